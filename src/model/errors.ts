@@ -1,0 +1,58 @@
+/**
+ * The codes a client can meet, one closed union. `src/http/error-table.ts` gives each of them a status; GraphQL shows
+ * them upper-cased in `extensions.code`.
+ */
+export type ErrorCode =
+  | 'missing_name'
+  | 'invalid_type'
+  | 'invalid_value'
+  | 'invalid_timestamp'
+  | 'invalid_tags'
+  | 'invalid_body'
+  | 'invalid_aggregation'
+  | 'invalid_interval'
+  | 'invalid_range'
+  | 'invalid_group_by'
+  | 'batch_too_large'
+  | 'query_too_large'
+  | 'missing_api_key'
+  | 'invalid_api_key'
+  | 'forbidden'
+  | 'metric_not_found'
+  | 'not_found'
+  | 'type_conflict'
+  | 'idempotency_conflict'
+  | 'payload_too_large'
+  | 'unsupported_media_type'
+  | 'series_limit_exceeded'
+  | 'rate_limited'
+  | 'internal'
+  | 'overloaded'
+  | 'store_unavailable'
+
+export type ErrorDetails = Readonly<Record<string, string | number | boolean | readonly string[]>>
+
+/** A request that cannot be served. Messages are for the caller: they never hold a secret or an internal name. */
+export class GatewayError extends Error {
+  readonly code: ErrorCode
+  readonly details: ErrorDetails | undefined
+
+  constructor(code: ErrorCode, message: string, options: { details?: ErrorDetails; cause?: unknown } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.name = 'GatewayError'
+    this.code = code
+    this.details = options.details
+  }
+}
+
+/** One item of a batch that was left out; the others are stored. */
+export interface ItemError {
+  readonly index: number
+  readonly code: ErrorCode
+  readonly message: string
+}
+
+/** We are wrong, not the caller: logged with its cause, answered as `internal`. */
+export function assert(condition: unknown, message: string): asserts condition {
+  if (!condition) throw new Error(`assertion failed: ${message}`)
+}

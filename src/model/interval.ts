@@ -1,0 +1,73 @@
+/**
+ * The width of an answered bucket. Hours and below have a fixed length; days, weeks, months, quarters and years are units of the
+ * calendar and follow a time zone, so `1d` may last 23 or 25 hours while `24h` never does. `7d` is not `1w`: days are counted
+ * from 1970-01-01, weeks begin on Mondays.
+ */
+import { DAY_MS, formatHours, parseDuration } from './time.ts'
+
+export type CalendarUnit = 'day' | 'week' | 'month' | 'quarter' | 'year'
+
+export type Interval =
+  | { readonly kind: 'fixed'; readonly ms: number; readonly text: string }
+  | { readonly kind: 'calendar'; readonly unit: CalendarUnit; readonly count: number; readonly text: string }
+  | { readonly kind: 'auto' }
+
+/** An interval with a definite width. */
+export type FixedOrCalendar = Exclude<Interval, { readonly kind: 'auto' }>
+
+const CALENDAR_TEXT = /^([1-9]\d{0,5})(d|w|mo|M|q|y)$/
+const ISO_CALENDAR_TEXT = /^P([1-9]\d{0,5})([DWMY])$/
+const FIXED_TEXT = /^(?:\d[^dw]*|PT.+)$/
+
+const UNIT_OF_SUFFIX: ReadonlyMap<string, CalendarUnit> = new Map([
+  ['d', 'day'],
+  ['D', 'day'],
+  ['w', 'week'],
+  ['W', 'week'],
+  ['mo', 'month'],
+  ['M', 'month'],
+  ['q', 'quarter'],
+  ['y', 'year'],
+  ['Y', 'year'],
+])
+
+const SUFFIX = { day: 'd', week: 'w', month: 'mo', quarter: 'q', year: 'y' } as const
+/** The days of each unit on average, to bound counts. */
+const UNIT_DAYS = { day: 1, week: 7, month: 30.4375, quarter: 91.3125, year: 365.25 } as const
+/** 100 years. */
+const INTERVAL_DAYS_MAX = 36_525
+
+/**
+ * Reads `10s`, `90s`, `6h`, `1h30m`, `1d`, `1w`, `1mo` (or `1M`), `1q`, `1y`, `auto`, and the ISO 8601 forms of these. Equal buckets
+ * give equal intervals: `60s` is `1m`, `3mo` is `1q`. Undefined for zero, more than 100 years, and what is no interval.
+ */
+export function parseInterval(text: string): Interval | undefined {
+  if (text === 'auto') return { kind: 'auto' }
+  const match = CALENDAR_TEXT.exec(text) ?? ISO_CALENDAR_TEXT.exec(text)
+  if (match !== null) {
+    const unit = UNIT_OF_SUFFIX.get(match[2]!)
+    return unit === undefined ? undefined : calendarInterval(unit, Number(match[1]))
+  }
+  if (!FIXED_TEXT.test(text)) return undefined
+  const ms = parseDuration(text)
+  return ms === undefined ? undefined : fixedInterval(ms)
+}
+
+/** Undefined unless `ms` is whole, positive and at most 100 years. */
+export function fixedInterval(ms: number): FixedOrCalendar | undefined {
+  if (!Number.isInteger(ms) || ms <= 0 || ms > INTERVAL_DAYS_MAX * DAY_MS) return undefined
+  return { kind: 'fixed', ms, text: formatHours(ms) }
+}
+
+/** Undefined unless `count` is whole, positive and at most 100 years. */
+export function calendarInterval(unit: CalendarUnit, count: number): FixedOrCalendar | undefined {
+  if (!Number.isInteger(count) || count <= 0 || count * UNIT_DAYS[unit] > INTERVAL_DAYS_MAX) return undefined
+  if (unit === 'month' && count % 3 === 0) return calendarInterval('quarter', count / 3)
+  if (unit === 'quarter' && count % 4 === 0) return calendarInterval('year', count / 4)
+  return { kind: 'calendar', unit, count, text: `${count}${SUFFIX[unit]}` }
+}
+
+/** The shortest text that {@link parseInterval} reads as the same interval. */
+export function formatInterval(interval: Interval): string {
+  return interval.kind === 'auto' ? 'auto' : interval.text
+}

@@ -1,0 +1,151 @@
+import type { ErrorCode } from './errors.ts'
+import type { MetricType, RollupKind, TrackedType } from './metric.ts'
+import { isTrackedType, TRACKED_TYPES } from './metric.ts'
+
+/**
+ * What one point may be. Every dialect judges its items with these functions, so that the same bad value gets the same
+ * code over REST and GraphQL.
+ */
+export interface PointLimits {
+  readonly nameCharsMax: number
+  readonly tagKeyCharsMax: number
+  readonly tagValueCharsMax: number
+  readonly tagsMax: number
+  readonly setMemberCharsMax: number
+  /** How far ahead of the gateway's clock a point may lie. */
+  readonly aheadMsMax: number
+}
+
+export const DEFAULT_POINT_LIMITS: PointLimits = {
+  nameCharsMax: 255,
+  tagKeyCharsMax: 128,
+  tagValueCharsMax: 256,
+  tagsMax: 32,
+  setMemberCharsMax: 1_024,
+  aheadMsMax: 24 * 3_600_000,
+}
+
+/** A verdict on an item: the reason it cannot be stored. */
+export interface Rejection {
+  readonly code: ErrorCode
+  readonly message: string
+}
+
+export function reject(code: ErrorCode, message: string): Rejection {
+  return { code, message }
+}
+
+export function checkName(name: unknown, limits: PointLimits): Rejection | undefined {
+  if (name === undefined || name === null || name === '') return reject('missing_name', 'name is required')
+  if (typeof name !== 'string') return reject('missing_name', `name must be a string, not ${describe(name)}`)
+  if (name.length > limits.nameCharsMax) {
+    return reject('missing_name', `name has ${name.length} characters, at most ${limits.nameCharsMax} are allowed`)
+  }
+  // Two different broken strings would be stored as one name.
+  if (!name.isWellFormed()) return reject('missing_name', 'name is not well-formed Unicode')
+  return undefined
+}
+
+export function checkType(type: unknown): Rejection | undefined {
+  if (isTrackedType(type)) return undefined
+  return reject('invalid_type', `type must be one of ${TRACKED_TYPES.join(', ')}, not ${describe(type)}`)
+}
+
+export function checkValue(type: TrackedType, value: unknown, limits: PointLimits): Rejection | undefined {
+  if (type === 'set') {
+    if (typeof value !== 'string')
+      return reject('invalid_value', `value of a set must be a string, not ${describe(value)}`)
+    if (value.length > limits.setMemberCharsMax) {
+      return reject(
+        'invalid_value',
+        `value has ${value.length} characters, at most ${limits.setMemberCharsMax} are allowed`,
+      )
+    }
+    return undefined
+  }
+  if (typeof value === 'number' && Number.isFinite(value)) return undefined
+  return reject('invalid_value', `value of a ${type} must be a finite number, not ${describe(value)}`)
+}
+
+export function checkInstant(timeMs: number | undefined, nowMs: number, limits: PointLimits): Rejection | undefined {
+  if (timeMs === undefined) return reject('invalid_timestamp', 'timestamp is no RFC 3339 date-time and no UNIX time')
+  if (timeMs > nowMs + limits.aheadMsMax) {
+    return reject('invalid_timestamp', `timestamp lies more than ${limits.aheadMsMax / 3_600_000} h ahead`)
+  }
+  return undefined
+}
+
+/** The tags of an item as pairs in the order they came, or why they cannot be tags. */
+export function readTags(tags: unknown, limits: PointLimits): [string, string][] | Rejection {
+  if (tags === undefined || tags === null) return []
+  if (typeof tags !== 'object' || Array.isArray(tags)) {
+    return reject('invalid_tags', `tags must be an object of strings, not ${describe(tags)}`)
+  }
+  const pairs: [string, string][] = []
+  for (const [key, value] of Object.entries(tags)) {
+    if (value === null || value === undefined) continue
+    const text = typeof value === 'string' ? value : tagText(value)
+    if (text === undefined) {
+      return reject('invalid_tags', `tag ${quote(key)} must be a string, number or boolean, not ${describe(value)}`)
+    }
+    if (key === '' || key.length > limits.tagKeyCharsMax) {
+      return reject('invalid_tags', `tag key ${quote(key)} must have 1 to ${limits.tagKeyCharsMax} characters`)
+    }
+    if (text.length > limits.tagValueCharsMax) {
+      return reject(
+        'invalid_tags',
+        `value of tag ${quote(key)} has ${text.length} characters, at most ${limits.tagValueCharsMax} are allowed`,
+      )
+    }
+    if (!key.isWellFormed() || !text.isWellFormed())
+      return reject('invalid_tags', `tag ${quote(key)} is not well-formed Unicode`)
+    pairs.push([key, text])
+  }
+  if (pairs.length > limits.tagsMax) {
+    return reject('invalid_tags', `${pairs.length} tags, at most ${limits.tagsMax} are allowed`)
+  }
+  return pairs
+}
+
+function tagText(value: unknown): string | undefined {
+  if (typeof value === 'boolean') return String(value)
+  if (typeof value === 'bigint') return value.toString()
+  if (typeof value === 'number' && Number.isFinite(value)) return Object.is(value, -0) ? '0' : String(value)
+  return undefined
+}
+
+function quote(text: string): string {
+  return JSON.stringify(text.length > 40 ? `${text.slice(0, 40)}…` : text)
+}
+
+/** Names a bad value in an error message without echoing much of it. */
+export function describe(value: unknown): string {
+  if (value === undefined) return 'absent'
+  if (value === null) return 'null'
+  if (Array.isArray(value)) return 'an array'
+  if (typeof value === 'object') return 'an object'
+  if (typeof value === 'string') return quote(value)
+  return String(value)
+}
+
+/** A series as the hot path knows it: dense, so that a decoder hands over a reference and a number. */
+export interface SeriesRef {
+  readonly kind: RollupKind
+}
+
+/** How the values of a counter item are meant: an increment, or a running total since some start. */
+export type CounterMode = 'delta' | 'cumulative'
+
+/**
+ * Where decoders deliver points, one call each and no object per point. `resolve` finds the series of an item (or says
+ * why it has none); the add methods take it from there. Calls for one item are followed by the next item's, in order.
+ */
+export interface PointSink<S extends SeriesRef = SeriesRef> {
+  /** `pairs` are validated tags in any order. */
+  resolve(name: string, type: MetricType, pairs: readonly (readonly [string, string])[]): S | Rejection
+  add(index: number, series: S, timeMs: number, value: number): void
+  addWeighted(index: number, series: S, timeMs: number, value: number, weight: number): void
+  addTotal(index: number, series: S, timeMs: number, total: number): void
+  addMember(index: number, series: S, timeMs: number, member: string): void
+  reject(index: number, rejection: Rejection): void
+}

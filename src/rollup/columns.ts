@@ -1,0 +1,295 @@
+import type { ByteWriter } from '../sketch/varint.ts'
+
+/**
+ * Columns of doubles as bytes, exact to the bit. Values go in chunks of 128, and each chunk takes the shortest of these
+ * forms, all of which decode in a loop without branches:
+ *
+ * - decimals: integers m with v = m / 10^e, as distances of 0 to 7 bytes from the least. Measurements have few digits, and
+ *   values next to each other are alike. The encoder divides as the decoder will, and takes the form only if it finds v again.
+ * - sums: decimals that missed by a few units in the last place, and by how many. So are sums of decimals: 0.1 + 0.2.
+ * - constant: one double for all.
+ * - raw: eight bytes each.
+ *
+ * Memory is read as little-endian, like that of every machine Node runs on but one (s390x).
+ */
+
+export const CHUNK_VALUES = 128
+
+const RAW = 0
+const CONSTANT = 1
+const DECIMALS = 2
+const SUMS = 3
+
+/** Digits beyond 15 do not survive a double. */
+const EXPONENT_MAX = 15
+/** m and its distances stay exact, and the zigzag of m within seven bytes. */
+const INTEGER_MAX = 2 ** 52
+/** Beyond, a sum is no shorter than the raw double. */
+const SUM_INTEGER_MAX = 2 ** 44
+const SUM_EXPONENT_MAX = 9
+/** Units in the last place are kept in four bits: -8 to 7. */
+const ULPS_MAX = 7
+/** Two bytes of head and one of the least a chunk can have after it. */
+const CHUNK_BYTES_MIN = 2
+
+const POWERS = Float64Array.from({ length: EXPONENT_MAX + 1 }, (_, e) => Number(`1e${e}`))
+const TWO_32 = 2 ** 32
+
+const integers = new Float64Array(CHUNK_VALUES)
+const ulps = new Int8Array(CHUNK_VALUES)
+const oneDouble = new Float64Array(2)
+const oneDoubleWords = new Uint32Array(oneDouble.buffer)
+const oneDoubleBytes = new Uint8Array(oneDouble.buffer)
+
+let out = new Uint8Array(8192)
+let at = 0
+
+/** Appends the length in bytes of the column, then the column: values [start, end). */
+export function encodeColumn(values: Float64Array, start: number, end: number, writer: ByteWriter): void {
+  const bytesMax = (end - start) * 8 + (Math.ceil((end - start) / CHUNK_VALUES) + 1) * 16
+  if (out.length < bytesMax) out = new Uint8Array(bytesMax * 2)
+  at = 0
+  for (let from = start; from < end; from += CHUNK_VALUES) encodeChunk(values, from, Math.min(from + CHUNK_VALUES, end))
+  writer.varint(at)
+  writer.bytes(out.subarray(0, at))
+}
+
+function encodeChunk(values: Float64Array, from: number, to: number): void {
+  const exponent = exponentOf(values, from, to)
+  if (exponent >= 0 && exponent <= SUM_EXPONENT_MAX && encodeDecimals(DECIMALS, exponent, from, to)) return
+  if (isConstant(values, from, to)) {
+    out[at++] = CONSTANT
+    putDouble(values[from]!)
+    return
+  }
+  const sumExponent = sumExponentOf(values, from, to)
+  if (sumExponent >= 0 && encodeDecimals(SUMS, sumExponent, from, to)) return
+  if (exponent > SUM_EXPONENT_MAX && encodeDecimals(DECIMALS, exponentOf(values, from, to), from, to)) return
+  out[at++] = RAW
+  for (let i = from; i < to; i++) putDouble(values[i]!)
+}
+
+/** The least e for which every value is an integer / 10^e, with the integers left in `integers`; -1 when there is none. */
+function exponentOf(values: Float64Array, from: number, to: number): number {
+  let exponent = 0
+  let power = 1
+  let i = from
+  while (i < to) {
+    const value = values[i]!
+    const integer = Math.round(value * power)
+    // A zero that is negative divides to itself, but its integer would come back positive.
+    if (integer / power === value && (value !== 0 || Object.is(value, 0)) && Math.abs(integer) <= INTEGER_MAX) {
+      integers[i - from] = integer
+      i++
+    } else if (exponent === EXPONENT_MAX) {
+      return -1
+    } else {
+      power = POWERS[++exponent]!
+    }
+  }
+  if (exponent === 0) return 0
+  // Those taken under a smaller exponent.
+  for (i = from; i < to; i++) {
+    const integer = Math.round(values[i]! * power)
+    if (integer / power !== values[i] || Math.abs(integer) > INTEGER_MAX) return -1
+    integers[i - from] = integer
+  }
+  return exponent
+}
+
+function isConstant(values: Float64Array, from: number, to: number): boolean {
+  for (let i = from + 1; i < to; i++) if (!Object.is(values[i], values[from])) return false
+  return true
+}
+
+/** As exponentOf, but for values that many `ulps` away. */
+function sumExponentOf(values: Float64Array, from: number, to: number): number {
+  let exponent = 0
+  for (let i = from; i < to; i++) {
+    while (!nearDecimal(values[i]!, POWERS[exponent]!, i - from)) if (++exponent > SUM_EXPONENT_MAX) return -1
+  }
+  for (let i = from; i < to; i++) if (!nearDecimal(values[i]!, POWERS[exponent]!, i - from)) return -1
+  return exponent
+}
+
+function nearDecimal(value: number, power: number, index: number): boolean {
+  // A negative zero would lose its sign on the way; adding 0 makes it positive, and the bits then far apart.
+  const integer = Math.round(value * power) + 0
+  if (!(Math.abs(integer) <= SUM_INTEGER_MAX)) return false
+  oneDouble[0] = value
+  oneDouble[1] = integer / power
+  // Neighbouring doubles of one sign have neighbouring bits.
+  const distance = (oneDoubleWords[1]! - oneDoubleWords[3]!) * TWO_32 + (oneDoubleWords[0]! - oneDoubleWords[2]!)
+  integers[index] = integer
+  ulps[index] = distance
+  return Math.abs(distance) <= ULPS_MAX
+}
+
+function encodeDecimals(form: number, exponent: number, from: number, to: number): boolean {
+  const length = to - from
+  let least = integers[0]!
+  let greatest = least
+  for (let i = 1; i < length; i++) {
+    const integer = integers[i]!
+    if (integer < least) least = integer
+    if (integer > greatest) greatest = integer
+  }
+  const width = widthOf(greatest - least)
+  if (width > 7) return false
+  const zigzag = least < 0 ? -1 - 2 * least : 2 * least
+  const leastWidth = widthOf(zigzag)
+  if (leastWidth > 7) return false
+  out[at++] = form | (exponent << 2)
+  out[at++] = width | (leastWidth << 3)
+  putInteger(zigzag, leastWidth)
+  if (width > 0) for (let i = 0; i < length; i++) putInteger(integers[i]! - least, width)
+  if (form === SUMS) {
+    for (let i = 0; i < length; i += 2) {
+      const second = i + 1 < length ? ulps[i + 1]! : 0
+      out[at++] = (ulps[i]! + 8) | ((second + 8) << 4)
+    }
+  }
+  return true
+}
+
+function widthOf(integer: number): number {
+  if (integer < TWO_32) {
+    if (integer < 0x100) return integer === 0 ? 0 : 1
+    return integer < 0x10000 ? 2 : integer < 0x1000000 ? 3 : 4
+  }
+  if (integer < 2 ** 40) return 5
+  if (integer < 2 ** 48) return 6
+  return integer < 2 ** 53 ? 7 : 8
+}
+
+function putInteger(integer: number, width: number): void {
+  if (width > 4) {
+    let high = Math.floor(integer / TWO_32)
+    let low = (integer - high * TWO_32) >>> 0
+    for (let byte = 0; byte < 4; byte++, low >>>= 8) out[at++] = low
+    for (let byte = 4; byte < width; byte++, high >>>= 8) out[at++] = high
+    return
+  }
+  let rest = integer
+  for (let byte = 0; byte < width; byte++, rest >>>= 8) out[at++] = rest
+}
+
+function putDouble(value: number): void {
+  oneDouble[0] = value
+  for (let byte = 0; byte < 8; byte++) out[at++] = oneDoubleBytes[byte]!
+}
+
+/** A RangeError unless bytes [start, end) are exactly a column of this many values. */
+export function decodeColumn(bytes: Uint8Array, start: number, end: number, length: number): Float64Array {
+  // Before a wrong length can claim memory.
+  if (Math.ceil(length / CHUNK_VALUES) * CHUNK_BYTES_MIN > end - start) corrupt()
+  const values = new Float64Array(length)
+  let offset = start
+  for (let from = 0; from < length; from += CHUNK_VALUES) {
+    offset = decodeChunk(bytes, offset, end, values, from, Math.min(from + CHUNK_VALUES, length))
+  }
+  if (offset !== end) corrupt()
+  return values
+}
+
+function corrupt(): never {
+  throw new RangeError('a column does not fit its length')
+}
+
+function decodeChunk(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  values: Float64Array,
+  from: number,
+  to: number,
+): number {
+  if (start >= end) corrupt()
+  const head = bytes[start]!
+  const form = head & 3
+  const length = to - from
+  if (form === RAW || form === CONSTANT) {
+    const next = start + 1 + (form === RAW ? length * 8 : 8)
+    if (next > end || head >>> 2 !== 0) corrupt()
+    const target = new Uint8Array(values.buffer, values.byteOffset + from * 8, next - start - 1)
+    target.set(bytes.subarray(start + 1, next))
+    if (form === CONSTANT) values.fill(values[from]!, from, to)
+    return next
+  }
+  if (start + 2 > end) corrupt()
+  const exponent = head >>> 2
+  const width = bytes[start + 1]! & 7
+  const leastWidth = bytes[start + 1]! >>> 3
+  const integersAt = start + 2 + leastWidth
+  const ulpsAt = integersAt + length * width
+  const next = form === SUMS ? ulpsAt + Math.ceil(length / 2) : ulpsAt
+  if (exponent > EXPONENT_MAX || leastWidth > 7 || next > end) corrupt()
+  const zigzag = readInteger(bytes, start + 2, leastWidth)
+  const least = zigzag % 2 === 0 ? zigzag / 2 : -(zigzag + 1) / 2
+  const power = POWERS[exponent]!
+  decodeIntegers(bytes, integersAt, width, values, from, to, least, power)
+  if (form === SUMS) addUlps(bytes, ulpsAt, values, from, to)
+  return next
+}
+
+function readInteger(bytes: Uint8Array, offset: number, width: number): number {
+  let integer = 0
+  for (let byte = width - 1; byte >= 0; byte--) integer = integer * 256 + bytes[offset + byte]!
+  return integer
+}
+
+function decodeIntegers(
+  bytes: Uint8Array,
+  start: number,
+  width: number,
+  values: Float64Array,
+  from: number,
+  to: number,
+  least: number,
+  power: number,
+): void {
+  let p = start
+  switch (width) {
+    case 0:
+      values.fill(least / power, from, to)
+      return
+    case 1:
+      for (let i = from; i < to; i++) values[i] = (least + bytes[p++]!) / power
+      return
+    case 2:
+      for (let i = from; i < to; i++, p += 2) values[i] = (least + (bytes[p]! | (bytes[p + 1]! << 8))) / power
+      return
+    case 3:
+      for (let i = from; i < to; i++, p += 3) {
+        values[i] = (least + (bytes[p]! | (bytes[p + 1]! << 8) | (bytes[p + 2]! << 16))) / power
+      }
+      return
+    case 4:
+      for (let i = from; i < to; i++, p += 4) {
+        const low = (bytes[p]! | (bytes[p + 1]! << 8) | (bytes[p + 2]! << 16) | (bytes[p + 3]! << 24)) >>> 0
+        values[i] = (least + low) / power
+      }
+      return
+    default: {
+      // Bytes 5 to 7, as the upper four bytes that end the integer: those shared with the lower part are shifted out.
+      const highAt = width - 4
+      const shift = (8 - width) * 8
+      for (let i = from; i < to; i++, p += width) {
+        const low = (bytes[p]! | (bytes[p + 1]! << 8) | (bytes[p + 2]! << 16) | (bytes[p + 3]! << 24)) >>> 0
+        const q = p + highAt
+        const high = (bytes[q]! | (bytes[q + 1]! << 8) | (bytes[q + 2]! << 16) | (bytes[q + 3]! << 24)) >>> shift
+        values[i] = (least + (low + high * TWO_32)) / power
+      }
+    }
+  }
+}
+
+function addUlps(bytes: Uint8Array, start: number, values: Float64Array, from: number, to: number): void {
+  const words = new Uint32Array(values.buffer, values.byteOffset + from * 8, (to - from) * 2)
+  for (let i = 0; i < to - from; i++) {
+    const distance = ((bytes[start + (i >>> 1)]! >>> ((i & 1) << 2)) & 15) - 8
+    const low = words[i * 2]! + distance
+    words[i * 2] = low
+    words[i * 2 + 1]! += Math.floor(low / TWO_32)
+  }
+}

@@ -1,0 +1,81 @@
+/**
+ * Sorting positions by an integer without a comparator: a radix sort, stable, several times as fast on ids, which are
+ * hashes and so neither sorted nor alike.
+ */
+
+let spare = new Uint32Array(1024)
+const counts = new Uint32Array(1 << 11)
+
+/** Positions 0 to length - 1 in ascending order of key; `compareRest` orders those of equal key and must not answer 0. */
+export function orderByKey(
+  keys: Uint32Array,
+  length: number,
+  compareRest: (a: number, b: number) => number,
+): Uint32Array {
+  const order = radixOrder(keys, length)
+  for (let i = 0; i < length; ) {
+    const key = keys[order[i]!]!
+    let end = i + 1
+    let inOrder = true
+    for (; end < length && keys[order[end]!] === key; end++) {
+      inOrder = inOrder && compareRest(order[end - 1]!, order[end]!) < 0
+    }
+    if (!inOrder) order.subarray(i, end).sort(compareRest)
+    i = end
+  }
+  return order
+}
+
+/** Positions in ascending order of integers, equal ones in the order given. */
+export function orderOfIntegers(values: Float64Array): Uint32Array {
+  let least = Number.POSITIVE_INFINITY
+  let greatest = Number.NEGATIVE_INFINITY
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i]!
+    if (value < least) least = value
+    if (value > greatest) greatest = value
+  }
+  if (greatest - least >= 2 ** 32) {
+    return Uint32Array.from(values.keys()).sort((a, b) => values[a]! - values[b]! || a - b)
+  }
+  const keys = new Uint32Array(values.length)
+  for (let i = 0; i < keys.length; i++) keys[i] = values[i]! - least
+  return radixOrder(keys, keys.length)
+}
+
+function radixOrder(keys: Uint32Array, length: number): Uint32Array {
+  let order = new Uint32Array(length)
+  let bits = 0
+  for (let i = 0; i < length; i++) {
+    order[i] = i
+    bits |= keys[i]!
+  }
+  if (spare.length < length) spare = new Uint32Array(length * 2)
+  let other = spare
+  // Few keys do not repay large tables of counts.
+  const digitBits = length < 4096 ? 8 : 11
+  const mask = (1 << digitBits) - 1
+  let inSpare = false
+  for (let shift = 0; shift < 32 && bits >>> shift !== 0; shift += digitBits) {
+    counts.fill(0, 0, mask + 1)
+    for (let i = 0; i < length; i++) counts[(keys[i]! >>> shift) & mask]!++
+    let start = 0
+    for (let digit = 0; digit <= mask; digit++) {
+      const count = counts[digit]!
+      counts[digit] = start
+      start += count
+    }
+    for (let i = 0; i < length; i++) {
+      const position = order[i]!
+      const digit = (keys[position]! >>> shift) & mask
+      other[counts[digit]!++] = position
+    }
+    const sorted = other
+    other = order
+    order = sorted
+    inSpare = !inSpare
+  }
+  if (!inSpare) return order
+  other.set(order.subarray(0, length))
+  return other
+}

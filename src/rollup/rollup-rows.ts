@@ -1,0 +1,36 @@
+import type { RollupKind } from '../model/metric.ts'
+import type { QuantileSketch } from '../sketch/quantile-sketch.ts'
+import type { Totals } from './totals.ts'
+
+/**
+ * Rollups as columns: what a table being filled and a section of a decoded block share. One row is one series in one bucket;
+ * series ascend by id, the rows of a series by bucket, and no two rows share both.
+ *
+ * A gauge has count, sum, min, max and first and last with their times; a counter count and sum (of deltas), and totals; a
+ * distribution count (the total weight), sum, min, max and bins; a set the count of points alone. Columns a kind does not
+ * have are empty arrays. Arrays may be longer than `length` (`seriesCount`, `seriesCount + 1`): what lies beyond means nothing.
+ */
+export interface RollupRows {
+  readonly kind: RollupKind
+  readonly length: number
+  readonly bucketMs: Float64Array
+  readonly count: Float64Array
+  readonly sum: Float64Array
+  readonly min: Float64Array
+  readonly max: Float64Array
+  readonly firstMs: Float64Array
+  readonly first: Float64Array
+  readonly lastMs: Float64Array
+  readonly last: Float64Array
+  readonly seriesCount: number
+  readonly seriesHi: Uint32Array
+  readonly seriesLo: Uint32Array
+  /** The rows of series i are rowStart[i] up to, not including, rowStart[i + 1]. */
+  readonly rowStart: Uint32Array
+  /** Whether any row of a counter holds running totals. */
+  readonly hasTotals: boolean
+  /** Adds the bins of a distribution's row. */
+  mergeBinsInto(row: number, sketch: QuantileSketch): void
+  /** The running totals of a counter's row. Not to be changed: they may be the table's own. */
+  totalsAt(row: number): Totals | undefined
+}

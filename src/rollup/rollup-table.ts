@@ -1,0 +1,615 @@
+import { assert } from '../model/errors.ts'
+import type { Id64 } from '../model/id.ts'
+import type { RollupKind } from '../model/metric.ts'
+import { QuantileSketch } from '../sketch/quantile-sketch.ts'
+import { orderByKey, orderOfIntegers } from './order.ts'
+import type { RollupRows } from './rollup-rows.ts'
+import { Totals } from './totals.ts'
+
+const NO_NUMBERS = new Float64Array(0)
+const NO_IDS = new Uint32Array(0)
+const CAPACITY_MIN = 64
+/** A merge begins with as many rows as it reads, but not more than this: a coarser resolution needs few of them. */
+const MERGE_CAPACITY_MAX = 1 << 16
+/** Rough heap of a sketch that has become pages, and of a list of totals; for back-pressure, rather too much than too little. */
+const SKETCH_BYTES = 1600
+const TOTALS_BYTES = 400
+
+let movedNumbers = new Float64Array(1024)
+let movedIds = new Uint32Array(1024)
+
+function permuteNumbers(column: Float64Array, order: Uint32Array): void {
+  const length = order.length
+  if (movedNumbers.length < length) movedNumbers = new Float64Array(length * 2)
+  const moved = movedNumbers
+  for (let i = 0; i < length; i++) moved[i] = column[order[i]!]!
+  for (let i = 0; i < length; i++) column[i] = moved[i]!
+}
+
+function permuteIds(column: Uint32Array, order: Uint32Array): void {
+  const length = order.length
+  if (movedIds.length < length) movedIds = new Uint32Array(length * 2)
+  const moved = movedIds
+  for (let i = 0; i < length; i++) moved[i] = column[order[i]!]!
+  for (let i = 0; i < length; i++) column[i] = moved[i]!
+}
+
+/**
+ * Rollups being made. Rows are added in any order, series and buckets may repeat; `sort` brings them into the order of
+ * `RollupRows` and merges repeated ones in the order they were added. A row without a point (count 0) is the identity of
+ * every merge, and `sort` leaves it out.
+ */
+export class RollupTable implements RollupRows {
+  readonly kind: RollupKind
+  readonly #hasMoments: boolean
+  readonly #hasEnds: boolean
+  bucketMs = NO_NUMBERS
+  count = NO_NUMBERS
+  sum = NO_NUMBERS
+  min = NO_NUMBERS
+  max = NO_NUMBERS
+  firstMs = NO_NUMBERS
+  first = NO_NUMBERS
+  lastMs = NO_NUMBERS
+  last = NO_NUMBERS
+  seriesCount = 0
+  seriesHi = NO_IDS
+  seriesLo = NO_IDS
+  rowStart = NO_IDS
+  #length = 0
+  /** Rows were added in order, series and buckets all different. */
+  #ascends = true
+  #rowHi = NO_IDS
+  #rowLo = NO_IDS
+  /** 0, or 1 + the row's place in #sketches or #totals. */
+  #part = NO_IDS
+  /** The first #sketchCount are in use; the others are kept from before `clear`, because their memory is most of their cost. */
+  readonly #sketches: QuantileSketch[] = []
+  #sketchCount = 0
+  #totals: Totals[] = []
+
+  constructor(kind: RollupKind, capacity = CAPACITY_MIN) {
+    this.kind = kind
+    this.#hasMoments = kind === 'gauge' || kind === 'distribution'
+    this.#hasEnds = kind === 'gauge'
+    this.#resize(Math.max(CAPACITY_MIN, capacity))
+  }
+
+  get length(): number {
+    return this.#length
+  }
+
+  get hasTotals(): boolean {
+    return this.#totals.length > 0
+  }
+
+  get estimatedBytes(): number {
+    const columns = this.#hasEnds ? 9 : this.#hasMoments ? 5 : this.kind === 'counter' ? 3 : 2
+    return this.#length * (columns * 8 + 24) + this.#sketchCount * SKETCH_BYTES + this.#totals.length * TOTALS_BYTES
+  }
+
+  /** A row without a point; rows stay where they are until `sort`. */
+  addRow(seriesHi: number, seriesLo: number, bucketMs: number): number {
+    const row = this.#length
+    if (row === this.bucketMs.length) this.#resize(row * 2)
+    this.#length = row + 1
+    if (this.#ascends && row > 0) this.#ascends = this.#precedes(row - 1, seriesHi, seriesLo, bucketMs)
+    this.#rowHi[row] = seriesHi
+    this.#rowLo[row] = seriesLo
+    this.#part[row] = 0
+    this.bucketMs[row] = bucketMs
+    this.count[row] = 0
+    return row
+  }
+
+  /** A gauge's value, a counter's delta, an observation of a distribution. */
+  addValue(row: number, timeMs: number, value: number): void {
+    this.addWeighted(row, timeMs, value, 1)
+  }
+
+  /** As many points of the same value; the weight is a positive integer. */
+  addWeighted(row: number, timeMs: number, value: number, weight: number): void {
+    const before = this.count[row]!
+    this.count[row] = before + weight
+    if (before === 0) {
+      this.sum[row] = value * weight
+      if (!this.#hasMoments) return
+      this.min[row] = value
+      this.max[row] = value
+      if (!this.#hasEnds) return
+      this.firstMs[row] = timeMs
+      this.first[row] = value
+      this.lastMs[row] = timeMs
+      this.last[row] = value
+      return
+    }
+    this.sum[row]! += value * weight
+    if (!this.#hasMoments) return
+    if (!this.#hasEnds) this.#addToBins(row, value, weight, before)
+    if (value < this.min[row]!) this.min[row] = value
+    if (value > this.max[row]!) this.max[row] = value
+    if (!this.#hasEnds) return
+    if (timeMs < this.firstMs[row]!) {
+      this.firstMs[row] = timeMs
+      this.first[row] = value
+    }
+    if (timeMs >= this.lastMs[row]!) {
+      this.lastMs[row] = timeMs
+      this.last[row] = value
+    }
+  }
+
+  /** A running total of a counter. */
+  addTotal(row: number, timeMs: number, total: number): void {
+    if (this.count[row]!++ === 0) this.sum[row] = 0
+    this.#totalsOf(row).add(timeMs, total)
+  }
+
+  /** A point of a set; the member itself is counted elsewhere. */
+  addMember(row: number): void {
+    this.count[row]!++
+  }
+
+  mergeBinsInto(row: number, sketch: QuantileSketch): void {
+    const part = this.#part[row]!
+    if (part !== 0) sketch.merge(this.#sketches[part - 1]!)
+    else if (this.count[row]! > 0) sketch.add(this.min[row]!, this.count[row]!)
+  }
+
+  totalsAt(row: number): Totals | undefined {
+    const part = this.#part[row]!
+    return part === 0 || this.kind !== 'counter' ? undefined : this.#totals[part - 1]
+  }
+
+  /** Merges a row of another table or block of the same kind, which arrived later than what this row holds. */
+  mergeRow(row: number, source: RollupRows, from: number): void {
+    const added = source.count[from]!
+    if (added === 0) return
+    const before = this.count[row]!
+    this.count[row] = before + added
+    if (this.kind === 'set') return
+    this.sum[row] = before === 0 ? source.sum[from]! : this.sum[row]! + source.sum[from]!
+    if (this.kind === 'counter') {
+      const totals = source.hasTotals ? source.totalsAt(from) : undefined
+      if (totals !== undefined) this.#totalsOf(row).merge(totals)
+      return
+    }
+    const min = source.min[from]!
+    const max = source.max[from]!
+    if (!this.#hasEnds) this.#mergeBins(row, source, from, before)
+    if (before === 0) {
+      this.min[row] = min
+      this.max[row] = max
+      if (!this.#hasEnds) return
+      this.firstMs[row] = source.firstMs[from]!
+      this.first[row] = source.first[from]!
+      this.lastMs[row] = source.lastMs[from]!
+      this.last[row] = source.last[from]!
+      return
+    }
+    if (min < this.min[row]!) this.min[row] = min
+    if (max > this.max[row]!) this.max[row] = max
+    if (!this.#hasEnds) return
+    if (source.firstMs[from]! < this.firstMs[row]!) {
+      this.firstMs[row] = source.firstMs[from]!
+      this.first[row] = source.first[from]!
+    }
+    if (source.lastMs[from]! >= this.lastMs[row]!) {
+      this.lastMs[row] = source.lastMs[from]!
+      this.last[row] = source.last[from]!
+    }
+  }
+
+  /** Makes the table readable as `RollupRows`. Row numbers handed out before are void. */
+  sort(): RollupRows {
+    if (!this.#ascends) this.#permute(this.#order())
+    this.#mergeRepeated()
+    this.#ascends = true
+    this.#indexSeries()
+    return this
+  }
+
+  /** Empties the table and keeps its memory; whoever still reads it reads garbage. */
+  clear(): void {
+    this.#length = 0
+    this.#ascends = true
+    this.seriesCount = 0
+    this.#sketchCount = 0
+    this.#totals = []
+  }
+
+  #precedes(row: number, seriesHi: number, seriesLo: number, bucketMs: number): boolean {
+    const hi = this.#rowHi[row]!
+    if (hi !== seriesHi) return hi < seriesHi
+    const lo = this.#rowLo[row]!
+    return lo === seriesLo ? this.bucketMs[row]! < bucketMs : lo < seriesLo
+  }
+
+  #addToBins(row: number, value: number, weight: number, before: number): void {
+    const part = this.#part[row]!
+    if (part !== 0) {
+      this.#sketches[part - 1]!.add(value, weight)
+    } else if (value !== this.min[row]!) {
+      // Equal values need no sketch: their one bin follows from value and count.
+      const sketch = this.#sketchOf(row)
+      sketch.add(this.min[row]!, before)
+      sketch.add(value, weight)
+    }
+  }
+
+  #mergeBins(row: number, source: RollupRows, from: number, before: number): void {
+    const min = source.min[from]!
+    const single = min === source.max[from]!
+    if (this.#part[row] === 0) {
+      if (single && (before === 0 || min === this.min[row]!)) return
+      const sketch = this.#sketchOf(row)
+      if (before > 0) sketch.add(this.min[row]!, before)
+    }
+    source.mergeBinsInto(from, this.#sketches[this.#part[row]! - 1]!)
+  }
+
+  #sketchOf(row: number): QuantileSketch {
+    const part = this.#part[row]!
+    if (part !== 0) return this.#sketches[part - 1]!
+    const place = this.#sketchCount++
+    let sketch = this.#sketches[place]
+    if (sketch === undefined) {
+      sketch = new QuantileSketch()
+      this.#sketches.push(sketch)
+    } else {
+      sketch.clear()
+    }
+    this.#part[row] = place + 1
+    return sketch
+  }
+
+  #totalsOf(row: number): Totals {
+    const part = this.#part[row]!
+    if (part !== 0) return this.#totals[part - 1]!
+    const totals = new Totals()
+    this.#part[row] = this.#totals.push(totals)
+    return totals
+  }
+
+  #resize(capacity: number): void {
+    const numbers = (old: Float64Array) => {
+      const grown = new Float64Array(capacity)
+      grown.set(old)
+      return grown
+    }
+    const ids = (old: Uint32Array) => {
+      const grown = new Uint32Array(capacity)
+      grown.set(old)
+      return grown
+    }
+    this.#rowHi = ids(this.#rowHi)
+    this.#rowLo = ids(this.#rowLo)
+    this.#part = ids(this.#part)
+    this.bucketMs = numbers(this.bucketMs)
+    this.count = numbers(this.count)
+    if (this.kind !== 'set') this.sum = numbers(this.sum)
+    if (this.#hasMoments) {
+      this.min = numbers(this.min)
+      this.max = numbers(this.max)
+    }
+    if (this.#hasEnds) {
+      this.firstMs = numbers(this.firstMs)
+      this.first = numbers(this.first)
+      this.lastMs = numbers(this.lastMs)
+      this.last = numbers(this.last)
+    }
+  }
+
+  /** Row numbers in order of series, bucket and arrival. */
+  #order(): Uint32Array {
+    const rowLo = this.#rowLo
+    const bucketMs = this.bucketMs
+    return orderByKey(
+      this.#rowHi,
+      this.#length,
+      (a, b) => rowLo[a]! - rowLo[b]! || bucketMs[a]! - bucketMs[b]! || a - b,
+    )
+  }
+
+  #permute(order: Uint32Array): void {
+    permuteIds(this.#rowHi, order)
+    permuteIds(this.#rowLo, order)
+    if (this.#sketchCount > 0 || this.#totals.length > 0) permuteIds(this.#part, order)
+    permuteNumbers(this.bucketMs, order)
+    permuteNumbers(this.count, order)
+    if (this.kind === 'set') return
+    permuteNumbers(this.sum, order)
+    if (!this.#hasMoments) return
+    permuteNumbers(this.min, order)
+    permuteNumbers(this.max, order)
+    if (!this.#hasEnds) return
+    permuteNumbers(this.firstMs, order)
+    permuteNumbers(this.first, order)
+    permuteNumbers(this.lastMs, order)
+    permuteNumbers(this.last, order)
+  }
+
+  /** Also leaves out rows without a point. */
+  #mergeRepeated(): void {
+    const length = this.#length
+    let kept = -1
+    for (let row = 0; row < length; row++) {
+      if (this.count[row] === 0) continue
+      const same =
+        kept >= 0 &&
+        this.bucketMs[row] === this.bucketMs[kept] &&
+        this.#rowLo[row] === this.#rowLo[kept] &&
+        this.#rowHi[row] === this.#rowHi[kept]
+      if (same) this.mergeRow(kept, this, row)
+      else if (++kept !== row) this.#moveRow(row, kept)
+    }
+    this.#length = kept + 1
+  }
+
+  #moveRow(from: number, to: number): void {
+    this.#rowHi[to] = this.#rowHi[from]!
+    this.#rowLo[to] = this.#rowLo[from]!
+    this.#part[to] = this.#part[from]!
+    this.bucketMs[to] = this.bucketMs[from]!
+    this.count[to] = this.count[from]!
+    if (this.kind === 'set') return
+    this.sum[to] = this.sum[from]!
+    if (!this.#hasMoments) return
+    this.min[to] = this.min[from]!
+    this.max[to] = this.max[from]!
+    if (!this.#hasEnds) return
+    this.firstMs[to] = this.firstMs[from]!
+    this.first[to] = this.first[from]!
+    this.lastMs[to] = this.lastMs[from]!
+    this.last[to] = this.last[from]!
+  }
+
+  #indexSeries(): void {
+    const length = this.#length
+    const rowHi = this.#rowHi
+    const rowLo = this.#rowLo
+    if (this.rowStart.length < length + 1) {
+      this.seriesHi = new Uint32Array(this.bucketMs.length)
+      this.seriesLo = new Uint32Array(this.bucketMs.length)
+      this.rowStart = new Uint32Array(this.bucketMs.length + 1)
+    }
+    const { seriesHi, seriesLo, rowStart } = this
+    let series = 0
+    for (let row = 0; row < length; row++) {
+      const hi = rowHi[row]!
+      const lo = rowLo[row]!
+      if (row > 0 && hi === rowHi[row - 1] && lo === rowLo[row - 1]) continue
+      seriesHi[series] = hi
+      seriesLo[series] = lo
+      rowStart[series++] = row
+    }
+    rowStart[series] = length
+    this.seriesCount = series
+  }
+}
+
+/** The columns of a source read once: a section decodes on access, and a merge asks per row. */
+function materialize(rows: RollupRows): RollupRows {
+  return {
+    kind: rows.kind,
+    length: rows.length,
+    bucketMs: rows.bucketMs,
+    count: rows.count,
+    sum: rows.sum,
+    min: rows.min,
+    max: rows.max,
+    firstMs: rows.firstMs,
+    first: rows.first,
+    lastMs: rows.lastMs,
+    last: rows.last,
+    seriesCount: rows.seriesCount,
+    seriesHi: rows.seriesHi,
+    seriesLo: rows.seriesLo,
+    rowStart: rows.rowStart,
+    hasTotals: rows.hasTotals,
+    mergeBinsInto: (row, sketch) => rows.mergeBinsInto(row, sketch),
+    totalsAt: (row) => rows.totalsAt(row),
+  }
+}
+
+/** The first series whose id is not below this one. */
+export function seriesAtOrAfter(rows: RollupRows, id: Id64): number {
+  const { seriesHi, seriesLo } = rows
+  let low = 0
+  let high = rows.seriesCount
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (seriesHi[middle]! < id.hi || (seriesHi[middle] === id.hi && seriesLo[middle]! < id.lo)) low = middle + 1
+    else high = middle
+  }
+  return low
+}
+
+export interface SeriesRange {
+  /** Both inclusive. */
+  readonly seriesFrom?: Id64
+  readonly seriesTo?: Id64
+}
+
+/**
+ * Merges sorted rows of one kind, given in the order they arrived, into buckets of `resolutionMs`, which each source's own
+ * resolution divides. It is what makes a coarser rollup of finer ones, and one run of many.
+ */
+export function mergeRows(sources: readonly RollupRows[], resolutionMs: number, range: SeriesRange = {}): RollupTable {
+  const kind = sources[0]?.kind
+  if (kind === undefined) throw new RangeError('nothing to merge: the kind is unknown')
+  const rows = sources.reduce((sum, source) => sum + source.length, 0)
+  const merge = new Merge(kind, resolutionMs, Math.min(rows, MERGE_CAPACITY_MAX))
+  for (const source of sources) {
+    if (source.kind !== kind) throw new RangeError(`rollups of a ${source.kind} among those of a ${kind}`)
+    merge.addSource(source, range)
+  }
+  return merge.run()
+}
+
+class Merge {
+  readonly #resolutionMs: number
+  readonly #sources: RollupRows[] = []
+  readonly #starts: number[] = []
+  readonly #ends: number[] = []
+  readonly #out: RollupTable
+  #outRow = -1
+  #outBucketMs = 0
+
+  constructor(kind: RollupKind, resolutionMs: number, capacity: number) {
+    this.#resolutionMs = resolutionMs
+    this.#out = new RollupTable(kind, capacity)
+  }
+
+  addSource(source: RollupRows, range: SeriesRange): void {
+    if (source.length === 0) return
+    const rows = materialize(source)
+    const start = range.seriesFrom === undefined ? 0 : seriesAtOrAfter(rows, range.seriesFrom)
+    let end = rows.seriesCount
+    if (range.seriesTo !== undefined) {
+      end = seriesAtOrAfter(rows, range.seriesTo)
+      const included = rows.seriesHi[end] === range.seriesTo.hi && rows.seriesLo[end] === range.seriesTo.lo
+      if (end < rows.seriesCount && included) end++
+    }
+    if (start >= end) return
+    this.#sources.push(rows)
+    this.#starts.push(start)
+    this.#ends.push(end)
+  }
+
+  /** Series by series: every source's stretch of a series, sources in the order they arrived. */
+  run(): RollupTable {
+    let total = 0
+    for (let s = 0; s < this.#sources.length; s++) total += this.#ends[s]! - this.#starts[s]!
+    const entrySource = new Uint32Array(total)
+    const entrySeries = new Uint32Array(total)
+    const entryHi = new Uint32Array(total)
+    const entryLo = new Uint32Array(total)
+    let n = 0
+    for (let s = 0; s < this.#sources.length; s++) {
+      const { seriesHi, seriesLo } = this.#sources[s]!
+      for (let i = this.#starts[s]!; i < this.#ends[s]!; i++, n++) {
+        entrySource[n] = s
+        entrySeries[n] = i
+        entryHi[n] = seriesHi[i]!
+        entryLo[n] = seriesLo[i]!
+      }
+    }
+    const order = orderByKey(entryHi, total, (a, b) => entryLo[a]! - entryLo[b]! || a - b)
+    for (let i = 0; i < total; ) {
+      const hi = entryHi[order[i]!]!
+      const lo = entryLo[order[i]!]!
+      let end = i + 1
+      while (end < total && entryHi[order[end]!] === hi && entryLo[order[end]!] === lo) end++
+      this.#outRow = -1
+      if (end === i + 1 || this.#ascends(order, i, end, entrySource, entrySeries)) {
+        for (let e = i; e < end; e++)
+          this.#copySeries(this.#sources[entrySource[order[e]!]!]!, entrySeries[order[e]!]!, hi, lo)
+      } else {
+        this.#interleave(order, i, end, entrySource, entrySeries, hi, lo)
+      }
+      i = end
+    }
+    this.#out.sort()
+    return this.#out
+  }
+
+  #floor(bucketMs: number): number {
+    return Math.floor(bucketMs / this.#resolutionMs) * this.#resolutionMs
+  }
+
+  #ascends(order: Uint32Array, from: number, to: number, entrySource: Uint32Array, entrySeries: Uint32Array): boolean {
+    let previousMs = Number.NEGATIVE_INFINITY
+    for (let e = from; e < to; e++) {
+      const source = this.#sources[entrySource[order[e]!]!]!
+      const series = entrySeries[order[e]!]!
+      if (this.#floor(source.bucketMs[source.rowStart[series]!]!) < previousMs) return false
+      previousMs = this.#floor(source.bucketMs[source.rowStart[series + 1]! - 1]!)
+    }
+    return true
+  }
+
+  #copySeries(source: RollupRows, series: number, hi: number, lo: number): void {
+    const end = source.rowStart[series + 1]!
+    for (let row = source.rowStart[series]!; row < end; row++) {
+      this.#emit(source, row, this.#floor(source.bucketMs[row]!), hi, lo)
+    }
+  }
+
+  #emit(source: RollupRows, row: number, bucketMs: number, hi: number, lo: number): void {
+    if (this.#outRow < 0 || bucketMs !== this.#outBucketMs) {
+      this.#outRow = this.#out.addRow(hi, lo, bucketMs)
+      this.#outBucketMs = bucketMs
+    }
+    this.#out.mergeRow(this.#outRow, source, row)
+  }
+
+  /** Stretches that overlap: all rows by bucket, equal buckets in order of arrival. */
+  #interleave(
+    order: Uint32Array,
+    from: number,
+    to: number,
+    entrySource: Uint32Array,
+    entrySeries: Uint32Array,
+    hi: number,
+    lo: number,
+  ): void {
+    let total = 0
+    for (let e = from; e < to; e++) {
+      const { rowStart } = this.#sources[entrySource[order[e]!]!]!
+      const series = entrySeries[order[e]!]!
+      total += rowStart[series + 1]! - rowStart[series]!
+    }
+    const rowSource = new Uint32Array(total)
+    const rows = new Uint32Array(total)
+    const buckets = new Float64Array(total)
+    let n = 0
+    for (let e = from; e < to; e++) {
+      const s = entrySource[order[e]!]!
+      const series = entrySeries[order[e]!]!
+      const { rowStart, bucketMs } = this.#sources[s]!
+      for (let row = rowStart[series]!; row < rowStart[series + 1]!; row++, n++) {
+        rowSource[n] = s
+        rows[n] = row
+        buckets[n] = Math.floor(bucketMs[row]! / this.#resolutionMs)
+      }
+    }
+    const sequence = orderOfIntegers(buckets)
+    for (let i = 0; i < total; i++) {
+      const at = sequence[i]!
+      this.#emit(this.#sources[rowSource[at]!]!, rows[at]!, buckets[at]! * this.#resolutionMs, hi, lo)
+    }
+  }
+}
+
+/** The rows of each window, by its start; the same object when all lie in one. */
+export function splitByWindow(rows: RollupRows, windowMs: number): Map<number, RollupRows> {
+  const { bucketMs, length } = rows
+  const windows = new Map<number, RollupRows>()
+  if (length === 0) return windows
+  const firstMs = Math.floor(bucketMs[0]! / windowMs) * windowMs
+  let only = true
+  for (let row = 1; row < length && only; row++) only = bucketMs[row]! >= firstMs && bucketMs[row]! < firstMs + windowMs
+  if (only) return windows.set(firstMs, rows)
+
+  const source = materialize(rows)
+  const tables = new Map<number, RollupTable>()
+  for (let series = 0; series < source.seriesCount; series++) {
+    const end = source.rowStart[series + 1]!
+    for (let row = source.rowStart[series]!; row < end; row++) {
+      const startMs = Math.floor(bucketMs[row]! / windowMs) * windowMs
+      let table = tables.get(startMs)
+      if (table === undefined) {
+        table = new RollupTable(source.kind)
+        tables.set(startMs, table)
+      }
+      table.mergeRow(table.addRow(source.seriesHi[series]!, source.seriesLo[series]!, bucketMs[row]!), source, row)
+    }
+  }
+  for (const startMs of [...tables.keys()].sort((a, b) => a - b)) {
+    const table = tables.get(startMs)
+    assert(table !== undefined, 'a window has a table')
+    windows.set(startMs, table.sort())
+  }
+  return windows
+}

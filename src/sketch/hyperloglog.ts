@@ -1,0 +1,370 @@
+import { murmurHash64 } from './murmur-hash.ts'
+import { ByteWriter } from './varint.ts'
+
+/**
+ * HyperLogLog that counts as Redis counts: 2^14 registers of 6 bits, Redis' hash of the member's UTF-8 bytes and its
+ * estimator ("New cardinality estimation algorithms for HyperLogLog sketches", Otmar Ertl, 2017, arXiv:1702.01284), so that a
+ * set answers the same whichever store holds it. Standard error 0.81 %.
+ *
+ * Registers live in one of two forms. Few are sorted entries `index << 6 | rank`. More are words of four registers, one a byte,
+ * so that two words unite in a dozen operations. A rank never exceeds 51 (50 bits all zero, plus 1): a byte's top two bits
+ * are free, and bytes do not carry into each other.
+ *
+ * Own encoding: byte 1, the number of entries, then per entry ascending `(index - previous index - 1) << 6 | rank`, varints;
+ * or byte 2 and 12,288 bytes of 6-bit registers, lowest bits first, which is also how Redis packs its dense form.
+ */
+
+const INDEX_BITS = 14
+const REGISTERS = 1 << INDEX_BITS
+const RANK_BITS = 64 - INDEX_BITS
+const RANK_MAX = RANK_BITS + 1
+const PACKED_BYTES = (REGISTERS * 6) / 8
+/** Entries of four bytes against 16 KiB of words; encoded, two bytes each against 12 KiB. */
+const ENTRIES_MAX = 2048
+/** 1 / (2 ln 2), the limit of the bias correction for many registers. */
+const ALPHA = 0.5 / Math.LN2
+
+const SPARSE = 1
+const DENSE = 2
+
+const REDIS_MAGIC = 0x4c4c5948 // "HYLL", little-endian
+const REDIS_HEADER_BYTES = 16
+const REDIS_DENSE = 0
+const REDIS_SPARSE = 1
+
+const NO_ENTRIES = new Int32Array(0)
+const hash = new Int32Array(2)
+let memberBytes = new Uint8Array(1024)
+const encoder = new TextEncoder()
+
+/** UTF-8 into memberBytes; lone surrogates become U+FFFD, as in every client that sends strings. */
+function encodeMember(member: string): number {
+  if (member.length * 3 > memberBytes.length) memberBytes = new Uint8Array(member.length * 3)
+  for (let i = 0; i < member.length; i++) {
+    const code = member.charCodeAt(i)
+    if (code >= 0x80) return encoder.encodeInto(member, memberBytes).written
+    memberBytes[i] = code
+  }
+  return member.length
+}
+
+function trailingZeros(word: number): number {
+  return 31 - Math.clz32(word & -word)
+}
+
+export class HyperLogLog {
+  #entries = NO_ENTRIES
+  #entryCount = 0
+  #words: Int32Array | undefined
+
+  /** True when the set's registers changed. */
+  add(member: string): boolean {
+    murmurHash64(memberBytes, encodeMember(member), hash)
+    const low = hash[0]!
+    const high = hash[1]!
+    const restLow = (low >>> INDEX_BITS) | (high << (32 - INDEX_BITS))
+    // The bit above the 50 bounds the rank when all of them are zero.
+    const rank =
+      restLow === 0 ? 33 + trailingZeros((high >>> INDEX_BITS) | (1 << (RANK_BITS - 32))) : 1 + trailingZeros(restLow)
+    return this.#raise(low & (REGISTERS - 1), rank)
+  }
+
+  union(other: HyperLogLog): void {
+    if (other.#words === undefined) {
+      for (let i = 0; i < other.#entryCount; i++) this.#raise(other.#entries[i]! >>> 6, other.#entries[i]! & 63)
+      return
+    }
+    const words = this.#toWords()
+    for (let i = 0; i < words.length; i++) words[i] = maxOfBytes(words[i]!, other.#words[i]!)
+  }
+
+  estimate(): number {
+    const histogram = this.#histogram()
+    let z = REGISTERS * tau(1 - histogram[RANK_MAX]! / REGISTERS)
+    for (let rank = RANK_BITS; rank >= 1; rank--) z = (z + histogram[rank]!) * 0.5
+    z += REGISTERS * sigma(histogram[0]! / REGISTERS)
+    return Math.round((ALPHA * REGISTERS * REGISTERS) / z)
+  }
+
+  encode(): Uint8Array {
+    const words = this.#words
+    if (words !== undefined && this.#histogram()[0]! < REGISTERS - ENTRIES_MAX) return encodeWords(words)
+    const writer = new ByteWriter(16 + this.#entryCount * 3)
+    writer.u8(SPARSE)
+    let previous = -1
+    if (words === undefined) {
+      writer.varint(this.#entryCount)
+      for (let i = 0; i < this.#entryCount; i++) {
+        const index = this.#entries[i]! >>> 6
+        writer.varint(((index - previous - 1) << 6) | (this.#entries[i]! & 63))
+        previous = index
+      }
+    } else {
+      // Few registers in many words: united from a dense Redis string.
+      writer.varint(REGISTERS - this.#histogram()[0]!)
+      for (let index = 0; index < REGISTERS; index++) {
+        const rank = (words[index >>> 2]! >>> ((index & 3) << 3)) & 63
+        if (rank === 0) continue
+        writer.varint(((index - previous - 1) << 6) | rank)
+        previous = index
+      }
+    }
+    return writer.finish()
+  }
+
+  /** A RangeError when the bytes are not what `encode` writes. */
+  static decode(bytes: Uint8Array): HyperLogLog {
+    const decoded = new HyperLogLog()
+    decoded.#unionOwn(bytes)
+    return decoded
+  }
+
+  /** From the value of a Redis key written by PFADD or PFMERGE; a RangeError when it is none. */
+  static fromRedis(bytes: Uint8Array): HyperLogLog {
+    const decoded = new HyperLogLog()
+    decoded.#unionRedis(bytes)
+    return decoded
+  }
+
+  /** See `unionEncoded`, which reads better where sets are united. */
+  unionEncoded(bytes: Uint8Array): void {
+    if (bytes[0] === (REDIS_MAGIC & 0xff)) this.#unionRedis(bytes)
+    else this.#unionOwn(bytes)
+  }
+
+  #unionOwn(bytes: Uint8Array): void {
+    if (bytes[0] === SPARSE) this.#unionSparse(bytes)
+    else if (bytes[0] === DENSE && bytes.length === 1 + PACKED_BYTES) this.#unionPacked(bytes, 1)
+    else throw new RangeError(`not an encoded HyperLogLog: ${bytes.length} bytes beginning with ${bytes[0]}`)
+  }
+
+  #unionSparse(bytes: Uint8Array): void {
+    let offset = 1
+    let remaining = -1
+    let index = -1
+    // The count and the entries have at most 20 bits: three bytes each.
+    while (offset < bytes.length && remaining !== 0) {
+      let value = bytes[offset++]!
+      if (value >= 0x80) {
+        value = (value & 0x7f) | (bytes[offset++]! << 7)
+        if (value >= 0x4000) value = (value & 0x3fff) | (bytes[offset++]! << 14)
+      }
+      if (remaining === -1) {
+        remaining = value
+        continue
+      }
+      index += (value >>> 6) + 1
+      const rank = value & 63
+      if (index >= REGISTERS || rank === 0 || rank > RANK_MAX) break
+      this.#raise(index, rank)
+      remaining--
+    }
+    if (remaining !== 0 || offset !== bytes.length) {
+      throw new RangeError(`corrupt sparse HyperLogLog at offset ${offset} of ${bytes.length}`)
+    }
+  }
+
+  #unionPacked(bytes: Uint8Array, start: number): void {
+    const words = this.#toWords()
+    const packed = new DataView(bytes.buffer, bytes.byteOffset + start, PACKED_BYTES)
+    let tooLarge = 0
+    // Three loads hold sixteen registers: four groups of 24 bits.
+    for (let i = 0, at = 0; i < REGISTERS / 4; i += 4, at += 12) {
+      const first = packed.getInt32(at, true)
+      const second = packed.getInt32(at + 4, true)
+      const third = packed.getInt32(at + 8, true)
+      tooLarge |=
+        raiseWord(words, i, first) |
+        raiseWord(words, i + 1, (first >>> 24) | (second << 8)) |
+        raiseWord(words, i + 2, (second >>> 16) | (third << 16)) |
+        raiseWord(words, i + 3, third >>> 8)
+    }
+    if ((tooLarge & 0x40404040) !== 0) throw new RangeError(`corrupt dense HyperLogLog: a register exceeds ${RANK_MAX}`)
+  }
+
+  #unionRedis(bytes: Uint8Array): void {
+    const magic = bytes[0]! | (bytes[1]! << 8) | (bytes[2]! << 16) | (bytes[3]! << 24)
+    const encoding = bytes[4]
+    if (bytes.length < REDIS_HEADER_BYTES || magic !== REDIS_MAGIC) {
+      throw new RangeError('not the HyperLogLog of a Redis key: no HYLL header')
+    }
+    if (encoding === REDIS_DENSE && bytes.length === REDIS_HEADER_BYTES + PACKED_BYTES) {
+      this.#unionPacked(bytes, REDIS_HEADER_BYTES)
+    } else if (encoding === REDIS_SPARSE) {
+      this.#unionRedisSparse(bytes)
+    } else {
+      throw new RangeError(`not the HyperLogLog of a Redis key: encoding ${encoding} of ${bytes.length} bytes`)
+    }
+  }
+
+  /** Runs of registers: 00nnnnnn and 01nnnnnn nnnnnnnn are n + 1 empty ones, 1vvvvvnn are n + 1 of rank v + 1. */
+  #unionRedisSparse(bytes: Uint8Array): void {
+    let index = 0
+    let offset = REDIS_HEADER_BYTES
+    while (offset < bytes.length && index < REGISTERS) {
+      const opcode = bytes[offset++]!
+      if (opcode >= 0x80) {
+        const rank = ((opcode >>> 2) & 31) + 1
+        const runEnd = index + (opcode & 3) + 1
+        if (runEnd > REGISTERS) break
+        while (index < runEnd) this.#raise(index++, rank)
+      } else if (opcode < 0x40) {
+        index += opcode + 1
+      } else {
+        if (offset === bytes.length) break
+        index += (((opcode & 63) << 8) | bytes[offset++]!) + 1
+      }
+    }
+    if (index !== REGISTERS || offset !== bytes.length) {
+      throw new RangeError(
+        `corrupt sparse HyperLogLog of Redis: ${index} registers at offset ${offset} of ${bytes.length}`,
+      )
+    }
+  }
+
+  #raise(index: number, rank: number): boolean {
+    const words = this.#words
+    if (words === undefined) return this.#raiseEntry(index, rank)
+    const at = index >>> 2
+    const shift = (index & 3) << 3
+    const word = words[at]!
+    if (((word >>> shift) & 63) >= rank) return false
+    words[at] = (word & ~(63 << shift)) | (rank << shift)
+    return true
+  }
+
+  #raiseEntry(index: number, rank: number): boolean {
+    const count = this.#entryCount
+    let at = 0
+    if (count > 0 && this.#entries[count - 1]! >>> 6 < index) {
+      at = count
+    } else {
+      let high = count
+      while (at < high) {
+        const middle = (at + high) >>> 1
+        if (this.#entries[middle]! >>> 6 < index) at = middle + 1
+        else high = middle
+      }
+    }
+    const entry = (index << 6) | rank
+    if (at < count && this.#entries[at]! >>> 6 === index) {
+      if (this.#entries[at]! >= entry) return false
+      this.#entries[at] = entry
+      return true
+    }
+    if (count === ENTRIES_MAX) {
+      this.#toWords()
+      return this.#raise(index, rank)
+    }
+    if (count === this.#entries.length) {
+      const grown = new Int32Array(Math.max(4, count * 2))
+      grown.set(this.#entries)
+      this.#entries = grown
+    }
+    this.#entries.copyWithin(at + 1, at, count)
+    this.#entries[at] = entry
+    this.#entryCount = count + 1
+    return true
+  }
+
+  #toWords(): Int32Array {
+    if (this.#words !== undefined) return this.#words
+    const words = new Int32Array(REGISTERS / 4)
+    for (let i = 0; i < this.#entryCount; i++) {
+      const entry = this.#entries[i]!
+      words[entry >>> 8]! |= (entry & 63) << (((entry >>> 6) & 3) << 3)
+    }
+    this.#entries = NO_ENTRIES
+    this.#entryCount = 0
+    this.#words = words
+    return words
+  }
+
+  /** How many registers hold each rank. */
+  #histogram(): Int32Array {
+    const histogram = new Int32Array(64)
+    const words = this.#words
+    if (words === undefined) {
+      for (let i = 0; i < this.#entryCount; i++) histogram[this.#entries[i]! & 63]!++
+      histogram[0] = REGISTERS - this.#entryCount
+    } else {
+      for (let i = 0; i < words.length; i++) {
+        const word = words[i]!
+        histogram[word & 63]!++
+        histogram[(word >>> 8) & 63]!++
+        histogram[(word >>> 16) & 63]!++
+        histogram[word >>> 24]!++
+      }
+    }
+    return histogram
+  }
+}
+
+/**
+ * Unites `into` with an encoded set, of our form or of Redis', without decoding it into another. A RangeError when the bytes are
+ * neither; registers read before the fault may have been united by then.
+ */
+export function unionEncoded(into: HyperLogLog, bytes: Uint8Array): void {
+  into.unionEncoded(bytes)
+}
+
+/** Unites word `at` with four packed registers; the result has a byte's bit 6 set when its register exceeds RANK_MAX. */
+function raiseWord(words: Int32Array, at: number, packed: number): number {
+  const word = (packed & 0x3f) | ((packed << 2) & 0x3f00) | ((packed << 4) & 0x3f0000) | ((packed << 6) & 0x3f000000)
+  const mine = words[at]!
+  if (word !== mine) words[at] = maxOfBytes(mine, word)
+  // 0x40 - 1 - RANK_MAX in every byte.
+  return word + 0x0c0c0c0c
+}
+
+/** The larger of each of the four bytes, all below 0x80. */
+function maxOfBytes(a: number, b: number): number {
+  const aWins = (((a | 0x80808080) - b) & 0x80808080) >>> 7
+  const mask = (aWins << 7) - aWins
+  return (a & mask) | (b & ~mask)
+}
+
+function encodeWords(words: Int32Array): Uint8Array {
+  const bytes = new Uint8Array(1 + PACKED_BYTES)
+  bytes[0] = DENSE
+  for (let i = 0, at = 1; i < words.length; i++, at += 3) {
+    const word = words[i]!
+    const packed = (word & 0x3f) | ((word >>> 2) & 0xfc0) | ((word >>> 4) & 0x3f000) | ((word >>> 6) & 0xfc0000)
+    bytes[at] = packed
+    bytes[at + 1] = packed >>> 8
+    bytes[at + 2] = packed >>> 16
+  }
+  return bytes
+}
+
+/** x + sum of x^(2^k) * 2^(k-1) over k >= 1; the share of registers still empty. */
+function sigma(x: number): number {
+  if (x === 1) return Number.POSITIVE_INFINITY
+  let power = x
+  let factor = 1
+  let sum = x
+  let previous: number
+  do {
+    power *= power
+    previous = sum
+    sum += power * factor
+    factor += factor
+  } while (sum !== previous)
+  return sum
+}
+
+/** (1 - x - sum of (1 - x^(2^-k))^2 * 2^-k over k >= 1) / 3; the share of registers not yet at the last rank. */
+function tau(x: number): number {
+  if (x === 0 || x === 1) return 0
+  let root = x
+  let factor = 1
+  let sum = 1 - x
+  let previous: number
+  do {
+    root = Math.sqrt(root)
+    previous = sum
+    factor *= 0.5
+    sum -= (1 - root) ** 2 * factor
+  } while (sum !== previous)
+  return sum / 3
+}

@@ -1,0 +1,215 @@
+/**
+ * Bytes of the storage codecs. Integers are LEB128 varints: seven bits a byte, the lowest first, the top bit set on all
+ * bytes but the last. Values reach 2^53 - 1, beyond the 32 bits of JavaScript's shifts, so a wide varint is worked on as
+ * two parts: its low 28 bits (four bytes) and the rest, each within 32 bits.
+ */
+
+const LOW_PART = 2 ** 28
+const LOW_HALF = 2 ** 27
+
+export class ByteWriter {
+  #buffer: Uint8Array
+  #view: DataView
+  #length = 0
+
+  constructor(capacityBytes = 256) {
+    this.#buffer = new Uint8Array(capacityBytes)
+    this.#view = new DataView(this.#buffer.buffer)
+  }
+
+  get length(): number {
+    return this.#length
+  }
+
+  #reserve(bytes: number): void {
+    const needed = this.#length + bytes
+    if (needed <= this.#buffer.length) return
+    const grown = new Uint8Array(Math.max(needed, this.#buffer.length * 2))
+    grown.set(this.#buffer.subarray(0, this.#length))
+    this.#buffer = grown
+    this.#view = new DataView(grown.buffer)
+  }
+
+  u8(value: number): void {
+    if (this.#length === this.#buffer.length) this.#reserve(1)
+    this.#buffer[this.#length++] = value
+  }
+
+  u32le(value: number): void {
+    this.#reserve(4)
+    this.#view.setUint32(this.#length, value, true)
+    this.#length += 4
+  }
+
+  f64le(value: number): void {
+    this.#reserve(8)
+    this.#view.setFloat64(this.#length, value, true)
+    this.#length += 8
+  }
+
+  /** An integer from 0 to 2^53 - 1; anything else is a RangeError. */
+  varint(value: number): void {
+    if (this.#length + 2 > this.#buffer.length) this.#reserve(2)
+    if ((value & 0x7f) === value) {
+      this.#buffer[this.#length++] = value
+    } else if ((value & 0x3fff) === value) {
+      this.#buffer[this.#length++] = value | 0x80
+      this.#buffer[this.#length++] = value >>> 7
+    } else {
+      if (!Number.isSafeInteger(value) || value < 0) throw new RangeError(`not an unsigned safe integer: ${value}`)
+      const high = Math.floor(value / LOW_PART)
+      this.#parts(value - high * LOW_PART, high)
+    }
+  }
+
+  /** A safe integer of either sign, small magnitudes short: 0, -1, 1, -2, … become 0, 1, 2, 3, … */
+  zigzag(value: number): void {
+    if (value < 0x40000000 && value >= -0x40000000 && (value | 0) === value) {
+      this.varint(((value << 1) ^ (value >> 31)) >>> 0)
+      return
+    }
+    if (!Number.isSafeInteger(value)) throw new RangeError(`not a safe integer: ${value}`)
+    const sign = value < 0 ? 1 : 0
+    const magnitude = sign === 1 ? -1 - value : value
+    const high = Math.floor(magnitude / LOW_HALF)
+    this.#parts((magnitude - high * LOW_HALF) * 2 + sign, high)
+  }
+
+  #parts(low: number, high: number): void {
+    this.#reserve(8)
+    let rest = low
+    if (high > 0) {
+      for (let i = 0; i < 4; i++) {
+        this.#buffer[this.#length++] = (rest & 0x7f) | 0x80
+        rest >>>= 7
+      }
+      rest = high
+    }
+    while (rest >= 0x80) {
+      this.#buffer[this.#length++] = (rest & 0x7f) | 0x80
+      rest >>>= 7
+    }
+    this.#buffer[this.#length++] = rest
+  }
+
+  bytes(bytes: Uint8Array): void {
+    this.#reserve(bytes.length)
+    this.#buffer.set(bytes, this.#length)
+    this.#length += bytes.length
+  }
+
+  /** A copy of what was written; the writer may go on or be reset. */
+  finish(): Uint8Array {
+    return this.#buffer.slice(0, this.#length)
+  }
+
+  /** Forgets what was written and keeps the buffer. */
+  reset(): void {
+    this.#length = 0
+  }
+}
+
+/** Reads from `offset` on. A read that would pass the end, or an integer too large, is a RangeError naming the offset. */
+export class ByteReader {
+  readonly bytes: Uint8Array
+  /** Where the next read begins; decoders with loops of their own read `bytes` and move it. */
+  offset: number
+  #view: DataView | undefined
+  #low = 0
+
+  constructor(bytes: Uint8Array, offset = 0) {
+    this.bytes = bytes
+    this.offset = offset
+  }
+
+  get remaining(): number {
+    return this.bytes.length - this.offset
+  }
+
+  #take(length: number): number {
+    const start = this.offset
+    if (!(length <= this.bytes.length - start)) {
+      throw new RangeError(`read of ${length} bytes at offset ${start} passes the end at ${this.bytes.length}`)
+    }
+    this.offset = start + length
+    return start
+  }
+
+  #dataView(): DataView {
+    this.#view ??= new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.byteLength)
+    return this.#view
+  }
+
+  u8(): number {
+    return this.bytes[this.#take(1)]!
+  }
+
+  u32le(): number {
+    const start = this.#take(4)
+    return this.#dataView().getUint32(start, true)
+  }
+
+  f64le(): number {
+    const start = this.#take(8)
+    return this.#dataView().getFloat64(start, true)
+  }
+
+  varint(): number {
+    const start = this.offset
+    // Past the end `bytes` yields undefined; the general path then names the offset.
+    const first = this.bytes[start]
+    if (first !== undefined && first < 0x80) {
+      this.offset = start + 1
+      return first
+    }
+    const second = this.bytes[start + 1]
+    if (second !== undefined && second < 0x80) {
+      this.offset = start + 2
+      return (first! & 0x7f) | (second << 7)
+    }
+    const high = this.#parts()
+    if (high >= 2 ** 25) this.#tooLarge(start)
+    return high * LOW_PART + this.#low
+  }
+
+  zigzag(): number {
+    const start = this.offset
+    const high = this.#parts()
+    if (high >= 2 ** 26) this.#tooLarge(start)
+    const magnitude = high * LOW_HALF + (this.#low >>> 1)
+    const value = (this.#low & 1) === 0 ? magnitude : -1 - magnitude
+    if (!Number.isSafeInteger(value)) this.#tooLarge(start)
+    return value
+  }
+
+  /** Leaves the low 28 bits in #low and returns the rest. */
+  #parts(): number {
+    const start = this.offset
+    this.#low = 0
+    let high = 0
+    for (let i = 0; i < 8; i++) {
+      const byte = this.bytes[start + i]
+      if (byte === undefined) {
+        throw new RangeError(`varint at offset ${start} passes the end at ${this.bytes.length}`)
+      }
+      if (i < 4) this.#low |= (byte & 0x7f) << (7 * i)
+      else high |= (byte & 0x7f) << (7 * (i - 4))
+      if (byte < 0x80) {
+        this.offset = start + i + 1
+        return high
+      }
+    }
+    throw new RangeError(`malformed varint at offset ${start}: longer than 8 bytes`)
+  }
+
+  #tooLarge(start: number): never {
+    this.offset = start
+    throw new RangeError(`varint at offset ${start} exceeds 2^53 - 1`)
+  }
+
+  /** A view into the source, not a copy. */
+  slice(length: number): Uint8Array {
+    const start = this.#take(length)
+    return this.bytes.subarray(start, start + length)
+  }
+}

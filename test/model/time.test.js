@@ -1,0 +1,307 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { dayNumber, formatDuration, formatInstant, parseDuration, parseInstant, parseInstantText, parseTimeArgument, parseUtcOffset, } from '../../src/model/time.js';
+const INSTANT_MIN_MS = Date.parse('0001-01-01T00:00:00Z');
+const INSTANT_MAX_MS = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
+const instants = fc.integer({ min: INSTANT_MIN_MS, max: INSTANT_MAX_MS });
+describe('an instant as text', () => {
+    it.each([
+        ['2024-01-15T10:30:00Z', '2024-01-15T10:30:00.000Z'],
+        ['2024-01-15t10:30:00z', '2024-01-15T10:30:00.000Z'],
+        ['2024-01-15 10:30:00', '2024-01-15T10:30:00.000Z'],
+        ['2024-01-15T10:30:00', '2024-01-15T10:30:00.000Z'],
+        ['2024-01-15T10:30', '2024-01-15T10:30:00.000Z'],
+        ['2024-01-15T10:30Z', '2024-01-15T10:30:00.000Z'],
+        ['2024-01-15 10:30:00 UTC', '2024-01-15T10:30:00.000Z'],
+        ['2022-12-31 13:45:59.123456789 UTC', '2022-12-31T13:45:59.123Z'],
+        ['2024-01-15', '2024-01-15T00:00:00.000Z'],
+        ['2024-01-15T10:30:00+02:00', '2024-01-15T08:30:00.000Z'],
+        ['2024-01-15T10:30:00+0200', '2024-01-15T08:30:00.000Z'],
+        ['2024-01-15T10:30:00+02', '2024-01-15T08:30:00.000Z'],
+        ['2024-01-15 10:30:00 -0330', '2024-01-15T14:00:00.000Z'],
+        ['2024-01-15T10:30:00-00:00', '2024-01-15T10:30:00.000Z'],
+        ['2024-01-15T10:30:00.5Z', '2024-01-15T10:30:00.500Z'],
+        ['2024-01-15T10:30:00,25Z', '2024-01-15T10:30:00.250Z'],
+        ['2024-01-15T10:30:00.123Z', '2024-01-15T10:30:00.123Z'],
+        ['2024-01-15T10:30:00.123999999+01:00', '2024-01-15T09:30:00.123Z'],
+        ['1969-12-31T23:59:59.999999999Z', '1969-12-31T23:59:59.999Z'],
+        ['2016-12-31T23:59:60Z', '2017-01-01T00:00:00.000Z'],
+        ['2024-12-31T24:00:00Z', '2025-01-01T00:00:00.000Z'],
+        ['2024-02-29', '2024-02-29T00:00:00.000Z'],
+        ['2000-02-29', '2000-02-29T00:00:00.000Z'],
+        ['0001-01-01T00:00:00Z', '0001-01-01T00:00:00.000Z'],
+        ['9999-12-31T23:59:59.999999999Z', '9999-12-31T23:59:59.999Z'],
+        ['1672490759', '2022-12-31T12:45:59.000Z'],
+        ['1672490759.5', '2022-12-31T12:45:59.500Z'],
+        ['1672490759123', '2022-12-31T12:45:59.123Z'],
+        ['1672490759123999', '2022-12-31T12:45:59.123Z'],
+        ['1672490759123999999', '2022-12-31T12:45:59.123Z'],
+        ['-1', '1969-12-31T23:59:59.000Z'],
+        ['0', '1970-01-01T00:00:00.000Z'],
+    ])('reads %s', (text, expected) => {
+        expect(parseInstant(text)).toBe(Date.parse(expected));
+        expect(parseInstantText(text)).toBe(Date.parse(expected));
+    });
+    it.each([
+        '',
+        ' ',
+        'now',
+        'yesterday',
+        '2024-01',
+        '2024-1-15',
+        '2024-00-15',
+        '2024-13-15',
+        '2024-01-00',
+        '2024-01-32',
+        '2024-02-30',
+        '2023-02-29',
+        '1900-02-29',
+        '2024-04-31',
+        '2024-01-15T',
+        '2024-01-15T10',
+        '2024-01-15T10:3',
+        '2024-01-15T10:30:',
+        '2024-01-15T10:30:0',
+        '2024-01-15T25:00:00Z',
+        '2024-01-15T24:00:01Z',
+        '2024-01-15T24:00:00.0001Z',
+        '2024-01-15T10:60:00Z',
+        '2024-01-15T10:30:61Z',
+        '2024-01-15T10:30:00.Z',
+        '2024-01-15T10:30:00.1234567890Z',
+        '2024-01-15T10:30:00ZZ',
+        '2024-01-15T10:30:00 ',
+        '2024-01-15T10:30:00Z ',
+        ' 2024-01-15T10:30:00Z',
+        '2024-01-15T10:30:00 CET',
+        '2024-01-15T10:30:00+99:99',
+        '2024-01-15T10:30:00+24:00',
+        '2024-01-15T10:30:00+02:60',
+        '2024-01-15T10:30:00+2',
+        '2024-01-15T10:30:00+02:0',
+        '2024-01-15T10:30:00+02:000',
+        '2024-01-15X10:30:00Z',
+        '2024/01/15',
+        '2024-01-15Z',
+        '0000-12-31T23:59:59Z',
+        '0001-01-01T00:00:00+00:01',
+        '9999-12-31T23:59:60Z',
+        '10000-01-01T00:00:00Z',
+        '１２３４-01-15',
+        '1e9',
+        '0x10',
+        '1672490759.',
+        '.5',
+        '+5',
+        '--5',
+        'NaN',
+        'Infinity',
+        '9'.repeat(30),
+        '9'.repeat(100_000),
+    ])('refuses %s', (text) => {
+        expect(parseInstant(text)).toBeUndefined();
+        expect(parseInstantText(text)).toBeUndefined();
+    });
+    it('reads an offset whose plus sign a query string turned into a space, but only there', () => {
+        expect(parseInstantText('2024-01-15T10:30:00 02:00')).toBe(Date.parse('2024-01-15T08:30:00Z'));
+        expect(parseInstant('2024-01-15T10:30:00 02:00')).toBeUndefined();
+    });
+    it('is read as Date.parse reads canonical texts', () => {
+        fc.assert(fc.property(instants, (ms) => {
+            const text = new Date(ms).toISOString();
+            expect(parseInstant(text)).toBe(ms);
+            expect(parseInstant(formatInstant(ms))).toBe(ms);
+        }), { numRuns: 2_000 });
+    });
+    it('means the same in every offset', () => {
+        fc.assert(fc.property(fc.integer({ min: Date.UTC(1900), max: Date.UTC(2100) }), fc.integer({ min: -1439, max: 1439 }), (ms, minutes) => {
+            const clock = [Math.floor(Math.abs(minutes) / 60), Math.abs(minutes) % 60];
+            const offset = `${minutes < 0 ? '-' : '+'}${clock.map((part) => String(part).padStart(2, '0')).join(':')}`;
+            const local = new Date(ms + minutes * 60_000).toISOString().slice(0, -1);
+            expect(parseInstant(local + offset)).toBe(ms);
+            expect(parseInstant(local + offset.replace(':', ''))).toBe(ms);
+            expect(parseUtcOffset(offset)).toBe(minutes * 60_000);
+        }));
+    });
+    it('never throws and answers whole milliseconds within range or nothing', () => {
+        const almost = fc.stringMatching(/^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}[-0-9:.Z+ UTC]{0,14}$/);
+        fc.assert(fc.property(fc.oneof(fc.anything(), fc.string(), almost), (value) => {
+            const ms = parseInstant(value);
+            if (ms === undefined)
+                return;
+            expect(Number.isInteger(ms)).toBe(true);
+            expect(ms).toBeGreaterThanOrEqual(INSTANT_MIN_MS);
+            expect(ms).toBeLessThanOrEqual(INSTANT_MAX_MS);
+        }), { numRuns: 2_000 });
+    });
+});
+describe('an instant as a value', () => {
+    it.each([
+        [1672490759, 1672490759000],
+        [1672490759.5, 1672490759500],
+        [1672490759.123, 1672490759123],
+        // doubles whose product lies below the millisecond they stand for
+        [1.001, 1001],
+        [1600000002002000000, 1600000002002],
+        [1600000018018000000, 1600000018018],
+        [1672490759123, 1672490759123],
+        [1672490759123.9, 1672490759123],
+        [1672490759123999, 1672490759123],
+        [1672490759123000000, 1672490759123],
+        [99_999_999_999, 99_999_999_999_000],
+        [100_000_000_000, 100_000_000_000],
+        [100_000_000_000_000, 100_000_000_000],
+        [100_000_000_000_000_000, 100_000_000_000],
+        [0, 0],
+        [-0, 0],
+        [-1.5, -1500],
+        [-0.0001, -1],
+        [1672490759n, 1672490759000],
+        [1672490759123n, 1672490759123],
+        [1672490759123999n, 1672490759123],
+        [1672490759123999999n, 1672490759123],
+        [-1672490759123000001n, -1672490759124],
+        [new Date(1672490759123), 1672490759123],
+    ])('reads %s', (value, expected) => {
+        expect(parseInstant(value)).toBe(expected);
+    });
+    it.each([
+        undefined,
+        null,
+        true,
+        false,
+        Number.NaN,
+        Number.POSITIVE_INFINITY,
+        1e300,
+        10n ** 40n,
+        -(10n ** 40n),
+        {},
+        [],
+        [2024],
+        new Date(Number.NaN),
+        new Date(8.64e15),
+        Symbol('s'),
+    ])('refuses %s', (value) => {
+        expect(parseInstant(value)).toBeUndefined();
+    });
+    it('finds a decimal of seconds again to the millisecond, and bigint and text exactly', () => {
+        fc.assert(fc.property(fc.integer({ min: 1e11, max: 4e12 }), fc.integer({ min: 0, max: 999_999 }), (ms, rest) => {
+            expect(parseInstant(ms / 1000)).toBe(ms);
+            expect(parseInstant((ms / 1000).toFixed(3))).toBe(ms);
+            expect(parseInstant(ms * 1000)).toBe(ms);
+            const nanoseconds = BigInt(ms) * 1000000n + BigInt(rest);
+            expect(parseInstant(nanoseconds)).toBe(ms);
+            expect(parseInstantText(String(nanoseconds))).toBe(ms);
+        }));
+    });
+});
+describe('a time argument', () => {
+    const nowMs = Date.parse('2024-01-15T10:30:00Z');
+    it.each([
+        ['now', '2024-01-15T10:30:00Z'],
+        ['-6h', '2024-01-15T04:30:00Z'],
+        ['-15m', '2024-01-15T10:15:00Z'],
+        ['-7d', '2024-01-08T10:30:00Z'],
+        ['now-1h', '2024-01-15T09:30:00Z'],
+        ['now - 1h30m', '2024-01-15T09:00:00Z'],
+        ['now+1d', '2024-01-16T10:30:00Z'],
+        ['-PT5M', '2024-01-15T10:25:00Z'],
+        ['2024-01-01', '2024-01-01T00:00:00Z'],
+        ['1672490759', '2022-12-31T12:45:59Z'],
+        ['-60', '1969-12-31T23:59:00Z'],
+    ])('reads %s', (text, expected) => {
+        expect(parseTimeArgument(text, nowMs)).toBe(Date.parse(expected));
+    });
+    it.each(['', '-', 'now-', '6h', '-6x', '-6h-2h', 'nowish', '-9999999w'])('refuses "%s"', (text) => {
+        expect(parseTimeArgument(text, nowMs)).toBeUndefined();
+    });
+});
+describe('formatInstant', () => {
+    it('writes milliseconds only when there are any', () => {
+        expect(formatInstant(Date.parse('2024-01-15T10:30:00Z'))).toBe('2024-01-15T10:30:00Z');
+        expect(formatInstant(Date.parse('2026-11-21T20:19:12.770Z'))).toBe('2026-11-21T20:19:12.770Z');
+        expect(formatInstant(-1)).toBe('1969-12-31T23:59:59.999Z');
+    });
+    it('refuses what is no instant', () => {
+        expect(() => formatInstant(Number.NaN)).toThrow(RangeError);
+        expect(() => formatInstant(Number.POSITIVE_INFINITY)).toThrow(RangeError);
+    });
+    it('writes what Date writes, whatever was written before', () => {
+        const near = fc.tuple(instants, fc.array(fc.integer({ min: -1e8, max: 1e8 })));
+        fc.assert(fc.property(near, ([ms, steps]) => {
+            for (const step of steps) {
+                const at = Math.max(INSTANT_MIN_MS, Math.min(INSTANT_MAX_MS, ms + step));
+                expect(formatInstant(at)).toBe(new Date(at).toISOString().replace('.000Z', 'Z'));
+            }
+        }));
+    });
+});
+describe('dayNumber', () => {
+    it('counts as Date does, before the year 1 too', () => {
+        fc.assert(fc.property(fc.integer({ min: -62_200_000_000_000, max: 253_402_300_799_999 }), (ms) => {
+            const date = new Date(ms);
+            expect(dayNumber(date.getUTCFullYear(), date.getUTCMonth() + 1, date.getUTCDate())).toBe(Math.floor(ms / 86_400_000));
+        }), { numRuns: 2_000 });
+    });
+});
+describe('a duration', () => {
+    it.each([
+        ['10s', 10_000],
+        ['5m', 300_000],
+        ['1h30m', 5_400_000],
+        ['1.5h', 5_400_000],
+        ['250ms', 250],
+        ['1m250ms', 60_250],
+        ['7d', 604_800_000],
+        ['2w', 1_209_600_000],
+        ['0s', 0],
+        ['PT5M', 300_000],
+        ['P1D', 86_400_000],
+        ['P2W', 1_209_600_000],
+        ['P1DT12H', 129_600_000],
+        ['PT0.5S', 500],
+    ])('reads %s', (text, ms) => {
+        expect(parseDuration(text)).toBe(ms);
+    });
+    it.each([
+        '',
+        '5',
+        'm',
+        '-5m',
+        '1m1h',
+        '1h1h',
+        '1h 5m',
+        '5M',
+        '1mo',
+        '1y',
+        'P',
+        'PT',
+        'P1DT',
+        'P1M',
+        'P1Y',
+        '1e3s',
+        '999999999999999w',
+    ])('refuses "%s"', (text) => {
+        expect(parseDuration(text)).toBeUndefined();
+    });
+    it.each([
+        [0, '0s'],
+        [1, '1ms'],
+        [10_000, '10s'],
+        [60_000, '1m'],
+        [900_000, '15m'],
+        [5_400_000, '90m'],
+        [3_600_000, '1h'],
+        [86_400_000, '1d'],
+        [129_600_000, '36h'],
+        [604_800_000, '1w'],
+    ])('of %d ms is written %s', (ms, text) => {
+        expect(formatDuration(ms)).toBe(text);
+    });
+    it('survives writing and reading', () => {
+        fc.assert(fc.property(fc.integer({ min: 0, max: 1e13 }), fc.constantFrom(1, 1_000, 60_000, 3_600_000), (count, unit) => {
+            const ms = (count * unit) % 1e14;
+            expect(parseDuration(formatDuration(ms))).toBe(ms);
+        }));
+    });
+});

@@ -1,0 +1,211 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { increaseBetween, TOTALS_MAX, Totals } from '../../src/rollup/totals.ts'
+
+type Point = readonly [timeMs: number, value: number]
+
+function totalsOf(points: readonly Point[]): Totals {
+  const totals = new Totals()
+  for (const [timeMs, value] of points) totals.add(timeMs, value)
+  return totals
+}
+
+function pointsOf(totals: Totals): Point[] {
+  return totals.timeMs.map((timeMs, i) => [timeMs, totals.value[i]!] as const)
+}
+
+function trueIncrease(points: readonly Point[]): number {
+  let increase = 0
+  for (let i = 1; i < points.length; i++) increase += increaseBetween(points[i - 1]![1], points[i]![1])
+  return increase
+}
+
+describe('increaseBetween', () => {
+  test.each([
+    [100, 130, 30],
+    [100, 100, 0],
+    [100, 5, 5],
+    [100, 0, 0],
+    [-5, -8, 0],
+  ])('from %d to %d is %d', (previous, value, expected) => {
+    expect(increaseBetween(previous, value)).toBe(expected)
+  })
+})
+
+describe('what a list of totals keeps', () => {
+  test.each<[string, Point[], Point[], number]>([
+    ['nothing of nothing', [], [], 0],
+    ['one point', [[1, 5]], [[1, 5]], 0],
+    [
+      'the ends of a rise',
+      [
+        [1, 5],
+        [2, 6],
+        [3, 6],
+        [4, 9],
+      ],
+      [
+        [1, 5],
+        [4, 9],
+      ],
+      4,
+    ],
+    [
+      'peak and trough of a reset',
+      [
+        [1, 5],
+        [2, 9],
+        [3, 2],
+        [4, 4],
+      ],
+      [
+        [1, 5],
+        [2, 9],
+        [3, 2],
+        [4, 4],
+      ],
+      8,
+    ],
+    [
+      'a late point in its place',
+      [
+        [0, 100],
+        [10, 130],
+        [5, 115],
+      ],
+      [
+        [0, 100],
+        [10, 130],
+      ],
+      30,
+    ],
+    [
+      'the later arrival of two at one time',
+      [
+        [0, 100],
+        [5, 130],
+        [5, 110],
+      ],
+      [
+        [0, 100],
+        [5, 110],
+      ],
+      10,
+    ],
+  ])('%s', (_, points, kept, increase) => {
+    const totals = totalsOf(points)
+    expect(pointsOf(totals)).toEqual(kept)
+    expect(totals.increase()).toBe(increase)
+    expect(totals.inexact).toBe(false)
+  })
+
+  test('interleaved gateways join into one rise', () => {
+    const totals = totalsOf([
+      [1, 100],
+      [3, 120],
+    ])
+    totals.merge(
+      totalsOf([
+        [2, 110],
+        [4, 130],
+      ]),
+    )
+    expect(totals.increase()).toBe(30)
+    expect(pointsOf(totals)).toEqual([
+      [1, 100],
+      [4, 130],
+    ])
+  })
+
+  test('on equal times the merged list is the later arrival', () => {
+    const totals = totalsOf([[1, 100]])
+    totals.merge(totalsOf([[1, 90]]))
+    expect(pointsOf(totals)).toEqual([[1, 90]])
+  })
+})
+
+/** Stretches that each lie below the one before, so that whoever sees two of them sees the reset between. */
+const descendingStretches = (stretchesMax: number) =>
+  fc
+    .array(fc.array(fc.integer({ min: 0, max: 99 }), { minLength: 1, maxLength: 6 }), {
+      minLength: 1,
+      maxLength: stretchesMax,
+    })
+    .map((stretches) =>
+      stretches
+        .flatMap((steps, i) => [...steps].sort((a, b) => a - b).map((value) => value + (stretches.length - i) * 100))
+        .map((value, timeMs): Point => [timeMs, value]),
+    )
+
+const anyPoints = fc
+  .array(fc.integer({ min: 0, max: 50 }), { maxLength: 60 })
+  .map((values) => values.map((value, timeMs): Point => [timeMs, value]))
+
+/** The points dealt to lists, each in its own order, and the lists in the order they are merged. */
+const dealt = (points: fc.Arbitrary<Point[]>) =>
+  points.chain((sequence) =>
+    fc
+      .tuple(
+        fc.constant(sequence),
+        fc.array(fc.integer({ min: 0, max: 4 }), { minLength: sequence.length, maxLength: sequence.length }),
+        fc.shuffledSubarray([...sequence.keys()], { minLength: sequence.length, maxLength: sequence.length }),
+      )
+      .map(([truth, hands, order]) => {
+        const lists = Array.from({ length: 5 }, () => new Totals())
+        for (const i of order) lists[hands[i]!]!.add(truth[i]![0], truth[i]![1])
+        return { truth, lists }
+      }),
+  )
+
+describe('properties of totals', () => {
+  test('dealt to any lists in any order and merged, a sequence has its true increase', () => {
+    fc.assert(
+      fc.property(dealt(descendingStretches(TOTALS_MAX / 2)), ({ truth, lists }) => {
+        const merged = new Totals()
+        for (const list of lists) merged.merge(list)
+        expect(merged.increase()).toBe(trueIncrease(truth))
+        expect(merged.inexact).toBe(false)
+      }),
+    )
+  })
+
+  test('beyond the bound the increase stays, the list is marked inexact and keeps its ends', () => {
+    fc.assert(
+      fc.property(descendingStretches(40), (truth) => {
+        const totals = totalsOf(truth)
+        expect(totals.length).toBeLessThanOrEqual(TOTALS_MAX)
+        expect(totals.increase()).toBe(trueIncrease(truth))
+        expect(pointsOf(totals)[0]).toEqual(truth[0])
+        expect(pointsOf(totals).at(-1)).toEqual(truth.at(-1))
+        if (totals.collapsed > 0) expect(totals.inexact).toBe(true)
+      }),
+    )
+  })
+
+  test('whatever is lost, the increase never exceeds the true one and is never negative', () => {
+    fc.assert(
+      fc.property(
+        dealt(anyPoints).filter(({ lists }) => lists.every((list) => !list.inexact)),
+        ({ truth, lists }) => {
+          const merged = new Totals()
+          for (const list of lists) merged.merge(list)
+          expect(merged.increase()).toBeGreaterThanOrEqual(0)
+          expect(merged.increase()).toBeLessThanOrEqual(trueIncrease(truth))
+        },
+      ),
+    )
+  })
+
+  test('an empty list changes nothing on either side', () => {
+    fc.assert(
+      fc.property(anyPoints, (points) => {
+        const left = new Totals()
+        left.merge(totalsOf(points))
+        const right = totalsOf(points)
+        right.merge(new Totals())
+        expect(left).toEqual(totalsOf(points))
+        expect(right).toEqual(totalsOf(points))
+      }),
+    )
+  })
+})
