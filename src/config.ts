@@ -1,0 +1,295 @@
+import { hashKey, type Principal } from './keys.ts'
+import { DEFAULT_POINT_LIMITS, type PointLimits } from './model/point.ts'
+import { formatDuration, parseDuration } from './model/time.ts'
+import { SCOPES, type Scope } from './store/store.ts'
+import type { Resolution } from './write/fold.ts'
+
+/**
+ * Every setting, from the environment, in one table: name, default, unit and meaning. README shows the same rows. A value that
+ * cannot be used stops the start and names its variable.
+ */
+export interface Setting {
+  readonly name: string
+  /** As it would stand in the environment. */
+  readonly default: string
+  readonly unit: string
+  readonly meaning: string
+}
+
+export const SETTINGS = [
+  {
+    name: 'PORT',
+    default: '4000',
+    unit: 'port',
+    meaning: 'Where to listen; 0 takes any free port. Unset and taken, the next free one of the ten after it.',
+  },
+  { name: 'HOST', default: '127.0.0.1', unit: 'address', meaning: 'The address to listen on; 0.0.0.0 for all.' },
+  { name: 'DATA_DIR', default: './data', unit: 'folder', meaning: 'Where the embedded store keeps its files.' },
+  {
+    name: 'PARTITIONS',
+    default: '8',
+    unit: 'partitions',
+    meaning: 'Parts that metrics are spread over; fixed when the store is created.',
+  },
+  {
+    name: 'RESOLUTIONS',
+    default: '10s:6h,1m:7d,15m:35d,1h:400d,1d:5y',
+    unit: 'step:kept',
+    meaning:
+      'Stored bucket widths and how long a window of each is kept after its last write. Steps are fixed when the store is created.',
+  },
+  { name: 'SET_RESOLUTIONS', default: '1m:6h,1h:35d,1d:400d', unit: 'step:kept', meaning: 'The same for sets.' },
+  {
+    name: 'API_KEYS',
+    default: '',
+    unit: 'key:project:scope+scope',
+    meaning: 'Keys, comma-separated, with scopes ingest, query, admin; instead of those in the store.',
+  },
+  { name: 'LOG_LEVEL', default: 'info', unit: 'level', meaning: 'fatal, error, warn, info, debug, trace or silent.' },
+  { name: 'BODY_BYTES_MAX', default: '20971520', unit: 'bytes', meaning: 'Largest request body; payload_too_large.' },
+  {
+    name: 'BATCH_ITEMS_MAX',
+    default: '500',
+    unit: 'items',
+    meaning: 'Items in one batch; batch_too_large, nothing stored.',
+  },
+  { name: 'NAME_CHARS_MAX', default: '255', unit: 'characters', meaning: 'Length of a metric name; missing_name.' },
+  { name: 'TAGS_MAX', default: '32', unit: 'tags', meaning: 'Tags of one point; invalid_tags.' },
+  { name: 'TAG_KEY_CHARS_MAX', default: '128', unit: 'characters', meaning: 'Length of a tag key; invalid_tags.' },
+  { name: 'TAG_VALUE_CHARS_MAX', default: '256', unit: 'characters', meaning: 'Length of a tag value; invalid_tags.' },
+  {
+    name: 'SET_MEMBER_CHARS_MAX',
+    default: '1024',
+    unit: 'characters',
+    meaning: 'Length of a set member; invalid_value.',
+  },
+  {
+    name: 'SERIES_PER_METRIC_MAX',
+    default: '100000',
+    unit: 'series',
+    meaning: 'Series of one metric; series_limit_exceeded.',
+  },
+  {
+    name: 'SERIES_HELD_MAX',
+    default: '1000000',
+    unit: 'series',
+    meaning: 'Series and tag paths held in memory, for writing and for querying each; beyond it they are learnt again.',
+  },
+  {
+    name: 'QUERY_VALUES_MAX',
+    default: '50000',
+    unit: 'numbers',
+    meaning: 'Numbers one query may answer (groups × buckets × aggregations); query_too_large.',
+  },
+  {
+    name: 'QUERY_ROLLUPS_MAX',
+    default: '20000000',
+    unit: 'rollups',
+    meaning: 'Stored rollups one query may read; query_too_large.',
+  },
+  {
+    name: 'QUERY_AGGREGATIONS_MAX',
+    default: '20',
+    unit: 'aggregations',
+    meaning: 'Aggregations of one query; query_too_large.',
+  },
+  { name: 'QUERY_GROUP_BY_MAX', default: '8', unit: 'keys', meaning: 'Tag keys to group by; invalid_group_by.' },
+  { name: 'QUERY_TAG_VALUES_MAX', default: '1000', unit: 'values', meaning: 'Tag values to filter by; invalid_tags.' },
+  {
+    name: 'GRAPHQL_DEPTH_MAX',
+    default: '20',
+    unit: 'levels',
+    meaning: 'Nesting of a GraphQL document; query_too_large.',
+  },
+  {
+    name: 'GRAPHQL_TOKENS_MAX',
+    default: '50000',
+    unit: 'tokens',
+    meaning: 'Tokens of a GraphQL document; query_too_large.',
+  },
+  {
+    name: 'GRAPHQL_FIELDS_MAX',
+    default: '2000',
+    unit: 'fields',
+    meaning: 'Fields and fragments written in a GraphQL document; query_too_large.',
+  },
+  {
+    name: 'GRAPHQL_QUERIES_MAX',
+    default: '100',
+    unit: 'queries',
+    meaning: 'Metric queries one GraphQL request may run; query_too_large.',
+  },
+  { name: 'BLOCK_CACHE_BYTES', default: '268435456', unit: 'bytes', meaning: 'Decoded blocks held for queries.' },
+  {
+    name: 'PENDING_BYTES_MAX',
+    default: '67108864',
+    unit: 'bytes',
+    meaning: 'Rollups waiting for a commit; overloaded.',
+  },
+  {
+    name: 'STORE_WAIT_MS_MAX',
+    default: '5000',
+    unit: 'ms',
+    meaning: 'How long a request waits for a store that does not answer; store_unavailable.',
+  },
+  {
+    name: 'FOLD_INBOX_BYTES',
+    default: '4194304',
+    unit: 'bytes',
+    meaning: 'Inbox of a partition that is folded at once.',
+  },
+  { name: 'FOLD_INBOX_AGE_MS', default: '15000', unit: 'ms', meaning: 'Age at which a smaller inbox is folded.' },
+] as const satisfies readonly Setting[]
+
+export type SettingName = (typeof SETTINGS)[number]['name']
+
+export interface Config {
+  readonly port: number
+  /** Whether PORT was set: then a taken port is an error. */
+  readonly portIsFixed: boolean
+  readonly host: string
+  readonly dataDir: string
+  readonly partitions: number
+  readonly resolutions: readonly Resolution[]
+  readonly setResolutions: readonly Resolution[]
+  /** By hash. */
+  readonly apiKeys: ReadonlyMap<string, Principal>
+  readonly logLevel: string
+  readonly points: PointLimits
+  readonly bodyBytesMax: number
+  readonly batchItemsMax: number
+  readonly seriesPerMetricMax: number
+  readonly seriesHeldMax: number
+  readonly queryValuesMax: number
+  readonly queryRollupsMax: number
+  readonly queryAggregationsMax: number
+  readonly queryGroupByMax: number
+  readonly queryTagValuesMax: number
+  readonly graphqlDepthMax: number
+  readonly graphqlTokensMax: number
+  readonly graphqlFieldsMax: number
+  readonly graphqlQueriesMax: number
+  readonly blockCacheBytes: number
+  readonly pendingBytesMax: number
+  readonly storeWaitMsMax: number
+  readonly foldInboxBytes: number
+  readonly foldInboxAgeMs: number
+}
+
+const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']
+
+export function readConfig(env: Readonly<Record<string, string | undefined>>): Config {
+  const text = (name: SettingName): string =>
+    env[name]?.trim() || SETTINGS.find((setting) => setting.name === name)!.default
+  const whole = (name: SettingName, min: number, max: number): number => {
+    const value = Number(text(name))
+    if (!/^\d+$/.test(text(name)) || value < min || value > max) {
+      throw unusable(name, `must be a whole number from ${min} to ${max}, not ${JSON.stringify(text(name))}`)
+    }
+    return value
+  }
+  const count = (name: SettingName): number => whole(name, 1, Number.MAX_SAFE_INTEGER)
+  const logLevel = text('LOG_LEVEL')
+  if (!LOG_LEVELS.includes(logLevel)) throw unusable('LOG_LEVEL', `must be one of ${LOG_LEVELS.join(', ')}`)
+  const resolutions = readResolutions('RESOLUTIONS', text('RESOLUTIONS'))
+  const setResolutions = readResolutions('SET_RESOLUTIONS', text('SET_RESOLUTIONS'))
+  if (resolutions.at(-1)!.stepMs !== setResolutions.at(-1)!.stepMs) {
+    throw unusable('SET_RESOLUTIONS', 'must end with the same step as RESOLUTIONS')
+  }
+  return {
+    port: whole('PORT', 0, 65_535),
+    portIsFixed: Boolean(env['PORT']?.trim()),
+    host: text('HOST'),
+    dataDir: text('DATA_DIR'),
+    partitions: whole('PARTITIONS', 1, 4_096),
+    resolutions,
+    setResolutions,
+    apiKeys: readApiKeys(text('API_KEYS')),
+    logLevel,
+    points: {
+      nameCharsMax: count('NAME_CHARS_MAX'),
+      tagKeyCharsMax: count('TAG_KEY_CHARS_MAX'),
+      tagValueCharsMax: count('TAG_VALUE_CHARS_MAX'),
+      tagsMax: count('TAGS_MAX'),
+      setMemberCharsMax: count('SET_MEMBER_CHARS_MAX'),
+      aheadMsMax: DEFAULT_POINT_LIMITS.aheadMsMax,
+    },
+    bodyBytesMax: count('BODY_BYTES_MAX'),
+    batchItemsMax: count('BATCH_ITEMS_MAX'),
+    seriesPerMetricMax: count('SERIES_PER_METRIC_MAX'),
+    seriesHeldMax: count('SERIES_HELD_MAX'),
+    queryValuesMax: count('QUERY_VALUES_MAX'),
+    queryRollupsMax: count('QUERY_ROLLUPS_MAX'),
+    queryAggregationsMax: count('QUERY_AGGREGATIONS_MAX'),
+    queryGroupByMax: count('QUERY_GROUP_BY_MAX'),
+    queryTagValuesMax: count('QUERY_TAG_VALUES_MAX'),
+    graphqlDepthMax: count('GRAPHQL_DEPTH_MAX'),
+    graphqlTokensMax: count('GRAPHQL_TOKENS_MAX'),
+    graphqlFieldsMax: count('GRAPHQL_FIELDS_MAX'),
+    graphqlQueriesMax: count('GRAPHQL_QUERIES_MAX'),
+    blockCacheBytes: count('BLOCK_CACHE_BYTES'),
+    pendingBytesMax: count('PENDING_BYTES_MAX'),
+    storeWaitMsMax: count('STORE_WAIT_MS_MAX'),
+    foldInboxBytes: count('FOLD_INBOX_BYTES'),
+    foldInboxAgeMs: count('FOLD_INBOX_AGE_MS'),
+  }
+}
+
+function unusable(name: string, reason: string): Error {
+  return new Error(`${name} ${reason}`)
+}
+
+/** `10s:6h,1m:7d`: steps ascend, each a multiple of the one before, and none is kept shorter than a finer one. */
+function readResolutions(name: SettingName, text: string): readonly Resolution[] {
+  const resolutions = text.split(',').map((row) => {
+    const [step = '', kept = ''] = row.trim().split(':')
+    const stepMs = parseDuration(step)
+    const keptMs = readKept(kept)
+    if (stepMs === undefined || stepMs < 1_000 || stepMs % 1_000 !== 0)
+      throw unusable(name, `has a step that is no whole number of seconds: ${JSON.stringify(row)}`)
+    if (keptMs === undefined || keptMs <= 0)
+      throw unusable(name, `does not say how long a step is kept: ${JSON.stringify(row)}`)
+    return { stepMs, keptMs }
+  })
+  for (const [i, { stepMs, keptMs }] of resolutions.entries()) {
+    const finer = resolutions[i - 1]
+    if (finer === undefined) continue
+    if (stepMs <= finer.stepMs || stepMs % finer.stepMs !== 0) {
+      throw unusable(
+        name,
+        `needs ascending steps, each a multiple of the one before: ${formatDuration(stepMs)} follows ${formatDuration(finer.stepMs)}`,
+      )
+    }
+    if (keptMs < finer.keptMs)
+      throw unusable(name, `keeps ${formatDuration(stepMs)} shorter than the finer ${formatDuration(finer.stepMs)}`)
+  }
+  return resolutions
+}
+
+/** A duration that may be in years. */
+function readKept(text: string): number | undefined {
+  const years = /^(\d+)y$/.exec(text)?.[1]
+  return years === undefined ? parseDuration(text) : Number(years) * 365 * 86_400_000
+}
+
+function readApiKeys(text: string): ReadonlyMap<string, Principal> {
+  const keys = new Map<string, Principal>()
+  if (text === '') return keys
+  for (const [i, row] of text.split(',').entries()) {
+    const [key = '', project = '', scopeList = '', ...rest] = row.trim().split(':')
+    const scopes = scopeList.split('+').filter(isScope)
+    // The row is named by its place: a message must not hold a key.
+    if (key.length < 8 || rest.length > 0)
+      throw unusable('API_KEYS', `row ${i + 1} must be key:project:scope+scope with a key of at least 8 characters`)
+    if (!/^[A-Za-z0-9._-]{1,64}$/.test(project))
+      throw unusable('API_KEYS', `row ${i + 1} needs a project of 1 to 64 of the characters A-Z a-z 0-9 . _ -`)
+    if (scopes.length === 0 || scopes.length !== scopeList.split('+').length)
+      throw unusable('API_KEYS', `row ${i + 1} needs scopes out of ${SCOPES.join(', ')}`)
+    keys.set(hashKey(key), { project, scopes })
+  }
+  return keys
+}
+
+function isScope(text: string): text is Scope {
+  return (SCOPES as readonly string[]).includes(text)
+}

@@ -1,0 +1,57 @@
+import type { Gateway, Principal } from '../gateway.ts'
+import { GatewayError } from '../model/errors.ts'
+import { DEFAULT_POINT_LIMITS, type PointLimits } from '../model/point.ts'
+import type { Scope } from '../store/store.ts'
+
+export interface GraphQLLimits {
+  readonly points: PointLimits
+  /** Items of one `trackMetrics`. */
+  readonly batchItemsMax: number
+  /** Of a POST, after decompression. */
+  readonly bodyBytesMax: number
+  /** Lexical tokens of one document; a batch of 500 written as literals has some 20,000. */
+  readonly documentTokensMax: number
+  /** Fields and fragments written in one document: validation compares fields of one name pair by pair. */
+  readonly documentFieldsMax: number
+  readonly documentDepthMax: number
+  /** Metric queries one request may run, counted where they run, so aliases, fragments and lists all count. */
+  readonly queriesMax: number
+}
+
+export const DEFAULT_GRAPHQL_LIMITS: GraphQLLimits = {
+  points: DEFAULT_POINT_LIMITS,
+  batchItemsMax: 500,
+  bodyBytesMax: 20 * 1024 * 1024,
+  documentTokensMax: 50_000,
+  documentFieldsMax: 2_000,
+  documentDepthMax: 20,
+  queriesMax: 100,
+}
+
+/** Where errors that are ours are told; pino fits. */
+export interface ErrorLog {
+  error(details: object, message: string): void
+}
+
+/** What resolvers see of one request. */
+export interface GraphQLContext {
+  readonly gateway: Gateway
+  readonly principal: Principal
+  readonly limits: GraphQLLimits
+  readonly now: () => number
+  /** Counts down; see {@link GraphQLLimits.queriesMax}. */
+  readonly budget: { queriesLeft: number }
+}
+
+export function requireScope(context: GraphQLContext, scope: Scope): void {
+  if (context.principal.scopes.includes(scope)) return
+  throw new GatewayError('forbidden', `this API key lacks the scope ${scope}`)
+}
+
+export function takeQuery(context: GraphQLContext): void {
+  if (context.budget.queriesLeft === 0) {
+    const max = context.limits.queriesMax
+    throw new GatewayError('query_too_large', `one request may run at most ${max} queries`, { details: { max } })
+  }
+  context.budget.queriesLeft--
+}

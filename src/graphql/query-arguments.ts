@@ -1,0 +1,88 @@
+import type { InputShapeFromFields } from '@pothos/core'
+import { GatewayError } from '../model/errors.ts'
+import { describe } from '../model/point.ts'
+import type { Aggregation } from '../query/aggregation.ts'
+import type { QueryInput, TagFilters } from '../query/request.ts'
+import { AggregationEnum } from './aggregation.ts'
+import { builder } from './builder.ts'
+import { FillEnum } from './fill.ts'
+
+/** The arguments of a query but for the name of its metric. */
+export const queryArguments = builder.args((t) => ({
+  from: t.field({
+    type: 'DateTime',
+    description: 'Start, inclusive. Default: 24 hours before the end. Example: "-6h".',
+  }),
+  to: t.field({ type: 'DateTime', description: 'End, inclusive. Default: now. Example: "2024-01-15T12:00:00Z".' }),
+  last: t.field({
+    type: 'Duration',
+    description: 'Length of the range up to `to`, in place of `from`. Example: "6h".',
+  }),
+  interval: t.field({ type: 'Interval', description: 'Width of a bucket. Default: "auto". Example: "5m".' }),
+  timezone: t.field({ type: 'TimeZone', description: 'Whose days and weeks the buckets follow. Default: "UTC".' }),
+  aggregations: t.field({
+    type: [AggregationEnum],
+    description: 'The lines of `series`, in this order. Default: that of the type. Example: [P50, P95, P99].',
+  }),
+  quantiles: t.floatList({
+    description: 'Further lines: quantiles from 0 to 1, for a DISTRIBUTION. Example: [0.999].',
+  }),
+  tags: t.field({
+    type: 'TagSelector',
+    description: 'Which series to read. Default: all. Example: {endpoint: "/users"}.',
+  }),
+  groupBy: t.stringList({ description: 'Tag keys; one group for each combination of values. Example: ["endpoint"].' }),
+  bySeries: t.boolean({ description: 'One group for each series, in place of `groupBy`. Default: false.' }),
+  fill: t.field({ type: FillEnum, description: 'What becomes of empty buckets. Default: NONE.' }),
+}))
+
+export type QueryArguments = InputShapeFromFields<typeof queryArguments>
+
+/** Null means absent, as everywhere in GraphQL. */
+export function toQueryInput(
+  metric: string,
+  args: QueryArguments,
+  optionalAggregations: readonly Aggregation[],
+): QueryInput {
+  return {
+    metric,
+    ...(args.from != null && { from: args.from }),
+    ...(args.to != null && { to: args.to }),
+    ...(args.last != null && { last: args.last }),
+    ...(args.interval != null && { interval: args.interval }),
+    ...(args.timezone != null && { timezone: args.timezone }),
+    ...(args.aggregations != null && { aggregations: args.aggregations }),
+    ...(args.quantiles != null && { quantiles: args.quantiles }),
+    ...(args.tags != null && { tags: readTagSelector(args.tags) }),
+    ...(args.groupBy != null && { groupBy: args.groupBy }),
+    ...(args.bySeries != null && { bySeries: args.bySeries }),
+    ...(args.fill != null && { fill: args.fill }),
+    optionalAggregations,
+  }
+}
+
+/** Throws `invalid_tags`. Null is refused: it could mean any value or none. */
+export function readTagSelector(selector: unknown): TagFilters {
+  if (typeof selector !== 'object' || selector === null || Array.isArray(selector)) {
+    throw new GatewayError('invalid_tags', `tags must be an object of tag keys, not ${describe(selector)}`)
+  }
+  const filters = new Map<string, readonly string[]>()
+  for (const [key, wanted] of Object.entries(selector)) {
+    const values: readonly unknown[] = Array.isArray(wanted) ? wanted : [wanted]
+    if (values.length === 0) {
+      throw new GatewayError('invalid_tags', `tags.${key} lists no value; leave the key out to match all`)
+    }
+    filters.set(
+      key,
+      values.map((value) => {
+        if (typeof value === 'string') return value
+        if (typeof value === 'boolean' || Number.isFinite(value)) return String(value)
+        throw new GatewayError(
+          'invalid_tags',
+          `tags.${key} must be a string, number or boolean, not ${describe(value)}`,
+        )
+      }),
+    )
+  }
+  return filters
+}

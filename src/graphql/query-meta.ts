@@ -1,0 +1,26 @@
+import { formatDuration } from '../model/time.ts'
+import type { QueryMeta } from '../query/answer.ts'
+import { builder } from './builder.ts'
+
+export const QueryMetaRef = builder.objectRef<QueryMeta>('QueryMeta').implement({
+  description: 'How an answer came about.',
+  fields: (t) => ({
+    resolutions: t.field({
+      type: ['Duration'],
+      description: 'Widths of the stored buckets that were read, finest first. Example: ["10s", "1m"].',
+      resolve: (meta) => meta.resolutionsMs.map(formatDuration),
+    }),
+    rollupsRead: t.float({
+      description: 'Stored rollups merged into the answer.',
+      resolve: (meta) => meta.rollupsRead,
+    }),
+    blocksRead: t.int({ description: 'Blocks of rollups that were looked at.', resolve: (meta) => meta.blocksRead }),
+    cacheHits: t.int({ description: 'Those of them that were already decoded.', resolve: (meta) => meta.cacheHits }),
+    durationMs: t.float({ description: 'Time taken, in milliseconds.', resolve: (meta) => meta.durationMs }),
+    now: t.field({
+      type: 'DateTime',
+      description: 'The clock of the gateway, by which buckets are complete.',
+      resolve: (meta) => meta.nowMs,
+    }),
+  }),
+})

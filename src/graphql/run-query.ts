@@ -1,0 +1,18 @@
+import type { GraphQLResolveInfo } from 'graphql'
+import type { QueryAnswer } from '../query/answer.ts'
+import { type GraphQLContext, requireScope, takeQuery } from './context.ts'
+import { selectedAggregations } from './look-ahead.ts'
+import { type QueryArguments, toQueryInput } from './query-arguments.ts'
+
+/** What `query` runs, at the root and on a metric. */
+export async function runQuery(
+  metric: string,
+  args: QueryArguments,
+  context: GraphQLContext,
+  info: GraphQLResolveInfo,
+): Promise<QueryAnswer> {
+  requireScope(context, 'query')
+  const input = toQueryInput(metric, args, selectedAggregations(info))
+  takeQuery(context)
+  return await context.gateway.query(context.principal.project, input)
+}

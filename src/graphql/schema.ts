@@ -1,0 +1,8 @@
+import type { GraphQLSchema } from 'graphql'
+import './scalars.ts'
+import './query.ts'
+import './track.ts'
+import { builder } from './builder.ts'
+
+/** Each imported file adds its types and fields to the builder; they are printed in that order. */
+export const schema: GraphQLSchema = builder.toSchema({ sortSchema: false })

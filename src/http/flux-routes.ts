@@ -1,0 +1,87 @@
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { Gateway } from '../gateway.ts'
+import { assert, GatewayError } from '../model/errors.ts'
+import type { PointLimits } from '../model/point.ts'
+import { describe } from '../model/point.ts'
+import type { QueryInput } from '../query/request.ts'
+import type { TrackedPoint } from '../wire/flux.ts'
+import { decodeFluxBatch, decodeFluxItem } from '../wire/flux.ts'
+import { parseJsonBody } from '../wire/json-body.ts'
+import { sendJson } from './answer.ts'
+import { projectOf, requireScope } from './auth.ts'
+import { resolutionsOf, writeMetric, writeMetrics, writeQueryAnswer, writeTrackedPoint } from './flux-answers.ts'
+import { parseMetricFilter, parseMetricQuery } from './flux-parameters.ts'
+import { requireJsonBody } from './media-type.ts'
+
+export interface FluxOptions {
+  readonly gateway: Gateway
+  readonly now: () => number
+  readonly limits: FluxLimits
+}
+
+export interface FluxLimits {
+  readonly points: PointLimits
+  /** Metrics in a batch. */
+  readonly batchItemsMax: number
+}
+
+type NameRoute = { Params: { name: string } }
+
+/** The Flux dialect, below the prefix that the server gives it. */
+export function registerFluxRoutes(app: FastifyInstance, { gateway, now, limits }: FluxOptions): void {
+  const ingest = { onRequest: [requireScope(gateway, 'ingest'), requireJsonBody] }
+  const query = { onRequest: requireScope(gateway, 'query') }
+
+  app.post('/metrics', ingest, async (request, reply) => {
+    const item = bodyOf(request)
+    const accepted: TrackedPoint[] = []
+    const [rejected] = await gateway.track(projectOf(request), (sink) => {
+      const point = decodeFluxItem(item, 0, sink, now(), limits.points)
+      if (point !== undefined) accepted.push(point)
+    })
+    if (rejected !== undefined) throw new GatewayError(rejected.code, rejected.message)
+    const [point] = accepted
+    assert(point !== undefined, 'what was not rejected was decoded')
+    return sendJson(reply, 201, writeTrackedPoint(point))
+  })
+
+  app.post('/metrics/batch', ingest, async (request, reply) => {
+    const body = bodyOf(request)
+    let items = 0
+    const errors = await gateway.track(projectOf(request), (sink) => {
+      items = decodeFluxBatch(body, sink, now(), limits.points, limits.batchItemsMax)
+    })
+    const data = { accepted: items - errors.length, rejected: errors.length }
+    return sendJson(reply, 201, JSON.stringify(errors.length === 0 ? { data } : { data, errors }))
+  })
+
+  app.get('/metrics', query, async (request, reply) => {
+    const filter = parseMetricFilter(request.url)
+    return sendJson(reply, 200, writeMetrics(await gateway.metrics(projectOf(request), filter)))
+  })
+
+  app.get<NameRoute>('/metrics/:name', query, async (request, reply) => {
+    const { name } = request.params
+    const metric = await gateway.metric(projectOf(request), name)
+    if (metric === undefined) throw new GatewayError('metric_not_found', `there is no metric ${describe(name)}`)
+    return sendJson(reply, 200, writeMetric(metric))
+  })
+
+  app.get<NameRoute>('/metrics/:name/query', query, async (request, reply) => {
+    const input = parseMetricQuery(request.params.name, request.url)
+    const answer = await gateway.query(projectOf(request), input)
+    const resolutions = resolutionsOf(answer)
+    if (resolutions !== '') reply.header('x-resolution', resolutions)
+    return sendJson(reply, 200, writeQueryAnswer(answer, groupingOf(input)))
+  })
+}
+
+function bodyOf(request: FastifyRequest): unknown {
+  const { body } = request
+  return parseJsonBody(body instanceof Uint8Array ? body : new Uint8Array())
+}
+
+function groupingOf({ bySeries, groupBy }: QueryInput): 'none' | 'tags' | 'series' {
+  if (bySeries === true) return 'series'
+  return groupBy === undefined ? 'none' : 'tags'
+}

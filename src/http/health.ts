@@ -1,0 +1,37 @@
+import type { FastifyInstance } from 'fastify'
+import type { Gateway } from '../gateway.ts'
+import { GatewayError } from '../model/errors.ts'
+import { sendJson } from './answer.ts'
+
+export interface HealthOptions {
+  readonly gateway: Gateway
+  /** How long the store may take to answer before the gateway counts as not ready. */
+  readonly readyWaitMs: number
+}
+
+/** `/health`: the process lives. `/ready`: it can serve, because the store answers. Neither needs a key nor tells of data. */
+export function registerHealthRoutes(app: FastifyInstance, { gateway, readyWaitMs }: HealthOptions): void {
+  app.get('/health', async (_request, reply) => sendJson(reply, 200, '{"status":"ok"}'))
+
+  app.get('/ready', async (_request, reply) => {
+    try {
+      await within(readyWaitMs, gateway.ping())
+    } catch (cause) {
+      throw new GatewayError('store_unavailable', 'the store does not answer', { cause })
+    }
+    return sendJson(reply, 200, '{"status":"ready"}')
+  })
+}
+
+/** Rejects when the work takes longer. */
+async function within(waitMs: number, work: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${waitMs} ms`)), waitMs)
+  })
+  try {
+    await Promise.race([work, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}

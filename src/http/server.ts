@@ -1,0 +1,133 @@
+import { randomBytes } from 'node:crypto'
+import type { Socket } from 'node:net'
+import type { FastifyBaseLogger, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { fastify, LogController } from 'fastify'
+import type { Logger } from 'pino'
+import type { Gateway } from '../gateway.ts'
+import { GatewayError } from '../model/errors.ts'
+import { DEFAULT_POINT_LIMITS } from '../model/point.ts'
+import { decoratePrincipal } from './auth.ts'
+import { asGatewayError, sendError, statusOf } from './error-table.ts'
+import type { FluxLimits } from './flux-routes.ts'
+import { registerFluxRoutes } from './flux-routes.ts'
+import { registerHealthRoutes } from './health.ts'
+
+export interface ServerOptions {
+  readonly gateway: Gateway
+  readonly log: Logger
+  readonly now: () => number
+  readonly limits: ServerLimits
+}
+
+export interface ServerLimits extends FluxLimits {
+  readonly bodyBytesMax: number
+  /** How long `/ready` waits for the store. */
+  readonly readyWaitMs: number
+}
+
+export const DEFAULT_SERVER_LIMITS: ServerLimits = {
+  points: DEFAULT_POINT_LIMITS,
+  batchItemsMax: 500,
+  bodyBytesMax: 20 * 1024 * 1024,
+  readyWaitMs: 2_000,
+}
+
+/** A request must have arrived whole within this time; 20 MiB then need 1.4 Mbit/s. */
+const REQUEST_TIMEOUT_MS = 120_000
+
+/** Node accepts 16 KiB of request line and headers; a name of 255 characters takes up to 3,060 when percent-encoded. */
+const PARAM_CHARS_MAX = 4_096
+
+/** Not listening yet. Closing it finishes the requests under way; the gateway is the caller's to close. */
+export function createServer({ gateway, log, now, limits }: ServerOptions): FastifyInstance {
+  const loggerInstance = withoutSecrets(log)
+  const app = fastify({
+    loggerInstance,
+    logController: new LogController({ disableRequestLogging: true }),
+    // A logger of its own for each request costs more than all routing; lines name the request where it matters.
+    childLoggerFactory: (logger) => logger,
+    genReqId: createIdSource(),
+    bodyLimit: limits.bodyBytesMax,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    // Routes read the query string themselves.
+    routerOptions: { maxParamLength: PARAM_CHARS_MAX, querystringParser: () => NO_PARAMETERS },
+    return503OnClosing: false,
+    clientErrorHandler: answerClientError,
+    frameworkErrors: (error, _request, reply) => {
+      sendError(reply, asGatewayError(error))
+    },
+  })
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
+  app.setErrorHandler((error, request, reply) => {
+    const answer = asGatewayError(error)
+    if (statusOf(answer.code) >= 500) logFailure(loggerInstance, request, answer)
+    return sendError(reply, answer)
+  })
+  app.setNotFoundHandler((request, reply) => {
+    return sendError(reply, new GatewayError('not_found', `nothing answers ${request.method} at this path`))
+  })
+  if (log.isLevelEnabled('debug')) app.addHook('onResponse', logRequest)
+
+  decoratePrincipal(app)
+  registerHealthRoutes(app, { gateway, readyWaitMs: limits.readyWaitMs })
+  app.register(async (scope) => registerFluxRoutes(scope, { gateway, now, limits }), { prefix: '/api/v1' })
+  return app
+}
+
+const NO_PARAMETERS = Object.freeze({})
+
+/** Ids unlike those of other gateways and of this one before it restarted. */
+function createIdSource(): () => string {
+  const prefix = randomBytes(6).toString('base64url')
+  let count = 0
+  return () => `${prefix}-${(++count).toString(36)}`
+}
+
+/** Headers are never logged; should a line carry some all the same, it does not carry the key. */
+function withoutSecrets(log: Logger): FastifyBaseLogger {
+  const headers = ['headers', 'req.headers', 'err.headers', 'err.cause.headers']
+  return log.child(
+    {},
+    {
+      redact: headers.flatMap((path) => [`${path}.authorization`, `${path}["x-api-key"]`]),
+      serializers: { req: summarize },
+    },
+  )
+}
+
+/** What logs may know of a request: its path without the query string, no header. */
+function summarize(request: FastifyRequest): { readonly id: string; readonly method: string; readonly path: string } {
+  const { id, method, url } = request
+  const end = url.indexOf('?')
+  return { id, method, path: end < 0 ? url : url.slice(0, end) }
+}
+
+function logRequest(request: FastifyRequest, reply: FastifyReply, done: () => void): void {
+  request.log.debug({ req: request, status: reply.statusCode, durationMs: reply.elapsedTime }, 'request')
+  done()
+}
+
+function logFailure(log: FastifyBaseLogger, request: FastifyRequest, error: GatewayError): void {
+  const line = { req: request, code: error.code, err: error.cause ?? error }
+  if (error.code === 'internal') log.error(line, 'request failed')
+  else log.warn(line, 'request refused')
+}
+
+/** What reaches the socket is no HTTP, or too slow, or has headers without end: there is no request to answer properly. */
+function answerClientError(error: Error & { readonly code?: string }, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || socket.destroyed) return
+  if (socket.writable) {
+    const status =
+      error.code === 'HPE_HEADER_OVERFLOW'
+        ? '431 Request Header Fields Too Large'
+        : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+          ? '408 Request Timeout'
+          : '400 Bad Request'
+    const body = '{"error":{"code":"invalid_body","message":"the request is no valid HTTP"}}'
+    socket.write(
+      `HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-type: application/json; charset=utf-8\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+    )
+  }
+  socket.destroySoon()
+}

@@ -1,0 +1,166 @@
+import { QuantileSketch } from '../sketch/quantile-sketch.ts'
+import type { Aggregation } from './aggregation.ts'
+import type { AnswerGroup } from './answer.ts'
+import type { Cells } from './cells.ts'
+import type { DistinctCounts } from './distinct.ts'
+import type { Plan } from './plan.ts'
+import type { GroupKey } from './series-index.ts'
+
+export interface Evaluation {
+  readonly plan: Plan
+  /** Width of the finest stored bucket: the least time a rate is taken over. */
+  readonly baseMs: number
+  readonly nowMs: number
+  readonly computed: readonly Aggregation[]
+  readonly groups: readonly GroupKey[]
+  /** Of a set. */
+  readonly distinct: DistinctCounts | undefined
+}
+
+/** Turns accumulators into the numbers asked for, groups sorted by their tags. */
+export function evaluate(evaluation: Evaluation, cells: Cells): AnswerGroup[] {
+  const slots = cells.groups.map((group, slot) => ({ key: evaluation.groups[group]!, slot }))
+  slots.sort((a, b) => compareTags(a.key.tags, b.key.tags))
+  return slots.map(({ key, slot }) => evaluateGroup(evaluation, cells, key, slot))
+}
+
+function evaluateGroup(evaluation: Evaluation, cells: Cells, { tags, series }: GroupKey, slot: number): AnswerGroup {
+  const { computed, distinct } = evaluation
+  const at = slot * cells.buckets
+  const present = Uint8Array.from(cells.count.subarray(at, at + cells.buckets), (count) => (count > 0 ? 1 : 0))
+  const values = new Map<string, Float64Array>()
+  for (const aggregation of computed) {
+    const column = new Float64Array(cells.buckets).fill(Number.NaN)
+    for (let i = 0; i < cells.buckets; i++) {
+      if (present[i] === 0) continue
+      column[i] = distinct === undefined ? valueOf(evaluation, aggregation, cells, at + i, i) : distinct.cells[at + i]!
+    }
+    values.set(aggregation.name, column)
+  }
+  let totals: ReadonlyMap<string, number> | undefined
+  return {
+    tags,
+    series,
+    present,
+    values,
+    // Over the whole range, merged when somebody looks: most answers are charts.
+    get totals() {
+      totals ??= totalsOf(evaluation, cells, slot)
+      return totals
+    },
+  }
+}
+
+function valueOf(evaluation: Evaluation, aggregation: Aggregation, cells: Cells, cell: number, bucket: number): number {
+  switch (aggregation.kind) {
+    case 'count':
+      return cells.count[cell]!
+    case 'sum':
+      return cells.sum[cell]!
+    case 'avg':
+      return cells.sum[cell]! / cells.count[cell]!
+    case 'min':
+      return cells.min[cell]!
+    case 'max':
+      return cells.max[cell]!
+    case 'first':
+      return cells.first[cell]!
+    case 'last':
+      return cells.last[cell]!
+    case 'rate': {
+      const { edges } = evaluation.plan
+      return cells.sum[cell]! / secondsOf(evaluation, edges[bucket]!, edges[bucket + 1]!)
+    }
+    case 'quantile':
+      return cells.sketches[cell]?.quantile(aggregation.q, cells.min[cell]!, cells.max[cell]!) ?? Number.NaN
+  }
+}
+
+/** Length of a bucket cut by the range and by now, at least one base bucket; one that starts after now counts whole. */
+function secondsOf({ plan, nowMs, baseMs }: Evaluation, startMs: number, endMs: number): number {
+  const fromMs = Math.max(startMs, plan.fromMs)
+  const toMs = Math.min(endMs, plan.toMs)
+  const untilMs = fromMs > nowMs ? toMs : Math.min(toMs, nowMs)
+  return Math.max(untilMs - fromMs, baseMs) / 1_000
+}
+
+function totalsOf(evaluation: Evaluation, cells: Cells, slot: number): ReadonlyMap<string, number> {
+  const { computed, distinct, plan } = evaluation
+  const at = slot * cells.buckets
+  const end = at + cells.buckets
+  if (distinct !== undefined) return new Map(computed.map(({ name }) => [name, distinct.totals?.[slot] ?? Number.NaN]))
+  let count = 0
+  let sum = 0
+  for (let cell = at; cell < end; cell++) {
+    count += cells.count[cell]!
+    sum += cells.sum[cell]!
+  }
+  const min = least(cells.min, at, end)
+  const max = greatest(cells.max, at, end)
+  const totalOf = (aggregation: Aggregation): number => {
+    if (count === 0) return Number.NaN
+    switch (aggregation.kind) {
+      case 'count':
+        return count
+      case 'sum':
+        return sum
+      case 'avg':
+        return sum / count
+      case 'min':
+        return min
+      case 'max':
+        return max
+      case 'first':
+        return endOf(cells.first, at, end, 1)
+      case 'last':
+        return endOf(cells.last, at, end, -1)
+      case 'rate':
+        return sum / secondsOf(evaluation, plan.fromMs, plan.toMs)
+      case 'quantile':
+        return mergedSketch(cells, at, end).quantile(aggregation.q, min, max)
+    }
+  }
+  return new Map(computed.map((aggregation) => [aggregation.name, totalOf(aggregation)]))
+}
+
+function least(column: Float64Array, from: number, to: number): number {
+  let value = Number.POSITIVE_INFINITY
+  for (let i = from; i < to; i++) if (column[i]! < value) value = column[i]!
+  return value
+}
+
+function greatest(column: Float64Array, from: number, to: number): number {
+  let value = Number.NEGATIVE_INFINITY
+  for (let i = from; i < to; i++) if (column[i]! > value) value = column[i]!
+  return value
+}
+
+/** The value of the first (step 1) or the last (step -1) cell that has one. */
+function endOf(column: Float64Array, from: number, to: number, step: 1 | -1): number {
+  for (let n = 0, i = step === 1 ? from : to - 1; n < to - from; n++, i += step) {
+    if (!Number.isNaN(column[i])) return column[i]!
+  }
+  return Number.NaN
+}
+
+function mergedSketch(cells: Cells, from: number, to: number): QuantileSketch {
+  const merged = new QuantileSketch()
+  for (let cell = from; cell < to; cell++) {
+    const sketch = cells.sketches[cell]
+    if (sketch !== undefined) merged.merge(sketch)
+  }
+  return merged
+}
+
+type Tags = readonly (readonly [string, string])[]
+
+function compareTags(a: Tags, b: Tags): number {
+  for (let i = 0; i < Math.min(a.length, b.length); i++) {
+    for (const part of [0, 1] as const) {
+      const left = a[i]![part]
+      const right = b[i]![part]
+      if (left !== right) return left < right ? -1 : 1
+    }
+  }
+  return a.length - b.length
+}

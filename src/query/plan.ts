@@ -1,0 +1,205 @@
+import { GatewayError } from '../model/errors.ts'
+import {
+  calendarInterval,
+  type FixedOrCalendar,
+  fixedInterval,
+  formatInterval,
+  type Interval,
+} from '../model/interval.ts'
+import { DAY_MS, formatDuration, formatInstant } from '../model/time.ts'
+import { bucketEdges, type TimeZone } from '../model/time-zone.ts'
+import type { Stretch } from '../store/store.ts'
+
+/**
+ * Which stored buckets answer a query. Pure: it sees the range, the interval and what each resolution has let go, and decides.
+ * Every answered bucket is cut into pieces that stored buckets fill exactly: the coarsest resolution whose buckets fit, and finer
+ * ones for what is left at the edges. A stored bucket is never split.
+ */
+
+/** Buckets that `interval: auto` aims below. */
+export const AUTO_BUCKETS_MAX = 300
+
+export interface Timeline {
+  readonly stepMs: number
+  /** Sorted and disjoint: where this resolution had data that it no longer has. */
+  readonly expired: readonly Stretch[]
+}
+
+export interface PlanRequest {
+  readonly fromMs: number
+  /** Inclusive. */
+  readonly toMs: number
+  readonly interval: Interval
+  readonly zone: TimeZone
+  /** Finest first; each step a multiple of the one before. */
+  readonly timelines: readonly Timeline[]
+  readonly bucketsMax: number
+}
+
+/** Stored buckets of one resolution. */
+export interface Read extends Stretch {
+  /** Index into the timelines of the request. */
+  readonly level: number
+}
+
+export interface Plan {
+  readonly interval: FixedOrCalendar
+  /** The range widened to stored buckets; `toMs` is exclusive. */
+  readonly fromMs: number
+  readonly toMs: number
+  /** Start of each answered bucket, not cut by the range, and the end of the last: one more than there are buckets. */
+  readonly edges: Float64Array
+  /** Disjoint and sorted; together exactly [fromMs, toMs). */
+  readonly reads: readonly Read[]
+}
+
+/** Throws `invalid_range`, `invalid_interval` (with the finest step that is kept) or `query_too_large` (with one that fits). */
+export function plan(request: PlanRequest): Plan {
+  const { timelines, zone } = request
+  if (request.fromMs > request.toMs) {
+    throw new GatewayError(
+      'invalid_range',
+      `from (${formatInstant(request.fromMs)}) lies after to (${formatInstant(request.toMs)})`,
+    )
+  }
+  const range = widen(request.fromMs, request.toMs, timelines)
+  if (request.interval.kind !== 'auto') return planInterval(request, range, request.interval)
+  for (const interval of autoIntervals(timelines, range)) {
+    const edges = bucketEdges(interval, zone, range.fromMs, range.toMs, Math.min(AUTO_BUCKETS_MAX, request.bucketsMax))
+    if (edges === undefined) continue
+    const reads = cover(edges, range, timelines)
+    if (reads !== undefined) return { interval, ...range, edges, reads }
+  }
+  throw tooFine(request, range)
+}
+
+function planInterval(request: PlanRequest, range: Stretch, interval: FixedOrCalendar): Plan {
+  const edges = bucketEdges(interval, request.zone, range.fromMs, range.toMs, request.bucketsMax)
+  if (edges === undefined) {
+    const fits = fittingInterval(range, request.bucketsMax)
+    throw new GatewayError(
+      'query_too_large',
+      `the range has more than ${request.bucketsMax} buckets of ${formatInterval(interval)}; an interval of ${fits} would fit`,
+      { details: { bucketsMax: request.bucketsMax, fits } },
+    )
+  }
+  const reads = cover(edges, range, request.timelines)
+  if (reads === undefined) throw tooFine(request, range)
+  return { interval, ...range, edges, reads }
+}
+
+/** The stretches of the resolutions that hold [fromMs, toMs) without regard to answered buckets; undefined where none does. */
+export function planStretch(stretch: Stretch, timelines: readonly Timeline[]): Read[] | undefined {
+  return cover(Float64Array.of(stretch.fromMs, stretch.toMs), stretch, timelines)
+}
+
+/** Outward to the buckets of the finest resolution that is kept at either end. */
+function widen(fromMs: number, toMs: number, timelines: readonly Timeline[]): Stretch {
+  const fromStep = finestKeptAt(fromMs, timelines)
+  const toStep = finestKeptAt(toMs, timelines)
+  return { fromMs: floorTo(fromMs, fromStep), toMs: floorTo(toMs, toStep) + toStep }
+}
+
+function finestKeptAt(timeMs: number, timelines: readonly Timeline[]): number {
+  const kept = timelines.find(
+    ({ expired }) => !expired.some((stretch) => stretch.fromMs <= timeMs && timeMs < stretch.toMs),
+  )
+  return (kept ?? timelines[timelines.length - 1]!).stepMs
+}
+
+/** The finest step that is kept throughout. */
+export function finestKept(range: Stretch, timelines: readonly Timeline[]): number {
+  const kept = timelines.find(({ expired }) => !overlaps(expired, range))
+  return (kept ?? timelines[timelines.length - 1]!).stepMs
+}
+
+function overlaps(expired: readonly Stretch[], { fromMs, toMs }: Stretch): boolean {
+  return expired.some((stretch) => stretch.fromMs < toMs && fromMs < stretch.toMs)
+}
+
+/** The kept steps, then ever longer calendar units for ranges of years. */
+function autoIntervals(timelines: readonly Timeline[], range: Stretch): FixedOrCalendar[] {
+  const finestMs = finestKept(range, timelines)
+  const steps = timelines.filter(({ stepMs }) => stepMs >= finestMs).map(({ stepMs }) => stepInterval(stepMs))
+  const longer = [
+    calendarInterval('week', 1),
+    calendarInterval('month', 1),
+    calendarInterval('quarter', 1),
+    calendarInterval('year', 1),
+    calendarInterval('year', 10),
+    calendarInterval('year', 100),
+  ]
+  return [...steps, ...longer].filter((interval) => interval !== undefined)
+}
+
+function stepInterval(stepMs: number): FixedOrCalendar | undefined {
+  return stepMs % DAY_MS === 0 ? calendarInterval('day', stepMs / DAY_MS) : fixedInterval(stepMs)
+}
+
+const FITTING_MS = [
+  10_000,
+  60_000,
+  300_000,
+  900_000,
+  3_600_000,
+  21_600_000,
+  DAY_MS,
+  7 * DAY_MS,
+  28 * DAY_MS,
+  364 * DAY_MS,
+]
+
+/** A round interval with which a range has at most so many buckets. */
+export function fittingInterval({ fromMs, toMs }: Stretch, bucketsMax: number): string {
+  const spanMs = toMs - fromMs
+  const fits = FITTING_MS.find((ms) => spanMs / ms + 1 <= bucketsMax)
+  return formatDuration(fits ?? Math.ceil(spanMs / Math.max(1, bucketsMax - 1) / DAY_MS) * DAY_MS)
+}
+
+function tooFine({ timelines, interval, zone }: PlanRequest, range: Stretch): GatewayError {
+  const finest = formatDuration(finestKept(range, timelines))
+  const asked = interval.kind === 'auto' ? `days in ${zone.name}` : `interval ${formatInterval(interval)}`
+  const where = zone.offsetMs(range.fromMs) === 0 ? '' : ` in ${zone.name}`
+  return new GatewayError(
+    'invalid_interval',
+    `${asked}${where} does not consist of stored buckets; for this range the finest are ${finest} (UTC)`,
+    {
+      details: { finest },
+    },
+  )
+}
+
+/** Fills each answered bucket, cut by the range, with stored ones. Undefined: some edge lies inside a stored bucket. */
+function cover(edges: Float64Array, range: Stretch, timelines: readonly Timeline[]): Read[] | undefined {
+  const reads: Read[] = []
+  for (let i = 0; i + 1 < edges.length; i++) {
+    const fromMs = Math.max(edges[i]!, range.fromMs)
+    const toMs = Math.min(edges[i + 1]!, range.toMs)
+    if (!fill(fromMs, toMs, timelines.length - 1, timelines, reads)) return undefined
+  }
+  return reads
+}
+
+/** Appends reads in order of time that fill [fromMs, toMs) exactly, of this level or finer ones. */
+function fill(fromMs: number, toMs: number, coarsest: number, timelines: readonly Timeline[], reads: Read[]): boolean {
+  if (fromMs >= toMs) return true
+  for (let level = coarsest; level >= 0; level--) {
+    const { stepMs, expired } = timelines[level]!
+    const innerFromMs = -floorTo(-fromMs, stepMs)
+    const innerToMs = floorTo(toMs, stepMs)
+    if (innerFromMs >= innerToMs) continue
+    // What a resolution has let go, every finer one has too: no finer buckets could take its place.
+    if (overlaps(expired, { fromMs: innerFromMs, toMs: innerToMs })) return false
+    if (!fill(fromMs, innerFromMs, level - 1, timelines, reads)) return false
+    const last = reads[reads.length - 1]
+    if (last !== undefined && last.level === level && last.toMs === innerFromMs)
+      reads[reads.length - 1] = { ...last, toMs: innerToMs }
+    else reads.push({ level, fromMs: innerFromMs, toMs: innerToMs })
+    return fill(innerToMs, toMs, level - 1, timelines, reads)
+  }
+  return false
+}
+
+function floorTo(timeMs: number, stepMs: number): number {
+  return Math.floor(timeMs / stepMs) * stepMs
+}

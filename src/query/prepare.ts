@@ -1,0 +1,151 @@
+import { GatewayError } from '../model/errors.ts'
+import { parseInterval } from '../model/interval.ts'
+import type { MetricType } from '../model/metric.ts'
+import { describe } from '../model/point.ts'
+import { DAY_MS, parseDuration, parseInstant, parseTimeArgument } from '../model/time.ts'
+import { timeZone } from '../model/time-zone.ts'
+import {
+  type Aggregation,
+  defaultAggregation,
+  isAllowed,
+  parseAggregation,
+  quantileAggregation,
+  requireAllowed,
+  unknownAggregation,
+} from './aggregation.ts'
+import { FILLS, type Fill, type QueryInput, type QueryRequest } from './request.ts'
+
+export interface RequestLimits {
+  readonly aggregationsMax: number
+  readonly groupByKeysMax: number
+  readonly tagFilterValuesMax: number
+}
+
+const DEFAULT_RANGE_MS = DAY_MS
+
+/** Judges what a client asked of a metric of this type. Throws the code of the first mistake, naming the argument. */
+export function prepareQuery(input: QueryInput, type: MetricType, nowMs: number, limits: RequestLimits): QueryRequest {
+  const { fromMs, toMs } = readRange(input, nowMs)
+  const interval = parseInterval(input.interval ?? 'auto')
+  if (interval === undefined) {
+    throw new GatewayError(
+      'invalid_interval',
+      `interval ${describe(input.interval)} is no width such as 10s, 5m, 1h, 1d, 1w or auto`,
+    )
+  }
+  const zone = timeZone(input.timezone ?? 'UTC')
+  if (zone === undefined) {
+    throw new GatewayError('invalid_interval', `timezone ${describe(input.timezone)} is no IANA time zone`, {
+      details: { argument: 'timezone' },
+    })
+  }
+  const aggregations = readAggregations(input, type, limits)
+  const optional = (input.optionalAggregations ?? []).filter((aggregation) => isAllowed(aggregation, type))
+  const computed = [
+    ...new Map([...aggregations, ...optional].map((aggregation) => [aggregation.name, aggregation])).values(),
+  ]
+  if (computed.length > limits.aggregationsMax) {
+    throw new GatewayError(
+      'query_too_large',
+      `${computed.length} aggregations, at most ${limits.aggregationsMax} are allowed`,
+    )
+  }
+  const groupBy = [...new Set(input.groupBy ?? [])]
+  if (groupBy.length > limits.groupByKeysMax) {
+    throw new GatewayError(
+      'invalid_group_by',
+      `${groupBy.length} keys to group by, at most ${limits.groupByKeysMax} are allowed`,
+    )
+  }
+  if (groupBy.includes('')) throw new GatewayError('invalid_group_by', 'a key to group by is empty')
+  const bySeries = input.bySeries ?? false
+  if (bySeries && groupBy.length > 0)
+    throw new GatewayError('invalid_group_by', 'grouping by series excludes grouping by tags')
+  const tags = input.tags ?? new Map<string, readonly string[]>()
+  let filterValues = 0
+  for (const values of tags.values()) filterValues += values.length
+  if (filterValues > limits.tagFilterValuesMax) {
+    throw new GatewayError(
+      'invalid_tags',
+      `${filterValues} tag values to filter by, at most ${limits.tagFilterValuesMax} are allowed`,
+    )
+  }
+  return {
+    fromMs,
+    toMs,
+    nowMs,
+    interval,
+    zone,
+    aggregations,
+    computed,
+    tags,
+    groupBy,
+    bySeries,
+    fill: readFill(input.fill),
+  }
+}
+
+function readRange(input: QueryInput, nowMs: number): { fromMs: number; toMs: number } {
+  const toMs = input.to === undefined || input.to === null ? nowMs : readInstant('to', input.to, nowMs)
+  if (input.last !== undefined && input.last !== null) {
+    if (input.from !== undefined && input.from !== null)
+      throw new GatewayError('invalid_range', 'from and last exclude each other')
+    const lengthMs = parseDuration(input.last)
+    if (lengthMs === undefined || lengthMs <= 0) {
+      throw new GatewayError('invalid_range', `last ${describe(input.last)} is no length such as 30m, 6h or 7d`)
+    }
+    return { fromMs: toMs - lengthMs, toMs }
+  }
+  const fromMs =
+    input.from === undefined || input.from === null ? toMs - DEFAULT_RANGE_MS : readInstant('from', input.from, nowMs)
+  if (fromMs > toMs) throw new GatewayError('invalid_range', 'from lies after to')
+  return { fromMs, toMs }
+}
+
+function readInstant(argument: string, value: unknown, nowMs: number): number {
+  const timeMs = typeof value === 'string' ? parseTimeArgument(value, nowMs) : parseInstant(value)
+  if (timeMs === undefined) {
+    throw new GatewayError(
+      'invalid_range',
+      `${argument} ${describe(value)} is no date-time, UNIX time or relative time such as -6h`,
+      {
+        details: { argument },
+      },
+    )
+  }
+  return timeMs
+}
+
+function readAggregations(input: QueryInput, type: MetricType, limits: RequestLimits): readonly Aggregation[] {
+  const names = input.aggregations ?? []
+  const quantiles = input.quantiles ?? []
+  if (names.length + quantiles.length > limits.aggregationsMax) {
+    throw new GatewayError(
+      'query_too_large',
+      `${names.length + quantiles.length} aggregations, at most ${limits.aggregationsMax} are allowed`,
+    )
+  }
+  const asked = names.map((name) => {
+    const aggregation = parseAggregation(name)
+    if (aggregation === undefined) throw unknownAggregation(name, type)
+    return aggregation
+  })
+  for (const q of quantiles) {
+    if (!(q >= 0 && q <= 1))
+      throw new GatewayError('invalid_aggregation', `quantile ${describe(q)} does not lie in 0 to 1`)
+    asked.push(quantileAggregation(q))
+  }
+  for (const aggregation of asked) requireAllowed(aggregation, type)
+  if (asked.length === 0) return [defaultAggregation(type)]
+  return [...new Map(asked.map((aggregation) => [aggregation.name, aggregation])).values()]
+}
+
+function readFill(fill: string | undefined): Fill {
+  const known = FILLS.find((name) => name === (fill ?? 'none'))
+  if (known === undefined) {
+    throw new GatewayError('invalid_range', `fill ${describe(fill)} is none of ${FILLS.join(', ')}`, {
+      details: { argument: 'fill' },
+    })
+  }
+  return known
+}

@@ -1,0 +1,317 @@
+import { GatewayError } from '../model/errors.ts'
+import { compareIds, type Id64 } from '../model/id.ts'
+import { formatInterval } from '../model/interval.ts'
+import { rollupKindOf } from '../model/metric.ts'
+import { type Block, type MetricSection, openBlock } from '../rollup/block.ts'
+import { type IndexSnapshot, type MetricRow, type Store, windowWidthMs } from '../store/store.ts'
+import type { QueryAnswer } from './answer.ts'
+import { BlockCache } from './block-cache.ts'
+import { Cells, needsOf } from './cells.ts'
+import { countDistinct } from './distinct.ts'
+import { evaluate } from './evaluate.ts'
+import { type Merge, mergeEnds, mergeSums, mergeTotals, SILENCE_MS_MAX, type Source } from './merge.ts'
+import { fittingInterval, type Plan, plan, planStretch, type Read, type Timeline } from './plan.ts'
+import { prepareQuery, type RequestLimits } from './prepare.ts'
+import type { QueryInput, QueryRequest } from './request.ts'
+import { type Grouping, groupSeries, SeriesIndex, type SeriesList } from './series-index.ts'
+
+export interface QuerierSettings extends RequestLimits {
+  /** Steps of the stored buckets, finest first. */
+  readonly stepsMs: readonly number[]
+  readonly setStepsMs: readonly number[]
+  /** Numbers one query may answer: groups × buckets × aggregations. */
+  readonly valuesMax: number
+  /** Stored rollups one query may read. */
+  readonly rollupsMax: number
+  readonly blockCacheBytesMax: number
+  /** Series held in memory for filtering and grouping. */
+  readonly seriesHeldMax: number
+}
+
+/** Answers queries: request → plan → index snapshot → blocks → merge → answer. */
+export class Querier {
+  readonly #store: Store
+  readonly #settings: QuerierSettings
+  readonly #now: () => number
+  readonly #blocks: BlockCache
+  readonly #series: SeriesIndex
+  /** Positions of a section's series in the metric's list, kept as long as the decoded block. */
+  readonly #ordinals = new WeakMap<MetricSection, { readonly list: SeriesList; readonly ordinals: Int32Array }>()
+
+  constructor(store: Store, settings: QuerierSettings, now: () => number) {
+    this.#store = store
+    this.#settings = settings
+    this.#now = now
+    this.#blocks = new BlockCache(settings.blockCacheBytesMax)
+    this.#series = new SeriesIndex(store, settings.seriesHeldMax)
+  }
+
+  async query(metric: MetricRow, input: QueryInput): Promise<QueryAnswer> {
+    const nowMs = this.#now()
+    const request = prepareQuery(input, metric.type, nowMs, this.#settings)
+    const answer = await this.#attempt(metric, request, input.totals ?? true)
+    if (answer !== undefined) return answer
+    // A block went away between snapshot and read: the query took longer than replaced blocks are kept, or a fold was quick.
+    const again = await this.#attempt(metric, request, input.totals ?? true)
+    if (again !== undefined) return again
+    throw new GatewayError('store_unavailable', 'stored blocks were replaced faster than they could be read; try again')
+  }
+
+  /** Undefined: a block of the snapshot is gone. */
+  async #attempt(metric: MetricRow, request: QueryRequest, wantTotals: boolean): Promise<QueryAnswer | undefined> {
+    const startedMs = performance.now()
+    const kind = rollupKindOf(metric.type)
+    const stepsMs = kind === 'set' ? this.#settings.setStepsMs : this.#settings.stepsMs
+    let list = await this.#series.sync(metric)
+    const snapshot = await this.#snapshot(metric, request, stepsMs)
+    const timelines = snapshot.timelines.map(({ resolutionMs, expired }) => ({ stepMs: resolutionMs, expired }))
+    const bucketsMax = Math.floor(this.#settings.valuesMax / Math.max(1, request.computed.length))
+    const planned = plan({ ...request, timelines, bucketsMax })
+    const lookback = kind === 'counter' && metric.cumulative ? lookbackReads(planned, timelines) : []
+    let grouping = groupSeries(list, request)
+    const needs = needsOf(request.computed)
+    const blocks = await this.#open(
+      metric,
+      snapshot,
+      planned,
+      lookback,
+      needs.sketches && kind === 'distribution',
+      list,
+      grouping,
+    )
+    if (blocks === undefined) return undefined
+    let sources = this.#sources(blocks, list)
+    if (sources === undefined) {
+      // A series that was registered after we looked.
+      list = await this.#series.sync(metric)
+      grouping = groupSeries(list, request)
+      sources = this.#sources(blocks, list)
+    }
+    if (sources === undefined)
+      throw new Error(`a block of metric ${metric.name} holds a series that the catalog does not know`)
+    const merge: Merge = { plan: planned, stepsMs, sources, groupOf: grouping.groupOf, needs }
+    const cells = this.#cells(request, planned, grouping, needs)
+    let distinct: Awaited<ReturnType<typeof countDistinct>> | undefined
+    if (kind === 'set') distinct = await countDistinct(this.#store, metric, list, merge, cells, wantTotals)
+    else {
+      mergeSums(merge, cells)
+      if (kind === 'gauge' && needs.ends) mergeEnds(merge, cells)
+      if (kind === 'counter' && sources.some(({ section }) => section.hasTotals)) mergeTotals(merge, lookback, cells)
+    }
+    this.#blocks.settle(blocks.opened.map(({ block }) => block))
+    const baseMs = stepsMs[0]!
+    const groups = evaluate(
+      { plan: planned, baseMs, nowMs: request.nowMs, computed: request.computed, groups: grouping.groups, distinct },
+      cells,
+    )
+    return {
+      metric,
+      fromMs: planned.fromMs,
+      toMs: planned.toMs,
+      interval: formatInterval(planned.interval),
+      timezone: request.zone.name,
+      fill: request.fill,
+      aggregations: request.aggregations,
+      startMs: planned.edges.subarray(0, -1),
+      endMs: planned.edges.subarray(1),
+      groups:
+        request.groupBy.length === 0 && !request.bySeries
+          ? groups
+          : groups.filter(({ present }) => present.includes(1)),
+      meta: {
+        resolutionsMs: [...new Set(planned.reads.map(({ level }) => level))]
+          .sort((a, b) => a - b)
+          .map((level) => stepsMs[level]!),
+        rollupsRead: sources.reduce((sum, { section }) => sum + section.length, 0),
+        blocksRead: blocks.opened.length,
+        cacheHits: blocks.hits,
+        durationMs: performance.now() - startedMs,
+        nowMs: request.nowMs,
+      },
+    }
+  }
+
+  #snapshot(metric: MetricRow, { fromMs, toMs }: QueryRequest, stepsMs: readonly number[]): Promise<IndexSnapshot> {
+    const coarsestMs = stepsMs[stepsMs.length - 1]!
+    const backMs = metric.cumulative ? SILENCE_MS_MAX : 0
+    // Widened by the coarsest step on either side: the plan widens the range outward by less than that.
+    const stretch = { fromMs: fromMs - backMs - coarsestMs, toMs: toMs + coarsestMs }
+    const timelines = stepsMs.map((resolutionMs) => ({ resolutionMs, stretch }))
+    return this.#store.readIndex({ partition: metric.partition, metricId: metric.metricId, timelines, inbox: true })
+  }
+
+  /** The blocks that the plan needs, decoded or fetched, in order of arrival within each level and the inbox last. */
+  async #open(
+    metric: MetricRow,
+    snapshot: IndexSnapshot,
+    planned: Plan,
+    lookback: readonly Read[],
+    withSketches: boolean,
+    list: SeriesList,
+    grouping: Grouping,
+  ): Promise<OpenedBlocks | undefined> {
+    const wanted = idRange(list, grouping)
+    const needed: NeededBlock[] = []
+    let rollups = 0
+    for (const [level, { entries, resolutionMs }] of snapshot.timelines.entries()) {
+      const reads = [...lookback, ...planned.reads].filter((read) => read.level === level)
+      if (reads.length === 0 || wanted === undefined) continue
+      const widthMs = windowWidthMs(resolutionMs)
+      const listed = entries.filter(
+        ({ windowMs, seriesFrom, seriesTo }) =>
+          compareIds(seriesTo, wanted.from) >= 0 &&
+          compareIds(seriesFrom, wanted.to) <= 0 &&
+          reads.some((read) => read.fromMs < windowMs + widthMs && windowMs < read.toMs),
+      )
+      for (const entry of [...listed].sort((a, b) => a.order - b.order)) {
+        rollups += entry.rollups
+        needed.push({ name: entry.block, level, inbox: false, sketchBytes: entry.sketchBytes })
+      }
+    }
+    if (rollups > this.#settings.rollupsMax) {
+      const fits = fittingInterval(
+        planned,
+        Math.max(1, Math.floor((planned.edges.length * this.#settings.rollupsMax) / rollups)),
+      )
+      throw new GatewayError(
+        'query_too_large',
+        `the query would read ${rollups} stored rollups, at most ${this.#settings.rollupsMax} are allowed; a shorter range or an interval of ${fits} may fit`,
+        {
+          details: { rollups, rollupsMax: this.#settings.rollupsMax, fits },
+        },
+      )
+    }
+    for (const { block, sketchBytes } of snapshot.inbox)
+      needed.push({ name: block, level: 0, inbox: true, sketchBytes })
+    return this.#fetch(metric, needed, withSketches)
+  }
+
+  async #fetch(
+    metric: MetricRow,
+    needed: readonly NeededBlock[],
+    withSketches: boolean,
+  ): Promise<OpenedBlocks | undefined> {
+    const held = needed.map(({ name }) => this.#blocks.get(name))
+    const missing = needed.filter((_, i) => held[i] === undefined)
+    const fetched = await this.#store.readBlocks(
+      metric.partition,
+      missing.map(({ name }) => name),
+      'scalars',
+    )
+    const byName = new Map<string, Block>()
+    for (const [i, { name }] of missing.entries()) {
+      const bytes = fetched[i]
+      if (bytes === undefined) return undefined
+      const block = openBlock(name, bytes)
+      byName.set(name, block)
+      this.#blocks.put(block)
+    }
+    const opened: OpenedBlock[] = []
+    for (const [i, { level, inbox, name, sketchBytes }] of needed.entries()) {
+      const block = held[i] ?? byName.get(name)!
+      const section = block.section(metric.metricId)
+      if (section !== undefined) opened.push({ block, section, level, inbox, sketchBytes })
+    }
+    if (withSketches) {
+      const without = opened.filter(({ block, sketchBytes }) => sketchBytes > 0 && !block.hasSketches)
+      const sketches = await this.#store.readBlocks(
+        metric.partition,
+        without.map(({ block }) => block.name),
+        'sketches',
+      )
+      for (const [i, { block }] of without.entries()) {
+        const bytes = sketches[i]
+        if (bytes === undefined) return undefined
+        if (!block.hasSketches) block.attachSketches(bytes)
+      }
+    }
+    return { opened, hits: needed.length - missing.length }
+  }
+
+  /** Undefined: a section holds a series that the list does not. */
+  #sources({ opened }: OpenedBlocks, list: SeriesList): Source[] | undefined {
+    const sources: Source[] = []
+    for (const { section, level, inbox } of opened) {
+      const ordinals = this.#ordinalsOf(section, list)
+      if (ordinals === undefined) return undefined
+      sources.push({ section, level, inbox, ordinals })
+    }
+    return sources
+  }
+
+  #ordinalsOf(section: MetricSection, list: SeriesList): Int32Array | undefined {
+    const held = this.#ordinals.get(section)
+    if (held?.list === list) return held.ordinals
+    const ordinals = new Int32Array(section.seriesCount)
+    const { seriesHi, seriesLo } = section
+    for (let s = 0; s < ordinals.length; s++) {
+      const ordinal = list.ordinal(seriesHi[s]!, seriesLo[s]!)
+      if (ordinal < 0) return undefined
+      ordinals[s] = ordinal
+    }
+    this.#ordinals.set(section, { list, ordinals })
+    return ordinals
+  }
+
+  #cells(request: QueryRequest, planned: Plan, { groups }: Grouping, needs: ReturnType<typeof needsOf>): Cells {
+    const { valuesMax } = this.#settings
+    const buckets = planned.edges.length - 1
+    const aggregations = Math.max(1, request.computed.length)
+    const tooMany = (): GatewayError => {
+      const fits = fittingInterval(planned, Math.floor(valuesMax / (groups.length * aggregations)))
+      return new GatewayError(
+        'query_too_large',
+        `${groups.length} groups of ${buckets} buckets exceed ${valuesMax} answered values; an interval of ${fits} would fit`,
+        { details: { valuesMax, groups: groups.length, buckets, fits } },
+      )
+    }
+    const cells = new Cells(
+      { groups: groups.length, buckets, cellsMax: Math.floor(valuesMax / aggregations), tooMany },
+      needs,
+    )
+    // Without grouping there is one group, data or not.
+    if (request.groupBy.length === 0 && !request.bySeries) cells.cellOf(0)
+    return cells
+  }
+}
+
+interface NeededBlock {
+  readonly name: string
+  readonly level: number
+  readonly inbox: boolean
+  readonly sketchBytes: number
+}
+
+interface OpenedBlock {
+  readonly block: Block
+  readonly section: MetricSection
+  readonly level: number
+  readonly inbox: boolean
+  readonly sketchBytes: number
+}
+
+interface OpenedBlocks {
+  readonly opened: readonly OpenedBlock[]
+  /** Blocks that were already decoded. */
+  readonly hits: number
+}
+
+/** Where the total before the first of a cumulative counter may lie. */
+function lookbackReads({ fromMs }: Plan, timelines: readonly Timeline[]): readonly Read[] {
+  const coarsestMs = timelines[timelines.length - 1]!.stepMs
+  const backMs = Math.floor((fromMs - SILENCE_MS_MAX) / coarsestMs) * coarsestMs
+  return planStretch({ fromMs: backMs, toMs: fromMs }, timelines) ?? []
+}
+
+/** Least and greatest id of the series in any group; undefined when there is none. */
+function idRange({ rows }: SeriesList, { groupOf }: Grouping): { from: Id64; to: Id64 } | undefined {
+  let from: Id64 | undefined
+  let to: Id64 | undefined
+  for (let ordinal = 0; ordinal < groupOf.length; ordinal++) {
+    if (groupOf[ordinal]! < 0) continue
+    const { seriesId } = rows[ordinal]!
+    if (from === undefined || compareIds(seriesId, from) < 0) from = seriesId
+    if (to === undefined || compareIds(seriesId, to) > 0) to = seriesId
+  }
+  return from === undefined || to === undefined ? undefined : { from, to }
+}

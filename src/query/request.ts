@@ -1,0 +1,55 @@
+import type { Interval } from '../model/interval.ts'
+import type { TimeZone } from '../model/time-zone.ts'
+import type { Aggregation } from './aggregation.ts'
+
+export const FILLS = ['none', 'null', 'zero', 'previous'] as const
+export type Fill = (typeof FILLS)[number]
+
+/** Each key must have one of its values; an empty value also matches a missing tag. */
+export type TagFilters = ReadonlyMap<string, readonly string[]>
+
+/**
+ * A query as a client states it, in any dialect, not yet judged: `prepareQuery` does that, so that the same mistake has
+ * the same code everywhere. Absent fields take their defaults.
+ */
+export interface QueryInput {
+  readonly metric: string
+  /** An instant in any accepted form, or text relative to now such as `-6h`. */
+  readonly from?: unknown
+  readonly to?: unknown
+  /** Length of a range that ends now (or at `to`), such as `6h`; excludes `from`. */
+  readonly last?: string
+  readonly interval?: string
+  readonly timezone?: string
+  /** Names such as `avg` and `p95`, lower case. */
+  readonly aggregations?: readonly string[]
+  /** In [0, 1]. */
+  readonly quantiles?: readonly number[]
+  /** Computed as well, but only where the metric's type answers them: what a selection set may name for any type. */
+  readonly optionalAggregations?: readonly Aggregation[]
+  readonly tags?: TagFilters
+  /** Tag keys. */
+  readonly groupBy?: readonly string[]
+  readonly bySeries?: boolean
+  readonly fill?: string
+  /** Whether anybody will look at totals over the whole range; for sets they cost another union (default true). */
+  readonly totals?: boolean
+}
+
+/** A query that has been judged and can be planned. */
+export interface QueryRequest {
+  readonly fromMs: number
+  /** Inclusive. */
+  readonly toMs: number
+  readonly nowMs: number
+  readonly interval: Interval
+  readonly zone: TimeZone
+  /** What the client asked for, in its order. */
+  readonly aggregations: readonly Aggregation[]
+  /** `aggregations` and the optional ones that the type answers, each name once. */
+  readonly computed: readonly Aggregation[]
+  readonly tags: TagFilters
+  readonly groupBy: readonly string[]
+  readonly bySeries: boolean
+  readonly fill: Fill
+}

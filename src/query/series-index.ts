@@ -1,0 +1,153 @@
+import { formatId, type Id64 } from '../model/id.ts'
+import type { CanonicalTags } from '../model/series.ts'
+import type { MetricRow, SeriesRow, Store } from '../store/store.ts'
+import type { TagFilters } from './request.ts'
+
+const PAGE = 10_000
+
+/**
+ * The series of one metric as this gateway knows them. Positions (ordinals) follow the order of registration and never
+ * change, so that decoded blocks can keep theirs; only what is new is fetched.
+ */
+export class SeriesList {
+  readonly metricId: Id64
+  readonly rows: SeriesRow[] = []
+  /** Ordinals by the halves of the id: numbers as keys cost half of what text does. */
+  readonly #byHi = new Map<number, number | Map<number, number>>()
+
+  constructor(metricId: Id64) {
+    this.metricId = metricId
+  }
+
+  /** Position of a series, -1 when it is not known. */
+  ordinal(hi: number, lo: number): number {
+    const found = this.#byHi.get(hi)
+    if (found === undefined) return -1
+    if (typeof found === 'number') return this.rows[found]!.seriesId.lo === lo ? found : -1
+    return found.get(lo) ?? -1
+  }
+
+  append(rows: readonly SeriesRow[]): void {
+    for (const row of rows) {
+      const ordinal = this.rows.push(row) - 1
+      const { hi, lo } = row.seriesId
+      const held = this.#byHi.get(hi)
+      if (held === undefined) this.#byHi.set(hi, ordinal)
+      else if (typeof held === 'number') {
+        this.#byHi.set(
+          hi,
+          new Map([
+            [this.rows[held]!.seriesId.lo, held],
+            [lo, ordinal],
+          ]),
+        )
+      } else held.set(lo, ordinal)
+    }
+  }
+}
+
+/** The lists of the metrics asked about lately, bounded by the series they hold together. */
+export class SeriesIndex {
+  readonly #store: Store
+  readonly #seriesMax: number
+  readonly #lists = new Map<string, SeriesList>()
+  #held = 0
+
+  constructor(store: Store, seriesMax: number) {
+    this.#store = store
+    this.#seriesMax = seriesMax
+  }
+
+  /** The list of a metric, up to date with what the store holds now. */
+  async sync(metric: MetricRow): Promise<SeriesList> {
+    const id = formatId(metric.metricId)
+    let list = this.#lists.get(id) ?? new SeriesList(metric.metricId)
+    for (;;) {
+      const page = await this.#store.readSeries(metric.partition, metric.metricId, list.rows.length, PAGE)
+      if (page === undefined) {
+        // The store knows fewer series than we do: it has gone back in time. Ordinals are drawn anew.
+        this.#drop(id)
+        list = new SeriesList(metric.metricId)
+        continue
+      }
+      list.append(page)
+      this.#keep(id, list, page.length)
+      if (page.length < PAGE) return list
+    }
+  }
+
+  clear(): void {
+    this.#lists.clear()
+    this.#held = 0
+  }
+
+  #keep(id: string, list: SeriesList, added: number): void {
+    if (this.#lists.get(id) !== list) this.#held += list.rows.length
+    else this.#held += added
+    this.#lists.delete(id)
+    this.#lists.set(id, list)
+    for (const [other, held] of this.#lists) {
+      if (this.#held <= this.#seriesMax || held === list) return
+      this.#lists.delete(other)
+      this.#held -= held.rows.length
+    }
+  }
+
+  #drop(id: string): void {
+    const list = this.#lists.get(id)
+    if (list === undefined) return
+    this.#lists.delete(id)
+    this.#held -= list.rows.length
+  }
+}
+
+export interface GroupKey {
+  readonly tags: readonly (readonly [key: string, value: string])[]
+  readonly series: { readonly seriesId: Id64; readonly tags: CanonicalTags } | undefined
+}
+
+/** How the series of a metric fall into groups. */
+export interface Grouping {
+  /** The group of each ordinal, -1 for series that the filters leave out. */
+  readonly groupOf: Int32Array
+  readonly groups: readonly GroupKey[]
+  /** Series that pass the filters. */
+  readonly matched: number
+}
+
+export function groupSeries(
+  list: SeriesList,
+  request: { readonly tags: TagFilters; readonly groupBy: readonly string[]; readonly bySeries: boolean },
+): Grouping {
+  const filters = [...request.tags].map(([key, values]) => ({ key, values: new Set(values) }))
+  const groupOf = new Int32Array(list.rows.length).fill(-1)
+  const groups: GroupKey[] = []
+  const byKey = new Map<string, number>()
+  let matched = 0
+  const together = request.groupBy.length === 0 && !request.bySeries
+  if (together) groups.push({ tags: [], series: undefined })
+  for (const [ordinal, { seriesId, tags }] of list.rows.entries()) {
+    if (!filters.every(({ key, values }) => values.has(tagValue(tags, key)))) continue
+    matched++
+    if (together) groupOf[ordinal] = 0
+    else if (request.bySeries) groupOf[ordinal] = groups.push({ tags, series: { seriesId, tags } }) - 1
+    else {
+      const values = request.groupBy.map((key) => tagValue(tags, key))
+      const key = values.length === 1 ? values[0]! : JSON.stringify(values)
+      let group = byKey.get(key)
+      if (group === undefined) {
+        group =
+          groups.push({ tags: request.groupBy.map((name, i) => [name, values[i]!] as const), series: undefined }) - 1
+        byKey.set(key, group)
+      }
+      groupOf[ordinal] = group
+    }
+  }
+  return { groupOf, groups, matched }
+}
+
+/** A missing tag equals an empty one. */
+export function tagValue(tags: CanonicalTags, key: string): string {
+  for (const [name, value] of tags) if (name === key) return value
+  return ''
+}

@@ -1,0 +1,142 @@
+import type { AddressInfo } from 'node:net'
+import type { FastifyInstance } from 'fastify'
+import type { Logger } from 'pino'
+import type { Config } from './config.ts'
+import { createGateway, type Gateway } from './gateway.ts'
+import { registerGraphQL } from './graphql/graphql-routes.ts'
+import { createServer } from './http/server.ts'
+import { ensureFirstKey, Keys } from './keys.ts'
+import { Querier } from './query/querier.ts'
+import { openEmbeddedStore } from './store/embedded/embedded-store.ts'
+import type { Store } from './store/store.ts'
+import { FoldLoop } from './write/fold-loop.ts'
+import { Writer } from './write/writer.ts'
+
+/** How long `/ready` waits for the store. */
+const READY_WAIT_MS = 2_000
+/** Inbox bytes that one step of a fold takes on: some 20 ms of work between requests. */
+const FOLD_STEP_BYTES_MAX = 1 << 20
+/** Ports tried after the default one when nobody chose. */
+const PORTS_TRIED = 10
+
+export interface Running {
+  readonly url: string
+  /** Made at the first start of a store without keys; shown once. */
+  readonly firstKey: string | undefined
+  readonly gateway: Gateway
+  readonly store: Store
+  readonly folds: FoldLoop
+  /** Stops accepting, answers what was accepted, closes the store. */
+  close(): Promise<void>
+}
+
+/** Puts the gateway together and listens. */
+export async function start(config: Config, log: Logger, now: () => number = Date.now): Promise<Running> {
+  const { resolutions, setResolutions, partitions } = config
+  const store = await openEmbeddedStore({ folder: config.dataDir, partitions, resolutions, setResolutions, now })
+  const folds = new FoldLoop(
+    store,
+    {
+      resolutions,
+      setResolutions,
+      stepBytesMax: FOLD_STEP_BYTES_MAX,
+      inboxBytesMax: config.foldInboxBytes,
+      inboxAgeMsMax: config.foldInboxAgeMs,
+    },
+    log,
+    now,
+  )
+  const writer = new Writer(
+    store,
+    {
+      baseMs: resolutions[0]!.stepMs,
+      setBaseMs: setResolutions[0]!.stepMs,
+      pendingBytesMax: config.pendingBytesMax,
+      storeWaitMsMax: config.storeWaitMsMax,
+      entriesMax: config.seriesHeldMax,
+      seriesPerMetricMax: config.seriesPerMetricMax,
+    },
+    {
+      committed: (partition, bytes) => folds.noteCommit(partition, bytes),
+      warn: (message, details) => log.warn(details, message),
+    },
+    now,
+  )
+  const querier = new Querier(
+    store,
+    {
+      stepsMs: resolutions.map(({ stepMs }) => stepMs),
+      setStepsMs: setResolutions.map(({ stepMs }) => stepMs),
+      valuesMax: config.queryValuesMax,
+      rollupsMax: config.queryRollupsMax,
+      blockCacheBytesMax: config.blockCacheBytes,
+      seriesHeldMax: config.seriesHeldMax,
+      aggregationsMax: config.queryAggregationsMax,
+      groupByKeysMax: config.queryGroupByMax,
+      tagFilterValuesMax: config.queryTagValuesMax,
+    },
+    now,
+  )
+  const firstKey = config.apiKeys.size > 0 ? undefined : await ensureFirstKey(store, now())
+  const keys = new Keys(store, config.apiKeys, now)
+  const gateway = createGateway({ writer, folds, querier, store, keys })
+  await folds.start()
+  const server = serve(config, gateway, log, now)
+  try {
+    await listen(server, config)
+  } catch (error) {
+    await gateway.close()
+    throw error
+  }
+  const { port } = server.server.address() as AddressInfo
+  const host = config.host.includes(':') ? `[${config.host}]` : config.host === '0.0.0.0' ? 'localhost' : config.host
+  return {
+    url: `http://${host}:${port}`,
+    firstKey,
+    gateway,
+    store,
+    folds,
+    async close() {
+      await server.close()
+      await gateway.close()
+    },
+  }
+}
+
+function serve(config: Config, gateway: Gateway, log: Logger, now: () => number): FastifyInstance {
+  const { points, batchItemsMax, bodyBytesMax } = config
+  const server = createServer({
+    gateway,
+    log,
+    now,
+    limits: { points, batchItemsMax, bodyBytesMax, readyWaitMs: READY_WAIT_MS },
+  })
+  registerGraphQL(server, {
+    gateway,
+    log,
+    now,
+    limits: {
+      points,
+      batchItemsMax,
+      bodyBytesMax,
+      documentTokensMax: config.graphqlTokensMax,
+      documentFieldsMax: config.graphqlFieldsMax,
+      documentDepthMax: config.graphqlDepthMax,
+      queriesMax: config.graphqlQueriesMax,
+    },
+  })
+  return server
+}
+
+/** On the port asked for; when nobody asked, on the first free one from the default on. */
+async function listen(server: FastifyInstance, { host, port, portIsFixed }: Config): Promise<void> {
+  for (let tried = 0; ; tried++) {
+    try {
+      await server.listen({ host, port: port === 0 ? 0 : port + tried })
+      return
+    } catch (error) {
+      const taken = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE'
+      if (!taken || portIsFixed || tried >= PORTS_TRIED) throw error
+    }
+  }
+}

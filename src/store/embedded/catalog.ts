@@ -1,0 +1,219 @@
+import { compareIds, formatId, type Id64 } from '../../model/id.ts'
+import { metricIdOf, partitionOf } from '../../model/metric.ts'
+import type { MetricDefinition, MetricRow, MetricTouch, SeriesRow, SeriesTouch } from '../store.ts'
+import { rows, type Tables, type WriteSet } from './environment.ts'
+import { afterPrefix, metricIdKey, metricKey, projectKey, seriesIdKey, seriesKey, seriesPrefix } from './keys.ts'
+import { decodeMetric, decodeSeries, decodeU32, encodeMetric, encodeSeries, encodeU32 } from './rows.ts'
+
+/** Metrics and their series: what is known of them, made by definitions and by the commits that touch them. */
+
+export function readMetric(tables: Tables, project: string, name: string): MetricRow | undefined {
+  const bytes = tables.metrics.getBinary(metricKey(project, name))
+  return bytes && decodeMetric(bytes)
+}
+
+export function listMetrics(tables: Tables, project: string, after: string | undefined): MetricRow[] {
+  const start = after === undefined ? projectKey(project) : metricKey(project, after)
+  const found: MetricRow[] = []
+  for (const { value } of rows(tables.metrics, { start, end: afterPrefix(projectKey(project)) })) {
+    const metric = decodeMetric(value)
+    if (metric.points > 0 && metric.name !== after) found.push(metric)
+  }
+  return found
+}
+
+export function defineMetric(writes: WriteSet, definition: MetricDefinition, partitions: number): MetricRow {
+  const key = metricKey(definition.project, definition.name)
+  const bytes = writes.get('metrics', key)
+  if (bytes !== undefined) return decodeMetric(bytes)
+  let generation = 1
+  // An id that names another metric is not taken twice.
+  while (writes.has('metric-ids', metricIdKey(metricIdOf(definition.project, definition.name, generation))))
+    generation++
+  const metric = newMetric(
+    definition,
+    metricIdOf(definition.project, definition.name, generation),
+    generation,
+    partitionOf(definition.project, definition.name, partitions),
+  )
+  writes.put('metrics', key, encodeMetric(metric))
+  writes.put('metric-ids', metricIdKey(metric.metricId), key)
+  return metric
+}
+
+function newMetric(definition: MetricDefinition, metricId: Id64, generation: number, partition: number): MetricRow {
+  return {
+    project: definition.project,
+    name: definition.name,
+    type: definition.type,
+    unit: definition.unit,
+    description: definition.description,
+    generation,
+    metricId,
+    partition,
+    points: 0,
+    firstSeenMs: undefined,
+    lastSeenMs: undefined,
+    tagKeys: [],
+    seriesCount: 0,
+    cumulative: false,
+  }
+}
+
+export function readSeries(
+  tables: Tables,
+  partition: number,
+  metricId: Id64,
+  cursor: number,
+  limit: number,
+): SeriesRow[] | undefined {
+  // At the end of a list the last row is there and the next is not; before it, the row at the cursor is.
+  if (cursor > 0 && !tables.series.doesExist(seriesKey(partition, metricId, cursor - 1))) return undefined
+  const found: SeriesRow[] = []
+  const start = seriesKey(partition, metricId, cursor)
+  for (const { value } of rows(tables.series, { start, end: afterPrefix(seriesPrefix(partition, metricId)), limit })) {
+    found.push(decodeSeries(value))
+  }
+  return found
+}
+
+export function hasSeries(tables: Tables, partition: number, metricId: Id64, seriesIds: readonly Id64[]): boolean[] {
+  return seriesIds.map((seriesId) => tables['series-ids'].doesExist(seriesIdKey(partition, metricId, seriesId)))
+}
+
+/**
+ * What one commit does to the catalog, collected before anything of it is written: each row is read once and written once,
+ * however many parts touch it, and a conflict leaves nothing behind.
+ */
+export class CatalogChange {
+  readonly #writes: WriteSet
+  readonly #partition: number
+  readonly #metrics = new Map<string, Changed>()
+  /** Keys of the metrics that this commit makes. */
+  readonly #madeKeys = new Set<string>()
+  readonly #series: { readonly touch: SeriesTouch; readonly position: number }[] = []
+  readonly #seriesIds = new Map<string, SeriesTouch>()
+  readonly #conflicts = new Map<string, Id64>()
+
+  constructor(writes: WriteSet, partition: number) {
+    this.#writes = writes
+    this.#partition = partition
+  }
+
+  /** Metrics that exist with another type or under another id, or whose id or a series' id names something else. */
+  get conflicts(): readonly Id64[] {
+    return [...this.#conflicts.values()].sort(compareIds)
+  }
+
+  get metricIds(): Id64[] {
+    return [...this.#metrics.values()].map(({ row }) => row.metricId)
+  }
+
+  touchMetric(touch: MetricTouch): void {
+    const changed = this.#metric(touch)
+    if (changed === undefined) {
+      this.#conflicts.set(formatId(touch.metricId), touch.metricId)
+      return
+    }
+    const { row } = changed
+    const seen = touch.points > 0
+    changed.row = {
+      ...row,
+      points: row.points + touch.points,
+      firstSeenMs: seen ? Math.min(row.firstSeenMs ?? touch.firstMs, touch.firstMs) : row.firstSeenMs,
+      lastSeenMs: seen ? Math.max(row.lastSeenMs ?? touch.lastMs, touch.lastMs) : row.lastSeenMs,
+      cumulative: row.cumulative || touch.cumulative,
+    }
+  }
+
+  touchSeries(touch: SeriesTouch): void {
+    const changed = this.#metrics.get(formatId(touch.metricId))
+    if (changed === undefined) {
+      // Its metric is in conflict, or was never named.
+      this.#conflicts.set(formatId(touch.metricId), touch.metricId)
+      return
+    }
+    const key = seriesIdKey(this.#partition, touch.metricId, touch.seriesId)
+    const known = this.#knownTags(touch, key)
+    if (known !== undefined) {
+      if (!sameTags(known.tags, touch.tags)) this.#conflicts.set(formatId(touch.metricId), touch.metricId)
+      return
+    }
+    const { row } = changed
+    this.#series.push({ touch, position: row.seriesCount })
+    this.#seriesIds.set(key.toString('latin1'), touch)
+    changed.row = { ...row, seriesCount: row.seriesCount + 1, tagKeys: withKeys(row.tagKeys, touch.tags) }
+  }
+
+  write(): void {
+    for (const { key, row, isNew } of this.#metrics.values()) {
+      this.#writes.put('metrics', key, encodeMetric(row))
+      if (isNew) this.#writes.put('metric-ids', metricIdKey(row.metricId), key)
+    }
+    for (const { touch, position } of this.#series) {
+      const { metricId, seriesId } = touch
+      this.#writes.put('series', seriesKey(this.#partition, metricId, position), encodeSeries(touch))
+      this.#writes.put('series-ids', seriesIdKey(this.#partition, metricId, seriesId), encodeU32(position))
+    }
+  }
+
+  /** The row as it stands after the touches so far; undefined when it is not what the touch says it is. */
+  #metric(touch: MetricTouch): Changed | undefined {
+    const id = formatId(touch.metricId)
+    let changed = this.#metrics.get(id)
+    if (changed === undefined) {
+      changed = this.#readMetric(touch)
+      if (changed !== undefined && isSame(changed.row, touch)) this.#metrics.set(id, changed)
+    }
+    return changed !== undefined && isSame(changed.row, touch) ? changed : undefined
+  }
+
+  #readMetric(touch: MetricTouch): Changed | undefined {
+    const { definition } = touch
+    const known = this.#writes.get('metric-ids', metricIdKey(touch.metricId))
+    const key = known ?? metricKey(definition.project, definition.name)
+    const bytes = this.#writes.get('metrics', key)
+    if (bytes !== undefined) return { key, row: decodeMetric(bytes), isNew: false }
+    const text = Buffer.from(key).toString('latin1')
+    if (this.#madeKeys.has(text)) return undefined
+    this.#madeKeys.add(text)
+    return { key, row: newMetric(definition, touch.metricId, touch.generation, this.#partition), isNew: true }
+  }
+
+  #knownTags(touch: SeriesTouch, key: Buffer): Pick<SeriesRow, 'tags'> | undefined {
+    const staged = this.#seriesIds.get(key.toString('latin1'))
+    if (staged !== undefined) return staged
+    const position = this.#writes.get('series-ids', key)
+    if (position === undefined) return undefined
+    const bytes = this.#writes.get('series', seriesKey(this.#partition, touch.metricId, decodeU32(position)))
+    return bytes && decodeSeries(bytes)
+  }
+}
+
+interface Changed {
+  readonly key: Uint8Array
+  row: MetricRow
+  readonly isNew: boolean
+}
+
+function isSame(row: MetricRow, touch: MetricTouch): boolean {
+  const { definition } = touch
+  return (
+    row.name === definition.name &&
+    row.project === definition.project &&
+    row.type === definition.type &&
+    row.generation === touch.generation &&
+    compareIds(row.metricId, touch.metricId) === 0
+  )
+}
+
+function sameTags(a: SeriesTouch['tags'], b: SeriesTouch['tags']): boolean {
+  return a.length === b.length && a.every(([key, value], i) => b[i]![0] === key && b[i]![1] === value)
+}
+
+/** `sorted` with the keys of the tags, sorted. */
+function withKeys(sorted: readonly string[], tags: SeriesTouch['tags']): readonly string[] {
+  const missing = tags.filter(([key]) => !sorted.includes(key))
+  if (missing.length === 0) return sorted
+  return [...sorted, ...missing.map(([key]) => key)].sort()
+}

@@ -1,0 +1,304 @@
+import { assert } from '../../model/errors.ts'
+import type { Id64 } from '../../model/id.ts'
+import type {
+  AppendOutcome,
+  BlockPart,
+  Commit,
+  EventRequest,
+  FoldCommit,
+  InboxEntry,
+  IndexRequest,
+  IndexSnapshot,
+  KeyRow,
+  MetricDefinition,
+  MetricRow,
+  NamedBlock,
+  PermitRequest,
+  Receipt,
+  SeriesRow,
+  SetKey,
+  Store,
+  StoredEvent,
+  WindowExpiry,
+  WindowKey,
+} from '../store.ts'
+import { appendCommit } from './append.ts'
+import { readBlock, UncommittedBlocks } from './blocks.ts'
+import { defineMetric, hasSeries, listMetrics, readMetric, readSeries } from './catalog.ts'
+import { Environment } from './environment.ts'
+import { readEvents } from './events.ts'
+import { agreeOnFormat } from './format.ts'
+import { FORMAT_KEY, partitionKey, watermarkKey } from './keys.ts'
+import { type FolderLock, lockFolder } from './lock.ts'
+import { listKeys, Permits, readKey, readReceipt, saveKey, writeReceipt } from './requests.ts'
+import { decodePartition, decodeWatermark } from './rows.ts'
+import { countDistinct } from './sets.ts'
+import { sweepExpired } from './sweep.ts'
+import { commitFold, dueWindows, expireWindow, readInbox, readTimeline } from './timelines.ts'
+
+/**
+ * The store of a gateway that runs alone: an LMDB environment in one folder, opened by one process. Reading verbs answer from
+ * one snapshot without waiting; writing verbs run one after the other (`environment.ts`).
+ */
+
+export interface Resolution {
+  readonly stepMs: number
+  readonly keptMs: number
+}
+
+export interface EmbeddedStoreOptions {
+  /** Made when it does not exist. */
+  readonly folder: string
+  readonly partitions: number
+  readonly resolutions: readonly Resolution[]
+  readonly setResolutions: readonly Resolution[]
+  /** Receipts kept of a project. */
+  readonly receiptsMax?: number
+  /** The clock, asked only where a verb is not told the time: for a commit without parts. */
+  readonly now?: () => number
+}
+
+/** A body has a few hundred bytes: some megabytes a project. */
+export const RECEIPTS_MAX = 10_000
+
+/**
+ * Opens the store in a folder or makes it. An Error that names the folder when another gateway uses it, or when it was made
+ * with another number of partitions, other steps of resolutions, or by a newer version.
+ */
+export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<Store> {
+  assert(options.partitions >= 1 && options.partitions <= 0xffff, 'partitions fit into two bytes')
+  const lock = await lockFolder(options.folder)
+  let environment: Environment | undefined
+  try {
+    environment = new Environment(options.folder)
+    await agreeOnFormat(environment, options.folder, {
+      partitions: options.partitions,
+      resolutions: options.resolutions.map(({ stepMs }) => stepMs),
+      setResolutions: options.setResolutions.map(({ stepMs }) => stepMs),
+    })
+    return new EmbeddedStore(environment, lock, options)
+  } catch (error) {
+    await environment?.close()
+    await lock.release()
+    throw error
+  }
+}
+
+type CommitListener = (partition: number, metricIds: readonly Id64[]) => void
+
+class EmbeddedStore implements Store {
+  readonly partitions: number
+  readonly #environment: Environment
+  readonly #lock: FolderLock
+  readonly #setResolutions: readonly number[]
+  readonly #receiptsMax: number
+  readonly #now: () => number
+  readonly #uncommitted = new UncommittedBlocks()
+  readonly #permits = new Permits()
+  readonly #listeners = new Set<CommitListener>()
+
+  constructor(environment: Environment, lock: FolderLock, options: EmbeddedStoreOptions) {
+    this.partitions = options.partitions
+    this.#environment = environment
+    this.#lock = lock
+    this.#setResolutions = options.setResolutions.map(({ stepMs }) => stepMs)
+    this.#receiptsMax = options.receiptsMax ?? RECEIPTS_MAX
+    this.#now = options.now ?? Date.now
+  }
+
+  // Catalog
+
+  async defineMetrics(definitions: readonly MetricDefinition[]): Promise<readonly MetricRow[]> {
+    return this.#environment.write((writes) =>
+      definitions.map((definition) => defineMetric(writes, definition, this.partitions)),
+    )
+  }
+
+  readMetric(project: string, name: string): Promise<MetricRow | undefined> {
+    return this.#environment.read((tables) => readMetric(tables, project, name))
+  }
+
+  listMetrics(project: string, options: { readonly after?: string } = {}): Promise<readonly MetricRow[]> {
+    return this.#environment.read((tables) => listMetrics(tables, project, options.after))
+  }
+
+  readSeries(
+    partition: number,
+    metricId: Id64,
+    cursor: number,
+    limit: number,
+  ): Promise<readonly SeriesRow[] | undefined> {
+    return this.#environment.read((tables) => readSeries(tables, partition, metricId, cursor, limit))
+  }
+
+  hasSeries(partition: number, metricId: Id64, seriesIds: readonly Id64[]): Promise<readonly boolean[]> {
+    return this.#environment.read((tables) => hasSeries(tables, partition, metricId, seriesIds))
+  }
+
+  // Write path
+
+  async append(commits: readonly Commit[]): Promise<readonly AppendOutcome[]> {
+    const partitions = commits.map(({ partition }) => partition)
+    assert(new Set(partitions).size === partitions.length, 'a round has one commit of a partition')
+    assert(
+      partitions.every((partition) => partition < this.partitions),
+      'a commit is for a partition that exists',
+    )
+    const context = { setResolutions: this.#setResolutions, nowMs: this.#now() }
+    const appended = await this.#environment.write((writes) =>
+      commits.map((commit) => appendCommit(writes, commit, context)),
+    )
+    appended.forEach(({ metricIds }, i) => {
+      if (metricIds.length > 0) this.#notify(partitions[i]!, metricIds)
+    })
+    return appended.map(({ outcome }) => outcome)
+  }
+
+  readWatermarks(writer: string, partitions: readonly number[]): Promise<readonly number[]> {
+    return this.#environment.read((tables) =>
+      partitions.map((partition) => {
+        const bytes = tables.watermarks.getBinary(watermarkKey(partition, writer))
+        return bytes === undefined ? 0 : decodeWatermark(bytes).number
+      }),
+    )
+  }
+
+  // Index and blocks
+
+  readIndex(request: IndexRequest): Promise<IndexSnapshot> {
+    const { partition, metricId } = request
+    return this.#environment.read((tables) => ({
+      inbox: request.inbox ? readInbox(tables, partition, Number.POSITIVE_INFINITY) : [],
+      timelines: request.timelines.map(({ resolutionMs, stretch }) =>
+        readTimeline(tables, partition, metricId, resolutionMs, stretch),
+      ),
+    }))
+  }
+
+  readInbox(partition: number, bytesMax: number): Promise<readonly InboxEntry[]> {
+    return this.#environment.read((tables) => readInbox(tables, partition, bytesMax))
+  }
+
+  inboxSize(partition: number): Promise<{ readonly entries: number; readonly bytes: number }> {
+    return this.#environment.read((tables) => {
+      const row = decodePartition(tables.partitions.getBinary(partitionKey(partition)))
+      return { entries: row.inboxEntries, bytes: row.inboxBytes }
+    })
+  }
+
+  readBlocks(
+    partition: number,
+    names: readonly string[],
+    part: BlockPart,
+  ): Promise<readonly (Uint8Array | undefined)[]> {
+    return this.#environment.read((tables) =>
+      names.map((name) => readBlock(tables, this.#uncommitted, partition, name, part)),
+    )
+  }
+
+  // Fold and retention
+
+  writeBlocks(partition: number, blocks: readonly NamedBlock[], nowMs: number): Promise<void> {
+    return this.#environment.read(() => {
+      for (const block of blocks) this.#uncommitted.add(partition, block, nowMs)
+    })
+  }
+
+  commitFold(fold: FoldCommit): Promise<boolean> {
+    return this.#environment.write((writes) => commitFold(writes, this.#uncommitted, fold))
+  }
+
+  dueWindows(partition: number, nowMs: number, max: number): Promise<readonly WindowKey[]> {
+    return this.#environment.read((tables) => dueWindows(tables, partition, nowMs, max))
+  }
+
+  expireWindow(expiry: WindowExpiry): Promise<boolean> {
+    return this.#environment.write((writes) => expireWindow(writes, expiry))
+  }
+
+  sweep(nowMs: number): Promise<void> {
+    return this.#environment.write((writes) => {
+      sweepExpired(writes, nowMs)
+      writes.afterwards(() => {
+        this.#uncommitted.sweep(nowMs)
+        this.#permits.sweep(nowMs)
+      })
+    })
+  }
+
+  // Sets
+
+  countDistinct(partition: number, unions: readonly (readonly SetKey[])[]): Promise<readonly number[]> {
+    return this.#environment.read((tables) => unions.map((union) => countDistinct(tables, partition, union)))
+  }
+
+  // Events
+
+  readEvents(request: EventRequest): Promise<readonly StoredEvent[]> {
+    return this.#environment.read((tables) => readEvents(tables, request))
+  }
+
+  // Requests
+
+  readReceipt(project: string, key: string, nowMs: number): Promise<Receipt | undefined> {
+    return this.#environment.read((tables) => readReceipt(tables, project, key, nowMs))
+  }
+
+  writeReceipt(project: string, key: string, receipt: Receipt, nowMs: number): Promise<Receipt> {
+    return this.#environment.write((writes) => writeReceipt(writes, project, key, receipt, nowMs, this.#receiptsMax))
+  }
+
+  takePermits(request: PermitRequest): Promise<{ readonly granted: number; readonly left: number }> {
+    return this.#environment.read(() => this.#permits.take(request))
+  }
+
+  // API keys
+
+  saveKey(key: KeyRow): Promise<void> {
+    return this.#environment.write((writes) => saveKey(writes, key))
+  }
+
+  readKey(hash: string): Promise<KeyRow | undefined> {
+    return this.#environment.read((tables) => readKey(tables, hash))
+  }
+
+  listKeys(): Promise<readonly KeyRow[]> {
+    return this.#environment.read(listKeys)
+  }
+
+  // Life
+
+  onCommit(listener: CommitListener): () => void {
+    // A function of its own, so that the same listener may be added twice.
+    const entry: CommitListener = (partition, metricIds) => listener(partition, metricIds)
+    this.#listeners.add(entry)
+    return () => {
+      this.#listeners.delete(entry)
+    }
+  }
+
+  ping(): Promise<void> {
+    return this.#environment.read((tables) => {
+      tables.meta.getBinary(FORMAT_KEY)
+    })
+  }
+
+  async close(): Promise<void> {
+    await this.#environment.close()
+    await this.#lock.release()
+  }
+
+  /** Not within the commit: the writer goes on, and a listener that throws does so on its own. */
+  #notify(partition: number, metricIds: readonly Id64[]): void {
+    for (const listener of this.#listeners) {
+      queueMicrotask(() => {
+        if (!this.#listeners.has(listener)) return
+        try {
+          listener(partition, metricIds)
+        } catch {
+          // Its own affair: the commit is durable and its writer is told so.
+        }
+      })
+    }
+  }
+}

@@ -1,0 +1,204 @@
+import { type Database, open } from 'lmdb'
+import { GatewayError } from '../../model/errors.ts'
+import { TABLES, type TableName } from './keys.ts'
+
+/**
+ * The LMDB environment of a folder, and how it is written. A verb that changes something runs alone: it reads what was committed,
+ * records its writes in a `WriteSet`, and the set becomes one transaction, or, when the verb throws, none. So a verb can
+ * neither happen half nor lose an update of another, and needs no transaction callback, which would make LMDB's writing thread
+ * wait for this one: a commit of one block costs 0.30 ms of CPU this way and 0.37 ms the other.
+ *
+ * Commits are synchronised before they are seen: what a reader has read survives a power failure. LMDB could overlap the
+ * two, but with one commit in flight there is nothing to overlap, and a failed synchronisation would then be reported to nobody.
+ */
+export type Table = Database<Uint8Array, Uint8Array>
+export type Tables = Readonly<Record<TableName, Table>>
+
+export interface Range {
+  readonly start: Uint8Array
+  /** Exclusive. */
+  readonly end: Uint8Array
+  readonly limit?: number
+}
+
+export interface Row {
+  readonly key: Uint8Array
+  readonly value: Uint8Array
+}
+
+/** The writes of one verb. `get` sees them, ranges do not. */
+export class WriteSet {
+  readonly tables: Tables
+  readonly #writes = new Map<TableName, Map<string, Write>>()
+  #afterwards: (() => void)[] = []
+
+  constructor(tables: Tables) {
+    this.tables = tables
+  }
+
+  get empty(): boolean {
+    return this.#writes.size === 0
+  }
+
+  get(table: TableName, key: Uint8Array): Uint8Array | undefined {
+    const write = this.#writes.get(table)?.get(textOf(key))
+    return write === undefined ? this.tables[table].getBinary(key) : write.value
+  }
+
+  has(table: TableName, key: Uint8Array): boolean {
+    const write = this.#writes.get(table)?.get(textOf(key))
+    return write === undefined ? this.tables[table].doesExist(key) : write.value !== undefined
+  }
+
+  put(table: TableName, key: Uint8Array, value: Uint8Array): void {
+    this.#write(table, { key, value })
+  }
+
+  remove(table: TableName, key: Uint8Array): void {
+    this.#write(table, { key, value: undefined })
+  }
+
+  /** Runs once the writes are durable; what a verb changes in memory it changes here. */
+  afterwards(action: () => void): void {
+    this.#afterwards.push(action)
+  }
+
+  apply(): void {
+    for (const [name, writes] of this.#writes) {
+      const table = this.tables[name]
+      for (const { key, value } of writes.values()) {
+        if (value === undefined) table.remove(key)
+        else table.put(key, value)
+      }
+    }
+  }
+
+  finish(): void {
+    for (const action of this.#afterwards) action()
+    this.#afterwards = []
+  }
+
+  #write(table: TableName, write: Write): void {
+    let writes = this.#writes.get(table)
+    if (writes === undefined) {
+      writes = new Map()
+      this.#writes.set(table, writes)
+    }
+    writes.set(textOf(write.key), write)
+  }
+}
+
+interface Write {
+  readonly key: Uint8Array
+  readonly value: Uint8Array | undefined
+}
+
+const NOTHING = new Uint8Array(0)
+
+/** The value of tables whose keys say everything. */
+export const NO_VALUE: Uint8Array = NOTHING
+
+function textOf(key: Uint8Array): string {
+  return Buffer.from(key.buffer, key.byteOffset, key.length).toString('latin1')
+}
+
+export class Environment {
+  readonly tables: Tables
+  readonly #root: ReturnType<typeof open<Uint8Array, Uint8Array>>
+  #closed = false
+  /** Settles when the last verb in the queue has. */
+  #tail: Promise<unknown> = Promise.resolve()
+
+  constructor(folder: string) {
+    this.#root = open<Uint8Array, Uint8Array>({
+      path: folder,
+      noSubdir: false,
+      maxDbs: TABLES.length + 8,
+      overlappingSync: false,
+      encoding: 'binary',
+      keyEncoding: 'binary',
+    })
+    const open1 = (name: TableName): Table =>
+      this.#root.openDB<Uint8Array, Uint8Array>({ name, encoding: 'binary', keyEncoding: 'binary' })
+    this.tables = Object.fromEntries(TABLES.map((name) => [name, open1(name)])) as Record<TableName, Table>
+  }
+
+  /** Runs `verb` on one snapshot of what is committed: nothing else runs meanwhile, for it is synchronous. */
+  async read<T>(verb: (tables: Tables) => T): Promise<T> {
+    if (this.#closed) throw unavailable()
+    try {
+      return verb(this.tables)
+    } catch (error) {
+      throw isEngineFailure(error) ? unavailable(error) : error
+    }
+  }
+
+  /** Runs `verb` after every earlier writing verb is durable, and resolves when its own writes are. */
+  write<T>(verb: (writes: WriteSet) => T): Promise<T> {
+    if (this.#closed) return Promise.reject(unavailable())
+    const result = this.#tail.then(() => this.#commit(verb))
+    this.#tail = result.catch(() => undefined)
+    return result
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    await this.#tail
+    await this.#root.close()
+  }
+
+  async #commit<T>(verb: (writes: WriteSet) => T): Promise<T> {
+    const writes = new WriteSet(this.tables)
+    const result = await this.#attempt(() => verb(writes))
+    if (!writes.empty) {
+      try {
+        await this.#root.batch(() => writes.apply())
+      } catch (error) {
+        throw unavailable(await causeOf(error))
+      }
+    }
+    writes.finish()
+    return result
+  }
+
+  #attempt<T>(verb: () => T): T {
+    try {
+      return verb()
+    } catch (error) {
+      throw isEngineFailure(error) ? unavailable(error) : error
+    }
+  }
+}
+
+/** LMDB's errors carry a number, of its own (negative) or of the system; anything else thrown is a fault of ours. */
+function isEngineFailure(error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  return ('code' in error && typeof error.code === 'number') || /\bclosed\b/.test(error.message)
+}
+
+/** A failed commit rejects at once, with a promise of the reason. */
+async function causeOf(error: unknown): Promise<unknown> {
+  if (!(error instanceof Error) || !('commitError' in error)) return error
+  return Promise.resolve(error.commitError).catch((cause: unknown) => cause)
+}
+
+function unavailable(cause?: unknown): GatewayError {
+  return new GatewayError('store_unavailable', 'the store cannot answer', cause === undefined ? {} : { cause })
+}
+
+/** Rows of a range in the order of their keys. */
+export function rows(table: Table, range: Range): Iterable<Row> {
+  return table.getRange(range) as Iterable<Row>
+}
+
+/** Keys of a range, in their order. */
+export function keys(table: Table, range: Range): Iterable<Uint8Array> {
+  return table.getKeys(range) as Iterable<Uint8Array>
+}
+
+/** The last row at or before `start` and after `end`. */
+export function rowBefore(table: Table, start: Uint8Array, end: Uint8Array): Row | undefined {
+  for (const row of table.getRange({ start, end, reverse: true, limit: 1 })) return row as Row
+  return undefined
+}

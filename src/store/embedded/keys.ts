@@ -1,0 +1,326 @@
+import { createHash } from 'node:crypto'
+import type { Id64 } from '../../model/id.ts'
+import type { WindowKey } from '../store.ts'
+
+/**
+ * Every table of the embedded store and the shape of its keys, all in this one place. Keys are fixed-width binary fields one
+ * after the other, big-endian, so that the order of the bytes is the order of the fields; only the last field may vary in
+ * length. `docs/storage-format.md` shows the same list to people.
+ *
+ *   partition u16 · id u64 · resolution u48 (ms) · time u64 (ms + 2^52, so that years before 1970 sort right)
+ *   project: the first 16 bytes of SHA-256 of its name · text: UTF-16BE, the order of JavaScript's `<`
+ */
+export const TABLES = [
+  /** `format` → JSON: version, partitions, resolution steps. */
+  'meta',
+  /** partition → counters of the partition (`rows.ts`). */
+  'partitions',
+  /** project, metric name as text → metric row. */
+  'metrics',
+  /** metric id → its key in `metrics`. */
+  'metric-ids',
+  /** partition, metric id, position u32 → series id and tags. */
+  'series',
+  /** partition, metric id, series id → position u32. */
+  'series-ids',
+  /** partition, writer (16 bytes) → number and time of the last commit. */
+  'watermarks',
+  /** partition, SHA-256 of project and idempotency key (16 bytes) → time it was made. */
+  'markers',
+  /** partition, order u64 → inbox entry. */
+  'inbox',
+  /** partition, metric id, resolution, window start, order u64, series from, block name → rest of the index entry. */
+  'index',
+  /** partition, metric id, resolution, window start → when it expires and number of index entries. */
+  'windows',
+  /** partition, when it expires, resolution, metric id, window start → nothing: windows in the order they fall due. */
+  'due',
+  /** partition, metric id, resolution, from → to: stretches that expired, disjoint and not touching. */
+  'expired',
+  /** partition, block name → the scalars string. */
+  'scalars',
+  /** partition, block name → the sketches string; absent when the block has none. */
+  'sketches',
+  /** partition, block name → u32: how many index entries list the block. The inbox is not counted. */
+  'listed',
+  /** partition, metric id, resolution, bucket start, series id → encoded HyperLogLog. */
+  'sets',
+  /** project, time, event id (UTF-8) → JSON. */
+  'events',
+  /** project, SHA-256 of the idempotency key (16 bytes) → receipt. */
+  'receipts',
+  /** project, time it was written, SHA-256 of the idempotency key (16 bytes) → nothing: receipts by age. */
+  'receipt-ages',
+  /** project → u32: receipts kept. */
+  'receipt-counts',
+  /** SHA-256 of an API key (32 bytes) → key row as JSON. */
+  'keys',
+  /** time, kind u8, key in the kind's table → nothing: what `sweep` looks at from that time on. */
+  'expiry',
+] as const
+export type TableName = (typeof TABLES)[number]
+
+const TIME_BIAS = 2 ** 52
+const U32 = 2 ** 32
+
+/** The longest name that fits into a key of LMDB (1,978 bytes) with its project. */
+export const NAME_CHARS_MAX = 900
+
+/** Writes fields one after the other. */
+class Key {
+  readonly bytes: Buffer
+  #at = 0
+
+  constructor(length: number) {
+    this.bytes = Buffer.allocUnsafe(length)
+  }
+
+  u8(value: number): this {
+    this.#at = this.bytes.writeUInt8(value, this.#at)
+    return this
+  }
+
+  u16(value: number): this {
+    this.#at = this.bytes.writeUInt16BE(value, this.#at)
+    return this
+  }
+
+  u32(value: number): this {
+    this.#at = this.bytes.writeUInt32BE(value, this.#at)
+    return this
+  }
+
+  u48(value: number): this {
+    this.#at = this.bytes.writeUIntBE(value, this.#at, 6)
+    return this
+  }
+
+  u64(value: number): this {
+    return this.u32(Math.floor(value / U32)).u32(value % U32)
+  }
+
+  id(id: Id64): this {
+    return this.u32(id.hi).u32(id.lo)
+  }
+
+  time(ms: number): this {
+    return this.u64(ms + TIME_BIAS)
+  }
+
+  raw(bytes: Uint8Array): this {
+    this.bytes.set(bytes, this.#at)
+    this.#at += bytes.length
+    return this
+  }
+
+  latin(text: string): this {
+    this.#at += this.bytes.write(text, this.#at, 'latin1')
+    return this
+  }
+}
+
+export function readU64(bytes: Uint8Array, offset: number): number {
+  return readU32(bytes, offset) * U32 + readU32(bytes, offset + 4)
+}
+
+export function readU32(bytes: Uint8Array, offset: number): number {
+  return bytes[offset]! * 0x1000000 + ((bytes[offset + 1]! << 16) | (bytes[offset + 2]! << 8) | bytes[offset + 3]!)
+}
+
+export function readTime(bytes: Uint8Array, offset: number): number {
+  return readU64(bytes, offset) - TIME_BIAS
+}
+
+export function readId(bytes: Uint8Array, offset: number): Id64 {
+  return { hi: readU32(bytes, offset), lo: readU32(bytes, offset + 4) }
+}
+
+export function readLatin(bytes: Uint8Array, offset: number): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1', offset)
+}
+
+/** The least key that no key beginning with `prefix` reaches: the exclusive end of a range of a prefix. */
+export function afterPrefix(prefix: Uint8Array): Buffer {
+  const end = Buffer.from(prefix)
+  for (let i = end.length - 1; i >= 0; i--) {
+    if (end[i] !== 0xff) {
+      end[i]!++
+      return end.subarray(0, i + 1)
+    }
+  }
+  throw new RangeError('nothing lies after a prefix of 0xff bytes alone')
+}
+
+function digest16(text: string): Buffer {
+  return createHash('sha256').update(text).digest().subarray(0, 16)
+}
+
+const PROJECTS_MAX = 1_000
+const projects = new Map<string, Buffer>()
+
+export const FORMAT_KEY: Uint8Array = Buffer.from('format')
+
+export function partitionKey(partition: number): Buffer {
+  return new Key(2).u16(partition).bytes
+}
+
+// Catalog
+
+/** Few projects in many keys, so the hash is remembered. */
+export function projectKey(project: string): Buffer {
+  const known = projects.get(project)
+  if (known !== undefined) return known
+  if (projects.size === PROJECTS_MAX) projects.clear()
+  const key = digest16(project)
+  projects.set(project, key)
+  return key
+}
+
+export function metricKey(project: string, name: string): Buffer {
+  if (name.length > NAME_CHARS_MAX) throw new RangeError(`a name of ${name.length} characters`)
+  const text = Buffer.from(name, 'utf16le')
+  return Buffer.concat([projectKey(project), text.swap16()])
+}
+
+export function metricIdKey(metricId: Id64): Buffer {
+  return new Key(8).id(metricId).bytes
+}
+
+export function seriesPrefix(partition: number, metricId: Id64): Buffer {
+  return new Key(10).u16(partition).id(metricId).bytes
+}
+
+export function seriesKey(partition: number, metricId: Id64, position: number): Buffer {
+  return new Key(14).u16(partition).id(metricId).u32(position).bytes
+}
+
+export function seriesIdKey(partition: number, metricId: Id64, seriesId: Id64): Buffer {
+  return new Key(18).u16(partition).id(metricId).id(seriesId).bytes
+}
+
+// Write path
+
+export function watermarkKey(partition: number, writer: string): Buffer {
+  return new Key(18).u16(partition).raw(Buffer.from(writer, 'hex')).bytes
+}
+
+export function markerKey(partition: number, project: string, key: string): Buffer {
+  return new Key(18).u16(partition).raw(digest16(`${project.length}:${project}${key}`)).bytes
+}
+
+// Index and blocks
+
+export function inboxKey(partition: number, order: number): Buffer {
+  return new Key(10).u16(partition).u64(order).bytes
+}
+
+export function blockKey(partition: number, name: string): Buffer {
+  return new Key(2 + name.length).u16(partition).latin(name).bytes
+}
+
+export function timelineKey(partition: number, metricId: Id64, resolutionMs: number): Buffer {
+  return new Key(16).u16(partition).id(metricId).u48(resolutionMs).bytes
+}
+
+/** Of a window in `windows`, a stretch in `expired`; a prefix in `index` and `sets`. */
+export function windowKey(partition: number, metricId: Id64, resolutionMs: number, timeMs: number): Buffer {
+  return new Key(24).u16(partition).id(metricId).u48(resolutionMs).time(timeMs).bytes
+}
+export const WINDOW_TIME_AT = 16
+
+export function indexKey(
+  partition: number,
+  metricId: Id64,
+  resolutionMs: number,
+  entry: { readonly windowMs: number; readonly order: number; readonly seriesFrom: Id64; readonly block: string },
+): Buffer {
+  return new Key(40 + entry.block.length)
+    .u16(partition)
+    .id(metricId)
+    .u48(resolutionMs)
+    .time(entry.windowMs)
+    .u64(entry.order)
+    .id(entry.seriesFrom)
+    .latin(entry.block).bytes
+}
+export const INDEX_WINDOW_AT = 16
+export const INDEX_ORDER_AT = 24
+export const INDEX_SERIES_AT = 32
+export const INDEX_BLOCK_AT = 40
+
+export function dueKey(partition: number, expiresMs: number, window: WindowKey): Buffer {
+  const { resolutionMs, metricId, windowMs } = window
+  return new Key(32).u16(partition).time(expiresMs).u48(resolutionMs).id(metricId).time(windowMs).bytes
+}
+
+export function readDueKey(bytes: Uint8Array): WindowKey {
+  const resolutionMs = readU32(bytes, 10) * 0x10000 + bytes[14]! * 0x100 + bytes[15]!
+  return { resolutionMs, metricId: readId(bytes, 16), windowMs: readTime(bytes, 24) }
+}
+
+/** After every window of the partition that expires at `nowMs` or before. */
+export function dueEnd(partition: number, nowMs: number): Buffer {
+  return new Key(10).u16(partition).time(nowMs + 1).bytes
+}
+
+// Sets and events
+
+export function setKey(
+  partition: number,
+  metricId: Id64,
+  resolutionMs: number,
+  bucketMs: number,
+  seriesId: Id64,
+): Buffer {
+  return new Key(32).u16(partition).id(metricId).u48(resolutionMs).time(bucketMs).id(seriesId).bytes
+}
+
+export function eventKey(project: string, timeMs: number, id: string): Buffer {
+  return Buffer.concat([eventPrefix(project, timeMs), Buffer.from(id)])
+}
+
+/** Before every event of this time. */
+export function eventPrefix(project: string, timeMs: number): Buffer {
+  return new Key(24).raw(projectKey(project)).time(timeMs).bytes
+}
+export const EVENT_TIME_AT = 16
+export const EVENT_ID_AT = 24
+
+// Requests and API keys
+
+export function receiptKey(project: string, key: string): Buffer {
+  return new Key(32).raw(projectKey(project)).raw(digest16(key)).bytes
+}
+
+/** `receipt` is a key of `receipts`. */
+export function receiptAgeKey(receipt: Uint8Array, writtenMs: number): Buffer {
+  return new Key(40).raw(receipt.subarray(0, 16)).time(writtenMs).raw(receipt.subarray(16)).bytes
+}
+
+/** The key in `receipts` of a key in `receipt-ages`. */
+export function receiptOfAge(age: Uint8Array): Buffer {
+  return new Key(32).raw(age.subarray(0, 16)).raw(age.subarray(24)).bytes
+}
+
+export function apiKeyKey(hash: string): Buffer {
+  return Buffer.from(hash, 'hex')
+}
+
+// Expiry
+
+/** What may run out, in the order of the byte that stands for it in a key. */
+export const EXPIRING = ['watermark', 'marker', 'receipt', 'block'] as const
+export type Expiring = (typeof EXPIRING)[number]
+
+export function expiryKey(timeMs: number, kind: Expiring, key: Uint8Array): Buffer {
+  return new Key(9 + key.length).time(timeMs).u8(EXPIRING.indexOf(kind)).raw(key).bytes
+}
+
+export function readExpiryKey(bytes: Uint8Array): { readonly kind: Expiring; readonly key: Uint8Array } {
+  return { kind: EXPIRING[bytes[8]!]!, key: bytes.subarray(9) }
+}
+
+/** Everything that runs out at `timeMs` or before lies before this key. */
+export function expiryEnd(timeMs: number): Buffer {
+  return new Key(8).time(timeMs + 1).bytes
+}

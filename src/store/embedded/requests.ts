@@ -1,0 +1,111 @@
+import type { KeyRow, PermitRequest, Receipt } from '../store.ts'
+import { keys, NO_VALUE, rows, type Tables, type WriteSet } from './environment.ts'
+import { afterPrefix, apiKeyKey, expiryKey, projectKey, receiptAgeKey, receiptKey, receiptOfAge } from './keys.ts'
+import { decodeJson, decodeReceipt, decodeU32, encodeJson, encodeReceipt, encodeU32 } from './rows.ts'
+
+/** What requests leave behind besides points: receipts of idempotency keys, permits of rate limits; and the API keys. */
+
+export const RECEIPT_MS = 86_400_000
+
+export function readReceipt(tables: Tables, project: string, key: string, nowMs: number): Receipt | undefined {
+  const bytes = tables.receipts.getBinary(receiptKey(project, key))
+  if (bytes === undefined) return undefined
+  const row = decodeReceipt(bytes)
+  return row.writtenMs + RECEIPT_MS > nowMs ? row.receipt : undefined
+}
+
+export function writeReceipt(
+  writes: WriteSet,
+  project: string,
+  key: string,
+  receipt: Receipt,
+  nowMs: number,
+  receiptsMax: number,
+): Receipt {
+  const rowKey = receiptKey(project, key)
+  const bytes = writes.get('receipts', rowKey)
+  const standing = bytes && decodeReceipt(bytes)
+  if (standing !== undefined && standing.writtenMs + RECEIPT_MS > nowMs) return standing.receipt
+
+  let count = decodeU32(writes.get('receipt-counts', projectKey(project)))
+  if (standing !== undefined) {
+    writes.remove('receipt-ages', receiptAgeKey(rowKey, standing.writtenMs))
+    count--
+  }
+  writes.put('receipts', rowKey, encodeReceipt({ writtenMs: nowMs, receipt }))
+  writes.put('receipt-ages', receiptAgeKey(rowKey, nowMs), NO_VALUE)
+  writes.put('expiry', expiryKey(nowMs + RECEIPT_MS, 'receipt', rowKey), NO_VALUE)
+  count++
+  if (count > receiptsMax) count -= removeOldest(writes, project, rowKey, count - receiptsMax)
+  writes.put('receipt-counts', projectKey(project), encodeU32(count))
+  return receipt
+}
+
+/** Answers how many went. The receipt being written stays, however old its time is. */
+function removeOldest(writes: WriteSet, project: string, stays: Buffer, count: number): number {
+  const start = projectKey(project)
+  let removed = 0
+  for (const age of keys(writes.tables['receipt-ages'], { start, end: afterPrefix(start) })) {
+    if (removed === count) break
+    const key = receiptOfAge(age)
+    if (key.equals(stays)) continue
+    writes.remove('receipt-ages', age)
+    writes.remove('receipts', key)
+    removed++
+  }
+  return removed
+}
+
+export function sweepReceipt(writes: WriteSet, key: Uint8Array, nowMs: number): void {
+  const bytes = writes.get('receipts', key)
+  if (bytes === undefined) return
+  const { writtenMs } = decodeReceipt(bytes)
+  if (writtenMs + RECEIPT_MS > nowMs) return
+  const project = key.subarray(0, 16)
+  writes.remove('receipts', key)
+  writes.remove('receipt-ages', receiptAgeKey(key, writtenMs))
+  writes.put('receipt-counts', project, encodeU32(decodeU32(writes.get('receipt-counts', project)) - 1))
+}
+
+/**
+ * Permits taken in the windows of time that are under way. They live in memory: only this process takes any, and a limit that
+ * starts anew with the gateway lets nobody take much more.
+ */
+export class Permits {
+  readonly #taken = new Map<string, { endMs: number; taken: number }>()
+
+  take(request: PermitRequest): { readonly granted: number; readonly left: number } {
+    const { bucket, permits, limit, windowMs, nowMs } = request
+    const key = `${windowMs} ${bucket}`
+    const endMs = (Math.floor(nowMs / windowMs) + 1) * windowMs
+    let window = this.#taken.get(key)
+    if (window === undefined || window.endMs !== endMs) {
+      window = { endMs, taken: 0 }
+      this.#taken.set(key, window)
+    }
+    const granted = Math.min(permits, Math.max(0, limit - window.taken))
+    window.taken += granted
+    return { granted, left: Math.max(0, limit - window.taken) }
+  }
+
+  sweep(nowMs: number): void {
+    for (const [key, { endMs }] of this.#taken) if (endMs <= nowMs) this.#taken.delete(key)
+  }
+}
+
+export function saveKey(writes: WriteSet, key: KeyRow): void {
+  writes.put('keys', apiKeyKey(key.hash), encodeJson(key))
+}
+
+export function readKey(tables: Tables, hash: string): KeyRow | undefined {
+  const bytes = tables.keys.getBinary(apiKeyKey(hash))
+  return bytes && (decodeJson(bytes) as KeyRow)
+}
+
+export function listKeys(tables: Tables): KeyRow[] {
+  const found: KeyRow[] = []
+  for (const { value } of rows(tables.keys, { start: Buffer.alloc(1), end: Buffer.alloc(33, 0xff) })) {
+    found.push(decodeJson(value) as KeyRow)
+  }
+  return found
+}

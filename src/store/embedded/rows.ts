@@ -1,0 +1,241 @@
+import { METRIC_TYPES } from '../../model/metric.ts'
+import type { CanonicalTags } from '../../model/series.ts'
+import type { InboxEntry, IndexEntry, MetricRow, Receipt, SeriesRow } from '../store.ts'
+import {
+  INDEX_BLOCK_AT,
+  INDEX_ORDER_AT,
+  INDEX_SERIES_AT,
+  INDEX_WINDOW_AT,
+  readId,
+  readLatin,
+  readTime,
+  readU32,
+  readU64,
+} from './keys.ts'
+
+/**
+ * The values of the tables. What every commit rewrites (counters, watermarks, the head of a metric row) has fixed binary
+ * fields; what is written once and read by few is JSON. Numbers are little-endian doubles unless said otherwise.
+ */
+
+function doubles(values: readonly number[]): Uint8Array {
+  return new Uint8Array(Float64Array.from(values).buffer)
+}
+
+function view(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+}
+
+function json(bytes: Uint8Array, offset: number): unknown {
+  return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8', offset))
+}
+
+export function encodeU32(value: number): Uint8Array {
+  const bytes = Buffer.allocUnsafe(4)
+  bytes.writeUInt32BE(value)
+  return bytes
+}
+
+export function decodeU32(bytes: Uint8Array | undefined): number {
+  return bytes === undefined ? 0 : readU32(bytes, 0)
+}
+
+export function encodeJson(value: unknown): Uint8Array {
+  return Buffer.from(JSON.stringify(value))
+}
+
+export function decodeJson(bytes: Uint8Array): unknown {
+  return json(bytes, 0)
+}
+
+// Counters of a partition
+
+export interface PartitionRow {
+  /** Order number of the newest inbox entry there ever was. */
+  readonly order: number
+  readonly inboxEntries: number
+  readonly inboxBytes: number
+}
+
+export function encodePartition(row: PartitionRow): Uint8Array {
+  return doubles([row.order, row.inboxEntries, row.inboxBytes])
+}
+
+export function decodePartition(bytes: Uint8Array | undefined): PartitionRow {
+  if (bytes === undefined) return { order: 0, inboxEntries: 0, inboxBytes: 0 }
+  const fields = view(bytes)
+  return {
+    order: fields.getFloat64(0, true),
+    inboxEntries: fields.getFloat64(8, true),
+    inboxBytes: fields.getFloat64(16, true),
+  }
+}
+
+// Watermarks
+
+export interface WatermarkRow {
+  readonly number: number
+  /** Time of the last commit. */
+  readonly writtenMs: number
+}
+
+export function encodeWatermark(row: WatermarkRow): Uint8Array {
+  return doubles([row.number, row.writtenMs])
+}
+
+export function decodeWatermark(bytes: Uint8Array): WatermarkRow {
+  const fields = view(bytes)
+  return { number: fields.getFloat64(0, true), writtenMs: fields.getFloat64(8, true) }
+}
+
+/** The time of a marker, of the end of a stretch. */
+export function encodeTime(ms: number): Uint8Array {
+  return doubles([ms])
+}
+
+export function decodeTime(bytes: Uint8Array): number {
+  return view(bytes).getFloat64(0, true)
+}
+
+// Metrics: points, first seen, last seen (NaN: none), then u32 series, u32 generation, u16 partition, u8 type, u8 cumulative,
+// u32 and u32 of the id, then JSON [project, name, unit, description, tag keys]
+
+const METRIC_HEAD_BYTES = 44
+
+export function encodeMetric(row: MetricRow): Uint8Array {
+  const tail = JSON.stringify([row.project, row.name, row.unit ?? null, row.description ?? null, row.tagKeys])
+  const bytes = Buffer.allocUnsafe(METRIC_HEAD_BYTES + Buffer.byteLength(tail))
+  bytes.writeDoubleLE(row.points, 0)
+  bytes.writeDoubleLE(row.firstSeenMs ?? Number.NaN, 8)
+  bytes.writeDoubleLE(row.lastSeenMs ?? Number.NaN, 16)
+  bytes.writeUInt32LE(row.seriesCount, 24)
+  bytes.writeUInt32LE(row.generation, 28)
+  bytes.writeUInt16LE(row.partition, 32)
+  bytes.writeUInt8(METRIC_TYPES.indexOf(row.type), 34)
+  bytes.writeUInt8(row.cumulative ? 1 : 0, 35)
+  bytes.writeUInt32LE(row.metricId.hi, 36)
+  bytes.writeUInt32LE(row.metricId.lo, 40)
+  bytes.write(tail, METRIC_HEAD_BYTES)
+  return bytes
+}
+
+export function decodeMetric(bytes: Uint8Array): MetricRow {
+  const fields = view(bytes)
+  const tail = json(bytes, METRIC_HEAD_BYTES) as [string, string, string | null, string | null, string[]]
+  const firstSeenMs = fields.getFloat64(8, true)
+  const lastSeenMs = fields.getFloat64(16, true)
+  return {
+    project: tail[0],
+    name: tail[1],
+    type: METRIC_TYPES[fields.getUint8(34)]!,
+    unit: tail[2] ?? undefined,
+    description: tail[3] ?? undefined,
+    generation: fields.getUint32(28, true),
+    metricId: { hi: fields.getUint32(36, true), lo: fields.getUint32(40, true) },
+    partition: fields.getUint16(32, true),
+    points: fields.getFloat64(0, true),
+    firstSeenMs: Number.isNaN(firstSeenMs) ? undefined : firstSeenMs,
+    lastSeenMs: Number.isNaN(lastSeenMs) ? undefined : lastSeenMs,
+    tagKeys: tail[4],
+    seriesCount: fields.getUint32(24, true),
+    cumulative: fields.getUint8(35) === 1,
+  }
+}
+
+// Series: u64 id, then JSON of the tags
+
+export function encodeSeries(series: SeriesRow): Uint8Array {
+  const tags = JSON.stringify(series.tags)
+  const bytes = Buffer.allocUnsafe(8 + Buffer.byteLength(tags))
+  bytes.writeUInt32BE(series.seriesId.hi, 0)
+  bytes.writeUInt32BE(series.seriesId.lo, 4)
+  bytes.write(tags, 8)
+  return bytes
+}
+
+export function decodeSeries(bytes: Uint8Array): SeriesRow {
+  return { seriesId: readId(bytes, 0), tags: json(bytes, 8) as CanonicalTags }
+}
+
+// Inbox: scalar bytes, sketch bytes, time of arrival, then the block's name; the order is in the key
+
+export function encodeInbox(entry: InboxEntry): Uint8Array {
+  const bytes = Buffer.allocUnsafe(24 + entry.block.length)
+  bytes.writeDoubleLE(entry.scalarBytes, 0)
+  bytes.writeDoubleLE(entry.sketchBytes, 8)
+  bytes.writeDoubleLE(entry.arrivedMs, 16)
+  bytes.write(entry.block, 24, 'latin1')
+  return bytes
+}
+
+export function decodeInbox(key: Uint8Array, bytes: Uint8Array): InboxEntry {
+  const fields = view(bytes)
+  return {
+    block: readLatin(bytes, 24),
+    scalarBytes: fields.getFloat64(0, true),
+    sketchBytes: fields.getFloat64(8, true),
+    arrivedMs: fields.getFloat64(16, true),
+    order: readU64(key, 2),
+  }
+}
+
+// Index entries: u32 and u32 of the last series, u32 tier, u32 rollups, scalar bytes, sketch bytes; the rest is in the key
+
+export function encodeIndexEntry(entry: IndexEntry): Uint8Array {
+  const bytes = Buffer.allocUnsafe(32)
+  bytes.writeUInt32LE(entry.seriesTo.hi, 0)
+  bytes.writeUInt32LE(entry.seriesTo.lo, 4)
+  bytes.writeUInt32LE(entry.tier, 8)
+  bytes.writeUInt32LE(entry.rollups, 12)
+  bytes.writeDoubleLE(entry.scalarBytes, 16)
+  bytes.writeDoubleLE(entry.sketchBytes, 24)
+  return bytes
+}
+
+export function decodeIndexEntry(key: Uint8Array, bytes: Uint8Array): IndexEntry {
+  const fields = view(bytes)
+  return {
+    block: readLatin(key, INDEX_BLOCK_AT),
+    windowMs: readTime(key, INDEX_WINDOW_AT),
+    tier: fields.getUint32(8, true),
+    order: readU64(key, INDEX_ORDER_AT),
+    seriesFrom: readId(key, INDEX_SERIES_AT),
+    seriesTo: { hi: fields.getUint32(0, true), lo: fields.getUint32(4, true) },
+    rollups: fields.getUint32(12, true),
+    scalarBytes: fields.getFloat64(16, true),
+    sketchBytes: fields.getFloat64(24, true),
+  }
+}
+
+// Windows
+
+export interface WindowRow {
+  readonly expiresMs: number
+  /** Index entries that list something in the window. */
+  readonly entries: number
+}
+
+export function encodeWindow(row: WindowRow): Uint8Array {
+  return doubles([row.expiresMs, row.entries])
+}
+
+export function decodeWindow(bytes: Uint8Array): WindowRow {
+  const fields = view(bytes)
+  return { expiresMs: fields.getFloat64(0, true), entries: fields.getFloat64(8, true) }
+}
+
+// Receipts
+
+export interface ReceiptRow {
+  readonly writtenMs: number
+  readonly receipt: Receipt
+}
+
+export function encodeReceipt(row: ReceiptRow): Uint8Array {
+  return encodeJson([row.writtenMs, row.receipt.requestHash, row.receipt.status, row.receipt.body])
+}
+
+export function decodeReceipt(bytes: Uint8Array): ReceiptRow {
+  const [writtenMs, requestHash, status, body] = json(bytes, 0) as [number, string, number, string]
+  return { writtenMs, receipt: { requestHash, status, body } }
+}

@@ -1,0 +1,72 @@
+import { HyperLogLog, unionEncoded } from '../../sketch/hyperloglog.ts'
+import { type SetKey, type SetMembers, windowWidthMs } from '../store.ts'
+import { keys, type Tables, type WriteSet } from './environment.ts'
+import { setKey, windowKey } from './keys.ts'
+import { isExpired } from './stretches.ts'
+
+/** One HyperLogLog for each series and bucket of a set metric, at each resolution that sets are kept at. */
+
+/**
+ * Collects the members of a commit, so that a sketch is decoded and encoded once, however many parts add to it. Members of a
+ * stretch that has expired at a resolution are left out there: a coarser one has them.
+ */
+export class SetChange {
+  readonly #writes: WriteSet
+  readonly #partition: number
+  readonly #resolutions: readonly number[]
+  readonly #sketches = new Map<string, { readonly key: Buffer; readonly sketch: HyperLogLog; changed: boolean }>()
+
+  constructor(writes: WriteSet, partition: number, resolutions: readonly number[]) {
+    this.#writes = writes
+    this.#partition = partition
+    this.#resolutions = resolutions
+  }
+
+  add(set: SetMembers): void {
+    for (const resolutionMs of this.#resolutions) {
+      const bucketMs = Math.floor(set.bucketMs / resolutionMs) * resolutionMs
+      if (isExpired(this.#writes.tables, this.#partition, set.metricId, resolutionMs, bucketMs)) continue
+      const held = this.#sketch(setKey(this.#partition, set.metricId, resolutionMs, bucketMs, set.seriesId))
+      for (const member of set.members) if (held.sketch.add(member)) held.changed = true
+    }
+  }
+
+  write(): void {
+    for (const { key, sketch, changed } of this.#sketches.values()) {
+      if (changed) this.#writes.put('sets', key, sketch.encode())
+    }
+  }
+
+  #sketch(key: Buffer): { readonly sketch: HyperLogLog; changed: boolean } {
+    const text = key.toString('latin1')
+    let held = this.#sketches.get(text)
+    if (held === undefined) {
+      const bytes = this.#writes.tables.sets.getBinaryFast(key)
+      held = { key, sketch: bytes === undefined ? new HyperLogLog() : HyperLogLog.decode(bytes), changed: false }
+      this.#sketches.set(text, held)
+    }
+    return held
+  }
+}
+
+export function countDistinct(tables: Tables, partition: number, union: readonly SetKey[]): number {
+  const united = new HyperLogLog()
+  for (const { metricId, resolutionMs, bucketMs, seriesId } of union) {
+    // The bytes are LMDB's own buffer, good until the next read: they are united at once.
+    const bytes = tables.sets.getBinaryFast(setKey(partition, metricId, resolutionMs, bucketMs, seriesId))
+    if (bytes !== undefined) unionEncoded(united, bytes)
+  }
+  return united.estimate()
+}
+
+export function removeSets(
+  writes: WriteSet,
+  partition: number,
+  timeline: Pick<SetKey, 'metricId' | 'resolutionMs'>,
+  windowMs: number,
+): void {
+  const { metricId, resolutionMs } = timeline
+  const start = windowKey(partition, metricId, resolutionMs, windowMs)
+  const end = windowKey(partition, metricId, resolutionMs, windowMs + windowWidthMs(resolutionMs))
+  for (const key of keys(writes.tables.sets, { start, end })) writes.remove('sets', key)
+}

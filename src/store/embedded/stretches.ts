@@ -1,0 +1,94 @@
+import type { Id64 } from '../../model/id.ts'
+import type { Stretch } from '../store.ts'
+import { rowBefore, rows, type Tables, type WriteSet } from './environment.ts'
+import { readTime, timelineKey, WINDOW_TIME_AT, windowKey } from './keys.ts'
+import { decodeTime, encodeTime } from './rows.ts'
+
+/**
+ * Where a timeline had data that has expired. Stretches are disjoint and do not touch: neighbours become one, so that a
+ * timeline that is kept for a while has one long stretch behind it instead of one a window.
+ */
+
+/** The stretches that overlap `within`, whole, in order of time. */
+export function readExpired(
+  tables: Tables,
+  partition: number,
+  metricId: Id64,
+  resolutionMs: number,
+  within: Stretch,
+): Stretch[] {
+  const found: Stretch[] = []
+  const before = stretchAt(tables, partition, metricId, resolutionMs, within.fromMs)
+  if (before !== undefined && before.toMs > within.fromMs && before.fromMs < within.toMs) found.push(before)
+  if (within.toMs <= within.fromMs) return found
+  const start = windowKey(partition, metricId, resolutionMs, within.fromMs)
+  const end = windowKey(partition, metricId, resolutionMs, within.toMs)
+  for (const { key, value } of rows(tables.expired, { start, end })) {
+    const fromMs = readTime(key, WINDOW_TIME_AT)
+    if (fromMs !== before?.fromMs) found.push({ fromMs, toMs: decodeTime(value) })
+  }
+  return found
+}
+
+export function isExpired(
+  tables: Tables,
+  partition: number,
+  metricId: Id64,
+  resolutionMs: number,
+  timeMs: number,
+): boolean {
+  const stretch = stretchAt(tables, partition, metricId, resolutionMs, timeMs)
+  return stretch !== undefined && stretch.toMs > timeMs
+}
+
+export function rememberExpired(
+  writes: WriteSet,
+  partition: number,
+  metricId: Id64,
+  resolutionMs: number,
+  stretch: Stretch,
+): void {
+  let { fromMs, toMs } = stretch
+  const touching = { fromMs: fromMs - 1, toMs: toMs + 1 }
+  for (const other of readExpired(writes.tables, partition, metricId, resolutionMs, touching)) {
+    writes.remove('expired', windowKey(partition, metricId, resolutionMs, other.fromMs))
+    fromMs = Math.min(fromMs, other.fromMs)
+    toMs = Math.max(toMs, other.toMs)
+  }
+  writes.put('expired', windowKey(partition, metricId, resolutionMs, fromMs), encodeTime(toMs))
+}
+
+/** What lies outside of `within` stays remembered. */
+export function forgetExpired(
+  writes: WriteSet,
+  partition: number,
+  metricId: Id64,
+  resolutionMs: number,
+  within: Stretch,
+): void {
+  for (const stretch of readExpired(writes.tables, partition, metricId, resolutionMs, within)) {
+    writes.remove('expired', windowKey(partition, metricId, resolutionMs, stretch.fromMs))
+    if (stretch.fromMs < within.fromMs) {
+      writes.put('expired', windowKey(partition, metricId, resolutionMs, stretch.fromMs), encodeTime(within.fromMs))
+    }
+    if (stretch.toMs > within.toMs) {
+      writes.put('expired', windowKey(partition, metricId, resolutionMs, within.toMs), encodeTime(stretch.toMs))
+    }
+  }
+}
+
+/** The last stretch that begins at `timeMs` or before. */
+function stretchAt(
+  tables: Tables,
+  partition: number,
+  metricId: Id64,
+  resolutionMs: number,
+  timeMs: number,
+): Stretch | undefined {
+  const row = rowBefore(
+    tables.expired,
+    windowKey(partition, metricId, resolutionMs, timeMs),
+    timelineKey(partition, metricId, resolutionMs),
+  )
+  return row && { fromMs: readTime(row.key, WINDOW_TIME_AT), toMs: decodeTime(row.value) }
+}

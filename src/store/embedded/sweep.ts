@@ -1,0 +1,39 @@
+import { MARKER_MS, WATERMARK_MS } from './append.ts'
+import { sweepBlock } from './blocks.ts'
+import { keys, NO_VALUE, type WriteSet } from './environment.ts'
+import { type Expiring, expiryEnd, expiryKey, readExpiryKey } from './keys.ts'
+import { sweepReceipt } from './requests.ts'
+import { decodeTime, decodeWatermark } from './rows.ts'
+
+/**
+ * One queue of what may run out, ordered by the time to look at it. An entry says only where to look: a watermark that has moved on
+ * meanwhile is queued anew, so that a commit need not write its expiry each time.
+ */
+
+/** One transaction of a few milliseconds. */
+export const SWEPT_MAX = 1_000
+
+export function sweepExpired(writes: WriteSet, nowMs: number): void {
+  const range = { start: expiryEnd(-(2 ** 51)), end: expiryEnd(nowMs), limit: SWEPT_MAX }
+  for (const entry of keys(writes.tables.expiry, range)) {
+    writes.remove('expiry', entry)
+    const { kind, key } = readExpiryKey(entry)
+    SWEEPS[kind](writes, key, nowMs)
+  }
+}
+
+const SWEEPS: Record<Expiring, (writes: WriteSet, key: Uint8Array, nowMs: number) => void> = {
+  watermark(writes, key, nowMs) {
+    const bytes = writes.get('watermarks', key)
+    if (bytes === undefined) return
+    const endMs = decodeWatermark(bytes).writtenMs + WATERMARK_MS
+    if (endMs <= nowMs) writes.remove('watermarks', key)
+    else writes.put('expiry', expiryKey(endMs, 'watermark', key), NO_VALUE)
+  },
+  marker(writes, key, nowMs) {
+    const bytes = writes.get('markers', key)
+    if (bytes !== undefined && decodeTime(bytes) + MARKER_MS <= nowMs) writes.remove('markers', key)
+  },
+  receipt: sweepReceipt,
+  block: sweepBlock,
+}

@@ -1,0 +1,231 @@
+import { assert } from '../../model/errors.ts'
+import type { Id64 } from '../../model/id.ts'
+import {
+  type FoldCommit,
+  type InboxEntry,
+  type IndexEntry,
+  type Stretch,
+  type TimelineIndex,
+  type TimelineKey,
+  type WindowExpiry,
+  type WindowKey,
+  type WindowTouch,
+  windowStart,
+  windowWidthMs,
+} from '../store.ts'
+import { blockExists, holdBlock, letGoOfBlock, loosenBlock, putBlock, type UncommittedBlocks } from './blocks.ts'
+import { keys, NO_VALUE, rows, type Tables, type WriteSet } from './environment.ts'
+import { afterPrefix, dueEnd, dueKey, inboxKey, indexKey, partitionKey, readDueKey, windowKey } from './keys.ts'
+import {
+  decodeInbox,
+  decodeIndexEntry,
+  decodePartition,
+  decodeWindow,
+  encodeIndexEntry,
+  encodePartition,
+  encodeWindow,
+  type WindowRow,
+} from './rows.ts'
+import { removeSets } from './sets.ts'
+import { forgetExpired, readExpired, rememberExpired } from './stretches.ts'
+
+/** Inbox and timelines: which blocks hold what, and the atomic steps of folding and expiring. */
+
+export function readTimeline(
+  tables: Tables,
+  partition: number,
+  metricId: Id64,
+  resolutionMs: number,
+  stretch: Stretch,
+): TimelineIndex {
+  const entries: IndexEntry[] = []
+  if (stretch.toMs > stretch.fromMs) {
+    const start = windowKey(partition, metricId, resolutionMs, windowStart(resolutionMs, stretch.fromMs))
+    const end = windowKey(partition, metricId, resolutionMs, stretch.toMs)
+    for (const { key, value } of rows(tables.index, { start, end })) entries.push(decodeIndexEntry(key, value))
+  }
+  return { resolutionMs, entries, expired: readExpired(tables, partition, metricId, resolutionMs, stretch) }
+}
+
+export function readInbox(tables: Tables, partition: number, bytesMax: number): InboxEntry[] {
+  const found: InboxEntry[] = []
+  let bytes = 0
+  const start = partitionKey(partition)
+  for (const { key, value } of rows(tables.inbox, { start, end: afterPrefix(start) })) {
+    const entry = decodeInbox(key, value)
+    bytes += entry.scalarBytes + entry.sketchBytes
+    if (bytes > bytesMax && found.length > 0) break
+    found.push(entry)
+  }
+  return found
+}
+
+export function commitFold(writes: WriteSet, uncommitted: UncommittedBlocks, fold: FoldCommit): boolean {
+  if (!isPossible(writes, uncommitted, fold)) return false
+  const { partition, nowMs } = fold
+  const windows = new WindowChanges(writes, partition)
+
+  for (const { timeline, entry } of fold.added) {
+    const block = uncommitted.get(partition, entry.block, nowMs)
+    if (block !== undefined) {
+      putBlock(writes, partition, block)
+      writes.afterwards(() => uncommitted.remove(partition, entry.block))
+    }
+    holdBlock(writes, partition, entry.block)
+    windows.count(timeline, entry.windowMs, 1)
+  }
+  for (const { timeline, entry } of fold.removed) {
+    writes.remove('index', indexKey(partition, timeline.metricId, timeline.resolutionMs, entry))
+    letGoOfBlock(writes, partition, entry.block)
+    windows.count(timeline, entry.windowMs, -1)
+  }
+  // After the removals, so that an entry that is both removed and added stays.
+  for (const { timeline, entry } of fold.added) {
+    const key = indexKey(partition, timeline.metricId, timeline.resolutionMs, entry)
+    writes.put('index', key, encodeIndexEntry(entry))
+  }
+  for (const touch of fold.touched) windows.touch(touch)
+  windows.write()
+
+  removeFromInbox(writes, partition, fold.inbox)
+  const released = new Set([...fold.inbox.map(({ block }) => block), ...fold.removed.map(({ entry }) => entry.block)])
+  for (const name of released) loosenBlock(writes, partition, name, nowMs)
+  return true
+}
+
+function isPossible(writes: WriteSet, uncommitted: UncommittedBlocks, fold: FoldCommit): boolean {
+  const { partition, nowMs } = fold
+  for (const entry of fold.inbox) {
+    const key = inboxKey(partition, entry.order)
+    const bytes = writes.get('inbox', key)
+    if (bytes === undefined || decodeInbox(key, bytes).block !== entry.block) return false
+  }
+  for (const { timeline, entry } of fold.removed) {
+    if (!writes.has('index', indexKey(partition, timeline.metricId, timeline.resolutionMs, entry))) return false
+  }
+  for (const { timeline, entry } of fold.added) {
+    const isThere =
+      uncommitted.get(partition, entry.block, nowMs) !== undefined || blockExists(writes, partition, entry.block)
+    if (!isThere) return false
+    const { metricId, resolutionMs } = timeline
+    const window = stretchOf({ ...timeline, windowMs: entry.windowMs })
+    if (readExpired(writes.tables, partition, metricId, resolutionMs, window).length > 0) return false
+  }
+  return true
+}
+
+function removeFromInbox(writes: WriteSet, partition: number, entries: readonly InboxEntry[]): void {
+  if (entries.length === 0) return
+  let row = decodePartition(writes.get('partitions', partitionKey(partition)))
+  for (const entry of entries) {
+    writes.remove('inbox', inboxKey(partition, entry.order))
+    row = {
+      order: row.order,
+      inboxEntries: row.inboxEntries - 1,
+      inboxBytes: row.inboxBytes - entry.scalarBytes - entry.sketchBytes,
+    }
+  }
+  writes.put('partitions', partitionKey(partition), encodePartition(row))
+}
+
+/** The rows of windows that a fold changes, and their places in the order of falling due. */
+class WindowChanges {
+  readonly #writes: WriteSet
+  readonly #partition: number
+  readonly #windows = new Map<string, WindowChange>()
+
+  constructor(writes: WriteSet, partition: number) {
+    this.#writes = writes
+    this.#partition = partition
+  }
+
+  count(timeline: TimelineKey, windowMs: number, entries: number): void {
+    this.#change({ ...timeline, windowMs }).entries += entries
+  }
+
+  touch(touch: WindowTouch): void {
+    const change = this.#change(touch)
+    change.expiresMs = Math.max(change.expiresMs, touch.expiresMs)
+  }
+
+  write(): void {
+    for (const { key, window, before, entries, expiresMs } of this.#windows.values()) {
+      if (before !== undefined && (entries === 0 || before.expiresMs !== expiresMs)) {
+        this.#writes.remove('due', this.#dueKey(window, before.expiresMs))
+      }
+      if (entries === 0) {
+        if (before !== undefined) this.#writes.remove('windows', key)
+        continue
+      }
+      assert(Number.isFinite(expiresMs), 'a fold says until when it keeps a window that it begins')
+      this.#writes.put('windows', key, encodeWindow({ entries, expiresMs }))
+      if (before?.expiresMs !== expiresMs) this.#writes.put('due', this.#dueKey(window, expiresMs), NO_VALUE)
+    }
+  }
+
+  #change(window: WindowKey): WindowChange {
+    const key = windowKey(this.#partition, window.metricId, window.resolutionMs, window.windowMs)
+    const text = key.toString('latin1')
+    let change = this.#windows.get(text)
+    if (change === undefined) {
+      const bytes = this.#writes.get('windows', key)
+      const before = bytes && decodeWindow(bytes)
+      const expiresMs = before?.expiresMs ?? Number.NEGATIVE_INFINITY
+      change = { key, window, before, entries: before?.entries ?? 0, expiresMs }
+      this.#windows.set(text, change)
+    }
+    return change
+  }
+
+  #dueKey(window: WindowKey, expiresMs: number): Buffer {
+    return dueKey(this.#partition, expiresMs, window)
+  }
+}
+
+interface WindowChange {
+  readonly key: Buffer
+  readonly window: WindowKey
+  readonly before: WindowRow | undefined
+  entries: number
+  expiresMs: number
+}
+
+export function dueWindows(tables: Tables, partition: number, nowMs: number, max: number): WindowKey[] {
+  const found: WindowKey[] = []
+  for (const key of keys(tables.due, { start: partitionKey(partition), end: dueEnd(partition, nowMs), limit: max })) {
+    found.push(readDueKey(key))
+  }
+  return found
+}
+
+export function expireWindow(writes: WriteSet, expiry: WindowExpiry): boolean {
+  const { partition, window, nowMs } = expiry
+  const { metricId, resolutionMs, windowMs } = window
+  const key = windowKey(partition, metricId, resolutionMs, windowMs)
+  const bytes = writes.get('windows', key)
+  const row = bytes && decodeWindow(bytes)
+  if (row !== undefined && row.expiresMs > nowMs) return false
+
+  const released = new Set<string>()
+  for (const { key: entryKey, value } of rows(writes.tables.index, { start: key, end: afterPrefix(key) })) {
+    const { block } = decodeIndexEntry(entryKey, value)
+    writes.remove('index', entryKey)
+    letGoOfBlock(writes, partition, block)
+    released.add(block)
+  }
+  for (const block of released) loosenBlock(writes, partition, block, nowMs)
+  if (row !== undefined) {
+    writes.remove('windows', key)
+    writes.remove('due', dueKey(partition, row.expiresMs, window))
+  }
+  removeSets(writes, partition, window, windowMs)
+
+  const stretch = stretchOf(window)
+  if (expiry.forget === undefined) rememberExpired(writes, partition, metricId, resolutionMs, stretch)
+  else for (const forgottenMs of expiry.forget) forgetExpired(writes, partition, metricId, forgottenMs, stretch)
+  return true
+}
+
+function stretchOf(window: WindowKey): Stretch {
+  return { fromMs: window.windowMs, toMs: window.windowMs + windowWidthMs(window.resolutionMs) }
+}

@@ -1,0 +1,98 @@
+import { assert, GatewayError } from '../model/errors.ts'
+import type { TrackedType } from '../model/metric.ts'
+import { isTrackedType } from '../model/metric.ts'
+import type { PointLimits, PointSink, Rejection } from '../model/point.ts'
+import { checkInstant, checkName, checkType, checkValue, describe, readTags, reject } from '../model/point.ts'
+import { parseInstant } from '../model/time.ts'
+
+/** Metrics of the Flux dialect, already parsed: GraphQL inputs have the same fields and are judged here too. */
+interface FluxItem {
+  readonly name?: unknown
+  readonly type?: unknown
+  readonly value?: unknown
+  readonly timestamp?: unknown
+  readonly tags?: unknown
+}
+
+/** A point as the sender of a single one gets it back. */
+export interface TrackedPoint {
+  readonly name: string
+  readonly type: TrackedType
+  readonly value: number | string
+  readonly timeMs: number
+}
+
+/**
+ * Judges one item field by field (name, type, value, timestamp, tags) and delivers to the sink its point, or the first
+ * reason against it; then the answer is undefined. Counters are deltas in this dialect.
+ */
+export function decodeFluxItem(
+  item: unknown,
+  index: number,
+  sink: PointSink,
+  nowMs: number,
+  limits: PointLimits,
+): TrackedPoint | undefined {
+  const verdict = deliver(item, index, sink, nowMs, limits)
+  if (!('code' in verdict)) return verdict
+  sink.reject(index, verdict)
+  return undefined
+}
+
+/**
+ * Delivers `{"metrics":[…]}` or a bare array and answers how many items it had. Throws `invalid_body` or
+ * `batch_too_large` before anything is delivered.
+ */
+export function decodeFluxBatch(
+  body: unknown,
+  sink: PointSink,
+  nowMs: number,
+  limits: PointLimits,
+  itemsMax: number,
+): number {
+  const items: unknown = isObject<{ readonly metrics?: unknown }>(body) ? body.metrics : body
+  if (!Array.isArray(items)) {
+    throw new GatewayError('invalid_body', 'the body must be {"metrics": […]} or an array of metrics')
+  }
+  if (items.length > itemsMax) {
+    throw new GatewayError('batch_too_large', `${items.length} metrics, at most ${itemsMax} are allowed in a batch`, {
+      details: { max: itemsMax },
+    })
+  }
+  for (let index = 0; index < items.length; index++) decodeFluxItem(items[index], index, sink, nowMs, limits)
+  return items.length
+}
+
+function deliver(
+  item: unknown,
+  index: number,
+  sink: PointSink,
+  nowMs: number,
+  limits: PointLimits,
+): TrackedPoint | Rejection {
+  if (!isObject<FluxItem>(item)) return reject('invalid_body', `a metric must be an object, not ${describe(item)}`)
+  const { name, type, value, timestamp } = item
+  const badIdentity = checkName(name, limits) ?? checkType(type)
+  if (badIdentity !== undefined) return badIdentity
+  assert(typeof name === 'string' && isTrackedType(type), 'name and type were checked')
+  const badValue = checkValue(type, value, limits)
+  if (badValue !== undefined) return badValue
+  assert(typeof value === 'number' || typeof value === 'string', 'value was checked')
+  const timeMs = timestamp === undefined || timestamp === null ? nowMs : parseInstant(timestamp)
+  const badInstant = checkInstant(timeMs, nowMs, limits)
+  if (badInstant !== undefined) return badInstant
+  assert(timeMs !== undefined, 'timestamp was checked')
+  const tags = readTags(item.tags, limits)
+  if (!Array.isArray(tags)) return tags
+
+  const series = sink.resolve(name, type, tags)
+  if ('code' in series) return series
+  if (typeof value === 'number') sink.add(index, series, timeMs, value)
+  else sink.addMember(index, series, timeMs, value)
+  return { name, type, value, timeMs }
+}
+
+/** `T` has optional fields of unknown value only, so that any JSON object is one. */
+function isObject<T extends object>(value: unknown): value is T {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

@@ -1,0 +1,217 @@
+import { GatewayError } from '../model/errors.ts'
+import type { Id64 } from '../model/id.ts'
+import { type MetricType, type RollupKind, rollupKindOf } from '../model/metric.ts'
+import { type Rejection, reject, type SeriesRef } from '../model/point.ts'
+import { type CanonicalTags, canonicalTags, seriesIdOf } from '../model/series.ts'
+import type { MetricDefinition, MetricRow, Store } from '../store/store.ts'
+
+/**
+ * What this gateway knows of metrics and series, so that a point costs map look-ups and no round trip. It is a cache: all
+ * of it can be dropped at any moment and is learnt again from the store, which is what happens when it grows over its bound
+ * and when the store turns out to have gone back in time.
+ */
+
+/** A name with one claimed type. Until the store has answered, nobody knows whether the claim holds. */
+export class Metric {
+  readonly project: string
+  readonly name: string
+  readonly type: MetricType
+  readonly kind: RollupKind
+  /** What the store holds under this name. Of another type: every point of this claim is a conflict. */
+  row: MetricRow | undefined = undefined
+  /** Series in the store, as far as known; grows with our own commits. */
+  seriesCount = 0
+  readonly tags = new TagNode()
+  readonly seriesByTags = new Map<string, Series>()
+  /** The writer's: which round `slot` is of. */
+  epoch = 0
+  slot = 0
+
+  constructor(project: string, name: string, type: MetricType) {
+    this.project = project
+    this.name = name
+    this.type = type
+    this.kind = rollupKindOf(type)
+  }
+}
+
+export class Series implements SeriesRef {
+  readonly metric: Metric
+  readonly kind: RollupKind
+  readonly tags: CanonicalTags
+  /** Known once the metric's row is. */
+  id: Id64 | undefined = undefined
+  /** Whether a commit that holds this series has been applied. */
+  registered = false
+  /** The series limit was met and this series is beyond it, as of the registry's last look. */
+  refused = false
+  /** The writer's: the round in which this series was last announced, and its latest row there. */
+  announcedEpoch = 0
+  epoch = 0
+  bucketMs = 0
+  row = 0
+
+  constructor(metric: Metric, tags: CanonicalTags) {
+    this.metric = metric
+    this.kind = metric.kind
+    this.tags = tags
+  }
+}
+
+/** Tags as a walk in the order a client sends them: clients repeat their order, so the walk finds the series without sorting. */
+class TagNode {
+  series: Series | undefined = undefined
+  readonly children = new Map<string, Map<string, TagNode>>()
+
+  child(key: string, value: string): TagNode | undefined {
+    return this.children.get(key)?.get(value)
+  }
+
+  grow(key: string, value: string): TagNode {
+    let values = this.children.get(key)
+    if (values === undefined) this.children.set(key, (values = new Map()))
+    let node = values.get(value)
+    if (node === undefined) values.set(value, (node = new TagNode()))
+    return node
+  }
+}
+
+export interface RegistryLimits {
+  /** Series and tag paths held in memory; beyond it the registry starts anew. */
+  readonly entriesMax: number
+  readonly seriesPerMetricMax: number
+}
+
+export class Registry {
+  readonly #store: Store
+  readonly #limits: RegistryLimits
+  #projects = new Map<string, Map<MetricType, Map<string, Metric>>>()
+  #entries = 0
+
+  constructor(store: Store, limits: RegistryLimits) {
+    this.#store = store
+    this.#limits = limits
+  }
+
+  /** Forgets everything; objects handed out before stay valid until their commit. */
+  clear(): void {
+    this.#projects = new Map()
+    this.#entries = 0
+  }
+
+  /** Whether it has outgrown its bound: the caller clears it between requests. */
+  get full(): boolean {
+    return this.#entries > this.#limits.entriesMax
+  }
+
+  resolve(
+    project: string,
+    name: string,
+    type: MetricType,
+    pairs: readonly (readonly [string, string])[],
+  ): Series | Rejection {
+    const metric = this.#metric(project, name, type)
+    if (metric.row !== undefined && metric.row.type !== type) return typeConflict(metric)
+    let node = metric.tags
+    for (const [key, value] of pairs) {
+      const next = node.child(key, value)
+      if (next === undefined) return this.#firstSight(metric, pairs)
+      node = next
+    }
+    return node.series ?? this.#firstSight(metric, pairs)
+  }
+
+  /**
+   * Learns the rows of metrics not asked for before; afterwards every one of them has its row. Rejects with
+   * `store_unavailable`.
+   */
+  async define(metrics: Iterable<Metric>): Promise<void> {
+    const unknown = [...metrics].filter((metric) => metric.row === undefined)
+    if (unknown.length === 0) return
+    const definitions: MetricDefinition[] = unknown.map(({ project, name, type }) => ({ project, name, type }))
+    const rows = await this.#store.defineMetrics(definitions)
+    for (const [i, metric] of unknown.entries()) {
+      const row = rows[i]
+      if (row === undefined) throw new GatewayError('internal', 'the store left a metric undefined')
+      metric.row ??= row
+      metric.seriesCount = Math.max(metric.seriesCount, row.seriesCount)
+    }
+  }
+
+  /** Why a series must not be written, after `define`. Gives it its id on the way. */
+  judge(series: Series): Rejection | undefined {
+    const { metric } = series
+    if (metric.row?.type !== metric.type) return typeConflict(metric)
+    series.id ??= seriesIdOf(metric.row.metricId, series.tags)
+    if (series.refused) {
+      const limit = this.#limits.seriesPerMetricMax
+      return reject(
+        'series_limit_exceeded',
+        `metric ${JSON.stringify(metric.name)} has ${limit} series, the most allowed; this one would be new`,
+      )
+    }
+    return undefined
+  }
+
+  /**
+   * Marks those of the series that would take their metric over its limit. A series that we have not seen may still be in the
+   * store, so near the limit the store is asked.
+   */
+  async enforceSeriesLimit(candidates: Iterable<Series>): Promise<void> {
+    const byMetric = new Map<Metric, Series[]>()
+    for (const series of candidates) {
+      if (series.registered || series.metric.row?.type !== series.metric.type) continue
+      const list = byMetric.get(series.metric)
+      if (list === undefined) byMetric.set(series.metric, [series])
+      else list.push(series)
+    }
+    for (const [metric, list] of byMetric) {
+      const { row } = metric
+      if (row === undefined) continue
+      if (metric.seriesCount + list.length <= this.#limits.seriesPerMetricMax) continue
+      const ids = list.map((series) => (series.id ??= seriesIdOf(row.metricId, series.tags)))
+      const [known, now] = await Promise.all([
+        this.#store.hasSeries(row.partition, row.metricId, ids),
+        this.#store.readMetric(metric.project, metric.name),
+      ])
+      // Our own count takes a series for new that another gateway, or we before a restart, had registered.
+      metric.seriesCount = now?.seriesCount ?? 0
+      let room = this.#limits.seriesPerMetricMax - metric.seriesCount
+      for (const [i, series] of list.entries()) {
+        if (known[i] === true) series.registered = true
+        else series.refused = room-- <= 0
+      }
+    }
+  }
+
+  #metric(project: string, name: string, type: MetricType): Metric {
+    let types = this.#projects.get(project)
+    if (types === undefined) this.#projects.set(project, (types = new Map()))
+    let names = types.get(type)
+    if (names === undefined) types.set(type, (names = new Map()))
+    let metric = names.get(name)
+    if (metric === undefined) {
+      names.set(name, (metric = new Metric(project, name, type)))
+      this.#entries++
+    }
+    return metric
+  }
+
+  /** The long way: sorts the tags, finds or makes the series, and lays the path for the next time. */
+  #firstSight(metric: Metric, pairs: readonly (readonly [string, string])[]): Series {
+    const tags = canonicalTags(pairs)
+    const key = JSON.stringify(tags)
+    let series = metric.seriesByTags.get(key)
+    if (series === undefined) metric.seriesByTags.set(key, (series = new Series(metric, tags)))
+    let node = metric.tags
+    for (const [name, value] of pairs) node = node.grow(name, value)
+    node.series = series
+    this.#entries += 1 + pairs.length
+    return series
+  }
+}
+
+function typeConflict(metric: Metric): Rejection {
+  const stored = metric.row?.type ?? 'of another type'
+  return reject('type_conflict', `metric ${JSON.stringify(metric.name)} is a ${stored}, not a ${metric.type}`)
+}

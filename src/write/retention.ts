@@ -1,0 +1,29 @@
+import type { Store } from '../store/store.ts'
+import type { FoldSettings } from './fold.ts'
+
+/** Windows that one step lets go. */
+const EXPIRE_STEP_MAX = 200
+
+/**
+ * Lets windows go whose time is over, finer resolutions first. A resolution that let a window go remembers the stretch as
+ * expired, so that a late point cannot make it look complete again; when the coarsest goes too, nothing of the
+ * stretch is left and the memory of it is forgotten with it. Answers how many windows went.
+ */
+export async function expireDue(
+  store: Store,
+  partition: number,
+  settings: FoldSettings,
+  nowMs: number,
+): Promise<number> {
+  const steps = [...new Set([...settings.resolutions, ...settings.setResolutions].map(({ stepMs }) => stepMs))].sort(
+    (a, b) => a - b,
+  )
+  const coarsestMs = steps[steps.length - 1]!
+  const due = await store.dueWindows(partition, nowMs, EXPIRE_STEP_MAX)
+  let expired = 0
+  for (const window of due) {
+    const forget = window.resolutionMs === coarsestMs ? { forget: steps.slice(0, -1) } : {}
+    if (await store.expireWindow({ partition, window, ...forget, nowMs })) expired++
+  }
+  return expired
+}

@@ -1,0 +1,257 @@
+import { formatId, type Id64 } from '../model/id.ts'
+import { BLOCK_BYTES_MAX, type EncodedBlock, encodeBlock, encodeBlocks } from '../rollup/block.ts'
+import type { RollupRows } from '../rollup/rollup-rows.ts'
+import { mergeRows, RollupTable } from '../rollup/rollup-table.ts'
+import type { CommitPart, MetricTouch, SeriesTouch, SetMembers } from '../store/store.ts'
+import { MEMBER, type PointBatch, TOTAL, VALUE, WEIGHTED } from './point-batch.ts'
+import type { Metric, Series } from './registry.ts'
+
+/** Rows of one block: beyond it a block is cut, so that it stays below `BLOCK_BYTES_MAX` in all but odd cases. */
+const BLOCK_ROWS_MAX = 8_192
+
+/** What a point, a row and a set member take in memory, about. A point may open a bin of a sketch. */
+const POINT_BYTES = 16
+const ROW_BYTES = 128
+const MEMBER_BYTES = 64
+
+/** What one metric received in a round. */
+interface MetricRound {
+  readonly metric: Metric
+  readonly table: RollupTable
+  points: number
+  firstMs: number
+  lastMs: number
+  cumulative: boolean
+  /** Series that no applied commit of ours has announced. */
+  readonly newSeries: Series[]
+  readonly members: Map<Series, Map<number, Set<string>>>
+}
+
+export interface RoundSettings {
+  readonly baseMs: number
+  readonly setBaseMs: number
+}
+
+/**
+ * The points of all requests that ride in one commit, folded into rollups as they come: the hot path. A series remembers its
+ * latest row, so a point of a known series in a known bucket is a comparison and an addition.
+ */
+export class Round {
+  readonly epoch: number
+  readonly #settings: RoundSettings
+  readonly #metrics: MetricRound[] = []
+  /** Memory held by the round, about: what back-pressure counts. */
+  bytes = 0
+
+  constructor(epoch: number, settings: RoundSettings) {
+    this.epoch = epoch
+    this.#settings = settings
+  }
+
+  /** Folds the points of a batch but for those of refused series; answers how many. */
+  fold(batch: PointBatch, refused: ReadonlySet<Series>): number {
+    const { baseMs, setBaseMs } = this.#settings
+    const { series: all, timeMs: times, value: values, mode: modes, weight: weights } = batch
+    const checked = refused.size > 0
+    let skipped = 0
+    let bytes = batch.length * POINT_BYTES
+    for (let i = 0; i < batch.length; i++) {
+      const series = all[i]!
+      if (checked && refused.has(series)) {
+        skipped++
+        continue
+      }
+      const { metric } = series
+      const slot = metric.epoch === this.epoch ? this.#metrics[metric.slot]! : this.#begin(metric)
+      const timeMs = times[i]!
+      const mode = modes[i]!
+      const stepMs = mode === MEMBER ? setBaseMs : baseMs
+      const bucketMs = timeMs - mod(timeMs, stepMs)
+      let row: number
+      if (series.epoch === this.epoch && series.bucketMs === bucketMs) row = series.row
+      else {
+        const id = series.id!
+        row = slot.table.addRow(id.hi, id.lo, bucketMs)
+        bytes += ROW_BYTES
+        series.epoch = this.epoch
+        series.bucketMs = bucketMs
+        series.row = row
+        if (!series.registered && series.announcedEpoch !== this.epoch) {
+          series.announcedEpoch = this.epoch
+          slot.newSeries.push(series)
+        }
+      }
+      if (mode === VALUE) slot.table.addValue(row, timeMs, values[i]!)
+      else if (mode === WEIGHTED) slot.table.addWeighted(row, timeMs, values[i]!, weights[i]!)
+      else if (mode === TOTAL) {
+        slot.table.addTotal(row, timeMs, values[i]!)
+        slot.cumulative = true
+      } else if (mode === MEMBER) {
+        slot.table.addMember(row)
+        const member = batch.members[values[i]!]!
+        addMember(slot.members, series, bucketMs, member)
+        bytes += MEMBER_BYTES + 2 * member.length
+      }
+      slot.points++
+      if (timeMs < slot.firstMs) slot.firstMs = timeMs
+      if (timeMs > slot.lastMs) slot.lastMs = timeMs
+    }
+    this.bytes += bytes
+    return batch.length - skipped
+  }
+
+  /** The parts to commit, by partition. `blockName` answers a name never used before. */
+  parts(nowMs: number, blockName: (partition: number) => string): Map<number, CommitPart[]> {
+    const byPartition = new Map<number, MetricRound[]>()
+    for (const round of this.#metrics) {
+      const partition = round.metric.row!.partition
+      const list = byPartition.get(partition)
+      if (list === undefined) byPartition.set(partition, [round])
+      else list.push(round)
+    }
+    const parts = new Map<number, CommitPart[]>()
+    for (const [partition, rounds] of byPartition) {
+      const ofPartition: CommitPart[] = []
+      for (const kind of ['values', 'sets'] as const) {
+        const stepMs = kind === 'sets' ? this.#settings.setBaseMs : this.#settings.baseMs
+        const ofKind = rounds.filter(({ metric }) => (metric.kind === 'set') === (kind === 'sets'))
+        for (const { block, touched } of encodeRounds(stepMs, ofKind)) {
+          const { scalars, sketches } = block
+          ofPartition.push({
+            block: { name: blockName(partition), scalars, sketches },
+            ...touches(touched),
+            events: [],
+            nowMs,
+          })
+        }
+      }
+      parts.set(partition, ofPartition)
+    }
+    return parts
+  }
+
+  /** After the commit: its series need no announcement any more. */
+  settle(): void {
+    for (const { metric, newSeries } of this.#metrics) {
+      for (const series of newSeries) {
+        if (series.registered) continue
+        series.registered = true
+        metric.seriesCount++
+      }
+    }
+  }
+
+  #begin(metric: Metric): MetricRound {
+    const table = new RollupTable(metric.kind)
+    const round: MetricRound = {
+      metric,
+      table,
+      points: 0,
+      firstMs: Number.POSITIVE_INFINITY,
+      lastMs: Number.NEGATIVE_INFINITY,
+      cumulative: false,
+      newSeries: [],
+      members: new Map(),
+    }
+    metric.epoch = this.epoch
+    metric.slot = this.#metrics.push(round) - 1
+    return round
+  }
+}
+
+/** Remainder towards minus infinity: times before 1970 lie in buckets too. */
+function mod(value: number, step: number): number {
+  const rest = value % step
+  return rest < 0 ? rest + step : rest
+}
+
+function addMember(members: MetricRound['members'], series: Series, bucketMs: number, member: string): void {
+  let buckets = members.get(series)
+  if (buckets === undefined) members.set(series, (buckets = new Map()))
+  let set = buckets.get(bucketMs)
+  if (set === undefined) buckets.set(bucketMs, (set = new Set()))
+  set.add(member)
+}
+
+interface EncodedRounds {
+  readonly block: EncodedBlock
+  /** Each metric is named by the first block that holds some of it. */
+  readonly touched: readonly MetricRound[]
+}
+
+interface MetricRows {
+  readonly metricId: Id64
+  readonly rows: RollupRows
+  readonly rounds: readonly MetricRound[]
+}
+
+/** Packs metrics into blocks: small ones share a block, large ones have several of their own. */
+function encodeRounds(stepMs: number, rounds: readonly MetricRound[]): EncodedRounds[] {
+  const encoded: EncodedRounds[] = []
+  let packed: MetricRows[] = []
+  let packedRows = 0
+  const flush = (): void => {
+    if (packed.length === 0) return
+    const block = encodeBlock(stepMs, packed)
+    const fits = block.scalars.length <= BLOCK_BYTES_MAX && (block.sketches?.length ?? 0) <= BLOCK_BYTES_MAX
+    if (fits) encoded.push({ block, touched: packed.flatMap(({ rounds: of }) => of) })
+    else for (const metric of packed) encodeAlone(metric)
+    packed = []
+    packedRows = 0
+  }
+  const encodeAlone = ({ metricId, rows, rounds: of }: MetricRows): void => {
+    for (const [i, block] of encodeBlocks(stepMs, metricId, rows).entries())
+      encoded.push({ block, touched: i === 0 ? of : [] })
+  }
+  for (const metric of rowsByMetric(stepMs, rounds)) {
+    if (metric.rows.length > BLOCK_ROWS_MAX) {
+      encodeAlone(metric)
+      continue
+    }
+    if (packedRows + metric.rows.length > BLOCK_ROWS_MAX) flush()
+    packed.push(metric)
+    packedRows += metric.rows.length
+  }
+  flush()
+  return encoded
+}
+
+/** One entry a metric, even where the registry was cleared meanwhile and knows it by two objects. */
+function rowsByMetric(stepMs: number, rounds: readonly MetricRound[]): MetricRows[] {
+  const byId = new Map<string, MetricRound[]>()
+  for (const round of rounds) {
+    round.table.sort()
+    const id = formatId(round.metric.row!.metricId)
+    const same = byId.get(id)
+    if (same === undefined) byId.set(id, [round])
+    else same.push(round)
+  }
+  return [...byId.values()].map((same) => {
+    const tables = same.map(({ table }) => table)
+    return {
+      metricId: same[0]!.metric.row!.metricId,
+      rows: tables.length === 1 ? tables[0]! : mergeRows(tables, stepMs),
+      rounds: same,
+    }
+  })
+}
+
+function touches(rounds: readonly MetricRound[]): {
+  metrics: MetricTouch[]
+  series: SeriesTouch[]
+  members: SetMembers[]
+} {
+  const metrics: MetricTouch[] = []
+  const series: SeriesTouch[] = []
+  const members: SetMembers[] = []
+  for (const { metric, points, firstMs, lastMs, cumulative, newSeries, members: sets } of rounds) {
+    const { metricId, generation } = metric.row!
+    const { project, name, type } = metric
+    metrics.push({ metricId, generation, definition: { project, name, type }, points, firstMs, lastMs, cumulative })
+    for (const { id, tags } of newSeries) series.push({ metricId, seriesId: id!, tags })
+    for (const [{ id }, buckets] of sets) {
+      for (const [bucketMs, set] of buckets) members.push({ metricId, seriesId: id!, bucketMs, members: [...set] })
+    }
+  }
+  return { metrics, series, members }
+}

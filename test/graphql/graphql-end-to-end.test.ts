@@ -1,0 +1,197 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { startGateway } from '../support/gateway.ts'
+import type { GraphQLAnswer } from './harness.ts'
+
+let gateway: Awaited<ReturnType<typeof startGateway>>
+beforeAll(async () => {
+  gateway = await startGateway()
+})
+afterAll(async () => {
+  await gateway.close()
+})
+
+async function graphql(query: string, variables: object = {}): Promise<GraphQLAnswer> {
+  const response = await fetch(`${gateway.url}/graphql`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${gateway.key}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ query, variables }),
+  })
+  expect(response.status).toBe(200)
+  return JSON.parse(await response.text())
+}
+
+async function rest(path: string, body?: object): Promise<unknown> {
+  const response = await fetch(`${gateway.url}/api/v1${path}`, {
+    method: body === undefined ? 'GET' : 'POST',
+    headers: { 'x-api-key': gateway.key, 'content-type': 'application/json' },
+    ...(body !== undefined && { body: JSON.stringify(body) }),
+  })
+  expect(response.ok).toBe(true)
+  return JSON.parse(await response.text())
+}
+
+const TRACK_ALL =
+  'mutation ($metrics: [MetricInput!]!) { trackMetrics(metrics: $metrics) { accepted rejected errors { index code } } }'
+
+test('what mutations track is in series, in groups and in REST', async () => {
+  const at = (minute: number) => `2024-01-15T10:${String(minute).padStart(2, '0')}:00Z`
+  const point = (minute: number, value: number, endpoint: string) => ({
+    name: 'e2e.latency',
+    type: 'DISTRIBUTION',
+    value,
+    timestamp: at(minute),
+    tags: { endpoint },
+  })
+  const single = await graphql(
+    'mutation ($input: MetricInput!) { trackMetric(input: $input) { name type value timestamp tags metric { dataPoints } } }',
+    { input: point(0, 100, '/users') },
+  )
+  expect(single).toEqual({
+    data: {
+      trackMetric: {
+        name: 'e2e.latency',
+        type: 'DISTRIBUTION',
+        value: 100,
+        timestamp: at(0),
+        tags: { endpoint: '/users' },
+        metric: { dataPoints: 1 },
+      },
+    },
+  })
+  const batch = await graphql(TRACK_ALL, {
+    metrics: [point(1, 300, '/users'), point(2, 50, '/orders'), { ...point(3, 1, '/users'), value: 'x' }],
+  })
+  expect(batch).toEqual({
+    data: { trackMetrics: { accepted: 2, rejected: 1, errors: [{ index: 2, code: 'INVALID_VALUE' }] } },
+  })
+  await rest('/metrics', { ...point(30, 200, '/orders'), type: 'distribution' })
+
+  const { data, errors } = await graphql(`{
+    query(metric: "e2e.latency", from: "2024-01-15T10:00:00Z", to: "2024-01-15T10:59:59Z", interval: "1h",
+      aggregations: [AVG, COUNT], groupBy: ["endpoint"]) {
+      interval
+      metric { type dataPoints tagKeys seriesCount firstSeen lastSeen }
+      series { label timestamps values total }
+      groups {
+        endpoint: tag(key: "endpoint")
+        total { count max p50 rate }
+        buckets { start end complete values { sum top: quantile(q: 1) } }
+      }
+    }
+  }`)
+  expect(errors).toBeUndefined()
+  const timestamps = [Date.parse(at(0))]
+  expect(data.query).toEqual({
+    interval: '1h',
+    metric: {
+      type: 'DISTRIBUTION',
+      dataPoints: 4,
+      tagKeys: ['endpoint'],
+      seriesCount: 2,
+      firstSeen: at(0),
+      lastSeen: at(30),
+    },
+    series: [
+      { label: 'avg · /orders', timestamps, values: [125], total: 125 },
+      { label: 'count · /orders', timestamps, values: [2], total: 2 },
+      { label: 'avg · /users', timestamps, values: [200], total: 200 },
+      { label: 'count · /users', timestamps, values: [2], total: 2 },
+    ],
+    groups: [
+      {
+        endpoint: '/orders',
+        total: { count: 2, max: 200, p50: expect.closeTo(125, -0.3), rate: null },
+        buckets: [{ start: at(0), end: '2024-01-15T11:00:00Z', complete: true, values: { sum: 250, top: 200 } }],
+      },
+      {
+        endpoint: '/users',
+        total: { count: 2, max: 300, p50: expect.closeTo(200, -0.6), rate: null },
+        buckets: [{ start: at(0), end: '2024-01-15T11:00:00Z', complete: true, values: { sum: 400, top: 300 } }],
+      },
+    ],
+  })
+
+  const range = 'from=2024-01-15T10:00:00Z&to=2024-01-15T10:59:59Z&interval=1h'
+  expect(await rest(`/metrics/e2e.latency/query?${range}&aggregation=avg&group_by=tags.endpoint`)).toEqual({
+    data: {
+      groups: {
+        '/orders': [{ timestamp: at(0), value: 125 }],
+        '/users': [{ timestamp: at(0), value: 200 }],
+      },
+    },
+  })
+})
+
+test('every type is tracked and answered', async () => {
+  const timestamp = '2024-02-01T00:00:00Z'
+  const { data } = await graphql(TRACK_ALL, {
+    metrics: [
+      { name: 'e2e.gauge', type: 'GAUGE', value: 1, timestamp },
+      { name: 'e2e.gauge', type: 'GAUGE', value: 3, timestamp },
+      { name: 'e2e.counter', type: 'COUNTER', value: 30, timestamp },
+      { name: 'e2e.set', type: 'SET', value: 'ann', timestamp },
+      { name: 'e2e.set', type: 'SET', value: 'bob', timestamp },
+      { name: 'e2e.set', type: 'SET', value: 'ann', timestamp },
+      { name: 'e2e.gauge', type: 'COUNTER', value: 1, timestamp },
+    ],
+  })
+  expect(data.trackMetrics).toEqual({ accepted: 6, rejected: 1, errors: [{ index: 6, code: 'TYPE_CONFLICT' }] })
+  const answer = await graphql(
+    `
+    query ($from: DateTime) {
+      gauge: query(metric: "e2e.gauge", from: $from, to: $from, interval: "1m") { series { aggregation values } }
+      counter: query(metric: "e2e.counter", from: $from, to: "2024-02-01T00:00:59Z", interval: "1m") {
+        series { aggregation values }
+        groups { total { sum rate p95 } }
+      }
+      set: query(metric: "e2e.set", from: $from, to: $from, interval: "1m") { series { aggregation values total } }
+      metrics(search: "E2E.", first: 2, type: GAUGE) { nodes { name aggregations } pageInfo { hasNextPage } }
+    }`,
+    { from: timestamp },
+  )
+  expect(answer).toEqual({
+    data: {
+      gauge: { series: [{ aggregation: 'last', values: [3] }] },
+      counter: {
+        series: [{ aggregation: 'sum', values: [30] }],
+        groups: [{ total: { sum: 30, rate: 0.5, p95: null } }],
+      },
+      set: { series: [{ aggregation: 'count', values: [2], total: 2 }] },
+      metrics: {
+        nodes: [{ name: 'e2e.gauge', aggregations: ['COUNT', 'SUM', 'AVG', 'MIN', 'MAX', 'FIRST', 'LAST'] }],
+        pageInfo: { hasNextPage: false },
+      },
+    },
+  })
+})
+
+test('__proto__ is an ordinary tag key all the way', async () => {
+  const tags = JSON.parse('{"__proto__":"x","constructor":"y"}')
+  await graphql(TRACK_ALL, { metrics: [{ name: 'e2e.proto', type: 'GAUGE', value: 1, tags }] })
+  const { data } = await graphql(
+    'query ($tags: TagSelector) { query(metric: "e2e.proto", tags: $tags, groupBy: ["__proto__"]) { groups { tags total { last } } } }',
+    { tags },
+  )
+  expect(data.query.groups).toHaveLength(1)
+  expect(Object.entries(data.query.groups[0].tags)).toEqual([['__proto__', 'x']])
+  expect(data.query.groups[0].total.last).toBe(1)
+})
+
+test('a query is judged like that of REST', async () => {
+  const { data, errors } = await graphql(`{
+    aggregation: query(metric: "e2e.gauge", aggregations: [P95]) { interval }
+    interval: query(metric: "e2e.gauge", interval: "soon") { interval }
+    range: query(metric: "e2e.gauge", from: "never") { interval }
+    quantile: query(metric: "e2e.latency", quantiles: [1.5]) { interval }
+    missing: query(metric: "e2e.none") { interval }
+  }`)
+  expect(data).toEqual({ aggregation: null, interval: null, range: null, quantile: null, missing: null })
+  const codes = Object.fromEntries((errors ?? []).map((error) => [error.path?.[0], error.extensions?.['code']]))
+  expect(codes).toEqual({
+    aggregation: 'INVALID_AGGREGATION',
+    interval: 'INVALID_INTERVAL',
+    range: 'INVALID_RANGE',
+    quantile: 'INVALID_AGGREGATION',
+    missing: 'METRIC_NOT_FOUND',
+  })
+})

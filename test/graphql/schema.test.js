@@ -1,0 +1,61 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import {
+  isEnumType,
+  isInputObjectType,
+  isInterfaceType,
+  isObjectType,
+  isSpecifiedScalarType,
+  parse,
+  printSchema,
+  validate,
+} from 'graphql'
+import { expect, test } from 'vitest'
+import { readExamples } from '../../src/graphql/graphiql-page.js'
+import { schema } from '../../src/graphql/schema.js'
+
+test('schema/schema.graphql is the schema that is served', async () => {
+  await expect(`${printSchema(schema)}\n`).toMatchFileSnapshot('../../schema/schema.graphql')
+})
+test('every type, field, argument and enum value says what it is', () => {
+  const silent = []
+  const check = (name, description) => {
+    if (!description?.trim()) silent.push(name)
+  }
+  for (const type of Object.values(schema.getTypeMap())) {
+    if (type.name.startsWith('__') || isSpecifiedScalarType(type)) continue
+    check(type.name, type.description)
+    if (isEnumType(type)) {
+      for (const value of type.getValues()) check(`${type.name}.${value.name}`, value.description)
+    }
+    if (isInputObjectType(type)) {
+      for (const field of Object.values(type.getFields())) check(`${type.name}.${field.name}`, field.description)
+    }
+    if (isObjectType(type) || isInterfaceType(type)) {
+      for (const field of Object.values(type.getFields())) {
+        check(`${type.name}.${field.name}`, field.description)
+        for (const arg of field.args) check(`${type.name}.${field.name}(${arg.name})`, arg.description)
+      }
+    }
+  }
+  expect(silent).toEqual([])
+})
+test('root fields are nullable, so that an error in one leaves the others', () => {
+  const roots = [schema.getQueryType(), schema.getMutationType()]
+  const fields = roots.flatMap((type) => Object.values(type?.getFields() ?? {}))
+  expect(fields.length).toBeGreaterThan(0)
+  expect(fields.filter((field) => field.type.toString().endsWith('!')).map((field) => field.name)).toEqual([])
+})
+const EXAMPLES = new URL('../../schema/examples/', import.meta.url)
+test.each(readdirSync(EXAMPLES))('example %s is valid', (name) => {
+  const document = parse(readFileSync(new URL(name, EXAMPLES), 'utf8'))
+  expect(validate(schema, document)).toEqual([])
+})
+test('the playground opens with the examples, tracking first', async () => {
+  const examples = await readExamples()
+  expect(examples.map((text) => /^(?:mutation|query) (\w+)/m.exec(text)?.[1])).toEqual([
+    'Track',
+    'TrackBatch',
+    'Chart',
+    'Groups',
+  ])
+})

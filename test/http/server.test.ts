@@ -1,0 +1,176 @@
+import { once } from 'node:events'
+import { request } from 'node:http'
+import { connect } from 'node:net'
+import { text } from 'node:stream/consumers'
+import { describe, expect, it } from 'vitest'
+import { GatewayError } from '../../src/model/errors.ts'
+import { createFakeServer, errorOf } from '../support/fake-server.ts'
+
+const good = { name: 'n', type: 'gauge', value: 1 }
+const METRICS = '/api/v1/metrics'
+
+describe('the server', () => {
+  it.each(['/health', METRICS, '/nothing', '/api/v1/metrics/%ff'])(
+    'gives every answer its headers: %s',
+    async (path) => {
+      const { get } = createFakeServer()
+      const first = await get(path)
+      expect(first.headers).toMatchObject({
+        'content-type': 'application/json; charset=utf-8',
+        'cache-control': 'no-store',
+        'x-content-type-options': 'nosniff',
+        'x-request-id': expect.stringMatching(/^[\w-]+$/),
+      })
+      expect((await get(path)).headers['x-request-id']).not.toBe(first.headers['x-request-id'])
+    },
+  )
+
+  it.each([
+    ['GET', '/'],
+    ['GET', '/api/v1'],
+    ['GET', '/api/v1/nothing?key=secret'],
+    ['PUT', METRICS],
+    ['DELETE', `${METRICS}/batch`],
+    ['POST', `${METRICS}/n`],
+    ['PATCH', '/health'],
+  ] as const)('answers not_found to %s %s', async (method, url) => {
+    const response = await createFakeServer().app.inject({
+      method,
+      url,
+      ...(method === 'GET' ? {} : { payload: '{}' }),
+    })
+    expect([response.statusCode, errorOf(response).code]).toEqual([404, 'not_found'])
+    expect(response.body).not.toContain('secret')
+  })
+
+  it('refuses a body above the limit, announced or not', async () => {
+    const { app, post, gateway } = createFakeServer({}, { bodyBytesMax: 100 })
+    const body = JSON.stringify({ ...good, description: 'x'.repeat(100) })
+    const announced = await post(METRICS, body)
+    expect([announced.statusCode, errorOf(announced).code]).toEqual([413, 'payload_too_large'])
+
+    const url = await app.listen({ port: 0 })
+    const headers = { authorization: 'Bearer test-key', 'content-type': 'application/json' }
+    const streaming = request(url + METRICS, { method: 'POST', headers })
+    streaming.write(body.slice(0, 60))
+    streaming.end(body.slice(60))
+    const [streamed] = await once(streaming, 'response')
+    expect([streamed.statusCode, JSON.parse(await text(streamed))]).toMatchObject([
+      413,
+      { error: { code: 'payload_too_large' } },
+    ])
+    await app.close()
+    expect(gateway.points).toEqual([])
+  })
+
+  it('accepts bodies well above the default of the framework', async () => {
+    const body = { metrics: Array(500).fill({ ...good, description: 'x'.repeat(8_000) }) }
+    expect((await createFakeServer().post(`${METRICS}/batch`, body)).statusCode).toBe(201)
+  })
+
+  it.each([
+    'application/json',
+    'application/json; charset=utf-8',
+    'APPLICATION/JSON',
+    'application/vnd.api+json',
+    'text/plain;charset=UTF-8',
+    'application/x-www-form-urlencoded',
+  ])('reads a body of type %s as JSON', async (type) => {
+    const response = await createFakeServer().post(METRICS, good, { 'content-type': type })
+    expect(response.statusCode).toBe(201)
+  })
+
+  it('reads a body without a type as JSON', async () => {
+    const { app } = createFakeServer()
+    const url = await app.listen({ port: 0 })
+    const response = await fetch(url + METRICS, {
+      method: 'POST',
+      headers: { 'x-api-key': 'test-key' },
+      body: Buffer.from(JSON.stringify(good)),
+    })
+    expect(response.status).toBe(201)
+    await app.close()
+  })
+
+  it.each([
+    [{ 'content-type': 'application/msgpack' }],
+    [{ 'content-type': 'application/xml' }],
+    [{ 'content-type': 'application/jsonx' }],
+    [{ 'content-type': 'multipart/form-data; boundary=x' }],
+    [{ 'content-type': 'nonsense' }],
+    [{ 'content-encoding': 'gzip' }],
+  ])('answers 415 to a body with %j', async (headers) => {
+    const { post, gateway } = createFakeServer()
+    const response = await post(METRICS, good, headers)
+    expect([response.statusCode, errorOf(response).code]).toEqual([415, 'unsupported_media_type'])
+    expect(gateway.points).toEqual([])
+  })
+
+  it('takes the encoding identity for none', async () => {
+    expect((await createFakeServer().post(METRICS, good, { 'content-encoding': 'identity' })).statusCode).toBe(201)
+  })
+
+  it('answers an unforeseen error as internal, logs its cause and tells no more', async () => {
+    const { get, logged } = createFakeServer({
+      before: (verb) => {
+        if (verb === 'metrics') throw new TypeError('secret internals', { cause: new Error('deeper') })
+      },
+    })
+    const response = await get(METRICS)
+    expect([response.statusCode, errorOf(response).code]).toEqual([500, 'internal'])
+    expect(response.body).not.toContain('secret')
+    expect(logged()).toContain('secret internals')
+    expect(logged()).toContain('deeper')
+    expect(logged()).toContain(String(response.headers['x-request-id']))
+  })
+
+  it('never logs a key or a query string, whatever goes wrong', async () => {
+    const { get, post, logged } = createFakeServer({
+      keys: new Map([['sk_live_right', { project: 'shop', scopes: ['query', 'ingest'] }]]),
+      before: (verb) => {
+        if (verb === 'metrics') throw new Error('boom')
+        if (verb === 'track') throw new GatewayError('store_unavailable', 'away', { cause: new Error('no route') })
+      },
+    })
+    for (const key of ['sk_live_right', 'sk_live_wrong']) {
+      for (const headers of [{ authorization: `Bearer ${key}` }, { authorization: '', 'x-api-key': key }]) {
+        await get(`${METRICS}?api_key=sk_live_query`, headers)
+        await get(`${METRICS}/n/query?tags[a]=sk_live_query`, headers)
+        await get('/nothing?sk_live_query', headers)
+        await get('/api/v1/metrics/%ff?sk_live_query', headers)
+        await post(METRICS, good, headers)
+        await post(METRICS, '{"sk_live_body', headers)
+      }
+    }
+    expect(logged()).toContain('boom')
+    expect(logged()).toContain('no route')
+    expect(logged()).toContain('"path":"/api/v1/metrics"')
+    expect(logged()).not.toContain('sk_live')
+  })
+
+  it('redacts the key in a line that carries headers', async () => {
+    const { app, logged } = createFakeServer()
+    const headers = { authorization: 'Bearer sk_live_1', 'x-api-key': 'sk_live_2', host: 'h' }
+    app.log.info({ headers, err: Object.assign(new Error('e'), { headers }) }, 'oops')
+    expect(logged()).toContain('oops')
+    expect(logged()).not.toContain('sk_live')
+  })
+
+  it('answers what is no HTTP in its own shape, and logs none of it', async () => {
+    const { app, logged } = createFakeServer()
+    await app.listen({ port: 0 })
+    const address = app.server.address()
+    if (address === null || typeof address === 'string') throw new Error('a TCP port was expected')
+    const socket = connect(address.port, '127.0.0.1')
+    let answer = ''
+    socket.on('data', (chunk) => {
+      answer += String(chunk)
+    })
+    socket.write('GET / sk_live_1\r\n\r\n')
+    await once(socket, 'close')
+    await app.close()
+    expect(answer).toMatch(/^HTTP\/1\.1 400 /)
+    expect(JSON.parse(answer.slice(answer.indexOf('\r\n\r\n')))).toMatchObject({ error: { code: 'invalid_body' } })
+    expect(logged()).not.toContain('sk_live')
+  })
+})

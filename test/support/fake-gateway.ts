@@ -1,0 +1,199 @@
+import type { Gateway, MetricFilter, Principal } from '../../src/gateway.ts'
+import type { ItemError } from '../../src/model/errors.ts'
+import { GatewayError } from '../../src/model/errors.ts'
+import { type MetricType, metricIdOf } from '../../src/model/metric.ts'
+import type { PointSink, Rejection, SeriesRef } from '../../src/model/point.ts'
+import type { AnswerGroup, QueryAnswer } from '../../src/query/answer.ts'
+import type { QueryInput } from '../../src/query/request.ts'
+import type { MetricRow, Scope } from '../../src/store/store.ts'
+
+/** What a decoder delivered, one object a call, so that tests can compare it. */
+export interface DeliveredPoint {
+  readonly project: string
+  readonly index: number
+  readonly name: string
+  readonly type: MetricType
+  readonly tags: readonly (readonly [string, string])[]
+  readonly timeMs: number
+  readonly how: 'add' | 'addWeighted' | 'addTotal' | 'addMember'
+  readonly value: number | string
+  readonly weight?: number
+}
+
+export interface FakeGatewayOptions {
+  readonly keys?: ReadonlyMap<string, Principal>
+  readonly metrics?: readonly MetricRow[]
+  /** Why a series is refused, as a store that knows better would say it. */
+  readonly resolve?: (name: string, type: MetricType) => Rejection | undefined
+  readonly query?: (project: string, input: QueryInput) => QueryAnswer
+  /** Run before a verb does anything; throws what the verb shall reject with. */
+  readonly before?: (verb: keyof Gateway) => void | Promise<void>
+}
+
+export interface FakeGateway extends Gateway {
+  readonly points: readonly DeliveredPoint[]
+  readonly queries: readonly QueryInput[]
+  readonly filters: readonly MetricFilter[]
+}
+
+export const ALL_SCOPES: readonly Scope[] = ['ingest', 'query', 'admin']
+
+/** A gateway in memory that records what it is asked: routes are tested against it. */
+export function createFakeGateway(options: FakeGatewayOptions = {}): FakeGateway {
+  const keys = options.keys ?? new Map([['test-key', { project: 'shop', scopes: ALL_SCOPES }]])
+  const points: DeliveredPoint[] = []
+  const queries: QueryInput[] = []
+  const filters: MetricFilter[] = []
+  const before = async (verb: keyof Gateway) => options.before?.(verb)
+  const rowsOf = (project: string) => (options.metrics ?? []).filter((row) => row.project === project)
+  return {
+    points,
+    queries,
+    filters,
+    async track(project, decode) {
+      await before('track')
+      const recorder = createRecordingSink(project, options.resolve)
+      decode(recorder.sink)
+      points.push(...recorder.points)
+      return recorder.errors
+    },
+    async query(project, input) {
+      await before('query')
+      queries.push(input)
+      if (options.query === undefined) throw new GatewayError('metric_not_found', 'there is no such metric')
+      return options.query(project, input)
+    },
+    async metric(project, name) {
+      await before('metric')
+      return rowsOf(project).find((row) => row.name === name)
+    },
+    async metrics(project, filter = {}) {
+      await before('metrics')
+      filters.push(filter)
+      return rowsOf(project)
+    },
+    async authenticate(key) {
+      await before('authenticate')
+      return keys.get(key)
+    },
+    async ping() {
+      await before('ping')
+    },
+    async close() {},
+  }
+}
+
+interface RecordedSeries extends SeriesRef {
+  readonly name: string
+  readonly type: MetricType
+  readonly tags: readonly (readonly [string, string])[]
+}
+
+export interface RecordingSink {
+  readonly sink: PointSink
+  readonly points: readonly DeliveredPoint[]
+  readonly errors: readonly ItemError[]
+}
+
+export function createRecordingSink(
+  project: string,
+  refuse: (name: string, type: MetricType) => Rejection | undefined = () => undefined,
+): RecordingSink {
+  const points: DeliveredPoint[] = []
+  const errors: ItemError[] = []
+  const known = new WeakMap<SeriesRef, RecordedSeries>()
+  const record = (
+    how: DeliveredPoint['how'],
+    index: number,
+    ref: SeriesRef,
+    timeMs: number,
+    value: number | string,
+    weight?: number,
+  ) => {
+    const series = known.get(ref)
+    if (series === undefined) throw new Error('a series that this sink did not resolve')
+    const { name, type, tags } = series
+    points.push({ project, index, name, type, tags, timeMs, how, value, ...(weight === undefined ? {} : { weight }) })
+  }
+  const sink: PointSink = {
+    resolve(name, type, pairs) {
+      const rejection = refuse(name, type)
+      if (rejection !== undefined) return rejection
+      const kind = type === 'histogram' ? 'counter' : type === 'summary' ? 'gauge' : type
+      const series: RecordedSeries = { kind, name, type, tags: pairs.map(([key, value]) => [key, value] as const) }
+      known.set(series, series)
+      return series
+    },
+    add: (index, series, timeMs, value) => record('add', index, series, timeMs, value),
+    addWeighted: (index, series, timeMs, value, weight) => record('addWeighted', index, series, timeMs, value, weight),
+    addTotal: (index, series, timeMs, total) => record('addTotal', index, series, timeMs, total),
+    addMember: (index, series, timeMs, member) => record('addMember', index, series, timeMs, member),
+    reject: (index, { code, message }) => void errors.push({ index, code, message }),
+  }
+  return { sink, points, errors }
+}
+
+/** A catalog row with the fields that a test does not care about filled in. */
+export function metricRow(fields: Partial<MetricRow> = {}): MetricRow {
+  const project = fields.project ?? 'shop'
+  const name = fields.name ?? 'api.response_time'
+  return {
+    project,
+    name,
+    type: 'distribution',
+    unit: undefined,
+    description: undefined,
+    generation: 1,
+    metricId: metricIdOf(project, name, 1),
+    partition: 0,
+    points: 1_234_567,
+    firstSeenMs: Date.UTC(2024, 0, 1),
+    lastSeenMs: Date.UTC(2024, 0, 15, 10, 30),
+    tagKeys: ['endpoint', 'method', 'status'],
+    seriesCount: 1,
+    cumulative: false,
+    ...fields,
+  }
+}
+
+/** A group whose buckets are present where its first column is not undefined. */
+export function answerGroup(
+  columns: Readonly<Record<string, readonly (number | undefined)[]>>,
+  fields: Partial<AnswerGroup> = {},
+): AnswerGroup {
+  const [first = []] = Object.values(columns)
+  return {
+    tags: [],
+    series: undefined,
+    present: Uint8Array.from(first, (value) => (value === undefined ? 0 : 1)),
+    values: new Map(
+      Object.entries(columns).map(([name, values]) => [
+        name,
+        Float64Array.from(values, (value) => value ?? Number.NaN),
+      ]),
+    ),
+    totals: new Map(),
+    ...fields,
+  }
+}
+
+/** Hourly buckets from 2024-01-15T00:00:00Z on. */
+export function queryAnswer(fields: Partial<QueryAnswer> & Pick<QueryAnswer, 'groups'>): QueryAnswer {
+  const hourMs = 3_600_000
+  const fromMs = Date.UTC(2024, 0, 15)
+  const buckets = fields.groups[0]?.present.length ?? 0
+  const startMs = Float64Array.from({ length: buckets }, (_, index) => fromMs + index * hourMs)
+  return {
+    metric: metricRow(),
+    fromMs,
+    toMs: fromMs + buckets * hourMs,
+    interval: '1h',
+    timezone: 'UTC',
+    fill: 'none',
+    aggregations: [{ kind: 'quantile', name: 'p95', q: 0.95 }],
+    startMs,
+    endMs: startMs.map((ms) => ms + hourMs),
+    meta: { resolutionsMs: [hourMs], rollupsRead: 0, blocksRead: 0, cacheHits: 0, durationMs: 0, nowMs: fromMs },
+    ...fields,
+  }
+}

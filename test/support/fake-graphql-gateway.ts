@@ -1,0 +1,178 @@
+import type { Gateway, Principal } from '../../src/gateway.ts'
+import { GatewayError, type ItemError } from '../../src/model/errors.ts'
+import type { MetricType } from '../../src/model/metric.ts'
+import type { PointSink, SeriesRef } from '../../src/model/point.ts'
+import { reject } from '../../src/model/point.ts'
+import {
+  type Aggregation,
+  defaultAggregation,
+  isAllowed,
+  parseAggregation,
+  quantileAggregation,
+  requireAllowed,
+  unknownAggregation,
+} from '../../src/query/aggregation.ts'
+import type { AnswerGroup, QueryAnswer } from '../../src/query/answer.ts'
+import { FILLS, type QueryInput } from '../../src/query/request.ts'
+import type { MetricRow } from '../../src/store/store.ts'
+
+export const NOW_MS = Date.parse('2024-01-15T12:30:00Z')
+const HOUR_MS = 3_600_000
+
+export interface StoredPoint {
+  readonly name: string
+  readonly type: MetricType
+  readonly tags: readonly (readonly [string, string])[]
+  readonly timeMs: number
+  readonly value: number | string
+}
+
+interface FakeSeries extends SeriesRef {
+  readonly name: string
+  readonly type: MetricType
+  readonly tags: StoredPoint['tags']
+}
+
+/**
+ * Keeps points in a list and answers every query with three hourly buckets, of which the second is empty and the third still
+ * open. An aggregation's values there are its rank among those computed, times ten.
+ */
+export class FakeGateway implements Gateway {
+  readonly points: StoredPoint[] = []
+  readonly queries: QueryInput[] = []
+  readonly rows = new Map<string, MetricRow>()
+  readonly keys = new Map<string, Principal>([
+    ['reader', { project: 'shop', scopes: ['query'] }],
+    ['writer', { project: 'shop', scopes: ['ingest'] }],
+    ['both', { project: 'shop', scopes: ['ingest', 'query'] }],
+  ])
+  /** Thrown by the next calls. */
+  failure: Error | undefined
+
+  define(name: string, type: MetricType): void {
+    this.rows.set(name, metricRow(name, type))
+  }
+
+  async track(_project: string, decode: (sink: PointSink) => void): Promise<readonly ItemError[]> {
+    if (this.failure !== undefined) throw this.failure
+    const errors: ItemError[] = []
+    const series: FakeSeries[] = []
+    const push = (ref: SeriesRef, timeMs: number, value: number | string): void => {
+      const found = series.find((one) => one === ref)
+      if (found === undefined) throw new Error('a series that was not resolved')
+      this.points.push({ name: found.name, type: found.type, tags: found.tags, timeMs, value })
+      if (!this.rows.has(found.name)) this.define(found.name, found.type)
+    }
+    decode({
+      resolve: (name, type, pairs) => {
+        const row = this.rows.get(name)
+        if (row !== undefined && row.type !== type) return reject('type_conflict', `${name} is a ${row.type}`)
+        const ref: FakeSeries = {
+          kind: type === 'histogram' || type === 'summary' ? 'gauge' : type,
+          name,
+          type,
+          tags: pairs,
+        }
+        series.push(ref)
+        return ref
+      },
+      add: (_index, ref, timeMs, value) => push(ref, timeMs, value),
+      addWeighted: (_index, ref, timeMs, value) => push(ref, timeMs, value),
+      addTotal: (_index, ref, timeMs, total) => push(ref, timeMs, total),
+      addMember: (_index, ref, timeMs, member) => push(ref, timeMs, member),
+      reject: (index, { code, message }) => errors.push({ index, code, message }),
+    })
+    return errors
+  }
+
+  async query(_project: string, input: QueryInput): Promise<QueryAnswer> {
+    if (this.failure !== undefined) throw this.failure
+    this.queries.push(input)
+    const row = this.rows.get(input.metric)
+    if (row === undefined) throw new GatewayError('metric_not_found', `there is no metric ${input.metric}`)
+    const asked = (input.aggregations ?? []).map((name) => {
+      const aggregation = parseAggregation(name)
+      if (aggregation === undefined) throw unknownAggregation(name, row.type)
+      requireAllowed(aggregation, row.type)
+      return aggregation
+    })
+    const aggregations = [...asked, ...(input.quantiles ?? []).map(quantileAggregation)]
+    if (aggregations.length === 0) aggregations.push(defaultAggregation(row.type))
+    const optional = (input.optionalAggregations ?? []).filter((one) => isAllowed(one, row.type))
+    const startMs = Float64Array.from([0, 1, 2], (hour) => NOW_MS - 2.5 * HOUR_MS + hour * HOUR_MS)
+    return {
+      metric: row,
+      fromMs: startMs[0]!,
+      toMs: startMs[2]! + HOUR_MS,
+      interval: '1h',
+      timezone: input.timezone ?? 'UTC',
+      fill: FILLS.find((fill) => fill === input.fill) ?? 'none',
+      aggregations,
+      startMs,
+      endMs: startMs.map((ms) => ms + HOUR_MS),
+      groups: groupsOf(input, [...aggregations, ...optional]),
+      meta: { resolutionsMs: [10_000], rollupsRead: 7, blocksRead: 2, cacheHits: 1, durationMs: 0.5, nowMs: NOW_MS },
+    }
+  }
+
+  async metric(_project: string, name: string): Promise<MetricRow | undefined> {
+    if (this.failure !== undefined) throw this.failure
+    return this.rows.get(name)
+  }
+
+  async metrics(
+    _project: string,
+    filter: { search?: string; type?: MetricType; after?: string; limit?: number } = {},
+  ): Promise<readonly MetricRow[]> {
+    const { search = '', type, after = '', limit } = filter
+    return [...this.rows.values()]
+      .filter((row) => row.name > after && row.name.includes(search) && (type === undefined || row.type === type))
+      .sort((a, b) => (a.name < b.name ? -1 : 1))
+      .slice(0, limit)
+  }
+
+  async authenticate(key: string): Promise<Principal | undefined> {
+    return this.keys.get(key)
+  }
+
+  async ping(): Promise<void> {}
+  async close(): Promise<void> {}
+}
+
+function groupsOf(input: QueryInput, computed: readonly Aggregation[]): readonly AnswerGroup[] {
+  const columns = new Map(
+    [...new Set(computed.map(({ name }) => name))].map((name, rank) => {
+      const value = (rank + 1) * 10
+      return [name, Float64Array.of(value, Number.NaN, value + 1)]
+    }),
+  )
+  const present = Uint8Array.of(1, 0, 1)
+  const totals = new Map([...columns].map(([name, column]) => [name, column[0]! * 100]))
+  const group = { present, values: columns, totals, series: undefined, tags: [] }
+  if (input.bySeries === true) {
+    const tags = [['endpoint', '/users']] as const
+    return [{ ...group, tags, series: { seriesId: { hi: 1, lo: 2 }, tags } }]
+  }
+  if (input.groupBy === undefined) return [group]
+  const keys = input.groupBy
+  return ['', '/orders', '/users'].map((value) => ({ ...group, tags: keys.map((key) => [key, value] as const) }))
+}
+
+export function metricRow(name: string, type: MetricType): MetricRow {
+  return {
+    project: 'shop',
+    name,
+    type,
+    unit: 'ms',
+    description: undefined,
+    generation: 1,
+    metricId: { hi: name.length, lo: 7 },
+    partition: 0,
+    points: 5_000_000_000,
+    firstSeenMs: Date.parse('2024-01-01T00:00:00Z'),
+    lastSeenMs: NOW_MS,
+    tagKeys: ['endpoint'],
+    seriesCount: 3,
+    cumulative: false,
+  }
+}

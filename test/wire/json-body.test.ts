@@ -1,0 +1,33 @@
+import { describe, expect, it } from 'vitest'
+import { parseJsonBody } from '../../src/wire/json-body.ts'
+
+describe('parseJsonBody', () => {
+  it('keeps a key __proto__ as an ordinary own property', () => {
+    const value = parseJsonBody(Buffer.from('{"__proto__":{"polluted":1}}'))
+    expect(Object.getPrototypeOf(value)).toBe(Object.prototype)
+    expect(Object.keys(value as object)).toEqual(['__proto__'])
+    expect('polluted' in {}).toBe(false)
+  })
+
+  it('reads text beyond ASCII', () => {
+    expect(parseJsonBody(Buffer.from('{"name":"größe 🌡"}'))).toEqual({ name: 'größe 🌡' })
+  })
+
+  it.each([
+    ['an empty body', Buffer.alloc(0), 'the body is empty'],
+    ['invalid UTF-8', Buffer.from([0x22, 0xc3, 0x28, 0x22]), 'the body is no valid UTF-8'],
+    ['a surrogate in UTF-8', Buffer.from([0x22, 0xed, 0xa0, 0x80, 0x22]), 'the body is no valid UTF-8'],
+    [
+      'malformed JSON',
+      Buffer.from('{"name":"a",\n"value":}'),
+      'the body is no valid JSON: unexpected "}" at line 2, column 9',
+    ],
+    [
+      'a large body nested without end',
+      Buffer.alloc(1024 * 1024, '['),
+      'the body is no valid JSON: nested deeper than 256 levels at line 1, column 257',
+    ],
+  ])('refuses %s as invalid_body', (_case, bytes, message) => {
+    expect(() => parseJsonBody(bytes)).toThrow(expect.objectContaining({ code: 'invalid_body', message }))
+  })
+})
