@@ -76,6 +76,12 @@ export const SETTINGS = [
     meaning: 'Series and tag paths held in memory, for writing and for querying each; beyond it they are learnt again.',
   },
   {
+    name: 'ITEM_MEMORY_BYTES',
+    default: '67108864',
+    unit: 'bytes',
+    meaning: 'Items of batches recognised by their bytes, for each project; beyond it they are learnt again.',
+  },
+  {
     name: 'QUERY_VALUES_MAX',
     default: '50000',
     unit: 'numbers',
@@ -160,6 +166,7 @@ export interface Config {
   readonly batchItemsMax: number
   readonly seriesPerMetricMax: number
   readonly seriesHeldMax: number
+  readonly itemMemoryBytes: number
   readonly queryValuesMax: number
   readonly queryRollupsMax: number
   readonly queryAggregationsMax: number
@@ -218,6 +225,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     batchItemsMax: count('BATCH_ITEMS_MAX'),
     seriesPerMetricMax: count('SERIES_PER_METRIC_MAX'),
     seriesHeldMax: count('SERIES_HELD_MAX'),
+    itemMemoryBytes: count('ITEM_MEMORY_BYTES'),
     queryValuesMax: count('QUERY_VALUES_MAX'),
     queryRollupsMax: count('QUERY_ROLLUPS_MAX'),
     queryAggregationsMax: count('QUERY_AGGREGATIONS_MAX'),

@@ -54,6 +54,7 @@ export async function start(config: Config, log: Logger, now: () => number = Dat
       pendingBytesMax: config.pendingBytesMax,
       storeWaitMsMax: config.storeWaitMsMax,
       entriesMax: config.seriesHeldMax,
+      itemMemoryBytesMax: config.itemMemoryBytes,
       seriesPerMetricMax: config.seriesPerMetricMax,
     },
     {

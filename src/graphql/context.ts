@@ -45,7 +45,7 @@ export interface GraphQLContext {
 
 export function requireScope(context: GraphQLContext, scope: Scope): void {
   if (context.principal.scopes.includes(scope)) return
-  throw new GatewayError('forbidden', `this API key lacks the scope ${scope}`)
+  throw new GatewayError('forbidden', `the API key lacks the scope ${scope}`, { details: { scope } })
 }
 
 export function takeQuery(context: GraphQLContext): void {

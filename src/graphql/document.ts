@@ -10,7 +10,7 @@ export function parseDocument(
   options: ParseOptions | undefined,
   limits: GraphQLLimits,
 ): DocumentNode {
-  const document = parse(source, { ...options, maxTokens: limits.documentTokensMax })
+  const document = parseNested(source, { ...options, maxTokens: limits.documentTokensMax })
   let fields = 0
   let depth = 0
   visit(document, {
@@ -35,10 +35,22 @@ export function parseDocument(
   return document
 }
 
+/** The parser calls itself for each level, so brackets without end exhaust the stack before any limit is counted. */
+function parseNested(source: string | Source, options: ParseOptions): DocumentNode {
+  try {
+    return parse(source, options)
+  } catch (error) {
+    if (error instanceof RangeError) throw refused('the document is nested too deeply')
+    throw error
+  }
+}
+
 function tooLarge(what: string, max: number): GraphQLError {
-  return new GraphQLError(`a document may have at most ${max} ${what}`, {
-    extensions: { code: 'QUERY_TOO_LARGE', max, http: { spec: true, status: 400 } },
-  })
+  return refused(`a document may have at most ${max} ${what}`)
+}
+
+function refused(message: string): GraphQLError {
+  return new GraphQLError(message, { extensions: { code: 'QUERY_TOO_LARGE', http: { spec: true, status: 400 } } })
 }
 
 /** Documents above this are parsed each time: they hold their data, so they do not come again. */

@@ -12,7 +12,7 @@ import type { TrackedPoint } from '../wire/flux.ts'
  */
 
 export function writeTrackedPoint({ name, type, value, timeMs }: TrackedPoint): string {
-  return JSON.stringify({ data: { name, type, value, timestamp: formatInstant(timeMs) } })
+  return `{"data":{"name":${JSON.stringify(name)},"type":"${type}","value":${JSON.stringify(value)},"timestamp":"${formatInstant(timeMs)}"}}`
 }
 
 export function writeMetrics(metrics: readonly MetricRow[]): string {

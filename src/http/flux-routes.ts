@@ -5,7 +5,8 @@ import type { PointLimits } from '../model/point.ts'
 import { describe } from '../model/point.ts'
 import type { QueryInput } from '../query/request.ts'
 import type { TrackedPoint } from '../wire/flux.ts'
-import { decodeFluxBatch, decodeFluxItem } from '../wire/flux.ts'
+import { decodeFluxItem } from '../wire/flux.ts'
+import { decodeFluxBatch } from '../wire/flux-batch.ts'
 import { parseJsonBody } from '../wire/json-body.ts'
 import { sendJson } from './answer.ts'
 import { projectOf, requireScope } from './auth.ts'
@@ -46,7 +47,7 @@ export function registerFluxRoutes(app: FastifyInstance, { gateway, now, limits 
   })
 
   app.post('/metrics/batch', ingest, async (request, reply) => {
-    const body = bodyOf(request)
+    const body = bytesOf(request)
     let items = 0
     const errors = await gateway.track(projectOf(request), (sink) => {
       items = decodeFluxBatch(body, sink, now(), limits.points, limits.batchItemsMax)
@@ -77,8 +78,11 @@ export function registerFluxRoutes(app: FastifyInstance, { gateway, now, limits 
 }
 
 function bodyOf(request: FastifyRequest): unknown {
-  const { body } = request
-  return parseJsonBody(body instanceof Uint8Array ? body : new Uint8Array())
+  return parseJsonBody(bytesOf(request))
+}
+
+function bytesOf({ body }: FastifyRequest): Uint8Array {
+  return body instanceof Uint8Array ? body : new Uint8Array()
 }
 
 function groupingOf({ bySeries, groupBy }: QueryInput): 'none' | 'tags' | 'series' {

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Socket } from 'node:net'
-import type { FastifyBaseLogger, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { fastify, LogController } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { fastify } from 'fastify'
 import type { Logger } from 'pino'
 import type { Gateway } from '../gateway.ts'
 import { GatewayError } from '../model/errors.ts'
@@ -40,12 +40,9 @@ const PARAM_CHARS_MAX = 4_096
 
 /** Not listening yet. Closing it finishes the requests under way; the gateway is the caller's to close. */
 export function createServer({ gateway, log, now, limits }: ServerOptions): FastifyInstance {
-  const loggerInstance = withoutSecrets(log)
+  const redacted = withoutSecrets(log)
+  // Fastify gets no logger: it would listen to every response for a line that is not written. What matters is logged below.
   const app = fastify({
-    loggerInstance,
-    logController: new LogController({ disableRequestLogging: true }),
-    // A logger of its own for each request costs more than all routing; lines name the request where it matters.
-    childLoggerFactory: (logger) => logger,
     genReqId: createIdSource(),
     bodyLimit: limits.bodyBytesMax,
     requestTimeout: REQUEST_TIMEOUT_MS,
@@ -61,13 +58,18 @@ export function createServer({ gateway, log, now, limits }: ServerOptions): Fast
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
   app.setErrorHandler((error, request, reply) => {
     const answer = asGatewayError(error)
-    if (statusOf(answer.code) >= 500) logFailure(loggerInstance, request, answer)
+    if (statusOf(answer.code) >= 500) logFailure(redacted, request, answer)
     return sendError(reply, answer)
   })
   app.setNotFoundHandler((request, reply) => {
     return sendError(reply, new GatewayError('not_found', `nothing answers ${request.method} at this path`))
   })
-  if (log.isLevelEnabled('debug')) app.addHook('onResponse', logRequest)
+  if (log.isLevelEnabled('debug')) {
+    app.addHook('onResponse', (request, reply, done) => {
+      redacted.debug({ req: request, status: reply.statusCode, durationMs: reply.elapsedTime }, 'request')
+      done()
+    })
+  }
 
   decoratePrincipal(app)
   registerHealthRoutes(app, { gateway, readyWaitMs: limits.readyWaitMs })
@@ -85,7 +87,7 @@ function createIdSource(): () => string {
 }
 
 /** Headers are never logged; should a line carry some all the same, it does not carry the key. */
-function withoutSecrets(log: Logger): FastifyBaseLogger {
+function withoutSecrets(log: Logger): Logger {
   const headers = ['headers', 'req.headers', 'err.headers', 'err.cause.headers']
   return log.child(
     {},
@@ -103,12 +105,7 @@ function summarize(request: FastifyRequest): { readonly id: string; readonly met
   return { id, method, path: end < 0 ? url : url.slice(0, end) }
 }
 
-function logRequest(request: FastifyRequest, reply: FastifyReply, done: () => void): void {
-  request.log.debug({ req: request, status: reply.statusCode, durationMs: reply.elapsedTime }, 'request')
-  done()
-}
-
-function logFailure(log: FastifyBaseLogger, request: FastifyRequest, error: GatewayError): void {
+function logFailure(log: Logger, request: FastifyRequest, error: GatewayError): void {
   const line = { req: request, code: error.code, err: error.cause ?? error }
   if (error.code === 'internal') log.error(line, 'request failed')
   else log.warn(line, 'request refused')

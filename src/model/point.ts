@@ -1,4 +1,5 @@
 import type { ErrorCode } from './errors.ts'
+import type { ItemMemory } from './item-memory.ts'
 import type { MetricType, RollupKind, TrackedType } from './metric.ts'
 import { isTrackedType, TRACKED_TYPES } from './metric.ts'
 
@@ -61,6 +62,8 @@ export function checkValue(type: TrackedType, value: unknown, limits: PointLimit
         `value has ${value.length} characters, at most ${limits.setMemberCharsMax} are allowed`,
       )
     }
+    // Two different broken strings would count as one member.
+    if (!value.isWellFormed()) return reject('invalid_value', 'value is not well-formed Unicode')
     return undefined
   }
   if (typeof value === 'number' && Number.isFinite(value)) return undefined
@@ -133,8 +136,11 @@ export interface SeriesRef {
   readonly kind: RollupKind
 }
 
-/** How the values of a counter item are meant: an increment, or a running total since some start. */
-export type CounterMode = 'delta' | 'cumulative'
+/** What a sender may say of a metric besides its name and type; kept when it defines the metric. */
+export interface MetricAbout {
+  readonly unit?: string
+  readonly description?: string
+}
 
 /**
  * Where decoders deliver points, one call each and no object per point. `resolve` finds the series of an item (or says
@@ -142,10 +148,21 @@ export type CounterMode = 'delta' | 'cumulative'
  */
 export interface PointSink<S extends SeriesRef = SeriesRef> {
   /** `pairs` are validated tags in any order. */
-  resolve(name: string, type: MetricType, pairs: readonly (readonly [string, string])[]): S | Rejection
+  resolve(
+    name: string,
+    type: MetricType,
+    pairs: readonly (readonly [string, string])[],
+    about?: MetricAbout,
+  ): S | Rejection
   add(index: number, series: S, timeMs: number, value: number): void
   addWeighted(index: number, series: S, timeMs: number, value: number, weight: number): void
   addTotal(index: number, series: S, timeMs: number, total: number): void
   addMember(index: number, series: S, timeMs: number, member: string): void
   reject(index: number, rejection: Rejection): void
+  /** Series that decoders have met, by the bytes of their items. */
+  readonly memory: ItemMemory<S>
+  /** Whether a remembered series may be delivered to as it is; otherwise it has to be resolved again. */
+  reuse(series: S): boolean
+  /** Forgets all that was delivered and rejected: the decoder begins anew. */
+  restart(): void
 }

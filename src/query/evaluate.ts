@@ -33,7 +33,8 @@ function evaluateGroup(evaluation: Evaluation, cells: Cells, { tags, series }: G
     const column = new Float64Array(cells.buckets).fill(Number.NaN)
     for (let i = 0; i < cells.buckets; i++) {
       if (present[i] === 0) continue
-      column[i] = distinct === undefined ? valueOf(evaluation, aggregation, cells, at + i, i) : distinct.cells[at + i]!
+      column[i] =
+        distinct === undefined ? bucketValue(evaluation, aggregation, cells, at + i, i) : distinct.cells[at + i]!
     }
     values.set(aggregation.name, column)
   }
@@ -51,7 +52,13 @@ function evaluateGroup(evaluation: Evaluation, cells: Cells, { tags, series }: G
   }
 }
 
-function valueOf(evaluation: Evaluation, aggregation: Aggregation, cells: Cells, cell: number, bucket: number): number {
+function bucketValue(
+  evaluation: Evaluation,
+  aggregation: Aggregation,
+  cells: Cells,
+  cell: number,
+  bucket: number,
+): number {
   switch (aggregation.kind) {
     case 'count':
       return cells.count[cell]!

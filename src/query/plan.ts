@@ -54,14 +54,15 @@ export interface Plan {
 }
 
 /** Throws `invalid_range`, `invalid_interval` (with the finest step that is kept) or `query_too_large` (with one that fits). */
-export function plan(request: PlanRequest): Plan {
-  const { timelines, zone } = request
-  if (request.fromMs > request.toMs) {
+export function plan(asked: PlanRequest): Plan {
+  if (asked.fromMs > asked.toMs) {
     throw new GatewayError(
       'invalid_range',
-      `from (${formatInstant(request.fromMs)}) lies after to (${formatInstant(request.toMs)})`,
+      `from (${formatInstant(asked.fromMs)}) lies after to (${formatInstant(asked.toMs)})`,
     )
   }
+  const request = { ...asked, timelines: nested(asked.timelines) }
+  const { timelines, zone } = request
   const range = widen(request.fromMs, request.toMs, timelines)
   if (request.interval.kind !== 'auto') return planInterval(request, range, request.interval)
   for (const interval of autoIntervals(timelines, range)) {
@@ -76,7 +77,7 @@ export function plan(request: PlanRequest): Plan {
 function planInterval(request: PlanRequest, range: Stretch, interval: FixedOrCalendar): Plan {
   const edges = bucketEdges(interval, request.zone, range.fromMs, range.toMs, request.bucketsMax)
   if (edges === undefined) {
-    const fits = fittingInterval(range, request.bucketsMax)
+    const fits = fittingInterval(range, request.bucketsMax, finestKept(range, request.timelines))
     throw new GatewayError(
       'query_too_large',
       `the range has more than ${request.bucketsMax} buckets of ${formatInterval(interval)}; an interval of ${fits} would fit`,
@@ -90,7 +91,22 @@ function planInterval(request: PlanRequest, range: Stretch, interval: FixedOrCal
 
 /** The stretches of the resolutions that hold [fromMs, toMs) without regard to answered buckets; undefined where none does. */
 export function planStretch(stretch: Stretch, timelines: readonly Timeline[]): Read[] | undefined {
-  return cover(Float64Array.of(stretch.fromMs, stretch.toMs), stretch, timelines)
+  return cover(Float64Array.of(stretch.fromMs, stretch.toMs), stretch, nested(timelines))
+}
+
+/**
+ * What a resolution has let go, every finer one has too. Stores remember only windows that held something, so an hour without
+ * points may be missing among the expired ten-second buckets and lie within the expired minutes.
+ */
+function nested(timelines: readonly Timeline[]): Timeline[] {
+  const expired: Stretch[] = []
+  return timelines
+    .toReversed()
+    .map((timeline) => {
+      expired.push(...timeline.expired)
+      return { stepMs: timeline.stepMs, expired: [...expired] }
+    })
+    .reverse()
 }
 
 /** Outward to the buckets of the finest resolution that is kept at either end. */
@@ -149,10 +165,10 @@ const FITTING_MS = [
   364 * DAY_MS,
 ]
 
-/** A round interval with which a range has at most so many buckets. */
-export function fittingInterval({ fromMs, toMs }: Stretch, bucketsMax: number): string {
+/** A round interval, a multiple of `stepMs`, with which a range has at most so many buckets. */
+export function fittingInterval({ fromMs, toMs }: Stretch, bucketsMax: number, stepMs = 1): string {
   const spanMs = toMs - fromMs
-  const fits = FITTING_MS.find((ms) => spanMs / ms + 1 <= bucketsMax)
+  const fits = FITTING_MS.find((ms) => ms % stepMs === 0 && spanMs / ms + 1 <= bucketsMax)
   return formatDuration(fits ?? Math.ceil(spanMs / Math.max(1, bucketsMax - 1) / DAY_MS) * DAY_MS)
 }
 

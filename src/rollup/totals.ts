@@ -15,8 +15,8 @@ export function increaseBetween(previousValue: number, value: number): number {
 }
 
 export class Totals {
-  readonly timeMs: number[] = []
-  readonly value: number[] = []
+  timeMs: number[] = []
+  value: number[] = []
   /** Increase of end points that the bound has dropped. */
   collapsed = 0
   /** The bound has dropped end points: what lies between those left is known only as a sum. */
@@ -32,9 +32,16 @@ export class Totals {
     inexact: boolean,
   ): Totals {
     const totals = new Totals()
-    for (let i = start; i < end; i++) {
-      totals.timeMs.push(timeMs[i]!)
-      totals.value.push(value[i]!)
+    if (end - start === 1) {
+      totals.timeMs = [timeMs[start]!]
+      totals.value = [value[start]!]
+    } else if (end - start > 1) {
+      totals.timeMs = [timeMs[start]!, timeMs[start + 1]!]
+      totals.value = [value[start]!, value[start + 1]!]
+      for (let i = start + 2; i < end; i++) {
+        totals.timeMs.push(timeMs[i]!)
+        totals.value.push(value[i]!)
+      }
     }
     totals.collapsed = collapsed
     totals.inexact = inexact
@@ -56,8 +63,18 @@ export class Totals {
         values[length - 1] = value
         return
       }
-      times.push(timeMs)
-      values.push(value)
+      if (length === 0) {
+        // Literals have room for what they hold and no more, `push` makes room for 17; most lists stay at one or two.
+        this.timeMs = [timeMs]
+        this.value = [value]
+      } else if (length === 1) {
+        this.timeMs = [times[0]!, timeMs]
+        this.value = [values[0]!, value]
+      } else {
+        times.push(timeMs)
+        values.push(value)
+        if (times.length > TOTALS_MAX) this.#bound()
+      }
     } else {
       let at = length - 1
       while (at > 0 && times[at - 1]! >= timeMs) at--
@@ -68,8 +85,8 @@ export class Totals {
         values.splice(at, 0, value)
       }
       this.#dropInner()
+      if (times.length > TOTALS_MAX) this.#bound()
     }
-    if (times.length > TOTALS_MAX) this.#bound()
   }
 
   merge(later: Totals): void {
@@ -120,6 +137,7 @@ export class Totals {
       timeMs[kept] = timeMs[i]!
       value[kept++] = value[i]!
     }
+    if (kept === length) return
     timeMs.length = kept
     value.length = kept
   }

@@ -28,7 +28,12 @@ export interface Store {
    * The series of a metric in the order they were registered, from position `cursor` on. `cursor` beyond the end answers
    * `undefined`: the store has gone back in time and the caller forgets what it knew.
    */
-  readSeries(partition: number, metricId: Id64, cursor: number, limit: number): Promise<readonly SeriesRow[] | undefined>
+  readSeries(
+    partition: number,
+    metricId: Id64,
+    cursor: number,
+    limit: number,
+  ): Promise<readonly SeriesRow[] | undefined>
   /** Which of these series are registered, in the order asked. */
   hasSeries(partition: number, metricId: Id64, seriesIds: readonly Id64[]): Promise<readonly boolean[]>
 

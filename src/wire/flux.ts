@@ -1,7 +1,7 @@
 import { assert, GatewayError } from '../model/errors.ts'
 import type { TrackedType } from '../model/metric.ts'
 import { isTrackedType } from '../model/metric.ts'
-import type { PointLimits, PointSink, Rejection } from '../model/point.ts'
+import type { MetricAbout, PointLimits, PointSink, Rejection, SeriesRef } from '../model/point.ts'
 import { checkInstant, checkName, checkType, checkValue, describe, readTags, reject } from '../model/point.ts'
 import { parseInstant } from '../model/time.ts'
 
@@ -12,27 +12,30 @@ interface FluxItem {
   readonly value?: unknown
   readonly timestamp?: unknown
   readonly tags?: unknown
+  readonly unit?: unknown
+  readonly description?: unknown
 }
 
 /** A point as the sender of a single one gets it back. */
-export interface TrackedPoint {
+export interface TrackedPoint<S extends SeriesRef = SeriesRef> {
   readonly name: string
   readonly type: TrackedType
   readonly value: number | string
   readonly timeMs: number
+  readonly series: S
 }
 
 /**
  * Judges one item field by field (name, type, value, timestamp, tags) and delivers to the sink its point, or the first
  * reason against it; then the answer is undefined. Counters are deltas in this dialect.
  */
-export function decodeFluxItem(
+export function decodeFluxItem<S extends SeriesRef>(
   item: unknown,
   index: number,
-  sink: PointSink,
+  sink: PointSink<S>,
   nowMs: number,
   limits: PointLimits,
-): TrackedPoint | undefined {
+): TrackedPoint<S> | undefined {
   const verdict = deliver(item, index, sink, nowMs, limits)
   if (!('code' in verdict)) return verdict
   sink.reject(index, verdict)
@@ -43,7 +46,7 @@ export function decodeFluxItem(
  * Delivers `{"metrics":[…]}` or a bare array and answers how many items it had. Throws `invalid_body` or
  * `batch_too_large` before anything is delivered.
  */
-export function decodeFluxBatch(
+export function decodeFluxItems(
   body: unknown,
   sink: PointSink,
   nowMs: number,
@@ -63,13 +66,13 @@ export function decodeFluxBatch(
   return items.length
 }
 
-function deliver(
+function deliver<S extends SeriesRef>(
   item: unknown,
   index: number,
-  sink: PointSink,
+  sink: PointSink<S>,
   nowMs: number,
   limits: PointLimits,
-): TrackedPoint | Rejection {
+): TrackedPoint<S> | Rejection {
   if (!isObject<FluxItem>(item)) return reject('invalid_body', `a metric must be an object, not ${describe(item)}`)
   const { name, type, value, timestamp } = item
   const badIdentity = checkName(name, limits) ?? checkType(type)
@@ -85,12 +88,26 @@ function deliver(
   const tags = readTags(item.tags, limits)
   if (!Array.isArray(tags)) return tags
 
-  const series = sink.resolve(name, type, tags)
+  const series = sink.resolve(name, type, tags, aboutOf(item))
   if ('code' in series) return series
   if (typeof value === 'number') sink.add(index, series, timeMs, value)
   else sink.addMember(index, series, timeMs, value)
-  return { name, type, value, timeMs }
+  return { name, type, value, timeMs, series }
 }
+
+/** Unit and description are remarks: what is no text is left out, and too long a text is cut. */
+function aboutOf({ unit, description }: FluxItem): MetricAbout | undefined {
+  if (typeof unit !== 'string' && typeof description !== 'string') return undefined
+  return {
+    ...(typeof unit === 'string' ? { unit: unit.slice(0, UNIT_CHARS_MAX).toWellFormed() } : {}),
+    ...(typeof description === 'string'
+      ? { description: description.slice(0, DESCRIPTION_CHARS_MAX).toWellFormed() }
+      : {}),
+  }
+}
+
+const UNIT_CHARS_MAX = 64
+const DESCRIPTION_CHARS_MAX = 1_024
 
 /** `T` has optional fields of unknown value only, so that any JSON object is one. */
 function isObject<T extends object>(value: unknown): value is T {

@@ -1,6 +1,7 @@
 import type { ItemError } from '../model/errors.ts'
+import type { ItemMemory } from '../model/item-memory.ts'
 import type { MetricType } from '../model/metric.ts'
-import type { PointSink, Rejection } from '../model/point.ts'
+import type { MetricAbout, PointSink, Rejection } from '../model/point.ts'
 import type { Metric, Registry, Series } from './registry.ts'
 
 export type PointMode = 0 | 1 | 2 | 3
@@ -36,6 +37,10 @@ export class PointBatch implements PointSink<Series> {
 
   begin(project: string): void {
     this.#project = project
+    this.restart()
+  }
+
+  restart(): void {
     this.length = 0
     this.series.length = 0
     this.members.length = 0
@@ -44,8 +49,21 @@ export class PointBatch implements PointSink<Series> {
     this.newSeries.clear()
   }
 
-  resolve(name: string, type: MetricType, pairs: readonly (readonly [string, string])[]): Series | Rejection {
-    const series = this.#registry.resolve(this.#project, name, type, pairs)
+  get memory(): ItemMemory<Series> {
+    return this.#registry.memory(this.#project)
+  }
+
+  reuse(series: Series): boolean {
+    return series.registered
+  }
+
+  resolve(
+    name: string,
+    type: MetricType,
+    pairs: readonly (readonly [string, string])[],
+    about?: MetricAbout,
+  ): Series | Rejection {
+    const series = this.#registry.resolve(this.#project, name, type, pairs, about)
     if ('code' in series) return series
     if (!series.registered) {
       if (series.metric.row === undefined) this.undefinedMetrics.add(series.metric)

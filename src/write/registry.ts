@@ -1,7 +1,8 @@
 import { GatewayError } from '../model/errors.ts'
 import type { Id64 } from '../model/id.ts'
+import { ItemMemory } from '../model/item-memory.ts'
 import { type MetricType, type RollupKind, rollupKindOf } from '../model/metric.ts'
-import { type Rejection, reject, type SeriesRef } from '../model/point.ts'
+import { type MetricAbout, type Rejection, reject, type SeriesRef } from '../model/point.ts'
 import { type CanonicalTags, canonicalTags, seriesIdOf } from '../model/series.ts'
 import type { MetricDefinition, MetricRow, Store } from '../store/store.ts'
 
@@ -17,6 +18,8 @@ export class Metric {
   readonly name: string
   readonly type: MetricType
   readonly kind: RollupKind
+  /** What the first item that told anything told of it; it matters when the item defines the metric. */
+  about: MetricAbout | undefined = undefined
   /** What the store holds under this name. Of another type: every point of this claim is a conflict. */
   row: MetricRow | undefined = undefined
   /** Series in the store, as far as known; grows with our own commits. */
@@ -80,12 +83,15 @@ export interface RegistryLimits {
   /** Series and tag paths held in memory; beyond it the registry starts anew. */
   readonly entriesMax: number
   readonly seriesPerMetricMax: number
+  /** Bytes of items remembered for each project. */
+  readonly itemMemoryBytesMax: number
 }
 
 export class Registry {
   readonly #store: Store
   readonly #limits: RegistryLimits
   #projects = new Map<string, Map<MetricType, Map<string, Metric>>>()
+  #memories = new Map<string, ItemMemory<Series>>()
   #entries = 0
 
   constructor(store: Store, limits: RegistryLimits) {
@@ -96,6 +102,7 @@ export class Registry {
   /** Forgets everything; objects handed out before stay valid until their commit. */
   clear(): void {
     this.#projects = new Map()
+    this.#memories = new Map()
     this.#entries = 0
   }
 
@@ -104,14 +111,26 @@ export class Registry {
     return this.#entries > this.#limits.entriesMax
   }
 
+  /** What decoders remember of a project's items. It is dropped with all else, so a series in it is always one of ours. */
+  memory(project: string): ItemMemory<Series> {
+    let memory = this.#memories.get(project)
+    if (memory === undefined) {
+      memory = new ItemMemory(this.#limits.itemMemoryBytesMax)
+      this.#memories.set(project, memory)
+    }
+    return memory
+  }
+
   resolve(
     project: string,
     name: string,
     type: MetricType,
     pairs: readonly (readonly [string, string])[],
+    about: MetricAbout | undefined,
   ): Series | Rejection {
     const metric = this.#metric(project, name, type)
-    if (metric.row !== undefined && metric.row.type !== type) return typeConflict(metric)
+    if (metric.row === undefined) metric.about ??= about
+    else if (metric.row.type !== type) return typeConflict(metric)
     let node = metric.tags
     for (const [key, value] of pairs) {
       const next = node.child(key, value)
@@ -128,7 +147,12 @@ export class Registry {
   async define(metrics: Iterable<Metric>): Promise<void> {
     const unknown = [...metrics].filter((metric) => metric.row === undefined)
     if (unknown.length === 0) return
-    const definitions: MetricDefinition[] = unknown.map(({ project, name, type }) => ({ project, name, type }))
+    const definitions: MetricDefinition[] = unknown.map(({ project, name, type, about }) => ({
+      project,
+      name,
+      type,
+      ...about,
+    }))
     const rows = await this.#store.defineMetrics(definitions)
     for (const [i, metric] of unknown.entries()) {
       const row = rows[i]

@@ -140,8 +140,7 @@ export class Writer {
       const round = this.#open
       const waiting = this.#waiting
       this.#waiting = []
-      this.#epoch++
-      this.#open = new Round(this.#epoch, this.#settings)
+      this.#begin()
       try {
         await this.#commit(round, waiting)
       } catch (cause) {
@@ -179,37 +178,62 @@ export class Writer {
   }
 
   /**
-   * Offers commits until the store answers. When that takes longer than a request may wait, the requests are refused and
-   * empty commits take the numbers; then the answer is undefined.
+   * Offers commits until the store answers. When that takes longer than a request may wait, the requests are refused and, once
+   * the store has failed to answer, empty commits take the numbers; then the answer is undefined.
    */
   async #offer(commits: readonly Commit[], waiting: readonly Waiting[]): Promise<readonly AppendOutcome[] | undefined> {
     const startedMs = this.#now()
+    let late = false
     let fenced = false
-    for (;;) {
-      try {
-        const outcomes = await this.#store.append(
-          fenced ? commits.map((commit) => ({ ...commit, parts: [] })) : commits,
-        )
-        this.#storeAwaySinceMs = undefined
-        return fenced ? undefined : outcomes
-      } catch (cause) {
-        if (!(cause instanceof GatewayError && cause.code === 'store_unavailable')) throw cause
-        this.#storeAwaySinceMs ??= startedMs
-        if (!fenced && this.#now() - startedMs >= this.#settings.storeWaitMsMax) {
-          fenced = true
-          const error = new GatewayError('store_unavailable', 'the store did not confirm the points in time', {
-            details: { outcome: 'unknown' },
-            cause,
-          })
-          for (const { reject } of waiting) reject(error)
-          this.#events.warn('the store does not answer; the outcome of a commit is unknown', {
-            commits: commits.length,
-          })
+    // By the clock and not by failed attempts: a store may also keep a call waiting.
+    const timer = setInterval(() => {
+      this.#storeAwaySinceMs ??= startedMs
+      if (!late) this.#refuseUnknown(commits, waiting)
+      late = true
+      this.#refuseOpen()
+    }, this.#settings.storeWaitMsMax)
+    try {
+      for (;;) {
+        try {
+          const outcomes = await this.#store.append(
+            fenced ? commits.map((commit) => ({ ...commit, parts: [] })) : commits,
+          )
+          this.#storeAwaySinceMs = undefined
+          return fenced ? undefined : outcomes
+        } catch (cause) {
+          if (!(cause instanceof GatewayError && cause.code === 'store_unavailable')) throw cause
+          this.#storeAwaySinceMs ??= startedMs
+          fenced = late
+          if (this.#closing && fenced) return undefined
+          await new Promise((resolve) => setTimeout(resolve, RETRY_PAUSE_MS))
         }
-        if (this.#closing && fenced) return undefined
-        await new Promise((resolve) => setTimeout(resolve, RETRY_PAUSE_MS))
       }
+    } finally {
+      clearInterval(timer)
     }
+  }
+
+  /** Tells the requests of an offered round that nobody knows yet what became of it. */
+  #refuseUnknown(commits: readonly Commit[], waiting: readonly Waiting[]): void {
+    const error = new GatewayError('store_unavailable', 'the store did not confirm the points in time', {
+      details: { outcome: 'unknown' },
+    })
+    for (const { reject } of waiting) reject(error)
+    this.#events.warn('the store does not answer; the outcome of a commit is unknown', { commits: commits.length })
+  }
+
+  /** Refuses the requests that wait behind the round on offer. Nothing of theirs has left this process. */
+  #refuseOpen(): void {
+    if (this.#waiting.length === 0) return
+    const error = new GatewayError('store_unavailable', 'the store does not answer; nothing was stored')
+    for (const { reject } of this.#waiting) reject(error)
+    this.#waiting = []
+    this.#begin()
+  }
+
+  #begin(): void {
+    this.#epoch++
+    this.#open = new Round(this.#epoch, this.#settings)
   }
 
   /** A new name with numbers from 1, and nothing taken for known. */

@@ -44,7 +44,7 @@ test('what mutations track is in series, in groups and in REST', async () => {
   })
   const single = await graphql(
     'mutation ($input: MetricInput!) { trackMetric(input: $input) { name type value timestamp tags metric { dataPoints } } }',
-    { input: point(0, 100, '/users') },
+    { input: { ...point(0, 100, '/users'), unit: 'ms', description: 'time to answer' } },
   )
   expect(single).toEqual({
     data: {
@@ -70,7 +70,7 @@ test('what mutations track is in series, in groups and in REST', async () => {
     query(metric: "e2e.latency", from: "2024-01-15T10:00:00Z", to: "2024-01-15T10:59:59Z", interval: "1h",
       aggregations: [AVG, COUNT], groupBy: ["endpoint"]) {
       interval
-      metric { type dataPoints tagKeys seriesCount firstSeen lastSeen }
+      metric { type unit description dataPoints tagKeys seriesCount firstSeen lastSeen }
       series { label timestamps values total }
       groups {
         endpoint: tag(key: "endpoint")
@@ -85,6 +85,8 @@ test('what mutations track is in series, in groups and in REST', async () => {
     interval: '1h',
     metric: {
       type: 'DISTRIBUTION',
+      unit: 'ms',
+      description: 'time to answer',
       dataPoints: 4,
       tagKeys: ['endpoint'],
       seriesCount: 2,

@@ -192,6 +192,25 @@ describe('limits', () => {
     expect(errors).toMatchObject([{ extensions: { code: 'QUERY_TOO_LARGE' } }])
   })
 
+  test('nesting without end is the client’s mistake, in literals and in variables', async () => {
+    const input = (value: string) => `{name: "a", type: GAUGE, value: ${value}}`
+    const deep = '['.repeat(20_000) + ']'.repeat(20_000)
+    const literal = await graphql.run(`mutation { trackMetric(input: ${input(deep)}) { name } }`)
+    expect(literal.errors).toMatchObject([{ extensions: { code: 'QUERY_TOO_LARGE' } }])
+    const variable = await graphql.run(
+      `mutation ($v: MetricValue, $t: Tags) {
+        value: trackMetric(input: ${input('$v')}) { name }
+        tags: trackMetric(input: {name: "a", type: GAUGE, value: 1, tags: $t}) { name }
+      }`,
+      `{"v":${deep},"t":{"a":${deep}}}`,
+    )
+    expect(variable.errors).toMatchObject([
+      { extensions: { code: 'INVALID_VALUE' } },
+      { extensions: { code: 'INVALID_TAGS' } },
+    ])
+    expect(graphql.logged).toEqual([])
+  })
+
   test('the same refusal is given again', async () => {
     graphql = startGraphQL({ documentDepthMax: 1 })
     const first = await graphql.run('{ metric(name: "a") { name } }')

@@ -55,7 +55,7 @@ test('pages follow one another by cursor until none is left', async () => {
   for (const name of ['a', 'b', 'c']) graphql.gateway.define(name, 'gauge')
   const pages: string[][] = []
   let after: string | null = null
-  for (;;) {
+  while (pages.length < 10) {
     const { data } = await graphql.run(PAGE, { first: 2, after })
     const { nodes, edges, pageInfo } = data.metrics
     pages.push(nodes.map((node: { name: string }) => node.name))

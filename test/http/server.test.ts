@@ -148,11 +148,16 @@ describe('the server', () => {
     expect(logged()).not.toContain('sk_live')
   })
 
-  it('redacts the key in a line that carries headers', async () => {
-    const { app, logged } = createFakeServer()
+  it('redacts the key in an error that carries headers', async () => {
     const headers = { authorization: 'Bearer sk_live_1', 'x-api-key': 'sk_live_2', host: 'h' }
-    app.log.info({ headers, err: Object.assign(new Error('e'), { headers }) }, 'oops')
+    const { get, logged } = createFakeServer({
+      before: (verb) => {
+        if (verb === 'metrics') throw Object.assign(new Error('oops'), { headers })
+      },
+    })
+    await get(METRICS)
     expect(logged()).toContain('oops')
+    expect(logged()).toContain('"host":"h"')
     expect(logged()).not.toContain('sk_live')
   })
 

@@ -215,6 +215,20 @@ describe('encodeBlocks', () => {
     expect(plainRollups(mergeRows(sections, 10_000))).toEqual(plainRollups(rows))
   })
 
+  test('rows that exceed the bound by themselves are blocks of one', () => {
+    const rows = many('gauge', 3, 3)
+    const blocks = encodeBlocks(10_000, metric(1), rows, { bytesMax: 1 })
+    expect(blocks.map((block) => block.rollups)).toEqual(Array(9).fill(1))
+    expect(
+      plainRollups(
+        mergeRows(
+          blocks.map((block) => open(block).sections[0]!),
+          10_000,
+        ),
+      ),
+    ).toEqual(plainRollups(rows))
+  })
+
   test('what fits is one block', () => {
     expect(encodeBlocks(10_000, metric(1), many('gauge', 10, 10))).toHaveLength(1)
   })
@@ -347,6 +361,16 @@ describe('damaged bytes are an error that names the block', () => {
     expect(() => openBlock('b9', one.scalars).attachSketches(other.sketches!)).toThrow(
       'block b9: sketches of another block',
     )
+  })
+
+  test('a distribution of different values without bins is refused', () => {
+    const rows = tableOf('distribution', points([1, 2, 3, 4, 5, 6], 1))
+    const { scalars } = encodeBlock(10_000, [{ metricId: metric(1), rows }])
+    const noBins = [0, 3, 0, 0, 0]
+    const sketches = Uint8Array.from([0x47, 0x51, 0x53, 1, 0, ...scalars.subarray(-4), ...noBins, 0, 0, 0, 0])
+    const block = openBlock('b9', scalars)
+    block.attachSketches(resealed(sketches))
+    expect(() => readAll(block)).toThrow(/^block b9: .*a distribution without bins/)
   })
 
   test('any bytes at all', () => {

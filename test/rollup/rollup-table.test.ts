@@ -83,8 +83,9 @@ describe('a row of a table', () => {
       table.clear()
       expect(table.estimatedBytes).toBe(0)
       expect(plainRollups(table.sort())).toEqual([])
-      addPoints(table, [point(4, 2, 7)], 10_000)
-      expect(plainRollups(table.sort())).toEqual(plainRollups(tableOf(kind, [point(4, 2, 7)])))
+      const next = [point(4, 2, 7), point(5, 3, 7)]
+      addPoints(table, next, 10_000)
+      expect(plainRollups(table.sort())).toEqual(plainRollups(tableOf(kind, next)))
     }
   })
 })

@@ -121,6 +121,16 @@ describe('what a list of totals keeps', () => {
     const totals = totalsOf([[1, 100]])
     totals.merge(totalsOf([[1, 90]]))
     expect(pointsOf(totals)).toEqual([[1, 90]])
+    totals.merge(
+      totalsOf([
+        [0, 50],
+        [1, 40],
+      ]),
+    )
+    expect(pointsOf(totals)).toEqual([
+      [0, 50],
+      [1, 40],
+    ])
   })
 })
 

@@ -1,6 +1,7 @@
 import type { Gateway, MetricFilter, Principal } from '../../src/gateway.ts'
 import type { ItemError } from '../../src/model/errors.ts'
 import { GatewayError } from '../../src/model/errors.ts'
+import { ItemMemory } from '../../src/model/item-memory.ts'
 import { type MetricType, metricIdOf } from '../../src/model/metric.ts'
 import type { PointSink, Rejection, SeriesRef } from '../../src/model/point.ts'
 import type { AnswerGroup, QueryAnswer } from '../../src/query/answer.ts'
@@ -129,6 +130,12 @@ export function createRecordingSink(
     addTotal: (index, series, timeMs, total) => record('addTotal', index, series, timeMs, total),
     addMember: (index, series, timeMs, member) => record('addMember', index, series, timeMs, member),
     reject: (index, { code, message }) => void errors.push({ index, code, message }),
+    memory: new ItemMemory(1 << 20),
+    reuse: () => true,
+    restart() {
+      points.length = 0
+      errors.length = 0
+    },
   }
   return { sink, points, errors }
 }

@@ -1,5 +1,6 @@
 import type { Gateway, Principal } from '../../src/gateway.ts'
 import { GatewayError, type ItemError } from '../../src/model/errors.ts'
+import { ItemMemory } from '../../src/model/item-memory.ts'
 import type { MetricType } from '../../src/model/metric.ts'
 import type { PointSink, SeriesRef } from '../../src/model/point.ts'
 import { reject } from '../../src/model/point.ts'
@@ -81,6 +82,9 @@ export class FakeGateway implements Gateway {
       addTotal: (_index, ref, timeMs, total) => push(ref, timeMs, total),
       addMember: (_index, ref, timeMs, member) => push(ref, timeMs, member),
       reject: (index, { code, message }) => errors.push({ index, code, message }),
+      memory: new ItemMemory(0),
+      reuse: () => false,
+      restart() {},
     })
     return errors
   }

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { DEFAULT_POINT_LIMITS, reject } from '../../src/model/point.ts'
-import { decodeFluxBatch, decodeFluxItem } from '../../src/wire/flux.ts'
+import { decodeFluxItems, decodeFluxItem } from '../../src/wire/flux.ts'
 import { createRecordingSink } from '../support/fake-gateway.ts'
 
 const NOW_MS = Date.UTC(2024, 0, 15, 12)
@@ -14,7 +14,7 @@ function decodeOne(item: unknown, refuse?: Parameters<typeof createRecordingSink
 
 function decodeMany(body: unknown, itemsMax = 500) {
   const recorder = createRecordingSink('shop')
-  return { ...recorder, decode: () => decodeFluxBatch(body, recorder.sink, NOW_MS, LIMITS, itemsMax) }
+  return { ...recorder, decode: () => decodeFluxItems(body, recorder.sink, NOW_MS, LIMITS, itemsMax) }
 }
 
 describe('decodeFluxItem', () => {
@@ -28,7 +28,7 @@ describe('decodeFluxItem', () => {
       unknown: 'ignored',
     })
     const timeMs = Date.UTC(2024, 0, 15, 10, 30)
-    expect(answer).toEqual({ name: 'api.response_time', type: 'distribution', value: 145.2, timeMs })
+    expect(answer).toMatchObject({ name: 'api.response_time', type: 'distribution', value: 145.2, timeMs })
     expect(points).toEqual([
       {
         project: 'shop',
@@ -120,7 +120,7 @@ describe('decodeFluxItem', () => {
   })
 })
 
-describe('decodeFluxBatch', () => {
+describe('decodeFluxItems', () => {
   const good = { name: 'n', type: 'gauge', value: 1 }
 
   it.each([

@@ -1,0 +1,37 @@
+import type { RollupKind } from '../model/metric.ts'
+
+/** What the writer and the readers of a block share. `docs/storage-format.md` describes every byte. */
+
+/** A kind's number is its place. */
+export const KINDS: readonly RollupKind[] = ['gauge', 'counter', 'distribution', 'set']
+export const KIND_MASK = 3
+export const HAS_TOTALS = 4
+export const HAS_BINS = 8
+
+/** One value: count is 1, and sum, min, max, first and last are that value. */
+export const SINGLE = 0
+/** Several equal values: min, max, first and last are the same. */
+export const FLAT = 1
+export const FULL = 2
+export const MIXED = 3
+
+/** Bytes that are no block, or not one this version can read. Never answered with numbers. */
+export class BlockError extends Error {
+  readonly block: string
+
+  constructor(block: string, reason: string, cause?: unknown) {
+    super(`block ${block}: ${reason}`, cause === undefined ? undefined : { cause })
+    this.name = 'BlockError'
+    this.block = block
+  }
+}
+
+/** What goes wrong while reading a block is a BlockError that names it. */
+export function guard<T>(name: string, doing: string, read: () => T): T {
+  try {
+    return read()
+  } catch (error) {
+    if (error instanceof BlockError) throw error
+    throw new BlockError(name, `${doing}: ${error instanceof Error ? error.message : String(error)}`, error)
+  }
+}

@@ -1,0 +1,168 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { type EmbeddedStoreOptions, openEmbeddedStore } from '../../../src/store/embedded/embedded-store.ts'
+import { Environment } from '../../../src/store/embedded/environment.ts'
+import { STORE_FORMAT } from '../../../src/store/embedded/format.ts'
+import { FORMAT_KEY } from '../../../src/store/embedded/keys.ts'
+import { decodeJson, encodeJson } from '../../../src/store/embedded/rows.ts'
+import { SWEPT_MAX } from '../../../src/store/embedded/sweep.ts'
+import type { CommitPart, Store } from '../../../src/store/store.ts'
+import { temporaryFolder } from '../../support/temporary-folder.ts'
+import { DAY, describeStore, PARTITIONS, RECEIPTS_MAX, RESOLUTION_STEPS, SET_RESOLUTION_STEPS } from '../contract.ts'
+
+function optionsOf(folder: string, options: Partial<EmbeddedStoreOptions> = {}): EmbeddedStoreOptions {
+  return {
+    folder,
+    partitions: PARTITIONS,
+    resolutions: RESOLUTION_STEPS.map((stepMs) => ({ stepMs, keptMs: DAY })),
+    setResolutions: SET_RESOLUTION_STEPS.map((stepMs) => ({ stepMs, keptMs: DAY })),
+    receiptsMax: RECEIPTS_MAX,
+    ...options,
+  }
+}
+
+describeStore('embedded store', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'gaugeql-test-'))
+  let store = await openEmbeddedStore(optionsOf(folder))
+  return {
+    store,
+    async reopen() {
+      await store.close()
+      store = await openEmbeddedStore(optionsOf(folder))
+      return store
+    },
+    async dispose() {
+      await store.close()
+      await rm(folder, { recursive: true, force: true })
+    },
+  }
+})
+
+async function openFor(options: EmbeddedStoreOptions): Promise<Store> {
+  const store = await openEmbeddedStore(options)
+  onTestFinished(() => store.close())
+  return store
+}
+
+describe('opening an embedded store', () => {
+  test('makes the folder, also within folders that do not exist', async () => {
+    const store = await openFor(optionsOf(join(await temporaryFolder(), 'a', 'b.c')))
+    await store.ping()
+    expect(store.partitions).toBe(PARTITIONS)
+  })
+
+  test('a folder that is open already is refused by name, and free again after closing', async () => {
+    const folder = await temporaryFolder()
+    const first = await openFor(optionsOf(folder))
+    await expect(openEmbeddedStore(optionsOf(folder))).rejects.toThrow(`${folder} is in use by another gateway`)
+    await first.ping()
+    await first.close()
+    await (await openFor(optionsOf(folder))).ping()
+  })
+
+  test('a folder is recognised under another path', async () => {
+    const folder = await temporaryFolder()
+    await openFor(optionsOf(folder))
+    await expect(openEmbeddedStore(optionsOf(join(folder, '..', folder.split('/').at(-1)!)))).rejects.toThrow('in use')
+  })
+
+  const minute = { stepMs: 60_000, keptMs: DAY }
+  test.each([
+    ['partitions', { partitions: 5 }, 'partitions 4, not 5'],
+    ['resolutions', { resolutions: [minute] }, 'resolutions 10s,60s,3600s, not 60s'],
+    ['set resolutions', { setResolutions: [minute] }, 'set resolutions 60s,3600s, not 60s'],
+  ])('other %s than the store was made with are refused', async (_, other, message) => {
+    const folder = await temporaryFolder()
+    await (await openEmbeddedStore(optionsOf(folder))).close()
+    await expect(openEmbeddedStore(optionsOf(folder, other))).rejects.toThrow(message)
+    // The refusal let go of the folder.
+    await (await openFor(optionsOf(folder))).ping()
+  })
+
+  test('data may be kept for another time than before', async () => {
+    const folder = await temporaryFolder()
+    await (await openEmbeddedStore(optionsOf(folder))).close()
+    const resolutions = RESOLUTION_STEPS.map((stepMs) => ({ stepMs, keptMs: 2 * DAY }))
+    await (await openFor(optionsOf(folder, { resolutions }))).ping()
+  })
+
+  test('a store of a newer format is refused', async () => {
+    const folder = await temporaryFolder()
+    await (await openEmbeddedStore(optionsOf(folder))).close()
+    const environment = new Environment(folder)
+    await environment.write((writes) => {
+      const found = decodeJson(writes.get('meta', FORMAT_KEY)!) as object
+      writes.put('meta', FORMAT_KEY, encodeJson({ ...found, version: STORE_FORMAT + 1 }))
+    })
+    await environment.close()
+    await expect(openEmbeddedStore(optionsOf(folder))).rejects.toThrow(
+      `the store in ${folder} has format ${STORE_FORMAT + 1}, this version of the gateway reads format ${STORE_FORMAT}`,
+    )
+  })
+})
+
+describe('an embedded store', () => {
+  test('sweeps a bounded number of things at a time, and all of them in the end', async () => {
+    const store = await openFor(optionsOf(await temporaryFolder()))
+    const names = Array.from({ length: SWEPT_MAX + 200 }, (_, i) => `block-${i}`)
+    const parts = names.map(
+      (name): CommitPart => ({
+        block: { name, scalars: new Uint8Array(1), sketches: undefined },
+        metrics: [],
+        series: [],
+        members: [],
+        events: [],
+        nowMs: 0,
+      }),
+    )
+    await store.append([{ partition: 0, writer: '00'.repeat(16), number: 1, parts }])
+    const inbox = await store.readInbox(0, 1e9)
+    await store.commitFold({ partition: 0, inbox, removed: [], added: [], touched: [], nowMs: 0 })
+    const left = async () => (await store.readBlocks(0, names, 'scalars')).filter((bytes) => bytes !== undefined).length
+    await store.sweep(DAY)
+    expect(await left()).toBe(200)
+    await store.sweep(DAY)
+    expect(await left()).toBe(0)
+  })
+
+  test('a fence is as old as the clock says', async () => {
+    const store = await openFor(optionsOf(await temporaryFolder(), { now: () => 5 * DAY }))
+    const writer = '00'.repeat(16)
+    await store.append([{ partition: 0, writer, number: 1, parts: [] }])
+    await store.sweep(12 * DAY - 1)
+    expect(await store.readWatermarks(writer, [0])).toEqual([1])
+    await store.sweep(12 * DAY)
+    expect(await store.readWatermarks(writer, [0])).toEqual([0])
+  })
+
+  test('two commits of one partition in a round are a fault of the caller, not of the store', async () => {
+    const store = await openFor(optionsOf(await temporaryFolder()))
+    const commit = { partition: 0, writer: '00'.repeat(16), number: 1, parts: [] }
+    await expect(store.append([commit, commit])).rejects.toThrow('assertion failed')
+    await expect(store.append([{ ...commit, partition: PARTITIONS }])).rejects.toThrow('assertion failed')
+  })
+
+  test('a fold that begins a window without saying until when it is kept changes nothing', async () => {
+    const store = await openFor(optionsOf(await temporaryFolder()))
+    const id = { hi: 1, lo: 2 }
+    await store.writeBlocks(0, [{ name: 'new', scalars: new Uint8Array(1), sketches: undefined }], 0)
+    const entry = {
+      block: 'new',
+      windowMs: 0,
+      tier: 0,
+      order: 1,
+      seriesFrom: id,
+      seriesTo: id,
+      rollups: 1,
+      scalarBytes: 1,
+      sketchBytes: 0,
+    }
+    const timeline = { metricId: id, resolutionMs: 10_000 }
+    const fold = { partition: 0, inbox: [], removed: [], added: [{ timeline, entry }], touched: [], nowMs: 0 }
+    await expect(store.commitFold(fold)).rejects.toThrow('assertion failed')
+    const touched = [{ ...timeline, windowMs: 0, expiresMs: 1 }]
+    expect(await store.commitFold({ ...fold, touched })).toBe(true)
+  })
+})

@@ -1,0 +1,180 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { DEFAULT_POINT_LIMITS } from '../../src/model/point.ts'
+import { decodeFluxItems } from '../../src/wire/flux.ts'
+import { decodeFluxBatch } from '../../src/wire/flux-batch.ts'
+import { scanFluxBatch } from '../../src/wire/flux-scanner.ts'
+import { parseJsonBody } from '../../src/wire/json-body.ts'
+import { createRecordingSink } from '../support/fake-gateway.ts'
+
+const NOW_MS = Date.UTC(2024, 0, 15, 12)
+const LIMITS = DEFAULT_POINT_LIMITS
+const ITEMS_MAX = 20
+
+function bytesOf(text: string): Uint8Array {
+  return new TextEncoder().encode(text)
+}
+
+/** What a body comes to: points, rejections, count, or the error it is refused with. */
+function outcomeOf(decode: (recorder: ReturnType<typeof createRecordingSink>) => number) {
+  const recorder = createRecordingSink('shop')
+  try {
+    const items = decode(recorder)
+    return { items, points: recorder.points, errors: recorder.errors }
+  } catch (error) {
+    return { refused: error instanceof Error ? error.message : String(error) }
+  }
+}
+
+function longWay(bytes: Uint8Array) {
+  return outcomeOf(({ sink }) => decodeFluxItems(parseJsonBody(bytes), sink, NOW_MS, LIMITS, ITEMS_MAX))
+}
+
+/** Twice through the scanner with one memory; the second time its items are known. */
+function scannedTwice(bytes: Uint8Array) {
+  return outcomeOf((recorder) => {
+    try {
+      decodeFluxBatch(bytes, recorder.sink, NOW_MS, LIMITS, ITEMS_MAX)
+    } catch {
+      // The second time says it again.
+    }
+    recorder.sink.restart()
+    return decodeFluxBatch(bytes, recorder.sink, NOW_MS, LIMITS, ITEMS_MAX)
+  })
+}
+
+const ITEM = '{"name":"a","type":"gauge","value":1.5,"timestamp":"2024-01-15T10:30:00Z","tags":{"k":"v"}}'
+
+describe('scanFluxBatch', () => {
+  it.each([
+    ['a wrapped batch', `{"metrics":[${ITEM},${ITEM}]}`],
+    ['a bare array', `[${ITEM}]`],
+    ['white space everywhere', `\n[ ${ITEM.replaceAll(':', ' : ').replaceAll(',', ' ,\t')} ]\r\n`],
+    ['no items', '[]'],
+    ['keys in another order', '[{"value":-0,"tags":{},"type":"counter","name":"a"}]'],
+    ['a set', '[{"name":"a","type":"set","value":"user_1"}]'],
+    ['UNIX times', '[{"name":"a","type":"gauge","value":1,"timestamp":1672490759.5}]'],
+    ['milliseconds', '[{"name":"a","type":"gauge","value":1,"timestamp":"2024-01-15T10:30:00.123Z"}]'],
+  ])('understands %s', (_, text) => {
+    const { sink } = createRecordingSink('shop')
+    expect(scanFluxBatch(bytesOf(text), sink.memory, sink, NOW_MS, LIMITS, ITEMS_MAX)).toBeTypeOf('number')
+    expect(scannedTwice(bytesOf(text))).toEqual(longWay(bytesOf(text)))
+  })
+
+  it.each([
+    ['a trailing comma in the list', `[${ITEM},]`],
+    ['a trailing comma in an item', `[${ITEM.replace(/}$/, ',}')}]`],
+    ['a trailing comma in tags', '[{"name":"a","type":"gauge","value":1,"tags":{"k":"v",}}]'],
+    ['something behind the list', `[${ITEM}] x`],
+    ['a list that does not end', `[${ITEM}`],
+    ['an item that does not end', `[${ITEM.slice(0, -1)}`],
+    ['a leading zero', '[{"name":"a","type":"gauge","value":01}]'],
+    ['a lone minus', '[{"name":"a","type":"gauge","value":-}]'],
+    ['a point without digits', '[{"name":"a","type":"gauge","value":1.}]'],
+    ['a control character in a name', '[{"name":"a\u0001","type":"gauge","value":1}]'],
+    ['a number for an item', `[${ITEM},5]`],
+    ['null tags', '[{"name":"a","type":"gauge","value":1,"tags":null}]'],
+    ['nested tags', '[{"name":"a","type":"gauge","value":1,"tags":{"k":{"x":1}}}]'],
+    ['a repeated key', '[{"name":"a","name":"b","type":"gauge","value":1}]'],
+    ['escapes', '[{"name":"a\\u0062","type":"gauge","value":1,"tags":{"k\\"":"v"}}]'],
+    ['an exponent', '[{"name":"a","type":"gauge","value":1e3},{"name":"a","type":"gauge","value":1E999}]'],
+    ['many digits', '[{"name":"a","type":"gauge","value":0.1234567890123456789}]'],
+    ['a time too far ahead', '[{"name":"a","type":"gauge","value":1,"timestamp":"2024-01-17T00:00:00Z"}]'],
+    ['no date', '[{"name":"a","type":"gauge","value":1,"timestamp":"2024-13-15T10:30:00Z"}]'],
+    ['a string for a gauge', '[{"name":"a","type":"gauge","value":"1"}]'],
+    ['a number for a set', '[{"name":"a","type":"set","value":1}]'],
+    [
+      'more items than allowed',
+      `[${Array(ITEMS_MAX + 1)
+        .fill(ITEM)
+        .join(',')}]`,
+    ],
+    ['a list twice', `{"metrics":[${ITEM}],"metrics":[]}`],
+    ['__proto__', '[{"name":"__proto__","type":"gauge","value":1,"tags":{"__proto__":"x"}}]'],
+  ])('makes of %s what the long way does', (_, text) => {
+    expect(scannedTwice(bytesOf(text))).toEqual(longWay(bytesOf(text)))
+  })
+
+  it('takes invalid UTF-8 for no JSON', () => {
+    const bytes = bytesOf(`[${ITEM.replace('"a"', '"a?"')}]`)
+    bytes[bytes.indexOf(0x3f)] = 0xff
+    expect(scannedTwice(bytes)).toEqual(longWay(bytes))
+  })
+
+  it('tells series apart that differ in one byte of a tag', () => {
+    const text = `[${ITEM},${ITEM.replace('"v"', '"w"')},${ITEM}]`
+    expect(scannedTwice(bytesOf(text))).toEqual(longWay(bytesOf(text)))
+  })
+
+  it('makes of any body what the long way does', () => {
+    const text = fc.oneof(fc.constantFrom('a', 'b', 'é', '\\u00e9', '\\"', '', 'x y'), fc.string({ maxLength: 4 }))
+    const number = fc.oneof(
+      fc.double({ noNaN: true, noDefaultInfinity: true }).map(String),
+      fc.integer({ min: -1000, max: 1000 }).map((n) => String(n / 10)),
+      fc.constantFrom('-0', '0.10', '1e5', '00', '1.', '.5', '-', '123456789012345678', 'null', 'true', '"7"'),
+    )
+    const time = fc.oneof(
+      fc
+        .date({ min: new Date(0), max: new Date(NOW_MS), noInvalidDate: true })
+        .map((date) => `"${date.toISOString()}"`),
+      fc.constantFrom(
+        '"2024-01-15T10:30:00Z"',
+        '1672490759',
+        '"1672490759"',
+        'null',
+        '"no"',
+        '"2024-02-30T00:00:00Z"',
+        '-5',
+      ),
+    )
+    const type = fc.constantFrom('"gauge"', '"counter"', '"distribution"', '"set"', '"summary"', 'null')
+    const tags = fc
+      .array(
+        fc.tuple(
+          fc.constantFrom('k', 'l', '__proto__'),
+          fc.oneof(
+            text.map((t) => `"${t}"`),
+            number,
+          ),
+        ),
+        { maxLength: 3 },
+      )
+      .map((pairs) => `{${pairs.map(([key, value]) => `"${key}":${value}`).join(',')}}`)
+    const field = fc.oneof(
+      { weight: 4, arbitrary: fc.tuple(fc.constant('name'), fc.constantFrom('"a"', '"b"', '"é"', '""', '5')) },
+      { weight: 4, arbitrary: fc.tuple(fc.constant('type'), type) },
+      {
+        weight: 4,
+        arbitrary: fc.tuple(
+          fc.constant('value'),
+          fc.oneof(
+            number,
+            text.map((t) => `"${t}"`),
+          ),
+        ),
+      },
+      { weight: 2, arbitrary: fc.tuple(fc.constant('timestamp'), time) },
+      { weight: 2, arbitrary: fc.tuple(fc.constant('tags'), tags) },
+      { weight: 1, arbitrary: fc.tuple(fc.constantFrom('unit', 'nam', 'taxi'), number) },
+    )
+    const plain = fc
+      .record({ type, value: number, time, tags })
+      .map(
+        (item) => `{"name":"a","type":${item.type},"value":${item.value},"timestamp":${item.time},"tags":${item.tags}}`,
+      )
+    const odd = fc
+      .array(field, { maxLength: 6 })
+      .map((fields) => `{${fields.map(([key, value]) => `"${key}":${value}`).join(', ')}}`)
+    const body = fc
+      .tuple(fc.array(fc.oneof(plain, odd), { maxLength: 5 }), fc.boolean())
+      .map(([items, wrapped]) => (wrapped ? `{"metrics":[${items.join(',')}]}` : `[${items.join(' , ')}]`))
+    const cut = fc.tuple(body, fc.nat(400)).map(([whole, length]) => whole.slice(0, length))
+    fc.assert(
+      fc.property(fc.oneof({ weight: 5, arbitrary: body }, { weight: 1, arbitrary: cut }), (whole) => {
+        const bytes = bytesOf(whole)
+        expect(scannedTwice(bytes)).toEqual(longWay(bytes))
+      }),
+      { numRuns: 20_000 },
+    )
+  })
+})
