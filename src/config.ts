@@ -1,7 +1,7 @@
 import { hashKey, type Principal } from './keys.ts'
 import { DEFAULT_POINT_LIMITS, type PointLimits } from './model/point.ts'
 import { formatDuration, parseDuration } from './model/time.ts'
-import { SCOPES, type Scope } from './store/store.ts'
+import { BUCKETS_PER_WINDOW, SCOPES, type Scope } from './store/store.ts'
 import type { Resolution } from './write/fold.ts'
 
 /**
@@ -266,6 +266,13 @@ function readResolutions(name: SettingName, text: string): readonly Resolution[]
       throw unusable(
         name,
         `needs ascending steps, each a multiple of the one before: ${formatDuration(stepMs)} follows ${formatDuration(finer.stepMs)}`,
+      )
+    }
+    // Else a bucket of this step would lie in two windows of the finer one, of which one may have expired.
+    if (BUCKETS_PER_WINDOW % (stepMs / finer.stepMs) !== 0) {
+      throw unusable(
+        name,
+        `needs steps whose ratio divides ${BUCKETS_PER_WINDOW}: ${formatDuration(stepMs)} follows ${formatDuration(finer.stepMs)}`,
       )
     }
     if (keptMs < finer.keptMs)

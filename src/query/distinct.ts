@@ -52,14 +52,16 @@ export async function countDistinct(
       }
     }
   }
-  const ofCell = [...unionOf]
-  const ofGroup = wantTotals
-    ? cells.groups.map((_, slot) => ofCell.filter(([cell]) => Math.floor(cell / cells.buckets) === slot))
-    : []
-  const wholes = ofGroup.map((own) => own.flatMap(([, union]) => unions[union]!))
+  const wholes: SetKey[][] = wantTotals ? cells.groups.map(() => []) : []
+  if (wantTotals) {
+    for (const [cell, union] of unionOf) {
+      const whole = wholes[Math.floor(cell / cells.buckets)]!
+      for (const key of unions[union]!) whole.push(key)
+    }
+  }
   const counts = await store.countDistinct(metric.partition, [...unions, ...wholes])
   const byCell = new Float64Array(cells.groups.length * cells.buckets)
-  for (const [cell, union] of ofCell) byCell[cell] = counts[union]!
+  for (const [cell, union] of unionOf) byCell[cell] = counts[union]!
   return { cells: byCell, totals: wantTotals ? Float64Array.from(counts.slice(unions.length)) : undefined }
 }
 

@@ -1,16 +1,17 @@
 import { GatewayError } from '../model/errors.ts'
 import { compareIds, type Id64 } from '../model/id.ts'
-import { formatInterval } from '../model/interval.ts'
+import { fixedInterval, formatInterval } from '../model/interval.ts'
 import { rollupKindOf } from '../model/metric.ts'
+import { formatDuration } from '../model/time.ts'
 import { type Block, type MetricSection, openBlock } from '../rollup/block.ts'
-import { type IndexSnapshot, type MetricRow, type Store, windowWidthMs } from '../store/store.ts'
+import { type IndexEntry, type IndexSnapshot, type MetricRow, type Store, windowWidthMs } from '../store/store.ts'
 import type { QueryAnswer } from './answer.ts'
 import { BlockCache } from './block-cache.ts'
 import { Cells, needsOf } from './cells.ts'
 import { countDistinct } from './distinct.ts'
 import { evaluate } from './evaluate.ts'
 import { type Merge, mergeEnds, mergeSums, mergeTotals, SILENCE_MS_MAX, type Source } from './merge.ts'
-import { fittingInterval, type Plan, plan, planStretch, type Read, type Timeline } from './plan.ts'
+import { finestKept, fittingInterval, type Plan, plan, planStretch, type Read, type Timeline } from './plan.ts'
 import { prepareQuery, type RequestLimits } from './prepare.ts'
 import type { QueryInput, QueryRequest } from './request.ts'
 import { type Grouping, groupSeries, SeriesIndex, type SeriesList } from './series-index.ts'
@@ -68,13 +69,18 @@ export class Querier {
     const bucketsMax = Math.floor(this.#settings.valuesMax / Math.max(1, request.computed.length))
     const planned = plan({ ...request, timelines, bucketsMax })
     const lookback = kind === 'counter' && metric.cumulative ? lookbackReads(planned, timelines) : []
+    const readsAt = (stepMs: number): readonly Read[] | undefined => {
+      const interval = fixedInterval(stepMs)
+      const coarser = interval && answerable(() => plan({ ...request, interval, timelines, bucketsMax }))
+      return coarser && [...lookback, ...coarser.reads]
+    }
     let grouping = groupSeries(list, request)
     const needs = needsOf(request.computed)
     const blocks = await this.#open(
       metric,
       snapshot,
-      planned,
-      lookback,
+      [...lookback, ...planned.reads],
+      readsAt,
       needs.sketches && kind === 'distribution',
       list,
       grouping,
@@ -90,7 +96,7 @@ export class Querier {
     if (sources === undefined)
       throw new Error(`a block of metric ${metric.name} holds a series that the catalog does not know`)
     const merge: Merge = { plan: planned, stepsMs, sources, groupOf: grouping.groupOf, needs }
-    const cells = this.#cells(request, planned, grouping, needs)
+    const cells = this.#cells(request, planned, timelines, grouping, needs)
     let distinct: Awaited<ReturnType<typeof countDistinct>> | undefined
     if (kind === 'set') distinct = await countDistinct(this.#store, metric, list, merge, cells, wantTotals)
     else {
@@ -144,43 +150,31 @@ export class Querier {
   async #open(
     metric: MetricRow,
     snapshot: IndexSnapshot,
-    planned: Plan,
-    lookback: readonly Read[],
+    reads: readonly Read[],
+    readsAt: (stepMs: number) => readonly Read[] | undefined,
     withSketches: boolean,
     list: SeriesList,
     grouping: Grouping,
   ): Promise<OpenedBlocks | undefined> {
     const wanted = idRange(list, grouping)
     const needed: NeededBlock[] = []
-    let rollups = 0
-    for (const [level, { entries, resolutionMs }] of snapshot.timelines.entries()) {
-      const reads = [...lookback, ...planned.reads].filter((read) => read.level === level)
-      if (reads.length === 0 || wanted === undefined) continue
-      const widthMs = windowWidthMs(resolutionMs)
-      const listed = entries.filter(
-        ({ windowMs, seriesFrom, seriesTo }) =>
-          compareIds(seriesTo, wanted.from) >= 0 &&
-          compareIds(seriesFrom, wanted.to) <= 0 &&
-          reads.some((read) => read.fromMs < windowMs + widthMs && windowMs < read.toMs),
-      )
-      for (const entry of [...listed].sort((a, b) => a.order - b.order)) {
-        rollups += entry.rollups
-        needed.push({ name: entry.block, level, inbox: false, sketchBytes: entry.sketchBytes })
-      }
-    }
-    if (rollups > this.#settings.rollupsMax) {
-      const fits = fittingInterval(
-        planned,
-        Math.max(1, Math.floor((planned.edges.length * this.#settings.rollupsMax) / rollups)),
-      )
+    const { rollupsMax } = this.#settings
+    const listed = listedIn(snapshot, reads, wanted)
+    const rollups = rollupsOf(listed)
+    if (rollups > rollupsMax) {
+      const fits = snapshot.timelines.find(({ resolutionMs }) => {
+        const coarser = readsAt(resolutionMs)
+        return coarser !== undefined && rollupsOf(listedIn(snapshot, coarser, wanted)) <= rollupsMax
+      })
+      const hint = fits === undefined ? {} : { fits: formatDuration(fits.resolutionMs) }
       throw new GatewayError(
         'query_too_large',
-        `the query would read ${rollups} stored rollups, at most ${this.#settings.rollupsMax} are allowed; a shorter range or an interval of ${fits} may fit`,
-        {
-          details: { rollups, rollupsMax: this.#settings.rollupsMax, fits },
-        },
+        `the query would read ${rollups} stored rollups, at most ${rollupsMax} are allowed; ${hint.fits === undefined ? 'a shorter range is needed' : `an interval of ${hint.fits} would fit`}`,
+        { details: { rollups, rollupsMax, ...hint } },
       )
     }
+    for (const { level, entry } of listed)
+      needed.push({ name: entry.block, level, inbox: false, sketchBytes: entry.sketchBytes })
     for (const { block, sketchBytes } of snapshot.inbox)
       needed.push({ name: block, level: 0, inbox: true, sketchBytes })
     return this.#fetch(metric, needed, withSketches)
@@ -253,17 +247,26 @@ export class Querier {
     return ordinals
   }
 
-  #cells(request: QueryRequest, planned: Plan, { groups }: Grouping, needs: ReturnType<typeof needsOf>): Cells {
+  #cells(
+    request: QueryRequest,
+    planned: Plan,
+    timelines: readonly Timeline[],
+    { groups }: Grouping,
+    needs: ReturnType<typeof needsOf>,
+  ): Cells {
     const { valuesMax } = this.#settings
     const buckets = planned.edges.length - 1
     const aggregations = Math.max(1, request.computed.length)
     const tooMany = (): GatewayError => {
-      const fits = fittingInterval(planned, Math.floor(valuesMax / (groups.length * aggregations)))
-      return new GatewayError(
-        'query_too_large',
-        `${groups.length} groups of ${buckets} buckets exceed ${valuesMax} answered values; an interval of ${fits} would fit`,
-        { details: { valuesMax, groups: groups.length, buckets, fits } },
-      )
+      const bucketsMax = Math.floor(valuesMax / (groups.length * aggregations))
+      const details = { valuesMax, groups: groups.length, buckets }
+      const message = `${groups.length} groups of ${buckets} buckets exceed ${valuesMax} answered values`
+      // A range may touch two buckets of any interval.
+      if (bucketsMax < 2) return new GatewayError('query_too_large', message, { details })
+      const fits = fittingInterval(planned, bucketsMax, finestKept(planned, timelines))
+      return new GatewayError('query_too_large', `${message}; an interval of ${fits} would fit`, {
+        details: { ...details, fits },
+      })
     }
     const cells = new Cells(
       { groups: groups.length, buckets, cellsMax: Math.floor(valuesMax / aggregations), tooMany },
@@ -296,10 +299,53 @@ interface OpenedBlocks {
   readonly hits: number
 }
 
-/** Where the total before the first of a cumulative counter may lie. */
+interface ListedBlock {
+  readonly level: number
+  readonly entry: IndexEntry
+}
+
+/** The blocks of the timelines that the reads need for series in a range of ids, in order of arrival within each level. */
+function listedIn(
+  { timelines }: IndexSnapshot,
+  reads: readonly Read[],
+  wanted: { readonly from: Id64; readonly to: Id64 } | undefined,
+): ListedBlock[] {
+  const listed: ListedBlock[] = []
+  if (wanted === undefined) return listed
+  for (const [level, { entries, resolutionMs }] of timelines.entries()) {
+    const ofLevel = reads.filter((read) => read.level === level)
+    if (ofLevel.length === 0) continue
+    const widthMs = windowWidthMs(resolutionMs)
+    const within = entries.filter(
+      ({ windowMs, seriesFrom, seriesTo }) =>
+        compareIds(seriesTo, wanted.from) >= 0 &&
+        compareIds(seriesFrom, wanted.to) <= 0 &&
+        ofLevel.some((read) => read.fromMs < windowMs + widthMs && windowMs < read.toMs),
+    )
+    for (const entry of within.sort((a, b) => a.order - b.order)) listed.push({ level, entry })
+  }
+  return listed
+}
+
+function rollupsOf(listed: readonly ListedBlock[]): number {
+  return listed.reduce((sum, { entry }) => sum + entry.rollups, 0)
+}
+
+/** Undefined instead of the reason that a plan is refused. */
+function answerable(planned: () => Plan): Plan | undefined {
+  try {
+    return planned()
+  } catch (error) {
+    if (error instanceof GatewayError) return undefined
+    throw error
+  }
+}
+
+/** Where the total before the first of a cumulative counter may lie: what is left of the days before the range. */
 function lookbackReads({ fromMs }: Plan, timelines: readonly Timeline[]): readonly Read[] {
-  const coarsestMs = timelines[timelines.length - 1]!.stepMs
-  const backMs = Math.floor((fromMs - SILENCE_MS_MAX) / coarsestMs) * coarsestMs
+  const { stepMs, expired } = timelines[timelines.length - 1]!
+  let backMs = Math.floor((fromMs - SILENCE_MS_MAX) / stepMs) * stepMs
+  for (const { toMs } of expired) if (toMs <= fromMs && toMs > backMs) backMs = toMs
   return planStretch({ fromMs: backMs, toMs: fromMs }, timelines) ?? []
 }
 

@@ -53,7 +53,7 @@ export interface Store {
 
   /** One consistent view of what may hold data of the metric, taken atomically. */
   readIndex(request: IndexRequest): Promise<IndexSnapshot>
-  /** The oldest inbox entries of a partition in arrival order, until their sizes add up to `bytesMax` (at least one if any). */
+  /** The oldest inbox entries of a partition in arrival order that have at most `bytesMax` together (at least one if any). */
   readInbox(partition: number, bytesMax: number): Promise<readonly InboxEntry[]>
   inboxSize(partition: number): Promise<{ readonly entries: number; readonly bytes: number }>
   /** One string of each named block, `undefined` where it is gone (a snapshot outlived it, or the part does not exist). */
@@ -285,7 +285,7 @@ export interface TimelineIndex {
   readonly resolutionMs: number
   /** By window, then order, then series range. */
   readonly entries: readonly IndexEntry[]
-  /** Where this resolution had data that expired while a coarser one keeps it: sorted, disjoint. */
+  /** Where this resolution had data that expired while a coarser one keeps it: sorted, disjoint, those that overlap the stretch. */
   readonly expired: readonly Stretch[]
 }
 
@@ -294,7 +294,10 @@ export interface FoldCommit {
   readonly inbox: readonly InboxEntry[]
   readonly removed: readonly { readonly timeline: TimelineKey; readonly entry: IndexEntry }[]
   readonly added: readonly { readonly timeline: TimelineKey; readonly entry: IndexEntry }[]
-  /** Windows that received new points, as opposed to being merely rewritten, and until when that keeps them. */
+  /**
+   * Windows that received new points, as opposed to being merely rewritten, and until when that keeps them. A window that
+   * was not listed before is among them.
+   */
   readonly touched: readonly WindowTouch[]
   readonly nowMs: number
 }

@@ -146,7 +146,8 @@ export class FoldLoop {
   async #work(): Promise<void> {
     for (const partition of this.#inboxes.keys()) {
       while (this.#isDue(partition) && !this.#stopped) {
-        await this.#fold(partition)
+        // Another fold was faster, or a window expired under this one: what is left waits for the next turn.
+        if (!(await this.#fold(partition))) break
         await new Promise(setImmediate)
       }
     }
@@ -161,7 +162,8 @@ export class FoldLoop {
     return bytes >= this.#settings.inboxBytesMax || nowMs - sinceMs >= this.#settings.inboxAgeMsMax
   }
 
-  async #fold(partition: number): Promise<void> {
+  /** Whether anything was folded. */
+  async #fold(partition: number): Promise<boolean> {
     const inbox = this.#inboxes[partition]!
     const step = await foldInbox(this.#store, partition, this.#settings, this.#now())
     if (step !== undefined) {
@@ -182,6 +184,7 @@ export class FoldLoop {
     ) {
       inbox.sinceMs = this.#now()
     }
+    return step !== undefined
   }
 
   #touch(partition: number, window: WindowTouch): void {
@@ -206,14 +209,15 @@ export class FoldLoop {
       const nowMs = this.#now()
       const whole = isOver(open, nowMs)
       if (!whole && open.folds < RUNS_PER_TIER) continue
-      const step = await mergeWindow(this.#store, open.partition, open.window, { whole, nowMs })
-      if (step !== undefined) {
+      // A merge may complete a pile of the next tier.
+      for (;;) {
+        const step = await mergeWindow(this.#store, open.partition, open.window, { whole, nowMs })
+        if (step === undefined) break
         this.totals.bytesWritten += step.bytesWritten
         if (whole) this.totals.seals++
         else this.totals.merges++
         await new Promise(setImmediate)
-        // A merge may complete a pile of the next tier.
-        if (!whole) continue
+        if (whole) break
       }
       if (whole) this.#windows.delete(key)
       else open.folds = 0

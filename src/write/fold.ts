@@ -41,6 +41,12 @@ export interface FoldStep {
 }
 
 /**
+ * Where a block of a timeline is cut. A query of one series reads one block of each run, so a block should not hold many
+ * series; a query of all reads every block, so there should not be many blocks.
+ */
+const TIMELINE_BLOCK_BYTES = 1 << 16
+
+/**
  * Moves the oldest part of a partition's inbox into the timelines of every resolution, in one atomic commit: a query sees each
  * rollup either in the inbox or in the timelines, never in both and never in neither.
  *
@@ -79,7 +85,7 @@ export async function foldInbox(
       for (const [windowMs, ofWindow] of splitByWindow(rows, windowWidthMs(stepMs))) {
         if (isExpired(timelines[i]!, windowMs)) continue
         const timeline = { metricId, resolutionMs: stepMs }
-        for (const encoded of encodeBlocks(stepMs, metricId, ofWindow)) {
+        for (const encoded of encodeBlocks(stepMs, metricId, ofWindow, { bytesMax: TIMELINE_BLOCK_BYTES })) {
           const block = nameBlock(encoded)
           blocks.push(block)
           added.push({ timeline, entry: indexEntry(block, encoded, windowMs, 0, order) })
@@ -170,7 +176,10 @@ export async function mergeWindow(
     if (sections === undefined) return undefined
     const rows = mergeRows(sections, resolutionMs, range)
     if (rows.length === 0) continue
-    const encodedBlocks = encodeBlocks(resolutionMs, metricId, rows, { deflate: options.whole })
+    const encodedBlocks = encodeBlocks(resolutionMs, metricId, rows, {
+      deflate: options.whole,
+      bytesMax: TIMELINE_BLOCK_BYTES,
+    })
     const blocks = encodedBlocks.map(nameBlock)
     await store.writeBlocks(partition, blocks, options.nowMs)
     for (const [i, block] of blocks.entries()) {

@@ -22,8 +22,10 @@ export class Metric {
   about: MetricAbout | undefined = undefined
   /** What the store holds under this name. Of another type: every point of this claim is a conflict. */
   row: MetricRow | undefined = undefined
-  /** Series in the store, as far as known; grows with our own commits. */
+  /** Series in the store, as far as known, and those admitted. */
   seriesCount = 0
+  /** Series on their way into the store: they count before they are there, so that requests at once do not share one place. */
+  readonly admitted = new Set<Series>()
   readonly tags = new TagNode()
   readonly seriesByTags = new Map<string, Series>()
   /** The writer's: which round `slot` is of. */
@@ -190,20 +192,29 @@ export class Registry {
       else list.push(series)
     }
     for (const [metric, list] of byMetric) {
-      const { row } = metric
+      const { row, admitted } = metric
       if (row === undefined) continue
-      if (metric.seriesCount + list.length <= this.#limits.seriesPerMetricMax) continue
+      const fresh = list.filter((series) => !admitted.has(series))
+      if (metric.seriesCount + fresh.length <= this.#limits.seriesPerMetricMax) {
+        for (const series of fresh) admit(series)
+        continue
+      }
       const ids = list.map((series) => (series.id ??= seriesIdOf(row.metricId, series.tags)))
       const [known, now] = await Promise.all([
         this.#store.hasSeries(row.partition, row.metricId, ids),
         this.#store.readMetric(metric.project, metric.name),
       ])
-      // Our own count takes a series for new that another gateway, or we before a restart, had registered.
-      metric.seriesCount = now?.seriesCount ?? 0
-      let room = this.#limits.seriesPerMetricMax - metric.seriesCount
       for (const [i, series] of list.entries()) {
-        if (known[i] === true) series.registered = true
-        else series.refused = room-- <= 0
+        if (known[i] !== true) continue
+        series.registered = true
+        admitted.delete(series)
+      }
+      // Our own count takes a series for new that another gateway, or we before a restart, had registered.
+      metric.seriesCount = (now?.seriesCount ?? 0) + admitted.size
+      for (const series of list) {
+        if (series.registered || admitted.has(series)) continue
+        if (metric.seriesCount < this.#limits.seriesPerMetricMax) admit(series)
+        else series.refused = true
       }
     }
   }
@@ -233,6 +244,12 @@ export class Registry {
     this.#entries += 1 + pairs.length
     return series
   }
+}
+
+function admit(series: Series): void {
+  series.refused = false
+  series.metric.admitted.add(series)
+  series.metric.seriesCount++
 }
 
 function typeConflict(metric: Metric): Rejection {

@@ -1,10 +1,11 @@
 import { formatId, type Id64 } from '../model/id.ts'
 import { BLOCK_BYTES_MAX, type EncodedBlock, encodeBlock, encodeBlocks } from '../rollup/block.ts'
 import type { RollupRows } from '../rollup/rollup-rows.ts'
-import { mergeRows, RollupTable } from '../rollup/rollup-table.ts'
+import { mergeRows, type RollupTable } from '../rollup/rollup-table.ts'
 import type { CommitPart, MetricTouch, SeriesTouch, SetMembers } from '../store/store.ts'
 import { MEMBER, type PointBatch, TOTAL, VALUE, WEIGHTED } from './point-batch.ts'
 import type { Metric, Series } from './registry.ts'
+import type { TablePool } from './table-pool.ts'
 
 /** Rows of one block: beyond it a block is cut, so that it stays below `BLOCK_BYTES_MAX` in all but odd cases. */
 const BLOCK_ROWS_MAX = 8_192
@@ -39,13 +40,15 @@ export interface RoundSettings {
 export class Round {
   readonly epoch: number
   readonly #settings: RoundSettings
+  readonly #tables: TablePool
   readonly #metrics: MetricRound[] = []
   /** Memory held by the round, about: what back-pressure counts. */
   bytes = 0
 
-  constructor(epoch: number, settings: RoundSettings) {
+  constructor(epoch: number, settings: RoundSettings, tables: TablePool) {
     this.epoch = epoch
     this.#settings = settings
+    this.#tables = tables
   }
 
   /** Folds the points of a batch but for those of refused series; answers how many. */
@@ -100,7 +103,7 @@ export class Round {
     return batch.length - skipped
   }
 
-  /** The parts to commit, by partition. `blockName` answers a name never used before. */
+  /** The parts to commit, by partition; no point may follow. `blockName` answers a name never used before. */
   parts(nowMs: number, blockName: (partition: number) => string): Map<number, CommitPart[]> {
     const byPartition = new Map<number, MetricRound[]>()
     for (const round of this.#metrics) {
@@ -127,6 +130,7 @@ export class Round {
       }
       parts.set(partition, ofPartition)
     }
+    for (const { table } of this.#metrics) this.#tables.give(table)
     return parts
   }
 
@@ -136,13 +140,13 @@ export class Round {
       for (const series of newSeries) {
         if (series.registered) continue
         series.registered = true
-        metric.seriesCount++
+        if (!metric.admitted.delete(series)) metric.seriesCount++
       }
     }
   }
 
   #begin(metric: Metric): MetricRound {
-    const table = new RollupTable(metric.kind)
+    const table = this.#tables.take(metric.kind)
     const round: MetricRound = {
       metric,
       table,

@@ -5,6 +5,7 @@ import type { AppendOutcome, Commit, CommitPart, Store } from '../store/store.ts
 import { PointBatch } from './point-batch.ts'
 import { Registry, type RegistryLimits, type Series } from './registry.ts'
 import { Round, type RoundSettings } from './round.ts'
+import { TablePool } from './table-pool.ts'
 
 export interface WriterSettings extends RoundSettings, RegistryLimits {
   /** Rollups waiting for a commit, in bytes; beyond it requests are refused. */
@@ -44,6 +45,7 @@ export class Writer {
   readonly #now: () => number
   readonly #registry: Registry
   readonly #pool: PointBatch[] = []
+  readonly #tables = new TablePool()
   #name = randomBytes(16).toString('hex')
   readonly #numbers: number[]
   #blocks = 0
@@ -62,7 +64,7 @@ export class Writer {
     this.#now = now
     this.#registry = new Registry(store, settings)
     this.#numbers = new Array<number>(store.partitions).fill(0)
-    this.#open = new Round(this.#epoch, settings)
+    this.#open = new Round(this.#epoch, settings, this.#tables)
   }
 
   /** Stores what `decode` delivers. See `Gateway.track`. */
@@ -165,10 +167,11 @@ export class Writer {
     if (failed !== undefined) {
       // The store is not the one we knew: nothing that we remember of it holds.
       this.#rename(`the store answered ${failed.status}`, undefined)
-      const error = new GatewayError(
-        'store_unavailable',
-        'the store has changed under the gateway; send the request again',
-      )
+      const error = outcomes.every(({ status }) => status !== 'applied')
+        ? new GatewayError('store_unavailable', 'the store has changed under the gateway; send the request again')
+        : new GatewayError('store_unavailable', 'the store has changed under the gateway and took part of the points', {
+            details: { outcome: 'unknown' },
+          })
       for (const { reject } of waiting) reject(error)
       return
     }
@@ -178,13 +181,12 @@ export class Writer {
   }
 
   /**
-   * Offers commits until the store answers. When that takes longer than a request may wait, the requests are refused and, once
-   * the store has failed to answer, empty commits take the numbers; then the answer is undefined.
+   * Offers commits until the store answers. When that takes longer than a request may wait, the requests are refused and
+   * what is offered from then on are empty commits that take the numbers; then the answer is undefined.
    */
   async #offer(commits: readonly Commit[], waiting: readonly Waiting[]): Promise<readonly AppendOutcome[] | undefined> {
     const startedMs = this.#now()
     let late = false
-    let fenced = false
     // By the clock and not by failed attempts: a store may also keep a call waiting.
     const timer = setInterval(() => {
       this.#storeAwaySinceMs ??= startedMs
@@ -194,17 +196,17 @@ export class Writer {
     }, this.#settings.storeWaitMsMax)
     try {
       for (;;) {
+        const fence = late
         try {
           const outcomes = await this.#store.append(
-            fenced ? commits.map((commit) => ({ ...commit, parts: [] })) : commits,
+            fence ? commits.map((commit) => ({ ...commit, parts: [] })) : commits,
           )
           this.#storeAwaySinceMs = undefined
-          return fenced ? undefined : outcomes
+          return fence ? undefined : outcomes
         } catch (cause) {
           if (!(cause instanceof GatewayError && cause.code === 'store_unavailable')) throw cause
           this.#storeAwaySinceMs ??= startedMs
-          fenced = late
-          if (this.#closing && fenced) return undefined
+          if (this.#closing && late) return undefined
           await new Promise((resolve) => setTimeout(resolve, RETRY_PAUSE_MS))
         }
       }
@@ -233,7 +235,7 @@ export class Writer {
 
   #begin(): void {
     this.#epoch++
-    this.#open = new Round(this.#epoch, this.#settings)
+    this.#open = new Round(this.#epoch, this.#settings, this.#tables)
   }
 
   /** A new name with numbers from 1, and nothing taken for known. */

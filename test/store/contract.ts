@@ -722,9 +722,41 @@ export function describeStore(name: string, openEmpty: () => Promise<OpenedStore
       expect(await store.commitFold({ ...empty, removed: [added[0]!] })).toBe(true)
       await store.sweep(NOW + 2 * 60_000)
       expect(await exists(store, partition, shared.name)).toBe(true)
-      expect(await store.commitFold({ ...empty, removed: [added[1]!] })).toBe(true)
-      await store.sweep(NOW + 2 * 60_000)
+      expect(await store.commitFold({ ...empty, removed: [added[1]!], nowMs: NOW + 3 * 60_000 })).toBe(true)
+      await store.sweep(NOW + 4 * 60_000 - 1)
+      expect(await exists(store, partition, shared.name)).toBe(true)
+      await store.sweep(NOW + 4 * 60_000 + 1)
       expect(await exists(store, partition, shared.name)).toBe(false)
+    })
+
+    test('a block has its minute from the last window that let go of it', async () => {
+      const store = await openStore()
+      const shared = block()
+      await store.writeBlocks(partition, [shared], NOW)
+      const added = [NOW, NOW + width].map((windowMs) => ({
+        timeline: timelineOf(SECONDS_10),
+        entry: entryOf(shared.name, windowMs),
+      }))
+      const both = [...touched(NOW), ...touched(NOW + width)]
+      const empty = { partition, inbox: [], removed: [], added: [], touched: [], nowMs: NOW }
+      await store.commitFold({ ...empty, added, touched: both })
+      await store.commitFold({ ...empty, removed: [added[0]!] })
+      await store.commitFold({ ...empty, removed: [added[1]!], nowMs: NOW + 30_000 })
+      await store.sweep(NOW + 80_000)
+      expect(await exists(store, partition, shared.name)).toBe(true)
+      await store.sweep(NOW + 90_001)
+      expect(await exists(store, partition, shared.name)).toBe(false)
+    })
+
+    test('a replaced block that is listed again within its minute stays', async () => {
+      const store = await openStore()
+      const entry = await list(store, metric, SECONDS_10, NOW)
+      const empty = { partition, inbox: [], removed: [], added: [], touched: [], nowMs: NOW }
+      const listing = { timeline: timelineOf(SECONDS_10), entry }
+      expect(await store.commitFold({ ...empty, removed: [listing] })).toBe(true)
+      expect(await store.commitFold({ ...empty, added: [listing], touched: touched(NOW) })).toBe(true)
+      await store.sweep(NOW + 2 * 60_000)
+      expect(await exists(store, partition, entry.block)).toBe(true)
     })
 
     test('an index lists the windows that overlap a stretch, by window, order and series', async () => {

@@ -1,0 +1,156 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pino } from 'pino'
+import { readConfig } from '../src/config.ts'
+import { hashFields } from '../src/model/id.ts'
+import type { RollupKind } from '../src/model/metric.ts'
+import { encodeBlocks } from '../src/rollup/block.ts'
+import type { RollupRows } from '../src/rollup/rollup-rows.ts'
+import { mergeRows, RollupTable } from '../src/rollup/rollup-table.ts'
+import { QuantileSketch } from '../src/sketch/quantile-sketch.ts'
+import { start } from '../src/start.ts'
+import { diskBytesOf } from './cpu.ts'
+import type { Options } from './options.ts'
+import { latency, randomNumbers } from './random.ts'
+import type { Report } from './report.ts'
+import { API_KEY } from './server-process.ts'
+
+/** Bytes instead of time: what a stored rollup takes, and how often a byte of the inbox is written again by the folds. */
+const SERIES = 1_000
+const EVERY_MS = 15_000
+const HOUR_MS = 3_600_000
+const START_MS = Date.UTC(2026, 0, 5)
+const METRIC = hashFields(['bench', 'metric'])
+const SERIES_IDS = Array.from({ length: SERIES }, (_, series) => hashFields(['series', String(series)]))
+
+export async function measureBytes(report: Report, options: Options): Promise<void> {
+  measureEncoding(report)
+  await measureRewriting(report, options)
+}
+
+interface Window {
+  readonly stepMs: number
+  readonly hours: number
+  readonly budget: number
+  readonly name: string
+}
+
+/** A window of each resolution as the fold writes it. */
+const WINDOWS: readonly Window[] = [
+  { stepMs: 10_000, hours: 1, budget: 10, name: '1 h at 10 s, one value a bucket' },
+  { stepMs: 60_000, hours: 6, budget: 36, name: '6 h at 1 m, 4 values a bucket' },
+  { stepMs: HOUR_MS, hours: 24, budget: 36, name: '24 h at 1 h, 240 values a bucket' },
+]
+const BIN_BUDGET = 2.5
+
+function measureEncoding(report: Report): void {
+  const section = 'bytes of a stored rollup: scalars, 1,000 series'
+  const binSection = 'bytes of a bin of a sketch'
+  for (const kind of ['gauge', 'counter', 'distribution'] as const) {
+    for (const { stepMs, hours, budget, name } of WINDOWS) {
+      const rows = rowsOf(kind, stepMs, hours)
+      const open = sizeOf(stepMs, rows, false)
+      const sealed = sizeOf(stepMs, rows, true)
+      const note = `${(sealed.scalars / rows.length).toFixed(1)} once the window is closed`
+      report.add({ section, name: `${kind}, ${name}`, measured: open.scalars / rows.length, unit: 'B', budget, note })
+      if (kind !== 'distribution' || open.sketches === 0) continue
+      const bins = binsOf(rows)
+      const binNote = `${(sealed.sketches / bins).toFixed(2)} once the window is closed; ${(bins / rows.length).toFixed(1)} bins a rollup`
+      report.add({
+        section: binSection,
+        name: `distribution, ${name}`,
+        measured: open.sketches / bins,
+        unit: 'B',
+        budget: BIN_BUDGET,
+        note: binNote,
+      })
+    }
+  }
+}
+
+function rowsOf(kind: RollupKind, stepMs: number, hours: number): RollupRows {
+  const random = randomNumbers(11)
+  const table = new RollupTable(kind)
+  for (const { hi, lo } of SERIES_IDS) {
+    let bucketMs = -1
+    let row = 0
+    for (let timeMs = START_MS; timeMs < START_MS + hours * HOUR_MS; timeMs += EVERY_MS) {
+      const bucket = timeMs - (timeMs % stepMs)
+      if (bucket !== bucketMs) row = table.addRow(hi, lo, (bucketMs = bucket))
+      table.addValue(row, timeMs, drawValue(kind, random))
+    }
+  }
+  table.sort()
+  return mergeRows([table], stepMs)
+}
+
+function drawValue(kind: RollupKind, random: () => number): number {
+  if (kind === 'distribution') return latency(random)
+  return kind === 'gauge' ? Math.round(random() * 10_000) / 100 : Math.floor(random() * 100)
+}
+
+function sizeOf(stepMs: number, rows: RollupRows, deflate: boolean): { scalars: number; sketches: number } {
+  let scalars = 0
+  let sketches = 0
+  for (const block of encodeBlocks(stepMs, METRIC, rows, { deflate })) {
+    scalars += block.scalars.length
+    sketches += block.sketches?.length ?? 0
+  }
+  return { scalars, sketches }
+}
+
+function binsOf(rows: RollupRows): number {
+  let bins = 0
+  const sketch = new QuantileSketch()
+  for (let row = 0; row < rows.length; row++) {
+    // Equal values need no stored bins.
+    if (rows.min[row] === rows.max[row]) continue
+    sketch.clear()
+    rows.mergeBinsInto(row, sketch)
+    bins += sketch.binCount
+  }
+  return bins
+}
+
+const REWRITING_BUDGET = 12
+
+/** The real gateway under a clock that runs as fast as it works: each metric 1,000 series, a point every 15 s. */
+async function measureRewriting(report: Report, options: Options): Promise<void> {
+  const section = 'bytes written to the store'
+  const hours = options.quick ? 0.5 : 6
+  for (const kind of ['gauge', 'counter', 'distribution'] as const) {
+    if (!kind.includes(options.filter)) continue
+    const folder = mkdtempSync(join(tmpdir(), 'bench-bytes-'))
+    let nowMs = START_MS
+    const config = readConfig({ PORT: '0', DATA_DIR: folder, API_KEYS: `${API_KEY}:bench:ingest`, LOG_LEVEL: 'warn' })
+    const running = await start(config, pino({ level: config.logLevel }), () => nowMs)
+    const { gateway, folds } = running
+    const random = randomNumbers(13)
+    const diskBefore = diskBytesOf(process.pid)
+    for (; nowMs < START_MS + hours * HOUR_MS; nowMs += EVERY_MS) {
+      await gateway.track('bench', (sink) => {
+        for (let series = 0; series < SERIES; series++) {
+          const known = sink.resolve(`bench.${kind}`, kind, [['host', `web-${series}`]])
+          if ('code' in known) throw new Error(known.message)
+          sink.add(series, known, nowMs + (series % 1_000), drawValue(kind, random))
+        }
+      })
+      await folds.drain()
+    }
+    const { inboxBytes, bytesWritten, merges, seals, failures } = folds.totals
+    const diskBytes = diskBytesOf(process.pid) - diskBefore
+    await running.close()
+    rmSync(folder, { recursive: true, force: true })
+    if (failures > 0) throw new Error(`${failures} folds failed`)
+    const note = `${hours} h, ${merges} merges, ${seals} windows closed, ${(diskBytes / inboxBytes).toFixed(1)} on the disk with the engine's pages`
+    report.add({
+      section,
+      name: `${kind}, per byte of inbox`,
+      measured: bytesWritten / inboxBytes,
+      unit: '',
+      budget: REWRITING_BUDGET,
+      note,
+    })
+  }
+}

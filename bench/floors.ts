@@ -1,0 +1,27 @@
+import { createServer } from 'node:http'
+
+/**
+ * What no gateway can go below, each run as a process of its own: `node:http` alone, and with the body parsed as JSON.
+ * Neither stores anything.
+ */
+const parses = process.argv[2] === 'parse'
+const ANSWER = '{"data":{"accepted":500,"rejected":0}}'
+const HEADERS = { 'content-type': 'application/json; charset=utf-8', 'content-length': ANSWER.length }
+
+const server = createServer((request, response) => {
+  const chunks: Buffer[] = []
+  request.on('data', (chunk: Buffer) => {
+    if (parses) chunks.push(chunk)
+  })
+  request.on('end', () => {
+    if (parses) JSON.parse((chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)).toString('utf8'))
+    response.writeHead(201, HEADERS)
+    response.end(ANSWER)
+  })
+})
+
+server.listen(0, '127.0.0.1', () => {
+  const address = server.address()
+  if (address !== null && typeof address === 'object') process.stdout.write(`http://127.0.0.1:${address.port}\n`)
+})
+process.on('SIGTERM', () => process.exit(0))

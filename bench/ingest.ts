@@ -1,0 +1,90 @@
+import { join } from 'node:path'
+import { compare } from './alternate.ts'
+import { createFleet } from './fleet.ts'
+import type { Options } from './options.ts'
+import type { Report } from './report.ts'
+
+const BATCH = 500
+/** A usual distance between two points of a series. */
+const REPORT_EVERY_MS = 15_000
+const BUDGET = 1.5
+const BUDGET_SINGLE = 1.3
+const BUDGET_MANY_SERIES = 1.5
+
+interface Scenario {
+  readonly series: number
+  readonly metrics: number
+  readonly connections: number
+  readonly clock: 'now' | number
+}
+
+/** JSON batches of 500. */
+export async function measureIngest(report: Report, options: Options, profileDir: string | undefined): Promise<void> {
+  const section = 'ingest: JSON batches of 500, CPU a point until the inbox is empty'
+  const few: Scenario[] = [1, 2, 32].flatMap((connections) =>
+    [1, 20].map((metrics): Scenario => ({ series: 1_000, metrics, connections, clock: 'now' })),
+  )
+  const many = [1, 20].map((metrics): Scenario => ({ series: 100_000, metrics, connections: 2, clock: 'now' }))
+  const spread: Scenario = { series: 1_000, metrics: 20, connections: 2, clock: REPORT_EVERY_MS }
+  const costs = new Map<string, number>()
+  for (const scenario of [...few, spread, ...many]) {
+    const { series, metrics, connections, clock } = scenario
+    const name = `${series.toLocaleString('en-US')} series, ${metrics} metric${metrics === 1 ? '' : 's'}, ${connections} conn${clock === 'now' ? '' : ', 15 s apart'}`
+    if (!name.includes(options.filter)) continue
+    const fleet = createFleet({ series, metrics, batch: BATCH, clock })
+    const points = options.quick ? Math.max(50_000, series) : Math.max(300_000, 2 * series)
+    const { rounds, entry } = options
+    const cost = await compare({
+      fleet,
+      pointsPerRequest: BATCH,
+      connections,
+      requests: points / BATCH,
+      rounds,
+      entry,
+      profileDir: partOf(profileDir, name),
+    })
+    const note = `${Math.round(cost.pointsPerSecond / 1_000)} k points/s, p50 ${cost.p50Ms.toFixed(1)} ms, p99 ${cost.p99Ms.toFixed(1)} ms, ${cost.afterwards.toFixed(2)} µs after the last answer, discard ${cost.discard.toFixed(2)} µs`
+    report.add({ section, name, measured: cost.gateway, unit: 'µs', floor: cost.parse, budget: BUDGET, note })
+    costs.set(`${series}/${metrics}/${connections}/${clock}`, cost.gateway)
+  }
+  for (const metrics of [1, 20]) {
+    const known = costs.get(`1000/${metrics}/2/now`)
+    const wide = costs.get(`100000/${metrics}/2/now`)
+    if (known === undefined || wide === undefined) continue
+    report.add({
+      section,
+      name: `100,000 series against 1,000, ${metrics} metrics`,
+      measured: wide,
+      unit: 'µs',
+      floor: known,
+      budget: BUDGET_MANY_SERIES,
+    })
+  }
+}
+
+/** One point a request. */
+export async function measureSingle(report: Report, options: Options, profileDir: string | undefined): Promise<void> {
+  const section = 'one point a request, CPU a request until the inbox is empty'
+  for (const connections of [1, 32]) {
+    const name = `1,000 series, 20 metrics, ${connections} conn`
+    if (!name.includes(options.filter)) continue
+    const fleet = createFleet({ series: 1_000, metrics: 20, batch: 1, clock: 'now' })
+    const requests = (options.quick ? 1_000 : 4_000) * (connections === 1 ? 1 : 5)
+    const { rounds, entry } = options
+    const cost = await compare({
+      fleet,
+      pointsPerRequest: 1,
+      connections,
+      requests,
+      rounds,
+      entry,
+      profileDir: partOf(profileDir, name),
+    })
+    const note = `${Math.round(cost.pointsPerSecond).toLocaleString('en-US')} requests/s, p50 ${cost.p50Ms.toFixed(2)} ms, p99 ${cost.p99Ms.toFixed(2)} ms, ${cost.afterwards.toFixed(1)} µs after the last answer, discard ${cost.discard.toFixed(1)} µs`
+    report.add({ section, name, measured: cost.gateway, unit: 'µs', floor: cost.parse, budget: BUDGET_SINGLE, note })
+  }
+}
+
+function partOf(profileDir: string | undefined, name: string): string | undefined {
+  return profileDir === undefined ? undefined : join(profileDir, name)
+}

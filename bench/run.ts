@@ -1,0 +1,40 @@
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { measureBytes } from './bytes.ts'
+import { measureIngest, measureSingle } from './ingest.ts'
+import { type Options, readOptions, type Section } from './options.ts'
+import { printProfiles } from './profile.ts'
+import { measureQueries } from './queries.ts'
+import { fileStampOf, Report } from './report.ts'
+
+/** `npm run bench`: what the gateway costs, against its budgets. A missed budget is reported, a wrong answer fails. */
+type Measure = (report: Report, options: Options, profileDir: string | undefined) => Promise<void>
+
+const MEASURES: Readonly<Record<Section, Measure>> = {
+  ingest: measureIngest,
+  single: measureSingle,
+  queries: measureQueries,
+  bytes: measureBytes,
+}
+
+const RESULTS = join('bench', 'results')
+
+const options = readOptions(process.argv.slice(2))
+const report = new Report()
+const date = new Date()
+const profiles: [Section, string][] = []
+
+for (const section of options.sections) {
+  process.stderr.write(`${section}\n`)
+  const profileDir =
+    options.profile && section !== 'bytes' ? join(RESULTS, `profiles-${fileStampOf(date)}`, section) : undefined
+  await MEASURES[section](report, options, profileDir)
+  if (profileDir !== undefined) profiles.push([section, profileDir])
+}
+
+process.stdout.write('\n')
+report.print()
+for (const [section, folder] of profiles) {
+  for (const part of readdirSync(folder)) printProfiles(`${section}: ${part}`, join(folder, part))
+}
+process.stdout.write(`\n${report.save(RESULTS, date, options.quick)}\n`)

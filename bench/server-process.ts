@@ -1,0 +1,116 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { CpuMeter } from './cpu.ts'
+
+/** A server under measurement, in a process of its own, from its first line that names an address until it is stopped. */
+export interface ServerProcess {
+  readonly name: string
+  readonly port: number
+  readonly cpu: CpuMeter
+  readonly pid: number
+  stop(): Promise<void>
+}
+
+export const API_KEY = 'benchkey123'
+
+const START_MS_MAX = 20_000
+
+export interface GatewayOptions {
+  readonly entry: string
+  readonly dataDir: string
+  readonly env?: Readonly<Record<string, string>>
+  /** Where profiles go; undefined: none is taken. */
+  readonly profileDir?: string | undefined
+}
+
+export function startGateway({ entry, dataDir, env = {}, profileDir }: GatewayOptions): Promise<ServerProcess> {
+  const profiling =
+    profileDir === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileDir}`, '--cpu-prof-interval=400']
+  return startServer('gateway', [...profiling, entry], {
+    PORT: '0',
+    DATA_DIR: dataDir,
+    API_KEYS: `${API_KEY}:bench:ingest+query+admin`,
+    LOG_LEVEL: 'warn',
+    RATE_LIMITS: 'off',
+    ...env,
+  })
+}
+
+/** `discard` reads the body and forgets it, `parse` parses it as JSON and forgets that. */
+export function startFloor(kind: 'discard' | 'parse'): Promise<ServerProcess> {
+  return startServer(kind, [fileURLToPath(new URL('floors.js', import.meta.url)), kind], {})
+}
+
+async function startServer(
+  name: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>>,
+): Promise<ServerProcess> {
+  const child = spawn(process.execPath, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'inherit'] })
+  running.add(child)
+  const ended = new Promise<void>((resolve) =>
+    child.once('exit', () => {
+      running.delete(child)
+      resolve()
+    }),
+  )
+  const port = await portOf(name, child)
+  const pid = child.pid!
+  return {
+    name,
+    port,
+    pid,
+    cpu: new CpuMeter(pid),
+    async stop() {
+      child.kill('SIGTERM')
+      await ended
+    },
+  }
+}
+
+const running = new Set<ChildProcess>()
+process.once('exit', () => {
+  for (const child of running) child.kill('SIGKILL')
+})
+
+function portOf(name: string, child: ChildProcess): Promise<number> {
+  return new Promise((resolve, reject) => {
+    let output = ''
+    const timer = setTimeout(() => reject(new Error(`${name} named no address: ${output}`)), START_MS_MAX)
+    child.once('exit', (code) => reject(new Error(`${name} ended with code ${code}: ${output}`)))
+    child.stdout!.setEncoding('utf8').on('data', (text: string) => {
+      output += text
+      const port = /http:\/\/[^\s/]+:(\d+)/.exec(output)?.[1]
+      if (port === undefined) return
+      clearTimeout(timer)
+      resolve(Number(port))
+    })
+  })
+}
+
+export function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
+}
+
+const SETTLED_MS_MAX = 120_000
+
+/** Resolves when the server has been as idle as it is without requests for a second. */
+export async function settled(server: ServerProcess, idleShare: number): Promise<void> {
+  const untilMs = performance.now() + SETTLED_MS_MAX
+  let quiet = 0
+  while (quiet < 4) {
+    const before = server.cpu.readMs()
+    await pause(300)
+    const used = server.cpu.readMs() - before
+    quiet = used <= 300 * idleShare + 5 ? quiet + 1 : 0
+    if (performance.now() > untilMs) throw new Error(`${server.name} does not come to rest`)
+  }
+}
+
+/** CPU per wall-clock time of a server that nobody asks. */
+export async function measureIdleShare(server: ServerProcess): Promise<number> {
+  await pause(500)
+  const before = server.cpu.readMs()
+  await pause(2_000)
+  return (server.cpu.readMs() - before) / 2_000
+}
