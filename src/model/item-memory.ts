@@ -1,40 +1,56 @@
 /**
  * The series of items by their bytes. The bytes of name, type and tags of an item repeat from batch to batch, so a decoder that
  * remembers them finds the series of a known item without building a string. A hash finds the entry, and every byte is compared
- * before it is trusted. Bounded: when it is full it starts anew.
+ * before it is trusted. An entry also knows which one came after it last time, and how its item was laid out, so that a sender
+ * who repeats a batch is recognised by comparing bytes alone. Bounded: when it is full it starts anew.
  */
 
 /** Where the identity of an item lies in a body. Filled in again for each item. */
 export interface ItemIdentity {
-  bytes: Uint8Array
+  readonly view: DataView
   nameStart: number
   nameEnd: number
   typeStart: number
   typeEnd: number
   tagsStart: number
   tagsEnd: number
-  /** Over all three, made with `mixHash`. */
-  hash: number
 }
 
-interface Entry<S> {
+/** The bytes of an item but for its value and its time: what stands before, between and after them. */
+export interface ItemLayout {
+  readonly view: DataView
+  /** Segment i lies from ends[i - 1] (or 0) to ends[i]; between two segments lies the part of the same place in `parts`. */
+  readonly ends: readonly number[]
+  readonly parts: readonly ('value' | 'time')[]
+}
+
+export interface MemoryEntry<S> {
+  readonly series: S
+  layout: ItemLayout | undefined
+  /** The item that came after this one when it was met last. */
+  following: MemoryEntry<S> | undefined
+}
+
+interface Entry<S> extends MemoryEntry<S> {
   readonly hash: number
-  readonly key: Uint8Array
+  readonly key: DataView
   readonly nameLength: number
   readonly typeLength: number
-  readonly value: S
-  readonly next: Entry<S> | undefined
+  next: Entry<S> | undefined
 }
 
 const BUCKETS_MIN = 1_024
 
+/** What an entry takes besides its key, its layout included, about. */
+const ENTRY_BYTES = 512
+
 export class ItemMemory<S> {
   readonly #bytesMax: number
-  #buckets: (Entry<S> | undefined)[] = new Array<Entry<S> | undefined>(BUCKETS_MIN).fill(undefined)
+  #buckets: (Entry<S> | undefined)[] = emptyBuckets(BUCKETS_MIN)
   #size = 0
   #bytes = 0
 
-  /** `bytesMax` bounds the remembered bytes and their entries together. */
+  /** `bytesMax` bounds what is remembered, keys and entries together. */
   constructor(bytesMax: number) {
     this.#bytesMax = bytesMax
   }
@@ -43,67 +59,113 @@ export class ItemMemory<S> {
     return this.#size
   }
 
-  find(item: ItemIdentity): S | undefined {
-    let entry = this.#buckets[item.hash & (this.#buckets.length - 1)]
+  find(item: ItemIdentity): MemoryEntry<S> | undefined {
+    const hash = hashOf(item)
+    let entry = this.#buckets[hash & (this.#buckets.length - 1)]
     while (entry !== undefined) {
-      if (entry.hash === item.hash && isSame(entry, item)) return entry.value
+      if (entry.hash === hash && isSame(entry, item)) return entry
       entry = entry.next
     }
     return undefined
   }
 
-  remember(item: ItemIdentity, value: S): void {
-    const { bytes, nameStart, nameEnd, typeStart, typeEnd, tagsStart, tagsEnd, hash } = item
+  /** For an item that `find` does not know. */
+  remember(item: ItemIdentity, series: S): MemoryEntry<S> {
+    const { view, nameStart, nameEnd, typeStart, typeEnd, tagsStart, tagsEnd } = item
     const nameLength = nameEnd - nameStart
     const typeLength = typeEnd - typeStart
     const key = new Uint8Array(nameLength + typeLength + tagsEnd - tagsStart)
+    const bytes = new Uint8Array(view.buffer, view.byteOffset, view.byteLength)
     key.set(bytes.subarray(nameStart, nameEnd))
     key.set(bytes.subarray(typeStart, typeEnd), nameLength)
     key.set(bytes.subarray(tagsStart, tagsEnd), nameLength + typeLength)
-    if (this.#bytes + key.length + ENTRY_BYTES > this.#bytesMax) this.#clear()
+    const entryBytes = 2 * key.length + ENTRY_BYTES
+    if (this.#bytes + entryBytes > this.#bytesMax) this.#clear()
     if (this.#size >= this.#buckets.length) this.#grow()
-    const at = hash & (this.#buckets.length - 1)
-    this.#buckets[at] = { hash, key, nameLength, typeLength, value, next: this.#buckets[at] }
+    const hash = hashOf(item)
+    const entry: Entry<S> = {
+      series,
+      layout: undefined,
+      following: undefined,
+      hash,
+      key: new DataView(key.buffer),
+      nameLength,
+      typeLength,
+      next: undefined,
+    }
+    this.#put(entry)
     this.#size++
-    this.#bytes += key.length + ENTRY_BYTES
+    this.#bytes += entryBytes
+    return entry
+  }
+
+  #put(entry: Entry<S>): void {
+    const at = entry.hash & (this.#buckets.length - 1)
+    entry.next = this.#buckets[at]
+    this.#buckets[at] = entry
   }
 
   #clear(): void {
-    this.#buckets = new Array<Entry<S> | undefined>(BUCKETS_MIN).fill(undefined)
+    this.#buckets = emptyBuckets(BUCKETS_MIN)
     this.#size = 0
     this.#bytes = 0
   }
 
   #grow(): void {
     const old = this.#buckets
-    this.#buckets = new Array<Entry<S> | undefined>(old.length * 2).fill(undefined)
-    for (let entry of old) {
-      for (; entry !== undefined; entry = entry.next) {
-        const at = entry.hash & (this.#buckets.length - 1)
-        this.#buckets[at] = { ...entry, next: this.#buckets[at] }
+    this.#buckets = emptyBuckets(old.length * 2)
+    for (const first of old) {
+      for (let entry = first; entry !== undefined; ) {
+        const { next } = entry
+        this.#put(entry)
+        entry = next
       }
     }
   }
 }
 
-/** What an entry takes besides its key, about. */
-const ENTRY_BYTES = 160
-
-export const HASH_SEED = 0x811c9dc5 | 0
-
-/** FNV-1a, one byte. A chosen collision costs a comparison, never a wrong series. */
-export function mixHash(hash: number, byte: number): number {
-  return Math.imul(hash ^ byte, 0x01000193)
+function emptyBuckets<S>(length: number): (Entry<S> | undefined)[] {
+  return new Array<Entry<S> | undefined>(length).fill(undefined)
 }
 
 function isSame<S>({ key, nameLength, typeLength }: Entry<S>, item: ItemIdentity): boolean {
-  const { bytes, nameStart, typeStart, tagsStart } = item
-  if (item.nameEnd - nameStart !== nameLength || item.typeEnd - typeStart !== typeLength) return false
+  const { view, nameStart, typeStart, tagsStart } = item
   const tagsLength = item.tagsEnd - tagsStart
-  if (nameLength + typeLength + tagsLength !== key.length) return false
-  let at = 0
-  for (let i = 0; i < nameLength; i++) if (key[at++] !== bytes[nameStart + i]) return false
-  for (let i = 0; i < typeLength; i++) if (key[at++] !== bytes[typeStart + i]) return false
-  for (let i = 0; i < tagsLength; i++) if (key[at++] !== bytes[tagsStart + i]) return false
+  return (
+    item.nameEnd - nameStart === nameLength &&
+    item.typeEnd - typeStart === typeLength &&
+    nameLength + typeLength + tagsLength === key.byteLength &&
+    sameBytes(key, 0, view, nameStart, nameLength) &&
+    sameBytes(key, nameLength, view, typeStart, typeLength) &&
+    sameBytes(key, nameLength + typeLength, view, tagsStart, tagsLength)
+  )
+}
+
+/** Four bytes at a time; both ranges must lie within their views. */
+export function sameBytes(a: DataView, aStart: number, b: DataView, bStart: number, length: number): boolean {
+  const words = length & ~3
+  let i = 0
+  for (; i < words; i += 4) if (a.getInt32(aStart + i, true) !== b.getInt32(bStart + i, true)) return false
+  for (; i < length; i++) if (a.getUint8(aStart + i) !== b.getUint8(bStart + i)) return false
   return true
+}
+
+/** Multiply and rotate over words of four bytes. A chosen collision costs comparisons, never a wrong series. */
+function hashOf({ view, nameStart, nameEnd, typeStart, typeEnd, tagsStart, tagsEnd }: ItemIdentity): number {
+  let hash = hashRange(view, nameStart, nameEnd, 0x811c9dc5 | 0)
+  hash = hashRange(view, typeStart, typeEnd, hash)
+  hash = hashRange(view, tagsStart, tagsEnd, hash)
+  return hash ^ (hash >>> 15)
+}
+
+function hashRange(view: DataView, start: number, end: number, seed: number): number {
+  let hash = seed
+  let i = start
+  // The rotation carries the upper bits down: multiplication alone only moves them up.
+  for (; i + 4 <= end; i += 4) {
+    hash = Math.imul(hash ^ view.getInt32(i, true), 0x9e3779b1)
+    hash = (hash << 13) | (hash >>> 19)
+  }
+  for (; i < end; i++) hash = Math.imul(hash ^ view.getUint8(i), 0x01000193)
+  return hash
 }

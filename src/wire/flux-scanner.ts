@@ -1,4 +1,10 @@
-import { HASH_SEED, type ItemIdentity, type ItemMemory, mixHash } from '../model/item-memory.ts'
+import {
+  type ItemIdentity,
+  type ItemLayout,
+  type ItemMemory,
+  type MemoryEntry,
+  sameBytes,
+} from '../model/item-memory.ts'
 import { checkInstant, type PointLimits, type PointSink, type SeriesRef } from '../model/point.ts'
 import { DAY_MS, parseInstant } from '../model/time.ts'
 import { decodeFluxItem } from './flux.ts'
@@ -7,7 +13,8 @@ import { parseJsonBody } from './json-body.ts'
 /**
  * The fast way through a batch: walks the bytes of the body once and takes from each item where its name, type and tags lie,
  * its value and its time, without building a string or an object. An item whose name, type and tags stood in an earlier item
- * byte by byte has its series from there. Everything else (an item seen for the first time, an escape, an odd number, an
+ * byte by byte has its series from there; where items come in the order of an earlier batch, the walk is a comparison of bytes
+ * around the value and the time. Everything else (an item seen for the first time, an escape, an odd number, an
  * unknown key) goes through `decodeFluxItem` by itself, and a body that is not understood at all is left to be decoded
  * whole: this file may give up at any time, but it must never decide anything otherwise than the long way would.
  */
@@ -41,21 +48,32 @@ export function scanFluxBatch<S extends SeriesRef>(
   const scanner = new Scanner(bytes)
   if (!scanner.openItems()) return undefined
   let index = 0
+  let previous: MemoryEntry<S> | undefined
   for (; scanner.nextItem(index === 0); index++) {
     if (index >= itemsMax) return undefined
     const start = scanner.at
-    let series: S | undefined
-    if (scanner.readItem(nowMs)) {
-      series = memory.find(scanner.identity)
-      if (series !== undefined && deliver(scanner, series, sink, index, nowMs, limits)) continue
-    } else {
+    const expected = previous?.following
+    let entry = expected !== undefined && scanner.matches(expected.layout, nowMs) ? expected : undefined
+    if (entry === undefined) {
       scanner.at = start
-      if (!scanner.skipObject()) return undefined
+      if (scanner.readItem(nowMs)) {
+        entry = memory.find(scanner.identity)
+        if (entry !== undefined && (entry.layout === undefined || entry === expected))
+          entry.layout = scanner.layout(start)
+      } else {
+        scanner.at = start
+        if (!scanner.skipObject()) return undefined
+      }
     }
-    const item = parseItem(bytes.subarray(start, scanner.at))
-    if (item === undefined) return undefined
-    const point = decodeFluxItem(item, index, sink, nowMs, limits)
-    if (point !== undefined && series === undefined && scanner.isPlain) memory.remember(scanner.identity, point.series)
+    if (entry === undefined || !deliver(scanner, entry.series, sink, index, nowMs, limits)) {
+      const item = parseItem(bytes.subarray(start, scanner.at))
+      if (item === undefined) return undefined
+      const point = decodeFluxItem(item, index, sink, nowMs, limits)
+      if (entry === undefined && point !== undefined && scanner.isPlain)
+        entry = memory.remember(scanner.identity, point.series)
+    }
+    if (previous !== undefined) previous.following = entry
+    previous = entry
   }
   return scanner.closeItems() ? index : undefined
 }
@@ -105,14 +123,21 @@ class Scanner {
   member: string | undefined = undefined
   timeMs = 0
   readonly #bytes: Uint8Array
+  readonly #view: DataView
   #wrapped = false
+  /** Where value and time of the item read last lie; -1: it has no time. */
+  #valueStart = 0
+  #valueEnd = 0
+  #timeStart = -1
+  #timeEnd = -1
   /** The date of the timestamp read last: dates repeat from item to item. */
   #dateAt = -1
   #dateMs = 0
 
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes
-    this.identity = { bytes, nameStart: 0, nameEnd: 0, typeStart: 0, typeEnd: 0, tagsStart: 0, tagsEnd: 0, hash: 0 }
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    this.identity = { view: this.#view, nameStart: 0, nameEnd: 0, typeStart: 0, typeEnd: 0, tagsStart: 0, tagsEnd: 0 }
   }
 
   openItems(): boolean {
@@ -155,7 +180,7 @@ class Scanner {
     this.timeMs = nowMs
     const { identity } = this
     identity.tagsStart = identity.tagsEnd = 0
-    identity.hash = HASH_SEED
+    this.#timeStart = -1
     const bytes = this.#bytes
     let seen = 0
     this.at++
@@ -166,25 +191,29 @@ class Scanner {
       seen |= key
       const start = this.at
       if (key === NAME) {
-        if (!this.#hashString()) return false
+        if (!this.#spanString()) return false
         identity.nameStart = start
         identity.nameEnd = this.at
       } else if (key === TYPE) {
-        if (!this.#hashString()) return false
+        if (!this.#spanString()) return false
         identity.typeStart = start
         identity.typeEnd = this.at
       } else if (key === TAGS) {
-        if (!this.#hashTags()) return false
+        if (!this.#spanTags()) return false
         identity.tagsStart = start
         identity.tagsEnd = this.at
       } else if (key === VALUE) {
         if (bytes[start] === QUOTE) this.member = this.#readText()
         else this.value = this.#readNumber()
         if (bytes[start] === QUOTE ? this.member === undefined : Number.isNaN(this.value)) return false
+        this.#valueStart = start
+        this.#valueEnd = this.at
       } else {
         const timeMs = this.#readTime()
         if (timeMs === undefined) return false
         this.timeMs = timeMs
+        this.#timeStart = start
+        this.#timeEnd = this.at
       }
       this.#skipSpace()
       const separator = bytes[this.at++]
@@ -194,6 +223,53 @@ class Scanner {
     }
     this.isPlain = (seen & (NAME | TYPE | VALUE)) === (NAME | TYPE | VALUE)
     return this.isPlain
+  }
+
+  /** How the item read last, which began at `start`, is laid out. */
+  layout(start: number): ItemLayout {
+    const value = { part: 'value', start: this.#valueStart, end: this.#valueEnd } as const
+    const time = { part: 'time', start: this.#timeStart, end: this.#timeEnd } as const
+    const gaps = time.start < 0 ? [value] : value.start < time.start ? [value, time] : [time, value]
+    const kept: number[] = []
+    const ends: number[] = []
+    let from = start
+    for (const gap of gaps) {
+      kept.push(...this.#bytes.subarray(from, gap.start))
+      ends.push(kept.length)
+      from = gap.end
+    }
+    kept.push(...this.#bytes.subarray(from, this.at))
+    ends.push(kept.length)
+    return { view: new DataView(Uint8Array.from(kept).buffer), ends, parts: gaps.map(({ part }) => part) }
+  }
+
+  /** Whether an item of this layout stands here; reads its value and time, and stops behind it. */
+  matches(layout: ItemLayout | undefined, nowMs: number): boolean {
+    if (layout === undefined) return false
+    const { view, ends, parts } = layout
+    this.isPlain = false
+    this.member = undefined
+    this.timeMs = nowMs
+    let from = 0
+    for (let i = 0; i < ends.length; i++) {
+      const length = ends[i]! - from
+      if (this.at + length > this.#bytes.length || !sameBytes(view, from, this.#view, this.at, length)) return false
+      from += length
+      this.at += length
+      if (i === parts.length) return true
+      if (parts[i] === 'time') {
+        const timeMs = this.#readTime()
+        if (timeMs === undefined) return false
+        this.timeMs = timeMs
+      } else if (this.#bytes[this.at] === QUOTE) {
+        this.member = this.#readText()
+        if (this.member === undefined) return false
+      } else {
+        this.value = this.#readNumber()
+        if (Number.isNaN(this.value)) return false
+      }
+    }
+    return false
   }
 
   /** Stops behind the object that begins here, whatever it holds. False: it does not end. */
@@ -259,15 +335,12 @@ class Scanner {
   }
 
   /** A string that goes into the identity, quotes included. Its bytes are compared later, so they need not be understood here. */
-  #hashString(): boolean {
+  #spanString(): boolean {
     const bytes = this.#bytes
     if (bytes[this.at] !== QUOTE) return false
-    let { hash } = this.identity
     for (let at = this.at + 1; at < bytes.length; at++) {
       const byte = bytes[at]!
-      hash = mixHash(hash, byte)
       if (byte === QUOTE) {
-        this.identity.hash = hash
         this.at = at + 1
         return true
       }
@@ -277,19 +350,16 @@ class Scanner {
   }
 
   /** The tags object, braces included; not nested. */
-  #hashTags(): boolean {
+  #spanTags(): boolean {
     const bytes = this.#bytes
     if (bytes[this.at] !== OPEN_BRACE) return false
-    let { hash } = this.identity
     let inString = false
     for (let at = this.at + 1; at < bytes.length; at++) {
       const byte = bytes[at]!
-      hash = mixHash(hash, byte)
       if (byte === QUOTE) inString = !inString
       else if (byte === BACKSLASH) return false
       else if (!inString) {
         if (byte === CLOSE_BRACE) {
-          this.identity.hash = hash
           this.at = at + 1
           return true
         }
