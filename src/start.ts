@@ -16,6 +16,8 @@ import { Writer } from './write/writer.ts'
 const READY_WAIT_MS = 2_000
 /** Inbox bytes that one step of a fold takes on: some 20 ms of work between requests. */
 const FOLD_STEP_BYTES_MAX = 1 << 20
+/** How often connections that have become idle are closed while the server closes. */
+const CLOSE_SWEEP_MS = 50
 /** Ports tried after the default one when nobody chose. */
 const PORTS_TRIED = 10
 
@@ -98,7 +100,9 @@ export async function start(config: Config, log: Logger, now: () => number = Dat
     store,
     folds,
     async close() {
-      await server.close()
+      // A connection that was answered while closing began is kept alive, and would hold up the end for a minute.
+      const sweep = setInterval(() => server.server.closeIdleConnections(), CLOSE_SWEEP_MS)
+      await server.close().finally(() => clearInterval(sweep))
       await gateway.close()
     },
   }

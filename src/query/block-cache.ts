@@ -30,6 +30,8 @@ export class BlockCache {
   }
 
   put(block: Block): void {
+    // Two queries may have fetched it at the same time.
+    this.#bytes -= this.#blocks.get(block.name)?.bytes ?? 0
     this.#blocks.set(block.name, { block, bytes: 0 })
   }
 

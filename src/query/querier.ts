@@ -341,11 +341,10 @@ function answerable(planned: () => Plan): Plan | undefined {
   }
 }
 
-/** Where the total before the first of a cumulative counter may lie: what is left of the days before the range. */
+/** Where the total before the first of a cumulative counter may lie. */
 function lookbackReads({ fromMs }: Plan, timelines: readonly Timeline[]): readonly Read[] {
-  const { stepMs, expired } = timelines[timelines.length - 1]!
-  let backMs = Math.floor((fromMs - SILENCE_MS_MAX) / stepMs) * stepMs
-  for (const { toMs } of expired) if (toMs <= fromMs && toMs > backMs) backMs = toMs
+  const coarsestMs = timelines[timelines.length - 1]!.stepMs
+  const backMs = Math.floor((fromMs - SILENCE_MS_MAX) / coarsestMs) * coarsestMs
   return planStretch({ fromMs: backMs, toMs: fromMs }, timelines) ?? []
 }
 

@@ -63,15 +63,18 @@ export class SeriesIndex {
     const id = formatId(metric.metricId)
     let list = this.#lists.get(id) ?? new SeriesList(metric.metricId)
     for (;;) {
-      const page = await this.#store.readSeries(metric.partition, metric.metricId, list.rows.length, PAGE)
+      const cursor = list.rows.length
+      const page = await this.#store.readSeries(metric.partition, metric.metricId, cursor, PAGE)
       if (page === undefined) {
         // The store knows fewer series than we do: it has gone back in time. Ordinals are drawn anew.
         this.#drop(id)
         list = new SeriesList(metric.metricId)
         continue
       }
-      list.append(page)
-      this.#keep(id, list, page.length)
+      // Another query may have appended some of them meanwhile.
+      const fresh = page.slice(list.rows.length - cursor)
+      list.append(fresh)
+      this.#keep(id, list, fresh.length)
       if (page.length < PAGE) return list
     }
   }
@@ -82,8 +85,9 @@ export class SeriesIndex {
   }
 
   #keep(id: string, list: SeriesList, added: number): void {
-    if (this.#lists.get(id) !== list) this.#held += list.rows.length
-    else this.#held += added
+    const before = this.#lists.get(id)
+    if (before === list) this.#held += added
+    else this.#held += list.rows.length - (before?.rows.length ?? 0)
     this.#lists.delete(id)
     this.#lists.set(id, list)
     for (const [other, held] of this.#lists) {

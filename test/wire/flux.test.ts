@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { DEFAULT_POINT_LIMITS, reject } from '../../src/model/point.ts'
-import { decodeFluxItems, decodeFluxItem } from '../../src/wire/flux.ts'
+import { decodeFluxItem, decodeFluxItems } from '../../src/wire/flux.ts'
 import { createRecordingSink } from '../support/fake-gateway.ts'
 
 const NOW_MS = Date.UTC(2024, 0, 15, 12)

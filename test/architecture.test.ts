@@ -1,0 +1,288 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, it } from 'vitest'
+
+/** Which part may import which: model ← sketch ← rollup ← store.ts ← { write, query } ← gateway ← { http, graphql } ← main. */
+
+const SRC = fileURLToPath(new URL('../src', import.meta.url))
+
+interface Part {
+  /** A folder with its slash at the end, or a file, below `src/`. The longest one that fits a file is its part. */
+  readonly path: string
+  /** Parts it may import. */
+  readonly imports: readonly string[]
+  /** Parts of which it may import types alone, but for the values named. */
+  readonly types?: Readonly<Record<string, readonly string[]>>
+  /** Packages it may import; modules of Node are free unless `node` says otherwise. */
+  readonly packages?: readonly string[]
+  readonly node?: boolean
+}
+
+const AGGREGATIONS = ['aggregationsOf', 'parseAggregation', 'quantileAggregation']
+
+const PARTS: readonly Part[] = [
+  { path: 'model/', imports: [] },
+  { path: 'sketch/', imports: ['model/'], node: false },
+  { path: 'rollup/', imports: ['model/', 'sketch/'] },
+  { path: 'store/store.ts', imports: [], types: { 'model/': [] }, node: false },
+  { path: 'store/embedded/', imports: ['model/', 'sketch/', 'store/store.ts'], packages: ['lmdb'] },
+  { path: 'write/', imports: ['model/', 'sketch/', 'rollup/', 'store/store.ts'] },
+  { path: 'query/', imports: ['model/', 'sketch/', 'rollup/', 'store/store.ts'], node: false },
+  { path: 'wire/', imports: ['model/'], node: false },
+  { path: 'keys.ts', imports: ['model/', 'store/store.ts'] },
+  { path: 'config.ts', imports: ['model/', 'store/store.ts', 'keys.ts'], types: { 'write/': [] }, node: false },
+  {
+    path: 'gateway.ts',
+    imports: ['model/', 'store/store.ts', 'keys.ts'],
+    types: { 'write/': [], 'query/': [] },
+    node: false,
+  },
+  {
+    path: 'http/',
+    imports: ['model/', 'wire/'],
+    types: { 'gateway.ts': [], 'query/': ['fillLine'], 'store/store.ts': ['SCOPES'] },
+    packages: ['fastify', 'pino'],
+  },
+  {
+    path: 'graphql/',
+    imports: ['model/', 'wire/', 'http/auth.ts', 'http/error-table.ts'],
+    types: {
+      'gateway.ts': [],
+      'query/': ['fillLine', ...AGGREGATIONS, 'FILLS', 'SIMPLE_AGGREGATIONS'],
+      'store/store.ts': ['SCOPES'],
+    },
+    packages: [
+      '@graphql-yoga/render-graphiql',
+      '@pothos/core',
+      '@pothos/plugin-relay',
+      'fastify',
+      'graphql',
+      'graphql-yoga',
+      'pino',
+    ],
+  },
+  {
+    path: 'start.ts',
+    imports: [
+      ...['model/', 'store/store.ts', 'store/embedded/', 'write/', 'query/', 'gateway.ts', 'keys.ts', 'config.ts'],
+      ...['http/', 'graphql/'],
+    ],
+    packages: ['fastify', 'pino'],
+  },
+  { path: 'main.ts', imports: ['config.ts', 'start.ts'], packages: ['pino'] },
+]
+
+/** What a file may not hold, outside of comments and texts. */
+const RULES: readonly { readonly name: string; readonly pattern: RegExp; readonly except?: readonly string[] }[] = [
+  { name: 'reads the environment', pattern: /\bprocess\s*\.\s*env\b|\bprocess\s*\[/, except: ['main.ts'] },
+  { name: 'ends the process', pattern: /\bprocess\s*\.\s*exit\b/, except: ['main.ts'] },
+  { name: 'has a default export', pattern: /\bexport\s+default\b|\bas\s+default\b/ },
+  { name: 'has the type any', pattern: /(?:[:<,|&([=]|\bas|\bextends)\s*any\b(?!\s*[:(])/ },
+  { name: 'exports all of another file', pattern: /\bexport\s*\*/ },
+  { name: 'silences the compiler', pattern: /@ts-(?:ignore|expect-error|nocheck)/ },
+]
+
+interface Import {
+  /** Below `src/` for files of ours, `package` or `node:module` for others. */
+  readonly target: string
+  readonly ours: boolean
+  /** Names that are more than types; `*` for a namespace or a whole module. */
+  readonly values: readonly string[]
+}
+
+interface Source {
+  readonly path: string
+  readonly text: string
+  readonly imports: readonly Import[]
+}
+
+const STATEMENT = /^(?:import|export)\s+(type\s+)?(?:([\w$*{][^'"]*?)\s+from\s+)?['"]([^'"]+)['"]/gm
+const DYNAMIC = /\bimport\s*\(\s*['"]([^'"]+)['"]\s*\)/g
+
+function importsOf(path: string, text: string): Import[] {
+  const found: Import[] = []
+  const add = (specifier: string, values: readonly string[]): void => {
+    const ours = specifier.startsWith('.')
+    const target = ours ? relative(SRC, join(SRC, dirname(path), specifier)) : packageOf(specifier)
+    found.push({ target, ours, values })
+  }
+  for (const [, type, clause, specifier] of text.matchAll(STATEMENT))
+    add(specifier!, type === undefined ? valuesOf(clause) : [])
+  for (const [, specifier] of text.matchAll(DYNAMIC)) add(specifier!, ['*'])
+  return found
+}
+
+function packageOf(specifier: string): string {
+  if (specifier.startsWith('node:')) return specifier
+  const parts = specifier.split('/')
+  return parts.slice(0, specifier.startsWith('@') ? 2 : 1).join('/')
+}
+
+function valuesOf(clause: string | undefined): string[] {
+  if (clause === undefined || clause.startsWith('*')) return ['*']
+  const names = /\{([^}]*)\}/.exec(clause)?.[1] ?? ''
+  const named = names
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => name !== '' && !name.startsWith('type '))
+    .map((name) => name.split(/\s+as\s+/)[0]!)
+  return clause.startsWith('{') ? named : ['default', ...named]
+}
+
+/** Comments and the insides of texts replaced by nothing, so that they break no rule. */
+function codeOf(text: string): string {
+  return text.replace(
+    /\/\*[\s\S]*?\*\/|\/\/[^\n]*|'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"|`(?:\\.|[^`\\])*`/g,
+    (found) => (found.startsWith('/') && found.includes('@ts-') ? found : "''"),
+  )
+}
+
+const sources: readonly Source[] = readdirSync(SRC, { recursive: true, encoding: 'utf8' })
+  .filter((path) => path.endsWith('.ts'))
+  .sort()
+  .map((path) => {
+    const text = readFileSync(join(SRC, path), 'utf8')
+    return { path, text, imports: importsOf(path, text) }
+  })
+
+function partOf(path: string): Part | undefined {
+  return PARTS.filter((part) => covers(part.path, path)).sort((a, b) => b.path.length - a.path.length)[0]
+}
+
+function covers(part: string, path: string): boolean {
+  return part.endsWith('/') ? path.startsWith(part) : path === part
+}
+
+/** Why a file of this part may not import this; undefined when it may. */
+function fault(part: Part, { target, ours, values }: Import): string | undefined {
+  if (!ours) {
+    if (target.startsWith('node:')) return part.node === false ? 'does without modules of Node' : undefined
+    return part.packages?.includes(target) === true ? undefined : 'is not to use this package'
+  }
+  if (covers(part.path, target) || part.imports.some((allowed) => covers(allowed, target))) return undefined
+  const typed = Object.entries(part.types ?? {}).find(([allowed]) => covers(allowed, target))
+  if (typed === undefined)
+    return `may import ${[...part.imports, ...Object.keys(part.types ?? {})].join(', ') || 'nothing of ours'}`
+  const more = values.filter((value) => !typed[1].includes(value))
+  return more.length === 0 ? undefined : `may import types of it alone, not ${more.join(', ')}`
+}
+
+function faultsOf(part: Part, files: readonly Source[]): string[] {
+  return files
+    .filter(({ path }) => partOf(path) === part)
+    .flatMap(({ path, imports }) =>
+      imports.flatMap((imported) => {
+        const reason = fault(part, imported)
+        return reason === undefined ? [] : [`src/${path} imports ${imported.target}: ${part.path} ${reason}`]
+      }),
+    )
+}
+
+describe('imports', () => {
+  it.each(PARTS.map((part) => [part.path, part] as const))('of %s stay within what it may know', (_, part) => {
+    expect(
+      sources.some(({ path }) => partOf(path) === part),
+      `src/${part.path} exists`,
+    ).toBe(true)
+    expect(faultsOf(part, sources)).toEqual([])
+  })
+
+  it('are ruled for every file', () => {
+    expect(sources.filter(({ path }) => partOf(path) === undefined).map(({ path }) => path)).toEqual([])
+    expect(sources.length).toBeGreaterThan(50)
+  })
+
+  it('name files that exist', () => {
+    const paths = new Set(sources.map(({ path }) => path))
+    const dangling = sources.flatMap(({ path, imports }) =>
+      imports.filter(({ ours, target }) => ours && !paths.has(target)).map(({ target }) => `src/${path}: ${target}`),
+    )
+    expect(dangling).toEqual([])
+  })
+
+  it('have no cycles', () => {
+    expect(cycleOf(sources)).toBeUndefined()
+  })
+})
+
+/**
+ * The first cycle, as a path of files; undefined when there is none. Types of the GraphQL schema refer to one another, as a metric
+ * to its answers and an answer to its metric: imports within that folder are left out.
+ */
+function cycleOf(files: readonly Source[]): string | undefined {
+  const isCounted = (path: string, target: string): boolean =>
+    !(path.startsWith('graphql/') && target.startsWith('graphql/'))
+  const bySource = new Map(
+    files.map(({ path, imports }) => [path, imports.filter(({ ours, target }) => ours && isCounted(path, target))]),
+  )
+  const done = new Set<string>()
+  const visit = (path: string, trail: readonly string[]): string | undefined => {
+    if (trail.includes(path)) return [...trail.slice(trail.indexOf(path)), path].join(' → ')
+    if (done.has(path)) return undefined
+    for (const { target } of bySource.get(path) ?? []) {
+      const cycle = visit(target, [...trail, path])
+      if (cycle !== undefined) return cycle
+    }
+    done.add(path)
+    return undefined
+  }
+  for (const path of bySource.keys()) {
+    const cycle = visit(path, [])
+    if (cycle !== undefined) return cycle
+  }
+  return undefined
+}
+
+describe('no file', () => {
+  it.each(RULES)('$name', ({ pattern, except = [] }) => {
+    const offenders = sources
+      .filter(({ path, text }) => !except.includes(path) && pattern.test(codeOf(text)))
+      .map(({ path }) => `src/${path}`)
+    expect(offenders).toEqual([])
+  })
+})
+
+describe('these tests', () => {
+  const file = (path: string, text: string): Source => ({ path, text, imports: importsOf(path, text) })
+  const faults = (path: string, text: string): string[] => faultsOf(partOf(path)!, [file(path, text)])
+
+  it.each([
+    ['model/a.ts', "import { b } from '../sketch/b.ts'", 'sketch/b.ts'],
+    ['write/a.ts', "import type { B } from '../query/b.ts'", 'query/b.ts'],
+    ['query/a.ts', "import {\n  b,\n} from '../store/embedded/b.ts'", 'store/embedded/b.ts'],
+    ['wire/a.ts', "export { b } from '../gateway.ts'", 'gateway.ts'],
+    ['http/a.ts', "import { type QueryAnswer, plan } from '../query/plan.ts'", 'not plan'],
+    ['store/store.ts', "import { formatId, type Id64 } from '../model/id.ts'", 'not formatId'],
+    ['rollup/a.ts', "const lazy = await import('lmdb')", 'lmdb'],
+    ['write/a.ts', "import 'lmdb/native'", 'lmdb'],
+    ['sketch/a.ts', "import { join } from 'node:path'", 'node:path'],
+  ])('see the fault in %s: %s', (path, text, named) => {
+    const [found, ...more] = faults(path, text)
+    expect(more).toEqual([])
+    expect(found).toContain(`src/${path}`)
+    expect(found).toContain(named)
+  })
+
+  it('let types through where types are allowed', () => {
+    expect(faults('http/a.ts', "import { fillLine, type QueryAnswer } from '../query/answer.ts'")).toEqual([])
+    expect(faults('gateway.ts', "import type { Writer } from './write/writer.ts'")).toEqual([])
+  })
+
+  it('see a cycle', () => {
+    const cycle = [file('model/a.ts', "import { b } from './b.ts'"), file('model/b.ts', "export { a } from './a.ts'")]
+    expect(cycleOf(cycle)).toBe('model/a.ts → model/b.ts → model/a.ts')
+  })
+
+  it.each([
+    ['has the type any', 'const a: any = 1', true],
+    ['has the type any', 'const a = new Map<string, any>()', true],
+    ['has the type any', 'const a = b as any', true],
+    ['has the type any', '// as any\nconst anything: many = { any: 1 }', false],
+    ['reads the environment', 'const { PORT } = process.env', true],
+    ['reads the environment', "log('process.env')", false],
+    ['has a default export', 'export default 1', true],
+  ])('know what %s: %s', (name, text, breaks) => {
+    expect(RULES.find((rule) => rule.name === name)!.pattern.test(codeOf(text))).toBe(breaks)
+  })
+})

@@ -1,0 +1,81 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { startGateway, type TestGateway } from '../support/gateway.ts'
+import { ask, refusal, type Sample, track } from './harness.ts'
+
+/** Queries that are too large name an interval that is not: asked with it, they are answered. */
+
+const NOW_MS = Date.parse('2026-05-05T12:34:56.789Z')
+const HOUR_MS = 3_600_000
+const DAY_MS = 86_400_000
+
+let nowMs = NOW_MS
+let gateway: TestGateway
+
+beforeAll(async () => {
+  gateway = await startGateway({ now: () => nowMs, env: { QUERY_VALUES_MAX: '1000', QUERY_ROLLUPS_MAX: '5000' } })
+  const perHour = (hours: number, sample: (i: number) => Partial<Sample>): Sample[] =>
+    Array.from({ length: hours }, (_, i) => ({ at: nowMs - i * HOUR_MS, ...sample(i) }))
+  await track(
+    gateway,
+    'load',
+    'gauge',
+    perHour(60 * 24, (i) => ({ value: i, tags: { host: String(i % 20) } })),
+  )
+  await track(
+    gateway,
+    'users',
+    'set',
+    perHour(24, () => ({ member: 'x' })),
+  )
+  const minutes = Array.from({ length: 15 * 60 * 20 }, (_, i) => ({
+    at: nowMs - Math.floor(i / 20) * 60_000,
+    value: i,
+    tags: { host: String(i % 20) },
+  }))
+  await track(gateway, 'dense', 'gauge', minutes)
+  await gateway.folds.drain()
+})
+
+afterAll(() => gateway.close())
+
+test.each([
+  ['buckets of a gauge', { metric: 'load', last: '7d', interval: '1m' }],
+  ['buckets below the base', { metric: 'load', last: '7d', interval: '1s' }],
+  [
+    'buckets of several aggregations',
+    { metric: 'load', last: '7d', interval: '15m', aggregations: ['min', 'max', 'avg'] },
+  ],
+  ['buckets of a set, whose base is a minute', { metric: 'users', last: '12h', interval: '10s' }],
+  ['buckets of thousands of years', { metric: 'load', from: '0001-01-01T00:00:00Z', interval: '1w' }],
+  ['groups', { metric: 'load', last: '60d', interval: '1d', groupBy: ['host'], aggregations: ['min', 'max'] }],
+  ['days of a zone', { metric: 'load', last: '20d', interval: '15m', timezone: 'Asia/Kathmandu' }],
+  ['rollups', { metric: 'dense', from: '2026-05-04T22:00:00Z', to: '2026-05-05T11:59:59Z', interval: '1m' }],
+])('of too many %s', async (_, input) => {
+  const refused = await refusal(gateway, input)
+  expect(refused.code).toBe('query_too_large')
+  const interval = refused.details?.['fits']
+  expect(interval).toBeTypeOf('string')
+  const answer = await ask(gateway, { ...input, interval: String(interval) })
+  expect(answer.groups.length).toBeGreaterThan(0)
+})
+
+test('a hint names no interval that is no longer kept', async () => {
+  nowMs = NOW_MS + 2 * HOUR_MS
+  for (let i = 0; i < 60; i++) {
+    nowMs += DAY_MS / 4
+    await gateway.folds.drain()
+  }
+  const input = { metric: 'load', from: NOW_MS - 2 * DAY_MS, to: NOW_MS, interval: '1m' }
+  const refused = await refusal(gateway, input)
+  expect(refused.code).toBe('query_too_large')
+  const interval = String(refused.details?.['fits'])
+  expect(await ask(gateway, { ...input, interval })).toMatchObject({ interval })
+})
+
+test('more groups than may be answered are refused without a hint', async () => {
+  const samples = Array.from({ length: 1_200 }, (_, i) => ({ at: nowMs, value: 1, tags: { host: String(i) } }))
+  await track(gateway, 'wide', 'gauge', samples)
+  const refused = await refusal(gateway, { metric: 'wide', last: '1h', bySeries: true })
+  expect(refused.code).toBe('query_too_large')
+  expect(refused.details).not.toHaveProperty('fits')
+})

@@ -1,0 +1,101 @@
+import { describe, expect, it } from 'vitest'
+import { GatewayError } from '../../src/model/errors.ts'
+import { DAY_MS, HOUR_MS } from '../../src/model/time.ts'
+import { quantileAggregation } from '../../src/query/aggregation.ts'
+import { prepareQuery } from '../../src/query/prepare.ts'
+import type { QueryInput } from '../../src/query/request.ts'
+
+const NOW_MS = Date.UTC(2024, 0, 15, 12)
+const LIMITS = { aggregationsMax: 4, groupByKeysMax: 2, tagFilterValuesMax: 5 }
+
+const prepare = (input: Partial<QueryInput>, type: 'gauge' | 'distribution' = 'distribution') =>
+  prepareQuery({ metric: 'm', ...input }, type, NOW_MS, LIMITS)
+
+describe('prepareQuery', () => {
+  it('asks for the last day by the default aggregation of the type', () => {
+    expect(prepare({})).toMatchObject({
+      fromMs: NOW_MS - DAY_MS,
+      toMs: NOW_MS,
+      interval: { kind: 'auto' },
+      zone: { name: 'UTC' },
+      aggregations: [{ name: 'avg' }],
+      groupBy: [],
+      bySeries: false,
+      fill: 'none',
+    })
+    expect(prepare({}, 'gauge').aggregations).toEqual([{ kind: 'last', name: 'last' }])
+  })
+
+  it.each([
+    [{ from: '-6h' }, [NOW_MS - 6 * HOUR_MS, NOW_MS]],
+    [{ to: '-6h' }, [NOW_MS - DAY_MS - 6 * HOUR_MS, NOW_MS - 6 * HOUR_MS]],
+    [{ last: '2h' }, [NOW_MS - 2 * HOUR_MS, NOW_MS]],
+    [{ last: '2h', to: '2024-01-01T02:00:00Z' }, [Date.UTC(2024, 0, 1), Date.UTC(2024, 0, 1, 2)]],
+    [{ from: 1_700_000_000, to: 1_700_000_001_000 }, [1_700_000_000_000, 1_700_000_001_000]],
+    [{ from: 'now', to: 'now' }, [NOW_MS, NOW_MS]],
+    [{ from: null, to: null }, [NOW_MS - DAY_MS, NOW_MS]],
+  ])('reads the range %j', (input, range) => {
+    const { fromMs, toMs } = prepare(input)
+    expect([fromMs, toMs]).toEqual(range)
+  })
+
+  it('takes names before quantiles, each once', () => {
+    const { aggregations } = prepare({ aggregations: ['p95', 'max', 'p95'], quantiles: [0.95] })
+    expect(aggregations.map(({ name }) => name)).toEqual(['p95', 'max'])
+  })
+
+  it('computes what a selection asks for where the type answers it', () => {
+    const optional = { optionalAggregations: [quantileAggregation(0.5), { kind: 'max', name: 'max' }] } as const
+    expect(prepare({ ...optional }, 'gauge').computed.map(({ name }) => name)).toEqual(['last', 'max'])
+    expect(prepare({ ...optional }).computed.map(({ name }) => name)).toEqual(['avg', 'p50', 'max'])
+  })
+
+  it.each<[string, Partial<QueryInput>, string]>([
+    ['a range that ends before it begins', { from: '-1h', to: '-2h' }, 'invalid_range'],
+    ['an unreadable from', { from: 'yesterday-ish' }, 'invalid_range'],
+    ['an unreadable to', { to: {} }, 'invalid_range'],
+    ['from beside last', { from: '-1h', last: '1h' }, 'invalid_range'],
+    ['a last of no length', { last: '0s' }, 'invalid_range'],
+    ['a last that is no length', { last: 'long' }, 'invalid_range'],
+    ['an unknown fill', { fill: 'linear' }, 'invalid_range'],
+    ['an unreadable interval', { interval: 'hourly' }, 'invalid_interval'],
+    ['an interval of nothing', { interval: '0s' }, 'invalid_interval'],
+    ['an unknown zone', { timezone: 'Mars/Olympus' }, 'invalid_interval'],
+    ['an unknown aggregation', { aggregations: ['median'] }, 'invalid_aggregation'],
+    ['an aggregation of another type', { aggregations: ['rate'] }, 'invalid_aggregation'],
+    ['a percentile above 100', { aggregations: ['p100.5'] }, 'invalid_aggregation'],
+    ['a quantile above 1', { quantiles: [95] }, 'invalid_aggregation'],
+    ['a quantile that is no number', { quantiles: [Number.NaN] }, 'invalid_aggregation'],
+    ['too many aggregations', { aggregations: ['p1', 'p2', 'p3', 'p4', 'p5'] }, 'query_too_large'],
+    ['too many keys to group by', { groupBy: ['a', 'b', 'c'] }, 'invalid_group_by'],
+    ['an empty key to group by', { groupBy: [''] }, 'invalid_group_by'],
+    ['groups by tags and by series', { groupBy: ['a'], bySeries: true }, 'invalid_group_by'],
+    [
+      'too many values to filter by',
+      {
+        tags: new Map([
+          ['a', ['1', '2', '3']],
+          ['b', ['1', '2', '3']],
+        ]),
+      },
+      'invalid_tags',
+    ],
+  ])('refuses %s', (_, input, code) => {
+    let error: unknown
+    try {
+      prepare(input)
+    } catch (caught) {
+      error = caught
+    }
+    expect(error).toBeInstanceOf(GatewayError)
+    expect(error).toMatchObject({ code })
+  })
+
+  it('refuses a quantile of a gauge and says what a gauge answers', () => {
+    expect(() => prepare({ quantiles: [0.5] }, 'gauge')).toThrow(/a gauge has no aggregation "p50"; it answers last/)
+  })
+
+  it('takes a key to group by that is named twice once', () => {
+    expect(prepare({ groupBy: ['a', 'a', 'b'] }).groupBy).toEqual(['a', 'b'])
+  })
+})

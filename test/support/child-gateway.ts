@@ -1,0 +1,113 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { mkdir, rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+
+/** The gateway as a process of its own: what is tested here is how it starts, stops and dies. */
+export interface ChildGateway {
+  readonly url: string
+  readonly process: ChildProcess
+  /** Standard output so far. */
+  readonly output: () => string
+  /** Resolves when the process is gone. */
+  readonly exited: Promise<Exit>
+  kill(signal: NodeJS.Signals): Promise<Exit>
+}
+
+export interface Exit {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+  readonly output: string
+  readonly errors: string
+}
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+const START_MS_MAX = 20_000
+
+/** Starts a gateway and waits until it listens. Rejects when it exits before, saying what it printed. */
+export async function startChild(env: Readonly<Record<string, string>>): Promise<ChildGateway> {
+  const child = await spawnChild(env)
+  const url = await new Promise<string>((resolve, reject) => {
+    const timer = setTimeout(() => {
+      child.process.kill('SIGKILL')
+      reject(new Error(`the gateway did not listen within ${START_MS_MAX} ms`))
+    }, START_MS_MAX)
+    const look = (): void => {
+      const found = /listens on (http:\S+)\n/.exec(child.output())
+      if (found === null) return
+      clearTimeout(timer)
+      resolve(found[1]!)
+    }
+    child.process.stdout?.on('data', look)
+    child.exited.then(({ code, errors }) => {
+      clearTimeout(timer)
+      reject(new Error(`the gateway exited with ${code}: ${errors}`))
+    }, reject)
+  })
+  return { ...child, url }
+}
+
+/** Starts a gateway that is expected to give up, and waits until it has. */
+export async function runChild(env: Readonly<Record<string, string>>): Promise<Exit> {
+  const child = await spawnChild(env)
+  const timer = setTimeout(() => child.process.kill('SIGKILL'), START_MS_MAX)
+  return child.exited.finally(() => clearTimeout(timer))
+}
+
+async function spawnChild(env: Readonly<Record<string, string>>): Promise<Omit<ChildGateway, 'url'>> {
+  const { PATH = '', HOME = '' } = process.env
+  const main = join(await built(), 'main.js')
+  const child = spawn(process.execPath, ['--enable-source-maps', main], {
+    // Nothing of the environment that runs the tests: it may hold settings.
+    env: { PATH, HOME, LOG_LEVEL: 'silent', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let output = ''
+  let errors = ''
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (output += text))
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (errors += text))
+  const exited = new Promise<Exit>((resolve, reject) => {
+    child.on('error', reject)
+    child.on('close', (code, signal) => resolve({ code, signal, output, errors }))
+  })
+  const kill = (signal: NodeJS.Signals): Promise<Exit> => {
+    child.kill(signal)
+    return exited
+  }
+  return { process: child, output: () => output, exited, kill }
+}
+
+let building: Promise<string> | undefined
+
+/** The folder of the compiled gateway, made anew when a source has changed. It lies where imports find the packages. */
+function built(): Promise<string> {
+  building ??= build()
+  return building
+}
+
+async function build(): Promise<string> {
+  const cache = join(ROOT, 'node_modules', '.cache', 'gaugeql-test')
+  const hash = createHash('sha256')
+  const files = readdirSync(join(ROOT, 'src'), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+  for (const path of [...files.sort(), join(ROOT, 'tsconfig.json'), join(ROOT, 'tsconfig.build.json')])
+    hash.update(path).update(readFileSync(path))
+  const target = join(cache, hash.digest('hex').slice(0, 16))
+  if (existsSync(target)) return target
+  await mkdir(cache, { recursive: true })
+  const draft = `${target}.${process.pid}`
+  const tsc = join(ROOT, 'node_modules', '.bin', 'tsc')
+  // Types are checked elsewhere; what matters here is what runs.
+  await promisify(execFile)(tsc, ['-p', 'tsconfig.build.json', '--outDir', draft], { cwd: ROOT }).catch(
+    (error: unknown) => {
+      if (!existsSync(join(draft, 'main.js'))) throw error
+    },
+  )
+  // Another test file may have been faster.
+  await rename(draft, target).catch(() => rm(draft, { recursive: true, force: true }))
+  return target
+}

@@ -1,0 +1,119 @@
+import type { MetricType } from '../../src/model/metric.ts'
+import type { PointSink } from '../../src/model/point.ts'
+import { DAY_MS, HOUR_MS, MINUTE_MS } from '../../src/model/time.ts'
+import type { QueryAnswer } from '../../src/query/answer.ts'
+import { Querier } from '../../src/query/querier.ts'
+import type { QueryInput } from '../../src/query/request.ts'
+import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
+import type { Store } from '../../src/store/store.ts'
+import type { FoldSettings } from '../../src/write/fold.ts'
+import { Writer, type WriterEvents, type WriterSettings } from '../../src/write/writer.ts'
+
+/** The parts of the gateway below HTTP, one by one, on a real store. */
+
+export const FOLD_SETTINGS: FoldSettings = {
+  resolutions: [
+    { stepMs: 10_000, keptMs: 6 * HOUR_MS },
+    { stepMs: MINUTE_MS, keptMs: 7 * DAY_MS },
+    { stepMs: HOUR_MS, keptMs: 400 * DAY_MS },
+    { stepMs: DAY_MS, keptMs: 1_825 * DAY_MS },
+  ],
+  setResolutions: [
+    { stepMs: MINUTE_MS, keptMs: 6 * HOUR_MS },
+    { stepMs: DAY_MS, keptMs: 400 * DAY_MS },
+  ],
+  stepBytesMax: 1 << 20,
+}
+
+export function openStore(folder: string, partitions = 2): Promise<Store> {
+  const { resolutions, setResolutions } = FOLD_SETTINGS
+  return openEmbeddedStore({ folder, partitions, resolutions, setResolutions })
+}
+
+export function openWriter(
+  store: Store,
+  settings: Partial<WriterSettings> = {},
+  events: Partial<WriterEvents> = {},
+): Writer {
+  return new Writer(
+    store,
+    {
+      baseMs: 10_000,
+      setBaseMs: MINUTE_MS,
+      pendingBytesMax: 1 << 26,
+      storeWaitMsMax: 5_000,
+      entriesMax: 100_000,
+      seriesPerMetricMax: 1_000,
+      itemMemoryBytesMax: 1 << 24,
+      ...settings,
+    },
+    { committed: () => {}, warn: () => {}, ...events },
+    Date.now,
+  )
+}
+
+export function openQuerier(store: Store): Querier {
+  const { resolutions, setResolutions } = FOLD_SETTINGS
+  return new Querier(
+    store,
+    {
+      stepsMs: resolutions.map(({ stepMs }) => stepMs),
+      setStepsMs: setResolutions.map(({ stepMs }) => stepMs),
+      valuesMax: 1_000_000,
+      rollupsMax: 10_000_000,
+      blockCacheBytesMax: 1 << 24,
+      seriesHeldMax: 100_000,
+      aggregationsMax: 20,
+      groupByKeysMax: 8,
+      tagFilterValuesMax: 1_000,
+    },
+    Date.now,
+  )
+}
+
+export const PROJECT = 'test'
+/** A Monday noon; every point of these tests lies around it. */
+export const T0_MS = Date.UTC(2024, 0, 15, 12)
+
+export interface TestPoint {
+  readonly name: string
+  readonly type: MetricType
+  readonly value: number | string
+  readonly timeMs?: number
+  readonly tags?: Readonly<Record<string, string>>
+  /** The value of a counter is a running total. */
+  readonly total?: boolean
+}
+
+/** A decoder of these points. Its items are their positions. */
+export function decoderOf(points: readonly TestPoint[]): (sink: PointSink) => void {
+  return (sink) => {
+    for (const [item, { name, type, value, timeMs = T0_MS, tags = {}, total }] of points.entries()) {
+      const series = sink.resolve(name, type, Object.entries(tags))
+      if ('code' in series) sink.reject(item, series)
+      else if (typeof value === 'string') sink.addMember(item, series, timeMs, value)
+      else if (total === true) sink.addTotal(item, series, timeMs, value)
+      else sink.add(item, series, timeMs, value)
+    }
+  }
+}
+
+/** Asks the store about a metric over the day of `T0_MS`, with a querier that remembers nothing. */
+export async function ask(store: Store, metric: string, input: Partial<QueryInput> = {}): Promise<QueryAnswer> {
+  const row = await store.readMetric(PROJECT, metric)
+  if (row === undefined) throw new Error(`there is no metric ${metric}`)
+  return openQuerier(store).query(row, {
+    metric,
+    from: T0_MS - HOUR_MS,
+    to: T0_MS + 11 * HOUR_MS,
+    interval: '1m',
+    ...input,
+  })
+}
+
+/** One number about a metric over that day, 0 where there is no point. */
+export async function totalOf(store: Store, metric: string, aggregation: string): Promise<number> {
+  const { groups } = await ask(store, metric, { aggregations: [aggregation] })
+  const total = groups[0]!.totals.get(aggregation)!
+  return Number.isNaN(total) ? 0 : total
+}
