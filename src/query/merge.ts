@@ -1,5 +1,5 @@
 import { DAY_MS } from '../model/time.ts'
-import type { MetricSection } from '../rollup/block.ts'
+import type { RollupRows } from '../rollup/rollup-rows.ts'
 import { increaseBetween, Totals } from '../rollup/totals.ts'
 import type { Cells, Needs } from './cells.ts'
 import { BucketFinder, ReadFinder } from './locate.ts'
@@ -11,9 +11,9 @@ import type { Plan, Read } from './plan.ts'
  * blocks in order of arrival.
  */
 
-/** The metric's section of a block. Sources of one series and time come in order of arrival. */
+/** The metric's section of a block, or of several merged. Sources of one series and time come in order of arrival. */
 export interface Source {
-  readonly section: MetricSection
+  readonly section: RollupRows
   /** Index of its resolution. An inbox block is of the base and counts in whatever read its buckets fall. */
   readonly level: number
   readonly inbox: boolean

@@ -3,13 +3,14 @@ import { compareIds, type Id64 } from '../model/id.ts'
 import { fixedInterval, formatInterval } from '../model/interval.ts'
 import { rollupKindOf } from '../model/metric.ts'
 import { formatDuration } from '../model/time.ts'
-import { type Block, type MetricSection, openBlock } from '../rollup/block.ts'
+import type { RollupRows } from '../rollup/rollup-rows.ts'
 import { type IndexEntry, type IndexSnapshot, type MetricRow, type Store, windowWidthMs } from '../store/store.ts'
 import type { QueryAnswer } from './answer.ts'
-import { BlockCache } from './block-cache.ts'
+import { BlockReader } from './block-reader.ts'
 import { Cells, needsOf } from './cells.ts'
 import { countDistinct } from './distinct.ts'
 import { evaluate } from './evaluate.ts'
+import { InboxReader } from './inbox-reader.ts'
 import { type Merge, mergeEnds, mergeSums, mergeTotals, SILENCE_MS_MAX, type Source } from './merge.ts'
 import { finestKept, fittingInterval, type Plan, plan, planStretch, type Read, type Timeline } from './plan.ts'
 import { prepareQuery, type RequestLimits } from './prepare.ts'
@@ -29,21 +30,26 @@ export interface QuerierSettings extends RequestLimits {
   readonly seriesHeldMax: number
 }
 
+/** Digests of the inbox may take this much of what decoded blocks may, on top of it. */
+const DIGEST_SHARE = 1 / 4
+
 /** Answers queries: request → plan → index snapshot → blocks → merge → answer. */
 export class Querier {
   readonly #store: Store
   readonly #settings: QuerierSettings
   readonly #now: () => number
-  readonly #blocks: BlockCache
+  readonly #blocks: BlockReader
+  readonly #inbox: InboxReader
   readonly #series: SeriesIndex
   /** Positions of a section's series in the metric's list, kept as long as the decoded block. */
-  readonly #ordinals = new WeakMap<MetricSection, { readonly list: SeriesList; readonly ordinals: Int32Array }>()
+  readonly #ordinals = new WeakMap<RollupRows, { readonly list: SeriesList; readonly ordinals: Int32Array }>()
 
   constructor(store: Store, settings: QuerierSettings, now: () => number) {
     this.#store = store
     this.#settings = settings
     this.#now = now
-    this.#blocks = new BlockCache(settings.blockCacheBytesMax)
+    this.#blocks = new BlockReader(store, settings.blockCacheBytesMax)
+    this.#inbox = new InboxReader(this.#blocks, settings.blockCacheBytesMax * DIGEST_SHARE)
     this.#series = new SeriesIndex(store, settings.seriesHeldMax)
   }
 
@@ -69,29 +75,23 @@ export class Querier {
     const bucketsMax = Math.floor(this.#settings.valuesMax / Math.max(1, request.computed.length))
     const planned = plan({ ...request, timelines, bucketsMax })
     const lookback = kind === 'counter' && metric.cumulative ? lookbackReads(planned, timelines) : []
-    const readsAt = (stepMs: number): readonly Read[] | undefined => {
+    let grouping = groupSeries(list, request)
+    const wanted = idRange(list, grouping)
+    const listed = listedIn(snapshot, [...lookback, ...planned.reads], wanted)
+    this.#requireFew(listed, snapshot, (stepMs) => {
       const interval = fixedInterval(stepMs)
       const coarser = interval && answerable(() => plan({ ...request, interval, timelines, bucketsMax }))
-      return coarser && [...lookback, ...coarser.reads]
-    }
-    let grouping = groupSeries(list, request)
+      return coarser && listedIn(snapshot, [...lookback, ...coarser.reads], wanted)
+    })
     const needs = needsOf(request.computed)
-    const blocks = await this.#open(
-      metric,
-      snapshot,
-      [...lookback, ...planned.reads],
-      readsAt,
-      needs.sketches && kind === 'distribution',
-      list,
-      grouping,
-    )
-    if (blocks === undefined) return undefined
-    let sources = this.#sources(blocks, list)
+    const opened = await this.#open(metric, snapshot, listed, needs.sketches && kind === 'distribution')
+    if (opened === undefined) return undefined
+    let sources = this.#sources(opened.rows, list)
     if (sources === undefined) {
       // A series that was registered after we looked.
       list = await this.#series.sync(metric)
       grouping = groupSeries(list, request)
-      sources = this.#sources(blocks, list)
+      sources = this.#sources(opened.rows, list)
     }
     if (sources === undefined)
       throw new Error(`a block of metric ${metric.name} holds a series that the catalog does not know`)
@@ -104,7 +104,7 @@ export class Querier {
       if (kind === 'gauge' && needs.ends) mergeEnds(merge, cells)
       if (kind === 'counter' && sources.some(({ section }) => section.hasTotals)) mergeTotals(merge, lookback, cells)
     }
-    this.#blocks.settle(blocks.opened.map(({ block }) => block))
+    opened.settle()
     const baseMs = stepsMs[0]!
     const groups = evaluate(
       { plan: planned, baseMs, nowMs: request.nowMs, computed: request.computed, groups: grouping.groups, distinct },
@@ -129,8 +129,8 @@ export class Querier {
           .sort((a, b) => a - b)
           .map((level) => stepsMs[level]!),
         rollupsRead: sources.reduce((sum, { section }) => sum + section.length, 0),
-        blocksRead: blocks.opened.length,
-        cacheHits: blocks.hits,
+        blocksRead: opened.blocks,
+        cacheHits: opened.hits,
         durationMs: performance.now() - startedMs,
         nowMs: request.nowMs,
       },
@@ -146,94 +146,71 @@ export class Querier {
     return this.#store.readIndex({ partition: metric.partition, metricId: metric.metricId, timelines, inbox: true })
   }
 
-  /** The blocks that the plan needs, decoded or fetched, in order of arrival within each level and the inbox last. */
+  /** What the store holds for the reads, in order of arrival within each level, the inbox last. Undefined: a block is gone. */
   async #open(
     metric: MetricRow,
     snapshot: IndexSnapshot,
-    reads: readonly Read[],
-    readsAt: (stepMs: number) => readonly Read[] | undefined,
+    listed: readonly ListedBlock[],
     withSketches: boolean,
-    list: SeriesList,
-    grouping: Grouping,
-  ): Promise<OpenedBlocks | undefined> {
-    const wanted = idRange(list, grouping)
-    const needed: NeededBlock[] = []
+  ): Promise<Opened | undefined> {
+    const { partition, metricId } = metric
+    const kind = rollupKindOf(metric.type)
+    const names = listed.map(({ entry }) => ({ name: entry.block, sketchBytes: entry.sketchBytes }))
+    const timelines = await this.#blocks.read(partition, metricId, names, withSketches)
+    const stepMs = snapshot.timelines[0]!.resolutionMs
+    const inbox = await this.#inbox.read(partition, metricId, snapshot.inbox, stepMs, kind === 'distribution')
+    if (timelines === undefined || inbox === undefined) return undefined
+    const rows: OpenedRows[] = []
+    for (const [i, { level }] of listed.entries()) {
+      const section = timelines.sections[i]
+      if (section !== undefined) rows.push({ section, level, inbox: false })
+    }
+    for (const section of inbox.rows) rows.push({ section, level: 0, inbox: true })
+    return {
+      rows,
+      blocks: listed.length + inbox.blocks,
+      hits: timelines.hits + inbox.hits,
+      settle() {
+        timelines.settle()
+        inbox.settle()
+      },
+    }
+  }
+
+  /** Refuses to read more rollups than allowed, naming the coarser step that would do. */
+  #requireFew(
+    listed: readonly ListedBlock[],
+    snapshot: IndexSnapshot,
+    listedAt: (stepMs: number) => readonly ListedBlock[] | undefined,
+  ): void {
     const { rollupsMax } = this.#settings
-    const listed = listedIn(snapshot, reads, wanted)
     const rollups = rollupsOf(listed)
-    if (rollups > rollupsMax) {
-      const fits = snapshot.timelines.find(({ resolutionMs }) => {
-        const coarser = readsAt(resolutionMs)
-        return coarser !== undefined && rollupsOf(listedIn(snapshot, coarser, wanted)) <= rollupsMax
-      })
-      const hint = fits === undefined ? {} : { fits: formatDuration(fits.resolutionMs) }
-      throw new GatewayError(
-        'query_too_large',
-        `the query would read ${rollups} stored rollups, at most ${rollupsMax} are allowed; ${hint.fits === undefined ? 'a shorter range is needed' : `an interval of ${hint.fits} would fit`}`,
-        { details: { rollups, rollupsMax, ...hint } },
-      )
-    }
-    for (const { level, entry } of listed)
-      needed.push({ name: entry.block, level, inbox: false, sketchBytes: entry.sketchBytes })
-    for (const { block, sketchBytes } of snapshot.inbox)
-      needed.push({ name: block, level: 0, inbox: true, sketchBytes })
-    return this.#fetch(metric, needed, withSketches)
-  }
-
-  async #fetch(
-    metric: MetricRow,
-    needed: readonly NeededBlock[],
-    withSketches: boolean,
-  ): Promise<OpenedBlocks | undefined> {
-    const held = needed.map(({ name }) => this.#blocks.get(name))
-    const missing = needed.filter((_, i) => held[i] === undefined)
-    const fetched = await this.#store.readBlocks(
-      metric.partition,
-      missing.map(({ name }) => name),
-      'scalars',
+    if (rollups <= rollupsMax) return
+    const fits = snapshot.timelines.find(({ resolutionMs }) => {
+      const coarser = listedAt(resolutionMs)
+      return coarser !== undefined && rollupsOf(coarser) <= rollupsMax
+    })
+    const hint = fits === undefined ? {} : { fits: formatDuration(fits.resolutionMs) }
+    const advice = hint.fits === undefined ? 'a shorter range is needed' : `an interval of ${hint.fits} would fit`
+    throw new GatewayError(
+      'query_too_large',
+      `the query would read ${rollups} stored rollups, at most ${rollupsMax} are allowed; ${advice}`,
+      { details: { rollups, rollupsMax, ...hint } },
     )
-    const byName = new Map<string, Block>()
-    for (const [i, { name }] of missing.entries()) {
-      const bytes = fetched[i]
-      if (bytes === undefined) return undefined
-      const block = openBlock(name, bytes)
-      byName.set(name, block)
-      this.#blocks.put(block)
-    }
-    const opened: OpenedBlock[] = []
-    for (const [i, { level, inbox, name, sketchBytes }] of needed.entries()) {
-      const block = held[i] ?? byName.get(name)!
-      const section = block.section(metric.metricId)
-      if (section !== undefined) opened.push({ block, section, level, inbox, sketchBytes })
-    }
-    if (withSketches) {
-      const without = opened.filter(({ block, sketchBytes }) => sketchBytes > 0 && !block.hasSketches)
-      const sketches = await this.#store.readBlocks(
-        metric.partition,
-        without.map(({ block }) => block.name),
-        'sketches',
-      )
-      for (const [i, { block }] of without.entries()) {
-        const bytes = sketches[i]
-        if (bytes === undefined) return undefined
-        if (!block.hasSketches) block.attachSketches(bytes)
-      }
-    }
-    return { opened, hits: needed.length - missing.length }
   }
 
-  /** Undefined: a section holds a series that the list does not. */
-  #sources({ opened }: OpenedBlocks, list: SeriesList): Source[] | undefined {
+  /** Undefined: some row is of a series that the list does not hold. */
+  #sources(opened: readonly OpenedRows[], list: SeriesList): Source[] | undefined {
     const sources: Source[] = []
-    for (const { section, level, inbox } of opened) {
-      const ordinals = this.#ordinalsOf(section, list)
+    for (const rows of opened) {
+      const ordinals = this.#ordinalsOf(rows.section, list)
       if (ordinals === undefined) return undefined
-      sources.push({ section, level, inbox, ordinals })
+      sources.push({ ...rows, ordinals })
     }
     return sources
   }
 
-  #ordinalsOf(section: MetricSection, list: SeriesList): Int32Array | undefined {
+  #ordinalsOf(section: RollupRows, list: SeriesList): Int32Array | undefined {
     const held = this.#ordinals.get(section)
     if (held?.list === list) return held.ordinals
     const ordinals = new Int32Array(section.seriesCount)
@@ -278,25 +255,14 @@ export class Querier {
   }
 }
 
-interface NeededBlock {
-  readonly name: string
-  readonly level: number
-  readonly inbox: boolean
-  readonly sketchBytes: number
-}
+type OpenedRows = Omit<Source, 'ordinals'>
 
-interface OpenedBlock {
-  readonly block: Block
-  readonly section: MetricSection
-  readonly level: number
-  readonly inbox: boolean
-  readonly sketchBytes: number
-}
-
-interface OpenedBlocks {
-  readonly opened: readonly OpenedBlock[]
+interface Opened {
+  readonly rows: readonly OpenedRows[]
+  readonly blocks: number
   /** Blocks that were already decoded. */
   readonly hits: number
+  settle(): void
 }
 
 interface ListedBlock {

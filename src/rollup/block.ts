@@ -82,17 +82,21 @@ export function encodeBlock(
   return encodeStretches(resolutionMs, stretches, options.deflate ?? false)
 }
 
-/** As many blocks as it takes for no string to exceed `bytesMax` before deflation; a single row that does stays alone. */
+/**
+ * As many blocks as it takes for no string to exceed `bytesMax` before deflation and no block to hold more than `rowsMax`
+ * rollups; a single row that exceeds the bytes stays alone.
+ */
 export function encodeBlocks(
   resolutionMs: number,
   metricId: Id64,
   rows: RollupRows,
-  options: { readonly deflate?: boolean; readonly bytesMax?: number } = {},
+  options: { readonly deflate?: boolean; readonly bytesMax?: number; readonly rowsMax?: number } = {},
 ): EncodedBlock[] {
   const bytesMax = options.bytesMax ?? BLOCK_BYTES_MAX
+  const rowsMax = Math.min(options.rowsMax ?? BLOCK_ROWS_MAX, BLOCK_ROWS_MAX)
   const blocks: EncodedBlock[] = []
   const encodeRange = (from: number, to: number): void => {
-    let parts = Math.ceil((to - from) / BLOCK_ROWS_MAX)
+    let parts = Math.ceil((to - from) / rowsMax)
     if (parts === 1) {
       const body = encodeBodies(resolutionMs, [{ metricId, rows, from, to }])
       const bytes = Math.max(body.scalars.length, body.sketches?.length ?? 0) + HEAD_BYTES_MAX

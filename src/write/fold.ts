@@ -41,10 +41,11 @@ export interface FoldStep {
 }
 
 /**
- * Where a block of a timeline is cut. A query of one series reads one block of each run, so a block should not hold many
- * series; a query of all reads every block, so there should not be many blocks.
+ * Where the blocks of a timeline are cut. A query of one series reads one block of each run, so a block should not hold many
+ * series; a query of all reads every block, so there should not be many blocks. 8,192 rollups are the windows of some
+ * twenty series.
  */
-const TIMELINE_BLOCK_BYTES = 1 << 16
+const TIMELINE_BLOCK = { bytesMax: 1 << 17, rowsMax: 8_192 } as const
 
 /**
  * Moves the oldest part of a partition's inbox into the timelines of every resolution, in one atomic commit: a query sees each
@@ -85,7 +86,7 @@ export async function foldInbox(
       for (const [windowMs, ofWindow] of splitByWindow(rows, windowWidthMs(stepMs))) {
         if (isExpired(timelines[i]!, windowMs)) continue
         const timeline = { metricId, resolutionMs: stepMs }
-        for (const encoded of encodeBlocks(stepMs, metricId, ofWindow, { bytesMax: TIMELINE_BLOCK_BYTES })) {
+        for (const encoded of encodeBlocks(stepMs, metricId, ofWindow, TIMELINE_BLOCK)) {
           const block = nameBlock(encoded)
           blocks.push(block)
           added.push({ timeline, entry: indexEntry(block, encoded, windowMs, 0, order) })
@@ -178,7 +179,7 @@ export async function mergeWindow(
     if (rows.length === 0) continue
     const encodedBlocks = encodeBlocks(resolutionMs, metricId, rows, {
       deflate: options.whole,
-      bytesMax: TIMELINE_BLOCK_BYTES,
+      ...TIMELINE_BLOCK,
     })
     const blocks = encodedBlocks.map(nameBlock)
     await store.writeBlocks(partition, blocks, options.nowMs)

@@ -366,6 +366,7 @@ test('answers equal the reference before, during and after folding, sealed, and 
         await compareAll()
       },
     ),
+    // Shrinking takes minutes; a failure prints its seed and path, with which it can be shrunk.
     { numRuns: RUNS, endOnFailure: true },
   )
 }, 120_000)
