@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { GraphQLError } from 'graphql'
 import { createYoga, isAsyncIterable, type Plugin, processRegularResult } from 'graphql-yoga'
 import type { Gateway } from '../gateway.ts'
-import { decoratePrincipal, presentedKey } from '../http/auth.ts'
+import { authenticate, decoratePrincipal } from '../http/auth.ts'
 import { asGatewayError, statusOf } from '../http/error-table.ts'
 import { assert, GatewayError } from '../model/errors.ts'
 import type { ErrorLog, GraphQLContext, GraphQLLimits } from './context.ts'
@@ -52,14 +52,7 @@ export function registerGraphQL(app: FastifyInstance, { gateway, log, now, limit
   const admit = async (request: FastifyRequest): Promise<void> => {
     if (wantsPage(request) || mediaTypeFor(request) === undefined) return
     if (request.method === 'POST') requireJson(request)
-    const { authorization, 'x-api-key': apiKey } = request.headers
-    const key = presentedKey(authorization, apiKey)
-    if (key === undefined) {
-      throw new GatewayError('missing_api_key', 'send the API key as "Authorization: Bearer KEY" or "X-API-Key: KEY"')
-    }
-    const principal = key.length > KEY_CHARS_MAX ? undefined : await gateway.authenticate(key)
-    if (principal === undefined) throw new GatewayError('invalid_api_key', 'the API key is not valid')
-    request.principal = principal
+    request.principal = await authenticate(gateway, request)
   }
 
   const answer = async (reply: FastifyReply, result: { readonly errors?: readonly GraphQLError[] }) => {
@@ -110,7 +103,6 @@ export function registerGraphQL(app: FastifyInstance, { gateway, log, now, limit
   })
 }
 
-const KEY_CHARS_MAX = 1_024
 const JSON_TYPE = 'application/json'
 const RESPONSE_TYPE = 'application/graphql-response+json'
 

@@ -15,18 +15,24 @@ export function decoratePrincipal(app: FastifyInstance): void {
 }
 
 /**
- * An `onRequest` hook, so that a stranger is turned away before the body is read. The key comes in a header, never in the
- * query string, which ends up in logs.
+ * Who sent a request. To be asked before its body is read, so that a stranger is turned away early. The key comes in a header,
+ * never in the query string, which ends up in logs. Throws `missing_api_key` or `invalid_api_key`.
  */
+export async function authenticate(gateway: Gateway, request: FastifyRequest): Promise<Principal> {
+  const { authorization, 'x-api-key': apiKey } = request.headers
+  const key = presentedKey(authorization, apiKey)
+  if (key === undefined) {
+    throw new GatewayError('missing_api_key', 'send the API key as "Authorization: Bearer KEY" or "X-API-Key: KEY"')
+  }
+  const principal = key.length > KEY_CHARS_MAX ? undefined : await gateway.authenticate(key)
+  if (principal === undefined) throw new GatewayError('invalid_api_key', 'the API key is not valid')
+  return principal
+}
+
+/** An `onRequest` hook for routes that need a scope. */
 export function requireScope(gateway: Gateway, scope: Scope): (request: FastifyRequest) => Promise<void> {
   return async (request) => {
-    const { authorization, 'x-api-key': apiKey } = request.headers
-    const key = presentedKey(authorization, apiKey)
-    if (key === undefined) {
-      throw new GatewayError('missing_api_key', 'send the API key as "Authorization: Bearer KEY" or "X-API-Key: KEY"')
-    }
-    const principal = key.length > KEY_CHARS_MAX ? undefined : await gateway.authenticate(key)
-    if (principal === undefined) throw new GatewayError('invalid_api_key', 'the API key is not valid')
+    const principal = await authenticate(gateway, request)
     if (!principal.scopes.includes(scope)) {
       throw new GatewayError('forbidden', `the API key lacks the scope ${scope}`, { details: { scope } })
     }

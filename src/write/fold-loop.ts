@@ -1,6 +1,7 @@
 import { formatId } from '../model/id.ts'
 import { type Store, type WindowKey, type WindowTouch, windowWidthMs } from '../store/store.ts'
-import { type FoldSettings, foldInbox, mergeWindow, RUNS_PER_TIER } from './fold.ts'
+import { type FoldSettings, foldInbox } from './fold.ts'
+import { mergeWindow, RUNS_PER_TIER } from './merge-window.ts'
 import { expireDue } from './retention.ts'
 
 export interface FoldLoopSettings extends FoldSettings {
