@@ -26,6 +26,19 @@ export const SETTINGS = [
   { name: 'HOST', default: '127.0.0.1', unit: 'address', meaning: 'The address to listen on; 0.0.0.0 for all.' },
   { name: 'DATA_DIR', default: './data', unit: 'folder', meaning: 'Where the embedded store keeps its files.' },
   {
+    name: 'REDIS_URL',
+    default: '',
+    unit: 'URL',
+    meaning: 'redis:// or rediss://, with user, password and database: store in Redis instead of DATA_DIR.',
+  },
+  {
+    name: 'REDIS_CLUSTER_NODES',
+    default: '',
+    unit: 'host:port,…',
+    meaning: 'Some nodes of a Redis Cluster to store in. User, password and TLS are those of REDIS_URL, if set.',
+  },
+  { name: 'REDIS_PREFIX', default: 'gq', unit: 'text', meaning: 'What every key in Redis begins with.' },
+  {
     name: 'PARTITIONS',
     default: '8',
     unit: 'partitions',
@@ -144,10 +157,24 @@ export const SETTINGS = [
     unit: 'bytes',
     meaning: 'Inbox of a partition that is folded at once.',
   },
+  {
+    name: 'RETAINED_BYTES',
+    default: '134217728',
+    unit: 'bytes',
+    meaning:
+      'Acknowledged commits kept up to 30 s, to be given again to a store that lost its last second. The embedded store loses nothing and needs none.',
+  },
   { name: 'FOLD_INBOX_AGE_MS', default: '15000', unit: 'ms', meaning: 'Age at which a smaller inbox is folded.' },
 ] as const satisfies readonly Setting[]
 
 export type SettingName = (typeof SETTINGS)[number]['name']
+
+export interface RedisConfig {
+  readonly url: string | undefined
+  /** Empty: one server. */
+  readonly clusterNodes: readonly string[]
+  readonly prefix: string
+}
 
 export interface Config {
   readonly port: number
@@ -155,6 +182,8 @@ export interface Config {
   readonly portIsFixed: boolean
   readonly host: string
   readonly dataDir: string
+  /** Undefined: the embedded store in `dataDir`. */
+  readonly redis: RedisConfig | undefined
   readonly partitions: number
   readonly resolutions: readonly Resolution[]
   readonly setResolutions: readonly Resolution[]
@@ -181,6 +210,7 @@ export interface Config {
   readonly storeWaitMsMax: number
   readonly foldInboxBytes: number
   readonly foldInboxAgeMs: number
+  readonly retainedBytes: number
 }
 
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']
@@ -208,6 +238,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     portIsFixed: Boolean(env['PORT']?.trim()),
     host: text('HOST'),
     dataDir: text('DATA_DIR'),
+    redis: readRedis(text('REDIS_URL'), text('REDIS_CLUSTER_NODES'), text('REDIS_PREFIX')),
     partitions: whole('PARTITIONS', 1, 4_096),
     resolutions,
     setResolutions,
@@ -240,6 +271,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     storeWaitMsMax: count('STORE_WAIT_MS_MAX'),
     foldInboxBytes: count('FOLD_INBOX_BYTES'),
     foldInboxAgeMs: count('FOLD_INBOX_AGE_MS'),
+    retainedBytes: count('RETAINED_BYTES'),
   }
 }
 
@@ -279,6 +311,22 @@ function readResolutions(name: SettingName, text: string): readonly Resolution[]
       throw unusable(name, `keeps ${formatDuration(stepMs)} shorter than the finer ${formatDuration(finer.stepMs)}`)
   }
   return resolutions
+}
+
+/** Messages name no part of the URL: it may hold a password. */
+function readRedis(url: string, nodes: string, prefix: string): RedisConfig | undefined {
+  if (url === '' && nodes === '') return undefined
+  if (url !== '' && !(URL.canParse(url) && /^rediss?:$/.test(new URL(url).protocol))) {
+    throw unusable('REDIS_URL', 'must be a URL that begins with redis:// or rediss://')
+  }
+  const clusterNodes = nodes === '' ? [] : nodes.split(',').map((node) => node.trim())
+  if (!clusterNodes.every((node) => /^.+:\d{1,5}$/.test(node))) {
+    throw unusable('REDIS_CLUSTER_NODES', 'must be host:port, comma-separated')
+  }
+  if (!/^[A-Za-z0-9._:-]{1,64}$/.test(prefix)) {
+    throw unusable('REDIS_PREFIX', 'must have 1 to 64 of the characters A-Z a-z 0-9 . _ : -')
+  }
+  return { url: url === '' ? undefined : url, clusterNodes, prefix }
 }
 
 /** A duration that may be in years. */

@@ -26,7 +26,7 @@ async function main(): Promise<void> {
 }
 
 /** What a newcomer needs next. A key is printed when it is made and never again. */
-function greet({ apiKeys, dataDir }: Config, { url, firstKey }: Running): void {
+function greet({ apiKeys, dataDir, redis }: Config, { url, firstKey }: Running): void {
   const lines = [`GaugeQL listens on ${url}`, `GraphiQL          ${url}/graphql`]
   if (firstKey !== undefined) {
     lines.push(
@@ -38,7 +38,10 @@ function greet({ apiKeys, dataDir }: Config, { url, firstKey }: Running): void {
       `  curl "${url}/api/v1/metrics/api.response_time/query?aggregation=p50,p95" -H "Authorization: Bearer ${firstKey}"`,
     )
   } else if (apiKeys.size > 0) lines.push(`API keys          ${apiKeys.size} from API_KEYS`)
-  else lines.push(`API key           the one shown at the first start; delete ${dataDir} to begin anew`)
+  else {
+    const store = redis === undefined ? dataDir : 'this Redis'
+    lines.push(`API key           the one shown when a gateway first started on ${store}`)
+  }
   process.stdout.write(`\n${lines.join('\n')}\n\n`)
 }
 

@@ -8,14 +8,19 @@ import { createServer } from './http/server.ts'
 import { ensureFirstKey, Keys } from './keys.ts'
 import { Querier } from './query/querier.ts'
 import { openEmbeddedStore } from './store/embedded/embedded-store.ts'
+import { openRedisStore } from './store/redis/redis-store.ts'
 import type { Store } from './store/store.ts'
 import { FoldLoop } from './write/fold-loop.ts'
+import { Receipts } from './write/receipts.ts'
 import { Writer } from './write/writer.ts'
 
 /** How long `/ready` waits for the store. */
 const READY_WAIT_MS = 2_000
 /** Inbox bytes that one step of a fold takes on: some 20 ms of work between requests. */
 const FOLD_STEP_BYTES_MAX = 1 << 20
+/** Acknowledged commits are kept for so long in case the store forgets them, and how often it is asked. */
+const RETAINED_MS_MAX = 30_000
+const RETAINED_LOOK_MS = 1_000
 /** How often connections that have become idle are closed while the server closes. */
 const CLOSE_SWEEP_MS = 50
 /** Ports tried after the default one when nobody chose. */
@@ -34,8 +39,8 @@ export interface Running {
 
 /** Puts the gateway together and listens. */
 export async function start(config: Config, log: Logger, now: () => number = Date.now): Promise<Running> {
-  const { resolutions, setResolutions, partitions } = config
-  const store = await openEmbeddedStore({ folder: config.dataDir, partitions, resolutions, setResolutions, now })
+  const { resolutions, setResolutions } = config
+  const store = await openStore(config, log, now)
   const folds = new FoldLoop(
     store,
     {
@@ -48,6 +53,7 @@ export async function start(config: Config, log: Logger, now: () => number = Dat
     log,
     now,
   )
+  const receipts = new Receipts(store, { storeWaitMsMax: config.storeWaitMsMax, retainedMsMax: RETAINED_MS_MAX }, now)
   const writer = new Writer(
     store,
     {
@@ -58,9 +64,18 @@ export async function start(config: Config, log: Logger, now: () => number = Dat
       entriesMax: config.seriesHeldMax,
       itemMemoryBytesMax: config.itemMemoryBytes,
       seriesPerMetricMax: config.seriesPerMetricMax,
+      retainedBytesMax: config.retainedBytes,
+      retainedMsMax: RETAINED_MS_MAX,
+      retainedLookMs: RETAINED_LOOK_MS,
     },
     {
       committed: (partition, bytes) => folds.noteCommit(partition, bytes),
+      storeWentBack: () => {
+        receipts.writeAgain().catch((err: unknown) => log.warn({ err }, 'receipts could not be written again'))
+      },
+      // Their warnings say the same; these are for whoever counts.
+      lost: () => {},
+      retentionShortened: () => {},
       warn: (message, details) => log.warn(details, message),
     },
     now,
@@ -82,7 +97,7 @@ export async function start(config: Config, log: Logger, now: () => number = Dat
   )
   const firstKey = config.apiKeys.size > 0 ? undefined : await ensureFirstKey(store, now())
   const keys = new Keys(store, config.apiKeys, now)
-  const gateway = createGateway({ writer, folds, querier, store, keys })
+  const gateway = createGateway({ writer, receipts, folds, querier, store, keys })
   await folds.start()
   const server = serve(config, gateway, log, now)
   try {
@@ -106,6 +121,20 @@ export async function start(config: Config, log: Logger, now: () => number = Dat
       await gateway.close()
     },
   }
+}
+
+function openStore(config: Config, log: Logger, now: () => number): Promise<Store> {
+  const { partitions, resolutions, setResolutions, redis, dataDir } = config
+  const shape = { partitions, resolutions, setResolutions, now }
+  if (redis === undefined) return openEmbeddedStore({ folder: dataDir, ...shape })
+  const { url, clusterNodes, prefix } = redis
+  return openRedisStore({
+    ...(url === undefined ? {} : { url }),
+    ...(clusterNodes.length === 0 ? {} : { clusterNodes }),
+    prefix,
+    log,
+    ...shape,
+  })
 }
 
 function serve(config: Config, gateway: Gateway, log: Logger, now: () => number): FastifyInstance {

@@ -27,6 +27,7 @@ const PARTS: readonly Part[] = [
   { path: 'rollup/', imports: ['model/', 'sketch/'] },
   { path: 'store/store.ts', imports: [], types: { 'model/': [] }, node: false },
   { path: 'store/embedded/', imports: ['model/', 'sketch/', 'store/store.ts'], packages: ['lmdb'] },
+  { path: 'store/redis/', imports: ['model/', 'sketch/', 'store/store.ts'], packages: ['ioredis'] },
   { path: 'write/', imports: ['model/', 'sketch/', 'rollup/', 'store/store.ts'] },
   { path: 'query/', imports: ['model/', 'sketch/', 'rollup/', 'store/store.ts'], node: false },
   { path: 'wire/', imports: ['model/'], node: false },
@@ -65,8 +66,8 @@ const PARTS: readonly Part[] = [
   {
     path: 'start.ts',
     imports: [
-      ...['model/', 'store/store.ts', 'store/embedded/', 'write/', 'query/', 'gateway.ts', 'keys.ts', 'config.ts'],
-      ...['http/', 'graphql/'],
+      ...['model/', 'store/store.ts', 'store/embedded/', 'store/redis/', 'write/', 'query/'],
+      ...['gateway.ts', 'keys.ts', 'config.ts', 'http/', 'graphql/'],
     ],
     packages: ['fastify', 'pino'],
   },

@@ -13,6 +13,11 @@ import type { CanonicalTags } from '../model/series.ts'
 export interface Store {
   /** Number of partitions, fixed when the store was created. */
   readonly partitions: number
+  /**
+   * Whether it can go back in time and lose what it acknowledged last: a server that synchronises once a second, a replica
+   * promoted in its place. Then writers keep what was acknowledged for a while and offer it again.
+   */
+  readonly mayForget: boolean
 
   // Catalog
 
@@ -169,13 +174,19 @@ export interface Commit {
 /** What travels together. A part with a marker is one request with an idempotency key. */
 export interface CommitPart {
   /** The part is skipped whole if its (project, key) marker exists in the partition; else the marker is made, for 24 h. */
-  readonly marker?: { readonly project: string; readonly key: string }
+  readonly marker?: Marker
   readonly block?: NamedBlock
   readonly metrics: readonly MetricTouch[]
   readonly series: readonly SeriesTouch[]
   readonly members: readonly SetMembers[]
   readonly events: readonly StoredEvent[]
   readonly nowMs: number
+}
+
+/** Names a request within its project. */
+export interface Marker {
+  readonly project: string
+  readonly key: string
 }
 
 /** What a commit says of a metric: its identity (made if the store forgot it) and what to add to its row. */

@@ -29,6 +29,8 @@ export interface FoldTotals {
 
 const TICK_MS = 1_000
 const RETENTION_PAUSE_MS = 10_000
+/** How often the inboxes are asked for their size: other gateways may fill them, and die before they fold. */
+const LOOK_PAUSE_MS = 10_000
 const SWEEP_PAUSE_MS = 15_000
 const FAILURE_PAUSE_MS = 5_000
 /** Windows whose runs are being counted. Beyond it the longest untouched is forgotten: it stays as it is, merged less well. */
@@ -77,6 +79,7 @@ export class FoldLoop {
   #working: Promise<void> | undefined
   #stopped = false
   #heldUntilMs = 0
+  #lookedMs = 0
   #retentionMs = 0
   #sweepMs = 0
   #failedMs = Number.NEGATIVE_INFINITY
@@ -145,6 +148,7 @@ export class FoldLoop {
   }
 
   async #work(): Promise<void> {
+    await this.#look()
     for (const partition of this.#inboxes.keys()) {
       while (this.#isDue(partition) && !this.#stopped) {
         // Another fold was faster, or a window expired under this one: what is left waits for the next turn.
@@ -154,6 +158,17 @@ export class FoldLoop {
     }
     await this.#mergeWindows()
     await this.#expire()
+  }
+
+  async #look(): Promise<void> {
+    const nowMs = this.#now()
+    if (nowMs - this.#lookedMs < LOOK_PAUSE_MS) return
+    this.#lookedMs = nowMs
+    for (const [partition, inbox] of this.#inboxes.entries()) {
+      const { bytes, entries } = await this.#store.inboxSize(partition)
+      inbox.bytes = bytes
+      if (entries > 0) inbox.sinceMs ??= nowMs
+    }
   }
 
   #isDue(partition: number): boolean {

@@ -107,6 +107,7 @@ async function build(): Promise<string> {
       if (!existsSync(join(draft, 'main.js'))) throw error
     },
   )
+  await promisify(execFile)(process.execPath, ['scripts/copy-lua.mjs', draft], { cwd: ROOT })
   // Another test file may have been faster.
   await rename(draft, target).catch(() => rm(draft, { recursive: true, force: true }))
   return target

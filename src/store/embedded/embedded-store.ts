@@ -88,6 +88,7 @@ type CommitListener = (partition: number, metricIds: readonly Id64[]) => void
 
 class EmbeddedStore implements Store {
   readonly partitions: number
+  readonly mayForget = false
   readonly #environment: Environment
   readonly #lock: FolderLock
   readonly #setResolutions: readonly number[]

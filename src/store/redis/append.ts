@@ -1,0 +1,188 @@
+import { assert } from '../../model/errors.ts'
+import { compareIds, formatId, type Id64, parseId } from '../../model/id.ts'
+import {
+  type AppendOutcome,
+  type Commit,
+  type CommitPart,
+  type NamedBlock,
+  type WindowKey,
+  windowStart,
+} from '../store.ts'
+import { type Engine, groupsOf, lists } from './engine.ts'
+import { eventMember, inboxMember, metricAbout, metricIdentity } from './entries.ts'
+import { digestOf, type PartitionKeys, setName } from './keys.ts'
+import { Call, run } from './scripts.ts'
+
+/** The commits of a round: one call for all of them where one server holds every partition, else a call each. */
+
+export const WATERMARK_MS = 7 * 86_400_000
+export const MARKER_MS = 86_400_000
+const BLOCK_NAME_CHARS_MAX = 64
+
+export interface AppendContext {
+  readonly setResolutions: readonly number[]
+  /** Names this gateway in its notifications. */
+  readonly sender: string
+  /** For a fence, which has no part that says what time it is. */
+  readonly nowMs: number
+}
+
+export async function append(
+  engine: Engine,
+  commits: readonly Commit[],
+  context: AppendContext,
+): Promise<AppendOutcome[]> {
+  if (commits.length === 0) return []
+  const { isCluster, commits: connection } = engine.connections
+  if (!isCluster) return decodeOutcomes(await run(connection, 'append', callOf(engine, commits, context)))
+  // All of them are answered or given up before any is offered again: nothing of the round is still on its way then.
+  const calls = await Promise.allSettled(
+    commits.map((commit) => run(connection, 'append', callOf(engine, [commit], context))),
+  )
+  return calls.flatMap((call) => {
+    if (call.status === 'rejected') throw call.reason
+    return decodeOutcomes(call.value)
+  })
+}
+
+/** Metrics of the parts that were applied, each once. */
+export function touchedMetrics({ parts }: Commit, outcome: AppendOutcome): Id64[] {
+  if (outcome.status !== 'applied') return []
+  const touched = new Map<string, Id64>()
+  for (const [i, { metrics }] of parts.entries()) {
+    if (outcome.skipped.includes(i)) continue
+    for (const { metricId } of metrics) touched.set(formatId(metricId), metricId)
+  }
+  return [...touched.values()]
+}
+
+function callOf(engine: Engine, commits: readonly Commit[], context: AppendContext): Call {
+  const call = new Call().arg(commits.length)
+  for (const commit of commits) addCommit(call, engine.keys(commit.partition), commit, context)
+  return call
+}
+
+function addCommit(
+  call: Call,
+  keys: PartitionKeys,
+  commit: Commit,
+  { setResolutions, sender, nowMs }: AppendContext,
+): void {
+  const { writer, number, parts } = commit
+  const writtenMs = parts.length === 0 ? nowMs : Math.max(...parts.map((part) => part.nowMs))
+  call
+    .key(keys.watermarks, keys.writers, keys.markers, keys.inbox, keys.counters)
+    .arg(keys.channel, sender, writer, number, writtenMs, parts.length)
+  for (const part of parts) addPart(call, keys, part, setResolutions)
+}
+
+function addPart(call: Call, keys: PartitionKeys, part: CommitPart, setResolutions: readonly number[]): void {
+  const { marker, block, nowMs } = part
+  call.arg(marker === undefined ? '' : digestOf(marker.project, marker.key), nowMs, MARKER_MS)
+  if (block === undefined) call.arg('')
+  else {
+    addBlock(call, keys, block)
+    const { name, scalars, sketches } = block
+    const sizes = { scalarBytes: scalars.length, sketchBytes: sketches?.length ?? 0 }
+    call.arg(inboxMember({ block: name, ...sizes, arrivedMs: nowMs }))
+  }
+  call.arg(part.metrics.length)
+  for (const { metricId, generation, definition, points, firstMs, lastMs, cumulative } of part.metrics) {
+    const { project, name } = definition
+    call
+      .key(keys.metric(metricId), keys.catalog(project))
+      .arg(formatId(metricId), name, metricIdentity(definition, generation), metricAbout(definition))
+    // Without points there is no time either, whatever the touch says.
+    call.arg(points, points > 0 ? firstMs : 0, points > 0 ? lastMs : 0, cumulative ? '1' : '0')
+  }
+  addSeries(call, keys, part)
+  addSets(call, keys, part, setResolutions)
+  addEvents(call, keys, part)
+}
+
+/** As `append.lua` and `write-blocks.lua` take it. */
+export function addBlock(call: Call, keys: PartitionKeys, { name, scalars, sketches }: NamedBlock): void {
+  assert(
+    name.length <= BLOCK_NAME_CHARS_MAX && /^[A-Za-z0-9._-]+$/.test(name),
+    'the name of a block is short and plain',
+  )
+  call.key(keys.scalars(name), keys.sketches(name)).arg(name, bufferOf(scalars))
+  if (sketches === undefined) call.arg('0')
+  else call.arg('1', bufferOf(sketches))
+}
+
+function bufferOf(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
+}
+
+function addSeries(call: Call, keys: PartitionKeys, { series }: CommitPart): void {
+  const byMetric = groupsOf(series, ({ metricId }) => formatId(metricId))
+  call.arg(byMetric.size)
+  for (const [id, ofMetric] of byMetric) {
+    const { metricId } = ofMetric[0]
+    const tagKeys = new Set(ofMetric.flatMap(({ tags }) => tags.map(([key]) => JSON.stringify(key))))
+    call
+      .key(keys.metric(metricId), keys.series(metricId), keys.seriesOrder(metricId), keys.tagKeys(metricId))
+      .arg(id, tagKeys.size, ...tagKeys, ofMetric.length)
+    for (const { seriesId, tags } of ofMetric) call.arg(formatId(seriesId), JSON.stringify(tags))
+  }
+}
+
+/** Windows first, so that each is looked at once; then the sets, each with its sketch at every resolution. */
+function addSets(call: Call, keys: PartitionKeys, { members }: CommitPart, setResolutions: readonly number[]): void {
+  const positions = new Map<string, number>()
+  const windows: WindowKey[] = []
+  const names = new Map<Id64, string>()
+  const positionOf = (window: WindowKey): number => {
+    const { metricId, resolutionMs, windowMs } = window
+    let metric = names.get(metricId)
+    if (metric === undefined) names.set(metricId, (metric = formatId(metricId)))
+    const name = `${metric}.${resolutionMs}.${windowMs}`
+    let position = positions.get(name)
+    if (position === undefined) {
+      position = windows.push(window) - 1
+      positions.set(name, position)
+      call.key(keys.expired(window), keys.setsOf(window), keys.condemnedSetsOf(window))
+    }
+    return position
+  }
+  const targets = members.map(({ metricId, bucketMs: baseMs }) =>
+    setResolutions.map((resolutionMs) => {
+      const bucketMs = Math.floor(baseMs / resolutionMs) * resolutionMs
+      const position = positionOf({ metricId, resolutionMs, windowMs: windowStart(resolutionMs, bucketMs) })
+      return { resolutionMs, bucketMs, position }
+    }),
+  )
+  call.arg(windows.length, ...windows.map(({ windowMs }) => windowMs), members.length)
+  for (const [i, { metricId, seriesId, members: added }] of members.entries()) {
+    call.arg(added.length)
+    // One by one: there may be more than an argument list of a call takes.
+    for (const member of added) call.arg(member)
+    call.arg(setResolutions.length)
+    const series = formatId(seriesId)
+    for (const { resolutionMs, bucketMs, position } of targets[i]!) {
+      call
+        .key(keys.setPrefix({ metricId, resolutionMs, bucketMs }) + series)
+        .arg(position, setName(resolutionMs, bucketMs, series))
+    }
+  }
+}
+
+function addEvents(call: Call, keys: PartitionKeys, { events }: CommitPart): void {
+  const byProject = groupsOf(events, ({ project }) => project)
+  call.arg(byProject.size)
+  for (const [project, ofProject] of byProject) {
+    call.key(keys.events(project)).arg(ofProject.length)
+    for (const event of ofProject) call.arg(eventMember(event))
+  }
+}
+
+function decodeOutcomes(reply: unknown): AppendOutcome[] {
+  return lists(reply).map(([status, ...rest]) => {
+    if (status === 'applied') return { status, skipped: rest.map(Number) }
+    if (status === 'known') return { status }
+    if (status === 'gap') return { status, watermark: Number(rest[0]) }
+    assert(status === 'conflict', 'a commit is applied, known, a gap or a conflict')
+    return { status, metricIds: [...new Set(rest)].map(parseId).sort(compareIds) }
+  })
+}

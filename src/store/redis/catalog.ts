@@ -1,0 +1,194 @@
+import { compareIds, formatId, type Id64, parseId } from '../../model/id.ts'
+import { metricIdOf, partitionOf } from '../../model/metric.ts'
+import type { CanonicalTags } from '../../model/series.ts'
+import type { MetricDefinition, MetricRow, SeriesRow } from '../store.ts'
+import { chunksOf, type Engine, lists, texts } from './engine.ts'
+import { decodeMetric, metricAbout, metricIdentity } from './entries.ts'
+import { Call } from './scripts.ts'
+
+/** Metrics and their series: what is known of them, made by definitions and by the commits that touch them. */
+
+const METRICS_PER_CALL = 100
+const SERIES_PER_CALL = 1_000
+const NAMES_PER_SCAN = 1_000
+/** More generations of one name than this share an id with other metrics only if something is badly wrong. */
+const GENERATIONS_MAX = 16
+
+interface Named {
+  readonly project: string
+  readonly name: string
+  readonly metricId: Id64
+}
+
+export async function defineMetrics(engine: Engine, definitions: readonly MetricDefinition[]): Promise<MetricRow[]> {
+  const rows = new Array<MetricRow>(definitions.length)
+  const byPartition = new Map<number, number[]>()
+  for (const [i, { project, name }] of definitions.entries()) {
+    const partition = partitionOf(project, name, engine.partitions)
+    const positions = byPartition.get(partition)
+    if (positions === undefined) byPartition.set(partition, [i])
+    else positions.push(i)
+  }
+  const calls = [...byPartition].flatMap(([partition, positions]) =>
+    chunksOf(positions, METRICS_PER_CALL).map(async (chunk) => {
+      const made = await defineChunk(
+        engine,
+        partition,
+        chunk.map((i) => definitions[i]!),
+      )
+      for (const [at, i] of chunk.entries()) rows[i] = made[at]!
+    }),
+  )
+  await Promise.all(calls)
+  return rows
+}
+
+async function defineChunk(
+  engine: Engine,
+  partition: number,
+  definitions: readonly MetricDefinition[],
+): Promise<MetricRow[]> {
+  const standing = await idsOf(engine, partition, definitions, 1)
+  const rows = await readRows(
+    engine,
+    partition,
+    definitions.map(({ project, name }, i) => ({ project, name, metricId: standing[i]! })),
+  )
+  return rows.map((row) => {
+    if (row === undefined) throw new Error('a metric is gone that was defined a moment ago')
+    return row
+  })
+}
+
+/** The ids that stand for names after they were defined. An id that names another metric is not taken twice. */
+async function idsOf(
+  engine: Engine,
+  partition: number,
+  definitions: readonly MetricDefinition[],
+  generation: number,
+): Promise<Id64[]> {
+  if (generation > GENERATIONS_MAX) throw new Error('no id is free for a metric')
+  const keys = engine.keys(partition)
+  const call = new Call().arg(definitions.length)
+  for (const definition of definitions) {
+    const { project, name } = definition
+    const metricId = metricIdOf(project, name, generation)
+    call
+      .key(keys.catalog(project), keys.metric(metricId))
+      .arg(name, formatId(metricId), metricIdentity(definition, generation), metricAbout(definition))
+  }
+  const standing = texts(await engine.run('define-metrics', call))
+  const taken = definitions.filter((_, i) => standing[i] === '')
+  const others = taken.length === 0 ? [] : await idsOf(engine, partition, taken, generation + 1)
+  let next = 0
+  return standing.map((id) => (id === '' ? others[next++]! : parseId(id)))
+}
+
+export async function readMetric(engine: Engine, project: string, name: string): Promise<MetricRow | undefined> {
+  const partition = partitionOf(project, name, engine.partitions)
+  const [row] = await readRows(engine, partition, [{ project, name, metricId: metricIdOf(project, name, 1) }])
+  return row
+}
+
+/** Rows by name; the id is a guess, and where another stands for the name its row is read. */
+async function readRows(
+  engine: Engine,
+  partition: number,
+  metrics: readonly Named[],
+): Promise<(MetricRow | undefined)[]> {
+  const keys = engine.keys(partition)
+  const call = new Call().arg(metrics.length)
+  for (const { project, name, metricId } of metrics) {
+    call
+      .key(keys.catalog(project), keys.metric(metricId), keys.seriesOrder(metricId), keys.tagKeys(metricId))
+      .arg(name, formatId(metricId))
+  }
+  const replies = lists(await engine.run('read-metrics', call))
+  return Promise.all(
+    replies.map(async (reply, i) => {
+      const [id] = reply
+      if (id === undefined) return undefined
+      const asked = metrics[i]!
+      const metricId = parseId(id)
+      if (compareIds(metricId, asked.metricId) === 0) return decodeMetric(reply, partition)
+      const [row] = await readRows(engine, partition, [{ ...asked, metricId }])
+      return row
+    }),
+  )
+}
+
+export async function listMetrics(engine: Engine, project: string, after: string | undefined): Promise<MetricRow[]> {
+  const found = await Promise.all(
+    engine.all().map(async (partition) => {
+      const named = await namesOf(engine, partition, project)
+      const wanted = after === undefined ? named : named.filter(({ name }) => name > after)
+      const rows = await Promise.all(
+        chunksOf(wanted, METRICS_PER_CALL).map((chunk) => readRows(engine, partition, chunk)),
+      )
+      return rows.flat()
+    }),
+  )
+  return found
+    .flat()
+    .filter((row): row is MetricRow => row !== undefined && row.points > 0)
+    .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
+}
+
+async function namesOf(engine: Engine, partition: number, project: string): Promise<Named[]> {
+  const catalog = engine.keys(partition).catalog(project)
+  // By name, because a scan may meet a field twice.
+  const named = new Map<string, Named>()
+  let cursor = '0'
+  do {
+    const reply = await engine.call('hscan', catalog, cursor, 'COUNT', NAMES_PER_SCAN)
+    const [next, fields] = reply as [string, string[]]
+    for (let i = 0; i < fields.length; i += 2) {
+      named.set(fields[i]!, { project, name: fields[i]!, metricId: parseId(fields[i + 1]!) })
+    }
+    cursor = next
+  } while (cursor !== '0')
+  return [...named.values()]
+}
+
+export async function readSeries(
+  engine: Engine,
+  partition: number,
+  metricId: Id64,
+  cursor: number,
+  limit: number,
+): Promise<SeriesRow[] | undefined> {
+  const keys = engine.keys(partition)
+  const rows: SeriesRow[] = []
+  do {
+    const page = Math.min(limit - rows.length, SERIES_PER_CALL)
+    const call = new Call().key(keys.seriesOrder(metricId), keys.series(metricId)).arg(cursor + rows.length, page)
+    const [status, ...fields] = texts(await engine.run('read-series', call))
+    if (status === 'beyond') return undefined
+    for (let i = 0; i < fields.length; i += 2) {
+      rows.push({ seriesId: parseId(fields[i]!), tags: JSON.parse(fields[i + 1]!) as CanonicalTags })
+    }
+    if (fields.length < 2 * page) break
+  } while (rows.length < limit)
+  return rows
+}
+
+export async function hasSeries(
+  engine: Engine,
+  partition: number,
+  metricId: Id64,
+  seriesIds: readonly Id64[],
+): Promise<boolean[]> {
+  const series = engine.keys(partition).series(metricId)
+  const replies = await Promise.all(
+    chunksOf(seriesIds, SERIES_PER_CALL).map((chunk) =>
+      engine.run(
+        'has-series',
+        new Call()
+          .key(series)
+          .arg(chunk.length)
+          .arg(...chunk.map(formatId)),
+      ),
+    ),
+  )
+  return replies.flatMap((digits) => [...String(digits)].map((digit) => digit === '1'))
+}

@@ -1,0 +1,144 @@
+import { formatId, parseId } from '../../model/id.ts'
+import { METRIC_TYPES, type MetricType } from '../../model/metric.ts'
+import type {
+  InboxEntry,
+  IndexEntry,
+  MetricDefinition,
+  MetricRow,
+  Receipt,
+  StoredEvent,
+  Stretch,
+  WindowKey,
+} from '../store.ts'
+
+/**
+ * The members of sorted sets and the fields of hashes as text. Fields of a member are separated by spaces: no number, id or
+ * name of a block holds one. Numbers are decimal and exact to 2^53.
+ */
+
+// Inbox: the order is the score
+
+export function inboxMember({ block, scalarBytes, sketchBytes, arrivedMs }: Omit<InboxEntry, 'order'>): string {
+  return `${block} ${scalarBytes} ${sketchBytes} ${arrivedMs}`
+}
+
+export function decodeInbox(member: string, score: string): InboxEntry {
+  const [block, scalarBytes, sketchBytes, arrivedMs] = member.split(' ')
+  return {
+    block: block!,
+    scalarBytes: Number(scalarBytes),
+    sketchBytes: Number(sketchBytes),
+    arrivedMs: Number(arrivedMs),
+    order: Number(score),
+  }
+}
+
+// Index entries: the window is the score, and in the member too, because two windows may list the same block
+
+export function indexMember(entry: IndexEntry): string {
+  const { windowMs, order, tier, rollups, scalarBytes, sketchBytes, block } = entry
+  const range = `${formatId(entry.seriesFrom)} ${formatId(entry.seriesTo)}`
+  return `${windowMs} ${order} ${tier} ${range} ${rollups} ${scalarBytes} ${sketchBytes} ${block}`
+}
+
+export function decodeIndexEntry(member: string): IndexEntry {
+  const fields = member.split(' ')
+  return {
+    windowMs: Number(fields[0]),
+    order: Number(fields[1]),
+    tier: Number(fields[2]),
+    seriesFrom: parseId(fields[3]!),
+    seriesTo: parseId(fields[4]!),
+    rollups: Number(fields[5]),
+    scalarBytes: Number(fields[6]),
+    sketchBytes: Number(fields[7]),
+    block: fields[8]!,
+  }
+}
+
+// Windows by the time they expire. Members of one score are ordered by their bytes: the resolution comes first, padded.
+
+const RESOLUTION_DIGITS = 16
+
+export function dueMember({ metricId, resolutionMs, windowMs }: WindowKey): string {
+  return `${String(resolutionMs).padStart(RESOLUTION_DIGITS, '0')} ${formatId(metricId)} ${windowMs}`
+}
+
+export function decodeDue(member: string): WindowKey {
+  const [resolutionMs, metricId, windowMs] = member.split(' ')
+  return { metricId: parseId(metricId!), resolutionMs: Number(resolutionMs), windowMs: Number(windowMs) }
+}
+
+export function decodeStretch(member: string): Stretch {
+  const [fromMs, toMs] = member.split(' ')
+  return { fromMs: Number(fromMs), toMs: Number(toMs) }
+}
+
+// Events: time, id, NUL, JSON. The time is biased and padded, so that the order of the bytes is the order of time and id.
+
+const TIME_BIAS = 2 ** 52
+const TIME_DIGITS = 14
+const EVENT_ID_END = '\0'
+
+export function eventTime(timeMs: number): string {
+  return (timeMs + TIME_BIAS).toString(16).padStart(TIME_DIGITS, '0')
+}
+
+export function eventMember({ timeMs, id, json }: StoredEvent): string {
+  return `${eventTime(timeMs)}${id}${EVENT_ID_END}${json}`
+}
+
+export function decodeEvent(project: string, member: string): StoredEvent {
+  const end = member.indexOf(EVENT_ID_END)
+  return {
+    project,
+    id: member.slice(TIME_DIGITS, end),
+    timeMs: Number.parseInt(member.slice(0, TIME_DIGITS), 16) - TIME_BIAS,
+    json: member.slice(end + 1),
+  }
+}
+
+// Metrics: `is` holds what never changes and is compared byte by byte, `about` what is said of it
+
+export function metricIdentity({ project, name, type }: MetricDefinition, generation: number): string {
+  return JSON.stringify([project, name, type, generation])
+}
+
+export function metricAbout({ unit, description }: MetricDefinition): string {
+  return JSON.stringify([unit ?? null, description ?? null])
+}
+
+/** Reply of `read-metrics.lua`: id, is, about, points, first, last, cumulative, series, tag keys. */
+export function decodeMetric(reply: readonly string[], partition: number): MetricRow {
+  const [metricId, is, about, points, first, last, cumulative, series, ...tagKeys] = reply
+  const [project, name, type, generation] = JSON.parse(is!) as [string, string, MetricType, number]
+  if (!METRIC_TYPES.includes(type)) throw new Error(`metric ${metricId} has type ${type}`)
+  const [unit, description] = JSON.parse(about!) as [string | null, string | null]
+  return {
+    project,
+    name,
+    type,
+    unit: unit ?? undefined,
+    description: description ?? undefined,
+    generation,
+    metricId: parseId(metricId!),
+    partition,
+    points: Number(points),
+    firstSeenMs: first === '' ? undefined : Number(first),
+    lastSeenMs: last === '' ? undefined : Number(last),
+    tagKeys: tagKeys.map((key) => JSON.parse(key) as string).sort(),
+    seriesCount: Number(series),
+    cumulative: cumulative === '1',
+  }
+}
+
+// Receipts
+
+export function encodeReceipt(receipt: Receipt, writtenMs: number): string {
+  return JSON.stringify([writtenMs, receipt.requestHash, receipt.status, receipt.body])
+}
+
+export function decodeReceipt(text: string): { readonly writtenMs: number; readonly receipt: Receipt } {
+  const [writtenMs, requestHash, status, body] = JSON.parse(text) as [number, string, number, string]
+  return { writtenMs, receipt: { requestHash, status, body } }
+}

@@ -1,0 +1,141 @@
+import { createHash } from 'node:crypto'
+import { formatId, type Id64 } from '../../model/id.ts'
+import { partitionOf } from '../../model/metric.ts'
+import { type SetKey, type TimelineKey, type WindowKey, windowStart } from '../store.ts'
+
+/**
+ * Every key of the Redis store, all in this one place. A key is `<prefix>:{p<partition>}:<what>`: the braces are Redis Cluster's hash
+ * tag, so that all of a partition lies in one slot and each script of a partition touches one node.
+ */
+export interface PartitionKeys {
+  /** Hash: writer → number of its last commit. */
+  readonly watermarks: string
+  /** Sorted set: writer by time of its last commit. */
+  readonly writers: string
+  /** Sorted set: digest of project and idempotency key by the time it was made. */
+  readonly markers: string
+  /** Sorted set: inbox entry by order. */
+  readonly inbox: string
+  /** Hash: `order` of the newest inbox entry there ever was, `bytes` of the inbox. */
+  readonly counters: string
+  /** Sorted set: window by the time it expires. */
+  readonly due: string
+  /** Sorted set: name of a block that nothing lists, by the time it goes. */
+  readonly expiring: string
+  /** Hash: block name → how many entries list it beyond the first. */
+  readonly extra: string
+  /** Set: windows whose set sketches are being deleted. */
+  readonly condemnedWindows: string
+  /** Shard channel: what each commit touched. */
+  readonly channel: string
+  /** Hash: metric name → metric id. */
+  catalog(project: string): string
+  /** Hash: row of a metric. */
+  metric(metricId: Id64): string
+  /** Hash: series id → tags. */
+  series(metricId: Id64): string
+  /** List: series ids in the order they were registered. */
+  seriesOrder(metricId: Id64): string
+  /** Set: keys of the tags of a metric's series. */
+  tagKeys(metricId: Id64): string
+  /** String: the scalars of a block. */
+  scalars(block: string): string
+  /** String: the sketches of a block. */
+  sketches(block: string): string
+  /** Sorted set: index entry by start of its window. */
+  timeline(timeline: TimelineKey): string
+  /** Sorted set: stretches of a timeline that expired, by their beginning. */
+  expired(timeline: TimelineKey): string
+  /** HyperLogLog: members of a series in a bucket. This and the series' id. */
+  setPrefix(bucket: Pick<SetKey, 'metricId' | 'resolutionMs' | 'bucketMs'>): string
+  /** Set: which sketches of sets there are in a window. */
+  setsOf(window: WindowKey): string
+  /** Set: which of them are to be deleted. */
+  condemnedSetsOf(window: WindowKey): string
+  /** Sorted set: events in the order of time and id, all of score 0. */
+  events(project: string): string
+  /** Hash: digest of an idempotency key → receipt. */
+  receipts(project: string): string
+  /** Sorted set: digest of an idempotency key by the time of its receipt. */
+  receiptAges(project: string): string
+  /** String: permits taken in a window of time. */
+  permits(bucket: string, windowMs: number, startMs: number): string
+}
+
+export function partitionKeys(prefix: string, partition: number): PartitionKeys {
+  const base = `${prefix}:{p${partition}}:`
+  return {
+    watermarks: `${base}watermarks`,
+    writers: `${base}writers`,
+    markers: `${base}markers`,
+    inbox: `${base}inbox`,
+    counters: `${base}counters`,
+    due: `${base}due`,
+    expiring: `${base}expiring`,
+    extra: `${base}extra`,
+    condemnedWindows: `${base}condemned`,
+    channel: `${base}commits`,
+    catalog: (project) => `${base}catalog:${project}`,
+    metric: (metricId) => `${base}metric:${formatId(metricId)}`,
+    series: (metricId) => `${base}series:${formatId(metricId)}`,
+    seriesOrder: (metricId) => `${base}series-order:${formatId(metricId)}`,
+    tagKeys: (metricId) => `${base}tag-keys:${formatId(metricId)}`,
+    scalars: (block) => `${base}block:${block}`,
+    sketches: (block) => `${base}sketch:${block}`,
+    timeline: (timeline) => `${base}timeline:${timelineName(timeline)}`,
+    expired: (timeline) => `${base}expired:${timelineName(timeline)}`,
+    setPrefix: ({ metricId, resolutionMs, bucketMs }) =>
+      `${base}set:${formatId(metricId)}.${resolutionMs}.${bucketMs}.`,
+    setsOf: (window) => `${base}sets:${windowName(window)}`,
+    condemnedSetsOf: (window) => `${base}condemned:${windowName(window)}`,
+    events: (project) => `${base}events:${project}`,
+    receipts: (project) => `${base}receipts:${project}`,
+    receiptAges: (project) => `${base}receipt-ages:${project}`,
+    permits: (bucket, windowMs, startMs) => `${base}permits:${windowMs}.${startMs}:${bucket}`,
+  }
+}
+
+/** String: what the store was made with; the same for every partition. */
+export function metaKey(prefix: string): string {
+  return `${prefix}:{p0}:meta`
+}
+
+/** Hash: SHA-256 of an API key → key row. */
+export function apiKeysKey(prefix: string): string {
+  return `${prefix}:{p0}:api-keys`
+}
+
+/** A prefix must leave the hash tag to the partition. */
+export function isPrefix(text: string): boolean {
+  return /^[A-Za-z0-9._:-]{1,64}$/.test(text)
+}
+
+/** Receipts of a project lie together, so that their number can be bounded. */
+export function receiptPartition(project: string, partitions: number): number {
+  return partitionOf('receipts', project, partitions)
+}
+
+export function permitPartition(bucket: string, partitions: number): number {
+  return partitionOf('permits', bucket, partitions)
+}
+
+/** The first 128 bits of SHA-256 in hexadecimal: for keys of clients, whose length is theirs. */
+export function digestOf(...fields: readonly string[]): string {
+  const hash = createHash('sha256')
+  for (const field of fields) hash.update(`${field.length}:${field}`)
+  return hash.digest('hex').slice(0, 32)
+}
+
+function timelineName({ metricId, resolutionMs }: TimelineKey): string {
+  return `${formatId(metricId)}.${resolutionMs}`
+}
+
+/** As it stands in keys and in the set of condemned windows. */
+export function windowName({ metricId, resolutionMs, windowMs }: WindowKey): string {
+  return `${formatId(metricId)}.${resolutionMs}.${windowMs}`
+}
+
+/** Which sketch of its window: position of the bucket in the window, and the series. */
+export function setName(resolutionMs: number, bucketMs: number, series: string): string {
+  return `${(bucketMs - windowStart(resolutionMs, bucketMs)) / resolutionMs}.${series}`
+}

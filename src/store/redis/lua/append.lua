@@ -1,0 +1,327 @@
+#!lua
+-- Applies the commits of one round, at most one of a partition. A commit whose number is not the next of its writer changes nothing,
+-- nor does one in conflict with the catalog; the others of the round are applied all the same.
+--
+-- KEYS   (watermarks writers markers inbox counters
+--          ((scalars sketches)? (metric catalog)* (seriesMetric series seriesOrder tagKeys)*
+--           (expired registry condemned)* (sketch*)* (events)*)*)*
+-- ARGV   commits (channel sender writer number writtenMs parts
+--          (marker markedMs markerMs block (scalarsValue hasSketches (sketchesValue)? entry)?
+--           metrics (metricId name identity about points firstMs lastMs cumulative)*
+--           seriesMetrics (seriesMetricId newTagKeys (tagKey)* newSeries (seriesId tags)*)*
+--           windows (windowMs)* sets (members (member)* targets (window setName)*)*
+--           eventProjects (newEvents (event)*)*)*)*
+-- REPLY  one of each commit: 'applied' and the positions of skipped parts, 'known', 'gap' and the watermark, 'conflict' and
+--        metric ids
+-- NOTE   Within a commit its parts; within a part its block, metrics, series by metric, windows of sets, sets, events by project.
+--        `marker` and `block` are empty where there is none; `window` is a position among the windows of the part.
+--
+-- Blocks the server in proportion to the round: about 0.1 ms for a batch of 500 points, 0.2 µs a set member and resolution, two
+-- look-ups a new series. The gateway bounds the bytes that wait for a round and sends one round at a time.
+
+local function takeBlock()
+  local name = argument('block')
+  if name == '' then return nil end
+  local block = { name = name, scalars = key('scalars'), sketches = key('sketches') }
+  block.scalarsValue = argument('scalarsValue')
+  if argument('hasSketches') == '1' then block.sketchesValue = argument('sketchesValue') end
+  block.entry = argument('entry')
+  return block
+end
+
+local function takeMetric()
+  return {
+    key = key('metric'),
+    catalog = key('catalog'),
+    id = argument('metricId'),
+    name = argument('name'),
+    identity = argument('identity'),
+    about = argument('about'),
+    points = count('points'),
+    first = integer('firstMs'),
+    last = integer('lastMs'),
+    cumulative = argument('cumulative') == '1',
+  }
+end
+
+local function takeSeries()
+  local group = {
+    metric = key('seriesMetric'),
+    series = key('series'),
+    order = key('seriesOrder'),
+    tagKeysKey = key('tagKeys'),
+    id = argument('seriesMetricId'),
+    tagKeys = {},
+    ids = {},
+    tags = {},
+  }
+  for i = 1, count('newTagKeys') do group.tagKeys[i] = argument('tagKey') end
+  for i = 1, count('newSeries') do
+    group.ids[i] = argument('seriesId')
+    group.tags[i] = argument('tags')
+  end
+  return group
+end
+
+local function takeSet(windows)
+  local set = { targets = {} }
+  set.from, set.to = arguments('member', count('members'))
+  for i = 1, count('targets') do
+    local window = windows[integer('window') + 1] or error('argument out of range: window')
+    set.targets[i] = { window = window, sketch = key('sketch'), name = argument('setName') }
+  end
+  return set
+end
+
+local function takePart()
+  local part = { marker = argument('marker'), markedMs = integer('markedMs'), markerMs = count('markerMs') }
+  part.block = takeBlock()
+  part.metrics, part.series, part.windows, part.sets, part.events = {}, {}, {}, {}, {}
+  for i = 1, count('metrics') do part.metrics[i] = takeMetric() end
+  for i = 1, count('seriesMetrics') do part.series[i] = takeSeries() end
+  for i = 1, count('windows') do
+    part.windows[i] = {
+      expired = key('expired'),
+      registry = key('registry'),
+      condemned = key('condemned'),
+      startMs = integer('windowMs'),
+    }
+  end
+  for i = 1, count('sets') do part.sets[i] = takeSet(part.windows) end
+  for i = 1, count('eventProjects') do
+    local group = { key = key('events'), members = {} }
+    for n = 1, count('newEvents') do
+      group.members[2 * n - 1] = 0
+      group.members[2 * n] = argument('event')
+    end
+    part.events[i] = group
+  end
+  return part
+end
+
+local function takeCommit()
+  local commit = {
+    watermarks = key('watermarks'),
+    writers = key('writers'),
+    markers = key('markers'),
+    inbox = key('inbox'),
+    counters = key('counters'),
+    channel = argument('channel'),
+    sender = argument('sender'),
+    writer = argument('writer'),
+    number = count('number'),
+    writtenMs = integer('writtenMs'),
+    parts = {},
+  }
+  for i = 1, count('parts') do commit.parts[i] = takePart() end
+  return commit
+end
+
+-- What a commit does to the catalog, gathered before anything of it is written.
+local function touchMetric(commit, touch)
+  local metric = commit.metrics[touch.key]
+  if not metric then
+    local row = redis.call('HMGET', touch.key, 'is', 'points', 'first', 'last', 'cumulative')
+    metric = { id = touch.id, name = touch.name, catalog = touch.catalog, about = touch.about }
+    metric.identity = row[1] or touch.identity
+    metric.isNew = not row[1]
+    metric.points = stored(row[2])
+    metric.first, metric.last = row[3] and stored(row[3]) or nil, row[4] and stored(row[4]) or nil
+    metric.cumulative = row[5] == '1'
+    metric.stored = { first = metric.first, last = metric.last, cumulative = metric.cumulative }
+    if metric.isNew then
+      local named = touch.catalog .. '\0' .. touch.name
+      local standing = redis.call('HGET', touch.catalog, touch.name) or commit.named[named]
+      if standing and standing ~= touch.id then return false end
+      if metric.identity == touch.identity then commit.named[named] = touch.id end
+    end
+    if metric.identity == touch.identity then
+      commit.metrics[touch.key] = metric
+      commit.metricKeys[#commit.metricKeys + 1] = touch.key
+    end
+  end
+  if metric.identity ~= touch.identity then return false end
+  metric.points = metric.points + touch.points
+  if touch.points > 0 then
+    metric.first = math.min(metric.first or touch.first, touch.first)
+    metric.last = math.max(metric.last or touch.last, touch.last)
+  end
+  if touch.cumulative then metric.cumulative = true end
+  return true
+end
+
+local function touchSeries(commit, group)
+  if not commit.metrics[group.metric] then return false end
+  redis.call('LLEN', group.order)
+  redis.call('SCARD', group.tagKeysKey)
+  local staged = commit.series[group.series]
+  if not staged then
+    staged = { order = group.order, tags = {}, ids = {}, pairs = {} }
+    commit.series[group.series] = staged
+  end
+  local same = true
+  for i, id in ipairs(group.ids) do
+    local known = staged.tags[id] or redis.call('HGET', group.series, id)
+    if not known then
+      staged.tags[id] = group.tags[i]
+      staged.ids[#staged.ids + 1] = id
+      staged.pairs[#staged.pairs + 1] = id
+      staged.pairs[#staged.pairs + 1] = group.tags[i]
+    elseif known ~= group.tags[i] then
+      same = false
+    end
+  end
+  return same
+end
+
+-- A window of sets that has expired takes no members: a coarser one has them.
+local function checkSets(part)
+  for _, window in ipairs(part.windows) do
+    window.isExpired = #stretchesWithin(window.expired, window.startMs, window.startMs + 1) > 0
+    redis.call('SCARD', window.registry)
+    redis.call('SCARD', window.condemned)
+  end
+  for _, set in ipairs(part.sets) do
+    for _, target in ipairs(set.targets) do
+      local magic = redis.call('GETRANGE', target.sketch, 0, 3)
+      if magic ~= '' and magic ~= 'HYLL' then error('not a HyperLogLog: ' .. target.sketch) end
+    end
+  end
+end
+
+-- Decides what becomes of a commit. Everything that can fail fails here.
+local function check(commit)
+  local watermark = stored(redis.call('HGET', commit.watermarks, commit.writer))
+  redis.call('ZCARD', commit.writers)
+  if commit.number <= watermark then
+    commit.reply = { 'known' }
+    return
+  end
+  if commit.number > watermark + 1 then
+    commit.reply = { 'gap', exact(watermark) }
+    return
+  end
+  commit.metrics, commit.metricKeys, commit.named, commit.series = {}, {}, {}, {}
+  commit.marks, commit.kept = {}, {}
+  local applied, conflict = { 'applied' }, { 'conflict' }
+  local marked = {}
+  for i, part in ipairs(commit.parts) do
+    local skipped = false
+    if part.marker ~= '' then
+      local markedMs = redis.call('ZSCORE', commit.markers, part.marker)
+      skipped = marked[part.marker] or (markedMs and stored(markedMs) + part.markerMs > part.markedMs)
+      if not skipped then
+        marked[part.marker] = true
+        commit.marks[#commit.marks + 1] = exact(part.markedMs)
+        commit.marks[#commit.marks + 1] = part.marker
+      end
+    end
+    if skipped then applied[#applied + 1] = exact(i - 1) else commit.kept[#commit.kept + 1] = part end
+  end
+  local hasBlocks = false
+  for _, part in ipairs(commit.kept) do
+    for _, touch in ipairs(part.metrics) do
+      if not touchMetric(commit, touch) then conflict[#conflict + 1] = touch.id end
+    end
+    for _, group in ipairs(part.series) do
+      if not touchSeries(commit, group) then conflict[#conflict + 1] = group.id end
+    end
+    checkSets(part)
+    for _, group in ipairs(part.events) do redis.call('ZCARD', group.key) end
+    if part.block then hasBlocks = true end
+  end
+  if hasBlocks then
+    redis.call('ZCARD', commit.inbox)
+    local counters = redis.call('HMGET', commit.counters, 'order', 'bytes')
+    commit.order, commit.bytes = stored(counters[1]), stored(counters[2])
+  end
+  if #conflict > 1 then
+    commit.reply = conflict
+    return
+  end
+  commit.reply = applied
+  commit.applies = true
+end
+
+local function writeCatalog(commit)
+  for _, name in ipairs(commit.metricKeys) do
+    local metric = commit.metrics[name]
+    local fields = {}
+    local function change(field, value)
+      fields[#fields + 1] = field
+      fields[#fields + 1] = value
+    end
+    change('points', exact(metric.points))
+    if metric.first ~= metric.stored.first then change('first', exact(metric.first)) end
+    if metric.last ~= metric.stored.last then change('last', exact(metric.last)) end
+    if metric.cumulative ~= metric.stored.cumulative then change('cumulative', '1') end
+    redis.call('HSET', name, unpack(fields))
+    if metric.isNew then
+      redis.call('HSET', name, 'is', metric.identity, 'about', metric.about)
+      redis.call('HSET', metric.catalog, metric.name, metric.id)
+    end
+  end
+  for name, staged in pairs(commit.series) do
+    inChunks('RPUSH', staged.order, staged.ids)
+    inChunks('HSET', name, staged.pairs)
+  end
+end
+
+local function writeSets(part)
+  for _, set in ipairs(part.sets) do
+    for _, target in ipairs(set.targets) do
+      if not target.window.isExpired and set.to >= set.from then
+        local isFirst = redis.call('SADD', target.window.registry, target.name) == 1
+        -- Left over from the window that stood here before and is still being deleted.
+        if isFirst and redis.call('SREM', target.window.condemned, target.name) == 1 then
+          redis.call('DEL', target.sketch)
+        end
+        for from = set.from, set.to, UNPACKED_MAX do
+          redis.call('PFADD', target.sketch, unpack(ARGV, from, math.min(from + UNPACKED_MAX - 1, set.to)))
+        end
+      end
+    end
+  end
+end
+
+local function write(commit)
+  writeCatalog(commit)
+  inChunks('ZADD', commit.markers, commit.marks)
+  local hasBlocks = false
+  for _, part in ipairs(commit.kept) do
+    for _, group in ipairs(part.series) do inChunks('SADD', group.tagKeysKey, group.tagKeys) end
+    writeSets(part)
+    for _, group in ipairs(part.events) do inChunks('ZADD', group.key, group.members) end
+    local block = part.block
+    if block then
+      hasBlocks = true
+      redis.call('SET', block.scalars, block.scalarsValue)
+      if block.sketchesValue then redis.call('SET', block.sketches, block.sketchesValue) end
+      commit.order = commit.order + 1
+      commit.bytes = commit.bytes + #block.scalarsValue + #(block.sketchesValue or '')
+      redis.call('ZADD', commit.inbox, exact(commit.order), block.entry)
+    end
+  end
+  if hasBlocks then
+    redis.call('HSET', commit.counters, 'order', exact(commit.order), 'bytes', exact(commit.bytes))
+  end
+  redis.call('HSET', commit.watermarks, commit.writer, exact(commit.number))
+  redis.call('ZADD', commit.writers, 'GT', exact(commit.writtenMs), commit.writer)
+  if #commit.metricKeys > 0 then
+    local touched = { commit.sender }
+    for _, name in ipairs(commit.metricKeys) do touched[#touched + 1] = commit.metrics[name].id end
+    -- Nobody is promised to hear of it.
+    redis.pcall('SPUBLISH', commit.channel, table.concat(touched, ' '))
+  end
+end
+
+local commits = {}
+for i = 1, count('commits') do commits[i] = takeCommit() end
+complete()
+for _, commit in ipairs(commits) do check(commit) end
+local replies = {}
+for i, commit in ipairs(commits) do
+  if commit.applies then write(commit) end
+  replies[i] = commit.reply
+end
+return replies

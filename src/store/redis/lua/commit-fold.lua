@@ -1,0 +1,155 @@
+#!lua flags=allow-oom
+-- Replaces inbox and index entries by new ones, all at once.
+--
+-- A block is held by each entry that lists it, in the inbox or in a window. The first hold is that it is not in `expiring`; further
+-- ones are counted in `extra`. When the last hold goes it is expiring: readable for another minute.
+--
+-- KEYS   inbox counters due expiring extra (inboxScalars inboxSketches)*
+--        (removedTimeline removedScalars removedSketches)* (addedTimeline addedExpired addedScalars addedSketches)*
+--        (touchedTimeline)*
+-- ARGV   looseMs collectMs inboxEntries (order inboxMember inboxBlock inboxBytes)*
+--        removed (removedWindow removedWindowMs removedMember removedBlock)*
+--        added (addedWindow addedWindowMs widthMs addedMember addedBlock)*
+--        touched (touchedWindow touchedWindowMs expiresMs)*
+-- REPLY  'folded', or 'refused' with nothing changed
+--
+-- Blocks the server for some microseconds an entry. A fold takes about a megabyte of inbox, a merge one window.
+
+local inbox, counters, due = key('inbox'), key('counters'), key('due')
+local expiring, extra = key('expiring'), key('extra')
+local looseMs, collectMs = integer('looseMs'), count('collectMs')
+local taken, removed, added, touched = {}, {}, {}, {}
+for i = 1, count('inboxEntries') do
+  taken[i] = {
+    scalars = key('inboxScalars'),
+    sketches = key('inboxSketches'),
+    order = integer('order'),
+    member = argument('inboxMember'),
+    block = argument('inboxBlock'),
+    bytes = count('inboxBytes'),
+  }
+end
+for i = 1, count('removed') do
+  removed[i] = {
+    timeline = key('removedTimeline'),
+    scalars = key('removedScalars'),
+    sketches = key('removedSketches'),
+    window = argument('removedWindow'),
+    windowMs = integer('removedWindowMs'),
+    member = argument('removedMember'),
+    block = argument('removedBlock'),
+  }
+end
+for i = 1, count('added') do
+  added[i] = {
+    timeline = key('addedTimeline'),
+    expired = key('addedExpired'),
+    scalars = key('addedScalars'),
+    sketches = key('addedSketches'),
+    window = argument('addedWindow'),
+    windowMs = integer('addedWindowMs'),
+    widthMs = count('widthMs'),
+    member = argument('addedMember'),
+    block = argument('addedBlock'),
+  }
+end
+for i = 1, count('touched') do
+  touched[i] = {
+    timeline = key('touchedTimeline'),
+    window = argument('touchedWindow'),
+    windowMs = integer('touchedWindowMs'),
+    expiresMs = integer('expiresMs'),
+  }
+end
+complete()
+if collectMs == 0 then error('argument not positive: collectMs') end
+
+redis.call('ZCARD', inbox)
+redis.call('ZCARD', expiring)
+redis.call('ZCARD', due)
+local bytes = stored(redis.call('HGET', counters, 'bytes'))
+
+local seen = {}
+for _, entry in ipairs(taken) do
+  if seen[entry.member] then error('inbox entry named twice: ' .. entry.member) end
+  seen[entry.member] = true
+  local order = redis.call('ZSCORE', inbox, entry.member)
+  if not order or stored(order) ~= entry.order then return 'refused' end
+end
+for _, entry in ipairs(removed) do
+  local id = entry.timeline .. ' ' .. entry.member
+  if seen[id] then error('index entry removed twice: ' .. id) end
+  seen[id] = true
+  local windowMs = redis.call('ZSCORE', entry.timeline, entry.member)
+  if not windowMs or stored(windowMs) ~= entry.windowMs then return 'refused' end
+  stored(redis.call('HGET', extra, entry.block))
+end
+for _, entry in ipairs(added) do
+  redis.call('ZCARD', entry.timeline)
+  stored(redis.call('HGET', extra, entry.block))
+  if redis.call('EXISTS', entry.scalars) == 0 then return 'refused' end
+  if #stretchesWithin(entry.expired, entry.windowMs, entry.windowMs + entry.widthMs) > 0 then return 'refused' end
+end
+local windows, isTouched = {}, {}
+for _, window in ipairs(touched) do
+  redis.call('ZCARD', window.timeline)
+  windows[window.window] = window
+  isTouched[window.window] = true
+end
+for _, entry in ipairs(removed) do windows[entry.window] = windows[entry.window] or entry end
+for _, entry in ipairs(added) do
+  windows[entry.window] = windows[entry.window] or entry
+  if not isTouched[entry.window] and not redis.call('ZSCORE', due, entry.window) then
+    error('a window begins that nobody touched: ' .. entry.window)
+  end
+end
+redis.call('HLEN', extra)
+
+local loose = {}
+local function hold(entry)
+  if redis.call('ZREM', expiring, entry.block) == 1 then
+    redis.call('PERSIST', entry.scalars)
+    redis.call('PERSIST', entry.sketches)
+  else
+    redis.call('HINCRBY', extra, entry.block, 1)
+  end
+end
+local function letGo(entry)
+  local more = stored(redis.call('HGET', extra, entry.block))
+  if more > 1 then
+    redis.call('HINCRBY', extra, entry.block, -1)
+  elseif more == 1 then
+    redis.call('HDEL', extra, entry.block)
+  else
+    loose[entry.block] = entry
+  end
+end
+
+for _, entry in ipairs(added) do hold(entry) end
+for _, entry in ipairs(removed) do
+  redis.call('ZREM', entry.timeline, entry.member)
+  letGo(entry)
+end
+-- After the removals, so that an entry that is both removed and added stays.
+for _, entry in ipairs(added) do
+  redis.call('ZADD', entry.timeline, exact(entry.windowMs), entry.member)
+end
+for _, entry in ipairs(taken) do
+  redis.call('ZREM', inbox, entry.member)
+  bytes = bytes - entry.bytes
+  letGo(entry)
+end
+if #taken > 0 then redis.call('HSET', counters, 'bytes', exact(bytes)) end
+for block, entry in pairs(loose) do
+  redis.call('ZADD', expiring, exact(looseMs), block)
+  redis.call('PEXPIRE', entry.scalars, exact(collectMs))
+  redis.call('PEXPIRE', entry.sketches, exact(collectMs))
+end
+for _, window in ipairs(touched) do
+  redis.call('ZADD', due, 'GT', exact(window.expiresMs), window.window)
+end
+for name, window in pairs(windows) do
+  local windowMs = exact(window.windowMs)
+  if redis.call('ZCOUNT', window.timeline, windowMs, windowMs) == 0 then redis.call('ZREM', due, name) end
+end
+return 'folded'

@@ -1,0 +1,34 @@
+#!lua
+-- Makes the metrics of a partition that do not exist.
+--
+-- KEYS   (catalog metric)*
+-- ARGV   metrics (name metricId identity about)*
+-- REPLY  per metric: the id that stands for the name, or nothing where the id asked for names another metric
+--
+-- Blocks the server for some microseconds a metric; the caller sends a hundred at most.
+
+local replies, made, staged = {}, {}, {}
+for i = 1, count('metrics') do
+  local catalog, metric = key('catalog'), key('metric')
+  local name, id = argument('name'), argument('metricId')
+  local identity, about = argument('identity'), argument('about')
+  local named = catalog .. '\0' .. name
+  local standing = redis.call('HGET', catalog, name) or staged[named]
+  if not standing then
+    local taken = redis.call('HGET', metric, 'is') or staged[metric]
+    if taken and taken ~= identity then
+      standing = ''
+    else
+      standing = id
+      staged[named], staged[metric] = id, identity
+      made[#made + 1] = { catalog = catalog, metric = metric, name = name, id = id, identity = identity, about = about }
+    end
+  end
+  replies[i] = standing
+end
+complete()
+for _, row in ipairs(made) do
+  redis.call('HSET', row.catalog, row.name, row.id)
+  redis.call('HSET', row.metric, 'is', row.identity, 'about', row.about)
+end
+return replies

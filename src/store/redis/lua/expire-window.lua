@@ -1,0 +1,84 @@
+#!lua flags=allow-oom
+-- Takes a window out of the index, unless it was written since. Its set sketches are condemned: `clear-sets.lua` deletes them,
+-- some hundred at a time.
+--
+-- KEYS   due timeline expired expiring extra registry condemned condemnedWindows (scalars sketches)* (forgotten)*
+-- ARGV   window windowName windowMs widthMs nowMs looseMs collectMs remember entries (member block)* forgottenCount
+-- REPLY  'expired'; 'kept' when it expires later; 'changed' when its entries are others than those named; 'unfinished' when
+--        sketches condemned before are still there. All but the first change nothing.
+--
+-- Blocks the server for some microseconds an entry: merging keeps the runs of a window few.
+
+local due, timeline, expired, expiring, extra = key('due'), key('timeline'), key('expired'), key('expiring'), key('extra')
+local registry, condemned, condemnedWindows = key('registry'), key('condemned'), key('condemnedWindows')
+local window, windowName = argument('window'), argument('windowName')
+local windowMs, widthMs, nowMs = integer('windowMs'), count('widthMs'), integer('nowMs')
+local looseMs, collectMs = integer('looseMs'), count('collectMs')
+local remember = argument('remember') == '1'
+local entries, forgotten = {}, {}
+for i = 1, count('entries') do
+  entries[i] = {
+    scalars = key('scalars'),
+    sketches = key('sketches'),
+    member = argument('member'),
+    block = argument('block'),
+  }
+end
+for i = 1, count('forgottenCount') do forgotten[i] = key('forgotten') end
+complete()
+if collectMs == 0 then error('argument not positive: collectMs') end
+
+local from, to = windowMs, windowMs + widthMs
+local expiresMs = redis.call('ZSCORE', due, window)
+if expiresMs and stored(expiresMs) > nowMs then return 'kept' end
+if redis.call('ZCOUNT', timeline, exact(windowMs), exact(windowMs)) ~= #entries then return 'changed' end
+for _, entry in ipairs(entries) do
+  local listedMs = redis.call('ZSCORE', timeline, entry.member)
+  if not listedMs or stored(listedMs) ~= windowMs then return 'changed' end
+  stored(redis.call('HGET', extra, entry.block))
+end
+if redis.call('SCARD', condemned) > 0 then return 'unfinished' end
+redis.call('ZCARD', expiring)
+local hasSets = redis.call('SCARD', registry) > 0
+redis.call('SCARD', condemnedWindows)
+-- Neighbours that touch become one.
+local touching = stretchesWithin(expired, from - 1, to + 1)
+local cuts = {}
+for i, name in ipairs(forgotten) do cuts[i] = stretchesWithin(name, from, to) end
+
+for _, entry in ipairs(entries) do
+  redis.call('ZREM', timeline, entry.member)
+  local more = stored(redis.call('HGET', extra, entry.block))
+  if more > 1 then
+    redis.call('HINCRBY', extra, entry.block, -1)
+  elseif more == 1 then
+    redis.call('HDEL', extra, entry.block)
+  else
+    redis.call('ZADD', expiring, exact(looseMs), entry.block)
+    redis.call('PEXPIRE', entry.scalars, exact(collectMs))
+    redis.call('PEXPIRE', entry.sketches, exact(collectMs))
+  end
+end
+redis.call('ZREM', due, window)
+if hasSets then
+  redis.call('RENAME', registry, condemned)
+  redis.call('SADD', condemnedWindows, windowName)
+end
+if remember then
+  for _, member in ipairs(touching) do
+    local first, last = string.match(member, '^(%S+) (%S+)$')
+    from, to = math.min(from, stored(first)), math.max(to, stored(last))
+    redis.call('ZREM', expired, member)
+  end
+  redis.call('ZADD', expired, exact(from), exact(from) .. ' ' .. exact(to))
+end
+for i, name in ipairs(forgotten) do
+  for _, member in ipairs(cuts[i]) do
+    local first, last = string.match(member, '^(%S+) (%S+)$')
+    first, last = stored(first), stored(last)
+    redis.call('ZREM', name, member)
+    if first < from then redis.call('ZADD', name, exact(first), exact(first) .. ' ' .. exact(from)) end
+    if last > to then redis.call('ZADD', name, exact(to), exact(to) .. ' ' .. exact(last)) end
+  end
+end
+return 'expired'

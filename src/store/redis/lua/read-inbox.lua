@@ -1,0 +1,26 @@
+#!lua flags=no-writes
+-- The oldest inbox entries of a partition that have at most so many bytes together, at least one if there is any.
+--
+-- KEYS   inbox
+-- ARGV   bytesMax
+-- REPLY  (member, order) each
+--
+-- Blocks the server for about 1 µs an entry it answers; it reads on in pages, and a page further than it answers at most.
+
+local inbox = key('inbox')
+local bytesMax = integer('bytesMax')
+complete()
+local PAGE = 256
+local reply, bytes, from = {}, 0, 0
+while true do
+  local page = redis.call('ZRANGE', inbox, from, from + PAGE - 1, 'WITHSCORES')
+  for i = 1, #page, 2 do
+    local scalars, sketches = string.match(page[i], '^%S+ (%d+) (%d+) ')
+    bytes = bytes + stored(scalars) + stored(sketches)
+    if bytes > bytesMax and #reply > 0 then return reply end
+    reply[#reply + 1] = page[i]
+    reply[#reply + 1] = page[i + 1]
+  end
+  if #page < 2 * PAGE then return reply end
+  from = from + PAGE
+end

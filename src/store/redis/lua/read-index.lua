@@ -1,0 +1,23 @@
+#!lua flags=no-writes
+-- One consistent view of the inbox of a partition and of timelines of a metric.
+--
+-- KEYS   inbox (timeline expired)*
+-- ARGV   wantInbox timelines (windowsFromMs fromMs toMs)*
+-- REPLY  the inbox (member, order each); then per timeline: index entries, expired stretches
+--
+-- Blocks the server for about 0.3 µs an entry it answers. Folding keeps the inbox short and merging the windows; both go on
+-- while queries are answered.
+
+local inbox = key('inbox')
+local reply = { {} }
+if argument('wantInbox') == '1' then reply[1] = redis.call('ZRANGE', inbox, 0, -1, 'WITHSCORES') end
+for _ = 1, count('timelines') do
+  local timeline, expired = key('timeline'), key('expired')
+  local windowsFrom, from, to = integer('windowsFromMs'), integer('fromMs'), integer('toMs')
+  local entries = {}
+  if to > from then entries = redis.call('ZRANGEBYSCORE', timeline, exact(windowsFrom), '(' .. exact(to)) end
+  reply[#reply + 1] = entries
+  reply[#reply + 1] = stretchesWithin(expired, from, to)
+end
+complete()
+return reply

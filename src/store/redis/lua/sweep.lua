@@ -1,0 +1,35 @@
+#!lua flags=allow-oom
+-- Lets go of what is over in a partition: watermarks, markers, and the named blocks that are still expiring.
+--
+-- KEYS   watermarks writers markers expiring (scalars sketches)*
+-- ARGV   nowMs watermarksBeforeMs markersBeforeMs max blocks (block)*
+-- REPLY  how many of each
+--
+-- Blocks the server for about a millisecond: `max` bounds what goes of each kind, and the caller the blocks.
+
+local watermarks, writers, markers, expiring = key('watermarks'), key('writers'), key('markers'), key('expiring')
+local nowMs, watermarksBeforeMs, markersBeforeMs = integer('nowMs'), integer('watermarksBeforeMs'), integer('markersBeforeMs')
+local max = count('max')
+if max > UNPACKED_MAX then error('argument too large: max') end
+local blocks = {}
+for i = 1, count('blocks') do
+  blocks[i] = { scalars = key('scalars'), sketches = key('sketches'), name = argument('block') }
+end
+complete()
+redis.call('HLEN', watermarks)
+redis.call('ZCARD', expiring)
+local silent = redis.call('ZRANGEBYSCORE', writers, '-inf', exact(watermarksBeforeMs), 'LIMIT', 0, exact(max))
+local outdated = redis.call('ZRANGEBYSCORE', markers, '-inf', exact(markersBeforeMs), 'LIMIT', 0, exact(max))
+inChunks('HDEL', watermarks, silent)
+inChunks('ZREM', writers, silent)
+inChunks('ZREM', markers, outdated)
+local gone = 0
+for _, block in ipairs(blocks) do
+  local expiresMs = redis.call('ZSCORE', expiring, block.name)
+  if expiresMs and tonumber(expiresMs) <= nowMs then
+    redis.call('UNLINK', block.scalars, block.sketches)
+    redis.call('ZREM', expiring, block.name)
+    gone = gone + 1
+  end
+end
+return { exact(#silent), exact(#outdated), exact(gone) }

@@ -1,0 +1,313 @@
+import { randomBytes } from 'node:crypto'
+import { assert, GatewayError } from '../../model/errors.ts'
+import type { Id64 } from '../../model/id.ts'
+import type {
+  AppendOutcome,
+  BlockPart,
+  Commit,
+  EventRequest,
+  FoldCommit,
+  InboxEntry,
+  IndexRequest,
+  IndexSnapshot,
+  KeyRow,
+  MetricDefinition,
+  MetricRow,
+  NamedBlock,
+  PermitRequest,
+  Receipt,
+  SeriesRow,
+  SetKey,
+  Store,
+  StoredEvent,
+  WindowExpiry,
+  WindowKey,
+} from '../store.ts'
+import { append, touchedMetrics } from './append.ts'
+import { defineMetrics, hasSeries, listMetrics, readMetric, readSeries } from './catalog.ts'
+import { type Address, asGatewayError, type Connections, connect } from './connection.ts'
+import { Engine } from './engine.ts'
+import { agreeOnFormat } from './format.ts'
+import { isPrefix } from './keys.ts'
+import { type CommitListener, Notifications } from './notifications.ts'
+import {
+  listKeys,
+  RECEIPTS_MAX,
+  readEvents,
+  readKey,
+  readReceipt,
+  saveKey,
+  takePermits,
+  writeReceipt,
+} from './requests.ts'
+import { checkServers, type StoreLog } from './server-checks.ts'
+import { countDistinct } from './sets.ts'
+import { sweepPartition } from './sweep.ts'
+import {
+  commitFold,
+  dueWindows,
+  expireWindow,
+  inboxSize,
+  readBlocks,
+  readInbox,
+  readIndex,
+  writeBlocks,
+} from './timelines.ts'
+
+/**
+ * The store of many gateways: one Redis (or Valkey) server, or a Redis Cluster. What must happen at once is a Lua script
+ * (`lua/`), which the server runs alone; a partition lies in one slot, so that a script never needs two nodes.
+ */
+
+export interface Resolution {
+  readonly stepMs: number
+  readonly keptMs: number
+}
+
+export interface RedisStoreOptions extends Address {
+  /** Begins every key, so that several stores may share a server. */
+  readonly prefix: string
+  readonly partitions: number
+  readonly resolutions: readonly Resolution[]
+  readonly setResolutions: readonly Resolution[]
+  /** Receipts kept of a project. */
+  readonly receiptsMax?: number
+  /** Hears of settings of the server that can cost data. */
+  readonly log?: StoreLog
+  /** The clock, asked only where a verb is not told the time: for a commit without parts. */
+  readonly now?: () => number
+  /** How long to wait for a server that is not there yet. */
+  readonly startMsMax?: number
+}
+
+/** Commits under way when the store closes are given so long. */
+const CLOSE_MS_MAX = 10_000
+
+/**
+ * Opens the store on a server or a cluster or makes it there. An Error that says why when the server cannot be reached, is too old, or
+ * holds a store that was made with another number of partitions, other steps of resolutions, or by a newer version.
+ */
+export async function openRedisStore(options: RedisStoreOptions): Promise<Store> {
+  assert(isPrefix(options.prefix), 'a prefix has 1 to 64 letters, digits and any of . _ : -')
+  const connections = await connect(options, options.startMsMax)
+  try {
+    await checkServers(connections, options.log)
+    await agreeOnFormat(connections, options.prefix, {
+      partitions: options.partitions,
+      resolutions: options.resolutions.map(({ stepMs }) => stepMs),
+      setResolutions: options.setResolutions.map(({ stepMs }) => stepMs),
+    })
+    return new RedisStore(connections, options)
+  } catch (error) {
+    connections.close()
+    throw error
+  }
+}
+
+class RedisStore implements Store {
+  readonly partitions: number
+  readonly mayForget = true
+  readonly #connections: Connections
+  readonly #engine: Engine
+  readonly #setResolutions: readonly number[]
+  readonly #receiptsMax: number
+  readonly #now: () => number
+  readonly #sender = randomBytes(8).toString('hex')
+  readonly #notifications: Notifications
+  readonly #underWay = new Set<Promise<unknown>>()
+  #closing: Promise<void> | undefined
+
+  constructor(connections: Connections, options: RedisStoreOptions) {
+    this.partitions = options.partitions
+    this.#connections = connections
+    this.#engine = new Engine(connections, options.prefix, options.partitions)
+    this.#setResolutions = options.setResolutions.map(({ stepMs }) => stepMs)
+    this.#receiptsMax = options.receiptsMax ?? RECEIPTS_MAX
+    this.#now = options.now ?? Date.now
+    this.#notifications = new Notifications(this.#engine, this.#sender)
+  }
+
+  // Catalog
+
+  defineMetrics(definitions: readonly MetricDefinition[]): Promise<readonly MetricRow[]> {
+    return this.#answer((engine) => defineMetrics(engine, definitions))
+  }
+
+  readMetric(project: string, name: string): Promise<MetricRow | undefined> {
+    return this.#answer((engine) => readMetric(engine, project, name))
+  }
+
+  listMetrics(project: string, options: { readonly after?: string } = {}): Promise<readonly MetricRow[]> {
+    return this.#answer((engine) => listMetrics(engine, project, options.after))
+  }
+
+  readSeries(
+    partition: number,
+    metricId: Id64,
+    cursor: number,
+    limit: number,
+  ): Promise<readonly SeriesRow[] | undefined> {
+    return this.#answer((engine) => readSeries(engine, partition, metricId, cursor, limit))
+  }
+
+  hasSeries(partition: number, metricId: Id64, seriesIds: readonly Id64[]): Promise<readonly boolean[]> {
+    return this.#answer((engine) => hasSeries(engine, partition, metricId, seriesIds))
+  }
+
+  // Write path
+
+  append(commits: readonly Commit[]): Promise<readonly AppendOutcome[]> {
+    const partitions = commits.map(({ partition }) => partition)
+    assert(new Set(partitions).size === partitions.length, 'a round has one commit of a partition')
+    return this.#answer(async (engine) => {
+      const context = { setResolutions: this.#setResolutions, sender: this.#sender, nowMs: this.#now() }
+      const outcomes = await append(engine, commits, context)
+      if (this.#notifications.hasListeners) {
+        for (const [i, commit] of commits.entries()) {
+          this.#notifications.tell(commit.partition, touchedMetrics(commit, outcomes[i]!))
+        }
+      }
+      return outcomes
+    })
+  }
+
+  readWatermarks(writer: string, partitions: readonly number[]): Promise<readonly number[]> {
+    return this.#answer((engine) =>
+      Promise.all(
+        partitions.map(async (partition) =>
+          Number(await engine.call('hget', engine.keys(partition).watermarks, writer)),
+        ),
+      ),
+    )
+  }
+
+  // Index and blocks
+
+  readIndex(request: IndexRequest): Promise<IndexSnapshot> {
+    return this.#answer((engine) => readIndex(engine, request))
+  }
+
+  readInbox(partition: number, bytesMax: number): Promise<readonly InboxEntry[]> {
+    return this.#answer((engine) => readInbox(engine, partition, bytesMax))
+  }
+
+  inboxSize(partition: number): Promise<{ readonly entries: number; readonly bytes: number }> {
+    return this.#answer((engine) => inboxSize(engine, partition))
+  }
+
+  readBlocks(
+    partition: number,
+    names: readonly string[],
+    part: BlockPart,
+  ): Promise<readonly (Uint8Array | undefined)[]> {
+    return this.#answer((engine) => readBlocks(engine, partition, names, part))
+  }
+
+  // Fold and retention
+
+  writeBlocks(partition: number, blocks: readonly NamedBlock[], nowMs: number): Promise<void> {
+    return this.#answer((engine) => writeBlocks(engine, partition, blocks, nowMs))
+  }
+
+  commitFold(fold: FoldCommit): Promise<boolean> {
+    return this.#answer((engine) => commitFold(engine, fold))
+  }
+
+  dueWindows(partition: number, nowMs: number, max: number): Promise<readonly WindowKey[]> {
+    return this.#answer((engine) => dueWindows(engine, partition, nowMs, max))
+  }
+
+  expireWindow(expiry: WindowExpiry): Promise<boolean> {
+    return this.#answer((engine) => expireWindow(engine, expiry))
+  }
+
+  sweep(nowMs: number): Promise<void> {
+    return this.#answer(async (engine) => {
+      for (const partition of engine.all()) await sweepPartition(engine, partition, nowMs)
+    })
+  }
+
+  // Sets
+
+  countDistinct(partition: number, unions: readonly (readonly SetKey[])[]): Promise<readonly number[]> {
+    return this.#answer((engine) => countDistinct(engine, partition, unions))
+  }
+
+  // Events
+
+  readEvents(request: EventRequest): Promise<readonly StoredEvent[]> {
+    return this.#answer((engine) => readEvents(engine, request))
+  }
+
+  // Requests
+
+  readReceipt(project: string, key: string, nowMs: number): Promise<Receipt | undefined> {
+    return this.#answer((engine) => readReceipt(engine, project, key, nowMs))
+  }
+
+  writeReceipt(project: string, key: string, receipt: Receipt, nowMs: number): Promise<Receipt> {
+    return this.#answer((engine) => writeReceipt(engine, project, key, receipt, nowMs, this.#receiptsMax))
+  }
+
+  takePermits(request: PermitRequest): Promise<{ readonly granted: number; readonly left: number }> {
+    return this.#answer((engine) => takePermits(engine, request))
+  }
+
+  // API keys
+
+  saveKey(key: KeyRow): Promise<void> {
+    return this.#answer((engine) => saveKey(engine, key))
+  }
+
+  readKey(hash: string): Promise<KeyRow | undefined> {
+    return this.#answer((engine) => readKey(engine, hash))
+  }
+
+  listKeys(): Promise<readonly KeyRow[]> {
+    return this.#answer(listKeys)
+  }
+
+  // Life
+
+  onCommit(listener: CommitListener): () => void {
+    return this.#notifications.listen(listener)
+  }
+
+  ping(): Promise<void> {
+    return this.#answer(async (engine) => {
+      if (!this.#connections.isCluster) await engine.call('ping')
+      // A node that is gone is one that the client no longer knows: each partition has to answer.
+      else await Promise.all(engine.all().map((partition) => engine.call('exists', engine.keys(partition).inbox)))
+    })
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    this.#notifications.close()
+    let timer: NodeJS.Timeout | undefined
+    const tooLate = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, CLOSE_MS_MAX)
+    })
+    await Promise.race([Promise.allSettled(this.#underWay), tooLate])
+    clearTimeout(timer)
+    this.#connections.close()
+  }
+
+  /** Runs a verb, unless the store is closing; what fails for want of an answer is `store_unavailable`. */
+  async #answer<T>(verb: (engine: Engine) => Promise<T>): Promise<T> {
+    if (this.#closing !== undefined) throw new GatewayError('store_unavailable', 'the store is closed')
+    const running = verb(this.#engine)
+    this.#underWay.add(running)
+    try {
+      return await running
+    } catch (error) {
+      throw asGatewayError(error)
+    } finally {
+      this.#underWay.delete(running)
+    }
+  }
+}

@@ -1,0 +1,79 @@
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import type { Connection, Value } from './connection.ts'
+
+/**
+ * The atomic verbs, a Lua file each. A file says in its header which keys and arguments it takes, in which order, and what it
+ * answers; `prelude.lua` stands before each of them. Redis does not undo a script that fails half-way, so a script looks at
+ * everything that can fail before it writes.
+ */
+export const VERBS = [
+  'append',
+  'clear-sets',
+  'commit-fold',
+  'count-distinct',
+  'define-metrics',
+  'expire-window',
+  'has-series',
+  'inbox-size',
+  'read-inbox',
+  'read-index',
+  'read-metrics',
+  'read-series',
+  'sweep',
+  'take-permits',
+  'write-blocks',
+  'write-receipt',
+] as const
+export type Verb = (typeof VERBS)[number]
+
+interface Script {
+  readonly source: string
+  readonly sha: string
+}
+
+/** What a call of a script takes: keys and arguments in the order of its header. */
+export class Call {
+  readonly keys: string[] = []
+  readonly args: Value[] = []
+
+  key(...keys: readonly string[]): this {
+    for (const key of keys) this.keys.push(key)
+    return this
+  }
+
+  arg(...args: readonly Value[]): this {
+    for (const arg of args) this.args.push(arg)
+    return this
+  }
+}
+
+const folder = new URL('./lua/', import.meta.url)
+
+export function scriptSource(verb: Verb): string {
+  const [shebang, ...body] = readFileSync(new URL(`${verb}.lua`, folder), 'utf8').split('\n')
+  return [shebang, readFileSync(new URL('prelude.lua', folder), 'utf8'), ...body].join('\n')
+}
+
+const scripts = new Map<Verb, Script>()
+
+function scriptOf(verb: Verb): Script {
+  let script = scripts.get(verb)
+  if (script === undefined) {
+    const source = scriptSource(verb)
+    script = { source, sha: createHash('sha1').update(source).digest('hex') }
+    scripts.set(verb, script)
+  }
+  return script
+}
+
+/** By its hash; a server that does not know the script has done nothing, and is sent it whole. */
+export async function run(connection: Connection, verb: Verb, { keys, args }: Call): Promise<unknown> {
+  const { source, sha } = scriptOf(verb)
+  try {
+    return await connection.call('evalsha', [sha, keys.length, ...keys, ...args])
+  } catch (error) {
+    if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) throw error
+    return connection.call('eval', [source, keys.length, ...keys, ...args])
+  }
+}

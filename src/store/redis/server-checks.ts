@@ -1,0 +1,48 @@
+import type { Connections } from './connection.ts'
+
+/** What a server must be, and how it should be set up, asked once when a gateway starts. */
+
+export interface StoreLog {
+  warn(details: object, message: string): void
+}
+
+export const REDIS_MAJOR_MIN = 7
+
+/** An Error when a server is too old or of the other kind than asked for; a warning for settings that can cost data. */
+export async function checkServers(connections: Connections, log: StoreLog | undefined): Promise<void> {
+  for (const server of connections.masters()) {
+    const info = parseInfo(await server.call('info', ['everything']))
+    const version = info.get('valkey_version') ?? info.get('redis_version') ?? 'unknown'
+    const kind = info.has('valkey_version') ? 'Valkey' : 'Redis'
+    if (!(Number.parseInt(version, 10) >= REDIS_MAJOR_MIN)) {
+      throw new Error(
+        `${connections.name} is ${kind} ${version}; the gateway needs Redis ${REDIS_MAJOR_MIN} or newer, or Valkey`,
+      )
+    }
+    if (!connections.isCluster && info.get('cluster_enabled') === '1') {
+      throw new Error(`${connections.name} is a node of a cluster; name its nodes in REDIS_CLUSTER_NODES`)
+    }
+    if (info.get('role') === 'slave') {
+      throw new Error(`${connections.name} is a replica; the gateway needs the master`)
+    }
+    const warn = (message: string): void => log?.warn({ store: connections.name, port: info.get('tcp_port') }, message)
+    const policy = info.get('maxmemory_policy')
+    if (policy !== undefined && policy !== 'noeviction') {
+      warn(`maxmemory-policy is ${policy}: Redis may drop stored data when memory is short; set it to noeviction`)
+    }
+    if (info.get('aof_enabled') === '0') {
+      warn(
+        'appendonly is off: when Redis stops, what was stored since its last snapshot is lost; set appendonly to yes',
+      )
+    }
+  }
+}
+
+function parseInfo(reply: unknown): ReadonlyMap<string, string> {
+  const fields = new Map<string, string>()
+  for (const line of String(reply).split('\r\n')) {
+    const colon = line.indexOf(':')
+    if (colon > 0) fields.set(line.slice(0, colon), line.slice(colon + 1))
+  }
+  return fields
+}

@@ -1,0 +1,179 @@
+import { formatId, type Id64, parseId } from '../../model/id.ts'
+import { HyperLogLog, unionEncoded } from '../../sketch/hyperloglog.ts'
+import type { SetKey, WindowKey } from '../store.ts'
+import { chunksOf, type Engine, groupsOf, texts } from './engine.ts'
+import { type PartitionKeys, windowName } from './keys.ts'
+import { Call } from './scripts.ts'
+
+/**
+ * One HyperLogLog for each series and bucket of a set metric, at each resolution that sets are kept at. Small unions are counted by
+ * the server; of larger ones the register strings are fetched and united here, so that no command takes the server for long.
+ */
+
+/** Keys of a union that the server counts. */
+export const PFCOUNT_KEYS_MAX = 16
+/** Keys of one call of `count-distinct.lua`: some 2 ms when every sketch is dense. */
+const COUNTED_PER_CALL = 64
+/** Register strings of one read: at most 12 KiB each. */
+const REGISTERS_PER_READ = 64
+/** Reads under way at once: bounds what is held of register strings. */
+const READS_AT_ONCE = 8
+const CLEARED_PER_CALL = 500
+
+export async function countDistinct(
+  engine: Engine,
+  partition: number,
+  unions: readonly (readonly SetKey[])[],
+): Promise<number[]> {
+  const keys = engine.keys(partition)
+  const counts = new Array<number>(unions.length).fill(0)
+  const small: CountedUnion[] = []
+  const large: CountedUnion[] = []
+  const nameOf = namer(keys)
+  for (const [at, union] of unions.entries()) {
+    const names = [...new Set(union.map(nameOf))]
+    if (names.length === 0) continue
+    if (names.length <= PFCOUNT_KEYS_MAX) small.push({ at, names })
+    else large.push({ at, names })
+  }
+  await countSmall(engine, small, counts)
+  await countLarge(engine, large, counts)
+  return counts
+}
+
+/** Keys of sketches. The same series and the same sets are named again and again, in order of buckets. */
+function namer(keys: PartitionKeys): (set: SetKey) => string {
+  const named = new Map<SetKey, string>()
+  const series = new Map<Id64, string>()
+  let last: SetKey | undefined
+  let prefix = ''
+  return (set) => {
+    let name = named.get(set)
+    if (name !== undefined) return name
+    const { metricId, resolutionMs, bucketMs, seriesId } = set
+    if (last?.metricId !== metricId || last.resolutionMs !== resolutionMs || last.bucketMs !== bucketMs) {
+      prefix = keys.setPrefix(set)
+      last = set
+    }
+    let id = series.get(seriesId)
+    if (id === undefined) series.set(seriesId, (id = formatId(seriesId)))
+    name = prefix + id
+    named.set(set, name)
+    return name
+  }
+}
+
+interface CountedUnion {
+  /** Position of its answer. */
+  readonly at: number
+  readonly names: readonly string[]
+}
+
+async function countSmall(engine: Engine, unions: readonly CountedUnion[], counts: number[]): Promise<void> {
+  const calls: Promise<void>[] = []
+  let batch: CountedUnion[] = []
+  let keys = 0
+  const send = (): void => {
+    const sent = batch
+    const call = new Call().arg(sent.length)
+    for (const { names } of sent) call.key(...names).arg(names.length)
+    calls.push(
+      engine.run('count-distinct', call).then((reply) => {
+        for (const [i, count] of texts(reply).entries()) counts[sent[i]!.at] = Number(count)
+      }),
+    )
+    batch = []
+    keys = 0
+  }
+  for (const union of unions) {
+    if (keys + union.names.length > COUNTED_PER_CALL) send()
+    batch.push(union)
+    keys += union.names.length
+  }
+  if (batch.length > 0) send()
+  await Promise.all(calls)
+}
+
+/**
+ * A sketch is often in several unions: in that of its bucket and in that of the whole range. Sketches that are in the same unions are
+ * united once, and what comes out is united with each.
+ */
+async function countLarge(engine: Engine, unions: readonly CountedUnion[], counts: number[]): Promise<void> {
+  const unionsOf = new Map<string, number[]>()
+  for (const [union, { names }] of unions.entries()) {
+    for (const name of names) {
+      const list = unionsOf.get(name)
+      if (list === undefined) unionsOf.set(name, [union])
+      else list.push(union)
+    }
+  }
+  const shared = groupsOf(unionsOf.keys(), (name) => unionsOf.get(name)!.join())
+  const left = unions.map(({ names }) => names.length)
+  const united = new Map<number, HyperLogLog>()
+  for (const names of shared.values()) {
+    const sketch = await unite(engine, names)
+    for (const union of unionsOf.get(names[0])!) {
+      const whole = united.get(union)
+      if (whole === undefined) united.set(union, copyOf(sketch))
+      else whole.union(sketch)
+      left[union]! -= names.length
+      if (left[union]! > 0) continue
+      counts[unions[union]!.at] = united.get(union)!.estimate()
+      united.delete(union)
+    }
+  }
+}
+
+function copyOf(sketch: HyperLogLog): HyperLogLog {
+  const copy = new HyperLogLog()
+  copy.union(sketch)
+  return copy
+}
+
+async function unite(engine: Engine, names: readonly string[]): Promise<HyperLogLog> {
+  const united = new HyperLogLog()
+  for (const reads of chunksOf(chunksOf(names, REGISTERS_PER_READ), READS_AT_ONCE)) {
+    await Promise.all(
+      reads.map(async (read) => {
+        const reply = await engine.connections.common.callBuffer('mget', [...read])
+        for (const bytes of reply as readonly (Buffer | null)[]) if (bytes !== null) unionEncoded(united, bytes)
+      }),
+    )
+  }
+  return united
+}
+
+/** Deletes the sketches of a window that has expired. */
+export async function clearSets(engine: Engine, partition: number, window: WindowKey): Promise<void> {
+  const keys = engine.keys(partition)
+  const condemned = keys.condemnedSetsOf(window)
+  for (;;) {
+    const names = texts(await engine.call('srandmember', condemned, CLEARED_PER_CALL))
+    const call = new Call().key(condemned, keys.condemnedWindows).arg(windowName(window), names.length)
+    if (names.length === 0) {
+      await engine.run('clear-sets', call)
+      return
+    }
+    for (const name of names) call.key(sketchKey(keys, window, name)).arg(name)
+    if ((await engine.run('clear-sets', call)) === '0') return
+  }
+}
+
+/** A gateway may have stopped while it deleted. */
+export async function finishClearing(engine: Engine, partition: number): Promise<void> {
+  const { condemnedWindows } = engine.keys(partition)
+  for (const name of texts(await engine.call('srandmember', condemnedWindows, CLEARED_PER_CALL))) {
+    const [metricId, resolutionMs, windowMs] = name.split('.')
+    const window = {
+      metricId: parseId(metricId!),
+      resolutionMs: Number(resolutionMs),
+      windowMs: Number(windowMs),
+    }
+    await clearSets(engine, partition, window)
+  }
+}
+
+function sketchKey(keys: PartitionKeys, { metricId, resolutionMs, windowMs }: WindowKey, name: string): string {
+  const [position, series] = name.split('.')
+  return keys.setPrefix({ metricId, resolutionMs, bucketMs: windowMs + Number(position) * resolutionMs }) + series
+}

@@ -1,0 +1,24 @@
+import { MARKER_MS, WATERMARK_MS } from './append.ts'
+import { type Engine, texts } from './engine.ts'
+import { Call } from './scripts.ts'
+import { finishClearing } from './sets.ts'
+
+/** What one call of the script lets go of, of each kind: about a millisecond of the server. */
+export const SWEPT_PER_CALL = 100
+/** Calls of one sweep and partition; what is left is for the next. */
+const CALLS_MAX = 100
+
+export async function sweepPartition(engine: Engine, partition: number, nowMs: number): Promise<void> {
+  const keys = engine.keys(partition)
+  for (let calls = 0; calls < CALLS_MAX; calls++) {
+    const found = await engine.call('zrangebyscore', keys.expiring, '-inf', nowMs, 'LIMIT', 0, SWEPT_PER_CALL)
+    const blocks = texts(found)
+    const call = new Call()
+      .key(keys.watermarks, keys.writers, keys.markers, keys.expiring)
+      .arg(nowMs, nowMs - WATERMARK_MS, nowMs - MARKER_MS, SWEPT_PER_CALL, blocks.length)
+    for (const block of blocks) call.key(keys.scalars(block), keys.sketches(block)).arg(block)
+    const [watermarks, markers] = texts(await engine.run('sweep', call)).map(Number)
+    if (Math.max(watermarks!, markers!, blocks.length) < SWEPT_PER_CALL) break
+  }
+  await finishClearing(engine, partition)
+}

@@ -1,0 +1,205 @@
+import { GatewayError } from '../../model/errors.ts'
+import {
+  type BlockPart,
+  type FoldCommit,
+  type InboxEntry,
+  type IndexEntry,
+  type IndexRequest,
+  type IndexSnapshot,
+  type NamedBlock,
+  type TimelineIndex,
+  type TimelineKey,
+  type WindowExpiry,
+  type WindowKey,
+  windowStart,
+  windowWidthMs,
+} from '../store.ts'
+import { addBlock } from './append.ts'
+import { COLLECT_MS, chunksOf, type Engine, lists, texts } from './engine.ts'
+import {
+  decodeDue,
+  decodeInbox,
+  decodeIndexEntry,
+  decodeStretch,
+  dueMember,
+  inboxMember,
+  indexMember,
+} from './entries.ts'
+import { windowName } from './keys.ts'
+import { Call } from './scripts.ts'
+import { clearSets } from './sets.ts'
+
+/** Inbox and timelines: which blocks hold what, and the atomic steps of folding and expiring. */
+
+/** A query may take 30 s and reads blocks that its snapshot named. */
+const LOOSE_MS = 60_000
+const UNCOMMITTED_MS = 15 * 60_000
+/** A block has at most a megabyte: a command answers some at most, and a few hundred kilobytes as a rule. */
+const BLOCKS_PER_READ = 16
+/** Copied twice on the way: a fraction of a millisecond. A single larger block still goes in one call. */
+const WRITTEN_BYTES_PER_CALL = 1 << 18
+/** How often a window may change while it is being expired. Each change is a commit of a fold. */
+const EXPIRY_ATTEMPTS_MAX = 10
+
+export async function readIndex(engine: Engine, request: IndexRequest): Promise<IndexSnapshot> {
+  const { partition, metricId, timelines, inbox } = request
+  const keys = engine.keys(partition)
+  const call = new Call().key(keys.inbox).arg(inbox ? '1' : '0', timelines.length)
+  for (const { resolutionMs, stretch } of timelines) {
+    const timeline = { metricId, resolutionMs }
+    call
+      .key(keys.timeline(timeline), keys.expired(timeline))
+      .arg(windowStart(resolutionMs, stretch.fromMs), stretch.fromMs, stretch.toMs)
+  }
+  const [inboxReply, ...replies] = lists(await engine.run('read-index', call))
+  return {
+    inbox: decodeInboxReply(inboxReply!),
+    timelines: timelines.map(
+      ({ resolutionMs }, i): TimelineIndex => ({
+        resolutionMs,
+        entries: replies[2 * i]!.map(decodeIndexEntry).sort(compareEntries),
+        expired: replies[2 * i + 1]!.map(decodeStretch),
+      }),
+    ),
+  }
+}
+
+function decodeInboxReply(reply: readonly string[]): InboxEntry[] {
+  const entries: InboxEntry[] = []
+  for (let i = 0; i < reply.length; i += 2) entries.push(decodeInbox(reply[i]!, reply[i + 1]!))
+  return entries
+}
+
+function compareEntries(a: IndexEntry, b: IndexEntry): number {
+  return (
+    a.windowMs - b.windowMs ||
+    a.order - b.order ||
+    a.seriesFrom.hi - b.seriesFrom.hi ||
+    a.seriesFrom.lo - b.seriesFrom.lo ||
+    (a.block < b.block ? -1 : 1)
+  )
+}
+
+export async function readInbox(engine: Engine, partition: number, bytesMax: number): Promise<InboxEntry[]> {
+  const bytes = Math.min(Math.max(0, Math.floor(bytesMax)), Number.MAX_SAFE_INTEGER)
+  const reply = await engine.run('read-inbox', new Call().key(engine.keys(partition).inbox).arg(bytes))
+  return decodeInboxReply(texts(reply))
+}
+
+export async function inboxSize(engine: Engine, partition: number): Promise<{ entries: number; bytes: number }> {
+  const keys = engine.keys(partition)
+  const [entries, bytes] = texts(await engine.run('inbox-size', new Call().key(keys.inbox, keys.counters)))
+  return { entries: Number(entries), bytes: Number(bytes) }
+}
+
+export async function readBlocks(
+  engine: Engine,
+  partition: number,
+  names: readonly string[],
+  part: BlockPart,
+): Promise<(Uint8Array | undefined)[]> {
+  const keys = engine.keys(partition)
+  const replies = await Promise.all(
+    chunksOf(names, BLOCKS_PER_READ).map((chunk) =>
+      engine.connections.common.callBuffer('mget', chunk.map(keys[part])),
+    ),
+  )
+  const strings = replies as (readonly (Buffer | null)[])[]
+  // Copies: a reply may be a piece of what came over the wire, and blocks are kept for long.
+  return strings.flat().map((bytes) => (bytes === null ? undefined : new Uint8Array(bytes)))
+}
+
+export async function writeBlocks(
+  engine: Engine,
+  partition: number,
+  blocks: readonly NamedBlock[],
+  nowMs: number,
+): Promise<void> {
+  const keys = engine.keys(partition)
+  let chunk: NamedBlock[] = []
+  let bytes = 0
+  const send = async (): Promise<void> => {
+    const call = new Call().key(keys.expiring).arg(nowMs + UNCOMMITTED_MS, COLLECT_MS, chunk.length)
+    for (const block of chunk) addBlock(call, keys, block)
+    chunk = []
+    bytes = 0
+    await engine.run('write-blocks', call)
+  }
+  for (const block of blocks) {
+    const size = block.scalars.length + (block.sketches?.length ?? 0)
+    if (chunk.length > 0 && bytes + size > WRITTEN_BYTES_PER_CALL) await send()
+    chunk.push(block)
+    bytes += size
+  }
+  if (chunk.length > 0) await send()
+}
+
+export async function commitFold(engine: Engine, fold: FoldCommit): Promise<boolean> {
+  const keys = engine.keys(fold.partition)
+  const blockKeys = (block: string): readonly [string, string] => [keys.scalars(block), keys.sketches(block)]
+  const windowOf = (timeline: TimelineKey, windowMs: number): string => dueMember({ ...timeline, windowMs })
+  const call = new Call()
+    .key(keys.inbox, keys.counters, keys.due, keys.expiring, keys.extra)
+    .arg(fold.nowMs + LOOSE_MS, COLLECT_MS)
+  call.arg(fold.inbox.length)
+  for (const entry of fold.inbox) {
+    call
+      .key(...blockKeys(entry.block))
+      .arg(entry.order, inboxMember(entry), entry.block, entry.scalarBytes + entry.sketchBytes)
+  }
+  call.arg(fold.removed.length)
+  for (const { timeline, entry } of fold.removed) {
+    call
+      .key(keys.timeline(timeline), ...blockKeys(entry.block))
+      .arg(windowOf(timeline, entry.windowMs), entry.windowMs, indexMember(entry), entry.block)
+  }
+  call.arg(fold.added.length)
+  for (const { timeline, entry } of fold.added) {
+    call
+      .key(keys.timeline(timeline), keys.expired(timeline), ...blockKeys(entry.block))
+      .arg(windowOf(timeline, entry.windowMs), entry.windowMs, windowWidthMs(timeline.resolutionMs))
+      .arg(indexMember(entry), entry.block)
+  }
+  call.arg(fold.touched.length)
+  for (const touch of fold.touched) {
+    call.key(keys.timeline(touch)).arg(dueMember(touch), touch.windowMs, touch.expiresMs)
+  }
+  return (await engine.run('commit-fold', call)) === 'folded'
+}
+
+export async function dueWindows(engine: Engine, partition: number, nowMs: number, max: number): Promise<WindowKey[]> {
+  const { due } = engine.keys(partition)
+  return texts(await engine.call('zrangebyscore', due, '-inf', nowMs, 'LIMIT', 0, max)).map(decodeDue)
+}
+
+export async function expireWindow(engine: Engine, expiry: WindowExpiry): Promise<boolean> {
+  const { partition, window } = expiry
+  for (let attempt = 0; attempt < EXPIRY_ATTEMPTS_MAX; attempt++) {
+    const status = await engine.run('expire-window', await expiryCall(engine, expiry))
+    if (status === 'kept') return false
+    if (status === 'expired' || status === 'unfinished') await clearSets(engine, partition, window)
+    if (status === 'expired') return true
+  }
+  throw new GatewayError('store_unavailable', 'a window changes faster than it can be expired; try again')
+}
+
+/** The script names the blocks of the window among its keys, so they are looked up before and compared in the script. */
+async function expiryCall(engine: Engine, { partition, window, forget, nowMs }: WindowExpiry): Promise<Call> {
+  const keys = engine.keys(partition)
+  const { metricId, resolutionMs, windowMs } = window
+  const listed = await engine.call('zrangebyscore', keys.timeline(window), windowMs, windowMs)
+  const members = texts(listed)
+  const call = new Call()
+    .key(keys.due, keys.timeline(window), keys.expired(window), keys.expiring, keys.extra)
+    .key(keys.setsOf(window), keys.condemnedSetsOf(window), keys.condemnedWindows)
+    .arg(dueMember(window), windowName(window), windowMs, windowWidthMs(resolutionMs), nowMs)
+    .arg(nowMs + LOOSE_MS, COLLECT_MS, forget === undefined ? '1' : '0', members.length)
+  for (const member of members) {
+    const { block } = decodeIndexEntry(member)
+    call.key(keys.scalars(block), keys.sketches(block)).arg(member, block)
+  }
+  const forgotten = forget ?? []
+  call.arg(forgotten.length)
+  for (const forgottenMs of forgotten) call.key(keys.expired({ metricId, resolutionMs: forgottenMs }))
+  return call
+}

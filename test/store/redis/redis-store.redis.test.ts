@@ -1,0 +1,50 @@
+import { afterAll, beforeAll } from 'vitest'
+import { openRedisStore, type RedisStoreOptions } from '../../../src/store/redis/redis-store.ts'
+import { type RedisCluster, type RedisServer, startCluster, startRedis } from '../../support/redis-server.ts'
+import {
+  DAY,
+  describeStore,
+  type OpenedStore,
+  PARTITIONS,
+  RECEIPTS_MAX,
+  RESOLUTION_STEPS,
+  SET_RESOLUTION_STEPS,
+} from '../contract.ts'
+
+let server: RedisServer
+let cluster: RedisCluster
+
+beforeAll(async () => {
+  ;[server, cluster] = await Promise.all([startRedis({ appendonly: true }), startCluster()])
+})
+
+afterAll(async () => {
+  await Promise.all([server?.stop(), cluster?.stop()])
+})
+
+let stores = 0
+
+/** Each store has a prefix of its own, so that all share the server. */
+async function openEmpty(address: Pick<RedisStoreOptions, 'url' | 'clusterNodes'>): Promise<OpenedStore> {
+  const options: RedisStoreOptions = {
+    ...address,
+    prefix: `t${++stores}`,
+    partitions: PARTITIONS,
+    resolutions: RESOLUTION_STEPS.map((stepMs) => ({ stepMs, keptMs: DAY })),
+    setResolutions: SET_RESOLUTION_STEPS.map((stepMs) => ({ stepMs, keptMs: DAY })),
+    receiptsMax: RECEIPTS_MAX,
+  }
+  let store = await openRedisStore(options)
+  return {
+    store,
+    async reopen() {
+      await store.close()
+      store = await openRedisStore(options)
+      return store
+    },
+    dispose: () => store.close(),
+  }
+}
+
+describeStore('one Redis', () => openEmpty({ url: server.url }))
+describeStore('Redis Cluster', () => openEmpty({ clusterNodes: cluster.nodes }))
