@@ -26,6 +26,7 @@ export interface ItemLayout {
 
 export interface MemoryEntry<S> {
   readonly series: S
+  /** Written by `ItemMemory.learn` alone, which counts it. */
   layout: ItemLayout | undefined
   /** The item that came after this one when it was met last. */
   following: MemoryEntry<S> | undefined
@@ -41,8 +42,11 @@ interface Entry<S> extends MemoryEntry<S> {
 
 const BUCKETS_MIN = 1_024
 
-/** What an entry takes besides its key, its layout included, about. */
+/** What an entry takes besides its key and its layout, about. */
 const ENTRY_BYTES = 512
+
+/** A layout longer than this is not kept: such items are odd, and scanning them costs what they cost to send. */
+export const LAYOUT_BYTES_MAX = 4_096
 
 export class ItemMemory<S> {
   readonly #bytesMax: number
@@ -79,8 +83,7 @@ export class ItemMemory<S> {
     key.set(bytes.subarray(nameStart, nameEnd))
     key.set(bytes.subarray(typeStart, typeEnd), nameLength)
     key.set(bytes.subarray(tagsStart, tagsEnd), nameLength + typeLength)
-    const entryBytes = 2 * key.length + ENTRY_BYTES
-    if (this.#bytes + entryBytes > this.#bytesMax) this.#clear()
+    this.#take(key.length + ENTRY_BYTES)
     if (this.#size >= this.#buckets.length) this.#grow()
     const hash = hashOf(item)
     const entry: Entry<S> = {
@@ -95,8 +98,20 @@ export class ItemMemory<S> {
     }
     this.#put(entry)
     this.#size++
-    this.#bytes += entryBytes
     return entry
+  }
+
+  /** Keeps how the item of an entry is laid out, unless that is very long. */
+  learn(entry: MemoryEntry<S>, layout: ItemLayout): void {
+    if (layout.view.byteLength > LAYOUT_BYTES_MAX) return
+    this.#take(layout.view.byteLength - (entry.layout?.view.byteLength ?? 0))
+    entry.layout = layout
+  }
+
+  /** Counts bytes that are about to be kept; when they are too many, everything kept so far goes. */
+  #take(bytes: number): void {
+    if (this.#bytes + bytes > this.#bytesMax) this.#clear()
+    this.#bytes += bytes
   }
 
   #put(entry: Entry<S>): void {

@@ -2,6 +2,7 @@ import {
   type ItemIdentity,
   type ItemLayout,
   type ItemMemory,
+  LAYOUT_BYTES_MAX,
   type MemoryEntry,
   sameBytes,
 } from '../model/item-memory.ts'
@@ -58,8 +59,10 @@ export function scanFluxBatch<S extends SeriesRef>(
       scanner.at = start
       if (scanner.readItem(nowMs)) {
         entry = memory.find(scanner.identity)
-        if (entry !== undefined && (entry.layout === undefined || entry === expected))
-          entry.layout = scanner.layout(start)
+        if (entry !== undefined && (entry.layout === undefined || entry === expected)) {
+          const layout = scanner.layout(start)
+          if (layout !== undefined) memory.learn(entry, layout)
+        }
       } else {
         scanner.at = start
         if (!scanner.skipObject()) return undefined
@@ -225,22 +228,23 @@ class Scanner {
     return this.isPlain
   }
 
-  /** How the item read last, which began at `start`, is laid out. */
-  layout(start: number): ItemLayout {
+  /** How the item read last, which began at `start`, is laid out; undefined when it is too long to be worth keeping. */
+  layout(start: number): ItemLayout | undefined {
+    if (this.at - start > LAYOUT_BYTES_MAX) return undefined
     const value = { part: 'value', start: this.#valueStart, end: this.#valueEnd } as const
     const time = { part: 'time', start: this.#timeStart, end: this.#timeEnd } as const
     const gaps = time.start < 0 ? [value] : value.start < time.start ? [value, time] : [time, value]
-    const kept: number[] = []
+    const kept = new Uint8Array(this.at - start)
     const ends: number[] = []
     let from = start
-    for (const gap of gaps) {
-      kept.push(...this.#bytes.subarray(from, gap.start))
-      ends.push(kept.length)
-      from = gap.end
+    let length = 0
+    for (const end of [...gaps.map((gap) => gap.start), this.at]) {
+      kept.set(this.#bytes.subarray(from, end), length)
+      length += end - from
+      from = gaps[ends.length]?.end ?? end
+      ends.push(length)
     }
-    kept.push(...this.#bytes.subarray(from, this.at))
-    ends.push(kept.length)
-    return { view: new DataView(Uint8Array.from(kept).buffer), ends, parts: gaps.map(({ part }) => part) }
+    return { view: new DataView(kept.buffer, 0, length), ends, parts: gaps.map(({ part }) => part) }
   }
 
   /** Whether an item of this layout stands here; reads its value and time, and stops behind it. */

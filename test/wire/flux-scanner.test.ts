@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { DEFAULT_POINT_LIMITS } from '../../src/model/point.ts'
+import { ItemMemory } from '../../src/model/item-memory.ts'
+import { DEFAULT_POINT_LIMITS, type SeriesRef } from '../../src/model/point.ts'
 import { decodeFluxItems } from '../../src/wire/flux.ts'
 import { decodeFluxBatch } from '../../src/wire/flux-batch.ts'
 import { scanFluxBatch } from '../../src/wire/flux-scanner.ts'
@@ -176,5 +177,29 @@ describe('scanFluxBatch', () => {
       }),
       { numRuns: 20_000 },
     )
+  })
+})
+
+describe('the memory of items', () => {
+  it('is not spent on items of extreme length, which decode all the same', () => {
+    const padded = `[{"name":"a","type":"gauge",${' '.repeat(300_000)}"value":1}]`
+    expect(scannedTwice(bytesOf(padded))).toEqual(longWay(bytesOf(padded)))
+    expect(scannedTwice(bytesOf(padded))).toMatchObject({ items: 1 })
+  })
+
+  it('counts what it keeps and starts anew beyond its bound', () => {
+    const { sink } = createRecordingSink('shop')
+    const memory = new ItemMemory<SeriesRef>(20_000)
+    const bounded = { ...sink, memory }
+    for (let batch = 0; batch < 50; batch++) {
+      const items = Array.from(
+        { length: 10 },
+        (_, i) => `{"name":"m${batch}.${i}",${' '.repeat(1_000)}"type":"gauge","value":1}`,
+      )
+      const bytes = bytesOf(`[${items.join(',')}]`)
+      for (let round = 0; round < 3; round++) expect(decodeFluxBatch(bytes, bounded, NOW_MS, LIMITS, 500)).toBe(10)
+      // An item keeps its name, type and layout: some 1,600 bytes.
+      expect(memory.size).toBeLessThanOrEqual(40)
+    }
   })
 })
