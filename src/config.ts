@@ -56,7 +56,8 @@ export const SETTINGS = [
     name: 'API_KEYS',
     default: '',
     unit: 'key:project:scope+scope',
-    meaning: 'Keys, comma-separated, with scopes ingest, query, admin; instead of those in the store.',
+    meaning:
+      'Keys of 8 characters or more, comma-separated, with scopes ingest, query, admin; instead of those in the store.',
   },
   { name: 'LOG_LEVEL', default: 'info', unit: 'level', meaning: 'fatal, error, warn, info, debug, trace or silent.' },
   { name: 'BODY_BYTES_MAX', default: '20971520', unit: 'bytes', meaning: 'Largest request body; payload_too_large.' },

@@ -30,7 +30,7 @@ export async function countDistinct(
   for (const { section, level, inbox, ordinals } of sources) {
     for (let s = 0; s < section.seriesCount; s++) {
       const ordinal = ordinals[s]!
-      const group = groupOf[ordinal]!
+      const group = groupOf[ordinal] ?? -1
       if (group < 0) continue
       for (let row = section.rowStart[s]!; row < section.rowStart[s + 1]!; row++) {
         const timeMs = section.bucketMs[row]!

@@ -26,7 +26,7 @@ export interface Merge {
   /** Widths of the levels. */
   readonly stepsMs: readonly number[]
   readonly sources: readonly Source[]
-  /** The group of each ordinal, -1 for none. */
+  /** The group of each ordinal, -1 for none. Series that were registered meanwhile lie beyond its end and belong to none. */
   readonly groupOf: Int32Array
   readonly needs: Needs
 }
@@ -45,7 +45,7 @@ export function mergeSums({ plan, sources, groupOf, needs }: Merge, cells: Cells
     const min = extremes ? section.min : sum
     const max = extremes ? section.max : sum
     for (let s = 0; s < section.seriesCount; s++) {
-      const group = groupOf[ordinals[s]!]!
+      const group = groupOf[ordinals[s]!] ?? -1
       if (group < 0) continue
       for (let row = rowStart[s]!; row < rowStart[s + 1]!; row++) {
         const timeMs = bucketMs[row]!
@@ -177,7 +177,7 @@ function eachSeries({ sources, groupOf }: Merge, visit: (ordinal: number, parts:
   for (const { ordinals, section } of sources) {
     for (let s = 0; s < section.seriesCount; s++) {
       const ordinal = ordinals[s]!
-      if (groupOf[ordinal]! >= 0) starts[ordinal + 1]!++
+      if ((groupOf[ordinal] ?? -1) >= 0) starts[ordinal + 1]!++
     }
   }
   for (let i = 0; i < groupOf.length; i++) starts[i + 1]! += starts[i]!
@@ -186,7 +186,7 @@ function eachSeries({ sources, groupOf }: Merge, visit: (ordinal: number, parts:
   for (const source of sources) {
     for (let s = 0; s < source.section.seriesCount; s++) {
       const ordinal = source.ordinals[s]!
-      if (groupOf[ordinal]! >= 0) parts[next[ordinal]!++] = { source, series: s }
+      if ((groupOf[ordinal] ?? -1) >= 0) parts[next[ordinal]!++] = { source, series: s }
     }
   }
   for (let ordinal = 0; ordinal < groupOf.length; ordinal++) {

@@ -75,6 +75,7 @@ export function plan(asked: PlanRequest): Plan {
 }
 
 function planInterval(request: PlanRequest, range: Stretch, interval: FixedOrCalendar): Plan {
+  if (interval.kind === 'fixed' && interval.ms % request.timelines[0]!.stepMs !== 0) throw tooFine(request, range)
   const edges = bucketEdges(interval, request.zone, range.fromMs, range.toMs, request.bucketsMax)
   if (edges === undefined) {
     const fits = fittingInterval(range, request.bucketsMax, finestKept(range, request.timelines))

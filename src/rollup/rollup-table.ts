@@ -8,7 +8,8 @@ import { Totals } from './totals.ts'
 
 const NO_NUMBERS = new Float64Array(0)
 const NO_IDS = new Uint32Array(0)
-const CAPACITY_MIN = 64
+/** Columns of eight numbers lie in the heap of the engine: many metrics have few rows, and a buffer outside it costs far more. */
+const CAPACITY_MIN = 8
 /** A merge begins with as many rows as it reads, but not more than this: a coarser resolution needs few of them. */
 const MERGE_CAPACITY_MAX = 1 << 16
 /** Rough heap of a sketch that has become pages, and of a list of totals; for back-pressure, rather too much than too little. */

@@ -284,6 +284,8 @@ export interface IndexRequest {
   readonly timelines: readonly { readonly resolutionMs: number; readonly stretch: Stretch }[]
   /** Whether the inbox of the partition is wanted too. */
   readonly inbox: boolean
+  /** The caller looks at expired stretches alone: entries may be left out. */
+  readonly expiredOnly?: boolean
 }
 
 export interface IndexSnapshot {

@@ -29,6 +29,8 @@ export interface FoldTotals {
 
 const TICK_MS = 1_000
 const RETENTION_PAUSE_MS = 10_000
+/** Merges between two looks at inboxes that are due. */
+const MERGES_PER_TURN = 16
 /** How often the inboxes are asked for their size: other gateways may fill them, and die before they fold. */
 const LOOK_PAUSE_MS = 10_000
 const SWEEP_PAUSE_MS = 15_000
@@ -172,9 +174,12 @@ export class FoldLoop {
   }
 
   #isDue(partition: number): boolean {
-    const { bytes, sinceMs } = this.#inboxes[partition]!
+    const inbox = this.#inboxes[partition]!
+    const { bytes, sinceMs } = inbox
     const nowMs = this.#now()
     if (sinceMs === undefined || nowMs < this.#heldUntilMs) return false
+    // A clock that was set back would keep the inbox waiting: its age begins anew.
+    if (nowMs < sinceMs) inbox.sinceMs = nowMs
     return bytes >= this.#settings.inboxBytesMax || nowMs - sinceMs >= this.#settings.inboxAgeMsMax
   }
 
@@ -219,25 +224,39 @@ export class FoldLoop {
     }
   }
 
+  /** Merges piles of runs, then seals what is over, for as long as no inbox has waited too long for it. */
   async #mergeWindows(): Promise<void> {
-    for (const [key, open] of this.#windows) {
-      if (this.#stopped) return
-      const nowMs = this.#now()
-      const whole = isOver(open, nowMs)
-      if (!whole && open.folds < RUNS_PER_TIER) continue
+    let steps = 0
+    for (const open of this.#windows.values()) {
+      if (open.folds < RUNS_PER_TIER) continue
       // A merge may complete a pile of the next tier.
-      for (;;) {
-        const step = await mergeWindow(this.#store, open.partition, open.window, { whole, nowMs })
-        if (step === undefined) break
-        this.totals.bytesWritten += step.bytesWritten
-        if (whole) this.totals.seals++
-        else this.totals.merges++
-        await new Promise(setImmediate)
-        if (whole) break
-      }
-      if (whole) this.#windows.delete(key)
-      else open.folds = 0
+      while (await this.#merge(open, false)) if (this.#mustFold(++steps)) return
+      open.folds = 0
+      if (this.#mustFold(steps)) return
     }
+    for (const [key, open] of this.#windows) {
+      if (!isOver(open, this.#now())) continue
+      await this.#merge(open, true)
+      this.#windows.delete(key)
+      if (this.#mustFold(++steps)) return
+    }
+  }
+
+  /** Whether there was something to merge. */
+  async #merge({ partition, window }: OpenWindow, whole: boolean): Promise<boolean> {
+    const step = await mergeWindow(this.#store, partition, window, { whole, nowMs: this.#now() })
+    if (step === undefined) return false
+    this.totals.bytesWritten += step.bytesWritten
+    if (whole) this.totals.seals++
+    else this.totals.merges++
+    await new Promise(setImmediate)
+    return true
+  }
+
+  /** Whether merging has to stop. A few merges are done in any case, or runs would pile up under constant load. */
+  #mustFold(steps: number): boolean {
+    if (this.#stopped) return true
+    return steps >= MERGES_PER_TURN && [...this.#inboxes.keys()].some((partition) => this.#isDue(partition))
   }
 
   async #expire(): Promise<void> {

@@ -10,7 +10,7 @@ import {
   windowStart,
   windowWidthMs,
 } from '../store/store.ts'
-import { bytesOf, encodeRun, openBlocks, type TimelineBlock, yieldToRequests } from './timeline-blocks.ts'
+import { bytesOf, encodeRun, openBlocks, Pacer, type TimelineBlock } from './timeline-blocks.ts'
 
 /** A stored bucket width and how long a window of it is kept after its last write. */
 export interface Resolution {
@@ -26,6 +26,9 @@ export interface FoldSettings {
   /** Inbox bytes that one step takes on. */
   readonly stepBytesMax: number
 }
+
+/** Metrics that one step takes on, but for those of its first inbox block. */
+const STEP_METRICS_MAX = 512
 
 export interface FoldStep {
   readonly entries: number
@@ -49,13 +52,13 @@ export async function foldInbox(
   settings: FoldSettings,
   nowMs: number,
 ): Promise<FoldStep | undefined> {
-  const inbox = await store.readInbox(partition, settings.stepBytesMax)
-  if (inbox.length === 0) return undefined
-  const byMetric = await readSections(store, partition, inbox)
-  if (byMetric === undefined) return undefined
+  const read = await readSections(store, partition, await store.readInbox(partition, settings.stepBytesMax))
+  if (read === undefined) return undefined
+  const { inbox, byMetric } = read
   const order = inbox[inbox.length - 1]!.order
   const run = { tier: 0, order, deflate: false }
   const written: TimelineBlock[] = []
+  const pacer = new Pacer()
   const touched: WindowTouch[] = []
   for (const { metricId, sections } of byMetric.values()) {
     const resolutions = sections[0]!.kind === 'set' ? settings.setResolutions : settings.resolutions
@@ -65,6 +68,7 @@ export async function foldInbox(
       partition,
       metricId,
       inbox: false,
+      expiredOnly: true,
       timelines: resolutions.map(({ stepMs }) => ({ resolutionMs: stepMs, stretch: windowsOf(stepMs, stretch) })),
     })
     let rows: RollupRows = base
@@ -75,9 +79,9 @@ export async function foldInbox(
         const window = { metricId, resolutionMs: stepMs, windowMs }
         written.push(...encodeRun(window, ofWindow, run))
         touched.push({ ...window, expiresMs: nowMs + keptMs })
+        await pacer.pause()
       }
     }
-    await yieldToRequests()
   }
   await store.writeBlocks(
     partition,
@@ -96,23 +100,38 @@ interface MetricSections {
   readonly sections: RollupRows[]
 }
 
-/** The sections of each metric in arrival order; undefined when a block is gone, because another fold took it. */
+interface ReadInbox {
+  /** Those of the entries that the step takes on. */
+  readonly inbox: readonly InboxEntry[]
+  /** Sections of each metric in arrival order. */
+  readonly byMetric: ReadonlyMap<string, MetricSections>
+}
+
+/**
+ * The oldest of these entries, as many as one step may take on: every metric in them is written at every resolution, however
+ * little of it there is. Undefined: there is none, or a block is gone, because another fold took it.
+ */
 async function readSections(
   store: Store,
   partition: number,
-  inbox: readonly InboxEntry[],
-): Promise<ReadonlyMap<string, MetricSections> | undefined> {
-  const names = inbox.map(({ block }) => block)
+  entries: readonly InboxEntry[],
+): Promise<ReadInbox | undefined> {
+  const names = entries.map(({ block }) => block)
   const blocks = await openBlocks(store, partition, names)
-  if (blocks === undefined) return undefined
+  if (blocks === undefined || blocks.length === 0) return undefined
   const byMetric = new Map<string, MetricSections>()
-  for (const section of blocks.flatMap(({ sections }) => sections)) {
-    const id = formatId(section.metricId)
-    const known = byMetric.get(id)
-    if (known === undefined) byMetric.set(id, { metricId: section.metricId, sections: [section] })
-    else known.sections.push(section)
+  let taken = 0
+  for (const { sections } of blocks) {
+    if (taken > 0 && byMetric.size + sections.length > STEP_METRICS_MAX) break
+    for (const section of sections) {
+      const id = formatId(section.metricId)
+      const known = byMetric.get(id)
+      if (known === undefined) byMetric.set(id, { metricId: section.metricId, sections: [section] })
+      else known.sections.push(section)
+    }
+    taken++
   }
-  return byMetric
+  return { inbox: entries.slice(0, taken), byMetric }
 }
 
 function bucketRange(rows: RollupRows): Stretch {

@@ -2,7 +2,7 @@ import { formatId, type Id64 } from '../model/id.ts'
 import type { RollupRows } from '../rollup/rollup-rows.ts'
 import { mergeRows } from '../rollup/rollup-table.ts'
 import { type IndexEntry, type Store, type WindowKey, windowWidthMs } from '../store/store.ts'
-import { bytesOf, encodeRun, openBlocks, type TimelineBlock, yieldToRequests } from './timeline-blocks.ts'
+import { bytesOf, encodeRun, openBlocks, Pacer, type TimelineBlock } from './timeline-blocks.ts'
 
 /** Eight neighbouring runs of one tier become one run of the next. */
 export const RUNS_PER_TIER = 8
@@ -41,6 +41,7 @@ export async function mergeWindow(
   const timeline = { metricId, resolutionMs }
   const run = { tier: chosen.tier, order, deflate: options.whole }
   const written: TimelineBlock[] = []
+  const pacer = new Pacer()
   for (const range of seriesRanges(chosen.runs)) {
     const sections = await readRange(store, partition, chosen.runs, metricId, range)
     if (sections === undefined) return undefined
@@ -54,7 +55,7 @@ export async function mergeWindow(
     )
     written.push(...blocks)
     // A large window is merged in many turns of the event loop.
-    await yieldToRequests()
+    await pacer.pause()
   }
   const merged = await store.commitFold({
     partition,

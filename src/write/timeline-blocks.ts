@@ -70,9 +70,18 @@ export function bytesOf(blocks: readonly TimelineBlock[]): number {
   return blocks.reduce((sum, { added: { entry } }) => sum + entry.scalarBytes + entry.sketchBytes, 0)
 }
 
-/** Lets requests go first. */
-export function yieldToRequests(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve))
+/** How long background work runs before requests get their turn. */
+const TURN_MS = 8
+
+/** Lets requests go first whenever a turn of background work has been long enough. */
+export class Pacer {
+  #sinceMs = performance.now()
+
+  async pause(): Promise<void> {
+    if (performance.now() - this.#sinceMs < TURN_MS) return
+    await new Promise((resolve) => setImmediate(resolve))
+    this.#sinceMs = performance.now()
+  }
 }
 
 /** Block names of this process: unique by their random part. */

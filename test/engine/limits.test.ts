@@ -39,13 +39,18 @@ beforeAll(async () => {
 afterAll(() => gateway.close())
 
 test.each([
+  ['of a gauge, 10 s', { metric: 'load', last: '7d', interval: '1s' }, '10s'],
+  ['of a set, a minute', { metric: 'users', last: '12h', interval: '10s' }, '1m'],
+])('an interval below the base %s is refused for that, however many buckets it has', async (_, input, finest) => {
+  expect(await refusal(gateway, input)).toMatchObject({ code: 'invalid_interval', details: { finest } })
+})
+
+test.each([
   ['buckets of a gauge', { metric: 'load', last: '7d', interval: '1m' }],
-  ['buckets below the base', { metric: 'load', last: '7d', interval: '1s' }],
   [
     'buckets of several aggregations',
     { metric: 'load', last: '7d', interval: '15m', aggregations: ['min', 'max', 'avg'] },
   ],
-  ['buckets of a set, whose base is a minute', { metric: 'users', last: '12h', interval: '10s' }],
   ['buckets of thousands of years', { metric: 'load', from: '0001-01-01T00:00:00Z', interval: '1w' }],
   ['groups', { metric: 'load', last: '60d', interval: '1d', groupBy: ['host'], aggregations: ['min', 'max'] }],
   ['days of a zone', { metric: 'load', last: '20d', interval: '15m', timezone: 'Asia/Kathmandu' }],

@@ -171,7 +171,7 @@ class EmbeddedStore implements Store {
     return this.#environment.read((tables) => ({
       inbox: request.inbox ? readInbox(tables, partition, Number.POSITIVE_INFINITY) : [],
       timelines: request.timelines.map(({ resolutionMs, stretch }) =>
-        readTimeline(tables, partition, metricId, resolutionMs, stretch),
+        readTimeline(tables, partition, metricId, resolutionMs, stretch, request.expiredOnly ?? false),
       ),
     }))
   }

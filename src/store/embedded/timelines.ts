@@ -37,9 +37,10 @@ export function readTimeline(
   metricId: Id64,
   resolutionMs: number,
   stretch: Stretch,
+  expiredOnly: boolean,
 ): TimelineIndex {
   const entries: IndexEntry[] = []
-  if (stretch.toMs > stretch.fromMs) {
+  if (stretch.toMs > stretch.fromMs && !expiredOnly) {
     const start = windowKey(partition, metricId, resolutionMs, windowStart(resolutionMs, stretch.fromMs))
     const end = windowKey(partition, metricId, resolutionMs, stretch.toMs)
     for (const { key, value } of rows(tables.index, { start, end })) entries.push(decodeIndexEntry(key, value))

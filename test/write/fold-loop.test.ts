@@ -1,0 +1,75 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import type { Store } from '../../src/store/store.ts'
+import { FoldLoop } from '../../src/write/fold-loop.ts'
+import { decoderOf, FOLD_SETTINGS, openStore, openWriter, PROJECT, T0_MS } from '../support/engine.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
+
+const closing: (() => Promise<void>)[] = []
+afterEach(async () => {
+  for (const close of closing.splice(0).reverse()) await close()
+})
+
+/** A loop with a clock of its own over a store that a writer fills. */
+async function openLoop(ageMsMax = 60_000) {
+  const store: Store = await openStore(await temporaryFolder(), 1)
+  let nowMs = T0_MS
+  const settings = { ...FOLD_SETTINGS, inboxBytesMax: 1 << 30, inboxAgeMsMax: ageMsMax }
+  const loop = new FoldLoop(store, settings, { error: () => {} }, () => nowMs)
+  const writer = openWriter(store, {}, { committed: (partition, bytes) => loop.noteCommit(partition, bytes) })
+  closing.push(async () => {
+    await writer.close()
+    await loop.stop()
+    await store.close()
+  })
+  return { store, loop, writer, clock: { set: (ms: number) => (nowMs = ms) } }
+}
+
+describe('FoldLoop', () => {
+  it('takes on many metrics in several steps', async () => {
+    const { store, loop, writer } = await openLoop()
+    for (let batch = 0; batch < 8; batch++) {
+      const points = Array.from({ length: 400 }, (_, i) => ({
+        name: `m${batch}.${i}`,
+        type: 'gauge' as const,
+        value: i,
+      }))
+      await writer.track(PROJECT, decoderOf(points))
+    }
+    await loop.drain()
+    expect(await store.inboxSize(0)).toEqual({ entries: 0, bytes: 0 })
+    expect(loop.totals.steps).toBeGreaterThanOrEqual(4)
+  })
+
+  it('seals windows that are over, and folds what comes meanwhile', async () => {
+    const { store, loop, writer, clock } = await openLoop()
+    const scattered = Array.from({ length: 100 }, (_, i) => ({
+      name: 'old',
+      type: 'gauge' as const,
+      value: i,
+      timeMs: T0_MS - i * 86_400_000,
+    }))
+    await writer.track(PROJECT, decoderOf(scattered))
+    await loop.drain()
+    expect(loop.totals.seals).toBe(0)
+    clock.set(T0_MS + 3 * 3_600_000)
+    const draining = loop.drain()
+    await writer.track(PROJECT, decoderOf([{ name: 'live', type: 'gauge', value: 1 }]))
+    await draining
+    await loop.drain()
+    expect(await store.inboxSize(0)).toEqual({ entries: 0, bytes: 0 })
+    expect(loop.totals.seals).toBeGreaterThanOrEqual(100)
+  })
+
+  it('folds after the clock was set back', async () => {
+    const { store, loop, writer, clock } = await openLoop(1_000)
+    await loop.start()
+    await writer.track(PROJECT, decoderOf([{ name: 'm', type: 'gauge', value: 1 }]))
+    const backMs = T0_MS - 7_200_000
+    const startedMs = Date.now()
+    const entries = async () => {
+      clock.set(backMs + Date.now() - startedMs)
+      return (await store.inboxSize(0)).entries
+    }
+    await expect.poll(entries, { timeout: 15_000 }).toBe(0)
+  })
+})
