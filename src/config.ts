@@ -62,6 +62,12 @@ export const SETTINGS = [
   { name: 'LOG_LEVEL', default: 'info', unit: 'level', meaning: 'fatal, error, warn, info, debug, trace or silent.' },
   { name: 'BODY_BYTES_MAX', default: '20971520', unit: 'bytes', meaning: 'Largest request body; payload_too_large.' },
   {
+    name: 'BODIES_BYTES_MAX',
+    default: '268435456',
+    unit: 'bytes',
+    meaning: 'Request bodies being received or worked on, together; overloaded.',
+  },
+  {
     name: 'BATCH_ITEMS_MAX',
     default: '500',
     unit: 'items',
@@ -193,6 +199,7 @@ export interface Config {
   readonly logLevel: string
   readonly points: PointLimits
   readonly bodyBytesMax: number
+  readonly bodiesBytesMax: number
   readonly batchItemsMax: number
   readonly seriesPerMetricMax: number
   readonly seriesHeldMax: number
@@ -254,6 +261,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
       aheadMsMax: DEFAULT_POINT_LIMITS.aheadMsMax,
     },
     bodyBytesMax: count('BODY_BYTES_MAX'),
+    bodiesBytesMax: count('BODIES_BYTES_MAX'),
     batchItemsMax: count('BATCH_ITEMS_MAX'),
     seriesPerMetricMax: count('SERIES_PER_METRIC_MAX'),
     seriesHeldMax: count('SERIES_HELD_MAX'),

@@ -143,7 +143,7 @@ function serve(config: Config, gateway: Gateway, log: Logger, now: () => number)
     gateway,
     log,
     now,
-    limits: { points, batchItemsMax, bodyBytesMax, readyWaitMs: READY_WAIT_MS },
+    limits: { points, batchItemsMax, bodyBytesMax, bodiesBytesMax: config.bodiesBytesMax, readyWaitMs: READY_WAIT_MS },
   })
   registerGraphQL(server, {
     gateway,

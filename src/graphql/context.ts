@@ -14,7 +14,7 @@ export interface GraphQLLimits {
   /** Fields and fragments written in one document: validation compares fields of one name pair by pair. */
   readonly documentFieldsMax: number
   readonly documentDepthMax: number
-  /** Metric queries one request may run, counted where they run, so aliases, fragments and lists all count. */
+  /** Queries and listings one request may run, counted where they run, so aliases, fragments and lists all count. */
   readonly queriesMax: number
 }
 
@@ -48,10 +48,11 @@ export function requireScope(context: GraphQLContext, scope: Scope): void {
   throw new GatewayError('forbidden', `the API key lacks the scope ${scope}`, { details: { scope } })
 }
 
-export function takeQuery(context: GraphQLContext): void {
-  if (context.budget.queriesLeft === 0) {
+/** `cost`: as many queries as the work is worth. */
+export function takeQuery(context: GraphQLContext, cost = 1): void {
+  if (context.budget.queriesLeft < cost) {
     const max = context.limits.queriesMax
     throw new GatewayError('query_too_large', `one request may run at most ${max} queries`, { details: { max } })
   }
-  context.budget.queriesLeft--
+  context.budget.queriesLeft -= cost
 }

@@ -96,6 +96,7 @@ export function registerGraphQL(app: FastifyInstance, { gateway, log, now, limit
       const known = asGatewayError(error)
       const status = statusOf(known.code)
       if (status === 401) reply.header('www-authenticate', 'Bearer')
+      if (status === 503) reply.header('retry-after', '1')
       if (known.code === 'internal') log.error({ err: error, requestId: reply.request.id }, 'graphql request failed')
       return answer(reply, { errors: [refusal(known, status)] })
     })

@@ -1,11 +1,13 @@
 import { builder } from './builder.ts'
-import { requireScope } from './context.ts'
+import { requireScope, takeQuery } from './context.ts'
 import { MetricRef, readMetric } from './metric.ts'
 import { decodeCursor, MetricConnectionRef, metricPage, pageSize } from './metric-connection.ts'
 import { MetricTypeEnum } from './metric-type.ts'
 import { queryArguments } from './query-arguments.ts'
 import { QueryResultRef } from './query-result.ts'
 import { runQuery } from './run-query.ts'
+
+const FILTERED_LISTING_COST = 5
 
 builder.queryFields((t) => ({
   metric: t.field({
@@ -27,6 +29,9 @@ builder.queryFields((t) => ({
     },
     resolve: async (_root, args, context) => {
       requireScope(context, 'query')
+      // A filter is held against every name of the project.
+      const isFiltered = args.search != null || args.type != null
+      takeQuery(context, isFiltered ? FILTERED_LISTING_COST : 1)
       const first = pageSize(args.first)
       const rows = await context.gateway.metrics(context.principal.project, {
         limit: first + 1,

@@ -7,6 +7,7 @@ import type { Gateway } from '../gateway.ts'
 import { GatewayError } from '../model/errors.ts'
 import { DEFAULT_POINT_LIMITS } from '../model/point.ts'
 import { decoratePrincipal } from './auth.ts'
+import { boundBodies } from './body-budget.ts'
 import { asGatewayError, sendError, statusOf } from './error-table.ts'
 import type { FluxLimits } from './flux-routes.ts'
 import { registerFluxRoutes } from './flux-routes.ts'
@@ -21,6 +22,8 @@ export interface ServerOptions {
 
 export interface ServerLimits extends FluxLimits {
   readonly bodyBytesMax: number
+  /** Bodies being received or worked on, together. */
+  readonly bodiesBytesMax: number
   /** How long `/ready` waits for the store. */
   readonly readyWaitMs: number
 }
@@ -29,6 +32,7 @@ export const DEFAULT_SERVER_LIMITS: ServerLimits = {
   points: DEFAULT_POINT_LIMITS,
   batchItemsMax: 500,
   bodyBytesMax: 20 * 1024 * 1024,
+  bodiesBytesMax: 256 * 1024 * 1024,
   readyWaitMs: 2_000,
 }
 
@@ -71,6 +75,7 @@ export function createServer({ gateway, log, now, limits }: ServerOptions): Fast
     })
   }
 
+  boundBodies(app, limits.bodiesBytesMax, limits.bodyBytesMax)
   decoratePrincipal(app)
   registerHealthRoutes(app, { gateway, readyWaitMs: limits.readyWaitMs })
   app.register(async (scope) => registerFluxRoutes(scope, { gateway, now, limits }), { prefix: '/api/v1' })
@@ -106,9 +111,10 @@ function summarize(request: FastifyRequest): { readonly id: string; readonly met
 }
 
 function logFailure(log: Logger, request: FastifyRequest, error: GatewayError): void {
-  const line = { req: request, code: error.code, err: error.cause ?? error }
-  if (error.code === 'internal') log.error(line, 'request failed')
-  else log.warn(line, 'request refused')
+  const { code, message, cause } = error
+  if (code === 'internal') log.error({ req: request, code, err: cause ?? error }, 'request failed')
+  // Many requests are refused for one reason, which is logged where it lies.
+  else log.warn({ req: request, code, reason: cause instanceof Error ? cause.message : message }, 'request refused')
 }
 
 /** What reaches the socket is no HTTP, or too slow, or has headers without end: there is no request to answer properly. */

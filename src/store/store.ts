@@ -27,8 +27,14 @@ export interface Store {
    */
   defineMetrics(definitions: readonly MetricDefinition[]): Promise<readonly MetricRow[]>
   readMetric(project: string, name: string): Promise<MetricRow | undefined>
-  /** Every metric of a project that has at least one point, sorted by name (code units), after the name `after`. */
-  listMetrics(project: string, options?: { readonly after?: string }): Promise<readonly MetricRow[]>
+  /**
+   * Every metric of a project that has at least one point, sorted by name (code units), after the name `after`. With `limit` at
+   * least the first so many, if there are.
+   */
+  listMetrics(
+    project: string,
+    options?: { readonly after?: string; readonly limit?: number },
+  ): Promise<readonly MetricRow[]>
   /**
    * The series of a metric in the order they were registered, from position `cursor` on. `cursor` beyond the end answers
    * `undefined`: the store has gone back in time and the caller forgets what it knew.

@@ -182,13 +182,23 @@ test('an error in one alias leaves the others', async () => {
 })
 
 test('one request may run so many queries, however they are written', async () => {
-  graphql = startGraphQL({ queriesMax: 3 })
+  graphql = startGraphQL({ queriesMax: 4 })
   const { data, errors } = await graphql.run(
     '{ a: query(metric: "latency") { interval metric { b: query { interval } } } metrics { nodes { query { interval } } } }',
   )
+  // The listing is the fourth.
   expect(graphql.gateway.queries).toHaveLength(3)
   expect(data.a.interval).toBe('1h')
-  expect(errors).toMatchObject([{ extensions: { code: 'QUERY_TOO_LARGE', max: 3 } }])
+  expect(errors).toMatchObject([{ extensions: { code: 'QUERY_TOO_LARGE', max: 4 } }])
+})
+
+test('listings count as queries, filtered ones as several', async () => {
+  graphql = startGraphQL({ queriesMax: 6 })
+  const listing = (name: string, args: string) => `${name}: metrics${args} { nodes { name } }`
+  const plain = await graphql.run(`{ ${listing('a', '(search: "x")')} ${listing('b', '')} }`)
+  expect(plain.errors).toBeUndefined()
+  const { errors } = await graphql.run(`{ ${listing('a', '(search: "x")')} ${listing('b', '(search: "y")')} }`)
+  expect(errors).toMatchObject([{ path: ['b'], extensions: { code: 'QUERY_TOO_LARGE' } }])
 })
 
 test('times beyond a bad scalar are refused by GraphQL, which names the argument', async () => {

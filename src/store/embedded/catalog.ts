@@ -12,12 +12,13 @@ export function readMetric(tables: Tables, project: string, name: string): Metri
   return bytes && decodeMetric(bytes)
 }
 
-export function listMetrics(tables: Tables, project: string, after: string | undefined): MetricRow[] {
+export function listMetrics(tables: Tables, project: string, after: string | undefined, limit: number): MetricRow[] {
   const start = after === undefined ? projectKey(project) : metricKey(project, after)
   const found: MetricRow[] = []
   for (const { value } of rows(tables.metrics, { start, end: afterPrefix(projectKey(project)) })) {
     const metric = decodeMetric(value)
     if (metric.points > 0 && metric.name !== after) found.push(metric)
+    if (found.length >= limit) break
   }
   return found
 }

@@ -119,8 +119,11 @@ class EmbeddedStore implements Store {
     return this.#environment.read((tables) => readMetric(tables, project, name))
   }
 
-  listMetrics(project: string, options: { readonly after?: string } = {}): Promise<readonly MetricRow[]> {
-    return this.#environment.read((tables) => listMetrics(tables, project, options.after))
+  listMetrics(
+    project: string,
+    { after, limit = Number.POSITIVE_INFINITY }: { readonly after?: string; readonly limit?: number } = {},
+  ): Promise<readonly MetricRow[]> {
+    return this.#environment.read((tables) => listMetrics(tables, project, after, limit))
   }
 
   readSeries(
