@@ -7,9 +7,11 @@ import type { Querier } from './query/querier.ts'
 import type { QueryInput } from './query/request.ts'
 import type { MetricRow, Store } from './store/store.ts'
 import type { FoldLoop } from './write/fold-loop.ts'
+import type { Answer, IdempotentRequest, Receipts } from './write/receipts.ts'
 import type { Writer } from './write/writer.ts'
 
 export type { Principal } from './keys.ts'
+export type { Answer, IdempotentRequest } from './write/receipts.ts'
 
 export interface MetricFilter {
   /** Substring of the name, case-insensitive. */
@@ -24,53 +26,81 @@ export interface MetricFilter {
 export interface Gateway {
   /**
    * Stores the points that `decode` delivers, together. `decode` runs once, synchronously. Resolves when they are durable,
-   * with the items that were left out, by index. Rejects with `overloaded` or `store_unavailable`: nothing was stored.
+   * with the items that were left out, by index. Rejects with `overloaded` or `store_unavailable`: nothing was stored, unless
+   * the details say that the outcome is unknown.
    */
-  track(project: string, decode: (sink: PointSink) => void): Promise<readonly ItemError[]>
+  track(project: string, decode: (sink: PointSink) => void, options?: TrackOptions): Promise<readonly ItemError[]>
+  /**
+   * Serves a request that carries an idempotency key: the first answer of success is given to every request with the key
+   * within 24 h, through any gateway. `serve` runs unless there is such an answer, and again after a crash: what it tracks
+   * must carry the key too. Rejects with `idempotency_conflict` when the key was used for another request.
+   */
+  once(project: string, request: IdempotentRequest, serve: () => Promise<Answer>): Promise<Answer>
   query(project: string, input: QueryInput): Promise<QueryAnswer>
   metric(project: string, name: string): Promise<MetricRow | undefined>
   /** Sorted by name. */
   metrics(project: string, filter?: MetricFilter): Promise<readonly MetricRow[]>
   /** Undefined: no such key. */
   authenticate(key: string): Promise<Principal | undefined>
-  /** Resolves when the store answers. */
+  /** Resolves when the store answers and takes commits. */
   ping(): Promise<void>
   /** Stops accepting, finishes what was accepted, closes the store. */
   close(): Promise<void>
 }
 
+export interface TrackOptions {
+  /** Points tracked under the same key within 24 h count once, each partition's by themselves. For `once`. */
+  readonly idempotencyKey?: string
+}
+
 export interface GatewayOptions {
   readonly writer: Writer
+  readonly receipts: Receipts
   readonly folds: FoldLoop
   readonly querier: Querier
   readonly store: Store
   readonly keys: Keys
 }
 
-export function createGateway({ writer, folds, querier, store, keys }: GatewayOptions): Gateway {
+export function createGateway({ writer, receipts, folds, querier, store, keys }: GatewayOptions): Gateway {
   return {
-    track: (project, decode) => writer.track(project, decode),
+    track: (project, decode, { idempotencyKey } = {}) => writer.track(project, decode, idempotencyKey),
+    once: (project, request, serve) => receipts.once(project, request, serve),
     async query(project, input) {
       const metric = await storedMetric(store, project, input.metric)
       if (metric === undefined) {
-        throw new GatewayError('metric_not_found', `no metric is named ${describe(input.metric)}`)
+        throw new GatewayError('metric_not_found', `there is no metric ${describe(input.metric)}`)
       }
       return querier.query(metric, input)
     },
     metric: (project, name) => storedMetric(store, project, name),
     async metrics(project, filter = {}) {
-      const { search, type, after, limit } = filter
-      const rows = await store.listMetrics(project, after === undefined ? {} : { after })
+      const { search, type, after, limit = Number.POSITIVE_INFINITY } = filter
       const needle = search?.toLowerCase()
-      const matching = rows.filter(
-        (row) =>
-          (type === undefined || row.type === type) &&
-          (needle === undefined || row.name.toLowerCase().includes(needle)),
-      )
-      return limit === undefined ? matching : matching.slice(0, limit)
+      const matches = (row: MetricRow): boolean =>
+        (type === undefined || row.type === type) && (needle === undefined || row.name.toLowerCase().includes(needle))
+      const found: MetricRow[] = []
+      const isFiltered = type !== undefined || needle !== undefined
+      const pageRows = isFiltered ? LIST_PAGE : Math.min(limit, LIST_PAGE)
+      // Page by page, so that a short list of a large project is a short read.
+      for (let last = after; ; ) {
+        const page = await store.listMetrics(project, {
+          limit: pageRows,
+          ...(last === undefined ? {} : { after: last }),
+        })
+        for (const row of page) {
+          if (found.length >= limit) return found
+          if (matches(row)) found.push(row)
+        }
+        last = page.at(-1)?.name
+        if (page.length < pageRows || last === undefined) return found
+      }
     },
     authenticate: (key) => keys.authenticate(key),
-    ping: () => store.ping(),
+    async ping() {
+      writer.requireStore()
+      await store.ping()
+    },
     async close() {
       await writer.close()
       await folds.stop()
@@ -78,6 +108,9 @@ export function createGateway({ writer, folds, querier, store, keys }: GatewayOp
     },
   }
 }
+
+/** Metrics read at a time while listing. */
+const LIST_PAGE = 1_000
 
 /** A metric that was defined but never received a point does not exist for clients. */
 async function storedMetric(store: Store, project: string, name: string): Promise<MetricRow | undefined> {

@@ -71,6 +71,7 @@ export async function start(config: Config, log: Logger, now: () => number = Dat
     {
       committed: (partition, bytes) => folds.noteCommit(partition, bytes),
       storeWentBack: () => {
+        querier.forgetSeries()
         receipts.writeAgain().catch((err: unknown) => log.warn({ err }, 'receipts could not be written again'))
       },
       // Their warnings say the same; these are for whoever counts.

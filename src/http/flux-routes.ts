@@ -1,7 +1,7 @@
-import type { FastifyInstance, FastifyRequest } from 'fastify'
-import type { Gateway } from '../gateway.ts'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { Answer, Gateway, TrackOptions } from '../gateway.ts'
 import { assert, GatewayError } from '../model/errors.ts'
-import type { PointLimits } from '../model/point.ts'
+import type { PointLimits, PointSink } from '../model/point.ts'
 import { describe } from '../model/point.ts'
 import type { QueryInput } from '../query/request.ts'
 import type { TrackedPoint } from '../wire/flux.ts'
@@ -10,8 +10,10 @@ import { decodeFluxBatch } from '../wire/flux-batch.ts'
 import { parseJsonBody } from '../wire/json-body.ts'
 import { sendJson } from './answer.ts'
 import { projectOf, requireScope } from './auth.ts'
+import { bytesOf } from './body.ts'
 import { resolutionsOf, writeMetric, writeMetrics, writeQueryAnswer, writeTrackedPoint } from './flux-answers.ts'
 import { parseMetricFilter, parseMetricQuery } from './flux-parameters.ts'
+import { idempotencyOf } from './idempotency.ts'
 import { requireJsonBody } from './media-type.ts'
 
 export interface FluxOptions {
@@ -33,28 +35,48 @@ export function registerFluxRoutes(app: FastifyInstance, { gateway, now, limits 
   const ingest = { onRequest: [requireScope(gateway, 'ingest'), requireJsonBody] }
   const query = { onRequest: requireScope(gateway, 'query') }
 
-  app.post('/metrics', ingest, async (request, reply) => {
-    const item = bodyOf(request)
-    const accepted: TrackedPoint[] = []
-    const [rejected] = await gateway.track(projectOf(request), (sink) => {
-      const point = decodeFluxItem(item, 0, sink, now(), limits.points)
-      if (point !== undefined) accepted.push(point)
-    })
-    if (rejected !== undefined) throw new GatewayError(rejected.code, rejected.message)
-    const [point] = accepted
-    assert(point !== undefined, 'what was not rejected was decoded')
-    return sendJson(reply, 201, writeTrackedPoint(point))
-  })
+  /** Has a request served, with an idempotency key once, and sends the answer. `options` are for what it tracks. */
+  const sendOnce = async (
+    request: FastifyRequest,
+    reply: FastifyReply,
+    serve: (options: TrackOptions) => Promise<Answer>,
+  ): Promise<FastifyReply> => {
+    const idempotent = idempotencyOf(request)
+    const { status, body } =
+      idempotent === undefined
+        ? await serve({})
+        : await gateway.once(projectOf(request), idempotent, () => serve({ idempotencyKey: idempotent.key }))
+    return sendJson(reply, status, body)
+  }
 
-  app.post('/metrics/batch', ingest, async (request, reply) => {
-    const body = bytesOf(request)
-    let items = 0
-    const errors = await gateway.track(projectOf(request), (sink) => {
-      items = decodeFluxBatch(body, sink, now(), limits.points, limits.batchItemsMax)
-    })
-    const data = { accepted: items - errors.length, rejected: errors.length }
-    return sendJson(reply, 201, JSON.stringify(errors.length === 0 ? { data } : { data, errors }))
-  })
+  app.post('/metrics', ingest, (request, reply) =>
+    sendOnce(request, reply, async (options) => {
+      const item = bodyOf(request)
+      const accepted: TrackedPoint[] = []
+      const decode = (sink: PointSink): void => {
+        const point = decodeFluxItem(item, 0, sink, now(), limits.points)
+        if (point !== undefined) accepted.push(point)
+      }
+      const [rejected] = await gateway.track(projectOf(request), decode, options)
+      if (rejected !== undefined) throw new GatewayError(rejected.code, rejected.message)
+      const [point] = accepted
+      assert(point !== undefined, 'what was not rejected was decoded')
+      return { status: 201, body: writeTrackedPoint(point) }
+    }),
+  )
+
+  app.post('/metrics/batch', ingest, (request, reply) =>
+    sendOnce(request, reply, async (options) => {
+      const body = bytesOf(request)
+      let items = 0
+      const decode = (sink: PointSink): void => {
+        items = decodeFluxBatch(body, sink, now(), limits.points, limits.batchItemsMax)
+      }
+      const errors = await gateway.track(projectOf(request), decode, options)
+      const data = { accepted: items - errors.length, rejected: errors.length }
+      return { status: 201, body: JSON.stringify(errors.length === 0 ? { data } : { data, errors }) }
+    }),
+  )
 
   app.get('/metrics', query, async (request, reply) => {
     const filter = parseMetricFilter(request.url)
@@ -79,10 +101,6 @@ export function registerFluxRoutes(app: FastifyInstance, { gateway, now, limits 
 
 function bodyOf(request: FastifyRequest): unknown {
   return parseJsonBody(bytesOf(request))
-}
-
-function bytesOf({ body }: FastifyRequest): Uint8Array {
-  return body instanceof Uint8Array ? body : new Uint8Array()
 }
 
 function groupingOf({ bySeries, groupBy }: QueryInput): 'none' | 'tags' | 'series' {

@@ -53,6 +53,11 @@ export class Querier {
     this.#series = new SeriesIndex(store, settings.seriesHeldMax)
   }
 
+  /** The store has gone back in time: series are learnt again. */
+  forgetSeries(): void {
+    this.#series.clear()
+  }
+
   async query(metric: MetricRow, input: QueryInput): Promise<QueryAnswer> {
     const nowMs = this.#now()
     const request = prepareQuery(input, metric.type, nowMs, this.#settings)
@@ -89,6 +94,13 @@ export class Querier {
     let sources = this.#sources(opened.rows, list)
     if (sources === undefined) {
       // A series that was registered after we looked.
+      list = await this.#series.sync(metric)
+      grouping = groupSeries(list, request)
+      sources = this.#sources(opened.rows, list)
+    }
+    if (sources === undefined) {
+      // Or one whose place another has taken: the store has gone back in time and was given its series again in another order.
+      this.#series.drop(metric)
       list = await this.#series.sync(metric)
       grouping = groupSeries(list, request)
       sources = this.#sources(opened.rows, list)

@@ -79,6 +79,11 @@ export class SeriesIndex {
     }
   }
 
+  /** The list of a metric is learnt again. */
+  drop(metric: MetricRow): void {
+    this.#drop(formatId(metric.metricId))
+  }
+
   clear(): void {
     this.#lists.clear()
     this.#held = 0

@@ -17,6 +17,8 @@ export const MEMBER: PointMode = 3
 export class PointBatch implements PointSink<Series> {
   readonly #registry: Registry
   #project = ''
+  /** The registry's: it does not change while a decoder runs. */
+  #generation = 0
   length = 0
   series: Series[] = []
   members: string[] = []
@@ -28,7 +30,7 @@ export class PointBatch implements PointSink<Series> {
   readonly rejected: ItemError[] = []
   /** Claims the store has not been asked about. */
   readonly undefinedMetrics = new Set<Metric>()
-  /** Series no commit of ours has registered yet. */
+  /** Series no commit of ours has registered, as far as the store is trusted. */
   readonly newSeries = new Set<Series>()
 
   constructor(registry: Registry) {
@@ -37,6 +39,7 @@ export class PointBatch implements PointSink<Series> {
 
   begin(project: string): void {
     this.#project = project
+    this.#generation = this.#registry.generation
     this.restart()
   }
 
@@ -54,7 +57,7 @@ export class PointBatch implements PointSink<Series> {
   }
 
   reuse(series: Series): boolean {
-    return series.registered
+    return series.registeredIn === this.#generation
   }
 
   resolve(
@@ -65,7 +68,7 @@ export class PointBatch implements PointSink<Series> {
   ): Series | Rejection {
     const series = this.#registry.resolve(this.#project, name, type, pairs, about)
     if ('code' in series) return series
-    if (!series.registered) {
+    if (series.registeredIn !== this.#generation) {
       if (series.metric.row === undefined) this.undefinedMetrics.add(series.metric)
       this.newSeries.add(series)
     }

@@ -22,6 +22,8 @@ export class Metric {
   about: MetricAbout | undefined = undefined
   /** What the store holds under this name. Of another type: every point of this claim is a conflict. */
   row: MetricRow | undefined = undefined
+  /** The row as commits repeat it, so that a store that forgot the metric makes it as it was. Known with the row. */
+  definition: MetricDefinition
   /** Series in the store, as far as known, and those admitted. */
   seriesCount = 0
   /** Series on their way into the store: they count before they are there, so that requests at once do not share one place. */
@@ -37,6 +39,7 @@ export class Metric {
     this.name = name
     this.type = type
     this.kind = rollupKindOf(type)
+    this.definition = { project, name, type }
   }
 }
 
@@ -46,12 +49,13 @@ export class Series implements SeriesRef {
   readonly tags: CanonicalTags
   /** Known once the metric's row is. */
   id: Id64 | undefined = undefined
-  /** Whether a commit that holds this series has been applied. */
-  registered = false
+  /** The registry's generation in which a commit of ours that announces this series was applied; 0: in none. */
+  registeredIn = 0
+  /** It is among those that `seriesCount` counts because the store holds them. */
+  counted = false
   /** The series limit was met and this series is beyond it, as of the registry's last look. */
   refused = false
-  /** The writer's: the round in which this series was last announced, and its latest row there. */
-  announcedEpoch = 0
+  /** The writer's: the round that this series was last in, and its latest row there. */
   epoch = 0
   bucketMs = 0
   row = 0
@@ -95,6 +99,7 @@ export class Registry {
   #projects = new Map<string, Map<MetricType, Map<string, Metric>>>()
   #memories = new Map<string, ItemMemory<Series>>()
   #entries = 0
+  #generation = 1
 
   constructor(store: Store, limits: RegistryLimits) {
     this.#store = store
@@ -106,6 +111,39 @@ export class Registry {
     this.#projects = new Map()
     this.#memories = new Map()
     this.#entries = 0
+  }
+
+  /**
+   * Grows when the store turns out to have gone back in time. What was registered in an earlier generation is announced
+   * again, by objects handed out before too.
+   */
+  get generation(): number {
+    return this.#generation
+  }
+
+  /** Nothing that was learnt of the store holds any more. */
+  distrust(): void {
+    this.#generation++
+    this.clear()
+  }
+
+  isRegistered(series: Series): boolean {
+    return series.registeredIn === this.#generation
+  }
+
+  /** A commit that announced the series, made in this generation, has been applied. */
+  register(series: Series): void {
+    if (this.isRegistered(series)) return
+    const { metric } = series
+    series.registeredIn = this.#generation
+    if (!metric.admitted.delete(series) && !series.counted) metric.seriesCount++
+    series.counted = true
+  }
+
+  /** A commit that announced the series has not been applied, or nobody knows: its place is free again. */
+  release(series: Series): void {
+    const { metric } = series
+    if (metric.admitted.delete(series)) metric.seriesCount--
   }
 
   /** Whether it has outgrown its bound: the caller clears it between requests. */
@@ -159,7 +197,7 @@ export class Registry {
     for (const [i, metric] of unknown.entries()) {
       const row = rows[i]
       if (row === undefined) throw new GatewayError('internal', 'the store left a metric undefined')
-      metric.row ??= row
+      if (metric.row === undefined) learn(metric, row)
       metric.seriesCount = Math.max(metric.seriesCount, row.seriesCount)
     }
   }
@@ -186,7 +224,7 @@ export class Registry {
   async enforceSeriesLimit(candidates: Iterable<Series>): Promise<void> {
     const byMetric = new Map<Metric, Series[]>()
     for (const series of candidates) {
-      if (series.registered || series.metric.row?.type !== series.metric.type) continue
+      if (this.isRegistered(series) || series.counted || series.metric.row?.type !== series.metric.type) continue
       const list = byMetric.get(series.metric)
       if (list === undefined) byMetric.set(series.metric, [series])
       else list.push(series)
@@ -206,13 +244,15 @@ export class Registry {
       ])
       for (const [i, series] of list.entries()) {
         if (known[i] !== true) continue
-        series.registered = true
+        // Counted, and announced all the same: only what our own commits announced do we hear about when it is forgotten.
+        series.counted = true
+        series.refused = false
         admitted.delete(series)
       }
       // Our own count takes a series for new that another gateway, or we before a restart, had registered.
       metric.seriesCount = (now?.seriesCount ?? 0) + admitted.size
       for (const series of list) {
-        if (series.registered || admitted.has(series)) continue
+        if (series.counted || admitted.has(series)) continue
         if (metric.seriesCount < this.#limits.seriesPerMetricMax) admit(series)
         else series.refused = true
       }
@@ -243,6 +283,15 @@ export class Registry {
     node.series = series
     this.#entries += 1 + pairs.length
     return series
+  }
+}
+
+function learn(metric: Metric, row: MetricRow): void {
+  metric.row = row
+  metric.definition = {
+    ...metric.definition,
+    ...(row.unit === undefined ? {} : { unit: row.unit }),
+    ...(row.description === undefined ? {} : { description: row.description }),
   }
 }
 

@@ -2,9 +2,9 @@ import { formatId, type Id64 } from '../model/id.ts'
 import { BLOCK_BYTES_MAX, type EncodedBlock, encodeBlock, encodeBlocks } from '../rollup/block.ts'
 import type { RollupRows } from '../rollup/rollup-rows.ts'
 import { mergeRows, type RollupTable } from '../rollup/rollup-table.ts'
-import type { CommitPart, MetricTouch, SeriesTouch, SetMembers } from '../store/store.ts'
+import type { CommitPart, Marker, MetricTouch, SeriesTouch, SetMembers } from '../store/store.ts'
 import { MEMBER, type PointBatch, TOTAL, VALUE, WEIGHTED } from './point-batch.ts'
-import type { Metric, Series } from './registry.ts'
+import type { Metric, Registry, Series } from './registry.ts'
 import type { TablePool } from './table-pool.ts'
 
 /** Rows of one block: beyond it a block is cut, so that it stays below `BLOCK_BYTES_MAX` in all but odd cases. */
@@ -23,8 +23,8 @@ interface MetricRound {
   firstMs: number
   lastMs: number
   cumulative: boolean
-  /** Series that no applied commit of ours has announced. */
-  readonly newSeries: Series[]
+  /** All its series when the round keeps them, else those not registered yet. A series may occur twice. */
+  readonly series: Series[]
   readonly members: Map<Series, Map<number, Set<string>>>
 }
 
@@ -33,27 +33,50 @@ export interface RoundSettings {
   readonly setBaseMs: number
 }
 
+export interface RoundContext {
+  readonly settings: RoundSettings
+  readonly registry: Registry
+  readonly tables: TablePool
+  /** Whether parts know all their series: to be offered again to a store that forgot some. */
+  readonly keepsSeries: boolean
+}
+
+/** A part of a commit and what the writer has to know of it. */
+export interface RoundPart {
+  /** Announces the series that no applied commit of ours has. */
+  readonly part: CommitPart
+  readonly announced: readonly Series[]
+  /** Every series that the part holds points of, when the round keeps them; else those announced. */
+  readonly series: readonly Series[]
+  readonly points: number
+}
+
 /**
  * The points of all requests that ride in one commit, folded into rollups as they come: the hot path. A series remembers its
  * latest row, so a point of a known series in a known bucket is a comparison and an addition.
  */
 export class Round {
   readonly epoch: number
-  readonly #settings: RoundSettings
-  readonly #tables: TablePool
+  readonly #context: RoundContext
+  readonly #marker: Marker | undefined
   readonly #metrics: MetricRound[] = []
+  /** Where a metric is in `#metrics`; asked when it was in another round meanwhile. */
+  readonly #slots = new Map<Metric, number>()
   /** Memory held by the round, about: what back-pressure counts. */
   bytes = 0
 
-  constructor(epoch: number, settings: RoundSettings, tables: TablePool) {
+  /** With a marker it is of one request. `epoch` is of this round alone. */
+  constructor(epoch: number, context: RoundContext, marker?: Marker) {
     this.epoch = epoch
-    this.#settings = settings
-    this.#tables = tables
+    this.#context = context
+    this.#marker = marker
   }
 
   /** Folds the points of a batch but for those of refused series; answers how many. */
   fold(batch: PointBatch, refused: ReadonlySet<Series>): number {
-    const { baseMs, setBaseMs } = this.#settings
+    const { keepsSeries, registry, settings } = this.#context
+    const { baseMs, setBaseMs } = settings
+    const { generation } = registry
     const { series: all, timeMs: times, value: values, mode: modes, weight: weights } = batch
     const checked = refused.size > 0
     let skipped = 0
@@ -76,13 +99,12 @@ export class Round {
         const id = series.id!
         row = slot.table.addRow(id.hi, id.lo, bucketMs)
         bytes += ROW_BYTES
-        series.epoch = this.epoch
+        if (series.epoch !== this.epoch) {
+          series.epoch = this.epoch
+          if (keepsSeries || series.registeredIn !== generation) slot.series.push(series)
+        }
         series.bucketMs = bucketMs
         series.row = row
-        if (!series.registered && series.announcedEpoch !== this.epoch) {
-          series.announcedEpoch = this.epoch
-          slot.newSeries.push(series)
-        }
       }
       if (mode === VALUE) slot.table.addValue(row, timeMs, values[i]!)
       else if (mode === WEIGHTED) slot.table.addWeighted(row, timeMs, values[i]!, weights[i]!)
@@ -104,7 +126,7 @@ export class Round {
   }
 
   /** The parts to commit, by partition; no point may follow. `blockName` answers a name never used before. */
-  parts(nowMs: number, blockName: (partition: number) => string): Map<number, CommitPart[]> {
+  parts(nowMs: number, blockName: (partition: number) => string): Map<number, RoundPart[]> {
     const byPartition = new Map<number, MetricRound[]>()
     for (const round of this.#metrics) {
       const partition = round.metric.row!.partition
@@ -112,41 +134,49 @@ export class Round {
       if (list === undefined) byPartition.set(partition, [round])
       else list.push(round)
     }
-    const parts = new Map<number, CommitPart[]>()
+    const { settings, tables } = this.#context
+    const parts = new Map<number, RoundPart[]>()
     for (const [partition, rounds] of byPartition) {
-      const ofPartition: CommitPart[] = []
+      const ofPartition: RoundPart[] = []
       for (const kind of ['values', 'sets'] as const) {
-        const stepMs = kind === 'sets' ? this.#settings.setBaseMs : this.#settings.baseMs
+        const stepMs = kind === 'sets' ? settings.setBaseMs : settings.baseMs
+        let position = 0
         const ofKind = rounds.filter(({ metric }) => (metric.kind === 'set') === (kind === 'sets'))
         for (const { block, touched } of encodeRounds(stepMs, ofKind)) {
           const { scalars, sketches } = block
-          ofPartition.push({
+          const series = touched.length === 1 ? touched[0]!.series : touched.flatMap((round) => round.series)
+          const announced = this.#unregistered(series)
+          const part: CommitPart = {
+            ...(this.#marker === undefined ? {} : { marker: partMarker(this.#marker, kind, position++) }),
             block: { name: blockName(partition), scalars, sketches },
-            ...touches(touched),
+            metrics: metricTouches(touched),
+            series: seriesTouches(announced),
+            members: setMembers(touched),
             events: [],
             nowMs,
-          })
+          }
+          ofPartition.push({ part, announced, series, points: touched.reduce((sum, { points }) => sum + points, 0) })
         }
       }
       parts.set(partition, ofPartition)
     }
-    for (const { table } of this.#metrics) this.#tables.give(table)
+    for (const { table } of this.#metrics) tables.give(table)
     return parts
   }
 
-  /** After the commit: its series need no announcement any more. */
-  settle(): void {
-    for (const { metric, newSeries } of this.#metrics) {
-      for (const series of newSeries) {
-        if (series.registered) continue
-        series.registered = true
-        if (!metric.admitted.delete(series)) metric.seriesCount++
-      }
-    }
+  #unregistered(series: readonly Series[]): readonly Series[] {
+    const { keepsSeries, registry } = this.#context
+    return keepsSeries ? series.filter((one) => !registry.isRegistered(one)) : series
   }
 
   #begin(metric: Metric): MetricRound {
-    const table = this.#tables.take(metric.kind)
+    metric.epoch = this.epoch
+    const slot = this.#slots.get(metric)
+    if (slot !== undefined) {
+      metric.slot = slot
+      return this.#metrics[slot]!
+    }
+    const table = this.#context.tables.take(metric.kind)
     const round: MetricRound = {
       metric,
       table,
@@ -154,11 +184,11 @@ export class Round {
       firstMs: Number.POSITIVE_INFINITY,
       lastMs: Number.NEGATIVE_INFINITY,
       cumulative: false,
-      newSeries: [],
+      series: [],
       members: new Map(),
     }
-    metric.epoch = this.epoch
     metric.slot = this.#metrics.push(round) - 1
+    this.#slots.set(metric, metric.slot)
     return round
   }
 }
@@ -240,22 +270,33 @@ function rowsByMetric(stepMs: number, rounds: readonly MetricRound[]): MetricRow
   })
 }
 
-function touches(rounds: readonly MetricRound[]): {
-  metrics: MetricTouch[]
-  series: SeriesTouch[]
-  members: SetMembers[]
-} {
-  const metrics: MetricTouch[] = []
-  const series: SeriesTouch[] = []
-  const members: SetMembers[] = []
-  for (const { metric, points, firstMs, lastMs, cumulative, newSeries, members: sets } of rounds) {
+function metricTouches(rounds: readonly MetricRound[]): MetricTouch[] {
+  return rounds.map(({ metric, points, firstMs, lastMs, cumulative }) => {
     const { metricId, generation } = metric.row!
-    const { project, name, type } = metric
-    metrics.push({ metricId, generation, definition: { project, name, type }, points, firstMs, lastMs, cumulative })
-    for (const { id, tags } of newSeries) series.push({ metricId, seriesId: id!, tags })
+    return { metricId, generation, definition: metric.definition, points, firstMs, lastMs, cumulative }
+  })
+}
+
+export function seriesTouches(series: readonly Series[]): SeriesTouch[] {
+  return series.map(({ metric, id, tags }) => ({ metricId: metric.row!.metricId, seriesId: id!, tags }))
+}
+
+function setMembers(rounds: readonly MetricRound[]): SetMembers[] {
+  const members: SetMembers[] = []
+  for (const { metric, members: sets } of rounds) {
+    const { metricId } = metric.row!
     for (const [{ id }, buckets] of sets) {
       for (const [bucketMs, set] of buckets) members.push({ metricId, seriesId: id!, bucketMs, members: [...set] })
     }
   }
-  return { metrics, series, members }
+  return members
+}
+
+/**
+ * A request may need several parts in a partition, and each needs a marker of its own. They differ by what lies in them, not by
+ * their order, so that a retry of which less or more is rejected meets the same ones. No key holds a line feed.
+ */
+function partMarker({ project, key }: Marker, kind: 'values' | 'sets', position: number): Marker {
+  const suffix = kind === 'values' && position === 0 ? '' : `\n${kind}${position === 0 ? '' : position}`
+  return { project, key: key + suffix }
 }

@@ -34,6 +34,7 @@ export function openWriter(
   store: Store,
   settings: Partial<WriterSettings> = {},
   events: Partial<WriterEvents> = {},
+  now: () => number = Date.now,
 ): Writer {
   return new Writer(
     store,
@@ -45,10 +46,20 @@ export function openWriter(
       entriesMax: 100_000,
       seriesPerMetricMax: 1_000,
       itemMemoryBytesMax: 1 << 24,
+      retainedBytesMax: 1 << 26,
+      retainedMsMax: 30_000,
+      retainedLookMs: 1_000,
       ...settings,
     },
-    { committed: () => {}, warn: () => {}, ...events },
-    Date.now,
+    {
+      committed: () => {},
+      storeWentBack: () => {},
+      lost: () => {},
+      retentionShortened: () => {},
+      warn: () => {},
+      ...events,
+    },
+    now,
   )
 }
 

@@ -1,4 +1,4 @@
-import type { Gateway, MetricFilter, Principal } from '../../src/gateway.ts'
+import type { Gateway, IdempotentRequest, MetricFilter, Principal } from '../../src/gateway.ts'
 import type { ItemError } from '../../src/model/errors.ts'
 import { GatewayError } from '../../src/model/errors.ts'
 import { ItemMemory } from '../../src/model/item-memory.ts'
@@ -35,6 +35,10 @@ export interface FakeGateway extends Gateway {
   readonly points: readonly DeliveredPoint[]
   readonly queries: readonly QueryInput[]
   readonly filters: readonly MetricFilter[]
+  /** Those served through `once`; each is served every time. */
+  readonly requests: readonly IdempotentRequest[]
+  /** The idempotency key of each call of `track`. */
+  readonly keysTracked: readonly (string | undefined)[]
 }
 
 export const ALL_SCOPES: readonly Scope[] = ['ingest', 'query', 'admin']
@@ -45,18 +49,28 @@ export function createFakeGateway(options: FakeGatewayOptions = {}): FakeGateway
   const points: DeliveredPoint[] = []
   const queries: QueryInput[] = []
   const filters: MetricFilter[] = []
+  const requests: IdempotentRequest[] = []
+  const keysTracked: (string | undefined)[] = []
   const before = async (verb: keyof Gateway) => options.before?.(verb)
   const rowsOf = (project: string) => (options.metrics ?? []).filter((row) => row.project === project)
   return {
     points,
     queries,
     filters,
-    async track(project, decode) {
+    requests,
+    keysTracked,
+    async track(project, decode, { idempotencyKey } = {}) {
       await before('track')
+      keysTracked.push(idempotencyKey)
       const recorder = createRecordingSink(project, options.resolve)
       decode(recorder.sink)
       points.push(...recorder.points)
       return recorder.errors
+    },
+    async once(_project, request, serve) {
+      await before('once')
+      requests.push(request)
+      return serve()
     },
     async query(project, input) {
       await before('query')

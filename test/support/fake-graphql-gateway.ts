@@ -1,4 +1,4 @@
-import type { Gateway, Principal } from '../../src/gateway.ts'
+import type { Answer, Gateway, IdempotentRequest, Principal } from '../../src/gateway.ts'
 import { GatewayError, type ItemError } from '../../src/model/errors.ts'
 import { ItemMemory } from '../../src/model/item-memory.ts'
 import type { MetricType } from '../../src/model/metric.ts'
@@ -41,6 +41,7 @@ interface FakeSeries extends SeriesRef {
 export class FakeGateway implements Gateway {
   readonly points: StoredPoint[] = []
   readonly queries: QueryInput[] = []
+  readonly requests: IdempotentRequest[] = []
   readonly rows = new Map<string, MetricRow>()
   readonly keys = new Map<string, Principal>([
     ['reader', { project: 'shop', scopes: ['query'] }],
@@ -87,6 +88,13 @@ export class FakeGateway implements Gateway {
       restart() {},
     })
     return errors
+  }
+
+  /** Serves every time. */
+  async once(_project: string, request: IdempotentRequest, serve: () => Promise<Answer>): Promise<Answer> {
+    if (this.failure !== undefined) throw this.failure
+    this.requests.push(request)
+    return serve()
   }
 
   async query(_project: string, input: QueryInput): Promise<QueryAnswer> {

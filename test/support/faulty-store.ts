@@ -12,19 +12,32 @@ export type Verb = {
 /** What happens to one call: `proceed` makes it and answers what the store answers. */
 export type Fault = (proceed: () => Promise<unknown>) => Promise<unknown>
 
+/** A fault that looks at the arguments of the call. */
+export type FaultOf<V extends Verb> = (proceed: () => Promise<unknown>, args: Parameters<Store[V]>) => Promise<unknown>
+
+export interface FaultyStoreOptions {
+  /** Whether the store says that it may forget; otherwise it says what it says. */
+  readonly mayForget?: boolean
+}
+
 export class FaultyStore {
   /** The store to hand to what is tested. */
   readonly store: Store
   readonly #calls = new Map<Verb, unknown[][]>()
   readonly #next = new Map<Verb, Fault[]>()
-  readonly #standing = new Map<Verb, Fault>()
+  readonly #standing = new Map<Verb, (proceed: () => Promise<unknown>, args: never) => Promise<unknown>>()
+  readonly #underWay = new Set<Promise<unknown>>()
+  #stopped: Promise<void> | undefined
+  #inner: Store
 
-  constructor(inner: Store) {
+  constructor(inner: Store, { mayForget = inner.mayForget }: FaultyStoreOptions = {}) {
+    this.#inner = inner
     this.store = new Proxy(inner, {
-      get: (target, property) => {
-        const member: unknown = Reflect.get(target, property, target)
+      get: (_, property) => {
+        if (property === 'mayForget') return mayForget
+        const member: unknown = Reflect.get(this.#inner, property, this.#inner)
         if (typeof member !== 'function') return member
-        return (...args: unknown[]) => this.#call(property as Verb, args, () => Reflect.apply(member, target, args))
+        return (...args: unknown[]) => this.#call(property as Verb, args)
       },
     })
   }
@@ -44,18 +57,56 @@ export class FaultyStore {
     this.#standing.set(verb, fault)
   }
 
+  /** The same by what a call asks for. */
+  alwaysOf<V extends Verb>(verb: V, fault: FaultOf<V>): void {
+    this.#standing.set(verb, fault)
+  }
+
+  /** Does something while no call is under way; calls that come meanwhile wait. */
+  async inSilence(act: () => Promise<void>): Promise<void> {
+    let resume = (): void => {}
+    this.#stopped = new Promise((resolve) => {
+      resume = resolve
+    })
+    await Promise.allSettled(this.#underWay)
+    try {
+      await act()
+    } finally {
+      this.#stopped = undefined
+      resume()
+    }
+  }
+
+  /** From now on another store answers: the same one as it was earlier, say. */
+  replace(inner: Store): void {
+    this.#inner = inner
+  }
+
   /** From now on everything goes through. */
   heal(): void {
     this.#next.clear()
     this.#standing.clear()
   }
 
-  #call(verb: Verb, args: unknown[], proceed: () => Promise<unknown>): unknown {
+  #call(verb: Verb, args: unknown[]): unknown {
+    if (this.#stopped !== undefined) return this.#stopped.then(() => this.#call(verb, args))
+    const answer = this.#make(verb, args)
+    if (!(answer instanceof Promise)) return answer
+    this.#underWay.add(answer)
+    const end = (): void => {
+      this.#underWay.delete(answer)
+    }
+    answer.then(end, end)
+    return answer
+  }
+
+  #make(verb: Verb, args: unknown[]): unknown {
+    const proceed = (): Promise<unknown> => Reflect.apply(this.#inner[verb], this.#inner, args)
     const calls = this.#calls.get(verb)
     if (calls === undefined) this.#calls.set(verb, [args])
     else calls.push(args)
     const fault = this.#next.get(verb)?.shift() ?? this.#standing.get(verb)
-    return fault === undefined ? proceed() : fault(proceed)
+    return fault === undefined ? proceed() : fault(proceed, args as never)
   }
 }
 

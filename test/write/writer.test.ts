@@ -95,6 +95,30 @@ describe('group commit', () => {
     )
   })
 
+  it('keeps the points of requests with and without a key apart that share a round and its series', async () => {
+    const writer = newWriter()
+    await track(writer, hit(1, { of: 'a' }), hit(1, { of: 'b' }))
+    await Promise.all([
+      track(writer, hit(10, { of: 'a' }), hit(20, { of: 'b' })),
+      writer.track(PROJECT, decoderOf([hit(100, { of: 'b' })]), 'key'),
+      track(writer, hit(1_000, { of: 'b' }), hit(2_000, { of: 'a' })),
+      writer.track(PROJECT, decoderOf([hit(10_000, { of: 'a' })]), 'another'),
+      track(writer, hit(100_000, { of: 'a' }), hit(200_000, { of: 'c' })),
+    ])
+    expect(faulty.calls('append')).toHaveLength(2)
+    expect(faulty.calls('append')[1]![0].flatMap(({ parts }) => parts.map(({ marker }) => marker?.key))).toEqual([
+      undefined,
+      'key',
+      'another',
+    ])
+    const { groups } = await ask(real, 'hits', { aggregations: ['sum'], groupBy: ['of'] })
+    expect(groups.map(({ tags, totals }) => [tags[0]![1], totals.get('sum')])).toEqual([
+      ['a', 112_011],
+      ['b', 1_121],
+      ['c', 200_000],
+    ])
+  })
+
   it('does not go to the store for a request without a point', async () => {
     const writer = newWriter()
     expect(await writer.track(PROJECT, () => {})).toEqual([])
@@ -236,14 +260,11 @@ describe('a commit whose outcome is not heard of', () => {
 })
 
 describe('a store that is not the one we knew', () => {
-  it.each([
-    ['gap', { status: 'gap', watermark: 0 }],
-    ['conflict', { status: 'conflict', metricIds: [] }],
-  ])('refuses the round and starts anew under another name after a %s', async (_, outcome) => {
+  it('refuses the round and numbers anew when a store that never forgets answers a gap', async () => {
     const reasons: object[] = []
     const writer = newWriter({}, { warn: (_message, details) => reasons.push(details) })
     await track(writer, hit(1))
-    faulty.next('append', answer([outcome]))
+    faulty.next('append', answer([{ status: 'gap', watermark: 0 }]))
     expect(await refusal(track(writer, hit(10)))).toMatchObject({ code: 'store_unavailable' })
     expect(reasons).toHaveLength(1)
     await track(writer, hit(100))
@@ -252,6 +273,53 @@ describe('a store that is not the one we knew', () => {
     expect(last!.number).toBe(1)
     expect(last!.parts[0]!.series).toHaveLength(1)
     expect(await totalOf(real, 'hits', 'sum')).toBe(101)
+  })
+
+  it('refuses a round in conflict, fences its number and announces its series anew', async () => {
+    let wentBack = 0
+    const writer = newWriter({}, { storeWentBack: () => wentBack++ })
+    await track(writer, hit(1))
+    faulty.next('append', answer([{ status: 'conflict', metricIds: [] }]))
+    expect(await refusal(track(writer, hit(10)))).toMatchObject({ code: 'store_unavailable', details: undefined })
+    expect(wentBack).toBe(1)
+    await track(writer, hit(100))
+    const [, refused, fenced, last] = faulty.calls('append').map(([[commit]]) => commit!)
+    expect(fenced).toEqual({ ...refused!, parts: [] })
+    expect(last).toMatchObject({ writer: refused!.writer, number: refused!.number + 1 })
+    expect(last!.parts[0]!.series).toHaveLength(1)
+    expect(await totalOf(real, 'hits', 'sum')).toBe(101)
+  })
+
+  it('finds out what became of each partition while another one does not answer', async () => {
+    const writer = newWriter({ storeWaitMsMax: 150 })
+    const names = Array.from({ length: 12 }, (_, i): TestPoint => ({ name: `m${i}`, type: 'counter', value: 1 }))
+    await track(writer, ...names)
+    const rows = await Promise.all(names.map(({ name }) => real.readMetric(PROJECT, name)))
+    const of = (partition: number) => names.filter((_, i) => rows[i]!.partition === partition)
+    faulty.alwaysOf('append', (proceed, [commits]) =>
+      commits.some(({ partition }) => partition === 1) ? lostRequest(proceed) : proceed(),
+    )
+    expect((await refusal(track(writer, ...names))).details).toEqual({ outcome: 'unknown' })
+    faulty.heal()
+    await until(() => settles(track(writer, ...names)))
+    for (const { name } of of(0)) expect(await totalOf(real, name, 'sum')).toBe(3)
+    for (const { name } of of(1)) expect(await totalOf(real, name, 'sum')).toBe(2)
+    // The partition that answered took the points under their number; only the other one was fenced.
+    const fenced = faulty.calls('append').flatMap(([commits]) => commits.filter(({ parts }) => parts.length === 0))
+    expect(new Set(fenced.map(({ partition }) => partition))).toEqual(new Set([1]))
+  })
+
+  it('acknowledges a request when the last of its partitions has it', async () => {
+    const writer = newWriter()
+    const names = Array.from({ length: 12 }, (_, i): TestPoint => ({ name: `m${i}`, type: 'counter', value: 1 }))
+    await track(writer, ...names)
+    let refusals = 5
+    faulty.alwaysOf('append', (proceed, [commits]) =>
+      commits.some(({ partition }) => partition === 1) && refusals-- > 0 ? lostRequest(proceed) : proceed(),
+    )
+    await track(writer, ...names)
+    expect(refusals).toBeLessThanOrEqual(0)
+    for (const { name } of names) expect(await totalOf(real, name, 'sum')).toBe(2)
   })
 
   it('does not promise that nothing was stored when another partition had taken its part', async () => {
@@ -434,4 +502,11 @@ describe('close', () => {
 /** Waits, a few milliseconds at a time, until something has become so. */
 async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
   await expect.poll(condition, { interval: 5, timeout: 5_000 }).toBe(true)
+}
+
+function settles(promise: Promise<unknown>): Promise<boolean> {
+  return promise.then(
+    () => true,
+    () => false,
+  )
 }
