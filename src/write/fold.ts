@@ -1,6 +1,6 @@
 import { formatId, type Id64 } from '../model/id.ts'
+import { mergeRows, splitByWindow } from '../rollup/merge-rows.ts'
 import type { RollupRows } from '../rollup/rollup-rows.ts'
-import { mergeRows, splitByWindow } from '../rollup/rollup-table.ts'
 import {
   type InboxEntry,
   type Store,

@@ -1,6 +1,6 @@
 import { formatId, type Id64 } from '../model/id.ts'
+import { mergeRows } from '../rollup/merge-rows.ts'
 import type { RollupRows } from '../rollup/rollup-rows.ts'
-import { mergeRows } from '../rollup/rollup-table.ts'
 import { type IndexEntry, type Store, type WindowKey, windowWidthMs } from '../store/store.ts'
 import { bytesOf, encodeRun, openBlocks, Pacer, type TimelineBlock } from './timeline-blocks.ts'
 

@@ -10,7 +10,8 @@ import {
   encodeBlocks,
   openBlock,
 } from '../../src/rollup/block.ts'
-import { mergeRows, RollupTable } from '../../src/rollup/rollup-table.ts'
+import { mergeRows } from '../../src/rollup/merge-rows.ts'
+import { RollupTable } from '../../src/rollup/rollup-table.ts'
 import { QuantileSketch } from '../../src/sketch/quantile-sketch.ts'
 import { KINDS, type PlainPoint, plainRollups, pointsOf, tableOf } from './plain-rollups.ts'
 

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { mergeRows, RollupTable, splitByWindow } from '../../src/rollup/rollup-table.ts'
+import { mergeRows, splitByWindow } from '../../src/rollup/merge-rows.ts'
+import { RollupTable } from '../../src/rollup/rollup-table.ts'
 import { addPoints, KINDS, type PlainPoint, plainRollups, pointsOf, smallIntegers, tableOf } from './plain-rollups.ts'
 
 const point = (timeMs: number, value: number, lo = 1, hi = 1): PlainPoint => ({ hi, lo, timeMs, value, total: false })

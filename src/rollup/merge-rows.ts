@@ -1,0 +1,235 @@
+import { assert } from '../model/errors.ts'
+import type { Id64 } from '../model/id.ts'
+import type { RollupKind } from '../model/metric.ts'
+import { orderByKey, orderOfIntegers } from './order.ts'
+import type { RollupRows } from './rollup-rows.ts'
+import { RollupTable } from './rollup-table.ts'
+
+/** A merge begins with as many rows as it reads, but not more than this: a coarser resolution needs few of them. */
+const MERGE_CAPACITY_MAX = 1 << 16
+
+/** The columns of a source read once: a section decodes on access, and a merge asks per row. */
+function materialize(rows: RollupRows): RollupRows {
+  return {
+    kind: rows.kind,
+    length: rows.length,
+    bucketMs: rows.bucketMs,
+    count: rows.count,
+    sum: rows.sum,
+    min: rows.min,
+    max: rows.max,
+    firstMs: rows.firstMs,
+    first: rows.first,
+    lastMs: rows.lastMs,
+    last: rows.last,
+    seriesCount: rows.seriesCount,
+    seriesHi: rows.seriesHi,
+    seriesLo: rows.seriesLo,
+    rowStart: rows.rowStart,
+    hasTotals: rows.hasTotals,
+    mergeBinsInto: (row, sketch) => rows.mergeBinsInto(row, sketch),
+    totalsAt: (row) => rows.totalsAt(row),
+  }
+}
+
+/** The first series whose id is not below this one. */
+export function seriesAtOrAfter(rows: RollupRows, id: Id64): number {
+  const { seriesHi, seriesLo } = rows
+  let low = 0
+  let high = rows.seriesCount
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (seriesHi[middle]! < id.hi || (seriesHi[middle] === id.hi && seriesLo[middle]! < id.lo)) low = middle + 1
+    else high = middle
+  }
+  return low
+}
+
+export interface SeriesRange {
+  /** Both inclusive. */
+  readonly seriesFrom?: Id64
+  readonly seriesTo?: Id64
+}
+
+/**
+ * Merges sorted rows of one kind, given in the order they arrived, into buckets of `resolutionMs`, which each source's own
+ * resolution divides. It is what makes a coarser rollup of finer ones, and one run of many.
+ */
+export function mergeRows(sources: readonly RollupRows[], resolutionMs: number, range: SeriesRange = {}): RollupTable {
+  const kind = sources[0]?.kind
+  if (kind === undefined) throw new RangeError('nothing to merge: the kind is unknown')
+  const rows = sources.reduce((sum, source) => sum + source.length, 0)
+  const merge = new Merge(kind, resolutionMs, Math.min(rows, MERGE_CAPACITY_MAX))
+  for (const source of sources) {
+    if (source.kind !== kind) throw new RangeError(`rollups of a ${source.kind} among those of a ${kind}`)
+    merge.addSource(source, range)
+  }
+  return merge.run()
+}
+
+class Merge {
+  readonly #resolutionMs: number
+  readonly #sources: RollupRows[] = []
+  readonly #starts: number[] = []
+  readonly #ends: number[] = []
+  readonly #out: RollupTable
+  #outRow = -1
+  #outBucketMs = 0
+
+  constructor(kind: RollupKind, resolutionMs: number, capacity: number) {
+    this.#resolutionMs = resolutionMs
+    this.#out = new RollupTable(kind, capacity)
+  }
+
+  addSource(source: RollupRows, range: SeriesRange): void {
+    if (source.length === 0) return
+    const rows = materialize(source)
+    const start = range.seriesFrom === undefined ? 0 : seriesAtOrAfter(rows, range.seriesFrom)
+    let end = rows.seriesCount
+    if (range.seriesTo !== undefined) {
+      end = seriesAtOrAfter(rows, range.seriesTo)
+      const included = rows.seriesHi[end] === range.seriesTo.hi && rows.seriesLo[end] === range.seriesTo.lo
+      if (end < rows.seriesCount && included) end++
+    }
+    if (start >= end) return
+    this.#sources.push(rows)
+    this.#starts.push(start)
+    this.#ends.push(end)
+  }
+
+  /** Series by series: every source's stretch of a series, sources in the order they arrived. */
+  run(): RollupTable {
+    let total = 0
+    for (let s = 0; s < this.#sources.length; s++) total += this.#ends[s]! - this.#starts[s]!
+    const entrySource = new Uint32Array(total)
+    const entrySeries = new Uint32Array(total)
+    const entryHi = new Uint32Array(total)
+    const entryLo = new Uint32Array(total)
+    let n = 0
+    for (let s = 0; s < this.#sources.length; s++) {
+      const { seriesHi, seriesLo } = this.#sources[s]!
+      for (let i = this.#starts[s]!; i < this.#ends[s]!; i++, n++) {
+        entrySource[n] = s
+        entrySeries[n] = i
+        entryHi[n] = seriesHi[i]!
+        entryLo[n] = seriesLo[i]!
+      }
+    }
+    const order = orderByKey(entryHi, total, (a, b) => entryLo[a]! - entryLo[b]! || a - b)
+    for (let i = 0; i < total; ) {
+      const hi = entryHi[order[i]!]!
+      const lo = entryLo[order[i]!]!
+      let end = i + 1
+      while (end < total && entryHi[order[end]!] === hi && entryLo[order[end]!] === lo) end++
+      this.#outRow = -1
+      if (end === i + 1 || this.#ascends(order, i, end, entrySource, entrySeries)) {
+        for (let e = i; e < end; e++)
+          this.#copySeries(this.#sources[entrySource[order[e]!]!]!, entrySeries[order[e]!]!, hi, lo)
+      } else {
+        this.#interleave(order, i, end, entrySource, entrySeries, hi, lo)
+      }
+      i = end
+    }
+    this.#out.sort()
+    return this.#out
+  }
+
+  #floor(bucketMs: number): number {
+    return Math.floor(bucketMs / this.#resolutionMs) * this.#resolutionMs
+  }
+
+  #ascends(order: Uint32Array, from: number, to: number, entrySource: Uint32Array, entrySeries: Uint32Array): boolean {
+    let previousMs = Number.NEGATIVE_INFINITY
+    for (let e = from; e < to; e++) {
+      const source = this.#sources[entrySource[order[e]!]!]!
+      const series = entrySeries[order[e]!]!
+      if (this.#floor(source.bucketMs[source.rowStart[series]!]!) < previousMs) return false
+      previousMs = this.#floor(source.bucketMs[source.rowStart[series + 1]! - 1]!)
+    }
+    return true
+  }
+
+  #copySeries(source: RollupRows, series: number, hi: number, lo: number): void {
+    const end = source.rowStart[series + 1]!
+    for (let row = source.rowStart[series]!; row < end; row++) {
+      this.#emit(source, row, this.#floor(source.bucketMs[row]!), hi, lo)
+    }
+  }
+
+  #emit(source: RollupRows, row: number, bucketMs: number, hi: number, lo: number): void {
+    if (this.#outRow < 0 || bucketMs !== this.#outBucketMs) {
+      this.#outRow = this.#out.addRow(hi, lo, bucketMs)
+      this.#outBucketMs = bucketMs
+    }
+    this.#out.mergeRow(this.#outRow, source, row)
+  }
+
+  /** Stretches that overlap: all rows by bucket, equal buckets in order of arrival. */
+  #interleave(
+    order: Uint32Array,
+    from: number,
+    to: number,
+    entrySource: Uint32Array,
+    entrySeries: Uint32Array,
+    hi: number,
+    lo: number,
+  ): void {
+    let total = 0
+    for (let e = from; e < to; e++) {
+      const { rowStart } = this.#sources[entrySource[order[e]!]!]!
+      const series = entrySeries[order[e]!]!
+      total += rowStart[series + 1]! - rowStart[series]!
+    }
+    const rowSource = new Uint32Array(total)
+    const rows = new Uint32Array(total)
+    const buckets = new Float64Array(total)
+    let n = 0
+    for (let e = from; e < to; e++) {
+      const s = entrySource[order[e]!]!
+      const series = entrySeries[order[e]!]!
+      const { rowStart, bucketMs } = this.#sources[s]!
+      for (let row = rowStart[series]!; row < rowStart[series + 1]!; row++, n++) {
+        rowSource[n] = s
+        rows[n] = row
+        buckets[n] = Math.floor(bucketMs[row]! / this.#resolutionMs)
+      }
+    }
+    const sequence = orderOfIntegers(buckets)
+    for (let i = 0; i < total; i++) {
+      const at = sequence[i]!
+      this.#emit(this.#sources[rowSource[at]!]!, rows[at]!, buckets[at]! * this.#resolutionMs, hi, lo)
+    }
+  }
+}
+
+/** The rows of each window, by its start; the same object when all lie in one. */
+export function splitByWindow(rows: RollupRows, windowMs: number): Map<number, RollupRows> {
+  const { bucketMs, length } = rows
+  const windows = new Map<number, RollupRows>()
+  if (length === 0) return windows
+  const firstMs = Math.floor(bucketMs[0]! / windowMs) * windowMs
+  let only = true
+  for (let row = 1; row < length && only; row++) only = bucketMs[row]! >= firstMs && bucketMs[row]! < firstMs + windowMs
+  if (only) return windows.set(firstMs, rows)
+
+  const source = materialize(rows)
+  const tables = new Map<number, RollupTable>()
+  for (let series = 0; series < source.seriesCount; series++) {
+    const end = source.rowStart[series + 1]!
+    for (let row = source.rowStart[series]!; row < end; row++) {
+      const startMs = Math.floor(bucketMs[row]! / windowMs) * windowMs
+      let table = tables.get(startMs)
+      if (table === undefined) {
+        table = new RollupTable(source.kind)
+        tables.set(startMs, table)
+      }
+      table.mergeRow(table.addRow(source.seriesHi[series]!, source.seriesLo[series]!, bucketMs[row]!), source, row)
+    }
+  }
+  for (const startMs of [...tables.keys()].sort((a, b) => a - b)) {
+    const table = tables.get(startMs)
+    assert(table !== undefined, 'a window has a table')
+    windows.set(startMs, table.sort())
+  }
+  return windows
+}
