@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import type { Store } from '../../src/store/store.ts'
+import type { FoldCommit, Store } from '../../src/store/store.ts'
 import { FoldLoop } from '../../src/write/fold-loop.ts'
 import { decoderOf, FOLD_SETTINGS, openStore, openWriter, PROJECT, T0_MS } from '../support/engine.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
@@ -9,9 +9,16 @@ afterEach(async () => {
   for (const close of closing.splice(0).reverse()) await close()
 })
 
-/** A loop with a clock of its own over a store that a writer fills. */
-async function openLoop(ageMsMax = 60_000) {
-  const store: Store = await openStore(await temporaryFolder(), 1)
+/** A loop with a clock of its own over a store that a writer fills; `onFold` runs before each commit of a fold or a merge. */
+async function openLoop(ageMsMax = 60_000, onFold: (fold: FoldCommit) => Promise<void> = async () => {}) {
+  const opened: Store = await openStore(await temporaryFolder(), 1)
+  const store = new Proxy(opened, {
+    get(target, verb) {
+      if (verb === 'commitFold') return (fold: FoldCommit) => onFold(fold).then(() => target.commitFold(fold))
+      const value: unknown = Reflect.get(target, verb, target)
+      return typeof value === 'function' ? value.bind(target) : value
+    },
+  })
   let nowMs = T0_MS
   const settings = { ...FOLD_SETTINGS, inboxBytesMax: 1 << 30, inboxAgeMsMax: ageMsMax }
   const loop = new FoldLoop(store, settings, { error: () => {} }, () => nowMs)
@@ -58,6 +65,32 @@ describe('FoldLoop', () => {
     await loop.drain()
     expect(await store.inboxSize(0)).toEqual({ entries: 0, bytes: 0 })
     expect(loop.totals.seals).toBeGreaterThanOrEqual(100)
+  })
+
+  it('leaves windows that are over for later when an inbox falls due', async () => {
+    const sealedWhenFolded: number[] = []
+    let isSealing = false
+    const { store, loop, writer, clock } = await openLoop(60_000, async ({ inbox }) => {
+      if (inbox.length > 0) sealedWhenFolded.push(loop.totals.seals)
+      else if (!isSealing) {
+        isSealing = true
+        await writer.track(PROJECT, decoderOf([{ name: 'live', type: 'gauge', value: 1 }]))
+        clock.set(T0_MS + 4 * 3_600_000)
+      }
+    })
+    const scattered = Array.from({ length: 100 }, (_, i) => ({
+      name: 'old',
+      type: 'gauge' as const,
+      value: i,
+      timeMs: T0_MS - i * 86_400_000,
+    }))
+    await loop.start()
+    await writer.track(PROJECT, decoderOf(scattered))
+    await loop.drain()
+    clock.set(T0_MS + 3 * 3_600_000)
+    await expect.poll(() => sealedWhenFolded.length, { timeout: 20_000 }).toBe(2)
+    expect(sealedWhenFolded[1]).toBeLessThan(50)
+    expect(await store.inboxSize(0)).toEqual({ entries: 0, bytes: 0 })
   })
 
   it('folds after the clock was set back', async () => {
