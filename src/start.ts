@@ -16,7 +16,7 @@ import { Writer } from './write/writer.ts'
 
 /** How long `/ready` waits for the store. */
 const READY_WAIT_MS = 2_000
-/** Inbox bytes that one step of a fold takes on: some 20 ms of work between requests. */
+/** Inbox bytes that one step of a fold takes on. Within a step it pauses for requests. */
 const FOLD_STEP_BYTES_MAX = 1 << 20
 /** Acknowledged commits are kept for so long in case the store forgets them, and how often it is asked. */
 const RETAINED_MS_MAX = 30_000

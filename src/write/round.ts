@@ -11,6 +11,9 @@ import type { TablePool } from './table-pool.ts'
 /** Rows of one block: beyond it a block is cut, so that it stays below `BLOCK_BYTES_MAX` in all but odd cases. */
 const BLOCK_ROWS_MAX = 8_192
 
+/** Metrics of one block: a fold takes whole blocks, and writes each metric at every resolution. */
+const BLOCK_METRICS_MAX = 512
+
 /** What a point, a row and a set member take in memory, about. A point may open a bin of a sketch. */
 const POINT_BYTES = 16
 const ROW_BYTES = 128
@@ -243,7 +246,7 @@ function encodeRounds(stepMs: number, rounds: readonly MetricRound[]): EncodedRo
       encodeAlone(metric)
       continue
     }
-    if (packedRows + metric.rows.length > BLOCK_ROWS_MAX) flush()
+    if (packed.length >= BLOCK_METRICS_MAX || packedRows + metric.rows.length > BLOCK_ROWS_MAX) flush()
     packed.push(metric)
     packedRows += metric.rows.length
   }

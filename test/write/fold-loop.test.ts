@@ -47,6 +47,14 @@ describe('FoldLoop', () => {
     expect(loop.totals.steps).toBeGreaterThanOrEqual(4)
   })
 
+  it('takes on many metrics that came in one commit in several steps', async () => {
+    const { loop, writer } = await openLoop()
+    const points = Array.from({ length: 2_000 }, (_, i) => ({ name: `m${i}`, type: 'gauge' as const, value: i }))
+    await writer.track(PROJECT, decoderOf(points))
+    await loop.drain()
+    expect(loop.totals.steps).toBeGreaterThanOrEqual(4)
+  })
+
   it('seals windows that are over, and folds what comes meanwhile', async () => {
     const { store, loop, writer, clock } = await openLoop()
     const scattered = Array.from({ length: 100 }, (_, i) => ({
