@@ -121,6 +121,13 @@ export const SETTINGS = [
   },
   { name: 'QUERY_GROUP_BY_MAX', default: '8', unit: 'keys', meaning: 'Tag keys to group by; invalid_group_by.' },
   { name: 'QUERY_TAG_VALUES_MAX', default: '1000', unit: 'values', meaning: 'Tag values to filter by; invalid_tags.' },
+  { name: 'QUERY_WHERE_MAX', default: '20', unit: 'conditions', meaning: 'Conditions in where; invalid_tags.' },
+  {
+    name: 'QUERY_GLOB_CHARS_MAX',
+    default: '256',
+    unit: 'characters',
+    meaning: 'Length of all globs of a query together; invalid_tags.',
+  },
   {
     name: 'GRAPHQL_DEPTH_MAX',
     default: '20',
@@ -209,6 +216,8 @@ export interface Config {
   readonly queryAggregationsMax: number
   readonly queryGroupByMax: number
   readonly queryTagValuesMax: number
+  readonly queryWhereMax: number
+  readonly queryGlobCharsMax: number
   readonly graphqlDepthMax: number
   readonly graphqlTokensMax: number
   readonly graphqlFieldsMax: number
@@ -271,6 +280,8 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     queryAggregationsMax: count('QUERY_AGGREGATIONS_MAX'),
     queryGroupByMax: count('QUERY_GROUP_BY_MAX'),
     queryTagValuesMax: count('QUERY_TAG_VALUES_MAX'),
+    queryWhereMax: count('QUERY_WHERE_MAX'),
+    queryGlobCharsMax: count('QUERY_GLOB_CHARS_MAX'),
     graphqlDepthMax: count('GRAPHQL_DEPTH_MAX'),
     graphqlTokensMax: count('GRAPHQL_TOKENS_MAX'),
     graphqlFieldsMax: count('GRAPHQL_FIELDS_MAX'),

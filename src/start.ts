@@ -93,6 +93,8 @@ export async function start(config: Config, log: Logger, now: () => number = Dat
       aggregationsMax: config.queryAggregationsMax,
       groupByKeysMax: config.queryGroupByMax,
       tagFilterValuesMax: config.queryTagValuesMax,
+      whereMax: config.queryWhereMax,
+      globCharsMax: config.queryGlobCharsMax,
     },
     now,
   )

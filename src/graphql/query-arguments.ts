@@ -1,11 +1,10 @@
 import type { InputShapeFromFields } from '@pothos/core'
-import { GatewayError } from '../model/errors.ts'
-import { describe } from '../model/point.ts'
 import type { Aggregation } from '../query/aggregation.ts'
-import type { QueryInput, TagFilters } from '../query/request.ts'
+import type { QueryInput } from '../query/request.ts'
 import { AggregationEnum } from './aggregation.ts'
 import { builder } from './builder.ts'
 import { FillEnum } from './fill.ts'
+import { readTagFilter, readTagSelector, TagFilterRef } from './tag-filter.ts'
 
 /** The arguments of a query but for the name of its metric. */
 export const queryArguments = builder.args((t) => ({
@@ -31,6 +30,11 @@ export const queryArguments = builder.args((t) => ({
     type: 'TagSelector',
     description: 'Which series to read. Default: all. Example: {endpoint: "/users"}.',
   }),
+  where: t.field({
+    type: [TagFilterRef],
+    description:
+      'Conditions on tags that all must hold, beside `tags`. Example: [{key: "endpoint", glob: "/api/*"}, {key: "status", notIn: ["200", "204"]}].',
+  }),
   groupBy: t.stringList({ description: 'Tag keys; one group for each combination of values. Example: ["endpoint"].' }),
   bySeries: t.boolean({ description: 'One group for each series, in place of `groupBy`. Default: false.' }),
   fill: t.field({ type: FillEnum, description: 'What becomes of empty buckets. Default: NONE.' }),
@@ -54,35 +58,10 @@ export function toQueryInput(
     ...(args.aggregations != null && { aggregations: args.aggregations }),
     ...(args.quantiles != null && { quantiles: args.quantiles }),
     ...(args.tags != null && { tags: readTagSelector(args.tags) }),
+    ...(args.where != null && { where: args.where.map(readTagFilter) }),
     ...(args.groupBy != null && { groupBy: args.groupBy }),
     ...(args.bySeries != null && { bySeries: args.bySeries }),
     ...(args.fill != null && { fill: args.fill }),
     optionalAggregations,
   }
-}
-
-/** Throws `invalid_tags`. Null is refused: it could mean any value or none. */
-export function readTagSelector(selector: unknown): TagFilters {
-  if (typeof selector !== 'object' || selector === null || Array.isArray(selector)) {
-    throw new GatewayError('invalid_tags', `tags must be an object of tag keys, not ${describe(selector)}`)
-  }
-  const filters = new Map<string, readonly string[]>()
-  for (const [key, wanted] of Object.entries(selector)) {
-    const values: readonly unknown[] = Array.isArray(wanted) ? wanted : [wanted]
-    if (values.length === 0) {
-      throw new GatewayError('invalid_tags', `tags.${key} lists no value; leave the key out to match all`)
-    }
-    filters.set(
-      key,
-      values.map((value) => {
-        if (typeof value === 'string') return value
-        if (typeof value === 'boolean' || Number.isFinite(value)) return String(value)
-        throw new GatewayError(
-          'invalid_tags',
-          `tags.${key} must be a string, number or boolean, not ${describe(value)}`,
-        )
-      }),
-    )
-  }
-  return filters
 }

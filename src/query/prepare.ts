@@ -14,11 +14,11 @@ import {
   unknownAggregation,
 } from './aggregation.ts'
 import { FILLS, type Fill, type QueryInput, type QueryRequest } from './request.ts'
+import { compileFilters, type FilterLimits } from './tag-filter.ts'
 
-export interface RequestLimits {
+export interface RequestLimits extends FilterLimits {
   readonly aggregationsMax: number
   readonly groupByKeysMax: number
-  readonly tagFilterValuesMax: number
 }
 
 const DEFAULT_RANGE_MS = DAY_MS
@@ -61,15 +61,6 @@ export function prepareQuery(input: QueryInput, type: MetricType, nowMs: number,
   const bySeries = input.bySeries ?? false
   if (bySeries && groupBy.length > 0)
     throw new GatewayError('invalid_group_by', 'grouping by series excludes grouping by tags')
-  const tags = input.tags ?? new Map<string, readonly string[]>()
-  let filterValues = 0
-  for (const values of tags.values()) filterValues += values.length
-  if (filterValues > limits.tagFilterValuesMax) {
-    throw new GatewayError(
-      'invalid_tags',
-      `${filterValues} tag values to filter by, at most ${limits.tagFilterValuesMax} are allowed`,
-    )
-  }
   return {
     fromMs,
     toMs,
@@ -78,7 +69,7 @@ export function prepareQuery(input: QueryInput, type: MetricType, nowMs: number,
     zone,
     aggregations,
     computed,
-    tags,
+    filter: compileFilters(input.tags ?? new Map(), input.where ?? [], limits),
     groupBy,
     bySeries,
     fill: readFill(input.fill),

@@ -1,12 +1,10 @@
 import type { Interval } from '../model/interval.ts'
 import type { TimeZone } from '../model/time-zone.ts'
 import type { Aggregation } from './aggregation.ts'
+import type { SeriesFilter, TagFilter, TagFilters } from './tag-filter.ts'
 
 export const FILLS = ['none', 'null', 'zero', 'previous'] as const
 export type Fill = (typeof FILLS)[number]
-
-/** Each key must have one of its values; an empty value also matches a missing tag. */
-export type TagFilters = ReadonlyMap<string, readonly string[]>
 
 /**
  * A query as a client states it, in any dialect, not yet judged: `prepareQuery` does that, so that the same mistake has
@@ -28,6 +26,8 @@ export interface QueryInput {
   /** Computed as well, but only where the metric's type answers them: what a selection set may name for any type. */
   readonly optionalAggregations?: readonly Aggregation[]
   readonly tags?: TagFilters
+  /** All must hold, and `tags` too. */
+  readonly where?: readonly TagFilter[]
   /** Tag keys. */
   readonly groupBy?: readonly string[]
   readonly bySeries?: boolean
@@ -48,7 +48,8 @@ export interface QueryRequest {
   readonly aggregations: readonly Aggregation[]
   /** `aggregations` and the optional ones that the type answers, each name once. */
   readonly computed: readonly Aggregation[]
-  readonly tags: TagFilters
+  /** Undefined: every series is wanted. */
+  readonly filter: SeriesFilter | undefined
   readonly groupBy: readonly string[]
   readonly bySeries: boolean
   readonly fill: Fill

@@ -1,7 +1,7 @@
 import { formatId, type Id64 } from '../model/id.ts'
 import type { CanonicalTags } from '../model/series.ts'
 import type { MetricRow, SeriesRow, Store } from '../store/store.ts'
-import type { TagFilters } from './request.ts'
+import { type SeriesFilter, tagValue } from './tag-filter.ts'
 
 const PAGE = 10_000
 
@@ -126,9 +126,14 @@ export interface Grouping {
 
 export function groupSeries(
   list: SeriesList,
-  request: { readonly tags: TagFilters; readonly groupBy: readonly string[]; readonly bySeries: boolean },
+  request: {
+    /** Undefined: every series is wanted. */
+    readonly filter: SeriesFilter | undefined
+    readonly groupBy: readonly string[]
+    readonly bySeries: boolean
+  },
 ): Grouping {
-  const filters = [...request.tags].map(([key, values]) => ({ key, values: new Set(values) }))
+  const { filter } = request
   const groupOf = new Int32Array(list.rows.length).fill(-1)
   const groups: GroupKey[] = []
   const byKey = new Map<string, number>()
@@ -136,7 +141,7 @@ export function groupSeries(
   const together = request.groupBy.length === 0 && !request.bySeries
   if (together) groups.push({ tags: [], series: undefined })
   for (const [ordinal, { seriesId, tags }] of list.rows.entries()) {
-    if (!filters.every(({ key, values }) => values.has(tagValue(tags, key)))) continue
+    if (filter !== undefined && !filter(tags)) continue
     matched++
     if (together) groupOf[ordinal] = 0
     else if (request.bySeries) groupOf[ordinal] = groups.push({ tags, series: { seriesId, tags } }) - 1
@@ -153,10 +158,4 @@ export function groupSeries(
     }
   }
   return { groupOf, groups, matched }
-}
-
-/** A missing tag equals an empty one. */
-export function tagValue(tags: CanonicalTags, key: string): string {
-  for (const [name, value] of tags) if (name === key) return value
-  return ''
 }

@@ -179,6 +179,28 @@ test('__proto__ is an ordinary tag key all the way', async () => {
   expect(data.query.groups[0].total.last).toBe(1)
 })
 
+test('where leaves out series, and groups with them', async () => {
+  const hosts = ['web-1', 'web-2', 'db-1', undefined]
+  await graphql(TRACK_ALL, {
+    metrics: hosts.map((host, i) => ({
+      name: 'e2e.where',
+      type: 'COUNTER',
+      value: 2 ** i,
+      ...(host && { tags: { host } }),
+    })),
+  })
+  const sumOf = async (where: string): Promise<number | null> => {
+    const { data, errors } = await graphql(`{ query(metric: "e2e.where", where: [${where}]) { series { total } } }`)
+    expect(errors).toBeUndefined()
+    return data.query.series[0].total
+  }
+  expect(await sumOf('{key: "host", glob: "web-?"}')).toBe(3)
+  expect(await sumOf('{key: "host", neq: "web-1"}')).toBe(14)
+  expect(await sumOf('{key: "host", exists: false}')).toBe(8)
+  expect(await sumOf('{key: "host", startsWith: "web"}, {key: "host", notIn: ["web-1"]}')).toBe(2)
+  expect(await sumOf('{key: "host", eq: "nobody"}')).toBeNull()
+})
+
 test('a query is judged like that of REST', async () => {
   const { data, errors } = await graphql(`{
     aggregation: query(metric: "e2e.gauge", aggregations: [P95]) { interval }

@@ -139,6 +139,21 @@ test('arguments reach the gateway as the query that REST would ask', async () =>
   ])
 })
 
+test('filters reach the gateway, null operators as absent ones', async () => {
+  await graphql.run(`{
+    query(metric: "latency", where: [
+      { key: "endpoint", glob: "/api/*", neq: "/api/health", eq: null }
+      { key: "status", in: ["200"], notIn: ["500"], startsWith: "2", exists: true }
+      { key: "region", eq: "" }
+    ]) { interval }
+  }`)
+  expect(graphql.gateway.queries[0]?.where).toEqual([
+    { key: 'endpoint', glob: '/api/*', neq: '/api/health' },
+    { key: 'status', in: ['200'], notIn: ['500'], startsWith: '2', exists: true },
+    { key: 'region', eq: '' },
+  ])
+})
+
 test('null arguments are absent ones', async () => {
   await graphql.run('{ query(metric: "latency", from: null, last: null, tags: null, fill: null) { interval } }')
   expect(graphql.gateway.queries).toEqual([{ metric: 'latency', optionalAggregations: [] }])

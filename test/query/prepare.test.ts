@@ -6,7 +6,7 @@ import { prepareQuery } from '../../src/query/prepare.ts'
 import type { QueryInput } from '../../src/query/request.ts'
 
 const NOW_MS = Date.UTC(2024, 0, 15, 12)
-const LIMITS = { aggregationsMax: 4, groupByKeysMax: 2, tagFilterValuesMax: 5 }
+const LIMITS = { aggregationsMax: 4, groupByKeysMax: 2, tagFilterValuesMax: 5, whereMax: 2, globCharsMax: 8 }
 
 const prepare = (input: Partial<QueryInput>, type: 'gauge' | 'distribution' = 'distribution') =>
   prepareQuery({ metric: 'm', ...input }, type, NOW_MS, LIMITS)

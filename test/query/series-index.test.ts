@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { GatewayError } from '../../src/model/errors.ts'
-import { groupSeries, SeriesIndex, SeriesList, tagValue } from '../../src/query/series-index.ts'
+import { groupSeries, SeriesIndex, SeriesList } from '../../src/query/series-index.ts'
+import { type SeriesFilter, tagValue } from '../../src/query/tag-filter.ts'
 import type { MetricRow, SeriesRow, Store } from '../../src/store/store.ts'
 import { decoderOf, openStore, openWriter, PROJECT } from '../support/engine.ts'
 import { answer, FaultyStore, lostRequest } from '../support/faulty-store.ts'
@@ -114,7 +115,7 @@ describe('groupSeries', () => {
     [['host', '__proto__']],
   ]
   list.append(rows.map((tags, i): SeriesRow => ({ seriesId: { hi: 0, lo: i }, tags })))
-  const ALL = { tags: new Map<string, readonly string[]>(), groupBy: [], bySeries: false }
+  const ALL = { filter: undefined, groupBy: [], bySeries: false }
 
   it('puts all series into one group unless told otherwise', () => {
     const { groupOf, groups, matched } = groupSeries(list, ALL)
@@ -136,22 +137,17 @@ describe('groupSeries', () => {
     ])
   })
 
-  it('leaves out series that miss one of the filters', () => {
-    const filter = (pairs: [string, string[]][]) => [...groupSeries(list, { ...ALL, tags: new Map(pairs) }).groupOf]
-    expect(filter([['host', ['a', 'b']]])).toEqual([0, 0, -1, -1, -1])
-    expect(
-      filter([
-        ['host', ['a']],
-        ['zone', ['y']],
-      ]),
-    ).toEqual([-1, -1, -1, -1, -1])
-    expect(filter([['host', ['']]])).toEqual([-1, -1, -1, 0, -1])
-    expect(filter([['host', []]])).toEqual([-1, -1, -1, -1, -1])
+  it('leaves out series that the filter does not want', () => {
+    const filter: SeriesFilter = (tags) => tagValue(tags, 'zone') === 'x'
+    const { groupOf, groups, matched } = groupSeries(list, { ...ALL, filter, groupBy: ['host'] })
+    expect([...groupOf]).toEqual([0, 1, -1, 2, -1])
+    expect(groups).toHaveLength(3)
+    expect(matched).toBe(3)
   })
 
   it('makes a group of each series', () => {
-    const tags = new Map([['zone', ['x']]])
-    const { groupOf, groups } = groupSeries(list, { ...ALL, tags, bySeries: true })
+    const filter: SeriesFilter = (tags) => tagValue(tags, 'zone') === 'x'
+    const { groupOf, groups } = groupSeries(list, { ...ALL, filter, bySeries: true })
     expect([...groupOf]).toEqual([0, 1, -1, 2, -1])
     expect(groups[2]).toEqual({ tags: rows[3], series: { seriesId: { hi: 0, lo: 3 }, tags: rows[3] } })
   })

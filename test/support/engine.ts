@@ -77,6 +77,8 @@ export function openQuerier(store: Store): Querier {
       aggregationsMax: 20,
       groupByKeysMax: 8,
       tagFilterValuesMax: 1_000,
+      whereMax: 20,
+      globCharsMax: 256,
     },
     Date.now,
   )
