@@ -1,5 +1,7 @@
-import { hashKey, type Principal } from './keys.ts'
+import { isIP } from 'node:net'
+import { type Grant, hashKey } from './keys.ts'
 import { DEFAULT_POINT_LIMITS, type PointLimits } from './model/point.ts'
+import { DEFAULT_RATE_LIMITS, parseRateLimits, type RateLimits } from './model/rate.ts'
 import { formatDuration, parseDuration } from './model/time.ts'
 import { BUCKETS_PER_WINDOW, SCOPES, type Scope } from './store/store.ts'
 import type { Resolution } from './write/fold.ts'
@@ -58,6 +60,26 @@ export const SETTINGS = [
     unit: 'key:project:scope+scope',
     meaning:
       'Keys of 8 characters or more, comma-separated, with scopes ingest, query, admin; instead of those in the store.',
+  },
+  {
+    name: 'RATE_LIMITS',
+    default: 'single=1000,batch=10,query=60,graphql=600,betterstack=500',
+    unit: 'class=requests a minute',
+    meaning:
+      'Requests a minute of a key (betterstack: of a client address); rate_limited. Name those to change, class=off for no limit, off for none at all.',
+  },
+  {
+    name: 'RATE_COUNTERS_MAX',
+    default: '100000',
+    unit: 'keys or addresses',
+    meaning: 'Counted at a time for each class; beyond it the oldest start anew, without what they had leased.',
+  },
+  {
+    name: 'TRUST_PROXY',
+    default: 'off',
+    unit: 'hops or addresses',
+    meaning:
+      'Whose X-Forwarded-For tells the client address: off, how many proxies stand before the gateway, or their addresses and CIDRs, comma-separated (loopback, linklocal and uniquelocal too).',
   },
   { name: 'LOG_LEVEL', default: 'info', unit: 'level', meaning: 'fatal, error, warn, info, debug, trace or silent.' },
   { name: 'BODY_BYTES_MAX', default: '20971520', unit: 'bytes', meaning: 'Largest request body; payload_too_large.' },
@@ -202,7 +224,11 @@ export interface Config {
   readonly resolutions: readonly Resolution[]
   readonly setResolutions: readonly Resolution[]
   /** By hash. */
-  readonly apiKeys: ReadonlyMap<string, Principal>
+  readonly apiKeys: ReadonlyMap<string, Grant>
+  readonly rateLimits: RateLimits
+  readonly rateCountersMax: number
+  /** Undefined: nobody; a number: so many hops; else addresses and CIDRs. */
+  readonly trustProxy: number | readonly string[] | undefined
   readonly logLevel: string
   readonly points: PointLimits
   readonly bodyBytesMax: number
@@ -260,6 +286,9 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     resolutions,
     setResolutions,
     apiKeys: readApiKeys(text('API_KEYS')),
+    rateLimits: { ...DEFAULT_RATE_LIMITS, ...readRateLimits(text('RATE_LIMITS')) },
+    rateCountersMax: count('RATE_COUNTERS_MAX'),
+    trustProxy: readTrustProxy(text('TRUST_PROXY')),
     logLevel,
     points: {
       nameCharsMax: count('NAME_CHARS_MAX'),
@@ -349,14 +378,48 @@ function readRedis(url: string, nodes: string, prefix: string): RedisConfig | un
   return { url: url === '' ? undefined : url, clusterNodes, prefix }
 }
 
+function readRateLimits(text: string): Partial<RateLimits> {
+  try {
+    return parseRateLimits(text)
+  } catch (error) {
+    throw unusable('RATE_LIMITS', error instanceof Error ? error.message : String(error))
+  }
+}
+
+const PROXY_NAMES = ['loopback', 'linklocal', 'uniquelocal']
+const HOPS_MAX = 100
+
+function readTrustProxy(text: string): Config['trustProxy'] {
+  if (text.toLowerCase() === 'off') return undefined
+  if (/^\d+$/.test(text)) {
+    const hops = Number(text)
+    if (hops > HOPS_MAX) throw unusable('TRUST_PROXY', `must be at most ${HOPS_MAX} hops, off, or addresses`)
+    return hops === 0 ? undefined : hops
+  }
+  const proxies = text.split(',').map((proxy) => proxy.trim())
+  for (const proxy of proxies) {
+    if (!PROXY_NAMES.includes(proxy) && !isNetwork(proxy))
+      throw unusable('TRUST_PROXY', `must be off, hops, or addresses and CIDRs, not ${JSON.stringify(proxy)}`)
+  }
+  return proxies
+}
+
+/** An address, or a CIDR. */
+function isNetwork(text: string): boolean {
+  const [address = '', bits, ...rest] = text.split('/')
+  const version = isIP(address)
+  if (version === 0 || rest.length > 0) return false
+  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128))
+}
+
 /** A duration that may be in years. */
 function readKept(text: string): number | undefined {
   const years = /^(\d+)y$/.exec(text)?.[1]
   return years === undefined ? parseDuration(text) : Number(years) * 365 * 86_400_000
 }
 
-function readApiKeys(text: string): ReadonlyMap<string, Principal> {
-  const keys = new Map<string, Principal>()
+function readApiKeys(text: string): ReadonlyMap<string, Grant> {
+  const keys = new Map<string, Grant>()
   if (text === '') return keys
   for (const [i, row] of text.split(',').entries()) {
     const [key = '', project = '', scopeList = '', ...rest] = row.trim().split(':')

@@ -2,15 +2,18 @@ import type { Keys, Principal } from './keys.ts'
 import { GatewayError, type ItemError } from './model/errors.ts'
 import type { MetricType } from './model/metric.ts'
 import { describe, type PointSink } from './model/point.ts'
+import type { RateClass } from './model/rate.ts'
 import type { QueryAnswer } from './query/answer.ts'
 import type { Querier } from './query/querier.ts'
 import type { QueryInput } from './query/request.ts'
+import type { Permit, RateLimiter } from './rate-limiter.ts'
 import type { MetricRow, Store } from './store/store.ts'
 import type { FoldLoop } from './write/fold-loop.ts'
 import type { Answer, IdempotentRequest, Receipts } from './write/receipts.ts'
 import type { Writer } from './write/writer.ts'
 
-export type { Principal } from './keys.ts'
+export type { Grant, Principal } from './keys.ts'
+export type { Permit } from './rate-limiter.ts'
 export type { Answer, IdempotentRequest } from './write/receipts.ts'
 
 export interface MetricFilter {
@@ -42,6 +45,8 @@ export interface Gateway {
   metrics(project: string, filter?: MetricFilter): Promise<readonly MetricRow[]>
   /** Undefined: no such key. */
   authenticate(key: string): Promise<Principal | undefined>
+  /** Whether a request of this class may be served now. Undefined: such requests are not limited. */
+  takePermit(principal: Principal, rateClass: RateClass, address: string): Permit | undefined | Promise<Permit>
   /** Resolves when the store answers and takes commits. */
   ping(): Promise<void>
   /** Stops accepting, finishes what was accepted, closes the store. */
@@ -60,9 +65,10 @@ export interface GatewayOptions {
   readonly querier: Querier
   readonly store: Store
   readonly keys: Keys
+  readonly limiter: RateLimiter
 }
 
-export function createGateway({ writer, receipts, folds, querier, store, keys }: GatewayOptions): Gateway {
+export function createGateway({ writer, receipts, folds, querier, store, keys, limiter }: GatewayOptions): Gateway {
   return {
     track: (project, decode, { idempotencyKey } = {}) => writer.track(project, decode, idempotencyKey),
     once: (project, request, serve) => receipts.once(project, request, serve),
@@ -97,6 +103,7 @@ export function createGateway({ writer, receipts, folds, querier, store, keys }:
       }
     },
     authenticate: (key) => keys.authenticate(key),
+    takePermit: (principal, rateClass, address) => limiter.take(principal, rateClass, address),
     async ping() {
       writer.requireStore()
       await store.ping()

@@ -1,16 +1,34 @@
 import { createHash, randomBytes } from 'node:crypto'
+import { GatewayError } from './model/errors.ts'
+import type { RateLimits } from './model/rate.ts'
 import { type KeyRow, SCOPES, type Scope, type Store } from './store/store.ts'
 
-/** Who is asking: a key belongs to one project. */
-export interface Principal {
+/** What a key opens: one project, and of it what the scopes say. */
+export interface Grant {
   readonly project: string
   readonly scopes: readonly Scope[]
+  /** Rate limits of its own; where it has none, the gateway's. */
+  readonly limits?: Partial<RateLimits>
 }
 
-/** How long a key that was looked up is trusted without asking the store again. */
+/** Who is asking. */
+export interface Principal extends Grant {
+  /** Tells keys apart and opens nothing. */
+  readonly keyId: string
+}
+
+/** How long a key that was looked up is trusted without asking the store again: revoking takes effect everywhere within it. */
 const TRUST_MS = 5_000
+/** While the store does not answer, a key that was good is trusted for so long. */
+const TRUST_AWAY_MS = 60_000
 const HELD_MAX = 10_000
 const KEY_CHARS_MAX = 512
+
+interface Held {
+  readonly principal: Principal
+  readonly expiresMs: number
+  readonly readMs: number
+}
 
 /**
  * API keys. Only their hashes are kept and compared: looking up a SHA-256 leaks nothing of a key by its timing, because
@@ -18,48 +36,102 @@ const KEY_CHARS_MAX = 512
  */
 export class Keys {
   readonly #store: Store
-  readonly #fixed: ReadonlyMap<string, Principal>
+  readonly #fixed: ReadonlyMap<string, Grant>
   readonly #now: () => number
-  readonly #held = new Map<string, { readonly principal: Principal | undefined; readonly untilMs: number }>()
+  /** By hash. What strangers try is held apart, so that it drives no good key out. */
+  readonly #good = new Map<string, Held>()
+  readonly #bad = new Map<string, number>()
 
   /** With `fixed` keys (by hash) the store's are not looked at. */
-  constructor(store: Store, fixed: ReadonlyMap<string, Principal>, now: () => number) {
+  constructor(store: Store, fixed: ReadonlyMap<string, Grant>, now: () => number) {
     this.#store = store
     this.#fixed = fixed
     this.#now = now
   }
 
-  /** Undefined: no such key, or it was revoked. */
+  /** Undefined: no such key, or it was revoked, or its time is over. */
   async authenticate(key: string): Promise<Principal | undefined> {
     if (key.length > KEY_CHARS_MAX) return undefined
-    const hash = hashKey(key)
-    if (this.#fixed.size > 0) return this.#fixed.get(hash)
-    const held = this.#held.get(hash)
-    if (held !== undefined && held.untilMs > this.#now()) return held.principal
-    const row = await this.#store.readKey(hash)
-    const principal =
-      row === undefined || row.revokedMs !== undefined ? undefined : { project: row.project, scopes: row.scopes }
-    if (this.#held.size >= HELD_MAX) this.#held.clear()
-    this.#held.set(hash, { principal, untilMs: this.#now() + TRUST_MS })
-    return principal
+    const keyId = hashKey(key)
+    if (this.#fixed.size > 0) {
+      const grant = this.#fixed.get(keyId)
+      return grant && { ...grant, keyId }
+    }
+    const nowMs = this.#now()
+    const held = this.#good.get(keyId)
+    if (held !== undefined && isWithin(TRUST_MS, held.readMs, nowMs)) return valid(held, nowMs)
+    const refusedMs = this.#bad.get(keyId)
+    if (refusedMs !== undefined && isWithin(TRUST_MS, refusedMs, nowMs)) return undefined
+    return this.#read(keyId, held)
   }
+
+  async #read(keyId: string, held: Held | undefined): Promise<Principal | undefined> {
+    let row: KeyRow | undefined
+    try {
+      row = await this.#store.readKey(keyId)
+    } catch (error) {
+      const nowMs = this.#now()
+      if (held !== undefined && isUnavailable(error) && isWithin(TRUST_AWAY_MS, held.readMs, nowMs))
+        return valid(held, nowMs)
+      throw error
+    }
+    const readMs = this.#now()
+    this.#good.delete(keyId)
+    if (row === undefined || row.revokedMs !== undefined) {
+      keep(this.#bad, keyId, readMs)
+      return undefined
+    }
+    const { project, scopes, limits, expiresMs = Number.POSITIVE_INFINITY } = row
+    const fresh = { principal: { keyId, project, scopes, ...(limits && { limits }) }, expiresMs, readMs }
+    keep(this.#good, keyId, fresh)
+    return valid(fresh, readMs)
+  }
+}
+
+/** Also false when the clock was set back: then ask again. */
+function isWithin(ms: number, sinceMs: number, nowMs: number): boolean {
+  return nowMs >= sinceMs && nowMs - sinceMs < ms
+}
+
+function valid({ principal, expiresMs }: Held, nowMs: number): Principal | undefined {
+  return nowMs < expiresMs ? principal : undefined
+}
+
+/** The oldest makes room. */
+function keep<V>(held: Map<string, V>, keyId: string, value: V): void {
+  held.delete(keyId)
+  if (held.size >= HELD_MAX) {
+    for (const oldest of held.keys()) {
+      held.delete(oldest)
+      break
+    }
+  }
+  held.set(keyId, value)
+}
+
+function isUnavailable(error: unknown): boolean {
+  return error instanceof GatewayError && error.code === 'store_unavailable'
 }
 
 export function hashKey(key: string): string {
   return createHash('sha256').update(key).digest('hex')
 }
 
+/** 192 random bits. */
+export function newKey(): string {
+  return `gq_${randomBytes(24).toString('base64url')}`
+}
+
 /** Makes a key with every scope when the store has none; answers it, for it is shown this once. */
 export async function ensureFirstKey(store: Store, nowMs: number): Promise<string | undefined> {
   if ((await store.listKeys()).length > 0) return undefined
-  const key = `gq_${randomBytes(24).toString('base64url')}`
-  const row: KeyRow = {
+  const key = newKey()
+  await store.saveKey({
     hash: hashKey(key),
     project: 'default',
     scopes: [...SCOPES],
     label: 'first key',
     createdMs: nowMs,
-  }
-  await store.saveKey(row)
+  })
   return key
 }

@@ -7,6 +7,7 @@ import { registerGraphQL } from './graphql/graphql-routes.ts'
 import { createServer } from './http/server.ts'
 import { ensureFirstKey, Keys } from './keys.ts'
 import { Querier } from './query/querier.ts'
+import { RateLimiter } from './rate-limiter.ts'
 import { openEmbeddedStore } from './store/embedded/embedded-store.ts'
 import { openRedisStore } from './store/redis/redis-store.ts'
 import type { Store } from './store/store.ts'
@@ -100,7 +101,8 @@ export async function start(config: Config, log: Logger, now: () => number = Dat
   )
   const firstKey = config.apiKeys.size > 0 ? undefined : await ensureFirstKey(store, now())
   const keys = new Keys(store, config.apiKeys, now)
-  const gateway = createGateway({ writer, receipts, folds, querier, store, keys })
+  const limiter = new RateLimiter(store, { limits: config.rateLimits, countersMax: config.rateCountersMax }, now)
+  const gateway = createGateway({ writer, receipts, folds, querier, store, keys, limiter })
   await folds.start()
   const server = serve(config, gateway, log, now)
   try {
@@ -146,6 +148,7 @@ function serve(config: Config, gateway: Gateway, log: Logger, now: () => number)
     gateway,
     log,
     now,
+    trustProxy: config.trustProxy,
     limits: { points, batchItemsMax, bodyBytesMax, bodiesBytesMax: config.bodiesBytesMax, readyWaitMs: READY_WAIT_MS },
   })
   registerGraphQL(server, {

@@ -32,11 +32,12 @@ const PARTS: readonly Part[] = [
   { path: 'query/', imports: ['model/', 'sketch/', 'rollup/', 'store/store.ts'], node: false },
   { path: 'wire/', imports: ['model/'], node: false },
   { path: 'keys.ts', imports: ['model/', 'store/store.ts'] },
-  { path: 'config.ts', imports: ['model/', 'store/store.ts', 'keys.ts'], types: { 'write/': [] }, node: false },
+  { path: 'config.ts', imports: ['model/', 'store/store.ts', 'keys.ts'], types: { 'write/': [] } },
+  { path: 'rate-limiter.ts', imports: ['model/'], types: { 'keys.ts': [], 'store/store.ts': [] }, node: false },
   {
     path: 'gateway.ts',
     imports: ['model/', 'store/store.ts', 'keys.ts'],
-    types: { 'write/': [], 'query/': [] },
+    types: { 'write/': [], 'query/': [], 'rate-limiter.ts': [] },
     node: false,
   },
   {
@@ -47,7 +48,7 @@ const PARTS: readonly Part[] = [
   },
   {
     path: 'graphql/',
-    imports: ['model/', 'wire/', 'http/auth.ts', 'http/error-table.ts'],
+    imports: ['model/', 'wire/', 'http/auth.ts', 'http/error-table.ts', 'http/rate-limit.ts'],
     types: {
       'gateway.ts': [],
       'query/': ['fillLine', ...AGGREGATIONS, 'FILLS', 'SIMPLE_AGGREGATIONS'],
@@ -67,7 +68,7 @@ const PARTS: readonly Part[] = [
     path: 'start.ts',
     imports: [
       ...['model/', 'store/store.ts', 'store/embedded/', 'store/redis/', 'write/', 'query/'],
-      ...['gateway.ts', 'keys.ts', 'config.ts', 'http/', 'graphql/'],
+      ...['gateway.ts', 'keys.ts', 'rate-limiter.ts', 'config.ts', 'http/', 'graphql/'],
     ],
     packages: ['fastify', 'pino'],
   },

@@ -4,6 +4,7 @@ import { createYoga, isAsyncIterable, type Plugin, processRegularResult } from '
 import type { Gateway } from '../gateway.ts'
 import { authenticate, decoratePrincipal } from '../http/auth.ts'
 import { asGatewayError, statusOf } from '../http/error-table.ts'
+import { takePermit } from '../http/rate-limit.ts'
 import { assert, GatewayError } from '../model/errors.ts'
 import type { ErrorLog, GraphQLContext, GraphQLLimits } from './context.ts'
 import { DocumentCache, parseDocument } from './document.ts'
@@ -49,10 +50,12 @@ export function registerGraphQL(app: FastifyInstance, { gateway, log, now, limit
   const readPage = createGraphiQLPage(ENDPOINT)
 
   /** Strangers are turned away before their body is read. */
-  const admit = async (request: FastifyRequest): Promise<void> => {
+  const admit = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
     if (wantsPage(request) || mediaTypeFor(request) === undefined) return
     if (request.method === 'POST') requireJson(request)
-    request.principal = await authenticate(gateway, request)
+    const principal = await authenticate(gateway, request)
+    await takePermit(gateway, principal, 'graphql', request, reply)
+    request.principal = principal
   }
 
   const answer = async (reply: FastifyReply, result: { readonly errors?: readonly GraphQLError[] }) => {

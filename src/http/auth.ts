@@ -1,7 +1,9 @@
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Gateway, Principal } from '../gateway.ts'
 import { assert, GatewayError } from '../model/errors.ts'
+import type { RateClass } from '../model/rate.ts'
 import type { Scope } from '../store/store.ts'
+import { takePermit } from './rate-limit.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -29,10 +31,18 @@ export async function authenticate(gateway: Gateway, request: FastifyRequest): P
   return principal
 }
 
-/** An `onRequest` hook for routes that need a scope. */
-export function requireScope(gateway: Gateway, scope: Scope): (request: FastifyRequest) => Promise<void> {
-  return async (request) => {
+/**
+ * An `onRequest` hook for routes that need a scope and count against a rate limit. A request that lacks the scope counts, one
+ * without a good key cannot.
+ */
+export function requireScope(
+  gateway: Gateway,
+  scope: Scope,
+  rateClass: RateClass,
+): (request: FastifyRequest, reply: FastifyReply) => Promise<void> {
+  return async (request, reply) => {
     const principal = await authenticate(gateway, request)
+    await takePermit(gateway, principal, rateClass, request, reply)
     if (!principal.scopes.includes(scope)) {
       throw new GatewayError('forbidden', `the API key lacks the scope ${scope}`, { details: { scope } })
     }

@@ -32,8 +32,10 @@ type NameRoute = { Params: { name: string } }
 
 /** The Flux dialect, below the prefix that the server gives it. */
 export function registerFluxRoutes(app: FastifyInstance, { gateway, now, limits }: FluxOptions): void {
-  const ingest = { onRequest: [requireScope(gateway, 'ingest'), requireJsonBody] }
-  const query = { onRequest: requireScope(gateway, 'query') }
+  const single = { onRequest: [requireScope(gateway, 'ingest', 'single'), requireJsonBody] }
+  const batch = { onRequest: [requireScope(gateway, 'ingest', 'batch'), requireJsonBody] }
+  const read = { onRequest: requireScope(gateway, 'query', 'single') }
+  const query = { onRequest: requireScope(gateway, 'query', 'query') }
 
   /** Has a request served, with an idempotency key once, and sends the answer. `options` are for what it tracks. */
   const sendOnce = async (
@@ -49,7 +51,7 @@ export function registerFluxRoutes(app: FastifyInstance, { gateway, now, limits 
     return sendJson(reply, status, body)
   }
 
-  app.post('/metrics', ingest, (request, reply) =>
+  app.post('/metrics', single, (request, reply) =>
     sendOnce(request, reply, async (options) => {
       const item = bodyOf(request)
       const accepted: TrackedPoint[] = []
@@ -65,7 +67,7 @@ export function registerFluxRoutes(app: FastifyInstance, { gateway, now, limits 
     }),
   )
 
-  app.post('/metrics/batch', ingest, (request, reply) =>
+  app.post('/metrics/batch', batch, (request, reply) =>
     sendOnce(request, reply, async (options) => {
       const body = bytesOf(request)
       let items = 0
@@ -78,12 +80,12 @@ export function registerFluxRoutes(app: FastifyInstance, { gateway, now, limits 
     }),
   )
 
-  app.get('/metrics', query, async (request, reply) => {
+  app.get('/metrics', read, async (request, reply) => {
     const filter = parseMetricFilter(request.url)
     return sendJson(reply, 200, writeMetrics(await gateway.metrics(projectOf(request), filter)))
   })
 
-  app.get<NameRoute>('/metrics/:name', query, async (request, reply) => {
+  app.get<NameRoute>('/metrics/:name', read, async (request, reply) => {
     const { name } = request.params
     const metric = await gateway.metric(projectOf(request), name)
     if (metric === undefined) throw new GatewayError('metric_not_found', `there is no metric ${describe(name)}`)

@@ -18,6 +18,8 @@ export interface ServerOptions {
   readonly log: Logger
   readonly now: () => number
   readonly limits: ServerLimits
+  /** Whose `X-Forwarded-For` tells the client address: so many hops, or these addresses and CIDRs. Undefined: nobody's. */
+  readonly trustProxy?: number | readonly string[] | undefined
 }
 
 export interface ServerLimits extends FluxLimits {
@@ -43,7 +45,7 @@ const REQUEST_TIMEOUT_MS = 120_000
 const PARAM_CHARS_MAX = 4_096
 
 /** Not listening yet. Closing it finishes the requests under way; the gateway is the caller's to close. */
-export function createServer({ gateway, log, now, limits }: ServerOptions): FastifyInstance {
+export function createServer({ gateway, log, now, limits, trustProxy }: ServerOptions): FastifyInstance {
   const redacted = withoutSecrets(log)
   // Fastify gets no logger: it would listen to every response for a line that is not written. What matters is logged below.
   const app = fastify({
@@ -53,6 +55,7 @@ export function createServer({ gateway, log, now, limits }: ServerOptions): Fast
     // Routes read the query string themselves.
     routerOptions: { maxParamLength: PARAM_CHARS_MAX, querystringParser: () => NO_PARAMETERS },
     return503OnClosing: false,
+    trustProxy: trustOf(trustProxy),
     clientErrorHandler: answerClientError,
     frameworkErrors: (error, _request, reply) => {
       sendError(reply, asGatewayError(error))
@@ -80,6 +83,14 @@ export function createServer({ gateway, log, now, limits }: ServerOptions): Fast
   registerHealthRoutes(app, { gateway, readyWaitMs: limits.readyWaitMs })
   app.register(async (scope) => registerFluxRoutes(scope, { gateway, now, limits }), { prefix: '/api/v1' })
   return app
+}
+
+/** Fastify takes a bare number for nobody, since somebody nearer could forge the hops; whoever says hops knows who is near. */
+function trustOf(
+  trusted: ServerOptions['trustProxy'],
+): boolean | string[] | ((address: string, hop: number) => boolean) {
+  if (trusted === undefined) return false
+  return typeof trusted === 'number' ? (_address, hop) => hop < trusted : [...trusted]
 }
 
 const NO_PARAMETERS = Object.freeze({})

@@ -1,5 +1,6 @@
 import type { Id64 } from '../model/id.ts'
 import type { MetricType } from '../model/metric.ts'
+import type { RateLimits } from '../model/rate.ts'
 import type { CanonicalTags } from '../model/series.ts'
 
 /**
@@ -377,5 +378,9 @@ export interface KeyRow {
   readonly scopes: readonly Scope[]
   readonly label: string
   readonly createdMs: number
+  /** From then on it opens nothing. */
+  readonly expiresMs?: number
+  /** Rate limits of its own. */
+  readonly limits?: Partial<RateLimits>
   readonly revokedMs?: number
 }

@@ -1106,7 +1106,13 @@ export function describeStore(name: string, openEmpty: () => Promise<OpenedStore
         label: 'one',
         createdMs: NOW,
       }
-      const last = { ...key, hash: 'ff'.repeat(32), label: 'two' }
+      const last = {
+        ...key,
+        hash: 'ff'.repeat(32),
+        label: 'two',
+        expiresMs: NOW + DAY,
+        limits: { batch: 100, query: 'off' as const },
+      }
       await store.saveKey(last)
       await store.saveKey(key)
       await store.saveKey({ ...key, revokedMs: NOW + 1 })

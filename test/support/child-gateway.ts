@@ -62,7 +62,7 @@ async function spawnChild(env: Readonly<Record<string, string>>): Promise<Omit<C
   const main = join(await built(), 'main.js')
   const child = spawn(process.execPath, ['--enable-source-maps', main], {
     // Nothing of the environment that runs the tests: it may hold settings.
-    env: { PATH, HOME, LOG_LEVEL: 'silent', ...env },
+    env: { PATH, HOME, LOG_LEVEL: 'silent', RATE_LIMITS: 'off', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   let output = ''

@@ -1,9 +1,10 @@
-import type { Gateway, IdempotentRequest, MetricFilter, Principal } from '../../src/gateway.ts'
+import type { Gateway, Grant, IdempotentRequest, MetricFilter, Permit } from '../../src/gateway.ts'
 import type { ItemError } from '../../src/model/errors.ts'
 import { GatewayError } from '../../src/model/errors.ts'
 import { ItemMemory } from '../../src/model/item-memory.ts'
 import { type MetricType, metricIdOf } from '../../src/model/metric.ts'
 import type { PointSink, Rejection, SeriesRef } from '../../src/model/point.ts'
+import type { RateClass } from '../../src/model/rate.ts'
 import type { AnswerGroup, QueryAnswer } from '../../src/query/answer.ts'
 import type { QueryInput } from '../../src/query/request.ts'
 import type { MetricRow, Scope } from '../../src/store/store.ts'
@@ -22,11 +23,13 @@ export interface DeliveredPoint {
 }
 
 export interface FakeGatewayOptions {
-  readonly keys?: ReadonlyMap<string, Principal>
+  readonly keys?: ReadonlyMap<string, Grant>
   readonly metrics?: readonly MetricRow[]
   /** Why a series is refused, as a store that knows better would say it. */
   readonly resolve?: (name: string, type: MetricType) => Rejection | undefined
   readonly query?: (project: string, input: QueryInput) => QueryAnswer
+  /** Without it nothing is limited. */
+  readonly takePermit?: (rateClass: RateClass, keyId: string, address: string) => Permit | undefined
   /** Run before a verb does anything; throws what the verb shall reject with. */
   readonly before?: (verb: keyof Gateway) => void | Promise<void>
 }
@@ -89,8 +92,10 @@ export function createFakeGateway(options: FakeGatewayOptions = {}): FakeGateway
     },
     async authenticate(key) {
       await before('authenticate')
-      return keys.get(key)
+      const grant = keys.get(key)
+      return grant && { ...grant, keyId: `id of ${key}` }
     },
+    takePermit: (principal, rateClass, address) => options.takePermit?.(rateClass, principal.keyId, address),
     async ping() {
       await before('ping')
     },

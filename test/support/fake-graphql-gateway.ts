@@ -1,4 +1,4 @@
-import type { Answer, Gateway, IdempotentRequest, Principal } from '../../src/gateway.ts'
+import type { Answer, Gateway, IdempotentRequest, Permit, Principal } from '../../src/gateway.ts'
 import { GatewayError, type ItemError } from '../../src/model/errors.ts'
 import { ItemMemory } from '../../src/model/item-memory.ts'
 import type { MetricType } from '../../src/model/metric.ts'
@@ -44,10 +44,12 @@ export class FakeGateway implements Gateway {
   readonly requests: IdempotentRequest[] = []
   readonly rows = new Map<string, MetricRow>()
   readonly keys = new Map<string, Principal>([
-    ['reader', { project: 'shop', scopes: ['query'] }],
-    ['writer', { project: 'shop', scopes: ['ingest'] }],
-    ['both', { project: 'shop', scopes: ['ingest', 'query'] }],
+    ['reader', { keyId: 'r', project: 'shop', scopes: ['query'] }],
+    ['writer', { keyId: 'w', project: 'shop', scopes: ['ingest'] }],
+    ['both', { keyId: 'b', project: 'shop', scopes: ['ingest', 'query'] }],
   ])
+  /** What every request gets; undefined: nothing is limited. */
+  permit: Permit | undefined
   /** Thrown by the next calls. */
   failure: Error | undefined
 
@@ -141,6 +143,10 @@ export class FakeGateway implements Gateway {
       .filter((row) => row.name > after && row.name.includes(search) && (type === undefined || row.type === type))
       .sort((a, b) => (a.name < b.name ? -1 : 1))
       .slice(0, limit)
+  }
+
+  takePermit(): Permit | undefined {
+    return this.permit
   }
 
   async authenticate(key: string): Promise<Principal | undefined> {

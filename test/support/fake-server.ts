@@ -1,7 +1,7 @@
 import { Writable } from 'node:stream'
 import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fastify'
 import { pino } from 'pino'
-import type { ServerLimits } from '../../src/http/server.ts'
+import type { ServerLimits, ServerOptions } from '../../src/http/server.ts'
 import { createServer, DEFAULT_SERVER_LIMITS } from '../../src/http/server.ts'
 import type { FakeGateway, FakeGatewayOptions } from './fake-gateway.ts'
 import { createFakeGateway } from './fake-gateway.ts'
@@ -19,7 +19,11 @@ export interface FakeServer {
 }
 
 /** The HTTP server over a gateway in memory; nothing listens. */
-export function createFakeServer(options: FakeGatewayOptions = {}, limits: Partial<ServerLimits> = {}): FakeServer {
+export function createFakeServer(
+  options: FakeGatewayOptions = {},
+  limits: Partial<ServerLimits> = {},
+  trustProxy?: ServerOptions['trustProxy'],
+): FakeServer {
   let logged = ''
   const destination = new Writable({
     write(chunk, _encoding, done) {
@@ -32,6 +36,7 @@ export function createFakeServer(options: FakeGatewayOptions = {}, limits: Parti
     gateway,
     log: pino({ level: 'trace' }, destination),
     now: () => NOW_MS,
+    trustProxy,
     limits: { ...DEFAULT_SERVER_LIMITS, ...limits },
   })
   const authorized = { authorization: 'Bearer test-key' }

@@ -11,7 +11,7 @@ export interface TestGateway extends Running {
 }
 
 export interface TestGatewayOptions {
-  /** Settings as in the environment. */
+  /** Settings as in the environment. Rates are not limited unless they say so. */
   readonly env?: Readonly<Record<string, string>>
   readonly now?: () => number
   /** A folder of the caller's, kept when the gateway closes. */
@@ -27,6 +27,7 @@ export async function startGateway({ env = {}, now, folder: given }: TestGateway
     LOG_LEVEL: 'silent',
     API_KEYS: `${key}:test:ingest+query+admin`,
     DATA_DIR: folder,
+    RATE_LIMITS: 'off',
     ...env,
   })
   const running = await start(config, pino({ level: config.logLevel }), now)

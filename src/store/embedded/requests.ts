@@ -6,6 +6,8 @@ import { decodeJson, decodeReceipt, decodeU32, encodeJson, encodeReceipt, encode
 /** What requests leave behind besides points: receipts of idempotency keys, permits of rate limits; and the API keys. */
 
 export const RECEIPT_MS = 86_400_000
+/** Some 100 MB at most, however many addresses ask within a minute; beyond it the oldest start anew. */
+const PERMIT_WINDOWS_MAX = 500_000
 
 export function readReceipt(tables: Tables, project: string, key: string, nowMs: number): Receipt | undefined {
   const bytes = tables.receipts.getBinary(receiptKey(project, key))
@@ -72,7 +74,13 @@ export function sweepReceipt(writes: WriteSet, key: Uint8Array, nowMs: number): 
  * starts anew with the gateway lets nobody take much more.
  */
 export class Permits {
+  /** Of each bucket, in the order in which their windows were first asked for. */
   readonly #taken = new Map<string, { endMs: number; taken: number }>()
+  readonly #windowsMax: number
+
+  constructor(windowsMax = PERMIT_WINDOWS_MAX) {
+    this.#windowsMax = windowsMax
+  }
 
   take(request: PermitRequest): { readonly granted: number; readonly left: number } {
     const { bucket, permits, limit, windowMs, nowMs } = request
@@ -81,11 +89,20 @@ export class Permits {
     let window = this.#taken.get(key)
     if (window === undefined || window.endMs !== endMs) {
       window = { endMs, taken: 0 }
+      this.#taken.delete(key)
+      if (this.#taken.size >= this.#windowsMax) this.#forgetOldest()
       this.#taken.set(key, window)
     }
     const granted = Math.min(permits, Math.max(0, limit - window.taken))
     window.taken += granted
     return { granted, left: Math.max(0, limit - window.taken) }
+  }
+
+  #forgetOldest(): void {
+    for (const key of this.#taken.keys()) {
+      this.#taken.delete(key)
+      return
+    }
   }
 
   sweep(nowMs: number): void {

@@ -1,0 +1,50 @@
+/** Rate limits: which requests are counted together, and how many of them a minute has. */
+
+/**
+ * `single`: every request that no other class names. `betterstack` is counted by client address, the others by API key.
+ */
+export const RATE_CLASSES = ['single', 'batch', 'query', 'graphql', 'betterstack'] as const
+export type RateClass = (typeof RATE_CLASSES)[number]
+
+/** Requests a minute; `off` lets all through. */
+export type RateLimit = number | 'off'
+export type RateLimits = Readonly<Record<RateClass, RateLimit>>
+
+export const RATE_WINDOW_MS = 60_000
+
+export const DEFAULT_RATE_LIMITS: RateLimits = { single: 1_000, batch: 10, query: 60, graphql: 600, betterstack: 500 }
+
+const RATE_MAX = 1_000_000_000
+
+/** `off`, or overrides such as `batch=100,query=off`. An Error says what cannot be read. */
+export function parseRateLimits(text: string): Partial<RateLimits> {
+  const limits: Partial<Record<RateClass, RateLimit>> = {}
+  if (text.trim() === '') return limits
+  if (text.trim().toLowerCase() === 'off') {
+    for (const rateClass of RATE_CLASSES) limits[rateClass] = 'off'
+    return limits
+  }
+  for (const row of text.split(',')) {
+    const [name = '', limit = '', ...rest] = row.trim().split('=')
+    const rateClass = RATE_CLASSES.find((known) => known === name)
+    if (rateClass === undefined || rest.length > 0) {
+      throw new Error(
+        `must be off or CLASS=LIMIT with a class of ${RATE_CLASSES.join(', ')}, not ${JSON.stringify(row)}`,
+      )
+    }
+    const requests = Number(limit)
+    if (limit !== 'off' && (!/^\d+$/.test(limit) || requests < 1 || requests > RATE_MAX)) {
+      throw new Error(`must limit ${rateClass} to a whole number from 1 to ${RATE_MAX}, or off`)
+    }
+    limits[rateClass] = limit === 'off' ? 'off' : requests
+  }
+  return limits
+}
+
+/** As {@link parseRateLimits} reads it. */
+export function formatRateLimits(limits: Partial<RateLimits>): string {
+  return RATE_CLASSES.flatMap((rateClass) => {
+    const limit = limits[rateClass]
+    return limit === undefined ? [] : [`${rateClass}=${limit}`]
+  }).join(',')
+}
