@@ -95,6 +95,12 @@ export const SETTINGS = [
     unit: 'items',
     meaning: 'Items in one batch; batch_too_large, nothing stored.',
   },
+  {
+    name: 'REQUEST_POINTS_MAX',
+    default: '1000000',
+    unit: 'points',
+    meaning: 'Points, and items, in one request of the Better Stack dialect; payload_too_large, nothing stored.',
+  },
   { name: 'NAME_CHARS_MAX', default: '255', unit: 'characters', meaning: 'Length of a metric name; missing_name.' },
   { name: 'TAGS_MAX', default: '32', unit: 'tags', meaning: 'Tags of one point; invalid_tags.' },
   { name: 'TAG_KEY_CHARS_MAX', default: '128', unit: 'characters', meaning: 'Length of a tag key; invalid_tags.' },
@@ -234,6 +240,7 @@ export interface Config {
   readonly bodyBytesMax: number
   readonly bodiesBytesMax: number
   readonly batchItemsMax: number
+  readonly requestPointsMax: number
   readonly seriesPerMetricMax: number
   readonly seriesHeldMax: number
   readonly itemMemoryBytes: number
@@ -301,6 +308,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     bodyBytesMax: count('BODY_BYTES_MAX'),
     bodiesBytesMax: count('BODIES_BYTES_MAX'),
     batchItemsMax: count('BATCH_ITEMS_MAX'),
+    requestPointsMax: count('REQUEST_POINTS_MAX'),
     seriesPerMetricMax: count('SERIES_PER_METRIC_MAX'),
     seriesHeldMax: count('SERIES_HELD_MAX'),
     itemMemoryBytes: count('ITEM_MEMORY_BYTES'),

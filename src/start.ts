@@ -143,13 +143,13 @@ function openStore(config: Config, log: Logger, now: () => number): Promise<Stor
 }
 
 function serve(config: Config, gateway: Gateway, log: Logger, now: () => number): FastifyInstance {
-  const { points, batchItemsMax, bodyBytesMax } = config
+  const { points, batchItemsMax, requestPointsMax, bodyBytesMax, bodiesBytesMax } = config
   const server = createServer({
     gateway,
     log,
     now,
     trustProxy: config.trustProxy,
-    limits: { points, batchItemsMax, bodyBytesMax, bodiesBytesMax: config.bodiesBytesMax, readyWaitMs: READY_WAIT_MS },
+    limits: { points, batchItemsMax, requestPointsMax, bodyBytesMax, bodiesBytesMax, readyWaitMs: READY_WAIT_MS },
   })
   registerGraphQL(server, {
     gateway,

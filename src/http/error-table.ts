@@ -39,6 +39,10 @@ export function statusOf(code: ErrorCode): number {
   return STATUS[code]
 }
 
+export function retryAfterSecondsOf(code: ErrorCode): number | undefined {
+  return RETRY_AFTER_SECONDS[code]
+}
+
 export function sendError(reply: FastifyReply, error: GatewayError): FastifyReply {
   const { code, message, details } = error
   const retryAfterSeconds = RETRY_AFTER_SECONDS[code]

@@ -1,12 +1,14 @@
 import { randomBytes } from 'node:crypto'
 import type { Socket } from 'node:net'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { fastify } from 'fastify'
 import type { Logger } from 'pino'
 import type { Gateway } from '../gateway.ts'
 import { GatewayError } from '../model/errors.ts'
 import { DEFAULT_POINT_LIMITS } from '../model/point.ts'
 import { decoratePrincipal } from './auth.ts'
+import type { BetterStackLimits } from './better-stack-routes.ts'
+import { registerBetterStackRoutes, sendPlainError } from './better-stack-routes.ts'
 import { boundBodies } from './body-budget.ts'
 import { asGatewayError, sendError, statusOf } from './error-table.ts'
 import type { FluxLimits } from './flux-routes.ts'
@@ -22,7 +24,7 @@ export interface ServerOptions {
   readonly trustProxy?: number | readonly string[] | undefined
 }
 
-export interface ServerLimits extends FluxLimits {
+export interface ServerLimits extends FluxLimits, BetterStackLimits {
   readonly bodyBytesMax: number
   /** Bodies being received or worked on, together. */
   readonly bodiesBytesMax: number
@@ -33,6 +35,7 @@ export interface ServerLimits extends FluxLimits {
 export const DEFAULT_SERVER_LIMITS: ServerLimits = {
   points: DEFAULT_POINT_LIMITS,
   batchItemsMax: 500,
+  requestPointsMax: 1_000_000,
   bodyBytesMax: 20 * 1024 * 1024,
   bodiesBytesMax: 256 * 1024 * 1024,
   readyWaitMs: 2_000,
@@ -63,11 +66,14 @@ export function createServer({ gateway, log, now, limits, trustProxy }: ServerOp
   })
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
-  app.setErrorHandler((error, request, reply) => {
-    const answer = asGatewayError(error)
-    if (statusOf(answer.code) >= 500) logFailure(redacted, request, answer)
-    return sendError(reply, answer)
-  })
+  const answeringErrors =
+    (send: (reply: FastifyReply, error: GatewayError) => FastifyReply) =>
+    (error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply => {
+      const answer = asGatewayError(error)
+      if (statusOf(answer.code) >= 500) logFailure(redacted, request, answer)
+      return send(reply, answer)
+    }
+  app.setErrorHandler(answeringErrors(sendError))
   app.setNotFoundHandler((request, reply) => {
     return sendError(reply, new GatewayError('not_found', `nothing answers ${request.method} at this path`))
   })
@@ -82,6 +88,10 @@ export function createServer({ gateway, log, now, limits, trustProxy }: ServerOp
   decoratePrincipal(app)
   registerHealthRoutes(app, { gateway, readyWaitMs: limits.readyWaitMs })
   app.register(async (scope) => registerFluxRoutes(scope, { gateway, now, limits }), { prefix: '/api/v1' })
+  app.register(async (scope) => {
+    scope.setErrorHandler(answeringErrors(sendPlainError))
+    registerBetterStackRoutes(scope, { gateway, log: redacted, now, limits })
+  })
   return app
 }
 

@@ -78,8 +78,15 @@ export function checkInstant(timeMs: number | undefined, nowMs: number, limits: 
   return undefined
 }
 
-/** The tags of an item as pairs in the order they came, or why they cannot be tags. */
-export function readTags(tags: unknown, limits: PointLimits): [string, string][] | Rejection {
+/**
+ * The tags of an item as pairs in the order they came, or why they cannot be tags. A list of values is none, or is joined by
+ * commas.
+ */
+export function readTags(
+  tags: unknown,
+  limits: PointLimits,
+  lists: 'refuse' | 'join' = 'refuse',
+): [string, string][] | Rejection {
   if (tags === undefined || tags === null) return []
   if (typeof tags !== 'object' || Array.isArray(tags)) {
     return reject('invalid_tags', `tags must be an object of strings, not ${describe(tags)}`)
@@ -87,7 +94,8 @@ export function readTags(tags: unknown, limits: PointLimits): [string, string][]
   const pairs: [string, string][] = []
   for (const [key, value] of Object.entries(tags)) {
     if (value === null || value === undefined) continue
-    const text = typeof value === 'string' ? value : tagText(value)
+    const text =
+      typeof value === 'string' ? value : lists === 'join' && Array.isArray(value) ? joined(value) : tagText(value)
     if (text === undefined) {
       return reject('invalid_tags', `tag ${quote(key)} must be a string, number or boolean, not ${describe(value)}`)
     }
@@ -108,6 +116,17 @@ export function readTags(tags: unknown, limits: PointLimits): [string, string][]
     return reject('invalid_tags', `${pairs.length} tags, at most ${limits.tagsMax} are allowed`)
   }
   return pairs
+}
+
+function joined(values: readonly unknown[]): string | undefined {
+  const texts: string[] = []
+  for (const value of values) {
+    if (value === null || value === undefined) continue
+    const text = typeof value === 'string' ? value : tagText(value)
+    if (text === undefined) return undefined
+    texts.push(text)
+  }
+  return texts.join(',')
 }
 
 function tagText(value: unknown): string | undefined {

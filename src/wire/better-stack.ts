@@ -1,0 +1,391 @@
+import { assert } from '../model/errors.ts'
+import type { MetricType } from '../model/metric.ts'
+import type { PointLimits, PointSink, Rejection, SeriesRef } from '../model/point.ts'
+import { checkInstant, checkName, checkValue, describe, readTags, reject } from '../model/point.ts'
+import { parseInstant } from '../model/time.ts'
+
+/**
+ * Metrics of the Better Stack dialect, and those that the Vector agent sends to the same route: `{"name", TYPE: {…}, "dt"?,
+ * "tags"?}`, where the key of the value is the type. A histogram or a summary is one item and many points.
+ */
+interface BetterStackItem extends Partial<Readonly<Record<TypeKey, unknown>>> {
+  readonly metric?: unknown
+  readonly name?: unknown
+  readonly dt?: unknown
+  readonly timestamp?: unknown
+  readonly tags?: unknown
+  readonly namespace?: unknown
+  readonly kind?: unknown
+}
+
+const TYPE_KEYS = [
+  'gauge',
+  'counter',
+  'histogram',
+  'summary',
+  'set',
+  'distribution',
+  'aggregated_histogram',
+  'aggregated_summary',
+] as const
+type TypeKey = (typeof TYPE_KEYS)[number]
+
+/** What a value of any type may hold. */
+interface Value {
+  readonly value?: unknown
+  readonly values?: unknown
+  readonly samples?: unknown
+  readonly count?: unknown
+  readonly sum?: unknown
+  readonly buckets?: unknown
+  readonly quantiles?: unknown
+}
+
+interface Bucket {
+  readonly upper_limit?: unknown
+  readonly count?: unknown
+}
+
+interface Quantile {
+  readonly quantile?: unknown
+  readonly value?: unknown
+}
+
+interface Sample {
+  readonly value?: unknown
+  readonly rate?: unknown
+}
+
+export interface BetterStackOptions {
+  readonly nowMs: number
+  readonly limits: PointLimits
+  /** Told of a time that nobody can read; the item has the time of reception then. */
+  readonly oddTime: (value: unknown) => void
+}
+
+/** What all points of an item share. */
+interface ItemHead {
+  readonly name: string
+  readonly timeMs: number
+  readonly tags: readonly TagPair[]
+  /** What the sender says of its counts, if anything. */
+  readonly kind: 'delta' | 'total' | undefined
+}
+
+type TagPair = readonly [key: string, value: string]
+
+/** Points of one series, which are delivered when the whole item has turned out to be good. */
+interface Measured {
+  readonly name: string
+  readonly type: MetricType
+  readonly tags: readonly TagPair[]
+  readonly how: 'add' | 'total'
+  readonly value: number
+}
+
+/**
+ * Judges one item and delivers all of its points to the sink, or the first reason against it. Answers how many points it
+ * delivered. An item is whole: when one of its points cannot be taken, none is.
+ */
+export function decodeBetterStackItem(
+  given: unknown,
+  index: number,
+  sink: PointSink,
+  options: BetterStackOptions,
+): number {
+  const delivered = deliver(given, index, sink, options)
+  if (typeof delivered === 'number') return delivered
+  sink.reject(index, delivered)
+  return 0
+}
+
+function deliver(given: unknown, index: number, sink: PointSink, options: BetterStackOptions): number | Rejection {
+  const item = unwrapped(given)
+  if (item === undefined) return reject('invalid_body', `a metric must be an object, not ${describe(given)}`)
+  const typeKey = typeKeyOf(item)
+  if (typeof typeKey !== 'string') return typeKey
+  const head = readHead(item, options)
+  if ('code' in head) return head
+  const value = item[typeKey]
+  if (!isObject<Value>(value)) return reject('invalid_value', `${typeKey} must be an object, not ${describe(value)}`)
+  switch (typeKey) {
+    case 'gauge':
+    case 'counter':
+      return deliverNumber(typeKey, value, head, index, sink)
+    case 'set':
+      return deliverMembers(value, head, index, sink, options.limits)
+    case 'distribution':
+      return deliverSamples(value, head, index, sink)
+    case 'histogram':
+    case 'aggregated_histogram':
+      return deliverMeasured(histogramValues(value, head, typeKey === 'histogram'), head, index, sink, options.limits)
+    case 'summary':
+    case 'aggregated_summary':
+      return deliverMeasured(summaryValues(value, head, typeKey === 'summary'), head, index, sink, options.limits)
+  }
+}
+
+/** `{"metric": {…}}` is the item inside, unless it has a name of its own. */
+function unwrapped(given: unknown): BetterStackItem | undefined {
+  if (!isObject<BetterStackItem>(given)) return undefined
+  const { name, metric } = given
+  return name === undefined && isObject<BetterStackItem>(metric) ? metric : given
+}
+
+function typeKeyOf(item: BetterStackItem): TypeKey | Rejection {
+  let found: TypeKey | undefined
+  for (const key of TYPE_KEYS) {
+    const value = item[key]
+    if (value === undefined || value === null) continue
+    if (found !== undefined) return reject('invalid_type', `a metric has one type, not both ${found} and ${key}`)
+    found = key
+  }
+  return found ?? reject('invalid_type', `a metric must have one of ${TYPE_KEYS.join(', ')}`)
+}
+
+function readHead(item: BetterStackItem, { nowMs, limits, oddTime }: BetterStackOptions): ItemHead | Rejection {
+  const { name, namespace, kind } = item
+  const badName = checkName(name, limits)
+  if (badName !== undefined) return badName
+  assert(typeof name === 'string', 'name was checked')
+  const given = item.dt ?? item.timestamp
+  let timeMs: number | undefined = nowMs
+  if (given !== undefined && given !== null) {
+    timeMs = parseInstant(given)
+    if (timeMs === undefined) {
+      oddTime(given)
+      timeMs = nowMs
+    }
+  }
+  const badInstant = checkInstant(timeMs, nowMs, limits)
+  if (badInstant !== undefined) return badInstant
+  const tags = readTags(item.tags, limits, 'join')
+  if (!Array.isArray(tags)) return tags
+  if (typeof namespace === 'string' && namespace !== '') {
+    const own = readTags({ namespace }, limits)
+    if (!Array.isArray(own)) return own
+    // In front: a tag of this name that the sender set itself wins.
+    tags.unshift(...own)
+  }
+  return {
+    name,
+    timeMs,
+    tags,
+    kind: kind === 'incremental' ? 'delta' : kind === 'absolute' ? 'total' : undefined,
+  }
+}
+
+/** Counters are running totals, unless the sender says that they are deltas. */
+function deliverNumber(
+  type: 'gauge' | 'counter',
+  { value }: Value,
+  { name, timeMs, tags, kind }: ItemHead,
+  index: number,
+  sink: PointSink,
+): number | Rejection {
+  // What it would add to is not known where it arrives.
+  if (type === 'gauge' && kind === 'delta')
+    return reject('invalid_value', 'a gauge must be its value, not a change of it')
+  const number = numberOf(value)
+  if (number === undefined)
+    return reject('invalid_value', `value of a ${type} must be a finite number, not ${describe(value)}`)
+  const series = sink.resolve(name, type, tags)
+  if ('code' in series) return series
+  if (type === 'counter' && kind !== 'delta') sink.addTotal(index, series, timeMs, number)
+  else sink.add(index, series, timeMs, number)
+  return 1
+}
+
+/**
+ * A counter for each upper limit, and the sum and the count as counters of their own. What the count exceeds the buckets by
+ * lies above the highest limit.
+ */
+function histogramValues(value: Value, head: ItemHead, sumIsDue: boolean): readonly Measured[] | Rejection {
+  const { name, tags, kind } = head
+  const how = kind === 'total' ? 'total' : 'add'
+  const totals = countAndSum('histogram', value, head, how, sumIsDue)
+  if ('code' in totals) return totals
+  const { buckets } = value
+  if (!Array.isArray(buckets)) return reject('invalid_value', `buckets must be an array, not ${describe(buckets)}`)
+  const byLimit = new Map<string, number>()
+  let counted = 0
+  for (const bucket of buckets) {
+    const { upper_limit, count: given } = isObject<Bucket>(bucket) ? bucket : NOTHING
+    const limit = limitOf(upper_limit)
+    const count = numberOf(given)
+    if (limit === undefined || count === undefined || count < 0)
+      return reject('invalid_value', 'a bucket must have a number upper_limit and a count of 0 or more')
+    const text = limitText(limit)
+    byLimit.set(text, (byLimit.get(text) ?? 0) + count)
+    counted += count
+  }
+  const above = Math.max(0, totals.count - counted)
+  // A total that begins later would not count from the beginning, so it begins with the others even at 0.
+  if (above > 0 || how === 'total') byLimit.set('+Inf', (byLimit.get('+Inf') ?? 0) + above)
+  const measured: Measured[] = [...byLimit].map(([limit, count]) => ({
+    name,
+    type: 'histogram',
+    tags: [...tags, ['upper_limit', limit]],
+    how,
+    value: count,
+  }))
+  measured.push(...totals.measured)
+  return measured
+}
+
+/** A gauge for each quantile, and the sum and the count as counters. */
+function summaryValues(value: Value, head: ItemHead, sumIsDue: boolean): readonly Measured[] | Rejection {
+  const { name, tags, kind } = head
+  const totals = countAndSum('summary', value, head, kind === 'total' ? 'total' : 'add', sumIsDue)
+  if ('code' in totals) return totals
+  const { quantiles } = value
+  if (!Array.isArray(quantiles))
+    return reject('invalid_value', `quantiles must be an array, not ${describe(quantiles)}`)
+  const measured: Measured[] = []
+  for (const one of quantiles) {
+    const { quantile: rank, value: given } = isObject<Quantile>(one) ? one : NOTHING
+    const quantile = numberOf(rank)
+    const number = numberOf(given)
+    if (quantile === undefined || quantile < 0 || quantile > 1 || number === undefined)
+      return reject('invalid_value', 'a quantile must have a quantile of 0 to 1 and a finite value')
+    measured.push({
+      name,
+      type: 'summary',
+      tags: [...tags, ['quantile', limitText(quantile)]],
+      how: 'add',
+      value: number,
+    })
+  }
+  measured.push(...totals.measured)
+  return measured
+}
+
+interface CountAndSum {
+  readonly count: number
+  readonly measured: readonly Measured[]
+}
+
+/** `NAME_count` and `NAME_sum`. Vector leaves the sum out where its source told none. */
+function countAndSum(
+  type: string,
+  { count: givenCount, sum: givenSum }: Value,
+  { name, tags }: ItemHead,
+  how: Measured['how'],
+  sumIsDue: boolean,
+): CountAndSum | Rejection {
+  const count = numberOf(givenCount)
+  if (count === undefined || count < 0) return reject('invalid_value', `a ${type} must have a count of 0 or more`)
+  const sum = numberOf(givenSum)
+  if (sum === undefined && (sumIsDue || givenSum !== undefined))
+    return reject('invalid_value', `a ${type} must have a finite sum`)
+  const counter = { type: 'counter', tags, how } as const
+  return {
+    count,
+    measured: [
+      { ...counter, name: `${name}_count`, value: count },
+      ...(sum === undefined ? [] : [{ ...counter, name: `${name}_sum`, value: sum }]),
+    ],
+  }
+}
+
+function deliverMeasured(
+  measured: readonly Measured[] | Rejection,
+  { timeMs }: ItemHead,
+  index: number,
+  sink: PointSink,
+  limits: PointLimits,
+): number | Rejection {
+  if ('code' in measured) return measured
+  const series: SeriesRef[] = []
+  for (const { name, type, tags } of measured) {
+    const badName = checkName(name, limits)
+    if (badName !== undefined) return badName
+    const resolved = sink.resolve(name, type, tags)
+    if ('code' in resolved) return resolved
+    series.push(resolved)
+  }
+  for (const [i, { how, value }] of measured.entries()) {
+    if (how === 'total') sink.addTotal(index, series[i]!, timeMs, value)
+    else sink.add(index, series[i]!, timeMs, value)
+  }
+  return measured.length
+}
+
+function deliverMembers(
+  { values }: Value,
+  { name, timeMs, tags }: ItemHead,
+  index: number,
+  sink: PointSink,
+  limits: PointLimits,
+): number | Rejection {
+  if (!Array.isArray(values)) return reject('invalid_value', `values must be an array, not ${describe(values)}`)
+  const members: string[] = []
+  for (const member of values) {
+    const bad = checkValue('set', member, limits)
+    if (bad !== undefined) return bad
+    assert(typeof member === 'string', 'the member was checked')
+    members.push(member)
+  }
+  if (members.length === 0) return 0
+  const series = sink.resolve(name, 'set', tags)
+  if ('code' in series) return series
+  for (const member of members) sink.addMember(index, series, timeMs, member)
+  return members.length
+}
+
+/** Samples, each as often as its rate says. */
+function deliverSamples(
+  { samples }: Value,
+  { name, timeMs, tags }: ItemHead,
+  index: number,
+  sink: PointSink,
+): number | Rejection {
+  if (!Array.isArray(samples)) return reject('invalid_value', `samples must be an array, not ${describe(samples)}`)
+  const values: number[] = []
+  const weights: number[] = []
+  for (const sample of samples) {
+    const { value: given, rate: times = 1 } = isObject<Sample>(sample) ? sample : NOTHING
+    const observed = numberOf(given)
+    const rate = numberOf(times)
+    if (observed === undefined || rate === undefined || !Number.isSafeInteger(rate) || rate < 0)
+      return reject('invalid_value', 'a sample must have a finite value and a whole rate of 0 or more')
+    if (rate === 0) continue
+    values.push(observed)
+    weights.push(rate)
+  }
+  if (values.length === 0) return 0
+  const series = sink.resolve(name, 'distribution', tags)
+  if ('code' in series) return series
+  for (let i = 0; i < values.length; i++) sink.addWeighted(index, series, timeMs, values[i]!, weights[i]!)
+  return values.length
+}
+
+const NOTHING: Bucket & Quantile & Sample = Object.freeze({})
+
+const INFINITY = /^([+-]?)inf(?:inity)?$/i
+
+/** An upper limit; the highest may be infinite, which JSON has no number for. */
+function limitOf(value: unknown): number | undefined {
+  if (typeof value === 'number') return Number.isNaN(value) ? undefined : value
+  if (typeof value === 'bigint') return Number(value)
+  const sign = typeof value === 'string' ? INFINITY.exec(value)?.[1] : undefined
+  return sign === undefined ? undefined : sign === '-' ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY
+}
+
+/** The shortest decimal: `0.1`, `1`, `+Inf`. */
+function limitText(limit: number): string {
+  if (limit === Number.POSITIVE_INFINITY) return '+Inf'
+  if (limit === Number.NEGATIVE_INFINITY) return '-Inf'
+  return String(limit === 0 ? 0 : limit)
+}
+
+/** A finite number; MessagePack has integers of 64 bits. */
+function numberOf(value: unknown): number | undefined {
+  if (typeof value === 'bigint') return Number(value)
+  return typeof value === 'number' && Number.isFinite(value) ? value : undefined
+}
+
+/** `T` has optional fields of unknown value only, so that any JSON object is one. */
+function isObject<T extends object>(value: unknown): value is T {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
