@@ -204,7 +204,7 @@ export const SETTINGS = [
     default: '134217728',
     unit: 'bytes',
     meaning:
-      'Acknowledged commits kept up to 30 s, to be given again to a store that lost its last second. The embedded store loses nothing and needs none.',
+      'Acknowledged commits kept up to 30 s, to be given again to a store that lost its last second; 0 keeps none, and what such a store lost stays lost. The embedded store needs none.',
   },
   { name: 'FOLD_INBOX_AGE_MS', default: '15000', unit: 'ms', meaning: 'Age at which a smaller inbox is folded.' },
 ] as const satisfies readonly Setting[]
@@ -328,7 +328,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     storeWaitMsMax: count('STORE_WAIT_MS_MAX'),
     foldInboxBytes: count('FOLD_INBOX_BYTES'),
     foldInboxAgeMs: count('FOLD_INBOX_AGE_MS'),
-    retainedBytes: count('RETAINED_BYTES'),
+    retainedBytes: whole('RETAINED_BYTES', 0, Number.MAX_SAFE_INTEGER),
   }
 }
 

@@ -54,7 +54,11 @@ export async function start(config: Config, log: Logger, now: () => number = Dat
     log,
     now,
   )
-  const receipts = new Receipts(store, { storeWaitMsMax: config.storeWaitMsMax, retainedMsMax: RETAINED_MS_MAX }, now)
+  const receipts = new Receipts(
+    store,
+    { storeWaitMsMax: config.storeWaitMsMax, retainedMsMax: config.retainedBytes === 0 ? 0 : RETAINED_MS_MAX },
+    now,
+  )
   const writer = new Writer(
     store,
     {

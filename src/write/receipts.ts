@@ -23,7 +23,7 @@ export interface Answer {
 export interface ReceiptSettings {
   /** How long a request waits for a store that does not answer. */
   readonly storeWaitMsMax: number
-  /** For how long receipts are kept that a store may forget. */
+  /** For how long receipts are kept that a store may forget; 0: none are. */
   readonly retainedMsMax: number
 }
 
@@ -100,7 +100,7 @@ export class Receipts {
     if (answer.status < 200 || answer.status > 299) return answer
     const receipt: Receipt = { requestHash, ...answer }
     const first = await this.#insist(() => this.#store.writeReceipt(project, key, receipt, this.#now()))
-    if (this.#store.mayForget) {
+    if (this.#store.mayForget && this.#settings.retainedMsMax > 0) {
       this.#written.push({ project, key, receipt: first, writtenMs: this.#now() })
       this.#writtenChars += charsOf(first)
       this.#letGo()

@@ -80,7 +80,7 @@ describe('two gateways on a Redis that forgets', () => {
   })
 
   it('would have lost it without what they retain', async () => {
-    const { one, another, fresh } = await startTwo({ RETAINED_BYTES: '1' })
+    const { one, another, fresh } = await startTwo({ RETAINED_BYTES: '0' })
     await send(one, 'a')
     await forgetSince(async () => {
       await Promise.all([send(one, 'b'), send(another, 'c')])

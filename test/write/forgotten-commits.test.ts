@@ -272,6 +272,19 @@ describe('a store that is older than what is retained', () => {
     expect(told.lost).toBe(2)
   })
 
+  it('stays without what it lost when nothing is retained', async () => {
+    const writer = newWriter({ retainedBytesMax: 0 })
+    await track(writer, hit(1, 'a'))
+    await store.remember()
+    await track(writer, hit(10, 'b'))
+    expect(writer.retainedBytes).toBe(0)
+    await store.forget()
+    await track(writer, hit(100, 'b'), hit(100, 'c'))
+    expect(await totalOf(store.current, 'hits', 'sum')).toBe(201)
+    expect((await store.current.readMetric(PROJECT, 'hits'))?.seriesCount).toBe(3)
+    expect(told).toMatchObject({ lost: 1, shortened: [] })
+  })
+
   it('may hold other metrics under the same names: what it refuses is told and dropped', async () => {
     const writer = newWriter()
     await store.remember()

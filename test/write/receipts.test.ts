@@ -256,4 +256,15 @@ describe('a store that has forgotten receipts', () => {
     ).toEqual(['k'])
     expect(await once('k', 'second')).toEqual({ status: 201, body: 'first' })
   })
+  it('stays without them when it is to be given nothing again', async () => {
+    const store = await ForgetfulStore.open()
+    const receipts = new Receipts(store.faulty.store, { storeWaitMsMax: 100, retainedMsMax: 0 }, () => nowMs)
+    const once = (body: string) =>
+      receipts.once(PROJECT, { key: 'k', requestHash: 'h' }, async () => ({ status: 201, body }))
+    await store.remember()
+    await once('first')
+    await store.forget()
+    await receipts.writeAgain()
+    expect(await once('second')).toEqual({ status: 201, body: 'second' })
+  })
 })
