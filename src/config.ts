@@ -1,9 +1,9 @@
 import { isIP } from 'node:net'
-import { type Grant, hashKey } from './keys.ts'
+import { type Grant, hashKey, isProjectName, isScope } from './keys.ts'
 import { DEFAULT_POINT_LIMITS, type PointLimits } from './model/point.ts'
 import { DEFAULT_RATE_LIMITS, parseRateLimits, type RateLimits } from './model/rate.ts'
 import { formatDuration, parseDuration } from './model/time.ts'
-import { BUCKETS_PER_WINDOW, SCOPES, type Scope } from './store/store.ts'
+import { BUCKETS_PER_WINDOW, SCOPES } from './store/store.ts'
 import type { Resolution } from './write/fold.ts'
 
 /**
@@ -435,15 +435,11 @@ function readApiKeys(text: string): ReadonlyMap<string, Grant> {
     // The row is named by its place: a message must not hold a key.
     if (key.length < 8 || rest.length > 0)
       throw unusable('API_KEYS', `row ${i + 1} must be key:project:scope+scope with a key of at least 8 characters`)
-    if (!/^[A-Za-z0-9._-]{1,64}$/.test(project))
+    if (!isProjectName(project))
       throw unusable('API_KEYS', `row ${i + 1} needs a project of 1 to 64 of the characters A-Z a-z 0-9 . _ -`)
     if (scopes.length === 0 || scopes.length !== scopeList.split('+').length)
       throw unusable('API_KEYS', `row ${i + 1} needs scopes out of ${SCOPES.join(', ')}`)
     keys.set(hashKey(key), { project, scopes })
   }
   return keys
-}
-
-function isScope(text: string): text is Scope {
-  return (SCOPES as readonly string[]).includes(text)
 }

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { GatewayError } from './model/errors.ts'
 import type { RateLimits } from './model/rate.ts'
-import { type KeyRow, SCOPES, type Scope, type Store } from './store/store.ts'
+import { type KeyRow, type KeyStore, SCOPES, type Scope, type Store } from './store/store.ts'
 
 /** What a key opens: one project, and of it what the scopes say. */
 export interface Grant {
@@ -117,13 +117,21 @@ export function hashKey(key: string): string {
   return createHash('sha256').update(key).digest('hex')
 }
 
+export function isProjectName(text: string): boolean {
+  return /^[A-Za-z0-9._-]{1,64}$/.test(text)
+}
+
+export function isScope(text: string): text is Scope {
+  return (SCOPES as readonly string[]).includes(text)
+}
+
 /** 192 random bits. */
 export function newKey(): string {
   return `gq_${randomBytes(24).toString('base64url')}`
 }
 
 /** Makes a key with every scope when the store has none; answers it, for it is shown this once. */
-export async function ensureFirstKey(store: Store, nowMs: number): Promise<string | undefined> {
+export async function ensureFirstKey(store: KeyStore, nowMs: number): Promise<string | undefined> {
   if ((await store.listKeys()).length > 0) return undefined
   const key = newKey()
   await store.saveKey({

@@ -1,6 +1,7 @@
 import { pino } from 'pino'
 import { type Config, readConfig } from './config.ts'
-import { type Running, start } from './start.ts'
+import { KEYS_USAGE, parseKeysCommand, UsageError } from './keys-command.ts'
+import { openKeyStore, type Running, start } from './start.ts'
 
 /** Composition root: the only reader of the environment. */
 async function main(): Promise<void> {
@@ -40,12 +41,34 @@ function greet({ apiKeys, dataDir, redis }: Config, { url, firstKey }: Running):
   } else if (apiKeys.size > 0) lines.push(`API keys          ${apiKeys.size} from API_KEYS`)
   else {
     const store = redis === undefined ? dataDir : 'this Redis'
-    lines.push(`API key           the one shown when a gateway first started on ${store}`)
+    lines.push(`API key           the one shown when a gateway first started on ${store}; npm run keys makes more`)
   }
   process.stdout.write(`\n${lines.join('\n')}\n\n`)
 }
 
-main().catch((error: unknown) => {
-  process.stderr.write(`GaugeQL could not start: ${error instanceof Error ? error.message : String(error)}\n`)
+/** Makes, lists or revokes API keys in the store that the environment names. */
+async function manageKeys(args: readonly string[]): Promise<void> {
+  const config = readConfig(process.env)
+  const command = parseKeysCommand(args, Date.now())
+  const store = await openKeyStore(config, pino({ level: 'warn', base: null }, pino.destination(2)))
+  try {
+    process.stdout.write(`${await command.run(store, Date.now())}\n`)
+  } finally {
+    await store.close()
+  }
+  if (config.apiKeys.size > 0)
+    process.stderr.write('API_KEYS is set: a gateway that has it too does not look at the keys of the store.\n')
+}
+
+const [, , command, ...args] = process.argv
+const [run, fault] =
+  command === undefined
+    ? [main, 'could not start']
+    : [() => manageKeys(command === 'keys' ? args : []), 'could not do that']
+
+run().catch((error: unknown) => {
+  const reason = error instanceof Error ? error.message : String(error)
+  process.stderr.write(`GaugeQL ${fault}: ${reason}\n`)
+  if (error instanceof UsageError) process.stderr.write(`\n${KEYS_USAGE}\n`)
   process.exit(1)
 })

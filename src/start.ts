@@ -9,8 +9,9 @@ import { ensureFirstKey, Keys } from './keys.ts'
 import { Querier } from './query/querier.ts'
 import { RateLimiter } from './rate-limiter.ts'
 import { openEmbeddedStore } from './store/embedded/embedded-store.ts'
+import { openKeyShelf } from './store/embedded/key-shelf.ts'
 import { openRedisStore } from './store/redis/redis-store.ts'
-import type { Store } from './store/store.ts'
+import type { KeyStore, Store } from './store/store.ts'
 import { FoldLoop } from './write/fold-loop.ts'
 import { Receipts } from './write/receipts.ts'
 import { Writer } from './write/writer.ts'
@@ -130,6 +131,11 @@ export async function start(config: Config, log: Logger, now: () => number = Dat
       await gateway.close()
     },
   }
+}
+
+/** Where the API keys are kept. Gateways may run on it meanwhile. */
+export function openKeyStore(config: Config, log: Logger): Promise<KeyStore> {
+  return config.redis === undefined ? openKeyShelf(config.dataDir) : openStore(config, log, Date.now)
 }
 
 function openStore(config: Config, log: Logger, now: () => number): Promise<Store> {

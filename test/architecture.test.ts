@@ -33,6 +33,7 @@ const PARTS: readonly Part[] = [
   { path: 'wire/', imports: ['model/'], node: false },
   { path: 'keys.ts', imports: ['model/', 'store/store.ts'] },
   { path: 'config.ts', imports: ['model/', 'store/store.ts', 'keys.ts'], types: { 'write/': [] } },
+  { path: 'keys-command.ts', imports: ['model/', 'store/store.ts', 'keys.ts'] },
   { path: 'rate-limiter.ts', imports: ['model/'], types: { 'keys.ts': [], 'store/store.ts': [] }, node: false },
   {
     path: 'gateway.ts',
@@ -72,7 +73,7 @@ const PARTS: readonly Part[] = [
     ],
     packages: ['fastify', 'pino'],
   },
-  { path: 'main.ts', imports: ['config.ts', 'start.ts'], packages: ['pino'] },
+  { path: 'main.ts', imports: ['config.ts', 'keys-command.ts', 'start.ts'], packages: ['pino'] },
 ]
 
 /** What a file may not hold, outside of comments and texts. */

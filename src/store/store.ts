@@ -368,6 +368,9 @@ export interface PermitRequest {
   readonly nowMs: number
 }
 
+/** What managing API keys needs of a store. */
+export type KeyStore = Pick<Store, 'saveKey' | 'readKey' | 'listKeys' | 'close'>
+
 export const SCOPES = ['ingest', 'query', 'admin'] as const
 export type Scope = (typeof SCOPES)[number]
 

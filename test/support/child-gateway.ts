@@ -50,17 +50,20 @@ export async function startChild(env: Readonly<Record<string, string>>): Promise
   return { ...child, url }
 }
 
-/** Starts a gateway that is expected to give up, and waits until it has. */
-export async function runChild(env: Readonly<Record<string, string>>): Promise<Exit> {
-  const child = await spawnChild(env)
+/** Starts a gateway that is expected to give up, or a command, and waits until it is over. */
+export async function runChild(env: Readonly<Record<string, string>>, args: readonly string[] = []): Promise<Exit> {
+  const child = await spawnChild(env, args)
   const timer = setTimeout(() => child.process.kill('SIGKILL'), START_MS_MAX)
   return child.exited.finally(() => clearTimeout(timer))
 }
 
-async function spawnChild(env: Readonly<Record<string, string>>): Promise<Omit<ChildGateway, 'url'>> {
+async function spawnChild(
+  env: Readonly<Record<string, string>>,
+  args: readonly string[] = [],
+): Promise<Omit<ChildGateway, 'url'>> {
   const { PATH = '', HOME = '' } = process.env
   const main = join(await built(), 'main.js')
-  const child = spawn(process.execPath, ['--enable-source-maps', main], {
+  const child = spawn(process.execPath, ['--enable-source-maps', main, ...args], {
     // Nothing of the environment that runs the tests: it may hold settings.
     env: { PATH, HOME, LOG_LEVEL: 'silent', RATE_LIMITS: 'off', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],

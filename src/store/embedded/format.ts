@@ -1,4 +1,4 @@
-import type { Environment } from './environment.ts'
+import type { Environment, Tables } from './environment.ts'
 import { FORMAT_KEY } from './keys.ts'
 import { decodeJson, encodeJson } from './rows.ts'
 
@@ -19,21 +19,28 @@ export const STORE_FORMAT = 1
 /** Writes the shape into a new store; an Error that says what stands and what was asked when it differs. */
 export async function agreeOnFormat(environment: Environment, folder: string, asked: Shape): Promise<void> {
   await environment.write((writes) => {
-    const bytes = writes.get('meta', FORMAT_KEY)
-    if (bytes === undefined) {
+    const found = readFormat(writes.tables, folder)
+    if (found === undefined) {
       writes.put('meta', FORMAT_KEY, encodeJson({ version: STORE_FORMAT, ...asked }))
       return
-    }
-    const found = decodeJson(bytes) as Shape & { readonly version: number }
-    if (found.version !== STORE_FORMAT) {
-      throw new Error(
-        `the store in ${folder} has format ${found.version}, this version of the gateway reads format ${STORE_FORMAT}`,
-      )
     }
     refuseOther(folder, 'partitions', String(found.partitions), String(asked.partitions))
     refuseOther(folder, 'resolutions', stepsText(found.resolutions), stepsText(asked.resolutions))
     refuseOther(folder, 'set resolutions', stepsText(found.setResolutions), stepsText(asked.setResolutions))
   })
+}
+
+/** What the folder was made with; undefined when no gateway has used it yet. An Error when its format is not ours. */
+export function readFormat(tables: Tables, folder: string): Shape | undefined {
+  const bytes = tables.meta.getBinary(FORMAT_KEY)
+  if (bytes === undefined) return undefined
+  const { version, ...shape } = decodeJson(bytes) as Shape & { readonly version: number }
+  if (version !== STORE_FORMAT) {
+    throw new Error(
+      `the store in ${folder} has format ${version}, this version of the gateway reads format ${STORE_FORMAT}`,
+    )
+  }
+  return shape
 }
 
 function refuseOther(folder: string, what: string, found: string, asked: string): void {
