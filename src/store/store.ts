@@ -19,6 +19,11 @@ export interface Store {
    * promoted in its place. Then writers keep what was acknowledged for a while and offer it again.
    */
   readonly mayForget: boolean
+  /**
+   * The partitions, in groups that are served together: what belongs to one group never waits for a server that another
+   * group needs, and several commits of one group cost little more than one.
+   */
+  readonly groups: readonly (readonly number[])[]
 
   // Catalog
 
@@ -89,6 +94,11 @@ export interface Store {
    * named there are forgotten within it: nothing coarser knows of it any more.
    */
   expireWindow(expiry: WindowExpiry): Promise<boolean>
+  /**
+   * Takes the lease of a partition's fold, or prolongs it, and answers whether the holder has it now: it lasts `leaseMs` from now on,
+   * and 0 gives it up. Only to save work; nothing else asks who holds it.
+   */
+  takeLease(request: LeaseRequest): Promise<boolean>
   /** Lets go of blocks whose time is over: uncommitted, replaced, expired; markers, receipts and watermarks likewise. Bounded work. */
   sweep(nowMs: number): Promise<void>
 
@@ -319,6 +329,14 @@ export interface FoldCommit {
    * was not listed before is among them.
    */
   readonly touched: readonly WindowTouch[]
+  readonly nowMs: number
+}
+
+export interface LeaseRequest {
+  readonly partition: number
+  /** Names who asks. */
+  readonly holder: string
+  readonly leaseMs: number
   readonly nowMs: number
 }
 

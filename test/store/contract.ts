@@ -1097,6 +1097,29 @@ export function describeStore(name: string, openEmpty: () => Promise<OpenedStore
       expect(await ask(4, NOW + MINUTE)).toEqual({ granted: 4, left: 6 })
     })
 
+    test('every partition is in one group', async () => {
+      const store = await openStore()
+      const partitions = Array.from({ length: PARTITIONS }, (_, partition) => partition)
+      expect(store.groups.flat().sort((a, b) => a - b)).toEqual(partitions)
+    })
+
+    test('a lease is its holder’s until it ends or is given up, partition by partition', async () => {
+      const store = await openStore()
+      const take = (holder: string, leaseMs: number, nowMs = NOW, partition = 0) =>
+        store.takeLease({ partition, holder, leaseMs, nowMs })
+      expect(await take('one', DAY)).toBe(true)
+      expect(await take('another', DAY)).toBe(false)
+      expect(await take('another', 0)).toBe(false)
+      expect(await take('another', DAY, NOW, 1)).toBe(true)
+      expect(await take('one', DAY)).toBe(true)
+      expect(await take('one', 0)).toBe(true)
+      expect(await take('another', DAY)).toBe(true)
+      // One that is shortened ends then: a holder that died is not waited for any longer.
+      expect(await take('another', 100)).toBe(true)
+      await expect.poll(() => take('one', DAY, NOW + 101)).toBe(true)
+      expect(await take('another', DAY, NOW + 101)).toBe(false)
+    })
+
     test('API keys are saved, replaced and listed', async () => {
       const store = await openStore()
       const key = {
@@ -1180,6 +1203,9 @@ export function describeStore(name: string, openEmpty: () => Promise<OpenedStore
       await expect(
         store.takePermits({ bucket: 'b', permits: 1, limit: 1, windowMs: 1, nowMs: 1 }),
       ).rejects.toMatchObject(unavailable)
+      await expect(store.takeLease({ partition: 0, holder: 'h', leaseMs: 1, nowMs: NOW })).rejects.toMatchObject(
+        unavailable,
+      )
       await expect(store.sweep(NOW)).rejects.toMatchObject(unavailable)
     })
 

@@ -10,6 +10,7 @@ import type {
   IndexRequest,
   IndexSnapshot,
   KeyRow,
+  LeaseRequest,
   MetricDefinition,
   MetricRow,
   NamedBlock,
@@ -29,6 +30,7 @@ import { Environment } from './environment.ts'
 import { readEvents } from './events.ts'
 import { agreeOnFormat } from './format.ts'
 import { FORMAT_KEY, partitionKey, watermarkKey } from './keys.ts'
+import { Leases } from './leases.ts'
 import { type FolderLock, lockFolder } from './lock.ts'
 import { listKeys, Permits, readKey, readReceipt, saveKey, writeReceipt } from './requests.ts'
 import { decodePartition, decodeWatermark } from './rows.ts'
@@ -89,6 +91,7 @@ type CommitListener = (partition: number, metricIds: readonly Id64[]) => void
 class EmbeddedStore implements Store {
   readonly partitions: number
   readonly mayForget = false
+  readonly groups: Store['groups']
   readonly #environment: Environment
   readonly #lock: FolderLock
   readonly #setResolutions: readonly number[]
@@ -96,10 +99,12 @@ class EmbeddedStore implements Store {
   readonly #now: () => number
   readonly #uncommitted = new UncommittedBlocks()
   readonly #permits = new Permits()
+  readonly #leases = new Leases()
   readonly #listeners = new Set<CommitListener>()
 
   constructor(environment: Environment, lock: FolderLock, options: EmbeddedStoreOptions) {
     this.partitions = options.partitions
+    this.groups = [Array.from({ length: options.partitions }, (_, partition) => partition)]
     this.#environment = environment
     this.#lock = lock
     this.#setResolutions = options.setResolutions.map(({ stepMs }) => stepMs)
@@ -218,6 +223,10 @@ class EmbeddedStore implements Store {
 
   expireWindow(expiry: WindowExpiry): Promise<boolean> {
     return this.#environment.write((writes) => expireWindow(writes, expiry))
+  }
+
+  takeLease(request: LeaseRequest): Promise<boolean> {
+    return this.#environment.read(() => this.#leases.take(request))
   }
 
   sweep(nowMs: number): Promise<void> {

@@ -24,6 +24,8 @@ export interface PartitionKeys {
   readonly expiring: string
   /** Hash: block name → how many entries list it beyond the first. */
   readonly extra: string
+  /** String: who folds the partition. */
+  readonly lease: string
   /** Set: windows whose set sketches are being deleted. */
   readonly condemnedWindows: string
   /** Shard channel: what each commit touched. */
@@ -73,6 +75,7 @@ export function partitionKeys(prefix: string, partition: number): PartitionKeys 
     due: `${base}due`,
     expiring: `${base}expiring`,
     extra: `${base}extra`,
+    lease: `${base}lease`,
     condemnedWindows: `${base}condemned`,
     channel: `${base}commits`,
     catalog: (project) => `${base}catalog:${project}`,

@@ -11,6 +11,7 @@ import type {
   IndexRequest,
   IndexSnapshot,
   KeyRow,
+  LeaseRequest,
   MetricDefinition,
   MetricRow,
   NamedBlock,
@@ -51,6 +52,7 @@ import {
   readBlocks,
   readInbox,
   readIndex,
+  takeLease,
   writeBlocks,
 } from './timelines.ts'
 
@@ -107,6 +109,7 @@ export async function openRedisStore(options: RedisStoreOptions): Promise<Store>
 class RedisStore implements Store {
   readonly partitions: number
   readonly mayForget = true
+  readonly groups: Store['groups']
   readonly #connections: Connections
   readonly #engine: Engine
   readonly #setResolutions: readonly number[]
@@ -121,6 +124,9 @@ class RedisStore implements Store {
     this.partitions = options.partitions
     this.#connections = connections
     this.#engine = new Engine(connections, options.prefix, options.partitions)
+    // A slot may move from one node of a cluster to another at any time: each partition is a group of its own there.
+    const all = this.#engine.all()
+    this.groups = connections.isCluster ? all.map((partition) => [partition]) : [all]
     this.#setResolutions = options.setResolutions.map(({ stepMs }) => stepMs)
     this.#receiptsMax = options.receiptsMax ?? RECEIPTS_MAX
     this.#now = options.now ?? Date.now
@@ -221,9 +227,15 @@ class RedisStore implements Store {
     return this.#answer((engine) => expireWindow(engine, expiry))
   }
 
+  takeLease(request: LeaseRequest): Promise<boolean> {
+    return this.#answer((engine) => takeLease(engine, request))
+  }
+
   sweep(nowMs: number): Promise<void> {
     return this.#answer(async (engine) => {
-      for (const partition of engine.all()) await sweepPartition(engine, partition, nowMs)
+      // One that cannot be reached does not keep the others from it.
+      const sweeps = await Promise.allSettled(engine.all().map((of) => sweepPartition(engine, of, nowMs)))
+      for (const sweep of sweeps) if (sweep.status === 'rejected') throw sweep.reason
     })
   }
 

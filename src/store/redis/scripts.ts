@@ -21,6 +21,7 @@ export const VERBS = [
   'read-metrics',
   'read-series',
   'sweep',
+  'take-lease',
   'take-permits',
   'write-blocks',
   'write-receipt',

@@ -6,6 +6,7 @@ import {
   type IndexEntry,
   type IndexRequest,
   type IndexSnapshot,
+  type LeaseRequest,
   type NamedBlock,
   type TimelineIndex,
   type TimelineKey,
@@ -165,6 +166,12 @@ export async function commitFold(engine: Engine, fold: FoldCommit): Promise<bool
     call.key(keys.timeline(touch)).arg(dueMember(touch), touch.windowMs, touch.expiresMs)
   }
   return (await engine.run('commit-fold', call)) === 'folded'
+}
+
+/** It ends by the server's clock: those of gateways differ. */
+export async function takeLease(engine: Engine, { partition, holder, leaseMs }: LeaseRequest): Promise<boolean> {
+  const call = new Call().key(engine.keys(partition).lease).arg(holder, leaseMs)
+  return Number(await engine.run('take-lease', call)) === 1
 }
 
 export async function dueWindows(engine: Engine, partition: number, nowMs: number, max: number): Promise<WindowKey[]> {

@@ -16,6 +16,7 @@ import {
   inboxSize,
   readInbox,
   readIndex,
+  takeLease,
   writeBlocks,
 } from '../../../src/store/redis/timelines.ts'
 import type { CommitPart, IndexEntry, NamedBlock } from '../../../src/store/store.ts'
@@ -209,6 +210,8 @@ test('a script that fails has written nothing', { timeout: 120_000 }, async () =
   const receipt = { requestHash: 'ab', status: 200, body: '{}' }
   expect(await writeReceipt(engine, 'shop', 'k', receipt, NOW, 10)).toEqual(receipt)
   await takePermits(engine, { bucket: 'b', permits: 1, limit: 2, windowMs: MINUTE, nowMs: NOW })
+
+  expect(await takeLease(engine, { partition, holder: 'h', leaseMs: 1_000, nowMs: NOW })).toBe(true)
 
   for (const verb of VERBS) {
     const ways = failures.filter((of) => of.verb === verb).map(({ what }) => what)
