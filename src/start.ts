@@ -5,6 +5,7 @@ import type { Config } from './config.ts'
 import { createGateway, type Gateway } from './gateway.ts'
 import { registerGraphQL } from './graphql/graphql-routes.ts'
 import { createServer } from './http/server.ts'
+import { watchUnusedConnections } from './http/unused-connections.ts'
 import { ensureFirstKey, Keys } from './keys.ts'
 import { Querier } from './query/querier.ts'
 import { RateLimiter } from './rate-limiter.ts'
@@ -110,6 +111,7 @@ export async function start(config: Config, log: Logger, now: () => number = Dat
   const gateway = createGateway({ writer, receipts, folds, querier, store, keys, limiter })
   await folds.start()
   const server = serve(config, gateway, log, now)
+  const unused = watchUnusedConnections(server.server)
   try {
     await listen(server, config)
   } catch (error) {
@@ -126,7 +128,10 @@ export async function start(config: Config, log: Logger, now: () => number = Dat
     folds,
     async close() {
       // A connection that was answered while closing began is kept alive, and would hold up the end for a minute.
-      const sweep = setInterval(() => server.server.closeIdleConnections(), CLOSE_SWEEP_MS)
+      const sweep = setInterval(() => {
+        server.server.closeIdleConnections()
+        unused.close()
+      }, CLOSE_SWEEP_MS)
       await server.close().finally(() => clearInterval(sweep))
       await gateway.close()
     },
