@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
-/** The gateway as a process of its own: what is tested here is how it starts, stops and dies. */
+/** The gateway, or the demo with its own, as a process: what is tested here is how it starts, stops and dies. */
 export interface ChildGateway {
   readonly url: string
   readonly process: ChildProcess
@@ -28,8 +28,17 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const START_MS_MAX = 20_000
 
 /** Starts a gateway and waits until it listens. Rejects when it exits before, saying what it printed. */
-export async function startChild(env: Readonly<Record<string, string>>): Promise<ChildGateway> {
-  const child = await spawnChild(env)
+export function startChild(env: Readonly<Record<string, string>>): Promise<ChildGateway> {
+  return startProgram('main.js', env)
+}
+
+/** `npm run demo`, without the npm. */
+export function startDemo(env: Readonly<Record<string, string>>): Promise<ChildGateway> {
+  return startProgram('demo/run.js', env)
+}
+
+async function startProgram(path: string, env: Readonly<Record<string, string>>): Promise<ChildGateway> {
+  const child = await spawnChild(path, env)
   const url = await new Promise<string>((resolve, reject) => {
     const timer = setTimeout(() => {
       child.process.kill('SIGKILL')
@@ -52,18 +61,19 @@ export async function startChild(env: Readonly<Record<string, string>>): Promise
 
 /** Starts a gateway that is expected to give up, or a command, and waits until it is over. */
 export async function runChild(env: Readonly<Record<string, string>>, args: readonly string[] = []): Promise<Exit> {
-  const child = await spawnChild(env, args)
+  const child = await spawnChild('main.js', env, args)
   const timer = setTimeout(() => child.process.kill('SIGKILL'), START_MS_MAX)
   return child.exited.finally(() => clearTimeout(timer))
 }
 
 async function spawnChild(
+  path: string,
   env: Readonly<Record<string, string>>,
   args: readonly string[] = [],
 ): Promise<Omit<ChildGateway, 'url'>> {
   const { PATH = '', HOME = '' } = process.env
-  const main = join(await built(), 'main.js')
-  const child = spawn(process.execPath, ['--enable-source-maps', main, ...args], {
+  const program = join(await built(), path)
+  const child = spawn(process.execPath, ['--enable-source-maps', program, ...args], {
     // Nothing of the environment that runs the tests: it may hold settings.
     env: { PATH, HOME, LOG_LEVEL: 'silent', RATE_LIMITS: 'off', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -94,24 +104,29 @@ function built(): Promise<string> {
 async function build(): Promise<string> {
   const cache = join(ROOT, 'node_modules', '.cache', 'gaugeql-test')
   const hash = createHash('sha256')
-  const files = readdirSync(join(ROOT, 'src'), { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map((entry) => join(entry.parentPath, entry.name))
-  for (const path of [...files.sort(), join(ROOT, 'tsconfig.json'), join(ROOT, 'tsconfig.build.json')])
-    hash.update(path).update(readFileSync(path))
+  const files = ['src', 'demo'].flatMap((folder) =>
+    readdirSync(join(ROOT, folder), { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => join(entry.parentPath, entry.name)),
+  )
+  const settings = ['tsconfig.json', 'tsconfig.build.json', 'tsconfig.demo.json'].map((name) => join(ROOT, name))
+  for (const path of [...files.sort(), ...settings]) hash.update(path).update(readFileSync(path))
   const target = join(cache, hash.digest('hex').slice(0, 16))
   if (existsSync(target)) return target
   await mkdir(cache, { recursive: true })
   const draft = `${target}.${process.pid}`
-  const tsc = join(ROOT, 'node_modules', '.bin', 'tsc')
-  // Types are checked elsewhere; what matters here is what runs.
-  await promisify(execFile)(tsc, ['-p', 'tsconfig.build.json', '--outDir', draft], { cwd: ROOT }).catch(
-    (error: unknown) => {
-      if (!existsSync(join(draft, 'main.js'))) throw error
-    },
-  )
+  await compile('tsconfig.build.json', draft, 'main.js')
+  await compile('tsconfig.demo.json', join(draft, 'demo'), 'run.js')
   await promisify(execFile)(process.execPath, ['scripts/copy-lua.mjs', draft], { cwd: ROOT })
   // Another test file may have been faster.
   await rename(draft, target).catch(() => rm(draft, { recursive: true, force: true }))
   return target
+}
+
+/** Types are checked elsewhere; what matters here is what runs. */
+async function compile(project: string, folder: string, result: string): Promise<void> {
+  const tsc = join(ROOT, 'node_modules', '.bin', 'tsc')
+  await promisify(execFile)(tsc, ['-p', project, '--outDir', folder], { cwd: ROOT }).catch((error: unknown) => {
+    if (!existsSync(join(folder, result))) throw error
+  })
 }

@@ -1,0 +1,46 @@
+/** Numbers that look random and are the same for the same seed, whenever they are asked for. */
+export interface Random {
+  /** In [0, 1). */
+  next(): number
+  /** A whole number in [0, below). */
+  integer(below: number): number
+  /** Mean 0, deviation 1. */
+  normal(): number
+  /** How often something happens that happens `mean` times on average. */
+  poisson(mean: number): number
+}
+
+/** A stream of its own for each list of numbers: `randomOf(seed, day, hour)`. */
+export function randomOf(...seeds: readonly number[]): Random {
+  let state = 0x9e3779b9
+  for (const seed of seeds) {
+    // Times are beyond 32 bits.
+    state = mix(state ^ Math.trunc(seed / 2 ** 32))
+    state = mix(state ^ (seed >>> 0))
+  }
+  // A Weyl sequence through a mixer (as splitmix32): short, quick, and good enough for a picture.
+  const next = (): number => {
+    state = (state + 0x9e3779b9) >>> 0
+    return mix(state) / 2 ** 32
+  }
+  const normal = (): number => Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next())
+  return {
+    next,
+    integer: (below) => Math.floor(next() * below),
+    normal,
+    poisson(mean) {
+      if (mean > 30) return Math.max(0, Math.round(mean + Math.sqrt(mean) * normal()))
+      const limit = Math.exp(-mean)
+      let times = 0
+      for (let product = next(); product > limit; product *= next()) times++
+      return times
+    },
+  }
+}
+
+function mix(value: number): number {
+  let mixed = value >>> 0
+  mixed = Math.imul(mixed ^ (mixed >>> 16), 0x21f0aaad)
+  mixed = Math.imul(mixed ^ (mixed >>> 15), 0x735a2d97)
+  return (mixed ^ (mixed >>> 15)) >>> 0
+}

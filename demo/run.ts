@@ -1,0 +1,120 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { setTimeout as pause } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { createFeed, type Feed } from './feed.ts'
+import { pointsBetween } from './shop.ts'
+
+/**
+ * `npm run demo`: a gateway with an empty embedded store of its own, and a small web shop that sends to it, as any client would.
+ * What happens from now on, second by second, and beside it the past eight days, until Ctrl-C. Nothing is left behind.
+ */
+
+/** Known to everybody, so it opens nothing but this data. It stays the same, so that an open page goes on after a restart. */
+const KEY = 'demo-shop-key'
+const SEED = 20_240_115
+const DAY_MS = 86_400_000
+const LIVE_PAUSE_MS = 1_000
+
+const ending = new AbortController()
+const { signal } = ending
+for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, () => ending.abort())
+
+const folder = await mkdtemp(join(tmpdir(), 'gaugeql-demo-'))
+const gateway = spawn(process.execPath, [fileURLToPath(new URL('../main.js', import.meta.url))], {
+  env: {
+    LOG_LEVEL: 'warn',
+    ...process.env,
+    DATA_DIR: folder,
+    REDIS_URL: '',
+    REDIS_CLUSTER_NODES: '',
+    API_KEYS: `${KEY}:shop:ingest+query`,
+    // A week in a few seconds is more than a client may usually send.
+    RATE_LIMITS: 'off',
+  },
+  stdio: ['ignore', 'pipe', 'inherit'],
+})
+const exited = new Promise<number>((resolve) => {
+  gateway.once('error', () => resolve(1))
+  gateway.once('exit', (code) => resolve(code ?? 0))
+})
+exited.then(() => ending.abort())
+
+try {
+  const url = await addressOf(gateway)
+  if (url !== undefined) {
+    greet(url)
+    const feed = createFeed(url, KEY)
+    const startMs = Date.now()
+    await Promise.all([follow(feed, startMs), importHistory(feed, startMs)])
+  }
+} catch (error) {
+  if (!signal.aborted) process.stderr.write(`The demo stopped: ${error instanceof Error ? error.message : error}\n`)
+} finally {
+  const wanted = signal.aborted && gateway.exitCode === null
+  gateway.kill('SIGTERM')
+  const code = await exited
+  await rm(folder, { recursive: true, force: true })
+  process.exitCode = wanted ? code : 1
+}
+
+/** Undefined: it ended before it listened. */
+async function addressOf({ stdout }: ChildProcess): Promise<string | undefined> {
+  if (stdout === null) return undefined
+  return new Promise((resolve) => {
+    const lines = createInterface({ input: stdout })
+    lines.on('line', (line) => {
+      const url = /^GaugeQL listens on (http:\S+)$/.exec(line)?.[1]
+      if (url !== undefined) resolve(url)
+    })
+    lines.on('close', () => resolve(undefined))
+  })
+}
+
+function greet(url: string): void {
+  const lines = [
+    `GaugeQL with a demo shop listens on ${url}`,
+    `GraphiQL          ${url}/graphql`,
+    `API key           ${KEY}   (for this demo alone)`,
+    '',
+    'Ask something:',
+    `  curl "${url}/api/v1/metrics/api.response_time/query?aggregation=p50,p95&group_by=tags.endpoint" -H "Authorization: Bearer ${KEY}"`,
+    '',
+    'Ctrl-C ends it; its data goes with it.',
+    '',
+  ]
+  process.stdout.write(`\n${lines.join('\n')}\n`)
+}
+
+/** First the last day and the one that it is compared with, then those between. */
+async function importHistory(feed: Feed, startMs: number): Promise<void> {
+  const began = performance.now()
+  let points = 0
+  const importDays = async (days: readonly number[], said: string): Promise<void> => {
+    for (const day of days) {
+      const fromMs = startMs - day * DAY_MS
+      points += await feed.send(pointsBetween(SEED, fromMs, fromMs + DAY_MS), signal)
+    }
+    const seconds = ((performance.now() - began) / 1_000).toFixed(1)
+    process.stdout.write(`${said}: ${points} points after ${seconds} s.\n`)
+  }
+  await importDays([1, 8], 'The last 24 hours and the same of last week are stored')
+  await importDays([2, 3, 4, 5, 6, 7], 'So are the days between')
+}
+
+/** Sends what has happened since it last looked, until the demo ends. */
+async function follow(feed: Feed, startMs: number): Promise<void> {
+  let sentMs = startMs
+  while (!signal.aborted) {
+    const nowMs = Date.now()
+    // A clock that was set back has nothing new to tell.
+    if (nowMs > sentMs) {
+      await feed.send(pointsBetween(SEED, sentMs, nowMs), signal)
+      sentMs = nowMs
+    }
+    await pause(LIVE_PAUSE_MS, undefined, { signal }).catch(() => {})
+  }
+}

@@ -1,0 +1,189 @@
+import { type Random, randomOf } from './random.ts'
+
+/**
+ * A small web shop, as a pure function of time: whoever asks for a stretch gets the same points, be it as history or as it
+ * happens. It has quiet nights and busy afternoons, better and worse weeks, customers who come back, and incidents.
+ */
+export interface Point {
+  readonly name: string
+  readonly type: 'gauge' | 'counter' | 'distribution' | 'set'
+  readonly value: number | string
+  /** UNIX milliseconds. */
+  readonly timestamp: number
+  readonly tags: Readonly<Record<string, string>>
+}
+
+export interface Incident {
+  readonly kind: 'payment provider slow' | 'search index down'
+  readonly fromMs: number
+  readonly toMs: number
+  /** How many times longer the answers of its endpoint take, and the share of them that fail. */
+  readonly slowness: number
+  readonly failures: number
+}
+
+/** What each metric measures, for its definition. */
+export const METRICS: Readonly<Record<string, { readonly unit?: string; readonly description: string }>> = {
+  'api.response_time': { unit: 'ms', description: 'Time to answer one request' },
+  'api.requests': { unit: 'requests', description: 'Requests answered' },
+  'users.online': { unit: 'users', description: 'Visitors with an open page' },
+  daily_active_users: { unit: 'users', description: 'Visitors who did something, each counted once' },
+  orders: { unit: 'orders', description: 'Orders placed' },
+  'order.value': { unit: 'EUR', description: 'What one order is worth' },
+  'cpu.load': { description: 'Share of the processors that is busy' },
+}
+
+const SECOND_MS = 1_000
+const MINUTE_MS = 60 * SECOND_MS
+const HOUR_MS = 60 * MINUTE_MS
+const DAY_MS = 24 * HOUR_MS
+
+/** Points are made by the step, each from its own random numbers. */
+const STEP_MS = 10 * SECOND_MS
+/** Requests a second at the busiest time of an ordinary day. */
+const PEAK_REQUESTS = 1.5
+/** Each of these stretches has an incident or none. */
+const INCIDENT_SLOT_MS = 4 * HOUR_MS
+const INCIDENT_SHARE = 0.8
+/** Accounts; a few come daily, most rarely. */
+const USERS = 5_000
+
+interface Route {
+  readonly endpoint: string
+  readonly method: string
+  /** Of all requests, in parts of the sum of all shares. */
+  readonly share: number
+  readonly medianMs: number
+  /** Deviation of the logarithm: how long the tail is. */
+  readonly spread: number
+  readonly success: string
+}
+
+const ROUTES: readonly Route[] = [
+  { endpoint: '/products', method: 'GET', share: 26, medianMs: 64, spread: 0.4, success: '200' },
+  { endpoint: '/products/:id', method: 'GET', share: 24, medianMs: 48, spread: 0.4, success: '200' },
+  { endpoint: '/search', method: 'GET', share: 14, medianMs: 118, spread: 0.7, success: '200' },
+  { endpoint: '/', method: 'GET', share: 12, medianMs: 31, spread: 0.3, success: '200' },
+  { endpoint: '/recommendations', method: 'GET', share: 8, medianMs: 92, spread: 0.5, success: '200' },
+  { endpoint: '/cart', method: 'GET', share: 6, medianMs: 42, spread: 0.4, success: '200' },
+  { endpoint: '/cart', method: 'POST', share: 4, medianMs: 71, spread: 0.5, success: '201' },
+  { endpoint: '/users', method: 'GET', share: 3, medianMs: 57, spread: 0.4, success: '200' },
+  { endpoint: '/login', method: 'POST', share: 3, medianMs: 165, spread: 0.3, success: '200' },
+  { endpoint: '/checkout', method: 'POST', share: 2, medianMs: 290, spread: 0.6, success: '201' },
+]
+
+const REGIONS = [
+  { region: 'eu', users: 220, aheadMs: HOUR_MS },
+  { region: 'us', users: 140, aheadMs: -6 * HOUR_MS },
+  { region: 'asia', users: 60, aheadMs: 8 * HOUR_MS },
+]
+const HOSTS = ['web-1', 'web-2', 'web-3']
+const PLATFORMS = ['web', 'ios', 'android']
+const PAYMENTS = [
+  { payment: 'card', share: 60, worthEur: 62 },
+  { payment: 'paypal', share: 30, worthEur: 44 },
+  { payment: 'invoice', share: 10, worthEur: 118 },
+]
+
+/** What happens from `fromMs` on and before `toMs`, in order of steps. Two stretches that meet are the one they make up. */
+export function* pointsBetween(seed: number, fromMs: number, toMs: number): Generator<Point> {
+  for (let stepMs = Math.floor(fromMs / STEP_MS) * STEP_MS; stepMs < toMs; stepMs += STEP_MS) {
+    for (const point of pointsOfStep(seed, stepMs)) if (point.timestamp >= fromMs && point.timestamp < toMs) yield point
+  }
+}
+
+function* pointsOfStep(seed: number, stepMs: number): Generator<Point> {
+  const random = randomOf(seed, stepMs)
+  const incident = incidentAt(seed, stepMs)
+  const traffic = trafficAt(seed, stepMs)
+  for (const { region, users, aheadMs } of REGIONS) {
+    const here = trafficAt(seed, stepMs + aheadMs) * wobble(seed + users, stepMs, 5 * MINUTE_MS, 0.06)
+    const value = Math.round(users * here + 3 * random.normal())
+    yield { name: 'users.online', type: 'gauge', value: Math.max(0, value), timestamp: stepMs, tags: { region } }
+  }
+  for (const [i, host] of HOSTS.entries()) {
+    const load = (0.12 + 0.5 * traffic + (incident === undefined ? 0 : 0.2)) * wobble(seed + i, stepMs, MINUTE_MS, 0.2)
+    const value = round(Math.min(1, load), 3)
+    yield { name: 'cpu.load', type: 'gauge', value, timestamp: stepMs, tags: { host } }
+  }
+  const requests = random.poisson((PEAK_REQUESTS * traffic * STEP_MS) / SECOND_MS)
+  for (let i = 0; i < requests; i++) {
+    yield* pointsOfRequest(random, stepMs + Math.floor(((i + random.next()) / requests) * STEP_MS), incident)
+  }
+}
+
+function* pointsOfRequest(random: Random, timestamp: number, incident: Incident | undefined): Generator<Point> {
+  const route = choose(ROUTES, random)
+  const { endpoint, method } = route
+  const struck = incident !== undefined && endpoint === ENDPOINT_OF[incident.kind] ? incident : undefined
+  const fails = random.next() < (struck?.failures ?? 0.003)
+  const refused = !fails && random.next() < (method === 'POST' ? 0.06 : 0.012)
+  const status = fails ? '503' : refused ? (method === 'POST' ? '422' : '404') : route.success
+  const tags = { endpoint, method, status }
+  const usualMs = route.medianMs * (refused ? 0.4 : 1) * Math.exp(route.spread * random.normal())
+  const value = round(usualMs * (struck?.slowness ?? 1), 1)
+  yield { name: 'api.response_time', type: 'distribution', value, timestamp, tags }
+  yield { name: 'api.requests', type: 'counter', value: 1, timestamp, tags }
+  // Squared, so that some come often.
+  const user = Math.floor(USERS * random.next() ** 2)
+  if (random.next() < 0.3) {
+    const platform = PLATFORMS[user % PLATFORMS.length]!
+    yield { name: 'daily_active_users', type: 'set', value: `user-${user}`, timestamp, tags: { platform } }
+  }
+  if (endpoint !== '/checkout' || status !== route.success) return
+  const { payment, worthEur } = choose(PAYMENTS, random)
+  const worth = round(worthEur * Math.exp(0.5 * random.normal()), 2)
+  yield { name: 'orders', type: 'counter', value: 1, timestamp, tags: { payment } }
+  yield { name: 'order.value', type: 'distribution', value: worth, timestamp, tags: { payment } }
+}
+
+const ENDPOINT_OF: Readonly<Record<Incident['kind'], string>> = {
+  'payment provider slow': '/checkout',
+  'search index down': '/search',
+}
+
+/** The incident that is on, if any. */
+export function incidentAt(seed: number, atMs: number): Incident | undefined {
+  const slotMs = Math.floor(atMs / INCIDENT_SLOT_MS) * INCIDENT_SLOT_MS
+  const random = randomOf(seed, slotMs, 1)
+  if (random.next() >= INCIDENT_SHARE) return undefined
+  const durationMs = (8 + random.integer(18)) * MINUTE_MS
+  const fromMs = slotMs + Math.floor(random.next() * (INCIDENT_SLOT_MS - durationMs))
+  if (atMs < fromMs || atMs >= fromMs + durationMs) return undefined
+  const reach = { fromMs, toMs: fromMs + durationMs }
+  return random.next() < 0.5
+    ? { kind: 'payment provider slow', slowness: 5, failures: 0.12, ...reach }
+    : { kind: 'search index down', slowness: 3, failures: 0.35, ...reach }
+}
+
+/** Share of the busiest ordinary traffic, about 0.15 at night and 1 in the afternoon. */
+function trafficAt(seed: number, atMs: number): number {
+  const hour = (atMs % DAY_MS) / HOUR_MS
+  const rhythm = 0.15 + 0.85 * ((1 - Math.cos((2 * Math.PI * (hour - 3)) / 24)) / 2) ** 1.3
+  const weekday = new Date(atMs).getUTCDay()
+  const weekend = weekday === 0 || weekday === 6 ? 1.15 : 1
+  return rhythm * weekend * wobble(seed, atMs, 7 * DAY_MS, 0.2) * wobble(seed, atMs, 20 * MINUTE_MS, 0.1)
+}
+
+/** Around 1, at most `amount` away, smooth, changing its mind once a period. */
+function wobble(seed: number, atMs: number, periodMs: number, amount: number): number {
+  const period = Math.floor(atMs / periodMs)
+  const along = atMs / periodMs - period
+  const at = (n: number): number => randomOf(seed, n, periodMs).next() * 2 - 1
+  const eased = along * along * (3 - 2 * along)
+  return 1 + amount * (at(period) * (1 - eased) + at(period + 1) * eased)
+}
+
+function choose<Choice extends { readonly share: number }>(choices: readonly Choice[], random: Random): Choice {
+  let left = random.next() * choices.reduce((sum, { share }) => sum + share, 0)
+  for (const choice of choices) {
+    left -= choice.share
+    if (left < 0) return choice
+  }
+  return choices[0]!
+}
+
+function round(value: number, digits: number): number {
+  const scale = 10 ** digits
+  return Math.round(value * scale) / scale
+}
