@@ -6,6 +6,7 @@ import type { RateClass } from './model/rate.ts'
 import type { QueryAnswer } from './query/answer.ts'
 import type { Querier } from './query/querier.ts'
 import type { QueryInput } from './query/request.ts'
+import type { TagValue } from './query/tag-values.ts'
 import type { Permit, RateLimiter } from './rate-limiter.ts'
 import type { MetricRow, Store } from './store/store.ts'
 import type { FoldLoop } from './write/fold-loop.ts'
@@ -41,6 +42,8 @@ export interface Gateway {
   once(project: string, request: IdempotentRequest, serve: () => Promise<Answer>): Promise<Answer>
   query(project: string, input: QueryInput): Promise<QueryAnswer>
   metric(project: string, name: string): Promise<MetricRow | undefined>
+  /** The values of a tag that most of the metric's series have, these first, at most `max`. */
+  tagValues(metric: MetricRow, key: string, max: number): Promise<readonly TagValue[]>
   /** Sorted by name. */
   metrics(project: string, filter?: MetricFilter): Promise<readonly MetricRow[]>
   /** Undefined: no such key. */
@@ -80,6 +83,7 @@ export function createGateway({ writer, receipts, folds, querier, store, keys, l
       return querier.query(metric, input)
     },
     metric: (project, name) => storedMetric(store, project, name),
+    tagValues: (metric, key, max) => querier.tagValues(metric, key, max),
     async metrics(project, filter = {}) {
       const { search, type, after, limit = Number.POSITIVE_INFINITY } = filter
       const needle = search?.toLowerCase()

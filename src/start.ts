@@ -178,6 +178,8 @@ function serve(config: Config, gateway: Gateway, log: Logger, now: () => number)
       documentFieldsMax: config.graphqlFieldsMax,
       documentDepthMax: config.graphqlDepthMax,
       queriesMax: config.graphqlQueriesMax,
+      queryValuesMax: config.queryValuesMax,
+      requestRollupsMax: config.queryRollupsMax,
     },
   })
   return server

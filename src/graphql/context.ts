@@ -16,6 +16,9 @@ export interface GraphQLLimits {
   readonly documentDepthMax: number
   /** Queries and listings one request may run, counted where they run, so aliases, fragments and lists all count. */
   readonly queriesMax: number
+  /** Told to clients; the gateway holds both. */
+  readonly queryValuesMax: number
+  readonly requestRollupsMax: number
 }
 
 export const DEFAULT_GRAPHQL_LIMITS: GraphQLLimits = {
@@ -26,6 +29,8 @@ export const DEFAULT_GRAPHQL_LIMITS: GraphQLLimits = {
   documentFieldsMax: 2_000,
   documentDepthMax: 20,
   queriesMax: 100,
+  queryValuesMax: 50_000,
+  requestRollupsMax: 20_000_000,
 }
 
 /** Where errors that are ours are told; pino fits. */

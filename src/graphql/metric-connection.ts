@@ -3,20 +3,10 @@ import type { MetricRow } from '../store/store.ts'
 import { builder } from './builder.ts'
 import { MetricRef } from './metric.ts'
 
-export const METRICS_FIRST_DEFAULT = 100
-export const METRICS_FIRST_MAX = 1_000
-
 export const MetricConnectionRef = builder.connectionObject(
   { type: MetricRef, name: 'MetricConnection', description: 'A page of metrics, sorted by name.' },
   { name: 'MetricEdge', description: 'A metric and its place in the list.' },
 )
-
-/** How many metrics a page holds. Throws `invalid_range`. */
-export function pageSize(first: number | null | undefined): number {
-  if (first === null || first === undefined) return METRICS_FIRST_DEFAULT
-  if (first >= 0 && first <= METRICS_FIRST_MAX) return first
-  throw new GatewayError('invalid_range', `first must be from 0 to ${METRICS_FIRST_MAX}, not ${first}`)
-}
 
 /** Cursors hold the name, so a page stays right while metrics come and go. */
 export function encodeCursor(name: string): string {

@@ -1,12 +1,22 @@
 import { aggregationsOf } from '../query/aggregation.ts'
+import type { TagValue } from '../query/tag-values.ts'
 import type { MetricRow } from '../store/store.ts'
 import { AGGREGATION_NAMES, AggregationEnum } from './aggregation.ts'
 import { builder } from './builder.ts'
-import { type GraphQLContext, requireScope } from './context.ts'
+import { type GraphQLContext, requireScope, takeQuery } from './context.ts'
 import { MetricTypeEnum } from './metric-type.ts'
+import { pageSize } from './page-size.ts'
 import { queryArguments } from './query-arguments.ts'
 import { QueryResultRef } from './query-result.ts'
 import { runQuery } from './run-query.ts'
+
+const TagValueRef = builder.objectRef<TagValue>('TagValue').implement({
+  description: 'One value of a tag.',
+  fields: (t) => ({
+    value: t.exposeString('value', { description: 'Never empty. Example: "/users".' }),
+    seriesCount: t.int({ description: 'Series of the metric that have it.', resolve: ({ series }) => series }),
+  }),
+})
 
 export const MetricRef = builder.objectRef<MetricRow>('Metric')
 
@@ -53,6 +63,21 @@ builder.node(MetricRef, {
       resolve: (row) => {
         const answered = aggregationsOf(row.type)
         return AGGREGATION_NAMES.filter((name) => answered.includes(name))
+      },
+    }),
+    tagValues: t.field({
+      type: [TagValueRef],
+      nullable: true,
+      description:
+        'The values of one tag, those of the most series first, then by their text. Series without the tag do not count.',
+      args: {
+        key: t.arg.string({ required: true, description: 'A tag key. Example: "endpoint".' }),
+        first: t.arg.int({ description: 'At most so many, up to 1,000. Default: 100.' }),
+      },
+      resolve: (row, { key, first }, context) => {
+        requireScope(context, 'query')
+        takeQuery(context)
+        return context.gateway.tagValues(row, key, pageSize(first))
       },
     }),
     query: t.field({

@@ -1,6 +1,7 @@
 import type { GraphQLSchema } from 'graphql'
 import './scalars.ts'
 import './query.ts'
+import './viewer.ts'
 import './track.ts'
 import { builder } from './builder.ts'
 

@@ -16,6 +16,7 @@ import { finestKept, fittingInterval, type Plan, plan, planStretch, type Read, t
 import { prepareQuery, type RequestLimits } from './prepare.ts'
 import type { QueryInput, QueryRequest } from './request.ts'
 import { type Grouping, groupSeries, SeriesIndex, type SeriesList } from './series-index.ts'
+import { type TagValue, tagValuesOf } from './tag-values.ts'
 
 export interface QuerierSettings extends RequestLimits {
   /** Steps of the stored buckets, finest first. */
@@ -67,6 +68,10 @@ export class Querier {
     const again = await this.#attempt(metric, request, input.totals ?? true)
     if (again !== undefined) return again
     throw new GatewayError('store_unavailable', 'stored blocks were replaced faster than they could be read; try again')
+  }
+
+  async tagValues(metric: MetricRow, key: string, max: number): Promise<readonly TagValue[]> {
+    return tagValuesOf(await this.#series.sync(metric), key, max)
   }
 
   /** Undefined: a block of the snapshot is gone. */

@@ -199,6 +199,13 @@ test('where leaves out series, and groups with them', async () => {
   expect(await sumOf('{key: "host", exists: false}')).toBe(8)
   expect(await sumOf('{key: "host", startsWith: "web"}, {key: "host", notIn: ["web-1"]}')).toBe(2)
   expect(await sumOf('{key: "host", eq: "nobody"}')).toBeNull()
+  const { data } = await graphql(
+    '{ metric(name: "e2e.where") { tagValues(key: "host", first: 2) { value seriesCount } } }',
+  )
+  expect(data.metric.tagValues).toEqual([
+    { value: 'db-1', seriesCount: 1 },
+    { value: 'web-1', seriesCount: 1 },
+  ])
 })
 
 test('a query is judged like that of REST', async () => {

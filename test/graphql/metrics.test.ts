@@ -88,3 +88,37 @@ test.each([{ first: -1 }, { first: 1_001 }, { after: 'nonsense' }])('the page %j
   const { errors } = await graphql.run(PAGE, variables)
   expect(errors).toMatchObject([{ path: ['metrics'], extensions: { code: 'INVALID_RANGE' } }])
 })
+
+test('the values of a tag come with their number of series, and cost as much as a query', async () => {
+  graphql = startGraphQL({ queriesMax: 2 })
+  const { data, errors } = await graphql.run(`{
+    metric(name: "latency") {
+      all: tagValues(key: "endpoint") { value seriesCount }
+      one: tagValues(key: "endpoint", first: 1) { value }
+      more: tagValues(key: "endpoint") { value }
+    }
+  }`)
+  expect(data.metric).toEqual({
+    all: [
+      { value: 'endpoint=/users', seriesCount: 2 },
+      { value: 'endpoint=/orders', seriesCount: 1 },
+    ],
+    one: [{ value: 'endpoint=/users' }],
+    more: null,
+  })
+  expect(errors).toMatchObject([{ path: ['metric', 'more'], extensions: { code: 'QUERY_TOO_LARGE' } }])
+  const refused = await startGraphQL().run('{ metric(name: "latency") { tagValues(key: "a", first: 1001) { value } } }')
+  expect(refused.errors).toMatchObject([{ extensions: { code: 'INVALID_RANGE' } }])
+})
+
+test('the viewer is told the project, scopes and limits of the key, whatever its scopes', async () => {
+  graphql = startGraphQL({ batchItemsMax: 7 })
+  const VIEWER = '{ viewer { project scopes limits { batchItems tagValueCharacters queryValues } } }'
+  const { data } = await graphql.run(VIEWER, {}, 'writer')
+  expect(data.viewer).toEqual({
+    project: 'shop',
+    scopes: ['INGEST'],
+    limits: { batchItems: 7, tagValueCharacters: 256, queryValues: 50_000 },
+  })
+  expect((await graphql.run(VIEWER)).data.viewer.scopes).toEqual(['INGEST', 'QUERY'])
+})

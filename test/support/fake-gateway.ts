@@ -75,6 +75,10 @@ export function createFakeGateway(options: FakeGatewayOptions = {}): FakeGateway
       requests.push(request)
       return serve()
     },
+    async tagValues() {
+      await before('tagValues')
+      return []
+    },
     async query(project, input) {
       await before('query')
       queries.push(input)

@@ -15,6 +15,7 @@ import {
 } from '../../src/query/aggregation.ts'
 import type { AnswerGroup, QueryAnswer } from '../../src/query/answer.ts'
 import { FILLS, type QueryInput } from '../../src/query/request.ts'
+import type { TagValue } from '../../src/query/tag-values.ts'
 import type { MetricRow } from '../../src/store/store.ts'
 
 export const NOW_MS = Date.parse('2024-01-15T12:30:00Z')
@@ -132,6 +133,10 @@ export class FakeGateway implements Gateway {
   async metric(_project: string, name: string): Promise<MetricRow | undefined> {
     if (this.failure !== undefined) throw this.failure
     return this.rows.get(name)
+  }
+
+  async tagValues(_metric: MetricRow, key: string, max: number): Promise<readonly TagValue[]> {
+    return ['/users', '/orders'].map((value, i) => ({ value: `${key}=${value}`, series: 2 - i })).slice(0, max)
   }
 
   async metrics(

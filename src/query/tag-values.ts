@@ -1,0 +1,21 @@
+import type { SeriesList } from './series-index.ts'
+import { tagValue } from './tag-filter.ts'
+
+export interface TagValue {
+  readonly value: string
+  /** Series that have it. */
+  readonly series: number
+}
+
+/** The values of a tag that most series have; values of as many series by their text (code units). Series without it do not count. */
+export function tagValuesOf({ rows }: SeriesList, key: string, max: number): readonly TagValue[] {
+  const counts = new Map<string, number>()
+  for (const { tags } of rows) {
+    const value = tagValue(tags, key)
+    if (value !== '') counts.set(value, (counts.get(value) ?? 0) + 1)
+  }
+  return [...counts]
+    .map(([value, series]) => ({ value, series }))
+    .sort((a, b) => b.series - a.series || (a.value < b.value ? -1 : 1))
+    .slice(0, max)
+}

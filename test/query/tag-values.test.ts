@@ -1,0 +1,30 @@
+import { describe, expect, it } from 'vitest'
+import { SeriesList } from '../../src/query/series-index.ts'
+import { tagValuesOf } from '../../src/query/tag-values.ts'
+
+const list = new SeriesList({ hi: 1, lo: 1 })
+const hosts = ['b', 'a', 'c', 'c', 'B', undefined, '__proto__']
+list.append(
+  hosts.map((host, i) => ({
+    seriesId: { hi: 0, lo: i },
+    tags: [['app', `app-${i}`] as const, ...(host === undefined ? [] : [['host', host] as const])],
+  })),
+)
+
+describe('tagValuesOf', () => {
+  it('lists values of the most series first, equal ones by code units, series without the tag left out', () => {
+    expect(tagValuesOf(list, 'host', 10)).toEqual([
+      { value: 'c', series: 2 },
+      { value: 'B', series: 1 },
+      { value: '__proto__', series: 1 },
+      { value: 'a', series: 1 },
+      { value: 'b', series: 1 },
+    ])
+  })
+
+  it('lists no more than asked', () => {
+    expect(tagValuesOf(list, 'host', 2).map(({ value }) => value)).toEqual(['c', 'B'])
+    expect(tagValuesOf(list, 'host', 0)).toEqual([])
+    expect(tagValuesOf(list, 'nothing', 10)).toEqual([])
+  })
+})
