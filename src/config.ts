@@ -139,7 +139,7 @@ export const SETTINGS = [
     name: 'QUERY_ROLLUPS_MAX',
     default: '20000000',
     unit: 'rollups',
-    meaning: 'Stored rollups one query may read; query_too_large.',
+    meaning: 'Stored rollups the queries of one request may read; query_too_large.',
   },
   {
     name: 'QUERY_AGGREGATIONS_MAX',

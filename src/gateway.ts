@@ -6,6 +6,7 @@ import type { RateClass } from './model/rate.ts'
 import type { QueryAnswer } from './query/answer.ts'
 import type { Querier } from './query/querier.ts'
 import type { QueryInput } from './query/request.ts'
+import type { QuerySession } from './query/session.ts'
 import type { TagValue } from './query/tag-values.ts'
 import type { Permit, RateLimiter } from './rate-limiter.ts'
 import type { MetricRow, Store } from './store/store.ts'
@@ -40,7 +41,9 @@ export interface Gateway {
    * must carry the key too. Rejects with `idempotency_conflict` when the key was used for another request.
    */
   once(project: string, request: IdempotentRequest, serve: () => Promise<Answer>): Promise<Answer>
-  query(project: string, input: QueryInput): Promise<QueryAnswer>
+  /** `session`: what the queries of one request share; a query without one is alone. */
+  query(project: string, input: QueryInput, session?: QuerySession): Promise<QueryAnswer>
+  openSession(): QuerySession
   metric(project: string, name: string): Promise<MetricRow | undefined>
   /** The values of a tag that most of the metric's series have, these first, at most `max`. */
   tagValues(metric: MetricRow, key: string, max: number): Promise<readonly TagValue[]>
@@ -75,12 +78,13 @@ export function createGateway({ writer, receipts, folds, querier, store, keys, l
   return {
     track: (project, decode, { idempotencyKey } = {}) => writer.track(project, decode, idempotencyKey),
     once: (project, request, serve) => receipts.once(project, request, serve),
-    async query(project, input) {
-      const metric = await storedMetric(store, project, input.metric)
+    openSession: () => querier.openSession(),
+    async query(project, input, session = querier.openSession()) {
+      const metric = await session.metric(input.metric, () => storedMetric(store, project, input.metric))
       if (metric === undefined) {
         throw new GatewayError('metric_not_found', `there is no metric ${describe(input.metric)}`)
       }
-      return querier.query(metric, input)
+      return querier.query(metric, input, session)
     },
     metric: (project, name) => storedMetric(store, project, name),
     tagValues: (metric, key, max) => querier.tagValues(metric, key, max),

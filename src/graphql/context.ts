@@ -1,6 +1,8 @@
+import { type GraphQLResolveInfo, OperationTypeNode } from 'graphql'
 import type { Gateway, Principal } from '../gateway.ts'
 import { GatewayError } from '../model/errors.ts'
 import { DEFAULT_POINT_LIMITS, type PointLimits } from '../model/point.ts'
+import type { QuerySession } from '../query/session.ts'
 import type { Scope } from '../store/store.ts'
 
 export interface GraphQLLimits {
@@ -46,6 +48,17 @@ export interface GraphQLContext {
   readonly now: () => number
   /** Counts down; see {@link GraphQLLimits.queriesMax}. */
   readonly budget: { queriesLeft: number }
+  /** What the queries of the request share, rollups they may read included; see {@link sessionOf}. */
+  readonly session: QuerySession
+}
+
+/** The fields of a mutation run one after another, and each sees what those before it have written. */
+export function sessionOf({ session }: GraphQLContext, { operation, path }: GraphQLResolveInfo): QuerySession {
+  if (operation.operation !== OperationTypeNode.MUTATION) return session
+  let root = path
+  while (root.prev !== undefined) root = root.prev
+  session.enter(root.key)
+  return session
 }
 
 export function requireScope(context: GraphQLContext, scope: Scope): void {

@@ -82,7 +82,8 @@ export function registerGraphQL(app: FastifyInstance, { gateway, log, now, limit
     const isPost = request.method === 'POST'
     const params = isPost ? paramsOfBody(request.body) : paramsOfUrl(request.url)
     const budget = { queriesLeft: limits.queriesMax }
-    const context: GraphQLContext = { gateway, principal: request.principal, limits, now, budget }
+    const session = gateway.openSession()
+    const context: GraphQLContext = { gateway, principal: request.principal, limits, now, budget, session }
     const result = await yoga.getResultForParams({ params, request: isPost ? post : get }, context)
     assert(!isAsyncIterable(result), 'the schema has no subscriptions')
     return answer(reply, result ?? {})

@@ -30,6 +30,14 @@ export function selectedAggregations(info: GraphQLResolveInfo): readonly Aggrega
   return [...byName.values()]
 }
 
+/** Whether anything over the whole range is named, in chart lines or in groups. */
+export function selectsTotals(info: GraphQLResolveInfo): boolean {
+  const lines = subfields(info.fieldNodes, info).filter(
+    ({ name }) => name.value === 'series' || name.value === 'groups',
+  )
+  return subfields(lines, info).some(named('total'))
+}
+
 const named = (name: string) => (field: FieldNode) => field.name.value === name
 
 function quantileOf(field: FieldNode, info: GraphQLResolveInfo): Aggregation {

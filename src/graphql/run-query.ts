@@ -1,7 +1,7 @@
 import type { GraphQLResolveInfo } from 'graphql'
 import type { QueryAnswer } from '../query/answer.ts'
-import { type GraphQLContext, requireScope, takeQuery } from './context.ts'
-import { selectedAggregations } from './look-ahead.ts'
+import { type GraphQLContext, requireScope, sessionOf, takeQuery } from './context.ts'
+import { selectedAggregations, selectsTotals } from './look-ahead.ts'
 import { type QueryArguments, toQueryInput } from './query-arguments.ts'
 
 /** What `query` runs, at the root and on a metric. */
@@ -12,7 +12,7 @@ export async function runQuery(
   info: GraphQLResolveInfo,
 ): Promise<QueryAnswer> {
   requireScope(context, 'query')
-  const input = toQueryInput(metric, args, selectedAggregations(info))
+  const input = { ...toQueryInput(metric, args, selectedAggregations(info)), totals: selectsTotals(info) }
   takeQuery(context)
-  return await context.gateway.query(context.principal.project, input)
+  return await context.gateway.query(context.principal.project, input, sessionOf(context, info))
 }

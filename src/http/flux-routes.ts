@@ -94,7 +94,7 @@ export function registerFluxRoutes(app: FastifyInstance, { gateway, now, limits 
 
   app.get<NameRoute>('/metrics/:name/query', query, async (request, reply) => {
     const input = parseMetricQuery(request.params.name, request.url)
-    const answer = await gateway.query(projectOf(request), input)
+    const answer = await gateway.query(projectOf(request), { ...input, totals: false })
     const resolutions = resolutionsOf(answer)
     if (resolutions !== '') reply.header('x-resolution', resolutions)
     return sendJson(reply, 200, writeQueryAnswer(answer, groupingOf(input)))

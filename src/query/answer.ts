@@ -43,6 +43,8 @@ export interface QueryMeta {
   readonly blocksRead: number
   /** Blocks that were already decoded. */
   readonly cacheHits: number
+  /** Rollups charged to the request before reading. */
+  readonly cost: number
   readonly durationMs: number
   readonly nowMs: number
 }

@@ -18,58 +18,96 @@ export interface ReadBlocks {
   settle(): void
 }
 
-/** Sections of a metric from blocks by name: from memory, or fetched together. */
+/** Sections of a metric from blocks by name: from memory, or fetched together. Queries that want the same block fetch it once. */
 export class BlockReader {
   readonly #store: Store
   readonly #cache: BlockCache
+  /** Blocks on their way. */
+  readonly #opening = new Map<string, Promise<Block | undefined>>()
+  /** Sketches on their way to blocks; false: they are gone. */
+  readonly #attaching = new Map<Block, Promise<boolean>>()
 
   constructor(store: Store, cacheBytesMax: number) {
     this.#store = store
     this.#cache = new BlockCache(cacheBytesMax)
   }
 
-  /** Undefined: a block is gone, and a new index snapshot is needed. */
+  /**
+   * Undefined: a block is gone, and a new index snapshot is needed. `pins` are blocks that stay in memory for the caller; those
+   * read join them.
+   */
   async read(
     partition: number,
     metricId: Id64,
     wanted: readonly BlockName[],
     withSketches: boolean,
+    pins: Map<string, Block>,
   ): Promise<ReadBlocks | undefined> {
-    const held = wanted.map(({ name }) => this.#cache.get(name))
-    const missing = wanted.filter((_, i) => held[i] === undefined)
-    const scalars = await this.#fetch(partition, missing, 'scalars')
-    if (scalars === undefined) return undefined
-    const fetched = new Map<string, Block>()
-    for (const [i, { name }] of missing.entries()) {
-      const block = openBlock(name, scalars[i]!)
-      fetched.set(name, block)
-      this.#cache.put(block)
+    const held = wanted.map(({ name }) => pins.get(name) ?? this.#cache.get(name))
+    const missing = wanted.filter((_, i) => held[i] === undefined).map(({ name }) => name)
+    const opened = missing.length === 0 ? [] : await this.#open(partition, missing)
+    const blocks: Block[] = []
+    let next = 0
+    for (const block of held) {
+      const found = block ?? opened[next++]
+      if (found === undefined) return undefined
+      blocks.push(found)
+      pins.set(found.name, found)
     }
-    const blocks = wanted.map(({ name }, i) => held[i] ?? fetched.get(name)!)
     const sections = blocks.map((block) => block.section(metricId))
     if (withSketches) {
-      const without = wanted
-        .map(({ name, sketchBytes }, i) => ({ name, sketchBytes, block: blocks[i]!, section: sections[i] }))
-        .filter(({ sketchBytes, block, section }) => sketchBytes > 0 && section !== undefined && !block.hasSketches)
-      const sketches = await this.#fetch(partition, without, 'sketches')
-      if (sketches === undefined) return undefined
-      for (const [i, { block }] of without.entries()) {
-        // Another query may have been quicker.
-        if (!block.hasSketches) block.attachSketches(sketches[i]!)
-      }
+      const without = blocks.filter(
+        (block, i) => wanted[i]!.sketchBytes > 0 && sections[i] !== undefined && !block.hasSketches,
+      )
+      if (without.length > 0 && !(await this.#attach(partition, without))) return undefined
     }
     return { sections, hits: wanted.length - missing.length, settle: () => this.#cache.settle(blocks) }
   }
 
-  async #fetch(
-    partition: number,
-    blocks: readonly BlockName[],
-    part: 'scalars' | 'sketches',
-  ): Promise<readonly Uint8Array[] | undefined> {
-    if (blocks.length === 0) return []
-    const names = blocks.map(({ name }) => name)
-    const fetched = await this.#store.readBlocks(partition, names, part)
-    const found = fetched.filter((bytes) => bytes !== undefined)
-    return found.length === names.length ? found : undefined
+  async #open(partition: number, names: readonly string[]): Promise<readonly (Block | undefined)[]> {
+    const own = names.filter((name) => !this.#opening.has(name))
+    if (own.length > 0) {
+      const fetched = this.#store.readBlocks(partition, own, 'scalars')
+      for (const [i, name] of own.entries()) {
+        const opening = fetched.then((parts) => {
+          const bytes = parts[i]
+          if (bytes === undefined) return undefined
+          const block = openBlock(name, bytes)
+          this.#cache.put(block)
+          return block
+        })
+        this.#keepUntilDone(this.#opening, name, opening)
+      }
+    }
+    return Promise.all(names.map((name) => this.#opening.get(name)))
+  }
+
+  async #attach(partition: number, blocks: readonly Block[]): Promise<boolean> {
+    const own = blocks.filter((block) => !this.#attaching.has(block))
+    if (own.length > 0) {
+      const fetched = this.#store.readBlocks(
+        partition,
+        own.map(({ name }) => name),
+        'sketches',
+      )
+      for (const [i, block] of own.entries()) {
+        const attaching = fetched.then((parts) => {
+          const bytes = parts[i]
+          if (bytes !== undefined) block.attachSketches(bytes)
+          return bytes !== undefined
+        })
+        this.#keepUntilDone(this.#attaching, block, attaching)
+      }
+    }
+    const attached = await Promise.all(blocks.map((block) => this.#attaching.get(block)))
+    return !attached.includes(false)
+  }
+
+  #keepUntilDone<K, V>(underWay: Map<K, Promise<V>>, key: K, done: Promise<V>): void {
+    underWay.set(key, done)
+    const forget = (): void => {
+      underWay.delete(key)
+    }
+    done.then(forget, forget)
   }
 }

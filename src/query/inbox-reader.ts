@@ -1,4 +1,5 @@
 import { formatId, type Id64 } from '../model/id.ts'
+import type { Block } from '../rollup/block.ts'
 import { mergeRows } from '../rollup/merge-rows.ts'
 import type { RollupRows } from '../rollup/rollup-rows.ts'
 import type { InboxEntry } from '../store/store.ts'
@@ -30,6 +31,8 @@ export class InboxReader {
   readonly #blocks: BlockReader
   readonly #bytesMax: number
   readonly #digests = new Map<string, Digest>()
+  /** Digests on their way; undefined: a block is gone. */
+  readonly #digesting = new Map<string, Promise<Digest | undefined>>()
   #bytes = 0
 
   constructor(blocks: BlockReader, bytesMax: number) {
@@ -44,6 +47,7 @@ export class InboxReader {
     inbox: readonly InboxEntry[],
     stepMs: number,
     isSketched: boolean,
+    pins: Map<string, Block>,
   ): Promise<ReadInbox | undefined> {
     const groups = groupByArrival(inbox)
     const open = groups.pop() ?? []
@@ -53,13 +57,18 @@ export class InboxReader {
       const key = `${formatId(metricId)} ${stepMs} ${group[0]!.block} ${group.length}`
       let digest = this.#get(key)
       if (digest === undefined) {
-        digest = await this.#digest(partition, metricId, group, stepMs, isSketched)
+        let digesting = this.#digesting.get(key)
+        if (digesting === undefined) {
+          digesting = this.#digest(partition, metricId, group, stepMs, isSketched, pins)
+          this.#digesting.set(key, digesting)
+        }
+        digest = await digesting.finally(() => this.#digesting.delete(key))
         if (digest === undefined) return undefined
         this.#keep(key, digest)
       } else hits += group.length
       if (digest.rows !== undefined) rows.push(digest.rows)
     }
-    const tail = await this.#blocks.read(partition, metricId, open.map(nameOf), isSketched)
+    const tail = await this.#blocks.read(partition, metricId, open.map(nameOf), isSketched, pins)
     if (tail === undefined) return undefined
     rows.push(...present(tail.sections))
     return { rows, blocks: inbox.length, hits: hits + tail.hits, settle: tail.settle }
@@ -71,8 +80,9 @@ export class InboxReader {
     group: readonly InboxEntry[],
     stepMs: number,
     isSketched: boolean,
+    pins: Map<string, Block>,
   ): Promise<Digest | undefined> {
-    const read = await this.#blocks.read(partition, metricId, group.map(nameOf), isSketched)
+    const read = await this.#blocks.read(partition, metricId, group.map(nameOf), isSketched, pins)
     if (read === undefined) return undefined
     const sections = present(read.sections)
     const rows = sections.length === 0 ? undefined : mergeRows(sections, stepMs)

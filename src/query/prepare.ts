@@ -1,5 +1,5 @@
 import { GatewayError } from '../model/errors.ts'
-import { parseInterval } from '../model/interval.ts'
+import { formatInterval, parseInterval } from '../model/interval.ts'
 import type { MetricType } from '../model/metric.ts'
 import { describe } from '../model/point.ts'
 import { DAY_MS, parseDuration, parseInstant, parseTimeArgument } from '../model/time.ts'
@@ -61,6 +61,16 @@ export function prepareQuery(input: QueryInput, type: MetricType, nowMs: number,
   const bySeries = input.bySeries ?? false
   if (bySeries && groupBy.length > 0)
     throw new GatewayError('invalid_group_by', 'grouping by series excludes grouping by tags')
+  const question = JSON.stringify([
+    fromMs,
+    toMs,
+    formatInterval(interval),
+    zone.name,
+    [...(input.tags ?? [])],
+    input.where ?? [],
+    groupBy,
+    bySeries,
+  ])
   return {
     fromMs,
     toMs,
@@ -73,6 +83,7 @@ export function prepareQuery(input: QueryInput, type: MetricType, nowMs: number,
     groupBy,
     bySeries,
     fill: readFill(input.fill),
+    question,
   }
 }
 

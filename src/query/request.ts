@@ -53,4 +53,6 @@ export interface QueryRequest {
   readonly groupBy: readonly string[]
   readonly bySeries: boolean
   readonly fill: Fill
+  /** The same text for the same question, whatever is computed and however gaps are filled. */
+  readonly question: string
 }

@@ -98,3 +98,13 @@ test('a query within a metric looks ahead too', async () => {
   await graphql.run('{ metric(name: "latency") { query { groups { total { p99 } } } } }')
   expect(asked()).toEqual(['p99'])
 })
+
+test.each([
+  ['{ query(metric: "latency") { series { values } groups { buckets { start } } } }', false],
+  ['{ query(metric: "latency") { series { total } } }', true],
+  ['{ query(metric: "latency") { groups { ...Sums } } } fragment Sums on Group { all: total { sum } }', true],
+  ['{ query(metric: "latency") { series { total @skip(if: true) } } }', false],
+])('totals are asked for where they are named: %s', async (document, totals) => {
+  await graphql.run(document)
+  expect(graphql.gateway.queries.at(-1)?.totals).toBe(totals)
+})

@@ -135,6 +135,7 @@ test('arguments reach the gateway as the query that REST would ask', async () =>
       bySeries: false,
       fill: 'previous',
       optionalAggregations: [],
+      totals: false,
     },
   ])
 })
@@ -156,7 +157,7 @@ test('filters reach the gateway, null operators as absent ones', async () => {
 
 test('null arguments are absent ones', async () => {
   await graphql.run('{ query(metric: "latency", from: null, last: null, tags: null, fill: null) { interval } }')
-  expect(graphql.gateway.queries).toEqual([{ metric: 'latency', optionalAggregations: [] }])
+  expect(graphql.gateway.queries).toEqual([{ metric: 'latency', optionalAggregations: [], totals: false }])
 })
 
 test.each(['7', '["a"]', '{"a":null}', '{"a":[]}', '{"a":{"b":1}}', '{"a":["x",null]}'])(

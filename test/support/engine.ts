@@ -2,7 +2,7 @@ import type { MetricType } from '../../src/model/metric.ts'
 import type { PointSink } from '../../src/model/point.ts'
 import { DAY_MS, HOUR_MS, MINUTE_MS } from '../../src/model/time.ts'
 import type { QueryAnswer } from '../../src/query/answer.ts'
-import { Querier } from '../../src/query/querier.ts'
+import { Querier, type QuerierSettings } from '../../src/query/querier.ts'
 import type { QueryInput } from '../../src/query/request.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
 import type { Store } from '../../src/store/store.ts'
@@ -63,7 +63,11 @@ export function openWriter(
   )
 }
 
-export function openQuerier(store: Store): Querier {
+export function openQuerier(
+  store: Store,
+  settings: Partial<QuerierSettings> = {},
+  now: () => number = Date.now,
+): Querier {
   const { resolutions, setResolutions } = FOLD_SETTINGS
   return new Querier(
     store,
@@ -79,8 +83,9 @@ export function openQuerier(store: Store): Querier {
       tagFilterValuesMax: 1_000,
       whereMax: 20,
       globCharsMax: 256,
+      ...settings,
     },
-    Date.now,
+    now,
   )
 }
 

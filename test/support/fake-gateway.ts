@@ -7,6 +7,7 @@ import type { PointSink, Rejection, SeriesRef } from '../../src/model/point.ts'
 import type { RateClass } from '../../src/model/rate.ts'
 import type { AnswerGroup, QueryAnswer } from '../../src/query/answer.ts'
 import type { QueryInput } from '../../src/query/request.ts'
+import { QuerySession } from '../../src/query/session.ts'
 import type { MetricRow, Scope } from '../../src/store/store.ts'
 
 /** What a decoder delivered, one object a call, so that tests can compare it. */
@@ -75,6 +76,7 @@ export function createFakeGateway(options: FakeGatewayOptions = {}): FakeGateway
       requests.push(request)
       return serve()
     },
+    openSession: () => new QuerySession(1_000, Date.now),
     async tagValues() {
       await before('tagValues')
       return []
@@ -223,7 +225,15 @@ export function queryAnswer(fields: Partial<QueryAnswer> & Pick<QueryAnswer, 'gr
     aggregations: [{ kind: 'quantile', name: 'p95', q: 0.95 }],
     startMs,
     endMs: startMs.map((ms) => ms + hourMs),
-    meta: { resolutionsMs: [hourMs], rollupsRead: 0, blocksRead: 0, cacheHits: 0, durationMs: 0, nowMs: fromMs },
+    meta: {
+      resolutionsMs: [hourMs],
+      rollupsRead: 0,
+      blocksRead: 0,
+      cacheHits: 0,
+      cost: 7,
+      durationMs: 0,
+      nowMs: fromMs,
+    },
     ...fields,
   }
 }

@@ -15,6 +15,7 @@ import {
 } from '../../src/query/aggregation.ts'
 import type { AnswerGroup, QueryAnswer } from '../../src/query/answer.ts'
 import { FILLS, type QueryInput } from '../../src/query/request.ts'
+import { QuerySession } from '../../src/query/session.ts'
 import type { TagValue } from '../../src/query/tag-values.ts'
 import type { MetricRow } from '../../src/store/store.ts'
 
@@ -126,13 +127,25 @@ export class FakeGateway implements Gateway {
       startMs,
       endMs: startMs.map((ms) => ms + HOUR_MS),
       groups: groupsOf(input, [...aggregations, ...optional]),
-      meta: { resolutionsMs: [10_000], rollupsRead: 7, blocksRead: 2, cacheHits: 1, durationMs: 0.5, nowMs: NOW_MS },
+      meta: {
+        resolutionsMs: [10_000],
+        rollupsRead: 7,
+        blocksRead: 2,
+        cacheHits: 1,
+        cost: 7,
+        durationMs: 0.5,
+        nowMs: NOW_MS,
+      },
     }
   }
 
   async metric(_project: string, name: string): Promise<MetricRow | undefined> {
     if (this.failure !== undefined) throw this.failure
     return this.rows.get(name)
+  }
+
+  openSession(): QuerySession {
+    return new QuerySession(1_000, () => NOW_MS)
   }
 
   async tagValues(_metric: MetricRow, key: string, max: number): Promise<readonly TagValue[]> {

@@ -1,0 +1,191 @@
+import { fastify } from 'fastify'
+import { beforeEach, expect, onTestFinished, test } from 'vitest'
+import { createGateway } from '../../src/gateway.ts'
+import { DEFAULT_GRAPHQL_LIMITS } from '../../src/graphql/context.ts'
+import { registerGraphQL } from '../../src/graphql/graphql-routes.ts'
+import { hashKey, Keys } from '../../src/keys.ts'
+import { DEFAULT_RATE_LIMITS } from '../../src/model/rate.ts'
+import { HOUR_MS, MINUTE_MS } from '../../src/model/time.ts'
+import type { QuerierSettings } from '../../src/query/querier.ts'
+import { RateLimiter } from '../../src/rate-limiter.ts'
+import type { Store } from '../../src/store/store.ts'
+import { foldInbox } from '../../src/write/fold.ts'
+import { FoldLoop } from '../../src/write/fold-loop.ts'
+import { Receipts } from '../../src/write/receipts.ts'
+import {
+  decoderOf,
+  FOLD_SETTINGS,
+  openQuerier,
+  openStore,
+  openWriter,
+  PROJECT,
+  T0_MS,
+  type TestPoint,
+} from '../support/engine.ts'
+import { FaultyStore } from '../support/faulty-store.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
+import type { GraphQLAnswer } from './harness.ts'
+
+/** What a document costs: each block is read once, each question is answered once, all of it from one budget. */
+
+let store: Store
+let nowMs = T0_MS
+
+beforeEach(async () => {
+  nowMs = T0_MS
+  store = await openStore(await temporaryFolder(), 1)
+  onTestFinished(() => store.close())
+  const writer = openWriter(store, {}, {}, () => nowMs)
+  const points: TestPoint[] = []
+  for (const [name, type] of [
+    ['latency', 'distribution'],
+    ['load', 'gauge'],
+  ] as const) {
+    for (let i = 0; i < 90; i++) {
+      const timeMs = T0_MS - 2 * HOUR_MS + i * MINUTE_MS
+      for (const host of ['a', 'b', 'c', 'd']) points.push({ name, type, value: i + 1, timeMs, tags: { host } })
+    }
+  }
+  await writer.track(PROJECT, decoderOf(points))
+  for (let i = 0; i < 8; i++) await foldInbox(store, 0, FOLD_SETTINGS, nowMs)
+  // Some of it is not folded yet.
+  await writer.track(
+    PROJECT,
+    decoderOf([{ name: 'load', type: 'gauge', value: 1_000, timeMs: T0_MS, tags: { host: 'a' } }]),
+  )
+})
+
+function open(settings: Partial<QuerierSettings> = {}): {
+  readonly faulty: FaultyStore
+  run(query: string): Promise<GraphQLAnswer>
+} {
+  const faulty = new FaultyStore(store)
+  const now = () => nowMs
+  const querier = openQuerier(faulty.store, settings, now)
+  const folds = new FoldLoop(
+    store,
+    { ...FOLD_SETTINGS, inboxBytesMax: 1 << 30, inboxAgeMsMax: HOUR_MS },
+    { error: () => {} },
+    now,
+  )
+  const receipts = new Receipts(store, { storeWaitMsMax: 100, retainedMsMax: 30_000 }, now)
+  const writer = openWriter(faulty.store, {}, {}, now)
+  const keys = new Keys(store, new Map([[hashKey('key'), { project: PROJECT, scopes: ['ingest', 'query'] }]]), now)
+  const limiter = new RateLimiter(store, { limits: DEFAULT_RATE_LIMITS, countersMax: 10 }, now)
+  const gateway = createGateway({ writer, receipts, folds, querier, store: faulty.store, keys, limiter })
+  const app = fastify()
+  registerGraphQL(app, { gateway, log: { error: () => {} }, now, limits: DEFAULT_GRAPHQL_LIMITS })
+  return {
+    faulty,
+    run: async (query) => {
+      const { body } = await app.inject({
+        method: 'POST',
+        url: '/graphql',
+        headers: { authorization: 'Bearer key', 'content-type': 'application/json' },
+        payload: JSON.stringify({ query }),
+      })
+      return JSON.parse(body)
+    },
+  }
+}
+
+const RANGE = `from: ${T0_MS - 2 * HOUR_MS}, to: ${T0_MS}`
+
+/** A cache that keeps nothing, so that whatever is shared is shared within the request. */
+test.each([
+  ['with', 1 << 24],
+  ['without', 1],
+])('a document reads each block once, %s a cache of blocks', async (_, blockCacheBytesMax) => {
+  const { faulty, run } = open({ blockCacheBytesMax })
+  const { data, errors } = await run(`{
+      a: query(metric: "latency", ${RANGE}, interval: "1h", aggregations: [AVG, P95]) { series { values } groups { total { count } } }
+      b: query(metric: "latency", ${RANGE}, interval: "1h", aggregations: [MAX]) { series { values total } }
+      c: query(metric: "latency", ${RANGE}, interval: "30m", groupBy: ["host"]) { series { values } }
+      d: query(metric: "latency", ${RANGE}, interval: "1h", aggregations: [MAX], where: [{key: "host", eq: "b"}]) { series { values } }
+      e: query(metric: "load", ${RANGE}, interval: "1h", fill: ZERO) { groups { buckets { values { max } } } }
+      later: query(metric: "latency", ${RANGE}, interval: "1h", aggregations: [SUM]) {
+        metric { query(${RANGE}, interval: "1h", groupBy: ["host"]) { series { values } } }
+      }
+      f: metric(name: "load") { query(${RANGE}, interval: "1h") { groups { total { max last } } } }
+    }`)
+  expect(errors).toBeUndefined()
+  expect(data.a.groups[0].total.count).toBe(360)
+  expect(data.b.series[0]).toEqual({ values: [60, 90], total: 90 })
+  expect(data.c.series).toHaveLength(4)
+  expect(data.d.series[0].values).toEqual([60, 90])
+  expect(data.e.groups[0].buckets.map((row: { values: { max: number } }) => row.values.max)).toEqual([60, 90, 1_000])
+  expect(data.f.query.groups[0].total).toEqual({ max: 1_000, last: 1_000 })
+  const read = faulty.calls('readBlocks').flatMap(([, names, part]) => names.map((name) => `${name} ${part}`))
+  expect(read.length).toBeGreaterThan(3)
+  expect(new Set(read).size).toBe(read.length)
+})
+
+test('the same question is asked of the store once, whatever is selected and computed', async () => {
+  const { faulty, run } = open()
+  const { data } = await run(`{
+    a: query(metric: "load", ${RANGE}, interval: "1h", aggregations: [AVG]) { series { aggregation values } meta { cost } }
+    b: query(metric: "load", ${RANGE}, interval: "60m", aggregations: [MAX, AVG], fill: NULL) { series { aggregation values } }
+    c: query(metric: "load", ${RANGE}, interval: "1h", aggregations: [P95]) { series { values } }
+    d: query(metric: "load", ${RANGE}, interval: "1h") { groups { total { min } } meta { cost } }
+  }`)
+  expect(faulty.calls('readIndex')).toHaveLength(1)
+  expect(faulty.calls('readMetric')).toHaveLength(1)
+  expect(data.a.series.map((line: { aggregation: string }) => line.aggregation)).toEqual(['avg'])
+  expect(data.b.series.map((line: { aggregation: string }) => line.aggregation)).toEqual(['max', 'avg'])
+  expect(data.b.series[1].values).toEqual(data.a.series[0].values)
+  expect(data.c).toBeNull()
+  expect(data.d.groups[0].total.min).toBe(1)
+  expect(data.a.meta.cost).toBeGreaterThan(0)
+  expect(data.d.meta.cost).toBe(data.a.meta.cost)
+})
+
+test('together aliases may compute more than one of them may answer', async () => {
+  const { run } = open({ valuesMax: 5 })
+  const of = (aggregation: string) =>
+    `${aggregation}: query(metric: "load", ${RANGE}, interval: "1h", aggregations: [${aggregation}]) { series { values } }`
+  const { data, errors } = await run(`{ ${['AVG', 'MIN', 'MAX', 'SUM'].map(of).join(' ')} }`)
+  expect(errors).toBeUndefined()
+  expect(data.SUM.series[0].values).toHaveLength(3)
+  const alone = await run(`{ query(metric: "load", ${RANGE}, interval: "1h", aggregations: [AVG, MIN]) { interval } }`)
+  expect(alone.errors).toMatchObject([{ extensions: { code: 'QUERY_TOO_LARGE' } }])
+})
+
+test('the queries of a request read from one budget, and what it refuses names an interval that fits', async () => {
+  const cost = async (interval: string): Promise<number> => {
+    const { data } = await open().run(`{ query(metric: "load", ${RANGE}, interval: "${interval}") { meta { cost } } }`)
+    return data.query.meta.cost
+  }
+  const [fine, coarse] = [await cost('1m'), await cost('1h')]
+  expect(coarse).toBeLessThan(fine)
+  const { faulty, run } = open({ rollupsMax: fine + coarse })
+  const of = (alias: string, metric: string, interval: string) =>
+    `${alias}: query(metric: "${metric}", ${RANGE}, interval: "${interval}") { interval }`
+  const { data, errors } = await run(`{ ${of('a', 'load', '1m')} ${of('b', 'latency', '1m')} }`)
+  expect([data.a, data.b].filter((answer) => answer !== null)).toEqual([{ interval: '1m' }])
+  expect(errors).toMatchObject([
+    { extensions: { code: 'QUERY_TOO_LARGE', rollups: fine, rollupsLeft: coarse, fits: '1h' } },
+  ])
+  // Refused before anything was read.
+  const read = faulty.calls('readBlocks').length
+  const again = await run(`{ ${of('a', 'load', '1m')} ${of('b', 'latency', '1h')} }`)
+  expect(again.errors).toBeUndefined()
+  expect(faulty.calls('readBlocks').length).toBeGreaterThan(read)
+})
+
+test('each step of a mutation reads what it and those before it have written, as of its own time', async () => {
+  const { run } = open()
+  const track = (alias: string, value: number) =>
+    `${alias}: trackMetric(input: { name: "own", type: COUNTER, value: ${value} }) {
+      metric { dataPoints query(last: "1h", interval: "1h") { series { total } meta { now } } }
+    }`
+  const { data, errors } = await run(`mutation { ${track('a', 1)} ${track('b', 2)} }`)
+  expect(errors).toBeUndefined()
+  const step = ({ metric }: { metric: { dataPoints: number; query: { series: { total: number }[] } } }) => [
+    metric.dataPoints,
+    metric.query.series[0]?.total,
+  ]
+  expect([step(data.a), step(data.b)]).toEqual([
+    [1, 1],
+    [2, 3],
+  ])
+})
