@@ -369,7 +369,7 @@ function encodeTotals(rows: RollupRows, from: number, to: number, writer: ByteWr
   for (let row = from; row < to; row++) {
     const totals = rows.totalsAt(row)
     if (totals === undefined) continue
-    lengths[row - from] = totals.length * 2 + (totals.inexact ? 1 : 0)
+    lengths[row - from] = totals.length * 4 + (totals.thinned ? 2 : 0) + (totals.inexact ? 1 : 0)
     points += totals.length
     if (totals.inexact) inexact++
   }

@@ -51,20 +51,31 @@ export interface SeriesRange {
   readonly seriesTo?: Id64
 }
 
+export interface MergeOptions extends SeriesRange {
+  /** The rows are of a coarser resolution than the base: running totals are thinned. */
+  readonly isCoarse?: boolean
+}
+
 /**
  * Merges sorted rows of one kind, given in the order they arrived, into buckets of `resolutionMs`, which each source's own
  * resolution divides. It is what makes a coarser rollup of finer ones, and one run of many.
  */
-export function mergeRows(sources: readonly RollupRows[], resolutionMs: number, range: SeriesRange = {}): RollupTable {
+export function mergeRows(
+  sources: readonly RollupRows[],
+  resolutionMs: number,
+  options: MergeOptions = {},
+): RollupTable {
   const kind = sources[0]?.kind
   if (kind === undefined) throw new RangeError('nothing to merge: the kind is unknown')
   const rows = sources.reduce((sum, source) => sum + source.length, 0)
   const merge = new Merge(kind, resolutionMs, Math.min(rows, MERGE_CAPACITY_MAX))
   for (const source of sources) {
     if (source.kind !== kind) throw new RangeError(`rollups of a ${source.kind} among those of a ${kind}`)
-    merge.addSource(source, range)
+    merge.addSource(source, options)
   }
-  return merge.run()
+  const merged = merge.run()
+  if (options.isCoarse === true) merged.thinTotals()
+  return merged
 }
 
 class Merge {

@@ -78,6 +78,8 @@ interface TotalsColumns {
   readonly pointStart: Uint32Array
   /** Per row 1 + its place in `collapsed` when it is inexact, else 0. */
   readonly collapsedAt: Uint32Array
+  /** Per row 1 when points inside its stretches have been dropped. */
+  readonly thinned: Uint8Array
   readonly timeMs: Float64Array
   readonly value: Float64Array
   readonly collapsed: Float64Array
@@ -243,12 +245,20 @@ export class MetricSection implements RollupRows {
   totalsAt(row: number): Totals | undefined {
     if (!this.hasTotals) return undefined
     this.#totals ??= this.#decode('totals', () => this.#decodeTotals())
-    const { pointStart, collapsedAt, timeMs, value, collapsed } = this.#totals
+    const { pointStart, collapsedAt, thinned, timeMs, value, collapsed } = this.#totals
     const start = pointStart[row]!
     const end = pointStart[row + 1]!
     if (start === end) return undefined
     const place = collapsedAt[row]!
-    return Totals.of(timeMs, value, start, end, place === 0 ? 0 : collapsed[place - 1]!, place !== 0)
+    return Totals.of(
+      timeMs,
+      value,
+      start,
+      end,
+      place === 0 ? 0 : collapsed[place - 1]!,
+      place !== 0,
+      thinned[row] === 1,
+    )
   }
 
   /** For the block that has found them. */
@@ -402,14 +412,16 @@ export class MetricSection implements RollupRows {
     const lengths = this.#column('totalsLengths', this.length)
     const pointStart = new Uint32Array(this.length + 1)
     const collapsedAt = new Uint32Array(this.length)
+    const thinned = new Uint8Array(this.length)
     let points = 0
     let inexact = 0
     for (let row = 0; row < this.length; row++) {
       const length = lengths[row]!
-      if (!(length >= 0 && length <= TOTALS_MAX * 2 + 1) || !Number.isInteger(length)) {
+      if (!(length >= 0 && length <= TOTALS_MAX * 4 + 3) || !Number.isInteger(length)) {
         throw new RangeError(`${length} running totals`)
       }
-      points += length >>> 1
+      points += length >>> 2
+      thinned[row] = (length >>> 1) & 1
       pointStart[row + 1] = points
       if ((length & 1) === 1) collapsedAt[row] = ++inexact
     }
@@ -420,8 +432,8 @@ export class MetricSection implements RollupRows {
     for (let row = 0; row < this.length; row++) {
       for (let i = pointStart[row]!; i < pointStart[row + 1]!; i++) timeMs[i] = timeMs[i]! + bucketMs[row]!
     }
-    this.#memory.bytes += pointStart.byteLength + collapsedAt.byteLength - lengths.byteLength
-    return { pointStart, collapsedAt, timeMs, value, collapsed }
+    this.#memory.bytes += pointStart.byteLength + collapsedAt.byteLength + thinned.byteLength - lengths.byteLength
+    return { pointStart, collapsedAt, thinned, timeMs, value, collapsed }
   }
 
   #decodeBins(): Bins {

@@ -158,6 +158,11 @@ export class RollupTable implements RollupRows {
     return part === 0 || this.kind !== 'counter' ? undefined : this.#totals[part - 1]
   }
 
+  /** For a coarser resolution: keeps of running totals only what their increase needs. */
+  thinTotals(): void {
+    for (const totals of this.#totals) totals.thin()
+  }
+
   /** Merges a row of another table or block of the same kind, which arrived later than what this row holds. */
   mergeRow(row: number, source: RollupRows, from: number): void {
     const added = source.count[from]!

@@ -1,10 +1,14 @@
 /**
- * What is kept of a running total (a cumulative counter) within one bucket: the end points of its non-decreasing stretches,
- * sorted by time. A point strictly inside a stretch adds nothing to the increase and is dropped, so a counter without a reset
- * keeps two points however often it is read, and lists of several gateways, or of late points, join into one.
+ * What is kept of a running total (a cumulative counter) within one bucket: points sorted by time, at most 16. The increase is
+ * computed from them, so lists of several gateways, and late points, join into one whatever the order they arrive in.
  *
- * The increase of a list is never more than that of all points it has seen. It is exactly theirs as long as no list holds a
- * rise across a reset that only another list has seen: dropping a point between such two would lose the peak or the trough.
+ * A list of up to 16 points is all of them, and its increase is exactly theirs. Beyond that, and always in coarser resolutions, a
+ * list is thinned: of each non-decreasing stretch only the ends stay, because a point inside adds nothing. That is still exact for
+ * points that arrive later, as long as they lie where a counter would have been that was not reset between two points of one
+ * stretch. A later point that lies elsewhere tells of a reset that the list did not see: then the points that were dropped
+ * would have counted for more, and the list is marked inexact. A reset after which the counter climbed back above where it
+ * had been, all between two points of one stretch, cannot be told from none. More than 8 resets in a bucket are collapsed into a sum.
+ * The increase is never more than that of all points.
  */
 
 export const TOTALS_MAX = 16
@@ -19,8 +23,10 @@ export class Totals {
   value: number[] = []
   /** Increase of end points that the bound has dropped. */
   collapsed = 0
-  /** The bound has dropped end points: what lies between those left is known only as a sum. */
+  /** The increase may be less than that of all points, or what lies between the points left is known only as a sum. */
   inexact = false
+  /** Points inside non-decreasing stretches have been dropped. */
+  thinned = false
 
   /** From columns sorted by time, [start, end). */
   static of(
@@ -30,6 +36,7 @@ export class Totals {
     end: number,
     collapsed: number,
     inexact: boolean,
+    thinned: boolean,
   ): Totals {
     const totals = new Totals()
     if (end - start === 1) {
@@ -45,6 +52,7 @@ export class Totals {
     }
     totals.collapsed = collapsed
     totals.inexact = inexact
+    totals.thinned = thinned
     return totals
   }
 
@@ -58,11 +66,6 @@ export class Totals {
     const values = this.value
     const length = times.length
     if (length === 0 || timeMs > times[length - 1]!) {
-      if (length >= 2 && values[length - 1]! <= value && values[length - 2]! <= values[length - 1]!) {
-        times[length - 1] = timeMs
-        values[length - 1] = value
-        return
-      }
       if (length === 0) {
         // Literals have room for what they hold and no more, `push` makes room for 17; most lists stay at one or two.
         this.timeMs = [timeMs]
@@ -79,13 +82,14 @@ export class Totals {
       let at = length - 1
       while (at > 0 && times[at - 1]! >= timeMs) at--
       if (times[at] === timeMs) {
+        if (this.thinned && values[at] !== value) this.inexact = true
         values[at] = value
       } else {
+        if (this.thinned && isReset(values[at - 1], value, values[at])) this.inexact = true
         times.splice(at, 0, timeMs)
         values.splice(at, 0, value)
+        if (times.length > TOTALS_MAX) this.#bound()
       }
-      this.#dropInner()
-      if (times.length > TOTALS_MAX) this.#bound()
     }
   }
 
@@ -94,8 +98,7 @@ export class Totals {
     const length = this.timeMs.length
     if (later.timeMs.length === 1 || length === 0 || this.timeMs[length - 1]! < later.timeMs[0]!) {
       for (let i = 0; i < later.timeMs.length; i++) this.add(later.timeMs[i]!, later.value[i]!)
-      this.collapsed += later.collapsed
-      this.inexact ||= later.inexact
+      this.#inherit(later)
       return
     }
     const times = this.timeMs.splice(0)
@@ -106,17 +109,18 @@ export class Totals {
       const mine = i < times.length ? times[i]! : Number.POSITIVE_INFINITY
       const theirs = j < later.timeMs.length ? later.timeMs[j]! : Number.POSITIVE_INFINITY
       if (mine < theirs) {
+        if (later.thinned && isReset(later.value[j - 1], values[i]!, later.value[j])) this.inexact = true
         this.timeMs.push(mine)
         this.value.push(values[i++]!)
       } else {
-        if (mine === theirs) i++
+        if (mine !== theirs) {
+          if (this.thinned && isReset(values[i - 1], later.value[j]!, values[i])) this.inexact = true
+        } else if (values[i++] !== later.value[j] && (this.thinned || later.thinned)) this.inexact = true
         this.timeMs.push(theirs)
         this.value.push(later.value[j++]!)
       }
     }
-    this.collapsed += later.collapsed
-    this.inexact ||= later.inexact
-    this.#dropInner()
+    this.#inherit(later)
     if (this.timeMs.length > TOTALS_MAX) this.#bound()
   }
 
@@ -127,7 +131,8 @@ export class Totals {
     return increase
   }
 
-  #dropInner(): void {
+  /** Drops the points inside non-decreasing stretches. */
+  thin(): void {
     const { timeMs, value } = this
     const length = value.length
     let kept = 0
@@ -140,10 +145,21 @@ export class Totals {
     if (kept === length) return
     timeMs.length = kept
     value.length = kept
+    this.thinned = true
   }
 
-  /** Removes the peak and trough whose loss is least, and remembers the loss. The first and the last point always stay. */
+  #inherit({ collapsed, inexact, thinned }: Totals): void {
+    this.collapsed += collapsed
+    this.inexact ||= inexact
+    this.thinned ||= thinned
+  }
+
+  /**
+   * Thins, and where that is not enough removes the peak and trough whose loss is least, and remembers the loss. The first and the
+   * last point always stay.
+   */
   #bound(): void {
+    this.thin()
     const { timeMs, value } = this
     while (value.length > TOTALS_MAX) {
       let best = 1
@@ -164,7 +180,12 @@ export class Totals {
       value.splice(best, 2)
       this.collapsed += bestLoss
       this.inexact = true
-      this.#dropInner()
+      this.thin()
     }
   }
+}
+
+/** Whether a value between two of one rise lies where the counter could not have been without a reset. */
+function isReset(before: number | undefined, value: number, after: number | undefined): boolean {
+  return before !== undefined && after !== undefined && before <= after && (value < before || value > after)
 }

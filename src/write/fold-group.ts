@@ -260,10 +260,11 @@ export class FoldGroup {
 
   /** Whether there was something to merge; undefined: the partition may not be worked on now. */
   #merge({ partition, window }: OpenWindow, whole: boolean): Promise<boolean | undefined> {
-    const { store, totals, now } = this.#context
+    const { store, settings, totals, now } = this.#context
     return this.#attempt(partition, async () => {
       if (!(await this.#mayWorkOn(partition))) return undefined
-      const step = await mergeWindow(store, partition, window, { whole, nowMs: now() })
+      const isCoarse = window.resolutionMs > settings.resolutions[0]!.stepMs
+      const step = await mergeWindow(store, partition, window, { whole, isCoarse, nowMs: now() })
       if (step === undefined) return false
       totals.bytesWritten += step.bytesWritten
       if (whole) totals.seals++

@@ -73,7 +73,7 @@ export async function foldInbox(
     })
     let rows: RollupRows = base
     for (const [i, { stepMs, keptMs }] of resolutions.entries()) {
-      if (i > 0) rows = mergeRows([rows], stepMs)
+      if (i > 0) rows = mergeRows([rows], stepMs, { isCoarse: true })
       for (const [windowMs, ofWindow] of splitByWindow(rows, windowWidthMs(stepMs))) {
         if (isExpired(timelines[i]!, windowMs)) continue
         const window = { metricId, resolutionMs: stepMs, windowMs }

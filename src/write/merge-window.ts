@@ -15,6 +15,13 @@ export interface MergeStep {
   readonly bytesWritten: number
 }
 
+export interface MergeWindowOptions {
+  readonly whole: boolean
+  /** The window is of a coarser resolution than the base. */
+  readonly isCoarse?: boolean
+  readonly nowMs: number
+}
+
 /**
  * Merges runs of a window that have piled up: eight of one tier into the next, so that a rollup is rewritten about log8 of the
  * number of folds times. `whole` merges every run and deflates the result, for a window that gets no more points.
@@ -24,7 +31,7 @@ export async function mergeWindow(
   store: Store,
   partition: number,
   window: WindowKey,
-  options: { readonly whole: boolean; readonly nowMs: number },
+  options: MergeWindowOptions,
 ): Promise<MergeStep | undefined> {
   const { metricId, resolutionMs, windowMs } = window
   const { timelines } = await store.readIndex({
@@ -45,7 +52,7 @@ export async function mergeWindow(
   for (const range of seriesRanges(chosen.runs)) {
     const sections = await readRange(store, partition, chosen.runs, metricId, range)
     if (sections === undefined) return undefined
-    const rows = mergeRows(sections, resolutionMs, range)
+    const rows = mergeRows(sections, resolutionMs, { ...range, isCoarse: options.isCoarse ?? false })
     if (rows.length === 0) continue
     const blocks = encodeRun(window, rows, run)
     await store.writeBlocks(

@@ -76,8 +76,8 @@ export class Round {
     this.#marker = marker
   }
 
-  /** Folds the points of a batch but for those of refused series; answers how many. */
-  fold(batch: PointBatch, refused: ReadonlySet<Series>): number {
+  /** Folds the points of a batch but for those of refused items; answers how many. */
+  fold(batch: PointBatch, refused: ReadonlySet<number>): number {
     const { keepsSeries, registry, settings } = this.#context
     const { baseMs, setBaseMs } = settings
     const { generation } = registry
@@ -86,11 +86,11 @@ export class Round {
     let skipped = 0
     let bytes = batch.length * POINT_BYTES
     for (let i = 0; i < batch.length; i++) {
-      const series = all[i]!
-      if (checked && refused.has(series)) {
+      if (checked && refused.has(batch.item[i]!)) {
         skipped++
         continue
       }
+      const series = all[i]!
       const { metric } = series
       const slot = metric.epoch === this.epoch ? this.#metrics[metric.slot]! : this.#begin(metric)
       const timeMs = times[i]!

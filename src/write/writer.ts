@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { GatewayError, type ItemError } from '../model/errors.ts'
-import type { PointSink } from '../model/point.ts'
+import type { PointSink, Rejection } from '../model/point.ts'
 import type { Store } from '../store/store.ts'
 import { CommitLine, type CommitSettings } from './commit-line.ts'
 import { CommitNumbers } from './commit-numbers.ts'
@@ -139,23 +139,30 @@ export class Writer {
     }
   }
 
-  /** Asks the store about metrics and series it has not been asked about; answers the series that may not be written. */
-  async #admit(batch: PointBatch): Promise<ReadonlySet<Series>> {
+  /**
+   * Asks the store about metrics and series it has not been asked about; answers the items that may not be written. An item of
+   * several points is refused whole.
+   */
+  async #admit(batch: PointBatch): Promise<ReadonlySet<number>> {
     if (batch.undefinedMetrics.size > 0) await this.#registry.define(batch.undefinedMetrics)
     await this.#registry.enforceSeriesLimit(batch.newSeries)
-    const refused = new Set<Series>()
+    const rejections = new Map<Series, Rejection>()
     for (const series of batch.newSeries) {
       const rejection = this.#registry.judge(series)
-      if (rejection === undefined) continue
-      refused.add(series)
-      let last = -1
-      for (let i = 0; i < batch.length; i++) {
-        const item = batch.item[i]!
-        if (batch.series[i] !== series || item === last) continue
-        batch.reject(item, rejection)
-        last = item
-      }
+      if (rejection !== undefined) rejections.set(series, rejection)
     }
+    if (rejections.size === 0 && batch.rejected.length === 0) return NONE_REFUSED
+    const refused = new Set<number>()
+    // Those that only refused items would have brought: no commit will, and their places are free again.
+    const unused = new Set(batch.newSeries)
+    for (let i = 0; i < batch.length; i++) {
+      const rejection = rejections.get(batch.series[i]!)
+      if (rejection === undefined || refused.has(batch.item[i]!)) continue
+      refused.add(batch.item[i]!)
+      batch.reject(batch.item[i]!, rejection)
+    }
+    for (let i = 0; i < batch.length; i++) if (!refused.has(batch.item[i]!)) unused.delete(batch.series[i]!)
+    for (const series of unused) this.#registry.release(series)
     return refused
   }
 
@@ -242,7 +249,7 @@ export class Writer {
   }
 }
 
-const NONE_REFUSED: ReadonlySet<Series> = new Set()
+const NONE_REFUSED: ReadonlySet<number> = new Set()
 
 function changedUnderUs(outcome: 'partly' | 'refused'): GatewayError {
   const message = 'the store has changed under the gateway'

@@ -33,6 +33,7 @@ export function plainRollups(rows: RollupRows): Record<string, unknown>[] {
       if (rows.kind === 'counter') {
         const totals = rows.totalsAt(row)
         rollup['totals'] = totals?.timeMs.map((timeMs, i) => [timeMs, totals.value[i]])
+        rollup['thinned'] = totals?.thinned
         rollup['collapsed'] = totals?.inexact ? totals.collapsed : undefined
       }
       plain.push(rollup)

@@ -43,6 +43,7 @@ describe('a row of a table', () => {
         sum: 3,
         totals: [
           [1, 100],
+          [2, 110],
           [3, 120],
         ],
       },
@@ -162,9 +163,21 @@ describe('mergeRows', () => {
         count: 4,
         totals: [
           [1_000, 100],
+          [2_000, 110],
           [3_000, 120],
           [14_000, 5],
         ],
+      },
+    ])
+    expect(plainRollups(mergeRows(tables, 60_000, { isCoarse: true }))).toMatchObject([
+      {
+        count: 4,
+        totals: [
+          [1_000, 100],
+          [3_000, 120],
+          [14_000, 5],
+        ],
+        thinned: true,
       },
     ])
     expect(tables.map((table) => table.totalsAt(0)!.length)).toEqual([2, 1])

@@ -32,7 +32,7 @@ describe('increaseBetween', () => {
   })
 })
 
-describe('what a list of totals keeps', () => {
+describe('what a list of totals keeps when it is thinned', () => {
   test.each<[string, Point[], Point[], number]>([
     ['nothing of nothing', [], [], 0],
     ['one point', [[1, 5]], [[1, 5]], 0],
@@ -94,6 +94,8 @@ describe('what a list of totals keeps', () => {
     ],
   ])('%s', (_, points, kept, increase) => {
     const totals = totalsOf(points)
+    expect(totals.increase()).toBe(increase)
+    totals.thin()
     expect(pointsOf(totals)).toEqual(kept)
     expect(totals.increase()).toBe(increase)
     expect(totals.inexact).toBe(false)
@@ -111,10 +113,130 @@ describe('what a list of totals keeps', () => {
       ]),
     )
     expect(totals.increase()).toBe(30)
+    totals.thin()
     expect(pointsOf(totals)).toEqual([
       [1, 100],
       [4, 130],
     ])
+  })
+
+  test.each<[string, Point[], Point[], boolean]>([
+    [
+      'between its values',
+      [
+        [0, 100],
+        [5, 115],
+        [10, 130],
+      ],
+      [[7, 120]],
+      false,
+    ],
+    [
+      'of two readings, both in place',
+      [
+        [0, 100],
+        [5, 115],
+        [10, 130],
+      ],
+      [
+        [7, 120],
+        [9, 125],
+      ],
+      false,
+    ],
+    [
+      'after all of it',
+      [
+        [0, 100],
+        [5, 115],
+        [10, 130],
+      ],
+      [[11, 3]],
+      false,
+    ],
+    [
+      'before all of it',
+      [
+        [0, 100],
+        [5, 115],
+        [10, 130],
+      ],
+      [[-1, 500]],
+      false,
+    ],
+    [
+      'in a reset that it saw',
+      [
+        [0, 100],
+        [5, 115],
+        [10, 3],
+        [11, 4],
+        [12, 5],
+      ],
+      [[7, 120]],
+      false,
+    ],
+    [
+      'of a reset that it did not see',
+      [
+        [0, 100],
+        [5, 115],
+        [10, 130],
+      ],
+      [[7, 3]],
+      true,
+    ],
+    [
+      'of a peak that it did not see',
+      [
+        [0, 100],
+        [5, 115],
+        [10, 130],
+      ],
+      [
+        [7, 200],
+        [8, 210],
+      ],
+      true,
+    ],
+    [
+      'in place of one of its ends',
+      [
+        [0, 100],
+        [5, 115],
+        [10, 130],
+      ],
+      [[10, 110]],
+      true,
+    ],
+    [
+      'the same as one of its ends',
+      [
+        [0, 100],
+        [5, 115],
+        [10, 130],
+      ],
+      [
+        [10, 130],
+        [12, 131],
+      ],
+      false,
+    ],
+  ])('a later point %s', (_, early, late, inexact) => {
+    const [byMerge, byAdd, early1] = [totalsOf(early), totalsOf(early), totalsOf(late)]
+    byMerge.thin()
+    byAdd.thin()
+    byMerge.merge(early1)
+    for (const [timeMs, value] of late) byAdd.add(timeMs, value)
+    expect([byMerge.inexact, byAdd.inexact]).toEqual([inexact, inexact])
+    const truth = [...new Map([...early, ...late])].sort(([a], [b]) => a - b)
+    if (inexact) expect(byMerge.increase()).toBeLessThanOrEqual(trueIncrease(truth))
+    else expect(byMerge.increase()).toBe(trueIncrease(truth))
+    const mirrored = totalsOf(late)
+    const thinned = totalsOf(early)
+    thinned.thin()
+    mirrored.merge(thinned)
+    if (truth.length === early.length + late.length) expect(mirrored.inexact).toBe(inexact)
   })
 
   test('on equal times the merged list is the later arrival', () => {
@@ -172,10 +294,46 @@ describe('properties of totals', () => {
     fc.assert(
       fc.property(dealt(descendingStretches(TOTALS_MAX / 2)), ({ truth, lists }) => {
         const merged = new Totals()
-        for (const list of lists) merged.merge(list)
+        for (const list of lists) {
+          list.thin()
+          merged.merge(list)
+        }
         expect(merged.increase()).toBe(trueIncrease(truth))
         expect(merged.inexact).toBe(false)
       }),
+    )
+  })
+
+  test('up to 16 points, dealt to any lists in any order, have their true increase whatever they are', () => {
+    fc.assert(
+      fc.property(dealt(anyPoints.map((points) => points.slice(0, TOTALS_MAX))), ({ truth, lists }) => {
+        const merged = new Totals()
+        for (const list of lists) merged.merge(list)
+        expect(merged.increase()).toBe(trueIncrease(truth))
+        expect([merged.inexact, merged.thinned]).toEqual([false, false])
+      }),
+    )
+  })
+
+  test('thinned between merges or not, a counter that is never reset has its true increase', () => {
+    const rising = fc
+      .array(fc.integer({ min: 0, max: 9 }), { maxLength: 60 })
+      .map((steps) => steps.map((_, i): Point => [i, steps.slice(0, i + 1).reduce((sum, step) => sum + step, 0)]))
+    fc.assert(
+      fc.property(
+        dealt(rising),
+        fc.array(fc.boolean(), { minLength: 5, maxLength: 5 }),
+        ({ truth, lists }, thinning) => {
+          const merged = new Totals()
+          for (const [i, list] of lists.entries()) {
+            if (thinning[i] === true) list.thin()
+            merged.merge(list)
+            if (thinning[i] === true) merged.thin()
+          }
+          expect(merged.increase()).toBe(trueIncrease(truth))
+          expect(merged.inexact).toBe(false)
+        },
+      ),
     )
   })
 
