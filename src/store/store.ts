@@ -109,8 +109,14 @@ export interface Store {
 
   // Events
 
-  /** Events of a project in [fromMs, toMs], newest first (equal times: greater id first), strictly after the cursor. */
+  /**
+   * Events of a project in [fromMs, toMs], newest first (equal times: greater id first), strictly after the cursor. None are left
+   * out; fewer than `limit` only where there are no more, or where more than `bytesMax` of JSON would have to be read (at least one
+   * if any: an empty answer says that there is none).
+   */
   readEvents(request: EventRequest): Promise<readonly StoredEvent[]>
+  /** Lets go of events committed at or before `committedByMs`, the earliest first, at most `max`; answers how many went. */
+  expireEvents(committedByMs: number, max: number): Promise<number>
 
   // Requests
 
@@ -367,8 +373,15 @@ export interface EventRequest {
   readonly project: string
   readonly fromMs: number
   readonly toMs: number
-  readonly after?: { readonly timeMs: number; readonly id: string }
+  readonly after?: EventPlace
   readonly limit: number
+  readonly bytesMax: number
+}
+
+/** Where an event stands in its list. */
+export interface EventPlace {
+  readonly timeMs: number
+  readonly id: string
 }
 
 export interface Receipt {

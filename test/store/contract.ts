@@ -373,7 +373,7 @@ export function describeStore(name: string, openEmpty: () => Promise<OpenedStore
       expect(await store.inboxSize(partition)).toEqual({ entries: 0, bytes: 0 })
       expect(await exists(store, partition, parts[0]!.block!.name)).toBe(false)
       expect(await store.readSeries(partition, metric.metricId, 0, 10)).toEqual([])
-      expect(await store.readEvents({ project: 'shop', fromMs: 0, toMs: NOW, limit: 10 })).toEqual([])
+      expect(await store.readEvents({ project: 'shop', fromMs: 0, toMs: NOW, limit: 10, bytesMax: 1e6 })).toEqual([])
       const key = { metricId: metric.metricId, seriesId: { hi: 0, lo: 1 }, resolutionMs: MINUTE, bucketMs: NOW }
       expect(await store.countDistinct(partition, [[key]])).toEqual([0])
       // The number and the marker are still free.
@@ -436,7 +436,7 @@ export function describeStore(name: string, openEmpty: () => Promise<OpenedStore
       expect(await only(store.append([second]))).toEqual({ status: 'applied', skipped: [1, 2] })
       expect(await store.readMetric('shop', 'm')).toMatchObject({ points: 2, seriesCount: 2 })
       expect(await store.inboxSize(partition)).toEqual({ entries: 2, bytes: 10 })
-      const events = await store.readEvents({ project: 'shop', fromMs: NOW, toMs: NOW, limit: 10 })
+      const events = await store.readEvents({ project: 'shop', fromMs: NOW, toMs: NOW, limit: 10, bytesMax: 1e6 })
       expect(events.map(({ id }) => id)).toEqual(['b', 'a'])
       const key = { metricId, seriesId, resolutionMs: MINUTE, bucketMs: NOW }
       expect(await store.countDistinct(partition, [[key]])).toEqual([2])
@@ -1039,7 +1039,7 @@ export function describeStore(name: string, openEmpty: () => Promise<OpenedStore
       ]
       await store.append([commit(0, 1, part({ events: events.slice(0, 3) }))])
       await store.append([commit(3, 1, part({ events: [...events.slice(3), event('o', NOW, 'other')] }))])
-      const all = { project: 'shop', fromMs: -10, toMs: NOW + 10, limit: 100 }
+      const all = { project: 'shop', fromMs: -10, toMs: NOW + 10, limit: 100, bytesMax: 1e6 }
       const ids = async (request: Partial<typeof all> & { after?: { timeMs: number; id: string } }) =>
         (await store.readEvents({ ...all, ...request })).map(({ id }) => id).join('')
       expect(await ids({})).toBe('ecbadf')
@@ -1052,6 +1052,57 @@ export function describeStore(name: string, openEmpty: () => Promise<OpenedStore
       expect(await ids({ toMs: NOW - 1, after: { timeMs: NOW, id: 'b' } })).toBe('df')
       expect(await store.readEvents({ ...all, limit: 1 })).toEqual([event('e', NOW + 1)])
       expect(await store.readEvents({ ...all, project: 'other' })).toEqual([event('o', NOW, 'other')])
+    })
+
+    test('a page of events ends before it has too many bytes, and no page leaves one out', async () => {
+      const store = await openStore()
+      const all = { project: 'shop', fromMs: 0, toMs: NOW, limit: 100 }
+      const large = (id: string, timeMs: number): StoredEvent => ({
+        ...event(id, timeMs),
+        json: `"${'x'.repeat(998)}"`,
+      })
+      const late = Array.from({ length: 40 }, (_, i) => large(`l${i}`, NOW - i))
+      const spread = Array.from({ length: 40 }, (_, i) => large(`s${i}`, NOW - 2 * i))
+      await store.append([commit(0, 1, part({ events: late })), commit(1, 1, part({ events: spread }))])
+      for (const bytesMax of [1, 5_000, 50_000]) {
+        const found: string[] = []
+        let after: StoredEvent | undefined
+        for (;;) {
+          const page = await store.readEvents({ ...all, bytesMax, ...(after === undefined ? {} : { after }) })
+          if (page.length === 0) break
+          if (page.length > 1) expect(page.length * 1_000).toBeLessThanOrEqual(bytesMax)
+          found.push(...page.map(({ id }) => id))
+          after = page.at(-1)
+        }
+        const newestFirst = [...late, ...spread].sort((a, b) => b.timeMs - a.timeMs || (a.id < b.id ? 1 : -1))
+        expect(found).toEqual(newestFirst.map(({ id }) => id))
+      }
+    })
+
+    test('events go in the order they were committed, whatever their time, and give back their place', async () => {
+      const opened = await openedStore()
+      const { store } = opened
+      const all = { project: 'shop', fromMs: -1e12, toMs: NOW + DAY, limit: 1_000, bytesMax: 1e6 }
+      const ids = async (project = 'shop') =>
+        (await opened.store.readEvents({ ...all, project })).map(({ id }) => id).join(' ')
+      const many = Array.from({ length: 300 }, (_, i) => event(`m${i}`, NOW))
+      await store.append([commit(0, 1, part({ events: [event('new', NOW), event('old', -5)], nowMs: NOW }))])
+      await store.append([commit(1, 1, part({ events: [event('other', NOW, 'other')], nowMs: NOW + 1 }))])
+      await store.append([commit(0, 2, part({ events: [event('past', -1e11)], nowMs: NOW + DAY }))])
+      expect(await store.expireEvents(NOW - 1, 10)).toBe(0)
+      expect(await store.expireEvents(NOW, 1)).toBe(1)
+      expect(await store.expireEvents(NOW, 10)).toBe(1)
+      expect(await ids()).toBe('past')
+      expect(await ids('other')).toBe('other')
+      expect(await store.expireEvents(NOW + 1, 10)).toBe(1)
+      expect(await ids('other')).toBe('')
+      await store.append([commit(0, 3, part({ events: many, nowMs: NOW + DAY }))])
+      expect(await store.expireEvents(NOW + DAY, 250)).toBe(250)
+      expect(await store.expireEvents(NOW + DAY, 250)).toBe(51)
+      expect(await ids()).toBe('')
+      await store.append([commit(0, 4, part({ events: [event('again', NOW)], nowMs: NOW + 2 * DAY }))])
+      expect(await store.expireEvents(NOW + DAY, 250)).toBe(0)
+      expect(await ids()).toBe('again')
     })
   })
 
@@ -1178,7 +1229,7 @@ export function describeStore(name: string, openEmpty: () => Promise<OpenedStore
         await timeline(of, metric, MINUTE),
         await of.dueWindows(partition, NOW + 10 * DAY, 10),
         await of.countDistinct(partition, [[{ metricId, seriesId, resolutionMs: HOUR, bucketMs: NOW }]]),
-        await of.readEvents({ project: 'shop', fromMs: 0, toMs: NOW, limit: 10 }),
+        await of.readEvents({ project: 'shop', fromMs: 0, toMs: NOW, limit: 10, bytesMax: 1e6 }),
         await of.readReceipt('shop', 'k', NOW),
         await of.listKeys(),
       ]

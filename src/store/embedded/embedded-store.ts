@@ -27,7 +27,7 @@ import { appendCommit } from './append.ts'
 import { readBlock, UncommittedBlocks } from './blocks.ts'
 import { defineMetric, hasSeries, listMetrics, readMetric, readSeries } from './catalog.ts'
 import { Environment } from './environment.ts'
-import { readEvents } from './events.ts'
+import { expireEvents, readEvents } from './events.ts'
 import { agreeOnFormat } from './format.ts'
 import { FORMAT_KEY, partitionKey, watermarkKey } from './keys.ts'
 import { Leases } from './leases.ts'
@@ -249,6 +249,10 @@ class EmbeddedStore implements Store {
 
   readEvents(request: EventRequest): Promise<readonly StoredEvent[]> {
     return this.#environment.read((tables) => readEvents(tables, request))
+  }
+
+  expireEvents(committedByMs: number, max: number): Promise<number> {
+    return this.#environment.write((writes) => expireEvents(writes, committedByMs, max))
   }
 
   // Requests

@@ -1,22 +1,36 @@
 import type { EventRequest, StoredEvent } from '../store.ts'
-import { rows, type Tables, type WriteSet } from './environment.ts'
-import { EVENT_ID_AT, EVENT_TIME_AT, eventKey, eventPrefix, readTime } from './keys.ts'
+import { keys, NO_VALUE, rows, type Tables, type WriteSet } from './environment.ts'
+import {
+  EVENT_ID_AT,
+  EVENT_TIME_AT,
+  eventAgeEnd,
+  eventAgeKey,
+  eventKey,
+  eventOfAge,
+  eventPrefix,
+  readTime,
+} from './keys.ts'
 
-/** Events of a project, ordered by time and id; their JSON is stored as it came. */
+/** Events of a project, ordered by time and id; their JSON is stored as it came. They go in the order they were committed. */
 
-export function putEvent(writes: WriteSet, event: StoredEvent): void {
-  writes.put('events', eventKey(event.project, event.timeMs, event.id), Buffer.from(event.json))
+export function putEvent(writes: WriteSet, event: StoredEvent, committedMs: number): void {
+  const key = eventKey(event.project, event.timeMs, event.id)
+  writes.put('events', key, Buffer.from(event.json))
+  writes.put('event-ages', eventAgeKey(committedMs, key), NO_VALUE)
 }
 
 /** Walks backwards, from the key that comes first in the answer. */
 export function readEvents(tables: Tables, request: EventRequest): StoredEvent[] {
-  const { project, fromMs, toMs, after, limit } = request
+  const { project, fromMs, toMs, after, limit, bytesMax } = request
   // No key equals this one: ids are not empty.
   let start = eventPrefix(project, toMs + 1)
   if (after !== undefined && after.timeMs <= toMs) start = eventKey(project, after.timeMs, after.id)
   const found: StoredEvent[] = []
+  let read = 0
   const range = { start, end: eventPrefix(project, fromMs), exclusiveStart: true, reverse: true, limit }
   for (const { key, value } of rows(tables.events, range)) {
+    read += value.length
+    if (read > bytesMax && found.length > 0) break
     const bytes = Buffer.from(value.buffer, value.byteOffset, value.length)
     found.push({
       project,
@@ -26,4 +40,15 @@ export function readEvents(tables: Tables, request: EventRequest): StoredEvent[]
     })
   }
   return found
+}
+
+export function expireEvents(writes: WriteSet, committedByMs: number, max: number): number {
+  const range = { start: eventAgeEnd(-(2 ** 51)), end: eventAgeEnd(committedByMs), limit: max }
+  let gone = 0
+  for (const age of keys(writes.tables['event-ages'], range)) {
+    writes.remove('event-ages', age)
+    writes.remove('events', eventOfAge(age))
+    gone++
+  }
+  return gone
 }

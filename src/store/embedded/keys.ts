@@ -47,6 +47,8 @@ export const TABLES = [
   'sets',
   /** project, time, event id (UTF-8) → JSON. */
   'events',
+  /** time it was committed, key in `events` → nothing: events in the order they go. */
+  'event-ages',
   /** project, SHA-256 of the idempotency key (16 bytes) → receipt. */
   'receipts',
   /** project, time it was written, SHA-256 of the idempotency key (16 bytes) → nothing: receipts by age. */
@@ -285,6 +287,21 @@ export function eventPrefix(project: string, timeMs: number): Buffer {
 }
 export const EVENT_TIME_AT = 16
 export const EVENT_ID_AT = 24
+
+/** `event` is a key of `events`. */
+export function eventAgeKey(committedMs: number, event: Uint8Array): Buffer {
+  return new Key(8 + event.length).time(committedMs).raw(event).bytes
+}
+
+/** After every event committed by then. */
+export function eventAgeEnd(committedByMs: number): Buffer {
+  return new Key(8).time(committedByMs + 1).bytes
+}
+
+/** The key in `events` of a key in `event-ages`. */
+export function eventOfAge(age: Uint8Array): Uint8Array {
+  return age.subarray(8)
+}
 
 // Requests and API keys
 

@@ -9,7 +9,7 @@ import {
   windowStart,
 } from '../store.ts'
 import { type Engine, groupsOf, lists } from './engine.ts'
-import { eventMember, inboxMember, metricAbout, metricIdentity } from './entries.ts'
+import { eventAge, eventMember, inboxMember, metricAbout, metricIdentity } from './entries.ts'
 import { digestOf, type PartitionKeys, setName } from './keys.ts'
 import { Call, run } from './scripts.ts'
 
@@ -172,8 +172,8 @@ function addEvents(call: Call, keys: PartitionKeys, { events }: CommitPart): voi
   const byProject = groupsOf(events, ({ project }) => project)
   call.arg(byProject.size)
   for (const [project, ofProject] of byProject) {
-    call.key(keys.events(project)).arg(ofProject.length)
-    for (const event of ofProject) call.arg(eventMember(event))
+    call.key(keys.events(project), keys.eventAges).arg(ofProject.length)
+    for (const event of ofProject) call.arg(eventMember(event), eventAge(event))
   }
 }
 

@@ -88,6 +88,18 @@ export function eventMember({ timeMs, id, json }: StoredEvent): string {
   return `${eventTime(timeMs)}${id}${EVENT_ID_END}${json}`
 }
 
+/** Project, time and id: no name of a project holds a space. */
+export function eventAge({ project, timeMs, id }: StoredEvent): string {
+  return `${project} ${eventTime(timeMs)}${id}`
+}
+
+/** Which members of which project's events an age is of: those in [from, to) in the order of bytes. */
+export function decodeEventAge(age: string): { readonly project: string; readonly from: string; readonly to: string } {
+  const end = age.lastIndexOf(' ')
+  const place = age.slice(end + 1)
+  return { project: age.slice(0, end), from: place + EVENT_ID_END, to: `${place}\x01` }
+}
+
 export function decodeEvent(project: string, member: string): StoredEvent {
   const end = member.indexOf(EVENT_ID_END)
   return {

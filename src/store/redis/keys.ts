@@ -56,6 +56,8 @@ export interface PartitionKeys {
   condemnedSetsOf(window: WindowKey): string
   /** Sorted set: events in the order of time and id, all of score 0. */
   events(project: string): string
+  /** Sorted set: project, time and id of an event by the time it was committed. */
+  readonly eventAges: string
   /** Hash: digest of an idempotency key → receipt. */
   receipts(project: string): string
   /** Sorted set: digest of an idempotency key by the time of its receipt. */
@@ -92,6 +94,7 @@ export function partitionKeys(prefix: string, partition: number): PartitionKeys 
     setsOf: (window) => `${base}sets:${windowName(window)}`,
     condemnedSetsOf: (window) => `${base}condemned:${windowName(window)}`,
     events: (project) => `${base}events:${project}`,
+    eventAges: `${base}event-ages`,
     receipts: (project) => `${base}receipts:${project}`,
     receiptAges: (project) => `${base}receipt-ages:${project}`,
     permits: (bucket, windowMs, startMs) => `${base}permits:${windowMs}.${startMs}:${bucket}`,

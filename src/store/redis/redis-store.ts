@@ -28,19 +28,11 @@ import { append, touchedMetrics } from './append.ts'
 import { defineMetrics, hasSeries, listMetrics, readMetric, readSeries } from './catalog.ts'
 import { type Address, asGatewayError, type Connections, connect } from './connection.ts'
 import { Engine } from './engine.ts'
+import { expireEvents, readEvents } from './events.ts'
 import { agreeOnFormat } from './format.ts'
 import { isPrefix } from './keys.ts'
 import { type CommitListener, Notifications } from './notifications.ts'
-import {
-  listKeys,
-  RECEIPTS_MAX,
-  readEvents,
-  readKey,
-  readReceipt,
-  saveKey,
-  takePermits,
-  writeReceipt,
-} from './requests.ts'
+import { listKeys, RECEIPTS_MAX, readKey, readReceipt, saveKey, takePermits, writeReceipt } from './requests.ts'
 import { checkServers, type StoreLog } from './server-checks.ts'
 import { countDistinct } from './sets.ts'
 import { sweepPartition } from './sweep.ts'
@@ -249,6 +241,10 @@ class RedisStore implements Store {
 
   readEvents(request: EventRequest): Promise<readonly StoredEvent[]> {
     return this.#answer((engine) => readEvents(engine, request))
+  }
+
+  expireEvents(committedByMs: number, max: number): Promise<number> {
+    return this.#answer((engine) => expireEvents(engine, committedByMs, max))
   }
 
   // Requests

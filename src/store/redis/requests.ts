@@ -1,34 +1,14 @@
-import type { EventRequest, KeyRow, PermitRequest, Receipt, StoredEvent } from '../store.ts'
+import type { KeyRow, PermitRequest, Receipt } from '../store.ts'
 import { COLLECT_MS, type Engine, texts } from './engine.ts'
-import { decodeEvent, decodeReceipt, encodeReceipt, eventTime } from './entries.ts'
+import { decodeReceipt, encodeReceipt } from './entries.ts'
 import { apiKeysKey, digestOf, permitPartition, receiptPartition } from './keys.ts'
 import { Call } from './scripts.ts'
 
-/** What requests leave behind besides points: events, receipts of idempotency keys, permits of rate limits; and the API keys. */
+/** What requests leave behind besides points and events: receipts of idempotency keys, permits of rate limits; and the API keys. */
 
 export const RECEIPT_MS = 86_400_000
 /** A body has a few hundred bytes: some megabytes a project. */
 export const RECEIPTS_MAX = 10_000
-
-/** Every partition is asked for a page, for events travel with any commit; the pages are merged. */
-export async function readEvents(engine: Engine, request: EventRequest): Promise<StoredEvent[]> {
-  const { project, fromMs, toMs, after, limit } = request
-  const from = `[${eventTime(fromMs)}`
-  // An id never begins with NUL, so nothing lies between the cursor's event and its bare time and id.
-  const to =
-    after !== undefined && after.timeMs <= toMs ? `(${eventTime(after.timeMs)}${after.id}` : `(${eventTime(toMs + 1)}`
-  const pages = await Promise.all(
-    engine.all().map(async (partition) => {
-      const key = engine.keys(partition).events(project)
-      return texts(await engine.call('zrange', key, to, from, 'BYLEX', 'REV', 'LIMIT', 0, limit))
-    }),
-  )
-  return pages
-    .flat()
-    .map((member) => decodeEvent(project, member))
-    .sort((a, b) => b.timeMs - a.timeMs || (a.id < b.id ? 1 : a.id > b.id ? -1 : 0))
-    .slice(0, limit)
-}
 
 export async function readReceipt(
   engine: Engine,

@@ -6,6 +6,7 @@ import { append } from '../../../src/store/redis/append.ts'
 import { defineMetrics, hasSeries, readMetric, readSeries } from '../../../src/store/redis/catalog.ts'
 import { type Connection, type Connections, connect, type Value } from '../../../src/store/redis/connection.ts'
 import { Engine } from '../../../src/store/redis/engine.ts'
+import { expireEvents, readEvents } from '../../../src/store/redis/events.ts'
 import { takePermits, writeReceipt } from '../../../src/store/redis/requests.ts'
 import { scriptSource, VERBS, type Verb } from '../../../src/store/redis/scripts.ts'
 import { countDistinct } from '../../../src/store/redis/sets.ts'
@@ -207,6 +208,8 @@ test('a script that fails has written nothing', { timeout: 120_000 }, async () =
   expect(await expireWindow(engine, { partition, window, forget: [10_000], nowMs: NOW })).toBe(true)
   expect(await expireWindow(engine, { partition, window, nowMs: NOW })).toBe(true)
   await sweepPartition(engine, partition, NOW + 8 * 86_400_000)
+  expect(await readEvents(engine, { project: 'shop', fromMs: 0, toMs: NOW, limit: 9, bytesMax: 99 })).toHaveLength(2)
+  expect(await expireEvents(engine, NOW, 10)).toBe(2)
   const receipt = { requestHash: 'ab', status: 200, body: '{}' }
   expect(await writeReceipt(engine, 'shop', 'k', receipt, NOW, 10)).toEqual(receipt)
   await takePermits(engine, { bucket: 'b', permits: 1, limit: 2, windowMs: MINUTE, nowMs: NOW })

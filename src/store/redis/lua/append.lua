@@ -4,13 +4,13 @@
 --
 -- KEYS   (watermarks writers markers inbox counters
 --          ((scalars sketches)? (metric catalog)* (seriesMetric series seriesOrder tagKeys)*
---           (expired registry condemned)* (sketch*)* (events)*)*)*
+--           (expired registry condemned)* (sketch*)* (events eventAges)*)*)*
 -- ARGV   commits (channel sender writer number writtenMs parts
 --          (marker markedMs markerMs block (scalarsValue hasSketches (sketchesValue)? entry)?
 --           metrics (metricId name identity about points firstMs lastMs cumulative)*
 --           seriesMetrics (seriesMetricId newTagKeys (tagKey)* newSeries (seriesId tags)*)*
 --           windows (windowMs)* sets (members (member)* targets (window setName)*)*
---           eventProjects (newEvents (event)*)*)*)*
+--           eventProjects (newEvents (event age)*)*)*)*
 -- REPLY  one of each commit: 'applied' and the positions of skipped parts, 'known', 'gap' and the watermark, 'conflict' and
 --        metric ids
 -- NOTE   Within a commit its parts; within a part its block, metrics, series by metric, windows of sets, sets, events by project.
@@ -89,10 +89,12 @@ local function takePart()
   end
   for i = 1, count('sets') do part.sets[i] = takeSet(part.windows) end
   for i = 1, count('eventProjects') do
-    local group = { key = key('events'), members = {} }
+    local group = { key = key('events'), agesKey = key('eventAges'), members = {}, ages = {} }
     for n = 1, count('newEvents') do
       group.members[2 * n - 1] = 0
       group.members[2 * n] = argument('event')
+      group.ages[2 * n - 1] = exact(part.markedMs)
+      group.ages[2 * n] = argument('age')
     end
     part.events[i] = group
   end
@@ -227,7 +229,10 @@ local function check(commit)
       if not touchSeries(commit, group) then conflict[#conflict + 1] = group.id end
     end
     checkSets(part)
-    for _, group in ipairs(part.events) do redis.call('ZCARD', group.key) end
+    for _, group in ipairs(part.events) do
+      redis.call('ZCARD', group.key)
+      redis.call('ZCARD', group.agesKey)
+    end
     if part.block then hasBlocks = true end
   end
   if hasBlocks then
@@ -291,7 +296,10 @@ local function write(commit)
   for _, part in ipairs(commit.kept) do
     for _, group in ipairs(part.series) do inChunks('SADD', group.tagKeysKey, group.tagKeys) end
     writeSets(part)
-    for _, group in ipairs(part.events) do inChunks('ZADD', group.key, group.members) end
+    for _, group in ipairs(part.events) do
+      inChunks('ZADD', group.key, group.members)
+      inChunks('ZADD', group.agesKey, group.ages)
+    end
     local block = part.block
     if block then
       hasBlocks = true

@@ -1,0 +1,70 @@
+import type { EventPlace, EventRequest, StoredEvent } from '../store.ts'
+import { type Engine, texts } from './engine.ts'
+import { decodeEvent, decodeEventAge, eventTime } from './entries.ts'
+import { Call } from './scripts.ts'
+
+/** Events lie in whichever partition their commit was for, in order of time and id, and go in the order they were committed. */
+
+/** Events of one call of `expire-events.lua`. */
+const EXPIRED_PER_CALL = 200
+
+interface Page {
+  /** There may be more than these. */
+  readonly isCut: boolean
+  readonly events: readonly StoredEvent[]
+}
+
+/** Every partition is asked for a page; the pages are merged as far as all of them reach. */
+export async function readEvents(engine: Engine, request: EventRequest): Promise<StoredEvent[]> {
+  const { project, fromMs, toMs, after, limit, bytesMax } = request
+  const oldest = `[${eventTime(fromMs)}`
+  // An id never begins with NUL, so nothing lies between the cursor's event and its bare time and id.
+  const newest =
+    after !== undefined && after.timeMs <= toMs ? `(${eventTime(after.timeMs)}${after.id}` : `(${eventTime(toMs + 1)}`
+  const pages = await Promise.all(
+    engine.all().map(async (partition): Promise<Page> => {
+      const call = new Call().key(engine.keys(partition).events(project)).arg(newest, oldest, limit, bytesMax)
+      const [isCut, ...members] = texts(await engine.run('read-events', call))
+      return { isCut: isCut === '1', events: members.map((member) => decodeEvent(project, member)) }
+    }),
+  )
+  const merged = pages.flatMap(({ events }) => events).sort(newestFirst)
+  const ends = pages.flatMap(({ isCut, events }) => (isCut ? events.slice(-1) : [])).sort(newestFirst)
+  const [end] = ends
+  const whole = end === undefined ? merged : merged.filter((event) => newestFirst(event, end) <= 0)
+  return withinBytes(whole.slice(0, limit), bytesMax)
+}
+
+function newestFirst(a: EventPlace, b: EventPlace): number {
+  return b.timeMs - a.timeMs || (a.id < b.id ? 1 : a.id > b.id ? -1 : 0)
+}
+
+function withinBytes(events: readonly StoredEvent[], bytesMax: number): StoredEvent[] {
+  let bytes = 0
+  const end = events.findIndex(({ json }, i) => {
+    bytes += Buffer.byteLength(json)
+    return bytes > bytesMax && i > 0
+  })
+  return events.slice(0, end < 0 ? events.length : end)
+}
+
+export async function expireEvents(engine: Engine, committedByMs: number, max: number): Promise<number> {
+  let gone = 0
+  for (const partition of engine.all()) {
+    const keys = engine.keys(partition)
+    for (;;) {
+      const wanted = Math.min(EXPIRED_PER_CALL, max - gone)
+      if (wanted === 0) return gone
+      const found = await engine.call('zrangebyscore', keys.eventAges, '-inf', committedByMs, 'LIMIT', 0, wanted)
+      const ages = texts(found)
+      const call = new Call().key(keys.eventAges).arg(committedByMs, ages.length)
+      for (const age of ages) {
+        const { project, from, to } = decodeEventAge(age)
+        call.key(keys.events(project)).arg(age, `[${from}`, `(${to}`)
+      }
+      if (ages.length > 0) gone += Number(await engine.run('expire-events', call))
+      if (ages.length < wanted) break
+    }
+  }
+  return gone
+}

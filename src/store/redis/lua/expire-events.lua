@@ -1,0 +1,28 @@
+#!lua flags=allow-oom
+-- Lets go of the named events that were committed long enough ago.
+--
+-- KEYS   eventAges (events)*
+-- ARGV   committedByMs expiring (age from to)*
+-- REPLY  how many went
+--
+-- Blocks the server for some microseconds an event; the caller names some hundred.
+
+local ages = key('eventAges')
+local committedByMs = integer('committedByMs')
+local expiring = {}
+for i = 1, count('expiring') do
+  expiring[i] = { events = key('events'), age = argument('age'), from = argument('from'), to = argument('to') }
+end
+complete()
+redis.call('ZCARD', ages)
+for _, event in ipairs(expiring) do redis.call('ZLEXCOUNT', event.events, event.from, event.to) end
+local gone = 0
+for _, event in ipairs(expiring) do
+  local committedMs = redis.call('ZSCORE', ages, event.age)
+  if committedMs and tonumber(committedMs) <= committedByMs then
+    redis.call('ZREMRANGEBYLEX', event.events, event.from, event.to)
+    redis.call('ZREM', ages, event.age)
+    gone = gone + 1
+  end
+end
+return exact(gone)

@@ -1,0 +1,31 @@
+#!lua flags=no-writes
+-- A page of the events of a project in a partition, newest first.
+--
+-- KEYS   events
+-- ARGV   newest oldest limit bytesMax
+-- REPLY  '1' when there may be more events than those that follow, else '0'; the events
+--
+-- Blocks the server in proportion to `bytesMax`: about a millisecond a megabyte.
+
+local events = key('events')
+local newest, oldest = argument('newest'), argument('oldest')
+local limit, bytesMax = count('limit'), count('bytesMax')
+complete()
+local READ_AT_ONCE = 32
+local reply, bytes = { '0' }, 0
+while #reply - 1 < limit do
+  local wanted = math.min(READ_AT_ONCE, limit - #reply + 1)
+  local page = redis.call('ZRANGE', events, newest, oldest, 'BYLEX', 'REV', 'LIMIT', 0, wanted)
+  for _, event in ipairs(page) do
+    bytes = bytes + #event
+    if bytes > bytesMax and #reply > 1 then
+      reply[1] = '1'
+      return reply
+    end
+    reply[#reply + 1] = event
+  end
+  if #page < wanted then return reply end
+  newest = '(' .. page[#page]
+end
+reply[1] = '1'
+return reply
