@@ -55,6 +55,12 @@ export const SETTINGS = [
   },
   { name: 'SET_RESOLUTIONS', default: '1m:6h,1h:35d,1d:400d', unit: 'step:kept', meaning: 'The same for sets.' },
   {
+    name: 'EVENT_RETENTION',
+    default: '90d',
+    unit: 'duration',
+    meaning: 'How long events are kept after they were sent.',
+  },
+  {
     name: 'API_KEYS',
     default: '',
     unit: 'key:project:scope+scope',
@@ -112,6 +118,12 @@ export const SETTINGS = [
     meaning: 'Length of a set member; invalid_value.',
   },
   {
+    name: 'EVENT_BYTES_MAX',
+    default: '32768',
+    unit: 'bytes',
+    meaning: 'One event as it is stored; payload_too_large.',
+  },
+  {
     name: 'SERIES_PER_METRIC_MAX',
     default: '100000',
     unit: 'series',
@@ -155,6 +167,12 @@ export const SETTINGS = [
     default: '256',
     unit: 'characters',
     meaning: 'Length of all globs of a query together; invalid_tags.',
+  },
+  {
+    name: 'EVENTS_READ_MAX',
+    default: '10000',
+    unit: 'events',
+    meaning: 'Events that one request looks at for those it wants; then its page ends and says where to go on.',
   },
   {
     name: 'GRAPHQL_DEPTH_MAX',
@@ -241,6 +259,9 @@ export interface Config {
   readonly bodiesBytesMax: number
   readonly batchItemsMax: number
   readonly requestPointsMax: number
+  readonly eventRetentionMs: number
+  readonly eventBytesMax: number
+  readonly eventsReadMax: number
   readonly seriesPerMetricMax: number
   readonly seriesHeldMax: number
   readonly itemMemoryBytes: number
@@ -309,6 +330,9 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     bodiesBytesMax: count('BODIES_BYTES_MAX'),
     batchItemsMax: count('BATCH_ITEMS_MAX'),
     requestPointsMax: count('REQUEST_POINTS_MAX'),
+    eventRetentionMs: readRetention(text('EVENT_RETENTION')),
+    eventBytesMax: count('EVENT_BYTES_MAX'),
+    eventsReadMax: count('EVENTS_READ_MAX'),
     seriesPerMetricMax: count('SERIES_PER_METRIC_MAX'),
     seriesHeldMax: count('SERIES_HELD_MAX'),
     itemMemoryBytes: count('ITEM_MEMORY_BYTES'),
@@ -418,6 +442,13 @@ function isNetwork(text: string): boolean {
   const version = isIP(address)
   if (version === 0 || rest.length > 0) return false
   return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128))
+}
+
+function readRetention(text: string): number {
+  const keptMs = readKept(text)
+  if (keptMs === undefined || keptMs <= 0)
+    throw unusable('EVENT_RETENTION', `must be a duration such as 90d, not ${JSON.stringify(text)}`)
+  return keptMs
 }
 
 /** A duration that may be in years. */

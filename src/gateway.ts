@@ -1,9 +1,12 @@
 import type { Keys, Principal } from './keys.ts'
 import { GatewayError, type ItemError } from './model/errors.ts'
-import type { MetricType } from './model/metric.ts'
+import type { NewEvent } from './model/event.ts'
+import { type EventIds, keyedEventId } from './model/event-id.ts'
+import { type MetricType, partitionOf } from './model/metric.ts'
 import { describe, type PointSink } from './model/point.ts'
 import type { RateClass } from './model/rate.ts'
 import type { QueryAnswer } from './query/answer.ts'
+import type { EventInput, EventPage, EventReader } from './query/events.ts'
 import type { Querier } from './query/querier.ts'
 import type { QueryInput } from './query/request.ts'
 import type { QuerySession } from './query/session.ts'
@@ -36,6 +39,11 @@ export interface Gateway {
    */
   track(project: string, decode: (sink: PointSink) => void, options?: TrackOptions): Promise<readonly ItemError[]>
   /**
+   * Stores points and events together, as `track` does. Answers the points that were left out, and the ids of the events in their
+   * order.
+   */
+  trackBatch(project: string, batch: TrackedBatch, options?: TrackOptions): Promise<BatchOutcome>
+  /**
    * Serves a request that carries an idempotency key: the first answer of success is given to every request with the key
    * within 24 h, through any gateway. `serve` runs unless there is such an answer, and again after a crash: what it tracks
    * must carry the key too. Rejects with `idempotency_conflict` when the key was used for another request.
@@ -44,6 +52,7 @@ export interface Gateway {
   /** `session`: what the queries of one request share; a query without one is alone. */
   query(project: string, input: QueryInput, session?: QuerySession): Promise<QueryAnswer>
   openSession(): QuerySession
+  events(project: string, input: EventInput): Promise<EventPage>
   metric(project: string, name: string): Promise<MetricRow | undefined>
   /** The values of a tag that most of the metric's series have, these first, at most `max`. */
   tagValues(metric: MetricRow, key: string, max: number): Promise<readonly TagValue[]>
@@ -59,6 +68,17 @@ export interface Gateway {
   close(): Promise<void>
 }
 
+export interface TrackedBatch {
+  /** Delivers the points, if there are any. */
+  readonly decode?: (sink: PointSink) => void
+  readonly events: readonly NewEvent[]
+}
+
+export interface BatchOutcome {
+  readonly rejected: readonly ItemError[]
+  readonly eventIds: readonly string[]
+}
+
 export interface TrackOptions {
   /** Points tracked under the same key within 24 h count once, each partition's by themselves. For `once`. */
   readonly idempotencyKey?: string
@@ -69,14 +89,40 @@ export interface GatewayOptions {
   readonly receipts: Receipts
   readonly folds: FoldLoop
   readonly querier: Querier
+  readonly events: EventReader
+  readonly eventIds: EventIds
   readonly store: Store
   readonly keys: Keys
   readonly limiter: RateLimiter
 }
 
-export function createGateway({ writer, receipts, folds, querier, store, keys, limiter }: GatewayOptions): Gateway {
+export function createGateway({
+  writer,
+  receipts,
+  folds,
+  querier,
+  events,
+  eventIds,
+  store,
+  keys,
+  limiter,
+}: GatewayOptions): Gateway {
   return {
     track: (project, decode, { idempotencyKey } = {}) => writer.track(project, decode, idempotencyKey),
+    async trackBatch(project, batch, { idempotencyKey } = {}) {
+      const placed = batch.events.map(({ name, timeMs, json }, index) => ({
+        // All of a name in one partition: a retry meets the markers of the first attempt.
+        partition: partitionOf(project, name, store.partitions),
+        event: {
+          project,
+          id: idempotencyKey === undefined ? eventIds.next() : keyedEventId(project, idempotencyKey, index),
+          timeMs,
+          json,
+        },
+      }))
+      const rejected = await writer.track(project, batch.decode ?? noPoints, idempotencyKey, placed)
+      return { rejected, eventIds: placed.map(({ event }) => event.id) }
+    },
     once: (project, request, serve) => receipts.once(project, request, serve),
     openSession: () => querier.openSession(),
     async query(project, input, session = querier.openSession()) {
@@ -86,6 +132,7 @@ export function createGateway({ writer, receipts, folds, querier, store, keys, l
       }
       return querier.query(metric, input, session)
     },
+    events: (project, input) => events.find(project, input),
     metric: (project, name) => storedMetric(store, project, name),
     tagValues: (metric, key, max) => querier.tagValues(metric, key, max),
     async metrics(project, filter = {}) {
@@ -123,6 +170,8 @@ export function createGateway({ writer, receipts, folds, querier, store, keys, l
     },
   }
 }
+
+function noPoints(): void {}
 
 /** Metrics read at a time while listing. */
 const LIST_PAGE = 1_000

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
@@ -7,6 +8,8 @@ import { registerGraphQL } from './graphql/graphql-routes.ts'
 import { createServer } from './http/server.ts'
 import { watchUnusedConnections } from './http/unused-connections.ts'
 import { ensureFirstKey, Keys } from './keys.ts'
+import { EventIds } from './model/event-id.ts'
+import { EventReader } from './query/events.ts'
 import { Querier } from './query/querier.ts'
 import { RateLimiter } from './rate-limiter.ts'
 import { openEmbeddedStore } from './store/embedded/embedded-store.ts'
@@ -52,6 +55,7 @@ export async function start(config: Config, log: Logger, now: () => number = Dat
       stepBytesMax: FOLD_STEP_BYTES_MAX,
       inboxBytesMax: config.foldInboxBytes,
       inboxAgeMsMax: config.foldInboxAgeMs,
+      eventsKeptMs: config.eventRetentionMs,
     },
     log,
     now,
@@ -108,7 +112,18 @@ export async function start(config: Config, log: Logger, now: () => number = Dat
   const firstKey = config.apiKeys.size > 0 ? undefined : await ensureFirstKey(store, now())
   const keys = new Keys(store, config.apiKeys, now)
   const limiter = new RateLimiter(store, { limits: config.rateLimits, countersMax: config.rateCountersMax }, now)
-  const gateway = createGateway({ writer, receipts, folds, querier, store, keys, limiter })
+  const events = new EventReader(
+    store,
+    {
+      eventsReadMax: config.eventsReadMax,
+      tagFilterValuesMax: config.queryTagValuesMax,
+      whereMax: config.queryWhereMax,
+      globCharsMax: config.queryGlobCharsMax,
+    },
+    now,
+  )
+  const eventIds = new EventIds(now, randomBytes)
+  const gateway = createGateway({ writer, receipts, folds, querier, events, eventIds, store, keys, limiter })
   await folds.start()
   const server = serve(config, gateway, log, now)
   const unused = watchUnusedConnections(server.server)
@@ -158,13 +173,21 @@ function openStore(config: Config, log: Logger, now: () => number): Promise<Stor
 }
 
 function serve(config: Config, gateway: Gateway, log: Logger, now: () => number): FastifyInstance {
-  const { points, batchItemsMax, requestPointsMax, bodyBytesMax, bodiesBytesMax } = config
+  const { points, batchItemsMax, eventBytesMax, requestPointsMax, bodyBytesMax, bodiesBytesMax } = config
   const server = createServer({
     gateway,
     log,
     now,
     trustProxy: config.trustProxy,
-    limits: { points, batchItemsMax, requestPointsMax, bodyBytesMax, bodiesBytesMax, readyWaitMs: READY_WAIT_MS },
+    limits: {
+      points,
+      batchItemsMax,
+      eventBytesMax,
+      requestPointsMax,
+      bodyBytesMax,
+      bodiesBytesMax,
+      readyWaitMs: READY_WAIT_MS,
+    },
   })
   registerGraphQL(server, {
     gateway,

@@ -2,6 +2,7 @@ import type { MetricFilter } from '../gateway.ts'
 import { GatewayError } from '../model/errors.ts'
 import { isMetricType, METRIC_TYPES } from '../model/metric.ts'
 import { describe } from '../model/point.ts'
+import type { EventInput } from '../query/events.ts'
 import type { QueryInput } from '../query/request.ts'
 
 /**
@@ -42,6 +43,18 @@ export function parseMetricFilter(url: string): MetricFilter {
     ...present('after', last(parameters, 'after')),
     ...present('limit', parseLimit(last(parameters, 'limit'))),
     ...present('type', type),
+  }
+}
+
+export function parseEventQuery(url: string): EventInput {
+  const parameters = readParameters(url)
+  return {
+    from: last(parameters, 'from'),
+    to: last(parameters, 'to'),
+    ...present('name', last(parameters, 'name')),
+    ...present('tags', parseTags(parameters)),
+    ...present('limit', parseLimit(last(parameters, 'limit'))),
+    ...present('after', last(parameters, 'after')),
   }
 }
 

@@ -1,5 +1,5 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import type { Answer, Gateway, TrackOptions } from '../gateway.ts'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { Gateway } from '../gateway.ts'
 import { assert, GatewayError } from '../model/errors.ts'
 import type { PointLimits, PointSink } from '../model/point.ts'
 import { describe } from '../model/point.ts'
@@ -13,8 +13,8 @@ import { projectOf, requireScope } from './auth.ts'
 import { bytesOf } from './body.ts'
 import { resolutionsOf, writeMetric, writeMetrics, writeQueryAnswer, writeTrackedPoint } from './flux-answers.ts'
 import { parseMetricFilter, parseMetricQuery } from './flux-parameters.ts'
-import { idempotencyOf } from './idempotency.ts'
 import { requireJsonBody } from './media-type.ts'
+import { sendOnce } from './send-once.ts'
 
 export interface FluxOptions {
   readonly gateway: Gateway
@@ -24,8 +24,9 @@ export interface FluxOptions {
 
 export interface FluxLimits {
   readonly points: PointLimits
-  /** Metrics in a batch. */
+  /** Metrics in a batch, and events. */
   readonly batchItemsMax: number
+  readonly eventBytesMax: number
 }
 
 type NameRoute = { Params: { name: string } }
@@ -37,22 +38,8 @@ export function registerFluxRoutes(app: FastifyInstance, { gateway, now, limits 
   const read = { onRequest: requireScope(gateway, 'query', 'single') }
   const query = { onRequest: requireScope(gateway, 'query', 'query') }
 
-  /** Has a request served, with an idempotency key once, and sends the answer. `options` are for what it tracks. */
-  const sendOnce = async (
-    request: FastifyRequest,
-    reply: FastifyReply,
-    serve: (options: TrackOptions) => Promise<Answer>,
-  ): Promise<FastifyReply> => {
-    const idempotent = idempotencyOf(request)
-    const { status, body } =
-      idempotent === undefined
-        ? await serve({})
-        : await gateway.once(projectOf(request), idempotent, () => serve({ idempotencyKey: idempotent.key }))
-    return sendJson(reply, status, body)
-  }
-
   app.post('/metrics', single, (request, reply) =>
-    sendOnce(request, reply, async (options) => {
+    sendOnce(gateway, request, reply, async (options) => {
       const item = bodyOf(request)
       const accepted: TrackedPoint[] = []
       const decode = (sink: PointSink): void => {
@@ -68,7 +55,7 @@ export function registerFluxRoutes(app: FastifyInstance, { gateway, now, limits 
   )
 
   app.post('/metrics/batch', batch, (request, reply) =>
-    sendOnce(request, reply, async (options) => {
+    sendOnce(gateway, request, reply, async (options) => {
       const body = bytesOf(request)
       let items = 0
       const decode = (sink: PointSink): void => {

@@ -11,6 +11,7 @@ import type { BetterStackLimits } from './better-stack-routes.ts'
 import { registerBetterStackRoutes, sendPlainError } from './better-stack-routes.ts'
 import { boundBodies } from './body-budget.ts'
 import { asGatewayError, sendError, statusOf } from './error-table.ts'
+import { registerFluxEventRoutes } from './flux-event-routes.ts'
 import type { FluxLimits } from './flux-routes.ts'
 import { registerFluxRoutes } from './flux-routes.ts'
 import { registerHealthRoutes } from './health.ts'
@@ -35,6 +36,7 @@ export interface ServerLimits extends FluxLimits, BetterStackLimits {
 export const DEFAULT_SERVER_LIMITS: ServerLimits = {
   points: DEFAULT_POINT_LIMITS,
   batchItemsMax: 500,
+  eventBytesMax: 32 * 1024,
   requestPointsMax: 1_000_000,
   bodyBytesMax: 20 * 1024 * 1024,
   bodiesBytesMax: 256 * 1024 * 1024,
@@ -88,6 +90,7 @@ export function createServer({ gateway, log, now, limits, trustProxy }: ServerOp
   decoratePrincipal(app)
   registerHealthRoutes(app, { gateway, readyWaitMs: limits.readyWaitMs })
   app.register(async (scope) => registerFluxRoutes(scope, { gateway, now, limits }), { prefix: '/api/v1' })
+  app.register(async (scope) => registerFluxEventRoutes(scope, { gateway, now, limits }), { prefix: '/api/v1' })
   app.register(async (scope) => {
     scope.setErrorHandler(answeringErrors(sendPlainError))
     registerBetterStackRoutes(scope, { gateway, log: redacted, now, limits })

@@ -87,7 +87,11 @@ export function prepareQuery(input: QueryInput, type: MetricType, nowMs: number,
   }
 }
 
-function readRange(input: QueryInput, nowMs: number): { fromMs: number; toMs: number } {
+/** The range that a client states, by default the last 24 h. Throws `invalid_range`. */
+export function readRange(
+  input: Pick<QueryInput, 'from' | 'to' | 'last'>,
+  nowMs: number,
+): { readonly fromMs: number; readonly toMs: number } {
   const toMs = input.to === undefined || input.to === null ? nowMs : readInstant('to', input.to, nowMs)
   if (input.last !== undefined && input.last !== null) {
     if (input.from !== undefined && input.from !== null)

@@ -115,8 +115,8 @@ export interface Store {
    * if any: an empty answer says that there is none).
    */
   readEvents(request: EventRequest): Promise<readonly StoredEvent[]>
-  /** Lets go of events committed at or before `committedByMs`, the earliest first, at most `max`; answers how many went. */
-  expireEvents(committedByMs: number, max: number): Promise<number>
+  /** Lets go of events of a partition's commits at or before `committedByMs`, the earliest first, at most `max`; answers how many went. */
+  expireEvents(partition: number, committedByMs: number, max: number): Promise<number>
 
   // Requests
 

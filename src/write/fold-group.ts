@@ -3,13 +3,15 @@ import { type Store, type WindowKey, windowWidthMs } from '../store/store.ts'
 import { type FoldSettings, foldInbox } from './fold.ts'
 import { FoldLeases } from './fold-leases.ts'
 import { mergeWindow, RUNS_PER_TIER } from './merge-window.ts'
-import { expireDue } from './retention.ts'
+import { expireDue, expireEvents } from './retention.ts'
 
 export interface FoldLoopSettings extends FoldSettings {
   /** A partition is folded when its inbox holds this much … */
   readonly inboxBytesMax: number
   /** … or when its oldest entry is this old. */
   readonly inboxAgeMsMax: number
+  /** Events are kept for so long after their commit. */
+  readonly eventsKeptMs: number
 }
 
 /** What the loop has done since it started, for the gateway's own metrics and for benchmarks. */
@@ -287,6 +289,7 @@ export class FoldGroup {
     if (isWithin(RETENTION_PAUSE_MS, inbox.retentionMs, nowMs)) return
     inbox.retentionMs = nowMs
     totals.expired += await expireDue(store, partition, settings, nowMs)
+    await expireEvents(store, partition, nowMs - settings.eventsKeptMs, () => this.#mustFold(MERGES_PER_TURN))
   }
 }
 

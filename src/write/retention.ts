@@ -3,6 +3,9 @@ import type { FoldSettings } from './fold.ts'
 
 /** Windows that one step lets go. */
 const EXPIRE_STEP_MAX = 200
+/** Events that one step lets go, and the steps of one turn: what is left is for the next. */
+const EVENTS_STEP_MAX = 1_000
+const EVENT_STEPS_MAX = 200
 
 /**
  * Lets windows go whose time is over, finer resolutions first. A resolution that let a window go remembers the stretch as
@@ -26,4 +29,16 @@ export async function expireDue(
     if (await store.expireWindow({ partition, window, ...forget, nowMs })) expired++
   }
   return expired
+}
+
+/** Lets events go that were committed by then, step by step, for as long as nothing more urgent waits. */
+export async function expireEvents(
+  store: Store,
+  partition: number,
+  committedByMs: number,
+  mustStop: () => boolean,
+): Promise<void> {
+  for (let steps = 0; steps < EVENT_STEPS_MAX && !mustStop(); steps++) {
+    if ((await store.expireEvents(partition, committedByMs, EVENTS_STEP_MAX)) < EVENTS_STEP_MAX) return
+  }
 }

@@ -3,7 +3,7 @@ import { BLOCK_BYTES_MAX, type EncodedBlock, encodeBlock, encodeBlocks } from '.
 import { mergeRows } from '../rollup/merge-rows.ts'
 import type { RollupRows } from '../rollup/rollup-rows.ts'
 import type { RollupTable } from '../rollup/rollup-table.ts'
-import type { CommitPart, Marker, MetricTouch, SeriesTouch, SetMembers } from '../store/store.ts'
+import type { CommitPart, Marker, MetricTouch, SeriesTouch, SetMembers, StoredEvent } from '../store/store.ts'
 import { MEMBER, type PointBatch, TOTAL, VALUE, WEIGHTED } from './point-batch.ts'
 import type { Metric, Registry, Series } from './registry.ts'
 import type { TablePool } from './table-pool.ts'
@@ -18,6 +18,7 @@ const BLOCK_METRICS_MAX = 512
 const POINT_BYTES = 16
 const ROW_BYTES = 128
 const MEMBER_BYTES = 64
+const EVENT_BYTES = 256
 
 /** What one metric received in a round. */
 interface MetricRound {
@@ -52,7 +53,14 @@ export interface RoundPart {
   readonly announced: readonly Series[]
   /** Every series that the part holds points of, when the round keeps them; else those announced. */
   readonly series: readonly Series[]
+  /** Events counted as one each. */
   readonly points: number
+}
+
+/** An event and the partition that keeps it. */
+export interface PlacedEvent {
+  readonly partition: number
+  readonly event: StoredEvent
 }
 
 /**
@@ -66,6 +74,7 @@ export class Round {
   readonly #metrics: MetricRound[] = []
   /** Where a metric is in `#metrics`; asked when it was in another round meanwhile. */
   readonly #slots = new Map<Metric, number>()
+  readonly #events = new Map<number, StoredEvent[]>()
   /** Memory held by the round, about: what back-pressure counts. */
   bytes = 0
 
@@ -129,6 +138,15 @@ export class Round {
     return batch.length - skipped
   }
 
+  addEvents(placed: readonly PlacedEvent[]): void {
+    for (const { partition, event } of placed) {
+      const ofPartition = this.#events.get(partition)
+      if (ofPartition === undefined) this.#events.set(partition, [event])
+      else ofPartition.push(event)
+      this.bytes += EVENT_BYTES + 2 * event.json.length
+    }
+  }
+
   /** The parts to commit, by partition; no point may follow. `blockName` answers a name never used before. */
   parts(nowMs: number, blockName: (partition: number) => string): Map<number, RoundPart[]> {
     const byPartition = new Map<number, MetricRound[]>()
@@ -165,6 +183,20 @@ export class Round {
       parts.set(partition, ofPartition)
     }
     for (const { table } of this.#metrics) tables.give(table)
+    for (const [partition, events] of this.#events) {
+      const part: CommitPart = {
+        ...(this.#marker === undefined ? {} : { marker: partMarker(this.#marker, 'events', 0) }),
+        metrics: [],
+        series: [],
+        members: [],
+        events,
+        nowMs,
+      }
+      const ofEvents: RoundPart = { part, announced: [], series: [], points: events.length }
+      const ofPartition = parts.get(partition)
+      if (ofPartition === undefined) parts.set(partition, [ofEvents])
+      else ofPartition.push(ofEvents)
+    }
     return parts
   }
 
@@ -300,7 +332,7 @@ function setMembers(rounds: readonly MetricRound[]): SetMembers[] {
  * A request may need several parts in a partition, and each needs a marker of its own. They differ by what lies in them, not by
  * their order, so that a retry of which less or more is rejected meets the same ones. No key holds a line feed.
  */
-function partMarker({ project, key }: Marker, kind: 'values' | 'sets', position: number): Marker {
+function partMarker({ project, key }: Marker, kind: 'values' | 'sets' | 'events', position: number): Marker {
   const suffix = kind === 'values' && position === 0 ? '' : `\n${kind}${position === 0 ? '' : position}`
   return { project, key: key + suffix }
 }

@@ -8,7 +8,7 @@ import { PointBatch } from './point-batch.ts'
 import type { ReOfferEvents } from './re-offer.ts'
 import { Registry, type RegistryLimits, type Series } from './registry.ts'
 import { RetainedCommits } from './retained-commits.ts'
-import { Round, type RoundContext, type RoundPart, type RoundSettings } from './round.ts'
+import { type PlacedEvent, Round, type RoundContext, type RoundPart, type RoundSettings } from './round.ts'
 import { TablePool } from './table-pool.ts'
 
 export interface WriterSettings extends CommitSettings, RoundSettings, RegistryLimits {
@@ -86,11 +86,12 @@ export class Writer {
     return this.#retained.bytes
   }
 
-  /** Stores what `decode` delivers. With a key the points count once in 24 h. See `Gateway.track`. */
+  /** Stores what `decode` delivers, and events with it. With a key all of it counts once in 24 h. See `Gateway.trackBatch`. */
   async track(
     project: string,
     decode: (sink: PointSink) => void,
     idempotencyKey?: string,
+    events: readonly PlacedEvent[] = NO_EVENTS,
   ): Promise<readonly ItemError[]> {
     this.#refuseWhenFull()
     if (this.#registry.full) this.#registry.clear()
@@ -103,7 +104,8 @@ export class Writer {
       const rejected = sorted(batch.rejected)
       const round = idempotencyKey === undefined ? this.#open : this.#newMarked(project, idempotencyKey)
       const before = round.bytes
-      const stored = round.fold(batch, refused)
+      const stored = round.fold(batch, refused) + events.length
+      round.addEvents(events)
       this.#openBytes += round.bytes - before
       if (round !== this.#open && stored > 0) this.#marked.push(round)
       if (this.#pool.length < BATCH_POOL_MAX) this.#pool.push(batch)
@@ -249,6 +251,7 @@ export class Writer {
   }
 }
 
+const NO_EVENTS: readonly PlacedEvent[] = []
 const NONE_REFUSED: ReadonlySet<number> = new Set()
 
 function changedUnderUs(outcome: 'partly' | 'refused'): GatewayError {

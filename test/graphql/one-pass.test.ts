@@ -1,9 +1,11 @@
+import { randomBytes } from 'node:crypto'
 import { fastify } from 'fastify'
 import { beforeEach, expect, onTestFinished, test } from 'vitest'
 import { createGateway } from '../../src/gateway.ts'
 import { DEFAULT_GRAPHQL_LIMITS } from '../../src/graphql/context.ts'
 import { registerGraphQL } from '../../src/graphql/graphql-routes.ts'
 import { hashKey, Keys } from '../../src/keys.ts'
+import { EventIds } from '../../src/model/event-id.ts'
 import { DEFAULT_RATE_LIMITS } from '../../src/model/rate.ts'
 import { HOUR_MS, MINUTE_MS } from '../../src/model/time.ts'
 import type { QuerierSettings } from '../../src/query/querier.ts'
@@ -15,6 +17,7 @@ import { Receipts } from '../../src/write/receipts.ts'
 import {
   decoderOf,
   FOLD_SETTINGS,
+  openEventReader,
   openQuerier,
   openStore,
   openWriter,
@@ -64,7 +67,7 @@ function open(settings: Partial<QuerierSettings> = {}): {
   const querier = openQuerier(faulty.store, settings, now)
   const folds = new FoldLoop(
     store,
-    { ...FOLD_SETTINGS, inboxBytesMax: 1 << 30, inboxAgeMsMax: HOUR_MS },
+    { ...FOLD_SETTINGS, inboxBytesMax: 1 << 30, inboxAgeMsMax: HOUR_MS, eventsKeptMs: HOUR_MS },
     { error: () => {} },
     now,
   )
@@ -72,7 +75,8 @@ function open(settings: Partial<QuerierSettings> = {}): {
   const writer = openWriter(faulty.store, {}, {}, now)
   const keys = new Keys(store, new Map([[hashKey('key'), { project: PROJECT, scopes: ['ingest', 'query'] }]]), now)
   const limiter = new RateLimiter(store, { limits: DEFAULT_RATE_LIMITS, countersMax: 10 }, now)
-  const gateway = createGateway({ writer, receipts, folds, querier, store: faulty.store, keys, limiter })
+  const rest = { events: openEventReader(store, now), eventIds: new EventIds(now, randomBytes), keys, limiter }
+  const gateway = createGateway({ writer, receipts, folds, querier, store: faulty.store, ...rest })
   const app = fastify()
   registerGraphQL(app, { gateway, log: { error: () => {} }, now, limits: DEFAULT_GRAPHQL_LIMITS })
   return {

@@ -2,6 +2,7 @@ import type { MetricType } from '../../src/model/metric.ts'
 import type { PointSink } from '../../src/model/point.ts'
 import { DAY_MS, HOUR_MS, MINUTE_MS } from '../../src/model/time.ts'
 import type { QueryAnswer } from '../../src/query/answer.ts'
+import { EventReader } from '../../src/query/events.ts'
 import { Querier, type QuerierSettings } from '../../src/query/querier.ts'
 import type { QueryInput } from '../../src/query/request.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
@@ -87,6 +88,10 @@ export function openQuerier(
     },
     now,
   )
+}
+
+export function openEventReader(store: Store, now: () => number): EventReader {
+  return new EventReader(store, { eventsReadMax: 1_000, tagFilterValuesMax: 100, whereMax: 20, globCharsMax: 256 }, now)
 }
 
 export const PROJECT = 'test'

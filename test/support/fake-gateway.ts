@@ -71,6 +71,14 @@ export function createFakeGateway(options: FakeGatewayOptions = {}): FakeGateway
       points.push(...recorder.points)
       return recorder.errors
     },
+    async trackBatch(project, { decode = () => {}, events }, { idempotencyKey } = {}) {
+      await before('trackBatch')
+      keysTracked.push(idempotencyKey)
+      const recorder = createRecordingSink(project, options.resolve)
+      decode(recorder.sink)
+      points.push(...recorder.points)
+      return { rejected: recorder.errors, eventIds: events.map((_, i) => `E${i}`) }
+    },
     async once(_project, request, serve) {
       await before('once')
       requests.push(request)
@@ -86,6 +94,10 @@ export function createFakeGateway(options: FakeGatewayOptions = {}): FakeGateway
       queries.push(input)
       if (options.query === undefined) throw new GatewayError('metric_not_found', 'there is no such metric')
       return options.query(project, input)
+    },
+    async events() {
+      await before('events')
+      return { events: [], next: undefined }
     },
     async metric(project, name) {
       await before('metric')

@@ -1,5 +1,14 @@
-import type { Answer, Gateway, IdempotentRequest, Permit, Principal } from '../../src/gateway.ts'
+import type {
+  Answer,
+  BatchOutcome,
+  Gateway,
+  IdempotentRequest,
+  Permit,
+  Principal,
+  TrackedBatch,
+} from '../../src/gateway.ts'
 import { GatewayError, type ItemError } from '../../src/model/errors.ts'
+import { decodeEvent, type Event } from '../../src/model/event.ts'
 import { ItemMemory } from '../../src/model/item-memory.ts'
 import type { MetricType } from '../../src/model/metric.ts'
 import type { PointSink, SeriesRef } from '../../src/model/point.ts'
@@ -14,6 +23,7 @@ import {
   unknownAggregation,
 } from '../../src/query/aggregation.ts'
 import type { AnswerGroup, QueryAnswer } from '../../src/query/answer.ts'
+import type { EventInput, EventPage } from '../../src/query/events.ts'
 import { FILLS, type QueryInput } from '../../src/query/request.ts'
 import { QuerySession } from '../../src/query/session.ts'
 import type { TagValue } from '../../src/query/tag-values.ts'
@@ -43,6 +53,8 @@ interface FakeSeries extends SeriesRef {
 export class FakeGateway implements Gateway {
   readonly points: StoredPoint[] = []
   readonly queries: QueryInput[] = []
+  readonly tracked: Event[] = []
+  readonly eventQueries: EventInput[] = []
   readonly requests: IdempotentRequest[] = []
   readonly rows = new Map<string, MetricRow>()
   readonly keys = new Map<string, Principal>([
@@ -92,6 +104,20 @@ export class FakeGateway implements Gateway {
       restart() {},
     })
     return errors
+  }
+
+  async trackBatch(project: string, { decode = () => {}, events }: TrackedBatch): Promise<BatchOutcome> {
+    const rejected = await this.track(project, decode)
+    const ids = events.map((_, i) => `E${this.tracked.length + i}`)
+    for (const [i, event] of events.entries()) this.tracked.push(decodeEvent({ id: ids[i]!, ...event }))
+    return { rejected, eventIds: ids }
+  }
+
+  /** All that were tracked, newest first, whatever is asked. */
+  async events(_project: string, input: EventInput): Promise<EventPage> {
+    if (this.failure !== undefined) throw this.failure
+    this.eventQueries.push(input)
+    return { events: this.tracked.toReversed().slice(0, input.limit), next: undefined }
   }
 
   /** Serves every time. */

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
-import { MINUTE_MS } from '../../src/model/time.ts'
+import { DAY_MS, MINUTE_MS } from '../../src/model/time.ts'
 import { openRedisStore } from '../../src/store/redis/redis-store.ts'
 import type { Store } from '../../src/store/store.ts'
 import { FoldLoop } from '../../src/write/fold-loop.ts'
@@ -30,7 +30,7 @@ async function openLoop(prefix: string) {
     if (isDone === false) wasted++
     return isDone
   })
-  const settings = { ...FOLD_SETTINGS, inboxBytesMax: 1 << 30, inboxAgeMsMax: 0 }
+  const settings = { ...FOLD_SETTINGS, inboxBytesMax: 1 << 30, inboxAgeMsMax: 0, eventsKeptMs: 90 * DAY_MS }
   const loop = new FoldLoop(faulty.store, settings, { error: (details) => expect(details).toBeUndefined() }, Date.now)
   onTestFinished(async () => {
     await loop.stop()

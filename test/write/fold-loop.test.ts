@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest'
+import { DAY_MS } from '../../src/model/time.ts'
 import type { FoldCommit, Store } from '../../src/store/store.ts'
 import { FoldLoop } from '../../src/write/fold-loop.ts'
 import { decoderOf, FOLD_SETTINGS, openStore, openWriter, PROJECT, T0_MS } from '../support/engine.ts'
@@ -20,7 +21,7 @@ async function openLoop(ageMsMax = 60_000, onFold: (fold: FoldCommit) => Promise
     },
   })
   let nowMs = T0_MS
-  const settings = { ...FOLD_SETTINGS, inboxBytesMax: 1 << 30, inboxAgeMsMax: ageMsMax }
+  const settings = { ...FOLD_SETTINGS, inboxBytesMax: 1 << 30, inboxAgeMsMax: ageMsMax, eventsKeptMs: 90 * DAY_MS }
   const loop = new FoldLoop(store, settings, { error: () => {} }, () => nowMs)
   const writer = openWriter(store, {}, { committed: (partition, bytes) => loop.noteCommit(partition, bytes) })
   closing.push(async () => {
@@ -112,5 +113,23 @@ describe('FoldLoop', () => {
       return (await store.inboxSize(0)).entries
     }
     await expect.poll(entries, { timeout: 15_000 }).toBe(0)
+  })
+})
+
+describe('events', () => {
+  it('go when they have been kept long enough since their commit, many in one turn', async () => {
+    const { store, loop, writer, clock } = await openLoop()
+    // The writer of these tests has the true time, at which their commits are made.
+    const event = (id: string) => ({ project: PROJECT, id, timeMs: T0_MS, json: '{"name":"e"}' })
+    const placed = Array.from({ length: 2_500 }, (_, i) => ({ partition: 0, event: event(`E${i}`) }))
+    await writer.track(PROJECT, () => {}, undefined, placed)
+    const count = async () =>
+      (await store.readEvents({ project: PROJECT, fromMs: 0, toMs: T0_MS, limit: 9_999, bytesMax: 1e9 })).length
+    clock.set(Date.now() + 89 * DAY_MS)
+    await loop.drain()
+    expect(await count()).toBe(2_500)
+    clock.set(Date.now() + 91 * DAY_MS)
+    await loop.drain()
+    expect(await count()).toBe(0)
   })
 })

@@ -352,7 +352,7 @@ describe('mergeWindow', () => {
 })
 
 describe('FoldLoop', () => {
-  const LOOP: FoldLoopSettings = { ...FOLD_SETTINGS, inboxBytesMax: 1 << 20, inboxAgeMsMax: 15_000 }
+  const LOOP: FoldLoopSettings = { ...FOLD_SETTINGS, inboxBytesMax: 1 << 20, inboxAgeMsMax: 15_000, eventsKeptMs: 1 }
 
   function newLoop(through: Store, settings: Partial<FoldLoopSettings> = {}) {
     const failures: string[] = []

@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { GatewayError } from '../../src/model/errors.ts'
+import { partitionOf } from '../../src/model/metric.ts'
 import type { Commit } from '../../src/store/store.ts'
 import type { Writer, WriterEvents, WriterSettings } from '../../src/write/writer.ts'
 import { ask, decoderOf, openWriter, PROJECT, T0_MS, type TestPoint, totalOf } from '../support/engine.ts'
@@ -65,6 +66,27 @@ describe('a store that has forgotten commits', () => {
     expect(offered(calls).map(({ number }) => number)).toEqual([6, 2, 3, 4, 5, 6])
     expect(new Set(offered(0).map(({ writer: name }) => name)).size).toBe(1)
     expect(told).toMatchObject({ lost: 0, wentBack: 1 })
+  })
+
+  it('is given their events again too', async () => {
+    const writer = newWriter()
+    const event = (id: string) => ({
+      partition: partitionOf(PROJECT, 'hits', 2),
+      event: { project: PROJECT, id, timeMs: T0_MS, json: '{"name":"e"}' },
+    })
+    await writer.track(PROJECT, () => {}, undefined, [event('A')])
+    await store.remember()
+    await writer.track(PROJECT, decoderOf([hit(1, 'a')]), undefined, [event('B')])
+    await writer.track(PROJECT, () => {}, 'key', [event('C'), event('D')])
+    await store.forget()
+    await writer.track(PROJECT, () => {}, undefined, [event('E')])
+    const request = { project: PROJECT, fromMs: T0_MS, toMs: T0_MS, limit: 10, bytesMax: 1_000 }
+    expect((await store.current.readEvents(request)).map(({ id }) => id)).toEqual(['E', 'D', 'C', 'B', 'A'])
+    expect(await totalOf(store.current, 'hits', 'sum')).toBe(1)
+    // And its marker with them.
+    await writer.track(PROJECT, () => {}, 'key', [event('F')])
+    expect(await store.current.readEvents(request)).toHaveLength(5)
+    expect(told.lost).toBe(0)
   })
 
   it('would have lost them without', async () => {

@@ -70,7 +70,7 @@ export function appendCommit(writes: WriteSet, commit: Commit, context: AppendCo
   const sets = new SetChange(writes, partition, context.setResolutions)
   for (const part of parts) for (const members of part.members) sets.add(members)
   sets.write()
-  for (const part of parts) for (const event of part.events) putEvent(writes, event, part.nowMs)
+  for (const part of parts) for (const event of part.events) putEvent(writes, partition, event, part.nowMs)
   for (const { key, nowMs } of markers.values()) {
     writes.put('markers', key, encodeTime(nowMs))
     writes.put('expiry', expiryKey(nowMs + MARKER_MS, 'marker', key), NO_VALUE)

@@ -251,8 +251,8 @@ class EmbeddedStore implements Store {
     return this.#environment.read((tables) => readEvents(tables, request))
   }
 
-  expireEvents(committedByMs: number, max: number): Promise<number> {
-    return this.#environment.write((writes) => expireEvents(writes, committedByMs, max))
+  expireEvents(partition: number, committedByMs: number, max: number): Promise<number> {
+    return this.#environment.write((writes) => expireEvents(writes, partition, committedByMs, max))
   }
 
   // Requests

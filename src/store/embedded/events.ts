@@ -8,15 +8,16 @@ import {
   eventKey,
   eventOfAge,
   eventPrefix,
+  partitionKey,
   readTime,
 } from './keys.ts'
 
 /** Events of a project, ordered by time and id; their JSON is stored as it came. They go in the order they were committed. */
 
-export function putEvent(writes: WriteSet, event: StoredEvent, committedMs: number): void {
+export function putEvent(writes: WriteSet, partition: number, event: StoredEvent, committedMs: number): void {
   const key = eventKey(event.project, event.timeMs, event.id)
   writes.put('events', key, Buffer.from(event.json))
-  writes.put('event-ages', eventAgeKey(committedMs, key), NO_VALUE)
+  writes.put('event-ages', eventAgeKey(partition, committedMs, key), NO_VALUE)
 }
 
 /** Walks backwards, from the key that comes first in the answer. */
@@ -42,8 +43,8 @@ export function readEvents(tables: Tables, request: EventRequest): StoredEvent[]
   return found
 }
 
-export function expireEvents(writes: WriteSet, committedByMs: number, max: number): number {
-  const range = { start: eventAgeEnd(-(2 ** 51)), end: eventAgeEnd(committedByMs), limit: max }
+export function expireEvents(writes: WriteSet, partition: number, committedByMs: number, max: number): number {
+  const range = { start: partitionKey(partition), end: eventAgeEnd(partition, committedByMs), limit: max }
   let gone = 0
   for (const age of keys(writes.tables['event-ages'], range)) {
     writes.remove('event-ages', age)

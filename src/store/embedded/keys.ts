@@ -47,7 +47,7 @@ export const TABLES = [
   'sets',
   /** project, time, event id (UTF-8) → JSON. */
   'events',
-  /** time it was committed, key in `events` → nothing: events in the order they go. */
+  /** partition, time it was committed, key in `events` → nothing: events in the order they go. */
   'event-ages',
   /** project, SHA-256 of the idempotency key (16 bytes) → receipt. */
   'receipts',
@@ -289,18 +289,18 @@ export const EVENT_TIME_AT = 16
 export const EVENT_ID_AT = 24
 
 /** `event` is a key of `events`. */
-export function eventAgeKey(committedMs: number, event: Uint8Array): Buffer {
-  return new Key(8 + event.length).time(committedMs).raw(event).bytes
+export function eventAgeKey(partition: number, committedMs: number, event: Uint8Array): Buffer {
+  return new Key(10 + event.length).u16(partition).time(committedMs).raw(event).bytes
 }
 
-/** After every event committed by then. */
-export function eventAgeEnd(committedByMs: number): Buffer {
-  return new Key(8).time(committedByMs + 1).bytes
+/** After every event of the partition committed by then. */
+export function eventAgeEnd(partition: number, committedByMs: number): Buffer {
+  return new Key(10).u16(partition).time(committedByMs + 1).bytes
 }
 
 /** The key in `events` of a key in `event-ages`. */
 export function eventOfAge(age: Uint8Array): Uint8Array {
-  return age.subarray(8)
+  return age.subarray(10)
 }
 
 // Requests and API keys

@@ -48,23 +48,26 @@ function withinBytes(events: readonly StoredEvent[], bytesMax: number): StoredEv
   return events.slice(0, end < 0 ? events.length : end)
 }
 
-export async function expireEvents(engine: Engine, committedByMs: number, max: number): Promise<number> {
+export async function expireEvents(
+  engine: Engine,
+  partition: number,
+  committedByMs: number,
+  max: number,
+): Promise<number> {
+  const keys = engine.keys(partition)
   let gone = 0
-  for (const partition of engine.all()) {
-    const keys = engine.keys(partition)
-    for (;;) {
-      const wanted = Math.min(EXPIRED_PER_CALL, max - gone)
-      if (wanted === 0) return gone
-      const found = await engine.call('zrangebyscore', keys.eventAges, '-inf', committedByMs, 'LIMIT', 0, wanted)
-      const ages = texts(found)
-      const call = new Call().key(keys.eventAges).arg(committedByMs, ages.length)
-      for (const age of ages) {
-        const { project, from, to } = decodeEventAge(age)
-        call.key(keys.events(project)).arg(age, `[${from}`, `(${to}`)
-      }
-      if (ages.length > 0) gone += Number(await engine.run('expire-events', call))
-      if (ages.length < wanted) break
+  while (gone < max) {
+    const wanted = Math.min(EXPIRED_PER_CALL, max - gone)
+    const found = await engine.call('zrangebyscore', keys.eventAges, '-inf', committedByMs, 'LIMIT', 0, wanted)
+    const ages = texts(found)
+    if (ages.length === 0) break
+    const call = new Call().key(keys.eventAges).arg(committedByMs, ages.length)
+    for (const age of ages) {
+      const { project, from, to } = decodeEventAge(age)
+      call.key(keys.events(project)).arg(age, `[${from}`, `(${to}`)
     }
+    gone += Number(await engine.run('expire-events', call))
+    if (ages.length < wanted) break
   }
   return gone
 }

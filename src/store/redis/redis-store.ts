@@ -243,8 +243,8 @@ class RedisStore implements Store {
     return this.#answer((engine) => readEvents(engine, request))
   }
 
-  expireEvents(committedByMs: number, max: number): Promise<number> {
-    return this.#answer((engine) => expireEvents(engine, committedByMs, max))
+  expireEvents(partition: number, committedByMs: number, max: number): Promise<number> {
+    return this.#answer((engine) => expireEvents(engine, partition, committedByMs, max))
   }
 
   // Requests

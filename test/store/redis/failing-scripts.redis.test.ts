@@ -209,7 +209,7 @@ test('a script that fails has written nothing', { timeout: 120_000 }, async () =
   expect(await expireWindow(engine, { partition, window, nowMs: NOW })).toBe(true)
   await sweepPartition(engine, partition, NOW + 8 * 86_400_000)
   expect(await readEvents(engine, { project: 'shop', fromMs: 0, toMs: NOW, limit: 9, bytesMax: 99 })).toHaveLength(2)
-  expect(await expireEvents(engine, NOW, 10)).toBe(2)
+  expect(await expireEvents(engine, partition, NOW, 10)).toBe(2)
   const receipt = { requestHash: 'ab', status: 200, body: '{}' }
   expect(await writeReceipt(engine, 'shop', 'k', receipt, NOW, 10)).toEqual(receipt)
   await takePermits(engine, { bucket: 'b', permits: 1, limit: 2, windowMs: MINUTE, nowMs: NOW })

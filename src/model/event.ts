@@ -1,0 +1,61 @@
+import type { CanonicalTags } from './series.ts'
+
+/** A named occurrence, kept whole. Two equal ones are two events. */
+export interface Event extends EventTexts {
+  readonly id: string
+  readonly name: string
+  readonly timeMs: number
+  readonly value: number | null
+  readonly tags: CanonicalTags
+  /** Any JSON object. */
+  readonly properties: object | null
+}
+
+/** Fields that are text, by the names that senders give them: who, where, and in which request. */
+export const EVENT_TEXT_FIELDS = ['user_id', 'session_id', 'environment', 'service', 'host', 'request_id'] as const
+export type EventTextField = (typeof EVENT_TEXT_FIELDS)[number]
+export type EventTexts = Readonly<Record<EventTextField, string | null>>
+
+/** An event that has been judged and has no id yet. */
+export interface NewEvent {
+  readonly name: string
+  readonly timeMs: number
+  /** All but id and time, as it is stored. */
+  readonly json: string
+}
+
+type Stored = Partial<Omit<Event, 'id' | 'timeMs'>> & Pick<Event, 'name'>
+
+/** What is stored of an event besides id and time: JSON of its fields, without those that are null or empty. */
+export function encodeEvent(event: Omit<Event, 'id' | 'timeMs'>): string {
+  const { name, tags, properties, value } = event
+  const texts = EVENT_TEXT_FIELDS.map((field) => [field, event[field] ?? undefined])
+  const stored: Stored = {
+    name,
+    ...(value === null ? {} : { value }),
+    // As pairs, so that every key is ordinary.
+    ...(tags.length === 0 ? {} : { tags }),
+    ...Object.fromEntries(texts),
+    ...(properties === null ? {} : { properties }),
+  }
+  return JSON.stringify(stored)
+}
+
+/** The inverse of {@link encodeEvent}. */
+export function decodeEvent({ id, timeMs, json }: Pick<Event, 'id' | 'timeMs'> & { readonly json: string }): Event {
+  const stored: Stored = JSON.parse(json)
+  return {
+    id,
+    timeMs,
+    name: stored.name,
+    value: stored.value ?? null,
+    tags: stored.tags ?? [],
+    properties: stored.properties ?? null,
+    user_id: stored.user_id ?? null,
+    session_id: stored.session_id ?? null,
+    environment: stored.environment ?? null,
+    service: stored.service ?? null,
+    host: stored.host ?? null,
+    request_id: stored.request_id ?? null,
+  }
+}

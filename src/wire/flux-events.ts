@@ -1,0 +1,119 @@
+import { assert, GatewayError, type ItemError } from '../model/errors.ts'
+import { EVENT_TEXT_FIELDS, type EventTextField, encodeEvent, type NewEvent } from '../model/event.ts'
+import {
+  checkInstant,
+  checkName,
+  describe,
+  type PointLimits,
+  type Rejection,
+  readTags,
+  reject,
+} from '../model/point.ts'
+import { canonicalTags } from '../model/series.ts'
+import { parseInstant } from '../model/time.ts'
+
+/** Events of the Flux dialect, already parsed: GraphQL inputs have the same fields and are judged here too. */
+type EventItem = Readonly<
+  Partial<Record<'name' | 'value' | 'timestamp' | 'tags' | 'properties' | EventTextField, unknown>>
+>
+
+export interface EventLimits {
+  /** For names, tags, times and texts: an event has the same as a point. */
+  readonly points: PointLimits
+  /** What is stored of an event, in bytes. */
+  readonly eventBytesMax: number
+}
+
+/** The events of a request, with the positions of those that were left out. */
+export interface DecodedEvents {
+  readonly events: readonly NewEvent[]
+  readonly rejected: readonly ItemError[]
+}
+
+/** Judges each of these items. Throws `invalid_body` or `batch_too_large`. */
+export function decodeFluxEvents(items: unknown, nowMs: number, limits: EventLimits, itemsMax: number): DecodedEvents {
+  if (!Array.isArray(items)) throw new GatewayError('invalid_body', 'events must be an array')
+  if (items.length > itemsMax) {
+    throw new GatewayError('batch_too_large', `${items.length} events, at most ${itemsMax} are allowed in a batch`, {
+      details: { max: itemsMax },
+    })
+  }
+  const events: NewEvent[] = []
+  const rejected: ItemError[] = []
+  for (const [index, item] of items.entries()) {
+    const event = decodeFluxEvent(item, nowMs, limits)
+    if ('code' in event) rejected.push({ index, ...event })
+    else events.push(event)
+  }
+  return { events, rejected }
+}
+
+/**
+ * Judges an item field by field (name, value, timestamp, tags, properties, texts) and answers the event, or the first reason against
+ * it. Null says the same as absence; unknown fields are ignored.
+ */
+export function decodeFluxEvent(item: unknown, nowMs: number, limits: EventLimits): NewEvent | Rejection {
+  if (!isObject<EventItem>(item)) return reject('invalid_body', `an event must be an object, not ${describe(item)}`)
+  const { name, value = null, timestamp = null, properties = null } = item
+  const badName = checkName(name, limits.points)
+  if (badName !== undefined) return badName
+  assert(typeof name === 'string', 'name was checked')
+  if (value !== null && !isFiniteNumber(value)) {
+    return reject('invalid_value', `value of an event must be a finite number or null, not ${describe(value)}`)
+  }
+  const timeMs = timestamp === null ? nowMs : parseInstant(timestamp)
+  const badInstant = checkInstant(timeMs, nowMs, limits.points)
+  if (badInstant !== undefined) return badInstant
+  assert(timeMs !== undefined, 'timestamp was checked')
+  const tags = readTags(item.tags, limits.points)
+  if (!Array.isArray(tags)) return tags
+  if (properties !== null && !isObject<object>(properties)) {
+    return reject('invalid_value', `properties must be an object, not ${describe(properties)}`)
+  }
+  if (isDeeperThan(properties, PROPERTY_LEVELS_MAX)) {
+    return reject('invalid_value', `properties nest deeper than ${PROPERTY_LEVELS_MAX} levels`)
+  }
+  const texts: Record<EventTextField, string | null> = { ...NO_TEXTS }
+  for (const field of EVENT_TEXT_FIELDS) {
+    const text = readText(field, item[field], limits.points.tagValueCharsMax)
+    if (typeof text === 'object' && text !== null) return text
+    texts[field] = text
+  }
+  const json = encodeEvent({ name, value, tags: canonicalTags(tags), properties, ...texts })
+  const bytes = UTF8.encode(json).length
+  if (bytes > limits.eventBytesMax) {
+    return reject('payload_too_large', `the event has ${bytes} bytes, at most ${limits.eventBytesMax} are allowed`)
+  }
+  return { name, timeMs, json }
+}
+
+const UTF8 = new TextEncoder()
+/** More than people nest, and few enough for whoever walks through them. */
+const PROPERTY_LEVELS_MAX = 64
+const NO_TEXTS = { user_id: null, session_id: null, environment: null, service: null, host: null, request_id: null }
+
+/** Ids of users and requests are numbers in many programs: they are taken as their text. */
+function readText(field: EventTextField, value: unknown, charsMax: number): string | null | Rejection {
+  if (value === undefined || value === null) return null
+  const text = isFiniteNumber(value) ? String(value) : value
+  if (typeof text !== 'string') return reject('invalid_value', `${field} must be a string, not ${describe(value)}`)
+  if (text.length > charsMax) {
+    return reject('invalid_value', `${field} has ${text.length} characters, at most ${charsMax} are allowed`)
+  }
+  if (!text.isWellFormed()) return reject('invalid_value', `${field} is not well-formed Unicode`)
+  return text
+}
+
+function isFiniteNumber(value: unknown): value is number {
+  return typeof value === 'number' && Number.isFinite(value)
+}
+
+/** `T` has optional fields of unknown value only, so that any JSON object is one. */
+function isObject<T extends object>(value: unknown): value is T {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function isDeeperThan(value: unknown, levels: number): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  return levels === 0 || Object.values(value).some((within) => isDeeperThan(within, levels - 1))
+}
