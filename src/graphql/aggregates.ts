@@ -34,7 +34,7 @@ export const AggregatesRef = builder.objectRef<AggregatesSource>('Aggregates').i
     ),
     quantile: t.float({
       nullable: true,
-      description: 'Any quantile of a DISTRIBUTION, within 1 %.',
+      description: 'Any quantile of a DISTRIBUTION, within 1 %; of a HISTOGRAM interpolated within its buckets.',
       args: {
         q: t.arg.float({
           required: true,

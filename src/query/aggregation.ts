@@ -20,7 +20,7 @@ const BY_TYPE: Readonly<Record<MetricType, TypeAggregations>> = {
   counter: { simple: ['sum', 'rate', 'count', 'last'], quantiles: false, default: 'sum' },
   distribution: { simple: ['avg', 'sum', 'min', 'max', 'count'], quantiles: true, default: 'avg' },
   set: { simple: ['count'], quantiles: false, default: 'count' },
-  histogram: { simple: ['sum', 'rate'], quantiles: false, default: 'sum' },
+  histogram: { simple: ['sum', 'rate'], quantiles: true, default: 'sum' },
   summary: { simple: ['last', 'avg', 'min', 'max'], quantiles: false, default: 'last' },
 }
 

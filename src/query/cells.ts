@@ -1,6 +1,8 @@
 import type { GatewayError } from '../model/errors.ts'
+import type { MetricType } from '../model/metric.ts'
 import { QuantileSketch } from '../sketch/quantile-sketch.ts'
 import type { Aggregation } from './aggregation.ts'
+import { LimitCounts } from './limit-counts.ts'
 
 /** Which accumulators the aggregations of a query need besides count and sum. */
 export interface Needs {
@@ -8,11 +10,15 @@ export interface Needs {
   /** First and last. */
   readonly ends: boolean
   readonly sketches: boolean
+  /** Counts by the upper limits of a histogram. */
+  readonly limits: boolean
 }
 
-export function needsOf(computed: readonly Aggregation[]): Needs {
+export function needsOf(computed: readonly Aggregation[], type: MetricType): Needs {
   const asks = (...kinds: readonly Aggregation['kind'][]): boolean => computed.some(({ kind }) => kinds.includes(kind))
-  return { extremes: asks('min', 'max', 'quantile'), ends: asks('first', 'last'), sketches: asks('quantile') }
+  const limits = type === 'histogram' && asks('quantile')
+  const sketches = !limits && asks('quantile')
+  return { extremes: sketches || asks('min', 'max'), ends: asks('first', 'last'), sketches, limits }
 }
 
 export interface CellLimits {
@@ -42,6 +48,7 @@ export class Cells {
   lastMs = new Float64Array(0)
   last = new Float64Array(0)
   readonly sketches: (QuantileSketch | undefined)[] = []
+  readonly limitCounts: (LimitCounts | undefined)[] = []
 
   constructor(limits: CellLimits, needs: Needs) {
     this.buckets = limits.buckets
@@ -70,6 +77,12 @@ export class Cells {
     let sketch = this.sketches[cell]
     if (sketch === undefined) this.sketches[cell] = sketch = new QuantileSketch()
     return sketch
+  }
+
+  limitCountsOf(cell: number): LimitCounts {
+    let counts = this.limitCounts[cell]
+    if (counts === undefined) this.limitCounts[cell] = counts = new LimitCounts()
+    return counts
   }
 
   #reserve(cells: number): void {

@@ -1,8 +1,9 @@
 import { QuantileSketch } from '../sketch/quantile-sketch.ts'
 import type { Aggregation } from './aggregation.ts'
 import type { AnswerGroup } from './answer.ts'
-import type { Cells } from './cells.ts'
+import type { Cells, Needs } from './cells.ts'
 import type { DistinctCounts } from './distinct.ts'
+import { LimitCounts } from './limit-counts.ts'
 import type { Plan } from './plan.ts'
 import type { GroupKey } from './series-index.ts'
 
@@ -12,6 +13,7 @@ export interface Evaluation {
   readonly baseMs: number
   readonly nowMs: number
   readonly computed: readonly Aggregation[]
+  readonly needs: Needs
   readonly groups: readonly GroupKey[]
   /** Of a set. */
   readonly distinct: DistinctCounts | undefined
@@ -79,6 +81,7 @@ function bucketValue(
       return cells.sum[cell]! / secondsOf(evaluation, edges[bucket]!, edges[bucket + 1]!)
     }
     case 'quantile':
+      if (evaluation.needs.limits) return cells.limitCounts[cell]?.quantile(aggregation.q) ?? Number.NaN
       return cells.sketches[cell]?.quantile(aggregation.q, cells.min[cell]!, cells.max[cell]!) ?? Number.NaN
   }
 }
@@ -124,6 +127,7 @@ function totalsOf(evaluation: Evaluation, cells: Cells, slot: number): ReadonlyM
       case 'rate':
         return sum / secondsOf(evaluation, plan.fromMs, plan.toMs)
       case 'quantile':
+        if (evaluation.needs.limits) return mergedLimitCounts(cells, at, end).quantile(aggregation.q)
         return mergedSketch(cells, at, end).quantile(aggregation.q, min, max)
     }
   }
@@ -155,6 +159,15 @@ function mergedSketch(cells: Cells, from: number, to: number): QuantileSketch {
   for (let cell = from; cell < to; cell++) {
     const sketch = cells.sketches[cell]
     if (sketch !== undefined) merged.merge(sketch)
+  }
+  return merged
+}
+
+function mergedLimitCounts(cells: Cells, from: number, to: number): LimitCounts {
+  const merged = new LimitCounts()
+  for (let cell = from; cell < to; cell++) {
+    const counts = cells.limitCounts[cell]
+    if (counts !== undefined) merged.merge(counts)
   }
   return merged
 }

@@ -28,6 +28,8 @@ export interface Merge {
   readonly sources: readonly Source[]
   /** The group of each ordinal, -1 for none. Series that were registered meanwhile lie beyond its end and belong to none. */
   readonly groupOf: Int32Array
+  /** The upper limit of each ordinal, where counts by limit are needed. */
+  readonly limits: Float64Array
   readonly needs: Needs
 }
 
@@ -35,7 +37,7 @@ export interface Merge {
 export const SILENCE_MS_MAX = 7 * DAY_MS
 
 /** Adds what only adds up. */
-export function mergeSums({ plan, sources, groupOf, needs }: Merge, cells: Cells): void {
+export function mergeSums({ plan, sources, groupOf, limits, needs }: Merge, cells: Cells): void {
   const reads = new ReadFinder(plan.reads)
   const buckets = new BucketFinder(plan.edges)
   for (const { section, level, inbox, ordinals } of sources) {
@@ -59,6 +61,7 @@ export function mergeSums({ plan, sources, groupOf, needs }: Merge, cells: Cells
           if (max[row]! > cells.max[cell]!) cells.max[cell] = max[row]!
         }
         if (needs.sketches) section.mergeBinsInto(row, cells.sketchOf(cell))
+        if (needs.limits) cells.limitCountsOf(cell).add(limits[ordinals[s]!]!, sum[row]!)
       }
     }
   }
@@ -127,7 +130,7 @@ function offerLast(cells: Cells, cell: number, timeMs: number, value: number): v
  * later one. `lookback` are the reads before the range that may hold the total before the first.
  */
 export function mergeTotals(merge: Merge, lookback: readonly Read[], cells: Cells): void {
-  const { plan, stepsMs, groupOf, needs } = merge
+  const { plan, stepsMs, groupOf, limits, needs } = merge
   const reads = new ReadFinder([...lookback, ...plan.reads])
   const buckets = new BucketFinder(plan.edges)
   eachSeries(merge, (ordinal, parts) => {
@@ -156,7 +159,9 @@ export function mergeTotals(merge: Merge, lookback: readonly Read[], cells: Cell
       if (storedMs >= plan.fromMs) {
         const cell = cells.cellOf(groupOf[ordinal]!) + buckets.find(storedMs)
         const joins = totals.timeMs[0]! - previousMs <= SILENCE_MS_MAX
-        cells.sum[cell]! += totals.increase() + (joins ? increaseBetween(previous, totals.value[0]!) : 0)
+        const increase = totals.increase() + (joins ? increaseBetween(previous, totals.value[0]!) : 0)
+        cells.sum[cell]! += increase
+        if (needs.limits) cells.limitCountsOf(cell).add(limits[ordinal]!, increase)
         if (needs.ends) offerLast(cells, cell, totals.timeMs[end]!, totals.value[end]!)
       }
       previousMs = totals.timeMs[end]!

@@ -6,6 +6,7 @@ import type { AnswerGroup, QueryAnswer } from './answer.ts'
 import { Cells, type Needs, needsOf } from './cells.ts'
 import { countDistinct, type DistinctCounts } from './distinct.ts'
 import { evaluate } from './evaluate.ts'
+import { NO_LIMITS, upperLimitsOf } from './limit-counts.ts'
 import { type Merge, mergeEnds, mergeSums, mergeTotals, type Source } from './merge.ts'
 import { fittingStep, type IdRange, idRange, lookUp, type Period, rollupsOf } from './period.ts'
 import { finestKept, fittingInterval, plan } from './plan.ts'
@@ -103,7 +104,7 @@ export class Querier {
     )
     this.#charge([period], { ...request, bucketsMax }, wanted, session, run)
     const wants = run.close()
-    const needs = needsOf(wants.computed)
+    const needs = needsOf(wants.computed, metric.type)
     const opened = await this.#sources.open(metric, kind, period, needs.sketches, session.blocks)
     if (opened === undefined) return undefined
     const known = await this.#placed(metric, request, { list, grouping }, opened)
@@ -115,6 +116,7 @@ export class Querier {
         baseMs: stepsMs[0]!,
         nowMs: request.nowMs,
         computed: wants.computed,
+        needs,
         groups: known.grouping.groups,
         distinct: merged.distinct,
       },
@@ -196,9 +198,10 @@ export class Querier {
     wants: ReturnType<Run['close']>,
     request: QueryRequest,
   ): Promise<{ readonly cells: Cells; readonly distinct: DistinctCounts | undefined }> {
-    const needs = needsOf(wants.computed)
+    const needs = needsOf(wants.computed, metric.type)
     const stepsMs = kind === 'set' ? this.#settings.setStepsMs : this.#settings.stepsMs
-    const merge: Merge = { plan: period.plan, stepsMs, sources, groupOf: grouping.groupOf, needs }
+    const limits = needs.limits ? upperLimitsOf(list.rows) : NO_LIMITS
+    const merge: Merge = { plan: period.plan, stepsMs, sources, groupOf: grouping.groupOf, limits, needs }
     const cells = this.#cells(period, grouping, needs, wants.aggregationsMax)
     // Without grouping there is one group, data or not.
     if (!isGrouped(request)) cells.cellOf(0)

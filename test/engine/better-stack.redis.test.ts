@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { startGateway, type TestGateway } from '../support/gateway.ts'
 import { type RedisServer, startRedis } from '../support/redis-server.ts'
-import { rows } from './harness.ts'
+import { ask, refusal, rows, rowsOf } from './harness.ts'
 
 /** The Better Stack dialect from the wire to the answer, on either store and through two gateways. */
 
@@ -88,6 +88,116 @@ describe.each(STORES)('on %s', (_, settings) => {
     expect(await rows(gateway, { metric: 'free', ...MORNING })).toEqual(['2026-05-05T09:00:00Z 6'])
     expect(await rows(gateway, { metric: 'free_sum', ...MORNING })).toEqual(['2026-05-05T09:00:00Z 9'])
     expect(await rows(gateway, { metric: 'free_count', ...MORNING })).toEqual(['2026-05-05T09:00:00Z 6'])
+  })
+
+  test('quantiles of a histogram are interpolated over its limits, by bucket and group, folded or not', async () => {
+    const gateway = await start(settings())
+    const duration = (time: string, host: string, counts: readonly number[], more = {}) => ({
+      name: 'duration',
+      tags: { host },
+      histogram: {
+        count: counts.reduce((sum, count) => sum + count, 0),
+        sum: 75.5,
+        // What is counted beyond the last limit has no bucket of its own.
+        buckets: [0.1, 0.2, 0.5, 1].map((upper_limit, i) => ({ upper_limit, count: counts[i] })),
+      },
+      dt: `2026-05-05T${time}Z`,
+      ...more,
+    })
+    await send(gateway, [duration('09:00:00', 'a', [15, 30, 45, 50]), duration('09:10:00', 'b', [0, 0, 0, 10])])
+    await gateway.folds.drain()
+    await send(gateway, [duration('10:00:00', 'a', [0, 0, 4, 0, 4]), duration('10:10:00', 'a', [0, 0, 0, 0, 1])])
+    const asked = { metric: 'duration', ...MORNING, aggregations: ['p50', 'p100', 'sum'] }
+    expect(await rows(gateway, asked)).toEqual([
+      `2026-05-05T09:00:00Z ${0.2 + 0.3 * (30 / 45)} 1 150`,
+      '2026-05-05T10:00:00Z 1 1 9',
+    ])
+    const byHost = rowsOf(await ask(gateway, { ...asked, groupBy: ['host'], aggregations: ['p50'] }))
+    expect(byHost).toEqual({
+      a: [`2026-05-05T09:00:00Z ${0.2 + 0.3 * (25 / 45)}`, '2026-05-05T10:00:00Z 1'],
+      b: ['2026-05-05T09:00:00Z 0.75'],
+    })
+    const whole = await ask(gateway, { ...asked, interval: '1d', tags: new Map([['host', ['b']]]) })
+    expect(whole.groups[0]!.totals.get('p50')).toBe(0.75)
+    expect(await rows(gateway, { metric: 'duration', ...MORNING, tags: new Map([['upper_limit', ['+Inf']]]) })).toEqual(
+      ['2026-05-05T10:00:00Z 5'],
+    )
+    expect(await rows(gateway, { metric: 'duration_count', ...MORNING })).toEqual([
+      '2026-05-05T09:00:00Z 150',
+      '2026-05-05T10:00:00Z 9',
+    ])
+    expect(await gateway.gateway.metric('test', 'duration')).toMatchObject({
+      type: 'histogram',
+      tagKeys: ['host', 'upper_limit'],
+    })
+  })
+
+  test('absolute histograms count what their totals rise by, above the limits too', async () => {
+    const gateway = await start(settings())
+    const scraped = (time: string, [low, high, count]: readonly [number, number, number]) => ({
+      metric: {
+        name: 'scraped',
+        kind: 'absolute',
+        timestamp: `2026-05-05T${time}Z`,
+        aggregated_histogram: {
+          buckets: [
+            { upper_limit: 1, count: low },
+            { upper_limit: 3, count: high },
+          ],
+          count,
+          sum: count * 2,
+        },
+      },
+    })
+    await send(gateway, scraped('09:00:00', [10, 20, 30]))
+    await send(gateway, scraped('09:30:00', [10, 30, 50]))
+    await send(gateway, scraped('10:00:00', [1, 0, 1]))
+    expect(await rows(gateway, { metric: 'scraped', ...MORNING, aggregations: ['p25', 'p99', 'sum'] })).toEqual([
+      '2026-05-05T09:00:00Z 2 3 20',
+      '2026-05-05T10:00:00Z 0.25 0.99 1',
+    ])
+    expect(await rows(gateway, { metric: 'scraped_sum', ...MORNING })).toEqual([
+      '2026-05-05T09:00:00Z 40',
+      '2026-05-05T10:00:00Z 2',
+    ])
+  })
+
+  test('quantiles of a summary are gauges', async () => {
+    const gateway = await start(settings())
+    await send(gateway, {
+      name: 'size',
+      summary: {
+        count: 100,
+        sum: 25_000,
+        quantiles: [
+          { quantile: 0.5, value: 200 },
+          { quantile: 0.99, value: 600 },
+        ],
+      },
+      dt: '2026-05-05T09:00:00Z',
+    })
+    const answer = await ask(gateway, {
+      metric: 'size',
+      ...MORNING,
+      groupBy: ['quantile'],
+      aggregations: ['last', 'max'],
+    })
+    expect(rowsOf(answer)).toEqual({ 0.5: ['2026-05-05T09:00:00Z 200 200'], 0.99: ['2026-05-05T09:00:00Z 600 600'] })
+    expect(await refusal(gateway, { metric: 'size', ...MORNING, aggregations: ['p50'] })).toMatchObject({
+      code: 'invalid_aggregation',
+      details: { allowed: ['last', 'avg', 'min', 'max'] },
+    })
+    expect(await rows(gateway, { metric: 'size_count', ...MORNING })).toEqual(['2026-05-05T09:00:00Z 100'])
+    const response = await fetch(`${gateway.url}/api/v1/metrics?type=summary`, {
+      headers: { 'x-api-key': gateway.key },
+    })
+    expect(await response.json()).toMatchObject({ data: [{ name: 'size', type: 'summary', tags: ['quantile'] }] })
+    const metric = await fetch(`${gateway.url}/graphql`, {
+      method: 'POST',
+      headers: { 'x-api-key': gateway.key, 'content-type': 'application/json' },
+      body: JSON.stringify({ query: '{ metrics(type: SUMMARY) { nodes { name type aggregations } } }' }),
+    })
+    expect(await metric.json()).toMatchObject({ data: { metrics: { nodes: [{ name: 'size', type: 'SUMMARY' }] } } })
   })
 
   test('an idempotency key counts once and gets the first answer again', async () => {

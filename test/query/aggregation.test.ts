@@ -59,7 +59,7 @@ describe('what a type answers', () => {
     counter: { all: 'count last rate sum', default: 'sum' },
     distribution: { all: 'avg count max min p50 p75 p90 p95 p99 p999 pN sum', default: 'avg' },
     set: { all: 'count', default: 'count' },
-    histogram: { all: 'rate sum', default: 'sum' },
+    histogram: { all: 'p50 p75 p90 p95 p99 p999 pN rate sum', default: 'sum' },
     summary: { all: 'avg last max min', default: 'last' },
   }
 
@@ -67,7 +67,7 @@ describe('what a type answers', () => {
     expect([...aggregationsOf(type)].sort().join(' ')).toBe(ANSWERS[type].all)
     expect(defaultAggregation(type).name).toBe(ANSWERS[type].default)
     expect(isAllowed(defaultAggregation(type), type)).toBe(true)
-    expect(isAllowed(quantileAggregation(0.5), type)).toBe(type === 'distribution')
+    expect(isAllowed(quantileAggregation(0.5), type)).toBe(type === 'distribution' || type === 'histogram')
   })
 
   it('is told when something else is asked', () => {
