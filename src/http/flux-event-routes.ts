@@ -1,6 +1,8 @@
 import type { FastifyInstance } from 'fastify'
 import { assert, GatewayError } from '../model/errors.ts'
 import { decodeEvent } from '../model/event.ts'
+import type { PointSink } from '../model/point.ts'
+import { decodeCombinedBatch } from '../wire/flux-combined.ts'
 import { decodeFluxEvent, decodeFluxEvents, type EventLimits } from '../wire/flux-events.ts'
 import { parseJsonBody } from '../wire/json-body.ts'
 import { sendJson } from './answer.ts'
@@ -12,7 +14,7 @@ import type { FluxLimits, FluxOptions } from './flux-routes.ts'
 import { requireJsonBody } from './media-type.ts'
 import { sendOnce } from './send-once.ts'
 
-/** Events of the Flux dialect, below the same prefix as its metrics. */
+/** Events of the Flux dialect, alone and together with metrics, below the same prefix as its metrics. */
 export function registerFluxEventRoutes(app: FastifyInstance, { gateway, now, limits }: FluxOptions): void {
   const ingest = { onRequest: [requireScope(gateway, 'ingest', 'single'), requireJsonBody] }
   const read = { onRequest: requireScope(gateway, 'query', 'single') }
@@ -36,6 +38,27 @@ export function registerFluxEventRoutes(app: FastifyInstance, { gateway, now, li
       await gateway.trackBatch(projectOf(request), { events }, options)
       const data = { accepted: events.length, rejected: rejected.length }
       return { status: 201, body: JSON.stringify(rejected.length === 0 ? { data } : { data, errors: rejected }) }
+    }),
+  )
+
+  app.post('/flux/batch', ingest, (request, reply) =>
+    sendOnce(gateway, request, reply, async (options) => {
+      const batch = decodeCombinedBatch(bytesOf(request), now(), eventLimits, limits.batchItemsMax)
+      const { events, rejected: rejectedEvents } = batch.events
+      let metrics = 0
+      const decode = (sink: PointSink): void => {
+        metrics = batch.decodeMetrics(sink)
+      }
+      const { rejected: rejectedMetrics } = await gateway.trackBatch(projectOf(request), { decode, events }, options)
+      const data = {
+        events: { accepted: events.length, rejected: rejectedEvents.length },
+        metrics: { accepted: metrics - rejectedMetrics.length, rejected: rejectedMetrics.length },
+      }
+      const errors = [
+        ...rejectedEvents.map((error) => ({ kind: 'events', ...error })),
+        ...rejectedMetrics.map((error) => ({ kind: 'metrics', ...error })),
+      ]
+      return { status: 201, body: JSON.stringify(errors.length === 0 ? { data } : { data, errors }) }
     }),
   )
 

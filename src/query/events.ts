@@ -83,7 +83,7 @@ export class EventReader {
         lookedBytes += stored.json.length
         if (hasName(event.name) && hasTags?.(event.tags) !== false) {
           if (events.length >= limit || answerBytes > ANSWER_BYTES_MAX) {
-            return { events, next: after === undefined ? undefined : cursorOf(after) }
+            return { events, next: cursorOf(after ?? { timeMs: toMs + 1, id: FIRST_ID }) }
           }
           events.push(event)
           answerBytes += stored.json.length
@@ -96,6 +96,9 @@ export class EventReader {
     }
   }
 }
+
+/** An id for a place before every event: none is as late as its time. */
+const FIRST_ID = '0'
 
 /** Opaque to clients. It stays right while events come and go. */
 export function cursorOf({ timeMs, id }: EventPlace): string {
