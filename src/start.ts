@@ -196,6 +196,7 @@ function serve(config: Config, gateway: Gateway, log: Logger, now: () => number)
     limits: {
       points,
       batchItemsMax,
+      eventBytesMax,
       bodyBytesMax,
       documentTokensMax: config.graphqlTokensMax,
       documentFieldsMax: config.graphqlFieldsMax,

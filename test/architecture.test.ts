@@ -52,7 +52,7 @@ const PARTS: readonly Part[] = [
     imports: ['model/', 'wire/', 'http/auth.ts', 'http/error-table.ts', 'http/rate-limit.ts'],
     types: {
       'gateway.ts': [],
-      'query/': ['fillLine', ...AGGREGATIONS, 'FILLS', 'SIMPLE_AGGREGATIONS'],
+      'query/': ['fillLine', ...AGGREGATIONS, 'FILLS', 'SIMPLE_AGGREGATIONS', 'cursorOf', 'EVENTS_PAGE_DEFAULT'],
       'store/store.ts': ['SCOPES'],
     },
     packages: [

@@ -1,7 +1,7 @@
 import type { ItemError } from '../model/errors.ts'
 import { builder } from './builder.ts'
 
-interface Batch {
+export interface Batch {
   readonly items: number
   readonly rejected: readonly ItemError[]
 }

@@ -18,6 +18,7 @@ interface SchemaTypes {
     TimeZone: { Input: string; Output: string }
     MetricValue: { Input: unknown; Output: number | string }
     Tags: { Input: unknown; Output: CanonicalTags }
+    Properties: { Input: unknown; Output: object }
     TagSelector: { Input: unknown; Output: unknown }
   }
 }

@@ -7,8 +7,9 @@ import type { Scope } from '../store/store.ts'
 
 export interface GraphQLLimits {
   readonly points: PointLimits
-  /** Items of one `trackMetrics`. */
+  /** Points in one batch, and events. */
   readonly batchItemsMax: number
+  readonly eventBytesMax: number
   /** Of a POST, after decompression. */
   readonly bodyBytesMax: number
   /** Lexical tokens of one document; a batch of 500 written as literals has some 20,000. */
@@ -26,6 +27,7 @@ export interface GraphQLLimits {
 export const DEFAULT_GRAPHQL_LIMITS: GraphQLLimits = {
   points: DEFAULT_POINT_LIMITS,
   batchItemsMax: 500,
+  eventBytesMax: 32 * 1024,
   bodyBytesMax: 20 * 1024 * 1024,
   documentTokensMax: 50_000,
   documentFieldsMax: 2_000,

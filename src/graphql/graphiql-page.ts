@@ -14,7 +14,7 @@ export interface GraphiQLPage {
 const EXAMPLES = new URL('../../schema/examples/', import.meta.url)
 
 /** The order of the playground's tabs. */
-const TABS = ['track', 'track-batch', 'chart', 'groups']
+const TABS = ['track', 'track-batch', 'chart', 'groups', 'events']
 
 /**
  * GraphiQL whole, nothing of it from elsewhere: some 9 MB, a quarter compressed. It is made when first asked for and

@@ -34,6 +34,13 @@ builder.scalarType('Tags', {
   serialize: tagsObject,
 })
 
+builder.scalarType('Properties', {
+  ...anyJson,
+  description:
+    'A JSON object of any shape, at most 64 levels deep. Example: {"items": ["lamp", "desk"], "total": {"eur": 99.99}}.',
+  serialize: (value) => value,
+})
+
 builder.scalarType('TagSelector', {
   ...anyJson,
   description:

@@ -2,7 +2,9 @@ import type { GraphQLSchema } from 'graphql'
 import './scalars.ts'
 import './query.ts'
 import './viewer.ts'
+import './event-connection.ts'
 import './track.ts'
+import './track-event.ts'
 import { builder } from './builder.ts'
 
 /** Each imported file adds its types and fields to the builder; they are printed in that order. */

@@ -62,5 +62,6 @@ test('the playground opens with the examples, tracking first', async () => {
     'TrackBatch',
     'Chart',
     'Groups',
+    'Events',
   ])
 })
