@@ -26,6 +26,13 @@ export const SETTINGS = [
     meaning: 'Where to listen; 0 takes any free port. Unset and taken, the next free one of the ten after it.',
   },
   { name: 'HOST', default: '127.0.0.1', unit: 'address', meaning: 'The address to listen on; 0.0.0.0 for all.' },
+  {
+    name: 'GATEWAY_PROCESSES',
+    default: '1',
+    unit: 'processes',
+    meaning:
+      'Gateway processes that share the port, restarted when one dies. More than one needs Redis; bounds hold for each.',
+  },
   { name: 'DATA_DIR', default: './data', unit: 'folder', meaning: 'Where the embedded store keeps its files.' },
   {
     name: 'REDIS_URL',
@@ -241,6 +248,7 @@ export interface Config {
   /** Whether PORT was set: then a taken port is an error. */
   readonly portIsFixed: boolean
   readonly host: string
+  readonly processes: number
   readonly dataDir: string
   /** Undefined: the embedded store in `dataDir`. */
   readonly redis: RedisConfig | undefined
@@ -304,12 +312,18 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
   if (resolutions.at(-1)!.stepMs !== setResolutions.at(-1)!.stepMs) {
     throw unusable('SET_RESOLUTIONS', 'must end with the same step as RESOLUTIONS')
   }
+  const redis = readRedis(text('REDIS_URL'), text('REDIS_CLUSTER_NODES'), text('REDIS_PREFIX'))
+  const processes = whole('GATEWAY_PROCESSES', 1, 256)
+  if (processes > 1 && redis === undefined) {
+    throw unusable('GATEWAY_PROCESSES', 'above 1 needs Redis (REDIS_URL): the embedded store serves one process')
+  }
   return {
     port: whole('PORT', 0, 65_535),
     portIsFixed: Boolean(env['PORT']?.trim()),
     host: text('HOST'),
+    processes,
     dataDir: text('DATA_DIR'),
-    redis: readRedis(text('REDIS_URL'), text('REDIS_CLUSTER_NODES'), text('REDIS_PREFIX')),
+    redis,
     partitions: whole('PARTITIONS', 1, 4_096),
     resolutions,
     setResolutions,

@@ -1,14 +1,16 @@
 import { pino } from 'pino'
-import { type Config, readConfig } from './config.ts'
+import { readConfig } from './config.ts'
+import { greeting } from './greeting.ts'
 import { KEYS_USAGE, parseKeysCommand, UsageError } from './keys-command.ts'
-import { openKeyStore, type Running, start } from './start.ts'
+import { isStarted, startProcesses, tell } from './processes.ts'
+import { openKeyStore, start } from './start.ts'
 
 /** Composition root: the only reader of the environment. */
-async function main(): Promise<void> {
+async function serve(): Promise<void> {
   const config = readConfig(process.env)
-  const log = pino({ level: config.logLevel, base: null })
-  const running = await start(config, log)
-  greet(config, running)
+  const several = config.processes > 1
+  const log = pino({ level: config.logLevel, base: several ? { pid: process.pid } : null })
+  const running = several && !isStarted() ? await startProcesses(config, log, fail) : await start(config, log)
   let stopping = false
   const stop = (signal: NodeJS.Signals): void => {
     if (stopping) return
@@ -24,26 +26,8 @@ async function main(): Promise<void> {
   }
   process.on('SIGTERM', stop)
   process.on('SIGINT', stop)
-}
-
-/** What a newcomer needs next. A key is printed when it is made and never again. */
-function greet({ apiKeys, dataDir, redis }: Config, { url, firstKey }: Running): void {
-  const lines = [`GaugeQL listens on ${url}`, `GraphiQL          ${url}/graphql`]
-  if (firstKey !== undefined) {
-    lines.push(
-      `API key           ${firstKey}   (shown this once; project "default")`,
-      '',
-      'Send a point:',
-      `  curl ${url}/api/v1/metrics -H "Authorization: Bearer ${firstKey}" -H "Content-Type: application/json" -d '{"name":"api.response_time","type":"distribution","value":145.2,"tags":{"endpoint":"/users"}}'`,
-      'Ask it back:',
-      `  curl "${url}/api/v1/metrics/api.response_time/query?aggregation=p50,p95" -H "Authorization: Bearer ${firstKey}"`,
-    )
-  } else if (apiKeys.size > 0) lines.push(`API keys          ${apiKeys.size} from API_KEYS`)
-  else {
-    const store = redis === undefined ? dataDir : 'this Redis'
-    lines.push(`API key           the one shown when a gateway first started on ${store}; npm run keys makes more`)
-  }
-  process.stdout.write(`\n${lines.join('\n')}\n\n`)
+  if (isStarted()) await tell({ kind: 'listens', url: running.url, firstKey: running.firstKey })
+  else process.stdout.write(greeting(config, running))
 }
 
 /** Makes, lists or revokes API keys in the store that the environment names. */
@@ -63,12 +47,16 @@ async function manageKeys(args: readonly string[]): Promise<void> {
 const [, , command, ...args] = process.argv
 const [run, fault] =
   command === undefined
-    ? [main, 'could not start']
+    ? [serve, 'could not start']
     : [() => manageKeys(command === 'keys' ? args : []), 'could not do that']
 
-run().catch((error: unknown) => {
+async function fail(error: unknown): Promise<void> {
   const reason = error instanceof Error ? error.message : String(error)
-  process.stderr.write(`GaugeQL ${fault}: ${reason}\n`)
+  // Of several processes that fail for one reason, the one that started them says it.
+  if (isStarted()) await tell({ kind: 'failed', reason })
+  else process.stderr.write(`GaugeQL ${fault}: ${reason}\n`)
   if (error instanceof UsageError) process.stderr.write(`\n${KEYS_USAGE}\n`)
   process.exit(1)
-})
+}
+
+run().catch(fail)

@@ -8,6 +8,7 @@ import { registerGraphQL } from './graphql/graphql-routes.ts'
 import { createServer } from './http/server.ts'
 import { watchUnusedConnections } from './http/unused-connections.ts'
 import { ensureFirstKey, Keys } from './keys.ts'
+import { listenOn } from './listen.ts'
 import { EventIds } from './model/event-id.ts'
 import { EventReader } from './query/events.ts'
 import { Querier } from './query/querier.ts'
@@ -29,8 +30,6 @@ const RETAINED_MS_MAX = 30_000
 const RETAINED_LOOK_MS = 1_000
 /** How often connections that have become idle are closed while the server closes. */
 const CLOSE_SWEEP_MS = 50
-/** Ports tried after the default one when nobody chose. */
-const PORTS_TRIED = 10
 
 export interface Running {
   readonly url: string
@@ -128,7 +127,7 @@ export async function start(config: Config, log: Logger, now: () => number = Dat
   const server = serve(config, gateway, log, now)
   const unused = watchUnusedConnections(server.server)
   try {
-    await listen(server, config)
+    await listenOn(config, (port) => server.listen({ host: config.host, port }))
   } catch (error) {
     await gateway.close()
     throw error
@@ -207,17 +206,4 @@ function serve(config: Config, gateway: Gateway, log: Logger, now: () => number)
     },
   })
   return server
-}
-
-/** On the port asked for; when nobody asked, on the first free one from the default on. */
-async function listen(server: FastifyInstance, { host, port, portIsFixed }: Config): Promise<void> {
-  for (let tried = 0; ; tried++) {
-    try {
-      await server.listen({ host, port: port === 0 ? 0 : port + tried })
-      return
-    } catch (error) {
-      const taken = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE'
-      if (!taken || portIsFixed || tried >= PORTS_TRIED) throw error
-    }
-  }
 }

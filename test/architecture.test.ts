@@ -69,11 +69,18 @@ const PARTS: readonly Part[] = [
     path: 'start.ts',
     imports: [
       ...['model/', 'store/store.ts', 'store/embedded/', 'store/redis/', 'write/', 'query/'],
-      ...['gateway.ts', 'keys.ts', 'rate-limiter.ts', 'config.ts', 'http/', 'graphql/'],
+      ...['gateway.ts', 'keys.ts', 'rate-limiter.ts', 'config.ts', 'listen.ts', 'http/', 'graphql/'],
     ],
     packages: ['fastify', 'pino'],
   },
-  { path: 'main.ts', imports: ['config.ts', 'keys-command.ts', 'start.ts'], packages: ['pino'] },
+  { path: 'listen.ts', imports: [], types: { 'config.ts': [] } },
+  { path: 'processes.ts', imports: ['listen.ts'], types: { 'config.ts': [] }, packages: ['pino'] },
+  { path: 'greeting.ts', imports: [], types: { 'config.ts': [], 'processes.ts': [] }, node: false },
+  {
+    path: 'main.ts',
+    imports: ['config.ts', 'keys-command.ts', 'start.ts', 'processes.ts', 'greeting.ts'],
+    packages: ['pino'],
+  },
 ]
 
 /** What a file may not hold, outside of comments and texts. */

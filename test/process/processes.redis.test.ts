@@ -1,0 +1,243 @@
+import { Redis } from 'ioredis'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { apiKeysKey, metaKey } from '../../src/store/redis/keys.ts'
+import { type ChildGateway, type Exit, runChild, startChild } from '../support/child-gateway.ts'
+import { type RedisServer, startRedis, until } from '../support/redis-server.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
+
+/** Several processes behind one port and before one Redis: to whoever sends, they are one gateway. */
+
+let server: RedisServer
+let redis: Redis
+let prefixes = 0
+
+beforeAll(async () => {
+  server = await startRedis()
+  redis = new Redis(server.url)
+})
+afterAll(async () => {
+  redis?.disconnect()
+  await server?.stop()
+})
+
+interface Group {
+  readonly gateway: ChildGateway
+  readonly prefix: string
+  /** What the log says, line by line. */
+  readonly log: () => readonly LogLine[]
+  /** Process ids of those that were started, in that order. */
+  readonly pids: () => readonly number[]
+}
+
+interface LogLine {
+  readonly msg: string
+  readonly pid: number
+}
+
+function settingsOf(more: Readonly<Record<string, string>>): Record<string, string> {
+  return {
+    PORT: '0',
+    GATEWAY_PROCESSES: '2',
+    LOG_LEVEL: 'info',
+    REDIS_URL: server.url,
+    REDIS_PREFIX: `p${prefixes++}`,
+    FOLD_INBOX_BYTES: '4000',
+    FOLD_INBOX_AGE_MS: '50',
+    ...more,
+  }
+}
+
+async function startGroup(more: Readonly<Record<string, string>> = {}): Promise<Group> {
+  const settings = settingsOf(more)
+  const gateway = await startChild(settings)
+  const log = (): LogLine[] =>
+    gateway
+      .output()
+      .split('\n')
+      .filter((line) => line.startsWith('{') && line.endsWith('}'))
+      .map((line) => JSON.parse(line) as LogLine)
+  const pids = (): number[] => log().flatMap(({ msg, pid }) => (msg === 'a process listens' ? [pid] : []))
+  onTestFinished(() => {
+    // The others end when the one that started them does.
+    gateway.process.kill('SIGKILL')
+  })
+  return { gateway, prefix: settings['REDIS_PREFIX']!, log, pids }
+}
+
+function keyOf({ gateway }: Group): string {
+  const keys = gateway.output().match(/gq_[A-Za-z0-9_-]{32} {3}\(/g) ?? []
+  expect(keys).toHaveLength(1)
+  return keys[0]!.slice(0, -4)
+}
+
+interface Load {
+  /** Requests that were answered with success, each of one point. */
+  readonly acknowledged: () => number
+  /** Those that failed, and were sent again under the same key. */
+  readonly failed: () => number
+  /** One for each process that answered. */
+  readonly servedBy: ReadonlySet<string>
+  end(): Promise<void>
+}
+
+/** Sends points over eight connections at once, each until it is acknowledged or nobody listens any more. */
+function load(url: string, key: string): Load {
+  const servedBy = new Set<string>()
+  let [acknowledged, failed, requests, isOver] = [0, 0, 0, false]
+  const sendOne = async (body: string, request: string): Promise<boolean> => {
+    try {
+      const response = await fetch(`${url}/api/v1/metrics`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json', 'idempotency-key': request },
+        body,
+      })
+      servedBy.add(response.headers.get('x-request-id')!.split('-')[0]!)
+      await response.arrayBuffer()
+      return response.status === 201
+    } catch (error) {
+      const { cause } = error as { cause?: { code?: string } }
+      if (cause?.code === 'ECONNREFUSED') isOver = true
+      return false
+    }
+  }
+  const connection = async (_: unknown, i: number): Promise<void> => {
+    const body = JSON.stringify({ name: 'hits', type: 'counter', value: 1, tags: { connection: String(i) } })
+    while (!isOver) {
+      const request = `request-${requests++}`
+      while (!(await sendOne(body, request))) {
+        failed++
+        if (isOver) return
+      }
+      acknowledged++
+    }
+  }
+  const all = Promise.all(Array.from({ length: 8 }, connection))
+  return {
+    acknowledged: () => acknowledged,
+    failed: () => failed,
+    servedBy,
+    async end() {
+      isOver = true
+      await all
+    },
+  }
+}
+
+/** Points that are counted, by a query. */
+async function countedBy({ url }: { readonly url: string }, key: string): Promise<number> {
+  const response = await fetch(`${url}/api/v1/metrics/hits/query?aggregation=sum&interval=1d`, {
+    headers: { authorization: `Bearer ${key}` },
+  })
+  expect(response.status).toBe(200)
+  const { data } = (await response.json()) as { data: { series: { value: number }[] } }
+  return data.series.reduce((sum, { value }) => sum + value, 0)
+}
+
+const isAlive = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}
+
+describe('several processes', () => {
+  it('share a port and a key, greet once, and stop together when asked, losing nothing', async () => {
+    const group = await startGroup({ GATEWAY_PROCESSES: '3' })
+    const { gateway } = group
+    expect(gateway.output().match(/listens on/g)).toHaveLength(1)
+    const key = keyOf(group)
+    expect(await redis.hlen(apiKeysKey(group.prefix))).toBe(1)
+    expect(new Set(group.pids()).size).toBe(3)
+
+    const sent = load(gateway.url, key)
+    await until('not every process answered', () => sent.servedBy.size === 3 && sent.acknowledged() > 100)
+    const exit = await gateway.kill('SIGTERM')
+    await sent.end()
+    expect(exit).toMatchObject({ code: 0, signal: null, errors: '' })
+    expect(group.pids().filter(isAlive)).toEqual([])
+
+    const again = await startGroup({ GATEWAY_PROCESSES: '1', REDIS_PREFIX: group.prefix })
+    const counted = await countedBy(again.gateway, key)
+    expect(counted).toBeGreaterThanOrEqual(sent.acknowledged())
+    expect(counted).toBeLessThanOrEqual(sent.acknowledged() + sent.failed())
+    expect((await again.gateway.kill('SIGINT')).code).toBe(0)
+  })
+
+  it('go on serving when one is killed, and a new one takes its place', async () => {
+    const group = await startGroup()
+    const { gateway } = group
+    const key = keyOf(group)
+    const sent = load(gateway.url, key)
+    await until('not every process answered', () => sent.servedBy.size === 2 && sent.acknowledged() > 50)
+    const [, victim] = group.pids()
+    process.kill(victim!, 'SIGKILL')
+    const before = sent.acknowledged()
+    await until('the other process stopped serving', () => sent.acknowledged() > before + 50)
+    await until('no new process was started', () => group.pids().length === 3)
+    await until('the new process answers nobody', async () => {
+      // A connection of its own: those that are open stay where they are.
+      const response = await fetch(`${gateway.url}/health`, { headers: { connection: 'close' } })
+      await response.arrayBuffer()
+      return new Set([...sent.servedBy, response.headers.get('x-request-id')!.split('-')[0]!]).size === 3
+    })
+    await sent.end()
+    // Each request was sent until it was acknowledged, under a key.
+    expect(await countedBy(gateway, key)).toBe(sent.acknowledged())
+    expect((await gateway.kill('SIGTERM')).code).toBe(0)
+    expect(group.pids().filter(isAlive)).toEqual([])
+  })
+
+  it('end when the one that started them is killed', async () => {
+    const { gateway, pids } = await startGroup()
+    await gateway.kill('SIGKILL')
+    await until('they live on', () => !pids().some(isAlive))
+  })
+
+  it('are started again until they can be, and all end when none is left', async () => {
+    const group = await startGroup()
+    const { gateway, prefix, pids } = group
+    const meta = metaKey(prefix)
+    const standing = (await redis.get(meta))!
+    await redis.set(meta, standing.replace('"partitions":8', '"partitions":4'))
+    process.kill(pids()[0]!, 'SIGKILL')
+    const failures = (): number => group.log().filter(({ msg }) => msg.includes('could not start')).length
+    await until('it was not tried again', () => failures() >= 2)
+    expect((await fetch(`${gateway.url}/health`)).status).toBe(200)
+    await redis.set(meta, standing)
+    await until('it did not come up', () => pids().length === 3)
+
+    await redis.set(meta, standing.replace('"partitions":8', '"partitions":4'))
+    for (const pid of pids()) if (isAlive(pid)) process.kill(pid, 'SIGKILL')
+    const exit = await gateway.exited
+    expect(exit).toMatchObject({ code: 1, signal: null })
+    expect(exit.errors).toMatch(/partitions 4, not 8\n$/)
+  })
+})
+
+describe('several processes of which one cannot start', () => {
+  const reasons = ({ errors }: Exit): string[] => errors.trim().split('\n')
+
+  it('say why, once', async () => {
+    const REDIS_PREFIX = 'other-shape'
+    await (await startGroup({ REDIS_PREFIX, PARTITIONS: '4' })).gateway.kill('SIGTERM')
+    const exit = await runChild(settingsOf({ REDIS_PREFIX, LOG_LEVEL: 'silent' }))
+    expect(exit).toMatchObject({ code: 1, output: '' })
+    expect(reasons(exit)).toEqual([expect.stringMatching(/^GaugeQL could not start: .* partitions 4, not 8$/)])
+  })
+
+  it('name a port that is taken', async () => {
+    const { gateway } = await startGroup()
+    const { port } = new URL(gateway.url)
+    const exit = await runChild(settingsOf({ PORT: port, LOG_LEVEL: 'silent' }))
+    expect(exit).toMatchObject({ code: 1, output: '' })
+    expect(reasons(exit)).toEqual([expect.stringMatching(`in use.*:${port}$`)])
+  })
+
+  it('are refused without Redis, naming the variable', async () => {
+    const exit = await runChild({ GATEWAY_PROCESSES: '2', DATA_DIR: await temporaryFolder() })
+    expect(exit).toMatchObject({ code: 1, output: '' })
+    expect(reasons(exit)).toEqual([expect.stringMatching(/^GaugeQL could not start: GATEWAY_PROCESSES .*Redis/)])
+  })
+})
