@@ -1,0 +1,3 @@
+import { describeRateLimits } from './rate-limits.ts'
+
+describeRateLimits('the embedded store', () => ({}))
