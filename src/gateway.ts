@@ -13,6 +13,7 @@ import type { QuerySession } from './query/session.ts'
 import type { TagValue } from './query/tag-values.ts'
 import type { Permit, RateLimiter } from './rate-limiter.ts'
 import type { MetricRow, Store } from './store/store.ts'
+import type { Telemetry } from './telemetry.ts'
 import type { FoldLoop } from './write/fold-loop.ts'
 import type { Answer, IdempotentRequest, Receipts } from './write/receipts.ts'
 import type { Writer } from './write/writer.ts'
@@ -94,21 +95,17 @@ export interface GatewayOptions {
   readonly store: Store
   readonly keys: Keys
   readonly limiter: RateLimiter
+  readonly telemetry: Telemetry
 }
 
-export function createGateway({
-  writer,
-  receipts,
-  folds,
-  querier,
-  events,
-  eventIds,
-  store,
-  keys,
-  limiter,
-}: GatewayOptions): Gateway {
+export function createGateway(options: GatewayOptions): Gateway {
+  const { writer, receipts, folds, querier, events, eventIds, store, keys, limiter, telemetry } = options
   return {
-    track: (project, decode, { idempotencyKey } = {}) => writer.track(project, decode, idempotencyKey),
+    async track(project, decode, { idempotencyKey } = {}) {
+      const rejected = await writer.track(project, decode, idempotencyKey)
+      if (rejected.length > 0) telemetry.rejected(rejected)
+      return rejected
+    },
     async trackBatch(project, batch, { idempotencyKey } = {}) {
       const placed = batch.events.map(({ name, timeMs, json }, index) => ({
         // All of a name in one partition: a retry meets the markers of the first attempt.
@@ -121,6 +118,7 @@ export function createGateway({
         },
       }))
       const rejected = await writer.track(project, batch.decode ?? noPoints, idempotencyKey, placed)
+      if (rejected.length > 0) telemetry.rejected(rejected)
       return { rejected, eventIds: placed.map(({ event }) => event.id) }
     },
     once: (project, request, serve) => receipts.once(project, request, serve),
@@ -130,7 +128,9 @@ export function createGateway({
       if (metric === undefined) {
         throw new GatewayError('metric_not_found', `there is no metric ${describe(input.metric)}`)
       }
-      return querier.query(metric, input, session)
+      const answer = await querier.query(metric, input, session)
+      telemetry.queried(answer.meta)
+      return answer
     },
     events: (project, input) => events.find(project, input),
     metric: (project, name) => storedMetric(store, project, name),

@@ -10,6 +10,7 @@ import { watchUnusedConnections } from './http/unused-connections.ts'
 import { ensureFirstKey, Keys } from './keys.ts'
 import { listenOn } from './listen.ts'
 import { EventIds } from './model/event-id.ts'
+import { Prometheus } from './prometheus.ts'
 import { EventReader } from './query/events.ts'
 import { Querier } from './query/querier.ts'
 import { RateLimiter } from './rate-limiter.ts'
@@ -17,6 +18,7 @@ import { openEmbeddedStore } from './store/embedded/embedded-store.ts'
 import { openKeyShelf } from './store/embedded/key-shelf.ts'
 import { openRedisStore } from './store/redis/redis-store.ts'
 import type { KeyStore, Store } from './store/store.ts'
+import type { Telemetry } from './telemetry.ts'
 import { FoldLoop } from './write/fold-loop.ts'
 import { Receipts } from './write/receipts.ts'
 import { Writer } from './write/writer.ts'
@@ -46,6 +48,16 @@ export interface Running {
 export async function start(config: Config, log: Logger, now: () => number = Date.now): Promise<Running> {
   const { resolutions, setResolutions } = config
   const store = await openStore(config, log, now)
+  const telemetry = new Prometheus({
+    points: () => writer.totals.points,
+    events: () => writer.totals.events,
+    pendingBytes: () => writer.pendingBytes,
+    retainedBytes: () => writer.retainedBytes,
+    cacheBytes: () => querier.cacheBytes,
+    rateCounters: () => limiter.counters,
+    folds: () => ({ ...folds.totals, waitedMs: folds.waitedMs }),
+    backlog: () => backlogOf(store),
+  })
   const folds = new FoldLoop(
     store,
     {
@@ -84,9 +96,10 @@ export async function start(config: Config, log: Logger, now: () => number = Dat
         querier.forgetSeries()
         receipts.writeAgain().catch((err: unknown) => log.warn({ err }, 'receipts could not be written again'))
       },
-      // Their warnings say the same; these are for whoever counts.
-      lost: () => {},
+      lost: (points) => telemetry.lost(points),
+      // Its warning says the same.
       retentionShortened: () => {},
+      roundSettled: (durationMs) => telemetry.roundSettled(durationMs),
       warn: (message, details) => log.warn(details, message),
     },
     now,
@@ -122,9 +135,9 @@ export async function start(config: Config, log: Logger, now: () => number = Dat
     now,
   )
   const eventIds = new EventIds(now, randomBytes)
-  const gateway = createGateway({ writer, receipts, folds, querier, events, eventIds, store, keys, limiter })
+  const gateway = createGateway({ writer, receipts, folds, querier, events, eventIds, store, keys, limiter, telemetry })
   await folds.start()
-  const server = serve(config, gateway, log, now)
+  const server = serve(config, gateway, telemetry, log, now)
   const unused = watchUnusedConnections(server.server)
   try {
     await listenOn(config, (port) => server.listen({ host: config.host, port }))
@@ -152,6 +165,13 @@ export async function start(config: Config, log: Logger, now: () => number = Dat
   }
 }
 
+async function backlogOf(store: Store): Promise<{ readonly entries: number; readonly bytes: number }> {
+  const inboxes = await Promise.all(Array.from({ length: store.partitions }, (_, i) => store.inboxSize(i)))
+  const sum = (of: (inbox: (typeof inboxes)[number]) => number) =>
+    inboxes.reduce((total, inbox) => total + of(inbox), 0)
+  return { entries: sum(({ entries }) => entries), bytes: sum(({ bytes }) => bytes) }
+}
+
 /** Where the API keys are kept. Gateways may run on it meanwhile. */
 export function openKeyStore(config: Config, log: Logger): Promise<KeyStore> {
   return config.redis === undefined ? openKeyShelf(config.dataDir) : openStore(config, log, Date.now)
@@ -171,12 +191,19 @@ function openStore(config: Config, log: Logger, now: () => number): Promise<Stor
   })
 }
 
-function serve(config: Config, gateway: Gateway, log: Logger, now: () => number): FastifyInstance {
+function serve(
+  config: Config,
+  gateway: Gateway,
+  telemetry: Telemetry,
+  log: Logger,
+  now: () => number,
+): FastifyInstance {
   const { points, batchItemsMax, eventBytesMax, requestPointsMax, bodyBytesMax, bodiesBytesMax } = config
   const server = createServer({
     gateway,
     log,
     now,
+    telemetry,
     trustProxy: config.trustProxy,
     limits: {
       points,

@@ -33,18 +33,25 @@ const PARTS: readonly Part[] = [
   { path: 'wire/', imports: ['model/'], node: false },
   { path: 'keys.ts', imports: ['model/', 'store/store.ts'] },
   { path: 'config.ts', imports: ['model/', 'store/store.ts', 'keys.ts'], types: { 'write/': [] } },
+  { path: 'telemetry.ts', imports: [], types: { 'model/': [], 'query/': [] }, node: false },
+  {
+    path: 'prometheus.ts',
+    imports: [],
+    types: { 'model/': [], 'query/': [], 'telemetry.ts': [] },
+    packages: ['prom-client'],
+  },
   { path: 'keys-command.ts', imports: ['model/', 'store/store.ts', 'keys.ts'] },
   { path: 'rate-limiter.ts', imports: ['model/'], types: { 'keys.ts': [], 'store/store.ts': [] }, node: false },
   {
     path: 'gateway.ts',
     imports: ['model/', 'store/store.ts', 'keys.ts'],
-    types: { 'write/': [], 'query/': [], 'rate-limiter.ts': [] },
+    types: { 'write/': [], 'query/': [], 'rate-limiter.ts': [], 'telemetry.ts': [] },
     node: false,
   },
   {
     path: 'http/',
     imports: ['model/', 'wire/'],
-    types: { 'gateway.ts': [], 'query/': ['fillLine'], 'store/store.ts': ['SCOPES'] },
+    types: { 'gateway.ts': [], 'telemetry.ts': [], 'query/': ['fillLine'], 'store/store.ts': ['SCOPES'] },
     packages: ['fastify', 'pino'],
   },
   {
@@ -69,7 +76,8 @@ const PARTS: readonly Part[] = [
     path: 'start.ts',
     imports: [
       ...['model/', 'store/store.ts', 'store/embedded/', 'store/redis/', 'write/', 'query/'],
-      ...['gateway.ts', 'keys.ts', 'rate-limiter.ts', 'config.ts', 'listen.ts', 'http/', 'graphql/'],
+      ...['gateway.ts', 'keys.ts', 'rate-limiter.ts', 'telemetry.ts', 'prometheus.ts', 'config.ts'],
+      ...['listen.ts', 'http/', 'graphql/'],
     ],
     packages: ['fastify', 'pino'],
   },

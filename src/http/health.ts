@@ -1,16 +1,21 @@
 import type { FastifyInstance } from 'fastify'
 import type { Gateway } from '../gateway.ts'
 import { GatewayError } from '../model/errors.ts'
+import type { Telemetry } from '../telemetry.ts'
 import { sendJson } from './answer.ts'
 
 export interface HealthOptions {
   readonly gateway: Gateway
+  readonly telemetry: Telemetry
   /** How long the store may take to answer before the gateway counts as not ready. */
   readonly readyWaitMs: number
 }
 
-/** `/health`: the process lives. `/ready`: it can serve, because the store answers. Neither needs a key nor tells of data. */
-export function registerHealthRoutes(app: FastifyInstance, { gateway, readyWaitMs }: HealthOptions): void {
+/**
+ * `/health`: the process lives. `/ready`: it can serve, because the store answers. `/metrics`: how it is doing, for Prometheus.
+ * None needs a key nor tells of data.
+ */
+export function registerHealthRoutes(app: FastifyInstance, { gateway, telemetry, readyWaitMs }: HealthOptions): void {
   app.get('/health', async (_request, reply) => sendJson(reply, 200, '{"status":"ok"}'))
 
   app.get('/ready', async (_request, reply) => {
@@ -21,6 +26,20 @@ export function registerHealthRoutes(app: FastifyInstance, { gateway, readyWaitM
     }
     return sendJson(reply, 200, '{"status":"ready"}')
   })
+
+  // A HEAD of this path belongs to the Better Stack dialect.
+  app.get('/metrics', { exposeHeadRoute: false }, async (_request, reply) =>
+    reply
+      .headers(METRICS_HEADERS)
+      .header('x-request-id', reply.request.id)
+      .send(await telemetry.read()),
+  )
+}
+
+const METRICS_HEADERS = {
+  'content-type': 'text/plain; version=0.0.4; charset=utf-8',
+  'cache-control': 'no-store',
+  'x-content-type-options': 'nosniff',
 }
 
 /** Rejects when the work takes longer. */

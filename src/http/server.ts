@@ -6,6 +6,7 @@ import type { Logger } from 'pino'
 import type { Gateway } from '../gateway.ts'
 import { GatewayError } from '../model/errors.ts'
 import { DEFAULT_POINT_LIMITS } from '../model/point.ts'
+import type { Telemetry } from '../telemetry.ts'
 import { decoratePrincipal } from './auth.ts'
 import type { BetterStackLimits } from './better-stack-routes.ts'
 import { registerBetterStackRoutes, sendPlainError } from './better-stack-routes.ts'
@@ -20,6 +21,7 @@ export interface ServerOptions {
   readonly gateway: Gateway
   readonly log: Logger
   readonly now: () => number
+  readonly telemetry: Telemetry
   readonly limits: ServerLimits
   /** Whose `X-Forwarded-For` tells the client address: so many hops, or these addresses and CIDRs. Undefined: nobody's. */
   readonly trustProxy?: number | readonly string[] | undefined
@@ -50,7 +52,7 @@ const REQUEST_TIMEOUT_MS = 120_000
 const PARAM_CHARS_MAX = 4_096
 
 /** Not listening yet. Closing it finishes the requests under way; the gateway is the caller's to close. */
-export function createServer({ gateway, log, now, limits, trustProxy }: ServerOptions): FastifyInstance {
+export function createServer({ gateway, log, now, telemetry, limits, trustProxy }: ServerOptions): FastifyInstance {
   const redacted = withoutSecrets(log)
   // Fastify gets no logger: it would listen to every response for a line that is not written. What matters is logged below.
   const app = fastify({
@@ -66,6 +68,7 @@ export function createServer({ gateway, log, now, limits, trustProxy }: ServerOp
       sendError(reply, asGatewayError(error))
     },
   })
+  countAnswers(app, telemetry)
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
   const answeringErrors =
@@ -76,7 +79,9 @@ export function createServer({ gateway, log, now, limits, trustProxy }: ServerOp
       return send(reply, answer)
     }
   app.setErrorHandler(answeringErrors(sendError))
+  const countUnknown = telemetry.countRoute('none')
   app.setNotFoundHandler((request, reply) => {
+    countUnknown(request.method, 404)
     return sendError(reply, new GatewayError('not_found', `nothing answers ${request.method} at this path`))
   })
   if (log.isLevelEnabled('debug')) {
@@ -88,7 +93,7 @@ export function createServer({ gateway, log, now, limits, trustProxy }: ServerOp
 
   boundBodies(app, limits.bodiesBytesMax, limits.bodyBytesMax)
   decoratePrincipal(app)
-  registerHealthRoutes(app, { gateway, readyWaitMs: limits.readyWaitMs })
+  registerHealthRoutes(app, { gateway, telemetry, readyWaitMs: limits.readyWaitMs })
   app.register(async (scope) => registerFluxRoutes(scope, { gateway, now, limits }), { prefix: '/api/v1' })
   app.register(async (scope) => registerFluxEventRoutes(scope, { gateway, now, limits }), { prefix: '/api/v1' })
   app.register(async (scope) => {
@@ -96,6 +101,19 @@ export function createServer({ gateway, log, now, limits, trustProxy }: ServerOp
     registerBetterStackRoutes(scope, { gateway, log: redacted, now, limits })
   })
   return app
+}
+
+/** Each route has a counter of its own, made when it is registered. */
+function countAnswers(app: FastifyInstance, telemetry: Telemetry): void {
+  app.addHook('onRoute', (route) => {
+    const count = telemetry.countRoute(route.url)
+    const onResponse = [route.onResponse ?? []].flat()
+    onResponse.push((request, reply, done) => {
+      count(request.method, reply.statusCode)
+      done()
+    })
+    route.onResponse = onResponse
+  })
 }
 
 /** Fastify takes a bare number for nobody, since somebody nearer could forge the hops; whoever says hops knows who is near. */

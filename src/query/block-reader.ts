@@ -32,6 +32,10 @@ export class BlockReader {
     this.#cache = new BlockCache(cacheBytesMax)
   }
 
+  get cacheBytes(): number {
+    return this.#cache.bytes
+  }
+
   /**
    * Undefined: a block is gone, and a new index snapshot is needed. `pins` are blocks that stay in memory for the caller; those
    * read join them.

@@ -46,6 +46,11 @@ export class Querier {
     this.#series = new SeriesIndex(store, settings.seriesHeldMax)
   }
 
+  /** Decoded blocks held. */
+  get cacheBytes(): number {
+    return this.#sources.cacheBytes
+  }
+
   /** The store has gone back in time: series are learnt again. */
   forgetSeries(): void {
     this.#series.clear()

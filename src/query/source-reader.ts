@@ -33,6 +33,11 @@ export class SourceReader {
     this.#inbox = new InboxReader(this.#blocks, cacheBytesMax * DIGEST_SHARE)
   }
 
+  /** Decoded blocks held, without digests of the inbox. */
+  get cacheBytes(): number {
+    return this.#blocks.cacheBytes
+  }
+
   /**
    * What the store holds for a period, in order of arrival within each level, the inbox last. Undefined: a block is gone.
    * `pins`: blocks held for the caller.

@@ -111,6 +111,16 @@ export class FoldGroup {
     }
   }
 
+  /** How long the oldest entry of an inbox has waited, as far as is known here. */
+  get waitedMs(): number {
+    const nowMs = this.#context.now()
+    let waitedMs = 0
+    // That of an inbox being drained is made infinite.
+    for (const { sinceMs = nowMs } of this.#inboxes.values())
+      if (Number.isFinite(sinceMs)) waitedMs = Math.max(waitedMs, nowMs - sinceMs)
+    return waitedMs
+  }
+
   noteCommit(partition: number, bytes: number): void {
     const inbox = this.#inboxes.get(partition)!
     inbox.bytes += bytes

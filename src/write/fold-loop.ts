@@ -61,6 +61,11 @@ export class FoldLoop {
     this.#timer.unref()
   }
 
+  /** How long the oldest entry of an inbox has waited, as far as is known here. */
+  get waitedMs(): number {
+    return Math.max(0, ...this.#groups.map((group) => group.waitedMs))
+  }
+
   /** Called after each commit. */
   noteCommit(partition: number, bytes: number): void {
     this.#groupOf[partition]!.noteCommit(partition, bytes)

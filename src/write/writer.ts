@@ -16,7 +16,15 @@ export interface WriterSettings extends CommitSettings, RoundSettings, RegistryL
   readonly pendingBytesMax: number
 }
 
-export type WriterEvents = ReOfferEvents
+export interface WriterEvents extends ReOfferEvents {
+  /** A round has met its fate, stored or not, so long after it was offered. */
+  roundSettled(durationMs: number): void
+}
+
+export interface WriterTotals {
+  points: number
+  events: number
+}
 
 interface Waiting {
   resolve(): void
@@ -33,6 +41,8 @@ const BATCH_POOL_MAX = 16
  * What a commit takes to be counted exactly once is in `commit-line.ts`.
  */
 export class Writer {
+  /** What was acknowledged since it was made. */
+  readonly totals: WriterTotals = { points: 0, events: 0 }
   readonly #settings: WriterSettings
   readonly #events: WriterEvents
   readonly #now: () => number
@@ -81,6 +91,11 @@ export class Writer {
     this.#open = new Round(this.#epoch, this.#rounds)
   }
 
+  /** Rollups that wait for a commit. */
+  get pendingBytes(): number {
+    return this.#openBytes
+  }
+
   /** Bytes of acknowledged commits that are kept in case the store forgets them. */
   get retainedBytes(): number {
     return this.#retained.bytes
@@ -104,12 +119,15 @@ export class Writer {
       const rejected = sorted(batch.rejected)
       const round = idempotencyKey === undefined ? this.#open : this.#newMarked(project, idempotencyKey)
       const before = round.bytes
-      const stored = round.fold(batch, refused) + events.length
+      const points = round.fold(batch, refused)
+      const stored = points + events.length
       round.addEvents(events)
       this.#openBytes += round.bytes - before
       if (round !== this.#open && stored > 0) this.#marked.push(round)
       if (this.#pool.length < BATCH_POOL_MAX) this.#pool.push(batch)
       if (stored > 0) await this.#committed()
+      this.totals.points += points
+      this.totals.events += events.length
       return rejected
     } finally {
       this.#pendingDecodes--
@@ -202,6 +220,7 @@ export class Writer {
       refuse(waiting, new GatewayError('internal', 'the points could not be encoded', { cause }))
       return
     }
+    const offeredMs = performance.now()
     const outcome = await this.#line.commit(
       parts,
       (commits) => {
@@ -213,6 +232,7 @@ export class Writer {
       },
       (cause) => refuse(waiting, new GatewayError('internal', 'the points could not be stored', { cause })),
     )
+    this.#events.roundSettled(performance.now() - offeredMs)
     // Those that have been refused meanwhile hear nothing of this.
     if (outcome === 'stored') for (const { resolve } of waiting) resolve()
     else refuse(waiting, changedUnderUs(outcome))

@@ -11,6 +11,7 @@ import { HOUR_MS, MINUTE_MS } from '../../src/model/time.ts'
 import type { QuerierSettings } from '../../src/query/querier.ts'
 import { RateLimiter } from '../../src/rate-limiter.ts'
 import type { Store } from '../../src/store/store.ts'
+import { NO_TELEMETRY } from '../../src/telemetry.ts'
 import { foldInbox } from '../../src/write/fold.ts'
 import { FoldLoop } from '../../src/write/fold-loop.ts'
 import { Receipts } from '../../src/write/receipts.ts'
@@ -75,7 +76,13 @@ function open(settings: Partial<QuerierSettings> = {}): {
   const writer = openWriter(faulty.store, {}, {}, now)
   const keys = new Keys(store, new Map([[hashKey('key'), { project: PROJECT, scopes: ['ingest', 'query'] }]]), now)
   const limiter = new RateLimiter(store, { limits: DEFAULT_RATE_LIMITS, countersMax: 10 }, now)
-  const rest = { events: openEventReader(store, now), eventIds: new EventIds(now, randomBytes), keys, limiter }
+  const rest = {
+    events: openEventReader(store, now),
+    eventIds: new EventIds(now, randomBytes),
+    keys,
+    limiter,
+    telemetry: NO_TELEMETRY,
+  }
   const gateway = createGateway({ writer, receipts, folds, querier, store: faulty.store, ...rest })
   const app = fastify()
   registerGraphQL(app, { gateway, log: { error: () => {} }, now, limits: DEFAULT_GRAPHQL_LIMITS })

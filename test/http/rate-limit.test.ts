@@ -91,7 +91,7 @@ describe('the client address', () => {
       seen = address
       return LEFT
     }
-    await createFakeServer({ takePermit }, {}, trustProxy).get(METRICS, { 'x-forwarded-for': forwarded })
+    await createFakeServer({ takePermit }, {}, { trustProxy }).get(METRICS, { 'x-forwarded-for': forwarded })
     return seen
   }
 

@@ -57,6 +57,7 @@ export function openWriter(
       storeWentBack: () => {},
       lost: () => {},
       retentionShortened: () => {},
+      roundSettled: () => {},
       warn: () => {},
       ...events,
     },

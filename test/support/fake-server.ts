@@ -3,6 +3,7 @@ import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fas
 import { pino } from 'pino'
 import type { ServerLimits, ServerOptions } from '../../src/http/server.ts'
 import { createServer, DEFAULT_SERVER_LIMITS } from '../../src/http/server.ts'
+import { NO_TELEMETRY } from '../../src/telemetry.ts'
 import type { FakeGateway, FakeGatewayOptions } from './fake-gateway.ts'
 import { createFakeGateway } from './fake-gateway.ts'
 
@@ -22,7 +23,7 @@ export interface FakeServer {
 export function createFakeServer(
   options: FakeGatewayOptions = {},
   limits: Partial<ServerLimits> = {},
-  trustProxy?: ServerOptions['trustProxy'],
+  { trustProxy, telemetry = NO_TELEMETRY }: Partial<Pick<ServerOptions, 'trustProxy' | 'telemetry'>> = {},
 ): FakeServer {
   let logged = ''
   const destination = new Writable({
@@ -36,6 +37,7 @@ export function createFakeServer(
     gateway,
     log: pino({ level: 'trace' }, destination),
     now: () => NOW_MS,
+    telemetry,
     trustProxy,
     limits: { ...DEFAULT_SERVER_LIMITS, ...limits },
   })
