@@ -30,7 +30,7 @@ const PARTS: readonly Part[] = [
   { path: 'store/redis/', imports: ['model/', 'sketch/', 'store/store.ts'], packages: ['ioredis'] },
   { path: 'write/', imports: ['model/', 'sketch/', 'rollup/', 'store/store.ts'] },
   { path: 'query/', imports: ['model/', 'sketch/', 'rollup/', 'store/store.ts'], node: false },
-  { path: 'wire/', imports: ['model/'], node: false },
+  { path: 'wire/', imports: ['model/'], packages: ['@msgpack/msgpack'], node: false },
   { path: 'keys.ts', imports: ['model/', 'store/store.ts'] },
   { path: 'config.ts', imports: ['model/', 'store/store.ts', 'keys.ts'], types: { 'write/': [] } },
   { path: 'telemetry.ts', imports: [], types: { 'model/': [], 'query/': [] }, node: false },

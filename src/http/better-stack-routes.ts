@@ -6,6 +6,8 @@ import { describe, type PointLimits, type PointSink } from '../model/point.ts'
 import { type BetterStackFormat, decodeBetterStackBody } from '../wire/better-stack-body.ts'
 import { projectOf, requireScope } from './auth.ts'
 import { bytesOf } from './body.ts'
+import type { HoldBytes } from './body-budget.ts'
+import { decompressBody } from './content-encoding.ts'
 import { retryAfterSecondsOf, statusOf } from './error-table.ts'
 import { idempotencyOf } from './idempotency.ts'
 
@@ -14,10 +16,13 @@ export interface BetterStackRoutesOptions {
   readonly log: Logger
   readonly now: () => number
   readonly limits: BetterStackLimits
+  readonly hold: HoldBytes
 }
 
 export interface BetterStackLimits {
   readonly points: PointLimits
+  /** Of a body, before and after decompression. */
+  readonly bodyBytesMax: number
   /** Points of one request. */
   readonly requestPointsMax: number
 }
@@ -33,13 +38,13 @@ const UNAUTHORIZED = 'Unauthorized'
  */
 export function registerBetterStackRoutes(
   app: FastifyInstance,
-  { gateway, log, now, limits }: BetterStackRoutesOptions,
+  { gateway, log, now, limits, hold }: BetterStackRoutesOptions,
 ): void {
   const ingest = { onRequest: [requireScope(gateway, 'ingest', 'betterstack'), readAnyContent] }
 
-  const store = async (request: FastifyRequest, options: TrackOptions): Promise<Answer> => {
-    const body = bytesOf(request)
+  const store = async (request: FastifyRequest, reply: FastifyReply, options: TrackOptions): Promise<Answer> => {
     const oddTimes: unknown[] = []
+    let body = bytesOf(request)
     let items = 0
     const decode = (sink: PointSink): void => {
       oddTimes.length = 0
@@ -53,6 +58,8 @@ export function registerBetterStackRoutes(
     }
     let rejected: number
     try {
+      const encoding = request.headers['content-encoding']
+      body = await decompressBody(body, encoding, limits.bodyBytesMax, (bytes) => hold(reply, bytes))
       rejected = (await gateway.track(projectOf(request), decode, options)).length
     } catch (error) {
       if (error instanceof GatewayError && error.code === 'invalid_body') return { status: 406, body: UNDECODABLE }
@@ -71,8 +78,10 @@ export function registerBetterStackRoutes(
     const idempotent = idempotencyOf(request)
     const { status, body } =
       idempotent === undefined
-        ? await store(request, {})
-        : await gateway.once(projectOf(request), idempotent, () => store(request, { idempotencyKey: idempotent.key }))
+        ? await store(request, reply, {})
+        : await gateway.once(projectOf(request), idempotent, () =>
+            store(request, reply, { idempotencyKey: idempotent.key }),
+          )
     if (status !== 202) return sendText(reply, status, body)
     const [accepted, rejected] = body.split(' ')
     return reply
@@ -116,15 +125,21 @@ function sendText(reply: FastifyReply, status: number, text: string): FastifyRep
 
 const COMMON_HEADERS = { 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' }
 
-const NDJSON = /^ *(?:application|text)\/(?:x-)?(?:ndjson|jsonl|jsonlines)\b/i
+/** By the names that senders give them; the first is the plain one. */
+const FORMATS: readonly (readonly [BetterStackFormat, plain: string, RegExp])[] = [
+  ['ndjson', 'application/x-ndjson', /^ *(?:application|text)\/(?:x-)?(?:ndjson|jsonl|jsonlines)\b/i],
+  ['message-pack', 'application/msgpack', /^ *application\/(?:x-|vnd\.)?(?:msgpack|messagepack)\b/i],
+]
 
 /** Whatever is not one of the other formats by its name is tried as JSON. */
 function formatOf({ headers }: FastifyRequest): BetterStackFormat {
-  return NDJSON.test(headers['content-type'] ?? '') ? 'ndjson' : 'json'
+  const type = headers['content-type'] ?? ''
+  return FORMATS.find(([, , names]) => names.test(type))?.[0] ?? 'json'
 }
 
 /** An `onRequest` hook: gives the content type its plain name. None is refused here, and the web framework would refuse a malformed one. */
 function readAnyContent(request: FastifyRequest, _reply: FastifyReply, done: () => void): void {
-  request.headers['content-type'] = formatOf(request) === 'ndjson' ? 'application/x-ndjson' : 'application/json'
+  const format = formatOf(request)
+  request.headers['content-type'] = FORMATS.find(([known]) => known === format)?.[1] ?? 'application/json'
   done()
 }

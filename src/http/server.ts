@@ -91,14 +91,14 @@ export function createServer({ gateway, log, now, telemetry, limits, trustProxy 
     })
   }
 
-  boundBodies(app, limits.bodiesBytesMax, limits.bodyBytesMax)
+  const hold = boundBodies(app, limits.bodiesBytesMax, limits.bodyBytesMax)
   decoratePrincipal(app)
   registerHealthRoutes(app, { gateway, telemetry, readyWaitMs: limits.readyWaitMs })
   app.register(async (scope) => registerFluxRoutes(scope, { gateway, now, limits }), { prefix: '/api/v1' })
   app.register(async (scope) => registerFluxEventRoutes(scope, { gateway, now, limits }), { prefix: '/api/v1' })
   app.register(async (scope) => {
     scope.setErrorHandler(answeringErrors(sendPlainError))
-    registerBetterStackRoutes(scope, { gateway, log: redacted, now, limits })
+    registerBetterStackRoutes(scope, { gateway, log: redacted, now, limits, hold })
   })
   return app
 }

@@ -2,8 +2,9 @@ import { GatewayError } from '../model/errors.ts'
 import type { PointSink } from '../model/point.ts'
 import { type BetterStackOptions, decodeBetterStackItem } from './better-stack.ts'
 import { eachJsonLine, parseJsonBody } from './json-body.ts'
+import { eachMessagePackItem } from './message-pack.ts'
 
-export type BetterStackFormat = 'json' | 'ndjson'
+export type BetterStackFormat = 'json' | 'ndjson' | 'message-pack'
 
 export interface BetterStackBodyOptions extends BetterStackOptions {
   readonly format: BetterStackFormat
@@ -35,6 +36,9 @@ export function decodeBetterStackBody(bytes: Uint8Array, sink: PointSink, option
       break
     case 'ndjson':
       eachJsonLine(bytes, visitAll)
+      break
+    case 'message-pack':
+      eachMessagePackItem(bytes, visit)
       break
   }
   return items

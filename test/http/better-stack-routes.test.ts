@@ -1,8 +1,11 @@
+import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib'
+import { encode } from '@msgpack/msgpack'
 import { describe, expect, it } from 'vitest'
 import { GatewayError } from '../../src/model/errors.ts'
 import { reject } from '../../src/model/point.ts'
 import { createFakeServer, NOW_MS } from '../support/fake-server.ts'
 
+const packed = (value: unknown): Buffer => Buffer.from(encode(value))
 const ITEM = '{"name":"cpu","gauge":{"value":63.5}}'
 
 describe.each(['/metrics', '/'])('POST %s', (path) => {
@@ -19,6 +22,9 @@ describe.each(['/metrics', '/'])('POST %s', (path) => {
       '0',
     ],
     ['a line that is an array', 'application/x-ndjson', `[${ITEM},${ITEM}]\n${ITEM}`, '3', '0'],
+    ['a MessagePack object', 'application/msgpack', packed(JSON.parse(ITEM)), '1', '0'],
+    ['a MessagePack array', 'application/x-msgpack', packed([JSON.parse(ITEM), { name: 'x' }]), '1', '1'],
+    ['a MessagePack value that is no item', 'application/vnd.msgpack', packed(5), '0', '1'],
     ['JSON that calls itself a form', 'application/x-www-form-urlencoded', ITEM, '1', '0'],
     ['JSON of a type that is none', 'json', ITEM, '1', '0'],
     ['JSON of another type', 'image/png', ITEM, '1', '0'],
@@ -45,6 +51,13 @@ describe.each(['/metrics', '/'])('POST %s', (path) => {
     ['nothing', 'application/json', ''],
     ['half an item', 'application/json', ITEM.slice(0, -1)],
     ['lines that call themselves JSON', 'application/json', `${ITEM}\n${ITEM}`],
+    ['JSON that calls itself MessagePack', 'application/msgpack', ITEM],
+    [
+      'half of a MessagePack array',
+      'application/msgpack',
+      packed([JSON.parse(ITEM), JSON.parse(ITEM)]).subarray(0, -1),
+    ],
+    ['MessagePack that calls itself JSON', 'application/json', packed(JSON.parse(ITEM))],
     ['one bad line among good ones', 'application/x-ndjson', `${ITEM}\n{"name":\n${ITEM}`],
     ['two items on a line', 'application/x-ndjson', `${ITEM},${ITEM}`],
     ['invalid UTF-8', 'application/json', Buffer.from(`{"name":"\xff"}`, 'latin1')],
@@ -87,6 +100,35 @@ describe.each(['/metrics', '/'])('POST %s', (path) => {
     expect([response.statusCode, response.body]).toEqual([413, 'payload reached size limit'])
   })
 
+  it.each([
+    ['gzip', gzipSync],
+    ['deflate', deflateSync],
+    ['br', brotliCompressSync],
+  ] as const)('takes bodies in %s up to the same size, and answers 406 to what is none', async (encoding, compress) => {
+    const { post, gateway } = createFakeServer({}, { bodyBytesMax: 100 })
+    const encoded = { 'content-encoding': encoding }
+    expect((await post(path, compress(ITEM.padEnd(100)), encoded)).statusCode).toBe(202)
+    const lines = { ...encoded, 'content-type': 'application/x-ndjson' }
+    expect((await post(path, compress(`${ITEM}\n${ITEM}`), lines)).headers['x-metrics-accepted']).toBe('2')
+    const large = await post(path, compress(ITEM.padEnd(101)), encoded)
+    expect([large.statusCode, large.body]).toEqual([413, 'payload reached size limit'])
+    for (const body of [Buffer.from(ITEM), compress(ITEM).subarray(0, -5), compress('{')]) {
+      const refused = await post(path, body, encoded)
+      expect([refused.statusCode, refused.body]).toEqual([406, "Couldn't parse JSON content."])
+    }
+    expect((await post(path, ITEM, { 'content-encoding': 'zstd' })).statusCode).toBe(406)
+    expect(gateway.points).toHaveLength(3)
+  })
+
+  it('refuses as overloaded what becomes more than there is room for, and has room again', async () => {
+    const { post } = createFakeServer({}, { bodiesBytesMax: 1_000 })
+    const bomb = gzipSync(ITEM.padEnd(1_000))
+    for (let i = 0; i < 3; i++) {
+      expect((await post(path, bomb, { 'content-encoding': 'gzip' })).statusCode).toBe(503)
+      expect((await post(path, gzipSync(ITEM.padEnd(900)), { 'content-encoding': 'gzip' })).statusCode).toBe(202)
+    }
+  })
+
   it('answers 413 to more points than a request may have, and stores none', async () => {
     const { post, gateway } = createFakeServer({}, { requestPointsMax: 3 })
     expect((await post(path, `[${ITEM},${ITEM},${ITEM}]`)).statusCode).toBe(202)
@@ -119,10 +161,11 @@ describe.each(['/metrics', '/'])('POST %s', (path) => {
   it('takes a permit of its own class, by client address, and answers 429 when there is none', async () => {
     const taken: string[] = []
     const permit = { isGranted: true, limit: 500, remaining: 1, resetSeconds: 42 }
-    const granted = await createFakeServer({ takePermit: (...asked) => (taken.push(asked[0]), permit) }).post(
-      path,
-      ITEM,
-    )
+    const takePermit = (rateClass: string) => {
+      taken.push(rateClass)
+      return permit
+    }
+    const granted = await createFakeServer({ takePermit }).post(path, ITEM)
     expect([granted.statusCode, granted.headers['ratelimit-remaining'], taken]).toEqual([202, '1', ['betterstack']])
     const refusing = createFakeServer({ takePermit: () => ({ ...permit, isGranted: false, remaining: 0 }) })
     const refused = await refusing.post(path, ITEM)

@@ -1,0 +1,65 @@
+import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync } from 'node:zlib'
+import { describe, expect, it } from 'vitest'
+import { decompressBody } from '../../src/http/content-encoding.ts'
+import { GatewayError } from '../../src/model/errors.ts'
+
+const MIB = 1 << 20
+const TEXT = Buffer.from(JSON.stringify({ name: 'cpu', gauge: { value: 1 } }))
+const ENCODERS = [
+  ['gzip', gzipSync],
+  ['x-gzip', gzipSync],
+  [' GZIP ', gzipSync],
+  ['deflate', deflateSync],
+  ['deflate', deflateRawSync],
+  ['br', brotliCompressSync],
+] as const
+
+async function refusalOf(body: Uint8Array, encoding: string, bytesMax = MIB, hold = (_: number) => {}) {
+  const outcome = await decompressBody(body, encoding, bytesMax, hold).catch((error: unknown) => error)
+  return outcome instanceof GatewayError ? outcome.code : 'none'
+}
+
+describe('a body that was encoded', () => {
+  it.each(ENCODERS)('with %s comes back', async (encoding, compress) => {
+    expect(Buffer.from(await decompressBody(compress(TEXT), encoding, MIB, () => {}))).toEqual(TEXT)
+    expect(Buffer.from(await decompressBody(compress(Buffer.alloc(0)), encoding, MIB, () => {}))).toHaveLength(0)
+  })
+
+  it.each(ENCODERS)('with %s may be as large as allowed and no larger', async (encoding, compress) => {
+    const limit = 20 * MIB
+    let held = 0
+    const hold = (bytes: number): void => void (held += bytes)
+    expect(await decompressBody(compress(Buffer.alloc(limit)), encoding, limit, hold)).toHaveLength(limit)
+    expect(held).toBe(limit)
+    expect(await refusalOf(compress(Buffer.alloc(limit + 1)), encoding, limit)).toBe('payload_too_large')
+  })
+
+  it('is not decompressed further than it may be', async () => {
+    let held = 0
+    const bomb = gzipSync(Buffer.alloc(64 * MIB))
+    expect(await refusalOf(bomb, 'gzip', MIB, (bytes) => void (held += bytes))).toBe('payload_too_large')
+    expect(held).toBeLessThanOrEqual(MIB)
+  })
+
+  it('is refused when there is no room for what it becomes', async () => {
+    const full = () => {
+      throw new GatewayError('overloaded', 'no room')
+    }
+    expect(await refusalOf(gzipSync(TEXT), 'gzip', MIB, full)).toBe('overloaded')
+  })
+
+  it.each(['gzip', 'deflate', 'br'])('is refused when it is no %s, or half of it', async (encoding) => {
+    const [, compress] = ENCODERS.find(([name]) => name === encoding)!
+    expect(await refusalOf(TEXT, encoding)).toBe('invalid_body')
+    expect(await refusalOf(new Uint8Array(), encoding)).toBe('invalid_body')
+    expect(await refusalOf(compress(TEXT).subarray(0, -6), encoding)).toBe('invalid_body')
+  })
+
+  it.each(['zstd', 'gzip, br', 'compress', 'base64'])('is refused when the encoding is %s', async (encoding) => {
+    expect(await refusalOf(TEXT, encoding)).toBe('invalid_body')
+  })
+
+  it.each([undefined, '', 'identity', ' Identity '])('is as it is when the encoding is %s', async (encoding) => {
+    expect(await decompressBody(TEXT, encoding, 1, () => {})).toBe(TEXT)
+  })
+})

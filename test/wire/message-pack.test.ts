@@ -1,0 +1,101 @@
+import { encode } from '@msgpack/msgpack'
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { GatewayError } from '../../src/model/errors.ts'
+import { eachMessagePackItem } from '../../src/wire/message-pack.ts'
+
+function itemsOf(bytes: Uint8Array): unknown[] {
+  const items: unknown[] = []
+  eachMessagePackItem(bytes, (item) => void items.push(item))
+  return items
+}
+
+function refusalOf(bytes: Uint8Array): string {
+  try {
+    itemsOf(bytes)
+  } catch (error) {
+    if (error instanceof GatewayError) return error.code
+    throw error
+  }
+  return 'none'
+}
+
+const bytes = (...parts: (number | string | Uint8Array)[]): Uint8Array =>
+  Buffer.concat(parts.map((part) => (typeof part === 'number' ? Uint8Array.of(part) : Buffer.from(part))))
+
+describe('the items of a body', () => {
+  it.each<[string, Uint8Array, unknown[]]>([
+    ['an object', encode({ name: 'a', gauge: { value: 1 } }), [{ name: 'a', gauge: { value: 1 } }]],
+    ['an array', encode([{ a: 1 }, null, [2], 'x']), [{ a: 1 }, null, [2], 'x']],
+    ['an empty array', encode([]), []],
+    ['a long array', encode(Array.from({ length: 70_000 }, () => 1)), Array.from({ length: 70_000 }, () => 1)],
+    ['a 64-bit integer', bytes(0xcf, 0, 0, 0, 0, 0, 0, 0, 5), [5n]],
+    ['a negative one', bytes(0xd3, 255, 255, 255, 255, 255, 255, 255, 254), [-2n]],
+    ['a time of seconds', bytes(0xd6, 0xff, 0x63, 0xb0, 0x34, 0x87), [new Date(0x63b03487 * 1_000)]],
+    ['a time of nanoseconds', encode(new Date('2022-12-31T12:45:59.123Z')), [new Date('2022-12-31T12:45:59.123Z')]],
+    ['keys of bytes', bytes(0x81, 0xc4, 1, 'k', 1), [{ k: 1 }]],
+    ['keys that are numbers', bytes(0x83, 7, 1, 0xcf, 0, 0, 0, 0, 0, 0, 0, 5, 2, 0xc3, 3), [{ 7: 1, 5: 2, true: 3 }]],
+    ['texts of bytes', bytes(0x81, 0xa1, 't', 0x92, 0xc4, 2, 'ab', 0xc5, 0, 1, 'c'), [{ t: ['ab', 'c'] }]],
+    ['bytes that are no text', bytes(0x81, 0xa1, 't', 0xc4, 1, 0xff), [{ t: Buffer.of(0xff) }]],
+  ])('are those of %s', (_, body, expected) => {
+    expect(itemsOf(body)).toEqual(expected)
+  })
+
+  it.each<[string, Uint8Array]>([
+    ['nothing', bytes()],
+    ['a byte that begins no value', bytes(0xc1)],
+    ['a value and another', bytes(0x80, 0x80)],
+    ['an array that ends too early', bytes(0x92, 1)],
+    ['an array of four billion', bytes(0xdd, 255, 255, 255, 255, 1)],
+    ['a map of four billion', bytes(0xdf, 255, 255, 255, 255, 1, 1)],
+    ['an inner array of four billion', bytes(0x91, 0xdd, 255, 255, 255, 255)],
+    ['a text longer than the body', bytes(0xdb, 255, 255, 255, 255, 'abc')],
+    ['bytes longer than the body', bytes(0xc6, 0, 0, 0, 9, 'abc')],
+    ['an extension longer than the body', bytes(0xc9, 255, 255, 255, 255, 1)],
+    ['half a length', bytes(0xdc, 1)],
+    ['half a number', bytes(0xcb, 1, 2)],
+    ['a map without its last value', bytes(0x82, 0xa1, 'a', 1, 0xa1, 'b')],
+    ['a key that is a map', bytes(0x81, 0x80, 1)],
+    ['a time of an odd length', bytes(0xd4, 0xff, 1)],
+    ['nesting without end', bytes(new Uint8Array(1 << 20).fill(0x91), 0xc0)],
+    ['maps without end', bytes(Buffer.from('81a161'.repeat(100_000), 'hex'), 0xc0)],
+  ])('are not those of %s', (_, body) => {
+    expect(refusalOf(body)).toBe('invalid_body')
+  })
+
+  it('may nest, and be many, but not beyond measure', () => {
+    expect(refusalOf(bytes(new Uint8Array(257).fill(0x91), 0xc0))).toBe('none')
+    expect(refusalOf(bytes(new Uint8Array(258).fill(0x91), 0xc0))).toBe('invalid_body')
+    const many = (count: number) =>
+      bytes(0x91, 0xdd, count >>> 24, count >>> 16, count >>> 8, count, new Uint8Array(count))
+    expect(refusalOf(many(3_999_999))).toBe('none')
+    expect(refusalOf(many(4_000_000))).toBe('payload_too_large')
+  })
+
+  it('come back as they were encoded, and a part of them is refused', () => {
+    const value = fc.jsonValue().filter((any) => !JSON.stringify(any).includes('__proto__'))
+    fc.assert(
+      fc.property(fc.array(value), fc.nat(), (items, at) => {
+        const body = encode(items)
+        expect(itemsOf(body)).toEqual(items.map((item) => JSON.parse(JSON.stringify(item), asBigInt)))
+        if (items.length > 0) expect(refusalOf(body.subarray(0, at % body.length))).toBe('invalid_body')
+      }),
+    )
+  })
+
+  it('are never an error of ours, whatever the bytes are', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 60 }), (body) => {
+        expect(['none', 'invalid_body']).toContain(refusalOf(body))
+      }),
+      { numRuns: 20_000, seed: 4711 },
+    )
+  })
+})
+
+/** The encoder spends 64 bits on what does not fit 32. */
+function asBigInt(_key: string, value: unknown): unknown {
+  return typeof value === 'number' && Number.isSafeInteger(value) && (value > 0xffffffff || value < -0x80000000)
+    ? BigInt(value)
+    : value
+}
