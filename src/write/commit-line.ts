@@ -1,5 +1,5 @@
 import type { AppendOutcome, Commit, CommitPart } from '../store/store.ts'
-import { ReOffer, type ReOfferContext, type ReOfferSettings } from './re-offer.ts'
+import { ReOffer, type ReOfferContext, type ReOfferHooks, type ReOfferSettings } from './re-offer.ts'
 import { type Patience, pause, Reach } from './reach.ts'
 import type { Series } from './registry.ts'
 import { announcingAll, blockBytes } from './retained-commits.ts'
@@ -14,11 +14,9 @@ export interface CommitContext extends ReOfferContext {
   readonly settings: CommitSettings
 }
 
-export interface CommitLineHooks {
+export interface CommitLineHooks extends ReOfferHooks {
   /** The store has been away for as long as a request may wait; called again and again. */
   onAway(): void
-  /** The store turned out to be behind while nothing was on offer: `settleDoubts` has to be called. */
-  onDoubt(): void
 }
 
 /** What became of a round: all of it was stored, some commits of it, or none. */
@@ -42,7 +40,7 @@ interface Offer {
 }
 
 /**
- * Brings rounds into the store, one at a time. A commit is offered under its number until its outcome is known, so that a lost
+ * Brings rounds of some partitions into the store, one at a time. A commit is offered under its number until its outcome is known, so that a lost
  * answer neither loses nor doubles it. When the requests behind it can wait no longer its number is fenced with an empty commit:
  * whatever is still on its way finds it taken. What the store has forgotten goes first (`re-offer.ts`).
  */
@@ -52,11 +50,11 @@ export class CommitLine {
   readonly #reOffer: ReOffer
   #closing = false
 
-  constructor(context: CommitContext, { onAway, onDoubt }: CommitLineHooks) {
+  constructor(context: CommitContext, partitions: readonly number[], { onAway, ...hooks }: CommitLineHooks) {
     const { store, settings, now } = context
     this.#context = context
     this.#reach = new Reach(store, settings.storeWaitMsMax, onAway, now)
-    this.#reOffer = new ReOffer(context, this.#reach, onDoubt)
+    this.#reOffer = new ReOffer(context, partitions, this.#reach, hooks)
   }
 
   /** The store has been away for longer than a request may wait. */
@@ -67,6 +65,10 @@ export class CommitLine {
   /** The store may be behind: `settleDoubts` before the next commit. */
   get hasDoubts(): boolean {
     return this.#reOffer.hasDoubts
+  }
+
+  doubt(): void {
+    this.#reOffer.doubt()
   }
 
   settleDoubts(): Promise<void> {

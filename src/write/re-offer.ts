@@ -38,6 +38,13 @@ export interface ReOfferContext {
   readonly now: () => number
 }
 
+export interface ReOfferHooks {
+  /** The store may be behind, and somebody has to call `settleDoubts`. */
+  onDoubt(): void
+  /** The store has gone back in one of these partitions: it may have done so in others too. */
+  onRewind(): void
+}
+
 const WARN_PAUSE_MS = 60_000
 
 /**
@@ -47,7 +54,8 @@ const WARN_PAUSE_MS = 60_000
 export class ReOffer {
   readonly #context: ReOfferContext
   readonly #reach: Reach
-  readonly #onDoubt: () => void
+  readonly #hooks: ReOfferHooks
+  readonly #partitions: readonly number[]
   /** Partitions in which the store may be behind. */
   readonly #doubted = new Set<number>()
   #looks: NodeJS.Timeout | undefined
@@ -55,15 +63,23 @@ export class ReOffer {
   #shortenedWarnedMs = Number.NEGATIVE_INFINITY
   #closing = false
 
-  /** `onDoubt`: a look has found that the store is behind, and somebody has to call `settleDoubts`. */
-  constructor(context: ReOfferContext, reach: Reach, onDoubt: () => void) {
+  constructor(context: ReOfferContext, partitions: readonly number[], reach: Reach, hooks: ReOfferHooks) {
     this.#context = context
+    this.#partitions = partitions
     this.#reach = reach
-    this.#onDoubt = onDoubt
+    this.#hooks = hooks
   }
 
   get hasDoubts(): boolean {
     return this.#doubted.size > 0
+  }
+
+  /** What the store holds of every partition may be behind. */
+  doubt(): void {
+    const newest = this.#newestOfEach()
+    if (newest.length === 0 || this.#closing) return
+    for (const [partition] of newest) this.#doubted.add(partition)
+    this.#hooks.onDoubt()
   }
 
   /** Keeps an acknowledged commit in case the store forgets it. */
@@ -83,8 +99,8 @@ export class ReOffer {
         })
       }
     }
-    if (retained.isEmpty || this.#closing) return
-    this.#looks ??= setInterval(() => void this.#look(), retainedLookMs).unref()
+    if (this.#closing || this.#looks !== undefined || retained.newest(partition) === undefined) return
+    this.#looks = setInterval(() => void this.#look(), retainedLookMs).unref()
   }
 
   /** No looks from now on. To be called again after the last commit. */
@@ -176,7 +192,8 @@ export class ReOffer {
     const { numbers, retained, events } = this.#context
     this.distrust()
     // One server that went back did so in all of its partitions.
-    for (const [other] of retained.newestOfEach()) if (other !== partition) this.#doubted.add(other)
+    for (const [other] of this.#newestOfEach()) if (other !== partition) this.#doubted.add(other)
+    this.#hooks.onRewind()
     const newest = retained.newest(partition)
     if (newest !== undefined && (watermark >= newest || retained.find(partition, watermark + 1) !== undefined))
       return watermark + 1
@@ -202,6 +219,14 @@ export class ReOffer {
     })
   }
 
+  /** The partitions with retained commits, each with the number of its newest one. */
+  #newestOfEach(): (readonly [partition: number, number: number])[] {
+    return this.#partitions.flatMap((partition) => {
+      const number = this.#context.retained.newest(partition)
+      return number === undefined ? [] : [[partition, number] as const]
+    })
+  }
+
   /** Whether the store still has what is retained; what it has had for long enough is let go. */
   async #look(): Promise<void> {
     if (this.#looking) return
@@ -210,7 +235,7 @@ export class ReOffer {
     try {
       const askedMs = now()
       const byName = new Map<string, (readonly [partition: number, newest: number])[]>()
-      for (const [partition, newest] of retained.newestOfEach()) {
+      for (const [partition, newest] of this.#newestOfEach()) {
         const name = numbers.name(partition)
         const ofName = byName.get(name)
         if (ofName === undefined) byName.set(name, [[partition, newest]])
@@ -233,8 +258,8 @@ export class ReOffer {
     } finally {
       this.#looking = false
     }
-    if (this.#doubted.size > 0 && !this.#closing) this.#onDoubt()
-    if (retained.isEmpty) {
+    if (this.#doubted.size > 0 && !this.#closing) this.#hooks.onDoubt()
+    if (this.#newestOfEach().length === 0) {
       clearInterval(this.#looks)
       this.#looks = undefined
     }

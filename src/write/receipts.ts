@@ -1,5 +1,6 @@
 import { GatewayError } from '../model/errors.ts'
 import type { Receipt, Store } from '../store/store.ts'
+import { within } from './reach.ts'
 
 /**
  * Requests with an idempotency key: served once in 24 h, and answered every time with the first answer. Two things of the store
@@ -94,7 +95,9 @@ export class Receipts {
     { key, requestHash }: IdempotentRequest,
     serve: () => Promise<Answer>,
   ): Promise<Answer> {
-    const standing = await this.#within(() => this.#store.readReceipt(project, key, this.#now()))
+    const standing = await within(this.#settings.storeWaitMsMax, () =>
+      this.#store.readReceipt(project, key, this.#now()),
+    )
     if (standing !== undefined) return answerOf(standing, requestHash)
     const answer = await serve()
     if (answer.status < 200 || answer.status > 299) return answer
@@ -128,7 +131,7 @@ export class Receipts {
     try {
       for (;;) {
         try {
-          return await this.#within(ask)
+          return await within(this.#settings.storeWaitMsMax, ask)
         } catch (cause) {
           if (!(cause instanceof GatewayError && cause.code === 'store_unavailable')) throw cause
           if (isOver) {
@@ -140,22 +143,6 @@ export class Receipts {
           await new Promise((resolve) => setTimeout(resolve, RETRY_PAUSE_MS))
         }
       }
-    } finally {
-      clearTimeout(timer)
-    }
-  }
-
-  /** Rejects with `store_unavailable` when the store keeps the call waiting for longer than a request may. */
-  async #within<T>(ask: () => Promise<T>): Promise<T> {
-    let timer: NodeJS.Timeout | undefined
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(
-        () => reject(new GatewayError('store_unavailable', 'the store does not answer')),
-        this.#settings.storeWaitMsMax,
-      )
-    })
-    try {
-      return await Promise.race([ask(), late])
     } finally {
       clearTimeout(timer)
     }

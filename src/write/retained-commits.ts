@@ -52,10 +52,6 @@ export class RetainedCommits {
     return this.#bytes
   }
 
-  get isEmpty(): boolean {
-    return this.#chains.every(({ commits, first }) => first === commits.length)
-  }
-
   /**
    * Keeps a commit; of a partition their numbers are consecutive. Answers how long the oldest that had to go for its sake was
    * kept, undefined when none had to.
@@ -86,14 +82,6 @@ export class RetainedCommits {
     if (first === commits.length) return undefined
     const index = first + number - commits[first]!.number
     return index < first ? undefined : commits[index]
-  }
-
-  /** The partitions with commits, each with the number of its newest one. */
-  *newestOfEach(): Generator<readonly [partition: number, number: number]> {
-    for (let partition = 0; partition < this.#chains.length; partition++) {
-      const number = this.newest(partition)
-      if (number !== undefined) yield [partition, number]
-    }
   }
 
   /** Lets go of what the store was known to have at that time. */

@@ -85,16 +85,18 @@ export class Round {
     this.#marker = marker
   }
 
-  /** Folds the points of a batch but for those of refused items; answers how many. */
-  fold(batch: PointBatch, refused: ReadonlySet<number>): number {
+  /** Folds the points of a batch, or those at `positions`, but for those of refused items; answers how many. */
+  fold(batch: PointBatch, refused: ReadonlySet<number>, positions?: readonly number[]): number {
     const { keepsSeries, registry, settings } = this.#context
     const { baseMs, setBaseMs } = settings
     const { generation } = registry
     const { series: all, timeMs: times, value: values, mode: modes, weight: weights } = batch
     const checked = refused.size > 0
     let skipped = 0
-    let bytes = batch.length * POINT_BYTES
-    for (let i = 0; i < batch.length; i++) {
+    const length = positions?.length ?? batch.length
+    let bytes = length * POINT_BYTES
+    for (let k = 0; k < length; k++) {
+      const i = positions === undefined ? k : positions[k]!
       if (checked && refused.has(batch.item[i]!)) {
         skipped++
         continue
@@ -135,7 +137,7 @@ export class Round {
       if (timeMs > slot.lastMs) slot.lastMs = timeMs
     }
     this.bytes += bytes
-    return batch.length - skipped
+    return length - skipped
   }
 
   addEvents(placed: readonly PlacedEvent[]): void {

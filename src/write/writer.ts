@@ -2,13 +2,14 @@ import { randomBytes } from 'node:crypto'
 import { GatewayError, type ItemError } from '../model/errors.ts'
 import type { PointSink, Rejection } from '../model/point.ts'
 import type { Store } from '../store/store.ts'
-import { CommitLine, type CommitSettings } from './commit-line.ts'
+import type { CommitSettings } from './commit-line.ts'
 import { CommitNumbers } from './commit-numbers.ts'
+import { GroupCommit, type GroupEvents, outcomeUnknown, type Share } from './group-commit.ts'
 import { PointBatch } from './point-batch.ts'
-import type { ReOfferEvents } from './re-offer.ts'
+import { within } from './reach.ts'
 import { Registry, type RegistryLimits, type Series } from './registry.ts'
 import { RetainedCommits } from './retained-commits.ts'
-import { type PlacedEvent, Round, type RoundContext, type RoundPart, type RoundSettings } from './round.ts'
+import type { PlacedEvent, RoundSettings } from './round.ts'
 import { TablePool } from './table-pool.ts'
 
 export interface WriterSettings extends CommitSettings, RoundSettings, RegistryLimits {
@@ -16,84 +17,69 @@ export interface WriterSettings extends CommitSettings, RoundSettings, RegistryL
   readonly pendingBytesMax: number
 }
 
-export interface WriterEvents extends ReOfferEvents {
-  /** A round has met its fate, stored or not, so long after it was offered. */
-  roundSettled(durationMs: number): void
-}
+export type WriterEvents = GroupEvents
 
 export interface WriterTotals {
   points: number
   events: number
 }
 
-interface Waiting {
-  resolve(): void
-  reject(error: GatewayError): void
-}
-
 const BATCH_POOL_MAX = 16
 
 /**
- * Group commit. All requests that arrive while a commit is under way are folded into one round and ride in the next
- * commit; each is answered when the store has its round for good. There is no timer: an idle writer commits at once, a busy one
- * commits as fast as the store answers, and the busier it is the more requests share a commit.
- *
- * What a commit takes to be counted exactly once is in `commit-line.ts`.
+ * Takes the points of requests and answers when they are durable. Partitions that the store serves together share a commit
+ * (`group-commit.ts`); a request that has points for several groups is answered when all of them have theirs, and one that
+ * does not answer holds up nobody who does not need it.
  */
 export class Writer {
   /** What was acknowledged since it was made. */
   readonly totals: WriterTotals = { points: 0, events: 0 }
   readonly #settings: WriterSettings
-  readonly #events: WriterEvents
-  readonly #now: () => number
   readonly #registry: Registry
   readonly #pool: PointBatch[] = []
-  readonly #rounds: RoundContext
   readonly #retained: RetainedCommits
-  readonly #line: CommitLine
+  readonly #groups: readonly GroupCommit[]
+  /** By partition. */
+  readonly #groupOf: readonly GroupCommit[]
   /** Begins the names of its blocks. */
   readonly #name = randomBytes(16).toString('hex')
   #blocks = 0
-  #epoch = 1
-  #open: Round
-  /** Requests with an idempotency key travel in parts of their own. */
-  #marked: Round[] = []
-  #openBytes = 0
-  #waiting: Waiting[] = []
-  #flight: Promise<void> | undefined
   #pendingDecodes = 0
   #closing = false
 
   constructor(store: Store, settings: WriterSettings, events: WriterEvents, now: () => number) {
+    const registry = new Registry(store, settings)
     this.#settings = settings
-    this.#events = events
-    this.#now = now
-    this.#registry = new Registry(store, settings)
-    this.#rounds = { settings, registry: this.#registry, tables: new TablePool(), keepsSeries: store.mayForget }
+    this.#registry = registry
     this.#retained = new RetainedCommits(store.partitions, settings.retainedBytesMax)
-    this.#line = new CommitLine(
-      {
-        store,
-        settings,
-        events,
-        registry: this.#registry,
-        numbers: new CommitNumbers(store.partitions),
-        retained: this.#retained,
-        now,
-      },
-      {
-        onAway: () => this.#refuseOpen(),
-        onDoubt: () => {
-          this.#flight ??= this.#fly()
-        },
-      },
-    )
-    this.#open = new Round(this.#epoch, this.#rounds)
+    const shared = {
+      store,
+      settings,
+      events,
+      registry,
+      now,
+      numbers: new CommitNumbers(store.partitions),
+      retained: this.#retained,
+      rounds: { settings, registry, tables: new TablePool(), keepsSeries: store.mayForget },
+      blockName: (partition: number) => `${this.#name}.${partition}.${(this.#blocks++).toString(36)}`,
+    }
+    const groupOf: GroupCommit[] = []
+    this.#groups = store.groups.map((partitions) => {
+      const onRewind = (): void => {
+        for (const other of this.#groups) if (other !== group) other.doubt()
+      }
+      const group: GroupCommit = new GroupCommit({ ...shared, onRewind }, partitions)
+      for (const partition of partitions) groupOf[partition] = group
+      return group
+    })
+    this.#groupOf = groupOf
   }
 
   /** Rollups that wait for a commit. */
   get pendingBytes(): number {
-    return this.#openBytes
+    let bytes = 0
+    for (const group of this.#groups) bytes += group.openBytes
+    return bytes
   }
 
   /** Bytes of acknowledged commits that are kept in case the store forgets them. */
@@ -115,48 +101,78 @@ export class Writer {
     try {
       batch.begin(project)
       decode(batch)
-      const refused = batch.newSeries.size > 0 ? await this.#admit(batch) : NONE_REFUSED
+      const refused =
+        batch.newSeries.size > 0 ? await within(this.#settings.storeWaitMsMax, () => this.#admit(batch)) : NONE_REFUSED
       const rejected = sorted(batch.rejected)
-      const round = idempotencyKey === undefined ? this.#open : this.#newMarked(project, idempotencyKey)
-      const before = round.bytes
-      const points = round.fold(batch, refused)
-      const stored = points + events.length
-      round.addEvents(events)
-      this.#openBytes += round.bytes - before
-      if (round !== this.#open && stored > 0) this.#marked.push(round)
+      const marker = idempotencyKey === undefined ? undefined : { project, key: idempotencyKey }
+      const commits: Promise<number>[] = []
+      for (const [group, share] of this.#sharesOf(batch, refused, events)) {
+        const commit = group.add(share, marker)
+        if (commit !== undefined) commits.push(commit)
+      }
       if (this.#pool.length < BATCH_POOL_MAX) this.#pool.push(batch)
-      if (stored > 0) await this.#committed()
-      this.totals.points += points
-      this.totals.events += events.length
+      if (commits.length > 0) {
+        this.totals.points += commits.length === 1 ? await commits[0]! : await allStored(commits)
+        this.totals.events += events.length
+      }
       return rejected
     } finally {
       this.#pendingDecodes--
     }
   }
 
-  /** Throws `store_unavailable` while the store takes no commits: it may still answer reads. */
+  /** Throws `store_unavailable` while the store takes no commits of some partition: it may still answer reads. */
   requireStore(): void {
-    if (this.#line.isAway) throw new GatewayError('store_unavailable', 'the store does not answer')
+    if (this.#groups.some(({ isAway }) => isAway)) throw away()
   }
 
   /** Refuses new requests and resolves when every accepted one has been answered. */
   async close(): Promise<void> {
     this.#closing = true
-    this.#line.close()
-    while (this.#flight !== undefined || this.#pendingDecodes > 0) {
-      if (this.#flight !== undefined) await this.#flight
-      else await new Promise(setImmediate)
+    for (const group of this.#groups) group.close()
+    for (;;) {
+      const flights = this.#groups.flatMap(({ flight }) => flight ?? [])
+      if (flights.length > 0) await Promise.all(flights)
+      else if (this.#pendingDecodes > 0) await new Promise(setImmediate)
+      else break
     }
     // The last flights may have begun to look again.
-    this.#line.close()
+    for (const group of this.#groups) group.close()
   }
 
   #refuseWhenFull(): void {
     if (this.#closing) throw new GatewayError('overloaded', 'the gateway is shutting down')
-    this.requireStore()
-    if (this.#openBytes > this.#settings.pendingBytesMax) {
-      throw new GatewayError('overloaded', 'too many points wait for the store; try again shortly')
+    if (this.#groups.every(({ isAway }) => isAway)) throw away()
+    if (this.pendingBytes > this.#settings.pendingBytesMax) throw full()
+  }
+
+  /** What each group gets of a request. Throws, before anything is folded, when one of them takes nothing now. */
+  #sharesOf(
+    batch: PointBatch,
+    refused: ReadonlySet<number>,
+    events: readonly PlacedEvent[],
+  ): Iterable<readonly [GroupCommit, Share]> {
+    const [first] = this.#groups
+    if (this.#groups.length === 1) return [[first!, { batch, refused, positions: undefined, events }]]
+    const shares = new Map<GroupCommit, { positions: number[]; events: PlacedEvent[] }>()
+    const shareOf = (partition: number) => {
+      const group = this.#groupOf[partition]!
+      let share = shares.get(group)
+      if (share === undefined) shares.set(group, (share = { positions: [], events: [] }))
+      return share
     }
+    for (let i = 0; i < batch.length; i++) {
+      if (!refused.has(batch.item[i]!)) shareOf(batch.series[i]!.metric.row!.partition).positions.push(i)
+    }
+    for (const placed of events) shareOf(placed.partition).events.push(placed)
+    for (const group of shares.keys()) {
+      // One that is being waited for leaves room for the others.
+      const isFull = group.openBytes > this.#settings.pendingBytesMax / 2
+      if (!group.isAway && !isFull) continue
+      for (const series of batch.newSeries) this.#registry.release(series)
+      throw group.isAway ? away() : full()
+    }
+    return [...shares].map(([group, share]) => [group, { batch, refused, ...share }] as const)
   }
 
   /**
@@ -185,106 +201,37 @@ export class Writer {
     for (const series of unused) this.#registry.release(series)
     return refused
   }
-
-  #newMarked(project: string, key: string): Round {
-    return new Round(++this.#epoch, this.#rounds, { project, key })
-  }
-
-  /** Resolves when the round that is open now has been committed. */
-  #committed(): Promise<void> {
-    const answer = new Promise<void>((resolve, reject) => this.#waiting.push({ resolve, reject }))
-    this.#flight ??= this.#fly()
-    return answer
-  }
-
-  /** Commits round after round until none is left, and before each sees to what the store may have forgotten. */
-  async #fly(): Promise<void> {
-    // Requests that arrived in the same turn of the event loop share the first round.
-    await new Promise(setImmediate)
-    while (this.#waiting.length > 0 || this.#line.hasDoubts) {
-      if (this.#line.hasDoubts) await this.#line.settleDoubts()
-      else await this.#commitOpen()
-    }
-    this.#flight = undefined
-  }
-
-  async #commitOpen(): Promise<void> {
-    const rounds = [this.#open, ...this.#marked]
-    const waiting = this.#waiting
-    this.#waiting = []
-    this.#begin()
-    let parts: ReadonlyMap<number, readonly RoundPart[]>
-    try {
-      parts = this.#partsOf(rounds)
-    } catch (cause) {
-      refuse(waiting, new GatewayError('internal', 'the points could not be encoded', { cause }))
-      return
-    }
-    const offeredMs = performance.now()
-    const outcome = await this.#line.commit(
-      parts,
-      (commits) => {
-        const error = new GatewayError('store_unavailable', 'the store did not confirm the points in time', {
-          details: { outcome: 'unknown' },
-        })
-        refuse(waiting, error)
-        this.#events.warn('the store does not answer; the outcome of a commit is unknown', { commits })
-      },
-      (cause) => refuse(waiting, new GatewayError('internal', 'the points could not be stored', { cause })),
-    )
-    this.#events.roundSettled(performance.now() - offeredMs)
-    // Those that have been refused meanwhile hear nothing of this.
-    if (outcome === 'stored') for (const { resolve } of waiting) resolve()
-    else refuse(waiting, changedUnderUs(outcome))
-  }
-
-  /** By partition. The points of all requests without a key come first. */
-  #partsOf(rounds: readonly Round[]): Map<number, RoundPart[]> {
-    const nowMs = this.#now()
-    const byPartition = new Map<number, RoundPart[]>()
-    for (const round of rounds) {
-      for (const [partition, parts] of round.parts(nowMs, (of) => this.#blockName(of))) {
-        const ofPartition = byPartition.get(partition)
-        if (ofPartition === undefined) byPartition.set(partition, parts)
-        else ofPartition.push(...parts)
-      }
-    }
-    return byPartition
-  }
-
-  #blockName(partition: number): string {
-    return `${this.#name}.${partition}.${(this.#blocks++).toString(36)}`
-  }
-
-  /** Refuses the requests that wait behind the round on offer. Nothing of theirs has left this process. */
-  #refuseOpen(): void {
-    if (this.#waiting.length === 0) return
-    refuse(this.#waiting, new GatewayError('store_unavailable', 'the store does not answer; nothing was stored'))
-    this.#waiting = []
-    this.#begin()
-  }
-
-  #begin(): void {
-    this.#open = new Round(++this.#epoch, this.#rounds)
-    this.#marked = []
-    this.#openBytes = 0
-  }
 }
 
 const NO_EVENTS: readonly PlacedEvent[] = []
 const NONE_REFUSED: ReadonlySet<number> = new Set()
 
-function changedUnderUs(outcome: 'partly' | 'refused'): GatewayError {
-  const message = 'the store has changed under the gateway'
-  return outcome === 'partly'
-    ? new GatewayError('store_unavailable', `${message} and took part of the points`, {
-        details: { outcome: 'unknown' },
-      })
-    : new GatewayError('store_unavailable', `${message}; send the request again`)
+/** How many points there were, when all are stored. All are waited for: the error says what became of the request as a whole. */
+async function allStored(commits: readonly Promise<number>[]): Promise<number> {
+  const outcomes = await Promise.allSettled(commits)
+  let points = 0
+  const causes: unknown[] = []
+  for (const outcome of outcomes) {
+    if (outcome.status === 'fulfilled') points += outcome.value
+    else causes.push(outcome.reason)
+  }
+  if (causes.length === 0) return points
+  const defect = causes.find((cause) => !(cause instanceof GatewayError && cause.code === 'store_unavailable'))
+  if (defect !== undefined) throw defect
+  const isNothingStored = causes.length === outcomes.length && causes.every((cause) => !hasUnknownOutcome(cause))
+  throw isNothingStored ? causes[0] : outcomeUnknown('the store did not confirm all of the points', causes[0])
 }
 
-function refuse(waiting: readonly Waiting[], error: GatewayError): void {
-  for (const { reject } of waiting) reject(error)
+function hasUnknownOutcome(cause: unknown): boolean {
+  return cause instanceof GatewayError && cause.details?.['outcome'] === 'unknown'
+}
+
+function away(): GatewayError {
+  return new GatewayError('store_unavailable', 'the store does not answer')
+}
+
+function full(): GatewayError {
+  return new GatewayError('overloaded', 'too many points wait for the store; try again shortly')
 }
 
 function sorted(rejected: readonly ItemError[]): readonly ItemError[] {

@@ -18,6 +18,8 @@ export type FaultOf<V extends Verb> = (proceed: () => Promise<unknown>, args: Pa
 export interface FaultyStoreOptions {
   /** Whether the store says that it may forget; otherwise it says what it says. */
   readonly mayForget?: boolean
+  /** The same for the groups of its partitions. */
+  readonly groups?: Store['groups']
 }
 
 export class FaultyStore {
@@ -30,11 +32,12 @@ export class FaultyStore {
   #stopped: Promise<void> | undefined
   #inner: Store
 
-  constructor(inner: Store, { mayForget = inner.mayForget }: FaultyStoreOptions = {}) {
+  constructor(inner: Store, { mayForget = inner.mayForget, groups = inner.groups }: FaultyStoreOptions = {}) {
     this.#inner = inner
     this.store = new Proxy(inner, {
       get: (_, property) => {
         if (property === 'mayForget') return mayForget
+        if (property === 'groups') return groups
         const member: unknown = Reflect.get(this.#inner, property, this.#inner)
         if (typeof member !== 'function') return member
         return (...args: unknown[]) => this.#call(property as Verb, args)

@@ -2,7 +2,7 @@ import { cp } from 'node:fs/promises'
 import { onTestFinished } from 'vitest'
 import type { Store } from '../../src/store/store.ts'
 import { openStore } from './engine.ts'
-import { FaultyStore } from './faulty-store.ts'
+import { FaultyStore, type FaultyStoreOptions } from './faulty-store.ts'
 import { temporaryFolder } from './temporary-folder.ts'
 
 /**
@@ -15,15 +15,15 @@ export class ForgetfulStore {
   #folder: string
   #copy: string | undefined
 
-  private constructor(folder: string, store: Store) {
+  private constructor(folder: string, store: Store, options: FaultyStoreOptions) {
     this.#folder = folder
     this.#current = store
-    this.faulty = new FaultyStore(store, { mayForget: true })
+    this.faulty = new FaultyStore(store, { mayForget: true, ...options })
   }
 
-  static async open(): Promise<ForgetfulStore> {
+  static async open(options: FaultyStoreOptions = {}): Promise<ForgetfulStore> {
     const folder = await temporaryFolder()
-    const store = new ForgetfulStore(folder, await openStore(folder))
+    const store = new ForgetfulStore(folder, await openStore(folder), options)
     onTestFinished(() => store.current.close())
     return store
   }

@@ -1,0 +1,190 @@
+import { partitionOf } from '../../src/model/metric.ts'
+
+/**
+ * Load of which is known afterwards what became of every request. Each request is a batch under a tag of its own and says the same
+ * of several metrics of every kind; what was answered is written down, and what the gateway counts is held against it: an
+ * acknowledged batch is there once and whole, one that was refused is not, and of one whose outcome nobody knows each metric is there
+ * once or not at all. With an idempotency key a batch is sent until it is acknowledged, and then there once.
+ */
+
+export const LEDGER_KEY = 'ledger-key-0123456789'
+export const LEDGER_ENV = {
+  PORT: '0',
+  API_KEYS: `${LEDGER_KEY}:ledger:ingest+query`,
+  RATE_LIMITS: 'off',
+  QUERY_VALUES_MAX: '10000000',
+} as const
+
+const PROJECT = 'ledger'
+const DAY = '2024-01-15'
+/** Points of each metric in a batch. */
+const POINTS = 3
+const REQUEST_MS_MAX = 20_000
+
+export type Outcome = 'acknowledged' | 'refused' | 'unknown'
+
+export interface SendOptions {
+  /** Which of the metrics; all by default. */
+  readonly names?: readonly string[]
+  readonly key?: string
+  /** The batch, when it is sent once more. */
+  readonly batch?: string
+}
+
+interface Batch {
+  readonly names: readonly string[]
+  outcome: Outcome
+}
+
+/** One disagreement between what was answered and what is counted. */
+export type Fault = `${'lost' | 'doubled or cut' | 'invented'}: ${string}`
+
+export class Ledger {
+  readonly #batches = new Map<string, Batch>()
+  readonly #names: readonly string[]
+  #last: { readonly status: number; readonly body: string } | undefined
+
+  /** With metrics of these names. */
+  constructor(names: readonly string[]) {
+    this.#names = names
+  }
+
+  /** Names whose metrics lie in a partition. */
+  static namesIn(partition: number, partitions: number, number: number): string[] {
+    const names: string[] = []
+    for (let i = 0; names.length < number; i++) {
+      const isAll = KINDS.every(({ suffix }) => partitionOf(PROJECT, `m${i}.${suffix}`, partitions) === partition)
+      if (isAll) names.push(`m${i}`)
+    }
+    return names
+  }
+
+  count(outcome: Outcome): number {
+    return [...this.#batches.values()].filter((batch) => batch.outcome === outcome).length
+  }
+
+  /** Status and body of the answer that came last. */
+  get last(): { readonly status: number; readonly body: string } | undefined {
+    return this.#last
+  }
+
+  async send(url: string, { names = this.#names, key, batch = `b${this.#batches.size}` }: SendOptions = {}) {
+    const earlier = this.#batches.get(batch)
+    // Until it is answered nobody knows.
+    this.#batches.set(batch, { names, outcome: 'unknown' })
+    const outcome = await this.#request(url, names, batch, key)
+    // What is refused now may be there from the time before.
+    if (earlier === undefined || outcome === 'acknowledged') this.#batches.set(batch, { names, outcome })
+    return outcome
+  }
+
+  /** Sends a batch under an idempotency key until it is acknowledged, to any of the gateways in turn. */
+  async insist(urls: () => readonly string[], key: string, options: SendOptions = {}): Promise<void> {
+    const batch = options.batch ?? `b${this.#batches.size}`
+    for (let attempt = 0; ; attempt++) {
+      const all = urls()
+      if ((await this.send(all[attempt % all.length]!, { ...options, key, batch })) === 'acknowledged') return
+      if (attempt > 600) throw new Error(`${batch} is not acknowledged: ${this.#last?.status} ${this.#last?.body}`)
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+  }
+
+  /** What a gateway counts otherwise than was answered, sorted; empty when all is well. */
+  async faults(url: string): Promise<readonly Fault[]> {
+    const faults: Fault[] = []
+    await Promise.all(
+      this.#names.flatMap((name) =>
+        KINDS.flatMap(({ suffix, counted }) =>
+          counted.map(async ([aggregation, expected]) => {
+            const metric = `${name}.${suffix}`
+            const found = await countsOf(url, metric, aggregation)
+            for (const [batch, { names, outcome }] of this.#batches) {
+              const count = names.includes(name) ? found.get(batch) : undefined
+              found.delete(batch)
+              const what = `${metric} ${aggregation} of ${batch}, ${outcome}, is ${count}` as const
+              if (count === undefined && outcome === 'acknowledged' && names.includes(name))
+                faults.push(`lost: ${what}`)
+              else if (count !== undefined && outcome === 'refused') faults.push(`invented: ${what}`)
+              else if (count !== undefined && count !== expected) faults.push(`doubled or cut: ${what}`)
+            }
+            for (const batch of found.keys()) faults.push(`invented: ${metric} of ${batch}`)
+          }),
+        ),
+      ),
+    )
+    return faults.sort()
+  }
+
+  async #request(url: string, names: readonly string[], batch: string, key: string | undefined): Promise<Outcome> {
+    try {
+      const response = await fetch(`${url}/api/v1/metrics/batch`, {
+        method: 'POST',
+        headers: {
+          authorization: `Bearer ${LEDGER_KEY}`,
+          'content-type': 'application/json',
+          ...(key === undefined ? {} : { 'idempotency-key': key }),
+        },
+        body: JSON.stringify(names.flatMap((name) => itemsOf(name, batch))),
+        signal: AbortSignal.timeout(REQUEST_MS_MAX),
+      })
+      const body = await response.text()
+      this.#last = { status: response.status, body }
+      if (response.status !== 201) return body.includes('"unknown"') ? 'unknown' : 'refused'
+      const { data } = JSON.parse(body) as { data: { accepted: number } }
+      if (data.accepted !== names.length * KINDS.length * POINTS) throw new Error(`accepted otherwise: ${body}`)
+      return 'acknowledged'
+    } catch (error) {
+      // The connection was cut: `fetch failed` or a body that ends early.
+      if (error instanceof TypeError || (error instanceof DOMException && error.name === 'TimeoutError'))
+        return 'unknown'
+      throw error
+    }
+  }
+}
+
+interface Kind {
+  readonly suffix: string
+  readonly type: 'counter' | 'distribution' | 'set'
+  pointOf(i: number, batch: string): number | string
+  /** What is asked of a batch, and the answer. */
+  readonly counted: readonly (readonly [aggregation: string, expected: number])[]
+}
+
+const KINDS: readonly Kind[] = [
+  { suffix: 'hits', type: 'counter', pointOf: () => 1, counted: [['sum', POINTS]] },
+  {
+    suffix: 'ms',
+    type: 'distribution',
+    pointOf: (i) => i + 1,
+    counted: [
+      ['count', POINTS],
+      ['sum', (POINTS * (POINTS + 1)) / 2],
+    ],
+  },
+  { suffix: 'users', type: 'set', pointOf: (i, batch) => `${batch}-${i}`, counted: [['count', POINTS]] },
+]
+
+function itemsOf(name: string, batch: string): object[] {
+  return KINDS.flatMap(({ suffix, type, pointOf }) =>
+    Array.from({ length: POINTS }, (_, i) => ({
+      name: `${name}.${suffix}`,
+      type,
+      value: pointOf(i, batch),
+      timestamp: `${DAY}T10:${String(i * 7).padStart(2, '0')}:00Z`,
+      tags: { batch },
+    })),
+  )
+}
+
+/** One number for each batch of which there is anything. */
+async function countsOf(url: string, metric: string, aggregation: string): Promise<Map<string, number>> {
+  const query = `aggregation=${aggregation}&from=${DAY}T00:00:00Z&to=${DAY}T23:00:00Z&interval=1d&group_by=tags.batch`
+  const response = await fetch(`${url}/api/v1/metrics/${metric}/query?${query}`, {
+    headers: { authorization: `Bearer ${LEDGER_KEY}` },
+  })
+  if (response.status === 404) return new Map()
+  const text = await response.text()
+  if (response.status !== 200) throw new Error(`${metric}: ${response.status} ${text}`)
+  const { data } = JSON.parse(text) as { data: { groups: Record<string, [{ value: number }]> } }
+  return new Map(Object.entries(data.groups).map(([batch, [row]]) => [batch, row.value]))
+}
