@@ -205,6 +205,55 @@ export const SETTINGS = [
     unit: 'queries',
     meaning: 'Metric queries one GraphQL request may run; query_too_large.',
   },
+  {
+    name: 'GRAPHQL_ALIASES_MAX',
+    default: '500',
+    unit: 'aliases',
+    meaning: 'Aliases of a GraphQL operation; query_too_large.',
+  },
+  {
+    name: 'GRAPHQL_ROOT_FIELDS_MAX',
+    default: '100',
+    unit: 'fields',
+    meaning: 'Fields of a GraphQL operation itself; query_too_large.',
+  },
+  {
+    name: 'GRAPHQL_LIST_ITEMS_MAX',
+    default: '1000',
+    unit: 'items',
+    meaning: 'Items of any list in a GraphQL request; query_too_large, in a mutation batch_too_large.',
+  },
+  {
+    name: 'GRAPHQL_TIMEOUT_MS',
+    default: '30000',
+    unit: 'ms',
+    meaning: 'How long a GraphQL operation may run; query_too_large, of a mutation store_unavailable.',
+  },
+  {
+    name: 'GRAPHQL_INTROSPECTION',
+    default: 'on',
+    unit: 'on or off',
+    meaning: 'Whether the schema may be asked for; off, GraphiQL knows no names.',
+  },
+  {
+    name: 'GRAPHQL_PERSISTED',
+    default: 'optional',
+    unit: 'mode',
+    meaning:
+      'Documents named by a hash or an id: off, optional (registered ones, and those sent with their SHA-256 before), or enforced (registered ones alone; forbidden).',
+  },
+  {
+    name: 'GRAPHQL_OPERATIONS',
+    default: '',
+    unit: 'path',
+    meaning: 'Registered operations: a JSON manifest, or a folder of them and of .graphql files.',
+  },
+  {
+    name: 'GRAPHQL_PERSISTED_CHARS_MAX',
+    default: '4194304',
+    unit: 'characters',
+    meaning: 'Documents held that were sent with their SHA-256; beyond it clients send them again.',
+  },
   { name: 'BLOCK_CACHE_BYTES', default: '268435456', unit: 'bytes', meaning: 'Decoded blocks held for queries.' },
   {
     name: 'PENDING_BYTES_MAX',
@@ -284,6 +333,15 @@ export interface Config {
   readonly graphqlTokensMax: number
   readonly graphqlFieldsMax: number
   readonly graphqlQueriesMax: number
+  readonly graphqlAliasesMax: number
+  readonly graphqlRootFieldsMax: number
+  readonly graphqlListItemsMax: number
+  readonly graphqlTimeoutMs: number
+  readonly graphqlIntrospection: boolean
+  readonly graphqlPersisted: PersistedMode
+  /** Empty: none are registered. */
+  readonly graphqlOperations: string
+  readonly graphqlPersistedCharsMax: number
   readonly blockCacheBytes: number
   readonly pendingBytesMax: number
   readonly storeWaitMsMax: number
@@ -292,7 +350,13 @@ export interface Config {
   readonly retainedBytes: number
 }
 
-const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']
+/** Timers of Node run no longer. */
+const TIMER_MS_MAX = 2_147_483_647
+
+const PERSISTED_MODES = ['off', 'optional', 'enforced'] as const
+export type PersistedMode = (typeof PERSISTED_MODES)[number]
+
+const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
 
 export function readConfig(env: Readonly<Record<string, string | undefined>>): Config {
   const text = (name: SettingName): string =>
@@ -305,8 +369,11 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     return value
   }
   const count = (name: SettingName): number => whole(name, 1, Number.MAX_SAFE_INTEGER)
-  const logLevel = text('LOG_LEVEL')
-  if (!LOG_LEVELS.includes(logLevel)) throw unusable('LOG_LEVEL', `must be one of ${LOG_LEVELS.join(', ')}`)
+  const oneOf = <T extends string>(name: SettingName, values: readonly T[]): T => {
+    const value = values.find((one) => one === text(name))
+    if (value === undefined) throw unusable(name, `must be one of ${values.join(', ')}`)
+    return value
+  }
   const resolutions = readResolutions('RESOLUTIONS', text('RESOLUTIONS'))
   const setResolutions = readResolutions('SET_RESOLUTIONS', text('SET_RESOLUTIONS'))
   if (resolutions.at(-1)!.stepMs !== setResolutions.at(-1)!.stepMs) {
@@ -316,6 +383,9 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
   const processes = whole('GATEWAY_PROCESSES', 1, 256)
   if (processes > 1 && redis === undefined) {
     throw unusable('GATEWAY_PROCESSES', 'above 1 needs Redis (REDIS_URL): the embedded store serves one process')
+  }
+  if (text('GRAPHQL_PERSISTED') === 'enforced' && text('GRAPHQL_OPERATIONS') === '') {
+    throw unusable('GRAPHQL_OPERATIONS', 'must be set when GRAPHQL_PERSISTED is enforced: nothing could run')
   }
   return {
     port: whole('PORT', 0, 65_535),
@@ -331,7 +401,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     rateLimits: { ...DEFAULT_RATE_LIMITS, ...readRateLimits(text('RATE_LIMITS')) },
     rateCountersMax: count('RATE_COUNTERS_MAX'),
     trustProxy: readTrustProxy(text('TRUST_PROXY')),
-    logLevel,
+    logLevel: oneOf('LOG_LEVEL', LOG_LEVELS),
     points: {
       nameCharsMax: count('NAME_CHARS_MAX'),
       tagKeyCharsMax: count('TAG_KEY_CHARS_MAX'),
@@ -361,6 +431,14 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     graphqlTokensMax: count('GRAPHQL_TOKENS_MAX'),
     graphqlFieldsMax: count('GRAPHQL_FIELDS_MAX'),
     graphqlQueriesMax: count('GRAPHQL_QUERIES_MAX'),
+    graphqlAliasesMax: count('GRAPHQL_ALIASES_MAX'),
+    graphqlRootFieldsMax: count('GRAPHQL_ROOT_FIELDS_MAX'),
+    graphqlListItemsMax: count('GRAPHQL_LIST_ITEMS_MAX'),
+    graphqlTimeoutMs: whole('GRAPHQL_TIMEOUT_MS', 1, TIMER_MS_MAX),
+    graphqlIntrospection: oneOf('GRAPHQL_INTROSPECTION', ['on', 'off']) === 'on',
+    graphqlPersisted: oneOf('GRAPHQL_PERSISTED', PERSISTED_MODES),
+    graphqlOperations: text('GRAPHQL_OPERATIONS'),
+    graphqlPersistedCharsMax: count('GRAPHQL_PERSISTED_CHARS_MAX'),
     blockCacheBytes: count('BLOCK_CACHE_BYTES'),
     pendingBytesMax: count('PENDING_BYTES_MAX'),
     storeWaitMsMax: count('STORE_WAIT_MS_MAX'),

@@ -5,6 +5,7 @@ import type { Logger } from 'pino'
 import type { Config } from './config.ts'
 import { createGateway, type Gateway } from './gateway.ts'
 import { registerGraphQL } from './graphql/graphql-routes.ts'
+import { readRegisteredOperations } from './graphql/registered-operations.ts'
 import { createServer } from './http/server.ts'
 import { watchUnusedConnections } from './http/unused-connections.ts'
 import { ensureFirstKey, Keys } from './keys.ts'
@@ -47,6 +48,7 @@ export interface Running {
 /** Puts the gateway together and listens. */
 export async function start(config: Config, log: Logger, now: () => number = Date.now): Promise<Running> {
   const { resolutions, setResolutions } = config
+  const registered = await registeredOperations(config)
   const store = await openStore(config, log, now)
   const telemetry = new Prometheus({
     points: () => writer.totals.points,
@@ -137,7 +139,7 @@ export async function start(config: Config, log: Logger, now: () => number = Dat
   const eventIds = new EventIds(now, randomBytes)
   const gateway = createGateway({ writer, receipts, folds, querier, events, eventIds, store, keys, limiter, telemetry })
   await folds.start()
-  const server = serve(config, gateway, telemetry, log, now)
+  const server = serve(config, gateway, telemetry, registered, log, now)
   const unused = watchUnusedConnections(server.server)
   try {
     await listenOn(config, (port) => server.listen({ host: config.host, port }))
@@ -191,10 +193,17 @@ function openStore(config: Config, log: Logger, now: () => number): Promise<Stor
   })
 }
 
+function registeredOperations({ graphqlOperations }: Config): Promise<ReadonlyMap<string, string>> {
+  return readRegisteredOperations(graphqlOperations).catch((cause: Error) => {
+    throw new Error(`GRAPHQL_OPERATIONS cannot be used: ${cause.message}`, { cause })
+  })
+}
+
 function serve(
   config: Config,
   gateway: Gateway,
   telemetry: Telemetry,
+  registered: ReadonlyMap<string, string>,
   log: Logger,
   now: () => number,
 ): FastifyInstance {
@@ -227,10 +236,16 @@ function serve(
       documentTokensMax: config.graphqlTokensMax,
       documentFieldsMax: config.graphqlFieldsMax,
       documentDepthMax: config.graphqlDepthMax,
+      documentAliasesMax: config.graphqlAliasesMax,
+      rootFieldsMax: config.graphqlRootFieldsMax,
+      listItemsMax: config.graphqlListItemsMax,
+      timeoutMs: config.graphqlTimeoutMs,
+      introspection: config.graphqlIntrospection,
       queriesMax: config.graphqlQueriesMax,
       queryValuesMax: config.queryValuesMax,
       requestRollupsMax: config.queryRollupsMax,
     },
+    persisted: { mode: config.graphqlPersisted, registered, charsMax: config.graphqlPersistedCharsMax },
   })
   return server
 }

@@ -62,15 +62,7 @@ const PARTS: readonly Part[] = [
       'query/': ['fillLine', ...AGGREGATIONS, 'FILLS', 'SIMPLE_AGGREGATIONS', 'cursorOf', 'EVENTS_PAGE_DEFAULT'],
       'store/store.ts': ['SCOPES'],
     },
-    packages: [
-      '@graphql-yoga/render-graphiql',
-      '@pothos/core',
-      '@pothos/plugin-relay',
-      'fastify',
-      'graphql',
-      'graphql-yoga',
-      'pino',
-    ],
+    packages: ['@graphql-yoga/render-graphiql', '@pothos/core', '@pothos/plugin-relay', 'fastify', 'graphql', 'pino'],
   },
   {
     path: 'start.ts',

@@ -24,6 +24,13 @@ describe('readConfig', () => {
     },
   )
 
+  it('refuses to enforce registered operations when there are none', () => {
+    expect(() => readConfig({ GRAPHQL_PERSISTED: 'enforced' })).toThrow(/^GRAPHQL_OPERATIONS /)
+    expect(readConfig({ GRAPHQL_PERSISTED: 'enforced', GRAPHQL_OPERATIONS: './operations' }).graphqlOperations).toBe(
+      './operations',
+    )
+  })
+
   it('names each setting once', () => {
     expect(new Set(SETTINGS.map(({ name }) => name)).size).toBe(SETTINGS.length)
   })
@@ -48,6 +55,9 @@ describe('readConfig', () => {
     ['PORT', '65536'],
     ['PARTITIONS', '4097'],
     ['LOG_LEVEL', 'loud'],
+    ['GRAPHQL_INTROSPECTION', 'maybe'],
+    ['GRAPHQL_PERSISTED', 'sometimes'],
+    ['GRAPHQL_TIMEOUT_MS', '2147483648'],
     ['RESOLUTIONS', '10s'],
     ['RESOLUTIONS', '10s:6h,'],
     ['RESOLUTIONS', '10s:soon,1m:7d'],

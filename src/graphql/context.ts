@@ -17,6 +17,15 @@ export interface GraphQLLimits {
   /** Fields and fragments written in one document: validation compares fields of one name pair by pair. */
   readonly documentFieldsMax: number
   readonly documentDepthMax: number
+  readonly documentAliasesMax: number
+  /** Fields of an operation itself, fragments included. */
+  readonly rootFieldsMax: number
+  /** Of any list in a document or its variables. Most lists have a lower limit of their own, which their field holds. */
+  readonly listItemsMax: number
+  /** How long an operation may run. */
+  readonly timeoutMs: number
+  /** Whether clients may ask for the schema. */
+  readonly introspection: boolean
   /** Queries and listings one request may run, counted where they run, so aliases, fragments and lists all count. */
   readonly queriesMax: number
   /** Told to clients; the gateway holds both. */
@@ -32,6 +41,11 @@ export const DEFAULT_GRAPHQL_LIMITS: GraphQLLimits = {
   documentTokensMax: 50_000,
   documentFieldsMax: 2_000,
   documentDepthMax: 20,
+  documentAliasesMax: 500,
+  rootFieldsMax: 100,
+  listItemsMax: 1_000,
+  timeoutMs: 30_000,
+  introspection: true,
   queriesMax: 100,
   queryValuesMax: 50_000,
   requestRollupsMax: 20_000_000,
@@ -52,6 +66,10 @@ export interface GraphQLContext {
   readonly budget: { queriesLeft: number }
   /** What the queries of the request share, rollups they may read included; see {@link sessionOf}. */
   readonly session: QuerySession
+  /** Whether the time of the operation is over: then no field is begun. */
+  readonly deadline: { isOver: boolean }
+  /** Counts queries whose range may still receive points: new ones, not late ones. */
+  readonly openRanges: { count: number }
 }
 
 /** The fields of a mutation run one after another, and each sees what those before it have written. */
@@ -63,7 +81,9 @@ export function sessionOf({ session }: GraphQLContext, { operation, path }: Grap
   return session
 }
 
+/** What every resolver that does work begins with. */
 export function requireScope(context: GraphQLContext, scope: Scope): void {
+  if (context.deadline.isOver) throw new GatewayError('query_too_large', 'the time of the operation is over')
   if (context.principal.scopes.includes(scope)) return
   throw new GatewayError('forbidden', `the API key lacks the scope ${scope}`, { details: { scope } })
 }

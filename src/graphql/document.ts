@@ -1,84 +1,75 @@
-import { type DocumentNode, GraphQLError, Kind, type ParseOptions, parse, type Source, visit } from 'graphql'
+import { type DocumentNode, GraphQLError, type GraphQLSchema, parse, specifiedRules, validate } from 'graphql'
+import { GatewayError } from '../model/errors.ts'
 import type { GraphQLLimits } from './context.ts'
+import { requireFitting } from './document-limits.ts'
+import { callersError, withCode } from './errors.ts'
+import { NoIntrospection } from './no-introspection.ts'
+import { TextCache } from './text-cache.ts'
 
-/**
- * Parses a document within limits on its size. Validation and execution take longer than linear time in the number of fields
- * and in depth, so these are refused before; arguments, such as a batch written out, may be many.
- */
-export function parseDocument(
-  source: string | Source,
-  options: ParseOptions | undefined,
-  limits: GraphQLLimits,
-): DocumentNode {
-  const document = parseNested(source, { ...options, maxTokens: limits.documentTokensMax })
-  let fields = 0
-  let depth = 0
-  visit(document, {
-    Field: () => {
-      if (++fields > limits.documentFieldsMax) throw tooLarge('fields', limits.documentFieldsMax)
-    },
-    FragmentSpread: () => {
-      if (++fields > limits.documentFieldsMax) throw tooLarge('fields', limits.documentFieldsMax)
-    },
-    SelectionSet: {
-      enter: () => {
-        if (++depth > limits.documentDepthMax) throw tooLarge('nested selections', limits.documentDepthMax)
-      },
-      leave: () => {
-        depth--
-      },
-    },
-    // Neither holds fields, and a batch written out holds many.
-    Argument: () => false,
-    [Kind.VARIABLE_DEFINITION]: () => false,
-  })
-  return document
-}
+/** A document that may be executed, or why it may not. */
+export type Prepared =
+  | { readonly document: DocumentNode; readonly errors?: undefined }
+  | { readonly errors: readonly GraphQLError[] }
 
-/** The parser calls itself for each level, so brackets without end exhaust the stack before any limit is counted. */
-function parseNested(source: string | Source, options: ParseOptions): DocumentNode {
-  try {
-    return parse(source, options)
-  } catch (error) {
-    if (error instanceof RangeError) throw refused('the document is nested too deeply')
-    throw error
-  }
-}
-
-function tooLarge(what: string, max: number): GraphQLError {
-  return refused(`a document may have at most ${max} ${what}`)
-}
-
-function refused(message: string): GraphQLError {
-  return new GraphQLError(message, { extensions: { code: 'QUERY_TOO_LARGE', http: { spec: true, status: 400 } } })
-}
-
-/** Documents above this are parsed each time: they hold their data, so they do not come again. */
+/** Documents above this are prepared each time: they hold their data, so they do not come again. */
 const CACHED_CHARS_MAX = 16 * 1024
 /** Of all cached documents. A parsed document takes some hundred bytes for each character of its text. */
 const CACHE_CHARS_MAX = 256 * 1024
 
-/** Keeps what belongs to the texts used last, bounded by their length. */
-export class DocumentCache<T> {
-  readonly #entries = new Map<string, T>()
-  #chars = 0
+/** Parses and validates documents, and remembers those used last. */
+export class Documents {
+  readonly #schema: GraphQLSchema
+  readonly #limits: GraphQLLimits
+  readonly #rules: typeof specifiedRules
+  readonly #prepared = new TextCache<Prepared>(CACHE_CHARS_MAX)
 
-  get(text: string): T | undefined {
-    const entry = this.#entries.get(text)
-    if (entry === undefined) return undefined
-    this.#entries.delete(text)
-    this.#entries.set(text, entry)
-    return entry
+  constructor(schema: GraphQLSchema, limits: GraphQLLimits) {
+    this.#schema = schema
+    this.#limits = limits
+    this.#rules = limits.introspection ? specifiedRules : [...specifiedRules, NoIntrospection]
   }
 
-  set(text: string, entry: T): void {
-    if (text.length > CACHED_CHARS_MAX) return
-    if (!this.#entries.has(text)) this.#chars += text.length
-    this.#entries.set(text, entry)
-    for (const oldest of this.#entries.keys()) {
-      if (this.#chars <= CACHE_CHARS_MAX) break
-      this.#entries.delete(oldest)
-      this.#chars -= oldest.length
+  prepare(text: string): Prepared {
+    let prepared = this.#prepared.get(text)
+    if (prepared === undefined) {
+      prepared = this.#prepare(text)
+      if (text.length <= CACHED_CHARS_MAX) this.#prepared.set(text, prepared, text.length)
     }
+    return prepared
+  }
+
+  #prepare(text: string): Prepared {
+    let document: DocumentNode
+    try {
+      document = parseDocument(text, this.#limits)
+    } catch (error) {
+      const presentable = callersError(error)
+      if (presentable === undefined) throw error
+      return { errors: withCode([presentable], 'GRAPHQL_PARSE_FAILED') }
+    }
+    const errors = validate(this.#schema, document, this.#rules)
+    return errors.length === 0 ? { document } : { errors: withCode(errors, 'GRAPHQL_VALIDATION_FAILED') }
+  }
+}
+
+/** Parses a document within the limits on its size. Throws `query_too_large`, `batch_too_large` or a syntax error. */
+export function parseDocument(text: string, limits: GraphQLLimits): DocumentNode {
+  const document = parseNested(text, limits.documentTokensMax)
+  requireFitting(document, limits)
+  return document
+}
+
+/** The parser calls itself for each level, so brackets without end exhaust the stack before any limit is counted. */
+function parseNested(text: string, maxTokens: number): DocumentNode {
+  try {
+    return parse(text, { maxTokens })
+  } catch (error) {
+    if (error instanceof RangeError) throw new GatewayError('query_too_large', 'the document is nested too deeply')
+    if (error instanceof GraphQLError && error.message.includes('tokens. Parsing aborted')) {
+      throw new GatewayError('query_too_large', `a document may have at most ${maxTokens} tokens`, {
+        details: { max: maxTokens },
+      })
+    }
+    throw error
   }
 }

@@ -1,6 +1,6 @@
 import { GraphQLError } from 'graphql'
 import { asGatewayError } from '../http/error-table.ts'
-import type { GatewayError } from '../model/errors.ts'
+import { GatewayError } from '../model/errors.ts'
 import type { ErrorLog } from './context.ts'
 
 /**
@@ -27,9 +27,20 @@ export function presentErrors(
   })
 }
 
-/** Of a request that is refused before it reaches GraphQL: as an error whose status HTTP answers with. */
-export function refusal(error: GatewayError, status: number): GraphQLError {
-  return new GraphQLError(error.message, { extensions: { ...extensionsOf(error), http: { status } } })
+/** An error outside of any field, with its code. */
+export function requestError(error: GatewayError, requestId: string): GraphQLError {
+  const extensions = extensionsOf(error)
+  return new GraphQLError(error.message, {
+    extensions: error.code === 'internal' ? { ...extensions, requestId } : extensions,
+  })
+}
+
+/** GraphQL's own errors by the names that tools know them by. */
+export function withCode(errors: readonly GraphQLError[], code: string): readonly GraphQLError[] {
+  for (const error of errors) {
+    if (causeOf(error) === undefined) error.extensions['code'] ??= code
+  }
+  return errors
 }
 
 function extensionsOf(error: GatewayError): Record<string, unknown> {
@@ -41,4 +52,12 @@ function causeOf(error: GraphQLError): Error | undefined {
   let cause: Error | undefined = error
   while (cause instanceof GraphQLError) cause = cause.originalError
   return cause
+}
+
+/** Of the caller, with its code; undefined: we are wrong. */
+export function callersError(error: unknown): GraphQLError | undefined {
+  if (error instanceof GraphQLError) return error
+  return error instanceof GatewayError
+    ? new GraphQLError(error.message, { extensions: extensionsOf(error) })
+    : undefined
 }

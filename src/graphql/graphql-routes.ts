@@ -1,15 +1,18 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { GraphQLError } from 'graphql'
-import { createYoga, isAsyncIterable, type Plugin, processRegularResult } from 'graphql-yoga'
-import type { Gateway } from '../gateway.ts'
+import { type ExecutionResult, GraphQLError, type OperationDefinitionNode, OperationTypeNode } from 'graphql'
+import type { Gateway, Principal } from '../gateway.ts'
 import { authenticate, decoratePrincipal } from '../http/auth.ts'
-import { asGatewayError, statusOf } from '../http/error-table.ts'
+import { asGatewayError, retryAfterSecondsOf, statusOf } from '../http/error-table.ts'
 import { takePermit } from '../http/rate-limit.ts'
 import { assert, GatewayError } from '../model/errors.ts'
+import { CLOSED_AGE_SECONDS, etagOf, isClosedAnswer } from './answer-cache.ts'
 import type { ErrorLog, GraphQLContext, GraphQLLimits } from './context.ts'
-import { DocumentCache, parseDocument } from './document.ts'
-import { presentErrors, refusal } from './errors.ts'
+import { Documents } from './document.ts'
+import { presentErrors, requestError } from './errors.ts'
 import { createGraphiQLPage } from './graphiql-page.ts'
+import { answerTypeFor, JSON_TYPE, RESPONSE_TYPE, requireJson, wantsPage } from './negotiation.ts'
+import { operationOf, runOperation } from './operation.ts'
+import { PersistedOperations, type PersistedSettings } from './persisted-operations.ts'
 import { paramsOfBody, paramsOfUrl } from './request-params.ts'
 import { schema } from './schema.ts'
 
@@ -18,75 +21,88 @@ export interface GraphQLOptions {
   readonly log: ErrorLog
   readonly now: () => number
   readonly limits: GraphQLLimits
+  readonly persisted: PersistedSettings
 }
 
 const ENDPOINT = '/graphql'
 
 /**
- * GraphQL over HTTP: POST with a JSON body, GET for queries, the playground for browsers. Yoga runs the operation (parsing,
- * validation, caches, execution); its own HTTP layer costs as much again and is left out, so the rules of the protocol are
- * kept here. No request of a foreign page gets through: a POST must say `application/json`, and every operation needs a
- * key in a header, which no form, link or image can send.
+ * GraphQL over HTTP: POST with a JSON body, GET for queries, the playground for browsers. No request of a foreign page gets
+ * through: a POST must say `application/json`, and every operation needs a key in a header, which no form, link or image
+ * can send.
  */
-export function registerGraphQL(app: FastifyInstance, { gateway, log, now, limits }: GraphQLOptions): void {
-  const boundDocuments: Plugin = {
-    onParse: ({ setParseFn }) => setParseFn((source, options) => parseDocument(source, options, limits)),
-  }
-  const yoga = createYoga<GraphQLContext>({
-    schema,
-    graphqlEndpoint: ENDPOINT,
-    logging: false,
-    batching: false,
-    graphiql: false,
-    // Errors are presented below, where the request is known.
-    maskedErrors: false,
-    parserAndValidationCache: { documentCache: new DocumentCache(), errorCache: new DocumentCache() },
-    plugins: [boundDocuments],
-  })
-  // Of a request yoga reads the method alone.
-  const requestOf = (method: string) => new yoga.fetchAPI.Request(`http://localhost${ENDPOINT}`, { method })
-  const post = requestOf('POST')
-  const get = requestOf('GET')
+export function registerGraphQL(app: FastifyInstance, { gateway, log, now, limits, persisted }: GraphQLOptions): void {
+  const documents = new Documents(schema, limits)
+  const operations = new PersistedOperations(persisted)
   const readPage = createGraphiQLPage(ENDPOINT)
 
   /** Strangers are turned away before their body is read. */
   const admit = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
-    if (wantsPage(request) || mediaTypeFor(request) === undefined) return
+    if (wantsPage(request) || answerTypeFor(request) === undefined) return
     if (request.method === 'POST') requireJson(request)
     const principal = await authenticate(gateway, request)
     await takePermit(gateway, principal, 'graphql', request, reply)
     request.principal = principal
   }
 
-  const answer = async (reply: FastifyReply, result: { readonly errors?: readonly GraphQLError[] }) => {
-    const { id } = reply.request
-    const presented =
-      result.errors === undefined ? result : { ...result, errors: presentErrors(result.errors, id, log) }
-    const response = processRegularResult(presented, yoga.fetchAPI, mediaTypeFor(reply.request) ?? JSON_TYPE)
-    response.headers.forEach((value, name) => {
-      reply.header(name, value)
-    })
-    return reply
-      .code(response.status)
-      .header('cache-control', 'no-store')
+  const contextOf = (principal: Principal): GraphQLContext => ({
+    gateway,
+    principal,
+    limits,
+    now,
+    budget: { queriesLeft: limits.queriesMax },
+    deadline: { isOver: false },
+    openRanges: { count: 0 },
+    session: gateway.openSession(),
+  })
+
+  /** `status`: unless the media type has it follow from the result. */
+  const answer = (reply: FastifyReply, result: ExecutionResult, status?: number, isClosed = false): FastifyReply => {
+    const { request } = reply
+    const type = answerTypeFor(request) ?? JSON_TYPE
+    const body = JSON.stringify(
+      result.errors === undefined ? result : { ...result, errors: presentErrors(result.errors, request.id, log) },
+    )
+    reply
+      .header('content-type', `${type}; charset=utf-8`)
       .header('x-content-type-options', 'nosniff')
-      .header('x-request-id', id)
-      .send(await response.text())
+      .header('x-request-id', request.id)
+    if (!isClosed) {
+      const wasRefused = type === RESPONSE_TYPE && result.data === undefined
+      return reply
+        .code(status ?? (wasRefused ? 400 : 200))
+        .header('cache-control', 'no-store')
+        .send(body)
+    }
+    const etag = etagOf(body)
+    reply
+      .header('cache-control', `private, max-age=${CLOSED_AGE_SECONDS}`)
+      .header('vary', 'accept, authorization, x-api-key')
+      .header('etag', etag)
+    return request.headers['if-none-match']?.includes(etag) === true ? reply.code(304).send() : reply.send(body)
   }
 
-  const handle = async (request: FastifyRequest, reply: FastifyReply) => {
+  const handle = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
     if (wantsPage(request)) return sendPage(request, reply, readPage)
-    if (mediaTypeFor(request) === undefined)
+    if (answerTypeFor(request) === undefined)
       return reply.code(406).header('accept', `${JSON_TYPE}, ${RESPONSE_TYPE}`).send()
     assert(request.principal !== undefined, 'the request was admitted')
     const isPost = request.method === 'POST'
     const params = isPost ? paramsOfBody(request.body) : paramsOfUrl(request.url)
-    const budget = { queriesLeft: limits.queriesMax }
-    const session = gateway.openSession()
-    const context: GraphQLContext = { gateway, principal: request.principal, limits, now, budget, session }
-    const result = await yoga.getResultForParams({ params, request: isPost ? post : get }, context)
-    assert(!isAsyncIterable(result), 'the schema has no subscriptions')
-    return answer(reply, result ?? {})
+    const prepared = documents.prepare(operations.documentOf(params))
+    if (prepared.errors !== undefined) return answer(reply, prepared)
+    const { document } = prepared
+    const operation = operationOf(document, params.operationName)
+    if (!isPost && operation !== undefined && operation.operation !== OperationTypeNode.QUERY)
+      return answer(reply.header('allow', 'POST'), { errors: [onlyByPost(operation)] }, 405)
+    const context = contextOf(request.principal)
+    const result = await runOperation(schema, document, operation, params, context)
+    return answer(
+      reply,
+      result,
+      undefined,
+      !isPost && operation !== undefined && isClosedAnswer(operation, result, context),
+    )
   }
 
   app.register(async (scope) => {
@@ -95,46 +111,22 @@ export function registerGraphQL(app: FastifyInstance, { gateway, log, now, limit
     scope.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: limits.bodyBytesMax }, (_request, body, done) =>
       done(null, body),
     )
-    scope.setErrorHandler((error, _request, reply) => {
+    scope.setErrorHandler((error, request, reply) => {
       if (error instanceof GraphQLError) return answer(reply, { errors: [error] })
       const known = asGatewayError(error)
       const status = statusOf(known.code)
+      const retryAfterSeconds = retryAfterSecondsOf(known.code)
       if (status === 401) reply.header('www-authenticate', 'Bearer')
-      if (status === 503) reply.header('retry-after', '1')
-      if (known.code === 'internal') log.error({ err: error, requestId: reply.request.id }, 'graphql request failed')
-      return answer(reply, { errors: [refusal(known, status)] })
+      if (retryAfterSeconds !== undefined) reply.header('retry-after', retryAfterSeconds)
+      if (known.code === 'internal') log.error({ err: error, requestId: request.id }, 'graphql request failed')
+      return answer(reply, { errors: [requestError(known, request.id)] }, status)
     })
     scope.route({ method: ['GET', 'POST'], url: ENDPOINT, onRequest: admit, handler: handle })
   })
 }
 
-const JSON_TYPE = 'application/json'
-const RESPONSE_TYPE = 'application/graphql-response+json'
-
-/** The first media type of the `Accept` header that we speak; undefined when there is none. Absent means any. */
-function mediaTypeFor({ headers: { accept } }: FastifyRequest): string | undefined {
-  if (accept === undefined) return JSON_TYPE
-  for (const entry of accept.split(',')) {
-    const [type, ...parameters] = entry.split(';').map((part) => part.trim().toLowerCase())
-    if (parameters.some((parameter) => /^q=0(?:\.0*)?$/.test(parameter))) continue
-    if (type === RESPONSE_TYPE) return RESPONSE_TYPE
-    if (type === JSON_TYPE || type === 'application/*' || type === '*/*') return JSON_TYPE
-  }
-  return undefined
-}
-
-/** Browsers ask for HTML when a person opens the address, and never from a script. */
-function wantsPage({ method, headers: { accept } }: FastifyRequest): boolean {
-  return method !== 'POST' && accept !== undefined && accept.includes('text/html')
-}
-
-function requireJson({ headers: { 'content-type': type, 'content-encoding': encoding } }: FastifyRequest): void {
-  if (type === undefined || !/^application\/json *(?:;|$)/i.test(type)) {
-    throw new GatewayError('unsupported_media_type', 'the content type must be application/json')
-  }
-  if (encoding !== undefined && encoding.trim().toLowerCase() !== 'identity') {
-    throw new GatewayError('unsupported_media_type', 'the body must be sent without content encoding')
-  }
+function onlyByPost({ operation }: OperationDefinitionNode): GraphQLError {
+  return requestError(new GatewayError('invalid_body', `a ${operation} must be sent with POST`), '')
 }
 
 async function sendPage(

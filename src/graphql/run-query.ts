@@ -1,4 +1,5 @@
 import type { GraphQLResolveInfo } from 'graphql'
+import { parseInstant } from '../model/time.ts'
 import type { QueryAnswer } from '../query/answer.ts'
 import { type GraphQLContext, requireScope, sessionOf, takeQuery } from './context.ts'
 import { selectedAggregations, selectsTotals } from './look-ahead.ts'
@@ -14,5 +15,12 @@ export async function runQuery(
   requireScope(context, 'query')
   const input = { ...toQueryInput(metric, args, selectedAggregations(info)), totals: selectsTotals(info) }
   takeQuery(context)
-  return await context.gateway.query(context.principal.project, input, sessionOf(context, info))
+  const answer = await context.gateway.query(context.principal.project, input, sessionOf(context, info))
+  if (!isClosed(answer, args)) context.openRanges.count++
+  return answer
+}
+
+/** Whether the same question is about the same range of the past whenever it is asked. */
+function isClosed({ toMs, meta }: QueryAnswer, { from, to }: QueryArguments): boolean {
+  return toMs <= meta.nowMs && parseInstant(from) !== undefined && parseInstant(to) !== undefined
 }

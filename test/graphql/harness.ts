@@ -1,6 +1,7 @@
-import { type FastifyInstance, fastify } from 'fastify'
+import { type FastifyInstance, fastify, type LightMyRequestResponse } from 'fastify'
 import { DEFAULT_GRAPHQL_LIMITS, type GraphQLLimits } from '../../src/graphql/context.ts'
 import { registerGraphQL } from '../../src/graphql/graphql-routes.ts'
+import type { PersistedSettings } from '../../src/graphql/persisted-operations.ts'
 import { FakeGateway, NOW_MS } from '../support/fake-graphql-gateway.ts'
 
 export interface GraphQLAnswer {
@@ -17,11 +18,13 @@ export interface Harness {
   readonly app: FastifyInstance
   readonly gateway: FakeGateway
   readonly logged: object[]
+  post(body: object, headers?: Readonly<Record<string, string>>): Promise<LightMyRequestResponse>
+  get(query: Record<string, string>, headers?: Readonly<Record<string, string>>): Promise<LightMyRequestResponse>
   run(query: string, variables?: unknown, key?: string): Promise<GraphQLAnswer>
 }
 
 /** GraphQL behind Fastify over a fake gateway in which `latency` is a distribution and `requests` a counter. */
-export function startGraphQL(limits: Partial<GraphQLLimits> = {}): Harness {
+export function startGraphQL(limits: Partial<GraphQLLimits> = {}, persisted: Partial<PersistedSettings> = {}): Harness {
   const gateway = new FakeGateway()
   gateway.define('latency', 'distribution')
   gateway.define('requests', 'counter')
@@ -32,11 +35,21 @@ export function startGraphQL(limits: Partial<GraphQLLimits> = {}): Harness {
     log: { error: (details) => logged.push(details) },
     now: () => NOW_MS,
     limits: { ...DEFAULT_GRAPHQL_LIMITS, ...limits },
+    persisted: { mode: 'optional', registered: new Map(), charsMax: 100_000, ...persisted },
   })
   return {
     app,
     gateway,
     logged,
+    post: (body, headers = {}) =>
+      app.inject({
+        method: 'POST',
+        url: '/graphql',
+        headers: { authorization: 'Bearer both', 'content-type': 'application/json', ...headers },
+        payload: JSON.stringify(body),
+      }),
+    get: (query, headers = {}) =>
+      app.inject({ method: 'GET', url: '/graphql', headers: { authorization: 'Bearer both', ...headers }, query }),
     run: async (query, variables, key = 'both') => {
       const response = await app.inject({
         method: 'POST',

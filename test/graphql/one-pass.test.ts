@@ -85,7 +85,13 @@ function open(settings: Partial<QuerierSettings> = {}): {
   }
   const gateway = createGateway({ writer, receipts, folds, querier, store: faulty.store, ...rest })
   const app = fastify()
-  registerGraphQL(app, { gateway, log: { error: () => {} }, now, limits: DEFAULT_GRAPHQL_LIMITS })
+  registerGraphQL(app, {
+    gateway,
+    log: { error: () => {} },
+    now,
+    limits: DEFAULT_GRAPHQL_LIMITS,
+    persisted: { mode: 'off', registered: new Map(), charsMax: 1 },
+  })
   return {
     faulty,
     run: async (query) => {

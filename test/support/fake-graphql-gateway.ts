@@ -66,12 +66,17 @@ export class FakeGateway implements Gateway {
   permit: Permit | undefined
   /** Thrown by the next calls. */
   failure: Error | undefined
+  /** End of every answer; undefined: that of the last bucket, which lies ahead. */
+  toMs: number | undefined
+  /** Awaited by every read and write before it begins. */
+  before: (() => Promise<void>) | undefined
 
   define(name: string, type: MetricType): void {
     this.rows.set(name, metricRow(name, type))
   }
 
   async track(_project: string, decode: (sink: PointSink) => void): Promise<readonly ItemError[]> {
+    await this.before?.()
     if (this.failure !== undefined) throw this.failure
     const errors: ItemError[] = []
     const series: FakeSeries[] = []
@@ -128,6 +133,7 @@ export class FakeGateway implements Gateway {
   }
 
   async query(_project: string, input: QueryInput): Promise<QueryAnswer> {
+    await this.before?.()
     if (this.failure !== undefined) throw this.failure
     this.queries.push(input)
     const row = this.rows.get(input.metric)
@@ -145,7 +151,7 @@ export class FakeGateway implements Gateway {
     return {
       metric: row,
       fromMs: startMs[0]!,
-      toMs: startMs[2]! + HOUR_MS,
+      toMs: this.toMs ?? startMs[2]! + HOUR_MS,
       interval: '1h',
       timezone: input.timezone ?? 'UTC',
       fill: FILLS.find((fill) => fill === input.fill) ?? 'none',
@@ -166,6 +172,7 @@ export class FakeGateway implements Gateway {
   }
 
   async metric(_project: string, name: string): Promise<MetricRow | undefined> {
+    await this.before?.()
     if (this.failure !== undefined) throw this.failure
     return this.rows.get(name)
   }

@@ -1,0 +1,125 @@
+import { type DocumentNode, Kind, OperationTypeNode, type SelectionSetNode, type ValueNode } from 'graphql'
+import { type ErrorCode, GatewayError } from '../model/errors.ts'
+import type { GraphQLLimits } from './context.ts'
+
+/** What a selection set asks for once its fragments are put in place. */
+interface Extent {
+  readonly depth: number
+  readonly fields: number
+  readonly aliases: number
+  /** Directly in the set, fragments included. */
+  readonly ownFields: number
+}
+
+const NOTHING: Extent = { depth: 0, fields: 0, aliases: 0, ownFields: 0 }
+
+/**
+ * Refuses a document whose validation or execution would take more than it may: both take longer than linear time in the
+ * number of fields and in depth. Fields count as written, and again wherever a fragment puts them, so that nothing hides in
+ * fragments that hold one another; each fragment is looked at once. Throws `query_too_large`, or `batch_too_large` for a list
+ * of a mutation.
+ */
+export function requireFitting(document: DocumentNode, limits: GraphQLLimits): void {
+  const extents = new Map<string, Extent>()
+  const fragments = new Map<string, SelectionSetNode>()
+  for (const node of document.definitions) {
+    if (node.kind === Kind.FRAGMENT_DEFINITION) fragments.set(node.name.value, node.selectionSet)
+  }
+  const listCode = listCodeOf(document)
+  let written = 0
+
+  const extentOfFragment = (name: string): Extent => {
+    const known = extents.get(name)
+    const set = fragments.get(name)
+    if (known !== undefined || set === undefined) return known ?? NOTHING
+    // A fragment that holds itself is found here again, and refused by validation.
+    extents.set(name, NOTHING)
+    const extent = extentOf(set, 1)
+    extents.set(name, extent)
+    return extent
+  }
+
+  const extentOf = (set: SelectionSetNode, depthWritten: number): Extent => {
+    if (depthWritten > limits.documentDepthMax) throw tooMany('nested selections', limits.documentDepthMax)
+    let depth = 1
+    let fields = 0
+    let aliases = 0
+    let ownFields = 0
+    for (const selection of set.selections) {
+      if (++written > limits.documentFieldsMax) throw tooMany('fields', limits.documentFieldsMax)
+      let below = NOTHING
+      if (selection.kind === Kind.FRAGMENT_SPREAD) below = extentOfFragment(selection.name.value)
+      else if (selection.selectionSet !== undefined) below = extentOf(selection.selectionSet, depthWritten + 1)
+      fields += below.fields
+      aliases += below.aliases
+      if (selection.kind === Kind.FIELD) {
+        fields++
+        ownFields++
+        if (selection.alias !== undefined) aliases++
+        depth = Math.max(depth, 1 + below.depth)
+        for (const { value } of selection.arguments ?? []) requireShortLists(value, listCode, limits.listItemsMax)
+      } else {
+        depth = Math.max(depth, below.depth)
+        ownFields += below.ownFields
+      }
+    }
+    return { depth, fields, aliases, ownFields }
+  }
+
+  for (const node of document.definitions) {
+    if (node.kind === Kind.FRAGMENT_DEFINITION) extentOfFragment(node.name.value)
+    if (node.kind !== Kind.OPERATION_DEFINITION) continue
+    for (const { defaultValue } of node.variableDefinitions ?? []) {
+      if (defaultValue !== undefined) requireShortLists(defaultValue, listCode, limits.listItemsMax)
+    }
+    const { depth, fields, aliases, ownFields } = extentOf(node.selectionSet, 1)
+    if (depth > limits.documentDepthMax) throw tooMany('nested selections', limits.documentDepthMax)
+    if (fields > limits.documentFieldsMax) throw tooMany('fields', limits.documentFieldsMax)
+    if (aliases > limits.documentAliasesMax) throw tooMany('aliases', limits.documentAliasesMax)
+    if (ownFields > limits.rootFieldsMax) throw tooMany('root fields', limits.rootFieldsMax)
+  }
+}
+
+/** The same for lists in variables, before their items are coerced one by one. */
+export function requireShortVariables(
+  variables: Readonly<Record<string, unknown>> | undefined,
+  document: DocumentNode,
+  itemsMax: number,
+): void {
+  if (variables === undefined) return
+  const open: unknown[] = [variables]
+  while (open.length > 0) {
+    const value = open.pop()
+    if (Array.isArray(value)) {
+      if (value.length > itemsMax) throw listTooLong(listCodeOf(document), value.length, itemsMax)
+      for (const item of value) if (typeof item === 'object' && item !== null) open.push(item)
+    } else if (typeof value === 'object' && value !== null) {
+      for (const item of Object.values(value)) if (typeof item === 'object' && item !== null) open.push(item)
+    }
+  }
+}
+
+function requireShortLists(value: ValueNode, code: ErrorCode, itemsMax: number): void {
+  if (value.kind === Kind.LIST) {
+    if (value.values.length > itemsMax) throw listTooLong(code, value.values.length, itemsMax)
+    for (const item of value.values) requireShortLists(item, code, itemsMax)
+  } else if (value.kind === Kind.OBJECT) {
+    for (const field of value.fields) requireShortLists(field.value, code, itemsMax)
+  }
+}
+
+/** A long list of a mutation is a batch. */
+function listCodeOf({ definitions }: DocumentNode): ErrorCode {
+  const writes = definitions.some(
+    (node) => node.kind === Kind.OPERATION_DEFINITION && node.operation === OperationTypeNode.MUTATION,
+  )
+  return writes ? 'batch_too_large' : 'query_too_large'
+}
+
+function listTooLong(code: ErrorCode, length: number, max: number): GatewayError {
+  return new GatewayError(code, `a list of ${length} items, at most ${max} are allowed`, { details: { max } })
+}
+
+function tooMany(what: string, max: number): GatewayError {
+  return new GatewayError('query_too_large', `a document may have at most ${max} ${what}`, { details: { max } })
+}

@@ -1,0 +1,34 @@
+import type { FastifyRequest } from 'fastify'
+import { GatewayError } from '../model/errors.ts'
+
+export const JSON_TYPE = 'application/json'
+export const RESPONSE_TYPE = 'application/graphql-response+json'
+
+export type AnswerType = typeof JSON_TYPE | typeof RESPONSE_TYPE
+
+/** The first media type of the `Accept` header that we speak; undefined when there is none. Absent means any. */
+export function answerTypeFor({ headers: { accept } }: FastifyRequest): AnswerType | undefined {
+  if (accept === undefined || accept === '*/*' || accept === JSON_TYPE) return JSON_TYPE
+  for (const entry of accept.split(',')) {
+    const [type, ...parameters] = entry.split(';').map((part) => part.trim().toLowerCase())
+    if (parameters.some((parameter) => /^q=0(?:\.0*)?$/.test(parameter))) continue
+    if (type === RESPONSE_TYPE) return RESPONSE_TYPE
+    if (type === JSON_TYPE || type === 'application/*' || type === '*/*') return JSON_TYPE
+  }
+  return undefined
+}
+
+/** Browsers ask for HTML when a person opens the address, and never from a script. */
+export function wantsPage({ method, headers: { accept } }: FastifyRequest): boolean {
+  return method !== 'POST' && accept !== undefined && accept.includes('text/html')
+}
+
+/** Throws `unsupported_media_type`. What a form of a foreign page can send is refused with it. */
+export function requireJson({ headers: { 'content-type': type, 'content-encoding': encoding } }: FastifyRequest): void {
+  if (type !== JSON_TYPE && (type === undefined || !/^application\/json *(?:;|$)/i.test(type))) {
+    throw new GatewayError('unsupported_media_type', 'the content type must be application/json')
+  }
+  if (encoding !== undefined && encoding.trim().toLowerCase() !== 'identity') {
+    throw new GatewayError('unsupported_media_type', 'the body must be sent without content encoding')
+  }
+}

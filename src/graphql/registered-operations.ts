@@ -1,0 +1,42 @@
+import { createHash } from 'node:crypto'
+import { readdir, readFile, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+
+/**
+ * The operations that a gateway knows by an id, from a file or from the files of a folder: `.graphql` and `.gql` files hold one document
+ * each, whose id is the SHA-256 of its text; `.json` files are manifests, either `{ID: document}` as code generators write them,
+ * or Apollo's `{"operations": [{"id", "body"}]}`. Throws when one cannot be used.
+ */
+export async function readRegisteredOperations(path: string): Promise<ReadonlyMap<string, string>> {
+  const registered = new Map<string, string>()
+  if (path === '') return registered
+  const paths = (await stat(path)).isDirectory() ? (await readdir(path)).sort().map((name) => join(path, name)) : [path]
+  for (const file of paths) {
+    if (/\.(?:graphql|gql)$/.test(file)) {
+      const text = await readFile(file, 'utf8')
+      registered.set(createHash('sha256').update(text).digest('hex'), text)
+    } else if (file.endsWith('.json')) {
+      for (const [id, text] of operationsOf(file, JSON.parse(await readFile(file, 'utf8')))) registered.set(id, text)
+    }
+  }
+  if (registered.size === 0) throw new Error(`${path} holds no operation`)
+  return registered
+}
+
+function operationsOf(file: string, manifest: unknown): readonly (readonly [id: string, text: string])[] {
+  const entries: readonly (readonly [unknown, unknown])[] = !isObject(manifest)
+    ? []
+    : Array.isArray(manifest['operations'])
+      ? manifest['operations'].map((row: unknown) =>
+          isObject(row) ? [row['id'], row['body']] : [undefined, undefined],
+        )
+      : Object.entries(manifest)
+  return entries.map(([id, text]) => {
+    if (typeof id === 'string' && typeof text === 'string') return [id, text]
+    throw new Error(`${file} must be {ID: document} or {"operations": [{"id", "body"}]}`)
+  })
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
