@@ -165,6 +165,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     },
     async close() {
       await writer.close()
+      receipts.close()
       await folds.stop()
       await store.close()
     },

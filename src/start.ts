@@ -75,7 +75,11 @@ export async function start(config: Config, log: Logger, now: () => number = Dat
   )
   const receipts = new Receipts(
     store,
-    { storeWaitMsMax: config.storeWaitMsMax, retainedMsMax: config.retainedBytes === 0 ? 0 : RETAINED_MS_MAX },
+    {
+      storeWaitMsMax: config.storeWaitMsMax,
+      retainedMsMax: config.retainedBytes === 0 ? 0 : RETAINED_MS_MAX,
+      retainedLookMs: RETAINED_LOOK_MS,
+    },
     now,
   )
   const writer = new Writer(

@@ -1,6 +1,7 @@
 import { GatewayError } from '../model/errors.ts'
 import type { Receipt, Store } from '../store/store.ts'
 import { within } from './reach.ts'
+import { type RetainedReceiptSettings, RetainedReceipts } from './retained-receipts.ts'
 
 /**
  * Requests with an idempotency key: served once in 24 h, and answered every time with the first answer. Two things of the store
@@ -21,25 +22,13 @@ export interface Answer {
   readonly body: string
 }
 
-export interface ReceiptSettings {
+export interface ReceiptSettings extends RetainedReceiptSettings {
   /** How long a request waits for a store that does not answer. */
   readonly storeWaitMsMax: number
-  /** For how long receipts are kept that a store may forget; 0: none are. */
-  readonly retainedMsMax: number
-}
-
-interface Written {
-  readonly project: string
-  readonly key: string
-  readonly receipt: Receipt
-  readonly writtenMs: number
 }
 
 const KEY = /^[\x21-\x7e]{1,255}$/
 const RETRY_PAUSE_MS = 100
-/** Receipts kept in case the store forgets them, in characters and as many more as one of them takes besides its body. */
-const WRITTEN_CHARS_MAX = 1 << 23
-const RECEIPT_CHARS = 512
 
 export class Receipts {
   readonly #store: Store
@@ -47,14 +36,18 @@ export class Receipts {
   readonly #now: () => number
   /** Requests under way, by project and key. */
   readonly #underWay = new Map<string, Promise<unknown>>()
-  /** The latest receipts, oldest first, of a store that may forget. */
-  readonly #written: Written[] = []
-  #writtenChars = 0
+  readonly #retained: RetainedReceipts
 
   constructor(store: Store, settings: ReceiptSettings, now: () => number) {
     this.#store = store
     this.#settings = settings
     this.#now = now
+    this.#retained = new RetainedReceipts(store, settings, now)
+  }
+
+  /** How many receipts are kept in case the store forgets them. */
+  get retainedReceipts(): number {
+    return this.#retained.size
   }
 
   /**
@@ -83,11 +76,12 @@ export class Receipts {
   }
 
   /** Gives the latest receipts to a store that may have forgotten them. */
-  async writeAgain(): Promise<void> {
-    this.#letGo()
-    for (const { project, key, receipt, writtenMs } of [...this.#written]) {
-      await this.#store.writeReceipt(project, key, receipt, writtenMs)
-    }
+  writeAgain(): Promise<void> {
+    return this.#retained.writeAgain()
+  }
+
+  close(): void {
+    this.#retained.close()
   }
 
   async #serve(
@@ -95,31 +89,22 @@ export class Receipts {
     { key, requestHash }: IdempotentRequest,
     serve: () => Promise<Answer>,
   ): Promise<Answer> {
-    const standing = await within(this.#settings.storeWaitMsMax, () =>
-      this.#store.readReceipt(project, key, this.#now()),
-    )
+    const { storeWaitMsMax } = this.#settings
+    const standing = await within(storeWaitMsMax, () => this.#store.readReceipt(project, key, this.#now()))
     if (standing !== undefined) return answerOf(standing, requestHash)
+    // The store may have gone back without anybody having noticed.
+    const retained = this.#retained.find(project, key)
+    if (retained !== undefined) return answerOf(await this.#write(project, key, retained), requestHash)
     const answer = await serve()
     if (answer.status < 200 || answer.status > 299) return answer
-    const receipt: Receipt = { requestHash, ...answer }
-    const first = await this.#insist(() => this.#store.writeReceipt(project, key, receipt, this.#now()))
-    if (this.#store.mayForget && this.#settings.retainedMsMax > 0) {
-      this.#written.push({ project, key, receipt: first, writtenMs: this.#now() })
-      this.#writtenChars += charsOf(first)
-      this.#letGo()
-    }
-    return answerOf(first, requestHash)
+    return answerOf(await this.#write(project, key, { requestHash, ...answer }), requestHash)
   }
 
-  /** Of what is too old or too much. */
-  #letGo(): void {
-    const fromMs = this.#now() - this.#settings.retainedMsMax
-    for (;;) {
-      const [oldest] = this.#written
-      if (oldest === undefined || (oldest.writtenMs >= fromMs && this.#writtenChars <= WRITTEN_CHARS_MAX)) return
-      this.#written.shift()
-      this.#writtenChars -= charsOf(oldest.receipt)
-    }
+  /** Answers the receipt that stands. */
+  async #write(project: string, key: string, receipt: Receipt): Promise<Receipt> {
+    const first = await this.#insist(() => this.#store.writeReceipt(project, key, receipt, this.#now()))
+    this.#retained.keep(project, key, first)
+    return first
   }
 
   /** The points are in and only the receipt is missing: worth trying for as long as a request may wait. */
@@ -147,10 +132,6 @@ export class Receipts {
       clearTimeout(timer)
     }
   }
-}
-
-function charsOf({ body }: Receipt): number {
-  return RECEIPT_CHARS + body.length
 }
 
 function answerOf({ requestHash, status, body }: Receipt, expected: string): Answer {

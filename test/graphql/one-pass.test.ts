@@ -72,7 +72,7 @@ function open(settings: Partial<QuerierSettings> = {}): {
     { error: () => {} },
     now,
   )
-  const receipts = new Receipts(store, { storeWaitMsMax: 100, retainedMsMax: 30_000 }, now)
+  const receipts = new Receipts(store, { storeWaitMsMax: 100, retainedMsMax: 30_000, retainedLookMs: 1_000 }, now)
   const writer = openWriter(faulty.store, {}, {}, now)
   const keys = new Keys(store, new Map([[hashKey('key'), { project: PROJECT, scopes: ['ingest', 'query'] }]]), now)
   const limiter = new RateLimiter(store, { limits: DEFAULT_RATE_LIMITS, countersMax: 10 }, now)

@@ -24,9 +24,12 @@ interface TestGateway {
 
 let servings = 0
 
+/** Looks by itself only when a test says how often. */
+const SETTINGS = { storeWaitMsMax: 100, retainedMsMax: 30_000, retainedLookMs: 3_600_000 }
+
 function newGateway(faulty = new FaultyStore(real)): TestGateway {
   const writer = openWriter(faulty.store, { storeWaitMsMax: 100 }, {}, () => nowMs)
-  const receipts = new Receipts(faulty.store, { storeWaitMsMax: 100, retainedMsMax: 30_000 }, () => nowMs)
+  const receipts = new Receipts(faulty.store, SETTINGS, () => nowMs)
   onTestFinished(async () => {
     faulty.heal()
     await writer.close()
@@ -124,7 +127,7 @@ describe('a request with a key', () => {
   })
 
   it('is not remembered when it is refused', async () => {
-    const receipts = new Receipts(real, { storeWaitMsMax: 100, retainedMsMax: 30_000 }, () => nowMs)
+    const receipts = new Receipts(real, SETTINGS, () => nowMs)
     const request = { key: 'k', requestHash: 'a' }
     expect(await receipts.once(PROJECT, request, async () => ({ status: 400, body: 'no' }))).toMatchObject({
       status: 400,
@@ -236,7 +239,7 @@ describe('a retry whose points are judged otherwise', () => {
 describe('a store that has forgotten receipts', () => {
   it('is given the latest ones again', async () => {
     const store = await ForgetfulStore.open()
-    const receipts = new Receipts(store.faulty.store, { storeWaitMsMax: 100, retainedMsMax: 30_000 }, () => nowMs)
+    const receipts = new Receipts(store.faulty.store, SETTINGS, () => nowMs)
     const once = (key: string, body: string) =>
       receipts.once(PROJECT, { key, requestHash: 'h' }, async () => ({ status: 201, body }))
     await once('old', 'first')
@@ -256,9 +259,39 @@ describe('a store that has forgotten receipts', () => {
     ).toEqual(['k'])
     expect(await once('k', 'second')).toEqual({ status: 201, body: 'first' })
   })
+  it('is found out by a look, even if it has nothing else of ours, and given again what it held', async () => {
+    const store = await ForgetfulStore.open()
+    const receipts = new Receipts(store.faulty.store, { ...SETTINGS, retainedLookMs: 5 }, () => nowMs)
+    onTestFinished(() => receipts.close())
+    const once = (key: string) =>
+      receipts.once(PROJECT, { key, requestHash: 'h' }, async () => ({ status: 201, body: key }))
+    await once('before')
+    await store.remember()
+    for (const key of ['a', 'b']) await once(key)
+    await store.forget()
+    const readAll = () => Promise.all(['before', 'a', 'b'].map((key) => store.current.readReceipt(PROJECT, key, nowMs)))
+    await expect.poll(async () => (await readAll()).map((receipt) => receipt?.body)).toEqual(['before', 'a', 'b'])
+    // What the store has had for long enough is let go, and it is asked nothing more.
+    nowMs += 30_001
+    await expect.poll(() => receipts.retainedReceipts).toBe(0)
+  })
+
+  it('answers as before, and refuses another body, although nobody has noticed yet', async () => {
+    const store = await ForgetfulStore.open()
+    const receipts = new Receipts(store.faulty.store, SETTINGS, () => nowMs)
+    const once = (requestHash: string, body: string) =>
+      receipts.once(PROJECT, { key: 'k', requestHash }, async () => ({ status: 201, body }))
+    await store.remember()
+    await once('h', 'first')
+    await store.forget()
+    await expect(once('another', 'second')).rejects.toMatchObject({ code: 'idempotency_conflict' })
+    expect(await store.current.readReceipt(PROJECT, 'k', nowMs)).toMatchObject({ body: 'first' })
+    expect(await once('h', 'second')).toEqual({ status: 201, body: 'first' })
+  })
+
   it('stays without them when it is to be given nothing again', async () => {
     const store = await ForgetfulStore.open()
-    const receipts = new Receipts(store.faulty.store, { storeWaitMsMax: 100, retainedMsMax: 0 }, () => nowMs)
+    const receipts = new Receipts(store.faulty.store, { ...SETTINGS, retainedMsMax: 0 }, () => nowMs)
     const once = (body: string) =>
       receipts.once(PROJECT, { key: 'k', requestHash: 'h' }, async () => ({ status: 201, body }))
     await store.remember()
