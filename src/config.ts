@@ -94,6 +94,24 @@ export const SETTINGS = [
     meaning:
       'Whose X-Forwarded-For tells the client address: off, how many proxies stand before the gateway, or their addresses and CIDRs, comma-separated (loopback, linklocal and uniquelocal too).',
   },
+  {
+    name: 'CORS_ORIGINS',
+    default: '',
+    unit: 'origin,…',
+    meaning: 'Origins whose pages may call the gateway from a browser, such as https://app.example; * for any.',
+  },
+  {
+    name: 'DRAIN_MS',
+    default: '0',
+    unit: 'ms',
+    meaning: 'After SIGTERM, how long /ready says no before the port closes, so that a load balancer notices.',
+  },
+  {
+    name: 'CLOSE_MS_MAX',
+    default: '30000',
+    unit: 'ms',
+    meaning: 'How long requests under way may take to be answered then; what is left is hung up on.',
+  },
   { name: 'LOG_LEVEL', default: 'info', unit: 'level', meaning: 'fatal, error, warn, info, debug, trace or silent.' },
   { name: 'BODY_BYTES_MAX', default: '20971520', unit: 'bytes', meaning: 'Largest request body; payload_too_large.' },
   {
@@ -310,6 +328,10 @@ export interface Config {
   readonly rateCountersMax: number
   /** Undefined: nobody; a number: so many hops; else addresses and CIDRs. */
   readonly trustProxy: number | readonly string[] | undefined
+  /** Undefined: no other origin. */
+  readonly corsOrigins: readonly string[] | '*' | undefined
+  readonly drainMs: number
+  readonly closeMsMax: number
   readonly logLevel: string
   readonly points: PointLimits
   readonly bodyBytesMax: number
@@ -401,6 +423,9 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     rateLimits: { ...DEFAULT_RATE_LIMITS, ...readRateLimits(text('RATE_LIMITS')) },
     rateCountersMax: count('RATE_COUNTERS_MAX'),
     trustProxy: readTrustProxy(text('TRUST_PROXY')),
+    corsOrigins: readOrigins(text('CORS_ORIGINS')),
+    drainMs: whole('DRAIN_MS', 0, TIMER_MS_MAX),
+    closeMsMax: whole('CLOSE_MS_MAX', 1, TIMER_MS_MAX),
     logLevel: oneOf('LOG_LEVEL', LOG_LEVELS),
     points: {
       nameCharsMax: count('NAME_CHARS_MAX'),
@@ -526,6 +551,18 @@ function readTrustProxy(text: string): Config['trustProxy'] {
       throw unusable('TRUST_PROXY', `must be off, hops, or addresses and CIDRs, not ${JSON.stringify(proxy)}`)
   }
   return proxies
+}
+
+function readOrigins(text: string): Config['corsOrigins'] {
+  if (text === '') return undefined
+  if (text === '*') return '*'
+  const origins = text.split(',').map((origin) => origin.trim())
+  for (const origin of origins) {
+    // As browsers send it: a scheme, a host, a port that is not the scheme's own.
+    if (!URL.canParse(origin) || new URL(origin).origin !== origin)
+      throw unusable('CORS_ORIGINS', `must be * or origins such as https://app.example, not ${JSON.stringify(origin)}`)
+  }
+  return origins
 }
 
 /** An address, or a CIDR. */

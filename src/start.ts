@@ -6,8 +6,8 @@ import type { Config } from './config.ts'
 import { createGateway, type Gateway } from './gateway.ts'
 import { registerGraphQL } from './graphql/graphql-routes.ts'
 import { readRegisteredOperations } from './graphql/registered-operations.ts'
+import { prepareClosing } from './http/close-server.ts'
 import { createServer } from './http/server.ts'
-import { watchUnusedConnections } from './http/unused-connections.ts'
 import { ensureFirstKey, Keys } from './keys.ts'
 import { listenOn } from './listen.ts'
 import { EventIds } from './model/event-id.ts'
@@ -31,8 +31,6 @@ const FOLD_STEP_BYTES_MAX = 1 << 20
 /** Acknowledged commits are kept for so long in case the store forgets them, and how often it is asked. */
 const RETAINED_MS_MAX = 30_000
 const RETAINED_LOOK_MS = 1_000
-/** How often connections that have become idle are closed while the server closes. */
-const CLOSE_SWEEP_MS = 50
 
 export interface Running {
   readonly url: string
@@ -41,7 +39,7 @@ export interface Running {
   readonly gateway: Gateway
   readonly store: Store
   readonly folds: FoldLoop
-  /** Stops accepting, answers what was accepted, closes the store. */
+  /** Says for a while that it will (`DRAIN_MS`), then stops accepting, answers what was accepted, closes the store. */
   close(): Promise<void>
 }
 
@@ -143,8 +141,9 @@ export async function start(config: Config, log: Logger, now: () => number = Dat
   const eventIds = new EventIds(now, randomBytes)
   const gateway = createGateway({ writer, receipts, folds, querier, events, eventIds, store, keys, limiter, telemetry })
   await folds.start()
-  const server = serve(config, gateway, telemetry, registered, log, now)
-  const unused = watchUnusedConnections(server.server)
+  let isDraining = false
+  const server = serve(config, gateway, telemetry, registered, log, now, () => isDraining)
+  const closeServer = prepareClosing(server, config.closeMsMax)
   try {
     await listenOn(config, (port) => server.listen({ host: config.host, port }))
   } catch (error) {
@@ -160,12 +159,9 @@ export async function start(config: Config, log: Logger, now: () => number = Dat
     store,
     folds,
     async close() {
-      // A connection that was answered while closing began is kept alive, and would hold up the end for a minute.
-      const sweep = setInterval(() => {
-        server.server.closeIdleConnections()
-        unused.close()
-      }, CLOSE_SWEEP_MS)
-      await server.close().finally(() => clearInterval(sweep))
+      isDraining = true
+      if (config.drainMs > 0) await new Promise((resolve) => setTimeout(resolve, config.drainMs))
+      await closeServer()
       await gateway.close()
     },
   }
@@ -210,6 +206,7 @@ function serve(
   registered: ReadonlyMap<string, string>,
   log: Logger,
   now: () => number,
+  isDraining: () => boolean,
 ): FastifyInstance {
   const { points, batchItemsMax, eventBytesMax, requestPointsMax, bodyBytesMax, bodiesBytesMax } = config
   const server = createServer({
@@ -218,6 +215,8 @@ function serve(
     now,
     telemetry,
     trustProxy: config.trustProxy,
+    corsOrigins: config.corsOrigins,
+    isDraining,
     limits: {
       points,
       batchItemsMax,

@@ -40,7 +40,7 @@ describe('readConfig', () => {
     (name) => {
       for (const value of ['-1', '1.5', 'many', '1e3', '0x10', '10 MB', '99999999999999999999'])
         expect(() => readConfig({ [name]: value })).toThrow(new RegExp(`^${name} must be`))
-      if (!['PORT', 'RETAINED_BYTES'].includes(name))
+      if (!['PORT', 'RETAINED_BYTES', 'DRAIN_MS'].includes(name))
         expect(() => readConfig({ [name]: '0' })).toThrow(new RegExp(`^${name} must be`))
     },
   )
@@ -58,6 +58,18 @@ describe('readConfig', () => {
     ['GRAPHQL_INTROSPECTION', 'maybe'],
     ['GRAPHQL_PERSISTED', 'sometimes'],
     ['GRAPHQL_TIMEOUT_MS', '2147483648'],
+    ['RATE_LIMITS', 'on'],
+    ['RATE_LIMITS', 'batch=0'],
+    ['RATE_LIMITS', 'bulk=10'],
+    ['TRUST_PROXY', 'on'],
+    ['TRUST_PROXY', '101'],
+    ['TRUST_PROXY', '10.0.0.0/33'],
+    ['TRUST_PROXY', '10.0.0.1,proxy.internal'],
+    ['CORS_ORIGINS', 'app.example'],
+    ['CORS_ORIGINS', 'https://app.example/'],
+    ['CORS_ORIGINS', 'https://app.example:443'],
+    ['CORS_ORIGINS', 'https://app.example,*'],
+    ['CORS_ORIGINS', 'null'],
     ['RESOLUTIONS', '10s'],
     ['RESOLUTIONS', '10s:6h,'],
     ['RESOLUTIONS', '10s:soon,1m:7d'],
@@ -72,6 +84,19 @@ describe('readConfig', () => {
     ['SET_RESOLUTIONS', '1h:35d,1d:1y,7d:5y'],
   ])('refuses %s=%s, naming the variable', (name, value) => {
     expect(() => readConfig({ [name]: value })).toThrow(new RegExp(`^${name} `))
+  })
+
+  it('reads whom to trust, whom to let in, and how much', () => {
+    const config = readConfig({
+      RATE_LIMITS: 'batch=100,query=off',
+      TRUST_PROXY: 'loopback, 10.0.0.0/8,2001:db8::1',
+      CORS_ORIGINS: 'https://app.example, http://localhost:5173',
+    })
+    expect(config.rateLimits).toEqual({ single: 1_000, batch: 100, query: 'off', graphql: 600, betterstack: 500 })
+    expect(config.trustProxy).toEqual(['loopback', '10.0.0.0/8', '2001:db8::1'])
+    expect(config.corsOrigins).toEqual(['https://app.example', 'http://localhost:5173'])
+    expect(readConfig({ TRUST_PROXY: '2', CORS_ORIGINS: '*' })).toMatchObject({ trustProxy: 2, corsOrigins: '*' })
+    expect(readConfig({ TRUST_PROXY: '0' }).trustProxy).toBeUndefined()
   })
 
   it('reads steps with what they are kept for', () => {

@@ -9,16 +9,20 @@ export interface HealthOptions {
   readonly telemetry: Telemetry
   /** How long the store may take to answer before the gateway counts as not ready. */
   readonly readyWaitMs: number
+  /** The process is about to end: whoever spreads the load sends no more here. */
+  readonly isDraining: () => boolean
 }
 
 /**
  * `/health`: the process lives. `/ready`: it can serve, because the store answers. `/metrics`: how it is doing, for Prometheus.
  * None needs a key nor tells of data.
  */
-export function registerHealthRoutes(app: FastifyInstance, { gateway, telemetry, readyWaitMs }: HealthOptions): void {
+export function registerHealthRoutes(app: FastifyInstance, options: HealthOptions): void {
+  const { gateway, telemetry, readyWaitMs, isDraining } = options
   app.get('/health', async (_request, reply) => sendJson(reply, 200, '{"status":"ok"}'))
 
   app.get('/ready', async (_request, reply) => {
+    if (isDraining()) throw new GatewayError('overloaded', 'the gateway is shutting down')
     try {
       await within(readyWaitMs, gateway.ping())
     } catch (cause) {
@@ -29,17 +33,13 @@ export function registerHealthRoutes(app: FastifyInstance, { gateway, telemetry,
 
   // A HEAD of this path belongs to the Better Stack dialect.
   app.get('/metrics', { exposeHeadRoute: false }, async (_request, reply) =>
-    reply
-      .headers(METRICS_HEADERS)
-      .header('x-request-id', reply.request.id)
-      .send(await telemetry.read()),
+    reply.headers(METRICS_HEADERS).send(await telemetry.read()),
   )
 }
 
 const METRICS_HEADERS = {
   'content-type': 'text/plain; version=0.0.4; charset=utf-8',
   'cache-control': 'no-store',
-  'x-content-type-options': 'nosniff',
 }
 
 /** Rejects when the work takes longer. */

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import type { Socket } from 'node:net'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { fastify } from 'fastify'
@@ -11,11 +10,14 @@ import { decoratePrincipal } from './auth.ts'
 import type { BetterStackLimits } from './better-stack-routes.ts'
 import { registerBetterStackRoutes, sendPlainError } from './better-stack-routes.ts'
 import { boundBodies } from './body-budget.ts'
+import { addCommonHeaders, setCommonHeaders } from './common-headers.ts'
+import { allowOrigins, type CorsOrigins } from './cors.ts'
 import { asGatewayError, sendError, statusOf } from './error-table.ts'
 import { registerFluxEventRoutes } from './flux-event-routes.ts'
 import type { FluxLimits } from './flux-routes.ts'
 import { registerFluxRoutes } from './flux-routes.ts'
 import { registerHealthRoutes } from './health.ts'
+import { createRequestIds } from './request-id.ts'
 
 export interface ServerOptions {
   readonly gateway: Gateway
@@ -25,6 +27,10 @@ export interface ServerOptions {
   readonly limits: ServerLimits
   /** Whose `X-Forwarded-For` tells the client address: so many hops, or these addresses and CIDRs. Undefined: nobody's. */
   readonly trustProxy?: number | readonly string[] | undefined
+  /** Whose pages may call. Undefined: only our own. */
+  readonly corsOrigins?: CorsOrigins | undefined
+  /** The process is about to end. */
+  readonly isDraining?: () => boolean
 }
 
 export interface ServerLimits extends FluxLimits, BetterStackLimits {
@@ -52,11 +58,12 @@ const REQUEST_TIMEOUT_MS = 120_000
 const PARAM_CHARS_MAX = 4_096
 
 /** Not listening yet. Closing it finishes the requests under way; the gateway is the caller's to close. */
-export function createServer({ gateway, log, now, telemetry, limits, trustProxy }: ServerOptions): FastifyInstance {
+export function createServer(options: ServerOptions): FastifyInstance {
+  const { gateway, log, now, telemetry, limits, trustProxy, corsOrigins, isDraining = () => false } = options
   const redacted = withoutSecrets(log)
   // Fastify gets no logger: it would listen to every response for a line that is not written. What matters is logged below.
   const app = fastify({
-    genReqId: createIdSource(),
+    genReqId: createRequestIds(),
     bodyLimit: limits.bodyBytesMax,
     requestTimeout: REQUEST_TIMEOUT_MS,
     // Routes read the query string themselves.
@@ -65,10 +72,13 @@ export function createServer({ gateway, log, now, telemetry, limits, trustProxy 
     trustProxy: trustOf(trustProxy),
     clientErrorHandler: answerClientError,
     frameworkErrors: (error, _request, reply) => {
+      setCommonHeaders(reply)
       sendError(reply, asGatewayError(error))
     },
   })
   countAnswers(app, telemetry)
+  addCommonHeaders(app)
+  if (corsOrigins !== undefined) allowOrigins(app, corsOrigins)
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
   const answeringErrors =
@@ -93,7 +103,7 @@ export function createServer({ gateway, log, now, telemetry, limits, trustProxy 
 
   const hold = boundBodies(app, limits.bodiesBytesMax, limits.bodyBytesMax)
   decoratePrincipal(app)
-  registerHealthRoutes(app, { gateway, telemetry, readyWaitMs: limits.readyWaitMs })
+  registerHealthRoutes(app, { gateway, telemetry, readyWaitMs: limits.readyWaitMs, isDraining })
   app.register(async (scope) => registerFluxRoutes(scope, { gateway, now, limits }), { prefix: '/api/v1' })
   app.register(async (scope) => registerFluxEventRoutes(scope, { gateway, now, limits }), { prefix: '/api/v1' })
   app.register(async (scope) => {
@@ -125,13 +135,6 @@ function trustOf(
 }
 
 const NO_PARAMETERS = Object.freeze({})
-
-/** Ids unlike those of other gateways and of this one before it restarted. */
-function createIdSource(): () => string {
-  const prefix = randomBytes(6).toString('base64url')
-  let count = 0
-  return () => `${prefix}-${(++count).toString(36)}`
-}
 
 /** Headers are never logged; should a line carry some all the same, it does not carry the key. */
 function withoutSecrets(log: Logger): Logger {

@@ -13,6 +13,12 @@ describe('health', () => {
     expect([response.statusCode, response.body]).toEqual([200, '{"status":"ready"}'])
   })
 
+  it('is not ready when the process is about to end', async () => {
+    const { app } = createFakeServer({}, {}, { isDraining: () => true })
+    expect((await app.inject('/ready')).statusCode).toBe(503)
+    expect((await app.inject('/health')).statusCode).toBe(200)
+  })
+
   it.each([
     ['fails', () => Promise.reject(new Error('secret address'))],
     ['stays silent', () => new Promise<void>(() => {})],

@@ -19,11 +19,24 @@ describe('the server', () => {
         'content-type': 'application/json; charset=utf-8',
         'cache-control': 'no-store',
         'x-content-type-options': 'nosniff',
+        'x-frame-options': 'DENY',
+        'referrer-policy': 'no-referrer',
         'x-request-id': expect.stringMatching(/^[\w-]+$/),
       })
       expect((await get(path)).headers['x-request-id']).not.toBe(first.headers['x-request-id'])
     },
   )
+
+  it('answers with the id that a request brought, if it is sane, and logs it', async () => {
+    const { get, logged } = createFakeServer()
+    for (const id of ['a', 'c0ffee-1.2_3:4/5+6=', 'x'.repeat(128)]) {
+      expect((await get(METRICS, { 'x-request-id': id })).headers['x-request-id']).toBe(id)
+      expect(logged()).toContain(id)
+    }
+    for (const id of ['', ' ', 'a b', 'a"b', 'ä', '{"a":1}', 'a,b', 'x'.repeat(129)]) {
+      expect((await get(METRICS, { 'x-request-id': id })).headers['x-request-id']).toMatch(/^[\w-]{8}-[0-9a-z]+$/)
+    }
+  })
 
   it.each([
     ['GET', '/'],

@@ -23,7 +23,7 @@ export interface FakeServer {
 export function createFakeServer(
   options: FakeGatewayOptions = {},
   limits: Partial<ServerLimits> = {},
-  { trustProxy, telemetry = NO_TELEMETRY }: Partial<Pick<ServerOptions, 'trustProxy' | 'telemetry'>> = {},
+  server: Partial<Omit<ServerOptions, 'gateway' | 'log' | 'now' | 'limits'>> = {},
 ): FakeServer {
   let logged = ''
   const destination = new Writable({
@@ -37,8 +37,8 @@ export function createFakeServer(
     gateway,
     log: pino({ level: 'trace' }, destination),
     now: () => NOW_MS,
-    telemetry,
-    trustProxy,
+    telemetry: NO_TELEMETRY,
+    ...server,
     limits: { ...DEFAULT_SERVER_LIMITS, ...limits },
   })
   const authorized = { authorization: 'Bearer test-key' }

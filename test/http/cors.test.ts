@@ -1,0 +1,97 @@
+import { describe, expect, it } from 'vitest'
+import type { CorsOrigins } from '../../src/http/cors.ts'
+import { GatewayError } from '../../src/model/errors.ts'
+import { createFakeServer } from '../support/fake-server.ts'
+
+const METRICS = '/api/v1/metrics'
+const APP = 'https://app.example'
+
+const serverOf = (corsOrigins: CorsOrigins | undefined, before?: () => void) =>
+  createFakeServer(before === undefined ? {} : { before }, {}, { corsOrigins })
+
+const preflight = (corsOrigins: CorsOrigins | undefined, origin: string, url = METRICS) =>
+  serverOf(corsOrigins).app.inject({
+    method: 'OPTIONS',
+    url,
+    headers: {
+      origin,
+      'access-control-request-method': 'POST',
+      'access-control-request-headers': 'authorization,content-type,idempotency-key',
+    },
+  })
+
+/** Names in a list of a header, in lower case. */
+const namesIn = (header: unknown) => String(header).toLowerCase().split(', ')
+
+describe('a page of another origin', () => {
+  it.each([
+    [['https://other.example', APP], APP],
+    ['*', '*'],
+  ] as const)('may call when CORS_ORIGINS is %j, and read what it needs', async (corsOrigins, answered) => {
+    const asked = await preflight(corsOrigins, APP)
+    expect([asked.statusCode, asked.body]).toEqual([204, ''])
+    expect(asked.headers['access-control-allow-origin']).toBe(answered)
+    expect(namesIn(asked.headers['access-control-allow-methods'])).toEqual(
+      expect.arrayContaining(['get', 'post', 'delete']),
+    )
+    expect(namesIn(asked.headers['access-control-allow-headers'])).toEqual(
+      expect.arrayContaining(['authorization', 'x-api-key', 'idempotency-key', 'content-type']),
+    )
+    expect(Number(asked.headers['access-control-max-age'])).toBeGreaterThan(0)
+
+    const served = await serverOf(corsOrigins).get(METRICS, { origin: APP })
+    expect(served.statusCode).toBe(200)
+    expect(served.headers['access-control-allow-origin']).toBe(answered)
+    expect(namesIn(served.headers['access-control-expose-headers'])).toEqual(
+      expect.arrayContaining([
+        ...['ratelimit-limit', 'ratelimit-remaining', 'ratelimit-reset', 'retry-after'],
+        ...['x-resolution', 'x-request-id'],
+      ]),
+    )
+    expect(served.headers).not.toHaveProperty('access-control-allow-credentials')
+  })
+
+  it.each(['/graphql', '/metrics', '/', `${METRICS}/batch`, '/nothing'])('may ask about %s', async (url) => {
+    expect((await preflight('*', APP, url)).statusCode).toBe(204)
+  })
+
+  it.each([
+    [undefined, APP],
+    [[APP], 'https://evil.example'],
+    [[APP], 'https://app.example.evil.example'],
+    [[APP], 'http://app.example'],
+    [[APP], 'null'],
+  ])('may not when CORS_ORIGINS is %j and it is of %s', async (corsOrigins, origin) => {
+    for (const response of [
+      await preflight(corsOrigins, origin),
+      await serverOf(corsOrigins).get(METRICS, { origin }),
+    ]) {
+      const names = Object.keys(response.headers).filter((name) => name.startsWith('access-control'))
+      expect(names).toEqual([])
+    }
+  })
+
+  it('can read why it is refused', async () => {
+    const { get } = serverOf([APP])
+    const stranger = await get(METRICS, { origin: APP, authorization: 'Bearer nobody' })
+    const lost = await get('/nothing', { origin: APP })
+    const busy = await serverOf([APP], () => {
+      throw new GatewayError('overloaded', 'busy')
+    }).get(METRICS, { origin: APP })
+    const full = await createFakeServer({}, { bodiesBytesMax: 1 }, { corsOrigins: [APP] }).post(
+      METRICS,
+      {},
+      { origin: APP },
+    )
+    const seen = [stranger, lost, busy, full].map(({ statusCode, headers }) => [
+      statusCode,
+      headers['access-control-allow-origin'],
+    ])
+    expect(seen).toEqual([401, 404, 503, 503].map((status) => [status, APP]))
+  })
+
+  it('is told apart by caches', async () => {
+    expect((await serverOf([APP]).get(METRICS)).headers['vary']).toBe('Origin')
+    expect((await serverOf('*').get(METRICS)).headers).not.toHaveProperty('vary')
+  })
+})
