@@ -3,7 +3,7 @@ import type { Logger } from 'pino'
 import type { Answer, Gateway, TrackOptions } from '../gateway.ts'
 import { GatewayError } from '../model/errors.ts'
 import { describe, type PointLimits, type PointSink } from '../model/point.ts'
-import { type BetterStackFormat, decodeBetterStackBody } from '../wire/better-stack-body.ts'
+import { type BetterStackBody, type BetterStackFormat, decodeBetterStackBody } from '../wire/better-stack-body.ts'
 import { projectOf, requireScope } from './auth.ts'
 import { bytesOf } from './body.ts'
 import type { HoldBytes } from './body-budget.ts'
@@ -43,17 +43,14 @@ export function registerBetterStackRoutes(
   const ingest = { onRequest: [requireScope(gateway, 'ingest', 'betterstack'), readAnyContent] }
 
   const store = async (request: FastifyRequest, reply: FastifyReply, options: TrackOptions): Promise<Answer> => {
-    const oddTimes: unknown[] = []
     let body = bytesOf(request)
-    let items = 0
+    let decoded: BetterStackBody = { items: 0, oddTimes: [] }
     const decode = (sink: PointSink): void => {
-      oddTimes.length = 0
-      items = decodeBetterStackBody(body, sink, {
+      decoded = decodeBetterStackBody(body, sink, {
         format: formatOf(request),
         nowMs: now(),
         limits: limits.points,
         pointsMax: limits.requestPointsMax,
-        oddTime: (value) => void (oddTimes.length < ODD_TIMES_LOGGED_MAX && oddTimes.push(value)),
       })
     }
     let rejected: number
@@ -65,6 +62,7 @@ export function registerBetterStackRoutes(
       if (error instanceof GatewayError && error.code === 'invalid_body') return { status: 406, body: UNDECODABLE }
       throw error
     }
+    const { items, oddTimes } = decoded
     if (oddTimes.length > 0) {
       log.debug(
         { id: request.id, times: oddTimes.map(describe) },
@@ -96,9 +94,6 @@ export function registerBetterStackRoutes(
     app.head(path, (_request, reply) => reply.code(200).send())
   }
 }
-
-/** Texts of one request that are logged when no time can be made of them. */
-const ODD_TIMES_LOGGED_MAX = 10
 
 /** Errors as this dialect tells them: by status and a line of text. */
 export function sendPlainError(reply: FastifyReply, { code, message }: GatewayError): FastifyReply {

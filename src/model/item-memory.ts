@@ -16,8 +16,12 @@ export interface ItemIdentity {
   tagsEnd: number
 }
 
+/** Where an item has its type, its value and its time. Items of several share what is remembered of a series, but no layout. */
+export type ItemGrammar = 'flux' | 'better-stack'
+
 /** The bytes of an item but for its value and its time: what stands before, between and after them. */
 export interface ItemLayout {
+  readonly grammar: ItemGrammar
   readonly view: DataView
   /** Segment i lies from ends[i - 1] (or 0) to ends[i]; between two segments lies the part of the same place in `parts`. */
   readonly ends: readonly number[]

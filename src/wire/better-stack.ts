@@ -84,22 +84,27 @@ interface Measured {
 }
 
 /**
- * Judges one item and delivers all of its points to the sink, or the first reason against it. Answers how many points it
- * delivered. An item is whole: when one of its points cannot be taken, none is.
+ * Judges one item and delivers all of its points to the sink, or the first reason against it. An item is whole: when one of its
+ * points cannot be taken, none is. Answers the series of a gauge or a counter, else how many points it delivered.
  */
-export function decodeBetterStackItem(
+export function decodeBetterStackItem<S extends SeriesRef>(
   given: unknown,
   index: number,
-  sink: PointSink,
+  sink: PointSink<S>,
   options: BetterStackOptions,
-): number {
+): S | number {
   const delivered = deliver(given, index, sink, options)
-  if (typeof delivered === 'number') return delivered
+  if (typeof delivered === 'number' || !('code' in delivered)) return delivered
   sink.reject(index, delivered)
   return 0
 }
 
-function deliver(given: unknown, index: number, sink: PointSink, options: BetterStackOptions): number | Rejection {
+function deliver<S extends SeriesRef>(
+  given: unknown,
+  index: number,
+  sink: PointSink<S>,
+  options: BetterStackOptions,
+): S | number | Rejection {
   const item = unwrapped(given)
   if (item === undefined) return reject('invalid_body', `a metric must be an object, not ${describe(given)}`)
   const typeKey = typeKeyOf(item)
@@ -135,8 +140,7 @@ function unwrapped(given: unknown): BetterStackItem | undefined {
 function typeKeyOf(item: BetterStackItem): TypeKey | Rejection {
   let found: TypeKey | undefined
   for (const key of TYPE_KEYS) {
-    const value = item[key]
-    if (value === undefined || value === null) continue
+    if ((item[key] ?? undefined) === undefined) continue
     if (found !== undefined) return reject('invalid_type', `a metric has one type, not both ${found} and ${key}`)
     found = key
   }
@@ -176,13 +180,13 @@ function readHead(item: BetterStackItem, { nowMs, limits, oddTime }: BetterStack
 }
 
 /** Counters are running totals, unless the sender says that they are deltas. */
-function deliverNumber(
+function deliverNumber<S extends SeriesRef>(
   type: 'gauge' | 'counter',
   { value }: Value,
   { name, timeMs, tags, kind }: ItemHead,
   index: number,
-  sink: PointSink,
-): number | Rejection {
+  sink: PointSink<S>,
+): S | Rejection {
   // What it would add to is not known where it arrives.
   if (type === 'gauge' && kind === 'delta')
     return reject('invalid_value', 'a gauge must be its value, not a change of it')
@@ -193,7 +197,7 @@ function deliverNumber(
   if ('code' in series) return series
   if (type === 'counter' && kind !== 'delta') sink.addTotal(index, series, timeMs, number)
   else sink.add(index, series, timeMs, number)
-  return 1
+  return series
 }
 
 /**
@@ -288,15 +292,15 @@ function countAndSum(
   }
 }
 
-function deliverMeasured(
+function deliverMeasured<S extends SeriesRef>(
   measured: readonly Measured[] | Rejection,
   { timeMs }: ItemHead,
   index: number,
-  sink: PointSink,
+  sink: PointSink<S>,
   limits: PointLimits,
 ): number | Rejection {
   if ('code' in measured) return measured
-  const series: SeriesRef[] = []
+  const series: S[] = []
   for (const { name, type, tags } of measured) {
     const badName = checkName(name, limits)
     if (badName !== undefined) return badName
@@ -311,11 +315,11 @@ function deliverMeasured(
   return measured.length
 }
 
-function deliverMembers(
+function deliverMembers<S extends SeriesRef>(
   { values }: Value,
   { name, timeMs, tags }: ItemHead,
   index: number,
-  sink: PointSink,
+  sink: PointSink<S>,
   limits: PointLimits,
 ): number | Rejection {
   if (!Array.isArray(values)) return reject('invalid_value', `values must be an array, not ${describe(values)}`)
@@ -334,11 +338,11 @@ function deliverMembers(
 }
 
 /** Samples, each as often as its rate says. */
-function deliverSamples(
+function deliverSamples<S extends SeriesRef>(
   { samples }: Value,
   { name, timeMs, tags }: ItemHead,
   index: number,
-  sink: PointSink,
+  sink: PointSink<S>,
 ): number | Rejection {
   if (!Array.isArray(samples)) return reject('invalid_value', `samples must be an array, not ${describe(samples)}`)
   const values: number[] = []

@@ -3,8 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { ItemMemory } from '../../src/model/item-memory.ts'
 import { DEFAULT_POINT_LIMITS, type SeriesRef } from '../../src/model/point.ts'
 import { decodeFluxItems } from '../../src/wire/flux.ts'
-import { decodeFluxBatch } from '../../src/wire/flux-batch.ts'
-import { scanFluxBatch } from '../../src/wire/flux-scanner.ts'
+import { decodeFluxBatch, scanFluxBatch } from '../../src/wire/flux-batch.ts'
 import { parseJsonBody } from '../../src/wire/json-body.ts'
 import { createRecordingSink } from '../support/fake-gateway.ts'
 
@@ -58,7 +57,7 @@ describe('scanFluxBatch', () => {
     ['milliseconds', '[{"name":"a","type":"gauge","value":1,"timestamp":"2024-01-15T10:30:00.123Z"}]'],
   ])('understands %s', (_, text) => {
     const { sink } = createRecordingSink('shop')
-    expect(scanFluxBatch(bytesOf(text), sink.memory, sink, NOW_MS, LIMITS, ITEMS_MAX)).toBeTypeOf('number')
+    expect(scanFluxBatch(bytesOf(text), sink, NOW_MS, LIMITS, ITEMS_MAX)).toBeTypeOf('number')
     expect(scannedTwice(bytesOf(text))).toEqual(longWay(bytesOf(text)))
   })
 

@@ -1,7 +1,6 @@
-import type { ItemMemory, MemoryEntry } from '../model/item-memory.ts'
+import type { ItemGrammar, MemoryEntry } from '../model/item-memory.ts'
 import { checkInstant, type PointLimits, type PointSink, type SeriesRef } from '../model/point.ts'
-import { decodeFluxItem } from './flux.ts'
-import { ItemScanner } from './item-scanner.ts'
+import { type ItemFraming, ItemScanner } from './item-scanner.ts'
 import { parseJsonBody } from './json-body.ts'
 
 /**
@@ -9,28 +8,37 @@ import { parseJsonBody } from './json-body.ts'
  * its value and its time, without building a string or an object. An item whose name, type and tags stood in an earlier item
  * byte by byte has its series from there; where items come in the order of an earlier batch, the walk is a comparison of bytes
  * around the value and the time. Everything else (an item seen for the first time, an escape, an odd number, an
- * unknown key) goes through `decodeFluxItem` by itself, and a body that is not understood at all is left to be decoded
+ * unknown key) goes through the decoder of its dialect by itself, and a body that is not understood at all is left to be decoded
  * whole: this file may give up at any time, but it must never decide anything otherwise than the long way would.
  */
 
+export interface ScanRules<S extends SeriesRef> {
+  readonly grammar: ItemGrammar
+  readonly framing: ItemFraming
+  readonly nowMs: number
+  readonly limits: PointLimits
+  readonly itemsMax: number
+  /** Delivers an item the long way. Answers its series when it is a single point. */
+  decode(item: unknown, index: number): S | undefined
+}
+
 /**
- * Delivers a batch of the form `{"metrics":[…]}` or `[…]` and answers how many items it had. Undefined: the body has to be
- * decoded whole, and what was delivered of it is void.
+ * Delivers the items of a batch and answers how many it had. Undefined: the body has to be decoded whole, and what was delivered
+ * of it is void.
  */
-export function scanFluxBatch<S extends SeriesRef>(
+export function scanItems<S extends SeriesRef>(
   bytes: Uint8Array,
-  memory: ItemMemory<S>,
   sink: PointSink<S>,
-  nowMs: number,
-  limits: PointLimits,
-  itemsMax: number,
+  rules: ScanRules<S>,
 ): number | undefined {
-  const scanner = new ItemScanner(bytes)
+  const { nowMs } = rules
+  const { memory } = sink
+  const scanner = new ItemScanner(bytes, rules.grammar, rules.framing)
   if (!scanner.openItems()) return undefined
   let index = 0
   let previous: MemoryEntry<S> | undefined
   for (; scanner.nextItem(index === 0); index++) {
-    if (index >= itemsMax) return undefined
+    if (index >= rules.itemsMax) return undefined
     const start = scanner.at
     const expected = previous?.following
     let entry = expected !== undefined && scanner.matches(expected.layout, nowMs) ? expected : undefined
@@ -47,12 +55,14 @@ export function scanFluxBatch<S extends SeriesRef>(
         if (!scanner.skipObject()) return undefined
       }
     }
-    if (entry === undefined || !deliver(scanner, entry.series, sink, index, nowMs, limits)) {
-      const item = parseItem(bytes.subarray(start, scanner.at))
+    const end = scanner.at
+    if (!scanner.closeItem()) return undefined
+    if (entry === undefined || !deliver(scanner, entry.series, sink, index, rules)) {
+      const item = parseItem(bytes.subarray(start, end))
       if (item === undefined) return undefined
-      const point = decodeFluxItem(item, index, sink, nowMs, limits)
-      if (entry === undefined && point !== undefined && scanner.isPlain)
-        entry = memory.remember(scanner.identity, point.series)
+      const series = rules.decode(item, index)
+      if (entry === undefined && series !== undefined && scanner.isPlain)
+        entry = memory.remember(scanner.identity, series)
     }
     if (previous !== undefined) previous.following = entry
     previous = entry
@@ -75,8 +85,7 @@ function deliver<S extends SeriesRef>(
   series: S,
   sink: PointSink<S>,
   index: number,
-  nowMs: number,
-  limits: PointLimits,
+  { grammar, nowMs, limits }: ScanRules<S>,
 ): boolean {
   if (checkInstant(timeMs, nowMs, limits) !== undefined) return false
   if (series.kind === 'set') {
@@ -84,7 +93,8 @@ function deliver<S extends SeriesRef>(
     sink.addMember(index, series, timeMs, member)
   } else {
     if (member !== undefined || !Number.isFinite(value) || !sink.reuse(series)) return false
-    sink.add(index, series, timeMs, value)
+    if (grammar === 'better-stack' && series.kind === 'counter') sink.addTotal(index, series, timeMs, value)
+    else sink.add(index, series, timeMs, value)
   }
   return true
 }

@@ -1,0 +1,229 @@
+import { DAY_MS, parseInstant } from '../model/time.ts'
+
+/**
+ * A place in the bytes of a JSON text, and what can be read there without building anything: strings without escapes, numbers of
+ * few digits, the usual forms of an instant. It says of anything else that it does not understand it.
+ */
+
+const QUOTE = 0x22
+const PLUS = 0x2b
+const MINUS = 0x2d
+const DOT = 0x2e
+const ZERO = 0x30
+const NINE = 0x39
+const COLON = 0x3a
+const OPEN_BRACKET = 0x5b
+const BACKSLASH = 0x5c
+const OPEN_BRACE = 0x7b
+const CLOSE_BRACE = 0x7d
+
+export class JsonCursor {
+  at = 0
+  protected readonly bytes: Uint8Array
+  protected readonly view: DataView
+  /** The date of the timestamp read last: dates repeat from item to item. */
+  #dateAt = -1
+  #dateMs = 0
+
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes
+    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  }
+
+  protected take(byte: number): boolean {
+    if (this.bytes[this.at] !== byte) return false
+    this.at++
+    return true
+  }
+
+  protected skipSpace(): void {
+    const bytes = this.bytes
+    let byte = bytes[this.at]
+    while (byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09) byte = bytes[++this.at]
+  }
+
+  /** Takes `"key":` when it stands here, letter by letter. */
+  protected takeKey(key: Uint8Array): boolean {
+    const bytes = this.bytes
+    const start = this.at
+    for (let i = 0; i < key.length; i++) if (bytes[start + i] !== key[i]) return false
+    this.at = start + key.length
+    this.skipSpace()
+    if (!this.take(COLON)) return false
+    this.skipSpace()
+    return true
+  }
+
+  /** A string that goes into the identity, quotes included. Its bytes are compared later, so they need not be understood here. */
+  protected spanString(): boolean {
+    const bytes = this.bytes
+    if (bytes[this.at] !== QUOTE) return false
+    for (let at = this.at + 1; at < bytes.length; at++) {
+      const byte = bytes[at]!
+      if (byte === QUOTE) {
+        this.at = at + 1
+        return true
+      }
+      if (byte === BACKSLASH) return false
+    }
+    return false
+  }
+
+  /** The tags object, braces included; not nested. */
+  protected spanTags(): boolean {
+    const bytes = this.bytes
+    if (bytes[this.at] !== OPEN_BRACE) return false
+    let inString = false
+    for (let at = this.at + 1; at < bytes.length; at++) {
+      const byte = bytes[at]!
+      if (byte === QUOTE) inString = !inString
+      else if (byte === BACKSLASH) return false
+      else if (!inString) {
+        if (byte === CLOSE_BRACE) {
+          this.at = at + 1
+          return true
+        }
+        if (byte === OPEN_BRACE || byte === OPEN_BRACKET) return false
+      }
+    }
+    return false
+  }
+
+  /** A string of printable ASCII without escapes; undefined for others. */
+  protected readText(): string | undefined {
+    const bytes = this.bytes
+    const start = this.at + 1
+    for (let at = start; at < bytes.length; at++) {
+      const byte = bytes[at]!
+      if (byte === QUOTE) {
+        this.at = at + 1
+        return asciiText(bytes, start, at)
+      }
+      if (byte < 0x20 || byte > 0x7e || byte === BACKSLASH) return undefined
+    }
+    return undefined
+  }
+
+  /** Stops at the closing quote of the string that begins here. */
+  protected skipString(): boolean {
+    const bytes = this.bytes
+    for (let at = this.at + 1; at < bytes.length; at++) {
+      const byte = bytes[at]
+      if (byte === QUOTE) {
+        this.at = at
+        return true
+      }
+      if (byte === BACKSLASH) at++
+    }
+    return false
+  }
+
+  /**
+   * A number of at most 15 digits without exponent: its digits as an integer and a power of ten up to 1e15 are both
+   * exact, and their quotient is the double nearest to the text. NaN: another kind of number, or none.
+   */
+  protected readNumber(): number {
+    const bytes = this.bytes
+    let at = this.at
+    const negative = bytes[at] === MINUS
+    if (negative) at++
+    const start = at
+    let mantissa = 0
+    let byte = bytes[at]!
+    while (byte >= ZERO && byte <= NINE) {
+      mantissa = mantissa * 10 + (byte - ZERO)
+      byte = bytes[++at]!
+    }
+    let digits = at - start
+    if (digits === 0 || (digits > 1 && bytes[start] === ZERO)) return Number.NaN
+    let decimals = 0
+    if (byte === DOT) {
+      const point = at
+      byte = bytes[++at]!
+      while (byte >= ZERO && byte <= NINE) {
+        mantissa = mantissa * 10 + (byte - ZERO)
+        byte = bytes[++at]!
+      }
+      decimals = at - point - 1
+      digits += decimals
+      if (decimals === 0) return Number.NaN
+    }
+    if (digits > 15 || byte === 0x65 || byte === 0x45 || byte === PLUS) return Number.NaN
+    this.at = at
+    const value = decimals === 0 ? mantissa : mantissa / POWERS_OF_TEN[decimals]!
+    return negative ? -value : value
+  }
+
+  /** The instant that stands here, in whatever accepted form without escapes; undefined for others. */
+  protected readTime(): number | undefined {
+    const bytes = this.bytes
+    if (bytes[this.at] !== QUOTE) {
+      const number = this.readNumber()
+      return Number.isNaN(number) ? undefined : parseInstant(number)
+    }
+    const start = this.at + 1
+    // 2024-01-15T10:30:00Z or 2024-01-15T10:30:00.000Z
+    const length = bytes[start + 20] === QUOTE ? 20 : bytes[start + 24] === QUOTE ? 24 : 0
+    if (length > 0 && this.#isDate(start)) {
+      const timeMs = timeOfDay(bytes, start + 10, length)
+      if (timeMs >= 0) {
+        this.at = start + length + 1
+        return this.#dateMs + timeMs
+      }
+    }
+    const text = this.readText()
+    return text === undefined ? undefined : parseInstant(text)
+  }
+
+  /** Whether ten bytes are a date; leaves its midnight in `#dateMs`. */
+  #isDate(start: number): boolean {
+    const bytes = this.bytes
+    if (this.#dateAt >= 0) {
+      let i = 0
+      while (i < 10 && bytes[this.#dateAt + i] === bytes[start + i]) i++
+      if (i === 10) return true
+    }
+    const midnightMs = parseInstant(asciiText(bytes, start, start + 10))
+    if (midnightMs === undefined || midnightMs % DAY_MS !== 0) return false
+    this.#dateAt = start
+    this.#dateMs = midnightMs
+    return true
+  }
+}
+
+/** Milliseconds since midnight of `T10:30:00Z` or `T10:30:00.000Z`; -1 for anything else. */
+function timeOfDay(bytes: Uint8Array, start: number, length: number): number {
+  if (
+    bytes[start] !== 0x54 ||
+    bytes[start + 3] !== COLON ||
+    bytes[start + 6] !== COLON ||
+    bytes[start + length - 11] !== 0x5a
+  )
+    return -1
+  const hour = twoDigits(bytes, start + 1)
+  const minute = twoDigits(bytes, start + 4)
+  const second = twoDigits(bytes, start + 7)
+  if (hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 59) return -1
+  let millisecond = 0
+  if (length === 24) {
+    const tens = twoDigits(bytes, start + 10)
+    const ones = twoDigits(bytes, start + 11)
+    if (bytes[start + 9] !== DOT || tens < 0 || ones < 0) return -1
+    millisecond = tens * 10 + (ones % 10)
+  }
+  return ((hour * 60 + minute) * 60 + second) * 1_000 + millisecond
+}
+
+function twoDigits(bytes: Uint8Array, at: number): number {
+  const tens = bytes[at]! - ZERO
+  const ones = bytes[at + 1]! - ZERO
+  return tens >= 0 && tens <= 9 && ones >= 0 && ones <= 9 ? tens * 10 + ones : -1
+}
+
+function asciiText(bytes: Uint8Array, start: number, end: number): string {
+  let text = ''
+  for (let at = start; at < end; at++) text += String.fromCharCode(bytes[at]!)
+  return text
+}
+
+const POWERS_OF_TEN = Float64Array.from({ length: 16 }, (_, i) => 10 ** i)
