@@ -59,7 +59,15 @@ const PARTS: readonly Part[] = [
     imports: ['model/', 'wire/', 'http/auth.ts', 'http/error-table.ts', 'http/rate-limit.ts'],
     types: {
       'gateway.ts': [],
-      'query/': ['fillLine', ...AGGREGATIONS, 'FILLS', 'SIMPLE_AGGREGATIONS', 'cursorOf', 'EVENTS_PAGE_DEFAULT'],
+      'query/': [
+        'fillComparison',
+        'fillLine',
+        ...AGGREGATIONS,
+        'FILLS',
+        'SIMPLE_AGGREGATIONS',
+        'cursorOf',
+        'EVENTS_PAGE_DEFAULT',
+      ],
       'store/store.ts': ['SCOPES'],
     },
     packages: ['@graphql-yoga/render-graphiql', '@pothos/core', '@pothos/plugin-relay', 'fastify', 'graphql', 'pino'],

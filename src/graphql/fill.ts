@@ -1,7 +1,7 @@
 import { builder } from './builder.ts'
 
 export const FillEnum = builder.enumType('Fill', {
-  description: 'What becomes of buckets that hold no point.',
+  description: 'What becomes of buckets that hold no point; of a query that compares, none in either period.',
   values: {
     NONE: { value: 'none', description: 'They are left out.' },
     NULL: { value: 'null', description: 'They are listed with null.' },

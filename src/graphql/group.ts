@@ -1,4 +1,4 @@
-import { type AnswerGroup, fillLine, type Line, type QueryAnswer } from '../query/answer.ts'
+import { type AnswerGroup, fillComparison, fillLine, type Line, type QueryAnswer } from '../query/answer.ts'
 import { AggregatesRef } from './aggregates.ts'
 import { builder } from './builder.ts'
 
@@ -8,6 +8,8 @@ export interface GroupSource {
   readonly group: AnswerGroup
   /** The column of an aggregation, undefined when it was not computed. */
   readonly line: (name: string) => Line | undefined
+  /** The same of the period that it is compared with. */
+  readonly comparison: (name: string) => Line | undefined
 }
 
 interface BucketSource {
@@ -19,17 +21,19 @@ interface BucketSource {
 }
 
 export function groupSource(answer: QueryAnswer, group: AnswerGroup): GroupSource {
-  const lines = new Map<string, Line | undefined>()
-  return {
-    answer,
-    group,
-    line: (name) => {
-      if (!lines.has(name)) {
-        lines.set(name, group.values.has(name) ? fillLine(group, name, answer.fill) : undefined)
-      }
+  const linesOf = (fill: typeof fillComparison): GroupSource['line'] => {
+    const lines = new Map<string, Line | undefined>()
+    return (name) => {
+      if (!lines.has(name)) lines.set(name, group.values.has(name) ? fill(group, name, answer.fill) : undefined)
       return lines.get(name)
-    },
+    }
   }
+  return { answer, group, line: linesOf(fillLine), comparison: linesOf(fillComparison) }
+}
+
+/** Null of a remainder, which no tag value can look like. */
+export function tagsOf(group: AnswerGroup): AnswerGroup['tags'] | null {
+  return group.isRemainder === true ? null : group.tags
 }
 
 /** A number for an answer: GraphQL has no NaN. */
@@ -67,6 +71,17 @@ const BucketRef = builder.objectRef<BucketSource>('Bucket').implement({
         (name) =>
           parent.line(name)?.values[row] ?? null,
     }),
+    previous: t.field({
+      type: AggregatesRef,
+      nullable: true,
+      description:
+        'The numbers of the bucket that this one is compared with; null without `compare`, and where the clock or the calendar skipped that bucket (February 30).',
+      resolve: ({ parent, bucket, row }) => {
+        const times = parent.answer.comparison
+        if (times === undefined || times.endMs[bucket]! <= times.startMs[bucket]!) return null
+        return (name: string) => parent.comparison(name)?.values[row] ?? null
+      },
+    }),
   }),
 })
 
@@ -75,8 +90,10 @@ export const GroupRef = builder.objectRef<GroupSource>('Group').implement({
   fields: (t) => ({
     tags: t.field({
       type: 'Tags',
-      description: 'The values of the tags grouped by, "" where a tag is missing; by series all tags of the series.',
-      resolve: ({ group }) => group.tags,
+      nullable: true,
+      description:
+        'The values of the tags grouped by, "" where a tag is missing; by series all tags of the series. Null of the remainder that `top` with `other` adds.',
+      resolve: ({ group }) => tagsOf(group),
     }),
     tag: t.string({
       nullable: true,

@@ -21,7 +21,9 @@ export function selectedAggregations(info: GraphQLResolveInfo): readonly Aggrega
   const groups = subfields(info.fieldNodes, info).filter(named('groups'))
   const inGroups = subfields(groups, info)
   const totals = inGroups.filter(named('total'))
-  const values = subfields(inGroups.filter(named('buckets')), info).filter(named('values'))
+  const values = subfields(inGroups.filter(named('buckets')), info).filter(
+    ({ name }) => name.value === 'values' || name.value === 'previous',
+  )
   const byName = new Map<string, Aggregation>()
   for (const field of subfields([...totals, ...values], info)) {
     const aggregation = field.name.value === 'quantile' ? quantileOf(field, info) : parseAggregation(field.name.value)
@@ -35,7 +37,8 @@ export function selectsTotals(info: GraphQLResolveInfo): boolean {
   const lines = subfields(info.fieldNodes, info).filter(
     ({ name }) => name.value === 'series' || name.value === 'groups',
   )
-  return subfields(lines, info).some(named('total'))
+  const inLines = subfields(lines, info)
+  return [...inLines, ...subfields(inLines.filter(named('comparison')), info)].some(named('total'))
 }
 
 const named = (name: string) => (field: FieldNode) => field.name.value === name

@@ -1,10 +1,12 @@
 import type { InputShapeFromFields } from '@pothos/core'
 import type { Aggregation } from '../query/aggregation.ts'
-import type { QueryInput } from '../query/request.ts'
+import type { CompareInput, QueryInput, TopInput } from '../query/request.ts'
 import { AggregationEnum } from './aggregation.ts'
 import { builder } from './builder.ts'
+import { CompareInputRef } from './compare-input.ts'
 import { FillEnum } from './fill.ts'
 import { readTagFilter, readTagSelector, TagFilterRef } from './tag-filter.ts'
+import { TopInputRef } from './top-input.ts'
 
 /** The arguments of a query but for the name of its metric. */
 export const queryArguments = builder.args((t) => ({
@@ -37,6 +39,14 @@ export const queryArguments = builder.args((t) => ({
   }),
   groupBy: t.stringList({ description: 'Tag keys; one group for each combination of values. Example: ["endpoint"].' }),
   bySeries: t.boolean({ description: 'One group for each series, in place of `groupBy`. Default: false.' }),
+  top: t.field({
+    type: TopInputRef,
+    description: 'Only the first groups. Default: all, by their tags. Example: {n: 5, by: P95, other: true}.',
+  }),
+  compare: t.field({
+    type: CompareInputRef,
+    description: 'Another range to hold the answer against. Example: {offset: "1w"}.',
+  }),
   fill: t.field({ type: FillEnum, description: 'What becomes of empty buckets. Default: NONE.' }),
 }))
 
@@ -61,7 +71,25 @@ export function toQueryInput(
     ...(args.where != null && { where: args.where.map(readTagFilter) }),
     ...(args.groupBy != null && { groupBy: args.groupBy }),
     ...(args.bySeries != null && { bySeries: args.bySeries }),
+    ...(args.top != null && { top: readTop(args.top) }),
+    ...(args.compare != null && { compare: readCompare(args.compare) }),
     ...(args.fill != null && { fill: args.fill }),
     optionalAggregations,
+  }
+}
+
+function readTop({ n, by, direction, other }: typeof TopInputRef.$inferInput): TopInput {
+  return {
+    n,
+    ...(by != null && { by }),
+    ...(direction != null && { direction }),
+    ...(other != null && { other }),
+  }
+}
+
+function readCompare({ previousPeriod, offset }: typeof CompareInputRef.$inferInput): CompareInput {
+  return {
+    ...(previousPeriod != null && { previousPeriod }),
+    ...(offset != null && { offset }),
   }
 }

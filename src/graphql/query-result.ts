@@ -38,7 +38,8 @@ QueryResultRef.implement({
     }),
     groups: t.field({
       type: [GroupRef],
-      description: 'Sorted by tags; one group without `groupBy` and `bySeries`. What is selected here is computed.',
+      description:
+        'Sorted by tags, with `top` as they rank; one group without `groupBy` and `bySeries`. What is selected here is computed.',
       resolve: (answer) => answer.groups.map((group) => groupSource(answer, group)),
     }),
     meta: t.field({ type: QueryMetaRef, description: 'How the answer came about.', resolve: (answer) => answer.meta }),

@@ -1,20 +1,24 @@
 import { formatId, hashFields } from '../model/id.ts'
 import type { Aggregation } from '../query/aggregation.ts'
 import type { AnswerGroup, Line, QueryAnswer } from '../query/answer.ts'
-import { fillLine } from '../query/answer.ts'
+import { fillComparison, fillLine } from '../query/answer.ts'
 import { builder } from './builder.ts'
-import { finiteOrNull, isComplete } from './group.ts'
+import { finiteOrNull, tagsOf } from './group.ts'
 
 export interface SeriesSource {
   readonly answer: QueryAnswer
   readonly group: AnswerGroup
   readonly aggregation: Aggregation
   readonly line: Line
+  /** Start and end of each bucket. */
+  readonly times: Pick<QueryAnswer, 'startMs' | 'endMs'>
+  /** Of a line of the earlier period: how it is called. */
+  readonly earlier: string | undefined
 }
 
 interface PointSource {
-  readonly answer: QueryAnswer
-  readonly bucket: number
+  readonly timeMs: number
+  readonly isComplete: boolean
   readonly value: number | null
 }
 
@@ -26,6 +30,8 @@ export function seriesSources(answer: QueryAnswer): readonly SeriesSource[] {
       group,
       aggregation,
       line: fillLine(group, aggregation.name, answer.fill),
+      times: answer,
+      earlier: undefined,
     })),
   )
 }
@@ -36,7 +42,7 @@ const SeriesPointRef = builder.objectRef<PointSource>('SeriesPoint').implement({
     timestamp: t.field({
       type: 'DateTime',
       description: 'Start of the bucket.',
-      resolve: ({ answer, bucket }) => answer.startMs[bucket]!,
+      resolve: ({ timeMs }) => timeMs,
     }),
     value: t.float({
       nullable: true,
@@ -45,12 +51,14 @@ const SeriesPointRef = builder.objectRef<PointSource>('SeriesPoint').implement({
     }),
     complete: t.boolean({
       description: 'Whether the bucket has ended; the value of an open one may still change.',
-      resolve: ({ answer, bucket }) => isComplete(answer, bucket),
+      resolve: (point) => point.isComplete,
     }),
   }),
 })
 
-export const SeriesRef = builder.objectRef<SeriesSource>('Series').implement({
+export const SeriesRef = builder.objectRef<SeriesSource>('Series')
+
+SeriesRef.implement({
   description:
     'A chart line: one aggregation of one group. `timestamps` and `values` are its columns, of equal length.',
   fields: (t) => ({
@@ -64,13 +72,16 @@ export const SeriesRef = builder.objectRef<SeriesSource>('Series').implement({
       resolve: ({ group }) => (group.series === undefined ? null : formatId(group.series.seriesId)),
     }),
     label: t.string({
-      description: 'For a legend: the aggregation and the tag values. Example: "p95 · /users, eu".',
+      description:
+        'For a legend: the aggregation and the tag values, "other" for a remainder, and of a comparison what it is. Example: "p95 · /users, eu · 1w before".',
       resolve: seriesLabel,
     }),
     tags: t.field({
       type: 'Tags',
-      description: 'The tags of the group, "" where a tag is missing; by series all tags of the series.',
-      resolve: ({ group }) => group.tags,
+      nullable: true,
+      description:
+        'The tags of the group, "" where a tag is missing; by series all tags of the series. Null of the remainder that `top` with `other` adds.',
+      resolve: ({ group }) => tagsOf(group),
     }),
     aggregation: t.string({
       description: 'Name of the aggregation, lower case; a quantile is named as its percentile. Example: "p99.9".',
@@ -79,11 +90,16 @@ export const SeriesRef = builder.objectRef<SeriesSource>('Series').implement({
     points: t.field({
       type: [SeriesPointRef],
       description: 'In order of time; empty buckets as `fill` says.',
-      resolve: ({ answer, line }) => line.bucket.map((bucket, row) => ({ answer, bucket, value: line.values[row]! })),
+      resolve: ({ answer, line, times }) =>
+        line.bucket.map((bucket, row) => ({
+          timeMs: times.startMs[bucket]!,
+          isComplete: times.endMs[bucket]! <= answer.meta.nowMs,
+          value: line.values[row]!,
+        })),
     }),
     timestamps: t.floatList({
       description: 'Start of each bucket, UNIX time in milliseconds.',
-      resolve: ({ answer, line }) => line.bucket.map((bucket) => answer.startMs[bucket]!),
+      resolve: ({ line, times }) => line.bucket.map((bucket) => times.startMs[bucket]!),
     }),
     values: t.field({
       type: ['Float'],
@@ -96,19 +112,38 @@ export const SeriesRef = builder.objectRef<SeriesSource>('Series').implement({
       description: 'The aggregation over the whole range, exact: not derived from the buckets.',
       resolve: ({ group, aggregation }) => finiteOrNull(group.totals.get(aggregation.name)),
     }),
+    comparison: t.field({
+      type: SeriesRef,
+      nullable: true,
+      description:
+        'The same line of the range that `compare` names, row for row: its `values[i]` is held against this `values[i]`, its `timestamps[i]` is when that was. Null without `compare`.',
+      resolve: comparisonOf,
+    }),
   }),
 })
 
-function seriesKey({ answer, group, aggregation }: SeriesSource): string {
+/** The lines of groups without data in the earlier period are there, with no values. */
+function comparisonOf({ answer, group, aggregation, earlier }: SeriesSource): SeriesSource | null {
+  const times = answer.comparison
+  const line = fillComparison(group, aggregation.name, answer.fill)
+  if (times === undefined || group.comparison === undefined || line === undefined || earlier !== undefined) return null
+  return { answer, group: group.comparison, aggregation, line, times, earlier: times.label }
+}
+
+function seriesKey({ answer, group, aggregation, earlier }: SeriesSource): string {
   const seriesId = group.series === undefined ? '' : formatId(group.series.seriesId)
+  const kind = `${group.isRemainder === true ? 'remainder' : 'line'}${earlier === undefined ? '' : ` ${earlier}`}`
   return formatId(
-    hashFields(['line', formatId(answer.metric.metricId), aggregation.name, seriesId, ...group.tags.flat()]),
+    hashFields([kind, formatId(answer.metric.metricId), aggregation.name, seriesId, ...group.tags.flat()]),
   )
 }
 
-function seriesLabel({ group, aggregation }: SeriesSource): string {
-  if (group.tags.length > 0) {
-    return `${aggregation.name} · ${group.tags.map(([key, value]) => (value === '' ? `no ${key}` : value)).join(', ')}`
-  }
-  return group.series === undefined ? aggregation.name : `${aggregation.name} · no tags`
+function seriesLabel({ group, aggregation, earlier }: SeriesSource): string {
+  const words = [aggregation.name]
+  if (group.isRemainder === true) words.push('other')
+  else if (group.tags.length > 0)
+    words.push(group.tags.map(([key, value]) => (value === '' ? `no ${key}` : value)).join(', '))
+  else if (group.series !== undefined) words.push('no tags')
+  if (earlier !== undefined) words.push(earlier)
+  return words.join(' · ')
 }

@@ -18,9 +18,20 @@ export interface QueryAnswer {
   /** Start of each bucket, and its (exclusive) end. */
   readonly startMs: Float64Array
   readonly endMs: Float64Array
-  /** Sorted by tags; without grouping exactly one. */
+  /** Where the buckets of each group's comparison lie; undefined unless the query compares. */
+  readonly comparison?: ComparisonTimes | undefined
+  /** Sorted by tags, or as they rank, a remainder last; without grouping exactly one. */
   readonly groups: readonly AnswerGroup[]
   readonly meta: QueryMeta
+}
+
+/** What each bucket is held against, of an earlier period. */
+export interface ComparisonTimes {
+  readonly startMs: Float64Array
+  /** Equal to the start where the earlier period has no such bucket. */
+  readonly endMs: Float64Array
+  /** For people: `previous period`, `1w before`. */
+  readonly label: string
 }
 
 export interface AnswerGroup {
@@ -34,6 +45,10 @@ export interface AnswerGroup {
   readonly values: ReadonlyMap<string, Float64Array>
   /** The same over the whole range, NaN where the number does not exist. */
   readonly totals: ReadonlyMap<string, number>
+  /** Merged from all groups that a query for the first few leaves out; it has no tags. */
+  readonly isRemainder?: true
+  /** The same group in the earlier period, its columns by the buckets of this one; of every group of a query that compares. */
+  readonly comparison?: AnswerGroup
 }
 
 export interface QueryMeta {
@@ -57,24 +72,33 @@ export interface Line {
 
 /**
  * One column of a group with its gaps treated as the query asked: `none` leaves empty buckets out, `null` and `zero` fill
- * them, `previous` repeats the last value before (null where there is none).
+ * them, `previous` repeats the last value before (null where there is none). A bucket is empty when it is so in both periods, so
+ * that a line and what it is compared with have the same rows.
  */
 export function fillLine(group: AnswerGroup, name: string, fill: Fill): Line {
-  const column = group.values.get(name)
+  return lineOf(group, group, name, fill)
+}
+
+/** The rows of {@link fillLine}, of the earlier period; undefined unless the query compares. */
+export function fillComparison(group: AnswerGroup, name: string, fill: Fill): Line | undefined {
+  return group.comparison && lineOf(group, group.comparison, name, fill)
+}
+
+function lineOf(listed: AnswerGroup, { values: columns, present }: AnswerGroup, name: string, fill: Fill): Line {
+  const column = columns.get(name)
   const bucket: number[] = []
   const values: (number | null)[] = []
   let previous: number | null = null
-  for (let i = 0; i < group.present.length; i++) {
-    const value = column === undefined ? Number.NaN : column[i]!
-    const known = Number.isFinite(value)
-    if (group.present[i] === 1) {
-      bucket.push(i)
+  for (let i = 0; i < present.length; i++) {
+    const isListed = fill !== 'none' || listed.present[i] === 1 || listed.comparison?.present[i] === 1
+    if (!isListed) continue
+    bucket.push(i)
+    if (present[i] === 1) {
+      const value = column === undefined ? Number.NaN : column[i]!
+      const known = Number.isFinite(value)
       values.push(known ? value : null)
       if (known) previous = value
-    } else if (fill !== 'none') {
-      bucket.push(i)
-      values.push(fill === 'zero' ? 0 : fill === 'previous' ? previous : null)
-    }
+    } else values.push(fill === 'zero' ? 0 : fill === 'previous' ? previous : null)
   }
   return { bucket, values }
 }

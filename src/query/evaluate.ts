@@ -19,15 +19,25 @@ export interface Evaluation {
   readonly distinct: DistinctCounts | undefined
 }
 
-/** Turns accumulators into the numbers asked for, groups sorted by their tags. */
-export function evaluate(evaluation: Evaluation, cells: Cells): AnswerGroup[] {
-  const slots = cells.groups.map((group, slot) => ({ key: evaluation.groups[group]!, slot }))
-  slots.sort((a, b) => compareTags(a.key.tags, b.key.tags))
-  return slots.map(({ key, slot }) => evaluateGroup(evaluation, cells, key, slot))
+/** Turns accumulators into the numbers asked for, by group. */
+export function evaluate(evaluation: Evaluation, cells: Cells): ReadonlyMap<number, AnswerGroup> {
+  return new Map(cells.groups.map((group, slot) => [group, evaluateGroup(evaluation, cells, group, slot)]))
 }
 
-function evaluateGroup(evaluation: Evaluation, cells: Cells, { tags, series }: GroupKey, slot: number): AnswerGroup {
-  const { computed, distinct } = evaluation
+/** A group without data. */
+export function emptyGroup({ groups, computed, plan }: Evaluation, group: number): AnswerGroup {
+  const buckets = plan.edges.length - 1
+  const nothing = new Float64Array(buckets).fill(Number.NaN)
+  return {
+    ...groups[group]!,
+    present: new Uint8Array(buckets),
+    values: new Map(computed.map(({ name }) => [name, nothing])),
+    totals: new Map(),
+  }
+}
+
+function evaluateGroup(evaluation: Evaluation, cells: Cells, group: number, slot: number): AnswerGroup {
+  const { computed } = evaluation
   const at = slot * cells.buckets
   const present = Uint8Array.from(cells.count.subarray(at, at + cells.buckets), (count) => (count > 0 ? 1 : 0))
   const values = new Map<string, Float64Array>()
@@ -35,15 +45,13 @@ function evaluateGroup(evaluation: Evaluation, cells: Cells, { tags, series }: G
     const column = new Float64Array(cells.buckets).fill(Number.NaN)
     for (let i = 0; i < cells.buckets; i++) {
       if (present[i] === 0) continue
-      column[i] =
-        distinct === undefined ? bucketValue(evaluation, aggregation, cells, at + i, i) : distinct.cells[at + i]!
+      column[i] = valueAt(evaluation, aggregation, cells, at + i, i)
     }
     values.set(aggregation.name, column)
   }
   let totals: ReadonlyMap<string, number> | undefined
   return {
-    tags,
-    series,
+    ...evaluation.groups[group]!,
     present,
     values,
     // Over the whole range, merged when somebody looks: most answers are charts.
@@ -54,13 +62,15 @@ function evaluateGroup(evaluation: Evaluation, cells: Cells, { tags, series }: G
   }
 }
 
-function bucketValue(
-  evaluation: Evaluation,
+/** One number of a cell, which lies in this bucket of the plan. NaN where it does not exist. */
+export function valueAt(
+  evaluation: Pick<Evaluation, 'plan' | 'baseMs' | 'nowMs' | 'needs' | 'distinct'>,
   aggregation: Aggregation,
   cells: Cells,
   cell: number,
   bucket: number,
 ): number {
+  if (evaluation.distinct !== undefined) return evaluation.distinct.cells[cell]!
   switch (aggregation.kind) {
     case 'count':
       return cells.count[cell]!
@@ -87,7 +97,11 @@ function bucketValue(
 }
 
 /** Length of a bucket cut by the range and by now, at least one base bucket; one that starts after now counts whole. */
-function secondsOf({ plan, nowMs, baseMs }: Evaluation, startMs: number, endMs: number): number {
+function secondsOf(
+  { plan, nowMs, baseMs }: Pick<Evaluation, 'plan' | 'nowMs' | 'baseMs'>,
+  startMs: number,
+  endMs: number,
+): number {
   const fromMs = Math.max(startMs, plan.fromMs)
   const toMs = Math.min(endMs, plan.toMs)
   const untilMs = fromMs > nowMs ? toMs : Math.min(toMs, nowMs)
@@ -174,7 +188,8 @@ function mergedLimitCounts(cells: Cells, from: number, to: number): LimitCounts 
 
 type Tags = readonly (readonly [string, string])[]
 
-function compareTags(a: Tags, b: Tags): number {
+/** By key and value, one after another, in code units. */
+export function compareTags(a: Tags, b: Tags): number {
   for (let i = 0; i < Math.min(a.length, b.length); i++) {
     for (const part of [0, 1] as const) {
       const left = a[i]![part]

@@ -34,7 +34,7 @@ export async function lookUp(
   metric: MetricRow,
   { fromMs, toMs }: { readonly fromMs: number; readonly toMs: number },
   stepsMs: readonly number[],
-  wanted: () => IdRange | undefined,
+  wanted: IdRange | undefined,
   planned: (timelines: readonly Timeline[]) => Plan,
 ): Promise<Period> {
   const coarsestMs = stepsMs[stepsMs.length - 1]!
@@ -50,7 +50,7 @@ export async function lookUp(
   const timelines = snapshot.timelines.map(({ resolutionMs, expired }) => ({ stepMs: resolutionMs, expired }))
   const ofRange = planned(timelines)
   const lookback = metric.cumulative ? lookbackReads(ofRange, timelines) : []
-  const listed = listedIn(snapshot, [...lookback, ...ofRange.reads], wanted())
+  const listed = listedIn(snapshot, [...lookback, ...ofRange.reads], wanted)
   return { plan: ofRange, timelines, lookback, snapshot, listed }
 }
 

@@ -74,6 +74,18 @@ export function plan(asked: PlanRequest): Plan {
   throw tooFine(request, range)
 }
 
+/** The plan of buckets that lie where they are told to; the range, its end exclusive, is widened like any other. Throws `invalid_interval`. */
+export function planEdges(
+  request: Pick<PlanRequest, 'zone' | 'timelines'> & Stretch & { readonly interval: FixedOrCalendar },
+  edges: Float64Array,
+): Plan {
+  const timelines = nested(request.timelines)
+  const range = widen(request.fromMs, request.toMs - 1, timelines)
+  const reads = cover(edges, range, timelines)
+  if (reads === undefined) throw tooFine({ ...request, timelines }, range)
+  return { interval: request.interval, ...range, edges, reads }
+}
+
 function planInterval(request: PlanRequest, range: Stretch, interval: FixedOrCalendar): Plan {
   if (interval.kind === 'fixed' && interval.ms % request.timelines[0]!.stepMs !== 0) throw tooFine(request, range)
   const edges = bucketEdges(interval, request.zone, range.fromMs, range.toMs, request.bucketsMax)
@@ -173,7 +185,10 @@ export function fittingInterval({ fromMs, toMs }: Stretch, bucketsMax: number, s
   return formatDuration(fits ?? Math.ceil(spanMs / Math.max(1, bucketsMax - 1) / DAY_MS) * DAY_MS)
 }
 
-function tooFine({ timelines, interval, zone }: PlanRequest, range: Stretch): GatewayError {
+function tooFine(
+  { timelines, interval, zone }: Pick<PlanRequest, 'timelines' | 'interval' | 'zone'>,
+  range: Stretch,
+): GatewayError {
   const finest = formatDuration(finestKept(range, timelines))
   const asked = interval.kind === 'auto' ? `days in ${zone.name}` : `interval ${formatInterval(interval)}`
   const where = zone.offsetMs(range.fromMs) === 0 ? '' : ` in ${zone.name}`

@@ -1,5 +1,5 @@
 import { GatewayError } from '../model/errors.ts'
-import { formatInterval, parseInterval } from '../model/interval.ts'
+import { fixedInterval, formatInterval, parseInterval } from '../model/interval.ts'
 import type { MetricType } from '../model/metric.ts'
 import { describe } from '../model/point.ts'
 import { DAY_MS, parseDuration, parseInstant, parseTimeArgument } from '../model/time.ts'
@@ -13,7 +13,16 @@ import {
   requireAllowed,
   unknownAggregation,
 } from './aggregation.ts'
-import { FILLS, type Fill, type QueryInput, type QueryRequest } from './request.ts'
+import {
+  type Compare,
+  type CompareInput,
+  FILLS,
+  type Fill,
+  type QueryInput,
+  type QueryRequest,
+  type Top,
+  type TopInput,
+} from './request.ts'
 import { compileFilters, type FilterLimits } from './tag-filter.ts'
 
 export interface RequestLimits extends FilterLimits {
@@ -61,6 +70,8 @@ export function prepareQuery(input: QueryInput, type: MetricType, nowMs: number,
   const bySeries = input.bySeries ?? false
   if (bySeries && groupBy.length > 0)
     throw new GatewayError('invalid_group_by', 'grouping by series excludes grouping by tags')
+  const top = input.top && readTop(input.top, aggregations[0]!, type)
+  const compare = input.compare && readCompare(input.compare)
   const question = JSON.stringify([
     fromMs,
     toMs,
@@ -70,6 +81,8 @@ export function prepareQuery(input: QueryInput, type: MetricType, nowMs: number,
     input.where ?? [],
     groupBy,
     bySeries,
+    top ?? null,
+    compare ?? null,
   ])
   return {
     fromMs,
@@ -82,6 +95,8 @@ export function prepareQuery(input: QueryInput, type: MetricType, nowMs: number,
     filter: compileFilters(input.tags ?? new Map(), input.where ?? [], limits),
     groupBy,
     bySeries,
+    top,
+    compare,
     fill: readFill(input.fill),
     question,
   }
@@ -144,6 +159,31 @@ function readAggregations(input: QueryInput, type: MetricType, limits: RequestLi
   for (const aggregation of asked) requireAllowed(aggregation, type)
   if (asked.length === 0) return [defaultAggregation(type)]
   return [...new Map(asked.map((aggregation) => [aggregation.name, aggregation])).values()]
+}
+
+function readTop({ n, by, direction, other }: TopInput, first: Aggregation, type: MetricType): Top {
+  if (!(Number.isInteger(n) && n >= 1)) {
+    throw new GatewayError('invalid_group_by', `top.n must be a whole number from 1, not ${describe(n)}`, {
+      details: { argument: 'top' },
+    })
+  }
+  const ranking = by === undefined ? first : parseAggregation(by)
+  if (ranking === undefined) throw unknownAggregation(by ?? '', type)
+  requireAllowed(ranking, type)
+  return { n, by: ranking, isAscending: direction === 'asc', other: other ?? false }
+}
+
+/** Undefined: nothing to compare with is asked for. */
+function readCompare({ previousPeriod, offset }: CompareInput): Compare | undefined {
+  if (offset === undefined) return previousPeriod === true ? 'previousPeriod' : undefined
+  // Text that mixes calendar units with others, such as 1d12h, is a length of time.
+  const units = parseInterval(offset) ?? fixedInterval(parseDuration(offset) ?? 0)
+  if (units !== undefined && units.kind !== 'auto') return units
+  throw new GatewayError(
+    'invalid_range',
+    `compare.offset ${describe(offset)} is neither a length of time such as 6h nor calendar units such as 1d, 1w or 1mo`,
+    { details: { argument: 'compare' } },
+  )
 }
 
 function readFill(fill: string | undefined): Fill {

@@ -1,16 +1,17 @@
 import { GatewayError } from '../model/errors.ts'
 import { formatInterval } from '../model/interval.ts'
-import { type RollupKind, rollupKindOf } from '../model/metric.ts'
+import { rollupKindOf } from '../model/metric.ts'
 import type { MetricRow, Store } from '../store/store.ts'
+import { accumulate } from './accumulate.ts'
 import type { AnswerGroup, QueryAnswer } from './answer.ts'
 import { Cells, type Needs, needsOf } from './cells.ts'
-import { countDistinct, type DistinctCounts } from './distinct.ts'
-import { evaluate } from './evaluate.ts'
-import { NO_LIMITS, upperLimitsOf } from './limit-counts.ts'
-import { type Merge, mergeEnds, mergeSums, mergeTotals, type Source } from './merge.ts'
+import { type Comparison, compared, compareWith } from './compare.ts'
+import { compareTags, type Evaluation, emptyGroup, evaluate } from './evaluate.ts'
+import type { Source } from './merge.ts'
 import { fittingStep, type IdRange, idRange, lookUp, type Period, rollupsOf } from './period.ts'
-import { finestKept, fittingInterval, plan } from './plan.ts'
+import { finestKept, fittingInterval, plan, planEdges } from './plan.ts'
 import { prepareQuery, type RequestLimits } from './prepare.ts'
+import { topGroups } from './rank.ts'
 import type { QueryInput, QueryRequest } from './request.ts'
 import { type Grouping, groupSeries, SeriesIndex, type SeriesList } from './series-index.ts'
 import { QuerySession, type Run } from './session.ts'
@@ -82,7 +83,7 @@ export class Querier {
     throw new GatewayError('store_unavailable', 'stored blocks were replaced faster than they could be read; try again')
   }
 
-  /** Undefined: a block of the snapshot is gone. */
+  /** Undefined: a block of a snapshot is gone. */
   async #attempt(
     metric: MetricRow,
     request: QueryRequest,
@@ -90,61 +91,62 @@ export class Querier {
     run: Run,
   ): Promise<QueryAnswer | undefined> {
     const startedMs = performance.now()
-    const kind = rollupKindOf(metric.type)
-    const stepsMs = kind === 'set' ? this.#settings.setStepsMs : this.#settings.stepsMs
-    const list = await this.#series.sync(metric)
-    const grouping = groupSeries(list, request)
-    const wanted = idRange(list, grouping)
-    let bucketsMax = 0
-    const period = await lookUp(
-      this.#store,
-      metric,
-      request,
-      stepsMs,
-      () => wanted,
-      (timelines) => {
-        bucketsMax = Math.floor(this.#settings.valuesMax / run.close().aggregationsMax)
-        return plan({ ...request, timelines, bucketsMax })
-      },
+    const stepsMs = this.#stepsOf(metric)
+    const looked = await this.#look(metric, request)
+    const wanted = idRange(looked.list, looked.grouping)
+    const current = await lookUp(this.#store, metric, request, stepsMs, wanted, (timelines) =>
+      plan({ ...request, timelines, bucketsMax: this.#cellsMax(request, run) }),
     )
-    this.#charge([period], { ...request, bucketsMax }, wanted, session, run)
+    const comparison = request.compare && compareWith(request.compare, request, current.plan)
+    const earlier =
+      comparison === undefined || comparison.edges.length === 0
+        ? undefined
+        : await lookUp(this.#store, metric, comparison, stepsMs, wanted, (timelines) =>
+            planEdges({ ...request, ...comparison, interval: current.plan.interval, timelines }, comparison.edges),
+          )
+    const periods = earlier === undefined ? [current] : [current, earlier]
+    this.#charge(periods, request, wanted, session, run)
     const wants = run.close()
-    const needs = needsOf(wants.computed, metric.type)
-    const opened = await this.#sources.open(metric, kind, period, needs.sketches, session.blocks)
+    const asked = request.top === undefined ? wants.computed : [...wants.computed, request.top.by]
+    const opened = await this.#open(metric, periods, needsOf(asked, metric.type).sketches, session)
     if (opened === undefined) return undefined
-    const known = await this.#placed(metric, request, { list, grouping }, opened)
-    const merged = await this.#merge(metric, kind, period, known, wants, request)
-    opened.settle()
-    const groups = evaluate(
-      {
-        plan: period.plan,
-        baseMs: stepsMs[0]!,
-        nowMs: request.nowMs,
-        computed: wants.computed,
-        needs,
-        groups: known.grouping.groups,
-        distinct: merged.distinct,
-      },
-      merged.cells,
-    )
+    const { list, grouping, sources } = await this.#place(metric, request, looked, opened)
+    const readings = periods.map(({ lookback }, i) => ({ metric, list, stepsMs, sources: sources[i]!, lookback }))
+    const clock = { baseMs: stepsMs[0]!, nowMs: request.nowMs }
+    const answered =
+      request.top === undefined
+        ? grouping
+        : await topGroups(this.#store, readings[0]!, current.plan, clock, grouping, request.top)
+    const needs = needsOf(wants.computed, metric.type)
+    const evaluated: Evaluated[] = []
+    for (const [i, period] of periods.entries()) {
+      const cells = this.#cells(request, period, answered, needs, wants.aggregationsMax)
+      const merge = { plan: period.plan, groupOf: answered.groupOf, needs }
+      const distinct = await accumulate(this.#store, readings[i]!, merge, cells, wants.totals)
+      const { computed } = wants
+      const evaluation = { plan: period.plan, ...clock, computed, needs, groups: answered.groups, distinct }
+      evaluated.push({ evaluation, groups: evaluate(evaluation, cells) })
+    }
+    for (const each of opened) each.settle()
     return {
       metric,
-      fromMs: period.plan.fromMs,
-      toMs: period.plan.toMs,
-      interval: formatInterval(period.plan.interval),
+      fromMs: current.plan.fromMs,
+      toMs: current.plan.toMs,
+      interval: formatInterval(current.plan.interval),
       timezone: request.zone.name,
       fill: request.fill,
       aggregations: request.aggregations,
-      startMs: period.plan.edges.subarray(0, -1),
-      endMs: period.plan.edges.subarray(1),
-      groups: isGrouped(request) ? groups.filter(hasData) : groups,
+      startMs: current.plan.edges.subarray(0, -1),
+      endMs: current.plan.edges.subarray(1),
+      groups: answerGroups(request, evaluated[0]!, evaluated[1], comparison),
+      comparison: comparison?.times,
       meta: {
-        resolutionsMs: [...new Set(period.plan.reads.map(({ level }) => level))]
+        resolutionsMs: [...new Set(periods.flatMap((period) => period.plan.reads.map(({ level }) => level)))]
           .sort((a, b) => a - b)
           .map((level) => stepsMs[level]!),
-        rollupsRead: known.sources.reduce((sum, { section }) => sum + section.length, 0),
-        blocksRead: opened.blocks,
-        cacheHits: opened.hits,
+        rollupsRead: sum(sources.flat().map(({ section }) => section.length)),
+        blocksRead: sum(opened.map(({ blocks }) => blocks)),
+        cacheHits: sum(opened.map(({ hits }) => hits)),
         cost: run.rollups,
         durationMs: performance.now() - startedMs,
         nowMs: request.nowMs,
@@ -152,21 +154,36 @@ export class Querier {
     }
   }
 
+  #stepsOf({ type }: MetricRow): readonly number[] {
+    return rollupKindOf(type) === 'set' ? this.#settings.setStepsMs : this.#settings.stepsMs
+  }
+
+  async #look(metric: MetricRow, request: QueryRequest): Promise<Looked> {
+    const list = await this.#series.sync(metric)
+    return { list, grouping: groupSeries(list, request) }
+  }
+
+  /** Groups × buckets of one period that may be answered. */
+  #cellsMax({ compare }: QueryRequest, run: Run): number {
+    const periods = compare === undefined ? 1 : 2
+    return Math.floor(this.#settings.valuesMax / (periods * run.close().aggregationsMax))
+  }
+
   /** Refuses to read more rollups than the request has left, naming the coarser step that would do. */
   #charge(
     periods: readonly Period[],
-    request: QueryRequest & { readonly bucketsMax: number },
+    request: QueryRequest,
     wanted: IdRange | undefined,
     session: QuerySession,
     run: Run,
   ): void {
-    const rollups = periods.reduce((sum, { listed }) => sum + rollupsOf(listed), 0)
+    const rollups = sum(periods.map(({ listed }) => rollupsOf(listed)))
     const left = session.rollupsLeft + run.rollups
     if (rollups <= left) {
       run.charge(session, rollups)
       return
     }
-    const fits = fittingStep(periods, request, wanted, left)
+    const fits = fittingStep(periods, { ...request, bucketsMax: this.#cellsMax(request, run) }, wanted, left)
     const advice = fits === undefined ? 'a shorter range is needed' : `an interval of ${fits} would fit`
     const { rollupsMax } = session
     const room =
@@ -178,50 +195,44 @@ export class Querier {
     )
   }
 
+  /** Undefined: a block is gone. */
+  async #open(
+    metric: MetricRow,
+    periods: readonly Period[],
+    withSketches: boolean,
+    session: QuerySession,
+  ): Promise<readonly Opened[] | undefined> {
+    const kind = rollupKindOf(metric.type)
+    const opened: Opened[] = []
+    for (const period of periods) {
+      const ofPeriod = await this.#sources.open(metric, kind, period, withSketches, session.blocks)
+      if (ofPeriod === undefined) return undefined
+      opened.push(ofPeriod)
+    }
+    return opened
+  }
+
   /** The opened rows with the positions of their series, all of which the list knows. */
-  async #placed(metric: MetricRow, request: QueryRequest, looked: Looked, opened: Opened): Promise<Placed> {
-    let { list, grouping } = looked
-    let sources = this.#sources.sourcesOf(opened, list)
-    for (const isLearntAnew of [false, true]) {
-      if (sources !== undefined) return { list, grouping, sources }
+  async #place(metric: MetricRow, request: QueryRequest, looked: Looked, opened: readonly Opened[]): Promise<Placed> {
+    let found = looked
+    for (const isForgotten of [false, false, true]) {
+      const sources = this.#sources.sourcesOf(opened, found.list)
+      if (sources !== undefined) return { ...found, sources }
       // A series that was registered after we looked; or one whose place another has taken: the store has gone back in time and was
       // given its series again in another order.
-      if (isLearntAnew) this.#series.drop(metric)
-      list = await this.#series.sync(metric)
-      grouping = groupSeries(list, request)
-      sources = this.#sources.sourcesOf(opened, list)
+      if (isForgotten) this.#series.drop(metric)
+      found = await this.#look(metric, request)
     }
-    if (sources !== undefined) return { list, grouping, sources }
+    const sources = this.#sources.sourcesOf(opened, found.list)
+    if (sources !== undefined) return { ...found, sources }
     throw new Error(`a block of metric ${metric.name} holds a series that the catalog does not know`)
   }
 
-  async #merge(
-    metric: MetricRow,
-    kind: RollupKind,
-    period: Period,
-    { list, grouping, sources }: Placed,
-    wants: ReturnType<Run['close']>,
-    request: QueryRequest,
-  ): Promise<{ readonly cells: Cells; readonly distinct: DistinctCounts | undefined }> {
-    const needs = needsOf(wants.computed, metric.type)
-    const stepsMs = kind === 'set' ? this.#settings.setStepsMs : this.#settings.stepsMs
-    const limits = needs.limits ? upperLimitsOf(list.rows) : NO_LIMITS
-    const merge: Merge = { plan: period.plan, stepsMs, sources, groupOf: grouping.groupOf, limits, needs }
-    const cells = this.#cells(period, grouping, needs, wants.aggregationsMax)
-    // Without grouping there is one group, data or not.
-    if (!isGrouped(request)) cells.cellOf(0)
-    if (kind === 'set')
-      return { cells, distinct: await countDistinct(this.#store, metric, list, merge, cells, wants.totals) }
-    mergeSums(merge, cells)
-    if (kind === 'gauge' && needs.ends) mergeEnds(merge, cells)
-    if (kind === 'counter' && sources.some(({ section }) => section.hasTotals))
-      mergeTotals(merge, period.lookback, cells)
-    return { cells, distinct: undefined }
-  }
-
-  #cells({ plan: planned, timelines }: Period, { groups }: Grouping, needs: Needs, aggregations: number): Cells {
+  #cells(request: QueryRequest, period: Period, { groups }: Grouping, needs: Needs, aggregationsMax: number): Cells {
     const { valuesMax } = this.#settings
+    const { plan: planned, timelines } = period
     const buckets = planned.edges.length - 1
+    const aggregations = aggregationsMax * (request.compare === undefined ? 1 : 2)
     const tooMany = (): GatewayError => {
       const bucketsMax = Math.floor(valuesMax / (groups.length * aggregations))
       const details = { valuesMax, groups: groups.length, buckets }
@@ -233,7 +244,11 @@ export class Querier {
         details: { ...details, fits },
       })
     }
-    return new Cells({ groups: groups.length, buckets, cellsMax: Math.floor(valuesMax / aggregations), tooMany }, needs)
+    const limits = { groups: groups.length, buckets, cellsMax: Math.floor(valuesMax / aggregations), tooMany }
+    const cells = new Cells(limits, needs)
+    // Without grouping there is one group, data or not.
+    if (!isGrouped(request) && groups.length > 0) cells.cellOf(0)
+    return cells
   }
 }
 
@@ -243,13 +258,40 @@ interface Looked {
 }
 
 interface Placed extends Looked {
-  readonly sources: readonly Source[]
+  /** By period. */
+  readonly sources: readonly (readonly Source[])[]
+}
+
+interface Evaluated {
+  readonly evaluation: Evaluation
+  readonly groups: ReadonlyMap<number, AnswerGroup>
+}
+
+/** The groups with data in either period: as they rank, or by their tags. */
+function answerGroups(
+  request: QueryRequest,
+  { evaluation, groups }: Evaluated,
+  earlier: Evaluated | undefined,
+  comparison: Comparison | undefined,
+): readonly AnswerGroup[] {
+  const answered: AnswerGroup[] = []
+  for (const index of [...new Set([...groups.keys(), ...(earlier?.groups.keys() ?? [])])].sort((a, b) => a - b)) {
+    const current = groups.get(index) ?? emptyGroup(evaluation, index)
+    if (comparison === undefined) answered.push(current)
+    else answered.push(compared(current, earlier?.groups.get(index) ?? emptyGroup(evaluation, index), comparison))
+  }
+  const shown = isGrouped(request) ? answered.filter((group) => hasData(group) || hasData(group.comparison)) : answered
+  return request.top === undefined ? shown.sort((a, b) => compareTags(a.tags, b.tags)) : shown
 }
 
 function isGrouped({ groupBy, bySeries }: QueryRequest): boolean {
   return groupBy.length > 0 || bySeries
 }
 
-function hasData({ present }: AnswerGroup): boolean {
-  return present.includes(1)
+function hasData(group: AnswerGroup | undefined): boolean {
+  return group?.present.includes(1) ?? false
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0)
 }

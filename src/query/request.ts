@@ -1,10 +1,37 @@
-import type { Interval } from '../model/interval.ts'
+import type { FixedOrCalendar, Interval } from '../model/interval.ts'
 import type { TimeZone } from '../model/time-zone.ts'
 import type { Aggregation } from './aggregation.ts'
 import type { SeriesFilter, TagFilter, TagFilters } from './tag-filter.ts'
 
 export const FILLS = ['none', 'null', 'zero', 'previous'] as const
 export type Fill = (typeof FILLS)[number]
+
+export interface TopInput {
+  readonly n: number
+  /** Name of an aggregation; the first one asked unless given. */
+  readonly by?: string
+  readonly direction?: 'asc' | 'desc'
+  /** Whether the groups left out are merged into one. */
+  readonly other?: boolean
+}
+
+/** One of both. */
+export interface CompareInput {
+  readonly previousPeriod?: boolean
+  /** A length of time or calendar units, such as `6h`, `1w`, `1mo`. */
+  readonly offset?: string
+}
+
+/** Which groups are answered: the first by one number over the whole range. */
+export interface Top {
+  readonly n: number
+  readonly by: Aggregation
+  readonly isAscending: boolean
+  readonly other: boolean
+}
+
+/** What a query is compared with: as far back as is said, or right before it. */
+export type Compare = 'previousPeriod' | FixedOrCalendar
 
 /**
  * A query as a client states it, in any dialect, not yet judged: `prepareQuery` does that, so that the same mistake has
@@ -31,6 +58,8 @@ export interface QueryInput {
   /** Tag keys. */
   readonly groupBy?: readonly string[]
   readonly bySeries?: boolean
+  readonly top?: TopInput
+  readonly compare?: CompareInput
   readonly fill?: string
   /** Whether anybody will look at totals over the whole range; for sets they cost another union (default true). */
   readonly totals?: boolean
@@ -52,6 +81,8 @@ export interface QueryRequest {
   readonly filter: SeriesFilter | undefined
   readonly groupBy: readonly string[]
   readonly bySeries: boolean
+  readonly top: Top | undefined
+  readonly compare: Compare | undefined
   readonly fill: Fill
   /** The same text for the same question, whatever is computed and however gaps are filled. */
   readonly question: string

@@ -113,7 +113,12 @@ export class SeriesIndex {
 export interface GroupKey {
   readonly tags: readonly (readonly [key: string, value: string])[]
   readonly series: { readonly seriesId: Id64; readonly tags: CanonicalTags } | undefined
+  /** What is left when only some groups are answered: it has no tags, and is no group whose tags are empty. */
+  readonly isRemainder?: true
 }
+
+/** Merged from all groups that are not answered by themselves. */
+export const REMAINDER: GroupKey = { tags: [], series: undefined, isRemainder: true }
 
 /** How the series of a metric fall into groups. */
 export interface Grouping {

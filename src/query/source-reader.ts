@@ -71,13 +71,17 @@ export class SourceReader {
     }
   }
 
-  /** Undefined: some row is of a series that the list does not hold. */
-  sourcesOf({ rows }: Opened, list: SeriesList): Source[] | undefined {
-    const sources: Source[] = []
-    for (const opened of rows) {
-      const ordinals = this.#ordinalsOf(opened.section, list)
-      if (ordinals === undefined) return undefined
-      sources.push({ ...opened, ordinals })
+  /** Of each period. Undefined: some row is of a series that the list does not hold. */
+  sourcesOf(opened: readonly Opened[], list: SeriesList): Source[][] | undefined {
+    const sources: Source[][] = []
+    for (const { rows } of opened) {
+      const ofPeriod: Source[] = []
+      for (const row of rows) {
+        const ordinals = this.#ordinalsOf(row.section, list)
+        if (ordinals === undefined) return undefined
+        ofPeriod.push({ ...row, ordinals })
+      }
+      sources.push(ofPeriod)
     }
     return sources
   }

@@ -208,6 +208,77 @@ test('where leaves out series, and groups with them', async () => {
   ])
 })
 
+test('the first groups come with a remainder that no tag value can be taken for', async () => {
+  const hosts = ['other', 'b', 'c', 'd']
+  await graphql(TRACK_ALL, {
+    metrics: hosts.flatMap((host, i) =>
+      ['x', 'y'].map((user) => ({ name: 'e2e.top', type: 'SET', value: `${user}${i % 2}`, tags: { host } })),
+    ),
+  })
+  const { data, errors } = await graphql(`{
+    query(metric: "e2e.top", groupBy: ["host"], top: { n: 1, by: COUNT, direction: ASC, other: true }) {
+      groups { tags tag(key: "host") total { count } }
+      series { id label tags total }
+    }
+    other: query(metric: "e2e.top", groupBy: ["host"], where: [{ key: "host", eq: "other" }]) { series { id label tags } }
+  }`)
+  expect(errors).toBeUndefined()
+  // Equal counts: the first by its tags.
+  expect(data.query.groups).toEqual([
+    { tags: { host: 'b' }, tag: 'b', total: { count: 2 } },
+    { tags: null, tag: null, total: { count: 4 } },
+  ])
+  expect(data.query.series.map((line: { label: string }) => line.label)).toEqual(['count · b', 'count · other'])
+  expect(data.other.series[0]).toMatchObject({ label: 'count · other', tags: { host: 'other' } })
+  expect(data.other.series[0].id).not.toBe(data.query.series[1].id)
+})
+
+test('a query is held against an earlier period, in lines and in buckets', async () => {
+  const at = (day: number, hour: number): string => `2024-03-0${day}T0${hour}:30:00Z`
+  await graphql(TRACK_ALL, {
+    metrics: [
+      { name: 'e2e.compare', type: 'COUNTER', value: 5, timestamp: at(8, 1) },
+      { name: 'e2e.compare', type: 'COUNTER', value: 7, timestamp: at(8, 3) },
+      { name: 'e2e.compare', type: 'COUNTER', value: 2, timestamp: at(1, 1) },
+      { name: 'e2e.compare', type: 'COUNTER', value: 3, timestamp: at(1, 2) },
+    ],
+  })
+  const ask = (compare: string) =>
+    graphql(`{
+      query(metric: "e2e.compare", from: "2024-03-08T00:00:00Z", to: "2024-03-08T03:59:59Z", interval: "1h" ${compare}) {
+        series {
+          id label timestamps values total
+          comparison { id label timestamps values total points { timestamp value complete } comparison { id } }
+        }
+        groups { buckets { start values { sum } previous { sum count } } }
+      }
+    }`)
+  const { data, errors } = await ask(', compare: { offset: "1w" }')
+  expect(errors).toBeUndefined()
+  const hours = (day: number): number[] => [1, 2, 3].map((hour) => Date.UTC(2024, 2, day, hour))
+  const [line] = data.query.series
+  expect(line).toMatchObject({ label: 'sum', timestamps: hours(8), values: [5, null, 7], total: 12 })
+  expect(line.comparison).toMatchObject({
+    label: 'sum · 1w before',
+    timestamps: hours(1),
+    values: [2, 3, null],
+    total: 5,
+    comparison: null,
+  })
+  expect(line.comparison.points[0]).toEqual({ timestamp: '2024-03-01T01:00:00Z', value: 2, complete: true })
+  expect(line.comparison.id).not.toBe(line.id)
+  expect(data.query.groups[0].buckets).toEqual([
+    { start: '2024-03-08T01:00:00Z', values: { sum: 5 }, previous: { sum: 2, count: 1 } },
+    { start: '2024-03-08T02:00:00Z', values: { sum: null }, previous: { sum: 3, count: 1 } },
+    { start: '2024-03-08T03:00:00Z', values: { sum: 7 }, previous: { sum: null, count: null } },
+  ])
+  const alone = await ask('')
+  expect(alone.data.query.series[0]).toMatchObject({ values: [5, 7], comparison: null })
+  expect(alone.data.query.groups[0].buckets[0].previous).toBeNull()
+  const both = await ask(', compare: { offset: "1w", previousPeriod: true }')
+  expect(both.errors?.[0]?.message).toContain('exactly one')
+})
+
 test('a query is judged like that of REST', async () => {
   const { data, errors } = await graphql(`{
     aggregation: query(metric: "e2e.gauge", aggregations: [P95]) { interval }
