@@ -58,6 +58,7 @@ describe('the fast way through a body', () => {
     ['gauges and counters', `${GAUGE}\n${COUNTER}\n${GAUGE}`],
     ['white space', `  ${GAUGE.replaceAll(':', ' : ').replaceAll(',', ' ,\t')}  \r\n\r\n${COUNTER}\r\n`],
     ['the shape of the other dialect', '{"name":"a","type":"gauge","value":1,"tags":{"k":"v"}}'],
+    ['what the other dialect sends next', `${GAUGE}\n{"name":"a","type":"counter","value":1,"tags":{"k":"v"}}`],
     ['a counter that is a delta', COUNTER.replace('}', '},"kind":"incremental"')],
     ['an unknown field', GAUGE.replace('}', '},"interval_ms":5')],
     ['two types', GAUGE.replace('}', '},"counter":{"value":1}')],
