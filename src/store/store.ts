@@ -34,6 +34,13 @@ export interface Store {
   defineMetrics(definitions: readonly MetricDefinition[]): Promise<readonly MetricRow[]>
   readMetric(project: string, name: string): Promise<MetricRow | undefined>
   /**
+   * Ends every generation of a name up to this one, for good: the metric that stands for it is gone at once, the next definition
+   * makes a later generation, and whatever names one of those that ended is a `conflict`: a commit of a gateway that has not heard of
+   * it, or one offered again. Told again it changes nothing, so that it may be told to a store that has forgotten it. Answers
+   * whether a metric went. What is stored of it goes with `clearDeleted`.
+   */
+  deleteMetric(deletion: MetricDeletion): Promise<boolean>
+  /**
    * Every metric of a project that has at least one point, sorted by name (code units), after the name `after`. With `limit` at
    * least the first so many, if there are.
    */
@@ -59,8 +66,8 @@ export interface Store {
   /**
    * Applies the commits of one round, at most one of a partition, and answers each in the order given. A commit
    * is applied when its number is the writer's watermark in that partition + 1; a smaller number is `known` (applied before)
-   * and a greater one a `gap`: both change nothing. `conflict`: a metric exists with another type, or an id names something
-   * else; nothing is changed, the number stays free.
+   * and a greater one a `gap`: both change nothing. `conflict`: a metric exists with another type, an id names something
+   * else, or a metric's generation has ended; nothing is changed, the number stays free.
    */
   append(commits: readonly Commit[]): Promise<readonly AppendOutcome[]>
   /** Greatest applied number of the writer in each of the partitions, 0 when it has none. Kept 7 days after the last commit. */
@@ -94,6 +101,12 @@ export interface Store {
    * named there are forgotten within it: nothing coarser knows of it any more.
    */
   expireWindow(expiry: WindowExpiry): Promise<boolean>
+  /**
+   * Lets go of what is left of deleted metrics, at most some `max` windows or series of it: their windows, set sketches and series. A metric
+   * is left alone until the inbox entries that were there when it was deleted are folded, as if it still lived: then no
+   * fold or merge under way can bring anything of it back. Answers whether there is more to do now.
+   */
+  clearDeleted(partition: number, max: number, nowMs: number): Promise<boolean>
   /**
    * Takes the lease of a partition's fold, or prolongs it, and answers whether the holder has it now: it lasts `leaseMs` from now on,
    * and 0 gives it up. Only to save work; nothing else asks who holds it.
@@ -134,7 +147,7 @@ export interface Store {
 
   // Life
 
-  /** Calls back after commits of any gateway with the metrics they touched; returns the function that ends it. */
+  /** Calls back after commits and deletions of any gateway with the metrics they touched; returns the function that ends it. */
   onCommit(listener: (partition: number, metricIds: readonly Id64[]) => void): () => void
   /** Resolves when the store answers; rejects with `store_unavailable`. */
   ping(): Promise<void>
@@ -147,6 +160,12 @@ export interface MetricDefinition {
   readonly type: MetricType
   readonly unit?: string
   readonly description?: string
+}
+
+export interface MetricDeletion {
+  readonly project: string
+  readonly name: string
+  readonly generation: number
 }
 
 export interface MetricRow {
@@ -242,7 +261,8 @@ export type AppendOutcome =
   | { readonly status: 'applied'; readonly skipped: readonly number[] }
   | { readonly status: 'known' }
   | { readonly status: 'gap'; readonly watermark: number }
-  | { readonly status: 'conflict'; readonly metricIds: readonly Id64[] }
+  /** `deleted`: those of the metrics whose generation has ended. */
+  | { readonly status: 'conflict'; readonly metricIds: readonly Id64[]; readonly deleted: readonly Id64[] }
 
 /** A stretch of time, `fromMs` inclusive, `toMs` exclusive. */
 export interface Stretch {

@@ -279,7 +279,7 @@ describe('a store that is not the one we knew', () => {
     let wentBack = 0
     const writer = newWriter({}, { storeWentBack: () => wentBack++ })
     await track(writer, hit(1))
-    faulty.next('append', answer([{ status: 'conflict', metricIds: [] }]))
+    faulty.next('append', answer([{ status: 'conflict', metricIds: [], deleted: [] }]))
     expect(await refusal(track(writer, hit(10)))).toMatchObject({ code: 'store_unavailable', details: undefined })
     expect(wentBack).toBe(1)
     await track(writer, hit(100))

@@ -63,8 +63,8 @@ export function appendCommit(writes: WriteSet, commit: Commit, context: AppendCo
     for (const touch of part.metrics) catalog.touchMetric(touch)
     for (const touch of part.series) catalog.touchSeries(touch)
   }
-  const { conflicts } = catalog
-  if (conflicts.length > 0) return { outcome: { status: 'conflict', metricIds: conflicts }, metricIds: [] }
+  const { conflicts, deleted } = catalog
+  if (conflicts.length > 0) return { outcome: { status: 'conflict', metricIds: conflicts, deleted }, metricIds: [] }
 
   catalog.write()
   const sets = new SetChange(writes, partition, context.setResolutions)

@@ -1,9 +1,27 @@
 import { compareIds, formatId, type Id64 } from '../../model/id.ts'
 import { metricIdOf, partitionOf } from '../../model/metric.ts'
-import type { MetricDefinition, MetricRow, MetricTouch, SeriesRow, SeriesTouch } from '../store.ts'
+import type { MetricDefinition, MetricDeletion, MetricRow, MetricTouch, SeriesRow, SeriesTouch } from '../store.ts'
 import { rows, type Tables, type WriteSet } from './environment.ts'
-import { afterPrefix, metricIdKey, metricKey, projectKey, seriesIdKey, seriesKey, seriesPrefix } from './keys.ts'
-import { decodeMetric, decodeSeries, decodeU32, encodeMetric, encodeSeries, encodeU32 } from './rows.ts'
+import {
+  afterPrefix,
+  metricIdKey,
+  metricKey,
+  metricPrefix,
+  partitionKey,
+  projectKey,
+  seriesIdKey,
+  seriesKey,
+} from './keys.ts'
+import {
+  decodeMetric,
+  decodePartition,
+  decodeSeries,
+  decodeU32,
+  encodeMetric,
+  encodeOrder,
+  encodeSeries,
+  encodeU32,
+} from './rows.ts'
 
 /** Metrics and their series: what is known of them, made by definitions and by the commits that touch them. */
 
@@ -23,11 +41,30 @@ export function listMetrics(tables: Tables, project: string, after: string | und
   return found
 }
 
+/** The greatest generation of a name that has ended; 0: none has. */
+function lastDeleted(writes: WriteSet, key: Uint8Array): number {
+  return decodeU32(writes.get('deleted', key))
+}
+
+/** Answers the metric that went, if any. */
+export function deleteMetric(writes: WriteSet, { project, name, generation }: MetricDeletion): MetricRow | undefined {
+  const key = metricKey(project, name)
+  if (generation > lastDeleted(writes, key)) writes.put('deleted', key, encodeU32(generation))
+  const bytes = writes.get('metrics', key)
+  const row = bytes && decodeMetric(bytes)
+  if (row === undefined || row.generation > generation) return undefined
+  writes.remove('metrics', key)
+  writes.remove('metric-ids', metricIdKey(row.metricId))
+  const { order } = decodePartition(writes.get('partitions', partitionKey(row.partition)))
+  writes.put('dying', metricPrefix(row.partition, row.metricId), encodeOrder(order))
+  return row
+}
+
 export function defineMetric(writes: WriteSet, definition: MetricDefinition, partitions: number): MetricRow {
   const key = metricKey(definition.project, definition.name)
   const bytes = writes.get('metrics', key)
   if (bytes !== undefined) return decodeMetric(bytes)
-  let generation = 1
+  let generation = lastDeleted(writes, key) + 1
   // An id that names another metric is not taken twice.
   while (writes.has('metric-ids', metricIdKey(metricIdOf(definition.project, definition.name, generation))))
     generation++
@@ -72,7 +109,7 @@ export function readSeries(
   if (cursor > 0 && !tables.series.doesExist(seriesKey(partition, metricId, cursor - 1))) return undefined
   const found: SeriesRow[] = []
   const start = seriesKey(partition, metricId, cursor)
-  for (const { value } of rows(tables.series, { start, end: afterPrefix(seriesPrefix(partition, metricId)), limit })) {
+  for (const { value } of rows(tables.series, { start, end: afterPrefix(metricPrefix(partition, metricId)), limit })) {
     found.push(decodeSeries(value))
   }
   return found
@@ -95,6 +132,7 @@ export class CatalogChange {
   readonly #series: { readonly touch: SeriesTouch; readonly position: number }[] = []
   readonly #seriesIds = new Map<string, SeriesTouch>()
   readonly #conflicts = new Map<string, Id64>()
+  readonly #deleted = new Map<string, Id64>()
 
   constructor(writes: WriteSet, partition: number) {
     this.#writes = writes
@@ -106,6 +144,11 @@ export class CatalogChange {
     return [...this.#conflicts.values()].sort(compareIds)
   }
 
+  /** Those of them whose generation has ended. */
+  get deleted(): readonly Id64[] {
+    return [...this.#deleted.values()].sort(compareIds)
+  }
+
   get metricIds(): Id64[] {
     return [...this.#metrics.values()].map(({ row }) => row.metricId)
   }
@@ -114,6 +157,7 @@ export class CatalogChange {
     const changed = this.#metric(touch)
     if (changed === undefined) {
       this.#conflicts.set(formatId(touch.metricId), touch.metricId)
+      if (this.#hasEnded(touch)) this.#deleted.set(formatId(touch.metricId), touch.metricId)
       return
     }
     const { row } = changed
@@ -176,9 +220,13 @@ export class CatalogChange {
     const bytes = this.#writes.get('metrics', key)
     if (bytes !== undefined) return { key, row: decodeMetric(bytes), isNew: false }
     const text = Buffer.from(key).toString('latin1')
-    if (this.#madeKeys.has(text)) return undefined
+    if (this.#madeKeys.has(text) || this.#hasEnded(touch)) return undefined
     this.#madeKeys.add(text)
     return { key, row: newMetric(definition, touch.metricId, touch.generation, this.#partition), isNew: true }
+  }
+
+  #hasEnded({ definition: { project, name }, generation }: MetricTouch): boolean {
+    return lastDeleted(this.#writes, metricKey(project, name)) >= generation
   }
 
   #knownTags(touch: SeriesTouch, key: Buffer): Pick<SeriesRow, 'tags'> | undefined {

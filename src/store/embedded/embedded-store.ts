@@ -12,6 +12,7 @@ import type {
   KeyRow,
   LeaseRequest,
   MetricDefinition,
+  MetricDeletion,
   MetricRow,
   NamedBlock,
   PermitRequest,
@@ -25,7 +26,8 @@ import type {
 } from '../store.ts'
 import { appendCommit } from './append.ts'
 import { readBlock, UncommittedBlocks } from './blocks.ts'
-import { defineMetric, hasSeries, listMetrics, readMetric, readSeries } from './catalog.ts'
+import { defineMetric, deleteMetric, hasSeries, listMetrics, readMetric, readSeries } from './catalog.ts'
+import { clearDeleted } from './deletion.ts'
 import { Environment } from './environment.ts'
 import { expireEvents, readEvents } from './events.ts'
 import { agreeOnFormat } from './format.ts'
@@ -122,6 +124,12 @@ class EmbeddedStore implements Store {
 
   readMetric(project: string, name: string): Promise<MetricRow | undefined> {
     return this.#environment.read((tables) => readMetric(tables, project, name))
+  }
+
+  async deleteMetric(deletion: MetricDeletion): Promise<boolean> {
+    const deleted = await this.#environment.write((writes) => deleteMetric(writes, deletion))
+    if (deleted !== undefined) this.#notify(deleted.partition, [deleted.metricId])
+    return deleted !== undefined
   }
 
   listMetrics(
@@ -227,6 +235,10 @@ class EmbeddedStore implements Store {
 
   takeLease(request: LeaseRequest): Promise<boolean> {
     return this.#environment.read(() => this.#leases.take(request))
+  }
+
+  clearDeleted(partition: number, max: number, nowMs: number): Promise<boolean> {
+    return this.#environment.write((writes) => clearDeleted(writes, partition, max, nowMs))
   }
 
   sweep(nowMs: number): Promise<void> {

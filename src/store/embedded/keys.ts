@@ -19,6 +19,10 @@ export const TABLES = [
   'metrics',
   /** metric id → its key in `metrics`. */
   'metric-ids',
+  /** project, metric name as text → u32: the last generation that was deleted. */
+  'deleted',
+  /** partition, metric id → order of the newest inbox entry when it was deleted. What is left of it is being deleted. */
+  'dying',
   /** partition, metric id, position u32 → series id and tags. */
   'series',
   /** partition, metric id, series id → position u32. */
@@ -188,7 +192,8 @@ export function metricIdKey(metricId: Id64): Buffer {
   return new Key(8).id(metricId).bytes
 }
 
-export function seriesPrefix(partition: number, metricId: Id64): Buffer {
+/** Of a metric in `dying`; a prefix in every table whose keys begin so. */
+export function metricPrefix(partition: number, metricId: Id64): Buffer {
   return new Key(10).u16(partition).id(metricId).bytes
 }
 
@@ -228,7 +233,16 @@ export function timelineKey(partition: number, metricId: Id64, resolutionMs: num
 export function windowKey(partition: number, metricId: Id64, resolutionMs: number, timeMs: number): Buffer {
   return new Key(24).u16(partition).id(metricId).u48(resolutionMs).time(timeMs).bytes
 }
+export const METRIC_ID_AT = 2
 export const WINDOW_TIME_AT = 16
+
+export function readWindowKey(bytes: Uint8Array): WindowKey {
+  return {
+    metricId: readId(bytes, METRIC_ID_AT),
+    resolutionMs: readU32(bytes, 10) * 0x10000 + bytes[14]! * 0x100 + bytes[15]!,
+    windowMs: readTime(bytes, WINDOW_TIME_AT),
+  }
+}
 
 export function indexKey(
   partition: number,

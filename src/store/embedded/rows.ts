@@ -89,6 +89,14 @@ export function decodeWatermark(bytes: Uint8Array): WatermarkRow {
 }
 
 /** The time of a marker, of the end of a stretch. */
+export function encodeOrder(order: number): Uint8Array {
+  return doubles([order])
+}
+
+export function decodeOrder(bytes: Uint8Array): number {
+  return view(bytes).getFloat64(0, true)
+}
+
 export function encodeTime(ms: number): Uint8Array {
   return doubles([ms])
 }

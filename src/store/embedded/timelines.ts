@@ -202,11 +202,20 @@ export function dueWindows(tables: Tables, partition: number, nowMs: number, max
 export function expireWindow(writes: WriteSet, expiry: WindowExpiry): boolean {
   const { partition, window, nowMs } = expiry
   const { metricId, resolutionMs, windowMs } = window
+  const bytes = writes.get('windows', windowKey(partition, metricId, resolutionMs, windowMs))
+  if (bytes !== undefined && decodeWindow(bytes).expiresMs > nowMs) return false
+  removeWindow(writes, partition, window, nowMs)
+  const stretch = stretchOf(window)
+  if (expiry.forget === undefined) rememberExpired(writes, partition, metricId, resolutionMs, stretch)
+  else for (const forgottenMs of expiry.forget) forgetExpired(writes, partition, metricId, forgottenMs, stretch)
+  return true
+}
+
+/** Whenever it expires. */
+export function removeWindow(writes: WriteSet, partition: number, window: WindowKey, nowMs: number): void {
+  const { metricId, resolutionMs, windowMs } = window
   const key = windowKey(partition, metricId, resolutionMs, windowMs)
   const bytes = writes.get('windows', key)
-  const row = bytes && decodeWindow(bytes)
-  if (row !== undefined && row.expiresMs > nowMs) return false
-
   const released = new Set<string>()
   for (const { key: entryKey, value } of rows(writes.tables.index, { start: key, end: afterPrefix(key) })) {
     const { block } = decodeIndexEntry(entryKey, value)
@@ -215,16 +224,11 @@ export function expireWindow(writes: WriteSet, expiry: WindowExpiry): boolean {
     released.add(block)
   }
   for (const block of released) loosenBlock(writes, partition, block, nowMs)
-  if (row !== undefined) {
+  if (bytes !== undefined) {
     writes.remove('windows', key)
-    writes.remove('due', dueKey(partition, row.expiresMs, window))
+    writes.remove('due', dueKey(partition, decodeWindow(bytes).expiresMs, window))
   }
   removeSets(writes, partition, window, windowMs)
-
-  const stretch = stretchOf(window)
-  if (expiry.forget === undefined) rememberExpired(writes, partition, metricId, resolutionMs, stretch)
-  else for (const forgottenMs of expiry.forget) forgetExpired(writes, partition, metricId, forgottenMs, stretch)
-  return true
 }
 
 function stretchOf(window: WindowKey): Stretch {

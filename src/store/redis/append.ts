@@ -90,8 +90,8 @@ function addPart(call: Call, keys: PartitionKeys, part: CommitPart, setResolutio
   for (const { metricId, generation, definition, points, firstMs, lastMs, cumulative } of part.metrics) {
     const { project, name } = definition
     call
-      .key(keys.metric(metricId), keys.catalog(project))
-      .arg(formatId(metricId), name, metricIdentity(definition, generation), metricAbout(definition))
+      .key(keys.metric(metricId), keys.catalog(project), keys.deleted(project))
+      .arg(formatId(metricId), name, generation, metricIdentity(definition, generation), metricAbout(definition))
     // Without points there is no time either, whatever the touch says.
     call.arg(points, points > 0 ? firstMs : 0, points > 0 ? lastMs : 0, cumulative ? '1' : '0')
   }
@@ -183,6 +183,14 @@ function decodeOutcomes(reply: unknown): AppendOutcome[] {
     if (status === 'known') return { status }
     if (status === 'gap') return { status, watermark: Number(rest[0]) }
     assert(status === 'conflict', 'a commit is applied, known, a gap or a conflict')
-    return { status, metricIds: [...new Set(rest)].map(parseId).sort(compareIds) }
+    const deleted = idsOf(rest.filter((id) => id.startsWith(DELETED)).map((id) => id.slice(1)))
+    return { status, metricIds: idsOf(rest.map((id) => id.replace(DELETED, ''))), deleted }
   })
+}
+
+/** Stands before the id of a metric whose generation has ended. */
+const DELETED = '-'
+
+function idsOf(texts: readonly string[]): Id64[] {
+  return [...new Set(texts)].map(parseId).sort(compareIds)
 }

@@ -1,7 +1,8 @@
+import { GatewayError } from '../../model/errors.ts'
 import { compareIds, formatId, type Id64, parseId } from '../../model/id.ts'
 import { metricIdOf, partitionOf } from '../../model/metric.ts'
 import type { CanonicalTags } from '../../model/series.ts'
-import type { MetricDefinition, MetricRow, SeriesRow } from '../store.ts'
+import type { MetricDefinition, MetricDeletion, MetricRow, SeriesRow } from '../store.ts'
 import { chunksOf, type Engine, lists, texts } from './engine.ts'
 import { decodeMetric, metricAbout, metricIdentity } from './entries.ts'
 import { Call } from './scripts.ts'
@@ -11,8 +12,8 @@ import { Call } from './scripts.ts'
 const METRICS_PER_CALL = 100
 const SERIES_PER_CALL = 1_000
 const NAMES_PER_SCAN = 1_000
-/** More generations of one name than this share an id with other metrics only if something is badly wrong. */
-const GENERATIONS_MAX = 16
+/** How often a name may be deleted while it is being defined, or share an id with another metric. */
+const ATTEMPTS_MAX = 16
 
 interface Named {
   readonly project: string
@@ -48,40 +49,77 @@ async function defineChunk(
   partition: number,
   definitions: readonly MetricDefinition[],
 ): Promise<MetricRow[]> {
-  const standing = await idsOf(engine, partition, definitions, 1)
-  const rows = await readRows(
-    engine,
-    partition,
-    definitions.map(({ project, name }, i) => ({ project, name, metricId: standing[i]! })),
-  )
+  const rows = new Array<MetricRow | undefined>(definitions.length).fill(undefined)
+  for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+    // In the first attempt all; later those that were deleted between the two calls.
+    const missing = [...rows.keys()].filter((i) => rows[i] === undefined)
+    if (missing.length === 0) break
+    const standing = await idsOf(
+      engine,
+      partition,
+      missing.map((i) => definitions[i]!),
+    )
+    const named = missing.map((i, at) => ({ ...definitions[i]!, metricId: standing[at]! }))
+    for (const [at, row] of (await readRows(engine, partition, named)).entries()) rows[missing[at]!] = row
+  }
   return rows.map((row) => {
-    if (row === undefined) throw new Error('a metric is gone that was defined a moment ago')
+    if (row === undefined) throw deletedMeanwhile()
     return row
   })
 }
 
-/** The ids that stand for names after they were defined. An id that names another metric is not taken twice. */
-async function idsOf(
-  engine: Engine,
-  partition: number,
-  definitions: readonly MetricDefinition[],
-  generation: number,
-): Promise<Id64[]> {
-  if (generation > GENERATIONS_MAX) throw new Error('no id is free for a metric')
+/** The ids that stand for names after they were defined: of the first generation that is free. */
+async function idsOf(engine: Engine, partition: number, definitions: readonly MetricDefinition[]): Promise<Id64[]> {
   const keys = engine.keys(partition)
-  const call = new Call().arg(definitions.length)
-  for (const definition of definitions) {
-    const { project, name } = definition
-    const metricId = metricIdOf(project, name, generation)
-    call
-      .key(keys.catalog(project), keys.metric(metricId))
-      .arg(name, formatId(metricId), metricIdentity(definition, generation), metricAbout(definition))
+  const generations = new Array<number>(definitions.length).fill(1)
+  const ids = new Array<Id64 | undefined>(definitions.length).fill(undefined)
+  for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+    const missing = [...ids.keys()].filter((i) => ids[i] === undefined)
+    if (missing.length === 0) break
+    const call = new Call().arg(missing.length)
+    for (const i of missing) {
+      const definition = definitions[i]!
+      const { project, name } = definition
+      const metricId = metricIdOf(project, name, generations[i]!)
+      call
+        .key(keys.catalog(project), keys.deleted(project), keys.metric(metricId))
+        .arg(name, formatId(metricId), generations[i]!)
+        .arg(metricIdentity(definition, generations[i]!), metricAbout(definition))
+    }
+    for (const [at, text] of texts(await engine.run('define-metrics', call)).entries()) {
+      const i = missing[at]!
+      if (text.startsWith('+')) generations[i] = Number(text) + 1
+      else ids[i] = parseId(text)
+    }
   }
-  const standing = texts(await engine.run('define-metrics', call))
-  const taken = definitions.filter((_, i) => standing[i] === '')
-  const others = taken.length === 0 ? [] : await idsOf(engine, partition, taken, generation + 1)
-  let next = 0
-  return standing.map((id) => (id === '' ? others[next++]! : parseId(id)))
+  return ids.map((id) => {
+    if (id === undefined) throw deletedMeanwhile()
+    return id
+  })
+}
+
+function deletedMeanwhile(): GatewayError {
+  return new GatewayError('store_unavailable', 'a metric is deleted faster than it can be defined; try again')
+}
+
+/** Answers the id of the metric that went, if any. */
+export async function deleteMetric(
+  engine: Engine,
+  { project, name, generation }: MetricDeletion,
+  sender: string,
+): Promise<Id64 | undefined> {
+  const keys = engine.keys(partitionOf(project, name, engine.partitions))
+  for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+    const standing = await engine.call('hget', keys.catalog(project), name)
+    const id = standing === null ? undefined : parseId(String(standing))
+    const call = new Call()
+      .key(keys.catalog(project), keys.deleted(project))
+      .key(keys.metric(id ?? metricIdOf(project, name, generation)), keys.counters, keys.dying)
+      .arg(keys.channel, sender, name, id === undefined ? '' : formatId(id), generation)
+    const status = await engine.run('delete-metric', call)
+    if (status !== 'changed') return status === 'gone' ? id : undefined
+  }
+  throw new GatewayError('store_unavailable', 'a metric changes faster than it can be deleted; try again')
 }
 
 export async function readMetric(engine: Engine, project: string, name: string): Promise<MetricRow | undefined> {

@@ -32,6 +32,10 @@ export interface PartitionKeys {
   readonly channel: string
   /** Hash: metric name → metric id. */
   catalog(project: string): string
+  /** Hash: metric name → the last generation of it that was deleted. */
+  deleted(project: string): string
+  /** Hash: id of a deleted metric of which something is left → order of the newest inbox entry when it was deleted. */
+  readonly dying: string
   /** Hash: row of a metric. */
   metric(metricId: Id64): string
   /** Hash: series id → tags. */
@@ -81,6 +85,8 @@ export function partitionKeys(prefix: string, partition: number): PartitionKeys 
     condemnedWindows: `${base}condemned`,
     channel: `${base}commits`,
     catalog: (project) => `${base}catalog:${project}`,
+    deleted: (project) => `${base}deleted:${project}`,
+    dying: `${base}dying`,
     metric: (metricId) => `${base}metric:${formatId(metricId)}`,
     series: (metricId) => `${base}series:${formatId(metricId)}`,
     seriesOrder: (metricId) => `${base}series-order:${formatId(metricId)}`,

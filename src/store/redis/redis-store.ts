@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { assert, GatewayError } from '../../model/errors.ts'
 import type { Id64 } from '../../model/id.ts'
+import { partitionOf } from '../../model/metric.ts'
 import type {
   AppendOutcome,
   BlockPart,
@@ -13,6 +14,7 @@ import type {
   KeyRow,
   LeaseRequest,
   MetricDefinition,
+  MetricDeletion,
   MetricRow,
   NamedBlock,
   PermitRequest,
@@ -25,8 +27,9 @@ import type {
   WindowKey,
 } from '../store.ts'
 import { append, touchedMetrics } from './append.ts'
-import { defineMetrics, hasSeries, listMetrics, readMetric, readSeries } from './catalog.ts'
+import { defineMetrics, deleteMetric, hasSeries, listMetrics, readMetric, readSeries } from './catalog.ts'
 import { type Address, asGatewayError, type Connections, connect } from './connection.ts'
+import { clearDeleted } from './deletion.ts'
 import { Engine } from './engine.ts'
 import { expireEvents, readEvents } from './events.ts'
 import { agreeOnFormat } from './format.ts'
@@ -105,6 +108,8 @@ class RedisStore implements Store {
   readonly #connections: Connections
   readonly #engine: Engine
   readonly #setResolutions: readonly number[]
+  /** Those of sets and of everything else, each once. */
+  readonly #allResolutions: readonly number[]
   readonly #receiptsMax: number
   readonly #now: () => number
   readonly #sender = randomBytes(8).toString('hex')
@@ -120,6 +125,7 @@ class RedisStore implements Store {
     const all = this.#engine.all()
     this.groups = connections.isCluster ? all.map((partition) => [partition]) : [all]
     this.#setResolutions = options.setResolutions.map(({ stepMs }) => stepMs)
+    this.#allResolutions = [...new Set([...options.resolutions.map(({ stepMs }) => stepMs), ...this.#setResolutions])]
     this.#receiptsMax = options.receiptsMax ?? RECEIPTS_MAX
     this.#now = options.now ?? Date.now
     this.#notifications = new Notifications(this.#engine, this.#sender)
@@ -133,6 +139,15 @@ class RedisStore implements Store {
 
   readMetric(project: string, name: string): Promise<MetricRow | undefined> {
     return this.#answer((engine) => readMetric(engine, project, name))
+  }
+
+  deleteMetric(deletion: MetricDeletion): Promise<boolean> {
+    return this.#answer(async (engine) => {
+      const deleted = await deleteMetric(engine, deletion, this.#sender)
+      const { project, name } = deletion
+      if (deleted !== undefined) this.#notifications.tell(partitionOf(project, name, this.partitions), [deleted])
+      return deleted !== undefined
+    })
   }
 
   listMetrics(project: string, options: { readonly after?: string } = {}): Promise<readonly MetricRow[]> {
@@ -221,6 +236,10 @@ class RedisStore implements Store {
 
   takeLease(request: LeaseRequest): Promise<boolean> {
     return this.#answer((engine) => takeLease(engine, request))
+  }
+
+  clearDeleted(partition: number, max: number, nowMs: number): Promise<boolean> {
+    return this.#answer((engine) => clearDeleted(engine, partition, this.#allResolutions, max, nowMs))
   }
 
   sweep(nowMs: number): Promise<void> {

@@ -13,6 +13,7 @@ export const VERBS = [
   'commit-fold',
   'count-distinct',
   'define-metrics',
+  'delete-metric',
   'expire-events',
   'expire-window',
   'has-series',

@@ -179,10 +179,15 @@ export async function dueWindows(engine: Engine, partition: number, nowMs: numbe
   return texts(await engine.call('zrangebyscore', due, '-inf', nowMs, 'LIMIT', 0, max)).map(decodeDue)
 }
 
-export async function expireWindow(engine: Engine, expiry: WindowExpiry): Promise<boolean> {
+/** `dueByMs`: windows that expire later are kept. */
+export async function expireWindow(
+  engine: Engine,
+  expiry: WindowExpiry,
+  dueByMs: number = expiry.nowMs,
+): Promise<boolean> {
   const { partition, window } = expiry
   for (let attempt = 0; attempt < EXPIRY_ATTEMPTS_MAX; attempt++) {
-    const status = await engine.run('expire-window', await expiryCall(engine, expiry))
+    const status = await engine.run('expire-window', await expiryCall(engine, expiry, dueByMs))
     if (status === 'kept') return false
     if (status === 'expired' || status === 'unfinished') await clearSets(engine, partition, window)
     if (status === 'expired') return true
@@ -191,7 +196,11 @@ export async function expireWindow(engine: Engine, expiry: WindowExpiry): Promis
 }
 
 /** The script names the blocks of the window among its keys, so they are looked up before and compared in the script. */
-async function expiryCall(engine: Engine, { partition, window, forget, nowMs }: WindowExpiry): Promise<Call> {
+async function expiryCall(
+  engine: Engine,
+  { partition, window, forget, nowMs }: WindowExpiry,
+  dueByMs: number,
+): Promise<Call> {
   const keys = engine.keys(partition)
   const { metricId, resolutionMs, windowMs } = window
   const listed = await engine.call('zrangebyscore', keys.timeline(window), windowMs, windowMs)
@@ -199,7 +208,7 @@ async function expiryCall(engine: Engine, { partition, window, forget, nowMs }: 
   const call = new Call()
     .key(keys.due, keys.timeline(window), keys.expired(window), keys.expiring, keys.extra)
     .key(keys.setsOf(window), keys.condemnedSetsOf(window), keys.condemnedWindows)
-    .arg(dueMember(window), windowName(window), windowMs, windowWidthMs(resolutionMs), nowMs)
+    .arg(dueMember(window), windowName(window), windowMs, windowWidthMs(resolutionMs), dueByMs)
     .arg(nowMs + LOOSE_MS, COLLECT_MS, forget === undefined ? '1' : '0', members.length)
   for (const member of members) {
     const { block } = decodeIndexEntry(member)

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { type EmbeddedStoreOptions, openEmbeddedStore } from '../../../src/store/embedded/embedded-store.ts'
-import { Environment } from '../../../src/store/embedded/environment.ts'
+import { Environment, keys } from '../../../src/store/embedded/environment.ts'
 import { STORE_FORMAT } from '../../../src/store/embedded/format.ts'
 import { FORMAT_KEY } from '../../../src/store/embedded/keys.ts'
 import { decodeJson, encodeJson } from '../../../src/store/embedded/rows.ts'
@@ -32,6 +32,19 @@ describeStore('embedded store', async () => {
       await store.close()
       store = await openEmbeddedStore(optionsOf(folder))
       return store
+    },
+    async contents() {
+      await store.close()
+      const environment = new Environment(folder)
+      try {
+        return Object.entries(environment.tables).flatMap(([name, table]) =>
+          [...keys(table, { start: new Uint8Array(0), end: new Uint8Array(100).fill(0xff) })].map(
+            (key) => `${name} ${Buffer.from(key).toString('hex')}`,
+          ),
+        )
+      } finally {
+        await environment.close()
+      }
     },
     async dispose() {
       await store.close()

@@ -3,8 +3,9 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { metricIdOf, partitionOf } from '../../../src/model/metric.ts'
 import { seriesIdOf } from '../../../src/model/series.ts'
 import { append } from '../../../src/store/redis/append.ts'
-import { defineMetrics, hasSeries, readMetric, readSeries } from '../../../src/store/redis/catalog.ts'
+import { defineMetrics, deleteMetric, hasSeries, readMetric, readSeries } from '../../../src/store/redis/catalog.ts'
 import { type Connection, type Connections, connect, type Value } from '../../../src/store/redis/connection.ts'
+import { clearDeleted } from '../../../src/store/redis/deletion.ts'
 import { Engine } from '../../../src/store/redis/engine.ts'
 import { expireEvents, readEvents } from '../../../src/store/redis/events.ts'
 import { takePermits, writeReceipt } from '../../../src/store/redis/requests.ts'
@@ -210,6 +211,8 @@ test('a script that fails has written nothing', { timeout: 120_000 }, async () =
   await sweepPartition(engine, partition, NOW + 8 * 86_400_000)
   expect(await readEvents(engine, { project: 'shop', fromMs: 0, toMs: NOW, limit: 9, bytesMax: 99 })).toHaveLength(2)
   expect(await expireEvents(engine, partition, NOW, 10)).toBe(2)
+  expect(await deleteMetric(engine, { project: 'shop', name: 'users', generation: 1 }, 'me')).toEqual(metricId)
+  expect(await clearDeleted(engine, partition, [MINUTE], 10, NOW)).toBe(false)
   const receipt = { requestHash: 'ab', status: 200, body: '{}' }
   expect(await writeReceipt(engine, 'shop', 'k', receipt, NOW, 10)).toEqual(receipt)
   await takePermits(engine, { bucket: 'b', permits: 1, limit: 2, windowMs: MINUTE, nowMs: NOW })

@@ -1,3 +1,4 @@
+import { Redis } from 'ioredis'
 import { afterAll, beforeAll } from 'vitest'
 import { openRedisStore, type RedisStoreOptions } from '../../../src/store/redis/redis-store.ts'
 import { type RedisCluster, type RedisServer, startCluster, startRedis } from '../../support/redis-server.ts'
@@ -42,8 +43,34 @@ async function openEmpty(address: Pick<RedisStoreOptions, 'url' | 'clusterNodes'
       store = await openRedisStore(options)
       return store
     },
+    async contents() {
+      await store.close()
+      return keysOf(address, options.prefix)
+    },
     dispose: () => store.close(),
   }
+}
+
+async function keysOf(
+  { url, clusterNodes }: Pick<RedisStoreOptions, 'url' | 'clusterNodes'>,
+  prefix: string,
+): Promise<readonly string[]> {
+  const urls = url === undefined ? clusterNodes!.map((node) => `redis://${node}`) : [url]
+  const keys = await Promise.all(
+    urls.map(async (node) => {
+      const redis = new Redis(node)
+      try {
+        return await redis.keys(`${prefix}:*`)
+      } finally {
+        redis.disconnect()
+      }
+    }),
+  )
+  // Each store has a prefix of its own.
+  return keys
+    .flat()
+    .map((key) => key.slice(prefix.length))
+    .sort()
 }
 
 describeStore('one Redis', () => openEmpty({ url: server.url }))

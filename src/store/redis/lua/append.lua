@@ -3,16 +3,16 @@
 -- nor does one in conflict with the catalog; the others of the round are applied all the same.
 --
 -- KEYS   (watermarks writers markers inbox counters
---          ((scalars sketches)? (metric catalog)* (seriesMetric series seriesOrder tagKeys)*
+--          ((scalars sketches)? (metric catalog deleted)* (seriesMetric series seriesOrder tagKeys)*
 --           (expired registry condemned)* (sketch*)* (events eventAges)*)*)*
 -- ARGV   commits (channel sender writer number writtenMs parts
 --          (marker markedMs markerMs block (scalarsValue hasSketches (sketchesValue)? entry)?
---           metrics (metricId name identity about points firstMs lastMs cumulative)*
+--           metrics (metricId name generation identity about points firstMs lastMs cumulative)*
 --           seriesMetrics (seriesMetricId newTagKeys (tagKey)* newSeries (seriesId tags)*)*
 --           windows (windowMs)* sets (members (member)* targets (window setName)*)*
 --           eventProjects (newEvents (event age)*)*)*)*
 -- REPLY  one of each commit: 'applied' and the positions of skipped parts, 'known', 'gap' and the watermark, 'conflict' and
---        metric ids
+--        metric ids, those of ended generations after a minus sign
 -- NOTE   Within a commit its parts; within a part its block, metrics, series by metric, windows of sets, sets, events by project.
 --        `marker` and `block` are empty where there is none; `window` is a position among the windows of the part.
 --
@@ -33,8 +33,10 @@ local function takeMetric()
   return {
     key = key('metric'),
     catalog = key('catalog'),
+    deleted = key('deleted'),
     id = argument('metricId'),
     name = argument('name'),
+    generation = count('generation'),
     identity = argument('identity'),
     about = argument('about'),
     points = count('points'),
@@ -119,6 +121,10 @@ local function takeCommit()
   return commit
 end
 
+local function hasEnded(touch)
+  return stored(redis.call('HGET', touch.deleted, touch.name)) >= touch.generation
+end
+
 -- What a commit does to the catalog, gathered before anything of it is written.
 local function touchMetric(commit, touch)
   local metric = commit.metrics[touch.key]
@@ -135,6 +141,7 @@ local function touchMetric(commit, touch)
       local named = touch.catalog .. '\0' .. touch.name
       local standing = redis.call('HGET', touch.catalog, touch.name) or commit.named[named]
       if standing and standing ~= touch.id then return false end
+      if hasEnded(touch) then return false end
       if metric.identity == touch.identity then commit.named[named] = touch.id end
     end
     if metric.identity == touch.identity then
@@ -223,7 +230,9 @@ local function check(commit)
   local hasBlocks = false
   for _, part in ipairs(commit.kept) do
     for _, touch in ipairs(part.metrics) do
-      if not touchMetric(commit, touch) then conflict[#conflict + 1] = touch.id end
+      if not touchMetric(commit, touch) then
+        conflict[#conflict + 1] = hasEnded(touch) and '-' .. touch.id or touch.id
+      end
     end
     for _, group in ipairs(part.series) do
       if not touchSeries(commit, group) then conflict[#conflict + 1] = group.id end

@@ -1,23 +1,27 @@
 #!lua
 -- Makes the metrics of a partition that do not exist.
 --
--- KEYS   (catalog metric)*
--- ARGV   metrics (name metricId identity about)*
--- REPLY  per metric: the id that stands for the name, or nothing where the id asked for names another metric
+-- KEYS   (catalog deleted metric)*
+-- ARGV   metrics (name metricId generation identity about)*
+-- REPLY  per metric: the id that stands for the name, or, where the generation asked for has ended or its id names another metric, a
+--        plus sign and the last generation that may not be asked for
 --
 -- Blocks the server for some microseconds a metric; the caller sends a hundred at most.
 
 local replies, made, staged = {}, {}, {}
 for i = 1, count('metrics') do
-  local catalog, metric = key('catalog'), key('metric')
-  local name, id = argument('name'), argument('metricId')
+  local catalog, deleted, metric = key('catalog'), key('deleted'), key('metric')
+  local name, id, generation = argument('name'), argument('metricId'), count('generation')
   local identity, about = argument('identity'), argument('about')
   local named = catalog .. '\0' .. name
   local standing = redis.call('HGET', catalog, name) or staged[named]
   if not standing then
     local taken = redis.call('HGET', metric, 'is') or staged[metric]
-    if taken and taken ~= identity then
-      standing = ''
+    local last = stored(redis.call('HGET', deleted, name))
+    if last >= generation then
+      standing = '+' .. exact(last)
+    elseif taken and taken ~= identity then
+      standing = '+' .. exact(generation)
     else
       standing = id
       staged[named], staged[metric] = id, identity

@@ -3,7 +3,7 @@
 -- some hundred at a time.
 --
 -- KEYS   due timeline expired expiring extra registry condemned condemnedWindows (scalars sketches)* (forgotten)*
--- ARGV   window windowName windowMs widthMs nowMs looseMs collectMs remember entries (member block)* forgottenCount
+-- ARGV   window windowName windowMs widthMs dueByMs looseMs collectMs remember entries (member block)* forgottenCount
 -- REPLY  'expired'; 'kept' when it expires later; 'changed' when its entries are others than those named; 'unfinished' when
 --        sketches condemned before are still there. All but the first change nothing.
 --
@@ -12,7 +12,7 @@
 local due, timeline, expired, expiring, extra = key('due'), key('timeline'), key('expired'), key('expiring'), key('extra')
 local registry, condemned, condemnedWindows = key('registry'), key('condemned'), key('condemnedWindows')
 local window, windowName = argument('window'), argument('windowName')
-local windowMs, widthMs, nowMs = integer('windowMs'), count('widthMs'), integer('nowMs')
+local windowMs, widthMs, dueByMs = integer('windowMs'), count('widthMs'), integer('dueByMs')
 local looseMs, collectMs = integer('looseMs'), count('collectMs')
 local remember = argument('remember') == '1'
 local entries, forgotten = {}, {}
@@ -30,7 +30,7 @@ if collectMs == 0 then error('argument not positive: collectMs') end
 
 local from, to = windowMs, windowMs + widthMs
 local expiresMs = redis.call('ZSCORE', due, window)
-if expiresMs and stored(expiresMs) > nowMs then return 'kept' end
+if expiresMs and stored(expiresMs) > dueByMs then return 'kept' end
 if redis.call('ZCOUNT', timeline, exact(windowMs), exact(windowMs)) ~= #entries then return 'changed' end
 for _, entry in ipairs(entries) do
   local listedMs = redis.call('ZSCORE', timeline, entry.member)
