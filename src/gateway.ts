@@ -57,6 +57,11 @@ export interface Gateway {
   metric(project: string, name: string): Promise<MetricRow | undefined>
   /** The values of a tag that most of the metric's series have, these first, at most `max`. */
   tagValues(metric: MetricRow, key: string, max: number): Promise<readonly TagValue[]>
+  /**
+   * Deletes a metric with all it has; its name may be defined anew at once, with any type. False: there is none. A query under way
+   * may still be answered.
+   */
+  deleteMetric(project: string, name: string): Promise<boolean>
   /** Sorted by name. */
   metrics(project: string, filter?: MetricFilter): Promise<readonly MetricRow[]>
   /** Undefined: no such key. */
@@ -125,15 +130,25 @@ export function createGateway(options: GatewayOptions): Gateway {
     openSession: () => querier.openSession(),
     async query(project, input, session = querier.openSession()) {
       const metric = await session.metric(input.metric, () => storedMetric(store, project, input.metric))
-      if (metric === undefined) {
-        throw new GatewayError('metric_not_found', `there is no metric ${describe(input.metric)}`)
+      if (metric === undefined) throw notFound(input.metric)
+      try {
+        const answer = await querier.query(metric, input, session)
+        telemetry.queried(answer.meta)
+        return answer
+      } catch (error) {
+        if (error instanceof GatewayError && error.code !== 'internal' && error.code !== 'store_unavailable')
+          throw error
+        // It may have been deleted while it was read: then it is nobody's fault that something is missing.
+        const standing = await storedMetric(store, project, input.metric).catch(() => metric)
+        throw standing?.generation === metric.generation ? error : notFound(input.metric)
       }
-      const answer = await querier.query(metric, input, session)
-      telemetry.queried(answer.meta)
-      return answer
     },
     events: (project, input) => events.find(project, input),
     metric: (project, name) => storedMetric(store, project, name),
+    async deleteMetric(project, name) {
+      const row = await storedMetric(store, project, name)
+      return row !== undefined && writer.deleteMetric({ project, name, generation: row.generation })
+    },
     tagValues: (metric, key, max) => querier.tagValues(metric, key, max),
     async metrics(project, filter = {}) {
       const { search, type, after, limit = Number.POSITIVE_INFINITY } = filter
@@ -170,6 +185,10 @@ export function createGateway(options: GatewayOptions): Gateway {
       await store.close()
     },
   }
+}
+
+function notFound(name: string): GatewayError {
+  return new GatewayError('metric_not_found', `there is no metric ${describe(name)}`)
 }
 
 function noPoints(): void {}

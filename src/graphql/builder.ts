@@ -61,4 +61,4 @@ export const builder = new SchemaBuilder<SchemaTypes>({
 const NODE_TYPE = 'Metric'
 
 builder.queryType({ description: 'Reading; needs a key with the scope `query`.' })
-builder.mutationType({ description: 'Writing; needs a key with the scope `ingest`.' })
+builder.mutationType({ description: 'Writing; needs a key with the scope `ingest`, where no other is named.' })

@@ -5,6 +5,7 @@ import './viewer.ts'
 import './event-connection.ts'
 import './track.ts'
 import './track-event.ts'
+import './delete-metric.ts'
 import { builder } from './builder.ts'
 
 /** Each imported file adds its types and fields to the builder; they are printed in that order. */

@@ -8,3 +8,8 @@ export function sendJson(reply: FastifyReply, status: number, json: string): Fas
     .header('cache-control', 'no-store')
     .send(json)
 }
+
+/** It is done, and there is nothing to say about it. */
+export function sendNothing(reply: FastifyReply): FastifyReply {
+  return reply.code(204).header('cache-control', 'no-store').send()
+}

@@ -8,7 +8,7 @@ import type { TrackedPoint } from '../wire/flux.ts'
 import { decodeFluxItem } from '../wire/flux.ts'
 import { decodeFluxBatch } from '../wire/flux-batch.ts'
 import { parseJsonBody } from '../wire/json-body.ts'
-import { sendJson } from './answer.ts'
+import { sendJson, sendNothing } from './answer.ts'
 import { projectOf, requireScope } from './auth.ts'
 import { bytesOf } from './body.ts'
 import { resolutionsOf, writeMetric, writeMetrics, writeQueryAnswer, writeTrackedPoint } from './flux-answers.ts'
@@ -36,6 +36,7 @@ export function registerFluxRoutes(app: FastifyInstance, { gateway, now, limits 
   const single = { onRequest: [requireScope(gateway, 'ingest', 'single'), requireJsonBody] }
   const batch = { onRequest: [requireScope(gateway, 'ingest', 'batch'), requireJsonBody] }
   const read = { onRequest: requireScope(gateway, 'query', 'single') }
+  const manage = { onRequest: requireScope(gateway, 'admin', 'single') }
   const query = { onRequest: requireScope(gateway, 'query', 'query') }
 
   app.post('/metrics', single, (request, reply) =>
@@ -75,8 +76,14 @@ export function registerFluxRoutes(app: FastifyInstance, { gateway, now, limits 
   app.get<NameRoute>('/metrics/:name', read, async (request, reply) => {
     const { name } = request.params
     const metric = await gateway.metric(projectOf(request), name)
-    if (metric === undefined) throw new GatewayError('metric_not_found', `there is no metric ${describe(name)}`)
+    if (metric === undefined) throw unknownMetric(name)
     return sendJson(reply, 200, writeMetric(metric))
+  })
+
+  app.delete<NameRoute>('/metrics/:name', manage, async (request, reply) => {
+    const { name } = request.params
+    if (!(await gateway.deleteMetric(projectOf(request), name))) throw unknownMetric(name)
+    return sendNothing(reply)
   })
 
   app.get<NameRoute>('/metrics/:name/query', query, async (request, reply) => {
@@ -86,6 +93,10 @@ export function registerFluxRoutes(app: FastifyInstance, { gateway, now, limits 
     if (resolutions !== '') reply.header('x-resolution', resolutions)
     return sendJson(reply, 200, writeQueryAnswer(answer, groupingOf(input)))
   })
+}
+
+function unknownMetric(name: string): GatewayError {
+  return new GatewayError('metric_not_found', `there is no metric ${describe(name)}`)
 }
 
 function bodyOf(request: FastifyRequest): unknown {

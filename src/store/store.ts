@@ -38,6 +38,10 @@ export interface Store {
    * makes a later generation, and whatever names one of those that ended is a `conflict`: a commit of a gateway that has not heard of
    * it, or one offered again. Told again it changes nothing, so that it may be told to a store that has forgotten it. Answers
    * whether a metric went. What is stored of it goes with `clearDeleted`.
+   *
+   * A gateway that has the metric in its caches learns it from the conflict: it defines the name anew and brings its points
+   * there, or, where another type has the name by then, refuses them with `store_unavailable`, to be sent again. That the name
+   * is free for a type that it was not, a gateway that has just refused such a point learns within a second.
    */
   deleteMetric(deletion: MetricDeletion): Promise<boolean>
   /**

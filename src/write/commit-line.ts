@@ -1,4 +1,7 @@
-import type { AppendOutcome, Commit, CommitPart } from '../store/store.ts'
+import { GatewayError } from '../model/errors.ts'
+import { formatId } from '../model/id.ts'
+import type { AppendOutcome, Commit, CommitPart, MetricDeletion } from '../store/store.ts'
+import { moveParts } from './moved-parts.ts'
 import { ReOffer, type ReOfferContext, type ReOfferHooks, type ReOfferSettings } from './re-offer.ts'
 import { type Patience, pause, Reach } from './reach.ts'
 import type { Series } from './registry.ts'
@@ -22,12 +25,14 @@ export interface CommitLineHooks extends ReOfferHooks {
 /** What became of a round: all of it was stored, some commits of it, or none. */
 export type RoundOutcome = 'stored' | 'partly' | 'refused'
 
+type Conflict = Extract<AppendOutcome, { readonly status: 'conflict' }>
+
 /** A commit on its way into the store. */
 interface Offer {
   readonly partition: number
   writer: string
   number: number
-  readonly parts: readonly RoundPart[]
+  parts: readonly RoundPart[]
   /** What is offered; nothing once it is fenced. */
   offered: readonly CommitPart[]
   /** The series that it announces, and the generation of the registry in which the others were known. */
@@ -37,7 +42,12 @@ interface Offer {
   /** `stored` and `fenced` are for good: the points are in the store, or an empty commit has their number. */
   state: 'open' | 'stored' | 'fenced'
   gaps: number
+  /** How often some of it was moved to other metrics. */
+  moves: number
 }
+
+/** A metric that is deleted again and again while points of it are on offer is not run after. */
+const MOVES_MAX = 3
 
 /**
  * Brings rounds of some partitions into the store, one at a time. A commit is offered under its number until its outcome is known, so that a lost
@@ -69,6 +79,11 @@ export class CommitLine {
 
   doubt(): void {
     this.#reOffer.doubt()
+  }
+
+  /** An acknowledged deletion is told to the store again, should it go back in time. */
+  retainDeletion(deletion: MetricDeletion): void {
+    this.#reOffer.retainDeletion(deletion)
   }
 
   settleDoubts(): Promise<void> {
@@ -118,6 +133,7 @@ export class CommitLine {
       isFenced: false,
       state: 'open',
       gaps: 0,
+      moves: 0,
     }))
   }
 
@@ -144,7 +160,8 @@ export class CommitLine {
       const behind = new Map<number, number>()
       for (const [i, outcome] of outcomes.entries()) {
         const offer = open[i]!
-        if (outcome?.status !== 'gap') this.#judge(offer, outcome)
+        if (outcome?.status === 'conflict') await this.#move(offer, outcome)
+        else if (outcome?.status !== 'gap') this.#judge(offer, outcome)
         else if (this.#context.store.mayForget) behind.set(offer.partition, outcome.watermark)
         else this.#startAnew(offer, `the store answered a gap after ${outcome.watermark}`)
       }
@@ -161,18 +178,36 @@ export class CommitLine {
     }
   }
 
-  /** What an answer that is no gap means for an offer; undefined is none. */
-  #judge(offer: Offer, outcome: Exclude<AppendOutcome, { readonly status: 'gap' }> | undefined): void {
+  /**
+   * The store holds something else under some names than it told us. What was deleted is defined anew and takes the points, for whoever
+   * sent them did so after the deletion, as far as anybody can know. Anything else is refused: the number is taken by a fence
+   * all the same, for what was offered may still be on its way once more.
+   */
+  async #move(offer: Offer, { metricIds, deleted }: Conflict): Promise<void> {
+    const { registry, events } = this.#context
+    const { partition, parts, isFenced } = offer
+    if (!isFenced && deleted.length > 0 && deleted.length === metricIds.length && offer.moves++ < MOVES_MAX) {
+      const gone = new Set(deleted.map(formatId))
+      const series = new Set(
+        parts.flatMap((part) => part.series).filter(({ metric }) => gone.has(formatId(metric.row!.metricId))),
+      )
+      const heirs = await registry.succeed([...series]).catch(ignoreUnavailable)
+      const moved = heirs && moveParts(parts, gone, heirs)
+      if (moved !== undefined) {
+        offer.parts = moved
+        this.#announceAll(offer)
+        return
+      }
+    }
+    events.warn('the store refused a commit: it holds other metrics than it told', { partition })
+    this.#reOffer.distrust()
+    fence(offer)
+  }
+
+  /** What an answer means for an offer; undefined is none. */
+  #judge(offer: Offer, outcome: Extract<AppendOutcome, { readonly status: 'applied' | 'known' }> | undefined): void {
     const { registry, events } = this.#context
     if (outcome === undefined) return
-    if (outcome.status === 'conflict') {
-      // The store holds something else under these names than it told us. The number is taken by a fence all the same: what was
-      // refused may still be on its way once more.
-      events.warn('the store refused a commit: it holds other metrics than it told', { partition: offer.partition })
-      this.#reOffer.distrust()
-      fence(offer)
-      return
-    }
     const { partition, number, parts, announced, generation, isFenced } = offer
     if (isFenced) {
       this.#endFenced(offer)
@@ -212,18 +247,22 @@ export class CommitLine {
 
   /** After its partition was caught up: the offer follows what was offered again, and announces all it has. */
   #renew(offer: Offer): void {
-    const { numbers, registry, now } = this.#context
-    const { partition, parts } = offer
+    const { numbers, now } = this.#context
+    const { partition } = offer
     offer.gaps++
     if (offer.writer !== numbers.name(partition)) {
       const { writer, number } = numbers.take(partition, now())
       offer.writer = writer
       offer.number = number
     }
-    if (offer.isFenced) return
-    offer.offered = announcingAll(parts)
-    offer.announced = parts.map(({ series }) => series)
-    offer.generation = registry.generation
+    if (!offer.isFenced) this.#announceAll(offer)
+  }
+
+  /** As if the store knew none of its series. */
+  #announceAll(offer: Offer): void {
+    offer.offered = announcingAll(offer.parts)
+    offer.announced = offer.parts.map(({ series }) => series)
+    offer.generation = this.#context.registry.generation
   }
 
   /** A new name with numbers from 1 for a partition whose numbers nobody can make sense of. */
@@ -240,6 +279,11 @@ export class CommitLine {
 
 function commitOf({ partition, writer, number, offered }: Offer): Commit {
   return { partition, writer, number, parts: offered }
+}
+
+/** The store does not say which metrics stand now: nothing moves. */
+function ignoreUnavailable(error: unknown): undefined {
+  if (!(error instanceof GatewayError && error.code === 'store_unavailable')) throw error
 }
 
 /** From now on the offer only takes its number. */

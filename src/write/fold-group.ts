@@ -3,7 +3,7 @@ import { type Store, type WindowKey, windowWidthMs } from '../store/store.ts'
 import { type FoldSettings, foldInbox } from './fold.ts'
 import { FoldLeases } from './fold-leases.ts'
 import { mergeWindow, RUNS_PER_TIER } from './merge-window.ts'
-import { expireDue, expireEvents } from './retention.ts'
+import { clearDeleted, expireDue, expireEvents } from './retention.ts'
 
 export interface FoldLoopSettings extends FoldSettings {
   /** A partition is folded when its inbox holds this much … */
@@ -299,7 +299,9 @@ export class FoldGroup {
     if (isWithin(RETENTION_PAUSE_MS, inbox.retentionMs, nowMs)) return
     inbox.retentionMs = nowMs
     totals.expired += await expireDue(store, partition, settings, nowMs)
-    await expireEvents(store, partition, nowMs - settings.eventsKeptMs, () => this.#mustFold(MERGES_PER_TURN))
+    const mustStop = (): boolean => this.#mustFold(MERGES_PER_TURN)
+    await clearDeleted(store, partition, nowMs, mustStop)
+    await expireEvents(store, partition, nowMs - settings.eventsKeptMs, mustStop)
   }
 }
 

@@ -1,8 +1,9 @@
 import { GatewayError } from '../model/errors.ts'
-import type { Marker } from '../store/store.ts'
+import type { Marker, MetricDeletion } from '../store/store.ts'
 import { type CommitContext, CommitLine } from './commit-line.ts'
 import type { PointBatch } from './point-batch.ts'
 import type { ReOfferEvents } from './re-offer.ts'
+import { within } from './reach.ts'
 import { type PlacedEvent, Round, type RoundContext, type RoundPart } from './round.ts'
 
 export interface GroupEvents extends ReOfferEvents {
@@ -96,6 +97,19 @@ export class GroupCommit {
     )
     this.#takeOff()
     return stored
+  }
+
+  /** Deletes a metric that lies in the group when all that has been folded so far is stored: it goes with the metric. */
+  async deleteMetric(deletion: MetricDeletion): Promise<boolean> {
+    const { store, settings } = this.#context
+    if (this.isAway) throw new GatewayError('store_unavailable', 'the store does not answer')
+    await new Promise<void>((resolve, reject) => {
+      this.#waiting.push({ resolve, reject })
+      this.#takeOff()
+    })
+    const wasThere = await within(settings.storeWaitMsMax, () => store.deleteMetric(deletion))
+    this.#line.retainDeletion(deletion)
+    return wasThere
   }
 
   /** What the store holds is looked into before the next commit. */

@@ -1,9 +1,12 @@
 import { GatewayError } from '../model/errors.ts'
-import type { Commit, Store } from '../store/store.ts'
+import { formatId } from '../model/id.ts'
+import type { AppendOutcome, Commit, MetricDeletion, Store } from '../store/store.ts'
 import type { CommitNumbers } from './commit-numbers.ts'
+import { moveParts } from './moved-parts.ts'
 import { type Patience, pause, type Reach } from './reach.ts'
 import type { Registry } from './registry.ts'
 import { announcingAll, blockBytes, type RetainedCommits } from './retained-commits.ts'
+import { RetainedDeletions } from './retained-deletions.ts'
 import type { RoundPart } from './round.ts'
 
 export interface ReOfferSettings {
@@ -45,6 +48,8 @@ export interface ReOfferHooks {
   onRewind(): void
 }
 
+type Conflict = Extract<AppendOutcome, { readonly status: 'conflict' }>
+
 const WARN_PAUSE_MS = 60_000
 
 /**
@@ -58,6 +63,7 @@ export class ReOffer {
   readonly #partitions: readonly number[]
   /** Partitions in which the store may be behind. */
   readonly #doubted = new Set<number>()
+  readonly #deletions: RetainedDeletions
   #looks: NodeJS.Timeout | undefined
   #looking = false
   #shortenedWarnedMs = Number.NEGATIVE_INFINITY
@@ -68,6 +74,8 @@ export class ReOffer {
     this.#partitions = partitions
     this.#reach = reach
     this.#hooks = hooks
+    const { store, settings, now } = context
+    this.#deletions = new RetainedDeletions(store, settings.retainedMsMax, now)
   }
 
   get hasDoubts(): boolean {
@@ -85,7 +93,7 @@ export class ReOffer {
   /** Keeps an acknowledged commit in case the store forgets it. */
   retain(partition: number, number: number, parts: readonly RoundPart[]): void {
     const { store, settings, events, retained, now } = this.#context
-    const { retainedBytesMax, retainedMsMax, retainedLookMs } = settings
+    const { retainedBytesMax, retainedMsMax } = settings
     if (!store.mayForget) return
     const nowMs = now()
     const keptMs = retained.keep(partition, number, parts, nowMs)
@@ -99,8 +107,20 @@ export class ReOffer {
         })
       }
     }
-    if (this.#closing || this.#looks !== undefined || retained.newest(partition) === undefined) return
-    this.#looks = setInterval(() => void this.#look(), retainedLookMs).unref()
+    if (retained.newest(partition) !== undefined) this.#beginLooks()
+  }
+
+  /** Keeps an acknowledged deletion in case the store forgets it. */
+  retainDeletion(deletion: MetricDeletion): void {
+    if (!this.#context.store.mayForget) return
+    this.#deletions.keep(deletion)
+    this.#beginLooks()
+  }
+
+  #beginLooks(): void {
+    if (this.#closing) return
+    const { retainedLookMs } = this.#context.settings
+    this.#looks ??= setInterval(() => void this.#look(), retainedLookMs).unref()
   }
 
   /** No looks from now on. To be called again after the last commit. */
@@ -124,6 +144,8 @@ export class ReOffer {
       const number = watermark === undefined ? retained.newest(partition) : this.#rewind(partition, watermark)
       if (number !== undefined) next.set(partition, number)
     }
+    // Else what was deleted would come back with what is offered again, and keep the generations after it out.
+    await this.#deletions.tellAgain()
     let apart = false
     let gaps = 0
     let again = 0
@@ -141,7 +163,7 @@ export class ReOffer {
         const { partition, number, parts } = commits[i]!
         if (outcome === undefined) continue
         if (outcome.status === 'gap') next.set(partition, this.#rewind(partition, outcome.watermark))
-        else if (outcome.status === 'conflict') this.#dropRetained(partition, number)
+        else if (outcome.status === 'conflict') this.#dropConflicting(partition, number, outcome)
         else {
           retained.find(partition, number)!.heldMs = nowMs
           next.set(partition, number + 1)
@@ -208,10 +230,25 @@ export class ReOffer {
     return 1
   }
 
-  /** A commit that the store will not take back: another gateway defined its metrics otherwise meanwhile. */
-  #dropRetained(partition: number, number: number): void {
+  /**
+   * What the store will not take back of a commit: metrics that were deleted since, and those that another gateway has defined
+   * otherwise meanwhile. Only the points of the latter are lost.
+   */
+  #dropConflicting(partition: number, number: number, { metricIds, deleted }: Conflict): void {
     const { retained, events } = this.#context
-    const points = retained.hollow(retained.find(partition, number)!)
+    const commit = retained.find(partition, number)!
+    const gone = new Set(metricIds.map(formatId))
+    const ended = new Set(deleted.map(formatId))
+    const refused = commit.parts
+      .flatMap(({ part }) => part.metrics)
+      .filter(({ metricId }) => gone.has(formatId(metricId)))
+    const left = moveParts(commit.parts, gone, undefined)
+    let points: number
+    if (refused.length > 0 && left !== undefined) {
+      retained.reduce(commit, left)
+      points = refused.reduce((sum, touch) => sum + (ended.has(formatId(touch.metricId)) ? 0 : touch.points), 0)
+    } else points = retained.hollow(commit)
+    if (points === 0) return
     events.lost(points)
     events.warn('the store has forgotten a commit and refuses it now: acknowledged points are lost', {
       partition,
@@ -233,6 +270,7 @@ export class ReOffer {
     this.#looking = true
     const { store, settings, events, numbers, retained, now } = this.#context
     try {
+      await this.#deletions.tellAgain()
       const askedMs = now()
       const byName = new Map<string, (readonly [partition: number, newest: number])[]>()
       for (const [partition, newest] of this.#newestOfEach()) {
@@ -259,7 +297,7 @@ export class ReOffer {
       this.#looking = false
     }
     if (this.#doubted.size > 0 && !this.#closing) this.#hooks.onDoubt()
-    if (this.#newestOfEach().length === 0) {
+    if (this.#newestOfEach().length === 0 && this.#deletions.isEmpty) {
       clearInterval(this.#looks)
       this.#looks = undefined
     }

@@ -22,6 +22,7 @@ export class Metric {
   about: MetricAbout | undefined = undefined
   /** What the store holds under this name. Of another type: every point of this claim is a conflict. */
   row: MetricRow | undefined = undefined
+  learntMs = 0
   /** The row as commits repeat it, so that a store that forgot the metric makes it as it was. Known with the row. */
   definition: MetricDefinition
   /** Series in the store, as far as known, and those admitted. */
@@ -98,12 +99,16 @@ export class Registry {
   readonly #limits: RegistryLimits
   #projects = new Map<string, Map<MetricType, Map<string, Metric>>>()
   #memories = new Map<string, ItemMemory<Series>>()
+  /** Deletions under way, by project and name. */
+  readonly #ending = new Map<string, Promise<unknown>>()
+  readonly #now: () => number
   #entries = 0
   #generation = 1
 
-  constructor(store: Store, limits: RegistryLimits) {
+  constructor(store: Store, limits: RegistryLimits, now: () => number) {
     this.#store = store
     this.#limits = limits
+    this.#now = now
   }
 
   /** Forgets everything; objects handed out before stay valid until their commit. */
@@ -125,6 +130,47 @@ export class Registry {
   distrust(): void {
     this.#generation++
     this.clear()
+  }
+
+  /** Forgets what it knows under a name; objects handed out before stay as they are. */
+  forget(project: string, name: string): void {
+    for (const names of this.#projects.get(project)?.values() ?? []) names.delete(name)
+    // Decoders may know series of it by their bytes.
+    this.#memories.delete(project)
+  }
+
+  /** Has a metric deleted. Whoever defines the name anew meanwhile waits for it. */
+  async end<T>(project: string, name: string, deletion: () => Promise<T>): Promise<T> {
+    const key = JSON.stringify([project, name])
+    const earlier = this.#ending.get(key)
+    const ended = (earlier ?? Promise.resolve()).catch(() => {}).then(deletion)
+    this.#ending.set(key, ended)
+    this.forget(project, name)
+    try {
+      return await ended
+    } finally {
+      if (this.#ending.get(key) === ended) this.#ending.delete(key)
+    }
+  }
+
+  /**
+   * The series that stand for these, whose metrics are gone: the metrics are defined anew. Undefined: one of them cannot be written,
+   * for its metric has another type now, or too many series. Rejects with `store_unavailable`.
+   */
+  async succeed(gone: readonly Series[]): Promise<ReadonlyMap<Series, Series> | undefined> {
+    for (const { project, name } of new Set(gone.map(({ metric }) => metric))) this.forget(project, name)
+    const heirs = new Map<Series, Series>()
+    for (const series of gone) {
+      const { project, name, type, definition } = series.metric
+      const heir = this.resolve(project, name, type, series.tags, definition)
+      if ('code' in heir) return undefined
+      heirs.set(series, heir)
+    }
+    await this.define(new Set([...heirs.values()].map(({ metric }) => metric)))
+    await this.enforceSeriesLimit(heirs.values())
+    if ([...heirs.values()].every((heir) => this.judge(heir) === undefined)) return heirs
+    for (const heir of heirs.values()) this.release(heir)
+    return undefined
   }
 
   isRegistered(series: Series): boolean {
@@ -170,7 +216,11 @@ export class Registry {
   ): Series | Rejection {
     const metric = this.#metric(project, name, type)
     if (metric.row === undefined) metric.about ??= about
-    else if (metric.row.type !== type) return typeConflict(metric)
+    else if (metric.row.type !== type) {
+      // It may have been deleted since, through another gateway: nobody tells us, for nothing of it is ever committed.
+      if (this.#now() - metric.learntMs < CONFLICT_TRUST_MS) return typeConflict(metric)
+      metric.row = undefined
+    }
     let node = metric.tags
     for (const [key, value] of pairs) {
       const next = node.child(key, value)
@@ -193,11 +243,12 @@ export class Registry {
       type,
       ...about,
     }))
+    await Promise.all(unknown.map(({ project, name }) => this.#ending.get(JSON.stringify([project, name]))))
     const rows = await this.#store.defineMetrics(definitions)
     for (const [i, metric] of unknown.entries()) {
       const row = rows[i]
       if (row === undefined) throw new GatewayError('internal', 'the store left a metric undefined')
-      if (metric.row === undefined) learn(metric, row)
+      if (metric.row === undefined) learn(metric, row, this.#now())
       metric.seriesCount = Math.max(metric.seriesCount, row.seriesCount)
     }
   }
@@ -286,8 +337,12 @@ export class Registry {
   }
 }
 
-function learn(metric: Metric, row: MetricRow): void {
+/** How long a claim that was found to be wrong counts as wrong without asking again. */
+const CONFLICT_TRUST_MS = 1_000
+
+function learn(metric: Metric, row: MetricRow, nowMs: number): void {
   metric.row = row
+  metric.learntMs = nowMs
   metric.definition = {
     ...metric.definition,
     ...(row.unit === undefined ? {} : { unit: row.unit }),

@@ -90,6 +90,12 @@ export class RetainedCommits {
     while (chain.first < chain.commits.length && chain.commits[chain.first]!.heldMs <= timeMs) this.#letGo(chain)
   }
 
+  /** Some of it may not be offered again: these parts are left. */
+  reduce(commit: RetainedCommit, parts: readonly RoundPart[]): void {
+    commit.parts = parts
+    commit.points = pointsOf(parts)
+  }
+
   /** It may not be offered again; its number stays. Answers the points lost with it. */
   hollow(commit: RetainedCommit): number {
     const { points } = commit

@@ -6,6 +6,7 @@ const EXPIRE_STEP_MAX = 200
 /** Events that one step lets go, and the steps of one turn: what is left is for the next. */
 const EVENTS_STEP_MAX = 1_000
 const EVENT_STEPS_MAX = 200
+const CLEAR_STEPS_MAX = 50
 
 /**
  * Lets windows go whose time is over, finer resolutions first. A resolution that let a window go remembers the stretch as
@@ -40,5 +41,17 @@ export async function expireEvents(
 ): Promise<void> {
   for (let steps = 0; steps < EVENT_STEPS_MAX && !mustStop(); steps++) {
     if ((await store.expireEvents(partition, committedByMs, EVENTS_STEP_MAX)) < EVENTS_STEP_MAX) return
+  }
+}
+
+/** Lets go of what is left of deleted metrics, step by step, for as long as nothing more urgent waits. */
+export async function clearDeleted(
+  store: Store,
+  partition: number,
+  nowMs: number,
+  mustStop: () => boolean,
+): Promise<void> {
+  for (let steps = 0; steps < CLEAR_STEPS_MAX && !mustStop(); steps++) {
+    if (!(await store.clearDeleted(partition, EXPIRE_STEP_MAX, nowMs))) return
   }
 }

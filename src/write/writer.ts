@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { GatewayError, type ItemError } from '../model/errors.ts'
+import { partitionOf } from '../model/metric.ts'
 import type { PointSink, Rejection } from '../model/point.ts'
-import type { Store } from '../store/store.ts'
+import type { MetricDeletion, Store } from '../store/store.ts'
 import type { CommitSettings } from './commit-line.ts'
 import { CommitNumbers } from './commit-numbers.ts'
 import { GroupCommit, type GroupEvents, outcomeUnknown, type Share } from './group-commit.ts'
@@ -48,7 +49,7 @@ export class Writer {
   #closing = false
 
   constructor(store: Store, settings: WriterSettings, events: WriterEvents, now: () => number) {
-    const registry = new Registry(store, settings)
+    const registry = new Registry(store, settings, now)
     this.#settings = settings
     this.#registry = registry
     this.#retained = new RetainedCommits(store.partitions, settings.retainedBytesMax)
@@ -116,6 +117,22 @@ export class Writer {
         this.totals.events += events.length
       }
       return rejected
+    } finally {
+      this.#pendingDecodes--
+    }
+  }
+
+  /**
+   * Deletes this generation of a metric and those before it; answers whether it was there. Points of requests that were accepted before
+   * go with it, those of later ones belong to the next generation. Another gateway learns of it with its next commit.
+   */
+  async deleteMetric(deletion: MetricDeletion): Promise<boolean> {
+    this.#refuseWhenFull()
+    const { project, name } = deletion
+    const group = this.#groupOf[partitionOf(project, name, this.#groupOf.length)]!
+    this.#pendingDecodes++
+    try {
+      return await this.#registry.end(project, name, () => group.deleteMetric(deletion))
     } finally {
       this.#pendingDecodes--
     }

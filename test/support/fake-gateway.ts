@@ -103,6 +103,10 @@ export function createFakeGateway(options: FakeGatewayOptions = {}): FakeGateway
       await before('metric')
       return rowsOf(project).find((row) => row.name === name)
     },
+    async deleteMetric(project, name) {
+      await before('deleteMetric')
+      return rowsOf(project).some((row) => row.name === name)
+    },
     async metrics(project, filter = {}) {
       await before('metrics')
       filters.push(filter)

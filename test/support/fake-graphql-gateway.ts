@@ -185,6 +185,11 @@ export class FakeGateway implements Gateway {
     return ['/users', '/orders'].map((value, i) => ({ value: `${key}=${value}`, series: 2 - i })).slice(0, max)
   }
 
+  async deleteMetric(_project: string, name: string): Promise<boolean> {
+    if (this.failure !== undefined) throw this.failure
+    return this.rows.delete(name)
+  }
+
   async metrics(
     _project: string,
     filter: { search?: string; type?: MetricType; after?: string; limit?: number } = {},
