@@ -7,7 +7,7 @@ import { createGateway, type Gateway } from './gateway.ts'
 import { registerGraphQL } from './graphql/graphql-routes.ts'
 import { readRegisteredOperations } from './graphql/registered-operations.ts'
 import { prepareClosing } from './http/close-server.ts'
-import { createServer } from './http/server.ts'
+import { createServer, type Route } from './http/server.ts'
 import { ensureFirstKey, Keys } from './keys.ts'
 import { listenOn } from './listen.ts'
 import { EventIds } from './model/event-id.ts'
@@ -39,6 +39,7 @@ export interface Running {
   readonly gateway: Gateway
   readonly store: Store
   readonly folds: FoldLoop
+  readonly routes: readonly Route[]
   /** Says for a while that it will (`DRAIN_MS`), then stops accepting, answers what was accepted, closes the store. */
   close(): Promise<void>
 }
@@ -158,6 +159,7 @@ export async function start(config: Config, log: Logger, now: () => number = Dat
     gateway,
     store,
     folds,
+    routes: server.routes,
     async close() {
       isDraining = true
       if (config.drainMs > 0) await new Promise((resolve) => setTimeout(resolve, config.drainMs))

@@ -32,6 +32,9 @@ const STATUS: Readonly<Record<ErrorCode, number>> = {
   store_unavailable: 503,
 }
 
+/** Every code, in the order of their status. */
+export const ERROR_CODES: readonly string[] = Object.keys(STATUS)
+
 /** How long a client is asked to wait. Overload passes with the next commit, a store takes a moment to come back. */
 const RETRY_AFTER_SECONDS: Readonly<Partial<Record<ErrorCode, number>>> = { overloaded: 1, store_unavailable: 5 }
 

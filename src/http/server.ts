@@ -17,6 +17,7 @@ import { registerFluxEventRoutes } from './flux-event-routes.ts'
 import type { FluxLimits } from './flux-routes.ts'
 import { registerFluxRoutes } from './flux-routes.ts'
 import { registerHealthRoutes } from './health.ts'
+import { registerOpenApi } from './openapi/openapi-route.ts'
 import { createRequestIds } from './request-id.ts'
 
 export interface ServerOptions {
@@ -103,6 +104,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
 
   const hold = boundBodies(app, limits.bodiesBytesMax, limits.bodyBytesMax)
   decoratePrincipal(app)
+  registerOpenApi(app, limits)
   registerHealthRoutes(app, { gateway, telemetry, readyWaitMs: limits.readyWaitMs, isDraining })
   app.register(async (scope) => registerFluxRoutes(scope, { gateway, now, limits }), { prefix: '/api/v1' })
   app.register(async (scope) => registerFluxEventRoutes(scope, { gateway, now, limits }), { prefix: '/api/v1' })
@@ -113,9 +115,25 @@ export function createServer(options: ServerOptions): FastifyInstance {
   return app
 }
 
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Every route, once the server is ready. */
+    readonly routes: readonly Route[]
+  }
+}
+
+export interface Route {
+  readonly method: string
+  /** With `:name` for a part that varies. */
+  readonly path: string
+}
+
 /** Each route has a counter of its own, made when it is registered. */
 function countAnswers(app: FastifyInstance, telemetry: Telemetry): void {
+  const routes: Route[] = []
+  app.decorate('routes', routes)
   app.addHook('onRoute', (route) => {
+    for (const method of [route.method].flat()) routes.push({ method, path: route.url })
     const count = telemetry.countRoute(route.url)
     const onResponse = [route.onResponse ?? []].flat()
     onResponse.push((request, reply, done) => {

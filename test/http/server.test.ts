@@ -43,7 +43,7 @@ describe('the server', () => {
     ['GET', '/api/v1'],
     ['GET', '/api/v1/nothing?key=secret'],
     ['PUT', METRICS],
-    ['DELETE', `${METRICS}/batch`],
+    ['DELETE', METRICS],
     ['POST', `${METRICS}/n`],
     ['PATCH', '/health'],
   ] as const)('answers not_found to %s %s', async (method, url) => {
