@@ -102,7 +102,7 @@ export async function compare(comparison: Comparison): Promise<Costs> {
 }
 
 function isAccepted({ status, body }: Answer): boolean {
-  return status === 201 && !body.includes('"errors"')
+  return status === 202 || (status === 201 && !body.includes('"errors"'))
 }
 
 /** A gateway that loses points would be fast. */

@@ -1,3 +1,4 @@
+import { encode } from '@msgpack/msgpack'
 import { postBytes } from './load.ts'
 import { latency, randomNumbers } from './random.ts'
 import { API_KEY } from './server-process.ts'
@@ -15,7 +16,11 @@ export interface FleetOptions {
    * would send. A number: each series reports at this distance, as the fleet would, and time passes as fast as it is sent.
    */
   readonly clock: 'now' | number
+  /** Flux, or a format of the Better Stack dialect; then there are gauges and running totals alone. */
+  readonly dialect?: Dialect
 }
+
+export type Dialect = 'flux' | 'json' | 'ndjson' | 'msgpack'
 
 const TYPES = ['distribution', 'gauge', 'counter'] as const
 const NAMES = [
@@ -42,7 +47,8 @@ const NAMES = [
 ]
 const REGIONS = ['eu-west-1', 'us-east-1', 'ap-south-1']
 const VARIANTS_BYTES = 24_000_000
-const SECONDS_LENGTH = '2026-01-01T00:00:00.'.length
+const STAMP = '2026-01-01T00:00:00.'
+const SECONDS_LENGTH = STAMP.length
 
 interface Template {
   readonly bytes: Buffer
@@ -84,34 +90,58 @@ export function createFleet(options: FleetOptions): Fleet {
   }
 }
 
-function buildTemplate({ series, metrics, batch }: FleetOptions, group: number, random: () => number): Template {
+function buildTemplate(options: FleetOptions, group: number, random: () => number): Template {
+  const { series, metrics, batch, dialect = 'flux' } = options
+  const first = group * batch
+  const itemOf = dialect === 'flux' ? fluxItem : betterStackItem
+  const items = Array.from({ length: batch }, (_, i) => itemOf((first + i) % series, metrics, random))
+  const bytes = requestOf(dialect, items)
   const stamps: number[] = []
-  let body = ''
-  for (let i = 0; i < batch; i++) {
-    const item = itemText((group * batch + i) % series, metrics, random)
-    body += body === '' ? item.text : `,${item.text}`
-    stamps.push(body.length - item.text.length + item.stamp)
+  for (let at = bytes.indexOf(STAMP); at >= 0; at = bytes.indexOf(STAMP, at + 1)) stamps.push(at)
+  return { bytes, stamps: Uint32Array.from(stamps) }
+}
+
+function requestOf(dialect: Dialect, items: readonly string[]): Buffer {
+  switch (dialect) {
+    case 'flux':
+      return items.length === 1
+        ? postBytes('/api/v1/metrics', API_KEY, items[0]!)
+        : postBytes('/api/v1/metrics/batch', API_KEY, `{"metrics":[${items.join(',')}]}`)
+    case 'json':
+      return postBytes('/metrics', API_KEY, `[${items.join(',')}]`)
+    case 'ndjson':
+      return postBytes('/metrics', API_KEY, items.join('\n'), 'application/x-ndjson')
+    case 'msgpack':
+      return postBytes('/metrics', API_KEY, encode(JSON.parse(`[${items.join(',')}]`)), 'application/msgpack')
   }
-  const alone = batch === 1
-  const text = alone ? body : `{"metrics":[${body}]}`
-  const bytes = postBytes(alone ? '/api/v1/metrics' : '/api/v1/metrics/batch', API_KEY, text)
-  const bodyStart = bytes.length - text.length + (alone ? 0 : '{"metrics":['.length)
-  return { bytes, stamps: Uint32Array.from(stamps, (stamp) => bodyStart + stamp) }
 }
 
 /** About 170 bytes; the milliseconds of its timestamp are its own. */
-function itemText(series: number, metrics: number, random: () => number): { text: string; stamp: number } {
-  const metric = series % metrics
-  const type = TYPES[metric % TYPES.length]!
+function fluxItem(series: number, metrics: number, random: () => number): string {
+  const type = TYPES[(series % metrics) % TYPES.length]!
   const value =
     type === 'distribution'
       ? latency(random)
       : type === 'gauge'
         ? Math.round(random() * 10_000) / 100
         : 1 + Math.floor(random() * 50)
-  const head = `{"name":"${NAMES[metric]!}","type":"${type}","value":${value},"timestamp":"`
-  const millis = String(Math.floor(random() * 1_000)).padStart(3, '0')
+  const { name, time, tags } = commonOf(series, metrics, random)
+  return `{"name":"${name}","type":"${type}","value":${value},"timestamp":"${time}","tags":${tags}}`
+}
+
+function betterStackItem(series: number, metrics: number, random: () => number): string {
+  const isCounter = TYPES[(series % metrics) % TYPES.length] === 'counter'
+  // Times within a second are in no order, and a total that falls is a reset: here they stand still.
+  const value = isCounter ? 1_000 + series : Math.round(random() * 10_000) / 100
+  const { name, time, tags } = commonOf(series, metrics, random)
+  return `{"name":"${name}","${isCounter ? 'counter' : 'gauge'}":{"value":${value}},"dt":"${time}","tags":${tags}}`
+}
+
+function commonOf(series: number, metrics: number, random: () => number) {
   const member = Math.floor(series / metrics)
-  const tags = `{"endpoint":"/api/v1/r${member % 50}","region":"${REGIONS[member % 3]!}","host":"web-${String(Math.floor(member / 50)).padStart(4, '0')}"}`
-  return { text: `${head}2026-01-01T00:00:00.${millis}Z","tags":${tags}}`, stamp: head.length }
+  return {
+    name: NAMES[series % metrics]!,
+    time: `${STAMP}${String(Math.floor(random() * 1_000)).padStart(3, '0')}Z`,
+    tags: `{"endpoint":"/api/v1/r${member % 50}","region":"${REGIONS[member % 3]!}","host":"web-${String(Math.floor(member / 50)).padStart(4, '0')}"}`,
+  }
 }

@@ -1,12 +1,19 @@
 import { createServer } from 'node:http'
+import { decode } from '@msgpack/msgpack'
 
 /**
- * What no gateway can go below, each run as a process of its own: `node:http` alone, and with the body parsed as JSON.
+ * What no gateway can go below, each run as a process of its own: `node:http` alone, and with the body parsed as what it is.
  * Neither stores anything.
  */
 const parses = process.argv[2] === 'parse'
 const ANSWER = '{"data":{"accepted":500,"rejected":0}}'
 const HEADERS = { 'content-type': 'application/json; charset=utf-8', 'content-length': ANSWER.length }
+
+function parse(body: Buffer, type: string | undefined): void {
+  if (type === 'application/msgpack') decode(body)
+  else if (type === 'application/x-ndjson') for (const line of body.toString('utf8').split('\n')) JSON.parse(line)
+  else JSON.parse(body.toString('utf8'))
+}
 
 const server = createServer((request, response) => {
   const chunks: Buffer[] = []
@@ -14,7 +21,7 @@ const server = createServer((request, response) => {
     if (parses) chunks.push(chunk)
   })
   request.on('end', () => {
-    if (parses) JSON.parse((chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)).toString('utf8'))
+    if (parses) parse(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks), request.headers['content-type'])
     response.writeHead(201, HEADERS)
     response.end(ANSWER)
   })

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { compare } from './alternate.ts'
-import { createFleet } from './fleet.ts'
+import { createFleet, type Dialect } from './fleet.ts'
 import type { Options } from './options.ts'
 import type { Report } from './report.ts'
 
@@ -16,22 +16,26 @@ interface Scenario {
   readonly metrics: number
   readonly connections: number
   readonly clock: 'now' | number
+  readonly dialect?: Dialect
 }
 
-/** JSON batches of 500. */
+/** Batches of 500. */
 export async function measureIngest(report: Report, options: Options, profileDir: string | undefined): Promise<void> {
-  const section = 'ingest: JSON batches of 500, CPU a point until the inbox is empty'
+  const section = 'ingest: batches of 500, CPU a point until the inbox is empty'
   const few: Scenario[] = [1, 2, 32].flatMap((connections) =>
     [1, 20].map((metrics): Scenario => ({ series: 1_000, metrics, connections, clock: 'now' })),
   )
   const many = [1, 20].map((metrics): Scenario => ({ series: 100_000, metrics, connections: 2, clock: 'now' }))
   const spread: Scenario = { series: 1_000, metrics: 20, connections: 2, clock: REPORT_EVERY_MS }
+  const dialects = (['json', 'ndjson', 'msgpack'] as const).map(
+    (dialect): Scenario => ({ series: 1_000, metrics: 20, connections: 2, clock: 'now', dialect }),
+  )
   const costs = new Map<string, number>()
-  for (const scenario of [...few, spread, ...many]) {
-    const { series, metrics, connections, clock } = scenario
-    const name = `${series.toLocaleString('en-US')} series, ${metrics} metric${metrics === 1 ? '' : 's'}, ${connections} conn${clock === 'now' ? '' : ', 15 s apart'}`
+  for (const scenario of [...few, spread, ...dialects, ...many]) {
+    const { series, metrics, connections, clock, dialect = 'flux' } = scenario
+    const name = `${series.toLocaleString('en-US')} series, ${metrics} metric${metrics === 1 ? '' : 's'}, ${connections} conn${clock === 'now' ? '' : ', 15 s apart'}${dialect === 'flux' ? '' : `, Better Stack ${dialect}`}`
     if (!name.includes(options.filter)) continue
-    const fleet = createFleet({ series, metrics, batch: BATCH, clock })
+    const fleet = createFleet({ series, metrics, batch: BATCH, clock, dialect })
     const points = options.quick ? Math.max(50_000, series) : Math.max(300_000, 2 * series)
     const { rounds, entry } = options
     const cost = await compare({
@@ -45,7 +49,7 @@ export async function measureIngest(report: Report, options: Options, profileDir
     })
     const note = `${Math.round(cost.pointsPerSecond / 1_000)} k points/s, p50 ${cost.p50Ms.toFixed(1)} ms, p99 ${cost.p99Ms.toFixed(1)} ms, ${cost.afterwards.toFixed(2)} µs after the last answer, discard ${cost.discard.toFixed(2)} µs`
     report.add({ section, name, measured: cost.gateway, unit: 'µs', floor: cost.parse, budget: BUDGET, note })
-    costs.set(`${series}/${metrics}/${connections}/${clock}`, cost.gateway)
+    if (dialect === 'flux') costs.set(`${series}/${metrics}/${connections}/${clock}`, cost.gateway)
   }
   for (const metrics of [1, 20]) {
     const known = costs.get(`1000/${metrics}/2/now`)

@@ -95,11 +95,10 @@ export async function drive(
   return { wallMs, latenciesMs: latenciesMs.sort() }
 }
 
-export function postBytes(path: string, key: string, body: string): Buffer {
-  const bytes = Buffer.byteLength(body)
-  return Buffer.from(
-    `POST ${path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer ${key}\r\ncontent-type: application/json\r\ncontent-length: ${bytes}\r\n\r\n${body}`,
-  )
+export function postBytes(path: string, key: string, body: string | Uint8Array, type = 'application/json'): Buffer {
+  const bytes = Buffer.from(body)
+  const head = `POST ${path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer ${key}\r\ncontent-type: ${type}\r\ncontent-length: ${bytes.length}\r\n\r\n`
+  return Buffer.concat([Buffer.from(head), bytes])
 }
 
 export function getBytes(path: string, key: string): Buffer {
