@@ -73,7 +73,7 @@ export function registerBetterStackRoutes(
   }
 
   const serve = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
-    const idempotent = idempotencyOf(request)
+    const idempotent = idempotencyOf(request, '/metrics')
     const { status, body } =
       idempotent === undefined
         ? await store(request, reply, {})

@@ -394,9 +394,10 @@ const ROWS: readonly Row[] = [
   },
   {
     says: 'an Idempotency-Key counts once and gets the first answer again',
-    send: Array.from({ length: 3 }, () => ({
+    send: (['/metrics', '/', '/metrics'] as const).map((path) => ({
       ...json([counter('once', 5, '09:00:00', { kind: 'incremental' }), {}], 1, 1),
       idempotencyKey: 'once',
+      path,
     })),
     answers: { [`once/${DAY}`]: today('once', 'sum', 5) },
   },
