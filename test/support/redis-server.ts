@@ -1,11 +1,11 @@
-import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { connect, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 import { Redis } from 'ioredis'
+import { installedProgram } from './installed-program.ts'
 
 /**
  * Real servers for tests: each on a free port of the loopback, with a folder of its own that goes when it stops. Tests never skip
@@ -234,32 +234,7 @@ async function freePorts(number: number): Promise<number[]> {
   return ports
 }
 
-/** Of Redis or Valkey. */
 async function serverProgram(): Promise<string> {
-  found ??= onPath() ?? (await installed())
+  found ??= await installedProgram({ names: ['redis-server', 'valkey-server'], packageName: 'redis-server' })
   return found
-}
-
-function onPath(): string | undefined {
-  return ['redis-server', 'valkey-server'].find((program) => spawnSync(program, ['--version']).status === 0)
-}
-
-async function installed(): Promise<string> {
-  let reason = 'only root may install it'
-  if (process.getuid?.() === 0 && spawnSync('apt-get', ['--version']).status === 0) {
-    try {
-      const run = promisify(execFile)
-      const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
-      await run('apt-get', ['update'], { env })
-      await run('apt-get', ['install', '--yes', '--no-install-recommends', 'redis-server'], { env })
-      const now = onPath()
-      if (now !== undefined) return now
-      reason = 'apt-get installed no redis-server'
-    } catch (error) {
-      reason = String(error)
-    }
-  }
-  throw new Error(
-    `the tests need redis-server 7 or newer, or valkey-server, on the PATH: apt-get install redis-server (${reason})`,
-  )
 }
