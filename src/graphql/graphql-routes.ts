@@ -9,10 +9,10 @@ import { CLOSED_AGE_SECONDS, etagOf, isClosedAnswer } from './answer-cache.ts'
 import type { ErrorLog, GraphQLContext, GraphQLLimits } from './context.ts'
 import { Documents } from './document.ts'
 import { presentErrors, requestError } from './errors.ts'
-import { createGraphiQLPage } from './graphiql-page.ts'
 import { answerTypeFor, JSON_TYPE, RESPONSE_TYPE, requireJson, wantsPage } from './negotiation.ts'
 import { operationOf, runOperation } from './operation.ts'
 import { PersistedOperations, type PersistedSettings } from './persisted-operations.ts'
+import { registerPlayground } from './playground-routes.ts'
 import { paramsOfBody, paramsOfUrl } from './request-params.ts'
 import { schema } from './schema.ts'
 
@@ -34,7 +34,7 @@ const ENDPOINT = '/graphql'
 export function registerGraphQL(app: FastifyInstance, { gateway, log, now, limits, persisted }: GraphQLOptions): void {
   const documents = new Documents(schema, limits)
   const operations = new PersistedOperations(persisted)
-  const readPage = createGraphiQLPage(ENDPOINT)
+  const sendPage = registerPlayground(app, ENDPOINT)
 
   /** Strangers are turned away before their body is read. */
   const admit = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
@@ -83,7 +83,7 @@ export function registerGraphQL(app: FastifyInstance, { gateway, log, now, limit
   }
 
   const handle = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
-    if (wantsPage(request)) return sendPage(request, reply, readPage)
+    if (wantsPage(request)) return sendPage(request, reply)
     if (answerTypeFor(request) === undefined)
       return reply.code(406).header('accept', `${JSON_TYPE}, ${RESPONSE_TYPE}`).send()
     assert(request.principal !== undefined, 'the request was admitted')
@@ -127,21 +127,4 @@ export function registerGraphQL(app: FastifyInstance, { gateway, log, now, limit
 
 function onlyByPost({ operation }: OperationDefinitionNode): GraphQLError {
   return requestError(new GatewayError('invalid_body', `a ${operation} must be sent with POST`), '')
-}
-
-async function sendPage(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  readPage: ReturnType<typeof createGraphiQLPage>,
-): Promise<FastifyReply> {
-  const { encoding, etag, body } = await readPage(request.headers['accept-encoding'])
-  reply
-    .header('etag', etag)
-    // The browser keeps the page and asks each time whether it is still the one.
-    .header('cache-control', 'no-cache')
-    .header('vary', 'accept, accept-encoding')
-    .header('x-content-type-options', 'nosniff')
-  if (request.headers['if-none-match']?.includes(etag) === true) return reply.code(304).send()
-  if (encoding !== undefined) reply.header('content-encoding', encoding)
-  return reply.header('content-type', 'text/html; charset=utf-8').send(body)
 }

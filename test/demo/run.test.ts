@@ -9,9 +9,9 @@ it('starts a gateway, sends to it with the key it shows, and leaves nothing behi
   onTestFinished(() => {
     demo.process.kill('SIGKILL')
   })
-  const key = await shown(/API key\s+(\S+)/)
+  const key = await demo.shown(/API key\s+(\S+)/)
   expect(readdirSync(folder)).toHaveLength(1)
-  await shown(/(The last 24 hours .* stored): /)
+  await demo.shown(/(The last 24 hours .* stored): /)
 
   const asked = await fetch(
     `${demo.url}/api/v1/metrics/api.response_time/query?from=-24h&interval=1h&aggregation=count`,
@@ -32,12 +32,4 @@ it('starts a gateway, sends to it with the key it shows, and leaves nothing behi
   const { code, errors } = await demo.kill('SIGINT')
   expect({ code, errors }).toEqual({ code: 0, errors: '' })
   expect(readdirSync(folder)).toEqual([])
-
-  async function shown(pattern: RegExp): Promise<string> {
-    for (;;) {
-      const found = pattern.exec(demo.output())?.[1]
-      if (found !== undefined) return found
-      await new Promise((resolve) => demo.process.stdout?.once('data', resolve))
-    }
-  }
 })

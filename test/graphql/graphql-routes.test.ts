@@ -219,43 +219,68 @@ describe('limits', () => {
 })
 
 describe('playground', () => {
-  const browse = (headers: Record<string, string>) =>
-    graphql.app.inject({
-      method: 'GET',
-      url: '/graphql',
-      headers: { accept: 'text/html,application/xhtml+xml', ...headers },
-    })
+  const fetchPart = (url: string, headers: Record<string, string> = {}) =>
+    graphql.app.inject({ method: 'GET', url, headers })
+  const browse = (headers: Record<string, string> = {}) =>
+    fetchPart('/graphql', { accept: 'text/html,application/xhtml+xml', ...headers })
+  /** Whatever the page names: in elements, and in its settings. */
+  const addressesOf = (html: string): string[] => [...html.matchAll(/"(\/[^"\s<>]*\.\w+)"/g)].map(([, path]) => path!)
 
-  test('browsers get it without a key, whole, and compressed as they ask', async () => {
-    const gzipped = await browse({ 'accept-encoding': 'gzip, deflate' })
-    expect(gzipped.statusCode).toBe(200)
-    expect(gzipped.headers['content-type']).toContain('text/html')
-    expect(gzipped.headers['content-encoding']).toBe('gzip')
-    const html = gunzipSync(gzipped.rawPayload).toString()
-    expect(html).toContain('GaugeQL')
-    expect(html).toContain('trackMetric')
+  test('browsers get a small page without a key, and all it names from here', async () => {
+    const page = await browse()
+    expect(page.statusCode).toBe(200)
+    expect(page.headers['content-type']).toContain('text/html')
+    expect(page.body).toContain('trackMetric')
+    expect(page.rawPayload.length).toBeLessThan(100_000)
 
-    const brotli = await browse({ 'accept-encoding': 'gzip, deflate, br' })
-    expect(brotli.headers['content-encoding']).toBe('br')
-    expect(brotli.rawPayload.length).toBeLessThan(html.length / 3)
-    expect(brotliDecompressSync(brotli.rawPayload).toString()).toBe(html)
+    const addresses = addressesOf(page.body)
+    expect(addresses.length).toBeGreaterThanOrEqual(8)
+    const tags = page.body.match(/<(?:script|link|img|iframe|source)\b[^>]*>/gi) ?? []
+    const named = tags.flatMap((tag) => /(?:src|href)="([^"]*)"/.exec(tag)?.[1] ?? [])
+    expect(named.length).toBeGreaterThanOrEqual(5)
+    expect(addresses).toEqual(expect.arrayContaining(named))
+    for (const address of addresses) {
+      const part = await fetchPart(address)
+      expect(part.statusCode, address).toBe(200)
+      expect(part.headers['content-type']).toMatch(/^(?:text\/(?:javascript|css)|image\/svg)/)
+      expect(part.headers['cache-control']).toContain('immutable')
+      expect(part.body.match(/@import\s+(?:url\()?["']?https?:/g)).toBeNull()
+    }
+  })
 
-    const plain = await browse({ 'accept-encoding': 'br;q=0' })
+  test('the page allows nothing from elsewhere and no inline script', async () => {
+    const policy = String((await browse()).headers['content-security-policy'])
+    expect(policy).toContain("default-src 'none'")
+    expect(policy).toContain("script-src 'self';")
+    expect(policy).not.toMatch(/https?:|\*|unsafe-eval/)
+  })
+
+  test('each part is compressed as the client asks', async () => {
+    const address = addressesOf((await browse()).body).find(
+      (path) => path.includes('graphiql') && path.endsWith('.js'),
+    )!
+    const plain = await fetchPart(address, { 'accept-encoding': 'br;q=0' })
     expect(plain.headers['content-encoding']).toBeUndefined()
-    expect(plain.body).toBe(html)
-
-    const tags = html.match(/<(?:script|link|img|iframe|source)\b[^>]*>/gi) ?? []
-    expect(tags.length).toBeGreaterThan(0)
-    expect(tags.filter((tag) => /(?:src|href)\s*=\s*["']?\s*(?:https?:)?\/\//i.test(tag))).toEqual([])
-    expect(html.match(/@import\s+(?:url\()?["']?https?:/g)).toBeNull()
+    const gzipped = await fetchPart(address, { 'accept-encoding': 'gzip, deflate' })
+    expect(gzipped.headers['content-encoding']).toBe('gzip')
+    expect(gunzipSync(gzipped.rawPayload).equals(plain.rawPayload)).toBe(true)
+    const brotli = await fetchPart(address, { 'accept-encoding': 'gzip, deflate, br' })
+    expect(brotli.headers['content-encoding']).toBe('br')
+    expect(brotli.rawPayload.length).toBeLessThan(plain.rawPayload.length / 3)
+    expect(brotliDecompressSync(brotli.rawPayload).equals(plain.rawPayload)).toBe(true)
+    expect(brotli.headers.vary).toContain('accept-encoding')
   })
 
   test('a page that the browser has is not sent again', async () => {
     const { headers } = await browse({ 'accept-encoding': 'gzip' })
-    expect(headers.vary).toContain('accept-encoding')
-    const again = await browse({ 'accept-encoding': 'gzip', 'if-none-match': String(headers.etag) })
+    expect(headers.vary).toBe('accept, accept-encoding')
+    const again = await browse({ 'accept-encoding': 'br', 'if-none-match': String(headers.etag) })
     expect(again.statusCode).toBe(304)
     expect(again.body).toBe('')
+  })
+
+  test('a part of another version is not found', async () => {
+    expect((await fetchPart('/graphql/playground/graphiql.0000.js')).statusCode).toBe(404)
   })
 
   test('a program that GETs is answered as a program', async () => {

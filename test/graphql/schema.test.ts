@@ -10,7 +10,7 @@ import {
   validate,
 } from 'graphql'
 import { expect, test } from 'vitest'
-import { readExamples } from '../../src/graphql/graphiql-page.ts'
+import { readExamples } from '../../src/graphql/playground.ts'
 import { schema } from '../../src/graphql/schema.ts'
 
 test('schema/schema.graphql is the schema that is served', async () => {
@@ -55,13 +55,15 @@ test.each(readdirSync(EXAMPLES))('example %s is valid', (name) => {
   expect(validate(schema, document)).toEqual([])
 })
 
-test('the playground opens with the examples, tracking first', async () => {
+test('the playground opens with every example, each a tab of its own, tracking first', async () => {
   const examples = await readExamples()
-  expect(examples.map((text) => /^(?:mutation|query) (\w+)/m.exec(text)?.[1])).toEqual([
-    'Track',
-    'TrackBatch',
-    'Chart',
-    'Groups',
-    'Events',
-  ])
+  expect(examples).toHaveLength(readdirSync(EXAMPLES).length)
+  const names = examples.map((text) => /^(?:mutation|query|subscription) (\w+)/m.exec(text)?.[1])
+  expect(names.slice(0, 4)).toEqual(['Track', 'TrackBatch', 'Chart', 'Groups'])
+  expect(new Set(names).size).toBe(names.length)
+  // Says what it shows, in lines that need no scrolling.
+  for (const text of examples) {
+    expect(text).toMatch(/^# /)
+    expect(Math.max(...text.split('\n').map((line) => line.length))).toBeLessThanOrEqual(56)
+  }
 })

@@ -1,7 +1,7 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { mkdir, rename, rm } from 'node:fs/promises'
+import { mkdir, rename, rm, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -12,6 +12,8 @@ export interface ChildGateway {
   readonly process: ChildProcess
   /** Standard output so far. */
   readonly output: () => string
+  /** The first group of a pattern once standard output has it. Rejects when the process ends without. */
+  shown(pattern: RegExp): Promise<string>
   /** Resolves when the process is gone. */
   readonly exited: Promise<Exit>
   kill(signal: NodeJS.Signals): Promise<Exit>
@@ -39,23 +41,8 @@ export function startDemo(env: Readonly<Record<string, string>>): Promise<ChildG
 
 async function startProgram(path: string, env: Readonly<Record<string, string>>): Promise<ChildGateway> {
   const child = await spawnChild(path, env)
-  const url = await new Promise<string>((resolve, reject) => {
-    const timer = setTimeout(() => {
-      child.process.kill('SIGKILL')
-      reject(new Error(`the gateway did not listen within ${START_MS_MAX} ms`))
-    }, START_MS_MAX)
-    const look = (): void => {
-      const found = /listens on (http:\S+)\n/.exec(child.output())
-      if (found === null) return
-      clearTimeout(timer)
-      resolve(found[1]!)
-    }
-    child.process.stdout?.on('data', look)
-    child.exited.then(({ code, errors }) => {
-      clearTimeout(timer)
-      reject(new Error(`the gateway exited with ${code}: ${errors}`))
-    }, reject)
-  })
+  const timer = setTimeout(() => child.process.kill('SIGKILL'), START_MS_MAX)
+  const url = await child.shown(/listens on (http:\S+)\n/).finally(() => clearTimeout(timer))
   return { ...child, url }
 }
 
@@ -90,7 +77,22 @@ async function spawnChild(
     child.kill(signal)
     return exited
   }
-  return { process: child, output: () => output, exited, kill }
+  const shown = (pattern: RegExp): Promise<string> =>
+    new Promise((resolve, reject) => {
+      const look = (): void => {
+        const found = pattern.exec(output)?.[1]
+        if (found === undefined) return
+        child.stdout.off('data', look)
+        resolve(found)
+      }
+      child.stdout.on('data', look)
+      look()
+      exited.then(
+        ({ code, signal }) => reject(new Error(`it ended (${signal ?? code}) and never showed ${pattern}: ${errors}`)),
+        reject,
+      )
+    })
+  return { process: child, output: () => output, shown, exited, kill }
 }
 
 let building: Promise<string> | undefined
@@ -114,6 +116,12 @@ async function build(): Promise<string> {
   const target = join(cache, hash.digest('hex').slice(0, 16))
   if (existsSync(target)) return target
   await mkdir(cache, { recursive: true })
+  // The gateway serves these from beside its folder.
+  for (const name of ['schema', 'playground']) {
+    await symlink(join(ROOT, name), join(cache, name)).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EEXIST') throw error
+    })
+  }
   const draft = `${target}.${process.pid}`
   await compile('tsconfig.build.json', draft, 'main.js')
   await compile('tsconfig.demo.json', join(draft, 'demo'), 'run.js')

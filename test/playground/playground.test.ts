@@ -1,0 +1,173 @@
+import type { Browser, Page } from 'playwright-core'
+import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
+import { startBrowser, type WatchedPage, watchPage } from '../support/browser.ts'
+import { type ChildGateway, startDemo } from '../support/child-gateway.ts'
+
+/** The playground as a newcomer finds it: the built gateway with the demo in it, and a browser that reaches nothing else. */
+
+const START_MS_MAX = 90_000
+/** Data comes within seconds, on a machine that does much else within more. */
+const RESULT_MS_MAX = 15_000
+
+let demo: ChildGateway
+let browser: Browser
+let key: string
+
+beforeAll(async () => {
+  ;[demo, browser] = await Promise.all([startDemo({ PORT: '0' }), startBrowser()])
+  key = await demo.shown(/API key\s+(\S+)/)
+  await demo.shown(/(are stored)/)
+}, START_MS_MAX)
+afterAll(async () => {
+  await browser?.close()
+  await demo?.kill('SIGTERM')
+})
+
+const number = expect.any(Number)
+const someNumbers = expect.arrayContaining([number])
+const line = (label: string): object => ({ label, total: number, values: someNumbers, timestamps: someNumbers })
+
+/** What the tabs show. */
+const SHOWN: Readonly<Record<string, object>> = {
+  Track: { trackMetric: { name: 'api.response_time', value: 145.2, metric: { dataPoints: number } } },
+  TrackBatch: { trackMetrics: { accepted: 3, rejected: 1, errors: [{ index: 3, code: 'INVALID_VALUE' }] } },
+  Chart: { query: { interval: '5m', series: [line('p50'), line('p95'), line('p99')] } },
+  Groups: {
+    query: {
+      groups: expect.arrayContaining([
+        {
+          endpoint: '/checkout',
+          total: { count: number, p95: number, p999: number },
+          buckets: expect.arrayContaining([
+            { start: expect.any(String), complete: true, values: { avg: number, max: number, p95: number } },
+          ]),
+        },
+      ]),
+    },
+  },
+  Distinct: {
+    query: {
+      groups: ['android', 'ios', 'web'].map((platform) => ({
+        platform,
+        total: { count: number },
+        buckets: expect.arrayContaining([{ start: expect.any(String), complete: true, values: { count: number } }]),
+      })),
+    },
+  },
+  Filters: {
+    query: {
+      series: expect.arrayContaining([
+        {
+          tags: { endpoint: '/checkout', status: '422' },
+          aggregation: 'sum',
+          total: number,
+          points: expect.arrayContaining([{ timestamp: expect.any(String), value: number }]),
+        },
+      ]),
+    },
+  },
+  Dashboard: {
+    requests: { series: expect.arrayContaining([line('rate · 200')]) },
+    online: { series: expect.arrayContaining([line('last · eu')]) },
+    revenue: { metric: { unit: 'EUR' }, series: [line('sum')] },
+  },
+  Metrics: {
+    metrics: { nodes: expect.arrayContaining([expect.objectContaining({ name: 'users.online', unit: 'users' })]) },
+  },
+  Metric: {
+    viewer: { project: 'shop' },
+    metric: {
+      endpoints: expect.arrayContaining([{ value: '/checkout', seriesCount: number }]),
+      query: { series: [{ total: number, values: someNumbers }] },
+    },
+  },
+}
+
+it('opens with the examples; each runs as it is and shows data, and nothing is asked of anybody else', async () => {
+  const { page, errors, requests } = await openPlayground()
+  await enterKey(page, key)
+  await page.getByRole('tab').first().waitFor()
+  expect(await tabsOf(page)).toEqual(Object.keys(SHOWN))
+  for (const [tab, shown] of Object.entries(SHOWN)) {
+    await page.getByRole('tab', { name: new RegExp(`^${tab}\\b`) }).click()
+    await expect
+      .poll(() => run(page), { timeout: RESULT_MS_MAX, message: `the tab ${tab}` })
+      .toMatchObject({ data: shown })
+  }
+  expect(errors).toEqual([])
+  expect(requests.filter((address) => !address.startsWith(`${demo.url}/`))).toEqual([])
+  expect(requests.filter((address) => address.includes(key))).toEqual([])
+  expect(page.url()).toBe(`${demo.url}/graphql`)
+}, 60_000)
+
+it('is told the key once in a browser tab, and in every other anew', async () => {
+  const { page, errors } = await openPlayground()
+  await enterKey(page, key)
+  await page.getByRole('tab').first().waitFor()
+  await page.reload()
+  await page.getByRole('tab', { name: /^Chart\b/ }).click()
+  await expect.poll(() => run(page), { timeout: RESULT_MS_MAX }).toMatchObject({ data: SHOWN['Chart'] })
+  expect(await page.getByLabel('API key').isVisible()).toBe(false)
+  expect(errors).toEqual([])
+
+  const neighbour = await page.context().newPage()
+  await neighbour.goto(`${demo.url}/graphql`)
+  await neighbour.getByLabel('API key').waitFor()
+  const kept = await neighbour.evaluate(() => [{ ...localStorage }, { ...sessionStorage }, document.cookie])
+  expect(kept).toEqual([{}, {}, ''])
+})
+
+it('says what is wrong with a key, and takes the next one', async () => {
+  const { page } = await openPlayground()
+  await enterKey(page, 'no such key')
+  await page.getByText('A key is one word').waitFor()
+  await enterKey(page, 'no-such-key')
+  await page.getByText('does not know this key').waitFor()
+  expect(await page.getByRole('tab').count()).toBe(0)
+  await enterKey(page, key)
+  await page.getByRole('tab').first().waitFor()
+  expect(await page.getByLabel('API key').isVisible()).toBe(false)
+})
+
+it('asks for another key when the gateway has forgotten the one it had', async () => {
+  const { page } = await openPlayground()
+  await page.evaluate(() => sessionStorage.setItem('gaugeql:key', 'a-key-of-last-week'))
+  await page.reload()
+  await page.getByText('does not know this key').waitFor()
+  await enterKey(page, key)
+  await page.getByRole('tab', { name: /^Chart\b/ }).click()
+  await expect.poll(() => run(page), { timeout: RESULT_MS_MAX }).toMatchObject({ data: SHOWN['Chart'] })
+})
+
+/** In a window of its own, with nothing kept from before. */
+async function openPlayground(): Promise<WatchedPage> {
+  const context = await browser.newContext({ permissions: ['clipboard-read', 'clipboard-write'] })
+  onTestFinished(() => context.close())
+  const watched = watchPage(await context.newPage())
+  await watched.page.goto(`${demo.url}/graphql`)
+  return watched
+}
+
+async function enterKey(page: Page, entered: string): Promise<void> {
+  await page.getByLabel('API key').fill(entered)
+  await page.getByRole('button', { name: 'Open', exact: true }).click()
+}
+
+function tabsOf(page: Page): Promise<string[]> {
+  return page.locator('.graphiql-tab-button').allInnerTexts()
+}
+
+/** Runs the open tab and reads the panel as a person would copy it, for the document holds only the lines in sight. */
+async function run(page: Page): Promise<unknown> {
+  await page.getByRole('button', { name: /^Execute query/ }).click()
+  await page.locator('.graphiql-spinner').waitFor({ state: 'detached' })
+  await page.locator('.result-window .monaco-editor').click({ position: { x: 60, y: 10 } })
+  await page.keyboard.press('Control+A')
+  await page.keyboard.press('Control+C')
+  const text = await page.evaluate(() => navigator.clipboard.readText())
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
+}
