@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { createFeed, type Feed } from './feed.ts'
-import { pointsBetween } from './shop.ts'
+import { shopBetween } from './shop.ts'
 
 /**
  * `npm run demo`: a gateway with an empty embedded store of its own, and a small web shop that sends to it, as any client would.
@@ -92,14 +92,14 @@ function greet(url: string): void {
 /** First the last day and the one that it is compared with, then those between. */
 async function importHistory(feed: Feed, startMs: number): Promise<void> {
   const began = performance.now()
-  let points = 0
+  let sent = 0
   const importDays = async (days: readonly number[], said: string): Promise<void> => {
     for (const day of days) {
       const fromMs = startMs - day * DAY_MS
-      points += await feed.send(pointsBetween(SEED, fromMs, fromMs + DAY_MS), signal)
+      sent += await feed.send(shopBetween(SEED, fromMs, fromMs + DAY_MS), signal)
     }
     const seconds = ((performance.now() - began) / 1_000).toFixed(1)
-    process.stdout.write(`${said}: ${points} points after ${seconds} s.\n`)
+    process.stdout.write(`${said}: ${sent} points and events after ${seconds} s.\n`)
   }
   await importDays([1, 8], 'The last 24 hours and the same of last week are stored')
   await importDays([2, 3, 4, 5, 6, 7], 'So are the days between')
@@ -112,7 +112,7 @@ async function follow(feed: Feed, startMs: number): Promise<void> {
     const nowMs = Date.now()
     // A clock that was set back has nothing new to tell.
     if (nowMs > sentMs) {
-      await feed.send(pointsBetween(SEED, sentMs, nowMs), signal)
+      await feed.send(shopBetween(SEED, sentMs, nowMs), signal)
       sentMs = nowMs
     }
     await pause(LIVE_PAUSE_MS, undefined, { signal }).catch(() => {})

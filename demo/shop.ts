@@ -13,6 +13,18 @@ export interface Point {
   readonly tags: Readonly<Record<string, string>>
 }
 
+/** Kept whole, unlike a point. */
+export interface ShopEvent {
+  readonly name: 'order.placed' | 'user.signed_up' | 'deploy.finished' | 'incident.opened' | 'incident.closed'
+  readonly timestamp: number
+  readonly value?: number
+  readonly user_id?: string
+  readonly tags: Readonly<Record<string, string>>
+  readonly properties?: Readonly<Record<string, string | number>>
+}
+
+export type Happening = Point | ShopEvent
+
 export interface Incident {
   readonly kind: 'payment provider slow' | 'search index down'
   readonly fromMs: number
@@ -38,13 +50,15 @@ const MINUTE_MS = 60 * SECOND_MS
 const HOUR_MS = 60 * MINUTE_MS
 const DAY_MS = 24 * HOUR_MS
 
-/** Points are made by the step, each from its own random numbers. */
+/** Everything is made by the step, each from its own random numbers. */
 const STEP_MS = 10 * SECOND_MS
 /** Requests a second at the busiest time of an ordinary day. */
 const PEAK_REQUESTS = 1.5
 /** Each of these stretches has an incident or none. */
 const INCIDENT_SLOT_MS = 4 * HOUR_MS
 const INCIDENT_SHARE = 0.8
+/** How often a new version goes out. */
+const DEPLOY_MS = 8 * HOUR_MS
 /** Accounts; a few come daily, most rarely. */
 const USERS = 5_000
 
@@ -86,13 +100,15 @@ const PAYMENTS = [
 ]
 
 /** What happens from `fromMs` on and before `toMs`, in order of steps. Two stretches that meet are the one they make up. */
-export function* pointsBetween(seed: number, fromMs: number, toMs: number): Generator<Point> {
+export function* shopBetween(seed: number, fromMs: number, toMs: number): Generator<Happening> {
   for (let stepMs = Math.floor(fromMs / STEP_MS) * STEP_MS; stepMs < toMs; stepMs += STEP_MS) {
-    for (const point of pointsOfStep(seed, stepMs)) if (point.timestamp >= fromMs && point.timestamp < toMs) yield point
+    for (const happening of step(seed, stepMs)) {
+      if (happening.timestamp >= fromMs && happening.timestamp < toMs) yield happening
+    }
   }
 }
 
-function* pointsOfStep(seed: number, stepMs: number): Generator<Point> {
+function* step(seed: number, stepMs: number): Generator<Happening> {
   const random = randomOf(seed, stepMs)
   const incident = incidentAt(seed, stepMs)
   const traffic = trafficAt(seed, stepMs)
@@ -106,13 +122,37 @@ function* pointsOfStep(seed: number, stepMs: number): Generator<Point> {
     const value = round(Math.min(1, load), 3)
     yield { name: 'cpu.load', type: 'gauge', value, timestamp: stepMs, tags: { host } }
   }
+  yield* news(seed, stepMs)
   const requests = random.poisson((PEAK_REQUESTS * traffic * STEP_MS) / SECOND_MS)
   for (let i = 0; i < requests; i++) {
-    yield* pointsOfRequest(random, stepMs + Math.floor(((i + random.next()) / requests) * STEP_MS), incident)
+    yield* request(random, stepMs + Math.floor(((i + random.next()) / requests) * STEP_MS), incident)
   }
 }
 
-function* pointsOfRequest(random: Random, timestamp: number, incident: Incident | undefined): Generator<Point> {
+/** What happens a few times a day. */
+function* news(seed: number, stepMs: number): Generator<ShopEvent> {
+  for (const atMs of [stepMs, stepMs - STEP_MS]) {
+    const incident = incidentAt(seed, atMs)
+    if (incident === undefined) continue
+    const { kind, fromMs, toMs } = incident
+    const isNew = atMs === stepMs
+    const timestamp = isNew ? fromMs : toMs
+    if (timestamp < stepMs || timestamp >= stepMs + STEP_MS) continue
+    const name = isNew ? 'incident.opened' : 'incident.closed'
+    yield { name, timestamp, tags: { endpoint: ENDPOINT_OF[kind] }, properties: { kind } }
+  }
+  const release = stepMs / DEPLOY_MS
+  if (!Number.isInteger(release)) return
+  const properties = {
+    version: `1.${release % 1_000}.0`,
+    commit: randomOf(seed, release)
+      .integer(2 ** 32)
+      .toString(16),
+  }
+  yield { name: 'deploy.finished', timestamp: stepMs, tags: { service: 'shop' }, properties }
+}
+
+function* request(random: Random, timestamp: number, incident: Incident | undefined): Generator<Happening> {
   const route = choose(ROUTES, random)
   const { endpoint, method } = route
   const struck = incident !== undefined && endpoint === ENDPOINT_OF[incident.kind] ? incident : undefined
@@ -126,15 +166,21 @@ function* pointsOfRequest(random: Random, timestamp: number, incident: Incident 
   yield { name: 'api.requests', type: 'counter', value: 1, timestamp, tags }
   // Squared, so that some come often.
   const user = Math.floor(USERS * random.next() ** 2)
+  const userId = `user-${user}`
+  const platform = PLATFORMS[user % PLATFORMS.length]!
   if (random.next() < 0.3) {
-    const platform = PLATFORMS[user % PLATFORMS.length]!
-    yield { name: 'daily_active_users', type: 'set', value: `user-${user}`, timestamp, tags: { platform } }
+    yield { name: 'daily_active_users', type: 'set', value: userId, timestamp, tags: { platform } }
+  }
+  if (endpoint === '/login' && status === route.success && random.next() < 0.1) {
+    yield { name: 'user.signed_up', timestamp, user_id: userId, tags: { platform } }
   }
   if (endpoint !== '/checkout' || status !== route.success) return
   const { payment, worthEur } = choose(PAYMENTS, random)
   const worth = round(worthEur * Math.exp(0.5 * random.normal()), 2)
   yield { name: 'orders', type: 'counter', value: 1, timestamp, tags: { payment } }
   yield { name: 'order.value', type: 'distribution', value: worth, timestamp, tags: { payment } }
+  const properties = { items: 1 + random.poisson(1.5), currency: 'EUR' }
+  yield { name: 'order.placed', timestamp, value: worth, user_id: userId, tags: { payment, platform }, properties }
 }
 
 const ENDPOINT_OF: Readonly<Record<Incident['kind'], string>> = {
@@ -148,7 +194,8 @@ export function incidentAt(seed: number, atMs: number): Incident | undefined {
   const random = randomOf(seed, slotMs, 1)
   if (random.next() >= INCIDENT_SHARE) return undefined
   const durationMs = (8 + random.integer(18)) * MINUTE_MS
-  const fromMs = slotMs + Math.floor(random.next() * (INCIDENT_SLOT_MS - durationMs))
+  // On a step, so that the first and the last step of it are whole.
+  const fromMs = slotMs + random.integer((INCIDENT_SLOT_MS - durationMs) / STEP_MS) * STEP_MS
   if (atMs < fromMs || atMs >= fromMs + durationMs) return undefined
   const reach = { fromMs, toMs: fromMs + durationMs }
   return random.next() < 0.5

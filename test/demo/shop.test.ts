@@ -1,12 +1,16 @@
 import { describe, expect, it } from 'vitest'
-import { type Incident, incidentAt, METRICS, type Point, pointsBetween } from '../../demo/shop.ts'
+import { type Happening, type Incident, incidentAt, METRICS, type Point, shopBetween } from '../../demo/shop.ts'
 
 const SEED = 7
 const MINUTE_MS = 60_000
 const HOUR_MS = 60 * MINUTE_MS
 const NOON_MS = Date.parse('2024-01-15T12:00:00Z')
 
-const between = (fromMs: number, toMs: number, seed = SEED): Point[] => [...pointsBetween(seed, fromMs, toMs)]
+const between = (fromMs: number, toMs: number, seed = SEED): Happening[] => [...shopBetween(seed, fromMs, toMs)]
+
+const isPoint = (happening: Happening): happening is Point => 'type' in happening
+
+const pointsBetween = (fromMs: number, toMs: number): Point[] => between(fromMs, toMs).filter(isPoint)
 
 const responseTimes = (points: readonly Point[], endpoint: string): number[] =>
   points
@@ -17,23 +21,23 @@ const median = (values: readonly number[]): number => values.toSorted((a, b) => 
 
 describe('the demo shop', () => {
   it('does the same whenever it is asked, and something else for another seed', () => {
-    const points = between(NOON_MS, NOON_MS + MINUTE_MS)
-    expect(points.length).toBeGreaterThan(50)
-    expect(between(NOON_MS, NOON_MS + MINUTE_MS)).toEqual(points)
-    expect(between(NOON_MS, NOON_MS + MINUTE_MS, SEED + 1)).not.toEqual(points)
+    const happenings = between(NOON_MS, NOON_MS + MINUTE_MS)
+    expect(happenings.length).toBeGreaterThan(50)
+    expect(between(NOON_MS, NOON_MS + MINUTE_MS)).toEqual(happenings)
+    expect(between(NOON_MS, NOON_MS + MINUTE_MS, SEED + 1)).not.toEqual(happenings)
   })
 
   it('does in two stretches that meet what it does in the whole, wherever they meet', () => {
-    const points = between(NOON_MS, NOON_MS + MINUTE_MS)
+    const happenings = between(NOON_MS, NOON_MS + MINUTE_MS)
     for (const cutMs of [NOON_MS + 1, NOON_MS + 9_999, NOON_MS + 10_000, NOON_MS + 34_567]) {
       const parts = [...between(NOON_MS, cutMs), ...between(cutMs, NOON_MS + MINUTE_MS)]
-      const order = (point: Point): string => JSON.stringify([point.timestamp, point])
-      expect(parts.map(order).sort()).toEqual(points.map(order).sort())
+      const order = (happening: Happening): string => JSON.stringify([happening.timestamp, happening])
+      expect(parts.map(order).sort()).toEqual(happenings.map(order).sort())
     }
   })
 
   it('sends every metric it describes and no other, with numbers and members that the gateway takes', () => {
-    const points = between(NOON_MS, NOON_MS + HOUR_MS)
+    const points = pointsBetween(NOON_MS, NOON_MS + HOUR_MS)
     expect(new Set(points.map(({ name }) => name))).toEqual(new Set(Object.keys(METRICS)))
     for (const { type, value } of points) {
       if (type === 'set') expect(value).toMatch(/^user-\d+$/)
@@ -50,11 +54,28 @@ describe('the demo shop', () => {
   it.each(['payment provider slow', 'search index down'] as const)('shows that the %s', (kind) => {
     const endpoint = kind === 'payment provider slow' ? '/checkout' : '/search'
     const incident = firstIncident(kind)
-    const during = between(incident.fromMs, incident.toMs)
-    const before = between(incident.fromMs - HOUR_MS, incident.fromMs)
+    const during = pointsBetween(incident.fromMs, incident.toMs)
+    const before = pointsBetween(incident.fromMs - HOUR_MS, incident.fromMs)
     expect(median(responseTimes(during, endpoint))).toBeGreaterThan(2 * median(responseTimes(before, endpoint)))
     const failed = during.filter(({ tags }) => tags['endpoint'] === endpoint && tags['status'] === '503')
     expect(failed.length).toBeGreaterThan(0)
+    const named = (name: string): Happening[] =>
+      between(incident.fromMs, incident.toMs + 1).filter((happening) => happening.name === name)
+    expect(named('incident.opened')).toMatchObject([
+      { timestamp: incident.fromMs, tags: { endpoint }, properties: { kind } },
+    ])
+    expect(named('incident.closed')).toMatchObject([
+      { timestamp: incident.toMs, tags: { endpoint }, properties: { kind } },
+    ])
+  })
+
+  it('tells an event of each order, of the same worth', () => {
+    const happenings = between(NOON_MS, NOON_MS + HOUR_MS)
+    const worth = (name: string): unknown[] =>
+      happenings.filter((happening) => happening.name === name).map(({ value, timestamp }) => ({ value, timestamp }))
+    expect(worth('order.placed').length).toBeGreaterThan(0)
+    expect(worth('order.placed')).toEqual(worth('order.value'))
+    expect(happenings.filter(({ name }) => name === 'user.signed_up').length).toBeGreaterThan(0)
   })
 
   it('has incidents now and then', () => {

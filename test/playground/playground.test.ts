@@ -45,6 +45,18 @@ const SHOWN: Readonly<Record<string, object>> = {
       ]),
     },
   },
+  Events: {
+    events: {
+      nodes: expect.arrayContaining([
+        expect.objectContaining({
+          name: 'order.placed',
+          value: number,
+          properties: { items: number, currency: 'EUR' },
+        }),
+      ]),
+      pageInfo: { hasNextPage: true },
+    },
+  },
   Distinct: {
     query: {
       groups: ['android', 'ios', 'web'].map((platform) => ({
