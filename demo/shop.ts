@@ -53,7 +53,7 @@ const DAY_MS = 24 * HOUR_MS
 /** Everything is made by the step, each from its own random numbers. */
 const STEP_MS = 10 * SECOND_MS
 /** Requests a second at the busiest time of an ordinary day. */
-const PEAK_REQUESTS = 1.5
+const PEAK_REQUESTS = 1
 /** Each of these stretches has an incident or none. */
 const INCIDENT_SLOT_MS = 4 * HOUR_MS
 const INCIDENT_SHARE = 0.8

@@ -38,7 +38,6 @@ export function registerPlayground(
     const { page } = await readPlayground()
     reply
       .header('content-security-policy', CONTENT_SECURITY_POLICY)
-      .header('referrer-policy', 'no-referrer')
       // Programs are answered at the same address.
       .header('vary', 'accept')
     // The browser keeps the page and asks each time whether it is still the one.
@@ -54,7 +53,6 @@ async function send(request: FastifyRequest, reply: FastifyReply, part: Part, ca
     .header('etag', etag)
     .header('cache-control', caching)
     .header('vary', vary === undefined ? 'accept-encoding' : `${vary}, accept-encoding`)
-    .header('x-content-type-options', 'nosniff')
   if (request.headers['if-none-match']?.includes(etag) === true) return reply.code(304).send()
   const { encoding, body } = await part.read(request.headers['accept-encoding'])
   if (encoding !== undefined) reply.header('content-encoding', encoding)

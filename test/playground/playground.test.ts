@@ -45,6 +45,32 @@ const SHOWN: Readonly<Record<string, object>> = {
       ]),
     },
   },
+  Top: {
+    query: {
+      series: [
+        ...Array.from({ length: 3 }, () => ({
+          tags: { endpoint: expect.any(String) },
+          total: number,
+          values: someNumbers,
+        })),
+        { label: expect.stringContaining('other'), tags: null, total: number, values: someNumbers },
+      ],
+    },
+  },
+  Compare: {
+    query: {
+      series: [
+        { label: 'sum', total: number, values: someNumbers, comparison: { total: number, values: someNumbers } },
+      ],
+      groups: [
+        {
+          buckets: expect.arrayContaining([
+            { start: expect.any(String), complete: true, values: { sum: number }, previous: { sum: number } },
+          ]),
+        },
+      ],
+    },
+  },
   Events: {
     events: {
       nodes: expect.arrayContaining([
@@ -125,7 +151,7 @@ it('is told the key once in a browser tab, and in every other anew', async () =>
   const neighbour = await page.context().newPage()
   await neighbour.goto(`${demo.url}/graphql`)
   await neighbour.getByLabel('API key').waitFor()
-  const kept = await neighbour.evaluate(() => [{ ...localStorage }, { ...sessionStorage }, document.cookie])
+  const kept = await neighbour.evaluate('[{ ...localStorage }, { ...sessionStorage }, document.cookie]')
   expect(kept).toEqual([{}, {}, ''])
 })
 
@@ -143,7 +169,7 @@ it('says what is wrong with a key, and takes the next one', async () => {
 
 it('asks for another key when the gateway has forgotten the one it had', async () => {
   const { page } = await openPlayground()
-  await page.evaluate(() => sessionStorage.setItem('gaugeql:key', 'a-key-of-last-week'))
+  await page.evaluate("sessionStorage.setItem('gaugeql:key', 'a-key-of-last-week')")
   await page.reload()
   await page.getByText('does not know this key').waitFor()
   await enterKey(page, key)
@@ -176,7 +202,7 @@ async function run(page: Page): Promise<unknown> {
   await page.locator('.result-window .monaco-editor').click({ position: { x: 60, y: 10 } })
   await page.keyboard.press('Control+A')
   await page.keyboard.press('Control+C')
-  const text = await page.evaluate(() => navigator.clipboard.readText())
+  const text = await page.evaluate<string>('navigator.clipboard.readText()')
   try {
     return JSON.parse(text)
   } catch {
