@@ -2,7 +2,7 @@ import { partitionOf } from '../../src/model/metric.ts'
 
 /**
  * Load of which is known afterwards what became of every request. Each request is a batch under a tag of its own and says the same
- * of several metrics of every kind; what was answered is written down, and what the gateway counts is held against it: an
+ * of several metrics of every kind and has events; what was answered is written down, and what the gateway counts is held against it: an
  * acknowledged batch is there once and whole, one that was refused is not, and of one whose outcome nobody knows each metric is there
  * once or not at all. With an idempotency key a batch is sent until it is acknowledged, and then there once.
  */
@@ -17,7 +17,7 @@ export const LEDGER_ENV = {
 
 const PROJECT = 'ledger'
 const DAY = '2024-01-15'
-/** Points of each metric in a batch. */
+/** Points of each metric, and events of each name, in a batch. */
 const POINTS = 3
 const REQUEST_MS_MAX = 20_000
 
@@ -40,6 +40,8 @@ interface Batch {
 export type Fault = `${'lost' | 'doubled or cut' | 'invented'}: ${string}`
 
 export class Ledger {
+  /** When its events happened. */
+  readonly #timestamp = new Date().toISOString()
   readonly #batches = new Map<string, Batch>()
   readonly #names: readonly string[]
   #last: { readonly status: number; readonly body: string } | undefined
@@ -53,7 +55,8 @@ export class Ledger {
   static namesIn(partition: number, partitions: number, number: number): string[] {
     const names: string[] = []
     for (let i = 0; names.length < number; i++) {
-      const isAll = KINDS.every(({ suffix }) => partitionOf(PROJECT, `m${i}.${suffix}`, partitions) === partition)
+      const all = [...KINDS.map(({ suffix }) => suffix), 'done']
+      const isAll = all.every((suffix) => partitionOf(PROJECT, `m${i}.${suffix}`, partitions) === partition)
       if (isAll) names.push(`m${i}`)
     }
     return names
@@ -93,45 +96,65 @@ export class Ledger {
   async faults(url: string): Promise<readonly Fault[]> {
     const faults: Fault[] = []
     await Promise.all(
-      this.#names.flatMap((name) =>
-        KINDS.flatMap(({ suffix, counted }) =>
+      this.#names.flatMap((name) => [
+        ...KINDS.flatMap(({ suffix, counted }) =>
           counted.map(async ([aggregation, expected]) => {
             const metric = `${name}.${suffix}`
             const found = await countsOf(url, metric, aggregation)
-            for (const [batch, { names, outcome }] of this.#batches) {
-              const count = names.includes(name) ? found.get(batch) : undefined
-              found.delete(batch)
-              const what = `${metric} ${aggregation} of ${batch}, ${outcome}, is ${count}` as const
-              if (count === undefined && outcome === 'acknowledged' && names.includes(name))
-                faults.push(`lost: ${what}`)
-              else if (count !== undefined && outcome === 'refused') faults.push(`invented: ${what}`)
-              else if (count !== undefined && count !== expected) faults.push(`doubled or cut: ${what}`)
-            }
-            for (const batch of found.keys()) faults.push(`invented: ${metric} of ${batch}`)
+            faults.push(...this.#compare(name, `${metric} ${aggregation}`, found, expected))
           }),
         ),
-      ),
+        eventsOf(url, `${name}.done`, this.#timestamp).then((found) => {
+          faults.push(...this.#compare(name, `${name}.done`, found, POINTS))
+        }),
+      ]),
     )
     return faults.sort()
   }
 
+  #compare(name: string, what: string, found: ReadonlyMap<string, number>, expected: number): Fault[] {
+    const faults: Fault[] = []
+    for (const [batch, { names, outcome }] of this.#batches) {
+      const count = found.get(batch)
+      const is = `${what} of ${batch}, ${outcome}, is ${count}` as const
+      const isExpected = names.includes(name)
+      if (count === undefined && outcome === 'acknowledged' && isExpected) faults.push(`lost: ${is}`)
+      else if (count !== undefined && (outcome === 'refused' || !isExpected)) faults.push(`invented: ${is}`)
+      else if (count !== undefined && count !== expected) faults.push(`doubled or cut: ${is}`)
+    }
+    for (const batch of found.keys()) if (!this.#batches.has(batch)) faults.push(`invented: ${what} of ${batch}`)
+    return faults
+  }
+
   async #request(url: string, names: readonly string[], batch: string, key: string | undefined): Promise<Outcome> {
     try {
-      const response = await fetch(`${url}/api/v1/metrics/batch`, {
+      const response = await fetch(`${url}/api/v1/flux/batch`, {
         method: 'POST',
         headers: {
           authorization: `Bearer ${LEDGER_KEY}`,
           'content-type': 'application/json',
           ...(key === undefined ? {} : { 'idempotency-key': key }),
         },
-        body: JSON.stringify(names.flatMap((name) => itemsOf(name, batch))),
+        body: JSON.stringify({
+          metrics: names.flatMap((name) => itemsOf(name, batch)),
+          events: names.flatMap((name) =>
+            Array.from({ length: POINTS }, (_, value) => ({
+              name: `${name}.done`,
+              value,
+              timestamp: this.#timestamp,
+              tags: { batch },
+            })),
+          ),
+        }),
         signal: AbortSignal.timeout(REQUEST_MS_MAX),
       })
       const body = await response.text()
       this.#last = { status: response.status, body }
       if (response.status !== 201) return body.includes('"unknown"') ? 'unknown' : 'refused'
-      const { data } = JSON.parse(body) as { data: { accepted: number } }
-      if (data.accepted !== names.length * KINDS.length * POINTS) throw new Error(`accepted otherwise: ${body}`)
+      const { data } = JSON.parse(body) as { data: Record<'events' | 'metrics', { accepted: number }> }
+      const { events, metrics } = data
+      if (metrics.accepted !== names.length * KINDS.length * POINTS || events.accepted !== names.length * POINTS)
+        throw new Error(`accepted otherwise: ${body}`)
       return 'acknowledged'
     } catch (error) {
       // The connection was cut: `fetch failed` or a body that ends early.
@@ -187,4 +210,21 @@ async function countsOf(url: string, metric: string, aggregation: string): Promi
   if (response.status !== 200) throw new Error(`${metric}: ${response.status} ${text}`)
   const { data } = JSON.parse(text) as { data: { groups: Record<string, [{ value: number }]> } }
   return new Map(Object.entries(data.groups).map(([batch, [row]]) => [batch, row.value]))
+}
+
+/** How many events of a name there are of each batch, page by page. */
+async function eventsOf(url: string, name: string, timestamp: string): Promise<Map<string, number>> {
+  const found = new Map<string, number>()
+  for (let after = ''; ; ) {
+    const query = `name=${name}&from=${timestamp}&to=${timestamp}&limit=1000${after === '' ? '' : `&after=${after}`}`
+    const response = await fetch(`${url}/api/v1/events?${query}`, {
+      headers: { authorization: `Bearer ${LEDGER_KEY}` },
+    })
+    const text = await response.text()
+    if (response.status !== 200) throw new Error(`${name}: ${response.status} ${text}`)
+    const { data, next } = JSON.parse(text) as { data: { tags: { batch: string } }[]; next?: string }
+    for (const { tags } of data) found.set(tags.batch, (found.get(tags.batch) ?? 0) + 1)
+    if (next === undefined) return found
+    after = next
+  }
 }

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, rm, stat, truncate } from 'node:fs/promises'
 import { connect, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -18,6 +18,12 @@ export interface RedisServer {
   readonly folder: string
   /** Stops the process and starts it again on the same port and folder; resolves when it answers. */
   restart(signal?: NodeJS.Signals): Promise<void>
+  /** Kills it where it stands; resolves when it is gone. */
+  kill(): Promise<void>
+  /** Bytes of the file to which it appends every change since it was first started. */
+  appended(): Promise<number>
+  /** Kills it and starts it again with only so much of that file: it has forgotten what came later. */
+  cutBack(bytes: number): Promise<void>
   /** Sends a signal, such as SIGSTOP, SIGCONT or SIGKILL. */
   signal(signal: NodeJS.Signals): void
   /** Starts it again after it was killed. */
@@ -172,6 +178,27 @@ class OwnServer implements RedisServer {
   async restart(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
     await this.#end(signal)
     await this.start()
+  }
+
+  kill(): Promise<void> {
+    return this.#end('SIGKILL')
+  }
+
+  async appended(): Promise<number> {
+    return (await stat(await this.#appendedFile())).size
+  }
+
+  async cutBack(bytes: number): Promise<void> {
+    await this.kill()
+    await truncate(await this.#appendedFile(), bytes)
+    await this.start()
+  }
+
+  async #appendedFile(): Promise<string> {
+    const folder = join(this.folder, 'appendonlydir')
+    const [file, ...others] = (await readdir(folder)).filter((name) => name.endsWith('.incr.aof'))
+    if (file === undefined || others.length > 0) throw new Error('there is not one file that grows')
+    return join(folder, file)
   }
 
   async stop(): Promise<void> {

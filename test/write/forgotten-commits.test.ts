@@ -6,6 +6,7 @@ import type { Writer, WriterEvents, WriterSettings } from '../../src/write/write
 import { ask, decoderOf, openWriter, PROJECT, T0_MS, type TestPoint, totalOf } from '../support/engine.ts'
 import { type FaultyStore, gate, lostAnswer, lostRequest } from '../support/faulty-store.ts'
 import { ForgetfulStore } from '../support/forgetful-store.ts'
+import { randomOf } from '../support/random.ts'
 
 let store: ForgetfulStore
 let faulty: FaultyStore
@@ -393,15 +394,4 @@ function succeeds(promise: Promise<unknown>): Promise<boolean> {
       throw error
     },
   )
-}
-
-/** Numbers in [0, 1) that are the same for the same seed (mulberry32). */
-function randomOf(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296
-  }
 }
