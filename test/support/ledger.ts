@@ -44,6 +44,7 @@ export class Ledger {
   readonly #timestamp = new Date().toISOString()
   readonly #batches = new Map<string, Batch>()
   readonly #names: readonly string[]
+  #drawn = 0
   #last: { readonly status: number; readonly body: string } | undefined
 
   /** With metrics of these names. */
@@ -62,6 +63,11 @@ export class Ledger {
     return names
   }
 
+  /** A batch that was not sent before. */
+  newBatch(): string {
+    return `b${this.#drawn++}`
+  }
+
   count(outcome: Outcome): number {
     return [...this.#batches.values()].filter((batch) => batch.outcome === outcome).length
   }
@@ -71,7 +77,7 @@ export class Ledger {
     return this.#last
   }
 
-  async send(url: string, { names = this.#names, key, batch = `b${this.#batches.size}` }: SendOptions = {}) {
+  async send(url: string, { names = this.#names, key, batch = this.newBatch() }: SendOptions = {}) {
     const earlier = this.#batches.get(batch)
     // Until it is answered nobody knows.
     this.#batches.set(batch, { names, outcome: 'unknown' })
@@ -83,7 +89,7 @@ export class Ledger {
 
   /** Sends a batch under an idempotency key until it is acknowledged, to any of the gateways in turn. */
   async insist(urls: () => readonly string[], key: string, options: SendOptions = {}): Promise<void> {
-    const batch = options.batch ?? `b${this.#batches.size}`
+    const batch = options.batch ?? this.newBatch()
     for (let attempt = 0; ; attempt++) {
       const all = urls()
       if ((await this.send(all[attempt % all.length]!, { ...options, key, batch })) === 'acknowledged') return
@@ -92,29 +98,36 @@ export class Ledger {
     }
   }
 
-  /** What a gateway counts otherwise than was answered, sorted; empty when all is well. */
-  async faults(url: string): Promise<readonly Fault[]> {
+  /** What a gateway counts otherwise than was answered, of all batches or of one, sorted; empty when all is well. */
+  async faults(url: string, only?: string): Promise<readonly Fault[]> {
     const faults: Fault[] = []
     await Promise.all(
       this.#names.flatMap((name) => [
         ...KINDS.flatMap(({ suffix, counted }) =>
           counted.map(async ([aggregation, expected]) => {
             const metric = `${name}.${suffix}`
-            const found = await countsOf(url, metric, aggregation)
-            faults.push(...this.#compare(name, `${metric} ${aggregation}`, found, expected))
+            const found = await countsOf(url, metric, aggregation, only)
+            faults.push(...this.#compare(name, `${metric} ${aggregation}`, found, expected, only))
           }),
         ),
-        eventsOf(url, `${name}.done`, this.#timestamp).then((found) => {
-          faults.push(...this.#compare(name, `${name}.done`, found, POINTS))
+        eventsOf(url, `${name}.done`, this.#timestamp, only).then((found) => {
+          faults.push(...this.#compare(name, `${name}.done`, found, POINTS, only))
         }),
       ]),
     )
     return faults.sort()
   }
 
-  #compare(name: string, what: string, found: ReadonlyMap<string, number>, expected: number): Fault[] {
+  #compare(
+    name: string,
+    what: string,
+    found: ReadonlyMap<string, number>,
+    expected: number,
+    only: string | undefined,
+  ): Fault[] {
     const faults: Fault[] = []
     for (const [batch, { names, outcome }] of this.#batches) {
+      if (only !== undefined && batch !== only) continue
       const count = found.get(batch)
       const is = `${what} of ${batch}, ${outcome}, is ${count}` as const
       const isExpected = names.includes(name)
@@ -200,8 +213,8 @@ function itemsOf(name: string, batch: string): object[] {
 }
 
 /** One number for each batch of which there is anything. */
-async function countsOf(url: string, metric: string, aggregation: string): Promise<Map<string, number>> {
-  const query = `aggregation=${aggregation}&from=${DAY}T00:00:00Z&to=${DAY}T23:00:00Z&interval=1d&group_by=tags.batch`
+async function countsOf(url: string, metric: string, aggregation: string, only?: string): Promise<Map<string, number>> {
+  const query = `aggregation=${aggregation}&from=${DAY}T00:00:00Z&to=${DAY}T23:00:00Z&interval=1d&group_by=tags.batch${only === undefined ? '' : `&tags[batch]=${only}`}`
   const response = await fetch(`${url}/api/v1/metrics/${metric}/query?${query}`, {
     headers: { authorization: `Bearer ${LEDGER_KEY}` },
   })
@@ -213,10 +226,10 @@ async function countsOf(url: string, metric: string, aggregation: string): Promi
 }
 
 /** How many events of a name there are of each batch, page by page. */
-async function eventsOf(url: string, name: string, timestamp: string): Promise<Map<string, number>> {
+async function eventsOf(url: string, name: string, timestamp: string, only?: string): Promise<Map<string, number>> {
   const found = new Map<string, number>()
   for (let after = ''; ; ) {
-    const query = `name=${name}&from=${timestamp}&to=${timestamp}&limit=1000${after === '' ? '' : `&after=${after}`}`
+    const query = `name=${name}&from=${timestamp}&to=${timestamp}&limit=1000${after === '' ? '' : `&after=${after}`}${only === undefined ? '' : `&tags[batch]=${only}`}`
     const response = await fetch(`${url}/api/v1/events?${query}`, {
       headers: { authorization: `Bearer ${LEDGER_KEY}` },
     })
