@@ -6,7 +6,7 @@ export class TcpProxy {
   readonly #server: Server
   readonly #lines = new Set<{ readonly client: Socket; readonly upstream: Socket }>()
   #targetPort: number
-  #losesAnswers = false
+  #lostTo: string | undefined
 
   private constructor(server: Server, targetPort: number) {
     this.#server = server
@@ -28,14 +28,14 @@ export class TcpProxy {
     return `redis://127.0.0.1:${address.port}`
   }
 
-  /** From now on nothing that the server says arrives, while it hears everything; until the next cut. */
-  loseAnswers(): void {
-    this.#losesAnswers = true
+  /** From now on a connection on which the server is told this hears nothing more of it, until the next cut. */
+  loseAnswersTo(text: string): void {
+    this.#lostTo = text
   }
 
   /** Ends every connection, and lets new ones through, to this server. */
   cut(targetPort = this.#targetPort): void {
-    this.#losesAnswers = false
+    this.#lostTo = undefined
     this.#targetPort = targetPort
     for (const { client, upstream } of this.#lines) {
       client.destroy()
@@ -61,9 +61,13 @@ export class TcpProxy {
       upstream.destroy()
     }
     for (const socket of [client, upstream]) socket.on('error', end).on('close', end)
-    client.on('data', (chunk) => upstream.write(chunk))
+    let isLost = false
+    client.on('data', (chunk) => {
+      if (this.#lostTo !== undefined && chunk.includes(this.#lostTo)) isLost = true
+      upstream.write(chunk)
+    })
     upstream.on('data', (chunk) => {
-      if (!this.#losesAnswers) client.write(chunk)
+      if (!isLost) client.write(chunk)
     })
   }
 }

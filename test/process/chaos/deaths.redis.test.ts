@@ -1,5 +1,7 @@
+import { createHash } from 'node:crypto'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { scriptSource } from '../../../src/store/redis/scripts.ts'
 import { type ChildGateway, startChild } from '../../support/child-gateway.ts'
 import { LEDGER_ENV, Ledger } from '../../support/ledger.ts'
 import { type RedisServer, startRedis, until } from '../../support/redis-server.ts'
@@ -12,6 +14,8 @@ import { TcpProxy } from '../../support/tcp-proxy.ts'
 
 /** Longer than a gateway waits for the answer to a command. */
 const HANG_MS = 4_000
+/** What a gateway tells the server with every commit: the hash of the script. */
+const COMMIT = createHash('sha1').update(scriptSource('append')).digest('hex')
 
 let server: RedisServer
 let proxy: TcpProxy
@@ -119,7 +123,7 @@ describe('two gateways on one Redis', () => {
     const ledger = await underLoad(async (_, more) => {
       for (let i = 0; i < 5; i++) {
         const appended = await server.appended()
-        proxy.loseAnswers()
+        proxy.loseAnswersTo(COMMIT)
         await until('nothing arrives', async () => (await server.appended()) > appended)
         proxy.cut()
         await more(20)
@@ -127,6 +131,34 @@ describe('two gateways on one Redis', () => {
     })
     await expectRight(ledger)
   }, 60_000)
+
+  it.each([
+    ['dies', () => one.kill('SIGKILL')],
+    ['gives up', async () => {}],
+  ])(
+    'count a request with a key once when its gateway %s between commit and answer',
+    async (_, happens) => {
+      const ledger = new Ledger(['a', 'b'].map((name) => `${name}${++ledgers}`))
+      expect(await ledger.send(one.url)).toBe('acknowledged')
+      const batches = Array.from({ length: 5 }, () => ({ batch: ledger.newBatch(), key: `key-${++keys}` }))
+      const appended = await server.appended()
+      proxy.loseAnswersTo(COMMIT)
+      try {
+        const sent = Promise.all(batches.map((batch) => ledger.send(one.url, batch)))
+        await until('nothing arrives', async () => (await server.appended()) > appended)
+        await happens()
+        expect(await sent).toContain('unknown')
+      } finally {
+        proxy.cut()
+      }
+      await Promise.all(batches.map((batch) => ledger.insist(() => [another.url], batch.key, batch)))
+      if (one.process.signalCode !== null) one = await startGateway()
+      await expect.poll(() => ledger.faults(one.url)).toEqual([])
+      await expectRight(ledger)
+      expect(ledger.count('acknowledged')).toBe(6)
+    },
+    60_000,
+  )
 
   it('survive that the server ends their connections', async () => {
     const ledger = await underLoad(async (_, more) => {
