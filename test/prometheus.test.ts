@@ -24,6 +24,7 @@ const META = {
   rollupsRead: 10,
   blocksRead: 5,
   cacheHits: 3,
+  isExact: true,
   durationMs: 30,
   cost: 10,
   nowMs: 0,

@@ -16,6 +16,11 @@ export const QueryMetaRef = builder.objectRef<QueryMeta>('QueryMeta').implement(
     }),
     blocksRead: t.int({ description: 'Blocks of rollups that were looked at.', resolve: (meta) => meta.blocksRead }),
     cacheHits: t.int({ description: 'Those of them that were already decoded.', resolve: (meta) => meta.cacheHits }),
+    exact: t.boolean({
+      description:
+        'False: some running totals came too late, or fell too often within a bucket, to be counted in full. Sums of them may be too small, never too great.',
+      resolve: (meta) => meta.isExact,
+    }),
     cost: t.float({
       description:
         'Stored rollups the query was charged for before it read any; all queries of one request together have `viewer.limits.requestRollups`. Equal queries of one request share one charge.',

@@ -49,6 +49,8 @@ export class Cells {
   last = new Float64Array(0)
   readonly sketches: (QuantileSketch | undefined)[] = []
   readonly limitCounts: (LimitCounts | undefined)[] = []
+  /** Running totals were merged that may have risen by more than is known of them. */
+  inexact = false
 
   constructor(limits: CellLimits, needs: Needs) {
     this.buckets = limits.buckets

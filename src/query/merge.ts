@@ -157,6 +157,7 @@ export function mergeTotals(merge: Merge, lookback: readonly Read[], cells: Cell
     for (const [storedMs, totals] of [...byBucket].sort(([a], [b]) => a - b)) {
       const end = totals.length - 1
       if (storedMs >= plan.fromMs) {
+        cells.inexact ||= totals.inexact
         const cell = cells.cellOf(groupOf[ordinal]!) + buckets.find(storedMs)
         const joins = totals.timeMs[0]! - previousMs <= SILENCE_MS_MAX
         const increase = totals.increase() + (joins ? increaseBetween(previous, totals.value[0]!) : 0)

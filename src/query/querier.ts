@@ -119,10 +119,12 @@ export class Querier {
         : await topGroups(this.#store, readings[0]!, current.plan, clock, grouping, request.top)
     const needs = needsOf(wants.computed, metric.type)
     const evaluated: Evaluated[] = []
+    let isExact = true
     for (const [i, period] of periods.entries()) {
       const cells = this.#cells(request, period, answered, needs, wants.aggregationsMax)
       const merge = { plan: period.plan, groupOf: answered.groupOf, needs }
       const distinct = await accumulate(this.#store, readings[i]!, merge, cells, wants.totals)
+      if (cells.inexact) isExact = false
       const { computed } = wants
       const evaluation = { plan: period.plan, ...clock, computed, needs, groups: answered.groups, distinct }
       evaluated.push({ evaluation, groups: evaluate(evaluation, cells) })
@@ -147,6 +149,7 @@ export class Querier {
         rollupsRead: sum(sources.flat().map(({ section }) => section.length)),
         blocksRead: sum(opened.map(({ blocks }) => blocks)),
         cacheHits: sum(opened.map(({ hits }) => hits)),
+        isExact,
         cost: run.rollups,
         durationMs: performance.now() - startedMs,
         nowMs: request.nowMs,

@@ -74,6 +74,28 @@ describe.each(STORES)('on %s', (_, settings) => {
     ])
   })
 
+  test('a late total that shows a reset which a folded bucket did not keep is told of, in the query that it concerns', async () => {
+    const gateway = await start(settings())
+    const isExact = async (interval: string) =>
+      (await ask(gateway, { metric: 'unseen', ...MORNING, interval })).meta.isExact
+    for (const [time, value] of [
+      ['09:00:00', 100],
+      ['09:10:00', 120],
+      ['09:30:00', 130],
+    ] as const)
+      await send(gateway, total('unseen', time, value))
+    await gateway.folds.drain()
+    expect(await isExact('1h')).toBe(true)
+    await send(gateway, total('unseen', '09:20:00', 5))
+    for (const folded of [false, true]) {
+      if (folded) await gateway.folds.drain()
+      expect([await isExact('1h'), await isExact('1m')]).toEqual([false, true])
+      expect(await rows(gateway, { metric: 'unseen', ...MORNING })).toEqual(['2026-05-05T09:00:00Z 130'])
+      const minutes = await ask(gateway, { metric: 'unseen', ...MORNING, interval: '1m' })
+      expect(minutes.groups[0]!.totals.get('sum')).toBe(150)
+    }
+  })
+
   test('an item of which one series is refused is left out whole', async () => {
     const gateway = await start(settings())
     const histogram = (name: string) => ({

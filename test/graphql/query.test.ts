@@ -12,7 +12,7 @@ test('series are chart lines with columns, points and a total, in the order aske
       from to interval timezone
       metric { name }
       series { label aggregation seriesId tags timestamps values total points { timestamp value complete } }
-      meta { resolutions rollupsRead blocksRead cacheHits durationMs now }
+      meta { resolutions rollupsRead blocksRead cacheHits exact durationMs now }
     }
   }`)
   expect(data.query).toMatchObject({
@@ -26,6 +26,7 @@ test('series are chart lines with columns, points and a total, in the order aske
       rollupsRead: 7,
       blocksRead: 2,
       cacheHits: 1,
+      exact: true,
       durationMs: 0.5,
       now: '2024-01-15T12:30:00Z',
     },

@@ -246,6 +246,7 @@ export function queryAnswer(fields: Partial<QueryAnswer> & Pick<QueryAnswer, 'gr
       rollupsRead: 0,
       blocksRead: 0,
       cacheHits: 0,
+      isExact: true,
       cost: 7,
       durationMs: 0,
       nowMs: fromMs,

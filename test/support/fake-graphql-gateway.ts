@@ -164,6 +164,7 @@ export class FakeGateway implements Gateway {
         rollupsRead: 7,
         blocksRead: 2,
         cacheHits: 1,
+        isExact: true,
         cost: 7,
         durationMs: 0.5,
         nowMs: NOW_MS,
