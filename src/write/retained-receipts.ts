@@ -39,6 +39,7 @@ export class RetainedReceipts {
   }
 
   find(project: string, key: string): Receipt | undefined {
+    this.#letGo()
     return this.#receipts.get(idOf(project, key))?.receipt
   }
 
