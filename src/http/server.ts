@@ -12,6 +12,7 @@ import { registerBetterStackRoutes, sendPlainError } from './better-stack-routes
 import { boundBodies } from './body-budget.ts'
 import { addCommonHeaders, setCommonHeaders } from './common-headers.ts'
 import { allowOrigins, type CorsOrigins } from './cors.ts'
+import { letRefusedBodiesEnd } from './early-answers.ts'
 import { asGatewayError, sendError, statusOf } from './error-table.ts'
 import { registerFluxEventRoutes } from './flux-event-routes.ts'
 import type { FluxLimits } from './flux-routes.ts'
@@ -80,6 +81,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
   countAnswers(app, telemetry)
   addCommonHeaders(app)
   if (corsOrigins !== undefined) allowOrigins(app, corsOrigins)
+  letRefusedBodiesEnd(app, limits.bodyBytesMax)
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
   const answeringErrors =
