@@ -1,0 +1,346 @@
+import { CURSOR, ID, INSTANT, itemError, MESSAGE, type Row, refusal, type Step } from './row.ts'
+
+/** Events and combined batches in the Flux dialect. */
+
+const E = '/api/v1/events'
+const AT = '2024-01-15T10:30:00Z'
+const RANGE = 'from=2024-01-15T00:00:00Z&to=2024-01-15T23:59:59Z'
+
+const NOTHING = {
+  ...{ value: null, tags: {}, properties: null, user_id: null, session_id: null, environment: null },
+  ...{ service: null, host: null, request_id: null },
+}
+
+/** The events of a name on that day, newest first. */
+function listed(name: string, ...events: readonly object[]): Step {
+  return {
+    send: `GET ${E}?${RANGE}&name=${encodeURIComponent(name)}`,
+    answer: { data: events.map((event) => ({ id: ID, timestamp: AT, ...NOTHING, ...event })) },
+  }
+}
+
+const event = (name: string, more: object = {}) => ({ name, timestamp: AT, ...more })
+
+const EVENT_ROWS: readonly Row[] = [
+  {
+    says: 'an event is answered with its id',
+    send: `POST ${E}`,
+    body: event('single.placed', { value: 99.99, user_id: 'u-1' }),
+    answer: { data: { id: ID, name: 'single.placed', timestamp: AT, user_id: 'u-1', value: 99.99 } },
+    after: [listed('single.placed', { name: 'single.placed', value: 99.99, user_id: 'u-1' })],
+  },
+  {
+    says: 'a name is enough',
+    send: `POST ${E}`,
+    body: { name: 'single.bare' },
+    answer: { data: { id: ID, name: 'single.bare', timestamp: INSTANT, user_id: null, value: null } },
+    after: [
+      {
+        send: `GET ${E}?name=single.bare`,
+        answer: { data: [{ id: ID, name: 'single.bare', timestamp: INSTANT, ...NOTHING }] },
+      },
+    ],
+  },
+  {
+    says: 'it is kept whole',
+    send: `POST ${E}`,
+    body: event('single.whole', {
+      ...{ value: -1, tags: { region: 'eu', n: 1, gone: null }, properties: { a: [{ b: null }], ü: '😀' } },
+      ...{ user_id: 'u', session_id: 's', environment: 'production', service: 'checkout', host: 'h', request_id: 'r' },
+    }),
+    after: [
+      listed('single.whole', {
+        ...{
+          name: 'single.whole',
+          value: -1,
+          tags: { n: '1', region: 'eu' },
+          properties: { a: [{ b: null }], ü: '😀' },
+        },
+        ...{
+          user_id: 'u',
+          session_id: 's',
+          environment: 'production',
+          service: 'checkout',
+          host: 'h',
+          request_id: 'r',
+        },
+      }),
+    ],
+  },
+  {
+    says: 'null is accepted for every field but the name, and unknown fields are ignored',
+    send: `POST ${E}`,
+    body: { name: 'single.null', ...NOTHING, tags: null, timestamp: null, color: { a: 1 } },
+    answer: { data: { id: ID, name: 'single.null', timestamp: INSTANT, user_id: null, value: null } },
+  },
+  {
+    says: 'two equal events are two events',
+    before: [{ send: `POST ${E}`, body: event('single.twice') }],
+    send: `POST ${E}`,
+    body: event('single.twice'),
+    after: [listed('single.twice', { name: 'single.twice' }, { name: 'single.twice' })],
+  },
+  ...(
+    [
+      ['no name', {}, 400, 'missing_name'],
+      ['a name of 256 characters', event('x'.repeat(256)), 400, 'missing_name'],
+      ['a value that is text', event('single.bad', { value: '1' }), 400, 'invalid_value'],
+      ['a time that is none', { name: 'single.bad', timestamp: 'soon' }, 400, 'invalid_timestamp'],
+      ['tags that are a list', event('single.bad', { tags: [] }), 400, 'invalid_tags'],
+      ['properties that are a list', event('single.bad', { properties: [] }), 400, 'invalid_value'],
+      ['a user that is an object', event('single.bad', { user_id: {} }), 400, 'invalid_value'],
+      ['a list for a body', [event('single.bad')], 400, 'invalid_body'],
+      [
+        'more than 32 KiB',
+        event('single.bad', { properties: { text: 'x'.repeat(32 * 1024) } }),
+        413,
+        'payload_too_large',
+      ],
+    ] as const
+  ).map(
+    ([what, body, status, code]): Row => ({
+      says: `an event with ${what} is ${code}`,
+      send: `POST ${E}`,
+      body,
+      status,
+      answer: refusal(code),
+      after: [listed('single.bad')],
+    }),
+  ),
+]
+
+const BATCH_ROWS: readonly Row[] = [
+  {
+    says: 'events come in batches',
+    send: `POST ${E}/batch`,
+    body: { events: [event('batch.e', { value: null }), event('batch.e', { value: 2 })] },
+    answer: '{"data":{"accepted":2,"rejected":0}}',
+    after: [listed('batch.e', { name: 'batch.e', value: 2 }, { name: 'batch.e' })],
+  },
+  {
+    says: 'as bare arrays too',
+    send: `POST ${E}/batch`,
+    body: [event('batch.bare')],
+    answer: { data: { accepted: 1, rejected: 0 } },
+  },
+  {
+    says: 'and empty ones',
+    send: `POST ${E}/batch`,
+    body: { events: [] },
+    answer: { data: { accepted: 0, rejected: 0 } },
+  },
+  {
+    says: 'bad events are reported by index, the good ones are stored',
+    send: `POST ${E}/batch`,
+    body: { events: [event('batch.mixed'), {}, event('batch.mixed', { tags: 1 })] },
+    answer: {
+      data: { accepted: 1, rejected: 2 },
+      errors: [itemError(1, 'missing_name'), itemError(2, 'invalid_tags')],
+    },
+    after: [listed('batch.mixed', { name: 'batch.mixed' })],
+  },
+  {
+    says: '501 events are too many: nothing is stored',
+    send: `POST ${E}/batch`,
+    body: { events: Array.from({ length: 501 }, () => event('batch.501')) },
+    status: 400,
+    answer: refusal('batch_too_large', { max: 500 }),
+    after: [listed('batch.501')],
+  },
+  {
+    says: 'a batch without a list is invalid',
+    send: `POST ${E}/batch`,
+    body: {},
+    status: 400,
+    answer: refusal('invalid_body'),
+  },
+  {
+    says: 'a batch with a key counts once',
+    before: [{ send: `POST ${E}/batch`, body: [event('batch.once')], headers: { 'idempotency-key': 'events-1' } }],
+    send: `POST ${E}/batch`,
+    body: [event('batch.once')],
+    headers: { 'idempotency-key': 'events-1' },
+    answer: { data: { accepted: 1, rejected: 0 } },
+    after: [listed('batch.once', { name: 'batch.once' })],
+  },
+]
+
+const LIST_ROWS: readonly Row[] = [
+  {
+    says: 'events are listed newest first, page by page, each once',
+    before: [
+      {
+        send: `POST ${E}/batch`,
+        body: ['10:00', '10:02', '10:01'].map((time) => ({ name: 'list.pages', timestamp: `2024-01-15T${time}:00Z` })),
+      },
+    ],
+    send: `GET ${E}?${RANGE}&name=list.pages&limit=2`,
+    answer: {
+      data: ['10:02', '10:01'].map((time) => ({
+        id: ID,
+        name: 'list.pages',
+        timestamp: `2024-01-15T${time}:00Z`,
+        ...NOTHING,
+      })),
+      next: CURSOR,
+    },
+    after: [
+      {
+        send: `GET ${E}?${RANGE}&name=list.pages&limit=3`,
+        answer: {
+          data: ['10:02', '10:01', '10:00'].map((time) => ({
+            id: ID,
+            name: 'list.pages',
+            timestamp: `2024-01-15T${time}:00Z`,
+            ...NOTHING,
+          })),
+        },
+      },
+    ],
+  },
+  {
+    says: 'by the beginning of a name and by tags',
+    before: [
+      {
+        send: `POST ${E}/batch`,
+        body: [
+          event('list.a.x', { tags: { region: 'eu', n: 1 } }),
+          event('list.a.y', { tags: { region: 'us' } }),
+          event('list.b', { tags: { region: 'eu' } }),
+        ],
+      },
+    ],
+    send: `GET ${E}?${RANGE}&name=list.a.*&tags[region]=eu&tags[region]=us&tags[n]=1`,
+    answer: { data: [{ id: ID, name: 'list.a.x', timestamp: AT, ...NOTHING, tags: { n: '1', region: 'eu' } }] },
+    after: [
+      {
+        send: `GET ${E}?${RANGE}&name=list.a.*&tags%5Bregion%5D=us`,
+        answer: { data: [{ id: ID, name: 'list.a.y', timestamp: AT, ...NOTHING, tags: { region: 'us' } }] },
+      },
+      { send: `GET ${E}?${RANGE}&name=list.a`, answer: { data: [] } },
+    ],
+  },
+  {
+    says: 'those of the last 24 hours by default',
+    before: [
+      { send: `POST ${E}`, body: event('list.old') },
+      { send: `POST ${E}`, body: { name: 'list.old' } },
+    ],
+    send: `GET ${E}?name=list.old`,
+    answer: { data: [{ id: ID, name: 'list.old', timestamp: INSTANT, ...NOTHING }] },
+  },
+  {
+    says: 'of one project alone',
+    before: [{ send: `POST ${E}`, body: { name: 'list.mine' } }],
+    send: `GET ${E}`,
+    as: 'other',
+    answer: { data: [] },
+  },
+  ...['limit=1001', 'after=x', 'from=soon', `from=${AT}&to=2024-01-14T00:00:00Z`].map(
+    (parameters): Row => ({
+      says: `${parameters} is an invalid range`,
+      send: `GET ${E}?${parameters}`,
+      status: 400,
+      answer: { error: { code: 'invalid_range', message: MESSAGE, ...detailsOf(parameters) } },
+    }),
+  ),
+]
+
+/** The argument is named where it alone is wrong. */
+function detailsOf(parameters: string): object {
+  const argument = /^(after|from)=(?:x|soon)$/.exec(parameters)?.[1]
+  return argument === undefined ? {} : { details: { argument } }
+}
+
+const none = { accepted: 0, rejected: 0 }
+
+const COMBINED_ROWS: readonly Row[] = [
+  {
+    says: 'events and metrics come together',
+    send: 'POST /api/v1/flux/batch',
+    body: {
+      events: [event('both.order', { value: 99.99 })],
+      metrics: [{ name: 'both.orders', type: 'counter', value: -1, timestamp: AT, tags: { n: 1 } }],
+    },
+    answer: '{"data":{"events":{"accepted":1,"rejected":0},"metrics":{"accepted":1,"rejected":0}}}',
+    after: [
+      listed('both.order', { name: 'both.order', value: 99.99 }),
+      {
+        send: 'GET /api/v1/metrics/both.orders',
+        answer: {
+          data: { name: 'both.orders', type: 'counter', tags: ['n'], first_seen: AT, last_seen: AT, data_points: 1 },
+        },
+      },
+    ],
+  },
+  ...[{}, { events: [], metrics: [] }, { events: null }, { metrics: [] }].map(
+    (body, i): Row => ({
+      says: `either may be missing or empty (${i})`,
+      send: 'POST /api/v1/flux/batch',
+      body,
+      answer: { data: { events: none, metrics: none } },
+    }),
+  ),
+  {
+    says: 'what was left out is reported by its kind',
+    send: 'POST /api/v1/flux/batch',
+    headers: { connection: 'close' },
+    body: { events: [{}, event('both.mixed')], metrics: [7, { name: 'both.mixed', type: 'counter', value: 1 }] },
+    answer: {
+      data: { events: { accepted: 1, rejected: 1 }, metrics: { accepted: 1, rejected: 1 } },
+      errors: [
+        { kind: 'events', ...itemError(0, 'missing_name') },
+        { kind: 'metrics', ...itemError(0, 'invalid_body') },
+      ],
+    },
+    after: [listed('both.mixed', { name: 'both.mixed' })],
+  },
+  {
+    says: '501 of either are too many: nothing is stored',
+    send: 'POST /api/v1/flux/batch',
+    body: {
+      events: [event('both.501')],
+      metrics: Array.from({ length: 501 }, () => ({ name: 'both.501', type: 'counter', value: 1 })),
+    },
+    status: 400,
+    answer: refusal('batch_too_large', { max: 500 }),
+    after: [listed('both.501'), { send: 'GET /api/v1/metrics/both.501', status: 404 }],
+  },
+  ...['[]', '{"events":{}}', '{"metrics":7}', '{"events":['].map(
+    (body): Row => ({
+      says: `${body} is no combined batch`,
+      send: 'POST /api/v1/flux/batch',
+      body,
+      status: 400,
+      answer: refusal('invalid_body'),
+    }),
+  ),
+  {
+    says: 'with a key both count once',
+    before: [
+      {
+        send: 'POST /api/v1/flux/batch',
+        body: {
+          events: [event('both.once')],
+          metrics: [{ name: 'both.once', type: 'counter', value: 1, timestamp: AT }],
+        },
+        headers: { 'idempotency-key': 'both-1' },
+      },
+    ],
+    send: 'POST /api/v1/flux/batch',
+    body: { events: [event('both.once')], metrics: [{ name: 'both.once', type: 'counter', value: 1, timestamp: AT }] },
+    headers: { 'idempotency-key': 'both-1' },
+    answer: { data: { events: { accepted: 1, rejected: 0 }, metrics: { accepted: 1, rejected: 0 } } },
+    after: [
+      listed('both.once', { name: 'both.once' }),
+      {
+        send: 'GET /api/v1/metrics/both.once',
+        answer: {
+          data: { name: 'both.once', type: 'counter', tags: [], first_seen: AT, last_seen: AT, data_points: 1 },
+        },
+      },
+    ],
+  },
+]
+
+export const FLUX_EVENT_ROWS: readonly Row[] = [...EVENT_ROWS, ...BATCH_ROWS, ...LIST_ROWS, ...COMBINED_ROWS]
