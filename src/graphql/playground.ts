@@ -32,7 +32,7 @@ const PLAYGROUND = new URL('../../playground/', import.meta.url)
 /** The order of the tabs. What is not named comes last. */
 const TABS = [
   ...['track', 'track-batch', 'chart', 'groups', 'top', 'compare', 'live', 'events'],
-  ...['distinct', 'filters', 'dashboard', 'metrics', 'metric'],
+  ...['distinct', 'filters', 'dashboard', 'explore'],
 ]
 
 const SCRIPT = 'text/javascript; charset=utf-8'

@@ -47,14 +47,16 @@ const SHOWN: Readonly<Record<string, object>> = {
   },
   Top: {
     query: {
-      series: [
+      groups: [
         ...Array.from({ length: 3 }, () => ({
           tags: { endpoint: expect.any(String) },
-          total: number,
-          values: someNumbers,
+          total: { count: number, p95: number },
         })),
-        { label: expect.stringContaining('other'), tags: null, total: number, values: someNumbers },
+        { tags: null, total: { count: number, p50: number, p95: number } },
       ],
+      series: expect.arrayContaining([
+        { label: expect.stringContaining('other'), values: someNumbers, timestamps: someNumbers },
+      ]),
     },
   },
   Compare: {
@@ -109,13 +111,11 @@ const SHOWN: Readonly<Record<string, object>> = {
     online: { series: expect.arrayContaining([line('last · eu')]) },
     revenue: { metric: { unit: 'EUR' }, series: [line('sum')] },
   },
-  Metrics: {
-    metrics: { nodes: expect.arrayContaining([expect.objectContaining({ name: 'users.online', unit: 'users' })]) },
-  },
-  Metric: {
+  Explore: {
     viewer: { project: 'shop' },
+    metrics: { nodes: expect.arrayContaining([expect.objectContaining({ name: 'users.online', unit: 'users' })]) },
     metric: {
-      endpoints: expect.arrayContaining([{ value: '/checkout', seriesCount: number }]),
+      tagValues: expect.arrayContaining([{ value: '/checkout', seriesCount: number }]),
       query: { series: [{ total: number, values: someNumbers }] },
     },
   },
