@@ -346,6 +346,24 @@ const GRAPHQL: readonly Operation[] = [
   },
 ]
 
+const PLAYGROUND: readonly Operation[] = [
+  {
+    method: 'GET',
+    path: '/graphql/playground/:name',
+    id: 'playgroundPart',
+    tag: 'GraphQL',
+    summary: 'A part of the playground',
+    description: 'Named by its content, and kept by browsers for ever.',
+    parameters: [{ ...NAME, description: 'As the page of the playground names it.' }],
+    answer: {
+      status: 200,
+      description: 'A script, a style or a picture.',
+      content: { 'text/javascript': STRING, 'text/css': STRING, 'image/svg+xml': STRING },
+    },
+    errors: ['not_found'],
+  },
+]
+
 const status = (word: string): JsonSchema => objectOf({ status: { type: 'string', const: word } })
 
 const OPERATIONAL: readonly Operation[] = [
@@ -387,4 +405,4 @@ const OPERATIONAL: readonly Operation[] = [
   },
 ]
 
-export const OPERATIONS: readonly Operation[] = [...FLUX, ...BETTER_STACK, ...GRAPHQL, ...OPERATIONAL]
+export const OPERATIONS: readonly Operation[] = [...FLUX, ...BETTER_STACK, ...GRAPHQL, ...PLAYGROUND, ...OPERATIONAL]

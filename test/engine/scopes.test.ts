@@ -1,0 +1,66 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { OPERATIONS } from '../../src/http/openapi/operations.ts'
+import { SCOPES, type Scope } from '../../src/store/store.ts'
+import { type ExampleRequest, exampleRequests, NOTHING_SEEN, sendExample } from '../support/example-requests.ts'
+import { startGateway, type TestGateway } from '../support/gateway.ts'
+
+const keyOf = (scope: Scope) => `key-for-${scope}-12345`
+
+let gateway: TestGateway
+beforeAll(async () => {
+  const rows = SCOPES.map((scope) => `${keyOf(scope)}:shop:${scope}`)
+  gateway = await startGateway({ env: { API_KEYS: ['all-key-12345:shop:ingest+query+admin', ...rows].join(',') } })
+  for (const example of exampleRequests('mark', NOTHING_SEEN))
+    if (neededBy(example) === 'ingest') await sendExample(gateway.url, 'all-key-12345', example)
+})
+afterAll(() => gateway.close())
+
+/** Undefined: any key, or none. */
+function neededBy({ route, body = '', url, isOpen }: ExampleRequest): Scope | undefined {
+  if (isOpen === true) return undefined
+  if (!route.endsWith(' /graphql')) {
+    const scope = OPERATIONS.find(({ method, path }) => `${method} ${path}` === route)?.scope
+    return scope === 'any' ? undefined : scope
+  }
+  const document = body === '' ? decodeURIComponent(url) : body
+  if (/viewer|\{ __typename \}/.test(document)) return undefined
+  if (document.includes('deleteMetric')) return 'admin'
+  return document.includes('mutation') ? 'ingest' : 'query'
+}
+
+// An id that names something: one that names nothing is answered without looking.
+const nodeId = Buffer.from('Metric:mark.own').toString('base64url')
+const examples = exampleRequests('mark', { ...NOTHING_SEEN, nodeId })
+
+describe.each(SCOPES)('a key with the scope %s alone', (scope) => {
+  it('is refused whatever needs another, through every route and in every field, and told nothing', async () => {
+    const others = examples.filter((example) => ![undefined, scope].includes(neededBy(example)))
+    expect(others.length).toBeGreaterThan(5)
+    for (const example of others) {
+      const { status, body } = await sendExample(gateway.url, keyOf(scope), example)
+      const at = `${example.route} ${example.url} ${example.body ?? ''} → ${status} ${body}`
+      if (!example.route.endsWith(' /graphql')) {
+        expect(status, at).toBe(403)
+        if (body !== 'Unauthorized') expect(Object.keys(JSON.parse(body)), at).toEqual(['error'])
+        continue
+      }
+      const { data, errors } = JSON.parse(body)
+      expect(Object.values(data), at).toEqual([null])
+      expect(errors, at).toMatchObject([{ extensions: { code: 'FORBIDDEN' } }])
+    }
+  })
+
+  it('is served what needs it', async () => {
+    for (const example of examples.filter((one) => neededBy(one) === scope)) {
+      const { status, body } = await sendExample(gateway.url, keyOf(scope), example)
+      expect([401, 403], `${example.url} ${body}`).not.toContain(status)
+      if (!body.includes('FORBIDDEN')) continue
+      // What was sent may be read back, field by field, with the scope for that alone.
+      expect(JSON.parse(body)).toMatchObject({
+        data: { trackMetric: { name: 'shared.graphql', metric: null } },
+        errors: [{ path: ['trackMetric', 'metric'], extensions: { code: 'FORBIDDEN', scope: 'query' } }],
+      })
+      expect(scope).toBe('ingest')
+    }
+  })
+})
