@@ -272,6 +272,42 @@ export const SETTINGS = [
     unit: 'characters',
     meaning: 'Documents held that were sent with their SHA-256; beyond it clients send them again.',
   },
+  {
+    name: 'LIVE_SUBSCRIPTIONS_MAX',
+    default: '1000',
+    unit: 'subscriptions',
+    meaning: 'Live queries of one process; overloaded.',
+  },
+  {
+    name: 'LIVE_SUBSCRIPTIONS_PER_KEY_MAX',
+    default: '100',
+    unit: 'subscriptions',
+    meaning: 'Live queries of one key in one process; rate_limited.',
+  },
+  {
+    name: 'LIVE_POLL_MS',
+    default: '10000',
+    unit: 'ms',
+    meaning: 'A live query that heard of no commit for so long is asked all the same.',
+  },
+  {
+    name: 'LIVE_KEEP_ALIVE_MS',
+    default: '15000',
+    unit: 'ms',
+    meaning: 'How often a stream shows that it is alive, and its key is looked at again.',
+  },
+  {
+    name: 'LIVE_STALL_MS',
+    default: '30000',
+    unit: 'ms',
+    meaning: 'How long the client of a stream may read nothing; overloaded.',
+  },
+  {
+    name: 'LIVE_BUFFERED_BYTES_MAX',
+    default: '67108864',
+    unit: 'bytes',
+    meaning: 'What clients of all streams have not read yet; overloaded.',
+  },
   { name: 'BLOCK_CACHE_BYTES', default: '268435456', unit: 'bytes', meaning: 'Decoded blocks held for queries.' },
   {
     name: 'PENDING_BYTES_MAX',
@@ -364,6 +400,12 @@ export interface Config {
   /** Empty: none are registered. */
   readonly graphqlOperations: string
   readonly graphqlPersistedCharsMax: number
+  readonly liveSubscriptionsMax: number
+  readonly liveSubscriptionsPerKeyMax: number
+  readonly livePollMs: number
+  readonly liveKeepAliveMs: number
+  readonly liveStallMs: number
+  readonly liveBufferedBytesMax: number
   readonly blockCacheBytes: number
   readonly pendingBytesMax: number
   readonly storeWaitMsMax: number
@@ -464,6 +506,12 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     graphqlPersisted: oneOf('GRAPHQL_PERSISTED', PERSISTED_MODES),
     graphqlOperations: text('GRAPHQL_OPERATIONS'),
     graphqlPersistedCharsMax: count('GRAPHQL_PERSISTED_CHARS_MAX'),
+    liveSubscriptionsMax: count('LIVE_SUBSCRIPTIONS_MAX'),
+    liveSubscriptionsPerKeyMax: count('LIVE_SUBSCRIPTIONS_PER_KEY_MAX'),
+    livePollMs: whole('LIVE_POLL_MS', 1, TIMER_MS_MAX),
+    liveKeepAliveMs: whole('LIVE_KEEP_ALIVE_MS', 1, TIMER_MS_MAX),
+    liveStallMs: whole('LIVE_STALL_MS', 1, TIMER_MS_MAX),
+    liveBufferedBytesMax: count('LIVE_BUFFERED_BYTES_MAX'),
     blockCacheBytes: count('BLOCK_CACHE_BYTES'),
     pendingBytesMax: count('PENDING_BYTES_MAX'),
     storeWaitMsMax: count('STORE_WAIT_MS_MAX'),

@@ -7,6 +7,8 @@ import { describe, type PointSink } from './model/point.ts'
 import type { RateClass } from './model/rate.ts'
 import type { QueryAnswer } from './query/answer.ts'
 import type { EventInput, EventPage, EventReader } from './query/events.ts'
+import type { LiveUpdate } from './query/live-patch.ts'
+import type { LiveQueries } from './query/live-queries.ts'
 import type { Querier } from './query/querier.ts'
 import type { QueryInput } from './query/request.ts'
 import type { QuerySession } from './query/session.ts'
@@ -53,6 +55,8 @@ export interface Gateway {
   /** `session`: what the queries of one request share; a query without one is alone. */
   query(project: string, input: QueryInput, session?: QuerySession): Promise<QueryAnswer>
   openSession(): QuerySession
+  /** A query told again as its answer changes. Throws `rate_limited` or `overloaded` when there are too many. */
+  live(principal: Principal, input: QueryInput): AsyncIterableIterator<LiveUpdate>
   events(project: string, input: EventInput): Promise<EventPage>
   metric(project: string, name: string): Promise<MetricRow | undefined>
   /** The values of a tag that most of the metric's series have, these first, at most `max`. */
@@ -95,6 +99,7 @@ export interface GatewayOptions {
   readonly receipts: Receipts
   readonly folds: FoldLoop
   readonly querier: Querier
+  readonly live: LiveQueries
   readonly events: EventReader
   readonly eventIds: EventIds
   readonly store: Store
@@ -104,7 +109,7 @@ export interface GatewayOptions {
 }
 
 export function createGateway(options: GatewayOptions): Gateway {
-  const { writer, receipts, folds, querier, events, eventIds, store, keys, limiter, telemetry } = options
+  const { writer, receipts, folds, querier, live, events, eventIds, store, keys, limiter, telemetry } = options
   return {
     async track(project, decode, { idempotencyKey } = {}) {
       const rejected = await writer.track(project, decode, idempotencyKey)
@@ -127,6 +132,7 @@ export function createGateway(options: GatewayOptions): Gateway {
       return { rejected, eventIds: placed.map(({ event }) => event.id) }
     },
     once: (project, request, serve) => receipts.once(project, request, serve),
+    live: (principal, input) => live.subscribe(principal, input),
     openSession: () => querier.openSession(),
     async query(project, input, session = querier.openSession()) {
       const metric = await session.metric(input.metric, () => storedMetric(store, project, input.metric))

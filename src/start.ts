@@ -13,6 +13,7 @@ import { listenOn } from './listen.ts'
 import { EventIds } from './model/event-id.ts'
 import { Prometheus } from './prometheus.ts'
 import { EventReader } from './query/events.ts'
+import { LiveQueries } from './query/live-queries.ts'
 import { Querier } from './query/querier.ts'
 import { RateLimiter } from './rate-limiter.ts'
 import { openEmbeddedStore } from './store/embedded/embedded-store.ts'
@@ -31,6 +32,9 @@ const FOLD_STEP_BYTES_MAX = 1 << 20
 /** Acknowledged commits are kept for so long in case the store forgets them, and how often it is asked. */
 const RETAINED_MS_MAX = 30_000
 const RETAINED_LOOK_MS = 1_000
+/** How often the answer of a live query is told at most, and how many are asked at a time. */
+const LIVE_EVERY_MS = 1_000
+const LIVE_RUNS_MAX = 4
 
 export interface Running {
   readonly url: string
@@ -140,7 +144,37 @@ export async function start(config: Config, log: Logger, now: () => number = Dat
     now,
   )
   const eventIds = new EventIds(now, randomBytes)
-  const gateway = createGateway({ writer, receipts, folds, querier, events, eventIds, store, keys, limiter, telemetry })
+  const live: LiveQueries = new LiveQueries(
+    {
+      query: (project, input) => gateway.query(project, input),
+      onCommit: (listener) => store.onCommit(listener),
+      now,
+      after: (ms, run) => {
+        const timer = setTimeout(run, ms)
+        return () => clearTimeout(timer)
+      },
+    },
+    {
+      everyMs: LIVE_EVERY_MS,
+      pollMs: config.livePollMs,
+      subscriptionsMax: config.liveSubscriptionsMax,
+      subscriptionsPerKeyMax: config.liveSubscriptionsPerKeyMax,
+      runsMax: LIVE_RUNS_MAX,
+    },
+  )
+  const gateway = createGateway({
+    writer,
+    receipts,
+    folds,
+    querier,
+    live,
+    events,
+    eventIds,
+    store,
+    keys,
+    limiter,
+    telemetry,
+  })
   await folds.start()
   let isDraining = false
   const server = serve(config, gateway, telemetry, registered, log, now, () => isDraining)
@@ -163,6 +197,7 @@ export async function start(config: Config, log: Logger, now: () => number = Dat
     async close() {
       isDraining = true
       if (config.drainMs > 0) await new Promise((resolve) => setTimeout(resolve, config.drainMs))
+      live.close()
       await closeServer()
       await gateway.close()
     },
@@ -249,6 +284,11 @@ function serve(
       queriesMax: config.graphqlQueriesMax,
       queryValuesMax: config.queryValuesMax,
       requestRollupsMax: config.queryRollupsMax,
+    },
+    streams: {
+      keepAliveMs: config.liveKeepAliveMs,
+      stallMs: config.liveStallMs,
+      bufferedBytesMax: config.liveBufferedBytesMax,
     },
     persisted: { mode: config.graphqlPersisted, registered, charsMax: config.graphqlPersistedCharsMax },
   })

@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { type ExecutionResult, GraphQLError, type OperationDefinitionNode, OperationTypeNode } from 'graphql'
+import { type ExecutionResult, GraphQLError, OperationTypeNode } from 'graphql'
 import type { Gateway, Principal } from '../gateway.ts'
 import { authenticate, decoratePrincipal } from '../http/auth.ts'
 import { asGatewayError, retryAfterSecondsOf, statusOf } from '../http/error-table.ts'
@@ -9,12 +9,21 @@ import { CLOSED_AGE_SECONDS, etagOf, isClosedAnswer } from './answer-cache.ts'
 import type { ErrorLog, GraphQLContext, GraphQLLimits } from './context.ts'
 import { Documents } from './document.ts'
 import { presentErrors, requestError } from './errors.ts'
-import { answerTypeFor, JSON_TYPE, RESPONSE_TYPE, requireJson, wantsPage } from './negotiation.ts'
-import { operationOf, runOperation } from './operation.ts'
+import {
+  answerTypeFor,
+  canAnswer,
+  JSON_TYPE,
+  RESPONSE_TYPE,
+  requireJson,
+  streamFormatFor,
+  wantsPage,
+} from './negotiation.ts'
+import { beginSubscription, once, operationOf, runOperation } from './operation.ts'
 import { PersistedOperations, type PersistedSettings } from './persisted-operations.ts'
 import { registerPlayground } from './playground-routes.ts'
 import { paramsOfBody, paramsOfUrl } from './request-params.ts'
 import { schema } from './schema.ts'
+import { type StreamSettings, Streams } from './streams.ts'
 
 export interface GraphQLOptions {
   readonly gateway: Gateway
@@ -22,6 +31,7 @@ export interface GraphQLOptions {
   readonly now: () => number
   readonly limits: GraphQLLimits
   readonly persisted: PersistedSettings
+  readonly streams: StreamSettings
 }
 
 const ENDPOINT = '/graphql'
@@ -31,14 +41,16 @@ const ENDPOINT = '/graphql'
  * through: a POST must say `application/json`, and every operation needs a key in a header, which no form, link or image
  * can send.
  */
-export function registerGraphQL(app: FastifyInstance, { gateway, log, now, limits, persisted }: GraphQLOptions): void {
+export function registerGraphQL(app: FastifyInstance, options: GraphQLOptions): void {
+  const { gateway, log, now, limits, persisted } = options
   const documents = new Documents(schema, limits)
   const operations = new PersistedOperations(persisted)
+  const streams = new Streams(options.streams)
   const sendPage = registerPlayground(app, ENDPOINT)
 
   /** Strangers are turned away before their body is read. */
   const admit = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
-    if (wantsPage(request) || answerTypeFor(request) === undefined) return
+    if (wantsPage(request) || !canAnswer(request)) return
     if (request.method === 'POST') requireJson(request)
     const principal = await authenticate(gateway, request)
     await takePermit(gateway, principal, 'graphql', request, reply)
@@ -56,13 +68,16 @@ export function registerGraphQL(app: FastifyInstance, { gateway, log, now, limit
     session: gateway.openSession(),
   })
 
+  const presentJson = (result: ExecutionResult, requestId: string): string =>
+    JSON.stringify(
+      result.errors === undefined ? result : { ...result, errors: presentErrors(result.errors, requestId, log) },
+    )
+
   /** `status`: unless the media type has it follow from the result. */
   const answer = (reply: FastifyReply, result: ExecutionResult, status?: number, isClosed = false): FastifyReply => {
     const { request } = reply
     const type = answerTypeFor(request) ?? JSON_TYPE
-    const body = JSON.stringify(
-      result.errors === undefined ? result : { ...result, errors: presentErrors(result.errors, request.id, log) },
-    )
+    const body = presentJson(result, request.id)
     reply
       .header('content-type', `${type}; charset=utf-8`)
       .header('x-content-type-options', 'nosniff')
@@ -84,25 +99,55 @@ export function registerGraphQL(app: FastifyInstance, { gateway, log, now, limit
 
   const handle = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
     if (wantsPage(request)) return sendPage(request, reply)
-    if (answerTypeFor(request) === undefined)
-      return reply.code(406).header('accept', `${JSON_TYPE}, ${RESPONSE_TYPE}`).send()
+    if (!canAnswer(request))
+      return reply.code(406).header('accept', `${JSON_TYPE}, ${RESPONSE_TYPE}, text/event-stream`).send()
     assert(request.principal !== undefined, 'the request was admitted')
     const isPost = request.method === 'POST'
     const params = isPost ? paramsOfBody(request.body) : paramsOfUrl(request.url)
     const prepared = documents.prepare(operations.documentOf(params))
-    if (prepared.errors !== undefined) return answer(reply, prepared)
+    const context = contextOf(request.principal)
+    if (prepared.errors !== undefined) {
+      return answerTypeFor(request) === undefined ? stream(reply, once(prepared)) : answer(reply, prepared)
+    }
     const { document } = prepared
     const operation = operationOf(document, params.operationName)
-    if (!isPost && operation !== undefined && operation.operation !== OperationTypeNode.QUERY)
-      return answer(reply.header('allow', 'POST'), { errors: [onlyByPost(operation)] }, 405)
-    const context = contextOf(request.principal)
-    const result = await runOperation(schema, document, operation, params, context)
-    return answer(
-      reply,
-      result,
-      undefined,
-      !isPost && operation !== undefined && isClosedAnswer(operation, result, context),
-    )
+    if (operation?.operation === OperationTypeNode.SUBSCRIPTION) {
+      if (streamFormatFor(request) === undefined) {
+        return answer(reply.header('accept', 'text/event-stream'), { errors: [onlyAsStream()] }, 406)
+      }
+      return stream(reply, await beginSubscription(schema, document, params, context))
+    }
+    if (!isPost && operation?.operation === OperationTypeNode.MUTATION)
+      return answer(reply.header('allow', 'POST'), { errors: [onlyByPost()] }, 405)
+    const running = runOperation(schema, document, operation, params, context)
+    if (answerTypeFor(request) === undefined) return stream(reply, once(running))
+    const result = await running
+    const isClosed = !isPost && operation !== undefined && isClosedAnswer(operation, result, context)
+    return answer(reply, result, undefined, isClosed)
+  }
+
+  const stream = async (reply: FastifyReply, results: AsyncIterator<ExecutionResult>): Promise<FastifyReply> => {
+    const { request } = reply
+    const format = streamFormatFor(request)
+    assert(format !== undefined, 'the client takes streams')
+    reply.hijack()
+    app.letGoOfBody?.(reply)
+    await streams.send(reply.raw, {
+      results,
+      format,
+      headers: { ...definedHeaders(reply), 'cache-control': 'no-store, no-transform', 'x-accel-buffering': 'no' },
+      present: (result) => presentJson(result, request.id),
+      refusal: (error) => {
+        const known = asGatewayError(error)
+        if (known.code === 'internal') log.error({ err: error, requestId: request.id }, 'graphql stream failed')
+        return { errors: [requestError(known, request.id)] }
+      },
+      requireAccess: async () => {
+        const { scopes } = await authenticate(gateway, request)
+        if (!scopes.includes('query')) throw new GatewayError('forbidden', 'the API key lacks the scope query')
+      },
+    })
+    return reply
   }
 
   app.register(async (scope) => {
@@ -125,6 +170,18 @@ export function registerGraphQL(app: FastifyInstance, { gateway, log, now, limit
   })
 }
 
-function onlyByPost({ operation }: OperationDefinitionNode): GraphQLError {
-  return requestError(new GatewayError('invalid_body', `a ${operation} must be sent with POST`), '')
+function onlyByPost(): GraphQLError {
+  return requestError(new GatewayError('invalid_body', 'a mutation must be sent with POST'), '')
+}
+
+function onlyAsStream(): GraphQLError {
+  const message = 'a subscription is answered as text/event-stream or multipart/mixed;subscriptionSpec=1.0: accept one'
+  return requestError(new GatewayError('unsupported_media_type', message), '')
+}
+
+/** What hooks have set so far. */
+function definedHeaders(reply: FastifyReply): Record<string, string | number | readonly string[]> {
+  const headers: Record<string, string | number | readonly string[]> = {}
+  for (const [name, value] of Object.entries(reply.getHeaders())) if (value !== undefined) headers[name] = value
+  return headers
 }

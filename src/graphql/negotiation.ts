@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import { GatewayError } from '../model/errors.ts'
+import { MULTIPART, SERVER_SENT_EVENTS, type StreamFormat } from './stream-format.ts'
 
 export const JSON_TYPE = 'application/json'
 export const RESPONSE_TYPE = 'application/graphql-response+json'
@@ -16,6 +17,22 @@ export function answerTypeFor({ headers: { accept } }: FastifyRequest): AnswerTy
     if (type === JSON_TYPE || type === 'application/*' || type === '*/*') return JSON_TYPE
   }
   return undefined
+}
+
+/** How the client takes answers that go on; undefined when it says nothing of such. */
+export function streamFormatFor({ headers: { accept } }: FastifyRequest): StreamFormat | undefined {
+  for (const entry of accept?.split(',') ?? []) {
+    const [type, ...parameters] = entry.split(';').map((part) => part.trim().toLowerCase())
+    if (type === 'text/event-stream') return SERVER_SENT_EVENTS
+    if (type === 'multipart/mixed' && parameters.some((parameter) => /^subscriptionspec="?1\.0"?$/.test(parameter)))
+      return MULTIPART
+  }
+  return undefined
+}
+
+/** Whether there is any way to answer what the client accepts. */
+export function canAnswer(request: FastifyRequest): boolean {
+  return answerTypeFor(request) !== undefined || streamFormatFor(request) !== undefined
 }
 
 /** Browsers ask for HTML when a person opens the address, and never from a script. */

@@ -6,6 +6,7 @@ import {
   getOperationAST,
   type OperationDefinitionNode,
   OperationTypeNode,
+  subscribe,
 } from 'graphql'
 import { GatewayError } from '../model/errors.ts'
 import type { GraphQLContext } from './context.ts'
@@ -45,6 +46,32 @@ export async function runOperation(
   // Without data nothing was run: a variable or the operation's name does not fit.
   if (result.errors !== undefined && result.data === undefined) withCode(result.errors, 'BAD_USER_INPUT')
   return result
+}
+
+/**
+ * Begins a subscription that has been validated. What it tells is pulled from the iterator; a result without one says why it
+ * could not begin.
+ */
+export async function beginSubscription(
+  schema: GraphQLSchema,
+  document: DocumentNode,
+  { operationName, variables }: OperationParams,
+  context: GraphQLContext,
+): Promise<AsyncIterator<ExecutionResult>> {
+  requireShortVariables(variables, document, context.limits.listItemsMax)
+  const begun = await subscribe({
+    schema,
+    document,
+    contextValue: context,
+    ...(variables && { variableValues: variables }),
+    ...(operationName !== undefined && { operationName }),
+  })
+  return Symbol.asyncIterator in begun ? begun : once(begun)
+}
+
+/** What is answered once, told as a stream tells it. */
+export async function* once(result: ExecutionResult | Promise<ExecutionResult>): AsyncGenerator<ExecutionResult, void> {
+  yield await result
 }
 
 async function withinTime<T>(

@@ -2,6 +2,13 @@ import type { ServerResponse } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { GatewayError } from '../model/errors.ts'
 
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** For an answer that goes on after its request is done with: nothing is counted for it any more. */
+    letGoOfBody?(reply: FastifyReply): void
+  }
+}
+
 /** Counts more bytes against the budget until the request has been answered. Throws `overloaded`. */
 export type HoldBytes = (reply: FastifyReply, bytes: number) => void
 
@@ -28,6 +35,10 @@ export function boundBodies(app: FastifyInstance, bytesMax: number, bodyBytesMax
     })
     return undefined
   }
+  app.decorate('letGoOfBody', ({ raw }: FastifyReply) => {
+    held -= byResponse.get(raw) ?? 0
+    byResponse.set(raw, 0)
+  })
   app.addHook('onRequest', (request, reply, done) => {
     const bytes = announcedBytes(request, bodyBytesMax)
     done(bytes === 0 ? undefined : take(reply.raw, bytes))

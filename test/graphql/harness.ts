@@ -2,6 +2,7 @@ import { type FastifyInstance, fastify, type LightMyRequestResponse } from 'fast
 import { DEFAULT_GRAPHQL_LIMITS, type GraphQLLimits } from '../../src/graphql/context.ts'
 import { registerGraphQL } from '../../src/graphql/graphql-routes.ts'
 import type { PersistedSettings } from '../../src/graphql/persisted-operations.ts'
+import type { StreamSettings } from '../../src/graphql/streams.ts'
 import { FakeGateway, NOW_MS } from '../support/fake-graphql-gateway.ts'
 
 export interface GraphQLAnswer {
@@ -24,7 +25,11 @@ export interface Harness {
 }
 
 /** GraphQL behind Fastify over a fake gateway in which `latency` is a distribution and `requests` a counter. */
-export function startGraphQL(limits: Partial<GraphQLLimits> = {}, persisted: Partial<PersistedSettings> = {}): Harness {
+export function startGraphQL(
+  limits: Partial<GraphQLLimits> = {},
+  persisted: Partial<PersistedSettings> = {},
+  streams: Partial<StreamSettings> = {},
+): Harness {
   const gateway = new FakeGateway()
   gateway.define('latency', 'distribution')
   gateway.define('requests', 'counter')
@@ -35,6 +40,7 @@ export function startGraphQL(limits: Partial<GraphQLLimits> = {}, persisted: Par
     log: { error: (details) => logged.push(details) },
     now: () => NOW_MS,
     limits: { ...DEFAULT_GRAPHQL_LIMITS, ...limits },
+    streams: { keepAliveMs: 60_000, stallMs: 60_000, bufferedBytesMax: 1 << 20, ...streams },
     persisted: { mode: 'optional', registered: new Map(), charsMax: 100_000, ...persisted },
   })
   return {

@@ -8,6 +8,7 @@ import { hashKey, Keys } from '../../src/keys.ts'
 import { EventIds } from '../../src/model/event-id.ts'
 import { DEFAULT_RATE_LIMITS } from '../../src/model/rate.ts'
 import { HOUR_MS, MINUTE_MS } from '../../src/model/time.ts'
+import { LiveQueries } from '../../src/query/live-queries.ts'
 import type { QuerierSettings } from '../../src/query/querier.ts'
 import { RateLimiter } from '../../src/rate-limiter.ts'
 import type { Store } from '../../src/store/store.ts'
@@ -76,7 +77,12 @@ function open(settings: Partial<QuerierSettings> = {}): {
   const writer = openWriter(faulty.store, {}, {}, now)
   const keys = new Keys(store, new Map([[hashKey('key'), { project: PROJECT, scopes: ['ingest', 'query'] }]]), now)
   const limiter = new RateLimiter(store, { limits: DEFAULT_RATE_LIMITS, countersMax: 10 }, now)
+  const live = new LiveQueries(
+    { query: () => Promise.reject(new Error('nobody watches')), onCommit: () => () => {}, now, after: () => () => {} },
+    { everyMs: 1, pollMs: 1, subscriptionsMax: 1, subscriptionsPerKeyMax: 1, runsMax: 1 },
+  )
   const rest = {
+    live,
     events: openEventReader(store, now),
     eventIds: new EventIds(now, randomBytes),
     keys,
@@ -91,6 +97,7 @@ function open(settings: Partial<QuerierSettings> = {}): {
     now,
     limits: DEFAULT_GRAPHQL_LIMITS,
     persisted: { mode: 'off', registered: new Map(), charsMax: 1 },
+    streams: { keepAliveMs: 60_000, stallMs: 60_000, bufferedBytesMax: 1 },
   })
   return {
     faulty,

@@ -84,6 +84,9 @@ export function createFakeGateway(options: FakeGatewayOptions = {}): FakeGateway
       requests.push(request)
       return serve()
     },
+    live() {
+      throw new GatewayError('overloaded', 'nothing is live here')
+    },
     openSession: () => new QuerySession(1_000, Date.now),
     async tagValues() {
       await before('tagValues')

@@ -9,6 +9,7 @@ import type {
 } from '../../src/gateway.ts'
 import { GatewayError, type ItemError } from '../../src/model/errors.ts'
 import { decodeEvent, type Event } from '../../src/model/event.ts'
+import type { Id64 } from '../../src/model/id.ts'
 import { ItemMemory } from '../../src/model/item-memory.ts'
 import type { MetricType } from '../../src/model/metric.ts'
 import type { PointSink, SeriesRef } from '../../src/model/point.ts'
@@ -24,6 +25,8 @@ import {
 } from '../../src/query/aggregation.ts'
 import type { AnswerGroup, QueryAnswer } from '../../src/query/answer.ts'
 import type { EventInput, EventPage } from '../../src/query/events.ts'
+import type { LiveUpdate } from '../../src/query/live-patch.ts'
+import { LiveQueries } from '../../src/query/live-queries.ts'
 import { FILLS, type QueryInput } from '../../src/query/request.ts'
 import { QuerySession } from '../../src/query/session.ts'
 import type { TagValue } from '../../src/query/tag-values.ts'
@@ -66,10 +69,43 @@ export class FakeGateway implements Gateway {
   permit: Permit | undefined
   /** Thrown by the next calls. */
   failure: Error | undefined
+  /** Added to every value. */
+  valueOffset = 0
   /** End of every answer; undefined: that of the last bucket, which lies ahead. */
   toMs: number | undefined
   /** Awaited by every read and write before it begins. */
   before: (() => Promise<void>) | undefined
+
+  /** Told of commits by `commit`, and as often as there are some. */
+  readonly liveQueries = new LiveQueries(
+    {
+      query: (project, input) => this.query(project, input),
+      onCommit: (listener) => {
+        this.#listeners.add(listener)
+        return () => this.#listeners.delete(listener)
+      },
+      now: () => performance.now(),
+      after: (ms, run) => {
+        const timer = setTimeout(run, ms)
+        return () => clearTimeout(timer)
+      },
+    },
+    { everyMs: 0, pollMs: 60_000, subscriptionsMax: 4, subscriptionsPerKeyMax: 3, runsMax: 2 },
+  )
+  readonly #listeners = new Set<(partition: number, metricIds: readonly Id64[]) => void>()
+
+  /** Tells live queries that the metric has changed. */
+  commit(name: string): void {
+    this.commitOf(this.rows.get(name)!.metricId)
+  }
+
+  commitOf(metricId: Id64): void {
+    for (const listener of this.#listeners) listener(0, [metricId])
+  }
+
+  live(principal: Principal, input: QueryInput): AsyncIterableIterator<LiveUpdate> {
+    return this.liveQueries.subscribe(principal, input)
+  }
 
   define(name: string, type: MetricType): void {
     this.rows.set(name, metricRow(name, type))
@@ -158,7 +194,7 @@ export class FakeGateway implements Gateway {
       aggregations,
       startMs,
       endMs: startMs.map((ms) => ms + HOUR_MS),
-      groups: groupsOf(input, [...aggregations, ...optional]),
+      groups: groupsOf(input, [...aggregations, ...optional], this.valueOffset),
       meta: {
         resolutionsMs: [10_000],
         rollupsRead: 7,
@@ -214,10 +250,10 @@ export class FakeGateway implements Gateway {
   async close(): Promise<void> {}
 }
 
-function groupsOf(input: QueryInput, computed: readonly Aggregation[]): readonly AnswerGroup[] {
+function groupsOf(input: QueryInput, computed: readonly Aggregation[], offset: number): readonly AnswerGroup[] {
   const columns = new Map(
     [...new Set(computed.map(({ name }) => name))].map((name, rank) => {
-      const value = (rank + 1) * 10
+      const value = (rank + 1) * 10 + offset
       return [name, Float64Array.of(value, Number.NaN, value + 1)]
     }),
   )

@@ -1,0 +1,39 @@
+/** How results of one operation follow one another in the body of an answer. */
+export interface StreamFormat {
+  readonly contentType: string
+  readonly opening: string
+  /** `json`: one result. */
+  next(json: string): string
+  /** Tells a client, and whatever lies between, that the gateway is still there. */
+  readonly keepAlive: string
+  readonly closing: string
+}
+
+/**
+ * Server-sent events in the "distinct connections mode" of the GraphQL over SSE protocol:
+ * https://github.com/enisdenjo/graphql-sse/blob/master/PROTOCOL.md
+ */
+export const SERVER_SENT_EVENTS: StreamFormat = {
+  contentType: 'text/event-stream; charset=utf-8',
+  opening: ':\n\n',
+  next: (json) => `event: next\ndata: ${json}\n\n`,
+  keepAlive: ':\n\n',
+  closing: 'event: complete\ndata:\n\n',
+}
+
+/**
+ * Apollo's subscriptions over multipart HTTP:
+ * https://www.apollographql.com/docs/graphos/routing/operations/subscriptions/multipart-protocol
+ */
+export const MULTIPART: StreamFormat = {
+  contentType: 'multipart/mixed;boundary="graphql";subscriptionSpec="1.0"',
+  opening: '\r\n--graphql',
+  next: (json) => multipart(`{"payload":${json}}`),
+  keepAlive: multipart('{}'),
+  closing: '--\r\n',
+}
+
+/** Each part ends with the boundary, for a client reads it only then. */
+function multipart(json: string): string {
+  return `\r\ncontent-type: application/json\r\n\r\n${json}\r\n--graphql`
+}

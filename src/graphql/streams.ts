@@ -1,0 +1,116 @@
+import type { ServerResponse } from 'node:http'
+import type { ExecutionResult } from 'graphql'
+import { GatewayError } from '../model/errors.ts'
+import type { StreamFormat } from './stream-format.ts'
+
+export interface StreamSettings {
+  readonly keepAliveMs: number
+  /** How long a client may take no bytes. */
+  readonly stallMs: number
+  /** What clients have not taken yet, all streams together. */
+  readonly bufferedBytesMax: number
+}
+
+export interface StreamSource {
+  /** Pulled one by one, each when the client has taken the one before. */
+  readonly results: AsyncIterator<ExecutionResult>
+  readonly format: StreamFormat
+  readonly headers: Readonly<Record<string, string | number | readonly string[]>>
+  /** As JSON text, presentable. */
+  present(result: ExecutionResult): string
+  /** Of an error that ends the stream. */
+  refusal(error: unknown): ExecutionResult
+  /** Whether the client may still see this; rejects to end the stream with the reason. Asked with each keep-alive. */
+  requireAccess(): Promise<void>
+}
+
+/** How long a client that is disconnected may take to read why. */
+const FAREWELL_MS = 5_000
+
+/** Answers that go on: their clients are told each result as they take it, and hold nothing here once they are gone. */
+export class Streams {
+  readonly #settings: StreamSettings
+  readonly #open = new Set<ServerResponse>()
+  #bufferedBytes = 0
+
+  constructor(settings: StreamSettings) {
+    this.#settings = settings
+  }
+
+  get open(): number {
+    return this.#open.size
+  }
+
+  /** Resolves when the stream has ended, in whatever way. Never rejects. */
+  async send(raw: ServerResponse, source: StreamSource): Promise<void> {
+    const { results, format } = source
+    let refused: { readonly error: unknown } | undefined
+    const end = (): void => {
+      results.return?.().catch(() => {})
+    }
+    const refuse = (error: unknown): void => {
+      refused ??= { error }
+      end()
+    }
+    this.#open.add(raw)
+    raw.once('close', end)
+    raw.writeHead(200, { ...source.headers, 'content-type': format.contentType })
+    raw.write(format.opening)
+    const keepAlive = setInterval(() => {
+      if (!raw.writableNeedDrain) raw.write(format.keepAlive)
+      source.requireAccess().catch(refuse)
+    }, this.#settings.keepAliveMs)
+    try {
+      for (;;) {
+        const { value, done } = await results.next()
+        if (done === true || raw.destroyed) break
+        if (!raw.write(format.next(source.present(value)))) await this.#drained(raw)
+        if (raw.destroyed) break
+      }
+    } catch (error) {
+      refused ??= { error }
+    } finally {
+      clearInterval(keepAlive)
+      raw.off('close', end)
+      this.#open.delete(raw)
+      end()
+    }
+    if (raw.destroyed) return
+    // A client that is told of an end does not come back.
+    if (asksToReconnect(refused?.error)) raw.end()
+    else if (refused === undefined) raw.end(format.closing)
+    else raw.end(`${format.next(source.present(source.refusal(refused.error)))}${format.closing}`)
+    const farewell = setTimeout(() => raw.destroy(), FAREWELL_MS)
+    raw.once('close', () => clearTimeout(farewell))
+  }
+
+  /** Resolves when the client has taken what was written, or is gone. Rejects when it takes too long or too much is held. */
+  async #drained(raw: ServerResponse): Promise<void> {
+    const { stallMs, bufferedBytesMax } = this.#settings
+    const bytes = raw.writableLength
+    if (this.#bufferedBytes + bytes > bufferedBytesMax) {
+      throw new GatewayError('overloaded', 'too much waits to be read by clients of live queries')
+    }
+    this.#bufferedBytes += bytes
+    const settle = new AbortController()
+    try {
+      await new Promise<void>((resolve, reject) => {
+        const stalled = new GatewayError('overloaded', `nothing was read for ${stallMs} ms`, { details: { stallMs } })
+        const timer = setTimeout(() => reject(stalled), stallMs)
+        const goOn = (): void => resolve()
+        raw.once('drain', goOn).once('close', goOn)
+        settle.signal.addEventListener('abort', () => {
+          clearTimeout(timer)
+          raw.off('drain', goOn).off('close', goOn)
+        })
+      })
+    } finally {
+      settle.abort()
+      this.#bufferedBytes -= bytes
+    }
+  }
+}
+
+function asksToReconnect(error: unknown): boolean {
+  return error instanceof GatewayError && error.details?.['reconnect'] === true
+}

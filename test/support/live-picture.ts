@@ -1,0 +1,44 @@
+import { fillLine, type QueryAnswer } from '../../src/query/answer.ts'
+import type { LiveUpdate } from '../../src/query/live-patch.ts'
+
+/** What a client shows: of each group by its name its total and each bucket by its start. */
+export interface Picture {
+  readonly [group: string]: {
+    readonly total: number | undefined
+    readonly buckets: { readonly [startMs: string]: Readonly<Record<string, unknown>> }
+  }
+}
+
+export function pictureOf(answer: QueryAnswer): Picture {
+  return Object.fromEntries(
+    answer.groups.map((group) => {
+      const buckets: Record<string, Record<string, unknown>> = {}
+      for (const name of group.values.keys()) {
+        const line = fillLine(group, name, answer.fill)
+        line.bucket.forEach((bucket, row) => {
+          const at = (buckets[answer.startMs[bucket]!] ??= { complete: answer.endMs[bucket]! <= answer.meta.nowMs })
+          at[name] = line.values[row]
+        })
+      }
+      return [JSON.stringify(group.tags), { total: group.totals.get('sum'), buckets }]
+    }),
+  )
+}
+
+/** As a client takes an update: by what the schema says of it and nothing else. */
+export function applyUpdate(picture: Picture, { kind, answer, dropBeforeMs }: LiveUpdate): Picture {
+  const news = pictureOf(answer)
+  if (kind === 'snapshot') return news
+  const next: Record<string, Picture[string]> = {}
+  for (const name of new Set([...Object.keys(picture), ...Object.keys(news)])) {
+    const merged = { ...picture[name]?.buckets, ...news[name]?.buckets }
+    const kept = Object.entries(merged).filter(([start]) => dropBeforeMs === undefined || Number(start) >= dropBeforeMs)
+    if (kept.length > 0 || name === '[]') {
+      next[name] = {
+        total: news[name] === undefined ? picture[name]!.total : news[name].total,
+        buckets: Object.fromEntries(kept),
+      }
+    }
+  }
+  return next
+}
