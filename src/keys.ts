@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { GatewayError } from './model/errors.ts'
 import type { RateLimits } from './model/rate.ts'
+import { within } from './model/within.ts'
 import { type KeyRow, type KeyStore, SCOPES, type Scope, type Store } from './store/store.ts'
 
 /** What a key opens: one project, and of it what the scopes say. */
@@ -21,6 +22,10 @@ export interface Principal extends Grant {
 const TRUST_MS = 5_000
 /** While the store does not answer, a key that was good is trusted for so long. */
 const TRUST_AWAY_MS = 60_000
+/** A store that hangs is waited for so long for the sake of such a key, … */
+const ASK_WAIT_MS = 500
+/** … and asked again after so long. */
+const AWAY_PAUSE_MS = 1_000
 const HELD_MAX = 10_000
 const KEY_CHARS_MAX = 512
 
@@ -28,6 +33,8 @@ interface Held {
   readonly principal: Principal
   readonly expiresMs: number
   readonly readMs: number
+  /** When the store was asked in vain last. */
+  readonly awayMs?: number
 }
 
 /**
@@ -59,7 +66,7 @@ export class Keys {
     }
     const nowMs = this.#now()
     const held = this.#good.get(keyId)
-    if (held !== undefined && isWithin(TRUST_MS, held.readMs, nowMs)) return valid(held, nowMs)
+    if (held !== undefined && isTrusted(held, nowMs)) return valid(held, nowMs)
     const refusedMs = this.#bad.get(keyId)
     if (refusedMs !== undefined && isWithin(TRUST_MS, refusedMs, nowMs)) return undefined
     return this.#read(keyId, held)
@@ -68,11 +75,16 @@ export class Keys {
   async #read(keyId: string, held: Held | undefined): Promise<Principal | undefined> {
     let row: KeyRow | undefined
     try {
-      row = await this.#store.readKey(keyId)
+      const ask = (): Promise<KeyRow | undefined> => this.#store.readKey(keyId)
+      // Only where there is something else to go by: the partition of the keys need not be the one that a request is about.
+      const isBounded = held !== undefined && isWithin(TRUST_AWAY_MS, held.readMs, this.#now())
+      row = await (isBounded ? within(ASK_WAIT_MS, ask) : ask())
     } catch (error) {
       const nowMs = this.#now()
-      if (held !== undefined && isUnavailable(error) && isWithin(TRUST_AWAY_MS, held.readMs, nowMs))
+      if (held !== undefined && isUnavailable(error) && isWithin(TRUST_AWAY_MS, held.readMs, nowMs)) {
+        keep(this.#good, keyId, { ...held, awayMs: nowMs })
         return valid(held, nowMs)
+      }
       throw error
     }
     const readMs = this.#now()
@@ -86,6 +98,11 @@ export class Keys {
     keep(this.#good, keyId, fresh)
     return valid(fresh, readMs)
   }
+}
+
+function isTrusted({ readMs, awayMs }: Held, nowMs: number): boolean {
+  if (isWithin(TRUST_MS, readMs, nowMs)) return true
+  return awayMs !== undefined && isWithin(AWAY_PAUSE_MS, awayMs, nowMs) && isWithin(TRUST_AWAY_MS, readMs, nowMs)
 }
 
 /** Also false when the clock was set back: then ask again. */

@@ -96,6 +96,21 @@ describe('a key', () => {
     await expect(keys.authenticate(KEY)).rejects.toMatchObject({ code: 'store_unavailable' })
   })
 
+  it('that was good does not wait for a store that hangs, and is asked about again now and then', async () => {
+    const { keys, clock, faulty, reads } = await setUp(ROW)
+    await keys.authenticate(KEY)
+    faulty.always('readKey', () => new Promise(() => {}))
+    clock.nowMs += 10_000
+    for (let i = 0; i < 10; i++) expect(await keys.authenticate(KEY)).toEqual(PRINCIPAL)
+    expect(reads()).toBe(2)
+    clock.nowMs += 1_000
+    faulty.heal()
+    expect(await keys.authenticate(KEY)).toEqual(PRINCIPAL)
+    expect(reads()).toBe(3)
+    expect(await keys.authenticate(KEY)).toEqual(PRINCIPAL)
+    expect(reads()).toBe(3)
+  })
+
   it('has 192 random bits', () => {
     const keys = Array.from({ length: 100 }, newKey)
     expect(new Set(keys).size).toBe(100)

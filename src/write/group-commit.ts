@@ -1,9 +1,9 @@
 import { GatewayError } from '../model/errors.ts'
+import { within } from '../model/within.ts'
 import type { Marker, MetricDeletion } from '../store/store.ts'
 import { type CommitContext, CommitLine } from './commit-line.ts'
 import type { PointBatch } from './point-batch.ts'
 import type { ReOfferEvents } from './re-offer.ts'
-import { within } from './reach.ts'
 import { type PlacedEvent, Round, type RoundContext, type RoundPart } from './round.ts'
 
 export interface GroupEvents extends ReOfferEvents {

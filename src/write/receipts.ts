@@ -1,6 +1,6 @@
 import { GatewayError } from '../model/errors.ts'
+import { within } from '../model/within.ts'
 import type { Receipt, Store } from '../store/store.ts'
-import { within } from './reach.ts'
 import { type RetainedReceiptSettings, RetainedReceipts } from './retained-receipts.ts'
 
 /**

@@ -1,6 +1,6 @@
 import { GatewayError } from '../model/errors.ts'
+import { within } from '../model/within.ts'
 import type { MetricDeletion, Store } from '../store/store.ts'
-import { within } from './reach.ts'
 
 /**
  * Deletions that the store has acknowledged and may still forget. They have no number by which that could be found out, so it is told
