@@ -119,6 +119,7 @@ describe('two projects on one gateway', () => {
       alone.filter((answer) => !isOwn(answer)).map(comparable),
     )
     expect(among.filter(({ status }) => status >= 500)).toEqual([])
+    expect(among.filter(({ body }) => body.includes('"SNAPSHOT"')).length).toBeGreaterThan(1)
     expect(among.filter(({ status }) => status < 300).length).toBeGreaterThan(among.length / 2)
   })
 

@@ -4,6 +4,8 @@ export interface ExampleRequest {
   readonly url: string
   readonly body?: string
   readonly headers?: Readonly<Record<string, string>>
+  /** Answered without an end: what counts is the first thing that is said. */
+  readonly isStream?: boolean
   /** Nobody's: sent without a key. */
   readonly isOpen?: boolean
 }
@@ -33,13 +35,27 @@ export interface ExampleAnswer {
 }
 
 export async function sendExample(origin: string, key: string, example: ExampleRequest): Promise<ExampleAnswer> {
-  const { route, url, body, headers = {}, isOpen } = example
+  const { route, url, body, headers = {}, isOpen, isStream } = example
   const response = await fetch(origin + url, {
     method: route.slice(0, route.indexOf(' ')),
     headers: { ...headers, ...(isOpen === true ? {} : { authorization: `Bearer ${key}` }) },
     ...(body !== undefined && { body }),
   })
-  return { status: response.status, headers: response.headers, body: await response.text() }
+  const text = isStream === true ? await firstOf(response) : await response.text()
+  return { status: response.status, headers: response.headers, body: text }
+}
+
+/** The first event of a stream, which is then left. */
+async function firstOf({ body }: Response): Promise<string> {
+  let text = ''
+  if (body === null) return text
+  for await (const chunk of body.pipeThrough(new TextDecoderStream())) {
+    text += chunk
+    // Comments keep a connection open and say nothing.
+    const event = /^data: .*$/m.exec(text)?.[0]
+    if (event !== undefined && text.endsWith('\n\n')) return event
+  }
+  return text
 }
 
 const V1 = '/api/v1'
@@ -141,6 +157,14 @@ export function exampleRequests(mark: string, seen: Seen): readonly ExampleReque
     graphql(`{ events(name: "shared.*") { nodes { name value tags properties userId } ${PAGE} } }`),
     graphql(`query ($after: String) { events(after: $after) { nodes { name value tags } ${PAGE} } }`, {
       after: seen.eventConnectionCursor,
+    }),
+    ...names.map((name) => {
+      const live = graphql(
+        `subscription ($m: String!) { live(metric: $m, last: "1h", groupBy: ["who"]) {
+        kind dropBefore series { label tags values } groups { tags total { count } } } }`,
+        { m: name },
+      )
+      return { ...live, headers: { ...live.headers, accept: 'text/event-stream' }, isStream: true }
     }),
     graphql('{ viewer { project scopes } }'),
     graphql('{ __typename }'),

@@ -305,6 +305,14 @@ const BETTER_STACK: readonly Operation[] = (['/metrics', '/'] as const).flatMap(
 const GRAPHQL_ANSWER = {
   'application/json': refTo('GraphQLResult'),
   'application/graphql-response+json': refTo('GraphQLResult'),
+  'text/event-stream': {
+    type: 'string',
+    description: 'Results one by one, in the distinct connections mode of graphql-sse.',
+  },
+  'multipart/mixed': {
+    type: 'string',
+    description: "Results one by one, in Apollo's multipart protocol for subscriptions.",
+  },
 }
 const GRAPHQL_ERRORS = [...KEYED, 'invalid_body', 'query_too_large', 'overloaded'] as const
 
