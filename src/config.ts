@@ -7,8 +7,8 @@ import { BUCKETS_PER_WINDOW, SCOPES } from './store/store.ts'
 import type { Resolution } from './write/fold.ts'
 
 /**
- * Every setting, from the environment, in one table: name, default, unit and meaning. README shows the same rows. A value that
- * cannot be used stops the start and names its variable.
+ * Every setting, from the environment, in one table: name, default, unit and meaning. docs/configuration.md shows the same rows,
+ * README some of them. A value that cannot be used stops the start and names its variable.
  */
 export interface Setting {
   readonly name: string
