@@ -146,23 +146,31 @@ function overlaps(expired: readonly Stretch[], { fromMs, toMs }: Stretch): boole
   return expired.some((stretch) => stretch.fromMs < toMs && fromMs < stretch.toMs)
 }
 
-/** The kept steps, then ever longer calendar units for ranges of years. */
+/**
+ * The kept steps, then ever longer calendar units for ranges of years. In a zone whose days lie inside of stored buckets (its offset is no
+ * multiple of what is kept) days of UTC take the place of its own, spelt as hours.
+ */
 function autoIntervals(timelines: readonly Timeline[], range: Stretch): FixedOrCalendar[] {
   const finestMs = finestKept(range, timelines)
-  const steps = timelines.filter(({ stepMs }) => stepMs >= finestMs).map(({ stepMs }) => stepInterval(stepMs))
+  const steps = timelines.filter(({ stepMs }) => stepMs >= finestMs).flatMap(({ stepMs }) => stepIntervals(stepMs))
   const longer = [
     calendarInterval('week', 1),
+    fixedInterval(7 * DAY_MS),
     calendarInterval('month', 1),
+    fixedInterval(30 * DAY_MS),
     calendarInterval('quarter', 1),
     calendarInterval('year', 1),
+    fixedInterval(365 * DAY_MS),
     calendarInterval('year', 10),
     calendarInterval('year', 100),
+    fixedInterval(36_500 * DAY_MS),
   ]
   return [...steps, ...longer].filter((interval) => interval !== undefined)
 }
 
-function stepInterval(stepMs: number): FixedOrCalendar | undefined {
-  return stepMs % DAY_MS === 0 ? calendarInterval('day', stepMs / DAY_MS) : fixedInterval(stepMs)
+function stepIntervals(stepMs: number): (FixedOrCalendar | undefined)[] {
+  const fixed = fixedInterval(stepMs)
+  return stepMs % DAY_MS === 0 ? [calendarInterval('day', stepMs / DAY_MS), fixed] : [fixed]
 }
 
 const FITTING_MS = [

@@ -142,6 +142,16 @@ describe('plan', () => {
     expect(planned.edges.length - 1).toBeLessThanOrEqual(AUTO_BUCKETS_MAX)
   })
 
+  it('takes for auto days of UTC where those of the zone lie inside what is kept', () => {
+    const gone = [{ fromMs: NOON_MS - DAY_MS, toMs: NOON_MS + 60 * DAY_MS }]
+    const coarse = timelines({ 10000: gone, 60000: gone, 900000: gone })
+    const kathmandu = { zone: zone('Asia/Kathmandu'), timelines: coarse }
+    expect(plan(request({ ...kathmandu, toMs: NOON_MS + 10 * DAY_MS })).interval).toMatchObject({ text: '1h' })
+    const planned = plan(request({ ...kathmandu, toMs: NOON_MS + 30 * DAY_MS }))
+    expect(planned.interval).toMatchObject({ text: '24h' })
+    expect(planned.edges.every((edge) => edge % DAY_MS === 0)).toBe(true)
+  })
+
   it('makes a day of 23 hours where the clock is set forward', () => {
     const berlin = zone('Europe/Berlin')
     const planned = plan(
@@ -348,7 +358,10 @@ describe('any plan', () => {
       fc.property(anyRequest, (any) => {
         const asked = { ...any, interval: interval('auto'), bucketsMax: 1_000 }
         const planned = attempt(asked)
-        if (planned instanceof GatewayError) return
+        if (planned instanceof GatewayError) {
+          expect(planned.code).toBe('invalid_range')
+          return
+        }
         autos++
         expect(planned.edges.length - 1).toBeLessThanOrEqual(AUTO_BUCKETS_MAX)
         for (const { stepMs } of asked.timelines) {
