@@ -200,7 +200,9 @@ export function bucketEdges(
     const first = Math.floor(fromMs / interval.ms)
     const count = Math.max(first + 1, Math.ceil(toMs / interval.ms)) - first
     if (count > max) return undefined
-    return Float64Array.from({ length: count + 1 }, (_, index) => (first + index) * interval.ms)
+    const even = new Float64Array(count + 1)
+    for (let i = 0; i <= count; i++) even[i] = (first + i) * interval.ms
+    return even
   }
   let reading = readingAt(interval, zone, fromMs)
   let lastMs = edgeOf(zone, reading)

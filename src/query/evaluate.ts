@@ -39,7 +39,8 @@ export function emptyGroup({ groups, computed, plan }: Evaluation, group: number
 function evaluateGroup(evaluation: Evaluation, cells: Cells, group: number, slot: number): AnswerGroup {
   const { computed } = evaluation
   const at = slot * cells.buckets
-  const present = Uint8Array.from(cells.count.subarray(at, at + cells.buckets), (count) => (count > 0 ? 1 : 0))
+  const present = new Uint8Array(cells.buckets)
+  for (let i = 0; i < cells.buckets; i++) if (cells.count[at + i]! > 0) present[i] = 1
   const values = new Map<string, Float64Array>()
   for (const aggregation of computed) {
     const column = new Float64Array(cells.buckets).fill(Number.NaN)

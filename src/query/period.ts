@@ -1,11 +1,11 @@
 import { GatewayError } from '../model/errors.ts'
-import { compareIds, type Id64 } from '../model/id.ts'
+import { compareIds } from '../model/id.ts'
 import { fixedInterval } from '../model/interval.ts'
 import { formatDuration } from '../model/time.ts'
 import { type IndexEntry, type IndexSnapshot, type MetricRow, type Store, windowWidthMs } from '../store/store.ts'
 import { SILENCE_MS_MAX } from './merge.ts'
 import { type Plan, type PlanRequest, plan, planStretch, type Read, type Timeline } from './plan.ts'
-import type { Grouping, SeriesList } from './series-index.ts'
+import type { IdRange } from './series-index.ts'
 
 /** A range of time of a query: how its buckets lie, and what the store lists for it. */
 export interface Period {
@@ -22,12 +22,6 @@ export interface ListedBlock {
   readonly entry: IndexEntry
 }
 
-/** Of the series in any group. */
-export interface IdRange {
-  readonly from: Id64
-  readonly to: Id64
-}
-
 /** Asks the index about a range of time and plans it. `wanted`: undefined when there is no series. */
 export async function lookUp(
   store: Store,
@@ -37,14 +31,13 @@ export async function lookUp(
   wanted: IdRange | undefined,
   planned: (timelines: readonly Timeline[]) => Plan,
 ): Promise<Period> {
-  const coarsestMs = stepsMs[stepsMs.length - 1]!
-  const backMs = metric.cumulative ? SILENCE_MS_MAX : 0
-  // Widened by the coarsest step on either side: the plan widens the range outward by less than that.
-  const stretch = { fromMs: fromMs - backMs - coarsestMs, toMs: toMs + coarsestMs }
   const snapshot = await store.readIndex({
     partition: metric.partition,
     metricId: metric.metricId,
-    timelines: stepsMs.map((resolutionMs) => ({ resolutionMs, stretch })),
+    timelines: stepsMs.map((resolutionMs, level) => ({
+      resolutionMs,
+      stretch: stretchOf(stepsMs, level, fromMs, toMs, metric.cumulative),
+    })),
     inbox: true,
   })
   const timelines = snapshot.timelines.map(({ resolutionMs, expired }) => ({ stepMs: resolutionMs, expired }))
@@ -52,6 +45,25 @@ export async function lookUp(
   const lookback = metric.cumulative ? lookbackReads(ofRange, timelines) : []
   const listed = listedIn(snapshot, [...lookback, ...ofRange.reads], wanted)
   return { plan: ofRange, timelines, lookback, snapshot, listed }
+}
+
+/**
+ * Where buckets of a level may be read. The range is widened to the finest buckets kept at its ends, and what one level has let go
+ * ends where a bucket of the next one does, so a level is read no further outside of the range than its own bucket reaches. Before
+ * the range, where the last running total is looked for, a level fills what is left of a bucket of the next one.
+ */
+function stretchOf(
+  stepsMs: readonly number[],
+  level: number,
+  fromMs: number,
+  toMs: number,
+  looksBack: boolean,
+): { readonly fromMs: number; readonly toMs: number } {
+  const stepMs = stepsMs[level]!
+  const nextMs = stepsMs[level + 1]
+  const firstMs = nextMs === undefined && looksBack ? fromMs - SILENCE_MS_MAX : fromMs
+  const edgeMs = nextMs ?? stepMs
+  return { fromMs: Math.floor(firstMs / edgeMs) * edgeMs, toMs: Math.floor(toMs / stepMs) * stepMs + stepMs }
 }
 
 export function rollupsOf(listed: readonly ListedBlock[]): number {
@@ -121,17 +133,4 @@ function lookbackReads({ fromMs }: Plan, timelines: readonly Timeline[]): readon
   const coarsestMs = timelines[timelines.length - 1]!.stepMs
   const backMs = Math.floor((fromMs - SILENCE_MS_MAX) / coarsestMs) * coarsestMs
   return planStretch({ fromMs: backMs, toMs: fromMs }, timelines) ?? []
-}
-
-/** Least and greatest id of the series in any group; undefined when there is none. */
-export function idRange({ rows }: SeriesList, { groupOf }: Grouping): IdRange | undefined {
-  let from: Id64 | undefined
-  let to: Id64 | undefined
-  for (let ordinal = 0; ordinal < groupOf.length; ordinal++) {
-    if (groupOf[ordinal]! < 0) continue
-    const { seriesId } = rows[ordinal]!
-    if (from === undefined || compareIds(seriesId, from) < 0) from = seriesId
-    if (to === undefined || compareIds(seriesId, to) > 0) to = seriesId
-  }
-  return from === undefined || to === undefined ? undefined : { from, to }
 }

@@ -211,7 +211,7 @@ function tooFine(
 
 /** Fills each answered bucket, cut by the range, with stored ones. Undefined: some edge lies inside a stored bucket. */
 function cover(edges: Float64Array, range: Stretch, timelines: readonly Timeline[]): Read[] | undefined {
-  const reads: Read[] = []
+  const reads: GrowingRead[] = []
   for (let i = 0; i + 1 < edges.length; i++) {
     const fromMs = Math.max(edges[i]!, range.fromMs)
     const toMs = Math.min(edges[i + 1]!, range.toMs)
@@ -220,11 +220,22 @@ function cover(edges: Float64Array, range: Stretch, timelines: readonly Timeline
   return reads
 }
 
+interface GrowingRead extends Read {
+  toMs: number
+}
+
 /** Appends reads in order of time that fill [fromMs, toMs) exactly, of this level or finer ones. */
-function fill(fromMs: number, toMs: number, coarsest: number, timelines: readonly Timeline[], reads: Read[]): boolean {
+function fill(
+  fromMs: number,
+  toMs: number,
+  coarsest: number,
+  timelines: readonly Timeline[],
+  reads: GrowingRead[],
+): boolean {
   if (fromMs >= toMs) return true
   for (let level = coarsest; level >= 0; level--) {
     const { stepMs, expired } = timelines[level]!
+    if (stepMs > toMs - fromMs) continue
     const innerFromMs = -floorTo(-fromMs, stepMs)
     const innerToMs = floorTo(toMs, stepMs)
     if (innerFromMs >= innerToMs) continue
@@ -232,8 +243,7 @@ function fill(fromMs: number, toMs: number, coarsest: number, timelines: readonl
     if (overlaps(expired, { fromMs: innerFromMs, toMs: innerToMs })) return false
     if (!fill(fromMs, innerFromMs, level - 1, timelines, reads)) return false
     const last = reads[reads.length - 1]
-    if (last !== undefined && last.level === level && last.toMs === innerFromMs)
-      reads[reads.length - 1] = { ...last, toMs: innerToMs }
+    if (last !== undefined && last.level === level && last.toMs === innerFromMs) last.toMs = innerToMs
     else reads.push({ level, fromMs: innerFromMs, toMs: innerToMs })
     return fill(innerToMs, toMs, level - 1, timelines, reads)
   }

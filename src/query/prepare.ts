@@ -72,15 +72,13 @@ export function prepareQuery(input: QueryInput, type: MetricType, nowMs: number,
     throw new GatewayError('invalid_group_by', 'grouping by series excludes grouping by tags')
   const top = input.top && readTop(input.top, aggregations[0]!, type)
   const compare = input.compare && readCompare(input.compare)
+  const selection = JSON.stringify([[...(input.tags ?? [])], input.where ?? [], groupBy, bySeries])
   const question = JSON.stringify([
     fromMs,
     toMs,
     formatInterval(interval),
     zone.name,
-    [...(input.tags ?? [])],
-    input.where ?? [],
-    groupBy,
-    bySeries,
+    selection,
     top ?? null,
     compare ?? null,
   ])
@@ -98,6 +96,7 @@ export function prepareQuery(input: QueryInput, type: MetricType, nowMs: number,
     top,
     compare,
     fill: readFill(input.fill),
+    selection,
     question,
   }
 }

@@ -8,12 +8,12 @@ import { Cells, type Needs, needsOf } from './cells.ts'
 import { type Comparison, compared, compareWith } from './compare.ts'
 import { compareTags, type Evaluation, emptyGroup, evaluate } from './evaluate.ts'
 import type { Source } from './merge.ts'
-import { fittingStep, type IdRange, idRange, lookUp, type Period, rollupsOf } from './period.ts'
+import { fittingStep, lookUp, type Period, rollupsOf } from './period.ts'
 import { finestKept, fittingInterval, plan, planEdges } from './plan.ts'
 import { prepareQuery, type RequestLimits } from './prepare.ts'
 import { topGroups } from './rank.ts'
 import type { QueryInput, QueryRequest } from './request.ts'
-import { type Grouping, groupSeries, SeriesIndex, type SeriesList } from './series-index.ts'
+import { type Grouping, type IdRange, SeriesIndex, type SeriesList } from './series-index.ts'
 import { QuerySession, type Run } from './session.ts'
 import { type Opened, SourceReader } from './source-reader.ts'
 import { type TagValue, tagValuesOf } from './tag-values.ts'
@@ -93,7 +93,7 @@ export class Querier {
     const startedMs = performance.now()
     const stepsMs = this.#stepsOf(metric)
     const looked = await this.#look(metric, request)
-    const wanted = idRange(looked.list, looked.grouping)
+    const wanted = looked.grouping.ids
     const current = await lookUp(this.#store, metric, request, stepsMs, wanted, (timelines) =>
       plan({ ...request, timelines, bucketsMax: this.#cellsMax(request, run) }),
     )
@@ -163,7 +163,7 @@ export class Querier {
 
   async #look(metric: MetricRow, request: QueryRequest): Promise<Looked> {
     const list = await this.#series.sync(metric)
-    return { list, grouping: groupSeries(list, request) }
+    return { list, grouping: list.group(request.selection, request) }
   }
 
   /** Groups × buckets of one period that may be answered. */

@@ -66,5 +66,6 @@ export async function topGroups(
     groupOf: groupOf.map((group) => (group < 0 ? -1 : placeOf[group]!)),
     groups: [...chosen.map(({ group }) => groups[group]!), ...(hasRemainder ? [REMAINDER] : [])],
     matched: grouping.matched,
+    ids: grouping.ids,
   }
 }

@@ -84,6 +84,8 @@ export interface QueryRequest {
   readonly top: Top | undefined
   readonly compare: Compare | undefined
   readonly fill: Fill
+  /** The same text for the same series in the same groups. */
+  readonly selection: string
   /** The same text for the same question, whatever is computed and however gaps are filled. */
   readonly question: string
 }

@@ -1,9 +1,13 @@
-import { formatId, type Id64 } from '../model/id.ts'
+import { compareIds, formatId, type Id64 } from '../model/id.ts'
 import type { CanonicalTags } from '../model/series.ts'
 import type { MetricRow, SeriesRow, Store } from '../store/store.ts'
 import { type SeriesFilter, tagValue } from './tag-filter.ts'
 
 const PAGE = 10_000
+/** Groupings that a list remembers: a position takes four bytes in each of them, and a dashboard asks for a handful again and again. */
+const KEPT_GROUPINGS_MAX = 8
+/** Of more groups, which are objects, none is remembered. */
+const KEPT_GROUPS_MAX = 1_000
 
 /**
  * The series of one metric as this gateway knows them. Positions (ordinals) follow the order of registration and never
@@ -12,6 +16,8 @@ const PAGE = 10_000
 export class SeriesList {
   readonly metricId: Id64
   readonly rows: SeriesRow[] = []
+  /** Of the selections asked for lately, until a series joins. */
+  readonly #groupings = new Map<string, Grouping>()
   /** Ordinals by the halves of the id: numbers as keys cost half of what text does. */
   readonly #byHi = new Map<number, number | Map<number, number>>()
 
@@ -27,7 +33,21 @@ export class SeriesList {
     return found.get(lo) ?? -1
   }
 
+  /** How the series fall into groups. Equal selections have equal texts. */
+  group(selection: string, request: GroupRequest): Grouping {
+    let grouping = this.#groupings.get(selection)
+    if (grouping === undefined) grouping = groupSeries(this, request)
+    else this.#groupings.delete(selection)
+    if (grouping.groups.length <= KEPT_GROUPS_MAX) this.#groupings.set(selection, grouping)
+    for (const oldest of this.#groupings.keys()) {
+      if (this.#groupings.size <= KEPT_GROUPINGS_MAX) break
+      this.#groupings.delete(oldest)
+    }
+    return grouping
+  }
+
   append(rows: readonly SeriesRow[]): void {
+    if (rows.length > 0) this.#groupings.clear()
     for (const row of rows) {
       const ordinal = this.rows.push(row) - 1
       const { hi, lo } = row.seriesId
@@ -127,27 +147,38 @@ export interface Grouping {
   readonly groups: readonly GroupKey[]
   /** Series that pass the filters. */
   readonly matched: number
+  /** Their least and greatest id; undefined when there is none. */
+  readonly ids: IdRange | undefined
 }
 
-export function groupSeries(
-  list: SeriesList,
-  request: {
-    /** Undefined: every series is wanted. */
-    readonly filter: SeriesFilter | undefined
-    readonly groupBy: readonly string[]
-    readonly bySeries: boolean
-  },
-): Grouping {
+export interface IdRange {
+  readonly from: Id64
+  readonly to: Id64
+}
+
+export interface GroupRequest {
+  /** Undefined: every series is wanted. */
+  readonly filter: SeriesFilter | undefined
+  readonly groupBy: readonly string[]
+  readonly bySeries: boolean
+}
+
+export function groupSeries(list: SeriesList, request: GroupRequest): Grouping {
   const { filter } = request
   const groupOf = new Int32Array(list.rows.length).fill(-1)
   const groups: GroupKey[] = []
   const byKey = new Map<string, number>()
   let matched = 0
+  let from: Id64 | undefined
+  let to: Id64 | undefined
   const together = request.groupBy.length === 0 && !request.bySeries
   if (together) groups.push({ tags: [], series: undefined })
-  for (const [ordinal, { seriesId, tags }] of list.rows.entries()) {
+  for (let ordinal = 0; ordinal < list.rows.length; ordinal++) {
+    const { seriesId, tags } = list.rows[ordinal]!
     if (filter !== undefined && !filter(tags)) continue
     matched++
+    if (from === undefined || compareIds(seriesId, from) < 0) from = seriesId
+    if (to === undefined || compareIds(seriesId, to) > 0) to = seriesId
     if (together) groupOf[ordinal] = 0
     else if (request.bySeries) groupOf[ordinal] = groups.push({ tags, series: { seriesId, tags } }) - 1
     else {
@@ -162,5 +193,5 @@ export function groupSeries(
       groupOf[ordinal] = group
     }
   }
-  return { groupOf, groups, matched }
+  return { groupOf, groups, matched, ids: from && to && { from, to } }
 }

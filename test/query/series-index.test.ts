@@ -145,6 +145,22 @@ describe('groupSeries', () => {
     expect(matched).toBe(3)
   })
 
+  it('remembers groupings until a series joins', () => {
+    const own = new SeriesList({ hi: 1, lo: 2 })
+    own.append(rows.map((tags, i): SeriesRow => ({ seriesId: { hi: 0, lo: i }, tags })))
+    const first = own.group('all', ALL)
+    expect(own.group('all', ALL)).toBe(first)
+    expect(own.group('by host', { ...ALL, groupBy: ['host'] }).groups).toHaveLength(5)
+    own.append([])
+    expect(own.group('all', ALL)).toBe(first)
+    own.append([{ seriesId: { hi: 9, lo: 9 }, tags: [] }])
+    expect(own.group('all', ALL)).toMatchObject({ matched: 6, ids: { from: { hi: 0, lo: 0 }, to: { hi: 9, lo: 9 } } })
+    // Those asked for lately.
+    for (let i = 0; i < 20; i++) own.group(`other ${i}`, ALL)
+    const last = own.group('other 19', ALL)
+    expect(own.group('other 19', ALL)).toBe(last)
+  })
+
   it('makes a group of each series', () => {
     const filter: SeriesFilter = (tags) => tagValue(tags, 'zone') === 'x'
     const { groupOf, groups } = groupSeries(list, { ...ALL, filter, bySeries: true })
