@@ -173,13 +173,13 @@ class IntlZone implements TimeZone {
 
 /** The start of the bucket that contains an instant. */
 export function bucketStart(interval: FixedOrCalendar, zone: TimeZone, utcMs: number): number {
-  if (hasUtcGrid(interval, zone)) return Math.floor(utcMs / interval.ms) * interval.ms
+  if (lieInUtc(interval, zone)) return Math.floor(utcMs / interval.ms) * interval.ms
   return edgeOf(zone, readingAt(interval, zone, utcMs))
 }
 
 /** The start of the bucket after the one that contains `startMs`; strictly greater than `startMs`. */
 export function nextBucketStart(interval: FixedOrCalendar, zone: TimeZone, startMs: number): number {
-  if (hasUtcGrid(interval, zone)) return Math.floor(startMs / interval.ms) * interval.ms + interval.ms
+  if (lieInUtc(interval, zone)) return Math.floor(startMs / interval.ms) * interval.ms + interval.ms
   return edgeOf(zone, nextReading(interval, readingAt(interval, zone, startMs)))
 }
 
@@ -196,7 +196,7 @@ export function bucketEdges(
   max: number,
 ): Float64Array | undefined {
   if (max < 1) return undefined
-  if (hasUtcGrid(interval, zone)) {
+  if (lieInUtc(interval, zone)) {
     const first = Math.floor(fromMs / interval.ms)
     const count = Math.max(first + 1, Math.ceil(toMs / interval.ms)) - first
     if (count > max) return undefined
@@ -238,7 +238,7 @@ export function bucketBefore(
   endMs: number,
 ): { readonly fromMs: number; readonly toMs: number } | undefined {
   if (by.kind === 'fixed') return { fromMs: startMs - by.ms, toMs: endMs - by.ms }
-  const isUtcGrid = hasUtcGrid(interval, zone)
+  const isUtcGrid = lieInUtc(interval, zone)
   // The clock may never have shown the reading of a bucket that it skipped to.
   const reading = isUtcGrid ? startMs + zone.offsetMs(startMs) : readingAt(interval, zone, startMs)
   const before = addUnits(by, reading, -1)
@@ -280,7 +280,8 @@ export function periodBefore(
   return calendarInterval(unit, (months + 1) * count)
 }
 
-function hasUtcGrid(
+/** Whether the buckets lie on multiples of the interval since the epoch. */
+export function lieInUtc(
   interval: FixedOrCalendar,
   zone: TimeZone,
 ): interval is FixedOrCalendar & { readonly kind: 'fixed' } {

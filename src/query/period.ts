@@ -1,19 +1,32 @@
 import { GatewayError } from '../model/errors.ts'
 import { compareIds } from '../model/id.ts'
-import { fixedInterval } from '../model/interval.ts'
-import { formatDuration } from '../model/time.ts'
-import { type IndexEntry, type IndexSnapshot, type MetricRow, type Store, windowWidthMs } from '../store/store.ts'
+import { fixedInterval, type Interval } from '../model/interval.ts'
+import { DAY_MS, formatDuration } from '../model/time.ts'
+import { lieInUtc, type TimeZone } from '../model/time-zone.ts'
+import {
+  type InboxEntry,
+  type IndexEntry,
+  type MetricRow,
+  type Store,
+  type Stretch,
+  windowWidthMs,
+} from '../store/store.ts'
 import { SILENCE_MS_MAX } from './merge.ts'
-import { type Plan, type PlanRequest, plan, planStretch, type Read, type Timeline } from './plan.ts'
+import { AUTO_BUCKETS_MAX, type Plan, type PlanRequest, plan, planStretch, type Read, type Timeline } from './plan.ts'
 import type { IdRange } from './series-index.ts'
 
 /** A range of time of a query: how its buckets lie, and what the store lists for it. */
 export interface Period {
   readonly plan: Plan
+  /** By level. */
   readonly timelines: readonly Timeline[]
+  /** Levels, the finest first, of which only the ends of the range were asked for. */
+  readonly narrowed: number
   /** Where the running total before the first of a cumulative counter may lie. */
   readonly lookback: readonly Read[]
-  readonly snapshot: IndexSnapshot
+  readonly inbox: readonly InboxEntry[]
+  /** By level. */
+  readonly entries: readonly (readonly IndexEntry[])[]
   readonly listed: readonly ListedBlock[]
 }
 
@@ -22,48 +35,88 @@ export interface ListedBlock {
   readonly entry: IndexEntry
 }
 
-/** Asks the index about a range of time and plans it. `wanted`: undefined when there is no series. */
-export async function lookUp(
-  store: Store,
-  metric: MetricRow,
-  { fromMs, toMs }: { readonly fromMs: number; readonly toMs: number },
-  stepsMs: readonly number[],
-  wanted: IdRange | undefined,
-  planned: (timelines: readonly Timeline[]) => Plan,
-): Promise<Period> {
+export interface LookUp {
+  readonly fromMs: number
+  readonly toMs: number
+  /** Finest first. */
+  readonly stepsMs: readonly number[]
+  /** Every edge of the buckets will be a multiple of this. */
+  readonly gridMs: number
+  /** Undefined when there is no series. */
+  readonly wanted: IdRange | undefined
+  readonly planned: (timelines: readonly Timeline[]) => Plan
+}
+
+/** Asks the index about a range of time and plans it. */
+export async function lookUp(store: Pick<Store, 'readIndex'>, metric: MetricRow, asked: LookUp): Promise<Period> {
+  const { stepsMs, wanted } = asked
+  const stretches = stepsMs.map((_, level) => stretchesOf(asked, level, metric.cumulative))
   const snapshot = await store.readIndex({
     partition: metric.partition,
     metricId: metric.metricId,
-    timelines: stepsMs.map((resolutionMs, level) => ({
-      resolutionMs,
-      stretch: stretchOf(stepsMs, level, fromMs, toMs, metric.cumulative),
-    })),
+    timelines: stretches.flatMap((ofLevel, level) =>
+      ofLevel.map((stretch) => ({ resolutionMs: stepsMs[level]!, stretch })),
+    ),
     inbox: true,
   })
-  const timelines = snapshot.timelines.map(({ resolutionMs, expired }) => ({ stepMs: resolutionMs, expired }))
-  const ofRange = planned(timelines)
-  const lookback = metric.cumulative ? lookbackReads(ofRange, timelines) : []
-  const listed = listedIn(snapshot, [...lookback, ...ofRange.reads], wanted)
-  return { plan: ofRange, timelines, lookback, snapshot, listed }
+  const entries: (readonly IndexEntry[])[] = []
+  const timelines: Timeline[] = []
+  let next = 0
+  for (const [level, ofLevel] of stretches.entries()) {
+    const parts = snapshot.timelines.slice(next, (next += ofLevel.length))
+    entries.push(parts.length === 1 ? parts[0]!.entries : distinct(parts.flatMap((part) => part.entries)))
+    timelines.push({ stepMs: stepsMs[level]!, expired: parts.flatMap(({ expired }) => expired) })
+  }
+  const plan = asked.planned(timelines)
+  const lookback = metric.cumulative ? lookbackReads(plan, timelines) : []
+  const narrowed = stretches.findIndex((ofLevel) => ofLevel.length === 1)
+  const listed = listedIn(entries, stepsMs, [...lookback, ...plan.reads], wanted)
+  return { plan, timelines, narrowed, lookback, inbox: snapshot.inbox, entries, listed }
+}
+
+/** Both ends of a range may lie in one window. */
+function distinct(entries: readonly IndexEntry[]): readonly IndexEntry[] {
+  return [...new Map(entries.map((entry) => [entry.block, entry])).values()]
 }
 
 /**
  * Where buckets of a level may be read. The range is widened to the finest buckets kept at its ends, and what one level has let go
  * ends where a bucket of the next one does, so a level is read no further outside of the range than its own bucket reaches. Before
- * the range, where the last running total is looked for, a level fills what is left of a bucket of the next one.
+ * the range, where the last running total is looked for, a level fills what is left of a bucket of the next one. Where all
+ * edges are edges of the next level too, it fills nothing else but the ends of the range, and these alone are asked for.
  */
-function stretchOf(
-  stepsMs: readonly number[],
-  level: number,
-  fromMs: number,
-  toMs: number,
-  looksBack: boolean,
-): { readonly fromMs: number; readonly toMs: number } {
+function stretchesOf({ fromMs, toMs, stepsMs, gridMs }: LookUp, level: number, looksBack: boolean): Stretch[] {
   const stepMs = stepsMs[level]!
   const nextMs = stepsMs[level + 1]
-  const firstMs = nextMs === undefined && looksBack ? fromMs - SILENCE_MS_MAX : fromMs
-  const edgeMs = nextMs ?? stepMs
-  return { fromMs: Math.floor(firstMs / edgeMs) * edgeMs, toMs: Math.floor(toMs / stepMs) * stepMs + stepMs }
+  const endMs = floorTo(toMs, stepMs) + stepMs
+  if (nextMs === undefined)
+    return [{ fromMs: floorTo(looksBack ? fromMs - SILENCE_MS_MAX : fromMs, stepMs), toMs: endMs }]
+  const startMs = floorTo(fromMs, nextMs)
+  const tailMs = floorTo(toMs, nextMs)
+  if (gridMs % nextMs !== 0) return [{ fromMs: startMs, toMs: endMs }]
+  return [
+    { fromMs: startMs, toMs: startMs + nextMs },
+    { fromMs: Math.max(tailMs, startMs + nextMs), toMs: Math.max(endMs, startMs + nextMs) },
+  ]
+}
+
+function floorTo(timeMs: number, stepMs: number): number {
+  return Math.floor(timeMs / stepMs) * stepMs
+}
+
+/** A number of which all bucket edges of an interval in a zone are multiples, as far as can be told before it is planned. */
+export function gridOf(
+  interval: Interval,
+  zone: TimeZone,
+  { fromMs, toMs }: { readonly fromMs: number; readonly toMs: number },
+  stepsMs: readonly number[],
+): number {
+  if (interval.kind === 'fixed') return lieInUtc(interval, zone) ? interval.ms : 1
+  if (zone.name !== 'UTC') return 1
+  if (interval.kind === 'calendar') return DAY_MS
+  // With more buckets than that an interval is not chosen; all others are multiples of it, or units of the calendar.
+  const leastMs = stepsMs.find((stepMs) => toMs - fromMs <= stepMs * AUTO_BUCKETS_MAX) ?? DAY_MS
+  return DAY_MS % leastMs === 0 ? leastMs : 1
 }
 
 export function rollupsOf(listed: readonly ListedBlock[]): number {
@@ -84,15 +137,18 @@ export function fittingStep(
       plan: { fromMs, toMs },
       timelines,
       lookback,
-      snapshot,
+      entries,
     } of periods) {
       const coarser = interval && answerable(() => plan({ ...request, fromMs, toMs: toMs - 1, interval, timelines }))
       if (coarser === undefined) return Number.POSITIVE_INFINITY
-      rollups += rollupsOf(listedIn(snapshot, [...lookback, ...coarser.reads], wanted))
+      const stepsMs = timelines.map((timeline) => timeline.stepMs)
+      rollups += rollupsOf(listedIn(entries, stepsMs, [...lookback, ...coarser.reads], wanted))
     }
     return rollups
   }
-  const step = periods[0]?.timelines.find(({ stepMs }) => rollupsAt(stepMs) <= rollupsMax)
+  // Below the interval asked for the index was not asked, and finer buckets would not help.
+  const narrowed = Math.max(...periods.map((period) => period.narrowed))
+  const step = periods[0]?.timelines.find(({ stepMs }, level) => level >= narrowed && rollupsAt(stepMs) <= rollupsMax)
   return step && formatDuration(step.stepMs)
 }
 
@@ -108,17 +164,18 @@ function answerable(planned: () => Plan): Plan | undefined {
 
 /** The blocks of the timelines that the reads need for series in a range of ids, in order of arrival within each level. */
 function listedIn(
-  { timelines }: IndexSnapshot,
+  entries: Period['entries'],
+  stepsMs: readonly number[],
   reads: readonly Read[],
   wanted: IdRange | undefined,
 ): readonly ListedBlock[] {
   const listed: ListedBlock[] = []
   if (wanted === undefined) return listed
-  for (const [level, { entries, resolutionMs }] of timelines.entries()) {
+  for (const [level, resolutionMs] of stepsMs.entries()) {
     const ofLevel = reads.filter((read) => read.level === level)
     if (ofLevel.length === 0) continue
     const widthMs = windowWidthMs(resolutionMs)
-    const within = entries.filter(
+    const within = entries[level]!.filter(
       ({ windowMs, seriesFrom, seriesTo }) =>
         compareIds(seriesTo, wanted.from) >= 0 &&
         compareIds(seriesFrom, wanted.to) <= 0 &&

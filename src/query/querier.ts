@@ -8,7 +8,7 @@ import { Cells, type Needs, needsOf } from './cells.ts'
 import { type Comparison, compared, compareWith } from './compare.ts'
 import { compareTags, type Evaluation, emptyGroup, evaluate } from './evaluate.ts'
 import type { Source } from './merge.ts'
-import { fittingStep, lookUp, type Period, rollupsOf } from './period.ts'
+import { fittingStep, gridOf, lookUp, type Period, rollupsOf } from './period.ts'
 import { finestKept, fittingInterval, plan, planEdges } from './plan.ts'
 import { prepareQuery, type RequestLimits } from './prepare.ts'
 import { topGroups } from './rank.ts'
@@ -94,16 +94,25 @@ export class Querier {
     const stepsMs = this.#stepsOf(metric)
     const looked = await this.#look(metric, request)
     const wanted = looked.grouping.ids
-    const current = await lookUp(this.#store, metric, request, stepsMs, wanted, (timelines) =>
-      plan({ ...request, timelines, bucketsMax: this.#cellsMax(request, run) }),
-    )
+    const current = await lookUp(this.#store, metric, {
+      ...request,
+      stepsMs,
+      gridMs: gridOf(request.interval, request.zone, request, stepsMs),
+      wanted,
+      planned: (timelines) => plan({ ...request, timelines, bucketsMax: this.#cellsMax(request, run) }),
+    })
     const comparison = request.compare && compareWith(request.compare, request, current.plan)
     const earlier =
       comparison === undefined || comparison.edges.length === 0
         ? undefined
-        : await lookUp(this.#store, metric, comparison, stepsMs, wanted, (timelines) =>
-            planEdges({ ...request, ...comparison, interval: current.plan.interval, timelines }, comparison.edges),
-          )
+        : await lookUp(this.#store, metric, {
+            ...comparison,
+            stepsMs,
+            gridMs: stepsMs.findLast((stepMs) => comparison.edges.every((edge) => edge % stepMs === 0)) ?? 1,
+            wanted,
+            planned: (timelines) =>
+              planEdges({ ...request, ...comparison, interval: current.plan.interval, timelines }, comparison.edges),
+          })
     const periods = earlier === undefined ? [current] : [current, earlier]
     this.#charge(periods, request, wanted, session, run)
     const wants = run.close()

@@ -45,14 +45,14 @@ export class SourceReader {
   async open(
     { partition, metricId }: MetricRow,
     kind: RollupKind,
-    { snapshot, listed }: Period,
+    { timelines: levels, inbox: arrived, listed }: Period,
     withSketches: boolean,
     pins: Map<string, Block>,
   ): Promise<Opened | undefined> {
     const names = listed.map(({ entry }) => ({ name: entry.block, sketchBytes: entry.sketchBytes }))
     const timelines = await this.#blocks.read(partition, metricId, names, withSketches && kind === 'distribution', pins)
-    const stepMs = snapshot.timelines[0]!.resolutionMs
-    const inbox = await this.#inbox.read(partition, metricId, snapshot.inbox, stepMs, kind === 'distribution', pins)
+    const stepMs = levels[0]!.stepMs
+    const inbox = await this.#inbox.read(partition, metricId, arrived, stepMs, kind === 'distribution', pins)
     if (timelines === undefined || inbox === undefined) return undefined
     const rows: OpenedRows[] = []
     for (const [i, { level }] of listed.entries()) {

@@ -327,7 +327,7 @@ export interface InboxEntry {
 export interface IndexRequest {
   readonly partition: number
   readonly metricId: Id64
-  /** Windows that overlap these stretches are listed, one request a resolution. */
+  /** Windows that overlap these stretches are listed. A resolution may be asked about several stretches. */
   readonly timelines: readonly { readonly resolutionMs: number; readonly stretch: Stretch }[]
   /** Whether the inbox of the partition is wanted too. */
   readonly inbox: boolean

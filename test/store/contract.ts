@@ -806,6 +806,20 @@ export function describeStore(name: string, openEmpty: () => Promise<OpenedStore
       ])
     })
 
+    test('one timeline may be asked about several stretches', async () => {
+      const store = await openStore()
+      const width = windowWidthMs(SECONDS_10)
+      const early = await list(store, metric, SECONDS_10, NOW)
+      await list(store, metric, SECONDS_10, NOW + width)
+      const late = await list(store, metric, SECONDS_10, NOW + 2 * width)
+      const stretches = [NOW, NOW + 2 * width].map((fromMs) => ({ fromMs, toMs: fromMs + 1 }))
+      const timelines = stretches.map((stretch) => ({ resolutionMs: SECONDS_10, stretch }))
+      expect((await store.readIndex({ partition, metricId, timelines, inbox: false })).timelines).toEqual([
+        { resolutionMs: SECONDS_10, entries: [early], expired: [] },
+        { resolutionMs: SECONDS_10, entries: [late], expired: [] },
+      ])
+    })
+
     test('a snapshot never sees half a fold: every block is in the inbox or in the timeline, once', async () => {
       const store = await openStore()
       const rounds = 30
