@@ -116,11 +116,11 @@ class ProcessGroup {
       const { text } = await exit
       throw new Error(news?.reason ?? `a process ${text} before it listened`)
     }
-    this.#log.info({ pid }, 'a process listens')
+    this.#log.info({ process: pid }, 'a process listens')
     const sinceMs = this.#now()
     void exit.then(({ text }) => {
       if (this.#isClosing) return
-      this.#log.warn({ pid }, `a process ${text}; another one is started`)
+      this.#log.warn({ process: pid }, `a process ${text}; another one is started`)
       this.#startLater(this.#now() - sinceMs >= STEADY_MS ? 0 : failures)
     })
     return news

@@ -31,7 +31,8 @@ interface Group {
 
 interface LogLine {
   readonly msg: string
-  readonly pid: number
+  /** The one that the line is about. */
+  readonly process: number
 }
 
 function settingsOf(more: Readonly<Record<string, string>>): Record<string, string> {
@@ -56,7 +57,7 @@ async function startGroup(more: Readonly<Record<string, string>> = {}): Promise<
       .split('\n')
       .filter((line) => line.startsWith('{') && line.endsWith('}'))
       .map((line) => JSON.parse(line) as LogLine)
-  const pids = (): number[] => log().flatMap(({ msg, pid }) => (msg === 'a process listens' ? [pid] : []))
+  const pids = (): number[] => log().flatMap(({ msg, process: pid }) => (msg === 'a process listens' ? [pid] : []))
   onTestFinished(() => {
     // The others end when the one that started them does.
     gateway.process.kill('SIGKILL')

@@ -2,7 +2,7 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { mkdir, rename, rm, symlink } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
@@ -39,7 +39,8 @@ export function startDemo(env: Readonly<Record<string, string>>): Promise<ChildG
   return startProgram('demo/run.js', env)
 }
 
-async function startProgram(path: string, env: Readonly<Record<string, string>>): Promise<ChildGateway> {
+/** `path` begins at the folder of the compiled gateway, unless it is absolute. */
+export async function startProgram(path: string, env: Readonly<Record<string, string>>): Promise<ChildGateway> {
   const child = await spawnChild(path, env)
   const timer = setTimeout(() => child.process.kill('SIGKILL'), START_MS_MAX)
   const url = await child.shown(/listens on (http:\S+)\n/).finally(() => clearTimeout(timer))
@@ -59,7 +60,7 @@ async function spawnChild(
   args: readonly string[] = [],
 ): Promise<Omit<ChildGateway, 'url'>> {
   const { PATH = '', HOME = '' } = process.env
-  const program = join(await built(), path)
+  const program = resolve(await built(), path)
   const child = spawn(process.execPath, ['--enable-source-maps', program, ...args], {
     // Nothing of the environment that runs the tests: it may hold settings.
     env: { PATH, HOME, LOG_LEVEL: 'silent', RATE_LIMITS: 'off', ...env },
@@ -98,7 +99,7 @@ async function spawnChild(
 let building: Promise<string> | undefined
 
 /** The folder of the compiled gateway, made anew when a source has changed. It lies where imports find the packages. */
-function built(): Promise<string> {
+export function built(): Promise<string> {
   building ??= build()
   return building
 }
