@@ -165,7 +165,9 @@ describe('while the store is away, a rate limit', () => {
     expect(await granted(30, () => limiter.take(ME, 'query', HERE))).toBe(30)
     faulty.always('takePermits', (proceed) => proceed())
     clock.nowMs += 1_000
+    const before = faulty.calls('takePermits').length
     expect(await limiter.take(ME, 'query', HERE)).toMatchObject({ isGranted: true, remaining: 29 })
+    expect(faulty.calls('takePermits').length - before).toBe(1)
     const other = limiterOf(faulty, {}, clock)
     expect(await granted(60, () => other.take(ME, 'query', HERE))).toBe(29)
     expect(await granted(60, () => limiter.take(ME, 'query', HERE))).toBe(0)
