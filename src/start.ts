@@ -43,6 +43,7 @@ export interface Running {
   readonly gateway: Gateway
   readonly store: Store
   readonly folds: FoldLoop
+  readonly live: LiveQueries
   readonly routes: readonly Route[]
   /** Says for a while that it will (`DRAIN_MS`), then stops accepting, answers what was accepted, closes the store. */
   close(): Promise<void>
@@ -193,6 +194,7 @@ export async function start(config: Config, log: Logger, now: () => number = Dat
     gateway,
     store,
     folds,
+    live,
     routes: server.routes,
     async close() {
       isDraining = true

@@ -1,9 +1,16 @@
 import { createClient } from 'graphql-sse'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import {
+  applyLive,
+  type Chart,
+  type ChartLine,
+  chartOf,
+  LIVE_FIELDS,
+  type LiveUpdate,
+} from '../../examples/live-chart.ts'
 import { startGateway, type TestGateway } from '../support/gateway.ts'
 import { type RedisServer, startRedis, until } from '../support/redis-server.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
-import { applyLive, type Chart, chartOf, LIVE_FIELDS, type Live, type LiveSeries } from './live-client.ts'
 
 const ARGUMENTS =
   '(metric: "orders", from: "2024-01-15T10:00:00Z", to: "2024-01-15T10:09:59Z", interval: "1m", groupBy: ["shop"])'
@@ -14,7 +21,7 @@ beforeAll(async () => {
 })
 afterAll(() => redis.stop())
 
-async function graphql(gateway: TestGateway, query: string): Promise<Record<string, { series: LiveSeries[] }>> {
+async function graphql(gateway: TestGateway, query: string): Promise<Record<string, { series: ChartLine[] }>> {
   const response = await fetch(`${gateway.url}/graphql`, {
     method: 'POST',
     headers: { 'x-api-key': gateway.key, 'content-type': 'application/json' },
@@ -39,7 +46,7 @@ async function fresh(gateway: TestGateway): Promise<Chart> {
 }
 
 /** Comes back when its connection is lost. */
-function watch(url: string, key: string, updates: Live[]) {
+function watch(url: string, key: string, updates: LiveUpdate[]) {
   let chart: Chart = {}
   const client = createClient({
     url: `${url}/graphql`,
@@ -47,7 +54,7 @@ function watch(url: string, key: string, updates: Live[]) {
     retryAttempts: 100,
     retry: () => new Promise((resolve) => setTimeout(resolve, 50)),
   })
-  const dispose = client.subscribe<{ live: Live }>(
+  const dispose = client.subscribe<{ live: LiveUpdate }>(
     { query: `subscription { live${ARGUMENTS} { ${LIVE_FIELDS} } }` },
     {
       next: ({ data }) => {
@@ -71,7 +78,7 @@ test('a write through one gateway reaches whoever watches another, as the bucket
   const [a, b] = [await startGateway({ env }), await startGateway({ env })]
   try {
     for (const minute of [1, 2, 3]) await track(a, minute, 1)
-    const updates: Live[] = []
+    const updates: LiveUpdate[] = []
     const watched = watch(b.url, b.key, updates)
     await until('no snapshot', () => updates.length === 1)
     // The channel is subscribed to when the first watches, so that the first commit may not be heard of.
@@ -101,7 +108,7 @@ test('whoever watches over a restart sees in the end what a fresh query answers'
   const { port } = new URL(gateway.url)
   await track(gateway, 1, 1)
   await track(gateway, 2, 2)
-  const updates: Live[] = []
+  const updates: LiveUpdate[] = []
   const watched = watch(gateway.url, gateway.key, updates)
   await until('no snapshot', () => updates.length === 1)
   // Open streams do not hold up the end.

@@ -4,6 +4,7 @@ import {
   isInputObjectType,
   isInterfaceType,
   isObjectType,
+  isScalarType,
   isSpecifiedScalarType,
   parse,
   printSchema,
@@ -66,4 +67,14 @@ test('the playground opens with every example, each a tab of its own, tracking f
     expect(text).toMatch(/^# /)
     expect(Math.max(...text.split('\n').map((line) => line.length))).toBeLessThanOrEqual(56)
   }
+})
+
+test('README maps every scalar for code generators', () => {
+  const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
+  const mapped = /scalars: \{\n([\s\S]*?)\n {4}\}/.exec(readme)?.[1] ?? ''
+  const names = [...mapped.matchAll(/^ +(\w+):/gm)].map((match) => match[1])
+  const scalars = Object.values(schema.getTypeMap()).filter(
+    (type) => isScalarType(type) && !isSpecifiedScalarType(type),
+  )
+  expect(names.toSorted()).toEqual(scalars.map(({ name }) => name).toSorted())
 })

@@ -1,31 +1,36 @@
-/** A client of live queries as the schema tells to be one: lines by their id, values by the start of their bucket. */
+/**
+ * What a client makes of a live query: chart lines by their id, values by the start of their bucket in UNIX milliseconds. A
+ * SNAPSHOT replaces everything; a PATCH puts its buckets in the place of those with the same start, and what lies before
+ * `dropBefore` has left the chart.
+ */
 
-export interface LiveSeries {
+export interface ChartLine {
   readonly id: string
   readonly timestamps: readonly number[]
   readonly values: readonly (number | null)[]
 }
 
-export interface Live {
+export interface LiveUpdate {
   readonly kind: 'SNAPSHOT' | 'PATCH'
   readonly dropBefore: string | null
-  readonly series: readonly LiveSeries[]
+  readonly series: readonly ChartLine[]
 }
 
 export type Chart = Readonly<Record<string, Readonly<Record<string, number | null>>>>
 
+/** The fields that `applyLive` needs. */
 export const LIVE_FIELDS = 'kind dropBefore series { id timestamps values }'
 
-export function chartOf(series: readonly LiveSeries[]): Chart {
+export function chartOf(lines: readonly ChartLine[]): Chart {
   return Object.fromEntries(
-    series.map(({ id, timestamps, values }) => [
+    lines.map(({ id, timestamps, values }) => [
       id,
-      Object.fromEntries(timestamps.map((at, row) => [at, values[row]!])),
+      Object.fromEntries(timestamps.map((at, row) => [at, values[row] ?? null])),
     ]),
   )
 }
 
-export function applyLive(chart: Chart, { kind, dropBefore, series }: Live): Chart {
+export function applyLive(chart: Chart, { kind, dropBefore, series }: LiveUpdate): Chart {
   if (kind === 'SNAPSHOT') return chartOf(series)
   const fromMs = dropBefore === null ? Number.NEGATIVE_INFINITY : Date.parse(dropBefore)
   const merged: Record<string, Record<string, number | null>> = {}
