@@ -244,7 +244,7 @@ export async function until(
 }
 
 /** Ports that were free at once, so that they differ. */
-async function freePorts(number: number): Promise<number[]> {
+export async function freePorts(number: number): Promise<number[]> {
   const listeners = await Promise.all(
     Array.from({ length: number }, async (): Promise<Server> => {
       const listener = createServer().listen(0, '127.0.0.1')

@@ -195,7 +195,7 @@ async function begin(subscriber: Redis | Cluster, subscribe: () => Promise<void>
   }
 }
 
-/** A server may be starting too, or loading; wrong credentials do not come right by waiting. */
+/** A server may be starting too, or loading; wrong credentials and certificates do not come right by waiting. */
 async function untilReady(connection: Redis | Cluster, name: string, startMsMax: number): Promise<void> {
   let cause: unknown
   const becomesReady = new Promise<void>((resolve, reject) => {
@@ -230,11 +230,13 @@ function lastOf(error: unknown): unknown {
   return error
 }
 
+const REFUSALS = /^(WRONGPASS|NOAUTH|NOPERM|ERR (AUTH|invalid password|DB index|This instance))/
+const REFUSED_CERTIFICATES = /CERT|UNABLE_TO_VERIFY|UNABLE_TO_GET_ISSUER/
+
 function isRefusal(error: unknown): boolean {
-  return (
-    error instanceof Error &&
-    /^(WRONGPASS|NOAUTH|NOPERM|ERR (AUTH|invalid password|DB index|This instance))/.test(error.message)
-  )
+  if (!(error instanceof Error)) return false
+  const isOfCertificate = 'code' in error && REFUSED_CERTIFICATES.test(String(error.code))
+  return isOfCertificate || REFUSALS.test(error.message)
 }
 
 function nameOf(url: string): string {

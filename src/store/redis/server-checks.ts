@@ -1,4 +1,4 @@
-import type { Connections } from './connection.ts'
+import type { Connection, Connections } from './connection.ts'
 
 /** What a server must be, and how it should be set up, asked once when a gateway starts. */
 
@@ -12,6 +12,7 @@ export const REDIS_MAJOR_MIN = 7
 export async function checkServers(connections: Connections, log: StoreLog | undefined): Promise<void> {
   for (const server of connections.masters()) {
     const info = parseInfo(await server.call('info', ['everything']))
+    // A Valkey also reports the Redis that it took the place of.
     const version = info.get('valkey_version') ?? info.get('redis_version') ?? 'unknown'
     const kind = info.has('valkey_version') ? 'Valkey' : 'Redis'
     if (!(Number.parseInt(version, 10) >= REDIS_MAJOR_MIN)) {
@@ -34,7 +35,21 @@ export async function checkServers(connections: Connections, log: StoreLog | und
       warn(
         'appendonly is off: when Redis stops, what was stored since its last snapshot is lost; set appendonly to yes',
       )
+    } else if ((await readSetting(server, 'appendfsync')) === 'no') {
+      warn(
+        'appendfsync is no: when the machine stops, more may be lost than gateways keep; set it to everysec or always',
+      )
     }
+  }
+}
+
+/** Undefined: unknown, or not to be read by this user, as of a server that somebody else runs. */
+async function readSetting(server: Connection, name: string): Promise<string | undefined> {
+  try {
+    const reply = await server.call('config', ['GET', name])
+    return Array.isArray(reply) ? String(reply[1]) : undefined
+  } catch {
+    return undefined
   }
 }
 
