@@ -41,6 +41,8 @@ const COMMAND_MS_MAX = 10_000
 const SILENT_MS_MAX = 15_000
 const CONNECT_MS_MAX = 5_000
 const RECONNECT_PAUSE_MS_MAX = 500
+/** A server that loads its data says how long it will yet take, and may be far out: it is asked again after so long at most. */
+const LOADING_PAUSE_MS_MAX = 250
 /** A master that hangs refuses nothing: which node serves what is asked anew now and then. */
 const SLOTS_PAUSE_MS = 5_000
 /** How long a server may take to be there when a gateway starts. */
@@ -59,6 +61,7 @@ const COMMON_OPTIONS = {
   lazyConnect: true,
   connectTimeout: CONNECT_MS_MAX,
   socketTimeout: SILENT_MS_MAX,
+  maxLoadingRetryTime: LOADING_PAUSE_MS_MAX,
   protocol: 2,
   // A master that became a replica: its name may lead to the new one.
   reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),

@@ -172,7 +172,7 @@ describe('a server that loses its last second', () => {
 
   it('of another gateway’s registration of a series', async () => {
     const steady = async ({ url }: ChildGateway): Promise<void> => {
-      expect(await tell(url, 'steady')).toBe(201)
+      expect(await tell(url, 'steady')).toMatchObject({ status: 201 })
     }
     await forgotten(async () => {
       for (const { one, another } of [keeping, careless]) {
@@ -183,10 +183,13 @@ describe('a server that loses its last second', () => {
       // Those who made it known are not there when it is missed.
       for (const { one } of [keeping, careless]) one.process.kill('SIGSTOP')
     })
-    for (const { another } of [keeping, careless]) await steady(another)
-    expect(await total(keeping.another.url, 'steady')).toBe(2)
-    expect(await total(careless.another.url, 'steady')).toBe(1)
-    for (const { one } of [keeping, careless]) one.process.kill('SIGCONT')
+    try {
+      for (const { another } of [keeping, careless]) await steady(another)
+      expect(await total(keeping.another.url, 'steady')).toBe(2)
+      expect(await total(careless.another.url, 'steady')).toBe(1)
+    } finally {
+      for (const { one } of [keeping, careless]) one.process.kill('SIGCONT')
+    }
     for (const { url } of [keeping.one, keeping.another])
       await expect.poll(() => total(url, 'steady'), { timeout: 15_000 }).toBe(3)
     expect(await total(careless.one.url, 'steady')).toBe(1)
@@ -250,13 +253,13 @@ describe('a replica that takes the place of its master', () => {
 })
 
 /** One more of a counter without tags. */
-async function tell(url: string, name: string): Promise<number> {
+async function tell(url: string, name: string): Promise<object> {
   const response = await fetch(`${url}/api/v1/metrics`, {
     method: 'POST',
     headers: HEADERS,
     body: JSON.stringify({ name, type: 'counter', value: 1 }),
   })
-  return response.status
+  return { status: response.status, body: await response.text() }
 }
 
 async function total(url: string, name: string): Promise<number> {

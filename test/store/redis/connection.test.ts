@@ -1,0 +1,40 @@
+import { once } from 'node:events'
+import { createServer, type Server } from 'node:net'
+import { afterEach, describe, expect, it } from 'vitest'
+import { connect } from '../../../src/store/redis/connection.ts'
+
+let server: Server | undefined
+afterEach(() => server?.close())
+
+/** As much of a server as a client asks of it before it is ready. Answers its URL; `info` is what it says of itself. */
+async function startServer(info: () => string): Promise<string> {
+  server = createServer((socket) => {
+    socket.on('error', () => undefined)
+    socket.on('data', (chunk) => {
+      for (const [, command] of chunk.toString().matchAll(/\*\d+\r\n\$\d+\r\n(\w+)\r\n/g)) {
+        if (command!.toLowerCase() !== 'info') {
+          socket.write('+OK\r\n')
+          continue
+        }
+        const text = info()
+        socket.write(`$${text.length}\r\n${text}\r\n`)
+      }
+    })
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  if (address === null || typeof address === 'string') throw new Error('the server does not listen')
+  return `redis://127.0.0.1:${address.port}`
+}
+
+describe('a connection to a server that loads its data', () => {
+  it('is ready soon after the server is, however long that was said to take', async () => {
+    let asked = 0
+    const url = await startServer(
+      () => `redis_version:7.0.15\r\nloading:${asked++ < 4 ? 1 : 0}\r\nloading_eta_seconds:60`,
+    )
+    const connections = await connect({ url }, 5_000)
+    connections.close()
+    expect(asked).toBeGreaterThan(4)
+  })
+})
