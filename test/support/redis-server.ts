@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, readdir, rm, stat, truncate } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm, stat, truncate } from 'node:fs/promises'
 import { connect, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -22,7 +22,10 @@ export interface RedisServer {
   kill(): Promise<void>
   /** Bytes of the file to which it appends every change since it was first started. */
   appended(): Promise<number>
-  /** Kills it and starts it again with only so much of that file: it has forgotten what came later. */
+  /**
+   * Kills it and starts it again with only so much of that file, and of that only whole transactions: it has forgotten what came
+   * later.
+   */
   cutBack(bytes: number): Promise<void>
   /** Sends a signal, such as SIGSTOP, SIGCONT or SIGKILL. */
   signal(signal: NodeJS.Signals): void
@@ -190,7 +193,8 @@ class OwnServer implements RedisServer {
 
   async cutBack(bytes: number): Promise<void> {
     await this.kill()
-    await truncate(await this.#appendedFile(), bytes)
+    const file = await this.#appendedFile()
+    await truncate(file, wholeTransactions(await readFile(file), bytes))
     await this.start()
   }
 
@@ -215,6 +219,35 @@ class OwnServer implements RedisServer {
     child.kill(signal)
     await this.#gone
   }
+}
+
+/**
+ * How many of the first bytes of a file of appended commands are whole transactions. Redis 7 does not run the half of one at the
+ * end of the file, but leaves it there, and runs it with what it appends next when it is started once more.
+ */
+function wholeTransactions(file: Buffer, bytesMax: number): number {
+  let at = 0
+  let whole = 0
+  let isOpen = false
+  const number = (): number => {
+    const end = file.indexOf('\r\n', at)
+    const value = Number(file.toString('latin1', at + 1, end))
+    at = end + 2
+    return value
+  }
+  while (at < file.length) {
+    let name = ''
+    for (let left = number(); left > 0; left--) {
+      const length = number()
+      name ||= file.toString('latin1', at, at + length).toUpperCase()
+      at += length + 2
+    }
+    if (at > bytesMax) break
+    if (name === 'MULTI') isOpen = true
+    if (name === 'EXEC') isOpen = false
+    if (!isOpen) whole = at
+  }
+  return whole
 }
 
 /** Whether a server answers, be it that it wants a password. One that is still loading does not. */

@@ -111,9 +111,11 @@ async function expectKeptAndLost({ kept, lost }: Ledgers): Promise<void> {
   expect(faults).not.toEqual([])
 }
 
-async function untilFolded(pair: Pair): Promise<void> {
+async function untilFolded(...pairs: readonly Pair[]): Promise<void> {
   await until('the inboxes are not folded', async () => {
-    const inboxes = Array.from({ length: PARTITIONS }, (_, i) => redis.zcard(`${pair.prefix}:{p${i}}:inbox`))
+    const inboxes = pairs.flatMap(({ prefix }) =>
+      Array.from({ length: PARTITIONS }, (_, i) => redis.zcard(`${prefix}:{p${i}}:inbox`)),
+    )
     return (await Promise.all(inboxes)).every((entries) => entries === 0)
   })
 }
@@ -159,14 +161,14 @@ describe('a server that loses its last second', () => {
       await both(ledgers, sendSome)
       const from = await server.appended()
       await both(ledgers, sendSome)
-      await Promise.all([untilFolded(keeping), untilFolded(careless)])
+      await untilFolded(keeping, careless)
       const to = await server.appended()
       await server.cutBack(Math.round(from + cut * (to - from)))
       await until('the server does not answer', () => redis.ping().then(Boolean, () => false))
     }
     await both(ledgers, sendSome)
     await expectKeptAndLost(ledgers)
-    await Promise.all([untilFolded(keeping), untilFolded(careless)])
+    await untilFolded(keeping, careless)
     await expectKeptAndLost(ledgers)
   }, 60_000)
 
