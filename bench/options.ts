@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util'
 
-export const SECTIONS = ['ingest', 'single', 'queries', 'bytes'] as const
+export const SECTIONS = ['ingest', 'single', 'graphql', 'queries', 'bytes'] as const
 export type Section = (typeof SECTIONS)[number]
 
 export interface Options {

@@ -1,6 +1,7 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { measureBytes } from './bytes.ts'
+import { measureGraphQL } from './graphql.ts'
 import { measureIngest, measureSingle } from './ingest.ts'
 import { type Options, readOptions, type Section } from './options.ts'
 import { printProfiles } from './profile.ts'
@@ -13,6 +14,7 @@ type Measure = (report: Report, options: Options, profileDir: string | undefined
 const MEASURES: Readonly<Record<Section, Measure>> = {
   ingest: measureIngest,
   single: measureSingle,
+  graphql: measureGraphQL,
   queries: measureQueries,
   bytes: measureBytes,
 }

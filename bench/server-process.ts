@@ -36,6 +36,15 @@ export function startGateway({ entry, dataDir, env = {}, profileDir }: GatewayOp
   })
 }
 
+/** The same schema behind stock graphql-yoga. */
+export function startYoga(dataDir: string): Promise<ServerProcess> {
+  return startServer('yoga', [fileURLToPath(new URL('yoga.js', import.meta.url))], {
+    PORT: '0',
+    DATA_DIR: dataDir,
+    API_KEYS: `${API_KEY}:bench:ingest+query+admin`,
+  })
+}
+
 /** `discard` reads the body and forgets it, `parse` parses it as JSON and forgets that. */
 export function startFloor(kind: 'discard' | 'parse'): Promise<ServerProcess> {
   return startServer(kind, [fileURLToPath(new URL('floors.js', import.meta.url)), kind], {})

@@ -18,7 +18,7 @@ import {
   streamFormatFor,
   wantsPage,
 } from './negotiation.ts'
-import { beginSubscription, once, operationOf, runOperation } from './operation.ts'
+import { beginSubscription, operationOf, runOperation, toldOnce } from './operation.ts'
 import { PersistedOperations, type PersistedSettings } from './persisted-operations.ts'
 import { registerPlayground } from './playground-routes.ts'
 import { paramsOfBody, paramsOfUrl } from './request-params.ts'
@@ -107,7 +107,7 @@ export function registerGraphQL(app: FastifyInstance, options: GraphQLOptions): 
     const prepared = documents.prepare(operations.documentOf(params))
     const context = contextOf(request.principal)
     if (prepared.errors !== undefined) {
-      return answerTypeFor(request) === undefined ? stream(reply, once(prepared)) : answer(reply, prepared)
+      return answerTypeFor(request) === undefined ? stream(reply, toldOnce(prepared)) : answer(reply, prepared)
     }
     const { document } = prepared
     const operation = operationOf(document, params.operationName)
@@ -120,7 +120,7 @@ export function registerGraphQL(app: FastifyInstance, options: GraphQLOptions): 
     if (!isPost && operation?.operation === OperationTypeNode.MUTATION)
       return answer(reply.header('allow', 'POST'), { errors: [onlyByPost()] }, 405)
     const running = runOperation(schema, document, operation, params, context)
-    if (answerTypeFor(request) === undefined) return stream(reply, once(running))
+    if (answerTypeFor(request) === undefined) return stream(reply, toldOnce(running))
     const result = await running
     const isClosed = !isPost && operation !== undefined && isClosedAnswer(operation, result, context)
     return answer(reply, result, undefined, isClosed)

@@ -66,11 +66,13 @@ export async function beginSubscription(
     ...(variables && { variableValues: variables }),
     ...(operationName !== undefined && { operationName }),
   })
-  return Symbol.asyncIterator in begun ? begun : once(begun)
+  return Symbol.asyncIterator in begun ? begun : toldOnce(begun)
 }
 
 /** What is answered once, told as a stream tells it. */
-export async function* once(result: ExecutionResult | Promise<ExecutionResult>): AsyncGenerator<ExecutionResult, void> {
+export async function* toldOnce(
+  result: ExecutionResult | Promise<ExecutionResult>,
+): AsyncGenerator<ExecutionResult, void> {
   yield await result
 }
 

@@ -1,0 +1,108 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type Answer, drive, postBytes } from './load.ts'
+import type { Options } from './options.ts'
+import { latency, randomNumbers } from './random.ts'
+import { median, type Report } from './report.ts'
+import { API_KEY, pause, type ServerProcess, startGateway, startYoga } from './server-process.ts'
+
+/** GraphQL requests, on the gateway and on stock yoga with the same schema and resolvers, turn by turn. */
+
+/** The gateway must need less than yoga. */
+const BUDGET = 1
+const BATCH = 500
+const SERIES = 200
+const CONNECTIONS = 8
+/** Bodies that are sent in turn: clients do not send the same numbers again. */
+const VARIANTS = 20
+
+const TRACK = 'mutation ($input: MetricInput!) { trackMetric(input: $input) { name type value timestamp } }'
+const TRACK_BATCH =
+  'mutation ($metrics: [MetricInput!]!) { trackMetrics(metrics: $metrics) { accepted rejected errors { index code message } } }'
+const CHART =
+  'query ($metric: String!) { query(metric: $metric, last: "6h", interval: "5m", aggregations: [P50, P95, P99], fill: NULL) { interval series { id label timestamps values total } } }'
+
+interface Scenario {
+  readonly name: string
+  readonly requests: number
+  readonly bodies: readonly Buffer[]
+}
+
+export async function measureGraphQL(report: Report, options: Options, profileDir: string | undefined): Promise<void> {
+  const section = 'GraphQL: CPU a request, against stock yoga with the same schema, resolvers and store'
+  const dirs = [0, 1].map(() => mkdtempSync(join(tmpdir(), 'bench-graphql-')))
+  const servers = [
+    await startGateway({
+      entry: options.entry,
+      dataDir: dirs[0]!,
+      profileDir: profileDir && join(profileDir, 'gateway'),
+    }),
+    await startYoga(dirs[1]!),
+  ]
+  try {
+    const all = scenarios(options.quick)
+    // What the chart is drawn of.
+    for (const { port } of servers) await drive(port, 1, VARIANTS, (i) => all[0]!.bodies[i]!, isData)
+    for (const { name, requests, bodies } of all) {
+      if (!name.includes(options.filter)) continue
+      const costs = new Map<ServerProcess, number[]>(servers.map((server) => [server, []]))
+      const send = (server: ServerProcess, count: number) =>
+        drive(server.port, CONNECTIONS, count, (i) => bodies[i % bodies.length]!, isData)
+      for (const server of servers) await send(server, Math.ceil(requests / 2))
+      for (let round = 0; round < options.rounds; round++) {
+        for (const server of servers) {
+          const before = server.cpu.readMs()
+          await send(server, requests)
+          await pause(20)
+          costs.get(server)!.push(((server.cpu.readMs() - before) * 1_000) / requests)
+        }
+      }
+      const [own, yoga] = servers.map((server) => median(costs.get(server)!))
+      const perSecond = (us: number) => Math.round(1e6 / us).toLocaleString('en-US')
+      report.add({
+        section,
+        name,
+        measured: own!,
+        unit: 'µs',
+        floor: yoga!,
+        budget: BUDGET,
+        note: `${perSecond(own!)} requests a CPU second, yoga ${perSecond(yoga!)}`,
+      })
+    }
+  } finally {
+    await Promise.all(servers.map((server) => server.stop()))
+    for (const dir of dirs) rmSync(dir, { recursive: true, force: true })
+  }
+}
+
+function scenarios(quick: boolean): readonly Scenario[] {
+  const random = randomNumbers(7)
+  const point = (i: number) => ({
+    name: 'http.request.duration',
+    type: 'DISTRIBUTION',
+    value: latency(random),
+    tags: { endpoint: `/api/v1/resource-${i % SERIES}`, method: 'GET', region: 'eu-west-1', status: '200' },
+  })
+  const body = (query: string, variables: object) =>
+    postBytes('/graphql', API_KEY, JSON.stringify({ query, variables }))
+  const variants = <T>(make: (i: number) => T): T[] => Array.from({ length: VARIANTS }, (_, i) => make(i))
+  const share = quick ? 0.1 : 1
+  return [
+    {
+      name: `trackMetrics of ${BATCH}`,
+      requests: 300 * share,
+      bodies: variants(() => body(TRACK_BATCH, { metrics: Array.from({ length: BATCH }, (_, i) => point(i)) })),
+    },
+    { name: 'trackMetric', requests: 4_000 * share, bodies: variants((i) => body(TRACK, { input: point(i) })) },
+    {
+      name: 'a chart that is cached',
+      requests: 2_000 * share,
+      bodies: [body(CHART, { metric: 'http.request.duration' })],
+    },
+  ]
+}
+
+function isData({ status, body }: Answer): boolean {
+  return status === 200 && body.startsWith('{"data":') && !body.includes('"errors":[{')
+}

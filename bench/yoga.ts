@@ -1,0 +1,45 @@
+import { createServer } from 'node:http'
+import { createYoga } from 'graphql-yoga'
+import { pino } from 'pino'
+import { readConfig } from '../src/config.ts'
+import { DEFAULT_GRAPHQL_LIMITS, type GraphQLContext } from '../src/graphql/context.ts'
+import { schema } from '../src/graphql/schema.ts'
+import { start } from '../src/start.ts'
+
+/**
+ * What the gateway's own way of serving GraphQL is held against: the same schema and resolvers on a gateway of the same kind, served by
+ * graphql-yoga as its manual says to, with the key looked up for each request. It limits nothing.
+ */
+const { gateway, close } = await start(readConfig(process.env), pino({ level: 'silent' }))
+
+const yoga = createYoga<object, GraphQLContext>({
+  schema,
+  logging: false,
+  graphiql: false,
+  context: async ({ request }) => {
+    const key = /^Bearer (\S+)$/.exec(request.headers.get('authorization') ?? '')?.[1]
+    const principal = key === undefined ? undefined : await gateway.authenticate(key)
+    if (principal === undefined) throw new Error('no such key')
+    const limits = DEFAULT_GRAPHQL_LIMITS
+    return {
+      gateway,
+      principal,
+      limits,
+      now: Date.now,
+      budget: { queriesLeft: limits.queriesMax },
+      session: gateway.openSession(),
+      deadline: { isOver: false },
+      openRanges: { count: 0 },
+    }
+  },
+})
+
+const server = createServer(yoga)
+server.listen(0, '127.0.0.1', () => {
+  const address = server.address()
+  if (address !== null && typeof address === 'object') process.stdout.write(`http://127.0.0.1:${address.port}\n`)
+})
+process.on('SIGTERM', () => {
+  server.closeAllConnections()
+  server.close(() => close().then(() => process.exit(0)))
+})
