@@ -114,7 +114,8 @@ function markDifferences(before: Line, after: Line, shift: number, differs: Uint
   for (let i = 0; i < after.bucket.length; i++) {
     const bucket = after.bucket[i]! + shift
     while (row < before.bucket.length && before.bucket[row]! < bucket) row++
-    if (before.bucket[row] !== bucket || before.values[row] !== after.values[i]) differs[after.bucket[i]!] = 1
+    // A bucket that was not shown before counts as changed whatever is said of it here.
+    if (before.values[row] !== after.values[i]) differs[after.bucket[i]!] = 1
   }
 }
 

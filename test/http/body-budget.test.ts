@@ -38,4 +38,21 @@ describe('bodies being received', () => {
     await held.end()
     await expect.poll(() => track(gateway!)).toBe(201)
   })
+
+  it('hold no room while the answer to one goes on', async () => {
+    // A body of unknown length counts as the longest.
+    gateway = await startGateway({ env: { BODY_BYTES_MAX: '9990', BODIES_BYTES_MAX: '10000' } })
+    const { url, key } = gateway
+    expect(await track(gateway)).toBe(201)
+    const live = request(`${url}/graphql`, {
+      method: 'POST',
+      headers: { 'x-api-key': key, accept: 'text/event-stream', 'content-type': 'application/json' },
+    })
+    live.on('error', () => {})
+    live.flushHeaders()
+    live.end(JSON.stringify({ query: 'subscription { live(metric: "m") { kind } }' }))
+    await expect.poll(() => gateway!.live.held.subscriptions).toBe(1)
+    expect(await track(gateway)).toBe(201)
+    live.destroy()
+  })
 })
