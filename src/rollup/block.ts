@@ -24,7 +24,8 @@ export const BLOCK_BYTES_MAX = 1 << 20
 export const BLOCK_ROWS_MAX = 1 << 20
 const INFLATED_BYTES_MAX = 1 << 26
 
-const VERSION = 1
+/** 1 is refused: its running totals were written in two ways that the bytes do not tell apart. */
+const VERSION = 2
 const SCALARS_MAGIC = [0x47, 0x51, 0x42] as const // GQB
 const SKETCHES_MAGIC = [0x47, 0x51, 0x53] as const // GQS
 const DEFLATED = 1

@@ -343,12 +343,14 @@ describe('damaged bytes are an error that names the block', () => {
     })
   }
 
-  test('a future version says which', () => {
-    const { scalars } = mixedBlock()
-    const future = scalars.slice()
-    future[3] = 2
-    expect(() => openBlock('b9', resealed(future))).toThrow(
-      'block b9: scalars of version 2; this gateway reads version 1',
+  test.each([1, 3])('version %i is refused, whatever is inside', (version) => {
+    const { scalars, sketches } = mixedBlock()
+    const other = (bytes: Uint8Array) => resealed(bytes.with(3, version))
+    expect(() => openBlock('b9', other(scalars))).toThrow(
+      `block b9: scalars of version ${version}; this gateway reads version 2`,
+    )
+    expect(() => openBlock('b9', scalars).attachSketches(other(sketches!))).toThrow(
+      `block b9: sketches of version ${version}; this gateway reads version 2`,
     )
   })
 
@@ -368,7 +370,7 @@ describe('damaged bytes are an error that names the block', () => {
     const rows = tableOf('distribution', points([1, 2, 3, 4, 5, 6], 1))
     const { scalars } = encodeBlock(10_000, [{ metricId: metric(1), rows }])
     const noBins = [0, 3, 0, 0, 0]
-    const sketches = Uint8Array.from([0x47, 0x51, 0x53, 1, 0, ...scalars.subarray(-4), ...noBins, 0, 0, 0, 0])
+    const sketches = Uint8Array.from([0x47, 0x51, 0x53, 2, 0, ...scalars.subarray(-4), ...noBins, 0, 0, 0, 0])
     const block = openBlock('b9', scalars)
     block.attachSketches(resealed(sketches))
     expect(() => readAll(block)).toThrow(/^block b9: .*a distribution without bins/)
@@ -378,7 +380,7 @@ describe('damaged bytes are an error that names the block', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
         expect(() => openBlock('b9', bytes)).toThrow(BlockError)
-        const head = Uint8Array.from([0x47, 0x51, 0x42, 1, 0, ...bytes, 0, 0, 0, 0])
+        const head = Uint8Array.from([0x47, 0x51, 0x42, 2, 0, ...bytes, 0, 0, 0, 0])
         try {
           readAll(openBlock('b9', resealed(head)))
         } catch (error) {
