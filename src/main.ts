@@ -3,7 +3,9 @@ import { pino } from 'pino'
 import { readConfig } from './config.ts'
 import { greeting } from './greeting.ts'
 import { KEYS_USAGE, parseKeysCommand, UsageError } from './keys-command.ts'
-import { isStarted, startProcesses, tell } from './processes.ts'
+import { tell } from './process-messages.ts'
+import { shareMetrics } from './process-metrics.ts'
+import { isStarted, startProcesses } from './processes.ts'
 import { openKeyStore, start } from './start.ts'
 
 /** Composition root: the only reader of the environment. */
@@ -11,7 +13,10 @@ async function serve(): Promise<void> {
   const config = readConfig(process.env)
   const several = config.processes > 1
   const log = pino({ level: config.logLevel, base: several ? { pid: process.pid } : null })
-  const running = several && !isStarted() ? await startProcesses(config, log, fail) : await start(config, log)
+  const running =
+    several && !isStarted()
+      ? await startProcesses(config, log, fail)
+      : await start(config, log, Date.now, isStarted() ? shareMetrics : undefined)
   let stopping = false
   const stop = (signal: NodeJS.Signals): void => {
     if (stopping) return

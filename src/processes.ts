@@ -4,6 +4,8 @@ import { type AddressInfo, createServer } from 'node:net'
 import type { Logger } from 'pino'
 import type { Config } from './config.ts'
 import { listenOn } from './listen.ts'
+import { hearStarted, type ToStarter, tellStarted } from './process-messages.ts'
+import { ProcessMetrics } from './process-metrics.ts'
 
 /**
  * Several processes of the gateway on one machine behind one port. The first process serves nobody: it starts the others, hands
@@ -18,10 +20,7 @@ export interface Listening {
   close(): Promise<void>
 }
 
-/** What a process tells the one that started it, once. */
-type News =
-  | { readonly kind: 'listens'; readonly url: string; readonly firstKey: string | undefined }
-  | { readonly kind: 'failed'; readonly reason: string }
+type Listens = ToStarter & { readonly kind: 'listens' }
 
 /** How long to wait before a process is started again: doubled with each failure in a row. */
 const PAUSE_MS_MIN = 100
@@ -32,14 +31,6 @@ const STEADY_MS = 60_000
 /** Whether this process was started by `startProcesses` of another one. */
 export function isStarted(): boolean {
   return cluster.isWorker
-}
-
-/** Tells the process that started this one how its start went; resolves when that is on its way. */
-export function tell(news: News): Promise<void> {
-  return new Promise((resolve) => {
-    // One that is gone hears nothing; this process then ends by itself.
-    process.send?.(news, undefined, undefined, () => resolve())
-  })
 }
 
 /**
@@ -84,6 +75,7 @@ class ProcessGroup {
   readonly #now: () => number
   /** Those that live, and when each has gone and how. */
   readonly #gone = new Map<Worker, Promise<Exit>>()
+  readonly #metrics = new ProcessMetrics<Worker>((worker) => tellStarted(worker, { kind: 'readOwn' }))
   readonly #pauses = new Set<NodeJS.Timeout>()
   #isClosing = false
 
@@ -95,20 +87,26 @@ class ProcessGroup {
   }
 
   /** Resolves when the new process listens; from then on it is replaced when it dies. */
-  async start(failures = 0): Promise<News & { readonly kind: 'listens' }> {
+  async start(failures = 0): Promise<Listens> {
     const worker = cluster.fork({ PORT: String(this.#port) })
     const { pid } = worker.process
-    let news: News | undefined
+    let news: Listens | { readonly kind: 'failed'; readonly reason: string } | undefined
     const told = new Promise<void>((resolve) => {
-      worker.once('message', (message: News) => {
-        news = message
-        resolve()
+      hearStarted(worker, (message) => {
+        if (message.kind === 'readAll') this.#readMetrics(worker)
+        else if (message.kind === 'own') this.#metrics.heard(worker, message.families)
+        else {
+          news = message
+          if (message.kind === 'listens') this.#metrics.joined(worker)
+          resolve()
+        }
       })
     })
     const gone = exitOf(worker)
     this.#gone.set(worker, gone)
     const exit = gone.then((how) => {
       this.#gone.delete(worker)
+      this.#metrics.left(worker)
       return how
     })
     await Promise.race([told, exit])
@@ -133,6 +131,13 @@ class ProcessGroup {
     const exits = await Promise.all(this.#gone.values())
     const unclean = exits.find(({ isClean }) => !isClean)
     if (unclean !== undefined) throw new Error(`a process ${unclean.text} while it was to stop`)
+  }
+
+  #readMetrics(worker: Worker): void {
+    this.#metrics.read().then(
+      (text) => tellStarted(worker, { kind: 'all', text }),
+      (err: unknown) => this.#log.error({ err }, 'the metrics of the processes could not be read'),
+    )
   }
 
   #startLater(failures: number): void {

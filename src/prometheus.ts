@@ -1,7 +1,8 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { type Aggregator, Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import type { ErrorCode, ItemError } from './model/errors.ts'
+import { answerWithin, familiesOf } from './process-metrics.ts'
 import type { QueryMeta } from './query/answer.ts'
-import type { Telemetry, TelemetrySources } from './telemetry.ts'
+import type { ShareMetrics, Telemetry, TelemetrySources } from './telemetry.ts'
 
 /** How long a reader waits for what only the store knows; without an answer that is left out. */
 const STORE_WAIT_MS = 2_000
@@ -32,9 +33,13 @@ export class Prometheus implements Telemetry {
   #backlog: { readonly entries: number; readonly bytes: number } | undefined
   #reading: Promise<string> | undefined
   #readsProcess = false
+  readonly #readText: () => Promise<string>
 
-  constructor(sources: TelemetrySources) {
+  /** `share`: of one process among several. */
+  constructor(sources: TelemetrySources, share?: ShareMetrics) {
     this.#sources = sources
+    this.#readText =
+      share?.(async () => familiesOf(await this.#collected())) ?? (async () => (await this.#collected()).metrics())
     this.#commits = this.#histogram(
       'gaugeql_commit_seconds',
       'Time from offering a round of commits to the store until its outcome was known.',
@@ -45,6 +50,7 @@ export class Prometheus implements Telemetry {
       'Time from asking the store for an index to the answer of a query.',
       QUERY_SECONDS,
     )
+    this.#gauge('gaugeql_processes', 'Processes that answered this reading.', () => 1)
     this.#defineIngest()
     this.#defineQueries()
     this.#defineFolds()
@@ -84,20 +90,23 @@ export class Prometheus implements Telemetry {
 
   /** Readers that come together share one answer. */
   read(): Promise<string> {
-    this.#reading ??= this.#read().finally(() => {
+    this.#reading ??= this.#readText().finally(() => {
       this.#reading = undefined
     })
     return this.#reading
   }
 
-  async #read(): Promise<string> {
+  async #collected(): Promise<Registry> {
     if (!this.#readsProcess) {
       // It watches the event loop and the garbage collector: nobody pays for that who does not read.
       this.#readsProcess = true
       collectDefaultMetrics({ register: this.#registry, eventLoopMonitoringPrecision: LOOP_SAMPLE_MS })
     }
-    this.#backlog = await answerOf(this.#sources.backlog())
-    return this.#registry.metrics()
+    this.#backlog = await answerWithin(
+      STORE_WAIT_MS,
+      this.#sources.backlog().catch(() => undefined),
+    )
+    return this.#registry
   }
 
   #defineIngest(): void {
@@ -150,12 +159,14 @@ export class Prometheus implements Telemetry {
       'gaugeql_fold_backlog_bytes',
       'What waits to be folded, of all gateways on the store; absent while the store does not answer.',
       () => this.#backlog?.bytes,
+      'max',
     )
-    this.#gauge('gaugeql_fold_backlog_entries', 'The same in commits.', () => this.#backlog?.entries)
+    this.#gauge('gaugeql_fold_backlog_entries', 'The same in commits.', () => this.#backlog?.entries, 'max')
     this.#gauge(
       'gaugeql_fold_backlog_age_seconds',
       'How long the oldest of it has waited, as far as this gateway knows.',
       () => folds().waitedMs / 1_000,
+      'max',
     )
     this.#counter('gaugeql_folds_total', 'Steps of folding.', () => [[{}, folds().steps]])
     this.#counter('gaugeql_fold_failures_total', 'Times that folding failed and was put off.', () => [
@@ -195,10 +206,12 @@ export class Prometheus implements Telemetry {
     })
   }
 
-  #gauge(name: string, help: string, value: () => number | undefined): void {
+  /** `aggregator`: what becomes of the values of several processes. */
+  #gauge(name: string, help: string, value: () => number | undefined, aggregator: Aggregator = 'sum'): void {
     new Gauge({
       name,
       help,
+      aggregator,
       registers: [this.#registry],
       collect() {
         const now = value()
@@ -206,18 +219,5 @@ export class Prometheus implements Telemetry {
         else this.set(now)
       },
     })
-  }
-}
-
-/** Undefined when it fails or takes too long. */
-async function answerOf<T>(asked: Promise<T>): Promise<T | undefined> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(() => resolve(undefined), STORE_WAIT_MS)
-  })
-  try {
-    return await Promise.race([asked.catch(() => undefined), late])
-  } finally {
-    clearTimeout(timer)
   }
 }

@@ -20,7 +20,7 @@ import { openEmbeddedStore } from './store/embedded/embedded-store.ts'
 import { openKeyShelf } from './store/embedded/key-shelf.ts'
 import { openRedisStore } from './store/redis/redis-store.ts'
 import type { KeyStore, Store } from './store/store.ts'
-import type { Telemetry } from './telemetry.ts'
+import type { ShareMetrics, Telemetry, TelemetrySources } from './telemetry.ts'
 import { FoldLoop } from './write/fold-loop.ts'
 import { Receipts } from './write/receipts.ts'
 import { Writer } from './write/writer.ts'
@@ -49,12 +49,17 @@ export interface Running {
   close(): Promise<void>
 }
 
-/** Puts the gateway together and listens. */
-export async function start(config: Config, log: Logger, now: () => number = Date.now): Promise<Running> {
+/** Puts the gateway together and listens. `shareMetrics`: of one process among several. */
+export async function start(
+  config: Config,
+  log: Logger,
+  now: () => number = Date.now,
+  shareMetrics?: ShareMetrics,
+): Promise<Running> {
   const { resolutions, setResolutions } = config
   const registered = await registeredOperations(config)
   const store = await openStore(config, log, now)
-  const telemetry = new Prometheus({
+  const sources: TelemetrySources = {
     points: () => writer.totals.points,
     events: () => writer.totals.events,
     pendingBytes: () => writer.pendingBytes,
@@ -63,7 +68,8 @@ export async function start(config: Config, log: Logger, now: () => number = Dat
     rateCounters: () => limiter.counters,
     folds: () => ({ ...folds.totals, waitedMs: folds.waitedMs }),
     backlog: () => backlogOf(store),
-  })
+  }
+  const telemetry = new Prometheus(sources, shareMetrics)
   const folds = new FoldLoop(
     store,
     {

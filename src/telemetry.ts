@@ -19,6 +19,24 @@ export interface Telemetry {
   read(): Promise<string>
 }
 
+/** The samples of one metric, as they are told to another process. */
+export interface MetricFamily {
+  readonly name: string
+  readonly help: string
+  readonly type: string
+  /** How prom-client makes one sample of those of several processes. */
+  readonly aggregator: string
+  readonly values: readonly {
+    readonly value: number
+    readonly labels: Readonly<Record<string, string | number | undefined>>
+    /** Of a histogram, whose samples have names of their own. */
+    readonly metricName?: string
+  }[]
+}
+
+/** Tells the metrics of one process among several to the others; what it makes reads those of all as Prometheus text. */
+export type ShareMetrics = (own: () => Promise<readonly MetricFamily[]>) => () => Promise<string>
+
 /** What is looked up when somebody reads, rather than told. */
 export interface TelemetrySources {
   points(): number

@@ -36,9 +36,17 @@ const PARTS: readonly Part[] = [
   { path: 'telemetry.ts', imports: [], types: { 'model/': [], 'query/': [] }, node: false },
   {
     path: 'prometheus.ts',
-    imports: [],
+    imports: ['process-metrics.ts'],
     types: { 'model/': [], 'query/': [], 'telemetry.ts': [] },
     packages: ['prom-client'],
+  },
+  { path: 'process-messages.ts', imports: [], types: { 'telemetry.ts': [] } },
+  {
+    path: 'process-metrics.ts',
+    imports: ['model/', 'process-messages.ts'],
+    types: { 'telemetry.ts': [] },
+    packages: ['prom-client'],
+    node: false,
   },
   { path: 'keys-command.ts', imports: ['model/', 'store/store.ts', 'keys.ts'] },
   { path: 'rate-limiter.ts', imports: ['model/'], types: { 'keys.ts': [], 'store/store.ts': [] }, node: false },
@@ -82,12 +90,20 @@ const PARTS: readonly Part[] = [
     packages: ['fastify', 'pino'],
   },
   { path: 'listen.ts', imports: [], types: { 'config.ts': [] } },
-  { path: 'processes.ts', imports: ['listen.ts'], types: { 'config.ts': [] }, packages: ['pino'] },
+  {
+    path: 'processes.ts',
+    imports: ['listen.ts', 'process-messages.ts', 'process-metrics.ts'],
+    types: { 'config.ts': [] },
+    packages: ['pino'],
+  },
   { path: 'greeting.ts', imports: [], types: { 'config.ts': [], 'processes.ts': [] }, node: false },
   { path: 'production.ts', imports: [] },
   {
     path: 'main.ts',
-    imports: ['production.ts', 'config.ts', 'keys-command.ts', 'start.ts', 'processes.ts', 'greeting.ts'],
+    imports: [
+      ...['production.ts', 'config.ts', 'keys-command.ts', 'start.ts', 'greeting.ts'],
+      ...['processes.ts', 'process-messages.ts', 'process-metrics.ts'],
+    ],
     packages: ['pino'],
   },
 ]

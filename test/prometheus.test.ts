@@ -54,6 +54,7 @@ describe('the metrics of the gateway', () => {
       'gaugeql_http_requests_total{route="/a/:name",method="DELETE",status="204"}': 1,
       'gaugeql_rejected_items_total{code="invalid_value"}': 2,
       'gaugeql_rejected_items_total{code="missing_name"}': 1,
+      gaugeql_processes: 1,
       gaugeql_points_total: 7,
       gaugeql_events_total: 9,
       gaugeql_lost_points_total: 11,

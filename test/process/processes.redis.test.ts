@@ -1,3 +1,5 @@
+import { Agent, request } from 'node:http'
+import { text } from 'node:stream/consumers'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { apiKeysKey, metaKey } from '../../src/store/redis/keys.ts'
@@ -215,6 +217,86 @@ describe('several processes', () => {
     expect(exit).toMatchObject({ code: 1, signal: null })
     expect(exit.errors).toMatch(/partitions 4, not 8\n$/)
   })
+})
+
+/** A connection of its own, which stays with the process that took it. */
+function connectTo(url: string, key: string) {
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+  onTestFinished(() => agent.destroy())
+  const send = (method: string, path: string, body?: object) =>
+    new Promise<{ readonly servedBy: string; readonly status: number; readonly body: string }>((resolve, reject) => {
+      const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' }
+      const sending = request(url + path, { agent, method, headers }, (response) => {
+        const servedBy = String(response.headers['x-request-id']).split('-')[0]!
+        text(response).then((body) => resolve({ servedBy, status: response.statusCode!, body }), reject)
+      })
+      sending.on('error', reject)
+      sending.end(body === undefined ? undefined : JSON.stringify(body))
+    })
+  return {
+    servedBy: async () => (await send('GET', '/health')).servedBy,
+    async track(points: number): Promise<void> {
+      for (let i = 0; i < points; i++) {
+        const { status } = await send('POST', '/api/v1/metrics', { name: 'hits', type: 'counter', value: 1 })
+        expect(status).toBe(201)
+      }
+    },
+    async scrape(): Promise<{ readonly points: number; readonly commits: number; readonly processes: number }> {
+      const { status, body } = await send('GET', '/metrics')
+      expect(status).toBe(200)
+      const value = (name: string): number => Number(new RegExp(`^${name} (\\d+)$`, 'm').exec(body)?.[1])
+      return {
+        points: value('gaugeql_points_total'),
+        commits: value('gaugeql_commit_seconds_count'),
+        processes: value('gaugeql_processes'),
+      }
+    },
+  }
+}
+
+describe('the metrics of several processes', () => {
+  it('are those of all, whichever is asked, and go back neither when one hangs nor when it is killed', async () => {
+    const group = await startGroup()
+    const { url } = group.gateway
+    const key = keyOf(group)
+    const connections = new Map<string, ReturnType<typeof connectTo>>()
+    await until('not every process answered', async () => {
+      const connection = connectTo(url, key)
+      connections.set(await connection.servedBy(), connection)
+      return connections.size === 2
+    })
+    const both = [...connections.values()]
+    await Promise.all(both.map((connection, i) => connection.track(20 + i)))
+    const [first] = await Promise.all(both.map((connection) => connection.scrape()))
+    expect(first).toMatchObject({ points: 41, processes: 2 })
+    expect(first!.commits).toBeGreaterThanOrEqual(2)
+    for (const connection of [...both, ...both])
+      expect(await connection.scrape()).toMatchObject({ points: 41, processes: 2 })
+
+    const [victim] = group.pids()
+    process.kill(victim!, 'SIGSTOP')
+    onTestFinished(() => {
+      if (isAlive(victim!)) process.kill(victim!, 'SIGKILL')
+    })
+    // One of the two hangs, and is heard of when it is killed.
+    const readings = both.map((connection) => connection.scrape())
+    const outcomes = Promise.allSettled(readings)
+    const hung = await Promise.any(readings)
+    expect(hung).toMatchObject({ points: 41, processes: 1 })
+    expect(hung.commits).toBeGreaterThanOrEqual(first!.commits)
+    process.kill(victim!, 'SIGKILL')
+    const alive = both[(await outcomes).findIndex(({ status }) => status === 'fulfilled')]!
+
+    await until('no new process answers', async () => {
+      const { points, commits, processes } = await alive.scrape()
+      expect(points).toBe(41)
+      expect(commits).toBeGreaterThanOrEqual(hung.commits)
+      return processes === 2
+    })
+    await alive.track(9)
+    expect(await alive.scrape()).toMatchObject({ points: 50, processes: 2 })
+    expect((await group.gateway.kill('SIGTERM')).code).toBe(0)
+  }, 60_000)
 })
 
 describe('several processes of which one cannot start', () => {

@@ -400,7 +400,7 @@ const OPERATIONAL: readonly Operation[] = [
     tag: 'Operations',
     summary: 'How the gateway itself is doing, for Prometheus',
     answer: { status: 200, description: 'Prometheus text, nothing of a project.', content: { 'text/plain': STRING } },
-    errors: ['internal'],
+    errors: ['internal', 'overloaded'],
   },
   {
     method: 'GET',
