@@ -27,6 +27,7 @@ const yoga = createYoga<object, GraphQLContext>({
       limits,
       now: Date.now,
       budget: { queriesLeft: limits.queriesMax },
+      answer: { fieldsLeft: limits.answerFieldsMax, isOver: false },
       session: gateway.openSession(),
       deadline: { isOver: false },
       openRanges: { count: 0 },

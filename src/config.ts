@@ -230,6 +230,12 @@ export const SETTINGS = [
     meaning: 'Aliases of a GraphQL operation; query_too_large.',
   },
   {
+    name: 'GRAPHQL_ANSWER_FIELDS_MAX',
+    default: '500000',
+    unit: 'fields',
+    meaning: 'Fields one GraphQL request may answer, 128 characters of tags or properties being one; query_too_large.',
+  },
+  {
     name: 'GRAPHQL_ROOT_FIELDS_MAX',
     default: '100',
     unit: 'fields',
@@ -392,6 +398,7 @@ export interface Config {
   readonly graphqlFieldsMax: number
   readonly graphqlQueriesMax: number
   readonly graphqlAliasesMax: number
+  readonly graphqlAnswerFieldsMax: number
   readonly graphqlRootFieldsMax: number
   readonly graphqlListItemsMax: number
   readonly graphqlTimeoutMs: number
@@ -499,6 +506,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     graphqlFieldsMax: count('GRAPHQL_FIELDS_MAX'),
     graphqlQueriesMax: count('GRAPHQL_QUERIES_MAX'),
     graphqlAliasesMax: count('GRAPHQL_ALIASES_MAX'),
+    graphqlAnswerFieldsMax: count('GRAPHQL_ANSWER_FIELDS_MAX'),
     graphqlRootFieldsMax: count('GRAPHQL_ROOT_FIELDS_MAX'),
     graphqlListItemsMax: count('GRAPHQL_LIST_ITEMS_MAX'),
     graphqlTimeoutMs: whole('GRAPHQL_TIMEOUT_MS', 1, TIMER_MS_MAX),

@@ -285,6 +285,7 @@ function serve(
       documentFieldsMax: config.graphqlFieldsMax,
       documentDepthMax: config.graphqlDepthMax,
       documentAliasesMax: config.graphqlAliasesMax,
+      answerFieldsMax: config.graphqlAnswerFieldsMax,
       rootFieldsMax: config.graphqlRootFieldsMax,
       listItemsMax: config.graphqlListItemsMax,
       timeoutMs: config.graphqlTimeoutMs,

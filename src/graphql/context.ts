@@ -4,6 +4,7 @@ import { GatewayError } from '../model/errors.ts'
 import { DEFAULT_POINT_LIMITS, type PointLimits } from '../model/point.ts'
 import type { QuerySession } from '../query/session.ts'
 import type { Scope } from '../store/store.ts'
+import type { AnswerRoom } from './answer-size.ts'
 
 export interface GraphQLLimits {
   readonly points: PointLimits
@@ -28,6 +29,8 @@ export interface GraphQLLimits {
   readonly introspection: boolean
   /** Queries and listings one request may run, counted where they run, so aliases, fragments and lists all count. */
   readonly queriesMax: number
+  /** Fields one request may answer, counted where lists multiply them. */
+  readonly answerFieldsMax: number
   /** Told to clients; the gateway holds both. */
   readonly queryValuesMax: number
   readonly requestRollupsMax: number
@@ -47,6 +50,7 @@ export const DEFAULT_GRAPHQL_LIMITS: GraphQLLimits = {
   timeoutMs: 30_000,
   introspection: true,
   queriesMax: 100,
+  answerFieldsMax: 500_000,
   queryValuesMax: 50_000,
   requestRollupsMax: 20_000_000,
 }
@@ -64,6 +68,8 @@ export interface GraphQLContext {
   readonly now: () => number
   /** Counts down; see {@link GraphQLLimits.queriesMax}. */
   readonly budget: { queriesLeft: number }
+  /** Counts down; see {@link GraphQLLimits.answerFieldsMax}. Of a live query for each update anew. */
+  readonly answer: AnswerRoom
   /** What the queries of the request share, rollups they may read included; see {@link sessionOf}. */
   readonly session: QuerySession
   /** Whether the time of the operation is over: then no field is begun. */

@@ -63,6 +63,7 @@ export function registerGraphQL(app: FastifyInstance, options: GraphQLOptions): 
     limits,
     now,
     budget: { queriesLeft: limits.queriesMax },
+    answer: { fieldsLeft: limits.answerFieldsMax, isOver: false },
     deadline: { isOver: false },
     openRanges: { count: 0 },
     session: gateway.openSession(),

@@ -21,6 +21,10 @@ builder.subscriptionFields((t) => ({
       takeQuery(context)
       return context.gateway.live(context.principal, input)
     },
-    resolve: (update) => update,
+    resolve: (update, _args, { answer, limits }) => {
+      answer.fieldsLeft = limits.answerFieldsMax
+      answer.isOver = false
+      return update
+    },
   }),
 }))

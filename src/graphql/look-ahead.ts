@@ -58,7 +58,7 @@ function quantileOf(field: FieldNode, info: GraphQLResolveInfo): Aggregation {
 }
 
 /** The fields directly below these fields. Type conditions need no test: validation allows none that could not match. */
-function subfields(parents: readonly FieldNode[], info: GraphQLResolveInfo): readonly FieldNode[] {
+export function subfields(parents: readonly FieldNode[], info: GraphQLResolveInfo): readonly FieldNode[] {
   const fields: FieldNode[] = []
   const seen = new Set<string>()
   const collect = (selections: readonly SelectionNode[]): void => {

@@ -9,6 +9,7 @@ import {
   subscribe,
 } from 'graphql'
 import { GatewayError } from '../model/errors.ts'
+import { answerTooLarge } from './answer-size.ts'
 import type { GraphQLContext } from './context.ts'
 import { requireShortVariables } from './document-limits.ts'
 import { withCode } from './errors.ts'
@@ -43,6 +44,8 @@ export async function runOperation(
     ...(operationName !== undefined && { operationName }),
   })
   const result = running instanceof Promise ? await withinTime(running, operation, context) : running
+  // A part of it would tell that there is nothing where there is too much. What a mutation has stored, it tells.
+  if (context.answer.isOver && operation?.operation !== OperationTypeNode.MUTATION) throw answerTooLarge(context.limits)
   // Without data nothing was run: a variable or the operation's name does not fit.
   if (result.errors !== undefined && result.data === undefined) withCode(result.errors, 'BAD_USER_INPUT')
   return result

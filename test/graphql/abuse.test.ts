@@ -99,6 +99,44 @@ describe('every limit is answered by name', () => {
     expect(graphql.gateway.queries.length).toBeLessThanOrEqual(1)
   })
 
+  const aliases = (count: number, field: string) => Array.from({ length: count }, (_, i) => `a${i}: ${field}`).join(' ')
+
+  test.each([
+    ['fields of the items of a list', `{ metrics { nodes { ${aliases(40, 'name')} } } }`],
+    [
+      'fields of items of lists in lists',
+      `{ query(metric: "latency") { series { points { ${aliases(25, 'value')} } } } }`,
+    ],
+    [
+      'fields in fragments',
+      `{ metrics { edges { ...A } } } fragment A on MetricEdge { node { ${aliases(40, 'id')} } }`,
+    ],
+    ['columns', `{ query(metric: "latency") { series { ${aliases(40, 'timestamps')} } } }`],
+    ['maps', `{ events { nodes { ${aliases(2, 'properties')} } } }`],
+  ])('an answer that is too large, for its %s', async (_what, query) => {
+    const graphql = startGraphQL({ answerFieldsMax: 60 })
+    const sent = { name: 'big', properties: { text: 'x'.repeat(6_000) } }
+    const track = 'mutation ($e: EventInput!) { trackEvent(input: $e) { properties } }'
+    expect((await graphql.run(track, { e: sent })).errors).toBeUndefined()
+    const { data, errors } = await graphql.run(query)
+    expect(data).toBeUndefined()
+    expect(errors).toMatchObject([
+      { message: expect.stringContaining('answer'), extensions: { code: 'QUERY_TOO_LARGE', max: 60 } },
+    ])
+    const allowed = '{ metrics { nodes { id name type } } query(metric: "latency") { series { points { value } } } }'
+    expect((await graphql.run(allowed)).errors).toBeUndefined()
+  })
+
+  test('a mutation whose answer is too large tells what it has stored', async () => {
+    const graphql = startGraphQL({ answerFieldsMax: 60 })
+    const answered = await graphql.run(
+      `mutation ($e: EventInput!) { a: trackEvent(input: $e) { id } b: trackEvent(input: $e) { id ${aliases(2, 'properties')} } }`,
+      { e: { name: 'big', properties: { text: 'x'.repeat(6_000) } } },
+    )
+    expect(answered.data).toMatchObject({ a: { id: 'E0' }, b: { id: 'E1' } })
+    expect(answered.errors).toMatchObject([{ path: ['b', 'a1'], extensions: { code: 'QUERY_TOO_LARGE' } }])
+  })
+
   test('circular fragments', async () => {
     const { errors } = await startGraphQL().run(
       '{ metrics { nodes { ...A } } } fragment A on Metric { query { metric { ...B } } } fragment B on Metric { name ...A }',

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import type { GraphQLLimits } from '../../src/graphql/context.ts'
 import type { StreamSettings } from '../../src/graphql/streams.ts'
 import { until } from '../support/redis-server.ts'
 import { type GraphQLAnswer, type Harness, startGraphQL } from './harness.ts'
@@ -24,14 +25,14 @@ async function close(): Promise<void> {
   await closed
 }
 
-async function start(streams: Partial<StreamSettings>): Promise<void> {
-  graphql = startGraphQL({}, {}, streams)
+async function start(streams: Partial<StreamSettings>, limits: Partial<GraphQLLimits> = {}): Promise<void> {
+  graphql = startGraphQL(limits, {}, streams)
   url = `${await graphql.app.listen({ port: 0, host: '127.0.0.1' })}/graphql`
 }
 
-async function restart(streams: Partial<StreamSettings>): Promise<void> {
+async function restart(streams: Partial<StreamSettings>, limits: Partial<GraphQLLimits> = {}): Promise<void> {
   await close()
-  await start(streams)
+  await start(streams, limits)
 }
 
 interface Watched {
@@ -82,6 +83,19 @@ describe('server-sent events', () => {
     graphql.gateway.commit('latency')
     await until('no patch', () => watched.results().length === 2)
     expect(watched.results()[1]).toEqual({ data: { live: { kind: 'PATCH', series: [{ values: [15, 16] }] } } })
+    watched.hangUp()
+    await until('the subscription is held', () => opened() === 0)
+  })
+
+  test('what one answer may hold, each update may', async () => {
+    await restart({}, { answerFieldsMax: 10 })
+    const watched = await watch(LIVE)
+    for (const updates of [1, 2, 3]) {
+      await until('no update', () => watched.results().length === updates)
+      expect(watched.results().at(-1)).not.toHaveProperty('errors')
+      graphql.gateway.valueOffset++
+      graphql.gateway.commit('latency')
+    }
     watched.hangUp()
     await until('the subscription is held', () => opened() === 0)
   })
