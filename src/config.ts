@@ -655,7 +655,10 @@ function readApiKeys(text: string): ReadonlyMap<string, Grant> {
       throw unusable('API_KEYS', `row ${i + 1} needs a project of 1 to 64 of the characters A-Z a-z 0-9 . _ -`)
     if (scopes.length === 0 || scopes.length !== scopeList.split('+').length)
       throw unusable('API_KEYS', `row ${i + 1} needs scopes out of ${SCOPES.join(', ')}`)
-    keys.set(hashKey(key), { project, scopes })
+    const hash = hashKey(key)
+    // The later row would take the key from the project of the first.
+    if (keys.has(hash)) throw unusable('API_KEYS', `row ${i + 1} has the key of an earlier row`)
+    keys.set(hash, { project, scopes })
   }
   return keys
 }

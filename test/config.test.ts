@@ -126,6 +126,7 @@ describe('readConfig', () => {
     ['too many parts', 'hush-hush-42:shop:ingest:more'],
     ['a short key', 'hush-42:shop:ingest'],
     ['a trailing comma', 'hush-hush-42:shop:ingest,'],
+    ['a key of an earlier row', 'first-key-00:shop:ingest'],
   ])('refuses API_KEYS with %s without repeating a key', (_, row) => {
     let message = ''
     try {
