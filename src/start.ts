@@ -221,13 +221,13 @@ async function backlogOf(store: Store): Promise<{ readonly entries: number; read
 
 /** Where the API keys are kept. Gateways may run on it meanwhile. */
 export function openKeyStore(config: Config, log: Logger): Promise<KeyStore> {
-  return config.redis === undefined ? openKeyShelf(config.dataDir) : openStore(config, log, Date.now)
+  return config.redis === undefined ? inFolder(openKeyShelf(config.dataDir)) : openStore(config, log, Date.now)
 }
 
 function openStore(config: Config, log: Logger, now: () => number): Promise<Store> {
   const { partitions, resolutions, setResolutions, redis, dataDir } = config
   const shape = { partitions, resolutions, setResolutions, now }
-  if (redis === undefined) return openEmbeddedStore({ folder: dataDir, ...shape })
+  if (redis === undefined) return inFolder(openEmbeddedStore({ folder: dataDir, ...shape }))
   const { url, clusterNodes, prefix } = redis
   return openRedisStore({
     ...(url === undefined ? {} : { url }),
@@ -235,6 +235,14 @@ function openStore(config: Config, log: Logger, now: () => number): Promise<Stor
     prefix,
     log,
     ...shape,
+  })
+}
+
+/** What the file system says against a folder does not say whose setting it is. */
+function inFolder<T>(opening: Promise<T>): Promise<T> {
+  return opening.catch((cause: unknown) => {
+    if (!(cause instanceof Error && 'syscall' in cause)) throw cause
+    throw new Error(`DATA_DIR cannot be used: ${cause.message}`, { cause })
   })
 }
 

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
@@ -85,6 +85,16 @@ describe('a gateway that cannot start', () => {
     expect(second.errors).toMatch(/^GaugeQL could not start: .*in use by another gateway\n$/)
     expect(second.errors).toContain(folder)
     expect((await fetch(`${first.url}/health`)).status).toBe(200)
+  })
+
+  it('names DATA_DIR when there can be no such folder', async () => {
+    const file = join(await temporaryFolder(), 'file')
+    writeFileSync(file, '')
+    for (const folder of [file, join(file, 'data')]) {
+      const exit = await runChild({ PORT: '0', DATA_DIR: folder })
+      expect(exit).toMatchObject({ code: 1, output: '' })
+      expect(exit.errors).toMatch(/^GaugeQL could not start: DATA_DIR cannot be used: /)
+    }
   })
 
   it('says that its folder was made with another number of partitions', async () => {
