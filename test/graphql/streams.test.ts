@@ -88,7 +88,7 @@ describe('server-sent events', () => {
   })
 
   test('what one answer may hold, each update may', async () => {
-    await restart({}, { answerFieldsMax: 10 })
+    await restart({}, { answerFieldsMax: 5 })
     const watched = await watch(LIVE)
     for (const updates of [1, 2, 3]) {
       await until('no update', () => watched.results().length === updates)
