@@ -83,6 +83,8 @@ interface Load {
   end(): Promise<void>
 }
 
+const ANSWER_MS_MAX = 5_000
+
 /** Sends points over eight connections at once, each until it is acknowledged or nobody listens any more. */
 function load(url: string, key: string): Load {
   const servedBy = new Set<string>()
@@ -93,6 +95,8 @@ function load(url: string, key: string): Load {
         method: 'POST',
         headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json', 'idempotency-key': request },
         body,
+        // A connection that was on its way to a process when that was killed is answered by nobody.
+        signal: AbortSignal.timeout(ANSWER_MS_MAX),
       })
       servedBy.add(response.headers.get('x-request-id')!.split('-')[0]!)
       await response.arrayBuffer()
