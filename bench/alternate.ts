@@ -13,10 +13,11 @@ import {
   startFloor,
   startGateway,
 } from './server-process.ts'
+import { openStore, type StoreKind } from './store.ts'
 
 /**
  * The same load on the gateway and on the floors, turn by turn, so that what else the machine does falls on all of them. The CPU of
- * the gateway is counted until its folds are done, less what it uses when nobody asks it anything.
+ * the gateway, and of the server it stores in, is counted until its folds are done, less what it uses when nobody asks it anything.
  */
 export interface Comparison {
   readonly fleet: Fleet
@@ -25,12 +26,15 @@ export interface Comparison {
   readonly requests: number
   readonly rounds: number
   readonly entry: string
+  readonly store: StoreKind
   readonly profileDir: string | undefined
 }
 
 export interface Costs {
   /** CPU µs a point. */
   readonly gateway: number
+  /** The part of it that the store's server takes. */
+  readonly store: number
   readonly discard: number
   readonly parse: number
   /** The part of the gateway's that comes after the last answer: most of the folds. */
@@ -44,11 +48,13 @@ const FOLD_AGE_MS = 2_000
 const TICK_MS = 1_000
 
 export async function compare(comparison: Comparison): Promise<Costs> {
-  const { fleet, pointsPerRequest, connections, requests, rounds, entry, profileDir } = comparison
+  const { fleet, pointsPerRequest, connections, requests, rounds, entry, store: kind, profileDir } = comparison
   const dataDir = mkdtempSync(join(tmpdir(), 'bench-ingest-'))
-  const gateway = await startGateway({ entry, dataDir, profileDir, env: { FOLD_INBOX_AGE_MS: String(FOLD_AGE_MS) } })
+  const store = await openStore(kind, dataDir)
+  const gateway = await startGateway({ entry, store, profileDir, env: { FOLD_INBOX_AGE_MS: String(FOLD_AGE_MS) } })
   const servers = [await startFloor('discard'), await startFloor('parse'), gateway]
   const costs = new Map<ServerProcess, number[]>(servers.map((server) => [server, []]))
+  const storeCosts: number[] = []
   const afterwards: number[] = []
   const rates: number[] = []
   const p50s: number[] = []
@@ -69,6 +75,7 @@ export async function compare(comparison: Comparison): Promise<Costs> {
         const idle = server === gateway ? idleShare : 0
         const startMs = performance.now()
         const before = server.cpu.readMs()
+        const storeBefore = server.storeCpu.readMs()
         const { wallMs, latenciesMs } = await send(server, requests)
         const answeredMs = server.cpu.readMs()
         if (server === gateway) {
@@ -79,19 +86,24 @@ export async function compare(comparison: Comparison): Promise<Costs> {
           p99s.push(percentile(latenciesMs, 0.99))
         } else await pause(50)
         const usedMs = server.cpu.readMs() - before - (performance.now() - startMs) * idle
-        if (server === gateway)
-          afterwards.push(((server.cpu.readMs() - answeredMs) * 1_000) / (requests * pointsPerRequest))
-        costs.get(server)!.push((usedMs * 1_000) / (requests * pointsPerRequest))
+        const perPoint = (ms: number): number => (ms * 1_000) / (requests * pointsPerRequest)
+        if (server === gateway) {
+          afterwards.push(perPoint(server.cpu.readMs() - answeredMs))
+          storeCosts.push(perPoint(server.storeCpu.readMs() - storeBefore))
+        }
+        costs.get(server)!.push(perPoint(usedMs))
       }
     }
     await checkPoints(gateway, fleet, sent)
   } finally {
     await Promise.all(servers.map((server) => server.stop()))
+    await store.stop()
     rmSync(dataDir, { recursive: true, force: true })
   }
   const [discard, parse, own] = servers.map((server) => median(costs.get(server)!))
   return {
     gateway: own!,
+    store: median(storeCosts),
     discard: discard!,
     parse: parse!,
     afterwards: median(afterwards),

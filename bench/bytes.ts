@@ -16,6 +16,7 @@ import type { Options } from './options.ts'
 import { latency, randomNumbers } from './random.ts'
 import type { Report } from './report.ts'
 import { API_KEY } from './server-process.ts'
+import { onStore, openStore, type StoreKind } from './store.ts'
 
 /** Bytes instead of time: what a stored rollup takes, and how often a byte of the inbox is written again by the folds. */
 const SERIES = 1_000
@@ -25,9 +26,10 @@ const START_MS = Date.UTC(2026, 0, 5)
 const METRIC = hashFields(['bench', 'metric'])
 const SERIES_IDS = Array.from({ length: SERIES }, (_, series) => hashFields(['series', String(series)]))
 
-export async function measureBytes(report: Report, options: Options): Promise<void> {
-  measureEncoding(report)
-  await measureRewriting(report, options)
+export async function measureBytes(report: Report, options: Options, store: StoreKind): Promise<void> {
+  // What is encoded is the same wherever it is stored.
+  if (store === options.stores[0]) measureEncoding(report)
+  await measureRewriting(report, options, store)
 }
 
 interface Window {
@@ -43,7 +45,7 @@ const WINDOWS: readonly Window[] = [
   { stepMs: 60_000, hours: 6, budget: 36, name: '6 h at 1 m, 4 values a bucket' },
   { stepMs: HOUR_MS, hours: 24, budget: 36, name: '24 h at 1 h, 240 values a bucket' },
 ]
-const BIN_BUDGET = 2.5
+export const BIN_BUDGET = 2.5
 
 function measureEncoding(report: Report): void {
   const section = 'bytes of a stored rollup: scalars, 1,000 series'
@@ -101,7 +103,7 @@ function sizeOf(stepMs: number, rows: RollupRows, deflate: boolean): { scalars: 
   return { scalars, sketches }
 }
 
-function binsOf(rows: RollupRows): number {
+export function binsOf(rows: RollupRows): number {
   let bins = 0
   const sketch = new QuantileSketch()
   for (let row = 0; row < rows.length; row++) {
@@ -117,18 +119,21 @@ function binsOf(rows: RollupRows): number {
 const REWRITING_BUDGET = 12
 
 /** The real gateway under a clock that runs as fast as it works: each metric 1,000 series, a point every 15 s. */
-async function measureRewriting(report: Report, options: Options): Promise<void> {
-  const section = 'bytes written to the store'
+async function measureRewriting(report: Report, options: Options, storeKind: StoreKind): Promise<void> {
+  const section = `bytes written to the store${onStore(storeKind)}`
   const hours = options.quick ? 0.5 : 6
   for (const kind of ['gauge', 'counter', 'distribution'] as const) {
     if (!kind.includes(options.filter)) continue
     const folder = mkdtempSync(join(tmpdir(), 'bench-bytes-'))
     let nowMs = START_MS
-    const config = readConfig({ PORT: '0', DATA_DIR: folder, API_KEYS: `${API_KEY}:bench:ingest`, LOG_LEVEL: 'warn' })
+    const store = await openStore(storeKind, folder)
+    const config = readConfig({ ...store.env, PORT: '0', API_KEYS: `${API_KEY}:bench:ingest`, LOG_LEVEL: 'warn' })
     const running = await start(config, pino({ level: config.logLevel }), () => nowMs)
     const { gateway, folds } = running
     const random = randomNumbers(13)
-    const diskBefore = diskBytesOf(process.pid)
+    const writers = [process.pid, ...store.pids]
+    const onDisk = (): number => writers.reduce((sum, pid) => sum + diskBytesOf(pid), 0)
+    const diskBefore = onDisk()
     for (; nowMs < START_MS + hours * HOUR_MS; nowMs += EVERY_MS) {
       await gateway.track('bench', (sink) => {
         for (let series = 0; series < SERIES; series++) {
@@ -140,11 +145,12 @@ async function measureRewriting(report: Report, options: Options): Promise<void>
       await folds.drain()
     }
     const { inboxBytes, bytesWritten, merges, seals, failures } = folds.totals
-    const diskBytes = diskBytesOf(process.pid) - diskBefore
+    const diskBytes = onDisk() - diskBefore
     await running.close()
+    await store.stop()
     rmSync(folder, { recursive: true, force: true })
     if (failures > 0) throw new Error(`${failures} folds failed`)
-    const note = `${hours} h, ${merges} merges, ${seals} windows closed, ${(diskBytes / inboxBytes).toFixed(1)} on the disk with the engine's pages`
+    const note = `${hours} h, ${merges} merges, ${seals} windows closed, ${(diskBytes / inboxBytes).toFixed(1)} on the disk${storeKind === 'redis' ? '' : " with the engine's pages"}`
     report.add({
       section,
       name: `${kind}, per byte of inbox`,

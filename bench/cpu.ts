@@ -1,13 +1,25 @@
 import { readdirSync, readFileSync } from 'node:fs'
 
 /**
- * CPU that a process has used, user and system, all its threads: what a point or a query costs, whatever else the machine
+ * CPU that some processes have used, user and system, all its threads: what a point or a query costs, whatever else the machine
  * does meanwhile. Linux only. The scheduler's counters are in nanoseconds but forget threads that have ended; the
  * process' own are in ticks of 10 ms and forget nothing.
  */
 const TICK_MS = 10
 
 export class CpuMeter {
+  readonly #processes: readonly ProcessMeter[]
+
+  constructor(pids: readonly number[]) {
+    this.#processes = pids.map((pid) => new ProcessMeter(pid))
+  }
+
+  readMs(): number {
+    return this.#processes.reduce((sumMs, of) => sumMs + of.readMs(), 0)
+  }
+}
+
+class ProcessMeter {
   readonly #pid: number
   readonly #threads = new Map<string, number>()
 

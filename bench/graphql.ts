@@ -6,6 +6,7 @@ import type { Options } from './options.ts'
 import { latency, randomNumbers } from './random.ts'
 import { median, type Report } from './report.ts'
 import { API_KEY, pause, type ServerProcess, startGateway, startYoga } from './server-process.ts'
+import { onStore, openStore, type StoreKind } from './store.ts'
 
 /** GraphQL requests, on the gateway and on stock yoga with the same schema and resolvers, turn by turn. */
 
@@ -29,16 +30,22 @@ interface Scenario {
   readonly bodies: readonly Buffer[]
 }
 
-export async function measureGraphQL(report: Report, options: Options, profileDir: string | undefined): Promise<void> {
-  const section = 'GraphQL: CPU a request, against stock yoga with the same schema, resolvers and store'
+export async function measureGraphQL(
+  report: Report,
+  options: Options,
+  kind: StoreKind,
+  profileDir: string | undefined,
+): Promise<void> {
+  const section = `GraphQL${onStore(kind)}: CPU a request, against stock yoga with the same schema, resolvers and store`
   const dirs = [0, 1].map(() => mkdtempSync(join(tmpdir(), 'bench-graphql-')))
+  const stores = [await openStore(kind, dirs[0]!), await openStore(kind, dirs[1]!)] as const
   const servers = [
     await startGateway({
       entry: options.entry,
-      dataDir: dirs[0]!,
+      store: stores[0],
       profileDir: profileDir && join(profileDir, 'gateway'),
     }),
-    await startYoga(dirs[1]!),
+    await startYoga(stores[1]),
   ]
   try {
     const all = scenarios(options.quick)
@@ -72,6 +79,7 @@ export async function measureGraphQL(report: Report, options: Options, profileDi
     }
   } finally {
     await Promise.all(servers.map((server) => server.stop()))
+    await Promise.all(stores.map((store) => store.stop()))
     for (const dir of dirs) rmSync(dir, { recursive: true, force: true })
   }
 }

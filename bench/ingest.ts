@@ -1,8 +1,10 @@
 import { join } from 'node:path'
-import { compare } from './alternate.ts'
+import { type Costs, compare } from './alternate.ts'
 import { createFleet, type Dialect } from './fleet.ts'
 import type { Options } from './options.ts'
+import { measureRedisFloors } from './redis-floors.ts'
 import type { Report } from './report.ts'
+import { onStore, type StoreKind } from './store.ts'
 
 const BATCH = 500
 /** A usual distance between two points of a series. */
@@ -20,8 +22,13 @@ interface Scenario {
 }
 
 /** Batches of 500. */
-export async function measureIngest(report: Report, options: Options, profileDir: string | undefined): Promise<void> {
-  const section = 'ingest: batches of 500, CPU a point until the inbox is empty'
+export async function measureIngest(
+  report: Report,
+  options: Options,
+  store: StoreKind,
+  profileDir: string | undefined,
+): Promise<void> {
+  const section = `ingest${onStore(store)}: batches of 500, CPU a point until the inbox is empty`
   const few: Scenario[] = [1, 2, 32].flatMap((connections) =>
     [1, 20].map((metrics): Scenario => ({ series: 1_000, metrics, connections, clock: 'now' })),
   )
@@ -31,6 +38,7 @@ export async function measureIngest(report: Report, options: Options, profileDir
     (dialect): Scenario => ({ series: 1_000, metrics: 20, connections: 2, clock: 'now', dialect }),
   )
   const costs = new Map<string, number>()
+  if (store === 'redis') await measureRedisFloors(report, section, BATCH, options.filter)
   for (const scenario of [...few, spread, ...dialects, ...many]) {
     const { series, metrics, connections, clock, dialect = 'flux' } = scenario
     const name = `${series.toLocaleString('en-US')} series, ${metrics} metric${metrics === 1 ? '' : 's'}, ${connections} conn${clock === 'now' ? '' : ', 15 s apart'}${dialect === 'flux' ? '' : `, Better Stack ${dialect}`}`
@@ -45,9 +53,10 @@ export async function measureIngest(report: Report, options: Options, profileDir
       requests: points / BATCH,
       rounds,
       entry,
+      store,
       profileDir: partOf(profileDir, name),
     })
-    const note = `${Math.round(cost.pointsPerSecond / 1_000)} k points/s, p50 ${cost.p50Ms.toFixed(1)} ms, p99 ${cost.p99Ms.toFixed(1)} ms, ${cost.afterwards.toFixed(2)} µs after the last answer, discard ${cost.discard.toFixed(2)} µs`
+    const note = `${Math.round(cost.pointsPerSecond / 1_000)} k points/s, p50 ${cost.p50Ms.toFixed(1)} ms, p99 ${cost.p99Ms.toFixed(1)} ms, ${cost.afterwards.toFixed(2)} µs after the last answer, discard ${cost.discard.toFixed(2)} µs${inRedis(store, cost)}`
     report.add({ section, name, measured: cost.gateway, unit: 'µs', floor: cost.parse, budget: BUDGET, note })
     if (dialect === 'flux') costs.set(`${series}/${metrics}/${connections}/${clock}`, cost.gateway)
   }
@@ -67,8 +76,13 @@ export async function measureIngest(report: Report, options: Options, profileDir
 }
 
 /** One point a request. */
-export async function measureSingle(report: Report, options: Options, profileDir: string | undefined): Promise<void> {
-  const section = 'one point a request, CPU a request until the inbox is empty'
+export async function measureSingle(
+  report: Report,
+  options: Options,
+  store: StoreKind,
+  profileDir: string | undefined,
+): Promise<void> {
+  const section = `one point a request${onStore(store)}: CPU a request until the inbox is empty`
   for (const connections of [1, 32]) {
     const name = `1,000 series, 20 metrics, ${connections} conn`
     if (!name.includes(options.filter)) continue
@@ -82,11 +96,16 @@ export async function measureSingle(report: Report, options: Options, profileDir
       requests,
       rounds,
       entry,
+      store,
       profileDir: partOf(profileDir, name),
     })
-    const note = `${Math.round(cost.pointsPerSecond).toLocaleString('en-US')} requests/s, p50 ${cost.p50Ms.toFixed(2)} ms, p99 ${cost.p99Ms.toFixed(2)} ms, ${cost.afterwards.toFixed(1)} µs after the last answer, discard ${cost.discard.toFixed(1)} µs`
+    const note = `${Math.round(cost.pointsPerSecond).toLocaleString('en-US')} requests/s, p50 ${cost.p50Ms.toFixed(2)} ms, p99 ${cost.p99Ms.toFixed(2)} ms, ${cost.afterwards.toFixed(1)} µs after the last answer, discard ${cost.discard.toFixed(1)} µs${inRedis(store, cost)}`
     report.add({ section, name, measured: cost.gateway, unit: 'µs', floor: cost.parse, budget: BUDGET_SINGLE, note })
   }
+}
+
+function inRedis(kind: StoreKind, { store }: Costs): string {
+  return kind === 'redis' ? `; ${store.toFixed(2)} µs of all in Redis` : ''
 }
 
 function partOf(profileDir: string | undefined, name: string): string | undefined {

@@ -1,10 +1,13 @@
 import { parseArgs } from 'node:util'
+import { STORES, type StoreKind } from './store.ts'
 
 export const SECTIONS = ['ingest', 'single', 'graphql', 'queries', 'bytes'] as const
 export type Section = (typeof SECTIONS)[number]
 
 export interface Options {
   readonly sections: readonly Section[]
+  /** What the gateway stores in: each section runs on each. */
+  readonly stores: readonly StoreKind[]
   /** A tenth of the work: to see that everything runs, not to compare numbers. */
   readonly quick: boolean
   /** Rounds whose median counts. */
@@ -24,6 +27,7 @@ export function readOptions(args: readonly string[]): Options {
     args: [...args],
     options: {
       only: { type: 'string' },
+      store: { type: 'string' },
       quick: { type: 'boolean', default: false },
       rounds: { type: 'string' },
       profile: { type: 'boolean', default: false },
@@ -33,11 +37,13 @@ export function readOptions(args: readonly string[]): Options {
     },
   })
   const sections = values.only === undefined ? SECTIONS : values.only.split(',').map(sectionOf)
+  const stores = values.store === undefined ? STORES : values.store.split(',').map(storeOf)
   const rounds = values.rounds === undefined ? (values.quick ? 3 : 5) : Number(values.rounds)
   if (!Number.isInteger(rounds) || rounds < 1)
     throw new Error(`--rounds must be a whole number from 1, not ${values.rounds}`)
   return {
     sections,
+    stores,
     quick: values.quick,
     rounds,
     profile: values.profile,
@@ -51,4 +57,10 @@ function sectionOf(text: string): Section {
   const section = SECTIONS.find((name) => name === text || (name === 'queries' && text === 'query'))
   if (section === undefined) throw new Error(`--only takes ${SECTIONS.join(', ')}, not ${text}`)
   return section
+}
+
+function storeOf(text: string): StoreKind {
+  const store = STORES.find((name) => name === text)
+  if (store === undefined) throw new Error(`--store takes ${STORES.join(', ')}, not ${text}`)
+  return store
 }

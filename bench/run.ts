@@ -7,9 +7,10 @@ import { type Options, readOptions, type Section } from './options.ts'
 import { printProfiles } from './profile.ts'
 import { measureQueries } from './queries.ts'
 import { fileStampOf, Report } from './report.ts'
+import { onStore, type StoreKind } from './store.ts'
 
 /** `npm run bench`: what the gateway costs, against its budgets. A missed budget is reported, a wrong answer fails. */
-type Measure = (report: Report, options: Options, profileDir: string | undefined) => Promise<void>
+type Measure = (report: Report, options: Options, store: StoreKind, profileDir: string | undefined) => Promise<void>
 
 const MEASURES: Readonly<Record<Section, Measure>> = {
   ingest: measureIngest,
@@ -27,11 +28,15 @@ const date = new Date()
 const profiles: [Section, string][] = []
 
 for (const section of options.sections) {
-  process.stderr.write(`${section}\n`)
-  const profileDir =
-    options.profile && section !== 'bytes' ? join(RESULTS, `profiles-${fileStampOf(date)}`, section) : undefined
-  await MEASURES[section](report, options, profileDir)
-  if (profileDir !== undefined) profiles.push([section, profileDir])
+  for (const store of options.stores) {
+    process.stderr.write(`${section}${onStore(store)}\n`)
+    const profileDir =
+      options.profile && section !== 'bytes'
+        ? join(RESULTS, `profiles-${fileStampOf(date)}`, `${section}-${store}`)
+        : undefined
+    await MEASURES[section](report, options, store, profileDir)
+    if (profileDir !== undefined) profiles.push([section, profileDir])
+  }
 }
 
 process.stdout.write('\n')

@@ -1,13 +1,16 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { CpuMeter } from './cpu.ts'
+import type { BenchStore } from './store.ts'
 
 /** A server under measurement, in a process of its own, from its first line that names an address until it is stopped. */
 export interface ServerProcess {
   readonly name: string
   readonly port: number
+  /** Of the process and of the store's server, if there is one. */
   readonly cpu: CpuMeter
-  readonly pid: number
+  /** The part of the store's server. */
+  readonly storeCpu: CpuMeter
   stop(): Promise<void>
 }
 
@@ -17,32 +20,30 @@ const START_MS_MAX = 20_000
 
 export interface GatewayOptions {
   readonly entry: string
-  readonly dataDir: string
+  readonly store: BenchStore
   readonly env?: Readonly<Record<string, string>>
   /** Where profiles go; undefined: none is taken. */
   readonly profileDir?: string | undefined
 }
 
-export function startGateway({ entry, dataDir, env = {}, profileDir }: GatewayOptions): Promise<ServerProcess> {
+export function startGateway({ entry, store, env = {}, profileDir }: GatewayOptions): Promise<ServerProcess> {
   const profiling =
     profileDir === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileDir}`, '--cpu-prof-interval=400']
-  return startServer('gateway', [...profiling, entry], {
+  const settings = {
     PORT: '0',
-    DATA_DIR: dataDir,
     API_KEYS: `${API_KEY}:bench:ingest+query+admin`,
     LOG_LEVEL: 'warn',
     RATE_LIMITS: 'off',
+    ...store.env,
     ...env,
-  })
+  }
+  return startServer('gateway', [...profiling, entry], settings, store.pids)
 }
 
 /** The same schema behind stock graphql-yoga. */
-export function startYoga(dataDir: string): Promise<ServerProcess> {
-  return startServer('yoga', [fileURLToPath(new URL('yoga.js', import.meta.url))], {
-    PORT: '0',
-    DATA_DIR: dataDir,
-    API_KEYS: `${API_KEY}:bench:ingest+query+admin`,
-  })
+export function startYoga(store: BenchStore): Promise<ServerProcess> {
+  const settings = { PORT: '0', API_KEYS: `${API_KEY}:bench:ingest+query+admin`, ...store.env }
+  return startServer('yoga', [fileURLToPath(new URL('yoga.js', import.meta.url))], settings, store.pids)
 }
 
 /** `discard` reads the body and forgets it, `parse` parses it as JSON and forgets that. */
@@ -54,6 +55,7 @@ async function startServer(
   name: string,
   args: readonly string[],
   env: Readonly<Record<string, string>>,
+  storePids: readonly number[] = [],
 ): Promise<ServerProcess> {
   const child = spawn(process.execPath, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'inherit'] })
   running.add(child)
@@ -68,8 +70,8 @@ async function startServer(
   return {
     name,
     port,
-    pid,
-    cpu: new CpuMeter(pid),
+    cpu: new CpuMeter([pid, ...storePids]),
+    storeCpu: new CpuMeter(storePids),
     async stop() {
       child.kill('SIGTERM')
       await ended

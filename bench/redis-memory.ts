@@ -1,0 +1,75 @@
+import { Redis } from 'ioredis'
+import { readConfig } from '../src/config.ts'
+import { partitionKeys } from '../src/store/redis/keys.ts'
+import { openRedisStore } from '../src/store/redis/redis-store.ts'
+import { openBlocks } from '../src/write/timeline-blocks.ts'
+import { BIN_BUDGET, binsOf } from './bytes.ts'
+import { COUNTER, DISTRIBUTION } from './day.ts'
+import { median, type Report } from './report.ts'
+import type { BenchStore } from './store.ts'
+
+/** What stored rollups take of the memory of Redis, keys and the server's own bookkeeping included, as MEMORY USAGE has it. */
+
+const PROJECT = 'bench'
+const ALWAYS = { fromMs: 0, toMs: Number.MAX_SAFE_INTEGER }
+/** A point every 15 s: a bucket of 10 s holds one. */
+const ONE_VALUE_BUDGET = 10
+const SEVERAL_BUDGET = 36
+const ONE_VALUE_STEP_MS = 10_000
+const KEYS_AT_ONCE = 500
+
+export async function measureRedisMemory(report: Report, { env }: BenchStore): Promise<void> {
+  const section = 'memory of Redis for a stored rollup: keys, blocks and index; 1,000 series × 24 h'
+  const { resolutions, setResolutions, partitions, redis } = readConfig(env)
+  const { url, prefix } = redis!
+  const store = await openRedisStore({ url: url!, prefix, resolutions, setResolutions, partitions })
+  const client = new Redis(url!)
+  try {
+    for (const name of [COUNTER, DISTRIBUTION]) {
+      const { metricId, partition, type } = (await store.readMetric(PROJECT, name))!
+      const keys = partitionKeys(prefix, partition)
+      for (const { stepMs } of resolutions) {
+        const timelines = [{ resolutionMs: stepMs, stretch: ALWAYS }]
+        const index = await store.readIndex({ partition, metricId, inbox: false, timelines })
+        const { entries } = index.timelines[0]!
+        const blocks = entries.map(({ block }) => block)
+        const rollups = entries.reduce((sum, entry) => sum + entry.rollups, 0)
+        if (rollups === 0) continue
+        const timeline = await memoryOf(client, [keys.timeline({ metricId, resolutionMs: stepMs })])
+        const scalars = await memoryOf(client, blocks.map(keys.scalars))
+        const title = `${type} at ${stepMs / 1_000} s`
+        report.add({
+          section,
+          name: title,
+          measured: (timeline + scalars) / rollups,
+          unit: 'B',
+          budget: stepMs === ONE_VALUE_STEP_MS ? ONE_VALUE_BUDGET : SEVERAL_BUDGET,
+          note: `${rollups.toLocaleString('en-US')} rollups in ${entries.length} blocks, median ${median(entries.map(({ rollups: of }) => of))}`,
+        })
+        const sketches = await memoryOf(client, blocks.map(keys.sketches))
+        if (sketches === 0) continue
+        const opened = (await openBlocks(store, partition, blocks))!
+        const bins = opened.flatMap((block) => block.sections).reduce((sum, rows) => sum + binsOf(rows), 0)
+        const note = `${(bins / rollups).toFixed(1)} bins a rollup`
+        report.add({ section, name: `${title}, a bin`, measured: sketches / bins, unit: 'B', budget: BIN_BUDGET, note })
+      }
+    }
+  } finally {
+    client.disconnect()
+    await store.close()
+  }
+}
+
+/** Keys that do not exist take nothing. */
+async function memoryOf(client: Redis, keys: readonly string[]): Promise<number> {
+  let bytes = 0
+  for (let from = 0; from < keys.length; from += KEYS_AT_ONCE) {
+    const pipeline = client.pipeline()
+    for (const key of keys.slice(from, from + KEYS_AT_ONCE)) pipeline.memory('USAGE', key)
+    for (const [error, reply] of (await pipeline.exec()) ?? []) {
+      if (error !== null) throw error
+      bytes += Number(reply ?? 0)
+    }
+  }
+  return bytes
+}
