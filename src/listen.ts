@@ -13,8 +13,13 @@ export async function listenOn(
       await listen(port === 0 ? 0 : port + tried)
       return
     } catch (error) {
-      const taken = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE'
-      if (!taken || portIsFixed || tried >= PORTS_TRIED) throw error
+      const code = error instanceof Error && 'code' in error ? error.code : undefined
+      if (code === 'EADDRINUSE' && !portIsFixed && tried < PORTS_TRIED) continue
+      throw typeof code === 'string' && NO_SUCH_HOST.test(code)
+        ? new Error(`HOST cannot be used: ${(error as Error).message}`, { cause: error })
+        : error
     }
   }
 }
+
+const NO_SUCH_HOST = /^(ENOTFOUND|EAI_AGAIN|EADDRNOTAVAIL|EINVAL)$/

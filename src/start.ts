@@ -225,7 +225,7 @@ export function openKeyStore(config: Config, log: Logger): Promise<KeyStore> {
 }
 
 function openStore(config: Config, log: Logger, now: () => number): Promise<Store> {
-  const { partitions, resolutions, setResolutions, redis, dataDir } = config
+  const { partitions, resolutions, setResolutions, redis, dataDir, storeWaitMsMax } = config
   const shape = { partitions, resolutions, setResolutions, now }
   if (redis === undefined) return inFolder(openEmbeddedStore({ folder: dataDir, ...shape }))
   const { url, clusterNodes, prefix } = redis
@@ -234,6 +234,7 @@ function openStore(config: Config, log: Logger, now: () => number): Promise<Stor
     ...(clusterNodes.length === 0 ? {} : { clusterNodes }),
     prefix,
     log,
+    commandMsMax: storeWaitMsMax,
     ...shape,
   })
 }

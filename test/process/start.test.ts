@@ -87,6 +87,12 @@ describe('a gateway that cannot start', () => {
     expect((await fetch(`${first.url}/health`)).status).toBe(200)
   })
 
+  it('names HOST when it is no address of this machine', async () => {
+    const run = await runChild({ PORT: '0', DATA_DIR: await temporaryFolder(), HOST: '203.0.113.1' })
+    expect(run.code).toBe(1)
+    expect(run.errors).toMatch(/^GaugeQL could not start: HOST cannot be used: .*\n$/)
+  })
+
   it('names DATA_DIR when there can be no such folder', async () => {
     const file = join(await temporaryFolder(), 'file')
     writeFileSync(file, '')

@@ -35,7 +35,7 @@ export interface Connections {
 
 /** A commit that takes longer is offered again under the same number. */
 const COMMIT_MS_MAX = 3_000
-/** A query may take 30 s and has several commands. */
+/** Of one command; a query has several. */
 const COMMAND_MS_MAX = 10_000
 /** Without a byte for so long, with commands outstanding, the connection is made anew. */
 const SILENT_MS_MAX = 15_000
@@ -48,13 +48,22 @@ const SLOTS_PAUSE_MS = 5_000
 /** How long a server may take to be there when a gateway starts. */
 const START_MS_MAX = 10_000
 
+export interface Patience {
+  /** How long to wait for a server that is not there yet. */
+  readonly startMsMax?: number
+  /** How long the answer to a command, other than a commit, is waited for. */
+  readonly commandMsMax?: number
+}
+
 /** Rejects with an Error that says which server cannot be reached, and why. */
-export async function connect(address: Address, startMsMax = START_MS_MAX): Promise<Connections> {
-  const { clusterNodes } = address
-  if (clusterNodes !== undefined && clusterNodes.length > 0)
-    return connectCluster(address.url, clusterNodes, startMsMax)
-  if (address.url === undefined) throw new Error('neither the URL of a Redis server nor nodes of a cluster are given')
-  return connectServer(address.url, startMsMax)
+export async function connect(
+  { url, clusterNodes }: Address,
+  { startMsMax = START_MS_MAX, commandMsMax = COMMAND_MS_MAX }: Patience = {},
+): Promise<Connections> {
+  const waits = { startMsMax, commandMsMax }
+  if (clusterNodes !== undefined && clusterNodes.length > 0) return connectCluster(url, clusterNodes, waits)
+  if (url === undefined) throw new Error('neither the URL of a Redis server nor nodes of a cluster are given')
+  return connectServer(url, waits)
 }
 
 const COMMON_OPTIONS = {
@@ -71,7 +80,7 @@ function reconnectPause(times: number): number {
   return Math.min(25 * times, RECONNECT_PAUSE_MS_MAX)
 }
 
-async function connectServer(url: string, startMsMax: number): Promise<Connections> {
+async function connectServer(url: string, { startMsMax, commandMsMax }: Required<Patience>): Promise<Connections> {
   const name = nameOf(url)
   const commits = new Redis(url, {
     ...COMMON_OPTIONS,
@@ -84,7 +93,7 @@ async function connectServer(url: string, startMsMax: number): Promise<Connectio
   const common = new Redis(url, {
     ...COMMON_OPTIONS,
     retryStrategy: reconnectPause,
-    commandTimeout: COMMAND_MS_MAX,
+    commandTimeout: commandMsMax,
     maxRetriesPerRequest: 3,
   })
   const opened: Redis[] = [commits, common]
@@ -122,7 +131,7 @@ async function connectServer(url: string, startMsMax: number): Promise<Connectio
 async function connectCluster(
   url: string | undefined,
   clusterNodes: readonly string[],
-  startMsMax: number,
+  { startMsMax, commandMsMax }: Required<Patience>,
 ): Promise<Connections> {
   const name = `the cluster of ${clusterNodes.join(', ')}`
   const nodes = clusterNodes.map(parseNode)
@@ -149,7 +158,7 @@ async function connectCluster(
   } satisfies ClusterOptions
   const otherOptions = {
     ...common,
-    redisOptions: { ...COMMON_OPTIONS, ...credentials, commandTimeout: COMMAND_MS_MAX, maxRetriesPerRequest: 3 },
+    redisOptions: { ...COMMON_OPTIONS, ...credentials, commandTimeout: commandMsMax, maxRetriesPerRequest: 3 },
   } satisfies ClusterOptions
   const commits = new Cluster(nodes, commitOptions)
   const other = new Cluster(nodes, otherOptions)

@@ -28,7 +28,7 @@ import type {
 } from '../store.ts'
 import { append, touchedMetrics } from './append.ts'
 import { defineMetrics, deleteMetric, hasSeries, listMetrics, readMetric, readSeries } from './catalog.ts'
-import { type Address, asGatewayError, type Connections, connect } from './connection.ts'
+import { type Address, asGatewayError, type Connections, connect, type Patience } from './connection.ts'
 import { clearDeleted } from './deletion.ts'
 import { Engine } from './engine.ts'
 import { expireEvents, readEvents } from './events.ts'
@@ -61,7 +61,7 @@ export interface Resolution {
   readonly keptMs: number
 }
 
-export interface RedisStoreOptions extends Address {
+export interface RedisStoreOptions extends Address, Patience {
   /** Begins every key, so that several stores may share a server. */
   readonly prefix: string
   readonly partitions: number
@@ -73,8 +73,6 @@ export interface RedisStoreOptions extends Address {
   readonly log?: StoreLog
   /** The clock, asked only where a verb is not told the time: for a commit without parts. */
   readonly now?: () => number
-  /** How long to wait for a server that is not there yet. */
-  readonly startMsMax?: number
 }
 
 /** Commits under way when the store closes are given so long. */
@@ -86,7 +84,7 @@ const CLOSE_MS_MAX = 10_000
  */
 export async function openRedisStore(options: RedisStoreOptions): Promise<Store> {
   assert(isPrefix(options.prefix), 'a prefix has 1 to 64 letters, digits and any of . _ : -')
-  const connections = await connect(options, options.startMsMax)
+  const connections = await connect(options, options)
   try {
     await checkServers(connections, options.log)
     await agreeOnFormat(connections, options.prefix, {

@@ -163,6 +163,14 @@ describe('a server that fails', () => {
     expect(await store.readInbox(0, 1e9)).toHaveLength(2)
   })
 
+  test('a read that a stopped server does not answer is unavailable after the time that it may take', async () => {
+    const own = await ownServer()
+    const store = await openStore(optionsOf({ url: own.url, commandMsMax: 200 }))
+    own.signal('SIGSTOP')
+    onTestFinished(() => own.signal('SIGCONT'))
+    await expect(store.listMetrics('p')).rejects.toMatchObject(unavailable)
+  }, 8_000)
+
   test('a cut connection is unavailable, and nothing is sent twice', async () => {
     const own = await ownServer()
     const store = await openStore(optionsOf({ url: own.url }))
