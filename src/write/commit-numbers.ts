@@ -25,6 +25,11 @@ export class CommitNumbers {
     return nowMs - this.#takenMs[partition]! > NAME_MS_MAX
   }
 
+  /** A watermark that is missing may be so for its age alone: nothing says that what was under it is gone. */
+  isLapsed(partition: number, nowMs: number): boolean {
+    return nowMs - this.#takenMs[partition]! > WATERMARK_MS_MAX
+  }
+
   take(partition: number, nowMs: number): { readonly writer: string; readonly number: number } {
     this.#takenMs[partition] = nowMs
     return { writer: this.#names[partition]!, number: ++this.#numbers[partition]! }
@@ -38,6 +43,8 @@ export class CommitNumbers {
 }
 
 const NAME_MS_MAX = 86_400_000
+/** A day less than stores keep them: other gateways' clocks, by which they are let go, may be ahead. */
+const WATERMARK_MS_MAX = 6 * 86_400_000
 
 function newName(): string {
   return randomBytes(16).toString('hex')

@@ -140,7 +140,9 @@ export class ReOffer {
   ): Promise<boolean> {
     const { numbers, retained, events, now } = this.#context
     const next = new Map<number, number>()
+    const offerable = new Set(this.#newestOfEach().map(([partition]) => partition))
     for (const [partition, watermark] of behind) {
+      if (watermark === undefined && !offerable.has(partition)) continue
       const number = watermark === undefined ? retained.newest(partition) : this.#rewind(partition, watermark)
       if (number !== undefined) next.set(partition, number)
     }
@@ -256,10 +258,14 @@ export class ReOffer {
     })
   }
 
-  /** The partitions with retained commits, each with the number of its newest one. */
+  /** The partitions with retained commits that may be offered again, each with the number of its newest one. */
   #newestOfEach(): (readonly [partition: number, number: number])[] {
+    const { retained, numbers, now } = this.#context
+    const nowMs = now()
     return this.#partitions.flatMap((partition) => {
-      const number = this.#context.retained.newest(partition)
+      // As after a machine has slept for a week.
+      if (numbers.isLapsed(partition, nowMs)) retained.clear(partition)
+      const number = retained.newest(partition)
       return number === undefined ? [] : [[partition, number] as const]
     })
   }

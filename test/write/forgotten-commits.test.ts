@@ -1,12 +1,14 @@
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { GatewayError } from '../../src/model/errors.ts'
 import { partitionOf } from '../../src/model/metric.ts'
+import { DAY_MS } from '../../src/model/time.ts'
 import type { Commit } from '../../src/store/store.ts'
 import type { Writer, WriterEvents, WriterSettings } from '../../src/write/writer.ts'
 import { ask, decoderOf, openWriter, PROJECT, T0_MS, type TestPoint, totalOf } from '../support/engine.ts'
 import { type FaultyStore, gate, lostAnswer, lostRequest } from '../support/faulty-store.ts'
 import { ForgetfulStore } from '../support/forgetful-store.ts'
 import { randomOf } from '../support/random.ts'
+import { until } from '../support/redis-server.ts'
 
 let store: ForgetfulStore
 let faulty: FaultyStore
@@ -88,6 +90,26 @@ describe('a store that has forgotten commits', () => {
     await writer.track(PROJECT, () => {}, 'key', [event('F')])
     expect(await store.current.readEvents(request)).toHaveLength(5)
     expect(told.lost).toBe(0)
+  })
+
+  it('has forgotten nothing when it let go of a watermark for its age', async () => {
+    let nowMs = T0_MS
+    const writer = openWriter(
+      faulty.store,
+      { retainedLookMs: 500 },
+      { warn: (message) => told.warnings.push(message) },
+      () => nowMs,
+    )
+    onTestFinished(() => writer.close())
+    await track(writer, hit(1, 'a'))
+    // The machine sleeps; another gateway goes on meanwhile.
+    nowMs += 8 * DAY_MS
+    await store.current.sweep(nowMs)
+    await until('the commit is kept', () => writer.retainedBytes === 0)
+    expect(await totalOf(store.current, 'hits', 'sum')).toBe(1)
+    expect(told.warnings).toEqual([])
+    await track(writer, hit(10, 'a'))
+    expect(await totalOf(store.current, 'hits', 'sum')).toBe(11)
   })
 
   it('would have lost them without', async () => {
