@@ -16,7 +16,7 @@ import type { MetricRow, Store } from '../../src/store/store.ts'
 import { foldInbox } from '../../src/write/fold.ts'
 import { mergeWindow } from '../../src/write/merge-window.ts'
 import { Receipts } from '../../src/write/receipts.ts'
-import { expireDue, expireEvents } from '../../src/write/retention.ts'
+import { clearDeleted, expireDue, expireEvents } from '../../src/write/retention.ts'
 import type { Writer } from '../../src/write/writer.ts'
 import { FOLD_SETTINGS, openEventReader, openQuerier, openWriter, PROJECT } from '../support/engine.ts'
 import { type RedisServer, startRedis } from '../support/redis-server.ts'
@@ -221,9 +221,16 @@ const retain = step('retain', fc.constant(undefined), async ({ store }) => {
   for (let partition = 0; partition < PARTITIONS; partition++) {
     gone.push(await expireDue(store, partition, FOLD_SETTINGS, nowMs))
     gone.push(await expireEvents(store, partition, nowMs - 2 * DAY_MS, () => false))
+    await clearDeleted(store, partition, nowMs, () => false)
   }
   await store.sweep(nowMs)
   return gone
+})
+
+/** The name lives on when the next point comes. */
+const remove = step('delete', fc.constantFrom<TrackedType>(...TYPES), async (engine, type, run) => {
+  const { name, generation } = await metricOf(engine, type, run)
+  return engine.writer.deleteMetric({ project: PROJECT, name, generation })
 })
 
 /** The clock is one for both: it moves before they are asked. */
@@ -258,6 +265,7 @@ const steps = fc.array(
     { weight: 2, arbitrary: merge },
     { weight: 3, arbitrary: retain },
     { weight: 3, arbitrary: wait },
+    { weight: 1, arbitrary: remove },
     { weight: 2, arbitrary: list },
     { weight: 1, arbitrary: events },
   ),
