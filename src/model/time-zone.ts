@@ -246,6 +246,8 @@ export function bucketBefore(
   const fromMs = edgeOf(zone, before.ms)
   const toMs = edgeOf(zone, addUnits(interval, before.ms, 1).ms)
   if (toMs <= fromMs) return undefined
+  // An hour that begins at half past, of which the clock skipped the beginning.
+  if (isUtcGrid && fromMs + zone.offsetMs(fromMs) !== before.ms) return undefined
   return { fromMs, toMs: isUtcGrid ? fromMs + interval.ms : toMs }
 }
 

@@ -50,6 +50,16 @@ describe('bucketBefore', () => {
     ])
   })
 
+  it('knows no counterpart of an hour whose beginning the clock skipped', () => {
+    // In St. John's hours of UTC begin at half past; on March 10 the clock went from 2 to 3.
+    const stJohns = timeZone('America/St_Johns')!
+    expect(rows('1h', '4w', '2024-04-07T04:00Z', '2024-04-07T07:00Z', stJohns)).toEqual([
+      '2024-04-07T04:00 2024-03-10T05:00+1h',
+      '2024-04-07T05:00 -',
+      '2024-04-07T06:00 2024-03-10T06:00+1h',
+    ])
+  })
+
   it('holds days against days of 23 and 25 hours', () => {
     expect(rows('1d', '1w', '2024-04-05T22:00Z', '2024-04-08T22:00Z')).toEqual([
       '2024-04-05T22:00 2024-03-29T23:00+24h',
