@@ -144,9 +144,7 @@ export async function commitFold(engine: Engine, fold: FoldCommit): Promise<bool
     .arg(fold.nowMs + LOOSE_MS, COLLECT_MS)
   call.arg(fold.inbox.length)
   for (const entry of fold.inbox) {
-    call
-      .key(...blockKeys(entry.block))
-      .arg(entry.order, inboxMember(entry), entry.block, entry.scalarBytes + entry.sketchBytes)
+    call.arg(entry.order, inboxMember(entry), entry.block, entry.scalarBytes + entry.sketchBytes)
   }
   call.arg(fold.removed.length)
   for (const { timeline, entry } of fold.removed) {

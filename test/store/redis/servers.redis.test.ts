@@ -341,6 +341,27 @@ describe('commands', () => {
   })
 })
 
+test('a fold of thousands of small inbox entries takes some commands for each thousand', async () => {
+  const own = await ownServer()
+  const store = await openStore(optionsOf({ url: own.url }))
+  const [part] = commitOf(1).parts
+  const parts = Array.from({ length: 3_000 }, (_, i) => ({ ...part!, block: { ...part!.block!, name: `small-${i}` } }))
+  await store.append([{ ...commitOf(1), parts }])
+  const inbox = await store.readInbox(0, 1e9)
+  expect(inbox).toHaveLength(3_000)
+  const client = clientOf(own)
+  await client.config('RESETSTAT')
+  expect(await store.commitFold({ partition: 0, inbox, removed: [], added: [], touched: [], nowMs: NOW })).toBe(true)
+  const stats = String(await client.info('commandstats'))
+  const calls = [...stats.matchAll(/:calls=(\d+)/g)].reduce((sum, [, count]) => sum + Number(count), 0)
+  expect(calls).toBeLessThan(50)
+  expect(await store.inboxSize(0)).toEqual({ entries: 0, bytes: 0 })
+  const names = inbox.map(({ block }) => block)
+  expect(await store.readBlocks(0, names, 'scalars')).not.toContain(undefined)
+  await store.sweep(NOW + 61_000)
+  expect(new Set(await store.readBlocks(0, names, 'scalars'))).toEqual(new Set([undefined]))
+})
+
 describe('sets', () => {
   const name = 'users'
   const partition = partitionOf(PROJECT, name, PARTITIONS)

@@ -62,6 +62,16 @@ local function inChunks(command, name, values)
   end
 end
 
+-- What a command says of each of these values; false where it says nothing.
+local function answersOf(command, name, values)
+  local answers = {}
+  for from = 1, #values, UNPACKED_MAX do
+    local to = math.min(from + UNPACKED_MAX - 1, #values)
+    for i, answer in ipairs(redis.call(command, name, unpack(values, from, to))) do answers[from + i - 1] = answer end
+  end
+  return answers
+end
+
 -- The members of a sorted set of stretches that overlap [from, to), in order of time.
 local function stretchesWithin(name, from, to)
   local found = redis.call('ZREVRANGEBYSCORE', name, exact(from), '-inf', 'LIMIT', 0, 1)
