@@ -32,7 +32,8 @@ const PARTS: readonly Part[] = [
   { path: 'query/', imports: ['model/', 'sketch/', 'rollup/', 'store/store.ts'], node: false },
   { path: 'wire/', imports: ['model/'], packages: ['@msgpack/msgpack'], node: false },
   { path: 'keys.ts', imports: ['model/', 'store/store.ts'] },
-  { path: 'config.ts', imports: ['model/', 'store/store.ts', 'keys.ts'], types: { 'write/': [] } },
+  { path: 'settings.ts', imports: [], node: false },
+  { path: 'config.ts', imports: ['model/', 'store/store.ts', 'keys.ts', 'settings.ts'], types: { 'write/': [] } },
   { path: 'telemetry.ts', imports: [], types: { 'model/': [], 'query/': [] }, node: false },
   {
     path: 'prometheus.ts',

@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { readConfig, SETTINGS } from '../src/config.ts'
+import { readConfig } from '../src/config.ts'
 import { hashKey } from '../src/keys.ts'
 import { HOUR_MS, MINUTE_MS } from '../src/model/time.ts'
+import { SETTINGS } from '../src/settings.ts'
 
 describe('readConfig', () => {
   it('reads an empty environment as the defaults', () => {
