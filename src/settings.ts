@@ -1,6 +1,6 @@
 /**
- * Every setting, from the environment, in one table: name, default, unit and meaning. docs/configuration.md shows the same rows,
- * README some of them. A value that cannot be used stops the start and names its variable.
+ * Every setting, from the environment, in one table: name, default, unit and meaning. docs/configuration.md shows the same rows.
+ * A value that cannot be used stops the start and names its variable.
  */
 export interface Setting {
   readonly name: string

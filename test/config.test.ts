@@ -141,17 +141,11 @@ describe('readConfig', () => {
   })
 })
 
-describe('the tables of settings', () => {
+describe('the table of settings', () => {
   const settings = SETTINGS.map((setting) => [setting.name, setting.default, setting.unit, setting.meaning])
 
   it('in docs/configuration.md has every row of SETTINGS, in their order', () => {
     expect(tableOf('../docs/configuration.md')).toEqual(settings)
-  })
-
-  it('in README has some of them, in their order', () => {
-    const rows = tableOf('../README.md')
-    expect(rows.length).toBeGreaterThanOrEqual(10)
-    expect(rows).toEqual(settings.filter(([name]) => rows.some(([shown]) => shown === name)))
   })
 
   function tableOf(path: string): string[][] {

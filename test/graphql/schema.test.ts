@@ -69,9 +69,9 @@ test('the playground opens with every example, each a tab of its own, tracking f
   }
 })
 
-test('README maps every scalar for code generators', () => {
-  const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
-  const mapped = /scalars: \{\n([\s\S]*?)\n {4}\}/.exec(readme)?.[1] ?? ''
+test('docs/clients.md maps every scalar for code generators', () => {
+  const page = readFileSync(new URL('../../docs/clients.md', import.meta.url), 'utf8')
+  const mapped = /scalars: \{\n([\s\S]*?)\n {4}\}/.exec(page)?.[1] ?? ''
   const names = [...mapped.matchAll(/^ +(\w+):/gm)].map((match) => match[1])
   const scalars = Object.values(schema.getTypeMap()).filter(
     (type) => isScalarType(type) && !isSpecifiedScalarType(type),
