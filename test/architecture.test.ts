@@ -19,7 +19,7 @@ interface Part {
   readonly node?: boolean
 }
 
-const AGGREGATIONS = ['aggregationsOf', 'parseAggregation', 'quantileAggregation']
+const AGGREGATIONS = ['AGGREGATIONS', 'aggregationsOf', 'parseAggregation', 'quantileAggregation']
 
 const PARTS: readonly Part[] = [
   { path: 'model/', imports: [] },

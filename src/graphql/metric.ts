@@ -1,7 +1,7 @@
-import { aggregationsOf } from '../query/aggregation.ts'
+import { AGGREGATIONS } from '../query/aggregation.ts'
 import type { TagValue } from '../query/tag-values.ts'
 import type { MetricRow } from '../store/store.ts'
-import { AGGREGATION_NAMES, AggregationEnum } from './aggregation.ts'
+import { AggregationEnum } from './aggregation.ts'
 import { builder } from './builder.ts'
 import { type GraphQLContext, requireScope, takeQuery } from './context.ts'
 import { MetricTypeEnum } from './metric-type.ts'
@@ -59,11 +59,8 @@ builder.node(MetricRef, {
     }),
     aggregations: t.field({
       type: [AggregationEnum],
-      description: 'What its type answers. A type with percentiles answers every other quantile too.',
-      resolve: (row) => {
-        const answered = aggregationsOf(row.type)
-        return AGGREGATION_NAMES.filter((name) => answered.includes(name))
-      },
+      description: 'The aggregations of its type. A type with percentiles has every other quantile too.',
+      resolve: (row) => AGGREGATIONS.flatMap(({ name, types }) => (types.includes(row.type) ? [name] : [])),
     }),
     tagValues: t.field({
       type: [TagValueRef],

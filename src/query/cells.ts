@@ -1,7 +1,5 @@
 import type { GatewayError } from '../model/errors.ts'
-import type { MetricType } from '../model/metric.ts'
 import { QuantileSketch } from '../sketch/quantile-sketch.ts'
-import type { Aggregation } from './aggregation.ts'
 import { LimitCounts } from './limit-counts.ts'
 
 /** Which accumulators the aggregations of a query need besides count and sum. */
@@ -14,11 +12,18 @@ export interface Needs {
   readonly limits: boolean
 }
 
-export function needsOf(computed: readonly Aggregation[], type: MetricType): Needs {
-  const asks = (...kinds: readonly Aggregation['kind'][]): boolean => computed.some(({ kind }) => kinds.includes(kind))
-  const limits = type === 'histogram' && asks('quantile')
-  const sketches = !limits && asks('quantile')
-  return { extremes: sketches || asks('min', 'max'), ends: asks('first', 'last'), sketches, limits }
+/** What is known of all points of a group in a bucket, or in the whole range. */
+export interface Summary {
+  readonly count: number
+  readonly sum: number
+  readonly min: number
+  readonly max: number
+  readonly first: number
+  readonly last: number
+  /** The time that a rate is taken over. */
+  readonly seconds: number
+  /** NaN where no sketch or histogram was accumulated. `q` is in [0, 1]. */
+  quantile(q: number): number
 }
 
 export interface CellLimits {
@@ -103,6 +108,125 @@ export class Cells {
       this.lastMs = grown(this.lastMs, capacity, Number.NEGATIVE_INFINITY)
       this.last = grown(this.last, capacity, Number.NaN)
     }
+  }
+}
+
+/** One cell of a group. */
+export class CellSummary implements Summary {
+  readonly #cells: Cells
+  readonly #cell: number
+  readonly #distinct: Float64Array | undefined
+  readonly seconds: number
+
+  constructor(cells: Cells, cell: number, seconds: number, distinct: Float64Array | undefined) {
+    this.#cells = cells
+    this.#cell = cell
+    this.#distinct = distinct
+    this.seconds = seconds
+  }
+
+  get count(): number {
+    return (this.#distinct ?? this.#cells.count)[this.#cell]!
+  }
+
+  get sum(): number {
+    return this.#cells.sum[this.#cell]!
+  }
+
+  get min(): number {
+    return this.#cells.min[this.#cell]!
+  }
+
+  get max(): number {
+    return this.#cells.max[this.#cell]!
+  }
+
+  get first(): number {
+    return this.#cells.first[this.#cell]!
+  }
+
+  get last(): number {
+    return this.#cells.last[this.#cell]!
+  }
+
+  quantile(q: number): number {
+    const { limitCounts, sketches } = this.#cells
+    const limits = limitCounts[this.#cell]
+    if (limits !== undefined) return limits.quantile(q)
+    return sketches[this.#cell]?.quantile(q, this.min, this.max) ?? Number.NaN
+  }
+}
+
+/** All cells of a group: its whole range. Each part is merged when it is read. */
+export class RangeSummary implements Summary {
+  readonly #cells: Cells
+  readonly #from: number
+  readonly #to: number
+  /** Of a set: the distinct members of the whole range. */
+  readonly #distinct: number | undefined
+  readonly seconds: number
+
+  constructor(cells: Cells, slot: number, seconds: number, distinct: number | undefined) {
+    this.#cells = cells
+    this.#from = slot * cells.buckets
+    this.#to = this.#from + cells.buckets
+    this.#distinct = distinct
+    this.seconds = seconds
+  }
+
+  get count(): number {
+    return this.#distinct ?? this.#sumOf(this.#cells.count)
+  }
+
+  get sum(): number {
+    return this.#sumOf(this.#cells.sum)
+  }
+
+  get min(): number {
+    return this.#reduce(this.#cells.min, Number.POSITIVE_INFINITY, (least, value) => (value < least ? value : least))
+  }
+
+  get max(): number {
+    return this.#reduce(this.#cells.max, Number.NEGATIVE_INFINITY, (most, value) => (value > most ? value : most))
+  }
+
+  get first(): number {
+    return this.#valueFrom(this.#cells.first, 1)
+  }
+
+  get last(): number {
+    return this.#valueFrom(this.#cells.last, -1)
+  }
+
+  quantile(q: number): number {
+    const { limitCounts, sketches } = this.#cells
+    const limits = limitCounts.slice(this.#from, this.#to).filter((each) => each !== undefined)
+    if (limits.length > 0) {
+      const merged = new LimitCounts()
+      for (const each of limits) merged.merge(each)
+      return merged.quantile(q)
+    }
+    const merged = new QuantileSketch()
+    for (const sketch of sketches.slice(this.#from, this.#to)) if (sketch !== undefined) merged.merge(sketch)
+    return merged.quantile(q, this.min, this.max)
+  }
+
+  #sumOf(column: Float64Array): number {
+    return this.#reduce(column, 0, (total, value) => total + value)
+  }
+
+  #reduce(column: Float64Array, start: number, add: (total: number, value: number) => number): number {
+    let total = start
+    for (let cell = this.#from; cell < this.#to; cell++) total = add(total, column[cell]!)
+    return total
+  }
+
+  /** The value of the first (step 1) or the last (step -1) cell that has one. */
+  #valueFrom(column: Float64Array, step: 1 | -1): number {
+    for (let cell = step === 1 ? this.#from : this.#to - 1; cell >= this.#from && cell < this.#to; cell += step) {
+      if (!Number.isNaN(column[cell])) return column[cell]!
+    }
+    return Number.NaN
   }
 }
 

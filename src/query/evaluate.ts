@@ -1,9 +1,7 @@
-import { QuantileSketch } from '../sketch/quantile-sketch.ts'
 import type { Aggregation } from './aggregation.ts'
 import type { AnswerGroup } from './answer.ts'
-import type { Cells, Needs } from './cells.ts'
+import { CellSummary, type Cells, RangeSummary } from './cells.ts'
 import type { DistinctCounts } from './distinct.ts'
-import { LimitCounts } from './limit-counts.ts'
 import type { Plan } from './plan.ts'
 import type { GroupKey } from './series-index.ts'
 
@@ -13,7 +11,6 @@ export interface Evaluation {
   readonly baseMs: number
   readonly nowMs: number
   readonly computed: readonly Aggregation[]
-  readonly needs: Needs
   readonly groups: readonly GroupKey[]
   /** Of a set. */
   readonly distinct: DistinctCounts | undefined
@@ -39,6 +36,7 @@ export function emptyGroup({ groups, computed, plan }: Evaluation, group: number
 function evaluateGroup(evaluation: Evaluation, cells: Cells, group: number, slot: number): AnswerGroup {
   const { computed } = evaluation
   const at = slot * cells.buckets
+  const seconds = bucketSeconds(evaluation)
   const present = new Uint8Array(cells.buckets)
   for (let i = 0; i < cells.buckets; i++) if (cells.count[at + i]! > 0) present[i] = 1
   const values = new Map<string, Float64Array>()
@@ -46,7 +44,7 @@ function evaluateGroup(evaluation: Evaluation, cells: Cells, group: number, slot
     const column = new Float64Array(cells.buckets).fill(Number.NaN)
     for (let i = 0; i < cells.buckets; i++) {
       if (present[i] === 0) continue
-      column[i] = valueAt(evaluation, aggregation, cells, at + i, i)
+      column[i] = aggregation.compute(new CellSummary(cells, at + i, seconds[i]!, evaluation.distinct?.cells))
     }
     values.set(aggregation.name, column)
   }
@@ -63,42 +61,13 @@ function evaluateGroup(evaluation: Evaluation, cells: Cells, group: number, slot
   }
 }
 
-/** One number of a cell, which lies in this bucket of the plan. NaN where it does not exist. */
-export function valueAt(
-  evaluation: Pick<Evaluation, 'plan' | 'baseMs' | 'nowMs' | 'needs' | 'distinct'>,
-  aggregation: Aggregation,
-  cells: Cells,
-  cell: number,
-  bucket: number,
-): number {
-  if (evaluation.distinct !== undefined) return evaluation.distinct.cells[cell]!
-  switch (aggregation.kind) {
-    case 'count':
-      return cells.count[cell]!
-    case 'sum':
-      return cells.sum[cell]!
-    case 'avg':
-      return cells.sum[cell]! / cells.count[cell]!
-    case 'min':
-      return cells.min[cell]!
-    case 'max':
-      return cells.max[cell]!
-    case 'first':
-      return cells.first[cell]!
-    case 'last':
-      return cells.last[cell]!
-    case 'rate': {
-      const { edges } = evaluation.plan
-      return cells.sum[cell]! / secondsOf(evaluation, edges[bucket]!, edges[bucket + 1]!)
-    }
-    case 'quantile':
-      if (evaluation.needs.limits) return cells.limitCounts[cell]?.quantile(aggregation.q) ?? Number.NaN
-      return cells.sketches[cell]?.quantile(aggregation.q, cells.min[cell]!, cells.max[cell]!) ?? Number.NaN
-  }
+function bucketSeconds(evaluation: Evaluation): Float64Array {
+  const { edges } = evaluation.plan
+  return Float64Array.from({ length: edges.length - 1 }, (_, i) => secondsOf(evaluation, edges[i]!, edges[i + 1]!))
 }
 
 /** Length of a bucket cut by the range and by now, at least one base bucket; one that starts after now counts whole. */
-function secondsOf(
+export function secondsOf(
   { plan, nowMs, baseMs }: Pick<Evaluation, 'plan' | 'nowMs' | 'baseMs'>,
   startMs: number,
   endMs: number,
@@ -111,80 +80,11 @@ function secondsOf(
 
 function totalsOf(evaluation: Evaluation, cells: Cells, slot: number): ReadonlyMap<string, number> {
   const { computed, distinct, plan } = evaluation
-  const at = slot * cells.buckets
-  const end = at + cells.buckets
-  if (distinct !== undefined) return new Map(computed.map(({ name }) => [name, distinct.totals?.[slot] ?? Number.NaN]))
-  let count = 0
-  let sum = 0
-  for (let cell = at; cell < end; cell++) {
-    count += cells.count[cell]!
-    sum += cells.sum[cell]!
-  }
-  const min = least(cells.min, at, end)
-  const max = greatest(cells.max, at, end)
-  const totalOf = (aggregation: Aggregation): number => {
-    if (count === 0) return Number.NaN
-    switch (aggregation.kind) {
-      case 'count':
-        return count
-      case 'sum':
-        return sum
-      case 'avg':
-        return sum / count
-      case 'min':
-        return min
-      case 'max':
-        return max
-      case 'first':
-        return endOf(cells.first, at, end, 1)
-      case 'last':
-        return endOf(cells.last, at, end, -1)
-      case 'rate':
-        return sum / secondsOf(evaluation, plan.fromMs, plan.toMs)
-      case 'quantile':
-        if (evaluation.needs.limits) return mergedLimitCounts(cells, at, end).quantile(aggregation.q)
-        return mergedSketch(cells, at, end).quantile(aggregation.q, min, max)
-    }
-  }
-  return new Map(computed.map((aggregation) => [aggregation.name, totalOf(aggregation)]))
-}
-
-function least(column: Float64Array, from: number, to: number): number {
-  let value = Number.POSITIVE_INFINITY
-  for (let i = from; i < to; i++) if (column[i]! < value) value = column[i]!
-  return value
-}
-
-function greatest(column: Float64Array, from: number, to: number): number {
-  let value = Number.NEGATIVE_INFINITY
-  for (let i = from; i < to; i++) if (column[i]! > value) value = column[i]!
-  return value
-}
-
-/** The value of the first (step 1) or the last (step -1) cell that has one. */
-function endOf(column: Float64Array, from: number, to: number, step: 1 | -1): number {
-  for (let n = 0, i = step === 1 ? from : to - 1; n < to - from; n++, i += step) {
-    if (!Number.isNaN(column[i])) return column[i]!
-  }
-  return Number.NaN
-}
-
-function mergedSketch(cells: Cells, from: number, to: number): QuantileSketch {
-  const merged = new QuantileSketch()
-  for (let cell = from; cell < to; cell++) {
-    const sketch = cells.sketches[cell]
-    if (sketch !== undefined) merged.merge(sketch)
-  }
-  return merged
-}
-
-function mergedLimitCounts(cells: Cells, from: number, to: number): LimitCounts {
-  const merged = new LimitCounts()
-  for (let cell = from; cell < to; cell++) {
-    const counts = cells.limitCounts[cell]
-    if (counts !== undefined) merged.merge(counts)
-  }
-  return merged
+  const seconds = secondsOf(evaluation, plan.fromMs, plan.toMs)
+  const members = distinct === undefined ? undefined : (distinct.totals?.[slot] ?? Number.NaN)
+  const range = new RangeSummary(cells, slot, seconds, members)
+  const hasPoints = range.count > 0 || members !== undefined
+  return new Map(computed.map(({ name, compute }) => [name, hasPoints ? compute(range) : Number.NaN]))
 }
 
 type Tags = readonly (readonly [string, string])[]

@@ -3,8 +3,9 @@ import { formatInterval } from '../model/interval.ts'
 import { rollupKindOf } from '../model/metric.ts'
 import type { MetricRow, Store } from '../store/store.ts'
 import { accumulate } from './accumulate.ts'
+import { needsOf } from './aggregation.ts'
 import type { AnswerGroup, QueryAnswer } from './answer.ts'
-import { Cells, type Needs, needsOf } from './cells.ts'
+import { Cells, type Needs } from './cells.ts'
 import { type Comparison, compared, compareWith } from './compare.ts'
 import { compareTags, type Evaluation, emptyGroup, evaluate } from './evaluate.ts'
 import type { Source } from './merge.ts'
@@ -135,7 +136,7 @@ export class Querier {
       const distinct = await accumulate(this.#store, readings[i]!, merge, cells, wants.totals)
       if (cells.inexact) isExact = false
       const { computed } = wants
-      const evaluation = { plan: period.plan, ...clock, computed, needs, groups: answered.groups, distinct }
+      const evaluation = { plan: period.plan, ...clock, computed, groups: answered.groups, distinct }
       evaluated.push({ evaluation, groups: evaluate(evaluation, cells) })
     }
     for (const each of opened) each.settle()

@@ -1,8 +1,9 @@
 import { GatewayError } from '../model/errors.ts'
 import type { Store } from '../store/store.ts'
 import { accumulate, type Reading } from './accumulate.ts'
-import { Cells, needsOf } from './cells.ts'
-import { compareTags, valueAt } from './evaluate.ts'
+import { needsOf } from './aggregation.ts'
+import { CellSummary, Cells } from './cells.ts'
+import { compareTags, secondsOf } from './evaluate.ts'
 import type { Plan } from './plan.ts'
 import type { Top } from './request.ts'
 import { type Grouping, REMAINDER } from './series-index.ts'
@@ -29,6 +30,7 @@ export async function topGroups(
   const { groups, groupOf } = grouping
   const whole: Plan = { ...plan, edges: Float64Array.of(plan.fromMs, plan.toMs) }
   const needs = needsOf([top.by], reading.metric.type)
+  const seconds = secondsOf({ plan: whole, ...clock }, whole.fromMs, whole.toMs)
   const ranked: { readonly group: number; readonly value: number }[] = []
   const step = needs.sketches || needs.limits ? SKETCHED_GROUPS_MAX : Math.max(1, groups.length)
   for (let first = 0; first < groups.length; first += step) {
@@ -47,7 +49,7 @@ export async function topGroups(
       if (cells.count[slot]! === 0) continue
       ranked.push({
         group: first + group,
-        value: valueAt({ plan: whole, ...clock, needs, distinct }, top.by, cells, slot, 0),
+        value: top.by.compute(new CellSummary(cells, slot, seconds, distinct?.cells)),
       })
     }
   }

@@ -25,9 +25,9 @@ const query = (name: string, parameters: string) => `GET ${M}/${name}/query?${pa
 
 const AGGREGATION_ROWS: readonly Row[] = (
   [
-    ['gauge', ['last', 30], 'avg=20 min=10 max=30 first=10 sum=60 count=3 last=30'],
+    ['gauge', ['last', 30], 'avg=20 min=10 max=30 range=20 first=10 sum=60 count=3 last=30'],
     ['counter', ['sum', 60], 'sum=60 count=3 last=null'],
-    ['distribution', ['avg', 20], 'avg=20 sum=60 min=10 max=30 count=3 p0=10 p100=30'],
+    ['distribution', ['avg', 20], 'avg=20 sum=60 min=10 max=30 range=20 count=3 p0=10 p100=30'],
   ] as const
 ).flatMap(([type, [name, value], others]) => {
   const metric = `agg.${type}`

@@ -180,9 +180,9 @@ const history = fc.constantFrom(...ANCHORS).chain((anchor) =>
 )
 
 const AGGREGATIONS: Readonly<Record<'gauge' | 'counter' | 'distribution' | 'set', readonly string[]>> = {
-  gauge: ['last', 'first', 'avg', 'min', 'max', 'sum', 'count'],
+  gauge: ['last', 'first', 'avg', 'min', 'max', 'range', 'sum', 'count'],
   counter: ['sum', 'rate', 'count', 'last'],
-  distribution: ['avg', 'sum', 'min', 'max', 'count', 'p0', 'p50', 'p95', 'p99.9', 'p100'],
+  distribution: ['avg', 'sum', 'min', 'max', 'range', 'count', 'p0', 'p50', 'p95', 'p99.9', 'p100'],
   set: ['count'],
 }
 
@@ -314,6 +314,8 @@ function simple(name: string, values: ReferenceValues): number {
     case 'last':
     case 'rate':
       return values[name]
+    case 'range':
+      return values.max - values.min
     default:
       throw new Error(`no reference for ${name}`)
   }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { GatewayError } from '../../src/model/errors.ts'
 import { reject } from '../../src/model/point.ts'
+import { parseAggregation } from '../../src/query/aggregation.ts'
 import type { QueryAnswer } from '../../src/query/answer.ts'
 import { answerGroup, metricRow, queryAnswer } from '../support/fake-gateway.ts'
 import { createFakeServer, errorOf, NOW_MS } from '../support/fake-server.ts'
@@ -246,11 +247,8 @@ describe('GET /api/v1/metrics/:name/query', () => {
   })
 
   const several = {
-    aggregations: [
-      { kind: 'quantile', name: 'p99.9', q: 0.999 },
-      { kind: 'count', name: 'count' },
-    ],
-  } as const
+    aggregations: [parseAggregation('p99.9')!, parseAggregation('count')!],
+  }
 
   it('answers several aggregations as one object a bucket, in the order asked', async () => {
     const group = answerGroup({ count: [2, undefined, 5], 'p99.9': [45.2, undefined, 1e21] })

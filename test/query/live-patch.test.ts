@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { parseAggregation } from '../../src/query/aggregation.ts'
 import type { AnswerGroup, QueryAnswer } from '../../src/query/answer.ts'
 import { type LiveUpdate, snapshotOf, updateBetween } from '../../src/query/live-patch.ts'
 import { FILLS, type Fill } from '../../src/query/request.ts'
@@ -33,7 +34,7 @@ function answerOf(data: Data, from: number, fill: Fill = 'none', interval = '1m'
     interval,
     timezone: 'UTC',
     fill,
-    aggregations: [{ kind: 'sum', name: 'sum' }],
+    aggregations: [parseAggregation('sum')!],
     startMs,
     endMs: startMs.map((ms) => ms + STEP_MS),
     groups,

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { GatewayError } from '../../src/model/errors.ts'
 import { DAY_MS, HOUR_MS } from '../../src/model/time.ts'
-import { quantileAggregation } from '../../src/query/aggregation.ts'
+import { parseAggregation, quantileAggregation } from '../../src/query/aggregation.ts'
 import { prepareQuery } from '../../src/query/prepare.ts'
 import type { QueryInput } from '../../src/query/request.ts'
 
@@ -23,7 +23,7 @@ describe('prepareQuery', () => {
       bySeries: false,
       fill: 'none',
     })
-    expect(prepare({}, 'gauge').aggregations).toEqual([{ kind: 'last', name: 'last' }])
+    expect(prepare({}, 'gauge').aggregations).toEqual([parseAggregation('last')])
   })
 
   it.each([
@@ -45,7 +45,7 @@ describe('prepareQuery', () => {
   })
 
   it('computes what a selection asks for where the type answers it', () => {
-    const optional = { optionalAggregations: [quantileAggregation(0.5), { kind: 'max', name: 'max' }] } as const
+    const optional = { optionalAggregations: [quantileAggregation(0.5), parseAggregation('max')!] }
     expect(prepare({ ...optional }, 'gauge').computed.map(({ name }) => name)).toEqual(['last', 'max'])
     expect(prepare({ ...optional }).computed.map(({ name }) => name)).toEqual(['avg', 'p50', 'max'])
   })
@@ -91,8 +91,8 @@ describe('prepareQuery', () => {
     expect(error).toMatchObject({ code })
   })
 
-  it('refuses a quantile of a gauge and says what a gauge answers', () => {
-    expect(() => prepare({ quantiles: [0.5] }, 'gauge')).toThrow(/a gauge has no aggregation "p50"; it answers last/)
+  it('refuses a quantile of a gauge and lists the aggregations of a gauge', () => {
+    expect(() => prepare({ quantiles: [0.5] }, 'gauge')).toThrow(/a gauge has no aggregation "p50"; it has last/)
   })
 
   it('takes a key to group by that is named twice once', () => {

@@ -5,6 +5,7 @@ import { ItemMemory } from '../../src/model/item-memory.ts'
 import { type MetricType, metricIdOf } from '../../src/model/metric.ts'
 import type { PointSink, Rejection, SeriesRef } from '../../src/model/point.ts'
 import type { RateClass } from '../../src/model/rate.ts'
+import { quantileAggregation } from '../../src/query/aggregation.ts'
 import type { AnswerGroup, QueryAnswer } from '../../src/query/answer.ts'
 import type { QueryInput } from '../../src/query/request.ts'
 import { QuerySession } from '../../src/query/session.ts'
@@ -241,7 +242,7 @@ export function queryAnswer(fields: Partial<QueryAnswer> & Pick<QueryAnswer, 'gr
     interval: '1h',
     timezone: 'UTC',
     fill: 'none',
-    aggregations: [{ kind: 'quantile', name: 'p95', q: 0.95 }],
+    aggregations: [quantileAggregation(0.95)],
     startMs,
     endMs: startMs.map((ms) => ms + hourMs),
     meta: {
