@@ -18,7 +18,7 @@ export const QueryMetaRef = builder.objectRef<QueryMeta>('QueryMeta').implement(
     cacheHits: t.int({ description: 'Those of them that were already decoded.', resolve: (meta) => meta.cacheHits }),
     exact: t.boolean({
       description:
-        'False: some running totals came too late, or fell too often within a bucket, to be counted in full. Sums of them may be too small, never too great.',
+        'False: counts have reached 2^53, where they stay; or some running totals came too late, or fell too often within a bucket, to be counted in full. What is counted may be too small, never too great.',
       resolve: (meta) => meta.isExact,
     }),
     cost: t.float({

@@ -58,7 +58,7 @@ export interface QueryMeta {
   readonly blocksRead: number
   /** Blocks that were already decoded. */
   readonly cacheHits: number
-  /** False: some running totals came too late, or fell too often, to be counted in full. Their sums may be too small, never too great. */
+  /** False: a count is at its bound, or running totals came too late, or fell too often. What is counted may be too small, never too great. */
   readonly isExact: boolean
   /** Rollups charged to the request before reading. */
   readonly cost: number

@@ -1,3 +1,4 @@
+import { addCounts } from '../model/count.ts'
 import type { GatewayError } from '../model/errors.ts'
 import { QuantileSketch } from '../sketch/quantile-sketch.ts'
 import { LimitCounts } from './limit-counts.ts'
@@ -54,7 +55,7 @@ export class Cells {
   last = new Float64Array(0)
   readonly sketches: (QuantileSketch | undefined)[] = []
   readonly limitCounts: (LimitCounts | undefined)[] = []
-  /** Running totals were merged that may have risen by more than is known of them. */
+  /** Counts have reached their bound, or running totals were merged that may have risen by more than is known of them. */
   inexact = false
 
   constructor(limits: CellLimits, needs: Needs) {
@@ -175,11 +176,11 @@ export class RangeSummary implements Summary {
   }
 
   get count(): number {
-    return this.#distinct ?? this.#sumOf(this.#cells.count)
+    return this.#distinct ?? this.#reduce(this.#cells.count, 0, addCounts)
   }
 
   get sum(): number {
-    return this.#sumOf(this.#cells.sum)
+    return this.#reduce(this.#cells.sum, 0, (total, value) => total + value)
   }
 
   get min(): number {
@@ -209,10 +210,6 @@ export class RangeSummary implements Summary {
     const merged = new QuantileSketch()
     for (const sketch of sketches.slice(this.#from, this.#to)) if (sketch !== undefined) merged.merge(sketch)
     return merged.quantile(q, this.min, this.max)
-  }
-
-  #sumOf(column: Float64Array): number {
-    return this.#reduce(column, 0, (total, value) => total + value)
   }
 
   #reduce(column: Float64Array, start: number, add: (total: number, value: number) => number): number {

@@ -1,3 +1,4 @@
+import { addCounts, COUNT_MAX } from '../model/count.ts'
 import { DAY_MS } from '../model/time.ts'
 import type { RollupRows } from '../rollup/rollup-rows.ts'
 import { increaseBetween, Totals } from '../rollup/totals.ts'
@@ -40,6 +41,7 @@ export const SILENCE_MS_MAX = 7 * DAY_MS
 export function mergeSums({ plan, sources, groupOf, limits, needs }: Merge, cells: Cells): void {
   const reads = new ReadFinder(plan.reads)
   const buckets = new BucketFinder(plan.edges)
+  let counted = 0
   for (const { section, level, inbox, ordinals } of sources) {
     const { rowStart, bucketMs, count } = section
     const sum = section.kind === 'set' ? count : section.sum
@@ -54,7 +56,8 @@ export function mergeSums({ plan, sources, groupOf, limits, needs }: Merge, cell
         const read = reads.find(timeMs)
         if (read === undefined || (read.level !== level && !inbox)) continue
         const cell = cells.cellOf(group) + buckets.find(timeMs)
-        cells.count[cell]! += count[row]!
+        cells.count[cell] = addCounts(cells.count[cell]!, count[row]!)
+        counted = addCounts(counted, count[row]!)
         cells.sum[cell]! += sum[row]!
         if (extremes) {
           if (min[row]! < cells.min[cell]!) cells.min[cell] = min[row]!
@@ -65,6 +68,7 @@ export function mergeSums({ plan, sources, groupOf, limits, needs }: Merge, cell
       }
     }
   }
+  if (counted === COUNT_MAX) cells.inexact = true
 }
 
 /**

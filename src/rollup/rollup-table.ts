@@ -1,3 +1,4 @@
+import { addCounts } from '../model/count.ts'
 import type { RollupKind } from '../model/metric.ts'
 import { QuantileSketch } from '../sketch/quantile-sketch.ts'
 import { orderByKey } from './order.ts'
@@ -104,10 +105,10 @@ export class RollupTable implements RollupRows {
     this.addWeighted(row, timeMs, value, 1)
   }
 
-  /** As many points of the same value; the weight is a positive integer. */
+  /** As many points of the same value; the weight is an integer from 1 to `COUNT_MAX`. */
   addWeighted(row: number, timeMs: number, value: number, weight: number): void {
     const before = this.count[row]!
-    this.count[row] = before + weight
+    this.count[row] = addCounts(before, weight)
     if (before === 0) {
       this.sum[row] = value * weight
       if (!this.#hasMoments) return
@@ -138,13 +139,15 @@ export class RollupTable implements RollupRows {
 
   /** A running total of a counter. */
   addTotal(row: number, timeMs: number, total: number): void {
-    if (this.count[row]!++ === 0) this.sum[row] = 0
+    const before = this.count[row]!
+    this.count[row] = addCounts(before, 1)
+    if (before === 0) this.sum[row] = 0
     this.#totalsOf(row).add(timeMs, total)
   }
 
   /** A point of a set; the member itself is counted elsewhere. */
   addMember(row: number): void {
-    this.count[row]!++
+    this.count[row] = addCounts(this.count[row]!, 1)
   }
 
   mergeBinsInto(row: number, sketch: QuantileSketch): void {
@@ -168,7 +171,7 @@ export class RollupTable implements RollupRows {
     const added = source.count[from]!
     if (added === 0) return
     const before = this.count[row]!
-    this.count[row] = before + added
+    this.count[row] = addCounts(before, added)
     if (this.kind === 'set') return
     this.sum[row] = before === 0 ? source.sum[from]! : this.sum[row]! + source.sum[from]!
     if (this.kind === 'counter') {

@@ -1,3 +1,5 @@
+import { addCounts } from '../model/count.ts'
+
 /**
  * DDSketch: "DDSketch: A Fast and Fully-Mergeable Quantile Sketch with Relative-Error Guarantees", Masson, Rim, Lee,
  * VLDB 2019. A positive value v falls into bin ceil(log_gamma(v)), so that one representative per bin is within
@@ -45,6 +47,10 @@ export function valueOfBin(key: number): number {
   return Math.sign(key) * Math.exp((Math.abs(key) - KEY_OF_ONE) * LN_GAMMA + LN_CENTER)
 }
 
+function addTo(weights: Float64Array, at: number, weight: number): void {
+  weights[at] = addCounts(weights[at]!, weight)
+}
+
 export class QuantileSketch {
   #totalWeight = 0
   #pairs = NO_PAIRS
@@ -53,7 +59,7 @@ export class QuantileSketch {
   #pages: (Float64Array | undefined)[] | undefined
   #firstPage = 0
 
-  /** Exact up to 2^53. */
+  /** Of all bins. They saturate, each by itself; their sum is exact up to 2^53 and says beyond which of them holds a rank. */
   get totalWeight(): number {
     return this.#totalWeight
   }
@@ -70,14 +76,14 @@ export class QuantileSketch {
     return count
   }
 
-  /** `weight` observations of a finite value; the weight is a positive integer and costs nothing. */
+  /** `weight` observations of a finite value; the weight is an integer from 1 to `COUNT_MAX` and costs nothing. */
   add(value: number, weight = 1): void {
     this.addBin(binOf(value), weight)
   }
 
   addBin(key: number, weight: number): void {
     if (this.#pages === undefined && !this.#addPair(key, weight)) this.#toPages()
-    if (this.#pages !== undefined) this.#page(key >> PAGE_BITS)[key & PAGE_MASK]! += weight
+    if (this.#pages !== undefined) addTo(this.#page(key >> PAGE_BITS), key & PAGE_MASK, weight)
     this.#totalWeight += weight
   }
 
@@ -96,7 +102,7 @@ export class QuantileSketch {
       const page = this.#page(id)
       do {
         const weight = weights[i]!
-        page[keys[i]! & PAGE_MASK]! += weight
+        addTo(page, keys[i]! & PAGE_MASK, weight)
         total += weight
         i++
       } while (i < end && keys[i]! >> PAGE_BITS === id)
@@ -117,7 +123,7 @@ export class QuantileSketch {
       const from = otherPages[p]
       if (from === undefined) continue
       const to = this.#page(other.#firstPage + p)
-      for (let i = 0; i < PAGE_KEYS; i++) to[i]! += from[i]!
+      for (let i = 0; i < PAGE_KEYS; i++) addTo(to, i, from[i]!)
     }
     this.#totalWeight += other.#totalWeight
   }
@@ -208,7 +214,7 @@ export class QuantileSketch {
     }
     const at = low * 2
     if (low < count && this.#pairs[at] === key) {
-      this.#pairs[at + 1]! += weight
+      addTo(this.#pairs, at + 1, weight)
       return true
     }
     if (count === PAIRS_MAX) return false
@@ -231,7 +237,7 @@ export class QuantileSketch {
     const length = this.#pairCount * 2
     for (let i = 0; i < length; i += 2) {
       const key = this.#pairs[i]!
-      this.#page(key >> PAGE_BITS)[key & PAGE_MASK]! += this.#pairs[i + 1]!
+      addTo(this.#page(key >> PAGE_BITS), key & PAGE_MASK, this.#pairs[i + 1]!)
     }
     this.#pairs = NO_PAIRS
     this.#pairCount = 0

@@ -1,11 +1,12 @@
 /**
  * Bytes of the storage codecs. Integers are LEB128 varints: seven bits a byte, the lowest first, the top bit set on all
- * bytes but the last. Values reach 2^53 - 1, beyond the 32 bits of JavaScript's shifts, so a wide varint is worked on as
+ * bytes but the last. Values reach 2^53, where counts saturate, beyond the 32 bits of JavaScript's shifts, so a wide varint is worked on as
  * two parts: its low 28 bits (four bytes) and the rest, each within 32 bits.
  */
 
 const LOW_PART = 2 ** 28
 const LOW_HALF = 2 ** 27
+const VARINT_MAX = 2 ** 53
 
 export class ByteWriter {
   #buffer: Uint8Array
@@ -47,7 +48,7 @@ export class ByteWriter {
     this.#length += 8
   }
 
-  /** An integer from 0 to 2^53 - 1; anything else is a RangeError. */
+  /** An integer from 0 to 2^53; anything else is a RangeError. */
   varint(value: number): void {
     if (this.#length + 2 > this.#buffer.length) this.#reserve(2)
     if ((value & 0x7f) === value) {
@@ -56,7 +57,8 @@ export class ByteWriter {
       this.#buffer[this.#length++] = value | 0x80
       this.#buffer[this.#length++] = value >>> 7
     } else {
-      if (!Number.isSafeInteger(value) || value < 0) throw new RangeError(`not an unsigned safe integer: ${value}`)
+      if (!Number.isInteger(value) || value < 0 || value > VARINT_MAX)
+        throw new RangeError(`not an integer from 0 to 2^53: ${value}`)
       const high = Math.floor(value / LOW_PART)
       this.#parts(value - high * LOW_PART, high)
     }
@@ -168,8 +170,10 @@ export class ByteReader {
       return (first! & 0x7f) | (second << 7)
     }
     const high = this.#parts()
-    if (high >= 2 ** 25) this.#tooLarge(start)
-    return high * LOW_PART + this.#low
+    const value = high * LOW_PART + this.#low
+    // Beyond it the last bit may have been rounded away.
+    if (value >= VARINT_MAX && (value > VARINT_MAX || this.#low !== 0)) this.#tooLarge(start)
+    return value
   }
 
   zigzag(): number {
@@ -204,7 +208,7 @@ export class ByteReader {
 
   #tooLarge(start: number): never {
     this.offset = start
-    throw new RangeError(`varint at offset ${start} exceeds 2^53 - 1`)
+    throw new RangeError(`varint at offset ${start} exceeds what fits`)
   }
 
   /** A view into the source, not a copy. */

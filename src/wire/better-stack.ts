@@ -1,3 +1,4 @@
+import { isWeight } from '../model/count.ts'
 import { assert } from '../model/errors.ts'
 import type { MetricType } from '../model/metric.ts'
 import type { PointLimits, PointSink, Rejection, SeriesRef } from '../model/point.ts'
@@ -350,9 +351,9 @@ function deliverSamples<S extends SeriesRef>(
   for (const sample of samples) {
     const { value: given, rate: times = 1 } = isObject<Sample>(sample) ? sample : NOTHING
     const observed = numberOf(given)
-    const rate = numberOf(times)
-    if (observed === undefined || rate === undefined || !Number.isSafeInteger(rate) || rate < 0)
-      return reject('invalid_value', 'a sample must have a finite value and a whole rate of 0 or more')
+    if (observed === undefined || !isWeight(times))
+      return reject('invalid_value', 'a sample must have a finite value and a whole rate from 0 to 2^53')
+    const rate = Number(times)
     if (rate === 0) continue
     values.push(observed)
     weights.push(rate)

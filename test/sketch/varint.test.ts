@@ -49,12 +49,19 @@ describe('varint', () => {
     }
   })
 
-  test.each([-1, 0.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 53, -(2 ** 40)])('%d is not written', (value) => {
+  test.each([-1, 0.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 53 + 2, -(2 ** 40)])('%d is not written', (value) => {
     expect(() => written((w) => w.varint(value))).toThrow(RangeError)
   })
 
-  test('2^53 is refused with the offset where it begins', () => {
-    const bytes = Uint8Array.of(9, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x10)
+  test('2^53 comes back, where counts saturate', () => {
+    expect(new ByteReader(written((w) => w.varint(2 ** 53))).varint()).toBe(2 ** 53)
+  })
+
+  test.each([
+    ['2^53 + 1', 0x81, 0x10],
+    ['2^54', 0x80, 0x20],
+  ])('%s is refused with the offset where it begins', (_, first, last) => {
+    const bytes = Uint8Array.of(9, first, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, last)
     const reader = new ByteReader(bytes, 1)
     expect(() => reader.varint()).toThrow(/offset 1 exceeds/)
   })

@@ -1,0 +1,114 @@
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
+import { COUNT_MAX } from '../../src/model/count.ts'
+import { DEFAULT_POINT_LIMITS } from '../../src/model/point.ts'
+import { HOUR_MS } from '../../src/model/time.ts'
+import type { Store } from '../../src/store/store.ts'
+import { decodeBetterStackItem } from '../../src/wire/better-stack.ts'
+import { foldInbox } from '../../src/write/fold.ts'
+import type { Writer } from '../../src/write/writer.ts'
+import { ask, decoderOf, FOLD_SETTINGS, openStore, openWriter, PROJECT, T0_MS } from '../support/engine.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
+
+/** Weights that are each allowed and together more than can be counted. */
+
+let store: Store
+let writer: Writer
+beforeEach(async () => {
+  store = await openStore(await temporaryFolder(), 1)
+  writer = openWriter(store)
+  onTestFinished(async () => {
+    await writer.close()
+    await store.close()
+  })
+})
+
+type Observed = readonly (readonly [value: number, rate: number | bigint])[]
+
+const send = (project: string, samples: Observed) =>
+  writer.track(project, (sink) => {
+    const item = { name: 'd', distribution: { samples: samples.map(([value, rate]) => ({ value, rate })) } }
+    const options = { nowMs: T0_MS, limits: DEFAULT_POINT_LIMITS, oddTime: () => {} }
+    decodeBetterStackItem(item, 0, sink, options)
+  })
+
+async function answered() {
+  const aggregations = ['count', 'avg', 'p0', 'p50', 'p100']
+  const { groups, meta } = await ask(store, 'd', { aggregations, interval: '1d' })
+  return { totals: Object.fromEntries(groups[0]!.totals), isExact: meta.isExact }
+}
+
+describe('counts', () => {
+  it.each<[string, readonly Observed[]]>([
+    [
+      'in one bin',
+      [
+        [
+          [1, 2 ** 53 - 6],
+          [2, 3],
+        ],
+        [
+          [1, 2 ** 53 - 6],
+          [2, 3],
+        ],
+      ],
+    ],
+    [
+      'in one request',
+      [
+        [
+          [1, 2 ** 53 - 1],
+          [1, 2 ** 53 - 1],
+          [2, 1],
+        ],
+      ],
+    ],
+    ['of one value', [[[1, 2 ** 53]], [[1, 2 ** 53]], [[2, 1]]]],
+    ['of one value, and of many others', [[[1, 2 ** 53]], Array.from({ length: 99 }, (_, i) => [1 + i / 98, 2 ** 53])]],
+  ])('saturate %s, before and after a fold', async (_, requests) => {
+    for (const samples of requests) expect(await send(PROJECT, samples)).toEqual([])
+    const before = await answered()
+    expect(before).toMatchObject({ totals: { count: COUNT_MAX, p0: 1, p100: 2 }, isExact: false })
+    expect(Math.abs(before.totals['p50']! - 1.5)).toBeLessThan(0.52)
+    expect(await foldInbox(store, 0, FOLD_SETTINGS, T0_MS + HOUR_MS)).toMatchObject({ entries: requests.length })
+    expect(await answered()).toEqual(before)
+  })
+
+  it('that are exact are said to be', async () => {
+    await send(PROJECT, [
+      [1, 2 ** 53 - 2],
+      [2, 1],
+    ])
+    expect(await answered()).toMatchObject({ totals: { count: 2 ** 53 - 1 }, isExact: true })
+  })
+
+  it('over several buckets saturate in the total', async () => {
+    const add = (timeMs: number) =>
+      writer.track(PROJECT, (sink) => {
+        const series = sink.resolve('d', 'distribution', [])
+        if (!('code' in series)) sink.addWeighted(0, series, timeMs, 1, 2 ** 52 + 1)
+      })
+    await add(T0_MS)
+    await add(T0_MS + HOUR_MS)
+    const { groups, meta } = await ask(store, 'd', { aggregations: ['count'], interval: '1h' })
+    expect(groups[0]!.totals.get('count')).toBe(COUNT_MAX)
+    expect(meta.isExact).toBe(false)
+  })
+
+  it.each([2 ** 53 + 2, 1e300, -1, 0.5, 2n ** 53n + 1n, -1n])('a weight of %s is refused', async (rate) => {
+    expect(await send(PROJECT, [[1, rate]])).toMatchObject([{ index: 0, code: 'invalid_value' }])
+  })
+
+  it('of one project do not fail the round that another shares', async () => {
+    const outcomes = await Promise.allSettled([
+      send('hostile', [
+        [1, 2 ** 53 - 1],
+        [1, 2 ** 53 - 1],
+        [2, 1],
+      ]),
+      ...Array.from({ length: 9 }, (_, i) =>
+        writer.track(PROJECT, decoderOf([{ name: `m${i}`, type: 'gauge', value: i }])),
+      ),
+    ])
+    expect(outcomes.map(({ status }) => status)).toEqual(Array(10).fill('fulfilled'))
+  })
+})
