@@ -184,6 +184,15 @@ export class Prometheus implements Telemetry {
     this.#counter('gaugeql_windows_expired_total', 'Windows let go at the end of their time.', () => [
       [{}, folds().expired],
     ])
+    this.#counter(
+      'gaugeql_fold_set_aside_total',
+      'What folding left out for good because it cannot be read or written: rollups, and blocks of which nothing is known.',
+      () => [
+        [{ kind: 'rollups' }, folds().rowsSetAside],
+        [{ kind: 'blocks' }, folds().blocksSetAside],
+      ],
+      'kind',
+    )
     this.#counter('gaugeql_fold_written_bytes_total', 'Blocks written by folding and merging.', () => [
       [{}, folds().bytesWritten],
     ])

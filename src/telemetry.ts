@@ -57,6 +57,8 @@ export interface FoldFigures {
   readonly seals: number
   readonly expired: number
   readonly bytesWritten: number
+  readonly rowsSetAside: number
+  readonly blocksSetAside: number
   /** How long the oldest entry of an inbox has waited, as far as this gateway knows. */
   readonly waitedMs: number
 }

@@ -9,7 +9,17 @@ const SOURCES: TelemetrySources = {
   retainedBytes: () => 200,
   cacheBytes: () => 300,
   rateCounters: () => 4,
-  folds: () => ({ steps: 1, failures: 2, merges: 3, seals: 4, expired: 5, bytesWritten: 6, waitedMs: 1_500 }),
+  folds: () => ({
+    steps: 1,
+    failures: 2,
+    merges: 3,
+    seals: 4,
+    expired: 5,
+    rowsSetAside: 0,
+    blocksSetAside: 0,
+    bytesWritten: 6,
+    waitedMs: 1_500,
+  }),
   backlog: async () => ({ entries: 8, bytes: 900 }),
 }
 

@@ -26,6 +26,9 @@ export class BlockError extends Error {
   }
 }
 
+/** Not damaged, but of a gateway of another time: another gateway may read it. */
+export class BlockVersionError extends BlockError {}
+
 /** What goes wrong while reading a block is a BlockError that names it. */
 export function guard<T>(name: string, doing: string, read: () => T): T {
   try {

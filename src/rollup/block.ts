@@ -3,7 +3,18 @@ import { compareIds, formatId, type Id64 } from '../model/id.ts'
 import { encodeBins } from '../sketch/bins.ts'
 import { QuantileSketch } from '../sketch/quantile-sketch.ts'
 import { ByteReader, ByteWriter } from '../sketch/varint.ts'
-import { BlockError, FLAT, FULL, guard, HAS_BINS, HAS_TOTALS, KINDS, MIXED, SINGLE } from './block-format.ts'
+import {
+  BlockError,
+  BlockVersionError,
+  FLAT,
+  FULL,
+  guard,
+  HAS_BINS,
+  HAS_TOTALS,
+  KINDS,
+  MIXED,
+  SINGLE,
+} from './block-format.ts'
 import { encodeColumn } from './columns.ts'
 import { type Memory, MetricSection, type SectionHead } from './metric-section.ts'
 import type { RollupRows } from './rollup-rows.ts'
@@ -15,7 +26,7 @@ import type { RollupRows } from './rollup-rows.ts'
  * describes every byte.
  */
 
-export { BlockError } from './block-format.ts'
+export { BlockError, BlockVersionError } from './block-format.ts'
 export type { MetricSection } from './metric-section.ts'
 
 /** Aim of `encodeBlocks`: small enough to move in one piece, large enough that a day of a metric is few of them. */
@@ -83,6 +94,14 @@ export function encodeBlock(
   return encodeStretches(resolutionMs, stretches, options.deflate ?? false)
 }
 
+export interface BlocksOptions {
+  readonly deflate?: boolean
+  readonly bytesMax?: number
+  readonly rowsMax?: number
+  /** Told of a row that cannot be encoded, which is then left out; without it that is an error. */
+  readonly setAside?: (row: number, cause: unknown) => void
+}
+
 /**
  * As many blocks as it takes for no string to exceed `bytesMax` before deflation and no block to hold more than `rowsMax`
  * rollups; a single row that exceeds the bytes stays alone.
@@ -91,22 +110,33 @@ export function encodeBlocks(
   resolutionMs: number,
   metricId: Id64,
   rows: RollupRows,
-  options: { readonly deflate?: boolean; readonly bytesMax?: number; readonly rowsMax?: number } = {},
+  options: BlocksOptions = {},
 ): EncodedBlock[] {
   const bytesMax = options.bytesMax ?? BLOCK_BYTES_MAX
   const rowsMax = Math.min(options.rowsMax ?? BLOCK_ROWS_MAX, BLOCK_ROWS_MAX)
   const blocks: EncodedBlock[] = []
+  /** Undefined: some row of these cannot be encoded. */
+  const tryToEncode = (from: number, to: number): Bodies | undefined => {
+    try {
+      return encodeBodies(resolutionMs, [{ metricId, rows, from, to }])
+    } catch (cause) {
+      if (options.setAside === undefined) throw cause
+      if (to - from === 1) options.setAside(from, cause)
+      return undefined
+    }
+  }
   const encodeRange = (from: number, to: number): void => {
     let parts = Math.ceil((to - from) / rowsMax)
     if (parts === 1) {
-      const body = encodeBodies(resolutionMs, [{ metricId, rows, from, to }])
-      const bytes = Math.max(body.scalars.length, body.sketches?.length ?? 0) + HEAD_BYTES_MAX
-      if (bytes <= bytesMax || to - from === 1) {
+      const body = tryToEncode(from, to)
+      const bytes = body && Math.max(body.scalars.length, body.sketches?.length ?? 0) + HEAD_BYTES_MAX
+      if (body !== undefined && bytes !== undefined && (bytes <= bytesMax || to - from === 1)) {
         blocks.push(finishBlock(body, options.deflate ?? false))
         return
       }
+      if (to - from === 1) return
       // A little more than needed, because parts are uneven.
-      parts = Math.min(to - from, Math.max(2, Math.ceil((bytes / bytesMax) * 1.1)))
+      parts = bytes === undefined ? 2 : Math.min(to - from, Math.max(2, Math.ceil((bytes / bytesMax) * 1.1)))
     }
     let start = from
     for (let part = 1; part <= parts; part++) {
@@ -433,7 +463,7 @@ function unseal(name: string, magic: readonly number[], hasOwner: boolean, bytes
   if (magic.some((byte, i) => bytes[i] !== byte)) throw new BlockError(name, `not the ${what} of a block`)
   const version = bytes[magic.length]!
   if (version !== VERSION) {
-    throw new BlockError(name, `${what} of version ${version}; this gateway reads version ${VERSION}`)
+    throw new BlockVersionError(name, `${what} of version ${version}; this gateway reads version ${VERSION}`)
   }
   const end = bytes.length - CHECKSUM_BYTES
   const checksum = crc32(bytes.subarray(0, end))

@@ -231,6 +231,27 @@ class Merge {
   }
 }
 
+/** The rows for which `isFirst` holds, and the others. */
+export function divideRows(
+  rows: RollupRows,
+  isFirst: (series: number, row: number) => boolean,
+): readonly [RollupTable, RollupTable] {
+  const source = materialize(rows)
+  const first = new RollupTable(source.kind)
+  const others = new RollupTable(source.kind)
+  for (let series = 0; series < source.seriesCount; series++) {
+    const end = source.rowStart[series + 1]!
+    for (let row = source.rowStart[series]!; row < end; row++) {
+      const table = isFirst(series, row) ? first : others
+      const placed = table.addRow(source.seriesHi[series]!, source.seriesLo[series]!, source.bucketMs[row]!)
+      table.mergeRow(placed, source, row)
+    }
+  }
+  first.sort()
+  others.sort()
+  return [first, others]
+}
+
 /** The rows of each window, by its start; the same object when all lie in one. */
 export function splitByWindow(rows: RollupRows, windowMs: number): Map<number, RollupRows> {
   const { bucketMs, length } = rows

@@ -81,8 +81,11 @@ export interface Store {
 
   /** One consistent view of what may hold data of the metric, taken atomically. */
   readIndex(request: IndexRequest): Promise<IndexSnapshot>
-  /** The oldest inbox entries of a partition in arrival order that have at most `bytesMax` together (at least one if any). */
-  readInbox(partition: number, bytesMax: number): Promise<readonly InboxEntry[]>
+  /**
+   * The oldest inbox entries of a partition in arrival order that have at most `bytesMax` together (at least one if any), at most
+   * `entriesMax`.
+   */
+  readInbox(partition: number, bytesMax: number, entriesMax?: number): Promise<readonly InboxEntry[]>
   inboxSize(partition: number): Promise<{ readonly entries: number; readonly bytes: number }>
   /** One string of each named block, `undefined` where it is gone (a snapshot outlived it, or the part does not exist). */
   readBlocks(partition: number, names: readonly string[], part: BlockPart): Promise<readonly (Uint8Array | undefined)[]>
@@ -93,7 +96,7 @@ export interface Store {
   writeBlocks(partition: number, blocks: readonly NamedBlock[], nowMs: number): Promise<void>
   /**
    * False, changing nothing, unless every inbox entry and replaced block is still listed, every new block exists, and no
-   * added window has expired. Else: the old entries go, the new ones are listed and kept, windows in `touched` expire at
+   * added window has expired. Else: the old entries go but for what is `left` of the last, the new ones are listed and kept, windows in `touched` expire at
    * their `expiresMs` (or when they did before, if that is later), and replaced blocks stay readable for 60 s.
    */
   commitFold(fold: FoldCommit): Promise<boolean>
@@ -300,19 +303,37 @@ export function windowStart(resolutionMs: number, timeMs: number): number {
   return Math.floor(timeMs / width) * width
 }
 
-/** A block listed in a window. Blocks of one run have disjoint series ranges; runs are ordered by arrival. */
+/**
+ * A block listed in a window. Blocks of one order and tier are a run; runs are ordered by arrival. Those of a run hold different rollups:
+ * an inbox entry may be folded in several steps, each of which adds blocks of its order.
+ */
 export interface IndexEntry {
   readonly block: string
   readonly windowMs: number
   /** How often its rollups were merged: a run of tier t holds about 8^t folds. */
   readonly tier: number
-  /** Arrival order of runs: every point in a run of a smaller order arrived before every point of a greater one. */
+  /**
+   * Arrival order of runs: every point in a run of a smaller order arrived before every point of a greater one; of equal orders in the
+   * run of the greater tier first.
+   */
   readonly order: number
   readonly seriesFrom: Id64
   readonly seriesTo: Id64
   readonly rollups: number
   readonly scalarBytes: number
   readonly sketchBytes: number
+}
+
+/** By window, then in the order of arrival, then by series range. */
+export function compareIndexEntries(a: IndexEntry, b: IndexEntry): number {
+  return (
+    a.windowMs - b.windowMs ||
+    a.order - b.order ||
+    b.tier - a.tier ||
+    a.seriesFrom.hi - b.seriesFrom.hi ||
+    a.seriesFrom.lo - b.seriesFrom.lo ||
+    (a.block < b.block ? -1 : 1)
+  )
 }
 
 export interface InboxEntry {
@@ -343,7 +364,7 @@ export interface IndexSnapshot {
 
 export interface TimelineIndex {
   readonly resolutionMs: number
-  /** By window, then order, then series range. */
+  /** In the order of `compareIndexEntries`. */
   readonly entries: readonly IndexEntry[]
   /** Where this resolution had data that expired while a coarser one keeps it: sorted, disjoint, those that overlap the stretch. */
   readonly expired: readonly Stretch[]
@@ -352,6 +373,8 @@ export interface TimelineIndex {
 export interface FoldCommit {
   readonly partition: number
   readonly inbox: readonly InboxEntry[]
+  /** What the fold leaves of the last of these entries: a new block in its place, of its order and time of arrival. */
+  readonly left?: NamedBlock
   readonly removed: readonly { readonly timeline: TimelineKey; readonly entry: IndexEntry }[]
   readonly added: readonly { readonly timeline: TimelineKey; readonly entry: IndexEntry }[]
   /**

@@ -1,9 +1,12 @@
 import { formatId } from '../model/id.ts'
+import { BlockError } from '../rollup/block.ts'
 import { type Store, type WindowKey, windowWidthMs } from '../store/store.ts'
 import { type FoldSettings, foldInbox } from './fold.ts'
 import { FoldLeases } from './fold-leases.ts'
+import type { SetAside } from './fold-step.ts'
 import { mergeWindow, RUNS_PER_TIER } from './merge-window.ts'
 import { clearDeleted, expireDue, expireEvents } from './retention.ts'
+import { Pacer } from './timeline-blocks.ts'
 
 export interface FoldLoopSettings extends FoldSettings {
   /** A partition is folded when its inbox holds this much … */
@@ -24,6 +27,9 @@ export interface FoldTotals {
   seals: number
   expired: number
   failures: number
+  /** What folding has left out because it cannot be read or written: rollups, and blocks of which nothing is known. */
+  rowsSetAside: number
+  blocksSetAside: number
 }
 
 export interface FoldContext {
@@ -33,6 +39,8 @@ export interface FoldContext {
   readonly now: () => number
   /** A partition could not be worked on; it is tried again. */
   failed(partition: number, cause: unknown): void
+  /** Something was left out for ever. */
+  setAside(partition: number, what: SetAside): void
 }
 
 /** How long a partition is left alone when another gateway folds it. */
@@ -45,6 +53,8 @@ const LOOK_PAUSE_MS = 10_000
 const MERGES_PER_TURN = 16
 /** Windows whose runs are being counted. Beyond it the longest untouched is forgotten: it stays as it is, merged less well. */
 const WINDOWS_MAX = 100_000
+/** Of each partition those are learnt at the start that expire first: one call of the store. */
+const LEARNT_WINDOWS_MAX = 10_000
 /** A window is closed when it has ended and this share of its width has passed without a write. */
 const SEAL_AFTER_SHARE = 1 / 12
 const SEAL_AFTER_MS_MAX = 3_600_000
@@ -106,8 +116,9 @@ export class FoldGroup {
       const { bytes, entries } = await store.inboxSize(partition)
       inbox.bytes = bytes
       if (entries > 0) inbox.sinceMs = nowMs - settings.inboxAgeMsMax
-      const listed = await store.dueWindows(partition, Number.MAX_SAFE_INTEGER, WINDOWS_MAX)
+      const listed = await store.dueWindows(partition, Number.MAX_SAFE_INTEGER, LEARNT_WINDOWS_MAX)
       for (const window of listed) this.#watch(partition, window, RUNS_PER_TIER - 1)
+      await new Promise(setImmediate)
     }
   }
 
@@ -218,7 +229,7 @@ export class FoldGroup {
 
   /** Whether anything was folded. */
   async #fold(partition: number): Promise<boolean> {
-    const { store, settings, totals, now } = this.#context
+    const { store, settings, totals, now, setAside } = this.#context
     const inbox = this.#inboxes.get(partition)!
     const step = await foldInbox(store, partition, settings, now())
     if (step !== undefined) {
@@ -227,12 +238,20 @@ export class FoldGroup {
       totals.inboxBytes += step.bytes
       totals.bytesWritten += step.bytesWritten
       for (const touch of step.touched) this.#watch(partition, touch, 1)
+      const { rows, blocks } = step.setAside
+      totals.rowsSetAside += rows
+      totals.blocksSetAside += blocks
+      if (rows + blocks > 0) setAside(partition, step.setAside)
     }
     const left = await store.inboxSize(partition)
     inbox.bytes = left.bytes
     if (left.entries === 0) inbox.sinceMs = undefined
-    // What is left arrived after the entries just folded; it is given its time unless there is much of it.
-    else if (step !== undefined && inbox.sinceMs !== Number.NEGATIVE_INFINITY && left.bytes < settings.inboxBytesMax) {
+    // What arrived after the step began is given its time, unless there is much of it.
+    else if (
+      step?.hasMore === false &&
+      inbox.sinceMs !== Number.NEGATIVE_INFINITY &&
+      left.bytes < settings.inboxBytesMax
+    ) {
       inbox.sinceMs = now()
     }
     return step !== undefined
@@ -254,8 +273,10 @@ export class FoldGroup {
   /** Merges piles of runs, then seals what is over, for as long as no inbox has waited too long for it. */
   async #mergeWindows(): Promise<void> {
     let steps = 0
+    const pacer = new Pacer()
     for (const open of this.#windows.values()) {
       if (open.folds < RUNS_PER_TIER) continue
+      await pacer.pause()
       // A merge may complete a pile of the next tier.
       let merged: boolean | undefined
       while ((merged = await this.#merge(open, false))) if (this.#mustFold(++steps)) return
@@ -264,6 +285,7 @@ export class FoldGroup {
     }
     for (const [key, open] of this.#windows) {
       if (!isOver(open, this.#context.now())) continue
+      await pacer.pause()
       if ((await this.#merge(open, true)) === undefined) continue
       this.#windows.delete(key)
       if (this.#mustFold(++steps)) return
@@ -272,11 +294,18 @@ export class FoldGroup {
 
   /** Whether there was something to merge; undefined: the partition may not be worked on now. */
   #merge({ partition, window }: OpenWindow, whole: boolean): Promise<boolean | undefined> {
-    const { store, settings, totals, now } = this.#context
+    const { store, settings, totals, now, failed } = this.#context
     return this.#attempt(partition, async () => {
       if (!(await this.#mayWorkOn(partition))) return undefined
       const isCoarse = window.resolutionMs > settings.resolutions[0]!.stepMs
-      const step = await mergeWindow(store, partition, window, { whole, isCoarse, nowMs: now() })
+      const step = await mergeWindow(store, partition, window, { whole, isCoarse, nowMs: now() }).catch(
+        (cause: unknown) => {
+          if (!(cause instanceof BlockError || cause instanceof RangeError)) throw cause
+          // It stays as it is, and the others are merged: it is looked at again when it has been written to often.
+          failed(partition, cause)
+          return undefined
+        },
+      )
       if (step === undefined) return false
       totals.bytesWritten += step.bytesWritten
       if (whole) totals.seals++

@@ -1,5 +1,6 @@
 import type { Store } from '../store/store.ts'
 import { FoldGroup, type FoldLoopSettings, type FoldTotals, isWithin } from './fold-group.ts'
+import type { SetAside } from './fold-step.ts'
 
 export type { FoldLoopSettings, FoldTotals } from './fold-group.ts'
 
@@ -24,6 +25,8 @@ export class FoldLoop {
     seals: 0,
     expired: 0,
     failures: 0,
+    rowsSetAside: 0,
+    blocksSetAside: 0,
   }
   readonly #store: Store
   readonly #log: FoldLoopLog
@@ -44,7 +47,11 @@ export class FoldLoop {
       this.totals.failures++
       this.#log.error({ err, partition }, 'fold failed; it is tried again')
     }
-    const context = { store, settings, totals: this.totals, now, failed }
+    const setAside = (partition: number, { rows, blocks, causes }: SetAside): void => {
+      const message = 'what cannot be read or written is left out of the fold for good'
+      this.#log.error({ err: causes[0], partition, rows, blocks }, message)
+    }
+    const context = { store, settings, totals: this.totals, now, failed, setAside }
     const groupOf: FoldGroup[] = []
     this.#groups = store.groups.map((partitions) => {
       const group = new FoldGroup(context, partitions)

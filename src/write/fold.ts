@@ -1,16 +1,17 @@
-import { formatId, type Id64 } from '../model/id.ts'
+import type { RollupKind } from '../model/metric.ts'
 import { mergeRows, splitByWindow } from '../rollup/merge-rows.ts'
 import type { RollupRows } from '../rollup/rollup-rows.ts'
 import {
-  type InboxEntry,
   type Store,
   type Stretch,
   type TimelineIndex,
+  type WindowKey,
   type WindowTouch,
   windowStart,
   windowWidthMs,
 } from '../store/store.ts'
-import { bytesOf, encodeRun, openBlocks, Pacer, type TimelineBlock } from './timeline-blocks.ts'
+import { chooseWork, type MetricSections, type SetAside } from './fold-step.ts'
+import { bytesOf, encodeInboxBlock, encodeRun, Pacer, type TimelineBlock } from './timeline-blocks.ts'
 
 /** A stored bucket width and how long a window of it is kept after its last write. */
 export interface Resolution {
@@ -27,14 +28,17 @@ export interface FoldSettings {
   readonly stepBytesMax: number
 }
 
-/** Metrics that one step takes on, but for those of its first inbox block. */
-const STEP_METRICS_MAX = 512
-
 export interface FoldStep {
   readonly entries: number
   readonly bytes: number
   readonly bytesWritten: number
+  /** Rollups read, and windows of all resolutions added to: what a step is bounded in. */
+  readonly rows: number
+  readonly windows: number
+  /** The inbox holds more that was there when the step began. */
+  readonly hasMore: boolean
   readonly touched: readonly WindowTouch[]
+  readonly setAside: SetAside
 }
 
 /**
@@ -44,6 +48,8 @@ export interface FoldStep {
  * A rollup does not enter a resolution whose window has expired there: that window would look complete while it holds a
  * late point alone. It enters the coarser ones, which still hold the rest.
  *
+ * What cannot be read or written is left out, and told: nothing of one metric holds up another.
+ *
  * Undefined: nothing to do, or another fold was faster.
  */
 export async function foldInbox(
@@ -52,86 +58,99 @@ export async function foldInbox(
   settings: FoldSettings,
   nowMs: number,
 ): Promise<FoldStep | undefined> {
-  const read = await readSections(store, partition, await store.readInbox(partition, settings.stepBytesMax))
-  if (read === undefined) return undefined
-  const { inbox, byMetric } = read
-  const order = inbox[inbox.length - 1]!.order
-  const run = { tier: 0, order, deflate: false }
-  const written: TimelineBlock[] = []
   const pacer = new Pacer()
+  const resolutionsOf = (kind: RollupKind) => (kind === 'set' ? settings.setResolutions : settings.resolutions)
+  const work = await chooseWork(
+    store,
+    partition,
+    { bytesMax: settings.stepBytesMax, stepsOf: (kind) => resolutionsOf(kind).map(({ stepMs }) => stepMs) },
+    pacer,
+  )
+  if (work === undefined) return undefined
+  const { inbox, rows, windows, hasMore, setAside } = work
+  const order = inbox[inbox.length - 1]!.order
+  const written: TimelineBlock[] = []
   const touched: WindowTouch[] = []
-  for (const { metricId, sections } of byMetric.values()) {
-    const resolutions = sections[0]!.kind === 'set' ? settings.setResolutions : settings.resolutions
-    const base = mergeRows(sections, resolutions[0]!.stepMs)
-    const stretch = bucketRange(base)
-    const { timelines } = await store.readIndex({
-      partition,
-      metricId,
-      inbox: false,
-      expiredOnly: true,
-      timelines: resolutions.map(({ stepMs }) => ({ resolutionMs: stepMs, stretch: windowsOf(stepMs, stretch) })),
-    })
-    let rows: RollupRows = base
-    for (const [i, { stepMs, keptMs }] of resolutions.entries()) {
-      if (i > 0) rows = mergeRows([rows], stepMs, { isCoarse: true })
-      for (const [windowMs, ofWindow] of splitByWindow(rows, windowWidthMs(stepMs))) {
-        if (isExpired(timelines[i]!, windowMs)) continue
-        const window = { metricId, resolutionMs: stepMs, windowMs }
-        written.push(...encodeRun(window, ofWindow, run))
-        touched.push({ ...window, expiresMs: nowMs + keptMs })
-        await pacer.pause()
-      }
+  for (const metric of work.byMetric.values()) {
+    const resolutions = resolutionsOf(metric.sections[0]!.kind)
+    const folded = await foldMetric(store, partition, metric, resolutions, order, setAside, pacer)
+    for (const { window, keptMs, blocks } of folded) {
+      for (const block of blocks) written.push(block)
+      touched.push({ ...window, expiresMs: nowMs + keptMs })
     }
   }
-  await store.writeBlocks(
-    partition,
-    written.map(({ block }) => block),
-    nowMs,
-  )
+  const left = work.left.length === 0 ? undefined : encodeInboxBlock(work.baseMs, work.left)
+  const blocks = written.map(({ block }) => block)
+  await store.writeBlocks(partition, left === undefined ? blocks : [...blocks, left], nowMs)
   const added = written.map((block) => block.added)
-  const folded = await store.commitFold({ partition, inbox, removed: [], added, touched, nowMs })
-  if (!folded) return undefined
-  const bytes = inbox.reduce((sum, entry) => sum + entry.scalarBytes + entry.sketchBytes, 0)
-  return { entries: inbox.length, bytes, bytesWritten: bytesOf(written), touched }
+  const fold = { partition, inbox, removed: [], added, touched, nowMs, ...(left && { left }) }
+  if (!(await store.commitFold(fold))) return undefined
+  const leftBytes = left === undefined ? 0 : left.scalars.length + (left.sketches?.length ?? 0)
+  const bytes = inbox.reduce((sum, entry) => sum + entry.scalarBytes + entry.sketchBytes, -leftBytes)
+  const entries = left === undefined ? inbox.length : inbox.length - 1
+  return { entries, bytes, bytesWritten: bytesOf(written), rows, windows, hasMore, touched, setAside }
 }
 
-interface MetricSections {
-  readonly metricId: Id64
-  readonly sections: RollupRows[]
+interface FoldedWindow {
+  readonly window: WindowKey
+  readonly keptMs: number
+  readonly blocks: readonly TimelineBlock[]
 }
 
-interface ReadInbox {
-  /** Those of the entries that the step takes on. */
-  readonly inbox: readonly InboxEntry[]
-  /** Sections of each metric in arrival order. */
-  readonly byMetric: ReadonlyMap<string, MetricSections>
-}
-
-/**
- * The oldest of these entries, as many as one step may take on: every metric in them is written at every resolution, however
- * little of it there is. Undefined: there is none, or a block is gone, because another fold took it.
- */
-async function readSections(
+/** The rollups of a metric at every resolution, by window. */
+async function foldMetric(
   store: Store,
   partition: number,
-  entries: readonly InboxEntry[],
-): Promise<ReadInbox | undefined> {
-  const names = entries.map(({ block }) => block)
-  const blocks = await openBlocks(store, partition, names)
-  if (blocks === undefined || blocks.length === 0) return undefined
-  const byMetric = new Map<string, MetricSections>()
-  let taken = 0
-  for (const { sections } of blocks) {
-    if (taken > 0 && byMetric.size + sections.length > STEP_METRICS_MAX) break
-    for (const section of sections) {
-      const id = formatId(section.metricId)
-      const known = byMetric.get(id)
-      if (known === undefined) byMetric.set(id, { metricId: section.metricId, sections: [section] })
-      else known.sections.push(section)
-    }
-    taken++
+  { metricId, sections }: MetricSections,
+  resolutions: readonly Resolution[],
+  order: number,
+  setAside: SetAside,
+  pacer: Pacer,
+): Promise<readonly FoldedWindow[]> {
+  const run = { tier: 0, order, deflate: false }
+  const leaveOut = (rows: number, cause: unknown): void => {
+    setAside.rows += rows
+    setAside.causes.push(cause)
   }
-  return { inbox: entries.slice(0, taken), byMetric }
+  const base = merged(sections, resolutions[0]!.stepMs, false, leaveOut)
+  if (base === undefined) return []
+  const stretch = bucketRange(base)
+  const { timelines } = await store.readIndex({
+    partition,
+    metricId,
+    inbox: false,
+    expiredOnly: true,
+    timelines: resolutions.map(({ stepMs }) => ({ resolutionMs: stepMs, stretch: windowsOf(stepMs, stretch) })),
+  })
+  const folded: FoldedWindow[] = []
+  let rows: RollupRows | undefined = base
+  for (const [i, { stepMs, keptMs }] of resolutions.entries()) {
+    if (i > 0) rows = merged([rows], stepMs, true, leaveOut)
+    if (rows === undefined) break
+    for (const [windowMs, ofWindow] of splitByWindow(rows, windowWidthMs(stepMs))) {
+      if (isExpired(timelines[i]!, windowMs)) continue
+      const window = { metricId, resolutionMs: stepMs, windowMs }
+      const blocks = encodeRun(window, ofWindow, run, (_, cause) => leaveOut(1, cause))
+      if (blocks.length > 0) folded.push({ window, keptMs, blocks })
+      await pacer.pause()
+    }
+  }
+  return folded
+}
+
+function merged(
+  sources: readonly RollupRows[],
+  stepMs: number,
+  isCoarse: boolean,
+  leaveOut: (rows: number, cause: unknown) => void,
+): RollupRows | undefined {
+  try {
+    return mergeRows(sources, stepMs, { isCoarse })
+  } catch (cause) {
+    const rows = sources.reduce((sum, { length }) => sum + length, 0)
+    leaveOut(rows, cause)
+    return undefined
+  }
 }
 
 function bucketRange(rows: RollupRows): Stretch {

@@ -44,7 +44,7 @@ export async function mergeWindow(
   const chosen = options.whole ? wholeWindow(runs) : pileOf(runs)
   if (chosen === undefined) return undefined
   const entries = chosen.runs.flatMap((run) => run.entries)
-  const order = Math.max(...chosen.runs.map((run) => run.order))
+  const order = chosen.runs[chosen.runs.length - 1]!.order
   const timeline = { metricId, resolutionMs }
   const run = { tier: chosen.tier, order, deflate: options.whole }
   const written: TimelineBlock[] = []
@@ -82,17 +82,16 @@ interface Run {
   readonly entries: readonly IndexEntry[]
 }
 
-/** Runs in arrival order, each with its blocks by series. */
+/** Runs in arrival order, each with its blocks by series. Entries come in the order of `compareIndexEntries`. */
 function runsOf(entries: readonly IndexEntry[]): Run[] {
-  const byOrder = new Map<number, IndexEntry[]>()
+  const runs: { order: number; tier: number; entries: IndexEntry[] }[] = []
   for (const entry of entries) {
-    const run = byOrder.get(entry.order)
-    if (run === undefined) byOrder.set(entry.order, [entry])
-    else run.push(entry)
+    const { order, tier } = entry
+    const last = runs.at(-1)
+    if (last?.order === order && last.tier === tier) last.entries.push(entry)
+    else runs.push({ order, tier, entries: [entry] })
   }
-  return [...byOrder]
-    .sort(([a], [b]) => a - b)
-    .map(([order, ofRun]) => ({ order, tier: ofRun[0]!.tier, entries: ofRun }))
+  return runs
 }
 
 /** The first eight neighbours of one tier. */

@@ -1,5 +1,14 @@
 import { randomBytes } from 'node:crypto'
-import { type Block, type EncodedBlock, encodeBlocks, openBlock } from '../rollup/block.ts'
+import type { Id64 } from '../model/id.ts'
+import {
+  type Block,
+  BlockError,
+  BlockVersionError,
+  type EncodedBlock,
+  encodeBlock,
+  encodeBlocks,
+  openBlock,
+} from '../rollup/block.ts'
 import type { RollupRows } from '../rollup/rollup-rows.ts'
 import type { FoldCommit, IndexEntry, NamedBlock, Store, WindowKey } from '../store/store.ts'
 
@@ -23,10 +32,12 @@ export function encodeRun(
   window: WindowKey,
   rows: RollupRows,
   run: { readonly tier: number; readonly order: number; readonly deflate: boolean },
+  setAside?: (row: number, cause: unknown) => void,
 ): TimelineBlock[] {
   const { metricId, resolutionMs, windowMs } = window
   const { tier, order, deflate } = run
-  return encodeBlocks(resolutionMs, metricId, rows, { ...TIMELINE_BLOCK, deflate }).map((encoded) => {
+  const options = { ...TIMELINE_BLOCK, deflate, ...(setAside && { setAside }) }
+  return encodeBlocks(resolutionMs, metricId, rows, options).map((encoded) => {
     const block = nameBlock(encoded)
     const { rollups, seriesFrom, seriesTo, scalars, sketches } = encoded
     const entry: IndexEntry = {
@@ -64,6 +75,46 @@ export async function openBlocks(
     blocks.push(block)
   }
   return blocks
+}
+
+/** A block of the inbox: rollups of several metrics. */
+export function encodeInboxBlock(
+  resolutionMs: number,
+  sections: readonly { readonly metricId: Id64; readonly rows: RollupRows }[],
+): NamedBlock {
+  return nameBlock(encodeBlock(resolutionMs, sections))
+}
+
+/** Each of the blocks of these names, or why it cannot be read and never will be. */
+export async function openEach(
+  store: Store,
+  partition: number,
+  names: readonly string[],
+  pacer: Pacer,
+): Promise<readonly (Block | BlockError)[]> {
+  const [scalars, sketches] = await Promise.all([
+    store.readBlocks(partition, names, 'scalars'),
+    store.readBlocks(partition, names, 'sketches'),
+  ])
+  const blocks: (Block | BlockError)[] = []
+  for (const [i, name] of names.entries()) {
+    blocks.push(openOne(name, scalars[i], sketches[i]))
+    await pacer.pause()
+  }
+  return blocks
+}
+
+/** One of a version that this gateway does not know is for another gateway to read. */
+function openOne(name: string, scalars: Uint8Array | undefined, sketches: Uint8Array | undefined): Block | BlockError {
+  if (scalars === undefined) return new BlockError(name, 'gone')
+  try {
+    const block = openBlock(name, scalars)
+    if (sketches !== undefined) block.attachSketches(sketches)
+    return block.needsSketches && !block.hasSketches ? new BlockError(name, 'its sketches are gone') : block
+  } catch (cause) {
+    if (cause instanceof BlockError && !(cause instanceof BlockVersionError)) return cause
+    throw cause
+  }
 }
 
 export function bytesOf(blocks: readonly TimelineBlock[]): number {

@@ -192,8 +192,8 @@ class EmbeddedStore implements Store {
     }))
   }
 
-  readInbox(partition: number, bytesMax: number): Promise<readonly InboxEntry[]> {
-    return this.#environment.read((tables) => readInbox(tables, partition, bytesMax))
+  readInbox(partition: number, bytesMax: number, entriesMax?: number): Promise<readonly InboxEntry[]> {
+    return this.#environment.read((tables) => readInbox(tables, partition, bytesMax, entriesMax))
   }
 
   inboxSize(partition: number): Promise<{ readonly entries: number; readonly bytes: number }> {

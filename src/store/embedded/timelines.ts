@@ -1,9 +1,11 @@
 import { assert } from '../../model/errors.ts'
 import type { Id64 } from '../../model/id.ts'
 import {
+  compareIndexEntries,
   type FoldCommit,
   type InboxEntry,
   type IndexEntry,
+  type NamedBlock,
   type Stretch,
   type TimelineIndex,
   type TimelineKey,
@@ -21,6 +23,7 @@ import {
   decodeIndexEntry,
   decodePartition,
   decodeWindow,
+  encodeInbox,
   encodeIndexEntry,
   encodePartition,
   encodeWindow,
@@ -44,18 +47,25 @@ export function readTimeline(
     const start = windowKey(partition, metricId, resolutionMs, windowStart(resolutionMs, stretch.fromMs))
     const end = windowKey(partition, metricId, resolutionMs, stretch.toMs)
     for (const { key, value } of rows(tables.index, { start, end })) entries.push(decodeIndexEntry(key, value))
+    // Keys do not hold the tier.
+    entries.sort(compareIndexEntries)
   }
   return { resolutionMs, entries, expired: readExpired(tables, partition, metricId, resolutionMs, stretch) }
 }
 
-export function readInbox(tables: Tables, partition: number, bytesMax: number): InboxEntry[] {
+export function readInbox(
+  tables: Tables,
+  partition: number,
+  bytesMax: number,
+  entriesMax = Number.POSITIVE_INFINITY,
+): InboxEntry[] {
   const found: InboxEntry[] = []
   let bytes = 0
   const start = partitionKey(partition)
   for (const { key, value } of rows(tables.inbox, { start, end: afterPrefix(start) })) {
     const entry = decodeInbox(key, value)
     bytes += entry.scalarBytes + entry.sketchBytes
-    if (bytes > bytesMax && found.length > 0) break
+    if ((bytes > bytesMax && found.length > 0) || found.length === entriesMax) break
     found.push(entry)
   }
   return found
@@ -89,13 +99,15 @@ export function commitFold(writes: WriteSet, uncommitted: UncommittedBlocks, fol
   windows.write()
 
   removeFromInbox(writes, partition, fold.inbox)
+  if (fold.left !== undefined) leaveInInbox(writes, uncommitted, fold, fold.left)
   const released = new Set([...fold.inbox.map(({ block }) => block), ...fold.removed.map(({ entry }) => entry.block)])
   for (const name of released) loosenBlock(writes, partition, name, nowMs)
   return true
 }
 
 function isPossible(writes: WriteSet, uncommitted: UncommittedBlocks, fold: FoldCommit): boolean {
-  const { partition, nowMs } = fold
+  const { partition, nowMs, left } = fold
+  if (left !== undefined && uncommitted.get(partition, left.name, nowMs) === undefined) return false
   for (const entry of fold.inbox) {
     const key = inboxKey(partition, entry.order)
     const bytes = writes.get('inbox', key)
@@ -127,6 +139,28 @@ function removeFromInbox(writes: WriteSet, partition: number, entries: readonly 
     }
   }
   writes.put('partitions', partitionKey(partition), encodePartition(row))
+}
+
+function leaveInInbox(writes: WriteSet, uncommitted: UncommittedBlocks, fold: FoldCommit, block: NamedBlock): void {
+  const { partition, inbox } = fold
+  const whole = inbox[inbox.length - 1]
+  assert(whole !== undefined, 'what is left is of an entry')
+  const scalarBytes = block.scalars.length
+  const sketchBytes = block.sketches?.length ?? 0
+  putBlock(writes, partition, block)
+  writes.afterwards(() => uncommitted.remove(partition, block.name))
+  writes.put(
+    'inbox',
+    inboxKey(partition, whole.order),
+    encodeInbox({ ...whole, block: block.name, scalarBytes, sketchBytes }),
+  )
+  const row = decodePartition(writes.get('partitions', partitionKey(partition)))
+  const inboxBytes = row.inboxBytes + scalarBytes + sketchBytes
+  writes.put(
+    'partitions',
+    partitionKey(partition),
+    encodePartition({ ...row, inboxEntries: row.inboxEntries + 1, inboxBytes }),
+  )
 }
 
 /** The rows of windows that a fold changes, and their places in the order of falling due. */

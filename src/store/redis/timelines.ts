@@ -1,9 +1,9 @@
-import { GatewayError } from '../../model/errors.ts'
+import { assert, GatewayError } from '../../model/errors.ts'
 import {
   type BlockPart,
+  compareIndexEntries,
   type FoldCommit,
   type InboxEntry,
-  type IndexEntry,
   type IndexRequest,
   type IndexSnapshot,
   type LeaseRequest,
@@ -58,7 +58,7 @@ export async function readIndex(engine: Engine, request: IndexRequest): Promise<
     timelines: timelines.map(
       ({ resolutionMs }, i): TimelineIndex => ({
         resolutionMs,
-        entries: replies[2 * i]!.map(decodeIndexEntry).sort(compareEntries),
+        entries: replies[2 * i]!.map(decodeIndexEntry).sort(compareIndexEntries),
         expired: replies[2 * i + 1]!.map(decodeStretch),
       }),
     ),
@@ -71,19 +71,14 @@ function decodeInboxReply(reply: readonly string[]): InboxEntry[] {
   return entries
 }
 
-function compareEntries(a: IndexEntry, b: IndexEntry): number {
-  return (
-    a.windowMs - b.windowMs ||
-    a.order - b.order ||
-    a.seriesFrom.hi - b.seriesFrom.hi ||
-    a.seriesFrom.lo - b.seriesFrom.lo ||
-    (a.block < b.block ? -1 : 1)
-  )
-}
-
-export async function readInbox(engine: Engine, partition: number, bytesMax: number): Promise<InboxEntry[]> {
+export async function readInbox(
+  engine: Engine,
+  partition: number,
+  bytesMax: number,
+  entriesMax = Number.MAX_SAFE_INTEGER,
+): Promise<InboxEntry[]> {
   const bytes = Math.min(Math.max(0, Math.floor(bytesMax)), Number.MAX_SAFE_INTEGER)
-  const reply = await engine.run('read-inbox', new Call().key(engine.keys(partition).inbox).arg(bytes))
+  const reply = await engine.run('read-inbox', new Call().key(engine.keys(partition).inbox).arg(bytes, entriesMax))
   return decodeInboxReply(texts(reply))
 }
 
@@ -162,6 +157,17 @@ export async function commitFold(engine: Engine, fold: FoldCommit): Promise<bool
   call.arg(fold.touched.length)
   for (const touch of fold.touched) {
     call.key(keys.timeline(touch)).arg(dueMember(touch), touch.windowMs, touch.expiresMs)
+  }
+  if (fold.left === undefined) call.arg('')
+  else {
+    const { name, scalars, sketches } = fold.left
+    const whole = fold.inbox[fold.inbox.length - 1]
+    assert(whole !== undefined, 'what is left is of an entry')
+    const sizes = { scalarBytes: scalars.length, sketchBytes: sketches?.length ?? 0 }
+    call
+      .arg(name)
+      .key(...blockKeys(name))
+      .arg(inboxMember({ ...whole, block: name, ...sizes }), sizes.scalarBytes + sizes.sketchBytes)
   }
   return (await engine.run('commit-fold', call)) === 'folded'
 }

@@ -6,12 +6,13 @@
 --
 -- KEYS   inbox counters due expiring extra
 --        (removedTimeline removedScalars removedSketches)* (addedTimeline addedExpired addedScalars addedSketches)*
---        (touchedTimeline)*
+--        (touchedTimeline)* (leftScalars leftSketches)?
 -- ARGV   looseMs collectMs inboxEntries (order inboxMember inboxBlock inboxBytes)*
 --        removed (removedWindow removedWindowMs removedMember removedBlock)*
 --        added (addedWindow addedWindowMs widthMs addedMember addedBlock)*
---        touched (touchedWindow touchedWindowMs expiresMs)*
+--        touched (touchedWindow touchedWindowMs expiresMs)* left (leftMember leftBytes)?
 -- REPLY  'folded', or 'refused' with nothing changed
+-- NOTE   `left` is the block that takes the place of the last inbox entry, empty where there is none.
 --
 -- Blocks the server for about 5 µs an entry of the inbox and 30 µs one of a timeline. A fold takes about a megabyte of inbox, which
 -- may be thousands of small entries: they are worked on by the thousand, and get no time limit of the server's own as other
@@ -60,6 +61,11 @@ for i = 1, count('touched') do
     expiresMs = integer('expiresMs'),
   }
 end
+local left = { block = argument('left') }
+if left.block ~= '' then
+  left.scalars, left.sketches = key('leftScalars'), key('leftSketches')
+  left.member, left.bytes = argument('leftMember'), count('leftBytes')
+end
 complete()
 if collectMs == 0 then error('argument not positive: collectMs') end
 
@@ -91,6 +97,11 @@ for _, entry in ipairs(added) do
   stored(redis.call('HGET', extra, entry.block))
   if redis.call('EXISTS', entry.scalars) == 0 then return 'refused' end
   if #stretchesWithin(entry.expired, entry.windowMs, entry.windowMs + entry.widthMs) > 0 then return 'refused' end
+end
+if left.member then
+  if #taken.orders == 0 then error('left of no entry') end
+  if redis.call('EXISTS', left.scalars) == 0 then return 'refused' end
+  stored(redis.call('HGET', extra, left.block))
 end
 local windows, isTouched = {}, {}
 for _, window in ipairs(touched) do
@@ -137,6 +148,11 @@ for _, entry in ipairs(added) do
   redis.call('ZADD', entry.timeline, exact(entry.windowMs), entry.member)
 end
 inChunks('ZREM', inbox, taken.members)
+if left.member then
+  hold(left)
+  redis.call('ZADD', inbox, exact(taken.orders[#taken.orders]), left.member)
+  bytes = bytes + left.bytes
+end
 local looseBlocks = {}
 -- Asked again: one that was added above is held by that entry from now on.
 for i, more in ipairs(answersOf('HMGET', extra, taken.blocks)) do

@@ -1,14 +1,15 @@
 #!lua flags=no-writes
--- The oldest inbox entries of a partition that have at most so many bytes together, at least one if there is any.
+-- The oldest inbox entries of a partition that have at most so many bytes together, at least one if there is any,
+-- and are at most so many.
 --
 -- KEYS   inbox
--- ARGV   bytesMax
+-- ARGV   bytesMax entriesMax
 -- REPLY  (member, order) each
 --
 -- Blocks the server for about 1 µs an entry it answers; it reads on in pages, and a page further than it answers at most.
 
 local inbox = key('inbox')
-local bytesMax = integer('bytesMax')
+local bytesMax, entriesMax = integer('bytesMax'), count('entriesMax')
 complete()
 local PAGE = 256
 local reply, bytes, from = {}, 0, 0
@@ -17,7 +18,7 @@ while true do
   for i = 1, #page, 2 do
     local scalars, sketches = string.match(page[i], '^%S+ (%d+) (%d+) ')
     bytes = bytes + stored(scalars) + stored(sketches)
-    if bytes > bytesMax and #reply > 0 then return reply end
+    if bytes > bytesMax and #reply > 0 or #reply == 2 * entriesMax then return reply end
     reply[#reply + 1] = page[i]
     reply[#reply + 1] = page[i + 1]
   end
