@@ -4,7 +4,7 @@ import type { Marker, MetricDeletion } from '../store/store.ts'
 import { type CommitContext, CommitLine } from './commit-line.ts'
 import type { PointBatch } from './point-batch.ts'
 import type { ReOfferEvents } from './re-offer.ts'
-import { type PlacedEvent, Round, type RoundContext, type RoundPart } from './round.ts'
+import { type PlacedEvent, Round, type RoundContext, type RoundFault, type RoundPart } from './round.ts'
 
 export interface GroupEvents extends ReOfferEvents {
   /** A round has met its fate, stored or not, so long after it was offered. */
@@ -31,6 +31,9 @@ export interface Share {
 }
 
 interface Waiting {
+  /** Where its points are; a deletion has none. */
+  readonly round?: Round
+  readonly request?: number
   resolve(): void
   reject(error: GatewayError): void
 }
@@ -87,13 +90,14 @@ export class GroupCommit {
   add({ batch, refused, positions, events }: Share, marker: Marker | undefined): Promise<number> | undefined {
     const round = marker === undefined ? this.#open : new Round(++epoch, this.#context.rounds, marker)
     const before = round.bytes
+    const request = round.requests
     const points = round.fold(batch, refused, positions)
     round.addEvents(events)
     this.#openBytes += round.bytes - before
     if (points + events.length === 0) return undefined
     if (round !== this.#open) this.#marked.push(round)
     const stored = new Promise<number>((resolve, reject) =>
-      this.#waiting.push({ resolve: () => resolve(points), reject }),
+      this.#waiting.push({ round, request, resolve: () => resolve(points), reject }),
     )
     this.#takeOff()
     return stored
@@ -139,11 +143,13 @@ export class GroupCommit {
 
   async #commitOpen(): Promise<void> {
     const rounds = [this.#open, ...this.#marked]
-    const waiting = this.#waiting
+    let waiting: readonly Waiting[] = this.#waiting
     this.#begin()
     let parts: ReadonlyMap<number, readonly RoundPart[]>
     try {
-      parts = this.#partsOf(rounds)
+      const encoded = await this.#encode(rounds)
+      parts = encoded.parts
+      waiting = waiting.filter((each) => !this.#isRefused(each, encoded.faults))
     } catch (cause) {
       refuse(waiting, new GatewayError('internal', 'the points could not be encoded', { cause }))
       return
@@ -163,19 +169,35 @@ export class GroupCommit {
     else refuse(waiting, changedUnderUs(outcome))
   }
 
-  /** By partition. The points of all requests without a key come first. */
-  #partsOf(rounds: readonly Round[]): Map<number, RoundPart[]> {
+  /** The parts of all rounds by partition, and what of each cannot be encoded. The points of all requests without a key come first. */
+  async #encode(rounds: readonly Round[]) {
     const { now, blockName } = this.#context
     const nowMs = now()
-    const byPartition = new Map<number, RoundPart[]>()
+    const parts = new Map<number, RoundPart[]>()
+    const faults = new Map<Round, readonly RoundFault[]>()
     for (const round of rounds) {
-      for (const [partition, parts] of round.parts(nowMs, blockName)) {
-        const ofPartition = byPartition.get(partition)
-        if (ofPartition === undefined) byPartition.set(partition, parts)
-        else ofPartition.push(...parts)
+      const encoded = await round.encode(nowMs, blockName)
+      if (encoded.faults.length > 0) {
+        faults.set(round, encoded.faults)
+        // That of a request with a key is stored whole or not at all.
+        if (round !== rounds[0]) continue
+      }
+      for (const [partition, ofRound] of encoded.parts) {
+        const ofPartition = parts.get(partition)
+        if (ofPartition === undefined) parts.set(partition, ofRound)
+        else for (const part of ofRound) ofPartition.push(part)
       }
     }
-    return byPartition
+    return { parts, faults }
+  }
+
+  /** Refuses a request of whose points some cannot be encoded. */
+  #isRefused({ round, request, reject }: Waiting, faults: ReadonlyMap<Round, readonly RoundFault[]>): boolean {
+    const fault = round && faults.get(round)?.find(({ requests }) => requests.includes(request!))
+    if (fault === undefined) return false
+    const { cause } = fault
+    reject(new GatewayError('internal', 'some of the points could not be encoded', { cause }))
+    return true
   }
 
   /** Refuses the requests that wait behind the round on offer. Nothing of theirs has left this process. */

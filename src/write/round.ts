@@ -7,8 +7,9 @@ import type { CommitPart, Marker, MetricTouch, SeriesTouch, SetMembers, StoredEv
 import { MEMBER, type PointBatch, TOTAL, VALUE, WEIGHTED } from './point-batch.ts'
 import type { Metric, Registry, Series } from './registry.ts'
 import type { TablePool } from './table-pool.ts'
+import { Pacer } from './timeline-blocks.ts'
 
-/** Rows of one block: beyond it a block is cut, so that it stays below `BLOCK_BYTES_MAX` in all but odd cases. */
+/** Rows of one block, so that it stays below `BLOCK_BYTES_MAX` in all but odd cases, and a fold need not divide it for its rows. */
 const BLOCK_ROWS_MAX = 8_192
 
 /** Metrics of one block: a fold takes whole blocks, and writes each metric at every resolution. */
@@ -31,6 +32,8 @@ interface MetricRound {
   /** All its series when the round keeps them, else those not registered yet. A series may occur twice. */
   readonly series: Series[]
   readonly members: Map<Series, Map<number, Set<string>>>
+  /** Which requests of the round brought some of it, the latest last. */
+  readonly requests: number[]
 }
 
 export interface RoundSettings {
@@ -57,6 +60,18 @@ export interface RoundPart {
   readonly points: number
 }
 
+/** A metric of which a round holds something that cannot be encoded, which is a defect: the requests that brought points of it fail alone. */
+export interface RoundFault {
+  readonly requests: readonly number[]
+  readonly cause: unknown
+}
+
+export interface EncodedRound {
+  /** By partition. */
+  readonly parts: ReadonlyMap<number, RoundPart[]>
+  readonly faults: readonly RoundFault[]
+}
+
 /** An event and the partition that keeps it. */
 export interface PlacedEvent {
   readonly partition: number
@@ -77,6 +92,8 @@ export class Round {
   readonly #events = new Map<number, StoredEvent[]>()
   /** Memory held by the round, about: what back-pressure counts. */
   bytes = 0
+  /** How many requests were folded into it. */
+  requests = 0
 
   /** With a marker it is of one request. `epoch` is of this round alone. */
   constructor(epoch: number, context: RoundContext, marker?: Marker) {
@@ -95,6 +112,7 @@ export class Round {
     let skipped = 0
     const length = positions?.length ?? batch.length
     let bytes = length * POINT_BYTES
+    const request = this.requests++
     for (let k = 0; k < length; k++) {
       const i = positions === undefined ? k : positions[k]!
       if (checked && refused.has(batch.item[i]!)) {
@@ -104,6 +122,7 @@ export class Round {
       const series = all[i]!
       const { metric } = series
       const slot = metric.epoch === this.epoch ? this.#metrics[metric.slot]! : this.#begin(metric)
+      if (slot.requests[slot.requests.length - 1] !== request) slot.requests.push(request)
       const timeMs = times[i]!
       const mode = modes[i]!
       const stepMs = mode === MEMBER ? setBaseMs : baseMs
@@ -149,8 +168,8 @@ export class Round {
     }
   }
 
-  /** The parts to commit, by partition; no point may follow. `blockName` answers a name never used before. */
-  parts(nowMs: number, blockName: (partition: number) => string): Map<number, RoundPart[]> {
+  /** The parts to commit; no point may follow. `blockName` answers a name never used before. Requests have their turn in between. */
+  async encode(nowMs: number, blockName: (partition: number) => string): Promise<EncodedRound> {
     const byPartition = new Map<number, MetricRound[]>()
     for (const round of this.#metrics) {
       const partition = round.metric.row!.partition
@@ -160,13 +179,21 @@ export class Round {
     }
     const { settings, tables } = this.#context
     const parts = new Map<number, RoundPart[]>()
+    const faults: RoundFault[] = []
+    const pacer = new Pacer()
+    const refuse = (failed: readonly MetricRound[], cause: unknown): void => {
+      for (const { requests, series } of failed) {
+        faults.push({ requests, cause })
+        for (const one of series) if (!this.#context.registry.isRegistered(one)) this.#context.registry.release(one)
+      }
+    }
     for (const [partition, rounds] of byPartition) {
       const ofPartition: RoundPart[] = []
       for (const kind of ['values', 'sets'] as const) {
         const stepMs = kind === 'sets' ? settings.setBaseMs : settings.baseMs
         let position = 0
         const ofKind = rounds.filter(({ metric }) => (metric.kind === 'set') === (kind === 'sets'))
-        for (const { block, touched } of encodeRounds(stepMs, ofKind)) {
+        for (const { block, touched } of await encodeRounds(stepMs, ofKind, refuse, pacer)) {
           const { scalars, sketches } = block
           const series = touched.length === 1 ? touched[0]!.series : touched.flatMap((round) => round.series)
           const announced = this.#unregistered(series)
@@ -199,7 +226,7 @@ export class Round {
       if (ofPartition === undefined) parts.set(partition, [ofEvents])
       else ofPartition.push(ofEvents)
     }
-    return parts
+    return { parts, faults }
   }
 
   #unregistered(series: readonly Series[]): readonly Series[] {
@@ -224,6 +251,7 @@ export class Round {
       cumulative: false,
       series: [],
       members: new Map(),
+      requests: [],
     }
     metric.slot = this.#metrics.push(round) - 1
     this.#slots.set(metric, metric.slot)
@@ -257,25 +285,37 @@ interface MetricRows {
   readonly rounds: readonly MetricRound[]
 }
 
+/** Told of metrics that cannot be encoded. */
+type Refuse = (rounds: readonly MetricRound[], cause: unknown) => void
+
 /** Packs metrics into blocks: small ones share a block, large ones have several of their own. */
-function encodeRounds(stepMs: number, rounds: readonly MetricRound[]): EncodedRounds[] {
+async function encodeRounds(
+  stepMs: number,
+  rounds: readonly MetricRound[],
+  refuse: Refuse,
+  pacer: Pacer,
+): Promise<EncodedRounds[]> {
   const encoded: EncodedRounds[] = []
   let packed: MetricRows[] = []
   let packedRows = 0
   const flush = (): void => {
     if (packed.length === 0) return
-    const block = encodeBlock(stepMs, packed)
-    const fits = block.scalars.length <= BLOCK_BYTES_MAX && (block.sketches?.length ?? 0) <= BLOCK_BYTES_MAX
-    if (fits) encoded.push({ block, touched: packed.flatMap(({ rounds: of }) => of) })
+    const block = encodePacked(stepMs, packed)
+    if (block !== undefined) encoded.push({ block, touched: packed.flatMap(({ rounds: of }) => of) })
     else for (const metric of packed) encodeAlone(metric)
     packed = []
     packedRows = 0
   }
   const encodeAlone = ({ metricId, rows, rounds: of }: MetricRows): void => {
-    for (const [i, block] of encodeBlocks(stepMs, metricId, rows).entries())
-      encoded.push({ block, touched: i === 0 ? of : [] })
+    try {
+      for (const [i, block] of encodeBlocks(stepMs, metricId, rows, { rowsMax: BLOCK_ROWS_MAX }).entries())
+        encoded.push({ block, touched: i === 0 ? of : [] })
+    } catch (cause) {
+      refuse(of, cause)
+    }
   }
-  for (const metric of rowsByMetric(stepMs, rounds)) {
+  for (const metric of rowsByMetric(stepMs, rounds, refuse)) {
+    await pacer.pause()
     if (metric.rows.length > BLOCK_ROWS_MAX) {
       encodeAlone(metric)
       continue
@@ -288,24 +328,36 @@ function encodeRounds(stepMs: number, rounds: readonly MetricRound[]): EncodedRo
   return encoded
 }
 
+/** Undefined: not all of them fit into one block, or some metric cannot be encoded. */
+function encodePacked(stepMs: number, packed: readonly MetricRows[]): EncodedBlock | undefined {
+  try {
+    const block = encodeBlock(stepMs, packed)
+    const fits = block.scalars.length <= BLOCK_BYTES_MAX && (block.sketches?.length ?? 0) <= BLOCK_BYTES_MAX
+    return fits ? block : undefined
+  } catch {
+    // Each is tried by itself, which tells whose fault it is.
+    return undefined
+  }
+}
+
 /** One entry a metric, even where the registry was cleared meanwhile and knows it by two objects. */
-function rowsByMetric(stepMs: number, rounds: readonly MetricRound[]): MetricRows[] {
+function* rowsByMetric(stepMs: number, rounds: readonly MetricRound[], refuse: Refuse): Generator<MetricRows> {
   const byId = new Map<string, MetricRound[]>()
   for (const round of rounds) {
-    round.table.sort()
     const id = formatId(round.metric.row!.metricId)
     const same = byId.get(id)
     if (same === undefined) byId.set(id, [round])
     else same.push(round)
   }
-  return [...byId.values()].map((same) => {
-    const tables = same.map(({ table }) => table)
-    return {
-      metricId: same[0]!.metric.row!.metricId,
-      rows: tables.length === 1 ? tables[0]! : mergeRows(tables, stepMs),
-      rounds: same,
+  for (const same of byId.values()) {
+    try {
+      const tables = same.map(({ table }) => table.sort())
+      const rows = tables.length === 1 ? tables[0]! : mergeRows(tables, stepMs)
+      yield { metricId: same[0]!.metric.row!.metricId, rows, rounds: same }
+    } catch (cause) {
+      refuse(same, cause)
     }
-  })
+  }
 }
 
 function metricTouches(rounds: readonly MetricRound[]): MetricTouch[] {

@@ -1,12 +1,12 @@
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { COUNT_MAX } from '../../src/model/count.ts'
-import { DEFAULT_POINT_LIMITS } from '../../src/model/point.ts'
+import { DEFAULT_POINT_LIMITS, type PointSink } from '../../src/model/point.ts'
 import { HOUR_MS } from '../../src/model/time.ts'
 import type { Store } from '../../src/store/store.ts'
 import { decodeBetterStackItem } from '../../src/wire/better-stack.ts'
 import { foldInbox } from '../../src/write/fold.ts'
 import type { Writer } from '../../src/write/writer.ts'
-import { ask, decoderOf, FOLD_SETTINGS, openStore, openWriter, PROJECT, T0_MS } from '../support/engine.ts'
+import { ask, decoderOf, FOLD_SETTINGS, openStore, openWriter, PROJECT, T0_MS, totalOf } from '../support/engine.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
 /** Weights that are each allowed and together more than can be counted. */
@@ -110,5 +110,46 @@ describe('counts', () => {
       ),
     ])
     expect(outcomes.map(({ status }) => status)).toEqual(Array(10).fill('fulfilled'))
+  })
+})
+
+describe('a metric that cannot be encoded', () => {
+  // No decoder lets a broken weight through: here it stands for what nobody has thought of.
+  const broken = (sink: PointSink): void => {
+    decoderOf([{ name: 'fine', type: 'counter', value: 1 }])(sink)
+    const series = sink.resolve('broken', 'distribution', [])
+    if ('code' in series) return
+    sink.addWeighted(1, series, T0_MS, 1, 0.5)
+    sink.addWeighted(1, series, T0_MS, 2, 0.5)
+  }
+  const one = (name: string) => writer.track(PROJECT, decoderOf([{ name, type: 'counter', value: 1 }]))
+
+  it.each([undefined, 'key'])('fails its own requests alone (idempotency key: %s)', async (key) => {
+    const refused = { status: 'rejected', reason: { code: 'internal' } }
+    const outcomes = await Promise.allSettled([
+      one('fine'),
+      writer.track('hostile', broken, key),
+      one('broken'),
+      one('other'),
+    ])
+    expect(outcomes).toMatchObject([{}, refused, {}, {}])
+    expect(outcomes.filter(({ status }) => status === 'rejected')).toHaveLength(1)
+    for (const name of ['fine', 'broken', 'other']) expect(await totalOf(store, name, 'sum')).toBe(1)
+    await one('fine')
+    expect(await totalOf(store, 'fine', 'sum')).toBe(2)
+  })
+
+  it('fails all of its requests, and those of others in the round are stored', async () => {
+    const sound = () =>
+      writer.track(PROJECT, (sink) => {
+        const series = sink.resolve('broken', 'distribution', [])
+        if (!('code' in series)) sink.add(0, series, T0_MS, 3)
+      })
+    // Those that know their metrics and series need not ask the store: they meet in one round.
+    await Promise.all([sound(), one('fine'), one('other')])
+    const outcomes = await Promise.allSettled([writer.track(PROJECT, broken), one('other'), sound(), one('fine')])
+    expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'fulfilled', 'rejected', 'fulfilled'])
+    expect(await totalOf(store, 'other', 'sum')).toBe(2)
+    expect(await totalOf(store, 'broken', 'count')).toBe(1)
   })
 })

@@ -560,6 +560,13 @@ export function describeStore(name: string, openEmpty: () => Promise<OpenedStore
       expect((await store.readIndex({ ...request, inbox: false })).inbox).toEqual([])
     })
 
+    test('an inbox is read no further than some number of entries', async () => {
+      const store = await openStore()
+      await store.append([commit(1, 1, ...Array.from({ length: 300 }, () => part({ block: block() })))])
+      for (const entriesMax of [1, 255, 256, 257, 300, 400])
+        expect(await store.readInbox(1, 1e9, entriesMax)).toHaveLength(Math.min(300, entriesMax))
+    })
+
     test('parts of blocks are read by name, in the order asked', async () => {
       const store = await openStore()
       const both = block(40_000, 3)
@@ -652,6 +659,42 @@ export function describeStore(name: string, openEmpty: () => Promise<OpenedStore
       expect(await reopened.readBlocks(partition, [written.name], 'scalars')).toEqual([written.scalars])
       expect(await reopened.readBlocks(partition, [written.name], 'sketches')).toEqual([written.sketches])
       expect((await timeline(reopened, metric, SECONDS_10)).entries).toEqual([entry])
+    })
+
+    test('what a fold leaves of the last entry takes its place', async () => {
+      const { opened, store, inbox, fold } = await foldable()
+      await store.append([commit(partition, 2, part({ block: block(5) }))])
+      const [, later] = await store.readInbox(partition, 1e9)
+      const left = block(2, 1)
+      expect(await store.commitFold({ ...fold, left })).toBe(false)
+      await store.writeBlocks(partition, [left], NOW)
+      expect(await store.commitFold({ ...fold, left })).toBe(true)
+      const rest = { ...inbox[0]!, block: left.name, scalarBytes: 2, sketchBytes: 1 }
+      expect(await store.readInbox(partition, 1e9)).toEqual([rest, later])
+      expect(await store.inboxSize(partition)).toEqual({ entries: 2, bytes: 8 })
+      await store.sweep(NOW + 30 * DAY)
+      const reopened = await opened.reopen()
+      expect(await reopened.readInbox(partition, 1e9)).toEqual([rest, later])
+      expect(await reopened.readBlocks(partition, [left.name], 'scalars')).toEqual([left.scalars])
+      const done = { partition, removed: [], added: [], touched: [], nowMs: NOW }
+      expect(await reopened.commitFold({ ...done, inbox })).toBe(false)
+      expect(await reopened.commitFold({ ...done, inbox: [rest, later!] })).toBe(true)
+      expect(await reopened.inboxSize(partition)).toEqual({ entries: 0, bytes: 0 })
+      await reopened.sweep(NOW + 2 * 60_000)
+      expect(await exists(reopened, partition, left.name)).toBe(false)
+    })
+
+    test('of equal orders the run of the greater tier is listed first', async () => {
+      const store = await openStore()
+      const blocks = [block(), block(), block()]
+      await store.writeBlocks(partition, blocks, NOW)
+      const added = [0, 2, 1].map((tier, i) => ({
+        timeline: timelineOf(SECONDS_10),
+        entry: entryOf(blocks[i]!.name, NOW, { tier, seriesFrom: { hi: i, lo: 0 } }),
+      }))
+      await store.commitFold({ partition, inbox: [], removed: [], added, touched: touched(NOW), nowMs: NOW })
+      const { entries } = await timeline(store, metric, SECONDS_10)
+      expect(entries.map(({ tier }) => tier)).toEqual([2, 1, 0])
     })
 
     const refusals: readonly [string, (fold: Awaited<ReturnType<typeof foldable>>) => Promise<object>][] = [
