@@ -96,7 +96,7 @@ export interface Store {
   writeBlocks(partition: number, blocks: readonly NamedBlock[], nowMs: number): Promise<void>
   /**
    * False, changing nothing, unless every inbox entry and replaced block is still listed, every new block exists, and no
-   * added window has expired. Else: the old entries go but for what is `left` of the last, the new ones are listed and kept, windows in `touched` expire at
+   * added window has expired. Else: the old entries go but for what is `left` of them, the new ones are listed and kept, windows in `touched` expire at
    * their `expiresMs` (or when they did before, if that is later), and replaced blocks stay readable for 60 s.
    */
   commitFold(fold: FoldCommit): Promise<boolean>
@@ -305,7 +305,7 @@ export function windowStart(resolutionMs: number, timeMs: number): number {
 
 /**
  * A block listed in a window. Blocks of one order and tier are a run; runs are ordered by arrival. Those of a run hold different rollups:
- * an inbox entry may be folded in several steps, each of which adds blocks of its order.
+ * what lies in the inbox may be folded in several steps, which add blocks of one order.
  */
 export interface IndexEntry {
   readonly block: string
@@ -373,8 +373,8 @@ export interface TimelineIndex {
 export interface FoldCommit {
   readonly partition: number
   readonly inbox: readonly InboxEntry[]
-  /** What the fold leaves of the last of these entries: a new block in its place, of its order and time of arrival. */
-  readonly left?: NamedBlock
+  /** What the fold leaves of them: a new block in the place of one of these entries, of its order and time of arrival. */
+  readonly left?: readonly { readonly entry: InboxEntry; readonly block: NamedBlock }[]
   readonly removed: readonly { readonly timeline: TimelineKey; readonly entry: IndexEntry }[]
   readonly added: readonly { readonly timeline: TimelineKey; readonly entry: IndexEntry }[]
   /**

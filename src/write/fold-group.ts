@@ -20,6 +20,9 @@ export interface FoldLoopSettings extends FoldSettings {
 /** What the loop has done since it started, for the gateway's own metrics and for benchmarks. */
 export interface FoldTotals {
   steps: number
+  /** The most that one step took on: rollups, and windows of all resolutions. */
+  stepRowsMax: number
+  stepWindowsMax: number
   entries: number
   inboxBytes: number
   bytesWritten: number
@@ -234,6 +237,8 @@ export class FoldGroup {
     const step = await foldInbox(store, partition, settings, now())
     if (step !== undefined) {
       totals.steps++
+      totals.stepRowsMax = Math.max(totals.stepRowsMax, step.rows)
+      totals.stepWindowsMax = Math.max(totals.stepWindowsMax, step.windows)
       totals.entries += step.entries
       totals.inboxBytes += step.bytes
       totals.bytesWritten += step.bytesWritten

@@ -18,6 +18,8 @@ const SWEEP_PAUSE_MS = 15_000
 export class FoldLoop {
   readonly totals: FoldTotals = {
     steps: 0,
+    stepRowsMax: 0,
+    stepWindowsMax: 0,
     entries: 0,
     inboxBytes: 0,
     bytesWritten: 0,

@@ -1,6 +1,8 @@
+import { assert } from '../model/errors.ts'
 import { formatId, type Id64 } from '../model/id.ts'
+import type { RollupKind } from '../model/metric.ts'
 import { type Block, BlockError, type MetricSection } from '../rollup/block.ts'
-import { divideRows } from '../rollup/merge-rows.ts'
+import { divideRows, mergeRows } from '../rollup/merge-rows.ts'
 import type { RollupRows } from '../rollup/rollup-rows.ts'
 import { QuantileSketch } from '../sketch/quantile-sketch.ts'
 import { type InboxEntry, type Store, windowStart, windowWidthMs } from '../store/store.ts'
@@ -13,13 +15,7 @@ export const STEP_ENTRIES_MAX = 4_096
 /** Rollups that one step reads. A table of them takes some megabytes at each resolution. */
 export const STEP_ROWS_MAX = 32_768
 /** Windows that one step adds to, of all resolutions: each is a block, an index entry and a row of the store. */
-export const STEP_WINDOWS_MAX = 1_024
-
-export interface MetricSections {
-  readonly metricId: Id64
-  /** In arrival order. */
-  readonly sections: RollupRows[]
-}
+export const STEP_WINDOWS_MAX = 512
 
 /** What is left out of the timelines for ever, because it cannot be read or written. */
 export class SetAside {
@@ -39,26 +35,51 @@ export class SetAside {
 export interface StepWork {
   /** Entries that the step takes on. */
   readonly inbox: readonly InboxEntry[]
+  readonly metrics: readonly StepMetric[]
+  /** What is left of these entries. */
+  readonly left: readonly LeftRows[]
   /** Whether there is more that could have been taken on. */
   readonly hasMore: boolean
-  readonly byMetric: ReadonlyMap<string, MetricSections>
-  /** What is left of the last entry, and the width of its buckets. */
-  readonly left: readonly { readonly metricId: Id64; readonly rows: RollupRows }[]
-  readonly baseMs: number
+  /** Rollups read, and windows of all resolutions that are added to. */
   readonly rows: number
   readonly windows: number
   readonly setAside: SetAside
 }
 
+export interface StepMetric {
+  readonly metricId: Id64
+  readonly kind: RollupKind
+  /** In arrival order. */
+  readonly sections: readonly RollupRows[]
+  /** Of the runs that it becomes. */
+  readonly order: number
+}
+
+/** What a step leaves of entries of one width of buckets, in the place of the first of them. */
+export interface LeftRows {
+  readonly entry: InboxEntry
+  readonly resolutionMs: number
+  readonly metrics: readonly { readonly metricId: Id64; readonly rows: RollupRows }[]
+}
+
 export interface StepBounds {
   readonly bytesMax: number
   /** Widths of the stored buckets of a kind, finest first. */
-  stepsOf(kind: RollupRows['kind']): readonly number[]
+  stepsOf(kind: RollupKind): readonly number[]
+}
+
+interface OpenEntry {
+  readonly entry: InboxEntry
+  readonly resolutionMs: number
+  readonly sections: readonly MetricSection[]
+  readonly rows: number
+  readonly faults: SetAside
 }
 
 /**
- * The oldest entries of the inbox whose rollups and windows are within the bounds of a step. When the first one alone exceeds them, it
- * is divided: the step takes on its first windows, and the rest of it stays in its place. Undefined: the inbox is empty.
+ * The oldest entries of the inbox whose rollups are within the bound of a step, and of these as many metrics as add to no more windows
+ * than it may. The others are left in the place of the first entry, merged. When one metric alone is in too many windows the
+ * step takes on the first of them. Undefined: the inbox is empty.
  */
 export async function chooseWork(
   store: Store,
@@ -68,49 +89,188 @@ export async function chooseWork(
 ): Promise<StepWork | undefined> {
   const entries = await store.readInbox(partition, bounds.bytesMax, STEP_ENTRIES_MAX)
   if (entries.length === 0) return undefined
-  const names = entries.map(({ block }) => block)
-  const blocks = await openEach(store, partition, names, pacer)
-  const census = new Census(bounds)
-  const setAside = new SetAside()
-  const byMetric = new Map<string, MetricSections>()
-  let taken = 0
+  const blocks = await openEach(
+    store,
+    partition,
+    entries.map(({ block }) => block),
+    pacer,
+  )
+  const opened: OpenEntry[] = []
   let rows = 0
-  let windows = 0
-  for (const block of blocks) {
-    const faults = new SetAside()
-    const sections = soundSections(block, faults)
-    for (const section of sections) census.add(section)
+  for (const [i, block] of blocks.entries()) {
+    const entry = openEntry(entries[i]!, block)
+    if (opened.length > 0 && rows + entry.rows > STEP_ROWS_MAX) break
+    opened.push(entry)
+    rows += entry.rows
     await pacer.pause()
-    if (census.rows > STEP_ROWS_MAX || census.windows > STEP_WINDOWS_MAX) {
-      if (taken > 0) break
-      const divided = divide(sections, bounds)
-      return {
-        ...divided,
-        inbox: entries.slice(0, 1),
-        hasMore: true,
-        baseMs: resolutionOf(block),
-        setAside: faults,
-      }
-    }
-    setAside.add(faults)
-    for (const section of sections) put(byMetric, section.metricId, section)
-    taken++
-    rows = census.rows
-    windows = census.windows
   }
-  const inbox = entries.slice(0, taken)
-  return { inbox, hasMore: taken < entries.length, byMetric, left: [], baseMs: 0, rows, windows, setAside }
+  let taken = opened
+  let chosen = await chooseMetrics(taken, bounds, pacer)
+  if (chosen === undefined) {
+    // Its parts have the order of one entry: nothing of the metric may have arrived between them.
+    taken = opened.slice(0, 1)
+    chosen = await chooseMetrics(taken, bounds, pacer)
+  }
+  assert(chosen !== undefined, 'of a single entry at least a part is taken on')
+  const setAside = new SetAside()
+  for (const { faults } of taken) setAside.add(faults)
+  const hasMore = taken.length < entries.length || chosen.left.length > 0
+  return { ...chosen, inbox: taken.map(({ entry }) => entry), hasMore, setAside }
 }
 
-function resolutionOf(block: Block | BlockError): number {
-  return block instanceof BlockError ? 0 : block.resolutionMs
+function openEntry(entry: InboxEntry, block: Block | BlockError): OpenEntry {
+  const faults = new SetAside()
+  const sections = soundSections(block, faults)
+  const resolutionMs = block instanceof BlockError ? 0 : block.resolutionMs
+  return { entry, resolutionMs, sections, rows: rowsOf(sections), faults }
 }
 
-function put(byMetric: Map<string, MetricSections>, metricId: Id64, rows: RollupRows): void {
-  const id = formatId(metricId)
-  const known = byMetric.get(id)
-  if (known === undefined) byMetric.set(id, { metricId, sections: [rows] })
-  else known.sections.push(rows)
+function rowsOf(sections: readonly RollupRows[]): number {
+  return sections.reduce((sum, { length }) => sum + length, 0)
+}
+
+interface MetricSections {
+  readonly metricId: Id64
+  readonly kind: RollupKind
+  readonly resolutionMs: number
+  readonly sections: RollupRows[]
+}
+
+/** Undefined: the first metric would have to be divided, and several entries hold it. */
+async function chooseMetrics(
+  taken: readonly OpenEntry[],
+  bounds: StepBounds,
+  pacer: Pacer,
+): Promise<Pick<StepWork, 'metrics' | 'left' | 'rows' | 'windows'> | undefined> {
+  const isLarge = taken.reduce((sum, { rows }) => sum + rows, 0) > STEP_ROWS_MAX
+  const chosen: MetricSections[] = []
+  const left: MetricSections[] = []
+  let windows = 0
+  let isFull = false
+  for (const metric of metricsOf(taken)) {
+    await pacer.pause()
+    const stepsMs = bounds.stepsOf(metric.kind)
+    const more: number = isFull ? 0 : windowsOf(metric.sections, stepsMs).length
+    isFull ||= windows + more > STEP_WINDOWS_MAX || isLarge
+    if (!isFull) {
+      chosen.push(metric)
+      windows += more
+    } else if (chosen.length > 0) left.push(metric)
+    else if (taken.length > 1) return undefined
+    else {
+      const [first, others] = divide(metric, stepsMs)
+      chosen.push(first)
+      windows += windowsOf(first.sections, stepsMs).length
+      if (others.sections.length > 0) left.push(others)
+    }
+  }
+  const { order } = taken[taken.length - 1]!.entry
+  return {
+    metrics: chosen.map(({ metricId, kind, sections }) => ({ metricId, kind, sections, order })),
+    left: leftRows(taken, left),
+    rows: chosen.reduce((sum, { sections }) => sum + rowsOf(sections), 0),
+    windows,
+  }
+}
+
+/** By the width of their buckets, each in the place of the first entry of that width. */
+function leftRows(taken: readonly OpenEntry[], left: readonly MetricSections[]): LeftRows[] {
+  const byWidth = new Map<number, { metricId: Id64; rows: RollupRows }[]>()
+  for (const { metricId, resolutionMs, sections } of left) {
+    const rows = sections.length === 1 ? sections[0]! : mergeRows(sections, resolutionMs)
+    const ofWidth = byWidth.get(resolutionMs)
+    if (ofWidth === undefined) byWidth.set(resolutionMs, [{ metricId, rows }])
+    else ofWidth.push({ metricId, rows })
+  }
+  return [...byWidth].map(([resolutionMs, metrics]) => {
+    const first = taken.find((each) => each.resolutionMs === resolutionMs)
+    assert(first !== undefined, 'what is left lay in an entry')
+    return { entry: first.entry, resolutionMs, metrics }
+  })
+}
+
+/** Each metric once, in the order that they first come. */
+function metricsOf(taken: readonly OpenEntry[]): Iterable<MetricSections> {
+  const metrics = new Map<string, MetricSections>()
+  for (const { resolutionMs, sections } of taken) {
+    for (const section of sections) {
+      const { metricId, kind } = section
+      const id = formatId(metricId)
+      const known = metrics.get(id)
+      if (known === undefined) metrics.set(id, { metricId, kind, resolutionMs, sections: [section] })
+      else known.sections.push(section)
+    }
+  }
+  return metrics.values()
+}
+
+/** The windows of all resolutions that rollups lie in, by the time of the first of the finest in each. */
+function windowsOf(sections: readonly RollupRows[], stepsMs: readonly number[]): number[] {
+  const found: number[] = []
+  const finest = [...rowsByWindow(sections, stepsMs[0]!).keys()].sort((a, b) => a - b)
+  for (const stepMs of stepsMs) {
+    let last = Number.NaN
+    for (const timeMs of finest) {
+      const startMs = windowStart(stepMs, timeMs)
+      if (startMs !== last) found.push(timeMs)
+      last = startMs
+    }
+  }
+  return found
+}
+
+/** How many rollups lie in each window of a resolution. */
+function rowsByWindow(sections: readonly RollupRows[], stepMs: number): Map<number, number> {
+  const counts = new Map<number, number>()
+  for (const { bucketMs, length } of sections) {
+    // Rows that follow one another mostly lie in one window.
+    let fromMs = Number.POSITIVE_INFINITY
+    let toMs = Number.NEGATIVE_INFINITY
+    let rows = 0
+    for (let row = 0; row < length; row++) {
+      const timeMs = bucketMs[row]!
+      if (timeMs < fromMs || timeMs >= toMs) {
+        if (rows > 0) counts.set(fromMs, (counts.get(fromMs) ?? 0) + rows)
+        fromMs = windowStart(stepMs, timeMs)
+        toMs = fromMs + windowWidthMs(stepMs)
+        rows = 0
+      }
+      rows++
+    }
+    if (rows > 0) counts.set(fromMs, (counts.get(fromMs) ?? 0) + rows)
+  }
+  return counts
+}
+
+/** What of a metric lies in its first windows, as much as one step may take on, and the rest. */
+function divide(metric: MetricSections, stepsMs: readonly number[]): readonly [MetricSections, MetricSections] {
+  const starts = windowsOf(metric.sections, stepsMs).sort((a, b) => a - b)
+  let endMs = starts[STEP_WINDOWS_MAX] ?? Number.POSITIVE_INFINITY
+  let rows = 0
+  let share = 1
+  for (const [startMs, ofWindow] of [...rowsByWindow(metric.sections, stepsMs[0]!)].sort(([a], [b]) => a - b)) {
+    if (startMs >= endMs) break
+    if (rows + ofWindow > STEP_ROWS_MAX) {
+      // A block of before there was a bound may hold too many in one window: that is divided by series.
+      if (rows === 0) share = STEP_ROWS_MAX / ofWindow
+      endMs = rows === 0 ? startMs + windowWidthMs(stepsMs[0]!) : startMs
+      break
+    }
+    rows += ofWindow
+  }
+  const first: RollupRows[] = []
+  const others: RollupRows[] = []
+  for (const section of metric.sections) {
+    const seriesMax = share === 1 ? section.seriesCount : Math.max(1, Math.floor(section.seriesCount * share))
+    const { bucketMs } = section
+    const [early, late] = divideRows(section, (series, row) => bucketMs[row]! < endMs && series < seriesMax)
+    if (early.length > 0) first.push(early)
+    if (late.length > 0) others.push(late)
+  }
+  return [
+    { ...metric, sections: first },
+    { ...metric, sections: others },
+  ]
 }
 
 /** The sections of a block that can be decoded. What cannot never will be: left where it is, it would hold up all that came after it. */
@@ -139,100 +299,4 @@ function decodeWhole(section: MetricSection): void {
   for (const column of [seriesHi, bucketMs, count, sum, min, max, first, last, firstMs, lastMs]) void column.length
   section.totalsAt(0)
   if (section.needsSketches) section.mergeBinsInto(0, new QuantileSketch())
-}
-
-/** Counts rollups, and the windows of every resolution that they lie in. */
-class Census {
-  readonly #bounds: StepBounds
-  readonly #windows = new Map<string, readonly Set<number>[]>()
-  rows = 0
-  windows = 0
-
-  constructor(bounds: StepBounds) {
-    this.#bounds = bounds
-  }
-
-  add(section: MetricSection): void {
-    const stepsMs = this.#bounds.stepsOf(section.kind)
-    const { bucketMs, length } = section
-    const widthMs = windowWidthMs(stepsMs[0]!)
-    this.rows += length
-    // Rows that follow one another mostly lie in one window.
-    let fromMs = Number.POSITIVE_INFINITY
-    for (let row = 0; row < length; row++) {
-      const timeMs = bucketMs[row]!
-      if (timeMs >= fromMs && timeMs < fromMs + widthMs) continue
-      fromMs = windowStart(stepsMs[0]!, timeMs)
-      this.addWindow(section, fromMs)
-    }
-  }
-
-  /** Answers how many windows of all resolutions that are not counted yet hold this window of the finest. */
-  addWindow({ metricId, kind }: MetricSection, timeMs: number): number {
-    const stepsMs = this.#bounds.stepsOf(kind)
-    const id = formatId(metricId)
-    let ofMetric = this.#windows.get(id)
-    if (ofMetric === undefined) this.#windows.set(id, (ofMetric = stepsMs.map(() => new Set())))
-    let added = 0
-    for (const [level, stepMs] of stepsMs.entries()) {
-      const startMs = windowStart(stepMs, timeMs)
-      if (ofMetric[level]!.has(startMs)) continue
-      ofMetric[level]!.add(startMs)
-      added++
-    }
-    this.windows += added
-    return added
-  }
-}
-
-type Divided = Pick<StepWork, 'byMetric' | 'left' | 'rows' | 'windows'>
-
-/** The first metrics and windows of an entry that are within the bounds, at least some of one window. */
-function divide(sections: readonly MetricSection[], bounds: StepBounds): Divided {
-  const census = new Census(bounds)
-  const byMetric = new Map<string, MetricSections>()
-  const left: { metricId: Id64; rows: RollupRows }[] = []
-  let isFull = false
-  let windows = 0
-  for (const section of sections) {
-    const { metricId } = section
-    if (isFull) {
-      left.push({ metricId, rows: section })
-      continue
-    }
-    const stepMs = bounds.stepsOf(section.kind)[0]!
-    let endMs = Number.NEGATIVE_INFINITY
-    for (const [startMs, rowsOfWindow] of rowsByWindow(section, stepMs)) {
-      census.addWindow(section, startMs)
-      isFull = census.windows > STEP_WINDOWS_MAX || census.rows + rowsOfWindow > STEP_ROWS_MAX
-      if (isFull && census.rows > 0) break
-      census.rows += rowsOfWindow
-      windows = census.windows
-      endMs = startMs + windowWidthMs(stepMs)
-      if (isFull) break
-    }
-    if (!isFull) put(byMetric, metricId, section)
-    else if (endMs === Number.NEGATIVE_INFINITY) left.push({ metricId, rows: section })
-    else {
-      // A window of a block of before there was a bound may hold more rollups than a step takes: it is divided by series.
-      const share = Math.min(1, STEP_ROWS_MAX / census.rows)
-      const seriesMax = Math.max(1, Math.floor(section.seriesCount * share))
-      const { bucketMs } = section
-      const [first, others] = divideRows(section, (series, row) => bucketMs[row]! < endMs && series < seriesMax)
-      put(byMetric, metricId, first)
-      if (others.length > 0) left.push({ metricId, rows: others })
-    }
-  }
-  const rows = [...byMetric.values()].reduce((sum, { sections: [only] }) => sum + only!.length, 0)
-  return { byMetric, left, rows, windows }
-}
-
-/** How many rollups lie in each window of the finest resolution, in order of time. */
-function rowsByWindow({ bucketMs, length }: RollupRows, stepMs: number): readonly (readonly [number, number])[] {
-  const counts = new Map<number, number>()
-  for (let row = 0; row < length; row++) {
-    const startMs = windowStart(stepMs, bucketMs[row]!)
-    counts.set(startMs, (counts.get(startMs) ?? 0) + 1)
-  }
-  return [...counts].sort(([a], [b]) => a - b)
 }

@@ -10,8 +10,8 @@ import {
   windowStart,
   windowWidthMs,
 } from '../store/store.ts'
-import { chooseWork, type MetricSections, type SetAside } from './fold-step.ts'
-import { bytesOf, encodeInboxBlock, encodeRun, Pacer, type TimelineBlock } from './timeline-blocks.ts'
+import { chooseWork, type SetAside, type StepMetric } from './fold-step.ts'
+import { blockBytes, bytesOf, encodeInboxBlock, encodeRun, Pacer, type TimelineBlock } from './timeline-blocks.ts'
 
 /** A stored bucket width and how long a window of it is kept after its last write. */
 export interface Resolution {
@@ -68,26 +68,25 @@ export async function foldInbox(
   )
   if (work === undefined) return undefined
   const { inbox, rows, windows, hasMore, setAside } = work
-  const order = inbox[inbox.length - 1]!.order
   const written: TimelineBlock[] = []
   const touched: WindowTouch[] = []
-  for (const metric of work.byMetric.values()) {
-    const resolutions = resolutionsOf(metric.sections[0]!.kind)
-    const folded = await foldMetric(store, partition, metric, resolutions, order, setAside, pacer)
+  for (const metric of work.metrics) {
+    const folded = await foldMetric(store, partition, metric, resolutionsOf(metric.kind), setAside, pacer)
     for (const { window, keptMs, blocks } of folded) {
       for (const block of blocks) written.push(block)
       touched.push({ ...window, expiresMs: nowMs + keptMs })
     }
   }
-  const left = work.left.length === 0 ? undefined : encodeInboxBlock(work.baseMs, work.left)
-  const blocks = written.map(({ block }) => block)
-  await store.writeBlocks(partition, left === undefined ? blocks : [...blocks, left], nowMs)
+  const left = work.left.map(({ entry, resolutionMs, metrics }) => {
+    return { entry, block: encodeInboxBlock(resolutionMs, metrics) }
+  })
+  const blocks = [...written, ...left].map(({ block }) => block)
+  await store.writeBlocks(partition, blocks, nowMs)
   const added = written.map((block) => block.added)
-  const fold = { partition, inbox, removed: [], added, touched, nowMs, ...(left && { left }) }
-  if (!(await store.commitFold(fold))) return undefined
-  const leftBytes = left === undefined ? 0 : left.scalars.length + (left.sketches?.length ?? 0)
-  const bytes = inbox.reduce((sum, entry) => sum + entry.scalarBytes + entry.sketchBytes, -leftBytes)
-  const entries = left === undefined ? inbox.length : inbox.length - 1
+  if (!(await store.commitFold({ partition, inbox, left, removed: [], added, touched, nowMs }))) return undefined
+  const inboxBytes = inbox.reduce((sum, entry) => sum + entry.scalarBytes + entry.sketchBytes, 0)
+  const bytes = left.reduce((sum, { block }) => sum - blockBytes(block), inboxBytes)
+  const entries = inbox.length - left.length
   return { entries, bytes, bytesWritten: bytesOf(written), rows, windows, hasMore, touched, setAside }
 }
 
@@ -101,9 +100,8 @@ interface FoldedWindow {
 async function foldMetric(
   store: Store,
   partition: number,
-  { metricId, sections }: MetricSections,
+  { metricId, sections, order }: StepMetric,
   resolutions: readonly Resolution[],
-  order: number,
   setAside: SetAside,
   pacer: Pacer,
 ): Promise<readonly FoldedWindow[]> {

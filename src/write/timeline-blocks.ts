@@ -117,6 +117,10 @@ function openOne(name: string, scalars: Uint8Array | undefined, sketches: Uint8A
   }
 }
 
+export function blockBytes({ scalars, sketches }: NamedBlock): number {
+  return scalars.length + (sketches?.length ?? 0)
+}
+
 export function bytesOf(blocks: readonly TimelineBlock[]): number {
   return blocks.reduce((sum, { added: { entry } }) => sum + entry.scalarBytes + entry.sketchBytes, 0)
 }

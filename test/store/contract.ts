@@ -661,27 +661,28 @@ export function describeStore(name: string, openEmpty: () => Promise<OpenedStore
       expect((await timeline(reopened, metric, SECONDS_10)).entries).toEqual([entry])
     })
 
-    test('what a fold leaves of the last entry takes its place', async () => {
+    test('what a fold leaves of an entry takes its place', async () => {
       const { opened, store, inbox, fold } = await foldable()
       await store.append([commit(partition, 2, part({ block: block(5) }))])
       const [, later] = await store.readInbox(partition, 1e9)
-      const left = block(2, 1)
+      const of = block(2, 1)
+      const left = [{ entry: inbox[0]!, block: of }]
       expect(await store.commitFold({ ...fold, left })).toBe(false)
-      await store.writeBlocks(partition, [left], NOW)
+      await store.writeBlocks(partition, [of], NOW)
       expect(await store.commitFold({ ...fold, left })).toBe(true)
-      const rest = { ...inbox[0]!, block: left.name, scalarBytes: 2, sketchBytes: 1 }
+      const rest = { ...inbox[0]!, block: of.name, scalarBytes: 2, sketchBytes: 1 }
       expect(await store.readInbox(partition, 1e9)).toEqual([rest, later])
       expect(await store.inboxSize(partition)).toEqual({ entries: 2, bytes: 8 })
       await store.sweep(NOW + 30 * DAY)
       const reopened = await opened.reopen()
       expect(await reopened.readInbox(partition, 1e9)).toEqual([rest, later])
-      expect(await reopened.readBlocks(partition, [left.name], 'scalars')).toEqual([left.scalars])
+      expect(await reopened.readBlocks(partition, [of.name], 'scalars')).toEqual([of.scalars])
       const done = { partition, removed: [], added: [], touched: [], nowMs: NOW }
       expect(await reopened.commitFold({ ...done, inbox })).toBe(false)
       expect(await reopened.commitFold({ ...done, inbox: [rest, later!] })).toBe(true)
       expect(await reopened.inboxSize(partition)).toEqual({ entries: 0, bytes: 0 })
       await reopened.sweep(NOW + 2 * 60_000)
-      expect(await exists(reopened, partition, left.name)).toBe(false)
+      expect(await exists(reopened, partition, of.name)).toBe(false)
     })
 
     test('of equal orders the run of the greater tier is listed first', async () => {

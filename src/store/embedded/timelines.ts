@@ -99,15 +99,15 @@ export function commitFold(writes: WriteSet, uncommitted: UncommittedBlocks, fol
   windows.write()
 
   removeFromInbox(writes, partition, fold.inbox)
-  if (fold.left !== undefined) leaveInInbox(writes, uncommitted, fold, fold.left)
+  for (const { entry, block } of fold.left ?? []) leaveInInbox(writes, uncommitted, partition, entry, block)
   const released = new Set([...fold.inbox.map(({ block }) => block), ...fold.removed.map(({ entry }) => entry.block)])
   for (const name of released) loosenBlock(writes, partition, name, nowMs)
   return true
 }
 
 function isPossible(writes: WriteSet, uncommitted: UncommittedBlocks, fold: FoldCommit): boolean {
-  const { partition, nowMs, left } = fold
-  if (left !== undefined && uncommitted.get(partition, left.name, nowMs) === undefined) return false
+  const { partition, nowMs, left = [] } = fold
+  if (left.some(({ block }) => uncommitted.get(partition, block.name, nowMs) === undefined)) return false
   for (const entry of fold.inbox) {
     const key = inboxKey(partition, entry.order)
     const bytes = writes.get('inbox', key)
@@ -141,18 +141,22 @@ function removeFromInbox(writes: WriteSet, partition: number, entries: readonly 
   writes.put('partitions', partitionKey(partition), encodePartition(row))
 }
 
-function leaveInInbox(writes: WriteSet, uncommitted: UncommittedBlocks, fold: FoldCommit, block: NamedBlock): void {
-  const { partition, inbox } = fold
-  const whole = inbox[inbox.length - 1]
-  assert(whole !== undefined, 'what is left is of an entry')
+/** In the place of an entry that was removed. */
+function leaveInInbox(
+  writes: WriteSet,
+  uncommitted: UncommittedBlocks,
+  partition: number,
+  entry: InboxEntry,
+  block: NamedBlock,
+): void {
   const scalarBytes = block.scalars.length
   const sketchBytes = block.sketches?.length ?? 0
   putBlock(writes, partition, block)
   writes.afterwards(() => uncommitted.remove(partition, block.name))
   writes.put(
     'inbox',
-    inboxKey(partition, whole.order),
-    encodeInbox({ ...whole, block: block.name, scalarBytes, sketchBytes }),
+    inboxKey(partition, entry.order),
+    encodeInbox({ ...entry, block: block.name, scalarBytes, sketchBytes }),
   )
   const row = decodePartition(writes.get('partitions', partitionKey(partition)))
   const inboxBytes = row.inboxBytes + scalarBytes + sketchBytes

@@ -198,8 +198,8 @@ class RedisStore implements Store {
     return this.#answer((engine) => readIndex(engine, request))
   }
 
-  readInbox(partition: number, bytesMax: number): Promise<readonly InboxEntry[]> {
-    return this.#answer((engine) => readInbox(engine, partition, bytesMax))
+  readInbox(partition: number, bytesMax: number, entriesMax?: number): Promise<readonly InboxEntry[]> {
+    return this.#answer((engine) => readInbox(engine, partition, bytesMax, entriesMax))
   }
 
   inboxSize(partition: number): Promise<{ readonly entries: number; readonly bytes: number }> {

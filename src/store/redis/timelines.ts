@@ -1,4 +1,4 @@
-import { assert, GatewayError } from '../../model/errors.ts'
+import { GatewayError } from '../../model/errors.ts'
 import {
   type BlockPart,
   compareIndexEntries,
@@ -158,16 +158,14 @@ export async function commitFold(engine: Engine, fold: FoldCommit): Promise<bool
   for (const touch of fold.touched) {
     call.key(keys.timeline(touch)).arg(dueMember(touch), touch.windowMs, touch.expiresMs)
   }
-  if (fold.left === undefined) call.arg('')
-  else {
-    const { name, scalars, sketches } = fold.left
-    const whole = fold.inbox[fold.inbox.length - 1]
-    assert(whole !== undefined, 'what is left is of an entry')
+  const left = fold.left ?? []
+  call.arg(left.length)
+  for (const { entry, block } of left) {
+    const { name, scalars, sketches } = block
     const sizes = { scalarBytes: scalars.length, sketchBytes: sketches?.length ?? 0 }
     call
-      .arg(name)
       .key(...blockKeys(name))
-      .arg(inboxMember({ ...whole, block: name, ...sizes }), sizes.scalarBytes + sizes.sketchBytes)
+      .arg(entry.order, inboxMember({ ...entry, block: name, ...sizes }), name, sizes.scalarBytes + sizes.sketchBytes)
   }
   return (await engine.run('commit-fold', call)) === 'folded'
 }

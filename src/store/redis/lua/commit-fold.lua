@@ -6,13 +6,13 @@
 --
 -- KEYS   inbox counters due expiring extra
 --        (removedTimeline removedScalars removedSketches)* (addedTimeline addedExpired addedScalars addedSketches)*
---        (touchedTimeline)* (leftScalars leftSketches)?
+--        (touchedTimeline)* (leftScalars leftSketches)*
 -- ARGV   looseMs collectMs inboxEntries (order inboxMember inboxBlock inboxBytes)*
 --        removed (removedWindow removedWindowMs removedMember removedBlock)*
 --        added (addedWindow addedWindowMs widthMs addedMember addedBlock)*
---        touched (touchedWindow touchedWindowMs expiresMs)* left (leftMember leftBytes)?
+--        touched (touchedWindow touchedWindowMs expiresMs)* left (leftOrder leftMember leftBlock leftBytes)*
 -- REPLY  'folded', or 'refused' with nothing changed
--- NOTE   `left` is the block that takes the place of the last inbox entry, empty where there is none.
+-- NOTE   What is left takes the place of an inbox entry that is replaced.
 --
 -- Blocks the server for about 5 µs an entry of the inbox and 30 µs one of a timeline. A fold takes about a megabyte of inbox, which
 -- may be thousands of small entries: they are worked on by the thousand, and get no time limit of the server's own as other
@@ -61,10 +61,16 @@ for i = 1, count('touched') do
     expiresMs = integer('expiresMs'),
   }
 end
-local left = { block = argument('left') }
-if left.block ~= '' then
-  left.scalars, left.sketches = key('leftScalars'), key('leftSketches')
-  left.member, left.bytes = argument('leftMember'), count('leftBytes')
+local left = {}
+for i = 1, count('left') do
+  left[i] = {
+    scalars = key('leftScalars'),
+    sketches = key('leftSketches'),
+    order = integer('leftOrder'),
+    member = argument('leftMember'),
+    block = argument('leftBlock'),
+    bytes = count('leftBytes'),
+  }
 end
 complete()
 if collectMs == 0 then error('argument not positive: collectMs') end
@@ -98,10 +104,9 @@ for _, entry in ipairs(added) do
   if redis.call('EXISTS', entry.scalars) == 0 then return 'refused' end
   if #stretchesWithin(entry.expired, entry.windowMs, entry.windowMs + entry.widthMs) > 0 then return 'refused' end
 end
-if left.member then
-  if #taken.orders == 0 then error('left of no entry') end
-  if redis.call('EXISTS', left.scalars) == 0 then return 'refused' end
-  stored(redis.call('HGET', extra, left.block))
+for _, entry in ipairs(left) do
+  if redis.call('EXISTS', entry.scalars) == 0 then return 'refused' end
+  stored(redis.call('HGET', extra, entry.block))
 end
 local windows, isTouched = {}, {}
 for _, window in ipairs(touched) do
@@ -148,10 +153,10 @@ for _, entry in ipairs(added) do
   redis.call('ZADD', entry.timeline, exact(entry.windowMs), entry.member)
 end
 inChunks('ZREM', inbox, taken.members)
-if left.member then
-  hold(left)
-  redis.call('ZADD', inbox, exact(taken.orders[#taken.orders]), left.member)
-  bytes = bytes + left.bytes
+for _, entry in ipairs(left) do
+  hold(entry)
+  redis.call('ZADD', inbox, exact(entry.order), entry.member)
+  bytes = bytes + entry.bytes
 end
 local looseBlocks = {}
 -- Asked again: one that was added above is held by that entry from now on.
