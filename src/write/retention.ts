@@ -1,5 +1,6 @@
 import type { Store } from '../store/store.ts'
 import type { FoldSettings } from './fold.ts'
+import { Pacer } from './timeline-blocks.ts'
 
 /** Windows that one step lets go. */
 const EXPIRE_STEP_MAX = 200
@@ -25,7 +26,9 @@ export async function expireDue(
   const coarsestMs = steps[steps.length - 1]!
   const due = await store.dueWindows(partition, nowMs, EXPIRE_STEP_MAX)
   let expired = 0
+  const pacer = new Pacer()
   for (const window of due) {
+    await pacer.pause()
     const forget = window.resolutionMs === coarsestMs ? { forget: steps.slice(0, -1) } : {}
     if (await store.expireWindow({ partition, window, ...forget, nowMs })) expired++
   }
@@ -51,7 +54,9 @@ export async function clearDeleted(
   nowMs: number,
   mustStop: () => boolean,
 ): Promise<void> {
+  const pacer = new Pacer()
   for (let steps = 0; steps < CLEAR_STEPS_MAX && !mustStop(); steps++) {
+    await pacer.pause()
     if (!(await store.clearDeleted(partition, EXPIRE_STEP_MAX, nowMs))) return
   }
 }
