@@ -40,6 +40,9 @@ export interface Config {
   readonly points: PointLimits
   readonly bodyBytesMax: number
   readonly bodiesBytesMax: number
+  readonly bodiesBytesPerAddressMax: number
+  readonly bodyStallMs: number
+  readonly connectionsMax: number
   readonly batchItemsMax: number
   readonly requestPointsMax: number
   readonly eventRetentionMs: number
@@ -149,6 +152,9 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     },
     bodyBytesMax: count('BODY_BYTES_MAX'),
     bodiesBytesMax: count('BODIES_BYTES_MAX'),
+    bodiesBytesPerAddressMax: count('BODIES_BYTES_PER_ADDRESS_MAX'),
+    bodyStallMs: whole('BODY_STALL_MS', 1, TIMER_MS_MAX),
+    connectionsMax: count('CONNECTIONS_MAX'),
     batchItemsMax: count('BATCH_ITEMS_MAX'),
     requestPointsMax: count('REQUEST_POINTS_MAX'),
     eventRetentionMs: readRetention(text('EVENT_RETENTION')),

@@ -1,5 +1,6 @@
 import type { Principal } from './keys.ts'
 import { GatewayError } from './model/errors.ts'
+import { networkOf } from './model/network.ts'
 import { RATE_WINDOW_MS, type RateClass, type RateLimits } from './model/rate.ts'
 import { within } from './model/within.ts'
 import type { Store } from './store/store.ts'
@@ -169,22 +170,4 @@ export class RateLimiter {
 function subjectOf(principal: Principal, rateClass: RateClass, address: string, hasOwnLimit: boolean): string {
   if (rateClass !== 'betterstack') return principal.keyId
   return hasOwnLimit ? `${principal.keyId} ${networkOf(address)}` : networkOf(address)
-}
-
-/** The address itself for IPv4, the /64 network for IPv6: a client usually owns a whole /64. */
-export function networkOf(address: string): string {
-  if (!address.includes(':')) return address
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1]
-  if (mapped !== undefined) return mapped
-  const [head = '', tail] = (address.split('%')[0] ?? '').toLowerCase().split('::')
-  const groups = head === '' ? [] : head.split(':')
-  if (tail !== undefined) {
-    const after = tail === '' ? 0 : tail.split(':').length + (tail.includes('.') ? 1 : 0)
-    while (groups.length + after < 8) groups.push('0')
-    groups.push(...tail.split(':'))
-  }
-  return groups
-    .slice(0, 4)
-    .map((group) => group.replace(/^0+(?=.)/, ''))
-    .join(':')
 }

@@ -113,6 +113,24 @@ export const SETTINGS = [
     meaning: 'Request bodies being received or worked on, together; overloaded.',
   },
   {
+    name: 'BODIES_BYTES_PER_ADDRESS_MAX',
+    default: '67108864',
+    unit: 'bytes',
+    meaning: 'The same of one client address (see TRUST_PROXY); overloaded.',
+  },
+  {
+    name: 'BODY_STALL_MS',
+    default: '10000',
+    unit: 'ms',
+    meaning: 'How long a request body may take for its next 8 KiB or its end; request_timeout.',
+  },
+  {
+    name: 'CONNECTIONS_MAX',
+    default: '10000',
+    unit: 'connections',
+    meaning: 'Open connections of clients; those beyond it are closed at once.',
+  },
+  {
     name: 'BATCH_ITEMS_MAX',
     default: '500',
     unit: 'items',

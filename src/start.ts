@@ -262,7 +262,7 @@ function serve(
   now: () => number,
   isDraining: () => boolean,
 ): FastifyInstance {
-  const { points, batchItemsMax, eventBytesMax, requestPointsMax, bodyBytesMax, bodiesBytesMax } = config
+  const { points, batchItemsMax, eventBytesMax, bodyBytesMax } = config
   const server = createServer({
     gateway,
     log,
@@ -275,9 +275,12 @@ function serve(
       points,
       batchItemsMax,
       eventBytesMax,
-      requestPointsMax,
+      requestPointsMax: config.requestPointsMax,
       bodyBytesMax,
-      bodiesBytesMax,
+      bodiesBytesMax: config.bodiesBytesMax,
+      bodiesBytesPerAddressMax: config.bodiesBytesPerAddressMax,
+      bodyStallMs: config.bodyStallMs,
+      connectionsMax: config.connectionsMax,
       readyWaitMs: READY_WAIT_MS,
     },
   })

@@ -48,9 +48,11 @@ export function registerGraphQL(app: FastifyInstance, options: GraphQLOptions): 
   const streams = new Streams(options.streams)
   const sendPage = registerPlayground(app, ENDPOINT)
 
-  /** Strangers are turned away before their body is read. */
-  const admit = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
-    if (wantsPage(request) || !canAnswer(request)) return
+  /** Authenticates, and refuses what cannot be answered, before the body is read. */
+  const admit = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> => {
+    if (wantsPage(request)) return
+    if (!canAnswer(request))
+      return reply.code(406).header('accept', `${JSON_TYPE}, ${RESPONSE_TYPE}, text/event-stream`).send()
     if (request.method === 'POST') requireJson(request)
     const principal = await authenticate(gateway, request)
     await takePermit(gateway, principal, 'graphql', request, reply)
@@ -100,8 +102,6 @@ export function registerGraphQL(app: FastifyInstance, options: GraphQLOptions): 
 
   const handle = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
     if (wantsPage(request)) return sendPage(request, reply)
-    if (!canAnswer(request))
-      return reply.code(406).header('accept', `${JSON_TYPE}, ${RESPONSE_TYPE}, text/event-stream`).send()
     assert(request.principal !== undefined, 'the request was admitted')
     const isPost = request.method === 'POST'
     const params = isPost ? paramsOfBody(request.body) : paramsOfUrl(request.url)
@@ -153,10 +153,6 @@ export function registerGraphQL(app: FastifyInstance, options: GraphQLOptions): 
 
   app.register(async (scope) => {
     if (!scope.hasRequestDecorator('principal')) decoratePrincipal(scope)
-    scope.removeAllContentTypeParsers()
-    scope.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: limits.bodyBytesMax }, (_request, body, done) =>
-      done(null, body),
-    )
     scope.setErrorHandler((error, request, reply) => {
       if (error instanceof GraphQLError) return answer(reply, { errors: [error] })
       const known = asGatewayError(error)

@@ -41,11 +41,8 @@ export function wantsPage({ method, headers: { accept } }: FastifyRequest): bool
 }
 
 /** Throws `unsupported_media_type`. What a form of a foreign page can send is refused with it. */
-export function requireJson({ headers: { 'content-type': type, 'content-encoding': encoding } }: FastifyRequest): void {
+export function requireJson({ headers: { 'content-type': type } }: FastifyRequest): void {
   if (type !== JSON_TYPE && (type === undefined || !/^application\/json *(?:;|$)/i.test(type))) {
     throw new GatewayError('unsupported_media_type', 'the content type must be application/json')
-  }
-  if (encoding !== undefined && encoding.trim().toLowerCase() !== 'identity') {
-    throw new GatewayError('unsupported_media_type', 'the body must be sent without content encoding')
   }
 }

@@ -6,8 +6,6 @@ import { describe, type PointLimits, type PointSink } from '../model/point.ts'
 import { type BetterStackBody, type BetterStackFormat, decodeBetterStackBody } from '../wire/better-stack-body.ts'
 import { projectOf, requireScope } from './auth.ts'
 import { bytesOf } from './body.ts'
-import type { HoldBytes } from './body-budget.ts'
-import { decompressBody } from './content-encoding.ts'
 import { retryAfterSecondsOf, statusOf } from './error-table.ts'
 import { idempotencyOf } from './idempotency.ts'
 
@@ -16,13 +14,10 @@ export interface BetterStackRoutesOptions {
   readonly log: Logger
   readonly now: () => number
   readonly limits: BetterStackLimits
-  readonly hold: HoldBytes
 }
 
 export interface BetterStackLimits {
   readonly points: PointLimits
-  /** Of a body, before and after decompression. */
-  readonly bodyBytesMax: number
   /** Points of one request. */
   readonly requestPointsMax: number
 }
@@ -38,12 +33,12 @@ const UNAUTHORIZED = 'Unauthorized'
  */
 export function registerBetterStackRoutes(
   app: FastifyInstance,
-  { gateway, log, now, limits, hold }: BetterStackRoutesOptions,
+  { gateway, log, now, limits }: BetterStackRoutesOptions,
 ): void {
   const ingest = { onRequest: [requireScope(gateway, 'ingest', 'betterstack'), readAnyContent] }
 
-  const store = async (request: FastifyRequest, reply: FastifyReply, options: TrackOptions): Promise<Answer> => {
-    let body = bytesOf(request)
+  const store = async (request: FastifyRequest, options: TrackOptions): Promise<Answer> => {
+    const body = bytesOf(request)
     let decoded: BetterStackBody = { items: 0, oddTimes: [] }
     const decode = (sink: PointSink): void => {
       decoded = decodeBetterStackBody(body, sink, {
@@ -55,8 +50,6 @@ export function registerBetterStackRoutes(
     }
     let rejected: number
     try {
-      const encoding = request.headers['content-encoding']
-      body = await decompressBody(body, encoding, limits.bodyBytesMax, (bytes) => hold(reply, bytes))
       rejected = (await gateway.track(projectOf(request), decode, options)).length
     } catch (error) {
       if (error instanceof GatewayError && error.code === 'invalid_body') return { status: 406, body: UNDECODABLE }
@@ -76,10 +69,8 @@ export function registerBetterStackRoutes(
     const idempotent = idempotencyOf(request, '/metrics')
     const { status, body } =
       idempotent === undefined
-        ? await store(request, reply, {})
-        : await gateway.once(projectOf(request), idempotent, () =>
-            store(request, reply, { idempotencyKey: idempotent.key }),
-          )
+        ? await store(request, {})
+        : await gateway.once(projectOf(request), idempotent, () => store(request, { idempotencyKey: idempotent.key }))
     if (status !== 202) return sendText(reply, status, body)
     const [accepted, rejected] = body.split(' ')
     return reply
@@ -106,6 +97,13 @@ export function sendPlainError(reply: FastifyReply, { code, message }: GatewayEr
       return sendText(reply, 403, UNAUTHORIZED)
     case 'payload_too_large':
       return sendText(reply, 413, TOO_LARGE)
+    case 'unsupported_media_type':
+      return sendText(reply, 406, UNDECODABLE)
+    case 'invalid_body':
+      // A body that was not read: it does not decompress.
+      return reply.request.body === undefined
+        ? sendText(reply, 406, UNDECODABLE)
+        : sendText(reply, statusOf(code), message)
     default:
       return sendText(reply, statusOf(code), message)
   }

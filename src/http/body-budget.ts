@@ -1,57 +1,96 @@
-import type { ServerResponse } from 'node:http'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { Socket } from 'node:net'
 import { GatewayError } from '../model/errors.ts'
 
-declare module 'fastify' {
-  interface FastifyInstance {
-    /** For an answer that goes on after its request is done with: nothing is counted for it any more. */
-    letGoOfBody?(reply: FastifyReply): void
-  }
-}
-
-/** Counts more bytes against the budget until the request has been answered. Throws `overloaded`. */
-export type HoldBytes = (reply: FastifyReply, bytes: number) => void
-
 /**
- * Bounds the bodies that are being received or worked on, all connections together: each may be within its own limit and
- * their sum still be more memory than there is. A request that does not fit is refused before any of its body is read. What
- * a body becomes when it is decompressed is held by the function answered.
+ * Bounds the bytes of all request bodies that are being received or worked on: each body may be within its own limit while their
+ * sum is more memory than there is. Bytes count from their arrival. One client address gets a share, so that no client can take
+ * the room of all others.
  */
-export function boundBodies(app: FastifyInstance, bytesMax: number, bodyBytesMax: number): HoldBytes {
-  let held = 0
-  const byResponse = new WeakMap<ServerResponse, number>()
-  const take = (raw: ServerResponse, bytes: number): GatewayError | undefined => {
-    // One that is closed would never be let go.
-    if (raw.destroyed || held + bytes > bytesMax) {
-      return new GatewayError('overloaded', 'too many large requests are being received; try again shortly')
-    }
-    held += bytes
-    const before = byResponse.get(raw)
-    byResponse.set(raw, (before ?? 0) + bytes)
-    if (before !== undefined) return undefined
-    // However it ends: answered, refused or hung up on.
-    raw.once('close', () => {
-      held -= byResponse.get(raw) ?? 0
-    })
-    return undefined
+export class BodyBudget {
+  readonly #bytesMax: number
+  readonly #addressBytesMax: number
+  readonly #byAddress = new Map<string, number>()
+  readonly #bySocket = new WeakMap<Socket, Set<BodyCharge>>()
+  #heldBytes = 0
+
+  constructor(bytesMax: number, addressBytesMax: number) {
+    this.#bytesMax = bytesMax
+    this.#addressBytesMax = addressBytesMax
   }
-  app.decorate('letGoOfBody', ({ raw }: FastifyReply) => {
-    held -= byResponse.get(raw) ?? 0
-    byResponse.set(raw, 0)
-  })
-  app.addHook('onRequest', (request, reply, done) => {
-    const bytes = announcedBytes(request, bodyBytesMax)
-    done(bytes === 0 ? undefined : take(reply.raw, bytes))
-  })
-  return ({ raw }, bytes) => {
-    const refusal = take(raw, bytes)
-    if (refusal !== undefined) throw refusal
+
+  get heldBytes(): number {
+    return this.#heldBytes
+  }
+
+  /** Opens an account for one request. It is closed with the socket, if not before. */
+  open(address: string, socket: Socket): BodyCharge {
+    const charge: BodyCharge = new BodyCharge(
+      (bytes) => this.#change(address, bytes),
+      () => charges.delete(charge),
+    )
+    const charges = this.#chargesOf(socket)
+    if (socket.destroyed) charge.close()
+    else charges.add(charge)
+    return charge
+  }
+
+  /** A response that waits for its turn on a pipelined connection emits no `close` when the connection is lost; the socket does. */
+  #chargesOf(socket: Socket): Set<BodyCharge> {
+    const known = this.#bySocket.get(socket)
+    if (known !== undefined) return known
+    const charges = new Set<BodyCharge>()
+    this.#bySocket.set(socket, charges)
+    socket.once('close', () => {
+      for (const charge of charges) charge.close()
+    })
+    return charges
+  }
+
+  /** Throws `overloaded` where there is no room for more; giving bytes back never throws. */
+  #change(address: string, bytes: number): void {
+    const ofAddress = (this.#byAddress.get(address) ?? 0) + bytes
+    if (bytes > 0 && this.#heldBytes + bytes > this.#bytesMax) {
+      throw new GatewayError('overloaded', 'too many large requests are being received; try again shortly')
+    }
+    if (bytes > 0 && ofAddress > this.#addressBytesMax) {
+      throw new GatewayError('overloaded', 'too many large requests are being received from this client address')
+    }
+    this.#heldBytes += bytes
+    if (ofAddress > 0) this.#byAddress.set(address, ofAddress)
+    else this.#byAddress.delete(address)
   }
 }
 
-/** A body of unknown length may become as large as a body may be. A larger one is refused when it is read. */
-function announcedBytes({ headers }: FastifyRequest, bodyBytesMax: number): number {
-  const length = headers['content-length']
-  if (length !== undefined) return Math.min(Number(length), bodyBytesMax)
-  return headers['transfer-encoding'] === undefined ? 0 : bodyBytesMax
+/** What one request holds of the budget. */
+export class BodyCharge {
+  readonly #change: (bytes: number) => void
+  readonly #onClose: () => void
+  #bytes = 0
+  #isClosed = false
+
+  constructor(change: (bytes: number) => void, onClose: () => void) {
+    this.#change = change
+    this.#onClose = onClose
+  }
+
+  /** Throws `overloaded`, also once it is closed: bytes taken then would never be given back. */
+  take(bytes: number): void {
+    if (this.#isClosed) throw new GatewayError('overloaded', 'the request has ended')
+    this.#change(bytes)
+    this.#bytes += bytes
+  }
+
+  give(bytes: number): void {
+    if (this.#isClosed) return
+    this.#change(-bytes)
+    this.#bytes -= bytes
+  }
+
+  /** Gives everything back. Idempotent. */
+  close(): void {
+    if (this.#isClosed) return
+    this.give(this.#bytes)
+    this.#isClosed = true
+    this.#onClose()
+  }
 }

@@ -6,19 +6,38 @@ const CHUNK_BYTES = 1 << 16
 
 type Decompressor = ReturnType<typeof createGunzip | typeof createBrotliDecompress>
 
+export type Compression = 'gzip' | 'deflate' | 'br'
+
+/** Reads the header `Content-Encoding`. Throws `unsupported_media_type`. */
+export function readEncoding(header: string | undefined): Compression | 'identity' {
+  const encoding = header?.trim().toLowerCase() ?? ''
+  switch (encoding) {
+    case '':
+    case 'identity':
+      return 'identity'
+    case 'gzip':
+    case 'x-gzip':
+      return 'gzip'
+    case 'deflate':
+    case 'br':
+      return encoding
+    default:
+      throw new GatewayError('unsupported_media_type', 'the content encoding must be gzip, deflate or br')
+  }
+}
+
 /**
- * The body as it was before `Content-Encoding`: gzip, deflate (with its header or without) or br. It is decompressed in steps off the
- * main thread, and no further than it may: `hold` is told of every step and may refuse it. Throws `invalid_body` for other
- * encodings and for what does not decompress, `payload_too_large` beyond `bytesMax`.
+ * Decompresses a body: gzip, deflate (with its header or without) or br. It works in steps off the main thread, and no further than
+ * it may: `hold` is called with the bytes of every step and may refuse it. Throws `invalid_body` for what does not
+ * decompress, `payload_too_large` beyond `bytesMax`.
  */
 export async function decompressBody(
   bytes: Uint8Array,
-  encoding: string | undefined,
+  compression: Compression,
   bytesMax: number,
   hold: (bytes: number) => void,
 ): Promise<Uint8Array> {
-  const decompressor = decompressorOf(encoding?.trim().toLowerCase() ?? '', bytes)
-  if (decompressor === undefined) return bytes
+  const decompressor = decompressorOf(compression, bytes)
   const chunks: Buffer[] = []
   let length = 0
   await new Promise<void>((resolve, reject) => {
@@ -43,14 +62,9 @@ export async function decompressBody(
   return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, length)
 }
 
-/** Undefined: the body is as it is. */
-function decompressorOf(encoding: string, bytes: Uint8Array): Decompressor | undefined {
-  switch (encoding) {
-    case '':
-    case 'identity':
-      return undefined
+function decompressorOf(compression: Compression, bytes: Uint8Array): Decompressor {
+  switch (compression) {
     case 'gzip':
-    case 'x-gzip':
       return createGunzip({ chunkSize: CHUNK_BYTES })
     case 'deflate':
       return hasZlibHeader(bytes)
@@ -58,8 +72,6 @@ function decompressorOf(encoding: string, bytes: Uint8Array): Decompressor | und
         : createInflateRaw({ chunkSize: CHUNK_BYTES })
     case 'br':
       return createBrotliDecompress({ chunkSize: CHUNK_BYTES })
-    default:
-      throw new GatewayError('invalid_body', 'the content encoding must be gzip, deflate or br')
   }
 }
 

@@ -21,6 +21,7 @@ const STATUS: Readonly<Record<ErrorCode, number>> = {
   forbidden: 403,
   metric_not_found: 404,
   not_found: 404,
+  request_timeout: 408,
   type_conflict: 409,
   idempotency_conflict: 409,
   payload_too_large: 413,
@@ -57,25 +58,13 @@ export function sendError(reply: FastifyReply, error: GatewayError): FastifyRepl
 /** What a client may know of an error: its own, or that of the web framework in our terms. Else `internal` and no more. */
 export function asGatewayError(error: unknown): GatewayError {
   if (error instanceof GatewayError) return error
-  const code = property(error, 'code')
-  switch (code) {
-    case 'FST_ERR_CTP_BODY_TOO_LARGE':
-      return new GatewayError('payload_too_large', 'the body is larger than the gateway accepts')
+  switch (typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined) {
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
       return new GatewayError('unsupported_media_type', 'the content type is malformed')
-    case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
-      return new GatewayError('invalid_body', 'the body is not as long as its content-length says')
     case 'FST_ERR_BAD_URL':
     case 'FST_ERR_MAX_PARAM_LENGTH':
       return new GatewayError('not_found', 'the path is malformed')
     default:
-      // Of errors without our codes only those of an unfinished body carry this status.
-      return property(error, 'statusCode') === 400
-        ? new GatewayError('invalid_body', 'the body could not be read', { cause: error })
-        : new GatewayError('internal', 'something went wrong inside the gateway', { cause: error })
+      return new GatewayError('internal', 'something went wrong inside the gateway', { cause: error })
   }
-}
-
-function property(value: unknown, key: 'code' | 'statusCode'): unknown {
-  return typeof value === 'object' && value !== null ? Reflect.get(value, key) : undefined
 }

@@ -6,11 +6,9 @@ const TRIED_AS_JSON = /^ *(?:application\/(?:json|[\w.+-]+\+json|x-www-form-urle
 
 /** An `onRequest` hook: refuses bodies that are not JSON by their headers, before they are read. */
 export function requireJsonBody(request: FastifyRequest, _reply: FastifyReply, done: (error?: Error) => void): void {
-  const { 'content-type': type, 'content-encoding': encoding } = request.headers
+  const { 'content-type': type } = request.headers
   if (type !== undefined && type !== 'application/json' && !TRIED_AS_JSON.test(type)) {
     done(new GatewayError('unsupported_media_type', 'the content type must be application/json'))
-  } else if (encoding !== undefined && encoding.trim().toLowerCase() !== 'identity') {
-    done(new GatewayError('unsupported_media_type', 'the body must be sent without content encoding'))
   } else {
     done()
   }

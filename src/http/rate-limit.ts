@@ -2,6 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Gateway, Permit, Principal } from '../gateway.ts'
 import { GatewayError } from '../model/errors.ts'
 import type { RateClass } from '../model/rate.ts'
+import { clientAddressOf } from './client-address.ts'
 
 /**
  * Takes a permit for a request, before its body is read, and sets the headers that tell how the limit stands. Throws
@@ -14,7 +15,7 @@ export async function takePermit(
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<void> {
-  const taken = gateway.takePermit(principal, rateClass, request.ip)
+  const taken = gateway.takePermit(principal, rateClass, clientAddressOf(request))
   const permit = taken instanceof Promise ? await taken : taken
   if (permit !== undefined) enforce(permit, reply)
 }

@@ -9,10 +9,9 @@ import type { Telemetry } from '../telemetry.ts'
 import { decoratePrincipal } from './auth.ts'
 import type { BetterStackLimits } from './better-stack-routes.ts'
 import { registerBetterStackRoutes, sendPlainError } from './better-stack-routes.ts'
-import { boundBodies } from './body-budget.ts'
+import { type BodyLimits, readBodies } from './body.ts'
 import { addCommonHeaders, setCommonHeaders } from './common-headers.ts'
 import { allowOrigins, type CorsOrigins } from './cors.ts'
-import { letRefusedBodiesEnd } from './early-answers.ts'
 import { asGatewayError, sendError, statusOf } from './error-table.ts'
 import { registerFluxEventRoutes } from './flux-event-routes.ts'
 import type { FluxLimits } from './flux-routes.ts'
@@ -35,10 +34,9 @@ export interface ServerOptions {
   readonly isDraining?: () => boolean
 }
 
-export interface ServerLimits extends FluxLimits, BetterStackLimits {
-  readonly bodyBytesMax: number
-  /** Bodies being received or worked on, together. */
-  readonly bodiesBytesMax: number
+export interface ServerLimits extends FluxLimits, BetterStackLimits, BodyLimits {
+  /** Open connections. */
+  readonly connectionsMax: number
   /** How long `/ready` waits for the store. */
   readonly readyWaitMs: number
 }
@@ -50,11 +48,19 @@ export const DEFAULT_SERVER_LIMITS: ServerLimits = {
   requestPointsMax: 1_000_000,
   bodyBytesMax: 20 * 1024 * 1024,
   bodiesBytesMax: 256 * 1024 * 1024,
+  bodiesBytesPerAddressMax: 64 * 1024 * 1024,
+  bodyStallMs: 10_000,
+  connectionsMax: 10_000,
   readyWaitMs: 2_000,
 }
 
 /** A request must have arrived whole within this time; 20 MiB then need 1.4 Mbit/s. */
 const REQUEST_TIMEOUT_MS = 120_000
+
+/** The headers of a request, which nobody has been authenticated by yet, must have arrived within this time. */
+const HEADERS_TIMEOUT_MS = 20_000
+/** How often Node looks for requests that are too slow. */
+const SLOW_REQUESTS_CHECK_MS = 5_000
 
 /** Node accepts 16 KiB of request line and headers; a name of 255 characters takes up to 3,060 when percent-encoded. */
 const PARAM_CHARS_MAX = 4_096
@@ -66,8 +72,8 @@ export function createServer(options: ServerOptions): FastifyInstance {
   // Fastify gets no logger: it would listen to every response for a line that is not written. What matters is logged below.
   const app = fastify({
     genReqId: createRequestIds(),
-    bodyLimit: limits.bodyBytesMax,
     requestTimeout: REQUEST_TIMEOUT_MS,
+    http: { headersTimeout: HEADERS_TIMEOUT_MS, connectionsCheckingInterval: SLOW_REQUESTS_CHECK_MS },
     // Routes read the query string themselves.
     routerOptions: { maxParamLength: PARAM_CHARS_MAX, querystringParser: () => NO_PARAMETERS },
     return503OnClosing: false,
@@ -78,12 +84,12 @@ export function createServer(options: ServerOptions): FastifyInstance {
       sendError(reply, asGatewayError(error))
     },
   })
+  app.server.maxConnections = limits.connectionsMax
   countAnswers(app, telemetry)
   addCommonHeaders(app)
   if (corsOrigins !== undefined) allowOrigins(app, corsOrigins)
-  letRefusedBodiesEnd(app, limits.bodyBytesMax)
-  app.removeAllContentTypeParsers()
-  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
+  decoratePrincipal(app)
+  readBodies(app, limits)
   const answeringErrors =
     (send: (reply: FastifyReply, error: GatewayError) => FastifyReply) =>
     (error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply => {
@@ -104,15 +110,13 @@ export function createServer(options: ServerOptions): FastifyInstance {
     })
   }
 
-  const hold = boundBodies(app, limits.bodiesBytesMax, limits.bodyBytesMax)
-  decoratePrincipal(app)
   registerOpenApi(app, limits)
   registerHealthRoutes(app, { gateway, telemetry, readyWaitMs: limits.readyWaitMs, isDraining })
   app.register(async (scope) => registerFluxRoutes(scope, { gateway, now, limits }), { prefix: '/api/v1' })
   app.register(async (scope) => registerFluxEventRoutes(scope, { gateway, now, limits }), { prefix: '/api/v1' })
   app.register(async (scope) => {
     scope.setErrorHandler(answeringErrors(sendPlainError))
-    registerBetterStackRoutes(scope, { gateway, log: redacted, now, limits, hold })
+    registerBetterStackRoutes(scope, { gateway, log: redacted, now, limits })
   })
   return app
 }
@@ -192,7 +196,9 @@ function answerClientError(error: Error & { readonly code?: string }, socket: So
         : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
           ? '408 Request Timeout'
           : '400 Bad Request'
-    const body = '{"error":{"code":"invalid_body","message":"the request is no valid HTTP"}}'
+    const body = status.startsWith('408')
+      ? '{"error":{"code":"request_timeout","message":"the request does not arrive fast enough"}}'
+      : '{"error":{"code":"invalid_body","message":"the request is no valid HTTP"}}'
     socket.write(
       `HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-type: application/json; charset=utf-8\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
     )

@@ -20,6 +20,7 @@ export type ErrorCode =
   | 'forbidden'
   | 'metric_not_found'
   | 'not_found'
+  | 'request_timeout'
   | 'type_conflict'
   | 'idempotency_conflict'
   | 'payload_too_large'

@@ -247,10 +247,10 @@ const SINGLE_ROWS: readonly Row[] = [
     answer: refusal('unsupported_media_type'),
   },
   {
-    says: 'an encoded body is an unsupported media type',
+    says: 'an unknown content encoding is an unsupported media type',
     send: `POST ${M}`,
     body: gauge('single.bad'),
-    headers: { 'content-encoding': 'gzip' },
+    headers: { 'content-encoding': 'zstd' },
     status: 415,
     answer: refusal('unsupported_media_type'),
   },

@@ -1,4 +1,4 @@
-import { brotliDecompressSync, gunzipSync } from 'node:zlib'
+import { brotliCompressSync, brotliDecompressSync, deflateSync, gunzipSync, gzipSync } from 'node:zlib'
 import { buildClientSchema, buildSchema, getIntrospectionQuery, printSchema } from 'graphql'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { type Harness, startGraphQL } from './harness.ts'
@@ -134,6 +134,31 @@ describe('protocol', () => {
     expect(response.statusCode).toBe(200)
     expect(response.headers['content-type']).toBe(type)
     expect(response.json()).toEqual({ data: { __typename: 'Query' } })
+  })
+
+  test.each([
+    ['gzip', gzipSync],
+    ['deflate', deflateSync],
+    ['br', brotliCompressSync],
+  ] as const)('a body in %s is read', async (encoding, compress) => {
+    const send = (body: Buffer, contentEncoding: string = encoding) =>
+      graphql.app.inject({
+        method: 'POST',
+        url: '/graphql',
+        headers: {
+          authorization: 'Bearer both',
+          'content-type': 'application/json',
+          'content-encoding': contentEncoding,
+        },
+        payload: body,
+      })
+    const body = Buffer.from(JSON.stringify({ query: '{ __typename }' }))
+    expect((await send(compress(body))).json()).toEqual({ data: { __typename: 'Query' } })
+    for (const [refused, code] of [
+      [await send(body), 'INVALID_BODY'],
+      [await send(compress(body), 'zstd'), 'UNSUPPORTED_MEDIA_TYPE'],
+    ] as const)
+      expect(refused.json()).toMatchObject({ errors: [{ extensions: { code } }] })
   })
 
   test('an Accept that names nothing we speak is 406', async () => {

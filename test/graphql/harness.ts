@@ -3,6 +3,9 @@ import { DEFAULT_GRAPHQL_LIMITS, type GraphQLLimits } from '../../src/graphql/co
 import { registerGraphQL } from '../../src/graphql/graphql-routes.ts'
 import type { PersistedSettings } from '../../src/graphql/persisted-operations.ts'
 import type { StreamSettings } from '../../src/graphql/streams.ts'
+import { decoratePrincipal } from '../../src/http/auth.ts'
+import { type BodyLimits, readBodies } from '../../src/http/body.ts'
+import { DEFAULT_SERVER_LIMITS } from '../../src/http/server.ts'
 import { FakeGateway, NOW_MS } from '../support/fake-graphql-gateway.ts'
 
 export interface GraphQLAnswer {
@@ -24,9 +27,17 @@ export interface Harness {
   run(query: string, variables?: unknown, key?: string): Promise<GraphQLAnswer>
 }
 
+/** Reads bodies as the server does. */
+export function createApp(limits: Partial<BodyLimits> = {}): FastifyInstance {
+  const app = fastify()
+  decoratePrincipal(app)
+  readBodies(app, { ...DEFAULT_SERVER_LIMITS, ...limits })
+  return app
+}
+
 /** GraphQL behind Fastify over a fake gateway in which `latency` is a distribution and `requests` a counter. */
 export function startGraphQL(
-  limits: Partial<GraphQLLimits> = {},
+  limits: Partial<GraphQLLimits & BodyLimits> = {},
   persisted: Partial<PersistedSettings> = {},
   streams: Partial<StreamSettings> = {},
 ): Harness {
@@ -34,7 +45,7 @@ export function startGraphQL(
   gateway.define('latency', 'distribution')
   gateway.define('requests', 'counter')
   const logged: object[] = []
-  const app = fastify()
+  const app = createApp(limits)
   registerGraphQL(app, {
     gateway,
     log: { error: (details) => logged.push(details) },

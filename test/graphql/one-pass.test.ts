@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto'
-import { fastify } from 'fastify'
 import { beforeEach, expect, onTestFinished, test } from 'vitest'
 import { createGateway } from '../../src/gateway.ts'
 import { DEFAULT_GRAPHQL_LIMITS } from '../../src/graphql/context.ts'
@@ -29,7 +28,7 @@ import {
 } from '../support/engine.ts'
 import { FaultyStore } from '../support/faulty-store.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
-import type { GraphQLAnswer } from './harness.ts'
+import { createApp, type GraphQLAnswer } from './harness.ts'
 
 /** What a document costs: each block is read once, each question is answered once, all of it from one budget. */
 
@@ -90,7 +89,7 @@ function open(settings: Partial<QuerierSettings> = {}): {
     telemetry: NO_TELEMETRY,
   }
   const gateway = createGateway({ writer, receipts, folds, querier, store: faulty.store, ...rest })
-  const app = fastify()
+  const app = createApp()
   registerGraphQL(app, {
     gateway,
     log: { error: () => {} },

@@ -8,6 +8,7 @@ describe('the error table', () => {
     [401, ['missing_api_key', 'invalid_api_key']],
     [403, ['forbidden']],
     [404, ['metric_not_found', 'not_found']],
+    [408, ['request_timeout']],
     [409, ['type_conflict', 'idempotency_conflict']],
     [413, ['payload_too_large']],
     [415, ['unsupported_media_type']],

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { request } from 'node:http'
 import { connect } from 'node:net'
 import { text } from 'node:stream/consumers'
+import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
 import { GatewayError } from '../../src/model/errors.ts'
 import { createFakeServer, errorOf } from '../support/fake-server.ts'
@@ -111,12 +112,39 @@ describe('the server', () => {
     [{ 'content-type': 'application/jsonx' }],
     [{ 'content-type': 'multipart/form-data; boundary=x' }],
     [{ 'content-type': 'nonsense' }],
-    [{ 'content-encoding': 'gzip' }],
+    [{ 'content-encoding': 'zstd' }],
+    [{ 'content-encoding': 'gzip, gzip' }],
   ])('answers 415 to a body with %j', async (headers) => {
     const { post, gateway } = createFakeServer()
     const response = await post(METRICS, good, headers)
     expect([response.statusCode, errorOf(response).code]).toEqual([415, 'unsupported_media_type'])
     expect(gateway.points).toEqual([])
+  })
+
+  it.each([
+    ['gzip', gzipSync],
+    ['deflate', deflateSync],
+    ['br', brotliCompressSync],
+  ] as const)('reads a body in %s, up to the same size', async (encoding, compress) => {
+    const { post, gateway } = createFakeServer({}, { bodyBytesMax: 200 })
+    const encoded = { 'content-encoding': encoding, 'idempotency-key': 'once' }
+    const body = JSON.stringify(good)
+    for (const [path, item] of [
+      [METRICS, body],
+      [`${METRICS}/batch`, `[${body}]`],
+      ['/api/v1/events', '{"name":"e"}'],
+      ['/api/v1/events/batch', '[{"name":"e"}]'],
+      ['/api/v1/flux/batch', `{"metrics":[${body}]}`],
+    ] as const)
+      expect((await post(path, compress(item.padEnd(200)), encoded)).statusCode).toBe(201)
+    expect(gateway.points).toHaveLength(3)
+    const plain = await post(METRICS, body.padEnd(200), { 'idempotency-key': 'once' })
+    expect(plain.statusCode).toBe(201)
+    // The same request, compressed or not.
+    expect(gateway.requests.at(-1)).toEqual(gateway.requests[0])
+    const refused = [compress(body.padEnd(201)), Buffer.from(body), compress(body).subarray(0, -6)]
+    const codes = await Promise.all(refused.map(async (sent) => errorOf(await post(METRICS, sent, encoded)).code))
+    expect(codes).toEqual(['payload_too_large', 'invalid_body', 'invalid_body'])
   })
 
   it('takes the encoding identity for none', async () => {

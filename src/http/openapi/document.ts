@@ -1,7 +1,7 @@
 import type { ErrorCode } from '../../model/errors.ts'
 import { statusOf } from '../error-table.ts'
 import type { FluxLimits } from '../flux-routes.ts'
-import { type Answer, OPERATIONS, type Operation } from './operations.ts'
+import { type Answer, CONTENT_ENCODING, OPERATIONS, type Operation } from './operations.ts'
 import { componentSchemas, refTo } from './schemas.ts'
 
 /** The OpenAPI 3.1 document of the gateway, with the limits that this one has. */
@@ -33,7 +33,8 @@ export function openApiDocument(limits: FluxLimits, version: string): object {
 }
 
 function operationObject(operation: Operation): object {
-  const { id, tag, summary, description, scope, parameters = [], body, answer } = operation
+  const { id, tag, summary, description, scope, body, answer } = operation
+  const parameters = [...(operation.parameters ?? []), ...(body === undefined ? [] : [CONTENT_ENCODING])]
   const needs = scope === undefined ? [] : [{ bearer: [] }, { apiKey: [] }]
   const told =
     scope === undefined || scope === 'any' ? description : `Needs the scope \`${scope}\`. ${description ?? ''}`

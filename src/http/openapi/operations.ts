@@ -62,6 +62,13 @@ const IDEMPOTENCY_KEY: Parameter = {
   description: 'The same key within 24 hours counts once and gets the first answer of success again.',
   schema: { type: 'string', minLength: 1, maxLength: 255, pattern: '^[!-~]+$' },
 }
+/** Of every request with a body. */
+export const CONTENT_ENCODING: Parameter = {
+  in: 'header',
+  name: 'Content-Encoding',
+  description: 'How the body is compressed; its limit holds before and after decompression.',
+  schema: { type: 'string', enum: ['identity', 'gzip', 'deflate', 'br'] },
+}
 const FROM = query('from', 'An instant, or relative to now such as `-6h`; inclusive. Default: 24 hours ago.')
 const TO = query('to', 'The same for the end; inclusive. Default: now.')
 const TAG_FILTER: Parameter = {
@@ -77,6 +84,7 @@ const KEYED = ['missing_api_key', 'invalid_api_key', 'forbidden', 'rate_limited'
 const RECEIVING = [
   ...KEYED,
   'invalid_body',
+  'request_timeout',
   'idempotency_conflict',
   'payload_too_large',
   'unsupported_media_type',
@@ -278,7 +286,7 @@ const BETTER_STACK: readonly Operation[] = (['/metrics', '/'] as const).flatMap(
       id: `sendMetrics${suffix}`,
       tag: 'Better Stack',
       summary: 'Stores metrics in the Better Stack dialect',
-      description: 'Gzip, deflate and br are understood. Items that make no sense are left out and counted in headers.',
+      description: 'Items that make no sense are left out and counted in headers.',
       scope: 'ingest',
       parameters: [IDEMPOTENCY_KEY],
       body: STACK_BODY,
@@ -287,7 +295,7 @@ const BETTER_STACK: readonly Operation[] = (['/metrics', '/'] as const).flatMap(
         description: 'Stored for good.',
         headers: { 'X-Metrics-Accepted': 'Items stored.', 'X-Metrics-Rejected': 'Items left out.' },
       },
-      errors: [...KEYED, 'idempotency_conflict', 'payload_too_large', 'overloaded'],
+      errors: [...KEYED, 'request_timeout', 'idempotency_conflict', 'payload_too_large', 'overloaded'],
       errorsAs: 'text',
     },
     {
@@ -328,7 +336,7 @@ const GRAPHQL: readonly Operation[] = [
     scope: 'any',
     body: json(refTo('GraphQLRequest')),
     answer: { status: 200, description: 'The result, with errors by field.', content: GRAPHQL_ANSWER },
-    errors: [...GRAPHQL_ERRORS, 'payload_too_large', 'unsupported_media_type'],
+    errors: [...GRAPHQL_ERRORS, 'request_timeout', 'payload_too_large', 'unsupported_media_type'],
     errorsAs: 'graphql',
   },
   {
