@@ -65,7 +65,7 @@ const PARTS: readonly Part[] = [
   },
   {
     path: 'graphql/',
-    imports: ['model/', 'wire/', 'http/auth.ts', 'http/error-table.ts', 'http/rate-limit.ts'],
+    imports: ['model/', 'wire/', 'http/auth.ts', 'http/error-table.ts', 'http/rate-limit.ts', 'http/vary.ts'],
     types: {
       'gateway.ts': [],
       'query/': [

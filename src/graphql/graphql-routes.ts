@@ -4,6 +4,7 @@ import type { Gateway, Principal } from '../gateway.ts'
 import { authenticate, decoratePrincipal } from '../http/auth.ts'
 import { asGatewayError, retryAfterSecondsOf, statusOf } from '../http/error-table.ts'
 import { takePermit } from '../http/rate-limit.ts'
+import { addVary } from '../http/vary.ts'
 import { assert, GatewayError } from '../model/errors.ts'
 import { CLOSED_AGE_SECONDS, etagOf, isClosedAnswer } from './answer-cache.ts'
 import type { ErrorLog, GraphQLContext, GraphQLLimits } from './context.ts'
@@ -93,9 +94,8 @@ export function registerGraphQL(app: FastifyInstance, options: GraphQLOptions): 
         .send(body)
     }
     const etag = etagOf(body)
-    reply
+    addVary(reply, 'accept', 'authorization', 'x-api-key')
       .header('cache-control', `private, max-age=${CLOSED_AGE_SECONDS}`)
-      .header('vary', 'accept, authorization, x-api-key')
       .header('etag', etag)
     return request.headers['if-none-match']?.includes(etag) === true ? reply.code(304).send() : reply.send(body)
   }

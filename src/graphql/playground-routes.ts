@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { sendError } from '../http/error-table.ts'
+import { addVary } from '../http/vary.ts'
 import { GatewayError } from '../model/errors.ts'
 import { createPlayground, type Part } from './playground.ts'
 
@@ -36,10 +37,9 @@ export function registerPlayground(
 
   return async (request, reply) => {
     const { page } = await readPlayground()
-    reply
-      .header('content-security-policy', CONTENT_SECURITY_POLICY)
-      // Programs are answered at the same address.
-      .header('vary', 'accept')
+    reply.header('content-security-policy', CONTENT_SECURITY_POLICY)
+    // Programs are answered at the same address.
+    addVary(reply, 'accept')
     // The browser keeps the page and asks each time whether it is still the one.
     return send(request, reply, page, 'no-cache')
   }
@@ -48,11 +48,7 @@ export function registerPlayground(
 async function send(request: FastifyRequest, reply: FastifyReply, part: Part, caching: string): Promise<FastifyReply> {
   // Weak: the same in every encoding.
   const etag = `W/"${part.hash}"`
-  const vary = reply.getHeader('vary')
-  reply
-    .header('etag', etag)
-    .header('cache-control', caching)
-    .header('vary', vary === undefined ? 'accept-encoding' : `${vary}, accept-encoding`)
+  addVary(reply, 'accept-encoding').header('etag', etag).header('cache-control', caching)
   if (request.headers['if-none-match']?.includes(etag) === true) return reply.code(304).send()
   const { encoding, body } = await part.read(request.headers['accept-encoding'])
   if (encoding !== undefined) reply.header('content-encoding', encoding)

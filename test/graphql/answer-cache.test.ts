@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { allowOrigins } from '../../src/http/cors.ts'
 import { startGraphQL } from './harness.ts'
 
 const CLOSED = 'from: "2024-01-14T00:00:00Z", to: 1705233600'
@@ -20,6 +21,18 @@ test('an answer over the past may be kept for a minute, and is not sent again wh
     { 'if-none-match': String(first.headers.etag) },
   )
   expect(other.statusCode).toBe(200)
+})
+
+test('a kept answer, and the playground, depend on everything that they were made from', async () => {
+  const { app, gateway, get } = startGraphQL()
+  gateway.toMs = Date.parse('2024-01-15T00:00:00Z')
+  allowOrigins(app, ['https://app.example'])
+  const varyOf = async (query: string | undefined, headers: Record<string, string>) =>
+    (await get(query === undefined ? {} : { query }, headers)).headers.vary
+  const query = `{ query(metric: "latency", ${CLOSED}) { interval } }`
+  for (const headers of [{}, { origin: 'https://app.example' }])
+    expect(await varyOf(query, headers)).toBe('Origin, accept, authorization, x-api-key')
+  expect(await varyOf(undefined, { accept: 'text/html' })).toBe('Origin, accept, accept-encoding')
 })
 
 test.each([

@@ -45,7 +45,8 @@ describe('a page of another origin', () => {
     expect(namesIn(served.headers['access-control-expose-headers'])).toEqual(
       expect.arrayContaining([
         ...['ratelimit-limit', 'ratelimit-remaining', 'ratelimit-reset', 'retry-after'],
-        ...['x-resolution', 'x-request-id'],
+        ...['x-resolution', 'x-buckets-unavailable', 'x-request-id', 'etag'],
+        ...['x-metrics-accepted', 'x-metrics-rejected', 'x-metrics-unreadable-time'],
       ]),
     )
     expect(served.headers).not.toHaveProperty('access-control-allow-credentials')
@@ -90,8 +91,40 @@ describe('a page of another origin', () => {
     expect(seen).toEqual([401, 404, 503, 503].map((status) => [status, APP]))
   })
 
-  it('is told apart by caches', async () => {
-    expect((await serverOf([APP]).get(METRICS)).headers['vary']).toBe('Origin')
-    expect((await serverOf('*').get(METRICS)).headers).not.toHaveProperty('vary')
+  it.each([[[APP]], ['*']] as const)(
+    'may send the headers that its libraries add when CORS_ORIGINS is %j',
+    async (origins) => {
+      const added = [
+        'traceparent',
+        'tracestate',
+        'baggage',
+        'sentry-trace',
+        'apollographql-client-name',
+        'x-a!#$%&*+.^_`|~1',
+      ]
+      const asked = async (headers: string) => {
+        const response = await serverOf(origins).app.inject({
+          method: 'OPTIONS',
+          url: '/graphql',
+          headers: { origin: APP, 'access-control-request-method': 'POST', 'access-control-request-headers': headers },
+        })
+        expect(namesIn(response.headers['vary'])).toContain('access-control-request-headers')
+        return String(response.headers['access-control-allow-headers'])
+      }
+      expect(namesIn(await asked(added.join(',')).then((list) => list.replaceAll(/, */g, ', ')))).toEqual(
+        expect.arrayContaining(added),
+      )
+      for (const odd of ['x-a, x b', 'x-a,', '<script>', `${'x-long, '.repeat(600)}x`])
+        expect(await asked(odd)).not.toContain(odd)
+    },
+  )
+
+  it('is told apart by caches, on whatever answer they may keep', async () => {
+    for (const path of [METRICS, '/nothing', '/health'])
+      expect((await serverOf([APP]).get(path)).headers['vary']).toBe('Origin')
+    // The same for every origin.
+    const { headers } = await serverOf('*').get(METRICS)
+    expect(headers).not.toHaveProperty('vary')
+    expect(headers['access-control-allow-origin']).toBe('*')
   })
 })
