@@ -131,6 +131,10 @@ export function registerGraphQL(app: FastifyInstance, options: GraphQLOptions): 
     const { request } = reply
     const format = streamFormatFor(request)
     assert(format !== undefined, 'the client takes streams')
+    if (request.method === 'HEAD') {
+      await results.return?.()
+      return reply.code(200).header('content-type', format.contentType).header('cache-control', 'no-store').send()
+    }
     reply.hijack()
     app.letGoOfBody?.(reply)
     await streams.send(reply.raw, {
