@@ -56,6 +56,27 @@ describe('a route', () => {
     expect(gateway.points).toEqual([])
   })
 
+  it.each([
+    ['192.0.2.1', '192.0.2.1'],
+    ['192.0.2.1:4711', '192.0.2.1'],
+    ['2001:db8::1', '2001:db8::1'],
+    ['[2001:db8::1]', '2001:db8::1'],
+    ['[2001:db8::1]:443', '2001:db8::1'],
+    ['unknown', '127.0.0.1'],
+    ['x'.repeat(8_000), '127.0.0.1'],
+    ['[x]:1', '127.0.0.1'],
+  ])('counts the client that a trusted proxy reports as %s', async (reported, counted) => {
+    const addresses: string[] = []
+    const takePermit = (_class: string, _keyId: string, address: string) => {
+      addresses.push(address)
+      return LEFT
+    }
+    await createFakeServer({ takePermit }, {}, { trustProxy: 1 }).post('/metrics', '[]', {
+      'x-forwarded-for': reported,
+    })
+    expect(addresses).toEqual([counted])
+  })
+
   it('says nothing of limits when there are none, or nobody to count', async () => {
     const free = await createFakeServer().get(METRICS)
     const stranger = await createFakeServer({ takePermit: () => LEFT }).get(METRICS, { authorization: 'Bearer no' })
