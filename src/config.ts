@@ -1,5 +1,6 @@
 import { isIP } from 'node:net'
 import { type Grant, hashKey, isProjectName, isScope } from './keys.ts'
+import { METRIC_NAME_UNITS_MAX } from './model/metric.ts'
 import { DEFAULT_POINT_LIMITS, type PointLimits } from './model/point.ts'
 import { DEFAULT_RATE_LIMITS, parseRateLimits, type RateLimits } from './model/rate.ts'
 import { formatDuration, parseDuration } from './model/time.ts'
@@ -143,7 +144,8 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     closeMsMax: whole('CLOSE_MS_MAX', 1, TIMER_MS_MAX),
     logLevel: oneOf('LOG_LEVEL', LOG_LEVELS),
     points: {
-      nameCharsMax: count('NAME_CHARS_MAX'),
+      // A character may take two code units.
+      nameCharsMax: whole('NAME_CHARS_MAX', 1, METRIC_NAME_UNITS_MAX / 2),
       tagKeyCharsMax: count('TAG_KEY_CHARS_MAX'),
       tagValueCharsMax: count('TAG_VALUE_CHARS_MAX'),
       tagsMax: count('TAGS_MAX'),

@@ -2,7 +2,7 @@ import type { Keys, Principal } from './keys.ts'
 import { GatewayError, type ItemError } from './model/errors.ts'
 import type { NewEvent } from './model/event.ts'
 import { type EventIds, keyedEventId } from './model/event-id.ts'
-import { type MetricType, partitionOf } from './model/metric.ts'
+import { METRIC_NAME_UNITS_MAX, type MetricType, partitionOf } from './model/metric.ts'
 import { describe, type PointSink } from './model/point.ts'
 import type { RateClass } from './model/rate.ts'
 import type { QueryAnswer } from './query/answer.ts'
@@ -204,6 +204,7 @@ const LIST_PAGE = 1_000
 
 /** A metric that was defined but never received a point does not exist for clients. */
 async function storedMetric(store: Store, project: string, name: string): Promise<MetricRow | undefined> {
+  if (name.length > METRIC_NAME_UNITS_MAX) return undefined
   const row = await store.readMetric(project, name)
   return row === undefined || row.points === 0 ? undefined : row
 }

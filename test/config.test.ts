@@ -55,6 +55,7 @@ describe('readConfig', () => {
   it.each([
     ['PORT', '65536'],
     ['PARTITIONS', '4097'],
+    ['NAME_CHARS_MAX', '451'],
     ['LOG_LEVEL', 'loud'],
     ['GRAPHQL_INTROSPECTION', 'maybe'],
     ['GRAPHQL_PERSISTED', 'sometimes'],

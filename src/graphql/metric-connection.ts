@@ -1,4 +1,5 @@
 import { GatewayError } from '../model/errors.ts'
+import { requireListPosition } from '../model/metric.ts'
 import type { MetricRow } from '../store/store.ts'
 import { builder } from './builder.ts'
 import { MetricRef } from './metric.ts'
@@ -16,7 +17,7 @@ export function encodeCursor(name: string): string {
 /** Throws `invalid_range`. */
 export function decodeCursor(cursor: string): string {
   const text = Buffer.from(cursor, 'base64url').toString()
-  if (text.startsWith('name:')) return text.slice('name:'.length)
+  if (text.startsWith('name:')) return requireListPosition(text.slice('name:'.length))
   throw new GatewayError('invalid_range', 'after is no cursor of this list')
 }
 

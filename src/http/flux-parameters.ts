@@ -1,6 +1,6 @@
 import type { MetricFilter } from '../gateway.ts'
 import { GatewayError } from '../model/errors.ts'
-import { isMetricType, METRIC_TYPES } from '../model/metric.ts'
+import { isMetricType, METRIC_TYPES, requireListPosition } from '../model/metric.ts'
 import { describe } from '../model/point.ts'
 import type { EventInput } from '../query/events.ts'
 import type { QueryInput } from '../query/request.ts'
@@ -38,9 +38,10 @@ export function parseMetricFilter(url: string): MetricFilter {
   if (type !== undefined && !isMetricType(type)) {
     throw new GatewayError('invalid_type', `type must be one of ${METRIC_TYPES.join(', ')}, not ${describe(type)}`)
   }
+  const after = last(parameters, 'after')
   return {
     ...present('search', last(parameters, 'search')),
-    ...present('after', last(parameters, 'after')),
+    ...present('after', after === undefined ? undefined : requireListPosition(after)),
     ...present('limit', parseLimit(last(parameters, 'limit'))),
     ...present('type', type),
   }

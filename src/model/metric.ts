@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { GatewayError } from './errors.ts'
 import { hashFields, type Id64 } from './id.ts'
 
 export const METRIC_TYPES = ['gauge', 'counter', 'distribution', 'set', 'histogram', 'summary'] as const
@@ -23,6 +24,20 @@ export function isMetricType(value: unknown): value is MetricType {
 
 export function isTrackedType(value: unknown): value is TrackedType {
   return typeof value === 'string' && (TRACKED_TYPES as readonly string[]).includes(value)
+}
+
+/**
+ * UTF-16 code units of the longest name that a store can hold: with its project it fits into a key of LMDB (1,978 bytes). Longer
+ * texts name no metric, and never reach a store.
+ */
+export const METRIC_NAME_UNITS_MAX = 900
+
+/** Where a list of names goes on: after this name. Throws `invalid_range` for what is no name. */
+export function requireListPosition(after: string): string {
+  if (after.length <= METRIC_NAME_UNITS_MAX) return after
+  throw new GatewayError('invalid_range', `after has ${after.length} characters, more than any name`, {
+    details: { argument: 'after' },
+  })
 }
 
 /** A metric's identity: a name belongs to one project, and after a deletion it begins a new generation. */

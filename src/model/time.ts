@@ -272,7 +272,11 @@ function instantFromBigInt(value: bigint): number | undefined {
   return withinRange(Number(value < 0n && truncated * perMs !== value ? truncated - 1n : truncated))
 }
 
-/** NaN compares false and is out of range too. */
+/** Whether these are milliseconds of an instant: of a year from 1 to 9999. NaN compares false and is none. */
+export function isInstant(ms: number): boolean {
+  return ms >= INSTANT_MIN_MS && ms <= INSTANT_MAX_MS
+}
+
 function withinRange(ms: number): number | undefined {
-  return ms >= INSTANT_MIN_MS && ms <= INSTANT_MAX_MS ? ms : undefined
+  return isInstant(ms) ? ms : undefined
 }

@@ -1,5 +1,6 @@
 import { GatewayError } from '../model/errors.ts'
 import { decodeEvent, type Event } from '../model/event.ts'
+import { isInstant } from '../model/time.ts'
 import type { EventPlace, Store } from '../store/store.ts'
 import { readRange } from './prepare.ts'
 import { compileFilters, type FilterLimits, type TagFilters } from './tag-filter.ts'
@@ -107,10 +108,12 @@ export function cursorOf({ timeMs, id }: EventPlace): string {
 
 function readCursor(cursor: string): EventPlace {
   const [, time, id] = /^(-?\d{1,16}):([0-9A-Z]{1,64})$/.exec(Buffer.from(cursor, 'base64url').toString()) ?? []
-  if (time === undefined || id === undefined) {
+  const timeMs = Number(time)
+  // A cursor before the first event of a range stands a millisecond after its end.
+  if (id === undefined || !(isInstant(timeMs) || isInstant(timeMs - 1))) {
     throw new GatewayError('invalid_range', 'after is no cursor of this list', { details: { argument: 'after' } })
   }
-  return { timeMs: Number(time), id }
+  return { timeMs, id }
 }
 
 function nameFilter(name: string | undefined): (name: string) => boolean {

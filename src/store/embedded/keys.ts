@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Id64 } from '../../model/id.ts'
+import { METRIC_NAME_UNITS_MAX } from '../../model/metric.ts'
 import type { WindowKey } from '../store.ts'
 
 /**
@@ -68,9 +69,6 @@ export type TableName = (typeof TABLES)[number]
 
 const TIME_BIAS = 2 ** 52
 const U32 = 2 ** 32
-
-/** The longest name that fits into a key of LMDB (1,978 bytes) with its project. */
-export const NAME_CHARS_MAX = 900
 
 /** Writes fields one after the other. */
 class Key {
@@ -183,7 +181,7 @@ export function projectKey(project: string): Buffer {
 }
 
 export function metricKey(project: string, name: string): Buffer {
-  if (name.length > NAME_CHARS_MAX) throw new RangeError(`a name of ${name.length} characters`)
+  if (name.length > METRIC_NAME_UNITS_MAX) throw new RangeError(`a name of ${name.length} characters`)
   const text = Buffer.from(name, 'utf16le')
   return Buffer.concat([projectKey(project), text.swap16()])
 }
