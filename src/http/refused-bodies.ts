@@ -14,8 +14,8 @@ export function endRefusedBodies(app: FastifyInstance, arrivals: Arrivals, bodyB
   const bytesMax = READ_ON_TIMES * bodyBytesMax
   app.addHook('onSend', (request, reply, _payload, done) => {
     // The web framework closes the connection after every error of a body.
-    const announced = Number(request.headers['content-length'] ?? Number.POSITIVE_INFINITY)
-    if (reply.statusCode !== STALLED && announced <= bytesMax) reply.removeHeader('connection')
+    const isFarTooLarge = Number(request.headers['content-length']) > bytesMax
+    if (reply.statusCode !== STALLED && !isFarTooLarge) reply.removeHeader('connection')
     done()
   })
   app.addHook('onResponse', ({ raw }, _reply, done) => {

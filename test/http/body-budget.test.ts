@@ -222,6 +222,39 @@ describe('a body that stalls', () => {
   })
 })
 
+describe('a body that is refused while it is being sent', () => {
+  const chunk = Buffer.alloc(5_000)
+
+  it.each([
+    ['with 413, of unknown length', {}, 15_000, 413, { bodiesBytesMax: 100_000 }],
+    ['with 503, of unknown length', {}, 15_000, 503, { bodiesBytesMax: 5_000 }],
+    ['with 503, announced', { 'content-length': 10_000 }, 10_000, 503, { bodiesBytesMax: 5_000 }],
+    ['with 413, announced', { 'content-length': 20_000 }, 20_000, 413, {}],
+  ])(
+    'is read on, so that the client sees the answer and keeps its connection: %s',
+    async (_, framing, sentBytes, status, limits) => {
+      const { url, held } = await listen(limits)
+      const { sent, response } = begin(url + BATCH, keyed({ connection: 'keep-alive', ...framing }), chunk)
+      for (let bytes = chunk.length; bytes < sentBytes; bytes += chunk.length) sent.write(chunk)
+      const { status: answered, headers } = await response
+      expect(answered).toBe(status)
+      expect(headers['connection']).not.toBe('close')
+      sent.end()
+      expect(held()).toBe(0)
+    },
+  )
+
+  it('is cut off when it is far too large', async () => {
+    const { url } = await listen()
+    const announced = await begin(url + BATCH, keyed({ 'content-length': 3 * BUDGET })).response
+    expect([announced.status, announced.headers['connection']]).toEqual([413, 'close'])
+    const endless = begin(url + BATCH, keyed({ connection: 'keep-alive' }), chunk)
+    const flood = setInterval(() => endless.sent.write(chunk), 1)
+    onTestFinished(() => clearInterval(flood))
+    expect((await endless.response).status).toBe(413)
+  })
+})
+
 describe('connections', () => {
   it('are closed at once beyond their number', async () => {
     const { url } = await listen({ connectionsMax: 2 })
