@@ -1,4 +1,5 @@
 import { GraphQLError, Kind, type ValueNode } from 'graphql'
+import { shorten } from '../model/errors.ts'
 
 /**
  * The JSON that a literal in a document stands for, so that a JSON-like scalar takes the same values inline as in a
@@ -28,6 +29,6 @@ export function literalToJson(node: ValueNode, variables?: Readonly<Record<strin
     case Kind.VARIABLE:
       return variables?.[node.name.value]
     case Kind.ENUM:
-      throw new GraphQLError(`${node.value} is no value here; text needs quotes`, { nodes: node })
+      throw new GraphQLError(`${shorten(node.value)} is no value here; text needs quotes`, { nodes: node })
   }
 }

@@ -1,4 +1,4 @@
-import { GatewayError } from '../model/errors.ts'
+import { GatewayError, shorten } from '../model/errors.ts'
 import { describe } from '../model/point.ts'
 import type { TagFilter, TagFilters } from '../query/tag-filter.ts'
 import { builder } from './builder.ts'
@@ -50,7 +50,7 @@ export function readTagSelector(selector: unknown): TagFilters {
   for (const [key, wanted] of Object.entries(selector)) {
     const values: readonly unknown[] = Array.isArray(wanted) ? wanted : [wanted]
     if (values.length === 0) {
-      throw new GatewayError('invalid_tags', `tags.${key} lists no value; leave the key out to match all`)
+      throw new GatewayError('invalid_tags', `tags.${shorten(key)} lists no value; leave the key out to match all`)
     }
     filters.set(
       key,
@@ -59,7 +59,7 @@ export function readTagSelector(selector: unknown): TagFilters {
         if (typeof value === 'boolean' || Number.isFinite(value)) return String(value)
         throw new GatewayError(
           'invalid_tags',
-          `tags.${key} must be a string, number or boolean, not ${describe(value)}`,
+          `tags.${shorten(key)} must be a string, number or boolean, not ${describe(value)}`,
         )
       }),
     )

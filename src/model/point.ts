@@ -1,4 +1,4 @@
-import type { ErrorCode } from './errors.ts'
+import { type ErrorCode, quote, shorten } from './errors.ts'
 import type { ItemMemory } from './item-memory.ts'
 import type { MetricType, RollupKind, TrackedType } from './metric.ts'
 import { isTrackedType, TRACKED_TYPES } from './metric.ts'
@@ -136,10 +136,6 @@ function tagText(value: unknown): string | undefined {
   return undefined
 }
 
-function quote(text: string): string {
-  return JSON.stringify(text.length > 40 ? `${text.slice(0, 40)}…` : text)
-}
-
 /** Names a bad value in an error message without echoing much of it. */
 export function describe(value: unknown): string {
   if (value === undefined) return 'absent'
@@ -147,7 +143,7 @@ export function describe(value: unknown): string {
   if (Array.isArray(value)) return 'an array'
   if (typeof value === 'object') return 'an object'
   if (typeof value === 'string') return quote(value)
-  return String(value)
+  return shorten(String(value))
 }
 
 /** A series as the hot path knows it: dense, so that a decoder hands over a reference and a number. */

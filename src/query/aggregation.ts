@@ -1,4 +1,4 @@
-import { GatewayError } from '../model/errors.ts'
+import { GatewayError, quote } from '../model/errors.ts'
 import type { MetricType } from '../model/metric.ts'
 import type { Needs, Summary } from './cells.ts'
 
@@ -149,7 +149,7 @@ export function unknownAggregation(name: string, type: MetricType): GatewayError
   const allowed = aggregationsOf(type)
   return new GatewayError(
     'invalid_aggregation',
-    `a ${type} has no aggregation ${JSON.stringify(name.slice(0, 40))}; it has ${allowed.join(', ')}`,
+    `a ${type} has no aggregation ${quote(name)}; it has ${allowed.join(', ')}`,
     { details: { allowed } },
   )
 }

@@ -1,4 +1,4 @@
-import { GatewayError } from '../model/errors.ts'
+import { GatewayError, quote } from '../model/errors.ts'
 import type { CanonicalTags } from '../model/series.ts'
 import { compileGlob } from './glob.ts'
 
@@ -79,7 +79,7 @@ export function compileFilters(
       add(compileGlob(glob))
     }
     if (conditions.length === before) {
-      throw new GatewayError('invalid_tags', `the filter on ${JSON.stringify(key)} says nothing; it takes ${OPERATORS}`)
+      throw new GatewayError('invalid_tags', `the filter on ${quote(key)} says nothing; it takes ${OPERATORS}`)
     }
   }
   requireFew(values, limits.tagFilterValuesMax, 'tag values to filter by')

@@ -1,4 +1,4 @@
-import { assert, GatewayError, type ItemError } from '../model/errors.ts'
+import { assert, GatewayError, type ItemError, MessageBudget } from '../model/errors.ts'
 import { EVENT_TEXT_FIELDS, type EventTextField, encodeEvent, type NewEvent } from '../model/event.ts'
 import {
   checkInstant,
@@ -40,9 +40,10 @@ export function decodeFluxEvents(items: unknown, nowMs: number, limits: EventLim
   }
   const events: NewEvent[] = []
   const rejected: ItemError[] = []
+  const messages = new MessageBudget()
   for (const [index, item] of items.entries()) {
     const event = decodeFluxEvent(item, nowMs, limits)
-    if ('code' in event) rejected.push({ index, ...event })
+    if ('code' in event) rejected.push({ index, code: event.code, message: messages.take(event.message) })
     else events.push(event)
   }
   return { events, rejected }

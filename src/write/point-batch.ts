@@ -1,4 +1,4 @@
-import type { ItemError } from '../model/errors.ts'
+import { type ItemError, MessageBudget } from '../model/errors.ts'
 import type { ItemMemory } from '../model/item-memory.ts'
 import type { MetricType } from '../model/metric.ts'
 import type { MetricAbout, PointSink, Rejection } from '../model/point.ts'
@@ -28,6 +28,7 @@ export class PointBatch implements PointSink<Series> {
   value = new Float64Array(512)
   weight = new Float64Array(512)
   readonly rejected: ItemError[] = []
+  readonly #messages = new MessageBudget()
   /** Claims the store has not been asked about. */
   readonly undefinedMetrics = new Set<Metric>()
   /** Series no commit of ours has registered, as far as the store is trusted. */
@@ -48,6 +49,7 @@ export class PointBatch implements PointSink<Series> {
     this.series.length = 0
     this.members.length = 0
     this.rejected.length = 0
+    this.#messages.restart()
     this.undefinedMetrics.clear()
     this.newSeries.clear()
   }
@@ -98,7 +100,7 @@ export class PointBatch implements PointSink<Series> {
   }
 
   reject(index: number, { code, message }: Rejection): void {
-    this.rejected.push({ index, code, message })
+    this.rejected.push({ index, code, message: this.#messages.take(message) })
   }
 
   #next(item: number, series: Series, timeMs: number, mode: PointMode): number {

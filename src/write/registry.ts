@@ -1,4 +1,4 @@
-import { GatewayError } from '../model/errors.ts'
+import { GatewayError, quote } from '../model/errors.ts'
 import type { Id64 } from '../model/id.ts'
 import { ItemMemory } from '../model/item-memory.ts'
 import { type MetricType, type RollupKind, rollupKindOf } from '../model/metric.ts'
@@ -262,7 +262,7 @@ export class Registry {
       const limit = this.#limits.seriesPerMetricMax
       return reject(
         'series_limit_exceeded',
-        `metric ${JSON.stringify(metric.name)} has ${limit} series, the most allowed; this one would be new`,
+        `metric ${quote(metric.name)} has ${limit} series, the most allowed; this one would be new`,
       )
     }
     return undefined
@@ -358,5 +358,5 @@ function admit(series: Series): void {
 
 function typeConflict(metric: Metric): Rejection {
   const stored = metric.row?.type ?? 'of another type'
-  return reject('type_conflict', `metric ${JSON.stringify(metric.name)} is a ${stored}, not a ${metric.type}`)
+  return reject('type_conflict', `metric ${quote(metric.name)} is a ${stored}, not a ${metric.type}`)
 }
