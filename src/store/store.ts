@@ -141,7 +141,10 @@ export interface Store {
   // Requests
 
   readReceipt(project: string, key: string, nowMs: number): Promise<Receipt | undefined>
-  /** The first receipt of a key wins; answers the one that stands. Kept 24 h, at most `receiptsMax` of a project (oldest go first). */
+  /**
+   * The first receipt of a key wins; answers the one that stands. Kept 24 h, at most `receiptsMax` and `receiptsBytesMax` of a
+   * project (oldest go first; the one being written stays).
+   */
   writeReceipt(project: string, key: string, receipt: Receipt, nowMs: number): Promise<Receipt>
   /** Up to `permits` of `limit` permits of a window of time; answers how many were granted and how many are left. */
   takePermits(request: PermitRequest): Promise<{ readonly granted: number; readonly left: number }>
@@ -437,6 +440,16 @@ export interface Receipt {
   readonly status: number
   readonly body: string
 }
+
+/** What a store keeps of a project's receipts. */
+export interface ReceiptBounds {
+  readonly receiptsMax: number
+  /** As they are stored. */
+  readonly receiptsBytesMax: number
+}
+
+/** A receipt has a few hundred bytes, one of a batch full of errors some 150,000. */
+export const RECEIPT_BOUNDS: ReceiptBounds = { receiptsMax: 10_000, receiptsBytesMax: 33_554_432 }
 
 export interface PermitRequest {
   readonly bucket: string

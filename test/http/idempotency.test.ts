@@ -74,6 +74,21 @@ describe('POST /api/v1/metrics with a key', () => {
     expect(await points('daily')).toBe(2)
   })
 
+  it('keeps a small receipt of a batch in which all is wrong, and answers a retry with it', async () => {
+    const name = '\u0001'.repeat(255)
+    await post(path, JSON.stringify({ name, type: 'gauge', value: 1 }))
+    const conflicts = JSON.stringify(Array.from({ length: 500 }, () => ({ name, type: 'counter', value: 1 })))
+    const first = await post(`${path}/batch`, conflicts, 'conflicts-1')
+    const { data, errors } = JSON.parse(first.body)
+    expect(data).toEqual({ accepted: 0, rejected: 500 })
+    expect(new Set(errors.map(({ code }: { code: string }) => code))).toEqual(new Set(['type_conflict']))
+    expect(errors[0].message).toContain('is a gauge, not a counter')
+    expect(errors).toHaveLength(500)
+    // One of these messages with the whole name in it had 2 KB.
+    expect(first.body.length).toBeLessThan(150_000)
+    expect(await post(`${path}/batch`, conflicts, 'conflicts-1')).toEqual(first)
+  })
+
   it.each([
     ['an empty key', ''],
     ['a key with a space', 'a b'],

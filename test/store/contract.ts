@@ -39,6 +39,8 @@ export const DAY = 86_400_000
 export const RESOLUTION_STEPS = [SECONDS_10, MINUTE, HOUR] as const
 export const SET_RESOLUTION_STEPS = [MINUTE, HOUR] as const
 export const RECEIPTS_MAX = 3
+/** Room for three of the smallest and, alone, for any. */
+export const RECEIPTS_BYTES_MAX = 1_000
 
 const WRITER = '0123456789abcdef0123456789abcdef'
 const OTHER_WRITER = 'fedcba9876543210fedcba9876543210'
@@ -1395,6 +1397,30 @@ export function describeStore(name: string, openEmpty: () => Promise<OpenedStore
       await store.sweep(NOW + DAY + 3)
       for (const i of [5, 6]) await store.writeReceipt('shop', `k${i}`, receipt(`${i}`), NOW + DAY + 3)
       expect(await store.readReceipt('shop', 'k4', NOW + DAY + 3)).toEqual(receipt('4'))
+    })
+
+    test('the oldest receipts of a project go first when they have too many bytes', async () => {
+      const store = await openStore()
+      const kept = async () => {
+        const receipts = await Promise.all([0, 1, 2, 3].map((i) => store.readReceipt('shop', `k${i}`, NOW + 10)))
+        return receipts.map((row) => row?.body.length)
+      }
+      const write = (i: number, length: number) =>
+        store.writeReceipt('shop', `k${i}`, receipt('x'.repeat(length)), NOW + i)
+      for (const [i, length] of [200, 300, 10].entries()) await write(i, length)
+      expect(await kept()).toEqual([200, 300, 10, undefined])
+      await write(3, 300)
+      expect(await kept()).toEqual([undefined, 300, 10, 300])
+      // One that alone is too large stays: a retry that comes at once has its answer.
+      await write(0, 5_000)
+      expect(await kept()).toEqual([5_000, undefined, undefined, undefined])
+      await write(1, 10)
+      expect(await kept()).toEqual([undefined, 10, undefined, undefined])
+      // The room of what expired is free again.
+      await store.sweep(NOW + DAY + 10)
+      const later = NOW + DAY + 10
+      for (const i of [0, 1, 2]) await store.writeReceipt('shop', `k${i}`, receipt('x'.repeat(200)), later + i)
+      expect((await store.readReceipt('shop', 'k0', later))?.body.length).toBe(200)
     })
 
     test('permits of a window are granted up to the limit, and anew in the next one', async () => {

@@ -23,6 +23,7 @@ const DAY = 24 * HOUR
 const STEPS_MS = [10_000, MINUTE, HOUR] as const
 const SET_STEPS_MS = [MINUTE, HOUR] as const
 const RECEIPTS_MAX = 3
+const RECEIPTS_BYTES_MAX = 600
 const RUNS = 40
 const NOW = Math.ceil(1_700_000_000_000 / (360 * HOUR)) * 360 * HOUR
 const ALWAYS = { fromMs: NOW - 1_000 * DAY, toMs: NOW + 1_000 * DAY }
@@ -316,8 +317,15 @@ const takeLease = step('lease', lease, ({ store, nowMs }, of) => store.takeLease
 
 const receipt = fc.record({ project: fc.constantFrom(...PROJECTS), key: index(5), status: fc.constantFrom(200, 201) })
 const writeReceipt = step('receipt', receipt, ({ store, nowMs }, { project, key, status }) =>
-  store.writeReceipt(project, `key ${key}`, { requestHash: 'c'.repeat(64), status, body: `{"at":${nowMs}}` }, nowMs),
+  store.writeReceipt(
+    project,
+    `key ${key}`,
+    { requestHash: 'c'.repeat(64), status, body: bodyOf(status, nowMs) },
+    nowMs,
+  ),
 )
+/** Three short ones have room together, two long ones have not. */
+const bodyOf = (status: number, nowMs: number): string => `${status === 201 ? 'x'.repeat(250) : ''}${nowMs}`
 
 const saveKey = step('key', fc.tuple(index(3), fc.boolean()), ({ store, nowMs }, [key, isRevoked]) =>
   store.saveKey({
@@ -442,7 +450,7 @@ async function openBoth(): Promise<readonly [World, World]> {
     partitions: PARTITIONS,
     resolutions: STEPS_MS.map((stepMs) => ({ stepMs, keptMs: DAY })),
     setResolutions: SET_STEPS_MS.map((stepMs) => ({ stepMs, keptMs: DAY })),
-    receiptsMax: RECEIPTS_MAX,
+    receiptBounds: { receiptsMax: RECEIPTS_MAX, receiptsBytesMax: RECEIPTS_BYTES_MAX },
   }
   const run = `run-${runs++}`
   const worlds: World[] = []

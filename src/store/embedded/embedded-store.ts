@@ -1,28 +1,30 @@
 import { assert } from '../../model/errors.ts'
 import type { Id64 } from '../../model/id.ts'
-import type {
-  AppendOutcome,
-  BlockPart,
-  Commit,
-  EventRequest,
-  FoldCommit,
-  InboxEntry,
-  IndexRequest,
-  IndexSnapshot,
-  KeyRow,
-  LeaseRequest,
-  MetricDefinition,
-  MetricDeletion,
-  MetricRow,
-  NamedBlock,
-  PermitRequest,
-  Receipt,
-  SeriesRow,
-  SetKey,
-  Store,
-  StoredEvent,
-  WindowExpiry,
-  WindowKey,
+import {
+  type AppendOutcome,
+  type BlockPart,
+  type Commit,
+  type EventRequest,
+  type FoldCommit,
+  type InboxEntry,
+  type IndexRequest,
+  type IndexSnapshot,
+  type KeyRow,
+  type LeaseRequest,
+  type MetricDefinition,
+  type MetricDeletion,
+  type MetricRow,
+  type NamedBlock,
+  type PermitRequest,
+  RECEIPT_BOUNDS,
+  type Receipt,
+  type ReceiptBounds,
+  type SeriesRow,
+  type SetKey,
+  type Store,
+  type StoredEvent,
+  type WindowExpiry,
+  type WindowKey,
 } from '../store.ts'
 import { appendCommit } from './append.ts'
 import { readBlock, UncommittedBlocks } from './blocks.ts'
@@ -56,14 +58,10 @@ export interface EmbeddedStoreOptions {
   readonly partitions: number
   readonly resolutions: readonly Resolution[]
   readonly setResolutions: readonly Resolution[]
-  /** Receipts kept of a project. */
-  readonly receiptsMax?: number
+  readonly receiptBounds?: ReceiptBounds
   /** The clock, asked only where a verb is not told the time: for a commit without parts. */
   readonly now?: () => number
 }
-
-/** A body has a few hundred bytes: some megabytes a project. */
-export const RECEIPTS_MAX = 10_000
 
 /**
  * Opens the store in a folder or makes it. An Error that names the folder when another gateway uses it, or when it was made
@@ -97,7 +95,7 @@ class EmbeddedStore implements Store {
   readonly #environment: Environment
   readonly #lock: FolderLock
   readonly #setResolutions: readonly number[]
-  readonly #receiptsMax: number
+  readonly #receiptBounds: ReceiptBounds
   readonly #now: () => number
   readonly #uncommitted = new UncommittedBlocks()
   readonly #permits = new Permits()
@@ -110,7 +108,7 @@ class EmbeddedStore implements Store {
     this.#environment = environment
     this.#lock = lock
     this.#setResolutions = options.setResolutions.map(({ stepMs }) => stepMs)
-    this.#receiptsMax = options.receiptsMax ?? RECEIPTS_MAX
+    this.#receiptBounds = options.receiptBounds ?? RECEIPT_BOUNDS
     this.#now = options.now ?? Date.now
   }
 
@@ -274,7 +272,7 @@ class EmbeddedStore implements Store {
   }
 
   writeReceipt(project: string, key: string, receipt: Receipt, nowMs: number): Promise<Receipt> {
-    return this.#environment.write((writes) => writeReceipt(writes, project, key, receipt, nowMs, this.#receiptsMax))
+    return this.#environment.write((writes) => writeReceipt(writes, project, key, receipt, nowMs, this.#receiptBounds))
   }
 
   takePermits(request: PermitRequest): Promise<{ readonly granted: number; readonly left: number }> {

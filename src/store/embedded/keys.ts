@@ -59,7 +59,7 @@ export const TABLES = [
   /** project, time it was written, SHA-256 of the idempotency key (16 bytes) → nothing: receipts by age. */
   'receipt-ages',
   /** project → u32: receipts kept. */
-  'receipt-counts',
+  'receipt-totals',
   /** SHA-256 of an API key (32 bytes) → key row as JSON. */
   'keys',
   /** time, kind u8, key in the kind's table → nothing: what `sweep` looks at from that time on. */

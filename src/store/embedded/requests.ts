@@ -1,7 +1,15 @@
-import type { KeyRow, PermitRequest, Receipt } from '../store.ts'
+import type { KeyRow, PermitRequest, Receipt, ReceiptBounds } from '../store.ts'
 import { keys, NO_VALUE, rows, type Tables, type WriteSet } from './environment.ts'
 import { afterPrefix, apiKeyKey, expiryKey, projectKey, receiptAgeKey, receiptKey, receiptOfAge } from './keys.ts'
-import { decodeJson, decodeReceipt, decodeU32, encodeJson, encodeReceipt, encodeU32 } from './rows.ts'
+import {
+  decodeJson,
+  decodeReceipt,
+  decodeReceiptTotals,
+  encodeJson,
+  encodeReceipt,
+  encodeReceiptTotals,
+  type ReceiptTotals,
+} from './rows.ts'
 
 /** What requests leave behind besides points: receipts of idempotency keys, permits of rate limits; and the API keys. */
 
@@ -22,40 +30,53 @@ export function writeReceipt(
   key: string,
   receipt: Receipt,
   nowMs: number,
-  receiptsMax: number,
+  { receiptsMax, receiptsBytesMax }: ReceiptBounds,
 ): Receipt {
   const rowKey = receiptKey(project, key)
   const bytes = writes.get('receipts', rowKey)
   const standing = bytes && decodeReceipt(bytes)
   if (standing !== undefined && standing.writtenMs + RECEIPT_MS > nowMs) return standing.receipt
 
-  let count = decodeU32(writes.get('receipt-counts', projectKey(project)))
+  const row = encodeReceipt({ writtenMs: nowMs, receipt })
+  const kept = { ...decodeReceiptTotals(writes.get('receipt-totals', projectKey(project))) }
   if (standing !== undefined) {
     writes.remove('receipt-ages', receiptAgeKey(rowKey, standing.writtenMs))
-    count--
+    subtract(kept, bytes!)
   }
-  writes.put('receipts', rowKey, encodeReceipt({ writtenMs: nowMs, receipt }))
+  writes.put('receipts', rowKey, row)
   writes.put('receipt-ages', receiptAgeKey(rowKey, nowMs), NO_VALUE)
   writes.put('expiry', expiryKey(nowMs + RECEIPT_MS, 'receipt', rowKey), NO_VALUE)
-  count++
-  if (count > receiptsMax) count -= removeOldest(writes, project, rowKey, count - receiptsMax)
-  writes.put('receipt-counts', projectKey(project), encodeU32(count))
+  kept.receipts++
+  kept.bytes += row.length
+  removeOldest(writes, project, rowKey, kept, () => kept.receipts > receiptsMax || kept.bytes > receiptsBytesMax)
+  writes.put('receipt-totals', projectKey(project), encodeReceiptTotals(kept))
   return receipt
 }
 
-/** Answers how many went. The receipt being written stays, however old its time is. */
-function removeOldest(writes: WriteSet, project: string, stays: Buffer, count: number): number {
+/** The receipt being written stays, however old its time is. */
+function removeOldest(
+  writes: WriteSet,
+  project: string,
+  stays: Buffer,
+  kept: ReceiptTotals,
+  tooMany: () => boolean,
+): void {
   const start = projectKey(project)
-  let removed = 0
   for (const age of keys(writes.tables['receipt-ages'], { start, end: afterPrefix(start) })) {
-    if (removed === count) break
+    if (!tooMany()) break
     const key = receiptOfAge(age)
     if (key.equals(stays)) continue
+    const row = writes.get('receipts', key)
     writes.remove('receipt-ages', age)
+    if (row === undefined) continue
     writes.remove('receipts', key)
-    removed++
+    subtract(kept, row)
   }
-  return removed
+}
+
+function subtract(kept: ReceiptTotals, row: Uint8Array): void {
+  kept.receipts--
+  kept.bytes -= row.length
 }
 
 export function sweepReceipt(writes: WriteSet, key: Uint8Array, nowMs: number): void {
@@ -66,7 +87,9 @@ export function sweepReceipt(writes: WriteSet, key: Uint8Array, nowMs: number): 
   const project = key.subarray(0, 16)
   writes.remove('receipts', key)
   writes.remove('receipt-ages', receiptAgeKey(key, writtenMs))
-  writes.put('receipt-counts', project, encodeU32(decodeU32(writes.get('receipt-counts', project)) - 1))
+  const kept = { ...decodeReceiptTotals(writes.get('receipt-totals', project)) }
+  subtract(kept, bytes)
+  writes.put('receipt-totals', project, encodeReceiptTotals(kept))
 }
 
 /**

@@ -71,6 +71,23 @@ export function decodePartition(bytes: Uint8Array | undefined): PartitionRow {
   }
 }
 
+// Receipts of a project
+
+export interface ReceiptTotals {
+  receipts: number
+  bytes: number
+}
+
+export function encodeReceiptTotals({ receipts, bytes }: ReceiptTotals): Uint8Array {
+  return doubles([receipts, bytes])
+}
+
+export function decodeReceiptTotals(row: Uint8Array | undefined): Readonly<ReceiptTotals> {
+  if (row === undefined) return { receipts: 0, bytes: 0 }
+  const fields = view(row)
+  return { receipts: fields.getFloat64(0, true), bytes: fields.getFloat64(8, true) }
+}
+
 // Watermarks
 
 export interface WatermarkRow {

@@ -2,29 +2,31 @@ import { randomBytes } from 'node:crypto'
 import { assert, GatewayError } from '../../model/errors.ts'
 import type { Id64 } from '../../model/id.ts'
 import { partitionOf } from '../../model/metric.ts'
-import type {
-  AppendOutcome,
-  BlockPart,
-  Commit,
-  EventRequest,
-  FoldCommit,
-  InboxEntry,
-  IndexRequest,
-  IndexSnapshot,
-  KeyRow,
-  LeaseRequest,
-  MetricDefinition,
-  MetricDeletion,
-  MetricRow,
-  NamedBlock,
-  PermitRequest,
-  Receipt,
-  SeriesRow,
-  SetKey,
-  Store,
-  StoredEvent,
-  WindowExpiry,
-  WindowKey,
+import {
+  type AppendOutcome,
+  type BlockPart,
+  type Commit,
+  type EventRequest,
+  type FoldCommit,
+  type InboxEntry,
+  type IndexRequest,
+  type IndexSnapshot,
+  type KeyRow,
+  type LeaseRequest,
+  type MetricDefinition,
+  type MetricDeletion,
+  type MetricRow,
+  type NamedBlock,
+  type PermitRequest,
+  RECEIPT_BOUNDS,
+  type Receipt,
+  type ReceiptBounds,
+  type SeriesRow,
+  type SetKey,
+  type Store,
+  type StoredEvent,
+  type WindowExpiry,
+  type WindowKey,
 } from '../store.ts'
 import { append, touchedMetrics } from './append.ts'
 import { defineMetrics, deleteMetric, hasSeries, listMetrics, readMetric, readSeries } from './catalog.ts'
@@ -35,7 +37,7 @@ import { expireEvents, readEvents } from './events.ts'
 import { agreeOnFormat } from './format.ts'
 import { isPrefix } from './keys.ts'
 import { type CommitListener, Notifications } from './notifications.ts'
-import { listKeys, RECEIPTS_MAX, readKey, readReceipt, saveKey, takePermits, writeReceipt } from './requests.ts'
+import { listKeys, readKey, readReceipt, saveKey, takePermits, writeReceipt } from './requests.ts'
 import { checkServers, type StoreLog } from './server-checks.ts'
 import { countDistinct } from './sets.ts'
 import { sweepPartition } from './sweep.ts'
@@ -67,8 +69,7 @@ export interface RedisStoreOptions extends Address, Patience {
   readonly partitions: number
   readonly resolutions: readonly Resolution[]
   readonly setResolutions: readonly Resolution[]
-  /** Receipts kept of a project. */
-  readonly receiptsMax?: number
+  readonly receiptBounds?: ReceiptBounds
   /** Hears of settings of the server that can cost data. */
   readonly log?: StoreLog
   /** The clock, asked only where a verb is not told the time: for a commit without parts. */
@@ -108,7 +109,7 @@ class RedisStore implements Store {
   readonly #setResolutions: readonly number[]
   /** Those of sets and of everything else, each once. */
   readonly #allResolutions: readonly number[]
-  readonly #receiptsMax: number
+  readonly #receiptBounds: ReceiptBounds
   readonly #now: () => number
   readonly #sender = randomBytes(8).toString('hex')
   readonly #notifications: Notifications
@@ -124,7 +125,7 @@ class RedisStore implements Store {
     this.groups = connections.isCluster ? all.map((partition) => [partition]) : [all]
     this.#setResolutions = options.setResolutions.map(({ stepMs }) => stepMs)
     this.#allResolutions = [...new Set([...options.resolutions.map(({ stepMs }) => stepMs), ...this.#setResolutions])]
-    this.#receiptsMax = options.receiptsMax ?? RECEIPTS_MAX
+    this.#receiptBounds = options.receiptBounds ?? RECEIPT_BOUNDS
     this.#now = options.now ?? Date.now
     this.#notifications = new Notifications(this.#engine, this.#sender)
   }
@@ -271,7 +272,7 @@ class RedisStore implements Store {
   }
 
   writeReceipt(project: string, key: string, receipt: Receipt, nowMs: number): Promise<Receipt> {
-    return this.#answer((engine) => writeReceipt(engine, project, key, receipt, nowMs, this.#receiptsMax))
+    return this.#answer((engine) => writeReceipt(engine, project, key, receipt, nowMs, this.#receiptBounds))
   }
 
   takePermits(request: PermitRequest): Promise<{ readonly granted: number; readonly left: number }> {

@@ -1,4 +1,4 @@
-import type { KeyRow, PermitRequest, Receipt } from '../store.ts'
+import type { KeyRow, PermitRequest, Receipt, ReceiptBounds } from '../store.ts'
 import { COLLECT_MS, type Engine, texts } from './engine.ts'
 import { decodeReceipt, encodeReceipt } from './entries.ts'
 import { apiKeysKey, digestOf, permitPartition, receiptPartition } from './keys.ts'
@@ -7,8 +7,6 @@ import { Call } from './scripts.ts'
 /** What requests leave behind besides points and events: receipts of idempotency keys, permits of rate limits; and the API keys. */
 
 export const RECEIPT_MS = 86_400_000
-/** A body has a few hundred bytes: some megabytes a project. */
-export const RECEIPTS_MAX = 10_000
 
 export async function readReceipt(
   engine: Engine,
@@ -29,12 +27,13 @@ export async function writeReceipt(
   key: string,
   receipt: Receipt,
   nowMs: number,
-  receiptsMax: number,
+  { receiptsMax, receiptsBytesMax }: ReceiptBounds,
 ): Promise<Receipt> {
   const keys = engine.keys(receiptPartition(project, engine.partitions))
   const call = new Call()
     .key(keys.receipts(project), keys.receiptAges(project))
-    .arg(digestOf(key), nowMs, RECEIPT_MS, receiptsMax, RECEIPT_MS + COLLECT_MS, encodeReceipt(receipt, nowMs))
+    .arg(digestOf(key), nowMs, RECEIPT_MS, receiptsMax, receiptsBytesMax, RECEIPT_MS + COLLECT_MS)
+    .arg(encodeReceipt(receipt, nowMs))
   return decodeReceipt(String(await engine.run('write-receipt', call))).receipt
 }
 

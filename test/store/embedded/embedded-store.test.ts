@@ -10,7 +10,15 @@ import { decodeJson, encodeJson } from '../../../src/store/embedded/rows.ts'
 import { SWEPT_MAX } from '../../../src/store/embedded/sweep.ts'
 import type { CommitPart, Store } from '../../../src/store/store.ts'
 import { temporaryFolder } from '../../support/temporary-folder.ts'
-import { DAY, describeStore, PARTITIONS, RECEIPTS_MAX, RESOLUTION_STEPS, SET_RESOLUTION_STEPS } from '../contract.ts'
+import {
+  DAY,
+  describeStore,
+  PARTITIONS,
+  RECEIPTS_BYTES_MAX,
+  RECEIPTS_MAX,
+  RESOLUTION_STEPS,
+  SET_RESOLUTION_STEPS,
+} from '../contract.ts'
 
 function optionsOf(folder: string, options: Partial<EmbeddedStoreOptions> = {}): EmbeddedStoreOptions {
   return {
@@ -18,7 +26,7 @@ function optionsOf(folder: string, options: Partial<EmbeddedStoreOptions> = {}):
     partitions: PARTITIONS,
     resolutions: RESOLUTION_STEPS.map((stepMs) => ({ stepMs, keptMs: DAY })),
     setResolutions: SET_RESOLUTION_STEPS.map((stepMs) => ({ stepMs, keptMs: DAY })),
-    receiptsMax: RECEIPTS_MAX,
+    receiptBounds: { receiptsMax: RECEIPTS_MAX, receiptsBytesMax: RECEIPTS_BYTES_MAX },
     ...options,
   }
 }

@@ -21,7 +21,7 @@ import {
   takeLease,
   writeBlocks,
 } from '../../../src/store/redis/timelines.ts'
-import type { CommitPart, IndexEntry, NamedBlock } from '../../../src/store/store.ts'
+import { type CommitPart, type IndexEntry, type NamedBlock, RECEIPT_BOUNDS } from '../../../src/store/store.ts'
 import { type RedisServer, startRedis } from '../../support/redis-server.ts'
 
 /**
@@ -214,7 +214,7 @@ test('a script that fails has written nothing', { timeout: 120_000 }, async () =
   expect(await deleteMetric(engine, { project: 'shop', name: 'users', generation: 1 }, 'me')).toEqual(metricId)
   expect(await clearDeleted(engine, partition, [MINUTE], 10, NOW)).toBe(false)
   const receipt = { requestHash: 'ab', status: 200, body: '{}' }
-  expect(await writeReceipt(engine, 'shop', 'k', receipt, NOW, 10)).toEqual(receipt)
+  expect(await writeReceipt(engine, 'shop', 'k', receipt, NOW, RECEIPT_BOUNDS)).toEqual(receipt)
   await takePermits(engine, { bucket: 'b', permits: 1, limit: 2, windowMs: MINUTE, nowMs: NOW })
 
   expect(await takeLease(engine, { partition, holder: 'h', leaseMs: 1_000, nowMs: NOW })).toBe(true)

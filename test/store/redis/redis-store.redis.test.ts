@@ -7,6 +7,7 @@ import {
   describeStore,
   type OpenedStore,
   PARTITIONS,
+  RECEIPTS_BYTES_MAX,
   RECEIPTS_MAX,
   RESOLUTION_STEPS,
   SET_RESOLUTION_STEPS,
@@ -33,7 +34,7 @@ async function openEmpty(address: Pick<RedisStoreOptions, 'url' | 'clusterNodes'
     partitions: PARTITIONS,
     resolutions: RESOLUTION_STEPS.map((stepMs) => ({ stepMs, keptMs: DAY })),
     setResolutions: SET_RESOLUTION_STEPS.map((stepMs) => ({ stepMs, keptMs: DAY })),
-    receiptsMax: RECEIPTS_MAX,
+    receiptBounds: { receiptsMax: RECEIPTS_MAX, receiptsBytesMax: RECEIPTS_BYTES_MAX },
   }
   let store = await openRedisStore(options)
   return {
