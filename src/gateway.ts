@@ -18,6 +18,7 @@ import type { MetricRow, Store } from './store/store.ts'
 import type { Telemetry } from './telemetry.ts'
 import type { FoldLoop } from './write/fold-loop.ts'
 import type { Answer, IdempotentRequest, Receipts } from './write/receipts.ts'
+import type { PlacedEvent } from './write/round.ts'
 import type { Writer } from './write/writer.ts'
 
 export type { Grant, Principal } from './keys.ts'
@@ -117,19 +118,25 @@ export function createGateway(options: GatewayOptions): Gateway {
       return rejected
     },
     async trackBatch(project, batch, { idempotencyKey } = {}) {
-      const placed = batch.events.map(({ name, timeMs, json }, index) => ({
+      const placed: readonly PlacedEvent[] = batch.events.map(({ name, timeMs, json }, index) => ({
         // All of a name in one partition: a retry meets the markers of the first attempt.
         partition: partitionOf(project, name, store.partitions),
-        event: {
-          project,
-          id: idempotencyKey === undefined ? eventIds.next() : keyedEventId(project, idempotencyKey, index),
-          timeMs,
-          json,
-        },
+        event: { project, id: idempotencyKey === undefined ? eventIds.next() : '', timeMs, json },
+        ...(idempotencyKey !== undefined && {
+          idAt: (acceptedMs: number) => keyedEventId(project, idempotencyKey, acceptedMs, index),
+        }),
       }))
       const rejected = await writer.track(project, batch.decode ?? noPoints, idempotencyKey, placed)
       if (rejected.length > 0) telemetry.rejected(rejected)
-      return { rejected, eventIds: placed.map(({ event }) => event.id) }
+      if (idempotencyKey === undefined) return { rejected, eventIds: placed.map(({ event }) => event.id) }
+      const partitions = [...new Set(placed.map(({ partition }) => partition))]
+      const acceptedMs = new Map<number, number>()
+      await Promise.all(
+        partitions.map(async (partition) => {
+          acceptedMs.set(partition, await receipts.acceptedMs(project, idempotencyKey, partition))
+        }),
+      )
+      return { rejected, eventIds: placed.map(({ partition, idAt }) => idAt!(acceptedMs.get(partition)!)) }
     },
     once: (project, request, serve) => receipts.once(project, request, serve),
     live: (principal, input) => live.subscribe(principal, input),

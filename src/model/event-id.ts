@@ -33,10 +33,13 @@ export class EventIds {
   }
 }
 
-/** The id of an event of a request with an idempotency key: a retry answers the same one, whichever gateway it meets. */
-export function keyedEventId(project: string, key: string, index: number): string {
+/**
+ * The id of an event of a request with an idempotency key: the same for every retry, whichever gateway it meets, and another
+ * when the key is used again after its day. `acceptedMs`: the time of the marker that the store made for the key.
+ */
+export function keyedEventId(project: string, key: string, acceptedMs: number, index: number): string {
   const view = new DataView(new ArrayBuffer(16))
-  const digest = createHash('sha256').update(`${project.length}:${project}${key}`).digest()
+  const digest = createHash('sha256').update(`${project.length}:${project}${acceptedMs}:${key}`).digest()
   for (let i = 0; i < 12; i++) view.setUint8(i, digest[i]!)
   view.setUint32(12, index)
   return encodeBase32(view)

@@ -74,6 +74,8 @@ export interface Store {
    * else, or a metric's generation has ended; nothing is changed, the number stays free.
    */
   append(commits: readonly Commit[]): Promise<readonly AppendOutcome[]>
+  /** When the marker of a request in a partition was made: `nowMs` of the part that was applied. Undefined: there is none. */
+  readMarker(partition: number, marker: Marker): Promise<number | undefined>
   /** Greatest applied number of the writer in each of the partitions, 0 when it has none. Kept 7 days after the last commit. */
   readWatermarks(writer: string, partitions: readonly number[]): Promise<readonly number[]>
 

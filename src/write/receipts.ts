@@ -2,6 +2,7 @@ import { GatewayError } from '../model/errors.ts'
 import { within } from '../model/within.ts'
 import type { Receipt, Store } from '../store/store.ts'
 import { type RetainedReceiptSettings, RetainedReceipts } from './retained-receipts.ts'
+import { eventsMarker } from './round.ts'
 
 /**
  * Requests with an idempotency key: served once in 24 h, and answered every time with the first answer. Two things of the store
@@ -73,6 +74,18 @@ export class Receipts {
     } finally {
       this.#underWay.delete(id)
     }
+  }
+
+  /**
+   * When the store accepted the events of a request, or of the first attempt that it is a retry of. Retries for as long as a
+   * request may wait, also where the marker is missing: the store may have lost it, and is given it again.
+   */
+  acceptedMs(project: string, key: string, partition: number): Promise<number> {
+    return this.#insist(async () => {
+      const madeMs = await this.#store.readMarker(partition, eventsMarker({ project, key }))
+      if (madeMs === undefined) throw new GatewayError('store_unavailable', 'the store has no marker of the request')
+      return madeMs
+    })
   }
 
   /** Gives the latest receipts to a store that may have forgotten them. */

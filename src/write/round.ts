@@ -76,6 +76,8 @@ export interface EncodedRound {
 export interface PlacedEvent {
   readonly partition: number
   readonly event: StoredEvent
+  /** Of a request with a key: the id by the time of the marker, which is not known before the commit. */
+  readonly idAt?: (acceptedMs: number) => string
 }
 
 /**
@@ -89,7 +91,7 @@ export class Round {
   readonly #metrics: MetricRound[] = []
   /** Where a metric is in `#metrics`; asked when it was in another round meanwhile. */
   readonly #slots = new Map<Metric, number>()
-  readonly #events = new Map<number, StoredEvent[]>()
+  readonly #events = new Map<number, PlacedEvent[]>()
   /** Memory held by the round, about: what back-pressure counts. */
   bytes = 0
   /** How many requests were folded into it. */
@@ -160,11 +162,11 @@ export class Round {
   }
 
   addEvents(placed: readonly PlacedEvent[]): void {
-    for (const { partition, event } of placed) {
-      const ofPartition = this.#events.get(partition)
-      if (ofPartition === undefined) this.#events.set(partition, [event])
-      else ofPartition.push(event)
-      this.bytes += EVENT_BYTES + 2 * event.json.length
+    for (const one of placed) {
+      const ofPartition = this.#events.get(one.partition)
+      if (ofPartition === undefined) this.#events.set(one.partition, [one])
+      else ofPartition.push(one)
+      this.bytes += EVENT_BYTES + 2 * one.event.json.length
     }
   }
 
@@ -214,11 +216,11 @@ export class Round {
     for (const { table } of this.#metrics) tables.give(table)
     for (const [partition, events] of this.#events) {
       const part: CommitPart = {
-        ...(this.#marker === undefined ? {} : { marker: partMarker(this.#marker, 'events', 0) }),
+        ...(this.#marker === undefined ? {} : { marker: eventsMarker(this.#marker) }),
         metrics: [],
         series: [],
         members: [],
-        events,
+        events: events.map(({ event, idAt }) => (idAt === undefined ? event : { ...event, id: idAt(nowMs) })),
         nowMs,
       }
       const ofEvents: RoundPart = { part, announced: [], series: [], points: events.length }
@@ -389,4 +391,9 @@ function setMembers(rounds: readonly MetricRound[]): SetMembers[] {
 function partMarker({ project, key }: Marker, kind: 'values' | 'sets' | 'events', position: number): Marker {
   const suffix = kind === 'values' && position === 0 ? '' : `\n${kind}${position === 0 ? '' : position}`
   return { project, key: key + suffix }
+}
+
+/** The marker of a request's events in a partition. */
+export function eventsMarker(marker: Marker): Marker {
+  return partMarker(marker, 'events', 0)
 }

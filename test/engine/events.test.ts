@@ -133,4 +133,29 @@ describe('events', () => {
     await track('keyed', [{ name: 'a' }], { idempotencyKey: 'l' })
     expect((await find('keyed')).events).toHaveLength(4)
   })
+
+  it('of a key that is used again after its day are others, also at the same time', async () => {
+    const options = { idempotencyKey: 'daily' }
+    const accept = (items: readonly string[]) =>
+      track(
+        'again',
+        items.map((name) => ({ name, timestamp: T0 })),
+        options,
+      )
+    const first = await accept(['a', 'b'])
+    nowMs += DAY_MS - 1
+    expect(await accept(['a', 'b'])).toEqual(first)
+    nowMs += 1
+    const second = await accept(['a', 'b'])
+    const { events } = await find('again', { from: T0, to: T0 })
+    expect(events.map(({ id }) => id).sort()).toEqual([...first.eventIds, ...second.eventIds].sort())
+    expect(new Set(events.map(({ id }) => id)).size).toBe(4)
+    nowMs += 1_000
+    // A retry that brings more adds what is missing, and says under which ids all of it is stored.
+    const more = await accept(['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'])
+    const stored = (await find('again', { from: T0, to: T0 })).events.map(({ id }) => id)
+    expect(stored.length).toBeGreaterThan(4)
+    expect(more.eventIds.slice(0, 2)).toEqual(second.eventIds)
+    expect(new Set(stored).size).toBe(stored.length)
+  })
 })

@@ -27,9 +27,15 @@ describe('ids of events', () => {
   })
 
   test('of a request with a key are the same for every attempt', () => {
-    expect(keyedEventId('shop', 'k', 0)).toBe(keyedEventId('shop', 'k', 0))
-    const others = [keyedEventId('shop', 'k', 1), keyedEventId('shop', 'l', 0), keyedEventId('sho', 'pk', 0)]
-    expect(new Set([keyedEventId('shop', 'k', 0), ...others]).size).toBe(4)
-    expect(keyedEventId('shop', 'k', 1) > keyedEventId('shop', 'k', 0)).toBe(true)
+    expect(keyedEventId('shop', 'k', 5, 0)).toBe(keyedEventId('shop', 'k', 5, 0))
+    const others = [
+      keyedEventId('shop', 'k', 5, 1),
+      keyedEventId('shop', 'l', 5, 0),
+      keyedEventId('sho', 'pk', 5, 0),
+      keyedEventId('shop', 'k', 6, 0),
+      keyedEventId('shop', ':k', 5, 0),
+    ]
+    expect(new Set([keyedEventId('shop', 'k', 5, 0), ...others]).size).toBe(6)
+    expect(keyedEventId('shop', 'k', 5, 1) > keyedEventId('shop', 'k', 5, 0)).toBe(true)
   })
 })

@@ -467,8 +467,13 @@ export function describeStore(name: string, openEmpty: () => Promise<OpenedStore
       ])
       const before = commit(0, 3, marked('shop', NOW + DAY - 1))
       expect(await only(store.append([before]))).toEqual({ status: 'applied', skipped: [0] })
+      const marker = { project: 'shop', key: 'k' }
+      expect(await store.readMarker(0, marker)).toBe(NOW)
+      expect(await store.readMarker(2, marker)).toBeUndefined()
+      expect(await store.readMarker(0, { project: 'shop', key: 'l' })).toBeUndefined()
       const after = commit(0, 4, marked('shop', NOW + DAY + 1))
       expect(await only(store.append([after]))).toEqual({ status: 'applied', skipped: [] })
+      expect(await store.readMarker(0, marker)).toBe(NOW + DAY + 1)
     })
 
     test('watermarks are forgotten 7 days after the last commit', async () => {

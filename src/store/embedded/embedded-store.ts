@@ -11,6 +11,7 @@ import {
   type IndexSnapshot,
   type KeyRow,
   type LeaseRequest,
+  type Marker,
   type MetricDefinition,
   type MetricDeletion,
   type MetricRow,
@@ -33,11 +34,11 @@ import { clearDeleted } from './deletion.ts'
 import { Environment } from './environment.ts'
 import { expireEvents, readEvents } from './events.ts'
 import { agreeOnFormat } from './format.ts'
-import { FORMAT_KEY, partitionKey, watermarkKey } from './keys.ts'
+import { FORMAT_KEY, markerKey, partitionKey, watermarkKey } from './keys.ts'
 import { Leases } from './leases.ts'
 import { type FolderLock, lockFolder } from './lock.ts'
 import { listKeys, Permits, readKey, readReceipt, saveKey, writeReceipt } from './requests.ts'
-import { decodePartition, decodeWatermark } from './rows.ts'
+import { decodePartition, decodeTime, decodeWatermark } from './rows.ts'
 import { countDistinct } from './sets.ts'
 import { sweepExpired } from './sweep.ts'
 import { commitFold, dueWindows, expireWindow, readInbox, readTimeline } from './timelines.ts'
@@ -167,6 +168,13 @@ class EmbeddedStore implements Store {
       if (metricIds.length > 0) this.#notify(partitions[i]!, metricIds)
     })
     return appended.map(({ outcome }) => outcome)
+  }
+
+  readMarker(partition: number, { project, key }: Marker): Promise<number | undefined> {
+    return this.#environment.read((tables) => {
+      const bytes = tables.markers.getBinary(markerKey(partition, project, key))
+      return bytes && decodeTime(bytes)
+    })
   }
 
   readWatermarks(writer: string, partitions: readonly number[]): Promise<readonly number[]> {

@@ -13,6 +13,7 @@ import {
   type IndexSnapshot,
   type KeyRow,
   type LeaseRequest,
+  type Marker,
   type MetricDefinition,
   type MetricDeletion,
   type MetricRow,
@@ -35,7 +36,7 @@ import { clearDeleted } from './deletion.ts'
 import { Engine } from './engine.ts'
 import { expireEvents, readEvents } from './events.ts'
 import { agreeOnFormat } from './format.ts'
-import { isPrefix } from './keys.ts'
+import { digestOf, isPrefix } from './keys.ts'
 import { type CommitListener, Notifications } from './notifications.ts'
 import { listKeys, readKey, readReceipt, saveKey, takePermits, writeReceipt } from './requests.ts'
 import { checkServers, type StoreLog } from './server-checks.ts'
@@ -180,6 +181,13 @@ class RedisStore implements Store {
         }
       }
       return outcomes
+    })
+  }
+
+  readMarker(partition: number, { project, key }: Marker): Promise<number | undefined> {
+    return this.#answer(async (engine) => {
+      const madeMs = await engine.call('zscore', engine.keys(partition).markers, digestOf(project, key))
+      return madeMs === null ? undefined : Number(madeMs)
     })
   }
 
