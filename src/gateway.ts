@@ -67,8 +67,10 @@ export interface Gateway {
    * may still be answered.
    */
   deleteMetric(project: string, name: string): Promise<boolean>
-  /** Sorted by name. */
+  /** Sorted by name. Without a limit there may be many: see `metricPages`. */
   metrics(project: string, filter?: MetricFilter): Promise<readonly MetricRow[]>
+  /** The same page by page, read as they are asked for. */
+  metricPages(project: string, filter?: MetricFilter): AsyncIterableIterator<readonly MetricRow[]>
   /** Undefined: no such key. */
   authenticate(key: string): Promise<Principal | undefined>
   /** Whether a request of this class may be served now. Undefined: such requests are not limited. */
@@ -163,28 +165,12 @@ export function createGateway(options: GatewayOptions): Gateway {
       return row !== undefined && writer.deleteMetric({ project, name, generation: row.generation })
     },
     tagValues: (metric, key, max) => querier.tagValues(metric, key, max),
-    async metrics(project, filter = {}) {
-      const { search, type, after, limit = Number.POSITIVE_INFINITY } = filter
-      const needle = search?.toLowerCase()
-      const matches = (row: MetricRow): boolean =>
-        (type === undefined || row.type === type) && (needle === undefined || row.name.toLowerCase().includes(needle))
+    async metrics(project, filter) {
       const found: MetricRow[] = []
-      const isFiltered = type !== undefined || needle !== undefined
-      const pageRows = isFiltered ? LIST_PAGE : Math.min(limit, LIST_PAGE)
-      // Page by page, so that a short list of a large project is a short read.
-      for (let last = after; ; ) {
-        const page = await store.listMetrics(project, {
-          limit: pageRows,
-          ...(last === undefined ? {} : { after: last }),
-        })
-        for (const row of page) {
-          if (found.length >= limit) return found
-          if (matches(row)) found.push(row)
-        }
-        last = page.at(-1)?.name
-        if (page.length < pageRows || last === undefined) return found
-      }
+      for await (const page of listMetrics(store, project, filter)) for (const row of page) found.push(row)
+      return found
     },
+    metricPages: (project, filter) => listMetrics(store, project, filter),
     authenticate: (key) => keys.authenticate(key),
     takePermit: (principal, rateClass, address) => limiter.take(principal, rateClass, address),
     async ping() {
@@ -206,8 +192,32 @@ function notFound(name: string): GatewayError {
 
 function noPoints(): void {}
 
-/** Metrics read at a time while listing. */
-const LIST_PAGE = 1_000
+/** Names looked at in one step of a listing: some milliseconds. */
+const LISTED_NAMES_MAX = 500
+
+/** Between steps others have their turn. */
+async function* listMetrics(
+  store: Store,
+  project: string,
+  { search, type, after, limit = Number.POSITIVE_INFINITY }: MetricFilter = {},
+): AsyncGenerator<readonly MetricRow[]> {
+  const needle = search?.toLowerCase()
+  const isFiltered = type !== undefined || needle !== undefined
+  let left = limit
+  for (let last = after; left > 0; ) {
+    const { metrics, next } = await store.listMetrics(project, {
+      namesMax: isFiltered ? LISTED_NAMES_MAX : Math.min(left, LISTED_NAMES_MAX),
+      ...(last === undefined ? {} : { after: last }),
+      ...(needle === undefined ? {} : { matches: (name: string) => name.toLowerCase().includes(needle) }),
+    })
+    const page = metrics.filter((row) => type === undefined || row.type === type).slice(0, left)
+    left -= page.length
+    if (page.length > 0) yield page
+    if (next === undefined) return
+    last = next
+    await new Promise(setImmediate)
+  }
+}
 
 /** A metric that was defined but never received a point does not exist for clients. */
 async function storedMetric(store: Store, project: string, name: string): Promise<MetricRow | undefined> {

@@ -15,9 +15,23 @@ export function writeTrackedPoint({ name, type, value, timeMs }: TrackedPoint): 
   return `{"data":{"name":${JSON.stringify(name)},"type":"${type}","value":${JSON.stringify(value)},"timestamp":"${formatInstant(timeMs)}"}}`
 }
 
-export function writeMetrics(metrics: readonly MetricRow[]): string {
-  return JSON.stringify({ data: metrics.map(definitionOf) })
+/** In parts of some `PART_CHARS`. */
+export async function* writeMetrics(pages: AsyncIterable<readonly MetricRow[]>): AsyncGenerator<string> {
+  let text = '{"data":['
+  let separator = ''
+  for await (const page of pages) {
+    for (const metric of page) {
+      text += separator + JSON.stringify(definitionOf(metric))
+      separator = ','
+      if (text.length < PART_CHARS) continue
+      yield text
+      text = ''
+    }
+  }
+  yield `${text}]}`
 }
+
+const PART_CHARS = 65_536
 
 export function writeMetric(metric: MetricRow): string {
   return JSON.stringify({ data: { ...definitionOf(metric), data_points: metric.points } })

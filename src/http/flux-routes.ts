@@ -8,7 +8,7 @@ import type { TrackedPoint } from '../wire/flux.ts'
 import { decodeFluxItem } from '../wire/flux.ts'
 import { decodeFluxBatch } from '../wire/flux-batch.ts'
 import { parseJsonBody } from '../wire/json-body.ts'
-import { sendJson, sendNothing } from './answer.ts'
+import { sendJson, sendJsonParts, sendNothing } from './answer.ts'
 import { projectOf, requireScope } from './auth.ts'
 import { bytesOf } from './body.ts'
 import { resolutionsOf, writeMetric, writeMetrics, writeQueryAnswer, writeTrackedPoint } from './flux-answers.ts'
@@ -70,7 +70,7 @@ export function registerFluxRoutes(app: FastifyInstance, { gateway, now, limits 
 
   app.get('/metrics', read, async (request, reply) => {
     const filter = parseMetricFilter(request.url)
-    return sendJson(reply, 200, writeMetrics(await gateway.metrics(projectOf(request), filter)))
+    return sendJsonParts(reply, 200, writeMetrics(gateway.metricPages(projectOf(request), filter)))
   })
 
   app.get<NameRoute>('/metrics/:name', read, async (request, reply) => {

@@ -44,14 +44,8 @@ export interface Store {
    * is free for a type that it was not, a gateway that has just refused such a point learns within a second.
    */
   deleteMetric(deletion: MetricDeletion): Promise<boolean>
-  /**
-   * Every metric of a project that has at least one point, sorted by name (code units), after the name `after`. With `limit` at
-   * least the first so many, if there are.
-   */
-  listMetrics(
-    project: string,
-    options?: { readonly after?: string; readonly limit?: number },
-  ): Promise<readonly MetricRow[]>
+  /** A page of the metrics of a project that have at least one point, sorted by name (code units). */
+  listMetrics(project: string, listing: MetricListing): Promise<MetricPage>
   /**
    * The series of a metric in the order they were registered, from position `cursor` on. `cursor` beyond the end answers
    * `undefined`: the store has gone back in time and the caller forgets what it knew.
@@ -199,6 +193,30 @@ export interface MetricRow {
   readonly seriesCount: number
   /** A counter that has ever been sent a running total. */
   readonly cumulative: boolean
+}
+
+export interface MetricListing {
+  /** Only names after this one. */
+  readonly after?: string
+  /** How many names are looked at, at most. */
+  readonly namesMax: number
+  /** Only these names; the rows of others are not read. */
+  readonly matches?: (name: string) => boolean
+}
+
+export interface MetricPage {
+  /** May be empty although there is more. */
+  readonly metrics: readonly MetricRow[]
+  /** The last name that was looked at: the next page comes after it. Undefined: there is none. */
+  readonly next: string | undefined
+}
+
+/** A page ends early when its metrics have so many tag keys, in characters. */
+export const LISTED_CHARS_MAX = 1 << 20
+
+/** What a metric counts for in a page. */
+export function listedChars({ tagKeys }: MetricRow): number {
+  return tagKeys.reduce((sum, key) => sum + key.length, 0)
 }
 
 export interface SeriesRow {

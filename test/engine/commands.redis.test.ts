@@ -14,6 +14,37 @@ afterAll(() => server?.stop())
 
 const REQUESTS = 5
 
+test('a page of the metrics costs as much of Redis with 2,000 metrics as with 200', async () => {
+  const gateway = await startGateway({
+    env: { REDIS_URL: server.url, REDIS_PREFIX: 'listing', FOLD_INBOX_AGE_MS: '3600000', RETAINED_BYTES: '0' },
+  })
+  onTestFinished(() => gateway.close())
+  const client = new Redis(server.url)
+  onTestFinished(() => client.disconnect())
+  const define = async (from: number, to: number): Promise<void> => {
+    await gateway.gateway.track('test', (sink) => {
+      for (let i = from; i < to; i++) {
+        const series = sink.resolve(`metric.${i + 10_000}`, 'gauge', [])
+        if (!('code' in series)) sink.add(i - from, series, Date.now(), 1)
+      }
+    })
+  }
+  const sentBytes = async (): Promise<number> =>
+    Number(/total_net_output_bytes:(\d+)/.exec(await client.info('stats'))![1])
+  const costOf = async (after: string): Promise<number> => {
+    const before = await sentBytes()
+    const page = await gateway.gateway.metrics('test', { limit: 11, after })
+    expect(page.map(({ name }) => name)).toEqual(Array.from({ length: 11 }, (_, i) => `metric.${i + 10_050}`))
+    return (await sentBytes()) - before
+  }
+  await define(0, 200)
+  const few = await costOf('metric.10049')
+  await define(200, 1_000)
+  await define(1_000, 2_000)
+  const many = await costOf('metric.10049')
+  expect(many).toBeLessThan(few + 2_000)
+})
+
 test('a batch over HTTP asks as much of Redis with 500 points as with 50', async () => {
   const gateway = await startGateway({
     // Nothing but the requests is at work.

@@ -19,6 +19,7 @@ import { Receipts } from '../../src/write/receipts.ts'
 import { clearDeleted, expireDue, expireEvents } from '../../src/write/retention.ts'
 import type { Writer } from '../../src/write/writer.ts'
 import { FOLD_SETTINGS, openEventReader, openQuerier, openWriter, PROJECT } from '../support/engine.ts'
+import { listAll } from '../support/list-metrics.ts'
 import { type RedisServer, startRedis } from '../support/redis-server.ts'
 
 /**
@@ -243,7 +244,7 @@ const list = step('list', fc.constantFrom<TrackedType>(...TYPES), async (engine,
   return {
     metric,
     values: await engine.querier.tagValues(metric, 'host', 2),
-    after: await engine.store.listMetrics(PROJECT, { after: nameOf('counter', run) }),
+    after: await listAll(engine.store, PROJECT, { after: nameOf('counter', run) }),
   }
 })
 

@@ -17,6 +17,7 @@ import {
   type TimelineIndex,
   windowWidthMs,
 } from '../../src/store/store.ts'
+import { listAll } from '../support/list-metrics.ts'
 
 /**
  * The promises of `src/store/store.ts` as tests, for every store alike. A store is opened empty with the shape below; `reopen`
@@ -231,6 +232,16 @@ export function describeStore(name: string, openEmpty: () => Promise<OpenedStore
         '__proto__',
         '\ud83d\ude00',
         '\uff5e',
+        '\ue000',
+        '\uffff',
+        '\u{10ffff}',
+        '\u{10ffff}\u0000',
+        '\u{10ffff}\ue000',
+        '\u{10fffe}\uffff',
+        '\uffff\u{10ffff}',
+        'a\ud7ff',
+        'a\u{10000}',
+        'a\uffffb',
         'a b',
         'x'.repeat(255),
       ]
@@ -241,14 +252,43 @@ export function describeStore(name: string, openEmpty: () => Promise<OpenedStore
       }
       await store.defineMetrics([{ project: 'shop', name: 'empty', type: 'gauge' }])
       const sorted = [...names].sort((a, b) => (a < b ? -1 : 1))
-      expect((await store.listMetrics('shop')).map((row) => row.name)).toEqual(sorted)
-      expect((await store.listMetrics('shop', { after: 'a' })).map((row) => row.name)).toEqual(
+      expect((await listAll(store, 'shop')).map((row) => row.name)).toEqual(sorted)
+      expect((await listAll(store, 'shop', { after: 'a' })).map((row) => row.name)).toEqual(
         sorted.filter((other) => other > 'a'),
       )
-      expect((await store.listMetrics('shop', { after: 'aa' })).map((row) => row.name)).toEqual(
+      expect((await listAll(store, 'shop', { after: 'aa' })).map((row) => row.name)).toEqual(
         sorted.filter((other) => other > 'aa'),
       )
-      expect(await store.listMetrics('other')).toEqual([])
+      expect(await listAll(store, 'other')).toEqual([])
+    })
+
+    test('a page of metrics looks at so many names and says where to go on', async () => {
+      const store = await openStore()
+      const names = Array.from({ length: 60 }, (_, i) => `m${i + 100}`)
+      const numbers = new Map<number, number>()
+      for (const name of [...names, 'gone']) {
+        const metric = metricOf(name)
+        const number = (numbers.get(metric.partition) ?? 0) + 1
+        numbers.set(metric.partition, number)
+        await store.append([commit(metric.partition, number, part({ metrics: [touch(metric)] }))])
+      }
+      await store.deleteMetric({ project: 'shop', name: 'gone', generation: 1 })
+      const { metrics, next } = await store.listMetrics('shop', { namesMax: 10 })
+      expect(metrics.map((row) => row.name)).toEqual(names.slice(0, 10))
+      expect(next).toBe(names[9])
+      for (const namesMax of [1, 7, 59, 60, 61]) {
+        expect((await listAll(store, 'shop', { namesMax })).map((row) => row.name)).toEqual(names)
+      }
+      const seen: string[] = []
+      const matches = (name: string): boolean => {
+        seen.push(name)
+        return name.endsWith('7')
+      }
+      const page = await store.listMetrics('shop', { namesMax: 10, after: 'm109', matches })
+      expect(page.metrics.map((row) => row.name)).toEqual(['m117'])
+      expect(seen).toEqual(names.slice(10, 20))
+      expect(page.next).toBe('m119')
+      expect(await store.listMetrics('shop', { namesMax: 10, after: 'm159' })).toEqual({ metrics: [], next: undefined })
     })
 
     test('points add up, first and last seen span all points, cumulative stays', async () => {
@@ -1136,7 +1176,7 @@ export function describeStore(name: string, openEmpty: () => Promise<OpenedStore
       await store.defineMetrics([{ ...definition, name: 'other' }])
       expect(await store.deleteMetric(deletion())).toBe(true)
       expect(await store.readMetric('shop', 'm')).toBeUndefined()
-      expect(await store.listMetrics('shop')).toEqual([])
+      expect(await listAll(store, 'shop')).toEqual([])
       expect(await store.deleteMetric(deletion())).toBe(false)
       const [again] = await store.defineMetrics([{ ...definition, type: 'counter' }])
       expect(again).toMatchObject({ type: 'counter', generation: 2, points: 0, seriesCount: 0, tagKeys: [] })
@@ -1509,7 +1549,7 @@ export function describeStore(name: string, openEmpty: () => Promise<OpenedStore
       await store.writeReceipt('shop', 'k', { requestHash: 'aa', status: 202, body: 'ü' }, NOW)
       await store.saveKey({ hash: '11'.repeat(32), project: 'shop', scopes: ['admin'], label: '', createdMs: 1 })
       const everything = async (of: Store) => [
-        await of.listMetrics('shop'),
+        await listAll(of, 'shop'),
         await of.readSeries(partition, metricId, 0, 10),
         await of.hasSeries(partition, metricId, [seriesId]),
         await of.readWatermarks(WRITER, [0, 1, 2, 3]),

@@ -9,6 +9,7 @@ import { type CanonicalTags, seriesIdOf } from '../../src/model/series.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
 import { openRedisStore } from '../../src/store/redis/redis-store.ts'
 import { type Commit, type IndexEntry, type Store, windowWidthMs } from '../../src/store/store.ts'
+import { listAll } from '../support/list-metrics.ts'
 import { type RedisServer, startRedis } from '../support/redis-server.ts'
 
 /**
@@ -400,8 +401,8 @@ async function observe(world: World): Promise<unknown> {
     }
   })
   const projects = PROJECTS.map(async (project) => ({
-    metrics: await store.listMetrics(project),
-    after: await store.listMetrics(project, { after: 'hits' }),
+    metrics: await listAll(store, project),
+    after: await listAll(store, project, { after: 'hits' }),
     events: await store.readEvents({ project, fromMs: NOW, toMs: NOW + 1, limit: 100, bytesMax: 1e6 }),
     page: await store.readEvents({
       ...{ project, fromMs: NOW, toMs: NOW + 1, limit: 1, bytesMax: 1e6 },

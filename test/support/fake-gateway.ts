@@ -116,6 +116,11 @@ export function createFakeGateway(options: FakeGatewayOptions = {}): FakeGateway
       filters.push(filter)
       return rowsOf(project)
     },
+    async *metricPages(project, filter = {}) {
+      await before('metrics')
+      filters.push(filter)
+      yield rowsOf(project)
+    },
     async authenticate(key) {
       await before('authenticate')
       const grant = keys.get(key)

@@ -238,6 +238,10 @@ export class FakeGateway implements Gateway {
       .slice(0, limit)
   }
 
+  async *metricPages(): AsyncGenerator<readonly MetricRow[]> {
+    yield [...this.rows.values()]
+  }
+
   takePermit(): Permit | undefined {
     return this.permit
   }

@@ -7,6 +7,7 @@ import type { Writer, WriterEvents, WriterSettings } from '../../src/write/write
 import { ask, decoderOf, openWriter, PROJECT, T0_MS, type TestPoint, totalOf } from '../support/engine.ts'
 import { type FaultyStore, gate, lostAnswer, lostRequest } from '../support/faulty-store.ts'
 import { ForgetfulStore } from '../support/forgetful-store.ts'
+import { listAll } from '../support/list-metrics.ts'
 import { randomOf } from '../support/random.ts'
 import { until } from '../support/redis-server.ts'
 
@@ -152,10 +153,10 @@ describe('a store that has forgotten commits', () => {
     await track(writer, ...points)
     await track(writer, { name: 'total', type: 'counter', value: 130, total: true, timeMs: T0_MS + 1_000 })
     await store.forget()
-    expect(await store.current.listMetrics(PROJECT)).toEqual([])
+    expect(await listAll(store.current, PROJECT)).toEqual([])
     await track(writer, { name: 'level', type: 'gauge', value: 8, timeMs: T0_MS + 1_000 })
     // The other partition, of which the request had nothing, right behind it.
-    await expect.poll(async () => (await store.current.listMetrics(PROJECT)).length).toBe(5)
+    await expect.poll(async () => (await listAll(store.current, PROJECT)).length).toBe(5)
     expect(await totalOf(store.current, 'hits', 'sum')).toBe(2)
     expect(await totalOf(store.current, 'users', 'count')).toBe(2)
     expect(await totalOf(store.current, 'ms', 'count')).toBe(2)

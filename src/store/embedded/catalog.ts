@@ -1,12 +1,24 @@
 import { compareIds, formatId, type Id64 } from '../../model/id.ts'
 import { metricIdOf, partitionOf } from '../../model/metric.ts'
-import type { MetricDefinition, MetricDeletion, MetricRow, MetricTouch, SeriesRow, SeriesTouch } from '../store.ts'
-import { rows, type Tables, type WriteSet } from './environment.ts'
+import {
+  LISTED_CHARS_MAX,
+  listedChars,
+  type MetricDefinition,
+  type MetricDeletion,
+  type MetricListing,
+  type MetricPage,
+  type MetricRow,
+  type MetricTouch,
+  type SeriesRow,
+  type SeriesTouch,
+} from '../store.ts'
+import { keys, rows, type Tables, type WriteSet } from './environment.ts'
 import {
   afterPrefix,
   metricIdKey,
   metricKey,
   metricPrefix,
+  nameOfMetricKey,
   partitionKey,
   projectKey,
   seriesIdKey,
@@ -30,15 +42,25 @@ export function readMetric(tables: Tables, project: string, name: string): Metri
   return bytes && decodeMetric(bytes)
 }
 
-export function listMetrics(tables: Tables, project: string, after: string | undefined, limit: number): MetricRow[] {
+export function listMetrics(tables: Tables, project: string, { after, namesMax, matches }: MetricListing): MetricPage {
   const start = after === undefined ? projectKey(project) : metricKey(project, after)
-  const found: MetricRow[] = []
-  for (const { value } of rows(tables.metrics, { start, end: afterPrefix(projectKey(project)) })) {
-    const metric = decodeMetric(value)
-    if (metric.points > 0 && metric.name !== after) found.push(metric)
-    if (found.length >= limit) break
+  const metrics: MetricRow[] = []
+  let names = 0
+  let chars = 0
+  let last: string | undefined
+  for (const key of keys(tables.metrics, { start, end: afterPrefix(projectKey(project)) })) {
+    const name = nameOfMetricKey(key)
+    if (name === after) continue
+    if (names === namesMax || chars > LISTED_CHARS_MAX) return { metrics, next: last }
+    names++
+    last = name
+    if (matches?.(name) === false) continue
+    const metric = decodeMetric(tables.metrics.getBinary(key)!)
+    if (metric.points === 0) continue
+    metrics.push(metric)
+    chars += listedChars(metric)
   }
-  return found
+  return { metrics, next: undefined }
 }
 
 /** The greatest generation of a name that has ended; 0: none has. */

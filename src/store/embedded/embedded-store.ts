@@ -14,6 +14,8 @@ import {
   type Marker,
   type MetricDefinition,
   type MetricDeletion,
+  type MetricListing,
+  type MetricPage,
   type MetricRow,
   type NamedBlock,
   type PermitRequest,
@@ -131,11 +133,8 @@ class EmbeddedStore implements Store {
     return deleted !== undefined
   }
 
-  listMetrics(
-    project: string,
-    { after, limit = Number.POSITIVE_INFINITY }: { readonly after?: string; readonly limit?: number } = {},
-  ): Promise<readonly MetricRow[]> {
-    return this.#environment.read((tables) => listMetrics(tables, project, after, limit))
+  listMetrics(project: string, listing: MetricListing): Promise<MetricPage> {
+    return this.#environment.read((tables) => listMetrics(tables, project, listing))
   }
 
   readSeries(

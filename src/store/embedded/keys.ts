@@ -186,6 +186,10 @@ export function metricKey(project: string, name: string): Buffer {
   return Buffer.concat([projectKey(project), text.swap16()])
 }
 
+export function nameOfMetricKey(key: Uint8Array): string {
+  return Buffer.from(key.subarray(16)).swap16().toString('utf16le')
+}
+
 export function metricIdKey(metricId: Id64): Buffer {
   return new Key(8).id(metricId).bytes
 }

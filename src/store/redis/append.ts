@@ -9,7 +9,7 @@ import {
   windowStart,
 } from '../store.ts'
 import { type Engine, groupsOf, lists } from './engine.ts'
-import { eventAge, eventMember, inboxMember, metricAbout, metricIdentity } from './entries.ts'
+import { eventAge, eventMember, inboxMember, metricAbout, metricIdentity, placeOfName } from './entries.ts'
 import { digestOf, type PartitionKeys, setName } from './keys.ts'
 import { Call, run } from './scripts.ts'
 
@@ -90,8 +90,15 @@ function addPart(call: Call, keys: PartitionKeys, part: CommitPart, setResolutio
   for (const { metricId, generation, definition, points, firstMs, lastMs, cumulative } of part.metrics) {
     const { project, name } = definition
     call
-      .key(keys.metric(metricId), keys.catalog(project), keys.deleted(project))
-      .arg(formatId(metricId), name, generation, metricIdentity(definition, generation), metricAbout(definition))
+      .key(keys.metric(metricId), keys.catalog(project), keys.names(project), keys.deleted(project))
+      .arg(
+        formatId(metricId),
+        name,
+        placeOfName(name),
+        generation,
+        metricIdentity(definition, generation),
+        metricAbout(definition),
+      )
     // Without points there is no time either, whatever the touch says.
     call.arg(points, points > 0 ? firstMs : 0, points > 0 ? lastMs : 0, cumulative ? '1' : '0')
   }

@@ -2,16 +2,26 @@ import { GatewayError } from '../../model/errors.ts'
 import { compareIds, formatId, type Id64, parseId } from '../../model/id.ts'
 import { metricIdOf, partitionOf } from '../../model/metric.ts'
 import type { CanonicalTags } from '../../model/series.ts'
-import type { MetricDefinition, MetricDeletion, MetricRow, SeriesRow } from '../store.ts'
-import { chunksOf, type Engine, lists, texts } from './engine.ts'
-import { decodeMetric, metricAbout, metricIdentity } from './entries.ts'
+import {
+  LISTED_CHARS_MAX,
+  listedChars,
+  type MetricDefinition,
+  type MetricDeletion,
+  type MetricListing,
+  type MetricPage,
+  type MetricRow,
+  type SeriesRow,
+} from '../store.ts'
+import { chunksOf, type Engine, groupsOf, lists, texts } from './engine.ts'
+import { decodeMetric, metricAbout, metricIdentity, nameOfPlace, placeOfName } from './entries.ts'
 import { Call } from './scripts.ts'
 
 /** Metrics and their series: what is known of them, made by definitions and by the commits that touch them. */
 
 const METRICS_PER_CALL = 100
 const SERIES_PER_CALL = 1_000
-const NAMES_PER_SCAN = 1_000
+/** Names read of a partition beyond its even share of a page. */
+const NAMES_SPARE = 16
 /** How often a name may be deleted while it is being defined, or share an id with another metric. */
 const ATTEMPTS_MAX = 16
 
@@ -113,9 +123,9 @@ export async function deleteMetric(
     const standing = await engine.call('hget', keys.catalog(project), name)
     const id = standing === null ? undefined : parseId(String(standing))
     const call = new Call()
-      .key(keys.catalog(project), keys.deleted(project))
+      .key(keys.catalog(project), keys.names(project), keys.deleted(project))
       .key(keys.metric(id ?? metricIdOf(project, name, generation)), keys.counters, keys.dying)
-      .arg(keys.channel, sender, name, id === undefined ? '' : formatId(id), generation)
+      .arg(keys.channel, sender, name, placeOfName(name), id === undefined ? '' : formatId(id), generation)
     const status = await engine.run('delete-metric', call)
     if (status !== 'changed') return status === 'gone' ? id : undefined
   }
@@ -155,37 +165,79 @@ async function readRows(
   )
 }
 
-export async function listMetrics(engine: Engine, project: string, after: string | undefined): Promise<MetricRow[]> {
-  const found = await Promise.all(
-    engine.all().map(async (partition) => {
-      const named = await namesOf(engine, partition, project)
-      const wanted = after === undefined ? named : named.filter(({ name }) => name > after)
-      const rows = await Promise.all(
-        chunksOf(wanted, METRICS_PER_CALL).map((chunk) => readRows(engine, partition, chunk)),
-      )
-      return rows.flat()
-    }),
-  )
-  return found
-    .flat()
-    .filter((row): row is MetricRow => row !== undefined && row.points > 0)
-    .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
+export async function listMetrics(
+  engine: Engine,
+  project: string,
+  { after, namesMax, matches = () => true }: MetricListing,
+): Promise<MetricPage> {
+  const { names, next } = await namesAfter(engine, project, after, namesMax)
+  const metrics: MetricRow[] = []
+  let chars = 0
+  for (const chunk of chunksOf(
+    names.filter(({ name }) => matches(name)),
+    METRICS_PER_CALL,
+  )) {
+    for (const row of await rowsOf(engine, project, chunk)) {
+      if (row === undefined || row.points === 0) continue
+      metrics.push(row)
+      chars += listedChars(row)
+    }
+    if (chars > LISTED_CHARS_MAX) return { metrics, next: chunk.at(-1)!.name }
+  }
+  return { metrics, next }
 }
 
-async function namesOf(engine: Engine, partition: number, project: string): Promise<Named[]> {
-  const catalog = engine.keys(partition).catalog(project)
-  // By name, because a scan may meet a field twice.
-  const named = new Map<string, Named>()
-  let cursor = '0'
-  do {
-    const reply = await engine.call('hscan', catalog, cursor, 'COUNT', NAMES_PER_SCAN)
-    const [next, fields] = reply as [string, string[]]
-    for (let i = 0; i < fields.length; i += 2) {
-      named.set(fields[i]!, { project, name: fields[i]!, metricId: parseId(fields[i + 1]!) })
-    }
-    cursor = next
-  } while (cursor !== '0')
-  return [...named.values()]
+interface PlacedName {
+  readonly name: string
+  readonly partition: number
+}
+
+/** The next names of all partitions in their order: from each some more than its share, for names spread evenly. */
+async function namesAfter(
+  engine: Engine,
+  project: string,
+  after: string | undefined,
+  namesMax: number,
+): Promise<{ readonly names: readonly PlacedName[]; readonly next: string | undefined }> {
+  const share = Math.min(namesMax, Math.ceil(namesMax / engine.partitions) + NAMES_SPARE)
+  const from = after === undefined ? '-' : `(${placeOfName(after)}`
+  const shares = await Promise.all(
+    engine.all().map(async (partition) => {
+      const key = engine.keys(partition).names(project)
+      const places = texts(await engine.call('zrangebylex', key, from, '+', 'LIMIT', 0, share))
+      return places.map((place) => ({ name: nameOfPlace(place), partition }))
+    }),
+  )
+  // A partition that gave its share may have more: what others have beyond its last name has to wait.
+  const ends = shares.flatMap((names) => (names.length === share ? [names.at(-1)!.name] : []))
+  const end = ends.sort(byCodeUnits)[0]
+  const found = shares.flat().filter(({ name }) => end === undefined || name <= end)
+  found.sort((a, b) => byCodeUnits(a.name, b.name))
+  const names = found.slice(0, namesMax)
+  return { names, next: names.length < found.length ? names.at(-1)!.name : end }
+}
+
+/** In the order asked. */
+async function rowsOf(
+  engine: Engine,
+  project: string,
+  names: readonly PlacedName[],
+): Promise<(MetricRow | undefined)[]> {
+  const rows = new Map<string, MetricRow>()
+  const byPartition = groupsOf(names, ({ partition }) => String(partition))
+  await Promise.all(
+    [...byPartition.values()].map(async (group) => {
+      const named = group.map(({ name }) => ({ project, name, metricId: metricIdOf(project, name, 1) }))
+      for (const row of await readRows(engine, group[0].partition, named)) {
+        if (row !== undefined) rows.set(row.name, row)
+      }
+    }),
+  )
+  return names.map(({ name }) => rows.get(name))
+}
+
+function byCodeUnits(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0
 }
 
 export async function readSeries(

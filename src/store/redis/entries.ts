@@ -120,6 +120,23 @@ export function metricAbout({ unit, description }: MetricDefinition): string {
   return JSON.stringify([unit ?? null, description ?? null])
 }
 
+// Places of names: their bytes in UTF-8 are in the order of the code units of the names. The two orders differ where characters
+// beyond U+FFFF meet those from U+E000 to U+FFFF: these get the last character of all before them, and that one a NUL after it.
+
+const LAST_CHARACTER = '\u{10FFFF}'
+
+export function placeOfName(name: string): string {
+  return name.replaceAll(/[\uE000-\uFFFF]|\u{10FFFF}/gu, (character) =>
+    character === LAST_CHARACTER ? `${LAST_CHARACTER}\0` : LAST_CHARACTER + character,
+  )
+}
+
+export function nameOfPlace(place: string): string {
+  return place.replaceAll(/\u{10FFFF}([\0\uE000-\uFFFF])/gu, (_, next: string) =>
+    next === '\0' ? LAST_CHARACTER : next,
+  )
+}
+
 /** Reply of `read-metrics.lua`: id, is, about, points, first, last, cumulative, series, tag keys. */
 export function decodeMetric(reply: readonly string[], partition: number): MetricRow {
   const [metricId, is, about, points, first, last, cumulative, series, ...tagKeys] = reply

@@ -32,6 +32,8 @@ export interface PartitionKeys {
   readonly channel: string
   /** Hash: metric name → metric id. */
   catalog(project: string): string
+  /** Sorted set: place of the name of each metric that has points, all of score 0. */
+  names(project: string): string
   /** Hash: metric name → the last generation of it that was deleted. */
   deleted(project: string): string
   /** Hash: id of a deleted metric of which something is left → order of the newest inbox entry when it was deleted. */
@@ -85,6 +87,7 @@ export function partitionKeys(prefix: string, partition: number): PartitionKeys 
     condemnedWindows: `${base}condemned`,
     channel: `${base}commits`,
     catalog: (project) => `${base}catalog:${project}`,
+    names: (project) => `${base}names:${project}`,
     deleted: (project) => `${base}deleted:${project}`,
     dying: `${base}dying`,
     metric: (metricId) => `${base}metric:${formatId(metricId)}`,

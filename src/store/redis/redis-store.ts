@@ -16,6 +16,8 @@ import {
   type Marker,
   type MetricDefinition,
   type MetricDeletion,
+  type MetricListing,
+  type MetricPage,
   type MetricRow,
   type NamedBlock,
   type PermitRequest,
@@ -150,8 +152,8 @@ class RedisStore implements Store {
     })
   }
 
-  listMetrics(project: string, options: { readonly after?: string } = {}): Promise<readonly MetricRow[]> {
-    return this.#answer((engine) => listMetrics(engine, project, options.after))
+  listMetrics(project: string, listing: MetricListing): Promise<MetricPage> {
+    return this.#answer((engine) => listMetrics(engine, project, listing))
   }
 
   readSeries(

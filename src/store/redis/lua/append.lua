@@ -3,11 +3,11 @@
 -- nor does one in conflict with the catalog; the others of the round are applied all the same.
 --
 -- KEYS   (watermarks writers markers inbox counters
---          ((scalars sketches)? (metric catalog deleted)* (seriesMetric series seriesOrder tagKeys)*
+--          ((scalars sketches)? (metric catalog names deleted)* (seriesMetric series seriesOrder tagKeys)*
 --           (expired registry condemned)* (sketch*)* (events eventAges)*)*)*
 -- ARGV   commits (channel sender writer number writtenMs parts
 --          (marker markedMs markerMs block (scalarsValue hasSketches (sketchesValue)? entry)?
---           metrics (metricId name generation identity about points firstMs lastMs cumulative)*
+--           metrics (metricId name place generation identity about points firstMs lastMs cumulative)*
 --           seriesMetrics (seriesMetricId newTagKeys (tagKey)* newSeries (seriesId tags)*)*
 --           windows (windowMs)* sets (members (member)* targets (window setName)*)*
 --           eventProjects (newEvents (event age)*)*)*)*
@@ -33,9 +33,11 @@ local function takeMetric()
   return {
     key = key('metric'),
     catalog = key('catalog'),
+    names = key('names'),
     deleted = key('deleted'),
     id = argument('metricId'),
     name = argument('name'),
+    place = argument('place'),
     generation = count('generation'),
     identity = argument('identity'),
     about = argument('about'),
@@ -134,6 +136,8 @@ local function touchMetric(commit, touch)
     metric.identity = row[1] or touch.identity
     metric.isNew = not row[1]
     metric.points = stored(row[2])
+    metric.names, metric.place, metric.isListed = touch.names, touch.place, metric.points > 0
+    if not metric.isListed then redis.call('ZCARD', touch.names) end
     metric.first, metric.last = row[3] and stored(row[3]) or nil, row[4] and stored(row[4]) or nil
     metric.cumulative = row[5] == '1'
     metric.stored = { first = metric.first, last = metric.last, cumulative = metric.cumulative }
@@ -270,6 +274,7 @@ local function writeCatalog(commit)
     if metric.last ~= metric.stored.last then change('last', exact(metric.last)) end
     if metric.cumulative ~= metric.stored.cumulative then change('cumulative', '1') end
     redis.call('HSET', name, unpack(fields))
+    if metric.points > 0 and not metric.isListed then redis.call('ZADD', metric.names, '0', metric.place) end
     if metric.isNew then
       redis.call('HSET', name, 'is', metric.identity, 'about', metric.about)
       redis.call('HSET', metric.catalog, metric.name, metric.id)
