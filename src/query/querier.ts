@@ -8,6 +8,7 @@ import type { AnswerGroup, QueryAnswer } from './answer.ts'
 import { Cells, type Needs } from './cells.ts'
 import { type Comparison, compared, compareWith } from './compare.ts'
 import { compareTags, type Evaluation, emptyGroup, evaluate } from './evaluate.ts'
+import { hasLostBlocks } from './lost-blocks.ts'
 import type { Source } from './merge.ts'
 import { fittingStep, gridOf, lookUp, type Period, rollupsOf } from './period.ts'
 import { finestKept, fittingInterval, plan, planEdges } from './plan.ts'
@@ -81,6 +82,13 @@ export class Querier {
     // A block went away between snapshot and read: the query took longer than replaced blocks are kept, or a fold was quick.
     const again = await this.#attempt(metric, request, session, run)
     if (again !== undefined) return again
+    const { fromMs, toMs } = request
+    if (await hasLostBlocks(this.#store, metric, this.#stepsOf(metric), { fromMs, toMs })) {
+      const reason = await this.#store.explainLoss()
+      throw new GatewayError('store_unavailable', `stored data of this range is lost: ${reason}`, {
+        details: { outcome: 'lost' },
+      })
+    }
     throw new GatewayError('store_unavailable', 'stored blocks were replaced faster than they could be read; try again')
   }
 

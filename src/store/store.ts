@@ -155,7 +155,9 @@ export interface Store {
 
   /** Calls back after commits and deletions of any gateway with the metrics they touched; returns the function that ends it. */
   onCommit(listener: (partition: number, metricIds: readonly Id64[]) => void): () => void
-  /** Resolves when the store answers; rejects with `store_unavailable`. */
+  /** Why blocks that an index lists may be missing, and what to do, for whoever runs the store. */
+  explainLoss(): Promise<string>
+  /** Resolves when the store answers and is what it was opened as; rejects with `store_unavailable`, which says what is wrong. */
   ping(): Promise<void>
   close(): Promise<void>
 }

@@ -311,6 +311,10 @@ class EmbeddedStore implements Store {
     }
   }
 
+  async explainLoss(): Promise<string> {
+    return 'the files of the store are damaged; restore them from a backup'
+  }
+
   ping(): Promise<void> {
     return this.#environment.read((tables) => {
       tables.meta.getBinary(FORMAT_KEY)

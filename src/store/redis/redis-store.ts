@@ -41,7 +41,7 @@ import { agreeOnFormat } from './format.ts'
 import { digestOf, isPrefix } from './keys.ts'
 import { type CommitListener, Notifications } from './notifications.ts'
 import { listKeys, readKey, readReceipt, saveKey, takePermits, writeReceipt } from './requests.ts'
-import { checkServers, type StoreLog } from './server-checks.ts'
+import { checkServers, explainLoss, type StoreLog } from './server-checks.ts'
 import { countDistinct } from './sets.ts'
 import { sweepPartition } from './sweep.ts'
 import {
@@ -307,6 +307,10 @@ class RedisStore implements Store {
 
   onCommit(listener: CommitListener): () => void {
     return this.#notifications.listen(listener)
+  }
+
+  explainLoss(): Promise<string> {
+    return this.#answer(() => explainLoss(this.#connections))
   }
 
   ping(): Promise<void> {

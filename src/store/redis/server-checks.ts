@@ -43,6 +43,18 @@ export async function checkServers(connections: Connections, log: StoreLog | und
   }
 }
 
+/** What a server says of data that it dropped by itself. */
+export async function explainLoss({ masters }: Connections): Promise<string> {
+  for (const server of masters()) {
+    const info = parseInfo(await server.call('info', ['everything']))
+    const policy = info.get('maxmemory_policy')
+    if (policy === undefined || policy === 'noeviction') continue
+    const evicted = info.get('evicted_keys') ?? '0'
+    return `Redis has evicted ${evicted} keys under maxmemory-policy ${policy}; set it to noeviction and give it memory`
+  }
+  return 'keys were deleted from Redis, or it lost them when it stopped; restore it from a backup'
+}
+
 /** Undefined: unknown, or not to be read by this user, as of a server that somebody else runs. */
 async function readSetting(server: Connection, name: string): Promise<string | undefined> {
   try {
