@@ -239,12 +239,19 @@ function openStore(config: Config, log: Logger, now: () => number): Promise<Stor
   })
 }
 
-/** What the file system says against a folder does not say whose setting it is. */
+/** Errors of a folder do not say whose setting it is. */
 function inFolder<T>(opening: Promise<T>): Promise<T> {
   return opening.catch((cause: unknown) => {
-    if (!(cause instanceof Error && 'syscall' in cause)) throw cause
-    throw new Error(`DATA_DIR cannot be used: ${cause.message}`, { cause })
+    throw new Error(`DATA_DIR cannot be used: ${reasonOf(cause)}`, { cause })
   })
+}
+
+/** With what the engine said, where that is another matter than what a client is told. */
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  return error.cause instanceof Error && !error.message.includes(error.cause.message)
+    ? `${error.message}: ${error.cause.message}`
+    : error.message
 }
 
 function registeredOperations({ graphqlOperations }: Config): Promise<ReadonlyMap<string, string>> {

@@ -48,8 +48,12 @@ export async function startProgram(path: string, env: Readonly<Record<string, st
 }
 
 /** Starts a gateway that is expected to give up, or a command, and waits until it is over. */
-export async function runChild(env: Readonly<Record<string, string>>, args: readonly string[] = []): Promise<Exit> {
-  const child = await spawnChild('main.js', env, args)
+export async function runChild(
+  env: Readonly<Record<string, string>>,
+  args: readonly string[] = [],
+  shell?: string,
+): Promise<Exit> {
+  const child = await spawnChild('main.js', env, args, shell)
   const timer = setTimeout(() => child.process.kill('SIGKILL'), START_MS_MAX)
   return child.exited.finally(() => clearTimeout(timer))
 }
@@ -58,10 +62,14 @@ async function spawnChild(
   path: string,
   env: Readonly<Record<string, string>>,
   args: readonly string[] = [],
+  /** What bash does before the program, in its process. */
+  shell?: string,
 ): Promise<Omit<ChildGateway, 'url'>> {
   const { PATH = '', HOME = '' } = process.env
   const program = resolve(await built(), path)
-  const child = spawn(process.execPath, ['--enable-source-maps', program, ...args], {
+  const command = [process.execPath, '--enable-source-maps', program, ...args]
+  const [file, ...rest] = shell === undefined ? command : ['bash', '-c', `${shell}; exec "$@"`, 'bash', ...command]
+  const child = spawn(file!, rest, {
     // Nothing of the environment that runs the tests: it may hold settings.
     env: { PATH, HOME, LOG_LEVEL: 'silent', RATE_LIMITS: 'off', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -32,6 +32,7 @@ import {
 import { appendCommit } from './append.ts'
 import { readBlock, UncommittedBlocks } from './blocks.ts'
 import { defineMetric, deleteMetric, hasSeries, listMetrics, readMetric, readSeries } from './catalog.ts'
+import { checkDataFile, fillDataFile } from './check-files.ts'
 import { clearDeleted } from './deletion.ts'
 import { Environment } from './environment.ts'
 import { expireEvents, readEvents } from './events.ts'
@@ -75,6 +76,7 @@ export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<
   const lock = await lockFolder(options.folder)
   let environment: Environment | undefined
   try {
+    fillDataFile(options.folder, checkDataFile(options.folder))
     environment = new Environment(options.folder)
     await agreeOnFormat(environment, options.folder, {
       partitions: options.partitions,

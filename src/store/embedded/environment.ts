@@ -1,5 +1,7 @@
+import { mkdirSync } from 'node:fs'
 import { type Database, open } from 'lmdb'
 import { GatewayError } from '../../model/errors.ts'
+import { checkDataFile, checkRoom } from './check-files.ts'
 import { TABLES, type TableName } from './keys.ts'
 
 /**
@@ -100,27 +102,50 @@ function textOf(key: Uint8Array): string {
   return Buffer.from(key.buffer, key.byteOffset, key.length).toString('latin1')
 }
 
+function openRoot(folder: string) {
+  return open<Uint8Array, Uint8Array>({
+    path: folder,
+    noSubdir: false,
+    maxDbs: TABLES.length + 8,
+    overlappingSync: false,
+    // Its own batch of a turn would reject, when a commit fails, a promise that nobody can get hold of.
+    eventTurnBatching: false,
+    encoding: 'binary',
+    keyEncoding: 'binary',
+  })
+}
+
 export class Environment {
   readonly tables: Tables
-  readonly #root: ReturnType<typeof open<Uint8Array, Uint8Array>>
+  readonly #root: ReturnType<typeof openRoot>
   #closed = false
   /** Settles when the last verb in the queue has. */
   #tail: Promise<unknown> = Promise.resolve()
 
+  /** An Error that names the folder when it cannot be used. */
   constructor(folder: string) {
-    this.#root = open<Uint8Array, Uint8Array>({
-      path: folder,
-      noSubdir: false,
-      maxDbs: TABLES.length + 8,
-      overlappingSync: false,
-      // Its own batch of a turn would reject, when a commit fails, a promise that nobody can get hold of.
-      eventTurnBatching: false,
-      encoding: 'binary',
-      keyEncoding: 'binary',
-    })
+    mkdirSync(folder, { recursive: true })
+    checkDataFile(folder)
+    checkRoom(folder)
+    try {
+      this.#root = openRoot(folder)
+      this.tables = this.#openTables()
+    } catch (cause) {
+      const reason = cause instanceof Error ? cause.message : String(cause)
+      throw new Error(`the store in ${folder} cannot be opened: ${reason}`, { cause })
+    }
+  }
+
+  /** Which LMDB makes where they are missing. */
+  #openTables(): Tables {
+    const names: readonly string[] = TABLES
+    for (const key of this.#root.getKeys()) {
+      const name = Buffer.from(key).toString('latin1').replace(/\0$/, '')
+      if (!names.includes(name)) throw new Error('it holds the data of another program')
+    }
     const openTable = (name: TableName): Table =>
       this.#root.openDB<Uint8Array, Uint8Array>({ name, encoding: 'binary', keyEncoding: 'binary' })
-    this.tables = Object.fromEntries(TABLES.map((name) => [name, openTable(name)])) as Record<TableName, Table>
+    return Object.fromEntries(TABLES.map((name) => [name, openTable(name)])) as Record<TableName, Table>
   }
 
   /** Runs `verb` on one snapshot of what is committed: nothing else runs meanwhile, for it is synchronous. */

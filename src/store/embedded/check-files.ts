@@ -1,0 +1,104 @@
+import { appendFileSync, closeSync, openSync, readSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { endianness } from 'node:os'
+import { join } from 'node:path'
+
+/**
+ * Looks at the files of a folder before LMDB maps them into memory: a page that the file does not have, and a page that the disk has
+ * no room for, would end the process by a signal.
+ *
+ * A data file begins with two meta pages (struct MDB_meta of liblmdb), of which the one of the later transaction counts.
+ */
+
+/** Where the fields of a meta page stand, in bytes: after a page header of 24. */
+const MAGIC_AT = 24
+const VERSION_AT = 28
+const PAGE_BYTES_AT = 48
+const LAST_PAGE_AT = 144
+const TRANSACTION_AT = 152
+const META_BYTES = 160
+
+const MAGIC = 0xbeefc0de
+const VERSION = 2
+const PAGE_BYTES_MAX = 65_536
+
+/** Pages at the end that a transaction took and gave back are never written: so many may be missing in a sound file. */
+const UNWRITTEN_PAGES_MAX = 16
+
+/** What a start writes at once: LMDB's lock file, first pages. */
+const ROOM_BYTES = 262_144
+
+interface Meta {
+  readonly pageBytes: number
+  readonly lastPage: number
+  readonly transaction: number
+}
+
+/** Answers how many bytes the data file lacks of its last pages, 0 for a new folder. Throws an Error that says what is wrong. */
+export function checkDataFile(folder: string): number {
+  const path = join(folder, 'data.mdb')
+  const size = statSync(path, { throwIfNoEntry: false })?.size
+  if (size === undefined) return 0
+  const wrong = (what: string): Error =>
+    new Error(
+      `the file ${path} ${what}; restore the folder from a backup, or move the file away to begin with an empty store`,
+    )
+  if (size === 0) throw wrong('is empty: it was cut off, or the disk was full when it was made')
+  const first = readMeta(path, 0)
+  if (first === 'foreign') throw wrong('was not written by this gateway, or is damaged at its beginning')
+  if (first === 'version') throw wrong('was written by another version of LMDB')
+  const second = readMeta(path, first.pageBytes)
+  if (typeof second === 'string' || second.pageBytes !== first.pageBytes) {
+    throw wrong('is damaged at its beginning, or was cut off there')
+  }
+  const { lastPage, pageBytes } = first.transaction >= second.transaction ? first : second
+  const missing = (lastPage + 1) * pageBytes - size
+  if (missing > UNWRITTEN_PAGES_MAX * pageBytes) {
+    throw wrong(`was cut off: it has ${size} bytes, its contents take ${(lastPage + 1) * pageBytes}`)
+  }
+  return Math.max(0, missing)
+}
+
+/**
+ * Makes sure that every page lies in the file: a missing one that is read after all is then an error of LMDB, not the end of the process.
+ * For who holds the folder alone.
+ */
+export function fillDataFile(folder: string, missingBytes: number): void {
+  if (missingBytes > 0) appendFileSync(join(folder, 'data.mdb'), Buffer.alloc(missingBytes))
+}
+
+/** Throws when there is no room to start in, or the folder may not be written. */
+export function checkRoom(folder: string): void {
+  const path = join(folder, `.room-${process.pid}`)
+  try {
+    writeFileSync(path, Buffer.alloc(ROOM_BYTES, 1))
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    throw new Error(
+      `the folder ${folder} has no room for ${ROOM_BYTES} bytes (${reason}); free some or give it another`,
+      {
+        cause,
+      },
+    )
+  } finally {
+    rmSync(path, { force: true })
+  }
+}
+
+function readMeta(path: string, at: number): Meta | 'foreign' | 'version' {
+  const bytes = Buffer.alloc(META_BYTES)
+  const file = openSync(path, 'r')
+  try {
+    if (readSync(file, bytes, 0, META_BYTES, at) < META_BYTES) return 'foreign'
+  } finally {
+    closeSync(file)
+  }
+  const isLittle = endianness() === 'LE'
+  const u32 = (offset: number): number => (isLittle ? bytes.readUInt32LE(offset) : bytes.readUInt32BE(offset))
+  const u64 = (offset: number): number =>
+    Number(isLittle ? bytes.readBigUInt64LE(offset) : bytes.readBigUInt64BE(offset))
+  const pageBytes = u32(PAGE_BYTES_AT)
+  if (u32(MAGIC_AT) !== MAGIC) return 'foreign'
+  if ((u32(VERSION_AT) & 0xffff) !== VERSION) return 'version'
+  if (pageBytes < 512 || pageBytes > PAGE_BYTES_MAX || (pageBytes & (pageBytes - 1)) !== 0) return 'foreign'
+  return { pageBytes, lastPage: u64(LAST_PAGE_AT), transaction: u64(TRANSACTION_AT) }
+}
