@@ -75,7 +75,7 @@ export interface Gateway {
   authenticate(key: string): Promise<Principal | undefined>
   /** Whether a request of this class may be served now. Undefined: such requests are not limited. */
   takePermit(principal: Principal, rateClass: RateClass, address: string): Permit | undefined | Promise<Permit>
-  /** Resolves when the store answers and takes commits. */
+  /** Resolves when the store answers, takes commits and knows API keys; rejects with a reason that anybody may read. */
   ping(): Promise<void>
   /** Stops accepting, finishes what was accepted, closes the store. */
   close(): Promise<void>
@@ -176,6 +176,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     async ping() {
       writer.requireStore()
       await store.ping()
+      await keys.requireKeys()
     },
     async close() {
       await writer.close()

@@ -48,6 +48,8 @@ export class Keys {
   /** By hash. What strangers try is held apart, so that it drives no good key out. */
   readonly #good = new Map<string, Held>()
   readonly #bad = new Map<string, number>()
+  /** When the store was last seen to have keys. */
+  #listedMs = Number.NEGATIVE_INFINITY
 
   /** With `fixed` keys (by hash) the store's are not looked at. */
   constructor(store: Store, fixed: ReadonlyMap<string, Grant>, now: () => number) {
@@ -70,6 +72,20 @@ export class Keys {
     const refusedMs = this.#bad.get(keyId)
     if (refusedMs !== undefined && isWithin(TRUST_MS, refusedMs, nowMs)) return undefined
     return this.#read(keyId, held)
+  }
+
+  /** Throws `store_unavailable` when the store knows no key at all: it was emptied, and nobody can be served. */
+  async requireKeys(): Promise<void> {
+    if (this.#fixed.size > 0) return
+    const nowMs = this.#now()
+    if (isWithin(TRUST_MS, this.#listedMs, nowMs)) return
+    if ((await this.#store.listKeys()).length === 0) {
+      throw new GatewayError(
+        'store_unavailable',
+        'the store has no API keys, it was emptied: restart the gateway, which makes a first key, or run its command keys',
+      )
+    }
+    this.#listedMs = nowMs
   }
 
   async #read(keyId: string, held: Held | undefined): Promise<Principal | undefined> {

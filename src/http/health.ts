@@ -26,7 +26,8 @@ export function registerHealthRoutes(app: FastifyInstance, options: HealthOption
     try {
       await within(readyWaitMs, gateway.ping())
     } catch (cause) {
-      throw new GatewayError('store_unavailable', 'the store does not answer', { cause })
+      const reason = cause instanceof GatewayError ? cause.message : 'the store does not answer'
+      throw new GatewayError('store_unavailable', reason, { cause })
     }
     return sendJson(reply, 200, '{"status":"ready"}')
   })

@@ -37,7 +37,7 @@ import { type Address, asGatewayError, type Connections, connect, type Patience 
 import { clearDeleted } from './deletion.ts'
 import { Engine } from './engine.ts'
 import { expireEvents, readEvents } from './events.ts'
-import { agreeOnFormat } from './format.ts'
+import { agreeOnFormat, FormatError, type Shape } from './format.ts'
 import { digestOf, isPrefix } from './keys.ts'
 import { type CommitListener, Notifications } from './notifications.ts'
 import { listKeys, readKey, readReceipt, saveKey, takePermits, writeReceipt } from './requests.ts'
@@ -91,17 +91,24 @@ export async function openRedisStore(options: RedisStoreOptions): Promise<Store>
   const connections = await connect(options, options)
   try {
     await checkServers(connections, options.log)
-    await agreeOnFormat(connections, options.prefix, {
-      partitions: options.partitions,
-      resolutions: options.resolutions.map(({ stepMs }) => stepMs),
-      setResolutions: options.setResolutions.map(({ stepMs }) => stepMs),
-    })
+    await agreeOnFormat(connections, options.prefix, shapeOf(options))
     return new RedisStore(connections, options)
   } catch (error) {
     connections.close()
     throw error
   }
 }
+
+function shapeOf({ partitions, resolutions, setResolutions }: RedisStoreOptions): Shape {
+  return {
+    partitions,
+    resolutions: resolutions.map(({ stepMs }) => stepMs),
+    setResolutions: setResolutions.map(({ stepMs }) => stepMs),
+  }
+}
+
+/** How often the store is looked at for having been emptied (FLUSHALL) under the gateway. */
+const FORMAT_LOOK_MS = 1_000
 
 class RedisStore implements Store {
   readonly partitions: number
@@ -117,9 +124,16 @@ class RedisStore implements Store {
   readonly #sender = randomBytes(8).toString('hex')
   readonly #notifications: Notifications
   readonly #underWay = new Set<Promise<unknown>>()
+  readonly #options: RedisStoreOptions
+  readonly #looks: NodeJS.Timeout
+  /** Why nothing is served: the store was emptied and made anew with another shape. */
+  #refusal: GatewayError | undefined
   #closing: Promise<void> | undefined
 
   constructor(connections: Connections, options: RedisStoreOptions) {
+    this.#options = options
+    // What it does not answer now the next look asks again.
+    this.#looks = setInterval(() => void this.#checkFormat().catch(() => undefined), FORMAT_LOOK_MS).unref()
     this.partitions = options.partitions
     this.#connections = connections
     this.#engine = new Engine(connections, options.prefix, options.partitions)
@@ -315,10 +329,11 @@ class RedisStore implements Store {
 
   ping(): Promise<void> {
     return this.#answer(async (engine) => {
+      await this.#checkFormat()
       if (!this.#connections.isCluster) await engine.call('ping')
       // A node that is gone is one that the client no longer knows: each partition has to answer.
       else await Promise.all(engine.all().map((partition) => engine.call('exists', engine.keys(partition).inbox)))
-    })
+    }, true)
   }
 
   close(): Promise<void> {
@@ -326,7 +341,30 @@ class RedisStore implements Store {
     return this.#closing
   }
 
+  /**
+   * Writes the description of the store again when it is gone, so that no gateway of another shape starts beside this one; one
+   * that was faster is deferred to, and this gateway serves nothing.
+   */
+  async #checkFormat(): Promise<void> {
+    const { prefix, log } = this.#options
+    try {
+      const isNew = await agreeOnFormat(this.#connections, prefix, shapeOf(this.#options))
+      if (isNew) log?.warn({ store: this.#connections.name }, 'the store was emptied; its description is written again')
+      this.#refusal = undefined
+    } catch (cause) {
+      if (!(cause instanceof FormatError)) throw cause
+      if (this.#refusal === undefined) log?.warn({ err: cause }, 'the store was made anew with another shape')
+      this.#refusal = new GatewayError(
+        'store_unavailable',
+        'the store was emptied and made anew with other partitions or resolutions; start the gateway with the same settings',
+        { cause },
+      )
+      throw this.#refusal
+    }
+  }
+
   async #close(): Promise<void> {
+    clearInterval(this.#looks)
     this.#notifications.close()
     let timer: NodeJS.Timeout | undefined
     const tooLate = new Promise<void>((resolve) => {
@@ -338,8 +376,10 @@ class RedisStore implements Store {
   }
 
   /** Runs a verb, unless the store is closing; what fails for want of an answer is `store_unavailable`. */
-  async #answer<T>(verb: (engine: Engine) => Promise<T>): Promise<T> {
+  async #answer<T>(verb: (engine: Engine) => Promise<T>, isPing = false): Promise<T> {
     if (this.#closing !== undefined) throw new GatewayError('store_unavailable', 'the store is closed')
+    // A ping looks whether that still holds.
+    if (this.#refusal !== undefined && !isPing) throw this.#refusal
     const running = verb(this.#engine)
     this.#underWay.add(running)
     try {
