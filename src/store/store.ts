@@ -157,6 +157,11 @@ export interface Store {
   onCommit(listener: (partition: number, metricIds: readonly Id64[]) => void): () => void
   /** Why blocks that an index lists may be missing, and what to do, for whoever runs the store. */
   explainLoss(): Promise<string>
+  /**
+   * Calls back when a fold, a merge or an expiry of this process has taken something out of the index; returns the function
+   * that ends it. The listener must not throw.
+   */
+  onUnlisted(listener: (unlisted: Unlisted) => void): () => void
   /** Resolves when the store answers and is what it was opened as; rejects with `store_unavailable`, which says what is wrong. */
   ping(): Promise<void>
   close(): Promise<void>
@@ -408,6 +413,20 @@ export interface FoldCommit {
    */
   readonly touched: readonly WindowTouch[]
   readonly nowMs: number
+}
+
+/** What the index of a partition lists no more. */
+export interface Unlisted {
+  readonly partition: number
+  /** In order of arrival. */
+  readonly inbox: readonly InboxEntry[]
+  /** Names of blocks that a merge replaced. */
+  readonly replaced: readonly string[]
+  readonly expired: readonly WindowKey[]
+}
+
+export function unlistedBy({ partition, inbox, removed }: FoldCommit): Unlisted {
+  return { partition, inbox, replaced: removed.map(({ entry }) => entry.block), expired: [] }
 }
 
 export interface LeaseRequest {

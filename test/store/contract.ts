@@ -15,6 +15,7 @@ import {
   type Store,
   type StoredEvent,
   type TimelineIndex,
+  type Unlisted,
   windowWidthMs,
 } from '../../src/store/store.ts'
 import { listAll } from '../support/list-metrics.ts'
@@ -743,6 +744,29 @@ export function describeStore(name: string, openEmpty: () => Promise<OpenedStore
       await store.commitFold({ partition, inbox: [], removed: [], added, touched: touched(NOW), nowMs: NOW })
       const { entries } = await timeline(store, metric, SECONDS_10)
       expect(entries.map(({ tier }) => tier)).toEqual([2, 1, 0])
+    })
+
+    test('what this process takes out of the index is told: by a fold, and when a window expires', async () => {
+      const { store, inbox, listed, fold } = await foldable()
+      const heard: Unlisted[] = []
+      const stop = store.onUnlisted((unlisted) => heard.push(unlisted))
+      expect(
+        await store.commitFold({
+          ...fold,
+          removed: [],
+          added: [],
+          inbox: [{ ...inbox[0]!, order: inbox[0]!.order + 1 }],
+        }),
+      ).toBe(false)
+      expect(heard).toEqual([])
+      expect(await store.commitFold(fold)).toBe(true)
+      expect(heard).toEqual([{ partition, inbox, replaced: [listed.block], expired: [] }])
+      const window = { ...timelineOf(SECONDS_10), windowMs: NOW }
+      expect(await store.expireWindow({ partition, window, nowMs: NOW + 2 * DAY })).toBe(true)
+      expect(heard[1]).toEqual({ partition, inbox: [], replaced: [], expired: [window] })
+      stop()
+      await store.expireWindow({ partition, window, nowMs: NOW + 3 * DAY })
+      expect(heard).toHaveLength(2)
     })
 
     const refusals: readonly [string, (fold: Awaited<ReturnType<typeof foldable>>) => Promise<object>][] = [

@@ -1,5 +1,6 @@
 import { assert } from '../../model/errors.ts'
 import type { Id64 } from '../../model/id.ts'
+import { Listeners } from '../../model/listeners.ts'
 import {
   type AppendOutcome,
   type BlockPart,
@@ -26,6 +27,8 @@ import {
   type SetKey,
   type Store,
   type StoredEvent,
+  type Unlisted,
+  unlistedBy,
   type WindowExpiry,
   type WindowKey,
 } from '../store.ts'
@@ -106,6 +109,7 @@ class EmbeddedStore implements Store {
   readonly #permits = new Permits()
   readonly #leases = new Leases()
   readonly #listeners = new Set<CommitListener>()
+  readonly #unlisted = new Listeners<Unlisted>()
 
   constructor(environment: Environment, lock: FolderLock, options: EmbeddedStoreOptions) {
     this.partitions = options.partitions
@@ -228,16 +232,21 @@ class EmbeddedStore implements Store {
     })
   }
 
-  commitFold(fold: FoldCommit): Promise<boolean> {
-    return this.#environment.write((writes) => commitFold(writes, this.#uncommitted, fold))
+  async commitFold(fold: FoldCommit): Promise<boolean> {
+    const isDone = await this.#environment.write((writes) => commitFold(writes, this.#uncommitted, fold))
+    if (isDone) this.#unlisted.tell(unlistedBy(fold))
+    return isDone
   }
 
   dueWindows(partition: number, nowMs: number, max: number): Promise<readonly WindowKey[]> {
     return this.#environment.read((tables) => dueWindows(tables, partition, nowMs, max))
   }
 
-  expireWindow(expiry: WindowExpiry): Promise<boolean> {
-    return this.#environment.write((writes) => expireWindow(writes, expiry))
+  async expireWindow(expiry: WindowExpiry): Promise<boolean> {
+    const isDone = await this.#environment.write((writes) => expireWindow(writes, expiry))
+    const { partition, window } = expiry
+    if (isDone) this.#unlisted.tell({ partition, inbox: [], replaced: [], expired: [window] })
+    return isDone
   }
 
   takeLease(request: LeaseRequest): Promise<boolean> {
@@ -315,6 +324,10 @@ class EmbeddedStore implements Store {
 
   async explainLoss(): Promise<string> {
     return 'the files of the store are damaged; restore them from a backup'
+  }
+
+  onUnlisted(listener: (unlisted: Unlisted) => void): () => void {
+    return this.#unlisted.add(listener)
   }
 
   ping(): Promise<void> {

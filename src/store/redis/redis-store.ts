@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { assert, GatewayError } from '../../model/errors.ts'
 import type { Id64 } from '../../model/id.ts'
+import { Listeners } from '../../model/listeners.ts'
 import { partitionOf } from '../../model/metric.ts'
 import {
   type AppendOutcome,
@@ -28,6 +29,8 @@ import {
   type SetKey,
   type Store,
   type StoredEvent,
+  type Unlisted,
+  unlistedBy,
   type WindowExpiry,
   type WindowKey,
 } from '../store.ts'
@@ -123,6 +126,7 @@ class RedisStore implements Store {
   readonly #now: () => number
   readonly #sender = randomBytes(8).toString('hex')
   readonly #notifications: Notifications
+  readonly #unlisted = new Listeners<Unlisted>()
   readonly #underWay = new Set<Promise<unknown>>()
   readonly #options: RedisStoreOptions
   readonly #looks: NodeJS.Timeout
@@ -245,16 +249,21 @@ class RedisStore implements Store {
     return this.#answer((engine) => writeBlocks(engine, partition, blocks, nowMs))
   }
 
-  commitFold(fold: FoldCommit): Promise<boolean> {
-    return this.#answer((engine) => commitFold(engine, fold))
+  async commitFold(fold: FoldCommit): Promise<boolean> {
+    const isDone = await this.#answer((engine) => commitFold(engine, fold))
+    if (isDone) this.#unlisted.tell(unlistedBy(fold))
+    return isDone
   }
 
   dueWindows(partition: number, nowMs: number, max: number): Promise<readonly WindowKey[]> {
     return this.#answer((engine) => dueWindows(engine, partition, nowMs, max))
   }
 
-  expireWindow(expiry: WindowExpiry): Promise<boolean> {
-    return this.#answer((engine) => expireWindow(engine, expiry))
+  async expireWindow(expiry: WindowExpiry): Promise<boolean> {
+    const isDone = await this.#answer((engine) => expireWindow(engine, expiry))
+    const { partition, window } = expiry
+    if (isDone) this.#unlisted.tell({ partition, inbox: [], replaced: [], expired: [window] })
+    return isDone
   }
 
   takeLease(request: LeaseRequest): Promise<boolean> {
@@ -325,6 +334,10 @@ class RedisStore implements Store {
 
   explainLoss(): Promise<string> {
     return this.#answer(() => explainLoss(this.#connections))
+  }
+
+  onUnlisted(listener: (unlisted: Unlisted) => void): () => void {
+    return this.#unlisted.add(listener)
   }
 
   ping(): Promise<void> {
