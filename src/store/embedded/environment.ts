@@ -102,6 +102,12 @@ function textOf(key: Uint8Array): string {
   return Buffer.from(key.buffer, key.byteOffset, key.length).toString('latin1')
 }
 
+/**
+ * Addresses reserved for the file at first; it costs no memory. Beyond it LMDB maps the file again, twice as far, and leaves the earlier
+ * mappings in place, so that every page read through several of them counts several times in the memory of the process.
+ */
+const MAP_BYTES = 2 ** 36
+
 function openRoot(folder: string) {
   return open<Uint8Array, Uint8Array>({
     path: folder,
@@ -110,6 +116,8 @@ function openRoot(folder: string) {
     overlappingSync: false,
     // Its own batch of a turn would reject, when a commit fails, a promise that nobody can get hold of.
     eventTurnBatching: false,
+    // Windows would make the file that large.
+    ...(process.platform === 'win32' ? {} : { mapSize: MAP_BYTES }),
     encoding: 'binary',
     keyEncoding: 'binary',
   })
