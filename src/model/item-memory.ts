@@ -23,7 +23,11 @@ export type ItemGrammar = 'flux' | 'better-stack'
 export interface ItemLayout {
   readonly grammar: ItemGrammar
   readonly view: DataView
-  /** Segment i lies from ends[i - 1] (or 0) to ends[i]; between two segments lies the part of the same place in `parts`. */
+  readonly start: number
+  /**
+   * Segment i lies from ends[i - 1] (or 0) to ends[i], counted from `start`; between two segments lies the part of the same place
+   * in `parts`.
+   */
   readonly ends: readonly number[]
   readonly parts: readonly ('value' | 'time')[]
 }
@@ -39,6 +43,8 @@ export interface MemoryEntry<S> {
 interface Entry<S> extends MemoryEntry<S> {
   readonly hash: number
   readonly key: DataView
+  readonly keyStart: number
+  readonly keyLength: number
   readonly nameLength: number
   readonly typeLength: number
   next: Entry<S> | undefined
@@ -46,8 +52,11 @@ interface Entry<S> extends MemoryEntry<S> {
 
 const BUCKETS_MIN = 1_024
 
-/** What an entry takes besides its key and its layout, about. */
-const ENTRY_BYTES = 512
+/** What an entry takes besides the bytes of its key and its layout, about. */
+const ENTRY_BYTES = 360
+
+/** Bytes of many entries share a buffer: one of its own would cost each of them more than they are. */
+const SLAB_BYTES = 1 << 16
 
 /** A layout longer than this is not kept: such items are odd, and scanning them costs what they cost to send. */
 export const LAYOUT_BYTES_MAX = 4_096
@@ -57,6 +66,9 @@ export class ItemMemory<S> {
   #buckets: (Entry<S> | undefined)[] = emptyBuckets(BUCKETS_MIN)
   #size = 0
   #bytes = 0
+  #slab = new Uint8Array(0)
+  #slabView = new DataView(this.#slab.buffer)
+  #slabUsed = 0
 
   /** `bytesMax` bounds what is remembered, keys and entries together. */
   constructor(bytesMax: number) {
@@ -65,6 +77,11 @@ export class ItemMemory<S> {
 
   get size(): number {
     return this.#size
+  }
+
+  /** What is remembered takes so much, about. */
+  get bytes(): number {
+    return this.#bytes
   }
 
   find(item: ItemIdentity): MemoryEntry<S> | undefined {
@@ -82,12 +99,13 @@ export class ItemMemory<S> {
     const { view, nameStart, nameEnd, typeStart, typeEnd, tagsStart, tagsEnd } = item
     const nameLength = nameEnd - nameStart
     const typeLength = typeEnd - typeStart
-    const key = new Uint8Array(nameLength + typeLength + tagsEnd - tagsStart)
+    const keyLength = nameLength + typeLength + tagsEnd - tagsStart
+    this.#take(keyLength + ENTRY_BYTES)
+    const keyStart = this.#reserve(keyLength)
     const bytes = new Uint8Array(view.buffer, view.byteOffset, view.byteLength)
-    key.set(bytes.subarray(nameStart, nameEnd))
-    key.set(bytes.subarray(typeStart, typeEnd), nameLength)
-    key.set(bytes.subarray(tagsStart, tagsEnd), nameLength + typeLength)
-    this.#take(key.length + ENTRY_BYTES)
+    this.#slab.set(bytes.subarray(nameStart, nameEnd), keyStart)
+    this.#slab.set(bytes.subarray(typeStart, typeEnd), keyStart + nameLength)
+    this.#slab.set(bytes.subarray(tagsStart, tagsEnd), keyStart + nameLength + typeLength)
     if (this.#size >= this.#buckets.length) this.#grow()
     const hash = hashOf(item)
     const entry: Entry<S> = {
@@ -95,7 +113,9 @@ export class ItemMemory<S> {
       layout: undefined,
       following: undefined,
       hash,
-      key: new DataView(key.buffer),
+      key: this.#slabView,
+      keyStart,
+      keyLength,
       nameLength,
       typeLength,
       next: undefined,
@@ -105,11 +125,27 @@ export class ItemMemory<S> {
     return entry
   }
 
-  /** Keeps how the item of an entry is laid out, unless that is very long. */
-  learn(entry: MemoryEntry<S>, layout: ItemLayout): void {
-    if (layout.view.byteLength > LAYOUT_BYTES_MAX) return
-    this.#take(layout.view.byteLength - (entry.layout?.view.byteLength ?? 0))
-    entry.layout = layout
+  /** Keeps a copy of how the item of an entry is laid out, unless that is very long. */
+  learn(entry: MemoryEntry<S>, { grammar, view, start, ends, parts }: ItemLayout): void {
+    const length = ends.at(-1) ?? 0
+    if (length > LAYOUT_BYTES_MAX) return
+    // The bytes of an earlier layout stay in their slab.
+    this.#take(length)
+    const at = this.#reserve(length)
+    this.#slab.set(new Uint8Array(view.buffer, view.byteOffset + start, length), at)
+    entry.layout = { grammar, view: this.#slabView, start: at, ends: ends.slice(), parts }
+  }
+
+  /** Where in the slab so many bytes may be written. */
+  #reserve(length: number): number {
+    if (this.#slabUsed + length > this.#slab.length) {
+      this.#slab = new Uint8Array(Math.max(SLAB_BYTES, length))
+      this.#slabView = new DataView(this.#slab.buffer)
+      this.#slabUsed = 0
+    }
+    const at = this.#slabUsed
+    this.#slabUsed += length
+    return at
   }
 
   /** Counts bytes that are about to be kept; when they are too many, everything kept so far goes. */
@@ -128,6 +164,9 @@ export class ItemMemory<S> {
     this.#buckets = emptyBuckets(BUCKETS_MIN)
     this.#size = 0
     this.#bytes = 0
+    // Entries that decoders still hold keep the slabs they lie in.
+    this.#slab = new Uint8Array(0)
+    this.#slabUsed = 0
   }
 
   #grow(): void {
@@ -147,16 +186,16 @@ function emptyBuckets<S>(length: number): (Entry<S> | undefined)[] {
   return new Array<Entry<S> | undefined>(length).fill(undefined)
 }
 
-function isSame<S>({ key, nameLength, typeLength }: Entry<S>, item: ItemIdentity): boolean {
+function isSame<S>({ key, keyStart, keyLength, nameLength, typeLength }: Entry<S>, item: ItemIdentity): boolean {
   const { view, nameStart, typeStart, tagsStart } = item
   const tagsLength = item.tagsEnd - tagsStart
   return (
     item.nameEnd - nameStart === nameLength &&
     item.typeEnd - typeStart === typeLength &&
-    nameLength + typeLength + tagsLength === key.byteLength &&
-    sameBytes(key, 0, view, nameStart, nameLength) &&
-    sameBytes(key, nameLength, view, typeStart, typeLength) &&
-    sameBytes(key, nameLength + typeLength, view, tagsStart, tagsLength)
+    nameLength + typeLength + tagsLength === keyLength &&
+    sameBytes(key, keyStart, view, nameStart, nameLength) &&
+    sameBytes(key, keyStart + nameLength, view, typeStart, typeLength) &&
+    sameBytes(key, keyStart + nameLength + typeLength, view, tagsStart, tagsLength)
   )
 }
 

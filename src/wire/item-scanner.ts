@@ -167,8 +167,8 @@ export class ItemScanner extends JsonCursor {
   /** How the item read last, which began at `start`, is laid out; undefined when it is too long to be worth keeping. */
   layout(start: number): ItemLayout | undefined {
     if (this.at - start > LAYOUT_BYTES_MAX) return undefined
-    const value = { part: 'value', start: this.#valueStart, end: this.#valueEnd } as const
-    const time = { part: 'time', start: this.#timeStart, end: this.#timeEnd } as const
+    const value = { start: this.#valueStart, end: this.#valueEnd }
+    const time = { start: this.#timeStart, end: this.#timeEnd }
     const gaps = time.start < 0 ? [value] : value.start < time.start ? [value, time] : [time, value]
     const kept = new Uint8Array(this.at - start)
     const ends: number[] = []
@@ -182,23 +182,25 @@ export class ItemScanner extends JsonCursor {
     }
     return {
       grammar: this.#grammar,
-      view: new DataView(kept.buffer, 0, length),
+      view: new DataView(kept.buffer),
+      start: 0,
       ends,
-      parts: gaps.map(({ part }) => part),
+      parts: time.start < 0 ? VALUE_ALONE : value.start < time.start ? VALUE_FIRST : TIME_FIRST,
     }
   }
 
   /** Whether an item of this layout stands here; reads its value and time, and stops behind it. */
   matches(layout: ItemLayout | undefined, nowMs: number): boolean {
     if (layout === undefined || layout.grammar !== this.#grammar) return false
-    const { view, ends, parts } = layout
+    const { view, start, ends, parts } = layout
     this.isPlain = false
     this.member = undefined
     this.timeMs = nowMs
     let from = 0
     for (let i = 0; i < ends.length; i++) {
       const length = ends[i]! - from
-      if (this.at + length > this.bytes.length || !sameBytes(view, from, this.view, this.at, length)) return false
+      if (this.at + length > this.bytes.length || !sameBytes(view, start + from, this.view, this.at, length))
+        return false
       from += length
       this.at += length
       if (i === parts.length) return true
@@ -275,6 +277,10 @@ export class ItemScanner extends JsonCursor {
     return this.take(CLOSE_BRACE)
   }
 }
+
+const VALUE_ALONE: ItemLayout['parts'] = ['value']
+const VALUE_FIRST: ItemLayout['parts'] = ['value', 'time']
+const TIME_FIRST: ItemLayout['parts'] = ['time', 'value']
 
 const keyBytes = (key: string): Uint8Array => new TextEncoder().encode(`"${key}"`)
 const METRICS_KEY = keyBytes('metrics')

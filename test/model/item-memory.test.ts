@@ -1,0 +1,71 @@
+import { expect, test } from 'vitest'
+import { type ItemIdentity, type ItemLayout, ItemMemory } from '../../src/model/item-memory.ts'
+import { measureHeld } from '../support/held-memory.ts'
+
+/** An item of some series, as a decoder sees it. */
+function itemOf(series: number): { readonly identity: ItemIdentity; readonly layout: ItemLayout } {
+  const name = '"http.requests.total"'
+  const type = '"counter"'
+  const tags = `{"endpoint":"/api/v1/r${series % 50}","host":"web-${String(series).padStart(6, '0')}"}`
+  const text = `{"name":${name},"type":${type},"tags":${tags},"value":,"timestamp":""}`
+  const view = new DataView(new TextEncoder().encode(text).buffer)
+  const spanOf = (part: string) => {
+    const start = text.indexOf(part)
+    return [start, start + part.length] as const
+  }
+  const [nameStart, nameEnd] = spanOf(name)
+  const [typeStart, typeEnd] = spanOf(type)
+  const [tagsStart, tagsEnd] = spanOf(tags)
+  return {
+    identity: { view, nameStart, nameEnd, typeStart, typeEnd, tagsStart, tagsEnd },
+    layout: {
+      grammar: 'flux',
+      view,
+      start: 0,
+      ends: [text.length - 18, text.length - 2, text.length],
+      parts: ['value', 'time'],
+    },
+  }
+}
+
+function remember(memory: ItemMemory<number>, from: number, to: number): void {
+  for (let series = from; series < to; series++) {
+    const { identity, layout } = itemOf(series)
+    memory.learn(memory.remember(identity, series), layout)
+  }
+}
+
+test('what it counts is what it takes, within 30 %', () => {
+  const { held, bytes } = measureHeld(() => {
+    const memory = new ItemMemory<number>(1e9)
+    remember(memory, 0, 20_000)
+    return memory
+  })
+  expect(bytes / held.bytes).toBeLessThan(1.3)
+  expect(bytes / held.bytes).toBeGreaterThan(1 / 1.3)
+})
+
+test('every item is found again, with its layout, across many buffers', () => {
+  const memory = new ItemMemory<number>(1e9)
+  remember(memory, 0, 2_000)
+  for (const series of [0, 1, 999, 1_999]) {
+    const { identity, layout } = itemOf(series)
+    const found = memory.find(identity)
+    expect(found?.series).toBe(series)
+    const { view, start, ends } = found!.layout!
+    expect([...ends]).toEqual([...layout.ends])
+    const length = ends.at(-1)!
+    expect(Buffer.from(view.buffer, view.byteOffset + start, length)).toEqual(
+      Buffer.from(layout.view.buffer, 0, length),
+    )
+  }
+  expect(memory.find(itemOf(2_000).identity)).toBeUndefined()
+})
+
+test('beyond its bytes it starts anew', () => {
+  const memory = new ItemMemory<number>(100_000)
+  remember(memory, 0, 2_000)
+  expect(memory.bytes).toBeLessThanOrEqual(100_000)
+  expect(memory.find(itemOf(0).identity)).toBeUndefined()
+  expect(memory.find(itemOf(1_999).identity)?.series).toBe(1_999)
+})
