@@ -1,5 +1,5 @@
 import { compareIds, formatId, type Id64 } from '../model/id.ts'
-import type { CanonicalTags } from '../model/series.ts'
+import { type CanonicalTags, TagPairs } from '../model/series.ts'
 import type { MetricRow, SeriesRow, Store } from '../store/store.ts'
 import { type SeriesFilter, tagValue } from './tag-filter.ts'
 
@@ -9,13 +9,18 @@ const KEPT_GROUPINGS_MAX = 8
 /** Of more groups, which are objects, none is remembered. */
 const KEPT_GROUPS_MAX = 1_000
 
+let lists = 0
+
 /**
  * The series of one metric as this gateway knows them. Positions (ordinals) follow the order of registration and never
  * change, so that decoded blocks can keep theirs; only what is new is fetched.
  */
 export class SeriesList {
   readonly metricId: Id64
+  /** No other list of this process has it. */
+  readonly listId = ++lists
   readonly rows: SeriesRow[] = []
+  readonly #pairs = new TagPairs()
   /** Of the selections asked for lately, until a series joins. */
   readonly #groupings = new Map<string, Grouping>()
   /** Ordinals by the halves of the id: numbers as keys cost half of what text does. */
@@ -49,7 +54,7 @@ export class SeriesList {
   append(rows: readonly SeriesRow[]): void {
     if (rows.length > 0) this.#groupings.clear()
     for (const row of rows) {
-      const ordinal = this.rows.push(row) - 1
+      const ordinal = this.rows.push({ seriesId: row.seriesId, tags: this.#pairs.share(row.tags) }) - 1
       const { hi, lo } = row.seriesId
       const held = this.#byHi.get(hi)
       if (held === undefined) this.#byHi.set(hi, ordinal)

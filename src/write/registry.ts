@@ -3,7 +3,7 @@ import type { Id64 } from '../model/id.ts'
 import { ItemMemory } from '../model/item-memory.ts'
 import { type MetricType, type RollupKind, rollupKindOf } from '../model/metric.ts'
 import { type MetricAbout, type Rejection, reject, type SeriesRef } from '../model/point.ts'
-import { type CanonicalTags, canonicalTags, seriesIdOf } from '../model/series.ts'
+import { type CanonicalTags, canonicalTags, seriesIdOf, TagPairs } from '../model/series.ts'
 import type { MetricDefinition, MetricRow, Store } from '../store/store.ts'
 
 /**
@@ -30,6 +30,7 @@ export class Metric {
   /** Series on their way into the store: they count before they are there, so that requests at once do not share one place. */
   readonly admitted = new Set<Series>()
   readonly tags = new TagNode()
+  readonly pairs = new TagPairs()
   readonly seriesByTags = new Map<string, Series>()
   /** The writer's: which round `slot` is of. */
   epoch = 0
@@ -71,15 +72,17 @@ export class Series implements SeriesRef {
 /** Tags as a walk in the order a client sends them: clients repeat their order, so the walk finds the series without sorting. */
 class TagNode {
   series: Series | undefined = undefined
-  readonly children = new Map<string, Map<string, TagNode>>()
+  /** Undefined at the ends of paths, which are most of the nodes. */
+  #children: Map<string, Map<string, TagNode>> | undefined = undefined
 
   child(key: string, value: string): TagNode | undefined {
-    return this.children.get(key)?.get(value)
+    return this.#children?.get(key)?.get(value)
   }
 
   grow(key: string, value: string): TagNode {
-    let values = this.children.get(key)
-    if (values === undefined) this.children.set(key, (values = new Map()))
+    this.#children ??= new Map()
+    let values = this.#children.get(key)
+    if (values === undefined) this.#children.set(key, (values = new Map()))
     let node = values.get(value)
     if (node === undefined) values.set(value, (node = new TagNode()))
     return node
@@ -328,7 +331,7 @@ export class Registry {
     const tags = canonicalTags(pairs)
     const key = JSON.stringify(tags)
     let series = metric.seriesByTags.get(key)
-    if (series === undefined) metric.seriesByTags.set(key, (series = new Series(metric, tags)))
+    if (series === undefined) metric.seriesByTags.set(key, (series = new Series(metric, metric.pairs.share(tags))))
     let node = metric.tags
     for (const [name, value] of pairs) node = node.grow(name, value)
     node.series = series
