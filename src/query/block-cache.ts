@@ -1,12 +1,30 @@
 import type { Block } from '../rollup/block.ts'
 
+/** Where the index lists a block. A cache looks through a shelf to find what is listed there no more. */
+export interface ShelfPlace {
+  /** The inbox of a partition, or a timeline. */
+  readonly shelf: string
+  /** The arrival number in an inbox, the start of the window in a timeline. */
+  readonly position: number
+}
+
+interface Held {
+  readonly block: Block
+  readonly place: ShelfPlace
+}
+
+/** An entry and its places in two maps. */
+const ENTRY_BYTES = 300
+
 /**
- * Decoded blocks by name, least recently used first out, bounded in bytes. Blocks never change, so an entry is right for
- * as long as it is here; a dashboard that asks again fetches and decodes only what is new.
+ * Decoded blocks by name, least recently used first out, bounded in bytes. A block counts from the moment it is put, and what
+ * it grows by (columns are decoded on first use) counts at once, whatever becomes of the query that reads it. Blocks never
+ * change; one leaves as soon as the index is known to list it no more.
  */
 export class BlockCache {
   readonly #bytesMax: number
-  readonly #blocks = new Map<string, { readonly block: Block; bytes: number }>()
+  readonly #blocks = new Map<string, Held>()
+  readonly #shelves = new Map<string, Map<string, Held>>()
   #bytes = 0
 
   constructor(bytesMax: number) {
@@ -29,30 +47,43 @@ export class BlockCache {
     return held.block
   }
 
-  put(block: Block): void {
+  put(block: Block, place: ShelfPlace): void {
+    const { name, memory } = block
     // Two queries may have fetched it at the same time.
-    this.#bytes -= this.#blocks.get(block.name)?.bytes ?? 0
-    this.#blocks.set(block.name, { block, bytes: 0 })
+    this.remove(name)
+    const held = { block, place }
+    this.#blocks.set(name, held)
+    let shelf = this.#shelves.get(place.shelf)
+    if (shelf === undefined) this.#shelves.set(place.shelf, (shelf = new Map()))
+    shelf.set(name, held)
+    memory.onGrowth = (bytes) => this.#grow(bytes)
+    this.#grow(memory.bytes + ENTRY_BYTES)
   }
 
-  /** Counts what blocks have grown by since they were put (columns are decoded on first use) and evicts down to the bound. */
-  settle(blocks: Iterable<Block>): void {
-    for (const block of blocks) {
-      const held = this.#blocks.get(block.name)
-      if (held === undefined) continue
-      const bytes = block.decodedBytes
-      this.#bytes += bytes - held.bytes
-      held.bytes = bytes
-    }
-    for (const [name, { bytes }] of this.#blocks) {
+  remove(name: string): void {
+    const held = this.#blocks.get(name)
+    if (held === undefined) return
+    const { block, place } = held
+    this.#blocks.delete(name)
+    const shelf = this.#shelves.get(place.shelf)!
+    shelf.delete(name)
+    if (shelf.size === 0) this.#shelves.delete(place.shelf)
+    block.memory.onGrowth = undefined
+    this.#bytes -= block.memory.bytes + ENTRY_BYTES
+  }
+
+  /** Removes the blocks of a shelf that `isGone` says so of. */
+  evict(shelf: string, isGone: (position: number, name: string) => boolean): void {
+    const blocks = this.#shelves.get(shelf)
+    if (blocks === undefined) return
+    for (const [name, { place }] of blocks) if (isGone(place.position, name)) this.remove(name)
+  }
+
+  #grow(bytes: number): void {
+    this.#bytes += bytes
+    for (const name of this.#blocks.keys()) {
       if (this.#bytes <= this.#bytesMax) return
-      this.#blocks.delete(name)
-      this.#bytes -= bytes
+      this.remove(name)
     }
-  }
-
-  clear(): void {
-    this.#blocks.clear()
-    this.#bytes = 0
   }
 }

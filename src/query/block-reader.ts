@@ -1,9 +1,9 @@
 import type { Id64 } from '../model/id.ts'
 import { type Block, type MetricSection, openBlock } from '../rollup/block.ts'
 import type { Store } from '../store/store.ts'
-import { BlockCache } from './block-cache.ts'
+import type { BlockCache, ShelfPlace } from './block-cache.ts'
 
-export interface BlockName {
+export interface WantedBlock extends ShelfPlace {
   readonly name: string
   /** 0: no sketches belong to it. */
   readonly sketchBytes: number
@@ -14,8 +14,6 @@ export interface ReadBlocks {
   readonly sections: readonly (MetricSection | undefined)[]
   /** How many were already decoded. */
   readonly hits: number
-  /** To be called when the sections have been used: their columns, decoded meanwhile, are counted. */
-  settle(): void
 }
 
 /** Sections of a metric from blocks by name: from memory, or fetched together. Queries that want the same block fetch it once. */
@@ -27,13 +25,9 @@ export class BlockReader {
   /** Sketches on their way to blocks; false: they are gone. */
   readonly #attaching = new Map<Block, Promise<boolean>>()
 
-  constructor(store: Store, cacheBytesMax: number) {
+  constructor(store: Store, cache: BlockCache) {
     this.#store = store
-    this.#cache = new BlockCache(cacheBytesMax)
-  }
-
-  get cacheBytes(): number {
-    return this.#cache.bytes
+    this.#cache = cache
   }
 
   /**
@@ -43,13 +37,13 @@ export class BlockReader {
   async read(
     partition: number,
     metricId: Id64,
-    wanted: readonly BlockName[],
+    wanted: readonly WantedBlock[],
     withSketches: boolean,
     pins: Map<string, Block>,
   ): Promise<ReadBlocks | undefined> {
     const held = wanted.map(({ name }) => pins.get(name) ?? this.#cache.get(name))
-    const missing = wanted.filter((_, i) => held[i] === undefined).map(({ name }) => name)
-    const opened = missing.length === 0 ? [] : await this.#open(partition, missing)
+    const missing = wanted.filter((_, i) => held[i] === undefined)
+    const opened = missing.length === 0 ? [] : await this.#open(partition, missing, pins)
     const blocks: Block[] = []
     let next = 0
     for (const block of held) {
@@ -65,25 +59,33 @@ export class BlockReader {
       )
       if (without.length > 0 && !(await this.#attach(partition, without))) return undefined
     }
-    return { sections, hits: wanted.length - missing.length, settle: () => this.#cache.settle(blocks) }
+    return { sections, hits: wanted.length - missing.length }
   }
 
-  async #open(partition: number, names: readonly string[]): Promise<readonly (Block | undefined)[]> {
-    const own = names.filter((name) => !this.#opening.has(name))
+  async #open(
+    partition: number,
+    wanted: readonly WantedBlock[],
+    pins: Map<string, Block>,
+  ): Promise<readonly (Block | undefined)[]> {
+    const own = wanted.filter(({ name }) => !this.#opening.has(name))
     if (own.length > 0) {
-      const fetched = this.#store.readBlocks(partition, own, 'scalars')
-      for (const [i, name] of own.entries()) {
+      const names = own.map(({ name }) => name)
+      const fetched = this.#store.readBlocks(partition, names, 'scalars')
+      for (const [i, place] of own.entries()) {
+        const { name } = place
         const opening = fetched.then((parts) => {
           const bytes = parts[i]
           if (bytes === undefined) return undefined
           const block = openBlock(name, bytes)
-          this.#cache.put(block)
+          this.#cache.put(block, place)
+          // At once: the cache may be too small for it, and other queries of the caller's request are about to look.
+          pins.set(name, block)
           return block
         })
         this.#keepUntilDone(this.#opening, name, opening)
       }
     }
-    return Promise.all(names.map((name) => this.#opening.get(name)))
+    return Promise.all(wanted.map(({ name }) => this.#opening.get(name)))
   }
 
   async #attach(partition: number, blocks: readonly Block[]): Promise<boolean> {

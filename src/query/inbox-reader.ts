@@ -1,43 +1,41 @@
 import { formatId, type Id64 } from '../model/id.ts'
-import type { Block } from '../rollup/block.ts'
+import { type Block, encodeBlock, type MetricSection, openBlock } from '../rollup/block.ts'
 import { mergeRows } from '../rollup/merge-rows.ts'
-import type { RollupRows } from '../rollup/rollup-rows.ts'
 import type { InboxEntry } from '../store/store.ts'
-import type { BlockReader } from './block-reader.ts'
+import type { BlockCache } from './block-cache.ts'
+import type { BlockReader, WantedBlock } from './block-reader.ts'
 
 /** Neighbouring inbox blocks merged into one digest. */
 const DIGEST_BLOCKS = 64
+/** More rollups than these are no small blocks, and reading them one by one costs little more. */
+const DIGEST_ROWS_MAX = 1 << 18
 
 export interface ReadInbox {
   /** What the inbox holds of the metric, in order of arrival. */
-  readonly rows: readonly RollupRows[]
+  readonly sections: readonly MetricSection[]
   readonly blocks: number
   readonly hits: number
-  settle(): void
 }
 
-interface Digest {
-  /** Undefined: nothing of the metric. */
-  readonly rows: RollupRows | undefined
-  readonly bytes: number
+/** The shelf of a partition's inbox in the cache. */
+export function inboxShelf(partition: number): string {
+  return `inbox ${partition}`
 }
 
 /**
  * Reads the inbox of a partition for one metric. Under load it consists of many small blocks that name the same series and
  * buckets over and over. Blocks of the same 64 arrival numbers are merged once, as soon as no further one can join them, and
- * the digest is kept instead: a query that comes again merges one table where there were 64 blocks.
+ * the result (a digest) is kept as a block of its own: a query that comes again merges one block where there were 64.
  */
 export class InboxReader {
   readonly #blocks: BlockReader
-  readonly #bytesMax: number
-  readonly #digests = new Map<string, Digest>()
+  readonly #cache: BlockCache
   /** Digests on their way; undefined: a block is gone. */
-  readonly #digesting = new Map<string, Promise<Digest | undefined>>()
-  #bytes = 0
+  readonly #digesting = new Map<string, Promise<readonly MetricSection[] | undefined>>()
 
-  constructor(blocks: BlockReader, bytesMax: number) {
+  constructor(blocks: BlockReader, cache: BlockCache) {
     this.#blocks = blocks
-    this.#bytesMax = bytesMax
+    this.#cache = cache
   }
 
   /** Undefined: a block is gone. `isSketched`: rollups of the metric have sketches, which a digest merges along. */
@@ -49,71 +47,66 @@ export class InboxReader {
     isSketched: boolean,
     pins: Map<string, Block>,
   ): Promise<ReadInbox | undefined> {
+    const shelf = inboxShelf(partition)
     const groups = groupByArrival(inbox)
     const open = groups.pop() ?? []
-    const rows: RollupRows[] = []
+    const sections: MetricSection[] = []
     let hits = 0
     for (const group of groups) {
       const key = `${formatId(metricId)} ${stepMs} ${group[0]!.block} ${group.length}`
-      let digest = this.#get(key)
-      if (digest === undefined) {
-        let digesting = this.#digesting.get(key)
-        if (digesting === undefined) {
-          digesting = this.#digest(partition, metricId, group, stepMs, isSketched, pins)
-          this.#digesting.set(key, digesting)
-        }
-        digest = await digesting.finally(() => this.#digesting.delete(key))
-        if (digest === undefined) return undefined
-        this.#keep(key, digest)
-      } else hits += group.length
-      if (digest.rows !== undefined) rows.push(digest.rows)
+      const digest = this.#cache.get(key)
+      if (digest !== undefined) {
+        hits += group.length
+        addSection(sections, digest.section(metricId))
+        continue
+      }
+      let digesting = this.#digesting.get(key)
+      if (digesting === undefined) {
+        const wanted = group.map((entry) => wantedOf(entry, shelf))
+        digesting = this.#digest(key, partition, metricId, wanted, stepMs, isSketched, pins)
+        this.#digesting.set(key, digesting)
+      }
+      const digested = await digesting.finally(() => this.#digesting.delete(key))
+      if (digested === undefined) return undefined
+      sections.push(...digested)
     }
-    const tail = await this.#blocks.read(partition, metricId, open.map(nameOf), isSketched, pins)
+    const wanted = open.map((entry) => wantedOf(entry, shelf))
+    const tail = await this.#blocks.read(partition, metricId, wanted, isSketched, pins)
     if (tail === undefined) return undefined
-    rows.push(...present(tail.sections))
-    return { rows, blocks: inbox.length, hits: hits + tail.hits, settle: tail.settle }
+    for (const section of tail.sections) addSection(sections, section)
+    return { sections, blocks: inbox.length, hits: hits + tail.hits }
   }
 
+  /** What a group of blocks holds of the metric: merged and kept, or as it is when there is very much of it. */
   async #digest(
+    key: string,
     partition: number,
     metricId: Id64,
-    group: readonly InboxEntry[],
+    group: readonly WantedBlock[],
     stepMs: number,
     isSketched: boolean,
     pins: Map<string, Block>,
-  ): Promise<Digest | undefined> {
-    const read = await this.#blocks.read(partition, metricId, group.map(nameOf), isSketched, pins)
+  ): Promise<readonly MetricSection[] | undefined> {
+    const read = await this.#blocks.read(partition, metricId, group, isSketched, pins)
     if (read === undefined) return undefined
-    const sections = present(read.sections)
-    const rows = sections.length === 0 ? undefined : mergeRows(sections, stepMs)
-    read.settle()
-    return { rows, bytes: DIGEST_BYTES + (rows?.estimatedBytes ?? 0) }
-  }
-
-  #get(key: string): Digest | undefined {
-    const digest = this.#digests.get(key)
-    if (digest === undefined) return undefined
-    this.#digests.delete(key)
-    this.#digests.set(key, digest)
-    return digest
-  }
-
-  #keep(key: string, digest: Digest): void {
-    this.#bytes += digest.bytes - (this.#digests.get(key)?.bytes ?? 0)
-    this.#digests.set(key, digest)
-    for (const [oldest, { bytes }] of this.#digests) {
-      if (this.#bytes <= this.#bytesMax) return
-      this.#digests.delete(oldest)
-      this.#bytes -= bytes
-    }
+    const sections = read.sections.filter((section) => section !== undefined)
+    if (sections.reduce((rows, { length }) => rows + length, 0) > DIGEST_ROWS_MAX) return sections
+    const merged = sections.length === 0 ? [] : [{ metricId, rows: mergeRows(sections, stepMs) }]
+    const { scalars, sketches } = encodeBlock(stepMs, merged)
+    const digest = openBlock(key, scalars)
+    if (sketches !== undefined) digest.attachSketches(sketches)
+    const { shelf, position } = group[0]!
+    this.#cache.put(digest, { shelf, position })
+    return digest.sections
   }
 }
 
-/** What a digest takes besides its rows, about. */
-const DIGEST_BYTES = 256
+function wantedOf({ block, sketchBytes, order }: InboxEntry, shelf: string): WantedBlock {
+  return { name: block, sketchBytes, shelf, position: order }
+}
 
-function nameOf({ block, sketchBytes }: InboxEntry): { readonly name: string; readonly sketchBytes: number } {
-  return { name: block, sketchBytes }
+function addSection(sections: MetricSection[], section: MetricSection | undefined): void {
+  if (section !== undefined) sections.push(section)
 }
 
 /** The last group is the one that the next arrivals may join; a fold takes whole groups or the beginning of one. */
@@ -127,8 +120,4 @@ function groupByArrival(inbox: readonly InboxEntry[]): InboxEntry[][] {
     last = group
   }
   return groups
-}
-
-function present<T>(sections: readonly (T | undefined)[]): T[] {
-  return sections.filter((section) => section !== undefined)
 }

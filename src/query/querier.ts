@@ -103,7 +103,7 @@ export class Querier {
     const stepsMs = this.#stepsOf(metric)
     const looked = await this.#look(metric, request)
     const wanted = looked.grouping.ids
-    const current = await lookUp(this.#store, metric, {
+    const current = await lookUp(this.#sources, metric, {
       ...request,
       stepsMs,
       gridMs: gridOf(request.interval, request.zone, request, stepsMs),
@@ -114,7 +114,7 @@ export class Querier {
     const earlier =
       comparison === undefined || comparison.edges.length === 0
         ? undefined
-        : await lookUp(this.#store, metric, {
+        : await lookUp(this.#sources, metric, {
             ...comparison,
             stepsMs,
             gridMs: stepsMs.findLast((stepMs) => comparison.edges.every((edge) => edge % stepMs === 0)) ?? 1,
@@ -147,7 +147,6 @@ export class Querier {
       const evaluation = { plan: period.plan, ...clock, computed, groups: answered.groups, distinct }
       evaluated.push({ evaluation, groups: evaluate(evaluation, cells) })
     }
-    for (const each of opened) each.settle()
     return {
       metric,
       fromMs: current.plan.fromMs,

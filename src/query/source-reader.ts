@@ -1,9 +1,17 @@
+import { formatId, type Id64 } from '../model/id.ts'
 import type { RollupKind } from '../model/metric.ts'
-import type { Block } from '../rollup/block.ts'
-import type { RollupRows } from '../rollup/rollup-rows.ts'
-import type { MetricRow, Store } from '../store/store.ts'
+import type { Block, MetricSection } from '../rollup/block.ts'
+import {
+  type IndexRequest,
+  type IndexSnapshot,
+  type MetricRow,
+  type Store,
+  type Unlisted,
+  windowWidthMs,
+} from '../store/store.ts'
+import { BlockCache } from './block-cache.ts'
 import { BlockReader } from './block-reader.ts'
-import { InboxReader } from './inbox-reader.ts'
+import { InboxReader, inboxShelf } from './inbox-reader.ts'
 import type { Source } from './merge.ts'
 import type { Period } from './period.ts'
 import type { SeriesList } from './series-index.ts'
@@ -13,29 +21,50 @@ export interface Opened {
   readonly blocks: number
   /** Blocks that were already decoded. */
   readonly hits: number
-  settle(): void
 }
 
-type OpenedRows = Omit<Source, 'ordinals'>
-
-/** Digests of the inbox may take this much of what decoded blocks may, on top of it. */
-const DIGEST_SHARE = 1 / 4
+type OpenedRows = Omit<Source, 'ordinals' | 'section'> & { readonly section: MetricSection }
 
 /** Opens what the index lists: blocks of timelines and the inbox, as sources to merge. */
 export class SourceReader {
+  readonly #store: Store
+  readonly #cache: BlockCache
   readonly #blocks: BlockReader
   readonly #inbox: InboxReader
-  /** Positions of a section's series in the metric's list, kept as long as the decoded block. */
-  readonly #ordinals = new WeakMap<RollupRows, { readonly list: SeriesList; readonly ordinals: Int32Array }>()
 
   constructor(store: Store, cacheBytesMax: number) {
-    this.#blocks = new BlockReader(store, cacheBytesMax)
-    this.#inbox = new InboxReader(this.#blocks, cacheBytesMax * DIGEST_SHARE)
+    this.#store = store
+    this.#cache = new BlockCache(cacheBytesMax)
+    this.#blocks = new BlockReader(store, this.#cache)
+    this.#inbox = new InboxReader(this.#blocks, this.#cache)
+    store.onUnlisted((unlisted) => this.#evictUnlisted(unlisted))
   }
 
-  /** Decoded blocks held, without digests of the inbox. */
+  /** What decoded blocks and digests of the inbox take. */
   get cacheBytes(): number {
-    return this.#blocks.cacheBytes
+    return this.#cache.bytes
+  }
+
+  /** The snapshot of the store. Blocks that it should list and does not are evicted. */
+  async readIndex(request: IndexRequest): Promise<IndexSnapshot> {
+    const snapshot = await this.#store.readIndex(request)
+    const { partition, metricId, timelines } = request
+    if (request.inbox) {
+      // Entries leave an inbox in the order they came.
+      const oldest = snapshot.inbox[0]?.order ?? Number.POSITIVE_INFINITY
+      this.#cache.evict(inboxShelf(partition), (order) => order < oldest)
+    }
+    for (const [i, { resolutionMs, stretch }] of timelines.entries()) {
+      const widthMs = windowWidthMs(resolutionMs)
+      const { entries } = snapshot.timelines[i]!
+      let listed: Set<string> | undefined
+      this.#cache.evict(timelineShelf(metricId, resolutionMs), (windowMs, name) => {
+        if (windowMs >= stretch.toMs || windowMs + widthMs <= stretch.fromMs) return false
+        listed ??= new Set(entries.map(({ block }) => block))
+        return !listed.has(name)
+      })
+    }
+    return snapshot
   }
 
   /**
@@ -49,8 +78,20 @@ export class SourceReader {
     withSketches: boolean,
     pins: Map<string, Block>,
   ): Promise<Opened | undefined> {
-    const names = listed.map(({ entry }) => ({ name: entry.block, sketchBytes: entry.sketchBytes }))
-    const timelines = await this.#blocks.read(partition, metricId, names, withSketches && kind === 'distribution', pins)
+    const shelves = levels.map(({ stepMs }) => timelineShelf(metricId, stepMs))
+    const wanted = listed.map(({ level, entry: { block, sketchBytes, windowMs } }) => ({
+      name: block,
+      sketchBytes,
+      shelf: shelves[level]!,
+      position: windowMs,
+    }))
+    const timelines = await this.#blocks.read(
+      partition,
+      metricId,
+      wanted,
+      withSketches && kind === 'distribution',
+      pins,
+    )
     const stepMs = levels[0]!.stepMs
     const inbox = await this.#inbox.read(partition, metricId, arrived, stepMs, kind === 'distribution', pins)
     if (timelines === undefined || inbox === undefined) return undefined
@@ -59,16 +100,8 @@ export class SourceReader {
       const section = timelines.sections[i]
       if (section !== undefined) rows.push({ section, level, inbox: false })
     }
-    for (const section of inbox.rows) rows.push({ section, level: 0, inbox: true })
-    return {
-      rows,
-      blocks: listed.length + inbox.blocks,
-      hits: timelines.hits + inbox.hits,
-      settle() {
-        timelines.settle()
-        inbox.settle()
-      },
-    }
+    for (const section of inbox.sections) rows.push({ section, level: 0, inbox: true })
+    return { rows, blocks: listed.length + inbox.blocks, hits: timelines.hits + inbox.hits }
   }
 
   /** Of each period. Undefined: some row is of a series that the list does not hold. */
@@ -77,7 +110,7 @@ export class SourceReader {
     for (const { rows } of opened) {
       const ofPeriod: Source[] = []
       for (const row of rows) {
-        const ordinals = this.#ordinalsOf(row.section, list)
+        const ordinals = row.section.ordinalsIn(list)
         if (ordinals === undefined) return undefined
         ofPeriod.push({ ...row, ordinals })
       }
@@ -86,17 +119,16 @@ export class SourceReader {
     return sources
   }
 
-  #ordinalsOf(section: RollupRows, list: SeriesList): Int32Array | undefined {
-    const held = this.#ordinals.get(section)
-    if (held?.list === list) return held.ordinals
-    const ordinals = new Int32Array(section.seriesCount)
-    const { seriesHi, seriesLo } = section
-    for (let s = 0; s < ordinals.length; s++) {
-      const ordinal = list.ordinal(seriesHi[s]!, seriesLo[s]!)
-      if (ordinal < 0) return undefined
-      ordinals[s] = ordinal
+  #evictUnlisted({ partition, inbox, replaced, expired }: Unlisted): void {
+    const newest = inbox.at(-1)?.order
+    if (newest !== undefined) this.#cache.evict(inboxShelf(partition), (order) => order <= newest)
+    for (const name of replaced) this.#cache.remove(name)
+    for (const { metricId, resolutionMs, windowMs } of expired) {
+      this.#cache.evict(timelineShelf(metricId, resolutionMs), (position) => position === windowMs)
     }
-    this.#ordinals.set(section, { list, ordinals })
-    return ordinals
   }
+}
+
+function timelineShelf(metricId: Id64, resolutionMs: number): string {
+  return `${formatId(metricId)} ${resolutionMs}`
 }

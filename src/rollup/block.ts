@@ -15,8 +15,9 @@ import {
   MIXED,
   SINGLE,
 } from './block-format.ts'
+import { BlockMemory, BUFFER_BYTES, VIEW_BYTES } from './block-memory.ts'
 import { encodeColumn } from './columns.ts'
-import { type Memory, MetricSection, type SectionHead } from './metric-section.ts'
+import { MetricSection, type SectionHead } from './metric-section.ts'
 import type { RollupRows } from './rollup-rows.ts'
 
 /**
@@ -432,8 +433,8 @@ export interface Block {
   /** Ascending by metric id. */
   readonly sections: readonly MetricSection[]
   section(metricId: Id64): MetricSection | undefined
-  /** Memory held, growing as columns are decoded. */
-  readonly decodedBytes: number
+  /** Memory held, growing as columns are decoded: buffers, and the objects around them. */
+  readonly memory: Pick<BlockMemory, 'bytes' | 'onGrowth'>
   /** Some row's bins lie in the sketch string. */
   readonly needsSketches: boolean
   /** The sketch string is needed and has been attached. */
@@ -483,12 +484,15 @@ function unseal(name: string, magic: readonly number[], hasOwner: boolean, bytes
   })
 }
 
+/** Objects of a block besides its bytes and sections, about, the name among them. */
+const BLOCK_BYTES = 500
+
 class OpenBlock implements Block {
   readonly name: string
   readonly resolutionMs: number
   readonly sections: readonly MetricSection[]
   readonly needsSketches: boolean
-  readonly #memory: Memory
+  readonly memory = new BlockMemory()
   readonly #checksum: number
   #hasSketches = false
 
@@ -496,16 +500,12 @@ class OpenBlock implements Block {
     this.name = name
     const { body, checksum } = unseal(name, SCALARS_MAGIC, false, scalars)
     this.#checksum = checksum
-    this.#memory = { bytes: Math.max(body.length, scalars.length) + 256 }
+    this.memory.count(Math.max(body.length, scalars.length) + BLOCK_BYTES + BUFFER_BYTES + VIEW_BYTES)
     const reader = new ByteReader(body)
     const [resolutionMs, sections] = guard(name, 'directory', () => this.#readDirectory(reader))
     this.resolutionMs = resolutionMs
     this.sections = sections
     this.needsSketches = sections.some((section) => section.needsSketches)
-  }
-
-  get decodedBytes(): number {
-    return this.#memory.bytes
   }
 
   get hasSketches(): boolean {
@@ -543,8 +543,8 @@ class OpenBlock implements Block {
         if (section.needsSketches && !found.has(section)) throw new RangeError('a section lacks its bins')
       }
       for (const [section, bins] of found) section.attachBins(bins)
+      if (found.size > 0) this.memory.holdSketches(Math.max(body.length, bytes.length), found.size)
     })
-    this.#memory.bytes += Math.max(body.length, bytes.length)
     this.#hasSketches = this.needsSketches
   }
 
@@ -577,10 +577,11 @@ class OpenBlock implements Block {
     }
     if (rollups > BLOCK_ROWS_MAX) throw new RangeError(`${rollups} rollups announced`)
     if (bodyBytes !== reader.remaining) throw new RangeError(`${bodyBytes} bytes announced, ${reader.remaining} there`)
+    this.memory.expect(rollups)
     const sections = heads.map((head) => {
       const start = reader.offset
       reader.offset += head.bytes
-      return new MetricSection(this.name, resolutionMs, this.#memory, reader.bytes, start, head)
+      return new MetricSection(this.name, resolutionMs, this.memory, reader.bytes, start, head)
     })
     return [resolutionMs, sections]
   }

@@ -179,17 +179,30 @@ function putDouble(value: number): void {
   for (let byte = 0; byte < 8; byte++) out[at++] = oneDoubleBytes[byte]!
 }
 
-/** A RangeError unless bytes [start, end) are exactly a column of this many values. */
-export function decodeColumn(bytes: Uint8Array, start: number, end: number, length: number): Float64Array {
+/**
+ * A RangeError unless bytes [start, end) are exactly a column of this many values. `allocate` returns an array of at least that
+ * length, and may choose where it lies.
+ */
+export function decodeColumn(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  length: number,
+  allocate: (length: number) => Float64Array = newColumn,
+): Float64Array {
   // Before a wrong length can claim memory.
   if (Math.ceil(length / CHUNK_VALUES) * CHUNK_BYTES_MIN > end - start) corrupt()
-  const values = new Float64Array(length)
+  const values = allocate(length)
   let offset = start
   for (let from = 0; from < length; from += CHUNK_VALUES) {
     offset = decodeChunk(bytes, offset, end, values, from, Math.min(from + CHUNK_VALUES, length))
   }
   if (offset !== end) corrupt()
   return values
+}
+
+function newColumn(length: number): Float64Array {
+  return new Float64Array(length)
 }
 
 function corrupt(): never {

@@ -5,17 +5,21 @@ import { BinColumns, decodeBins } from '../sketch/bins.ts'
 import type { QuantileSketch } from '../sketch/quantile-sketch.ts'
 import { ByteReader } from '../sketch/varint.ts'
 import { BlockError, FLAT, FULL, guard, HAS_BINS, HAS_TOTALS, KIND_MASK, KINDS, MIXED } from './block-format.ts'
+import { type BlockMemory, BUFFER_BYTES, VIEW_BYTES } from './block-memory.ts'
 import { decodeColumn } from './columns.ts'
 import type { RollupRows } from './rollup-rows.ts'
+import {
+  type ColumnName,
+  hasShapes,
+  locateColumn,
+  type RowShapes,
+  readShapes,
+  scratchOf,
+  shapeAt,
+} from './section-layout.ts'
 import { TOTALS_MAX, Totals } from './totals.ts'
 
 const NO_NUMBERS = new Float64Array(0)
-const NO_BYTES = new Uint8Array(0)
-
-/** Shared by a block and its sections. */
-export interface Memory {
-  bytes: number
-}
 
 /** A section's entry in the directory of its block. */
 export interface SectionHead {
@@ -24,53 +28,6 @@ export interface SectionHead {
   readonly length: number
   readonly seriesCount: number
   readonly bytes: number
-}
-
-type ColumnName =
-  | 'rowCounts'
-  | 'firstBuckets'
-  | 'bucketSteps'
-  | 'count'
-  | 'sum'
-  | 'min'
-  | 'max'
-  | 'first'
-  | 'last'
-  | 'firstOffset'
-  | 'span'
-  | 'totalsLengths'
-  | 'totalsTimes'
-  | 'totalsValues'
-  | 'totalsCollapsed'
-
-const PLACES: readonly ColumnName[] = ['rowCounts', 'firstBuckets', 'bucketSteps']
-const COLUMNS: Readonly<Record<RollupKind, readonly ColumnName[]>> = {
-  gauge: ['count', 'sum', 'min', 'max', 'first', 'last', 'firstOffset', 'span'],
-  counter: ['count', 'sum'],
-  distribution: ['count', 'sum', 'min', 'max'],
-  set: ['count'],
-}
-const TOTALS_COLUMNS: readonly ColumnName[] = ['totalsLengths', 'totalsTimes', 'totalsValues', 'totalsCollapsed']
-
-interface Span {
-  readonly start: number
-  readonly end: number
-}
-
-interface Layout {
-  readonly columns: ReadonlyMap<ColumnName, Span>
-  /** A Shape of all rows, or one of each. */
-  readonly shape: number
-  readonly shapes: Uint8Array
-  /** Rows that are FLAT or FULL, and those that are FULL. */
-  readonly several: number
-  readonly full: number
-}
-
-interface Series {
-  readonly hi: Uint32Array
-  readonly lo: Uint32Array
-  readonly rowStart: Uint32Array
 }
 
 interface TotalsColumns {
@@ -83,6 +40,17 @@ interface TotalsColumns {
   readonly timeMs: Float64Array
   readonly value: Float64Array
   readonly collapsed: Float64Array
+}
+
+/** What objects a section consists of before any column is decoded, about. */
+export const SECTION_BYTES = 450
+
+/** Numbers of series in a list of a caller's, which never change. */
+export interface SeriesOrdinals {
+  /** Names the list; no other has it. */
+  readonly listId: number
+  /** -1 for a series that the list does not hold. */
+  ordinal(hi: number, lo: number): number
 }
 
 interface Bins {
@@ -103,12 +71,16 @@ export class MetricSection implements RollupRows {
   readonly needsSketches: boolean
   readonly #block: string
   readonly #resolutionMs: number
-  readonly #memory: Memory
+  readonly #memory: BlockMemory
   readonly #bytes: Uint8Array
   readonly #start: number
   readonly #end: number
-  #layout: Layout | undefined
-  #series: Series | undefined
+  #shapes: RowShapes | undefined
+  #seriesHi: Uint32Array | undefined
+  #seriesLo: Uint32Array | undefined
+  #rowStart: Uint32Array | undefined
+  #ordinals: Int32Array | undefined
+  #ordinalsList = -1
   #bucketMs: Float64Array | undefined
   #count: Float64Array | undefined
   #sum: Float64Array | undefined
@@ -125,7 +97,7 @@ export class MetricSection implements RollupRows {
   constructor(
     block: string,
     resolutionMs: number,
-    memory: Memory,
+    memory: BlockMemory,
     bytes: Uint8Array,
     start: number,
     { metricId, flags, length, seriesCount, bytes: sectionBytes }: SectionHead,
@@ -146,18 +118,43 @@ export class MetricSection implements RollupRows {
     this.#bytes = bytes
     this.#start = start
     this.#end = start + sectionBytes
+    memory.count(SECTION_BYTES)
   }
 
   get seriesHi(): Uint32Array {
-    return this.#seriesColumns().hi
+    if (this.#seriesHi === undefined) this.#decode('series', () => this.#decodeSeries())
+    return this.#seriesHi!
   }
 
   get seriesLo(): Uint32Array {
-    return this.#seriesColumns().lo
+    if (this.#seriesLo === undefined) this.#decode('series', () => this.#decodeSeries())
+    return this.#seriesLo!
   }
 
   get rowStart(): Uint32Array {
-    return this.#seriesColumns().rowStart
+    if (this.#rowStart === undefined) this.#decode('series', () => this.#decodeSeries())
+    return this.#rowStart!
+  }
+
+  /** The number of each series in a list, kept with the columns; undefined when the list does not hold one of them. */
+  ordinalsIn(list: SeriesOrdinals): Int32Array | undefined {
+    if (this.#ordinalsList === list.listId) return this.#ordinals
+    const { seriesHi, seriesLo, seriesCount } = this
+    const ordinals = this.#ordinals ?? this.#memory.positions(seriesCount)
+    // Callers may still read those of another list, which are then not to be overwritten.
+    const found = this.#ordinals === undefined ? ordinals : new Int32Array(seriesCount)
+    for (let s = 0; s < seriesCount; s++) {
+      const ordinal = list.ordinal(seriesHi[s]!, seriesLo[s]!)
+      if (ordinal < 0) {
+        this.#ordinals = found
+        this.#ordinalsList = -1
+        return undefined
+      }
+      found[s] = ordinal
+    }
+    this.#ordinals = found
+    this.#ordinalsList = list.listId
+    return found
   }
 
   get bucketMs(): Float64Array {
@@ -217,13 +214,13 @@ export class MetricSection implements RollupRows {
     if (this.kind !== 'gauge') return NO_NUMBERS
     this.#lastMs ??= this.#decode('times', () => {
       const firstMs = this.firstMs
-      const { several } = this.#layoutOf()
-      if (several === 0) return firstMs
-      const spans = this.#column('span', several)
-      const times = new Float64Array(this.length)
+      const shapes = this.#shapesOf()
+      if (shapes.several === 0) return firstMs
+      const spans = this.#scratch('span', shapes.several, 0)
+      const times = this.#memory.numbers(this.length)
       let n = 0
       for (let row = 0; row < times.length; row++) {
-        times[row] = this.#shapeAt(row) >= FLAT ? firstMs[row]! + spans[n++]! : firstMs[row]!
+        times[row] = shapeAt(shapes, row) >= FLAT ? firstMs[row]! + spans[n++]! : firstMs[row]!
       }
       return times
     })
@@ -234,6 +231,7 @@ export class MetricSection implements RollupRows {
     if (this.#bins === undefined && this.needsSketches) {
       this.#bins = this.#decode('bins', () => this.#decodeBins())
       this.#binBytes = undefined
+      this.#memory.releaseSketches()
     }
     const bins = this.#bins
     const start = bins === undefined ? 0 : bins.binStart[row]!
@@ -267,103 +265,61 @@ export class MetricSection implements RollupRows {
   }
 
   get #hasShapes(): boolean {
-    return this.kind === 'gauge' || this.kind === 'distribution'
+    return hasShapes(this.kind)
   }
 
   #decode<T>(what: string, read: () => T): T {
     return guard(this.#block, `${what} of metric ${formatId(this.metricId)}`, read)
   }
 
-  #layoutOf(): Layout {
-    this.#layout ??= this.#decode('columns', () => this.#readLayout())
-    return this.#layout
-  }
-
-  /** Where each column lies. */
-  #readLayout(): Layout {
-    const reader = new ByteReader(this.#bytes.subarray(0, this.#end), this.#start + this.seriesCount * 8)
-    const columns = new Map<ColumnName, Span>()
-    const locate = (names: readonly ColumnName[]) => {
-      for (const name of names) {
-        const bytes = reader.varint()
-        const start = reader.offset
-        reader.slice(bytes)
-        columns.set(name, { start, end: start + bytes })
+  /** The shapes of the rows; checks at the same time that the columns fill the section. */
+  #shapesOf(): RowShapes {
+    this.#shapes ??= this.#decode('columns', () => {
+      const shapes = readShapes(this, this.#bytes, this.#start, this.#end, this.#memory)
+      if (this.kind === 'distribution' && this.needsSketches !== shapes.full > 0) {
+        throw new RangeError('bins where none belong')
       }
-    }
-    locate(PLACES)
-    let shape = FULL
-    let shapes: Uint8Array = NO_BYTES
-    let several = this.length
-    let full = this.length
-    if (this.#hasShapes) {
-      shape = reader.u8()
-      if (shape > MIXED) throw new RangeError(`unknown shape ${shape}`)
-      if (shape === MIXED) {
-        shapes = unpackShapes(reader.slice(Math.ceil(this.length / 4)), this.length)
-        this.#memory.bytes += shapes.byteLength
-        several = 0
-        full = 0
-        for (let row = 0; row < this.length; row++) {
-          const rowShape = shapes[row]!
-          if (rowShape >= FLAT) several++
-          if (rowShape >= FULL) full++
-        }
-      } else {
-        if (shape < FULL) full = 0
-        if (shape < FLAT) several = 0
-      }
-    }
-    locate(COLUMNS[this.kind])
-    if (this.hasTotals) locate(TOTALS_COLUMNS)
-    if (reader.remaining !== 0) throw new RangeError(`${reader.remaining} bytes left over`)
-    if (this.kind === 'distribution' && this.needsSketches !== full > 0) throw new RangeError('bins where none belong')
-    return { columns, shape, shapes, several, full }
+      return shapes
+    })
+    return this.#shapes
   }
 
-  #shapeAt(row: number): number {
-    const { shape, shapes } = this.#layoutOf()
-    return shape === MIXED ? shapes[row]! : shape
-  }
-
+  /** A column to be kept. */
   #column(name: ColumnName, length: number): Float64Array {
-    const span = this.#layoutOf().columns.get(name)
-    assert(span !== undefined, `a ${this.kind} has a column ${name}`)
-    const values = decodeColumn(this.#bytes, span.start, span.end, length)
-    this.#memory.bytes += values.byteLength
-    return values
+    const { start, end } = locateColumn(this, this.#bytes, this.#start, this.#shapesOf(), name)
+    return decodeColumn(this.#bytes, start, end, length, (values) => this.#memory.numbers(values))
+  }
+
+  /** A column needed for a moment: the next one in the same place overwrites it. */
+  #scratch(name: ColumnName, length: number, place: 0 | 1): Float64Array {
+    const { start, end } = locateColumn(this, this.#bytes, this.#start, this.#shapesOf(), name)
+    return decodeColumn(this.#bytes, start, end, length, (values) => scratchOf(place, values))
   }
 
   /** A column kept for rows of at least a shape; the others take `otherwise`, or 1. */
   #fill(name: ColumnName, shapeMin: number, otherwise: Float64Array | undefined): Float64Array {
-    const { shape, shapes, several, full } = this.#layoutOf()
-    const kept = this.#column(name, shapeMin === FLAT ? several : full)
-    if (kept.length === this.length) return kept
-    // Nothing of its own: it shares the column it equals.
-    if (kept.length === 0 && otherwise !== undefined) return otherwise
-    const values = new Float64Array(this.length)
-    this.#memory.bytes += values.byteLength - kept.byteLength
+    const { shape, ofRows, several, full } = this.#shapesOf()
+    const kept = shapeMin === FLAT ? several : full
+    if (kept === this.length) return this.#column(name, kept)
+    const some = this.#scratch(name, kept, 0)
+    // Empty: the rows equal those of a column that exists, which is referenced.
+    if (kept === 0 && otherwise !== undefined) return otherwise
+    const values = this.#memory.numbers(this.length)
     if (shape !== MIXED) return values.fill(1)
     let n = 0
     for (let row = 0; row < values.length; row++) {
-      if (shapes[row]! >= shapeMin) values[row] = kept[n++]!
+      if (ofRows[row]! >= shapeMin) values[row] = some[n++]!
       else values[row] = otherwise === undefined ? 1 : otherwise[row]!
     }
     return values
   }
 
-  #seriesColumns(): Series {
-    this.#series ??= this.#decode('series', () => this.#decodeSeries())
-    return this.#series
-  }
-
-  #decodeSeries(): Series {
+  #decodeSeries(): void {
     const count = this.seriesCount
-    const rowCounts = this.#column('rowCounts', count)
-    const hi = new Uint32Array(count)
-    const lo = new Uint32Array(count)
-    const rowStart = new Uint32Array(count + 1)
-    this.#memory.bytes += count * 12 - rowCounts.byteLength
+    const rowCounts = this.#scratch('rowCounts', count, 0)
+    const hi = this.#memory.ids(count)
+    const lo = this.#memory.ids(count)
+    const rowStart = this.#memory.ids(count + 1)
     const reader = new ByteReader(this.#bytes, this.#start)
     let rows = 0
     for (let i = 0; i < count; i++) {
@@ -379,16 +335,17 @@ export class MetricSection implements RollupRows {
       rowStart[i + 1] = rows
     }
     if (rows !== this.length) throw new RangeError(`${rows} rollups in series, ${this.length} announced`)
-    return { hi, lo, rowStart }
+    this.#seriesHi = hi
+    this.#seriesLo = lo
+    this.#rowStart = rowStart
   }
 
   #decodeBuckets(): Float64Array {
-    const { rowStart } = this.#seriesColumns()
+    const { rowStart } = this
     const count = this.seriesCount
-    const firstBuckets = this.#column('firstBuckets', count)
-    const steps = this.#column('bucketSteps', this.length - count)
-    const bucketMs = new Float64Array(this.length)
-    this.#memory.bytes += bucketMs.byteLength - firstBuckets.byteLength - steps.byteLength
+    const firstBuckets = this.#scratch('firstBuckets', count, 0)
+    const steps = this.#scratch('bucketSteps', this.length - count, 1)
+    const bucketMs = this.#memory.numbers(this.length)
     const resolutionMs = this.#resolutionMs
     let n = 0
     let ascends = true
@@ -409,10 +366,11 @@ export class MetricSection implements RollupRows {
   }
 
   #decodeTotals(): TotalsColumns {
-    const lengths = this.#column('totalsLengths', this.length)
-    const pointStart = new Uint32Array(this.length + 1)
-    const collapsedAt = new Uint32Array(this.length)
-    const thinned = new Uint8Array(this.length)
+    const memory = this.#memory
+    const lengths = this.#scratch('totalsLengths', this.length, 0)
+    const pointStart = memory.ids(this.length + 1)
+    const collapsedAt = memory.ids(this.length)
+    const thinned = memory.octets(this.length)
     let points = 0
     let inexact = 0
     for (let row = 0; row < this.length; row++) {
@@ -432,18 +390,18 @@ export class MetricSection implements RollupRows {
     for (let row = 0; row < this.length; row++) {
       for (let i = pointStart[row]!; i < pointStart[row + 1]!; i++) timeMs[i] = timeMs[i]! + bucketMs[row]!
     }
-    this.#memory.bytes += pointStart.byteLength + collapsedAt.byteLength + thinned.byteLength - lengths.byteLength
     return { pointStart, collapsedAt, thinned, timeMs, value, collapsed }
   }
 
   #decodeBins(): Bins {
     const bytes = this.#binBytes
     if (bytes === undefined) throw new BlockError(this.#block, 'the sketches were not attached')
-    const binStart = new Uint32Array(this.length + 1)
+    const shapes = this.#shapesOf()
+    const binStart = this.#memory.ids(this.length + 1)
     const columns = new BinColumns(bytes.length >>> 1)
     const reader = new ByteReader(bytes)
     for (let row = 0; row < this.length; row++) {
-      if (this.#shapeAt(row) === FULL) {
+      if (shapeAt(shapes, row) === FULL) {
         decodeBins(reader, columns)
         if (columns.length === binStart[row]) throw new RangeError('a distribution without bins')
       }
@@ -453,17 +411,7 @@ export class MetricSection implements RollupRows {
     // Room for a bin every two bytes was enough, and nearly all of it is used: no copy to fit.
     const keys = columns.keys.subarray(0, columns.length)
     const weights = columns.weights.subarray(0, columns.length)
-    this.#memory.bytes += binStart.byteLength + columns.keys.byteLength + columns.weights.byteLength - bytes.length
+    this.#memory.count(columns.keys.byteLength + columns.weights.byteLength + 2 * (BUFFER_BYTES + 2 * VIEW_BYTES))
     return { binStart, keys, weights }
   }
-}
-
-function unpackShapes(packed: Uint8Array, length: number): Uint8Array {
-  const unpacked = new Uint8Array(length)
-  for (let row = 0; row < length; row++) {
-    const shape = (packed[row >>> 2]! >>> ((row & 3) * 2)) & 3
-    if (shape > FULL) throw new RangeError(`unknown shape ${shape}`)
-    unpacked[row] = shape
-  }
-  return unpacked
 }

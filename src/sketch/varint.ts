@@ -211,6 +211,11 @@ export class ByteReader {
     throw new RangeError(`varint at offset ${start} exceeds what fits`)
   }
 
+  /** Moves past so many bytes. */
+  skip(length: number): void {
+    this.#take(length)
+  }
+
   /** A view into the source, not a copy. */
   slice(length: number): Uint8Array {
     const start = this.#take(length)

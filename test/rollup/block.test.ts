@@ -147,13 +147,13 @@ describe('columns are decoded when asked for', () => {
   test('memory held grows with each of them', () => {
     const rows = tableOf('gauge', points(Array.from({ length: 999 }, (_, i) => i)))
     const block = open(encodeBlock(10_000, [{ metricId: metric(1), rows }]))
-    const opened = block.decodedBytes
+    const opened = block.memory.bytes
     const section = block.sections[0]!
     expect(section.sum).toBe(section.sum)
-    const summed = block.decodedBytes
+    const summed = block.memory.bytes
     expect(summed).toBeGreaterThanOrEqual(opened + section.length * 8)
     void section.lastMs
-    expect(block.decodedBytes).toBeGreaterThan(summed)
+    expect(block.memory.bytes).toBeGreaterThan(summed)
   })
 
   test('bins without their string are a clear error, all else works', () => {
