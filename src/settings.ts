@@ -324,7 +324,12 @@ export const SETTINGS = [
     unit: 'bytes',
     meaning: 'What clients of all streams have not read yet; overloaded.',
   },
-  { name: 'BLOCK_CACHE_BYTES', default: '268435456', unit: 'bytes', meaning: 'Decoded blocks held for queries.' },
+  {
+    name: 'BLOCK_CACHE_BYTES',
+    default: '50331648',
+    unit: 'bytes',
+    meaning: 'Decoded blocks held for queries, with the objects around them.',
+  },
   {
     name: 'PENDING_BYTES_MAX',
     default: '67108864',
