@@ -62,6 +62,8 @@ export interface Fleet {
   readonly pointBytes: number
   next(): Uint8Array
   metricNames(): readonly string[]
+  /** Of the metric at a place among the names. */
+  typeOf(place: number): string
 }
 
 export function createFleet(options: FleetOptions): Fleet {
@@ -87,6 +89,7 @@ export function createFleet(options: FleetOptions): Fleet {
       return request
     },
     metricNames: () => NAMES.slice(0, options.metrics),
+    typeOf: (place) => TYPES[place % TYPES.length]!,
   }
 }
 

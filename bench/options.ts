@@ -1,8 +1,10 @@
 import { parseArgs } from 'node:util'
 import { STORES, type StoreKind } from './store.ts'
 
-export const SECTIONS = ['ingest', 'single', 'graphql', 'queries', 'bytes'] as const
+export const SECTIONS = ['ingest', 'single', 'graphql', 'queries', 'bytes', 'memory'] as const
 export type Section = (typeof SECTIONS)[number]
+/** Takes minutes of wall time on each store, so it runs only when named. */
+const ON_DEMAND: readonly Section[] = ['memory']
 
 export interface Options {
   readonly sections: readonly Section[]
@@ -36,7 +38,10 @@ export function readOptions(args: readonly string[]): Options {
       day: { type: 'string' },
     },
   })
-  const sections = values.only === undefined ? SECTIONS : values.only.split(',').map(sectionOf)
+  const sections =
+    values.only === undefined
+      ? SECTIONS.filter((name) => !ON_DEMAND.includes(name))
+      : values.only.split(',').map(sectionOf)
   const stores = values.store === undefined ? STORES : values.store.split(',').map(storeOf)
   const rounds = values.rounds === undefined ? (values.quick ? 3 : 5) : Number(values.rounds)
   if (!Number.isInteger(rounds) || rounds < 1)

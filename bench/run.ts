@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { measureBytes } from './bytes.ts'
 import { measureGraphQL } from './graphql.ts'
 import { measureIngest, measureSingle } from './ingest.ts'
+import { measureMemory } from './memory.ts'
 import { type Options, readOptions, type Section } from './options.ts'
 import { printProfiles } from './profile.ts'
 import { measureQueries } from './queries.ts'
@@ -18,6 +19,7 @@ const MEASURES: Readonly<Record<Section, Measure>> = {
   graphql: measureGraphQL,
   queries: measureQueries,
   bytes: measureBytes,
+  memory: measureMemory,
 }
 
 const RESULTS = join('bench', 'results')

@@ -7,6 +7,7 @@ import type { BenchStore } from './store.ts'
 export interface ServerProcess {
   readonly name: string
   readonly port: number
+  readonly pid: number
   /** Of the process and of the store's server, if there is one. */
   readonly cpu: CpuMeter
   /** The part of the store's server. */
@@ -15,6 +16,9 @@ export interface ServerProcess {
 }
 
 export const API_KEY = 'benchkey123'
+
+/** Those of `npm start` that matter: a young generation of 12 MB instead of 48. */
+const NODE_FLAGS = ['--max-semi-space-size=4']
 
 const START_MS_MAX = 20_000
 
@@ -37,7 +41,7 @@ export function startGateway({ entry, store, env = {}, profileDir }: GatewayOpti
     ...store.env,
     ...env,
   }
-  return startServer('gateway', [...profiling, entry], settings, store.pids)
+  return startServer('gateway', [...profiling, ...NODE_FLAGS, entry], settings, store.pids)
 }
 
 /** The same schema behind stock graphql-yoga. */
@@ -70,6 +74,7 @@ async function startServer(
   return {
     name,
     port,
+    pid,
     cpu: new CpuMeter([pid, ...storePids]),
     storeCpu: new CpuMeter(storePids),
     async stop() {
