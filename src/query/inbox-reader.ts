@@ -91,13 +91,25 @@ export class InboxReader {
     if (read === undefined) return undefined
     const sections = read.sections.filter((section) => section !== undefined)
     if (sections.reduce((rows, { length }) => rows + length, 0) > DIGEST_ROWS_MAX) return sections
-    const merged = sections.length === 0 ? [] : [{ metricId, rows: mergeRows(sections, stepMs) }]
-    const { scalars, sketches } = encodeBlock(stepMs, merged)
-    const digest = openBlock(key, scalars)
-    if (sketches !== undefined) digest.attachSketches(sketches)
+    const digest = digestOf(key, metricId, sections, stepMs)
+    if (digest === undefined) return sections
     const { shelf, position } = group[0]!
     this.#cache.put(digest, { shelf, position })
     return digest.sections
+  }
+}
+
+/** Undefined: together they are more than a block can hold, in bytes or in weights. */
+function digestOf(key: string, metricId: Id64, sections: readonly MetricSection[], stepMs: number): Block | undefined {
+  const merged = sections.length === 0 ? [] : [{ metricId, rows: mergeRows(sections, stepMs) }]
+  try {
+    const { scalars, sketches } = encodeBlock(stepMs, merged)
+    const digest = openBlock(key, scalars)
+    if (sketches !== undefined) digest.attachSketches(sketches)
+    return digest
+  } catch (error) {
+    if (error instanceof RangeError) return undefined
+    throw error
   }
 }
 

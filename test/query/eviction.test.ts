@@ -137,3 +137,24 @@ test.each([
     expect(querier.cacheBytes).toBeLessThanOrEqual(blockCacheBytesMax)
   }
 })
+
+test('an inbox whose weights are too large to be merged into one block is read block by block', async () => {
+  const commits = 130
+  for (let i = 0; i < commits; i++) {
+    await writer.track(PROJECT, (sink) => {
+      const series = sink.resolve('heavy', 'distribution', [])
+      if ('code' in series) throw new Error(series.code)
+      sink.addWeighted(0, series, T0_MS, 1, Number.MAX_SAFE_INTEGER - 2)
+      sink.add(0, series, T0_MS, 2)
+    })
+  }
+  const row = await store.readMetric(PROJECT, 'heavy')
+  const { groups } = await openQuerier(store).query(row!, {
+    metric: 'heavy',
+    from: T0_MS,
+    to: T0_MS + MINUTE_MS,
+    interval: '1m',
+    aggregations: ['max'],
+  })
+  expect(groups[0]!.totals.get('max')).toBe(2)
+})
