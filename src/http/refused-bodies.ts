@@ -13,9 +13,11 @@ const READ_ON_TIMES = 2
 export function endRefusedBodies(app: FastifyInstance, arrivals: Arrivals, bodyBytesMax: number): void {
   const bytesMax = READ_ON_TIMES * bodyBytesMax
   app.addHook('onSend', (request, reply, _payload, done) => {
-    // The web framework closes the connection after every error of a body.
-    const isFarTooLarge = Number(request.headers['content-length']) > bytesMax
-    if (reply.statusCode !== STALLED && !isFarTooLarge) reply.removeHeader('connection')
+    // The web framework closes the connection after every error of a body. Removing a header that is not there would hide Node's own.
+    if (reply.hasHeader('connection') && reply.statusCode !== STALLED) {
+      const isFarTooLarge = Number(request.headers['content-length']) > bytesMax
+      if (!isFarTooLarge) reply.removeHeader('connection')
+    }
     done()
   })
   app.addHook('onResponse', ({ raw }, _reply, done) => {

@@ -147,6 +147,16 @@ describe('the server', () => {
     expect(codes).toEqual(['payload_too_large', 'invalid_body', 'invalid_body'])
   })
 
+  it('closes the connection of a client that asks for it', async () => {
+    const { app } = createFakeServer()
+    const url = await app.listen({ port: 0 })
+    for (const path of [METRICS, '/nothing']) {
+      const { headers } = await fetch(url + path, { headers: { connection: 'close' } })
+      expect(headers.get('connection')).toBe('close')
+    }
+    await app.close()
+  })
+
   it('takes the encoding identity for none', async () => {
     expect((await createFakeServer().post(METRICS, good, { 'content-encoding': 'identity' })).statusCode).toBe(201)
   })
