@@ -33,6 +33,13 @@ export interface Store {
    */
   defineMetrics(definitions: readonly MetricDefinition[]): Promise<readonly MetricRow[]>
   readMetric(project: string, name: string): Promise<MetricRow | undefined>
+  /** The rows of these names, in the order asked. */
+  readMetrics(project: string, names: readonly string[]): Promise<readonly (MetricRow | undefined)[]>
+  /**
+   * How many metrics of a project are defined, those without a point among them. A server of several that does not respond counts
+   * with what it last said.
+   */
+  countMetrics(project: string): Promise<number>
   /**
    * Ends every generation of a name up to this one, for good: the metric that stands for it is gone at once, the next definition
    * makes a later generation, and whatever names one of those that ended is a `conflict`: a commit of a gateway that has not heard of

@@ -357,6 +357,64 @@ export function describeStore(name: string, openEmpty: () => Promise<OpenedStore
     })
   })
 
+  describe(`${name}: many metrics`, () => {
+    test('rows by name come in the order asked, with a gap for a name that nothing has', async () => {
+      const store = await openStore()
+      const names = Array.from({ length: 250 }, (_, i) => `m${i}`)
+      await store.defineMetrics(names.map((metric) => metricOf(metric).definition))
+      const asked = [...names, 'absent'].reverse()
+      const rows = await store.readMetrics('shop', asked)
+      expect(rows.map((row) => row?.name)).toEqual([undefined, ...names.toReversed()])
+      expect(await store.readMetrics('other', ['m0'])).toEqual([undefined])
+    })
+
+    test('metrics are counted as they are defined and deleted, also by a store that is opened again', async () => {
+      const opened = await openedStore()
+      const { store } = opened
+      expect(await store.countMetrics('shop')).toBe(0)
+      await store.defineMetrics(['a', 'b', 'a', 'c'].map((metric) => metricOf(metric).definition))
+      await store.defineMetrics([metricOf('c', { type: 'set' }).definition, metricOf('a', { project: 'b' }).definition])
+      expect(await store.countMetrics('shop')).toBe(3)
+      await store.deleteMetric({ project: 'shop', name: 'b', generation: 1 })
+      await store.deleteMetric({ project: 'shop', name: 'b', generation: 1 })
+      expect(await store.countMetrics('shop')).toBe(2)
+      // A commit makes what the store has forgotten.
+      const made = metricOf('made')
+      await store.append([commit(made.partition, 1, part({ metrics: [touch(made)] }))])
+      await store.append([commit(made.partition, 2, part({ metrics: [touch(made)] }))])
+      expect(await store.countMetrics('shop')).toBe(3)
+      expect(await (await opened.reopen()).countMetrics('shop')).toBe(3)
+    })
+
+    test('tag keys are told sorted, however many there are and however they came', async () => {
+      const opened = await openedStore()
+      const { store } = opened
+      const metric = metricOf('many-keys')
+      const touches = (number: number, keys: readonly string[]) =>
+        store.append([
+          commit(
+            metric.partition,
+            number,
+            part({
+              metrics: [touch(metric)],
+              series: keys.map((key) => seriesTouch(metric, [[key, 'v']])),
+            }),
+          ),
+        ])
+      const keys = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => `key ${1_000 + from + i}`)
+      await touches(1, keys(0, 5))
+      await touches(2, keys(3, 16))
+      expect((await store.readMetric('shop', 'many-keys'))?.tagKeys).toEqual(keys(0, 16))
+      await touches(3, keys(10, 200).reverse())
+      await touches(4, keys(100, 201))
+      const [row] = await store.readMetrics('shop', ['many-keys'])
+      expect(row?.tagKeys).toEqual(keys(0, 201))
+      expect(row?.seriesCount).toBe(201)
+      expect((await store.listMetrics('shop')).map(({ tagKeys }) => tagKeys)).toEqual([keys(0, 201)])
+      expect((await (await opened.reopen()).readMetric('shop', 'many-keys'))?.tagKeys).toEqual(keys(0, 201))
+    })
+  })
+
   describe(`${name}: append`, () => {
     test('numbers are applied one after the other: a smaller one is known, a greater one a gap', async () => {
       const store = await openStore()

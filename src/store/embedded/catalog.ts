@@ -23,23 +23,54 @@ import {
   projectKey,
   seriesIdKey,
   seriesKey,
+  tagKeyKey,
 } from './keys.ts'
 import {
   decodeMetric,
   decodePartition,
   decodeSeries,
+  decodeText,
   decodeU32,
   encodeMetric,
   encodeOrder,
   encodeSeries,
+  encodeText,
   encodeU32,
+  type StoredMetric,
 } from './rows.ts'
 
 /** Metrics and their series: what is known of them, made by definitions and by the commits that touch them. */
 
 export function readMetric(tables: Tables, project: string, name: string): MetricRow | undefined {
   const bytes = tables.metrics.getBinary(metricKey(project, name))
-  return bytes && decodeMetric(bytes)
+  return bytes && wholeMetric(tables, decodeMetric(bytes))
+}
+
+export function countMetrics(tables: Tables, project: string): number {
+  const counted = tables['metric-counts'].getBinary(projectKey(project))
+  if (counted !== undefined) return decodeU32(counted)
+  let count = 0
+  const start = projectKey(project)
+  for (const _ of keys(tables.metrics, { start, end: afterPrefix(start) })) count++
+  return count
+}
+
+/** Together with each metric that is made or goes. */
+function addToCount(writes: WriteSet, project: string, change: 1 | -1): void {
+  const counted = writes.get('metric-counts', projectKey(project))
+  const before = counted === undefined ? countMetrics(writes.tables, project) : decodeU32(counted)
+  writes.put('metric-counts', projectKey(project), encodeU32(before + change))
+}
+
+function wholeMetric(tables: Tables, metric: StoredMetric): MetricRow {
+  return { ...metric, tagKeys: metric.tagKeys ?? tagKeysOf(tables, metric).sort() }
+}
+
+function tagKeysOf(tables: Tables, { partition, metricId }: StoredMetric): string[] {
+  const start = metricPrefix(partition, metricId)
+  const found: string[] = []
+  for (const { value } of rows(tables['tag-keys'], { start, end: afterPrefix(start) })) found.push(decodeText(value))
+  return found
 }
 
 export function listMetrics(tables: Tables, project: string, { after, namesMax, matches }: MetricListing): MetricPage {
@@ -55,7 +86,7 @@ export function listMetrics(tables: Tables, project: string, { after, namesMax, 
     names++
     last = name
     if (matches?.(name) === false) continue
-    const metric = decodeMetric(tables.metrics.getBinary(key)!)
+    const metric = wholeMetric(tables, decodeMetric(tables.metrics.getBinary(key)!))
     if (metric.points === 0) continue
     metrics.push(metric)
     chars += listedChars(metric)
@@ -69,7 +100,10 @@ function lastDeleted(writes: WriteSet, key: Uint8Array): number {
 }
 
 /** Answers the metric that went, if any. */
-export function deleteMetric(writes: WriteSet, { project, name, generation }: MetricDeletion): MetricRow | undefined {
+export function deleteMetric(
+  writes: WriteSet,
+  { project, name, generation }: MetricDeletion,
+): StoredMetric | undefined {
   const key = metricKey(project, name)
   if (generation > lastDeleted(writes, key)) writes.put('deleted', key, encodeU32(generation))
   const bytes = writes.get('metrics', key)
@@ -77,6 +111,7 @@ export function deleteMetric(writes: WriteSet, { project, name, generation }: Me
   if (row === undefined || row.generation > generation) return undefined
   writes.remove('metrics', key)
   writes.remove('metric-ids', metricIdKey(row.metricId))
+  addToCount(writes, project, -1)
   const { order } = decodePartition(writes.get('partitions', partitionKey(row.partition)))
   writes.put('dying', metricPrefix(row.partition, row.metricId), encodeOrder(order))
   return row
@@ -85,7 +120,7 @@ export function deleteMetric(writes: WriteSet, { project, name, generation }: Me
 export function defineMetric(writes: WriteSet, definition: MetricDefinition, partitions: number): MetricRow {
   const key = metricKey(definition.project, definition.name)
   const bytes = writes.get('metrics', key)
-  if (bytes !== undefined) return decodeMetric(bytes)
+  if (bytes !== undefined) return wholeMetric(writes.tables, decodeMetric(bytes))
   let generation = lastDeleted(writes, key) + 1
   // An id that names another metric is not taken twice.
   while (writes.has('metric-ids', metricIdKey(metricIdOf(definition.project, definition.name, generation))))
@@ -98,6 +133,7 @@ export function defineMetric(writes: WriteSet, definition: MetricDefinition, par
   )
   writes.put('metrics', key, encodeMetric(metric))
   writes.put('metric-ids', metricIdKey(metric.metricId), key)
+  addToCount(writes, definition.project, 1)
   return metric
 }
 
@@ -209,19 +245,40 @@ export class CatalogChange {
     const { row } = changed
     this.#series.push({ touch, position: row.seriesCount })
     this.#seriesIds.set(key.toString('latin1'), touch)
-    changed.row = { ...row, seriesCount: row.seriesCount + 1, tagKeys: withKeys(row.tagKeys, touch.tags) }
+    changed.row = { ...row, seriesCount: row.seriesCount + 1 }
+    for (const [tagKey] of touch.tags) this.#touchTagKey(changed, tagKey)
+  }
+
+  #touchTagKey({ row, tagKeys, newTagKeys }: Changed, tagKey: string): void {
+    if (tagKeys.has(tagKey)) return
+    tagKeys.add(tagKey)
+    const isKnown =
+      row.tagKeys === undefined && this.#writes.has('tag-keys', tagKeyKey(this.#partition, row.metricId, tagKey))
+    if (!isKnown) newTagKeys.push(tagKey)
   }
 
   write(): void {
-    for (const { key, row, isNew } of this.#metrics.values()) {
-      this.#writes.put('metrics', key, encodeMetric(row))
-      if (isNew) this.#writes.put('metric-ids', metricIdKey(row.metricId), key)
+    for (const changed of this.#metrics.values()) {
+      const { key, row, isNew } = changed
+      this.#writes.put('metrics', key, encodeMetric({ ...row, tagKeys: this.#writeTagKeys(changed) }))
+      if (!isNew) continue
+      this.#writes.put('metric-ids', metricIdKey(row.metricId), key)
+      addToCount(this.#writes, row.project, 1)
     }
     for (const { touch, position } of this.#series) {
       const { metricId, seriesId } = touch
       this.#writes.put('series', seriesKey(this.#partition, metricId, position), encodeSeries(touch))
       this.#writes.put('series-ids', seriesIdKey(this.#partition, metricId, seriesId), encodeU32(position))
     }
+  }
+
+  /** The keys that stay in the row; undefined when each has a row of its own. */
+  #writeTagKeys({ row, newTagKeys }: Changed): readonly string[] | undefined {
+    const all = row.tagKeys === undefined || newTagKeys.length === 0 ? row.tagKeys : [...row.tagKeys, ...newTagKeys]
+    if (all !== undefined && all.length <= TAG_KEYS_IN_ROW_MAX) return newTagKeys.length === 0 ? all : [...all].sort()
+    for (const tagKey of all ?? newTagKeys)
+      this.#writes.put('tag-keys', tagKeyKey(this.#partition, row.metricId, tagKey), encodeText(tagKey))
+    return undefined
   }
 
   /** The row as it stands after the touches so far; undefined when it is not what the touch says it is. */
@@ -240,11 +297,11 @@ export class CatalogChange {
     const known = this.#writes.get('metric-ids', metricIdKey(touch.metricId))
     const key = known ?? metricKey(definition.project, definition.name)
     const bytes = this.#writes.get('metrics', key)
-    if (bytes !== undefined) return { key, row: decodeMetric(bytes), isNew: false }
+    if (bytes !== undefined) return changedOf(key, decodeMetric(bytes), false)
     const text = Buffer.from(key).toString('latin1')
     if (this.#madeKeys.has(text) || this.#hasEnded(touch)) return undefined
     this.#madeKeys.add(text)
-    return { key, row: newMetric(definition, touch.metricId, touch.generation, this.#partition), isNew: true }
+    return changedOf(key, newMetric(definition, touch.metricId, touch.generation, this.#partition), true)
   }
 
   #hasEnded({ definition: { project, name }, generation }: MetricTouch): boolean {
@@ -261,13 +318,23 @@ export class CatalogChange {
   }
 }
 
+/** A metric with more tag keys has a row for each: what every commit reads and writes of a metric stays small. */
+const TAG_KEYS_IN_ROW_MAX = 16
+
 interface Changed {
   readonly key: Uint8Array
-  row: MetricRow
+  row: StoredMetric
   readonly isNew: boolean
+  /** Tag keys met so far, those of the row among them, and those of them that are not stored. */
+  readonly tagKeys: Set<string>
+  readonly newTagKeys: string[]
 }
 
-function isSame(row: MetricRow, touch: MetricTouch): boolean {
+function changedOf(key: Uint8Array, row: StoredMetric, isNew: boolean): Changed {
+  return { key, row, isNew, tagKeys: new Set(row.tagKeys), newTagKeys: [] }
+}
+
+function isSame(row: StoredMetric, touch: MetricTouch): boolean {
   const { definition } = touch
   return (
     row.name === definition.name &&
@@ -280,11 +347,4 @@ function isSame(row: MetricRow, touch: MetricTouch): boolean {
 
 function sameTags(a: SeriesTouch['tags'], b: SeriesTouch['tags']): boolean {
   return a.length === b.length && a.every(([key, value], i) => b[i]![0] === key && b[i]![1] === value)
-}
-
-/** `sorted` with the keys of the tags, sorted. */
-function withKeys(sorted: readonly string[], tags: SeriesTouch['tags']): readonly string[] {
-  const missing = tags.filter(([key]) => !sorted.includes(key))
-  if (missing.length === 0) return sorted
-  return [...sorted, ...missing.map(([key]) => key)].sort()
 }

@@ -11,7 +11,7 @@ import { removeWindow } from './timelines.ts'
  */
 
 /** Tables whose keys begin with partition and metric, in the order they are cleared once no window is left. */
-const LEFT_BEHIND = ['sets', 'expired', 'series-ids', 'series'] as const
+const LEFT_BEHIND = ['sets', 'expired', 'series-ids', 'series', 'tag-keys'] as const
 
 /** Removes at most `max` windows or rows; whether there is more to do now. */
 export function clearDeleted(writes: WriteSet, partition: number, max: number, nowMs: number): boolean {

@@ -34,7 +34,7 @@ import {
 } from '../store.ts'
 import { appendCommit } from './append.ts'
 import { readBlock, UncommittedBlocks } from './blocks.ts'
-import { defineMetric, deleteMetric, hasSeries, listMetrics, readMetric, readSeries } from './catalog.ts'
+import { countMetrics, defineMetric, deleteMetric, hasSeries, listMetrics, readMetric, readSeries } from './catalog.ts'
 import { checkDataFile, fillDataFile } from './check-files.ts'
 import { clearDeleted } from './deletion.ts'
 import { Environment } from './environment.ts'
@@ -131,6 +131,14 @@ class EmbeddedStore implements Store {
 
   readMetric(project: string, name: string): Promise<MetricRow | undefined> {
     return this.#environment.read((tables) => readMetric(tables, project, name))
+  }
+
+  readMetrics(project: string, names: readonly string[]): Promise<readonly (MetricRow | undefined)[]> {
+    return this.#environment.read((tables) => names.map((name) => readMetric(tables, project, name)))
+  }
+
+  countMetrics(project: string): Promise<number> {
+    return this.#environment.read((tables) => countMetrics(tables, project))
   }
 
   async deleteMetric(deletion: MetricDeletion): Promise<boolean> {

@@ -20,6 +20,10 @@ export const TABLES = [
   'metrics',
   /** metric id → its key in `metrics`. */
   'metric-ids',
+  /** project → u32: metrics that are defined. */
+  'metric-counts',
+  /** partition, metric id, SHA-256 of a tag key (16 bytes) → the tag key: of metrics with too many for their row. */
+  'tag-keys',
   /** project, metric name as text → u32: the last generation that was deleted. */
   'deleted',
   /** partition, metric id → order of the newest inbox entry when it was deleted. What is left of it is being deleted. */
@@ -201,6 +205,10 @@ export function metricPrefix(partition: number, metricId: Id64): Buffer {
 
 export function seriesKey(partition: number, metricId: Id64, position: number): Buffer {
   return new Key(14).u16(partition).id(metricId).u32(position).bytes
+}
+
+export function tagKeyKey(partition: number, metricId: Id64, tagKey: string): Buffer {
+  return new Key(26).u16(partition).id(metricId).raw(digest16(tagKey)).bytes
 }
 
 export function seriesIdKey(partition: number, metricId: Id64, seriesId: Id64): Buffer {

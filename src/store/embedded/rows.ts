@@ -40,6 +40,14 @@ export function decodeU32(bytes: Uint8Array | undefined): number {
   return bytes === undefined ? 0 : readU32(bytes, 0)
 }
 
+export function encodeText(text: string): Uint8Array {
+  return Buffer.from(text)
+}
+
+export function decodeText(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString()
+}
+
 export function encodeJson(value: unknown): Uint8Array {
   return Buffer.from(JSON.stringify(value))
 }
@@ -123,12 +131,17 @@ export function decodeTime(bytes: Uint8Array): number {
 }
 
 // Metrics: points, first seen, last seen (NaN: none), then u32 series, u32 generation, u16 partition, u8 type, u8 cumulative,
-// u32 and u32 of the id, then JSON [project, name, unit, description, tag keys]
+// u32 and u32 of the id, then JSON [project, name, unit, description, tag keys or null]
 
 const METRIC_HEAD_BYTES = 44
 
-export function encodeMetric(row: MetricRow): Uint8Array {
-  const tail = JSON.stringify([row.project, row.name, row.unit ?? null, row.description ?? null, row.tagKeys])
+/** A row as it is stored: `tagKeys` is undefined when the keys are rows of their own, because every commit rewrites this one. */
+export interface StoredMetric extends Omit<MetricRow, 'tagKeys'> {
+  readonly tagKeys: readonly string[] | undefined
+}
+
+export function encodeMetric(row: StoredMetric): Uint8Array {
+  const tail = JSON.stringify([row.project, row.name, row.unit ?? null, row.description ?? null, row.tagKeys ?? null])
   const bytes = Buffer.allocUnsafe(METRIC_HEAD_BYTES + Buffer.byteLength(tail))
   bytes.writeDoubleLE(row.points, 0)
   bytes.writeDoubleLE(row.firstSeenMs ?? Number.NaN, 8)
@@ -144,9 +157,9 @@ export function encodeMetric(row: MetricRow): Uint8Array {
   return bytes
 }
 
-export function decodeMetric(bytes: Uint8Array): MetricRow {
+export function decodeMetric(bytes: Uint8Array): StoredMetric {
   const fields = view(bytes)
-  const tail = json(bytes, METRIC_HEAD_BYTES) as [string, string, string | null, string | null, string[]]
+  const tail = json(bytes, METRIC_HEAD_BYTES) as [string, string, string | null, string | null, string[] | null]
   const firstSeenMs = fields.getFloat64(8, true)
   const lastSeenMs = fields.getFloat64(16, true)
   return {
@@ -161,7 +174,7 @@ export function decodeMetric(bytes: Uint8Array): MetricRow {
     points: fields.getFloat64(0, true),
     firstSeenMs: Number.isNaN(firstSeenMs) ? undefined : firstSeenMs,
     lastSeenMs: Number.isNaN(lastSeenMs) ? undefined : lastSeenMs,
-    tagKeys: tail[4],
+    tagKeys: tail[4] ?? undefined,
     seriesCount: fields.getUint32(24, true),
     cumulative: fields.getUint8(35) === 1,
   }

@@ -2,6 +2,7 @@ import { GatewayError } from '../../model/errors.ts'
 import { compareIds, formatId, type Id64, parseId } from '../../model/id.ts'
 import { metricIdOf, partitionOf } from '../../model/metric.ts'
 import type { CanonicalTags } from '../../model/series.ts'
+import { within } from '../../model/within.ts'
 import {
   LISTED_CHARS_MAX,
   listedChars,
@@ -22,6 +23,9 @@ const METRICS_PER_CALL = 100
 const SERIES_PER_CALL = 1_000
 /** Names read of a partition beyond its even share of a page. */
 const NAMES_SPARE = 16
+const NAMES_PER_SCAN = 1_000
+/** Projects whose counts are remembered. */
+const PROJECTS_MAX = 10_000
 /** How often a name may be deleted while it is being defined, or share an id with another metric. */
 const ATTEMPTS_MAX = 16
 
@@ -136,6 +140,73 @@ export async function readMetric(engine: Engine, project: string, name: string):
   const partition = partitionOf(project, name, engine.partitions)
   const [row] = await readRows(engine, partition, [{ project, name, metricId: metricIdOf(project, name, 1) }])
   return row
+}
+
+/** Calls of one partition follow each other, so that a server is not asked for all of a long list at once. */
+export async function readMetrics(
+  engine: Engine,
+  project: string,
+  names: readonly string[],
+): Promise<(MetricRow | undefined)[]> {
+  const found = new Array<MetricRow | undefined>(names.length).fill(undefined)
+  const byPartition = groupsOf(names.keys(), (i) => String(partitionOf(project, names[i]!, engine.partitions)))
+  const reads = [...byPartition].map(async ([partition, positions]) => {
+    for (const chunk of chunksOf(positions, METRICS_PER_CALL)) {
+      const named = chunk.map((i) => ({ project, name: names[i]!, metricId: metricIdOf(project, names[i]!, 1) }))
+      const read = await readRows(engine, Number(partition), named)
+      for (const [at, i] of chunk.entries()) found[i] = read[at]
+    }
+  })
+  await Promise.all(reads)
+  return found
+}
+
+/** How long one that responds late is waited for, while others respond. */
+const COUNT_MS_MAX = 250
+
+interface PartitionCount {
+  /** As last heard. */
+  metrics: number
+  /** Asked and not yet answered. */
+  asked: number
+  /** It has not responded in time: nobody asks until it does. */
+  isSilent: boolean
+}
+
+/** Counts metrics over all partitions. A node of a cluster that is away counts with what it last said, and holds up nobody for long. */
+export class MetricCounts {
+  readonly #counts = new Map<string, PartitionCount[]>()
+
+  async count(engine: Engine, project: string): Promise<number> {
+    const counts = this.#of(engine, project)
+    const answers = counts.flatMap((count, partition) => (count.isSilent ? [] : ask(engine, project, partition, count)))
+    if (!engine.connections.isCluster) await Promise.all(answers)
+    else {
+      await within(COUNT_MS_MAX, () => Promise.allSettled(answers)).catch(() => {
+        for (const count of counts) count.isSilent = count.asked > 0
+      })
+    }
+    return counts.reduce((sum, { metrics }) => sum + metrics, 0)
+  }
+
+  #of(engine: Engine, project: string): PartitionCount[] {
+    let counts = this.#counts.get(project)
+    if (counts === undefined) {
+      if (this.#counts.size >= PROJECTS_MAX) this.#counts.clear()
+      this.#counts.set(project, (counts = engine.all().map(() => ({ metrics: 0, asked: 0, isSilent: false }))))
+    }
+    return counts
+  }
+}
+
+async function ask(engine: Engine, project: string, partition: number, count: PartitionCount): Promise<void> {
+  count.asked++
+  try {
+    count.metrics = Number(await engine.call('hlen', engine.keys(partition).catalog(project)))
+  } finally {
+    count.asked--
+    count.isSilent = false
+  }
 }
 
 /** Rows by name; the id is a guess, and where another stands for the name its row is read. */

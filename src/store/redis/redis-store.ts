@@ -35,7 +35,16 @@ import {
   type WindowKey,
 } from '../store.ts'
 import { append, touchedMetrics } from './append.ts'
-import { defineMetrics, deleteMetric, hasSeries, listMetrics, readMetric, readSeries } from './catalog.ts'
+import {
+  defineMetrics,
+  deleteMetric,
+  hasSeries,
+  listMetrics,
+  MetricCounts,
+  readMetric,
+  readMetrics,
+  readSeries,
+} from './catalog.ts'
 import { type Address, asGatewayError, type Connections, connect, type Patience } from './connection.ts'
 import { clearDeleted } from './deletion.ts'
 import { Engine } from './engine.ts'
@@ -127,6 +136,7 @@ class RedisStore implements Store {
   readonly #sender = randomBytes(8).toString('hex')
   readonly #notifications: Notifications
   readonly #unlisted = new Listeners<Unlisted>()
+  readonly #metricCounts = new MetricCounts()
   readonly #underWay = new Set<Promise<unknown>>()
   readonly #options: RedisStoreOptions
   readonly #looks: NodeJS.Timeout
@@ -159,6 +169,14 @@ class RedisStore implements Store {
 
   readMetric(project: string, name: string): Promise<MetricRow | undefined> {
     return this.#answer((engine) => readMetric(engine, project, name))
+  }
+
+  readMetrics(project: string, names: readonly string[]): Promise<readonly (MetricRow | undefined)[]> {
+    return this.#answer((engine) => readMetrics(engine, project, names))
+  }
+
+  countMetrics(project: string): Promise<number> {
+    return this.#answer((engine) => this.#metricCounts.count(engine, project))
   }
 
   deleteMetric(deletion: MetricDeletion): Promise<boolean> {
