@@ -116,7 +116,7 @@ function nested(timelines: readonly Timeline[]): Timeline[] {
   return timelines
     .toReversed()
     .map((timeline) => {
-      expired.push(...timeline.expired)
+      for (const stretch of timeline.expired) expired.push(stretch)
       return { stepMs: timeline.stepMs, expired: [...expired] }
     })
     .reverse()

@@ -60,7 +60,7 @@ export async function mergeWindow(
       blocks.map(({ block }) => block),
       options.nowMs,
     )
-    written.push(...blocks)
+    for (const block of blocks) written.push(block)
     // A large window is merged in many turns of the event loop.
     await pacer.pause()
   }

@@ -69,7 +69,8 @@ function addCommit(
   { setResolutions, sender, nowMs }: AppendContext,
 ): void {
   const { writer, number, parts } = commit
-  const writtenMs = parts.length === 0 ? nowMs : Math.max(...parts.map((part) => part.nowMs))
+  const writtenMs =
+    parts.length === 0 ? nowMs : parts.reduce((latest, part) => Math.max(latest, part.nowMs), Number.NEGATIVE_INFINITY)
   call
     .key(keys.watermarks, keys.writers, keys.markers, keys.inbox, keys.counters)
     .arg(keys.channel, sender, writer, number, writtenMs, parts.length)
@@ -127,10 +128,13 @@ function addSeries(call: Call, keys: PartitionKeys, { series }: CommitPart): voi
   call.arg(byMetric.size)
   for (const [id, ofMetric] of byMetric) {
     const { metricId } = ofMetric[0]
-    const tagKeys = new Set(ofMetric.flatMap(({ tags }) => tags.map(([key]) => JSON.stringify(key))))
+    const tagKeys = new Set<string>()
+    for (const { tags } of ofMetric) for (const [key] of tags) tagKeys.add(key)
     call
       .key(keys.metric(metricId), keys.series(metricId), keys.seriesOrder(metricId), keys.tagKeys(metricId))
-      .arg(id, tagKeys.size, ...tagKeys, ofMetric.length)
+      .arg(id, tagKeys.size)
+    for (const key of tagKeys) call.arg(JSON.stringify(key))
+    call.arg(ofMetric.length)
     for (const { seriesId, tags } of ofMetric) call.arg(formatId(seriesId), JSON.stringify(tags))
   }
 }
@@ -160,10 +164,11 @@ function addSets(call: Call, keys: PartitionKeys, { members }: CommitPart, setRe
       return { resolutionMs, bucketMs, position }
     }),
   )
-  call.arg(windows.length, ...windows.map(({ windowMs }) => windowMs), members.length)
+  call.arg(windows.length)
+  for (const { windowMs } of windows) call.arg(windowMs)
+  call.arg(members.length)
   for (const [i, { metricId, seriesId, members: added }] of members.entries()) {
     call.arg(added.length)
-    // One by one: there may be more than an argument list of a call takes.
     for (const member of added) call.arg(member)
     call.arg(setResolutions.length)
     const series = formatId(seriesId)

@@ -23,7 +23,6 @@ const METRICS_PER_CALL = 100
 const SERIES_PER_CALL = 1_000
 /** Names read of a partition beyond its even share of a page. */
 const NAMES_SPARE = 16
-const NAMES_PER_SCAN = 1_000
 /** Projects whose counts are remembered. */
 const PROJECTS_MAX = 10_000
 /** How often a name may be deleted while it is being defined, or share an id with another metric. */
@@ -341,15 +340,11 @@ export async function hasSeries(
 ): Promise<boolean[]> {
   const series = engine.keys(partition).series(metricId)
   const replies = await Promise.all(
-    chunksOf(seriesIds, SERIES_PER_CALL).map((chunk) =>
-      engine.run(
-        'has-series',
-        new Call()
-          .key(series)
-          .arg(chunk.length)
-          .arg(...chunk.map(formatId)),
-      ),
-    ),
+    chunksOf(seriesIds, SERIES_PER_CALL).map((chunk) => {
+      const call = new Call().key(series).arg(chunk.length)
+      for (const id of chunk) call.arg(formatId(id))
+      return engine.run('has-series', call)
+    }),
   )
   return replies.flatMap((digits) => [...String(digits)].map((digit) => digit === '1'))
 }

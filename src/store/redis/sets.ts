@@ -76,7 +76,10 @@ async function countSmall(engine: Engine, unions: readonly CountedUnion[], count
   const send = (): void => {
     const sent = batch
     const call = new Call().arg(sent.length)
-    for (const { names } of sent) call.key(...names).arg(names.length)
+    for (const { names } of sent) {
+      call.arg(names.length)
+      for (const name of names) call.key(name)
+    }
     calls.push(
       engine.run('count-distinct', call).then((reply) => {
         for (const [i, count] of texts(reply).entries()) counts[sent[i]!.at] = Number(count)
