@@ -50,6 +50,9 @@ export interface Config {
   readonly eventBytesMax: number
   readonly eventsReadMax: number
   readonly seriesPerMetricMax: number
+  readonly tagKeysPerMetricMax: number
+  readonly metricsPerProjectMax: number
+  readonly newMetricsPerRequestMax: number
   readonly seriesHeldMax: number
   readonly itemMemoryBytes: number
   readonly queryValuesMax: number
@@ -163,6 +166,9 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     eventBytesMax: count('EVENT_BYTES_MAX'),
     eventsReadMax: count('EVENTS_READ_MAX'),
     seriesPerMetricMax: count('SERIES_PER_METRIC_MAX'),
+    tagKeysPerMetricMax: count('TAG_KEYS_PER_METRIC_MAX'),
+    metricsPerProjectMax: count('METRICS_PER_PROJECT_MAX'),
+    newMetricsPerRequestMax: count('NEW_METRICS_PER_REQUEST_MAX'),
     seriesHeldMax: count('SERIES_HELD_MAX'),
     itemMemoryBytes: count('ITEM_MEMORY_BYTES'),
     queryValuesMax: count('QUERY_VALUES_MAX'),

@@ -165,6 +165,25 @@ export const SETTINGS = [
     meaning: 'Series of one metric; series_limit_exceeded.',
   },
   {
+    name: 'TAG_KEYS_PER_METRIC_MAX',
+    default: '1000',
+    unit: 'tag keys',
+    meaning: 'Different tag keys of one metric; invalid_tags.',
+  },
+  {
+    name: 'METRICS_PER_PROJECT_MAX',
+    default: '100000',
+    unit: 'metrics',
+    meaning:
+      'Metrics of one project, a histogram or summary with its _sum and _count being three; metric_limit_exceeded.',
+  },
+  {
+    name: 'NEW_METRICS_PER_REQUEST_MAX',
+    default: '1000',
+    unit: 'metrics',
+    meaning: 'Metrics that one request may bring into being; metric_limit_exceeded.',
+  },
+  {
     name: 'SERIES_HELD_MAX',
     default: '1000000',
     unit: 'series',

@@ -27,6 +27,7 @@ const STATUS: Readonly<Record<ErrorCode, number>> = {
   payload_too_large: 413,
   unsupported_media_type: 415,
   series_limit_exceeded: 422,
+  metric_limit_exceeded: 422,
   rate_limited: 429,
   internal: 500,
   overloaded: 503,

@@ -26,6 +26,7 @@ export type ErrorCode =
   | 'payload_too_large'
   | 'unsupported_media_type'
   | 'series_limit_exceeded'
+  | 'metric_limit_exceeded'
   | 'rate_limited'
   | 'internal'
   | 'overloaded'

@@ -1,6 +1,7 @@
 import { GatewayError } from '../model/errors.ts'
 import { formatId } from '../model/id.ts'
 import type { AppendOutcome, Commit, CommitPart, MetricDeletion } from '../store/store.ts'
+import { type Admission, succeed } from './admission.ts'
 import { moveParts } from './moved-parts.ts'
 import { ReOffer, type ReOfferContext, type ReOfferHooks, type ReOfferSettings } from './re-offer.ts'
 import { type Patience, pause, Reach } from './reach.ts'
@@ -42,8 +43,9 @@ interface Offer {
   /** `stored` and `fenced` are for good: the points are in the store, or an empty commit has their number. */
   state: 'open' | 'stored' | 'fenced'
   gaps: number
-  /** How often some of it was moved to other metrics. */
+  /** How often some of it was moved to other metrics, and what holds the places of the series there. */
   moves: number
+  readonly admissions: Admission[]
 }
 
 /** A metric that is deleted again and again while points of it are on offer is not run after. */
@@ -115,6 +117,7 @@ export class CommitLine {
       await this.#fenceAll(offers, patience)
     } finally {
       patience.end()
+      for (const { admissions } of offers) for (const admission of admissions) admission.end()
     }
     const stored = offers.filter(({ state }) => state === 'stored').length
     return stored === offers.length ? 'stored' : stored > 0 ? 'partly' : 'refused'
@@ -134,6 +137,7 @@ export class CommitLine {
       state: 'open',
       gaps: 0,
       moves: 0,
+      admissions: [],
     }))
   }
 
@@ -191,8 +195,9 @@ export class CommitLine {
       const series = new Set(
         parts.flatMap((part) => part.series).filter(({ metric }) => gone.has(formatId(metric.row!.metricId))),
       )
-      const heirs = await registry.succeed([...series]).catch(ignoreUnavailable)
-      const moved = heirs && moveParts(parts, gone, heirs)
+      const succession = await succeed(registry, [...series]).catch(ignoreUnavailable)
+      if (succession !== undefined) offer.admissions.push(succession.admission)
+      const moved = succession && moveParts(parts, gone, succession.heirs)
       if (moved !== undefined) {
         offer.parts = moved
         this.#announceAll(offer)
@@ -210,7 +215,7 @@ export class CommitLine {
     if (outcome === undefined) return
     const { partition, number, parts, announced, generation, isFenced } = offer
     if (isFenced) {
-      this.#endFenced(offer)
+      offer.state = 'fenced'
       this.#reOffer.retain(partition, number, [])
       return
     }
@@ -223,16 +228,10 @@ export class CommitLine {
       const hasAnnounced = part.marker === undefined || skipped?.includes(i) === false
       for (const series of announced[i]!) {
         if (hasAnnounced && generation === registry.generation) registry.register(series)
-        else registry.release(series)
       }
     }
     this.#reOffer.retain(partition, number, parts)
     events.committed(partition, bytes)
-  }
-
-  #endFenced(offer: Offer): void {
-    offer.state = 'fenced'
-    for (const { announced } of offer.parts) for (const series of announced) this.#context.registry.release(series)
   }
 
   /** Fences what is open after a defect of ours. When even that fails, the numbers are drawn anew. */
@@ -273,7 +272,7 @@ export class CommitLine {
     numbers.rename(partition)
     retained.clear(partition)
     this.#reOffer.distrust()
-    this.#endFenced(offer)
+    offer.state = 'fenced'
   }
 }
 

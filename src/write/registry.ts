@@ -1,9 +1,9 @@
-import { GatewayError, quote } from '../model/errors.ts'
+import { quote } from '../model/errors.ts'
 import type { Id64 } from '../model/id.ts'
 import { ItemMemory } from '../model/item-memory.ts'
 import { type MetricType, type RollupKind, rollupKindOf } from '../model/metric.ts'
 import { type MetricAbout, type Rejection, reject, type SeriesRef } from '../model/point.ts'
-import { type CanonicalTags, canonicalTags, seriesIdOf, TagPairs } from '../model/series.ts'
+import { type CanonicalTags, canonicalTags, TagPairs } from '../model/series.ts'
 import type { MetricDefinition, MetricRow, Store } from '../store/store.ts'
 
 /**
@@ -20,18 +20,26 @@ export class Metric {
   readonly kind: RollupKind
   /** What the first item that told anything told of it; it matters when the item defines the metric. */
   about: MetricAbout | undefined = undefined
-  /** What the store holds under this name. Of another type: every point of this claim is a conflict. */
+  /** What the store holds under this name, without its tag keys. Of another type: every point of this claim is a conflict. */
   row: MetricRow | undefined = undefined
   learntMs = 0
   /** The row as commits repeat it, so that a store that forgot the metric makes it as it was. Known with the row. */
   definition: MetricDefinition
-  /** Series in the store, as far as known, and those admitted. */
-  seriesCount = 0
-  /** Series on their way into the store: they count before they are there, so that requests at once do not share one place. */
-  readonly admitted = new Set<Series>()
+  /** Requests that are about to define it, and whether the store may have heard of it from one of them. */
+  claims = 0
+  isOffered = false
+  /** Series in the store, as far as known; those on their way into it; and how often our own commits brought one. */
+  #seriesStored = 0
+  #seriesHeld = 0
+  registrations = 0
+  /** Tag keys in the store, as far as known, and those on their way into it with how many series bring them. */
+  readonly #tagKeys = new Set<string>()
+  #tagKeysHeld: Map<string, number> | undefined = undefined
   readonly tags = new TagNode()
   readonly pairs = new TagPairs()
   readonly seriesByTags = new Map<string, Series>()
+  /** What the registry counts for it. */
+  entries = 1
   /** The writer's: which round `slot` is of. */
   epoch = 0
   slot = 0
@@ -43,6 +51,82 @@ export class Metric {
     this.kind = rollupKindOf(type)
     this.definition = { project, name, type }
   }
+
+  /** Those on their way count before they are there, so that requests at once do not share one place. */
+  get seriesTotal(): number {
+    return this.#seriesStored + this.#seriesHeld
+  }
+
+  learn(row: MetricRow, nowMs: number): void {
+    this.row = { ...row, tagKeys: [] }
+    this.learntMs = nowMs
+    this.#seriesStored = Math.max(this.#seriesStored, row.seriesCount)
+    for (const key of row.tagKeys) this.#storeTagKey(key)
+    this.definition = {
+      ...this.definition,
+      ...(row.unit === undefined ? {} : { unit: row.unit }),
+      ...(row.description === undefined ? {} : { description: row.description }),
+    }
+  }
+
+  /** The row was asked for when there had been so many registrations: later ones may be in it or not. */
+  refresh(row: MetricRow, registrations: number): void {
+    this.#seriesStored = row.seriesCount + this.registrations - registrations
+    for (const key of row.tagKeys) this.#storeTagKey(key)
+  }
+
+  hold(series: Series): void {
+    if (series.holds++ > 0 || series.counted) return
+    this.#seriesHeld++
+    for (const [key] of series.tags) {
+      if (this.#tagKeys.has(key)) continue
+      this.#tagKeysHeld ??= new Map()
+      this.#tagKeysHeld.set(key, (this.#tagKeysHeld.get(key) ?? 0) + 1)
+    }
+  }
+
+  free(series: Series): void {
+    if (--series.holds > 0 || series.counted) return
+    this.#seriesHeld--
+    for (const [key] of series.tags) {
+      const holds = this.#tagKeysHeld?.get(key)
+      if (holds === undefined) continue
+      if (holds > 1) this.#tagKeysHeld!.set(key, holds - 1)
+      else this.#tagKeysHeld!.delete(key)
+    }
+  }
+
+  /** A commit of ours has brought it into the store. */
+  registerSeries(series: Series): void {
+    if (series.counted) return
+    this.#seriesStored++
+    this.registrations++
+    this.markStored(series)
+  }
+
+  /** The store holds it, and counts it already. */
+  markStored(series: Series): void {
+    if (series.counted) return
+    series.counted = true
+    if (series.holds > 0) this.#seriesHeld--
+    for (const [key] of series.tags) this.#storeTagKey(key)
+  }
+
+  bringsTagKey({ tags }: Series): boolean {
+    return tags.some(([key]) => !this.#tagKeys.has(key) && this.#tagKeysHeld?.has(key) !== true)
+  }
+
+  /** How many tag keys there would be with those of the series. */
+  tagKeysWith({ tags }: Series): number {
+    let count = this.#tagKeys.size + (this.#tagKeysHeld?.size ?? 0)
+    for (const [key] of tags) if (!this.#tagKeys.has(key) && this.#tagKeysHeld?.has(key) !== true) count++
+    return count
+  }
+
+  #storeTagKey(key: string): void {
+    this.#tagKeys.add(key)
+    this.#tagKeysHeld?.delete(key)
+  }
 }
 
 export class Series implements SeriesRef {
@@ -53,10 +137,10 @@ export class Series implements SeriesRef {
   id: Id64 | undefined = undefined
   /** The registry's generation in which a commit of ours that announces this series was applied; 0: in none. */
   registeredIn = 0
-  /** It is among those that `seriesCount` counts because the store holds them. */
+  /** Its metric counts it among those that the store holds. */
   counted = false
-  /** The series limit was met and this series is beyond it, as of the registry's last look. */
-  refused = false
+  /** Requests under way that keep its place. */
+  holds = 0
   /** The writer's: the round that this series was last in, and its latest row there. */
   epoch = 0
   bucketMs = 0
@@ -89,28 +173,42 @@ class TagNode {
   }
 }
 
-export interface RegistryLimits {
+/** How many definitions of metrics the requests of this process have begun and ended. */
+export interface Definitions {
+  begun: number
+  ended: number
+}
+
+export interface AdmissionLimits {
+  readonly seriesPerMetricMax: number
+  readonly tagKeysPerMetricMax: number
+  readonly metricsPerProjectMax: number
+  readonly newMetricsPerRequestMax: number
+}
+
+export interface RegistryLimits extends AdmissionLimits {
   /** Series and tag paths held in memory; beyond it the registry starts anew. */
   readonly entriesMax: number
-  readonly seriesPerMetricMax: number
   /** Bytes of items remembered for each project. */
   readonly itemMemoryBytesMax: number
 }
 
 export class Registry {
-  readonly #store: Store
-  readonly #limits: RegistryLimits
+  readonly store: Store
+  readonly limits: RegistryLimits
   #projects = new Map<string, Map<MetricType, Map<string, Metric>>>()
   #memories = new Map<string, ItemMemory<Series>>()
   /** Deletions under way, by project and name. */
   readonly #ending = new Map<string, Promise<unknown>>()
+  /** By project. It outlives `clear`: the numbers are of requests under way. */
+  readonly #definitions = new Map<string, Definitions>()
   readonly #now: () => number
   #entries = 0
   #generation = 1
 
   constructor(store: Store, limits: RegistryLimits, now: () => number) {
-    this.#store = store
-    this.#limits = limits
+    this.store = store
+    this.limits = limits
     this.#now = now
   }
 
@@ -156,24 +254,37 @@ export class Registry {
     }
   }
 
-  /**
-   * The series that stand for these, whose metrics are gone: the metrics are defined anew. Undefined: one of them cannot be written,
-   * for its metric has another type now, or too many series. Rejects with `store_unavailable`.
-   */
-  async succeed(gone: readonly Series[]): Promise<ReadonlyMap<Series, Series> | undefined> {
-    for (const { project, name } of new Set(gone.map(({ metric }) => metric))) this.forget(project, name)
-    const heirs = new Map<Series, Series>()
-    for (const series of gone) {
-      const { project, name, type, definition } = series.metric
-      const heir = this.resolve(project, name, type, series.tags, definition)
-      if ('code' in heir) return undefined
-      heirs.set(series, heir)
+  get nowMs(): number {
+    return this.#now()
+  }
+
+  /** Resolves when none of these is being deleted. */
+  async deletionsOf(metrics: readonly Metric[]): Promise<void> {
+    if (this.#ending.size === 0) return
+    await Promise.all(metrics.map(({ project, name }) => this.#ending.get(JSON.stringify([project, name]))))
+  }
+
+  definitionsOf(project: string): Definitions {
+    let definitions = this.#definitions.get(project)
+    if (definitions === undefined) this.#definitions.set(project, (definitions = { begun: 0, ended: 0 }))
+    return definitions
+  }
+
+  /** The metric of another type that a request is about to define under the same name. */
+  rivalOf({ project, name, type }: Metric): Metric | undefined {
+    for (const [other, names] of this.#projects.get(project) ?? []) {
+      const rival = other === type ? undefined : names.get(name)
+      if (rival !== undefined && rival.claims > 0) return rival
     }
-    await this.define(new Set([...heirs.values()].map(({ metric }) => metric)))
-    await this.enforceSeriesLimit(heirs.values())
-    if ([...heirs.values()].every((heir) => this.judge(heir) === undefined)) return heirs
-    for (const heir of heirs.values()) this.release(heir)
     return undefined
+  }
+
+  /** Forgets a metric that the store does not have; objects handed out before stay as they are. */
+  discard(metric: Metric): void {
+    const names = this.#projects.get(metric.project)?.get(metric.type)
+    if (names?.get(metric.name) !== metric) return
+    names.delete(metric.name)
+    this.#entries -= metric.entries
   }
 
   isRegistered(series: Series): boolean {
@@ -183,28 +294,20 @@ export class Registry {
   /** A commit that announced the series, made in this generation, has been applied. */
   register(series: Series): void {
     if (this.isRegistered(series)) return
-    const { metric } = series
     series.registeredIn = this.#generation
-    if (!metric.admitted.delete(series) && !series.counted) metric.seriesCount++
-    series.counted = true
-  }
-
-  /** A commit that announced the series has not been applied, or nobody knows: its place is free again. */
-  release(series: Series): void {
-    const { metric } = series
-    if (metric.admitted.delete(series)) metric.seriesCount--
+    series.metric.registerSeries(series)
   }
 
   /** Whether it has outgrown its bound: the caller clears it between requests. */
   get full(): boolean {
-    return this.#entries > this.#limits.entriesMax
+    return this.#entries > this.limits.entriesMax
   }
 
   /** What decoders remember of a project's items. It is dropped with all else, so a series in it is always one of ours. */
   memory(project: string): ItemMemory<Series> {
     let memory = this.#memories.get(project)
     if (memory === undefined) {
-      memory = new ItemMemory(this.#limits.itemMemoryBytesMax)
+      memory = new ItemMemory(this.limits.itemMemoryBytesMax)
       this.#memories.set(project, memory)
     }
     return memory
@@ -233,86 +336,6 @@ export class Registry {
     return node.series ?? this.#firstSight(metric, pairs)
   }
 
-  /**
-   * Learns the rows of metrics not asked for before; afterwards every one of them has its row. Rejects with
-   * `store_unavailable`.
-   */
-  async define(metrics: Iterable<Metric>): Promise<void> {
-    const unknown = [...metrics].filter((metric) => metric.row === undefined)
-    if (unknown.length === 0) return
-    const definitions: MetricDefinition[] = unknown.map(({ project, name, type, about }) => ({
-      project,
-      name,
-      type,
-      ...about,
-    }))
-    await Promise.all(unknown.map(({ project, name }) => this.#ending.get(JSON.stringify([project, name]))))
-    const rows = await this.#store.defineMetrics(definitions)
-    for (const [i, metric] of unknown.entries()) {
-      const row = rows[i]
-      if (row === undefined) throw new GatewayError('internal', 'the store left a metric undefined')
-      if (metric.row === undefined) learn(metric, row, this.#now())
-      metric.seriesCount = Math.max(metric.seriesCount, row.seriesCount)
-    }
-  }
-
-  /** Why a series must not be written, after `define`. Gives it its id on the way. */
-  judge(series: Series): Rejection | undefined {
-    const { metric } = series
-    if (metric.row?.type !== metric.type) return typeConflict(metric)
-    series.id ??= seriesIdOf(metric.row.metricId, series.tags)
-    if (series.refused) {
-      const limit = this.#limits.seriesPerMetricMax
-      return reject(
-        'series_limit_exceeded',
-        `metric ${quote(metric.name)} has ${limit} series, the most allowed; this one would be new`,
-      )
-    }
-    return undefined
-  }
-
-  /**
-   * Marks those of the series that would take their metric over its limit. A series that we have not seen may still be in the
-   * store, so near the limit the store is asked.
-   */
-  async enforceSeriesLimit(candidates: Iterable<Series>): Promise<void> {
-    const byMetric = new Map<Metric, Series[]>()
-    for (const series of candidates) {
-      if (this.isRegistered(series) || series.counted || series.metric.row?.type !== series.metric.type) continue
-      const list = byMetric.get(series.metric)
-      if (list === undefined) byMetric.set(series.metric, [series])
-      else list.push(series)
-    }
-    for (const [metric, list] of byMetric) {
-      const { row, admitted } = metric
-      if (row === undefined) continue
-      const fresh = list.filter((series) => !admitted.has(series))
-      if (metric.seriesCount + fresh.length <= this.#limits.seriesPerMetricMax) {
-        for (const series of fresh) admit(series)
-        continue
-      }
-      const ids = list.map((series) => (series.id ??= seriesIdOf(row.metricId, series.tags)))
-      const [known, now] = await Promise.all([
-        this.#store.hasSeries(row.partition, row.metricId, ids),
-        this.#store.readMetric(metric.project, metric.name),
-      ])
-      for (const [i, series] of list.entries()) {
-        if (known[i] !== true) continue
-        // Counted, and announced all the same: only what our own commits announced do we hear about when it is forgotten.
-        series.counted = true
-        series.refused = false
-        admitted.delete(series)
-      }
-      // Our own count takes a series for new that another gateway, or we before a restart, had registered.
-      metric.seriesCount = (now?.seriesCount ?? 0) + admitted.size
-      for (const series of list) {
-        if (series.counted || admitted.has(series)) continue
-        if (metric.seriesCount < this.#limits.seriesPerMetricMax) admit(series)
-        else series.refused = true
-      }
-    }
-  }
-
   #metric(project: string, name: string, type: MetricType): Metric {
     let types = this.#projects.get(project)
     if (types === undefined) this.#projects.set(project, (types = new Map()))
@@ -336,6 +359,7 @@ export class Registry {
     for (const [name, value] of pairs) node = node.grow(name, value)
     node.series = series
     this.#entries += 1 + pairs.length
+    metric.entries += 1 + pairs.length
     return series
   }
 }
@@ -343,23 +367,7 @@ export class Registry {
 /** How long a claim that was found to be wrong counts as wrong without asking again. */
 const CONFLICT_TRUST_MS = 1_000
 
-function learn(metric: Metric, row: MetricRow, nowMs: number): void {
-  metric.row = row
-  metric.learntMs = nowMs
-  metric.definition = {
-    ...metric.definition,
-    ...(row.unit === undefined ? {} : { unit: row.unit }),
-    ...(row.description === undefined ? {} : { description: row.description }),
-  }
-}
-
-function admit(series: Series): void {
-  series.refused = false
-  series.metric.admitted.add(series)
-  series.metric.seriesCount++
-}
-
-function typeConflict(metric: Metric): Rejection {
-  const stored = metric.row?.type ?? 'of another type'
-  return reject('type_conflict', `metric ${quote(metric.name)} is a ${stored}, not a ${metric.type}`)
+export function typeConflict(metric: Metric, stored: MetricType | undefined = metric.row?.type): Rejection {
+  const found = stored ?? 'of another type'
+  return reject('type_conflict', `metric ${quote(metric.name)} is a ${found}, not a ${metric.type}`)
 }

@@ -184,10 +184,7 @@ export class Round {
     const faults: RoundFault[] = []
     const pacer = new Pacer()
     const refuse = (failed: readonly MetricRound[], cause: unknown): void => {
-      for (const { requests, series } of failed) {
-        faults.push({ requests, cause })
-        for (const one of series) if (!this.#context.registry.isRegistered(one)) this.#context.registry.release(one)
-      }
+      for (const { requests } of failed) faults.push({ requests, cause })
     }
     for (const [partition, rounds] of byPartition) {
       const ofPartition: RoundPart[] = []

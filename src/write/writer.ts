@@ -1,14 +1,15 @@
 import { randomBytes } from 'node:crypto'
 import { GatewayError, type ItemError } from '../model/errors.ts'
 import { partitionOf } from '../model/metric.ts'
-import type { PointSink, Rejection } from '../model/point.ts'
+import type { PointSink } from '../model/point.ts'
 import { within } from '../model/within.ts'
 import type { MetricDeletion, Store } from '../store/store.ts'
+import { Admission } from './admission.ts'
 import type { CommitSettings } from './commit-line.ts'
 import { CommitNumbers } from './commit-numbers.ts'
 import { GroupCommit, type GroupEvents, outcomeUnknown, type Share } from './group-commit.ts'
 import { PointBatch } from './point-batch.ts'
-import { Registry, type RegistryLimits, type Series } from './registry.ts'
+import { Registry, type RegistryLimits } from './registry.ts'
 import { RetainedCommits } from './retained-commits.ts'
 import type { PlacedEvent, RoundSettings } from './round.ts'
 import { TablePool } from './table-pool.ts'
@@ -98,12 +99,16 @@ export class Writer {
     this.#refuseWhenFull()
     if (this.#registry.full) this.#registry.clear()
     const batch = this.#pool.pop() ?? new PointBatch(this.#registry)
+    let admission: Admission | undefined
     this.#pendingDecodes++
     try {
       batch.begin(project)
       decode(batch)
-      const refused =
-        batch.newSeries.size > 0 ? await within(this.#settings.storeWaitMsMax, () => this.#admit(batch)) : NONE_REFUSED
+      let refused = NONE_REFUSED
+      if (batch.newSeries.size > 0) {
+        const asking = (admission = new Admission(this.#registry))
+        refused = await within(this.#settings.storeWaitMsMax, () => asking.admit(batch))
+      }
       const rejected = sorted(batch.rejected)
       const marker = idempotencyKey === undefined ? undefined : { project, key: idempotencyKey }
       const commits: Promise<number>[] = []
@@ -118,6 +123,7 @@ export class Writer {
       }
       return rejected
     } finally {
+      admission?.end()
       this.#pendingDecodes--
     }
   }
@@ -186,37 +192,9 @@ export class Writer {
       // One that is being waited for leaves room for the others.
       const isFull = group.openBytes > this.#settings.pendingBytesMax / 2
       if (!group.isAway && !isFull) continue
-      for (const series of batch.newSeries) this.#registry.release(series)
       throw group.isAway ? away() : full()
     }
     return [...shares].map(([group, share]) => [group, { batch, refused, ...share }] as const)
-  }
-
-  /**
-   * Asks the store about metrics and series it has not been asked about; answers the items that may not be written. An item of
-   * several points is refused whole.
-   */
-  async #admit(batch: PointBatch): Promise<ReadonlySet<number>> {
-    if (batch.undefinedMetrics.size > 0) await this.#registry.define(batch.undefinedMetrics)
-    await this.#registry.enforceSeriesLimit(batch.newSeries)
-    const rejections = new Map<Series, Rejection>()
-    for (const series of batch.newSeries) {
-      const rejection = this.#registry.judge(series)
-      if (rejection !== undefined) rejections.set(series, rejection)
-    }
-    if (rejections.size === 0 && batch.rejected.length === 0) return NONE_REFUSED
-    const refused = new Set<number>()
-    // Those that only refused items would have brought: no commit will, and their places are free again.
-    const unused = new Set(batch.newSeries)
-    for (let i = 0; i < batch.length; i++) {
-      const rejection = rejections.get(batch.series[i]!)
-      if (rejection === undefined || refused.has(batch.item[i]!)) continue
-      refused.add(batch.item[i]!)
-      batch.reject(batch.item[i]!, rejection)
-    }
-    for (let i = 0; i < batch.length; i++) if (!refused.has(batch.item[i]!)) unused.delete(batch.series[i]!)
-    for (const series of unused) this.#registry.release(series)
-    return refused
   }
 }
 

@@ -12,7 +12,7 @@ describe('the error table', () => {
     [409, ['type_conflict', 'idempotency_conflict']],
     [413, ['payload_too_large']],
     [415, ['unsupported_media_type']],
-    [422, ['series_limit_exceeded']],
+    [422, ['series_limit_exceeded', 'metric_limit_exceeded']],
     [429, ['rate_limited']],
     [500, ['internal']],
     [503, ['overloaded', 'store_unavailable']],

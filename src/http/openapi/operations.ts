@@ -98,6 +98,7 @@ const OF_METRICS = [
   'invalid_tags',
   'type_conflict',
   'series_limit_exceeded',
+  'metric_limit_exceeded',
 ] as const
 const OF_EVENTS = ['missing_name', 'invalid_value', 'invalid_timestamp', 'invalid_tags'] as const
 const PER_ITEM = 'An item that cannot be stored is reported by its index, the others are stored.'
