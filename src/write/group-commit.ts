@@ -1,7 +1,8 @@
 import { GatewayError } from '../model/errors.ts'
 import { within } from '../model/within.ts'
 import type { Marker, MetricDeletion } from '../store/store.ts'
-import { type CommitContext, CommitLine } from './commit-line.ts'
+import { type CommitContext, CommitLine, type RoundOutcome } from './commit-line.ts'
+import { announcingStep, commitSteps, type Step } from './commit-steps.ts'
 import type { PointBatch } from './point-batch.ts'
 import type { ReOfferEvents } from './re-offer.ts'
 import { type PlacedEvent, Round, type RoundContext, type RoundFault, type RoundPart } from './round.ts'
@@ -38,13 +39,30 @@ interface Waiting {
   reject(error: GatewayError): void
 }
 
-/** Of every round there ever was another. */
+/** A round that takes no more points, on its way into the store. */
+interface ClosedRound {
+  readonly waiting: readonly Waiting[]
+  /** What has not been offered yet. */
+  steps: readonly Step[]
+  /** The registry's generation in which they were encoded. */
+  readonly generation: number
+  readonly bytes: number
+  readonly outcomes: Set<RoundOutcome>
+  /** The requests have been refused: what was not offered yet is left out. */
+  isOver: boolean
+}
+
+/** Closed rounds at a time: a small one goes between the steps of a large one, and waits for one step of each of the others at most. */
+const ROUNDS_MAX = 4
+
+/** Round numbers are unique in this process. */
 let epoch = 0
 
 /**
  * Group commit for partitions that are served together. All requests that arrive while a commit is under way are folded into one
  * round and ride in the next commit; each is answered when the store has its round for good. There is no timer: an idle
  * gateway commits at once, a busy one as fast as the store answers, and the busier it is the more requests share a commit.
+ * A large round takes several commits (`commit-steps.ts`), and the rounds after it go in between.
  *
  * What a commit takes to be counted exactly once is in `commit-line.ts`.
  */
@@ -56,6 +74,11 @@ export class GroupCommit {
   #marked: Round[] = []
   #openBytes = 0
   #waiting: Waiting[] = []
+  /** What has been folded so far must be stored before the open round is closed. */
+  #isBarrier = false
+  #rounds: ClosedRound[] = []
+  /** Of the round that is being encoded. */
+  #encodingBytes = 0
   #flight: Promise<void> | undefined
 
   constructor(context: GroupContext, partitions: readonly number[]) {
@@ -75,7 +98,7 @@ export class GroupCommit {
 
   /** Bytes that wait for the next commit. */
   get openBytes(): number {
-    return this.#openBytes
+    return this.#rounds.reduce((sum, { bytes }) => sum + bytes, this.#openBytes + this.#encodingBytes)
   }
 
   /** Resolves when the group is idle; undefined when it is. */
@@ -109,6 +132,7 @@ export class GroupCommit {
     if (this.isAway) throw new GatewayError('store_unavailable', 'the store does not answer')
     await new Promise<void>((resolve, reject) => {
       this.#waiting.push({ resolve, reject })
+      this.#isBarrier = true
       this.#takeOff()
     })
     const wasThere = await within(settings.storeWaitMsMax, () => store.deleteMetric(deletion))
@@ -134,39 +158,75 @@ export class GroupCommit {
   async #fly(): Promise<void> {
     // Requests that arrived in the same turn of the event loop share the first round.
     await new Promise(setImmediate)
-    while (this.#waiting.length > 0 || this.#line.hasDoubts) {
+    while (this.#waiting.length > 0 || this.#rounds.length > 0 || this.#line.hasDoubts) {
       if (this.#line.hasDoubts) await this.#line.settleDoubts()
-      else await this.#commitOpen()
+      else await this.#commitStep()
     }
     this.#flight = undefined
   }
 
-  async #commitOpen(): Promise<void> {
-    const rounds = [this.#open, ...this.#marked]
-    let waiting: readonly Waiting[] = this.#waiting
-    this.#begin()
-    let parts: ReadonlyMap<number, readonly RoundPart[]>
-    try {
-      const encoded = await this.#encode(rounds)
-      parts = encoded.parts
-      waiting = waiting.filter((each) => !this.#isRefused(each, encoded.faults))
-    } catch (cause) {
-      refuse(waiting, new GatewayError('internal', 'the points could not be encoded', { cause }))
-      return
+  /** A step of the round whose turn it is. */
+  async #commitStep(): Promise<void> {
+    if (this.#waiting.length > 0 && this.#rounds.length < (this.#isBarrier ? 1 : ROUNDS_MAX)) await this.#closeOpen()
+    const round = this.#rounds.shift()
+    if (round === undefined) return
+    const [step, ...steps] = round.steps
+    round.steps = steps
+    if (step !== undefined) await this.#offer(round, step)
+    if (round.isOver) return
+    if (steps.length > 0) this.#rounds.push(round)
+    else if (!round.outcomes.has('partly') && !round.outcomes.has('refused'))
+      for (const { resolve } of round.waiting) resolve()
+    else
+      refuse(
+        round.waiting,
+        changedUnderUs(round.outcomes.size > 1 || round.outcomes.has('partly') ? 'partly' : 'refused'),
+      )
+  }
+
+  async #offer(round: ClosedRound, step: Step): Promise<void> {
+    const { registry, events } = this.#context
+    const end = (error: GatewayError): void => {
+      refuse(round.waiting, error)
+      round.isOver = true
     }
     const offeredMs = performance.now()
     const outcome = await this.#line.commit(
-      parts,
+      round.generation === registry.generation ? step : announcingStep(step),
       (commits) => {
-        refuse(waiting, outcomeUnknown('the store did not confirm the points in time'))
-        this.#context.events.warn('the store does not answer; the outcome of a commit is unknown', { commits })
+        end(outcomeUnknown('the store did not confirm the points in time'))
+        events.warn('the store does not answer; the outcome of a commit is unknown', { commits })
       },
-      (cause) => refuse(waiting, new GatewayError('internal', 'the points could not be stored', { cause })),
+      (cause) => end(new GatewayError('internal', 'the points could not be stored', { cause })),
     )
-    this.#context.events.roundSettled(performance.now() - offeredMs)
-    // Those that have been refused meanwhile hear nothing of this.
-    if (outcome === 'stored') for (const { resolve } of waiting) resolve()
-    else refuse(waiting, changedUnderUs(outcome))
+    events.roundSettled(performance.now() - offeredMs)
+    round.outcomes.add(outcome)
+  }
+
+  /** Encodes the open round. Requests that arrive meanwhile go into the next one. */
+  async #closeOpen(): Promise<void> {
+    const rounds = [this.#open, ...this.#marked]
+    const waiting = this.#waiting
+    const bytes = this.#openBytes
+    const { generation } = this.#context.registry
+    this.#begin()
+    this.#encodingBytes = bytes
+    try {
+      const { parts, faults } = await this.#encode(rounds)
+      const encoded = waiting.filter((each) => !this.#isRefused(each, faults))
+      this.#rounds.push({
+        waiting: encoded,
+        steps: commitSteps(parts),
+        generation,
+        bytes,
+        outcomes: new Set(),
+        isOver: false,
+      })
+    } catch (cause) {
+      refuse(waiting, new GatewayError('internal', 'the points could not be encoded', { cause }))
+    } finally {
+      this.#encodingBytes = 0
+    }
   }
 
   /** The parts of all rounds by partition, and what of each cannot be encoded. The points of all requests without a key come first. */
@@ -200,10 +260,16 @@ export class GroupCommit {
     return true
   }
 
-  /** Refuses the requests that wait behind the round on offer. Nothing of theirs has left this process. */
+  /** Refuses the requests that wait behind the step on offer. */
   #refuseOpen(): void {
+    const nothingStored = new GatewayError('store_unavailable', 'the store does not answer; nothing was stored')
+    for (const round of this.#rounds) {
+      const hasBegun = round.outcomes.size > 0
+      refuse(round.waiting, hasBegun ? outcomeUnknown('the store took part of the points') : nothingStored)
+    }
+    this.#rounds = []
     if (this.#waiting.length === 0) return
-    refuse(this.#waiting, new GatewayError('store_unavailable', 'the store does not answer; nothing was stored'))
+    refuse(this.#waiting, nothingStored)
     this.#begin()
   }
 
@@ -212,6 +278,7 @@ export class GroupCommit {
     this.#marked = []
     this.#openBytes = 0
     this.#waiting = []
+    this.#isBarrier = false
   }
 }
 

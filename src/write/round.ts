@@ -15,7 +15,8 @@ const BLOCK_ROWS_MAX = 8_192
 /** Metrics of one block: a fold takes whole blocks, and writes each metric at every resolution. */
 const BLOCK_METRICS_MAX = 512
 
-/** What a point, a row and a set member take in memory, about. A point may open a bin of a sketch. */
+/** What a metric, a point, a row and a set member take in memory, about. A metric has a table; a point may open a bin of a sketch. */
+const METRIC_BYTES = 4_096
 const POINT_BYTES = 16
 const ROW_BYTES = 128
 const MEMBER_BYTES = 64
@@ -240,6 +241,7 @@ export class Round {
       metric.slot = slot
       return this.#metrics[slot]!
     }
+    this.bytes += METRIC_BYTES
     const table = this.#context.tables.take(metric.kind)
     const round: MetricRound = {
       metric,
