@@ -1,7 +1,8 @@
 import { GatewayError, quote } from '../model/errors.ts'
 import { type Rejection, reject } from '../model/point.ts'
 import { seriesIdOf } from '../model/series.ts'
-import type { MetricDefinition, MetricRow } from '../store/store.ts'
+import { within } from '../model/within.ts'
+import type { MetricDefinition, MetricRow, Store } from '../store/store.ts'
 import type { PointBatch } from './point-batch.ts'
 import { type AdmissionLimits, type Metric, type Registry, type Series, typeConflict } from './registry.ts'
 
@@ -86,7 +87,7 @@ export class Admission {
   async #ask(metrics: Iterable<Metric>, series: Iterable<Series>): Promise<void> {
     const unknown = [...metrics].filter((metric) => metric.row === undefined)
     for (const metric of unknown) this.#learnt.add(metric)
-    await this.#registry.deletionsOf(unknown)
+    await this.#within(() => this.#registry.deletionsOf(unknown))
     await this.#read(unknown, (metric, row) => {
       if (metric.row === undefined) metric.learn(row, this.#registry.nowMs)
     })
@@ -94,7 +95,7 @@ export class Admission {
     for (const { project, row } of unknown) {
       if (row !== undefined || this.#counts.has(project)) continue
       const { ended } = this.#registry.definitionsOf(project)
-      this.#counts.set(project, { metrics: await this.#registry.store.countMetrics(project), ended })
+      this.#counts.set(project, { metrics: await this.#within((store) => store.countMetrics(project)), ended })
     }
     this.#requireOpen()
   }
@@ -135,7 +136,7 @@ export class Admission {
     for (let from = 0; from < series.length; from += SERIES_PER_CALL) {
       const chunk = series.slice(from, from + SERIES_PER_CALL)
       const ids = chunk.map((one) => (one.id ??= seriesIdOf(metricId, one.tags)))
-      const known = await this.#registry.store.hasSeries(partition, metricId, ids)
+      const known = await this.#within((store) => store.hasSeries(partition, metricId, ids))
       for (const [i, one] of chunk.entries()) if (known[i] === true) metric.markStored(one)
       await this.#turn()
     }
@@ -144,7 +145,7 @@ export class Admission {
   async #read(metrics: readonly Metric[], found: (metric: Metric, row: MetricRow) => void): Promise<void> {
     for (const chunk of chunksByProject(metrics)) {
       const names = chunk.map(({ name }) => name)
-      const rows = await this.#registry.store.readMetrics(chunk[0]!.project, names)
+      const rows = await this.#within((store) => store.readMetrics(chunk[0]!.project, names))
       for (const [i, metric] of chunk.entries()) {
         const row = rows[i]
         if (row !== undefined) found(metric, row)
@@ -215,12 +216,12 @@ export class Admission {
   }
 
   async #define(): Promise<void> {
-    const { store, nowMs } = this.#registry
+    const { nowMs } = this.#registry
     this.#isDefining = true
     try {
       for (const chunk of chunksByProject([...this.#claimed])) {
         for (const metric of chunk) metric.isOffered = true
-        const rows = await store.defineMetrics(chunk.map(definitionOf))
+        const rows = await this.#within((store) => store.defineMetrics(chunk.map(definitionOf)))
         for (const [i, metric] of chunk.entries()) {
           const row = rows[i]
           if (row === undefined) throw new GatewayError('internal', 'the store left a metric undefined')
@@ -254,6 +255,11 @@ export class Admission {
     if (metric.isOffered) definitions.ended++
     else definitions.begun--
     metric.isOffered = false
+  }
+
+  /** A request may have much to ask: each question has the time that a request waits for the store. */
+  #within<T>(ask: (store: Store) => Promise<T>): Promise<T> {
+    return within(this.#registry.limits.storeWaitMsMax, () => ask(this.#registry.store))
   }
 
   /** Lets other requests run. */

@@ -68,7 +68,7 @@ export class PointBatch implements PointSink<Series> {
     pairs: readonly (readonly [string, string])[],
     about?: MetricAbout,
   ): Series | Rejection {
-    const series = this.#registry.resolve(this.#project, name, type, pairs, about)
+    const series = this.#registry.resolve(this.#project, name, type, pairs, about, this.undefinedMetrics.size)
     if ('code' in series) return series
     if (series.registeredIn !== this.#generation) {
       if (series.metric.row === undefined) this.undefinedMetrics.add(series.metric)

@@ -24,7 +24,7 @@ export class Metric {
   row: MetricRow | undefined = undefined
   learntMs = 0
   /** The row as commits repeat it, so that a store that forgot the metric makes it as it was. Known with the row. */
-  definition: MetricDefinition
+  #definition: MetricDefinition | undefined = undefined
   /** Requests that are about to define it, and whether the store may have heard of it from one of them. */
   claims = 0
   isOffered = false
@@ -33,11 +33,12 @@ export class Metric {
   #seriesHeld = 0
   registrations = 0
   /** Tag keys in the store, as far as known, and those on their way into it with how many series bring them. */
-  readonly #tagKeys = new Set<string>()
+  #tagKeys: Set<string> | undefined = undefined
   #tagKeysHeld: Map<string, number> | undefined = undefined
   readonly tags = new TagNode()
-  readonly pairs = new TagPairs()
-  readonly seriesByTags = new Map<string, Series>()
+  /** Made with the first: a body may bring a hundred thousand names, and most of them are refused. */
+  #seriesByTags: Map<string, Series> | undefined = undefined
+  #pairs: TagPairs | undefined = undefined
   /** What the registry counts for it. */
   entries = 1
   /** The writer's: which round `slot` is of. */
@@ -49,7 +50,23 @@ export class Metric {
     this.name = name
     this.type = type
     this.kind = rollupKindOf(type)
-    this.definition = { project, name, type }
+  }
+
+  get definition(): MetricDefinition {
+    this.#definition ??= { project: this.project, name: this.name, type: this.type }
+    return this.#definition
+  }
+
+  /** The series of these tags, made when there is none. */
+  seriesOf(tags: CanonicalTags): Series {
+    this.#seriesByTags ??= new Map()
+    const key = JSON.stringify(tags)
+    let series = this.#seriesByTags.get(key)
+    if (series === undefined) {
+      this.#pairs ??= new TagPairs()
+      this.#seriesByTags.set(key, (series = new Series(this, this.#pairs.share(tags))))
+    }
+    return series
   }
 
   /** Those on their way count before they are there, so that requests at once do not share one place. */
@@ -62,7 +79,7 @@ export class Metric {
     this.learntMs = nowMs
     this.#seriesStored = Math.max(this.#seriesStored, row.seriesCount)
     for (const key of row.tagKeys) this.#storeTagKey(key)
-    this.definition = {
+    this.#definition = {
       ...this.definition,
       ...(row.unit === undefined ? {} : { unit: row.unit }),
       ...(row.description === undefined ? {} : { description: row.description }),
@@ -79,7 +96,7 @@ export class Metric {
     if (series.holds++ > 0 || series.counted) return
     this.#seriesHeld++
     for (const [key] of series.tags) {
-      if (this.#tagKeys.has(key)) continue
+      if (this.#tagKeys?.has(key) === true) continue
       this.#tagKeysHeld ??= new Map()
       this.#tagKeysHeld.set(key, (this.#tagKeysHeld.get(key) ?? 0) + 1)
     }
@@ -113,17 +130,22 @@ export class Metric {
   }
 
   bringsTagKey({ tags }: Series): boolean {
-    return tags.some(([key]) => !this.#tagKeys.has(key) && this.#tagKeysHeld?.has(key) !== true)
+    return tags.some(([key]) => this.#isNewTagKey(key))
   }
 
   /** How many tag keys there would be with those of the series. */
   tagKeysWith({ tags }: Series): number {
-    let count = this.#tagKeys.size + (this.#tagKeysHeld?.size ?? 0)
-    for (const [key] of tags) if (!this.#tagKeys.has(key) && this.#tagKeysHeld?.has(key) !== true) count++
+    let count = (this.#tagKeys?.size ?? 0) + (this.#tagKeysHeld?.size ?? 0)
+    for (const [key] of tags) if (this.#isNewTagKey(key)) count++
     return count
   }
 
+  #isNewTagKey(key: string): boolean {
+    return this.#tagKeys?.has(key) !== true && this.#tagKeysHeld?.has(key) !== true
+  }
+
   #storeTagKey(key: string): void {
+    this.#tagKeys ??= new Set()
     this.#tagKeys.add(key)
     this.#tagKeysHeld?.delete(key)
   }
@@ -187,6 +209,8 @@ export interface AdmissionLimits {
 }
 
 export interface RegistryLimits extends AdmissionLimits {
+  /** How long one question to the store may take. */
+  readonly storeWaitMsMax: number
   /** Series and tag paths held in memory; beyond it the registry starts anew. */
   readonly entriesMax: number
   /** Bytes of items remembered for each project. */
@@ -319,8 +343,10 @@ export class Registry {
     type: MetricType,
     pairs: readonly (readonly [string, string])[],
     about: MetricAbout | undefined,
+    unknownMetrics = 0,
   ): Series | Rejection {
-    const metric = this.#metric(project, name, type)
+    const metric = this.#metric(project, name, type, unknownMetrics)
+    if ('code' in metric) return metric
     if (metric.row === undefined) metric.about ??= about
     else if (metric.row.type !== type) {
       // It may have been deleted since, through another gateway: nobody tells us, for nothing of it is ever committed.
@@ -336,13 +362,17 @@ export class Registry {
     return node.series ?? this.#firstSight(metric, pairs)
   }
 
-  #metric(project: string, name: string, type: MetricType): Metric {
+  /** A request that brings so many unknown metrics that not all can exist may bring no more of them: each takes memory. */
+  #metric(project: string, name: string, type: MetricType, unknownMetrics: number): Metric | Rejection {
     let types = this.#projects.get(project)
     if (types === undefined) this.#projects.set(project, (types = new Map()))
     let names = types.get(type)
     if (names === undefined) types.set(type, (names = new Map()))
     let metric = names.get(name)
     if (metric === undefined) {
+      const { metricsPerProjectMax, newMetricsPerRequestMax } = this.limits
+      if (unknownMetrics >= metricsPerProjectMax + newMetricsPerRequestMax)
+        return reject('metric_limit_exceeded', `a project may have ${metricsPerProjectMax} metrics at most`)
       names.set(name, (metric = new Metric(project, name, type)))
       this.#entries++
     }
@@ -351,10 +381,7 @@ export class Registry {
 
   /** The long way: sorts the tags, finds or makes the series, and lays the path for the next time. */
   #firstSight(metric: Metric, pairs: readonly (readonly [string, string])[]): Series {
-    const tags = canonicalTags(pairs)
-    const key = JSON.stringify(tags)
-    let series = metric.seriesByTags.get(key)
-    if (series === undefined) metric.seriesByTags.set(key, (series = new Series(metric, metric.pairs.share(tags))))
+    const series = metric.seriesOf(pairs.length === 0 ? NO_TAGS : canonicalTags(pairs))
     let node = metric.tags
     for (const [name, value] of pairs) node = node.grow(name, value)
     node.series = series
@@ -363,6 +390,8 @@ export class Registry {
     return series
   }
 }
+
+const NO_TAGS: CanonicalTags = []
 
 /** How long a claim that was found to be wrong counts as wrong without asking again. */
 const CONFLICT_TRUST_MS = 1_000

@@ -2,7 +2,6 @@ import { randomBytes } from 'node:crypto'
 import { GatewayError, type ItemError } from '../model/errors.ts'
 import { partitionOf } from '../model/metric.ts'
 import type { PointSink } from '../model/point.ts'
-import { within } from '../model/within.ts'
 import type { MetricDeletion, Store } from '../store/store.ts'
 import { Admission } from './admission.ts'
 import type { CommitSettings } from './commit-line.ts'
@@ -28,6 +27,9 @@ export interface WriterTotals {
 
 const BATCH_POOL_MAX = 16
 
+/** What an unknown metric, and a new series, takes in memory, about. */
+const NEW_BYTES = 1_024
+
 /**
  * Takes the points of requests and answers when they are durable. Partitions that the store serves together share a commit
  * (`group-commit.ts`); a request that has points for several groups is answered when all of them have theirs, and one that
@@ -47,6 +49,7 @@ export class Writer {
   readonly #name = randomBytes(16).toString('hex')
   #blocks = 0
   #pendingDecodes = 0
+  #askingBytes = 0
   #closing = false
 
   constructor(store: Store, settings: WriterSettings, events: WriterEvents, now: () => number) {
@@ -77,9 +80,9 @@ export class Writer {
     this.#groupOf = groupOf
   }
 
-  /** Rollups that wait for a commit. */
+  /** Rollups that wait for a commit, and requests that wait for what the store knows of their metrics and series. */
   get pendingBytes(): number {
-    let bytes = 0
+    let bytes = this.#askingBytes
     for (const group of this.#groups) bytes += group.openBytes
     return bytes
   }
@@ -100,15 +103,20 @@ export class Writer {
     if (this.#registry.full) this.#registry.clear()
     const batch = this.#pool.pop() ?? new PointBatch(this.#registry)
     let admission: Admission | undefined
+    let askingBytes = 0
     this.#pendingDecodes++
     try {
       batch.begin(project)
       decode(batch)
       let refused = NONE_REFUSED
       if (batch.newSeries.size > 0) {
-        const asking = (admission = new Admission(this.#registry))
-        refused = await within(this.#settings.storeWaitMsMax, () => asking.admit(batch))
+        admission = new Admission(this.#registry)
+        askingBytes = (batch.undefinedMetrics.size + batch.newSeries.size) * NEW_BYTES
+        this.#askingBytes += askingBytes
+        refused = await admission.admit(batch)
       }
+      this.#askingBytes -= askingBytes
+      askingBytes = 0
       const rejected = sorted(batch.rejected)
       const marker = idempotencyKey === undefined ? undefined : { project, key: idempotencyKey }
       const commits: Promise<number>[] = []
@@ -124,6 +132,7 @@ export class Writer {
       return rejected
     } finally {
       admission?.end()
+      this.#askingBytes -= askingBytes
       this.#pendingDecodes--
     }
   }

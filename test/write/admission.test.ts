@@ -184,6 +184,37 @@ describe('the limits of metrics', () => {
   }, 60_000)
 })
 
+describe('back-pressure', () => {
+  it('counts a metric at what its rollups take, and requests that wait for the store', async () => {
+    const writer = newWriter({ newMetricsPerRequestMax: 10_000 })
+    const names = Array.from({ length: 2_000 }, (_, i) => gauge(`m${i}`))
+    const asked = gate()
+    faulty.next('readMetrics', asked.fault)
+    const first = track(writer, ...names)
+    await asked.reached
+    expect(writer.pendingBytes).toBeGreaterThan(2_000 * 2_000)
+    asked.open()
+    await first
+    expect(writer.pendingBytes).toBe(0)
+    const slow = gate()
+    faulty.next('append', slow.fault)
+    const [second, third] = [track(writer, ...names), track(writer, gauge('m0'))]
+    await slow.reached
+    const fourth = track(writer, ...names)
+    expect(writer.pendingBytes).toBeGreaterThan(2_000 * 4_000)
+    slow.open()
+    await Promise.all([second, third, fourth])
+    expect(writer.pendingBytes).toBe(0)
+  })
+
+  it('refuses a name at once when not all that came before it can exist', async () => {
+    const writer = newWriter({ metricsPerProjectMax: 10, newMetricsPerRequestMax: 5 })
+    const rejected = await track(writer, ...Array.from({ length: 100 }, (_, i) => gauge(`m${i}`)))
+    expect(rejected).toHaveLength(95)
+    expect(faulty.calls('readMetrics').map(([, names]) => names.length)).toEqual([15])
+  })
+})
+
 describe('the limit of tag keys', () => {
   const keyed = (...keys: readonly string[]) => gauge('m', Object.fromEntries(keys.map((key) => [key, 'v'])))
 
