@@ -157,9 +157,9 @@ describe('a store that has forgotten commits', () => {
     await track(writer, { name: 'level', type: 'gauge', value: 8, timeMs: T0_MS + 1_000 })
     // The other partition, of which the request had nothing, right behind it.
     await expect.poll(async () => (await listAll(store.current, PROJECT)).length).toBe(5)
-    expect(await totalOf(store.current, 'hits', 'sum')).toBe(2)
-    expect(await totalOf(store.current, 'users', 'count')).toBe(2)
-    expect(await totalOf(store.current, 'ms', 'count')).toBe(2)
+    await expect.poll(() => totalOf(store.current, 'hits', 'sum')).toBe(2)
+    await expect.poll(() => totalOf(store.current, 'users', 'count')).toBe(2)
+    await expect.poll(() => totalOf(store.current, 'ms', 'count')).toBe(2)
     expect(await totalOf(store.current, 'level', 'last')).toBe(8)
     expect(await totalOf(store.current, 'total', 'sum')).toBe(30)
     expect(await store.current.readMetric(PROJECT, 'ms')).toMatchObject({ unit: 'ms', description: 'time to answer' })
