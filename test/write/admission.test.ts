@@ -263,7 +263,11 @@ describe('places that a request held', () => {
     const writer = newWriter({ seriesPerMetricMax: 3, storeWaitMsMax: 400 })
     await track(writer, gauge('m'))
     faulty.always('append', lostRequest)
-    const lost = [track(writer, gauge('m')), track(writer, of('a'), of('b'))]
+    const begun = faulty.calls('append').length
+    const lost: Promise<unknown>[] = [track(writer, gauge('m'))]
+    await expect.poll(() => faulty.calls('append').length).toBeGreaterThan(begun)
+    // It waits behind the commit on offer.
+    lost.push(track(writer, of('a'), of('b')))
     expect((await Promise.allSettled(lost)).map(({ status }) => status)).toEqual(['rejected', 'rejected'])
     faulty.heal()
     await expect
