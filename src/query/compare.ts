@@ -1,6 +1,7 @@
+import { bucketBefore, instantBefore, periodBefore } from '../model/earlier-period.ts'
 import { GatewayError } from '../model/errors.ts'
 import { formatInterval } from '../model/interval.ts'
-import { bucketBefore, instantBefore, periodBefore, type TimeZone } from '../model/time-zone.ts'
+import type { TimeZone } from '../model/zone-offsets.ts'
 import type { AnswerGroup, ComparisonTimes } from './answer.ts'
 import type { Plan } from './plan.ts'
 import type { Compare } from './request.ts'

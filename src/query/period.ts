@@ -1,8 +1,9 @@
+import { lieInUtc } from '../model/bucket-grid.ts'
 import { GatewayError } from '../model/errors.ts'
 import { compareIds } from '../model/id.ts'
 import { fixedInterval, type Interval } from '../model/interval.ts'
 import { DAY_MS, formatDuration } from '../model/time.ts'
-import { lieInUtc, type TimeZone } from '../model/time-zone.ts'
+import type { TimeZone } from '../model/zone-offsets.ts'
 import {
   type InboxEntry,
   type IndexEntry,

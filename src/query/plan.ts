@@ -1,3 +1,4 @@
+import { bucketEdges } from '../model/bucket-grid.ts'
 import { GatewayError } from '../model/errors.ts'
 import {
   calendarInterval,
@@ -7,7 +8,7 @@ import {
   type Interval,
 } from '../model/interval.ts'
 import { DAY_MS, formatDuration, formatInstant } from '../model/time.ts'
-import { bucketEdges, type TimeZone } from '../model/time-zone.ts'
+import type { TimeZone } from '../model/zone-offsets.ts'
 import type { Stretch } from '../store/store.ts'
 
 /**

@@ -3,7 +3,7 @@ import { fixedInterval, formatInterval, parseInterval } from '../model/interval.
 import type { MetricType } from '../model/metric.ts'
 import { describe } from '../model/point.ts'
 import { DAY_MS, parseDuration, parseInstant, parseTimeArgument } from '../model/time.ts'
-import { timeZone } from '../model/time-zone.ts'
+import { timeZone } from '../model/zone-offsets.ts'
 import {
   type Aggregation,
   defaultAggregation,

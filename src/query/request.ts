@@ -1,5 +1,5 @@
 import type { FixedOrCalendar, Interval } from '../model/interval.ts'
-import type { TimeZone } from '../model/time-zone.ts'
+import type { TimeZone } from '../model/zone-offsets.ts'
 import type { Aggregation } from './aggregation.ts'
 import type { SeriesFilter, TagFilter, TagFilters } from './tag-filter.ts'
 

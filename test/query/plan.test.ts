@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { GatewayError } from '../../src/model/errors.ts'
 import { type Interval, parseInterval } from '../../src/model/interval.ts'
 import { DAY_MS, HOUR_MS, MINUTE_MS, parseDuration } from '../../src/model/time.ts'
-import { timeZone } from '../../src/model/time-zone.ts'
+import { timeZone } from '../../src/model/zone-offsets.ts'
 import {
   AUTO_BUCKETS_MAX,
   fittingInterval,

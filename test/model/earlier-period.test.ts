@@ -1,8 +1,10 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { bucketEdges } from '../../src/model/bucket-grid.ts'
+import { bucketBefore, instantBefore, periodBefore } from '../../src/model/earlier-period.ts'
 import { type FixedOrCalendar, parseInterval } from '../../src/model/interval.ts'
 import { DAY_MS, HOUR_MS } from '../../src/model/time.ts'
-import { bucketBefore, bucketEdges, instantBefore, periodBefore, timeZone } from '../../src/model/time-zone.ts'
+import { timeZone } from '../../src/model/zone-offsets.ts'
 
 const berlin = timeZone('Europe/Berlin')!
 const utc = timeZone('UTC')!

@@ -1,8 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { bucketEdges, bucketStart, nextBucketStart } from '../../src/model/bucket-grid.ts'
 import { type FixedOrCalendar, parseInterval } from '../../src/model/interval.ts'
 import { formatInstant } from '../../src/model/time.ts'
-import { bucketEdges, bucketStart, nextBucketStart, type TimeZone, timeZone } from '../../src/model/time-zone.ts'
+import { changingZone, intlOffsets, type TimeZone, timeZone } from '../../src/model/zone-offsets.ts'
 
 const HOUR_MS = 3_600_000
 const DAY_MS = 86_400_000
@@ -22,25 +23,6 @@ function interval(text: string): FixedOrCalendar {
 function edges(text: string, zoneName: string, from: string, to: string): string[] {
   const found = bucketEdges(interval(text), zone(zoneName), Date.parse(from), Date.parse(to), 10_000)
   return Array.from(found ?? [], formatInstant)
-}
-
-/** The local clock as Intl shows it, without any of our caches. */
-function intlClock(name: string): (utcMs: number) => number {
-  const format = new Intl.DateTimeFormat('en-US', {
-    timeZone: name,
-    hourCycle: 'h23',
-    year: 'numeric',
-    month: 'numeric',
-    day: 'numeric',
-    hour: 'numeric',
-    minute: 'numeric',
-    second: 'numeric',
-  })
-  return (utcMs) => {
-    const parts = new Map(format.formatToParts(utcMs).map((part) => [part.type, Number(part.value)]))
-    const read = (type: Intl.DateTimeFormatPartTypes) => parts.get(type) ?? Number.NaN
-    return Date.UTC(read('year'), read('month') - 1, read('day'), read('hour'), read('minute'), read('second'))
-  }
 }
 
 const ZONES = [
@@ -87,87 +69,6 @@ const INTERVALS = [
   '1y',
   '10y',
 ]
-
-describe('timeZone', () => {
-  it.each([
-    ['UTC', 'UTC'],
-    ['utc', 'UTC'],
-    ['Etc/UTC', 'UTC'],
-    ['+00:00', 'UTC'],
-    ['Europe/Berlin', 'Europe/Berlin'],
-    ['europe/berlin', 'Europe/Berlin'],
-    ['Asia/Kathmandu', 'Asia/Kathmandu'],
-    ['+02:00', '+02:00'],
-    ['-0330', '-03:30'],
-    ['+02', '+02:00'],
-  ])('knows %s', (name, expected) => {
-    expect(timeZone(name)?.name).toBe(expected)
-  })
-
-  it.each(['', ' ', 'Mars/Olympus', 'Europe', 'Europe/Berlin ', '+25:00', '+02:99', '+', '02:00', 'x'.repeat(10_000)])(
-    'does not know "%s"',
-    (name) => {
-      expect(timeZone(name)).toBeUndefined()
-    },
-  )
-
-  it('gives the same zone again while it is in use, and survives all names there are', () => {
-    const berlin = zone('Europe/Berlin')
-    expect(timeZone('EUROPE/BERLIN')).toBe(berlin)
-    for (const name of Intl.supportedValuesOf('timeZone')) expect(timeZone(name), name).toBeDefined()
-    expect(timeZone('Europe/Berlin')?.offsetMs(0)).toBe(HOUR_MS)
-  })
-})
-
-describe('offsetMs', () => {
-  it.each([
-    ['Europe/Berlin', '2024-03-31T00:59:59.999Z', 1],
-    ['Europe/Berlin', '2024-03-31T01:00:00Z', 2],
-    ['Europe/Berlin', '2024-10-27T00:59:59.999Z', 2],
-    ['Europe/Berlin', '2024-10-27T01:00:00Z', 1],
-    ['Asia/Kathmandu', '2024-01-01T00:00:00Z', 5.75],
-    ['Australia/Lord_Howe', '2024-01-01T00:00:00Z', 11],
-    ['Australia/Lord_Howe', '2024-07-01T00:00:00Z', 10.5],
-    ['Pacific/Apia', '2011-12-30T09:59:59Z', -10],
-    ['Pacific/Apia', '2011-12-30T10:00:00Z', 14],
-    ['-03:30', '2024-07-01T00:00:00Z', -3.5],
-  ])('of %s at %s is %d h', (name, at, hours) => {
-    expect(zone(name).offsetMs(Date.parse(at))).toBe(hours * HOUR_MS)
-  })
-
-  it('knows the seconds of local mean time', () => {
-    expect(zone('Europe/Berlin').offsetMs(Date.parse('1850-01-01T00:00:00Z'))).toBe((53 * 60 + 28) * 1_000)
-  })
-
-  it('agrees with the clock Intl shows, at any instant', () => {
-    const names = ZONES.filter((name) => name.includes('/'))
-    const clocks = new Map(names.map((name) => [name, intlClock(name)]))
-    fc.assert(
-      fc.property(
-        fc.constantFrom(...names),
-        fc.integer({
-          min: Date.parse('1890-01-01T00:00:00Z') / 1_000,
-          max: Date.parse('2100-01-01T00:00:00Z') / 1_000,
-        }),
-        (name, second) => {
-          expect(second * 1_000 + zone(name).offsetMs(second * 1_000)).toBe(clocks.get(name)?.(second * 1_000))
-        },
-      ),
-      { numRuns: 2_000 },
-    )
-  })
-
-  it('holds from an instant up to the one constantUntilMs tells', () => {
-    fc.assert(
-      fc.property(fc.constantFrom(...ZONES), fc.integer({ min: -1e12, max: 3e12 }), (name, utcMs) => {
-        const untilMs = zone(name).constantUntilMs(utcMs)
-        expect(untilMs).toBeGreaterThan(utcMs)
-        const lastMs = Math.min(untilMs, 4e12) - 1
-        expect(zone(name).offsetMs(lastMs)).toBe(zone(name).offsetMs(utcMs))
-      }),
-    )
-  })
-})
 
 describe('bucket edges', () => {
   it.each([
@@ -377,6 +278,19 @@ describe('bucket edges', () => {
       expect(bucketEdges(interval(text), zone(name), -6e13, 2e14, 300)).toBeUndefined()
       expect(bucketEdges(interval(text), zone(name), 0, 1, 0)).toBeUndefined()
     }
+  })
+
+  it('are counted before any is made', () => {
+    const real = intlOffsets('Europe/Berlin')
+    let asked = 0
+    const berlin = changingZone('Europe/Berlin', (utcMs) => {
+      asked++
+      return real(utcMs)
+    })
+    for (const text of ['90m', '6h', '1d', '1w', '1mo', '1q']) {
+      expect(bucketEdges(interval(text), berlin, -6.2e13, 2.5e14, 300), text).toBeUndefined()
+    }
+    expect(asked).toBeLessThan(2_000)
   })
 
   const changes = fc.constantFrom(

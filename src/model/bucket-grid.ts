@@ -1,0 +1,144 @@
+/**
+ * The buckets of an interval in a time zone.
+ *
+ * Buckets lie on a grid of local clock readings (midnights, Mondays, firsts of a month, every sixth hour). The edge of a
+ * reading is the first instant at which the local clock shows it or something later. Defined so, edges never go back: a reading
+ * that a clock change skips gets the instant of the change, one that occurs twice gets its first occurrence, and readings of a
+ * day that never was (Apia, 2011-12-30) share one edge and make no bucket. Buckets are the stretches between different edges.
+ *
+ * Fixed intervals lie on multiples since the epoch, in UTC, but for those above 1 h and below 24 h that divide a day (2h, 3h,
+ * 4h, 6h, 8h, 12h, 90m …): in a zone they begin with the local midnight, so that 6h means 00, 06, 12 and 18 o'clock.
+ */
+import type { FixedOrCalendar } from './interval.ts'
+import { DAY_MS, dayNumber, HOUR_MS } from './time.ts'
+import { firstShown, type TimeZone, UTC_ZONE } from './zone-offsets.ts'
+
+/** The start of the bucket that contains an instant. */
+export function bucketStart(interval: FixedOrCalendar, zone: TimeZone, utcMs: number): number {
+  if (lieInUtc(interval, zone)) return Math.floor(utcMs / interval.ms) * interval.ms
+  return firstShown(zone, readingAt(interval, zone, utcMs))
+}
+
+/** The start of the bucket after the one that contains `startMs`; strictly greater than `startMs`. */
+export function nextBucketStart(interval: FixedOrCalendar, zone: TimeZone, startMs: number): number {
+  if (lieInUtc(interval, zone)) return Math.floor(startMs / interval.ms) * interval.ms + interval.ms
+  return firstShown(zone, nextReading(interval, readingAt(interval, zone, startMs)))
+}
+
+/** Readings of the grid that clock changes skipped, in all of history: a whole day in two zones, of which 90m has 16. */
+const SKIPPED_READINGS_MAX = 64
+
+/**
+ * The edges of all buckets that touch [fromMs, toMs): the first is at or before `fromMs`, the last at or after `toMs`, each is
+ * a start and the next one its end. An empty range has the one bucket of `fromMs`. Undefined when there are more than
+ * `max` buckets.
+ */
+export function bucketEdges(
+  interval: FixedOrCalendar,
+  zone: TimeZone,
+  fromMs: number,
+  toMs: number,
+  max: number,
+): Float64Array | undefined {
+  if (max < 1) return undefined
+  if (lieInUtc(interval, zone)) {
+    const first = Math.floor(fromMs / interval.ms)
+    const count = Math.max(first + 1, Math.ceil(toMs / interval.ms)) - first
+    if (count > max) return undefined
+    const even = new Float64Array(count + 1)
+    for (let i = 0; i <= count; i++) even[i] = (first + i) * interval.ms
+    return even
+  }
+  // Counted before any is made.
+  if (readingsBetween(interval, zone, fromMs, toMs) - SKIPPED_READINGS_MAX > max) return undefined
+  let reading = readingAt(interval, zone, fromMs)
+  let lastMs = firstShown(zone, reading)
+  const edges = [lastMs]
+  while (lastMs < toMs || edges.length < 2) {
+    reading = nextReading(interval, reading)
+    const edgeMs = firstShown(zone, reading)
+    if (edgeMs === lastMs) continue
+    if (edges.length > max) return undefined
+    edges.push(edgeMs)
+    lastMs = edgeMs
+  }
+  return Float64Array.from(edges)
+}
+
+/** Whether the buckets lie on multiples of the interval since the epoch. */
+export function lieInUtc(
+  interval: FixedOrCalendar,
+  zone: TimeZone,
+): interval is FixedOrCalendar & { readonly kind: 'fixed' } {
+  if (interval.kind !== 'fixed') return false
+  return zone === UTC_ZONE || interval.ms <= HOUR_MS || interval.ms >= DAY_MS || DAY_MS % interval.ms !== 0
+}
+
+/** The last grid reading whose edge is at or before an instant: that of the clock, or a later one before it was set back. */
+export function readingAt(interval: FixedOrCalendar, zone: TimeZone, utcMs: number): number {
+  let reading = readingAtOrBefore(interval, utcMs + zone.offsetMs(utcMs))
+  for (;;) {
+    const next = nextReading(interval, reading)
+    if (firstShown(zone, next) > utcMs) return reading
+    reading = next
+  }
+}
+
+/** 1970-01-01 was a Thursday: the week of the epoch begins three days before it. */
+const EPOCH_WEEKDAY = 3
+export const UNIT_MONTHS = { month: 1, quarter: 3, year: 12 } as const
+
+function readingAtOrBefore(interval: FixedOrCalendar, localMs: number): number {
+  if (interval.kind === 'fixed') return Math.floor(localMs / interval.ms) * interval.ms
+  const day = Math.floor(localMs / DAY_MS)
+  switch (interval.unit) {
+    case 'day':
+      return Math.floor(day / interval.count) * interval.count * DAY_MS
+    case 'week': {
+      const days = interval.count * 7
+      return (Math.floor((day + EPOCH_WEEKDAY) / days) * days - EPOCH_WEEKDAY) * DAY_MS
+    }
+    default: {
+      const months = interval.count * UNIT_MONTHS[interval.unit]
+      return monthStart(Math.floor(monthOf(localMs) / months) * months)
+    }
+  }
+}
+
+function nextReading(interval: FixedOrCalendar, readingMs: number): number {
+  if (interval.kind === 'fixed') return readingMs + interval.ms
+  switch (interval.unit) {
+    case 'day':
+      return readingMs + interval.count * DAY_MS
+    case 'week':
+      return readingMs + interval.count * 7 * DAY_MS
+    default:
+      return monthStart(monthOf(readingMs) + interval.count * UNIT_MONTHS[interval.unit])
+  }
+}
+
+/** How many readings of the grid the local clock passes, about: one more or less at either end. */
+function readingsBetween(interval: FixedOrCalendar, zone: TimeZone, fromMs: number, toMs: number): number {
+  const localFromMs = fromMs + zone.offsetMs(fromMs)
+  const localToMs = toMs + zone.offsetMs(toMs)
+  if (interval.kind === 'fixed') return (localToMs - localFromMs) / interval.ms
+  switch (interval.unit) {
+    case 'day':
+      return (localToMs - localFromMs) / (interval.count * DAY_MS)
+    case 'week':
+      return (localToMs - localFromMs) / (interval.count * 7 * DAY_MS)
+    default:
+      return (monthOf(localToMs) - monthOf(localFromMs)) / (interval.count * UNIT_MONTHS[interval.unit])
+  }
+}
+
+/** Months since January 1970. */
+export function monthOf(localMs: number): number {
+  const date = new Date(localMs)
+  return (date.getUTCFullYear() - 1970) * 12 + date.getUTCMonth()
+}
+
+export function monthStart(month: number): number {
+  const years = Math.floor(month / 12)
+  return dayNumber(1970 + years, month - years * 12 + 1, 1) * DAY_MS
+}
