@@ -52,7 +52,7 @@ export const SETTINGS = [
     meaning:
       'Stored bucket widths and how long a window of each is kept after its last write. Steps are fixed when the store is created.',
   },
-  { name: 'SET_RESOLUTIONS', default: '1m:6h,1h:35d,1d:400d', unit: 'step:kept', meaning: 'The same for sets.' },
+  { name: 'SET_RESOLUTIONS', default: '1m:6h,1h:90d,1d:400d', unit: 'step:kept', meaning: 'The same for sets.' },
   {
     name: 'EVENT_RETENTION',
     default: '90d',

@@ -35,6 +35,7 @@ const META = {
   blocksRead: 5,
   cacheHits: 3,
   isExact: true,
+  bucketsUnavailable: 0,
   durationMs: 30,
   cost: 10,
   nowMs: 0,

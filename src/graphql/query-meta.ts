@@ -21,6 +21,11 @@ export const QueryMetaRef = builder.objectRef<QueryMeta>('QueryMeta').implement(
         'False: counts have reached 2^53, where they stay; or some running totals came too late, or fell too often within a bucket, to be counted in full. What is counted may be too small, never too great.',
       resolve: (meta) => meta.isExact,
     }),
+    bucketsUnavailable: t.int({
+      description:
+        'Buckets whose value is null because what is kept of that time is too coarse to fill them exactly (of the range, or of what it is compared with). Where there are any, totals are null and `top` ranks by the others.',
+      resolve: (meta) => meta.bucketsUnavailable,
+    }),
     cost: t.float({
       description:
         'Stored rollups the query was charged for before it read any; all queries of one request together have `viewer.limits.requestRollups`. Equal queries of one request share one charge.',

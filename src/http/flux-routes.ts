@@ -91,6 +91,7 @@ export function registerFluxRoutes(app: FastifyInstance, { gateway, now, limits 
     const answer = await gateway.query(projectOf(request), { ...input, totals: false })
     const resolutions = resolutionsOf(answer)
     if (resolutions !== '') reply.header('x-resolution', resolutions)
+    reply.header('x-buckets-unavailable', answer.meta.bucketsUnavailable)
     return sendJson(reply, 200, writeQueryAnswer(answer, groupingOf(input)))
   })
 }

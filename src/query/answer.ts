@@ -4,6 +4,9 @@ import type { MetricRow } from '../store/store.ts'
 import type { Aggregation } from './aggregation.ts'
 import type { Fill } from './request.ts'
 
+/** Of a bucket in `present`. */
+export const UNAVAILABLE = 2
+
 /** The answer to a query: columns over one row of buckets, one set of columns a group. */
 export interface QueryAnswer {
   readonly metric: MetricRow
@@ -39,11 +42,11 @@ export interface AnswerGroup {
   readonly tags: readonly (readonly [key: string, value: string])[]
   /** Of a query by series. */
   readonly series: { readonly seriesId: Id64; readonly tags: CanonicalTags } | undefined
-  /** 1 where the bucket holds at least one point. */
+  /** 1 where the bucket holds at least one point, {@link UNAVAILABLE} where kept data cannot tell. */
   readonly present: Uint8Array
   /** A column for each computed aggregation by its name, NaN where the number does not exist. */
   readonly values: ReadonlyMap<string, Float64Array>
-  /** The same over the whole range, NaN where the number does not exist. */
+  /** The same over the whole range, NaN where the number does not exist or a bucket is unavailable. */
   readonly totals: ReadonlyMap<string, number>
   /** Merged from all groups that a query for the first few leaves out; it has no tags. */
   readonly isRemainder?: true
@@ -60,6 +63,8 @@ export interface QueryMeta {
   readonly cacheHits: number
   /** False: a count is at its bound, or running totals came too late, or fell too often. What is counted may be too small, never too great. */
   readonly isExact: boolean
+  /** Buckets, of the range or of what it is compared with, that kept data cannot fill exactly. */
+  readonly bucketsUnavailable: number
   /** Rollups charged to the request before reading. */
   readonly cost: number
   readonly durationMs: number
@@ -74,8 +79,8 @@ export interface Line {
 
 /**
  * One column of a group with its gaps treated as the query asked: `none` leaves empty buckets out, `null` and `zero` fill
- * them, `previous` repeats the last value before (null where there is none). A bucket is empty when it is so in both periods, so
- * that a line and what it is compared with have the same rows.
+ * them, `previous` repeats the last value before (null where there is none). An unavailable bucket is null, whatever was asked. A
+ * bucket is empty when it is so in both periods, so that a line and what it is compared with have the same rows.
  */
 export function fillLine(group: AnswerGroup, name: string, fill: Fill): Line {
   return lineOf(group, group, name, fill)
@@ -92,14 +97,17 @@ function lineOf(listed: AnswerGroup, { values: columns, present }: AnswerGroup, 
   const values: (number | null)[] = []
   let previous: number | null = null
   for (let i = 0; i < present.length; i++) {
-    const isListed = fill !== 'none' || listed.present[i] === 1 || listed.comparison?.present[i] === 1
-    if (!isListed) continue
+    const isEmpty = listed.present[i] === 0 && (listed.comparison?.present[i] ?? 0) === 0
+    if (fill === 'none' && isEmpty) continue
     bucket.push(i)
     if (present[i] === 1) {
       const value = column === undefined ? Number.NaN : column[i]!
       const known = Number.isFinite(value)
       values.push(known ? value : null)
       if (known) previous = value
+    } else if (present[i] === UNAVAILABLE) {
+      values.push(null)
+      previous = null
     } else values.push(fill === 'zero' ? 0 : fill === 'previous' ? previous : null)
   }
   return { bucket, values }

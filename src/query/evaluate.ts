@@ -1,5 +1,5 @@
 import type { Aggregation } from './aggregation.ts'
-import type { AnswerGroup } from './answer.ts'
+import { type AnswerGroup, UNAVAILABLE } from './answer.ts'
 import { CellSummary, type Cells, RangeSummary } from './cells.ts'
 import type { DistinctCounts } from './distinct.ts'
 import type { Plan } from './plan.ts'
@@ -27,23 +27,28 @@ export function emptyGroup({ groups, computed, plan }: Evaluation, group: number
   const nothing = new Float64Array(buckets).fill(Number.NaN)
   return {
     ...groups[group]!,
-    present: new Uint8Array(buckets),
+    present: presenceOf(plan),
     values: new Map(computed.map(({ name }) => [name, nothing])),
     totals: new Map(),
   }
+}
+
+/** Of a group without data. */
+function presenceOf({ unavailable }: Plan): Uint8Array {
+  return unavailable.map((isUnavailable) => isUnavailable * UNAVAILABLE)
 }
 
 function evaluateGroup(evaluation: Evaluation, cells: Cells, group: number, slot: number): AnswerGroup {
   const { computed } = evaluation
   const at = slot * cells.buckets
   const seconds = bucketSeconds(evaluation)
-  const present = new Uint8Array(cells.buckets)
+  const present = presenceOf(evaluation.plan)
   for (let i = 0; i < cells.buckets; i++) if (cells.count[at + i]! > 0) present[i] = 1
   const values = new Map<string, Float64Array>()
   for (const aggregation of computed) {
     const column = new Float64Array(cells.buckets).fill(Number.NaN)
     for (let i = 0; i < cells.buckets; i++) {
-      if (present[i] === 0) continue
+      if (present[i] !== 1) continue
       column[i] = aggregation.compute(new CellSummary(cells, at + i, seconds[i]!, evaluation.distinct?.cells))
     }
     values.set(aggregation.name, column)
@@ -80,6 +85,8 @@ export function secondsOf(
 
 function totalsOf(evaluation: Evaluation, cells: Cells, slot: number): ReadonlyMap<string, number> {
   const { computed, distinct, plan } = evaluation
+  // A number of the whole range is exact or not given.
+  if (plan.unavailableCount > 0) return new Map(computed.map(({ name }) => [name, Number.NaN]))
   const seconds = secondsOf(evaluation, plan.fromMs, plan.toMs)
   const members = distinct === undefined ? undefined : (distinct.totals?.[slot] ?? Number.NaN)
   const range = new RangeSummary(cells, slot, seconds, members)

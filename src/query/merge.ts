@@ -131,11 +131,14 @@ function offerLast(cells: Cells, cell: number, timeMs: number, value: number): v
 
 /**
  * Running totals of counters: the increase from each total to the next of the same series goes to the answered bucket of the
- * later one. `lookback` are the reads before the range that may hold the total before the first.
+ * later one. `lookback` are further reads that may hold the total before the first: before the range, and in its unavailable
+ * stretches. Where such a stretch could not be read nothing is known of the increase across it.
  */
 export function mergeTotals(merge: Merge, lookback: readonly Read[], cells: Cells): void {
   const { plan, stepsMs, groupOf, limits, needs } = merge
-  const reads = new ReadFinder([...lookback, ...plan.reads])
+  const reads = new ReadFinder([...lookback, ...plan.reads].sort((a, b) => a.fromMs - b.fromMs))
+  const within = new ReadFinder(plan.reads)
+  const unread = unreadBefore(plan, lookback)
   const buckets = new BucketFinder(plan.edges)
   eachSeries(merge, (ordinal, parts) => {
     // One stored bucket may lie in several runs and in the inbox; its list is whole only when they are joined.
@@ -160,10 +163,13 @@ export function mergeTotals(merge: Merge, lookback: readonly Read[], cells: Cell
     let previous = 0
     for (const [storedMs, totals] of [...byBucket].sort(([a], [b]) => a - b)) {
       const end = totals.length - 1
-      if (storedMs >= plan.fromMs) {
+      if (within.find(storedMs) !== undefined) {
         cells.inexact ||= totals.inexact
-        const cell = cells.cellOf(groupOf[ordinal]!) + buckets.find(storedMs)
-        const joins = totals.timeMs[0]! - previousMs <= SILENCE_MS_MAX
+        const bucket = buckets.find(storedMs)
+        const cell = cells.cellOf(groupOf[ordinal]!) + bucket
+        const isKnown = previousMs >= unread[bucket]!
+        if (!isKnown && previousMs > Number.NEGATIVE_INFINITY) cells.inexact = true
+        const joins = isKnown && totals.timeMs[0]! - previousMs <= SILENCE_MS_MAX
         const increase = totals.increase() + (joins ? increaseBetween(previous, totals.value[0]!) : 0)
         cells.sum[cell]! += increase
         if (needs.limits) cells.limitCountsOf(cell).add(limits[ordinal]!, increase)
@@ -173,6 +179,18 @@ export function mergeTotals(merge: Merge, lookback: readonly Read[], cells: Cell
       previous = totals.value[end]!
     }
   })
+}
+
+/** For each bucket the end of the last stretch before it that is neither answered nor looked back into. */
+function unreadBefore({ edges, unavailable, fromMs }: Plan, lookback: readonly Read[]): Float64Array {
+  const found = new ReadFinder(lookback)
+  const unread = new Float64Array(unavailable.length)
+  let lastMs = Number.NEGATIVE_INFINITY
+  for (let i = 0; i < unread.length; i++) {
+    if (unavailable[i] === 1 && found.find(Math.max(fromMs, edges[i]!)) === undefined) lastMs = edges[i + 1]!
+    unread[i] = lastMs
+  }
+  return unread
 }
 
 interface Part {

@@ -127,7 +127,7 @@ export function rollupsOf(listed: readonly ListedBlock[]): number {
 /** The finest stored step with which these periods would have no more than so many rollups to read. */
 export function fittingStep(
   periods: readonly Period[],
-  request: Pick<PlanRequest, 'zone' | 'bucketsMax'>,
+  request: Pick<PlanRequest, 'zone' | 'bucketsMax' | 'setting'>,
   wanted: IdRange | undefined,
   rollupsMax: number,
 ): string | undefined {
@@ -153,10 +153,11 @@ export function fittingStep(
   return step && formatDuration(step.stepMs)
 }
 
-/** Undefined instead of the reason that a plan is refused. */
+/** Undefined where a plan is refused or leaves out buckets. */
 function answerable(planned: () => Plan): Plan | undefined {
   try {
-    return planned()
+    const complete = planned()
+    return complete.unavailableCount === 0 ? complete : undefined
   } catch (error) {
     if (error instanceof GatewayError) return undefined
     throw error
@@ -187,8 +188,17 @@ function listedIn(
   return listed
 }
 
-function lookbackReads({ fromMs }: Plan, timelines: readonly Timeline[]): readonly Read[] {
+/** Of what lies before the range, and of the unavailable stretches in it, as far as kept data can fill them. */
+function lookbackReads({ fromMs, toMs, edges, unavailable }: Plan, timelines: readonly Timeline[]): readonly Read[] {
   const coarsestMs = timelines[timelines.length - 1]!.stepMs
   const backMs = Math.floor((fromMs - SILENCE_MS_MAX) / coarsestMs) * coarsestMs
-  return planStretch({ fromMs: backMs, toMs: fromMs }, timelines) ?? []
+  const reads = [...(planStretch({ fromMs: backMs, toMs: fromMs }, timelines) ?? [])]
+  for (let start = unavailable.indexOf(1); start >= 0; ) {
+    const next = unavailable.indexOf(0, start)
+    const end = next < 0 ? unavailable.length : next
+    const gap = { fromMs: Math.max(fromMs, edges[start]!), toMs: Math.min(toMs, edges[end]!) }
+    for (const read of planStretch(gap, timelines) ?? []) reads.push(read)
+    start = next < 0 ? -1 : unavailable.indexOf(1, next)
+  }
+  return reads
 }

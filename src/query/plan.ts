@@ -14,7 +14,7 @@ import type { Stretch } from '../store/store.ts'
 /**
  * Which stored buckets answer a query. Pure: it sees the range, the interval and what each resolution has let go, and decides.
  * Every answered bucket is cut into pieces that stored buckets fill exactly: the coarsest resolution whose buckets fit, and finer
- * ones for what is left at the edges. A stored bucket is never split.
+ * ones for what is left at the edges. A stored bucket is never split: an answered bucket that would need it is unavailable.
  */
 
 /** Buckets that `interval: auto` aims below. */
@@ -35,7 +35,11 @@ export interface PlanRequest {
   /** Finest first; each step a multiple of the one before. */
   readonly timelines: readonly Timeline[]
   readonly bucketsMax: number
+  /** The setting that says how long each resolution is kept, for advice. */
+  readonly setting: RetentionSetting
 }
+
+export type RetentionSetting = 'RESOLUTIONS' | 'SET_RESOLUTIONS'
 
 /** Stored buckets of one resolution. */
 export interface Read extends Stretch {
@@ -50,11 +54,17 @@ export interface Plan {
   readonly toMs: number
   /** Start of each answered bucket, not cut by the range, and the end of the last: one more than there are buckets. */
   readonly edges: Float64Array
-  /** Disjoint and sorted; together exactly [fromMs, toMs). */
+  /** Disjoint and sorted; together exactly [fromMs, toMs) without the unavailable buckets. */
   readonly reads: readonly Read[]
+  /** 1 for each bucket that kept data cannot fill exactly. */
+  readonly unavailable: Uint8Array
+  readonly unavailableCount: number
 }
 
-/** Throws `invalid_range`, `invalid_interval` (with the finest step that is kept) or `query_too_large` (with one that fits). */
+/**
+ * Throws `invalid_range`, `invalid_interval` (with the finest step that is kept) when no bucket can be filled, or `query_too_large`
+ * (with a step that fits). `auto` takes an interval of which every bucket can be filled.
+ */
 export function plan(asked: PlanRequest): Plan {
   if (asked.fromMs > asked.toMs) {
     throw new GatewayError(
@@ -69,22 +79,22 @@ export function plan(asked: PlanRequest): Plan {
   for (const interval of autoIntervals(timelines, range)) {
     const edges = bucketEdges(interval, zone, range.fromMs, range.toMs, Math.min(AUTO_BUCKETS_MAX, request.bucketsMax))
     if (edges === undefined) continue
-    const reads = cover(edges, range, timelines)
-    if (reads !== undefined) return { interval, ...range, edges, reads }
+    const covered = cover(edges, range, timelines)
+    if (covered.unavailableCount === 0) return { interval, ...range, edges, ...covered }
   }
   throw tooFine(request, range)
 }
 
 /** The plan of buckets that lie where they are told to; the range, its end exclusive, is widened like any other. Throws `invalid_interval`. */
 export function planEdges(
-  request: Pick<PlanRequest, 'zone' | 'timelines'> & Stretch & { readonly interval: FixedOrCalendar },
+  request: Pick<PlanRequest, 'zone' | 'timelines' | 'setting'> & Stretch & { readonly interval: FixedOrCalendar },
   edges: Float64Array,
 ): Plan {
   const timelines = nested(request.timelines)
   const range = widen(request.fromMs, request.toMs - 1, timelines)
-  const reads = cover(edges, range, timelines)
-  if (reads === undefined) throw tooFine({ ...request, timelines }, range)
-  return { interval: request.interval, ...range, edges, reads }
+  const covered = cover(edges, range, timelines)
+  if (covered.unavailableCount === edges.length - 1) throw tooFine({ ...request, timelines }, range, edges)
+  return { interval: request.interval, ...range, edges, ...covered }
 }
 
 function planInterval(request: PlanRequest, range: Stretch, interval: FixedOrCalendar): Plan {
@@ -98,14 +108,15 @@ function planInterval(request: PlanRequest, range: Stretch, interval: FixedOrCal
       { details: { bucketsMax: request.bucketsMax, fits } },
     )
   }
-  const reads = cover(edges, range, request.timelines)
-  if (reads === undefined) throw tooFine(request, range)
-  return { interval, ...range, edges, reads }
+  const covered = cover(edges, range, request.timelines)
+  if (covered.unavailableCount === edges.length - 1) throw tooFine(request, range, edges)
+  return { interval, ...range, edges, ...covered }
 }
 
 /** The stretches of the resolutions that hold [fromMs, toMs) without regard to answered buckets; undefined where none does. */
-export function planStretch(stretch: Stretch, timelines: readonly Timeline[]): Read[] | undefined {
-  return cover(Float64Array.of(stretch.fromMs, stretch.toMs), stretch, nested(timelines))
+export function planStretch(stretch: Stretch, timelines: readonly Timeline[]): readonly Read[] | undefined {
+  const covered = cover(Float64Array.of(stretch.fromMs, stretch.toMs), stretch, nested(timelines))
+  return covered.unavailableCount === 0 ? covered.reads : undefined
 }
 
 /**
@@ -195,30 +206,52 @@ export function fittingInterval({ fromMs, toMs }: Stretch, bucketsMax: number, s
 }
 
 function tooFine(
-  { timelines, interval, zone }: Pick<PlanRequest, 'timelines' | 'interval' | 'zone'>,
+  { timelines, interval, zone, setting }: Pick<PlanRequest, 'timelines' | 'interval' | 'zone' | 'setting'>,
   range: Stretch,
+  edges?: Float64Array,
 ): GatewayError {
   const finest = formatDuration(finestKept(range, timelines))
   const asked = interval.kind === 'auto' ? `days in ${zone.name}` : `interval ${formatInterval(interval)}`
   const where = zone.offsetMs(range.fromMs) === 0 ? '' : ` in ${zone.name}`
-  return new GatewayError(
-    'invalid_interval',
-    `${asked}${where} does not consist of stored buckets; for this range the finest are ${finest} (UTC)`,
-    {
-      details: { finest },
-    },
-  )
+  const message = `${asked}${where} does not consist of stored buckets; for this range the finest are ${finest} (UTC)`
+  const step = edges && servingStep(edges, timelines[0]!.stepMs)
+  if (step === undefined) return new GatewayError('invalid_interval', message, { details: { finest } })
+  return new GatewayError('invalid_interval', `${message}; buckets of ${step} kept that long in ${setting} would do`, {
+    details: { finest, setting, step },
+  })
 }
 
-/** Fills each answered bucket, cut by the range, with stored ones. Undefined: some edge lies inside a stored bucket. */
-function cover(edges: Float64Array, range: Stretch, timelines: readonly Timeline[]): Read[] | undefined {
+/** The widest step of which all edges are multiples, no wider than a day. Undefined below the base: no setting helps. */
+function servingStep(edges: Float64Array, baseMs: number): string | undefined {
+  let stepMs = DAY_MS
+  for (const edge of edges) {
+    for (let restMs = Math.abs(edge); restMs > 0; ) [stepMs, restMs] = [restMs, stepMs % restMs]
+  }
+  return stepMs % baseMs === 0 ? formatDuration(stepMs) : undefined
+}
+
+/** Fills each answered bucket, cut by the range, with stored ones. Unavailable: an edge lies inside a stored bucket. */
+function cover(
+  edges: Float64Array,
+  range: Stretch,
+  timelines: readonly Timeline[],
+): Pick<Plan, 'reads' | 'unavailable' | 'unavailableCount'> {
   const reads: GrowingRead[] = []
-  for (let i = 0; i + 1 < edges.length; i++) {
+  const unavailable = new Uint8Array(edges.length - 1)
+  let unavailableCount = 0
+  for (let i = 0; i < unavailable.length; i++) {
     const fromMs = Math.max(edges[i]!, range.fromMs)
     const toMs = Math.min(edges[i + 1]!, range.toMs)
-    if (!fill(fromMs, toMs, timelines.length - 1, timelines, reads)) return undefined
+    const count = reads.length
+    const lastToMs = reads[count - 1]?.toMs
+    if (fill(fromMs, toMs, timelines.length - 1, timelines, reads)) continue
+    // What was filled of it is taken back.
+    reads.length = count
+    if (lastToMs !== undefined) reads[count - 1]!.toMs = lastToMs
+    unavailable[i] = 1
+    unavailableCount++
   }
-  return reads
+  return { reads, unavailable, unavailableCount }
 }
 
 interface GrowingRead extends Read {

@@ -11,7 +11,7 @@ import { compareTags, type Evaluation, emptyGroup, evaluate } from './evaluate.t
 import { hasLostBlocks } from './lost-blocks.ts'
 import type { Source } from './merge.ts'
 import { fittingStep, gridOf, lookUp, type Period, rollupsOf } from './period.ts'
-import { finestKept, fittingInterval, plan, planEdges } from './plan.ts'
+import { finestKept, fittingInterval, type Plan, plan, planEdges, type RetentionSetting } from './plan.ts'
 import { prepareQuery, type RequestLimits } from './prepare.ts'
 import { topGroups } from './rank.ts'
 import type { QueryInput, QueryRequest } from './request.ts'
@@ -101,6 +101,7 @@ export class Querier {
   ): Promise<QueryAnswer | undefined> {
     const startedMs = performance.now()
     const stepsMs = this.#stepsOf(metric)
+    const setting = settingOf(metric)
     const looked = await this.#look(metric, request)
     const wanted = looked.grouping.ids
     const current = await lookUp(this.#sources, metric, {
@@ -108,7 +109,7 @@ export class Querier {
       stepsMs,
       gridMs: gridOf(request.interval, request.zone, request, stepsMs),
       wanted,
-      planned: (timelines) => plan({ ...request, timelines, bucketsMax: this.#cellsMax(request, run) }),
+      planned: (timelines) => plan({ ...request, timelines, setting, bucketsMax: this.#cellsMax(request, run) }),
     })
     const comparison = request.compare && compareWith(request.compare, request, current.plan)
     const earlier =
@@ -120,10 +121,13 @@ export class Querier {
             gridMs: stepsMs.findLast((stepMs) => comparison.edges.every((edge) => edge % stepMs === 0)) ?? 1,
             wanted,
             planned: (timelines) =>
-              planEdges({ ...request, ...comparison, interval: current.plan.interval, timelines }, comparison.edges),
+              planEdges(
+                { ...request, ...comparison, interval: current.plan.interval, timelines, setting },
+                comparison.edges,
+              ),
           })
     const periods = earlier === undefined ? [current] : [current, earlier]
-    this.#charge(periods, request, wanted, session, run)
+    this.#charge(metric, periods, request, wanted, session, run)
     const wants = run.close()
     const asked = request.top === undefined ? wants.computed : [...wants.computed, request.top.by]
     const opened = await this.#open(metric, periods, needsOf(asked, metric.type).sketches, session)
@@ -167,6 +171,7 @@ export class Querier {
         blocksRead: sum(opened.map(({ blocks }) => blocks)),
         cacheHits: sum(opened.map(({ hits }) => hits)),
         isExact,
+        bucketsUnavailable: unavailableIn(current.plan, earlier?.plan, comparison),
         cost: run.rollups,
         durationMs: performance.now() - startedMs,
         nowMs: request.nowMs,
@@ -191,6 +196,7 @@ export class Querier {
 
   /** Refuses to read more rollups than the request has left, naming the coarser step that would do. */
   #charge(
+    metric: MetricRow,
     periods: readonly Period[],
     request: QueryRequest,
     wanted: IdRange | undefined,
@@ -203,7 +209,8 @@ export class Querier {
       run.charge(session, rollups)
       return
     }
-    const fits = fittingStep(periods, { ...request, bucketsMax: this.#cellsMax(request, run) }, wanted, left)
+    const bucketsMax = this.#cellsMax(request, run)
+    const fits = fittingStep(periods, { ...request, setting: settingOf(metric), bucketsMax }, wanted, left)
     const advice = fits === undefined ? 'a shorter range is needed' : `an interval of ${fits} would fit`
     const { rollupsMax } = session
     const room =
@@ -272,6 +279,19 @@ export class Querier {
   }
 }
 
+function settingOf({ type }: MetricRow): RetentionSetting {
+  return rollupKindOf(type) === 'set' ? 'SET_RESOLUTIONS' : 'RESOLUTIONS'
+}
+
+/** Answered buckets that kept data cannot fill, or not those they are compared with. */
+function unavailableIn(current: Plan, earlier: Plan | undefined, comparison: Comparison | undefined): number {
+  if (earlier === undefined || comparison === undefined) return current.unavailableCount
+  return comparison.bucketOf.reduce(
+    (count, bucket, i) => count + (current.unavailable[i] === 1 || earlier.unavailable[bucket] === 1 ? 1 : 0),
+    0,
+  )
+}
+
 interface Looked {
   readonly list: SeriesList
   readonly grouping: Grouping
@@ -298,7 +318,10 @@ function answerGroups(
   for (const index of [...new Set([...groups.keys(), ...(earlier?.groups.keys() ?? [])])].sort((a, b) => a - b)) {
     const current = groups.get(index) ?? emptyGroup(evaluation, index)
     if (comparison === undefined) answered.push(current)
-    else answered.push(compared(current, earlier?.groups.get(index) ?? emptyGroup(evaluation, index), comparison))
+    else {
+      const before = earlier?.groups.get(index) ?? emptyGroup(earlier?.evaluation ?? evaluation, index)
+      answered.push(compared(current, before, comparison))
+    }
   }
   const shown = isGrouped(request) ? answered.filter((group) => hasData(group) || hasData(group.comparison)) : answered
   return request.top === undefined ? shown.sort((a, b) => compareTags(a.tags, b.tags)) : shown

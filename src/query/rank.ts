@@ -28,7 +28,9 @@ export async function topGroups(
   top: Top,
 ): Promise<Grouping> {
   const { groups, groupOf } = grouping
-  const whole: Plan = { ...plan, edges: Float64Array.of(plan.fromMs, plan.toMs) }
+  // Where some buckets are unavailable, the others decide.
+  const one = { edges: Float64Array.of(plan.fromMs, plan.toMs), unavailable: new Uint8Array(1), unavailableCount: 0 }
+  const whole: Plan = { ...plan, ...one }
   const needs = needsOf([top.by], reading.metric.type)
   const seconds = secondsOf({ plan: whole, ...clock }, whole.fromMs, whole.toMs)
   const ranked: { readonly group: number; readonly value: number }[] = []

@@ -23,7 +23,7 @@ const RESOLUTIONS = [
 ]
 const SET_RESOLUTIONS = [
   { stepMs: 60_000, keptMs: 6 * HOUR_MS },
-  { stepMs: HOUR_MS, keptMs: 35 * DAY_MS },
+  { stepMs: HOUR_MS, keptMs: 90 * DAY_MS },
   { stepMs: DAY_MS, keptMs: 400 * DAY_MS },
 ]
 const PARTITIONS = 2

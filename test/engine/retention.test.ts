@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { QueryInput } from '../../src/query/request.ts'
 import type { IndexEntry } from '../../src/store/store.ts'
 import { startGateway, type TestGateway } from '../support/gateway.ts'
-import { ask, refusal, rows, track } from './harness.ts'
+import { ask, refusal, rows, rowsOf, track } from './harness.ts'
 
 /** What is let go, when, and what is answered from what is left. */
 
@@ -104,11 +104,17 @@ test('live data enters the ten seconds beside an hour that has lost them', async
   ])
   const both = await ask(gateway, { metric: 'load', from: at('09:00:00'), to: at('16:59:59'), interval: '1h' })
   expect(both.groups[0]?.totals.get('sum')).toBe(15)
-  expect(
-    (await refusal(gateway, { metric: 'load', from: at('09:00:00'), to: at('16:59:59'), interval: '10s' })).details,
-  ).toEqual({
-    finest: '1m',
-  })
+  const fine = await ask(gateway, { metric: 'load', from: at('09:00:00'), to: at('16:59:59'), interval: '10s' })
+  expect(fine.meta.bucketsUnavailable).toBe(360)
+  expect(rowsOf(fine)['']).toEqual([
+    ...Array.from(
+      { length: 360 },
+      (_, i) => `${new Date(Date.parse(at('09:00:00')) + i * 10_000).toISOString().replace('.000Z', 'Z')} null`,
+    ),
+    '2026-05-05T16:20:00Z 4',
+    '2026-05-05T16:20:10Z 8',
+  ])
+  expect(fine.groups[0]?.totals.get('sum')).toBeNaN()
 })
 
 test('a range is widened at each end to what is kept there', async () => {
@@ -201,7 +207,7 @@ test('answers of coarser resolutions stay the same while the finer ones expire',
   await advance(8 * DAY_MS)
   expect(await blocksOf('g', MINUTE_MS)).toEqual([])
   expect(await answers('1h')).toEqual(inInbox.hours)
-  await advance(30 * DAY_MS)
+  await advance(85 * DAY_MS)
   expect(await blocksOf('g', 900_000)).toEqual([])
   expect((await blocksOf('g', HOUR_MS)).length).toBeGreaterThan(0)
   expect(await blocksOf('s', HOUR_MS)).toEqual([])
@@ -222,7 +228,7 @@ test('when everything has expired a late point starts anew at every resolution',
     [HOUR_MS, '1d'],
   ] as const) {
     await advance(ms)
-    expect((await refusal(gateway, { metric: 'load', ...nine, interval: '10s' })).details).toEqual({ finest })
+    expect((await refusal(gateway, { metric: 'load', ...nine, interval: '10s' })).details).toMatchObject({ finest })
   }
   await advance(HOUR_MS)
   for (const resolution of [10_000, MINUTE_MS, HOUR_MS, DAY_MS]) expect(await blocksOf('load', resolution)).toEqual([])
@@ -343,4 +349,60 @@ test('windows merged in tiers and sealed answer as their folds did', async () =>
   expect((await ask(gateway, { ...input, groupBy: [], interval: '1m', to: at('09:00:59') })).groups[0]?.values).toEqual(
     last?.values,
   )
+})
+
+test('days of a zone are answered as far back as hours are kept, the days before are null', async () => {
+  const dayOf = (days: number): number => START_MS - days * DAY_MS
+  const visits = [1, 40, 80, 120].flatMap((days) => [
+    { at: dayOf(days), member: 'ada', tags: { host: 'a' } },
+    { at: dayOf(days) + HOUR_MS, member: 'ada', tags: { host: 'a' } },
+    { at: dayOf(days), member: `bob-${days}`, tags: { host: 'b' } },
+  ])
+  await track(gateway, 'users', 'set', visits)
+  await drain()
+  // Imported history counts from its arrival; what came before is let go.
+  await advance(60 * DAY_MS)
+  await track(gateway, 'users', 'set', [{ at: nowMs, member: 'eve', tags: { host: 'a' } }])
+  await drain()
+  await advance(40 * DAY_MS)
+  const input = { metric: 'users', from: dayOf(2), to: nowMs, interval: '1d', timezone: 'Europe/Berlin' }
+  const answer = await ask(gateway, input)
+  const known = rowsOf(answer)['']!.filter((row) => !row.endsWith(' null'))
+  expect(known).toEqual([`${new Date(Date.parse('2026-07-03T22:00:00Z')).toISOString().replace('.000Z', 'Z')} 1`])
+  expect(answer.meta.bucketsUnavailable).toBeGreaterThan(0)
+  expect(rowsOf(answer)['']).toHaveLength(answer.meta.bucketsUnavailable + 1)
+  expect(
+    rowsOf(await ask(gateway, { ...input, fill: 'zero' }))['']!.filter((row) => row.endsWith(' null')),
+  ).toHaveLength(answer.meta.bucketsUnavailable)
+  // Groups rank by the days that are answered; a total of all days is not known.
+  const top = await ask(gateway, { ...input, groupBy: ['host'], top: { n: 1 } })
+  expect(top.groups.map(({ tags }) => tags)).toEqual([[['host', 'a']]])
+  expect(top.groups[0]?.totals.get('count')).toBeNaN()
+  expect((await ask(gateway, { ...input, timezone: 'UTC' })).meta.bucketsUnavailable).toBe(0)
+  expect(await refusal(gateway, { ...input, to: dayOf(1), from: dayOf(1), timezone: 'Asia/Kolkata' })).toMatchObject({
+    code: 'invalid_interval',
+    details: { setting: 'SET_RESOLUTIONS', step: '30m' },
+  })
+})
+
+test('a running total is not carried over a stretch that is not answered', async () => {
+  await track(gateway, 'bytes', 'counter', [
+    { at: at('09:00:05'), total: 100 },
+    { at: at('09:10:05'), total: 150 },
+  ])
+  await drain()
+  await advance(7 * HOUR_MS)
+  await track(gateway, 'bytes', 'counter', [
+    { at: at('16:20:05'), total: 175 },
+    { at: at('16:20:15'), total: 180 },
+  ])
+  await drain()
+  const asked = { metric: 'bytes', from: at('09:00:00'), to: at('16:59:59'), interval: '10s' }
+  const answer = await ask(gateway, asked)
+  expect(rowsOf(answer)['']!.filter((row) => !row.endsWith('null'))).toEqual([
+    // Minutes still tell the total of 09:10, before the first that is answered.
+    '2026-05-05T16:20:00Z 25',
+    '2026-05-05T16:20:10Z 5',
+  ])
+  expect(answer.meta.isExact).toBe(true)
 })

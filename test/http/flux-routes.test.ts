@@ -352,6 +352,17 @@ describe('GET /api/v1/metrics/:name/query', () => {
     expect(await headers([])).toBeUndefined()
   })
 
+  it('counts the buckets that cannot be answered in a header, and writes them as null', async () => {
+    const answer = queryAnswer({ groups: [answerGroup({ p95: [1] })] })
+    expect((await answered(answer)).headers['x-buckets-unavailable']).toBe('0')
+    const present = Uint8Array.of(2)
+    const group = { ...answerGroup({ p95: [Number.NaN] }), present }
+    const unavailable = { ...answer, groups: [group], meta: { ...answer.meta, bucketsUnavailable: 1 } }
+    const { headers, body } = await answered(unavailable)
+    expect(headers['x-buckets-unavailable']).toBe('1')
+    expect(body).toContain('"series":[{"timestamp":"2024-01-15T00:00:00Z","value":null}]')
+  })
+
   it.each([
     [400, 'invalid_aggregation'],
     [400, 'invalid_interval'],

@@ -45,6 +45,7 @@ function answerOf(data: Data, from: number, fill: Fill = 'none', interval = '1m'
       cacheHits: 1,
       cost: 1,
       isExact: true,
+      bucketsUnavailable: 0,
       durationMs: 1,
       nowMs: (from + length) * STEP_MS - 1,
     },

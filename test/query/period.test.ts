@@ -61,7 +61,7 @@ describe('lookUp', () => {
           }
           const gridMs = gridOf(interval, zone, range, STEPS_MS)
           const everything = STEPS_MS.map((stepMs, level) => ({ stepMs, expired: expiredOf(windows, level) }))
-          const request = { ...range, interval, zone, bucketsMax: 100_000 }
+          const request = { ...range, interval, zone, bucketsMax: 100_000, setting: 'RESOLUTIONS' as const }
           const wholly = attempt(() => plan({ ...request, timelines: everything }))
           const found = await lookUp(
             index,

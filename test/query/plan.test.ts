@@ -44,6 +44,7 @@ function request(fields: Partial<PlanRequest> = {}): PlanRequest {
     zone: zone('UTC'),
     timelines: timelines(),
     bucketsMax: 50_000,
+    setting: 'RESOLUTIONS',
     ...fields,
   }
 }
@@ -176,6 +177,47 @@ describe('plan', () => {
     expect(error.message).toContain('Asia/Kathmandu')
   })
 
+  it('leaves out the days that hours are no longer kept for, and fills the others', () => {
+    const lostMs = Date.UTC(2024, 0, 5)
+    const planned = plan(
+      request({
+        fromMs: Date.UTC(2024, 0, 2),
+        toMs: Date.UTC(2024, 0, 8) - 1,
+        interval: interval('1d'),
+        zone: zone('Europe/Berlin'),
+        timelines: timelines(
+          { [MINUTE_MS]: [{ fromMs: 0, toMs: NOON_MS }], [HOUR_MS]: [{ fromMs: 0, toMs: lostMs }] },
+          SET_STEPS_MS,
+        ),
+      }),
+    )
+    expect([...planned.unavailable]).toEqual([1, 1, 1, 1, 0, 0, 0])
+    expect(planned.unavailableCount).toBe(4)
+    expect(planned.reads).toEqual([{ level: 1, fromMs: Date.UTC(2024, 0, 5, 23), toMs: Date.UTC(2024, 0, 8) }])
+  })
+
+  it.each([
+    ['Asia/Kolkata', '30m'],
+    ['Asia/Kathmandu', '15m'],
+    ['Europe/Berlin', '1h'],
+  ])('names the setting that would serve days in %s: buckets of %s', (where, step) => {
+    const lost = [{ fromMs: 0, toMs: NOON_MS }]
+    const asked = request({
+      fromMs: Date.UTC(2024, 0, 2),
+      toMs: Date.UTC(2024, 0, 8) - 1,
+      interval: interval('1d'),
+      zone: zone(where),
+      timelines: timelines({ [MINUTE_MS]: lost, [HOUR_MS]: lost }, SET_STEPS_MS),
+      setting: 'SET_RESOLUTIONS',
+    })
+    const error = errorOf(() => plan(asked))
+    expect(error).toMatchObject({
+      code: 'invalid_interval',
+      details: { finest: '1d', setting: 'SET_RESOLUTIONS', step },
+    })
+    expect(error.message).toContain(`buckets of ${step} kept that long in SET_RESOLUTIONS would do`)
+  })
+
   it('refuses an interval finer than the base, and one that is no multiple of it', () => {
     for (const text of ['1s', '15s', '999ms']) {
       const error = errorOf(() => plan(request({ interval: interval(text) })))
@@ -265,6 +307,7 @@ const anyRequest: fc.Arbitrary<PlanRequest> = fc
       zone: zone(zoneName),
       timelines: lines,
       bucketsMax,
+      setting: 'RESOLUTIONS' as const,
     })),
   )
 
@@ -297,16 +340,40 @@ function forPlans(check: (planned: Plan, asked: PlanRequest) => void): void {
 }
 
 describe('any plan', () => {
-  it('has sorted, disjoint reads that cover the widened range exactly once', () => {
-    forPlans(({ reads, fromMs, toMs }) => {
-      let atMs = fromMs
-      for (const read of reads) {
-        expect(read.fromMs).toBe(atMs)
-        expect(read.toMs).toBeGreaterThan(read.fromMs)
-        atMs = read.toMs
+  it('has sorted, disjoint reads that cover every available bucket of the widened range exactly once, and no other', () => {
+    forPlans(({ reads, edges, unavailable, unavailableCount, fromMs, toMs }) => {
+      expect(unavailable.filter((isUnavailable) => isUnavailable === 1)).toHaveLength(unavailableCount)
+      expect(unavailable).toHaveLength(edges.length - 1)
+      const available: Stretch[] = []
+      for (const [i, isUnavailable] of unavailable.entries()) {
+        if (isUnavailable === 1) continue
+        available.push({ fromMs: Math.max(fromMs, edges[i]!), toMs: Math.min(toMs, edges[i + 1]!) })
       }
-      expect(atMs).toBe(toMs)
+      for (const [i, read] of reads.entries()) {
+        expect(read.toMs).toBeGreaterThan(read.fromMs)
+        expect(read.fromMs).toBeGreaterThanOrEqual(reads[i - 1]?.toMs ?? fromMs)
+      }
+      expect(union(reads.map(({ fromMs: from, toMs: to }) => ({ fromMs: from, toMs: to })))).toEqual(union(available))
     })
+  })
+
+  it('has a bucket unavailable only where no resolution that is kept could fill it', () => {
+    let unavailable = 0
+    forPlans((planned, { timelines: lines, interval: asked }) => {
+      if (asked.kind === 'auto') expect(planned.unavailableCount).toBe(0)
+      for (const [i, isUnavailable] of planned.unavailable.entries()) {
+        if (isUnavailable === 0) continue
+        unavailable++
+        const fromMs = Math.max(planned.fromMs, planned.edges[i]!)
+        const toMs = Math.min(planned.toMs, planned.edges[i + 1]!)
+        // Of every resolution some bucket that the stretch needs has been let go, or reaches over its ends.
+        for (const line of lines) {
+          const fits = Math.abs(fromMs % line.stepMs) === 0 && Math.abs(toMs % line.stepMs) === 0
+          expect(fits && isKept(line, { fromMs, toMs })).toBe(false)
+        }
+      }
+    })
+    expect(unavailable).toBeGreaterThan(100)
   })
 
   it('reads whole stored buckets of what their resolution still has', () => {
@@ -325,8 +392,8 @@ describe('any plan', () => {
       for (const edge of edges) {
         if (edge <= fromMs || edge >= toMs) continue
         // The stored bucket that ends or begins there: a read may go on over the edge, its buckets may not.
-        const read = reads.find((candidate) => candidate.fromMs <= edge && edge < candidate.toMs)!
-        expect(Math.abs(edge % lines[read.level]!.stepMs)).toBe(0)
+        const read = reads.find((candidate) => candidate.fromMs <= edge && edge < candidate.toMs)
+        if (read !== undefined) expect(Math.abs(edge % lines[read.level]!.stepMs)).toBe(0)
       }
     })
   })
@@ -368,7 +435,9 @@ describe('any plan', () => {
           const finer = interval(stepMs === DAY_MS ? '1d' : `${stepMs / 1_000}s`)
           if (JSON.stringify(finer) === JSON.stringify(planned.interval)) break
           const other = attempt({ ...asked, interval: finer })
-          expect(other instanceof GatewayError || other.edges.length - 1 > AUTO_BUCKETS_MAX).toBe(true)
+          const isWorse =
+            other instanceof GatewayError || other.edges.length - 1 > AUTO_BUCKETS_MAX || other.unavailableCount > 0
+          expect(isWorse).toBe(true)
         }
       }),
       { numRuns: 300 },
@@ -407,7 +476,7 @@ describe('a refused plan', () => {
           zone: zone('UTC'),
           bucketsMax: 3_000_000,
         })
-        expect(again).not.toBeInstanceOf(GatewayError)
+        expect(again).toMatchObject({ unavailableCount: 0 })
       }),
       { numRuns: 400 },
     )

@@ -256,6 +256,7 @@ export function queryAnswer(fields: Partial<QueryAnswer> & Pick<QueryAnswer, 'gr
       blocksRead: 0,
       cacheHits: 0,
       isExact: true,
+      bucketsUnavailable: 0,
       cost: 7,
       durationMs: 0,
       nowMs: fromMs,

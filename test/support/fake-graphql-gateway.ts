@@ -201,6 +201,7 @@ export class FakeGateway implements Gateway {
         blocksRead: 2,
         cacheHits: 1,
         isExact: true,
+        bucketsUnavailable: 0,
         cost: 7,
         durationMs: 0.5,
         nowMs: NOW_MS,

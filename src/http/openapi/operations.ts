@@ -178,7 +178,11 @@ const FLUX: readonly Operation[] = [
       status: 200,
       description: 'The buckets.',
       content: json(refTo('QueryResult')),
-      headers: { 'X-Resolution': 'Widths of the stored buckets that were read, finest first.' },
+      headers: {
+        'X-Resolution': 'Widths of the stored buckets that were read, finest first.',
+        'X-Buckets-Unavailable':
+          'How many buckets are null because what is kept of that time is too coarse to fill them exactly.',
+      },
     },
     errors: [
       ...KEYED,
