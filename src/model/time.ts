@@ -51,15 +51,21 @@ export function parseInstantText(text: string): number | undefined {
 
 const RELATIVE = /^(?:now)? *([+-]) *(\S+)$/
 
-/** Reads an instant, or a distance from now such as `-6h`, `now`, `now-1h30m`, `now+1d`. */
-export function parseTimeArgument(text: string, nowMs: number): number | undefined {
+/** The instant at which a local clock shows a reading, which is given as if it were UTC. */
+export type ReadingToInstant = (readingMs: number) => number
+
+/**
+ * Reads an instant, or a distance from now such as `-6h`, `now`, `now-1h30m`, `now+1d`. A date or date-time without an offset is a
+ * reading of the local clock, of UTC unless `localClock` is given.
+ */
+export function parseTimeArgument(text: string, nowMs: number, localClock?: ReadingToInstant): number | undefined {
   if (text === 'now') return nowMs
   const relative = RELATIVE.exec(text)
   if (relative !== null) {
     const distanceMs = parseDuration(relative[2]!)
     if (distanceMs !== undefined) return withinRange(relative[1] === '-' ? nowMs - distanceMs : nowMs + distanceMs)
   }
-  return parseInstantText(text)
+  return scanInstant(text, true, localClock)
 }
 
 const TWO_DIGITS: readonly string[] = Array.from({ length: 60 }, (_, value) => String(value).padStart(2, '0'))
@@ -166,15 +172,15 @@ const UPPER_Z = 0x5a
 const LOWER_T = 0x74
 const LOWER_Z = 0x7a
 
-function scanInstant(text: string, plusMayBeSpace: boolean): number | undefined {
-  if (text.charCodeAt(4) === MINUS) return scanDateTime(text, plusMayBeSpace)
+function scanInstant(text: string, plusMayBeSpace: boolean, localClock?: ReadingToInstant): number | undefined {
+  if (text.charCodeAt(4) === MINUS) return scanDateTime(text, plusMayBeSpace, localClock)
   if (text.length > INSTANT_TEXT_MAX || !UNIX_TEXT.test(text)) return undefined
   return text.length > EXACT_DIGITS_MAX && !text.includes('.')
     ? instantFromBigInt(BigInt(text))
     : instantFromNumber(Number(text))
 }
 
-function scanDateTime(text: string, plusMayBeSpace: boolean): number | undefined {
+function scanDateTime(text: string, plusMayBeSpace: boolean, localClock?: ReadingToInstant): number | undefined {
   const length = text.length
   if (length < 10 || text.charCodeAt(7) !== MINUS) return undefined
   const century = twoDigits(text, 0)
@@ -185,7 +191,7 @@ function scanDateTime(text: string, plusMayBeSpace: boolean): number | undefined
   const year = century * 100 + yearOfCentury
   if (day > DAYS_IN_MONTH[month]! && !(month === 2 && day === 29 && isLeapYear(year))) return undefined
   const midnightMs = dayNumber(year, month, day) * DAY_MS
-  if (length === 10) return withinRange(midnightMs)
+  if (length === 10) return instantOf(midnightMs, localClock)
 
   const separator = text.charCodeAt(10)
   if (separator !== UPPER_T && separator !== SPACE && separator !== LOWER_T) return undefined
@@ -216,9 +222,17 @@ function scanDateTime(text: string, plusMayBeSpace: boolean): number | undefined
   }
   // ISO 8601 writes the end of a day as 24:00, and nothing after it
   if (hour === 24 && (minute > 0 || second > 0 || millisecond > 0)) return undefined
-  const offsetMs = at === length ? 0 : scanZone(text, at, plusMayBeSpace)
-  if (offsetMs === undefined) return undefined
-  return withinRange(midnightMs + hour * HOUR_MS + minute * MINUTE_MS + second * SECOND_MS + millisecond - offsetMs)
+  const readingMs = midnightMs + hour * HOUR_MS + minute * MINUTE_MS + second * SECOND_MS + millisecond
+  if (at === length) return instantOf(readingMs, localClock)
+  const offsetMs = scanZone(text, at, plusMayBeSpace)
+  return offsetMs === undefined ? undefined : withinRange(readingMs - offsetMs)
+}
+
+/** The first and the last reading that can be written are instants in every zone. */
+function instantOf(readingMs: number, localClock: ReadingToInstant | undefined): number | undefined {
+  const validMs = withinRange(readingMs)
+  if (validMs === undefined || localClock === undefined) return validMs
+  return nearestInstant(localClock(validMs))
 }
 
 /** `Z`, `UTC` or an offset, each possibly after one space, up to the end of the text. */
@@ -272,11 +286,19 @@ function instantFromBigInt(value: bigint): number | undefined {
   return withinRange(Number(value < 0n && truncated * perMs !== value ? truncated - 1n : truncated))
 }
 
+/**
+ * The instant itself, or the first or last one there is. The bucket that holds the first one may begin before it, and the end of the
+ * last bucket lies after the last one; neither could be written as RFC 3339, nor read again.
+ */
+export function nearestInstant(ms: number): number {
+  return Math.min(INSTANT_MAX_MS, Math.max(INSTANT_MIN_MS, ms))
+}
+
 /** Whether these are milliseconds of an instant: of a year from 1 to 9999. NaN compares false and is none. */
 export function isInstant(ms: number): boolean {
   return ms >= INSTANT_MIN_MS && ms <= INSTANT_MAX_MS
 }
 
-function withinRange(ms: number): number | undefined {
+export function withinRange(ms: number): number | undefined {
   return isInstant(ms) ? ms : undefined
 }

@@ -1,6 +1,7 @@
 import { bucketBefore, instantBefore, periodBefore } from '../model/earlier-period.ts'
 import { GatewayError } from '../model/errors.ts'
 import { formatInterval } from '../model/interval.ts'
+import { nearestInstant, withinRange } from '../model/time.ts'
 import type { TimeZone } from '../model/zone-offsets.ts'
 import type { AnswerGroup, ComparisonTimes } from './answer.ts'
 import type { Plan } from './plan.ts'
@@ -37,6 +38,11 @@ export function compareWith(
     })
   }
   const earlier = { fromMs: instantBefore(by, zone, fromMs), toMs: instantBefore(by, zone, toMs) }
+  if (withinRange(earlier.fromMs) === undefined) {
+    throw new GatewayError('invalid_range', 'the range that it would be compared with begins before the year 1', {
+      details: { argument: 'compare' },
+    })
+  }
   const buckets = edges.length - 1
   const startMs = new Float64Array(buckets)
   const endMs = new Float64Array(buckets)
@@ -53,7 +59,8 @@ export function compareWith(
   const bucketOf = Int32Array.from(startMs, (start, i) => (endMs[i]! > start ? position.get(start)! : -1))
   for (const [i, bucket] of bucketOf.entries()) if (bucket >= 0) endMs[i] = all[bucket + 1]!
   const label = compare === 'previousPeriod' ? 'previous period' : `${formatInterval(by)} before`
-  return { ...earlier, edges: all, bucketOf, times: { startMs, endMs, label } }
+  const times = { startMs: startMs.map(nearestInstant), endMs: endMs.map(nearestInstant), label }
+  return { ...earlier, edges: all, bucketOf, times }
 }
 
 /** Starts and ends, ascending. A bucket that reaches into the next one ends there: half-hour clock changes bring that about. */

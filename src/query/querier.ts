@@ -1,6 +1,7 @@
 import { GatewayError } from '../model/errors.ts'
 import { formatInterval } from '../model/interval.ts'
 import { rollupKindOf } from '../model/metric.ts'
+import { nearestInstant } from '../model/time.ts'
 import type { MetricRow, Store } from '../store/store.ts'
 import { accumulate } from './accumulate.ts'
 import { needsOf } from './aggregation.ts'
@@ -151,16 +152,17 @@ export class Querier {
       const evaluation = { plan: period.plan, ...clock, computed, groups: answered.groups, distinct }
       evaluated.push({ evaluation, groups: evaluate(evaluation, cells) })
     }
+    const edges = current.plan.edges.map(nearestInstant)
     return {
       metric,
-      fromMs: current.plan.fromMs,
-      toMs: current.plan.toMs,
+      fromMs: nearestInstant(current.plan.fromMs),
+      toMs: nearestInstant(current.plan.toMs),
       interval: formatInterval(current.plan.interval),
       timezone: request.zone.name,
       fill: request.fill,
       aggregations: request.aggregations,
-      startMs: current.plan.edges.subarray(0, -1),
-      endMs: current.plan.edges.subarray(1),
+      startMs: edges.subarray(0, -1),
+      endMs: edges.subarray(1),
       groups: answerGroups(request, evaluated[0]!, evaluated[1], comparison),
       comparison: comparison?.times,
       meta: {
