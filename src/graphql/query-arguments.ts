@@ -20,7 +20,11 @@ export const queryArguments = builder.args((t) => ({
     description: 'Length of the range up to `to`, in place of `from`. Example: "6h".',
   }),
   interval: t.field({ type: 'Interval', description: 'Width of a bucket. Default: "auto". Example: "5m".' }),
-  timezone: t.field({ type: 'TimeZone', description: 'Whose days and weeks the buckets follow. Default: "UTC".' }),
+  timezone: t.field({
+    type: 'TimeZone',
+    description:
+      'Whose days and weeks the buckets follow, and whose clock `from` and `to` are read by when they carry no offset. Default: "UTC".',
+  }),
   aggregations: t.field({
     type: [AggregationEnum],
     description: 'The lines of `series`, in this order. Default: that of the type. Example: [P50, P95, P99].',

@@ -16,7 +16,7 @@ const anyJson = {
 builder.scalarType('DateTime', {
   ...anyJson,
   description:
-    'An instant. Answers are RFC 3339 in UTC, such as "2024-01-15T10:30:00Z". Input may also carry an offset, be a UNIX time in s, ms, µs or ns (told apart by magnitude), or in a query be relative to now, such as "-6h".',
+    'An instant. Answers are RFC 3339 in UTC, such as "2024-01-15T10:30:00Z". Input may also carry an offset (without one it is in UTC, in a query with `timezone` by the clock of that zone), be a UNIX time in s, ms, µs or ns (told apart by magnitude), or in a query be relative to now, such as "-6h".',
   specifiedByURL: 'https://www.rfc-editor.org/rfc/rfc3339',
   serialize: formatInstant,
 })

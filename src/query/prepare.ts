@@ -2,8 +2,8 @@ import { GatewayError } from '../model/errors.ts'
 import { fixedInterval, formatInterval, parseInterval } from '../model/interval.ts'
 import type { MetricType } from '../model/metric.ts'
 import { describe } from '../model/point.ts'
-import { DAY_MS, parseDuration, parseInstant, parseTimeArgument } from '../model/time.ts'
-import { timeZone } from '../model/zone-offsets.ts'
+import { DAY_MS, nearestInstant, parseDuration, parseInstant, parseTimeArgument, withinRange } from '../model/time.ts'
+import { instantOfReading, type TimeZone, timeZone, UTC_ZONE } from '../model/zone-offsets.ts'
 import {
   type Aggregation,
   defaultAggregation,
@@ -34,7 +34,6 @@ const DEFAULT_RANGE_MS = DAY_MS
 
 /** Judges what a client asked of a metric of this type. Throws the code of the first mistake, naming the argument. */
 export function prepareQuery(input: QueryInput, type: MetricType, nowMs: number, limits: RequestLimits): QueryRequest {
-  const { fromMs, toMs } = readRange(input, nowMs)
   const interval = parseInterval(input.interval ?? 'auto')
   if (interval === undefined) {
     throw new GatewayError(
@@ -48,6 +47,7 @@ export function prepareQuery(input: QueryInput, type: MetricType, nowMs: number,
       details: { argument: 'timezone' },
     })
   }
+  const { fromMs, toMs } = readRange(input, nowMs, zone)
   const aggregations = readAggregations(input, type, limits)
   const optional = (input.optionalAggregations ?? []).filter((aggregation) => isAllowed(aggregation, type))
   const computed = [
@@ -101,12 +101,16 @@ export function prepareQuery(input: QueryInput, type: MetricType, nowMs: number,
   }
 }
 
-/** The range that a client states, by default the last 24 h. Throws `invalid_range`. */
+/**
+ * The range that a client states, by default the last 24 h. Bounds without an offset are readings of the zone's clock. Throws
+ * `invalid_range`.
+ */
 export function readRange(
   input: Pick<QueryInput, 'from' | 'to' | 'last'>,
   nowMs: number,
+  zone: TimeZone = UTC_ZONE,
 ): { readonly fromMs: number; readonly toMs: number } {
-  const toMs = input.to === undefined || input.to === null ? nowMs : readInstant('to', input.to, nowMs)
+  const toMs = input.to === undefined || input.to === null ? nowMs : readInstant('to', input.to, nowMs, zone)
   if (input.last !== undefined && input.last !== null) {
     if (input.from !== undefined && input.from !== null)
       throw new GatewayError('invalid_range', 'from and last exclude each other')
@@ -114,16 +118,21 @@ export function readRange(
     if (lengthMs === undefined || lengthMs <= 0) {
       throw new GatewayError('invalid_range', `last ${describe(input.last)} is no length such as 30m, 6h or 7d`)
     }
-    return { fromMs: toMs - lengthMs, toMs }
+    const fromMs = withinRange(toMs - lengthMs)
+    if (fromMs !== undefined) return { fromMs, toMs }
+    throw new GatewayError('invalid_range', `last ${describe(input.last)} reaches back before the year 1`)
   }
   const fromMs =
-    input.from === undefined || input.from === null ? toMs - DEFAULT_RANGE_MS : readInstant('from', input.from, nowMs)
+    input.from === undefined || input.from === null
+      ? nearestInstant(toMs - DEFAULT_RANGE_MS)
+      : readInstant('from', input.from, nowMs, zone)
   if (fromMs > toMs) throw new GatewayError('invalid_range', 'from lies after to')
   return { fromMs, toMs }
 }
 
-function readInstant(argument: string, value: unknown, nowMs: number): number {
-  const timeMs = typeof value === 'string' ? parseTimeArgument(value, nowMs) : parseInstant(value)
+function readInstant(argument: string, value: unknown, nowMs: number, zone: TimeZone): number {
+  const localClock = (readingMs: number): number => instantOfReading(zone, readingMs)
+  const timeMs = typeof value === 'string' ? parseTimeArgument(value, nowMs, localClock) : parseInstant(value)
   if (timeMs === undefined) {
     throw new GatewayError(
       'invalid_range',

@@ -11,6 +11,8 @@ const LIMITS = { aggregationsMax: 4, groupByKeysMax: 2, tagFilterValuesMax: 5, w
 const prepare = (input: Partial<QueryInput>, type: 'gauge' | 'distribution' = 'distribution') =>
   prepareQuery({ metric: 'm', ...input }, type, NOW_MS, LIMITS)
 
+const utc = (...texts: readonly string[]): readonly number[] => texts.map((text) => Date.parse(text))
+
 describe('prepareQuery', () => {
   it('asks for the last day by the default aggregation of the type', () => {
     expect(prepare({})).toMatchObject({
@@ -34,6 +36,27 @@ describe('prepareQuery', () => {
     [{ from: 1_700_000_000, to: 1_700_000_001_000 }, [1_700_000_000_000, 1_700_000_001_000]],
     [{ from: 'now', to: 'now' }, [NOW_MS, NOW_MS]],
     [{ from: null, to: null }, [NOW_MS - DAY_MS, NOW_MS]],
+    [{ to: '0001-01-01T01:00:00Z' }, [Date.parse('0001-01-01'), Date.parse('0001-01-01T01:00:00Z')]],
+    // Without an offset by the clock of the zone, of a reading that occurs twice the first, of a skipped one what it would have been.
+    [
+      { from: '2024-06-01', to: '2024-06-02', timezone: 'America/New_York' },
+      utc('2024-06-01T04:00Z', '2024-06-02T04:00Z'),
+    ],
+    [
+      { from: '2024-03-31T02:30', to: '2024-10-27T02:30', timezone: 'Europe/Berlin' },
+      utc('2024-03-31T01:30Z', '2024-10-27T00:30Z'),
+    ],
+    [
+      { from: '2024-01-01T00:00:00.5', to: '2024-01-02', timezone: 'Asia/Kathmandu' },
+      utc('2023-12-31T18:15:00.500Z', '2024-01-01T18:15Z'),
+    ],
+    [
+      { from: '2024-01-01T00:00Z', to: '2024-01-02T00:00 +01:00', timezone: 'Asia/Tokyo' },
+      utc('2024-01-01T00:00Z', '2024-01-01T23:00Z'),
+    ],
+    [{ from: 1_700_000_000, to: '1700000001000', timezone: 'Asia/Tokyo' }, [1_700_000_000_000, 1_700_000_001_000]],
+    [{ to: '2024-01-02', last: '1d', timezone: 'Asia/Tokyo' }, utc('2023-12-31T15:00Z', '2024-01-01T15:00Z')],
+    [{ from: '0001-01-01', to: '9999-12-31', timezone: 'Asia/Tokyo' }, utc('0001-01-01T00:00Z', '9999-12-30T15:00Z')],
   ])('reads the range %j', (input, range) => {
     const { fromMs, toMs } = prepare(input)
     expect([fromMs, toMs]).toEqual(range)
@@ -55,6 +78,7 @@ describe('prepareQuery', () => {
     ['an unreadable from', { from: 'yesterday-ish' }, 'invalid_range'],
     ['an unreadable to', { to: {} }, 'invalid_range'],
     ['from beside last', { from: '-1h', last: '1h' }, 'invalid_range'],
+    ['a last that reaches back before the year 1', { last: '200000w' }, 'invalid_range'],
     ['a last of no length', { last: '0s' }, 'invalid_range'],
     ['a last that is no length', { last: 'long' }, 'invalid_range'],
     ['an unknown fill', { fill: 'linear' }, 'invalid_range'],

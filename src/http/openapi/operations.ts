@@ -172,7 +172,10 @@ const FLUX: readonly Operation[] = [
       TAG_FILTER,
       query('group_by', '`tags.a,tags.b`, or `series`.'),
       query('fill', 'Empty buckets.', { type: 'string', enum: ['none', 'null', 'zero', 'previous'] }),
-      query('timezone', 'IANA name of the zone in which days, weeks and months begin. Default: UTC.'),
+      query(
+        'timezone',
+        'IANA name of the zone in which days, weeks and months begin, and by whose clock `from` and `to` without an offset are read. Default: UTC.',
+      ),
     ],
     answer: {
       status: 200,
