@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import type { ExecutionResult } from 'graphql'
+import { asGatewayError } from '../http/error-table.ts'
 import { GatewayError } from '../model/errors.ts'
 import type { StreamFormat } from './stream-format.ts'
 
@@ -20,7 +21,10 @@ export interface StreamSource {
   present(result: ExecutionResult): string
   /** Of an error that ends the stream. */
   refusal(error: unknown): ExecutionResult
-  /** Whether the client may still see this; rejects to end the stream with the reason. Asked with each keep-alive. */
+  /**
+   * Whether the client may still see this; asked with each keep-alive. A rejection ends the stream with its reason, unless
+   * the gateway could only not find out.
+   */
   requireAccess(): Promise<void>
 }
 
@@ -58,7 +62,9 @@ export class Streams {
     raw.write(format.opening)
     const keepAlive = setInterval(() => {
       if (!raw.writableNeedDrain) raw.write(format.keepAlive)
-      source.requireAccess().catch(refuse)
+      source.requireAccess().catch((error) => {
+        if (!mayPass(error)) refuse(error)
+      })
     }, this.#settings.keepAliveMs)
     try {
       for (;;) {
@@ -76,10 +82,13 @@ export class Streams {
       end()
     }
     if (raw.destroyed) return
-    // A client that is told of an end does not come back.
+    // A client that reads the closing does not connect again.
     if (asksToReconnect(refused?.error)) raw.end()
     else if (refused === undefined) raw.end(format.closing)
-    else raw.end(`${format.next(source.present(source.refusal(refused.error)))}${format.closing}`)
+    else {
+      const told = format.next(source.present(source.refusal(refused.error)))
+      raw.end(mayPass(refused.error) ? told : `${told}${format.closing}`)
+    }
     const farewell = setTimeout(() => raw.destroy(), FAREWELL_MS)
     raw.once('close', () => clearTimeout(farewell))
   }
@@ -109,6 +118,13 @@ export class Streams {
       this.#bufferedBytes -= bytes
     }
   }
+}
+
+const PASSING_CODES: ReadonlySet<string> = new Set(['store_unavailable', 'overloaded', 'internal'])
+
+/** Whether the same operation may succeed later: the fault is the gateway's, or the client was too slow. */
+function mayPass(error: unknown): boolean {
+  return PASSING_CODES.has(asGatewayError(error).code)
 }
 
 function asksToReconnect(error: unknown): boolean {

@@ -3,6 +3,7 @@ import { connect } from 'node:net'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { GraphQLLimits } from '../../src/graphql/context.ts'
 import type { StreamSettings } from '../../src/graphql/streams.ts'
+import { GatewayError } from '../../src/model/errors.ts'
 import { until } from '../support/redis-server.ts'
 import { type GraphQLAnswer, type Harness, startGraphQL } from './harness.ts'
 
@@ -192,6 +193,42 @@ describe('streams end', () => {
     expect(opened()).toBe(0)
   })
 
+  test.each(['store_unavailable', 'overloaded', 'internal'] as const)(
+    'not while their key cannot be looked at (%s): they go on afterwards',
+    async (code) => {
+      await restart({ keepAliveMs: 5 })
+      const watched = await watch(LIVE)
+      await until('no snapshot', () => watched.results().length === 1)
+      graphql.gateway.keyFailure = new GatewayError(code, 'the store is away')
+      const signs = (): number => watched.text().split('\n:\n').length
+      const before = signs()
+      await until('no signs of life', () => signs() > before + 3)
+      graphql.gateway.keyFailure = undefined
+      graphql.gateway.valueOffset++
+      graphql.gateway.commit('latency')
+      await until('no patch', () => watched.results().length === 2)
+      expect(watched.text()).not.toContain('complete')
+      watched.hangUp()
+    },
+  )
+
+  test('for good where the question has no answer any more, without a goodbye where the gateway failed', async () => {
+    for (const [code, isForGood] of [
+      ['metric_not_found', true],
+      ['query_too_large', true],
+      ['internal', false],
+    ] as const) {
+      await restart({})
+      const watched = await watch(LIVE)
+      await until('no snapshot', () => watched.results().length === 1)
+      graphql.gateway.failure = new GatewayError(code, 'because')
+      graphql.gateway.commit('latency')
+      await until('the stream goes on', watched.isOver)
+      expect(watched.results().at(-1)).toMatchObject({ errors: [{ extensions: { code: code.toUpperCase() } }] })
+      expect(watched.text().includes('event: complete')).toBe(isForGood)
+    }
+  })
+
   test('not while nothing changes: they show that they are alive', async () => {
     await restart({ keepAliveMs: 20 })
     const watched = await watch(LIVE)
@@ -247,7 +284,10 @@ describe('a client that does not read', () => {
     const socket = await subscribeDeaf()
     await until('not subscribed', () => opened() === 2)
     await updateUntil(() => opened() === 1)
-    expect(await rest(socket)).toContain('"code":"OVERLOADED"')
+    const told = await rest(socket)
+    expect(told).toContain('"code":"OVERLOADED"')
+    // It may come back.
+    expect(told).not.toContain('event: complete')
     const before = other.results().length
     await updateUntil(() => other.results().length > before)
     other.hangUp()

@@ -60,6 +60,8 @@ export class FakeGateway implements Gateway {
   readonly eventQueries: EventInput[] = []
   readonly requests: IdempotentRequest[] = []
   readonly rows = new Map<string, MetricRow>()
+  /** Of every look at a key. */
+  keyFailure: GatewayError | undefined
   readonly keys = new Map<string, Principal>([
     ['reader', { keyId: 'r', project: 'shop', scopes: ['query'] }],
     ['writer', { keyId: 'w', project: 'shop', scopes: ['ingest'] }],
@@ -248,6 +250,7 @@ export class FakeGateway implements Gateway {
   }
 
   async authenticate(key: string): Promise<Principal | undefined> {
+    if (this.keyFailure !== undefined) throw this.keyFailure
     return this.keys.get(key)
   }
 
