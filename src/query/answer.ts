@@ -1,4 +1,4 @@
-import type { Id64 } from '../model/id.ts'
+import { formatId, type Id64 } from '../model/id.ts'
 import type { CanonicalTags } from '../model/series.ts'
 import type { MetricRow } from '../store/store.ts'
 import type { Aggregation } from './aggregation.ts'
@@ -48,10 +48,40 @@ export interface AnswerGroup {
   readonly values: ReadonlyMap<string, Float64Array>
   /** The same over the whole range, NaN where the number does not exist or a bucket is unavailable. */
   readonly totals: ReadonlyMap<string, number>
+  /** The last value before the range by the name of the aggregation, where a query that fills with the previous one looked for it. */
+  readonly before?: ReadonlyMap<string, number>
   /** Merged from all groups that a query for the first few leaves out; it has no tags. */
   readonly isRemainder?: true
   /** The same group in the earlier period, its columns by the buckets of this one; of every group of a query that compares. */
   readonly comparison?: AnswerGroup
+}
+
+/** The same text for the same group of every answer. */
+export function groupKey({ tags, series, isRemainder }: Pick<AnswerGroup, 'tags' | 'series' | 'isRemainder'>): string {
+  if (isRemainder === true) return 'remainder'
+  return series === undefined ? JSON.stringify(tags) : formatId(series.seriesId)
+}
+
+/** To be spread: totals are computed when they are looked at. */
+export function withoutTotals({
+  tags,
+  series,
+  present,
+  values,
+  before,
+  isRemainder,
+}: AnswerGroup): Omit<AnswerGroup, 'totals'> {
+  return { tags, series, present, values, ...(before && { before }), ...(isRemainder === true && { isRemainder }) }
+}
+
+export function withBefore(group: AnswerGroup, before: ReadonlyMap<string, number>): AnswerGroup {
+  return {
+    ...withoutTotals(group),
+    before,
+    get totals() {
+      return group.totals
+    },
+  }
 }
 
 export interface QueryMeta {
@@ -79,7 +109,7 @@ export interface Line {
 
 /**
  * One column of a group with its gaps treated as the query asked: `none` leaves empty buckets out, `null` and `zero` fill
- * them, `previous` repeats the last value before (null where there is none). An unavailable bucket is null, whatever was asked. A
+ * them, `previous` repeats the last value before, be it of before the range (null where there is none). An unavailable bucket is null, whatever was asked. A
  * bucket is empty when it is so in both periods, so that a line and what it is compared with have the same rows.
  */
 export function fillLine(group: AnswerGroup, name: string, fill: Fill): Line {
@@ -91,11 +121,16 @@ export function fillComparison(group: AnswerGroup, name: string, fill: Fill): Li
   return group.comparison && lineOf(group, group.comparison, name, fill)
 }
 
-function lineOf(listed: AnswerGroup, { values: columns, present }: AnswerGroup, name: string, fill: Fill): Line {
+function lineOf(
+  listed: AnswerGroup,
+  { values: columns, present, before }: AnswerGroup,
+  name: string,
+  fill: Fill,
+): Line {
   const column = columns.get(name)
   const bucket: number[] = []
   const values: (number | null)[] = []
-  let previous: number | null = null
+  let previous: number | null = before?.get(name) ?? null
   for (let i = 0; i < present.length; i++) {
     const isEmpty = listed.present[i] === 0 && (listed.comparison?.present[i] ?? 0) === 0
     if (fill === 'none' && isEmpty) continue

@@ -3,7 +3,7 @@ import { GatewayError } from '../model/errors.ts'
 import { formatInterval } from '../model/interval.ts'
 import { nearestInstant, withinRange } from '../model/time.ts'
 import type { TimeZone } from '../model/zone-offsets.ts'
-import type { AnswerGroup, ComparisonTimes } from './answer.ts'
+import { type AnswerGroup, type ComparisonTimes, withoutTotals } from './answer.ts'
 import type { Plan } from './plan.ts'
 import type { Compare } from './request.ts'
 
@@ -97,9 +97,4 @@ export function compared(group: AnswerGroup, earlier: AnswerGroup, { bucketOf }:
     },
     comparison,
   }
-}
-
-/** To be spread: totals are computed when they are looked at. */
-function withoutTotals({ tags, series, present, values, isRemainder }: AnswerGroup): Omit<AnswerGroup, 'totals'> {
-  return { tags, series, present, values, ...(isRemainder === true && { isRemainder }) }
 }

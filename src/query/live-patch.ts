@@ -1,5 +1,5 @@
-import { compareIds, formatId } from '../model/id.ts'
-import { type AnswerGroup, fillComparison, fillLine, type Line, type QueryAnswer } from './answer.ts'
+import { compareIds } from '../model/id.ts'
+import { type AnswerGroup, fillComparison, fillLine, groupKey, type Line, type QueryAnswer } from './answer.ts'
 
 /**
  * What a live query tells next. A snapshot replaces all that was told before. A patch holds the buckets that are new or differ,
@@ -71,11 +71,6 @@ function shiftOf(before: QueryAnswer, after: QueryAnswer): number | undefined {
     if (before.startMs[i + shift] !== after.startMs[i]) return undefined
   }
   return shift
-}
-
-function groupKey({ tags, series, isRemainder }: AnswerGroup): string {
-  if (isRemainder === true) return 'remainder'
-  return series === undefined ? JSON.stringify(tags) : formatId(series.seriesId)
 }
 
 /** 1 for each bucket of the group that is new or differs; undefined: one that was shown is there no more. */

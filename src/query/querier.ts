@@ -5,7 +5,7 @@ import { nearestInstant } from '../model/time.ts'
 import type { MetricRow, Store } from '../store/store.ts'
 import { accumulate } from './accumulate.ts'
 import { needsOf } from './aggregation.ts'
-import type { AnswerGroup, QueryAnswer } from './answer.ts'
+import { type AnswerGroup, groupKey, type QueryAnswer, withBefore } from './answer.ts'
 import { Cells, type Needs } from './cells.ts'
 import { type Comparison, compared, compareWith } from './compare.ts'
 import { compareTags, type Evaluation, emptyGroup, evaluate } from './evaluate.ts'
@@ -17,9 +17,10 @@ import { prepareQuery, type RequestLimits } from './prepare.ts'
 import { topGroups } from './rank.ts'
 import type { QueryInput, QueryRequest } from './request.ts'
 import { type Grouping, type IdRange, SeriesIndex, type SeriesList } from './series-index.ts'
-import { QuerySession, type Run } from './session.ts'
+import { QuerySession, Run } from './session.ts'
 import { type Opened, SourceReader } from './source-reader.ts'
 import { type TagValue, tagValuesOf } from './tag-values.ts'
+import { valuesBefore } from './value-before.ts'
 
 export interface QuerierSettings extends RequestLimits {
   /** Steps of the stored buckets, finest first. */
@@ -72,7 +73,7 @@ export class Querier {
   async query(metric: MetricRow, input: QueryInput, session = this.openSession()): Promise<QueryAnswer> {
     const request = prepareQuery(input, metric.type, session.nowMs, this.#settings)
     const { aggregations, computed, fill } = request
-    const wants = { computed, totals: input.totals ?? true }
+    const wants = { computed, totals: input.totals ?? true, before: fill === 'previous' }
     const answer = await session.ask(metric, request.question, wants, (run) => this.#run(metric, request, session, run))
     return { ...answer, aggregations, fill }
   }
@@ -152,6 +153,20 @@ export class Querier {
       const evaluation = { plan: period.plan, ...clock, computed, groups: answered.groups, distinct }
       evaluated.push({ evaluation, groups: evaluate(evaluation, cells) })
     }
+    let cost = run.rollups
+    if (wants.before) {
+      for (const [i, { evaluation, groups }] of evaluated.entries()) {
+        const looked = await this.#before(
+          metric,
+          { ...request, ...evaluation.plan },
+          groups,
+          grouping.groups.length,
+          session,
+        )
+        evaluated[i] = { evaluation, groups: looked.groups }
+        cost += looked.cost
+      }
+    }
     const edges = current.plan.edges.map(nearestInstant)
     return {
       metric,
@@ -174,7 +189,7 @@ export class Querier {
         cacheHits: sum(opened.map(({ hits }) => hits)),
         isExact,
         bucketsUnavailable: unavailableIn(current.plan, earlier?.plan, comparison),
-        cost: run.rollups,
+        cost,
         durationMs: performance.now() - startedMs,
         nowMs: request.nowMs,
       },
@@ -190,10 +205,45 @@ export class Querier {
     return { list, grouping: list.group(request.selection, request) }
   }
 
+  /** The groups with their last values before a period, and what it cost to look for them. */
+  async #before(
+    metric: MetricRow,
+    request: QueryRequest & Pick<Plan, 'interval'>,
+    groups: ReadonlyMap<number, AnswerGroup>,
+    groupsMax: number,
+    session: QuerySession,
+  ): Promise<{ readonly groups: ReadonlyMap<number, AnswerGroup>; readonly cost: number }> {
+    const { computed, fromMs, interval, zone } = request
+    const empty = [...groups.values()].filter(({ present, isRemainder }) => present[0] === 0 && isRemainder !== true)
+    const bucketsMax = Math.floor(this.#settings.valuesMax / Math.max(1, computed.length * groupsMax))
+    let cost = 0
+    const found = await valuesBefore({
+      fromMs,
+      interval,
+      zone,
+      groups: empty.map(groupKey),
+      names: computed.map(({ name }) => name),
+      bucketsMax,
+      ask: async (part) => {
+        const asked = { ...request, ...part, compare: undefined, top: undefined, bucketsMax }
+        const wants = { computed, totals: false, before: false }
+        const run = new Run(wants, (own) => this.#run(metric, asked, session, own))
+        const answer = await run.answer.catch(undefinedIfTooFine)
+        cost += run.rollups
+        return answer
+      },
+    })
+    const entries = [...groups].map(([index, group]): [number, AnswerGroup] => {
+      const before = found.get(groupKey(group))
+      return [index, before === undefined ? group : withBefore(group, before)]
+    })
+    return { groups: new Map(entries), cost }
+  }
+
   /** Groups × buckets of one period that may be answered. */
-  #cellsMax({ compare }: QueryRequest, run: Run): number {
+  #cellsMax({ compare, bucketsMax = Number.POSITIVE_INFINITY }: QueryRequest, run: Run): number {
     const periods = compare === undefined ? 1 : 2
-    return Math.floor(this.#settings.valuesMax / (periods * run.close().aggregationsMax))
+    return Math.min(bucketsMax, Math.floor(this.#settings.valuesMax / (periods * run.close().aggregationsMax)))
   }
 
   /** Refuses to read more rollups than the request has left, naming the coarser step that would do. */
@@ -279,6 +329,13 @@ export class Querier {
     if (!isGrouped(request) && groups.length > 0) cells.cellOf(0)
     return cells
   }
+}
+
+/** What is too fine to be kept, or has too many buckets, is not looked at; more rollups than are left are refused. */
+function undefinedIfTooFine(error: unknown): undefined {
+  const isTooFine =
+    error instanceof GatewayError && (error.code === 'invalid_interval' || error.details?.['bucketsMax'] !== undefined)
+  if (!isTooFine) throw error
 }
 
 function settingOf({ type }: MetricRow): RetentionSetting {

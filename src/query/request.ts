@@ -84,6 +84,8 @@ export interface QueryRequest {
   readonly top: Top | undefined
   readonly compare: Compare | undefined
   readonly fill: Fill
+  /** Buckets that may be answered, if fewer than the settings allow. */
+  readonly bucketsMax?: number
   /** The same text for the same series in the same groups. */
   readonly selection: string
   /** The same text for the same question, whatever is computed and however gaps are filled. */

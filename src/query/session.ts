@@ -8,6 +8,8 @@ import type { QueryAnswer } from './answer.ts'
 export interface Wants {
   readonly computed: readonly Aggregation[]
   readonly totals: boolean
+  /** The last values before the range. */
+  readonly before: boolean
 }
 
 /**
@@ -86,6 +88,7 @@ export class Run {
   readonly answer: Promise<QueryAnswer>
   readonly #computed = new Map<string, Aggregation>()
   #totals = false
+  #before = false
   #aggregationsMax = 0
   #rollups = 0
   #isClosed = false
@@ -96,7 +99,10 @@ export class Run {
   }
 
   join(wants: Wants): boolean {
-    const isCovered = wants.computed.every(({ name }) => this.#computed.has(name)) && (this.#totals || !wants.totals)
+    const isCovered =
+      wants.computed.every(({ name }) => this.#computed.has(name)) &&
+      (this.#totals || !wants.totals) &&
+      (this.#before || !wants.before)
     if (this.#isClosed && !isCovered) return false
     this.#add(wants)
     return true
@@ -108,6 +114,7 @@ export class Run {
     return {
       computed: [...this.#computed.values()],
       totals: this.#totals,
+      before: this.#before,
       aggregationsMax: Math.max(1, this.#aggregationsMax),
     }
   }
@@ -122,9 +129,10 @@ export class Run {
     this.#rollups = rollups
   }
 
-  #add({ computed, totals }: Wants): void {
+  #add({ computed, totals, before }: Wants): void {
     for (const aggregation of computed) this.#computed.set(aggregation.name, aggregation)
     this.#totals ||= totals
+    this.#before ||= before
     if (!this.#isClosed) this.#aggregationsMax = Math.max(this.#aggregationsMax, computed.length)
   }
 }

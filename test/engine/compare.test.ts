@@ -84,8 +84,9 @@ test('groups of either period are there, with empty buckets as fill says', async
     '04-02T01:00 3 < 04-01T01:00 null',
     '04-02T03:00 null < 04-01T03:00 4',
   ])
+  // The value of 04-01T03:00 is the last before the range.
   expect(rowsOf(await ask(gateway, { ...query, fill: 'previous' }), 'last', 'both')).toEqual([
-    '04-02T00:00 null < 04-01T00:00 null',
+    '04-02T00:00 4 < 04-01T00:00 null',
     '04-02T01:00 3 < 04-01T01:00 null',
     '04-02T02:00 3 < 04-01T02:00 null',
     '04-02T03:00 3 < 04-01T03:00 4',
