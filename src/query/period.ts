@@ -46,6 +46,8 @@ export interface LookUp {
   /** Undefined when there is no series. */
   readonly wanted: IdRange | undefined
   readonly planned: (timelines: readonly Timeline[]) => Plan
+  /** Awaited before planning. */
+  readonly turn: () => Promise<void>
 }
 
 /** Asks the index about a range of time and plans it. */
@@ -68,6 +70,7 @@ export async function lookUp(store: Pick<Store, 'readIndex'>, metric: MetricRow,
     entries.push(parts.length === 1 ? parts[0]!.entries : distinct(parts.flatMap((part) => part.entries)))
     timelines.push({ stepMs: stepsMs[level]!, expired: parts.flatMap(({ expired }) => expired) })
   }
+  await asked.turn()
   const plan = asked.planned(timelines)
   const lookback = metric.cumulative ? lookbackReads(plan, timelines) : []
   const narrowed = stretches.findIndex((ofLevel) => ofLevel.length === 1)

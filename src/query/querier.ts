@@ -111,6 +111,7 @@ export class Querier {
       stepsMs,
       gridMs: gridOf(request.interval, request.zone, request, stepsMs),
       wanted,
+      turn: () => session.turn(),
       planned: (timelines) => plan({ ...request, timelines, setting, bucketsMax: this.#cellsMax(request, run) }),
     })
     const comparison = request.compare && compareWith(request.compare, request, current.plan)
@@ -122,6 +123,7 @@ export class Querier {
             stepsMs,
             gridMs: stepsMs.findLast((stepMs) => comparison.edges.every((edge) => edge % stepMs === 0)) ?? 1,
             wanted,
+            turn: () => session.turn(),
             planned: (timelines) =>
               planEdges(
                 { ...request, ...comparison, interval: current.plan.interval, timelines, setting },

@@ -23,6 +23,7 @@ export class QuerySession {
   #nowMs: number | undefined
   #rollupsLeft: number
   #step: string | number | undefined
+  #turn = Promise.resolve()
   readonly #metrics = new Map<string, Promise<MetricRow | undefined>>()
   readonly #runs = new Map<string, Run>()
   readonly #blocks = new Map<string, Block>()
@@ -55,6 +56,16 @@ export class QuerySession {
     this.#nowMs = undefined
     this.#metrics.clear()
     this.#runs.clear()
+  }
+
+  /**
+   * Resolves when the caller may plan: the callers of one request take turns, a turn of the event loop each. A plan may have tens
+   * of thousands of buckets and a request a hundred queries, whose index snapshots arrive all at once.
+   */
+  turn(): Promise<void> {
+    const turn = this.#turn
+    this.#turn = turn.then(() => new Promise((resolve) => setImmediate(resolve)))
+    return turn
   }
 
   charge(rollups: number): void {

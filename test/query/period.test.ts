@@ -71,6 +71,7 @@ describe('lookUp', () => {
               stepsMs: STEPS_MS,
               gridMs,
               wanted: undefined,
+              turn: async () => {},
               planned: (timelines) => plan({ ...request, timelines }),
             },
           ).catch((error: unknown) => error)
