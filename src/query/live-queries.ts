@@ -155,6 +155,7 @@ export class LiveQueries {
     const run = ++topic.runs
     try {
       const answer = await this.#source.query(topic.project, topic.input)
+      topic.quietPolls = topic.isSame(answer) ? topic.quietPolls + 1 : 0
       topic.tell(answer, run)
     } catch (error) {
       if (!isTransient(error)) {
@@ -165,9 +166,23 @@ export class LiveQueries {
     topic.isBusy = false
     if (topic.subscriptions.size === 0) return
     if (topic.isWanted) this.#want(topic)
-    else topic.cancel = this.#source.after(this.#settings.pollMs, () => this.#want(topic))
+    else topic.cancel = this.#source.after(this.#pollMs(topic), () => this.#want(topic))
+  }
+
+  /** Longer each time that nothing has changed, but no longer than until a bucket ends. */
+  #pollMs({ quietPolls, answer }: Topic): number {
+    const { pollMs } = this.#settings
+    const quietMs = pollMs * Math.min(QUIET_POLLS_MAX, 2 ** quietPolls)
+    const nowMs = this.#source.now()
+    const endMs = answer?.endMs.find((ms) => ms > nowMs) ?? Number.POSITIVE_INFINITY
+    return Math.max(pollMs, Math.min(quietMs, endMs - nowMs))
   }
 }
+
+/** A query whose answer stays the same is asked up to so many times less often; commits to its metric have it asked at once. */
+const QUIET_POLLS_MAX = 16
+/** Totals and ranks do not change while every bucket stays. */
+const SHAPE_ALONE: PatchOptions = { totals: false, ranked: false }
 
 /** One question and everybody who is told its answers. */
 class Topic {
@@ -183,6 +198,8 @@ class Topic {
   askedMs = Number.NEGATIVE_INFINITY
   /** Whether something may have changed since it was last asked. */
   isWanted = false
+  /** How often the answer has come out the same, one time after another. */
+  quietPolls = 0
   /** Whether it waits to be asked, or is being asked. */
   isBusy = false
   cancel: (() => void) | undefined
@@ -191,6 +208,10 @@ class Topic {
     this.key = key
     this.project = project
     this.input = input
+  }
+
+  isSame(answer: QueryAnswer): boolean {
+    return this.answer !== undefined && updateBetween(this.answer, answer, SHAPE_ALONE) === undefined
   }
 
   tell(answer: QueryAnswer, run: number): void {

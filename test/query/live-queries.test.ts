@@ -146,6 +146,26 @@ test('a commit that nobody told of is seen by asking now and then', async () => 
   expect(lastOf(next.value!)).toBe(9)
 })
 
+test('an idle query is asked ever less often, and as often as before once something has changed', async () => {
+  const updates = world.open().subscribe(READER, INPUT)
+  await updates.next()
+  const next = watch(updates.next())
+  const waits: number[] = []
+  for (let seconds = 0; world.asked.length < 8; seconds += 10) {
+    const asked = world.asked.length
+    await world.pass(10_000)
+    if (world.asked.length > asked) waits.push(seconds + 10)
+  }
+  const gaps = waits.map((at, i) => at - (waits[i - 1] ?? 0))
+  expect(gaps).toEqual([10, 20, 40, 80, 160, 160, 160])
+  world.commit(7)
+  await world.pass(1_000)
+  expect(lastOf(next.value!)).toBe(7)
+  const asked = world.asked.length
+  await world.pass(10_000)
+  expect(world.asked.length).toBe(asked + 1)
+})
+
 test('a commit while the answer is being computed has it asked again', async () => {
   const live = world.open()
   const updates = live.subscribe(READER, INPUT)
