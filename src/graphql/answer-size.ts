@@ -11,6 +11,7 @@ import {
   isObjectType,
 } from 'graphql'
 import { GatewayError } from '../model/errors.ts'
+import { writeJson } from '../model/json.ts'
 import type { GraphQLContext } from './context.ts'
 import { subfields } from './look-ahead.ts'
 
@@ -74,7 +75,7 @@ function chargeList(value: unknown, context: GraphQLContext, info: GraphQLResolv
 function chargeMap(value: unknown, context: GraphQLContext): unknown {
   if (value === null || value === undefined) return value
   const wasOver = context.answer.isOver
-  if (take(context.answer, Math.ceil(JSON.stringify(value).length / CHARACTERS_OF_A_FIELD))) return value
+  if (take(context.answer, Math.ceil(writeJson(value).length / CHARACTERS_OF_A_FIELD))) return value
   if (wasOver) return null
   throw answerTooLarge(context.limits)
 }

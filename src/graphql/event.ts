@@ -7,7 +7,12 @@ export const EventRef = builder.objectRef<Event>('Event').implement({
     id: t.exposeID('id', { description: 'Made by the gateway, unique. Example: "01HM5V7Z8Q9R0S1T2V3W4X5Y6Z".' }),
     name: t.exposeString('name', { description: 'What happened. Example: "order.placed".' }),
     timestamp: t.field({ type: 'DateTime', description: 'When it happened.', resolve: ({ timeMs }) => timeMs }),
-    value: t.exposeFloat('value', { nullable: true, description: 'A number that goes with it. Example: 99.99.' }),
+    value: t.float({
+      nullable: true,
+      description: 'A number that goes with it. Example: 99.99.',
+      // In the answer to a repeated key a whole number beyond 2^53 is a bigint.
+      resolve: ({ value }) => (value === null ? null : Number(value)),
+    }),
     tags: t.field({ type: 'Tags', description: 'As sent; values are text.', resolve: ({ tags }) => tags }),
     properties: t.expose('properties', {
       type: 'Properties',

@@ -6,6 +6,7 @@ import { asGatewayError, retryAfterSecondsOf, statusOf } from '../http/error-tab
 import { takePermit } from '../http/rate-limit.ts'
 import { addVary } from '../http/vary.ts'
 import { assert, GatewayError } from '../model/errors.ts'
+import { writeJson } from '../model/json.ts'
 import { CLOSED_AGE_SECONDS, etagOf, isClosedAnswer } from './answer-cache.ts'
 import type { ErrorLog, GraphQLContext, GraphQLLimits } from './context.ts'
 import { Documents } from './document.ts'
@@ -73,7 +74,7 @@ export function registerGraphQL(app: FastifyInstance, options: GraphQLOptions): 
   })
 
   const presentJson = (result: ExecutionResult, requestId: string): string =>
-    JSON.stringify(
+    writeJson(
       result.errors === undefined ? result : { ...result, errors: presentErrors(result.errors, requestId, log) },
     )
 

@@ -1,9 +1,10 @@
 import { GraphQLError, Kind, type ValueNode } from 'graphql'
 import { shorten } from '../model/errors.ts'
+import { integerOf } from '../model/json.ts'
 
 /**
  * The JSON that a literal in a document stands for, so that a JSON-like scalar takes the same values inline as in a
- * variable. Objects have no prototype: a key such as `__proto__` is ordinary. Numbers become doubles, as in JSON.
+ * variable. Objects have no prototype: a key such as `__proto__` is ordinary. Integers keep their digits, other numbers become doubles.
  * Variables are unknown while a document is validated; they are left out then.
  */
 export function literalToJson(node: ValueNode, variables?: Readonly<Record<string, unknown>> | null): unknown {
@@ -14,6 +15,7 @@ export function literalToJson(node: ValueNode, variables?: Readonly<Record<strin
     case Kind.BOOLEAN:
       return node.value
     case Kind.INT:
+      return integerOf(node.value)
     case Kind.FLOAT:
       return Number(node.value)
     case Kind.LIST:

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { TrackOptions } from '../gateway.ts'
+import { parseJson, writeJson } from '../model/json.ts'
 import { type GraphQLContext, requireScope } from './context.ts'
 
 export const KEY_DESCRIPTION =
@@ -19,14 +20,13 @@ export async function once<T>(
   requireScope(context, 'ingest')
   if (idempotencyKey === undefined || idempotencyKey === null) return serve({})
   const requestHash = createHash('sha256')
-    .update(`${field}\n${JSON.stringify(input)}`)
+    .update(`${field}\n${writeJson(input)}`)
     .digest('hex')
   const { body } = await context.gateway.once(
     context.principal.project,
     { key: idempotencyKey, requestHash },
-    async () => ({ status: 200, body: JSON.stringify(await serve({ idempotencyKey })) }),
+    async () => ({ status: 200, body: writeJson(await serve({ idempotencyKey })) }),
   )
   // What an equal request has been answered with: the hash says so.
-  const answered: T = JSON.parse(body)
-  return answered
+  return parseJson(body) as T
 }

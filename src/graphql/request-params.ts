@@ -1,4 +1,5 @@
 import { GatewayError } from '../model/errors.ts'
+import { parseJson } from '../model/json.ts'
 import { parseJsonBody } from '../wire/json-body.ts'
 import type { OperationParams } from './operation.ts'
 
@@ -36,7 +37,7 @@ function jsonParameter(search: URLSearchParams, name: string): unknown {
   const text = search.get(name)
   if (text === null || text === '') return null
   try {
-    return JSON.parse(text)
+    return parseJson(text)
   } catch (cause) {
     throw new GatewayError('invalid_body', `${name} is no valid JSON`, { cause })
   }

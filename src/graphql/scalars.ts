@@ -1,4 +1,4 @@
-import { GraphQLError, type ValueNode } from 'graphql'
+import { GraphQLError, GraphQLID, type ValueNode } from 'graphql'
 import type { CanonicalTags } from '../model/series.ts'
 import { formatInstant } from '../model/time.ts'
 import { builder } from './builder.ts'
@@ -81,3 +81,10 @@ function text(name: string) {
     parseLiteral: (node: ValueNode) => parseValue(literalToJson(node)),
   }
 }
+
+/**
+ * An id may be an integer, in variables a bigint where a double would lose digits. Set on the built-in type itself: the schema builder
+ * takes no other scalar of that name.
+ */
+const parseId = GraphQLID.parseValue
+GraphQLID.parseValue = (value) => parseId(typeof value === 'bigint' ? String(value) : value)

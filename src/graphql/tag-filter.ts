@@ -1,5 +1,5 @@
 import { GatewayError, shorten } from '../model/errors.ts'
-import { describe } from '../model/point.ts'
+import { describe, scalarText } from '../model/point.ts'
 import type { TagFilter, TagFilters } from '../query/tag-filter.ts'
 import { builder } from './builder.ts'
 
@@ -55,8 +55,8 @@ export function readTagSelector(selector: unknown): TagFilters {
     filters.set(
       key,
       values.map((value) => {
-        if (typeof value === 'string') return value
-        if (typeof value === 'boolean' || Number.isFinite(value)) return String(value)
+        const text = scalarText(value)
+        if (text !== undefined) return text
         throw new GatewayError(
           'invalid_tags',
           `tags.${shorten(key)} must be a string, number or boolean, not ${describe(value)}`,

@@ -1,4 +1,5 @@
 import { EVENT_TEXT_FIELDS, type Event } from '../model/event.ts'
+import { writeJson } from '../model/json.ts'
 import type { CanonicalTags } from '../model/series.ts'
 import { formatInstant } from '../model/time.ts'
 import type { EventPage } from '../query/events.ts'
@@ -19,7 +20,7 @@ export function writeEvents({ events, next }: EventPage): string {
 function writeEvent(event: Event): string {
   const { id, name, timeMs, value, tags, properties } = event
   const texts = EVENT_TEXT_FIELDS.map((field) => `,"${field}":${JSON.stringify(event[field])}`).join('')
-  return `{"id":"${id}","name":${JSON.stringify(name)},"timestamp":"${formatInstant(timeMs)}","value":${value},"tags":${writeTags(tags)},"properties":${JSON.stringify(properties)}${texts}}`
+  return `{"id":"${id}","name":${JSON.stringify(name)},"timestamp":"${formatInstant(timeMs)}","value":${value},"tags":${writeTags(tags)},"properties":${writeJson(properties)}${texts}}`
 }
 
 /** By hand: an object would lose a key named `__proto__`. */

@@ -1,3 +1,4 @@
+import { parseJson, writeJson } from './json.ts'
 import type { CanonicalTags } from './series.ts'
 
 /** A named occurrence, kept whole. Two equal ones are two events. */
@@ -7,7 +8,7 @@ export interface Event extends EventTexts {
   readonly timeMs: number
   readonly value: number | null
   readonly tags: CanonicalTags
-  /** Any JSON object. */
+  /** Any JSON object; integers beyond 2^53 are bigints. */
   readonly properties: object | null
 }
 
@@ -38,17 +39,18 @@ export function encodeEvent(event: Omit<Event, 'id' | 'timeMs'>): string {
     ...Object.fromEntries(texts),
     ...(properties === null ? {} : { properties }),
   }
-  return JSON.stringify(stored)
+  return writeJson(stored)
 }
 
 /** The inverse of {@link encodeEvent}. */
 export function decodeEvent({ id, timeMs, json }: Pick<Event, 'id' | 'timeMs'> & { readonly json: string }): Event {
-  const stored: Stored = JSON.parse(json)
+  const stored = parseJson(json) as Stored
   return {
     id,
     timeMs,
     name: stored.name,
-    value: stored.value ?? null,
+    // Whole numbers beyond 2^53 are read as bigints.
+    value: stored.value === undefined ? null : Number(stored.value),
     tags: stored.tags ?? [],
     properties: stored.properties ?? null,
     user_id: stored.user_id ?? null,

@@ -2,12 +2,14 @@ import { type ErrorCode, quote, shorten } from './errors.ts'
 import type { ItemMemory } from './item-memory.ts'
 import type { MetricType, RollupKind, TrackedType } from './metric.ts'
 import { isTrackedType, TRACKED_TYPES } from './metric.ts'
+import { countChars, isLongerThan } from './text.ts'
 
 /**
  * What one point may be. Every dialect judges its items with these functions, so that the same bad value gets the same
  * code over REST and GraphQL.
  */
 export interface PointLimits {
+  /** Characters are code points, in every limit. */
   readonly nameCharsMax: number
   readonly tagKeyCharsMax: number
   readonly tagValueCharsMax: number
@@ -39,8 +41,8 @@ export function reject(code: ErrorCode, message: string): Rejection {
 export function checkName(name: unknown, limits: PointLimits): Rejection | undefined {
   if (name === undefined || name === null || name === '') return reject('missing_name', 'name is required')
   if (typeof name !== 'string') return reject('missing_name', `name must be a string, not ${describe(name)}`)
-  if (name.length > limits.nameCharsMax) {
-    return reject('missing_name', `name has ${name.length} characters, at most ${limits.nameCharsMax} are allowed`)
+  if (isLongerThan(name, limits.nameCharsMax)) {
+    return reject('missing_name', `name has ${countChars(name)} characters, at most ${limits.nameCharsMax} are allowed`)
   }
   // Two different broken strings would be stored as one name.
   if (!name.isWellFormed()) return reject('missing_name', 'name is not well-formed Unicode')
@@ -56,17 +58,17 @@ export function checkValue(type: TrackedType, value: unknown, limits: PointLimit
   if (type === 'set') {
     if (typeof value !== 'string')
       return reject('invalid_value', `value of a set must be a string, not ${describe(value)}`)
-    if (value.length > limits.setMemberCharsMax) {
+    if (isLongerThan(value, limits.setMemberCharsMax)) {
       return reject(
         'invalid_value',
-        `value has ${value.length} characters, at most ${limits.setMemberCharsMax} are allowed`,
+        `value has ${countChars(value)} characters, at most ${limits.setMemberCharsMax} are allowed`,
       )
     }
     // Two different broken strings would count as one member.
     if (!value.isWellFormed()) return reject('invalid_value', 'value is not well-formed Unicode')
     return undefined
   }
-  if (typeof value === 'number' && Number.isFinite(value)) return undefined
+  if (finiteNumber(value) !== undefined) return undefined
   return reject('invalid_value', `value of a ${type} must be a finite number, not ${describe(value)}`)
 }
 
@@ -94,18 +96,17 @@ export function readTags(
   const pairs: [string, string][] = []
   for (const [key, value] of Object.entries(tags)) {
     if (value === null || value === undefined) continue
-    const text =
-      typeof value === 'string' ? value : lists === 'join' && Array.isArray(value) ? joined(value) : tagText(value)
+    const text = lists === 'join' && Array.isArray(value) ? joined(value) : scalarText(value)
     if (text === undefined) {
       return reject('invalid_tags', `tag ${quote(key)} must be a string, number or boolean, not ${describe(value)}`)
     }
-    if (key === '' || key.length > limits.tagKeyCharsMax) {
+    if (key === '' || isLongerThan(key, limits.tagKeyCharsMax)) {
       return reject('invalid_tags', `tag key ${quote(key)} must have 1 to ${limits.tagKeyCharsMax} characters`)
     }
-    if (text.length > limits.tagValueCharsMax) {
+    if (isLongerThan(text, limits.tagValueCharsMax)) {
       return reject(
         'invalid_tags',
-        `value of tag ${quote(key)} has ${text.length} characters, at most ${limits.tagValueCharsMax} are allowed`,
+        `value of tag ${quote(key)} has ${countChars(text)} characters, at most ${limits.tagValueCharsMax} are allowed`,
       )
     }
     if (!key.isWellFormed() || !text.isWellFormed())
@@ -122,18 +123,39 @@ function joined(values: readonly unknown[]): string | undefined {
   const texts: string[] = []
   for (const value of values) {
     if (value === null || value === undefined) continue
-    const text = typeof value === 'string' ? value : tagText(value)
+    const text = scalarText(value)
     if (text === undefined) return undefined
     texts.push(text)
   }
   return texts.join(',')
 }
 
-function tagText(value: unknown): string | undefined {
-  if (typeof value === 'boolean') return String(value)
+/**
+ * A tag value, or the id of a user, as text. An integer has all of its digits, as a bigint where a double would lose some; any other
+ * number is written in the shortest form of its double: `1.50` is `1.5`, and `-0` is `0`. Undefined: it is none of these.
+ */
+export function scalarText(value: unknown): string | undefined {
+  switch (typeof value) {
+    case 'string':
+      return value
+    case 'boolean':
+      return String(value)
+    default:
+      return numberText(value)
+  }
+}
+
+/** The same for numbers alone. */
+export function numberText(value: unknown): string | undefined {
   if (typeof value === 'bigint') return value.toString()
-  if (typeof value === 'number' && Number.isFinite(value)) return Object.is(value, -0) ? '0' : String(value)
-  return undefined
+  // Of -0 too the text is 0.
+  return typeof value === 'number' && Number.isFinite(value) ? String(value) : undefined
+}
+
+/** A finite number; integers beyond 2^53 arrive as bigints. */
+export function finiteNumber(value: unknown): number | undefined {
+  const number = typeof value === 'bigint' ? Number(value) : value
+  return typeof number === 'number' && Number.isFinite(number) ? number : undefined
 }
 
 /** Names a bad value in an error message without echoing much of it. */

@@ -1,5 +1,6 @@
 import { GatewayError, quote } from '../model/errors.ts'
 import type { CanonicalTags } from '../model/series.ts'
+import { countChars } from '../model/text.ts'
 import { compileGlob } from './glob.ts'
 
 /** Each key must have one of its values; an empty value also matches a missing tag. */
@@ -74,7 +75,7 @@ export function compileFilters(
     }
     if (startsWith !== undefined) add((value) => value.startsWith(startsWith))
     if (glob !== undefined) {
-      globChars += glob.length
+      globChars += countChars(glob)
       requireFew(globChars, limits.globCharsMax, 'characters of globs')
       add(compileGlob(glob))
     }

@@ -4,12 +4,15 @@ import {
   checkInstant,
   checkName,
   describe,
+  finiteNumber,
+  numberText,
   type PointLimits,
   type Rejection,
   readTags,
   reject,
 } from '../model/point.ts'
 import { canonicalTags } from '../model/series.ts'
+import { countChars, isLongerThan } from '../model/text.ts'
 import { parseInstant } from '../model/time.ts'
 
 /** Events of the Flux dialect, already parsed: GraphQL inputs have the same fields and are judged here too. */
@@ -55,12 +58,13 @@ export function decodeFluxEvents(items: unknown, nowMs: number, limits: EventLim
  */
 export function decodeFluxEvent(item: unknown, nowMs: number, limits: EventLimits): NewEvent | Rejection {
   if (!isObject<EventItem>(item)) return reject('invalid_body', `an event must be an object, not ${describe(item)}`)
-  const { name, value = null, timestamp = null, properties = null } = item
+  const { name, timestamp = null, properties = null } = item
   const badName = checkName(name, limits.points)
   if (badName !== undefined) return badName
   assert(typeof name === 'string', 'name was checked')
-  if (value !== null && !isFiniteNumber(value)) {
-    return reject('invalid_value', `value of an event must be a finite number or null, not ${describe(value)}`)
+  const value = isAbsent(item.value) ? null : finiteNumber(item.value)
+  if (value === undefined) {
+    return reject('invalid_value', `value of an event must be a finite number or null, not ${describe(item.value)}`)
   }
   const timeMs = timestamp === null ? nowMs : parseInstant(timestamp)
   const badInstant = checkInstant(timeMs, nowMs, limits.points)
@@ -71,9 +75,8 @@ export function decodeFluxEvent(item: unknown, nowMs: number, limits: EventLimit
   if (properties !== null && !isObject<object>(properties)) {
     return reject('invalid_value', `properties must be an object, not ${describe(properties)}`)
   }
-  if (isDeeperThan(properties, PROPERTY_LEVELS_MAX)) {
-    return reject('invalid_value', `properties nest deeper than ${PROPERTY_LEVELS_MAX} levels`)
-  }
+  const badProperties = checkProperties(properties, PROPERTY_LEVELS_MAX)
+  if (badProperties !== undefined) return badProperties
   const texts: Record<EventTextField, string | null> = { ...NO_TEXTS }
   for (const field of EVENT_TEXT_FIELDS) {
     const text = readText(field, item[field], limits.points.tagValueCharsMax)
@@ -95,18 +98,18 @@ const NO_TEXTS = { user_id: null, session_id: null, environment: null, service: 
 
 /** Ids of users and requests are numbers in many programs: they are taken as their text. */
 function readText(field: EventTextField, value: unknown, charsMax: number): string | null | Rejection {
-  if (value === undefined || value === null) return null
-  const text = isFiniteNumber(value) ? String(value) : value
-  if (typeof text !== 'string') return reject('invalid_value', `${field} must be a string, not ${describe(value)}`)
-  if (text.length > charsMax) {
-    return reject('invalid_value', `${field} has ${text.length} characters, at most ${charsMax} are allowed`)
+  if (isAbsent(value)) return null
+  const text = typeof value === 'string' ? value : numberText(value)
+  if (text === undefined) return reject('invalid_value', `${field} must be a string, not ${describe(value)}`)
+  if (isLongerThan(text, charsMax)) {
+    return reject('invalid_value', `${field} has ${countChars(text)} characters, at most ${charsMax} are allowed`)
   }
   if (!text.isWellFormed()) return reject('invalid_value', `${field} is not well-formed Unicode`)
   return text
 }
 
-function isFiniteNumber(value: unknown): value is number {
-  return typeof value === 'number' && Number.isFinite(value)
+function isAbsent(value: unknown): value is null | undefined {
+  return value === undefined || value === null
 }
 
 /** `T` has optional fields of unknown value only, so that any JSON object is one. */
@@ -114,7 +117,15 @@ function isObject<T extends object>(value: unknown): value is T {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-function isDeeperThan(value: unknown, levels: number): boolean {
-  if (typeof value !== 'object' || value === null) return false
-  return levels === 0 || Object.values(value).some((within) => isDeeperThan(within, levels - 1))
+/** Refuses what would not come back as it was sent: a number beyond the range of a double is null in JSON. */
+function checkProperties(value: unknown, levels: number): Rejection | undefined {
+  if (typeof value === 'number' && !Number.isFinite(value))
+    return reject('invalid_value', 'properties hold a number that is too large')
+  if (typeof value !== 'object' || value === null) return undefined
+  if (levels === 0) return reject('invalid_value', `properties nest deeper than ${PROPERTY_LEVELS_MAX} levels`)
+  for (const within of Object.values(value)) {
+    const bad = checkProperties(within, levels - 1)
+    if (bad !== undefined) return bad
+  }
+  return undefined
 }

@@ -2,7 +2,17 @@ import { assert, GatewayError } from '../model/errors.ts'
 import type { TrackedType } from '../model/metric.ts'
 import { isTrackedType } from '../model/metric.ts'
 import type { MetricAbout, PointLimits, PointSink, Rejection, SeriesRef } from '../model/point.ts'
-import { checkInstant, checkName, checkType, checkValue, describe, readTags, reject } from '../model/point.ts'
+import {
+  checkInstant,
+  checkName,
+  checkType,
+  checkValue,
+  describe,
+  finiteNumber,
+  readTags,
+  reject,
+} from '../model/point.ts'
+import { firstChars } from '../model/text.ts'
 import { parseInstant } from '../model/time.ts'
 
 /** Metrics of the Flux dialect, already parsed: GraphQL inputs have the same fields and are judged here too. */
@@ -74,13 +84,14 @@ function deliver<S extends SeriesRef>(
   limits: PointLimits,
 ): TrackedPoint<S> | Rejection {
   if (!isObject<FluxItem>(item)) return reject('invalid_body', `a metric must be an object, not ${describe(item)}`)
-  const { name, type, value, timestamp } = item
+  const { name, type, timestamp } = item
   const badIdentity = checkName(name, limits) ?? checkType(type)
   if (badIdentity !== undefined) return badIdentity
   assert(typeof name === 'string' && isTrackedType(type), 'name and type were checked')
-  const badValue = checkValue(type, value, limits)
+  const badValue = checkValue(type, item.value, limits)
   if (badValue !== undefined) return badValue
-  assert(typeof value === 'number' || typeof value === 'string', 'value was checked')
+  const value = typeof item.value === 'string' ? item.value : finiteNumber(item.value)
+  assert(value !== undefined, 'value was checked')
   const timeMs = timestamp === undefined || timestamp === null ? nowMs : parseInstant(timestamp)
   const badInstant = checkInstant(timeMs, nowMs, limits)
   if (badInstant !== undefined) return badInstant
@@ -99,9 +110,9 @@ function deliver<S extends SeriesRef>(
 function aboutOf({ unit, description }: FluxItem): MetricAbout | undefined {
   if (typeof unit !== 'string' && typeof description !== 'string') return undefined
   return {
-    ...(typeof unit === 'string' ? { unit: unit.slice(0, UNIT_CHARS_MAX).toWellFormed() } : {}),
+    ...(typeof unit === 'string' ? { unit: firstChars(unit, UNIT_CHARS_MAX).toWellFormed() } : {}),
     ...(typeof description === 'string'
-      ? { description: description.slice(0, DESCRIPTION_CHARS_MAX).toWellFormed() }
+      ? { description: firstChars(description, DESCRIPTION_CHARS_MAX).toWellFormed() }
       : {}),
   }
 }

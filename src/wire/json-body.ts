@@ -1,4 +1,5 @@
 import { GatewayError } from '../model/errors.ts'
+import { parseJson } from '../model/json.ts'
 import { describeJsonFault, findJsonFault } from './json-fault.ts'
 
 const UTF8 = new TextDecoder('utf-8', { fatal: true })
@@ -11,7 +12,7 @@ const SCANNED_LINE_CHARS_MIN = 16 * 1024
 const BLANK = /^[ \t\r]*$/
 
 /**
- * The value of a JSON body. A key `__proto__` becomes an ordinary own property, as `JSON.parse` promises. Throws
+ * The value of a JSON body. A key `__proto__` becomes an ordinary own property, an integer that a double does not hold a bigint. Throws
  * `invalid_body`, saying where the text stops being JSON.
  */
 export function parseJsonBody(bytes: Uint8Array): unknown {
@@ -46,7 +47,7 @@ function readBodyText(bytes: Uint8Array): string {
 function parseJsonText(text: string, scannedCharsMin: number): unknown {
   if (text.length >= scannedCharsMin) refuseFaults(text)
   try {
-    return JSON.parse(text)
+    return parseJson(text)
   } catch (cause) {
     refuseFaults(text)
     throw new GatewayError('invalid_body', 'the body is no valid JSON', { cause })

@@ -177,3 +177,16 @@ test('a failure of the store reaches the client by its code, anything else as IN
     { err: graphql.gateway.failure, requestId: errors?.[0]?.extensions?.['requestId'] },
   ])
 })
+
+test('nesting without end is judged with an idempotency key as it is without', async () => {
+  const deep = `${'{"a":['.repeat(20_000)}1${']}'.repeat(20_000)}`
+  const item = `{"name":"latency","type":"DISTRIBUTION","value":1,"tags":{"a":${deep}}}`
+  for (const key of ['null', '"k"']) {
+    const single = `mutation ($input: MetricInput!, $key: ID) { trackMetric(input: $input, idempotencyKey: $key) { name } }`
+    const answer = await graphql.run(single, `{"input":${item},"key":${key}}`)
+    expect(answer.errors?.map(({ extensions }) => extensions?.['code'])).toEqual(['INVALID_TAGS'])
+    const batch = `mutation ($all: [MetricInput!]!, $key: ID) { trackMetrics(metrics: $all, idempotencyKey: $key) { errors { code } } }`
+    const { data } = await graphql.run(batch, `{"all":[${item}],"key":${key}}`)
+    expect(data.trackMetrics.errors).toEqual([{ code: 'INVALID_TAGS' }])
+  }
+})

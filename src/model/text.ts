@@ -1,0 +1,27 @@
+/** Length limits of texts count characters as people and JSON Schema do: Unicode code points, not UTF-16 code units. */
+
+/** Whether a text has more than `max` code points. Its length is counted only where the code units leave that open. */
+export function isLongerThan(text: string, max: number): boolean {
+  if (text.length <= max) return false
+  return text.length > 2 * max || countChars(text) > max
+}
+
+export function countChars(text: string): number {
+  let count = text.length
+  // A well-formed pair of surrogates is one character.
+  for (let at = 0; at < text.length; at++) {
+    if (text.codePointAt(at)! > 0xffff) {
+      count--
+      at++
+    }
+  }
+  return count
+}
+
+/** The first `max` code points. */
+export function firstChars(text: string, max: number): string {
+  if (!isLongerThan(text, max)) return text
+  let at = 0
+  for (let chars = 0; chars < max; chars++) at += text.codePointAt(at)! > 0xffff ? 2 : 1
+  return text.slice(0, at)
+}
