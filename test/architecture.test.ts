@@ -30,7 +30,7 @@ const PARTS: readonly Part[] = [
   { path: 'store/redis/', imports: ['model/', 'sketch/', 'store/store.ts'], packages: ['ioredis'] },
   { path: 'write/', imports: ['model/', 'sketch/', 'rollup/', 'store/store.ts'] },
   { path: 'query/', imports: ['model/', 'sketch/', 'rollup/', 'store/store.ts'], node: false },
-  { path: 'wire/', imports: ['model/'], packages: ['@msgpack/msgpack'], node: false },
+  { path: 'wire/', imports: ['model/'], node: false },
   { path: 'keys.ts', imports: ['model/', 'store/store.ts'] },
   { path: 'settings.ts', imports: [], node: false },
   { path: 'config.ts', imports: ['model/', 'store/store.ts', 'keys.ts', 'settings.ts'], types: { 'write/': [] } },

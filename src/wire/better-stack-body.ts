@@ -1,5 +1,5 @@
 import { GatewayError } from '../model/errors.ts'
-import type { PointLimits, PointSink, SeriesRef } from '../model/point.ts'
+import { type PointLimits, type PointSink, reject, type SeriesRef } from '../model/point.ts'
 import { decodeBetterStackItem } from './better-stack.ts'
 import { eachJsonLine, parseJsonBody } from './json-body.ts'
 import { eachMessagePackItem } from './message-pack.ts'
@@ -60,7 +60,7 @@ export function decodeWholeBody<S extends SeriesRef>(
       eachJsonLine(bytes, visitAll)
       break
     case 'message-pack':
-      eachMessagePackItem(bytes, visit)
+      eachMessagePackItem(bytes, visit, (reason) => items.refuse(reason))
       break
   }
   return { items: items.count, oddTimes: items.oddTimes }
@@ -105,11 +105,21 @@ class Items<S extends SeriesRef> {
 
   decode(item: unknown, index: number): S | undefined {
     const delivered = decodeBetterStackItem(item, index, this.#sink, this.#item)
+    this.#charge(index, typeof delivered === 'number' ? delivered : 1)
+    return typeof delivered === 'number' ? undefined : delivered
+  }
+
+  /** Leaves out the next item, which is one by its length and no more. */
+  refuse(reason: string): void {
+    this.#sink.reject(this.count, reject('invalid_body', reason))
+    this.#charge(this.count, 0)
+  }
+
+  #charge(index: number, points: number): void {
     this.count = index + 1
-    this.#points += typeof delivered === 'number' ? delivered : 1
+    this.#points += points
     if (Math.max(this.#points, this.count) > this.#pointsMax) {
       throw new GatewayError('payload_too_large', `at most ${this.#pointsMax} points are allowed in a request`)
     }
-    return typeof delivered === 'number' ? undefined : delivered
   }
 }

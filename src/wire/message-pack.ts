@@ -1,10 +1,11 @@
-import { Decoder } from '@msgpack/msgpack'
 import { GatewayError } from '../model/errors.ts'
+import { defineMember } from '../model/json.ts'
 
 /**
- * MessagePack bodies, item by item. Each item is walked over before it is decoded: a length that reaches beyond the body, or nesting
- * without end, would have the decoder set memory aside for what never comes. Integers of 64 bits are bigints, the timestamp
- * extension is a Date, texts packed as bytes are texts.
+ * MessagePack bodies (https://github.com/msgpack/msgpack/blob/master/spec.md), item by item. What makes the body undecodable and what
+ * makes one item wrong are kept apart: lengths say where an item ends whatever is in it, so that a text that is no UTF-8 or a map key that
+ * is no text costs its item alone. Libraries decode such a text to something, swallow bytes that follow, or give up the whole body.
+ * Integers beyond 2^53 are bigints, the timestamp extension is a Date, texts packed as bytes are texts.
  */
 
 const DEPTH_MAX = 256
@@ -12,170 +13,269 @@ const DEPTH_MAX = 256
 /** Values in one item, of which each takes memory however few bytes it has. */
 const ITEM_VALUES_MAX = 4_000_000
 
-/** Items that are decoded together. */
-const GROUP_BYTES = 1 << 14
-
-const UTF8 = new TextDecoder('utf-8', { fatal: true })
-
-const decoder = new Decoder({ useBigInt64: true, mapKeyConverter: keyOf })
-
 /**
- * Hands over the items of an array, or the one that the body is. Throws `invalid_body` where it stops being MessagePack, and
- * `payload_too_large` when an item holds too many values.
+ * Hands over the items of an array, or the one that the body is; of an item that is wrong, the reason. Throws `invalid_body` where the
+ * body stops being MessagePack, and `payload_too_large` when an item holds too many values.
  */
-export function eachMessagePackItem(bytes: Uint8Array, visit: (item: unknown) => void): void {
-  const walk = new Walk(bytes)
-  const items = walk.openArray() ?? 1
-  for (let i = 0; i < items; ) {
-    // Several at once: to begin costs as much as an item.
-    const start = walk.at
-    let hasBytes = false
-    do {
-      walk.skipValue()
-      hasBytes ||= walk.hasBytes
-    } while (++i < items && walk.at - start < GROUP_BYTES)
-    for (const item of decode(bytes.subarray(start, walk.at))) visit(hasBytes ? bytesAsTexts(item) : item)
+export function eachMessagePackItem(
+  bytes: Uint8Array,
+  visit: (item: unknown) => void,
+  refuse: (reason: string) => void,
+): void {
+  const reader = new Reader(bytes)
+  const items = reader.openArray() ?? 1
+  for (let i = 0; i < items; i++) {
+    const item = reader.readItem()
+    if (reader.fault === undefined) visit(item)
+    else refuse(reader.fault)
   }
-  if (walk.at !== bytes.length) throw undecodable('something follows its end')
+  if (reader.at !== bytes.length) throw undecodable('something follows its end')
 }
 
-function decode(bytes: Uint8Array): unknown[] {
-  try {
-    return [...decoder.decodeMulti(bytes)]
-  } catch (cause) {
-    throw undecodable('a value cannot be read', cause)
-  }
+function undecodable(reason: string): GatewayError {
+  return new GatewayError('invalid_body', `the body is no valid MessagePack: ${reason}`)
 }
 
-function undecodable(reason: string, cause?: unknown): GatewayError {
-  return new GatewayError('invalid_body', `the body is no valid MessagePack: ${reason}`, { cause })
-}
+/** A byte order mark is a character like others: without it one text would equal another. */
+const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-/** Map keys of every kind that has a text. */
-function keyOf(key: unknown): string | number {
-  switch (typeof key) {
-    case 'string':
-    case 'number':
-      return key
-    case 'bigint':
-    case 'boolean':
-      return String(key)
-    default:
-      if (key instanceof Uint8Array) return UTF8.decode(key)
-      throw new TypeError('a key of a map has no text')
-  }
+/** Short texts (keys, tag values) repeat from item to item: they are kept by their bytes, the latest in each slot. */
+interface KnownText {
+  readonly bytes: Uint8Array
+  readonly text: string
 }
+const KNOWN_TEXTS = 2_048
+const KNOWN_BYTES_MAX = 24
+const knownTexts = new Array<KnownText | undefined>(KNOWN_TEXTS).fill(undefined)
 
-/** In place; what is no text stays bytes. The walk has bounded how deep this goes. */
-function bytesAsTexts(value: unknown): unknown {
-  if (value instanceof Uint8Array) {
-    try {
-      return UTF8.decode(value)
-    } catch {
-      return value
-    }
-  }
-  if (typeof value !== 'object' || value === null || value instanceof Date) return value
-  for (const [key, inner] of Object.entries(value)) Reflect.set(value, key, bytesAsTexts(inner))
-  return value
-}
-
-/** Bytes that follow the first one of a value, from 0xc0 on; for those with a length, the bytes of the length. */
-// biome-ignore format: two rows of sixteen
-const FOLLOWING = [
-  0, -1, 0, 0, 1, 2, 4, 1, 2, 4, 4, 8, 1, 2, 4, 8,
-  1, 2, 4, 8, 2, 3, 5, 9, 17, 1, 2, 4, 2, 4, 2, 4,
-]
-const BIN_8 = 0xc4
-const EXT_8 = 0xc7
-const FLOAT_32 = 0xca
-const STR_8 = 0xd9
+const FIX_ARRAY = 0x90
 const ARRAY_16 = 0xdc
-const MAP_16 = 0xde
 
-class Walk {
+class Reader {
   at = 0
-  /** Bytes were among the values skipped last. */
-  hasBytes = false
+  /** Why the item read last cannot be taken. */
+  fault: string | undefined = undefined
+  readonly #bytes: Uint8Array
   readonly #view: DataView
-  /** Values due at each depth. */
-  readonly #due = new Float64Array(DEPTH_MAX + 1)
+  #values = 0
 
   constructor(bytes: Uint8Array) {
+    this.#bytes = bytes
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   }
 
-  /** Enters the array that begins here and answers its length; undefined when there is none. */
+  /** Enters the array that begins here and returns its length; undefined when there is none. */
   openArray(): number | undefined {
     this.#require(1)
-    const byte = this.#view.getUint8(this.at)
-    if (byte < 0x90 || (byte > 0x9f && byte !== ARRAY_16 && byte !== ARRAY_16 + 1)) return undefined
+    const byte = this.#bytes[this.at]!
+    if ((byte & 0xf0) !== FIX_ARRAY && byte !== ARRAY_16 && byte !== ARRAY_16 + 1) return undefined
     this.at++
-    const length = byte <= 0x9f ? byte & 0x0f : this.#readLength(FOLLOWING[byte - 0xc0]!)
+    const length = byte < ARRAY_16 ? byte & 0x0f : this.#readLength(byte === ARRAY_16 ? 2 : 4)
     this.#require(length)
     return length
   }
 
-  skipValue(): void {
-    const due = this.#due
-    let depth = 0
-    let values = 0
-    due[0] = 1
-    this.hasBytes = false
-    for (;;) {
-      while (due[depth] === 0) if (--depth < 0) return
-      due[depth]!--
-      if (++values > ITEM_VALUES_MAX)
-        throw new GatewayError('payload_too_large', `at most ${ITEM_VALUES_MAX} values are allowed in an item`)
-      const inner = this.#skipHead()
-      if (inner === 0) continue
-      // Each takes a byte at least.
-      this.#require(inner)
-      if (++depth > DEPTH_MAX) throw undecodable(`it is nested deeper than ${DEPTH_MAX} levels`)
-      due[depth] = inner
-    }
+  readItem(): unknown {
+    this.#values = 0
+    this.fault = undefined
+    return this.#read(0)
   }
 
-  /** Skips a value but for those inside of it, and answers how many these are. */
-  #skipHead(): number {
+  #read(depth: number): unknown {
+    if (++this.#values > ITEM_VALUES_MAX)
+      throw new GatewayError('payload_too_large', `at most ${ITEM_VALUES_MAX} values are allowed in an item`)
     this.#require(1)
-    const byte = this.#view.getUint8(this.at++)
-    if (byte < 0x80 || byte >= 0xe0) return 0
-    if (byte < 0x90) return 2 * (byte & 0x0f)
-    if (byte < 0xa0) return byte & 0x0f
-    if (byte < 0xc0) {
-      this.#skip(byte & 0x1f)
-      return 0
+    const byte = this.#bytes[this.at++]!
+    if (byte < 0x80) return byte
+    if (byte < 0x90) return this.#readMap(byte & 0x0f, depth)
+    if (byte < 0xa0) return this.#readArray(byte & 0x0f, depth)
+    if (byte < 0xc0) return this.#readText(byte & 0x1f)
+    if (byte >= 0xe0) return byte - 0x100
+    switch (byte) {
+      case 0xc0:
+        return null
+      case 0xc2:
+        return false
+      case 0xc3:
+        return true
+      case 0xc4:
+        return this.#readBytes(this.#readLength(1))
+      case 0xc5:
+        return this.#readBytes(this.#readLength(2))
+      case 0xc6:
+        return this.#readBytes(this.#readLength(4))
+      case 0xc7:
+        return this.#readExtension(this.#readLength(1))
+      case 0xc8:
+        return this.#readExtension(this.#readLength(2))
+      case 0xc9:
+        return this.#readExtension(this.#readLength(4))
+      case 0xca:
+        return this.#view.getFloat32(this.#skip(4))
+      case 0xcb:
+        return this.#view.getFloat64(this.#skip(8))
+      case 0xcc:
+        return this.#readLength(1)
+      case 0xcd:
+        return this.#readLength(2)
+      case 0xce:
+        return this.#readLength(4)
+      case 0xcf:
+        return this.#readInteger64(this.#skip(8), false)
+      case 0xd0:
+        return this.#view.getInt8(this.#skip(1))
+      case 0xd1:
+        return this.#view.getInt16(this.#skip(2))
+      case 0xd2:
+        return this.#view.getInt32(this.#skip(4))
+      case 0xd3:
+        return this.#readInteger64(this.#skip(8), true)
+      case 0xd4:
+      case 0xd5:
+      case 0xd6:
+      case 0xd7:
+      case 0xd8:
+        return this.#readExtension(1 << (byte - 0xd4))
+      case 0xd9:
+        return this.#readText(this.#readLength(1))
+      case 0xda:
+        return this.#readText(this.#readLength(2))
+      case 0xdb:
+        return this.#readText(this.#readLength(4))
+      case 0xdc:
+        return this.#readArray(this.#readLength(2), depth)
+      case 0xdd:
+        return this.#readArray(this.#readLength(4), depth)
+      case 0xde:
+        return this.#readMap(this.#readLength(2), depth)
+      case 0xdf:
+        return this.#readMap(this.#readLength(4), depth)
+      default:
+        throw undecodable('a byte begins no value')
     }
-    const following = FOLLOWING[byte - 0xc0]!
-    if (following < 0) throw undecodable('a byte begins no value')
-    if (byte >= MAP_16) return 2 * this.#readLength(following)
-    if (byte >= ARRAY_16) return this.#readLength(following)
-    if (byte >= STR_8) this.#skip(this.#readLength(following))
-    else if (byte >= EXT_8 && byte < FLOAT_32) this.#skip(1 + this.#readLength(following))
-    else if (byte >= BIN_8 && byte < EXT_8) {
-      this.hasBytes = true
-      this.#skip(this.#readLength(following))
-    } else this.#skip(following)
-    return 0
   }
 
-  #readLength(bytes: number): number {
-    const start = this.at
-    this.#skip(bytes)
-    return bytes === 1
-      ? this.#view.getUint8(start)
-      : bytes === 2
-        ? this.#view.getUint16(start)
-        : this.#view.getUint32(start)
+  #readArray(length: number, depth: number): unknown[] {
+    this.#requireInner(length, depth)
+    const array: unknown[] = []
+    for (let i = 0; i < length; i++) array.push(this.#read(depth + 1))
+    return array
   }
 
-  #skip(bytes: number): void {
+  /** Of a key that occurs twice the later value counts, as in JSON. */
+  #readMap(length: number, depth: number): Record<string, unknown> {
+    this.#requireInner(2 * length, depth)
+    const map: Record<string, unknown> = {}
+    for (let i = 0; i < length; i++) {
+      const key = this.#read(depth + 1)
+      const value = this.#read(depth + 1)
+      switch (typeof key) {
+        case 'string':
+          defineMember(map, key, value)
+          break
+        case 'number':
+        case 'bigint':
+        case 'boolean':
+          map[String(key)] = value
+          break
+        default:
+          this.fault = 'a key of a map is no text'
+      }
+    }
+    return map
+  }
+
+  #readText(length: number): string {
+    const start = this.#skip(length)
+    const bytes = this.#bytes
+    if (length > KNOWN_BYTES_MAX) return this.#decode(start)
+    let hash = length
+    for (let at = start; at < this.at; at++) hash = Math.imul(hash ^ bytes[at]!, 0x01000193)
+    const slot = (hash ^ (hash >>> 15)) & (KNOWN_TEXTS - 1)
+    const known = knownTexts[slot]
+    if (known !== undefined && known.bytes.length === length) {
+      let i = 0
+      while (i < length && known.bytes[i] === bytes[start + i]) i++
+      if (i === length) return known.text
+    }
+    const text = this.#decode(start)
+    // The text of a fault is that of no bytes.
+    if (this.fault === undefined) knownTexts[slot] = { bytes: bytes.slice(start, this.at), text }
+    return text
+  }
+
+  #decode(start: number): string {
+    try {
+      return UTF8.decode(this.#bytes.subarray(start, this.at))
+    } catch {
+      this.fault = 'a text is no valid UTF-8'
+      return ''
+    }
+  }
+
+  /** Bytes that are no text stay bytes: whoever looks at them refuses them. */
+  #readBytes(length: number): string | Uint8Array {
+    const start = this.#skip(length)
+    const bytes = this.#bytes.subarray(start, this.at)
+    try {
+      return UTF8.decode(bytes)
+    } catch {
+      return bytes
+    }
+  }
+
+  /** A time as a Date, any other extension as its bytes. */
+  #readExtension(length: number): Date | Uint8Array {
+    const type = this.#view.getInt8(this.#skip(1))
+    const start = this.#skip(length)
+    if (type !== -1) return this.#bytes.subarray(start, this.at)
+    const view = this.#view
+    switch (length) {
+      case 4:
+        return new Date(view.getUint32(start) * 1e3)
+      case 8: {
+        const high = view.getUint32(start)
+        const seconds = (high & 3) * 2 ** 32 + view.getUint32(start + 4)
+        return new Date(seconds * 1e3 + Math.floor((high >>> 2) / 1e6))
+      }
+      case 12:
+        return new Date(Number(view.getBigInt64(start + 4)) * 1e3 + Math.floor(view.getUint32(start) / 1e6))
+      default:
+        this.fault = 'a time has 4, 8 or 12 bytes'
+        return new Date(Number.NaN)
+    }
+  }
+
+  #readInteger64(start: number, isSigned: boolean): number | bigint {
+    const view = this.#view
+    const high = isSigned ? view.getInt32(start) : view.getUint32(start)
+    const value = high * 2 ** 32 + view.getUint32(start + 4)
+    if (Number.isSafeInteger(value)) return value
+    return isSigned ? view.getBigInt64(start) : view.getBigUint64(start)
+  }
+
+  /** An unsigned integer of 1, 2 or 4 bytes. */
+  #readLength(bytes: 1 | 2 | 4): number {
+    const start = this.#skip(bytes)
+    if (bytes === 1) return this.#bytes[start]!
+    return bytes === 2 ? this.#view.getUint16(start) : this.#view.getUint32(start)
+  }
+
+  #requireInner(values: number, depth: number): void {
+    // Each takes a byte at least.
+    this.#require(values)
+    if (values > 0 && depth === DEPTH_MAX) throw undecodable(`it is nested deeper than ${DEPTH_MAX} levels`)
+  }
+
+  /** Passes over bytes and returns where they begin. */
+  #skip(bytes: number): number {
     this.#require(bytes)
+    const start = this.at
     this.at += bytes
+    return start
   }
 
   #require(bytes: number): void {
-    if (bytes > this.#view.byteLength - this.at) throw undecodable('it ends too early')
+    if (bytes > this.#bytes.length - this.at) throw undecodable('it ends too early')
   }
 }

@@ -6,6 +6,12 @@ import { reject } from '../../src/model/point.ts'
 import { createFakeServer, NOW_MS } from '../support/fake-server.ts'
 
 const packed = (value: unknown): Buffer => Buffer.from(encode(value))
+/** Three items, of which the second has an unknown text `caf\xe9`. */
+function withLatin1(): Buffer {
+  const body = packed([{ ...JSON.parse(ITEM) }, { ...JSON.parse(ITEM), note: 'caf?' }, JSON.parse(ITEM)])
+  body[body.indexOf('caf?') + 3] = 0xe9
+  return body
+}
 const ITEM = '{"name":"cpu","gauge":{"value":63.5}}'
 
 describe.each(['/metrics', '/'])('POST %s', (path) => {
@@ -24,6 +30,8 @@ describe.each(['/metrics', '/'])('POST %s', (path) => {
     ['a line that is an array', 'application/x-ndjson', `[${ITEM},${ITEM}]\n${ITEM}`, '3', '0'],
     ['a MessagePack object', 'application/msgpack', packed(JSON.parse(ITEM)), '1', '0'],
     ['a MessagePack array', 'application/x-msgpack', packed([JSON.parse(ITEM), { name: 'x' }]), '1', '1'],
+    ['MessagePack with a text of Latin-1 in an item', 'application/msgpack', withLatin1(), '2', '1'],
+    ['MessagePack with a key that is no text', 'application/msgpack', Buffer.from('92c081c0a161', 'hex'), '0', '2'],
     ['a MessagePack value that is no item', 'application/vnd.msgpack', packed(5), '0', '1'],
     ['JSON that calls itself a form', 'application/x-www-form-urlencoded', ITEM, '1', '0'],
     ['JSON of a type that is none', 'json', ITEM, '1', '0'],
@@ -210,3 +218,23 @@ describe.each(['/metrics', '/'])('POST %s', (path) => {
     expect(logged()).not.toContain('test-key')
   })
 })
+
+it('takes __proto__ for an ordinary tag key in every format', async () => {
+  const item = '{"name":"cpu","gauge":{"value":1},"tags":{"__proto__":"x"}}'
+  for (const [type, body] of [
+    ['application/json', item],
+    ['application/x-ndjson', item],
+    ['application/msgpack', packedProto()],
+  ] as const) {
+    const { post, gateway } = createFakeServer()
+    expect((await post('/metrics', body, { 'content-type': type })).headers['x-metrics-accepted']).toBe('1')
+    expect(gateway.points).toMatchObject([{ tags: [['__proto__', 'x']] }])
+  }
+})
+
+/** The library refuses to encode that key. */
+function packedProto(): Buffer {
+  const body = packed({ name: 'cpu', gauge: { value: 1 }, tags: { __prota__: 'x' } })
+  body[body.indexOf('__prota__') + 6] = 0x6f
+  return body
+}
