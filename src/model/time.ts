@@ -20,10 +20,10 @@ const UNIX_SECONDS_END = 1e11
 const UNIX_MILLISECONDS_END = 1e14
 const UNIX_MICROSECONDS_END = 1e17
 
-/** The longest meaningful instant is `2024-01-15T10:30:00.123456789 +02:00`; numbers may carry a long fraction. */
-const INSTANT_TEXT_MAX = 64
+/** 0002-01-01T00:00:00Z */
+const POINT_TIME_MIN_MS = -62_104_060_800_000
 
-const UNIX_TEXT = /^-?\d+(?:\.\d+)?$/
+const UNIX_TEXT = /^-?\d{1,64}(?:\.\d+)?$/
 /** Integers of up to 15 digits are exact in a double. */
 const EXACT_DIGITS_MAX = 15
 
@@ -39,6 +39,15 @@ export function parseInstant(value: unknown): number | undefined {
     default:
       return value instanceof Date ? withinRange(value.getTime()) : undefined
   }
+}
+
+/**
+ * Reads the time of a point or an event like {@link parseInstant}. The year 1 is none: programs that have no time to tell send the zero
+ * of their language, such as Go's `0001-01-01T00:00:00Z`.
+ */
+export function parsePointTime(value: unknown): number | undefined {
+  const timeMs = parseInstant(value)
+  return timeMs !== undefined && timeMs >= POINT_TIME_MIN_MS ? timeMs : undefined
 }
 
 /**
@@ -172,9 +181,11 @@ const UPPER_Z = 0x5a
 const LOWER_T = 0x74
 const LOWER_Z = 0x7a
 
-function scanInstant(text: string, plusMayBeSpace: boolean, localClock?: ReadingToInstant): number | undefined {
+function scanInstant(given: string, plusMayBeSpace: boolean, localClock?: ReadingToInstant): number | undefined {
+  const isPadded = given.charCodeAt(0) <= SPACE || given.charCodeAt(given.length - 1) <= SPACE
+  const text = isPadded ? given.trim() : given
   if (text.charCodeAt(4) === MINUS) return scanDateTime(text, plusMayBeSpace, localClock)
-  if (text.length > INSTANT_TEXT_MAX || !UNIX_TEXT.test(text)) return undefined
+  if (!UNIX_TEXT.test(text)) return undefined
   return text.length > EXACT_DIGITS_MAX && !text.includes('.')
     ? instantFromBigInt(BigInt(text))
     : instantFromNumber(Number(text))
@@ -210,21 +221,21 @@ function scanDateTime(text: string, plusMayBeSpace: boolean, localClock?: Readin
     if (mark === DOT || mark === COMMA) {
       let scale = 100
       let digits = 0
-      for (at = 20; digits <= 9; at++, digits++) {
+      for (at = 20; ; at++, digits++) {
         const digit = text.charCodeAt(at) - 48
         if (!(digit >= 0 && digit <= 9)) break
         if (digits < 3) millisecond += digit * scale
         else if (digit > 0 && hour === 24) return undefined
         scale /= 10
       }
-      if (digits === 0 || digits > 9) return undefined
+      if (digits === 0) return undefined
     }
   }
   // ISO 8601 writes the end of a day as 24:00, and nothing after it
   if (hour === 24 && (minute > 0 || second > 0 || millisecond > 0)) return undefined
   const readingMs = midnightMs + hour * HOUR_MS + minute * MINUTE_MS + second * SECOND_MS + millisecond
   if (at === length) return instantOf(readingMs, localClock)
-  const offsetMs = scanZone(text, at, plusMayBeSpace)
+  const offsetMs = scanZone(text, at, plusMayBeSpace) ?? readZone(text.slice(at), plusMayBeSpace)
   return offsetMs === undefined ? undefined : withinRange(readingMs - offsetMs)
 }
 
@@ -245,6 +256,21 @@ function scanZone(text: string, start: number, plusMayBeSpace: boolean): number 
   if (code === PLUS || code === MINUS) return parseUtcOffset(text, at)
   if (text.length === at + 3 && text.endsWith('UTC')) return 0
   return spaced && plusMayBeSpace ? scanOffsetDigits(text, at) : undefined
+}
+
+/** Longer than any that means something. */
+const ZONE_TEXT_MAX = 256
+
+/** An offset that is named too, as Go (` +0200 CEST m=+0.5`) and Java (`+02:00[Europe/Berlin]`) write it: the offset counts. */
+const NAMED_OFFSET =
+  /^ ?(?:(UTC|[Zz]|(?=\[(?:Etc\/)?UTC\]$))|([+-]\d\d(?::?\d\d)?)(?: (?:[A-Z][A-Za-z]{0,5}|[+-]\d\d(?:\d\d)?))?(?: m=[+-]\d+\.\d+)?)(?:\[!?[\w+\-/=:.]+\])*$/
+const LOST_PLUS = /^( ?) (?=\d)/
+
+function readZone(given: string, plusMayBeSpace: boolean): number | undefined {
+  if (given.length > ZONE_TEXT_MAX) return undefined
+  const match = NAMED_OFFSET.exec(plusMayBeSpace ? given.replace(LOST_PLUS, '$1+') : given)
+  if (match === null) return undefined
+  return match[2] === undefined ? 0 : parseUtcOffset(match[2])
 }
 
 /** `02`, `0200` or `02:00`. */

@@ -3,7 +3,7 @@ import { assert } from '../model/errors.ts'
 import type { MetricType } from '../model/metric.ts'
 import type { PointLimits, PointSink, Rejection, SeriesRef } from '../model/point.ts'
 import { checkInstant, checkName, checkValue, describe, readTags, reject } from '../model/point.ts'
-import { parseInstant } from '../model/time.ts'
+import { parsePointTime } from '../model/time.ts'
 
 /**
  * Metrics of the Better Stack dialect, and those that the Vector agent sends to the same route: `{"name", TYPE: {…}, "dt"?,
@@ -156,7 +156,7 @@ function readHead(item: BetterStackItem, { nowMs, limits, oddTime }: BetterStack
   const given = item.dt ?? item.timestamp
   let timeMs: number | undefined = nowMs
   if (given !== undefined && given !== null) {
-    timeMs = parseInstant(given)
+    timeMs = parsePointTime(given)
     if (timeMs === undefined) {
       oddTime(given)
       timeMs = nowMs

@@ -13,7 +13,7 @@ import {
 } from '../model/point.ts'
 import { canonicalTags } from '../model/series.ts'
 import { countChars, isLongerThan } from '../model/text.ts'
-import { parseInstant } from '../model/time.ts'
+import { parsePointTime } from '../model/time.ts'
 
 /** Events of the Flux dialect, already parsed: GraphQL inputs have the same fields and are judged here too. */
 type EventItem = Readonly<
@@ -66,7 +66,7 @@ export function decodeFluxEvent(item: unknown, nowMs: number, limits: EventLimit
   if (value === undefined) {
     return reject('invalid_value', `value of an event must be a finite number or null, not ${describe(item.value)}`)
   }
-  const timeMs = timestamp === null ? nowMs : parseInstant(timestamp)
+  const timeMs = timestamp === null ? nowMs : parsePointTime(timestamp)
   const badInstant = checkInstant(timeMs, nowMs, limits.points)
   if (badInstant !== undefined) return badInstant
   assert(timeMs !== undefined, 'timestamp was checked')

@@ -13,7 +13,7 @@ import {
   reject,
 } from '../model/point.ts'
 import { firstChars } from '../model/text.ts'
-import { parseInstant } from '../model/time.ts'
+import { parsePointTime } from '../model/time.ts'
 
 /** Metrics of the Flux dialect, already parsed: GraphQL inputs have the same fields and are judged here too. */
 interface FluxItem {
@@ -92,7 +92,7 @@ function deliver<S extends SeriesRef>(
   if (badValue !== undefined) return badValue
   const value = typeof item.value === 'string' ? item.value : finiteNumber(item.value)
   assert(value !== undefined, 'value was checked')
-  const timeMs = timestamp === undefined || timestamp === null ? nowMs : parseInstant(timestamp)
+  const timeMs = timestamp === undefined || timestamp === null ? nowMs : parsePointTime(timestamp)
   const badInstant = checkInstant(timeMs, nowMs, limits)
   if (badInstant !== undefined) return badInstant
   assert(timeMs !== undefined, 'timestamp was checked')

@@ -1,4 +1,4 @@
-import { DAY_MS, parseInstant } from '../model/time.ts'
+import { parsePointTime } from '../model/time.ts'
 
 /**
  * A place in the bytes of a JSON text, and what can be read there without building anything: strings without escapes, numbers of
@@ -159,7 +159,7 @@ export class JsonCursor {
     const bytes = this.bytes
     if (bytes[this.at] !== QUOTE) {
       const number = this.readNumber()
-      return Number.isNaN(number) ? undefined : parseInstant(number)
+      return Number.isNaN(number) ? undefined : parsePointTime(number)
     }
     const start = this.at + 1
     // 2024-01-15T10:30:00Z or 2024-01-15T10:30:00.000Z
@@ -172,7 +172,7 @@ export class JsonCursor {
       }
     }
     const text = this.readText()
-    return text === undefined ? undefined : parseInstant(text)
+    return text === undefined ? undefined : parsePointTime(text)
   }
 
   /** Whether ten bytes are a date; leaves its midnight in `#dateMs`. */
@@ -183,8 +183,10 @@ export class JsonCursor {
       while (i < 10 && bytes[this.#dateAt + i] === bytes[start + i]) i++
       if (i === 10) return true
     }
-    const midnightMs = parseInstant(asciiText(bytes, start, start + 10))
-    if (midnightMs === undefined || midnightMs % DAY_MS !== 0) return false
+    // Ten digits are UNIX seconds.
+    if (bytes[start + 4] !== MINUS) return false
+    const midnightMs = parsePointTime(asciiText(bytes, start, start + 10))
+    if (midnightMs === undefined) return false
     this.#dateAt = start
     this.#dateMs = midnightMs
     return true

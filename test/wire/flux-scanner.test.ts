@@ -43,6 +43,11 @@ function scannedTwice(bytes: Uint8Array) {
   })
 }
 
+/** The items of a batch with these times, between two that are plain. */
+function times(...texts: readonly string[]): string {
+  return `[${[ITEM, ...texts.map((text) => ITEM.replace('2024-01-15T10:30:00Z', text)), ITEM].join(',')}]`
+}
+
 const ITEM = '{"name":"a","type":"gauge","value":1.5,"timestamp":"2024-01-15T10:30:00Z","tags":{"k":"v"}}'
 
 describe('scanFluxBatch', () => {
@@ -80,6 +85,15 @@ describe('scanFluxBatch', () => {
     ['an exponent', '[{"name":"a","type":"gauge","value":1e3},{"name":"a","type":"gauge","value":1E999}]'],
     ['many digits', '[{"name":"a","type":"gauge","value":0.1234567890123456789}]'],
     ['a time too far ahead', '[{"name":"a","type":"gauge","value":1,"timestamp":"2024-01-17T00:00:00Z"}]'],
+    ['UNIX seconds where a date should be', times('1705276800T10:30:00Z', '1705276800T10:30:00.000Z')],
+    ['white space where a date should be', times(' 024-01-15T10:30:00Z', '2024-01-1 T10:30:00Z')],
+    ['white space around a time', times(' 2024-01-15T10:30:00Z', '2024-01-15T10:30:00 ', '1705276800 ', '2024-01-15 ')],
+    ['zero times', times('0001-01-01T00:00:00Z', '0001-01-01T00:00:00.000Z', '0001-01-01 00:00:00 +0000 UTC')],
+    [
+      'times of Go and of Java',
+      times('2024-01-15 10:30:00.5 +0100 CET m=+0.1', '2024-01-15T10:30+01:00[Europe/Berlin]'),
+    ],
+    ['a fraction of many digits', times(`2024-01-15T10:30:00.${'1'.repeat(40)}Z`)],
     ['no date', '[{"name":"a","type":"gauge","value":1,"timestamp":"2024-13-15T10:30:00Z"}]'],
     ['a string for a gauge', '[{"name":"a","type":"gauge","value":"1"}]'],
     ['a number for a set', '[{"name":"a","type":"set","value":1}]'],
@@ -111,7 +125,23 @@ describe('scanFluxBatch', () => {
     const number = fc.oneof(
       fc.double({ noNaN: true, noDefaultInfinity: true }).map(String),
       fc.integer({ min: -1000, max: 1000 }).map((n) => String(n / 10)),
-      fc.constantFrom('-0', '0.10', '1e5', '00', '1.', '.5', '-', '123456789012345678', 'null', 'true', '"7"'),
+      fc.constantFrom(
+        '-0',
+        '0.10',
+        '1e5',
+        '00',
+        '1.',
+        '.5',
+        '-',
+        '123456789012345678',
+        '-123456789012345679',
+        '9007199254740993',
+        '12345678901234567.5',
+        '1e400',
+        'null',
+        'true',
+        '"7"',
+      ),
     )
     const time = fc.oneof(
       fc
@@ -119,13 +149,36 @@ describe('scanFluxBatch', () => {
         .map((date) => `"${date.toISOString()}"`),
       fc.constantFrom(
         '"2024-01-15T10:30:00Z"',
+        '"1705276800T10:30:00Z"',
+        '"0001-01-01T00:00:00Z"',
         '1672490759',
+        '1672490759123456789',
+        '-62135596800',
+        '1672490759.123456789012',
+        '1e9',
         '"1672490759"',
         'null',
         '"no"',
         '"2024-02-30T00:00:00Z"',
         '-5',
       ),
+      // Texts in the shape of an instant, with a character or two put elsewhere.
+      fc
+        .tuple(
+          fc.constantFrom(
+            '2024-01-15T10:30:00Z',
+            '2024-01-15T10:30:00.000Z',
+            '2024-01-15 10:30:00 +0100 CET',
+            '1705276800',
+            '2024-01-15',
+          ),
+          fc.array(fc.tuple(fc.nat(30), fc.constantFrom(...'0159TZ -:.+[]U ')), { maxLength: 2 }),
+        )
+        .map(([instant, changes]) => {
+          const characters = [...instant]
+          for (const [at, character] of changes) characters[at % characters.length] = character
+          return `"${characters.join('')}"`
+        }),
     )
     const type = fc.constantFrom('"gauge"', '"counter"', '"distribution"', '"set"', '"summary"', 'null')
     const tags = fc
