@@ -2,7 +2,16 @@ import { isWeight } from '../model/count.ts'
 import { assert } from '../model/errors.ts'
 import type { MetricType } from '../model/metric.ts'
 import type { PointLimits, PointSink, Rejection, SeriesRef } from '../model/point.ts'
-import { checkInstant, checkName, checkValue, describe, readTags, reject } from '../model/point.ts'
+import {
+  checkInstant,
+  checkName,
+  checkValue,
+  describe,
+  finiteNumber,
+  numberText,
+  readTags,
+  reject,
+} from '../model/point.ts'
 import { parsePointTime } from '../model/time.ts'
 
 /**
@@ -124,10 +133,10 @@ function deliver<S extends SeriesRef>(
       return deliverSamples(value, head, index, sink)
     case 'histogram':
     case 'aggregated_histogram':
-      return deliverMeasured(histogramValues(value, head, typeKey === 'histogram'), head, index, sink, options.limits)
+      return deliverMeasured(histogramValues(value, head), head, index, sink, options.limits)
     case 'summary':
     case 'aggregated_summary':
-      return deliverMeasured(summaryValues(value, head, typeKey === 'summary'), head, index, sink, options.limits)
+      return deliverMeasured(summaryValues(value, head), head, index, sink, options.limits)
   }
 }
 
@@ -191,7 +200,7 @@ function deliverNumber<S extends SeriesRef>(
   // What it would add to is not known where it arrives.
   if (type === 'gauge' && kind === 'delta')
     return reject('invalid_value', 'a gauge must be its value, not a change of it')
-  const number = numberOf(value)
+  const number = finiteNumber(value)
   if (number === undefined)
     return reject('invalid_value', `value of a ${type} must be a finite number, not ${describe(value)}`)
   const series = sink.resolve(name, type, tags)
@@ -202,93 +211,105 @@ function deliverNumber<S extends SeriesRef>(
 }
 
 /**
- * A counter for each upper limit, and the sum and the count as counters of their own. What the count exceeds the buckets by
- * lies above the highest limit.
+ * A number among the parts of a histogram, a summary or a distribution. JSON has null for what is not finite, and an idle source tells
+ * no quantiles: such a part is `absent` and left out alone. Undefined: it is no number at all, which speaks against the whole item.
  */
-function histogramValues(value: Value, head: ItemHead, sumIsDue: boolean): readonly Measured[] | Rejection {
+function partOf(value: unknown): number | 'absent' | undefined {
+  if (value === undefined || value === null) return 'absent'
+  return finiteNumber(value) ?? (typeof value === 'number' ? 'absent' : undefined)
+}
+
+/**
+ * A counter for each upper limit, and the sum and the count as counters of their own. What the count exceeds the buckets by
+ * lies above the highest limit, unless a bucket is absent that may hold it.
+ */
+function histogramValues(value: Value, head: ItemHead): readonly Measured[] | Rejection {
   const { name, tags, kind } = head
   const how = kind === 'total' ? 'total' : 'add'
-  const totals = countAndSum('histogram', value, head, how, sumIsDue)
+  const totals = countAndSum('histogram', value, head, how)
   if ('code' in totals) return totals
   const { buckets } = value
   if (!Array.isArray(buckets)) return reject('invalid_value', `buckets must be an array, not ${describe(buckets)}`)
   const byLimit = new Map<string, number>()
   let counted = 0
+  let isWhole = true
   for (const bucket of buckets) {
-    const { upper_limit, count: given } = isObject<Bucket>(bucket) ? bucket : NOTHING
+    const { upper_limit, count: given } = isObject<Bucket>(bucket ?? NOTHING) ? (bucket ?? NOTHING) : INVALID
     const limit = limitOf(upper_limit)
-    const count = numberOf(given)
-    if (limit === undefined || count === undefined || count < 0)
+    const count = partOf(given)
+    if (limit === undefined || count === undefined || (count !== 'absent' && count < 0))
       return reject('invalid_value', 'a bucket must have a number upper_limit and a count of 0 or more')
+    if (count === 'absent' || Number.isNaN(limit)) {
+      isWhole = false
+      continue
+    }
     const text = limitText(limit)
     byLimit.set(text, (byLimit.get(text) ?? 0) + count)
     counted += count
   }
-  const above = Math.max(0, totals.count - counted)
-  // A total that begins later would not count from the beginning, so it begins with the others even at 0.
-  if (above > 0 || how === 'total') byLimit.set('+Inf', (byLimit.get('+Inf') ?? 0) + above)
-  const measured: Measured[] = [...byLimit].map(([limit, count]) => ({
-    name,
-    type: 'histogram',
-    tags: [...tags, ['upper_limit', limit]],
-    how,
-    value: count,
-  }))
-  measured.push(...totals.measured)
-  return measured
+  if (isWhole && totals.count !== undefined) {
+    const above = Math.max(0, totals.count - counted)
+    // A total that begins later would not count from the beginning, so it begins with the others even at 0.
+    if (above > 0 || how === 'total') byLimit.set('+Inf', (byLimit.get('+Inf') ?? 0) + above)
+  }
+  return whole('histogram', [
+    ...[...byLimit].map(([limit, count]): Measured => {
+      return { name, type: 'histogram', tags: [...tags, ['upper_limit', limit]], how, value: count }
+    }),
+    ...totals.measured,
+  ])
 }
 
 /** A gauge for each quantile, and the sum and the count as counters. */
-function summaryValues(value: Value, head: ItemHead, sumIsDue: boolean): readonly Measured[] | Rejection {
+function summaryValues(value: Value, head: ItemHead): readonly Measured[] | Rejection {
   const { name, tags, kind } = head
-  const totals = countAndSum('summary', value, head, kind === 'total' ? 'total' : 'add', sumIsDue)
+  const totals = countAndSum('summary', value, head, kind === 'total' ? 'total' : 'add')
   if ('code' in totals) return totals
   const { quantiles } = value
   if (!Array.isArray(quantiles))
     return reject('invalid_value', `quantiles must be an array, not ${describe(quantiles)}`)
   const measured: Measured[] = []
-  for (const one of quantiles) {
-    const { quantile: rank, value: given } = isObject<Quantile>(one) ? one : NOTHING
-    const quantile = numberOf(rank)
-    const number = numberOf(given)
-    if (quantile === undefined || quantile < 0 || quantile > 1 || number === undefined)
-      return reject('invalid_value', 'a quantile must have a quantile of 0 to 1 and a finite value')
-    measured.push({
-      name,
-      type: 'summary',
-      tags: [...tags, ['quantile', limitText(quantile)]],
-      how: 'add',
-      value: number,
-    })
+  for (const given of quantiles) {
+    const { quantile: rank, value: told } = isObject<Quantile>(given ?? NOTHING) ? (given ?? NOTHING) : INVALID
+    const quantile = partOf(rank)
+    const number = partOf(told)
+    if (quantile === undefined || number === undefined || (quantile !== 'absent' && !(quantile >= 0 && quantile <= 1)))
+      return reject('invalid_value', 'a quantile must have a quantile of 0 to 1 and a number as its value')
+    if (quantile === 'absent' || number === 'absent') continue
+    const text = limitText(quantile)
+    measured.push({ name, type: 'summary', tags: [...tags, ['quantile', text]], how: 'add', value: number })
   }
-  measured.push(...totals.measured)
-  return measured
+  return whole('summary', [...measured, ...totals.measured])
+}
+
+/** Of what has no finite part at all, nothing is left. */
+function whole(type: string, measured: readonly Measured[]): readonly Measured[] | Rejection {
+  return measured.length > 0 ? measured : reject('invalid_value', `no part of the ${type} is a finite number`)
 }
 
 interface CountAndSum {
-  readonly count: number
+  readonly count: number | undefined
   readonly measured: readonly Measured[]
 }
 
-/** `NAME_count` and `NAME_sum`. Vector leaves the sum out where its source told none. */
+/** `NAME_count` and `NAME_sum`, each unless it is absent. */
 function countAndSum(
   type: string,
   { count: givenCount, sum: givenSum }: Value,
   { name, tags }: ItemHead,
   how: Measured['how'],
-  sumIsDue: boolean,
 ): CountAndSum | Rejection {
-  const count = numberOf(givenCount)
-  if (count === undefined || count < 0) return reject('invalid_value', `a ${type} must have a count of 0 or more`)
-  const sum = numberOf(givenSum)
-  if (sum === undefined && (sumIsDue || givenSum !== undefined))
-    return reject('invalid_value', `a ${type} must have a finite sum`)
+  const count = partOf(givenCount)
+  if (count === undefined || (count !== 'absent' && count < 0))
+    return reject('invalid_value', `a ${type} must have a count of 0 or more`)
+  const sum = partOf(givenSum)
+  if (sum === undefined) return reject('invalid_value', `a ${type} must have a number as its sum`)
   const counter = { type: 'counter', tags, how } as const
   return {
-    count,
+    count: count === 'absent' ? undefined : count,
     measured: [
-      { ...counter, name: `${name}_count`, value: count },
-      ...(sum === undefined ? [] : [{ ...counter, name: `${name}_sum`, value: sum }]),
+      ...(count === 'absent' ? [] : [{ ...counter, name: `${name}_count`, value: count }]),
+      ...(sum === 'absent' ? [] : [{ ...counter, name: `${name}_sum`, value: sum }]),
     ],
   }
 }
@@ -325,7 +346,9 @@ function deliverMembers<S extends SeriesRef>(
 ): number | Rejection {
   if (!Array.isArray(values)) return reject('invalid_value', `values must be an array, not ${describe(values)}`)
   const members: string[] = []
-  for (const member of values) {
+  for (const given of values) {
+    // Vector's sets hold texts; its sources also write numbers.
+    const member = numberText(given) ?? given
     const bad = checkValue('set', member, limits)
     if (bad !== undefined) return bad
     assert(typeof member === 'string', 'the member was checked')
@@ -348,30 +371,36 @@ function deliverSamples<S extends SeriesRef>(
   if (!Array.isArray(samples)) return reject('invalid_value', `samples must be an array, not ${describe(samples)}`)
   const values: number[] = []
   const weights: number[] = []
+  let absent = 0
   for (const sample of samples) {
-    const { value: given, rate: times = 1 } = isObject<Sample>(sample) ? sample : NOTHING
-    const observed = numberOf(given)
+    const { value: given, rate: times = 1 } = isObject<Sample>(sample ?? NOTHING) ? (sample ?? NOTHING) : INVALID
+    const observed = partOf(given)
     if (observed === undefined || !isWeight(times))
       return reject('invalid_value', 'a sample must have a finite value and a whole rate from 0 to 2^53')
     const rate = Number(times)
-    if (rate === 0) continue
+    if (observed === 'absent') absent++
+    if (observed === 'absent' || rate === 0) continue
     values.push(observed)
     weights.push(rate)
   }
-  if (values.length === 0) return 0
+  if (values.length === 0)
+    return absent === 0 ? 0 : reject('invalid_value', 'no value of the distribution is a finite number')
   const series = sink.resolve(name, 'distribution', tags)
   if ('code' in series) return series
   for (let i = 0; i < values.length; i++) sink.addWeighted(index, series, timeMs, values[i]!, weights[i]!)
   return values.length
 }
 
+/** A part that is null, and one that is no object. */
 const NOTHING: Bucket & Quantile & Sample = Object.freeze({})
+const INVALID: Bucket & Quantile & Sample = Object.freeze({ upper_limit: '', quantile: '', value: '' })
 
 const INFINITY = /^([+-]?)inf(?:inity)?$/i
 
-/** An upper limit; the highest may be infinite, which JSON has no number for. */
+/** An upper limit; the highest is infinite, or null or missing because JSON has no number for it. NaN is one that nobody knows. */
 function limitOf(value: unknown): number | undefined {
-  if (typeof value === 'number') return Number.isNaN(value) ? undefined : value
+  if (value === undefined || value === null) return Number.POSITIVE_INFINITY
+  if (typeof value === 'number') return value
   if (typeof value === 'bigint') return Number(value)
   const sign = typeof value === 'string' ? INFINITY.exec(value)?.[1] : undefined
   return sign === undefined ? undefined : sign === '-' ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY
@@ -382,12 +411,6 @@ function limitText(limit: number): string {
   if (limit === Number.POSITIVE_INFINITY) return '+Inf'
   if (limit === Number.NEGATIVE_INFINITY) return '-Inf'
   return String(limit === 0 ? 0 : limit)
-}
-
-/** A finite number; MessagePack has integers of 64 bits. */
-function numberOf(value: unknown): number | undefined {
-  if (typeof value === 'bigint') return Number(value)
-  return typeof value === 'number' && Number.isFinite(value) ? value : undefined
 }
 
 /** `T` has optional fields of unknown value only, so that any JSON object is one. */
