@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Logger } from 'pino'
 import type { Answer, Gateway, TrackOptions } from '../gateway.ts'
-import { GatewayError } from '../model/errors.ts'
+import { GatewayError, type ItemError } from '../model/errors.ts'
 import { describe, type PointLimits, type PointSink } from '../model/point.ts'
 import { type BetterStackBody, type BetterStackFormat, decodeBetterStackBody } from '../wire/better-stack-body.ts'
 import { projectOf, requireScope } from './auth.ts'
@@ -29,7 +29,7 @@ const UNAUTHORIZED = 'Unauthorized'
 
 /**
  * The Better Stack dialect: `POST /metrics` and, the same, `POST /`. Answers are text, and tell in headers how many items were
- * stored and how many left out.
+ * stored, how many were left out, and how many were stored at the time of reception because their own cannot be read.
  */
 export function registerBetterStackRoutes(
   app: FastifyInstance,
@@ -39,7 +39,7 @@ export function registerBetterStackRoutes(
 
   const store = async (request: FastifyRequest, options: TrackOptions): Promise<Answer> => {
     const body = bytesOf(request)
-    let decoded: BetterStackBody = { items: 0, oddTimes: [] }
+    let decoded: BetterStackBody = { items: 0, oddTimes: [], oddTimeItems: [] }
     const decode = (sink: PointSink): void => {
       decoded = decodeBetterStackBody(body, sink, {
         format: formatOf(request),
@@ -48,21 +48,23 @@ export function registerBetterStackRoutes(
         pointsMax: limits.requestPointsMax,
       })
     }
-    let rejected: number
+    let rejected: readonly ItemError[]
     try {
-      rejected = (await gateway.track(projectOf(request), decode, options)).length
+      rejected = await gateway.track(projectOf(request), decode, options)
     } catch (error) {
       if (error instanceof GatewayError && error.code === 'invalid_body') return { status: 406, body: UNDECODABLE }
       throw error
     }
-    const { items, oddTimes } = decoded
+    const { items, oddTimes, oddTimeItems } = decoded
     if (oddTimes.length > 0) {
       log.debug(
         { id: request.id, times: oddTimes.map(describe) },
         'times that cannot be read: the time of reception is taken',
       )
     }
-    return { status: 202, body: `${items - rejected} ${rejected}` }
+    const isRejected = new Set(rejected.map(({ index }) => index))
+    const oddTimesStored = oddTimeItems.filter((index) => !isRejected.has(index)).length
+    return { status: 202, body: `${items - rejected.length} ${rejected.length} ${oddTimesStored}` }
   }
 
   const serve = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
@@ -72,11 +74,15 @@ export function registerBetterStackRoutes(
         ? await store(request, {})
         : await gateway.once(projectOf(request), idempotent, () => store(request, { idempotencyKey: idempotent.key }))
     if (status !== 202) return sendText(reply, status, body)
-    const [accepted, rejected] = body.split(' ')
+    const [accepted, rejected, oddTimes = '0'] = body.split(' ')
     return reply
       .code(status)
       .headers({ ...COMMON_HEADERS, 'x-request-id': request.id })
-      .headers({ 'x-metrics-accepted': accepted, 'x-metrics-rejected': rejected })
+      .headers({
+        'x-metrics-accepted': accepted,
+        'x-metrics-rejected': rejected,
+        'x-metrics-unreadable-time': oddTimes,
+      })
       .send()
   }
 

@@ -19,6 +19,8 @@ export interface BetterStackBody {
   readonly items: number
   /** Some of the times that nobody can read. */
   readonly oddTimes: readonly unknown[]
+  /** The items that have such a time, by index: the time of reception stands in for it. */
+  readonly oddTimeItems: readonly number[]
 }
 
 const ODD_TIMES_KEPT_MAX = 10
@@ -54,7 +56,7 @@ export function decodeWholeBody<S extends SeriesRef>(
   }
   switch (options.format) {
     case 'json':
-      visitAll(parseJsonBody(bytes))
+      decodeJson(bytes, visitAll)
       break
     case 'ndjson':
       eachJsonLine(bytes, visitAll)
@@ -63,7 +65,33 @@ export function decodeWholeBody<S extends SeriesRef>(
       eachMessagePackItem(bytes, visit, (reason) => items.refuse(reason))
       break
   }
-  return { items: items.count, oddTimes: items.oddTimes }
+  return items.body()
+}
+
+/** Senders of lines call them JSON too: a body of several lines that is no JSON is tried as NDJSON. */
+function decodeJson(bytes: Uint8Array, visit: (value: unknown) => void): void {
+  let body: unknown
+  try {
+    body = parseJsonBody(bytes)
+  } catch (error) {
+    if (!bytes.includes(NEWLINE)) throw error
+    let lines = 0
+    eachJsonLine(bytes, (value) => {
+      lines++
+      visit(value)
+    })
+    if (lines === 0) throw error
+    return
+  }
+  visit(body)
+}
+
+const NEWLINE = 0x0a
+const OPEN_BRACE = 0x7b
+
+/** An object of JSON is read as one line; when it is several, the lines are. */
+function framingOf(bytes: Uint8Array, format: BetterStackFormat): 'lines' | 'array' {
+  return format === 'ndjson' || bytes[0] === OPEN_BRACE ? 'lines' : 'array'
 }
 
 /** The same for JSON and NDJSON, unless the body has to be decoded whole: then undefined. */
@@ -76,19 +104,21 @@ function scanBetterStackBody<S extends SeriesRef>(
   const items = new Items(sink, options)
   const count = scanItems(bytes, sink, {
     grammar: 'better-stack',
-    framing: format === 'ndjson' ? 'lines' : 'array',
+    framing: framingOf(bytes, format),
     nowMs,
     limits,
     itemsMax: pointsMax,
     decode: (item, index) => items.decode(item, index),
   })
-  return count === undefined ? undefined : { items: count, oddTimes: items.oddTimes }
+  return count === undefined ? undefined : { ...items.body(), items: count }
 }
 
 /** Decodes items one by one, and counts them and their points against what a request may have. */
 class Items<S extends SeriesRef> {
   count = 0
-  readonly oddTimes: unknown[] = []
+  readonly #oddTimes: unknown[] = []
+  readonly #oddTimeItems: number[] = []
+  #decoding = 0
   #points = 0
   readonly #sink: PointSink<S>
   readonly #pointsMax: number
@@ -98,12 +128,18 @@ class Items<S extends SeriesRef> {
     this.#sink = sink
     this.#pointsMax = pointsMax
     const oddTime = (value: unknown): void => {
-      if (this.oddTimes.length < ODD_TIMES_KEPT_MAX) this.oddTimes.push(value)
+      this.#oddTimeItems.push(this.#decoding)
+      if (this.#oddTimes.length < ODD_TIMES_KEPT_MAX) this.#oddTimes.push(value)
     }
     this.#item = { nowMs, limits, oddTime }
   }
 
+  body(): BetterStackBody {
+    return { items: this.count, oddTimes: this.#oddTimes, oddTimeItems: this.#oddTimeItems }
+  }
+
   decode(item: unknown, index: number): S | undefined {
+    this.#decoding = index
     const delivered = decodeBetterStackItem(item, index, this.#sink, this.#item)
     this.#charge(index, typeof delivered === 'number' ? delivered : 1)
     return typeof delivered === 'number' ? undefined : delivered

@@ -27,6 +27,10 @@ describe.each(['/metrics', '/'])('POST %s', (path) => {
       '2',
       '0',
     ],
+    ['lines that call themselves JSON', 'application/json', `${ITEM}\r\n\r\n${ITEM}\n`, '2', '0'],
+    ['lines of arrays that call themselves JSON', 'application/json', `[${ITEM}]\n[${ITEM},${ITEM}]`, '3', '0'],
+    ['lines of no type', 'image/png', ` ${ITEM}\n5\n${ITEM}`, '2', '1'],
+    ['an object over several lines', 'application/json', ITEM.replaceAll(',', ',\n'), '1', '0'],
     ['a line that is an array', 'application/x-ndjson', `[${ITEM},${ITEM}]\n${ITEM}`, '3', '0'],
     ['a MessagePack object', 'application/msgpack', packed(JSON.parse(ITEM)), '1', '0'],
     ['a MessagePack array', 'application/x-msgpack', packed([JSON.parse(ITEM), { name: 'x' }]), '1', '1'],
@@ -58,7 +62,9 @@ describe.each(['/metrics', '/'])('POST %s', (path) => {
   it.each<[string, string, string | Buffer]>([
     ['nothing', 'application/json', ''],
     ['half an item', 'application/json', ITEM.slice(0, -1)],
-    ['lines that call themselves JSON', 'application/json', `${ITEM}\n${ITEM}`],
+    ['blank lines', 'application/json', '\n \n'],
+    ['one bad line among good ones that call themselves JSON', 'application/json', `${ITEM}\n{"name":\n${ITEM}`],
+    ['two items on one line', 'application/json', `${ITEM}${ITEM}`],
     ['JSON that calls itself MessagePack', 'application/msgpack', ITEM],
     [
       'half of a MessagePack array',
@@ -238,3 +244,30 @@ function packedProto(): Buffer {
   body[body.indexOf('__prota__') + 6] = 0x6f
   return body
 }
+
+it('counts the items that are stored at the time of reception because theirs cannot be read', async () => {
+  const { post, gateway } = createFakeServer()
+  const dt = (time: string, name = '"cpu"'): string => `{"name":${name},"gauge":{"value":1},"dt":${time}}`
+  const items = [
+    dt('"soon"'),
+    dt('"0001-01-01T00:00:00Z"'),
+    dt('null'),
+    dt('"2024-01-15 10:30:00 +0000 UTC"'),
+    dt('"soon"', '""'),
+    ITEM,
+  ]
+  for (const [type, body] of [
+    ['application/json', `[${items.join(',')}]`],
+    ['application/x-ndjson', items.join('\n')],
+    ['application/msgpack', packed(items.map((item) => JSON.parse(item)))],
+  ] as const) {
+    const { headers } = await post('/metrics', body, { 'content-type': type })
+    expect([
+      headers['x-metrics-accepted'],
+      headers['x-metrics-rejected'],
+      headers['x-metrics-unreadable-time'],
+    ]).toEqual(['5', '1', '2'])
+  }
+  expect((await post('/metrics', ITEM)).headers['x-metrics-unreadable-time']).toBe('0')
+  expect(gateway.points.filter(({ timeMs }) => timeMs === NOW_MS)).toHaveLength(3 * 4 + 1)
+})

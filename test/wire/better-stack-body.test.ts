@@ -22,13 +22,13 @@ function outcomeOf(
   const { sink, points, errors } = recorder
   sink.restart()
   try {
-    const { items, oddTimes } = decode(bytes, sink, {
+    const body = decode(bytes, sink, {
       format,
       nowMs: NOW_MS,
       limits: DEFAULT_POINT_LIMITS,
       pointsMax: POINTS_MAX,
     })
-    return { items, oddTimes, points: [...points], errors: [...errors] }
+    return { ...body, points: [...points], errors: [...errors] }
   } catch (error) {
     if (error instanceof GatewayError) return error.code
     throw error
@@ -119,7 +119,7 @@ describe('the fast way through a body', () => {
   })
 })
 
-const value = fc.constantFrom('1', '-2.5', '1e3', '0.10', '00', 'null', '"7"', '123456789012345678', '1e999', '{}')
+const value = fc.constantFrom('1', '-2.5', '1e3', '0.10', '00', 'null', '"7"', '123456789012345679', '1e999', '{}')
 const tags = fc.constantFrom(
   '{"k":"v"}',
   '{}',
@@ -129,6 +129,7 @@ const tags = fc.constantFrom(
   '{"k":{}}',
   '{"__proto__":"x"}',
   '{"k":"\\u00e9"}',
+  '{"k":653247040368672769}',
 )
 const time = fc.constantFrom(
   '"2024-01-15T10:30:00.123Z"',
@@ -136,6 +137,10 @@ const time = fc.constantFrom(
   '1672490759123456789',
   'null',
   '"soon"',
+  '"1705276800T10:30:00Z"',
+  '"0001-01-01T00:00:00Z"',
+  '" 2024-01-15T10:30:00Z"',
+  '"2024-01-15 10:30:00 +0100 CET"',
   '"2025-01-15"',
   '-5',
   '{}',
@@ -145,6 +150,9 @@ const list = fc.constantFrom(
   'null',
   '[1]',
   '["a","b"]',
+  '[{"upper_limit":null,"count":2},{"count":null},null]',
+  '[653247040368672769,"a"]',
+  '[{"quantile":0.5,"value":null},{"quantile":1,"value":2}]',
   '[{"upper_limit":0.5,"count":2},{"upper_limit":"inf","count":1}]',
   '[{"quantile":0.5,"value":3}]',
   '[{"value":1.5,"rate":2}]',
@@ -201,6 +209,8 @@ describe('any body', () => {
         .tuple(items, fc.constantFrom('\n', '\r\n', '\n\n', ' \n'))
         .map(([list, end]) => [list.join(end), 'ndjson'] as const),
       fc.tuple(items, fc.nat(300)).map(([list, length]) => [cut(list.join('\n'), length), 'ndjson'] as const),
+      fc.tuple(items, fc.nat(300)).map(([list, length]) => [cut(list.join('\n'), length), 'json'] as const),
+      items.map((list) => [list.join('\n'), 'json'] as const),
       fc.tuple(items, fc.nat(300)).map(([list, length]) => [cut(`[${list.join(',')}]`, length), 'json'] as const),
     )
     fc.assert(
