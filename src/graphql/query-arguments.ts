@@ -1,4 +1,5 @@
 import type { InputShapeFromFields } from '@pothos/core'
+import { describe } from '../model/point.ts'
 import type { Aggregation } from '../query/aggregation.ts'
 import type { CompareInput, QueryInput, TopInput } from '../query/request.ts'
 import { AggregationEnum } from './aggregation.ts'
@@ -64,8 +65,8 @@ export function toQueryInput(
 ): QueryInput {
   return {
     metric,
-    ...(args.from != null && { from: args.from }),
-    ...(args.to != null && { to: args.to }),
+    ...(args.from != null && { from: instantArgument(args.from) }),
+    ...(args.to != null && { to: instantArgument(args.to) }),
     ...(args.last != null && { last: args.last }),
     ...(args.interval != null && { interval: args.interval }),
     ...(args.timezone != null && { timezone: args.timezone }),
@@ -80,6 +81,15 @@ export function toQueryInput(
     ...(args.fill != null && { fill: args.fill }),
     optionalAggregations,
   }
+}
+
+/**
+ * An input of `DateTime` is any JSON: nanoseconds beyond 2^53, a bigint, become their digits, and what is a list or an object its
+ * description, so that inputs of queries are small and plain.
+ */
+function instantArgument(value: unknown): unknown {
+  if (typeof value === 'bigint') return String(value)
+  return typeof value === 'object' ? describe(value) : value
 }
 
 function readTop({ n, by, direction, other }: typeof TopInputRef.$inferInput): TopInput {

@@ -117,6 +117,35 @@ describe.each(STORES)('on %s', (_, settings) => {
       ])
   })
 
+  test('instants in nanoseconds are arguments of queries, live queries and events', async () => {
+    const gateway = await start()
+    await send(gateway, '/api/v1/metrics/batch', JSON_TYPE, items(flux))
+    const variables = '{"from":1705276800123456789}'
+    const range = await send(
+      gateway,
+      '/graphql',
+      JSON_TYPE,
+      query(
+        'query ($from: DateTime) { query(metric: "m", from: $from) { from } events(from: $from) { nodes { id } } }',
+        variables,
+      ),
+    )
+    expect(range).toMatch(/^{"data":{"query":{"from":"2024-01-1[45]T/)
+    const abort = new AbortController()
+    const response = await fetch(`${gateway.url}/graphql`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${gateway.key}`, 'content-type': JSON_TYPE, accept: 'text/event-stream' },
+      body: query('subscription ($from: DateTime) { live(metric: "m", from: $from) { kind } }', variables),
+      signal: abort.signal,
+    })
+    const reader = response.body!.getReader()
+    let text = ''
+    while (!text.includes('"data"') && !text.includes('"errors"'))
+      text += Buffer.from((await reader.read()).value!).toString()
+    abort.abort()
+    expect(text).toContain('{"data":{"live":{"kind":"SNAPSHOT"}}}')
+  })
+
   test('events keep them in tags, texts and properties, whichever way they come and go', async () => {
     const gateway = await start()
     const event = (name: string): string =>

@@ -301,7 +301,11 @@ const BETTER_STACK: readonly Operation[] = (['/metrics', '/'] as const).flatMap(
       answer: {
         status: 202,
         description: 'Stored for good.',
-        headers: { 'X-Metrics-Accepted': 'Items stored.', 'X-Metrics-Rejected': 'Items left out.' },
+        headers: {
+          'X-Metrics-Accepted': 'Items stored.',
+          'X-Metrics-Rejected': 'Items left out.',
+          'X-Metrics-Unreadable-Time': 'Items stored at the time of reception because their own cannot be read.',
+        },
       },
       errors: [...KEYED, 'request_timeout', 'idempotency_conflict', 'payload_too_large', 'overloaded'],
       errorsAs: 'text',
