@@ -196,6 +196,13 @@ export function describeStore(name: string, openEmpty: () => Promise<OpenedStore
       expect(await store.readMetric('shop', 'latenc')).toBeUndefined()
     })
 
+    test('no metric has a name that is no Unicode, not even the one that UTF-8 makes of it', async () => {
+      const store = await openStore()
+      await store.defineMetrics([metricOf('\ufffd').definition])
+      expect(await store.readMetric('shop', '\ufffd')).toMatchObject({ name: '\ufffd' })
+      expect(await store.readMetric('shop', '\ud800')).toBeUndefined()
+    })
+
     test('the first definition of a name wins, also among concurrent ones', async () => {
       const store = await openStore()
       const types = ['gauge', 'counter', 'set'] as const

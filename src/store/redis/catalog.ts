@@ -136,6 +136,8 @@ export async function deleteMetric(
 }
 
 export async function readMetric(engine: Engine, project: string, name: string): Promise<MetricRow | undefined> {
+  // In UTF-8 it would be the name of another metric.
+  if (!name.isWellFormed()) return undefined
   const partition = partitionOf(project, name, engine.partitions)
   const [row] = await readRows(engine, partition, [{ project, name, metricId: metricIdOf(project, name, 1) }])
   return row
