@@ -227,7 +227,7 @@ describe('scanFluxBatch', () => {
         const bytes = bytesOf(whole)
         expect(scannedTwice(bytes)).toEqual(longWay(bytes))
       }),
-      { numRuns: 20_000 },
+      { numRuns: 12_000 },
     )
   })
 })
