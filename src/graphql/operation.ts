@@ -11,8 +11,8 @@ import {
 import { GatewayError } from '../model/errors.ts'
 import { answerTooLarge } from './answer-size.ts'
 import type { GraphQLContext } from './context.ts'
-import { requireShortVariables } from './document-limits.ts'
-import { withCode } from './errors.ts'
+import { requireShortVariables } from './documents/document-limits.ts'
+import { withCode } from './server/errors.ts'
 
 export interface OperationParams {
   readonly operationName?: string

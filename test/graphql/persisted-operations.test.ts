@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { readRegisteredOperations } from '../../src/graphql/registered-operations.ts'
+import { readRegisteredOperations } from '../../src/graphql/documents/registered-operations.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 import { startGraphQL } from './harness.ts'
 

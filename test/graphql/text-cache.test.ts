@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { TextCache } from '../../src/graphql/text-cache.ts'
+import { TextCache } from '../../src/graphql/documents/text-cache.ts'
 
 test('what was used longest ago goes when the texts grow too long together', () => {
   const cache = new TextCache<number>(25)

@@ -1,8 +1,8 @@
 import { type DocumentNode, GraphQLError, type GraphQLSchema, parse, specifiedRules, validate } from 'graphql'
-import { GatewayError } from '../model/errors.ts'
-import type { GraphQLLimits } from './context.ts'
+import { GatewayError } from '../../model/errors.ts'
+import type { GraphQLLimits } from '../context.ts'
+import { callersError, withCode } from '../server/errors.ts'
 import { requireFitting } from './document-limits.ts'
-import { callersError, withCode } from './errors.ts'
 import { NoIntrospection } from './no-introspection.ts'
 import { TextCache } from './text-cache.ts'
 

@@ -1,6 +1,6 @@
 import { type DocumentNode, Kind, OperationTypeNode, type SelectionSetNode, type ValueNode } from 'graphql'
-import { type ErrorCode, GatewayError } from '../model/errors.ts'
-import type { GraphQLLimits } from './context.ts'
+import { type ErrorCode, GatewayError } from '../../model/errors.ts'
+import type { GraphQLLimits } from '../context.ts'
 
 /** What a selection set asks for once its fragments are put in place. */
 interface Extent {

@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import { GatewayError } from '../model/errors.ts'
+import { GatewayError } from '../../model/errors.ts'
 import { MULTIPART, SERVER_SENT_EVENTS, type StreamFormat } from './stream-format.ts'
 
 export const JSON_TYPE = 'application/json'

@@ -1,7 +1,7 @@
-import { GatewayError } from '../model/errors.ts'
-import { parseJson } from '../model/json.ts'
-import { parseJsonBody } from '../wire/json-body.ts'
-import type { OperationParams } from './operation.ts'
+import { GatewayError } from '../../model/errors.ts'
+import { parseJson } from '../../model/json.ts'
+import { parseJsonBody } from '../../wire/json-body.ts'
+import type { OperationParams } from '../operation.ts'
 
 /** The document of a request as its text, or as the id of a text that the gateway knows, or both; never neither. */
 export interface RequestedDocument {

@@ -1,7 +1,7 @@
 import { GraphQLError } from 'graphql'
-import { asGatewayError } from '../http/error-table.ts'
-import { GatewayError } from '../model/errors.ts'
-import type { ErrorLog } from './context.ts'
+import { asGatewayError } from '../../http/error-table.ts'
+import { GatewayError } from '../../model/errors.ts'
+import type { ErrorLog } from '../context.ts'
 
 /**
  * Errors as clients may see them: those of GraphQL itself as they are, the gateway's with their code in upper case and their

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { GraphQLError } from 'graphql'
-import { assert, GatewayError } from '../model/errors.ts'
-import type { RequestedDocument } from './request-params.ts'
+import { assert, GatewayError } from '../../model/errors.ts'
+import type { RequestedDocument } from '../server/request-params.ts'
 import { TextCache } from './text-cache.ts'
 
 export interface PersistedSettings {

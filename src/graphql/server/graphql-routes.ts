@@ -1,15 +1,19 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type ExecutionResult, GraphQLError, OperationTypeNode } from 'graphql'
-import type { Gateway, Principal } from '../gateway.ts'
-import { authenticate, decoratePrincipal } from '../http/auth.ts'
-import { asGatewayError, retryAfterSecondsOf, statusOf } from '../http/error-table.ts'
-import { takePermit } from '../http/rate-limit.ts'
-import { addVary } from '../http/vary.ts'
-import { assert, GatewayError } from '../model/errors.ts'
-import { writeJson } from '../model/json.ts'
-import { CLOSED_AGE_SECONDS, etagOf, isClosedAnswer } from './answer-cache.ts'
-import type { ErrorLog, GraphQLContext, GraphQLLimits } from './context.ts'
-import { Documents } from './document.ts'
+import type { Gateway, Principal } from '../../gateway.ts'
+import { authenticate, decoratePrincipal } from '../../http/auth.ts'
+import { asGatewayError, retryAfterSecondsOf, statusOf } from '../../http/error-table.ts'
+import { takePermit } from '../../http/rate-limit.ts'
+import { addVary } from '../../http/vary.ts'
+import { assert, GatewayError } from '../../model/errors.ts'
+import { writeJson } from '../../model/json.ts'
+import { CLOSED_AGE_SECONDS, etagOf, isClosedAnswer } from '../answer-cache.ts'
+import type { ErrorLog, GraphQLContext, GraphQLLimits } from '../context.ts'
+import { Documents } from '../documents/document.ts'
+import { PersistedOperations, type PersistedSettings } from '../documents/persisted-operations.ts'
+import { beginSubscription, operationOf, runOperation, toldOnce } from '../operation.ts'
+import { registerPlayground } from '../playground-routes.ts'
+import { schema } from '../schema.ts'
 import { presentErrors, requestError } from './errors.ts'
 import {
   answerTypeFor,
@@ -20,11 +24,7 @@ import {
   streamFormatFor,
   wantsPage,
 } from './negotiation.ts'
-import { beginSubscription, operationOf, runOperation, toldOnce } from './operation.ts'
-import { PersistedOperations, type PersistedSettings } from './persisted-operations.ts'
-import { registerPlayground } from './playground-routes.ts'
 import { paramsOfBody, paramsOfUrl } from './request-params.ts'
-import { schema } from './schema.ts'
 import { type StreamSettings, Streams } from './streams.ts'
 
 export interface GraphQLOptions {
