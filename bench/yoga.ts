@@ -22,6 +22,8 @@ const yoga = createYoga<object, GraphQLContext>({
     if (principal === undefined) throw new Error('no such key')
     const limits = DEFAULT_GRAPHQL_LIMITS
     return {
+      requestId: '',
+      acceptsStreams: true,
       gateway,
       principal,
       limits,

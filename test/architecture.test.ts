@@ -82,6 +82,24 @@ const PARTS: readonly Part[] = [
     packages: ['@graphql-yoga/render-graphiql', '@pothos/core', '@pothos/plugin-relay', 'fastify', 'graphql', 'pino'],
   },
   {
+    path: 'graphql/documents/',
+    imports: ['model/', 'graphql/context.ts'],
+    packages: ['graphql', 'lru-cache'],
+  },
+  {
+    path: 'graphql/server/',
+    imports: ['model/', 'wire/', 'http/auth.ts', 'http/error-table.ts', 'http/rate-limit.ts', 'graphql/'],
+    types: { 'gateway.ts': [] },
+    packages: ['fastify', 'graphql'],
+  },
+  {
+    path: 'graphql/server/yoga.ts',
+    imports: ['graphql/documents/text-cache.ts'],
+    types: { 'graphql/context.ts': [] },
+    packages: ['graphql', 'graphql-yoga'],
+    node: false,
+  },
+  {
     path: 'start.ts',
     imports: [
       ...['model/', 'store/store.ts', 'store/embedded/', 'store/redis/', 'write/', 'query/'],

@@ -62,6 +62,9 @@ export interface ErrorLog {
 
 /** What resolvers see of one request. */
 export interface GraphQLContext {
+  readonly requestId: string
+  /** Whether the client can read the results of a subscription. */
+  readonly acceptsStreams: boolean
   readonly gateway: Gateway
   readonly principal: Principal
   readonly limits: GraphQLLimits

@@ -1,42 +1,41 @@
 import { createHash } from 'node:crypto'
 import { GraphQLError } from 'graphql'
-import { assert, GatewayError } from '../../model/errors.ts'
-import type { RequestedDocument } from '../server/request-params.ts'
-import { TextCache } from './text-cache.ts'
+import { GatewayError } from '../../model/errors.ts'
+import { createTextCache, type TextCache } from './text-cache.ts'
 
 export interface PersistedSettings {
   /**
-   * `optional`: a hash stands for a document that a client has sent with it before, or for a registered one; `enforced`: only
-   * registered documents run.
+   * `optional`: a hash names a document that a client has sent with it before, or a registered one. `enforced`: only registered
+   * documents run.
    */
   readonly mode: 'off' | 'optional' | 'enforced'
   /** Registered documents by their id. */
   readonly registered: ReadonlyMap<string, string>
-  /** Of the documents that clients have sent with their hash, together. */
+  /** Total characters of the documents that clients have sent with their hash. */
   readonly charsMax: number
 }
 
 /**
- * Finds the document of a request that may name it by an id: the SHA-256 of its text as Apollo's clients send it, or the id of a
- * registered document. What a client sends is kept only under its true hash, so one cannot put words into another's mouth.
+ * Looks up the document of a request that names it by an id: the SHA-256 of its text, as Apollo clients send it, or the id of a
+ * registered document. A document that a client sends is stored only under its true hash, so nobody can replace the document of others.
  */
 export class PersistedOperations {
   readonly #settings: PersistedSettings
-  /** By hash; what was used longest ago goes first. */
+  /** By hash; the least recently used is evicted. */
   readonly #sent: TextCache<string>
   readonly #registeredTexts: ReadonlySet<string>
 
   constructor(settings: PersistedSettings) {
     this.#settings = settings
-    this.#sent = new TextCache(settings.charsMax)
+    this.#sent = createTextCache(settings.charsMax, (text) => text)
     this.#registeredTexts = new Set(settings.registered.values())
   }
 
-  /** Throws `invalid_body` for a wrong hash, `forbidden`, or the errors by which Apollo's clients know to send the document. */
-  documentOf({ query, id }: RequestedDocument): string {
+  /** Throws `invalid_body`, `forbidden`, or the errors on which Apollo clients send the document. */
+  documentOf(query: string | undefined, id: string | undefined): string {
     const { mode, registered } = this.#settings
     if (id === undefined) {
-      assert(query !== undefined, 'a request has a document or its id')
+      if (query === undefined) throw new GatewayError('invalid_body', '"query" is missing: the GraphQL document')
       if (mode === 'enforced' && !this.#registeredTexts.has(query)) throw notRegistered()
       return query
     }
@@ -55,7 +54,7 @@ export class PersistedOperations {
       if (hashOf(query) !== id.toLowerCase()) {
         throw new GatewayError('invalid_body', 'the hash of the persisted query is not the SHA-256 of "query"')
       }
-      this.#sent.set(id.toLowerCase(), query, query.length)
+      this.#sent.set(id.toLowerCase(), query)
     }
     return query
   }

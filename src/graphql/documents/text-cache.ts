@@ -1,40 +1,20 @@
-interface Entry<T> {
-  readonly value: T
-  readonly chars: number
+import { LRUCache } from 'lru-cache'
+
+export interface TextCache<T> {
+  get(key: string): T | undefined
+  set(key: string, value: T): void
 }
 
-/** Keeps what was used last, bounded by the length of the texts that it is made of. */
-export class TextCache<T> {
-  readonly #charsMax: number
-  readonly #entries = new Map<string, Entry<T>>()
-  #chars = 0
-
-  constructor(charsMax: number) {
-    this.#charsMax = charsMax
-  }
-
-  get(key: string): T | undefined {
-    const entry = this.#entries.get(key)
-    if (entry === undefined) return undefined
-    this.#entries.delete(key)
-    this.#entries.set(key, entry)
-    return entry.value
-  }
-
-  set(key: string, value: T, chars: number): void {
-    this.#drop(key)
-    this.#entries.set(key, { value, chars })
-    this.#chars += chars
-    for (const oldest of this.#entries.keys()) {
-      if (this.#chars <= this.#charsMax) break
-      this.#drop(oldest)
-    }
-  }
-
-  #drop(key: string): void {
-    const entry = this.#entries.get(key)
-    if (entry === undefined) return
-    this.#entries.delete(key)
-    this.#chars -= entry.chars
-  }
+/** A least-recently-used cache bounded by the total length of its texts, not by their number. Longer texts than the bound are not kept. */
+export function createTextCache<T extends object | string>(
+  charsMax: number,
+  textOf: (value: T, key: string) => string,
+  textCharsMax: number = charsMax,
+): TextCache<T> {
+  return new LRUCache<string, T>({
+    maxSize: charsMax,
+    maxEntrySize: textCharsMax,
+    // lru-cache refuses a size of 0.
+    sizeCalculation: (value, key) => Math.max(1, textOf(value, key).length),
+  })
 }

@@ -1,20 +1,24 @@
-import { GraphQLError } from 'graphql'
-import { asGatewayError } from '../../http/error-table.ts'
-import { GatewayError } from '../../model/errors.ts'
+import { type ExecutionResult, GraphQLError } from 'graphql'
+import { asGatewayError, retryAfterSecondsOf, statusOf } from '../../http/error-table.ts'
+import type { GatewayError } from '../../model/errors.ts'
 import type { ErrorLog } from '../context.ts'
 
+/** Error codes of yoga's own checks, and the names they have in this gateway. */
+const CODES_OF_YOGA: Readonly<Record<string, string>> = { BAD_REQUEST: 'INVALID_BODY' }
+
 /**
- * Errors as clients may see them: those of GraphQL itself as they are, the gateway's with their code in upper case and their
- * details in `extensions`, anything else as INTERNAL under the id by which the log knows it.
+ * The errors of a result as clients may see them: the gateway's with their code in upper case and their details in `extensions`;
+ * those of GraphQL itself with a code; all others as INTERNAL with the request id, logged with their cause. Errors that leave the result
+ * without data carry the HTTP status and headers of the response in `extensions.http`.
  */
 export function presentErrors(
-  errors: readonly GraphQLError[],
+  { errors = [], data }: ExecutionResult,
   requestId: string,
   log: ErrorLog,
 ): readonly GraphQLError[] {
   return errors.map((error) => {
     const cause = causeOf(error)
-    if (cause === undefined) return error
+    if (cause === undefined) return data === undefined ? requestFault(error) : error
     const known = asGatewayError(cause)
     if (known.code === 'internal') log.error({ err: cause, requestId, path: error.path }, 'graphql field failed')
     return new GraphQLError(known.message, {
@@ -22,42 +26,46 @@ export function presentErrors(
       source: error.source ?? null,
       positions: error.positions ?? null,
       path: error.path ?? null,
-      extensions: { ...extensionsOf(known), ...(known.code === 'internal' && { requestId }) },
+      extensions: extensionsOf(known, requestId, error.path === undefined),
     })
   })
 }
 
-/** An error outside of any field, with its code. */
+/** An error outside of any field. */
 export function requestError(error: GatewayError, requestId: string): GraphQLError {
-  const extensions = extensionsOf(error)
-  return new GraphQLError(error.message, {
-    extensions: error.code === 'internal' ? { ...extensions, requestId } : extensions,
-  })
+  return new GraphQLError(error.message, { extensions: extensionsOf(error, requestId, true) })
 }
 
-/** GraphQL's own errors by the names that tools know them by. */
-export function withCode(errors: readonly GraphQLError[], code: string): readonly GraphQLError[] {
-  for (const error of errors) {
-    if (causeOf(error) === undefined) error.extensions['code'] ??= code
-  }
-  return errors
-}
-
-function extensionsOf(error: GatewayError): Record<string, unknown> {
-  return { ...error.details, code: error.code.toUpperCase() }
-}
-
-/** What a resolver threw; undefined when the error is one of GraphQL's own. */
-function causeOf(error: GraphQLError): Error | undefined {
+/** What a resolver or a plugin threw; undefined when the error is one of GraphQL's own. */
+export function causeOf(error: GraphQLError): Error | undefined {
   let cause: Error | undefined = error
   while (cause instanceof GraphQLError) cause = cause.originalError
   return cause
 }
 
-/** Of the caller, with its code; undefined: we are wrong. */
-export function callersError(error: unknown): GraphQLError | undefined {
-  if (error instanceof GraphQLError) return error
-  return error instanceof GatewayError
-    ? new GraphQLError(error.message, { extensions: extensionsOf(error) })
-    : undefined
+/** GraphQL's own refusal of a request: 400, or 200 for clients that ask for `application/json`. */
+function requestFault(error: GraphQLError): GraphQLError {
+  const { extensions } = error
+  const code = String(extensions['code'] ?? 'BAD_USER_INPUT')
+  extensions['code'] = CODES_OF_YOGA[code] ?? code
+  extensions.http ??= { spec: true, status: 400 }
+  return error
+}
+
+function extensionsOf(error: GatewayError, requestId: string, isOfRequest: boolean): Record<string, unknown> {
+  const { code, details } = error
+  return {
+    ...details,
+    code: code.toUpperCase(),
+    ...(code === 'internal' && { requestId }),
+    ...(isOfRequest && { http: { status: statusOf(code), headers: headersOf(error) } }),
+  }
+}
+
+function headersOf({ code }: GatewayError): Record<string, string> {
+  const retryAfterSeconds = retryAfterSecondsOf(code)
+  return {
+    ...(statusOf(code) === 401 && { 'www-authenticate': 'Bearer' }),
+    ...(retryAfterSeconds !== undefined && { 'retry-after': String(retryAfterSeconds) }),
+  }
 }

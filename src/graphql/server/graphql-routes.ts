@@ -1,20 +1,17 @@
+import { createHash } from 'node:crypto'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { type ExecutionResult, GraphQLError, OperationTypeNode } from 'graphql'
+import type { ExecutionResult } from 'graphql'
 import type { Gateway, Principal } from '../../gateway.ts'
 import { authenticate, decoratePrincipal } from '../../http/auth.ts'
-import { asGatewayError, retryAfterSecondsOf, statusOf } from '../../http/error-table.ts'
+import { asGatewayError } from '../../http/error-table.ts'
 import { takePermit } from '../../http/rate-limit.ts'
 import { addVary } from '../../http/vary.ts'
 import { assert, GatewayError } from '../../model/errors.ts'
-import { writeJson } from '../../model/json.ts'
-import { CLOSED_AGE_SECONDS, etagOf, isClosedAnswer } from '../answer-cache.ts'
 import type { ErrorLog, GraphQLContext, GraphQLLimits } from '../context.ts'
-import { Documents } from '../documents/document.ts'
-import { PersistedOperations, type PersistedSettings } from '../documents/persisted-operations.ts'
-import { beginSubscription, operationOf, runOperation, toldOnce } from '../operation.ts'
+import type { PersistedSettings } from '../documents/persisted-operations.ts'
 import { registerPlayground } from '../playground-routes.ts'
 import { schema } from '../schema.ts'
-import { presentErrors, requestError } from './errors.ts'
+import { requestError } from './errors.ts'
 import {
   answerTypeFor,
   canAnswer,
@@ -24,8 +21,10 @@ import {
   streamFormatFor,
   wantsPage,
 } from './negotiation.ts'
+import { operationPlugins } from './plugins.ts'
 import { paramsOfBody, paramsOfUrl } from './request-params.ts'
 import { type StreamSettings, Streams } from './streams.ts'
+import { createEngine, isAsyncIterable, type OperationResult } from './yoga.ts'
 
 export interface GraphQLOptions {
   readonly gateway: Gateway
@@ -39,14 +38,12 @@ export interface GraphQLOptions {
 const ENDPOINT = '/graphql'
 
 /**
- * GraphQL over HTTP: POST with a JSON body, GET for queries, the playground for browsers. No request of a foreign page gets
- * through: a POST must say `application/json`, and every operation needs a key in a header, which no form, link or image
- * can send.
+ * GraphQL over HTTP: POST with a JSON body, GET for queries, the playground for browsers. Requests that a cross-site form could send
+ * are refused (CSRF): a POST must be `application/json`, and every operation needs a key in a header.
  */
 export function registerGraphQL(app: FastifyInstance, options: GraphQLOptions): void {
-  const { gateway, log, now, limits, persisted } = options
-  const documents = new Documents(schema, limits)
-  const operations = new PersistedOperations(persisted)
+  const { gateway, log, now, limits } = options
+  const engine = createEngine(schema, operationPlugins(schema, options))
   const streams = new Streams(options.streams)
   const sendPage = registerPlayground(app, ENDPOINT)
 
@@ -61,7 +58,9 @@ export function registerGraphQL(app: FastifyInstance, options: GraphQLOptions): 
     request.principal = principal
   }
 
-  const contextOf = (principal: Principal): GraphQLContext => ({
+  const contextOf = (request: FastifyRequest, principal: Principal): GraphQLContext => ({
+    requestId: request.id,
+    acceptsStreams: streamFormatFor(request) !== undefined,
     gateway,
     principal,
     limits,
@@ -73,76 +72,50 @@ export function registerGraphQL(app: FastifyInstance, options: GraphQLOptions): 
     session: gateway.openSession(),
   })
 
-  const presentJson = (result: ExecutionResult, requestId: string): string =>
-    writeJson(
-      result.errors === undefined ? result : { ...result, errors: presentErrors(result.errors, requestId, log) },
-    )
-
-  /** `status`: unless the media type has it follow from the result. */
-  const answer = (reply: FastifyReply, result: ExecutionResult, status?: number, isClosed = false): FastifyReply => {
-    const { request } = reply
-    const type = answerTypeFor(request) ?? JSON_TYPE
-    const body = presentJson(result, request.id)
-    reply
-      .header('content-type', `${type}; charset=utf-8`)
-      .header('x-content-type-options', 'nosniff')
-      .header('x-request-id', request.id)
-    if (!isClosed) {
-      const wasRefused = type === RESPONSE_TYPE && result.data === undefined
-      return reply
-        .code(status ?? (wasRefused ? 400 : 200))
-        .header('cache-control', 'no-store')
-        .send(body)
-    }
-    const etag = etagOf(body)
-    addVary(reply, 'accept', 'authorization', 'x-api-key')
-      .header('cache-control', `private, max-age=${CLOSED_AGE_SECONDS}`)
-      .header('etag', etag)
-    return request.headers['if-none-match']?.includes(etag) === true ? reply.code(304).send() : reply.send(body)
-  }
-
   const handle = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
     if (wantsPage(request)) return sendPage(request, reply)
     assert(request.principal !== undefined, 'the request was admitted')
-    const isPost = request.method === 'POST'
-    const params = isPost ? paramsOfBody(request.body) : paramsOfUrl(request.url)
-    const prepared = documents.prepare(operations.documentOf(params))
-    const context = contextOf(request.principal)
-    if (prepared.errors !== undefined) {
-      return answerTypeFor(request) === undefined ? stream(reply, toldOnce(prepared)) : answer(reply, prepared)
-    }
-    const { document } = prepared
-    const operation = operationOf(document, params.operationName)
-    if (operation?.operation === OperationTypeNode.SUBSCRIPTION) {
-      if (streamFormatFor(request) === undefined) {
-        return answer(reply.header('accept', 'text/event-stream'), { errors: [onlyAsStream()] }, 406)
-      }
-      return stream(reply, await beginSubscription(schema, document, params, context))
-    }
-    if (!isPost && operation?.operation === OperationTypeNode.MUTATION)
-      return answer(reply.header('allow', 'POST'), { errors: [onlyByPost()] }, 405)
-    const running = runOperation(schema, document, operation, params, context)
-    if (answerTypeFor(request) === undefined) return stream(reply, toldOnce(running))
+    const method = request.method === 'POST' ? 'POST' : 'GET'
+    const params = method === 'POST' ? paramsOfBody(request.body) : paramsOfUrl(request.url)
+    const running = engine.run(params, method, contextOf(request, request.principal))
+    if (answerTypeFor(request) === undefined && !isHttpError(running)) return stream(reply, running)
     const result = await running
-    const isClosed = !isPost && operation !== undefined && isClosedAnswer(operation, result, context)
-    return answer(reply, result, undefined, isClosed)
+    return isAsyncIterable(result) ? stream(reply, result) : send(reply, result)
   }
 
-  const stream = async (reply: FastifyReply, results: AsyncIterator<ExecutionResult>): Promise<FastifyReply> => {
+  const send = async (reply: FastifyReply, result: ExecutionResult): Promise<FastifyReply> => {
+    const { request } = reply
+    const { status, headers: allHeaders, body } = await engine.respond(result, answerTypeFor(request) ?? JSON_TYPE)
+    const { vary, ...headers } = allHeaders
+    reply
+      .code(status)
+      .headers({ 'cache-control': 'no-store', 'x-content-type-options': 'nosniff', 'x-request-id': request.id })
+      .headers(headers)
+    if (vary !== undefined) addVary(reply, ...vary.split(', '))
+    if (headers['cache-control'] === undefined) return reply.send(body)
+    const etag = etagOf(body)
+    reply.header('etag', etag)
+    return request.headers['if-none-match']?.includes(etag) === true ? reply.code(304).send() : reply.send(body)
+  }
+
+  const stream = async (
+    reply: FastifyReply,
+    running: OperationResult | Promise<OperationResult>,
+  ): Promise<FastifyReply> => {
     const { request } = reply
     const format = streamFormatFor(request)
-    assert(format !== undefined, 'the client takes streams')
+    assert(format !== undefined, 'the client accepts streams')
     if (request.method === 'HEAD') {
-      await results.return?.()
+      await resultsOf(running).return?.()
       return reply.code(200).header('content-type', format.contentType).header('cache-control', 'no-store').send()
     }
     reply.hijack()
     app.letGoOfBody?.(reply)
     await streams.send(reply.raw, {
-      results,
+      results: resultsOf(running),
       format,
       headers: { ...definedHeaders(reply), 'cache-control': 'no-store, no-transform', 'x-accel-buffering': 'no' },
-      present: (result) => presentJson(result, request.id),
+      present: async (result) => (await engine.respond(result, JSON_TYPE)).body,
       refusal: (error) => {
         const known = asGatewayError(error)
         if (known.code === 'internal') log.error({ err: error, requestId: request.id }, 'graphql stream failed')
@@ -159,26 +132,37 @@ export function registerGraphQL(app: FastifyInstance, options: GraphQLOptions): 
   app.register(async (scope) => {
     if (!scope.hasRequestDecorator('principal')) decoratePrincipal(scope)
     scope.setErrorHandler((error, request, reply) => {
-      if (error instanceof GraphQLError) return answer(reply, { errors: [error] })
       const known = asGatewayError(error)
-      const status = statusOf(known.code)
-      const retryAfterSeconds = retryAfterSecondsOf(known.code)
-      if (status === 401) reply.header('www-authenticate', 'Bearer')
-      if (retryAfterSeconds !== undefined) reply.header('retry-after', retryAfterSeconds)
       if (known.code === 'internal') log.error({ err: error, requestId: request.id }, 'graphql request failed')
-      return answer(reply, { errors: [requestError(known, request.id)] }, status)
+      return send(reply, { errors: [requestError(known, request.id)] })
     })
     scope.route({ method: ['GET', 'POST'], url: ENDPOINT, onRequest: admit, handler: handle })
   })
 }
 
-function onlyByPost(): GraphQLError {
-  return requestError(new GatewayError('invalid_body', 'a mutation must be sent with POST'), '')
+/** Whether an operation was refused with an HTTP status of its own before it ran: then no stream is opened for it. */
+function isHttpError(running: OperationResult | Promise<OperationResult>): boolean {
+  if (running instanceof Promise || isAsyncIterable(running)) return false
+  return running.errors?.some(({ extensions: { http } }) => http?.status !== undefined && http.spec !== true) === true
 }
 
-function onlyAsStream(): GraphQLError {
-  const message = 'a subscription is answered as text/event-stream or multipart/mixed;subscriptionSpec=1.0: accept one'
-  return requestError(new GatewayError('unsupported_media_type', message), '')
+/** The results of a subscription as they come, or the only result of another operation. */
+function resultsOf(running: OperationResult | Promise<OperationResult>): AsyncIterator<ExecutionResult> {
+  const opened = Promise.resolve(running).then((result) =>
+    (isAsyncIterable(result) ? result : only(result))[Symbol.asyncIterator](),
+  )
+  return {
+    next: async () => (await opened).next(),
+    return: async () => (await (await opened).return?.()) ?? { done: true, value: undefined },
+  }
+}
+
+async function* only(result: ExecutionResult): AsyncGenerator<ExecutionResult, void> {
+  yield result
+}
+
+function etagOf(body: string): string {
+  return `"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"`
 }
 
 /** What hooks have set so far. */

@@ -17,9 +17,9 @@ export interface StreamSource {
   readonly results: AsyncIterator<ExecutionResult>
   readonly format: StreamFormat
   readonly headers: Readonly<Record<string, string | number | readonly string[]>>
-  /** As JSON text, presentable. */
-  present(result: ExecutionResult): string
-  /** Of an error that ends the stream. */
+  /** As JSON text. */
+  present(result: ExecutionResult): Promise<string>
+  /** The result that tells of an error that ends the stream. */
   refusal(error: unknown): ExecutionResult
   /**
    * Whether the client may still see this; asked with each keep-alive. A rejection ends the stream with its reason, unless
@@ -70,7 +70,7 @@ export class Streams {
       for (;;) {
         const { value, done } = await results.next()
         if (done === true || raw.destroyed) break
-        if (!raw.write(format.next(source.present(value)))) await this.#drained(raw)
+        if (!raw.write(format.next(await source.present(value)))) await this.#drained(raw)
         if (raw.destroyed) break
       }
     } catch (error) {
@@ -86,7 +86,7 @@ export class Streams {
     if (asksToReconnect(refused?.error)) raw.end()
     else if (refused === undefined) raw.end(format.closing)
     else {
-      const told = format.next(source.present(source.refusal(refused.error)))
+      const told = format.next(await source.present(source.refusal(refused.error)))
       raw.end(mayPass(refused.error) ? told : `${told}${format.closing}`)
     }
     const farewell = setTimeout(() => raw.destroy(), FAREWELL_MS)

@@ -1,7 +1,7 @@
 import { type ASTVisitor, GraphQLError, getNamedType, isIntrospectionType, type ValidationContext } from 'graphql'
 
-/** A validation rule: nobody may ask for the schema. */
-export function NoIntrospection(context: ValidationContext): ASTVisitor {
+/** Refuses fields of the introspection schema. */
+export function NoIntrospectionRule(context: ValidationContext): ASTVisitor {
   return {
     Field(node) {
       const type = getNamedType(context.getType())
