@@ -75,6 +75,15 @@ describe('protocol', () => {
     expect(response.json()).toEqual({ data: { metric: { name: 'latency' } } })
   })
 
+  test('an empty operation name counts as absent, by POST and GET', async () => {
+    for (const response of [
+      await post({ query: 'query A { __typename }', operationName: '' }),
+      await get({ query: 'query A { __typename }', operationName: '' }),
+    ]) {
+      expect(response.json()).toEqual({ data: { __typename: 'Query' } })
+    }
+  })
+
   test('GET does not mutate', async () => {
     const response = await get({
       query: 'mutation { trackMetric(input: {name: "a", type: GAUGE, value: 1}) { name } }',

@@ -117,6 +117,25 @@ describe('server-sent events', () => {
     expect(watched.results()).toMatchObject([{ errors: [{ extensions: { code } }] }])
   })
 
+  test.each([
+    ['subscription { live(metric: "latency") @skip(if: true) { kind } }', 'GRAPHQL_VALIDATION_FAILED'],
+    // graphql-js refuses it before any rule of ours: a variable has no value yet.
+    ['subscription ($off: Boolean = false) { live(metric: "latency") @include(if: $off) { kind } }', 'BAD_USER_INPUT'],
+    ['subscription { ... @skip(if: true) { live(metric: "latency") { kind } } }', 'GRAPHQL_VALIDATION_FAILED'],
+    [
+      'subscription { ...F } fragment F on Subscription { live(metric: "latency") @include(if: false) { kind } }',
+      'GRAPHQL_VALIDATION_FAILED',
+    ],
+  ])('a subscription whose only field may be left out is refused: %s', async (query, code) => {
+    for (const accept of [SSE, `application/json, ${SSE}`]) {
+      const watched = await watch(query, accept)
+      await until('the response goes on', watched.isOver)
+      expect(watched.response.status).toBe(200)
+      expect(watched.text()).toContain(code)
+    }
+    expect(graphql.logged).toEqual([])
+  })
+
   test('a stranger is turned away before', async () => {
     const { response } = await watch(LIVE, SSE, 'stranger')
     expect(response.status).toBe(401)

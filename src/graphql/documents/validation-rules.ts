@@ -1,4 +1,15 @@
-import { type ASTVisitor, GraphQLError, getNamedType, isIntrospectionType, type ValidationContext } from 'graphql'
+import {
+  type ASTVisitor,
+  type FragmentDefinitionNode,
+  GraphQLError,
+  getNamedType,
+  isIntrospectionType,
+  Kind,
+  OperationTypeNode,
+  type SelectionNode,
+  type SelectionSetNode,
+  type ValidationContext,
+} from 'graphql'
 
 /** Refuses fields of the introspection schema. */
 export function NoIntrospectionRule(context: ValidationContext): ASTVisitor {
@@ -14,4 +25,42 @@ export function NoIntrospectionRule(context: ValidationContext): ASTVisitor {
       )
     },
   }
+}
+
+/**
+ * Refuses `@skip` and `@include` on the root field of a subscription, as the specification of September 2025 does: without its only
+ * field a subscription has nothing to subscribe to, and graphql-js 16 fails with a TypeError.
+ */
+export function UnconditionalSubscriptionRule(context: ValidationContext): ASTVisitor {
+  return {
+    OperationDefinition(operation) {
+      if (operation.operation !== OperationTypeNode.SUBSCRIPTION) return
+      const conditional = rootSelections(operation.selectionSet, (name) => context.getFragment(name)).flatMap(
+        ({ directives }) => directives?.filter(({ name }) => name.value === 'skip' || name.value === 'include') ?? [],
+      )
+      if (conditional.length === 0) return
+      const message = 'a subscription must not use @skip or @include on its root field'
+      context.reportError(new GraphQLError(message, { nodes: conditional }))
+    },
+  }
+}
+
+/** The selections of the root, those in its fragments included. */
+function rootSelections(
+  root: SelectionSetNode,
+  fragmentOf: (name: string) => FragmentDefinitionNode | null | undefined,
+): readonly SelectionNode[] {
+  const selections: SelectionNode[] = []
+  const visited = new Set<SelectionSetNode>()
+  const visit = (set: SelectionSetNode | undefined): void => {
+    if (set === undefined || visited.has(set)) return
+    visited.add(set)
+    for (const selection of set.selections) {
+      selections.push(selection)
+      if (selection.kind === Kind.INLINE_FRAGMENT) visit(selection.selectionSet)
+      if (selection.kind === Kind.FRAGMENT_SPREAD) visit(fragmentOf(selection.name.value)?.selectionSet)
+    }
+  }
+  visit(root)
+  return selections
 }

@@ -19,7 +19,7 @@ export function paramsOfUrl(url: string): OperationParams {
   return readParams({
     query: search.get('query') || null,
     documentId: search.get('documentId') || null,
-    operationName: search.get('operationName') || null,
+    operationName: search.get('operationName'),
     variables: jsonParameter(search, 'variables'),
     extensions: jsonParameter(search, 'extensions'),
   })
@@ -39,7 +39,7 @@ function jsonParameter(search: URLSearchParams, name: string): unknown {
   }
 }
 
-/** Null counts as absent. Other parameters are ignored. */
+/** Null counts as absent, as does an empty name. Other parameters are ignored. */
 function readParams(given: Record<string, unknown>): OperationParams {
   const query = stringOf(given, 'query')
   const documentId = stringOf(given, 'documentId')
@@ -49,7 +49,7 @@ function readParams(given: Record<string, unknown>): OperationParams {
   return {
     ...(query !== undefined && { query }),
     ...(documentId !== undefined && { documentId }),
-    ...(operationName !== undefined && { operationName }),
+    ...(operationName && { operationName }),
     ...(variables && { variables }),
     ...(extensions && { extensions }),
   }
