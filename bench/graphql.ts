@@ -104,6 +104,11 @@ function scenarios(quick: boolean): readonly Scenario[] {
     },
     { name: 'trackMetric', requests: 4_000 * share, bodies: variants((i) => body(TRACK, { input: point(i) })) },
     {
+      name: 'viewer',
+      requests: 4_000 * share,
+      bodies: [body('{ viewer { project } }', {})],
+    },
+    {
       name: 'a chart that is cached',
       requests: 2_000 * share,
       bodies: [body(CHART, { metric: 'http.request.duration' })],

@@ -1,3 +1,4 @@
+import '../src/production.ts'
 import { createServer } from 'node:http'
 import { createYoga } from 'graphql-yoga'
 import { pino } from 'pino'
@@ -7,8 +8,9 @@ import { schema } from '../src/graphql/schema.ts'
 import { start } from '../src/start.ts'
 
 /**
- * What the gateway's own way of serving GraphQL is held against: the same schema and resolvers on a gateway of the same kind, served by
- * graphql-yoga as its manual says to, with the key looked up for each request. It limits nothing.
+ * What the gateway's own way of serving GraphQL is held against: the same schema and resolvers on a gateway of the same
+ * kind, served by graphql-yoga as its manual says to, with the key looked up for each request. It limits nothing. Like
+ * the gateway it runs graphql-js in production mode, which skips checks for developers at each value.
  */
 const { gateway, close } = await start(readConfig(process.env), pino({ level: 'silent' }))
 

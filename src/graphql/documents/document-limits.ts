@@ -2,7 +2,7 @@ import { type DocumentNode, Kind, OperationTypeNode, type SelectionSetNode, type
 import { type ErrorCode, GatewayError } from '../../model/errors.ts'
 import type { GraphQLLimits } from '../context.ts'
 
-/** What a selection set asks for once its fragments are put in place. */
+/** The size of a selection set with its fragments expanded. */
 interface Extent {
   readonly depth: number
   readonly fields: number
@@ -14,10 +14,9 @@ interface Extent {
 const NOTHING: Extent = { depth: 0, fields: 0, aliases: 0, ownFields: 0 }
 
 /**
- * Refuses a document whose validation or execution would take more than it may: both take longer than linear time in the
- * number of fields and in depth. Fields count as written, and again wherever a fragment puts them, so that nothing hides in
- * fragments that hold one another; each fragment is looked at once. Throws `query_too_large`, or `batch_too_large` for a list
- * of a mutation.
+ * Refuses documents that are too large to validate or execute: both take more than linear time in the number of fields
+ * and in depth. Fields count as written and again wherever a fragment is spread, so nested fragments cannot hide their
+ * size; each fragment is visited once. Throws `query_too_large`, or `batch_too_large` for a list of a mutation.
  */
 export function requireFitting(document: DocumentNode, limits: GraphQLLimits): void {
   const extents = new Map<string, Extent>()
@@ -32,7 +31,7 @@ export function requireFitting(document: DocumentNode, limits: GraphQLLimits): v
     const known = extents.get(name)
     const set = fragments.get(name)
     if (known !== undefined || set === undefined) return known ?? NOTHING
-    // A fragment that holds itself is found here again, and refused by validation.
+    // A fragment that spreads itself finds this entry; validation refuses it.
     extents.set(name, NOTHING)
     const extent = extentOf(set, 1)
     extents.set(name, extent)
@@ -80,7 +79,7 @@ export function requireFitting(document: DocumentNode, limits: GraphQLLimits): v
   }
 }
 
-/** The same for lists in variables, before their items are coerced one by one. */
+/** Refuses long lists in variables, as {@link requireFitting} does for literals. */
 export function requireShortVariables(
   variables: Readonly<Record<string, unknown>> | undefined,
   document: DocumentNode,
@@ -108,7 +107,7 @@ function requireShortLists(value: ValueNode, code: ErrorCode, itemsMax: number):
   }
 }
 
-/** A long list of a mutation is a batch. */
+/** In a mutation a list that is too long is a batch that is too large. */
 function listCodeOf({ definitions }: DocumentNode): ErrorCode {
   const writes = definitions.some(
     (node) => node.kind === Kind.OPERATION_DEFINITION && node.operation === OperationTypeNode.MUTATION,

@@ -5,8 +5,8 @@ import { createTextCache, type TextCache } from './text-cache.ts'
 
 export interface PersistedSettings {
   /**
-   * `optional`: a hash names a document that a client has sent with it before, or a registered one. `enforced`: only registered
-   * documents run.
+   * `optional`: a hash names a document that a client has sent with it before, or a registered one. `enforced`: only
+   * registered documents run.
    */
   readonly mode: 'off' | 'optional' | 'enforced'
   /** Registered documents by their id. */
@@ -16,8 +16,9 @@ export interface PersistedSettings {
 }
 
 /**
- * Looks up the document of a request that names it by an id: the SHA-256 of its text, as Apollo clients send it, or the id of a
- * registered document. A document that a client sends is stored only under its true hash, so nobody can replace the document of others.
+ * Looks up the document of a request that names it by an id: the SHA-256 of its text, as Apollo clients send it, or the
+ * id of a registered document. A document that a client sends is stored only under its true hash, so nobody can replace
+ * the document of others.
  */
 export class PersistedOperations {
   readonly #settings: PersistedSettings

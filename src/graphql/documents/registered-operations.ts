@@ -3,9 +3,9 @@ import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 
 /**
- * The operations that a gateway knows by an id, from a file or from the files of a folder: `.graphql` and `.gql` files hold one document
- * each, whose id is the SHA-256 of its text; `.json` files are manifests, either `{ID: document}` as code generators write them,
- * or Apollo's `{"operations": [{"id", "body"}]}`. Throws when one cannot be used.
+ * Reads the registered operations by their id, from a file or from the files of a folder. A `.graphql` or `.gql` file
+ * holds one document, whose id is the SHA-256 of its text. A `.json` file is a manifest: `{ID: document}` as code
+ * generators write it, or Apollo's `{"operations": [{"id", "body"}]}`. Throws when a file cannot be used.
  */
 export async function readRegisteredOperations(path: string): Promise<ReadonlyMap<string, string>> {
   const registered = new Map<string, string>()

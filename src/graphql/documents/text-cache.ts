@@ -5,7 +5,10 @@ export interface TextCache<T> {
   set(key: string, value: T): void
 }
 
-/** A least-recently-used cache bounded by the total length of its texts, not by their number. Longer texts than the bound are not kept. */
+/**
+ * A least-recently-used cache bounded by the total length of its texts, not by their number. Longer texts than the
+ * bound are not kept.
+ */
 export function createTextCache<T extends object | string>(
   charsMax: number,
   textOf: (value: T, key: string) => string,

@@ -28,8 +28,8 @@ export function NoIntrospectionRule(context: ValidationContext): ASTVisitor {
 }
 
 /**
- * Refuses `@skip` and `@include` on the root field of a subscription, as the specification of September 2025 does: without its only
- * field a subscription has nothing to subscribe to, and graphql-js 16 fails with a TypeError.
+ * Refuses `@skip` and `@include` on the root field of a subscription, as the specification of September 2025 does:
+ * without its only field a subscription has nothing to subscribe to, and graphql-js 16 fails with a TypeError.
  */
 export function UnconditionalSubscriptionRule(context: ValidationContext): ASTVisitor {
   return {

@@ -7,9 +7,10 @@ import type { ErrorLog } from '../context.ts'
 const CODES_OF_YOGA: Readonly<Record<string, string>> = { BAD_REQUEST: 'INVALID_BODY' }
 
 /**
- * The errors of a result as clients may see them: the gateway's with their code in upper case and their details in `extensions`;
- * those of GraphQL itself with a code; all others as INTERNAL with the request id, logged with their cause. Errors that leave the result
- * without data carry the HTTP status and headers of the response in `extensions.http`.
+ * The errors of a result as clients may see them: the gateway's with their code in upper case and their details in
+ * `extensions`; those of GraphQL itself with a code; all others as INTERNAL with the request id, logged with their
+ * cause. Errors that leave the result without data carry the HTTP status and headers of the response in
+ * `extensions.http`.
  */
 export function presentErrors(
   { errors = [], data }: ExecutionResult,

@@ -38,8 +38,8 @@ export interface GraphQLOptions {
 const ENDPOINT = '/graphql'
 
 /**
- * GraphQL over HTTP: POST with a JSON body, GET for queries, the playground for browsers. Requests that a cross-site form could send
- * are refused (CSRF): a POST must be `application/json`, and every operation needs a key in a header.
+ * GraphQL over HTTP: POST with a JSON body, GET for queries, the playground for browsers. Requests that a cross-site
+ * form could send are refused (CSRF): a POST must be `application/json`, and every operation needs a key in a header.
  */
 export function registerGraphQL(app: FastifyInstance, options: GraphQLOptions): void {
   const { gateway, log, now, limits } = options
@@ -94,7 +94,7 @@ export function registerGraphQL(app: FastifyInstance, options: GraphQLOptions): 
     if (vary !== undefined) addVary(reply, ...vary.split(', '))
     if (headers['cache-control'] === undefined) return reply.send(body)
     const etag = etagOf(body)
-    reply.header('etag', etag)
+    reply.header('vary', 'accept, authorization, x-api-key').header('etag', etag)
     return request.headers['if-none-match']?.includes(etag) === true ? reply.code(304).send() : reply.send(body)
   }
 

@@ -24,8 +24,8 @@ type Coerce = (value: unknown) => unknown
 const MISFIT = new Error('the value does not fit its type')
 
 /**
- * Coerces variables exactly as graphql-js does, by one closure per input type instead of a walk through the type for each value. A
- * test compares the two on random types and values.
+ * Coerces variables exactly as graphql-js does, by one closure per input type instead of a walk through the type for
+ * each value. A test compares the two on random types and values.
  */
 export class InputCoercion {
   readonly #schema: GraphQLSchema

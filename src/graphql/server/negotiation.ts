@@ -7,7 +7,10 @@ export const RESPONSE_TYPE = 'application/graphql-response+json'
 
 export type AnswerType = typeof JSON_TYPE | typeof RESPONSE_TYPE
 
-/** The first media type of the `Accept` header that we speak; undefined when there is none. Absent means any. */
+/**
+ * The first media type of the `Accept` header that the gateway supports; undefined when there is none. Without the
+ * header: JSON.
+ */
 export function answerTypeFor({ headers: { accept } }: FastifyRequest): AnswerType | undefined {
   if (accept === undefined || accept === '*/*' || accept === JSON_TYPE) return JSON_TYPE
   for (const entry of accept.split(',')) {
@@ -19,7 +22,7 @@ export function answerTypeFor({ headers: { accept } }: FastifyRequest): AnswerTy
   return undefined
 }
 
-/** How the client takes answers that go on; undefined when it says nothing of such. */
+/** The format of streams that the client accepts; undefined when it accepts none. */
 export function streamFormatFor({ headers: { accept } }: FastifyRequest): StreamFormat | undefined {
   for (const entry of accept?.split(',') ?? []) {
     const [type, ...parameters] = entry.split(';').map((part) => part.trim().toLowerCase())
@@ -30,17 +33,17 @@ export function streamFormatFor({ headers: { accept } }: FastifyRequest): Stream
   return undefined
 }
 
-/** Whether there is any way to answer what the client accepts. */
+/** Whether the gateway supports any media type that the client accepts. */
 export function canAnswer(request: FastifyRequest): boolean {
   return answerTypeFor(request) !== undefined || streamFormatFor(request) !== undefined
 }
 
-/** Browsers ask for HTML when a person opens the address, and never from a script. */
+/** Browsers ask for HTML when a person opens the address, but not from a script. */
 export function wantsPage({ method, headers: { accept } }: FastifyRequest): boolean {
   return method !== 'POST' && accept !== undefined && accept.includes('text/html')
 }
 
-/** Throws `unsupported_media_type`. What a form of a foreign page can send is refused with it. */
+/** Throws `unsupported_media_type`. This also refuses what a cross-site form can send (CSRF). */
 export function requireJson({ headers: { 'content-type': type } }: FastifyRequest): void {
   if (type !== JSON_TYPE && (type === undefined || !/^application\/json *(?:;|$)/i.test(type))) {
     throw new GatewayError('unsupported_media_type', 'the content type must be application/json')

@@ -1,10 +1,10 @@
-/** How results of one operation follow one another in the body of an answer. */
+/** How the results of one operation are written into the body of a response. */
 export interface StreamFormat {
   readonly contentType: string
   readonly opening: string
   /** `json`: one result. */
   next(json: string): string
-  /** Tells a client, and whatever lies between, that the gateway is still there. */
+  /** Shows the client, and proxies on the way, that the connection is alive. */
   readonly keepAlive: string
   readonly closing: string
 }
@@ -33,7 +33,7 @@ export const MULTIPART: StreamFormat = {
   closing: '--\r\n',
 }
 
-/** Each part ends with the boundary, for a client reads it only then. */
+/** Each part ends with the boundary: a client reads a part only when it has seen the end. */
 function multipart(json: string): string {
   return `\r\ncontent-type: application/json\r\n\r\n${json}\r\n--graphql`
 }

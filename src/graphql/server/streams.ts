@@ -6,14 +6,14 @@ import type { StreamFormat } from './stream-format.ts'
 
 export interface StreamSettings {
   readonly keepAliveMs: number
-  /** How long a client may take no bytes. */
+  /** How long a client may read nothing. */
   readonly stallMs: number
-  /** What clients have not taken yet, all streams together. */
+  /** Bytes that clients have not read yet, of all streams together. */
   readonly bufferedBytesMax: number
 }
 
 export interface StreamSource {
-  /** Pulled one by one, each when the client has taken the one before. */
+  /** The next one is pulled only after the client has read the one before. */
   readonly results: AsyncIterator<ExecutionResult>
   readonly format: StreamFormat
   readonly headers: Readonly<Record<string, string | number | readonly string[]>>
@@ -28,10 +28,13 @@ export interface StreamSource {
   requireAccess(): Promise<void>
 }
 
-/** How long a client that is disconnected may take to read why. */
+/** How long a client may take to read the last bytes before its connection is destroyed. */
 const FAREWELL_MS = 5_000
 
-/** Answers that go on: their clients are told each result as they take it, and hold nothing here once they are gone. */
+/**
+ * Open response streams. The next result is pulled only after the client has read the one before; a closed connection
+ * frees everything.
+ */
 export class Streams {
   readonly #settings: StreamSettings
   readonly #open = new Set<ServerResponse>()
@@ -45,7 +48,7 @@ export class Streams {
     return this.#open.size
   }
 
-  /** Resolves when the stream has ended, in whatever way. Never rejects. */
+  /** Resolves when the stream has ended, for whatever reason. Never rejects. */
   async send(raw: ServerResponse, source: StreamSource): Promise<void> {
     const { results, format } = source
     let refused: { readonly error: unknown } | undefined
@@ -93,7 +96,10 @@ export class Streams {
     raw.once('close', () => clearTimeout(farewell))
   }
 
-  /** Resolves when the client has taken what was written, or is gone. Rejects when it takes too long or too much is held. */
+  /**
+   * Resolves when the client has read what was written, or is gone. Rejects with `overloaded` when it reads nothing for
+   * too long, or when all clients together leave too much unread.
+   */
   async #drained(raw: ServerResponse): Promise<void> {
     const { stallMs, bufferedBytesMax } = this.#settings
     const bytes = raw.writableLength

@@ -12,20 +12,24 @@ import { writeJson } from '../../model/json.ts'
 import { createTextCache } from '../documents/text-cache.ts'
 
 /**
- * All contact with graphql-yoga. Yoga runs every operation (parse, validate, execute, subscribe) and calls the hooks of our plugins;
- * Fastify keeps HTTP. So only the hooks of {@link OperationPlugin} are ever called, and a plugin with any other HTTP hook is refused.
+ * All contact with graphql-yoga. Yoga runs every operation (parse, validate, execute, subscribe) and calls the hooks of
+ * our plugins; Fastify keeps HTTP. So only the hooks of {@link OperationPlugin} are ever called, and a plugin with any
+ * other HTTP hook is refused.
  */
 export interface Engine {
   /**
-   * Synchronous when nothing was executed, or nothing that waits. Failures of the operation are in the result; a rejection is a
-   * defect of a plugin.
+   * Synchronous when nothing was executed, or nothing that waits. Failures of the operation are in the result; a
+   * rejection is a defect of a plugin.
    */
   run(
     params: OperationParams,
     method: 'GET' | 'POST',
     context: GraphQLContext,
   ): OperationResult | Promise<OperationResult>
-  /** The response that yoga makes of a result: `extensions.http` of errors and of the result decide on status and headers. */
+  /**
+   * The response that yoga makes of a result: `extensions.http` of errors and of the result decide on status and
+   * headers.
+   */
   respond(result: ExecutionResult, mediaType: string): Promise<OperationResponse>
 }
 
@@ -120,7 +124,10 @@ function requireOperationHooks(plugin: object, index: number): void {
   )
 }
 
-/** Yoga passes the request to hooks. Of a request that did not come through its HTTP layer they may read the method alone. */
+/**
+ * Yoga passes the request to hooks. Of a request that did not come through its HTTP layer they may read the method
+ * alone.
+ */
 function requestOf(method: string): Request {
   const request: Pick<Request, 'method'> = { method }
   return request as Request

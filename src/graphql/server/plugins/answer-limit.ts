@@ -3,7 +3,10 @@ import { answerTooLarge } from '../../answer-size.ts'
 import type { GraphQLLimits } from '../../context.ts'
 import type { OperationPlugin } from '../yoga.ts'
 
-/** Refuses a query whose result was cut for its size: half of it would look complete. A mutation still reports what it has stored. */
+/**
+ * Refuses a query whose result was cut for its size: half of it would look complete. A mutation still reports what it
+ * has stored.
+ */
 export function useAnswerLimit(limits: GraphQLLimits): OperationPlugin {
   return {
     onExecute({ args, context }) {

@@ -5,11 +5,6 @@ import { isAsyncIterable, type OperationPlugin } from '../yoga.ts'
 /** A late point may still change a range of the past: clients may keep a response to GET for so long. */
 const CLOSED_AGE_SECONDS = 60
 
-const CACHE_HEADERS = {
-  'cache-control': `private, max-age=${CLOSED_AGE_SECONDS}`,
-  vary: 'accept, authorization, x-api-key',
-}
-
 /** Lets clients cache a GET whose queries all lie in the past. */
 export function useCacheControl(): OperationPlugin {
   return {
@@ -19,7 +14,10 @@ export function useCacheControl(): OperationPlugin {
         onExecuteDone({ result, setResult }) {
           const operation = getOperationAST(args.document, args.operationName)
           if (!operation || isAsyncIterable(result) || !isClosed(operation, result, context)) return
-          setResult({ ...result, extensions: { http: { headers: { ...CACHE_HEADERS } } } })
+          setResult({
+            ...result,
+            extensions: { http: { headers: { 'cache-control': `private, max-age=${CLOSED_AGE_SECONDS}` } } },
+          })
         },
       }
     },

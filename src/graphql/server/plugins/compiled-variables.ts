@@ -13,8 +13,9 @@ import { type CoerceVariables, InputCoercion } from '../input-coercion.ts'
 import type { OperationPlugin } from '../yoga.ts'
 
 /**
- * graphql-js executes. It coerces variables by walking their types for every value, a third of the cost of a large batch; here closures
- * that are made once per operation do it. Variables that they refuse go to graphql-js as they came, so error messages are its own.
+ * graphql-js executes. It coerces variables by walking their types for every value, a third of the cost of a large
+ * batch; here closures that are made once per operation do it. Variables that they refuse go to graphql-js as they
+ * came, so error messages are its own.
  */
 export function useCompiledVariables(schema: GraphQLSchema): OperationPlugin {
   const withCoerced = compileVariables(schema)
@@ -39,7 +40,9 @@ interface CompiledOperation {
   readonly document: DocumentNode
 }
 
-/** Returns the function that prepares the arguments of an execution; they are unchanged when the variables do not fit. */
+/**
+ * Returns the function that prepares the arguments of an execution; they are unchanged when the variables do not fit.
+ */
 export function compileVariables(schema: GraphQLSchema): (args: ExecutionArgs) => ExecutionArgs {
   const coercion = new InputCoercion(schema)
   const schemaOfCoerced = withCoercedType(schema)

@@ -1,7 +1,9 @@
 import { type DocumentNode, GraphQLError, getOperationAST } from 'graphql'
 import type { OperationPlugin } from '../yoga.ts'
 
-/** Refuses a request whose operation cannot be determined, with the messages of graphql-js. Yoga's own does not say why. */
+/**
+ * Refuses a request whose operation cannot be determined, with the messages of graphql-js. Yoga's own does not say why.
+ */
 export function useNamedOperation(): OperationPlugin {
   return {
     onParse() {
