@@ -16,12 +16,31 @@ export interface Aggregation {
   /** What is accumulated besides count and sum. */
   readonly needs: readonly Need[]
   /** The value for a bucket or a whole range; NaN where it does not exist. */
-  readonly compute: (summary: Summary) => number
+  compute(summary: Summary): number
 }
 
 type Need = 'extremes' | 'ends' | 'quantiles'
 
 const QUANTILE_TYPES: readonly MetricType[] = ['distribution', 'histogram']
+
+/** A class, so that two aggregations of the same quantile are deeply equal. */
+class Quantile implements Aggregation {
+  readonly name: string
+  readonly q: number
+  readonly description: string
+  readonly types = QUANTILE_TYPES
+  readonly needs = ['quantiles'] as const
+
+  constructor(name: string, q: number, description: string) {
+    this.name = name
+    this.q = q
+    this.description = description
+  }
+
+  compute(summary: Summary): number {
+    return summary.quantile(this.q)
+  }
+}
 
 export const AGGREGATIONS: readonly Aggregation[] = [
   {
@@ -96,7 +115,7 @@ export const AGGREGATIONS: readonly Aggregation[] = [
 ]
 
 function quantile(name: string, q: number, description = ''): Aggregation {
-  return { name, description, types: QUANTILE_TYPES, needs: ['quantiles'], compute: (summary) => summary.quantile(q) }
+  return new Quantile(name, q, description)
 }
 
 const BY_NAME: ReadonlyMap<string, Aggregation> = new Map(AGGREGATIONS.map((each) => [each.name, each]))

@@ -91,7 +91,7 @@ function totalsOf(evaluation: Evaluation, cells: Cells, slot: number): ReadonlyM
   const members = distinct === undefined ? undefined : (distinct.totals?.[slot] ?? Number.NaN)
   const range = new RangeSummary(cells, slot, seconds, members)
   const hasPoints = range.count > 0 || members !== undefined
-  return new Map(computed.map(({ name, compute }) => [name, hasPoints ? compute(range) : Number.NaN]))
+  return new Map(computed.map((each) => [each.name, hasPoints ? each.compute(range) : Number.NaN]))
 }
 
 type Tags = readonly (readonly [string, string])[]

@@ -13,10 +13,10 @@ import {
 } from '../../src/query/aggregation.ts'
 
 /** The quantile that an aggregation reads. */
-function quantileOf({ compute }: Aggregation): number {
+function quantileOf(aggregation: Aggregation): number {
   const number = Number.NaN
   const rest = { count: number, sum: number, min: number, max: number, first: number, last: number, seconds: number }
-  return compute({ ...rest, quantile: (q) => q })
+  return aggregation.compute({ ...rest, quantile: (q) => q })
 }
 
 describe('parseAggregation', () => {

@@ -7,8 +7,8 @@ import {
   processRegularResult,
   type Plugin as YogaPlugin,
 } from 'graphql-yoga'
-import type { GraphQLContext } from '../context.ts'
 import { writeJson } from '../../model/json.ts'
+import type { GraphQLContext } from '../context.ts'
 import { createTextCache } from '../documents/text-cache.ts'
 
 /**
