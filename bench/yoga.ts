@@ -1,11 +1,11 @@
-import '../src/production.ts'
+import '../src/process/production.ts'
 import { createServer } from 'node:http'
 import { createYoga } from 'graphql-yoga'
 import { pino } from 'pino'
-import { readConfig } from '../src/config.ts'
+import { readConfig } from '../src/config/config.ts'
 import { DEFAULT_GRAPHQL_LIMITS, type GraphQLContext } from '../src/graphql/context.ts'
 import { schema } from '../src/graphql/schema.ts'
-import { start } from '../src/start.ts'
+import { start } from '../src/process/start.ts'
 
 /**
  * What the gateway's own way of serving GraphQL is held against: the same schema and resolvers on a gateway of the same

@@ -1,12 +1,12 @@
-import './production.ts'
+import './process/production.ts'
 import { pino } from 'pino'
-import { readConfig } from './config.ts'
-import { greeting } from './greeting.ts'
-import { KEYS_USAGE, parseKeysCommand, UsageError } from './keys-command.ts'
-import { tell } from './process-messages.ts'
-import { shareMetrics } from './process-metrics.ts'
-import { isStarted, startProcesses } from './processes.ts'
-import { openKeyStore, start } from './start.ts'
+import { KEYS_USAGE, parseKeysCommand, UsageError } from './access/keys-command.ts'
+import { readConfig } from './config/config.ts'
+import { greeting } from './process/greeting.ts'
+import { isStarted, startProcesses } from './process/processes.ts'
+import { openKeyStore, start } from './process/start.ts'
+import { tell } from './telemetry/process-messages.ts'
+import { shareMetrics } from './telemetry/process-metrics.ts'
 
 /** Composition root: the only reader of the environment. */
 async function serve(): Promise<void> {

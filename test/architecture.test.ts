@@ -28,103 +28,105 @@ const PARTS: readonly Part[] = [
   { path: 'store/store.ts', imports: [], types: { 'model/': [] }, node: false },
   { path: 'store/embedded/', imports: ['model/', 'sketch/', 'store/store.ts'], packages: ['lmdb'] },
   { path: 'store/redis/', imports: ['model/', 'sketch/', 'store/store.ts'], packages: ['ioredis'] },
-  { path: 'write/', imports: ['model/', 'sketch/', 'rollup/', 'store/store.ts'] },
-  { path: 'query/', imports: ['model/', 'sketch/', 'rollup/', 'store/store.ts'], node: false },
   { path: 'wire/', imports: ['model/'], node: false },
-  { path: 'keys.ts', imports: ['model/', 'store/store.ts'] },
-  { path: 'settings.ts', imports: [], node: false },
-  { path: 'config.ts', imports: ['model/', 'store/store.ts', 'keys.ts', 'settings.ts'], types: { 'write/': [] } },
-  { path: 'telemetry.ts', imports: [], types: { 'model/': [], 'query/': [] }, node: false },
+  { path: 'write/round/', imports: ['model/', 'rollup/', 'store/store.ts'] },
+  { path: 'write/recover/', imports: ['model/', 'rollup/', 'store/store.ts', 'write/round/'] },
+  { path: 'write/commit/', imports: ['model/', 'store/store.ts', 'write/round/', 'write/recover/'] },
+  { path: 'write/fold/', imports: ['model/', 'sketch/', 'rollup/', 'store/store.ts'] },
+  { path: 'write/', imports: ['model/', 'store/store.ts', 'write/recover/'] },
+  { path: 'query/plan/', imports: ['model/', 'store/store.ts'], node: false },
+  { path: 'query/read/', imports: ['model/', 'rollup/', 'store/store.ts', 'query/plan/'], node: false },
   {
-    path: 'prometheus.ts',
-    imports: ['process-metrics.ts'],
-    types: { 'model/': [], 'query/': [], 'telemetry.ts': [] },
-    packages: ['prom-client'],
-  },
-  { path: 'process-messages.ts', imports: [], types: { 'telemetry.ts': [] } },
-  {
-    path: 'process-metrics.ts',
-    imports: ['model/', 'process-messages.ts'],
-    types: { 'telemetry.ts': [] },
-    packages: ['prom-client'],
+    path: 'query/compute/',
+    imports: ['model/', 'sketch/', 'rollup/', 'store/store.ts', 'query/plan/', 'query/read/'],
     node: false,
   },
-  { path: 'keys-command.ts', imports: ['model/', 'store/store.ts', 'keys.ts'] },
-  { path: 'rate-limiter.ts', imports: ['model/'], types: { 'keys.ts': [], 'store/store.ts': [] }, node: false },
+  { path: 'query/live/', imports: ['model/', 'store/store.ts', 'query/plan/', 'query/compute/'], node: false },
+  {
+    path: 'query/',
+    imports: ['model/', 'rollup/', 'store/store.ts', 'query/plan/', 'query/read/', 'query/compute/', 'query/live/'],
+    node: false,
+  },
+  { path: 'access/', imports: ['model/', 'store/store.ts'] },
+  { path: 'telemetry/', imports: ['model/'], types: { 'query/': [] }, packages: ['prom-client'] },
   {
     path: 'gateway.ts',
-    imports: ['model/', 'store/store.ts', 'keys.ts'],
-    types: { 'write/': [], 'query/': [], 'rate-limiter.ts': [], 'telemetry.ts': [] },
+    imports: ['model/', 'store/store.ts', 'access/api-keys.ts'],
+    types: { 'write/': [], 'query/': [], 'access/': [], 'telemetry/': [] },
     node: false,
   },
   {
-    path: 'http/',
+    path: 'http/server/',
     imports: ['model/', 'wire/'],
-    types: { 'gateway.ts': [], 'telemetry.ts': [], 'query/': ['fillLine'], 'store/store.ts': ['SCOPES'] },
+    types: { 'gateway.ts': [], 'telemetry/': [], 'store/store.ts': ['SCOPES'] },
+    packages: ['fastify', 'pino'],
+  },
+  {
+    path: 'http/openapi/',
+    imports: ['model/', 'http/server/', 'http/flux/'],
+    types: { 'store/store.ts': [] },
+    packages: ['fastify'],
+  },
+  {
+    path: 'http/flux/',
+    imports: ['model/', 'wire/', 'http/server/'],
+    types: { 'gateway.ts': [], 'query/': ['fillLine'], 'store/store.ts': [] },
+    packages: ['fastify'],
+  },
+  {
+    path: 'http/better-stack/',
+    imports: ['model/', 'wire/', 'http/server/'],
+    types: { 'gateway.ts': [] },
+    packages: ['fastify', 'pino'],
+  },
+  {
+    path: 'http/create-server.ts',
+    imports: ['model/', 'http/'],
+    types: { 'gateway.ts': [], 'telemetry/': [] },
     packages: ['fastify', 'pino'],
   },
   {
     path: 'graphql/',
-    imports: ['model/', 'wire/', 'http/auth.ts', 'http/error-table.ts', 'http/rate-limit.ts', 'http/vary.ts'],
+    imports: ['model/', 'wire/', 'http/server/'],
     types: {
       'gateway.ts': [],
-      'query/': [
-        'fillComparison',
-        'fillLine',
-        ...AGGREGATIONS,
-        'FILLS',
-        'SIMPLE_AGGREGATIONS',
-        'cursorOf',
-        'EVENTS_PAGE_DEFAULT',
-      ],
+      'query/': ['fillComparison', 'fillLine', ...AGGREGATIONS, 'FILLS', 'cursorOf', 'EVENTS_PAGE_DEFAULT'],
       'store/store.ts': ['SCOPES'],
     },
     packages: ['@graphql-yoga/render-graphiql', '@pothos/core', '@pothos/plugin-relay', 'fastify', 'graphql', 'pino'],
   },
-  {
-    path: 'graphql/documents/',
-    imports: ['model/', 'graphql/context.ts'],
-    packages: ['graphql', 'lru-cache'],
-  },
+  { path: 'graphql/documents/', imports: ['model/', 'graphql/context.ts'], packages: ['graphql', 'lru-cache'] },
   {
     path: 'graphql/server/',
-    imports: ['model/', 'wire/', 'http/auth.ts', 'http/error-table.ts', 'http/rate-limit.ts', 'graphql/'],
+    imports: ['model/', 'wire/', 'http/server/', 'graphql/'],
     types: { 'gateway.ts': [] },
     packages: ['fastify', 'graphql'],
   },
   {
     path: 'graphql/server/yoga.ts',
-    imports: ['graphql/documents/text-cache.ts'],
+    imports: ['model/json.ts', 'graphql/documents/text-cache.ts'],
     types: { 'graphql/context.ts': [] },
     packages: ['graphql', 'graphql-yoga'],
     node: false,
   },
+  { path: 'config/', imports: ['model/', 'store/store.ts', 'access/api-keys.ts'], types: { 'write/': [] } },
   {
-    path: 'start.ts',
+    path: 'process/',
     imports: [
-      ...['model/', 'store/store.ts', 'store/embedded/', 'store/redis/', 'write/', 'query/'],
-      ...['gateway.ts', 'keys.ts', 'rate-limiter.ts', 'telemetry.ts', 'prometheus.ts', 'config.ts'],
-      ...['listen.ts', 'http/', 'graphql/'],
+      'model/',
+      'store/',
+      'write/',
+      'query/',
+      'gateway.ts',
+      'access/',
+      'telemetry/',
+      'config/',
+      'http/',
+      'graphql/',
     ],
     packages: ['fastify', 'pino'],
   },
-  { path: 'listen.ts', imports: [], types: { 'config.ts': [] } },
-  {
-    path: 'processes.ts',
-    imports: ['listen.ts', 'process-messages.ts', 'process-metrics.ts'],
-    types: { 'config.ts': [] },
-    packages: ['pino'],
-  },
-  { path: 'greeting.ts', imports: [], types: { 'config.ts': [], 'processes.ts': [] }, node: false },
-  { path: 'production.ts', imports: [] },
-  {
-    path: 'main.ts',
-    imports: [
-      ...['production.ts', 'config.ts', 'keys-command.ts', 'start.ts', 'greeting.ts'],
-      ...['processes.ts', 'process-messages.ts', 'process-metrics.ts'],
-    ],
-    packages: ['pino'],
-  },
+  { path: 'main.ts', imports: ['access/', 'config/', 'process/', 'telemetry/'], packages: ['pino'] },
 ]
 
 /** What a file may not hold, outside of comments and texts. */
@@ -132,7 +134,7 @@ const RULES: readonly { readonly name: string; readonly pattern: RegExp; readonl
   {
     name: 'reads the environment',
     pattern: /\bprocess\s*\.\s*env\b|\bprocess\s*\[/,
-    except: ['main.ts', 'production.ts'],
+    except: ['main.ts', 'process/production.ts'],
   },
   { name: 'ends the process', pattern: /\bprocess\s*\.\s*exit\b/, except: ['main.ts'] },
   { name: 'has a default export', pattern: /\bexport\s+default\b|\bas\s+default\b/ },
@@ -262,6 +264,10 @@ describe('imports', () => {
   it('have no cycles', () => {
     expect(cycleOf(sources)).toBeUndefined()
   })
+
+  it('have no cycles between folders', () => {
+    expect(cycleOf(foldersOf(sources))).toBeUndefined()
+  })
 })
 
 /**
@@ -292,6 +298,22 @@ function cycleOf(files: readonly Source[]): string | undefined {
   return undefined
 }
 
+/** Each folder as if it were one file. Files beside folders, such as `query/querier.ts`, put their folders together: left out. */
+function foldersOf(files: readonly Source[]): Source[] {
+  const hasFolders = (folder: string): boolean => files.some(({ path }) => dirname(dirname(path)) === folder)
+  const byFolder = new Map<string, Import[]>()
+  for (const { path, imports } of files) {
+    const folder = dirname(path)
+    if (hasFolders(folder)) continue
+    const outside = imports.flatMap((imported) => {
+      const target = dirname(imported.target)
+      return imported.ours && target !== folder && !hasFolders(target) ? [{ ...imported, target }] : []
+    })
+    byFolder.set(folder, [...(byFolder.get(folder) ?? []), ...outside])
+  }
+  return [...byFolder].map(([path, imports]) => ({ path, text: '', imports }))
+}
+
 describe('no file', () => {
   it.each(RULES)('$name', ({ pattern, except = [] }) => {
     const offenders = sources
@@ -310,7 +332,7 @@ describe('these tests', () => {
     ['write/a.ts', "import type { B } from '../query/b.ts'", 'query/b.ts'],
     ['query/a.ts', "import {\n  b,\n} from '../store/embedded/b.ts'", 'store/embedded/b.ts'],
     ['wire/a.ts', "export { b } from '../gateway.ts'", 'gateway.ts'],
-    ['http/a.ts', "import { type QueryAnswer, plan } from '../query/plan.ts'", 'not plan'],
+    ['http/flux/a.ts', "import { type QueryAnswer, plan } from '../../query/plan/plan.ts'", 'not plan'],
     ['store/store.ts', "import { formatId, type Id64 } from '../model/id.ts'", 'not formatId'],
     ['rollup/a.ts', "const lazy = await import('lmdb')", 'lmdb'],
     ['write/a.ts', "import 'lmdb/native'", 'lmdb'],
@@ -323,8 +345,10 @@ describe('these tests', () => {
   })
 
   it('let types through where types are allowed', () => {
-    expect(faults('http/a.ts', "import { fillLine, type QueryAnswer } from '../query/answer.ts'")).toEqual([])
-    expect(faults('gateway.ts', "import type { Writer } from './write/writer.ts'")).toEqual([])
+    expect(
+      faults('http/flux/a.ts', "import { fillLine, type QueryAnswer } from '../../query/compute/result.ts'"),
+    ).toEqual([])
+    expect(faults('gateway.ts', "import type { Writer } from './write/commit/writer.ts'")).toEqual([])
   })
 
   it('see a cycle', () => {

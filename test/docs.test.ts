@@ -1,8 +1,8 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { describe, expect, it, test } from 'vitest'
-import { ERROR_CODES } from '../src/http/error-table.ts'
-import { SETTINGS } from '../src/settings.ts'
+import { SETTINGS } from '../src/config/settings.ts'
+import { ERROR_CODES } from '../src/http/server/error-table.ts'
 
 const ROOT = join(import.meta.dirname, '..')
 const PAGES = [
@@ -28,6 +28,13 @@ test.each(PAGES)('%s links to headings that exist', (page) => {
     return !headingsOf(target).includes(heading!)
   })
   expect(missing.map(([link]) => link)).toEqual([])
+})
+
+test('ARCHITECTURE.md answers twelve questions with places that exist', () => {
+  const table = /<!-- places:begin -->\n([\s\S]*?)<!-- places:end -->/.exec(textOf('ARCHITECTURE.md'))![1]!
+  const places = [...table.matchAll(/`(src\/[^`]+|schema\/[^`]+)`/g)].map((match) => match[1]!)
+  expect(places.length).toBeGreaterThanOrEqual(12)
+  expect(places.filter((place) => !existsSync(join(ROOT, place)))).toEqual([])
 })
 
 test('README.md is at most 200 lines', () => {

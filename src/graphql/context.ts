@@ -4,7 +4,7 @@ import { GatewayError } from '../model/errors.ts'
 import { DEFAULT_POINT_LIMITS, type PointLimits } from '../model/point.ts'
 import type { QuerySession } from '../query/session.ts'
 import type { Scope } from '../store/store.ts'
-import type { AnswerRoom } from './answer-size.ts'
+import type { AnswerRoom } from './resolve/answer-size.ts'
 
 export interface GraphQLLimits {
   readonly points: PointLimits

@@ -1,14 +1,14 @@
 import type { GraphQLSchema } from 'graphql'
-import './scalars.ts'
-import './query.ts'
-import './viewer.ts'
-import './event-connection.ts'
-import './track.ts'
-import './live.ts'
-import './track-event.ts'
-import './delete-metric.ts'
-import { boundAnswers } from './answer-size.ts'
+import './types/scalars.ts'
+import './types/query.ts'
+import './types/viewer.ts'
+import './types/event-connection.ts'
+import './types/track.ts'
+import './types/live.ts'
+import './types/track-event.ts'
+import './types/delete-metric.ts'
 import { builder } from './builder.ts'
+import { boundAnswers } from './resolve/answer-size.ts'
 
 /** Each imported file adds its types and fields to the builder; they are printed in that order. */
 export const schema: GraphQLSchema = boundAnswers(builder.toSchema({ sortSchema: false }))

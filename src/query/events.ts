@@ -2,8 +2,8 @@ import { GatewayError } from '../model/errors.ts'
 import { decodeEvent, type Event } from '../model/event.ts'
 import { isInstant } from '../model/time.ts'
 import type { EventPlace, Store } from '../store/store.ts'
-import { readRange } from './prepare.ts'
-import { compileFilters, type FilterLimits, type TagFilters } from './tag-filter.ts'
+import { readRange } from './plan/prepare.ts'
+import { compileFilters, type FilterLimits, type TagFilters } from './plan/tag-filter.ts'
 
 /** What a client asks of events, in any dialect, not yet judged. */
 export interface EventInput {

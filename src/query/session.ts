@@ -1,8 +1,8 @@
 import { formatId } from '../model/id.ts'
 import type { Block } from '../rollup/block.ts'
 import type { MetricRow } from '../store/store.ts'
-import type { Aggregation } from './aggregation.ts'
-import type { QueryAnswer } from './answer.ts'
+import type { QueryAnswer } from './compute/result.ts'
+import type { Aggregation } from './plan/aggregation.ts'
 
 /** What one asker wants of a run beyond the question it shares with others. */
 export interface Wants {

@@ -1,5 +1,5 @@
-import type { SeriesList } from './series-index.ts'
-import { tagValue } from './tag-filter.ts'
+import type { SeriesList } from './plan/series-index.ts'
+import { tagValue } from './plan/tag-filter.ts'
 
 export interface TagValue {
   readonly value: string

@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { AnswerGroup, QueryAnswer } from '../../src/query/answer.ts'
-import { fillComparison, fillLine } from '../../src/query/answer.ts'
-import type { CompareInput, QueryInput } from '../../src/query/request.ts'
+import type { AnswerGroup, QueryAnswer } from '../../src/query/compute/result.ts'
+import { fillComparison, fillLine } from '../../src/query/compute/result.ts'
+import type { CompareInput, QueryInput } from '../../src/query/plan/request.ts'
 import { startGateway, type TestGateway } from '../support/gateway.ts'
 import { ask, refusal, type Sample, track } from './harness.ts'
 

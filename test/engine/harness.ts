@@ -1,7 +1,7 @@
 import { GatewayError, type ItemError } from '../../src/model/errors.ts'
 import type { TrackedType } from '../../src/model/metric.ts'
-import { fillLine, type QueryAnswer } from '../../src/query/answer.ts'
-import type { QueryInput } from '../../src/query/request.ts'
+import { fillLine, type QueryAnswer } from '../../src/query/compute/result.ts'
+import type { QueryInput } from '../../src/query/plan/request.ts'
 import type { TestGateway } from '../support/gateway.ts'
 
 export const PROJECT = 'test'

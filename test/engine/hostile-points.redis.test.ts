@@ -1,7 +1,7 @@
 import { encode } from '@msgpack/msgpack'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { STEP_ROWS_MAX, STEP_WINDOWS_MAX } from '../../src/write/fold-step.ts'
+import { STEP_ROWS_MAX, STEP_WINDOWS_MAX } from '../../src/write/fold/fold-step.ts'
 import { startGateway } from '../support/gateway.ts'
 import { type RedisServer, startRedis } from '../support/redis-server.ts'
 

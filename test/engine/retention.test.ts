@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import type { QueryInput } from '../../src/query/request.ts'
+import type { QueryInput } from '../../src/query/plan/request.ts'
 import type { IndexEntry } from '../../src/store/store.ts'
 import { startGateway, type TestGateway } from '../support/gateway.ts'
 import { ask, refusal, rows, rowsOf, track } from './harness.ts'

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { TrackedType } from '../../src/model/metric.ts'
-import type { QueryInput } from '../../src/query/request.ts'
+import type { QueryInput } from '../../src/query/plan/request.ts'
 import { startGateway, type TestGateway } from '../support/gateway.ts'
 import { ask, rows as rowsNow, rowsOf, type Sample, track } from './harness.ts'
 

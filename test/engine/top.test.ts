@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { TrackedType } from '../../src/model/metric.ts'
-import type { AnswerGroup } from '../../src/query/answer.ts'
+import type { AnswerGroup } from '../../src/query/compute/result.ts'
 import { startGateway, type TestGateway } from '../support/gateway.ts'
 import { answer, type Point, type ReferenceValues } from '../support/reference.ts'
 import { ask, refusal, type Sample, track } from './harness.ts'

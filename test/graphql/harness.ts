@@ -3,9 +3,9 @@ import { DEFAULT_GRAPHQL_LIMITS, type GraphQLLimits } from '../../src/graphql/co
 import type { PersistedSettings } from '../../src/graphql/documents/persisted-operations.ts'
 import { registerGraphQL } from '../../src/graphql/server/graphql-routes.ts'
 import type { StreamSettings } from '../../src/graphql/server/streams.ts'
-import { decoratePrincipal } from '../../src/http/auth.ts'
-import { type BodyLimits, readBodies } from '../../src/http/body.ts'
-import { DEFAULT_SERVER_LIMITS } from '../../src/http/server.ts'
+import { DEFAULT_SERVER_LIMITS } from '../../src/http/create-server.ts'
+import { decoratePrincipal } from '../../src/http/server/auth.ts'
+import { type BodyLimits, readBodies } from '../../src/http/server/body.ts'
 import { FakeGateway, NOW_MS } from '../support/fake-graphql-gateway.ts'
 
 export interface GraphQLAnswer {

@@ -11,7 +11,7 @@ import {
   validate,
 } from 'graphql'
 import { expect, test } from 'vitest'
-import { readExamples } from '../../src/graphql/playground.ts'
+import { readExamples } from '../../src/graphql/playground/playground.ts'
 import { schema } from '../../src/graphql/schema.ts'
 
 test('schema/schema.graphql is the schema that is served', async () => {

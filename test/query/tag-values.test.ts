@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { SeriesList } from '../../src/query/series-index.ts'
+import { SeriesList } from '../../src/query/plan/series-index.ts'
 import { tagValuesOf } from '../../src/query/tag-values.ts'
 
 const list = new SeriesList({ hi: 1, lo: 1 })

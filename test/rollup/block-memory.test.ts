@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { RollupKind } from '../../src/model/metric.ts'
-import { BlockCache } from '../../src/query/block-cache.ts'
+import { BlockCache } from '../../src/query/read/block-cache.ts'
 import { encodeBlock, type MetricSection, openBlock } from '../../src/rollup/block.ts'
 import { RollupTable } from '../../src/rollup/rollup-table.ts'
 import { QuantileSketch } from '../../src/sketch/quantile-sketch.ts'

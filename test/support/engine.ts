@@ -1,14 +1,14 @@
 import type { MetricType } from '../../src/model/metric.ts'
 import type { PointSink } from '../../src/model/point.ts'
 import { DAY_MS, HOUR_MS, MINUTE_MS } from '../../src/model/time.ts'
-import type { QueryAnswer } from '../../src/query/answer.ts'
+import type { QueryAnswer } from '../../src/query/compute/result.ts'
 import { EventReader } from '../../src/query/events.ts'
+import type { QueryInput } from '../../src/query/plan/request.ts'
 import { Querier, type QuerierSettings } from '../../src/query/querier.ts'
-import type { QueryInput } from '../../src/query/request.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
 import type { Store } from '../../src/store/store.ts'
-import type { FoldSettings } from '../../src/write/fold.ts'
-import { Writer, type WriterEvents, type WriterSettings } from '../../src/write/writer.ts'
+import { Writer, type WriterEvents, type WriterSettings } from '../../src/write/commit/writer.ts'
+import type { FoldSettings } from '../../src/write/fold/fold.ts'
 
 /** The parts of the gateway below HTTP, one by one, on a real store. */
 

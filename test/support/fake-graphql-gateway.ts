@@ -14,6 +14,10 @@ import { ItemMemory } from '../../src/model/item-memory.ts'
 import type { MetricType } from '../../src/model/metric.ts'
 import type { PointSink, SeriesRef } from '../../src/model/point.ts'
 import { reject } from '../../src/model/point.ts'
+import type { AnswerGroup, QueryAnswer } from '../../src/query/compute/result.ts'
+import type { EventInput, EventPage } from '../../src/query/events.ts'
+import type { LiveUpdate } from '../../src/query/live/live-patch.ts'
+import { LiveQueries } from '../../src/query/live/live-queries.ts'
 import {
   type Aggregation,
   defaultAggregation,
@@ -22,12 +26,8 @@ import {
   quantileAggregation,
   requireAllowed,
   unknownAggregation,
-} from '../../src/query/aggregation.ts'
-import type { AnswerGroup, QueryAnswer } from '../../src/query/answer.ts'
-import type { EventInput, EventPage } from '../../src/query/events.ts'
-import type { LiveUpdate } from '../../src/query/live-patch.ts'
-import { LiveQueries } from '../../src/query/live-queries.ts'
-import { FILLS, type QueryInput } from '../../src/query/request.ts'
+} from '../../src/query/plan/aggregation.ts'
+import { FILLS, type QueryInput } from '../../src/query/plan/request.ts'
 import { QuerySession } from '../../src/query/session.ts'
 import type { TagValue } from '../../src/query/tag-values.ts'
 import type { MetricRow } from '../../src/store/store.ts'

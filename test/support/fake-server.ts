@@ -1,9 +1,9 @@
 import { Writable } from 'node:stream'
 import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fastify'
 import { pino } from 'pino'
-import type { ServerLimits, ServerOptions } from '../../src/http/server.ts'
-import { createServer, DEFAULT_SERVER_LIMITS } from '../../src/http/server.ts'
-import { NO_TELEMETRY } from '../../src/telemetry.ts'
+import type { ServerLimits, ServerOptions } from '../../src/http/create-server.ts'
+import { createServer, DEFAULT_SERVER_LIMITS } from '../../src/http/create-server.ts'
+import { NO_TELEMETRY } from '../../src/telemetry/telemetry.ts'
 import type { FakeGateway, FakeGatewayOptions } from './fake-gateway.ts'
 import { createFakeGateway } from './fake-gateway.ts'
 

@@ -2,8 +2,8 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
-import { readConfig } from '../../src/config.ts'
-import { type Running, start } from '../../src/start.ts'
+import { readConfig } from '../../src/config/config.ts'
+import { type Running, start } from '../../src/process/start.ts'
 
 export interface TestGateway extends Running {
   readonly key: string

@@ -1,5 +1,5 @@
-import { fillLine, type QueryAnswer } from '../../src/query/answer.ts'
-import type { LiveUpdate } from '../../src/query/live-patch.ts'
+import { fillLine, type QueryAnswer } from '../../src/query/compute/result.ts'
+import type { LiveUpdate } from '../../src/query/live/live-patch.ts'
 
 /** What a client shows: of each group by its name its total and each bucket by its start. */
 export interface Picture {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { DEFAULT_POINT_LIMITS } from '../../src/model/point.ts'
-import { compileFilters } from '../../src/query/tag-filter.ts'
+import { compileFilters } from '../../src/query/plan/tag-filter.ts'
 import { decodeBetterStackItem } from '../../src/wire/better-stack.ts'
 import { decodeFluxItem } from '../../src/wire/flux.ts'
 import { decodeFluxEvent } from '../../src/wire/flux-events.ts'

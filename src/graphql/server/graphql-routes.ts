@@ -2,14 +2,14 @@ import { createHash } from 'node:crypto'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { ExecutionResult } from 'graphql'
 import type { Gateway, Principal } from '../../gateway.ts'
-import { authenticate, decoratePrincipal } from '../../http/auth.ts'
-import { asGatewayError } from '../../http/error-table.ts'
-import { takePermit } from '../../http/rate-limit.ts'
-import { addVary } from '../../http/vary.ts'
+import { authenticate, decoratePrincipal } from '../../http/server/auth.ts'
+import { asGatewayError } from '../../http/server/error-table.ts'
+import { takePermit } from '../../http/server/rate-limit.ts'
+import { addVary } from '../../http/server/vary.ts'
 import { assert, GatewayError } from '../../model/errors.ts'
 import type { ErrorLog, GraphQLContext, GraphQLLimits } from '../context.ts'
 import type { PersistedSettings } from '../documents/persisted-operations.ts'
-import { registerPlayground } from '../playground-routes.ts'
+import { registerPlayground } from '../playground/playground-routes.ts'
 import { schema } from '../schema.ts'
 import { requestError } from './errors.ts'
 import {
@@ -91,7 +91,7 @@ export function registerGraphQL(app: FastifyInstance, options: GraphQLOptions): 
       .code(status)
       .headers({ 'cache-control': 'no-store', 'x-content-type-options': 'nosniff', 'x-request-id': request.id })
       .headers(headers)
-    if (vary !== undefined) addVary(reply, ...vary.split(', '))
+    if (vary !== undefined) addVary(reply, vary.split(', '))
     if (headers['cache-control'] === undefined) return reply.send(body)
     const etag = etagOf(body)
     reply.header('vary', 'accept, authorization, x-api-key').header('etag', etag)

@@ -1,6 +1,6 @@
 import type { ErrorCode } from '../../model/errors.ts'
-import { statusOf } from '../error-table.ts'
-import type { FluxLimits } from '../flux-routes.ts'
+import type { FluxLimits } from '../flux/flux-routes.ts'
+import { statusOf } from '../server/error-table.ts'
 import { type Answer, CONTENT_ENCODING, OPERATIONS, type Operation } from './operations.ts'
 import { componentSchemas, refTo } from './schemas.ts'
 

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import type { FastifyInstance } from 'fastify'
-import { sendJson } from '../answer.ts'
-import type { FluxLimits } from '../flux-routes.ts'
+import type { FluxLimits } from '../flux/flux-routes.ts'
+import { sendJson } from '../server/answer.ts'
 import { openApiDocument } from './document.ts'
 
 /** The same place from `src` and from `dist`. */

@@ -1,7 +1,7 @@
 import { EVENT_TEXT_FIELDS } from '../../model/event.ts'
 import { METRIC_TYPES, TRACKED_TYPES } from '../../model/metric.ts'
-import { ERROR_CODES } from '../error-table.ts'
-import type { FluxLimits } from '../flux-routes.ts'
+import type { FluxLimits } from '../flux/flux-routes.ts'
+import { ERROR_CODES } from '../server/error-table.ts'
 
 /** A JSON Schema of draft 2020-12, as OpenAPI 3.1 takes it. */
 export interface JsonSchema {

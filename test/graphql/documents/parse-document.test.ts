@@ -3,7 +3,7 @@ import { parse, parseValue } from 'graphql'
 import { expect, test } from 'vitest'
 import { DEFAULT_GRAPHQL_LIMITS } from '../../../src/graphql/context.ts'
 import { parseDocument } from '../../../src/graphql/documents/parse-document.ts'
-import { literalToJson } from '../../../src/graphql/literal.ts'
+import { literalToJson } from '../../../src/graphql/types/literal.ts'
 
 test('a document within the limits is parsed as graphql-js parses it', () => {
   const source =

@@ -1,7 +1,7 @@
 import { Validator } from '@seriousme/openapi-schema-validator'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { ERROR_CODES } from '../../../src/http/error-table.ts'
 import { OPERATIONS } from '../../../src/http/openapi/operations.ts'
+import { ERROR_CODES } from '../../../src/http/server/error-table.ts'
 import { startGateway, type TestGateway } from '../../support/gateway.ts'
 
 type Document = {

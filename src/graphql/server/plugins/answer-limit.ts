@@ -1,6 +1,6 @@
 import { getOperationAST, OperationTypeNode } from 'graphql'
-import { answerTooLarge } from '../../answer-size.ts'
 import type { GraphQLLimits } from '../../context.ts'
+import { answerTooLarge } from '../../resolve/answer-size.ts'
 import type { OperationPlugin } from '../yoga.ts'
 
 /**

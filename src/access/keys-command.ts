@@ -1,0 +1,204 @@
+import { parseArgs } from 'node:util'
+import { formatRateLimits, parseRateLimits } from '../model/rate.ts'
+import { formatInstant, parseDuration, parseInstantText } from '../model/time.ts'
+import { type KeyRow, type KeyStore, SCOPES } from '../store/store.ts'
+import { hashKey, isProjectName, isScope, newKey } from './api-keys.ts'
+
+/** The command line by which people make, see and revoke API keys. */
+export const KEYS_USAGE = `Usage: npm run keys -- COMMAND
+
+  create --project NAME [--scopes ingest,query,admin] [--label TEXT] [--limits batch=100,query=off] [--expires 90d]
+         makes a key and shows it, this once. Without --scopes it may ingest and query.
+         --expires takes a duration or an instant; --limits takes what RATE_LIMITS takes.
+  list [--project NAME]
+         shows every key but the key itself.
+  revoke ID…
+         ends keys, by the ids that list shows. Gateways that run know it within 5 seconds.
+
+  --json answers in JSON.
+
+The store is the gateway's: DATA_DIR, or REDIS_URL and REDIS_CLUSTER_NODES. Gateways may run on it meanwhile.`
+
+/** What somebody typed cannot be done. */
+export class UsageError extends Error {}
+
+const OPTIONS = {
+  project: { type: 'string' },
+  scopes: { type: 'string' },
+  label: { type: 'string' },
+  limits: { type: 'string' },
+  expires: { type: 'string' },
+  json: { type: 'boolean' },
+} as const
+
+type Options = { readonly [K in keyof typeof OPTIONS]?: string | boolean | undefined }
+
+export interface KeysCommand {
+  /** Answers what to print. Throws `UsageError`. */
+  run(store: KeyStore, nowMs: number): Promise<string>
+}
+
+/** The options of each command. */
+const ALLOWED = new Map<string, readonly (keyof typeof OPTIONS)[]>([
+  ['create', ['project', 'scopes', 'label', 'limits', 'expires', 'json']],
+  ['list', ['project', 'json']],
+  ['revoke', ['json']],
+])
+
+/** Reads a command line without the word `keys`. Throws `UsageError`; no message repeats what may be a key. */
+export function parseKeysCommand(args: readonly string[], nowMs: number): KeysCommand {
+  const { values, positionals } = readArgs(args)
+  const [name = '', ...operands] = positionals
+  const allowed = ALLOWED.get(name)
+  if (allowed === undefined) throw new UsageError('say create, list or revoke')
+  const stray = Object.keys(values).find((option) => !allowed.some((known) => known === option))
+  if (stray !== undefined) throw new UsageError(`${name} takes no --${stray}`)
+  if (name === 'revoke') return revokeCommand(operands, values.json === true)
+  if (operands.length > 0) throw new UsageError(`${name} takes options alone`)
+  return name === 'create' ? createCommand(values, nowMs) : listCommand(values)
+}
+
+function readArgs(args: readonly string[]) {
+  try {
+    return parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true, strict: true })
+  } catch {
+    throw new UsageError('there is an option that is not known, or lacks its value')
+  }
+}
+
+function createCommand(options: Options, nowMs: number): KeysCommand {
+  const { project, label = '', json } = options
+  if (typeof project !== 'string' || !isProjectName(project)) {
+    throw new UsageError('--project must have 1 to 64 of the characters A-Z a-z 0-9 . _ -')
+  }
+  if (typeof label !== 'string' || !/^[^\p{Cc}]{0,200}$/u.test(label)) {
+    throw new UsageError('--label must be one line of at most 200 characters')
+  }
+  const scopes = readScopes(options.scopes)
+  const expiresMs = readExpiry(options.expires, nowMs)
+  const limits = readLimits(options.limits)
+  return {
+    async run(store) {
+      const key = newKey()
+      const row: KeyRow = {
+        hash: hashKey(key),
+        project,
+        scopes,
+        label,
+        createdMs: nowMs,
+        ...(expiresMs !== undefined && { expiresMs }),
+        ...(limits !== undefined && { limits }),
+      }
+      await store.saveKey(row)
+      if (json === true) return JSON.stringify({ key, ...shown(row, nowMs) })
+      return `${key}\n\nShown this once. ${sentence(row)}`
+    },
+  }
+}
+
+function listCommand({ project, json }: Options): KeysCommand {
+  return {
+    async run(store, nowMs) {
+      const rows = (await store.listKeys())
+        .filter((row) => project === undefined || row.project === project)
+        .sort((a, b) => a.createdMs - b.createdMs || (a.hash < b.hash ? -1 : 1))
+        .map((row) => shown(row, nowMs))
+      if (json === true) return JSON.stringify(rows)
+      if (rows.length === 0) return 'There are no keys.'
+      const cells = rows.map((row) => [
+        row.id,
+        row.state,
+        row.project,
+        row.scopes.join('+'),
+        row.limits || '-',
+        row.created,
+        row.expires ?? '-',
+        row.label,
+      ])
+      return tableOf(['ID', 'STATE', 'PROJECT', 'SCOPES', 'LIMITS', 'CREATED', 'EXPIRES', 'LABEL'], cells)
+    },
+  }
+}
+
+function revokeCommand(ids: readonly string[], json: boolean): KeysCommand {
+  if (ids.length === 0) throw new UsageError('revoke takes the ids of keys')
+  // An operand may be a key by mistake: it is not repeated.
+  if (!ids.every((id) => /^[0-9a-f]{8,64}$/.test(id))) throw new UsageError('an id has 8 to 64 hexadecimal digits')
+  return {
+    async run(store, nowMs) {
+      const rows = await store.listKeys()
+      const found = ids.map((id) => {
+        const [row, ...others] = rows.filter(({ hash }) => hash.startsWith(id))
+        if (row === undefined) throw new UsageError(`no key has the id ${id}; nothing was revoked`)
+        if (others.length > 0) throw new UsageError(`several keys have ids that begin with ${id}; nothing was revoked`)
+        return row
+      })
+      const revoked = found.map((row) => ({ ...row, revokedMs: row.revokedMs ?? nowMs }))
+      for (const row of revoked) await store.saveKey(row)
+      if (json) return JSON.stringify(revoked.map((row) => shown(row, nowMs)))
+      return revoked.map((row) => `Revoked. ${sentence(row)}`).join('\n')
+    },
+  }
+}
+
+function readScopes(text: string | boolean | undefined): KeyRow['scopes'] {
+  if (typeof text !== 'string') return ['ingest', 'query']
+  const names = text.split(/[,+]/).map((name) => name.trim())
+  const scopes = SCOPES.filter((scope) => names.includes(scope))
+  if (!names.every(isScope)) throw new UsageError(`--scopes must be some of ${SCOPES.join(', ')}`)
+  return scopes
+}
+
+function readExpiry(text: string | boolean | undefined, nowMs: number): number | undefined {
+  if (typeof text !== 'string') return undefined
+  const durationMs = parseDuration(text)
+  const expiresMs = durationMs === undefined ? parseInstantText(text) : nowMs + durationMs
+  if (expiresMs === undefined) throw new UsageError('--expires must be a duration such as 90d, or an instant')
+  if (expiresMs <= nowMs) throw new UsageError('--expires must lie ahead')
+  return expiresMs
+}
+
+function readLimits(text: string | boolean | undefined): KeyRow['limits'] {
+  if (typeof text !== 'string') return undefined
+  try {
+    return parseRateLimits(text)
+  } catch (error) {
+    throw new UsageError(`--limits ${error instanceof Error ? error.message : String(error)}`)
+  }
+}
+
+/** Enough of a hash to name a key, and nothing to try keys against. */
+const ID_CHARS = 12
+
+function shown(row: KeyRow, nowMs: number) {
+  const { hash, project, scopes, label, createdMs, expiresMs, revokedMs, limits = {} } = row
+  const state = revokedMs !== undefined ? 'revoked' : expiresMs !== undefined && expiresMs <= nowMs ? 'expired' : 'good'
+  return {
+    id: hash.slice(0, ID_CHARS),
+    state,
+    project,
+    scopes,
+    limits: formatRateLimits(limits),
+    created: formatInstant(createdMs),
+    expires: expiresMs === undefined ? null : formatInstant(expiresMs),
+    label,
+  }
+}
+
+function sentence({ hash, project, scopes, expiresMs, limits }: KeyRow): string {
+  const end = expiresMs === undefined ? '' : `, until ${formatInstant(expiresMs)}`
+  const own = limits === undefined ? '' : `, limits ${formatRateLimits(limits)}`
+  return `id ${hash.slice(0, ID_CHARS)}, project ${project}, scopes ${scopes.join('+')}${own}${end}`
+}
+
+function tableOf(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const widths = head.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i]!.length)))
+  return [head, ...rows]
+    .map((row) =>
+      row
+        .map((cell, i) => cell.padEnd(widths[i]!))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n')
+}

@@ -1,0 +1,157 @@
+import { createHash } from 'node:crypto'
+import { readdir, readFile } from 'node:fs/promises'
+import { promisify } from 'node:util'
+import { brotliCompress, constants, gzip } from 'node:zlib'
+
+/**
+ * GraphiQL without a network: a small page that names its parts by their content, so that a browser keeps the parts for ever
+ * and asks for the page alone. They are made when somebody first asks, some 9 MB, and compressed once.
+ */
+export interface Playground {
+  readonly page: Part
+  /** By name, such as `graphiql.4f2a….js`. */
+  readonly parts: ReadonlyMap<string, Part>
+}
+
+export interface Part {
+  readonly type: string
+  readonly hash: string
+  /** In the best encoding that the client takes. */
+  read(acceptEncoding: string | undefined): Promise<Encoded>
+}
+
+export interface Encoded {
+  readonly encoding: 'br' | 'gzip' | undefined
+  readonly body: Buffer
+}
+
+/** The same places from `src` and from `dist`. */
+const EXAMPLES = new URL('../../../schema/examples/', import.meta.url)
+const PLAYGROUND = new URL('../../../playground/', import.meta.url)
+
+/** The order of the tabs. What is not named comes last. */
+const TABS = [
+  ...['track', 'track-batch', 'chart', 'groups', 'top', 'compare', 'live', 'events'],
+  ...['distinct', 'filters', 'dashboard', 'explore'],
+]
+
+const SCRIPT = 'text/javascript; charset=utf-8'
+const STYLE = 'text/css; charset=utf-8'
+const IMAGE = 'image/svg+xml'
+const PAGE = 'text/html; charset=utf-8'
+
+/** `folder` is the address below which the parts are served. */
+export function createPlayground(endpoint: string, folder: string): () => Promise<Playground> {
+  return once(async () => {
+    // Loaded here: a gateway that no browser visits need not hold it.
+    const bundle = await import('@graphql-yoga/render-graphiql/graphiql')
+    const own = (name: string): Promise<Buffer> => readFile(new URL(name, PLAYGROUND))
+    const parts = new Map<string, Part>()
+    const add = (name: string, type: string, content: string | Buffer): string => {
+      const part = createPart(type, Buffer.from(content))
+      const dot = name.lastIndexOf('.')
+      const named = `${name.slice(0, dot)}.${part.hash}${name.slice(dot)}`
+      parts.set(named, part)
+      return `${folder}/${named}`
+    }
+    const logo = await own('logo.svg')
+    const html = pageOf({
+      settings: {
+        endpoint,
+        examples: await readExamples(),
+        workers: {
+          editorWorkerService: add('editor-worker.js', SCRIPT, bundle.editorWorkerService),
+          json: add('json-worker.js', SCRIPT, bundle.jsonWorker),
+          graphql: add('graphql-worker.js', SCRIPT, bundle.graphqlWorker),
+        },
+      },
+      logo: logo.toString(),
+      icon: add('logo.svg', IMAGE, logo),
+      styles: [add('graphiql.css', STYLE, bundle.css), add('playground.css', STYLE, await own('playground.css'))],
+      scripts: [add('graphiql.js', SCRIPT, bundle.js), add('playground.js', SCRIPT, await own('playground.js'))],
+    })
+    return { page: createPart(PAGE, Buffer.from(html)), parts }
+  })
+}
+
+interface PageParts {
+  readonly settings: object
+  readonly logo: string
+  readonly icon: string
+  readonly styles: readonly string[]
+  readonly scripts: readonly string[]
+}
+
+function pageOf({ settings, logo, icon, styles, scripts }: PageParts): string {
+  return `<!doctype html>
+<html lang="en">
+  <head>
+    <meta charset="utf-8">
+    <meta name="viewport" content="width=device-width">
+    <title>GaugeQL</title>
+    <link rel="icon" href="${icon}">
+    ${styles.map((address) => `<link rel="stylesheet" href="${address}">`).join('\n    ')}
+    ${scripts.map((address) => `<script defer src="${address}"></script>`).join('\n    ')}
+    <script id="settings" type="application/json">${JSON.stringify(settings).replaceAll('<', '\\u003c')}</script>
+  </head>
+  <body>
+    <div id="graphiql"></div>
+    <form id="key-form" hidden>
+      <div>
+        <h1><span id="logo">${logo}</span>GaugeQL</h1>
+        <div class="row">
+          <input id="key" type="password" aria-label="API key" placeholder="API key" autocomplete="off" required>
+          <button>Open</button>
+        </div>
+        <p id="key-hint" role="alert"></p>
+        <p>The gateway printed a key when it first started. It stays in this browser tab.</p>
+      </div>
+    </form>
+    <noscript>GraphiQL needs JavaScript.</noscript>
+  </body>
+</html>
+`
+}
+
+/** The operations of `schema/examples`. */
+export async function readExamples(): Promise<readonly string[]> {
+  const names = (await readdir(EXAMPLES)).filter((name) => name.endsWith('.graphql'))
+  const rank = (name: string): number =>
+    (TABS.indexOf(name.slice(0, -'.graphql'.length)) + TABS.length + 1) % (TABS.length + 1)
+  names.sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1))
+  return Promise.all(names.map((name) => readFile(new URL(name, EXAMPLES), 'utf8')))
+}
+
+function createPart(type: string, content: Buffer): Part {
+  const gzipped = once(() => promisify(gzip)(content, { level: 6 }))
+  const params = { [constants.BROTLI_PARAM_QUALITY]: 5, [constants.BROTLI_PARAM_SIZE_HINT]: content.length }
+  const brotli = once(() => promisify(brotliCompress)(content, { params }))
+  return {
+    type,
+    hash: createHash('sha256').update(content).digest('base64url').slice(0, 22),
+    async read(acceptEncoding) {
+      if (accepts(acceptEncoding, 'br')) return { encoding: 'br', body: await brotli() }
+      if (accepts(acceptEncoding, 'gzip')) return { encoding: 'gzip', body: await gzipped() }
+      return { encoding: undefined, body: content }
+    },
+  }
+}
+
+/** What failed is made again when next asked for. */
+function once<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | undefined
+  return () => {
+    made ??= make().catch((error: unknown) => {
+      made = undefined
+      throw error
+    })
+    return made
+  }
+}
+
+function accepts(acceptEncoding: string | undefined, encoding: string): boolean {
+  return (acceptEncoding ?? '').split(',').some((entry) => {
+    const [name, ...parameters] = entry.split(';').map((part) => part.trim().toLowerCase())
+    return name === encoding && !parameters.some((parameter) => /^q=0(?:\.0*)?$/.test(parameter))
+  })
+}

@@ -1,0 +1,36 @@
+import { GraphQLError, Kind, type ValueNode } from 'graphql'
+import { shorten } from '../../model/errors.ts'
+import { integerOf } from '../../model/json.ts'
+
+/**
+ * The JSON that a literal in a document stands for, so that a JSON-like scalar takes the same values inline as in a
+ * variable. Objects have no prototype: a key such as `__proto__` is ordinary. Integers keep their digits, other numbers become doubles.
+ * Variables are unknown while a document is validated; they are left out then.
+ */
+export function literalToJson(node: ValueNode, variables?: Readonly<Record<string, unknown>> | null): unknown {
+  switch (node.kind) {
+    case Kind.NULL:
+      return null
+    case Kind.STRING:
+    case Kind.BOOLEAN:
+      return node.value
+    case Kind.INT:
+      return integerOf(node.value)
+    case Kind.FLOAT:
+      return Number(node.value)
+    case Kind.LIST:
+      return node.values.map((item) => literalToJson(item, variables) ?? null)
+    case Kind.OBJECT: {
+      const object: Record<string, unknown> = Object.create(null)
+      for (const field of node.fields) {
+        const value = literalToJson(field.value, variables)
+        if (value !== undefined) object[field.name.value] = value
+      }
+      return object
+    }
+    case Kind.VARIABLE:
+      return variables?.[node.name.value]
+    case Kind.ENUM:
+      throw new GraphQLError(`${shorten(node.value)} is no value here; text needs quotes`, { nodes: node })
+  }
+}

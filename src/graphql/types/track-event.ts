@@ -1,0 +1,72 @@
+import { assert, GatewayError } from '../../model/errors.ts'
+import { decodeEvent } from '../../model/event.ts'
+import { decodeFluxEvent, decodeFluxEvents, type EventLimits } from '../../wire/flux-events.ts'
+import { builder } from '../builder.ts'
+import type { GraphQLContext } from '../context.ts'
+import { KEY_DESCRIPTION, once } from '../resolve/once.ts'
+import { type Batch, BatchResultRef } from './batch-result.ts'
+import { EventInputRef, EventRef } from './event.ts'
+import { MetricInputRef } from './metric-input.ts'
+import { decoderOf, requireBatch } from './track.ts'
+
+interface CombinedBatch {
+  readonly metrics: Batch
+  readonly events: Batch
+}
+
+const CombinedBatchResultRef = builder.objectRef<CombinedBatch>('CombinedBatchResult').implement({
+  description: 'What became of metrics and events that were sent together.',
+  fields: (t) => ({
+    metrics: t.field({ type: BatchResultRef, description: 'Of the points.', resolve: ({ metrics }) => metrics }),
+    events: t.field({ type: BatchResultRef, description: 'Of the events.', resolve: ({ events }) => events }),
+  }),
+})
+
+builder.mutationFields((t) => ({
+  trackEvent: t.field({
+    type: EventRef,
+    nullable: true,
+    description: 'Stores one event. It is durable, and in every list of events, when this returns.',
+    args: {
+      input: t.arg({ type: EventInputRef, required: true, description: 'The event.' }),
+      idempotencyKey: t.arg.id({ description: KEY_DESCRIPTION }),
+    },
+    resolve: (_root, { input, idempotencyKey }, context) =>
+      once('trackEvent', input, idempotencyKey, context, async (options) => {
+        const event = decodeFluxEvent(input, context.now(), eventLimitsOf(context))
+        if ('code' in event) throw new GatewayError(event.code, event.message)
+        const { eventIds } = await context.gateway.trackBatch(context.principal.project, { events: [event] }, options)
+        const [id] = eventIds
+        assert(id !== undefined, 'every event has an id')
+        return decodeEvent({ id, ...event })
+      }),
+  }),
+  trackBatch: t.field({
+    type: CombinedBatchResultRef,
+    nullable: true,
+    description:
+      'Stores points and events together, up to 500 of each. Those that cannot be stored are reported by index, the others are stored.',
+    args: {
+      metrics: t.arg({ type: [MetricInputRef], description: 'The points, at most 500.' }),
+      events: t.arg({ type: [EventInputRef], description: 'The events, at most 500.' }),
+      idempotencyKey: t.arg.id({ description: KEY_DESCRIPTION }),
+    },
+    resolve: (_root, { metrics, events, idempotencyKey }, context) =>
+      once('trackBatch', [metrics, events], idempotencyKey, context, async (options) => {
+        const points = metrics ?? []
+        requireBatch(points, context)
+        const { batchItemsMax } = context.limits
+        const decoded = decodeFluxEvents(events ?? [], context.now(), eventLimitsOf(context), batchItemsMax)
+        const batch = { decode: decoderOf(points, context), events: decoded.events }
+        const { rejected } = await context.gateway.trackBatch(context.principal.project, batch, options)
+        return {
+          metrics: { items: points.length, rejected },
+          events: { items: decoded.events.length + decoded.rejected.length, rejected: decoded.rejected },
+        }
+      }),
+  }),
+}))
+
+function eventLimitsOf({ limits: { points, eventBytesMax } }: GraphQLContext): EventLimits {
+  return { points, eventBytesMax }
+}

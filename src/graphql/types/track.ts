@@ -1,0 +1,95 @@
+import type { TrackOptions } from '../../gateway.ts'
+import { GatewayError, type ItemError } from '../../model/errors.ts'
+import type { PointSink } from '../../model/point.ts'
+import { readTags } from '../../model/point.ts'
+import { canonicalTags } from '../../model/series.ts'
+import { decodeFluxItem } from '../../wire/flux.ts'
+import { builder } from '../builder.ts'
+import type { GraphQLContext } from '../context.ts'
+import { KEY_DESCRIPTION, once } from '../resolve/once.ts'
+import { BatchResultRef } from './batch-result.ts'
+import { MetricInputRef } from './metric-input.ts'
+import { type Tracked, TrackedMetricRef } from './tracked-metric.ts'
+
+builder.mutationFields((t) => ({
+  trackMetric: t.field({
+    type: TrackedMetricRef,
+    nullable: true,
+    description: 'Stores one point. It is durable, and in the answer of every query, when this returns.',
+    args: {
+      input: t.arg({ type: MetricInputRef, required: true, description: 'The point.' }),
+      idempotencyKey: t.arg.id({ description: KEY_DESCRIPTION }),
+    },
+    resolve: (_root, { input, idempotencyKey }, context) =>
+      once('trackMetric', input, idempotencyKey, context, async (options) => {
+        const { tracked, rejected } = await track([input], context, options)
+        const [error] = rejected
+        if (error !== undefined) throw new GatewayError(error.code, error.message)
+        return tracked ?? null
+      }),
+  }),
+  trackMetrics: t.field({
+    type: BatchResultRef,
+    nullable: true,
+    description:
+      'Stores up to 500 points together. Points that cannot be stored are reported by index, the others are stored.',
+    args: {
+      metrics: t.arg({ type: [MetricInputRef], required: true, description: 'The points, at most 500.' }),
+      idempotencyKey: t.arg.id({ description: KEY_DESCRIPTION }),
+    },
+    resolve: (_root, { metrics, idempotencyKey }, context) =>
+      once('trackMetrics', metrics, idempotencyKey, context, async (options) => {
+        requireBatch(metrics, context)
+        const { rejected } = await track(metrics, context, options)
+        return { items: metrics.length, rejected }
+      }),
+  }),
+}))
+
+interface Item {
+  readonly tags?: unknown
+}
+
+/** Throws `batch_too_large`. */
+export function requireBatch(metrics: readonly Item[], { limits }: GraphQLContext): void {
+  const max = limits.batchItemsMax
+  if (metrics.length <= max) return
+  throw new GatewayError('batch_too_large', `${metrics.length} metrics, at most ${max} are allowed in a batch`, {
+    details: { max },
+  })
+}
+
+/**
+ * Items are judged by the code that serves REST: an item of one dialect is one of the other. `onFirst` hears of the first one if it
+ * is good.
+ */
+export function decoderOf(
+  items: readonly Item[],
+  context: GraphQLContext,
+  onFirst: (tracked: Tracked) => void = () => {},
+): (sink: PointSink) => void {
+  const limits = context.limits.points
+  const nowMs = context.now()
+  return (sink) => {
+    for (const [index, item] of items.entries()) {
+      const point = decodeFluxItem(item, index, sink, nowMs, limits)
+      if (index > 0 || point === undefined) continue
+      const pairs = readTags(item.tags, limits)
+      const { name, type, value, timeMs } = point
+      onFirst({ name, type, value, timeMs, tags: Array.isArray(pairs) ? canonicalTags(pairs) : [] })
+    }
+  }
+}
+
+async function track(
+  items: readonly Item[],
+  context: GraphQLContext,
+  options: TrackOptions,
+): Promise<{ readonly tracked: Tracked | undefined; readonly rejected: readonly ItemError[] }> {
+  let tracked: Tracked | undefined
+  const decode = decoderOf(items, context, (first) => {
+    tracked = first
+  })
+  const rejected = await context.gateway.track(context.principal.project, decode, options)
+  return { tracked, rejected }
+}

@@ -1,0 +1,38 @@
+import type { MetricType } from '../../model/metric.ts'
+import type { CanonicalTags } from '../../model/series.ts'
+import { builder } from '../builder.ts'
+import { MetricRef, readMetric } from './metric.ts'
+import { MetricTypeEnum } from './metric-type.ts'
+
+export interface Tracked {
+  readonly name: string
+  readonly type: MetricType
+  readonly value: number | string
+  readonly timeMs: number
+  readonly tags: CanonicalTags
+}
+
+export const TrackedMetricRef = builder.objectRef<Tracked>('TrackedMetric').implement({
+  description: 'A point as it was stored.',
+  fields: (t) => ({
+    name: t.exposeString('name', { description: 'Name of the metric.' }),
+    type: t.field({ type: MetricTypeEnum, description: 'Type of the metric.', resolve: (point) => point.type }),
+    value: t.field({ type: 'MetricValue', description: 'The value stored.', resolve: (point) => point.value }),
+    timestamp: t.field({
+      type: 'DateTime',
+      description: 'When it was measured; the time of reception when none was sent.',
+      resolve: (point) => point.timeMs,
+    }),
+    tags: t.field({
+      type: 'Tags',
+      description: 'The tags that identify the series, sorted by key, without empty values.',
+      resolve: (point) => point.tags,
+    }),
+    metric: t.field({
+      type: MetricRef,
+      nullable: true,
+      description: 'The metric it belongs to, this point included. Needs the scope `query`.',
+      resolve: (point, _args, context) => readMetric(point.name, context),
+    }),
+  }),
+})

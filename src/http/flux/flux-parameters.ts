@@ -1,0 +1,133 @@
+import type { MetricFilter } from '../../gateway.ts'
+import { GatewayError } from '../../model/errors.ts'
+import { isMetricType, METRIC_TYPES, requireListPosition } from '../../model/metric.ts'
+import { describe } from '../../model/point.ts'
+import type { EventInput } from '../../query/events.ts'
+import type { QueryInput } from '../../query/plan/request.ts'
+
+/**
+ * Query strings of the Flux dialect. Decoded as forms are (`+` is a space); only their grammar is judged here, what they
+ * ask for is judged by the gateway, the same for every dialect. Unknown and empty parameters count as absent, of a
+ * parameter with one value the last one counts.
+ */
+
+/** Far beyond any real query, and little work: a URL holds 16 KiB. */
+const PARAMETERS_MAX = 1_000
+
+export function parseMetricQuery(metric: string, url: string): QueryInput {
+  const parameters = readParameters(url)
+  const groupBy = parseGroupBy(lists(parameters, 'group_by'))
+  const aggregations = lists(parameters, 'aggregation')
+  return {
+    metric,
+    from: last(parameters, 'from'),
+    to: last(parameters, 'to'),
+    ...present('interval', last(parameters, 'interval')),
+    ...present('fill', last(parameters, 'fill')),
+    // No zone has a space in its name, but `Etc/GMT+5` has a plus sign.
+    ...present('timezone', last(parameters, 'timezone')?.replaceAll(' ', '+')),
+    ...present('aggregations', aggregations),
+    ...present('tags', parseTags(parameters)),
+    ...groupBy,
+  }
+}
+
+export function parseMetricFilter(url: string): MetricFilter {
+  const parameters = readParameters(url)
+  const type = last(parameters, 'type')
+  if (type !== undefined && !isMetricType(type)) {
+    throw new GatewayError('invalid_type', `type must be one of ${METRIC_TYPES.join(', ')}, not ${describe(type)}`)
+  }
+  const after = last(parameters, 'after')
+  return {
+    ...present('search', last(parameters, 'search')),
+    ...present('after', after === undefined ? undefined : requireListPosition(after)),
+    ...present('limit', parseLimit(last(parameters, 'limit'))),
+    ...present('type', type),
+  }
+}
+
+export function parseEventQuery(url: string): EventInput {
+  const parameters = readParameters(url)
+  return {
+    from: last(parameters, 'from'),
+    to: last(parameters, 'to'),
+    ...present('name', last(parameters, 'name')),
+    ...present('tags', parseTags(parameters)),
+    ...present('limit', parseLimit(last(parameters, 'limit'))),
+    ...present('after', last(parameters, 'after')),
+  }
+}
+
+function parseLimit(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined
+  if (!/^[1-9]\d{0,8}$/.test(text)) {
+    throw new GatewayError('invalid_value', `limit must be a whole number from 1, not ${describe(text)}`)
+  }
+  return Number(text)
+}
+
+/** `tags.a,tags.b`, or `series` alone. */
+function parseGroupBy(terms: readonly string[] | undefined): Pick<QueryInput, 'groupBy' | 'bySeries'> {
+  if (terms === undefined) return {}
+  if (terms.length === 1 && terms[0] === 'series') return { bySeries: true }
+  const groupBy: string[] = []
+  for (const term of terms) {
+    if (!term.startsWith('tags.') || term === 'tags.') {
+      throw new GatewayError(
+        'invalid_group_by',
+        `group_by takes tags.KEY (several by comma) or series alone, not ${describe(term)}`,
+      )
+    }
+    groupBy.push(term.slice('tags.'.length))
+  }
+  return { groupBy }
+}
+
+/** `tags[key]=value`; a repeated key means any of its values. */
+function parseTags(parameters: Parameters): ReadonlyMap<string, readonly string[]> | undefined {
+  let tags: Map<string, string[]> | undefined
+  for (const [name, value] of parameters) {
+    if (name !== 'tags' && !name.startsWith('tags[')) continue
+    const key = name.endsWith(']') ? name.slice('tags['.length, -1) : ''
+    // `tags[a][]` is how some clients spell lists; taken by the letter it would be a key that nobody has.
+    if (key === '' || key.includes('][')) {
+      throw new GatewayError('invalid_tags', `a tag filter is written tags[KEY]=VALUE, not ${describe(name)}`)
+    }
+    tags ??= new Map()
+    const values = tags.get(key)
+    if (values === undefined) tags.set(key, [value])
+    else values.push(value)
+  }
+  return tags
+}
+
+type Parameters = readonly (readonly [name: string, value: string])[]
+
+function readParameters(url: string): Parameters {
+  const start = url.indexOf('?')
+  if (start < 0) return []
+  const parameters = [...new URLSearchParams(url.slice(start + 1))]
+  if (parameters.length > PARAMETERS_MAX) {
+    throw new GatewayError('query_too_large', `${parameters.length} parameters, at most ${PARAMETERS_MAX} are allowed`)
+  }
+  return parameters
+}
+
+function last(parameters: Parameters, name: string): string | undefined {
+  return parameters.findLast((parameter) => parameter[0] === name && parameter[1] !== '')?.[1]
+}
+
+/** Terms separated by commas, each once, in the order asked. */
+function lists(parameters: Parameters, name: string): readonly string[] | undefined {
+  const texts = parameters.filter((parameter) => parameter[0] === name && parameter[1] !== '')
+  if (texts.length === 0) return undefined
+  return [...new Set(texts.flatMap(([, text]) => text.split(',').map((term) => term.trim())))]
+}
+
+function present<K extends string, V>(key: K, value: V | undefined): { readonly [P in K]?: V } {
+  if (value === undefined) return {}
+  const fields: { [P in K]?: V } = {}
+  fields[key] = value
+  return fields
+}

@@ -1,0 +1,70 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { Gateway, Principal } from '../../gateway.ts'
+import { assert, GatewayError } from '../../model/errors.ts'
+import type { RateClass } from '../../model/rate.ts'
+import type { Scope } from '../../store/store.ts'
+import { takePermit } from './rate-limit.ts'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Set by the hook of {@link requireScope}. */
+    principal: Principal | undefined
+  }
+}
+
+export function decoratePrincipal(app: FastifyInstance): void {
+  app.decorateRequest('principal', undefined)
+}
+
+/**
+ * Who sent a request. To be asked before its body is read, so that a stranger is turned away early. The key comes in a header,
+ * never in the query string, which ends up in logs. Throws `missing_api_key` or `invalid_api_key`.
+ */
+export async function authenticate(gateway: Gateway, request: FastifyRequest): Promise<Principal> {
+  const { authorization, 'x-api-key': apiKey } = request.headers
+  const key = presentedKey(authorization, apiKey)
+  if (key === undefined) {
+    throw new GatewayError('missing_api_key', 'send the API key as "Authorization: Bearer KEY" or "X-API-Key: KEY"')
+  }
+  const principal = key.length > KEY_CHARS_MAX ? undefined : await gateway.authenticate(key)
+  if (principal === undefined) throw new GatewayError('invalid_api_key', 'the API key is not valid')
+  return principal
+}
+
+/**
+ * An `onRequest` hook for routes that need a scope and count against a rate limit. A request that lacks the scope counts, one
+ * without a good key cannot.
+ */
+export function requireScope(
+  gateway: Gateway,
+  scope: Scope,
+  rateClass: RateClass,
+): (request: FastifyRequest, reply: FastifyReply) => Promise<void> {
+  return async (request, reply) => {
+    const principal = await authenticate(gateway, request)
+    await takePermit(gateway, principal, rateClass, request, reply)
+    if (!principal.scopes.includes(scope)) {
+      throw new GatewayError('forbidden', `the API key lacks the scope ${scope}`, { details: { scope } })
+    }
+    request.principal = principal
+  }
+}
+
+/** The project of a request that passed {@link requireScope}. */
+export function projectOf(request: FastifyRequest): string {
+  assert(request.principal !== undefined, 'the route requires a scope')
+  return request.principal.project
+}
+
+const KEY_CHARS_MAX = 1_024
+const BEARER = /^bearer +(\S+)$/i
+
+/** The key as presented, of `Authorization` and `X-API-Key` the first that holds one. */
+export function presentedKey(
+  authorization: string | undefined,
+  apiKey: string | readonly string[] | undefined,
+): string | undefined {
+  const bearer = authorization === undefined ? undefined : BEARER.exec(authorization)?.[1]
+  if (bearer !== undefined) return bearer
+  return typeof apiKey === 'string' && apiKey !== '' ? apiKey : undefined
+}

@@ -1,0 +1,81 @@
+import { createBrotliDecompress, createGunzip, createInflate, createInflateRaw } from 'node:zlib'
+import { GatewayError } from '../../model/errors.ts'
+
+/** Large enough that a body of 20 MiB is a few hundred steps, each on a thread of its own. */
+const CHUNK_BYTES = 1 << 16
+
+type Decompressor = ReturnType<typeof createGunzip | typeof createBrotliDecompress>
+
+export type Compression = 'gzip' | 'deflate' | 'br'
+
+/** Reads the header `Content-Encoding`. Throws `unsupported_media_type`. */
+export function readEncoding(header: string | undefined): Compression | 'identity' {
+  const encoding = header?.trim().toLowerCase() ?? ''
+  switch (encoding) {
+    case '':
+    case 'identity':
+      return 'identity'
+    case 'gzip':
+    case 'x-gzip':
+      return 'gzip'
+    case 'deflate':
+    case 'br':
+      return encoding
+    default:
+      throw new GatewayError('unsupported_media_type', 'the content encoding must be gzip, deflate or br')
+  }
+}
+
+/**
+ * Decompresses a body: gzip, deflate (with its header or without) or br. It works in steps off the main thread, and no further than
+ * it may: `hold` is called with the bytes of every step and may refuse it. Throws `invalid_body` for what does not
+ * decompress, `payload_too_large` beyond `bytesMax`.
+ */
+export async function decompressBody(
+  bytes: Uint8Array,
+  compression: Compression,
+  bytesMax: number,
+  hold: (bytes: number) => void,
+): Promise<Uint8Array> {
+  const decompressor = decompressorOf(compression, bytes)
+  const chunks: Buffer[] = []
+  let length = 0
+  await new Promise<void>((resolve, reject) => {
+    decompressor.on('data', (chunk: Buffer) => {
+      length += chunk.length
+      try {
+        if (length > bytesMax)
+          throw new GatewayError('payload_too_large', 'the body is larger than the gateway accepts')
+        hold(chunk.length)
+        chunks.push(chunk)
+      } catch (error) {
+        decompressor.destroy()
+        reject(error)
+      }
+    })
+    decompressor.once('end', resolve)
+    decompressor.once('error', (cause) =>
+      reject(new GatewayError('invalid_body', 'the body cannot be decompressed', { cause })),
+    )
+    decompressor.end(bytes)
+  })
+  return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, length)
+}
+
+function decompressorOf(compression: Compression, bytes: Uint8Array): Decompressor {
+  switch (compression) {
+    case 'gzip':
+      return createGunzip({ chunkSize: CHUNK_BYTES })
+    case 'deflate':
+      return hasZlibHeader(bytes)
+        ? createInflate({ chunkSize: CHUNK_BYTES })
+        : createInflateRaw({ chunkSize: CHUNK_BYTES })
+    case 'br':
+      return createBrotliDecompress({ chunkSize: CHUNK_BYTES })
+  }
+}
+
+/** RFC 1950: the method is 8, and the first two bytes are a multiple of 31. Some senders leave the header out. */
+function hasZlibHeader([first = 0, second = 0]: Uint8Array): boolean {
+  return (first & 0x0f) === 8 && ((first << 8) | second) % 31 === 0
+}

@@ -1,0 +1,37 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Gateway, Permit, Principal } from '../../gateway.ts'
+import { GatewayError } from '../../model/errors.ts'
+import type { RateClass } from '../../model/rate.ts'
+import { clientAddressOf } from './client-address.ts'
+
+/**
+ * Takes a permit for a request, before its body is read, and sets the headers that tell how the limit stands. Throws
+ * `rate_limited` with `Retry-After` set, whatever the answer then looks like.
+ */
+export async function takePermit(
+  gateway: Gateway,
+  principal: Principal,
+  rateClass: RateClass,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<void> {
+  const taken = gateway.takePermit(principal, rateClass, clientAddressOf(request))
+  const permit = taken instanceof Promise ? await taken : taken
+  if (permit !== undefined) enforce(permit, reply)
+}
+
+function enforce({ isGranted, limit, remaining, resetSeconds }: Permit, reply: FastifyReply): void {
+  reply
+    .header('ratelimit-limit', limit)
+    .header('ratelimit-remaining', remaining)
+    .header('ratelimit-reset', resetSeconds)
+  if (isGranted) return
+  reply.header('retry-after', resetSeconds)
+  throw new GatewayError(
+    'rate_limited',
+    `more than ${limit} requests a minute; the next is served in ${resetSeconds} s`,
+    {
+      details: { limit, retryAfterSeconds: resetSeconds },
+    },
+  )
+}

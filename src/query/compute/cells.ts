@@ -1,0 +1,212 @@
+import { addCounts } from '../../model/count.ts'
+import type { GatewayError } from '../../model/errors.ts'
+import { QuantileSketch } from '../../sketch/quantile-sketch.ts'
+import type { Needs, Summary } from '../plan/aggregation.ts'
+import { LimitCounts } from './limit-counts.ts'
+
+export interface CellLimits {
+  readonly groups: number
+  readonly buckets: number
+  readonly cellsMax: number
+  /** Called when more cells would be needed than may be. */
+  tooMany(): GatewayError
+}
+
+/**
+ * Accumulators of groups × answered buckets, as columns. A group takes its row of cells (a slot) when the first of its
+ * rollups comes, so that groups without data in the range cost nothing.
+ */
+export class Cells {
+  readonly buckets: number
+  readonly #limits: CellLimits
+  readonly #needs: Needs
+  readonly #slotOf: Int32Array
+  readonly #groups: number[] = []
+  count = new Float64Array(0)
+  sum = new Float64Array(0)
+  min = new Float64Array(0)
+  max = new Float64Array(0)
+  firstMs = new Float64Array(0)
+  first = new Float64Array(0)
+  lastMs = new Float64Array(0)
+  last = new Float64Array(0)
+  readonly sketches: (QuantileSketch | undefined)[] = []
+  readonly limitCounts: (LimitCounts | undefined)[] = []
+  /** Counts have reached their bound, or running totals were merged that may have risen by more than is known of them. */
+  inexact = false
+
+  constructor(limits: CellLimits, needs: Needs) {
+    this.buckets = limits.buckets
+    this.#limits = limits
+    this.#needs = needs
+    this.#slotOf = new Int32Array(limits.groups).fill(-1)
+  }
+
+  /** The groups that have cells, in the order of their slots. */
+  get groups(): readonly number[] {
+    return this.#groups
+  }
+
+  /** The first cell of a group. */
+  cellOf(group: number): number {
+    let slot = this.#slotOf[group]!
+    if (slot < 0) {
+      slot = this.#groups.push(group) - 1
+      this.#slotOf[group] = slot
+      this.#reserve(this.#groups.length * this.buckets)
+    }
+    return slot * this.buckets
+  }
+
+  sketchOf(cell: number): QuantileSketch {
+    let sketch = this.sketches[cell]
+    if (sketch === undefined) this.sketches[cell] = sketch = new QuantileSketch()
+    return sketch
+  }
+
+  limitCountsOf(cell: number): LimitCounts {
+    let counts = this.limitCounts[cell]
+    if (counts === undefined) this.limitCounts[cell] = counts = new LimitCounts()
+    return counts
+  }
+
+  #reserve(cells: number): void {
+    if (cells > this.#limits.cellsMax) throw this.#limits.tooMany()
+    if (cells <= this.count.length) return
+    const capacity = Math.max(cells, this.count.length * 2)
+    this.count = grown(this.count, capacity, 0)
+    this.sum = grown(this.sum, capacity, 0)
+    if (this.#needs.extremes) {
+      this.min = grown(this.min, capacity, Number.POSITIVE_INFINITY)
+      this.max = grown(this.max, capacity, Number.NEGATIVE_INFINITY)
+    }
+    if (this.#needs.ends) {
+      this.firstMs = grown(this.firstMs, capacity, Number.POSITIVE_INFINITY)
+      this.first = grown(this.first, capacity, Number.NaN)
+      this.lastMs = grown(this.lastMs, capacity, Number.NEGATIVE_INFINITY)
+      this.last = grown(this.last, capacity, Number.NaN)
+    }
+  }
+}
+
+/** One cell of a group. */
+export class CellSummary implements Summary {
+  readonly #cells: Cells
+  readonly #cell: number
+  readonly #distinct: Float64Array | undefined
+  readonly seconds: number
+
+  constructor(cells: Cells, cell: number, seconds: number, distinct: Float64Array | undefined) {
+    this.#cells = cells
+    this.#cell = cell
+    this.#distinct = distinct
+    this.seconds = seconds
+  }
+
+  get count(): number {
+    return (this.#distinct ?? this.#cells.count)[this.#cell]!
+  }
+
+  get sum(): number {
+    return this.#cells.sum[this.#cell]!
+  }
+
+  get min(): number {
+    return this.#cells.min[this.#cell]!
+  }
+
+  get max(): number {
+    return this.#cells.max[this.#cell]!
+  }
+
+  get first(): number {
+    return this.#cells.first[this.#cell]!
+  }
+
+  get last(): number {
+    return this.#cells.last[this.#cell]!
+  }
+
+  quantile(q: number): number {
+    const { limitCounts, sketches } = this.#cells
+    const limits = limitCounts[this.#cell]
+    if (limits !== undefined) return limits.quantile(q)
+    return sketches[this.#cell]?.quantile(q, this.min, this.max) ?? Number.NaN
+  }
+}
+
+/** All cells of a group: its whole range. Each part is merged when it is read. */
+export class RangeSummary implements Summary {
+  readonly #cells: Cells
+  readonly #from: number
+  readonly #to: number
+  /** Of a set: the distinct members of the whole range. */
+  readonly #distinct: number | undefined
+  readonly seconds: number
+
+  constructor(cells: Cells, slot: number, seconds: number, distinct: number | undefined) {
+    this.#cells = cells
+    this.#from = slot * cells.buckets
+    this.#to = this.#from + cells.buckets
+    this.#distinct = distinct
+    this.seconds = seconds
+  }
+
+  get count(): number {
+    return this.#distinct ?? this.#reduce(this.#cells.count, 0, addCounts)
+  }
+
+  get sum(): number {
+    return this.#reduce(this.#cells.sum, 0, (total, value) => total + value)
+  }
+
+  get min(): number {
+    return this.#reduce(this.#cells.min, Number.POSITIVE_INFINITY, (least, value) => (value < least ? value : least))
+  }
+
+  get max(): number {
+    return this.#reduce(this.#cells.max, Number.NEGATIVE_INFINITY, (most, value) => (value > most ? value : most))
+  }
+
+  get first(): number {
+    return this.#valueFrom(this.#cells.first, 1)
+  }
+
+  get last(): number {
+    return this.#valueFrom(this.#cells.last, -1)
+  }
+
+  quantile(q: number): number {
+    const { limitCounts, sketches } = this.#cells
+    const limits = limitCounts.slice(this.#from, this.#to).filter((each) => each !== undefined)
+    if (limits.length > 0) {
+      const merged = new LimitCounts()
+      for (const each of limits) merged.merge(each)
+      return merged.quantile(q)
+    }
+    const merged = new QuantileSketch()
+    for (const sketch of sketches.slice(this.#from, this.#to)) if (sketch !== undefined) merged.merge(sketch)
+    return merged.quantile(q, this.min, this.max)
+  }
+
+  #reduce(column: Float64Array, start: number, add: (total: number, value: number) => number): number {
+    let total = start
+    for (let cell = this.#from; cell < this.#to; cell++) total = add(total, column[cell]!)
+    return total
+  }
+
+  /** The value of the first (step 1) or the last (step -1) cell that has one. */
+  #valueFrom(column: Float64Array, step: 1 | -1): number {
+    for (let cell = step === 1 ? this.#from : this.#to - 1; cell >= this.#from && cell < this.#to; cell += step) {
+      if (!Number.isNaN(column[cell])) return column[cell]!
+    }
+    return Number.NaN
+  }
+}
+
+function grown(column: Float64Array<ArrayBuffer>, capacity: number, fill: number): Float64Array<ArrayBuffer> {
+  const wider = new Float64Array(capacity)
+  if (fill !== 0) wider.fill(fill, column.length)
+  wider.set(column)
+  return wider
+}

@@ -1,0 +1,109 @@
+import type { Aggregation } from '../plan/aggregation.ts'
+import type { Plan } from '../plan/plan.ts'
+import type { GroupKey } from '../plan/series-index.ts'
+import { CellSummary, type Cells, RangeSummary } from './cells.ts'
+import type { DistinctCounts } from './distinct.ts'
+import { type AnswerGroup, UNAVAILABLE } from './result.ts'
+
+export interface Evaluation {
+  readonly plan: Plan
+  /** Width of the finest stored bucket: the least time a rate is taken over. */
+  readonly baseMs: number
+  readonly nowMs: number
+  readonly computed: readonly Aggregation[]
+  readonly groups: readonly GroupKey[]
+  /** Of a set. */
+  readonly distinct: DistinctCounts | undefined
+}
+
+/** Turns accumulators into the numbers asked for, by group. */
+export function evaluate(evaluation: Evaluation, cells: Cells): ReadonlyMap<number, AnswerGroup> {
+  return new Map(cells.groups.map((group, slot) => [group, evaluateGroup(evaluation, cells, group, slot)]))
+}
+
+/** A group without data. */
+export function emptyGroup({ groups, computed, plan }: Evaluation, group: number): AnswerGroup {
+  const buckets = plan.edges.length - 1
+  const nothing = new Float64Array(buckets).fill(Number.NaN)
+  return {
+    ...groups[group]!,
+    present: presenceOf(plan),
+    values: new Map(computed.map(({ name }) => [name, nothing])),
+    totals: new Map(),
+  }
+}
+
+/** Of a group without data. */
+function presenceOf({ unavailable }: Plan): Uint8Array {
+  return unavailable.map((isUnavailable) => isUnavailable * UNAVAILABLE)
+}
+
+function evaluateGroup(evaluation: Evaluation, cells: Cells, group: number, slot: number): AnswerGroup {
+  const { computed } = evaluation
+  const at = slot * cells.buckets
+  const seconds = bucketSeconds(evaluation)
+  const present = presenceOf(evaluation.plan)
+  for (let i = 0; i < cells.buckets; i++) if (cells.count[at + i]! > 0) present[i] = 1
+  const values = new Map<string, Float64Array>()
+  for (const aggregation of computed) {
+    const column = new Float64Array(cells.buckets).fill(Number.NaN)
+    for (let i = 0; i < cells.buckets; i++) {
+      if (present[i] !== 1) continue
+      column[i] = aggregation.compute(new CellSummary(cells, at + i, seconds[i]!, evaluation.distinct?.cells))
+    }
+    values.set(aggregation.name, column)
+  }
+  let totals: ReadonlyMap<string, number> | undefined
+  return {
+    ...evaluation.groups[group]!,
+    present,
+    values,
+    // Over the whole range, merged when somebody looks: most answers are charts.
+    get totals() {
+      totals ??= totalsOf(evaluation, cells, slot)
+      return totals
+    },
+  }
+}
+
+function bucketSeconds(evaluation: Evaluation): Float64Array {
+  const { edges } = evaluation.plan
+  return Float64Array.from({ length: edges.length - 1 }, (_, i) => secondsOf(evaluation, edges[i]!, edges[i + 1]!))
+}
+
+/** Length of a bucket cut by the range and by now, at least one base bucket; one that starts after now counts whole. */
+export function secondsOf(
+  { plan, nowMs, baseMs }: Pick<Evaluation, 'plan' | 'nowMs' | 'baseMs'>,
+  startMs: number,
+  endMs: number,
+): number {
+  const fromMs = Math.max(startMs, plan.fromMs)
+  const toMs = Math.min(endMs, plan.toMs)
+  const untilMs = fromMs > nowMs ? toMs : Math.min(toMs, nowMs)
+  return Math.max(untilMs - fromMs, baseMs) / 1_000
+}
+
+function totalsOf(evaluation: Evaluation, cells: Cells, slot: number): ReadonlyMap<string, number> {
+  const { computed, distinct, plan } = evaluation
+  // A number of the whole range is exact or not given.
+  if (plan.unavailableCount > 0) return new Map(computed.map(({ name }) => [name, Number.NaN]))
+  const seconds = secondsOf(evaluation, plan.fromMs, plan.toMs)
+  const members = distinct === undefined ? undefined : (distinct.totals?.[slot] ?? Number.NaN)
+  const range = new RangeSummary(cells, slot, seconds, members)
+  const hasPoints = range.count > 0 || members !== undefined
+  return new Map(computed.map((each) => [each.name, hasPoints ? each.compute(range) : Number.NaN]))
+}
+
+type Tags = readonly (readonly [string, string])[]
+
+/** By key and value, one after another, in code units. */
+export function compareTags(a: Tags, b: Tags): number {
+  for (let i = 0; i < Math.min(a.length, b.length); i++) {
+    for (const part of [0, 1] as const) {
+      const left = a[i]![part]
+      const right = b[i]![part]
+      if (left !== right) return left < right ? -1 : 1
+    }
+  }
+  return a.length - b.length
+}

@@ -1,0 +1,95 @@
+import { bucketStart, nextBucketStart } from '../../model/bucket-grid.ts'
+import type { FixedOrCalendar, Interval } from '../../model/interval.ts'
+import { DAY_MS, nearestInstant } from '../../model/time.ts'
+import type { TimeZone } from '../../model/zone-offsets.ts'
+import { AUTO_BUCKETS_MAX } from '../plan/plan.ts'
+import { groupKey, type QueryAnswer } from './result.ts'
+
+/**
+ * The last value of each group before a range, with which `fill: previous` starts. It is the value of the last bucket of the interval
+ * that has one: looked for first in the buckets right before the range, then in coarse ones over seven days, and the coarse
+ * bucket that holds it is looked into once more. So a look back is a handful of small queries, however fine the interval.
+ */
+export const LOOK_BACK_MS = 7 * DAY_MS
+/** Coarse buckets that are looked into. Groups whose last value lies in further ones get the value of the coarse bucket. */
+const REFINED_MAX = 8
+/** Of a coarse bucket these say nothing about a bucket of the interval. */
+const GROWING_WITH_TIME: ReadonlySet<string> = new Set(['sum', 'count'])
+
+/** The values of a group by the name of the aggregation. */
+export type LastValues = ReadonlyMap<string, number>
+
+export interface LookBack {
+  /** Where the range starts. */
+  readonly fromMs: number
+  readonly interval: FixedOrCalendar
+  readonly zone: TimeZone
+  /** Keys of the groups that have no value in the first bucket. */
+  readonly groups: readonly string[]
+  /** Names of the aggregations. */
+  readonly names: readonly string[]
+  /** Buckets that one query may have. */
+  readonly bucketsMax: number
+  /** Runs a query over part of what lies before; `toMs` is inclusive. Undefined: it has too many buckets, or they are not kept. */
+  readonly ask: (part: { fromMs: number; toMs: number; interval: Interval }) => Promise<QueryAnswer | undefined>
+}
+
+export async function valuesBefore(look: LookBack): Promise<ReadonlyMap<string, LastValues>> {
+  const { fromMs, interval, zone, groups, names, ask } = look
+  const found = new Map(groups.map((key) => [key, new Map<string, number>()]))
+  const limitMs = nearestInstant(fromMs - LOOK_BACK_MS)
+  // One more bucket is cut by the range, and one may be by the limit.
+  const buckets = Math.min(AUTO_BUCKETS_MAX, look.bucketsMax - 2)
+  if (groups.length === 0 || buckets < 1 || limitMs >= fromMs) return found
+  const nearMs =
+    interval.kind === 'fixed'
+      ? Math.max(limitMs, bucketStart(interval, zone, fromMs - (buckets - 1) * interval.ms))
+      : limitMs
+  const near = await ask({ fromMs: nearMs, toMs: fromMs - 1, interval })
+  for (const { key, name, value } of lastNumbers(near)) found.get(key)?.set(name, value)
+  const isWhole = near !== undefined && near.meta.bucketsUnavailable === 0
+  if (isWhole && (nearMs === limitMs || groups.every((key) => found.get(key)!.size === names.length))) return found
+
+  const far = await ask({ fromMs: limitMs, toMs: (isWhole ? nearMs : fromMs) - 1, interval: { kind: 'auto' } })
+  if (far === undefined) return found
+  const missing = lastNumbers(far).filter(({ key, name }) => found.get(key)?.has(name) === false)
+  const bucketOf = new Map(missing.map(({ key, name, bucket }) => [`${name} ${key}`, bucket]))
+  const coarse = [...new Set(missing.map(({ bucket }) => bucket))].sort((a, b) => b - a)
+  for (const bucket of coarse.slice(0, REFINED_MAX)) {
+    const fine = await ask({
+      fromMs: Math.max(limitMs, bucketStart(interval, zone, far.startMs[bucket]!)),
+      toMs: Math.min(fromMs, nextBucketStart(interval, zone, far.endMs[bucket]! - 1)) - 1,
+      interval,
+    })
+    if (fine === undefined || fine.meta.bucketsUnavailable > 0) continue
+    for (const { key, name, value } of lastNumbers(fine)) {
+      if (bucketOf.get(`${name} ${key}`) === bucket) found.get(key)!.set(name, value)
+    }
+  }
+  for (const { key, name, value } of missing) {
+    const values = found.get(key)!
+    if (!values.has(name) && !GROWING_WITH_TIME.has(name)) values.set(name, value)
+  }
+  return found
+}
+
+interface LastNumber {
+  readonly key: string
+  readonly name: string
+  readonly value: number
+  /** Position of its bucket. */
+  readonly bucket: number
+}
+
+/** Of each group and aggregation that has a number. */
+function lastNumbers(answer: QueryAnswer | undefined): readonly LastNumber[] {
+  const numbers: LastNumber[] = []
+  for (const group of answer?.groups ?? []) {
+    const key = groupKey(group)
+    for (const [name, column] of group.values) {
+      const bucket = column.findLastIndex((value) => Number.isFinite(value))
+      if (bucket >= 0) numbers.push({ key, name, value: column[bucket]!, bucket })
+    }
+  }
+  return numbers
+}

@@ -1,0 +1,162 @@
+import { compareIds } from '../../model/id.ts'
+import { type AnswerGroup, fillComparison, fillLine, groupKey, type Line, type QueryAnswer } from '../compute/result.ts'
+
+/**
+ * What a live query tells next. A snapshot replaces all that was told before. A patch holds the buckets that are new or differ,
+ * groups without one left out; buckets that start before `dropBeforeMs` are gone, and groups of which nothing is left.
+ */
+export interface LiveUpdate {
+  readonly kind: 'snapshot' | 'patch'
+  /** Of a patch: what is left of the newest answer, its buckets filled already. */
+  readonly answer: QueryAnswer
+  readonly dropBeforeMs: number | undefined
+}
+
+export interface PatchOptions {
+  /** Whether the client looks at totals: a group whose totals differ is part of a patch, be it without buckets. */
+  readonly totals: boolean
+  /** Whether the groups are in the order of their numbers, which a patch cannot tell. */
+  readonly ranked: boolean
+}
+
+export function snapshotOf(answer: QueryAnswer): LiveUpdate {
+  return { kind: 'snapshot', answer, dropBeforeMs: undefined }
+}
+
+/** From one answer to a later one of the same query. A snapshot where a patch could not tell; undefined: nothing differs. */
+export function updateBetween(before: QueryAnswer, after: QueryAnswer, options: PatchOptions): LiveUpdate | undefined {
+  const shift = shiftOf(before, after)
+  if (shift === undefined) return snapshotOf(after)
+  const known = new Map(before.groups.map((group) => [groupKey(group), group]))
+  const groups: AnswerGroup[] = []
+  let place = -1
+  const places = new Map([...known.keys()].map((key, index) => [key, index]))
+  for (const group of after.groups) {
+    const key = groupKey(group)
+    const earlier = known.get(key)
+    known.delete(key)
+    const at = places.get(key)
+    // Another order, or a newcomer among the ranked.
+    if (at === undefined ? options.ranked : at < place) return snapshotOf(after)
+    if (at !== undefined) place = at
+    const changed = changedBuckets(before, earlier, after, group, shift)
+    if (changed === undefined) return snapshotOf(after)
+    const hasNews =
+      changed.includes(1) || (options.totals && (earlier === undefined || !sameNumbers(earlier.totals, group.totals)))
+    if (hasNews) groups.push(changedPart(after, group, changed))
+  }
+  // Whoever has vanished must be empty once the client drops what lies before the range.
+  for (const group of known.values()) {
+    if (after.fill !== 'none' || options.ranked || listed(group).some((bucket) => bucket >= shift))
+      return snapshotOf(after)
+  }
+  if (groups.length === 0 && shift === 0) return undefined
+  return {
+    kind: 'patch',
+    answer: { ...after, fill: 'none', groups },
+    dropBeforeMs: shift > 0 ? after.startMs[0] : undefined,
+  }
+}
+
+/** By how many buckets the range has moved on: bucket i is bucket i + shift of before. Undefined: the buckets are others. */
+function shiftOf(before: QueryAnswer, after: QueryAnswer): number | undefined {
+  const isSame =
+    before.interval === after.interval &&
+    before.timezone === after.timezone &&
+    before.comparison?.label === after.comparison?.label &&
+    compareIds(before.metric.metricId, after.metric.metricId) === 0
+  const shift = before.startMs.indexOf(after.startMs[0] ?? Number.NaN)
+  if (!isSame || shift < 0) return undefined
+  for (let i = 0; i + shift < before.startMs.length; i++) {
+    if (before.startMs[i + shift] !== after.startMs[i]) return undefined
+  }
+  return shift
+}
+
+/** 1 for each bucket of the group that is new or differs; undefined: one that was shown is there no more. */
+function changedBuckets(
+  before: QueryAnswer,
+  earlier: AnswerGroup | undefined,
+  after: QueryAnswer,
+  group: AnswerGroup,
+  shift: number,
+): Uint8Array | undefined {
+  const changed = new Uint8Array(after.startMs.length)
+  for (const bucket of listed(group, after.fill)) changed[bucket] = 1
+  if (earlier === undefined) return changed
+  const shown = listed(earlier, before.fill)
+  for (const bucket of shown) {
+    if (bucket >= shift && changed[bucket - shift] === 0) return undefined
+  }
+  const differs = new Uint8Array(changed.length)
+  for (const name of group.values.keys()) {
+    markDifferences(fillLine(earlier, name, before.fill), fillLine(group, name, after.fill), shift, differs)
+    const comparison = fillComparison(group, name, after.fill)
+    const compared = fillComparison(earlier, name, before.fill)
+    if (comparison !== undefined && compared !== undefined) markDifferences(compared, comparison, shift, differs)
+  }
+  for (const bucket of shown) {
+    const i = bucket - shift
+    if (i < 0) continue
+    const wasComplete = before.endMs[bucket]! <= before.meta.nowMs
+    if (differs[i] === 0 && wasComplete === after.endMs[i]! <= after.meta.nowMs) changed[i] = 0
+  }
+  return changed
+}
+
+function markDifferences(before: Line, after: Line, shift: number, differs: Uint8Array): void {
+  let row = 0
+  for (let i = 0; i < after.bucket.length; i++) {
+    const bucket = after.bucket[i]! + shift
+    while (row < before.bucket.length && before.bucket[row]! < bucket) row++
+    // A bucket that was not shown before counts as changed whatever is said of it here.
+    if (before.values[row] !== after.values[i]) differs[after.bucket[i]!] = 1
+  }
+}
+
+/** The buckets that a line of the group shows. */
+function listed(group: AnswerGroup, fill: QueryAnswer['fill'] = 'none'): readonly number[] {
+  return fillLine(group, '', fill).bucket
+}
+
+/** The group with these buckets alone, filled. */
+function changedPart(answer: QueryAnswer, group: AnswerGroup, changed: Uint8Array): AnswerGroup {
+  const { comparison } = group
+  const names = [...group.values.keys()]
+  const columns = (fill: typeof fillComparison) =>
+    new Map(names.map((name) => [name, columnOf(fill(group, name, answer.fill), changed.length)]))
+  return {
+    tags: group.tags,
+    series: group.series,
+    ...(group.isRemainder && { isRemainder: true }),
+    present: changed,
+    values: columns(fillLine),
+    get totals() {
+      return group.totals
+    },
+    ...(comparison && {
+      comparison: {
+        tags: comparison.tags,
+        series: comparison.series,
+        present: changed,
+        values: columns(fillComparison),
+        get totals() {
+          return comparison.totals
+        },
+      },
+    }),
+  }
+}
+
+function columnOf(line: Line | undefined, buckets: number): Float64Array {
+  const column = new Float64Array(buckets).fill(Number.NaN)
+  line?.bucket.forEach((bucket, row) => {
+    column[bucket] = line.values[row] ?? Number.NaN
+  })
+  return column
+}
+
+function sameNumbers(a: ReadonlyMap<string, number>, b: ReadonlyMap<string, number>): boolean {
+  for (const [name, value] of b) if (!Object.is(a.get(name), value)) return false
+  return true
+}

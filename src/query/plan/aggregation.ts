@@ -1,0 +1,205 @@
+import { GatewayError, quote } from '../../model/errors.ts'
+import type { MetricType } from '../../model/metric.ts'
+
+/**
+ * The registry of aggregations. Each is one object: its name, what it means, the metric types that have it, what has to be
+ * accumulated for it, and how its value is read from a summary. REST, GraphQL and the merge derive everything from this list, so
+ * an aggregation that existing accumulators can answer is one entry here.
+ */
+export interface Aggregation {
+  /** As clients write it, and as results name it. */
+  readonly name: string
+  /** For the GraphQL schema. */
+  readonly description: string
+  readonly types: readonly MetricType[]
+  /** What is accumulated besides count and sum. */
+  readonly needs: readonly Need[]
+  /** The value for a bucket or a whole range; NaN where it does not exist. */
+  compute(summary: Summary): number
+}
+
+/** Which accumulators the aggregations of a query need besides count and sum. */
+export interface Needs {
+  readonly extremes: boolean
+  /** First and last. */
+  readonly ends: boolean
+  readonly sketches: boolean
+  /** Counts by the upper limits of a histogram. */
+  readonly limits: boolean
+}
+
+/** What is known of all points of a group in a bucket, or in the whole range. */
+export interface Summary {
+  readonly count: number
+  readonly sum: number
+  readonly min: number
+  readonly max: number
+  readonly first: number
+  readonly last: number
+  /** The time that a rate is taken over. */
+  readonly seconds: number
+  /** NaN where no sketch or histogram was accumulated. `q` is in [0, 1]. */
+  quantile(q: number): number
+}
+
+type Need = 'extremes' | 'ends' | 'quantiles'
+
+const QUANTILE_TYPES: readonly MetricType[] = ['distribution', 'histogram']
+
+/** A class, so that two aggregations of the same quantile are deeply equal. */
+class Quantile implements Aggregation {
+  readonly name: string
+  readonly q: number
+  readonly description: string
+  readonly types = QUANTILE_TYPES
+  readonly needs = ['quantiles'] as const
+
+  constructor(name: string, q: number, description: string) {
+    this.name = name
+    this.q = q
+    this.description = description
+  }
+
+  compute(summary: Summary): number {
+    return summary.quantile(this.q)
+  }
+}
+
+export const AGGREGATIONS: readonly Aggregation[] = [
+  {
+    name: 'count',
+    description: 'Number of points; of a SET the number of distinct members (standard error 0.81 %).',
+    types: ['gauge', 'counter', 'distribution', 'set'],
+    needs: [],
+    compute: ({ count }) => count,
+  },
+  {
+    name: 'sum',
+    description: 'Sum of the values; of a COUNTER its increase.',
+    types: ['gauge', 'counter', 'distribution', 'histogram'],
+    needs: [],
+    compute: ({ sum }) => sum,
+  },
+  {
+    name: 'avg',
+    description: 'Mean over all points of all series in the group.',
+    types: ['gauge', 'distribution', 'summary'],
+    needs: [],
+    compute: ({ sum, count }) => sum / count,
+  },
+  {
+    name: 'min',
+    description: 'Least value.',
+    types: ['gauge', 'distribution', 'summary'],
+    needs: ['extremes'],
+    compute: ({ min }) => min,
+  },
+  {
+    name: 'max',
+    description: 'Greatest value.',
+    types: ['gauge', 'distribution', 'summary'],
+    needs: ['extremes'],
+    compute: ({ max }) => max,
+  },
+  {
+    name: 'range',
+    description: 'Greatest value minus least value.',
+    types: ['gauge', 'distribution'],
+    needs: ['extremes'],
+    compute: ({ min, max }) => max - min,
+  },
+  {
+    name: 'first',
+    description: 'Value of the earliest point.',
+    types: ['gauge'],
+    needs: ['ends'],
+    compute: ({ first }) => first,
+  },
+  {
+    name: 'last',
+    description: 'Value of the latest point; of a COUNTER the latest running total.',
+    types: ['gauge', 'counter', 'summary'],
+    needs: ['ends'],
+    compute: ({ last }) => last,
+  },
+  {
+    name: 'rate',
+    description: 'Increase per second.',
+    types: ['counter', 'histogram'],
+    needs: [],
+    compute: ({ sum, seconds }) => sum / seconds,
+  },
+  quantile('p50', 0.5, 'Median, within 1 % (like every percentile).'),
+  quantile('p75', 0.75, '75th percentile.'),
+  quantile('p90', 0.9, '90th percentile.'),
+  quantile('p95', 0.95, '95th percentile.'),
+  quantile('p99', 0.99, '99th percentile.'),
+  quantile('p999', 0.999, '99.9th percentile.'),
+]
+
+function quantile(name: string, q: number, description = ''): Aggregation {
+  return new Quantile(name, q, description)
+}
+
+const BY_NAME: ReadonlyMap<string, Aggregation> = new Map(AGGREGATIONS.map((each) => [each.name, each]))
+
+const DEFAULT_NAMES: Readonly<Record<MetricType, string>> = {
+  gauge: 'last',
+  counter: 'sum',
+  distribution: 'avg',
+  set: 'count',
+  histogram: 'sum',
+  summary: 'last',
+}
+
+export function defaultAggregation(type: MetricType): Aggregation {
+  return BY_NAME.get(DEFAULT_NAMES[type])!
+}
+
+/** Names of the aggregations of a type, the default first. `pN` stands for every percentile. */
+export function aggregationsOf(type: MetricType): readonly string[] {
+  const names = AGGREGATIONS.filter(({ types }) => types.includes(type)).map(({ name }) => name)
+  const anyQuantile = QUANTILE_TYPES.includes(type) ? ['pN'] : []
+  return [...new Set([DEFAULT_NAMES[type], ...names, ...anyQuantile])]
+}
+
+const PERCENTILE = /^p(\d{1,3}(?:\.\d{1,3})?)$/
+
+/** `avg`, `p95`, `p99.9` …; `p999` is the usual short form of p99.9. Undefined: no type has such an aggregation. */
+export function parseAggregation(name: string): Aggregation | undefined {
+  const known = BY_NAME.get(name)
+  if (known !== undefined) return known
+  const percent = Number(PERCENTILE.exec(name)?.[1] ?? Number.NaN)
+  return percent <= 100 ? quantile(name, percent / 100) : undefined
+}
+
+/** The aggregation of a quantile in [0, 1], named as its percentile: 0.95 is p95. */
+export function quantileAggregation(q: number): Aggregation {
+  return quantile(`p${Number((q * 100).toFixed(6))}`, q)
+}
+
+export function isAllowed({ types }: Aggregation, type: MetricType): boolean {
+  return types.includes(type)
+}
+
+/** Throws `invalid_aggregation`, listing the aggregations of the type. */
+export function requireAllowed(aggregation: Aggregation, type: MetricType): void {
+  if (!isAllowed(aggregation, type)) throw unknownAggregation(aggregation.name, type)
+}
+
+export function unknownAggregation(name: string, type: MetricType): GatewayError {
+  const allowed = aggregationsOf(type)
+  return new GatewayError(
+    'invalid_aggregation',
+    `a ${type} has no aggregation ${quote(name)}; it has ${allowed.join(', ')}`,
+    { details: { allowed } },
+  )
+}
+
+/** Quantiles of a histogram come from its counts by upper limit, those of other types from sketches. */
+export function needsOf(computed: readonly Aggregation[], type: MetricType): Needs {
+  const needs = new Set(computed.flatMap((aggregation) => aggregation.needs))
+  const limits = type === 'histogram' && needs.has('quantiles')
+  const sketches = type !== 'histogram' && needs.has('quantiles')
+  return { extremes: sketches || needs.has('extremes'), ends: needs.has('ends'), sketches, limits }
+}

@@ -1,0 +1,289 @@
+import { bucketEdges } from '../../model/bucket-grid.ts'
+import { GatewayError } from '../../model/errors.ts'
+import {
+  calendarInterval,
+  type FixedOrCalendar,
+  fixedInterval,
+  formatInterval,
+  type Interval,
+} from '../../model/interval.ts'
+import { DAY_MS, formatDuration, formatInstant } from '../../model/time.ts'
+import type { TimeZone } from '../../model/zone-offsets.ts'
+import type { Stretch } from '../../store/store.ts'
+
+/**
+ * Which stored buckets answer a query. Pure: it sees the range, the interval and what each resolution has let go, and decides.
+ * Every answered bucket is cut into pieces that stored buckets fill exactly: the coarsest resolution whose buckets fit, and finer
+ * ones for what is left at the edges. A stored bucket is never split: an answered bucket that would need it is unavailable.
+ */
+
+/** Buckets that `interval: auto` aims below. */
+export const AUTO_BUCKETS_MAX = 300
+
+export interface Timeline {
+  readonly stepMs: number
+  /** Sorted and disjoint: where this resolution had data that it no longer has. */
+  readonly expired: readonly Stretch[]
+}
+
+export interface PlanRequest {
+  readonly fromMs: number
+  /** Inclusive. */
+  readonly toMs: number
+  readonly interval: Interval
+  readonly zone: TimeZone
+  /** Finest first; each step a multiple of the one before. */
+  readonly timelines: readonly Timeline[]
+  readonly bucketsMax: number
+  /** The setting that says how long each resolution is kept, for advice. */
+  readonly setting: RetentionSetting
+}
+
+export type RetentionSetting = 'RESOLUTIONS' | 'SET_RESOLUTIONS'
+
+/** Stored buckets of one resolution. */
+export interface Read extends Stretch {
+  /** Index into the timelines of the request. */
+  readonly level: number
+}
+
+export interface Plan {
+  readonly interval: FixedOrCalendar
+  /** The range widened to stored buckets; `toMs` is exclusive. */
+  readonly fromMs: number
+  readonly toMs: number
+  /** Start of each answered bucket, not cut by the range, and the end of the last: one more than there are buckets. */
+  readonly edges: Float64Array
+  /** Disjoint and sorted; together exactly [fromMs, toMs) without the unavailable buckets. */
+  readonly reads: readonly Read[]
+  /** 1 for each bucket that kept data cannot fill exactly. */
+  readonly unavailable: Uint8Array
+  readonly unavailableCount: number
+}
+
+/**
+ * Throws `invalid_range`, `invalid_interval` (with the finest step that is kept) when no bucket can be filled, or `query_too_large`
+ * (with a step that fits). `auto` takes an interval of which every bucket can be filled.
+ */
+export function plan(asked: PlanRequest): Plan {
+  if (asked.fromMs > asked.toMs) {
+    throw new GatewayError(
+      'invalid_range',
+      `from (${formatInstant(asked.fromMs)}) lies after to (${formatInstant(asked.toMs)})`,
+    )
+  }
+  const request = { ...asked, timelines: nested(asked.timelines) }
+  const { timelines, zone } = request
+  const range = widen(request.fromMs, request.toMs, timelines)
+  if (request.interval.kind !== 'auto') return planInterval(request, range, request.interval)
+  for (const interval of autoIntervals(timelines, range)) {
+    const edges = bucketEdges(interval, zone, range.fromMs, range.toMs, Math.min(AUTO_BUCKETS_MAX, request.bucketsMax))
+    if (edges === undefined) continue
+    const covered = cover(edges, range, timelines)
+    if (covered.unavailableCount === 0) return { interval, ...range, edges, ...covered }
+  }
+  throw tooFine(request, range)
+}
+
+/** The plan of buckets that lie where they are told to; the range, its end exclusive, is widened like any other. Throws `invalid_interval`. */
+export function planEdges(
+  request: Pick<PlanRequest, 'zone' | 'timelines' | 'setting'> & Stretch & { readonly interval: FixedOrCalendar },
+  edges: Float64Array,
+): Plan {
+  const timelines = nested(request.timelines)
+  const range = widen(request.fromMs, request.toMs - 1, timelines)
+  const covered = cover(edges, range, timelines)
+  if (covered.unavailableCount === edges.length - 1) throw tooFine({ ...request, timelines }, range, edges)
+  return { interval: request.interval, ...range, edges, ...covered }
+}
+
+function planInterval(request: PlanRequest, range: Stretch, interval: FixedOrCalendar): Plan {
+  if (interval.kind === 'fixed' && interval.ms % request.timelines[0]!.stepMs !== 0) throw tooFine(request, range)
+  const edges = bucketEdges(interval, request.zone, range.fromMs, range.toMs, request.bucketsMax)
+  if (edges === undefined) {
+    const fits = fittingInterval(range, request.bucketsMax, finestKept(range, request.timelines))
+    throw new GatewayError(
+      'query_too_large',
+      `the range has more than ${request.bucketsMax} buckets of ${formatInterval(interval)}; an interval of ${fits} would fit`,
+      { details: { bucketsMax: request.bucketsMax, fits } },
+    )
+  }
+  const covered = cover(edges, range, request.timelines)
+  if (covered.unavailableCount === edges.length - 1) throw tooFine(request, range, edges)
+  return { interval, ...range, edges, ...covered }
+}
+
+/** The stretches of the resolutions that hold [fromMs, toMs) without regard to answered buckets; undefined where none does. */
+export function planStretch(stretch: Stretch, timelines: readonly Timeline[]): readonly Read[] | undefined {
+  const covered = cover(Float64Array.of(stretch.fromMs, stretch.toMs), stretch, nested(timelines))
+  return covered.unavailableCount === 0 ? covered.reads : undefined
+}
+
+/**
+ * What a resolution has let go, every finer one has too. Stores remember only windows that held something, so an hour without
+ * points may be missing among the expired ten-second buckets and lie within the expired minutes.
+ */
+function nested(timelines: readonly Timeline[]): Timeline[] {
+  const expired: Stretch[] = []
+  return timelines
+    .toReversed()
+    .map((timeline) => {
+      for (const stretch of timeline.expired) expired.push(stretch)
+      return { stepMs: timeline.stepMs, expired: [...expired] }
+    })
+    .reverse()
+}
+
+/** Outward to the buckets of the finest resolution that is kept at either end. */
+function widen(fromMs: number, toMs: number, timelines: readonly Timeline[]): Stretch {
+  const fromStep = finestKeptAt(fromMs, timelines)
+  const toStep = finestKeptAt(toMs, timelines)
+  return { fromMs: floorTo(fromMs, fromStep), toMs: floorTo(toMs, toStep) + toStep }
+}
+
+function finestKeptAt(timeMs: number, timelines: readonly Timeline[]): number {
+  const kept = timelines.find(
+    ({ expired }) => !expired.some((stretch) => stretch.fromMs <= timeMs && timeMs < stretch.toMs),
+  )
+  return (kept ?? timelines[timelines.length - 1]!).stepMs
+}
+
+/** The finest step that is kept throughout. */
+export function finestKept(range: Stretch, timelines: readonly Timeline[]): number {
+  const kept = timelines.find(({ expired }) => !overlaps(expired, range))
+  return (kept ?? timelines[timelines.length - 1]!).stepMs
+}
+
+function overlaps(expired: readonly Stretch[], { fromMs, toMs }: Stretch): boolean {
+  return expired.some((stretch) => stretch.fromMs < toMs && fromMs < stretch.toMs)
+}
+
+/**
+ * The kept steps, then ever longer calendar units for ranges of years. In a zone whose days lie inside of stored buckets (its offset is no
+ * multiple of what is kept) days of UTC take the place of its own, spelt as hours.
+ */
+function autoIntervals(timelines: readonly Timeline[], range: Stretch): FixedOrCalendar[] {
+  const finestMs = finestKept(range, timelines)
+  const steps = timelines.filter(({ stepMs }) => stepMs >= finestMs).flatMap(({ stepMs }) => stepIntervals(stepMs))
+  const longer = [
+    calendarInterval('week', 1),
+    fixedInterval(7 * DAY_MS),
+    calendarInterval('month', 1),
+    fixedInterval(30 * DAY_MS),
+    calendarInterval('quarter', 1),
+    calendarInterval('year', 1),
+    fixedInterval(365 * DAY_MS),
+    calendarInterval('year', 10),
+    calendarInterval('year', 100),
+    fixedInterval(36_500 * DAY_MS),
+  ]
+  return [...steps, ...longer].filter((interval) => interval !== undefined)
+}
+
+function stepIntervals(stepMs: number): (FixedOrCalendar | undefined)[] {
+  const fixed = fixedInterval(stepMs)
+  return stepMs % DAY_MS === 0 ? [calendarInterval('day', stepMs / DAY_MS), fixed] : [fixed]
+}
+
+const FITTING_MS = [
+  10_000,
+  60_000,
+  300_000,
+  900_000,
+  3_600_000,
+  21_600_000,
+  DAY_MS,
+  7 * DAY_MS,
+  28 * DAY_MS,
+  364 * DAY_MS,
+]
+
+/** A round interval, a multiple of `stepMs`, with which a range has at most so many buckets. */
+export function fittingInterval({ fromMs, toMs }: Stretch, bucketsMax: number, stepMs = 1): string {
+  const spanMs = toMs - fromMs
+  const fits = FITTING_MS.find((ms) => ms % stepMs === 0 && spanMs / ms + 1 <= bucketsMax)
+  return formatDuration(fits ?? Math.ceil(spanMs / Math.max(1, bucketsMax - 1) / DAY_MS) * DAY_MS)
+}
+
+function tooFine(
+  { timelines, interval, zone, setting }: Pick<PlanRequest, 'timelines' | 'interval' | 'zone' | 'setting'>,
+  range: Stretch,
+  edges?: Float64Array,
+): GatewayError {
+  const finest = formatDuration(finestKept(range, timelines))
+  const asked = interval.kind === 'auto' ? `days in ${zone.name}` : `interval ${formatInterval(interval)}`
+  const where = zone.offsetMs(range.fromMs) === 0 ? '' : ` in ${zone.name}`
+  const message = `${asked}${where} does not consist of stored buckets; for this range the finest are ${finest} (UTC)`
+  const step = edges && servingStep(edges, timelines[0]!.stepMs)
+  if (step === undefined) return new GatewayError('invalid_interval', message, { details: { finest } })
+  return new GatewayError('invalid_interval', `${message}; buckets of ${step} kept that long in ${setting} would do`, {
+    details: { finest, setting, step },
+  })
+}
+
+/** The widest step of which all edges are multiples, no wider than a day. Undefined below the base: no setting helps. */
+function servingStep(edges: Float64Array, baseMs: number): string | undefined {
+  let stepMs = DAY_MS
+  for (const edge of edges) {
+    for (let restMs = Math.abs(edge); restMs > 0; ) [stepMs, restMs] = [restMs, stepMs % restMs]
+  }
+  return stepMs % baseMs === 0 ? formatDuration(stepMs) : undefined
+}
+
+/** Fills each answered bucket, cut by the range, with stored ones. Unavailable: an edge lies inside a stored bucket. */
+function cover(
+  edges: Float64Array,
+  range: Stretch,
+  timelines: readonly Timeline[],
+): Pick<Plan, 'reads' | 'unavailable' | 'unavailableCount'> {
+  const reads: GrowingRead[] = []
+  const unavailable = new Uint8Array(edges.length - 1)
+  let unavailableCount = 0
+  for (let i = 0; i < unavailable.length; i++) {
+    const fromMs = Math.max(edges[i]!, range.fromMs)
+    const toMs = Math.min(edges[i + 1]!, range.toMs)
+    const count = reads.length
+    const lastToMs = reads[count - 1]?.toMs
+    if (fill(fromMs, toMs, timelines.length - 1, timelines, reads)) continue
+    // What was filled of it is taken back.
+    reads.length = count
+    if (lastToMs !== undefined) reads[count - 1]!.toMs = lastToMs
+    unavailable[i] = 1
+    unavailableCount++
+  }
+  return { reads, unavailable, unavailableCount }
+}
+
+interface GrowingRead extends Read {
+  toMs: number
+}
+
+/** Appends reads in order of time that fill [fromMs, toMs) exactly, of this level or finer ones. */
+function fill(
+  fromMs: number,
+  toMs: number,
+  coarsest: number,
+  timelines: readonly Timeline[],
+  reads: GrowingRead[],
+): boolean {
+  if (fromMs >= toMs) return true
+  for (let level = coarsest; level >= 0; level--) {
+    const { stepMs, expired } = timelines[level]!
+    if (stepMs > toMs - fromMs) continue
+    const innerFromMs = -floorTo(-fromMs, stepMs)
+    const innerToMs = floorTo(toMs, stepMs)
+    if (innerFromMs >= innerToMs) continue
+    // What a resolution has let go, every finer one has too: no finer buckets could take its place.
+    if (overlaps(expired, { fromMs: innerFromMs, toMs: innerToMs })) return false
+    if (!fill(fromMs, innerFromMs, level - 1, timelines, reads)) return false
+    const last = reads[reads.length - 1]
+    if (last !== undefined && last.level === level && last.toMs === innerFromMs) last.toMs = innerToMs
+    else reads.push({ level, fromMs: innerFromMs, toMs: innerToMs })
+    return fill(innerToMs, toMs, level - 1, timelines, reads)
+  }
+  return false
+}
+
+function floorTo(timeMs: number, stepMs: number): number {
+  return Math.floor(timeMs / stepMs) * stepMs
+}

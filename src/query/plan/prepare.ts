@@ -1,0 +1,212 @@
+import { GatewayError } from '../../model/errors.ts'
+import { fixedInterval, formatInterval, parseInterval } from '../../model/interval.ts'
+import type { MetricType } from '../../model/metric.ts'
+import { describe } from '../../model/point.ts'
+import {
+  DAY_MS,
+  nearestInstant,
+  parseDuration,
+  parseInstant,
+  parseTimeArgument,
+  withinRange,
+} from '../../model/time.ts'
+import { instantOfReading, type TimeZone, timeZone, UTC_ZONE } from '../../model/zone-offsets.ts'
+import {
+  type Aggregation,
+  defaultAggregation,
+  isAllowed,
+  parseAggregation,
+  quantileAggregation,
+  requireAllowed,
+  unknownAggregation,
+} from './aggregation.ts'
+import {
+  type Compare,
+  type CompareInput,
+  FILLS,
+  type Fill,
+  type QueryInput,
+  type QueryRequest,
+  type Top,
+  type TopInput,
+} from './request.ts'
+import { compileFilters, type FilterLimits } from './tag-filter.ts'
+
+export interface RequestLimits extends FilterLimits {
+  readonly aggregationsMax: number
+  readonly groupByKeysMax: number
+}
+
+const DEFAULT_RANGE_MS = DAY_MS
+
+/** Judges what a client asked of a metric of this type. Throws the code of the first mistake, naming the argument. */
+export function prepareQuery(input: QueryInput, type: MetricType, nowMs: number, limits: RequestLimits): QueryRequest {
+  const interval = parseInterval(input.interval ?? 'auto')
+  if (interval === undefined) {
+    throw new GatewayError(
+      'invalid_interval',
+      `interval ${describe(input.interval)} is no width such as 10s, 5m, 1h, 1d, 1w or auto`,
+    )
+  }
+  const zone = timeZone(input.timezone ?? 'UTC')
+  if (zone === undefined) {
+    throw new GatewayError('invalid_interval', `timezone ${describe(input.timezone)} is no IANA time zone`, {
+      details: { argument: 'timezone' },
+    })
+  }
+  const { fromMs, toMs } = readRange(input, nowMs, zone)
+  const aggregations = readAggregations(input, type, limits)
+  const optional = (input.optionalAggregations ?? []).filter((aggregation) => isAllowed(aggregation, type))
+  const computed = [
+    ...new Map([...aggregations, ...optional].map((aggregation) => [aggregation.name, aggregation])).values(),
+  ]
+  if (computed.length > limits.aggregationsMax) {
+    throw new GatewayError(
+      'query_too_large',
+      `${computed.length} aggregations, at most ${limits.aggregationsMax} are allowed`,
+    )
+  }
+  const groupBy = [...new Set(input.groupBy ?? [])]
+  if (groupBy.length > limits.groupByKeysMax) {
+    throw new GatewayError(
+      'invalid_group_by',
+      `${groupBy.length} keys to group by, at most ${limits.groupByKeysMax} are allowed`,
+    )
+  }
+  if (groupBy.includes('')) throw new GatewayError('invalid_group_by', 'a key to group by is empty')
+  const bySeries = input.bySeries ?? false
+  if (bySeries && groupBy.length > 0)
+    throw new GatewayError('invalid_group_by', 'grouping by series excludes grouping by tags')
+  const top = input.top && readTop(input.top, aggregations[0]!, type)
+  const compare = input.compare && readCompare(input.compare)
+  const selection = JSON.stringify([[...(input.tags ?? [])], input.where ?? [], groupBy, bySeries])
+  const question = JSON.stringify([
+    fromMs,
+    toMs,
+    formatInterval(interval),
+    zone.name,
+    selection,
+    top ?? null,
+    compare ?? null,
+  ])
+  return {
+    fromMs,
+    toMs,
+    nowMs,
+    interval,
+    zone,
+    aggregations,
+    computed,
+    filter: compileFilters(input.tags ?? new Map(), input.where ?? [], limits),
+    groupBy,
+    bySeries,
+    top,
+    compare,
+    fill: readFill(input.fill),
+    selection,
+    question,
+  }
+}
+
+/**
+ * The range that a client states, by default the last 24 h. Bounds without an offset are readings of the zone's clock. Throws
+ * `invalid_range`.
+ */
+export function readRange(
+  input: Pick<QueryInput, 'from' | 'to' | 'last'>,
+  nowMs: number,
+  zone: TimeZone = UTC_ZONE,
+): { readonly fromMs: number; readonly toMs: number } {
+  const toMs = input.to === undefined || input.to === null ? nowMs : readInstant('to', input.to, nowMs, zone)
+  if (input.last !== undefined && input.last !== null) {
+    if (input.from !== undefined && input.from !== null)
+      throw new GatewayError('invalid_range', 'from and last exclude each other')
+    const lengthMs = parseDuration(input.last)
+    if (lengthMs === undefined || lengthMs <= 0) {
+      throw new GatewayError('invalid_range', `last ${describe(input.last)} is no length such as 30m, 6h or 7d`)
+    }
+    const fromMs = withinRange(toMs - lengthMs)
+    if (fromMs !== undefined) return { fromMs, toMs }
+    throw new GatewayError('invalid_range', `last ${describe(input.last)} reaches back before the year 1`)
+  }
+  const fromMs =
+    input.from === undefined || input.from === null
+      ? nearestInstant(toMs - DEFAULT_RANGE_MS)
+      : readInstant('from', input.from, nowMs, zone)
+  if (fromMs > toMs) throw new GatewayError('invalid_range', 'from lies after to')
+  return { fromMs, toMs }
+}
+
+function readInstant(argument: string, value: unknown, nowMs: number, zone: TimeZone): number {
+  const localClock = (readingMs: number): number => instantOfReading(zone, readingMs)
+  const timeMs = typeof value === 'string' ? parseTimeArgument(value, nowMs, localClock) : parseInstant(value)
+  if (timeMs === undefined) {
+    throw new GatewayError(
+      'invalid_range',
+      `${argument} ${describe(value)} is no date-time, UNIX time or relative time such as -6h`,
+      {
+        details: { argument },
+      },
+    )
+  }
+  return timeMs
+}
+
+function readAggregations(input: QueryInput, type: MetricType, limits: RequestLimits): readonly Aggregation[] {
+  const names = input.aggregations ?? []
+  const quantiles = input.quantiles ?? []
+  if (names.length + quantiles.length > limits.aggregationsMax) {
+    throw new GatewayError(
+      'query_too_large',
+      `${names.length + quantiles.length} aggregations, at most ${limits.aggregationsMax} are allowed`,
+    )
+  }
+  const asked = names.map((name) => {
+    const aggregation = parseAggregation(name)
+    if (aggregation === undefined) throw unknownAggregation(name, type)
+    return aggregation
+  })
+  for (const q of quantiles) {
+    if (!(q >= 0 && q <= 1))
+      throw new GatewayError('invalid_aggregation', `quantile ${describe(q)} does not lie in 0 to 1`)
+    asked.push(quantileAggregation(q))
+  }
+  for (const aggregation of asked) requireAllowed(aggregation, type)
+  if (asked.length === 0) return [defaultAggregation(type)]
+  return [...new Map(asked.map((aggregation) => [aggregation.name, aggregation])).values()]
+}
+
+function readTop({ n, by, direction, other }: TopInput, first: Aggregation, type: MetricType): Top {
+  if (!(Number.isInteger(n) && n >= 1)) {
+    throw new GatewayError('invalid_group_by', `top.n must be a whole number from 1, not ${describe(n)}`, {
+      details: { argument: 'top' },
+    })
+  }
+  const ranking = by === undefined ? first : parseAggregation(by)
+  if (ranking === undefined) throw unknownAggregation(by ?? '', type)
+  requireAllowed(ranking, type)
+  return { n, by: ranking, isAscending: direction === 'asc', other: other ?? false }
+}
+
+/** Undefined: nothing to compare with is asked for. */
+function readCompare({ previousPeriod, offset }: CompareInput): Compare | undefined {
+  if (offset === undefined) return previousPeriod === true ? 'previousPeriod' : undefined
+  // Text that mixes calendar units with others, such as 1d12h, is a length of time.
+  const units = parseInterval(offset) ?? fixedInterval(parseDuration(offset) ?? 0)
+  if (units !== undefined && units.kind !== 'auto') return units
+  throw new GatewayError(
+    'invalid_range',
+    `compare.offset ${describe(offset)} is neither a length of time such as 6h nor calendar units such as 1d, 1w or 1mo`,
+    { details: { argument: 'compare' } },
+  )
+}
+
+function readFill(fill: string | undefined): Fill {
+  const known = FILLS.find((name) => name === (fill ?? 'none'))
+  if (known === undefined) {
+    throw new GatewayError('invalid_range', `fill ${describe(fill)} is none of ${FILLS.join(', ')}`, {
+      details: { argument: 'fill' },
+    })
+  }
+  return known
+}

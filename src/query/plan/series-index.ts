@@ -1,0 +1,202 @@
+import { compareIds, formatId, type Id64 } from '../../model/id.ts'
+import { type CanonicalTags, TagPairs } from '../../model/series.ts'
+import type { MetricRow, SeriesRow, Store } from '../../store/store.ts'
+import { type SeriesFilter, tagValue } from './tag-filter.ts'
+
+const PAGE = 10_000
+/** Groupings that a list remembers: a position takes four bytes in each of them, and a dashboard asks for a handful again and again. */
+const KEPT_GROUPINGS_MAX = 8
+/** Of more groups, which are objects, none is remembered. */
+const KEPT_GROUPS_MAX = 1_000
+
+let lists = 0
+
+/**
+ * The series of one metric as this gateway knows them. Positions (ordinals) follow the order of registration and never
+ * change, so that decoded blocks can keep theirs; only what is new is fetched.
+ */
+export class SeriesList {
+  readonly metricId: Id64
+  /** No other list of this process has it. */
+  readonly listId = ++lists
+  readonly rows: SeriesRow[] = []
+  readonly #pairs = new TagPairs()
+  /** Of the selections asked for lately, until a series joins. */
+  readonly #groupings = new Map<string, Grouping>()
+  /** Ordinals by the halves of the id: numbers as keys cost half of what text does. */
+  readonly #byHi = new Map<number, number | Map<number, number>>()
+
+  constructor(metricId: Id64) {
+    this.metricId = metricId
+  }
+
+  /** Position of a series, -1 when it is not known. */
+  ordinal(hi: number, lo: number): number {
+    const found = this.#byHi.get(hi)
+    if (found === undefined) return -1
+    if (typeof found === 'number') return this.rows[found]!.seriesId.lo === lo ? found : -1
+    return found.get(lo) ?? -1
+  }
+
+  /** How the series fall into groups. Equal selections have equal texts. */
+  group(selection: string, request: GroupRequest): Grouping {
+    let grouping = this.#groupings.get(selection)
+    if (grouping === undefined) grouping = groupSeries(this, request)
+    else this.#groupings.delete(selection)
+    if (grouping.groups.length <= KEPT_GROUPS_MAX) this.#groupings.set(selection, grouping)
+    for (const oldest of this.#groupings.keys()) {
+      if (this.#groupings.size <= KEPT_GROUPINGS_MAX) break
+      this.#groupings.delete(oldest)
+    }
+    return grouping
+  }
+
+  append(rows: readonly SeriesRow[]): void {
+    if (rows.length > 0) this.#groupings.clear()
+    for (const row of rows) {
+      const ordinal = this.rows.push({ seriesId: row.seriesId, tags: this.#pairs.share(row.tags) }) - 1
+      const { hi, lo } = row.seriesId
+      const held = this.#byHi.get(hi)
+      if (held === undefined) this.#byHi.set(hi, ordinal)
+      else if (typeof held === 'number') {
+        this.#byHi.set(
+          hi,
+          new Map([
+            [this.rows[held]!.seriesId.lo, held],
+            [lo, ordinal],
+          ]),
+        )
+      } else held.set(lo, ordinal)
+    }
+  }
+}
+
+/** The lists of the metrics asked about lately, bounded by the series they hold together. */
+export class SeriesIndex {
+  readonly #store: Store
+  readonly #seriesMax: number
+  readonly #lists = new Map<string, SeriesList>()
+  #held = 0
+
+  constructor(store: Store, seriesMax: number) {
+    this.#store = store
+    this.#seriesMax = seriesMax
+  }
+
+  /** The list of a metric, up to date with what the store holds now. */
+  async sync(metric: MetricRow): Promise<SeriesList> {
+    const id = formatId(metric.metricId)
+    let list = this.#lists.get(id) ?? new SeriesList(metric.metricId)
+    for (;;) {
+      const cursor = list.rows.length
+      const page = await this.#store.readSeries(metric.partition, metric.metricId, cursor, PAGE)
+      if (page === undefined) {
+        // The store knows fewer series than we do: it has gone back in time. Ordinals are drawn anew.
+        this.#drop(id)
+        list = new SeriesList(metric.metricId)
+        continue
+      }
+      // Another query may have appended some of them meanwhile.
+      const fresh = page.slice(list.rows.length - cursor)
+      list.append(fresh)
+      this.#keep(id, list, fresh.length)
+      if (page.length < PAGE) return list
+    }
+  }
+
+  /** The list of a metric is learnt again. */
+  drop(metric: MetricRow): void {
+    this.#drop(formatId(metric.metricId))
+  }
+
+  clear(): void {
+    this.#lists.clear()
+    this.#held = 0
+  }
+
+  #keep(id: string, list: SeriesList, added: number): void {
+    const before = this.#lists.get(id)
+    if (before === list) this.#held += added
+    else this.#held += list.rows.length - (before?.rows.length ?? 0)
+    this.#lists.delete(id)
+    this.#lists.set(id, list)
+    for (const [other, held] of this.#lists) {
+      if (this.#held <= this.#seriesMax || held === list) return
+      this.#lists.delete(other)
+      this.#held -= held.rows.length
+    }
+  }
+
+  #drop(id: string): void {
+    const list = this.#lists.get(id)
+    if (list === undefined) return
+    this.#lists.delete(id)
+    this.#held -= list.rows.length
+  }
+}
+
+export interface GroupKey {
+  readonly tags: readonly (readonly [key: string, value: string])[]
+  readonly series: { readonly seriesId: Id64; readonly tags: CanonicalTags } | undefined
+  /** What is left when only some groups are answered: it has no tags, and is no group whose tags are empty. */
+  readonly isRemainder?: true
+}
+
+/** Merged from all groups that are not answered by themselves. */
+export const REMAINDER: GroupKey = { tags: [], series: undefined, isRemainder: true }
+
+/** How the series of a metric fall into groups. */
+export interface Grouping {
+  /** The group of each ordinal, -1 for series that the filters leave out. */
+  readonly groupOf: Int32Array
+  readonly groups: readonly GroupKey[]
+  /** Series that pass the filters. */
+  readonly matched: number
+  /** Their least and greatest id; undefined when there is none. */
+  readonly ids: IdRange | undefined
+}
+
+export interface IdRange {
+  readonly from: Id64
+  readonly to: Id64
+}
+
+export interface GroupRequest {
+  /** Undefined: every series is wanted. */
+  readonly filter: SeriesFilter | undefined
+  readonly groupBy: readonly string[]
+  readonly bySeries: boolean
+}
+
+export function groupSeries(list: SeriesList, request: GroupRequest): Grouping {
+  const { filter } = request
+  const groupOf = new Int32Array(list.rows.length).fill(-1)
+  const groups: GroupKey[] = []
+  const byKey = new Map<string, number>()
+  let matched = 0
+  let from: Id64 | undefined
+  let to: Id64 | undefined
+  const together = request.groupBy.length === 0 && !request.bySeries
+  if (together) groups.push({ tags: [], series: undefined })
+  for (let ordinal = 0; ordinal < list.rows.length; ordinal++) {
+    const { seriesId, tags } = list.rows[ordinal]!
+    if (filter !== undefined && !filter(tags)) continue
+    matched++
+    if (from === undefined || compareIds(seriesId, from) < 0) from = seriesId
+    if (to === undefined || compareIds(seriesId, to) > 0) to = seriesId
+    if (together) groupOf[ordinal] = 0
+    else if (request.bySeries) groupOf[ordinal] = groups.push({ tags, series: { seriesId, tags } }) - 1
+    else {
+      const values = request.groupBy.map((key) => tagValue(tags, key))
+      const key = values.length === 1 ? values[0]! : JSON.stringify(values)
+      let group = byKey.get(key)
+      if (group === undefined) {
+        group =
+          groups.push({ tags: request.groupBy.map((name, i) => [name, values[i]!] as const), series: undefined }) - 1
+        byKey.set(key, group)
+      }
+      groupOf[ordinal] = group
+    }
+  }
+  return { groupOf, groups, matched, ids: from && to && { from, to } }
+}

@@ -1,0 +1,102 @@
+import { GatewayError, quote } from '../../model/errors.ts'
+import type { CanonicalTags } from '../../model/series.ts'
+import { countChars } from '../../model/text.ts'
+import { compileGlob } from './glob.ts'
+
+/** Each key must have one of its values; an empty value also matches a missing tag. */
+export type TagFilters = ReadonlyMap<string, readonly string[]>
+
+/**
+ * A condition on one tag, as a client states it: what is given must all hold. A missing tag has the empty text as its value;
+ * `exists` tells whether there is any other.
+ */
+export interface TagFilter {
+  readonly key: string
+  readonly eq?: string
+  readonly neq?: string
+  readonly in?: readonly string[]
+  readonly notIn?: readonly string[]
+  readonly startsWith?: string
+  readonly glob?: string
+  readonly exists?: boolean
+}
+
+export interface FilterLimits {
+  /** Values to compare with, of all filters together. */
+  readonly tagFilterValuesMax: number
+  /** Filters of one query. */
+  readonly whereMax: number
+  /** Characters of all globs of a query together: what a glob costs grows with it. */
+  readonly globCharsMax: number
+}
+
+/** Whether a series is wanted. */
+export type SeriesFilter = (tags: CanonicalTags) => boolean
+
+interface Condition {
+  readonly key: string
+  readonly holds: (value: string) => boolean
+}
+
+/** Throws `invalid_tags`. Undefined: every series is wanted. */
+export function compileFilters(
+  tags: TagFilters,
+  where: readonly TagFilter[],
+  limits: FilterLimits,
+): SeriesFilter | undefined {
+  requireFew(where.length, limits.whereMax, 'filters')
+  const conditions: Condition[] = []
+  let values = 0
+  let globChars = 0
+  for (const [key, wanted] of tags) {
+    const set = new Set(wanted)
+    values += wanted.length
+    conditions.push({ key, holds: (value) => set.has(value) })
+  }
+  for (const filter of where) {
+    const { key, eq, neq, startsWith, glob, exists } = filter
+    const before = conditions.length
+    const add = (holds: Condition['holds']): void => {
+      conditions.push({ key, holds })
+    }
+    if (key === '') throw new GatewayError('invalid_tags', 'the key of a filter is empty')
+    if (exists !== undefined) add((value) => (value !== '') === exists)
+    if (eq !== undefined) add((value) => value === eq)
+    if (neq !== undefined) add((value) => value !== neq)
+    if (filter.in !== undefined) {
+      const set = new Set(filter.in)
+      values += filter.in.length
+      add((value) => set.has(value))
+    }
+    if (filter.notIn !== undefined) {
+      const set = new Set(filter.notIn)
+      values += filter.notIn.length
+      add((value) => !set.has(value))
+    }
+    if (startsWith !== undefined) add((value) => value.startsWith(startsWith))
+    if (glob !== undefined) {
+      globChars += countChars(glob)
+      requireFew(globChars, limits.globCharsMax, 'characters of globs')
+      add(compileGlob(glob))
+    }
+    if (conditions.length === before) {
+      throw new GatewayError('invalid_tags', `the filter on ${quote(key)} says nothing; it takes ${OPERATORS}`)
+    }
+  }
+  requireFew(values, limits.tagFilterValuesMax, 'tag values to filter by')
+  if (conditions.length === 0) return undefined
+  return (of) => conditions.every(({ key, holds }) => holds(tagValue(of, key)))
+}
+
+const OPERATORS = 'eq, neq, in, notIn, startsWith, glob or exists'
+
+/** A missing tag equals an empty one. */
+export function tagValue(tags: CanonicalTags, key: string): string {
+  for (const [name, value] of tags) if (name === key) return value
+  return ''
+}
+
+function requireFew(count: number, max: number, what: string): void {
+  if (count <= max) return
+  throw new GatewayError('invalid_tags', `${count} ${what}, at most ${max} are allowed`, { details: { max } })
+}

@@ -1,0 +1,36 @@
+import type { MetricRow, Store, Stretch } from '../../store/store.ts'
+
+/**
+ * Tells a block that was replaced while a query ran from one that the store has lost (evicted, deleted by hand, damaged): the lost
+ * one is still listed after it was found missing, and no retry will read it.
+ */
+export async function hasLostBlocks(
+  store: Pick<Store, 'readIndex' | 'readBlocks'>,
+  { partition, metricId }: MetricRow,
+  stepsMs: readonly number[],
+  stretch: Stretch,
+): Promise<boolean> {
+  const list = async (): Promise<ReadonlyMap<string, number>> => {
+    const timelines = stepsMs.map((resolutionMs) => ({ resolutionMs, stretch }))
+    const snapshot = await store.readIndex({ partition, metricId, timelines, inbox: true })
+    const entries = [...snapshot.inbox, ...snapshot.timelines.flatMap((timeline) => timeline.entries)]
+    return new Map(entries.map(({ block, sketchBytes }) => [block, sketchBytes]))
+  }
+  const isMissing = async (names: readonly string[], part: 'scalars' | 'sketches'): Promise<boolean[]> =>
+    (await store.readBlocks(partition, names, part)).map((bytes) => bytes === undefined)
+  const listed = await list()
+  const names = [...listed.keys()]
+  for (let from = 0; from < names.length; from += BLOCKS_PER_READ) {
+    const some = names.slice(from, from + BLOCKS_PER_READ)
+    const sketched = some.filter((name) => listed.get(name)! > 0)
+    const [scalars, sketches] = await Promise.all([isMissing(some, 'scalars'), isMissing(sketched, 'sketches')])
+    const missing = [...some.filter((_, i) => scalars[i]), ...sketched.filter((_, i) => sketches[i])]
+    if (missing.length === 0) continue
+    const again = await list()
+    if (missing.some((name) => again.has(name))) return true
+  }
+  return false
+}
+
+/** Their bytes are held together. */
+const BLOCKS_PER_READ = 16

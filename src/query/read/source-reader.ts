@@ -1,0 +1,144 @@
+import { formatId, type Id64 } from '../../model/id.ts'
+import type { RollupKind } from '../../model/metric.ts'
+import type { Block, MetricSection } from '../../rollup/block.ts'
+import type { RollupRows } from '../../rollup/rollup-rows.ts'
+import {
+  type IndexRequest,
+  type IndexSnapshot,
+  type MetricRow,
+  type Store,
+  type Unlisted,
+  windowWidthMs,
+} from '../../store/store.ts'
+import type { Period } from '../plan/period.ts'
+import type { SeriesList } from '../plan/series-index.ts'
+import { BlockCache } from './block-cache.ts'
+import { BlockReader } from './block-reader.ts'
+import { InboxReader, inboxShelf } from './inbox-reader.ts'
+
+/** The metric's section of a block, or of several merged. Sources of one series and time come in order of arrival. */
+export interface Source {
+  readonly section: RollupRows
+  /** Index of its resolution. An inbox block is of the base and counts in whatever read its buckets fall. */
+  readonly level: number
+  readonly inbox: boolean
+  /** Position in the metric's series list, by the section's series. */
+  readonly ordinals: Int32Array
+}
+
+export interface Opened {
+  readonly rows: readonly OpenedRows[]
+  readonly blocks: number
+  /** Blocks that were already decoded. */
+  readonly hits: number
+}
+
+type OpenedRows = Omit<Source, 'ordinals' | 'section'> & { readonly section: MetricSection }
+
+/** Opens what the index lists: blocks of timelines and the inbox, as sources to merge. */
+export class SourceReader {
+  readonly #store: Store
+  readonly #cache: BlockCache
+  readonly #blocks: BlockReader
+  readonly #inbox: InboxReader
+
+  constructor(store: Store, cacheBytesMax: number) {
+    this.#store = store
+    this.#cache = new BlockCache(cacheBytesMax)
+    this.#blocks = new BlockReader(store, this.#cache)
+    this.#inbox = new InboxReader(this.#blocks, this.#cache)
+    store.onUnlisted((unlisted) => this.#evictUnlisted(unlisted))
+  }
+
+  /** What decoded blocks and digests of the inbox take. */
+  get cacheBytes(): number {
+    return this.#cache.bytes
+  }
+
+  /** The snapshot of the store. Blocks that it should list and does not are evicted. */
+  async readIndex(request: IndexRequest): Promise<IndexSnapshot> {
+    const snapshot = await this.#store.readIndex(request)
+    const { partition, metricId, timelines } = request
+    if (request.inbox) {
+      // Entries leave an inbox in the order they came.
+      const oldest = snapshot.inbox[0]?.order ?? Number.POSITIVE_INFINITY
+      this.#cache.evict(inboxShelf(partition), (order) => order < oldest)
+    }
+    for (const [i, { resolutionMs, stretch }] of timelines.entries()) {
+      const widthMs = windowWidthMs(resolutionMs)
+      const { entries } = snapshot.timelines[i]!
+      let listed: Set<string> | undefined
+      this.#cache.evict(timelineShelf(metricId, resolutionMs), (windowMs, name) => {
+        if (windowMs >= stretch.toMs || windowMs + widthMs <= stretch.fromMs) return false
+        listed ??= new Set(entries.map(({ block }) => block))
+        return !listed.has(name)
+      })
+    }
+    return snapshot
+  }
+
+  /**
+   * What the store holds for a period, in order of arrival within each level, the inbox last. Undefined: a block is gone.
+   * `pins`: blocks held for the caller.
+   */
+  async open(
+    { partition, metricId }: MetricRow,
+    kind: RollupKind,
+    { timelines: levels, inbox: arrived, listed }: Period,
+    withSketches: boolean,
+    pins: Map<string, Block>,
+  ): Promise<Opened | undefined> {
+    const shelves = levels.map(({ stepMs }) => timelineShelf(metricId, stepMs))
+    const wanted = listed.map(({ level, entry: { block, sketchBytes, windowMs } }) => ({
+      name: block,
+      sketchBytes,
+      shelf: shelves[level]!,
+      position: windowMs,
+    }))
+    const timelines = await this.#blocks.read(
+      partition,
+      metricId,
+      wanted,
+      withSketches && kind === 'distribution',
+      pins,
+    )
+    const stepMs = levels[0]!.stepMs
+    const inbox = await this.#inbox.read(partition, metricId, arrived, stepMs, kind === 'distribution', pins)
+    if (timelines === undefined || inbox === undefined) return undefined
+    const rows: OpenedRows[] = []
+    for (const [i, { level }] of listed.entries()) {
+      const section = timelines.sections[i]
+      if (section !== undefined) rows.push({ section, level, inbox: false })
+    }
+    for (const section of inbox.sections) rows.push({ section, level: 0, inbox: true })
+    return { rows, blocks: listed.length + inbox.blocks, hits: timelines.hits + inbox.hits }
+  }
+
+  /** Of each period. Undefined: some row is of a series that the list does not hold. */
+  sourcesOf(opened: readonly Opened[], list: SeriesList): Source[][] | undefined {
+    const sources: Source[][] = []
+    for (const { rows } of opened) {
+      const ofPeriod: Source[] = []
+      for (const row of rows) {
+        const ordinals = row.section.ordinalsIn(list)
+        if (ordinals === undefined) return undefined
+        ofPeriod.push({ ...row, ordinals })
+      }
+      sources.push(ofPeriod)
+    }
+    return sources
+  }
+
+  #evictUnlisted({ partition, inbox, replaced, expired }: Unlisted): void {
+    const newest = inbox.at(-1)?.order
+    if (newest !== undefined) this.#cache.evict(inboxShelf(partition), (order) => order <= newest)
+    for (const name of replaced) this.#cache.remove(name)
+    for (const { metricId, resolutionMs, windowMs } of expired) {
+      this.#cache.evict(timelineShelf(metricId, resolutionMs), (position) => position === windowMs)
+    }
+  }
+}
+
+function timelineShelf(metricId: Id64, resolutionMs: number): string {
+  return `${formatId(metricId)} ${resolutionMs}`
+}

@@ -1,0 +1,157 @@
+import { formatId, type Id64 } from '../../model/id.ts'
+import type { MetricTouch, SetMembers } from '../../store/store.ts'
+import type { Series } from '../round/registry.ts'
+import { type RoundPart, seriesTouches } from '../round/round.ts'
+
+/**
+ * Cuts what a round brings into commits that occupy a store for some milliseconds each. A store applies a commit in one step that nobody
+ * can interrupt, so a large one would hold up everybody, and might outlast the time that its response is waited for.
+ *
+ * Costs are microseconds of a Redis server, about. What a part does beyond its block is split off in front of it where it is too much: series
+ * may be registered before their points come, and adding members twice changes nothing, so that neither needs the marker of the part.
+ */
+export const STEP_COST_MAX = 6_000
+
+const PART_COST = 20
+const METRIC_COST = 10
+const SERIES_COST = 5
+/** A bucket of a set, at all resolutions of sets, and a member of it. */
+const BUCKET_COST = 60
+const MEMBER_COST = 0.6
+const EVENT_COST = 3
+const BYTES_PER_COST = 2_048
+
+const SERIES_SPLIT = Math.floor(STEP_COST_MAX / (SERIES_COST + METRIC_COST))
+const MEMBERS_SPLIT = Math.floor(STEP_COST_MAX / 2 / MEMBER_COST)
+
+/** Parts by partition, for one commit of each. */
+export type Step = ReadonlyMap<number, readonly RoundPart[]>
+
+/** The steps of a round. Parts of a partition keep their order. */
+export function commitSteps(parts: Step): Step[] {
+  const steps: Step[] = []
+  let step = new Map<number, RoundPart[]>()
+  let cost = 0
+  for (const [partition, ofPartition] of parts) {
+    for (const unit of unitsOf(ofPartition)) {
+      const unitCost = unit.reduce((sum, part) => sum + costOf(part), 0)
+      if (step.size > 0 && cost + unitCost > STEP_COST_MAX) {
+        steps.push(step)
+        step = new Map()
+        cost = 0
+      }
+      const placed = step.get(partition)
+      if (placed === undefined) step.set(partition, [...unit])
+      else for (const part of unit) placed.push(part)
+      cost += unitCost
+    }
+  }
+  if (step.size > 0) steps.push(step)
+  return steps
+}
+
+/** Parts that lie in one commit: a block that names no metric continues those of the part before. */
+function* unitsOf(parts: readonly RoundPart[]): Iterable<readonly RoundPart[]> {
+  let unit: RoundPart[] = []
+  for (const part of parts) {
+    const continues = part.part.block !== undefined && part.part.metrics.length === 0
+    if (!continues && unit.length > 0) {
+      yield unit
+      unit = []
+    }
+    if (continues || costOf(part) <= STEP_COST_MAX) {
+      unit.push(part)
+      continue
+    }
+    const pieces = piecesOf(part)
+    for (const piece of pieces.slice(0, -1)) yield [piece]
+    unit.push(pieces[pieces.length - 1]!)
+  }
+  if (unit.length > 0) yield unit
+}
+
+/** New series and members in pieces of their own, then the rest of the part. */
+function piecesOf(whole: RoundPart): RoundPart[] {
+  const { part, announced, series } = whole
+  const touches = new Map(part.metrics.map((touch) => [formatId(touch.metricId), withoutPoints(touch)]))
+  const touchesOf = (ids: Iterable<Id64>): MetricTouch[] =>
+    [...new Set([...ids].map(formatId))].flatMap((id) => touches.get(id) ?? [])
+  const empty = { metrics: [], series: [], members: [], events: [], nowMs: part.nowMs }
+  const pieces: RoundPart[] = []
+  const splitsSeries = announced.length > SERIES_SPLIT
+  if (splitsSeries) {
+    for (let from = 0; from < announced.length; from += SERIES_SPLIT) {
+      const chunk = announced.slice(from, from + SERIES_SPLIT)
+      const metrics = touchesOf(chunk.map(({ metric }) => metric.row!.metricId))
+      pieces.push({
+        part: { ...empty, metrics, series: seriesTouches(chunk) },
+        announced: chunk,
+        series: chunk,
+        points: 0,
+      })
+    }
+  }
+  const splitsMembers = membersCost(part.members) > STEP_COST_MAX / 2
+  if (splitsMembers) {
+    const byId = new Map(series.map((one) => [keyOf(one.metric.row!.metricId, one.id!), one]))
+    for (const chunk of memberChunks(part.members)) {
+      const metrics = touchesOf(chunk.map(({ metricId }) => metricId))
+      const known = new Set(chunk.flatMap(({ metricId, seriesId }) => byId.get(keyOf(metricId, seriesId)) ?? []))
+      pieces.push({ part: { ...empty, metrics, members: chunk }, announced: [], series: [...known], points: 0 })
+    }
+  }
+  pieces.push({
+    ...whole,
+    part: { ...part, series: splitsSeries ? [] : part.series, members: splitsMembers ? [] : part.members },
+    announced: splitsSeries ? [] : announced,
+  })
+  return pieces
+}
+
+function* memberChunks(members: readonly SetMembers[]): Iterable<readonly SetMembers[]> {
+  let chunk: SetMembers[] = []
+  let cost = 0
+  for (const set of members) {
+    for (let from = 0; from < set.members.length; from += MEMBERS_SPLIT) {
+      const some = { ...set, members: set.members.slice(from, from + MEMBERS_SPLIT) }
+      const someCost = membersCost([some])
+      if (chunk.length > 0 && cost + someCost > STEP_COST_MAX) {
+        yield chunk
+        chunk = []
+        cost = 0
+      }
+      chunk.push(some)
+      cost += someCost
+    }
+  }
+  if (chunk.length > 0) yield chunk
+}
+
+function costOf({ part }: RoundPart): number {
+  const { block, metrics, series, members, events } = part
+  const bytes = (block?.scalars.length ?? 0) + (block?.sketches?.length ?? 0)
+  const rows = metrics.length * METRIC_COST + series.length * SERIES_COST + events.length * EVENT_COST
+  return PART_COST + rows + membersCost(members) + bytes / BYTES_PER_COST
+}
+
+function membersCost(sets: readonly SetMembers[]): number {
+  return sets.reduce((sum, { members }) => sum + BUCKET_COST + members.length * MEMBER_COST, 0)
+}
+
+function withoutPoints(touch: MetricTouch): MetricTouch {
+  return { ...touch, points: 0, cumulative: false }
+}
+
+function keyOf(metricId: Id64, seriesId: Id64): string {
+  return formatId(metricId) + formatId(seriesId)
+}
+
+/** A step as it is offered to a store of which nothing is known any more: every part announces all of its series. */
+export function announcingStep(step: Step): Step {
+  const announcing = (whole: RoundPart): RoundPart => ({
+    ...whole,
+    part: { ...whole.part, series: seriesTouches(whole.series) },
+    announced: whole.series as readonly Series[],
+  })
+  return new Map([...step].map(([partition, parts]) => [partition, parts.map(announcing)]))
+}

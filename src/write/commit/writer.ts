@@ -1,0 +1,245 @@
+import { randomBytes } from 'node:crypto'
+import { GatewayError, type ItemError } from '../../model/errors.ts'
+import { partitionOf } from '../../model/metric.ts'
+import type { PointSink } from '../../model/point.ts'
+import type { MetricDeletion, Store } from '../../store/store.ts'
+import { CommitNumbers } from '../recover/commit-numbers.ts'
+import { RetainedCommits } from '../recover/retained-commits.ts'
+import { Admission } from '../round/admission.ts'
+import { PointBatch } from '../round/point-batch.ts'
+import { Registry, type RegistryLimits } from '../round/registry.ts'
+import type { PlacedEvent, RoundSettings } from '../round/round.ts'
+import { TablePool } from '../round/table-pool.ts'
+import type { CommitSettings } from './commit-line.ts'
+import { GroupCommit, type GroupEvents, outcomeUnknown, type Share } from './group-commit.ts'
+
+export interface WriterSettings extends CommitSettings, RoundSettings, RegistryLimits {
+  /** Rollups waiting for a commit, in bytes; beyond it requests are refused. */
+  readonly pendingBytesMax: number
+}
+
+export type WriterEvents = GroupEvents
+
+export interface WriterTotals {
+  points: number
+  events: number
+}
+
+const BATCH_POOL_MAX = 16
+
+/** What an unknown metric, and a new series, takes in memory, about. */
+const NEW_BYTES = 1_024
+
+/**
+ * Takes the points of requests and answers when they are durable. Partitions that the store serves together share a commit
+ * (`group-commit.ts`); a request that has points for several groups is answered when all of them have theirs, and one that
+ * does not answer holds up nobody who does not need it.
+ */
+export class Writer {
+  /** What was acknowledged since it was made. */
+  readonly totals: WriterTotals = { points: 0, events: 0 }
+  readonly #settings: WriterSettings
+  readonly #registry: Registry
+  readonly #pool: PointBatch[] = []
+  readonly #retained: RetainedCommits
+  readonly #groups: readonly GroupCommit[]
+  /** By partition. */
+  readonly #groupOf: readonly GroupCommit[]
+  /** Begins the names of its blocks. */
+  readonly #name = randomBytes(16).toString('hex')
+  #blocks = 0
+  #pendingDecodes = 0
+  #askingBytes = 0
+  #closing = false
+
+  constructor(store: Store, settings: WriterSettings, events: WriterEvents, now: () => number) {
+    const registry = new Registry(store, settings, now)
+    this.#settings = settings
+    this.#registry = registry
+    this.#retained = new RetainedCommits(store.partitions, settings.retainedBytesMax)
+    const shared = {
+      store,
+      settings,
+      events,
+      registry,
+      now,
+      numbers: new CommitNumbers(store.partitions),
+      retained: this.#retained,
+      rounds: { settings, registry, tables: new TablePool(), keepsSeries: store.mayForget },
+      blockName: (partition: number) => `${this.#name}.${partition}.${(this.#blocks++).toString(36)}`,
+    }
+    const groupOf: GroupCommit[] = []
+    this.#groups = store.groups.map((partitions) => {
+      const onRewind = (): void => {
+        for (const other of this.#groups) if (other !== group) other.doubt()
+      }
+      const group: GroupCommit = new GroupCommit({ ...shared, onRewind }, partitions)
+      for (const partition of partitions) groupOf[partition] = group
+      return group
+    })
+    this.#groupOf = groupOf
+  }
+
+  /** Rollups that wait for a commit, and requests that wait for what the store knows of their metrics and series. */
+  get pendingBytes(): number {
+    let bytes = this.#askingBytes
+    for (const group of this.#groups) bytes += group.openBytes
+    return bytes
+  }
+
+  /** Bytes of acknowledged commits that are kept in case the store forgets them. */
+  get retainedBytes(): number {
+    return this.#retained.bytes
+  }
+
+  /** Stores what `decode` delivers, and events with it. With a key all of it counts once in 24 h. See `Gateway.trackBatch`. */
+  async track(
+    project: string,
+    decode: (sink: PointSink) => void,
+    idempotencyKey?: string,
+    events: readonly PlacedEvent[] = NO_EVENTS,
+  ): Promise<readonly ItemError[]> {
+    this.#refuseWhenFull()
+    if (this.#registry.full) this.#registry.clear()
+    const batch = this.#pool.pop() ?? new PointBatch(this.#registry)
+    let admission: Admission | undefined
+    let askingBytes = 0
+    this.#pendingDecodes++
+    try {
+      batch.begin(project)
+      decode(batch)
+      let refused = NONE_REFUSED
+      if (batch.newSeries.size > 0) {
+        admission = new Admission(this.#registry)
+        askingBytes = (batch.undefinedMetrics.size + batch.newSeries.size) * NEW_BYTES
+        this.#askingBytes += askingBytes
+        refused = await admission.admit(batch)
+      }
+      this.#askingBytes -= askingBytes
+      askingBytes = 0
+      const rejected = sorted(batch.rejected)
+      const marker = idempotencyKey === undefined ? undefined : { project, key: idempotencyKey }
+      const commits: Promise<number>[] = []
+      for (const [group, share] of this.#sharesOf(batch, refused, events)) {
+        const commit = group.add(share, marker)
+        if (commit !== undefined) commits.push(commit)
+      }
+      if (this.#pool.length < BATCH_POOL_MAX) this.#pool.push(batch)
+      if (commits.length > 0) {
+        this.totals.points += commits.length === 1 ? await commits[0]! : await allStored(commits)
+        this.totals.events += events.length
+      }
+      return rejected
+    } finally {
+      admission?.end()
+      this.#askingBytes -= askingBytes
+      this.#pendingDecodes--
+    }
+  }
+
+  /**
+   * Deletes this generation of a metric and those before it; answers whether it was there. Points of requests that were accepted before
+   * go with it, those of later ones belong to the next generation. Another gateway learns of it with its next commit.
+   */
+  async deleteMetric(deletion: MetricDeletion): Promise<boolean> {
+    this.#refuseWhenFull()
+    const { project, name } = deletion
+    const group = this.#groupOf[partitionOf(project, name, this.#groupOf.length)]!
+    this.#pendingDecodes++
+    try {
+      return await this.#registry.end(project, name, () => group.deleteMetric(deletion))
+    } finally {
+      this.#pendingDecodes--
+    }
+  }
+
+  /** Throws `store_unavailable` while the store takes no commits of some partition: it may still answer reads. */
+  requireStore(): void {
+    if (this.#groups.some(({ isAway }) => isAway)) throw away()
+  }
+
+  /** Refuses new requests and resolves when every accepted one has been answered. */
+  async close(): Promise<void> {
+    this.#closing = true
+    for (const group of this.#groups) group.close()
+    for (;;) {
+      const flights = this.#groups.flatMap(({ flight }) => flight ?? [])
+      if (flights.length > 0) await Promise.all(flights)
+      else if (this.#pendingDecodes > 0) await new Promise(setImmediate)
+      else break
+    }
+    // The last flights may have begun to look again.
+    for (const group of this.#groups) group.close()
+  }
+
+  #refuseWhenFull(): void {
+    if (this.#closing) throw new GatewayError('overloaded', 'the gateway is shutting down')
+    if (this.#groups.every(({ isAway }) => isAway)) throw away()
+    if (this.pendingBytes > this.#settings.pendingBytesMax) throw full()
+  }
+
+  /** What each group gets of a request. Throws, before anything is folded, when one of them takes nothing now. */
+  #sharesOf(
+    batch: PointBatch,
+    refused: ReadonlySet<number>,
+    events: readonly PlacedEvent[],
+  ): Iterable<readonly [GroupCommit, Share]> {
+    const [first] = this.#groups
+    if (this.#groups.length === 1) return [[first!, { batch, refused, positions: undefined, events }]]
+    const shares = new Map<GroupCommit, { positions: number[]; events: PlacedEvent[] }>()
+    const shareOf = (partition: number) => {
+      const group = this.#groupOf[partition]!
+      let share = shares.get(group)
+      if (share === undefined) shares.set(group, (share = { positions: [], events: [] }))
+      return share
+    }
+    for (let i = 0; i < batch.length; i++) {
+      if (!refused.has(batch.item[i]!)) shareOf(batch.series[i]!.metric.row!.partition).positions.push(i)
+    }
+    for (const placed of events) shareOf(placed.partition).events.push(placed)
+    for (const group of shares.keys()) {
+      // One that is being waited for leaves room for the others.
+      const isFull = group.openBytes > this.#settings.pendingBytesMax / 2
+      if (!group.isAway && !isFull) continue
+      throw group.isAway ? away() : full()
+    }
+    return [...shares].map(([group, share]) => [group, { batch, refused, ...share }] as const)
+  }
+}
+
+const NO_EVENTS: readonly PlacedEvent[] = []
+const NONE_REFUSED: ReadonlySet<number> = new Set()
+
+/** How many points there were, when all are stored. All are waited for: the error says what became of the request as a whole. */
+async function allStored(commits: readonly Promise<number>[]): Promise<number> {
+  const outcomes = await Promise.allSettled(commits)
+  let points = 0
+  const causes: unknown[] = []
+  for (const outcome of outcomes) {
+    if (outcome.status === 'fulfilled') points += outcome.value
+    else causes.push(outcome.reason)
+  }
+  if (causes.length === 0) return points
+  const defect = causes.find((cause) => !(cause instanceof GatewayError && cause.code === 'store_unavailable'))
+  if (defect !== undefined) throw defect
+  const isNothingStored = causes.length === outcomes.length && causes.every((cause) => !hasUnknownOutcome(cause))
+  throw isNothingStored ? causes[0] : outcomeUnknown('the store did not confirm all of the points', causes[0])
+}
+
+function hasUnknownOutcome(cause: unknown): boolean {
+  return cause instanceof GatewayError && cause.details?.['outcome'] === 'unknown'
+}
+
+function away(): GatewayError {
+  return new GatewayError('store_unavailable', 'the store does not answer')
+}
+
+function full(): GatewayError {
+  return new GatewayError('overloaded', 'too many points wait for the store; try again shortly')
+}
+
+function sorted(rejected: readonly ItemError[]): readonly ItemError[] {
+  return rejected.length === 0 ? NO_ERRORS : [...rejected].sort((a, b) => a.index - b.index)
+}
+
+const NO_ERRORS: readonly ItemError[] = []

@@ -1,0 +1,153 @@
+import { formatId, type Id64 } from '../../model/id.ts'
+import { Pacer } from '../../model/pacer.ts'
+import { mergeRows } from '../../rollup/merge-rows.ts'
+import type { RollupRows } from '../../rollup/rollup-rows.ts'
+import { type IndexEntry, type Store, type WindowKey, windowWidthMs } from '../../store/store.ts'
+import { bytesOf, encodeRun, openBlocks, type TimelineBlock } from './timeline-blocks.ts'
+
+/** Eight neighbouring runs of one tier become one run of the next. */
+export const RUNS_PER_TIER = 8
+
+/** The tier of a window merged whole: no run is added to it but by merging it whole again. */
+export const SEALED_TIER = 255
+
+export interface MergeStep {
+  readonly bytesRead: number
+  readonly bytesWritten: number
+}
+
+export interface MergeWindowOptions {
+  readonly whole: boolean
+  /** The window is of a coarser resolution than the base. */
+  readonly isCoarse?: boolean
+  readonly nowMs: number
+}
+
+/**
+ * Merges runs of a window that have piled up: eight of one tier into the next, so that a rollup is rewritten about log8 of the
+ * number of folds times. `whole` merges every run and deflates the result, for a window that gets no more points.
+ * Undefined: nothing to merge, or the window changed meanwhile.
+ */
+export async function mergeWindow(
+  store: Store,
+  partition: number,
+  window: WindowKey,
+  options: MergeWindowOptions,
+): Promise<MergeStep | undefined> {
+  const { metricId, resolutionMs, windowMs } = window
+  const { timelines } = await store.readIndex({
+    partition,
+    metricId,
+    inbox: false,
+    timelines: [{ resolutionMs, stretch: { fromMs: windowMs, toMs: windowMs + windowWidthMs(resolutionMs) } }],
+  })
+  const runs = runsOf(timelines[0]!.entries.filter((entry) => entry.windowMs === windowMs))
+  const chosen = options.whole ? wholeWindow(runs) : pileOf(runs)
+  if (chosen === undefined) return undefined
+  const entries = chosen.runs.flatMap((run) => run.entries)
+  const order = chosen.runs[chosen.runs.length - 1]!.order
+  const timeline = { metricId, resolutionMs }
+  const run = { tier: chosen.tier, order, deflate: options.whole }
+  const written: TimelineBlock[] = []
+  const pacer = new Pacer()
+  for (const range of seriesRanges(chosen.runs)) {
+    const sections = await readRange(store, partition, chosen.runs, metricId, range)
+    if (sections === undefined) return undefined
+    const rows = mergeRows(sections, resolutionMs, { ...range, isCoarse: options.isCoarse ?? false })
+    if (rows.length === 0) continue
+    const blocks = encodeRun(window, rows, run)
+    await store.writeBlocks(
+      partition,
+      blocks.map(({ block }) => block),
+      options.nowMs,
+    )
+    for (const block of blocks) written.push(block)
+    // A large window is merged in many turns of the event loop.
+    await pacer.pause()
+  }
+  const merged = await store.commitFold({
+    partition,
+    inbox: [],
+    removed: entries.map((entry) => ({ timeline, entry })),
+    added: written.map(({ added }) => added),
+    touched: [],
+    nowMs: options.nowMs,
+  })
+  const bytesRead = entries.reduce((sum, entry) => sum + entry.scalarBytes + entry.sketchBytes, 0)
+  return merged ? { bytesRead, bytesWritten: bytesOf(written) } : undefined
+}
+
+interface Run {
+  readonly tier: number
+  readonly order: number
+  readonly entries: readonly IndexEntry[]
+}
+
+/** Runs in arrival order, each with its blocks by series. Entries come in the order of `compareIndexEntries`. */
+function runsOf(entries: readonly IndexEntry[]): Run[] {
+  const runs: { order: number; tier: number; entries: IndexEntry[] }[] = []
+  for (const entry of entries) {
+    const { order, tier } = entry
+    const last = runs.at(-1)
+    if (last?.order === order && last.tier === tier) last.entries.push(entry)
+    else runs.push({ order, tier, entries: [entry] })
+  }
+  return runs
+}
+
+/** The first eight neighbours of one tier. */
+function pileOf(runs: readonly Run[]): { runs: readonly Run[]; tier: number } | undefined {
+  for (let end = RUNS_PER_TIER; end <= runs.length; end++) {
+    const pile = runs.slice(end - RUNS_PER_TIER, end)
+    const { tier } = pile[0]!
+    if (tier !== SEALED_TIER && pile.every((run) => run.tier === tier)) return { runs: pile, tier: tier + 1 }
+  }
+  return undefined
+}
+
+function wholeWindow(runs: readonly Run[]): { runs: readonly Run[]; tier: number } | undefined {
+  if (runs.length === 0 || (runs.length === 1 && runs[0]!.tier === SEALED_TIER)) return undefined
+  return { runs, tier: SEALED_TIER }
+}
+
+interface SeriesRange {
+  readonly seriesFrom: Id64
+  readonly seriesTo: Id64
+}
+
+/** Series ranges, ascending and disjoint, that a merge takes one at a time: cut where the blocks of the largest run end. */
+function seriesRanges(runs: readonly Run[]): SeriesRange[] {
+  const largest = runs.reduce((a, b) => (b.entries.length > a.entries.length ? b : a))
+  const ends = [...new Map(largest.entries.map((entry) => [formatId(entry.seriesTo), entry.seriesTo])).entries()]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([, id]) => id)
+  ends[ends.length - 1] = { hi: 0xffff_ffff, lo: 0xffff_ffff }
+  let seriesFrom: Id64 = { hi: 0, lo: 0 }
+  return ends.map((seriesTo) => {
+    const range = { seriesFrom, seriesTo }
+    seriesFrom = nextId(seriesTo)
+    return range
+  })
+}
+
+function nextId({ hi, lo }: Id64): Id64 {
+  return lo === 0xffff_ffff ? { hi: hi + 1, lo: 0 } : { hi, lo: lo + 1 }
+}
+
+/** What the runs hold of a series range, in arrival order; undefined when a block is gone. */
+async function readRange(
+  store: Store,
+  partition: number,
+  runs: readonly Run[],
+  metricId: Id64,
+  { seriesFrom, seriesTo }: SeriesRange,
+): Promise<RollupRows[] | undefined> {
+  const from = formatId(seriesFrom)
+  const to = formatId(seriesTo)
+  const names = runs
+    .flatMap((run) => run.entries)
+    .filter((entry) => formatId(entry.seriesTo) >= from && formatId(entry.seriesFrom) <= to)
+    .map(({ block }) => block)
+  const blocks = await openBlocks(store, partition, names)
+  return blocks?.map((block) => block.section(metricId)).filter((section) => section !== undefined)
+}

@@ -1,0 +1,62 @@
+import { Pacer } from '../../model/pacer.ts'
+import type { Store } from '../../store/store.ts'
+import type { FoldSettings } from './fold.ts'
+
+/** Windows that one step lets go. */
+const EXPIRE_STEP_MAX = 200
+/** Events that one step lets go, and the steps of one turn: what is left is for the next. */
+const EVENTS_STEP_MAX = 1_000
+const EVENT_STEPS_MAX = 200
+const CLEAR_STEPS_MAX = 50
+
+/**
+ * Lets windows go whose time is over, finer resolutions first. A resolution that let a window go remembers the stretch as
+ * expired, so that a late point cannot make it look complete again; when the coarsest goes too, nothing of the
+ * stretch is left and the memory of it is forgotten with it. Answers how many windows went.
+ */
+export async function expireDue(
+  store: Store,
+  partition: number,
+  settings: FoldSettings,
+  nowMs: number,
+): Promise<number> {
+  const steps = [...new Set([...settings.resolutions, ...settings.setResolutions].map(({ stepMs }) => stepMs))].sort(
+    (a, b) => a - b,
+  )
+  const coarsestMs = steps[steps.length - 1]!
+  const due = await store.dueWindows(partition, nowMs, EXPIRE_STEP_MAX)
+  let expired = 0
+  const pacer = new Pacer()
+  for (const window of due) {
+    await pacer.pause()
+    const forget = window.resolutionMs === coarsestMs ? { forget: steps.slice(0, -1) } : {}
+    if (await store.expireWindow({ partition, window, ...forget, nowMs })) expired++
+  }
+  return expired
+}
+
+/** Lets events go that were committed by then, step by step, for as long as nothing more urgent waits. */
+export async function expireEvents(
+  store: Store,
+  partition: number,
+  committedByMs: number,
+  mustStop: () => boolean,
+): Promise<void> {
+  for (let steps = 0; steps < EVENT_STEPS_MAX && !mustStop(); steps++) {
+    if ((await store.expireEvents(partition, committedByMs, EVENTS_STEP_MAX)) < EVENTS_STEP_MAX) return
+  }
+}
+
+/** Lets go of what is left of deleted metrics, step by step, for as long as nothing more urgent waits. */
+export async function clearDeleted(
+  store: Store,
+  partition: number,
+  nowMs: number,
+  mustStop: () => boolean,
+): Promise<void> {
+  const pacer = new Pacer()
+  for (let steps = 0; steps < CLEAR_STEPS_MAX && !mustStop(); steps++) {
+    await pacer.pause()
+    if (!(await store.clearDeleted(partition, EXPIRE_STEP_MAX, nowMs))) return
+  }
+}

@@ -1,0 +1,135 @@
+import { randomBytes } from 'node:crypto'
+import type { Id64 } from '../../model/id.ts'
+import type { Pacer } from '../../model/pacer.ts'
+import {
+  type Block,
+  BlockError,
+  BlockVersionError,
+  type EncodedBlock,
+  encodeBlock,
+  encodeBlocks,
+  openBlock,
+} from '../../rollup/block.ts'
+import type { RollupRows } from '../../rollup/rollup-rows.ts'
+import type { FoldCommit, IndexEntry, NamedBlock, Store, WindowKey } from '../../store/store.ts'
+
+/** Blocks of timelines as fold and merge read and write them. */
+
+/**
+ * Where the blocks of a timeline are cut. A query of one series reads one block of each run, so a block should not hold many
+ * series; a query of all reads every block, so there should not be many blocks. 8,192 rollups are the windows of some
+ * twenty series.
+ */
+const TIMELINE_BLOCK = { bytesMax: 1 << 17, rowsMax: 8_192 } as const
+
+/** A block about to be written, and the entry that will list it. */
+export interface TimelineBlock {
+  readonly block: NamedBlock
+  readonly added: FoldCommit['added'][number]
+}
+
+/** The rows of one window as blocks of a run. */
+export function encodeRun(
+  window: WindowKey,
+  rows: RollupRows,
+  run: { readonly tier: number; readonly order: number; readonly deflate: boolean },
+  setAside?: (row: number, cause: unknown) => void,
+): TimelineBlock[] {
+  const { metricId, resolutionMs, windowMs } = window
+  const { tier, order, deflate } = run
+  const options = { ...TIMELINE_BLOCK, deflate, ...(setAside && { setAside }) }
+  return encodeBlocks(resolutionMs, metricId, rows, options).map((encoded) => {
+    const block = nameBlock(encoded)
+    const { rollups, seriesFrom, seriesTo, scalars, sketches } = encoded
+    const entry: IndexEntry = {
+      block: block.name,
+      windowMs,
+      tier,
+      order,
+      seriesFrom,
+      seriesTo,
+      rollups,
+      scalarBytes: scalars.length,
+      sketchBytes: sketches?.length ?? 0,
+    }
+    return { block, added: { timeline: { metricId, resolutionMs }, entry } }
+  })
+}
+
+/** The blocks of these names, sketches attached; undefined when one is gone, because another fold took it. */
+export async function openBlocks(
+  store: Store,
+  partition: number,
+  names: readonly string[],
+): Promise<readonly Block[] | undefined> {
+  const [scalars, sketches] = await Promise.all([
+    store.readBlocks(partition, names, 'scalars'),
+    store.readBlocks(partition, names, 'sketches'),
+  ])
+  const blocks: Block[] = []
+  for (const [i, name] of names.entries()) {
+    const bytes = scalars[i]
+    if (bytes === undefined) return undefined
+    const block = openBlock(name, bytes)
+    const bins = sketches[i]
+    if (bins !== undefined) block.attachSketches(bins)
+    blocks.push(block)
+  }
+  return blocks
+}
+
+/** A block of the inbox: rollups of several metrics. */
+export function encodeInboxBlock(
+  resolutionMs: number,
+  sections: readonly { readonly metricId: Id64; readonly rows: RollupRows }[],
+): NamedBlock {
+  return nameBlock(encodeBlock(resolutionMs, sections))
+}
+
+/** Each of the blocks of these names, or why it cannot be read and never will be. */
+export async function openEach(
+  store: Store,
+  partition: number,
+  names: readonly string[],
+  pacer: Pacer,
+): Promise<readonly (Block | BlockError)[]> {
+  const [scalars, sketches] = await Promise.all([
+    store.readBlocks(partition, names, 'scalars'),
+    store.readBlocks(partition, names, 'sketches'),
+  ])
+  const blocks: (Block | BlockError)[] = []
+  for (const [i, name] of names.entries()) {
+    blocks.push(openOne(name, scalars[i], sketches[i]))
+    await pacer.pause()
+  }
+  return blocks
+}
+
+/** One of a version that this gateway does not know is for another gateway to read. */
+function openOne(name: string, scalars: Uint8Array | undefined, sketches: Uint8Array | undefined): Block | BlockError {
+  if (scalars === undefined) return new BlockError(name, 'gone')
+  try {
+    const block = openBlock(name, scalars)
+    if (sketches !== undefined) block.attachSketches(sketches)
+    return block.needsSketches && !block.hasSketches ? new BlockError(name, 'its sketches are gone') : block
+  } catch (cause) {
+    if (cause instanceof BlockError && !(cause instanceof BlockVersionError)) return cause
+    throw cause
+  }
+}
+
+export function blockBytes({ scalars, sketches }: NamedBlock): number {
+  return scalars.length + (sketches?.length ?? 0)
+}
+
+export function bytesOf(blocks: readonly TimelineBlock[]): number {
+  return blocks.reduce((sum, { added: { entry } }) => sum + entry.scalarBytes + entry.sketchBytes, 0)
+}
+
+/** Block names of this process: unique by their random part. */
+const namePrefix = `f${randomBytes(12).toString('hex')}`
+let named = 0
+
+function nameBlock({ scalars, sketches }: EncodedBlock): NamedBlock {
+  return { name: `${namePrefix}.${(named++).toString(36)}`, scalars, sketches }
+}

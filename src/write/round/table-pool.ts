@@ -1,0 +1,26 @@
+import type { RollupKind } from '../../model/metric.ts'
+import { RollupTable } from '../../rollup/rollup-table.ts'
+
+/**
+ * Tables used again from round to round: a round lasts milliseconds, and making its columns and sketches anew would cost more
+ * than filling them. Bounded in tables, and a table grown by an unusual round is not kept.
+ */
+export class TablePool {
+  readonly #free = new Map<RollupKind, RollupTable[]>()
+
+  take(kind: RollupKind): RollupTable {
+    return this.#free.get(kind)?.pop() ?? new RollupTable(kind)
+  }
+
+  /** Nobody may read the table afterwards. */
+  give(table: RollupTable): void {
+    if (table.length > ROWS_KEPT_MAX) return
+    table.clear()
+    const free = this.#free.get(table.kind)
+    if (free === undefined) this.#free.set(table.kind, [table])
+    else if (free.length < TABLES_MAX) free.push(table)
+  }
+}
+
+const TABLES_MAX = 64
+const ROWS_KEPT_MAX = 16_384

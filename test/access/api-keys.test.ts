@@ -1,0 +1,129 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import { hashKey, Keys, newKey } from '../../src/access/api-keys.ts'
+import { GatewayError } from '../../src/model/errors.ts'
+import type { KeyRow, Store } from '../../src/store/store.ts'
+import { openStore } from '../support/engine.ts'
+import { FaultyStore } from '../support/faulty-store.ts'
+import { temporaryFolder } from '../support/temporary-folder.ts'
+
+const T0_MS = Date.UTC(2024, 0, 15, 12)
+const KEY = 'gq_a-key-of-high-entropy'
+const ROW: KeyRow = { hash: hashKey(KEY), project: 'shop', scopes: ['query'], label: '', createdMs: T0_MS }
+const PRINCIPAL = { keyId: ROW.hash, project: 'shop', scopes: ['query'] }
+
+let store: Store | undefined
+afterEach(() => store?.close())
+
+async function setUp(...rows: readonly KeyRow[]) {
+  store = await openStore(await temporaryFolder())
+  for (const row of rows) await store.saveKey(row)
+  const faulty = new FaultyStore(store)
+  const clock = { nowMs: T0_MS }
+  const keys = new Keys(faulty.store, new Map(), () => clock.nowMs)
+  const reads = () => faulty.calls('readKey').length
+  return { store, faulty, clock, keys, reads }
+}
+
+const away = () => Promise.reject(new GatewayError('store_unavailable', 'away'))
+
+describe('a key', () => {
+  it('is known by its hash, with its project, its scopes and its limits', async () => {
+    const limits = { batch: 100, query: 'off' } as const
+    const { keys } = await setUp({ ...ROW, limits })
+    expect(await keys.authenticate(KEY)).toEqual({ ...PRINCIPAL, limits })
+    expect(await keys.authenticate(ROW.hash)).toBeUndefined()
+    expect(await keys.authenticate(`${KEY}x`)).toBeUndefined()
+  })
+
+  it('is looked up once in 5 s, whether it is good or not', async () => {
+    const { keys, clock, reads } = await setUp(ROW)
+    for (const key of [KEY, 'stranger']) for (let i = 0; i < 10; i++) await keys.authenticate(key)
+    expect(reads()).toBe(2)
+    clock.nowMs += 5_000
+    await keys.authenticate(KEY)
+    expect(reads()).toBe(3)
+  })
+
+  it('opens nothing 5 s after it was revoked, at the latest', async () => {
+    const { keys, clock, store } = await setUp(ROW)
+    expect(await keys.authenticate(KEY)).toEqual(PRINCIPAL)
+    await store.saveKey({ ...ROW, revokedMs: T0_MS })
+    clock.nowMs += 5_000
+    expect(await keys.authenticate(KEY)).toBeUndefined()
+  })
+
+  it('that is new opens within 5 s, though it was tried before', async () => {
+    const { keys, clock, store } = await setUp()
+    expect(await keys.authenticate(KEY)).toBeUndefined()
+    await store.saveKey(ROW)
+    clock.nowMs += 5_000
+    expect(await keys.authenticate(KEY)).toEqual(PRINCIPAL)
+  })
+
+  it('opens until its time is over, to the millisecond', async () => {
+    const { keys, clock } = await setUp({ ...ROW, expiresMs: T0_MS + 100 })
+    expect(await keys.authenticate(KEY)).toEqual(PRINCIPAL)
+    clock.nowMs += 99
+    expect(await keys.authenticate(KEY)).toEqual(PRINCIPAL)
+    clock.nowMs += 1
+    expect(await keys.authenticate(KEY)).toBeUndefined()
+    clock.nowMs += 10_000
+    expect(await keys.authenticate(KEY)).toBeUndefined()
+  })
+
+  it('is not driven out of memory by what strangers try', async () => {
+    const { keys, reads } = await setUp(ROW)
+    await keys.authenticate(KEY)
+    for (let i = 0; i < 11_000; i++) await keys.authenticate(`stranger-${i}`)
+    const before = reads()
+    await keys.authenticate(KEY)
+    expect(reads()).toBe(before)
+    // What was tried first has been forgotten, so what is held of strangers is bounded.
+    await keys.authenticate('stranger-0')
+    expect(reads()).toBe(before + 1)
+  })
+
+  it('that was good is trusted for a minute while the store is away, unless its time is over', async () => {
+    const { keys, clock, faulty } = await setUp({ ...ROW, expiresMs: T0_MS + 50_000 })
+    await keys.authenticate(KEY)
+    faulty.always('readKey', away)
+    clock.nowMs += 10_000
+    expect(await keys.authenticate(KEY)).toEqual(PRINCIPAL)
+    await expect(keys.authenticate('stranger')).rejects.toMatchObject({ code: 'store_unavailable' })
+    clock.nowMs += 45_000
+    expect(await keys.authenticate(KEY)).toBeUndefined()
+    clock.nowMs += 5_000
+    await expect(keys.authenticate(KEY)).rejects.toMatchObject({ code: 'store_unavailable' })
+  })
+
+  it('that was good does not wait for a store that hangs, and is asked about again now and then', async () => {
+    const { keys, clock, faulty, reads } = await setUp(ROW)
+    await keys.authenticate(KEY)
+    faulty.always('readKey', () => new Promise(() => {}))
+    clock.nowMs += 10_000
+    for (let i = 0; i < 10; i++) expect(await keys.authenticate(KEY)).toEqual(PRINCIPAL)
+    expect(reads()).toBe(2)
+    clock.nowMs += 1_000
+    faulty.heal()
+    expect(await keys.authenticate(KEY)).toEqual(PRINCIPAL)
+    expect(reads()).toBe(3)
+    expect(await keys.authenticate(KEY)).toEqual(PRINCIPAL)
+    expect(reads()).toBe(3)
+  })
+
+  it('has 192 random bits', () => {
+    const keys = Array.from({ length: 100 }, newKey)
+    expect(new Set(keys).size).toBe(100)
+    for (const key of keys) expect(key).toMatch(/^gq_[A-Za-z0-9_-]{32}$/)
+  })
+})
+
+describe('keys given to the gateway', () => {
+  it('are the only ones', async () => {
+    const { faulty } = await setUp(ROW)
+    const keys = new Keys(faulty.store, new Map([[hashKey('given'), { project: 'a', scopes: ['admin'] }]]), () => T0_MS)
+    expect(await keys.authenticate('given')).toEqual({ keyId: hashKey('given'), project: 'a', scopes: ['admin'] })
+    expect(await keys.authenticate(KEY)).toBeUndefined()
+    expect(faulty.calls('readKey')).toEqual([])
+  })
+})

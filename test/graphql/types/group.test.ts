@@ -1,0 +1,21 @@
+import { expect, test } from 'vitest'
+import { groupSource, isComplete } from '../../../src/graphql/types/group.ts'
+import { FakeGateway, NOW_MS } from '../../support/fake-graphql-gateway.ts'
+
+test('a bucket is complete from the moment of its end', async () => {
+  const gateway = new FakeGateway()
+  gateway.define('m', 'gauge')
+  const answer = await gateway.query('shop', { metric: 'm' })
+  const endMs = Float64Array.of(NOW_MS - 1, NOW_MS, NOW_MS + 1)
+  expect([0, 1, 2].map((bucket) => isComplete({ ...answer, endMs }, bucket))).toEqual([true, true, false])
+})
+
+test('a column is filled once however often it is read', async () => {
+  const gateway = new FakeGateway()
+  gateway.define('m', 'gauge')
+  const answer = await gateway.query('shop', { metric: 'm', fill: 'zero' })
+  const source = groupSource(answer, answer.groups[0]!)
+  expect(source.line('last')).toBe(source.line('last'))
+  expect(source.line('last')?.values).toEqual([10, 0, 11])
+  expect(source.line('p95')).toBeUndefined()
+})

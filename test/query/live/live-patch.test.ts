@@ -1,0 +1,137 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import type { AnswerGroup, QueryAnswer } from '../../../src/query/compute/result.ts'
+import { type LiveUpdate, snapshotOf, updateBetween } from '../../../src/query/live/live-patch.ts'
+import { parseAggregation } from '../../../src/query/plan/aggregation.ts'
+import { FILLS, type Fill } from '../../../src/query/plan/request.ts'
+import { metricRow } from '../../support/fake-graphql-gateway.ts'
+import { applyUpdate, pictureOf } from '../../support/live-picture.ts'
+
+const STEP_MS = 60_000
+/** Values of each group by bucket number; undefined: no point. */
+type Data = Readonly<Record<string, readonly (number | undefined)[]>>
+
+/** Buckets from number `from` on, the last one still open. */
+function answerOf(data: Data, from: number, fill: Fill = 'none', interval = '1m'): QueryAnswer {
+  const length = Object.values(data)[0]?.length ?? 0
+  const startMs = Float64Array.from({ length }, (_, i) => (from + i) * STEP_MS)
+  const groups = Object.entries(data)
+    .filter(([, values]) => values.some((value) => value !== undefined))
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(
+      ([name, values]): AnswerGroup => ({
+        tags: [['endpoint', name]],
+        series: undefined,
+        present: Uint8Array.from(values, (value) => (value === undefined ? 0 : 1)),
+        values: new Map([['sum', Float64Array.from(values, (value) => value ?? Number.NaN)]]),
+        totals: new Map([['sum', values.reduce<number>((sum, value) => sum + (value ?? 0), 0)]]),
+      }),
+    )
+  return {
+    metric: metricRow('requests', 'counter'),
+    fromMs: from * STEP_MS,
+    toMs: (from + length) * STEP_MS,
+    interval,
+    timezone: 'UTC',
+    fill,
+    aggregations: [parseAggregation('sum')!],
+    startMs,
+    endMs: startMs.map((ms) => ms + STEP_MS),
+    groups,
+    meta: {
+      resolutionsMs: [10_000],
+      rollupsRead: 1,
+      blocksRead: 1,
+      cacheHits: 1,
+      cost: 1,
+      isExact: true,
+      bucketsUnavailable: 0,
+      durationMs: 1,
+      nowMs: (from + length) * STEP_MS - 1,
+    },
+  }
+}
+
+const OPTIONS = { totals: true, ranked: false }
+const between = (before: QueryAnswer, after: QueryAnswer, options = OPTIONS): LiveUpdate | undefined =>
+  updateBetween(before, after, options)
+const U = undefined
+
+describe('a patch holds', () => {
+  test.each<[what: string, before: [Data, number], after: [Data, number], expected: object]>([
+    ['a bucket that grew', [{ a: [1, 2] }, 0], [{ a: [1, 3] }, 0], { a: { 60000: 3 } }],
+    ['a late point in an old bucket', [{ a: [1, 2, 3] }, 0], [{ a: [5, 2, 3] }, 0], { a: { 0: 5 } }],
+    ['a bucket that had no point', [{ a: [U, 2] }, 0], [{ a: [1, 2] }, 0], { a: { 0: 1 } }],
+    ['groups with news alone', [{ a: [1], b: [2] }, 0], [{ a: [1], b: [3] }, 0], { b: { 0: 3 } }],
+    ['a new group whole', [{ a: [1, 1], b: [U, U] }, 0], [{ a: [1, 1], b: [4, 5] }, 0], { b: { 0: 4, 60000: 5 } }],
+    // The bucket that was open has ended since.
+    ['new buckets as the range moves on', [{ a: [1, 2] }, 0], [{ a: [2, 3] }, 1], { a: { 60000: 2, 120000: 3 } }],
+  ])('%s', (_what, before, after, expected) => {
+    const update = between(answerOf(...before), answerOf(...after), { totals: false, ranked: false })
+    expect(update?.kind).toBe('patch')
+    const told = Object.entries(pictureOf(update!.answer)).map(([tags, { buckets }]) => [
+      JSON.parse(tags)[0][1],
+      Object.fromEntries(Object.entries(buckets).map(([start, { sum }]) => [start, sum])),
+    ])
+    expect(Object.fromEntries(told)).toEqual(expected)
+    expect(update?.dropBeforeMs).toBe(after[1] > before[1] ? after[1] * STEP_MS : undefined)
+  })
+
+  test('nothing, when nothing differs', () => {
+    expect(between(answerOf({ a: [1, U] }, 0), answerOf({ a: [1, U] }, 0))).toBeUndefined()
+  })
+
+  test('a group without buckets when its total alone differs, if totals are looked at', () => {
+    const before = answerOf({ a: [1, 2, 3], b: [4, 5, 6] }, 0)
+    const { groups, ...rest } = before
+    const after = {
+      ...rest,
+      groups: groups.map((group, i) => (i === 0 ? group : { ...group, totals: new Map([['sum', 99]]) })),
+    }
+    expect(between(before, after, { totals: false, ranked: false })).toBeUndefined()
+    expect(pictureOf(between(before, after)!.answer)).toEqual({ '[["endpoint","b"]]': { total: 99, buckets: {} } })
+  })
+})
+
+describe('a snapshot is told instead when', () => {
+  const before = answerOf({ a: [1, 2], b: [3, 4] }, 0)
+
+  test.each<[why: string, after: QueryAnswer, ranked?: boolean]>([
+    ['a bucket is empty again', answerOf({ a: [1, U], b: [3, 4] }, 0)],
+    ['a group with buckets in the range is gone', answerOf({ b: [3, 4] }, 0)],
+    ['the interval is another', answerOf({ a: [1, 2], b: [3, 4] }, 0, 'none', '5m')],
+    ['the range has jumped past everything', answerOf({ a: [1, 2], b: [3, 4] }, 7)],
+    ['the metric was deleted and defined anew', { ...before, metric: metricRow('request', 'counter') }],
+    ['ranked groups have another order', { ...before, groups: before.groups.toReversed() }, true],
+    ['a group enters the ranking', answerOf({ a: [1, 2], b: [3, 4], c: [5, 6] }, 0), true],
+    ['a group leaves the ranking', answerOf({ a: [1, 2] }, 0), true],
+  ])('%s', (_why, after, ranked = false) => {
+    expect(between(before, after, { totals: true, ranked })).toEqual(snapshotOf(after))
+  })
+})
+
+test('whoever takes every update, or skips some, sees what a fresh answer shows', () => {
+  const values = fc.array(fc.option(fc.integer({ min: 0, max: 3 }), { nil: undefined }), { minLength: 4, maxLength: 4 })
+  const step = fc.record({
+    data: fc.record({ a: values, b: values, c: values }),
+    moves: fc.integer({ min: 0, max: 3 }),
+    isTaken: fc.boolean(),
+  })
+  fc.assert(
+    fc.property(fc.array(step, { minLength: 2, maxLength: 6 }), fc.constantFrom(...FILLS), (steps, fill) => {
+      let from = 0
+      let told: QueryAnswer | undefined
+      let picture = {}
+      for (const [i, { data, moves, isTaken }] of steps.entries()) {
+        from += moves
+        const answer = answerOf(data, from, fill)
+        if (!isTaken && i < steps.length - 1) continue
+        const update = told === undefined ? snapshotOf(answer) : between(told, answer)
+        if (update !== undefined) picture = applyUpdate(picture, update)
+        told = answer
+        expect(picture).toEqual(pictureOf(answer))
+      }
+    }),
+    { numRuns: 500 },
+  )
+})

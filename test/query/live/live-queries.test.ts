@@ -1,0 +1,296 @@
+import { beforeEach, describe, expect, test } from 'vitest'
+import { GatewayError } from '../../../src/model/errors.ts'
+import type { Id64 } from '../../../src/model/id.ts'
+import type { QueryAnswer } from '../../../src/query/compute/result.ts'
+import type { LiveUpdate } from '../../../src/query/live/live-patch.ts'
+import { LiveQueries, type LiveSettings } from '../../../src/query/live/live-queries.ts'
+import type { QueryInput } from '../../../src/query/plan/request.ts'
+import { FakeGateway } from '../../support/fake-graphql-gateway.ts'
+
+const READER = { project: 'shop', keyId: 'r' }
+const INPUT: QueryInput = { metric: 'latency' }
+const METRIC: Id64 = { hi: 'latency'.length, lo: 7 }
+
+/** A clock that stands still until it is told to go on, and a metric whose last value is set by the test. */
+class World {
+  nowMs = 0
+  value = 1
+  asked: string[] = []
+  failure: Error | undefined
+  listeners = new Set<(partition: number, metricIds: readonly Id64[]) => void>()
+  readonly #gateway = new FakeGateway()
+  readonly #timers = new Set<{ readonly atMs: number; readonly run: () => void }>()
+
+  constructor() {
+    this.#gateway.define('latency', 'distribution')
+    this.#gateway.define('other', 'distribution')
+  }
+
+  get timers(): number {
+    return this.#timers.size
+  }
+
+  open(settings: Partial<LiveSettings> = {}): LiveQueries {
+    return new LiveQueries(
+      {
+        query: (project, input) => this.#query(project, input),
+        onCommit: (listener) => {
+          this.listeners.add(listener)
+          return () => this.listeners.delete(listener)
+        },
+        now: () => this.nowMs,
+        after: (ms, run) => {
+          const timer = { atMs: this.nowMs + ms, run }
+          this.#timers.add(timer)
+          return () => this.#timers.delete(timer)
+        },
+      },
+      {
+        everyMs: 1_000,
+        pollMs: 10_000,
+        subscriptionsMax: 10,
+        subscriptionsPerKeyMax: 10,
+        runsMax: 4,
+        ...settings,
+      },
+    )
+  }
+
+  commit(value: number, metricId = METRIC): void {
+    this.value = value
+    for (const listener of this.listeners) listener(0, [metricId])
+  }
+
+  async pass(ms: number): Promise<void> {
+    this.nowMs += ms
+    for (const timer of [...this.#timers].filter(({ atMs }) => atMs <= this.nowMs)) {
+      this.#timers.delete(timer)
+      timer.run()
+    }
+    await settle()
+  }
+
+  async #query(project: string, input: QueryInput): Promise<QueryAnswer> {
+    this.asked.push(input.metric)
+    if (this.failure !== undefined) throw this.failure
+    const answer = await this.#gateway.query(project, input)
+    const values = new Map([['avg', Float64Array.of(10, Number.NaN, this.value)]])
+    return { ...answer, groups: answer.groups.map((group) => ({ ...group, values })) }
+  }
+}
+
+/** Lets everything go on that waits for nothing. */
+async function settle(): Promise<void> {
+  for (let i = 0; i < 3; i++) await new Promise((resolve) => setImmediate(resolve))
+}
+
+/** Whether it has happened is seen after {@link settle}. */
+function watch<T>(promise: Promise<T>): { value: T | undefined; error: unknown } {
+  const seen: { value: T | undefined; error: unknown } = { value: undefined, error: undefined }
+  promise.then(
+    (value) => {
+      seen.value = value
+    },
+    (error: unknown) => {
+      seen.error = error
+    },
+  )
+  return seen
+}
+
+const lastOf = ({ value }: IteratorResult<LiveUpdate>): unknown => value?.answer.groups[0].values.get('avg')[2]
+
+let world: World
+beforeEach(() => {
+  world = new World()
+})
+
+test('a snapshot comes first, then what commits to its metric change, at most once a second', async () => {
+  const updates = world.open().subscribe(READER, INPUT)
+  const snapshot = await updates.next()
+  expect(snapshot.value.kind).toBe('snapshot')
+  const next = watch(updates.next())
+  world.commit(2)
+  world.commit(3)
+  await world.pass(999)
+  expect(next.value).toBeUndefined()
+  world.commit(4)
+  await world.pass(1)
+  expect(next.value).toMatchObject({ value: { kind: 'patch' } })
+  expect(lastOf(next.value!)).toBe(4)
+  expect(world.asked).toHaveLength(2)
+})
+
+test('commits to other metrics do not have it asked, and an answer that is the same is not told', async () => {
+  const updates = world.open().subscribe(READER, INPUT)
+  await updates.next()
+  const next = watch(updates.next())
+  world.commit(2, { hi: 1, lo: 1 })
+  await world.pass(2_000)
+  expect(world.asked).toHaveLength(1)
+  world.commit(1)
+  await world.pass(2_000)
+  expect(world.asked).toHaveLength(2)
+  expect(next.value).toBeUndefined()
+})
+
+test('a commit that nobody told of is seen by asking now and then', async () => {
+  const updates = world.open().subscribe(READER, INPUT)
+  await updates.next()
+  const next = watch(updates.next())
+  world.value = 9
+  await world.pass(9_999)
+  expect(next.value).toBeUndefined()
+  await world.pass(1)
+  await world.pass(0)
+  expect(lastOf(next.value!)).toBe(9)
+})
+
+test('an idle query is asked ever less often, and as often as before once something has changed', async () => {
+  const updates = world.open().subscribe(READER, INPUT)
+  await updates.next()
+  const next = watch(updates.next())
+  const waits: number[] = []
+  for (let seconds = 0; world.asked.length < 8; seconds += 10) {
+    const asked = world.asked.length
+    await world.pass(10_000)
+    if (world.asked.length > asked) waits.push(seconds + 10)
+  }
+  const gaps = waits.map((at, i) => at - (waits[i - 1] ?? 0))
+  expect(gaps).toEqual([10, 20, 40, 80, 160, 160, 160])
+  world.commit(7)
+  await world.pass(1_000)
+  expect(lastOf(next.value!)).toBe(7)
+  const asked = world.asked.length
+  await world.pass(10_000)
+  expect(world.asked.length).toBe(asked + 1)
+})
+
+test('a commit while the answer is being computed has it asked again', async () => {
+  const live = world.open()
+  const updates = live.subscribe(READER, INPUT)
+  world.commit(5)
+  await updates.next()
+  await world.pass(1_000)
+  expect(world.asked).toHaveLength(2)
+})
+
+test('subscribers of one question share its answers, and each gets a snapshot of its own that is not older than it', async () => {
+  const live = world.open()
+  const first = live.subscribe(READER, INPUT)
+  await first.next()
+  world.value = 2
+  const second = live.subscribe(READER, INPUT)
+  const joined = watch(second.next())
+  await settle()
+  expect(joined.value).toBeUndefined()
+  await world.pass(1_000)
+  expect(joined.value).toMatchObject({ value: { kind: 'snapshot' } })
+  expect(lastOf(joined.value!)).toBe(2)
+  expect(await first.next()).toMatchObject({ value: { kind: 'patch' } })
+  expect(world.asked).toHaveLength(2)
+  expect(live.held).toEqual({ subscriptions: 2, topics: 1, keys: 1 })
+})
+
+test('other questions, and other projects, have topics of their own', async () => {
+  const live = world.open()
+  live.subscribe(READER, INPUT)
+  live.subscribe(READER, { ...INPUT, tags: new Map([['a', ['x']]]) })
+  live.subscribe(READER, { ...INPUT, tags: new Map([['a', ['y']]]) })
+  live.subscribe({ ...READER, project: 'bank' }, INPUT)
+  expect(live.held.topics).toBe(4)
+})
+
+test('a subscriber that takes nothing for a while gets one patch from where it was to where it is', async () => {
+  const updates = world.open().subscribe(READER, INPUT)
+  await updates.next()
+  for (const value of [2, 3, 4]) {
+    world.commit(value)
+    await world.pass(1_000)
+  }
+  expect(lastOf(await updates.next())).toBe(4)
+  const next = watch(updates.next())
+  await settle()
+  expect(next.value).toBeUndefined()
+})
+
+describe('everything is freed', () => {
+  test('when subscribers go, before the first answer, between answers, or while one is due', async () => {
+    const live = world.open()
+    const early = live.subscribe(READER, INPUT)
+    await early.return?.()
+    expect(await early.next()).toEqual({ value: undefined, done: true })
+    const [a, b] = [live.subscribe(READER, INPUT), live.subscribe({ ...READER, keyId: 's' }, INPUT)]
+    await a.next()
+    await world.pass(1_000)
+    world.commit(2)
+    await a.return?.()
+    expect(live.held).toEqual({ subscriptions: 1, topics: 1, keys: 1 })
+    const pending = watch(b.next())
+    await settle()
+    await b.return?.()
+    await settle()
+    expect(pending.value).toMatchObject({ done: expect.any(Boolean) })
+    expect(live.held).toEqual({ subscriptions: 0, topics: 0, keys: 0 })
+    expect(world.listeners.size).toBe(0)
+    expect(world.timers).toBe(0)
+  })
+
+  test('when the gateway stops, which ends them all and takes no more', async () => {
+    const live = world.open()
+    const updates = live.subscribe(READER, INPUT)
+    await updates.next()
+    const next = updates.next()
+    live.close()
+    await expect(next).rejects.toMatchObject({ code: 'overloaded', details: { reconnect: true } })
+    expect(live.held.subscriptions).toBe(0)
+    expect(world.timers).toBe(0)
+    expect(() => live.subscribe(READER, INPUT)).toThrow(expect.objectContaining({ code: 'overloaded' }))
+  })
+})
+
+describe('errors', () => {
+  test('a question that cannot be answered ends its subscribers with the reason', async () => {
+    const live = world.open()
+    const updates = live.subscribe(READER, { metric: 'nothing' })
+    await expect(updates.next()).rejects.toMatchObject({ code: 'metric_not_found' })
+    expect(await updates.next()).toEqual({ value: undefined, done: true })
+    expect(live.held.subscriptions).toBe(0)
+  })
+
+  test('a store that is away is waited for', async () => {
+    const updates = world.open().subscribe(READER, INPUT)
+    await updates.next()
+    world.failure = new GatewayError('store_unavailable', 'away')
+    world.commit(2)
+    await world.pass(1_000)
+    const next = watch(updates.next())
+    world.failure = undefined
+    await world.pass(10_000)
+    await world.pass(0)
+    expect(lastOf(next.value!)).toBe(2)
+  })
+})
+
+describe('bounds', () => {
+  test('subscriptions of a key and of the process', () => {
+    const live = world.open({ subscriptionsMax: 3, subscriptionsPerKeyMax: 2 })
+    live.subscribe(READER, INPUT)
+    live.subscribe(READER, INPUT)
+    expect(() => live.subscribe(READER, INPUT)).toThrow(expect.objectContaining({ code: 'rate_limited' }))
+    live.subscribe({ ...READER, keyId: 's' }, INPUT)
+    expect(() => live.subscribe({ ...READER, keyId: 's' }, INPUT)).toThrow(
+      expect.objectContaining({ code: 'overloaded' }),
+    )
+    expect(live.held.subscriptions).toBe(3)
+  })
+
+  test('queries that are asked at a time', async () => {
+    const live = world.open({ runsMax: 1 })
+    live.subscribe(READER, { metric: 'latency' })
+    live.subscribe(READER, { metric: 'other' })
+    expect(world.asked).toEqual(['latency'])
+    await settle()
+    expect(world.asked).toEqual(['latency', 'other'])
+  })
+})

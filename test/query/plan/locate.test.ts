@@ -1,0 +1,67 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { BucketFinder, ReadFinder } from '../../../src/query/plan/locate.ts'
+import type { Read } from '../../../src/query/plan/plan.ts'
+
+const ascending = fc
+  .uniqueArray(fc.integer({ min: -10_000, max: 10_000 }), { minLength: 2, maxLength: 40 })
+  .map((edges) => edges.sort((a, b) => a - b))
+
+describe('BucketFinder', () => {
+  it('divides where buckets are even, before 1970 too', () => {
+    const finder = new BucketFinder(Float64Array.of(-20, -10, 0, 10))
+    expect([-20, -11, -10, -1, 0, 9].map((timeMs) => finder.find(timeMs))).toEqual([0, 0, 1, 1, 2, 2])
+  })
+
+  it('searches where they are not', () => {
+    const finder = new BucketFinder(Float64Array.of(0, 23, 47, 72))
+    expect([71, 0, 22, 23, 46, 47].map((timeMs) => finder.find(timeMs))).toEqual([2, 0, 0, 1, 1, 2])
+  })
+
+  it('finds the bucket that begins at or before an instant and ends after it, in any order of asking', () => {
+    fc.assert(
+      fc.property(ascending, fc.array(fc.nat()), (edges, picks) => {
+        const finder = new BucketFinder(Float64Array.from(edges))
+        const span = edges.at(-1)! - edges[0]!
+        for (const pick of picks) {
+          const timeMs = edges[0]! + (pick % span)
+          const bucket = finder.find(timeMs)
+          expect(edges[bucket]).toBeLessThanOrEqual(timeMs)
+          expect(edges[bucket + 1]).toBeGreaterThan(timeMs)
+        }
+      }),
+    )
+  })
+})
+
+describe('ReadFinder', () => {
+  const reads: Read[] = [
+    { level: 0, fromMs: 0, toMs: 10 },
+    { level: 1, fromMs: 10, toMs: 40 },
+    { level: 0, fromMs: 50, toMs: 60 },
+  ]
+
+  it('finds the read that holds an instant, or none', () => {
+    const finder = new ReadFinder(reads)
+    const found = [-1, 0, 9, 10, 39, 40, 49, 50, 59, 60, 5].map((timeMs) => finder.find(timeMs))
+    const at = found.map((read) => (read === undefined ? -1 : reads.indexOf(read)))
+    expect(at).toEqual([-1, 0, 0, 1, 1, -1, -1, 2, 2, -1, 0])
+  })
+
+  it('finds nothing in nothing', () => {
+    expect(new ReadFinder([]).find(0)).toBeUndefined()
+  })
+
+  it('agrees with a look at each read', () => {
+    fc.assert(
+      fc.property(ascending, fc.array(fc.integer({ min: -10_000, max: 10_000 })), (edges, times) => {
+        const some = edges
+          .slice(1)
+          .flatMap((toMs, i): Read[] => (i % 3 === 2 ? [] : [{ level: 0, fromMs: edges[i]!, toMs }]))
+        const finder = new ReadFinder(some)
+        for (const timeMs of times)
+          expect(finder.find(timeMs)).toBe(some.find(({ fromMs, toMs }) => fromMs <= timeMs && timeMs < toMs))
+      }),
+    )
+  })
+})

@@ -1,0 +1,111 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { GatewayError } from '../../../src/model/errors.ts'
+import { type Interval, parseInterval } from '../../../src/model/interval.ts'
+import { DAY_MS, HOUR_MS, MINUTE_MS } from '../../../src/model/time.ts'
+import { type TimeZone, timeZone } from '../../../src/model/zone-offsets.ts'
+import { gridOf, lookUp } from '../../../src/query/plan/period.ts'
+import { plan } from '../../../src/query/plan/plan.ts'
+import type { IndexRequest, Store, Stretch } from '../../../src/store/store.ts'
+import { windowWidthMs } from '../../../src/store/store.ts'
+import { metricRow } from '../../support/fake-graphql-gateway.ts'
+
+const STEPS_MS = [10_000, MINUTE_MS, 15 * MINUTE_MS, HOUR_MS, DAY_MS]
+const NOON_MS = Date.UTC(2024, 2, 30, 12)
+
+const intervalOf = (text: string): Interval => parseInterval(text)!
+const zoneOf = (name: string): TimeZone => timeZone(name)!
+
+/** Whole windows that a level has let go, up to an instant: the finer the level, the more. */
+const expiries = fc.array(fc.integer({ min: -6, max: 6 }), { minLength: 4, maxLength: 4 })
+
+function expiredOf(windows: readonly number[], level: number): Stretch[] {
+  const count = windows[level]
+  if (count === undefined) return []
+  const widthMs = windowWidthMs(STEPS_MS[level]!)
+  return [{ fromMs: Number.MIN_SAFE_INTEGER, toMs: (Math.floor(NOON_MS / widthMs) + count) * widthMs }]
+}
+
+describe('lookUp', () => {
+  const metric = metricRow('total', 'counter')
+
+  it('asks the index about every stretch that is read, and of fine levels about little more', async () => {
+    let narrowed = 0
+    await fc.assert(
+      fc.asyncProperty(
+        fc.integer({ min: -5 * DAY_MS, max: 5 * DAY_MS }),
+        fc.integer({ min: 0, max: 4 * DAY_MS }),
+        fc.constantFrom('10s', '1m', '5m', '15m', '1h', '6h', '24h', '1d', '1w', 'auto'),
+        fc.constantFrom('UTC', 'UTC', 'Europe/Berlin', 'Asia/Kathmandu'),
+        expiries,
+        fc.boolean(),
+        async (startMs, lengthMs, text, zoneName, windows, cumulative) => {
+          const range = { fromMs: NOON_MS + startMs, toMs: NOON_MS + startMs + lengthMs }
+          const interval = intervalOf(text)
+          const zone = zoneOf(zoneName)
+          let asked: IndexRequest | undefined
+          const index: Pick<Store, 'readIndex'> = {
+            readIndex: async (request) => {
+              asked = request
+              return {
+                inbox: [],
+                timelines: request.timelines.map(({ resolutionMs, stretch }) => ({
+                  resolutionMs,
+                  entries: [],
+                  expired: expiredOf(windows, STEPS_MS.indexOf(resolutionMs)).filter(
+                    ({ toMs }) => toMs > stretch.fromMs,
+                  ),
+                })),
+              }
+            },
+          }
+          const gridMs = gridOf(interval, zone, range, STEPS_MS)
+          const everything = STEPS_MS.map((stepMs, level) => ({ stepMs, expired: expiredOf(windows, level) }))
+          const request = { ...range, interval, zone, bucketsMax: 100_000, setting: 'RESOLUTIONS' as const }
+          const wholly = attempt(() => plan({ ...request, timelines: everything }))
+          const found = await lookUp(
+            index,
+            { ...metric, cumulative },
+            {
+              ...range,
+              stepsMs: STEPS_MS,
+              gridMs,
+              wanted: undefined,
+              turn: async () => {},
+              planned: (timelines) => plan({ ...request, timelines }),
+            },
+          ).catch((error: unknown) => error)
+          if (wholly instanceof GatewayError) {
+            // The same mistake with the same advice.
+            expect(found).toMatchObject({ code: wholly.code, details: wholly.details })
+            return
+          }
+          if (found instanceof Error || typeof found !== 'object' || found === null || !('lookback' in found))
+            throw found
+          const { plan: planned, lookback } = found as Awaited<ReturnType<typeof lookUp>>
+          expect(planned).toEqual(wholly)
+          for (const read of [...planned.reads, ...lookback]) {
+            const ofLevel = asked!.timelines.filter(({ resolutionMs }) => resolutionMs === STEPS_MS[read.level])
+            // Its stretches ascend and may touch.
+            let coveredMs = read.fromMs
+            for (const { stretch } of ofLevel)
+              if (stretch.fromMs <= coveredMs) coveredMs = Math.max(coveredMs, stretch.toMs)
+            expect(coveredMs, `${STEPS_MS[read.level]} ms of ${text}`).toBeGreaterThanOrEqual(read.toMs)
+          }
+          if (asked!.timelines.length > STEPS_MS.length && lengthMs > DAY_MS) narrowed++
+        },
+      ),
+      { numRuns: 400 },
+    )
+    expect(narrowed).toBeGreaterThan(30)
+  })
+})
+
+function attempt<T>(action: () => T): T | GatewayError {
+  try {
+    return action()
+  } catch (error) {
+    if (error instanceof GatewayError) return error
+    throw error
+  }
+}

@@ -1,0 +1,170 @@
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
+import { GatewayError } from '../../../src/model/errors.ts'
+import { groupSeries, SeriesIndex, SeriesList } from '../../../src/query/plan/series-index.ts'
+import { type SeriesFilter, tagValue } from '../../../src/query/plan/tag-filter.ts'
+import type { MetricRow, SeriesRow, Store } from '../../../src/store/store.ts'
+import { decoderOf, openStore, openWriter, PROJECT } from '../../support/engine.ts'
+import { answer, FaultyStore, lostRequest } from '../../support/faulty-store.ts'
+import { temporaryFolder } from '../../support/temporary-folder.ts'
+
+let store: Store
+let faulty: FaultyStore
+
+beforeEach(async () => {
+  store = await openStore(await temporaryFolder(), 1)
+  onTestFinished(() => store.close())
+  faulty = new FaultyStore(store)
+})
+
+async function addSeries(name: string, ...hosts: readonly string[]): Promise<MetricRow> {
+  const writer = openWriter(store)
+  await writer.track(PROJECT, decoderOf(hosts.map((host) => ({ name, type: 'gauge', value: 1, tags: { host } }))))
+  return (await store.readMetric(PROJECT, name))!
+}
+
+const hostsOf = (list: SeriesList) => list.rows.map(({ tags }) => tagValue(tags, 'host'))
+
+describe('SeriesIndex', () => {
+  it('fetches only what is new and keeps positions', async () => {
+    const metric = await addSeries('cpu', 'a', 'b')
+    const index = new SeriesIndex(faulty.store, 1_000)
+    const list = await index.sync(metric)
+    expect(hostsOf(list)).toEqual(['a', 'b'])
+    const ordinals = list.rows.map(({ seriesId: { hi, lo } }) => list.ordinal(hi, lo))
+    expect(ordinals).toEqual([0, 1])
+    await addSeries('cpu', 'c', 'a')
+    expect(await index.sync(metric)).toBe(list)
+    expect(hostsOf(list)).toEqual(['a', 'b', 'c'])
+    expect(list.rows.map(({ seriesId: { hi, lo } }) => list.ordinal(hi, lo))).toEqual([0, 1, 2])
+    expect(faulty.calls('readSeries').map(([, , cursor]) => cursor)).toEqual([0, 2])
+  })
+
+  it('draws the list anew when the store has gone back in time', async () => {
+    const metric = await addSeries('cpu', 'a', 'b')
+    const index = new SeriesIndex(faulty.store, 1_000)
+    const before = await index.sync(metric)
+    faulty.next('readSeries', answer(undefined))
+    const after = await index.sync(metric)
+    expect(after).not.toBe(before)
+    expect(hostsOf(after)).toEqual(['a', 'b'])
+    expect(await index.sync(metric)).toBe(after)
+  })
+
+  it('holds the lists asked about lately, bounded by their series together', async () => {
+    const cpu = await addSeries('cpu', 'a', 'b')
+    const disk = await addSeries('disk', 'a', 'b')
+    const net = await addSeries('net', 'a')
+    const index = new SeriesIndex(faulty.store, 4)
+    const first = await index.sync(cpu)
+    const second = await index.sync(disk)
+    expect(await index.sync(cpu)).toBe(first)
+    await index.sync(net)
+    expect(await index.sync(cpu)).toBe(first)
+    expect(await index.sync(disk)).not.toBe(second)
+  })
+
+  it('lists each series once when two queries look at the same time', async () => {
+    const metric = await addSeries('cpu', 'a', 'b')
+    const index = new SeriesIndex(store, 1_000)
+    await index.sync(metric)
+    await addSeries('cpu', 'c', 'd')
+    const lists = await Promise.all([index.sync(metric), index.sync(metric), index.sync(metric)])
+    for (const list of lists) expect(hostsOf(list)).toEqual(['a', 'b', 'c', 'd'])
+  })
+
+  it('fails as the store does, and is whole again afterwards', async () => {
+    const metric = await addSeries('cpu', 'a')
+    const index = new SeriesIndex(faulty.store, 1_000)
+    faulty.next('readSeries', lostRequest)
+    await expect(index.sync(metric)).rejects.toBeInstanceOf(GatewayError)
+    expect(hostsOf(await index.sync(metric))).toEqual(['a'])
+  })
+})
+
+describe('SeriesList', () => {
+  it('tells series apart that share half of their id', () => {
+    const list = new SeriesList({ hi: 1, lo: 1 })
+    const ids = [
+      { hi: 5, lo: 1 },
+      { hi: 5, lo: 2 },
+      { hi: 5, lo: 3 },
+      { hi: 6, lo: 1 },
+    ]
+    list.append(ids.map((seriesId): SeriesRow => ({ seriesId, tags: [] })))
+    expect(ids.map(({ hi, lo }) => list.ordinal(hi, lo))).toEqual([0, 1, 2, 3])
+    expect([list.ordinal(5, 4), list.ordinal(6, 2), list.ordinal(7, 1)]).toEqual([-1, -1, -1])
+  })
+})
+
+describe('groupSeries', () => {
+  const list = new SeriesList({ hi: 1, lo: 1 })
+  const rows: [string, string][][] = [
+    [
+      ['host', 'a'],
+      ['zone', 'x'],
+    ],
+    [
+      ['host', 'b'],
+      ['zone', 'x'],
+    ],
+    [
+      ['host', 'a,b'],
+      ['zone', 'y'],
+    ],
+    [['zone', 'x']],
+    [['host', '__proto__']],
+  ]
+  list.append(rows.map((tags, i): SeriesRow => ({ seriesId: { hi: 0, lo: i }, tags })))
+  const ALL = { filter: undefined, groupBy: [], bySeries: false }
+
+  it('puts all series into one group unless told otherwise', () => {
+    const { groupOf, groups, matched } = groupSeries(list, ALL)
+    expect([...groupOf]).toEqual([0, 0, 0, 0, 0])
+    expect(groups).toEqual([{ tags: [], series: undefined }])
+    expect(matched).toBe(5)
+  })
+
+  it('groups by the values of tags, a missing one equal to an empty one', () => {
+    const { groupOf, groups } = groupSeries(list, { ...ALL, groupBy: ['host'] })
+    expect([...groupOf]).toEqual([0, 1, 2, 3, 4])
+    expect(groups.map(({ tags }) => tags[0]![1])).toEqual(['a', 'b', 'a,b', '', '__proto__'])
+    const byZone = groupSeries(list, { ...ALL, groupBy: ['zone'] })
+    expect([...byZone.groupOf]).toEqual([0, 0, 1, 0, 2])
+    const byBoth = groupSeries(list, { ...ALL, groupBy: ['zone', 'host'] })
+    expect(byBoth.groups[0]!.tags).toEqual([
+      ['zone', 'x'],
+      ['host', 'a'],
+    ])
+  })
+
+  it('leaves out series that the filter does not want', () => {
+    const filter: SeriesFilter = (tags) => tagValue(tags, 'zone') === 'x'
+    const { groupOf, groups, matched } = groupSeries(list, { ...ALL, filter, groupBy: ['host'] })
+    expect([...groupOf]).toEqual([0, 1, -1, 2, -1])
+    expect(groups).toHaveLength(3)
+    expect(matched).toBe(3)
+  })
+
+  it('remembers groupings until a series joins', () => {
+    const own = new SeriesList({ hi: 1, lo: 2 })
+    own.append(rows.map((tags, i): SeriesRow => ({ seriesId: { hi: 0, lo: i }, tags })))
+    const first = own.group('all', ALL)
+    expect(own.group('all', ALL)).toBe(first)
+    expect(own.group('by host', { ...ALL, groupBy: ['host'] }).groups).toHaveLength(5)
+    own.append([])
+    expect(own.group('all', ALL)).toBe(first)
+    own.append([{ seriesId: { hi: 9, lo: 9 }, tags: [] }])
+    expect(own.group('all', ALL)).toMatchObject({ matched: 6, ids: { from: { hi: 0, lo: 0 }, to: { hi: 9, lo: 9 } } })
+    // Those asked for lately.
+    for (let i = 0; i < 20; i++) own.group(`other ${i}`, ALL)
+    const last = own.group('other 19', ALL)
+    expect(own.group('other 19', ALL)).toBe(last)
+  })
+
+  it('makes a group of each series', () => {
+    const filter: SeriesFilter = (tags) => tagValue(tags, 'zone') === 'x'
+    const { groupOf, groups } = groupSeries(list, { ...ALL, filter, bySeries: true })
+    expect([...groupOf]).toEqual([0, 1, -1, 2, -1])
+    expect(groups[2]).toEqual({ tags: rows[3], series: { seriesId: { hi: 0, lo: 3 }, tags: rows[3] } })
+  })
+})

@@ -1,0 +1,105 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { ProcessMetrics } from '../../src/telemetry/process-metrics.ts'
+import type { MetricFamily } from '../../src/telemetry/telemetry.ts'
+
+beforeEach(() => {
+  vi.useFakeTimers()
+})
+afterEach(() => {
+  vi.useRealTimers()
+})
+
+function familiesWith(counted: number, held: number): MetricFamily[] {
+  const family = (name: string, type: string, aggregator: string, value: number): MetricFamily => ({
+    name,
+    help: name,
+    type,
+    aggregator,
+    values: [{ value, labels: {} }],
+  })
+  const le = (bound: number | string, value: number) => ({
+    value,
+    labels: { le: bound },
+    metricName: 'seconds_bucket',
+  })
+  return [
+    family('counted', 'counter', 'sum', counted),
+    family('held', 'gauge', 'sum', held),
+    family('waited', 'gauge', 'max', held),
+    { ...family('seconds', 'histogram', 'sum', 0), values: [le(1, counted), le('+Inf', counted + 1)] },
+  ]
+}
+
+function samplesOf(text: string): Record<string, number> {
+  const lines = text.split('\n').filter((line) => line !== '' && !line.startsWith('#'))
+  return Object.fromEntries(lines.map((line) => line.split(' ')).map(([name, value]) => [name, Number(value)]))
+}
+
+/** Processes `a` and `b`, which answer with what is set here. */
+function twoProcesses() {
+  const answers = new Map<string, MetricFamily[]>()
+  const asked: string[] = []
+  const metrics = new ProcessMetrics<string>((process) => {
+    asked.push(process)
+    const families = answers.get(process)
+    if (families !== undefined) metrics.heard(process, families)
+  })
+  for (const process of ['a', 'b']) metrics.joined(process)
+  const read = async (): Promise<Record<string, number>> => {
+    const text = metrics.read()
+    await vi.runAllTimersAsync()
+    return samplesOf(await text)
+  }
+  return { metrics, answers, asked, read }
+}
+
+describe('the metrics of several processes', () => {
+  it('are summed, but for what is the same for all', async () => {
+    const { answers, read } = twoProcesses()
+    answers.set('a', familiesWith(3, 10)).set('b', familiesWith(4, 20))
+    expect(await read()).toEqual({
+      counted: 7,
+      held: 30,
+      waited: 20,
+      'seconds_bucket{le="1"}': 7,
+      'seconds_bucket{le="+Inf"}': 9,
+    })
+  })
+
+  it('count on with the last that was known of one that does not answer, and do not ask it twice', async () => {
+    const { metrics, answers, asked, read } = twoProcesses()
+    answers.set('a', familiesWith(3, 10)).set('b', familiesWith(4, 20))
+    await read()
+    answers.delete('b')
+    answers.set('a', familiesWith(5, 10))
+    const expected = { counted: 9, held: 10, waited: 10, 'seconds_bucket{le="1"}': 9 }
+    expect(await read()).toMatchObject(expected)
+    expect(await read()).toMatchObject(expected)
+    expect(asked.filter((process) => process === 'b')).toHaveLength(2)
+    metrics.heard('b', familiesWith(6, 20))
+    answers.set('b', familiesWith(7, 20))
+    expect(await read()).toMatchObject({ counted: 12, held: 30 })
+  })
+
+  it('count on when processes have gone, one after another', async () => {
+    const { metrics, answers, read } = twoProcesses()
+    answers.set('a', familiesWith(3, 10))
+    for (let i = 0; i < 4; i++) {
+      answers.set('b', familiesWith(1, 20))
+      expect(await read()).toMatchObject({ counted: 4 + i, held: 30, 'seconds_bucket{le="+Inf"}': 6 + 2 * i })
+      metrics.left('b')
+      expect(await read()).toMatchObject({ counted: 4 + i, held: 10 })
+      metrics.joined('b')
+    }
+  })
+
+  it('keep one that goes while they are read', async () => {
+    const { metrics, answers, read } = twoProcesses()
+    answers.set('a', familiesWith(3, 10)).set('b', familiesWith(4, 20))
+    await read()
+    answers.delete('b')
+    const reading = metrics.read()
+    metrics.left('b')
+    expect(samplesOf(await reading)).toMatchObject({ counted: 7, held: 10 })
+  })
+})

@@ -1,0 +1,122 @@
+import { describe, expect, it } from 'vitest'
+import { Prometheus } from '../../src/telemetry/prometheus.ts'
+import type { TelemetrySources } from '../../src/telemetry/telemetry.ts'
+
+const SOURCES: TelemetrySources = {
+  points: () => 7,
+  events: () => 9,
+  pendingBytes: () => 100,
+  retainedBytes: () => 200,
+  cacheBytes: () => 300,
+  rateCounters: () => 4,
+  folds: () => ({
+    steps: 1,
+    failures: 2,
+    merges: 3,
+    seals: 4,
+    expired: 5,
+    rowsSetAside: 0,
+    blocksSetAside: 0,
+    bytesWritten: 6,
+    waitedMs: 1_500,
+  }),
+  backlog: async () => ({ entries: 8, bytes: 900 }),
+}
+
+/** Samples by name and labels. */
+async function samplesOf(telemetry: Prometheus): Promise<ReadonlyMap<string, number>> {
+  const lines = (await telemetry.read()).split('\n').filter((line) => line !== '' && !line.startsWith('#'))
+  return new Map(lines.map((line) => [line.slice(0, line.lastIndexOf(' ')), Number(line.slice(line.lastIndexOf(' ')))]))
+}
+
+const META = {
+  resolutionsMs: [10_000],
+  rollupsRead: 10,
+  blocksRead: 5,
+  cacheHits: 3,
+  isExact: true,
+  bucketsUnavailable: 0,
+  durationMs: 30,
+  cost: 10,
+  nowMs: 0,
+}
+
+describe('the metrics of the gateway', () => {
+  it('count what they were told, as often as they are read', async () => {
+    const telemetry = new Prometheus(SOURCES)
+    const count = telemetry.countRoute('/a/:name')
+    for (const status of [200, 200, 404]) count('GET', status)
+    count('DELETE', 204)
+    telemetry.rejected([
+      { index: 0, code: 'invalid_value', message: '' },
+      { index: 4, code: 'invalid_value', message: '' },
+      { index: 5, code: 'missing_name', message: '' },
+    ])
+    telemetry.roundSettled(3)
+    telemetry.roundSettled(30)
+    telemetry.queried(META)
+    telemetry.queried({ ...META, durationMs: 60_000 })
+    telemetry.lost(11)
+    await telemetry.read()
+    const samples = await samplesOf(telemetry)
+    const expected: Record<string, number> = {
+      'gaugeql_http_requests_total{route="/a/:name",method="GET",status="200"}': 2,
+      'gaugeql_http_requests_total{route="/a/:name",method="GET",status="404"}': 1,
+      'gaugeql_http_requests_total{route="/a/:name",method="DELETE",status="204"}': 1,
+      'gaugeql_rejected_items_total{code="invalid_value"}': 2,
+      'gaugeql_rejected_items_total{code="missing_name"}': 1,
+      gaugeql_processes: 1,
+      gaugeql_points_total: 7,
+      gaugeql_events_total: 9,
+      gaugeql_lost_points_total: 11,
+      'gaugeql_commit_seconds_bucket{le="0.0025"}': 0,
+      'gaugeql_commit_seconds_bucket{le="0.005"}': 1,
+      'gaugeql_commit_seconds_bucket{le="0.05"}': 2,
+      gaugeql_commit_seconds_count: 2,
+      'gaugeql_query_seconds_bucket{le="30"}': 1,
+      gaugeql_query_seconds_count: 2,
+      gaugeql_rollups_read_total: 20,
+      gaugeql_blocks_read_total: 10,
+      gaugeql_block_cache_hits_total: 6,
+      gaugeql_block_cache_bytes: 300,
+      gaugeql_pending_bytes: 100,
+      gaugeql_retained_bytes: 200,
+      gaugeql_rate_counters: 4,
+      gaugeql_fold_backlog_bytes: 900,
+      gaugeql_fold_backlog_entries: 8,
+      gaugeql_fold_backlog_age_seconds: 1.5,
+      gaugeql_folds_total: 1,
+      gaugeql_fold_failures_total: 2,
+      'gaugeql_merges_total{kind="part"}': 3,
+      'gaugeql_merges_total{kind="whole"}': 4,
+      gaugeql_windows_expired_total: 5,
+      gaugeql_fold_written_bytes_total: 6,
+    }
+    for (const [name, value] of Object.entries(expected)) expect([name, samples.get(name)]).toEqual([name, value])
+    expect(samples.get('process_resident_memory_bytes')).toBeGreaterThan(0)
+    expect(samples.has('nodejs_eventloop_lag_p99_seconds')).toBe(true)
+  })
+
+  it('leave out what only the store knows while it does not answer', async () => {
+    let backlog = (): Promise<{ entries: number; bytes: number }> => Promise.resolve({ entries: 0, bytes: 1 })
+    const telemetry = new Prometheus({ ...SOURCES, backlog: () => backlog() })
+    expect((await samplesOf(telemetry)).get('gaugeql_fold_backlog_bytes')).toBe(1)
+    backlog = () => Promise.reject(new Error('away'))
+    const samples = await samplesOf(telemetry)
+    expect(samples.has('gaugeql_fold_backlog_bytes')).toBe(false)
+    expect(samples.get('gaugeql_points_total')).toBe(7)
+  })
+
+  it('are gathered once for readers that come together', async () => {
+    let asked = 0
+    const telemetry = new Prometheus({
+      ...SOURCES,
+      backlog: async () => {
+        asked++
+        return { entries: 0, bytes: 0 }
+      },
+    })
+    await Promise.all([telemetry.read(), telemetry.read(), telemetry.read()])
+    expect(asked).toBe(1)
+  })
+})

@@ -1,0 +1,120 @@
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { GatewayError } from '../../../src/model/errors.ts'
+import { partitionOf } from '../../../src/model/metric.ts'
+import type { Writer, WriterSettings } from '../../../src/write/commit/writer.ts'
+import { decoderOf, openStore, openWriter, PROJECT, type TestPoint, totalOf } from '../../support/engine.ts'
+import { type Fault, FaultyStore, gate, lostAnswer, lostRequest } from '../../support/faulty-store.ts'
+import { ForgetfulStore } from '../../support/forgetful-store.ts'
+import { temporaryFolder } from '../../support/temporary-folder.ts'
+
+/** Two partitions of which neither waits for the other's server. */
+
+const GROUPS = [[0], [1]]
+
+function metricIn(partition: number): TestPoint {
+  for (let i = 0; ; i++) {
+    const name = `m${i}`
+    if (partitionOf(PROJECT, name, 2) === partition) return { name, type: 'counter', value: 1 }
+  }
+}
+const LEFT = metricIn(0)
+const RIGHT = metricIn(1)
+
+function newWriter(faulty: FaultyStore, settings: Partial<WriterSettings> = {}): Writer {
+  const writer = openWriter(faulty.store, settings)
+  onTestFinished(async () => {
+    faulty.heal()
+    await writer.close()
+  })
+  return writer
+}
+
+async function openGroups(settings: Partial<WriterSettings> = {}) {
+  const real = await openStore(await temporaryFolder())
+  onTestFinished(() => real.close())
+  const faulty = new FaultyStore(real, { groups: GROUPS, mayForget: true })
+  /** What happens to commits of the right partition. */
+  const right = (fault: Fault) =>
+    faulty.alwaysOf('append', (proceed, [commits]) =>
+      commits.some(({ partition }) => partition === 1) ? fault(proceed) : proceed(),
+    )
+  const writer = newWriter(faulty, settings)
+  const track = (points: readonly TestPoint[], key?: string) => writer.track(PROJECT, decoderOf(points), key)
+  await track([LEFT, RIGHT])
+  return { real, faulty, right, writer, track }
+}
+
+function detailsOf(promise: Promise<unknown>): Promise<unknown> {
+  return promise.then(
+    () => 'stored',
+    (error: unknown) => (error instanceof GatewayError ? [error.code, error.details?.['outcome']] : error),
+  )
+}
+
+describe('a group of partitions that does not answer', () => {
+  it('holds up nobody who does not need it', async () => {
+    const { real, right, track } = await openGroups()
+    const slow = gate()
+    right(slow.fault)
+    const both = track([LEFT, RIGHT])
+    await slow.reached
+    for (let i = 0; i < 5; i++) await track([LEFT])
+    expect(await totalOf(real, LEFT.name, 'sum')).toBe(7)
+    expect(await totalOf(real, RIGHT.name, 'sum')).toBe(1)
+    slow.open()
+    await both
+    expect(await totalOf(real, RIGHT.name, 'sum')).toBe(2)
+  })
+
+  it('leaves the outcome of a request unknown of which others have taken their part', async () => {
+    const { real, right, track } = await openGroups({ storeWaitMsMax: 50 })
+    right(lostRequest)
+    const unknown = ['store_unavailable', 'unknown']
+    const outcomes = [[RIGHT], [LEFT, RIGHT], [LEFT]].map((points) => detailsOf(track(points)))
+    expect(await Promise.all(outcomes)).toEqual([unknown, unknown, 'stored'])
+    expect(await totalOf(real, LEFT.name, 'sum')).toBe(3)
+  })
+
+  it('is asked for nothing more while it is away, and nothing of such a request is stored', async () => {
+    const { real, faulty, right, writer, track } = await openGroups({ storeWaitMsMax: 50 })
+    right(lostRequest)
+    await detailsOf(track([RIGHT]))
+    const refused = ['store_unavailable', undefined]
+    await expect.poll(() => detailsOf(track([RIGHT]))).toEqual(refused)
+    expect(await detailsOf(track([LEFT, RIGHT]))).toEqual(refused)
+    expect(await detailsOf(track([LEFT]))).toBe('stored')
+    expect(() => writer.requireStore()).toThrow(GatewayError)
+    expect(await totalOf(real, LEFT.name, 'sum')).toBe(2)
+    faulty.heal()
+    await expect.poll(() => detailsOf(track([LEFT, RIGHT]))).toBe('stored')
+    expect(await totalOf(real, RIGHT.name, 'sum')).toBe(2)
+  })
+
+  it('counts a request with a key once in each partition, however often it is sent', async () => {
+    const { real, faulty, right, track } = await openGroups({ storeWaitMsMax: 50 })
+    for (const fault of [lostRequest, lostAnswer]) {
+      right(fault)
+      await detailsOf(track([LEFT, RIGHT], 'key'))
+    }
+    faulty.heal()
+    await expect.poll(() => detailsOf(track([LEFT, RIGHT], 'key'))).toBe('stored')
+    await track([LEFT, RIGHT], 'key')
+    expect(await totalOf(real, LEFT.name, 'sum')).toBe(2)
+    expect(await totalOf(real, RIGHT.name, 'sum')).toBe(2)
+  })
+})
+
+describe('a group of partitions that has gone back', () => {
+  it('makes the others look', async () => {
+    const store = await ForgetfulStore.open({ groups: GROUPS })
+    const writer = newWriter(store.faulty, { retainedLookMs: 3_600_000 })
+    const track = (...points: readonly TestPoint[]) => writer.track(PROJECT, decoderOf(points))
+    await track(LEFT, RIGHT)
+    await store.remember()
+    await track(LEFT, RIGHT)
+    await store.forget()
+    await track(LEFT)
+    await expect.poll(() => totalOf(store.current, RIGHT.name, 'sum')).toBe(2)
+    expect(await totalOf(store.current, LEFT.name, 'sum')).toBe(3)
+  })
+})

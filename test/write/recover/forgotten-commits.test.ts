@@ -1,0 +1,420 @@
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
+import { GatewayError } from '../../../src/model/errors.ts'
+import { partitionOf } from '../../../src/model/metric.ts'
+import { DAY_MS } from '../../../src/model/time.ts'
+import type { Commit } from '../../../src/store/store.ts'
+import type { Writer, WriterEvents, WriterSettings } from '../../../src/write/commit/writer.ts'
+import { ask, decoderOf, openWriter, PROJECT, T0_MS, type TestPoint, totalOf } from '../../support/engine.ts'
+import { type FaultyStore, gate, lostAnswer, lostRequest } from '../../support/faulty-store.ts'
+import { ForgetfulStore } from '../../support/forgetful-store.ts'
+import { listAll } from '../../support/list-metrics.ts'
+import { randomOf } from '../../support/random.ts'
+import { until } from '../../support/redis-server.ts'
+
+let store: ForgetfulStore
+let faulty: FaultyStore
+let told: { lost: number; wentBack: number; shortened: number[]; warnings: string[] }
+
+beforeEach(async () => {
+  store = await ForgetfulStore.open()
+  faulty = store.faulty
+  told = { lost: 0, wentBack: 0, shortened: [], warnings: [] }
+})
+
+/** Looks by itself only when a test says how often. */
+function newWriter(settings: Partial<WriterSettings> = {}, events: Partial<WriterEvents> = {}): Writer {
+  const writer = openWriter(
+    faulty.store,
+    { retainedLookMs: 3_600_000, ...settings },
+    {
+      lost: (points) => (told.lost += points),
+      storeWentBack: () => told.wentBack++,
+      retentionShortened: (keptMs) => told.shortened.push(keptMs),
+      warn: (message) => told.warnings.push(message),
+      ...events,
+    },
+  )
+  onTestFinished(async () => {
+    faulty.heal()
+    await writer.close()
+  })
+  return writer
+}
+
+const hit = (value = 1, of = ''): TestPoint => ({ name: 'hits', type: 'counter', value, tags: { of } })
+
+function track(writer: Writer, ...points: readonly TestPoint[]) {
+  return writer.track(PROJECT, decoderOf(points))
+}
+
+/** The commits offered from a call on, one after the other. */
+function offered(fromCall: number): Commit[] {
+  return faulty
+    .calls('append')
+    .slice(fromCall)
+    .flatMap(([commits]) => commits)
+}
+
+describe('a store that has forgotten commits', () => {
+  it('is given them again, once, in order and before anything new', async () => {
+    const writer = newWriter()
+    await track(writer, hit(1, 'a'))
+    await store.remember()
+    for (const [i, of] of ['a', 'b', 'c', 'a'].entries()) await track(writer, hit(10 ** (i + 1), of))
+    await store.forget()
+    const calls = faulty.calls('append').length
+    await track(writer, hit(100_000, 'd'))
+    expect(await totalOf(store.current, 'hits', 'sum')).toBe(111_111)
+    expect((await store.current.readMetric(PROJECT, 'hits'))?.points).toBe(6)
+    // Refused for the gap, then what was missing, then itself.
+    expect(offered(calls).map(({ number }) => number)).toEqual([6, 2, 3, 4, 5, 6])
+    expect(new Set(offered(0).map(({ writer: name }) => name)).size).toBe(1)
+    expect(told).toMatchObject({ lost: 0, wentBack: 1 })
+  })
+
+  it('is given their events again too', async () => {
+    const writer = newWriter()
+    const event = (id: string) => ({
+      partition: partitionOf(PROJECT, 'hits', 2),
+      event: { project: PROJECT, id, timeMs: T0_MS, json: '{"name":"e"}' },
+    })
+    await writer.track(PROJECT, () => {}, undefined, [event('A')])
+    await store.remember()
+    await writer.track(PROJECT, decoderOf([hit(1, 'a')]), undefined, [event('B')])
+    await writer.track(PROJECT, () => {}, 'key', [event('C'), event('D')])
+    await store.forget()
+    await writer.track(PROJECT, () => {}, undefined, [event('E')])
+    const request = { project: PROJECT, fromMs: T0_MS, toMs: T0_MS, limit: 10, bytesMax: 1_000 }
+    expect((await store.current.readEvents(request)).map(({ id }) => id)).toEqual(['E', 'D', 'C', 'B', 'A'])
+    expect(await totalOf(store.current, 'hits', 'sum')).toBe(1)
+    // And its marker with them.
+    await writer.track(PROJECT, () => {}, 'key', [event('F')])
+    expect(await store.current.readEvents(request)).toHaveLength(5)
+    expect(told.lost).toBe(0)
+  })
+
+  it('has forgotten nothing when it let go of a watermark for its age', async () => {
+    let nowMs = T0_MS
+    const writer = openWriter(
+      faulty.store,
+      { retainedLookMs: 500 },
+      { warn: (message) => told.warnings.push(message) },
+      () => nowMs,
+    )
+    onTestFinished(() => writer.close())
+    await track(writer, hit(1, 'a'))
+    // The machine sleeps; another gateway goes on meanwhile.
+    nowMs += 8 * DAY_MS
+    await store.current.sweep(nowMs)
+    await until('the commit is kept', () => writer.retainedBytes === 0)
+    expect(await totalOf(store.current, 'hits', 'sum')).toBe(1)
+    expect(told.warnings).toEqual([])
+    await track(writer, hit(10, 'a'))
+    expect(await totalOf(store.current, 'hits', 'sum')).toBe(11)
+  })
+
+  it('would have lost them without', async () => {
+    const writer = newWriter({ retainedBytesMax: 1 })
+    await track(writer, hit(1, 'a'))
+    await store.remember()
+    for (const [i, of] of ['a', 'b', 'c', 'a'].entries()) await track(writer, hit(10 ** (i + 1), of))
+    await store.forget()
+    await track(writer, hit(100_000, 'd'))
+    expect(await totalOf(store.current, 'hits', 'sum')).toBe(100_001)
+    expect(told.lost).toBe(4)
+    expect(told.warnings.filter((text) => text.includes('lost'))).toHaveLength(1)
+    // Under another name, and everything is announced that the store may not know.
+    await track(writer, hit(1_000_000, 'b'))
+    const { groups } = await ask(store.current, 'hits', { aggregations: ['sum'], groupBy: ['of'] })
+    expect(groups.map(({ tags, totals }) => [tags[0]![1], totals.get('sum')])).toEqual([
+      ['a', 1],
+      ['b', 1_000_000],
+      ['d', 100_000],
+    ])
+    expect(new Set(offered(0).map(({ writer: name }) => name)).size).toBe(2)
+  })
+
+  it('has all metrics and series of them again, with units, members and every kind of rollup', async () => {
+    const writer = newWriter()
+    await store.remember()
+    const points: TestPoint[] = [
+      hit(1, 'a'),
+      { name: 'users', type: 'set', value: 'ann', tags: { of: 'a' } },
+      { name: 'users', type: 'set', value: 'bob', tags: { of: 'b' } },
+      { name: 'ms', type: 'distribution', value: 5, tags: { of: 'a' } },
+      { name: 'level', type: 'gauge', value: 7 },
+      { name: 'total', type: 'counter', value: 100, total: true },
+    ]
+    await writer.track(PROJECT, (sink) => {
+      sink.resolve('ms', 'distribution', [], { unit: 'ms', description: 'time to answer' })
+      decoderOf(points)(sink)
+    })
+    // Of series that were announced before, in a commit of their own.
+    await track(writer, ...points)
+    await track(writer, { name: 'total', type: 'counter', value: 130, total: true, timeMs: T0_MS + 1_000 })
+    await store.forget()
+    expect(await listAll(store.current, PROJECT)).toEqual([])
+    await track(writer, { name: 'level', type: 'gauge', value: 8, timeMs: T0_MS + 1_000 })
+    // The other partition, of which the request had nothing, right behind it.
+    await expect.poll(async () => (await listAll(store.current, PROJECT)).length).toBe(5)
+    await expect.poll(() => totalOf(store.current, 'hits', 'sum')).toBe(2)
+    await expect.poll(() => totalOf(store.current, 'users', 'count')).toBe(2)
+    await expect.poll(() => totalOf(store.current, 'ms', 'count')).toBe(2)
+    expect(await totalOf(store.current, 'level', 'last')).toBe(8)
+    expect(await totalOf(store.current, 'total', 'sum')).toBe(30)
+    expect(await store.current.readMetric(PROJECT, 'ms')).toMatchObject({ unit: 'ms', description: 'time to answer' })
+    expect((await store.current.readMetric(PROJECT, 'users'))?.seriesCount).toBe(2)
+  })
+
+  it('loses nothing of a round that was open meanwhile', async () => {
+    const writer = newWriter()
+    await store.remember()
+    await track(writer, hit(1, 'a'), hit(1, 'b'))
+    await store.forget()
+    const slow = gate()
+    faulty.next('append', slow.fault)
+    const first = track(writer, hit(10, 'a'))
+    await slow.reached
+    // Known to us, forgotten by the store, and folded before we hear of it.
+    const second = track(writer, hit(100, 'b'))
+    slow.open()
+    await Promise.all([first, second])
+    expect(await totalOf(store.current, 'hits', 'sum')).toBe(112)
+    expect((await store.current.readMetric(PROJECT, 'hits'))?.seriesCount).toBe(2)
+  })
+
+  it('is asked what it holds and given what is missing without a new request', async () => {
+    const writer = newWriter({ retainedLookMs: 10 })
+    await store.remember()
+    await track(writer, hit(1, 'a'))
+    await track(writer, hit(10, 'b'))
+    await store.forget()
+    await expect.poll(async () => (await store.current.readMetric(PROJECT, 'hits'))?.points).toBe(2)
+    expect(await totalOf(store.current, 'hits', 'sum')).toBe(11)
+    expect(told).toMatchObject({ lost: 0, wentBack: 1 })
+  })
+
+  it('gets them again when it forgets them a second time', async () => {
+    const writer = newWriter()
+    await store.remember()
+    await track(writer, hit(1, 'a'))
+    await store.forget()
+    await store.remember()
+    await track(writer, hit(10, 'b'))
+    await store.forget()
+    await track(writer, hit(100, 'c'))
+    expect(await totalOf(store.current, 'hits', 'sum')).toBe(111)
+  })
+
+  it('gets them again although the line is bad meanwhile', async () => {
+    const writer = newWriter()
+    await store.remember()
+    for (let i = 0; i < 3; i++) await track(writer, hit(10 ** i, String(i)))
+    await store.forget()
+    faulty.next('append', (proceed) => proceed(), lostRequest, lostAnswer, lostAnswer, lostRequest)
+    await track(writer, hit(1_000, 'last'))
+    expect(await totalOf(store.current, 'hits', 'sum')).toBe(1_111)
+  })
+
+  it('gets a fence again too, so that what was refused stays out', async () => {
+    const writer = newWriter({ storeWaitMsMax: 100 })
+    await track(writer, hit(1, 'a'))
+    await store.remember()
+    faulty.always('append', lostRequest)
+    await expect(track(writer, hit(10, 'b'))).rejects.toMatchObject({ details: { outcome: 'unknown' } })
+    faulty.heal()
+    await expect.poll(() => succeeds(track(writer, hit(100, 'c')))).toBe(true)
+    await store.forget()
+    await track(writer, hit(1_000, 'd'))
+    expect(await totalOf(store.current, 'hits', 'sum')).toBe(1_101)
+  })
+
+  it('is told apart by partition', async () => {
+    const writer = newWriter()
+    const names = Array.from({ length: 12 }, (_, i): TestPoint => ({ name: `m${i}`, type: 'counter', value: 1 }))
+    await track(writer, ...names)
+    await store.remember()
+    await track(writer, ...names)
+    await track(writer, names[0]!)
+    await store.forget()
+    await track(writer, names[0]!)
+    await track(writer, ...names)
+    for (const [i, { name }] of names.entries()) expect(await totalOf(store.current, name, 'sum')).toBe(i === 0 ? 5 : 3)
+  })
+
+  it('keeps markers, so that a request with a key counts once after all', async () => {
+    const writer = newWriter()
+    await store.remember()
+    await writer.track(PROJECT, decoderOf([hit(1, 'a')]), 'key')
+    await store.forget()
+    await track(writer, hit(10, 'b'))
+    await writer.track(PROJECT, decoderOf([hit(1, 'a')]), 'key')
+    expect(await totalOf(store.current, 'hits', 'sum')).toBe(11)
+  })
+})
+
+describe('a store that is older than what is retained', () => {
+  it('loses what nobody has any more and gets the rest under another name', async () => {
+    // Room for two or three commits.
+    const writer = newWriter({ retainedBytesMax: 1_700 })
+    await track(writer, hit(1, 'a'))
+    await store.remember()
+    for (let i = 1; i < 9; i++) await track(writer, hit(10 ** i, String(i)), hit(0, String(i)))
+    await store.forget()
+    await track(writer, hit(0, 'last'))
+    const total = await totalOf(store.current, 'hits', 'sum')
+    // The newest are all there: some nines of ones, then zeros, then the first.
+    expect(String(total)).toMatch(/^1+0+1$/)
+    const kept = String(total).replaceAll('0', '').length - 1
+    expect(told.lost).toBe(2 * (8 - kept))
+    expect(told.lost).toBeGreaterThan(0)
+    expect(told.shortened.length).toBeGreaterThan(0)
+    expect(told.warnings.filter((text) => text.includes('shorter'))).toHaveLength(1)
+    await track(writer, hit(2, 'a'))
+    expect(await totalOf(store.current, 'hits', 'sum')).toBe(total + 2)
+  })
+
+  it('is announced the series of what is offered again, whatever announced them first', async () => {
+    // Room for the newest commit.
+    const writer = newWriter({ retainedBytesMax: 900 })
+    await store.remember()
+    await track(writer, hit(1, 'a'))
+    await track(writer, hit(10, 'a'))
+    await store.forget()
+    await track(writer, hit(100, 'b'))
+    const { groups } = await ask(store.current, 'hits', { aggregations: ['sum'], groupBy: ['of'] })
+    expect(groups.map(({ tags, totals }) => [tags[0]![1], totals.get('sum')])).toEqual([
+      ['a', 10],
+      ['b', 100],
+    ])
+    expect(told.lost).toBeGreaterThan(0)
+  })
+
+  it('is announced the series of a round that was open meanwhile', async () => {
+    const writer = newWriter({ retainedBytesMax: 1 })
+    await store.remember()
+    await track(writer, hit(1, 'a'), hit(1, 'b'))
+    await store.forget()
+    const slow = gate()
+    faulty.next('append', slow.fault)
+    const first = track(writer, hit(10, 'a'))
+    await slow.reached
+    // Known to us, forgotten by the store, and folded before we hear of it.
+    const second = track(writer, hit(100, 'b'))
+    slow.open()
+    await Promise.all([first, second])
+    expect(await totalOf(store.current, 'hits', 'sum')).toBe(110)
+    expect((await store.current.readMetric(PROJECT, 'hits'))?.seriesCount).toBe(2)
+  })
+
+  it('may have lost everything', async () => {
+    const writer = newWriter({ retainedBytesMax: 1 })
+    await store.remember()
+    await track(writer, hit(1, 'a'))
+    await track(writer, hit(1, 'a'))
+    await store.forget()
+    await track(writer, hit(10, 'a'))
+    expect(await totalOf(store.current, 'hits', 'sum')).toBe(10)
+    expect(told.lost).toBe(2)
+  })
+
+  it('stays without what it lost when nothing is retained', async () => {
+    const writer = newWriter({ retainedBytesMax: 0 })
+    await track(writer, hit(1, 'a'))
+    await store.remember()
+    await track(writer, hit(10, 'b'))
+    expect(writer.retainedBytes).toBe(0)
+    await store.forget()
+    await track(writer, hit(100, 'b'), hit(100, 'c'))
+    expect(await totalOf(store.current, 'hits', 'sum')).toBe(201)
+    expect((await store.current.readMetric(PROJECT, 'hits'))?.seriesCount).toBe(3)
+    expect(told).toMatchObject({ lost: 1, shortened: [] })
+  })
+
+  it('may hold other metrics under the same names: what it refuses is told and dropped', async () => {
+    const writer = newWriter()
+    await store.remember()
+    await track(writer, hit(1, 'a'), { name: 'other', type: 'gauge', value: 1 })
+    await track(writer, { name: 'fine', type: 'counter', value: 1 })
+    await store.forget()
+    const another = openWriter(store.current)
+    await track(another, { name: 'hits', type: 'gauge', value: 5 })
+    await another.close()
+    await track(writer, { name: 'fine', type: 'counter', value: 10 })
+    await expect.poll(() => succeeds(track(writer, hit(1, 'a')))).toBe(true)
+    expect(await track(writer, hit(1, 'a'))).toMatchObject([{ code: 'type_conflict' }])
+    expect(await totalOf(store.current, 'fine', 'sum')).toBe(11)
+    expect(await totalOf(store.current, 'hits', 'last')).toBe(5)
+    expect(told.lost).toBeGreaterThan(0)
+    expect(told.warnings.some((text) => text.includes('refuses it now'))).toBe(true)
+  })
+})
+
+describe('what is retained', () => {
+  it('is let go when the store has been seen to hold it for long enough, and not before', async () => {
+    let nowMs = T0_MS
+    const writer = openWriter(faulty.store, { retainedLookMs: 5 }, {}, () => nowMs)
+    onTestFinished(() => writer.close())
+    await track(writer, hit())
+    expect(writer.retainedBytes).toBeGreaterThan(0)
+    faulty.always('readWatermarks', lostRequest)
+    nowMs += 60_000
+    const looks = faulty.calls('readWatermarks').length
+    await expect.poll(() => faulty.calls('readWatermarks').length).toBeGreaterThan(looks + 1)
+    expect(writer.retainedBytes).toBeGreaterThan(0)
+    faulty.heal()
+    await expect.poll(() => writer.retainedBytes).toBe(0)
+    const after = faulty.calls('readWatermarks').length
+    await new Promise((resolve) => setTimeout(resolve, 30))
+    expect(faulty.calls('readWatermarks').length).toBe(after)
+  })
+
+  it('is nothing for a store that never forgets', async () => {
+    const writer = openWriter(store.current)
+    await track(writer, hit())
+    expect(writer.retainedBytes).toBe(0)
+    await writer.close()
+  })
+})
+
+describe('over many lost answers, lost requests and lost seconds', () => {
+  it.each([1, 2, 3, 4, 5, 6])('what was acknowledged is counted once (seed %i)', async (seed) => {
+    const random = randomOf(seed)
+    const writer = newWriter({ retainedLookMs: random() < 0.5 ? 5 : 3_600_000 })
+    let expected = 0
+    await store.remember()
+    for (let step = 0; step < 60; step++) {
+      const dice = random()
+      if (dice < 0.1) await store.remember()
+      else if (dice < 0.2) {
+        await store.forget()
+        await store.remember()
+      } else if (dice < 0.4) faulty.next('append', random() < 0.5 ? lostAnswer : lostRequest)
+      const requests = Array.from({ length: 1 + Math.floor(random() * 3) }, () => {
+        const points = Array.from({ length: 1 + Math.floor(random() * 4) }, (): TestPoint => {
+          const value = Math.floor(random() * 100)
+          return { name: `m${Math.floor(random() * 4)}`, type: 'counter', value, tags: { of: String(value % 7) } }
+        })
+        expected += points.reduce((sum, { value }) => sum + Number(value), 0)
+        const key = random() < 0.3 ? `key-${step}-${random()}` : undefined
+        return writer.track(PROJECT, decoderOf(points), key)
+      })
+      expect((await Promise.all(requests)).flat()).toEqual([])
+    }
+    await track(writer, ...[0, 1, 2, 3].map((i): TestPoint => ({ name: `m${i}`, type: 'counter', value: 0 })))
+    let total = 0
+    for (let i = 0; i < 4; i++) total += await totalOf(store.current, `m${i}`, 'sum')
+    expect(total).toBe(expected)
+    expect(told.lost).toBe(0)
+  })
+})
+
+function succeeds(promise: Promise<unknown>): Promise<boolean> {
+  return promise.then(
+    () => true,
+    (error: unknown) => {
+      if (error instanceof GatewayError) return false
+      throw error
+    },
+  )
+}
