@@ -159,15 +159,15 @@ describe('a query that cannot be answered', () => {
   })
 
   test.each([
-    ['gauge', 'p95', 'last, avg, min, max, first, sum, count'],
-    ['gauge', 'rate', 'last, avg, min, max, first, sum, count'],
-    ['counter', 'avg', 'sum, rate, count, last'],
-    ['distribution', 'last', 'avg, sum, min, max, count, p50, p75, p90, p95, p99, p999, pN'],
-    ['distribution', 'p101', 'avg, sum, min, max, count, p50, p75, p90, p95, p99, p999, pN'],
-    ['distribution', 'p1.2345', 'avg, sum, min, max, count, p50, p75, p90, p95, p99, p999, pN'],
+    ['gauge', 'p95', 'last, count, sum, avg, min, max, range, first'],
+    ['gauge', 'rate', 'last, count, sum, avg, min, max, range, first'],
+    ['counter', 'avg', 'sum, count, last, rate'],
+    ['distribution', 'last', 'avg, count, sum, min, max, range, p50, p75, p90, p95, p99, p999, pN'],
+    ['distribution', 'p101', 'avg, count, sum, min, max, range, p50, p75, p90, p95, p99, p999, pN'],
+    ['distribution', 'p1.2345', 'avg, count, sum, min, max, range, p50, p75, p90, p95, p99, p999, pN'],
     ['set', 'sum', 'count'],
     ['set', '__proto__', 'count'],
-    ['counter', 'median', 'sum, rate, count, last'],
+    ['counter', 'median', 'sum, count, last, rate'],
   ])('of a %s by %s: the message lists %s', async (type, aggregation, allowed) => {
     const answer = await get(`/metrics/q.${type}/query?${DAY}&aggregation=${aggregation}`)
     expect(answer).toMatchObject({

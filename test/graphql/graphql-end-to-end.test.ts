@@ -160,7 +160,7 @@ test('every type is tracked and answered', async () => {
       },
       set: { series: [{ aggregation: 'count', values: [2], total: 2 }] },
       metrics: {
-        nodes: [{ name: 'e2e.gauge', aggregations: ['COUNT', 'SUM', 'AVG', 'MIN', 'MAX', 'FIRST', 'LAST'] }],
+        nodes: [{ name: 'e2e.gauge', aggregations: ['COUNT', 'SUM', 'AVG', 'MIN', 'MAX', 'RANGE', 'FIRST', 'LAST'] }],
         pageInfo: { hasNextPage: false },
       },
     },
