@@ -12,6 +12,7 @@ import type { PlacedEvent, RoundSettings } from '../round/round.ts'
 import { TablePool } from '../round/table-pool.ts'
 import type { CommitSettings } from './commit-line.ts'
 import { GroupCommit, type GroupEvents, outcomeUnknown, type Share } from './group-commit.ts'
+import { ProjectShares } from './project-shares.ts'
 
 export interface WriterSettings extends CommitSettings, RoundSettings, RegistryLimits {
   /** Rollups waiting for a commit, in bytes; beyond it requests are refused. */
@@ -41,6 +42,7 @@ export class Writer {
   readonly #settings: WriterSettings
   readonly #registry: Registry
   readonly #pool: PointBatch[] = []
+  readonly #shares = new ProjectShares()
   readonly #retained: RetainedCommits
   readonly #groups: readonly GroupCommit[]
   /** By partition. */
@@ -99,11 +101,12 @@ export class Writer {
     idempotencyKey?: string,
     events: readonly PlacedEvent[] = NO_EVENTS,
   ): Promise<readonly ItemError[]> {
-    this.#refuseWhenFull()
+    this.#refuseWhenFull(project)
     if (this.#registry.full) this.#registry.clear()
     const batch = this.#pool.pop() ?? new PointBatch(this.#registry)
     let admission: Admission | undefined
     let askingBytes = 0
+    let sharedBytes = 0
     this.#pendingDecodes++
     try {
       batch.begin(project)
@@ -113,6 +116,8 @@ export class Writer {
         admission = new Admission(this.#registry)
         askingBytes = (batch.undefinedMetrics.size + batch.newSeries.size) * NEW_BYTES
         this.#askingBytes += askingBytes
+        this.#shares.add(project, askingBytes)
+        sharedBytes += askingBytes
         refused = await admission.admit(batch)
       }
       this.#askingBytes -= askingBytes
@@ -120,8 +125,11 @@ export class Writer {
       const rejected = sorted(batch.rejected)
       const marker = idempotencyKey === undefined ? undefined : { project, key: idempotencyKey }
       const commits: Promise<number>[] = []
-      for (const [group, share] of this.#sharesOf(batch, refused, events)) {
+      for (const [group, share] of this.#sharesOf(project, batch, refused, events)) {
+        const before = group.openBytes
         const commit = group.add(share, marker)
+        this.#shares.add(project, group.openBytes - before)
+        sharedBytes += group.openBytes - before
         if (commit !== undefined) commits.push(commit)
       }
       if (this.#pool.length < BATCH_POOL_MAX) this.#pool.push(batch)
@@ -133,6 +141,7 @@ export class Writer {
     } finally {
       admission?.end()
       this.#askingBytes -= askingBytes
+      this.#shares.add(project, -sharedBytes)
       this.#pendingDecodes--
     }
   }
@@ -142,8 +151,8 @@ export class Writer {
    * go with it, those of later ones belong to the next generation. Another gateway learns of it with its next commit.
    */
   async deleteMetric(deletion: MetricDeletion): Promise<boolean> {
-    this.#refuseWhenFull()
     const { project, name } = deletion
+    this.#refuseWhenFull(project)
     const group = this.#groupOf[partitionOf(project, name, this.#groupOf.length)]!
     this.#pendingDecodes++
     try {
@@ -172,14 +181,19 @@ export class Writer {
     for (const group of this.#groups) group.close()
   }
 
-  #refuseWhenFull(): void {
+  #refuseWhenFull(project: string): void {
     if (this.#closing) throw new GatewayError('overloaded', 'the gateway is shutting down')
     if (this.#groups.every(({ isAway }) => isAway)) throw away()
-    if (this.pendingBytes > this.#settings.pendingBytesMax) throw full()
+    if (this.#isFull(project, this.pendingBytes, this.#settings.pendingBytesMax)) throw full()
+  }
+
+  #isFull(project: string, bytes: number, bytesMax: number): boolean {
+    return bytes > bytesMax && this.#shares.isUsedUp(project, bytesMax)
   }
 
   /** What each group gets of a request. Throws, before anything is folded, when one of them takes nothing now. */
   #sharesOf(
+    project: string,
     batch: PointBatch,
     refused: ReadonlySet<number>,
     events: readonly PlacedEvent[],
@@ -199,7 +213,7 @@ export class Writer {
     for (const placed of events) shareOf(placed.partition).events.push(placed)
     for (const group of shares.keys()) {
       // One that is being waited for leaves room for the others.
-      const isFull = group.openBytes > this.#settings.pendingBytesMax / 2
+      const isFull = this.#isFull(project, group.openBytes, this.#settings.pendingBytesMax / 2)
       if (!group.isAway && !isFull) continue
       throw group.isAway ? away() : full()
     }

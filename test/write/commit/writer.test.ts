@@ -359,6 +359,9 @@ describe('what is refused', () => {
     await until(() => faulty.calls('defineMetrics').length > 0)
     await new Promise(setImmediate)
     expect(await refusal(track(writer, hit(1_000)))).toMatchObject({ code: 'overloaded' })
+    // Another project, which has nothing waiting, is not refused for it.
+    accepted.push(writer.track('other', decoderOf([hit()])))
+    await new Promise(setImmediate)
     slow.open()
     await Promise.all(accepted)
     await track(writer, hit())
