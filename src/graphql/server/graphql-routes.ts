@@ -94,7 +94,7 @@ export function registerGraphQL(app: FastifyInstance, options: GraphQLOptions): 
     if (vary !== undefined) addVary(reply, vary.split(', '))
     if (headers['cache-control'] === undefined) return reply.send(body)
     const etag = etagOf(body)
-    reply.header('vary', 'accept, authorization, x-api-key').header('etag', etag)
+    addVary(reply, ['accept', 'authorization', 'x-api-key']).header('etag', etag)
     return request.headers['if-none-match']?.includes(etag) === true ? reply.code(304).send() : reply.send(body)
   }
 

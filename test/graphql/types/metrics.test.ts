@@ -22,7 +22,7 @@ test('a metric tells what it is', async () => {
     lastSeen: '2024-01-15T12:30:00Z',
     dataPoints: 5_000_000_000,
     seriesCount: 3,
-    aggregations: ['COUNT', 'SUM', 'AVG', 'MIN', 'MAX', 'P50', 'P75', 'P90', 'P95', 'P99', 'P999'],
+    aggregations: ['COUNT', 'SUM', 'AVG', 'MIN', 'MAX', 'RANGE', 'P50', 'P75', 'P90', 'P95', 'P99', 'P999'],
   })
 })
 
