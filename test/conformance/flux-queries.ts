@@ -328,7 +328,7 @@ const GROUP_ROWS: readonly Row[] = [
   },
 ]
 
-const COUNTER = { allowed: ['sum', 'rate', 'count', 'last'] }
+const COUNTER = { allowed: ['sum', 'count', 'last', 'rate'] }
 const REFUSED: readonly (readonly [parameters: string, code: string, details?: unknown])[] = [
   ['aggregation=p99', 'invalid_aggregation', COUNTER],
   ['aggregation=median', 'invalid_aggregation', COUNTER],
