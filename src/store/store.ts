@@ -5,7 +5,7 @@ import type { CanonicalTags } from '../model/series.ts'
 
 /**
  * Everything the gateway asks of a store, and what a store promises. Nothing outside a store's own folder knows its
- * engine; `test/store/contract.ts` holds each store to this page.
+ * engine; `test/store/contract/` holds each store to this page.
  *
  * - A resolved `append`, `commitFold`, `expireWindow`, `writeReceipt` or `saveKey` is durable and seen by every later read.
  * - Each verb is one atomic step: it happens whole or not at all, and two never interleave.

@@ -10,15 +10,15 @@ import { decodeJson, encodeJson } from '../../../src/store/embedded/rows.ts'
 import { SWEPT_MAX } from '../../../src/store/embedded/sweep.ts'
 import type { CommitPart, Store } from '../../../src/store/store.ts'
 import { temporaryFolder } from '../../support/temporary-folder.ts'
+import { describeStore } from '../contract/describe-store.ts'
 import {
   DAY,
-  describeStore,
   PARTITIONS,
   RECEIPTS_BYTES_MAX,
   RECEIPTS_MAX,
   RESOLUTION_STEPS,
   SET_RESOLUTION_STEPS,
-} from '../contract.ts'
+} from '../contract/fixtures.ts'
 
 function optionsOf(folder: string, options: Partial<EmbeddedStoreOptions> = {}): EmbeddedStoreOptions {
   return {

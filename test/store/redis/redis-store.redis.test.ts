@@ -2,16 +2,16 @@ import { Redis } from 'ioredis'
 import { afterAll, beforeAll } from 'vitest'
 import { openRedisStore, type RedisStoreOptions } from '../../../src/store/redis/redis-store.ts'
 import { type RedisCluster, type RedisServer, startCluster, startRedis } from '../../support/redis-server.ts'
+import { describeStore } from '../contract/describe-store.ts'
 import {
   DAY,
-  describeStore,
   type OpenedStore,
   PARTITIONS,
   RECEIPTS_BYTES_MAX,
   RECEIPTS_MAX,
   RESOLUTION_STEPS,
   SET_RESOLUTION_STEPS,
-} from '../contract.ts'
+} from '../contract/fixtures.ts'
 
 let server: RedisServer
 let cluster: RedisCluster

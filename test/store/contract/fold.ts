@@ -1,0 +1,343 @@
+import { describe, expect, test } from 'vitest'
+import { type IndexEntry, type Unlisted, windowWidthMs } from '../../../src/store/store.ts'
+import {
+  ALWAYS,
+  block,
+  blocksOf,
+  commit,
+  DAY,
+  entryOf,
+  exists,
+  HOUR,
+  list,
+  MINUTE,
+  metricOf,
+  NOW,
+  type Openers,
+  part,
+  SECONDS_10,
+  timeline,
+} from './fixtures.ts'
+
+export function describeFold(name: string, { openedStore, openStore }: Openers): void {
+  describe(`${name}: fold`, () => {
+    const metric = metricOf('folded')
+    const { partition, metricId } = metric
+    const timelineOf = (resolutionMs: number) => ({ metricId, resolutionMs })
+    const width = windowWidthMs(SECONDS_10)
+    const touched = (windowMs: number, expiresMs = NOW + DAY) => [{ ...timelineOf(SECONDS_10), windowMs, expiresMs }]
+
+    /** A store with one inbox entry, one listed entry and one block to add. */
+    async function foldable() {
+      const opened = await openedStore()
+      const { store } = opened
+      await store.append([commit(partition, 1, part({ block: block(3, 2) }))])
+      const inbox = await store.readInbox(partition, 1e9)
+      const listed = await list(store, metric, SECONDS_10, NOW)
+      const written = block(8, 9)
+      await store.writeBlocks(partition, [written], NOW)
+      const entry = entryOf(written.name, NOW, { order: 2, tier: 1, scalarBytes: 8, sketchBytes: 9 })
+      const fold = {
+        partition,
+        inbox,
+        removed: [{ timeline: timelineOf(SECONDS_10), entry: listed }],
+        added: [{ timeline: timelineOf(SECONDS_10), entry }],
+        touched: touched(NOW, NOW + 2 * DAY),
+        nowMs: NOW,
+      }
+      return { opened, store, inbox, listed, written, entry, fold }
+    }
+
+    test('a fold replaces entries at once, and what it added stays for good', async () => {
+      const { opened, store, inbox, listed, written, entry, fold } = await foldable()
+      expect(await store.commitFold(fold)).toBe(true)
+      expect(await store.readInbox(partition, 1e9)).toEqual([])
+      expect(await store.inboxSize(partition)).toEqual({ entries: 0, bytes: 0 })
+      expect((await timeline(store, metric, SECONDS_10)).entries).toEqual([entry])
+      for (const name of [inbox[0]!.block, listed.block]) expect(await exists(store, partition, name)).toBe(true)
+      await store.sweep(NOW + 60_000 - 1)
+      for (const name of [inbox[0]!.block, listed.block]) expect(await exists(store, partition, name)).toBe(true)
+      await store.sweep(NOW + 60_000 + 1)
+      for (const name of [inbox[0]!.block, listed.block]) expect(await exists(store, partition, name)).toBe(false)
+      expect(await store.readBlocks(partition, [inbox[0]!.block], 'sketches')).toEqual([undefined])
+      await store.sweep(NOW + 30 * DAY)
+      const reopened = await opened.reopen()
+      expect(await reopened.readBlocks(partition, [written.name], 'scalars')).toEqual([written.scalars])
+      expect(await reopened.readBlocks(partition, [written.name], 'sketches')).toEqual([written.sketches])
+      expect((await timeline(reopened, metric, SECONDS_10)).entries).toEqual([entry])
+    })
+
+    test('what a fold leaves of an entry takes its place', async () => {
+      const { opened, store, inbox, fold } = await foldable()
+      await store.append([commit(partition, 2, part({ block: block(5) }))])
+      const [, later] = await store.readInbox(partition, 1e9)
+      const of = block(2, 1)
+      const left = [{ entry: inbox[0]!, block: of }]
+      expect(await store.commitFold({ ...fold, left })).toBe(false)
+      await store.writeBlocks(partition, [of], NOW)
+      expect(await store.commitFold({ ...fold, left })).toBe(true)
+      const rest = { ...inbox[0]!, block: of.name, scalarBytes: 2, sketchBytes: 1 }
+      expect(await store.readInbox(partition, 1e9)).toEqual([rest, later])
+      expect(await store.inboxSize(partition)).toEqual({ entries: 2, bytes: 8 })
+      await store.sweep(NOW + 30 * DAY)
+      const reopened = await opened.reopen()
+      expect(await reopened.readInbox(partition, 1e9)).toEqual([rest, later])
+      expect(await reopened.readBlocks(partition, [of.name], 'scalars')).toEqual([of.scalars])
+      const done = { partition, removed: [], added: [], touched: [], nowMs: NOW }
+      expect(await reopened.commitFold({ ...done, inbox })).toBe(false)
+      expect(await reopened.commitFold({ ...done, inbox: [rest, later!] })).toBe(true)
+      expect(await reopened.inboxSize(partition)).toEqual({ entries: 0, bytes: 0 })
+      await reopened.sweep(NOW + 2 * 60_000)
+      expect(await exists(reopened, partition, of.name)).toBe(false)
+    })
+
+    test('of equal orders the run of the greater tier is listed first', async () => {
+      const store = await openStore()
+      const blocks = [block(), block(), block()]
+      await store.writeBlocks(partition, blocks, NOW)
+      const added = [0, 2, 1].map((tier, i) => ({
+        timeline: timelineOf(SECONDS_10),
+        entry: entryOf(blocks[i]!.name, NOW, { tier, seriesFrom: { hi: i, lo: 0 } }),
+      }))
+      await store.commitFold({ partition, inbox: [], removed: [], added, touched: touched(NOW), nowMs: NOW })
+      const { entries } = await timeline(store, metric, SECONDS_10)
+      expect(entries.map(({ tier }) => tier)).toEqual([2, 1, 0])
+    })
+
+    test('what this process takes out of the index is told: by a fold, and when a window expires', async () => {
+      const { store, inbox, listed, fold } = await foldable()
+      const heard: Unlisted[] = []
+      const stop = store.onUnlisted((unlisted) => heard.push(unlisted))
+      expect(
+        await store.commitFold({
+          ...fold,
+          removed: [],
+          added: [],
+          inbox: [{ ...inbox[0]!, order: inbox[0]!.order + 1 }],
+        }),
+      ).toBe(false)
+      expect(heard).toEqual([])
+      expect(await store.commitFold(fold)).toBe(true)
+      expect(heard).toEqual([{ partition, inbox, replaced: [listed.block], expired: [] }])
+      const window = { ...timelineOf(SECONDS_10), windowMs: NOW }
+      expect(await store.expireWindow({ partition, window, nowMs: NOW + 2 * DAY })).toBe(true)
+      expect(heard[1]).toEqual({ partition, inbox: [], replaced: [], expired: [window] })
+      stop()
+      await store.expireWindow({ partition, window, nowMs: NOW + 3 * DAY })
+      expect(heard).toHaveLength(2)
+    })
+
+    const refusals: readonly [string, (fold: Awaited<ReturnType<typeof foldable>>) => Promise<object>][] = [
+      [
+        'an inbox entry that is not there',
+        async ({ inbox }) => ({ inbox: [{ ...inbox[0]!, order: inbox[0]!.order + 1 }] }),
+      ],
+      ['an inbox entry of another block', async ({ inbox }) => ({ inbox: [{ ...inbox[0]!, block: 'other' }] })],
+      [
+        'a replaced entry that is not listed',
+        async ({ listed }) => ({
+          removed: [{ timeline: timelineOf(SECONDS_10), entry: { ...listed, block: 'other' } }],
+        }),
+      ],
+      [
+        'a replaced entry of another timeline',
+        async ({ listed }) => ({ removed: [{ timeline: timelineOf(MINUTE), entry: listed }] }),
+      ],
+      [
+        'a new block that does not exist',
+        async ({ entry, fold }) => ({
+          added: [...fold.added, { timeline: timelineOf(SECONDS_10), entry: { ...entry, block: 'other' } }],
+        }),
+      ],
+      [
+        'a new block whose 15 minutes are over',
+        async ({ store }) => {
+          await store.sweep(NOW + 15 * MINUTE + 1)
+          return {}
+        },
+      ],
+      [
+        'a new entry in a window that has expired',
+        async ({ store }) => {
+          const window = { ...timelineOf(SECONDS_10), windowMs: NOW - width }
+          await store.expireWindow({ partition, window, nowMs: NOW })
+          const late = block()
+          await store.writeBlocks(partition, [late], NOW)
+          const added = [{ timeline: timelineOf(SECONDS_10), entry: entryOf(late.name, NOW - width) }]
+          return { added, touched: touched(NOW - width) }
+        },
+      ],
+    ]
+
+    test.each(refusals)('%s: nothing is changed', async (_, spoil) => {
+      const made = await foldable()
+      const { store, inbox, listed, fold } = made
+      const spoilt = { ...fold, ...(await spoil(made)) }
+      expect(await store.commitFold(spoilt)).toBe(false)
+      expect(await store.readInbox(partition, 1e9)).toEqual(inbox)
+      expect((await timeline(store, metric, SECONDS_10)).entries).toEqual([listed])
+      expect(await store.dueWindows(partition, NOW + DAY, 10)).toEqual([{ ...timelineOf(SECONDS_10), windowMs: NOW }])
+      await store.sweep(NOW + 2 * 60_000)
+      expect(await exists(store, partition, listed.block)).toBe(true)
+      expect(await exists(store, partition, inbox[0]!.block)).toBe(true)
+    })
+
+    test('of two folds of the same entries one succeeds', async () => {
+      const { store, fold } = await foldable()
+      const other = block()
+      await store.writeBlocks(partition, [other], NOW)
+      const rival = { ...fold, added: [{ timeline: timelineOf(SECONDS_10), entry: entryOf(other.name, NOW) }] }
+      const outcomes = await Promise.all([store.commitFold(fold), store.commitFold(rival)])
+      expect(outcomes.sort()).toEqual([false, true])
+      expect(await blocksOf(store, metric, SECONDS_10)).toHaveLength(1)
+    })
+
+    test('a block that several windows list stays until the last lets go of it', async () => {
+      const store = await openStore()
+      const shared = block()
+      await store.writeBlocks(partition, [shared], NOW)
+      const added = [NOW, NOW + width].map((windowMs) => ({
+        timeline: timelineOf(SECONDS_10),
+        entry: entryOf(shared.name, windowMs),
+      }))
+      const both = [...touched(NOW), ...touched(NOW + width)]
+      const empty = { partition, inbox: [], removed: [], added: [], touched: [], nowMs: NOW }
+      expect(await store.commitFold({ ...empty, added, touched: both })).toBe(true)
+      expect(await store.commitFold({ ...empty, removed: [added[0]!] })).toBe(true)
+      await store.sweep(NOW + 2 * 60_000)
+      expect(await exists(store, partition, shared.name)).toBe(true)
+      expect(await store.commitFold({ ...empty, removed: [added[1]!], nowMs: NOW + 3 * 60_000 })).toBe(true)
+      await store.sweep(NOW + 4 * 60_000 - 1)
+      expect(await exists(store, partition, shared.name)).toBe(true)
+      await store.sweep(NOW + 4 * 60_000 + 1)
+      expect(await exists(store, partition, shared.name)).toBe(false)
+    })
+
+    test('a block has its minute from the last window that let go of it', async () => {
+      const store = await openStore()
+      const shared = block()
+      await store.writeBlocks(partition, [shared], NOW)
+      const added = [NOW, NOW + width].map((windowMs) => ({
+        timeline: timelineOf(SECONDS_10),
+        entry: entryOf(shared.name, windowMs),
+      }))
+      const both = [...touched(NOW), ...touched(NOW + width)]
+      const empty = { partition, inbox: [], removed: [], added: [], touched: [], nowMs: NOW }
+      await store.commitFold({ ...empty, added, touched: both })
+      await store.commitFold({ ...empty, removed: [added[0]!] })
+      await store.commitFold({ ...empty, removed: [added[1]!], nowMs: NOW + 30_000 })
+      await store.sweep(NOW + 80_000)
+      expect(await exists(store, partition, shared.name)).toBe(true)
+      await store.sweep(NOW + 90_001)
+      expect(await exists(store, partition, shared.name)).toBe(false)
+    })
+
+    test('a replaced block that is listed again within its minute stays', async () => {
+      const store = await openStore()
+      const entry = await list(store, metric, SECONDS_10, NOW)
+      const empty = { partition, inbox: [], removed: [], added: [], touched: [], nowMs: NOW }
+      const listing = { timeline: timelineOf(SECONDS_10), entry }
+      expect(await store.commitFold({ ...empty, removed: [listing] })).toBe(true)
+      expect(await store.commitFold({ ...empty, added: [listing], touched: touched(NOW) })).toBe(true)
+      await store.sweep(NOW + 2 * 60_000)
+      expect(await exists(store, partition, entry.block)).toBe(true)
+    })
+
+    test('an index lists the windows that overlap a stretch, by window, order and series', async () => {
+      const store = await openStore()
+      const at = (windowMs: number, entry: Partial<IndexEntry>) => list(store, metric, SECONDS_10, windowMs, { entry })
+      const entries = [
+        await at(NOW + width, { order: 3 }),
+        await at(NOW, { order: 300, seriesFrom: { hi: 0, lo: 1 } }),
+        await at(NOW, { order: 20, seriesFrom: { hi: 0xffffffff, lo: 0 } }),
+        await at(NOW, { order: 20, seriesFrom: { hi: 2, lo: 0xffffffff } }),
+        await at(NOW - width, { order: 400 }),
+        await at(-width, { order: 7 }),
+      ]
+      await list(store, metric, MINUTE, NOW)
+      await list(store, metricOf('another', {}), SECONDS_10, NOW)
+      const of = async (fromMs: number, toMs: number) =>
+        (await timeline(store, metric, SECONDS_10, { fromMs, toMs })).entries
+      const [next, late, high, low, before, ancient] = entries
+      expect(await of(-10 * width, NOW + 10 * width)).toEqual([ancient, before, low, high, late, next])
+      expect(await of(NOW, NOW + width)).toEqual([low, high, late])
+      expect(await of(NOW - 1, NOW + 1)).toEqual([before, low, high, late])
+      expect(await of(NOW + width - 1, NOW + width + 1)).toEqual([low, high, late, next])
+      expect(await of(NOW + 2 * width, NOW + 3 * width)).toEqual([])
+      expect(await of(NOW, NOW)).toEqual([])
+    })
+
+    test('several timelines are answered in the order asked', async () => {
+      const store = await openStore()
+      const coarse = await list(store, metric, HOUR, NOW)
+      const fine = await list(store, metric, SECONDS_10, NOW)
+      const timelines = [HOUR, SECONDS_10, MINUTE].map((resolutionMs) => ({ resolutionMs, stretch: ALWAYS }))
+      expect((await store.readIndex({ partition, metricId, timelines, inbox: false })).timelines).toEqual([
+        { resolutionMs: HOUR, entries: [coarse], expired: [] },
+        { resolutionMs: SECONDS_10, entries: [fine], expired: [] },
+        { resolutionMs: MINUTE, entries: [], expired: [] },
+      ])
+    })
+
+    test('one timeline may be asked about several stretches', async () => {
+      const store = await openStore()
+      const width = windowWidthMs(SECONDS_10)
+      const early = await list(store, metric, SECONDS_10, NOW)
+      await list(store, metric, SECONDS_10, NOW + width)
+      const late = await list(store, metric, SECONDS_10, NOW + 2 * width)
+      const stretches = [NOW, NOW + 2 * width].map((fromMs) => ({ fromMs, toMs: fromMs + 1 }))
+      const timelines = stretches.map((stretch) => ({ resolutionMs: SECONDS_10, stretch }))
+      expect((await store.readIndex({ partition, metricId, timelines, inbox: false })).timelines).toEqual([
+        { resolutionMs: SECONDS_10, entries: [early], expired: [] },
+        { resolutionMs: SECONDS_10, entries: [late], expired: [] },
+      ])
+    })
+
+    test('a snapshot never sees half a fold: every block is in the inbox or in the timeline, once', async () => {
+      const store = await openStore()
+      const rounds = 30
+      let appended = 0
+      let writing = true
+      async function write() {
+        for (let number = 1; number <= rounds; number++) {
+          await store.append([commit(partition, number, part({ block: block() }))])
+          appended = number
+        }
+        writing = false
+      }
+      async function fold() {
+        while (writing || (await store.inboxSize(partition)).entries > 0) {
+          const inbox = await store.readInbox(partition, 25)
+          const added = []
+          for (const { order } of inbox) {
+            const folded = block()
+            await store.writeBlocks(partition, [folded], NOW)
+            added.push({ timeline: timelineOf(SECONDS_10), entry: entryOf(folded.name, NOW, { order }) })
+          }
+          const committed = { partition, inbox, removed: [], added, touched: touched(NOW), nowMs: NOW }
+          expect(await store.commitFold(committed)).toBe(true)
+        }
+      }
+      async function read() {
+        while (writing) {
+          const before = appended
+          const request = {
+            partition,
+            metricId,
+            timelines: [{ resolutionMs: SECONDS_10, stretch: ALWAYS }],
+            inbox: true,
+          }
+          const { inbox, timelines } = await store.readIndex(request)
+          const orders = [...timelines[0]!.entries, ...inbox].map(({ order }) => order)
+          expect(new Set(orders).size).toBe(orders.length)
+          expect(orders.length).toBeGreaterThanOrEqual(before)
+          // Gives way to the others, which wait for the disk.
+          await new Promise((resolve) => setImmediate(resolve))
+        }
+      }
+      await Promise.all([write(), fold(), read()])
+      expect(await blocksOf(store, metric, SECONDS_10)).toHaveLength(rounds)
+      expect(await store.inboxSize(partition)).toEqual({ entries: 0, bytes: 0 })
+    })
+  })
+}
