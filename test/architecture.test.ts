@@ -21,19 +21,28 @@ interface Part {
 
 const AGGREGATIONS = ['AGGREGATIONS', 'aggregationsOf', 'parseAggregation', 'quantileAggregation']
 
+/** The contract of a store: the page of its verbs, and the files of data types and times beside it. */
+const CONTRACT = ['store.ts', 'terms.ts', 'events.ts', 'receipts.ts', 'api-keys.ts'].map((file) => `store/${file}`)
+/** What both stores are built with and nobody else imports. */
+const STORE_PARTS = ['commit-listeners.ts', 'index-order.ts', 'listing.ts', 'shape.ts', 'unlisted.ts'].map(
+  (file) => `store/${file}`,
+)
+
 const PARTS: readonly Part[] = [
   { path: 'model/', imports: [] },
   { path: 'sketch/', imports: ['model/'], node: false },
   { path: 'rollup/', imports: ['model/', 'sketch/'] },
-  { path: 'store/store.ts', imports: [], types: { 'model/': [] }, node: false },
-  { path: 'store/embedded/', imports: ['model/', 'sketch/', 'store/store.ts'], packages: ['lmdb'] },
-  { path: 'store/redis/', imports: ['model/', 'sketch/', 'store/store.ts'], packages: ['ioredis'] },
+  { path: 'store/', imports: [], types: { 'model/': [] }, node: false },
+  { path: 'store/store.ts', imports: CONTRACT, types: { 'model/': [] }, node: false },
+  { path: 'store/terms.ts', imports: ['model/time.ts'], node: false },
+  { path: 'store/embedded/', imports: ['model/', 'sketch/', ...CONTRACT, ...STORE_PARTS], packages: ['lmdb'] },
+  { path: 'store/redis/', imports: ['model/', 'sketch/', ...CONTRACT, ...STORE_PARTS], packages: ['ioredis'] },
   { path: 'wire/', imports: ['model/'], node: false },
-  { path: 'write/round/', imports: ['model/', 'rollup/', 'store/store.ts'] },
-  { path: 'write/recover/', imports: ['model/', 'rollup/', 'store/store.ts', 'write/round/'] },
+  { path: 'write/round/', imports: ['model/', 'rollup/', ...CONTRACT] },
+  { path: 'write/recover/', imports: ['model/', 'rollup/', ...CONTRACT, 'write/round/'] },
   { path: 'write/commit/', imports: ['model/', 'store/store.ts', 'write/round/', 'write/recover/'] },
   { path: 'write/fold/', imports: ['model/', 'sketch/', 'rollup/', 'store/store.ts'] },
-  { path: 'write/', imports: ['model/', 'store/store.ts', 'write/recover/'] },
+  { path: 'write/', imports: ['model/', ...CONTRACT, 'write/recover/'] },
   { path: 'query/plan/', imports: ['model/', 'store/store.ts'], node: false },
   { path: 'query/read/', imports: ['model/', 'rollup/', 'store/store.ts', 'query/plan/'], node: false },
   {
@@ -44,10 +53,10 @@ const PARTS: readonly Part[] = [
   { path: 'query/live/', imports: ['model/', 'store/store.ts', 'query/plan/', 'query/compute/'], node: false },
   {
     path: 'query/',
-    imports: ['model/', 'rollup/', 'store/store.ts', 'query/plan/', 'query/read/', 'query/compute/', 'query/live/'],
+    imports: ['model/', 'rollup/', ...CONTRACT, 'query/plan/', 'query/read/', 'query/compute/', 'query/live/'],
     node: false,
   },
-  { path: 'access/', imports: ['model/', 'store/store.ts'] },
+  { path: 'access/', imports: ['model/', ...CONTRACT] },
   { path: 'telemetry/', imports: ['model/'], types: { 'query/': [] }, packages: ['prom-client'] },
   {
     path: 'gateway.ts',
@@ -58,7 +67,7 @@ const PARTS: readonly Part[] = [
   {
     path: 'http/server/',
     imports: ['model/', 'wire/'],
-    types: { 'gateway.ts': [], 'telemetry/': [], 'store/store.ts': ['SCOPES'] },
+    types: { 'gateway.ts': [], 'telemetry/': [], 'store/api-keys.ts': ['SCOPES'] },
     packages: ['fastify', 'pino'],
   },
   {
@@ -91,7 +100,8 @@ const PARTS: readonly Part[] = [
     types: {
       'gateway.ts': [],
       'query/': ['fillComparison', 'fillLine', ...AGGREGATIONS, 'FILLS', 'cursorOf', 'EVENTS_PAGE_DEFAULT'],
-      'store/store.ts': ['SCOPES'],
+      'store/store.ts': [],
+      'store/api-keys.ts': ['SCOPES'],
     },
     packages: ['@graphql-yoga/render-graphiql', '@pothos/core', '@pothos/plugin-relay', 'fastify', 'graphql', 'pino'],
   },
@@ -109,7 +119,7 @@ const PARTS: readonly Part[] = [
     packages: ['graphql', 'graphql-yoga'],
     node: false,
   },
-  { path: 'config/', imports: ['model/', 'store/store.ts', 'access/api-keys.ts'], types: { 'write/': [] } },
+  { path: 'config/', imports: ['model/', ...CONTRACT, 'access/api-keys.ts'], types: { 'write/': [] } },
   {
     path: 'process/',
     imports: [

@@ -2,7 +2,8 @@ import { createHash, randomBytes } from 'node:crypto'
 import { GatewayError } from '../model/errors.ts'
 import type { RateLimits } from '../model/rate.ts'
 import { within } from '../model/within.ts'
-import { type KeyRow, type KeyStore, SCOPES, type Scope, type Store } from '../store/store.ts'
+import { type KeyRow, SCOPES, type Scope } from '../store/api-keys.ts'
+import type { KeyStore, Store } from '../store/store.ts'
 
 /** What a key opens: one project, and of it what the scopes say. */
 export interface Grant {

@@ -1,7 +1,8 @@
 import { parseArgs } from 'node:util'
 import { formatRateLimits, parseRateLimits } from '../model/rate.ts'
 import { formatInstant, parseDuration, parseInstantText } from '../model/time.ts'
-import { type KeyRow, type KeyStore, SCOPES } from '../store/store.ts'
+import { type KeyRow, SCOPES } from '../store/api-keys.ts'
+import type { KeyStore } from '../store/store.ts'
 import { hashKey, isProjectName, isScope, newKey } from './api-keys.ts'
 
 /** The command line by which people make, see and revoke API keys. */

@@ -3,7 +3,7 @@ import type { Gateway, Principal } from '../gateway.ts'
 import { GatewayError } from '../model/errors.ts'
 import { DEFAULT_POINT_LIMITS, type PointLimits } from '../model/point.ts'
 import type { QuerySession } from '../query/session.ts'
-import type { Scope } from '../store/store.ts'
+import type { Scope } from '../store/api-keys.ts'
 import type { AnswerRoom } from './resolve/answer-size.ts'
 
 export interface GraphQLLimits {

@@ -15,7 +15,7 @@ import { EventReader } from '../query/events.ts'
 import { LiveQueries } from '../query/live/live-queries.ts'
 import { Querier } from '../query/querier.ts'
 import { openEmbeddedStore } from '../store/embedded/embedded-store.ts'
-import { openKeyShelf } from '../store/embedded/key-shelf.ts'
+import { openEmbeddedKeys } from '../store/embedded/api-keys.ts'
 import { openRedisStore } from '../store/redis/redis-store.ts'
 import type { KeyStore, Store } from '../store/store.ts'
 import { Prometheus } from '../telemetry/prometheus.ts'
@@ -224,7 +224,7 @@ async function backlogOf(store: Store): Promise<{ readonly entries: number; read
 
 /** Where the API keys are kept. Gateways may run on it meanwhile. */
 export function openKeyStore(config: Config, log: Logger): Promise<KeyStore> {
-  return config.redis === undefined ? inFolder(openKeyShelf(config.dataDir)) : openStore(config, log, Date.now)
+  return config.redis === undefined ? inFolder(openEmbeddedKeys(config.dataDir)) : openStore(config, log, Date.now)
 }
 
 function openStore(config: Config, log: Logger, now: () => number): Promise<Store> {

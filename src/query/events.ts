@@ -1,7 +1,8 @@
 import { GatewayError } from '../model/errors.ts'
 import { decodeEvent, type Event } from '../model/event.ts'
 import { isInstant } from '../model/time.ts'
-import type { EventPlace, Store } from '../store/store.ts'
+import type { EventPlace } from '../store/events.ts'
+import type { Store } from '../store/store.ts'
 import { readRange } from './plan/prepare.ts'
 import { compileFilters, type FilterLimits, type TagFilters } from './plan/tag-filter.ts'
 

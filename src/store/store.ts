@@ -1,61 +1,62 @@
 import type { Id64 } from '../model/id.ts'
 import type { MetricType } from '../model/metric.ts'
-import type { RateLimits } from '../model/rate.ts'
 import type { CanonicalTags } from '../model/series.ts'
+import type { KeyRow } from './api-keys.ts'
+import type { EventRequest, StoredEvent } from './events.ts'
+import type { Receipt } from './receipts.ts'
 
 /**
- * Everything the gateway asks of a store, and what a store promises. Nothing outside a store's own folder knows its
- * engine; `test/store/contract/` holds each store to this page.
+ * The contract between the gateway and its store. Only a store's own folder knows the engine behind it, and the tests in
+ * `test/store/contract/` hold every store to this page.
  *
- * - A resolved `append`, `commitFold`, `expireWindow`, `writeReceipt` or `saveKey` is durable and seen by every later read.
- * - Each verb is one atomic step: it happens whole or not at all, and two never interleave.
- * - A store that cannot answer rejects with `GatewayError('store_unavailable')`; nothing else means "try again".
+ * - Each verb is one atomic step: it happens completely or not at all, and no two interleave.
+ * - When `append`, `commitFold`, `expireWindow`, `writeReceipt` or `saveKey` resolves, its effect is durable and every later read sees it.
+ * - A store that cannot serve rejects with `GatewayError('store_unavailable')`. Only that error means that a retry may help.
+ *
+ * How long a store keeps what it removes by itself is in `terms.ts`.
  */
 export interface Store {
   /** Number of partitions, fixed when the store was created. */
   readonly partitions: number
   /**
-   * Whether it can go back in time and lose what it acknowledged last: a server that synchronises once a second, a replica
-   * promoted in its place. Then writers keep what was acknowledged for a while and offer it again.
+   * Whether the store can lose writes that it acknowledged last, as a server does that syncs its disk once a second, or a replica
+   * after a failover. Writers then retain acknowledged commits for a while and replay those that are missing.
    */
   readonly mayForget: boolean
   /**
-   * The partitions, in groups that are served together: what belongs to one group never waits for a server that another
-   * group needs, and several commits of one group cost little more than one.
+   * The partitions in groups that are served together. A request for one group never waits for the server of another, and several
+   * commits of one group cost little more than one.
    */
   readonly groups: readonly (readonly number[])[]
 
   // Catalog
 
   /**
-   * Makes metrics that do not exist and answers the rows that now stand, in the order asked. The first definition of a name
-   * wins: when the answered type is another than the one asked for, the caller's points are a `type_conflict`.
+   * Creates the metrics that do not exist and returns the stored rows, in the order of `definitions`. The first definition of a name
+   * wins: where the returned type differs from the wanted one, the caller rejects its points with `type_conflict`.
    */
   defineMetrics(definitions: readonly MetricDefinition[]): Promise<readonly MetricRow[]>
   readMetric(project: string, name: string): Promise<MetricRow | undefined>
-  /** The rows of these names, in the order asked. */
+  /** The rows of these names, in the order of `names`. */
   readMetrics(project: string, names: readonly string[]): Promise<readonly (MetricRow | undefined)[]>
   /**
-   * How many metrics of a project are defined, those without a point among them. A server of several that does not respond counts
-   * with what it last said.
+   * Number of metrics that a project has defined, also those without points. Of a server of several that does not respond, the
+   * last known number counts.
    */
   countMetrics(project: string): Promise<number>
   /**
-   * Ends every generation of a name up to this one, for good: the metric that stands for it is gone at once, the next definition
-   * makes a later generation, and whatever names one of those that ended is a `conflict`: a commit of a gateway that has not heard of
-   * it, or one offered again. Told again it changes nothing, so that it may be told to a store that has forgotten it. Answers
-   * whether a metric went. What is stored of it goes with `clearDeleted`.
+   * Deletes every generation of a name up to `deletion.generation` for good and returns whether a metric was deleted. The next definition
+   * of the name makes a later generation; a commit that names a deleted one is a `conflict`, also when it is replayed. Idempotent:
+   * safe to replay after the store lost recent writes. `clearDeleted` removes the data.
    *
-   * A gateway that has the metric in its caches learns it from the conflict: it defines the name anew and brings its points
-   * there, or, where another type has the name by then, refuses them with `store_unavailable`, to be sent again. That the name
-   * is free for a type that it was not, a gateway that has just refused such a point learns within a second.
+   * Other gateways find out from the `conflict` of their next commit, or within a second when they refuse a point for its type.
    */
   deleteMetric(deletion: MetricDeletion): Promise<boolean>
   /** A page of the metrics of a project that have at least one point, sorted by name (code units). */
   listMetrics(project: string, listing: MetricListing): Promise<MetricPage>
   /**
-   * The series of a metric in the order they were registered, from position `cursor` on. `cursor` beyond the end answers
-   * `undefined`: the store has gone back in time and the caller forgets what it knew.
+   * The series of a metric in the order they were registered, from position `cursor` on. Undefined when `cursor` lies beyond the
+   * end: the store lost recent writes, and the caller clears its cache.
    */
   readSeries(
     partition: number,
@@ -63,93 +64,87 @@ export interface Store {
     cursor: number,
     limit: number,
   ): Promise<readonly SeriesRow[] | undefined>
-  /** Which of these series are registered, in the order asked. */
+  /** Which of these series are registered, in the order of `seriesIds`. */
   hasSeries(partition: number, metricId: Id64, seriesIds: readonly Id64[]): Promise<readonly boolean[]>
 
   // Write path
 
   /**
-   * Applies the commits of one round, at most one of a partition, and answers each in the order given. A commit
-   * is applied when its number is the writer's watermark in that partition + 1; a smaller number is `known` (applied before)
-   * and a greater one a `gap`: both change nothing. `conflict`: a metric exists with another type, an id names something
-   * else, or a metric's generation has ended; nothing is changed, the number stays free.
+   * Applies the commits of one round, at most one per partition, and returns their outcomes in the same order. A commit is `applied` when
+   * its number is the writer's watermark in that partition + 1. The others change nothing: a smaller number is `known` (applied
+   * before), a greater one is a `gap`. `conflict`: a metric has another type, an id belongs to something else, or a metric's
+   * generation was deleted; the number stays unused.
    */
   append(commits: readonly Commit[]): Promise<readonly AppendOutcome[]>
-  /** When the marker of a request in a partition was made: `nowMs` of the part that was applied. Undefined: there is none. */
+  /** `nowMs` of the part that made the marker. Undefined: the request was not applied in this partition. */
   readMarker(partition: number, marker: Marker): Promise<number | undefined>
-  /** Greatest applied number of the writer in each of the partitions, 0 when it has none. Kept 7 days after the last commit. */
+  /** The watermark of the writer in each partition: its greatest applied number, or 0. Kept for `WATERMARK_MS` after the last commit. */
   readWatermarks(writer: string, partitions: readonly number[]): Promise<readonly number[]>
 
   // Index and blocks
 
-  /** One consistent view of what may hold data of the metric, taken atomically. */
+  /** One consistent snapshot of the blocks that may hold data of a metric. */
   readIndex(request: IndexRequest): Promise<IndexSnapshot>
-  /**
-   * The oldest inbox entries of a partition in arrival order that have at most `bytesMax` together (at least one if any), at most
-   * `entriesMax`.
-   */
+  /** The oldest inbox entries of a partition, in order: at most `entriesMax`, and at most `bytesMax` together but at least one. */
   readInbox(partition: number, bytesMax: number, entriesMax?: number): Promise<readonly InboxEntry[]>
   inboxSize(partition: number): Promise<{ readonly entries: number; readonly bytes: number }>
-  /** One string of each named block, `undefined` where it is gone (a snapshot outlived it, or the part does not exist). */
+  /** One part of each named block; undefined where the block is gone or has no such part. */
   readBlocks(partition: number, names: readonly string[], part: BlockPart): Promise<readonly (Uint8Array | undefined)[]>
 
   // Fold and retention
 
-  /** Stores blocks that no index lists yet; they vanish after 15 minutes unless a fold commits them. Need not be durable. */
+  /** Stores blocks that no index lists yet: removed after `UNCOMMITTED_BLOCK_MS` unless a fold commits them. Need not be durable. */
   writeBlocks(partition: number, blocks: readonly NamedBlock[], nowMs: number): Promise<void>
   /**
-   * False, changing nothing, unless every inbox entry and replaced block is still listed, every new block exists, and no
-   * added window has expired. Else: the old entries go but for what is `left` of them, the new ones are listed and kept, windows in `touched` expire at
-   * their `expiresMs` (or when they did before, if that is later), and replaced blocks stay readable for 60 s.
+   * Replaces inbox and index entries by new ones. Returns false and changes nothing when an old entry is not listed any more, a new block
+   * does not exist, or a window of a new entry has expired. Replaced blocks stay readable for `UNLISTED_BLOCK_MS`. A window in
+   * `touched` expires at its `expiresMs`, or at the time it had before if that is later.
    */
   commitFold(fold: FoldCommit): Promise<boolean>
-  /** Listed windows whose `expiresMs` is at or before `nowMs`, earliest first (finer resolutions first where equal), at most `max`. */
+  /** At most `max` windows whose `expiresMs` is not after `nowMs`: earliest first, then finer resolutions first. */
   dueWindows(partition: number, nowMs: number, max: number): Promise<readonly WindowKey[]>
   /**
-   * Removes every index entry of a window and its set sketches unless its `expiresMs` is after `nowMs` by now (then
-   * false, nothing changed). The stretch is remembered as expired, or, with `forget`, the metric's expired stretches of the resolutions
-   * named there are forgotten within it: nothing coarser knows of it any more.
+   * Removes the index entries and set sketches of a window. Returns false and changes nothing when its `expiresMs` is after `nowMs`.
+   * The window is recorded as an expired stretch, or, with `forget`, the records of finer resolutions within it are removed.
    */
   expireWindow(expiry: WindowExpiry): Promise<boolean>
   /**
-   * Lets go of what is left of deleted metrics, at most some `max` windows or series of it: their windows, set sketches and series. A metric
-   * is left alone until the inbox entries that were there when it was deleted are folded, as if it still lived: then no
-   * fold or merge under way can bring anything of it back. Answers whether there is more to do now.
+   * Removes data of deleted metrics, about `max` windows or series at a time, and returns whether more can be removed now. It waits until
+   * the inbox entries that existed at the deletion are folded: a fold or merge in progress then cannot bring data back.
    */
   clearDeleted(partition: number, max: number, nowMs: number): Promise<boolean>
   /**
-   * Takes the lease of a partition's fold, or prolongs it, and answers whether the holder has it now: it lasts `leaseMs` from now on,
-   * and 0 gives it up. Only to save work; nothing else asks who holds it.
+   * Takes or extends the lease for folding a partition and returns whether the caller holds it, for `leaseMs` from now; 0 releases it.
+   * It only saves work: correctness does not depend on it.
    */
   takeLease(request: LeaseRequest): Promise<boolean>
-  /** Lets go of blocks whose time is over: uncommitted, replaced, expired; markers, receipts and watermarks likewise. Bounded work. */
+  /** Removes what is older than `terms.ts` says: blocks that no index lists, markers, receipts, watermarks. Bounded work per call. */
   sweep(nowMs: number): Promise<void>
 
   // Sets
 
-  /** Distinct members of each union of set sketches. Keys that do not exist count as empty. */
+  /** Number of distinct members of each union of set sketches. A sketch that does not exist counts as empty. */
   countDistinct(partition: number, unions: readonly (readonly SetKey[])[]): Promise<readonly number[]>
 
   // Events
 
   /**
-   * Events of a project in [fromMs, toMs], newest first (equal times: greater id first), strictly after the cursor. None are left
-   * out; fewer than `limit` only where there are no more, or where more than `bytesMax` of JSON would have to be read (at least one
-   * if any: an empty answer says that there is none).
+   * A page of the events of a project, newest first (equal times: greater id first). It has fewer than `limit` events only when there
+   * are no more, or their JSON would exceed `bytesMax`; it is empty only when there are none.
    */
   readEvents(request: EventRequest): Promise<readonly StoredEvent[]>
-  /** Lets go of events of a partition's commits at or before `committedByMs`, the earliest first, at most `max`; answers how many went. */
+  /** Removes at most `max` events that a partition committed at or before `committedByMs`, earliest first; returns how many. */
   expireEvents(partition: number, committedByMs: number, max: number): Promise<number>
 
   // Requests
 
   readReceipt(project: string, key: string, nowMs: number): Promise<Receipt | undefined>
   /**
-   * The first receipt of a key wins; answers the one that stands. Kept 24 h, at most `receiptsMax` and `receiptsBytesMax` of a
-   * project (oldest go first; the one being written stays).
+   * Stores the response of an idempotency key unless there is one, and returns the stored one. Kept for `RECEIPT_MS`, within the
+   * store's `ReceiptBounds`; the receipt being written is never the one removed.
    */
   writeReceipt(project: string, key: string, receipt: Receipt, nowMs: number): Promise<Receipt>
-  /** Up to `permits` of `limit` permits of a window of time; answers how many were granted and how many are left. */
+  /** Takes up to `permits` of the `limit` permits of a time window; returns how many were granted and how many are left. */
   takePermits(request: PermitRequest): Promise<{ readonly granted: number; readonly left: number }>
 
   // API keys
@@ -160,16 +155,19 @@ export interface Store {
 
   // Life
 
-  /** Calls back after commits and deletions of any gateway with the metrics they touched; returns the function that ends it. */
+  /**
+   * Calls the listener after commits and deletions of any gateway, with the metrics they touched. Delivery is not guaranteed. The returned
+   * function removes the listener.
+   */
   onCommit(listener: (partition: number, metricIds: readonly Id64[]) => void): () => void
-  /** Why blocks that an index lists may be missing, and what to do, for whoever runs the store. */
+  /** For the operator: why blocks that an index lists may be missing, and what to do. */
   explainLoss(): Promise<string>
   /**
-   * Calls back when a fold, a merge or an expiry of this process has taken something out of the index; returns the function
-   * that ends it. The listener must not throw.
+   * Calls the listener when a fold, merge or expiry of this process has removed something from the index. The listener must not throw.
+   * The returned function removes it.
    */
   onUnlisted(listener: (unlisted: Unlisted) => void): () => void
-  /** Resolves when the store answers and is what it was opened as; rejects with `store_unavailable`, which says what is wrong. */
+  /** Resolves when the store is available and still has the shape it was opened with; rejects with `store_unavailable` and the reason. */
   ping(): Promise<void>
   close(): Promise<void>
 }
@@ -199,38 +197,30 @@ export interface MetricRow {
   readonly partition: number
   /** Points ever accepted. */
   readonly points: number
-  /** Least and greatest time of a point; undefined while there is none. */
+  /** Least and greatest time of a point; undefined without points. */
   readonly firstSeenMs: number | undefined
   readonly lastSeenMs: number | undefined
   /** Sorted. */
   readonly tagKeys: readonly string[]
   readonly seriesCount: number
-  /** A counter that has ever been sent a running total. */
+  /** Whether a counter was ever sent a running total. */
   readonly cumulative: boolean
 }
 
 export interface MetricListing {
-  /** Only names after this one. */
+  /** The cursor: only names after this one. */
   readonly after?: string
-  /** How many names are looked at, at most. */
+  /** At most this many names are examined. */
   readonly namesMax: number
-  /** Only these names; the rows of others are not read. */
+  /** Rows of other names are not read. */
   readonly matches?: (name: string) => boolean
 }
 
 export interface MetricPage {
-  /** May be empty although there is more. */
+  /** May be empty although `next` is set. */
   readonly metrics: readonly MetricRow[]
-  /** The last name that was looked at: the next page comes after it. Undefined: there is none. */
+  /** The last name that was examined, for `after` of the next page; undefined on the last page. */
   readonly next: string | undefined
-}
-
-/** A page ends early when its metrics have so many tag keys, in characters. */
-export const LISTED_CHARS_MAX = 1 << 20
-
-/** What a metric counts for in a page. */
-export function listedChars({ tagKeys }: MetricRow): number {
-  return tagKeys.reduce((sum, key) => sum + key.length, 0)
 }
 
 export interface SeriesRow {
@@ -241,7 +231,7 @@ export interface SeriesRow {
 export type BlockPart = 'scalars' | 'sketches'
 
 export interface NamedBlock {
-  /** Unique for ever; at most 64 characters of [A-Za-z0-9._-]. */
+  /** Never used again; at most 64 characters of [A-Za-z0-9._-]. */
   readonly name: string
   readonly scalars: Uint8Array
   readonly sketches: Uint8Array | undefined
@@ -249,17 +239,17 @@ export interface NamedBlock {
 
 export interface Commit {
   readonly partition: number
-  /** 32 hexadecimal digits, drawn at random by the writer. */
+  /** A process's random name: 32 hexadecimal digits. */
   readonly writer: string
   /** Counts from 1 in each partition. */
   readonly number: number
-  /** No parts: a fence, which only takes the number. */
+  /** Without parts it is a fence, which only uses up the number. */
   readonly parts: readonly CommitPart[]
 }
 
-/** What travels together. A part with a marker is one request with an idempotency key. */
+/** A part of a commit that is applied or skipped as a whole. A part with a marker is one request with an idempotency key. */
 export interface CommitPart {
-  /** The part is skipped whole if its (project, key) marker exists in the partition; else the marker is made, for 24 h. */
+  /** The part is skipped when this marker exists in the partition; otherwise it is made, for `MARKER_MS`. */
   readonly marker?: Marker
   readonly block?: NamedBlock
   readonly metrics: readonly MetricTouch[]
@@ -269,13 +259,13 @@ export interface CommitPart {
   readonly nowMs: number
 }
 
-/** Names a request within its project. */
+/** An idempotency key of a project. */
 export interface Marker {
   readonly project: string
   readonly key: string
 }
 
-/** What a commit says of a metric: its identity (made if the store forgot it) and what to add to its row. */
+/** What a commit adds to the row of a metric, with its full definition in case the store lost the row. */
 export interface MetricTouch {
   readonly metricId: Id64
   readonly generation: number
@@ -301,11 +291,11 @@ export interface SetMembers {
 }
 
 export type AppendOutcome =
-  /** `skipped`: indexes of the parts whose marker existed. */
+  /** `skipped`: positions of the parts whose marker existed. */
   | { readonly status: 'applied'; readonly skipped: readonly number[] }
   | { readonly status: 'known' }
   | { readonly status: 'gap'; readonly watermark: number }
-  /** `deleted`: those of the metrics whose generation has ended. */
+  /** `deleted`: those of the metrics whose generation was deleted. */
   | { readonly status: 'conflict'; readonly metricIds: readonly Id64[]; readonly deleted: readonly Id64[] }
 
 /** A stretch of time, `fromMs` inclusive, `toMs` exclusive. */
@@ -341,8 +331,8 @@ export function windowStart(resolutionMs: number, timeMs: number): number {
 }
 
 /**
- * A block listed in a window. Blocks of one order and tier are a run; runs are ordered by arrival. Those of a run hold different rollups:
- * what lies in the inbox may be folded in several steps, which add blocks of one order.
+ * A block that is listed in a window. Blocks of one order and tier are a run. The blocks of a run hold different rollups, because
+ * the inbox may be folded in several steps that add blocks of one order.
  */
 export interface IndexEntry {
   readonly block: string
@@ -350,8 +340,8 @@ export interface IndexEntry {
   /** How often its rollups were merged: a run of tier t holds about 8^t folds. */
   readonly tier: number
   /**
-   * Arrival order of runs: every point in a run of a smaller order arrived before every point of a greater one; of equal orders in the
-   * run of the greater tier first.
+   * Order of arrival: every point in a run of a smaller order arrived before every point in a run of a greater one. Of two runs of one
+   * order, the points of the greater tier arrived first.
    */
   readonly order: number
   readonly seriesFrom: Id64
@@ -361,35 +351,23 @@ export interface IndexEntry {
   readonly sketchBytes: number
 }
 
-/** By window, then in the order of arrival, then by series range. */
-export function compareIndexEntries(a: IndexEntry, b: IndexEntry): number {
-  return (
-    a.windowMs - b.windowMs ||
-    a.order - b.order ||
-    b.tier - a.tier ||
-    a.seriesFrom.hi - b.seriesFrom.hi ||
-    a.seriesFrom.lo - b.seriesFrom.lo ||
-    (a.block < b.block ? -1 : 1)
-  )
-}
-
 export interface InboxEntry {
   readonly block: string
   readonly scalarBytes: number
   readonly sketchBytes: number
   readonly arrivedMs: number
-  /** Grows by arrival, unique in the partition. A run takes the order of the newest inbox entry in it. */
+  /** Ascends by arrival and is unique in the partition. A run gets the order of its newest inbox entry. */
   readonly order: number
 }
 
 export interface IndexRequest {
   readonly partition: number
   readonly metricId: Id64
-  /** Windows that overlap these stretches are listed. A resolution may be asked about several stretches. */
+  /** The windows that overlap these stretches are returned. A resolution may occur several times. */
   readonly timelines: readonly { readonly resolutionMs: number; readonly stretch: Stretch }[]
-  /** Whether the inbox of the partition is wanted too. */
+  /** Whether to return the inbox of the partition too. */
   readonly inbox: boolean
-  /** The caller looks at expired stretches alone: entries may be left out. */
+  /** Whether the caller needs only expired stretches: entries may be omitted. */
   readonly expiredOnly?: boolean
 }
 
@@ -401,44 +379,40 @@ export interface IndexSnapshot {
 
 export interface TimelineIndex {
   readonly resolutionMs: number
-  /** In the order of `compareIndexEntries`. */
+  /** By window, then by arrival, then by series range (`index-order.ts`). */
   readonly entries: readonly IndexEntry[]
-  /** Where this resolution had data that expired while a coarser one keeps it: sorted, disjoint, those that overlap the stretch. */
+  /** Expired stretches that overlap the requested one, sorted and disjoint. A coarser resolution still holds their data. */
   readonly expired: readonly Stretch[]
 }
 
 export interface FoldCommit {
   readonly partition: number
   readonly inbox: readonly InboxEntry[]
-  /** What the fold leaves of them: a new block in the place of one of these entries, of its order and time of arrival. */
+  /** The unfolded rest: a new block replaces one of these entries and keeps its order and time of arrival. */
   readonly left?: readonly { readonly entry: InboxEntry; readonly block: NamedBlock }[]
   readonly removed: readonly { readonly timeline: TimelineKey; readonly entry: IndexEntry }[]
   readonly added: readonly { readonly timeline: TimelineKey; readonly entry: IndexEntry }[]
   /**
-   * Windows that received new points, as opposed to being merely rewritten, and until when that keeps them. A window that
-   * was not listed before is among them.
+   * Windows that received new points, as opposed to being rewritten, with the time until which the points are kept. Includes every
+   * window that was not listed before.
    */
   readonly touched: readonly WindowTouch[]
   readonly nowMs: number
 }
 
-/** What the index of a partition lists no more. */
+/** What was removed from the index of a partition. */
 export interface Unlisted {
   readonly partition: number
-  /** In order of arrival. */
+  /** By arrival. */
   readonly inbox: readonly InboxEntry[]
   /** Names of blocks that a merge replaced. */
   readonly replaced: readonly string[]
   readonly expired: readonly WindowKey[]
 }
 
-export function unlistedBy({ partition, inbox, removed }: FoldCommit): Unlisted {
-  return { partition, inbox, replaced: removed.map(({ entry }) => entry.block), expired: [] }
-}
-
 export interface LeaseRequest {
   readonly partition: number
-  /** Names who asks. */
+  /** Name of the caller. */
   readonly holder: string
   readonly leaseMs: number
   readonly nowMs: number
@@ -447,7 +421,7 @@ export interface LeaseRequest {
 export interface WindowExpiry {
   readonly partition: number
   readonly window: WindowKey
-  /** Resolutions whose expired stretches are forgotten within this window; undefined: remember this one instead. */
+  /** Resolutions whose expired stretches within this window are removed; undefined: the window becomes an expired stretch. */
   readonly forget?: readonly number[]
   readonly nowMs: number
 }
@@ -459,46 +433,7 @@ export interface SetKey {
   readonly bucketMs: number
 }
 
-export interface StoredEvent {
-  readonly project: string
-  readonly id: string
-  readonly timeMs: number
-  /** The event as JSON, opaque to the store. */
-  readonly json: string
-}
-
-export interface EventRequest {
-  readonly project: string
-  readonly fromMs: number
-  readonly toMs: number
-  readonly after?: EventPlace
-  readonly limit: number
-  readonly bytesMax: number
-}
-
-/** Where an event stands in its list. */
-export interface EventPlace {
-  readonly timeMs: number
-  readonly id: string
-}
-
-export interface Receipt {
-  /** SHA-256 of route and body, in hexadecimal. */
-  readonly requestHash: string
-  readonly status: number
-  readonly body: string
-}
-
-/** What a store keeps of a project's receipts. */
-export interface ReceiptBounds {
-  readonly receiptsMax: number
-  /** As they are stored. */
-  readonly receiptsBytesMax: number
-}
-
-/** A receipt has a few hundred bytes, one of a batch full of errors some 150,000. */
-export const RECEIPT_BOUNDS: ReceiptBounds = { receiptsMax: 10_000, receiptsBytesMax: 33_554_432 }
-
+/** Permits of a rate limit: `limit` of them per window of `windowMs` and bucket. */
 export interface PermitRequest {
   readonly bucket: string
   readonly permits: number
@@ -507,22 +442,5 @@ export interface PermitRequest {
   readonly nowMs: number
 }
 
-/** What managing API keys needs of a store. */
+/** The part of a store that holds API keys. */
 export type KeyStore = Pick<Store, 'saveKey' | 'readKey' | 'listKeys' | 'close'>
-
-export const SCOPES = ['ingest', 'query', 'admin'] as const
-export type Scope = (typeof SCOPES)[number]
-
-export interface KeyRow {
-  /** SHA-256 of the key, in hexadecimal; the key itself is kept nowhere. */
-  readonly hash: string
-  readonly project: string
-  readonly scopes: readonly Scope[]
-  readonly label: string
-  readonly createdMs: number
-  /** From then on it opens nothing. */
-  readonly expiresMs?: number
-  /** Rate limits of its own. */
-  readonly limits?: Partial<RateLimits>
-  readonly revokedMs?: number
-}

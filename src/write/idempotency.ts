@@ -1,6 +1,7 @@
 import { GatewayError } from '../model/errors.ts'
 import { within } from '../model/within.ts'
-import type { Receipt, Store } from '../store/store.ts'
+import type { Receipt } from '../store/receipts.ts'
+import type { Store } from '../store/store.ts'
 import { type RetainedReceiptSettings, RetainedReceipts } from './recover/retained-receipts.ts'
 import { eventsMarker } from './round/round.ts'
 

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { OPERATIONS } from '../../src/http/openapi/operations.ts'
-import { SCOPES, type Scope } from '../../src/store/store.ts'
+import { SCOPES, type Scope } from '../../src/store/api-keys.ts'
 import { type ExampleRequest, exampleRequests, NOTHING_SEEN, sendExample } from '../support/example-requests.ts'
 import { startGateway, type TestGateway } from '../support/gateway.ts'
 

@@ -1,4 +1,4 @@
-import type { Scope } from '../../store/store.ts'
+import type { Scope } from '../../store/api-keys.ts'
 import { builder } from '../builder.ts'
 import type { GraphQLContext, GraphQLLimits } from '../context.ts'
 

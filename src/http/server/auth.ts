@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Gateway, Principal } from '../../gateway.ts'
 import { assert, GatewayError } from '../../model/errors.ts'
 import type { RateClass } from '../../model/rate.ts'
-import type { Scope } from '../../store/store.ts'
+import type { Scope } from '../../store/api-keys.ts'
 import { takePermit } from './rate-limit.ts'
 
 declare module 'fastify' {

@@ -1,6 +1,7 @@
 import { assert } from '../../model/errors.ts'
 import type { Id64 } from '../../model/id.ts'
 import type { AppendOutcome, Commit, CommitPart, InboxEntry } from '../store.ts'
+import { MARKER_MS, WATERMARK_MS } from '../terms.ts'
 import { putBlock } from './blocks.ts'
 import { CatalogChange } from './catalog.ts'
 import { NO_VALUE, type WriteSet } from './environment.ts'
@@ -17,20 +18,17 @@ import {
 } from './rows.ts'
 import { SetChange } from './sets.ts'
 
-/** One commit of one partition: numbers and markers decide what of it counts, the rest is registered and put into the inbox. */
-
-export const WATERMARK_MS = 7 * 86_400_000
-export const MARKER_MS = 86_400_000
+/** Applies one commit to one partition: checks its number and markers, updates the catalog and the sets, adds its blocks to the inbox. */
 
 export interface AppendContext {
   readonly setResolutions: readonly number[]
-  /** For a fence, which has no part that says what time it is. */
+  /** The time of a fence, which has no part to take it from. */
   readonly nowMs: number
 }
 
 export interface Appended {
   readonly outcome: AppendOutcome
-  /** Metrics that were given something. */
+  /** Metrics that the commit touched. */
   readonly metricIds: readonly Id64[]
 }
 
@@ -49,7 +47,7 @@ export function appendCommit(writes: WriteSet, commit: Commit, context: AppendCo
     if (part.marker !== undefined) {
       const key = markerKey(partition, part.marker.project, part.marker.key)
       const text = key.toString('latin1')
-      if (markers.has(text) || markerStands(writes, key, part.nowMs)) {
+      if (markers.has(text) || hasMarker(writes, key, part.nowMs)) {
         skipped.push(index)
         return
       }
@@ -75,7 +73,7 @@ export function appendCommit(writes: WriteSet, commit: Commit, context: AppendCo
     writes.put('markers', key, encodeTime(nowMs))
     writes.put('expiry', expiryKey(nowMs + MARKER_MS, 'marker', key), NO_VALUE)
   }
-  fillInbox(writes, partition, parts)
+  addToInbox(writes, partition, parts)
 
   const writtenMs = commit.parts.reduce((latest, { nowMs }) => Math.max(latest, nowMs), Number.NEGATIVE_INFINITY)
   const row = { number: commit.number, writtenMs: commit.parts.length === 0 ? context.nowMs : writtenMs }
@@ -86,12 +84,12 @@ export function appendCommit(writes: WriteSet, commit: Commit, context: AppendCo
   return { outcome: { status: 'applied', skipped }, metricIds: catalog.metricIds }
 }
 
-function markerStands(writes: WriteSet, key: Buffer, nowMs: number): boolean {
-  const made = writes.get('markers', key)
-  return made !== undefined && decodeTime(made) + MARKER_MS > nowMs
+function hasMarker(writes: WriteSet, key: Buffer, nowMs: number): boolean {
+  const madeMs = writes.get('markers', key)
+  return madeMs !== undefined && decodeTime(madeMs) + MARKER_MS > nowMs
 }
 
-function fillInbox(writes: WriteSet, partition: number, parts: readonly CommitPart[]): void {
+function addToInbox(writes: WriteSet, partition: number, parts: readonly CommitPart[]): void {
   if (parts.every(({ block }) => block === undefined)) return
   let row = decodePartition(writes.get('partitions', partitionKey(partition)))
   for (const { block, nowMs } of parts) {

@@ -1,26 +1,23 @@
 import type { BlockPart, NamedBlock } from '../store.ts'
+import { UNCOMMITTED_BLOCK_MS, UNLISTED_BLOCK_MS } from '../terms.ts'
 import type { Tables, WriteSet } from './environment.ts'
 import { NO_VALUE } from './environment.ts'
 import { blockKey, expiryKey } from './keys.ts'
 import { decodeU32, encodeU32 } from './rows.ts'
 
 /**
- * Blocks and who holds them. A block of the inbox is held by its inbox entry, a block of a timeline by the index entries that
- * list it, which are counted. When the last one lets go, the block is loose: readable for a while, then swept.
+ * Blocks and the entries that list them. A block is listed by one inbox entry or by index entries, whose number is counted. A block
+ * that nothing lists any more stays readable for `UNLISTED_BLOCK_MS`, then `sweep` removes it.
  *
- * Blocks that a fold has written but not committed stay in memory: they need not survive the process, and most are committed
- * a moment later, in the transaction that lists them.
+ * Blocks that a fold has written but not committed are in memory only: they need not survive the process, and the transaction that
+ * lists them usually follows a moment later.
  */
-
-/** A query may take 30 s and reads blocks that its snapshot named. */
-export const LOOSE_MS = 60_000
-export const UNCOMMITTED_MS = 15 * 60_000
 
 export class UncommittedBlocks {
   readonly #blocks = new Map<string, { readonly block: NamedBlock; readonly expiresMs: number }>()
 
   add(partition: number, block: NamedBlock, nowMs: number): void {
-    this.#blocks.set(`${partition}/${block.name}`, { block, expiresMs: nowMs + UNCOMMITTED_MS })
+    this.#blocks.set(`${partition}/${block.name}`, { block, expiresMs: nowMs + UNCOMMITTED_BLOCK_MS })
   }
 
   get(partition: number, name: string, nowMs: number): NamedBlock | undefined {
@@ -60,27 +57,26 @@ export function blockExists(writes: WriteSet, partition: number, name: string): 
   return writes.has('scalars', blockKey(partition, name))
 }
 
-/** One index entry more that lists the block. */
-export function holdBlock(writes: WriteSet, partition: number, name: string): void {
+/** Counts one more index entry that lists the block. */
+export function addListing(writes: WriteSet, partition: number, name: string): void {
   const key = blockKey(partition, name)
   writes.put('listed', key, encodeU32(decodeU32(writes.get('listed', key)) + 1))
 }
 
-/** One index entry less. */
-export function letGoOfBlock(writes: WriteSet, partition: number, name: string): void {
+export function removeListing(writes: WriteSet, partition: number, name: string): void {
   const key = blockKey(partition, name)
   const entries = decodeU32(writes.get('listed', key)) - 1
   if (entries > 0) writes.put('listed', key, encodeU32(entries))
   else writes.remove('listed', key)
 }
 
-/** Gives a block that nothing lists any more its last minute. */
-export function loosenBlock(writes: WriteSet, partition: number, name: string, nowMs: number): void {
+/** Lets a block expire, unless an index entry lists it. */
+export function expireUnlisted(writes: WriteSet, partition: number, name: string, nowMs: number): void {
   const key = blockKey(partition, name)
-  if (!writes.has('listed', key)) writes.put('expiry', expiryKey(nowMs + LOOSE_MS, 'block', key), NO_VALUE)
+  if (!writes.has('listed', key)) writes.put('expiry', expiryKey(nowMs + UNLISTED_BLOCK_MS, 'block', key), NO_VALUE)
 }
 
-/** The block's minute is over: it goes, unless it was listed again. */
+/** Removes a block whose time is over, unless it was listed again meanwhile. */
 export function sweepBlock(writes: WriteSet, key: Uint8Array): void {
   if (writes.has('listed', key)) return
   writes.remove('scalars', key)

@@ -1,16 +1,15 @@
 import { compareIds, formatId, type Id64 } from '../../model/id.ts'
 import { metricIdOf, partitionOf } from '../../model/metric.ts'
-import {
-  LISTED_CHARS_MAX,
-  listedChars,
-  type MetricDefinition,
-  type MetricDeletion,
-  type MetricListing,
-  type MetricPage,
-  type MetricRow,
-  type MetricTouch,
-  type SeriesRow,
-  type SeriesTouch,
+import { LISTED_CHARS_MAX, tagKeyChars } from '../listing.ts'
+import type {
+  MetricDefinition,
+  MetricDeletion,
+  MetricListing,
+  MetricPage,
+  MetricRow,
+  MetricTouch,
+  SeriesRow,
+  SeriesTouch,
 } from '../store.ts'
 import { keys, rows, type Tables, type WriteSet } from './environment.ts'
 import {
@@ -39,11 +38,11 @@ import {
   type StoredMetric,
 } from './rows.ts'
 
-/** Metrics and their series: what is known of them, made by definitions and by the commits that touch them. */
+/** Metrics and their series. Definitions and commits create them; every row is read and written whole. */
 
 export function readMetric(tables: Tables, project: string, name: string): MetricRow | undefined {
   const bytes = tables.metrics.getBinary(metricKey(project, name))
-  return bytes && wholeMetric(tables, decodeMetric(bytes))
+  return bytes && withTagKeys(tables, decodeMetric(bytes))
 }
 
 export function countMetrics(tables: Tables, project: string): number {
@@ -55,14 +54,14 @@ export function countMetrics(tables: Tables, project: string): number {
   return count
 }
 
-/** Together with each metric that is made or goes. */
+/** Called in the write set that creates or deletes a metric. */
 function addToCount(writes: WriteSet, project: string, change: 1 | -1): void {
   const counted = writes.get('metric-counts', projectKey(project))
   const before = counted === undefined ? countMetrics(writes.tables, project) : decodeU32(counted)
   writes.put('metric-counts', projectKey(project), encodeU32(before + change))
 }
 
-function wholeMetric(tables: Tables, metric: StoredMetric): MetricRow {
+function withTagKeys(tables: Tables, metric: StoredMetric): MetricRow {
   return { ...metric, tagKeys: metric.tagKeys ?? tagKeysOf(tables, metric).sort() }
 }
 
@@ -86,20 +85,20 @@ export function listMetrics(tables: Tables, project: string, { after, namesMax, 
     names++
     last = name
     if (matches?.(name) === false) continue
-    const metric = wholeMetric(tables, decodeMetric(tables.metrics.getBinary(key)!))
+    const metric = withTagKeys(tables, decodeMetric(tables.metrics.getBinary(key)!))
     if (metric.points === 0) continue
     metrics.push(metric)
-    chars += listedChars(metric)
+    chars += tagKeyChars(metric)
   }
   return { metrics, next: undefined }
 }
 
-/** The greatest generation of a name that has ended; 0: none has. */
+/** The greatest deleted generation of a name; 0: none. */
 function lastDeleted(writes: WriteSet, key: Uint8Array): number {
   return decodeU32(writes.get('deleted', key))
 }
 
-/** Answers the metric that went, if any. */
+/** Returns the metric that was deleted, if any. */
 export function deleteMetric(
   writes: WriteSet,
   { project, name, generation }: MetricDeletion,
@@ -120,9 +119,9 @@ export function deleteMetric(
 export function defineMetric(writes: WriteSet, definition: MetricDefinition, partitions: number): MetricRow {
   const key = metricKey(definition.project, definition.name)
   const bytes = writes.get('metrics', key)
-  if (bytes !== undefined) return wholeMetric(writes.tables, decodeMetric(bytes))
+  if (bytes !== undefined) return withTagKeys(writes.tables, decodeMetric(bytes))
   let generation = lastDeleted(writes, key) + 1
-  // An id that names another metric is not taken twice.
+  // Skips an id that already belongs to another metric.
   while (writes.has('metric-ids', metricIdKey(metricIdOf(definition.project, definition.name, generation))))
     generation++
   const metric = newMetric(
@@ -163,7 +162,7 @@ export function readSeries(
   cursor: number,
   limit: number,
 ): SeriesRow[] | undefined {
-  // At the end of a list the last row is there and the next is not; before it, the row at the cursor is.
+  // The cursor is within the list or at its end when the row before it exists.
   if (cursor > 0 && !tables.series.doesExist(seriesKey(partition, metricId, cursor - 1))) return undefined
   const found: SeriesRow[] = []
   const start = seriesKey(partition, metricId, cursor)
@@ -178,14 +177,14 @@ export function hasSeries(tables: Tables, partition: number, metricId: Id64, ser
 }
 
 /**
- * What one commit does to the catalog, collected before anything of it is written: each row is read once and written once,
- * however many parts touch it, and a conflict leaves nothing behind.
+ * The changes of one commit to the catalog, collected before any is written. Each row is read once and written once, however many
+ * parts touch it, and a conflict leaves the catalog unchanged.
  */
 export class CatalogChange {
   readonly #writes: WriteSet
   readonly #partition: number
   readonly #metrics = new Map<string, Changed>()
-  /** Keys of the metrics that this commit makes. */
+  /** Keys of the metrics that this commit creates. */
   readonly #madeKeys = new Set<string>()
   readonly #series: { readonly touch: SeriesTouch; readonly position: number }[] = []
   readonly #seriesIds = new Map<string, SeriesTouch>()
@@ -197,12 +196,12 @@ export class CatalogChange {
     this.#partition = partition
   }
 
-  /** Metrics that exist with another type or under another id, or whose id or a series' id names something else. */
+  /** Metrics that exist with another type or id, or whose id or a series id belongs to something else. */
   get conflicts(): readonly Id64[] {
     return [...this.#conflicts.values()].sort(compareIds)
   }
 
-  /** Those of them whose generation has ended. */
+  /** The conflicts whose generation was deleted. */
   get deleted(): readonly Id64[] {
     return [...this.#deleted.values()].sort(compareIds)
   }
@@ -215,7 +214,7 @@ export class CatalogChange {
     const changed = this.#metric(touch)
     if (changed === undefined) {
       this.#conflicts.set(formatId(touch.metricId), touch.metricId)
-      if (this.#hasEnded(touch)) this.#deleted.set(formatId(touch.metricId), touch.metricId)
+      if (this.#isDeleted(touch)) this.#deleted.set(formatId(touch.metricId), touch.metricId)
       return
     }
     const { row } = changed
@@ -232,7 +231,7 @@ export class CatalogChange {
   touchSeries(touch: SeriesTouch): void {
     const changed = this.#metrics.get(formatId(touch.metricId))
     if (changed === undefined) {
-      // Its metric is in conflict, or was never named.
+      // The commit does not touch its metric, or that is in conflict.
       this.#conflicts.set(formatId(touch.metricId), touch.metricId)
       return
     }
@@ -272,7 +271,7 @@ export class CatalogChange {
     }
   }
 
-  /** The keys that stay in the row; undefined when each has a row of its own. */
+  /** Returns the tag keys to store in the metric's row; undefined when each has a row of its own. */
   #writeTagKeys({ row, newTagKeys }: Changed): readonly string[] | undefined {
     const all = row.tagKeys === undefined || newTagKeys.length === 0 ? row.tagKeys : [...row.tagKeys, ...newTagKeys]
     if (all !== undefined && all.length <= TAG_KEYS_IN_ROW_MAX) return newTagKeys.length === 0 ? all : [...all].sort()
@@ -281,30 +280,30 @@ export class CatalogChange {
     return undefined
   }
 
-  /** The row as it stands after the touches so far; undefined when it is not what the touch says it is. */
+  /** The row after the touches so far; undefined when the touch contradicts it. */
   #metric(touch: MetricTouch): Changed | undefined {
     const id = formatId(touch.metricId)
     let changed = this.#metrics.get(id)
     if (changed === undefined) {
       changed = this.#readMetric(touch)
-      if (changed !== undefined && isSame(changed.row, touch)) this.#metrics.set(id, changed)
+      if (changed !== undefined && matchesTouch(changed.row, touch)) this.#metrics.set(id, changed)
     }
-    return changed !== undefined && isSame(changed.row, touch) ? changed : undefined
+    return changed !== undefined && matchesTouch(changed.row, touch) ? changed : undefined
   }
 
   #readMetric(touch: MetricTouch): Changed | undefined {
     const { definition } = touch
-    const known = this.#writes.get('metric-ids', metricIdKey(touch.metricId))
-    const key = known ?? metricKey(definition.project, definition.name)
+    const knownKey = this.#writes.get('metric-ids', metricIdKey(touch.metricId))
+    const key = knownKey ?? metricKey(definition.project, definition.name)
     const bytes = this.#writes.get('metrics', key)
     if (bytes !== undefined) return changedOf(key, decodeMetric(bytes), false)
     const text = Buffer.from(key).toString('latin1')
-    if (this.#madeKeys.has(text) || this.#hasEnded(touch)) return undefined
+    if (this.#madeKeys.has(text) || this.#isDeleted(touch)) return undefined
     this.#madeKeys.add(text)
     return changedOf(key, newMetric(definition, touch.metricId, touch.generation, this.#partition), true)
   }
 
-  #hasEnded({ definition: { project, name }, generation }: MetricTouch): boolean {
+  #isDeleted({ definition: { project, name }, generation }: MetricTouch): boolean {
     return lastDeleted(this.#writes, metricKey(project, name)) >= generation
   }
 
@@ -318,14 +317,14 @@ export class CatalogChange {
   }
 }
 
-/** A metric with more tag keys has a row for each: what every commit reads and writes of a metric stays small. */
+/** A metric with more tag keys has a row for each, because every commit rewrites the metric's own row. */
 const TAG_KEYS_IN_ROW_MAX = 16
 
 interface Changed {
   readonly key: Uint8Array
   row: StoredMetric
   readonly isNew: boolean
-  /** Tag keys met so far, those of the row among them, and those of them that are not stored. */
+  /** Tag keys of the row and of this commit. `newTagKeys`: those that are not stored yet. */
   readonly tagKeys: Set<string>
   readonly newTagKeys: string[]
 }
@@ -334,7 +333,7 @@ function changedOf(key: Uint8Array, row: StoredMetric, isNew: boolean): Changed 
   return { key, row, isNew, tagKeys: new Set(row.tagKeys), newTagKeys: [] }
 }
 
-function isSame(row: StoredMetric, touch: MetricTouch): boolean {
+function matchesTouch(row: StoredMetric, touch: MetricTouch): boolean {
   const { definition } = touch
   return (
     row.name === definition.name &&

@@ -3,13 +3,13 @@ import { endianness } from 'node:os'
 import { join } from 'node:path'
 
 /**
- * Looks at the files of a folder before LMDB maps them into memory: a page that the file does not have, and a page that the disk has
- * no room for, would end the process by a signal.
+ * Checks the files of a folder before LMDB maps them into memory. A page that is missing from the file, or that the disk has no room for,
+ * would end the process by a signal (SIGBUS) instead of an error.
  *
- * A data file begins with two meta pages (struct MDB_meta of liblmdb), of which the one of the later transaction counts.
+ * A data file begins with two meta pages (struct MDB_meta of liblmdb); the one with the later transaction is valid.
  */
 
-/** Where the fields of a meta page stand, in bytes: after a page header of 24. */
+/** Offsets of the fields of a meta page in bytes; its header has 24. */
 const MAGIC_AT = 24
 const VERSION_AT = 28
 const PAGE_BYTES_AT = 48
@@ -21,10 +21,10 @@ const MAGIC = 0xbeefc0de
 const VERSION = 2
 const PAGE_BYTES_MAX = 65_536
 
-/** Pages at the end that a transaction took and gave back are never written: so many may be missing in a sound file. */
+/** Pages at the end that a transaction allocated and freed are never written: up to this many may be missing in an intact file. */
 const UNWRITTEN_PAGES_MAX = 16
 
-/** What a start writes at once: LMDB's lock file, first pages. */
+/** What opening an environment writes at once: LMDB's lock file and the first pages. */
 const ROOM_BYTES = 262_144
 
 interface Meta {
@@ -33,40 +33,40 @@ interface Meta {
   readonly transaction: number
 }
 
-/** Answers how many bytes the data file lacks of its last pages, 0 for a new folder. Throws an Error that says what is wrong. */
+/** Returns how many bytes are missing at the end of the data file, 0 for a new folder. Throws an Error when the file is damaged. */
 export function checkDataFile(folder: string): number {
   const path = join(folder, 'data.mdb')
   const size = statSync(path, { throwIfNoEntry: false })?.size
   if (size === undefined) return 0
-  const wrong = (what: string): Error =>
+  const damaged = (what: string): Error =>
     new Error(
       `the file ${path} ${what}; restore the folder from a backup, or move the file away to begin with an empty store`,
     )
-  if (size === 0) throw wrong('is empty: it was cut off, or the disk was full when it was made')
+  if (size === 0) throw damaged('is empty: it was cut off, or the disk was full when it was made')
   const first = readMeta(path, 0)
-  if (first === 'foreign') throw wrong('was not written by this gateway, or is damaged at its beginning')
-  if (first === 'version') throw wrong('was written by another version of LMDB')
+  if (first === 'foreign') throw damaged('was not written by this gateway, or is damaged at its beginning')
+  if (first === 'version') throw damaged('was written by another version of LMDB')
   const second = readMeta(path, first.pageBytes)
   if (typeof second === 'string' || second.pageBytes !== first.pageBytes) {
-    throw wrong('is damaged at its beginning, or was cut off there')
+    throw damaged('is damaged at its beginning, or was cut off there')
   }
   const { lastPage, pageBytes } = first.transaction >= second.transaction ? first : second
   const missing = (lastPage + 1) * pageBytes - size
   if (missing > UNWRITTEN_PAGES_MAX * pageBytes) {
-    throw wrong(`was cut off: it has ${size} bytes, its contents take ${(lastPage + 1) * pageBytes}`)
+    throw damaged(`was cut off: it has ${size} bytes, its contents take ${(lastPage + 1) * pageBytes}`)
   }
   return Math.max(0, missing)
 }
 
 /**
- * Makes sure that every page lies in the file: a missing one that is read after all is then an error of LMDB, not the end of the process.
- * For who holds the folder alone.
+ * Appends the missing bytes, so that reading such a page is an error of LMDB and does not end the process. The caller holds the
+ * folder's lock.
  */
 export function fillDataFile(folder: string, missingBytes: number): void {
   if (missingBytes > 0) appendFileSync(join(folder, 'data.mdb'), Buffer.alloc(missingBytes))
 }
 
-/** Throws when there is no room to start in, or the folder may not be written. */
+/** Throws when the disk is full or the folder is not writable. */
 export function checkRoom(folder: string): void {
   const path = join(folder, `.room-${process.pid}`)
   try {
@@ -74,10 +74,8 @@ export function checkRoom(folder: string): void {
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause)
     throw new Error(
-      `the folder ${folder} has no room for ${ROOM_BYTES} bytes (${reason}); free some or give it another`,
-      {
-        cause,
-      },
+      `the folder ${folder} has no room for ${ROOM_BYTES} bytes (${reason}); free some space or choose another folder`,
+      { cause },
     )
   } finally {
     rmSync(path, { force: true })

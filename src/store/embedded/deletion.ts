@@ -6,19 +6,19 @@ import { decodeOrder } from './rows.ts'
 import { removeWindow } from './timelines.ts'
 
 /**
- * What is left of metrics that were deleted. Until the inbox of that time is folded they are treated as if they lived; then nothing can
- * come back: later commits are refused, and a fold or a merge that began earlier finds its inbox entries or its blocks gone.
+ * Removes the data of deleted metrics. It waits until the inbox entries that existed at the deletion are folded. After that no data can
+ * come back: later commits are refused, and a fold or merge that began before finds its inbox entries or blocks gone.
  */
 
-/** Tables whose keys begin with partition and metric, in the order they are cleared once no window is left. */
-const LEFT_BEHIND = ['sets', 'expired', 'series-ids', 'series', 'tag-keys'] as const
+/** Tables whose keys begin with partition and metric, in the order in which they are cleared after the windows. */
+const CLEARED_TABLES = ['sets', 'expired', 'series-ids', 'series', 'tag-keys'] as const
 
-/** Removes at most `max` windows or rows; whether there is more to do now. */
+/** Removes at most `max` windows or rows; returns whether more can be removed now. */
 export function clearDeleted(writes: WriteSet, partition: number, max: number, nowMs: number): boolean {
   let left = max
   const all = { start: partitionKey(partition), end: afterPrefix(partitionKey(partition)) }
   for (const { key, value } of rows(writes.tables.dying, all)) {
-    if (inboxReaches(writes, partition, decodeOrder(value))) continue
+    if (hasInboxUntil(writes, partition, decodeOrder(value))) continue
     left -= clearMetric(writes, partition, readId(key, METRIC_ID_AT), left, nowMs)
     if (left <= 0) return true
     writes.remove('dying', key)
@@ -26,14 +26,14 @@ export function clearDeleted(writes: WriteSet, partition: number, max: number, n
   return false
 }
 
-/** Whether an entry of this order or an older one is still in the inbox. */
-function inboxReaches(writes: WriteSet, partition: number, order: number): boolean {
+/** Whether an entry of this order or an earlier one is still in the inbox. */
+function hasInboxUntil(writes: WriteSet, partition: number, order: number): boolean {
   const range = { start: inboxKey(partition, 0), end: inboxKey(partition, order + 1), limit: 1 }
   for (const _ of keys(writes.tables.inbox, range)) return true
   return false
 }
 
-/** How much was removed; less than `max` when nothing is left. */
+/** Returns how many windows and rows were removed: less than `max` when none is left. */
 function clearMetric(writes: WriteSet, partition: number, metricId: Id64, max: number, nowMs: number): number {
   const prefix = metricPrefix(partition, metricId)
   const range = { start: prefix, end: afterPrefix(prefix) }
@@ -43,10 +43,10 @@ function clearMetric(writes: WriteSet, partition: number, metricId: Id64, max: n
     removeWindow(writes, partition, window, nowMs)
     removed++
   }
-  for (const table of LEFT_BEHIND) {
+  for (const table of CLEARED_TABLES) {
     for (const key of keys(writes.tables[table], range)) {
       if (removed >= max) return removed
-      // A range does not see that set sketches went with their window.
+      // Ranges do not see the write set: `removeWindow` may have removed this sketch already.
       if (!writes.has(table, key)) continue
       writes.remove(table, key)
       removed++

@@ -1,37 +1,37 @@
 import { assert } from '../../model/errors.ts'
 import type { Id64 } from '../../model/id.ts'
 import { Listeners } from '../../model/listeners.ts'
-import {
-  type AppendOutcome,
-  type BlockPart,
-  type Commit,
-  type EventRequest,
-  type FoldCommit,
-  type InboxEntry,
-  type IndexRequest,
-  type IndexSnapshot,
-  type KeyRow,
-  type LeaseRequest,
-  type Marker,
-  type MetricDefinition,
-  type MetricDeletion,
-  type MetricListing,
-  type MetricPage,
-  type MetricRow,
-  type NamedBlock,
-  type PermitRequest,
-  RECEIPT_BOUNDS,
-  type Receipt,
-  type ReceiptBounds,
-  type SeriesRow,
-  type SetKey,
-  type Store,
-  type StoredEvent,
-  type Unlisted,
-  unlistedBy,
-  type WindowExpiry,
-  type WindowKey,
+import type { KeyRow } from '../api-keys.ts'
+import { type CommitListener, CommitListeners } from '../commit-listeners.ts'
+import type { EventRequest, StoredEvent } from '../events.ts'
+import { RECEIPT_BOUNDS, type Receipt, type ReceiptBounds } from '../receipts.ts'
+import { type StoreSettings, shapeOf } from '../shape.ts'
+import type {
+  AppendOutcome,
+  BlockPart,
+  Commit,
+  FoldCommit,
+  InboxEntry,
+  IndexRequest,
+  IndexSnapshot,
+  LeaseRequest,
+  Marker,
+  MetricDefinition,
+  MetricDeletion,
+  MetricListing,
+  MetricPage,
+  MetricRow,
+  NamedBlock,
+  PermitRequest,
+  SeriesRow,
+  SetKey,
+  Store,
+  Unlisted,
+  WindowExpiry,
+  WindowKey,
 } from '../store.ts'
+import { unlistedByExpiry, unlistedByFold } from '../unlisted.ts'
+import { listKeys, readKey, saveKey } from './api-keys.ts'
 import { appendCommit } from './append.ts'
 import { readBlock, UncommittedBlocks } from './blocks.ts'
 import { countMetrics, defineMetric, deleteMetric, hasSeries, listMetrics, readMetric, readSeries } from './catalog.ts'
@@ -39,40 +39,33 @@ import { checkDataFile, fillDataFile } from './check-files.ts'
 import { clearDeleted } from './deletion.ts'
 import { Environment } from './environment.ts'
 import { expireEvents, readEvents } from './events.ts'
-import { agreeOnFormat } from './format.ts'
+import { ensureFormat } from './format.ts'
 import { FORMAT_KEY, markerKey, partitionKey, watermarkKey } from './keys.ts'
 import { Leases } from './leases.ts'
 import { type FolderLock, lockFolder } from './lock.ts'
-import { listKeys, Permits, readKey, readReceipt, saveKey, writeReceipt } from './requests.ts'
+import { Permits } from './permits.ts'
+import { readReceipt, writeReceipt } from './receipts.ts'
 import { decodePartition, decodeTime, decodeWatermark } from './rows.ts'
 import { countDistinct } from './sets.ts'
 import { sweepExpired } from './sweep.ts'
 import { commitFold, dueWindows, expireWindow, readInbox, readTimeline } from './timelines.ts'
 
 /**
- * The store of a gateway that runs alone: an LMDB environment in one folder, opened by one process. Reading verbs answer from
- * one snapshot without waiting; writing verbs run one after the other (`environment.ts`).
+ * The store of a gateway that runs alone: an LMDB environment in one folder, opened by one process. Reading verbs return from one
+ * snapshot without waiting; writing verbs run one after the other (`environment.ts`).
  */
 
-export interface Resolution {
-  readonly stepMs: number
-  readonly keptMs: number
-}
-
-export interface EmbeddedStoreOptions {
-  /** Made when it does not exist. */
+export interface EmbeddedStoreOptions extends StoreSettings {
+  /** Created when it does not exist. */
   readonly folder: string
-  readonly partitions: number
-  readonly resolutions: readonly Resolution[]
-  readonly setResolutions: readonly Resolution[]
   readonly receiptBounds?: ReceiptBounds
-  /** The clock, asked only where a verb is not told the time: for a commit without parts. */
+  /** The clock for what has no time of its own: a commit without parts. */
   readonly now?: () => number
 }
 
 /**
- * Opens the store in a folder or makes it. An Error that names the folder when another gateway uses it, or when it was made
- * with another number of partitions, other steps of resolutions, or by a newer version.
+ * Opens the store in a folder, or creates it. Throws an Error that names the folder when another gateway uses it, or when it has
+ * another shape or format.
  */
 export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<Store> {
   assert(options.partitions >= 1 && options.partitions <= 0xffff, 'partitions fit into two bytes')
@@ -81,11 +74,7 @@ export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<
   try {
     fillDataFile(options.folder, checkDataFile(options.folder))
     environment = new Environment(options.folder)
-    await agreeOnFormat(environment, options.folder, {
-      partitions: options.partitions,
-      resolutions: options.resolutions.map(({ stepMs }) => stepMs),
-      setResolutions: options.setResolutions.map(({ stepMs }) => stepMs),
-    })
+    await ensureFormat(environment, options.folder, shapeOf(options))
     return new EmbeddedStore(environment, lock, options)
   } catch (error) {
     await environment?.close()
@@ -93,8 +82,6 @@ export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<
     throw error
   }
 }
-
-type CommitListener = (partition: number, metricIds: readonly Id64[]) => void
 
 class EmbeddedStore implements Store {
   readonly partitions: number
@@ -108,8 +95,8 @@ class EmbeddedStore implements Store {
   readonly #uncommitted = new UncommittedBlocks()
   readonly #permits = new Permits()
   readonly #leases = new Leases()
-  readonly #listeners = new Set<CommitListener>()
-  readonly #unlisted = new Listeners<Unlisted>()
+  readonly #commitListeners = new CommitListeners()
+  readonly #unlistedListeners = new Listeners<Unlisted>()
 
   constructor(environment: Environment, lock: FolderLock, options: EmbeddedStoreOptions) {
     this.partitions = options.partitions
@@ -143,7 +130,7 @@ class EmbeddedStore implements Store {
 
   async deleteMetric(deletion: MetricDeletion): Promise<boolean> {
     const deleted = await this.#environment.write((writes) => deleteMetric(writes, deletion))
-    if (deleted !== undefined) this.#notify(deleted.partition, [deleted.metricId])
+    if (deleted !== undefined) this.#commitListeners.notify(deleted.partition, [deleted.metricId])
     return deleted !== undefined
   }
 
@@ -168,7 +155,7 @@ class EmbeddedStore implements Store {
 
   async append(commits: readonly Commit[]): Promise<readonly AppendOutcome[]> {
     const partitions = commits.map(({ partition }) => partition)
-    assert(new Set(partitions).size === partitions.length, 'a round has one commit of a partition')
+    assert(new Set(partitions).size === partitions.length, 'a round has at most one commit per partition')
     assert(
       partitions.every((partition) => partition < this.partitions),
       'a commit is for a partition that exists',
@@ -177,9 +164,7 @@ class EmbeddedStore implements Store {
     const appended = await this.#environment.write((writes) =>
       commits.map((commit) => appendCommit(writes, commit, context)),
     )
-    appended.forEach(({ metricIds }, i) => {
-      if (metricIds.length > 0) this.#notify(partitions[i]!, metricIds)
-    })
+    for (const [i, { metricIds }] of appended.entries()) this.#commitListeners.notify(partitions[i]!, metricIds)
     return appended.map(({ outcome }) => outcome)
   }
 
@@ -242,7 +227,7 @@ class EmbeddedStore implements Store {
 
   async commitFold(fold: FoldCommit): Promise<boolean> {
     const isDone = await this.#environment.write((writes) => commitFold(writes, this.#uncommitted, fold))
-    if (isDone) this.#unlisted.tell(unlistedBy(fold))
+    if (isDone) this.#unlistedListeners.tell(unlistedByFold(fold))
     return isDone
   }
 
@@ -252,8 +237,7 @@ class EmbeddedStore implements Store {
 
   async expireWindow(expiry: WindowExpiry): Promise<boolean> {
     const isDone = await this.#environment.write((writes) => expireWindow(writes, expiry))
-    const { partition, window } = expiry
-    if (isDone) this.#unlisted.tell({ partition, inbox: [], replaced: [], expired: [window] })
+    if (isDone) this.#unlistedListeners.tell(unlistedByExpiry(expiry))
     return isDone
   }
 
@@ -322,12 +306,7 @@ class EmbeddedStore implements Store {
   // Life
 
   onCommit(listener: CommitListener): () => void {
-    // A function of its own, so that the same listener may be added twice.
-    const entry: CommitListener = (partition, metricIds) => listener(partition, metricIds)
-    this.#listeners.add(entry)
-    return () => {
-      this.#listeners.delete(entry)
-    }
+    return this.#commitListeners.add(listener)
   }
 
   async explainLoss(): Promise<string> {
@@ -335,7 +314,7 @@ class EmbeddedStore implements Store {
   }
 
   onUnlisted(listener: (unlisted: Unlisted) => void): () => void {
-    return this.#unlisted.add(listener)
+    return this.#unlistedListeners.add(listener)
   }
 
   ping(): Promise<void> {
@@ -347,19 +326,5 @@ class EmbeddedStore implements Store {
   async close(): Promise<void> {
     await this.#environment.close()
     await this.#lock.release()
-  }
-
-  /** Not within the commit: the writer goes on, and a listener that throws does so on its own. */
-  #notify(partition: number, metricIds: readonly Id64[]): void {
-    for (const listener of this.#listeners) {
-      queueMicrotask(() => {
-        if (!this.#listeners.has(listener)) return
-        try {
-          listener(partition, metricIds)
-        } catch {
-          // Its own affair: the commit is durable and its writer is told so.
-        }
-      })
-    }
   }
 }

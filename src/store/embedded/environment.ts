@@ -5,13 +5,13 @@ import { checkDataFile, checkRoom } from './check-files.ts'
 import { TABLES, type TableName } from './keys.ts'
 
 /**
- * The LMDB environment of a folder, and how it is written. A verb that changes something runs alone: it reads what was committed,
- * records its writes in a `WriteSet`, and the set becomes one transaction, or, when the verb throws, none. So a verb can
- * neither happen half nor lose an update of another, and needs no transaction callback, which would make LMDB's writing thread
- * wait for this one: a commit of one 10 KB block costs 0.22 ms of CPU this way and 0.28 ms the other.
+ * The LMDB environment of a folder, and how it is written. A verb that changes something runs alone: it reads what is committed, records
+ * its writes in a `WriteSet`, and the set becomes one transaction, or none when the verb throws. So a verb happens completely or
+ * not at all, and no update is lost.
  *
- * Commits are synchronised before they are seen: what a reader has read survives a power failure. LMDB could overlap the
- * two, but with one commit in flight there is nothing to overlap, and a failed synchronisation would then be reported to nobody.
+ * A transaction callback of LMDB would block its writing thread until this thread returns: a commit of one 10 KB block costs 0.22 ms of
+ * CPU this way and 0.28 ms with a callback. Commits are synced to disk before they are visible, so that what a reader has seen
+ * survives a power failure. Overlapping the two gains nothing with one commit at a time, and would hide a failed sync.
  */
 export type Table = Database<Uint8Array, Uint8Array>
 export type Tables = Readonly<Record<TableName, Table>>
@@ -60,7 +60,7 @@ export class WriteSet {
     this.#write(table, { key, value: undefined })
   }
 
-  /** Runs once the writes are durable; what a verb changes in memory it changes here. */
+  /** Runs `action` once the writes are durable. A verb changes memory only in such actions. */
   afterwards(action: () => void): void {
     this.#afterwards.push(action)
   }
@@ -95,7 +95,7 @@ interface Write {
   readonly value: Uint8Array | undefined
 }
 
-/** The value of tables whose keys say everything. */
+/** The value of a row whose key holds everything. */
 export const NO_VALUE: Uint8Array = new Uint8Array(0)
 
 function textOf(key: Uint8Array): string {
@@ -103,8 +103,8 @@ function textOf(key: Uint8Array): string {
 }
 
 /**
- * Addresses reserved for the file at first; it costs no memory. Beyond it LMDB maps the file again, twice as far, and leaves the earlier
- * mappings in place, so that every page read through several of them counts several times in the memory of the process.
+ * Address space reserved for the file; it costs no memory. Beyond it LMDB maps the file again at twice the size and keeps the earlier
+ * mappings, so that pages read through several of them count several times in the memory of the process.
  */
 const MAP_BYTES = 2 ** 36
 
@@ -114,9 +114,9 @@ function openRoot(folder: string) {
     noSubdir: false,
     maxDbs: TABLES.length + 8,
     overlappingSync: false,
-    // Its own batch of a turn would reject, when a commit fails, a promise that nobody can get hold of.
+    // Batching by event turn would reject a promise that no caller can handle when a commit fails.
     eventTurnBatching: false,
-    // Windows would make the file that large.
+    // Windows would allocate the whole size on disk.
     ...(process.platform === 'win32' ? {} : { mapSize: MAP_BYTES }),
     encoding: 'binary',
     keyEncoding: 'binary',
@@ -127,10 +127,10 @@ export class Environment {
   readonly tables: Tables
   readonly #root: ReturnType<typeof openRoot>
   #closed = false
-  /** Settles when the last verb in the queue has. */
+  /** Settles when the last queued verb has settled. */
   #tail: Promise<unknown> = Promise.resolve()
 
-  /** An Error that names the folder when it cannot be used. */
+  /** Throws an Error that names the folder when it cannot be used. */
   constructor(folder: string) {
     mkdirSync(folder, { recursive: true })
     checkDataFile(folder)
@@ -144,7 +144,7 @@ export class Environment {
     }
   }
 
-  /** Which LMDB makes where they are missing. */
+  /** Opens the tables; LMDB creates missing ones. */
   #openTables(): Tables {
     const names: readonly string[] = TABLES
     for (const key of this.#root.getKeys()) {
@@ -156,7 +156,7 @@ export class Environment {
     return Object.fromEntries(TABLES.map((name) => [name, openTable(name)])) as Record<TableName, Table>
   }
 
-  /** Runs `verb` on one snapshot of what is committed: nothing else runs meanwhile, for it is synchronous. */
+  /** Runs `verb` on one snapshot of what is committed: it is synchronous, so nothing else runs in between. */
   async read<T>(verb: (tables: Tables) => T): Promise<T> {
     if (this.#closed) throw unavailable()
     try {
@@ -166,7 +166,7 @@ export class Environment {
     }
   }
 
-  /** Runs `verb` after every earlier writing verb is durable, and resolves when its own writes are. */
+  /** Runs `verb` once every earlier writing verb is durable, and resolves when its own writes are durable. */
   write<T>(verb: (writes: WriteSet) => T): Promise<T> {
     if (this.#closed) return Promise.reject(unavailable())
     const result = this.#tail.then(() => this.#commit(verb))
@@ -204,20 +204,20 @@ export class Environment {
   }
 }
 
-/** LMDB's errors carry a number, of its own (negative) or of the system; anything else thrown is a fault of ours. */
+/** LMDB's errors have a numeric code, LMDB's own (negative) or the system's. Anything else is a defect of ours. */
 function isEngineFailure(error: unknown): boolean {
   if (!(error instanceof Error)) return false
   return ('code' in error && typeof error.code === 'number') || /\bclosed\b/.test(error.message)
 }
 
-/** A failed commit rejects at once, with a promise of the reason. */
+/** A failed commit rejects with an error whose `commitError` is a promise of the reason. */
 async function causeOf(error: unknown): Promise<unknown> {
   if (!(error instanceof Error) || !('commitError' in error)) return error
   return Promise.resolve(error.commitError).catch((cause: unknown) => cause)
 }
 
 function unavailable(cause?: unknown): GatewayError {
-  return new GatewayError('store_unavailable', 'the store cannot answer', cause === undefined ? {} : { cause })
+  return new GatewayError('store_unavailable', 'the store is unavailable', cause === undefined ? {} : { cause })
 }
 
 /** Rows of a range in the order of their keys. */

@@ -1,4 +1,4 @@
-import type { EventRequest, StoredEvent } from '../store.ts'
+import type { EventRequest, StoredEvent } from '../events.ts'
 import { keys, NO_VALUE, rows, type Tables, type WriteSet } from './environment.ts'
 import {
   EVENT_ID_AT,
@@ -12,7 +12,7 @@ import {
   readTime,
 } from './keys.ts'
 
-/** Events of a project, ordered by time and id; their JSON is stored as it came. They go in the order they were committed. */
+/** Events of a project by time and id, with their JSON unchanged. They are removed in the order they were committed. */
 
 export function putEvent(writes: WriteSet, partition: number, event: StoredEvent, committedMs: number): void {
   const key = eventKey(event.project, event.timeMs, event.id)
@@ -20,10 +20,10 @@ export function putEvent(writes: WriteSet, partition: number, event: StoredEvent
   writes.put('event-ages', eventAgeKey(partition, committedMs, key), NO_VALUE)
 }
 
-/** Walks backwards, from the key that comes first in the answer. */
+/** Reads the keys backwards, beginning with the newest event of the page. */
 export function readEvents(tables: Tables, request: EventRequest): StoredEvent[] {
   const { project, fromMs, toMs, after, limit, bytesMax } = request
-  // No key equals this one: ids are not empty.
+  // No event has this key: ids are not empty.
   let start = eventPrefix(project, toMs + 1)
   if (after !== undefined && after.timeMs <= toMs) start = eventKey(project, after.timeMs, after.id)
   const found: StoredEvent[] = []
@@ -45,11 +45,11 @@ export function readEvents(tables: Tables, request: EventRequest): StoredEvent[]
 
 export function expireEvents(writes: WriteSet, partition: number, committedByMs: number, max: number): number {
   const range = { start: partitionKey(partition), end: eventAgeEnd(partition, committedByMs), limit: max }
-  let gone = 0
+  let removed = 0
   for (const age of keys(writes.tables['event-ages'], range)) {
     writes.remove('event-ages', age)
     writes.remove('events', eventOfAge(age))
-    gone++
+    removed++
   }
-  return gone
+  return removed
 }

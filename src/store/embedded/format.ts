@@ -1,36 +1,27 @@
+import { type Shape, shapeDifference } from '../shape.ts'
 import type { Environment, Tables } from './environment.ts'
 import { FORMAT_KEY } from './keys.ts'
 import { decodeJson, encodeJson } from './rows.ts'
 
-/**
- * What a folder was made with and cannot change: the hash of a metric's name modulo the partitions says where it lives,
- * and data of a resolution that nobody folds into any more would be found by no query.
- */
-export interface Shape {
-  readonly partitions: number
-  /** Widths in milliseconds, finest first. */
-  readonly resolutions: readonly number[]
-  readonly setResolutions: readonly number[]
-}
+/** The description of a store in its folder: format version and shape. It is written once and compared at every start. */
 
-/** Version of the tables' keys and values. A store of a newer one is refused. */
+/** Version of the tables' keys and values. Another version is refused. */
 export const STORE_FORMAT = 1
 
-/** Writes the shape into a new store; an Error that says what stands and what was asked when it differs. */
-export async function agreeOnFormat(environment: Environment, folder: string, asked: Shape): Promise<void> {
+/** Writes the shape into a new store. Throws an Error when the folder holds a store of another shape or format. */
+export async function ensureFormat(environment: Environment, folder: string, wanted: Shape): Promise<void> {
   await environment.write((writes) => {
-    const found = readFormat(writes.tables, folder)
-    if (found === undefined) {
-      writes.put('meta', FORMAT_KEY, encodeJson({ version: STORE_FORMAT, ...asked }))
+    const stored = readFormat(writes.tables, folder)
+    if (stored === undefined) {
+      writes.put('meta', FORMAT_KEY, encodeJson({ version: STORE_FORMAT, ...wanted }))
       return
     }
-    refuseOther(folder, 'partitions', String(found.partitions), String(asked.partitions))
-    refuseOther(folder, 'resolutions', stepsText(found.resolutions), stepsText(asked.resolutions))
-    refuseOther(folder, 'set resolutions', stepsText(found.setResolutions), stepsText(asked.setResolutions))
+    const difference = shapeDifference(stored, wanted)
+    if (difference !== undefined) throw new Error(`the store in ${folder} ${difference}`)
   })
 }
 
-/** What the folder was made with; undefined when no gateway has used it yet. An Error when its format is not ours. */
+/** The shape that the folder was made with; undefined for a new folder. Throws an Error when its format has another version. */
 export function readFormat(tables: Tables, folder: string): Shape | undefined {
   const bytes = tables.meta.getBinary(FORMAT_KEY)
   if (bytes === undefined) return undefined
@@ -41,12 +32,4 @@ export function readFormat(tables: Tables, folder: string): Shape | undefined {
     )
   }
   return shape
-}
-
-function refuseOther(folder: string, what: string, found: string, asked: string): void {
-  if (found !== asked) throw new Error(`the store in ${folder} was made with ${what} ${found}, not ${asked}`)
-}
-
-function stepsText(steps: readonly number[]): string {
-  return steps.map((ms) => `${ms / 1_000}s`).join(',')
 }

@@ -4,12 +4,11 @@ import { METRIC_NAME_UNITS_MAX } from '../../model/metric.ts'
 import type { WindowKey } from '../store.ts'
 
 /**
- * Every table of the embedded store and the shape of its keys, all in this one place. Keys are fixed-width binary fields one
- * after the other, big-endian, so that the order of the bytes is the order of the fields; only the last field may vary in
- * length. `docs/storage-format.md` shows the same list to people.
+ * The tables of the embedded store and the layout of their keys. Keys are fixed-width big-endian fields without separators, so that
+ * bytes sort like the fields; only the last field may vary in length. `docs/storage-format.md` has the same list.
  *
  *   partition u16 · id u64 · resolution u48 (ms) · time u64 (ms + 2^52, so that years before 1970 sort right)
- *   project: the first 16 bytes of SHA-256 of its name · text: UTF-16BE, the order of JavaScript's `<`
+ *   project: the first 16 bytes of SHA-256 of its name · text: UTF-16BE, which sorts like JavaScript's `<`
  */
 export const TABLES = [
   /** `format` → JSON: version, partitions, resolution steps. */
@@ -20,13 +19,13 @@ export const TABLES = [
   'metrics',
   /** metric id → its key in `metrics`. */
   'metric-ids',
-  /** project → u32: metrics that are defined. */
+  /** project → u32: number of defined metrics. */
   'metric-counts',
-  /** partition, metric id, SHA-256 of a tag key (16 bytes) → the tag key: of metrics with too many for their row. */
+  /** partition, metric id, SHA-256 of a tag key (16 bytes) → the tag key, for metrics with too many for their row. */
   'tag-keys',
-  /** project, metric name as text → u32: the last generation that was deleted. */
+  /** project, metric name as text → u32: the last deleted generation. */
   'deleted',
-  /** partition, metric id → order of the newest inbox entry when it was deleted. What is left of it is being deleted. */
+  /** partition, metric id → order of the newest inbox entry at the deletion: deleted metrics whose data is not removed yet. */
   'dying',
   /** partition, metric id, position u32 → series id and tags. */
   'series',
@@ -34,7 +33,7 @@ export const TABLES = [
   'series-ids',
   /** partition, writer (16 bytes) → number and time of the last commit. */
   'watermarks',
-  /** partition, SHA-256 of project and idempotency key (16 bytes) → time it was made. */
+  /** partition, SHA-256 of project and idempotency key (16 bytes) → time of the commit. */
   'markers',
   /** partition, order u64 → inbox entry. */
   'inbox',
@@ -42,31 +41,31 @@ export const TABLES = [
   'index',
   /** partition, metric id, resolution, window start → when it expires and number of index entries. */
   'windows',
-  /** partition, when it expires, resolution, metric id, window start → nothing: windows in the order they fall due. */
+  /** partition, when it expires, resolution, metric id, window start → nothing: windows in the order they expire. */
   'due',
-  /** partition, metric id, resolution, from → to: stretches that expired, disjoint and not touching. */
+  /** partition, metric id, resolution, from → to: expired stretches, disjoint and not touching. */
   'expired',
   /** partition, block name → the scalars string. */
   'scalars',
   /** partition, block name → the sketches string; absent when the block has none. */
   'sketches',
-  /** partition, block name → u32: how many index entries list the block. The inbox is not counted. */
+  /** partition, block name → u32: number of index entries that list the block, without the inbox. */
   'listed',
   /** partition, metric id, resolution, bucket start, series id → encoded HyperLogLog. */
   'sets',
   /** project, time, event id (UTF-8) → JSON. */
   'events',
-  /** partition, time it was committed, key in `events` → nothing: events in the order they go. */
+  /** partition, time of the commit, key in `events` → nothing: events in the order they are removed. */
   'event-ages',
   /** project, SHA-256 of the idempotency key (16 bytes) → receipt. */
   'receipts',
-  /** project, time it was written, SHA-256 of the idempotency key (16 bytes) → nothing: receipts by age. */
+  /** project, time of writing, SHA-256 of the idempotency key (16 bytes) → nothing: receipts by age. */
   'receipt-ages',
-  /** project → u32: receipts kept. */
+  /** project → number of receipts and their bytes. */
   'receipt-totals',
   /** SHA-256 of an API key (32 bytes) → key row as JSON. */
   'keys',
-  /** time, kind u8, key in the kind's table → nothing: what `sweep` looks at from that time on. */
+  /** time, kind u8, key in the kind's table → nothing: what `sweep` checks from that time on. */
   'expiry',
 ] as const
 export type TableName = (typeof TABLES)[number]
@@ -74,7 +73,7 @@ export type TableName = (typeof TABLES)[number]
 const TIME_BIAS = 2 ** 52
 const U32 = 2 ** 32
 
-/** Writes fields one after the other. */
+/** Writes the fields of a key one after the other. */
 class Key {
   readonly bytes: Buffer
   #at = 0
@@ -147,7 +146,7 @@ export function readLatin(bytes: Uint8Array, offset: number): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1', offset)
 }
 
-/** The least key that no key beginning with `prefix` reaches: the exclusive end of a range of a prefix. */
+/** The least key after all keys that begin with `prefix`: the exclusive end of their range. */
 export function afterPrefix(prefix: Uint8Array): Buffer {
   const end = Buffer.from(prefix)
   for (let i = end.length - 1; i >= 0; i--) {
@@ -156,7 +155,7 @@ export function afterPrefix(prefix: Uint8Array): Buffer {
       return end.subarray(0, i + 1)
     }
   }
-  throw new RangeError('nothing lies after a prefix of 0xff bytes alone')
+  throw new RangeError('no key follows a prefix of 0xff bytes only')
 }
 
 function digest16(text: string): Buffer {
@@ -174,10 +173,10 @@ export function partitionKey(partition: number): Buffer {
 
 // Catalog
 
-/** Few projects in many keys, so the hash is remembered. */
+/** Cached: few projects occur in many keys. */
 export function projectKey(project: string): Buffer {
-  const known = projects.get(project)
-  if (known !== undefined) return known
+  const cached = projects.get(project)
+  if (cached !== undefined) return cached
   if (projects.size === PROJECTS_MAX) projects.clear()
   const key = digest16(project)
   projects.set(project, key)
@@ -198,7 +197,7 @@ export function metricIdKey(metricId: Id64): Buffer {
   return new Key(8).id(metricId).bytes
 }
 
-/** Of a metric in `dying`; a prefix in every table whose keys begin so. */
+/** The key in `dying`; a prefix in every table whose keys begin with partition and metric. */
 export function metricPrefix(partition: number, metricId: Id64): Buffer {
   return new Key(10).u16(partition).id(metricId).bytes
 }
@@ -239,7 +238,7 @@ export function timelineKey(partition: number, metricId: Id64, resolutionMs: num
   return new Key(16).u16(partition).id(metricId).u48(resolutionMs).bytes
 }
 
-/** Of a window in `windows`, a stretch in `expired`; a prefix in `index` and `sets`. */
+/** The key of a window in `windows` and of a stretch in `expired`; a prefix in `index` and `sets`. */
 export function windowKey(partition: number, metricId: Id64, resolutionMs: number, timeMs: number): Buffer {
   return new Key(24).u16(partition).id(metricId).u48(resolutionMs).time(timeMs).bytes
 }
@@ -284,7 +283,7 @@ export function readDueKey(bytes: Uint8Array): WindowKey {
   return { resolutionMs, metricId: readId(bytes, 16), windowMs: readTime(bytes, 24) }
 }
 
-/** After every window of the partition that expires at `nowMs` or before. */
+/** The exclusive end of the windows that expire at `nowMs` or before. */
 export function dueEnd(partition: number, nowMs: number): Buffer {
   return new Key(10).u16(partition).time(nowMs + 1).bytes
 }
@@ -305,7 +304,7 @@ export function eventKey(project: string, timeMs: number, id: string): Buffer {
   return Buffer.concat([eventPrefix(project, timeMs), Buffer.from(id)])
 }
 
-/** Before every event of this time. */
+/** Sorts before every event of this time. */
 export function eventPrefix(project: string, timeMs: number): Buffer {
   return new Key(24).raw(projectKey(project)).time(timeMs).bytes
 }
@@ -317,7 +316,7 @@ export function eventAgeKey(partition: number, committedMs: number, event: Uint8
   return new Key(10 + event.length).u16(partition).time(committedMs).raw(event).bytes
 }
 
-/** After every event of the partition committed by then. */
+/** The exclusive end of the events that were committed at `committedByMs` or before. */
 export function eventAgeEnd(partition: number, committedByMs: number): Buffer {
   return new Key(10).u16(partition).time(committedByMs + 1).bytes
 }
@@ -349,7 +348,7 @@ export function apiKeyKey(hash: string): Buffer {
 
 // Expiry
 
-/** What may run out, in the order of the byte that stands for it in a key. */
+/** What expires. The position is the kind byte of a key: append only. */
 export const EXPIRING = ['watermark', 'marker', 'receipt', 'block'] as const
 export type Expiring = (typeof EXPIRING)[number]
 
@@ -361,7 +360,7 @@ export function readExpiryKey(bytes: Uint8Array): { readonly kind: Expiring; rea
   return { kind: EXPIRING[bytes[8]!]!, key: bytes.subarray(9) }
 }
 
-/** Everything that runs out at `timeMs` or before lies before this key. */
+/** The exclusive end of what expires at `timeMs` or before. */
 export function expiryEnd(timeMs: number): Buffer {
   return new Key(8).time(timeMs + 1).bytes
 }

@@ -1,14 +1,14 @@
 import type { LeaseRequest } from '../store.ts'
 
-/** Who folds which partition. In memory: only this process folds, with one loop but for tests. */
+/** Leases of the fold, in memory: only this process folds. */
 export class Leases {
-  readonly #held = new Map<number, { readonly holder: string; readonly untilMs: number }>()
+  readonly #leases = new Map<number, { readonly holder: string; readonly endMs: number }>()
 
   take({ partition, holder, leaseMs, nowMs }: LeaseRequest): boolean {
-    const held = this.#held.get(partition)
-    if (held !== undefined && held.holder !== holder && held.untilMs > nowMs) return false
-    if (leaseMs === 0) this.#held.delete(partition)
-    else this.#held.set(partition, { holder, untilMs: nowMs + leaseMs })
+    const lease = this.#leases.get(partition)
+    if (lease !== undefined && lease.holder !== holder && lease.endMs > nowMs) return false
+    if (leaseMs === 0) this.#leases.delete(partition)
+    else this.#leases.set(partition, { holder, endMs: nowMs + leaseMs })
     return true
   }
 }

@@ -3,11 +3,12 @@ import { connect, createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 
 /**
- * One process a folder: LMDB itself would let a second one in, whose writing verbs would overwrite the first one's. The lock is
- * a listening socket, which the system lets go of when its process dies in whatever way, so there is never a stale lock.
- * On Linux its name is abstract and says which folder it is by device and inode, so that no path or link leads past it;
- * it holds within one network namespace. Elsewhere the socket is a file in the folder, which may outlive its process: it
- * counts only when somebody answers there.
+ * Lets one process at a time use a folder. LMDB itself would admit a second one, whose writes would overwrite those of the first. The lock is
+ * a listening socket: the system closes it when its process ends in any way, so a lock is never stale.
+ *
+ * On Linux the socket's name is abstract and contains the folder's device and inode, so that another path or link to the folder finds
+ * the same lock, within one network namespace. Elsewhere the socket is a file in the folder, which may outlive its process: it
+ * counts as held only when it accepts a connection.
  */
 export interface FolderLock {
   release(): Promise<void>
@@ -21,13 +22,13 @@ export async function lockFolder(folder: string, options: LockOptions = {}): Pro
   mkdirSync(folder, { recursive: true })
   if (options.abstract ?? process.platform === 'linux') {
     const { dev, ino } = statSync(folder, { bigint: true })
-    return hold(folder, await listen(`\0gaugeql-${dev}-${ino}`))
+    return lockOf(folder, await listen(`\0gaugeql-${dev}-${ino}`))
   }
   const path = join(folder, 'lock.sock')
   const server = await listen(path)
-  if (server !== undefined || (await answers(path))) return hold(folder, server)
+  if (server !== undefined || (await accepts(path))) return lockOf(folder, server)
   unlinkSync(path)
-  return hold(folder, await listen(path))
+  return lockOf(folder, await listen(path))
 }
 
 /** Undefined when the address is taken. */
@@ -45,12 +46,12 @@ function listen(path: string): Promise<Server | undefined> {
   })
 }
 
-function hold(folder: string, server: Server | undefined): FolderLock {
+function lockOf(folder: string, server: Server | undefined): FolderLock {
   if (server === undefined) throw new Error(`the folder ${folder} is in use by another gateway`)
   return { release: () => new Promise((resolve) => server.close(() => resolve())) }
 }
 
-function answers(path: string): Promise<boolean> {
+function accepts(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(path, () => {
       socket.destroy()

@@ -1,6 +1,7 @@
 import { METRIC_TYPES } from '../../model/metric.ts'
 import type { CanonicalTags } from '../../model/series.ts'
-import type { InboxEntry, IndexEntry, MetricRow, Receipt, SeriesRow } from '../store.ts'
+import type { Receipt } from '../receipts.ts'
+import type { InboxEntry, IndexEntry, MetricRow, SeriesRow } from '../store.ts'
 import {
   INDEX_BLOCK_AT,
   INDEX_ORDER_AT,
@@ -14,8 +15,8 @@ import {
 } from './keys.ts'
 
 /**
- * The values of the tables. What every commit rewrites (counters, watermarks, the head of a metric row) has fixed binary
- * fields; what is written once and read by few is JSON. Numbers are little-endian doubles unless said otherwise.
+ * The values of the tables. What every commit rewrites (counters, watermarks, the head of a metric row) has fixed binary fields; what is
+ * written once and rarely read is JSON. Numbers are little-endian doubles unless a comment gives another type.
  */
 
 function doubles(values: readonly number[]): Uint8Array {
@@ -59,7 +60,7 @@ export function decodeJson(bytes: Uint8Array): unknown {
 // Counters of a partition
 
 export interface PartitionRow {
-  /** Order number of the newest inbox entry there ever was. */
+  /** Order of the newest inbox entry so far, also when it is folded. */
   readonly order: number
   readonly inboxEntries: number
   readonly inboxBytes: number
@@ -113,7 +114,8 @@ export function decodeWatermark(bytes: Uint8Array): WatermarkRow {
   return { number: fields.getFloat64(0, true), writtenMs: fields.getFloat64(8, true) }
 }
 
-/** The time of a marker, of the end of a stretch. */
+// Single numbers: the order of an inbox entry; the time of a marker or of the end of a stretch
+
 export function encodeOrder(order: number): Uint8Array {
   return doubles([order])
 }
@@ -135,7 +137,7 @@ export function decodeTime(bytes: Uint8Array): number {
 
 const METRIC_HEAD_BYTES = 44
 
-/** A row as it is stored: `tagKeys` is undefined when the keys are rows of their own, because every commit rewrites this one. */
+/** A metric row as it is stored. `tagKeys` is undefined when each key has a row of its own. */
 export interface StoredMetric extends Omit<MetricRow, 'tagKeys'> {
   readonly tagKeys: readonly string[] | undefined
 }
@@ -249,7 +251,7 @@ export function decodeIndexEntry(key: Uint8Array, bytes: Uint8Array): IndexEntry
 
 export interface WindowRow {
   readonly expiresMs: number
-  /** Index entries that list something in the window. */
+  /** Number of index entries of the window. */
   readonly entries: number
 }
 

@@ -4,11 +4,10 @@ import { keys, type Tables, type WriteSet } from './environment.ts'
 import { setKey, windowKey } from './keys.ts'
 import { isExpired } from './stretches.ts'
 
-/** One HyperLogLog for each series and bucket of a set metric, at each resolution that sets are kept at. */
-
 /**
- * Collects the members of a commit, so that a sketch is decoded and encoded once, however many parts add to it. Members of a
- * stretch that has expired at a resolution are left out there: a coarser one has them.
+ * Set sketches: one HyperLogLog per series and bucket of a set metric, at each set resolution. A `SetChange` collects the members of a
+ * commit, so that each sketch is decoded and encoded once. Members in an expired stretch of a resolution are skipped there; a
+ * coarser resolution holds them.
  */
 export class SetChange {
   readonly #writes: WriteSet
@@ -26,8 +25,8 @@ export class SetChange {
     for (const resolutionMs of this.#resolutions) {
       const bucketMs = Math.floor(set.bucketMs / resolutionMs) * resolutionMs
       if (isExpired(this.#writes.tables, this.#partition, set.metricId, resolutionMs, bucketMs)) continue
-      const held = this.#sketch(setKey(this.#partition, set.metricId, resolutionMs, bucketMs, set.seriesId))
-      for (const member of set.members) if (held.sketch.add(member)) held.changed = true
+      const target = this.#sketch(setKey(this.#partition, set.metricId, resolutionMs, bucketMs, set.seriesId))
+      for (const member of set.members) if (target.sketch.add(member)) target.changed = true
     }
   }
 
@@ -39,20 +38,20 @@ export class SetChange {
 
   #sketch(key: Buffer): { readonly sketch: HyperLogLog; changed: boolean } {
     const text = key.toString('latin1')
-    let held = this.#sketches.get(text)
-    if (held === undefined) {
+    let target = this.#sketches.get(text)
+    if (target === undefined) {
       const bytes = this.#writes.tables.sets.getBinaryFast(key)
-      held = { key, sketch: bytes === undefined ? new HyperLogLog() : HyperLogLog.decode(bytes), changed: false }
-      this.#sketches.set(text, held)
+      target = { key, sketch: bytes === undefined ? new HyperLogLog() : HyperLogLog.decode(bytes), changed: false }
+      this.#sketches.set(text, target)
     }
-    return held
+    return target
   }
 }
 
 export function countDistinct(tables: Tables, partition: number, union: readonly SetKey[]): number {
   const united = new HyperLogLog()
   for (const { metricId, resolutionMs, bucketMs, seriesId } of union) {
-    // The bytes are LMDB's own buffer, good until the next read: they are united at once.
+    // The bytes are LMDB's buffer, valid until the next read.
     const bytes = tables.sets.getBinaryFast(setKey(partition, metricId, resolutionMs, bucketMs, seriesId))
     if (bytes !== undefined) unionEncoded(united, bytes)
   }

@@ -5,11 +5,11 @@ import { readTime, timelineKey, WINDOW_TIME_AT, windowKey } from './keys.ts'
 import { decodeTime, encodeTime } from './rows.ts'
 
 /**
- * Where a timeline had data that has expired. Stretches are disjoint and do not touch: neighbours become one, so that a
- * timeline that is kept for a while has one long stretch behind it instead of one a window.
+ * The expired stretches of timelines. They are disjoint and do not touch: neighbours are merged, so that a timeline has one long
+ * stretch instead of one per expired window.
  */
 
-/** The stretches that overlap `within`, whole, in order of time. */
+/** The stretches that overlap `within`, not cut, by time. */
 export function readExpired(
   tables: Tables,
   partition: number,
@@ -41,7 +41,7 @@ export function isExpired(
   return stretch !== undefined && stretch.toMs > timeMs
 }
 
-export function rememberExpired(
+export function addExpired(
   writes: WriteSet,
   partition: number,
   metricId: Id64,
@@ -58,8 +58,8 @@ export function rememberExpired(
   writes.put('expired', windowKey(partition, metricId, resolutionMs, fromMs), encodeTime(toMs))
 }
 
-/** What lies outside of `within` stays remembered. */
-export function forgetExpired(
+/** Removes the expired stretches within `within`; parts outside of it stay. */
+export function removeExpired(
   writes: WriteSet,
   partition: number,
   metricId: Id64,
@@ -77,7 +77,7 @@ export function forgetExpired(
   }
 }
 
-/** The last stretch that begins at `timeMs` or before. */
+/** The last stretch that begins at or before `timeMs`. */
 function stretchAt(
   tables: Tables,
   partition: number,

@@ -1,16 +1,16 @@
-import { MARKER_MS, WATERMARK_MS } from './append.ts'
+import { MARKER_MS, WATERMARK_MS } from '../terms.ts'
 import { sweepBlock } from './blocks.ts'
 import { keys, NO_VALUE, type WriteSet } from './environment.ts'
 import { type Expiring, expiryEnd, expiryKey, readExpiryKey } from './keys.ts'
-import { sweepReceipt } from './requests.ts'
+import { sweepReceipt } from './receipts.ts'
 import { decodeTime, decodeWatermark } from './rows.ts'
 
 /**
- * One queue of what may run out, ordered by the time to look at it. An entry says only where to look: a watermark that has moved on
- * meanwhile is queued anew, so that a commit need not write its expiry each time.
+ * One queue of everything that expires, ordered by time. An entry only says which row to check: a watermark that was updated meanwhile is
+ * queued again, so that a commit need not update the queue.
  */
 
-/** One transaction of a few milliseconds. */
+/** Entries of one sweep: one transaction of a few milliseconds. */
 export const SWEPT_MAX = 1_000
 
 export function sweepExpired(writes: WriteSet, nowMs: number): void {

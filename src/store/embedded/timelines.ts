@@ -1,7 +1,7 @@
 import { assert } from '../../model/errors.ts'
 import type { Id64 } from '../../model/id.ts'
+import { compareIndexEntries } from '../index-order.ts'
 import {
-  compareIndexEntries,
   type FoldCommit,
   type InboxEntry,
   type IndexEntry,
@@ -15,7 +15,7 @@ import {
   windowStart,
   windowWidthMs,
 } from '../store.ts'
-import { blockExists, holdBlock, letGoOfBlock, loosenBlock, putBlock, type UncommittedBlocks } from './blocks.ts'
+import { addListing, blockExists, expireUnlisted, putBlock, removeListing, type UncommittedBlocks } from './blocks.ts'
 import { keys, NO_VALUE, rows, type Tables, type WriteSet } from './environment.ts'
 import { afterPrefix, dueEnd, dueKey, inboxKey, indexKey, partitionKey, readDueKey, windowKey } from './keys.ts'
 import {
@@ -30,9 +30,9 @@ import {
   type WindowRow,
 } from './rows.ts'
 import { removeSets } from './sets.ts'
-import { forgetExpired, readExpired, rememberExpired } from './stretches.ts'
+import { addExpired, readExpired, removeExpired } from './stretches.ts'
 
-/** Inbox and timelines: which blocks hold what, and the atomic steps of folding and expiring. */
+/** Inbox and timelines: which blocks hold what data, and the atomic steps of folding and expiring. */
 
 export function readTimeline(
   tables: Tables,
@@ -47,7 +47,7 @@ export function readTimeline(
     const start = windowKey(partition, metricId, resolutionMs, windowStart(resolutionMs, stretch.fromMs))
     const end = windowKey(partition, metricId, resolutionMs, stretch.toMs)
     for (const { key, value } of rows(tables.index, { start, end })) entries.push(decodeIndexEntry(key, value))
-    // Keys do not hold the tier.
+    // The key, which sorts the rows, has no tier.
     entries.sort(compareIndexEntries)
   }
   return { resolutionMs, entries, expired: readExpired(tables, partition, metricId, resolutionMs, stretch) }
@@ -72,7 +72,7 @@ export function readInbox(
 }
 
 export function commitFold(writes: WriteSet, uncommitted: UncommittedBlocks, fold: FoldCommit): boolean {
-  if (!isPossible(writes, uncommitted, fold)) return false
+  if (!canApply(writes, uncommitted, fold)) return false
   const { partition, nowMs } = fold
   const windows = new WindowChanges(writes, partition)
 
@@ -82,12 +82,12 @@ export function commitFold(writes: WriteSet, uncommitted: UncommittedBlocks, fol
       putBlock(writes, partition, block)
       writes.afterwards(() => uncommitted.remove(partition, entry.block))
     }
-    holdBlock(writes, partition, entry.block)
+    addListing(writes, partition, entry.block)
     windows.count(timeline, entry.windowMs, 1)
   }
   for (const { timeline, entry } of fold.removed) {
     writes.remove('index', indexKey(partition, timeline.metricId, timeline.resolutionMs, entry))
-    letGoOfBlock(writes, partition, entry.block)
+    removeListing(writes, partition, entry.block)
     windows.count(timeline, entry.windowMs, -1)
   }
   // After the removals, so that an entry that is both removed and added stays.
@@ -99,13 +99,13 @@ export function commitFold(writes: WriteSet, uncommitted: UncommittedBlocks, fol
   windows.write()
 
   removeFromInbox(writes, partition, fold.inbox)
-  for (const { entry, block } of fold.left ?? []) leaveInInbox(writes, uncommitted, partition, entry, block)
-  const released = new Set([...fold.inbox.map(({ block }) => block), ...fold.removed.map(({ entry }) => entry.block)])
-  for (const name of released) loosenBlock(writes, partition, name, nowMs)
+  for (const { entry, block } of fold.left ?? []) putRestInInbox(writes, uncommitted, partition, entry, block)
+  const unlisted = new Set([...fold.inbox.map(({ block }) => block), ...fold.removed.map(({ entry }) => entry.block)])
+  for (const name of unlisted) expireUnlisted(writes, partition, name, nowMs)
   return true
 }
 
-function isPossible(writes: WriteSet, uncommitted: UncommittedBlocks, fold: FoldCommit): boolean {
+function canApply(writes: WriteSet, uncommitted: UncommittedBlocks, fold: FoldCommit): boolean {
   const { partition, nowMs, left = [] } = fold
   if (left.some(({ block }) => uncommitted.get(partition, block.name, nowMs) === undefined)) return false
   for (const entry of fold.inbox) {
@@ -117,9 +117,9 @@ function isPossible(writes: WriteSet, uncommitted: UncommittedBlocks, fold: Fold
     if (!writes.has('index', indexKey(partition, timeline.metricId, timeline.resolutionMs, entry))) return false
   }
   for (const { timeline, entry } of fold.added) {
-    const isThere =
+    const exists =
       uncommitted.get(partition, entry.block, nowMs) !== undefined || blockExists(writes, partition, entry.block)
-    if (!isThere) return false
+    if (!exists) return false
     const { metricId, resolutionMs } = timeline
     const window = stretchOf({ ...timeline, windowMs: entry.windowMs })
     if (readExpired(writes.tables, partition, metricId, resolutionMs, window).length > 0) return false
@@ -141,8 +141,8 @@ function removeFromInbox(writes: WriteSet, partition: number, entries: readonly 
   writes.put('partitions', partitionKey(partition), encodePartition(row))
 }
 
-/** In the place of an entry that was removed. */
-function leaveInInbox(
+/** Adds the unfolded rest of an entry that was removed. */
+function putRestInInbox(
   writes: WriteSet,
   uncommitted: UncommittedBlocks,
   partition: number,
@@ -167,7 +167,7 @@ function leaveInInbox(
   )
 }
 
-/** The rows of windows that a fold changes, and their places in the order of falling due. */
+/** The rows of the windows that a fold changes, and their entries in `due`. */
 class WindowChanges {
   readonly #writes: WriteSet
   readonly #partition: number
@@ -196,7 +196,7 @@ class WindowChanges {
         if (before !== undefined) this.#writes.remove('windows', key)
         continue
       }
-      assert(Number.isFinite(expiresMs), 'a fold says until when it keeps a window that it begins')
+      assert(Number.isFinite(expiresMs), 'a fold touches every window that it begins')
       this.#writes.put('windows', key, encodeWindow({ entries, expiresMs }))
       if (before?.expiresMs !== expiresMs) this.#writes.put('due', this.#dueKey(window, expiresMs), NO_VALUE)
     }
@@ -244,24 +244,24 @@ export function expireWindow(writes: WriteSet, expiry: WindowExpiry): boolean {
   if (bytes !== undefined && decodeWindow(bytes).expiresMs > nowMs) return false
   removeWindow(writes, partition, window, nowMs)
   const stretch = stretchOf(window)
-  if (expiry.forget === undefined) rememberExpired(writes, partition, metricId, resolutionMs, stretch)
-  else for (const forgottenMs of expiry.forget) forgetExpired(writes, partition, metricId, forgottenMs, stretch)
+  if (expiry.forget === undefined) addExpired(writes, partition, metricId, resolutionMs, stretch)
+  else for (const finerMs of expiry.forget) removeExpired(writes, partition, metricId, finerMs, stretch)
   return true
 }
 
-/** Whenever it expires. */
+/** Removes a window regardless of its `expiresMs`. */
 export function removeWindow(writes: WriteSet, partition: number, window: WindowKey, nowMs: number): void {
   const { metricId, resolutionMs, windowMs } = window
   const key = windowKey(partition, metricId, resolutionMs, windowMs)
   const bytes = writes.get('windows', key)
-  const released = new Set<string>()
+  const unlisted = new Set<string>()
   for (const { key: entryKey, value } of rows(writes.tables.index, { start: key, end: afterPrefix(key) })) {
     const { block } = decodeIndexEntry(entryKey, value)
     writes.remove('index', entryKey)
-    letGoOfBlock(writes, partition, block)
-    released.add(block)
+    removeListing(writes, partition, block)
+    unlisted.add(block)
   }
-  for (const block of released) loosenBlock(writes, partition, block, nowMs)
+  for (const block of unlisted) expireUnlisted(writes, partition, block, nowMs)
   if (bytes !== undefined) {
     writes.remove('windows', key)
     writes.remove('due', dueKey(partition, decodeWindow(bytes).expiresMs, window))

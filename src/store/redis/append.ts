@@ -8,22 +8,21 @@ import {
   type WindowKey,
   windowStart,
 } from '../store.ts'
+import { MARKER_MS } from '../terms.ts'
 import { type Engine, groupsOf, lists } from './engine.ts'
 import { eventAge, eventMember, inboxMember, metricAbout, metricIdentity, placeOfName } from './entries.ts'
 import { digestOf, type PartitionKeys, setName } from './keys.ts'
 import { Call, run } from './scripts.ts'
 
-/** The commits of a round: one call for all of them where one server holds every partition, else a call each. */
+/** The commits of a round: one script call for all of them on one server, a call for each on a cluster. */
 
-export const WATERMARK_MS = 7 * 86_400_000
-export const MARKER_MS = 86_400_000
 const BLOCK_NAME_CHARS_MAX = 64
 
 export interface AppendContext {
   readonly setResolutions: readonly number[]
-  /** Names this gateway in its notifications. */
+  /** The name of this gateway in its notifications. */
   readonly sender: string
-  /** For a fence, which has no part that says what time it is. */
+  /** The time of a fence, which has no part to take it from. */
   readonly nowMs: number
 }
 
@@ -35,7 +34,7 @@ export async function append(
   if (commits.length === 0) return []
   const { isCluster, commits: connection } = engine.connections
   if (!isCluster) return decodeOutcomes(await run(connection, 'append', callOf(engine, commits, context)))
-  // All of them are answered or given up before any is offered again: nothing of the round is still on its way then.
+  // Waits until every call has succeeded or failed: when the writer retries the round, no call of it is still in flight.
   const calls = await Promise.allSettled(
     commits.map((commit) => run(connection, 'append', callOf(engine, [commit], context))),
   )
@@ -45,7 +44,7 @@ export async function append(
   })
 }
 
-/** Metrics of the parts that were applied, each once. */
+/** Metrics of the parts that were applied, without duplicates. */
 export function touchedMetrics({ parts }: Commit, outcome: AppendOutcome): Id64[] {
   if (outcome.status !== 'applied') return []
   const touched = new Map<string, Id64>()
@@ -100,7 +99,7 @@ function addPart(call: Call, keys: PartitionKeys, part: CommitPart, setResolutio
         metricIdentity(definition, generation),
         metricAbout(definition),
       )
-    // Without points there is no time either, whatever the touch says.
+    // Without points the touch's times are meaningless.
     call.arg(points, points > 0 ? firstMs : 0, points > 0 ? lastMs : 0, cumulative ? '1' : '0')
   }
   addSeries(call, keys, part)
@@ -108,7 +107,7 @@ function addPart(call: Call, keys: PartitionKeys, part: CommitPart, setResolutio
   addEvents(call, keys, part)
 }
 
-/** As `append.lua` and `write-blocks.lua` take it. */
+/** Adds a block in the form that `append.lua` and `write-blocks.lua` expect. */
 export function addBlock(call: Call, keys: PartitionKeys, { name, scalars, sketches }: NamedBlock): void {
   assert(
     name.length <= BLOCK_NAME_CHARS_MAX && /^[A-Za-z0-9._-]+$/.test(name),
@@ -126,20 +125,20 @@ function bufferOf(bytes: Uint8Array): Buffer {
 function addSeries(call: Call, keys: PartitionKeys, { series }: CommitPart): void {
   const byMetric = groupsOf(series, ({ metricId }) => formatId(metricId))
   call.arg(byMetric.size)
-  for (const [id, ofMetric] of byMetric) {
-    const { metricId } = ofMetric[0]
+  for (const [id, group] of byMetric) {
+    const { metricId } = group[0]
     const tagKeys = new Set<string>()
-    for (const { tags } of ofMetric) for (const [key] of tags) tagKeys.add(key)
+    for (const { tags } of group) for (const [key] of tags) tagKeys.add(key)
     call
       .key(keys.metric(metricId), keys.series(metricId), keys.seriesOrder(metricId), keys.tagKeys(metricId))
       .arg(id, tagKeys.size)
     for (const key of tagKeys) call.arg(JSON.stringify(key))
-    call.arg(ofMetric.length)
-    for (const { seriesId, tags } of ofMetric) call.arg(formatId(seriesId), JSON.stringify(tags))
+    call.arg(group.length)
+    for (const { seriesId, tags } of group) call.arg(formatId(seriesId), JSON.stringify(tags))
   }
 }
 
-/** Windows first, so that each is looked at once; then the sets, each with its sketch at every resolution. */
+/** First the windows, each once; then the sets, each with its sketch at every resolution. */
 function addSets(call: Call, keys: PartitionKeys, { members }: CommitPart, setResolutions: readonly number[]): void {
   const positions = new Map<string, number>()
   const windows: WindowKey[] = []
@@ -183,9 +182,9 @@ function addSets(call: Call, keys: PartitionKeys, { members }: CommitPart, setRe
 function addEvents(call: Call, keys: PartitionKeys, { events }: CommitPart): void {
   const byProject = groupsOf(events, ({ project }) => project)
   call.arg(byProject.size)
-  for (const [project, ofProject] of byProject) {
-    call.key(keys.events(project), keys.eventAges).arg(ofProject.length)
-    for (const event of ofProject) call.arg(eventMember(event), eventAge(event))
+  for (const [project, group] of byProject) {
+    call.key(keys.events(project), keys.eventAges).arg(group.length)
+    for (const event of group) call.arg(eventMember(event), eventAge(event))
   }
 }
 
@@ -195,14 +194,14 @@ function decodeOutcomes(reply: unknown): AppendOutcome[] {
     if (status === 'known') return { status }
     if (status === 'gap') return { status, watermark: Number(rest[0]) }
     assert(status === 'conflict', 'a commit is applied, known, a gap or a conflict')
-    const deleted = idsOf(rest.filter((id) => id.startsWith(DELETED)).map((id) => id.slice(1)))
-    return { status, metricIds: idsOf(rest.map((id) => id.replace(DELETED, ''))), deleted }
+    const deleted = uniqueIds(rest.filter((id) => id.startsWith(DELETED)).map((id) => id.slice(1)))
+    return { status, metricIds: uniqueIds(rest.map((id) => id.replace(DELETED, ''))), deleted }
   })
 }
 
-/** Stands before the id of a metric whose generation has ended. */
+/** Prefix of the id of a metric whose generation was deleted. */
 const DELETED = '-'
 
-function idsOf(texts: readonly string[]): Id64[] {
+function uniqueIds(texts: readonly string[]): Id64[] {
   return [...new Set(texts)].map(parseId).sort(compareIds)
 }

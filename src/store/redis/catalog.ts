@@ -2,30 +2,19 @@ import { GatewayError } from '../../model/errors.ts'
 import { compareIds, formatId, type Id64, parseId } from '../../model/id.ts'
 import { metricIdOf, partitionOf } from '../../model/metric.ts'
 import type { CanonicalTags } from '../../model/series.ts'
-import { within } from '../../model/within.ts'
-import {
-  LISTED_CHARS_MAX,
-  listedChars,
-  type MetricDefinition,
-  type MetricDeletion,
-  type MetricListing,
-  type MetricPage,
-  type MetricRow,
-  type SeriesRow,
-} from '../store.ts'
+import { LISTED_CHARS_MAX, tagKeyChars } from '../listing.ts'
+import type { MetricDefinition, MetricDeletion, MetricListing, MetricPage, MetricRow, SeriesRow } from '../store.ts'
 import { chunksOf, type Engine, groupsOf, lists, texts } from './engine.ts'
 import { decodeMetric, metricAbout, metricIdentity, nameOfPlace, placeOfName } from './entries.ts'
 import { Call } from './scripts.ts'
 
-/** Metrics and their series: what is known of them, made by definitions and by the commits that touch them. */
+/** Metrics and their series. A metric's partition follows from its name, so every read and definition goes to one partition. */
 
 const METRICS_PER_CALL = 100
 const SERIES_PER_CALL = 1_000
-/** Names read of a partition beyond its even share of a page. */
+/** Names read from a partition beyond its even share of a page. */
 const NAMES_SPARE = 16
-/** Projects whose counts are remembered. */
-const PROJECTS_MAX = 10_000
-/** How often a name may be deleted while it is being defined, or share an id with another metric. */
+/** Attempts to define or delete a name while others delete and define it, or while its ids belong to other metrics. */
 const ATTEMPTS_MAX = 16
 
 interface Named {
@@ -36,13 +25,10 @@ interface Named {
 
 export async function defineMetrics(engine: Engine, definitions: readonly MetricDefinition[]): Promise<MetricRow[]> {
   const rows = new Array<MetricRow>(definitions.length)
-  const byPartition = new Map<number, number[]>()
-  for (const [i, { project, name }] of definitions.entries()) {
-    const partition = partitionOf(project, name, engine.partitions)
-    const positions = byPartition.get(partition)
-    if (positions === undefined) byPartition.set(partition, [i])
-    else positions.push(i)
-  }
+  const byPartition = groupsOf(definitions.keys(), (i) => {
+    const { project, name } = definitions[i]!
+    return partitionOf(project, name, engine.partitions)
+  })
   const calls = [...byPartition].flatMap(([partition, positions]) =>
     chunksOf(positions, METRICS_PER_CALL).map(async (chunk) => {
       const made = await defineChunk(
@@ -64,25 +50,25 @@ async function defineChunk(
 ): Promise<MetricRow[]> {
   const rows = new Array<MetricRow | undefined>(definitions.length).fill(undefined)
   for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
-    // In the first attempt all; later those that were deleted between the two calls.
+    // The first attempt takes all; later ones take those that were deleted between the two calls.
     const missing = [...rows.keys()].filter((i) => rows[i] === undefined)
     if (missing.length === 0) break
-    const standing = await idsOf(
+    const ids = await defineIds(
       engine,
       partition,
       missing.map((i) => definitions[i]!),
     )
-    const named = missing.map((i, at) => ({ ...definitions[i]!, metricId: standing[at]! }))
+    const named = missing.map((i, at) => ({ ...definitions[i]!, metricId: ids[at]! }))
     for (const [at, row] of (await readRows(engine, partition, named)).entries()) rows[missing[at]!] = row
   }
   return rows.map((row) => {
-    if (row === undefined) throw deletedMeanwhile()
+    if (row === undefined) throw changesTooFast()
     return row
   })
 }
 
-/** The ids that stand for names after they were defined: of the first generation that is free. */
-async function idsOf(engine: Engine, partition: number, definitions: readonly MetricDefinition[]): Promise<Id64[]> {
+/** Defines the names and returns their ids. A new metric gets the first generation that is free. */
+async function defineIds(engine: Engine, partition: number, definitions: readonly MetricDefinition[]): Promise<Id64[]> {
   const keys = engine.keys(partition)
   const generations = new Array<number>(definitions.length).fill(1)
   const ids = new Array<Id64 | undefined>(definitions.length).fill(undefined)
@@ -106,16 +92,16 @@ async function idsOf(engine: Engine, partition: number, definitions: readonly Me
     }
   }
   return ids.map((id) => {
-    if (id === undefined) throw deletedMeanwhile()
+    if (id === undefined) throw changesTooFast()
     return id
   })
 }
 
-function deletedMeanwhile(): GatewayError {
-  return new GatewayError('store_unavailable', 'a metric is deleted faster than it can be defined; try again')
+function changesTooFast(): GatewayError {
+  return new GatewayError('store_unavailable', 'a metric is deleted and defined at the same time; try again')
 }
 
-/** Answers the id of the metric that went, if any. */
+/** Returns the id of the metric that was deleted, if any. */
 export async function deleteMetric(
   engine: Engine,
   { project, name, generation }: MetricDeletion,
@@ -123,38 +109,38 @@ export async function deleteMetric(
 ): Promise<Id64 | undefined> {
   const keys = engine.keys(partitionOf(project, name, engine.partitions))
   for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
-    const standing = await engine.call('hget', keys.catalog(project), name)
-    const id = standing === null ? undefined : parseId(String(standing))
+    const found = await engine.call('hget', keys.catalog(project), name)
+    const id = found === null ? undefined : parseId(String(found))
     const call = new Call()
       .key(keys.catalog(project), keys.names(project), keys.deleted(project))
       .key(keys.metric(id ?? metricIdOf(project, name, generation)), keys.counters, keys.dying)
       .arg(keys.channel, sender, name, placeOfName(name), id === undefined ? '' : formatId(id), generation)
     const status = await engine.run('delete-metric', call)
-    if (status !== 'changed') return status === 'gone' ? id : undefined
+    if (status !== 'changed') return status === 'deleted' ? id : undefined
   }
-  throw new GatewayError('store_unavailable', 'a metric changes faster than it can be deleted; try again')
+  throw changesTooFast()
 }
 
 export async function readMetric(engine: Engine, project: string, name: string): Promise<MetricRow | undefined> {
-  // In UTF-8 it would be the name of another metric.
+  // UTF-8 cannot hold it: it would be encoded as another name.
   if (!name.isWellFormed()) return undefined
   const partition = partitionOf(project, name, engine.partitions)
   const [row] = await readRows(engine, partition, [{ project, name, metricId: metricIdOf(project, name, 1) }])
   return row
 }
 
-/** Calls of one partition follow each other, so that a server is not asked for all of a long list at once. */
+/** The calls of one partition run one after the other, so that a long list does not occupy a server. */
 export async function readMetrics(
   engine: Engine,
   project: string,
   names: readonly string[],
 ): Promise<(MetricRow | undefined)[]> {
   const found = new Array<MetricRow | undefined>(names.length).fill(undefined)
-  const byPartition = groupsOf(names.keys(), (i) => String(partitionOf(project, names[i]!, engine.partitions)))
+  const byPartition = groupsOf(names.keys(), (i) => partitionOf(project, names[i]!, engine.partitions))
   const reads = [...byPartition].map(async ([partition, positions]) => {
     for (const chunk of chunksOf(positions, METRICS_PER_CALL)) {
       const named = chunk.map((i) => ({ project, name: names[i]!, metricId: metricIdOf(project, names[i]!, 1) }))
-      const read = await readRows(engine, Number(partition), named)
+      const read = await readRows(engine, partition, named)
       for (const [at, i] of chunk.entries()) found[i] = read[at]
     }
   })
@@ -162,55 +148,7 @@ export async function readMetrics(
   return found
 }
 
-/** How long one that responds late is waited for, while others respond. */
-const COUNT_MS_MAX = 250
-
-interface PartitionCount {
-  /** As last heard. */
-  metrics: number
-  /** Asked and not yet answered. */
-  asked: number
-  /** It has not responded in time: nobody asks until it does. */
-  isSilent: boolean
-}
-
-/** Counts metrics over all partitions. A node of a cluster that is away counts with what it last said, and holds up nobody for long. */
-export class MetricCounts {
-  readonly #counts = new Map<string, PartitionCount[]>()
-
-  async count(engine: Engine, project: string): Promise<number> {
-    const counts = this.#of(engine, project)
-    const answers = counts.flatMap((count, partition) => (count.isSilent ? [] : ask(engine, project, partition, count)))
-    if (!engine.connections.isCluster) await Promise.all(answers)
-    else {
-      await within(COUNT_MS_MAX, () => Promise.allSettled(answers)).catch(() => {
-        for (const count of counts) count.isSilent = count.asked > 0
-      })
-    }
-    return counts.reduce((sum, { metrics }) => sum + metrics, 0)
-  }
-
-  #of(engine: Engine, project: string): PartitionCount[] {
-    let counts = this.#counts.get(project)
-    if (counts === undefined) {
-      if (this.#counts.size >= PROJECTS_MAX) this.#counts.clear()
-      this.#counts.set(project, (counts = engine.all().map(() => ({ metrics: 0, asked: 0, isSilent: false }))))
-    }
-    return counts
-  }
-}
-
-async function ask(engine: Engine, project: string, partition: number, count: PartitionCount): Promise<void> {
-  count.asked++
-  try {
-    count.metrics = Number(await engine.call('hlen', engine.keys(partition).catalog(project)))
-  } finally {
-    count.asked--
-    count.isSilent = false
-  }
-}
-
-/** Rows by name; the id is a guess, and where another stands for the name its row is read. */
+/** Reads rows by name. The id is a guess, usually that of the first generation; when the name has another id, that row is read too. */
 async function readRows(
   engine: Engine,
   partition: number,
@@ -252,7 +190,7 @@ export async function listMetrics(
     for (const row of await rowsOf(engine, project, chunk)) {
       if (row === undefined || row.points === 0) continue
       metrics.push(row)
-      chars += listedChars(row)
+      chars += tagKeyChars(row)
     }
     if (chars > LISTED_CHARS_MAX) return { metrics, next: chunk.at(-1)!.name }
   }
@@ -264,7 +202,7 @@ interface PlacedName {
   readonly partition: number
 }
 
-/** The next names of all partitions in their order: from each some more than its share, for names spread evenly. */
+/** The next names of all partitions, sorted. Each partition is asked for its even share and some more. */
 async function namesAfter(
   engine: Engine,
   project: string,
@@ -280,7 +218,7 @@ async function namesAfter(
       return places.map((place) => ({ name: nameOfPlace(place), partition }))
     }),
   )
-  // A partition that gave its share may have more: what others have beyond its last name has to wait.
+  // A partition that returned its full share may have more names: the page must end before the first of those.
   const ends = shares.flatMap((names) => (names.length === share ? [names.at(-1)!.name] : []))
   const end = ends.sort(byCodeUnits)[0]
   const found = shares.flat().filter(({ name }) => end === undefined || name <= end)
@@ -289,14 +227,14 @@ async function namesAfter(
   return { names, next: names.length < found.length ? names.at(-1)!.name : end }
 }
 
-/** In the order asked. */
+/** In the order of `names`. */
 async function rowsOf(
   engine: Engine,
   project: string,
   names: readonly PlacedName[],
 ): Promise<(MetricRow | undefined)[]> {
   const rows = new Map<string, MetricRow>()
-  const byPartition = groupsOf(names, ({ partition }) => String(partition))
+  const byPartition = groupsOf(names, ({ partition }) => partition)
   await Promise.all(
     [...byPartition.values()].map(async (group) => {
       const named = group.map(({ name }) => ({ project, name, metricId: metricIdOf(project, name, 1) }))

@@ -2,8 +2,8 @@ import { Cluster, type ClusterOptions, Redis, type RedisOptions } from 'ioredis'
 import { GatewayError } from '../../model/errors.ts'
 
 /**
- * Connections to the server or the cluster. Commits have one of their own that never sends a command twice: when the answer is
- * lost, only the writer knows whether to offer the commit again. Everything else may be tried a little longer.
+ * Connections to the server or the cluster. Commits have a connection of their own that never sends a command twice: after a lost
+ * reply only the writer knows whether to retry. Other commands may be retried by the client.
  */
 export interface Connection {
   call(command: string, args: Value[]): Promise<unknown>
@@ -14,56 +14,57 @@ export interface Connection {
 export type Value = string | number | Buffer
 
 export interface Address {
-  /** `redis://` or `rediss://`, with user, password and database. Of a cluster: only user, password and TLS count. */
+  /** `redis://` or `rediss://`, with user, password and database. For a cluster only user, password and TLS are used. */
   readonly url?: string
-  /** `host:port` of some nodes; makes it a cluster. */
+  /** `host:port` of some nodes of a cluster. */
   readonly clusterNodes?: readonly string[]
 }
 
 export interface Connections {
   readonly isCluster: boolean
-  /** Where, without a password: for people. */
+  /** Address without password, for messages. */
   readonly name: string
   readonly commits: Connection
   readonly common: Connection
   /** A connection to each master. */
   masters(): readonly Connection[]
-  /** Tells of messages of shard channels; resolves when it does. */
-  subscribe(channels: readonly string[], heard: (channel: string, message: string) => void): Promise<void>
+  /** Subscribes to shard channels; resolves once it is subscribed. */
+  subscribe(channels: readonly string[], onMessage: (channel: string, message: string) => void): Promise<void>
   close(): void
 }
 
-/** A commit that takes longer is offered again under the same number. */
+/** A commit that takes longer fails; the writer retries it under the same number. */
 const COMMIT_MS_MAX = 3_000
-/** Of one command; a query has several. */
+/** Timeout of one command; a query has several. */
 const COMMAND_MS_MAX = 10_000
-/** Without a byte for so long, with commands outstanding, the connection is made anew. */
+/** A connection with pending commands that receives nothing for this long is reopened. */
 const SILENT_MS_MAX = 15_000
 const CONNECT_MS_MAX = 5_000
 const RECONNECT_PAUSE_MS_MAX = 500
-/** A server that loads its data says how long it will yet take, and may be far out: it is asked again after so long at most. */
+/** A loading server estimates how long it will take, often far too long: it is asked again after at most this time. */
 const LOADING_PAUSE_MS_MAX = 250
-/** A master that hangs refuses nothing: which node serves what is asked anew now and then. */
-const SLOTS_PAUSE_MS = 5_000
-/** How long a server may take to be there when a gateway starts. */
+/** A master that hangs refuses no command, so the slot table is refreshed regularly. */
+const SLOTS_REFRESH_MS = 5_000
+/** How long a starting gateway waits for the server. */
 const START_MS_MAX = 10_000
 
-export interface Patience {
-  /** How long to wait for a server that is not there yet. */
+/** Timeouts that tests shorten. */
+export interface Timeouts {
+  /** How long to wait for the server at the start. */
   readonly startMsMax?: number
-  /** How long the answer to a command, other than a commit, is waited for. */
+  /** Timeout of a command that is not a commit. */
   readonly commandMsMax?: number
 }
 
-/** Rejects with an Error that says which server cannot be reached, and why. */
+/** Rejects with an Error that names the server and the reason when it cannot be used. */
 export async function connect(
   { url, clusterNodes }: Address,
-  { startMsMax = START_MS_MAX, commandMsMax = COMMAND_MS_MAX }: Patience = {},
+  { startMsMax = START_MS_MAX, commandMsMax = COMMAND_MS_MAX }: Timeouts = {},
 ): Promise<Connections> {
-  const waits = { startMsMax, commandMsMax }
-  if (clusterNodes !== undefined && clusterNodes.length > 0) return connectCluster(url, clusterNodes, waits)
+  const timeouts = { startMsMax, commandMsMax }
+  if (clusterNodes !== undefined && clusterNodes.length > 0) return connectCluster(url, clusterNodes, timeouts)
   if (url === undefined) throw new Error('neither the URL of a Redis server nor nodes of a cluster are given')
-  return connectServer(url, waits)
+  return connectServer(url, timeouts)
 }
 
 const COMMON_OPTIONS = {
@@ -72,7 +73,7 @@ const COMMON_OPTIONS = {
   socketTimeout: SILENT_MS_MAX,
   maxLoadingRetryTime: LOADING_PAUSE_MS_MAX,
   protocol: 2,
-  // A master that became a replica: its name may lead to the new one.
+  // The master became a replica: its name may now resolve to the new master.
   reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
 } satisfies RedisOptions
 
@@ -80,7 +81,7 @@ function reconnectPause(times: number): number {
   return Math.min(25 * times, RECONNECT_PAUSE_MS_MAX)
 }
 
-async function connectServer(url: string, { startMsMax, commandMsMax }: Required<Patience>): Promise<Connections> {
+async function connectServer(url: string, { startMsMax, commandMsMax }: Required<Timeouts>): Promise<Connections> {
   const name = nameOf(url)
   const commits = new Redis(url, {
     ...COMMON_OPTIONS,
@@ -114,11 +115,11 @@ async function connectServer(url: string, { startMsMax, commandMsMax }: Required
     commits,
     common,
     masters: () => [common],
-    async subscribe(channels, heard) {
+    async subscribe(channels, onMessage) {
       const subscriber = common.duplicate({ autoResubscribe: true, maxRetriesPerRequest: null })
       subscriber.on('error', () => undefined)
-      subscriber.on('smessage', heard)
-      await begin(subscriber, async () => {
+      subscriber.on('smessage', onMessage)
+      await startSubscriber(subscriber, async () => {
         await subscriber.ssubscribe(...channels)
       })
       opened.push(subscriber)
@@ -131,7 +132,7 @@ async function connectServer(url: string, { startMsMax, commandMsMax }: Required
 async function connectCluster(
   url: string | undefined,
   clusterNodes: readonly string[],
-  { startMsMax, commandMsMax }: Required<Patience>,
+  { startMsMax, commandMsMax }: Required<Timeouts>,
 ): Promise<Connections> {
   const name = `the cluster of ${clusterNodes.join(', ')}`
   const nodes = clusterNodes.map(parseNode)
@@ -140,11 +141,11 @@ async function connectCluster(
     clusterRetryStrategy: reconnectPause,
     lazyConnect: true,
     slotsRefreshTimeout: CONNECT_MS_MAX,
-    slotsRefreshInterval: SLOTS_PAUSE_MS,
+    slotsRefreshInterval: SLOTS_REFRESH_MS,
   }
   const commitOptions = {
     ...common,
-    // A node that says it does not hold a slot has not run the command; that alone is followed.
+    // Only redirections are followed: a node that does not hold the slot has not run the command.
     retryDelayOnFailover: 0,
     retryDelayOnClusterDown: 0,
     enableOfflineQueue: false,
@@ -170,7 +171,7 @@ async function connectCluster(
   }
   try {
     await Promise.all(opened.map((connection) => untilReady(connection, name, startMsMax)))
-    // A client of a cluster connects to a node when it first needs it, and without a queue refuses what comes meanwhile.
+    // A cluster client connects to a node at its first command, and without a queue it rejects commands until then.
     await Promise.all(opened.flatMap((connection) => connection.nodes('master').map((node) => node.ping())))
   } catch (error) {
     close()
@@ -182,11 +183,11 @@ async function connectCluster(
     commits,
     common: other,
     masters: () => other.nodes('master'),
-    async subscribe(channels, heard) {
+    async subscribe(channels, onMessage) {
       const subscriber = new Cluster(nodes, { ...otherOptions, shardedSubscribers: true })
       subscriber.on('error', () => undefined)
-      subscriber.on('smessage', heard)
-      await begin(subscriber, async () => {
+      subscriber.on('smessage', onMessage)
+      await startSubscriber(subscriber, async () => {
         for (const channel of channels) await subscriber.ssubscribe(channel)
       })
       opened.push(subscriber)
@@ -196,8 +197,8 @@ async function connectCluster(
   }
 }
 
-/** One that does not come about is not left behind. */
-async function begin(subscriber: Redis | Cluster, subscribe: () => Promise<void>): Promise<void> {
+/** Disconnects the subscriber when it cannot subscribe. */
+async function startSubscriber(subscriber: Redis | Cluster, subscribe: () => Promise<void>): Promise<void> {
   try {
     await subscriber.connect()
     await subscribe()
@@ -207,20 +208,20 @@ async function begin(subscriber: Redis | Cluster, subscribe: () => Promise<void>
   }
 }
 
-/** A server may be starting too, or loading; wrong credentials and certificates do not come right by waiting. */
+/** Waits for a server that is starting or loading. Wrong credentials and certificates fail at once: waiting does not help. */
 async function untilReady(connection: Redis | Cluster, name: string, startMsMax: number): Promise<void> {
   let cause: unknown
   const becomesReady = new Promise<void>((resolve, reject) => {
     connection.once('ready', resolve)
-    // Also what keeps a lost connection from ending the process: commands reject, and say so.
+    // Without this listener a lost connection would end the process; commands reject with the reason.
     connection.on('error', (error: Error) => {
-      cause = lastOf(error)
+      cause = lastNodeError(error)
       if (isRefusal(cause)) reject(cause)
     })
   })
   let timer: NodeJS.Timeout | undefined
   const tooLate = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(cause ?? new Error('no answer')), startMsMax)
+    timer = setTimeout(() => reject(cause ?? new Error('no response')), startMsMax)
   })
   try {
     connection.connect().catch((error: unknown) => {
@@ -235,8 +236,8 @@ async function untilReady(connection: Redis | Cluster, name: string, startMsMax:
   }
 }
 
-/** A cluster's client says only that it tried all nodes; what the last of them said is beside it. */
-function lastOf(error: unknown): unknown {
+/** The error of a cluster client only says that all nodes failed; it has the error of the last node as a property. */
+function lastNodeError(error: unknown): unknown {
   if (error instanceof Error && 'lastNodeError' in error && error.lastNodeError instanceof Error)
     return error.lastNodeError
   return error
@@ -247,8 +248,8 @@ const REFUSED_CERTIFICATES = /CERT|UNABLE_TO_VERIFY|UNABLE_TO_GET_ISSUER/
 
 function isRefusal(error: unknown): boolean {
   if (!(error instanceof Error)) return false
-  const isOfCertificate = 'code' in error && REFUSED_CERTIFICATES.test(String(error.code))
-  return isOfCertificate || REFUSALS.test(error.message)
+  const isCertificateError = 'code' in error && REFUSED_CERTIFICATES.test(String(error.code))
+  return isCertificateError || REFUSALS.test(error.message)
 }
 
 function nameOf(url: string): string {
@@ -270,19 +271,19 @@ function credentialsOf(url: string): Pick<RedisOptions, 'username' | 'password' 
   }
 }
 
-/** Answers of a server that cannot serve now, and what the client says when it got no answer. */
+/** Replies of a server that cannot serve now, and messages of the client when it got no reply. */
 const UNAVAILABLE_REPLIES =
   /^(OOM|READONLY|MISCONF|LOADING|CLUSTERDOWN|TRYAGAIN|MASTERDOWN|NOREPLICAS|BUSY|MOVED|ASK|NOAUTH|WRONGPASS|UNBLOCKED)\b/
 const UNAVAILABLE_CLIENT =
   /^(Command timed out|Connection is closed|Stream isn't writeable|Cluster isn't ready|Cluster is ended|Too many Cluster redirections|Failed to refresh slots cache|None of startup nodes|Reached the max retries per request|Socket timeout|Client network socket|write |read |connect )/
 const UNAVAILABLE_CODES = /^(ECONN|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN|ENETDOWN)/
 
-/** What a failed command means to the caller: an unavailable store, or a defect of ours, which stays what it is. */
+/** Maps the error of a command: an unavailable store is a `GatewayError`; a defect of ours stays as it is. */
 export function asGatewayError(error: unknown): unknown {
   if (!(error instanceof Error) || error instanceof GatewayError) return error
   const code = 'code' in error && typeof error.code === 'string' ? error.code : ''
   const unavailable =
     UNAVAILABLE_REPLIES.test(error.message) || UNAVAILABLE_CLIENT.test(error.message) || UNAVAILABLE_CODES.test(code)
   if (!unavailable) return error
-  return new GatewayError('store_unavailable', 'the store does not answer', { cause: error })
+  return new GatewayError('store_unavailable', 'the store is unavailable', { cause: error })
 }

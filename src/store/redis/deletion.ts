@@ -4,16 +4,16 @@ import { decodeIndexEntry } from './entries.ts'
 import { expireWindow, readInbox } from './timelines.ts'
 
 /**
- * What is left of metrics that were deleted. Until the inbox of that time is folded they are treated as if they lived; then nothing can
- * come back: later commits are refused, and a fold or a merge that began earlier finds its inbox entries or its blocks gone.
+ * Removes the data of deleted metrics. It waits until the inbox entries that existed at the deletion are folded. After that no data can
+ * come back: later commits are refused, and a fold or merge that began before finds its inbox entries or blocks gone.
  */
 
-/** Index entries looked at for their windows at a time. */
+/** Index entries read at a time to find their windows. */
 const ENTRIES_PER_READ = 200
-/** Metrics looked at in one call: those that wait for a fold come by again. */
-const METRICS_PER_TURN = 100
+/** Metrics examined per call. Those that wait for a fold are examined again by a later call. */
+const METRICS_PER_CALL = 100
 
-/** Removes at most some `max` windows; whether there is more to do now. */
+/** Removes about `max` windows; returns whether more can be removed now. */
 export async function clearDeleted(
   engine: Engine,
   partition: number,
@@ -22,7 +22,7 @@ export async function clearDeleted(
   nowMs: number,
 ): Promise<boolean> {
   const keys = engine.keys(partition)
-  const reply = await engine.call('hscan', keys.dying, 0, 'COUNT', METRICS_PER_TURN)
+  const reply = await engine.call('hscan', keys.dying, 0, 'COUNT', METRICS_PER_CALL)
   const [, dying] = reply as [string, string[]]
   if (dying.length === 0) return false
   const [oldest] = await readInbox(engine, partition, 0)
@@ -33,16 +33,16 @@ export async function clearDeleted(
     const metricId = parseId(dying[i]!)
     left -= await clearWindows(engine, partition, metricId, resolutions, left, nowMs)
     if (left <= 0) return true
-    // Large ones too are freed behind the server's back.
+    // UNLINK frees memory in a background thread of the server, however large the keys are.
     const expired = resolutions.map((resolutionMs) => keys.expired({ metricId, resolutionMs }))
     await engine.call('unlink', keys.series(metricId), keys.seriesOrder(metricId), keys.tagKeys(metricId), ...expired)
-    // The last step: whoever stops before it leaves the rest to the next.
+    // Last, so that a gateway that stops before leaves the rest to the next call.
     await engine.call('hdel', keys.dying, dying[i]!)
   }
   return false
 }
 
-/** How many windows were removed; less than `max` when none is left. */
+/** Returns how many windows were removed: less than `max` when none is left. */
 async function clearWindows(
   engine: Engine,
   partition: number,
@@ -60,7 +60,7 @@ async function clearWindows(
       for (const windowMs of new Set(members.map((member) => decodeIndexEntry(member).windowMs))) {
         if (removed >= max) return removed
         const window = { metricId, resolutionMs, windowMs }
-        // Nothing is remembered of the stretch: nobody will ask for it.
+        // No expired stretch is recorded: no query will need it.
         await expireWindow(engine, { partition, window, forget: [], nowMs }, Number.MAX_SAFE_INTEGER)
         removed++
       }

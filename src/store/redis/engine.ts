@@ -2,7 +2,7 @@ import type { Connections, Value } from './connection.ts'
 import { type PartitionKeys, partitionKeys } from './keys.ts'
 import { type Call, run, type Verb } from './scripts.ts'
 
-/** What every verb needs: where to send it, and under which keys a partition lies. */
+/** What every verb needs: the connections, and the keys of each partition. */
 export class Engine {
   readonly connections: Connections
   readonly prefix: string
@@ -22,37 +22,37 @@ export class Engine {
     return keys
   }
 
-  /** Each partition's number, from 0. */
+  /** The numbers of the partitions, from 0. */
   all(): number[] {
     return Array.from({ length: this.partitions }, (_, partition) => partition)
   }
 
-  /** A script, on the connection that may try again. */
+  /** Runs a script on the connection that may retry it. */
   run(verb: Verb, call: Call): Promise<unknown> {
     return run(this.connections.common, verb, call)
   }
 
-  /** A plain command. */
+  /** Runs a single command. */
   call(command: string, ...args: Value[]): Promise<unknown> {
     return this.connections.common.call(command, args)
   }
 }
 
 /**
- * How long the server itself keeps what nobody needs any more, should no gateway sweep. Far longer than the gateway's own terms,
- * which count by the times that it is given.
+ * Time to live that the server itself gives to keys that `sweep` should remove, in case no gateway sweeps. Much longer than the times
+ * in `terms.ts`, which count by the gateways' clocks.
  */
-export const COLLECT_MS = 3_600_000
+export const SERVER_TTL_MS = 3_600_000
 
-// Replies are what scripts of ours and commands we chose answer; another shape is a defect.
+// The scripts and commands that we send have replies of a known shape; another shape is a defect.
 
 export function texts(reply: unknown): readonly string[] {
-  if (!Array.isArray(reply)) throw new TypeError('the store answered something that is not a list')
+  if (!Array.isArray(reply)) throw new TypeError('a reply of Redis is not a list')
   return reply as readonly string[]
 }
 
 export function lists(reply: unknown): readonly (readonly string[])[] {
-  if (!Array.isArray(reply)) throw new TypeError('the store answered something that is not a list')
+  if (!Array.isArray(reply)) throw new TypeError('a reply of Redis is not a list')
   return reply.map(texts)
 }
 
@@ -63,8 +63,8 @@ export function chunksOf<T>(values: readonly T[], max: number): (readonly T[])[]
   return chunks
 }
 
-export function groupsOf<T>(values: Iterable<T>, keyOf: (value: T) => string): Map<string, [T, ...T[]]> {
-  const groups = new Map<string, [T, ...T[]]>()
+export function groupsOf<T, K>(values: Iterable<T>, keyOf: (value: T) => K): Map<K, [T, ...T[]]> {
+  const groups = new Map<K, [T, ...T[]]>()
   for (const value of values) {
     const key = keyOf(value)
     const group = groups.get(key)

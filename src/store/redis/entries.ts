@@ -1,19 +1,12 @@
 import { formatId, parseId } from '../../model/id.ts'
 import { METRIC_TYPES, type MetricType } from '../../model/metric.ts'
-import type {
-  InboxEntry,
-  IndexEntry,
-  MetricDefinition,
-  MetricRow,
-  Receipt,
-  StoredEvent,
-  Stretch,
-  WindowKey,
-} from '../store.ts'
+import type { StoredEvent } from '../events.ts'
+import type { Receipt } from '../receipts.ts'
+import type { InboxEntry, IndexEntry, MetricDefinition, MetricRow, Stretch, WindowKey } from '../store.ts'
 
 /**
- * The members of sorted sets and the fields of hashes as text. Fields of a member are separated by spaces: no number, id or
- * name of a block holds one. Numbers are decimal and exact to 2^53.
+ * The text form of sorted-set members and hash fields. Fields of a member are separated by spaces, which no number, id or block name
+ * contains. Numbers are decimal and exact up to 2^53.
  */
 
 // Inbox: the order is the score
@@ -33,7 +26,7 @@ export function decodeInbox(member: string, score: string): InboxEntry {
   }
 }
 
-// Index entries: the window is the score, and in the member too, because two windows may list the same block
+// Index entries: the window is the score. It is in the member too, because two windows may list the same block.
 
 export function indexMember(entry: IndexEntry): string {
   const { windowMs, order, tier, rollups, scalarBytes, sketchBytes, block } = entry
@@ -88,12 +81,12 @@ export function eventMember({ timeMs, id, json }: StoredEvent): string {
   return `${eventTime(timeMs)}${id}${EVENT_ID_END}${json}`
 }
 
-/** Project, time and id: no name of a project holds a space. */
+/** Project, time and id. A project name has no space. */
 export function eventAge({ project, timeMs, id }: StoredEvent): string {
   return `${project} ${eventTime(timeMs)}${id}`
 }
 
-/** Which members of which project's events an age is of: those in [from, to) in the order of bytes. */
+/** The project of an age, and the range [from, to) of its event among the project's events, by bytes. */
 export function decodeEventAge(age: string): { readonly project: string; readonly from: string; readonly to: string } {
   const end = age.lastIndexOf(' ')
   const place = age.slice(end + 1)
@@ -110,7 +103,7 @@ export function decodeEvent(project: string, member: string): StoredEvent {
   }
 }
 
-// Metrics: `is` holds what never changes and is compared byte by byte, `about` what is said of it
+// Metrics: `is` never changes and is compared byte by byte; `about` has the unit and the description
 
 export function metricIdentity({ project, name, type }: MetricDefinition, generation: number): string {
   return JSON.stringify([project, name, type, generation])
@@ -120,8 +113,8 @@ export function metricAbout({ unit, description }: MetricDefinition): string {
   return JSON.stringify([unit ?? null, description ?? null])
 }
 
-// Places of names: their bytes in UTF-8 are in the order of the code units of the names. The two orders differ where characters
-// beyond U+FFFF meet those from U+E000 to U+FFFF: these get the last character of all before them, and that one a NUL after it.
+// Places of names sort by UTF-8 bytes like the names sort by UTF-16 code units. The two orders differ only between characters beyond U+FFFF
+// and those from U+E000 to U+FFFF: the latter get U+10FFFF as a prefix, and U+10FFFF itself gets a NUL after it.
 
 const LAST_CHARACTER = '\u{10FFFF}'
 

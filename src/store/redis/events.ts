@@ -1,24 +1,24 @@
-import type { EventPlace, EventRequest, StoredEvent } from '../store.ts'
+import type { EventPlace, EventRequest, StoredEvent } from '../events.ts'
 import { type Engine, texts } from './engine.ts'
 import { decodeEvent, decodeEventAge, eventTime } from './entries.ts'
 import { Call } from './scripts.ts'
 
-/** Events lie in whichever partition their commit was for, in order of time and id, and go in the order they were committed. */
+/** Events, stored in the partition of their commit, by time and id. They are removed in the order they were committed. */
 
-/** Events of one call of `expire-events.lua`. */
+/** Events per call of `expire-events.lua`. */
 const EXPIRED_PER_CALL = 200
 
 interface Page {
-  /** There may be more than these. */
+  /** Whether the partition may have more events. */
   readonly isCut: boolean
   readonly events: readonly StoredEvent[]
 }
 
-/** Every partition is asked for a page; the pages are merged as far as all of them reach. */
+/** Reads a page from every partition and merges them, up to the first end of a page that was cut. */
 export async function readEvents(engine: Engine, request: EventRequest): Promise<StoredEvent[]> {
   const { project, fromMs, toMs, after, limit, bytesMax } = request
   const oldest = `[${eventTime(fromMs)}`
-  // An id never begins with NUL, so nothing lies between the cursor's event and its bare time and id.
+  // An id never begins with NUL, so no event sorts between the cursor's time and id and the cursor's event.
   const newest =
     after !== undefined && after.timeMs <= toMs ? `(${eventTime(after.timeMs)}${after.id}` : `(${eventTime(toMs + 1)}`
   const pages = await Promise.all(
@@ -55,9 +55,9 @@ export async function expireEvents(
   max: number,
 ): Promise<number> {
   const keys = engine.keys(partition)
-  let gone = 0
-  while (gone < max) {
-    const wanted = Math.min(EXPIRED_PER_CALL, max - gone)
+  let removed = 0
+  while (removed < max) {
+    const wanted = Math.min(EXPIRED_PER_CALL, max - removed)
     const found = await engine.call('zrangebyscore', keys.eventAges, '-inf', committedByMs, 'LIMIT', 0, wanted)
     const ages = texts(found)
     if (ages.length === 0) break
@@ -66,8 +66,8 @@ export async function expireEvents(
       const { project, from, to } = decodeEventAge(age)
       call.key(keys.events(project)).arg(age, `[${from}`, `(${to}`)
     }
-    gone += Number(await engine.run('expire-events', call))
+    removed += Number(await engine.run('expire-events', call))
     if (ages.length < wanted) break
   }
-  return gone
+  return removed
 }

@@ -4,39 +4,39 @@ import { partitionOf } from '../../model/metric.ts'
 import { type SetKey, type TimelineKey, type WindowKey, windowStart } from '../store.ts'
 
 /**
- * Every key of the Redis store, all in this one place. A key is `<prefix>:{p<partition>}:<what>`: the braces are Redis Cluster's hash
- * tag, so that all of a partition lies in one slot and each script of a partition touches one node.
+ * The keys of the Redis store. A key is `<prefix>:{p<partition>}:<name>`: the braces are the hash tag of Redis Cluster, so all keys of a
+ * partition are in one slot and each script runs on one node.
  */
 export interface PartitionKeys {
   /** Hash: writer → number of its last commit. */
   readonly watermarks: string
   /** Sorted set: writer by time of its last commit. */
   readonly writers: string
-  /** Sorted set: digest of project and idempotency key by the time it was made. */
+  /** Sorted set: digest of project and idempotency key by the time of its commit. */
   readonly markers: string
   /** Sorted set: inbox entry by order. */
   readonly inbox: string
-  /** Hash: `order` of the newest inbox entry there ever was, `bytes` of the inbox. */
+  /** Hash: `order` of the newest inbox entry so far, `bytes` of the inbox. */
   readonly counters: string
   /** Sorted set: window by the time it expires. */
   readonly due: string
-  /** Sorted set: name of a block that nothing lists, by the time it goes. */
+  /** Sorted set: name of a block that nothing lists, by the time it expires. */
   readonly expiring: string
   /** Hash: block name → how many entries list it beyond the first. */
   readonly extra: string
-  /** String: who folds the partition. */
+  /** String: holder of the lease for folding the partition. */
   readonly lease: string
   /** Set: windows whose set sketches are being deleted. */
   readonly condemnedWindows: string
-  /** Shard channel: what each commit touched. */
+  /** Shard channel: sender and touched metrics of each commit. */
   readonly channel: string
   /** Hash: metric name → metric id. */
   catalog(project: string): string
   /** Sorted set: place of the name of each metric that has points, all of score 0. */
   names(project: string): string
-  /** Hash: metric name → the last generation of it that was deleted. */
+  /** Hash: metric name → its last deleted generation. */
   deleted(project: string): string
-  /** Hash: id of a deleted metric of which something is left → order of the newest inbox entry when it was deleted. */
+  /** Hash: id of a deleted metric whose data is not removed yet → order of the newest inbox entry at the deletion. */
   readonly dying: string
   /** Hash: row of a metric. */
   metric(metricId: Id64): string
@@ -52,13 +52,13 @@ export interface PartitionKeys {
   sketches(block: string): string
   /** Sorted set: index entry by start of its window. */
   timeline(timeline: TimelineKey): string
-  /** Sorted set: stretches of a timeline that expired, by their beginning. */
+  /** Sorted set: expired stretches of a timeline by their start. */
   expired(timeline: TimelineKey): string
-  /** HyperLogLog: members of a series in a bucket. This and the series' id. */
+  /** HyperLogLog: members of a series in a bucket. The series id follows the prefix. */
   setPrefix(bucket: Pick<SetKey, 'metricId' | 'resolutionMs' | 'bucketMs'>): string
-  /** Set: which sketches of sets there are in a window. */
+  /** Set: names of the set sketches of a window. */
   setsOf(window: WindowKey): string
-  /** Set: which of them are to be deleted. */
+  /** Set: names of those that are being deleted. */
   condemnedSetsOf(window: WindowKey): string
   /** Sorted set: events in the order of time and id, all of score 0. */
   events(project: string): string
@@ -110,7 +110,7 @@ export function partitionKeys(prefix: string, partition: number): PartitionKeys 
   }
 }
 
-/** String: what the store was made with; the same for every partition. */
+/** String: format version and shape of the store. */
 export function metaKey(prefix: string): string {
   return `${prefix}:{p0}:meta`
 }
@@ -120,12 +120,12 @@ export function apiKeysKey(prefix: string): string {
   return `${prefix}:{p0}:api-keys`
 }
 
-/** A prefix must leave the hash tag to the partition. */
+/** A prefix must not contain a hash tag of its own. */
 export function isPrefix(text: string): boolean {
   return /^[A-Za-z0-9._:-]{1,64}$/.test(text)
 }
 
-/** Receipts of a project lie together, so that their number can be bounded. */
+/** All receipts of a project are in one partition, so that one script can bound them. */
 export function receiptPartition(project: string, partitions: number): number {
   return partitionOf('receipts', project, partitions)
 }
@@ -134,7 +134,7 @@ export function permitPartition(bucket: string, partitions: number): number {
   return partitionOf('permits', bucket, partitions)
 }
 
-/** The first 128 bits of SHA-256 in hexadecimal: for keys of clients, whose length is theirs. */
+/** The first 128 bits of SHA-256 in hexadecimal: a fixed length for what clients choose. */
 export function digestOf(...fields: readonly string[]): string {
   const hash = createHash('sha256')
   for (const field of fields) hash.update(`${field.length}:${field}`)
@@ -145,12 +145,12 @@ function timelineName({ metricId, resolutionMs }: TimelineKey): string {
   return `${formatId(metricId)}.${resolutionMs}`
 }
 
-/** As it stands in keys and in the set of condemned windows. */
+/** The name of a window in keys and in the set of condemned windows. */
 export function windowName({ metricId, resolutionMs, windowMs }: WindowKey): string {
   return `${formatId(metricId)}.${resolutionMs}.${windowMs}`
 }
 
-/** Which sketch of its window: position of the bucket in the window, and the series. */
+/** The name of a sketch within its window: position of the bucket, and the series. */
 export function setName(resolutionMs: number, bucketMs: number, series: string): string {
   return `${(bucketMs - windowStart(resolutionMs, bucketMs)) / resolutionMs}.${series}`
 }

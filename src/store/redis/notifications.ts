@@ -1,24 +1,23 @@
 import { type Id64, parseId } from '../../model/id.ts'
+import { type CommitListener, CommitListeners } from '../commit-listeners.ts'
 import type { Engine } from './engine.ts'
 
 /**
- * Tells listeners which metrics a commit touched. Commits of this gateway are told at once; those of others come over the shard
- * channel of their partition, which is subscribed to when the first listener is there. Nobody is promised to hear of any.
+ * Notifies listeners of the metrics that commits touched. Commits of this gateway are notified directly, those of other gateways come
+ * over the shard channels of the partitions, subscribed to at the first listener. Delivery is not guaranteed.
  */
-
-export type CommitListener = (partition: number, metricIds: readonly Id64[]) => void
 
 const SUBSCRIBE_PAUSE_MS = 1_000
 
 export class Notifications {
   readonly #engine: Engine
   readonly #sender: string
-  readonly #listeners = new Set<CommitListener>()
+  readonly #listeners = new CommitListeners()
   #retry: NodeJS.Timeout | undefined
-  #subscribing = false
-  #closed = false
+  #isSubscribing = false
+  #isClosed = false
 
-  /** `sender`: what this gateway calls itself in its commits. */
+  /** `sender`: the name of this gateway in its commits. */
   constructor(engine: Engine, sender: string) {
     this.#engine = engine
     this.#sender = sender
@@ -29,48 +28,33 @@ export class Notifications {
   }
 
   listen(listener: CommitListener): () => void {
-    // A function of its own, so that the same listener may be added twice.
-    const entry: CommitListener = (partition, metricIds) => listener(partition, metricIds)
-    this.#listeners.add(entry)
-    if (!this.#subscribing) this.#subscribe()
-    return () => {
-      this.#listeners.delete(entry)
-    }
+    const remove = this.#listeners.add(listener)
+    if (!this.#isSubscribing) this.#subscribe()
+    return remove
   }
 
-  /** Not within the commit: the writer goes on, and a listener that throws does so on its own. */
-  tell(partition: number, metricIds: readonly Id64[]): void {
-    if (metricIds.length === 0) return
-    for (const listener of this.#listeners) {
-      queueMicrotask(() => {
-        if (!this.#listeners.has(listener)) return
-        try {
-          listener(partition, metricIds)
-        } catch {
-          // Its own affair: the commit is durable and its writer is told so.
-        }
-      })
-    }
+  notify(partition: number, metricIds: readonly Id64[]): void {
+    this.#listeners.notify(partition, metricIds)
   }
 
   close(): void {
-    this.#closed = true
+    this.#isClosed = true
     clearTimeout(this.#retry)
     this.#listeners.clear()
   }
 
   #subscribe(): void {
-    this.#subscribing = true
+    this.#isSubscribing = true
     const engine = this.#engine
     const partitions = new Map(engine.all().map((partition) => [engine.keys(partition).channel, partition]))
     engine.connections
       .subscribe([...partitions.keys()], (channel, message) => {
         const [sender, ...ids] = message.split(' ')
         const partition = partitions.get(channel)
-        if (sender !== this.#sender && partition !== undefined) this.tell(partition, ids.map(parseId))
+        if (sender !== this.#sender && partition !== undefined) this.notify(partition, ids.map(parseId))
       })
       .catch(() => {
-        if (this.#closed) return
+        if (this.#isClosed) return
         this.#retry = setTimeout(() => this.#subscribe(), SUBSCRIBE_PAUSE_MS)
         this.#retry.unref()
       })

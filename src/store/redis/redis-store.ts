@@ -3,56 +3,49 @@ import { assert, GatewayError } from '../../model/errors.ts'
 import type { Id64 } from '../../model/id.ts'
 import { Listeners } from '../../model/listeners.ts'
 import { partitionOf } from '../../model/metric.ts'
-import {
-  type AppendOutcome,
-  type BlockPart,
-  type Commit,
-  type EventRequest,
-  type FoldCommit,
-  type InboxEntry,
-  type IndexRequest,
-  type IndexSnapshot,
-  type KeyRow,
-  type LeaseRequest,
-  type Marker,
-  type MetricDefinition,
-  type MetricDeletion,
-  type MetricListing,
-  type MetricPage,
-  type MetricRow,
-  type NamedBlock,
-  type PermitRequest,
-  RECEIPT_BOUNDS,
-  type Receipt,
-  type ReceiptBounds,
-  type SeriesRow,
-  type SetKey,
-  type Store,
-  type StoredEvent,
-  type Unlisted,
-  unlistedBy,
-  type WindowExpiry,
-  type WindowKey,
+import type { KeyRow } from '../api-keys.ts'
+import type { CommitListener } from '../commit-listeners.ts'
+import type { EventRequest, StoredEvent } from '../events.ts'
+import { RECEIPT_BOUNDS, type Receipt, type ReceiptBounds } from '../receipts.ts'
+import { type StoreSettings, shapeOf } from '../shape.ts'
+import type {
+  AppendOutcome,
+  BlockPart,
+  Commit,
+  FoldCommit,
+  InboxEntry,
+  IndexRequest,
+  IndexSnapshot,
+  LeaseRequest,
+  Marker,
+  MetricDefinition,
+  MetricDeletion,
+  MetricListing,
+  MetricPage,
+  MetricRow,
+  NamedBlock,
+  PermitRequest,
+  SeriesRow,
+  SetKey,
+  Store,
+  Unlisted,
+  WindowExpiry,
+  WindowKey,
 } from '../store.ts'
+import { unlistedByExpiry, unlistedByFold } from '../unlisted.ts'
+import { listKeys, readKey, saveKey } from './api-keys.ts'
 import { append, touchedMetrics } from './append.ts'
-import {
-  defineMetrics,
-  deleteMetric,
-  hasSeries,
-  listMetrics,
-  MetricCounts,
-  readMetric,
-  readMetrics,
-  readSeries,
-} from './catalog.ts'
-import { type Address, asGatewayError, type Connections, connect, type Patience } from './connection.ts'
+import { defineMetrics, deleteMetric, hasSeries, listMetrics, readMetric, readMetrics, readSeries } from './catalog.ts'
+import { type Address, asGatewayError, type Connections, connect, type Timeouts } from './connection.ts'
 import { clearDeleted } from './deletion.ts'
 import { Engine } from './engine.ts'
 import { expireEvents, readEvents } from './events.ts'
-import { agreeOnFormat, FormatError, type Shape } from './format.ts'
+import { ensureFormat, FormatError } from './format.ts'
 import { digestOf, isPrefix } from './keys.ts'
-import { type CommitListener, Notifications } from './notifications.ts'
-import { listKeys, readKey, readReceipt, saveKey, takePermits, writeReceipt } from './requests.ts'
+import { MetricCounts } from './metric-counts.ts'
+import { Notifications } from './notifications.ts'
+import { takePermits } from './permits.ts'
+import { readReceipt, writeReceipt } from './receipts.ts'
 import { checkServers, explainLoss, type StoreLog } from './server-checks.ts'
 import { countDistinct } from './sets.ts'
 import { sweepPartition } from './sweep.ts'
@@ -69,41 +62,33 @@ import {
 } from './timelines.ts'
 
 /**
- * The store of many gateways: one Redis (or Valkey) server, or a Redis Cluster. What must happen at once is a Lua script
- * (`lua/`), which the server runs alone; a partition lies in one slot, so that a script never needs two nodes.
+ * The store of many gateways: one Redis (or Valkey) server, or a Redis Cluster. Every atomic step is a Lua script (`lua/`), which the
+ * server runs alone. All keys of a partition are in one slot, so that a script never needs two nodes.
  */
 
-export interface Resolution {
-  readonly stepMs: number
-  readonly keptMs: number
-}
-
-export interface RedisStoreOptions extends Address, Patience {
+export interface RedisStoreOptions extends StoreSettings, Address, Timeouts {
   /** Begins every key, so that several stores may share a server. */
   readonly prefix: string
-  readonly partitions: number
-  readonly resolutions: readonly Resolution[]
-  readonly setResolutions: readonly Resolution[]
   readonly receiptBounds?: ReceiptBounds
-  /** Hears of settings of the server that can cost data. */
+  /** Warns of server settings that can cost data. */
   readonly log?: StoreLog
-  /** The clock, asked only where a verb is not told the time: for a commit without parts. */
+  /** The clock for what has no time of its own: a commit without parts. */
   readonly now?: () => number
 }
 
-/** Commits under way when the store closes are given so long. */
+/** How long closing waits for running verbs. */
 const CLOSE_MS_MAX = 10_000
 
 /**
- * Opens the store on a server or a cluster or makes it there. An Error that says why when the server cannot be reached, is too old, or
- * holds a store that was made with another number of partitions, other steps of resolutions, or by a newer version.
+ * Opens the store on a server or a cluster, or creates it. Throws an Error with the reason when the server cannot be used or is too
+ * old, or when the store has another shape or format.
  */
 export async function openRedisStore(options: RedisStoreOptions): Promise<Store> {
   assert(isPrefix(options.prefix), 'a prefix has 1 to 64 letters, digits and any of . _ : -')
   const connections = await connect(options, options)
   try {
     await checkServers(connections, options.log)
-    await agreeOnFormat(connections, options.prefix, shapeOf(options))
+    await ensureFormat(connections, options.prefix, shapeOf(options))
     return new RedisStore(connections, options)
   } catch (error) {
     connections.close()
@@ -111,16 +96,8 @@ export async function openRedisStore(options: RedisStoreOptions): Promise<Store>
   }
 }
 
-function shapeOf({ partitions, resolutions, setResolutions }: RedisStoreOptions): Shape {
-  return {
-    partitions,
-    resolutions: resolutions.map(({ stepMs }) => stepMs),
-    setResolutions: setResolutions.map(({ stepMs }) => stepMs),
-  }
-}
-
-/** How often the store is looked at for having been emptied (FLUSHALL) under the gateway. */
-const FORMAT_LOOK_MS = 1_000
+/** How often to check whether the store was emptied (FLUSHALL) while the gateway runs. */
+const FORMAT_CHECK_MS = 1_000
 
 class RedisStore implements Store {
   readonly partitions: number
@@ -129,29 +106,29 @@ class RedisStore implements Store {
   readonly #connections: Connections
   readonly #engine: Engine
   readonly #setResolutions: readonly number[]
-  /** Those of sets and of everything else, each once. */
+  /** All resolutions, those of sets included, without duplicates. */
   readonly #allResolutions: readonly number[]
   readonly #receiptBounds: ReceiptBounds
   readonly #now: () => number
   readonly #sender = randomBytes(8).toString('hex')
   readonly #notifications: Notifications
-  readonly #unlisted = new Listeners<Unlisted>()
+  readonly #unlistedListeners = new Listeners<Unlisted>()
   readonly #metricCounts = new MetricCounts()
-  readonly #underWay = new Set<Promise<unknown>>()
+  readonly #running = new Set<Promise<unknown>>()
   readonly #options: RedisStoreOptions
-  readonly #looks: NodeJS.Timeout
-  /** Why nothing is served: the store was emptied and made anew with another shape. */
+  readonly #formatChecks: NodeJS.Timeout
+  /** Set while the store has another shape because it was emptied and created again: nothing is served. */
   #refusal: GatewayError | undefined
   #closing: Promise<void> | undefined
 
   constructor(connections: Connections, options: RedisStoreOptions) {
     this.#options = options
-    // What it does not answer now the next look asks again.
-    this.#looks = setInterval(() => void this.#checkFormat().catch(() => undefined), FORMAT_LOOK_MS).unref()
+    // A check that fails is repeated by the next one.
+    this.#formatChecks = setInterval(() => void this.#checkFormat().catch(() => undefined), FORMAT_CHECK_MS).unref()
     this.partitions = options.partitions
     this.#connections = connections
     this.#engine = new Engine(connections, options.prefix, options.partitions)
-    // A slot may move from one node of a cluster to another at any time: each partition is a group of its own there.
+    // On a cluster a slot may move to another node at any time, so each partition is a group of its own.
     const all = this.#engine.all()
     this.groups = connections.isCluster ? all.map((partition) => [partition]) : [all]
     this.#setResolutions = options.setResolutions.map(({ stepMs }) => stepMs)
@@ -164,32 +141,32 @@ class RedisStore implements Store {
   // Catalog
 
   defineMetrics(definitions: readonly MetricDefinition[]): Promise<readonly MetricRow[]> {
-    return this.#answer((engine) => defineMetrics(engine, definitions))
+    return this.#run((engine) => defineMetrics(engine, definitions))
   }
 
   readMetric(project: string, name: string): Promise<MetricRow | undefined> {
-    return this.#answer((engine) => readMetric(engine, project, name))
+    return this.#run((engine) => readMetric(engine, project, name))
   }
 
   readMetrics(project: string, names: readonly string[]): Promise<readonly (MetricRow | undefined)[]> {
-    return this.#answer((engine) => readMetrics(engine, project, names))
+    return this.#run((engine) => readMetrics(engine, project, names))
   }
 
   countMetrics(project: string): Promise<number> {
-    return this.#answer((engine) => this.#metricCounts.count(engine, project))
+    return this.#run((engine) => this.#metricCounts.count(engine, project))
   }
 
   deleteMetric(deletion: MetricDeletion): Promise<boolean> {
-    return this.#answer(async (engine) => {
+    return this.#run(async (engine) => {
       const deleted = await deleteMetric(engine, deletion, this.#sender)
       const { project, name } = deletion
-      if (deleted !== undefined) this.#notifications.tell(partitionOf(project, name, this.partitions), [deleted])
+      if (deleted !== undefined) this.#notifications.notify(partitionOf(project, name, this.partitions), [deleted])
       return deleted !== undefined
     })
   }
 
   listMetrics(project: string, listing: MetricListing): Promise<MetricPage> {
-    return this.#answer((engine) => listMetrics(engine, project, listing))
+    return this.#run((engine) => listMetrics(engine, project, listing))
   }
 
   readSeries(
@@ -198,24 +175,24 @@ class RedisStore implements Store {
     cursor: number,
     limit: number,
   ): Promise<readonly SeriesRow[] | undefined> {
-    return this.#answer((engine) => readSeries(engine, partition, metricId, cursor, limit))
+    return this.#run((engine) => readSeries(engine, partition, metricId, cursor, limit))
   }
 
   hasSeries(partition: number, metricId: Id64, seriesIds: readonly Id64[]): Promise<readonly boolean[]> {
-    return this.#answer((engine) => hasSeries(engine, partition, metricId, seriesIds))
+    return this.#run((engine) => hasSeries(engine, partition, metricId, seriesIds))
   }
 
   // Write path
 
   append(commits: readonly Commit[]): Promise<readonly AppendOutcome[]> {
     const partitions = commits.map(({ partition }) => partition)
-    assert(new Set(partitions).size === partitions.length, 'a round has one commit of a partition')
-    return this.#answer(async (engine) => {
+    assert(new Set(partitions).size === partitions.length, 'a round has at most one commit per partition')
+    return this.#run(async (engine) => {
       const context = { setResolutions: this.#setResolutions, sender: this.#sender, nowMs: this.#now() }
       const outcomes = await append(engine, commits, context)
       if (this.#notifications.hasListeners) {
         for (const [i, commit] of commits.entries()) {
-          this.#notifications.tell(commit.partition, touchedMetrics(commit, outcomes[i]!))
+          this.#notifications.notify(commit.partition, touchedMetrics(commit, outcomes[i]!))
         }
       }
       return outcomes
@@ -223,14 +200,14 @@ class RedisStore implements Store {
   }
 
   readMarker(partition: number, { project, key }: Marker): Promise<number | undefined> {
-    return this.#answer(async (engine) => {
+    return this.#run(async (engine) => {
       const madeMs = await engine.call('zscore', engine.keys(partition).markers, digestOf(project, key))
       return madeMs === null ? undefined : Number(madeMs)
     })
   }
 
   readWatermarks(writer: string, partitions: readonly number[]): Promise<readonly number[]> {
-    return this.#answer((engine) =>
+    return this.#run((engine) =>
       Promise.all(
         partitions.map(async (partition) =>
           Number(await engine.call('hget', engine.keys(partition).watermarks, writer)),
@@ -242,15 +219,15 @@ class RedisStore implements Store {
   // Index and blocks
 
   readIndex(request: IndexRequest): Promise<IndexSnapshot> {
-    return this.#answer((engine) => readIndex(engine, request))
+    return this.#run((engine) => readIndex(engine, request))
   }
 
   readInbox(partition: number, bytesMax: number, entriesMax?: number): Promise<readonly InboxEntry[]> {
-    return this.#answer((engine) => readInbox(engine, partition, bytesMax, entriesMax))
+    return this.#run((engine) => readInbox(engine, partition, bytesMax, entriesMax))
   }
 
   inboxSize(partition: number): Promise<{ readonly entries: number; readonly bytes: number }> {
-    return this.#answer((engine) => inboxSize(engine, partition))
+    return this.#run((engine) => inboxSize(engine, partition))
   }
 
   readBlocks(
@@ -258,44 +235,43 @@ class RedisStore implements Store {
     names: readonly string[],
     part: BlockPart,
   ): Promise<readonly (Uint8Array | undefined)[]> {
-    return this.#answer((engine) => readBlocks(engine, partition, names, part))
+    return this.#run((engine) => readBlocks(engine, partition, names, part))
   }
 
   // Fold and retention
 
   writeBlocks(partition: number, blocks: readonly NamedBlock[], nowMs: number): Promise<void> {
-    return this.#answer((engine) => writeBlocks(engine, partition, blocks, nowMs))
+    return this.#run((engine) => writeBlocks(engine, partition, blocks, nowMs))
   }
 
   async commitFold(fold: FoldCommit): Promise<boolean> {
-    const isDone = await this.#answer((engine) => commitFold(engine, fold))
-    if (isDone) this.#unlisted.tell(unlistedBy(fold))
+    const isDone = await this.#run((engine) => commitFold(engine, fold))
+    if (isDone) this.#unlistedListeners.tell(unlistedByFold(fold))
     return isDone
   }
 
   dueWindows(partition: number, nowMs: number, max: number): Promise<readonly WindowKey[]> {
-    return this.#answer((engine) => dueWindows(engine, partition, nowMs, max))
+    return this.#run((engine) => dueWindows(engine, partition, nowMs, max))
   }
 
   async expireWindow(expiry: WindowExpiry): Promise<boolean> {
-    const isDone = await this.#answer((engine) => expireWindow(engine, expiry))
-    const { partition, window } = expiry
-    if (isDone) this.#unlisted.tell({ partition, inbox: [], replaced: [], expired: [window] })
+    const isDone = await this.#run((engine) => expireWindow(engine, expiry))
+    if (isDone) this.#unlistedListeners.tell(unlistedByExpiry(expiry))
     return isDone
   }
 
   takeLease(request: LeaseRequest): Promise<boolean> {
-    return this.#answer((engine) => takeLease(engine, request))
+    return this.#run((engine) => takeLease(engine, request))
   }
 
   clearDeleted(partition: number, max: number, nowMs: number): Promise<boolean> {
-    return this.#answer((engine) => clearDeleted(engine, partition, this.#allResolutions, max, nowMs))
+    return this.#run((engine) => clearDeleted(engine, partition, this.#allResolutions, max, nowMs))
   }
 
   sweep(nowMs: number): Promise<void> {
-    return this.#answer(async (engine) => {
-      // One that cannot be reached does not keep the others from it.
-      const sweeps = await Promise.allSettled(engine.all().map((of) => sweepPartition(engine, of, nowMs)))
+    return this.#run(async (engine) => {
+      // A partition that is unavailable does not stop the sweep of the others.
+      const sweeps = await Promise.allSettled(engine.all().map((partition) => sweepPartition(engine, partition, nowMs)))
       for (const sweep of sweeps) if (sweep.status === 'rejected') throw sweep.reason
     })
   }
@@ -303,45 +279,45 @@ class RedisStore implements Store {
   // Sets
 
   countDistinct(partition: number, unions: readonly (readonly SetKey[])[]): Promise<readonly number[]> {
-    return this.#answer((engine) => countDistinct(engine, partition, unions))
+    return this.#run((engine) => countDistinct(engine, partition, unions))
   }
 
   // Events
 
   readEvents(request: EventRequest): Promise<readonly StoredEvent[]> {
-    return this.#answer((engine) => readEvents(engine, request))
+    return this.#run((engine) => readEvents(engine, request))
   }
 
   expireEvents(partition: number, committedByMs: number, max: number): Promise<number> {
-    return this.#answer((engine) => expireEvents(engine, partition, committedByMs, max))
+    return this.#run((engine) => expireEvents(engine, partition, committedByMs, max))
   }
 
   // Requests
 
   readReceipt(project: string, key: string, nowMs: number): Promise<Receipt | undefined> {
-    return this.#answer((engine) => readReceipt(engine, project, key, nowMs))
+    return this.#run((engine) => readReceipt(engine, project, key, nowMs))
   }
 
   writeReceipt(project: string, key: string, receipt: Receipt, nowMs: number): Promise<Receipt> {
-    return this.#answer((engine) => writeReceipt(engine, project, key, receipt, nowMs, this.#receiptBounds))
+    return this.#run((engine) => writeReceipt(engine, project, key, receipt, nowMs, this.#receiptBounds))
   }
 
   takePermits(request: PermitRequest): Promise<{ readonly granted: number; readonly left: number }> {
-    return this.#answer((engine) => takePermits(engine, request))
+    return this.#run((engine) => takePermits(engine, request))
   }
 
   // API keys
 
   saveKey(key: KeyRow): Promise<void> {
-    return this.#answer((engine) => saveKey(engine, key))
+    return this.#run((engine) => saveKey(engine, key))
   }
 
   readKey(hash: string): Promise<KeyRow | undefined> {
-    return this.#answer((engine) => readKey(engine, hash))
+    return this.#run((engine) => readKey(engine, hash))
   }
 
   listKeys(): Promise<readonly KeyRow[]> {
-    return this.#answer(listKeys)
+    return this.#run(listKeys)
   }
 
   // Life
@@ -351,18 +327,18 @@ class RedisStore implements Store {
   }
 
   explainLoss(): Promise<string> {
-    return this.#answer(() => explainLoss(this.#connections))
+    return this.#run(() => explainLoss(this.#connections))
   }
 
   onUnlisted(listener: (unlisted: Unlisted) => void): () => void {
-    return this.#unlisted.add(listener)
+    return this.#unlistedListeners.add(listener)
   }
 
   ping(): Promise<void> {
-    return this.#answer(async (engine) => {
+    return this.#run(async (engine) => {
       await this.#checkFormat()
       if (!this.#connections.isCluster) await engine.call('ping')
-      // A node that is gone is one that the client no longer knows: each partition has to answer.
+      // The client does not know nodes that are gone, so every partition is tested instead of every node.
       else await Promise.all(engine.all().map((partition) => engine.call('exists', engine.keys(partition).inbox)))
     }, true)
   }
@@ -373,21 +349,22 @@ class RedisStore implements Store {
   }
 
   /**
-   * Writes the description of the store again when it is gone, so that no gateway of another shape starts beside this one; one
-   * that was faster is deferred to, and this gateway serves nothing.
+   * Writes the description of the store again when it is gone, so that no gateway of another shape can start beside this one. If such a
+   * gateway was faster, this one serves nothing.
    */
   async #checkFormat(): Promise<void> {
     const { prefix, log } = this.#options
     try {
-      const isNew = await agreeOnFormat(this.#connections, prefix, shapeOf(this.#options))
+      const isNew = await ensureFormat(this.#connections, prefix, shapeOf(this.#options))
       if (isNew) log?.warn({ store: this.#connections.name }, 'the store was emptied; its description is written again')
       this.#refusal = undefined
     } catch (cause) {
       if (!(cause instanceof FormatError)) throw cause
-      if (this.#refusal === undefined) log?.warn({ err: cause }, 'the store was made anew with another shape')
+      if (this.#refusal === undefined)
+        log?.warn({ err: cause }, 'the store was emptied and created again with another shape')
       this.#refusal = new GatewayError(
         'store_unavailable',
-        'the store was emptied and made anew with other partitions or resolutions; start the gateway with the same settings',
+        'the store was emptied and created again with other partitions or resolutions; start the gateway with the same settings',
         { cause },
       )
       throw this.#refusal
@@ -395,30 +372,30 @@ class RedisStore implements Store {
   }
 
   async #close(): Promise<void> {
-    clearInterval(this.#looks)
+    clearInterval(this.#formatChecks)
     this.#notifications.close()
     let timer: NodeJS.Timeout | undefined
     const tooLate = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, CLOSE_MS_MAX)
     })
-    await Promise.race([Promise.allSettled(this.#underWay), tooLate])
+    await Promise.race([Promise.allSettled(this.#running), tooLate])
     clearTimeout(timer)
     this.#connections.close()
   }
 
-  /** Runs a verb, unless the store is closing; what fails for want of an answer is `store_unavailable`. */
-  async #answer<T>(verb: (engine: Engine) => Promise<T>, isPing = false): Promise<T> {
+  /** Runs a verb, unless the store is closing. Errors of an unavailable server become `store_unavailable`. */
+  async #run<T>(verb: (engine: Engine) => Promise<T>, isPing = false): Promise<T> {
     if (this.#closing !== undefined) throw new GatewayError('store_unavailable', 'the store is closed')
-    // A ping looks whether that still holds.
+    // A ping checks whether this still holds.
     if (this.#refusal !== undefined && !isPing) throw this.#refusal
     const running = verb(this.#engine)
-    this.#underWay.add(running)
+    this.#running.add(running)
     try {
       return await running
     } catch (error) {
       throw asGatewayError(error)
     } finally {
-      this.#underWay.delete(running)
+      this.#running.delete(running)
     }
   }
 }

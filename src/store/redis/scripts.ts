@@ -3,9 +3,8 @@ import { readFileSync } from 'node:fs'
 import type { Connection, Value } from './connection.ts'
 
 /**
- * The atomic verbs, a Lua file each. A file says in its header which keys and arguments it takes, in which order, and what it
- * answers; `prelude.lua` stands before each of them. Redis does not undo a script that fails half-way, so a script looks at
- * everything that can fail before it writes.
+ * The atomic steps, one Lua file each. A file's header names the keys, the arguments and the reply; `prelude.lua` is put before each.
+ * Redis does not roll back a script that fails half-way, so a script checks everything that can fail before its first write.
  */
 export const VERBS = [
   'append',
@@ -36,7 +35,7 @@ interface Script {
   readonly sha: string
 }
 
-/** What a call of a script takes: keys and arguments in the order of its header. */
+/** Keys and arguments of a script call, in the order of the script's header. */
 export class Call {
   readonly keys: string[] = []
   readonly args: Value[] = []
@@ -71,7 +70,7 @@ function scriptOf(verb: Verb): Script {
   return script
 }
 
-/** By its hash; a server that does not know the script has done nothing, and is sent it whole. */
+/** Runs a script by its hash. A server that does not have it has done nothing and gets the source. */
 export async function run(connection: Connection, verb: Verb, { keys, args }: Call): Promise<unknown> {
   const { source, sha } = scriptOf(verb)
   try {

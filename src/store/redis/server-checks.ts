@@ -1,6 +1,6 @@
 import type { Connection, Connections } from './connection.ts'
 
-/** What a server must be, and how it should be set up, asked once when a gateway starts. */
+/** Checks version, role and settings of the servers, once when a gateway starts. */
 
 export interface StoreLog {
   warn(details: object, message: string): void
@@ -8,11 +8,11 @@ export interface StoreLog {
 
 export const REDIS_MAJOR_MIN = 7
 
-/** An Error when a server is too old or of the other kind than asked for; a warning for settings that can cost data. */
+/** Throws an Error when a server is too old or not of the expected kind; warns of settings that can cost data. */
 export async function checkServers(connections: Connections, log: StoreLog | undefined): Promise<void> {
   for (const server of connections.masters()) {
     const info = parseInfo(await server.call('info', ['everything']))
-    // A Valkey also reports the Redis that it took the place of.
+    // Valkey also reports the Redis version that it is compatible with.
     const version = info.get('valkey_version') ?? info.get('redis_version') ?? 'unknown'
     const kind = info.has('valkey_version') ? 'Valkey' : 'Redis'
     if (!(Number.parseInt(version, 10) >= REDIS_MAJOR_MIN)) {
@@ -43,7 +43,7 @@ export async function checkServers(connections: Connections, log: StoreLog | und
   }
 }
 
-/** What a server says of data that it dropped by itself. */
+/** Explains why stored data may be missing, from what the servers report. */
 export async function explainLoss({ masters }: Connections): Promise<string> {
   for (const server of masters()) {
     const info = parseInfo(await server.call('info', ['everything']))
@@ -55,7 +55,7 @@ export async function explainLoss({ masters }: Connections): Promise<string> {
   return 'keys were deleted from Redis, or it lost them when it stopped; restore it from a backup'
 }
 
-/** Undefined: unknown, or not to be read by this user, as of a server that somebody else runs. */
+/** Undefined when the setting is unknown or this user may not read it, as on a managed server. */
 async function readSetting(server: Connection, name: string): Promise<string | undefined> {
   try {
     const reply = await server.call('config', ['GET', name])

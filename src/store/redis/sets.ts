@@ -6,18 +6,19 @@ import { type PartitionKeys, windowName } from './keys.ts'
 import { Call } from './scripts.ts'
 
 /**
- * One HyperLogLog for each series and bucket of a set metric, at each resolution that sets are kept at. Small unions are counted by
- * the server; of larger ones the register strings are fetched and united here, so that no command takes the server for long.
+ * Set sketches: one HyperLogLog per series and bucket of a set metric, at each set resolution. The server counts small unions; the register
+ * strings of larger ones are fetched and merged here, so that no command occupies the server for long.
  */
 
-/** Keys of a union that the server counts. */
+/** Largest union, in keys, that the server counts. */
 export const PFCOUNT_KEYS_MAX = 16
-/** Keys of one call of `count-distinct.lua`: some 2 ms when every sketch is dense. */
+/** Keys per call of `count-distinct.lua`: about 2 ms when every sketch is dense. */
 const COUNTED_PER_CALL = 64
-/** Register strings of one read: at most 12 KiB each. */
+/** Register strings per read: at most 12 KiB each. */
 const REGISTERS_PER_READ = 64
-/** Reads under way at once: bounds what is held of register strings. */
-const READS_AT_ONCE = 8
+/** Concurrent reads: bounds the memory of register strings. */
+const CONCURRENT_READS = 8
+/** Sketches per call of `clear-sets.lua`: about a millisecond. */
 const CLEARED_PER_CALL = 500
 
 export async function countDistinct(
@@ -29,7 +30,7 @@ export async function countDistinct(
   const counts = new Array<number>(unions.length).fill(0)
   const small: CountedUnion[] = []
   const large: CountedUnion[] = []
-  const nameOf = namer(keys)
+  const nameOf = keyNamer(keys)
   for (const [at, union] of unions.entries()) {
     const names = [...new Set(union.map(nameOf))]
     if (names.length === 0) continue
@@ -41,8 +42,8 @@ export async function countDistinct(
   return counts
 }
 
-/** Keys of sketches. The same series and the same sets are named again and again, in order of buckets. */
-function namer(keys: PartitionKeys): (set: SetKey) => string {
+/** Returns a function from a sketch to its key. It caches, because the same sets, series and buckets occur many times. */
+function keyNamer(keys: PartitionKeys): (set: SetKey) => string {
   const named = new Map<SetKey, string>()
   const series = new Map<Id64, string>()
   let last: SetKey | undefined
@@ -64,7 +65,7 @@ function namer(keys: PartitionKeys): (set: SetKey) => string {
 }
 
 interface CountedUnion {
-  /** Position of its answer. */
+  /** Position of its count. */
   readonly at: number
   readonly names: readonly string[]
 }
@@ -98,8 +99,8 @@ async function countSmall(engine: Engine, unions: readonly CountedUnion[], count
 }
 
 /**
- * A sketch is often in several unions: in that of its bucket and in that of the whole range. Sketches that are in the same unions are
- * united once, and what comes out is united with each.
+ * A sketch is often in several unions: that of its bucket and that of the whole range. Sketches that are in the same unions are merged
+ * once, and the result is merged into each union.
  */
 async function countLarge(engine: Engine, unions: readonly CountedUnion[], counts: number[]): Promise<void> {
   const unionsOf = new Map<string, number[]>()
@@ -135,7 +136,7 @@ function copyOf(sketch: HyperLogLog): HyperLogLog {
 
 async function unite(engine: Engine, names: readonly string[]): Promise<HyperLogLog> {
   const united = new HyperLogLog()
-  for (const reads of chunksOf(chunksOf(names, REGISTERS_PER_READ), READS_AT_ONCE)) {
+  for (const reads of chunksOf(chunksOf(names, REGISTERS_PER_READ), CONCURRENT_READS)) {
     await Promise.all(
       reads.map(async (read) => {
         const reply = await engine.connections.common.callBuffer('mget', [...read])
@@ -146,7 +147,7 @@ async function unite(engine: Engine, names: readonly string[]): Promise<HyperLog
   return united
 }
 
-/** Deletes the sketches of a window that has expired. */
+/** Deletes the sketches of an expired window. */
 export async function clearSets(engine: Engine, partition: number, window: WindowKey): Promise<void> {
   const keys = engine.keys(partition)
   const condemned = keys.condemnedSetsOf(window)
@@ -162,7 +163,7 @@ export async function clearSets(engine: Engine, partition: number, window: Windo
   }
 }
 
-/** A gateway may have stopped while it deleted. */
+/** Continues deletions that a stopped gateway left unfinished. */
 export async function finishClearing(engine: Engine, partition: number): Promise<void> {
   const { condemnedWindows } = engine.keys(partition)
   for (const name of texts(await engine.call('srandmember', condemnedWindows, CLEARED_PER_CALL))) {

@@ -1,11 +1,11 @@
-import { MARKER_MS, WATERMARK_MS } from './append.ts'
+import { MARKER_MS, WATERMARK_MS } from '../terms.ts'
 import { type Engine, texts } from './engine.ts'
 import { Call } from './scripts.ts'
 import { finishClearing } from './sets.ts'
 
-/** What one call of the script lets go of, of each kind: about a millisecond of the server. */
+/** Rows of each kind that one call of `sweep.lua` removes: about a millisecond of the server. */
 export const SWEPT_PER_CALL = 100
-/** Calls of one sweep and partition; what is left is for the next. */
+/** Calls per partition of one sweep. The next sweep continues. */
 const CALLS_MAX = 100
 
 export async function sweepPartition(engine: Engine, partition: number, nowMs: number): Promise<void> {

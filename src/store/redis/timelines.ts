@@ -1,7 +1,7 @@
 import { GatewayError } from '../../model/errors.ts'
+import { compareIndexEntries } from '../index-order.ts'
 import {
   type BlockPart,
-  compareIndexEntries,
   type FoldCommit,
   type InboxEntry,
   type IndexRequest,
@@ -15,8 +15,9 @@ import {
   windowStart,
   windowWidthMs,
 } from '../store.ts'
+import { UNCOMMITTED_BLOCK_MS, UNLISTED_BLOCK_MS } from '../terms.ts'
 import { addBlock } from './append.ts'
-import { COLLECT_MS, chunksOf, type Engine, lists, texts } from './engine.ts'
+import { chunksOf, type Engine, lists, SERVER_TTL_MS, texts } from './engine.ts'
 import {
   decodeDue,
   decodeInbox,
@@ -30,16 +31,13 @@ import { windowName } from './keys.ts'
 import { Call } from './scripts.ts'
 import { clearSets } from './sets.ts'
 
-/** Inbox and timelines: which blocks hold what, and the atomic steps of folding and expiring. */
+/** Inbox and timelines: which blocks hold what data, and the atomic steps of folding and expiring. */
 
-/** A query may take 30 s and reads blocks that its snapshot named. */
-const LOOSE_MS = 60_000
-const UNCOMMITTED_MS = 15 * 60_000
-/** A block has at most a megabyte: a command answers some at most, and a few hundred kilobytes as a rule. */
+/** A block has at most a megabyte, so a reply has at most 16 MB, and a few hundred kilobytes as a rule. */
 const BLOCKS_PER_READ = 16
-/** Copied twice on the way: a fraction of a millisecond. A single larger block still goes in one call. */
+/** Copying them takes the server a fraction of a millisecond. A single larger block still goes in one call. */
 const WRITTEN_BYTES_PER_CALL = 1 << 18
-/** How often a window may change while it is being expired. Each change is a commit of a fold. */
+/** How often a fold may change a window while it is being expired. */
 const EXPIRY_ATTEMPTS_MAX = 10
 
 export async function readIndex(engine: Engine, request: IndexRequest): Promise<IndexSnapshot> {
@@ -101,7 +99,7 @@ export async function readBlocks(
     ),
   )
   const strings = replies as (readonly (Buffer | null)[])[]
-  // Copies: a reply may be a piece of what came over the wire, and blocks are kept for long.
+  // Copies: a reply may be a slice of a large network buffer, which a cached block would keep in memory.
   return strings.flat().map((bytes) => (bytes === null ? undefined : new Uint8Array(bytes)))
 }
 
@@ -115,7 +113,7 @@ export async function writeBlocks(
   let chunk: NamedBlock[] = []
   let bytes = 0
   const send = async (): Promise<void> => {
-    const call = new Call().key(keys.expiring).arg(nowMs + UNCOMMITTED_MS, COLLECT_MS, chunk.length)
+    const call = new Call().key(keys.expiring).arg(nowMs + UNCOMMITTED_BLOCK_MS, SERVER_TTL_MS, chunk.length)
     for (const block of chunk) addBlock(call, keys, block)
     chunk = []
     bytes = 0
@@ -136,7 +134,7 @@ export async function commitFold(engine: Engine, fold: FoldCommit): Promise<bool
   const windowOf = (timeline: TimelineKey, windowMs: number): string => dueMember({ ...timeline, windowMs })
   const call = new Call()
     .key(keys.inbox, keys.counters, keys.due, keys.expiring, keys.extra)
-    .arg(fold.nowMs + LOOSE_MS, COLLECT_MS)
+    .arg(fold.nowMs + UNLISTED_BLOCK_MS, SERVER_TTL_MS)
   call.arg(fold.inbox.length)
   for (const entry of fold.inbox) {
     call.arg(entry.order, inboxMember(entry), entry.block, entry.scalarBytes + entry.sketchBytes)
@@ -170,7 +168,7 @@ export async function commitFold(engine: Engine, fold: FoldCommit): Promise<bool
   return (await engine.run('commit-fold', call)) === 'folded'
 }
 
-/** It ends by the server's clock: those of gateways differ. */
+/** The lease ends by the server's clock, because the clocks of gateways differ. */
 export async function takeLease(engine: Engine, { partition, holder, leaseMs }: LeaseRequest): Promise<boolean> {
   const call = new Call().key(engine.keys(partition).lease).arg(holder, leaseMs)
   return Number(await engine.run('take-lease', call)) === 1
@@ -181,7 +179,7 @@ export async function dueWindows(engine: Engine, partition: number, nowMs: numbe
   return texts(await engine.call('zrangebyscore', due, '-inf', nowMs, 'LIMIT', 0, max)).map(decodeDue)
 }
 
-/** `dueByMs`: windows that expire later are kept. */
+/** Keeps a window that expires after `dueByMs`. */
 export async function expireWindow(
   engine: Engine,
   expiry: WindowExpiry,
@@ -197,7 +195,7 @@ export async function expireWindow(
   throw new GatewayError('store_unavailable', 'a window changes faster than it can be expired; try again')
 }
 
-/** The script names the blocks of the window among its keys, so they are looked up before and compared in the script. */
+/** A script must be given its keys, so the blocks of the window are read before, and the script compares them. */
 async function expiryCall(
   engine: Engine,
   { partition, window, forget, nowMs }: WindowExpiry,
@@ -211,13 +209,13 @@ async function expiryCall(
     .key(keys.due, keys.timeline(window), keys.expired(window), keys.expiring, keys.extra)
     .key(keys.setsOf(window), keys.condemnedSetsOf(window), keys.condemnedWindows)
     .arg(dueMember(window), windowName(window), windowMs, windowWidthMs(resolutionMs), dueByMs)
-    .arg(nowMs + LOOSE_MS, COLLECT_MS, forget === undefined ? '1' : '0', members.length)
+    .arg(nowMs + UNLISTED_BLOCK_MS, SERVER_TTL_MS, forget === undefined ? '1' : '0', members.length)
   for (const member of members) {
     const { block } = decodeIndexEntry(member)
     call.key(keys.scalars(block), keys.sketches(block)).arg(member, block)
   }
   const forgotten = forget ?? []
   call.arg(forgotten.length)
-  for (const forgottenMs of forgotten) call.key(keys.expired({ metricId, resolutionMs: forgottenMs }))
+  for (const finerMs of forgotten) call.key(keys.expired({ metricId, resolutionMs: finerMs }))
   return call
 }

@@ -1,4 +1,5 @@
-import type { Receipt, Store } from '../../store/store.ts'
+import type { Receipt } from '../../store/receipts.ts'
+import type { Store } from '../../store/store.ts'
 
 /**
  * Receipts that the store has taken and may still forget. They lie elsewhere than the points they are about, so that the node that

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { Id64 } from '../../../src/model/id.ts'
 import { type CanonicalTags, seriesIdOf } from '../../../src/model/series.ts'
-import type { StoredEvent } from '../../../src/store/store.ts'
+import type { StoredEvent } from '../../../src/store/events.ts'
 import {
   block,
   commit,

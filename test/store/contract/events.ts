@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { StoredEvent } from '../../../src/store/store.ts'
+import type { StoredEvent } from '../../../src/store/events.ts'
 import { commit, DAY, NOW, type Openers, part } from './fixtures.ts'
 
 export function describeEvents(name: string, { openedStore, openStore }: Openers): void {

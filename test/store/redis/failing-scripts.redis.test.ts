@@ -2,13 +2,15 @@ import { Redis } from 'ioredis'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { metricIdOf, partitionOf } from '../../../src/model/metric.ts'
 import { seriesIdOf } from '../../../src/model/series.ts'
+import { RECEIPT_BOUNDS } from '../../../src/store/receipts.ts'
 import { append } from '../../../src/store/redis/append.ts'
 import { defineMetrics, deleteMetric, hasSeries, readMetric, readSeries } from '../../../src/store/redis/catalog.ts'
 import { type Connection, type Connections, connect, type Value } from '../../../src/store/redis/connection.ts'
 import { clearDeleted } from '../../../src/store/redis/deletion.ts'
 import { Engine } from '../../../src/store/redis/engine.ts'
 import { expireEvents, readEvents } from '../../../src/store/redis/events.ts'
-import { takePermits, writeReceipt } from '../../../src/store/redis/requests.ts'
+import { takePermits } from '../../../src/store/redis/permits.ts'
+import { writeReceipt } from '../../../src/store/redis/receipts.ts'
 import { scriptSource, VERBS, type Verb } from '../../../src/store/redis/scripts.ts'
 import { countDistinct } from '../../../src/store/redis/sets.ts'
 import { sweepPartition } from '../../../src/store/redis/sweep.ts'
@@ -21,7 +23,7 @@ import {
   takeLease,
   writeBlocks,
 } from '../../../src/store/redis/timelines.ts'
-import { type CommitPart, type IndexEntry, type NamedBlock, RECEIPT_BOUNDS } from '../../../src/store/store.ts'
+import type { CommitPart, IndexEntry, NamedBlock } from '../../../src/store/store.ts'
 import { type RedisServer, startRedis } from '../../support/redis-server.ts'
 
 /**

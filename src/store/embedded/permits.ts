@@ -1,0 +1,45 @@
+import type { PermitRequest } from '../store.ts'
+
+/** At most 100 MB, however many addresses send requests within a minute. Beyond it the oldest windows are dropped. */
+const WINDOWS_MAX = 500_000
+
+/**
+ * Permits taken in the current time windows. In memory: only this process takes any, and a limit that restarts with the gateway
+ * grants little more.
+ */
+export class Permits {
+  /** By width and bucket; the oldest window is first. */
+  readonly #taken = new Map<string, { endMs: number; taken: number }>()
+  readonly #windowsMax: number
+
+  constructor(windowsMax = WINDOWS_MAX) {
+    this.#windowsMax = windowsMax
+  }
+
+  take(request: PermitRequest): { readonly granted: number; readonly left: number } {
+    const { bucket, permits, limit, windowMs, nowMs } = request
+    const key = `${windowMs} ${bucket}`
+    const endMs = (Math.floor(nowMs / windowMs) + 1) * windowMs
+    let window = this.#taken.get(key)
+    if (window === undefined || window.endMs !== endMs) {
+      window = { endMs, taken: 0 }
+      this.#taken.delete(key)
+      if (this.#taken.size >= this.#windowsMax) this.#dropOldest()
+      this.#taken.set(key, window)
+    }
+    const granted = Math.min(permits, Math.max(0, limit - window.taken))
+    window.taken += granted
+    return { granted, left: Math.max(0, limit - window.taken) }
+  }
+
+  #dropOldest(): void {
+    for (const key of this.#taken.keys()) {
+      this.#taken.delete(key)
+      return
+    }
+  }
+
+  sweep(nowMs: number): void {
+    for (const [key, { endMs }] of this.#taken) if (endMs <= nowMs) this.#taken.delete(key)
+  }
+}

@@ -1,0 +1,82 @@
+import type { Receipt, ReceiptBounds } from '../receipts.ts'
+import { RECEIPT_MS } from '../terms.ts'
+import { keys, NO_VALUE, type Tables, type WriteSet } from './environment.ts'
+import { afterPrefix, expiryKey, projectKey, receiptAgeKey, receiptKey, receiptOfAge } from './keys.ts'
+import { decodeReceipt, decodeReceiptTotals, encodeReceipt, encodeReceiptTotals, type ReceiptTotals } from './rows.ts'
+
+/** Receipts of idempotency keys: the first of a key wins, and each project has a bounded number of receipts and bytes. */
+
+export function readReceipt(tables: Tables, project: string, key: string, nowMs: number): Receipt | undefined {
+  const bytes = tables.receipts.getBinary(receiptKey(project, key))
+  if (bytes === undefined) return undefined
+  const row = decodeReceipt(bytes)
+  return row.writtenMs + RECEIPT_MS > nowMs ? row.receipt : undefined
+}
+
+export function writeReceipt(
+  writes: WriteSet,
+  project: string,
+  key: string,
+  receipt: Receipt,
+  nowMs: number,
+  { receiptsMax, receiptsBytesMax }: ReceiptBounds,
+): Receipt {
+  const rowKey = receiptKey(project, key)
+  const bytes = writes.get('receipts', rowKey)
+  const stored = bytes && decodeReceipt(bytes)
+  if (stored !== undefined && stored.writtenMs + RECEIPT_MS > nowMs) return stored.receipt
+
+  const row = encodeReceipt({ writtenMs: nowMs, receipt })
+  const totals = { ...decodeReceiptTotals(writes.get('receipt-totals', projectKey(project))) }
+  if (stored !== undefined) {
+    writes.remove('receipt-ages', receiptAgeKey(rowKey, stored.writtenMs))
+    subtract(totals, bytes!)
+  }
+  writes.put('receipts', rowKey, row)
+  writes.put('receipt-ages', receiptAgeKey(rowKey, nowMs), NO_VALUE)
+  writes.put('expiry', expiryKey(nowMs + RECEIPT_MS, 'receipt', rowKey), NO_VALUE)
+  totals.receipts++
+  totals.bytes += row.length
+  removeOldest(writes, project, rowKey, totals, () => totals.receipts > receiptsMax || totals.bytes > receiptsBytesMax)
+  writes.put('receipt-totals', projectKey(project), encodeReceiptTotals(totals))
+  return receipt
+}
+
+/** Keeps the receipt that is being written, whatever its time is. */
+function removeOldest(
+  writes: WriteSet,
+  project: string,
+  newest: Buffer,
+  totals: ReceiptTotals,
+  tooMany: () => boolean,
+): void {
+  const start = projectKey(project)
+  for (const age of keys(writes.tables['receipt-ages'], { start, end: afterPrefix(start) })) {
+    if (!tooMany()) break
+    const key = receiptOfAge(age)
+    if (key.equals(newest)) continue
+    const row = writes.get('receipts', key)
+    writes.remove('receipt-ages', age)
+    if (row === undefined) continue
+    writes.remove('receipts', key)
+    subtract(totals, row)
+  }
+}
+
+function subtract(totals: ReceiptTotals, row: Uint8Array): void {
+  totals.receipts--
+  totals.bytes -= row.length
+}
+
+export function sweepReceipt(writes: WriteSet, key: Uint8Array, nowMs: number): void {
+  const bytes = writes.get('receipts', key)
+  if (bytes === undefined) return
+  const { writtenMs } = decodeReceipt(bytes)
+  if (writtenMs + RECEIPT_MS > nowMs) return
+  const project = key.subarray(0, 16)
+  writes.remove('receipts', key)
+  writes.remove('receipt-ages', receiptAgeKey(key, writtenMs))
+  const totals = { ...decodeReceiptTotals(writes.get('receipt-totals', project)) }
+  subtract(totals, bytes)
+  writes.put('receipt-totals', project, encodeReceiptTotals(totals))
+}

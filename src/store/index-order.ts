@@ -1,0 +1,13 @@
+import type { IndexEntry } from './store.ts'
+
+/** By window, then by arrival, then by series range. */
+export function compareIndexEntries(a: IndexEntry, b: IndexEntry): number {
+  return (
+    a.windowMs - b.windowMs ||
+    a.order - b.order ||
+    b.tier - a.tier ||
+    a.seriesFrom.hi - b.seriesFrom.hi ||
+    a.seriesFrom.lo - b.seriesFrom.lo ||
+    (a.block < b.block ? -1 : 1)
+  )
+}

@@ -1,0 +1,19 @@
+import type { PermitRequest } from '../store.ts'
+import { type Engine, texts } from './engine.ts'
+import { digestOf, permitPartition } from './keys.ts'
+import { Call } from './scripts.ts'
+
+/** Takes permits of a rate limit: each window of time has a key of its own, which the server expires. */
+export async function takePermits(
+  engine: Engine,
+  request: PermitRequest,
+): Promise<{ readonly granted: number; readonly left: number }> {
+  const { bucket, permits, limit, windowMs, nowMs } = request
+  const startMs = Math.floor(nowMs / windowMs) * windowMs
+  const digest = digestOf(bucket)
+  const key = engine.keys(permitPartition(bucket, engine.partitions)).permits(digest, windowMs, startMs)
+  // Twice the window: the clocks of gateways differ by less than one.
+  const call = new Call().key(key).arg(permits, limit, 2 * windowMs)
+  const [granted, left] = texts(await engine.run('take-permits', call))
+  return { granted: Number(granted), left: Number(left) }
+}
