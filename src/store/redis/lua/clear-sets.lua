@@ -1,25 +1,25 @@
 #!lua flags=allow-oom
--- Deletes some of the set sketches of a window that has expired.
+-- Deletes some of the set sketches of an expired window.
 --
 -- KEYS   condemned condemnedWindows (sketch)*
 -- ARGV   windowName sketches (setName)*
--- REPLY  how many are left
+-- REPLY  number of sketches that remain
 --
--- Blocks the server for about 2 µs a sketch; the caller names some hundred.
+-- Blocks the server for about 2 µs per sketch; the caller names at most 500.
 
 local condemned, condemnedWindows = key('condemned'), key('condemnedWindows')
 local windowName = argument('windowName')
 local sketches = {}
 for i = 1, count('sketches') do sketches[i] = { key = key('sketch'), name = argument('setName') } end
 complete()
-local left = redis.call('SCARD', condemned)
+local remaining = redis.call('SCARD', condemned)
 redis.call('SCARD', condemnedWindows)
 for _, sketch in ipairs(sketches) do
-  -- One that is no longer condemned has been begun anew.
+  -- A sketch that is not condemned any more belongs to a new window.
   if redis.call('SREM', condemned, sketch.name) == 1 then
     redis.call('UNLINK', sketch.key)
-    left = left - 1
+    remaining = remaining - 1
   end
 end
-if left == 0 then redis.call('SREM', condemnedWindows, windowName) end
-return exact(left)
+if remaining == 0 then redis.call('SREM', condemnedWindows, windowName) end
+return exact(remaining)

@@ -1,32 +1,31 @@
 #!lua flags=allow-oom
--- Replaces inbox and index entries by new ones, all at once.
+-- Replaces inbox and index entries by new ones in one step.
 --
--- A block is held by each entry that lists it, in the inbox or in a window. The first hold is that it is not in `expiring`; further
--- ones are counted in `extra`. When the last hold goes it is expiring: readable for another minute.
+-- A block is listed by inbox and index entries. The first listing of a block is its absence from `expiring`; further ones are counted in
+-- `extra`. When the last one is removed, the block is added to `expiring`: it stays readable until `unlistedUntilMs`.
 --
 -- KEYS   inbox counters due expiring extra
 --        (removedTimeline removedScalars removedSketches)* (addedTimeline addedExpired addedScalars addedSketches)*
---        (touchedTimeline)* (leftScalars leftSketches)*
--- ARGV   looseMs collectMs inboxEntries (order inboxMember inboxBlock inboxBytes)*
+--        (touchedTimeline)* (restScalars restSketches)*
+-- ARGV   unlistedUntilMs ttlMs inboxEntries (order inboxMember inboxBlock inboxBytes)*
 --        removed (removedWindow removedWindowMs removedMember removedBlock)*
 --        added (addedWindow addedWindowMs widthMs addedMember addedBlock)*
---        touched (touchedWindow touchedWindowMs expiresMs)* left (leftOrder leftMember leftBlock leftBytes)*
+--        touched (touchedWindow touchedWindowMs expiresMs)* rests (restOrder restMember restBlock restBytes)*
 -- REPLY  'folded', or 'refused' with nothing changed
--- NOTE   What is left takes the place of an inbox entry that is replaced.
+-- NOTE   A rest replaces an inbox entry that was folded in part.
 --
--- Blocks the server for about 5 µs an entry of the inbox and 30 µs one of a timeline. A fold takes about a megabyte of inbox, which
--- may be thousands of small entries: they are worked on by the thousand, and get no time limit of the server's own as other
--- blocks do that nothing lists any more. A merge takes one window.
+-- Blocks the server for about 5 µs per inbox entry and 30 µs per index entry. A fold takes about a megabyte of inbox, which may be
+-- thousands of small entries: they are handled by the thousand, and get no time to live of the server's own. A merge takes one window.
 
 local inbox, counters, due = key('inbox'), key('counters'), key('due')
 local expiring, extra = key('expiring'), key('extra')
-local looseMs, collectMs = integer('looseMs'), count('collectMs')
-local taken = { orders = {}, members = {}, blocks = {}, bytes = 0 }
+local unlistedUntilMs, ttlMs = integer('unlistedUntilMs'), count('ttlMs')
+local folded = { orders = {}, members = {}, blocks = {}, bytes = 0 }
 for i = 1, count('inboxEntries') do
-  taken.orders[i] = integer('order')
-  taken.members[i] = argument('inboxMember')
-  taken.blocks[i] = argument('inboxBlock')
-  taken.bytes = taken.bytes + count('inboxBytes')
+  folded.orders[i] = integer('order')
+  folded.members[i] = argument('inboxMember')
+  folded.blocks[i] = argument('inboxBlock')
+  folded.bytes = folded.bytes + count('inboxBytes')
 end
 local removed, added, touched = {}, {}, {}
 for i = 1, count('removed') do
@@ -61,19 +60,19 @@ for i = 1, count('touched') do
     expiresMs = integer('expiresMs'),
   }
 end
-local left = {}
-for i = 1, count('left') do
-  left[i] = {
-    scalars = key('leftScalars'),
-    sketches = key('leftSketches'),
-    order = integer('leftOrder'),
-    member = argument('leftMember'),
-    block = argument('leftBlock'),
-    bytes = count('leftBytes'),
+local rests = {}
+for i = 1, count('rests') do
+  rests[i] = {
+    scalars = key('restScalars'),
+    sketches = key('restSketches'),
+    order = integer('restOrder'),
+    member = argument('restMember'),
+    block = argument('restBlock'),
+    bytes = count('restBytes'),
   }
 end
 complete()
-if collectMs == 0 then error('argument not positive: collectMs') end
+if ttlMs == 0 then error('argument not positive: ttlMs') end
 
 redis.call('ZCARD', inbox)
 redis.call('ZCARD', expiring)
@@ -81,15 +80,15 @@ redis.call('ZCARD', due)
 local bytes = stored(redis.call('HGET', counters, 'bytes'))
 
 local seen = {}
-for _, member in ipairs(taken.members) do
+for _, member in ipairs(folded.members) do
   if seen[member] then error('inbox entry named twice: ' .. member) end
   seen[member] = true
 end
-local orders = answersOf('ZMSCORE', inbox, taken.members)
-for i, order in ipairs(taken.orders) do
+local orders = repliesFor('ZMSCORE', inbox, folded.members)
+for i, order in ipairs(folded.orders) do
   if not orders[i] or stored(orders[i]) ~= order then return 'refused' end
 end
-for _, more in ipairs(answersOf('HMGET', extra, taken.blocks)) do stored(more) end
+for _, more in ipairs(repliesFor('HMGET', extra, folded.blocks)) do stored(more) end
 for _, entry in ipairs(removed) do
   local id = entry.timeline .. ' ' .. entry.member
   if seen[id] then error('index entry removed twice: ' .. id) end
@@ -104,7 +103,7 @@ for _, entry in ipairs(added) do
   if redis.call('EXISTS', entry.scalars) == 0 then return 'refused' end
   if #stretchesWithin(entry.expired, entry.windowMs, entry.windowMs + entry.widthMs) > 0 then return 'refused' end
 end
-for _, entry in ipairs(left) do
+for _, entry in ipairs(rests) do
   if redis.call('EXISTS', entry.scalars) == 0 then return 'refused' end
   stored(redis.call('HGET', extra, entry.block))
 end
@@ -118,13 +117,13 @@ for _, entry in ipairs(removed) do windows[entry.window] = windows[entry.window]
 for _, entry in ipairs(added) do
   windows[entry.window] = windows[entry.window] or entry
   if not isTouched[entry.window] and not redis.call('ZSCORE', due, entry.window) then
-    error('a window begins that nobody touched: ' .. entry.window)
+    error('a new window is not touched: ' .. entry.window)
   end
 end
 redis.call('HLEN', extra)
 
-local loose = {}
-local function hold(entry)
+local unlisted = {}
+local function addListing(entry)
   if redis.call('ZREM', expiring, entry.block) == 1 then
     redis.call('PERSIST', entry.scalars)
     redis.call('PERSIST', entry.sketches)
@@ -132,48 +131,48 @@ local function hold(entry)
     redis.call('HINCRBY', extra, entry.block, 1)
   end
 end
-local function letGo(entry)
+local function removeListing(entry)
   local more = stored(redis.call('HGET', extra, entry.block))
   if more > 1 then
     redis.call('HINCRBY', extra, entry.block, -1)
   elseif more == 1 then
     redis.call('HDEL', extra, entry.block)
   else
-    loose[entry.block] = entry
+    unlisted[entry.block] = entry
   end
 end
 
-for _, entry in ipairs(added) do hold(entry) end
+for _, entry in ipairs(added) do addListing(entry) end
 for _, entry in ipairs(removed) do
   redis.call('ZREM', entry.timeline, entry.member)
-  letGo(entry)
+  removeListing(entry)
 end
 -- After the removals, so that an entry that is both removed and added stays.
 for _, entry in ipairs(added) do
   redis.call('ZADD', entry.timeline, exact(entry.windowMs), entry.member)
 end
-inChunks('ZREM', inbox, taken.members)
-for _, entry in ipairs(left) do
-  hold(entry)
+inChunks('ZREM', inbox, folded.members)
+for _, entry in ipairs(rests) do
+  addListing(entry)
   redis.call('ZADD', inbox, exact(entry.order), entry.member)
   bytes = bytes + entry.bytes
 end
-local looseBlocks = {}
--- Asked again: one that was added above is held by that entry from now on.
-for i, more in ipairs(answersOf('HMGET', extra, taken.blocks)) do
+local unlistedBlocks = {}
+-- Read again: a block may have got a listing above.
+for i, more in ipairs(repliesFor('HMGET', extra, folded.blocks)) do
   if more then
-    letGo({ block = taken.blocks[i] })
+    removeListing({ block = folded.blocks[i] })
   else
-    looseBlocks[#looseBlocks + 1] = exact(looseMs)
-    looseBlocks[#looseBlocks + 1] = taken.blocks[i]
+    unlistedBlocks[#unlistedBlocks + 1] = exact(unlistedUntilMs)
+    unlistedBlocks[#unlistedBlocks + 1] = folded.blocks[i]
   end
 end
-inChunks('ZADD', expiring, looseBlocks)
-if #taken.members > 0 then redis.call('HSET', counters, 'bytes', exact(bytes - taken.bytes)) end
-for block, entry in pairs(loose) do
-  redis.call('ZADD', expiring, exact(looseMs), block)
-  redis.call('PEXPIRE', entry.scalars, exact(collectMs))
-  redis.call('PEXPIRE', entry.sketches, exact(collectMs))
+inChunks('ZADD', expiring, unlistedBlocks)
+if #folded.members > 0 then redis.call('HSET', counters, 'bytes', exact(bytes - folded.bytes)) end
+for block, entry in pairs(unlisted) do
+  redis.call('ZADD', expiring, exact(unlistedUntilMs), block)
+  redis.call('PEXPIRE', entry.scalars, exact(ttlMs))
+  redis.call('PEXPIRE', entry.sketches, exact(ttlMs))
 end
 for _, window in ipairs(touched) do
   redis.call('ZADD', due, 'GT', exact(window.expiresMs), window.window)

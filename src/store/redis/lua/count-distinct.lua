@@ -3,9 +3,9 @@
 --
 -- KEYS   ((sketch)*)*
 -- ARGV   unions (sketches)*
--- REPLY  a number each
+-- REPLY  per union: the number of distinct members
 --
--- Blocks the server for about 30 µs a dense sketch; the caller names 64 at most, and not more than 16 a union.
+-- Blocks the server for about 30 µs per dense sketch; the caller names at most 64, and at most 16 per union.
 
 local unions = {}
 for i = 1, count('unions') do

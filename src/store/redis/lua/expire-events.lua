@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
--- Lets go of the named events that were committed long enough ago.
+-- Removes those of the named events that were committed long enough ago.
 --
 -- KEYS   eventAges (events)*
 -- ARGV   committedByMs expiring (age from to)*
--- REPLY  how many went
+-- REPLY  number of removed events
 --
--- Blocks the server for some microseconds an event; the caller names some hundred.
+-- Blocks the server for some microseconds per event; the caller names at most 200.
 
 local ages = key('eventAges')
 local committedByMs = integer('committedByMs')
@@ -16,13 +16,13 @@ end
 complete()
 redis.call('ZCARD', ages)
 for _, event in ipairs(expiring) do redis.call('ZLEXCOUNT', event.events, event.from, event.to) end
-local gone = 0
+local removed = 0
 for _, event in ipairs(expiring) do
   local committedMs = redis.call('ZSCORE', ages, event.age)
   if committedMs and tonumber(committedMs) <= committedByMs then
     redis.call('ZREMRANGEBYLEX', event.events, event.from, event.to)
     redis.call('ZREM', ages, event.age)
-    gone = gone + 1
+    removed = removed + 1
   end
 end
-return exact(gone)
+return exact(removed)

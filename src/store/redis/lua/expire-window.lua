@@ -1,21 +1,22 @@
 #!lua flags=allow-oom
--- Takes a window out of the index, unless it was written since. Its set sketches are condemned: `clear-sets.lua` deletes them,
--- some hundred at a time.
+-- Removes a window from the index, unless it expires later by now. Its set sketches are condemned: `clear-sets.lua` deletes them, some
+-- hundred at a time.
 --
--- KEYS   due timeline expired expiring extra registry condemned condemnedWindows (scalars sketches)* (forgotten)*
--- ARGV   window windowName windowMs widthMs dueByMs looseMs collectMs remember entries (member block)* forgottenCount
--- REPLY  'expired'; 'kept' when it expires later; 'changed' when its entries are others than those named; 'unfinished' when
---        sketches condemned before are still there. All but the first change nothing.
+-- KEYS   due timeline expired expiring extra registry condemned condemnedWindows (scalars sketches)* (dropped)*
+-- ARGV   window windowName windowMs widthMs dueByMs unlistedUntilMs ttlMs record entries (member block)* droppedCount
+-- REPLY  'expired'; 'kept' when it expires after `dueByMs`; 'changed' when its entries are not those named; 'unfinished' when sketches
+--        condemned before still exist. All but the first change nothing.
+-- NOTE   With `record` the window is added to `expired`; expired stretches within it are removed from each `dropped`.
 --
--- Blocks the server for some microseconds an entry: merging keeps the runs of a window few.
+-- Blocks the server for some microseconds per entry: merging keeps the runs of a window few.
 
 local due, timeline, expired, expiring, extra = key('due'), key('timeline'), key('expired'), key('expiring'), key('extra')
 local registry, condemned, condemnedWindows = key('registry'), key('condemned'), key('condemnedWindows')
 local window, windowName = argument('window'), argument('windowName')
 local windowMs, widthMs, dueByMs = integer('windowMs'), count('widthMs'), integer('dueByMs')
-local looseMs, collectMs = integer('looseMs'), count('collectMs')
-local remember = argument('remember') == '1'
-local entries, forgotten = {}, {}
+local unlistedUntilMs, ttlMs = integer('unlistedUntilMs'), count('ttlMs')
+local record = argument('record') == '1'
+local entries, dropped = {}, {}
 for i = 1, count('entries') do
   entries[i] = {
     scalars = key('scalars'),
@@ -24,9 +25,9 @@ for i = 1, count('entries') do
     block = argument('block'),
   }
 end
-for i = 1, count('forgottenCount') do forgotten[i] = key('forgotten') end
+for i = 1, count('droppedCount') do dropped[i] = key('dropped') end
 complete()
-if collectMs == 0 then error('argument not positive: collectMs') end
+if ttlMs == 0 then error('argument not positive: ttlMs') end
 
 local from, to = windowMs, windowMs + widthMs
 local expiresMs = redis.call('ZSCORE', due, window)
@@ -41,10 +42,10 @@ if redis.call('SCARD', condemned) > 0 then return 'unfinished' end
 redis.call('ZCARD', expiring)
 local hasSets = redis.call('SCARD', registry) > 0
 redis.call('SCARD', condemnedWindows)
--- Neighbours that touch become one.
+-- Stretches that touch are merged.
 local touching = stretchesWithin(expired, from - 1, to + 1)
 local cuts = {}
-for i, name in ipairs(forgotten) do cuts[i] = stretchesWithin(name, from, to) end
+for i, name in ipairs(dropped) do cuts[i] = stretchesWithin(name, from, to) end
 
 for _, entry in ipairs(entries) do
   redis.call('ZREM', timeline, entry.member)
@@ -54,9 +55,9 @@ for _, entry in ipairs(entries) do
   elseif more == 1 then
     redis.call('HDEL', extra, entry.block)
   else
-    redis.call('ZADD', expiring, exact(looseMs), entry.block)
-    redis.call('PEXPIRE', entry.scalars, exact(collectMs))
-    redis.call('PEXPIRE', entry.sketches, exact(collectMs))
+    redis.call('ZADD', expiring, exact(unlistedUntilMs), entry.block)
+    redis.call('PEXPIRE', entry.scalars, exact(ttlMs))
+    redis.call('PEXPIRE', entry.sketches, exact(ttlMs))
   end
 end
 redis.call('ZREM', due, window)
@@ -64,7 +65,7 @@ if hasSets then
   redis.call('RENAME', registry, condemned)
   redis.call('SADD', condemnedWindows, windowName)
 end
-if remember then
+if record then
   for _, member in ipairs(touching) do
     local first, last = string.match(member, '^(%S+) (%S+)$')
     from, to = math.min(from, stored(first)), math.max(to, stored(last))
@@ -72,7 +73,7 @@ if remember then
   end
   redis.call('ZADD', expired, exact(from), exact(from) .. ' ' .. exact(to))
 end
-for i, name in ipairs(forgotten) do
+for i, name in ipairs(dropped) do
   for _, member in ipairs(cuts[i]) do
     local first, last = string.match(member, '^(%S+) (%S+)$')
     first, last = stored(first), stored(last)

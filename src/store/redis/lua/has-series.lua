@@ -1,11 +1,11 @@
 #!lua flags=no-writes
--- Which series of a metric are registered.
+-- Whether series of a metric are registered.
 --
 -- KEYS   series
 -- ARGV   asked (seriesId)*
--- REPLY  a digit for each: 1 or 0
+-- REPLY  a string with a digit per series: 1 or 0
 --
--- Blocks the server for less than a millisecond: the caller asks for a thousand at most.
+-- Blocks the server for less than a millisecond: the caller asks for at most a thousand.
 
 local series = key('series')
 local found = {}

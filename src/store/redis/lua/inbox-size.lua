@@ -1,11 +1,11 @@
 #!lua flags=no-writes
--- Number of entries and bytes of the inbox of a partition, of one moment.
+-- Number of entries and bytes of the inbox of a partition, read together.
 --
 -- KEYS   inbox counters
 -- ARGV   -
 -- REPLY  entries, bytes
 --
--- Blocks the server for two look-ups.
+-- Blocks the server for two lookups.
 
 local inbox, counters = key('inbox'), key('counters')
 complete()

@@ -1,5 +1,5 @@
--- Stands before every script. A script takes its keys and arguments one after the other, by the names that its header gives them,
--- and calls `complete` before its first write: a caller that sends too few or too many has changed nothing.
+-- Put before every script. A script takes its keys and arguments one after the other, under the names of its header, and calls `complete`
+-- before its first write, so that a call with too few or too many changes nothing.
 local keysTaken, argumentsTaken = 0, 0
 
 local function key(name)
@@ -12,7 +12,7 @@ local function argument(name)
   return ARGV[argumentsTaken] or error('argument missing: ' .. name)
 end
 
--- Positions of the next arguments, which stay in ARGV: first and last.
+-- Takes several arguments that stay in ARGV; returns the positions of the first and the last.
 local function arguments(name, number)
   local from = argumentsTaken + 1
   argumentsTaken = argumentsTaken + number
@@ -24,7 +24,7 @@ local INTEGER_MAX = 9007199254740991
 
 local function integer(name)
   local value = tonumber(argument(name))
-  -- Also what is not a number at all, for that is not its own floor.
+  -- NaN is not equal to its floor.
   if not value or value ~= math.floor(value) or value > INTEGER_MAX or value < -INTEGER_MAX then
     error('argument not an integer: ' .. name)
   end
@@ -42,18 +42,18 @@ local function complete()
   if argumentsTaken ~= #ARGV then error('arguments left over: ' .. (#ARGV - argumentsTaken)) end
 end
 
--- A number read from a key; 0 where there is none.
+-- Converts a stored number; 0 when there is none.
 local function stored(text)
   if not text then return 0 end
   return tonumber(text) or error('stored value not a number')
 end
 
--- All digits: Lua's own conversion keeps fourteen.
+-- Converts a number to text with all its digits; Lua's own conversion keeps fourteen.
 local function exact(value)
   return string.format('%.17g', value)
 end
 
--- Lua unpacks at most some 8,000 values; a thousand also bounds what one command does. Even, for pairs.
+-- Lua can unpack about 8,000 values; a thousand also bounds one command. The number is even, for pairs.
 local UNPACKED_MAX = 1000
 
 local function inChunks(command, name, values)
@@ -62,17 +62,17 @@ local function inChunks(command, name, values)
   end
 end
 
--- What a command says of each of these values; false where it says nothing.
-local function answersOf(command, name, values)
-  local answers = {}
+-- The reply of a command for each of these values; false where it has none.
+local function repliesFor(command, name, values)
+  local replies = {}
   for from = 1, #values, UNPACKED_MAX do
     local to = math.min(from + UNPACKED_MAX - 1, #values)
-    for i, answer in ipairs(redis.call(command, name, unpack(values, from, to))) do answers[from + i - 1] = answer end
+    for i, reply in ipairs(redis.call(command, name, unpack(values, from, to))) do replies[from + i - 1] = reply end
   end
-  return answers
+  return replies
 end
 
--- The members of a sorted set of stretches that overlap [from, to), in order of time.
+-- The members of a sorted set of stretches that overlap [from, to), by time.
 local function stretchesWithin(name, from, to)
   local found = redis.call('ZREVRANGEBYSCORE', name, exact(from), '-inf', 'LIMIT', 0, 1)
   if found[1] then

@@ -3,7 +3,7 @@
 --
 -- KEYS   events
 -- ARGV   newest oldest limit bytesMax
--- REPLY  '1' when there may be more events than those that follow, else '0'; the events
+-- REPLY  '1' when there may be more events, else '0'; then the events of the page
 --
 -- Blocks the server in proportion to `bytesMax`: about a millisecond a megabyte.
 

@@ -1,12 +1,11 @@
 #!lua flags=no-writes
--- The oldest inbox entries of a partition that have at most so many bytes together, at least one if there is any,
--- and are at most so many.
+-- The oldest inbox entries of a partition: at most `entriesMax`, and at most `bytesMax` bytes together but at least one entry.
 --
 -- KEYS   inbox
 -- ARGV   bytesMax entriesMax
--- REPLY  (member, order) each
+-- REPLY  per entry: member, order
 --
--- Blocks the server for about 1 µs an entry it answers; it reads on in pages, and a page further than it answers at most.
+-- Blocks the server for about 1 µs per returned entry; it reads at most one page of 256 entries too many.
 
 local inbox = key('inbox')
 local bytesMax, entriesMax = integer('bytesMax'), count('entriesMax')

@@ -1,12 +1,11 @@
 #!lua flags=no-writes
--- One consistent view of the inbox of a partition and of timelines of a metric.
+-- One consistent snapshot of the inbox of a partition and of timelines of a metric.
 --
 -- KEYS   inbox (timeline expired)*
 -- ARGV   wantInbox timelines (windowsFromMs fromMs toMs)*
--- REPLY  the inbox (member, order each); then per timeline: index entries, expired stretches
+-- REPLY  the inbox (per entry: member, order); then per timeline: index entries, expired stretches
 --
--- Blocks the server for about 0.3 µs an entry it answers. Folding keeps the inbox short and merging the windows; both go on
--- while queries are answered.
+-- Blocks the server for about 0.3 µs per returned entry. Folding keeps the inbox short, and merging keeps the entries of windows few.
 
 local inbox = key('inbox')
 local reply = { {} }

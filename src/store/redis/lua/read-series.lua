@@ -3,9 +3,9 @@
 --
 -- KEYS   seriesOrder series
 -- ARGV   cursor limit
--- REPLY  'found' and (series id, tags) each; 'beyond' when the cursor lies beyond the end
+-- REPLY  'found', then per series: id, tags; or 'beyond' when the cursor lies beyond the end
 --
--- Blocks the server for less than a millisecond: a page has a thousand series at most.
+-- Blocks the server for less than a millisecond: a page has at most a thousand series.
 
 local order, series = key('seriesOrder'), key('series')
 local cursor, limit = count('cursor'), count('limit')

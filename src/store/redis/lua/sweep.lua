@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
--- Lets go of what is over in a partition: watermarks, markers, and the named blocks that are still expiring.
+-- Removes what has expired in a partition: watermarks, markers, and those of the named blocks that are still expiring.
 --
 -- KEYS   watermarks writers markers expiring (scalars sketches)*
 -- ARGV   nowMs watermarksBeforeMs markersBeforeMs max blocks (block)*
--- REPLY  how many of each
+-- REPLY  number of removed watermarks, markers, blocks
 --
--- Blocks the server for about a millisecond: `max` bounds what goes of each kind, and the caller the blocks.
+-- Blocks the server for about a millisecond: `max` bounds the watermarks and the markers, the caller bounds the blocks.
 
 local watermarks, writers, markers, expiring = key('watermarks'), key('writers'), key('markers'), key('expiring')
 local nowMs, watermarksBeforeMs, markersBeforeMs = integer('nowMs'), integer('watermarksBeforeMs'), integer('markersBeforeMs')
@@ -23,13 +23,13 @@ local outdated = redis.call('ZRANGEBYSCORE', markers, '-inf', exact(markersBefor
 inChunks('HDEL', watermarks, silent)
 inChunks('ZREM', writers, silent)
 inChunks('ZREM', markers, outdated)
-local gone = 0
+local removed = 0
 for _, block in ipairs(blocks) do
   local expiresMs = redis.call('ZSCORE', expiring, block.name)
   if expiresMs and tonumber(expiresMs) <= nowMs then
     redis.call('UNLINK', block.scalars, block.sketches)
     redis.call('ZREM', expiring, block.name)
-    gone = gone + 1
+    removed = removed + 1
   end
 end
-return { exact(#silent), exact(#outdated), exact(gone) }
+return { exact(#silent), exact(#outdated), exact(removed) }

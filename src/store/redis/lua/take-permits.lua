@@ -1,17 +1,17 @@
 #!lua
--- Takes permits of a window of time.
+-- Takes permits of a time window.
 --
 -- KEYS   permits
--- ARGV   asked limit collectMs
--- REPLY  how many were granted, how many are left
+-- ARGV   wanted limit ttlMs
+-- REPLY  number of granted permits, number of permits left
 --
 -- Blocks the server for one read and one write.
 
 local permits = key('permits')
-local asked, limit, collectMs = count('asked'), count('limit'), count('collectMs')
+local wanted, limit, ttlMs = count('wanted'), count('limit'), count('ttlMs')
 complete()
-if collectMs == 0 then error('argument not positive: collectMs') end
+if ttlMs == 0 then error('argument not positive: ttlMs') end
 local taken = stored(redis.call('GET', permits))
-local granted = math.min(asked, math.max(0, limit - taken))
-if granted > 0 then redis.call('SET', permits, exact(taken + granted), 'PX', exact(collectMs)) end
+local granted = math.min(wanted, math.max(0, limit - taken))
+if granted > 0 then redis.call('SET', permits, exact(taken + granted), 'PX', exact(ttlMs)) end
 return { exact(granted), exact(math.max(0, limit - taken - granted)) }

@@ -1,26 +1,25 @@
 #!lua
--- Keeps the first receipt of an idempotency key, and of a project's receipts the newest ones, within bounds of number and bytes.
+-- Stores the receipt of an idempotency key unless there is one. Removes the oldest receipts of the project beyond its bounds.
 --
 -- KEYS   receipts receiptAges
--- ARGV   digest nowMs keptMs receiptsMax receiptsBytesMax collectMs receipt
--- REPLY  the receipt that stands
+-- ARGV   digest nowMs keptMs receiptsMax receiptsBytesMax ttlMs receipt
+-- REPLY  the stored receipt
 --
--- Blocks the server for some microseconds and about 2 µs for each receipt that goes, a thousand at most; should there be more, the
--- next calls go on.
+-- Blocks the server for some microseconds and about 2 µs per removed receipt, at most a thousand; the next calls remove more.
 
 local receipts, ages = key('receipts'), key('receiptAges')
 local digest, nowMs, keptMs = argument('digest'), integer('nowMs'), count('keptMs')
 local receiptsMax, receiptsBytesMax = count('receiptsMax'), count('receiptsBytesMax')
-local collectMs, receipt = count('collectMs'), argument('receipt')
+local ttlMs, receipt = count('ttlMs'), argument('receipt')
 complete()
-if collectMs == 0 then error('argument not positive: collectMs') end
-local standing = redis.call('HGET', receipts, digest)
+if ttlMs == 0 then error('argument not positive: ttlMs') end
+local existing = redis.call('HGET', receipts, digest)
 local writtenMs = redis.call('ZSCORE', ages, digest)
-if standing and writtenMs and stored(writtenMs) + keptMs > nowMs then return standing end
+if existing and writtenMs and stored(writtenMs) + keptMs > nowMs then return existing end
 
 local REMOVED_MAX = 1000
--- Bytes of all receipts, in a field that no digest can be.
-local bytes = stored(redis.call('HGET', receipts, 'bytes')) + #receipt - #(standing or '')
+-- The bytes of all receipts are in a field whose name cannot be a digest.
+local bytes = stored(redis.call('HGET', receipts, 'bytes')) + #receipt - #(existing or '')
 redis.call('HSET', receipts, digest, receipt)
 redis.call('ZADD', ages, exact(nowMs), digest)
 local number = redis.call('ZCARD', ages)
@@ -28,7 +27,7 @@ local oldest = redis.call('ZRANGE', ages, 0, REMOVED_MAX, 'WITHSCORES')
 for i = 1, #oldest, 2 do
   local isOutdated = stored(oldest[i + 1]) + keptMs <= nowMs
   if not isOutdated and number <= receiptsMax and bytes <= receiptsBytesMax then break end
-  -- The receipt being written stays, however old its time is.
+  -- The receipt being written stays, whatever its time is.
   if oldest[i] ~= digest then
     bytes = bytes - redis.call('HSTRLEN', receipts, oldest[i])
     redis.call('HDEL', receipts, oldest[i])
@@ -37,6 +36,6 @@ for i = 1, #oldest, 2 do
   end
 end
 redis.call('HSET', receipts, 'bytes', exact(bytes))
-redis.call('PEXPIRE', receipts, exact(collectMs))
-redis.call('PEXPIRE', ages, exact(collectMs))
+redis.call('PEXPIRE', receipts, exact(ttlMs))
+redis.call('PEXPIRE', ages, exact(ttlMs))
 return receipt
