@@ -1,11 +1,9 @@
-import { DAY_MS } from '../model/time.ts'
+import { DAY_MS, MINUTE_MS } from '../model/time.ts'
 
 /**
  * How long both stores keep what is removed without a request: `Store.sweep` removes what is older, and the verbs ignore it even before.
  * Times are milliseconds of the gateways' clocks, which the verbs get as `nowMs`.
  */
-
-const MINUTE_MS = 60_000
 
 /** The marker of an idempotency key, from its commit on. A client may repeat a request for a day, and its points count once. */
 export const MARKER_MS = DAY_MS

@@ -58,6 +58,7 @@ export function countDistinct(tables: Tables, partition: number, union: readonly
   return united.estimate()
 }
 
+/** Removes the sketches of a window: one transaction, however many there are. */
 export function removeSets(
   writes: WriteSet,
   partition: number,

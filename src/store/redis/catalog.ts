@@ -1,5 +1,5 @@
 import { GatewayError } from '../../model/errors.ts'
-import { compareIds, formatId, type Id64, parseId } from '../../model/id.ts'
+import { formatId, type Id64, parseId } from '../../model/id.ts'
 import { metricIdOf, partitionOf } from '../../model/metric.ts'
 import type { CanonicalTags } from '../../model/series.ts'
 import { LISTED_CHARS_MAX, tagKeyChars } from '../listing.ts'
@@ -148,7 +148,7 @@ export async function readMetrics(
   return found
 }
 
-/** Reads rows by name. The id is a guess, usually that of the first generation; when the name has another id, that row is read too. */
+/** Reads rows by name. The id is a guess, usually that of the first generation. */
 async function readRows(
   engine: Engine,
   partition: number,
@@ -162,17 +162,14 @@ async function readRows(
       .arg(name, formatId(metricId))
   }
   const replies = lists(await engine.run('read-metrics', call))
-  return Promise.all(
-    replies.map(async (reply, i) => {
-      const [id] = reply
-      if (id === undefined) return undefined
-      const asked = metrics[i]!
-      const metricId = parseId(id)
-      if (compareIds(metricId, asked.metricId) === 0) return decodeMetric(reply, partition)
-      const [row] = await readRows(engine, partition, [{ ...asked, metricId }])
-      return row
-    }),
-  )
+  const rows = replies.map((reply) => (reply.length > 1 ? decodeMetric(reply, partition) : undefined))
+  // Only an id: the guess was wrong, or the call had read enough tag keys.
+  const again = [...replies.keys()].filter((i) => replies[i]!.length === 1)
+  if (again.length > 0) {
+    const named = again.map((i) => ({ ...metrics[i]!, metricId: parseId(replies[i]![0]!) }))
+    for (const [at, row] of (await readRows(engine, partition, named)).entries()) rows[again[at]!] = row
+  }
+  return rows
 }
 
 export async function listMetrics(

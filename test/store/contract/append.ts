@@ -50,7 +50,7 @@ export function describeAppend(name: string, { openStore }: Openers): void {
       expect(await store.readMetric('shop', 'm')).toBeUndefined()
     })
 
-    test('the commits of a round are answered one by one, in the order given', async () => {
+    test('the commits of a round have an outcome each, in the order given', async () => {
       const store = await openStore()
       await store.append([commit(2, 1)])
       const round = [commit(3, 1, part({ block: block(5) })), commit(2, 1), commit(0, 4), commit(1, 1)]
@@ -64,7 +64,7 @@ export function describeAppend(name: string, { openStore }: Openers): void {
       expect(await store.inboxSize(3)).toEqual({ entries: 1, bytes: 5 })
     })
 
-    test('writers are numbered apart', async () => {
+    test('each writer has its own numbers', async () => {
       const store = await openStore()
       await store.append([commit(0, 1)])
       expect(await only(store.append([{ ...commit(0, 1), writer: OTHER_WRITER }]))).toMatchObject({ status: 'applied' })
@@ -127,7 +127,7 @@ export function describeAppend(name: string, { openStore }: Openers): void {
       expect((await store.inboxSize(other)).entries).toBe(1)
     })
 
-    test('a touch makes a metric that the store forgot, with its whole definition', async () => {
+    test('a touch defines a metric that the store lost', async () => {
       const store = await openStore()
       const metric = metricOf('m', { unit: 's', description: 'd' })
       await store.append([commit(metric.partition, 1, part({ metrics: [touch(metric)] }))])
@@ -161,7 +161,7 @@ export function describeAppend(name: string, { openStore }: Openers): void {
       expect(await store.readWatermarks(WRITER, [partition])).toEqual([2])
     })
 
-    test('markers are of a project and a partition, and last 24 hours', async () => {
+    test('markers belong to a project and a partition and last 24 hours', async () => {
       const store = await openStore()
       const marked = (project: string, nowMs: number) => part({ marker: { project, key: 'k' }, nowMs })
       await store.append([commit(0, 1, marked('shop', NOW))])
@@ -181,7 +181,7 @@ export function describeAppend(name: string, { openStore }: Openers): void {
       expect(await store.readMarker(0, marker)).toBe(NOW + DAY + 1)
     })
 
-    test('watermarks are forgotten 7 days after the last commit', async () => {
+    test('watermarks are removed 7 days after the last commit', async () => {
       const store = await openStore()
       await store.append([commit(0, 1, part())])
       await store.append([commit(0, 2, part({ nowMs: NOW + DAY }))])
@@ -191,7 +191,7 @@ export function describeAppend(name: string, { openStore }: Openers): void {
       expect(await store.readWatermarks(WRITER, [0])).toEqual([0])
     })
 
-    test('listeners are told of what was applied, later, and one that throws harms nobody', async () => {
+    test('listeners are notified of applied commits, later, and one that throws harms nobody', async () => {
       const store = await openStore()
       const metric = metricOf('m')
       const { partition, metricId } = metric

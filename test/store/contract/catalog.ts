@@ -26,7 +26,7 @@ export function describeCatalog(name: string, { openedStore, openStore }: Opener
       expect(await store.readMetric('shop', 'latenc')).toBeUndefined()
     })
 
-    test('no metric has a name that is no Unicode, not even the one that UTF-8 makes of it', async () => {
+    test('a name that is not well-formed Unicode finds no metric', async () => {
       const store = await openStore()
       await store.defineMetrics([metricOf('\ufffd').definition])
       expect(await store.readMetric('shop', '\ufffd')).toMatchObject({ name: '\ufffd' })
@@ -44,7 +44,7 @@ export function describeCatalog(name: string, { openedStore, openStore }: Opener
       expect((await store.readMetric('shop', 'm'))!.type).toBe([...standing][0])
     })
 
-    test('definitions are answered in the order asked, a name asked twice with the row it got first', async () => {
+    test('definitions return rows in the order asked, a name asked twice its first row', async () => {
       const store = await openStore()
       const rows = await store.defineMetrics([
         { project: 'shop', name: 'b', type: 'gauge' },
@@ -100,7 +100,7 @@ export function describeCatalog(name: string, { openedStore, openStore }: Opener
       expect(await listAll(store, 'other')).toEqual([])
     })
 
-    test('a page of metrics looks at so many names and says where to go on', async () => {
+    test('a page of metrics examines at most `namesMax` names and returns the cursor of the next', async () => {
       const store = await openStore()
       const names = Array.from({ length: 60 }, (_, i) => `m${i + 100}`)
       const numbers = new Map<number, number>()
@@ -182,7 +182,7 @@ export function describeCatalog(name: string, { openedStore, openStore }: Opener
       ])
     })
 
-    test('a cursor beyond the end of the series says that the store went back in time', async () => {
+    test('a cursor beyond the end of the series returns undefined', async () => {
       const store = await openStore()
       const metric = metricOf('cpu')
       const { partition, metricId } = metric
@@ -195,7 +195,7 @@ export function describeCatalog(name: string, { openedStore, openStore }: Opener
   })
 
   describe(`${name}: many metrics`, () => {
-    test('rows by name come in the order asked, with a gap for a name that nothing has', async () => {
+    test('rows by name come in the order asked, with undefined for an unknown name', async () => {
       const store = await openStore()
       const names = Array.from({ length: 250 }, (_, i) => `m${i}`)
       await store.defineMetrics(names.map((metric) => metricOf(metric).definition))
@@ -215,7 +215,7 @@ export function describeCatalog(name: string, { openedStore, openStore }: Opener
       await store.deleteMetric({ project: 'shop', name: 'b', generation: 1 })
       await store.deleteMetric({ project: 'shop', name: 'b', generation: 1 })
       expect(await store.countMetrics('shop')).toBe(2)
-      // A commit makes what the store has forgotten.
+      // A commit defines a metric that the store does not have.
       const made = metricOf('made')
       await store.append([commit(made.partition, 1, part({ metrics: [touch(made)] }))])
       await store.append([commit(made.partition, 2, part({ metrics: [touch(made)] }))])
@@ -223,7 +223,7 @@ export function describeCatalog(name: string, { openedStore, openStore }: Opener
       expect(await (await opened.reopen()).countMetrics('shop')).toBe(3)
     })
 
-    test('tag keys are told sorted, however many there are and however they came', async () => {
+    test('tag keys are returned sorted, whatever their number and order of arrival', async () => {
       const opened = await openedStore()
       const { store } = opened
       const metric = metricOf('many-keys')
@@ -249,6 +249,19 @@ export function describeCatalog(name: string, { openedStore, openStore }: Opener
       expect(row?.seriesCount).toBe(201)
       expect((await listAll(store, 'shop')).map(({ tagKeys }) => tagKeys)).toEqual([keys(0, 201)])
       expect((await (await opened.reopen()).readMetric('shop', 'many-keys'))?.tagKeys).toEqual(keys(0, 201))
+    })
+
+    test('rows are whole, also of many metrics with a thousand tag keys each', async () => {
+      const store = await openStore()
+      const tags = Array.from({ length: 1_000 }, (_, i) => [`key ${1_000 + i}`, 'v'] as const)
+      const metrics = Array.from({ length: 12 }, (_, i) => namesOf(1, `m${i}-`))
+      const touches = metrics.map((metric) => touch(metric))
+      const series = metrics.map((metric) => seriesTouch(metric, tags))
+      await store.append([commit(1, 1, part({ metrics: touches, series }))])
+      const names = metrics.map(({ definition }) => definition.name)
+      const rows = await store.readMetrics('shop', [...names, 'absent'])
+      expect(rows.map((row) => row?.name)).toEqual([...names, undefined])
+      for (const row of rows.slice(0, -1)) expect(row?.tagKeys).toEqual(tags.map(([key]) => key))
     })
   })
 }

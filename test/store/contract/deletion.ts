@@ -88,7 +88,7 @@ export function describeDeletion(name: string, { openedStore, openStore }: Opene
       expect(await store.readMetric('other', 'm')).toMatchObject({ generation: 1 })
     })
 
-    test('cannot come back with a commit of somebody who has not heard of it', async () => {
+    test('cannot come back with a commit of a gateway that does not know of the deletion', async () => {
       const store = await openStore()
       const other = namesOf(partition, 'o')
       await store.append([commit(partition, 1, filled())])
@@ -105,7 +105,7 @@ export function describeDeletion(name: string, { openedStore, openStore }: Opene
       expect(await only(store.append([commit(partition, 2, rest)]))).toEqual({ status: 'applied', skipped: [] })
     })
 
-    test('cannot come back on a store that has forgotten them, once it is told', async () => {
+    test('cannot come back on a store that lost the deletion, once it is replayed', async () => {
       const store = await openStore()
       expect(await store.deleteMetric(deletion(2))).toBe(false)
       for (const generation of [1, 2]) {
@@ -118,7 +118,7 @@ export function describeDeletion(name: string, { openedStore, openStore }: Opene
       expect(await store.defineMetrics([definition])).toMatchObject([{ generation: 3 }])
     })
 
-    test('are told of like a commit', async () => {
+    test('are notified like a commit', async () => {
       const store = await openStore()
       await store.append([commit(partition, 1, filled())])
       const heard = new Promise<unknown>((resolve) => {
@@ -129,7 +129,7 @@ export function describeDeletion(name: string, { openedStore, openStore }: Opene
       expect(await heard).toEqual([partition, [metricId]])
     })
 
-    test('keep what they have until their inbox is folded, then all of it goes, step by step', async () => {
+    test('keep their data until their inbox is folded, then it is removed in steps', async () => {
       const opened = await openedStore()
       const { store } = opened
       const times = Array.from({ length: 5 }, (_, i) => NOW - i * windowWidthMs(MINUTE))
@@ -163,7 +163,7 @@ export function describeDeletion(name: string, { openedStore, openStore }: Opene
       expect(await store.readSeries(partition, metricId, 0, 10)).toEqual([])
     })
 
-    test('give back all that they took', async () => {
+    test('leave nothing behind', async () => {
       const contents = async (lives: boolean): Promise<readonly string[]> => {
         const opened = await openedStore()
         const { store } = opened
@@ -195,7 +195,7 @@ export function describeDeletion(name: string, { openedStore, openStore }: Opene
       expect(after.filter((line) => !line.includes('deleted'))).toEqual(without)
     })
 
-    test('that nobody may read any more cannot be folded again', async () => {
+    test('cannot be folded again', async () => {
       const store = await openStore()
       await store.append([commit(partition, 1, filled())])
       const inbox = await store.readInbox(partition, 1e9)

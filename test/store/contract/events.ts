@@ -63,7 +63,7 @@ export function describeEvents(name: string, { openedStore, openStore }: Openers
       }
     })
 
-    test('events go in the order they were committed, whatever their time, and give back their place', async () => {
+    test('events expire in the order they were committed, whatever their time, and leave nothing behind', async () => {
       const opened = await openedStore()
       const { store } = opened
       const all = { project: 'shop', fromMs: -1e12, toMs: NOW + DAY, limit: 1_000, bytesMax: 1e6 }

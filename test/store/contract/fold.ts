@@ -67,7 +67,7 @@ export function describeFold(name: string, { openedStore, openStore }: Openers):
       expect((await timeline(reopened, metric, SECONDS_10)).entries).toEqual([entry])
     })
 
-    test('what a fold leaves of an entry takes its place', async () => {
+    test('the unfolded rest of an entry takes its place', async () => {
       const { opened, store, inbox, fold } = await foldable()
       await store.append([commit(partition, 2, part({ block: block(5) }))])
       const [, later] = await store.readInbox(partition, 1e9)
@@ -104,7 +104,7 @@ export function describeFold(name: string, { openedStore, openStore }: Openers):
       expect(entries.map(({ tier }) => tier)).toEqual([2, 1, 0])
     })
 
-    test('what this process takes out of the index is told: by a fold, and when a window expires', async () => {
+    test('listeners are notified of what a fold or an expiry removes from the index', async () => {
       const { store, inbox, listed, fold } = await foldable()
       const heard: Unlisted[] = []
       const stop = store.onUnlisted((unlisted) => heard.push(unlisted))
@@ -192,7 +192,7 @@ export function describeFold(name: string, { openedStore, openStore }: Openers):
       expect(await blocksOf(store, metric, SECONDS_10)).toHaveLength(1)
     })
 
-    test('a block that several windows list stays until the last lets go of it', async () => {
+    test('a block that several windows list stays until the last drops it', async () => {
       const store = await openStore()
       const shared = block()
       await store.writeBlocks(partition, [shared], NOW)
@@ -213,7 +213,7 @@ export function describeFold(name: string, { openedStore, openStore }: Openers):
       expect(await exists(store, partition, shared.name)).toBe(false)
     })
 
-    test('a block has its minute from the last window that let go of it', async () => {
+    test('a block stays readable for a minute after the last window dropped it', async () => {
       const store = await openStore()
       const shared = block()
       await store.writeBlocks(partition, [shared], NOW)
@@ -267,7 +267,7 @@ export function describeFold(name: string, { openedStore, openStore }: Openers):
       expect(await of(NOW, NOW)).toEqual([])
     })
 
-    test('several timelines are answered in the order asked', async () => {
+    test('several timelines are returned in the order asked', async () => {
       const store = await openStore()
       const coarse = await list(store, metric, HOUR, NOW)
       const fine = await list(store, metric, SECONDS_10, NOW)

@@ -47,7 +47,7 @@ export function describeInbox(name: string, { openedStore, openStore }: Openers)
       expect((await store.readIndex({ ...request, inbox: false })).inbox).toEqual([])
     })
 
-    test('an inbox is read no further than some number of entries', async () => {
+    test('an inbox is read up to `entriesMax` entries', async () => {
       const store = await openStore()
       await store.append([commit(1, 1, ...Array.from({ length: 300 }, () => part({ block: block() })))])
       for (const entriesMax of [1, 255, 256, 257, 300, 400])
@@ -68,7 +68,7 @@ export function describeInbox(name: string, { openedStore, openStore }: Openers)
       expect(await store.readBlocks(0, [both.name], 'scalars')).toEqual([undefined])
     })
 
-    test('what was read does not change with the next read', async () => {
+    test('bytes that were read do not change with the next read', async () => {
       const store = await openStore()
       const blocks = [block(100), block(100), block(50_000), block(60_000)]
       await store.append([commit(1, 1, ...blocks.map((of) => part({ block: of })))])
@@ -77,7 +77,7 @@ export function describeInbox(name: string, { openedStore, openStore }: Openers)
       expect(read).toEqual(blocks.map(({ scalars }) => scalars))
     })
 
-    test('order numbers grow for ever, also after reopening with an empty inbox', async () => {
+    test('order numbers keep growing, also after reopening with an empty inbox', async () => {
       const opened = await openedStore()
       await opened.store.append([commit(1, 1, part({ block: block() }), part({ block: block() }))])
       const inbox = await opened.store.readInbox(1, 1e9)

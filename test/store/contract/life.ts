@@ -100,7 +100,7 @@ export function describeLife(name: string, { openedStore, openStore, openEmpty }
       expect(await store.readWatermarks(WRITER, [0])).toEqual([3])
     })
 
-    test('any sequence of verbs leaves what a simple model says', async () => {
+    test('any sequence of verbs agrees with a simple model', async () => {
       await fc.assert(
         fc.asyncProperty(fc.array(stepArbitrary, { minLength: 1, maxLength: 40 }), async (steps) => {
           const opened = await openEmpty()

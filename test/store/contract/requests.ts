@@ -19,7 +19,7 @@ export function describeRequests(name: string, { openStore }: Openers): void {
       expect(await store.readReceipt('shop', 'k', NOW + DAY + 2)).toEqual(receipt('third'))
     })
 
-    test('the oldest receipts of a project go first when there are too many', async () => {
+    test('the oldest receipts of a project are removed when there are too many', async () => {
       const store = await openStore()
       await store.writeReceipt('other', 'k0', receipt('0'), NOW)
       for (let i = 0; i < RECEIPTS_MAX + 2; i++) await store.writeReceipt('shop', `k${i}`, receipt(`${i}`), NOW + i)
@@ -34,7 +34,7 @@ export function describeRequests(name: string, { openStore }: Openers): void {
       expect(await store.readReceipt('shop', 'k4', NOW + DAY + 3)).toEqual(receipt('4'))
     })
 
-    test('the oldest receipts of a project go first when they have too many bytes', async () => {
+    test('the oldest receipts of a project are removed when they have too many bytes', async () => {
       const store = await openStore()
       const kept = async () => {
         const receipts = await Promise.all([0, 1, 2, 3].map((i) => store.readReceipt('shop', `k${i}`, NOW + 10)))
@@ -58,7 +58,7 @@ export function describeRequests(name: string, { openStore }: Openers): void {
       expect((await store.readReceipt('shop', 'k0', later))?.body.length).toBe(200)
     })
 
-    test('permits of a window are granted up to the limit, and anew in the next one', async () => {
+    test('permits are granted up to the limit of each window', async () => {
       const store = await openStore()
       const ask = (permits: number, nowMs: number, bucket = 'key') =>
         store.takePermits({ bucket, permits, limit: 10, windowMs: MINUTE, nowMs })
@@ -75,7 +75,7 @@ export function describeRequests(name: string, { openStore }: Openers): void {
       expect(store.groups.flat().sort((a, b) => a - b)).toEqual(partitions)
     })
 
-    test('a lease is its holder’s until it ends or is given up, partition by partition', async () => {
+    test('a lease belongs to its holder until it ends or is released, partition by partition', async () => {
       const store = await openStore()
       const take = (holder: string, leaseMs: number, nowMs = NOW, partition = 0) =>
         store.takeLease({ partition, holder, leaseMs, nowMs })

@@ -104,7 +104,7 @@ export function describeRetention(name: string, { openStore }: Openers): void {
       expect(await store.expireWindow({ partition, window: window(NOW), nowMs: NOW + 11 })).toBe(true)
     })
 
-    test('expired stretches that touch are one', async () => {
+    test('expired stretches that touch are merged', async () => {
       const store = await openStore()
       const expire = (windowMs: number) => store.expireWindow({ partition, window: window(windowMs), nowMs: NOW })
       await expire(NOW)
@@ -126,7 +126,7 @@ export function describeRetention(name: string, { openStore }: Openers): void {
       expect(await expired(store, HOUR)).toEqual([])
     })
 
-    test('with `forget` the stretches of the named resolutions are forgotten within the window', async () => {
+    test('with `dropExpired` the expired stretches of those resolutions are removed within the window', async () => {
       const store = await openStore()
       const coarseWidth = windowWidthMs(HOUR)
       const windows = [NOW - width, NOW, NOW + coarseWidth - width, NOW + coarseWidth]
