@@ -22,7 +22,7 @@ export interface Store {
    * Whether the store can lose writes that it acknowledged last, as a server does that syncs its disk once a second, or a replica
    * after a failover. Writers then retain acknowledged commits for a while and replay those that are missing.
    */
-  readonly mayForget: boolean
+  readonly mayLoseWrites: boolean
   /**
    * The partitions in groups that are served together. A request for one group never waits for the server of another, and several
    * commits of one group cost little more than one.
@@ -105,7 +105,7 @@ export interface Store {
   dueWindows(partition: number, nowMs: number, max: number): Promise<readonly WindowKey[]>
   /**
    * Removes the index entries and set sketches of a window. Returns false and changes nothing when its `expiresMs` is after `nowMs`.
-   * The window is recorded as an expired stretch, or, with `forget`, the records of finer resolutions within it are removed.
+   * The window is recorded as an expired stretch, or, with `dropExpired`, the records of finer resolutions within it are removed.
    */
   expireWindow(expiry: WindowExpiry): Promise<boolean>
   /**
@@ -422,7 +422,7 @@ export interface WindowExpiry {
   readonly partition: number
   readonly window: WindowKey
   /** Resolutions whose expired stretches within this window are removed; undefined: the window becomes an expired stretch. */
-  readonly forget?: readonly number[]
+  readonly dropExpired?: readonly number[]
   readonly nowMs: number
 }
 

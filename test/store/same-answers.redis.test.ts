@@ -267,7 +267,7 @@ const fold = step('fold', folding, async (world, drawn) => {
 })
 
 /** As retention does it, and sometimes before it is due. */
-const expiry = fc.record({ partition, max: fc.integer({ min: 1, max: 12 }), forgets: fc.boolean(), isEarly: rarely })
+const expiry = fc.record({ partition, max: fc.integer({ min: 1, max: 12 }), drops: fc.boolean(), isEarly: rarely })
 
 const expire = step('expire', expiry, async (world, drawn) => {
   const { store, nowMs } = world
@@ -275,8 +275,8 @@ const expire = step('expire', expiry, async (world, drawn) => {
   const went: boolean[] = []
   for (const window of due) {
     const isCoarsest = window.resolutionMs === STEPS_MS.at(-1)
-    const forget = drawn.forgets && isCoarsest ? { forget: STEPS_MS.slice(0, -1) } : {}
-    const goes = await store.expireWindow({ partition: drawn.partition, window, ...forget, nowMs })
+    const dropped = drawn.drops && isCoarsest ? { dropExpired: STEPS_MS.slice(0, -1) } : {}
+    const goes = await store.expireWindow({ partition: drawn.partition, window, ...dropped, nowMs })
     went.push(goes)
     const isIn = ({ metricId, stepMs, entry }: Listed): boolean =>
       stepMs === window.resolutionMs &&

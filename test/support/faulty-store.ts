@@ -16,8 +16,8 @@ export type Fault = (proceed: () => Promise<unknown>) => Promise<unknown>
 export type FaultOf<V extends Verb> = (proceed: () => Promise<unknown>, args: Parameters<Store[V]>) => Promise<unknown>
 
 export interface FaultyStoreOptions {
-  /** Whether the store says that it may forget; otherwise it says what it says. */
-  readonly mayForget?: boolean
+  /** Replaces what the store says. */
+  readonly mayLoseWrites?: boolean
   /** The same for the groups of its partitions. */
   readonly groups?: Store['groups']
 }
@@ -32,11 +32,11 @@ export class FaultyStore {
   #stopped: Promise<void> | undefined
   #inner: Store
 
-  constructor(inner: Store, { mayForget = inner.mayForget, groups = inner.groups }: FaultyStoreOptions = {}) {
+  constructor(inner: Store, { mayLoseWrites = inner.mayLoseWrites, groups = inner.groups }: FaultyStoreOptions = {}) {
     this.#inner = inner
     this.store = new Proxy(inner, {
       get: (_, property) => {
-        if (property === 'mayForget') return mayForget
+        if (property === 'mayLoseWrites') return mayLoseWrites
         if (property === 'groups') return groups
         const member: unknown = Reflect.get(this.#inner, property, this.#inner)
         if (typeof member !== 'function') return member

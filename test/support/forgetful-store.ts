@@ -18,7 +18,7 @@ export class ForgetfulStore {
   private constructor(folder: string, store: Store, options: FaultyStoreOptions) {
     this.#folder = folder
     this.#current = store
-    this.faulty = new FaultyStore(store, { mayForget: true, ...options })
+    this.faulty = new FaultyStore(store, { mayLoseWrites: true, ...options })
   }
 
   static async open(options: FaultyStoreOptions = {}): Promise<ForgetfulStore> {

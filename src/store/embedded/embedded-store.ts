@@ -85,7 +85,7 @@ export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<
 
 class EmbeddedStore implements Store {
   readonly partitions: number
-  readonly mayForget = false
+  readonly mayLoseWrites = false
   readonly groups: Store['groups']
   readonly #environment: Environment
   readonly #lock: FolderLock

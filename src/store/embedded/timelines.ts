@@ -244,8 +244,8 @@ export function expireWindow(writes: WriteSet, expiry: WindowExpiry): boolean {
   if (bytes !== undefined && decodeWindow(bytes).expiresMs > nowMs) return false
   removeWindow(writes, partition, window, nowMs)
   const stretch = stretchOf(window)
-  if (expiry.forget === undefined) addExpired(writes, partition, metricId, resolutionMs, stretch)
-  else for (const finerMs of expiry.forget) removeExpired(writes, partition, metricId, finerMs, stretch)
+  if (expiry.dropExpired === undefined) addExpired(writes, partition, metricId, resolutionMs, stretch)
+  else for (const finerMs of expiry.dropExpired) removeExpired(writes, partition, metricId, finerMs, stretch)
   return true
 }
 

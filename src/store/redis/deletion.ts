@@ -61,7 +61,7 @@ async function clearWindows(
         if (removed >= max) return removed
         const window = { metricId, resolutionMs, windowMs }
         // No expired stretch is recorded: no query will need it.
-        await expireWindow(engine, { partition, window, forget: [], nowMs }, Number.MAX_SAFE_INTEGER)
+        await expireWindow(engine, { partition, window, dropExpired: [], nowMs }, Number.MAX_SAFE_INTEGER)
         removed++
       }
     }

@@ -101,7 +101,7 @@ const FORMAT_CHECK_MS = 1_000
 
 class RedisStore implements Store {
   readonly partitions: number
-  readonly mayForget = true
+  readonly mayLoseWrites = true
   readonly groups: Store['groups']
   readonly #connections: Connections
   readonly #engine: Engine

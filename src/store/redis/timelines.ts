@@ -198,7 +198,7 @@ export async function expireWindow(
 /** A script must be given its keys, so the blocks of the window are read before, and the script compares them. */
 async function expiryCall(
   engine: Engine,
-  { partition, window, forget, nowMs }: WindowExpiry,
+  { partition, window, dropExpired, nowMs }: WindowExpiry,
   dueByMs: number,
 ): Promise<Call> {
   const keys = engine.keys(partition)
@@ -209,13 +209,13 @@ async function expiryCall(
     .key(keys.due, keys.timeline(window), keys.expired(window), keys.expiring, keys.extra)
     .key(keys.setsOf(window), keys.condemnedSetsOf(window), keys.condemnedWindows)
     .arg(dueMember(window), windowName(window), windowMs, windowWidthMs(resolutionMs), dueByMs)
-    .arg(nowMs + UNLISTED_BLOCK_MS, SERVER_TTL_MS, forget === undefined ? '1' : '0', members.length)
+    .arg(nowMs + UNLISTED_BLOCK_MS, SERVER_TTL_MS, dropExpired === undefined ? '1' : '0', members.length)
   for (const member of members) {
     const { block } = decodeIndexEntry(member)
     call.key(keys.scalars(block), keys.sketches(block)).arg(member, block)
   }
-  const forgotten = forget ?? []
-  call.arg(forgotten.length)
-  for (const finerMs of forgotten) call.key(keys.expired({ metricId, resolutionMs: finerMs }))
+  const dropped = dropExpired ?? []
+  call.arg(dropped.length)
+  for (const finerMs of dropped) call.key(keys.expired({ metricId, resolutionMs: finerMs }))
   return call
 }

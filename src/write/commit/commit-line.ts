@@ -166,7 +166,7 @@ export class CommitLine {
         const offer = open[i]!
         if (outcome?.status === 'conflict') await this.#move(offer, outcome)
         else if (outcome?.status !== 'gap') this.#judge(offer, outcome)
-        else if (this.#context.store.mayForget) behind.set(offer.partition, outcome.watermark)
+        else if (this.#context.store.mayLoseWrites) behind.set(offer.partition, outcome.watermark)
         else this.#startAnew(offer, `the store answered a gap after ${outcome.watermark}`)
       }
       const isAway = outcomes.includes(undefined)

@@ -67,7 +67,7 @@ export class Writer {
       now,
       numbers: new CommitNumbers(store.partitions),
       retained: this.#retained,
-      rounds: { settings, registry, tables: new TablePool(), keepsSeries: store.mayForget },
+      rounds: { settings, registry, tables: new TablePool(), keepsSeries: store.mayLoseWrites },
       blockName: (partition: number) => `${this.#name}.${partition}.${(this.#blocks++).toString(36)}`,
     }
     const groupOf: GroupCommit[] = []

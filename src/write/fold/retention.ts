@@ -29,8 +29,8 @@ export async function expireDue(
   const pacer = new Pacer()
   for (const window of due) {
     await pacer.pause()
-    const forget = window.resolutionMs === coarsestMs ? { forget: steps.slice(0, -1) } : {}
-    if (await store.expireWindow({ partition, window, ...forget, nowMs })) expired++
+    const dropped = window.resolutionMs === coarsestMs ? { dropExpired: steps.slice(0, -1) } : {}
+    if (await store.expireWindow({ partition, window, ...dropped, nowMs })) expired++
   }
   return expired
 }

@@ -1,4 +1,6 @@
 import { randomBytes } from 'node:crypto'
+import { DAY_MS } from '../../model/time.ts'
+import { WATERMARK_MS } from '../../store/terms.ts'
 
 /**
  * Under which name and number the next commit of each partition goes. A name is drawn at random and numbers count from 1 under
@@ -42,9 +44,9 @@ export class CommitNumbers {
   }
 }
 
-const NAME_MS_MAX = 86_400_000
+const NAME_MS_MAX = DAY_MS
 /** A day less than stores keep them: other gateways' clocks, by which they are let go, may be ahead. */
-const WATERMARK_MS_MAX = 6 * 86_400_000
+const WATERMARK_MS_MAX = WATERMARK_MS - DAY_MS
 
 function newName(): string {
   return randomBytes(16).toString('hex')

@@ -94,7 +94,7 @@ export class ReOffer {
   retain(partition: number, number: number, parts: readonly RoundPart[]): void {
     const { store, settings, events, retained, now } = this.#context
     const { retainedBytesMax, retainedMsMax } = settings
-    if (!store.mayForget) return
+    if (!store.mayLoseWrites) return
     const nowMs = now()
     const keptMs = retained.keep(partition, number, parts, nowMs)
     if (keptMs !== undefined && keptMs < retainedMsMax && retainedBytesMax > 0) {
@@ -112,7 +112,7 @@ export class ReOffer {
 
   /** Keeps an acknowledged deletion in case the store forgets it. */
   retainDeletion(deletion: MetricDeletion): void {
-    if (!this.#context.store.mayForget) return
+    if (!this.#context.store.mayLoseWrites) return
     this.#deletions.keep(deletion)
     this.#beginLooks()
   }

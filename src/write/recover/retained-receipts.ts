@@ -30,7 +30,7 @@ export class RetainedReceipts {
 
   keep(project: string, key: string, receipt: Receipt): void {
     const { retainedMsMax, retainedLookMs } = this.#settings
-    if (!this.#store.mayForget || retainedMsMax === 0) return
+    if (!this.#store.mayLoseWrites || retainedMsMax === 0) return
     const id = idOf(project, key)
     this.#drop(id)
     this.#receipts.set(id, { project, key, receipt, writtenMs: this.#now() })

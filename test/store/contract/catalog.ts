@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { type CanonicalTags, seriesIdOf } from '../../../src/model/series.ts'
 import { listAll } from '../../support/list-metrics.ts'
-import { commit, metricOf, NOW, type Openers, part, seriesTouch, touch } from './fixtures.ts'
+import { commit, metricOf, NOW, namesOf, type Openers, part, seriesTouch, touch } from './fixtures.ts'
 
 export function describeCatalog(name: string, { openedStore, openStore }: Openers): void {
   describe(`${name}: catalog`, () => {

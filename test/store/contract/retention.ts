@@ -134,7 +134,7 @@ export function describeRetention(name: string, { openStore }: Openers): void {
       const fine = windowWidthMs(SECONDS_10)
       await store.expireWindow({ partition, window: window(NOW, SECONDS_10), nowMs: NOW })
       await list(store, metric, HOUR, NOW, { expiresMs: NOW })
-      const expiry = { partition, window: window(NOW, HOUR), forget: [MINUTE], nowMs: NOW }
+      const expiry = { partition, window: window(NOW, HOUR), dropExpired: [MINUTE], nowMs: NOW }
       expect(await store.expireWindow(expiry)).toBe(true)
       expect(await expired(store)).toEqual([
         { fromMs: NOW - width, toMs: NOW },

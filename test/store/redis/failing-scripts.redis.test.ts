@@ -208,7 +208,7 @@ test('a script that fails has written nothing', { timeout: 120_000 }, async () =
   const stretch = { fromMs: windowMs, toMs: windowMs + 1 }
   await readIndex(engine, { partition, metricId, inbox: true, timelines: [{ resolutionMs: MINUTE, stretch }] })
   const window = { ...timeline, windowMs }
-  expect(await expireWindow(engine, { partition, window, forget: [10_000], nowMs: NOW })).toBe(true)
+  expect(await expireWindow(engine, { partition, window, dropExpired: [10_000], nowMs: NOW })).toBe(true)
   expect(await expireWindow(engine, { partition, window, nowMs: NOW })).toBe(true)
   await sweepPartition(engine, partition, NOW + 8 * 86_400_000)
   expect(await readEvents(engine, { project: 'shop', fromMs: 0, toMs: NOW, limit: 9, bytesMax: 99 })).toHaveLength(2)

@@ -37,7 +37,7 @@ interface TestGateway {
 
 /** A gateway of several that share the store, as with Redis. */
 function newGateway(
-  faulty = new FaultyStore(real, { mayForget: true }),
+  faulty = new FaultyStore(real, { mayLoseWrites: true }),
   settings: Partial<WriterSettings> = {},
 ): TestGateway {
   const told = { lost: 0, warnings: [] as string[] }
@@ -65,8 +65,8 @@ async function fold(): Promise<void> {
   while ((await real.inboxSize(0)).entries > 0) await foldInbox(real, 0, FOLD_SETTINGS, nowMs)
 }
 
-describe.each([true, false])('a deleted metric (on a store that may forget: %s)', (mayForget) => {
-  const newOne = () => newGateway(new FaultyStore(real, { mayForget }))
+describe.each([true, false])('a deleted metric (on a store that may lose writes: %s)', (mayLoseWrites) => {
+  const newOne = () => newGateway(new FaultyStore(real, { mayLoseWrites }))
 
   it('is gone, and what is tracked next begins anew', async () => {
     const gateway = newOne()

@@ -32,7 +32,7 @@ function newWriter(faulty: FaultyStore, settings: Partial<WriterSettings> = {}):
 async function openGroups(settings: Partial<WriterSettings> = {}) {
   const real = await openStore(await temporaryFolder())
   onTestFinished(() => real.close())
-  const faulty = new FaultyStore(real, { groups: GROUPS, mayForget: true })
+  const faulty = new FaultyStore(real, { groups: GROUPS, mayLoseWrites: true })
   /** What happens to commits of the right partition. */
   const right = (fault: Fault) =>
     faulty.alwaysOf('append', (proceed, [commits]) =>
