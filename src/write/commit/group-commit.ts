@@ -1,4 +1,5 @@
 import { GatewayError } from '../../model/errors.ts'
+import { type Pace, runPaced } from '../../model/steps.ts'
 import { within } from '../../model/within.ts'
 import type { Marker, MetricDeletion } from '../../store/store.ts'
 import type { ReOfferEvents } from '../recover/replay.ts'
@@ -29,6 +30,12 @@ export interface Share {
   /** Points of the batch that lie in the group; undefined: all. */
   readonly positions: readonly number[] | undefined
   readonly events: readonly PlacedEvent[]
+}
+
+/** A round that holds the points of one large request. */
+export interface FoldedRound {
+  readonly round: Round
+  readonly points: number
 }
 
 interface Waiting {
@@ -70,7 +77,7 @@ export class GroupCommit {
   readonly #context: GroupContext
   readonly #line: CommitLine
   #open: Round
-  /** Requests with an idempotency key travel in parts of their own. */
+  /** Rounds of one request: those with an idempotency key travel in parts of their own, and those of many points. */
   #marked: Round[] = []
   #openBytes = 0
   #waiting: Waiting[] = []
@@ -110,11 +117,15 @@ export class GroupCommit {
    * Folds what a request brings into the open round, with a marker into one of its own. Resolves, with the number of points, when all
    * of it is stored; undefined when there was nothing.
    */
-  add({ batch, refused, positions, events }: Share, marker: Marker | undefined): Promise<number> | undefined {
-    const round = marker === undefined ? this.#open : new Round(++epoch, this.#context.rounds, marker)
-    const before = round.bytes
-    const request = round.requests
-    const points = round.fold(batch, refused, positions)
+  add(
+    { batch, refused, positions, events }: Share,
+    marker: Marker | undefined,
+    folded?: FoldedRound,
+  ): Promise<number> | undefined {
+    const round = folded?.round ?? (marker === undefined ? this.#open : new Round(++epoch, this.#context.rounds, marker))
+    const before = folded === undefined ? round.bytes : 0
+    const request = folded === undefined ? round.requests : 0
+    const points = folded?.points ?? round.fold(batch, refused, positions)
     round.addEvents(events)
     this.#openBytes += round.bytes - before
     if (points + events.length === 0) return undefined
@@ -124,6 +135,16 @@ export class GroupCommit {
     )
     this.#takeOff()
     return stored
+  }
+
+  /** Folds many points in steps into a round of their own, for `add`. */
+  async foldInSteps(
+    { batch, refused, positions }: Share,
+    marker: Marker | undefined,
+    pace: Pace,
+  ): Promise<FoldedRound> {
+    const round = new Round(++epoch, this.#context.rounds, marker)
+    return { round, points: await runPaced(round.foldInSteps(batch, refused, positions), pace) }
   }
 
   /** Deletes a metric that lies in the group when all that has been folded so far is stored: it goes with the metric. */

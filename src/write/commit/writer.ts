@@ -1,17 +1,20 @@
 import { randomBytes } from 'node:crypto'
 import { GatewayError, type ItemError } from '../../model/errors.ts'
 import { partitionOf } from '../../model/metric.ts'
-import type { PointSink } from '../../model/point.ts'
+import { Pacer } from '../../model/pacer.ts'
+import type { Decode } from '../../model/point.ts'
+import type { Pace } from '../../model/steps.ts'
 import type { MetricDeletion, Store } from '../../store/store.ts'
 import { CommitNumbers } from '../recover/commit-numbers.ts'
 import { RetainedCommits } from '../recover/retained-commits.ts'
 import { Admission } from '../round/admission.ts'
+import { DecodeQueue } from '../round/decode-queue.ts'
 import { PointBatch } from '../round/point-batch.ts'
 import { Registry, type RegistryLimits } from '../round/registry.ts'
-import type { PlacedEvent, RoundSettings } from '../round/round.ts'
+import { type PlacedEvent, POINTS_PER_STEP, type RoundSettings } from '../round/round.ts'
 import { TablePool } from '../round/table-pool.ts'
 import type { CommitSettings } from './commit-line.ts'
-import { GroupCommit, type GroupEvents, outcomeUnknown, type Share } from './group-commit.ts'
+import { type FoldedRound, GroupCommit, type GroupEvents, outcomeUnknown, type Share } from './group-commit.ts'
 import { ProjectShares } from './project-shares.ts'
 
 export interface WriterSettings extends CommitSettings, RoundSettings, RegistryLimits {
@@ -43,6 +46,8 @@ export class Writer {
   readonly #registry: Registry
   readonly #pool: PointBatch[] = []
   readonly #shares = new ProjectShares()
+  readonly #decodes: DecodeQueue
+  readonly #newPace: () => Pace
   readonly #retained: RetainedCommits
   readonly #groups: readonly GroupCommit[]
   /** By partition. */
@@ -54,7 +59,15 @@ export class Writer {
   #askingBytes = 0
   #closing = false
 
-  constructor(store: Store, settings: WriterSettings, events: WriterEvents, now: () => number) {
+  constructor(
+    store: Store,
+    settings: WriterSettings,
+    events: WriterEvents,
+    now: () => number,
+    newPace: () => Pace = () => new Pacer(),
+  ) {
+    this.#newPace = newPace
+    this.#decodes = new DecodeQueue(newPace)
     const registry = new Registry(store, settings, now)
     this.#settings = settings
     this.#registry = registry
@@ -97,7 +110,7 @@ export class Writer {
   /** Stores what `decode` delivers, and events with it. With a key all of it counts once in 24 h. See `Gateway.trackBatch`. */
   async track(
     project: string,
-    decode: (sink: PointSink) => void,
+    decode: Decode,
     idempotencyKey?: string,
     events: readonly PlacedEvent[] = NO_EVENTS,
   ): Promise<readonly ItemError[]> {
@@ -110,7 +123,9 @@ export class Writer {
     this.#pendingDecodes++
     try {
       batch.begin(project)
-      decode(batch)
+      const steps = decode(batch)
+      const decoding = steps && this.#decodes.run(steps)
+      if (decoding !== undefined) await decoding
       let refused = NONE_REFUSED
       if (batch.newSeries.size > 0) {
         admission = new Admission(this.#registry)
@@ -124,15 +139,23 @@ export class Writer {
       askingBytes = 0
       const rejected = sorted(batch.rejected)
       const marker = idempotencyKey === undefined ? undefined : { project, key: idempotencyKey }
+      const isLarge = batch.length > POINTS_PER_STEP
       const commits: Promise<number>[] = []
-      for (const [group, share] of this.#sharesOf(project, batch, refused, events)) {
+      const shares = [...this.#sharesOf(project, batch, refused, events)]
+      const folded = new Map<GroupCommit, FoldedRound>()
+      if (isLarge) {
+        for (const [group, share] of shares)
+          folded.set(group, await group.foldInSteps(share, marker, this.#newPace()))
+      }
+      for (const [group, share] of shares) {
         const before = group.openBytes
-        const commit = group.add(share, marker)
+        const commit = group.add(share, marker, folded.get(group))
         this.#shares.add(project, group.openBytes - before)
         sharedBytes += group.openBytes - before
         if (commit !== undefined) commits.push(commit)
       }
-      if (this.#pool.length < BATCH_POOL_MAX) this.#pool.push(batch)
+      // The pool would keep the memory of a large batch.
+      if (!isLarge && this.#pool.length < BATCH_POOL_MAX) this.#pool.push(batch)
       if (commits.length > 0) {
         this.totals.points += commits.length === 1 ? await commits[0]! : await allStored(commits)
         this.totals.events += events.length

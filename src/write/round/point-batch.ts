@@ -17,7 +17,7 @@ export const MEMBER: PointMode = 3
 export class PointBatch implements PointSink<Series> {
   readonly #registry: Registry
   #project = ''
-  /** The registry's: it does not change while a decoder runs. */
+  /** The registry's when decoding began. Series that were registered in it are announced again should it change meanwhile. */
   #generation = 0
   length = 0
   series: Series[] = []

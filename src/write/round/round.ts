@@ -1,5 +1,6 @@
 import { formatId, type Id64 } from '../../model/id.ts'
 import { Pacer } from '../../model/pacer.ts'
+import type { Steps } from '../../model/steps.ts'
 import { BLOCK_BYTES_MAX, type EncodedBlock, encodeBlock, encodeBlocks } from '../../rollup/block.ts'
 import { mergeRows } from '../../rollup/merge-rows.ts'
 import type { RollupRows } from '../../rollup/rollup-rows.ts'
@@ -22,6 +23,9 @@ const POINT_BYTES = 16
 const ROW_BYTES = 128
 const MEMBER_BYTES = 64
 const EVENT_BYTES = 256
+
+/** Points that are folded before the event loop runs other work. */
+export const POINTS_PER_STEP = 10_000
 
 /** What one metric received in a round. */
 interface MetricRound {
@@ -106,18 +110,39 @@ export class Round {
     this.#marker = marker
   }
 
-  /** Folds the points of a batch, or those at `positions`, but for those of refused items; answers how many. */
+  /** Folds the points of a batch, or those at `positions`, except those of refused items; returns their number. */
   fold(batch: PointBatch, refused: ReadonlySet<number>, positions?: readonly number[]): number {
+    return this.#fold(batch, refused, positions, this.requests++, 0, positions?.length ?? batch.length)
+  }
+
+  /** The same for a batch of many points, in steps. The round must take no other request. */
+  *foldInSteps(batch: PointBatch, refused: ReadonlySet<number>, positions?: readonly number[]): Steps<number> {
+    const request = this.requests++
+    const length = positions?.length ?? batch.length
+    let points = 0
+    for (let from = 0; from < length; from += POINTS_PER_STEP) {
+      points += this.#fold(batch, refused, positions, request, from, Math.min(length, from + POINTS_PER_STEP))
+      yield
+    }
+    return points
+  }
+
+  #fold(
+    batch: PointBatch,
+    refused: ReadonlySet<number>,
+    positions: readonly number[] | undefined,
+    request: number,
+    from: number,
+    to: number,
+  ): number {
     const { keepsSeries, registry, settings } = this.#context
     const { baseMs, setBaseMs } = settings
     const { generation } = registry
     const { series: all, timeMs: times, value: values, mode: modes, weight: weights } = batch
     const checked = refused.size > 0
     let skipped = 0
-    const length = positions?.length ?? batch.length
-    let bytes = length * POINT_BYTES
-    const request = this.requests++
-    for (let k = 0; k < length; k++) {
+    let bytes = (to - from) * POINT_BYTES
+    for (let k = from; k < to; k++) {
       const i = positions === undefined ? k : positions[k]!
       if (checked && refused.has(batch.item[i]!)) {
         skipped++
@@ -160,7 +185,7 @@ export class Round {
       if (timeMs > slot.lastMs) slot.lastMs = timeMs
     }
     this.bytes += bytes
-    return length - skipped
+    return to - from - skipped
   }
 
   addEvents(placed: readonly PlacedEvent[]): void {
