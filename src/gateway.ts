@@ -4,7 +4,7 @@ import { GatewayError, type ItemError } from './model/errors.ts'
 import type { NewEvent } from './model/event.ts'
 import { type EventIds, keyedEventId } from './model/event-id.ts'
 import { METRIC_NAME_UNITS_MAX, type MetricType, partitionOf } from './model/metric.ts'
-import { describe, type PointSink } from './model/point.ts'
+import { type Decode, describe } from './model/point.ts'
 import type { RateClass } from './model/rate.ts'
 import type { QueryAnswer } from './query/compute/result.ts'
 import type { EventInput, EventPage, EventReader } from './query/events.ts'
@@ -37,11 +37,11 @@ export interface MetricFilter {
 /** The verbs of the gateway. HTTP and GraphQL translate to and from them and know nothing below. */
 export interface Gateway {
   /**
-   * Stores the points that `decode` delivers, together. `decode` runs once, synchronously. Resolves when they are durable,
+   * Stores the points that `decode` delivers, together. `decode` is called once. Resolves when they are durable,
    * with the items that were left out, by index. Rejects with `overloaded` or `store_unavailable`: nothing was stored, unless
    * the details say that the outcome is unknown.
    */
-  track(project: string, decode: (sink: PointSink) => void, options?: TrackOptions): Promise<readonly ItemError[]>
+  track(project: string, decode: Decode, options?: TrackOptions): Promise<readonly ItemError[]>
   /**
    * Stores points and events together, as `track` does. Answers the points that were left out, and the ids of the events in their
    * order.
@@ -83,7 +83,7 @@ export interface Gateway {
 
 export interface TrackedBatch {
   /** Delivers the points, if there are any. */
-  readonly decode?: (sink: PointSink) => void
+  readonly decode?: Decode
   readonly events: readonly NewEvent[]
 }
 

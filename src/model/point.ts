@@ -2,6 +2,7 @@ import { type ErrorCode, quote, shorten } from './errors.ts'
 import type { ItemMemory } from './item-memory.ts'
 import type { MetricType, RollupKind, TrackedType } from './metric.ts'
 import { isTrackedType, TRACKED_TYPES } from './metric.ts'
+import type { Steps } from './steps.ts'
 import { countChars, isLongerThan } from './text.ts'
 
 /**
@@ -203,3 +204,6 @@ export interface PointSink<S extends SeriesRef = SeriesRef> {
   /** Forgets all that was delivered and rejected: the decoder begins anew. */
   restart(): void
 }
+
+/** Delivers the points of a request. A decoder of bodies that may be large returns its work in steps. */
+export type Decode = (sink: PointSink) => Steps<void> | void

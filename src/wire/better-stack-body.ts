@@ -1,7 +1,8 @@
 import { GatewayError } from '../model/errors.ts'
 import { type PointLimits, type PointSink, reject, type SeriesRef } from '../model/point.ts'
+import { StepBudget, type Steps } from '../model/steps.ts'
 import { decodeBetterStackItem } from './better-stack.ts'
-import { eachJsonLine, parseJsonBody } from './json-body.ts'
+import { eachJsonItem, eachJsonLineItem } from './json-body.ts'
 import { eachMessagePackItem } from './message-pack.ts'
 import { scanItems } from './scan-items.ts'
 
@@ -17,92 +18,98 @@ export interface BetterStackBodyOptions {
 
 export interface BetterStackBody {
   readonly items: number
-  /** Some of the times that nobody can read. */
+  /** Some of the times that cannot be read. */
   readonly oddTimes: readonly unknown[]
-  /** The items that have such a time, by index: the time of reception stands in for it. */
+  /** Indexes of the items with such a time: they have the time of reception instead. */
   readonly oddTimeItems: readonly number[]
 }
 
 const ODD_TIMES_KEPT_MAX = 10
 
 /**
- * Delivers a whole body: one item or an array of them, on each line in NDJSON. Throws `invalid_body` when any of it cannot be
+ * Delivers a whole body: one item or an array of them; in NDJSON that on each line. Throws `invalid_body` when any part of it cannot be
  * decoded, and `payload_too_large`; what was delivered is void then.
  */
-export function decodeBetterStackBody<S extends SeriesRef>(
+export function* decodeBetterStackBody<S extends SeriesRef>(
   bytes: Uint8Array,
   sink: PointSink<S>,
   options: BetterStackBodyOptions,
-): BetterStackBody {
+): Steps<BetterStackBody> {
   if (options.format !== 'message-pack' && bytes.length > 0) {
-    const scanned = scanBetterStackBody(bytes, sink, options)
+    const scanned = yield* scanBetterStackBody(bytes, sink, options)
     if (scanned !== undefined) return scanned
     sink.restart()
   }
-  return decodeWholeBody(bytes, sink, options)
+  return yield* decodeWholeBody(bytes, sink, options)
 }
 
-/** The same, every item the long way. */
-export function decodeWholeBody<S extends SeriesRef>(
+/** The same without the fast way. */
+export function* decodeWholeBody<S extends SeriesRef>(
   bytes: Uint8Array,
   sink: PointSink<S>,
   options: BetterStackBodyOptions,
-): BetterStackBody {
+): Steps<BetterStackBody> {
+  const { format } = options
+  if (format === 'message-pack') return yield* decodeItems(sink, options, (items) => eachMessagePackItem(bytes, items))
+  if (format === 'json') {
+    try {
+      return yield* decodeItems(sink, options, ({ visit }) => eachJsonItem(bytes, visit))
+    } catch (error) {
+      // Some senders call NDJSON JSON: a body of several lines that is not JSON is decoded as NDJSON.
+      const isTried = error instanceof GatewayError && error.code === 'invalid_body' && bytes.includes(NEWLINE)
+      if (!isTried) throw error
+      sink.restart()
+      const body = yield* decodeItems(sink, options, ({ visit }) => eachJsonLineItem(bytes, visit))
+      if (body.items === 0) throw error
+      return body
+    }
+  }
+  return yield* decodeItems(sink, options, ({ visit }) => eachJsonLineItem(bytes, visit))
+}
+
+/** What the readers of bodies do with items. */
+interface ItemVisitor {
+  visit(item: unknown): Steps<void>
+  refuse(reason: string): void
+}
+
+function* decodeItems<S extends SeriesRef>(
+  sink: PointSink<S>,
+  options: BetterStackBodyOptions,
+  readItems: (visitor: ItemVisitor) => Steps<void>,
+): Steps<BetterStackBody> {
+  const budget = new StepBudget()
   const items = new Items(sink, options)
-  const visit = (item: unknown): void => void items.decode(item, items.count)
-  const visitAll = (value: unknown): void => {
-    if (Array.isArray(value)) for (const item of value) visit(item)
-    else visit(value)
-  }
-  switch (options.format) {
-    case 'json':
-      decodeJson(bytes, visitAll)
-      break
-    case 'ndjson':
-      eachJsonLine(bytes, visitAll)
-      break
-    case 'message-pack':
-      eachMessagePackItem(bytes, visit, (reason) => items.refuse(reason))
-      break
-  }
+  yield* readItems({
+    *visit(item) {
+      yield* items.decode(item, items.count)
+      if (budget.spend(ITEM_UNITS)) yield
+    },
+    refuse: (reason) => items.refuse(reason),
+  })
   return items.body()
 }
 
-/** Senders of lines call them JSON too: a body of several lines that is no JSON is tried as NDJSON. */
-function decodeJson(bytes: Uint8Array, visit: (value: unknown) => void): void {
-  let body: unknown
-  try {
-    body = parseJsonBody(bytes)
-  } catch (error) {
-    if (!bytes.includes(NEWLINE)) throw error
-    let lines = 0
-    eachJsonLine(bytes, (value) => {
-      lines++
-      visit(value)
-    })
-    if (lines === 0) throw error
-    return
-  }
-  visit(body)
-}
+/** What an item costs that has been parsed, in units of a step. */
+const ITEM_UNITS = 512
 
 const NEWLINE = 0x0a
 const OPEN_BRACE = 0x7b
 
-/** An object of JSON is read as one line; when it is several, the lines are. */
+/** JSON that begins with an object is scanned as lines: it is one item, or NDJSON. */
 function framingOf(bytes: Uint8Array, format: BetterStackFormat): 'lines' | 'array' {
   return format === 'ndjson' || bytes[0] === OPEN_BRACE ? 'lines' : 'array'
 }
 
-/** The same for JSON and NDJSON, unless the body has to be decoded whole: then undefined. */
-function scanBetterStackBody<S extends SeriesRef>(
+/** The fast way through JSON and NDJSON. Undefined: the body has to be decoded as a whole. */
+function* scanBetterStackBody<S extends SeriesRef>(
   bytes: Uint8Array,
   sink: PointSink<S>,
   options: BetterStackBodyOptions,
-): BetterStackBody | undefined {
+): Steps<BetterStackBody | undefined> {
   const { format, nowMs, limits, pointsMax } = options
   const items = new Items(sink, options)
-  const count = scanItems(bytes, sink, {
+  const count = yield* scanItems(bytes, sink, {
     grammar: 'better-stack',
     framing: framingOf(bytes, format),
     nowMs,
@@ -113,7 +120,7 @@ function scanBetterStackBody<S extends SeriesRef>(
   return count === undefined ? undefined : { ...items.body(), items: count }
 }
 
-/** Decodes items one by one, and counts them and their points against what a request may have. */
+/** Decodes items one by one and enforces the limits of a request on items and points. */
 class Items<S extends SeriesRef> {
   count = 0
   readonly #oddTimes: unknown[] = []
@@ -138,14 +145,14 @@ class Items<S extends SeriesRef> {
     return { items: this.count, oddTimes: this.#oddTimes, oddTimeItems: this.#oddTimeItems }
   }
 
-  decode(item: unknown, index: number): S | undefined {
+  *decode(item: unknown, index: number): Steps<S | undefined> {
     this.#decoding = index
-    const delivered = decodeBetterStackItem(item, index, this.#sink, this.#item)
+    const delivered = yield* decodeBetterStackItem(item, index, this.#sink, this.#item)
     this.#charge(index, typeof delivered === 'number' ? delivered : 1)
     return typeof delivered === 'number' ? undefined : delivered
   }
 
-  /** Leaves out the next item, which is one by its length and no more. */
+  /** Rejects the next item, which could not be decoded. */
   refuse(reason: string): void {
     this.#sink.reject(this.count, reject('invalid_body', reason))
     this.#charge(this.count, 0)

@@ -12,6 +12,7 @@ import {
   readTags,
   reject,
 } from '../model/point.ts'
+import { StepBudget, type Steps } from '../model/steps.ts'
 import { parsePointTime } from '../model/time.ts'
 
 /**
@@ -66,6 +67,10 @@ interface Sample {
   readonly rate?: unknown
 }
 
+/** What a bucket, a quantile, a member or a sample costs, and finding a series, in units of a step. */
+const PART_UNITS = 64
+const SERIES_UNITS = 512
+
 export interface BetterStackOptions {
   readonly nowMs: number
   readonly limits: PointLimits
@@ -94,27 +99,27 @@ interface Measured {
 }
 
 /**
- * Judges one item and delivers all of its points to the sink, or the first reason against it. An item is whole: when one of its
- * points cannot be taken, none is. Answers the series of a gauge or a counter, else how many points it delivered.
+ * Validates one item and delivers all of its points to the sink, or the first reason against it. An item is whole: when one of its
+ * points is rejected, all are. Returns the series of a gauge or a counter, else the number of points delivered.
  */
-export function decodeBetterStackItem<S extends SeriesRef>(
+export function* decodeBetterStackItem<S extends SeriesRef>(
   given: unknown,
   index: number,
   sink: PointSink<S>,
   options: BetterStackOptions,
-): S | number {
-  const delivered = deliver(given, index, sink, options)
+): Steps<S | number> {
+  const delivered = yield* deliver(given, index, sink, options)
   if (typeof delivered === 'number' || !('code' in delivered)) return delivered
   sink.reject(index, delivered)
   return 0
 }
 
-function deliver<S extends SeriesRef>(
+function* deliver<S extends SeriesRef>(
   given: unknown,
   index: number,
   sink: PointSink<S>,
   options: BetterStackOptions,
-): S | number | Rejection {
+): Steps<S | number | Rejection> {
   const item = unwrapped(given)
   if (item === undefined) return reject('invalid_body', `a metric must be an object, not ${describe(given)}`)
   const typeKey = typeKeyOf(item)
@@ -128,15 +133,15 @@ function deliver<S extends SeriesRef>(
     case 'counter':
       return deliverNumber(typeKey, value, head, index, sink)
     case 'set':
-      return deliverMembers(value, head, index, sink, options.limits)
+      return yield* deliverMembers(value, head, index, sink, options.limits)
     case 'distribution':
-      return deliverSamples(value, head, index, sink)
+      return yield* deliverSamples(value, head, index, sink)
     case 'histogram':
     case 'aggregated_histogram':
-      return deliverMeasured(histogramValues(value, head), head, index, sink, options.limits)
+      return yield* deliverMeasured(yield* histogramValues(value, head), head, index, sink, options.limits)
     case 'summary':
     case 'aggregated_summary':
-      return deliverMeasured(summaryValues(value, head), head, index, sink, options.limits)
+      return yield* deliverMeasured(yield* summaryValues(value, head), head, index, sink, options.limits)
   }
 }
 
@@ -223,7 +228,8 @@ function partOf(value: unknown): number | 'absent' | undefined {
  * A counter for each upper limit, and the sum and the count as counters of their own. What the count exceeds the buckets by
  * lies above the highest limit, unless a bucket is absent that may hold it.
  */
-function histogramValues(value: Value, head: ItemHead): readonly Measured[] | Rejection {
+function* histogramValues(value: Value, head: ItemHead): Steps<readonly Measured[] | Rejection> {
+  const budget = new StepBudget()
   const { name, tags, kind } = head
   const how = kind === 'total' ? 'total' : 'add'
   const totals = countAndSum('histogram', value, head, how)
@@ -234,6 +240,7 @@ function histogramValues(value: Value, head: ItemHead): readonly Measured[] | Re
   let counted = 0
   let isWhole = true
   for (const bucket of buckets) {
+    if (budget.spend(PART_UNITS)) yield
     const { upper_limit, count: given } = isObject<Bucket>(bucket ?? NOTHING) ? (bucket ?? NOTHING) : INVALID
     const limit = limitOf(upper_limit)
     const count = partOf(given)
@@ -261,7 +268,8 @@ function histogramValues(value: Value, head: ItemHead): readonly Measured[] | Re
 }
 
 /** A gauge for each quantile, and the sum and the count as counters. */
-function summaryValues(value: Value, head: ItemHead): readonly Measured[] | Rejection {
+function* summaryValues(value: Value, head: ItemHead): Steps<readonly Measured[] | Rejection> {
+  const budget = new StepBudget()
   const { name, tags, kind } = head
   const totals = countAndSum('summary', value, head, kind === 'total' ? 'total' : 'add')
   if ('code' in totals) return totals
@@ -270,6 +278,7 @@ function summaryValues(value: Value, head: ItemHead): readonly Measured[] | Reje
     return reject('invalid_value', `quantiles must be an array, not ${describe(quantiles)}`)
   const measured: Measured[] = []
   for (const given of quantiles) {
+    if (budget.spend(PART_UNITS)) yield
     const { quantile: rank, value: told } = isObject<Quantile>(given ?? NOTHING) ? (given ?? NOTHING) : INVALID
     const quantile = partOf(rank)
     const number = partOf(told)
@@ -314,16 +323,18 @@ function countAndSum(
   }
 }
 
-function deliverMeasured<S extends SeriesRef>(
+function* deliverMeasured<S extends SeriesRef>(
   measured: readonly Measured[] | Rejection,
   { timeMs }: ItemHead,
   index: number,
   sink: PointSink<S>,
   limits: PointLimits,
-): number | Rejection {
+): Steps<number | Rejection> {
   if ('code' in measured) return measured
+  const budget = new StepBudget()
   const series: S[] = []
   for (const { name, type, tags } of measured) {
+    if (budget.spend(SERIES_UNITS)) yield
     const badName = checkName(name, limits)
     if (badName !== undefined) return badName
     const resolved = sink.resolve(name, type, tags)
@@ -337,16 +348,18 @@ function deliverMeasured<S extends SeriesRef>(
   return measured.length
 }
 
-function deliverMembers<S extends SeriesRef>(
+function* deliverMembers<S extends SeriesRef>(
   { values }: Value,
   { name, timeMs, tags }: ItemHead,
   index: number,
   sink: PointSink<S>,
   limits: PointLimits,
-): number | Rejection {
+): Steps<number | Rejection> {
   if (!Array.isArray(values)) return reject('invalid_value', `values must be an array, not ${describe(values)}`)
   const members: string[] = []
+  const budget = new StepBudget()
   for (const given of values) {
+    if (budget.spend(PART_UNITS)) yield
     // Vector's sets hold texts; its sources also write numbers.
     const member = numberText(given) ?? given
     const bad = checkValue('set', member, limits)
@@ -362,17 +375,19 @@ function deliverMembers<S extends SeriesRef>(
 }
 
 /** Samples, each as often as its rate says. */
-function deliverSamples<S extends SeriesRef>(
+function* deliverSamples<S extends SeriesRef>(
   { samples }: Value,
   { name, timeMs, tags }: ItemHead,
   index: number,
   sink: PointSink<S>,
-): number | Rejection {
+): Steps<number | Rejection> {
   if (!Array.isArray(samples)) return reject('invalid_value', `samples must be an array, not ${describe(samples)}`)
   const values: number[] = []
   const weights: number[] = []
   let absent = 0
+  const budget = new StepBudget()
   for (const sample of samples) {
+    if (budget.spend(PART_UNITS)) yield
     const { value: given, rate: times = 1 } = isObject<Sample>(sample ?? NOTHING) ? (sample ?? NOTHING) : INVALID
     const observed = partOf(given)
     if (observed === undefined || !isWeight(times))

@@ -1,39 +1,43 @@
 import type { PointLimits, PointSink, SeriesRef } from '../model/point.ts'
+import type { Steps } from '../model/steps.ts'
 import { decodeFluxItem, decodeFluxItems } from './flux.ts'
-import { parseJsonBody } from './json-body.ts'
+import { parseJsonBodyInSteps } from './json-body.ts'
 import { scanItems } from './scan-items.ts'
 
 /**
- * Delivers the body of a batch, `{"metrics":[…]}` or a bare array, and answers how many items it had. Throws `invalid_body` or
+ * Delivers the body of a batch, `{"metrics":[…]}` or a bare array, and returns its number of items. Throws `invalid_body` or
  * `batch_too_large`; then what was delivered is void.
  */
-export function decodeFluxBatch<S extends SeriesRef>(
+export function* decodeFluxBatch<S extends SeriesRef>(
   bytes: Uint8Array,
   sink: PointSink<S>,
   nowMs: number,
   limits: PointLimits,
   itemsMax: number,
-): number {
-  const scanned = scanFluxBatch(bytes, sink, nowMs, limits, itemsMax)
+): Steps<number> {
+  const scanned = yield* scanFluxBatch(bytes, sink, nowMs, limits, itemsMax)
   if (scanned !== undefined) return scanned
   sink.restart()
-  return decodeFluxItems(parseJsonBody(bytes), sink, nowMs, limits, itemsMax)
+  return decodeFluxItems(yield* parseJsonBodyInSteps(bytes), sink, nowMs, limits, itemsMax)
 }
 
-/** The same, unless the body has to be decoded whole: then undefined. */
+/** The fast way alone. Undefined: the body has to be parsed as a whole. */
 export function scanFluxBatch<S extends SeriesRef>(
   bytes: Uint8Array,
   sink: PointSink<S>,
   nowMs: number,
   limits: PointLimits,
   itemsMax: number,
-): number | undefined {
+): Steps<number | undefined> {
   return scanItems(bytes, sink, {
     grammar: 'flux',
     framing: 'array',
     nowMs,
     limits,
     itemsMax,
-    decode: (item, index) => decodeFluxItem(item, index, sink, nowMs, limits)?.series,
+    // biome-ignore lint/correctness/useYield: one item is less than a step
+    *decode(item, index) {
+      return decodeFluxItem(item, index, sink, nowMs, limits)?.series
+    },
   })
 }

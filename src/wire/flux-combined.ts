@@ -1,46 +1,47 @@
 import { GatewayError } from '../model/errors.ts'
 import type { PointSink, SeriesRef } from '../model/point.ts'
+import type { Steps } from '../model/steps.ts'
 import { decodeFluxItems } from './flux.ts'
 import { decodeFluxBatch } from './flux-batch.ts'
 import { type DecodedEvents, decodeFluxEvents, type EventLimits } from './flux-events.ts'
-import { parseJsonBody } from './json-body.ts'
+import { parseJsonBodyInSteps } from './json-body.ts'
 import { findArrays } from './json-members.ts'
 
 export interface CombinedBatch {
   readonly events: DecodedEvents
-  /** Delivers the metrics and answers how many items they had. Throws what `decodeCombinedBatch` throws. */
-  readonly decodeMetrics: <S extends SeriesRef>(sink: PointSink<S>) => number
+  /** Delivers the metrics and returns their number of items. Throws what `decodeCombinedBatch` throws. */
+  readonly decodeMetrics: <S extends SeriesRef>(sink: PointSink<S>) => Steps<number>
 }
 
 /**
  * The body `{"events":[…],"metrics":[…]}`, of which either may be missing or null. Metrics go the fast way of a batch. Throws
  * `invalid_body` or `batch_too_large`; then what was delivered is void.
  */
-export function decodeCombinedBatch(
+export function* decodeCombinedBatch(
   bytes: Uint8Array,
   nowMs: number,
   limits: EventLimits,
   itemsMax: number,
-): CombinedBatch {
+): Steps<CombinedBatch> {
   const arrays = findArrays(bytes, ['events', 'metrics'])
-  if (arrays === undefined) return decodeWhole(bytes, nowMs, limits, itemsMax)
+  if (arrays === undefined) return yield* decodeWhole(bytes, nowMs, limits, itemsMax)
   const events = arrays.get('events')
   const metrics = arrays.get('metrics')
   return {
-    events: decodeFluxEvents(events === undefined ? [] : parseArray(events, bytes), nowMs, limits, itemsMax),
-    decodeMetrics: (sink) => {
+    events: decodeFluxEvents(events === undefined ? [] : yield* parseArray(events, bytes), nowMs, limits, itemsMax),
+    *decodeMetrics(sink) {
       if (metrics === undefined) return 0
       try {
-        return decodeFluxBatch(metrics, sink, nowMs, limits.points, itemsMax)
+        return yield* decodeFluxBatch(metrics, sink, nowMs, limits.points, itemsMax)
       } catch (error) {
-        throw inTheWhole(error, bytes)
+        throw yield* inTheWhole(error, bytes)
       }
     },
   }
 }
 
-function decodeWhole(bytes: Uint8Array, nowMs: number, limits: EventLimits, itemsMax: number): CombinedBatch {
-  const body: unknown = parseJsonBody(bytes)
+function* decodeWhole(bytes: Uint8Array, nowMs: number, limits: EventLimits, itemsMax: number): Steps<CombinedBatch> {
+  const body = yield* parseJsonBodyInSteps(bytes)
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
     throw new GatewayError('invalid_body', 'the body must be {"events": […], "metrics": […]}')
   }
@@ -49,20 +50,23 @@ function decodeWhole(bytes: Uint8Array, nowMs: number, limits: EventLimits, item
   if (!Array.isArray(items)) throw new GatewayError('invalid_body', 'metrics must be an array')
   return {
     events: decodeFluxEvents(events ?? [], nowMs, limits, itemsMax),
-    decodeMetrics: (sink) => decodeFluxItems(items, sink, nowMs, limits.points, itemsMax),
+    // biome-ignore lint/correctness/useYield: so few items are less than a step
+    *decodeMetrics(sink) {
+      return decodeFluxItems(items, sink, nowMs, limits.points, itemsMax)
+    },
   }
 }
 
-function parseArray(part: Uint8Array, bytes: Uint8Array): unknown {
+function* parseArray(part: Uint8Array, bytes: Uint8Array): Steps<unknown> {
   try {
-    return parseJsonBody(part)
+    return yield* parseJsonBodyInSteps(part)
   } catch (error) {
-    throw inTheWhole(error, bytes)
+    throw yield* inTheWhole(error, bytes)
   }
 }
 
-/** A part that is no JSON is looked for in the whole body, so that the error says where it is. */
-function inTheWhole(error: unknown, bytes: Uint8Array): unknown {
-  if (error instanceof GatewayError && error.code === 'invalid_body') parseJsonBody(bytes)
+/** Parses the whole body when a part is not JSON, so that the error has the position in the body. */
+function* inTheWhole(error: unknown, bytes: Uint8Array): Steps<unknown> {
+  if (error instanceof GatewayError && error.code === 'invalid_body') yield* parseJsonBodyInSteps(bytes)
   return error
 }

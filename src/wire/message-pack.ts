@@ -1,5 +1,6 @@
 import { GatewayError } from '../model/errors.ts'
-import { defineMember } from '../model/json.ts'
+import { defineMember } from '../model/json-parser.ts'
+import { StepBudget, type Steps } from '../model/steps.ts'
 
 /**
  * MessagePack bodies (https://github.com/msgpack/msgpack/blob/master/spec.md), item by item. What makes the body undecodable and what
@@ -10,23 +11,31 @@ import { defineMember } from '../model/json.ts'
 
 const DEPTH_MAX = 256
 
+/** What an item costs besides its bytes, in units of a step. */
+const ITEM_UNITS = 256
+
 /** Values in one item, of which each takes memory however few bytes it has. */
 const ITEM_VALUES_MAX = 4_000_000
 
+export interface MessagePackVisitor {
+  visit(item: unknown): Steps<void>
+  /** Takes the reason why an item cannot be decoded. */
+  refuse(reason: string): void
+}
+
 /**
- * Hands over the items of an array, or the one that the body is; of an item that is wrong, the reason. Throws `invalid_body` where the
+ * Visits the body, or each element when it is an array. Throws `invalid_body` where the
  * body stops being MessagePack, and `payload_too_large` when an item holds too many values.
  */
-export function eachMessagePackItem(
-  bytes: Uint8Array,
-  visit: (item: unknown) => void,
-  refuse: (reason: string) => void,
-): void {
+export function* eachMessagePackItem(bytes: Uint8Array, { visit, refuse }: MessagePackVisitor): Steps<void> {
   const reader = new Reader(bytes)
+  const budget = new StepBudget()
   const items = reader.openArray() ?? 1
   for (let i = 0; i < items; i++) {
+    const start = reader.at
     const item = reader.readItem()
-    if (reader.fault === undefined) visit(item)
+    if (budget.spend(ITEM_UNITS + 4 * (reader.at - start))) yield
+    if (reader.fault === undefined) yield* visit(item)
     else refuse(reader.fault)
   }
   if (reader.at !== bytes.length) throw undecodable('something follows its end')

@@ -1,7 +1,9 @@
+import { GatewayError } from '../model/errors.ts'
 import type { ItemGrammar, MemoryEntry } from '../model/item-memory.ts'
 import { checkInstant, type PointLimits, type PointSink, type SeriesRef } from '../model/point.ts'
+import { StepBudget, type Steps } from '../model/steps.ts'
 import { type ItemFraming, ItemScanner } from './item-scanner.ts'
-import { parseJsonBody } from './json-body.ts'
+import { parseJsonBodyInSteps } from './json-body.ts'
 
 /**
  * The fast way through a batch: walks the bytes of the body once and takes from each item where its name, type and tags lie,
@@ -12,6 +14,10 @@ import { parseJsonBody } from './json-body.ts'
  * whole: this file may give up at any time, but it must never decide anything otherwise than the long way would.
  */
 
+/** What an item costs besides its bytes, in units of a step, and what one costs that has to be parsed. */
+const ITEM_UNITS = 64
+const UNKNOWN_ITEM_UNITS = 512
+
 export interface ScanRules<S extends SeriesRef> {
   readonly grammar: ItemGrammar
   readonly framing: ItemFraming
@@ -19,20 +25,21 @@ export interface ScanRules<S extends SeriesRef> {
   readonly limits: PointLimits
   readonly itemsMax: number
   /** Delivers an item the long way. Answers its series when it is a single point. */
-  decode(item: unknown, index: number): S | undefined
+  decode(item: unknown, index: number): Steps<S | undefined>
 }
 
 /**
  * Delivers the items of a batch and answers how many it had. Undefined: the body has to be decoded whole, and what was delivered
  * of it is void.
  */
-export function scanItems<S extends SeriesRef>(
+export function* scanItems<S extends SeriesRef>(
   bytes: Uint8Array,
   sink: PointSink<S>,
   rules: ScanRules<S>,
-): number | undefined {
+): Steps<number | undefined> {
   const { nowMs } = rules
-  const { memory } = sink
+  const budget = new StepBudget()
+  let { memory } = sink
   const scanner = new ItemScanner(bytes, rules.grammar, rules.framing)
   if (!scanner.openItems()) return undefined
   let index = 0
@@ -58,24 +65,33 @@ export function scanItems<S extends SeriesRef>(
     const end = scanner.at
     if (!scanner.closeItem()) return undefined
     if (entry === undefined || !deliver(scanner, entry.series, sink, index, rules)) {
-      const item = parseItem(bytes.subarray(start, end))
+      const item = yield* parseItem(bytes.subarray(start, end))
       if (item === undefined) return undefined
-      const series = rules.decode(item, index)
+      const series = yield* rules.decode(item, index)
+      if (budget.spend(UNKNOWN_ITEM_UNITS)) yield
       if (entry === undefined && series !== undefined && scanner.isPlain)
         entry = memory.remember(scanner.identity, series)
     }
     if (previous !== undefined) previous.following = entry
     previous = entry
+    if (budget.spend(ITEM_UNITS + end - start)) {
+      yield
+      if (sink.memory !== memory) {
+        memory = sink.memory
+        previous = undefined
+      }
+    }
   }
   return scanner.closeItems() ? index : undefined
 }
 
-/** Undefined: no JSON. The whole body is looked at then, so that the error says where in it. */
-function parseItem(bytes: Uint8Array): unknown {
+/** Undefined: it is not JSON. The whole body is parsed then, so that the error has the position in it. */
+function* parseItem(bytes: Uint8Array): Steps<unknown> {
   try {
-    return parseJsonBody(bytes)
-  } catch {
-    return undefined
+    return yield* parseJsonBodyInSteps(bytes)
+  } catch (error) {
+    if (error instanceof GatewayError) return undefined
+    throw error
   }
 }
 

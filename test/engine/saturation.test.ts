@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { COUNT_MAX } from '../../src/model/count.ts'
 import { DEFAULT_POINT_LIMITS, type PointSink } from '../../src/model/point.ts'
+import { runAtOnce } from '../../src/model/steps.ts'
 import { HOUR_MS } from '../../src/model/time.ts'
 import type { Store } from '../../src/store/store.ts'
 import { decodeBetterStackItem } from '../../src/wire/better-stack.ts'
@@ -28,7 +29,7 @@ const send = (project: string, samples: Observed) =>
   writer.track(project, (sink) => {
     const item = { name: 'd', distribution: { samples: samples.map(([value, rate]) => ({ value, rate })) } }
     const options = { nowMs: T0_MS, limits: DEFAULT_POINT_LIMITS, oddTime: () => {} }
-    decodeBetterStackItem(item, 0, sink, options)
+    runAtOnce(decodeBetterStackItem(item, 0, sink, options))
   })
 
 async function answered() {

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { integerOf, parseJson, writeJson } from '../../src/model/json.ts'
+import { parseJson, writeJson } from '../../src/model/json.ts'
+import { integerOf } from '../../src/model/json-parser.ts'
 
 describe('JSON whose integers keep their digits', () => {
   it.each<[string, unknown]>([

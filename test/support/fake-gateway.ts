@@ -5,6 +5,7 @@ import { ItemMemory } from '../../src/model/item-memory.ts'
 import { type MetricType, metricIdOf } from '../../src/model/metric.ts'
 import type { PointSink, Rejection, SeriesRef } from '../../src/model/point.ts'
 import type { RateClass } from '../../src/model/rate.ts'
+import { runAtOnce, type Steps } from '../../src/model/steps.ts'
 import type { AnswerGroup, QueryAnswer } from '../../src/query/compute/result.ts'
 import { quantileAggregation } from '../../src/query/plan/aggregation.ts'
 import type { QueryInput } from '../../src/query/plan/request.ts'
@@ -69,7 +70,7 @@ export function createFakeGateway(options: FakeGatewayOptions = {}): FakeGateway
       await before('track')
       keysTracked.push(idempotencyKey)
       const recorder = createRecordingSink(project, options.resolve)
-      decode(recorder.sink)
+      runAtOnce(decode(recorder.sink) ?? noSteps())
       points.push(...recorder.points)
       return recorder.errors
     },
@@ -77,7 +78,7 @@ export function createFakeGateway(options: FakeGatewayOptions = {}): FakeGateway
       await before('trackBatch')
       keysTracked.push(idempotencyKey)
       const recorder = createRecordingSink(project, options.resolve)
-      decode(recorder.sink)
+      runAtOnce(decode(recorder.sink) ?? noSteps())
       points.push(...recorder.points)
       return { rejected: recorder.errors, eventIds: events.map((_, i) => `E${i}`) }
     },
@@ -134,6 +135,8 @@ export function createFakeGateway(options: FakeGatewayOptions = {}): FakeGateway
     async close() {},
   }
 }
+
+function* noSteps(): Steps<void> {}
 
 interface RecordedSeries extends SeriesRef {
   readonly name: string

@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { GatewayError } from '../../src/model/errors.ts'
 import { DEFAULT_POINT_LIMITS, type PointSink } from '../../src/model/point.ts'
+import { runAtOnce } from '../../src/model/steps.ts'
 import { type BetterStackFormat, decodeBetterStackBody, decodeWholeBody } from '../../src/wire/better-stack-body.ts'
 import { decodeFluxBatch } from '../../src/wire/flux-batch.ts'
 import { createRecordingSink } from '../support/fake-gateway.ts'
@@ -22,12 +23,14 @@ function outcomeOf(
   const { sink, points, errors } = recorder
   sink.restart()
   try {
-    const body = decode(bytes, sink, {
-      format,
-      nowMs: NOW_MS,
-      limits: DEFAULT_POINT_LIMITS,
-      pointsMax: POINTS_MAX,
-    })
+    const body = runAtOnce(
+      decode(bytes, sink, {
+        format,
+        nowMs: NOW_MS,
+        limits: DEFAULT_POINT_LIMITS,
+        pointsMax: POINTS_MAX,
+      }),
+    )
     return { ...body, points: [...points], errors: [...errors] }
   } catch (error) {
     if (error instanceof GatewayError) return error.code
@@ -47,7 +50,7 @@ function scanned(text: string, format: BetterStackFormat) {
 function flux(sink: PointSink): void {
   const items = ['gauge', 'counter'].map((type) => `{"name":"a","type":"${type}","value":1,"tags":{"k":"v"}}`)
   for (let round = 0; round < 3; round++)
-    decodeFluxBatch(Buffer.from(`[${items.join(',')}]`), sink, NOW_MS, DEFAULT_POINT_LIMITS, 500)
+    runAtOnce(decodeFluxBatch(Buffer.from(`[${items.join(',')}]`), sink, NOW_MS, DEFAULT_POINT_LIMITS, 500))
 }
 
 const GAUGE = '{"name":"a","gauge":{"value":1.5},"dt":"2024-01-15T10:30:00Z","tags":{"k":"v"}}'
@@ -113,7 +116,9 @@ describe('the fast way through a body', () => {
       const { points } = createRecordingSink('shop')
       const blind = { ...recorder.sink, resolve: () => ({ code: 'internal', message: 'asked' }) as const }
       expect(points).toEqual([])
-      decodeBetterStackBody(bytes, blind, { format, nowMs: NOW_MS, limits: DEFAULT_POINT_LIMITS, pointsMax: 9 })
+      runAtOnce(
+        decodeBetterStackBody(bytes, blind, { format, nowMs: NOW_MS, limits: DEFAULT_POINT_LIMITS, pointsMax: 9 }),
+      )
       expect(recorder.errors).toEqual([])
     }
   })

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { DEFAULT_POINT_LIMITS } from '../../src/model/point.ts'
+import { runAtOnce } from '../../src/model/steps.ts'
 import { decodeBetterStackItem } from '../../src/wire/better-stack.ts'
 import { createRecordingSink } from '../support/fake-gateway.ts'
 
@@ -8,11 +9,13 @@ const NOW_MS = Date.UTC(2024, 0, 15, 12)
 function decode(item: unknown, refuse?: Parameters<typeof createRecordingSink>[1]) {
   const { sink, points, errors } = createRecordingSink('shop', refuse)
   const odd: unknown[] = []
-  const delivered = decodeBetterStackItem(item, 7, sink, {
-    nowMs: NOW_MS,
-    limits: DEFAULT_POINT_LIMITS,
-    oddTime: (value) => void odd.push(value),
-  })
+  const delivered = runAtOnce(
+    decodeBetterStackItem(item, 7, sink, {
+      nowMs: NOW_MS,
+      limits: DEFAULT_POINT_LIMITS,
+      oddTime: (value) => void odd.push(value),
+    }),
+  )
   expect(typeof delivered === 'number' ? delivered : 1).toBe(points.length)
   return { points, errors, odd }
 }

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { DEFAULT_POINT_LIMITS } from '../../src/model/point.ts'
+import { runAtOnce } from '../../src/model/steps.ts'
 import { compileFilters } from '../../src/query/plan/tag-filter.ts'
 import { decodeBetterStackItem } from '../../src/wire/better-stack.ts'
 import { decodeFluxItem } from '../../src/wire/flux.ts'
@@ -20,7 +21,7 @@ const flux: Judge = (item) => {
 const betterStack: Judge = (item) => {
   const { sink, errors } = createRecordingSink('shop')
   const options = { nowMs: NOW_MS, limits: DEFAULT_POINT_LIMITS, oddTime: () => {} }
-  decodeBetterStackItem({ name: 'n', gauge: { value: 1 }, ...item }, 0, sink, options)
+  runAtOnce(decodeBetterStackItem({ name: 'n', gauge: { value: 1 }, ...item }, 0, sink, options))
   return errors[0]?.code
 }
 const event: Judge = (item) => {

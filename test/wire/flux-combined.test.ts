@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { GatewayError } from '../../src/model/errors.ts'
 import { DEFAULT_POINT_LIMITS } from '../../src/model/point.ts'
+import { runAtOnce } from '../../src/model/steps.ts'
 import { decodeCombinedBatch } from '../../src/wire/flux-combined.ts'
 import { findArrays } from '../../src/wire/json-members.ts'
 import { createRecordingSink } from '../support/fake-gateway.ts'
@@ -13,8 +14,8 @@ const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
 function decode(text: string) {
   const recorder = createRecordingSink('shop')
   try {
-    const { events, decodeMetrics } = decodeCombinedBatch(bytes(text), NOW, LIMITS, 3)
-    const metrics = decodeMetrics(recorder.sink)
+    const { events, decodeMetrics } = runAtOnce(decodeCombinedBatch(bytes(text), NOW, LIMITS, 3))
+    const metrics = runAtOnce(decodeMetrics(recorder.sink))
     return {
       events: events.events.map(({ name }) => name),
       metrics,
@@ -61,10 +62,10 @@ describe('a combined batch', () => {
     ['{"metrics":{"metrics":[]}}', 'invalid_body: metrics must be an array'],
     [`{"events":[${E},${E},${E},${E}]}`, 'batch_too_large: 4 events, at most 3 are allowed in a batch'],
     [`{"metrics":[${M},${M},${M},${M}]}`, 'batch_too_large: 4 metrics, at most 3 are allowed in a batch'],
-    ['{"events":[}]', 'invalid_body: the body is no valid JSON: unexpected "}" at line 1, column 12'],
-    ['{"events":[],\n"metrics":[nul]}', 'invalid_body: the body is no valid JSON: unexpected "]" at line 2, column 15'],
-    ['{"events":[]', 'invalid_body: the body is no valid JSON: unexpected end at line 1, column 13'],
-    ['{"events":[],}', 'invalid_body: the body is no valid JSON: unexpected "}" at line 1, column 14'],
+    ['{"events":[}]', 'invalid_body: the body is not valid JSON: unexpected "}" at position 11'],
+    ['{"events":[],\n"metrics":[nul]}', 'invalid_body: the body is not valid JSON: unexpected "]" at position 25'],
+    ['{"events":[]', 'invalid_body: the body is not valid JSON: unexpected end at position 12'],
+    ['{"events":[],}', 'invalid_body: the body is not valid JSON: unexpected "}" at position 13'],
   ])('%s is refused', (body, message) => {
     expect(decode(body)).toBe(message)
   })

@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { ItemMemory } from '../../src/model/item-memory.ts'
 import { DEFAULT_POINT_LIMITS, type SeriesRef } from '../../src/model/point.ts'
+import { runAtOnce } from '../../src/model/steps.ts'
 import { decodeFluxItems } from '../../src/wire/flux.ts'
 import { decodeFluxBatch, scanFluxBatch } from '../../src/wire/flux-batch.ts'
 import { parseJsonBody } from '../../src/wire/json-body.ts'
@@ -34,12 +35,12 @@ function longWay(bytes: Uint8Array) {
 function scannedTwice(bytes: Uint8Array) {
   return outcomeOf((recorder) => {
     try {
-      decodeFluxBatch(bytes, recorder.sink, NOW_MS, LIMITS, ITEMS_MAX)
+      runAtOnce(decodeFluxBatch(bytes, recorder.sink, NOW_MS, LIMITS, ITEMS_MAX))
     } catch {
       // The second time says it again.
     }
     recorder.sink.restart()
-    return decodeFluxBatch(bytes, recorder.sink, NOW_MS, LIMITS, ITEMS_MAX)
+    return runAtOnce(decodeFluxBatch(bytes, recorder.sink, NOW_MS, LIMITS, ITEMS_MAX))
   })
 }
 
@@ -62,7 +63,7 @@ describe('scanFluxBatch', () => {
     ['milliseconds', '[{"name":"a","type":"gauge","value":1,"timestamp":"2024-01-15T10:30:00.123Z"}]'],
   ])('understands %s', (_, text) => {
     const { sink } = createRecordingSink('shop')
-    expect(scanFluxBatch(bytesOf(text), sink, NOW_MS, LIMITS, ITEMS_MAX)).toBeTypeOf('number')
+    expect(runAtOnce(scanFluxBatch(bytesOf(text), sink, NOW_MS, LIMITS, ITEMS_MAX))).toBeTypeOf('number')
     expect(scannedTwice(bytesOf(text))).toEqual(longWay(bytesOf(text)))
   })
 
@@ -249,7 +250,8 @@ describe('the memory of items', () => {
         (_, i) => `{"name":"m${batch}.${i}",${' '.repeat(1_000)}"type":"gauge","value":1}`,
       )
       const bytes = bytesOf(`[${items.join(',')}]`)
-      for (let round = 0; round < 3; round++) expect(decodeFluxBatch(bytes, bounded, NOW_MS, LIMITS, 500)).toBe(10)
+      for (let round = 0; round < 3; round++)
+        expect(runAtOnce(decodeFluxBatch(bytes, bounded, NOW_MS, LIMITS, 500))).toBe(10)
       // An item keeps its name, type and layout: some 1,600 bytes.
       expect(memory.size).toBeLessThanOrEqual(40)
     }

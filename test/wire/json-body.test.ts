@@ -15,17 +15,17 @@ describe('parseJsonBody', () => {
 
   it.each([
     ['an empty body', Buffer.alloc(0), 'the body is empty'],
-    ['invalid UTF-8', Buffer.from([0x22, 0xc3, 0x28, 0x22]), 'the body is no valid UTF-8'],
-    ['a surrogate in UTF-8', Buffer.from([0x22, 0xed, 0xa0, 0x80, 0x22]), 'the body is no valid UTF-8'],
+    ['invalid UTF-8', Buffer.from([0x22, 0xc3, 0x28, 0x22]), 'the body is not valid UTF-8'],
+    ['a surrogate in UTF-8', Buffer.from([0x22, 0xed, 0xa0, 0x80, 0x22]), 'the body is not valid UTF-8'],
     [
       'malformed JSON',
       Buffer.from('{"name":"a",\n"value":}'),
-      'the body is no valid JSON: unexpected "}" at line 2, column 9',
+      'the body is not valid JSON: unexpected "}" at position 21',
     ],
     [
       'a large body that nests deeply, before it is parsed',
       Buffer.from('['.repeat(300_000) + ']'.repeat(300_000)),
-      'the body is no valid JSON: nested deeper than 256 levels at line 1, column 257',
+      'the body is not valid JSON: nested deeper than 256 levels at position 256',
     ],
   ])('refuses %s as invalid_body', (_case, bytes, message) => {
     expect(() => parseJsonBody(bytes)).toThrow(expect.objectContaining({ code: 'invalid_body', message }))

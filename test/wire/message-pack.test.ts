@@ -2,6 +2,7 @@ import { encode } from '@msgpack/msgpack'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { GatewayError } from '../../src/model/errors.ts'
+import { runAtOnce } from '../../src/model/steps.ts'
 import { eachMessagePackItem } from '../../src/wire/message-pack.ts'
 
 /** An item that is left out. */
@@ -14,10 +15,14 @@ class Refused {
 
 function itemsOf(bytes: Uint8Array): unknown[] {
   const items: unknown[] = []
-  eachMessagePackItem(
-    bytes,
-    (item) => void items.push(item),
-    (reason) => void items.push(new Refused(reason)),
+  runAtOnce(
+    eachMessagePackItem(bytes, {
+      // biome-ignore lint/correctness/useYield: nothing to wait for
+      *visit(item) {
+        items.push(item)
+      },
+      refuse: (reason) => void items.push(new Refused(reason)),
+    }),
   )
   return items
 }

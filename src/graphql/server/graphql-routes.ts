@@ -76,7 +76,7 @@ export function registerGraphQL(app: FastifyInstance, options: GraphQLOptions): 
     if (wantsPage(request)) return sendPage(request, reply)
     assert(request.principal !== undefined, 'the request was admitted')
     const method = request.method === 'POST' ? 'POST' : 'GET'
-    const params = method === 'POST' ? paramsOfBody(request.body) : paramsOfUrl(request.url)
+    const params = method === 'POST' ? await paramsOfBody(request.body) : paramsOfUrl(request.url)
     const running = engine.run(params, method, contextOf(request, request.principal))
     if (answerTypeFor(request) === undefined && !isHttpError(running)) return stream(reply, running)
     const result = await running

@@ -1,11 +1,11 @@
 import { GatewayError } from '../../model/errors.ts'
 import { parseJson } from '../../model/json.ts'
-import { parseJsonBody } from '../../wire/json-body.ts'
+import { readJsonBody } from '../../wire/json-body.ts'
 import type { OperationParams } from './yoga.ts'
 
 /** The parameters of a POST. Throws `invalid_body`. */
-export function paramsOfBody(body: unknown): OperationParams {
-  const value = parseJsonBody(Buffer.isBuffer(body) ? body : new Uint8Array())
+export async function paramsOfBody(body: unknown): Promise<OperationParams> {
+  const value = await readJsonBody(Buffer.isBuffer(body) ? body : new Uint8Array())
   if (Array.isArray(value))
     throw new GatewayError('invalid_body', 'one operation a request: the body must be an object')
   if (!isObject(value)) throw new GatewayError('invalid_body', 'the body must be an object with "query"')

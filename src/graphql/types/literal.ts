@@ -1,6 +1,6 @@
 import { GraphQLError, Kind, type ValueNode } from 'graphql'
 import { shorten } from '../../model/errors.ts'
-import { integerOf } from '../../model/json.ts'
+import { integerOf } from '../../model/json-parser.ts'
 
 /**
  * The JSON that a literal in a document stands for, so that a JSON-like scalar takes the same values inline as in a

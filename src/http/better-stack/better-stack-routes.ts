@@ -3,6 +3,7 @@ import type { Logger } from 'pino'
 import type { Answer, Gateway, TrackOptions } from '../../gateway.ts'
 import { GatewayError, type ItemError } from '../../model/errors.ts'
 import { describe, type PointLimits, type PointSink } from '../../model/point.ts'
+import type { Steps } from '../../model/steps.ts'
 import { type BetterStackBody, type BetterStackFormat, decodeBetterStackBody } from '../../wire/better-stack-body.ts'
 import { projectOf, requireScope } from '../server/auth.ts'
 import { bytesOf } from '../server/body.ts'
@@ -40,8 +41,8 @@ export function registerBetterStackRoutes(
   const store = async (request: FastifyRequest, options: TrackOptions): Promise<Answer> => {
     const body = bytesOf(request)
     let decoded: BetterStackBody = { items: 0, oddTimes: [], oddTimeItems: [] }
-    const decode = (sink: PointSink): void => {
-      decoded = decodeBetterStackBody(body, sink, {
+    function* decode(sink: PointSink): Steps<void> {
+      decoded = yield* decodeBetterStackBody(body, sink, {
         format: formatOf(request),
         nowMs: now(),
         limits: limits.points,

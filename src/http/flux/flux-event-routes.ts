@@ -1,10 +1,12 @@
 import type { FastifyInstance } from 'fastify'
 import { assert, GatewayError } from '../../model/errors.ts'
 import { decodeEvent } from '../../model/event.ts'
+import { Pacer } from '../../model/pacer.ts'
 import type { PointSink } from '../../model/point.ts'
+import { runPaced, type Steps } from '../../model/steps.ts'
 import { decodeCombinedBatch } from '../../wire/flux-combined.ts'
 import { decodeFluxEvent, decodeFluxEvents, type EventLimits } from '../../wire/flux-events.ts'
-import { parseJsonBody } from '../../wire/json-body.ts'
+import { readJsonBody } from '../../wire/json-body.ts'
 import { sendJson } from '../server/answer.ts'
 import { projectOf, requireScope } from '../server/auth.ts'
 import { bytesOf } from '../server/body.ts'
@@ -22,7 +24,7 @@ export function registerFluxEventRoutes(app: FastifyInstance, { gateway, now, li
 
   app.post('/events', ingest, (request, reply) =>
     sendOnce(gateway, request, reply, async (options) => {
-      const event = decodeFluxEvent(parseJsonBody(bytesOf(request)), now(), eventLimits)
+      const event = decodeFluxEvent(await readJsonBody(bytesOf(request)), now(), eventLimits)
       if ('code' in event) throw new GatewayError(event.code, event.message)
       const { eventIds } = await gateway.trackBatch(projectOf(request), { events: [event] }, options)
       const [id] = eventIds
@@ -33,7 +35,7 @@ export function registerFluxEventRoutes(app: FastifyInstance, { gateway, now, li
 
   app.post('/events/batch', ingest, (request, reply) =>
     sendOnce(gateway, request, reply, async (options) => {
-      const items = itemsOf(parseJsonBody(bytesOf(request)))
+      const items = itemsOf(await readJsonBody(bytesOf(request)))
       const { events, rejected } = decodeFluxEvents(items, now(), eventLimits, limits.batchItemsMax)
       await gateway.trackBatch(projectOf(request), { events }, options)
       const data = { accepted: events.length, rejected: rejected.length }
@@ -43,11 +45,12 @@ export function registerFluxEventRoutes(app: FastifyInstance, { gateway, now, li
 
   app.post('/flux/batch', ingest, (request, reply) =>
     sendOnce(gateway, request, reply, async (options) => {
-      const batch = decodeCombinedBatch(bytesOf(request), now(), eventLimits, limits.batchItemsMax)
+      const steps = decodeCombinedBatch(bytesOf(request), now(), eventLimits, limits.batchItemsMax)
+      const batch = await runPaced(steps, new Pacer())
       const { events, rejected: rejectedEvents } = batch.events
       let metrics = 0
-      const decode = (sink: PointSink): void => {
-        metrics = batch.decodeMetrics(sink)
+      function* decode(sink: PointSink): Steps<void> {
+        metrics = yield* batch.decodeMetrics(sink)
       }
       const { rejected: rejectedMetrics } = await gateway.trackBatch(projectOf(request), { decode, events }, options)
       const data = {

@@ -1,13 +1,14 @@
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import type { Gateway } from '../../gateway.ts'
 import { assert, GatewayError } from '../../model/errors.ts'
 import type { PointLimits, PointSink } from '../../model/point.ts'
 import { describe } from '../../model/point.ts'
+import type { Steps } from '../../model/steps.ts'
 import type { QueryInput } from '../../query/plan/request.ts'
 import type { TrackedPoint } from '../../wire/flux.ts'
 import { decodeFluxItem } from '../../wire/flux.ts'
 import { decodeFluxBatch } from '../../wire/flux-batch.ts'
-import { parseJsonBody } from '../../wire/json-body.ts'
+import { readJsonBody } from '../../wire/json-body.ts'
 import { sendJson, sendJsonParts, sendNothing } from '../server/answer.ts'
 import { projectOf, requireScope } from '../server/auth.ts'
 import { bytesOf } from '../server/body.ts'
@@ -41,7 +42,7 @@ export function registerFluxRoutes(app: FastifyInstance, { gateway, now, limits 
 
   app.post('/metrics', single, (request, reply) =>
     sendOnce(gateway, request, reply, async (options) => {
-      const item = bodyOf(request)
+      const item = await readJsonBody(bytesOf(request))
       const accepted: TrackedPoint[] = []
       const decode = (sink: PointSink): void => {
         const point = decodeFluxItem(item, 0, sink, now(), limits.points)
@@ -59,8 +60,8 @@ export function registerFluxRoutes(app: FastifyInstance, { gateway, now, limits 
     sendOnce(gateway, request, reply, async (options) => {
       const body = bytesOf(request)
       let items = 0
-      const decode = (sink: PointSink): void => {
-        items = decodeFluxBatch(body, sink, now(), limits.points, limits.batchItemsMax)
+      function* decode(sink: PointSink): Steps<void> {
+        items = yield* decodeFluxBatch(body, sink, now(), limits.points, limits.batchItemsMax)
       }
       const errors = await gateway.track(projectOf(request), decode, options)
       const data = { accepted: items - errors.length, rejected: errors.length }
@@ -98,10 +99,6 @@ export function registerFluxRoutes(app: FastifyInstance, { gateway, now, limits 
 
 function unknownMetric(name: string): GatewayError {
   return new GatewayError('metric_not_found', `there is no metric ${describe(name)}`)
-}
-
-function bodyOf(request: FastifyRequest): unknown {
-  return parseJsonBody(bytesOf(request))
 }
 
 function groupingOf({ bySeries, groupBy }: QueryInput): 'none' | 'tags' | 'series' {

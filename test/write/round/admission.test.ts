@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { DEFAULT_POINT_LIMITS } from '../../../src/model/point.ts'
+import { runAtOnce } from '../../../src/model/steps.ts'
 import type { Store } from '../../../src/store/store.ts'
 import { decodeBetterStackItem } from '../../../src/wire/better-stack.ts'
 import type { Writer, WriterSettings } from '../../../src/write/commit/writer.ts'
@@ -42,7 +43,7 @@ async function refusals(writer: Writer, points: readonly TestPoint[]): Promise<(
 const trackItems = (writer: Writer, items: readonly unknown[]) =>
   writer.track(PROJECT, (sink) => {
     const options = { nowMs: T0_MS, limits: DEFAULT_POINT_LIMITS, oddTime: () => {} }
-    for (const [i, item] of items.entries()) decodeBetterStackItem(item, i, sink, options)
+    for (const [i, item] of items.entries()) runAtOnce(decodeBetterStackItem(item, i, sink, options))
   })
 
 const COUNTED = { count: 3, sum: 6 }

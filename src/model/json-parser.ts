@@ -1,0 +1,174 @@
+import { StepBudget, type Steps } from './steps.ts'
+
+/**
+ * A JSON parser that works in steps, for texts that `JSON.parse` would block the event loop with, and that keeps all digits of
+ * integers: one that a double does not hold is a bigint. It accepts what `JSON.parse` accepts, but for nesting beyond `DEPTH_MAX`.
+ * It does not recurse.
+ */
+
+const DEPTH_MAX = 256
+
+/** A double holds no integer of more digits; as bigints they would cost time by the square of their length. */
+const INTEGER_DIGITS_MAX = 308
+
+/** What a value costs besides its characters, in units of a step. */
+const VALUE_UNITS = 32
+
+type Container = unknown[] | Record<string, unknown>
+
+export interface JsonParserOptions {
+  readonly depthMax?: number
+  /** Takes the elements of a text that is an array, one by one. They are not kept: the array that is returned is empty. */
+  readonly visitElement?: (element: unknown) => Steps<void>
+}
+
+/** Throws SyntaxError with the position of the fault. */
+export function* parseJsonInSteps(
+  text: string,
+  { depthMax = DEPTH_MAX, visitElement }: JsonParserOptions = {},
+): Steps<unknown> {
+  const budget = new StepBudget()
+  const open: Container[] = []
+  /** Of the objects in `open`, the member that comes next. */
+  const keys: string[] = []
+  let at = skipSpace(text, 0)
+  const readKey = (): void => {
+    if (text.charCodeAt(at) !== QUOTE) throw unexpected(text, at)
+    const end = endOfString(text, at)
+    keys.push(readString(text, at, end))
+    at = skipSpace(text, end)
+    if (text.charCodeAt(at) !== COLON) throw unexpected(text, at)
+    at = skipSpace(text, at + 1)
+  }
+  for (;;) {
+    const start = at
+    let value: unknown
+    const code = text.charCodeAt(at)
+    if (code === OPEN_BRACKET || code === OPEN_BRACE) {
+      if (open.length === depthMax) throw new SyntaxError(`nested deeper than ${depthMax} levels at position ${at}`)
+      const container: Container = code === OPEN_BRACKET ? [] : {}
+      at = skipSpace(text, at + 1)
+      if (text.charCodeAt(at) !== (code === OPEN_BRACKET ? CLOSE_BRACKET : CLOSE_BRACE)) {
+        open.push(container)
+        if (code === OPEN_BRACE) readKey()
+        if (budget.spend(VALUE_UNITS + at - start)) yield
+        continue
+      }
+      value = container
+      at++
+    } else if (code === QUOTE) {
+      at = endOfString(text, at)
+      value = readString(text, start, at)
+    } else {
+      at = endOfWord(text, at)
+      value = readWord(text, start, at)
+    }
+    if (budget.spend(VALUE_UNITS + at - start)) yield
+    // The value is complete; so are the containers that end behind it.
+    for (;;) {
+      at = skipSpace(text, at)
+      const container = open.at(-1)
+      if (container === undefined) {
+        if (at !== text.length) throw unexpected(text, at)
+        return value
+      }
+      const isArray = Array.isArray(container)
+      if (isArray && visitElement !== undefined && open.length === 1) yield* visitElement(value)
+      else if (isArray) container.push(value)
+      else defineMember(container, keys.pop()!, value)
+      const next = text.charCodeAt(at)
+      if (next === COMMA) {
+        at = skipSpace(text, at + 1)
+        if (!isArray) readKey()
+        break
+      }
+      if (next !== (isArray ? CLOSE_BRACKET : CLOSE_BRACE)) throw unexpected(text, at)
+      at++
+      value = open.pop()
+    }
+  }
+}
+
+/** The value of an integer literal: a bigint where a double would lose digits. */
+export function integerOf(text: string): number | bigint {
+  const value = Number(text)
+  return Number.isSafeInteger(value) || text.length > INTEGER_DIGITS_MAX ? value : BigInt(text)
+}
+
+/** Sets an own property, also when its key is `__proto__`. */
+export function defineMember(object: Record<string, unknown>, key: string, value: unknown): void {
+  if (key === '__proto__')
+    Object.defineProperty(object, key, { value, writable: true, enumerable: true, configurable: true })
+  else object[key] = value
+}
+
+function skipSpace(text: string, start: number): number {
+  let at = start
+  for (;;) {
+    const code = text.charCodeAt(at)
+    if (code !== 0x20 && code !== 0x0a && code !== 0x0d && code !== 0x09) return at
+    at++
+  }
+}
+
+/** Behind the closing quote of the string whose opening quote is at `start`. */
+function endOfString(text: string, start: number): number {
+  for (let at = text.indexOf('"', start + 1); at >= 0; at = text.indexOf('"', at + 1)) {
+    let slashes = 0
+    while (text.charCodeAt(at - 1 - slashes) === BACKSLASH) slashes++
+    if (slashes % 2 === 0) return at + 1
+  }
+  throw new SyntaxError(`the string at position ${start} does not end`)
+}
+
+function readString(text: string, start: number, end: number): string {
+  try {
+    // Not a slice of the text: a kept name would keep the whole text in memory.
+    return JSON.parse(text.slice(start, end)) as string
+  } catch {
+    throw new SyntaxError(`the string at position ${start} holds a control character or an unknown escape`)
+  }
+}
+
+/** Behind a number or `true`, `false`, `null`. */
+function endOfWord(text: string, start: number): number {
+  let at = start
+  for (;;) {
+    const code = text.charCodeAt(at)
+    const isPart =
+      (code >= 0x30 && code <= 0x39) ||
+      (code >= 0x61 && code <= 0x7a) ||
+      code === 0x2d ||
+      code === 0x2b ||
+      code === 0x2e ||
+      code === 0x45
+    if (!isPart) return at
+    at++
+  }
+}
+
+const NUMBER = /^-?(?:0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/
+
+function readWord(text: string, start: number, end: number): unknown {
+  const word = text.slice(start, end)
+  if (word === 'true') return true
+  if (word === 'false') return false
+  if (word === 'null') return null
+  const number = NUMBER.exec(word)
+  if (number === null) throw unexpected(text, start)
+  return number[1] === undefined && number[2] === undefined ? integerOf(word) : Number(word)
+}
+
+function unexpected(text: string, at: number): SyntaxError {
+  if (at >= text.length) return new SyntaxError(`unexpected end at position ${text.length}`)
+  return new SyntaxError(`unexpected ${JSON.stringify(String.fromCodePoint(text.codePointAt(at)!))} at position ${at}`)
+}
+
+const QUOTE = 0x22
+const COMMA = 0x2c
+const COLON = 0x3a
+const OPEN_BRACKET = 0x5b
+const BACKSLASH = 0x5c
+const CLOSE_BRACKET = 0x5d
+const OPEN_BRACE = 0x7b
+const CLOSE_BRACE = 0x7d
