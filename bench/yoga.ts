@@ -3,9 +3,10 @@ import { createServer } from 'node:http'
 import { createYoga } from 'graphql-yoga'
 import { pino } from 'pino'
 import { readConfig } from '../src/config/config.ts'
-import { DEFAULT_GRAPHQL_LIMITS, type GraphQLContext } from '../src/graphql/context.ts'
+import type { GraphQLContext } from '../src/graphql/context.ts'
 import { schema } from '../src/graphql/schema.ts'
 import { start } from '../src/process/start.ts'
+import { GRAPHQL_LIMITS } from '../test/support/graphql-limits.ts'
 
 /**
  * What the gateway's own way of serving GraphQL is held against: the same schema and resolvers on a gateway of the same
@@ -22,7 +23,7 @@ const yoga = createYoga<object, GraphQLContext>({
     const key = /^Bearer (\S+)$/.exec(request.headers.get('authorization') ?? '')?.[1]
     const principal = key === undefined ? undefined : await gateway.authenticate(key)
     if (principal === undefined) throw new Error('no such key')
-    const limits = DEFAULT_GRAPHQL_LIMITS
+    const limits = GRAPHQL_LIMITS
     return {
       requestId: '',
       acceptsStreams: true,
@@ -30,11 +31,10 @@ const yoga = createYoga<object, GraphQLContext>({
       principal,
       limits,
       now: Date.now,
-      budget: { queriesLeft: limits.queriesMax },
-      answer: { fieldsLeft: limits.answerFieldsMax, isOver: false },
+      queryBudget: { queriesLeft: limits.queriesMax },
+      responseBudget: { fieldsLeft: limits.answerFieldsMax, isExceeded: false },
       session: gateway.openSession(),
-      deadline: { isOver: false },
-      openRanges: { count: 0 },
+      deadline: { hasPassed: false },
     }
   },
 })

@@ -3,7 +3,7 @@ import RelayPlugin from '@pothos/plugin-relay'
 import type { CanonicalTags } from '../model/series.ts'
 import type { GraphQLContext } from './context.ts'
 
-/** The types of the schema that resolvers exchange with GraphQL. */
+/** The Pothos schema builder. Every file of `types/` adds its types to it. These are the TypeScript types of its scalars. */
 interface SchemaTypes {
   Context: GraphQLContext
   DefaultFieldNullability: false
@@ -11,7 +11,7 @@ interface SchemaTypes {
   DefaultNodeNullability: false
   Scalars: {
     ID: { Input: string; Output: string }
-    /** Milliseconds inside; any JSON as input, judged with the item or the query it belongs to. */
+    /** Output in milliseconds. Input is any JSON, which the resolver validates. */
     DateTime: { Input: unknown; Output: number }
     Duration: { Input: string; Output: string }
     Interval: { Input: string; Output: string }
@@ -28,37 +28,39 @@ export const builder = new SchemaBuilder<SchemaTypes>({
   defaultFieldNullability: false,
   relay: {
     encodeGlobalID: (typename, id) => Buffer.from(`${typename}:${id}`).toString('base64url'),
-    // Unreadable ids name no type: nothing has them, which is an answer and not an error.
+    // A malformed id has an empty type name, so `node` returns null instead of an error.
     decodeGlobalID: (globalId) => {
       const text = Buffer.from(globalId, 'base64url').toString()
       const at = text.indexOf(':')
       return { typename: text.slice(0, Math.max(at, 0)), id: text.slice(at + 1) }
     },
-    idFieldOptions: { description: 'Opaque and stable; `node(id)` finds the object again.' },
-    nodeTypeOptions: { description: 'Something with an id by which it can be fetched again.' },
+    idFieldOptions: { description: 'Global id, opaque and stable; for `node`.' },
+    nodeTypeOptions: { description: 'An object with a global id.' },
     nodeQueryOptions: {
-      description: 'The object with this id; null when there is none.',
-      args: { id: { description: 'An id that an earlier answer gave.' } },
+      description: 'The object with this global id; null when there is none.',
+      args: { id: { description: 'A global id. Example: "TWV0cmljOm9yZGVycw".' } },
       resolve: (_root, { id }, _context, _info, resolveNode) => (id.typename === NODE_TYPE ? resolveNode(id) : null),
     },
     nodesQueryOptions: false,
-    nodesOnConnection: { description: 'The items of this page without their edges.' },
-    edgesFieldOptions: { description: 'The items of this page, each with its cursor.' },
+    nodesOnConnection: { description: 'Items of this page.' },
+    edgesFieldOptions: { description: 'Items of this page with their cursors.' },
     nodeFieldOptions: { description: 'The item.' },
-    cursorFieldOptions: { description: 'Opaque position of the item; pass it as `after` to read on from here.' },
-    pageInfoFieldOptions: { description: 'Where this page lies.' },
-    pageInfoTypeOptions: { description: 'The place of a page in its list.' },
-    hasNextPageFieldOptions: { description: 'Whether items follow this page.' },
-    hasPreviousPageFieldOptions: { description: 'Whether items precede this page.' },
+    cursorFieldOptions: { description: 'Position of the item, opaque; as `after` it starts the next page.' },
+    pageInfoFieldOptions: { description: 'Information to request further pages.' },
+    pageInfoTypeOptions: { description: 'Information to request further pages.' },
+    hasNextPageFieldOptions: { description: 'Whether there is a next page.' },
+    hasPreviousPageFieldOptions: { description: 'Whether there is a previous page.' },
     startCursorFieldOptions: { description: 'Cursor of the first item; null on an empty page.' },
     endCursorFieldOptions: {
-      description: 'Cursor of the last item, the `after` of the next page; null on an empty page.',
+      description: 'Cursor of the last item, for `after` of the next page; may be null on an empty page.',
     },
   },
 })
 
-/** The one type that has global ids. */
+/** The only type with global ids. */
 const NODE_TYPE = 'Metric'
 
-builder.queryType({ description: 'Reading; needs a key with the scope `query`.' })
-builder.mutationType({ description: 'Writing; needs a key with the scope `ingest`, where no other is named.' })
+builder.queryType({ description: 'Read operations. Need a key with the scope `query`.' })
+builder.mutationType({
+  description: 'Write operations. Need a key with the scope `ingest`, unless a field says otherwise.',
+})

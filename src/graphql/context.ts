@@ -1,66 +1,14 @@
 import { type GraphQLResolveInfo, OperationTypeNode } from 'graphql'
 import type { Gateway, Principal } from '../gateway.ts'
 import { GatewayError } from '../model/errors.ts'
-import { DEFAULT_POINT_LIMITS, type PointLimits } from '../model/point.ts'
+import type { PointLimits } from '../model/point.ts'
 import type { QuerySession } from '../query/session.ts'
 import type { Scope } from '../store/api-keys.ts'
-import type { AnswerRoom } from './resolve/answer-size.ts'
 
-export interface GraphQLLimits {
-  readonly points: PointLimits
-  /** Points in one batch, and events. */
-  readonly batchItemsMax: number
-  readonly eventBytesMax: number
-  /** Of a POST, after decompression. */
-  readonly bodyBytesMax: number
-  /** Lexical tokens of one document; a batch of 500 written as literals has some 20,000. */
-  readonly documentTokensMax: number
-  /** Fields and fragments written in one document: validation compares fields of one name pair by pair. */
-  readonly documentFieldsMax: number
-  readonly documentDepthMax: number
-  readonly documentAliasesMax: number
-  /** Fields of an operation itself, fragments included. */
-  readonly rootFieldsMax: number
-  /** Of any list in a document or its variables. Most lists have a lower limit of their own, which their field holds. */
-  readonly listItemsMax: number
-  /** How long an operation may run. */
-  readonly timeoutMs: number
-  /** Whether clients may ask for the schema. */
-  readonly introspection: boolean
-  /** Queries and listings one request may run, counted where they run, so aliases, fragments and lists all count. */
-  readonly queriesMax: number
-  /** Fields one request may answer, counted where lists multiply them. */
-  readonly answerFieldsMax: number
-  /** Told to clients; the gateway holds both. */
-  readonly queryValuesMax: number
-  readonly requestRollupsMax: number
-}
-
-export const DEFAULT_GRAPHQL_LIMITS: GraphQLLimits = {
-  points: DEFAULT_POINT_LIMITS,
-  batchItemsMax: 500,
-  eventBytesMax: 32 * 1024,
-  bodyBytesMax: 20 * 1024 * 1024,
-  documentTokensMax: 50_000,
-  documentFieldsMax: 2_000,
-  documentDepthMax: 20,
-  documentAliasesMax: 500,
-  rootFieldsMax: 100,
-  listItemsMax: 1_000,
-  timeoutMs: 30_000,
-  introspection: true,
-  queriesMax: 100,
-  answerFieldsMax: 500_000,
-  queryValuesMax: 50_000,
-  requestRollupsMax: 20_000_000,
-}
-
-/** Where errors that are ours are told; pino fits. */
-export interface ErrorLog {
-  error(details: object, message: string): void
-}
-
-/** What resolvers see of one request. */
+/**
+ * What resolvers know of their request, and the checks that they start with. Each request has its own context; the
+ * budgets in it only count down.
+ */
 export interface GraphQLContext {
   readonly requestId: string
   /** Whether the client can read the results of a subscription. */
@@ -69,19 +17,57 @@ export interface GraphQLContext {
   readonly principal: Principal
   readonly limits: GraphQLLimits
   readonly now: () => number
-  /** Counts down; see {@link GraphQLLimits.queriesMax}. */
-  readonly budget: { queriesLeft: number }
-  /** Counts down; see {@link GraphQLLimits.answerFieldsMax}. Of a live query for each update anew. */
-  readonly answer: AnswerRoom
-  /** What the queries of the request share, rollups they may read included; see {@link sessionOf}. */
+  /** See {@link GraphQLLimits.queriesMax}. */
+  readonly queryBudget: { queriesLeft: number }
+  readonly responseBudget: ResponseBudget
+  /** Shared by the queries of the request; use {@link sessionOf}. */
   readonly session: QuerySession
-  /** Whether the time of the operation is over: then no field is begun. */
-  readonly deadline: { isOver: boolean }
-  /** Counts queries whose range may still receive points: new ones, not late ones. */
-  readonly openRanges: { count: number }
+  /** After it has passed, no resolver starts any work. */
+  readonly deadline: { hasPassed: boolean }
 }
 
-/** The fields of a mutation run one after another, and each sees what those before it have written. */
+export interface GraphQLLimits {
+  readonly points: PointLimits
+  /** Points, or events, in one batch. */
+  readonly batchItemsMax: number
+  readonly eventBytesMax: number
+  /** Of a POST, after decompression. */
+  readonly bodyBytesMax: number
+  /** Lexical tokens of one document. A batch of 500 points written as literals has some 20,000. */
+  readonly documentTokensMax: number
+  /** Fields and fragments in one document. Validation compares the fields of one name pair by pair. */
+  readonly documentFieldsMax: number
+  readonly documentDepthMax: number
+  readonly documentAliasesMax: number
+  /** Root fields of one operation, fragments included. */
+  readonly rootFieldsMax: number
+  /** Items of any list in a document or its variables. Most fields have a lower limit of their own. */
+  readonly listItemsMax: number
+  /** How long one operation may run. */
+  readonly timeoutMs: number
+  /** Whether clients may query the schema. */
+  readonly introspection: boolean
+  /** Queries and listings per request. Resolvers count them, so aliases, fragments and lists all count. */
+  readonly queriesMax: number
+  /** Fields in one response; a field below a list counts once per item. */
+  readonly answerFieldsMax: number
+  /** Only shown to clients: `query/` enforces these two. */
+  readonly queryValuesMax: number
+  readonly requestRollupsMax: number
+}
+
+/** What a request may still return; `resolve/response-size.ts` counts. Each update of a live query has its own budget. */
+export interface ResponseBudget {
+  fieldsLeft: number
+  isExceeded: boolean
+}
+
+/** Logs internal errors; pino fits. */
+export interface ErrorLog {
+  error(details: object, message: string): void
+}
+
+/** The root fields of a mutation run one after another, and each reads what the fields before it wrote. */
 export function sessionOf({ session }: GraphQLContext, { operation, path }: GraphQLResolveInfo): QuerySession {
   if (operation.operation !== OperationTypeNode.MUTATION) return session
   let root = path
@@ -90,18 +76,18 @@ export function sessionOf({ session }: GraphQLContext, { operation, path }: Grap
   return session
 }
 
-/** What every resolver that does work begins with. */
+/** The first call of every resolver that does work. Throws `forbidden`, or `query_too_large` after the deadline. */
 export function requireScope(context: GraphQLContext, scope: Scope): void {
-  if (context.deadline.isOver) throw new GatewayError('query_too_large', 'the time of the operation is over')
+  if (context.deadline.hasPassed) throw new GatewayError('query_too_large', 'the operation ran out of time')
   if (context.principal.scopes.includes(scope)) return
   throw new GatewayError('forbidden', `the API key lacks the scope ${scope}`, { details: { scope } })
 }
 
-/** `cost`: as many queries as the work is worth. */
+/** `cost`: how many queries the work counts as. Throws `query_too_large`. */
 export function takeQuery(context: GraphQLContext, cost = 1): void {
-  if (context.budget.queriesLeft < cost) {
+  if (context.queryBudget.queriesLeft < cost) {
     const max = context.limits.queriesMax
     throw new GatewayError('query_too_large', `one request may run at most ${max} queries`, { details: { max } })
   }
-  context.budget.queriesLeft -= cost
+  context.queryBudget.queriesLeft -= cost
 }

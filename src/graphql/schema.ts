@@ -1,5 +1,6 @@
 import type { GraphQLSchema } from 'graphql'
 import './types/scalars.ts'
+import './types/metric-connection.ts'
 import './types/query.ts'
 import './types/viewer.ts'
 import './types/event-connection.ts'
@@ -8,7 +9,7 @@ import './types/live.ts'
 import './types/track-event.ts'
 import './types/delete-metric.ts'
 import { builder } from './builder.ts'
-import { boundAnswers } from './resolve/answer-size.ts'
+import { limitResponses } from './resolve/response-size.ts'
 
-/** Each imported file adds its types and fields to the builder; they are printed in that order. */
-export const schema: GraphQLSchema = boundAnswers(builder.toSchema({ sortSchema: false }))
+/** Each imported file adds its types and fields to the builder. Their order is that of `schema/schema.graphql`. */
+export const schema: GraphQLSchema = limitResponses(builder.toSchema({ sortSchema: false }))

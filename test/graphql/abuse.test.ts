@@ -121,7 +121,7 @@ describe('every limit is answered by name', () => {
     const { data, errors } = await graphql.run(query)
     expect(data).toBeUndefined()
     expect(errors).toMatchObject([
-      { message: expect.stringContaining('answer'), extensions: { code: 'QUERY_TOO_LARGE', max: 60 } },
+      { message: expect.stringContaining('response'), extensions: { code: 'QUERY_TOO_LARGE', max: 60 } },
     ])
     const allowed = '{ metrics { nodes { id name type } } query(metric: "latency") { series { points { value } } } }'
     expect((await graphql.run(allowed)).errors).toBeUndefined()

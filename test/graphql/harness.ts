@@ -1,5 +1,5 @@
 import { type FastifyInstance, fastify, type LightMyRequestResponse } from 'fastify'
-import { DEFAULT_GRAPHQL_LIMITS, type GraphQLLimits } from '../../src/graphql/context.ts'
+import type { GraphQLLimits } from '../../src/graphql/context.ts'
 import type { PersistedSettings } from '../../src/graphql/documents/persisted-operations.ts'
 import { registerGraphQL } from '../../src/graphql/server/graphql-routes.ts'
 import type { StreamSettings } from '../../src/graphql/server/streams.ts'
@@ -7,6 +7,7 @@ import { DEFAULT_SERVER_LIMITS } from '../../src/http/create-server.ts'
 import { decoratePrincipal } from '../../src/http/server/auth.ts'
 import { type BodyLimits, readBodies } from '../../src/http/server/body.ts'
 import { FakeGateway, NOW_MS } from '../support/fake-graphql-gateway.ts'
+import { GRAPHQL_LIMITS } from '../support/graphql-limits.ts'
 
 export interface GraphQLAnswer {
   // biome-ignore lint/suspicious/noExplicitAny: the shape of an answer is what each test says it is
@@ -50,7 +51,7 @@ export function startGraphQL(
     gateway,
     log: { error: (details) => logged.push(details) },
     now: () => NOW_MS,
-    limits: { ...DEFAULT_GRAPHQL_LIMITS, ...limits },
+    limits: { ...GRAPHQL_LIMITS, ...limits },
     streams: { keepAliveMs: 60_000, stallMs: 60_000, bufferedBytesMax: 1 << 20, ...streams },
     persisted: { mode: 'optional', registered: new Map(), charsMax: 100_000, ...persisted },
   })

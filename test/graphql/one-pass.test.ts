@@ -3,7 +3,6 @@ import { beforeEach, expect, onTestFinished, test } from 'vitest'
 import { hashKey, Keys } from '../../src/access/api-keys.ts'
 import { RateLimiter } from '../../src/access/rate-limiter.ts'
 import { createGateway } from '../../src/gateway.ts'
-import { DEFAULT_GRAPHQL_LIMITS } from '../../src/graphql/context.ts'
 import { registerGraphQL } from '../../src/graphql/server/graphql-routes.ts'
 import { EventIds } from '../../src/model/event-id.ts'
 import { DEFAULT_RATE_LIMITS } from '../../src/model/rate.ts'
@@ -27,6 +26,7 @@ import {
   type TestPoint,
 } from '../support/engine.ts'
 import { FaultyStore } from '../support/faulty-store.ts'
+import { GRAPHQL_LIMITS } from '../support/graphql-limits.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 import { createApp, type GraphQLAnswer } from './harness.ts'
 
@@ -94,7 +94,7 @@ function open(settings: Partial<QuerierSettings> = {}): {
     gateway,
     log: { error: () => {} },
     now,
-    limits: DEFAULT_GRAPHQL_LIMITS,
+    limits: GRAPHQL_LIMITS,
     persisted: { mode: 'off', registered: new Map(), charsMax: 1 },
     streams: { keepAliveMs: 60_000, stallMs: 60_000, bufferedBytesMax: 1 },
   })

@@ -73,8 +73,6 @@ export class FakeGateway implements Gateway {
   failure: Error | undefined
   /** Added to every value. */
   valueOffset = 0
-  /** End of every answer; undefined: that of the last bucket, which lies ahead. */
-  toMs: number | undefined
   /** Awaited by every read and write before it begins. */
   before: (() => Promise<void>) | undefined
 
@@ -189,7 +187,7 @@ export class FakeGateway implements Gateway {
     return {
       metric: row,
       fromMs: startMs[0]!,
-      toMs: this.toMs ?? startMs[2]! + HOUR_MS,
+      toMs: startMs[2]! + HOUR_MS,
       interval: '1h',
       timezone: input.timezone ?? 'UTC',
       fill: FILLS.find((fill) => fill === input.fill) ?? 'none',

@@ -2,23 +2,23 @@ import { type DocumentNode, Kind, OperationTypeNode, type SelectionSetNode, type
 import { type ErrorCode, GatewayError } from '../../model/errors.ts'
 import type { GraphQLLimits } from '../context.ts'
 
-/** The size of a selection set with its fragments expanded. */
+/** The size of a selection set, fragments expanded. */
 interface Extent {
   readonly depth: number
   readonly fields: number
   readonly aliases: number
-  /** Directly in the set, fragments included. */
+  /** Fields of the set itself, without nested ones. */
   readonly ownFields: number
 }
 
-const NOTHING: Extent = { depth: 0, fields: 0, aliases: 0, ownFields: 0 }
+const EMPTY: Extent = { depth: 0, fields: 0, aliases: 0, ownFields: 0 }
 
 /**
- * Refuses documents that are too large to validate or execute: both take more than linear time in the number of fields
- * and in depth. Fields count as written and again wherever a fragment is spread, so nested fragments cannot hide their
- * size; each fragment is visited once. Throws `query_too_large`, or `batch_too_large` for a list of a mutation.
+ * Refuses documents that are too large to validate or execute; both take more than linear time in fields and depth.
+ * A fragment counts wherever it is spread, so nested fragments cannot hide a size. Each fragment is visited once.
+ * Throws `query_too_large`, or `batch_too_large` for a list in a mutation.
  */
-export function requireFitting(document: DocumentNode, limits: GraphQLLimits): void {
+export function requireSmallDocument(document: DocumentNode, limits: GraphQLLimits): void {
   const extents = new Map<string, Extent>()
   const fragments = new Map<string, SelectionSetNode>()
   for (const node of document.definitions) {
@@ -30,9 +30,9 @@ export function requireFitting(document: DocumentNode, limits: GraphQLLimits): v
   const extentOfFragment = (name: string): Extent => {
     const known = extents.get(name)
     const set = fragments.get(name)
-    if (known !== undefined || set === undefined) return known ?? NOTHING
-    // A fragment that spreads itself finds this entry; validation refuses it.
-    extents.set(name, NOTHING)
+    if (known !== undefined || set === undefined) return known ?? EMPTY
+    // A fragment that spreads itself finds this entry. Validation refuses it later.
+    extents.set(name, EMPTY)
     const extent = extentOf(set, 1)
     extents.set(name, extent)
     return extent
@@ -46,7 +46,7 @@ export function requireFitting(document: DocumentNode, limits: GraphQLLimits): v
     let ownFields = 0
     for (const selection of set.selections) {
       if (++written > limits.documentFieldsMax) throw tooMany('fields', limits.documentFieldsMax)
-      let below = NOTHING
+      let below = EMPTY
       if (selection.kind === Kind.FRAGMENT_SPREAD) below = extentOfFragment(selection.name.value)
       else if (selection.selectionSet !== undefined) below = extentOf(selection.selectionSet, depthWritten + 1)
       fields += below.fields
@@ -79,21 +79,21 @@ export function requireFitting(document: DocumentNode, limits: GraphQLLimits): v
   }
 }
 
-/** Refuses long lists in variables, as {@link requireFitting} does for literals. */
+/** Refuses long lists in variables, as {@link requireSmallDocument} does in literals. */
 export function requireShortVariables(
   variables: Readonly<Record<string, unknown>> | undefined,
   document: DocumentNode,
   itemsMax: number,
 ): void {
   if (variables === undefined) return
-  const open: unknown[] = [variables]
-  while (open.length > 0) {
-    const value = open.pop()
+  const pending: unknown[] = [variables]
+  while (pending.length > 0) {
+    const value = pending.pop()
     if (Array.isArray(value)) {
       if (value.length > itemsMax) throw listTooLong(listCodeOf(document), value.length, itemsMax)
-      for (const item of value) if (typeof item === 'object' && item !== null) open.push(item)
+      for (const item of value) if (typeof item === 'object' && item !== null) pending.push(item)
     } else if (typeof value === 'object' && value !== null) {
-      for (const item of Object.values(value)) if (typeof item === 'object' && item !== null) open.push(item)
+      for (const item of Object.values(value)) if (typeof item === 'object' && item !== null) pending.push(item)
     }
   }
 }
@@ -107,7 +107,7 @@ function requireShortLists(value: ValueNode, code: ErrorCode, itemsMax: number):
   }
 }
 
-/** In a mutation a list that is too long is a batch that is too large. */
+/** A list in a mutation is a batch. */
 function listCodeOf({ definitions }: DocumentNode): ErrorCode {
   const writes = definitions.some(
     (node) => node.kind === Kind.OPERATION_DEFINITION && node.operation === OperationTypeNode.MUTATION,
@@ -116,7 +116,7 @@ function listCodeOf({ definitions }: DocumentNode): ErrorCode {
 }
 
 function listTooLong(code: ErrorCode, length: number, max: number): GatewayError {
-  return new GatewayError(code, `a list of ${length} items, at most ${max} are allowed`, { details: { max } })
+  return new GatewayError(code, `a list may have at most ${max} items, not ${length}`, { details: { max } })
 }
 
 function tooMany(what: string, max: number): GatewayError {

@@ -1,42 +1,41 @@
 import { createHash } from 'node:crypto'
 import { GraphQLError } from 'graphql'
+import { LRUCache } from 'lru-cache'
 import { GatewayError } from '../../model/errors.ts'
-import { createTextCache, type TextCache } from './text-cache.ts'
 
 export interface PersistedSettings {
   /**
-   * `optional`: a hash names a document that a client has sent with it before, or a registered one. `enforced`: only
+   * `optional`: an id refers to a registered document, or to one that a client sent with it before. `enforced`: only
    * registered documents run.
    */
   readonly mode: 'off' | 'optional' | 'enforced'
   /** Registered documents by their id. */
   readonly registered: ReadonlyMap<string, string>
-  /** Total characters of the documents that clients have sent with their hash. */
+  /** Total characters of cached documents that clients sent. */
   readonly charsMax: number
 }
 
 /**
- * Looks up the document of a request that names it by an id: the SHA-256 of its text, as Apollo clients send it, or the
- * id of a registered document. A document that a client sends is stored only under its true hash, so nobody can replace
- * the document of others.
+ * Finds the document of an id: the SHA-256 of its text (Apollo's automatic persisted queries) or the id of a registered
+ * document. The hash of a document that a client sends is checked, so no client can replace the document of another.
  */
 export class PersistedOperations {
   readonly #settings: PersistedSettings
-  /** By hash; the least recently used is evicted. */
-  readonly #sent: TextCache<string>
+  /** Documents by hash, bounded by their total length. */
+  readonly #sent: LRUCache<string, string>
   readonly #registeredTexts: ReadonlySet<string>
 
   constructor(settings: PersistedSettings) {
     this.#settings = settings
-    this.#sent = createTextCache(settings.charsMax, (text) => text)
+    this.#sent = new LRUCache({ maxSize: settings.charsMax, sizeCalculation: ({ length }) => length || 1 })
     this.#registeredTexts = new Set(settings.registered.values())
   }
 
-  /** Throws `invalid_body`, `forbidden`, or the errors on which Apollo clients send the document. */
+  /** Throws `invalid_body`, `forbidden`, or the errors after which Apollo clients retry with the document. */
   documentOf(query: string | undefined, id: string | undefined): string {
     const { mode, registered } = this.#settings
     if (id === undefined) {
-      if (query === undefined) throw new GatewayError('invalid_body', '"query" is missing: the GraphQL document')
+      if (query === undefined) throw new GatewayError('invalid_body', '"query" is required: the GraphQL document')
       if (mode === 'enforced' && !this.#registeredTexts.has(query)) throw notRegistered()
       return query
     }
@@ -46,14 +45,14 @@ export class PersistedOperations {
       return found
     }
     if (query === undefined) {
-      if (mode === 'off') throw askForText('PersistedQueryNotSupported', 'PERSISTED_QUERY_NOT_SUPPORTED')
+      if (mode === 'off') throw requestDocument('PersistedQueryNotSupported', 'PERSISTED_QUERY_NOT_SUPPORTED')
       const known = found ?? this.#sent.get(id.toLowerCase())
-      if (known === undefined) throw askForText('PersistedQueryNotFound', 'PERSISTED_QUERY_NOT_FOUND')
+      if (known === undefined) throw requestDocument('PersistedQueryNotFound', 'PERSISTED_QUERY_NOT_FOUND')
       return known
     }
     if (mode === 'optional' && query !== found) {
       if (hashOf(query) !== id.toLowerCase()) {
-        throw new GatewayError('invalid_body', 'the hash of the persisted query is not the SHA-256 of "query"')
+        throw new GatewayError('invalid_body', 'the persisted query hash is not the SHA-256 of "query"')
       }
       this.#sent.set(id.toLowerCase(), query)
     }
@@ -62,10 +61,10 @@ export class PersistedOperations {
 }
 
 function notRegistered(): GatewayError {
-  return new GatewayError('forbidden', 'this gateway runs registered operations alone, and this is none')
+  return new GatewayError('forbidden', 'this gateway only runs registered operations')
 }
 
-function askForText(message: string, code: string): GraphQLError {
+function requestDocument(message: string, code: string): GraphQLError {
   return new GraphQLError(message, { extensions: { code } })
 }
 

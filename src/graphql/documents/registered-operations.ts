@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto'
 import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { isObject } from '../../model/is-object.ts'
 
 /**
- * Reads the registered operations by their id, from a file or from the files of a folder. A `.graphql` or `.gql` file
- * holds one document, whose id is the SHA-256 of its text. A `.json` file is a manifest: `{ID: document}` as code
- * generators write it, or Apollo's `{"operations": [{"id", "body"}]}`. Throws when a file cannot be used.
+ * Reads registered operations, by id, from a file or the files of a folder. A `.graphql` or `.gql` file holds one
+ * document, whose id is the SHA-256 of its text. A `.json` file is a manifest: `{ID: document}` as code generators write
+ * it, or Apollo's `{"operations": [{"id", "body"}]}`. Throws when a file is invalid.
  */
 export async function readRegisteredOperations(path: string): Promise<ReadonlyMap<string, string>> {
   const registered = new Map<string, string>()
@@ -19,7 +20,7 @@ export async function readRegisteredOperations(path: string): Promise<ReadonlyMa
       for (const [id, text] of operationsOf(file, JSON.parse(await readFile(file, 'utf8')))) registered.set(id, text)
     }
   }
-  if (registered.size === 0) throw new Error(`${path} holds no operation`)
+  if (registered.size === 0) throw new Error(`${path} has no operations`)
   return registered
 }
 
@@ -35,8 +36,4 @@ function operationsOf(file: string, manifest: unknown): readonly (readonly [id: 
     if (typeof id === 'string' && typeof text === 'string') return [id, text]
     throw new Error(`${file} must be {ID: document} or {"operations": [{"id", "body"}]}`)
   })
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

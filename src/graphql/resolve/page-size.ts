@@ -3,7 +3,7 @@ import { GatewayError } from '../../model/errors.ts'
 const FIRST_DEFAULT = 100
 const FIRST_MAX = 1_000
 
-/** How many items a list holds. Throws `invalid_range`. */
+/** Reads the argument `first` of a list. Throws `invalid_range`. */
 export function pageSize(first: number | null | undefined): number {
   if (first === null || first === undefined) return FIRST_DEFAULT
   if (first >= 0 && first <= FIRST_MAX) return first

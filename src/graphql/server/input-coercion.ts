@@ -13,30 +13,39 @@ import {
   valueFromAST,
 } from 'graphql'
 import { assert } from '../../model/errors.ts'
+import { isObject } from '../../model/is-object.ts'
 
-/** The coerced variables; undefined when one of them does not fit its type. */
+/** Returns undefined when a variable does not match its type. */
 export type CoerceVariables = (given: Readonly<Record<string, unknown>>) => Record<string, unknown> | undefined
 
-/** Returns the coerced value. Throws when the value does not fit. */
+/** Throws when the value does not match the type. */
 type Coerce = (value: unknown) => unknown
 
-/** Carries no message: graphql-js words the error, see `plugins/compiled-variables.ts`. */
-const MISFIT = new Error('the value does not fit its type')
+/** A variable, or a field of an input object. */
+interface InputField {
+  readonly name: string
+  readonly coerce: Coerce
+  readonly isRequired: boolean
+  readonly defaultValue: unknown
+}
+
+/** Has no details: graphql-js writes the error message, see `plugins/compiled-variables.ts`. */
+const MISMATCH = new Error('the value does not match its type')
 
 /**
- * Coerces variables exactly as graphql-js does, by one closure per input type instead of a walk through the type for
- * each value. A test compares the two on random types and values.
+ * Builds one closure per input type. The closures coerce values exactly as graphql-js does, without walking through the
+ * type for each value. A test compares both on random types and values.
  */
 export class InputCoercion {
   readonly #schema: GraphQLSchema
-  /** Nullable types. Recursive input objects find themselves here. */
-  readonly #byType = new Map<GraphQLInputType, Coerce>()
+  /** By nullable type. A recursive input object finds its own closure here. */
+  readonly #closures = new Map<GraphQLInputType, Coerce>()
 
   constructor(schema: GraphQLSchema) {
     this.#schema = schema
   }
 
-  ofVariables(definitions: readonly VariableDefinitionNode[]): CoerceVariables {
+  compile(definitions: readonly VariableDefinitionNode[]): CoerceVariables {
     const variables = definitions.map((definition) => this.#variable(definition))
     return (given) => {
       const coerced: Record<string, unknown> = Object.create(null)
@@ -44,7 +53,7 @@ export class InputCoercion {
         for (const { name, coerce, isRequired, defaultValue } of variables) {
           if (Object.hasOwn(given, name)) coerced[name] = coerce(given[name])
           else if (defaultValue !== undefined) coerced[name] = defaultValue
-          else if (isRequired) throw MISFIT
+          else if (isRequired) throw MISMATCH
         }
       } catch {
         return undefined
@@ -53,92 +62,82 @@ export class InputCoercion {
     }
   }
 
-  #variable({ variable, type: typeNode, defaultValue }: VariableDefinitionNode) {
+  #variable({ variable, type: typeNode, defaultValue }: VariableDefinitionNode): InputField {
     const type = typeFromAST(this.#schema, typeNode)
-    assert(isInputType(type), 'validation allows input types alone for variables')
+    assert(isInputType(type), 'validation requires input types for variables')
     return {
       name: variable.name.value,
-      coerce: this.#of(type),
+      coerce: this.#closure(type),
       isRequired: isNonNullType(type),
       defaultValue: defaultValue === undefined ? undefined : valueFromAST(defaultValue, type),
     }
   }
 
-  #of(type: GraphQLInputType): Coerce {
+  #closure(type: GraphQLInputType): Coerce {
     if (isNonNullType(type)) {
-      const coerce = this.#of(type.ofType)
+      const coerce = this.#closure(type.ofType)
       return (value) => {
-        if (value === null || value === undefined) throw MISFIT
+        if (value === null || value === undefined) throw MISMATCH
         return coerce(value)
       }
     }
-    let known = this.#byType.get(type)
-    if (known === undefined) {
-      if (isListType(type)) known = this.#list(type)
-      else if (isInputObjectType(type)) known = this.#inputObject(type)
-      else known = leaf(type)
-      this.#byType.set(type, known)
+    let closure = this.#closures.get(type)
+    if (closure === undefined) {
+      if (isListType(type)) closure = this.#list(type)
+      else if (isInputObjectType(type)) closure = this.#inputObject(type)
+      else closure = coerceLeaf(type)
+      this.#closures.set(type, closure)
     }
-    return known
+    return closure
   }
 
   #list(type: GraphQLList<GraphQLInputType>): Coerce {
-    const coerce = this.#of(type.ofType)
+    const coerce = this.#closure(type.ofType)
     return (value) => {
       if (value === null || value === undefined) return null
       if (Array.isArray(value)) return value.map(coerce)
-      // graphql-js takes any iterable object as a list; JSON has none.
-      if (typeof value === 'object' && Symbol.iterator in value) throw MISFIT
+      // graphql-js accepts any iterable as a list. JSON has only arrays.
+      if (typeof value === 'object' && Symbol.iterator in value) throw MISMATCH
       return [coerce(value)]
     }
   }
 
   #inputObject(type: GraphQLInputObjectType): Coerce {
-    interface Field {
-      readonly name: string
-      readonly coerce: Coerce
-      readonly isRequired: boolean
-      readonly defaultValue: unknown
-    }
-    const fields: Field[] = []
+    const fields: InputField[] = []
     const names = new Set<string>()
     const coerceObject: Coerce = (value) => {
       if (value === null || value === undefined) return null
-      if (!isObject(value)) throw MISFIT
+      if (!isObject(value)) throw MISMATCH
       const coerced: Record<string, unknown> = {}
       for (const { name, coerce, isRequired, defaultValue } of fields) {
         const fieldValue = value[name]
         if (fieldValue !== undefined) coerced[name] = coerce(fieldValue)
         else if (defaultValue !== undefined) coerced[name] = defaultValue
-        else if (isRequired) throw MISFIT
+        else if (isRequired) throw MISMATCH
       }
-      for (const name of Object.keys(value)) if (!names.has(name)) throw MISFIT
-      if (type.isOneOf) requireOne(coerced)
+      for (const name of Object.keys(value)) if (!names.has(name)) throw MISMATCH
+      if (type.isOneOf) requireOneValue(coerced)
       return coerced
     }
-    this.#byType.set(type, coerceObject)
+    this.#closures.set(type, coerceObject)
     for (const { name, type: fieldType, defaultValue } of Object.values(type.getFields())) {
       names.add(name)
-      fields.push({ name, coerce: this.#of(fieldType), isRequired: isNonNullType(fieldType), defaultValue })
+      fields.push({ name, coerce: this.#closure(fieldType), isRequired: isNonNullType(fieldType), defaultValue })
     }
     return coerceObject
   }
 }
 
-function leaf(type: GraphQLLeafType): Coerce {
+function coerceLeaf(type: GraphQLLeafType): Coerce {
   return (value) => {
     if (value === null || value === undefined) return null
     const parsed: unknown = type.parseValue(value)
-    if (parsed === undefined) throw MISFIT
+    if (parsed === undefined) throw MISMATCH
     return parsed
   }
 }
 
-function requireOne(coerced: Record<string, unknown>): void {
+function requireOneValue(coerced: Record<string, unknown>): void {
   const values = Object.values(coerced)
-  if (values.length !== 1 || values[0] === null) throw MISFIT
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
+  if (values.length !== 1 || values[0] === null) throw MISMATCH
 }

@@ -1,15 +1,13 @@
 import type { GraphQLSchema } from 'graphql'
 import type { ErrorLog, GraphQLLimits } from '../context.ts'
 import type { PersistedSettings } from '../documents/persisted-operations.ts'
-import { useAnswerLimit } from './plugins/answer-limit.ts'
-import { useCacheControl } from './plugins/cache-control.ts'
 import { useCompiledVariables } from './plugins/compiled-variables.ts'
 import { useDeadline } from './plugins/deadline.ts'
 import { useDocumentLimits } from './plugins/document-limits.ts'
 import { useErrorMasking } from './plugins/error-masking.ts'
-import { useListLimits } from './plugins/list-limits.ts'
 import { useNamedOperation } from './plugins/named-operation.ts'
 import { usePersistedOperations } from './plugins/persisted-operations.ts'
+import { useResponseLimit } from './plugins/response-limit.ts'
 import { useStreamedSubscriptions } from './plugins/streamed-subscriptions.ts'
 import { useValidationRules } from './plugins/validation-rules.ts'
 import type { OperationPlugin } from './yoga.ts'
@@ -20,20 +18,18 @@ export interface PluginSettings {
   readonly log: ErrorLog
 }
 
-/** The rules that every operation passes, in order. */
+/** The rules that every operation passes, in the order of its life. */
 export function operationPlugins(schema: GraphQLSchema, settings: PluginSettings): readonly OperationPlugin[] {
   const { limits, persisted, log } = settings
   return [
-    usePersistedOperations(persisted),
-    useDocumentLimits(limits),
-    useNamedOperation(),
-    useValidationRules(limits),
-    useCompiledVariables(schema),
-    useListLimits(limits),
-    useStreamedSubscriptions(),
-    useDeadline(limits),
-    useAnswerLimit(limits),
-    useCacheControl(),
-    useErrorMasking(log),
+    usePersistedOperations(persisted), // finds the document of an id
+    useDocumentLimits(limits), // parses; refuses documents and variables that are too large
+    useNamedOperation(), // refuses a request that does not identify one operation
+    useValidationRules(limits), // validates with rules of our own too, such as no introspection
+    useCompiledVariables(schema), // coerces variables and executes
+    useStreamedSubscriptions(), // refuses subscriptions of clients that accept no stream
+    useDeadline(limits), // ends operations that run too long
+    useResponseLimit(limits), // refuses results that are too large
+    useErrorMasking(log), // gives errors their codes; logs and hides internal ones
   ]
 }

@@ -1,4 +1,5 @@
 import { GatewayError } from '../../model/errors.ts'
+import { isObject } from '../../model/is-object.ts'
 import { parseJson } from '../../model/json.ts'
 import { readJsonBody } from '../../wire/json-body.ts'
 import type { OperationParams } from './yoga.ts'
@@ -7,8 +8,8 @@ import type { OperationParams } from './yoga.ts'
 export async function paramsOfBody(body: unknown): Promise<OperationParams> {
   const value = await readJsonBody(Buffer.isBuffer(body) ? body : new Uint8Array())
   if (Array.isArray(value))
-    throw new GatewayError('invalid_body', 'one operation a request: the body must be an object')
-  if (!isObject(value)) throw new GatewayError('invalid_body', 'the body must be an object with "query"')
+    throw new GatewayError('invalid_body', 'the body must be an object: batched operations are not supported')
+  if (!isObject(value)) throw new GatewayError('invalid_body', 'the body must be a JSON object with "query"')
   return readParams(value)
 }
 
@@ -25,21 +26,17 @@ export function paramsOfUrl(url: string): OperationParams {
   })
 }
 
-export function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
 function jsonParameter(search: URLSearchParams, name: string): unknown {
   const text = search.get(name)
   if (text === null || text === '') return null
   try {
     return parseJson(text)
   } catch (cause) {
-    throw new GatewayError('invalid_body', `${name} is no valid JSON`, { cause })
+    throw new GatewayError('invalid_body', `${name} is not valid JSON`, { cause })
   }
 }
 
-/** Null counts as absent, as does an empty name. Other parameters are ignored. */
+/** Null and an empty operation name count as absent. Unknown parameters are ignored. */
 function readParams(given: Record<string, unknown>): OperationParams {
   const query = stringOf(given, 'query')
   const documentId = stringOf(given, 'documentId')

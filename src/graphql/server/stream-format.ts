@@ -1,10 +1,10 @@
-/** How the results of one operation are written into the body of a response. */
+/** How results are written to the body of a streamed response. */
 export interface StreamFormat {
   readonly contentType: string
   readonly opening: string
   /** `json`: one result. */
   next(json: string): string
-  /** Shows the client, and proxies on the way, that the connection is alive. */
+  /** Sent regularly, so that the client and proxies see that the connection is alive. */
   readonly keepAlive: string
   readonly closing: string
 }
@@ -33,7 +33,7 @@ export const MULTIPART: StreamFormat = {
   closing: '--\r\n',
 }
 
-/** Each part ends with the boundary: a client reads a part only when it has seen the end. */
+/** Each part ends with the boundary, because clients parse a part only at its end. */
 function multipart(json: string): string {
   return `\r\ncontent-type: application/json\r\n\r\n${json}\r\n--graphql`
 }

@@ -6,34 +6,30 @@ import type { StreamFormat } from './stream-format.ts'
 
 export interface StreamSettings {
   readonly keepAliveMs: number
-  /** How long a client may read nothing. */
+  /** A client that reads nothing for so long loses its stream. */
   readonly stallMs: number
   /** Bytes that clients have not read yet, of all streams together. */
   readonly bufferedBytesMax: number
 }
 
 export interface StreamSource {
-  /** The next one is pulled only after the client has read the one before. */
   readonly results: AsyncIterator<ExecutionResult>
   readonly format: StreamFormat
   readonly headers: Readonly<Record<string, string | number | readonly string[]>>
-  /** As JSON text. */
-  present(result: ExecutionResult): Promise<string>
-  /** The result that tells of an error that ends the stream. */
-  refusal(error: unknown): ExecutionResult
-  /**
-   * Whether the client may still see this; asked with each keep-alive. A rejection ends the stream with its reason, unless
-   * the gateway could only not find out.
-   */
+  /** Returns the result as JSON text. */
+  write(result: ExecutionResult): Promise<string>
+  /** The last result of a stream that ends with this error. */
+  errorResult(error: unknown): ExecutionResult
+  /** Called with each keep-alive. A rejection ends the stream, unless its error is temporary. */
   requireAccess(): Promise<void>
 }
 
 /** How long a client may take to read the last bytes before its connection is destroyed. */
-const FAREWELL_MS = 5_000
+const CLOSE_TIMEOUT_MS = 5_000
 
 /**
- * Open response streams. The next result is pulled only after the client has read the one before; a closed connection
- * frees everything.
+ * Open response streams, with backpressure: the next result is pulled only after the client has read the previous one.
+ * A closed connection frees everything.
  */
 export class Streams {
   readonly #settings: StreamSettings
@@ -48,89 +44,97 @@ export class Streams {
     return this.#open.size
   }
 
-  /** Resolves when the stream has ended, for whatever reason. Never rejects. */
+  /** Resolves when the stream has ended, for any reason. Never rejects. */
   async send(raw: ServerResponse, source: StreamSource): Promise<void> {
     const { results, format } = source
-    let refused: { readonly error: unknown } | undefined
-    const end = (): void => {
+    let failure: { readonly error: unknown } | undefined
+    const closeSource = (): void => {
       results.return?.().catch(() => {})
     }
-    const refuse = (error: unknown): void => {
-      refused ??= { error }
-      end()
-    }
     this.#open.add(raw)
-    raw.once('close', end)
+    raw.once('close', closeSource)
     raw.writeHead(200, { ...source.headers, 'content-type': format.contentType })
     raw.write(format.opening)
     const keepAlive = setInterval(() => {
       if (!raw.writableNeedDrain) raw.write(format.keepAlive)
       source.requireAccess().catch((error) => {
-        if (!mayPass(error)) refuse(error)
+        if (isTemporary(error)) return
+        failure ??= { error }
+        closeSource()
       })
     }, this.#settings.keepAliveMs)
     try {
       for (;;) {
         const { value, done } = await results.next()
         if (done === true || raw.destroyed) break
-        if (!raw.write(format.next(await source.present(value)))) await this.#drained(raw)
+        if (!raw.write(format.next(await source.write(value)))) await this.#drained(raw)
         if (raw.destroyed) break
       }
     } catch (error) {
-      refused ??= { error }
+      failure ??= { error }
     } finally {
       clearInterval(keepAlive)
-      raw.off('close', end)
+      raw.off('close', closeSource)
       this.#open.delete(raw)
-      end()
+      closeSource()
     }
-    if (raw.destroyed) return
-    // A client that reads the closing does not connect again.
-    if (asksToReconnect(refused?.error)) raw.end()
-    else if (refused === undefined) raw.end(format.closing)
-    else {
-      const told = format.next(await source.present(source.refusal(refused.error)))
-      raw.end(mayPass(refused.error) ? told : `${told}${format.closing}`)
-    }
-    const farewell = setTimeout(() => raw.destroy(), FAREWELL_MS)
-    raw.once('close', () => clearTimeout(farewell))
+    if (!raw.destroyed) await close(raw, source, failure)
   }
 
   /**
-   * Resolves when the client has read what was written, or is gone. Rejects with `overloaded` when it reads nothing for
-   * too long, or when all clients together leave too much unread.
+   * Resolves when the client has read what was written, or has closed the connection. Rejects with `overloaded` when it
+   * reads nothing for too long, or when all clients together leave too much unread.
    */
   async #drained(raw: ServerResponse): Promise<void> {
     const { stallMs, bufferedBytesMax } = this.#settings
     const bytes = raw.writableLength
     if (this.#bufferedBytes + bytes > bufferedBytesMax) {
-      throw new GatewayError('overloaded', 'too much waits to be read by clients of live queries')
+      throw new GatewayError('overloaded', 'the clients of live queries read too slowly')
     }
     this.#bufferedBytes += bytes
-    const settle = new AbortController()
+    let cleanUp = (): void => {}
     try {
       await new Promise<void>((resolve, reject) => {
-        const stalled = new GatewayError('overloaded', `nothing was read for ${stallMs} ms`, { details: { stallMs } })
-        const timer = setTimeout(() => reject(stalled), stallMs)
-        const goOn = (): void => resolve()
-        raw.once('drain', goOn).once('close', goOn)
-        settle.signal.addEventListener('abort', () => {
-          clearTimeout(timer)
-          raw.off('drain', goOn).off('close', goOn)
+        const stalled = new GatewayError('overloaded', `the client read nothing for ${stallMs} ms`, {
+          details: { stallMs },
         })
+        const timer = setTimeout(() => reject(stalled), stallMs)
+        const proceed = (): void => resolve()
+        raw.once('drain', proceed).once('close', proceed)
+        cleanUp = () => {
+          clearTimeout(timer)
+          raw.off('drain', proceed).off('close', proceed)
+        }
       })
     } finally {
-      settle.abort()
+      cleanUp()
       this.#bufferedBytes -= bytes
     }
   }
 }
 
-const PASSING_CODES: ReadonlySet<string> = new Set(['store_unavailable', 'overloaded', 'internal'])
+/** A client that reads `closing` does not reconnect, so it is sent only when reconnecting would not help. */
+async function close(
+  raw: ServerResponse,
+  source: StreamSource,
+  failure: { readonly error: unknown } | undefined,
+): Promise<void> {
+  const { format } = source
+  if (failure === undefined) raw.end(format.closing)
+  else if (asksToReconnect(failure.error)) raw.end()
+  else {
+    const last = format.next(await source.write(source.errorResult(failure.error)))
+    raw.end(isTemporary(failure.error) ? last : `${last}${format.closing}`)
+  }
+  const timer = setTimeout(() => raw.destroy(), CLOSE_TIMEOUT_MS)
+  raw.once('close', () => clearTimeout(timer))
+}
 
-/** Whether the same operation may succeed later: the fault is the gateway's, or the client was too slow. */
-function mayPass(error: unknown): boolean {
-  return PASSING_CODES.has(asGatewayError(error).code)
+const TEMPORARY_CODES: ReadonlySet<string> = new Set(['store_unavailable', 'overloaded', 'internal'])
+
+/** Whether the same operation may succeed later. */
+function isTemporary(error: unknown): boolean {
+  return TEMPORARY_CODES.has(asGatewayError(error).code)
 }
 
 function asksToReconnect(error: unknown): boolean {

@@ -1,4 +1,4 @@
-import type { ExecutionResult, GraphQLSchema } from 'graphql'
+import type { DocumentNode, ExecutionResult, GraphQLSchema } from 'graphql'
 import {
   createYoga,
   type GraphQLParams,
@@ -7,29 +7,25 @@ import {
   processRegularResult,
   type Plugin as YogaPlugin,
 } from 'graphql-yoga'
+import { LRUCache } from 'lru-cache'
 import { writeJson } from '../../model/json.ts'
 import type { GraphQLContext } from '../context.ts'
-import { createTextCache } from '../documents/text-cache.ts'
 
 /**
- * All contact with graphql-yoga. Yoga runs every operation (parse, validate, execute, subscribe) and calls the hooks of
- * our plugins; Fastify keeps HTTP. So only the hooks of {@link OperationPlugin} are ever called, and a plugin with any
- * other HTTP hook is refused.
+ * The only file that knows graphql-yoga. Yoga parses, validates and executes every operation and calls the hooks of our
+ * plugins. Fastify handles HTTP, so yoga's HTTP hooks never run; a plugin that has one is refused at start.
  */
 export interface Engine {
   /**
-   * Synchronous when nothing was executed, or nothing that waits. Failures of the operation are in the result; a
-   * rejection is a defect of a plugin.
+   * Returns a promise only when a resolver waits. Errors of the operation are in the result; a rejection is a bug of a
+   * plugin.
    */
   run(
     params: OperationParams,
     method: 'GET' | 'POST',
     context: GraphQLContext,
   ): OperationResult | Promise<OperationResult>
-  /**
-   * The response that yoga makes of a result: `extensions.http` of errors and of the result decide on status and
-   * headers.
-   */
+  /** Makes the response of a result. `extensions.http` of its errors sets status and headers. */
   respond(result: ExecutionResult, mediaType: string): Promise<OperationResponse>
 }
 
@@ -37,12 +33,12 @@ export interface OperationParams extends GraphQLParams {
   readonly documentId?: string
 }
 
-/** A subscription returns an iterable. */
+/** Subscriptions return an iterable. */
 export type OperationResult = ExecutionResult | AsyncIterable<ExecutionResult>
 
 export interface OperationResponse {
   readonly status: number
-  /** By their names in lower case. */
+  /** Names are in lower case. */
   readonly headers: Readonly<Record<string, string>>
   readonly body: string
 }
@@ -55,12 +51,12 @@ export type OperationPlugin = Pick<
   'onParams' | 'onParse' | 'onValidate' | 'onExecute' | 'onSubscribe' | 'onExecutionResult'
 >
 
-/** Hooks of yoga's HTTP layer. A plugin with one of them would silently do less than it promises. */
+/** Hooks of yoga's HTTP layer. A plugin with one of them would silently not work. */
 const HTTP_HOOKS = ['onRequest', 'onRequestParse', 'onResponse', 'onResultProcess'] as const
 
-/** Longer documents hold their data as literals and do not come again: they are parsed each time. */
+/** Longer documents have data in literals and are rarely repeated. */
 const CACHED_CHARS_MAX = 16 * 1024
-/** Total characters. A parsed document takes some hundred bytes for each character of its text. */
+/** Total characters of cached documents. A parsed document takes some hundred bytes per character of its text. */
 const DOCUMENT_CACHE_CHARS_MAX = 256 * 1024
 const ERROR_CACHE_CHARS_MAX = 64 * 1024
 
@@ -75,14 +71,14 @@ export function createEngine(schema: GraphQLSchema, plugins: readonly OperationP
     cors: false,
     multipart: false,
     logging: false,
-    // A plugin masks errors: yoga's own masking does not know the request, whose id an internal error carries.
+    // A plugin masks errors, because yoga's masking does not know the id of the request.
     maskedErrors: false,
     parserAndValidationCache: {
-      documentCache: createTextCache(DOCUMENT_CACHE_CHARS_MAX, (_, text) => text, CACHED_CHARS_MAX),
-      errorCache: createTextCache<object>(ERROR_CACHE_CHARS_MAX, (_, text) => text, CACHED_CHARS_MAX),
+      documentCache: createDocumentCache<DocumentNode>(DOCUMENT_CACHE_CHARS_MAX),
+      errorCache: createDocumentCache<object>(ERROR_CACHE_CHARS_MAX),
     },
   })
-  // `yoga` is a proxy that binds a method at each access.
+  // `yoga` is a proxy that binds a method on each access, so this is done once.
   const { getResultForParams, fetchAPI } = yoga
   return {
     run(params, method, context) {
@@ -93,7 +89,7 @@ export function createEngine(schema: GraphQLSchema, plugins: readonly OperationP
       const response = processRegularResult({ ...result, stringify }, fetchAPI, mediaType)
       const headers: Record<string, string> = {}
       for (const [name, value] of response.headers) headers[name.toLowerCase()] = value
-      // Fastify counts what it sends: a response to HEAD or 304 has no body.
+      // Fastify sets it: a response to HEAD has no body.
       delete headers['content-length']
       return { status: response.status, headers, body: await response.text() }
     },
@@ -102,13 +98,28 @@ export function createEngine(schema: GraphQLSchema, plugins: readonly OperationP
 
 export { isAsyncIterable }
 
-/** Yoga asks the result itself how to write it. Integers beyond 2^53 are bigints, which `JSON.stringify` refuses. */
+/** A stream of one result. */
+export async function* streamOfOne(result: ExecutionResult): AsyncGenerator<ExecutionResult, void> {
+  yield result
+}
+
+/** Keyed by the text of the document, and bounded by the total length of the texts. */
+function createDocumentCache<T extends object>(charsMax: number): LRUCache<string, T> {
+  return new LRUCache({
+    maxSize: charsMax,
+    maxEntrySize: CACHED_CHARS_MAX,
+    // lru-cache refuses a size of 0.
+    sizeCalculation: (_parsed, text) => text.length || 1,
+  })
+}
+
+/** Yoga calls the `stringify` of a result. Integers beyond 2^53 are bigints, which `JSON.stringify` refuses. */
 function stringify(result: ExecutionResult & { readonly stringify?: unknown }): string {
   const { stringify: _, ...rest } = result
   return writeJson(rest)
 }
 
-/** The same stream with each result replaced. Closing it closes the source; an error of `map` ends it. */
+/** Maps each result of a stream. Closing it closes the source; an error of `map` ends both. */
 export function mapResults(
   results: AsyncIterable<ExecutionResult>,
   map: (result: ExecutionResult) => ExecutionResult,
@@ -124,10 +135,7 @@ function requireOperationHooks(plugin: object, index: number): void {
   )
 }
 
-/**
- * Yoga passes the request to hooks. Of a request that did not come through its HTTP layer they may read the method
- * alone.
- */
+/** Yoga reads the method to refuse mutations by GET, and passes the request to hooks, which may use nothing else of it. */
 function requestOf(method: string): Request {
   const request: Pick<Request, 'method'> = { method }
   return request as Request

@@ -1,10 +1,10 @@
 import { AGGREGATIONS } from '../../query/plan/aggregation.ts'
 import { builder } from '../builder.ts'
 
-/** Values are the names that queries use. */
+/** The internal values are the names that queries use. */
 export const AggregationEnum = builder.enumType('Aggregation', {
   description:
-    'One number computed for each bucket. Which ones a metric has depends on its type: see `Metric.aggregations`.',
+    'How the points of a bucket become one number. `Metric.aggregations` lists those that the type of a metric supports.',
   values: Object.fromEntries(
     AGGREGATIONS.map(({ name, description }) => [name.toUpperCase(), { value: name, description }]),
   ),

@@ -7,25 +7,31 @@ export interface Batch {
 }
 
 const ItemErrorRef = builder.objectRef<ItemError>('ItemError').implement({
-  description: 'Why one item of a batch was not stored.',
+  description: 'Why an item of a batch was rejected.',
   fields: (t) => ({
-    index: t.int({ description: 'Position of the item in the request, from 0.', resolve: (error) => error.index }),
+    index: t.int({
+      description: 'Position of the item in the request, starting at 0.',
+      resolve: (error) => error.index,
+    }),
     code: t.string({
-      description: 'For programs, as in `extensions.code` of an error. Example: "INVALID_VALUE".',
+      description: 'Error code, as in `extensions.code` of an error. Example: "INVALID_VALUE".',
       resolve: (error) => error.code.toUpperCase(),
     }),
-    message: t.string({ description: 'For people.', resolve: (error) => error.message }),
+    message: t.string({ description: 'Error message for humans.', resolve: (error) => error.message }),
   }),
 })
 
 export const BatchResultRef = builder.objectRef<Batch>('BatchResult').implement({
-  description: 'What became of the items of a batch.',
+  description: 'The outcome of a batch.',
   fields: (t) => ({
-    accepted: t.int({ description: 'Items stored.', resolve: ({ items, rejected }) => items - rejected.length }),
-    rejected: t.int({ description: 'Items left out.', resolve: ({ rejected }) => rejected.length }),
+    accepted: t.int({
+      description: 'Number of stored items.',
+      resolve: ({ items, rejected }) => items - rejected.length,
+    }),
+    rejected: t.int({ description: 'Number of rejected items.', resolve: ({ rejected }) => rejected.length }),
     errors: t.field({
       type: [ItemErrorRef],
-      description: 'One for each item left out, by index.',
+      description: 'One per rejected item, sorted by index.',
       resolve: ({ rejected }) => rejected.toSorted((a, b) => a.index - b.index),
     }),
   }),

@@ -4,7 +4,7 @@ import { requireScope, takeQuery } from '../context.ts'
 import { EventRef } from './event.ts'
 import { readTagSelector } from './tag-filter.ts'
 
-/** A listing may look at some thousand events. */
+/** A listing may scan some thousand events. */
 const EVENTS_COST = 5
 
 const EventConnectionRef = builder.connectionObject(
@@ -12,26 +12,31 @@ const EventConnectionRef = builder.connectionObject(
     type: EventRef,
     name: 'EventConnection',
     description:
-      'A page of events, newest first. Events are looked at up to a bound, so that a page may be short, even empty, and have a next one: `endCursor` is where to go on.',
+      'A page of events, newest first. Each page scans a limited number of events, so it may be short or even empty while `hasNextPage` is true; continue from `endCursor`.',
   },
-  { name: 'EventEdge', description: 'An event and its place in the list.' },
+  { name: 'EventEdge', description: 'An event and its cursor.' },
 )
 
 builder.queryField('events', (t) =>
   t.field({
     type: EventConnectionRef,
     nullable: true,
-    description: 'The events of the project, newest first, a page at a time.',
+    description: 'The events of the project, newest first.',
     args: {
-      name: t.arg.string({ description: 'Only of this name, or of names that begin so: "order.*".' }),
+      name: t.arg.string({
+        description: 'Only events with this name, or with names that start with a prefix: "order.*".',
+      }),
       from: t.arg({
         type: 'DateTime',
         description: 'Start, inclusive. Default: 24 hours before the end. Example: "-7d".',
       }),
       to: t.arg({ type: 'DateTime', description: 'End, inclusive. Default: now. Example: "2024-01-15T12:00:00Z".' }),
-      tags: t.arg({ type: 'TagSelector', description: 'Only with these tags. Default: all. Example: {region: "eu"}.' }),
+      tags: t.arg({
+        type: 'TagSelector',
+        description: 'Only events with these tags. Default: all. Example: {region: "eu"}.',
+      }),
       first: t.arg.int({ description: 'Length of the page, at most 1,000. Default: 100.' }),
-      after: t.arg.string({ description: 'Where to go on: `endCursor` of the page before.' }),
+      after: t.arg.string({ description: 'Cursor: `endCursor` of the previous page.' }),
     },
     resolve: async (_root, { name, from, to, tags, first, after }, context) => {
       requireScope(context, 'query')

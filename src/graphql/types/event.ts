@@ -2,57 +2,63 @@ import type { Event } from '../../model/event.ts'
 import { builder } from '../builder.ts'
 
 export const EventRef = builder.objectRef<Event>('Event').implement({
-  description: 'A named occurrence, kept whole for a while (by default 90 days).',
+  description: 'Something that happened at one moment. Events are kept for 90 days by default.',
   fields: (t) => ({
-    id: t.exposeID('id', { description: 'Made by the gateway, unique. Example: "01HM5V7Z8Q9R0S1T2V3W4X5Y6Z".' }),
-    name: t.exposeString('name', { description: 'What happened. Example: "order.placed".' }),
+    id: t.exposeID('id', { description: 'Unique; the gateway assigns it. Example: "01HM5V7Z8Q9R0S1T2V3W4X5Y6Z".' }),
+    name: t.exposeString('name', { description: 'Name of the event. Example: "order.placed".' }),
     timestamp: t.field({ type: 'DateTime', description: 'When it happened.', resolve: ({ timeMs }) => timeMs }),
     value: t.float({
       nullable: true,
-      description: 'A number that goes with it. Example: 99.99.',
-      // In the answer to a repeated key a whole number beyond 2^53 is a bigint.
+      description: 'Optional number. Example: 99.99.',
+      // The stored result of an idempotent request has integers beyond 2^53 as bigints.
       resolve: ({ value }) => (value === null ? null : Number(value)),
     }),
-    tags: t.field({ type: 'Tags', description: 'As sent; values are text.', resolve: ({ tags }) => tags }),
+    tags: t.field({ type: 'Tags', description: 'The tags as sent; values are strings.', resolve: ({ tags }) => tags }),
     properties: t.expose('properties', {
       type: 'Properties',
       nullable: true,
-      description: 'As sent. Example: {"items": ["lamp", "desk"]}.',
+      description: 'The properties as sent. Example: {"items": ["lamp", "desk"]}.',
     }),
-    userId: t.exposeString('user_id', { nullable: true, description: 'Who did it. Example: "u-17".' }),
-    sessionId: t.exposeString('session_id', { nullable: true, description: 'In which session.' }),
-    environment: t.exposeString('environment', { nullable: true, description: 'Example: "production".' }),
-    service: t.exposeString('service', { nullable: true, description: 'What sent it. Example: "checkout".' }),
-    host: t.exposeString('host', { nullable: true, description: 'Where that ran. Example: "web-3".' }),
-    requestId: t.exposeString('request_id', { nullable: true, description: 'In the course of which request.' }),
+    userId: t.exposeString('user_id', { nullable: true, description: 'Id of the user. Example: "u-17".' }),
+    sessionId: t.exposeString('session_id', { nullable: true, description: 'Id of the session.' }),
+    environment: t.exposeString('environment', {
+      nullable: true,
+      description: 'Deployment environment. Example: "production".',
+    }),
+    service: t.exposeString('service', { nullable: true, description: 'Service that sent it. Example: "checkout".' }),
+    host: t.exposeString('host', { nullable: true, description: 'Host of the service. Example: "web-3".' }),
+    requestId: t.exposeString('request_id', { nullable: true, description: 'Id of the request it belongs to.' }),
   }),
 })
 
 const MAX = 'At most 256 characters.'
 
 export const EventInputRef = builder.inputType('EventInput', {
-  description: 'One event to track: the item that REST takes, 32 KiB at most.',
+  description: 'One event, at most 32 KiB. Equal to an item of the REST API.',
   fields: (t) => ({
-    name: t.string({ required: true, description: 'What happened, at most 255 characters. Example: "order.placed".' }),
-    value: t.field({ type: 'MetricValue', description: 'A finite number that goes with it. Example: 99.99.' }),
+    name: t.string({
+      required: true,
+      description: 'Name of the event, at most 255 characters. Example: "order.placed".',
+    }),
+    value: t.field({ type: 'MetricValue', description: 'Optional finite number. Example: 99.99.' }),
     timestamp: t.field({
       type: 'DateTime',
       description:
-        'When it happened: any time in the past, at most 24 h ahead. Default: now. Example: "2024-01-15T10:30:00Z".',
+        'When it happened: in the past, or at most 24 h ahead. Default: now. Example: "2024-01-15T10:30:00Z".',
     }),
     tags: t.field({
       type: 'Tags',
-      description: 'At most 32; events can be filtered by them. Example: {region: "eu"}.',
+      description: 'At most 32; `events` can filter by them. Example: {region: "eu"}.',
     }),
     properties: t.field({
       type: 'Properties',
-      description: 'Whatever else is known. Example: {items: ["lamp", "desk"]}.',
+      description: 'Any further data. Example: {items: ["lamp", "desk"]}.',
     }),
-    user_id: t.id({ description: `Who did it. ${MAX} Example: "u-17".` }),
-    session_id: t.id({ description: `In which session. ${MAX}` }),
-    environment: t.string({ description: `Where it counts. ${MAX} Example: "production".` }),
-    service: t.string({ description: `What sends it. ${MAX} Example: "checkout".` }),
-    host: t.string({ description: `Where that runs. ${MAX} Example: "web-3".` }),
-    request_id: t.id({ description: `In the course of which request. ${MAX}` }),
+    user_id: t.id({ description: `Id of the user. ${MAX} Example: "u-17".` }),
+    session_id: t.id({ description: `Id of the session. ${MAX}` }),
+    environment: t.string({ description: `Deployment environment. ${MAX} Example: "production".` }),
+    service: t.string({ description: `Service that sends it. ${MAX} Example: "checkout".` }),
+    host: t.string({ description: `Host of the service. ${MAX} Example: "web-3".` }),
+    request_id: t.id({ description: `Id of the request it belongs to. ${MAX}` }),
   }),
 })

@@ -1,11 +1,12 @@
 import { builder } from '../builder.ts'
 
 export const FillEnum = builder.enumType('Fill', {
-  description: 'What becomes of buckets that hold no point; of a query that compares, none in either period.',
+  description:
+    'How buckets without points are returned. With `compare`, a bucket is empty when both ranges have no points.',
   values: {
-    NONE: { value: 'none', description: 'They are left out.' },
-    NULL: { value: 'null', description: 'They are listed with null.' },
-    ZERO: { value: 'zero', description: 'They are listed with 0.' },
-    PREVIOUS: { value: 'previous', description: 'They repeat the last value before them; null where there is none.' },
+    NONE: { value: 'none', description: 'Empty buckets are left out.' },
+    NULL: { value: 'null', description: 'Empty buckets are null.' },
+    ZERO: { value: 'zero', description: 'Empty buckets are 0.' },
+    PREVIOUS: { value: 'previous', description: 'Empty buckets repeat the previous value; null when there is none.' },
   } as const,
 })

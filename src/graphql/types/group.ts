@@ -2,21 +2,21 @@ import { type AnswerGroup, fillComparison, fillLine, type Line, type QueryAnswer
 import { builder } from '../builder.ts'
 import { AggregatesRef } from './aggregates.ts'
 
-/** A group of an answer, whose columns are filled when they are first read. */
+/** A group of a result. Its columns are filled when they are first read. */
 export interface GroupSource {
   readonly answer: QueryAnswer
   readonly group: AnswerGroup
-  /** The column of an aggregation, undefined when it was not computed. */
+  /** The column of an aggregation; undefined when it was not computed. */
   readonly line: (name: string) => Line | undefined
-  /** The same of the period that it is compared with. */
+  /** The same for the earlier range of `compare`. */
   readonly comparison: (name: string) => Line | undefined
 }
 
 interface BucketSource {
   readonly parent: GroupSource
-  /** Position in the answer's row of buckets. */
+  /** Index among the buckets of the result. */
   readonly bucket: number
-  /** Position in the group's lines. */
+  /** Index in the columns of the group. */
   readonly row: number
 }
 
@@ -31,27 +31,27 @@ export function groupSource(answer: QueryAnswer, group: AnswerGroup): GroupSourc
   return { answer, group, line: linesOf(fillLine), comparison: linesOf(fillComparison) }
 }
 
-/** Null of a remainder, which no tag value can look like. */
+/** Null for the remainder, so that it differs from every group. */
 export function tagsOf(group: AnswerGroup): AnswerGroup['tags'] | null {
   return group.isRemainder === true ? null : group.tags
 }
 
-/** A number for an answer: GraphQL has no NaN. */
+/** GraphQL has no NaN. */
 export function finiteOrNull(value: number | undefined): number | null {
   return value !== undefined && Number.isFinite(value) ? value : null
 }
 
-/** A bucket is complete when its (exclusive) end has passed. */
+/** A bucket is complete when its end, which is exclusive, has passed. */
 export function isComplete(answer: QueryAnswer, bucket: number): boolean {
   return answer.endMs[bucket]! <= answer.meta.nowMs
 }
 
 const BucketRef = builder.objectRef<BucketSource>('Bucket').implement({
-  description: 'A stretch of time and what is known of it.',
+  description: 'One time bucket of a group.',
   fields: (t) => ({
     start: t.field({
       type: 'DateTime',
-      description: 'First instant of the bucket.',
+      description: 'Start of the bucket, inclusive.',
       resolve: ({ parent, bucket }) => parent.answer.startMs[bucket]!,
     }),
     end: t.field({
@@ -60,12 +60,12 @@ const BucketRef = builder.objectRef<BucketSource>('Bucket').implement({
       resolve: ({ parent, bucket }) => parent.answer.endMs[bucket]!,
     }),
     complete: t.boolean({
-      description: 'Whether the bucket has ended; the numbers of an open one still grow.',
+      description: 'Whether the bucket has ended; values of an open bucket still change.',
       resolve: ({ parent, bucket }) => isComplete(parent.answer, bucket),
     }),
     values: t.field({
       type: AggregatesRef,
-      description: 'The numbers of this bucket.',
+      description: 'Aggregations of this bucket.',
       resolve:
         ({ parent, row }) =>
         (name) =>
@@ -75,7 +75,7 @@ const BucketRef = builder.objectRef<BucketSource>('Bucket').implement({
       type: AggregatesRef,
       nullable: true,
       description:
-        'The numbers of the bucket that this one is compared with; null without `compare`, and where the clock or the calendar skipped that bucket (February 30).',
+        'Aggregations of the bucket it is compared with. Null without `compare`, and when that bucket does not exist, such as February 30.',
       resolve: ({ parent, bucket, row }) => {
         const times = parent.answer.comparison
         if (times === undefined || times.endMs[bucket]! <= times.startMs[bucket]!) return null
@@ -86,24 +86,24 @@ const BucketRef = builder.objectRef<BucketSource>('Bucket').implement({
 })
 
 export const GroupRef = builder.objectRef<GroupSource>('Group').implement({
-  description: 'The series that share the values of the tags grouped by; without grouping all of them.',
+  description: 'Series with equal values of the `groupBy` tags; all series without grouping.',
   fields: (t) => ({
     tags: t.field({
       type: 'Tags',
       nullable: true,
       description:
-        'The values of the tags grouped by, "" where a tag is missing; by series all tags of the series. Null of the remainder that `top` with `other` adds.',
+        'Values of the `groupBy` tags, "" for a missing tag; all tags with `bySeries`. Null for the remainder of `top`.',
       resolve: ({ group }) => tagsOf(group),
     }),
     tag: t.string({
       nullable: true,
-      description: 'One of `tags`; null when the group has no such tag.',
+      description: 'Value of one tag; null when `tags` does not have it.',
       args: { key: t.arg.string({ required: true, description: 'A tag key. Example: "endpoint".' }) },
       resolve: ({ group }, { key }) => group.tags.find(([name]) => name === key)?.[1] ?? null,
     }),
     total: t.field({
       type: AggregatesRef,
-      description: 'The numbers of the whole range, exact: not derived from those of the buckets.',
+      description: 'Aggregations of the whole range, computed exactly and not from the buckets.',
       resolve:
         ({ group }) =>
         (name) =>
@@ -111,7 +111,7 @@ export const GroupRef = builder.objectRef<GroupSource>('Group').implement({
     }),
     buckets: t.field({
       type: [BucketRef],
-      description: 'In order of time; empty buckets as `fill` says.',
+      description: 'Sorted by time; `fill` decides about empty buckets.',
       resolve: (parent) =>
         fillLine(parent.group, '', parent.answer.fill).bucket.map((bucket, row) => ({ parent, bucket, row })),
     }),

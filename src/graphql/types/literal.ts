@@ -3,9 +3,9 @@ import { shorten } from '../../model/errors.ts'
 import { integerOf } from '../../model/json-parser.ts'
 
 /**
- * The JSON that a literal in a document stands for, so that a JSON-like scalar takes the same values inline as in a
- * variable. Objects have no prototype: a key such as `__proto__` is ordinary. Integers keep their digits, other numbers become doubles.
- * Variables are unknown while a document is validated; they are left out then.
+ * Converts a literal of a document to JSON, so that a JSON-like scalar accepts the same values inline as in variables.
+ * Objects have no prototype, so a key such as `__proto__` is ordinary. Integers keep all digits. During validation the
+ * variables are unknown and left out.
  */
 export function literalToJson(node: ValueNode, variables?: Readonly<Record<string, unknown>> | null): unknown {
   switch (node.kind) {
@@ -31,6 +31,6 @@ export function literalToJson(node: ValueNode, variables?: Readonly<Record<strin
     case Kind.VARIABLE:
       return variables?.[node.name.value]
     case Kind.ENUM:
-      throw new GraphQLError(`${shorten(node.value)} is no value here; text needs quotes`, { nodes: node })
+      throw new GraphQLError(`${shorten(node.value)} is not a JSON value; strings need quotes`, { nodes: node })
   }
 }

@@ -2,27 +2,67 @@ import { GatewayError } from '../../model/errors.ts'
 import { requireListPosition } from '../../model/metric.ts'
 import type { MetricRow } from '../../store/store.ts'
 import { builder } from '../builder.ts'
-import { MetricRef } from './metric.ts'
+import { requireScope, takeQuery } from '../context.ts'
+import { pageSize } from '../resolve/page-size.ts'
+import { MetricRef, readMetric } from './metric.ts'
+import { MetricTypeEnum } from './metric-type.ts'
 
-export const MetricConnectionRef = builder.connectionObject(
+const MetricConnectionRef = builder.connectionObject(
   { type: MetricRef, name: 'MetricConnection', description: 'A page of metrics, sorted by name.' },
-  { name: 'MetricEdge', description: 'A metric and its place in the list.' },
+  { name: 'MetricEdge', description: 'A metric and its cursor.' },
 )
 
-/** Cursors hold the name, so a page stays right while metrics come and go. */
-export function encodeCursor(name: string): string {
+/** A listing with a filter compares every name of the project. */
+const FILTERED_LISTING_COST = 5
+
+builder.queryFields((t) => ({
+  metric: t.field({
+    type: MetricRef,
+    nullable: true,
+    description: 'The metric with this name; null when there is none.',
+    args: { name: t.arg.string({ required: true, description: 'Example: "api.response_time".' }) },
+    resolve: (_root, { name }, context) => readMetric(name, context),
+  }),
+  metrics: t.field({
+    type: MetricConnectionRef,
+    nullable: true,
+    description: 'The metrics of the project, sorted by name.',
+    args: {
+      first: t.arg.int({ description: 'Length of the page, at most 1,000. Default: 100.' }),
+      after: t.arg.string({ description: 'Cursor: `endCursor` of the previous page.' }),
+      search: t.arg.string({ description: 'Only names that contain this text, ignoring case. Example: "latency".' }),
+      type: t.arg({ type: MetricTypeEnum, description: 'Only metrics of this type.' }),
+    },
+    resolve: async (_root, args, context) => {
+      requireScope(context, 'query')
+      const isFiltered = args.search != null || args.type != null
+      takeQuery(context, isFiltered ? FILTERED_LISTING_COST : 1)
+      const first = pageSize(args.first)
+      const rows = await context.gateway.metrics(context.principal.project, {
+        limit: first + 1,
+        ...(args.after != null && { after: decodeCursor(args.after) }),
+        ...(args.search != null && { search: args.search }),
+        ...(args.type != null && { type: args.type }),
+      })
+      return metricPage(rows, first, args.after != null)
+    },
+  }),
+}))
+
+/** A cursor holds a name, so pages stay correct while metrics are added and deleted. */
+function encodeCursor(name: string): string {
   return Buffer.from(`name:${name}`).toString('base64url')
 }
 
 /** Throws `invalid_range`. */
-export function decodeCursor(cursor: string): string {
+function decodeCursor(cursor: string): string {
   const text = Buffer.from(cursor, 'base64url').toString()
   if (text.startsWith('name:')) return requireListPosition(text.slice('name:'.length))
-  throw new GatewayError('invalid_range', 'after is no cursor of this list')
+  throw new GatewayError('invalid_range', 'after is not a cursor of this list')
 }
 
 /** `rows` holds one more than the page when another page follows. */
-export function metricPage(rows: readonly MetricRow[], first: number, afterGiven: boolean) {
+function metricPage(rows: readonly MetricRow[], first: number, afterGiven: boolean) {
   const edges = rows.slice(0, first).map((row) => ({ cursor: encodeCursor(row.name), node: row }))
   return {
     edges,

@@ -2,7 +2,7 @@ import { builder } from '../builder.ts'
 import { MetricTypeEnum } from './metric-type.ts'
 
 export const MetricInputRef = builder.inputType('MetricInput', {
-  description: 'One point to track: the item that REST takes, with the type in upper case.',
+  description: 'One point. Equal to an item of the REST API, but with `type` in upper case.',
   fields: (t) => ({
     name: t.string({
       required: true,
@@ -11,15 +11,15 @@ export const MetricInputRef = builder.inputType('MetricInput', {
     type: t.field({ type: MetricTypeEnum, required: true, description: 'GAUGE, COUNTER, DISTRIBUTION or SET.' }),
     value: t.field({
       type: 'MetricValue',
-      description: 'A finite number, of a SET a string; required. Example: 145.2.',
+      description: 'Required: a finite number, or a string for a SET. Example: 145.2.',
     }),
     timestamp: t.field({
       type: 'DateTime',
       description:
-        'When it was measured: any time in the past, at most 24 h ahead. Default: now. Example: "2024-01-15T10:30:00Z".',
+        'When it was measured: in the past, or at most 24 h ahead. Default: now. Example: "2024-01-15T10:30:00Z".',
     }),
     tags: t.field({ type: 'Tags', description: 'At most 32. Example: {endpoint: "/users", status: "200"}.' }),
-    unit: t.string({ description: 'Unit of the values, kept from the first point. Example: "ms".' }),
-    description: t.string({ description: 'What the metric measures, kept from the first point.' }),
+    unit: t.string({ description: 'Unit of the values; the first point of a metric sets it. Example: "ms".' }),
+    description: t.string({ description: 'What the metric measures; the first point sets it.' }),
   }),
 })

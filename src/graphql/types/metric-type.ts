@@ -1,11 +1,11 @@
 import { builder } from '../builder.ts'
 
 export const MetricTypeEnum = builder.enumType('MetricType', {
-  description: 'What the points of a metric mean. A metric has one type for life.',
+  description: 'What the points of a metric mean. The type of a metric never changes.',
   values: {
     GAUGE: {
       value: 'gauge',
-      description: 'The value now, such as a temperature or a queue length. Default aggregation: LAST.',
+      description: 'A current value, such as a temperature or a queue length. Default aggregation: LAST.',
     },
     COUNTER: {
       value: 'counter',
@@ -13,19 +13,20 @@ export const MetricTypeEnum = builder.enumType('MetricType', {
     },
     DISTRIBUTION: {
       value: 'distribution',
-      description: 'One observation, such as a latency in ms; answers percentiles. Default aggregation: AVG.',
+      description: 'An observation, such as a latency; supports percentiles. Default aggregation: AVG.',
     },
     SET: {
       value: 'set',
-      description: 'One member, such as a user id; counts distinct members. Default aggregation: COUNT.',
+      description: 'A member, such as a user id; distinct members are counted. Default aggregation: COUNT.',
     },
     HISTOGRAM: {
       value: 'histogram',
-      description: 'Bucket counts sent ready-made; a type of the catalog, not one to track. Default aggregation: SUM.',
+      description:
+        'Counts per bucket that the sender made. Only Better Stack metrics have it. Default aggregation: SUM.',
     },
     SUMMARY: {
       value: 'summary',
-      description: 'Quantiles sent ready-made; a type of the catalog, not one to track. Default aggregation: LAST.',
+      description: 'Quantiles that the sender computed. Only Better Stack metrics have it. Default aggregation: LAST.',
     },
   } as const,
 })

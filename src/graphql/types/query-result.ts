@@ -5,20 +5,22 @@ import { MetricRef } from './metric.ts'
 import { QueryMetaRef } from './query-meta.ts'
 import { SeriesRef, seriesSources } from './series.ts'
 
-export const QueryResultRef = builder.objectRef<QueryAnswer>('QueryResult')
-
-QueryResultRef.implement({
-  description: 'The answer to a query, as chart lines (`series`) and as a tree to select from (`groups`).',
+export const QueryResultRef = builder.objectRef<QueryAnswer>('QueryResult').implement({
+  description: 'The result of a query: as chart lines (`series`) and as objects (`groups`).',
   fields: (t) => ({
-    metric: t.field({ type: MetricRef, description: 'The metric asked.', resolve: (answer) => answer.metric }),
+    metric: t.field({
+      type: MetricRef,
+      description: 'The metric that was queried.',
+      resolve: (answer) => answer.metric,
+    }),
     from: t.field({
       type: 'DateTime',
-      description: 'Start of the range, widened to a stored bucket.',
+      description: 'Start of the range, rounded down to a stored bucket.',
       resolve: (answer) => answer.fromMs,
     }),
     to: t.field({
       type: 'DateTime',
-      description: 'End of the range, widened to a stored bucket; exclusive.',
+      description: 'End of the range, exclusive, rounded up to a stored bucket.',
       resolve: (answer) => answer.toMs,
     }),
     interval: t.field({
@@ -28,20 +30,24 @@ QueryResultRef.implement({
     }),
     timezone: t.field({
       type: 'TimeZone',
-      description: 'Whose days and weeks the buckets follow.',
+      description: 'Time zone of the buckets. Example: "Europe/Berlin".',
       resolve: (answer) => answer.timezone,
     }),
     series: t.field({
       type: [SeriesRef],
-      description: 'One line for each group and each of `aggregations` and `quantiles`.',
+      description: 'Chart lines: one per group and aggregation of `aggregations` and `quantiles`.',
       resolve: seriesSources,
     }),
     groups: t.field({
       type: [GroupRef],
       description:
-        'Sorted by tags, with `top` as they rank; one group without `groupBy` and `bySeries`. What is selected here is computed.',
+        'One per group, sorted by tags or by `top`; a single one without `groupBy` and `bySeries`. The fields selected below decide what is computed.',
       resolve: (answer) => answer.groups.map((group) => groupSource(answer, group)),
     }),
-    meta: t.field({ type: QueryMetaRef, description: 'How the answer came about.', resolve: (answer) => answer.meta }),
+    meta: t.field({
+      type: QueryMetaRef,
+      description: 'How the result was computed.',
+      resolve: (answer) => answer.meta,
+    }),
   }),
 })

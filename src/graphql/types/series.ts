@@ -12,8 +12,8 @@ export interface SeriesSource {
   readonly line: Line
   /** Start and end of each bucket. */
   readonly times: Pick<QueryAnswer, 'startMs' | 'endMs'>
-  /** Of a line of the earlier period: how it is called. */
-  readonly earlier: string | undefined
+  /** Label of the earlier range, for a line of `comparison`. */
+  readonly earlierLabel: string | undefined
 }
 
 interface PointSource {
@@ -22,7 +22,7 @@ interface PointSource {
   readonly value: number | null
 }
 
-/** One chart line for each group and aggregation: group by group, aggregations in the order asked. */
+/** One chart line per group and aggregation: group by group, aggregations in the requested order. */
 export function seriesSources(answer: QueryAnswer): readonly SeriesSource[] {
   return answer.groups.flatMap((group) =>
     answer.aggregations.map((aggregation) => ({
@@ -31,13 +31,13 @@ export function seriesSources(answer: QueryAnswer): readonly SeriesSource[] {
       aggregation,
       line: fillLine(group, aggregation.name, answer.fill),
       times: answer,
-      earlier: undefined,
+      earlierLabel: undefined,
     })),
   )
 }
 
 const SeriesPointRef = builder.objectRef<PointSource>('SeriesPoint').implement({
-  description: 'One bucket of a chart line.',
+  description: 'One point of a chart line: a bucket and its value.',
   fields: (t) => ({
     timestamp: t.field({
       type: 'DateTime',
@@ -46,11 +46,11 @@ const SeriesPointRef = builder.objectRef<PointSource>('SeriesPoint').implement({
     }),
     value: t.float({
       nullable: true,
-      description: 'In the unit of the metric; null where the number does not exist.',
+      description: 'In the unit of the metric; null when there is no value.',
       resolve: ({ value }) => value,
     }),
     complete: t.boolean({
-      description: 'Whether the bucket has ended; the value of an open one may still change.',
+      description: 'Whether the bucket has ended; the value of an open bucket still changes.',
       resolve: (point) => point.isComplete,
     }),
   }),
@@ -59,37 +59,36 @@ const SeriesPointRef = builder.objectRef<PointSource>('SeriesPoint').implement({
 export const SeriesRef = builder.objectRef<SeriesSource>('Series')
 
 SeriesRef.implement({
-  description:
-    'A chart line: one aggregation of one group. `timestamps` and `values` are its columns, of equal length.',
+  description: 'A chart line: one aggregation of one group. `timestamps` and `values` are columns of equal length.',
   fields: (t) => ({
     id: t.id({
-      description: 'The same for the same metric, group and aggregation in every answer: a key for a list of lines.',
+      description: 'Stable across requests for the same metric, group and aggregation.',
       resolve: seriesKey,
     }),
     seriesId: t.id({
       nullable: true,
-      description: 'Id of the stored series; null unless the query is by series.',
+      description: 'Id of the stored series; null without `bySeries`.',
       resolve: ({ group }) => (group.series === undefined ? null : formatId(group.series.seriesId)),
     }),
     label: t.string({
       description:
-        'For a legend: the aggregation and the tag values, "other" for a remainder, and of a comparison what it is. Example: "p95 · /users, eu · 1w before".',
+        'Text for a legend: the aggregation, the tag values ("other" for the remainder) and the comparison. Example: "p95 · /users, eu · 1w before".',
       resolve: seriesLabel,
     }),
     tags: t.field({
       type: 'Tags',
       nullable: true,
       description:
-        'The tags of the group, "" where a tag is missing; by series all tags of the series. Null of the remainder that `top` with `other` adds.',
+        'Values of the `groupBy` tags, "" for a missing tag; all tags with `bySeries`. Null for the remainder of `top`.',
       resolve: ({ group }) => tagsOf(group),
     }),
     aggregation: t.string({
-      description: 'Name of the aggregation, lower case; a quantile is named as its percentile. Example: "p99.9".',
+      description: 'Name in lower case; a quantile has the name of its percentile. Example: "p99.9".',
       resolve: ({ aggregation }) => aggregation.name,
     }),
     points: t.field({
       type: [SeriesPointRef],
-      description: 'In order of time; empty buckets as `fill` says.',
+      description: 'Sorted by time; `fill` decides about empty buckets.',
       resolve: ({ answer, line, times }) =>
         line.bucket.map((bucket, row) => ({
           timeMs: times.startMs[bucket]!,
@@ -98,52 +97,53 @@ SeriesRef.implement({
         })),
     }),
     timestamps: t.floatList({
-      description: 'Start of each bucket, UNIX time in milliseconds.',
+      description: 'Start of each bucket as UNIX time in milliseconds.',
       resolve: ({ line, times }) => line.bucket.map((bucket) => times.startMs[bucket]!),
     }),
     values: t.field({
       type: ['Float'],
       nullable: { list: false, items: true },
-      description: 'In the unit of the metric; null where the number does not exist.',
+      description: 'In the unit of the metric; null when there is no value.',
       resolve: ({ line }) => line.values,
     }),
     total: t.float({
       nullable: true,
-      description: 'The aggregation over the whole range, exact: not derived from the buckets.',
+      description: 'The aggregation of the whole range, computed exactly and not from the buckets.',
       resolve: ({ group, aggregation }) => finiteOrNull(group.totals.get(aggregation.name)),
     }),
     comparison: t.field({
       type: SeriesRef,
       nullable: true,
       description:
-        'The same line of the range that `compare` names, row for row: its `values[i]` is held against this `values[i]`, its `timestamps[i]` is when that was. Null without `compare`.',
+        'The same line of the earlier range: compare `values[i]` with its `values[i]`, at its `timestamps[i]`. Null without `compare`.',
       resolve: comparisonOf,
     }),
   }),
 })
 
-/** The lines of groups without data in the earlier period are there, with no values. */
-function comparisonOf({ answer, group, aggregation, earlier }: SeriesSource): SeriesSource | null {
+/** A group without data in the earlier range has a line without values. */
+function comparisonOf({ answer, group, aggregation, earlierLabel }: SeriesSource): SeriesSource | null {
   const times = answer.comparison
   const line = fillComparison(group, aggregation.name, answer.fill)
-  if (times === undefined || group.comparison === undefined || line === undefined || earlier !== undefined) return null
-  return { answer, group: group.comparison, aggregation, line, times, earlier: times.label }
+  if (times === undefined || group.comparison === undefined || line === undefined || earlierLabel !== undefined)
+    return null
+  return { answer, group: group.comparison, aggregation, line, times, earlierLabel: times.label }
 }
 
-function seriesKey({ answer, group, aggregation, earlier }: SeriesSource): string {
+function seriesKey({ answer, group, aggregation, earlierLabel }: SeriesSource): string {
   const seriesId = group.series === undefined ? '' : formatId(group.series.seriesId)
-  const kind = `${group.isRemainder === true ? 'remainder' : 'line'}${earlier === undefined ? '' : ` ${earlier}`}`
+  const kind = `${group.isRemainder === true ? 'remainder' : 'line'}${earlierLabel === undefined ? '' : ` ${earlierLabel}`}`
   return formatId(
     hashFields([kind, formatId(answer.metric.metricId), aggregation.name, seriesId, ...group.tags.flat()]),
   )
 }
 
-function seriesLabel({ group, aggregation, earlier }: SeriesSource): string {
+function seriesLabel({ group, aggregation, earlierLabel }: SeriesSource): string {
   const words = [aggregation.name]
   if (group.isRemainder === true) words.push('other')
   else if (group.tags.length > 0)
     words.push(group.tags.map(([key, value]) => (value === '' ? `no ${key}` : value)).join(', '))
   else if (group.series !== undefined) words.push('no tags')
-  if (earlier !== undefined) words.push(earlier)
+  if (earlierLabel !== undefined) words.push(earlierLabel)
   return words.join(' · ')
 }

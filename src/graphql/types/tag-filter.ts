@@ -5,29 +5,29 @@ import { builder } from '../builder.ts'
 
 export const TagFilterRef = builder.inputType('TagFilter', {
   description:
-    'A condition on one tag; of several given at once all must hold. A missing tag counts as the empty text: {key: "region", eq: ""} finds series without a region.',
+    'Conditions on one tag; all must match. A missing tag equals "": {key: "region", eq: ""} matches series without a region.',
   fields: (t) => ({
     key: t.string({ required: true, description: 'The tag key. Example: "endpoint".' }),
-    eq: t.string({ description: 'The value is this. Example: "/users".' }),
+    eq: t.string({ description: 'Equal to this value. Example: "/users".' }),
     neq: t.string({
-      description: 'The value is not this; a missing tag passes unless this is "". Example: "/health".',
+      description: 'Not equal to this value; a missing tag matches unless this is "". Example: "/health".',
     }),
-    in: t.stringList({ description: 'The value is one of these. Example: ["/users", "/orders"].' }),
-    notIn: t.stringList({ description: 'The value is none of these. Example: ["200", "204"].' }),
-    startsWith: t.string({ description: 'The value begins with this. Example: "/api/".' }),
+    in: t.stringList({ description: 'One of these values. Example: ["/users", "/orders"].' }),
+    notIn: t.stringList({ description: 'None of these values. Example: ["200", "204"].' }),
+    startsWith: t.string({ description: 'Starts with this text. Example: "/api/".' }),
     glob: t.string({
       description:
-        'The whole value fits this pattern: `*` is any text, `?` one character, a backslash takes the next character as it is. Example: "/users/*/orders".',
+        'The whole value matches this pattern: `*` is any text, `?` one character, a backslash escapes the next character. Example: "/users/*/orders".',
     }),
     exists: t.boolean({
-      description: 'Whether the series has the tag at all, with a value that is not "". Example: true.',
+      description: 'Whether the tag exists with a value other than "". Example: true.',
     }),
   }),
 })
 
 type TagFilterInput = typeof TagFilterRef.$inferInput
 
-/** Null means absent, as everywhere in GraphQL. */
+/** Null conditions count as absent. */
 export function readTagFilter(filter: TagFilterInput): TagFilter {
   return {
     key: filter.key,
@@ -41,16 +41,19 @@ export function readTagFilter(filter: TagFilterInput): TagFilter {
   }
 }
 
-/** Throws `invalid_tags`. Null is refused: it could mean any value or none. */
+/** Throws `invalid_tags`, also for null, which could mean any value or none. */
 export function readTagSelector(selector: unknown): TagFilters {
   if (typeof selector !== 'object' || selector === null || Array.isArray(selector)) {
-    throw new GatewayError('invalid_tags', `tags must be an object of tag keys, not ${describe(selector)}`)
+    throw new GatewayError('invalid_tags', `tags must be an object, not ${describe(selector)}`)
   }
   const filters = new Map<string, readonly string[]>()
   for (const [key, wanted] of Object.entries(selector)) {
     const values: readonly unknown[] = Array.isArray(wanted) ? wanted : [wanted]
     if (values.length === 0) {
-      throw new GatewayError('invalid_tags', `tags.${shorten(key)} lists no value; leave the key out to match all`)
+      throw new GatewayError(
+        'invalid_tags',
+        `tags.${shorten(key)} must have at least one value; omit the key to match all`,
+      )
     }
     filters.set(
       key,

@@ -2,26 +2,26 @@ import { builder } from '../builder.ts'
 import { AggregationEnum } from './aggregation.ts'
 
 const DirectionEnum = builder.enumType('Direction', {
-  description: 'Which groups come first.',
+  description: 'Order of the ranking.',
   values: {
-    DESC: { value: 'desc', description: 'Those with the greatest number.' },
-    ASC: { value: 'asc', description: 'Those with the least number.' },
+    DESC: { value: 'desc', description: 'Highest value first.' },
+    ASC: { value: 'asc', description: 'Lowest value first.' },
   } as const,
 })
 
 export const TopInputRef = builder.inputType('TopInput', {
   description:
-    'The first groups by one number over the whole range, in that order. Equal groups stand in the order of their tags; groups without the number come last. Example: {n: 5, by: P95, other: true}.',
+    'Ranks groups by an aggregation of the whole range and returns the first ones. Ties are sorted by tags; groups without a value come last. Example: {n: 5, by: P95, other: true}.',
   fields: (t) => ({
-    n: t.int({ required: true, description: 'How many groups, from 1. Example: 10.' }),
+    n: t.int({ required: true, description: 'How many groups, at least 1. Example: 10.' }),
     by: t.field({
       type: AggregationEnum,
-      description: 'The number that ranks. Default: the first of the aggregations asked. Example: COUNT.',
+      description: 'The aggregation to rank by. Default: the first requested one. Example: COUNT.',
     }),
     direction: t.field({ type: DirectionEnum, description: 'Default: DESC.' }),
     other: t.boolean({
       description:
-        'Whether all other groups are merged into one more, the last, whose `tags` are null. It is merged from their data: its percentiles and distinct counts are those of all its points together. Default: false, they are left out.',
+        'Whether to merge the other groups into a remainder: a last group whose `tags` are null. It is computed from their data, so its percentiles and distinct counts are correct. Default: false.',
     }),
   }),
 })

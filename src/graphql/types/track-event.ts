@@ -3,7 +3,7 @@ import { decodeEvent } from '../../model/event.ts'
 import { decodeFluxEvent, decodeFluxEvents, type EventLimits } from '../../wire/flux-events.ts'
 import { builder } from '../builder.ts'
 import type { GraphQLContext } from '../context.ts'
-import { KEY_DESCRIPTION, once } from '../resolve/once.ts'
+import { IDEMPOTENCY_KEY_DESCRIPTION, idempotent } from '../resolve/idempotent.ts'
 import { type Batch, BatchResultRef } from './batch-result.ts'
 import { EventInputRef, EventRef } from './event.ts'
 import { MetricInputRef } from './metric-input.ts'
@@ -15,10 +15,14 @@ interface CombinedBatch {
 }
 
 const CombinedBatchResultRef = builder.objectRef<CombinedBatch>('CombinedBatchResult').implement({
-  description: 'What became of metrics and events that were sent together.',
+  description: 'The outcome of a batch of points and events.',
   fields: (t) => ({
-    metrics: t.field({ type: BatchResultRef, description: 'Of the points.', resolve: ({ metrics }) => metrics }),
-    events: t.field({ type: BatchResultRef, description: 'Of the events.', resolve: ({ events }) => events }),
+    metrics: t.field({
+      type: BatchResultRef,
+      description: 'Outcome of the points.',
+      resolve: ({ metrics }) => metrics,
+    }),
+    events: t.field({ type: BatchResultRef, description: 'Outcome of the events.', resolve: ({ events }) => events }),
   }),
 })
 
@@ -26,13 +30,13 @@ builder.mutationFields((t) => ({
   trackEvent: t.field({
     type: EventRef,
     nullable: true,
-    description: 'Stores one event. It is durable, and in every list of events, when this returns.',
+    description: 'Stores one event. When this returns, the event is durable and visible in `events`.',
     args: {
       input: t.arg({ type: EventInputRef, required: true, description: 'The event.' }),
-      idempotencyKey: t.arg.id({ description: KEY_DESCRIPTION }),
+      idempotencyKey: t.arg.id({ description: IDEMPOTENCY_KEY_DESCRIPTION }),
     },
     resolve: (_root, { input, idempotencyKey }, context) =>
-      once('trackEvent', input, idempotencyKey, context, async (options) => {
+      idempotent('trackEvent', input, idempotencyKey, context, async (options) => {
         const event = decodeFluxEvent(input, context.now(), eventLimitsOf(context))
         if ('code' in event) throw new GatewayError(event.code, event.message)
         const { eventIds } = await context.gateway.trackBatch(context.principal.project, { events: [event] }, options)
@@ -45,14 +49,14 @@ builder.mutationFields((t) => ({
     type: CombinedBatchResultRef,
     nullable: true,
     description:
-      'Stores points and events together, up to 500 of each. Those that cannot be stored are reported by index, the others are stored.',
+      'Stores points and events, up to 500 of each. Invalid items are reported by index and the others are stored.',
     args: {
       metrics: t.arg({ type: [MetricInputRef], description: 'The points, at most 500.' }),
       events: t.arg({ type: [EventInputRef], description: 'The events, at most 500.' }),
-      idempotencyKey: t.arg.id({ description: KEY_DESCRIPTION }),
+      idempotencyKey: t.arg.id({ description: IDEMPOTENCY_KEY_DESCRIPTION }),
     },
     resolve: (_root, { metrics, events, idempotencyKey }, context) =>
-      once('trackBatch', [metrics, events], idempotencyKey, context, async (options) => {
+      idempotent('trackBatch', [metrics, events], idempotencyKey, context, async (options) => {
         const points = metrics ?? []
         requireBatch(points, context)
         const { batchItemsMax } = context.limits

@@ -6,7 +6,7 @@ import { canonicalTags } from '../../model/series.ts'
 import { decodeFluxItem } from '../../wire/flux.ts'
 import { builder } from '../builder.ts'
 import type { GraphQLContext } from '../context.ts'
-import { KEY_DESCRIPTION, once } from '../resolve/once.ts'
+import { IDEMPOTENCY_KEY_DESCRIPTION, idempotent } from '../resolve/idempotent.ts'
 import { BatchResultRef } from './batch-result.ts'
 import { MetricInputRef } from './metric-input.ts'
 import { type Tracked, TrackedMetricRef } from './tracked-metric.ts'
@@ -15,13 +15,13 @@ builder.mutationFields((t) => ({
   trackMetric: t.field({
     type: TrackedMetricRef,
     nullable: true,
-    description: 'Stores one point. It is durable, and in the answer of every query, when this returns.',
+    description: 'Stores one point. When this returns, the point is durable and visible in queries.',
     args: {
       input: t.arg({ type: MetricInputRef, required: true, description: 'The point.' }),
-      idempotencyKey: t.arg.id({ description: KEY_DESCRIPTION }),
+      idempotencyKey: t.arg.id({ description: IDEMPOTENCY_KEY_DESCRIPTION }),
     },
     resolve: (_root, { input, idempotencyKey }, context) =>
-      once('trackMetric', input, idempotencyKey, context, async (options) => {
+      idempotent('trackMetric', input, idempotencyKey, context, async (options) => {
         const { tracked, rejected } = await track([input], context, options)
         const [error] = rejected
         if (error !== undefined) throw new GatewayError(error.code, error.message)
@@ -31,14 +31,13 @@ builder.mutationFields((t) => ({
   trackMetrics: t.field({
     type: BatchResultRef,
     nullable: true,
-    description:
-      'Stores up to 500 points together. Points that cannot be stored are reported by index, the others are stored.',
+    description: 'Stores up to 500 points. Invalid items are reported by index and the others are stored.',
     args: {
       metrics: t.arg({ type: [MetricInputRef], required: true, description: 'The points, at most 500.' }),
-      idempotencyKey: t.arg.id({ description: KEY_DESCRIPTION }),
+      idempotencyKey: t.arg.id({ description: IDEMPOTENCY_KEY_DESCRIPTION }),
     },
     resolve: (_root, { metrics, idempotencyKey }, context) =>
-      once('trackMetrics', metrics, idempotencyKey, context, async (options) => {
+      idempotent('trackMetrics', metrics, idempotencyKey, context, async (options) => {
         requireBatch(metrics, context)
         const { rejected } = await track(metrics, context, options)
         return { items: metrics.length, rejected }
@@ -54,15 +53,12 @@ interface Item {
 export function requireBatch(metrics: readonly Item[], { limits }: GraphQLContext): void {
   const max = limits.batchItemsMax
   if (metrics.length <= max) return
-  throw new GatewayError('batch_too_large', `${metrics.length} metrics, at most ${max} are allowed in a batch`, {
+  throw new GatewayError('batch_too_large', `a batch may have at most ${max} metrics, not ${metrics.length}`, {
     details: { max },
   })
 }
 
-/**
- * Items are judged by the code that serves REST: an item of one dialect is one of the other. `onFirst` hears of the first one if it
- * is good.
- */
+/** Decodes items with the code that serves REST, so both accept the same items. `onFirst` gets the first one if it is valid. */
 export function decoderOf(
   items: readonly Item[],
   context: GraphQLContext,

@@ -17,21 +17,21 @@ export const TrackedMetricRef = builder.objectRef<Tracked>('TrackedMetric').impl
   fields: (t) => ({
     name: t.exposeString('name', { description: 'Name of the metric.' }),
     type: t.field({ type: MetricTypeEnum, description: 'Type of the metric.', resolve: (point) => point.type }),
-    value: t.field({ type: 'MetricValue', description: 'The value stored.', resolve: (point) => point.value }),
+    value: t.field({ type: 'MetricValue', description: 'The stored value.', resolve: (point) => point.value }),
     timestamp: t.field({
       type: 'DateTime',
-      description: 'When it was measured; the time of reception when none was sent.',
+      description: 'When it was measured; when it was received, if none was sent.',
       resolve: (point) => point.timeMs,
     }),
     tags: t.field({
       type: 'Tags',
-      description: 'The tags that identify the series, sorted by key, without empty values.',
+      description: 'The tags of the series, sorted by key, without empty values.',
       resolve: (point) => point.tags,
     }),
     metric: t.field({
       type: MetricRef,
       nullable: true,
-      description: 'The metric it belongs to, this point included. Needs the scope `query`.',
+      description: 'Its metric, this point included. Needs the scope `query`.',
       resolve: (point, _args, context) => readMetric(point.name, context),
     }),
   }),

@@ -2,78 +2,79 @@ import type { Scope } from '../../store/api-keys.ts'
 import { builder } from '../builder.ts'
 import type { GraphQLContext, GraphQLLimits } from '../context.ts'
 
-/** Values are the scopes as keys hold them. */
+/** The internal values are the scopes as stored with keys. */
 const ScopeEnum = builder.enumType('Scope', {
-  description: 'What an API key may do.',
+  description: 'A permission of an API key.',
   values: {
-    INGEST: { value: 'ingest', description: 'Send points: the mutations that track.' },
-    QUERY: { value: 'query', description: 'Read: everything below `Query`.' },
+    INGEST: { value: 'ingest', description: 'Send points and events: the `track…` mutations.' },
+    QUERY: { value: 'query', description: 'Read: all queries and subscriptions.' },
     ADMIN: { value: 'admin', description: 'Delete metrics.' },
   } satisfies Record<string, { value: Scope; description: string }>,
 })
 
 const ViewerLimitsRef = builder.objectRef<GraphQLLimits>('ViewerLimits').implement({
-  description: 'What one request may hold and ask for; beyond it is an error with the code named.',
+  description: 'Limits of one request, each with the error code of a request that exceeds it.',
   fields: (t) => ({
     bodyBytes: t.float({
-      description: 'Bytes of a request body; PAYLOAD_TOO_LARGE. Example: 20971520.',
+      description: 'Bytes of a request body, else PAYLOAD_TOO_LARGE. Example: 20971520.',
       resolve: (limits) => limits.bodyBytesMax,
     }),
     batchItems: t.int({
-      description: 'Items of one batch; BATCH_TOO_LARGE. Example: 500.',
+      description: 'Items of a batch, else BATCH_TOO_LARGE. Example: 500.',
       resolve: (limits) => limits.batchItemsMax,
     }),
     nameCharacters: t.int({
-      description: 'Characters of a metric name; MISSING_NAME. Example: 255.',
+      description: 'Characters of a metric name, else MISSING_NAME. Example: 255.',
       resolve: ({ points }) => points.nameCharsMax,
     }),
     tags: t.int({
-      description: 'Tags of one point; INVALID_TAGS. Example: 32.',
+      description: 'Tags of a point, else INVALID_TAGS. Example: 32.',
       resolve: ({ points }) => points.tagsMax,
     }),
     tagKeyCharacters: t.int({
-      description: 'Characters of a tag key; INVALID_TAGS. Example: 128.',
+      description: 'Characters of a tag key, else INVALID_TAGS. Example: 128.',
       resolve: ({ points }) => points.tagKeyCharsMax,
     }),
     tagValueCharacters: t.int({
-      description: 'Characters of a tag value; INVALID_TAGS. Example: 256.',
+      description: 'Characters of a tag value, else INVALID_TAGS. Example: 256.',
       resolve: ({ points }) => points.tagValueCharsMax,
     }),
     memberCharacters: t.int({
-      description: 'Characters of a member of a SET; INVALID_VALUE. Example: 1024.',
+      description: 'Characters of a member of a SET, else INVALID_VALUE. Example: 1024.',
       resolve: ({ points }) => points.setMemberCharsMax,
     }),
     queries: t.int({
-      description: 'Queries and listings that one request runs; QUERY_TOO_LARGE. Example: 100.',
+      description: 'Queries and listings of a request, else QUERY_TOO_LARGE. Example: 100.',
       resolve: (limits) => limits.queriesMax,
     }),
     queryValues: t.float({
-      description: 'Numbers that one query answers: groups × buckets × aggregations; QUERY_TOO_LARGE. Example: 50000.',
+      description:
+        'Values in the result of a query (groups × buckets × aggregations), else QUERY_TOO_LARGE. Example: 50000.',
       resolve: (limits) => limits.queryValuesMax,
     }),
     requestRollups: t.float({
       description:
-        'Stored rollups that all queries of one request read, the sum of their `meta.cost`; QUERY_TOO_LARGE. Example: 20000000.',
+        'Stored rollups that the queries of a request may read (the sum of `meta.cost`), else QUERY_TOO_LARGE. Example: 20000000.',
       resolve: (limits) => limits.requestRollupsMax,
     }),
   }),
 })
 
 const ViewerRef = builder.objectRef<GraphQLContext>('Viewer').implement({
-  description: 'Whose API key the request carries.',
+  description: 'The owner of the API key of this request.',
   fields: (t) => ({
     project: t.string({
-      description: 'The project that everything read and written belongs to. Example: "shop".',
+      description: 'The project that the key reads and writes. Example: "shop".',
       resolve: ({ principal }) => principal.project,
     }),
     scopes: t.field({
       type: [ScopeEnum],
-      description: 'What the key may do. Example: [INGEST, QUERY].',
+      description: 'Permissions of the key. Example: [INGEST, QUERY].',
       resolve: ({ principal }) => principal.scopes,
     }),
     limits: t.field({
       type: ViewerLimitsRef,
-      description: 'What one request may hold and ask for.',
+      description: 'Limits of one request.',
       resolve: ({ limits }) => limits,
     }),
   }),
@@ -83,7 +84,7 @@ builder.queryField('viewer', (t) =>
   t.field({
     type: ViewerRef,
     nullable: true,
-    description: 'Whose API key this is, and within which limits it works. Any key may ask.',
+    description: 'The project, scopes and limits of the API key. Works with any key.',
     resolve: (_root, _args, context) => context,
   }),
 )

@@ -1,6 +1,7 @@
 import { brotliCompressSync, brotliDecompressSync, deflateSync, gunzipSync, gzipSync } from 'node:zlib'
 import { buildClientSchema, buildSchema, getIntrospectionQuery, printSchema } from 'graphql'
 import { beforeEach, describe, expect, test } from 'vitest'
+import { allowOrigins } from '../../../src/http/server/cors.ts'
 import { type Harness, startGraphQL } from '../harness.ts'
 
 let graphql: Harness
@@ -34,7 +35,7 @@ describe('keys', () => {
   })
 
   test('an unknown key is 401 with another code', async () => {
-    const response = await post({ query: '{ __typename }' }, { ...JSON_HEADERS, 'x-api-key': 'stranger' })
+    const response = await post({ query: '{ __typename }' }, { ...JSON_HEADERS, 'x-api-key': 'unknown' })
     expect(response.statusCode).toBe(401)
     expect(response.json()).toMatchObject({ errors: [{ extensions: { code: 'INVALID_API_KEY' } }] })
   })
@@ -201,10 +202,23 @@ describe('protocol', () => {
     expect(() => buildSchema(printSchemaOf(data))).not.toThrow()
   })
 
-  test('answers are not cached and carry the id of the request', async () => {
-    const { headers } = await post({ query: '{ __typename }' })
-    expect(headers['cache-control']).toBe('no-store')
-    expect(headers['x-request-id']).toBeTypeOf('string')
+  test('no response may be cached, and each carries the id of its request', async () => {
+    const range = 'from: "2024-01-14T00:00:00Z", to: "2024-01-15T00:00:00Z"'
+    const query = `{ query(metric: "latency", ${range}) { interval } }`
+    for (const { headers } of [await post({ query }), await get({ query }, { 'x-api-key': 'both' })]) {
+      expect(headers['cache-control']).toBe('no-store')
+      expect(headers.etag).toBeUndefined()
+      expect(headers['x-request-id']).toBeTypeOf('string')
+    }
+  })
+
+  test('with CORS, responses and the playground vary with the origin', async () => {
+    allowOrigins(graphql.app, ['https://app.example'])
+    const varyOf = async (headers: Record<string, string>) =>
+      (await get({ query: '{ __typename }' }, headers)).headers.vary
+    for (const origin of [undefined, 'https://app.example'])
+      expect(await varyOf({ 'x-api-key': 'both', ...(origin && { origin }) })).toBe('Origin')
+    expect(await varyOf({ accept: 'text/html' })).toBe('Origin, accept, accept-encoding')
   })
 })
 

@@ -1,11 +1,11 @@
-import { type ExecutionArgs, getOperationAST, OperationTypeNode } from 'graphql'
 import { GatewayError } from '../../../model/errors.ts'
 import type { GraphQLLimits } from '../../context.ts'
+import { isMutation } from '../operation-type.ts'
 import type { OperationPlugin } from '../yoga.ts'
 
 /**
- * Responds when an operation runs longer than `timeoutMs`, and starts none of its fields any more. A query is then
- * `query_too_large`; the outcome of a mutation is unknown.
+ * Responds with an error when an operation runs longer than `timeoutMs`; no further resolver of it starts. The outcome
+ * of a mutation is then unknown.
  */
 export function useDeadline({ timeoutMs }: GraphQLLimits): OperationPlugin {
   return {
@@ -14,8 +14,8 @@ export function useDeadline({ timeoutMs }: GraphQLLimits): OperationPlugin {
         const running: unknown = executeFn(args)
         if (!(running instanceof Promise)) return running
         return withinTime(running, timeoutMs, () => {
-          context.deadline.isOver = true
-          return timedOut(args, timeoutMs)
+          context.deadline.hasPassed = true
+          return isMutation(args) ? mutationTimedOut(timeoutMs) : queryTimedOut(timeoutMs)
         })
       })
     },
@@ -24,21 +24,24 @@ export function useDeadline({ timeoutMs }: GraphQLLimits): OperationPlugin {
 
 async function withinTime<T>(running: Promise<T>, timeoutMs: number, expire: () => GatewayError): Promise<T> {
   let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_resolve, reject) => {
+  const expired = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => reject(expire()), timeoutMs)
   })
   try {
-    return await Promise.race([running, late])
+    return await Promise.race([running, expired])
   } finally {
     clearTimeout(timer)
   }
 }
 
-function timedOut({ document, operationName }: ExecutionArgs, timeoutMs: number): GatewayError {
-  const details = { timeoutMs }
-  return getOperationAST(document, operationName)?.operation === OperationTypeNode.MUTATION
-    ? new GatewayError('store_unavailable', `the mutation took longer than ${timeoutMs} ms; it may have been stored`, {
-        details: { ...details, outcome: 'unknown' },
-      })
-    : new GatewayError('query_too_large', `the query took longer than ${timeoutMs} ms`, { details })
+function queryTimedOut(timeoutMs: number): GatewayError {
+  return new GatewayError('query_too_large', `the query took longer than ${timeoutMs} ms`, { details: { timeoutMs } })
+}
+
+function mutationTimedOut(timeoutMs: number): GatewayError {
+  return new GatewayError(
+    'store_unavailable',
+    `the mutation took longer than ${timeoutMs} ms; its points may have been stored`,
+    { details: { timeoutMs, outcome: 'unknown' } },
+  )
 }

@@ -1,13 +1,40 @@
+import { type DocumentNode, GraphQLError, parse } from 'graphql'
+import { GatewayError } from '../../../model/errors.ts'
 import type { GraphQLLimits } from '../../context.ts'
-import { parseDocument } from '../../documents/parse-document.ts'
+import { requireShortVariables, requireSmallDocument } from '../../documents/document-limits.ts'
 import type { OperationPlugin } from '../yoga.ts'
 
-/** Refuses documents that are too large to validate. Runs only for documents that are not cached. */
+/**
+ * Refuses documents before validation, and variables before coercion, when they are too large. Cached documents are
+ * not parsed again.
+ */
 export function useDocumentLimits(limits: GraphQLLimits): OperationPlugin {
   const parseFn = (source: unknown) => parseDocument(String(source), limits)
   return {
-    onParse({ setParseFn }) {
-      setParseFn(parseFn)
-    },
+    onParse: ({ setParseFn }) => setParseFn(parseFn),
+    onExecute: ({ args }) => requireShortVariables(args.variableValues, args.document, limits.listItemsMax),
+    onSubscribe: ({ args }) => requireShortVariables(args.variableValues, args.document, limits.listItemsMax),
+  }
+}
+
+/** Throws `query_too_large`, `batch_too_large` or a syntax error. */
+export function parseDocument(text: string, limits: GraphQLLimits): DocumentNode {
+  const document = parseTokens(text, limits.documentTokensMax)
+  requireSmallDocument(document, limits)
+  return document
+}
+
+function parseTokens(text: string, maxTokens: number): DocumentNode {
+  try {
+    return parse(text, { maxTokens })
+  } catch (error) {
+    // The parser is recursive: deep nesting exhausts the stack before any limit is checked.
+    if (error instanceof RangeError) throw new GatewayError('query_too_large', 'the document is nested too deeply')
+    if (error instanceof GraphQLError && error.message.includes('tokens. Parsing aborted')) {
+      throw new GatewayError('query_too_large', `a document may have at most ${maxTokens} tokens`, {
+        details: { max: maxTokens },
+      })
+    }
+    throw error
   }
 }

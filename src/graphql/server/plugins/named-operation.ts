@@ -1,9 +1,7 @@
 import { type DocumentNode, GraphQLError, getOperationAST } from 'graphql'
 import type { OperationPlugin } from '../yoga.ts'
 
-/**
- * Refuses a request whose operation cannot be determined, with the messages of graphql-js. Yoga's own does not say why.
- */
+/** Refuses a request that does not identify one operation. The messages are those of graphql-js; yoga gives no reason. */
 export function useNamedOperation(): OperationPlugin {
   return {
     onParse() {

@@ -1,26 +1,22 @@
-import { type ExecutionResult, GraphQLError } from 'graphql'
-import { isAsyncIterable, type OperationPlugin } from '../yoga.ts'
+import { GraphQLError } from 'graphql'
+import { isAsyncIterable, type OperationPlugin, streamOfOne } from '../yoga.ts'
 
-/** Subscriptions need a client that accepts streams; such a client also gets in the stream why one cannot begin. */
+/** Refuses subscriptions of clients that accept no stream. Other clients also get a failed start as a stream. */
 export function useStreamedSubscriptions(): OperationPlugin {
   return {
     onSubscribe({ context }) {
       if (!context.acceptsStreams) throw notAcceptable()
       return {
         onSubscribeResult({ result, setResult }) {
-          if (!isAsyncIterable(result)) setResult(only(result))
+          if (!isAsyncIterable(result)) setResult(streamOfOne(result))
         },
       }
     },
   }
 }
 
-async function* only(result: ExecutionResult): AsyncGenerator<ExecutionResult, void> {
-  yield result
-}
-
 function notAcceptable(): GraphQLError {
-  const message = 'a subscription is answered as text/event-stream or multipart/mixed;subscriptionSpec=1.0: accept one'
+  const message = 'subscriptions need Accept: text/event-stream or multipart/mixed;subscriptionSpec=1.0'
   const http = { status: 406, headers: { accept: 'text/event-stream' } }
   return new GraphQLError(message, { extensions: { code: 'UNSUPPORTED_MEDIA_TYPE', http } })
 }

@@ -1,15 +1,7 @@
 import fc from 'fast-check'
-import { parse, parseValue } from 'graphql'
+import { parseValue } from 'graphql'
 import { expect, test } from 'vitest'
-import { DEFAULT_GRAPHQL_LIMITS } from '../../../src/graphql/context.ts'
-import { parseDocument } from '../../../src/graphql/documents/parse-document.ts'
 import { literalToJson } from '../../../src/graphql/types/literal.ts'
-
-test('a document within the limits is parsed as graphql-js parses it', () => {
-  const source =
-    'query ($q: [Float!] = [0.5]) { a: query(metric: "m", quantiles: $q) { ...F } } fragment F on QueryResult { interval }'
-  expect(parseDocument(source, DEFAULT_GRAPHQL_LIMITS)).toEqual(parse(source))
-})
 
 test('a literal stands for the JSON that it would be as a variable', () => {
   const key = fc.stringMatching(/^[_A-Za-z][_0-9A-Za-z]{0,8}$/)

@@ -1,0 +1,104 @@
+import {
+  defaultFieldResolver,
+  type FieldNode,
+  type GraphQLFieldResolver,
+  type GraphQLOutputType,
+  type GraphQLResolveInfo,
+  type GraphQLSchema,
+  getNamedType,
+  getNullableType,
+  isListType,
+  isObjectType,
+} from 'graphql'
+import { GatewayError } from '../../model/errors.ts'
+import { writeJson } from '../../model/json.ts'
+import type { GraphQLContext, GraphQLLimits, ResponseBudget } from '../context.ts'
+import { subfields } from './selection.ts'
+
+/** A JSON-like value counts as one field for every so many characters. */
+const CHARS_PER_FIELD = 128
+/** Scalars whose size clients decide. */
+const MAP_SCALARS: ReadonlySet<string> = new Set(['Properties', 'Tags'])
+
+/**
+ * Limits the size of responses. A short document can produce a huge response, because a field below a list is repeated
+ * for each item. So every list of the schema is charged, before its items are resolved, with its length times the
+ * fields selected per item.
+ */
+export function limitResponses(schema: GraphQLSchema): GraphQLSchema {
+  for (const type of Object.values(schema.getTypeMap())) {
+    if (!isObjectType(type) || type.name.startsWith('__')) continue
+    for (const field of Object.values(type.getFields())) {
+      const charge = chargeFor(field.type)
+      if (charge !== undefined) field.resolve = charged(field.resolve ?? defaultFieldResolver, charge)
+    }
+  }
+  return schema
+}
+
+export function responseTooLarge({ answerFieldsMax: max }: GraphQLLimits): GatewayError {
+  return new GatewayError(
+    'query_too_large',
+    `the response would have more than ${max} fields; select fewer at a time`,
+    {
+      details: { max },
+    },
+  )
+}
+
+type Charge = (value: unknown, context: GraphQLContext, info: GraphQLResolveInfo) => unknown
+type Resolver = GraphQLFieldResolver<unknown, GraphQLContext>
+
+function chargeFor(type: GraphQLOutputType): Charge | undefined {
+  if (isListType(getNullableType(type))) return chargeList
+  return MAP_SCALARS.has(getNamedType(type).name) ? chargeMap : undefined
+}
+
+function charged(resolve: Resolver, charge: Charge): Resolver {
+  return (source, args, context, info) => {
+    const value: unknown = resolve(source, args, context, info)
+    return value instanceof Promise
+      ? value.then((resolved: unknown) => charge(resolved, context, info))
+      : charge(value, context, info)
+  }
+}
+
+function chargeList(value: unknown, context: GraphQLContext, info: GraphQLResolveInfo): unknown {
+  if (Array.isArray(value) && !take(context.responseBudget, value.length * fieldsPerItem(info))) {
+    throw responseTooLarge(context.limits)
+  }
+  return value
+}
+
+/** Only the first map that does not fit is an error: otherwise each item of a list could add one. */
+function chargeMap(value: unknown, context: GraphQLContext): unknown {
+  if (value === null || value === undefined) return value
+  const wasExceeded = context.responseBudget.isExceeded
+  if (take(context.responseBudget, Math.ceil(writeJson(value).length / CHARS_PER_FIELD))) return value
+  if (wasExceeded) return null
+  throw responseTooLarge(context.limits)
+}
+
+function take(budget: ResponseBudget, fields: number): boolean {
+  if (fields > budget.fieldsLeft) budget.isExceeded = true
+  else budget.fieldsLeft -= fields
+  return !budget.isExceeded
+}
+
+/** Keyed by `fieldNodes`, which is the same array for every parent of a field. */
+const fieldsPerItemCache = new WeakMap<readonly FieldNode[], number>()
+
+/** A list below counts as one field: its own items are charged when it is resolved. */
+function fieldsPerItem(info: GraphQLResolveInfo): number {
+  let fields = fieldsPerItemCache.get(info.fieldNodes)
+  if (fields === undefined) {
+    fields = Math.max(1, countFields(info.fieldNodes, info))
+    fieldsPerItemCache.set(info.fieldNodes, fields)
+  }
+  return fields
+}
+
+function countFields(parents: readonly FieldNode[], info: GraphQLResolveInfo): number {
+  const below = subfields(parents, info)
+  return below.length === 0 ? 0 : below.length + countFields(below, info)
+}

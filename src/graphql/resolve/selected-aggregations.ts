@@ -1,0 +1,45 @@
+import { type FieldNode, type GraphQLResolveInfo, getArgumentValues, isObjectType } from 'graphql'
+import { assert, GatewayError } from '../../model/errors.ts'
+import { type Aggregation, parseAggregation, quantileAggregation } from '../../query/plan/aggregation.ts'
+import { subfields } from './selection.ts'
+
+/**
+ * Look-ahead: the aggregations that the selection set names, as in `groups { total { p95 } buckets { values { avg } } }`.
+ * The query must compute them before the resolvers of these fields run. Throws `invalid_aggregation`.
+ */
+export function selectedAggregations(info: GraphQLResolveInfo): readonly Aggregation[] {
+  const groups = subfields(info.fieldNodes, info).filter(named('groups'))
+  const inGroups = subfields(groups, info)
+  const totals = inGroups.filter(named('total'))
+  const values = subfields(inGroups.filter(named('buckets')), info).filter(named('values', 'previous'))
+  const byName = new Map<string, Aggregation>()
+  for (const field of subfields([...totals, ...values], info)) {
+    const aggregation = field.name.value === 'quantile' ? quantileOf(field, info) : parseAggregation(field.name.value)
+    if (aggregation !== undefined) byName.set(aggregation.name, aggregation)
+  }
+  return [...byName.values()]
+}
+
+/** Whether a total over the whole range is selected, in `series` or in `groups`. */
+export function selectsTotals(info: GraphQLResolveInfo): boolean {
+  const inLines = subfields(subfields(info.fieldNodes, info).filter(named('series', 'groups')), info)
+  return [...inLines, ...subfields(inLines.filter(named('comparison')), info)].some(named('total'))
+}
+
+function named(...names: readonly string[]): (field: FieldNode) => boolean {
+  return (field) => names.includes(field.name.value)
+}
+
+function quantileOf(field: FieldNode, info: GraphQLResolveInfo): Aggregation {
+  const type = info.schema.getType('Aggregates')
+  assert(isObjectType(type), 'the schema has Aggregates')
+  const definition = type.getFields()['quantile']
+  assert(definition !== undefined, 'Aggregates has quantile')
+  const q: unknown = getArgumentValues(definition, field, info.variableValues)['q']
+  assert(typeof q === 'number', 'q is a required Float')
+  if (!(q >= 0 && q <= 1)) {
+    const name = field.alias?.value ?? field.name.value
+    throw new GatewayError('invalid_aggregation', `${name}: q of quantile must be from 0 to 1, not ${q}`)
+  }
+  return quantileAggregation(q)
+}
