@@ -1,20 +1,20 @@
 /**
- * Opens GraphiQL once there is an API key. The key lives in this browser tab alone (session storage) and travels in a header, never
- * in an address; so do edited tabs, and a new browser tab begins with the examples.
+ * Asks for an API key, then opens GraphiQL. The key and edited tabs stay in the session storage of this browser tab. The
+ * key is sent only in a header, never in a URL. A new browser tab starts with the examples.
  */
 
 /**
  * @typedef {object} Settings Written into the page by the gateway.
  * @property {string} endpoint
  * @property {readonly string[]} examples One operation for each tab.
- * @property {Readonly<Record<string, string>>} workers Addresses of the editor's workers by what Monaco calls them.
+ * @property {Readonly<Record<string, string>>} workers URLs of the editor's workers, by their Monaco labels.
  */
 
 /** @typedef {{ YogaGraphiQL: { renderYogaGraphiQL(root: Element, options: object): void } }} GraphiQLBundle */
 
 const KEY = 'gaugeql:key'
 const UNKNOWN_KEY =
-  'The gateway does not know this key, or no longer. It printed one when it first started; npm run keys makes another.'
+  'This key does not exist or was revoked. The gateway printed a key when it first started; npm run keys creates another.'
 
 /** @type {Settings} */
 const settings = JSON.parse(element('settings').textContent ?? '')
@@ -41,7 +41,7 @@ function element(id) {
   return found
 }
 
-/** @param {string} problem Empty: nothing was wrong yet. */
+/** @param {string} problem Why the last key failed; empty at first. */
 function askForKey(problem) {
   hint.textContent = problem
   form.hidden = false
@@ -51,16 +51,16 @@ function askForKey(problem) {
 }
 
 /**
- * Keeps a key that the gateway knows, and says what is wrong with another.
+ * Stores a valid key and opens GraphiQL. Shows the problem of an invalid one.
  * @param {string} entered
  */
 async function useKey(entered) {
-  // What a header cannot carry is no key.
-  if (!/^[\x21-\x7e]+$/.test(entered)) return askForKey('A key is one word of letters, digits and signs.')
+  // A header can only carry visible ASCII.
+  if (!/^[\x21-\x7e]+$/.test(entered)) return askForKey('A key has only letters, digits and punctuation.')
   const { problem } = await tryKey(entered)
   if (problem !== undefined) return askForKey(problem)
   sessionStorage.setItem(KEY, entered)
-  // A page that was open begins anew with it; its tabs are kept.
+  // An open GraphiQL is reloaded with the new key; its tabs stay.
   if (key === null) openGraphiQL(entered)
   else location.reload()
 }
@@ -78,9 +78,9 @@ async function tryKey(entered) {
     })
     if (ok) return {}
     if (status === 401) return { problem: UNKNOWN_KEY }
-    return { problem: `The gateway answered with status ${status}; try again.` }
+    return { problem: `The gateway responded with status ${status}; try again.` }
   } catch {
-    return { problem: 'The gateway does not answer.' }
+    return { problem: 'The gateway does not respond.' }
   }
 }
 
@@ -88,7 +88,7 @@ async function tryKey(entered) {
 function openGraphiQL(usedKey) {
   form.hidden = true
   const { fetch: send } = globalThis
-  // GraphiQL looks `fetch` up with each request.
+  // GraphiQL reads the global `fetch` for each request.
   globalThis.fetch = async (...request) => {
     const response = await send(...request)
     if (response.status === 401) askForKey(UNKNOWN_KEY)
@@ -103,14 +103,14 @@ function openGraphiQL(usedKey) {
   YogaGraphiQL.renderYogaGraphiQL(element('graphiql'), {
     endpoint: settings.endpoint,
     additionalHeaders: { authorization: `Bearer ${usedKey}` },
-    // A live query is asked with a POST as well: no limit to its length, and nothing of it in logs.
+    // Also for live queries: a URL is limited in length and appears in logs.
     method: 'POST',
     storage: sessionStorage,
     shouldPersistHeaders: false,
     showPersistHeadersSettings: false,
     defaultEditorToolsVisibility: false,
     defaultTabs: settings.examples.map((query) => ({ query })),
-    // By default each edit would be written into the address.
+    // The default writes each edit to the URL.
     onEditQuery: () => {},
     title: 'GaugeQL <button id="change-key" type="button" title="Use another API key">key</button>',
     logo: element('logo').innerHTML,

@@ -9,7 +9,7 @@ setFlagsFromString('--expose-gc')
 const collectGarbage: () => void = runInNewContext('gc')
 
 const POINT = '{ name: "a", type: GAUGE, value: 1 }'
-/** Spread `levels` deep, each twice: 2^levels fields where the innermost lands. */
+/** Each fragment spreads the next one twice: 2^levels fields when expanded. */
 const nestedFragments = (levels: number) =>
   `{ metrics { nodes { ...F0 } } } ${Array.from(
     { length: levels },
@@ -19,7 +19,7 @@ const nestedFragments = (levels: number) =>
 const deep = (levels: number) =>
   `{ metric(name: "latency") { query { ${'metric { query { '.repeat(levels / 2)}interval${' } }'.repeat(levels / 2)} } } }`
 
-describe('every limit is answered by name', () => {
+describe('every limit has an error code', () => {
   test.each([
     ['aliases', {}, `{ ${Array.from({ length: 1_000 }, (_, i) => `a${i}: __typename`).join(' ')} }`],
     ['aliases', { documentAliasesMax: 2 }, '{ metrics { nodes { a: name b: name c: name } } }'],
@@ -76,7 +76,7 @@ describe('every limit is answered by name', () => {
     expect(errors).toMatchObject([{ extensions: { code: 'QUERY_TOO_LARGE', max: 1_000 } }])
   })
 
-  test('a long list of a mutation is a batch that is too large, whoever holds the limit', async () => {
+  test('a long list in a mutation is a batch that is too large, whichever limit it exceeds', async () => {
     const graphql = startGraphQL()
     const track = 'mutation ($m: [MetricInput!]!) { trackMetrics(metrics: $m) { accepted } }'
     const point = '{"name":"a","type":"GAUGE","value":1}'
@@ -92,7 +92,7 @@ describe('every limit is answered by name', () => {
     expect(graphql.gateway.points).toEqual([])
   })
 
-  test('queries run where fragments and lists multiply them', async () => {
+  test('queries count each time that fragments and lists repeat them', async () => {
     const graphql = startGraphQL({ queriesMax: 2 })
     const { errors } = await graphql.run('{ metrics { nodes { a: query { interval } b: query { interval } } } }')
     expect(errors).toContainEqual(expect.objectContaining({ extensions: { code: 'QUERY_TOO_LARGE', max: 2 } }))
@@ -113,7 +113,7 @@ describe('every limit is answered by name', () => {
     ],
     ['columns', `{ query(metric: "latency") { series { ${aliases(40, 'timestamps')} } } }`],
     ['maps', `{ events { nodes { ${aliases(2, 'properties')} } } }`],
-  ])('an answer that is too large, for its %s', async (_what, query) => {
+  ])('a response that is too large because of %s', async (_what, query) => {
     const graphql = startGraphQL({ answerFieldsMax: 60 })
     const sent = { name: 'big', properties: { text: 'x'.repeat(6_000) } }
     const track = 'mutation ($e: EventInput!) { trackEvent(input: $e) { properties } }'
@@ -127,7 +127,7 @@ describe('every limit is answered by name', () => {
     expect((await graphql.run(allowed)).errors).toBeUndefined()
   })
 
-  test('a mutation whose answer is too large tells what it has stored', async () => {
+  test('a mutation whose response is too large reports what it stored', async () => {
     const graphql = startGraphQL({ answerFieldsMax: 60 })
     const answered = await graphql.run(
       `mutation ($e: EventInput!) { a: trackEvent(input: $e) { id } b: trackEvent(input: $e) { id ${aliases(2, 'properties')} } }`,
@@ -177,7 +177,7 @@ describe('time', () => {
     return release
   }
 
-  test('a query that takes too long is refused by name, and nothing of it is begun any more', async () => {
+  test('a query that takes too long is an error, and no further resolver of it starts', async () => {
     const graphql = startGraphQL({ timeoutMs: 20 })
     const release = hold(graphql)
     const response = await graphql.post({ query: '{ metric(name: "latency") { query { interval } } }' })
@@ -188,7 +188,7 @@ describe('time', () => {
     expect(graphql.gateway.queries).toEqual([])
   })
 
-  test('of a mutation that takes too long the outcome is unknown', async () => {
+  test('the outcome of a mutation that takes too long is unknown', async () => {
     const graphql = startGraphQL({ timeoutMs: 20 })
     const release = hold(graphql)
     const response = await graphql.post({
@@ -205,7 +205,7 @@ describe('time', () => {
   })
 })
 
-test('an error that is ours says no more than the id by which the log knows it', async () => {
+test('an internal error shows only the request id, which is in the log', async () => {
   const graphql = startGraphQL()
   graphql.gateway.failure = new Error('the secret of the house')
   const response = await graphql.post({ query: '{ query(metric: "latency") { interval } }' })
@@ -256,7 +256,7 @@ describe('against the real server', () => {
     ],
   ]
 
-  test('no attack leaves memory behind or holds others up', async () => {
+  test('attacks neither leak memory nor delay other requests', async () => {
     const settle = async (): Promise<number> => {
       for (let i = 0; i < 3; i++) {
         collectGarbage()

@@ -33,7 +33,7 @@ async function rest(path: string, body?: object): Promise<unknown> {
 const TRACK_ALL =
   'mutation ($metrics: [MetricInput!]!) { trackMetrics(metrics: $metrics) { accepted rejected errors { index code } } }'
 
-test('what mutations track is in series, in groups and in REST', async () => {
+test('tracked points are in series, in groups and in REST', async () => {
   const at = (minute: number) => `2024-01-15T10:${String(minute).padStart(2, '0')}:00Z`
   const point = (minute: number, value: number, endpoint: string) => ({
     name: 'e2e.latency',
@@ -124,7 +124,7 @@ test('what mutations track is in series, in groups and in REST', async () => {
   })
 })
 
-test('every type is tracked and answered', async () => {
+test('every type can be tracked and queried', async () => {
   const timestamp = '2024-02-01T00:00:00Z'
   const { data } = await graphql(TRACK_ALL, {
     metrics: [
@@ -179,7 +179,7 @@ test('__proto__ is an ordinary tag key all the way', async () => {
   expect(data.query.groups[0].total.last).toBe(1)
 })
 
-test('where leaves out series, and groups with them', async () => {
+test('where filters series, and so groups', async () => {
   const hosts = ['web-1', 'web-2', 'db-1', undefined]
   await graphql(TRACK_ALL, {
     metrics: hosts.map((host, i) => ({
@@ -208,7 +208,7 @@ test('where leaves out series, and groups with them', async () => {
   ])
 })
 
-test('the first groups come with a remainder that no tag value can be taken for', async () => {
+test('top groups come with a remainder that differs from every tag value', async () => {
   const hosts = ['other', 'b', 'c', 'd']
   await graphql(TRACK_ALL, {
     metrics: hosts.flatMap((host, i) =>
@@ -233,7 +233,7 @@ test('the first groups come with a remainder that no tag value can be taken for'
   expect(data.other.series[0].id).not.toBe(data.query.series[1].id)
 })
 
-test('a query is held against an earlier period, in lines and in buckets', async () => {
+test('a query is compared with an earlier range, in lines and in buckets', async () => {
   const at = (day: number, hour: number): string => `2024-03-0${day}T0${hour}:30:00Z`
   await graphql(TRACK_ALL, {
     metrics: [
@@ -279,7 +279,7 @@ test('a query is held against an earlier period, in lines and in buckets', async
   expect(both.errors?.[0]?.message).toContain('exactly one')
 })
 
-test('a query is judged like that of REST', async () => {
+test('a query is validated like that of REST', async () => {
   const { data, errors } = await graphql(`{
     aggregation: query(metric: "e2e.gauge", aggregations: [P95]) { interval }
     interval: query(metric: "e2e.gauge", interval: "soon") { interval }

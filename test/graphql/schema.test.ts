@@ -18,7 +18,7 @@ test('schema/schema.graphql is the schema that is served', async () => {
   await expect(`${printSchema(schema)}\n`).toMatchFileSnapshot('../../schema/schema.graphql')
 })
 
-test('every type, field, argument and enum value says what it is', () => {
+test('every type, field, argument and enum value has a description', () => {
   const silent: string[] = []
   const check = (name: string, description: string | null | undefined): void => {
     if (!description?.trim()) silent.push(name)
@@ -56,7 +56,7 @@ test.each(readdirSync(EXAMPLES))('example %s is valid', (name) => {
   expect(validate(schema, document)).toEqual([])
 })
 
-test('the playground opens with every example, each a tab of its own, tracking first', async () => {
+test('the playground opens with every example, each in its own tab, tracking first', async () => {
   const examples = await readExamples()
   expect(examples).toHaveLength(readdirSync(EXAMPLES).length)
   const names = examples.map((text) => /^(?:mutation|query|subscription) (\w+)/m.exec(text)?.[1])

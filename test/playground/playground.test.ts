@@ -3,10 +3,10 @@ import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
 import { startBrowser, type WatchedPage, watchPage } from '../support/browser.ts'
 import { type ChildGateway, startDemo } from '../support/child-gateway.ts'
 
-/** The playground as a newcomer finds it: the built gateway with the demo in it, and a browser that reaches nothing else. */
+/** The playground in a browser without other network, on the built gateway with demo data. */
 
 const START_MS_MAX = 90_000
-/** Data comes within seconds, on a machine that does much else within more. */
+/** Data arrives within seconds, on a busy machine later. */
 const RESULT_MS_MAX = 15_000
 const TEST_MS_MAX = 120_000
 
@@ -132,7 +132,7 @@ const SHOWN: Readonly<Record<string, object>> = {
 }
 
 it(
-  'opens with the examples; each runs as it is and shows data, and nothing is asked of anybody else',
+  'opens with the examples; each shows data, and the page sends requests only to the gateway',
   async () => {
     const { page, errors, requests } = await openPlayground()
     await enterKey(page, key)
@@ -155,7 +155,7 @@ it(
   TEST_MS_MAX,
 )
 
-it('is told the key once in a browser tab, and in every other anew', async () => {
+it('asks for the key once per browser tab', async () => {
   const { page, errors } = await openPlayground()
   await enterKey(page, key)
   await page.getByRole('tab').first().waitFor()
@@ -172,29 +172,29 @@ it('is told the key once in a browser tab, and in every other anew', async () =>
   expect(kept).toEqual([{}, {}, ''])
 })
 
-it('says what is wrong with a key, and takes the next one', async () => {
+it('explains why a key is invalid, and accepts another', async () => {
   const { page } = await openPlayground()
   await enterKey(page, 'no such key')
   await page.getByText('A key is one word').waitFor()
   await enterKey(page, 'no-such-key')
-  await page.getByText('does not know this key').waitFor()
+  await page.getByText('This key does not exist').waitFor()
   expect(await page.getByRole('tab').count()).toBe(0)
   await enterKey(page, key)
   await page.getByRole('tab').first().waitFor()
   expect(await page.getByLabel('API key').isVisible()).toBe(false)
 })
 
-it('asks for another key when the gateway has forgotten the one it had', async () => {
+it('asks for another key after the key was revoked', async () => {
   const { page } = await openPlayground()
   await page.evaluate("sessionStorage.setItem('gaugeql:key', 'a-key-of-last-week')")
   await page.reload()
-  await page.getByText('does not know this key').waitFor()
+  await page.getByText('This key does not exist').waitFor()
   await enterKey(page, key)
   await page.getByRole('tab', { name: /^Chart\b/ }).click()
   await expect.poll(() => run(page), { timeout: RESULT_MS_MAX }).toMatchObject({ data: SHOWN['Chart'] })
 })
 
-/** In a window of its own, with nothing kept from before. */
+/** In a new window, without stored data. */
 async function openPlayground(): Promise<WatchedPage> {
   const context = await browser.newContext({ permissions: ['clipboard-read', 'clipboard-write'] })
   onTestFinished(() => context.close())
@@ -212,7 +212,7 @@ function tabsOf(page: Page): Promise<string[]> {
   return page.locator('.graphiql-tab-button').allInnerTexts()
 }
 
-/** Runs the open tab, unless it goes on by itself, and reads the panel. */
+/** Runs the operation of the open tab, unless it is running, and reads the result panel. */
 async function run(page: Page): Promise<unknown> {
   const execute = page.getByRole('button', { name: /^Execute query/ })
   if (await execute.isVisible()) {
@@ -222,7 +222,7 @@ async function run(page: Page): Promise<unknown> {
   return resultOf(page)
 }
 
-/** As a person would copy it, for the document holds only the lines in sight. */
+/** Through the clipboard, because the document has only the visible lines. */
 async function resultOf(page: Page): Promise<unknown> {
   await page.locator('.result-window .monaco-editor').click({ position: { x: 60, y: 10 } })
   await page.keyboard.press('Control+A')

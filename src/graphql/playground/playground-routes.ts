@@ -2,9 +2,9 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { sendError } from '../../http/server/error-table.ts'
 import { addVary } from '../../http/server/vary.ts'
 import { GatewayError } from '../../model/errors.ts'
-import { createPlayground, type Part } from './playground.ts'
+import { createPlayground, type PlaygroundFile } from './playground.ts'
 
-/** GraphiQL gets what it needs from this gateway and nothing from elsewhere; its editor makes style elements of its own. */
+/** Everything comes from this gateway. The editor of GraphiQL creates inline styles. */
 const CONTENT_SECURITY_POLICY = [
   "default-src 'none'",
   "script-src 'self'",
@@ -20,7 +20,7 @@ const CONTENT_SECURITY_POLICY = [
 
 const YEAR_SECONDS = 31_536_000
 
-/** Serves the parts of the playground below `endpoint`; the page itself is sent by whoever answers there. */
+/** Serves the files of the playground below `endpoint`. Returns the function that sends its page, for `endpoint` itself. */
 export function registerPlayground(
   app: FastifyInstance,
   endpoint: string,
@@ -29,28 +29,33 @@ export function registerPlayground(
   const readPlayground = createPlayground(endpoint, folder)
 
   app.get<{ Params: { name: string } }>(`${folder}/:name`, async (request, reply) => {
-    const { parts } = await readPlayground()
-    const part = parts.get(request.params.name)
-    if (part === undefined) return sendError(reply, new GatewayError('not_found', 'the playground has no such part'))
-    return send(request, reply, part, `public, max-age=${YEAR_SECONDS}, immutable`)
+    const { files } = await readPlayground()
+    const file = files.get(request.params.name)
+    if (file === undefined) return sendError(reply, new GatewayError('not_found', 'the playground has no such file'))
+    return send(request, reply, file, `public, max-age=${YEAR_SECONDS}, immutable`)
   })
 
   return async (request, reply) => {
     const { page } = await readPlayground()
     reply.header('content-security-policy', CONTENT_SECURITY_POLICY)
-    // Programs are answered at the same address.
+    // GraphQL clients use the same address.
     addVary(reply, ['accept'])
-    // The browser keeps the page and asks each time whether it is still the one.
+    // Browsers cache the page, and revalidate it each time.
     return send(request, reply, page, 'no-cache')
   }
 }
 
-async function send(request: FastifyRequest, reply: FastifyReply, part: Part, caching: string): Promise<FastifyReply> {
-  // Weak: the same in every encoding.
-  const etag = `W/"${part.hash}"`
+async function send(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  file: PlaygroundFile,
+  caching: string,
+): Promise<FastifyReply> {
+  // A weak ETag is valid for every encoding.
+  const etag = `W/"${file.hash}"`
   addVary(reply, ['accept-encoding']).header('etag', etag).header('cache-control', caching)
   if (request.headers['if-none-match']?.includes(etag) === true) return reply.code(304).send()
-  const { encoding, body } = await part.read(request.headers['accept-encoding'])
+  const { encoding, body } = await file.read(request.headers['accept-encoding'])
   if (encoding !== undefined) reply.header('content-encoding', encoding)
-  return reply.header('content-type', part.type).send(body)
+  return reply.header('content-type', file.type).send(body)
 }

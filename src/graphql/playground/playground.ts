@@ -4,19 +4,19 @@ import { promisify } from 'node:util'
 import { brotliCompress, constants, gzip } from 'node:zlib'
 
 /**
- * GraphiQL without a network: a small page that names its parts by their content, so that a browser keeps the parts for ever
- * and asks for the page alone. They are made when somebody first asks, some 9 MB, and compressed once.
+ * GraphiQL that works offline: a small page and its files, some 9 MB, loaded and compressed on first use. The name of a
+ * file has the hash of its content, so browsers cache files without limit and revalidate only the page.
  */
 export interface Playground {
-  readonly page: Part
+  readonly page: PlaygroundFile
   /** By name, such as `graphiql.4f2a….js`. */
-  readonly parts: ReadonlyMap<string, Part>
+  readonly files: ReadonlyMap<string, PlaygroundFile>
 }
 
-export interface Part {
+export interface PlaygroundFile {
   readonly type: string
   readonly hash: string
-  /** In the best encoding that the client takes. */
+  /** Returns the content in the best encoding that the client accepts. */
   read(acceptEncoding: string | undefined): Promise<Encoded>
 }
 
@@ -25,11 +25,11 @@ export interface Encoded {
   readonly body: Buffer
 }
 
-/** The same places from `src` and from `dist`. */
+/** Resolve to the same folders from `src` and from `dist`. */
 const EXAMPLES = new URL('../../../schema/examples/', import.meta.url)
 const PLAYGROUND = new URL('../../../playground/', import.meta.url)
 
-/** The order of the tabs. What is not named comes last. */
+/** The order of the tabs. Other examples come last. */
 const TABS = [
   ...['track', 'track-batch', 'chart', 'groups', 'top', 'compare', 'live', 'events'],
   ...['distinct', 'filters', 'dashboard', 'explore'],
@@ -40,21 +40,21 @@ const STYLE = 'text/css; charset=utf-8'
 const IMAGE = 'image/svg+xml'
 const PAGE = 'text/html; charset=utf-8'
 
-/** `folder` is the address below which the parts are served. */
+/** `folder` is the path below which the files are served. */
 export function createPlayground(endpoint: string, folder: string): () => Promise<Playground> {
-  return once(async () => {
-    // Loaded here: a gateway that no browser visits need not hold it.
+  return lazy(async () => {
+    // Imported on first use: a gateway without browser visits does not need it in memory.
     const bundle = await import('@graphql-yoga/render-graphiql/graphiql')
-    const own = (name: string): Promise<Buffer> => readFile(new URL(name, PLAYGROUND))
-    const parts = new Map<string, Part>()
+    const readOwn = (name: string): Promise<Buffer> => readFile(new URL(name, PLAYGROUND))
+    const files = new Map<string, PlaygroundFile>()
     const add = (name: string, type: string, content: string | Buffer): string => {
-      const part = createPart(type, Buffer.from(content))
+      const file = createFile(type, Buffer.from(content))
       const dot = name.lastIndexOf('.')
-      const named = `${name.slice(0, dot)}.${part.hash}${name.slice(dot)}`
-      parts.set(named, part)
-      return `${folder}/${named}`
+      const hashedName = `${name.slice(0, dot)}.${file.hash}${name.slice(dot)}`
+      files.set(hashedName, file)
+      return `${folder}/${hashedName}`
     }
-    const logo = await own('logo.svg')
+    const logo = await readOwn('logo.svg')
     const html = pageOf({
       settings: {
         endpoint,
@@ -67,14 +67,14 @@ export function createPlayground(endpoint: string, folder: string): () => Promis
       },
       logo: logo.toString(),
       icon: add('logo.svg', IMAGE, logo),
-      styles: [add('graphiql.css', STYLE, bundle.css), add('playground.css', STYLE, await own('playground.css'))],
-      scripts: [add('graphiql.js', SCRIPT, bundle.js), add('playground.js', SCRIPT, await own('playground.js'))],
+      styles: [add('graphiql.css', STYLE, bundle.css), add('playground.css', STYLE, await readOwn('playground.css'))],
+      scripts: [add('graphiql.js', SCRIPT, bundle.js), add('playground.js', SCRIPT, await readOwn('playground.js'))],
     })
-    return { page: createPart(PAGE, Buffer.from(html)), parts }
+    return { page: createFile(PAGE, Buffer.from(html)), files }
   })
 }
 
-interface PageParts {
+interface PageContent {
   readonly settings: object
   readonly logo: string
   readonly icon: string
@@ -82,7 +82,7 @@ interface PageParts {
   readonly scripts: readonly string[]
 }
 
-function pageOf({ settings, logo, icon, styles, scripts }: PageParts): string {
+function pageOf({ settings, logo, icon, styles, scripts }: PageContent): string {
   return `<!doctype html>
 <html lang="en">
   <head>
@@ -104,7 +104,7 @@ function pageOf({ settings, logo, icon, styles, scripts }: PageParts): string {
           <button>Open</button>
         </div>
         <p id="key-hint" role="alert"></p>
-        <p>The gateway printed a key when it first started. It stays in this browser tab.</p>
+        <p>The gateway printed a key when it first started. The key stays in this browser tab.</p>
       </div>
     </form>
     <noscript>GraphiQL needs JavaScript.</noscript>
@@ -122,10 +122,10 @@ export async function readExamples(): Promise<readonly string[]> {
   return Promise.all(names.map((name) => readFile(new URL(name, EXAMPLES), 'utf8')))
 }
 
-function createPart(type: string, content: Buffer): Part {
-  const gzipped = once(() => promisify(gzip)(content, { level: 6 }))
+function createFile(type: string, content: Buffer): PlaygroundFile {
+  const gzipped = lazy(() => promisify(gzip)(content, { level: 6 }))
   const params = { [constants.BROTLI_PARAM_QUALITY]: 5, [constants.BROTLI_PARAM_SIZE_HINT]: content.length }
-  const brotli = once(() => promisify(brotliCompress)(content, { params }))
+  const brotli = lazy(() => promisify(brotliCompress)(content, { params }))
   return {
     type,
     hash: createHash('sha256').update(content).digest('base64url').slice(0, 22),
@@ -137,15 +137,15 @@ function createPart(type: string, content: Buffer): Part {
   }
 }
 
-/** What failed is made again when next asked for. */
-function once<T>(make: () => Promise<T>): () => Promise<T> {
-  let made: Promise<T> | undefined
+/** Calls `load` on first use. After a failure the next use retries. */
+function lazy<T>(load: () => Promise<T>): () => Promise<T> {
+  let loaded: Promise<T> | undefined
   return () => {
-    made ??= make().catch((error: unknown) => {
-      made = undefined
+    loaded ??= load().catch((error: unknown) => {
+      loaded = undefined
       throw error
     })
-    return made
+    return loaded
   }
 }
 

@@ -16,7 +16,7 @@ const registered = new Map([
 ])
 
 describe('optional', () => {
-  test('a document is asked for once, then its hash will do, by POST and GET', async () => {
+  test('a document is sent once, then its hash is enough, by POST and GET', async () => {
     const graphql = startGraphQL()
     const first = await graphql.post({ extensions: persisted(QUERY) })
     expect(first.statusCode).toBe(200)
@@ -28,7 +28,7 @@ describe('optional', () => {
     expect((await graphql.get({ extensions: JSON.stringify(persisted(QUERY)) })).json()).toEqual(ANSWER)
   })
 
-  test('a document under another hash is refused and not kept', async () => {
+  test('a document with a wrong hash is refused and not stored', async () => {
     const graphql = startGraphQL()
     const forged = { query: '{ metrics { nodes { name } } }', extensions: persisted(QUERY) }
     const response = await graphql.post(forged)
@@ -37,7 +37,7 @@ describe('optional', () => {
     expect((await graphql.post({ extensions: persisted(QUERY) })).json().errors).toHaveLength(1)
   })
 
-  test('what clients send is held within a bound', async () => {
+  test('stored documents are limited in total length', async () => {
     const graphql = startGraphQL({}, { charsMax: 100 })
     const texts = Array.from({ length: 10 }, (_, i) => `{ a${i}: __typename }`)
     for (const query of texts) await graphql.post({ query, extensions: persisted(query) })
@@ -48,7 +48,7 @@ describe('optional', () => {
     ])
   })
 
-  test('registered documents are there from the start, by their id too', async () => {
+  test('registered documents need not be sent, by hash or by id', async () => {
     const graphql = startGraphQL({}, { registered })
     expect((await graphql.post({ extensions: persisted(QUERY) })).json()).toEqual(ANSWER)
     expect((await graphql.post({ documentId: 'chart' })).json()).toEqual({ data: { metric: { name: 'latency' } } })
@@ -90,7 +90,7 @@ describe('enforced', () => {
   })
 })
 
-test('off, clients are told to send the document and do not ask again', async () => {
+test('when persisted operations are off, clients always send the document', async () => {
   const graphql = startGraphQL({}, { mode: 'off' })
   expect((await graphql.post({ extensions: persisted(QUERY) })).json()).toEqual({
     errors: [{ message: 'PersistedQueryNotSupported', extensions: { code: 'PERSISTED_QUERY_NOT_SUPPORTED' } }],

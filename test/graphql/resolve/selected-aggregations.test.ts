@@ -8,7 +8,7 @@ beforeEach(() => {
 
 const asked = () => graphql.gateway.queries.at(-1)?.optionalAggregations?.map(({ name }) => name)
 
-test('what total and values name is asked of the gateway, each once', async () => {
+test('aggregations below total and values are requested, each once', async () => {
   const { data } = await graphql.run(`{
     query(metric: "latency", aggregations: [AVG]) {
       groups { total { __typename count p95 } buckets { start values { p95 max q: quantile(q: 0.95) } } }
@@ -18,7 +18,7 @@ test('what total and values name is asked of the gateway, each once', async () =
   expect(data.query.groups[0].buckets[0].values).toEqual({ p95: 30, max: 40, q: 30 })
 })
 
-test('series alone ask for nothing more', async () => {
+test('series request no further aggregations', async () => {
   await graphql.run('{ query(metric: "latency") { series { values total } } }')
   expect(asked()).toEqual([])
 })
@@ -35,7 +35,7 @@ test('aliases, named and inline fragments count', async () => {
   expect(data.q.lines[0].rows[0].numbers).toEqual({ lowest: expect.any(Number), p50: expect.any(Number) })
 })
 
-test('skip and include are followed, with variables', async () => {
+test('skip and include count, with variables', async () => {
   await graphql.run(
     `query ($yes: Boolean!, $no: Boolean! = false) {
       query(metric: "latency") {
@@ -89,12 +89,12 @@ test.each([-0.1, 1.5, 95])('quantile(q: %d) is one error that names the field', 
   expect(graphql.gateway.queries).toEqual([])
 })
 
-test('what the type does not answer is null', async () => {
+test('an aggregation that the type does not support is null', async () => {
   const { data } = await graphql.run('{ query(metric: "requests") { groups { total { p95 sum } } } }')
   expect(data.query.groups[0].total).toEqual({ p95: null, sum: 1_000 })
 })
 
-test('a query within a metric looks ahead too', async () => {
+test('Metric.query looks ahead too', async () => {
   await graphql.run('{ metric(name: "latency") { query { groups { total { p99 } } } } }')
   expect(asked()).toEqual(['p99'])
 })
@@ -104,7 +104,7 @@ test.each([
   ['{ query(metric: "latency") { series { total } } }', true],
   ['{ query(metric: "latency") { groups { ...Sums } } } fragment Sums on Group { all: total { sum } }', true],
   ['{ query(metric: "latency") { series { total @skip(if: true) } } }', false],
-])('totals are asked for where they are named: %s', async (document, totals) => {
+])('totals are computed only when selected: %s', async (document, totals) => {
   await graphql.run(document)
   expect(graphql.gateway.queries.at(-1)?.totals).toBe(totals)
 })

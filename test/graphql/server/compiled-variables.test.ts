@@ -122,7 +122,7 @@ function coercedByGraphQL({ schema, document, variableValues }: ExecutionArgs): 
   return getVariableValues(schema, operation?.variableDefinitions ?? [], variableValues ?? {}).coerced
 }
 
-test('variables are coerced to the same values as by graphql-js, and exactly those that it refuses are left to it', () => {
+test('variables are coerced to the same values as by graphql-js, which gets exactly those that it refuses', () => {
   let fitting = 0
   fc.assert(
     fc.property(instances, ({ schema, text, variables, fallback }) => {

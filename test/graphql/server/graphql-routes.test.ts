@@ -66,7 +66,7 @@ describe('keys', () => {
 })
 
 describe('protocol', () => {
-  test('GET answers queries with variables and an operation name', async () => {
+  test('GET runs queries with variables and an operation name', async () => {
     const response = await get({
       query: 'query A { __typename } query B($n: String!) { metric(name: $n) { name } }',
       operationName: 'B',
@@ -100,7 +100,7 @@ describe('protocol', () => {
     'multipart/form-data; boundary=x',
     'application/graphql',
     undefined,
-  ])('a POST of %s is refused, whatever it holds', async (type) => {
+  ])('a POST of %s is refused, whatever its body is', async (type) => {
     const response = await post('{"query":"{ __typename }"}', {
       'x-api-key': 'both',
       ...(type && { 'content-type': type }),
@@ -139,7 +139,7 @@ describe('protocol', () => {
     ['application/json; charset=utf-8', 'application/json; charset=utf-8'],
     ['application/graphql-response+json, application/json;q=0.9', 'application/graphql-response+json; charset=utf-8'],
     ['text/plain, application/json', 'application/json; charset=utf-8'],
-  ])('Accept %s is answered as %s', async (accept, type) => {
+  ])('Accept %s gets %s', async (accept, type) => {
     const response = await post({ query: '{ __typename }' }, { ...JSON_HEADERS, ...(accept && { accept }) })
     expect(response.statusCode).toBe(200)
     expect(response.headers['content-type']).toBe(type)
@@ -171,7 +171,7 @@ describe('protocol', () => {
       expect(refused.json()).toMatchObject({ errors: [{ extensions: { code } }] })
   })
 
-  test('an Accept that names nothing we speak is 406', async () => {
+  test('an Accept without a supported media type is 406', async () => {
     expect((await post({ query: '{ __typename }' }, { ...JSON_HEADERS, accept: 'image/png' })).statusCode).toBe(406)
   })
 
@@ -235,12 +235,12 @@ describe('limits', () => {
     expect(errors?.[0]?.message).toMatch(/at most|more that|more than/)
   })
 
-  test('fields of one name by the thousand are refused at once', async () => {
+  test('thousands of fields with one name are refused', async () => {
     const { errors } = await graphql.run(`{ ${'__typename '.repeat(20_000)} }`)
     expect(errors).toMatchObject([{ extensions: { code: 'QUERY_TOO_LARGE' } }])
   })
 
-  test('nesting without end is the client’s mistake, in literals and in variables', async () => {
+  test('deep nesting is a client error, in literals and in variables', async () => {
     const input = (value: string) => `{name: "a", type: GAUGE, value: ${value}}`
     const deep = '['.repeat(20_000) + ']'.repeat(20_000)
     const literal = await graphql.run(`mutation { trackMetric(input: ${input(deep)}) { name } }`)
@@ -259,7 +259,7 @@ describe('limits', () => {
     expect(graphql.logged).toEqual([])
   })
 
-  test('the same refusal is given again', async () => {
+  test('a repeated document gets the same error', async () => {
     graphql = startGraphQL({ documentDepthMax: 1 })
     const first = await graphql.run('{ metric(name: "a") { name } }')
     expect(await graphql.run('{ metric(name: "a") { name } }')).toEqual(first)
@@ -267,14 +267,14 @@ describe('limits', () => {
 })
 
 describe('playground', () => {
-  const fetchPart = (url: string, headers: Record<string, string> = {}) =>
+  const fetchFile = (url: string, headers: Record<string, string> = {}) =>
     graphql.app.inject({ method: 'GET', url, headers })
   const browse = (headers: Record<string, string> = {}) =>
-    fetchPart('/graphql', { accept: 'text/html,application/xhtml+xml', ...headers })
-  /** Whatever the page names: in elements, and in its settings. */
+    fetchFile('/graphql', { accept: 'text/html,application/xhtml+xml', ...headers })
+  /** URLs in the elements and the settings of the page. */
   const addressesOf = (html: string): string[] => [...html.matchAll(/"(\/[^"\s<>]*\.\w+)"/g)].map(([, path]) => path!)
 
-  test('browsers get a small page without a key, and all it names from here', async () => {
+  test('browsers get a small page without a key, and all its files from the gateway', async () => {
     const page = await browse()
     expect(page.statusCode).toBe(200)
     expect(page.headers['content-type']).toContain('text/html')
@@ -288,38 +288,38 @@ describe('playground', () => {
     expect(named.length).toBeGreaterThanOrEqual(5)
     expect(addresses).toEqual(expect.arrayContaining(named))
     for (const address of addresses) {
-      const part = await fetchPart(address)
-      expect(part.statusCode, address).toBe(200)
-      expect(part.headers['content-type']).toMatch(/^(?:text\/(?:javascript|css)|image\/svg)/)
-      expect(part.headers['cache-control']).toContain('immutable')
-      expect(part.body.match(/@import\s+(?:url\()?["']?https?:/g)).toBeNull()
+      const file = await fetchFile(address)
+      expect(file.statusCode, address).toBe(200)
+      expect(file.headers['content-type']).toMatch(/^(?:text\/(?:javascript|css)|image\/svg)/)
+      expect(file.headers['cache-control']).toContain('immutable')
+      expect(file.body.match(/@import\s+(?:url\()?["']?https?:/g)).toBeNull()
     }
   })
 
-  test('the page allows nothing from elsewhere and no inline script', async () => {
+  test('the content security policy allows no other origin and no inline script', async () => {
     const policy = String((await browse()).headers['content-security-policy'])
     expect(policy).toContain("default-src 'none'")
     expect(policy).toContain("script-src 'self';")
     expect(policy).not.toMatch(/https?:|\*|unsafe-eval/)
   })
 
-  test('each part is compressed as the client asks', async () => {
+  test('each file is compressed as the client accepts', async () => {
     const address = addressesOf((await browse()).body).find(
       (path) => path.includes('graphiql') && path.endsWith('.js'),
     )!
-    const plain = await fetchPart(address, { 'accept-encoding': 'br;q=0' })
+    const plain = await fetchFile(address, { 'accept-encoding': 'br;q=0' })
     expect(plain.headers['content-encoding']).toBeUndefined()
-    const gzipped = await fetchPart(address, { 'accept-encoding': 'gzip, deflate' })
+    const gzipped = await fetchFile(address, { 'accept-encoding': 'gzip, deflate' })
     expect(gzipped.headers['content-encoding']).toBe('gzip')
     expect(gunzipSync(gzipped.rawPayload).equals(plain.rawPayload)).toBe(true)
-    const brotli = await fetchPart(address, { 'accept-encoding': 'gzip, deflate, br' })
+    const brotli = await fetchFile(address, { 'accept-encoding': 'gzip, deflate, br' })
     expect(brotli.headers['content-encoding']).toBe('br')
     expect(brotli.rawPayload.length).toBeLessThan(plain.rawPayload.length / 3)
     expect(brotliDecompressSync(brotli.rawPayload).equals(plain.rawPayload)).toBe(true)
     expect(brotli.headers.vary).toContain('accept-encoding')
   })
 
-  test('a page that the browser has is not sent again', async () => {
+  test('a page that the browser has cached is not sent again', async () => {
     const { headers } = await browse({ 'accept-encoding': 'gzip' })
     expect(headers.vary).toBe('accept, accept-encoding')
     const again = await browse({ 'accept-encoding': 'br', 'if-none-match': String(headers.etag) })
@@ -327,11 +327,11 @@ describe('playground', () => {
     expect(again.body).toBe('')
   })
 
-  test('a part of another version is not found', async () => {
-    expect((await fetchPart('/graphql/playground/graphiql.0000.js')).statusCode).toBe(404)
+  test('a file of another version is not found', async () => {
+    expect((await fetchFile('/graphql/playground/graphiql.0000.js')).statusCode).toBe(404)
   })
 
-  test('a program that GETs is answered as a program', async () => {
+  test('a GET of a GraphQL client gets JSON', async () => {
     expect((await get({ query: '{ __typename }' }, { 'x-api-key': 'both', accept: '*/*' })).json()).toEqual({
       data: { __typename: 'Query' },
     })

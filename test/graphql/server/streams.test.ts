@@ -73,7 +73,7 @@ async function watch(query: string, accept = SSE, key = 'both', method = 'POST')
 const opened = (): number => graphql.gateway.liveQueries.held.subscriptions
 
 describe('server-sent events', () => {
-  test.each(['POST', 'GET'])('by %s: a snapshot, then patches, until the client hangs up', async (method) => {
+  test.each(['POST', 'GET'])('by %s: a snapshot, then patches, until the client disconnects', async (method) => {
     const watched = await watch(LIVE, SSE, 'reader', method)
     expect(watched.response.status).toBe(200)
     expect(watched.response.headers.get('content-type')).toBe('text/event-stream; charset=utf-8')
@@ -88,7 +88,7 @@ describe('server-sent events', () => {
     await until('the subscription is held', () => opened() === 0)
   })
 
-  test('what one answer may hold, each update may', async () => {
+  test('the response limit applies to each update', async () => {
     await restart({}, { answerFieldsMax: 5 })
     const watched = await watch(LIVE)
     for (const updates of [1, 2, 3]) {
@@ -101,7 +101,7 @@ describe('server-sent events', () => {
     await until('the subscription is held', () => opened() === 0)
   })
 
-  test('a question without an answer is told and ends the stream', async () => {
+  test('an error of the query ends the stream', async () => {
     const watched = await watch('subscription { live(metric: "nothing") { kind } }')
     await until('the stream goes on', watched.isOver)
     expect(watched.results()).toMatchObject([{ errors: [{ extensions: { code: 'METRIC_NOT_FOUND' } }] }])
@@ -111,7 +111,7 @@ describe('server-sent events', () => {
   test.each([
     ['a document that is refused', 'subscription { nothing }', 'GRAPHQL_VALIDATION_FAILED'],
     ['a scope that is missing', LIVE, 'FORBIDDEN'],
-  ])('%s is told in the stream', async (_what, query, code) => {
+  ])('%s is an error in the stream', async (_what, query, code) => {
     const watched = await watch(query, SSE, 'writer')
     await until('the stream goes on', watched.isOver)
     expect(watched.results()).toMatchObject([{ errors: [{ extensions: { code } }] }])
@@ -126,7 +126,7 @@ describe('server-sent events', () => {
       'subscription { ...F } fragment F on Subscription { live(metric: "latency") @include(if: false) { kind } }',
       'GRAPHQL_VALIDATION_FAILED',
     ],
-  ])('a subscription whose only field may be left out is refused: %s', async (query, code) => {
+  ])('a subscription with a conditional root field is refused: %s', async (query, code) => {
     for (const accept of [SSE, `application/json, ${SSE}`]) {
       const watched = await watch(query, accept)
       await until('the response goes on', watched.isOver)
@@ -136,12 +136,12 @@ describe('server-sent events', () => {
     expect(graphql.logged).toEqual([])
   })
 
-  test('a stranger is turned away before', async () => {
+  test('a request without a valid key is refused before', async () => {
     const { response } = await watch(LIVE, SSE, 'stranger')
     expect(response.status).toBe(401)
   })
 
-  test('queries and mutations may be answered so too', async () => {
+  test('queries and mutations can be streamed too', async () => {
     const watched = await watch('{ __typename }')
     await until('the stream goes on', watched.isOver)
     expect(watched.results()).toEqual([{ data: { __typename: 'Query' } }])
@@ -155,12 +155,12 @@ describe('server-sent events', () => {
     expect(graphql.gateway.points).toEqual([])
   })
 
-  test('a client that takes JSON too gets queries as JSON', async () => {
+  test('a client that also accepts JSON gets queries as JSON', async () => {
     const { response } = await watch('{ __typename }', `application/json, ${SSE}`)
     expect(response.headers.get('content-type')).toContain('application/json')
   })
 
-  test('a client that takes JSON alone cannot subscribe', async () => {
+  test('a client that accepts only JSON cannot subscribe', async () => {
     const { response, text } = await watch(LIVE, 'application/json')
     expect(response.status).toBe(406)
     expect(response.headers.get('accept')).toBe(SSE)
@@ -168,7 +168,7 @@ describe('server-sent events', () => {
     expect(JSON.parse(text())).toMatchObject({ errors: [{ extensions: { code: 'UNSUPPORTED_MEDIA_TYPE' } }] })
   })
 
-  test('too many live queries of a key are refused by name', async () => {
+  test('too many live queries of a key are refused', async () => {
     const held = await Promise.all([watch(LIVE), watch(LIVE), watch(LIVE)])
     await until('not all subscribed', () => opened() === 3)
     const refused = await watch(LIVE)
@@ -179,7 +179,7 @@ describe('server-sent events', () => {
   })
 })
 
-test('Apollo’s multipart protocol: every result in a part, closed by the boundary', async () => {
+test('Apollo’s multipart protocol: every result is a part that ends with the boundary', async () => {
   const watched = await watch(LIVE, MULTIPART)
   expect(watched.response.headers.get('content-type')).toBe('multipart/mixed;boundary="graphql";subscriptionSpec="1.0"')
   await until('no snapshot', () => watched.text().includes('SNAPSHOT'))
@@ -193,7 +193,7 @@ test('Apollo’s multipart protocol: every result in a part, closed by the bound
 })
 
 describe('streams end', () => {
-  test('when the gateway stops, cut off: who is told of an end does not come back', async () => {
+  test('when the gateway stops, without complete, so that clients reconnect', async () => {
     const watched = await watch(LIVE)
     await until('no snapshot', () => watched.results().length === 1)
     graphql.gateway.liveQueries.close()
@@ -202,7 +202,7 @@ describe('streams end', () => {
     expect(watched.text()).not.toContain('complete')
   })
 
-  test('when their key is revoked, by name', async () => {
+  test('when their key is revoked, with an error', async () => {
     await restart({ keepAliveMs: 20 })
     const watched = await watch(LIVE)
     await until('no snapshot', () => watched.results().length === 1)
@@ -231,7 +231,7 @@ describe('streams end', () => {
     },
   )
 
-  test('for good where the question has no answer any more, without a goodbye where the gateway failed', async () => {
+  test('with complete when the query fails for good, without it when the gateway failed', async () => {
     for (const [code, isForGood] of [
       ['metric_not_found', true],
       ['query_too_large', true],
@@ -248,7 +248,7 @@ describe('streams end', () => {
     }
   })
 
-  test('not while nothing changes: they show that they are alive', async () => {
+  test('not while nothing changes: they send keep-alives', async () => {
     await restart({ keepAliveMs: 20 })
     const watched = await watch(LIVE)
     await until(
@@ -297,7 +297,7 @@ describe('a client that does not read', () => {
     return text
   }
 
-  test('is disconnected by name when it has taken nothing for too long; others go on', async () => {
+  test('is disconnected with an error after it read nothing for too long; others continue', async () => {
     await restart({ stallMs: 50, bufferedBytesMax: 1 << 30 })
     const other = await watch(LIVE)
     const socket = await subscribeDeaf()
@@ -312,7 +312,7 @@ describe('a client that does not read', () => {
     other.hangUp()
   })
 
-  test('is disconnected when more waits to be read than the gateway holds', async () => {
+  test('is disconnected when too much is unread', async () => {
     await restart({ stallMs: 60_000, bufferedBytesMax: 1_000 })
     const socket = await subscribeDeaf()
     await until('not subscribed', () => graphql.gateway.queries.length === 1)
@@ -320,7 +320,7 @@ describe('a client that does not read', () => {
     expect(await rest(socket)).toContain('"code":"OVERLOADED"')
   })
 
-  test('gets where it is now, and not what it missed, when it reads on', async () => {
+  test('gets the accumulated difference when it reads again', async () => {
     await restart({ stallMs: 60_000, bufferedBytesMax: 1 << 30 })
     const asked = () => graphql.gateway.queries.length
     const socket = await subscribeDeaf()

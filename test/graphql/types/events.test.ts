@@ -32,7 +32,7 @@ const TRACK = 'mutation ($input: EventInput!, $key: ID) { trackEvent(input: $inp
 const ALL = 'id name timestamp value tags properties userId sessionId environment service host requestId'
 
 describe('trackEvent', () => {
-  it('takes the item that REST takes, and answers it whole', async () => {
+  it('accepts the item of the REST API and returns it completely', async () => {
     const input = {
       ...{ name: 'whole', value: -1.5, timestamp: T0 / 1_000 - 1, tags: { n: 1, gone: null }, user_id: 7 },
       properties: { deep: [{ a: null }], '200': true },
@@ -52,7 +52,7 @@ describe('trackEvent', () => {
     expect(event).toMatchObject({ id: data.trackEvent.id, tags: { n: '1' }, user_id: '7', request_id: 'r' })
   })
 
-  it('takes literals, and refuses with the codes of REST', async () => {
+  it('accepts literals, and refuses with the codes of REST', async () => {
     const literal = await run(
       'mutation { trackEvent(input: { name: "l", properties: { a: { b: [1, "x"] } } }) { properties value } }',
     )
@@ -64,7 +64,7 @@ describe('trackEvent', () => {
     expect((await run('{ events(name: "e") { nodes { id } } }')).data.events.nodes).toEqual([])
   })
 
-  it('counts once with a key', async () => {
+  it('is idempotent with a key', async () => {
     const [first, again] = [
       await run(TRACK, { input: { name: 'once' }, key: 'k' }),
       await run(TRACK, { input: { name: 'once' }, key: 'k' }),
@@ -79,7 +79,7 @@ describe('trackBatch', () => {
   const BATCH =
     'mutation ($metrics: [MetricInput!], $events: [EventInput!]) { trackBatch(metrics: $metrics, events: $events) { metrics { accepted rejected errors { index code } } events { accepted rejected errors { index code } } } }'
 
-  it('stores both kinds and reports each', async () => {
+  it('stores points and events and reports both', async () => {
     const metrics = [
       { name: 'b.orders', type: 'COUNTER', value: 1 },
       { name: 'b.orders', type: 'COUNTER', value: 'x' },
@@ -99,7 +99,7 @@ describe('trackBatch', () => {
     expect(read.data).toEqual({ metric: { dataPoints: 1 }, events: { nodes: [{ name: 'b.order' }] } })
   })
 
-  it('takes either alone, none, and not too many', async () => {
+  it('accepts points or events alone or none, and refuses too many', async () => {
     const none = { accepted: 0, rejected: 0, errors: [] }
     expect((await run(BATCH, {})).data.trackBatch).toEqual({ metrics: none, events: none })
     expect((await run(BATCH, { metrics: [], events: [{ name: 'alone' }] })).data.trackBatch.events.accepted).toBe(1)
@@ -140,7 +140,7 @@ describe('events', () => {
     })
   })
 
-  it('are refused with the codes of REST, and bounded in number', async () => {
+  it('are refused with the codes of REST, and limited in number', async () => {
     expect(codes(await run('{ events(first: 1001) { nodes { id } } }'))).toEqual(['INVALID_RANGE'])
     expect(codes(await run('{ events(first: -1) { nodes { id } } }'))).toEqual(['INVALID_RANGE'])
     expect(codes(await run('{ events(after: "x") { nodes { id } } }'))).toEqual(['INVALID_RANGE'])

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { groupSource, isComplete } from '../../../src/graphql/types/group.ts'
 import { FakeGateway, NOW_MS } from '../../support/fake-graphql-gateway.ts'
 
-test('a bucket is complete from the moment of its end', async () => {
+test('a bucket is complete once its end has passed', async () => {
   const gateway = new FakeGateway()
   gateway.define('m', 'gauge')
   const answer = await gateway.query('shop', { metric: 'm' })
@@ -10,7 +10,7 @@ test('a bucket is complete from the moment of its end', async () => {
   expect([0, 1, 2].map((bucket) => isComplete({ ...answer, endMs }, bucket))).toEqual([true, true, false])
 })
 
-test('a column is filled once however often it is read', async () => {
+test('a column is computed once and then reused', async () => {
   const gateway = new FakeGateway()
   gateway.define('m', 'gauge')
   const answer = await gateway.query('shop', { metric: 'm', fill: 'zero' })

@@ -3,7 +3,7 @@ import { parseValue } from 'graphql'
 import { expect, test } from 'vitest'
 import { literalToJson } from '../../../src/graphql/types/literal.ts'
 
-test('a literal stands for the JSON that it would be as a variable', () => {
+test('a literal becomes the same JSON as a variable would', () => {
   const key = fc.stringMatching(/^[_A-Za-z][_0-9A-Za-z]{0,8}$/)
   const json = fc.letrec((tie) => ({
     value: fc.oneof(
@@ -25,7 +25,7 @@ test('a literal stands for the JSON that it would be as a variable', () => {
   )
 })
 
-/** JSON with its keys unquoted. */
+/** JSON with unquoted keys. */
 function asLiteral(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(asLiteral).join(' ')}]`
   if (typeof value !== 'object' || value === null) return JSON.stringify(value)

@@ -45,7 +45,7 @@ async function fresh(gateway: TestGateway): Promise<Chart> {
   return chartOf(query!.series)
 }
 
-/** Comes back when its connection is lost. */
+/** Reconnects when its connection is lost. */
 function watch(url: string, key: string, updates: LiveUpdate[]) {
   let chart: Chart = {}
   const client = createClient({
@@ -72,7 +72,7 @@ function watch(url: string, key: string, updates: LiveUpdate[]) {
 const isSame = (a: Chart, b: Chart): boolean => JSON.stringify(sorted(a)) === JSON.stringify(sorted(b))
 const sorted = (chart: Chart) => Object.entries(chart).sort(([a], [b]) => (a < b ? -1 : 1))
 
-test('a write through one gateway reaches whoever watches another, as the bucket that changed', async () => {
+test('a write through one gateway reaches subscribers of another, as the changed bucket', async () => {
   // Nothing is asked again within this test but for a commit that was heard of.
   const env = { REDIS_URL: redis.url, REDIS_PREFIX: 'two', LIVE_POLL_MS: '600000' }
   const [a, b] = [await startGateway({ env }), await startGateway({ env })]
@@ -102,7 +102,7 @@ test('a write through one gateway reaches whoever watches another, as the bucket
   }
 })
 
-test('whoever watches over a restart sees in the end what a fresh query answers', async () => {
+test('a subscriber that reconnects after a restart converges to the result of a new query', async () => {
   const folder = await temporaryFolder()
   let gateway = await startGateway({ folder })
   const { port } = new URL(gateway.url)

@@ -6,7 +6,7 @@ beforeEach(() => {
   graphql = startGraphQL()
 })
 
-test('a metric tells what it is', async () => {
+test('a metric has its name, type, tags, times and aggregations', async () => {
   const { data } = await graphql.run(`{
     metric(name: "latency") {
       name type unit description tagKeys firstSeen lastSeen dataPoints seriesCount aggregations
@@ -51,7 +51,7 @@ const PAGE = `query ($first: Int, $after: String) {
   }
 }`
 
-test('pages follow one another by cursor until none is left', async () => {
+test('cursors lead through all pages', async () => {
   for (const name of ['a', 'b', 'c']) graphql.gateway.define(name, 'gauge')
   const pages: string[][] = []
   let after: string | null = null
@@ -69,7 +69,7 @@ test('pages follow one another by cursor until none is left', async () => {
   expect(pages).toEqual([['a', 'b'], ['c', 'latency'], ['requests']])
 })
 
-test('an empty page has no cursors and still knows whether more follows', async () => {
+test('an empty page has no cursors and says whether another page follows', async () => {
   const { data } = await graphql.run(PAGE, { first: 0 })
   expect(data.metrics).toEqual({
     nodes: [],
@@ -111,7 +111,7 @@ test('the values of a tag come with their number of series, and cost as much as 
   expect(refused.errors).toMatchObject([{ extensions: { code: 'INVALID_RANGE' } }])
 })
 
-test('the viewer is told the project, scopes and limits of the key, whatever its scopes', async () => {
+test('viewer returns project, scopes and limits for a key with any scope', async () => {
   graphql = startGraphQL({ batchItemsMax: 7 })
   const VIEWER = '{ viewer { project scopes limits { batchItems tagValueCharacters queryValues } } }'
   const { data } = await graphql.run(VIEWER, {}, 'writer')

@@ -6,7 +6,7 @@ beforeEach(() => {
   graphql = startGraphQL()
 })
 
-test('series are chart lines with columns, points and a total, in the order asked', async () => {
+test('series are chart lines with columns, points and a total, in the requested order', async () => {
   const { data } = await graphql.run(`{
     query(metric: "latency", aggregations: [P95, AVG], quantiles: [0.999]) {
       from to interval timezone
@@ -66,11 +66,11 @@ test.each([
   expect(data.query.series[0].timestamps).toHaveLength(line.length)
   const rows: { values: { avg: number | null; rate: number | null } }[] = data.query.groups[0].buckets
   expect(rows.map((row) => row.values.avg)).toEqual(buckets)
-  // what the type does not answer is null, however gaps are filled
+  // what the type does not support is null, however gaps are filled
   expect(rows.map((row) => row.values.rate)).toEqual(buckets.map(() => null))
 })
 
-test('groups hold the tags grouped by, a missing tag as the empty text', async () => {
+test('groups have the groupBy tags, a missing tag as an empty string', async () => {
   const { data } = await graphql.run(`{
     query(metric: "latency", groupBy: ["endpoint", "__proto__"]) {
       groups { tags tag(key: "endpoint") other: tag(key: "region") total { avg } buckets { start end complete values { avg } } }
@@ -96,7 +96,7 @@ test('groups hold the tags grouped by, a missing tag as the empty text', async (
   expect(new Set(series.map((line: { id: string }) => line.id)).size).toBe(3)
 })
 
-test('a line keeps its id from answer to answer and has another for another aggregation', async () => {
+test('the id of a line is stable across requests and differs per aggregation', async () => {
   const ask = async (aggregations: string): Promise<readonly { id: string; seriesId: string }[]> => {
     const { data } = await graphql.run(
       `{ query(metric: "latency", bySeries: true, aggregations: [${aggregations}]) { series { id seriesId } } }`,
@@ -110,7 +110,7 @@ test('a line keeps its id from answer to answer and has another for another aggr
   expect(p95?.seriesId).toBe('0000000100000002')
 })
 
-test('arguments reach the gateway as the query that REST would ask', async () => {
+test('arguments reach the gateway as the same query that REST sends', async () => {
   await graphql.run(
     `query ($tags: TagSelector) {
       query(metric: "latency", from: "-6h", to: 1705314600, interval: "5m", timezone: "Europe/Berlin", aggregations: [P999, MAX],
@@ -141,7 +141,7 @@ test('arguments reach the gateway as the query that REST would ask', async () =>
   ])
 })
 
-test('filters reach the gateway, null operators as absent ones', async () => {
+test('filters reach the gateway, and null operators count as absent', async () => {
   await graphql.run(`{
     query(metric: "latency", where: [
       { key: "endpoint", glob: "/api/*", neq: "/api/health", eq: null }
@@ -156,7 +156,7 @@ test('filters reach the gateway, null operators as absent ones', async () => {
   ])
 })
 
-test('null arguments are absent ones', async () => {
+test('null arguments count as absent', async () => {
   await graphql.run('{ query(metric: "latency", from: null, last: null, tags: null, fill: null) { interval } }')
   expect(graphql.gateway.queries).toEqual([{ metric: 'latency', optionalAggregations: [], totals: false }])
 })
@@ -178,7 +178,7 @@ test('an unknown metric is an error in a query and null in the catalog', async (
   expect(errors).toMatchObject([{ path: ['query'], extensions: { code: 'METRIC_NOT_FOUND' } }])
 })
 
-test('an aggregation of another type is refused with those that the type answers', async () => {
+test('an aggregation of another type is refused, and the error lists those that the type supports', async () => {
   const { errors } = await graphql.run('{ query(metric: "requests", aggregations: [P95]) { interval } }')
   expect(errors).toMatchObject([
     {
@@ -198,7 +198,7 @@ test('an error in one alias leaves the others', async () => {
   expect(errors?.map((error) => error.path)).toEqual(expect.arrayContaining([['bad'], ['nested', 'query']]))
 })
 
-test('one request may run so many queries, however they are written', async () => {
+test('the queries of one request are limited, however they are written', async () => {
   graphql = startGraphQL({ queriesMax: 4 })
   const { data, errors } = await graphql.run(
     '{ a: query(metric: "latency") { interval metric { b: query { interval } } } metrics { nodes { query { interval } } } }',
@@ -218,7 +218,7 @@ test('listings count as queries, filtered ones as several', async () => {
   expect(errors).toMatchObject([{ path: ['b'], extensions: { code: 'QUERY_TOO_LARGE' } }])
 })
 
-test('times beyond a bad scalar are refused by GraphQL, which names the argument', async () => {
+test('an invalid scalar is refused by GraphQL, which names the argument', async () => {
   const { data, errors } = await graphql.run('{ query(metric: "latency", last: 6) { interval } }')
   expect(data).toBeUndefined()
   expect(errors?.[0]?.message).toContain('Duration')

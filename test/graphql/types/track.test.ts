@@ -14,7 +14,7 @@ const TRACK_ALL = `mutation ($metrics: [MetricInput!]!) {
   trackMetrics(metrics: $metrics) { accepted rejected errors { index code message } }
 }`
 
-test('a tracked point is answered as it is stored', async () => {
+test('a tracked point is returned as it is stored', async () => {
   const input = {
     name: 'latency',
     type: 'DISTRIBUTION',
@@ -39,7 +39,7 @@ test('a tracked point is answered as it is stored', async () => {
   ])
 })
 
-test('a point without a timestamp gets the time of reception, a set takes a string', async () => {
+test('a point without a timestamp gets the current time, and the value of a set is a string', async () => {
   const answer = await graphql.run(
     'mutation { trackMetric(input: {name: "u", type: SET, value: "42"}) { value timestamp } }',
   )
@@ -66,7 +66,7 @@ test.each([
   expect(graphql.gateway.points).toEqual([])
 })
 
-test('a batch stores its good items and reports the bad ones by index', async () => {
+test('a batch stores its valid items and reports the invalid ones by index', async () => {
   const good = { name: 'latency', type: 'DISTRIBUTION', value: 1 }
   const metrics = [good, { ...good, value: 'x' }, good, { ...good, tags: 7 }, { ...good, type: 'SUMMARY' }]
   const { data } = await graphql.run(TRACK_ALL, { metrics })
@@ -131,7 +131,7 @@ test('__proto__ is an ordinary tag key in variables and in literals', async () =
   )
 })
 
-test('variables stand inside literal tags, large literals are read as JSON reads them', async () => {
+test('variables work inside literal tags, and large literals keep their digits as in JSON', async () => {
   const { data } = await graphql.run(
     `mutation ($e: String) {
       trackMetric(input: {name: "a", type: GAUGE, value: 9007199254740993, timestamp: 1705314600000000000, tags: {e: $e, ok: true, n: 1}})
@@ -146,7 +146,7 @@ test('variables stand inside literal tags, large literals are read as JSON reads
   })
 })
 
-test('text without quotes in a literal is refused by name', async () => {
+test('an unquoted string in a literal is refused, and the error quotes it', async () => {
   const { errors } = await graphql.run(
     'mutation { trackMetric(input: {name: "a", type: GAUGE, value: high}) { name } }',
   )
@@ -154,7 +154,7 @@ test('text without quotes in a literal is refused by name', async () => {
   expect(graphql.gateway.points).toEqual([])
 })
 
-test('a failure of the store reaches the client by its code, anything else as INTERNAL with the id that the log has', async () => {
+test('a store failure has its code; any other error is INTERNAL with the request id, which is logged', async () => {
   const { GatewayError } = await import('../../../src/model/errors.ts')
   const input = { name: 'a', type: 'GAUGE', value: 1 }
   graphql.gateway.failure = new GatewayError('store_unavailable', 'the store is away', {
@@ -178,7 +178,7 @@ test('a failure of the store reaches the client by its code, anything else as IN
   ])
 })
 
-test('nesting without end is judged with an idempotency key as it is without', async () => {
+test('deep nesting is refused with an idempotency key as without one', async () => {
   const deep = `${'{"a":['.repeat(20_000)}1${']}'.repeat(20_000)}`
   const item = `{"name":"latency","type":"DISTRIBUTION","value":1,"tags":{"a":${deep}}}`
   for (const key of ['null', '"k"']) {

@@ -10,7 +10,7 @@ import * as urql from '../../examples/urql.ts'
 import { startGateway, type TestGateway } from '../support/gateway.ts'
 import { until } from '../support/redis-server.ts'
 
-/** The clients people use, as they come from the registry, against the gateway as it is shipped. */
+/** Unmodified popular clients against the real gateway. */
 
 let gateway: TestGateway
 let url: string
@@ -42,7 +42,7 @@ interface Consumer {
 
 type Run = <T>(query: string, variables: Record<string, unknown>) => Promise<T>
 
-/** A client that takes documents as text. */
+/** A client that accepts documents as text. */
 function textConsumer(run: Run, watch: Consumer['watch']): Consumer {
   return {
     watch,
@@ -135,7 +135,7 @@ describe.each(Object.entries(CONSUMERS))('%s', (name, connect) => {
     tags: { endpoint },
   })
 
-  test('tracks, draws, pages and watches', async () => {
+  test('tracks, queries, pages and subscribes', async () => {
     const { track, chart, metricNames, watch } = connect()
     expect(await track([point(10, '/users'), point(20, '/orders')])).toBe(2)
     const lines = await chart(metric)
@@ -161,7 +161,7 @@ describe.each(Object.entries(CONSUMERS))('%s', (name, connect) => {
   const sorted = (chart: Chart) => Object.entries(chart).sort(([a], [b]) => (a < b ? -1 : 1))
 })
 
-test('subscriptions are gone when their clients have stopped', async () => {
+test('subscriptions end when their clients stop', async () => {
   await until('subscriptions are held', () => gateway.live.held.subscriptions === 0)
   expect(gateway.live.held).toEqual({ subscriptions: 0, topics: 0, keys: 0 })
 })

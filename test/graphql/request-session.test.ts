@@ -30,7 +30,7 @@ import { GRAPHQL_LIMITS } from '../support/graphql-limits.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 import { createApp, type GraphQLAnswer } from './harness.ts'
 
-/** What a document costs: each block is read once, each question is answered once, all of it from one budget. */
+/** The queries of one request share a session: each block is read once, each distinct query runs once, on one budget. */
 
 let store: Store
 let nowMs = T0_MS
@@ -114,7 +114,7 @@ function open(settings: Partial<QuerierSettings> = {}): {
 
 const RANGE = `from: ${T0_MS - 2 * HOUR_MS}, to: ${T0_MS}`
 
-/** A cache that keeps nothing, so that whatever is shared is shared within the request. */
+/** Without a cache, only the session of the request can share blocks. */
 test.each([
   ['with', 1 << 24],
   ['without', 1],
@@ -143,7 +143,7 @@ test.each([
   expect(new Set(read).size).toBe(read.length)
 })
 
-test('the same question is asked of the store once, whatever is selected and computed', async () => {
+test('equal queries read the store once, whatever they select and compute', async () => {
   const { faulty, run } = open()
   const { data } = await run(`{
     a: query(metric: "load", ${RANGE}, interval: "1h", aggregations: [AVG]) { series { aggregation values } meta { cost } }
@@ -162,7 +162,7 @@ test('the same question is asked of the store once, whatever is selected and com
   expect(data.d.meta.cost).toBe(data.a.meta.cost)
 })
 
-test('together aliases may compute more than one of them may answer', async () => {
+test('the limit of values applies to each alias and not to their sum', async () => {
   const { run } = open({ valuesMax: 5 })
   const of = (aggregation: string) =>
     `${aggregation}: query(metric: "load", ${RANGE}, interval: "1h", aggregations: [${aggregation}]) { series { values } }`
@@ -173,7 +173,7 @@ test('together aliases may compute more than one of them may answer', async () =
   expect(alone.errors).toMatchObject([{ extensions: { code: 'QUERY_TOO_LARGE' } }])
 })
 
-test('the queries of a request read from one budget, and what it refuses names an interval that fits', async () => {
+test('the queries of a request share one budget, and an error names an interval that fits', async () => {
   const cost = async (interval: string): Promise<number> => {
     const { data } = await open().run(`{ query(metric: "load", ${RANGE}, interval: "${interval}") { meta { cost } } }`)
     return data.query.meta.cost
@@ -195,7 +195,7 @@ test('the queries of a request read from one budget, and what it refuses names a
   expect(faulty.calls('readBlocks').length).toBeGreaterThan(read)
 })
 
-test('each step of a mutation reads what it and those before it have written, as of its own time', async () => {
+test('each field of a mutation reads its own and earlier writes, at its own time', async () => {
   const { run } = open()
   const track = (alias: string, value: number) =>
     `${alias}: trackMetric(input: { name: "own", type: COUNTER, value: ${value} }) {
