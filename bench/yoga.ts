@@ -6,7 +6,7 @@ import { readConfig } from '../src/config/config.ts'
 import type { GraphQLContext } from '../src/graphql/context.ts'
 import { schema } from '../src/graphql/schema.ts'
 import { start } from '../src/process/start.ts'
-import { GRAPHQL_LIMITS } from '../test/support/graphql-limits.ts'
+import { DEFAULT_GRAPHQL_LIMITS } from '../test/support/default-limits.ts'
 
 /**
  * What the gateway's own way of serving GraphQL is held against: the same schema and resolvers on a gateway of the same
@@ -23,7 +23,7 @@ const yoga = createYoga<object, GraphQLContext>({
     const key = /^Bearer (\S+)$/.exec(request.headers.get('authorization') ?? '')?.[1]
     const principal = key === undefined ? undefined : await gateway.authenticate(key)
     if (principal === undefined) throw new Error('no such key')
-    const limits = GRAPHQL_LIMITS
+    const limits = DEFAULT_GRAPHQL_LIMITS
     return {
       requestId: '',
       acceptsStreams: true,

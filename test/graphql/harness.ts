@@ -6,8 +6,8 @@ import type { StreamSettings } from '../../src/graphql/server/streams.ts'
 import { DEFAULT_SERVER_LIMITS } from '../../src/http/create-server.ts'
 import { decoratePrincipal } from '../../src/http/server/auth.ts'
 import { type BodyLimits, readBodies } from '../../src/http/server/body.ts'
+import { DEFAULT_GRAPHQL_LIMITS } from '../support/default-limits.ts'
 import { FakeGateway, NOW_MS } from '../support/fake-graphql-gateway.ts'
-import { GRAPHQL_LIMITS } from '../support/graphql-limits.ts'
 
 export interface GraphQLAnswer {
   // biome-ignore lint/suspicious/noExplicitAny: the shape of an answer is what each test says it is
@@ -51,7 +51,7 @@ export function startGraphQL(
     gateway,
     log: { error: (details) => logged.push(details) },
     now: () => NOW_MS,
-    limits: { ...GRAPHQL_LIMITS, ...limits },
+    limits: { ...DEFAULT_GRAPHQL_LIMITS, ...limits },
     streams: { keepAliveMs: 60_000, stallMs: 60_000, bufferedBytesMax: 1 << 20, ...streams },
     persisted: { mode: 'optional', registered: new Map(), charsMax: 100_000, ...persisted },
   })

@@ -14,6 +14,7 @@ import { NO_TELEMETRY } from '../../src/telemetry/telemetry.ts'
 import { foldInbox } from '../../src/write/fold/fold.ts'
 import { FoldLoop } from '../../src/write/fold/fold-loop.ts'
 import { Receipts } from '../../src/write/idempotency.ts'
+import { DEFAULT_GRAPHQL_LIMITS } from '../support/default-limits.ts'
 import {
   decoderOf,
   FOLD_SETTINGS,
@@ -26,7 +27,6 @@ import {
   type TestPoint,
 } from '../support/engine.ts'
 import { FaultyStore } from '../support/faulty-store.ts'
-import { GRAPHQL_LIMITS } from '../support/graphql-limits.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 import { createApp, type GraphQLAnswer } from './harness.ts'
 
@@ -94,7 +94,7 @@ function open(settings: Partial<QuerierSettings> = {}): {
     gateway,
     log: { error: () => {} },
     now,
-    limits: GRAPHQL_LIMITS,
+    limits: DEFAULT_GRAPHQL_LIMITS,
     persisted: { mode: 'off', registered: new Map(), charsMax: 1 },
     streams: { keepAliveMs: 60_000, stallMs: 60_000, bufferedBytesMax: 1 },
   })

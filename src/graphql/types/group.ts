@@ -4,7 +4,7 @@ import { AggregatesRef } from './aggregates.ts'
 
 /** A group of a result. Its columns are filled when they are first read. */
 export interface GroupSource {
-  readonly answer: QueryAnswer
+  readonly result: QueryAnswer
   readonly group: AnswerGroup
   /** The column of an aggregation; undefined when it was not computed. */
   readonly line: (name: string) => Line | undefined
@@ -20,15 +20,15 @@ interface BucketSource {
   readonly row: number
 }
 
-export function groupSource(answer: QueryAnswer, group: AnswerGroup): GroupSource {
+export function groupSource(result: QueryAnswer, group: AnswerGroup): GroupSource {
   const linesOf = (fill: typeof fillComparison): GroupSource['line'] => {
     const lines = new Map<string, Line | undefined>()
     return (name) => {
-      if (!lines.has(name)) lines.set(name, group.values.has(name) ? fill(group, name, answer.fill) : undefined)
+      if (!lines.has(name)) lines.set(name, group.values.has(name) ? fill(group, name, result.fill) : undefined)
       return lines.get(name)
     }
   }
-  return { answer, group, line: linesOf(fillLine), comparison: linesOf(fillComparison) }
+  return { result, group, line: linesOf(fillLine), comparison: linesOf(fillComparison) }
 }
 
 /** Null for the remainder, so that it differs from every group. */
@@ -42,8 +42,8 @@ export function finiteOrNull(value: number | undefined): number | null {
 }
 
 /** A bucket is complete when its end, which is exclusive, has passed. */
-export function isComplete(answer: QueryAnswer, bucket: number): boolean {
-  return answer.endMs[bucket]! <= answer.meta.nowMs
+export function isComplete(result: QueryAnswer, bucket: number): boolean {
+  return result.endMs[bucket]! <= result.meta.nowMs
 }
 
 const BucketRef = builder.objectRef<BucketSource>('Bucket').implement({
@@ -52,16 +52,16 @@ const BucketRef = builder.objectRef<BucketSource>('Bucket').implement({
     start: t.field({
       type: 'DateTime',
       description: 'Start of the bucket, inclusive.',
-      resolve: ({ parent, bucket }) => parent.answer.startMs[bucket]!,
+      resolve: ({ parent, bucket }) => parent.result.startMs[bucket]!,
     }),
     end: t.field({
       type: 'DateTime',
       description: 'End of the bucket, exclusive.',
-      resolve: ({ parent, bucket }) => parent.answer.endMs[bucket]!,
+      resolve: ({ parent, bucket }) => parent.result.endMs[bucket]!,
     }),
     complete: t.boolean({
       description: 'Whether the bucket has ended; values of an open bucket still change.',
-      resolve: ({ parent, bucket }) => isComplete(parent.answer, bucket),
+      resolve: ({ parent, bucket }) => isComplete(parent.result, bucket),
     }),
     values: t.field({
       type: AggregatesRef,
@@ -77,7 +77,7 @@ const BucketRef = builder.objectRef<BucketSource>('Bucket').implement({
       description:
         'Aggregations of the bucket it is compared with. Null without `compare`, and when that bucket does not exist, such as February 30.',
       resolve: ({ parent, bucket, row }) => {
-        const times = parent.answer.comparison
+        const times = parent.result.comparison
         if (times === undefined || times.endMs[bucket]! <= times.startMs[bucket]!) return null
         return (name: string) => parent.comparison(name)?.values[row] ?? null
       },
@@ -113,7 +113,7 @@ export const GroupRef = builder.objectRef<GroupSource>('Group').implement({
       type: [BucketRef],
       description: 'Sorted by time; `fill` decides about empty buckets.',
       resolve: (parent) =>
-        fillLine(parent.group, '', parent.answer.fill).bucket.map((bucket, row) => ({ parent, bucket, row })),
+        fillLine(parent.group, '', parent.result.fill).bucket.map((bucket, row) => ({ parent, bucket, row })),
     }),
   }),
 })

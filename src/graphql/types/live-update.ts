@@ -27,12 +27,12 @@ export const LiveUpdateRef = builder.objectRef<LiveUpdate>('LiveUpdate').impleme
       type: [SeriesRef],
       description:
         'Changed lines; match them by `id`. In a PATCH they have only new and changed buckets, while `total` covers the whole range.',
-      resolve: ({ answer }) => seriesSources(answer),
+      resolve: ({ answer: result }) => seriesSources(result),
     }),
     groups: t.field({
       type: [GroupRef],
       description: 'Changed groups; match them by `tags`. In a PATCH they have only new and changed buckets.',
-      resolve: ({ answer }) => answer.groups.map((group) => groupSource(answer, group)),
+      resolve: ({ answer: result }) => result.groups.map((group) => groupSource(result, group)),
     }),
     dropBefore: t.field({
       type: 'DateTime',

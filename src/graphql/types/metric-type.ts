@@ -22,11 +22,11 @@ export const MetricTypeEnum = builder.enumType('MetricType', {
     HISTOGRAM: {
       value: 'histogram',
       description:
-        'Counts per bucket that the sender made. Only Better Stack metrics have it. Default aggregation: SUM.',
+        'Counts per bucket, sent through the Better Stack API; cannot be tracked here. Default aggregation: SUM.',
     },
     SUMMARY: {
       value: 'summary',
-      description: 'Quantiles that the sender computed. Only Better Stack metrics have it. Default aggregation: LAST.',
+      description: 'Quantiles, sent through the Better Stack API; cannot be tracked here. Default aggregation: LAST.',
     },
   } as const,
 })

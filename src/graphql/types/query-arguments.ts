@@ -33,7 +33,7 @@ export const queryArguments = builder.args((t) => ({
     description: 'Lines of `series`, in this order. Default: one, which depends on the type. Example: [P50, P95, P99].',
   }),
   quantiles: t.floatList({
-    description: 'More lines: quantiles from 0 to 1, for a DISTRIBUTION. Example: [0.999].',
+    description: 'More lines: quantiles from 0 to 1, for types with percentiles. Example: [0.999].',
   }),
   tags: t.field({
     type: 'TagSelector',

@@ -18,7 +18,7 @@ export const QueryMetaRef = builder.objectRef<QueryMeta>('QueryMeta').implement(
     cacheHits: t.int({ description: 'Blocks that were in the cache.', resolve: (meta) => meta.cacheHits }),
     exact: t.boolean({
       description:
-        'False when a count reached its maximum (2^53), or when running totals arrived too late, or fell too often within a bucket, to be counted in full. Counts may then be too low, never too high.',
+        'False when counts may be too low: a count reached its maximum (2^53), or running totals arrived too late or were reset too often within a bucket.',
       resolve: (meta) => meta.isExact,
     }),
     bucketsUnavailable: t.int({

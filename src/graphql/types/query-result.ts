@@ -11,27 +11,27 @@ export const QueryResultRef = builder.objectRef<QueryAnswer>('QueryResult').impl
     metric: t.field({
       type: MetricRef,
       description: 'The metric that was queried.',
-      resolve: (answer) => answer.metric,
+      resolve: (result) => result.metric,
     }),
     from: t.field({
       type: 'DateTime',
       description: 'Start of the range, rounded down to a stored bucket.',
-      resolve: (answer) => answer.fromMs,
+      resolve: (result) => result.fromMs,
     }),
     to: t.field({
       type: 'DateTime',
       description: 'End of the range, exclusive, rounded up to a stored bucket.',
-      resolve: (answer) => answer.toMs,
+      resolve: (result) => result.toMs,
     }),
     interval: t.field({
       type: 'Interval',
       description: 'Width of the buckets, also when "auto" chose it. Example: "5m".',
-      resolve: (answer) => answer.interval,
+      resolve: (result) => result.interval,
     }),
     timezone: t.field({
       type: 'TimeZone',
       description: 'Time zone of the buckets. Example: "Europe/Berlin".',
-      resolve: (answer) => answer.timezone,
+      resolve: (result) => result.timezone,
     }),
     series: t.field({
       type: [SeriesRef],
@@ -42,12 +42,12 @@ export const QueryResultRef = builder.objectRef<QueryAnswer>('QueryResult').impl
       type: [GroupRef],
       description:
         'One per group, sorted by tags or by `top`; a single one without `groupBy` and `bySeries`. The fields selected below decide what is computed.',
-      resolve: (answer) => answer.groups.map((group) => groupSource(answer, group)),
+      resolve: (result) => result.groups.map((group) => groupSource(result, group)),
     }),
     meta: t.field({
       type: QueryMetaRef,
       description: 'How the result was computed.',
-      resolve: (answer) => answer.meta,
+      resolve: (result) => result.meta,
     }),
   }),
 })

@@ -6,7 +6,7 @@ import { builder } from '../builder.ts'
 import { finiteOrNull, tagsOf } from './group.ts'
 
 export interface SeriesSource {
-  readonly answer: QueryAnswer
+  readonly result: QueryAnswer
   readonly group: AnswerGroup
   readonly aggregation: Aggregation
   readonly line: Line
@@ -23,14 +23,14 @@ interface PointSource {
 }
 
 /** One chart line per group and aggregation: group by group, aggregations in the requested order. */
-export function seriesSources(answer: QueryAnswer): readonly SeriesSource[] {
-  return answer.groups.flatMap((group) =>
-    answer.aggregations.map((aggregation) => ({
-      answer,
+export function seriesSources(result: QueryAnswer): readonly SeriesSource[] {
+  return result.groups.flatMap((group) =>
+    result.aggregations.map((aggregation) => ({
+      result,
       group,
       aggregation,
-      line: fillLine(group, aggregation.name, answer.fill),
-      times: answer,
+      line: fillLine(group, aggregation.name, result.fill),
+      times: result,
       earlierLabel: undefined,
     })),
   )
@@ -89,10 +89,10 @@ SeriesRef.implement({
     points: t.field({
       type: [SeriesPointRef],
       description: 'Sorted by time; `fill` decides about empty buckets.',
-      resolve: ({ answer, line, times }) =>
+      resolve: ({ result, line, times }) =>
         line.bucket.map((bucket, row) => ({
           timeMs: times.startMs[bucket]!,
-          isComplete: times.endMs[bucket]! <= answer.meta.nowMs,
+          isComplete: times.endMs[bucket]! <= result.meta.nowMs,
           value: line.values[row]!,
         })),
     }),
@@ -122,19 +122,19 @@ SeriesRef.implement({
 })
 
 /** A group without data in the earlier range has a line without values. */
-function comparisonOf({ answer, group, aggregation, earlierLabel }: SeriesSource): SeriesSource | null {
-  const times = answer.comparison
-  const line = fillComparison(group, aggregation.name, answer.fill)
+function comparisonOf({ result, group, aggregation, earlierLabel }: SeriesSource): SeriesSource | null {
+  const times = result.comparison
+  const line = fillComparison(group, aggregation.name, result.fill)
   if (times === undefined || group.comparison === undefined || line === undefined || earlierLabel !== undefined)
     return null
-  return { answer, group: group.comparison, aggregation, line, times, earlierLabel: times.label }
+  return { result, group: group.comparison, aggregation, line, times, earlierLabel: times.label }
 }
 
-function seriesKey({ answer, group, aggregation, earlierLabel }: SeriesSource): string {
+function seriesKey({ result, group, aggregation, earlierLabel }: SeriesSource): string {
   const seriesId = group.series === undefined ? '' : formatId(group.series.seriesId)
   const kind = `${group.isRemainder === true ? 'remainder' : 'line'}${earlierLabel === undefined ? '' : ` ${earlierLabel}`}`
   return formatId(
-    hashFields([kind, formatId(answer.metric.metricId), aggregation.name, seriesId, ...group.tags.flat()]),
+    hashFields([kind, formatId(result.metric.metricId), aggregation.name, seriesId, ...group.tags.flat()]),
   )
 }
 

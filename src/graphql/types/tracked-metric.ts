@@ -20,7 +20,7 @@ export const TrackedMetricRef = builder.objectRef<Tracked>('TrackedMetric').impl
     value: t.field({ type: 'MetricValue', description: 'The stored value.', resolve: (point) => point.value }),
     timestamp: t.field({
       type: 'DateTime',
-      description: 'When it was measured; when it was received, if none was sent.',
+      description: 'When it was measured. Default: when it was received.',
       resolve: (point) => point.timeMs,
     }),
     tags: t.field({

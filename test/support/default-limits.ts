@@ -2,7 +2,7 @@ import type { GraphQLLimits } from '../../src/graphql/context.ts'
 import { DEFAULT_POINT_LIMITS } from '../../src/model/point.ts'
 
 /** The limits of a gateway with default settings, for tests and benches that build a GraphQL context of their own. */
-export const GRAPHQL_LIMITS: GraphQLLimits = {
+export const DEFAULT_GRAPHQL_LIMITS: GraphQLLimits = {
   points: DEFAULT_POINT_LIMITS,
   batchItemsMax: 500,
   eventBytesMax: 32 * 1024,
