@@ -1,6 +1,7 @@
 import { cursorOf, EVENTS_PAGE_DEFAULT, type EventPage } from '../../query/events.ts'
 import { builder } from '../builder.ts'
 import { requireScope, takeQuery } from '../context.ts'
+import { withoutNulls } from '../resolve/without-nulls.ts'
 import { EventRef } from './event.ts'
 import { readTagSelector } from './tag-filter.ts'
 
@@ -38,18 +39,16 @@ builder.queryField('events', (t) =>
       first: t.arg.int({ description: 'Length of the page, at most 1,000. Default: 100.' }),
       after: t.arg.string({ description: 'Cursor: `endCursor` of the previous page.' }),
     },
-    resolve: async (_root, { name, from, to, tags, first, after }, context) => {
+    resolve: async (_root, args, context) => {
       requireScope(context, 'query')
       takeQuery(context, EVENTS_COST)
+      const { tags, first = EVENTS_PAGE_DEFAULT, ...filter } = withoutNulls(args)
       const page = await context.gateway.events(context.principal.project, {
-        ...(name != null && { name }),
-        ...(from != null && { from }),
-        ...(to != null && { to }),
-        ...(tags != null && { tags: readTagSelector(tags) }),
-        ...(after != null && { after }),
-        limit: first ?? EVENTS_PAGE_DEFAULT,
+        ...filter,
+        ...(tags !== undefined && { tags: readTagSelector(tags) }),
+        limit: first,
       })
-      return connectionOf(page, after != null)
+      return connectionOf(page, filter.after !== undefined)
     },
   }),
 )

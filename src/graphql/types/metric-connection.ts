@@ -4,6 +4,7 @@ import type { MetricRow } from '../../store/store.ts'
 import { builder } from '../builder.ts'
 import { requireScope, takeQuery } from '../context.ts'
 import { pageSize } from '../resolve/page-size.ts'
+import { withoutNulls } from '../resolve/without-nulls.ts'
 import { MetricRef, readMetric } from './metric.ts'
 import { MetricTypeEnum } from './metric-type.ts'
 
@@ -35,16 +36,15 @@ builder.queryFields((t) => ({
     },
     resolve: async (_root, args, context) => {
       requireScope(context, 'query')
-      const isFiltered = args.search != null || args.type != null
-      takeQuery(context, isFiltered ? FILTERED_LISTING_COST : 1)
-      const first = pageSize(args.first)
+      const { first: requested, after, ...filter } = withoutNulls(args)
+      takeQuery(context, Object.keys(filter).length > 0 ? FILTERED_LISTING_COST : 1)
+      const first = pageSize(requested)
       const rows = await context.gateway.metrics(context.principal.project, {
         limit: first + 1,
-        ...(args.after != null && { after: decodeCursor(args.after) }),
-        ...(args.search != null && { search: args.search }),
-        ...(args.type != null && { type: args.type }),
+        ...(after !== undefined && { after: decodeCursor(after) }),
+        ...filter,
       })
-      return metricPage(rows, first, args.after != null)
+      return metricPage(rows, first, after !== undefined)
     },
   }),
 }))

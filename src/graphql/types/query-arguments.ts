@@ -1,14 +1,15 @@
 import type { InputShapeFromFields } from '@pothos/core'
 import type { GraphQLResolveInfo } from 'graphql'
 import { describe } from '../../model/point.ts'
-import type { CompareInput, QueryInput, TopInput } from '../../query/plan/request.ts'
+import type { QueryInput } from '../../query/plan/request.ts'
 import { builder } from '../builder.ts'
 import { type GraphQLContext, requireScope, takeQuery } from '../context.ts'
 import { selectedAggregations, selectsTotals } from '../resolve/selected-aggregations.ts'
+import { withoutNulls } from '../resolve/without-nulls.ts'
 import { AggregationEnum } from './aggregation.ts'
 import { CompareInputRef } from './compare-input.ts'
 import { FillEnum } from './fill.ts'
-import { readTagFilter, readTagSelector, TagFilterRef } from './tag-filter.ts'
+import { readTagSelector, TagFilterRef } from './tag-filter.ts'
 import { TopInputRef } from './top-input.ts'
 
 /** The arguments of `query` and `live`, without the name of the metric. */
@@ -61,7 +62,7 @@ export const queryArguments = builder.args((t) => ({
 
 export type QueryArguments = InputShapeFromFields<typeof queryArguments>
 
-/** The query that a field asks for, counted against the limit of its request. Null arguments count as absent. */
+/** The query that a field asks for, counted against the limit of its request. */
 export function readQuery(
   metric: string,
   args: QueryArguments,
@@ -69,22 +70,16 @@ export function readQuery(
   info: GraphQLResolveInfo,
 ): QueryInput {
   requireScope(context, 'query')
+  const { from, to, tags, where, top, compare, ...others } = withoutNulls(args)
   const input: QueryInput = {
     metric,
-    ...(args.from != null && { from: readInstant(args.from) }),
-    ...(args.to != null && { to: readInstant(args.to) }),
-    ...(args.last != null && { last: args.last }),
-    ...(args.interval != null && { interval: args.interval }),
-    ...(args.timezone != null && { timezone: args.timezone }),
-    ...(args.aggregations != null && { aggregations: args.aggregations }),
-    ...(args.quantiles != null && { quantiles: args.quantiles }),
-    ...(args.tags != null && { tags: readTagSelector(args.tags) }),
-    ...(args.where != null && { where: args.where.map(readTagFilter) }),
-    ...(args.groupBy != null && { groupBy: args.groupBy }),
-    ...(args.bySeries != null && { bySeries: args.bySeries }),
-    ...(args.top != null && { top: readTop(args.top) }),
-    ...(args.compare != null && { compare: readCompare(args.compare) }),
-    ...(args.fill != null && { fill: args.fill }),
+    ...others,
+    ...(from !== undefined && { from: readInstant(from) }),
+    ...(to !== undefined && { to: readInstant(to) }),
+    ...(tags !== undefined && { tags: readTagSelector(tags) }),
+    ...(where !== undefined && { where: where.map(withoutNulls) }),
+    ...(top !== undefined && { top: withoutNulls(top) }),
+    ...(compare !== undefined && { compare: withoutNulls(compare) }),
     optionalAggregations: selectedAggregations(info),
     totals: selectsTotals(info),
   }
@@ -96,20 +91,4 @@ export function readQuery(
 function readInstant(value: unknown): unknown {
   if (typeof value === 'bigint') return String(value)
   return typeof value === 'object' ? describe(value) : value
-}
-
-function readTop({ n, by, direction, other }: typeof TopInputRef.$inferInput): TopInput {
-  return {
-    n,
-    ...(by != null && { by }),
-    ...(direction != null && { direction }),
-    ...(other != null && { other }),
-  }
-}
-
-function readCompare({ previousPeriod, offset }: typeof CompareInputRef.$inferInput): CompareInput {
-  return {
-    ...(previousPeriod != null && { previousPeriod }),
-    ...(offset != null && { offset }),
-  }
 }

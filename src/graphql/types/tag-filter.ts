@@ -1,6 +1,6 @@
 import { GatewayError, shorten } from '../../model/errors.ts'
 import { describe, scalarText } from '../../model/point.ts'
-import type { TagFilter, TagFilters } from '../../query/plan/tag-filter.ts'
+import type { TagFilters } from '../../query/plan/tag-filter.ts'
 import { builder } from '../builder.ts'
 
 export const TagFilterRef = builder.inputType('TagFilter', {
@@ -24,22 +24,6 @@ export const TagFilterRef = builder.inputType('TagFilter', {
     }),
   }),
 })
-
-type TagFilterInput = typeof TagFilterRef.$inferInput
-
-/** Null conditions count as absent. */
-export function readTagFilter(filter: TagFilterInput): TagFilter {
-  return {
-    key: filter.key,
-    ...(filter.eq != null && { eq: filter.eq }),
-    ...(filter.neq != null && { neq: filter.neq }),
-    ...(filter.in != null && { in: filter.in }),
-    ...(filter.notIn != null && { notIn: filter.notIn }),
-    ...(filter.startsWith != null && { startsWith: filter.startsWith }),
-    ...(filter.glob != null && { glob: filter.glob }),
-    ...(filter.exists != null && { exists: filter.exists }),
-  }
-}
 
 /** Throws `invalid_tags`, also for null, which could mean any value or none. */
 export function readTagSelector(selector: unknown): TagFilters {
