@@ -1,6 +1,6 @@
 /**
- * Asks for an API key, then opens GraphiQL. The key and edited tabs stay in the session storage of this browser tab. The
- * key is sent only in a header, never in a URL. A new browser tab starts with the examples.
+ * Asks for an API key, then opens GraphiQL. The key and edited tabs stay in the session storage of this browser tab.
+ * The key is sent only in a header, never in a URL. A new browser tab starts with the examples.
  */
 
 /**

@@ -3,7 +3,7 @@ import RelayPlugin from '@pothos/plugin-relay'
 import type { CanonicalTags } from '../model/series.ts'
 import type { GraphQLContext } from './context.ts'
 
-/** The Pothos schema builder. Every file of `types/` adds its types to it. These are the TypeScript types of its scalars. */
+/** The TypeScript types of the scalars. */
 interface SchemaTypes {
   Context: GraphQLContext
   DefaultFieldNullability: false
@@ -23,6 +23,7 @@ interface SchemaTypes {
   }
 }
 
+/** The Pothos schema builder. Each file of `types/` adds its types to it. */
 export const builder = new SchemaBuilder<SchemaTypes>({
   plugins: [RelayPlugin],
   defaultFieldNullability: false,

@@ -56,7 +56,7 @@ export interface GraphQLLimits {
   readonly requestRollupsMax: number
 }
 
-/** What a request may still return; `resolve/response-size.ts` counts. Each update of a live query has its own budget. */
+/** Counted by `resolve/response-size.ts`. Each update of a live query has its own budget. */
 export interface ResponseBudget {
   fieldsLeft: number
   isExceeded: boolean

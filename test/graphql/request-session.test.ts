@@ -30,7 +30,7 @@ import { FaultyStore } from '../support/faulty-store.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 import { createApp, type GraphQLAnswer } from './harness.ts'
 
-/** The queries of one request share a session: each block is read once, each distinct query runs once, on one budget. */
+/** The queries of a request share a session: each block is read once, each distinct query runs once, on one budget. */
 
 let store: Store
 let nowMs = T0_MS

@@ -20,7 +20,7 @@ const CONTENT_SECURITY_POLICY = [
 
 const YEAR_SECONDS = 31_536_000
 
-/** Serves the files of the playground below `endpoint`. Returns the function that sends its page, for `endpoint` itself. */
+/** Serves the files of the playground below `endpoint`. Returns a function that sends its page at `endpoint`. */
 export function registerPlayground(
   app: FastifyInstance,
   endpoint: string,

@@ -4,8 +4,8 @@ import { type Aggregation, parseAggregation, quantileAggregation } from '../../q
 import { subfields } from './selection.ts'
 
 /**
- * Look-ahead: the aggregations that the selection set names, as in `groups { total { p95 } buckets { values { avg } } }`.
- * The query must compute them before the resolvers of these fields run. Throws `invalid_aggregation`.
+ * Look-ahead: the aggregations in the selection set, as in `groups { total { p95 } buckets { values { avg } } }`. The
+ * query must compute them before the resolvers of these fields run. Throws `invalid_aggregation`.
  */
 export function selectedAggregations(info: GraphQLResolveInfo): readonly Aggregation[] {
   const groups = subfields(info.fieldNodes, info).filter(named('groups'))

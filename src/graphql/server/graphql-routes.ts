@@ -36,8 +36,9 @@ export interface GraphQLOptions {
 const ENDPOINT = '/graphql'
 
 /**
- * GraphQL over HTTP: POST with a JSON body, GET for queries, and the playground for browsers. Requests that a cross-site
- * form could send are refused (CSRF): a POST must be `application/json`, and every operation needs a key in a header.
+ * GraphQL over HTTP: POST with a JSON body, GET for queries, and the playground for browsers. Requests that a
+ * cross-site form could send are refused (CSRF): a POST must be `application/json`, and every operation needs a key in
+ * a header.
  */
 export function registerGraphQL(app: FastifyInstance, options: GraphQLOptions): void {
   const { gateway, log } = options

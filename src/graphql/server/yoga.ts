@@ -135,7 +135,7 @@ function requireOperationHooks(plugin: object, index: number): void {
   )
 }
 
-/** Yoga reads the method to refuse mutations by GET, and passes the request to hooks, which may use nothing else of it. */
+/** Yoga reads only the method, to refuse mutations by GET. Hooks get this object too and may read nothing else. */
 function requestOf(method: string): Request {
   const request: Pick<Request, 'method'> = { method }
   return request as Request

@@ -58,7 +58,7 @@ export function requireBatch(metrics: readonly Item[], { limits }: GraphQLContex
   })
 }
 
-/** Decodes items with the code that serves REST, so both accept the same items. `onFirst` gets the first one if it is valid. */
+/** Decodes items with the code of REST, so both accept the same items. `onFirst` gets the first item if it is valid. */
 export function decoderOf(
   items: readonly Item[],
   context: GraphQLContext,

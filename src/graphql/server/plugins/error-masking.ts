@@ -19,7 +19,7 @@ export function useErrorMasking(log: ErrorLog): OperationPlugin {
   }
 }
 
-/** Yoga turns an error that ends a stream into a result. `Streams` needs the error to decide whether clients reconnect. */
+/** Yoga turns an error that ends a stream into a result. `Streams` needs the error, to decide about reconnecting. */
 function rethrow(result: ExecutionResult): ExecutionResult {
   const [error] = result.data === undefined ? (result.errors ?? []) : []
   const cause = error === undefined || error.path !== undefined ? undefined : causeOf(error)

@@ -1,7 +1,7 @@
 import { type DocumentNode, GraphQLError, getOperationAST } from 'graphql'
 import type { OperationPlugin } from '../yoga.ts'
 
-/** Refuses a request that does not identify one operation. The messages are those of graphql-js; yoga gives no reason. */
+/** Refuses a request that does not identify one operation, with the messages of graphql-js. Yoga gives no reason. */
 export function useNamedOperation(): OperationPlugin {
   return {
     onParse() {
