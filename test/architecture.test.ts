@@ -29,7 +29,7 @@ const STORE_PARTS = ['commit-listeners.ts', 'index-order.ts', 'listing.ts', 'sha
 )
 
 const PARTS: readonly Part[] = [
-  { path: 'model/', imports: [] },
+  { path: 'model/', imports: [], packages: ['lru-cache'] },
   { path: 'sketch/', imports: ['model/'], node: false },
   { path: 'rollup/', imports: ['model/', 'sketch/'] },
   { path: 'store/', imports: [], types: { 'model/': [] }, node: false },

@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util'
+import { parseInstantText } from '../model/parse-instant.ts'
 import { formatRateLimits, parseRateLimits } from '../model/rate.ts'
-import { formatInstant, parseDuration, parseInstantText } from '../model/time.ts'
+import { formatInstant, parseDuration } from '../model/time.ts'
 import { type KeyRow, SCOPES } from '../store/api-keys.ts'
 import type { KeyStore } from '../store/store.ts'
 import { hashKey, isProjectName, isScope, newKey } from './api-keys.ts'

@@ -1,116 +1,144 @@
 /**
- * Offsets of time zones, from the time zone database inside Intl. Intl is slow to ask (over a microsecond a call), so a zone asks it
- * once about each stretch of time and keeps the changes found. The stretches are finite: before the first change known to
- * the database the clock runs by local mean time, and after the last single decision each year repeats the rules of every year that
- * begins on the same weekday. So the work of a zone is bounded for ever, whatever ranges are asked about.
+ * Offsets of time zones, from the time zone database inside Intl. A call of Intl takes over a microsecond, so a zone looks up each
+ * stretch of time once and keeps the changes found. The number of stretches is bounded: before the first change in the
+ * database the clock shows local mean time, and after the last single rule each year repeats an earlier year of the same length
+ * and first weekday. So the work of a zone is bounded, whatever ranges are asked for.
  */
-import { DAY_MS, dayNumber, HOUR_MS, MINUTE_MS, parseUtcOffset } from './time.ts'
+import { LRUCache } from 'lru-cache'
+import { DAY_MS, dayNumber, HOUR_MS, MINUTE_MS, SECOND_MS } from './time.ts'
+import { parseUtcOffset } from './utc-offset.ts'
 
 export interface TimeZone {
   readonly name: string
-  /** Local clock minus UTC at an instant. */
+  /** Local clock minus UTC at an instant. Finds and keeps all changes of a few years around it: for ranges of time. */
   offsetMs(utcMs: number): number
-  /** The offset is one and the same from `utcMs` up to, not including, this later instant. It need not change there. */
+  /** The offset stays the same from `utcMs` up to, not including, this later instant. It need not change there. */
   constantUntilMs(utcMs: number): number
+  /** The same offset by a single lookup that keeps nothing: for one instant. */
+  lookUpOffsetMs(utcMs: number): number
 }
 
-/** Tells the offset of a zone at an instant, slowly. */
+/** Looks up the offset of a zone at an instant. Slow. */
 export type OffsetSource = (utcMs: number) => number
 
-export const UTC_ZONE: TimeZone = {
-  name: 'UTC',
-  offsetMs: () => 0,
-  constantUntilMs: () => Number.POSITIVE_INFINITY,
-}
+export const UTC_ZONE = fixedZone('UTC', 0)
 
 /** The longest names of the database have 32 characters. */
 const ZONE_NAME_MAX = 64
-/** By name in lower case. Only names that Intl knows get in, about 600, each with at most 10 KB of changes. */
+/** By name in lower case. Holds only names that Intl knows, about 600, each with a formatter (30 KB) and up to 10 KB of changes. */
 const zones = new Map<string, TimeZone>()
 
-/** The zone of an IANA name in any case, `UTC`, or an offset such as `+02:00`. Undefined when Intl does not know it. */
+/** The zone of an IANA name in any case, `UTC`, or an offset such as `+02:00`. Undefined for unknown names. */
 export function timeZone(name: string): TimeZone | undefined {
   if (name === 'UTC') return UTC_ZONE
   if (name.length > ZONE_NAME_MAX) return undefined
   const offsetMs = parseUtcOffset(name)
-  if (offsetMs !== undefined) return offsetMs === 0 ? UTC_ZONE : fixedZone(offsetMs)
+  if (offsetMs !== undefined) return offsetMs === 0 ? UTC_ZONE : fixedZone(offsetName(offsetMs), offsetMs)
   if (!/^[A-Za-z]/.test(name)) return undefined
   const key = name.toLowerCase()
   let zone = zones.get(key)
-  if (zone === undefined) {
+  if (zone === undefined && mayBeKnown(key)) {
     zone = openZone(name)
-    if (zone !== undefined) zones.set(key, zone)
+    if (zone === undefined) noteUnknown(key)
+    else zones.set(key, zone)
   }
   return zone
 }
 
+/**
+ * Intl takes about 40 µs to refuse an unknown name, and the body of a request may hold a different one in each item. So unknown
+ * names are cached, and at most this many new ones are looked up between two turns of the event loop. Beyond them only canonical
+ * names and zones already in use are found.
+ */
+const UNKNOWN_NAMES_MAX = 1_000
+const unknownNames = new LRUCache<string, true>({ max: UNKNOWN_NAMES_MAX })
+let unknownLookups = 0
+let canonicalNames: ReadonlySet<string> | undefined
+
+function mayBeKnown(key: string): boolean {
+  if (unknownNames.has(key)) return false
+  if (unknownLookups < UNKNOWN_NAMES_MAX) return true
+  canonicalNames ??= new Set(Intl.supportedValuesOf('timeZone').map((name) => name.toLowerCase()))
+  return canonicalNames.has(key)
+}
+
+function noteUnknown(key: string): void {
+  unknownNames.set(key, true)
+  if (unknownLookups === 0) {
+    setImmediate(() => {
+      unknownLookups = 0
+    })
+  }
+  unknownLookups++
+}
+
 function openZone(name: string): TimeZone | undefined {
-  const resolved = formatOf(name)?.resolvedOptions().timeZone
-  if (resolved === undefined) return undefined
+  const format = formatOf(name)
+  if (format === undefined) return undefined
+  const resolved = format.resolvedOptions().timeZone
   if (UTC_NAMES.has(resolved)) return UTC_ZONE
-  // Intl answers some names with an older alias (Asia/Katmandu); the caller's name is kept then
+  // Intl returns an older alias for some names (Asia/Katmandu); the caller's name is kept then
   const spelt = resolved.toLowerCase() === name.toLowerCase() ? resolved : name
-  return changingZone(spelt, intlOffsets(spelt))
+  return changingZone(spelt, intlOffsets(format))
 }
 
 const UTC_NAMES: ReadonlySet<string> = new Set(['UTC', 'Etc/UTC', 'GMT', 'Etc/GMT', 'Etc/UCT', 'UCT'])
 
-function fixedZone(offsetMs: number): TimeZone {
-  const minutes = Math.abs(offsetMs) / MINUTE_MS
-  const clock = [Math.floor(minutes / 60), minutes % 60].map((part) => String(part).padStart(2, '0')).join(':')
+function fixedZone(name: string, offsetMs: number): TimeZone {
   return {
-    name: `${offsetMs < 0 ? '-' : '+'}${clock}`,
+    name,
     offsetMs: () => offsetMs,
     constantUntilMs: () => Number.POSITIVE_INFINITY,
+    lookUpOffsetMs: () => offsetMs,
   }
 }
 
-/** A formatter takes tens of kilobytes. They are needed only while changes are searched for. */
-const FORMATS_MAX = 16
-const formats = new Map<string, Intl.DateTimeFormat>()
+function offsetName(offsetMs: number): string {
+  const minutes = Math.abs(offsetMs) / MINUTE_MS
+  const clock = [Math.floor(minutes / 60), minutes % 60].map((part) => String(part).padStart(2, '0')).join(':')
+  return `${offsetMs < 0 ? '-' : '+'}${clock}`
+}
 
 /** Undefined when Intl does not know the zone. */
 function formatOf(name: string): Intl.DateTimeFormat | undefined {
-  let format = formats.get(name)
-  if (format === undefined) {
-    try {
-      format = new Intl.DateTimeFormat('en-US', { timeZone: name, year: 'numeric', timeZoneName: 'longOffset' })
-    } catch {
-      return undefined
-    }
-  } else formats.delete(name)
-  // the least recently used one is the first
-  if (formats.size >= FORMATS_MAX) formats.delete(formats.keys().next().value!)
-  formats.set(name, format)
-  return format
+  try {
+    return new Intl.DateTimeFormat('en-US', { timeZone: name, year: 'numeric', timeZoneName: 'longOffset' })
+  } catch {
+    return undefined
+  }
 }
 
-/** Reads what Intl prints after the year: `GMT`, `GMT+05:45`, or with seconds in times before standard time, `GMT-00:01:15`. */
-export function intlOffsets(name: string): OffsetSource {
+/** Reads what Intl prints after the year: `GMT`, `GMT+05:45`, or with seconds for local mean time, `GMT-00:01:15`. */
+function intlOffsets(format: Intl.DateTimeFormat): OffsetSource {
   return (utcMs) => {
-    const text = formatOf(name)!.format(utcMs)
+    const text = format.format(utcMs)
     const at = text.indexOf('GMT') + 3
     if (at === text.length) return 0
     const sign = text.charCodeAt(at) === 0x2b ? 1 : -1
     const hours = Number(text.slice(at + 1, at + 3))
     const minutes = Number(text.slice(at + 4, at + 6))
     const seconds = Number(text.slice(at + 7, at + 9))
-    return sign * (hours * HOUR_MS + minutes * MINUTE_MS + seconds * 1_000)
+    return sign * (hours * HOUR_MS + minutes * MINUTE_MS + seconds * SECOND_MS)
   }
 }
 
 /** No zone of the database changes its clock before 1844. */
 const FIRST_YEAR = 1840
 const FIRST_MS = yearStart(FIRST_YEAR)
-/** From here on each year repeats the rules. The last decisions about single years are those of Morocco, up to 2087. */
+/** From here on each year repeats the rules. The last rules for single years are those of Morocco, up to 2087. */
 const REPEATING_YEAR = 2101
 const REPEATING_MS = yearStart(REPEATING_YEAR)
-/** Years of every kind (leap or not, beginning on each weekday) follow one another before a century leaves out its leap day. */
+/** Within so many years each kind of year (leap or not, by first weekday) occurs, before a century skips its leap day. */
 const KINDS_YEARS = 28
-/** Offsets are found for so long a stretch at once and kept. */
-const WINDOW_MS = 1_024 * DAY_MS
-/** Between two samples with equal offsets the clock is taken to be unchanged: shorter interludes do not occur. */
-const SAMPLE_MS = 4 * DAY_MS
+/**
+ * Between two samples with equal offsets the clock is taken as unchanged. The shortest time in the database after which a clock
+ * went back to its offset is 7 days (Gaza 2040, Recife 2000).
+ */
+const SAMPLE_MS = 6 * DAY_MS
+/** The changes of such a stretch are found at once and kept. */
+const WINDOW_MS = 170 * SAMPLE_MS
+/** Nearly all changes lie on quarter hours; those from local mean time lie on seconds. */
+const QUARTER_HOUR_MS = 15 * MINUTE_MS
 
 /** The offsets of one window: `offsetsMs[i]` holds from `startsMs[i]` to the next start. */
 interface OffsetWindow {
@@ -118,7 +146,7 @@ interface OffsetWindow {
   readonly offsetsMs: readonly number[]
 }
 
-/** A zone whose offset at any instant is found by asking the source a bounded number of times, all in all. */
+/** A zone that calls `source` a bounded number of times for any number of instants, single lookups aside. */
 export function changingZone(name: string, source: OffsetSource): TimeZone {
   return new ChangingZone(name, source)
 }
@@ -127,7 +155,7 @@ class ChangingZone implements TimeZone {
   readonly name: string
   readonly #source: OffsetSource
   readonly #windows = new Map<number, OffsetWindow>()
-  /** The stretch of the last result, which mostly holds the next instant too. */
+  /** The stretch of the last result; the next instant mostly lies in it too. */
   #fromMs = 0
   #untilMs = 0
   #offsetMs = 0
@@ -145,6 +173,10 @@ class ChangingZone implements TimeZone {
   constantUntilMs(utcMs: number): number {
     if (!(utcMs >= this.#fromMs && utcMs < this.#untilMs)) this.#seek(utcMs)
     return this.#untilMs
+  }
+
+  lookUpOffsetMs(utcMs: number): number {
+    return this.#source(utcMs)
   }
 
   #seek(utcMs: number): void {
@@ -202,16 +234,24 @@ class ChangingZone implements TimeZone {
     return { startsMs, offsetsMs }
   }
 
-  /** Bisects to the second (changes happen on whole seconds): the offset is `offsetMs` at `lowMs` and another at `highMs`. */
+  /** The first instant after `lowMs` whose offset is not `offsetMs`; `highMs` is such an instant, not always the first. */
   #firstChange(lowMs: number, offsetMs: number, highMs: number): number {
-    let low = lowMs / 1_000
-    let high = highMs / 1_000
-    while (high - low > 1) {
-      const middle = Math.floor((low + high) / 2)
-      if (this.#source(middle * 1_000) === offsetMs) low = middle
+    const [low, high] = this.#bisect(lowMs, offsetMs, highMs, QUARTER_HOUR_MS)
+    const secondBefore = high - SECOND_MS
+    if (this.#source(secondBefore) === offsetMs) return high
+    return this.#bisect(low, offsetMs, secondBefore, SECOND_MS)[1]
+  }
+
+  /** Narrows the two bounds until they are at most a step apart. */
+  #bisect(lowMs: number, offsetMs: number, highMs: number, stepMs: number): readonly [lowMs: number, highMs: number] {
+    let low = lowMs
+    let high = highMs
+    while (high - low > stepMs) {
+      const middle = high - stepMs * Math.ceil((high - low) / (2 * stepMs))
+      if (this.#source(middle) === offsetMs) low = middle
       else high = middle
     }
-    return high * 1_000
+    return [low, high]
   }
 }
 
@@ -245,11 +285,24 @@ export function firstShown(zone: TimeZone, localMs: number): number {
 }
 
 /**
- * The instant that a person means by a local clock reading, by the rule that calendars and Temporal call "compatible": of a reading that
- * occurs twice the first, and of one that the clock skipped the instant it would have been without the change.
+ * The instant that a local clock reading stands for, by the rule that Temporal calls "compatible": of a reading that occurs twice
+ * the first, and for a reading that the clock skipped the instant it would have had without the change.
  */
 export function instantOfReading(zone: TimeZone, localMs: number): number {
   const shownMs = firstShown(zone, localMs)
   if (shownMs + zone.offsetMs(shownMs) === localMs) return shownMs
   return localMs - zone.offsetMs(shownMs - 1)
+}
+
+/**
+ * Like {@link instantOfReading}, with at most four lookups and nothing kept. Points may name any zone and year, and searching for
+ * changes costs hundreds of lookups. Relies on no zone changing its clock twice within two days.
+ */
+export function instantOfSingleReading(zone: TimeZone, localMs: number): number {
+  const beforeMs = zone.lookUpOffsetMs(localMs - OFFSET_MAX_MS)
+  const afterMs = zone.lookUpOffsetMs(localMs + OFFSET_MAX_MS)
+  const first = localMs - beforeMs
+  if (beforeMs === afterMs || zone.lookUpOffsetMs(first) === beforeMs) return first
+  const second = localMs - afterMs
+  return zone.lookUpOffsetMs(second) === afterMs ? second : first
 }

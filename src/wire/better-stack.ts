@@ -1,6 +1,7 @@
 import { isWeight } from '../model/count.ts'
 import { assert } from '../model/errors.ts'
 import type { MetricType } from '../model/metric.ts'
+import { parsePointTime } from '../model/parse-instant.ts'
 import type { PointLimits, PointSink, Rejection, SeriesRef } from '../model/point.ts'
 import {
   checkInstant,

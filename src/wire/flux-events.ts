@@ -1,5 +1,6 @@
 import { assert, GatewayError, type ItemError, MessageBudget } from '../model/errors.ts'
 import { EVENT_TEXT_FIELDS, type EventTextField, encodeEvent, type NewEvent } from '../model/event.ts'
+import { parsePointTime } from '../model/parse-instant.ts'
 import {
   checkInstant,
   checkName,
@@ -13,7 +14,6 @@ import {
 } from '../model/point.ts'
 import { canonicalTags } from '../model/series.ts'
 import { countChars, isLongerThan } from '../model/text.ts'
-import { parsePointTime } from '../model/time.ts'
 
 /** Events of the Flux dialect, already parsed: GraphQL inputs have the same fields and are judged here too. */
 type EventItem = Readonly<

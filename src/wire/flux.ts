@@ -1,6 +1,7 @@
 import { assert, GatewayError } from '../model/errors.ts'
 import type { TrackedType } from '../model/metric.ts'
 import { isTrackedType } from '../model/metric.ts'
+import { parsePointTime } from '../model/parse-instant.ts'
 import type { MetricAbout, PointLimits, PointSink, Rejection, SeriesRef } from '../model/point.ts'
 import {
   checkInstant,
@@ -13,7 +14,6 @@ import {
   reject,
 } from '../model/point.ts'
 import { firstChars } from '../model/text.ts'
-import { parsePointTime } from '../model/time.ts'
 
 /** Metrics of the Flux dialect, already parsed: GraphQL inputs have the same fields and are judged here too. */
 interface FluxItem {

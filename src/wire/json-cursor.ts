@@ -1,4 +1,4 @@
-import { parsePointTime } from '../model/time.ts'
+import { parsePointTime } from '../model/parse-instant.ts'
 
 /**
  * A place in the bytes of a JSON text, and what can be read there without building anything: strings without escapes, numbers of

@@ -1,6 +1,12 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { changingZone, instantOfReading, intlOffsets, type TimeZone, timeZone } from '../../src/model/zone-offsets.ts'
+import {
+  changingZone,
+  instantOfReading,
+  instantOfSingleReading,
+  type TimeZone,
+  timeZone,
+} from '../../src/model/zone-offsets.ts'
 
 const HOUR_MS = 3_600_000
 const DAY_MS = 86_400_000
@@ -72,6 +78,16 @@ describe('timeZone', () => {
     },
   )
 
+  it('looks up only so many unknown names in one step; canonical names and zones in use are found all the same', async () => {
+    zone('US/Eastern')
+    for (let i = 0; i < 2_000; i++) expect(timeZone(`Mars/Crater_${i}`)).toBeUndefined()
+    expect(timeZone('Pacific/Marquesas')?.name).toBe('Pacific/Marquesas')
+    expect(timeZone('US/Eastern')).toBeDefined()
+    expect(timeZone('US/Pacific')).toBeUndefined()
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(timeZone('US/Pacific')).toBeDefined()
+  })
+
   it('gives the same zone again while it is in use, and survives all names there are', () => {
     const berlin = zone('Europe/Berlin')
     expect(timeZone('EUROPE/BERLIN')).toBe(berlin)
@@ -132,32 +148,32 @@ describe('offsetMs', () => {
 
 describe('the work of finding offsets', () => {
   it('is bounded for a zone, whatever ranges are asked about, however often', () => {
-    const real = intlOffsets('Europe/Berlin')
+    const real = zone('Europe/Berlin')
     let asked = 0
     const berlin = changingZone('Europe/Berlin', (utcMs) => {
       asked++
-      return real(utcMs)
+      return real.lookUpOffsetMs(utcMs)
     })
     const everyMonth = (): void => {
       for (let year = 1; year < 10_000; year++)
         for (let month = 0; month < 12; month++) berlin.offsetMs(new Date(0).setUTCFullYear(year, month, 1))
     }
     everyMonth()
-    expect(asked).toBeLessThan(40_000)
+    expect(asked).toBeLessThan(24_000)
     const once = asked
     everyMonth()
     expect(asked).toBe(once)
   })
 
   it('is little for the ranges that people ask about', () => {
-    const real = intlOffsets('America/New_York')
+    const real = zone('America/New_York')
     let asked = 0
     const newYork = changingZone('America/New_York', (utcMs) => {
       asked++
-      return real(utcMs)
+      return real.lookUpOffsetMs(utcMs)
     })
     for (let day = 0; day < 365; day++) newYork.offsetMs(Date.parse('2026-01-01T00:00:00Z') + day * DAY_MS)
-    expect(asked).toBeLessThan(1_000)
+    expect(asked).toBeLessThan(500)
   })
 })
 
@@ -191,3 +207,43 @@ describe('instantOfReading', () => {
     )
   })
 })
+
+describe('instantOfSingleReading', () => {
+  it('is the instant of the reading, near changes of the clock too', () => {
+    const changes = ZONES.flatMap((name) => changesOf(name).map((atMs) => ({ name, atMs })))
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...changes),
+        fc.integer({ min: -26 * 3_600, max: 26 * 3_600 }),
+        ({ name, atMs }, seconds) => {
+          const local = atMs + zone(name).offsetMs(atMs) + seconds * 1_000
+          expect(instantOfSingleReading(zone(name), local)).toBe(instantOfReading(zone(name), local))
+        },
+      ),
+      { numRuns: 2_000 },
+    )
+  })
+
+  it('takes at most four lookups', () => {
+    let lookups = 0
+    const berlin = changingZone('Europe/Berlin', (utcMs) => {
+      lookups++
+      return zone('Europe/Berlin').lookUpOffsetMs(utcMs)
+    })
+    for (const reading of ['2024-03-31T02:30:00Z', '2024-10-27T02:30:00Z', '2024-06-01T10:00:00Z', '9000-01-01']) {
+      lookups = 0
+      instantOfSingleReading(berlin, Date.parse(reading))
+      expect(lookups, reading).toBeLessThanOrEqual(4)
+    }
+  })
+})
+
+function changesOf(name: string): number[] {
+  const changes: number[] = []
+  const endMs = Date.parse('2110-01-01')
+  let atMs = zone(name).constantUntilMs(Date.parse('1840-01-01'))
+  for (; atMs < endMs; atMs = zone(name).constantUntilMs(atMs)) {
+    if (zone(name).offsetMs(atMs) !== zone(name).offsetMs(atMs - 1)) changes.push(atMs)
+  }
+  return changes
+}

@@ -1,15 +1,9 @@
 import { GatewayError } from '../../model/errors.ts'
 import { fixedInterval, formatInterval, parseInterval } from '../../model/interval.ts'
 import type { MetricType } from '../../model/metric.ts'
+import { parseInstant, parseTimeArgument } from '../../model/parse-instant.ts'
 import { describe } from '../../model/point.ts'
-import {
-  DAY_MS,
-  nearestInstant,
-  parseDuration,
-  parseInstant,
-  parseTimeArgument,
-  withinRange,
-} from '../../model/time.ts'
+import { DAY_MS, nearestInstant, parseDuration, withinRange } from '../../model/time.ts'
 import { instantOfReading, type TimeZone, timeZone, UTC_ZONE } from '../../model/zone-offsets.ts'
 import {
   type Aggregation,
