@@ -2,12 +2,12 @@
  * The buckets of an interval in a time zone.
  *
  * Buckets lie on a grid of local clock readings (midnights, Mondays, firsts of a month, every sixth hour). The edge of a
- * reading is the first instant at which the local clock shows it or something later. Defined so, edges never go back: a reading
- * that a clock change skips gets the instant of the change, one that occurs twice gets its first occurrence, and readings of a
- * day that never was (Apia, 2011-12-30) share one edge and make no bucket. Buckets are the stretches between different edges.
+ * reading is the first instant at which the local clock shows that reading or a later one, so edges never decrease. A reading
+ * skipped by a clock change has its edge at the change. A reading that occurs twice has its edge at the first occurrence. All
+ * readings of a skipped day (Apia, 2011-12-30) share one edge and form no bucket. Buckets lie between different edges.
  *
- * Fixed intervals lie on multiples since the epoch, in UTC, but for those above 1 h and below 24 h that divide a day (2h, 3h,
- * 4h, 6h, 8h, 12h, 90m …): in a zone they begin with the local midnight, so that 6h means 00, 06, 12 and 18 o'clock.
+ * Fixed intervals start at multiples since the epoch, in UTC. Those above 1 h and below 24 h that divide a day (2h, 3h, 4h, 6h,
+ * 8h, 12h, 90m …) start at the local midnight of a zone, so that 6h means 00, 06, 12 and 18 o'clock.
  */
 import type { FixedOrCalendar } from './interval.ts'
 import { DAY_MS, dayNumber, HOUR_MS } from './time.ts'
@@ -25,13 +25,12 @@ export function nextBucketStart(interval: FixedOrCalendar, zone: TimeZone, start
   return firstShown(zone, nextReading(interval, readingAt(interval, zone, startMs)))
 }
 
-/** Readings of the grid that clock changes skipped, in all of history: a whole day in two zones, of which 90m has 16. */
+/** Clock changes never skipped more readings than this in one zone: two zones skipped a whole day, which has 16 of 90m. */
 const SKIPPED_READINGS_MAX = 64
 
 /**
- * The edges of all buckets that touch [fromMs, toMs): the first is at or before `fromMs`, the last at or after `toMs`, each is
- * a start and the next one its end. An empty range has the one bucket of `fromMs`. Undefined when there are more than
- * `max` buckets.
+ * The edges of all buckets that overlap [fromMs, toMs): the first is at or before `fromMs`, the last at or after `toMs`. Bucket i
+ * lies between edges i and i + 1. An empty range has one bucket, that of `fromMs`. Undefined for more than `max` buckets.
  */
 export function bucketEdges(
   interval: FixedOrCalendar,
@@ -49,7 +48,7 @@ export function bucketEdges(
     for (let i = 0; i <= count; i++) even[i] = (first + i) * interval.ms
     return even
   }
-  // Counted before any is made.
+  // Estimated first, so that a range with too many buckets costs nothing.
   if (readingsBetween(interval, zone, fromMs, toMs) - SKIPPED_READINGS_MAX > max) return undefined
   let reading = readingAt(interval, zone, fromMs)
   let lastMs = firstShown(zone, reading)
@@ -65,7 +64,7 @@ export function bucketEdges(
   return Float64Array.from(edges)
 }
 
-/** Whether the buckets lie on multiples of the interval since the epoch. */
+/** Whether the buckets start at multiples of the interval since the epoch. */
 export function lieInUtc(
   interval: FixedOrCalendar,
   zone: TimeZone,
@@ -74,7 +73,7 @@ export function lieInUtc(
   return zone === UTC_ZONE || interval.ms <= HOUR_MS || interval.ms >= DAY_MS || DAY_MS % interval.ms !== 0
 }
 
-/** The last grid reading whose edge is at or before an instant: that of the clock, or a later one before it was set back. */
+/** The last grid reading whose edge is at or before an instant. It is later than the clock shows after the clock was set back. */
 export function readingAt(interval: FixedOrCalendar, zone: TimeZone, utcMs: number): number {
   let reading = readingAtOrBefore(interval, utcMs + zone.offsetMs(utcMs))
   for (;;) {
@@ -117,7 +116,7 @@ function nextReading(interval: FixedOrCalendar, readingMs: number): number {
   }
 }
 
-/** How many readings of the grid the local clock passes, about: one more or less at either end. */
+/** The approximate number of grid readings in a range, with an error of one at either end. */
 function readingsBetween(interval: FixedOrCalendar, zone: TimeZone, fromMs: number, toMs: number): number {
   const localFromMs = fromMs + zone.offsetMs(fromMs)
   const localToMs = toMs + zone.offsetMs(toMs)

@@ -1,14 +1,14 @@
 /**
- * What a stretch of time is compared with: the one as long before it, by length or by calendar units of the local clock. An hour is
- * compared with the hour of the same clock reading and a day with a day, however many hours either has, and a stretch that
- * the clock or the calendar skipped (the hour lost in spring, February 30) has no counterpart.
+ * The earlier stretch of time that a bucket or a range is compared with: a length of time earlier, or calendar units earlier by the
+ * local clock. With calendar units an hour is compared with the hour of the same clock reading, and a day with a day, even if one
+ * of them has 23 h. A bucket whose counterpart the clock or the calendar skipped (the hour lost in spring, February 30) has none.
  */
 import { lieInUtc, monthOf, monthStart, readingAt, UNIT_MONTHS } from './bucket-grid.ts'
 import { calendarInterval, type FixedOrCalendar, fixedInterval } from './interval.ts'
 import { DAY_MS } from './time.ts'
 import { firstShown, type TimeZone } from './zone-offsets.ts'
 
-/** The instant a length of time earlier, or so many calendar units earlier by the local clock. */
+/** The instant that lies `by` earlier; calendar units are those of the local clock. */
 export function instantBefore(by: FixedOrCalendar, zone: TimeZone, utcMs: number): number {
   if (by.kind === 'fixed') return utcMs - by.ms
   const reading = addUnits(by, utcMs + zone.offsetMs(utcMs), -1)
@@ -16,9 +16,8 @@ export function instantBefore(by: FixedOrCalendar, zone: TimeZone, utcMs: number
 }
 
 /**
- * What a bucket is compared with: the stretch as long before it. Calendar units are those of the local clock: an hour is compared
- * with the hour of the same reading, a day with a day, however many hours either has. Undefined where the clock or the calendar
- * skipped it: the hour lost in spring, February 30.
+ * The bucket that lies `by` earlier; calendar units are those of the local clock. Undefined where the clock or the calendar skipped
+ * it.
  */
 export function bucketBefore(
   interval: FixedOrCalendar,
@@ -29,21 +28,21 @@ export function bucketBefore(
 ): { readonly fromMs: number; readonly toMs: number } | undefined {
   if (by.kind === 'fixed') return { fromMs: startMs - by.ms, toMs: endMs - by.ms }
   const isUtcGrid = lieInUtc(interval, zone)
-  // The clock may never have shown the reading of a bucket that it skipped to.
+  // If the bucket starts at a clock change, the clock may never have shown its reading.
   const reading = isUtcGrid ? startMs + zone.offsetMs(startMs) : readingAt(interval, zone, startMs)
   const before = addUnits(by, reading, -1)
   if (!before.exists) return undefined
   const fromMs = firstShown(zone, before.ms)
   const toMs = firstShown(zone, addUnits(interval, before.ms, 1).ms)
   if (toMs <= fromMs) return undefined
-  // An hour that begins at half past, of which the clock skipped the beginning.
+  // The clock skipped the start of the bucket, as it may for an hour that starts at half past.
   if (isUtcGrid && fromMs + zone.offsetMs(fromMs) !== before.ms) return undefined
   return { fromMs, toMs: isUtcGrid ? fromMs + interval.ms : toMs }
 }
 
 /**
- * How far back the period lies that ends where [fromMs, toMs] begins and has as many buckets: whole intervals, whole local days where
- * it comes to that, so that buckets lie on buckets. Undefined beyond 100 years.
+ * The distance to the previous period, which ends where [fromMs, toMs] begins and has as many buckets. It is a whole number of
+ * intervals, and of local days if possible, so that both periods have the same bucket edges. Undefined beyond 100 years.
  */
 export function periodBefore(
   interval: FixedOrCalendar,
@@ -53,7 +52,7 @@ export function periodBefore(
 ): FixedOrCalendar | undefined {
   const fromReading = fromMs + zone.offsetMs(fromMs)
   const toReading = toMs + zone.offsetMs(toMs)
-  // A week with a clock change in it is a week by the clock or by its hours, whichever the caller has counted.
+  // A week that contains a clock change may be given by its clock readings or by its hours.
   const lengths = [toMs - fromMs, toReading - fromReading]
   if (interval.kind === 'fixed') {
     const spans = lengths.map((ms) => Math.max(1, Math.ceil(ms / interval.ms)) * interval.ms)
@@ -72,7 +71,7 @@ export function periodBefore(
   return calendarInterval(unit, (months + 1) * count)
 }
 
-/** A reading so many times later. A day that the month does not have is the first of the next one, and does not exist. */
+/** The reading `times` × `by` later. A day that the month does not have becomes the first of the next month, with `exists` false. */
 function addUnits(
   by: FixedOrCalendar,
   readingMs: number,

@@ -1,6 +1,6 @@
 /**
- * The codes a client can meet, one closed union. `src/http/error-table.ts` gives each of them a status; GraphQL shows
- * them upper-cased in `extensions.code`.
+ * All error codes, a closed union. `src/http/server/error-table.ts` maps each to a status; GraphQL has them in upper case in
+ * `extensions.code`.
  */
 export type ErrorCode =
   | 'missing_name'
@@ -34,7 +34,7 @@ export type ErrorCode =
 
 export type ErrorDetails = Readonly<Record<string, string | number | boolean | readonly string[]>>
 
-/** A request that cannot be served. Messages are for the caller: they never hold a secret or an internal name. */
+/** A request that cannot be served. The client reads the message, so it never holds a secret or an internal name. */
 export class GatewayError extends Error {
   readonly code: ErrorCode
   readonly details: ErrorDetails | undefined
@@ -47,22 +47,22 @@ export class GatewayError extends Error {
   }
 }
 
-/** One item of a batch that was left out; the others are stored. */
+/** A rejected item of a batch; the others are stored. */
 export interface ItemError {
   readonly index: number
   readonly code: ErrorCode
   readonly message: string
 }
 
-/** Characters (code points) of a caller's text that a message repeats. */
+/** Error messages quote at most this many characters (code points) of a client's text. */
 export const QUOTED_CHARS_MAX = 64
 
-/** A caller's text as error messages show it: cut, in quotes, control characters escaped. */
+/** A client's text for an error message: shortened, in quotes, control characters escaped. */
 export function quote(text: string): string {
   return JSON.stringify(shorten(text))
 }
 
-/** At most `QUOTED_CHARS_MAX` characters, and an ellipsis where there were more. */
+/** The first `QUOTED_CHARS_MAX` characters, with an ellipsis if there are more. */
 export function shorten(text: string): string {
   if (text.length <= QUOTED_CHARS_MAX) return text
   // A character takes two code units at most.
@@ -70,10 +70,10 @@ export function shorten(text: string): string {
   return characters.length <= QUOTED_CHARS_MAX ? text : `${characters.slice(0, QUOTED_CHARS_MAX).join('')}…`
 }
 
-/** JSON bytes of all messages of one answer to a batch: its receipt is kept for a day, and a client reads a few. */
+/** JSON bytes of all messages in the response to a batch. Responses to requests with an idempotency key are kept for a day. */
 export const MESSAGES_BYTES_MAX = 65_536
 
-/** Keeps the messages of one answer within `MESSAGES_BYTES_MAX`: the errors beyond it have their code alone. */
+/** Bounds the messages of one response by `MESSAGES_BYTES_MAX`. Errors beyond it have only their code. */
 export class MessageBudget {
   #bytesLeft = MESSAGES_BYTES_MAX
 
@@ -81,14 +81,14 @@ export class MessageBudget {
     this.#bytesLeft = MESSAGES_BYTES_MAX
   }
 
-  /** The message, or what stands in its place. */
+  /** The message, or a short replacement when the budget is used up. */
   take(message: string): string {
     if (this.#bytesLeft > 0) this.#bytesLeft -= Buffer.byteLength(JSON.stringify(message))
-    return this.#bytesLeft > 0 ? message : 'see the code; no more messages fit into this answer'
+    return this.#bytesLeft > 0 ? message : 'see the code; the response has no room for more messages'
   }
 }
 
-/** We are wrong, not the caller: logged with its cause, answered as `internal`. */
+/** For our own mistakes: logged with the cause; the client gets `internal`. */
 export function assert(condition: unknown, message: string): asserts condition {
   if (!condition) throw new Error(`assertion failed: ${message}`)
 }

@@ -1,7 +1,7 @@
 import { parseJson, writeJson } from './json.ts'
 import type { CanonicalTags } from './series.ts'
 
-/** A named occurrence, kept whole. Two equal ones are two events. */
+/** A named occurrence, stored whole. Two equal events are both stored. */
 export interface Event extends EventTexts {
   readonly id: string
   readonly name: string
@@ -12,29 +12,29 @@ export interface Event extends EventTexts {
   readonly properties: object | null
 }
 
-/** Fields that are text, by the names that senders give them: who, where, and in which request. */
+/** The text fields, by their names in requests. */
 export const EVENT_TEXT_FIELDS = ['user_id', 'session_id', 'environment', 'service', 'host', 'request_id'] as const
 export type EventTextField = (typeof EVENT_TEXT_FIELDS)[number]
 export type EventTexts = Readonly<Record<EventTextField, string | null>>
 
-/** An event that has been judged and has no id yet. */
+/** A validated event without an id. */
 export interface NewEvent {
   readonly name: string
   readonly timeMs: number
-  /** All but id and time, as it is stored. */
+  /** All fields but id and time, as they are stored. */
   readonly json: string
 }
 
 type Stored = Partial<Omit<Event, 'id' | 'timeMs'>> & Pick<Event, 'name'>
 
-/** What is stored of an event besides id and time: JSON of its fields, without those that are null or empty. */
+/** The stored JSON of an event: all fields but id and time, without those that are null or empty. */
 export function encodeEvent(event: Omit<Event, 'id' | 'timeMs'>): string {
   const { name, tags, properties, value } = event
   const texts = EVENT_TEXT_FIELDS.map((field) => [field, event[field] ?? undefined])
   const stored: Stored = {
     name,
     ...(value === null ? {} : { value }),
-    // As pairs, so that every key is ordinary.
+    // Pairs, because a key such as `__proto__` is not ordinary in an object.
     ...(tags.length === 0 ? {} : { tags }),
     ...Object.fromEntries(texts),
     ...(properties === null ? {} : { properties }),
@@ -49,7 +49,7 @@ export function decodeEvent({ id, timeMs, json }: Pick<Event, 'id' | 'timeMs'> &
     id,
     timeMs,
     name: stored.name,
-    // Whole numbers beyond 2^53 are read as bigints.
+    // Integers beyond 2^53 are read as bigints.
     value: stored.value === undefined ? null : Number(stored.value),
     tags: stored.tags ?? [],
     properties: stored.properties ?? null,

@@ -1,15 +1,15 @@
 import { createHash } from 'node:crypto'
 
 /**
- * A 64-bit identity that every gateway computes alike: the first eight bytes of SHA-256 over length-prefixed fields.
- * Kept as two unsigned halves, because blocks hold and compare ids by the hundred thousand.
+ * A 64-bit id, the same on every gateway: the first eight bytes of SHA-256 over length-prefixed fields. Two unsigned halves are
+ * cheaper than a bigint or text; blocks hold and compare ids by the hundred thousand.
  */
 export interface Id64 {
   readonly hi: number
   readonly lo: number
 }
 
-/** Fields are prefixed with their UTF-8 length, so ('ab','c') and ('a','bc') differ. */
+/** Each field is prefixed with its UTF-8 length, so ('ab','c') and ('a','bc') differ. */
 export function hashFields(fields: readonly string[]): Id64 {
   const hash = createHash('sha256')
   const length = Buffer.allocUnsafe(4)

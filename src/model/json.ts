@@ -2,31 +2,31 @@ import { parseJsonInSteps } from './json-parser.ts'
 import { runAtOnce } from './steps.ts'
 
 /**
- * JSON whose integers keep all of their digits. A double holds them up to 2^53 only, and ids of 64 bits are larger: such an integer is
- * a bigint here, every other number a double, and writing gives the same digits back. Texts without such integers, nearly all,
- * cost what `JSON.parse` and `JSON.stringify` cost.
+ * JSON whose integers keep all digits. A double is exact up to 2^53, and 64-bit ids are larger. An integer beyond that is read as a
+ * bigint, every other number as a double, and writing gives the same digits back. Texts without such integers, nearly all, take
+ * the time of `JSON.parse` and `JSON.stringify`.
  */
 
-/** At the start of a number: not in a string such as "1705276800123456789", and not the digits of a fraction. */
+/** Sixteen digits at the start of a number, not inside a string such as "1705276800123456789" or in a fraction. */
 const LONG_INTEGER = /(?:^|[:[,\s])-?\d{16}/
 
-/** Like `JSON.parse`, but for integers that a double does not hold exactly. Throws SyntaxError. */
+/** Like `JSON.parse`, except that integers a double does not hold exactly are bigints. Throws SyntaxError. */
 export function parseJson(text: string): unknown {
   const value: unknown = JSON.parse(text)
   return LONG_INTEGER.test(text) ? runAtOnce(parseJsonInSteps(text, { depthMax: Number.POSITIVE_INFINITY })) : value
 }
 
-/** Like `JSON.stringify` of a value that came from JSON, however deep it nests. */
+/** Like `JSON.stringify` for a value read from JSON, at any depth. */
 export function writeJson(value: unknown): string {
   try {
     return JSON.stringify(value)
   } catch {
-    // A bigint, or nesting beyond the stack.
+    // It holds a bigint, or nests deeper than the stack allows.
     return writeExactly(value)
   }
 }
 
-/** A container that is being written, and which of its members comes next. */
+/** An array or object being written, and the index of its next member. */
 interface Written {
   readonly keys: readonly string[] | undefined
   readonly values: readonly unknown[]

@@ -1,10 +1,10 @@
-/** Functions to be called with each value. One that throws fails its caller, so listeners that may fail must catch. */
+/** Functions that are called with each value. An error of a listener reaches the caller of `notify`. */
 export class Listeners<T> {
   readonly #listeners = new Set<(value: T) => void>()
 
   /** The returned function removes it. */
   add(listener: (value: T) => void): () => void {
-    // A function of its own, so that the same listener may be added twice.
+    // A new function, so that the same listener may be added twice.
     const entry = (value: T): void => listener(value)
     this.#listeners.add(entry)
     return () => {
@@ -12,7 +12,7 @@ export class Listeners<T> {
     }
   }
 
-  tell(value: T): void {
+  notify(value: T): void {
     for (const listener of this.#listeners) listener(value)
   }
 }

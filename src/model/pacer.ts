@@ -1,16 +1,18 @@
-/** How long background work runs before requests get their turn. */
-const TURN_MS = 8
+/** Background work yields to the event loop after this time, so that requests are served. */
+const SLICE_MS = 8
 
-let nextTurn: Promise<void> = Promise.resolve()
+/** Shared by all pacers, so that only one of them resumes in each iteration of the event loop. */
+let lastYield: Promise<void> = Promise.resolve()
 
-/** Lets requests go first whenever a turn of background work has been long enough; of several works only one gets the next. */
+/** Divides background work into short slices. Call `pause` between steps. */
 export class Pacer {
-  #sinceMs = performance.now()
+  #sliceStartMs = performance.now()
 
+  /** Yields to the event loop when the current slice is used up. */
   async pause(): Promise<void> {
-    if (performance.now() - this.#sinceMs < TURN_MS) return
-    nextTurn = nextTurn.then(() => new Promise((resolve) => setImmediate(resolve)))
-    await nextTurn
-    this.#sinceMs = performance.now()
+    if (performance.now() - this.#sliceStartMs < SLICE_MS) return
+    lastYield = lastYield.then(() => new Promise((resolve) => setImmediate(resolve)))
+    await lastYield
+    this.#sliceStartMs = performance.now()
   }
 }

@@ -6,17 +6,17 @@ import type { Steps } from './steps.ts'
 import { countChars, isLongerThan } from './text.ts'
 
 /**
- * What one point may be. Every dialect judges its items with these functions, so that the same bad value gets the same
- * code over REST and GraphQL.
+ * Validation of points, shared by REST and GraphQL, so that the same bad value has the same error code in each. Also the
+ * contract between decoders and the write path ({@link PointSink}).
  */
 export interface PointLimits {
-  /** Characters are code points, in every limit. */
+  /** Characters are code points in all limits. */
   readonly nameCharsMax: number
   readonly tagKeyCharsMax: number
   readonly tagValueCharsMax: number
   readonly tagsMax: number
   readonly setMemberCharsMax: number
-  /** How far ahead of the gateway's clock a point may lie. */
+  /** How far after the gateway's clock a point may lie. */
   readonly aheadMsMax: number
 }
 
@@ -29,7 +29,7 @@ export const DEFAULT_POINT_LIMITS: PointLimits = {
   aheadMsMax: 24 * 3_600_000,
 }
 
-/** A verdict on an item: the reason it cannot be stored. */
+/** Why an item cannot be stored. */
 export interface Rejection {
   readonly code: ErrorCode
   readonly message: string
@@ -45,7 +45,7 @@ export function checkName(name: unknown, limits: PointLimits): Rejection | undef
   if (isLongerThan(name, limits.nameCharsMax)) {
     return reject('missing_name', `name has ${countChars(name)} characters, at most ${limits.nameCharsMax} are allowed`)
   }
-  // Two different broken strings would be stored as one name.
+  // Ill-formed strings become equal in UTF-8.
   if (!name.isWellFormed()) return reject('missing_name', 'name is not well-formed Unicode')
   return undefined
 }
@@ -65,7 +65,7 @@ export function checkValue(type: TrackedType, value: unknown, limits: PointLimit
         `value has ${countChars(value)} characters, at most ${limits.setMemberCharsMax} are allowed`,
       )
     }
-    // Two different broken strings would count as one member.
+    // Ill-formed strings become equal in UTF-8.
     if (!value.isWellFormed()) return reject('invalid_value', 'value is not well-formed Unicode')
     return undefined
   }
@@ -74,7 +74,7 @@ export function checkValue(type: TrackedType, value: unknown, limits: PointLimit
 }
 
 export function checkInstant(timeMs: number | undefined, nowMs: number, limits: PointLimits): Rejection | undefined {
-  if (timeMs === undefined) return reject('invalid_timestamp', 'timestamp is no RFC 3339 date-time and no UNIX time')
+  if (timeMs === undefined) return reject('invalid_timestamp', 'timestamp must be an RFC 3339 date-time or a UNIX time')
   if (timeMs > nowMs + limits.aheadMsMax) {
     return reject('invalid_timestamp', `timestamp lies more than ${limits.aheadMsMax / 3_600_000} h ahead`)
   }
@@ -82,8 +82,8 @@ export function checkInstant(timeMs: number | undefined, nowMs: number, limits: 
 }
 
 /**
- * The tags of an item as pairs in the order they came, or why they cannot be tags. A list of values is none, or is joined by
- * commas.
+ * The tags of an item as pairs in their order, or the reason why they are invalid. An array as a value is rejected or joined by
+ * commas, as `lists` says.
  */
 export function readTags(
   tags: unknown,
@@ -132,8 +132,8 @@ function joined(values: readonly unknown[]): string | undefined {
 }
 
 /**
- * A tag value, or the id of a user, as text. An integer has all of its digits, as a bigint where a double would lose some; any other
- * number is written in the shortest form of its double: `1.50` is `1.5`, and `-0` is `0`. Undefined: it is none of these.
+ * The text of a string, boolean or number, for tag values and user ids. A bigint keeps all digits; any other number has the
+ * shortest form of its double: `1.50` is `1.5`, and `-0` is `0`. Undefined for other values.
  */
 export function scalarText(value: unknown): string | undefined {
   switch (typeof value) {
@@ -146,20 +146,20 @@ export function scalarText(value: unknown): string | undefined {
   }
 }
 
-/** The same for numbers alone. */
+/** Like {@link scalarText}, for numbers alone. */
 export function numberText(value: unknown): string | undefined {
   if (typeof value === 'bigint') return value.toString()
-  // Of -0 too the text is 0.
+  // The text of -0 is 0.
   return typeof value === 'number' && Number.isFinite(value) ? String(value) : undefined
 }
 
-/** A finite number; integers beyond 2^53 arrive as bigints. */
+/** The value as a finite number, or undefined. Integers beyond 2^53 arrive as bigints. */
 export function finiteNumber(value: unknown): number | undefined {
   const number = typeof value === 'bigint' ? Number(value) : value
   return typeof number === 'number' && Number.isFinite(number) ? number : undefined
 }
 
-/** Names a bad value in an error message without echoing much of it. */
+/** A short description of a bad value for an error message. */
 export function describe(value: unknown): string {
   if (value === undefined) return 'absent'
   if (value === null) return 'null'
@@ -169,20 +169,20 @@ export function describe(value: unknown): string {
   return shorten(String(value))
 }
 
-/** A series as the hot path knows it: dense, so that a decoder hands over a reference and a number. */
+/** A resolved series, to which a decoder can add points. */
 export interface SeriesRef {
   readonly kind: RollupKind
 }
 
-/** What a sender may say of a metric besides its name and type; kept when it defines the metric. */
+/** Optional description of a metric; stored when the item defines the metric. */
 export interface MetricAbout {
   readonly unit?: string
   readonly description?: string
 }
 
 /**
- * Where decoders deliver points, one call each and no object per point. `resolve` finds the series of an item (or says
- * why it has none); the add methods take it from there. Calls for one item are followed by the next item's, in order.
+ * Receives points from a decoder, with one call and no object per point. `resolve` returns the series of an item or the reason
+ * for its rejection; the add methods add points to that series. Calls come in the order of the items.
  */
 export interface PointSink<S extends SeriesRef = SeriesRef> {
   /** `pairs` are validated tags in any order. */
@@ -197,11 +197,11 @@ export interface PointSink<S extends SeriesRef = SeriesRef> {
   addTotal(index: number, series: S, timeMs: number, total: number): void
   addMember(index: number, series: S, timeMs: number, member: string): void
   reject(index: number, rejection: Rejection): void
-  /** Series that decoders have met, by the bytes of their items. */
+  /** Series by the bytes of their items, shared by all decoders. */
   readonly memory: ItemMemory<S>
-  /** Whether a remembered series may be delivered to as it is; otherwise it has to be resolved again. */
+  /** Whether points can be added to a series from `memory`. False: it must be resolved again. */
   reuse(series: S): boolean
-  /** Forgets all that was delivered and rejected: the decoder begins anew. */
+  /** Drops everything added and rejected so far, because the decoder starts again. */
   restart(): void
 }
 

@@ -1,12 +1,12 @@
-/** Rate limits: which requests are counted together, and how many of them a minute has. */
+/** The model of rate limits: classes of requests that are counted together, and their limits per minute. */
 
 /**
- * `single`: every request that no other class names. `betterstack` is counted by client address, the others by API key.
+ * `single` is every request outside of the other classes. `betterstack` is counted by client address, the others by API key.
  */
 export const RATE_CLASSES = ['single', 'batch', 'query', 'graphql', 'betterstack'] as const
 export type RateClass = (typeof RATE_CLASSES)[number]
 
-/** Requests a minute; `off` lets all through. */
+/** Requests per minute; `off` for no limit. */
 export type RateLimit = number | 'off'
 export type RateLimits = Readonly<Record<RateClass, RateLimit>>
 
@@ -16,7 +16,7 @@ export const DEFAULT_RATE_LIMITS: RateLimits = { single: 1_000, batch: 10, query
 
 const RATE_MAX = 1_000_000_000
 
-/** `off`, or overrides such as `batch=100,query=off`. An Error says what cannot be read. */
+/** Reads `off`, or overrides such as `batch=100,query=off`. Throws an Error that names the unreadable part. */
 export function parseRateLimits(text: string): Partial<RateLimits> {
   const limits: Partial<Record<RateClass, RateLimit>> = {}
   if (text.trim() === '') return limits
@@ -41,7 +41,7 @@ export function parseRateLimits(text: string): Partial<RateLimits> {
   return limits
 }
 
-/** As {@link parseRateLimits} reads it. */
+/** The inverse of {@link parseRateLimits}. */
 export function formatRateLimits(limits: Partial<RateLimits>): string {
   return RATE_CLASSES.flatMap((rateClass) => {
     const limit = limits[rateClass]

@@ -1,9 +1,9 @@
 import { hashFields, type Id64 } from './id.ts'
 
-/** Tags sorted by key, each key once, no empty value: the one form that identifies a series. */
+/** Tags sorted by key, each key once, no empty value. Equal series have equal canonical tags. */
 export type CanonicalTags = readonly (readonly [key: string, value: string])[]
 
-/** An empty value says the same as a missing tag, so it is dropped. Later duplicates of a key win. */
+/** Drops empty values, which mean the same as a missing tag. The last duplicate of a key wins. */
 export function canonicalTags(entries: readonly (readonly [string, string])[]): CanonicalTags {
   const byKey = new Map(entries)
   return [...byKey].filter(([, value]) => value !== '').sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
@@ -13,15 +13,15 @@ export function seriesIdOf(metricId: Id64, tags: CanonicalTags): Id64 {
   return hashFields(['series', String(metricId.hi), String(metricId.lo), ...tags.flat()])
 }
 
-/** Beyond so many pairs the values are hardly ever alike, as those of a host are. */
+/** With more pairs than this, values are mostly unique and sharing saves nothing. */
 const PAIRS_MAX = 4_096
 
-/** Pairs of tags that many series have in common, each held once. */
+/** Shares equal tag pairs between series, so that each is in memory once. */
 export class TagPairs {
   readonly #byKey = new Map<string, Map<string, readonly [key: string, value: string]>>()
   #size = 0
 
-  /** The same tags, made of pairs that were met before where there are such. */
+  /** Equal tags, with earlier pair objects where there are equal ones. */
   share(tags: CanonicalTags): CanonicalTags {
     return tags.map((pair) => this.#shared(pair))
   }

@@ -1,6 +1,6 @@
-/** Length limits of texts count characters as people and JSON Schema do: Unicode code points, not UTF-16 code units. */
+/** Length limits count Unicode code points, as JSON Schema does, not UTF-16 code units. */
 
-/** Whether a text has more than `max` code points. Its length is counted only where the code units leave that open. */
+/** Whether a text has more than `max` code points. Counts them only if the number of code units does not decide. */
 export function isLongerThan(text: string, max: number): boolean {
   if (text.length <= max) return false
   return text.length > 2 * max || countChars(text) > max

@@ -14,7 +14,6 @@ import {
   reject,
 } from '../model/point.ts'
 import { StepBudget, type Steps } from '../model/steps.ts'
-import { parsePointTime } from '../model/time.ts'
 
 /**
  * Metrics of the Better Stack dialect, and those that the Vector agent sends to the same route: `{"name", TYPE: {…}, "dt"?,

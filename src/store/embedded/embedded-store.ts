@@ -227,7 +227,7 @@ class EmbeddedStore implements Store {
 
   async commitFold(fold: FoldCommit): Promise<boolean> {
     const isDone = await this.#environment.write((writes) => commitFold(writes, this.#uncommitted, fold))
-    if (isDone) this.#unlistedListeners.tell(unlistedByFold(fold))
+    if (isDone) this.#unlistedListeners.notify(unlistedByFold(fold))
     return isDone
   }
 
@@ -237,7 +237,7 @@ class EmbeddedStore implements Store {
 
   async expireWindow(expiry: WindowExpiry): Promise<boolean> {
     const isDone = await this.#environment.write((writes) => expireWindow(writes, expiry))
-    if (isDone) this.#unlistedListeners.tell(unlistedByExpiry(expiry))
+    if (isDone) this.#unlistedListeners.notify(unlistedByExpiry(expiry))
     return isDone
   }
 

@@ -246,7 +246,7 @@ class RedisStore implements Store {
 
   async commitFold(fold: FoldCommit): Promise<boolean> {
     const isDone = await this.#run((engine) => commitFold(engine, fold))
-    if (isDone) this.#unlistedListeners.tell(unlistedByFold(fold))
+    if (isDone) this.#unlistedListeners.notify(unlistedByFold(fold))
     return isDone
   }
 
@@ -256,7 +256,7 @@ class RedisStore implements Store {
 
   async expireWindow(expiry: WindowExpiry): Promise<boolean> {
     const isDone = await this.#run((engine) => expireWindow(engine, expiry))
-    if (isDone) this.#unlistedListeners.tell(unlistedByExpiry(expiry))
+    if (isDone) this.#unlistedListeners.notify(unlistedByExpiry(expiry))
     return isDone
   }
 
