@@ -112,7 +112,7 @@ export async function start(
     {
       committed: (partition, bytes) => folds.noteCommit(partition, bytes),
       storeWentBack: () => {
-        querier.forgetSeries()
+        querier.resetSeries()
         receipts.writeAgain().catch((err: unknown) => log.warn({ err }, 'receipts could not be written again'))
       },
       lost: (points) => telemetry.lost(points),

@@ -3,7 +3,7 @@ import { formatInterval } from '../model/interval.ts'
 import { rollupKindOf } from '../model/metric.ts'
 import { nearestInstant } from '../model/time.ts'
 import type { MetricRow, Store } from '../store/store.ts'
-import { accumulate } from './compute/accumulate.ts'
+import { accumulate, type Reading } from './compute/accumulate.ts'
 import { Cells } from './compute/cells.ts'
 import { type Comparison, compared, compareWith } from './compute/compare.ts'
 import { compareTags, type Evaluation, emptyGroup, evaluate } from './compute/evaluate.ts'
@@ -11,31 +11,33 @@ import { topGroups } from './compute/rank.ts'
 import { type AnswerGroup, groupKey, type QueryAnswer, withBefore } from './compute/result.ts'
 import { valuesBefore } from './compute/value-before.ts'
 import { type Needs, needsOf } from './plan/aggregation.ts'
-import { fittingStep, gridOf, lookUp, type Period, rollupsOf } from './plan/period.ts'
+import { fittingStep, gridOf, type Period, planPeriod, rollupsOf } from './plan/period.ts'
 import { finestKept, fittingInterval, type Plan, plan, planEdges, type RetentionSetting } from './plan/plan.ts'
 import { prepareQuery, type RequestLimits } from './plan/prepare.ts'
 import type { QueryInput, QueryRequest } from './plan/request.ts'
 import { type Grouping, type IdRange, SeriesIndex, type SeriesList } from './plan/series-index.ts'
 import { hasLostBlocks } from './read/lost-blocks.ts'
-import type { Source } from './read/source-reader.ts'
-import { type Opened, SourceReader } from './read/source-reader.ts'
-import { QuerySession, Run } from './session.ts'
+import { type Opened, type Source, SourceReader } from './read/source-reader.ts'
+import { QuerySession, Run, type RunOutputs } from './session.ts'
 import { type TagValue, tagValuesOf } from './tag-values.ts'
 
 export interface QuerierSettings extends RequestLimits {
-  /** Steps of the stored buckets, finest first. */
+  /** Widths of the stored buckets, finest first. */
   readonly stepsMs: readonly number[]
   readonly setStepsMs: readonly number[]
-  /** Numbers one query may answer: groups × buckets × aggregations. */
+  /** The most numbers in the result of a query: groups × buckets × aggregations. */
   readonly valuesMax: number
-  /** Stored rollups the queries of one request may read. */
+  /** The most stored rollups that the queries of one request read. */
   readonly rollupsMax: number
   readonly blockCacheBytesMax: number
-  /** Series held in memory for filtering and grouping. */
+  /** Series cached for filtering and grouping. */
   readonly seriesHeldMax: number
 }
 
-/** Answers queries: request → plan → index snapshot → blocks → merge → answer. */
+/**
+ * Runs queries: validate the input, read an index snapshot, plan, charge the budget, read blocks, merge columns, compute
+ * aggregations. A result does not depend on what has been folded or cached.
+ */
 export class Querier {
   readonly #store: Store
   readonly #settings: QuerierSettings
@@ -51,13 +53,13 @@ export class Querier {
     this.#series = new SeriesIndex(store, settings.seriesHeldMax)
   }
 
-  /** Decoded blocks held. */
+  /** Bytes of cached blocks. */
   get cacheBytes(): number {
     return this.#sources.cacheBytes
   }
 
-  /** The store has gone back in time: series are learnt again. */
-  forgetSeries(): void {
+  /** Drops cached series. Needed after the store lost writes: it may assign other ordinals. */
+  resetSeries(): void {
     this.#series.clear()
   }
 
@@ -65,7 +67,7 @@ export class Querier {
     return tagValuesOf(await this.#series.sync(metric), key, max)
   }
 
-  /** What the queries of one request share. */
+  /** A session for the queries of one request. */
   openSession(): QuerySession {
     return new QuerySession(this.#settings.rollupsMax, this.#now)
   }
@@ -73,17 +75,17 @@ export class Querier {
   async query(metric: MetricRow, input: QueryInput, session = this.openSession()): Promise<QueryAnswer> {
     const request = prepareQuery(input, metric.type, session.nowMs, this.#settings)
     const { aggregations, computed, fill } = request
-    const wants = { computed, totals: input.totals ?? true, before: fill === 'previous' }
-    const answer = await session.ask(metric, request.question, wants, (run) => this.#run(metric, request, session, run))
-    return { ...answer, aggregations, fill }
+    const outputs = { computed, totals: input.totals ?? true, before: fill === 'previous' }
+    const result = await session.run(metric, request.runKey, outputs, (run) => this.#run(metric, request, session, run))
+    return { ...result, aggregations, fill }
   }
 
   async #run(metric: MetricRow, request: QueryRequest, session: QuerySession, run: Run): Promise<QueryAnswer> {
-    const answer = await this.#attempt(metric, request, session, run)
-    if (answer !== undefined) return answer
-    // A block went away between snapshot and read: the query took longer than replaced blocks are kept, or a fold was quick.
-    const again = await this.#attempt(metric, request, session, run)
-    if (again !== undefined) return again
+    const result = await this.#attempt(metric, request, session, run)
+    if (result !== undefined) return result
+    // A block was removed between snapshot and read: the query was slow, or a fold was fast.
+    const retried = await this.#attempt(metric, request, session, run)
+    if (retried !== undefined) return retried
     const { fromMs, toMs } = request
     if (await hasLostBlocks(this.#store, metric, this.#stepsOf(metric), { fromMs, toMs })) {
       const reason = await this.#store.explainLoss()
@@ -94,7 +96,7 @@ export class Querier {
     throw new GatewayError('store_unavailable', 'stored blocks were replaced faster than they could be read; try again')
   }
 
-  /** Undefined: a block of a snapshot is gone. */
+  /** Undefined: the store no longer has a block of the snapshot. */
   async #attempt(
     metric: MetricRow,
     request: QueryRequest,
@@ -103,70 +105,29 @@ export class Querier {
   ): Promise<QueryAnswer | undefined> {
     const startedMs = performance.now()
     const stepsMs = this.#stepsOf(metric)
-    const setting = settingOf(metric)
-    const looked = await this.#look(metric, request)
-    const wanted = looked.grouping.ids
-    const current = await lookUp(this.#sources, metric, {
-      ...request,
-      stepsMs,
-      gridMs: gridOf(request.interval, request.zone, request, stepsMs),
-      wanted,
-      turn: () => session.turn(),
-      planned: (timelines) => plan({ ...request, timelines, setting, bucketsMax: this.#cellsMax(request, run) }),
-    })
-    const comparison = request.compare && compareWith(request.compare, request, current.plan)
-    const earlier =
-      comparison === undefined || comparison.edges.length === 0
-        ? undefined
-        : await lookUp(this.#sources, metric, {
-            ...comparison,
-            stepsMs,
-            gridMs: stepsMs.findLast((stepMs) => comparison.edges.every((edge) => edge % stepMs === 0)) ?? 1,
-            wanted,
-            turn: () => session.turn(),
-            planned: (timelines) =>
-              planEdges(
-                { ...request, ...comparison, interval: current.plan.interval, timelines, setting },
-                comparison.edges,
-              ),
-          })
+    const selected = await this.#select(metric, request)
+    const { current, comparison, earlier } = await this.#plan(metric, request, selected.grouping.ids, session, run)
     const periods = earlier === undefined ? [current] : [current, earlier]
-    this.#charge(metric, periods, request, wanted, session, run)
-    const wants = run.close()
-    const asked = request.top === undefined ? wants.computed : [...wants.computed, request.top.by]
-    const opened = await this.#open(metric, periods, needsOf(asked, metric.type).sketches, session)
+    this.#charge(metric, periods, request, selected.grouping.ids, session, run)
+    const outputs = run.close()
+    const computed = request.top === undefined ? outputs.computed : [...outputs.computed, request.top.by]
+    const opened = await this.#open(metric, periods, needsOf(computed, metric.type).sketches, session)
     if (opened === undefined) return undefined
-    const { list, grouping, sources } = await this.#place(metric, request, looked, opened)
+    const { list, grouping, sources } = await this.#locate(metric, request, selected, opened)
     const readings = periods.map(({ lookback }, i) => ({ metric, list, stepsMs, sources: sources[i]!, lookback }))
     const clock = { baseMs: stepsMs[0]!, nowMs: request.nowMs }
-    const answered =
+    const shown =
       request.top === undefined
         ? grouping
         : await topGroups(this.#store, readings[0]!, current.plan, clock, grouping, request.top)
-    const needs = needsOf(wants.computed, metric.type)
-    const evaluated: Evaluated[] = []
-    let isExact = true
-    for (const [i, period] of periods.entries()) {
-      const cells = this.#cells(request, period, answered, needs, wants.aggregationsMax)
-      const merge = { plan: period.plan, groupOf: answered.groupOf, needs }
-      const distinct = await accumulate(this.#store, readings[i]!, merge, cells, wants.totals)
-      if (cells.inexact) isExact = false
-      const { computed } = wants
-      const evaluation = { plan: period.plan, ...clock, computed, groups: answered.groups, distinct }
-      evaluated.push({ evaluation, groups: evaluate(evaluation, cells) })
-    }
+    const { evaluated, isExact } = await this.#evaluate(request, periods, readings, shown, clock, outputs)
     let cost = run.rollups
-    if (wants.before) {
+    if (outputs.before) {
       for (const [i, { evaluation, groups }] of evaluated.entries()) {
-        const looked = await this.#before(
-          metric,
-          { ...request, ...evaluation.plan },
-          groups,
-          grouping.groups.length,
-          session,
-        )
-        evaluated[i] = { evaluation, groups: looked.groups }
-        cost += looked.cost
+        const ranged = { ...request, ...evaluation.plan }
+        const extended = await this.#addBefore(metric, ranged, groups, grouping.groups.length, session)
+        evaluated[i] = { evaluation, groups: extended.groups }
+        cost += extended.cost
       }
     }
     const edges = current.plan.edges.map(nearestInstant)
@@ -180,7 +141,7 @@ export class Querier {
       aggregations: request.aggregations,
       startMs: edges.subarray(0, -1),
       endMs: edges.subarray(1),
-      groups: answerGroups(request, evaluated[0]!, evaluated[1], comparison),
+      groups: resultGroups(request, evaluated[0]!, evaluated[1], comparison),
       comparison: comparison?.times,
       meta: {
         resolutionsMs: [...new Set(periods.flatMap((period) => period.plan.reads.map(({ level }) => level)))]
@@ -198,17 +159,73 @@ export class Querier {
     }
   }
 
+  /** Plans the range, and the earlier period if the query compares. */
+  async #plan(
+    metric: MetricRow,
+    request: QueryRequest,
+    wanted: IdRange | undefined,
+    session: QuerySession,
+    run: Run,
+  ): Promise<PlannedPeriods> {
+    const stepsMs = this.#stepsOf(metric)
+    const setting = settingOf(metric)
+    const pause = (): Promise<void> => session.pause()
+    const current = await planPeriod(this.#sources, metric, {
+      ...request,
+      stepsMs,
+      gridMs: gridOf(request.interval, request.zone, request, stepsMs),
+      wanted,
+      pause,
+      makePlan: (timelines) => plan({ ...request, timelines, setting, bucketsMax: this.#cellsMax(request, run) }),
+    })
+    const comparison = request.compare && compareWith(request.compare, request, current.plan)
+    if (comparison === undefined || comparison.edges.length === 0) return { current, comparison, earlier: undefined }
+    const { interval } = current.plan
+    const earlier = await planPeriod(this.#sources, metric, {
+      ...comparison,
+      stepsMs,
+      gridMs: stepsMs.findLast((stepMs) => comparison.edges.every((edge) => edge % stepMs === 0)) ?? 1,
+      wanted,
+      pause,
+      makePlan: (timelines) => planEdges({ ...request, ...comparison, interval, timelines, setting }, comparison.edges),
+    })
+    return { current, comparison, earlier }
+  }
+
+  /** Merges the opened blocks of each period and computes the aggregations. */
+  async #evaluate(
+    request: QueryRequest,
+    periods: readonly Period[],
+    readings: readonly Reading[],
+    grouping: Grouping,
+    clock: Pick<Evaluation, 'baseMs' | 'nowMs'>,
+    { computed, totals, aggregationsMax }: ReturnType<Run['close']>,
+  ): Promise<{ readonly evaluated: Evaluated[]; readonly isExact: boolean }> {
+    const needs = needsOf(computed, readings[0]!.metric.type)
+    const evaluated: Evaluated[] = []
+    let isExact = true
+    for (const [i, period] of periods.entries()) {
+      const cells = this.#cells(request, period, grouping, needs, aggregationsMax)
+      const merge = { plan: period.plan, groupOf: grouping.groupOf, needs }
+      const distinct = await accumulate(this.#store, readings[i]!, merge, cells, totals)
+      if (cells.inexact) isExact = false
+      const evaluation = { plan: period.plan, ...clock, computed, groups: grouping.groups, distinct }
+      evaluated.push({ evaluation, groups: evaluate(evaluation, cells) })
+    }
+    return { evaluated, isExact }
+  }
+
   #stepsOf({ type }: MetricRow): readonly number[] {
     return rollupKindOf(type) === 'set' ? this.#settings.setStepsMs : this.#settings.stepsMs
   }
 
-  async #look(metric: MetricRow, request: QueryRequest): Promise<Looked> {
+  async #select(metric: MetricRow, request: QueryRequest): Promise<Selected> {
     const list = await this.#series.sync(metric)
-    return { list, grouping: list.group(request.selection, request) }
+    return { list, grouping: list.group(request.selectionKey, request) }
   }
 
-  /** The groups with their last values before a period, and what it cost to look for them. */
-  async #before(
+  /** The groups with their last values before a period, and the cost of finding them. */
+  async #addBefore(
     metric: MetricRow,
     request: QueryRequest & Pick<Plan, 'interval'>,
     groups: ReadonlyMap<number, AnswerGroup>,
@@ -226,13 +243,13 @@ export class Querier {
       groups: empty.map(groupKey),
       names: computed.map(({ name }) => name),
       bucketsMax,
-      ask: async (part) => {
-        const asked = { ...request, ...part, compare: undefined, top: undefined, bucketsMax }
-        const wants = { computed, totals: false, before: false }
-        const run = new Run(wants, (own) => this.#run(metric, asked, session, own))
-        const answer = await run.answer.catch(undefinedIfTooFine)
+      query: async (part) => {
+        const partRequest = { ...request, ...part, compare: undefined, top: undefined, bucketsMax }
+        const outputs: RunOutputs = { computed, totals: false, before: false }
+        const run = new Run(outputs, (own) => this.#run(metric, partRequest, session, own))
+        const result = await run.result.catch(undefinedIfTooFine)
         cost += run.rollups
-        return answer
+        return result
       },
     })
     const entries = [...groups].map(([index, group]): [number, AnswerGroup] => {
@@ -242,13 +259,13 @@ export class Querier {
     return { groups: new Map(entries), cost }
   }
 
-  /** Groups × buckets of one period that may be answered. */
+  /** The most groups × buckets in one period of the result. */
   #cellsMax({ compare, bucketsMax = Number.POSITIVE_INFINITY }: QueryRequest, run: Run): number {
     const periods = compare === undefined ? 1 : 2
     return Math.min(bucketsMax, Math.floor(this.#settings.valuesMax / (periods * run.close().aggregationsMax)))
   }
 
-  /** Refuses to read more rollups than the request has left, naming the coarser step that would do. */
+  /** Throws if the query would read more rollups than the request has left; the error names a coarser step that fits. */
   #charge(
     metric: MetricRow,
     periods: readonly Period[],
@@ -276,7 +293,7 @@ export class Querier {
     )
   }
 
-  /** Undefined: a block is gone. */
+  /** Undefined: the store no longer has a block. */
   async #open(
     metric: MetricRow,
     periods: readonly Period[],
@@ -286,27 +303,31 @@ export class Querier {
     const kind = rollupKindOf(metric.type)
     const opened: Opened[] = []
     for (const period of periods) {
-      const ofPeriod = await this.#sources.open(metric, kind, period, withSketches, session.blocks)
-      if (ofPeriod === undefined) return undefined
-      opened.push(ofPeriod)
+      const blocks = await this.#sources.open(metric, kind, period, withSketches, session.blocks)
+      if (blocks === undefined) return undefined
+      opened.push(blocks)
     }
     return opened
   }
 
-  /** The opened rows with the positions of their series, all of which the list knows. */
-  async #place(metric: MetricRow, request: QueryRequest, looked: Looked, opened: readonly Opened[]): Promise<Placed> {
-    let found = looked
-    for (const isForgotten of [false, false, true]) {
+  /** The sources with the ordinals of their series. Fetches missing series. */
+  async #locate(
+    metric: MetricRow,
+    request: QueryRequest,
+    selected: Selected,
+    opened: readonly Opened[],
+  ): Promise<Located> {
+    let found = selected
+    for (const isLastAttempt of [false, false, true]) {
       const sources = this.#sources.sourcesOf(opened, found.list)
       if (sources !== undefined) return { ...found, sources }
-      // A series that was registered after we looked; or one whose place another has taken: the store has gone back in time and was
-      // given its series again in another order.
-      if (isForgotten) this.#series.drop(metric)
-      found = await this.#look(metric, request)
+      // The series was registered after the selection. Or the store lost writes and assigned other ordinals, so that a reset is needed.
+      if (isLastAttempt) this.#series.drop(metric)
+      found = await this.#select(metric, request)
     }
     const sources = this.#sources.sourcesOf(opened, found.list)
     if (sources !== undefined) return { ...found, sources }
-    throw new Error(`a block of metric ${metric.name} holds a series that the catalog does not know`)
+    throw new Error(`a block of metric ${metric.name} has a series that is missing in the catalog`)
   }
 
   #cells(request: QueryRequest, period: Period, { groups }: Grouping, needs: Needs, aggregationsMax: number): Cells {
@@ -317,8 +338,8 @@ export class Querier {
     const tooMany = (): GatewayError => {
       const bucketsMax = Math.floor(valuesMax / (groups.length * aggregations))
       const details = { valuesMax, groups: groups.length, buckets }
-      const message = `${groups.length} groups of ${buckets} buckets exceed ${valuesMax} answered values`
-      // A range may touch two buckets of any interval.
+      const message = `${groups.length} groups of ${buckets} buckets exceed ${valuesMax} result values`
+      // A range may overlap two buckets at any interval.
       if (bucketsMax < 2) return new GatewayError('query_too_large', message, { details })
       const fits = fittingInterval(planned, bucketsMax, finestKept(planned, timelines))
       return new GatewayError('query_too_large', `${message}; an interval of ${fits} would fit`, {
@@ -327,13 +348,13 @@ export class Querier {
     }
     const limits = { groups: groups.length, buckets, cellsMax: Math.floor(valuesMax / aggregations), tooMany }
     const cells = new Cells(limits, needs)
-    // Without grouping there is one group, data or not.
+    // Without grouping there is always one group, even without data.
     if (!isGrouped(request) && groups.length > 0) cells.cellOf(0)
     return cells
   }
 }
 
-/** What is too fine to be kept, or has too many buckets, is not looked at; more rollups than are left are refused. */
+/** Undefined for an interval that is not kept or gives too many buckets. Other errors, such as an exceeded budget, are rethrown. */
 function undefinedIfTooFine(error: unknown): undefined {
   const isTooFine =
     error instanceof GatewayError && (error.code === 'invalid_interval' || error.details?.['bucketsMax'] !== undefined)
@@ -344,7 +365,7 @@ function settingOf({ type }: MetricRow): RetentionSetting {
   return rollupKindOf(type) === 'set' ? 'SET_RESOLUTIONS' : 'RESOLUTIONS'
 }
 
-/** Answered buckets that kept data cannot fill, or not those they are compared with. */
+/** The number of buckets that kept data cannot fill, in the range or the earlier period. */
 function unavailableIn(current: Plan, earlier: Plan | undefined, comparison: Comparison | undefined): number {
   if (earlier === undefined || comparison === undefined) return current.unavailableCount
   return comparison.bucketOf.reduce(
@@ -353,14 +374,22 @@ function unavailableIn(current: Plan, earlier: Plan | undefined, comparison: Com
   )
 }
 
-interface Looked {
+/** The series of the metric, and the groups of those that match. */
+interface Selected {
   readonly list: SeriesList
   readonly grouping: Grouping
 }
 
-interface Placed extends Looked {
-  /** By period. */
+interface Located extends Selected {
+  /** One list for each period. */
   readonly sources: readonly (readonly Source[])[]
+}
+
+interface PlannedPeriods {
+  readonly current: Period
+  readonly comparison: Comparison | undefined
+  /** Undefined without a comparison, or if no bucket has a counterpart. */
+  readonly earlier: Period | undefined
 }
 
 interface Evaluated {
@@ -368,23 +397,23 @@ interface Evaluated {
   readonly groups: ReadonlyMap<number, AnswerGroup>
 }
 
-/** The groups with data in either period: as they rank, or by their tags. */
-function answerGroups(
+/** The groups with data in either period, by rank or by tags. */
+function resultGroups(
   request: QueryRequest,
   { evaluation, groups }: Evaluated,
   earlier: Evaluated | undefined,
   comparison: Comparison | undefined,
 ): readonly AnswerGroup[] {
-  const answered: AnswerGroup[] = []
+  const result: AnswerGroup[] = []
   for (const index of [...new Set([...groups.keys(), ...(earlier?.groups.keys() ?? [])])].sort((a, b) => a - b)) {
     const current = groups.get(index) ?? emptyGroup(evaluation, index)
-    if (comparison === undefined) answered.push(current)
+    if (comparison === undefined) result.push(current)
     else {
       const before = earlier?.groups.get(index) ?? emptyGroup(earlier?.evaluation ?? evaluation, index)
-      answered.push(compared(current, before, comparison))
+      result.push(compared(current, before, comparison))
     }
   }
-  const shown = isGrouped(request) ? answered.filter((group) => hasData(group) || hasData(group.comparison)) : answered
+  const shown = isGrouped(request) ? result.filter((group) => hasData(group) || hasData(group.comparison)) : result
   return request.top === undefined ? shown.sort((a, b) => compareTags(a.tags, b.tags)) : shown
 }
 

@@ -4,8 +4,8 @@ import type { MetricRow } from '../store/store.ts'
 import type { QueryAnswer } from './compute/result.ts'
 import type { Aggregation } from './plan/aggregation.ts'
 
-/** What one asker wants of a run beyond the question it shares with others. */
-export interface Wants {
+/** What a run computes. Queries that share a run may differ in this. */
+export interface RunOutputs {
   readonly computed: readonly Aggregation[]
   readonly totals: boolean
   /** The last values before the range. */
@@ -13,9 +13,9 @@ export interface Wants {
 }
 
 /**
- * What the queries of one request share: one clock, a number of rollups they may read together, the blocks they have read, and
- * their answers, so that each block is read once and the same question is answered once, however often a document asks it.
- * Blocks are held for as long as the request lives; what it may read bounds them.
+ * Shared by all queries of one request: one clock, one budget of rollups, the blocks read so far, and results. Each block is read
+ * once and equal queries run once, however often a document repeats them. Blocks stay in memory as long as the request; the
+ * budget bounds them.
  */
 export class QuerySession {
   readonly rollupsMax: number
@@ -23,7 +23,7 @@ export class QuerySession {
   #nowMs: number | undefined
   #rollupsLeft: number
   #step: string | number | undefined
-  #turn = Promise.resolve()
+  #lastPause = Promise.resolve()
   readonly #metrics = new Map<string, Promise<MetricRow | undefined>>()
   readonly #runs = new Map<string, Run>()
   readonly #blocks = new Map<string, Block>()
@@ -34,7 +34,7 @@ export class QuerySession {
     this.#now = now
   }
 
-  /** The instant as of which everything is answered. */
+  /** The time of all queries in the session. */
   get nowMs(): number {
     this.#nowMs ??= this.#now()
     return this.#nowMs
@@ -44,12 +44,12 @@ export class QuerySession {
     return this.#rollupsLeft
   }
 
-  /** Blocks by name that some query of the request has read. */
+  /** The blocks read by the queries of the request, by name. */
   get blocks(): Map<string, Block> {
     return this.#blocks
   }
 
-  /** What was answered before this step of a request that also writes is forgotten: it must see what has been written since. */
+  /** Begins a step of a request that also writes: drops earlier results, because the step must see earlier writes. */
   enter(step: string | number): void {
     if (step === this.#step) return
     this.#step = step
@@ -59,13 +59,13 @@ export class QuerySession {
   }
 
   /**
-   * Resolves when the caller may plan: the callers of one request take turns, a turn of the event loop each. A plan may have tens
-   * of thousands of buckets and a request a hundred queries, whose index snapshots arrive all at once.
+   * Yields to the event loop; of several callers one resumes in each iteration. Called before planning: a plan may have tens of
+   * thousands of buckets, and the index snapshots of a hundred queries may arrive at once.
    */
-  turn(): Promise<void> {
-    const turn = this.#turn
-    this.#turn = turn.then(() => new Promise((resolve) => setImmediate(resolve)))
-    return turn
+  pause(): Promise<void> {
+    const pause = this.#lastPause
+    this.#lastPause = pause.then(() => new Promise((resolve) => setImmediate(resolve)))
+    return pause
   }
 
   charge(rollups: number): void {
@@ -78,25 +78,25 @@ export class QuerySession {
     return row
   }
 
-  /** The answer to a question: of the run that is about to answer it or has done so, else of a new one. */
-  ask(
+  /** The result of an earlier run with the same key, if it has or can still add the outputs; else of a new run. */
+  run(
     metric: MetricRow,
-    question: string,
-    wants: Wants,
-    answer: (run: Run) => Promise<QueryAnswer>,
+    runKey: string,
+    outputs: RunOutputs,
+    execute: (run: Run) => Promise<QueryAnswer>,
   ): Promise<QueryAnswer> {
-    const key = `${formatId(metric.metricId)} ${question}`
-    const running = this.#runs.get(key)
-    if (running?.join(wants) === true) return running.answer
-    const run = new Run(wants, answer)
+    const key = `${formatId(metric.metricId)} ${runKey}`
+    const earlier = this.#runs.get(key)
+    if (earlier?.join(outputs) === true) return earlier.result
+    const run = new Run(outputs, execute)
     this.#runs.set(key, run)
-    return run.answer
+    return run.result
   }
 }
 
-/** One answer under way, for everybody who asks the same question before its reading begins, or nothing that it does not compute. */
+/** One execution of a query, shared by equal queries. Until it is planned, later queries may add outputs. */
 export class Run {
-  readonly answer: Promise<QueryAnswer>
+  readonly result: Promise<QueryAnswer>
   readonly #computed = new Map<string, Aggregation>()
   #totals = false
   #before = false
@@ -104,23 +104,24 @@ export class Run {
   #rollups = 0
   #isClosed = false
 
-  constructor(wants: Wants, answer: (run: Run) => Promise<QueryAnswer>) {
-    this.#add(wants)
-    this.answer = answer(this)
+  constructor(outputs: RunOutputs, execute: (run: Run) => Promise<QueryAnswer>) {
+    this.#add(outputs)
+    this.result = execute(this)
   }
 
-  join(wants: Wants): boolean {
+  /** False: the run is closed and lacks some of the outputs. */
+  join(outputs: RunOutputs): boolean {
     const isCovered =
-      wants.computed.every(({ name }) => this.#computed.has(name)) &&
-      (this.#totals || !wants.totals) &&
-      (this.#before || !wants.before)
+      outputs.computed.every(({ name }) => this.#computed.has(name)) &&
+      (this.#totals || !outputs.totals) &&
+      (this.#before || !outputs.before)
     if (this.#isClosed && !isCovered) return false
-    this.#add(wants)
+    this.#add(outputs)
     return true
   }
 
-  /** From now on nobody can join who wants more. */
-  close(): Wants & { /** Of the asker who wants most. */ readonly aggregationsMax: number } {
+  /** Ends the time in which outputs can be added, and returns them. */
+  close(): RunOutputs & { /** The most aggregations of any single query. */ readonly aggregationsMax: number } {
     this.#isClosed = true
     return {
       computed: [...this.#computed.values()],
@@ -130,7 +131,7 @@ export class Run {
     }
   }
 
-  /** Rollups charged for so far: an attempt that begins again is not charged twice. */
+  /** Rollups charged so far. A second attempt is not charged again. */
   get rollups(): number {
     return this.#rollups
   }
@@ -140,7 +141,7 @@ export class Run {
     this.#rollups = rollups
   }
 
-  #add({ computed, totals, before }: Wants): void {
+  #add({ computed, totals, before }: RunOutputs): void {
     for (const aggregation of computed) this.#computed.set(aggregation.name, aggregation)
     this.#totals ||= totals
     this.#before ||= before

@@ -3,11 +3,11 @@ import { tagValue } from './plan/tag-filter.ts'
 
 export interface TagValue {
   readonly value: string
-  /** Series that have it. */
+  /** Number of series with the value. */
   readonly series: number
 }
 
-/** The values of a tag that most series have; values of as many series by their text (code units). Series without it do not count. */
+/** The values of a tag, most frequent first, then by text (code units). Series without the tag do not count. */
 export function tagValuesOf({ rows }: SeriesList, key: string, max: number): readonly TagValue[] {
   const counts = new Map<string, number>()
   for (const { tags } of rows) {

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { QuerySession } from '../../src/query/session.ts'
 
-test('the queries of a request plan in different turns of the event loop, in their order', async () => {
+test('the queries of a request plan one in each iteration of the event loop, in order', async () => {
   const session = new QuerySession(1_000, () => 0)
   let loop = 0
   let isOver = false
@@ -13,7 +13,7 @@ test('the queries of a request plan in different turns of the event loop, in the
   const loops: number[] = []
   const queries: number[] = []
   const plan = async (query: number): Promise<void> => {
-    await session.turn()
+    await session.pause()
     queries.push(query)
     loops.push(loop)
   }

@@ -8,13 +8,13 @@ export interface CellLimits {
   readonly groups: number
   readonly buckets: number
   readonly cellsMax: number
-  /** Called when more cells would be needed than may be. */
+  /** The error to throw when more than `cellsMax` cells are needed. */
   tooMany(): GatewayError
 }
 
 /**
- * Accumulators of groups × answered buckets, as columns. A group takes its row of cells (a slot) when the first of its
- * rollups comes, so that groups without data in the range cost nothing.
+ * The accumulators of a query: groups × result buckets, as columns. A group takes a row of cells (a slot) with its first rollup, so
+ * groups without data cost nothing.
  */
 export class Cells {
   readonly buckets: number
@@ -32,7 +32,7 @@ export class Cells {
   last = new Float64Array(0)
   readonly sketches: (QuantileSketch | undefined)[] = []
   readonly limitCounts: (LimitCounts | undefined)[] = []
-  /** Counts have reached their bound, or running totals were merged that may have risen by more than is known of them. */
+  /** A count reached its bound, or a counter may have increased by more than the stored running totals show. */
   inexact = false
 
   constructor(limits: CellLimits, needs: Needs) {
@@ -89,7 +89,7 @@ export class Cells {
   }
 }
 
-/** One cell of a group. */
+/** The summary of one cell. */
 export class CellSummary implements Summary {
   readonly #cells: Cells
   readonly #cell: number
@@ -135,12 +135,12 @@ export class CellSummary implements Summary {
   }
 }
 
-/** All cells of a group: its whole range. Each part is merged when it is read. */
+/** The summary of all cells of a group, for its whole range. Each property is merged when it is read. */
 export class RangeSummary implements Summary {
   readonly #cells: Cells
   readonly #from: number
   readonly #to: number
-  /** Of a set: the distinct members of the whole range. */
+  /** The distinct members of a set in the whole range. */
   readonly #distinct: number | undefined
   readonly seconds: number
 
@@ -178,10 +178,10 @@ export class RangeSummary implements Summary {
 
   quantile(q: number): number {
     const { limitCounts, sketches } = this.#cells
-    const limits = limitCounts.slice(this.#from, this.#to).filter((each) => each !== undefined)
+    const limits = limitCounts.slice(this.#from, this.#to).filter((counts) => counts !== undefined)
     if (limits.length > 0) {
       const merged = new LimitCounts()
-      for (const each of limits) merged.merge(each)
+      for (const counts of limits) merged.merge(counts)
       return merged.quantile(q)
     }
     const merged = new QuantileSketch()

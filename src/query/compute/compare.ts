@@ -8,18 +8,17 @@ import type { Compare } from '../plan/request.ts'
 import { type AnswerGroup, type ComparisonTimes, withoutTotals } from './result.ts'
 
 /**
- * A query and what it is compared with have the same number of buckets: bucket i of the one is held against the stretch that lies as
- * far back as was asked. Where that stretch lies is decided bucket by bucket by the local clock, so the buckets of the earlier
- * period are not simply those of a query over it: the clock or the calendar may have skipped some, or have some that
- * nothing is compared with (January 29 to 31, held against a February).
+ * The earlier period that a query is compared with. The local clock decides for each bucket where its counterpart lies, so the
+ * buckets of the earlier period differ from those of a query over it. The clock or the calendar may have skipped some, and others
+ * have no counterpart in the query (January 29 to 31, when a February is compared with January).
  */
 export interface Comparison {
   /** The earlier period; its end is exclusive. */
   readonly fromMs: number
   readonly toMs: number
-  /** Edges of the buckets to compute: those compared with and, between them, what is not. Empty: there are none. */
+  /** Edges of the buckets to compute, including gaps between counterparts. Empty without any counterpart. */
   readonly edges: Float64Array
-  /** For each bucket of the query the position of the one it is compared with, -1 where there is none. */
+  /** For each bucket of the query the index of its counterpart, or -1. */
   readonly bucketOf: Int32Array
   readonly times: ComparisonTimes
 }
@@ -31,15 +30,15 @@ export function compareWith(
   { interval, fromMs, toMs, edges }: Plan,
 ): Comparison {
   const { zone } = asked
-  const by = compare === 'previousPeriod' ? periodBefore(interval, zone, asked.fromMs, asked.toMs) : compare
-  if (by === undefined) {
+  const distance = compare === 'previousPeriod' ? periodBefore(interval, zone, asked.fromMs, asked.toMs) : compare
+  if (distance === undefined) {
     throw new GatewayError('invalid_range', 'the range is too long to be compared with the one before it', {
       details: { argument: 'compare' },
     })
   }
-  const earlier = { fromMs: instantBefore(by, zone, fromMs), toMs: instantBefore(by, zone, toMs) }
+  const earlier = { fromMs: instantBefore(distance, zone, fromMs), toMs: instantBefore(distance, zone, toMs) }
   if (withinRange(earlier.fromMs) === undefined) {
-    throw new GatewayError('invalid_range', 'the range that it would be compared with begins before the year 1', {
+    throw new GatewayError('invalid_range', 'the earlier range would begin before the year 1', {
       details: { argument: 'compare' },
     })
   }
@@ -48,9 +47,9 @@ export function compareWith(
   const endMs = new Float64Array(buckets)
   const starts = new Set<number>()
   for (let i = 0; i < buckets; i++) {
-    const before = bucketBefore(interval, zone, by, edges[i]!, edges[i + 1]!)
+    const before = bucketBefore(interval, zone, distance, edges[i]!, edges[i + 1]!)
     const isWithin = before !== undefined && before.fromMs < earlier.toMs && before.toMs > earlier.fromMs
-    startMs[i] = before?.fromMs ?? instantBefore(by, zone, edges[i]!)
+    startMs[i] = before?.fromMs ?? instantBefore(distance, zone, edges[i]!)
     endMs[i] = isWithin ? before.toMs : startMs[i]!
     if (isWithin) starts.add(startMs[i]!)
   }
@@ -58,12 +57,12 @@ export function compareWith(
   const position = new Map(Array.from(all, (edge, i) => [edge, i]))
   const bucketOf = Int32Array.from(startMs, (start, i) => (endMs[i]! > start ? position.get(start)! : -1))
   for (const [i, bucket] of bucketOf.entries()) if (bucket >= 0) endMs[i] = all[bucket + 1]!
-  const label = compare === 'previousPeriod' ? 'previous period' : `${formatInterval(by)} before`
+  const label = compare === 'previousPeriod' ? 'previous period' : `${formatInterval(distance)} before`
   const times = { startMs: startMs.map(nearestInstant), endMs: endMs.map(nearestInstant), label }
   return { ...earlier, edges: all, bucketOf, times }
 }
 
-/** Starts and ends, ascending. A bucket that reaches into the next one ends there: half-hour clock changes bring that about. */
+/** Starts and ends, ascending. A bucket that overlaps the next one ends there, as after half-hour clock changes. */
 function edgesOf(starts: ReadonlySet<number>, startMs: Float64Array, endMs: Float64Array): Float64Array {
   const sorted = Float64Array.from(starts).sort()
   const endOf = new Map<number, number>()
@@ -77,15 +76,15 @@ function edgesOf(starts: ReadonlySet<number>, startMs: Float64Array, endMs: Floa
   return Float64Array.from(edges)
 }
 
-/** A group with the same one of the earlier period, whose columns are laid out by the buckets of the query. */
+/** The group with the same group of the earlier period as `comparison`, aligned to the buckets of the query. */
 export function compared(group: AnswerGroup, earlier: AnswerGroup, { bucketOf }: Comparison): AnswerGroup {
   const buckets = bucketOf.length
-  const laidOut = (column: Float64Array): Float64Array =>
+  const aligned = (column: Float64Array): Float64Array =>
     Float64Array.from({ length: buckets }, (_, i) => column[bucketOf[i]!] ?? Number.NaN)
   const comparison: AnswerGroup = {
     ...withoutTotals(earlier),
     present: Uint8Array.from({ length: buckets }, (_, i) => earlier.present[bucketOf[i]!] ?? 0),
-    values: new Map([...earlier.values].map(([name, column]) => [name, laidOut(column)])),
+    values: new Map([...earlier.values].map(([name, column]) => [name, aligned(column)])),
     get totals() {
       return earlier.totals
     },

@@ -4,15 +4,15 @@ import type { SeriesList } from '../plan/series-index.ts'
 import type { Cells } from './cells.ts'
 import type { Merge } from './merge.ts'
 
-/** Distinct members: of each cell, and of each group over the whole range (undefined unless asked for). */
+/** Distinct members of each cell, and of each group over the whole range (undefined unless requested). */
 export interface DistinctCounts {
   readonly cells: Float64Array
   readonly totals: Float64Array | undefined
 }
 
 /**
- * Counts the members of sets. Rollups only tell which sketches exist; the sketches of a cell's series and stored buckets
- * are united, so a member counts once however often and wherever it was seen.
+ * Counts the distinct members of sets. Rollups only say which sketches exist. The store merges the sketches of all series and stored
+ * buckets of a cell, so that a member counts once per cell.
  */
 export async function countDistinct(
   store: Store,
@@ -27,20 +27,21 @@ export async function countDistinct(
   const seen = stepsMs.map(() => new Map<number, Set<number>>())
   const unions: SetKey[][] = []
   const unionOf = new Map<number, number>()
-  for (const { section, level, inbox, ordinals } of sources) {
+  for (const source of sources) {
+    const { section, ordinals } = source
     for (let s = 0; s < section.seriesCount; s++) {
       const ordinal = ordinals[s]!
       const group = groupOf[ordinal] ?? -1
       if (group < 0) continue
       for (let row = section.rowStart[s]!; row < section.rowStart[s + 1]!; row++) {
         const timeMs = section.bucketMs[row]!
-        const read = reads.find(timeMs)
-        if (read === undefined || (read.level !== level && !inbox)) continue
+        const read = reads.findFor(source, timeMs)
+        if (read === undefined) continue
         const cell = cells.cellOf(group) + buckets.find(timeMs)
         cells.count[cell]! += section.count[row]!
         const resolutionMs = stepsMs[read.level]!
         const bucketMs = Math.floor(timeMs / resolutionMs) * resolutionMs
-        if (!first(seen[read.level]!, ordinal, bucketMs)) continue
+        if (!addOnce(seen[read.level]!, ordinal, bucketMs)) continue
         let union = unionOf.get(cell)
         if (union === undefined) unionOf.set(cell, (union = unions.push([]) - 1))
         unions[union]!.push({
@@ -65,8 +66,8 @@ export async function countDistinct(
   return { cells: byCell, totals: wantTotals ? Float64Array.from(counts.slice(unions.length)) : undefined }
 }
 
-/** Whether this series and stored bucket are met for the first time: runs and inbox may name them again. */
-function first(seen: Map<number, Set<number>>, ordinal: number, bucketMs: number): boolean {
+/** False when this series and stored bucket were added before; several runs and the inbox may hold the same one. */
+function addOnce(seen: Map<number, Set<number>>, ordinal: number, bucketMs: number): boolean {
   let buckets = seen.get(ordinal)
   if (buckets === undefined) seen.set(ordinal, (buckets = new Set()))
   if (buckets.has(bucketMs)) return false

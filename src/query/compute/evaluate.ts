@@ -7,21 +7,21 @@ import { type AnswerGroup, UNAVAILABLE } from './result.ts'
 
 export interface Evaluation {
   readonly plan: Plan
-  /** Width of the finest stored bucket: the least time a rate is taken over. */
+  /** Width of the finest stored bucket: the shortest time that a rate is computed over. */
   readonly baseMs: number
   readonly nowMs: number
   readonly computed: readonly Aggregation[]
   readonly groups: readonly GroupKey[]
-  /** Of a set. */
+  /** For sets. */
   readonly distinct: DistinctCounts | undefined
 }
 
-/** Turns accumulators into the numbers asked for, by group. */
+/** Computes the aggregations of each group from its accumulators. */
 export function evaluate(evaluation: Evaluation, cells: Cells): ReadonlyMap<number, AnswerGroup> {
   return new Map(cells.groups.map((group, slot) => [group, evaluateGroup(evaluation, cells, group, slot)]))
 }
 
-/** A group without data. */
+/** The result of a group without data. */
 export function emptyGroup({ groups, computed, plan }: Evaluation, group: number): AnswerGroup {
   const buckets = plan.edges.length - 1
   const nothing = new Float64Array(buckets).fill(Number.NaN)
@@ -33,7 +33,7 @@ export function emptyGroup({ groups, computed, plan }: Evaluation, group: number
   }
 }
 
-/** Of a group without data. */
+/** The `present` column of a group without data. */
 function presenceOf({ unavailable }: Plan): Uint8Array {
   return unavailable.map((isUnavailable) => isUnavailable * UNAVAILABLE)
 }
@@ -58,7 +58,7 @@ function evaluateGroup(evaluation: Evaluation, cells: Cells, group: number, slot
     ...evaluation.groups[group]!,
     present,
     values,
-    // Over the whole range, merged when somebody looks: most answers are charts.
+    // Computed when it is read: most queries need no totals.
     get totals() {
       totals ??= totalsOf(evaluation, cells, slot)
       return totals
@@ -71,7 +71,7 @@ function bucketSeconds(evaluation: Evaluation): Float64Array {
   return Float64Array.from({ length: edges.length - 1 }, (_, i) => secondsOf(evaluation, edges[i]!, edges[i + 1]!))
 }
 
-/** Length of a bucket cut by the range and by now, at least one base bucket; one that starts after now counts whole. */
+/** Length of a bucket, cut by the range and by now, at least one base bucket. A bucket that starts after now is not cut. */
 export function secondsOf(
   { plan, nowMs, baseMs }: Pick<Evaluation, 'plan' | 'nowMs' | 'baseMs'>,
   startMs: number,
@@ -85,18 +85,18 @@ export function secondsOf(
 
 function totalsOf(evaluation: Evaluation, cells: Cells, slot: number): ReadonlyMap<string, number> {
   const { computed, distinct, plan } = evaluation
-  // A number of the whole range is exact or not given.
+  // Totals that miss a bucket would be wrong.
   if (plan.unavailableCount > 0) return new Map(computed.map(({ name }) => [name, Number.NaN]))
   const seconds = secondsOf(evaluation, plan.fromMs, plan.toMs)
   const members = distinct === undefined ? undefined : (distinct.totals?.[slot] ?? Number.NaN)
   const range = new RangeSummary(cells, slot, seconds, members)
   const hasPoints = range.count > 0 || members !== undefined
-  return new Map(computed.map((each) => [each.name, hasPoints ? each.compute(range) : Number.NaN]))
+  return new Map(computed.map((aggregation) => [aggregation.name, hasPoints ? aggregation.compute(range) : Number.NaN]))
 }
 
 type Tags = readonly (readonly [string, string])[]
 
-/** By key and value, one after another, in code units. */
+/** Orders by key, then value, pair by pair, in code units. */
 export function compareTags(a: Tags, b: Tags): number {
   for (let i = 0; i < Math.min(a.length, b.length); i++) {
     for (const part of [0, 1] as const) {

@@ -1,8 +1,8 @@
 import type { SeriesRow } from '../../store/store.ts'
 
 /**
- * What the buckets of a histogram counted, by their upper limits. Counts are of the bucket alone, not of all below it. A quantile is
- * interpolated within the bucket that holds its rank, as if observations lay evenly in it.
+ * The counts of a histogram by the upper limits of its buckets. Counts are not cumulative over limits. A quantile is interpolated
+ * linearly within the bucket that holds its rank.
  */
 export class LimitCounts {
   readonly #counts = new Map<number, number>()
@@ -15,7 +15,10 @@ export class LimitCounts {
     for (const [limit, count] of other.#counts) this.add(limit, count)
   }
 
-  /** The first bucket begins at 0 when its limit is positive; the infinite one answers the highest finite limit. NaN: no count. */
+  /**
+   * The first bucket starts at 0 if its limit is positive. A rank in the infinite bucket gives the highest finite limit. NaN without
+   * counts.
+   */
   quantile(q: number): number {
     const buckets = [...this.#counts].sort(([a], [b]) => a - b)
     let total = 0
@@ -29,7 +32,7 @@ export class LimitCounts {
       value =
         limit === Number.POSITIVE_INFINITY
           ? highestFinite(buckets[i - 1]?.[0])
-          : within(start, limit, (rank - below) / count)
+          : interpolate(start, limit, (rank - below) / count)
       below += count
       if (below >= rank) break
     }
@@ -41,7 +44,7 @@ function highestFinite(limit: number | undefined): number {
   return limit === undefined || !Number.isFinite(limit) ? Number.NaN : limit
 }
 
-function within(start: number, end: number, share: number): number {
+function interpolate(start: number, end: number, share: number): number {
   return Number.isFinite(start) ? start + (end - start) * Math.min(1, share) : end
 }
 

@@ -8,29 +8,30 @@ import type { Source } from '../read/source-reader.ts'
 import type { Cells } from './cells.ts'
 
 /**
- * Merges block columns into cells, without an object per rollup. What only adds up (count, sum, min, max, bins) is merged block
- * by block; what depends on the order of one series' points (first, last, running totals) is merged series by series, its
- * blocks in order of arrival.
+ * Merges block columns into cells, without an object per rollup. Count, sum, min, max and sketch bins do not depend on order and
+ * are merged block by block. First, last and running totals depend on the order of points within a series: they are merged series
+ * by series, with the blocks of a series in order of arrival.
  */
 
 export interface Merge {
   readonly plan: Plan
-  /** Widths of the levels. */
+  /** Width of the stored buckets of each level. */
   readonly stepsMs: readonly number[]
   readonly sources: readonly Source[]
-  /** The group of each ordinal, -1 for none. Series that were registered meanwhile lie beyond its end and belong to none. */
+  /** The group of each ordinal, -1 for none. Series registered since it was made lie beyond its end and have no group. */
   readonly groupOf: Int32Array
-  /** The upper limit of each ordinal, where counts by limit are needed. */
+  /** The upper limit of each ordinal; empty unless counts by limit are needed. */
   readonly limits: Float64Array
   readonly needs: Needs
 }
 
-/** Adds what only adds up. */
+/** Merges count, sum, min, max, sketch bins and counts by limit. */
 export function mergeSums({ plan, sources, groupOf, limits, needs }: Merge, cells: Cells): void {
   const reads = new ReadFinder(plan.reads)
   const buckets = new BucketFinder(plan.edges)
   let counted = 0
-  for (const { section, level, inbox, ordinals } of sources) {
+  for (const source of sources) {
+    const { section, ordinals } = source
     const { rowStart, bucketMs, count } = section
     const sum = section.kind === 'set' ? count : section.sum
     const extremes = needs.extremes
@@ -41,8 +42,7 @@ export function mergeSums({ plan, sources, groupOf, limits, needs }: Merge, cell
       if (group < 0) continue
       for (let row = rowStart[s]!; row < rowStart[s + 1]!; row++) {
         const timeMs = bucketMs[row]!
-        const read = reads.find(timeMs)
-        if (read === undefined || (read.level !== level && !inbox)) continue
+        if (reads.findFor(source, timeMs) === undefined) continue
         const cell = cells.cellOf(group) + buckets.find(timeMs)
         cells.count[cell] = addCounts(cells.count[cell]!, count[row]!)
         counted = addCounts(counted, count[row]!)
@@ -60,8 +60,8 @@ export function mergeSums({ plan, sources, groupOf, limits, needs }: Merge, cell
 }
 
 /**
- * First and last of gauges. Of one series the later arrival wins equal times (for first: the earlier one stays); between the
- * series of a group the greater value does (for first: the smaller one).
+ * Merges first and last of gauges. On equal times within a series, `last` takes the later arrival and `first` the earlier one. On
+ * equal times between series of a group, `last` takes the greater value and `first` the smaller one.
  */
 export function mergeEnds(merge: Merge, cells: Cells): void {
   const { plan, groupOf } = merge
@@ -76,11 +76,10 @@ export function mergeEnds(merge: Merge, cells: Cells): void {
   eachSeries(merge, (ordinal, parts) => {
     const group = groupOf[ordinal]!
     for (const { source, series } of parts) {
-      const { section, level, inbox } = source
+      const { section } = source
       for (let row = section.rowStart[series]!; row < section.rowStart[series + 1]!; row++) {
         const timeMs = section.bucketMs[row]!
-        const read = reads.find(timeMs)
-        if (read === undefined || (read.level !== level && !inbox)) continue
+        if (reads.findFor(source, timeMs) === undefined) continue
         const bucket = buckets.find(timeMs)
         if (lastMs[bucket] === Number.NEGATIVE_INFINITY) touched.push(bucket)
         if (section.lastMs[row]! >= lastMs[bucket]!) {
@@ -95,7 +94,7 @@ export function mergeEnds(merge: Merge, cells: Cells): void {
     }
     for (const bucket of touched) {
       const cell = cells.cellOf(group) + bucket
-      offerLast(cells, cell, lastMs[bucket]!, last[bucket]!)
+      mergeLast(cells, cell, lastMs[bucket]!, last[bucket]!)
       if (
         firstMs[bucket]! < cells.firstMs[cell]! ||
         (firstMs[bucket] === cells.firstMs[cell] && first[bucket]! < cells.first[cell]!)
@@ -110,7 +109,7 @@ export function mergeEnds(merge: Merge, cells: Cells): void {
   })
 }
 
-function offerLast(cells: Cells, cell: number, timeMs: number, value: number): void {
+function mergeLast(cells: Cells, cell: number, timeMs: number, value: number): void {
   if (timeMs > cells.lastMs[cell]! || (timeMs === cells.lastMs[cell] && value > cells.last[cell]!)) {
     cells.lastMs[cell] = timeMs
     cells.last[cell] = value
@@ -118,26 +117,26 @@ function offerLast(cells: Cells, cell: number, timeMs: number, value: number): v
 }
 
 /**
- * Running totals of counters: the increase from each total to the next of the same series goes to the answered bucket of the
- * later one. `lookback` are further reads that may hold the total before the first: before the range, and in its unavailable
- * stretches. Where such a stretch could not be read nothing is known of the increase across it.
+ * Merges running totals of counters. The increase between two totals of a series goes to the result bucket of the later one.
+ * `lookback` are additional reads, before the range and in its unavailable stretches, that may hold the total before the first. An
+ * increase across a stretch that could not be read is unknown.
  */
 export function mergeTotals(merge: Merge, lookback: readonly Read[], cells: Cells): void {
   const { plan, stepsMs, groupOf, limits, needs } = merge
   const reads = new ReadFinder([...lookback, ...plan.reads].sort((a, b) => a.fromMs - b.fromMs))
-  const within = new ReadFinder(plan.reads)
+  const inRange = new ReadFinder(plan.reads)
   const unread = unreadBefore(plan, lookback)
   const buckets = new BucketFinder(plan.edges)
   eachSeries(merge, (ordinal, parts) => {
-    // One stored bucket may lie in several runs and in the inbox; its list is whole only when they are joined.
+    // A stored bucket may have totals in several runs and in the inbox.
     const byBucket = new Map<number, Totals>()
     for (const { source, series } of parts) {
-      const { section, level, inbox } = source
+      const { section } = source
       if (!section.hasTotals) continue
       for (let row = section.rowStart[series]!; row < section.rowStart[series + 1]!; row++) {
         const timeMs = section.bucketMs[row]!
-        const read = reads.find(timeMs)
-        if (read === undefined || (read.level !== level && !inbox)) continue
+        const read = reads.findFor(source, timeMs)
+        if (read === undefined) continue
         const totals = section.totalsAt(row)
         if (totals === undefined) continue
         const stepMs = stepsMs[read.level]!
@@ -151,7 +150,7 @@ export function mergeTotals(merge: Merge, lookback: readonly Read[], cells: Cell
     let previous = 0
     for (const [storedMs, totals] of [...byBucket].sort(([a], [b]) => a - b)) {
       const end = totals.length - 1
-      if (within.find(storedMs) !== undefined) {
+      if (inRange.find(storedMs) !== undefined) {
         cells.inexact ||= totals.inexact
         const bucket = buckets.find(storedMs)
         const cell = cells.cellOf(groupOf[ordinal]!) + bucket
@@ -161,7 +160,7 @@ export function mergeTotals(merge: Merge, lookback: readonly Read[], cells: Cell
         const increase = totals.increase() + (joins ? increaseBetween(previous, totals.value[0]!) : 0)
         cells.sum[cell]! += increase
         if (needs.limits) cells.limitCountsOf(cell).add(limits[ordinal]!, increase)
-        if (needs.ends) offerLast(cells, cell, totals.timeMs[end]!, totals.value[end]!)
+        if (needs.ends) mergeLast(cells, cell, totals.timeMs[end]!, totals.value[end]!)
       }
       previousMs = totals.timeMs[end]!
       previous = totals.value[end]!
@@ -169,7 +168,7 @@ export function mergeTotals(merge: Merge, lookback: readonly Read[], cells: Cell
   })
 }
 
-/** For each bucket the end of the last stretch before it that is neither answered nor looked back into. */
+/** For each bucket the end of the last earlier stretch that was not read at all. */
 function unreadBefore({ edges, unavailable, fromMs }: Plan, lookback: readonly Read[]): Float64Array {
   const found = new ReadFinder(lookback)
   const unread = new Float64Array(unavailable.length)
@@ -183,11 +182,11 @@ function unreadBefore({ edges, unavailable, fromMs }: Plan, lookback: readonly R
 
 interface Part {
   readonly source: Source
-  /** The series' index in the section. */
+  /** Index of the series in the section. */
   readonly series: number
 }
 
-/** Visits the series of all sources that belong to a group, each with its parts in the order of the sources. */
+/** Visits each series that belongs to a group, with its parts in the order of the sources. */
 function eachSeries({ sources, groupOf }: Merge, visit: (ordinal: number, parts: readonly Part[]) => void): void {
   const starts = new Uint32Array(groupOf.length + 1)
   for (const { ordinals, section } of sources) {

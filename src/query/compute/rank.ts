@@ -8,16 +8,13 @@ import { accumulate, type Reading } from './accumulate.ts'
 import { CellSummary, Cells } from './cells.ts'
 import { compareTags, secondsOf } from './evaluate.ts'
 
-/**
- * Groups whose sketches, or counts by limit, are held at a time while they are ranked: a sketch takes some kilobytes, and there may be as many groups as
- * series.
- */
+/** Groups ranked at a time if they need sketches or counts by limit: a sketch takes some kilobytes, and each series may be a group. */
 const SKETCHED_GROUPS_MAX = 4_096
 
 /**
- * The grouping of the first n groups by one number over the whole range, in that order, the others left out or merged into a
- * remainder. Equal groups stand in the order of their tags; those without the number come last, those without data not at
- * all. Only numbers over the whole range are computed here, so that many groups cost no more than one cell each.
+ * Ranks the groups by one number over the whole range and keeps the first n in that order. The others are left out or merged into a
+ * remainder. Equal groups are ordered by tags, groups without the number come last, and groups without data are left out. Each
+ * group costs one cell, because only numbers over the whole range are computed.
  */
 export async function topGroups(
   store: Store,
@@ -28,15 +25,19 @@ export async function topGroups(
   top: Top,
 ): Promise<Grouping> {
   const { groups, groupOf } = grouping
-  // Where some buckets are unavailable, the others decide.
-  const one = { edges: Float64Array.of(plan.fromMs, plan.toMs), unavailable: new Uint8Array(1), unavailableCount: 0 }
-  const whole: Plan = { ...plan, ...one }
+  // Unavailable buckets are ignored: the others decide the rank.
+  const oneBucket = {
+    edges: Float64Array.of(plan.fromMs, plan.toMs),
+    unavailable: new Uint8Array(1),
+    unavailableCount: 0,
+  }
+  const whole: Plan = { ...plan, ...oneBucket }
   const needs = needsOf([top.by], reading.metric.type)
   const seconds = secondsOf({ plan: whole, ...clock }, whole.fromMs, whole.toMs)
   const ranked: { readonly group: number; readonly value: number }[] = []
   const step = needs.sketches || needs.limits ? SKETCHED_GROUPS_MAX : Math.max(1, groups.length)
   for (let first = 0; first < groups.length; first += step) {
-    const ofStep = groupOf.map((group) => (group >= first && group < first + step ? group - first : -1))
+    const groupOfStep = groupOf.map((group) => (group >= first && group < first + step ? group - first : -1))
     const cells = new Cells(
       {
         groups: step,
@@ -46,7 +47,7 @@ export async function topGroups(
       },
       needs,
     )
-    const distinct = await accumulate(store, reading, { plan: whole, groupOf: ofStep, needs }, cells, false)
+    const distinct = await accumulate(store, reading, { plan: whole, groupOf: groupOfStep, needs }, cells, false)
     for (const [slot, group] of cells.groups.entries()) {
       if (cells.count[slot]! === 0) continue
       ranked.push({

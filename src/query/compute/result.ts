@@ -4,16 +4,16 @@ import type { MetricRow } from '../../store/store.ts'
 import type { Aggregation } from '../plan/aggregation.ts'
 import type { Fill } from '../plan/request.ts'
 
-/** Of a bucket in `present`. */
+/** The value in `present` of a bucket that kept data cannot fill. */
 export const UNAVAILABLE = 2
 
-/** The answer to a query: columns over one row of buckets, one set of columns a group. */
+/** The result of a query: one row of buckets, and columns over it for each group. */
 export interface QueryAnswer {
   readonly metric: MetricRow
   /** The range after widening to stored buckets: `fromMs` inclusive, `toMs` exclusive. */
   readonly fromMs: number
   readonly toMs: number
-  /** The interval used, spelt shortest: `15m`, `1d`. */
+  /** The interval used, in its shortest form: `15m`, `1d`. */
   readonly interval: string
   readonly timezone: string
   readonly fill: Fill
@@ -21,48 +21,48 @@ export interface QueryAnswer {
   /** Start of each bucket, and its (exclusive) end. */
   readonly startMs: Float64Array
   readonly endMs: Float64Array
-  /** Where the buckets of each group's comparison lie; undefined unless the query compares. */
+  /** The buckets of the earlier period; undefined unless the query compares. */
   readonly comparison?: ComparisonTimes | undefined
-  /** Sorted by tags, or as they rank, a remainder last; without grouping exactly one. */
+  /** Sorted by tags or by rank, a remainder last. Exactly one without grouping. */
   readonly groups: readonly AnswerGroup[]
   readonly meta: QueryMeta
 }
 
-/** What each bucket is held against, of an earlier period. */
+/** For each bucket, the bucket of the earlier period that it is compared with. */
 export interface ComparisonTimes {
   readonly startMs: Float64Array
-  /** Equal to the start where the earlier period has no such bucket. */
+  /** Equal to the start if the earlier period has no such bucket. */
   readonly endMs: Float64Array
-  /** For people: `previous period`, `1w before`. */
+  /** For display: `previous period`, `1w before`. */
   readonly label: string
 }
 
 export interface AnswerGroup {
-  /** The values of the keys grouped by, in the order asked; of a series all its tags. A missing tag is the empty text. */
+  /** Keys and values of the grouping, in the order of the query; all tags if by series. A missing tag is the empty text. */
   readonly tags: readonly (readonly [key: string, value: string])[]
-  /** Of a query by series. */
+  /** Set if the query groups by series. */
   readonly series: { readonly seriesId: Id64; readonly tags: CanonicalTags } | undefined
-  /** 1 where the bucket holds at least one point, {@link UNAVAILABLE} where kept data cannot tell. */
+  /** For each bucket 1 if it has points, {@link UNAVAILABLE} if kept data cannot fill it, else 0. */
   readonly present: Uint8Array
-  /** A column for each computed aggregation by its name, NaN where the number does not exist. */
+  /** A column for each computed aggregation by name; NaN where the number does not exist. */
   readonly values: ReadonlyMap<string, Float64Array>
-  /** The same over the whole range, NaN where the number does not exist or a bucket is unavailable. */
+  /** Each aggregation over the whole range; NaN if it does not exist or a bucket is unavailable. */
   readonly totals: ReadonlyMap<string, number>
-  /** The last value before the range by the name of the aggregation, where a query that fills with the previous one looked for it. */
+  /** The last value before the range by aggregation name; set only for `fill: previous`. */
   readonly before?: ReadonlyMap<string, number>
-  /** Merged from all groups that a query for the first few leaves out; it has no tags. */
+  /** The merged groups outside of the top n; it has no tags. */
   readonly isRemainder?: true
-  /** The same group in the earlier period, its columns by the buckets of this one; of every group of a query that compares. */
+  /** The same group in the earlier period, its columns aligned to the buckets of this one. Set if the query compares. */
   readonly comparison?: AnswerGroup
 }
 
-/** The same text for the same group of every answer. */
+/** A key of the group, the same in every result. */
 export function groupKey({ tags, series, isRemainder }: Pick<AnswerGroup, 'tags' | 'series' | 'isRemainder'>): string {
   if (isRemainder === true) return 'remainder'
   return series === undefined ? JSON.stringify(tags) : formatId(series.seriesId)
 }
 
-/** To be spread: totals are computed when they are looked at. */
+/** The group without its lazy `totals`, which a spread would compute. */
 export function withoutTotals({
   tags,
   series,
@@ -89,34 +89,34 @@ export interface QueryMeta {
   readonly resolutionsMs: readonly number[]
   readonly rollupsRead: number
   readonly blocksRead: number
-  /** Blocks that were already decoded. */
+  /** Blocks that were in the cache. */
   readonly cacheHits: number
-  /** False: a count is at its bound, or running totals came too late, or fell too often. What is counted may be too small, never too great. */
+  /** False if a count is at its bound, or running totals came too late or decreased too often. Numbers may be too small. */
   readonly isExact: boolean
-  /** Buckets, of the range or of what it is compared with, that kept data cannot fill exactly. */
+  /** Buckets that kept data cannot fill exactly, in the range or the earlier period. */
   readonly bucketsUnavailable: number
-  /** Rollups charged to the request before reading. */
+  /** Rollups charged to the budget of the request. */
   readonly cost: number
   readonly durationMs: number
   readonly nowMs: number
 }
 
-/** The points of one chart line: rows to show after filling, in order of time. `null` is a number that does not exist. */
+/** One chart line after filling, in order of time. `null` is a number that does not exist. */
 export interface Line {
   readonly bucket: readonly number[]
   readonly values: readonly (number | null)[]
 }
 
 /**
- * One column of a group with its gaps treated as the query asked: `none` leaves empty buckets out, `null` and `zero` fill
- * them, `previous` repeats the last value before, be it of before the range (null where there is none). An unavailable bucket is null, whatever was asked. A
- * bucket is empty when it is so in both periods, so that a line and what it is compared with have the same rows.
+ * One column of a group with its empty buckets filled: `none` leaves them out, `null` and `zero` fill them, `previous` repeats the
+ * last value, even of before the range (null without one). An unavailable bucket is always null. A bucket counts as empty only if it
+ * is empty in both periods, so that a line and its comparison have the same rows.
  */
 export function fillLine(group: AnswerGroup, name: string, fill: Fill): Line {
   return lineOf(group, group, name, fill)
 }
 
-/** The rows of {@link fillLine}, of the earlier period; undefined unless the query compares. */
+/** The line of the earlier period with the same rows as {@link fillLine}; undefined unless the query compares. */
 export function fillComparison(group: AnswerGroup, name: string, fill: Fill): Line | undefined {
   return group.comparison && lineOf(group, group.comparison, name, fill)
 }

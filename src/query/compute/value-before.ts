@@ -6,21 +6,21 @@ import { AUTO_BUCKETS_MAX } from '../plan/plan.ts'
 import { groupKey, type QueryAnswer } from './result.ts'
 
 /**
- * The last value of each group before a range, with which `fill: previous` starts. It is the value of the last bucket of the interval
- * that has one: looked for first in the buckets right before the range, then in coarse ones over seven days, and the coarse
- * bucket that holds it is looked into once more. So a look back is a handful of small queries, however fine the interval.
+ * Finds the last value of each group before a range, with which `fill: previous` starts: that of the last bucket with a value. It
+ * queries the buckets right before the range, then coarse buckets over seven days, then the fine buckets within each coarse bucket
+ * that has a last value. So it takes a handful of small queries at any interval.
  */
 export const LOOK_BACK_MS = 7 * DAY_MS
-/** Coarse buckets that are looked into. Groups whose last value lies in further ones get the value of the coarse bucket. */
+/** Coarse buckets that are searched again. Groups with their last value in another one get the value of that coarse bucket. */
 const REFINED_MAX = 8
-/** Of a coarse bucket these say nothing about a bucket of the interval. */
+/** Aggregations whose value in a coarse bucket says nothing about a fine one. */
 const GROWING_WITH_TIME: ReadonlySet<string> = new Set(['sum', 'count'])
 
 /** The values of a group by the name of the aggregation. */
 export type LastValues = ReadonlyMap<string, number>
 
 export interface LookBack {
-  /** Where the range starts. */
+  /** Start of the range. */
   readonly fromMs: number
   readonly interval: FixedOrCalendar
   readonly zone: TimeZone
@@ -28,35 +28,36 @@ export interface LookBack {
   readonly groups: readonly string[]
   /** Names of the aggregations. */
   readonly names: readonly string[]
-  /** Buckets that one query may have. */
+  /** The most buckets of one query. */
   readonly bucketsMax: number
-  /** Runs a query over part of what lies before; `toMs` is inclusive. Undefined: it has too many buckets, or they are not kept. */
-  readonly ask: (part: { fromMs: number; toMs: number; interval: Interval }) => Promise<QueryAnswer | undefined>
+  /** Runs a query over a part of the time before; `toMs` is inclusive. Undefined: too many buckets, or not kept that fine. */
+  readonly query: (part: { fromMs: number; toMs: number; interval: Interval }) => Promise<QueryAnswer | undefined>
 }
 
+/** The last values by the key of the group. */
 export async function valuesBefore(look: LookBack): Promise<ReadonlyMap<string, LastValues>> {
-  const { fromMs, interval, zone, groups, names, ask } = look
+  const { fromMs, interval, zone, groups, names, query } = look
   const found = new Map(groups.map((key) => [key, new Map<string, number>()]))
   const limitMs = nearestInstant(fromMs - LOOK_BACK_MS)
-  // One more bucket is cut by the range, and one may be by the limit.
+  // Two fewer: the range cuts one bucket, and the limit may cut another.
   const buckets = Math.min(AUTO_BUCKETS_MAX, look.bucketsMax - 2)
   if (groups.length === 0 || buckets < 1 || limitMs >= fromMs) return found
   const nearMs =
     interval.kind === 'fixed'
       ? Math.max(limitMs, bucketStart(interval, zone, fromMs - (buckets - 1) * interval.ms))
       : limitMs
-  const near = await ask({ fromMs: nearMs, toMs: fromMs - 1, interval })
+  const near = await query({ fromMs: nearMs, toMs: fromMs - 1, interval })
   for (const { key, name, value } of lastNumbers(near)) found.get(key)?.set(name, value)
   const isWhole = near !== undefined && near.meta.bucketsUnavailable === 0
   if (isWhole && (nearMs === limitMs || groups.every((key) => found.get(key)!.size === names.length))) return found
 
-  const far = await ask({ fromMs: limitMs, toMs: (isWhole ? nearMs : fromMs) - 1, interval: { kind: 'auto' } })
+  const far = await query({ fromMs: limitMs, toMs: (isWhole ? nearMs : fromMs) - 1, interval: { kind: 'auto' } })
   if (far === undefined) return found
   const missing = lastNumbers(far).filter(({ key, name }) => found.get(key)?.has(name) === false)
   const bucketOf = new Map(missing.map(({ key, name, bucket }) => [`${name} ${key}`, bucket]))
   const coarse = [...new Set(missing.map(({ bucket }) => bucket))].sort((a, b) => b - a)
   for (const bucket of coarse.slice(0, REFINED_MAX)) {
-    const fine = await ask({
+    const fine = await query({
       fromMs: Math.max(limitMs, bucketStart(interval, zone, far.startMs[bucket]!)),
       toMs: Math.min(fromMs, nextBucketStart(interval, zone, far.endMs[bucket]! - 1)) - 1,
       interval,
@@ -77,14 +78,14 @@ interface LastNumber {
   readonly key: string
   readonly name: string
   readonly value: number
-  /** Position of its bucket. */
+  /** Index of its bucket. */
   readonly bucket: number
 }
 
-/** Of each group and aggregation that has a number. */
-function lastNumbers(answer: QueryAnswer | undefined): readonly LastNumber[] {
+/** The last number of each group and aggregation that has one. */
+function lastNumbers(result: QueryAnswer | undefined): readonly LastNumber[] {
   const numbers: LastNumber[] = []
-  for (const group of answer?.groups ?? []) {
+  for (const group of result?.groups ?? []) {
     const key = groupKey(group)
     for (const [name, column] of group.values) {
       const bucket = column.findLastIndex((value) => Number.isFinite(value))

@@ -2,20 +2,21 @@ import { compareIds } from '../../model/id.ts'
 import { type AnswerGroup, fillComparison, fillLine, groupKey, type Line, type QueryAnswer } from '../compute/result.ts'
 
 /**
- * What a live query tells next. A snapshot replaces all that was told before. A patch holds the buckets that are new or differ,
- * groups without one left out; buckets that start before `dropBeforeMs` are gone, and groups of which nothing is left.
+ * The next update of a live query. A snapshot replaces everything that the client has. A patch holds the buckets that are new or
+ * changed, and only groups with such buckets. The client removes buckets that start before `dropBeforeMs`, and groups without
+ * buckets.
  */
 export interface LiveUpdate {
   readonly kind: 'snapshot' | 'patch'
-  /** Of a patch: what is left of the newest answer, its buckets filled already. */
+  /** In a patch: the changed part of the newest result, already filled. */
   readonly answer: QueryAnswer
   readonly dropBeforeMs: number | undefined
 }
 
 export interface PatchOptions {
-  /** Whether the client looks at totals: a group whose totals differ is part of a patch, be it without buckets. */
+  /** Whether the client selects totals: a group with changed totals is then in a patch even without changed buckets. */
   readonly totals: boolean
-  /** Whether the groups are in the order of their numbers, which a patch cannot tell. */
+  /** Whether groups are ordered by rank. A patch cannot change the order. */
   readonly ranked: boolean
 }
 
@@ -23,7 +24,7 @@ export function snapshotOf(answer: QueryAnswer): LiveUpdate {
   return { kind: 'snapshot', answer, dropBeforeMs: undefined }
 }
 
-/** From one answer to a later one of the same query. A snapshot where a patch could not tell; undefined: nothing differs. */
+/** The update from one result to a later one of the same query: a snapshot if a patch cannot express it, undefined if equal. */
 export function updateBetween(before: QueryAnswer, after: QueryAnswer, options: PatchOptions): LiveUpdate | undefined {
   const shift = shiftOf(before, after)
   if (shift === undefined) return snapshotOf(after)
@@ -36,16 +37,16 @@ export function updateBetween(before: QueryAnswer, after: QueryAnswer, options: 
     const earlier = known.get(key)
     known.delete(key)
     const at = places.get(key)
-    // Another order, or a newcomer among the ranked.
+    // The order changed, or a new group is ranked.
     if (at === undefined ? options.ranked : at < place) return snapshotOf(after)
     if (at !== undefined) place = at
     const changed = changedBuckets(before, earlier, after, group, shift)
     if (changed === undefined) return snapshotOf(after)
-    const hasNews =
+    const isChanged =
       changed.includes(1) || (options.totals && (earlier === undefined || !sameNumbers(earlier.totals, group.totals)))
-    if (hasNews) groups.push(changedPart(after, group, changed))
+    if (isChanged) groups.push(changedPart(after, group, changed))
   }
-  // Whoever has vanished must be empty once the client drops what lies before the range.
+  // A removed group must have no buckets left after the client drops those before the range.
   for (const group of known.values()) {
     if (after.fill !== 'none' || options.ranked || listed(group).some((bucket) => bucket >= shift))
       return snapshotOf(after)
@@ -58,7 +59,7 @@ export function updateBetween(before: QueryAnswer, after: QueryAnswer, options: 
   }
 }
 
-/** By how many buckets the range has moved on: bucket i is bucket i + shift of before. Undefined: the buckets are others. */
+/** How many buckets the range has moved: bucket i was bucket i + shift before. Undefined: the buckets are different. */
 function shiftOf(before: QueryAnswer, after: QueryAnswer): number | undefined {
   const isSame =
     before.interval === after.interval &&
@@ -73,7 +74,7 @@ function shiftOf(before: QueryAnswer, after: QueryAnswer): number | undefined {
   return shift
 }
 
-/** 1 for each bucket of the group that is new or differs; undefined: one that was shown is there no more. */
+/** 1 for each bucket of the group that is new or changed. Undefined: a bucket was removed. */
 function changedBuckets(
   before: QueryAnswer,
   earlier: AnswerGroup | undefined,
@@ -109,17 +110,17 @@ function markDifferences(before: Line, after: Line, shift: number, differs: Uint
   for (let i = 0; i < after.bucket.length; i++) {
     const bucket = after.bucket[i]! + shift
     while (row < before.bucket.length && before.bucket[row]! < bucket) row++
-    // A bucket that was not shown before counts as changed whatever is said of it here.
+    // The mark does not matter for a bucket that was not shown before: it counts as changed anyway.
     if (before.values[row] !== after.values[i]) differs[after.bucket[i]!] = 1
   }
 }
 
-/** The buckets that a line of the group shows. */
+/** The buckets in a line of the group. */
 function listed(group: AnswerGroup, fill: QueryAnswer['fill'] = 'none'): readonly number[] {
   return fillLine(group, '', fill).bucket
 }
 
-/** The group with these buckets alone, filled. */
+/** The group with only these buckets, filled. */
 function changedPart(answer: QueryAnswer, group: AnswerGroup, changed: Uint8Array): AnswerGroup {
   const { comparison } = group
   const names = [...group.values.keys()]

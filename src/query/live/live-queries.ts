@@ -5,23 +5,23 @@ import type { QueryInput } from '../plan/request.ts'
 import { type LiveUpdate, type PatchOptions, snapshotOf, updateBetween } from './live-patch.ts'
 
 export interface LiveSettings {
-  /** A query is asked again at most so often. */
+  /** The shortest time between two runs of a query. */
   readonly everyMs: number
-  /** And at least so often: ranges move on, and nobody is promised to hear of every commit. */
+  /** A query also runs after this time without commits: ranges move on, and notifications of commits may be lost. */
   readonly pollMs: number
   /** Subscriptions of this process, and of one key. */
   readonly subscriptionsMax: number
   readonly subscriptionsPerKeyMax: number
-  /** Queries that are asked at a time; the others wait in line. */
+  /** Queries that run at the same time; others wait in a queue. */
   readonly runsMax: number
 }
 
-/** What live queries need of the gateway. */
+/** The parts of the gateway that live queries need. */
 export interface LiveSource {
   query(project: string, input: QueryInput): Promise<QueryAnswer>
   onCommit(listener: (partition: number, metricIds: readonly Id64[]) => void): () => void
   now(): number
-  /** Calls back once; answers how to call it off. */
+  /** Starts a timer; the returned function cancels it. */
   after(ms: number, run: () => void): () => void
 }
 
@@ -31,16 +31,26 @@ export interface Subscriber {
 }
 
 /**
- * Queries whose answers are told again as they change. All subscribers of one question share one topic: it is asked once, after
- * commits to its metric, and each subscriber is told the difference between what it was last told and the newest answer. A
- * subscriber that is slow to take an update skips answers and holds no queue.
+ * Live queries. All subscribers of equal queries share one topic. Its query runs after commits to its metric, and each subscriber
+ * gets the difference between its previous result and the newest one. A slow subscriber skips results; nothing is queued for it.
+ *
+ * | state of a topic | meaning | on a commit or a new subscriber |
+ * | --- | --- | --- |
+ * | `idle` | the poll timer is set | `delayed`, or `queued` if `everyMs` have passed since the last run |
+ * | `delayed` | waits until `everyMs` have passed, then `queued` | – |
+ * | `queued` | waits until fewer than `runsMax` queries run, then `running` | – |
+ * | `running` | the query runs, then `idle` | `outdated` |
+ * | `outdated` | the query runs, then `delayed` or `queued` | – |
+ *
+ * A topic ends with its last subscription.
  */
 export class LiveQueries {
   readonly #source: LiveSource
   readonly #settings: LiveSettings
   readonly #topics = new Map<string, Topic>()
+  /** Number of subscriptions by key. */
   readonly #subscriptions = new Map<string, number>()
-  readonly #waiting: Topic[] = []
+  readonly #queue: Topic[] = []
   #running = 0
   #count = 0
   #stopListening: (() => void) | undefined
@@ -51,55 +61,55 @@ export class LiveQueries {
     this.#settings = settings
   }
 
-  /** What is held for subscribers; all zero when there are none. */
+  /** The number of objects in memory for subscribers. */
   get held(): { readonly subscriptions: number; readonly topics: number; readonly keys: number } {
     return { subscriptions: this.#count, topics: this.#topics.size, keys: this.#subscriptions.size }
   }
 
   /**
-   * One snapshot, then what changes, until the iterator is returned or this is closed. A query that cannot be answered ends it with
-   * the query's error; a store that is away does not. Throws `rate_limited` or `overloaded` when there are too many.
+   * Yields a snapshot, then updates, until the iterator is returned or this object is closed. An error of the query ends the
+   * iterator, except while the store is unavailable. Throws `rate_limited` or `overloaded` if there are too many subscriptions.
    */
   subscribe({ project, keyId }: Subscriber, input: QueryInput): AsyncIterableIterator<LiveUpdate> {
     const { subscriptionsMax, subscriptionsPerKeyMax } = this.#settings
     if (this.#isClosed) throw stopping()
-    const ofKey = this.#subscriptions.get(keyId) ?? 0
-    if (ofKey >= subscriptionsPerKeyMax) {
+    const keyCount = this.#subscriptions.get(keyId) ?? 0
+    if (keyCount >= subscriptionsPerKeyMax) {
       throw new GatewayError('rate_limited', `a key may have at most ${subscriptionsPerKeyMax} live queries`, {
         details: { max: subscriptionsPerKeyMax },
       })
     }
     if (this.#count >= subscriptionsMax) {
-      throw new GatewayError('overloaded', `the gateway has ${subscriptionsMax} live queries, and takes no more`, {
+      throw new GatewayError('overloaded', `the gateway has ${subscriptionsMax} live queries, the most it allows`, {
         details: { max: subscriptionsMax },
       })
     }
     this.#count++
-    this.#subscriptions.set(keyId, ofKey + 1)
-    this.#stopListening ??= this.#source.onCommit((_partition, metricIds) => this.#noteCommit(metricIds))
+    this.#subscriptions.set(keyId, keyCount + 1)
+    this.#stopListening ??= this.#source.onCommit((_partition, metricIds) => this.#refreshTopicsOf(metricIds))
     const key = `${project}\n${JSON.stringify(input, mapsAsLists)}`
     let topic = this.#topics.get(key)
     if (topic === undefined) this.#topics.set(key, (topic = new Topic(key, project, input)))
     const subscription = new Subscription(topic, patchOptions(input), () => this.#leave(topic, subscription, keyId))
     topic.subscriptions.add(subscription)
-    this.#want(topic)
+    this.#refresh(topic)
     return subscription
   }
 
-  /** Ends every subscription with an error that asks to connect again. */
+  /** Ends all subscriptions with an error that tells clients to reconnect. */
   close(): void {
     this.#isClosed = true
     for (const topic of [...this.#topics.values()]) topic.end(stopping())
   }
 
   #leave(topic: Topic, subscription: Subscription, keyId: string): void {
-    const ofKey = this.#subscriptions.get(keyId)! - 1
-    if (ofKey === 0) this.#subscriptions.delete(keyId)
-    else this.#subscriptions.set(keyId, ofKey)
+    const keyCount = this.#subscriptions.get(keyId)! - 1
+    if (keyCount === 0) this.#subscriptions.delete(keyId)
+    else this.#subscriptions.set(keyId, keyCount)
     this.#count--
     topic.subscriptions.delete(subscription)
     if (topic.subscriptions.size === 0) {
-      topic.cancel?.()
+      topic.cancelTimer?.()
       this.#topics.delete(topic.key)
     }
     if (this.#count === 0) {
@@ -108,101 +118,118 @@ export class LiveQueries {
     }
   }
 
-  #noteCommit(metricIds: readonly Id64[]): void {
+  #refreshTopicsOf(metricIds: readonly Id64[]): void {
     if (this.#topics.size === 0) return
     const ids = new Set(metricIds.map(formatId))
     for (const topic of this.#topics.values()) {
-      // Before its first answer nobody knows the metric.
-      if (topic.metricId === undefined || ids.has(topic.metricId)) this.#want(topic)
+      // The id of the metric is unknown before the first result.
+      if (topic.metricId === undefined || ids.has(topic.metricId)) this.#refresh(topic)
     }
   }
 
-  /** Has the topic asked as soon as it may be. */
-  #want(topic: Topic): void {
-    topic.isWanted = true
-    if (topic.isBusy) return
-    topic.isBusy = true
-    topic.cancel?.()
-    const waitMs = topic.askedMs + this.#settings.everyMs - this.#source.now()
-    // A clock that was set back must not make it wait for long.
-    if (waitMs <= 0) this.#enqueue(topic)
-    else topic.cancel = this.#source.after(Math.min(waitMs, this.#settings.everyMs), () => this.#enqueue(topic))
+  /** Makes sure that a run starts after now, as soon as it may. */
+  #refresh(topic: Topic): void {
+    switch (topic.state) {
+      case 'idle':
+        this.#schedule(topic)
+        break
+      case 'running':
+        topic.state = 'outdated'
+        break
+      case 'delayed':
+      case 'queued':
+      case 'outdated':
+        break
+      default:
+        topic.state satisfies never
+    }
+  }
+
+  #schedule(topic: Topic): void {
+    topic.cancelTimer?.()
+    const waitMs = topic.startedMs + this.#settings.everyMs - this.#source.now()
+    if (waitMs <= 0) {
+      this.#enqueue(topic)
+      return
+    }
+    topic.state = 'delayed'
+    // At most `everyMs`, even if the clock was set back.
+    topic.cancelTimer = this.#source.after(Math.min(waitMs, this.#settings.everyMs), () => this.#enqueue(topic))
   }
 
   #enqueue(topic: Topic): void {
-    topic.cancel = undefined
-    this.#waiting.push(topic)
-    this.#advance()
+    topic.cancelTimer = undefined
+    topic.state = 'queued'
+    this.#queue.push(topic)
+    this.#startRuns()
   }
 
-  #advance(): void {
+  #startRuns(): void {
     while (this.#running < this.#settings.runsMax) {
-      const topic = this.#waiting.shift()
+      const topic = this.#queue.shift()
       if (topic === undefined) return
       if (topic.subscriptions.size === 0) continue
       this.#running++
-      this.#ask(topic).finally(() => {
+      this.#run(topic).finally(() => {
         this.#running--
-        this.#advance()
+        this.#startRuns()
       })
     }
   }
 
   /** Never rejects. */
-  async #ask(topic: Topic): Promise<void> {
-    topic.isWanted = false
-    topic.askedMs = this.#source.now()
+  async #run(topic: Topic): Promise<void> {
+    topic.state = 'running'
+    topic.startedMs = this.#source.now()
     const run = ++topic.runs
     try {
-      const answer = await this.#source.query(topic.project, topic.input)
-      topic.quietPolls = topic.isSame(answer) ? topic.quietPolls + 1 : 0
-      topic.tell(answer, run)
+      topic.publish(await this.#source.query(topic.project, topic.input), run)
     } catch (error) {
       if (!isTransient(error)) {
         topic.end(error)
         return
       }
     }
-    topic.isBusy = false
+    const isOutdated = topic.isOutdated
+    topic.state = 'idle'
     if (topic.subscriptions.size === 0) return
-    if (topic.isWanted) this.#want(topic)
-    else topic.cancel = this.#source.after(this.#pollMs(topic), () => this.#want(topic))
+    if (isOutdated) this.#schedule(topic)
+    else topic.cancelTimer = this.#source.after(this.#pollMs(topic), () => this.#schedule(topic))
   }
 
-  /** Longer each time that nothing has changed, but no longer than until a bucket ends. */
-  #pollMs({ quietPolls, answer }: Topic): number {
+  /** Doubles while results are equal, but ends no later than the current bucket. */
+  #pollMs({ equalResults, result }: Topic): number {
     const { pollMs } = this.#settings
-    const quietMs = pollMs * Math.min(QUIET_POLLS_MAX, 2 ** quietPolls)
+    const quietMs = pollMs * Math.min(QUIET_POLLS_MAX, 2 ** equalResults)
     const nowMs = this.#source.now()
-    const endMs = answer?.endMs.find((ms) => ms > nowMs) ?? Number.POSITIVE_INFINITY
+    const endMs = result?.endMs.find((ms) => ms > nowMs) ?? Number.POSITIVE_INFINITY
     return Math.max(pollMs, Math.min(quietMs, endMs - nowMs))
   }
 }
 
-/** A query whose answer stays the same is asked up to so many times less often; commits to its metric have it asked at once. */
+/** A query whose result stays equal is polled up to this many times less often. A commit to its metric runs it at once. */
 const QUIET_POLLS_MAX = 16
-/** Totals and ranks do not change while every bucket stays. */
-const SHAPE_ALONE: PatchOptions = { totals: false, ranked: false }
+/** If all buckets are equal, so are totals and ranks. */
+const BUCKETS_ONLY: PatchOptions = { totals: false, ranked: false }
 
-/** One question and everybody who is told its answers. */
+type TopicState = 'idle' | 'delayed' | 'queued' | 'running' | 'outdated'
+
+/** One distinct query and its subscriptions. The table at {@link LiveQueries} describes the states. */
 class Topic {
   readonly key: string
   readonly project: string
   readonly input: QueryInput
   readonly subscriptions = new Set<Subscription>()
+  state: TopicState = 'idle'
+  cancelTimer: (() => void) | undefined
   metricId: string | undefined
-  answer: QueryAnswer | undefined
-  /** Which run gave the answer, counted from 1. */
-  answeredRun = 0
+  result: QueryAnswer | undefined
+  /** The number of the run that gave the result, from 1. */
+  resultRun = 0
   runs = 0
-  askedMs = Number.NEGATIVE_INFINITY
-  /** Whether something may have changed since it was last asked. */
-  isWanted = false
-  /** How often the answer has come out the same, one time after another. */
-  quietPolls = 0
-  /** Whether it waits to be asked, or is being asked. */
-  isBusy = false
-  cancel: (() => void) | undefined
+  startedMs = Number.NEGATIVE_INFINITY
+  /** How many results in a row were equal to the one before. */
+  equalResults = 0
 
   constructor(key: string, project: string, input: QueryInput) {
     this.key = key
@@ -210,14 +237,17 @@ class Topic {
     this.input = input
   }
 
-  isSame(answer: QueryAnswer): boolean {
-    return this.answer !== undefined && updateBetween(this.answer, answer, SHAPE_ALONE) === undefined
+  /** Whether data may have changed since the current run started. */
+  get isOutdated(): boolean {
+    return this.state === 'outdated'
   }
 
-  tell(answer: QueryAnswer, run: number): void {
-    this.answer = answer
-    this.answeredRun = run
-    this.metricId = formatId(answer.metric.metricId)
+  publish(result: QueryAnswer, run: number): void {
+    const isEqual = this.result !== undefined && updateBetween(this.result, result, BUCKETS_ONLY) === undefined
+    this.equalResults = isEqual ? this.equalResults + 1 : 0
+    this.result = result
+    this.resultRun = run
+    this.metricId = formatId(result.metric.metricId)
     for (const subscription of this.subscriptions) subscription.wake()
   }
 
@@ -226,17 +256,17 @@ class Topic {
   }
 }
 
-/** Pulled by its consumer: an answer that comes before the one before was taken takes its place. */
+/** Pulled by its consumer. A result that the consumer has not pulled is replaced by the next one. */
 class Subscription implements AsyncIterableIterator<LiveUpdate> {
   readonly #topic: Topic
   readonly #options: PatchOptions
   readonly #leave: () => void
-  /** Answers of runs up to this one are older than the subscription. */
+  /** Results of runs up to this one are older than the subscription. */
   readonly #joinedRun: number
-  #told: QueryAnswer | undefined
+  #previous: QueryAnswer | undefined
   #error: { readonly reason: unknown } | undefined
   #isOver = false
-  #woken: (() => void) | undefined
+  #resume: (() => void) | undefined
 
   constructor(topic: Topic, options: PatchOptions, leave: () => void) {
     this.#topic = topic
@@ -249,10 +279,10 @@ class Subscription implements AsyncIterableIterator<LiveUpdate> {
     return this
   }
 
-  /** One at a time. */
+  /** Must not be called again before it resolves. */
   async next(): Promise<IteratorResult<LiveUpdate>> {
     for (;;) {
-      const update = this.#isOver ? undefined : this.#take()
+      const update = this.#isOver ? undefined : this.#nextUpdate()
       if (update !== undefined) return { value: update, done: false }
       if (this.#isOver) {
         const error = this.#error
@@ -261,7 +291,7 @@ class Subscription implements AsyncIterableIterator<LiveUpdate> {
         return { value: undefined, done: true }
       }
       await new Promise<void>((resolve) => {
-        this.#woken = resolve
+        this.#resume = resolve
       })
     }
   }
@@ -272,26 +302,26 @@ class Subscription implements AsyncIterableIterator<LiveUpdate> {
   }
 
   wake(): void {
-    const woken = this.#woken
-    this.#woken = undefined
-    woken?.()
+    const resume = this.#resume
+    this.#resume = undefined
+    resume?.()
   }
 
   end(reason: unknown): void {
     if (this.#isOver) return
     this.#isOver = true
-    this.#told = undefined
+    this.#previous = undefined
     if (reason !== undefined) this.#error = { reason }
     this.#leave()
     this.wake()
   }
 
-  #take(): LiveUpdate | undefined {
-    const { answer, answeredRun } = this.#topic
-    if (answer === undefined || answer === this.#told || answeredRun <= this.#joinedRun) return undefined
-    const before = this.#told
-    this.#told = answer
-    return before === undefined ? snapshotOf(answer) : updateBetween(before, answer, this.#options)
+  #nextUpdate(): LiveUpdate | undefined {
+    const { result, resultRun } = this.#topic
+    if (result === undefined || result === this.#previous || resultRun <= this.#joinedRun) return undefined
+    const previous = this.#previous
+    this.#previous = result
+    return previous === undefined ? snapshotOf(result) : updateBetween(previous, result, this.#options)
   }
 }
 
@@ -303,7 +333,7 @@ function stopping(): GatewayError {
   return new GatewayError('overloaded', 'the gateway is stopping; connect again', { details: { reconnect: true } })
 }
 
-/** The store comes back, and the next attempt may do. */
+/** The next run may succeed. */
 function isTransient(error: unknown): boolean {
   return error instanceof GatewayError && (error.code === 'store_unavailable' || error.code === 'overloaded')
 }

@@ -2,23 +2,23 @@ import { GatewayError, quote } from '../../model/errors.ts'
 import type { MetricType } from '../../model/metric.ts'
 
 /**
- * The registry of aggregations. Each is one object: its name, what it means, the metric types that have it, what has to be
- * accumulated for it, and how its value is read from a summary. REST, GraphQL and the merge derive everything from this list, so
- * an aggregation that existing accumulators can answer is one entry here.
+ * The registry of aggregations. Each is one object: its name, its description, the metric types that have it, the accumulators it
+ * needs, and how its value is computed from a summary. REST, GraphQL and the merge derive everything from this list, so an
+ * aggregation that needs no new accumulator is one entry here.
  */
 export interface Aggregation {
-  /** As clients write it, and as results name it. */
+  /** The name in requests and results. */
   readonly name: string
   /** For the GraphQL schema. */
   readonly description: string
   readonly types: readonly MetricType[]
-  /** What is accumulated besides count and sum. */
+  /** The accumulators it needs besides count and sum. */
   readonly needs: readonly Need[]
   /** The value for a bucket or a whole range; NaN where it does not exist. */
   compute(summary: Summary): number
 }
 
-/** Which accumulators the aggregations of a query need besides count and sum. */
+/** The accumulators that a query needs besides count and sum. */
 export interface Needs {
   readonly extremes: boolean
   /** First and last. */
@@ -28,7 +28,7 @@ export interface Needs {
   readonly limits: boolean
 }
 
-/** What is known of all points of a group in a bucket, or in the whole range. */
+/** The accumulated values of a group in one bucket or in the whole range. */
 export interface Summary {
   readonly count: number
   readonly sum: number
@@ -36,9 +36,9 @@ export interface Summary {
   readonly max: number
   readonly first: number
   readonly last: number
-  /** The time that a rate is taken over. */
+  /** The time that a rate is computed over. */
   readonly seconds: number
-  /** NaN where no sketch or histogram was accumulated. `q` is in [0, 1]. */
+  /** NaN if neither a sketch nor a histogram was accumulated. `q` is in [0, 1]. */
   quantile(q: number): number
 }
 
@@ -141,7 +141,9 @@ function quantile(name: string, q: number, description = ''): Aggregation {
   return new Quantile(name, q, description)
 }
 
-const BY_NAME: ReadonlyMap<string, Aggregation> = new Map(AGGREGATIONS.map((each) => [each.name, each]))
+const BY_NAME: ReadonlyMap<string, Aggregation> = new Map(
+  AGGREGATIONS.map((aggregation) => [aggregation.name, aggregation]),
+)
 
 const DEFAULT_NAMES: Readonly<Record<MetricType, string>> = {
   gauge: 'last',
@@ -156,7 +158,7 @@ export function defaultAggregation(type: MetricType): Aggregation {
   return BY_NAME.get(DEFAULT_NAMES[type])!
 }
 
-/** Names of the aggregations of a type, the default first. `pN` stands for every percentile. */
+/** Names of the aggregations of a type, the default first. `pN` means any percentile. */
 export function aggregationsOf(type: MetricType): readonly string[] {
   const names = AGGREGATIONS.filter(({ types }) => types.includes(type)).map(({ name }) => name)
   const anyQuantile = QUANTILE_TYPES.includes(type) ? ['pN'] : []
@@ -165,7 +167,7 @@ export function aggregationsOf(type: MetricType): readonly string[] {
 
 const PERCENTILE = /^p(\d{1,3}(?:\.\d{1,3})?)$/
 
-/** `avg`, `p95`, `p99.9` …; `p999` is the usual short form of p99.9. Undefined: no type has such an aggregation. */
+/** Reads `avg`, `p95`, `p99.9` …; `p999` is the usual short form of p99.9. Undefined for unknown names. */
 export function parseAggregation(name: string): Aggregation | undefined {
   const known = BY_NAME.get(name)
   if (known !== undefined) return known
@@ -182,7 +184,7 @@ export function isAllowed({ types }: Aggregation, type: MetricType): boolean {
   return types.includes(type)
 }
 
-/** Throws `invalid_aggregation`, listing the aggregations of the type. */
+/** Throws `invalid_aggregation`, with a list of the aggregations of the type. */
 export function requireAllowed(aggregation: Aggregation, type: MetricType): void {
   if (!isAllowed(aggregation, type)) throw unknownAggregation(aggregation.name, type)
 }

@@ -1,16 +1,16 @@
 /**
- * Globs of `*` (any text), `?` (one character) and a backslash before a character that stands for itself. A pattern runs as
- * an automaton whose states are the bits of a few words, one step a character, so that no pattern makes a text slow: the work is the
- * length of the text times a 32nd of that of the pattern (Baeza-Yates, Gonnet: "A new approach to text searching", 1992).
+ * Globs with `*` (any text), `?` (one character) and a backslash that escapes the next character. A pattern runs as an automaton
+ * whose states are bits of a few words, with one step per character. So no pattern is slow: the work is the length of the text
+ * times a 32nd of that of the pattern (Baeza-Yates, Gonnet: "A new approach to text searching", 1992).
  */
 export type Glob = (text: string) => boolean
 
 const WORD_BITS = 32
 
-/** A backslash at the very end stands for itself. */
+/** A backslash at the end of the pattern matches itself. */
 export function compileGlob(pattern: string): Glob {
   const { tokens, looping } = readTokens(pattern)
-  // State i: the first i tokens have been met. One more state than tokens.
+  // State i means that the first i tokens have matched. There is one more state than tokens.
   const words = Math.floor(tokens.length / WORD_BITS) + 1
   const loops = bitsOf(looping, words)
   const any = bitsOf(
@@ -45,7 +45,7 @@ export function compileGlob(pattern: string): Glob {
   }
 }
 
-/** Code points, undefined for any; and the states in which any character may be passed over. */
+/** Tokens are code points, or undefined for any character. `looping` are the states in which any character may be skipped. */
 function readTokens(pattern: string): { readonly tokens: (number | undefined)[]; readonly looping: number[] } {
   const tokens: (number | undefined)[] = []
   const looping: number[] = []

@@ -1,10 +1,10 @@
 import type { Plan, Read } from './plan.ts'
 
-/** Answered bucket of an instant: by division where buckets are even, by search where they follow a calendar. */
+/** Finds the result bucket of an instant: by division if all have the same width, else by binary search. */
 export class BucketFinder {
   readonly #edges: Float64Array
   readonly #originMs: number
-  /** Width of the buckets, 0 when they differ. */
+  /** Width of the buckets, 0 when widths differ. */
   readonly #evenMs: number
   #last = 0
 
@@ -15,7 +15,7 @@ export class BucketFinder {
     this.#evenMs = edges.every((edge, i) => edge === this.#originMs + i * widthMs) ? widthMs : 0
   }
 
-  /** For instants within the edges only. */
+  /** The instant must lie within the edges. */
   find(timeMs: number): number {
     if (this.#evenMs > 0) return Math.floor((timeMs - this.#originMs) / this.#evenMs)
     const edges = this.#edges
@@ -32,7 +32,7 @@ export class BucketFinder {
   }
 }
 
-/** Which read of a plan an instant falls in. */
+/** Finds the read of a plan that contains an instant. Reads are sorted and disjoint. */
 export class ReadFinder {
   readonly #reads: Plan['reads']
   #last: Read | undefined
@@ -40,6 +40,15 @@ export class ReadFinder {
   constructor(reads: readonly Read[]) {
     this.#reads = reads
     this.#last = reads[0]
+  }
+
+  /**
+   * The read that counts a stored row. A row of a timeline counts in reads of its own resolution, an inbox row in any read. Undefined:
+   * the row lies outside, or another resolution counts it.
+   */
+  findFor({ level, inbox }: { readonly level: number; readonly inbox: boolean }, timeMs: number): Read | undefined {
+    const read = this.find(timeMs)
+    return read !== undefined && (inbox || read.level === level) ? read : undefined
   }
 
   find(timeMs: number): Read | undefined {

@@ -15,21 +15,22 @@ import {
 import { AUTO_BUCKETS_MAX, type Plan, type PlanRequest, plan, planStretch, type Read, type Timeline } from './plan.ts'
 import type { IdRange } from './series-index.ts'
 
-/** A running total further back says nothing about an increase. */
+/** After a longer gap between running totals, the first total contributes no increase. */
 export const SILENCE_MS_MAX = 7 * DAY_MS
 
-/** A range of time of a query: how its buckets lie, and what the store lists for it. */
+/** A range of time of a query: its plan, and the blocks that the store lists for it. */
 export interface Period {
   readonly plan: Plan
-  /** By level. */
+  /** One for each level. */
   readonly timelines: readonly Timeline[]
-  /** Levels, the finest first, of which only the ends of the range were asked for. */
+  /** The number of finest levels that were only read at the ends of the range. */
   readonly narrowed: number
-  /** Where the running total before the first of a cumulative counter may lie. */
+  /** Additional reads that may hold the running total before the first one, for cumulative counters. */
   readonly lookback: readonly Read[]
   readonly inbox: readonly InboxEntry[]
-  /** By level. */
+  /** The listed blocks of each level. */
   readonly entries: readonly (readonly IndexEntry[])[]
+  /** The blocks to read. */
   readonly listed: readonly ListedBlock[]
 }
 
@@ -38,60 +39,64 @@ export interface ListedBlock {
   readonly entry: IndexEntry
 }
 
-export interface LookUp {
+export interface PeriodRequest {
   readonly fromMs: number
   readonly toMs: number
   /** Finest first. */
   readonly stepsMs: readonly number[]
-  /** Every edge of the buckets will be a multiple of this. */
+  /** All bucket edges will be multiples of this. */
   readonly gridMs: number
-  /** Undefined when there is no series. */
+  /** Ids of the series to read; undefined without any series. */
   readonly wanted: IdRange | undefined
-  readonly planned: (timelines: readonly Timeline[]) => Plan
-  /** Awaited before planning. */
-  readonly turn: () => Promise<void>
+  readonly makePlan: (timelines: readonly Timeline[]) => Plan
+  /** Awaited before planning, to yield to the event loop. */
+  readonly pause: () => Promise<void>
 }
 
-/** Asks the index about a range of time and plans it. */
-export async function lookUp(store: Pick<Store, 'readIndex'>, metric: MetricRow, asked: LookUp): Promise<Period> {
-  const { stepsMs, wanted } = asked
-  const stretches = stepsMs.map((_, level) => stretchesOf(asked, level, metric.cumulative))
+/** Reads the index for a range of time and plans the range. */
+export async function planPeriod(
+  store: Pick<Store, 'readIndex'>,
+  metric: MetricRow,
+  request: PeriodRequest,
+): Promise<Period> {
+  const { stepsMs, wanted } = request
+  const stretches = stepsMs.map((_, level) => stretchesOf(request, level, metric.cumulative))
   const snapshot = await store.readIndex({
     partition: metric.partition,
     metricId: metric.metricId,
-    timelines: stretches.flatMap((ofLevel, level) =>
-      ofLevel.map((stretch) => ({ resolutionMs: stepsMs[level]!, stretch })),
+    timelines: stretches.flatMap((levelStretches, level) =>
+      levelStretches.map((stretch) => ({ resolutionMs: stepsMs[level]!, stretch })),
     ),
     inbox: true,
   })
   const entries: (readonly IndexEntry[])[] = []
   const timelines: Timeline[] = []
   let next = 0
-  for (const [level, ofLevel] of stretches.entries()) {
-    const parts = snapshot.timelines.slice(next, (next += ofLevel.length))
+  for (const [level, { length }] of stretches.entries()) {
+    const parts = snapshot.timelines.slice(next, (next += length))
     entries.push(parts.length === 1 ? parts[0]!.entries : distinct(parts.flatMap((part) => part.entries)))
     timelines.push({ stepMs: stepsMs[level]!, expired: parts.flatMap(({ expired }) => expired) })
   }
-  await asked.turn()
-  const plan = asked.planned(timelines)
+  await request.pause()
+  const plan = request.makePlan(timelines)
   const lookback = metric.cumulative ? lookbackReads(plan, timelines) : []
-  const narrowed = stretches.findIndex((ofLevel) => ofLevel.length === 1)
+  const narrowed = stretches.findIndex(({ length }) => length === 1)
   const listed = listedIn(entries, stepsMs, [...lookback, ...plan.reads], wanted)
   return { plan, timelines, narrowed, lookback, inbox: snapshot.inbox, entries, listed }
 }
 
-/** Both ends of a range may lie in one window. */
+/** Both ends of a range may lie in the same window, whose entries are then listed twice. */
 function distinct(entries: readonly IndexEntry[]): readonly IndexEntry[] {
   return [...new Map(entries.map((entry) => [entry.block, entry])).values()]
 }
 
 /**
- * Where buckets of a level may be read. The range is widened to the finest buckets kept at its ends, and what one level has let go
- * ends where a bucket of the next one does, so a level is read no further outside of the range than its own bucket reaches. Before
- * the range, where the last running total is looked for, a level fills what is left of a bucket of the next one. Where all
- * edges are edges of the next level too, it fills nothing else but the ends of the range, and these alone are asked for.
+ * The stretches in which buckets of a level may be read. The range is widened to the finest buckets kept at its ends. Data of a level
+ * expires up to an edge of the next level, so a level is read at most one of its own buckets beyond the range. Before the range, in
+ * the search for the last running total, a level fills the rest of a bucket of the next level. If all bucket edges are edges of
+ * the next level too, a level fills only the ends of the range, and only those are read.
  */
-function stretchesOf({ fromMs, toMs, stepsMs, gridMs }: LookUp, level: number, looksBack: boolean): Stretch[] {
+function stretchesOf({ fromMs, toMs, stepsMs, gridMs }: PeriodRequest, level: number, looksBack: boolean): Stretch[] {
   const stepMs = stepsMs[level]!
   const nextMs = stepsMs[level + 1]
   const endMs = floorTo(toMs, stepMs) + stepMs
@@ -110,7 +115,7 @@ function floorTo(timeMs: number, stepMs: number): number {
   return Math.floor(timeMs / stepMs) * stepMs
 }
 
-/** A number of which all bucket edges of an interval in a zone are multiples, as far as can be told before it is planned. */
+/** A number of which all bucket edges of an interval in a zone are multiples; 1 if none is known before planning. */
 export function gridOf(
   interval: Interval,
   zone: TimeZone,
@@ -120,7 +125,7 @@ export function gridOf(
   if (interval.kind === 'fixed') return lieInUtc(interval, zone) ? interval.ms : 1
   if (zone.name !== 'UTC') return 1
   if (interval.kind === 'calendar') return DAY_MS
-  // With more buckets than that an interval is not chosen; all others are multiples of it, or units of the calendar.
+  // No finer interval is chosen, and all coarser ones are multiples of this one or calendar units.
   const leastMs = stepsMs.find((stepMs) => toMs - fromMs <= stepMs * AUTO_BUCKETS_MAX) ?? DAY_MS
   return DAY_MS % leastMs === 0 ? leastMs : 1
 }
@@ -129,7 +134,7 @@ export function rollupsOf(listed: readonly ListedBlock[]): number {
   return listed.reduce((sum, { entry }) => sum + entry.rollups, 0)
 }
 
-/** The finest stored step with which these periods would have no more than so many rollups to read. */
+/** The finest stored step at which these periods would read at most `rollupsMax` rollups. */
 export function fittingStep(
   periods: readonly Period[],
   request: Pick<PlanRequest, 'zone' | 'bucketsMax' | 'setting'>,
@@ -145,31 +150,31 @@ export function fittingStep(
       lookback,
       entries,
     } of periods) {
-      const coarser = interval && answerable(() => plan({ ...request, fromMs, toMs: toMs - 1, interval, timelines }))
+      const coarser = interval && completePlan(() => plan({ ...request, fromMs, toMs: toMs - 1, interval, timelines }))
       if (coarser === undefined) return Number.POSITIVE_INFINITY
       const stepsMs = timelines.map((timeline) => timeline.stepMs)
       rollups += rollupsOf(listedIn(entries, stepsMs, [...lookback, ...coarser.reads], wanted))
     }
     return rollups
   }
-  // Below the interval asked for the index was not asked, and finer buckets would not help.
+  // The narrowed levels are finer than the interval of the query and were not read from the index.
   const narrowed = Math.max(...periods.map((period) => period.narrowed))
   const step = periods[0]?.timelines.find(({ stepMs }, level) => level >= narrowed && rollupsAt(stepMs) <= rollupsMax)
   return step && formatDuration(step.stepMs)
 }
 
-/** Undefined where a plan is refused or leaves out buckets. */
-function answerable(planned: () => Plan): Plan | undefined {
+/** Undefined if planning fails or a bucket is unavailable. */
+function completePlan(makePlan: () => Plan): Plan | undefined {
   try {
-    const complete = planned()
-    return complete.unavailableCount === 0 ? complete : undefined
+    const made = makePlan()
+    return made.unavailableCount === 0 ? made : undefined
   } catch (error) {
     if (error instanceof GatewayError) return undefined
     throw error
   }
 }
 
-/** The blocks of the timelines that the reads need for series in a range of ids, in order of arrival within each level. */
+/** The blocks that the reads need for series in a range of ids, in order of arrival within each level. */
 function listedIn(
   entries: Period['entries'],
   stepsMs: readonly number[],
@@ -179,21 +184,21 @@ function listedIn(
   const listed: ListedBlock[] = []
   if (wanted === undefined) return listed
   for (const [level, resolutionMs] of stepsMs.entries()) {
-    const ofLevel = reads.filter((read) => read.level === level)
-    if (ofLevel.length === 0) continue
+    const levelReads = reads.filter((read) => read.level === level)
+    if (levelReads.length === 0) continue
     const widthMs = windowWidthMs(resolutionMs)
-    const within = entries[level]!.filter(
+    const needed = entries[level]!.filter(
       ({ windowMs, seriesFrom, seriesTo }) =>
         compareIds(seriesTo, wanted.from) >= 0 &&
         compareIds(seriesFrom, wanted.to) <= 0 &&
-        ofLevel.some((read) => read.fromMs < windowMs + widthMs && windowMs < read.toMs),
+        levelReads.some((read) => read.fromMs < windowMs + widthMs && windowMs < read.toMs),
     )
-    for (const entry of within.sort((a, b) => a.order - b.order)) listed.push({ level, entry })
+    for (const entry of needed.sort((a, b) => a.order - b.order)) listed.push({ level, entry })
   }
   return listed
 }
 
-/** Of what lies before the range, and of the unavailable stretches in it, as far as kept data can fill them. */
+/** Reads of the time before the range and of unavailable stretches in it, as far as kept data can fill them. */
 function lookbackReads({ fromMs, toMs, edges, unavailable }: Plan, timelines: readonly Timeline[]): readonly Read[] {
   const coarsestMs = timelines[timelines.length - 1]!.stepMs
   const backMs = Math.floor((fromMs - SILENCE_MS_MAX) / coarsestMs) * coarsestMs

@@ -12,17 +12,17 @@ import type { TimeZone } from '../../model/zone-offsets.ts'
 import type { Stretch } from '../../store/store.ts'
 
 /**
- * Which stored buckets answer a query. Pure: it sees the range, the interval and what each resolution has let go, and decides.
- * Every answered bucket is cut into pieces that stored buckets fill exactly: the coarsest resolution whose buckets fit, and finer
- * ones for what is left at the edges. A stored bucket is never split: an answered bucket that would need it is unavailable.
+ * Decides which stored buckets a query reads. Pure: its input is the range, the interval and the expired stretches of each
+ * resolution. Each result bucket is divided into parts that stored buckets fill exactly: the coarsest resolution that fits, and
+ * finer ones at the edges. A stored bucket is never split; a result bucket that would need a part of one is unavailable.
  */
 
-/** Buckets that `interval: auto` aims below. */
+/** `interval: auto` chooses the finest interval with at most this many buckets. */
 export const AUTO_BUCKETS_MAX = 300
 
 export interface Timeline {
   readonly stepMs: number
-  /** Sorted and disjoint: where this resolution had data that it no longer has. */
+  /** Sorted and disjoint: stretches whose data has expired in this resolution. */
   readonly expired: readonly Stretch[]
 }
 
@@ -35,13 +35,13 @@ export interface PlanRequest {
   /** Finest first; each step a multiple of the one before. */
   readonly timelines: readonly Timeline[]
   readonly bucketsMax: number
-  /** The setting that says how long each resolution is kept, for advice. */
+  /** The setting for how long each resolution is kept; named in error messages. */
   readonly setting: RetentionSetting
 }
 
 export type RetentionSetting = 'RESOLUTIONS' | 'SET_RESOLUTIONS'
 
-/** Stored buckets of one resolution. */
+/** A stretch to read from one resolution. */
 export interface Read extends Stretch {
   /** Index into the timelines of the request. */
   readonly level: number
@@ -52,7 +52,7 @@ export interface Plan {
   /** The range widened to stored buckets; `toMs` is exclusive. */
   readonly fromMs: number
   readonly toMs: number
-  /** Start of each answered bucket, not cut by the range, and the end of the last: one more than there are buckets. */
+  /** Start of each result bucket, not cut by the range, and the end of the last: one more than there are buckets. */
   readonly edges: Float64Array
   /** Disjoint and sorted; together exactly [fromMs, toMs) without the unavailable buckets. */
   readonly reads: readonly Read[]
@@ -62,17 +62,17 @@ export interface Plan {
 }
 
 /**
- * Throws `invalid_range`, `invalid_interval` (with the finest step that is kept) when no bucket can be filled, or `query_too_large`
- * (with a step that fits). `auto` takes an interval of which every bucket can be filled.
+ * Throws `invalid_range`, `invalid_interval` (with the finest kept step) if no bucket can be filled, or `query_too_large` (with an
+ * interval that fits). `auto` chooses an interval at which every bucket can be filled.
  */
-export function plan(asked: PlanRequest): Plan {
-  if (asked.fromMs > asked.toMs) {
+export function plan(given: PlanRequest): Plan {
+  if (given.fromMs > given.toMs) {
     throw new GatewayError(
       'invalid_range',
-      `from (${formatInstant(asked.fromMs)}) lies after to (${formatInstant(asked.toMs)})`,
+      `from (${formatInstant(given.fromMs)}) is after to (${formatInstant(given.toMs)})`,
     )
   }
-  const request = { ...asked, timelines: nested(asked.timelines) }
+  const request = { ...given, timelines: nested(given.timelines) }
   const { timelines, zone } = request
   const range = widen(request.fromMs, request.toMs, timelines)
   if (request.interval.kind !== 'auto') return planInterval(request, range, request.interval)
@@ -85,7 +85,7 @@ export function plan(asked: PlanRequest): Plan {
   throw tooFine(request, range)
 }
 
-/** The plan of buckets that lie where they are told to; the range, its end exclusive, is widened like any other. Throws `invalid_interval`. */
+/** The plan for given bucket edges. The range, its end exclusive, is widened as in {@link plan}. Throws `invalid_interval`. */
 export function planEdges(
   request: Pick<PlanRequest, 'zone' | 'timelines' | 'setting'> & Stretch & { readonly interval: FixedOrCalendar },
   edges: Float64Array,
@@ -113,15 +113,15 @@ function planInterval(request: PlanRequest, range: Stretch, interval: FixedOrCal
   return { interval, ...range, edges, ...covered }
 }
 
-/** The stretches of the resolutions that hold [fromMs, toMs) without regard to answered buckets; undefined where none does. */
+/** The reads that fill [fromMs, toMs) as if it were one bucket; undefined if kept data cannot fill it. */
 export function planStretch(stretch: Stretch, timelines: readonly Timeline[]): readonly Read[] | undefined {
   const covered = cover(Float64Array.of(stretch.fromMs, stretch.toMs), stretch, nested(timelines))
   return covered.unavailableCount === 0 ? covered.reads : undefined
 }
 
 /**
- * What a resolution has let go, every finer one has too. Stores remember only windows that held something, so an hour without
- * points may be missing among the expired ten-second buckets and lie within the expired minutes.
+ * Adds the expired stretches of each resolution to all finer ones. Stores record only expired windows that held data, so a stretch
+ * may be expired in one resolution and not be recorded in a finer one.
  */
 function nested(timelines: readonly Timeline[]): Timeline[] {
   const expired: Stretch[] = []
@@ -134,7 +134,7 @@ function nested(timelines: readonly Timeline[]): Timeline[] {
     .reverse()
 }
 
-/** Outward to the buckets of the finest resolution that is kept at either end. */
+/** Widens the range to the edges of the finest buckets that are kept at either end. */
 function widen(fromMs: number, toMs: number, timelines: readonly Timeline[]): Stretch {
   const fromStep = finestKeptAt(fromMs, timelines)
   const toStep = finestKeptAt(toMs, timelines)
@@ -148,7 +148,7 @@ function finestKeptAt(timeMs: number, timelines: readonly Timeline[]): number {
   return (kept ?? timelines[timelines.length - 1]!).stepMs
 }
 
-/** The finest step that is kept throughout. */
+/** The finest step that is kept in the whole range. */
 export function finestKept(range: Stretch, timelines: readonly Timeline[]): number {
   const kept = timelines.find(({ expired }) => !overlaps(expired, range))
   return (kept ?? timelines[timelines.length - 1]!).stepMs
@@ -159,8 +159,8 @@ function overlaps(expired: readonly Stretch[], { fromMs, toMs }: Stretch): boole
 }
 
 /**
- * The kept steps, then ever longer calendar units for ranges of years. In a zone whose days lie inside of stored buckets (its offset is no
- * multiple of what is kept) days of UTC take the place of its own, spelt as hours.
+ * The intervals that `auto` tries: the kept steps, then longer calendar units for ranges of years. Some are followed by
+ * about the same length in UTC, for zones whose midnight lies inside a stored bucket.
  */
 function autoIntervals(timelines: readonly Timeline[], range: Stretch): FixedOrCalendar[] {
   const finestMs = finestKept(range, timelines)
@@ -198,7 +198,7 @@ const FITTING_MS = [
   364 * DAY_MS,
 ]
 
-/** A round interval, a multiple of `stepMs`, with which a range has at most so many buckets. */
+/** A round interval, a multiple of `stepMs`, at which the range has at most `bucketsMax` buckets. */
 export function fittingInterval({ fromMs, toMs }: Stretch, bucketsMax: number, stepMs = 1): string {
   const spanMs = toMs - fromMs
   const fits = FITTING_MS.find((ms) => ms % stepMs === 0 && spanMs / ms + 1 <= bucketsMax)
@@ -211,9 +211,9 @@ function tooFine(
   edges?: Float64Array,
 ): GatewayError {
   const finest = formatDuration(finestKept(range, timelines))
-  const asked = interval.kind === 'auto' ? `days in ${zone.name}` : `interval ${formatInterval(interval)}`
+  const subject = interval.kind === 'auto' ? `days in ${zone.name}` : `interval ${formatInterval(interval)}`
   const where = zone.offsetMs(range.fromMs) === 0 ? '' : ` in ${zone.name}`
-  const message = `${asked}${where} does not consist of stored buckets; for this range the finest are ${finest} (UTC)`
+  const message = `${subject}${where} does not consist of stored buckets; for this range the finest are ${finest} (UTC)`
   const step = edges && servingStep(edges, timelines[0]!.stepMs)
   if (step === undefined) return new GatewayError('invalid_interval', message, { details: { finest } })
   return new GatewayError('invalid_interval', `${message}; buckets of ${step} kept that long in ${setting} would do`, {
@@ -221,7 +221,7 @@ function tooFine(
   })
 }
 
-/** The widest step of which all edges are multiples, no wider than a day. Undefined below the base: no setting helps. */
+/** The widest step, at most a day, of which all edges are multiples. Undefined if finer than the base: no setting helps. */
 function servingStep(edges: Float64Array, baseMs: number): string | undefined {
   let stepMs = DAY_MS
   for (const edge of edges) {
@@ -230,7 +230,7 @@ function servingStep(edges: Float64Array, baseMs: number): string | undefined {
   return stepMs % baseMs === 0 ? formatDuration(stepMs) : undefined
 }
 
-/** Fills each answered bucket, cut by the range, with stored ones. Unavailable: an edge lies inside a stored bucket. */
+/** Fills each result bucket, cut by the range, with reads. A bucket is unavailable if an edge lies inside a stored bucket. */
 function cover(
   edges: Float64Array,
   range: Stretch,
@@ -245,7 +245,7 @@ function cover(
     const count = reads.length
     const lastToMs = reads[count - 1]?.toMs
     if (fill(fromMs, toMs, timelines.length - 1, timelines, reads)) continue
-    // What was filled of it is taken back.
+    // The reads added for this bucket are removed again.
     reads.length = count
     if (lastToMs !== undefined) reads[count - 1]!.toMs = lastToMs
     unavailable[i] = 1
@@ -258,7 +258,7 @@ interface GrowingRead extends Read {
   toMs: number
 }
 
-/** Appends reads in order of time that fill [fromMs, toMs) exactly, of this level or finer ones. */
+/** Appends reads of this level or finer ones that fill [fromMs, toMs) exactly, in order of time. False: impossible. */
 function fill(
   fromMs: number,
   toMs: number,
@@ -273,7 +273,7 @@ function fill(
     const innerFromMs = -floorTo(-fromMs, stepMs)
     const innerToMs = floorTo(toMs, stepMs)
     if (innerFromMs >= innerToMs) continue
-    // What a resolution has let go, every finer one has too: no finer buckets could take its place.
+    // Expired here means expired in every finer resolution.
     if (overlaps(expired, { fromMs: innerFromMs, toMs: innerToMs })) return false
     if (!fill(fromMs, innerFromMs, level - 1, timelines, reads)) return false
     const last = reads[reads.length - 1]

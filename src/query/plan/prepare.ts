@@ -33,18 +33,18 @@ export interface RequestLimits extends FilterLimits {
 
 const DEFAULT_RANGE_MS = DAY_MS
 
-/** Judges what a client asked of a metric of this type. Throws the code of the first mistake, naming the argument. */
+/** Validates a query of a metric of this type. Throws the first error, which names the argument. */
 export function prepareQuery(input: QueryInput, type: MetricType, nowMs: number, limits: RequestLimits): QueryRequest {
   const interval = parseInterval(input.interval ?? 'auto')
   if (interval === undefined) {
     throw new GatewayError(
       'invalid_interval',
-      `interval ${describe(input.interval)} is no width such as 10s, 5m, 1h, 1d, 1w or auto`,
+      `interval ${describe(input.interval)} is not an interval such as 10s, 5m, 1h, 1d, 1w or auto`,
     )
   }
   const zone = timeZone(input.timezone ?? 'UTC')
   if (zone === undefined) {
-    throw new GatewayError('invalid_interval', `timezone ${describe(input.timezone)} is no IANA time zone`, {
+    throw new GatewayError('invalid_interval', `timezone ${describe(input.timezone)} is not an IANA time zone`, {
       details: { argument: 'timezone' },
     })
   }
@@ -70,16 +70,16 @@ export function prepareQuery(input: QueryInput, type: MetricType, nowMs: number,
   if (groupBy.includes('')) throw new GatewayError('invalid_group_by', 'a key to group by is empty')
   const bySeries = input.bySeries ?? false
   if (bySeries && groupBy.length > 0)
-    throw new GatewayError('invalid_group_by', 'grouping by series excludes grouping by tags')
+    throw new GatewayError('invalid_group_by', 'a query cannot group by series and by tags')
   const top = input.top && readTop(input.top, aggregations[0]!, type)
   const compare = input.compare && readCompare(input.compare)
-  const selection = JSON.stringify([[...(input.tags ?? [])], input.where ?? [], groupBy, bySeries])
-  const question = JSON.stringify([
+  const selectionKey = JSON.stringify([[...(input.tags ?? [])], input.where ?? [], groupBy, bySeries])
+  const runKey = JSON.stringify([
     fromMs,
     toMs,
     formatInterval(interval),
     zone.name,
-    selection,
+    selectionKey,
     top ?? null,
     compare ?? null,
   ])
@@ -97,13 +97,13 @@ export function prepareQuery(input: QueryInput, type: MetricType, nowMs: number,
     top,
     compare,
     fill: readFill(input.fill),
-    selection,
-    question,
+    selectionKey,
+    runKey,
   }
 }
 
 /**
- * The range that a client states, by default the last 24 h. Bounds without an offset are readings of the zone's clock. Throws
+ * Reads the range of a query, by default the last 24 h. Bounds without an offset are readings of the zone's clock. Throws
  * `invalid_range`.
  */
 export function readRange(
@@ -114,20 +114,20 @@ export function readRange(
   const toMs = input.to === undefined || input.to === null ? nowMs : readInstant('to', input.to, nowMs, zone)
   if (input.last !== undefined && input.last !== null) {
     if (input.from !== undefined && input.from !== null)
-      throw new GatewayError('invalid_range', 'from and last exclude each other')
+      throw new GatewayError('invalid_range', 'from and last cannot be combined')
     const lengthMs = parseDuration(input.last)
     if (lengthMs === undefined || lengthMs <= 0) {
-      throw new GatewayError('invalid_range', `last ${describe(input.last)} is no length such as 30m, 6h or 7d`)
+      throw new GatewayError('invalid_range', `last ${describe(input.last)} is not a length such as 30m, 6h or 7d`)
     }
     const fromMs = withinRange(toMs - lengthMs)
     if (fromMs !== undefined) return { fromMs, toMs }
-    throw new GatewayError('invalid_range', `last ${describe(input.last)} reaches back before the year 1`)
+    throw new GatewayError('invalid_range', `last ${describe(input.last)} begins before the year 1`)
   }
   const fromMs =
     input.from === undefined || input.from === null
       ? nearestInstant(toMs - DEFAULT_RANGE_MS)
       : readInstant('from', input.from, nowMs, zone)
-  if (fromMs > toMs) throw new GatewayError('invalid_range', 'from lies after to')
+  if (fromMs > toMs) throw new GatewayError('invalid_range', 'from is after to')
   return { fromMs, toMs }
 }
 
@@ -137,7 +137,7 @@ function readInstant(argument: string, value: unknown, nowMs: number, zone: Time
   if (timeMs === undefined) {
     throw new GatewayError(
       'invalid_range',
-      `${argument} ${describe(value)} is no date-time, UNIX time or relative time such as -6h`,
+      `${argument} ${describe(value)} is not a date-time, UNIX time or relative time such as -6h`,
       {
         details: { argument },
       },
@@ -155,19 +155,19 @@ function readAggregations(input: QueryInput, type: MetricType, limits: RequestLi
       `${names.length + quantiles.length} aggregations, at most ${limits.aggregationsMax} are allowed`,
     )
   }
-  const asked = names.map((name) => {
+  const requested = names.map((name) => {
     const aggregation = parseAggregation(name)
     if (aggregation === undefined) throw unknownAggregation(name, type)
     return aggregation
   })
   for (const q of quantiles) {
     if (!(q >= 0 && q <= 1))
-      throw new GatewayError('invalid_aggregation', `quantile ${describe(q)} does not lie in 0 to 1`)
-    asked.push(quantileAggregation(q))
+      throw new GatewayError('invalid_aggregation', `quantile ${describe(q)} is not between 0 and 1`)
+    requested.push(quantileAggregation(q))
   }
-  for (const aggregation of asked) requireAllowed(aggregation, type)
-  if (asked.length === 0) return [defaultAggregation(type)]
-  return [...new Map(asked.map((aggregation) => [aggregation.name, aggregation])).values()]
+  for (const aggregation of requested) requireAllowed(aggregation, type)
+  if (requested.length === 0) return [defaultAggregation(type)]
+  return [...new Map(requested.map((aggregation) => [aggregation.name, aggregation])).values()]
 }
 
 function readTop({ n, by, direction, other }: TopInput, first: Aggregation, type: MetricType): Top {
@@ -182,10 +182,10 @@ function readTop({ n, by, direction, other }: TopInput, first: Aggregation, type
   return { n, by: ranking, isAscending: direction === 'asc', other: other ?? false }
 }
 
-/** Undefined: nothing to compare with is asked for. */
+/** Undefined: the query does not compare. */
 function readCompare({ previousPeriod, offset }: CompareInput): Compare | undefined {
   if (offset === undefined) return previousPeriod === true ? 'previousPeriod' : undefined
-  // Text that mixes calendar units with others, such as 1d12h, is a length of time.
+  // Mixed units such as 1d12h are a length of time.
   const units = parseInterval(offset) ?? fixedInterval(parseDuration(offset) ?? 0)
   if (units !== undefined && units.kind !== 'auto') return units
   throw new GatewayError(
@@ -198,7 +198,7 @@ function readCompare({ previousPeriod, offset }: CompareInput): Compare | undefi
 function readFill(fill: string | undefined): Fill {
   const known = FILLS.find((name) => name === (fill ?? 'none'))
   if (known === undefined) {
-    throw new GatewayError('invalid_range', `fill ${describe(fill)} is none of ${FILLS.join(', ')}`, {
+    throw new GatewayError('invalid_range', `fill ${describe(fill)} is not one of ${FILLS.join(', ')}`, {
       details: { argument: 'fill' },
     })
   }

@@ -8,21 +8,21 @@ export type Fill = (typeof FILLS)[number]
 
 export interface TopInput {
   readonly n: number
-  /** Name of an aggregation; the first one asked unless given. */
+  /** Name of an aggregation; by default the first one of the query. */
   readonly by?: string
   readonly direction?: 'asc' | 'desc'
   /** Whether the groups left out are merged into one. */
   readonly other?: boolean
 }
 
-/** One of both. */
+/** Exactly one of the two. */
 export interface CompareInput {
   readonly previousPeriod?: boolean
   /** A length of time or calendar units, such as `6h`, `1w`, `1mo`. */
   readonly offset?: string
 }
 
-/** Which groups are answered: the first by one number over the whole range. */
+/** The groups in the result: the first n by one number over the whole range. */
 export interface Top {
   readonly n: number
   readonly by: Aggregation
@@ -30,12 +30,12 @@ export interface Top {
   readonly other: boolean
 }
 
-/** What a query is compared with: as far back as is said, or right before it. */
+/** What a query is compared with: the period right before it, or one that lies this far back. */
 export type Compare = 'previousPeriod' | FixedOrCalendar
 
 /**
- * A query as a client states it, in any dialect, not yet judged: `prepareQuery` does that, so that the same mistake has
- * the same code everywhere. Absent fields take their defaults.
+ * A query as a client states it, in any dialect. `prepareQuery` validates it, so that the same mistake has the same code
+ * everywhere. Absent fields take their defaults.
  */
 export interface QueryInput {
   readonly metric: string
@@ -50,10 +50,10 @@ export interface QueryInput {
   readonly aggregations?: readonly string[]
   /** In [0, 1]. */
   readonly quantiles?: readonly number[]
-  /** Computed as well, but only where the metric's type answers them: what a selection set may name for any type. */
+  /** Also computed, if the metric's type has them: a selection set may name aggregations of any type. */
   readonly optionalAggregations?: readonly Aggregation[]
   readonly tags?: TagFilters
-  /** All must hold, and `tags` too. */
+  /** All of these and `tags` must match. */
   readonly where?: readonly TagFilter[]
   /** Tag keys. */
   readonly groupBy?: readonly string[]
@@ -61,11 +61,11 @@ export interface QueryInput {
   readonly top?: TopInput
   readonly compare?: CompareInput
   readonly fill?: string
-  /** Whether anybody will look at totals over the whole range; for sets they cost another union (default true). */
+  /** Whether totals over the whole range are needed; for sets they cost another union (default true). */
   readonly totals?: boolean
 }
 
-/** A query that has been judged and can be planned. */
+/** A validated query, ready for planning. */
 export interface QueryRequest {
   readonly fromMs: number
   /** Inclusive. */
@@ -73,21 +73,21 @@ export interface QueryRequest {
   readonly nowMs: number
   readonly interval: Interval
   readonly zone: TimeZone
-  /** What the client asked for, in its order. */
+  /** The aggregations of the client, in its order. */
   readonly aggregations: readonly Aggregation[]
-  /** `aggregations` and the optional ones that the type answers, each name once. */
+  /** `aggregations` and the optional ones that the type has, each name once. */
   readonly computed: readonly Aggregation[]
-  /** Undefined: every series is wanted. */
+  /** Undefined: all series match. */
   readonly filter: SeriesFilter | undefined
   readonly groupBy: readonly string[]
   readonly bySeries: boolean
   readonly top: Top | undefined
   readonly compare: Compare | undefined
   readonly fill: Fill
-  /** Buckets that may be answered, if fewer than the settings allow. */
+  /** The most result buckets, if fewer than the settings allow. */
   readonly bucketsMax?: number
-  /** The same text for the same series in the same groups. */
-  readonly selection: string
-  /** The same text for the same question, whatever is computed and however gaps are filled. */
-  readonly question: string
+  /** Equal for queries with the same series in the same groups. */
+  readonly selectionKey: string
+  /** Equal for queries that can share a run: they differ only in aggregations and `fill`. */
+  readonly runKey: string
 }

@@ -3,34 +3,34 @@ import { type CanonicalTags, TagPairs } from '../../model/series.ts'
 import type { MetricRow, SeriesRow, Store } from '../../store/store.ts'
 import { type SeriesFilter, tagValue } from './tag-filter.ts'
 
-const PAGE = 10_000
-/** Groupings that a list remembers: a position takes four bytes in each of them, and a dashboard asks for a handful again and again. */
-const KEPT_GROUPINGS_MAX = 8
-/** Of more groups, which are objects, none is remembered. */
-const KEPT_GROUPS_MAX = 1_000
+const PAGE_ROWS = 10_000
+/** Cached groupings of a list, enough for a dashboard. Each takes four bytes per series. */
+const CACHED_GROUPINGS_MAX = 8
+/** A grouping with more groups, which are objects, is not cached. */
+const CACHED_GROUPS_MAX = 1_000
 
-let lists = 0
+let listCount = 0
 
 /**
- * The series of one metric as this gateway knows them. Positions (ordinals) follow the order of registration and never
- * change, so that decoded blocks can keep theirs; only what is new is fetched.
+ * The series of one metric, cached. The position of a series (its ordinal) follows the order of registration and never changes, so
+ * decoded blocks can cache ordinals. Only new series are fetched.
  */
 export class SeriesList {
   readonly metricId: Id64
-  /** No other list of this process has it. */
-  readonly listId = ++lists
+  /** Unique in this process. */
+  readonly listId = ++listCount
   readonly rows: SeriesRow[] = []
   readonly #pairs = new TagPairs()
-  /** Of the selections asked for lately, until a series joins. */
+  /** By selection, least recently used first. Dropped when a series is added. */
   readonly #groupings = new Map<string, Grouping>()
-  /** Ordinals by the halves of the id: numbers as keys cost half of what text does. */
+  /** Ordinals by the halves of the series id: number keys take half the memory of text keys. */
   readonly #byHi = new Map<number, number | Map<number, number>>()
 
   constructor(metricId: Id64) {
     this.metricId = metricId
   }
 
-  /** Position of a series, -1 when it is not known. */
+  /** The position of a series, or -1. */
   ordinal(hi: number, lo: number): number {
     const found = this.#byHi.get(hi)
     if (found === undefined) return -1
@@ -38,14 +38,14 @@ export class SeriesList {
     return found.get(lo) ?? -1
   }
 
-  /** How the series fall into groups. Equal selections have equal texts. */
-  group(selection: string, request: GroupRequest): Grouping {
-    let grouping = this.#groupings.get(selection)
+  /** The grouping of the series, cached by `selectionKey`. */
+  group(selectionKey: string, request: GroupRequest): Grouping {
+    let grouping = this.#groupings.get(selectionKey)
     if (grouping === undefined) grouping = groupSeries(this, request)
-    else this.#groupings.delete(selection)
-    if (grouping.groups.length <= KEPT_GROUPS_MAX) this.#groupings.set(selection, grouping)
+    else this.#groupings.delete(selectionKey)
+    if (grouping.groups.length <= CACHED_GROUPS_MAX) this.#groupings.set(selectionKey, grouping)
     for (const oldest of this.#groupings.keys()) {
-      if (this.#groupings.size <= KEPT_GROUPINGS_MAX) break
+      if (this.#groupings.size <= CACHED_GROUPINGS_MAX) break
       this.#groupings.delete(oldest)
     }
     return grouping
@@ -71,7 +71,7 @@ export class SeriesList {
   }
 }
 
-/** The lists of the metrics asked about lately, bounded by the series they hold together. */
+/** The lists of recently queried metrics, bounded by their total number of series. The list in use is never evicted. */
 export class SeriesIndex {
   readonly #store: Store
   readonly #seriesMax: number
@@ -83,28 +83,28 @@ export class SeriesIndex {
     this.#seriesMax = seriesMax
   }
 
-  /** The list of a metric, up to date with what the store holds now. */
+  /** The list of a metric, after fetching the series added since the last call. */
   async sync(metric: MetricRow): Promise<SeriesList> {
     const id = formatId(metric.metricId)
     let list = this.#lists.get(id) ?? new SeriesList(metric.metricId)
     for (;;) {
       const cursor = list.rows.length
-      const page = await this.#store.readSeries(metric.partition, metric.metricId, cursor, PAGE)
+      const page = await this.#store.readSeries(metric.partition, metric.metricId, cursor, PAGE_ROWS)
       if (page === undefined) {
-        // The store knows fewer series than we do: it has gone back in time. Ordinals are drawn anew.
+        // The store has fewer series than the list, because it lost writes: ordinals are no longer valid.
         this.#drop(id)
         list = new SeriesList(metric.metricId)
         continue
       }
-      // Another query may have appended some of them meanwhile.
+      // Another query may have appended some of them during the read.
       const fresh = page.slice(list.rows.length - cursor)
       list.append(fresh)
       this.#keep(id, list, fresh.length)
-      if (page.length < PAGE) return list
+      if (page.length < PAGE_ROWS) return list
     }
   }
 
-  /** The list of a metric is learnt again. */
+  /** Drops the list of a metric, which is then fetched again. */
   drop(metric: MetricRow): void {
     this.#drop(formatId(metric.metricId))
   }
@@ -138,21 +138,20 @@ export class SeriesIndex {
 export interface GroupKey {
   readonly tags: readonly (readonly [key: string, value: string])[]
   readonly series: { readonly seriesId: Id64; readonly tags: CanonicalTags } | undefined
-  /** What is left when only some groups are answered: it has no tags, and is no group whose tags are empty. */
+  /** The merged groups outside of the top n. It has no tags, unlike a group whose tags are empty. */
   readonly isRemainder?: true
 }
 
-/** Merged from all groups that are not answered by themselves. */
 export const REMAINDER: GroupKey = { tags: [], series: undefined, isRemainder: true }
 
-/** How the series of a metric fall into groups. */
+/** The groups of the series of a metric. */
 export interface Grouping {
-  /** The group of each ordinal, -1 for series that the filters leave out. */
+  /** The group of each ordinal, -1 for series that do not match the filters. */
   readonly groupOf: Int32Array
   readonly groups: readonly GroupKey[]
-  /** Series that pass the filters. */
+  /** Number of series that match the filters. */
   readonly matched: number
-  /** Their least and greatest id; undefined when there is none. */
+  /** The least and greatest id of matching series; undefined without any. */
   readonly ids: IdRange | undefined
 }
 
@@ -162,7 +161,7 @@ export interface IdRange {
 }
 
 export interface GroupRequest {
-  /** Undefined: every series is wanted. */
+  /** Undefined: all series match. */
   readonly filter: SeriesFilter | undefined
   readonly groupBy: readonly string[]
   readonly bySeries: boolean

@@ -3,12 +3,12 @@ import type { CanonicalTags } from '../../model/series.ts'
 import { countChars } from '../../model/text.ts'
 import { compileGlob } from './glob.ts'
 
-/** Each key must have one of its values; an empty value also matches a missing tag. */
+/** Each tag must have one of the values; an empty value also matches a missing tag. */
 export type TagFilters = ReadonlyMap<string, readonly string[]>
 
 /**
- * A condition on one tag, as a client states it: what is given must all hold. A missing tag has the empty text as its value;
- * `exists` tells whether there is any other.
+ * Conditions on one tag, as a client states them; all must hold. A missing tag has the empty text as its value; `exists` is
+ * whether the value is not empty.
  */
 export interface TagFilter {
   readonly key: string
@@ -22,15 +22,15 @@ export interface TagFilter {
 }
 
 export interface FilterLimits {
-  /** Values to compare with, of all filters together. */
+  /** Values in all filters of a query together. */
   readonly tagFilterValuesMax: number
   /** Filters of one query. */
   readonly whereMax: number
-  /** Characters of all globs of a query together: what a glob costs grows with it. */
+  /** Characters of all globs of a query together: the cost of a glob grows with its length. */
   readonly globCharsMax: number
 }
 
-/** Whether a series is wanted. */
+/** Whether a series matches. */
 export type SeriesFilter = (tags: CanonicalTags) => boolean
 
 interface Condition {
@@ -38,13 +38,13 @@ interface Condition {
   readonly holds: (value: string) => boolean
 }
 
-/** Throws `invalid_tags`. Undefined: every series is wanted. */
+/** Throws `invalid_tags`. Undefined: all series match. */
 export function compileFilters(
   tags: TagFilters,
   where: readonly TagFilter[],
   limits: FilterLimits,
 ): SeriesFilter | undefined {
-  requireFew(where.length, limits.whereMax, 'filters')
+  requireAtMost(where.length, limits.whereMax, 'filters')
   const conditions: Condition[] = []
   let values = 0
   let globChars = 0
@@ -76,27 +76,27 @@ export function compileFilters(
     if (startsWith !== undefined) add((value) => value.startsWith(startsWith))
     if (glob !== undefined) {
       globChars += countChars(glob)
-      requireFew(globChars, limits.globCharsMax, 'characters of globs')
+      requireAtMost(globChars, limits.globCharsMax, 'characters of globs')
       add(compileGlob(glob))
     }
     if (conditions.length === before) {
-      throw new GatewayError('invalid_tags', `the filter on ${quote(key)} says nothing; it takes ${OPERATORS}`)
+      throw new GatewayError('invalid_tags', `the filter on ${quote(key)} has no condition; it takes ${OPERATORS}`)
     }
   }
-  requireFew(values, limits.tagFilterValuesMax, 'tag values to filter by')
+  requireAtMost(values, limits.tagFilterValuesMax, 'tag values to filter by')
   if (conditions.length === 0) return undefined
-  return (of) => conditions.every(({ key, holds }) => holds(tagValue(of, key)))
+  return (seriesTags) => conditions.every(({ key, holds }) => holds(tagValue(seriesTags, key)))
 }
 
 const OPERATORS = 'eq, neq, in, notIn, startsWith, glob or exists'
 
-/** A missing tag equals an empty one. */
+/** The value of a tag; the empty text if it is missing. */
 export function tagValue(tags: CanonicalTags, key: string): string {
   for (const [name, value] of tags) if (name === key) return value
   return ''
 }
 
-function requireFew(count: number, max: number, what: string): void {
+function requireAtMost(count: number, max: number, what: string): void {
   if (count <= max) return
   throw new GatewayError('invalid_tags', `${count} ${what}, at most ${max} are allowed`, { details: { max } })
 }

@@ -1,30 +1,30 @@
 import type { Block } from '../../rollup/block.ts'
 
-/** Where the index lists a block. A cache looks through a shelf to find what is listed there no more. */
-export interface ShelfPlace {
-  /** The inbox of a partition, or a timeline. */
-  readonly shelf: string
-  /** The arrival number in an inbox, the start of the window in a timeline. */
+/** Where the index lists a block. It lets the cache find the blocks that the index no longer lists. */
+export interface IndexPlace {
+  /** The part of the index: the inbox of a partition, or a timeline. */
+  readonly part: string
+  /** The arrival number in an inbox, or the start of the window in a timeline. */
   readonly position: number
 }
 
-interface Held {
+interface CachedBlock {
   readonly block: Block
-  readonly place: ShelfPlace
+  readonly place: IndexPlace
 }
 
-/** An entry and its places in two maps. */
+/** The memory of an entry in both maps. */
 const ENTRY_BYTES = 300
 
 /**
- * Decoded blocks by name, least recently used first out, bounded in bytes. A block counts from the moment it is put, and what
- * it grows by (columns are decoded on first use) counts at once, whatever becomes of the query that reads it. Blocks never
- * change; one leaves as soon as the index is known to list it no more.
+ * Decoded blocks by name, bounded in bytes; the least recently used one is evicted first. Columns are decoded on first use, and the
+ * growth of a block counts at once. (lru-cache fixes the size of an entry when it is set.) Blocks are immutable. A block is also
+ * evicted as soon as the index no longer lists it.
  */
 export class BlockCache {
   readonly #bytesMax: number
-  readonly #blocks = new Map<string, Held>()
-  readonly #shelves = new Map<string, Map<string, Held>>()
+  readonly #blocks = new Map<string, CachedBlock>()
+  readonly #parts = new Map<string, Map<string, CachedBlock>>()
   #bytes = 0
 
   constructor(bytesMax: number) {
@@ -40,41 +40,41 @@ export class BlockCache {
   }
 
   get(name: string): Block | undefined {
-    const held = this.#blocks.get(name)
-    if (held === undefined) return undefined
+    const cached = this.#blocks.get(name)
+    if (cached === undefined) return undefined
     this.#blocks.delete(name)
-    this.#blocks.set(name, held)
-    return held.block
+    this.#blocks.set(name, cached)
+    return cached.block
   }
 
-  put(block: Block, place: ShelfPlace): void {
+  put(block: Block, place: IndexPlace): void {
     const { name, memory } = block
     // Two queries may have fetched it at the same time.
     this.remove(name)
-    const held = { block, place }
-    this.#blocks.set(name, held)
-    let shelf = this.#shelves.get(place.shelf)
-    if (shelf === undefined) this.#shelves.set(place.shelf, (shelf = new Map()))
-    shelf.set(name, held)
+    const cached = { block, place }
+    this.#blocks.set(name, cached)
+    let part = this.#parts.get(place.part)
+    if (part === undefined) this.#parts.set(place.part, (part = new Map()))
+    part.set(name, cached)
     memory.onGrowth = (bytes) => this.#grow(bytes)
     this.#grow(memory.bytes + ENTRY_BYTES)
   }
 
   remove(name: string): void {
-    const held = this.#blocks.get(name)
-    if (held === undefined) return
-    const { block, place } = held
+    const cached = this.#blocks.get(name)
+    if (cached === undefined) return
+    const { block, place } = cached
     this.#blocks.delete(name)
-    const shelf = this.#shelves.get(place.shelf)!
-    shelf.delete(name)
-    if (shelf.size === 0) this.#shelves.delete(place.shelf)
+    const part = this.#parts.get(place.part)!
+    part.delete(name)
+    if (part.size === 0) this.#parts.delete(place.part)
     block.memory.onGrowth = undefined
     this.#bytes -= block.memory.bytes + ENTRY_BYTES
   }
 
-  /** Removes the blocks of a shelf that `isGone` says so of. */
-  evict(shelf: string, isGone: (position: number, name: string) => boolean): void {
-    const blocks = this.#shelves.get(shelf)
+  /** Removes the blocks of one part of the index for which `isGone` returns true. */
+  evict(part: string, isGone: (position: number, name: string) => boolean): void {
+    const blocks = this.#parts.get(part)
     if (blocks === undefined) return
     for (const [name, { place }] of blocks) if (isGone(place.position, name)) this.remove(name)
   }

@@ -1,28 +1,28 @@
 import type { Id64 } from '../../model/id.ts'
 import { type Block, type MetricSection, openBlock } from '../../rollup/block.ts'
 import type { Store } from '../../store/store.ts'
-import type { BlockCache, ShelfPlace } from './block-cache.ts'
+import type { BlockCache, IndexPlace } from './block-cache.ts'
 
-export interface WantedBlock extends ShelfPlace {
+export interface WantedBlock extends IndexPlace {
   readonly name: string
-  /** 0: no sketches belong to it. */
+  /** 0 if the block has no sketches. */
   readonly sketchBytes: number
 }
 
 export interface ReadBlocks {
-  /** Of each block asked for, in that order; undefined where it holds nothing of the metric. */
+  /** One for each requested block, in order; undefined if the block holds no data of the metric. */
   readonly sections: readonly (MetricSection | undefined)[]
-  /** How many were already decoded. */
+  /** Cache hits. */
   readonly hits: number
 }
 
-/** Sections of a metric from blocks by name: from memory, or fetched together. Queries that want the same block fetch it once. */
+/** Reads the sections of a metric from blocks by name: from the cache, or from the store in one call. Concurrent queries share reads. */
 export class BlockReader {
   readonly #store: Store
   readonly #cache: BlockCache
-  /** Blocks on their way. */
+  /** Blocks being fetched. */
   readonly #opening = new Map<string, Promise<Block | undefined>>()
-  /** Sketches on their way to blocks; false: they are gone. */
+  /** Sketches being fetched; false: the store no longer has them. */
   readonly #attaching = new Map<Block, Promise<boolean>>()
 
   constructor(store: Store, cache: BlockCache) {
@@ -31,8 +31,8 @@ export class BlockReader {
   }
 
   /**
-   * Undefined: a block is gone, and a new index snapshot is needed. `pins` are blocks that stay in memory for the caller; those
-   * read join them.
+   * Undefined: the store no longer has a block, and a new index snapshot is needed. `pins` are blocks that the caller keeps in
+   * memory; blocks that are read are added to them.
    */
   async read(
     partition: number,
@@ -78,7 +78,7 @@ export class BlockReader {
           if (bytes === undefined) return undefined
           const block = openBlock(name, bytes)
           this.#cache.put(block, place)
-          // At once: the cache may be too small for it, and other queries of the caller's request are about to look.
+          // Pinned at once, because the cache may be too small for it and other queries of the request need it too.
           pins.set(name, block)
           return block
         })
@@ -109,11 +109,11 @@ export class BlockReader {
     return !attached.includes(false)
   }
 
-  #keepUntilDone<K, V>(underWay: Map<K, Promise<V>>, key: K, done: Promise<V>): void {
-    underWay.set(key, done)
-    const forget = (): void => {
-      underWay.delete(key)
+  #keepUntilDone<K, V>(pending: Map<K, Promise<V>>, key: K, promise: Promise<V>): void {
+    pending.set(key, promise)
+    const remove = (): void => {
+      pending.delete(key)
     }
-    done.then(forget, forget)
+    promise.then(remove, remove)
   }
 }

@@ -5,32 +5,32 @@ import type { InboxEntry } from '../../store/store.ts'
 import type { BlockCache } from './block-cache.ts'
 import type { BlockReader, WantedBlock } from './block-reader.ts'
 
-/** Neighbouring inbox blocks merged into one digest. */
+/** A digest merges this many consecutive inbox blocks. */
 const DIGEST_BLOCKS = 64
-/** More rollups than these are no small blocks, and reading them one by one costs little more. */
+/** Blocks with more rollups than this are not small, and a digest would save little. */
 const DIGEST_ROWS_MAX = 1 << 18
 
 export interface ReadInbox {
-  /** What the inbox holds of the metric, in order of arrival. */
+  /** The data of the metric in the inbox, in order of arrival. */
   readonly sections: readonly MetricSection[]
   readonly blocks: number
   readonly hits: number
 }
 
-/** The shelf of a partition's inbox in the cache. */
-export function inboxShelf(partition: number): string {
+/** The part of the index that is a partition's inbox. */
+export function inboxPart(partition: number): string {
   return `inbox ${partition}`
 }
 
 /**
- * Reads the inbox of a partition for one metric. Under load it consists of many small blocks that name the same series and
- * buckets over and over. Blocks of the same 64 arrival numbers are merged once, as soon as no further one can join them, and
- * the result (a digest) is kept as a block of its own: a query that comes again merges one block where there were 64.
+ * Reads the inbox of a partition for one metric. Under load it has many small blocks with the same series and buckets. Each 64
+ * consecutive blocks are merged once, as soon as the 64 are complete, and the result (a digest) is cached as a block. The next
+ * query merges one block instead of 64.
  */
 export class InboxReader {
   readonly #blocks: BlockReader
   readonly #cache: BlockCache
-  /** Digests on their way; undefined: a block is gone. */
+  /** Digests being made; undefined: the store no longer has a block. */
   readonly #digesting = new Map<string, Promise<readonly MetricSection[] | undefined>>()
 
   constructor(blocks: BlockReader, cache: BlockCache) {
@@ -38,7 +38,7 @@ export class InboxReader {
     this.#cache = cache
   }
 
-  /** Undefined: a block is gone. `isSketched`: rollups of the metric have sketches, which a digest merges along. */
+  /** Undefined: the store no longer has a block. `isSketched`: rollups of the metric have sketches, which a digest includes. */
   async read(
     partition: number,
     metricId: Id64,
@@ -47,7 +47,7 @@ export class InboxReader {
     isSketched: boolean,
     pins: Map<string, Block>,
   ): Promise<ReadInbox | undefined> {
-    const shelf = inboxShelf(partition)
+    const part = inboxPart(partition)
     const groups = groupByArrival(inbox)
     const open = groups.pop() ?? []
     const sections: MetricSection[] = []
@@ -62,7 +62,7 @@ export class InboxReader {
       }
       let digesting = this.#digesting.get(key)
       if (digesting === undefined) {
-        const wanted = group.map((entry) => wantedOf(entry, shelf))
+        const wanted = group.map((entry) => wantedOf(entry, part))
         digesting = this.#digest(key, partition, metricId, wanted, stepMs, isSketched, pins)
         this.#digesting.set(key, digesting)
       }
@@ -70,14 +70,14 @@ export class InboxReader {
       if (digested === undefined) return undefined
       for (const section of digested) sections.push(section)
     }
-    const wanted = open.map((entry) => wantedOf(entry, shelf))
+    const wanted = open.map((entry) => wantedOf(entry, part))
     const tail = await this.#blocks.read(partition, metricId, wanted, isSketched, pins)
     if (tail === undefined) return undefined
     for (const section of tail.sections) addSection(sections, section)
     return { sections, blocks: inbox.length, hits: hits + tail.hits }
   }
 
-  /** What a group of blocks holds of the metric: merged and kept, or as it is when there is very much of it. */
+  /** The data of the metric in a group of blocks: as a cached digest, or unmerged if it is large. */
   async #digest(
     key: string,
     partition: number,
@@ -93,13 +93,13 @@ export class InboxReader {
     if (sections.reduce((rows, { length }) => rows + length, 0) > DIGEST_ROWS_MAX) return sections
     const digest = digestOf(key, metricId, sections, stepMs)
     if (digest === undefined) return sections
-    const { shelf, position } = group[0]!
-    this.#cache.put(digest, { shelf, position })
+    const { part, position } = group[0]!
+    this.#cache.put(digest, { part, position })
     return digest.sections
   }
 }
 
-/** Undefined: together they are more than a block can hold, in bytes or in weights. */
+/** Undefined: a block cannot hold all sections, by bytes or by weights. */
 function digestOf(key: string, metricId: Id64, sections: readonly MetricSection[], stepMs: number): Block | undefined {
   const merged = sections.length === 0 ? [] : [{ metricId, rows: mergeRows(sections, stepMs) }]
   try {
@@ -113,15 +113,15 @@ function digestOf(key: string, metricId: Id64, sections: readonly MetricSection[
   }
 }
 
-function wantedOf({ block, sketchBytes, order }: InboxEntry, shelf: string): WantedBlock {
-  return { name: block, sketchBytes, shelf, position: order }
+function wantedOf({ block, sketchBytes, order }: InboxEntry, part: string): WantedBlock {
+  return { name: block, sketchBytes, part, position: order }
 }
 
 function addSection(sections: MetricSection[], section: MetricSection | undefined): void {
   if (section !== undefined) sections.push(section)
 }
 
-/** The last group is the one that the next arrivals may join; a fold takes whole groups or the beginning of one. */
+/** The last group may be incomplete. A fold removes whole groups, or the beginning of one. */
 function groupByArrival(inbox: readonly InboxEntry[]): InboxEntry[][] {
   const groups: InboxEntry[][] = []
   let last = Number.NaN

@@ -1,8 +1,8 @@
 import type { MetricRow, Store, Stretch } from '../../store/store.ts'
 
 /**
- * Tells a block that was replaced while a query ran from one that the store has lost (evicted, deleted by hand, damaged): the lost
- * one is still listed after it was found missing, and no retry will read it.
+ * Whether the store lost a block (evicted, deleted by hand, damaged), as opposed to replacing it during a query. A lost block is
+ * still listed after it was found missing, and a retry would fail too.
  */
 export async function hasLostBlocks(
   store: Pick<Store, 'readIndex' | 'readBlocks'>,
@@ -21,10 +21,10 @@ export async function hasLostBlocks(
   const listed = await list()
   const names = [...listed.keys()]
   for (let from = 0; from < names.length; from += BLOCKS_PER_READ) {
-    const some = names.slice(from, from + BLOCKS_PER_READ)
-    const sketched = some.filter((name) => listed.get(name)! > 0)
-    const [scalars, sketches] = await Promise.all([isMissing(some, 'scalars'), isMissing(sketched, 'sketches')])
-    const missing = [...some.filter((_, i) => scalars[i]), ...sketched.filter((_, i) => sketches[i])]
+    const batch = names.slice(from, from + BLOCKS_PER_READ)
+    const sketched = batch.filter((name) => listed.get(name)! > 0)
+    const [scalars, sketches] = await Promise.all([isMissing(batch, 'scalars'), isMissing(sketched, 'sketches')])
+    const missing = [...batch.filter((_, i) => scalars[i]), ...sketched.filter((_, i) => sketches[i])]
     if (missing.length === 0) continue
     const again = await list()
     if (missing.some((name) => again.has(name))) return true
@@ -32,5 +32,5 @@ export async function hasLostBlocks(
   return false
 }
 
-/** Their bytes are held together. */
+/** Bounds the bytes in memory. */
 const BLOCKS_PER_READ = 16

@@ -14,28 +14,28 @@ import type { Period } from '../plan/period.ts'
 import type { SeriesList } from '../plan/series-index.ts'
 import { BlockCache } from './block-cache.ts'
 import { BlockReader } from './block-reader.ts'
-import { InboxReader, inboxShelf } from './inbox-reader.ts'
+import { InboxReader, inboxPart } from './inbox-reader.ts'
 
-/** The metric's section of a block, or of several merged. Sources of one series and time come in order of arrival. */
+/** The data of a metric in one block or digest. Sources with the same series and bucket are in order of arrival. */
 export interface Source {
   readonly section: RollupRows
-  /** Index of its resolution. An inbox block is of the base and counts in whatever read its buckets fall. */
+  /** Index of its resolution. An inbox block has the base resolution and counts in any read that contains its buckets. */
   readonly level: number
   readonly inbox: boolean
-  /** Position in the metric's series list, by the section's series. */
+  /** For each series of the section its ordinal in the metric's series list. */
   readonly ordinals: Int32Array
 }
 
 export interface Opened {
   readonly rows: readonly OpenedRows[]
   readonly blocks: number
-  /** Blocks that were already decoded. */
+  /** Cache hits. */
   readonly hits: number
 }
 
 type OpenedRows = Omit<Source, 'ordinals' | 'section'> & { readonly section: MetricSection }
 
-/** Opens what the index lists: blocks of timelines and the inbox, as sources to merge. */
+/** Opens the blocks that the index lists, in timelines and the inbox, as sources to merge. */
 export class SourceReader {
   readonly #store: Store
   readonly #cache: BlockCache
@@ -50,25 +50,25 @@ export class SourceReader {
     store.onUnlisted((unlisted) => this.#evictUnlisted(unlisted))
   }
 
-  /** What decoded blocks and digests of the inbox take. */
+  /** Bytes of cached blocks and digests. */
   get cacheBytes(): number {
     return this.#cache.bytes
   }
 
-  /** The snapshot of the store. Blocks that it should list and does not are evicted. */
+  /** Reads an index snapshot. Cached blocks that it should list and does not are evicted. */
   async readIndex(request: IndexRequest): Promise<IndexSnapshot> {
     const snapshot = await this.#store.readIndex(request)
     const { partition, metricId, timelines } = request
     if (request.inbox) {
-      // Entries leave an inbox in the order they came.
+      // Entries leave an inbox in order of arrival.
       const oldest = snapshot.inbox[0]?.order ?? Number.POSITIVE_INFINITY
-      this.#cache.evict(inboxShelf(partition), (order) => order < oldest)
+      this.#cache.evict(inboxPart(partition), (order) => order < oldest)
     }
     for (const [i, { resolutionMs, stretch }] of timelines.entries()) {
       const widthMs = windowWidthMs(resolutionMs)
       const { entries } = snapshot.timelines[i]!
       let listed: Set<string> | undefined
-      this.#cache.evict(timelineShelf(metricId, resolutionMs), (windowMs, name) => {
+      this.#cache.evict(timelinePart(metricId, resolutionMs), (windowMs, name) => {
         if (windowMs >= stretch.toMs || windowMs + widthMs <= stretch.fromMs) return false
         listed ??= new Set(entries.map(({ block }) => block))
         return !listed.has(name)
@@ -78,21 +78,21 @@ export class SourceReader {
   }
 
   /**
-   * What the store holds for a period, in order of arrival within each level, the inbox last. Undefined: a block is gone.
-   * `pins`: blocks held for the caller.
+   * Opens the blocks of a period: in order of arrival within each level, the inbox last. Undefined: the store no longer has a
+   * block. `pins`: blocks that the caller keeps in memory.
    */
   async open(
     { partition, metricId }: MetricRow,
     kind: RollupKind,
-    { timelines: levels, inbox: arrived, listed }: Period,
+    { timelines: levels, inbox: inboxEntries, listed }: Period,
     withSketches: boolean,
     pins: Map<string, Block>,
   ): Promise<Opened | undefined> {
-    const shelves = levels.map(({ stepMs }) => timelineShelf(metricId, stepMs))
+    const parts = levels.map(({ stepMs }) => timelinePart(metricId, stepMs))
     const wanted = listed.map(({ level, entry: { block, sketchBytes, windowMs } }) => ({
       name: block,
       sketchBytes,
-      shelf: shelves[level]!,
+      part: parts[level]!,
       position: windowMs,
     }))
     const timelines = await this.#blocks.read(
@@ -103,7 +103,7 @@ export class SourceReader {
       pins,
     )
     const stepMs = levels[0]!.stepMs
-    const inbox = await this.#inbox.read(partition, metricId, arrived, stepMs, kind === 'distribution', pins)
+    const inbox = await this.#inbox.read(partition, metricId, inboxEntries, stepMs, kind === 'distribution', pins)
     if (timelines === undefined || inbox === undefined) return undefined
     const rows: OpenedRows[] = []
     for (const [i, { level }] of listed.entries()) {
@@ -114,31 +114,31 @@ export class SourceReader {
     return { rows, blocks: listed.length + inbox.blocks, hits: timelines.hits + inbox.hits }
   }
 
-  /** Of each period. Undefined: some row is of a series that the list does not hold. */
+  /** The sources of each period. Undefined: the list does not have the series of some row. */
   sourcesOf(opened: readonly Opened[], list: SeriesList): Source[][] | undefined {
     const sources: Source[][] = []
     for (const { rows } of opened) {
-      const ofPeriod: Source[] = []
+      const periodSources: Source[] = []
       for (const row of rows) {
         const ordinals = row.section.ordinalsIn(list)
         if (ordinals === undefined) return undefined
-        ofPeriod.push({ ...row, ordinals })
+        periodSources.push({ ...row, ordinals })
       }
-      sources.push(ofPeriod)
+      sources.push(periodSources)
     }
     return sources
   }
 
   #evictUnlisted({ partition, inbox, replaced, expired }: Unlisted): void {
     const newest = inbox.at(-1)?.order
-    if (newest !== undefined) this.#cache.evict(inboxShelf(partition), (order) => order <= newest)
+    if (newest !== undefined) this.#cache.evict(inboxPart(partition), (order) => order <= newest)
     for (const name of replaced) this.#cache.remove(name)
     for (const { metricId, resolutionMs, windowMs } of expired) {
-      this.#cache.evict(timelineShelf(metricId, resolutionMs), (position) => position === windowMs)
+      this.#cache.evict(timelinePart(metricId, resolutionMs), (position) => position === windowMs)
     }
   }
 }
 
-function timelineShelf(metricId: Id64, resolutionMs: number): string {
+function timelinePart(metricId: Id64, resolutionMs: number): string {
   return `${formatId(metricId)} ${resolutionMs}`
 }

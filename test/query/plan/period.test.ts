@@ -4,7 +4,7 @@ import { GatewayError } from '../../../src/model/errors.ts'
 import { type Interval, parseInterval } from '../../../src/model/interval.ts'
 import { DAY_MS, HOUR_MS, MINUTE_MS } from '../../../src/model/time.ts'
 import { type TimeZone, timeZone } from '../../../src/model/zone-offsets.ts'
-import { gridOf, lookUp } from '../../../src/query/plan/period.ts'
+import { gridOf, planPeriod } from '../../../src/query/plan/period.ts'
 import { plan } from '../../../src/query/plan/plan.ts'
 import type { IndexRequest, Store, Stretch } from '../../../src/store/store.ts'
 import { windowWidthMs } from '../../../src/store/store.ts'
@@ -26,7 +26,7 @@ function expiredOf(windows: readonly number[], level: number): Stretch[] {
   return [{ fromMs: Number.MIN_SAFE_INTEGER, toMs: (Math.floor(NOON_MS / widthMs) + count) * widthMs }]
 }
 
-describe('lookUp', () => {
+describe('planPeriod', () => {
   const metric = metricRow('total', 'counter')
 
   it('asks the index about every stretch that is read, and of fine levels about little more', async () => {
@@ -63,7 +63,7 @@ describe('lookUp', () => {
           const everything = STEPS_MS.map((stepMs, level) => ({ stepMs, expired: expiredOf(windows, level) }))
           const request = { ...range, interval, zone, bucketsMax: 100_000, setting: 'RESOLUTIONS' as const }
           const wholly = attempt(() => plan({ ...request, timelines: everything }))
-          const found = await lookUp(
+          const found = await planPeriod(
             index,
             { ...metric, cumulative },
             {
@@ -71,8 +71,8 @@ describe('lookUp', () => {
               stepsMs: STEPS_MS,
               gridMs,
               wanted: undefined,
-              turn: async () => {},
-              planned: (timelines) => plan({ ...request, timelines }),
+              pause: async () => {},
+              makePlan: (timelines) => plan({ ...request, timelines }),
             },
           ).catch((error: unknown) => error)
           if (wholly instanceof GatewayError) {
@@ -82,13 +82,13 @@ describe('lookUp', () => {
           }
           if (found instanceof Error || typeof found !== 'object' || found === null || !('lookback' in found))
             throw found
-          const { plan: planned, lookback } = found as Awaited<ReturnType<typeof lookUp>>
+          const { plan: planned, lookback } = found as Awaited<ReturnType<typeof planPeriod>>
           expect(planned).toEqual(wholly)
           for (const read of [...planned.reads, ...lookback]) {
-            const ofLevel = asked!.timelines.filter(({ resolutionMs }) => resolutionMs === STEPS_MS[read.level])
+            const levelTimelines = asked!.timelines.filter(({ resolutionMs }) => resolutionMs === STEPS_MS[read.level])
             // Its stretches ascend and may touch.
             let coveredMs = read.fromMs
-            for (const { stretch } of ofLevel)
+            for (const { stretch } of levelTimelines)
               if (stretch.fromMs <= coveredMs) coveredMs = Math.max(coveredMs, stretch.toMs)
             expect(coveredMs, `${STEPS_MS[read.level]} ms of ${text}`).toBeGreaterThanOrEqual(read.toMs)
           }

@@ -60,7 +60,7 @@ describe('compileFilters', () => {
     ['too many filters', ['a', 'b', 'c', 'd'].map((key) => ({ key, eq: '1' })), '4 filters'],
     ['too many values', [{ key: 'a', in: ['1', '2', '3'], notIn: ['4', '5', '6'] }], '6 tag values'],
     ['too long globs together', ['a', 'b'].map((key) => ({ key, glob: '12345' })), '10 characters of globs'],
-    ['a filter that says nothing', [{ key: 'a' }], 'says nothing'],
+    ['a filter without a condition', [{ key: 'a' }], 'has no condition'],
     ['an empty key', [{ key: '', eq: 'a' }], 'key of a filter is empty'],
   ])('refuses %s', (_, where, message) => {
     let error: unknown

@@ -21,7 +21,7 @@ function block(name: string, bytes: number): Block & { readonly memory: BlockMem
 
 /** What the cache counts for an entry beside the block. */
 const ENTRY_BYTES = 300
-const INBOX = { shelf: 'inbox 0', position: 7 }
+const INBOX = { part: 'inbox 0', position: 7 }
 
 function fill(cache: BlockCache, ...blocks: readonly Block[]): void {
   for (const each of blocks) cache.put(each, INBOX)
@@ -84,14 +84,14 @@ describe('BlockCache', () => {
     expect(cache.bytes).toBe(1_000)
   })
 
-  it('evicts from one shelf what is listed there no more', () => {
+  it('evicts the blocks that one part of the index no longer lists', () => {
     const cache = new BlockCache(10_000)
     for (const position of [1, 2, 3]) {
-      cache.put(block(`inbox${position}`, 1_000), { shelf: 'inbox 0', position })
-      cache.put(block(`other${position}`, 1_000), { shelf: 'inbox 1', position })
+      cache.put(block(`inbox${position}`, 1_000), { part: 'inbox 0', position })
+      cache.put(block(`other${position}`, 1_000), { part: 'inbox 1', position })
     }
     cache.evict('inbox 0', (position) => position < 3)
-    cache.evict('no such shelf', () => true)
+    cache.evict('no such part', () => true)
     expect(cache.get('inbox2')).toBeUndefined()
     expect(cache.get('inbox3')?.name).toBe('inbox3')
     expect(cache.bytes).toBe(4_000)

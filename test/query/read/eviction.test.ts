@@ -132,7 +132,7 @@ test.each([
   for (let i = 0; i < 10; i++) {
     await write(10)
     await fold()
-    await expect(ask(querier)).rejects.toThrow(/exceed 500 answered values/)
+    await expect(ask(querier)).rejects.toThrow(/exceed 500 result values/)
     expect(querier.cacheBytes).toBeGreaterThan(0)
     expect(querier.cacheBytes).toBeLessThanOrEqual(blockCacheBytesMax)
   }
