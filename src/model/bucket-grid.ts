@@ -1,13 +1,14 @@
 /**
  * The buckets of an interval in a time zone.
  *
- * Buckets lie on a grid of local clock readings (midnights, Mondays, firsts of a month, every sixth hour). The edge of a
- * reading is the first instant at which the local clock shows that reading or a later one, so edges never decrease. A reading
- * skipped by a clock change has its edge at the change. A reading that occurs twice has its edge at the first occurrence. All
- * readings of a skipped day (Apia, 2011-12-30) share one edge and form no bucket. Buckets lie between different edges.
+ * Buckets lie on a grid of local clock readings (midnights, Mondays, firsts of a month, every sixth hour). The edge of
+ * a reading is the first instant at which the local clock shows that reading or a later one, so edges never decrease. A
+ * reading skipped by a clock change has its edge at the change. A reading that occurs twice has its edge at the first
+ * occurrence. All readings of a skipped day (Apia, 2011-12-30) share one edge and form no bucket. Buckets lie between
+ * different edges.
  *
- * Fixed intervals start at multiples since the epoch, in UTC. Those above 1 h and below 24 h that divide a day (2h, 3h, 4h, 6h,
- * 8h, 12h, 90m …) start at the local midnight of a zone, so that 6h means 00, 06, 12 and 18 o'clock.
+ * Fixed intervals start at multiples since the epoch, in UTC. Those above 1 h and below 24 h that divide a day (2h, 3h,
+ * 4h, 6h, 8h, 12h, 90m …) start at the local midnight of a zone, so that 6h means 00, 06, 12 and 18 o'clock.
  */
 import type { FixedOrCalendar } from './interval.ts'
 import { DAY_MS, dayNumber, HOUR_MS } from './time.ts'
@@ -25,12 +26,15 @@ export function nextBucketStart(interval: FixedOrCalendar, zone: TimeZone, start
   return firstShown(zone, nextReading(interval, readingAt(interval, zone, startMs)))
 }
 
-/** Clock changes never skipped more readings than this in one zone: two zones skipped a whole day, which has 16 of 90m. */
+/**
+ * Clock changes never skipped more readings than this in one zone: two zones skipped a whole day, which has 16 of 90m.
+ */
 const SKIPPED_READINGS_MAX = 64
 
 /**
- * The edges of all buckets that overlap [fromMs, toMs): the first is at or before `fromMs`, the last at or after `toMs`. Bucket i
- * lies between edges i and i + 1. An empty range has one bucket, that of `fromMs`. Undefined for more than `max` buckets.
+ * The edges of all buckets that overlap [fromMs, toMs): the first is at or before `fromMs`, the last at or after
+ * `toMs`. Bucket i lies between edges i and i + 1. An empty range has one bucket, that of `fromMs`. Undefined for more
+ * than `max` buckets.
  */
 export function bucketEdges(
   interval: FixedOrCalendar,
@@ -73,7 +77,10 @@ export function lieInUtc(
   return zone === UTC_ZONE || interval.ms <= HOUR_MS || interval.ms >= DAY_MS || DAY_MS % interval.ms !== 0
 }
 
-/** The last grid reading whose edge is at or before an instant. It is later than the clock shows after the clock was set back. */
+/**
+ * The last grid reading whose edge is at or before an instant. It is later than the clock shows after the clock was set
+ * back.
+ */
 export function readingAt(interval: FixedOrCalendar, zone: TimeZone, utcMs: number): number {
   let reading = readingAtOrBefore(interval, utcMs + zone.offsetMs(utcMs))
   for (;;) {

@@ -1,6 +1,6 @@
 /**
- * Counts of points and weights of observations are exact up to this bound and saturate there, in points, merges and results. So
- * the order of additions does not matter. A weight above the bound is rejected.
+ * Counts of points and weights of observations are exact up to this bound and saturate there, in points, merges and
+ * results. So the order of additions does not matter. A weight above the bound is rejected.
  */
 export const COUNT_MAX = 2 ** 53
 

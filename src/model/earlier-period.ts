@@ -1,7 +1,8 @@
 /**
- * The earlier stretch of time that a bucket or a range is compared with: a length of time earlier, or calendar units earlier by the
- * local clock. With calendar units an hour is compared with the hour of the same clock reading, and a day with a day, even if one
- * of them has 23 h. A bucket whose counterpart the clock or the calendar skipped (the hour lost in spring, February 30) has none.
+ * The earlier stretch of time that a bucket or a range is compared with: a length of time earlier, or calendar units
+ * earlier by the local clock. With calendar units an hour is compared with the hour of the same clock reading, and a
+ * day with a day, even if one of them has 23 h. A bucket whose counterpart the clock or the calendar skipped (the hour
+ * lost in spring, February 30) has none.
  */
 import { lieInUtc, monthOf, monthStart, readingAt, UNIT_MONTHS } from './bucket-grid.ts'
 import { calendarInterval, type FixedOrCalendar, fixedInterval } from './interval.ts'
@@ -16,8 +17,8 @@ export function instantBefore(by: FixedOrCalendar, zone: TimeZone, utcMs: number
 }
 
 /**
- * The bucket that lies `by` earlier; calendar units are those of the local clock. Undefined where the clock or the calendar skipped
- * it.
+ * The bucket that lies `by` earlier; calendar units are those of the local clock. Undefined where the clock or the
+ * calendar skipped it.
  */
 export function bucketBefore(
   interval: FixedOrCalendar,
@@ -41,8 +42,9 @@ export function bucketBefore(
 }
 
 /**
- * The distance to the previous period, which ends where [fromMs, toMs] begins and has as many buckets. It is a whole number of
- * intervals, and of local days if possible, so that both periods have the same bucket edges. Undefined beyond 100 years.
+ * The distance to the previous period, which ends where [fromMs, toMs] begins and has as many buckets. It is a whole
+ * number of intervals, and of local days if possible, so that both periods have the same bucket edges. Undefined beyond
+ * 100 years.
  */
 export function periodBefore(
   interval: FixedOrCalendar,
@@ -71,7 +73,10 @@ export function periodBefore(
   return calendarInterval(unit, (months + 1) * count)
 }
 
-/** The reading `times` × `by` later. A day that the month does not have becomes the first of the next month, with `exists` false. */
+/**
+ * The reading `times` × `by` later. A day that the month does not have becomes the first of the next month, with
+ * `exists` false.
+ */
 function addUnits(
   by: FixedOrCalendar,
   readingMs: number,

@@ -1,6 +1,6 @@
 /**
- * All error codes, a closed union. `src/http/server/error-table.ts` maps each to a status; GraphQL has them in upper case in
- * `extensions.code`.
+ * All error codes, a closed union. `src/http/server/error-table.ts` maps each to a status; GraphQL has them in upper
+ * case in `extensions.code`.
  */
 export type ErrorCode =
   | 'missing_name'
@@ -70,7 +70,10 @@ export function shorten(text: string): string {
   return characters.length <= QUOTED_CHARS_MAX ? text : `${characters.slice(0, QUOTED_CHARS_MAX).join('')}…`
 }
 
-/** JSON bytes of all messages in the response to a batch. Responses to requests with an idempotency key are kept for a day. */
+/**
+ * JSON bytes of all messages in the response to a batch. Responses to requests with an idempotency key are kept for a
+ * day.
+ */
 export const MESSAGES_BYTES_MAX = 65_536
 
 /** Bounds the messages of one response by `MESSAGES_BYTES_MAX`. Errors beyond it have only their code. */

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto'
 
 /**
- * Ids of events: 128 bits in 26 characters of Crockford's base 32, written like a ULID (https://github.com/ulid/spec). The bits are
- * milliseconds, 48 random bits, and a counter that starts at a random number each millisecond. Ids of one gateway increase, so
- * that events with the same time are listed in order of arrival.
+ * Ids of events: 128 bits in 26 characters of Crockford's base 32, written like a ULID (https://github.com/ulid/spec).
+ * The bits are milliseconds, 48 random bits, and a counter that starts at a random number each millisecond. Ids of one
+ * gateway increase, so that events with the same time are listed in order of arrival.
  */
 export class EventIds {
   readonly #now: () => number
@@ -34,8 +34,8 @@ export class EventIds {
 }
 
 /**
- * The id of an event in a request with an idempotency key: the same for every retry on any gateway, and a different one when the
- * key is reused after it has expired. `acceptedMs` is the time of the key's marker in the store.
+ * The id of an event in a request with an idempotency key: the same for every retry on any gateway, and a different one
+ * when the key is reused after it has expired. `acceptedMs` is the time of the key's marker in the store.
  */
 export function keyedEventId(project: string, key: string, acceptedMs: number, index: number): string {
   const view = new DataView(new ArrayBuffer(16))

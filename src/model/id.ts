@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
 
 /**
- * A 64-bit id, the same on every gateway: the first eight bytes of SHA-256 over length-prefixed fields. Two unsigned halves are
- * cheaper than a bigint or text; blocks hold and compare ids by the hundred thousand.
+ * A 64-bit id, the same on every gateway: the first eight bytes of SHA-256 over length-prefixed fields. Two unsigned
+ * halves are cheaper than a bigint or text; blocks hold and compare ids by the hundred thousand.
  */
 export interface Id64 {
   readonly hi: number

@@ -1,7 +1,7 @@
 /**
- * The width of a result bucket. Hours and shorter have a fixed length. Days, weeks, months, quarters and years are calendar units
- * that follow a time zone: `1d` may last 23 or 25 hours, `24h` never does. `7d` is not `1w`: days are counted from 1970-01-01,
- * weeks begin on Mondays.
+ * The width of a result bucket. Hours and shorter have a fixed length. Days, weeks, months, quarters and years are
+ * calendar units that follow a time zone: `1d` may last 23 or 25 hours, `24h` never does. `7d` is not `1w`: days are
+ * counted from 1970-01-01, weeks begin on Mondays.
  */
 import { DAY_MS, formatHours, parseDuration } from './time.ts'
 
@@ -38,8 +38,9 @@ const UNIT_DAYS = { day: 1, week: 7, month: 30.4375, quarter: 91.3125, year: 365
 const INTERVAL_DAYS_MAX = 36_525
 
 /**
- * Reads `10s`, `90s`, `6h`, `1h30m`, `1d`, `1w`, `1mo` (or `1M`), `1q`, `1y`, `auto`, and the ISO 8601 forms of these. Equal buckets
- * give equal intervals: `60s` is `1m`, `3mo` is `1q`. Undefined for zero, more than 100 years, and unreadable text.
+ * Reads `10s`, `90s`, `6h`, `1h30m`, `1d`, `1w`, `1mo` (or `1M`), `1q`, `1y`, `auto`, and the ISO 8601 forms of these.
+ * Equal buckets give equal intervals: `60s` is `1m`, `3mo` is `1q`. Undefined for zero, more than 100 years, and
+ * unreadable text.
  */
 export function parseInterval(text: string): Interval | undefined {
   if (text === 'auto') return { kind: 'auto' }

@@ -2,9 +2,9 @@ import { parseJsonInSteps } from './json-parser.ts'
 import { runAtOnce } from './steps.ts'
 
 /**
- * JSON whose integers keep all digits. A double is exact up to 2^53, and 64-bit ids are larger. An integer beyond that is read as a
- * bigint, every other number as a double, and writing gives the same digits back. Texts without such integers, nearly all, take
- * the time of `JSON.parse` and `JSON.stringify`.
+ * JSON whose integers keep all digits. A double is exact up to 2^53, and 64-bit ids are larger. An integer beyond that
+ * is read as a bigint, every other number as a double, and writing gives the same digits back. Texts without such
+ * integers, nearly all, take the time of `JSON.parse` and `JSON.stringify`.
  */
 
 /** Sixteen digits at the start of a number, not inside a string such as "1705276800123456789" or in a fraction. */

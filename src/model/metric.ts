@@ -27,8 +27,8 @@ export function isTrackedType(value: unknown): value is TrackedType {
 }
 
 /**
- * UTF-16 code units of the longest name that a store can hold. With its project it must fit into an LMDB key (1,978 bytes). No metric
- * has a longer name, so longer texts are not passed to a store.
+ * UTF-16 code units of the longest name that a store can hold. With its project it must fit into an LMDB key (1,978
+ * bytes). No metric has a longer name, so longer texts are not passed to a store.
  */
 export const METRIC_NAME_UNITS_MAX = 900
 

@@ -1,7 +1,7 @@
 /**
- * Reads instants from text and numbers, in every accepted form. Input finer than a millisecond is rounded towards the past. Texts
- * are scanned by character code without allocating, because this runs once per point. `Date.parse` is not used: it accepts far
- * more than RFC 3339 and ISO 8601.
+ * Reads instants from text and numbers, in every accepted form. Input finer than a millisecond is rounded towards the
+ * past. Texts are scanned by character code without allocating, because this runs once per point. `Date.parse` is not
+ * used: it accepts far more than RFC 3339 and ISO 8601.
  */
 import {
   DAY_MS,
@@ -29,7 +29,9 @@ const UNIX_TEXT = /^-?\d{1,64}(?:\.\d+)?$/
 /** Integers of up to 15 digits are exact in a double. */
 const EXACT_DIGITS_MAX = 15
 
-/** Reads an instant from a decoded body: text, UNIX number (also as text or bigint) or Date. Undefined when unreadable. */
+/**
+ * Reads an instant from a decoded body: text, UNIX number (also as text or bigint) or Date. Undefined when unreadable.
+ */
 export function parseInstant(value: unknown): number | undefined {
   switch (typeof value) {
     case 'string':
@@ -44,15 +46,18 @@ export function parseInstant(value: unknown): number | undefined {
 }
 
 /**
- * Reads the time of a point or an event like {@link parseInstant}, but refuses the year 1: programs without a time send the zero
- * value of their language, such as Go's `0001-01-01T00:00:00Z`.
+ * Reads the time of a point or an event like {@link parseInstant}, but refuses the year 1: programs without a time send
+ * the zero value of their language, such as Go's `0001-01-01T00:00:00Z`.
  */
 export function parsePointTime(value: unknown): number | undefined {
   const timeMs = parseInstant(value)
   return timeMs !== undefined && timeMs >= POINT_TIME_MIN_MS ? timeMs : undefined
 }
 
-/** Reads an instant from a query string, where an unescaped `+` arrives as a space: `10:30:00 02:00` has the offset `+02:00`. */
+/**
+ * Reads an instant from a query string, where an unescaped `+` arrives as a space: `10:30:00 02:00` has the offset
+ * `+02:00`.
+ */
 export function parseInstantText(text: string): number | undefined {
   return scanInstant(text, true)
 }
@@ -63,8 +68,8 @@ const RELATIVE = /^(?:now)? *([+-]) *(\S+)$/
 export type ReadingToInstant = (readingMs: number) => number
 
 /**
- * Reads an instant, or a distance from now such as `-6h`, `now`, `now-1h30m`, `now+1d`. A date or date-time without an offset is a
- * reading of the local clock, or of UTC unless `localClock` is given.
+ * Reads an instant, or a distance from now such as `-6h`, `now`, `now-1h30m`, `now+1d`. A date or date-time without an
+ * offset is a reading of the local clock, or of UTC unless `localClock` is given.
  */
 export function parseTimeArgument(text: string, nowMs: number, localClock?: ReadingToInstant): number | undefined {
   if (text === 'now') return nowMs
@@ -170,7 +175,10 @@ function scanOffset(text: string, start: number, plusMayBeSpace: boolean): numbe
 /** Longer than any valid suffix. */
 const SUFFIX_CHARS_MAX = 256
 
-/** An offset with a name beside it, as Go (` +0200 CEST m=+0.5`) and Java (`+02:00[Europe/Berlin]`) write it. The offset decides. */
+/**
+ * An offset with a name beside it, as Go (` +0200 CEST m=+0.5`) and Java (`+02:00[Europe/Berlin]`) write it. The offset
+ * decides.
+ */
 const NAMED_OFFSET =
   /^ ?(?:(UTC|[Zz])|([+-]\d\d(?::?\d\d)?)(?: (?:[A-Z][A-Za-z]{0,5}|[+-]\d\d(?:\d\d)?))?(?: m=[+-]\d+\.\d+)?)(?:\[!?[\w+\-/=:.]+\])*$/
 /** A zone without an offset (RFC 9557), possibly followed by annotations such as `[u-ca=gregory]`. */
@@ -198,8 +206,8 @@ function instantFromNumber(value: number): number | undefined {
   else if (magnitude < UNIX_MILLISECONDS_END) ms = value
   else if (magnitude < UNIX_MICROSECONDS_END) ms = value / 1e3
   else ms = value / 1e6
-  // A double may lie just below its decimal: 1672490759.123 s must not become .122. The product is off by at most one part in
-  // 2^52, so that much is added before rounding down.
+  // A double may lie just below its decimal: 1672490759.123 s must not become .122. The product is off by at most one
+  // part in 2^52, so that much is added before rounding down.
   return withinRange(Math.floor(ms + Math.abs(ms) * Number.EPSILON) + 0)
 }
 

@@ -6,8 +6,8 @@ import type { Steps } from './steps.ts'
 import { countChars, isLongerThan } from './text.ts'
 
 /**
- * Validation of points, shared by REST and GraphQL, so that the same bad value has the same error code in each. Also the
- * contract between decoders and the write path ({@link PointSink}).
+ * Validation of points, shared by REST and GraphQL, so that the same bad value has the same error code in each. Also
+ * the contract between decoders and the write path ({@link PointSink}).
  */
 export interface PointLimits {
   /** Characters are code points in all limits. */
@@ -82,8 +82,8 @@ export function checkInstant(timeMs: number | undefined, nowMs: number, limits: 
 }
 
 /**
- * The tags of an item as pairs in their order, or the reason why they are invalid. An array as a value is rejected or joined by
- * commas, as `lists` says.
+ * The tags of an item as pairs in their order, or the reason why they are invalid. An array as a value is rejected or
+ * joined by commas, as `lists` says.
  */
 export function readTags(
   tags: unknown,
@@ -132,8 +132,8 @@ function joined(values: readonly unknown[]): string | undefined {
 }
 
 /**
- * The text of a string, boolean or number, for tag values and user ids. A bigint keeps all digits; any other number has the
- * shortest form of its double: `1.50` is `1.5`, and `-0` is `0`. Undefined for other values.
+ * The text of a string, boolean or number, for tag values and user ids. A bigint keeps all digits; any other number has
+ * the shortest form of its double: `1.50` is `1.5`, and `-0` is `0`. Undefined for other values.
  */
 export function scalarText(value: unknown): string | undefined {
   switch (typeof value) {
@@ -181,8 +181,8 @@ export interface MetricAbout {
 }
 
 /**
- * Receives points from a decoder, with one call and no object per point. `resolve` returns the series of an item or the reason
- * for its rejection; the add methods add points to that series. Calls come in the order of the items.
+ * Receives points from a decoder, with one call and no object per point. `resolve` returns the series of an item or the
+ * reason for its rejection; the add methods add points to that series. Calls come in the order of the items.
  */
 export interface PointSink<S extends SeriesRef = SeriesRef> {
   /** `pairs` are validated tags in any order. */

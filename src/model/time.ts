@@ -25,8 +25,8 @@ export function withinRange(ms: number): number | undefined {
 }
 
 /**
- * Clamps to the range of instants. The first bucket of all may begin before the range, and the last one ends after it. Neither
- * edge could be written as RFC 3339.
+ * Clamps to the range of instants. The first bucket of all may begin before the range, and the last one ends after it.
+ * Neither edge could be written as RFC 3339.
  */
 export function nearestInstant(ms: number): number {
   return Math.min(INSTANT_MAX_MS, Math.max(INSTANT_MIN_MS, ms))
@@ -66,8 +66,8 @@ const DURATION_UNITS_MS = [WEEK_MS, DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, 1] as
 const DURATION_MAX_MS = INSTANT_MAX_MS - INSTANT_MIN_MS
 
 /**
- * Milliseconds of `10s`, `1h30m`, `1.5h`, `250ms`, `2w` or ISO 8601 `PT5M`, `P1DT12H`; a day is 24 h here. Zero is a duration.
- * Undefined for months and years, which have no fixed length, and for negative or unreadable texts.
+ * Milliseconds of `10s`, `1h30m`, `1.5h`, `250ms`, `2w` or ISO 8601 `PT5M`, `P1DT12H`; a day is 24 h here. Zero is a
+ * duration. Undefined for months and years, which have no fixed length, and for negative or unreadable texts.
  */
 export function parseDuration(text: string): number | undefined {
   const match = DURATION.exec(text) ?? ISO_DURATION.exec(text)

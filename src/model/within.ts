@@ -1,8 +1,8 @@
 import { GatewayError } from './errors.ts'
 
 /**
- * The result of `start`, or that of `onTimeout` when it takes longer than `msMax`; `onTimeout` may throw. By default a timeout
- * rejects with `store_unavailable`. The work itself goes on after a timeout, and its result is ignored.
+ * The result of `start`, or that of `onTimeout` when it takes longer than `msMax`; `onTimeout` may throw. By default a
+ * timeout rejects with `store_unavailable`. The work itself goes on after a timeout, and its result is ignored.
  */
 export async function within<T>(
   msMax: number,

@@ -1,8 +1,8 @@
 /**
- * Offsets of time zones, from the time zone database inside Intl. A call of Intl takes over a microsecond, so a zone looks up each
- * stretch of time once and keeps the changes found. The number of stretches is bounded: before the first change in the
- * database the clock shows local mean time, and after the last single rule each year repeats an earlier year of the same length
- * and first weekday. So the work of a zone is bounded, whatever ranges are asked for.
+ * Offsets of time zones, from the time zone database inside Intl. A call of Intl takes over a microsecond, so a zone
+ * looks up each stretch of time once and keeps the changes found. The number of stretches is bounded: before the first
+ * change in the database the clock shows local mean time, and after the last single rule each year repeats an earlier
+ * year of the same length and first weekday. So the work of a zone is bounded for any number of queries.
  */
 import { LRUCache } from 'lru-cache'
 import { DAY_MS, dayNumber, HOUR_MS, MINUTE_MS, SECOND_MS } from './time.ts'
@@ -25,7 +25,10 @@ export const UTC_ZONE = fixedZone('UTC', 0)
 
 /** The longest names of the database have 32 characters. */
 const ZONE_NAME_MAX = 64
-/** By name in lower case. Holds only names that Intl knows, about 600, each with a formatter (30 KB) and up to 10 KB of changes. */
+/**
+ * By name in lower case. Holds only names that Intl knows, about 600, each with a formatter (30 KB) and up to 10 KB of
+ * changes.
+ */
 const zones = new Map<string, TimeZone>()
 
 /** The zone of an IANA name in any case, `UTC`, or an offset such as `+02:00`. Undefined for unknown names. */
@@ -46,9 +49,9 @@ export function timeZone(name: string): TimeZone | undefined {
 }
 
 /**
- * Intl takes about 40 µs to refuse an unknown name, and the body of a request may hold a different one in each item. So unknown
- * names are cached, and at most this many new ones are looked up between two turns of the event loop. Beyond them only canonical
- * names and zones already in use are found.
+ * Intl takes about 40 µs to refuse an unknown name, and the body of a request may hold a different one in each item. So
+ * unknown names are cached, and at most this many new ones are looked up between two turns of the event loop. Beyond
+ * them only canonical names and zones already in use are found.
  */
 const UNKNOWN_NAMES_MAX = 1_000
 const unknownNames = new LRUCache<string, true>({ max: UNKNOWN_NAMES_MAX })
@@ -128,11 +131,13 @@ const FIRST_MS = yearStart(FIRST_YEAR)
 /** From here on each year repeats the rules. The last rules for single years are those of Morocco, up to 2087. */
 const REPEATING_YEAR = 2101
 const REPEATING_MS = yearStart(REPEATING_YEAR)
-/** Within so many years each kind of year (leap or not, by first weekday) occurs, before a century skips its leap day. */
+/**
+ * Within so many years each kind of year (leap or not, by first weekday) occurs, before a century skips its leap day.
+ */
 const KINDS_YEARS = 28
 /**
- * Between two samples with equal offsets the clock is taken as unchanged. The shortest time in the database after which a clock
- * went back to its offset is 7 days (Gaza 2040, Recife 2000).
+ * Between two samples with equal offsets the clock is taken as unchanged. The shortest time in the database after which
+ * a clock went back to its offset is 7 days (Gaza 2040, Recife 2000).
  */
 const SAMPLE_MS = 6 * DAY_MS
 /** The changes of such a stretch are found at once and kept. */
@@ -234,7 +239,9 @@ class ChangingZone implements TimeZone {
     return { startsMs, offsetsMs }
   }
 
-  /** The first instant after `lowMs` whose offset is not `offsetMs`; `highMs` is such an instant, not always the first. */
+  /**
+   * The first instant after `lowMs` whose offset is not `offsetMs`; `highMs` is such an instant, not always the first.
+   */
   #firstChange(lowMs: number, offsetMs: number, highMs: number): number {
     const [low, high] = this.#bisect(lowMs, offsetMs, highMs, QUARTER_HOUR_MS)
     const secondBefore = high - SECOND_MS
@@ -285,8 +292,8 @@ export function firstShown(zone: TimeZone, localMs: number): number {
 }
 
 /**
- * The instant that a local clock reading stands for, by the rule that Temporal calls "compatible": of a reading that occurs twice
- * the first, and for a reading that the clock skipped the instant it would have had without the change.
+ * The instant that a local clock reading stands for, by the rule that Temporal calls "compatible": of a reading that
+ * occurs twice the first, and for a reading that the clock skipped the instant it would have had without the change.
  */
 export function instantOfReading(zone: TimeZone, localMs: number): number {
   const shownMs = firstShown(zone, localMs)
@@ -295,8 +302,8 @@ export function instantOfReading(zone: TimeZone, localMs: number): number {
 }
 
 /**
- * Like {@link instantOfReading}, with at most four lookups and nothing kept. Points may name any zone and year, and searching for
- * changes costs hundreds of lookups. Relies on no zone changing its clock twice within two days.
+ * Like {@link instantOfReading}, with at most four lookups and nothing kept. Points may name any zone and year, and
+ * searching for changes costs hundreds of lookups. Relies on no zone changing its clock twice within two days.
  */
 export function instantOfSingleReading(zone: TimeZone, localMs: number): number {
   const beforeMs = zone.lookUpOffsetMs(localMs - OFFSET_MAX_MS)

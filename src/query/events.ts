@@ -42,8 +42,8 @@ const PAGE_BYTES_MAX = 1 << 22
 const SCANNED_BYTES_MAX = 1 << 25
 
 /**
- * Reads events of a project page by page. Names and tags have no index, so a page ends after a bounded number of events, even if it
- * is not full. Its cursor continues there.
+ * Reads events of a project page by page. Names and tags have no index, so a page ends after a bounded number of
+ * events, even if it is not full. Its cursor continues there.
  */
 export class EventReader {
   readonly #store: Store

@@ -35,8 +35,8 @@ export interface QuerierSettings extends RequestLimits {
 }
 
 /**
- * Runs queries: validate the input, read an index snapshot, plan, charge the budget, read blocks, merge columns, compute
- * aggregations. A result does not depend on what has been folded or cached.
+ * Runs queries: validate the input, read an index snapshot, plan, charge the budget, read blocks, merge columns,
+ * compute aggregations. A result does not depend on what has been folded or cached.
  */
 export class Querier {
   readonly #store: Store
@@ -265,7 +265,9 @@ export class Querier {
     return Math.min(bucketsMax, Math.floor(this.#settings.valuesMax / (periods * run.close().aggregationsMax)))
   }
 
-  /** Throws if the query would read more rollups than the request has left; the error names a coarser step that fits. */
+  /**
+   * Throws if the query would read more rollups than the request has left; the error names a coarser step that fits.
+   */
   #charge(
     metric: MetricRow,
     periods: readonly Period[],
@@ -321,7 +323,8 @@ export class Querier {
     for (const isLastAttempt of [false, false, true]) {
       const sources = this.#sources.sourcesOf(opened, found.list)
       if (sources !== undefined) return { ...found, sources }
-      // The series was registered after the selection. Or the store lost writes and assigned other ordinals, so that a reset is needed.
+      // The series was registered after the selection. Or the store lost writes and assigned other ordinals, so that a
+      // reset is needed.
       if (isLastAttempt) this.#series.drop(metric)
       found = await this.#select(metric, request)
     }
@@ -354,7 +357,10 @@ export class Querier {
   }
 }
 
-/** Undefined for an interval that is not kept or gives too many buckets. Other errors, such as an exceeded budget, are rethrown. */
+/**
+ * Undefined for an interval that is not kept or gives too many buckets. Other errors, such as an exceeded budget, are
+ * rethrown.
+ */
 function undefinedIfTooFine(error: unknown): undefined {
   const isTooFine =
     error instanceof GatewayError && (error.code === 'invalid_interval' || error.details?.['bucketsMax'] !== undefined)

@@ -13,9 +13,9 @@ export interface RunOutputs {
 }
 
 /**
- * Shared by all queries of one request: one clock, one budget of rollups, the blocks read so far, and results. Each block is read
- * once and equal queries run once, however often a document repeats them. Blocks stay in memory as long as the request; the
- * budget bounds them.
+ * Shared by all queries of one request: one clock, one budget of rollups, the blocks read so far, and results. Each
+ * block is read once and equal queries run once, however often a document repeats them. Blocks stay in memory as long
+ * as the request; the budget bounds them.
  */
 export class QuerySession {
   readonly rollupsMax: number
@@ -59,8 +59,8 @@ export class QuerySession {
   }
 
   /**
-   * Yields to the event loop; of several callers one resumes in each iteration. Called before planning: a plan may have tens of
-   * thousands of buckets, and the index snapshots of a hundred queries may arrive at once.
+   * Yields to the event loop; of several callers one resumes in each iteration. Called before planning: a plan may have
+   * tens of thousands of buckets, and the index snapshots of a hundred queries may arrive at once.
    */
   pause(): Promise<void> {
     const pause = this.#lastPause

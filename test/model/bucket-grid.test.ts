@@ -266,7 +266,7 @@ describe('bucket edges', () => {
     ])
   })
 
-  it('are refused beyond the allowed number of buckets and answered up to it', () => {
+  it('are returned up to the allowed number of buckets and refused beyond it', () => {
     for (const [text, name, width] of [
       ['1h', 'UTC', HOUR_MS],
       ['1d', 'UTC', DAY_MS],
@@ -280,7 +280,7 @@ describe('bucket edges', () => {
     }
   })
 
-  it('are counted before any is made', () => {
+  it('are counted before any is computed', () => {
     const real = zone('Europe/Berlin')
     let asked = 0
     const berlin = changingZone('Europe/Berlin', (utcMs) => {

@@ -28,7 +28,7 @@ function rows(interval: string, by: string, from: string, to: string, zone = ber
 }
 
 describe('bucketBefore', () => {
-  it('holds an hour against the hour of the same clock reading, across the change in spring', () => {
+  it('compares an hour with the hour of the same clock reading, across the change in spring', () => {
     expect(rows('1h', '1w', '2024-04-02T08:00Z', '2024-04-02T10:00Z')).toEqual([
       '2024-04-02T08:00 2024-03-26T09:00+1h',
       '2024-04-02T09:00 2024-03-26T10:00+1h',
@@ -62,7 +62,7 @@ describe('bucketBefore', () => {
     ])
   })
 
-  it('holds days against days of 23 and 25 hours', () => {
+  it('compares days with days of 23 and 25 hours', () => {
     expect(rows('1d', '1w', '2024-04-05T22:00Z', '2024-04-08T22:00Z')).toEqual([
       '2024-04-05T22:00 2024-03-29T23:00+24h',
       '2024-04-06T22:00 2024-03-30T23:00+23h',
@@ -74,7 +74,7 @@ describe('bucketBefore', () => {
     ])
   })
 
-  it('holds months against months, and days of a month against those that the other has', () => {
+  it('compares months with months, and days with the days that the other month has', () => {
     expect(rows('1mo', '1mo', '2024-03-01', '2024-05-01', utc)).toEqual([
       '2024-03-01T00:00 2024-02-01T00:00+696h',
       '2024-04-01T00:00 2024-03-01T00:00+744h',

@@ -13,7 +13,7 @@ describe('a text in a message', () => {
   ])('%s', (_name, text, quoted) => expect(quote(text)).toBe(quoted))
 })
 
-test('the messages of one answer have a budget; the errors after it have their code alone', () => {
+test('the messages of one response have a budget; errors beyond it have only their code', () => {
   const budget = new MessageBudget()
   const message = '\u0001'.repeat(100)
   const messages = Array.from({ length: 1_000 }, () => budget.take(message))

@@ -23,7 +23,7 @@ describe('JSON whose integers keep their digits', () => {
     expect(parseJson(text)).toEqual(expected)
   })
 
-  it('has later members of a name win, and __proto__ an ordinary one', () => {
+  it('keeps the last of equal keys, and treats __proto__ as an ordinary key', () => {
     const value = parseJson('{"a":1,"__proto__":{"x":1234567890123456789},"a":2}')
     expect(Object.entries(value as object)).toEqual([
       ['a', 2],
@@ -59,7 +59,7 @@ describe('JSON whose integers keep their digits', () => {
     )
   })
 
-  it('is refused where it is no JSON', () => {
+  it('is refused if it is not JSON', () => {
     for (const text of ['{"a":1234567890123456789', '01234567890123456789', '[1234567890123456789,]', ''])
       expect(() => parseJson(text)).toThrow(SyntaxError)
   })

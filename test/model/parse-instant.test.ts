@@ -220,7 +220,7 @@ describe('an instant as text', () => {
     )
   })
 
-  it('never throws and answers whole milliseconds within range or nothing', () => {
+  it('never throws and returns whole milliseconds within range, or undefined', () => {
     const almost = fc.stringMatching(/^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}[-0-9:.Z+ UTC]{0,14}$/)
     fc.assert(
       fc.property(fc.oneof(fc.anything(), fc.string(), almost), (value) => {

@@ -134,7 +134,7 @@ describe('offsetMs', () => {
     )
   })
 
-  it('holds from an instant up to the one constantUntilMs tells', () => {
+  it('stays the same from an instant up to constantUntilMs', () => {
     fc.assert(
       fc.property(fc.constantFrom(...ZONES), fc.integer({ min: -1e12, max: 3e12 }), (name, utcMs) => {
         const untilMs = zone(name).constantUntilMs(utcMs)
@@ -147,7 +147,7 @@ describe('offsetMs', () => {
 })
 
 describe('the work of finding offsets', () => {
-  it('is bounded for a zone, whatever ranges are asked about, however often', () => {
+  it('is bounded for a zone, for any ranges and any number of calls', () => {
     const real = zone('Europe/Berlin')
     let asked = 0
     const berlin = changingZone('Europe/Berlin', (utcMs) => {
@@ -165,7 +165,7 @@ describe('the work of finding offsets', () => {
     expect(asked).toBe(once)
   })
 
-  it('is little for the ranges that people ask about', () => {
+  it('is small for common ranges', () => {
     const real = zone('America/New_York')
     let asked = 0
     const newYork = changingZone('America/New_York', (utcMs) => {

@@ -22,7 +22,7 @@ describe('tagValuesOf', () => {
     ])
   })
 
-  it('lists no more than asked', () => {
+  it('lists at most the requested number', () => {
     expect(tagValuesOf(list, 'host', 2).map(({ value }) => value)).toEqual(['c', 'B'])
     expect(tagValuesOf(list, 'host', 0)).toEqual([])
     expect(tagValuesOf(list, 'nothing', 10)).toEqual([])

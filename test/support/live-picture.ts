@@ -26,8 +26,8 @@ export function pictureOf(answer: QueryAnswer): Picture {
 }
 
 /** As a client takes an update: by what the schema says of it and nothing else. */
-export function applyUpdate(picture: Picture, { kind, answer, dropBeforeMs }: LiveUpdate): Picture {
-  const news = pictureOf(answer)
+export function applyUpdate(picture: Picture, { kind, result, dropBeforeMs }: LiveUpdate): Picture {
+  const news = pictureOf(result)
   if (kind === 'snapshot') return news
   const next: Record<string, Picture[string]> = {}
   for (const name of new Set([...Object.keys(picture), ...Object.keys(news)])) {

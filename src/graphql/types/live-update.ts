@@ -27,12 +27,12 @@ export const LiveUpdateRef = builder.objectRef<LiveUpdate>('LiveUpdate').impleme
       type: [SeriesRef],
       description:
         'Changed lines; match them by `id`. In a PATCH they have only new and changed buckets, while `total` covers the whole range.',
-      resolve: ({ answer: result }) => seriesSources(result),
+      resolve: ({ result }) => seriesSources(result),
     }),
     groups: t.field({
       type: [GroupRef],
       description: 'Changed groups; match them by `tags`. In a PATCH they have only new and changed buckets.',
-      resolve: ({ answer: result }) => result.groups.map((group) => groupSource(result, group)),
+      resolve: ({ result }) => result.groups.map((group) => groupSource(result, group)),
     }),
     dropBefore: t.field({
       type: 'DateTime',
@@ -44,7 +44,7 @@ export const LiveUpdateRef = builder.objectRef<LiveUpdate>('LiveUpdate').impleme
     at: t.field({
       type: 'DateTime',
       description: 'Gateway time of this update.',
-      resolve: ({ answer }) => answer.meta.nowMs,
+      resolve: ({ result }) => result.meta.nowMs,
     }),
   }),
 })

@@ -13,8 +13,8 @@ export interface CellLimits {
 }
 
 /**
- * The accumulators of a query: groups × result buckets, as columns. A group takes a row of cells (a slot) with its first rollup, so
- * groups without data cost nothing.
+ * The accumulators of a query: groups × result buckets, as columns. A group takes a row of cells (a slot) with its
+ * first rollup, so groups without data cost nothing.
  */
 export class Cells {
   readonly buckets: number

@@ -8,9 +8,9 @@ import type { Compare } from '../plan/request.ts'
 import { type AnswerGroup, type ComparisonTimes, withoutTotals } from './result.ts'
 
 /**
- * The earlier period that a query is compared with. The local clock decides for each bucket where its counterpart lies, so the
- * buckets of the earlier period differ from those of a query over it. The clock or the calendar may have skipped some, and others
- * have no counterpart in the query (January 29 to 31, when a February is compared with January).
+ * The earlier period that a query is compared with. The local clock decides for each bucket where its counterpart lies,
+ * so the buckets of the earlier period differ from those of a query over it. The clock or the calendar may have skipped
+ * some, and others have no counterpart in the query (January 29 to 31, when a February is compared with January).
  */
 export interface Comparison {
   /** The earlier period; its end is exclusive. */
@@ -26,11 +26,11 @@ export interface Comparison {
 /** Throws `invalid_range`. */
 export function compareWith(
   compare: Compare,
-  asked: { readonly fromMs: number; readonly toMs: number; readonly zone: TimeZone },
+  range: { readonly fromMs: number; readonly toMs: number; readonly zone: TimeZone },
   { interval, fromMs, toMs, edges }: Plan,
 ): Comparison {
-  const { zone } = asked
-  const distance = compare === 'previousPeriod' ? periodBefore(interval, zone, asked.fromMs, asked.toMs) : compare
+  const { zone } = range
+  const distance = compare === 'previousPeriod' ? periodBefore(interval, zone, range.fromMs, range.toMs) : compare
   if (distance === undefined) {
     throw new GatewayError('invalid_range', 'the range is too long to be compared with the one before it', {
       details: { argument: 'compare' },

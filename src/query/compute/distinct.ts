@@ -11,8 +11,8 @@ export interface DistinctCounts {
 }
 
 /**
- * Counts the distinct members of sets. Rollups only say which sketches exist. The store merges the sketches of all series and stored
- * buckets of a cell, so that a member counts once per cell.
+ * Counts the distinct members of sets. Rollups only say which sketches exist. The store merges the sketches of all
+ * series and stored buckets of a cell, so that a member counts once per cell.
  */
 export async function countDistinct(
   store: Store,

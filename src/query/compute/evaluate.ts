@@ -71,7 +71,9 @@ function bucketSeconds(evaluation: Evaluation): Float64Array {
   return Float64Array.from({ length: edges.length - 1 }, (_, i) => secondsOf(evaluation, edges[i]!, edges[i + 1]!))
 }
 
-/** Length of a bucket, cut by the range and by now, at least one base bucket. A bucket that starts after now is not cut. */
+/**
+ * Length of a bucket, cut by the range and by now, at least one base bucket. A bucket that starts after now is not cut.
+ */
 export function secondsOf(
   { plan, nowMs, baseMs }: Pick<Evaluation, 'plan' | 'nowMs' | 'baseMs'>,
   startMs: number,

@@ -1,8 +1,8 @@
 import type { SeriesRow } from '../../store/store.ts'
 
 /**
- * The counts of a histogram by the upper limits of its buckets. Counts are not cumulative over limits. A quantile is interpolated
- * linearly within the bucket that holds its rank.
+ * The counts of a histogram by the upper limits of its buckets. Counts are not cumulative over limits. A quantile is
+ * interpolated linearly within the bucket that holds its rank.
  */
 export class LimitCounts {
   readonly #counts = new Map<number, number>()
@@ -16,8 +16,8 @@ export class LimitCounts {
   }
 
   /**
-   * The first bucket starts at 0 if its limit is positive. A rank in the infinite bucket gives the highest finite limit. NaN without
-   * counts.
+   * The first bucket starts at 0 if its limit is positive. A rank in the infinite bucket gives the highest finite
+   * limit. NaN without counts.
    */
   quantile(q: number): number {
     const buckets = [...this.#counts].sort(([a], [b]) => a - b)

@@ -8,9 +8,9 @@ import type { Source } from '../read/source-reader.ts'
 import type { Cells } from './cells.ts'
 
 /**
- * Merges block columns into cells, without an object per rollup. Count, sum, min, max and sketch bins do not depend on order and
- * are merged block by block. First, last and running totals depend on the order of points within a series: they are merged series
- * by series, with the blocks of a series in order of arrival.
+ * Merges block columns into cells, without an object per rollup. Count, sum, min, max and sketch bins do not depend on
+ * order and are merged block by block. First, last and running totals depend on the order of points within a series:
+ * they are merged series by series, with the blocks of a series in order of arrival.
  */
 
 export interface Merge {
@@ -18,7 +18,9 @@ export interface Merge {
   /** Width of the stored buckets of each level. */
   readonly stepsMs: readonly number[]
   readonly sources: readonly Source[]
-  /** The group of each ordinal, -1 for none. Series registered since it was made lie beyond its end and have no group. */
+  /**
+   * The group of each ordinal, -1 for none. Series registered since it was made lie beyond its end and have no group.
+   */
   readonly groupOf: Int32Array
   /** The upper limit of each ordinal; empty unless counts by limit are needed. */
   readonly limits: Float64Array
@@ -60,8 +62,8 @@ export function mergeSums({ plan, sources, groupOf, limits, needs }: Merge, cell
 }
 
 /**
- * Merges first and last of gauges. On equal times within a series, `last` takes the later arrival and `first` the earlier one. On
- * equal times between series of a group, `last` takes the greater value and `first` the smaller one.
+ * Merges first and last of gauges. On equal times within a series, `last` takes the later arrival and `first` the
+ * earlier one. On equal times between series of a group, `last` takes the greater value and `first` the smaller one.
  */
 export function mergeEnds(merge: Merge, cells: Cells): void {
   const { plan, groupOf } = merge
@@ -117,9 +119,9 @@ function mergeLast(cells: Cells, cell: number, timeMs: number, value: number): v
 }
 
 /**
- * Merges running totals of counters. The increase between two totals of a series goes to the result bucket of the later one.
- * `lookback` are additional reads, before the range and in its unavailable stretches, that may hold the total before the first. An
- * increase across a stretch that could not be read is unknown.
+ * Merges running totals of counters. The increase between two totals of a series goes to the result bucket of the later
+ * one. `lookback` are additional reads, before the range and in its unavailable stretches, that may hold the total
+ * before the first. An increase across a stretch that could not be read is unknown.
  */
 export function mergeTotals(merge: Merge, lookback: readonly Read[], cells: Cells): void {
   const { plan, stepsMs, groupOf, limits, needs } = merge

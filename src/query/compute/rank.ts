@@ -8,13 +8,16 @@ import { accumulate, type Reading } from './accumulate.ts'
 import { CellSummary, Cells } from './cells.ts'
 import { compareTags, secondsOf } from './evaluate.ts'
 
-/** Groups ranked at a time if they need sketches or counts by limit: a sketch takes some kilobytes, and each series may be a group. */
+/**
+ * Groups ranked at a time if they need sketches or counts by limit: a sketch takes some kilobytes, and each series may
+ * be a group.
+ */
 const SKETCHED_GROUPS_MAX = 4_096
 
 /**
- * Ranks the groups by one number over the whole range and keeps the first n in that order. The others are left out or merged into a
- * remainder. Equal groups are ordered by tags, groups without the number come last, and groups without data are left out. Each
- * group costs one cell, because only numbers over the whole range are computed.
+ * Ranks the groups by one number over the whole range and keeps the first n in that order. The others are left out or
+ * merged into a remainder. Equal groups are ordered by tags, groups without the number come last, and groups without
+ * data are left out. Each group costs one cell, because only numbers over the whole range are computed.
  */
 export async function topGroups(
   store: Store,

@@ -38,7 +38,9 @@ export interface ComparisonTimes {
 }
 
 export interface AnswerGroup {
-  /** Keys and values of the grouping, in the order of the query; all tags if by series. A missing tag is the empty text. */
+  /**
+   * Keys and values of the grouping, in the order of the query; all tags if by series. A missing tag is the empty text.
+   */
   readonly tags: readonly (readonly [key: string, value: string])[]
   /** Set if the query groups by series. */
   readonly series: { readonly seriesId: Id64; readonly tags: CanonicalTags } | undefined
@@ -52,7 +54,9 @@ export interface AnswerGroup {
   readonly before?: ReadonlyMap<string, number>
   /** The merged groups outside of the top n; it has no tags. */
   readonly isRemainder?: true
-  /** The same group in the earlier period, its columns aligned to the buckets of this one. Set if the query compares. */
+  /**
+   * The same group in the earlier period, its columns aligned to the buckets of this one. Set if the query compares.
+   */
   readonly comparison?: AnswerGroup
 }
 
@@ -91,7 +95,9 @@ export interface QueryMeta {
   readonly blocksRead: number
   /** Blocks that were in the cache. */
   readonly cacheHits: number
-  /** False if a count is at its bound, or running totals came too late or decreased too often. Numbers may be too small. */
+  /**
+   * False if a count is at its bound, or running totals came too late or decreased too often. Numbers may be too small.
+   */
   readonly isExact: boolean
   /** Buckets that kept data cannot fill exactly, in the range or the earlier period. */
   readonly bucketsUnavailable: number
@@ -108,9 +114,9 @@ export interface Line {
 }
 
 /**
- * One column of a group with its empty buckets filled: `none` leaves them out, `null` and `zero` fill them, `previous` repeats the
- * last value, even of before the range (null without one). An unavailable bucket is always null. A bucket counts as empty only if it
- * is empty in both periods, so that a line and its comparison have the same rows.
+ * One column of a group with its empty buckets filled: `none` leaves them out, `null` and `zero` fill them, `previous`
+ * repeats the last value, even of before the range (null without one). An unavailable bucket is always null. A bucket
+ * counts as empty only if it is empty in both periods, so that a line and its comparison have the same rows.
  */
 export function fillLine(group: AnswerGroup, name: string, fill: Fill): Line {
   return lineOf(group, group, name, fill)

@@ -6,12 +6,15 @@ import { AUTO_BUCKETS_MAX } from '../plan/plan.ts'
 import { groupKey, type QueryAnswer } from './result.ts'
 
 /**
- * Finds the last value of each group before a range, with which `fill: previous` starts: that of the last bucket with a value. It
- * queries the buckets right before the range, then coarse buckets over seven days, then the fine buckets within each coarse bucket
- * that has a last value. So it takes a handful of small queries at any interval.
+ * Finds the last value of each group before a range, with which `fill: previous` starts: that of the last bucket with a
+ * value. It queries the buckets right before the range, then coarse buckets over seven days, then the fine buckets
+ * within each coarse bucket that has a last value. So it takes a handful of small queries at any interval.
  */
 export const LOOK_BACK_MS = 7 * DAY_MS
-/** Coarse buckets that are searched again. Groups with their last value in another one get the value of that coarse bucket. */
+/**
+ * Coarse buckets that are searched again. Groups with their last value in another one get the value of that coarse
+ * bucket.
+ */
 const REFINED_MAX = 8
 /** Aggregations whose value in a coarse bucket says nothing about a fine one. */
 const GROWING_WITH_TIME: ReadonlySet<string> = new Set(['sum', 'count'])
@@ -30,7 +33,10 @@ export interface LookBack {
   readonly names: readonly string[]
   /** The most buckets of one query. */
   readonly bucketsMax: number
-  /** Runs a query over a part of the time before; `toMs` is inclusive. Undefined: too many buckets, or not kept that fine. */
+  /**
+   * Runs a query over a part of the time before; `toMs` is inclusive. Undefined: too many buckets, or not kept that
+   * fine.
+   */
   readonly query: (part: { fromMs: number; toMs: number; interval: Interval }) => Promise<QueryAnswer | undefined>
 }
 

@@ -2,14 +2,14 @@ import { compareIds } from '../../model/id.ts'
 import { type AnswerGroup, fillComparison, fillLine, groupKey, type Line, type QueryAnswer } from '../compute/result.ts'
 
 /**
- * The next update of a live query. A snapshot replaces everything that the client has. A patch holds the buckets that are new or
- * changed, and only groups with such buckets. The client removes buckets that start before `dropBeforeMs`, and groups without
- * buckets.
+ * The next update of a live query. A snapshot replaces everything that the client has. A patch holds the buckets that
+ * are new or changed, and only groups with such buckets. The client removes buckets that start before `dropBeforeMs`,
+ * and groups without buckets.
  */
 export interface LiveUpdate {
   readonly kind: 'snapshot' | 'patch'
   /** In a patch: the changed part of the newest result, already filled. */
-  readonly answer: QueryAnswer
+  readonly result: QueryAnswer
   readonly dropBeforeMs: number | undefined
 }
 
@@ -20,11 +20,14 @@ export interface PatchOptions {
   readonly ranked: boolean
 }
 
-export function snapshotOf(answer: QueryAnswer): LiveUpdate {
-  return { kind: 'snapshot', answer, dropBeforeMs: undefined }
+export function snapshotOf(result: QueryAnswer): LiveUpdate {
+  return { kind: 'snapshot', result, dropBeforeMs: undefined }
 }
 
-/** The update from one result to a later one of the same query: a snapshot if a patch cannot express it, undefined if equal. */
+/**
+ * The update from one result to a later one of the same query: a snapshot if a patch cannot express it, undefined if
+ * equal.
+ */
 export function updateBetween(before: QueryAnswer, after: QueryAnswer, options: PatchOptions): LiveUpdate | undefined {
   const shift = shiftOf(before, after)
   if (shift === undefined) return snapshotOf(after)
@@ -54,7 +57,7 @@ export function updateBetween(before: QueryAnswer, after: QueryAnswer, options: 
   if (groups.length === 0 && shift === 0) return undefined
   return {
     kind: 'patch',
-    answer: { ...after, fill: 'none', groups },
+    result: { ...after, fill: 'none', groups },
     dropBeforeMs: shift > 0 ? after.startMs[0] : undefined,
   }
 }
@@ -121,11 +124,11 @@ function listed(group: AnswerGroup, fill: QueryAnswer['fill'] = 'none'): readonl
 }
 
 /** The group with only these buckets, filled. */
-function changedPart(answer: QueryAnswer, group: AnswerGroup, changed: Uint8Array): AnswerGroup {
+function changedPart(result: QueryAnswer, group: AnswerGroup, changed: Uint8Array): AnswerGroup {
   const { comparison } = group
   const names = [...group.values.keys()]
   const columns = (fill: typeof fillComparison) =>
-    new Map(names.map((name) => [name, columnOf(fill(group, name, answer.fill), changed.length)]))
+    new Map(names.map((name) => [name, columnOf(fill(group, name, result.fill), changed.length)]))
   return {
     tags: group.tags,
     series: group.series,

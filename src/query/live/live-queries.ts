@@ -31,8 +31,9 @@ export interface Subscriber {
 }
 
 /**
- * Live queries. All subscribers of equal queries share one topic. Its query runs after commits to its metric, and each subscriber
- * gets the difference between its previous result and the newest one. A slow subscriber skips results; nothing is queued for it.
+ * Live queries. All subscribers of equal queries share one topic. Its query runs after commits to its metric, and each
+ * subscriber gets the difference between its previous result and the newest one. A slow subscriber skips results;
+ * nothing is queued for it.
  *
  * | state of a topic | meaning | on a commit or a new subscriber |
  * | --- | --- | --- |
@@ -67,8 +68,9 @@ export class LiveQueries {
   }
 
   /**
-   * Yields a snapshot, then updates, until the iterator is returned or this object is closed. An error of the query ends the
-   * iterator, except while the store is unavailable. Throws `rate_limited` or `overloaded` if there are too many subscriptions.
+   * Yields a snapshot, then updates, until the iterator is returned or this object is closed. An error of the query
+   * ends the iterator, except while the store is unavailable. Throws `rate_limited` or `overloaded` if there are too
+   * many subscriptions.
    */
   subscribe({ project, keyId }: Subscriber, input: QueryInput): AsyncIterableIterator<LiveUpdate> {
     const { subscriptionsMax, subscriptionsPerKeyMax } = this.#settings
@@ -207,7 +209,9 @@ export class LiveQueries {
   }
 }
 
-/** A query whose result stays equal is polled up to this many times less often. A commit to its metric runs it at once. */
+/**
+ * A query whose result stays equal is polled up to this many times less often. A commit to its metric runs it at once.
+ */
 const QUIET_POLLS_MAX = 16
 /** If all buckets are equal, so are totals and ranks. */
 const BUCKETS_ONLY: PatchOptions = { totals: false, ranked: false }

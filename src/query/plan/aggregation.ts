@@ -2,9 +2,9 @@ import { GatewayError, quote } from '../../model/errors.ts'
 import type { MetricType } from '../../model/metric.ts'
 
 /**
- * The registry of aggregations. Each is one object: its name, its description, the metric types that have it, the accumulators it
- * needs, and how its value is computed from a summary. REST, GraphQL and the merge derive everything from this list, so an
- * aggregation that needs no new accumulator is one entry here.
+ * The registry of aggregations. Each is one object: its name, its description, the metric types that have it, the
+ * accumulators it needs, and how its value is computed from a summary. REST, GraphQL and the merge derive everything
+ * from this list, so an aggregation that needs no new accumulator is one entry here.
  */
 export interface Aggregation {
   /** The name in requests and results. */

@@ -1,7 +1,8 @@
 /**
- * Globs with `*` (any text), `?` (one character) and a backslash that escapes the next character. A pattern runs as an automaton
- * whose states are bits of a few words, with one step per character. So no pattern is slow: the work is the length of the text
- * times a 32nd of that of the pattern (Baeza-Yates, Gonnet: "A new approach to text searching", 1992).
+ * Globs with `*` (any text), `?` (one character) and a backslash that escapes the next character. A pattern runs as an
+ * automaton whose states are bits of a few words, with one step per character. So no pattern is slow: the work is the
+ * length of the text times a 32nd of that of the pattern (Baeza-Yates, Gonnet: "A new approach to text searching",
+ * 1992).
  */
 export type Glob = (text: string) => boolean
 
@@ -45,7 +46,10 @@ export function compileGlob(pattern: string): Glob {
   }
 }
 
-/** Tokens are code points, or undefined for any character. `looping` are the states in which any character may be skipped. */
+/**
+ * Tokens are code points, or undefined for any character. `looping` are the states in which any character may be
+ * skipped.
+ */
 function readTokens(pattern: string): { readonly tokens: (number | undefined)[]; readonly looping: number[] } {
   const tokens: (number | undefined)[] = []
   const looping: number[] = []

@@ -43,8 +43,8 @@ export class ReadFinder {
   }
 
   /**
-   * The read that counts a stored row. A row of a timeline counts in reads of its own resolution, an inbox row in any read. Undefined:
-   * the row lies outside, or another resolution counts it.
+   * The read that counts a stored row. A row of a timeline counts in reads of its own resolution, an inbox row in any
+   * read. Undefined: the row lies outside, or another resolution counts it.
    */
   findFor({ level, inbox }: { readonly level: number; readonly inbox: boolean }, timeMs: number): Read | undefined {
     const read = this.find(timeMs)

@@ -91,10 +91,11 @@ function distinct(entries: readonly IndexEntry[]): readonly IndexEntry[] {
 }
 
 /**
- * The stretches in which buckets of a level may be read. The range is widened to the finest buckets kept at its ends. Data of a level
- * expires up to an edge of the next level, so a level is read at most one of its own buckets beyond the range. Before the range, in
- * the search for the last running total, a level fills the rest of a bucket of the next level. If all bucket edges are edges of
- * the next level too, a level fills only the ends of the range, and only those are read.
+ * The stretches in which buckets of a level may be read. The range is widened to the finest buckets kept at its ends.
+ * Data of a level expires up to an edge of the next level, so a level is read at most one of its own buckets beyond the
+ * range. Before the range, in the search for the last running total, a level fills the rest of a bucket of the next
+ * level. If all bucket edges are edges of the next level too, a level fills only the ends of the range, and only those
+ * are read.
  */
 function stretchesOf({ fromMs, toMs, stepsMs, gridMs }: PeriodRequest, level: number, looksBack: boolean): Stretch[] {
   const stepMs = stepsMs[level]!

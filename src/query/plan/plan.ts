@@ -12,9 +12,10 @@ import type { TimeZone } from '../../model/zone-offsets.ts'
 import type { Stretch } from '../../store/store.ts'
 
 /**
- * Decides which stored buckets a query reads. Pure: its input is the range, the interval and the expired stretches of each
- * resolution. Each result bucket is divided into parts that stored buckets fill exactly: the coarsest resolution that fits, and
- * finer ones at the edges. A stored bucket is never split; a result bucket that would need a part of one is unavailable.
+ * Decides which stored buckets a query reads. Pure: its input is the range, the interval and the expired stretches of
+ * each resolution. Each result bucket is divided into parts that stored buckets fill exactly: the coarsest resolution
+ * that fits, and finer ones at the edges. A stored bucket is never split; a result bucket that would need a part of one
+ * is unavailable.
  */
 
 /** `interval: auto` chooses the finest interval with at most this many buckets. */
@@ -62,8 +63,8 @@ export interface Plan {
 }
 
 /**
- * Throws `invalid_range`, `invalid_interval` (with the finest kept step) if no bucket can be filled, or `query_too_large` (with an
- * interval that fits). `auto` chooses an interval at which every bucket can be filled.
+ * Throws `invalid_range`, `invalid_interval` (with the finest kept step) if no bucket can be filled, or
+ * `query_too_large` (with an interval that fits). `auto` chooses an interval at which every bucket can be filled.
  */
 export function plan(given: PlanRequest): Plan {
   if (given.fromMs > given.toMs) {
@@ -85,7 +86,10 @@ export function plan(given: PlanRequest): Plan {
   throw tooFine(request, range)
 }
 
-/** The plan for given bucket edges. The range, its end exclusive, is widened as in {@link plan}. Throws `invalid_interval`. */
+/**
+ * The plan for given bucket edges. The range, its end exclusive, is widened as in {@link plan}. Throws
+ * `invalid_interval`.
+ */
 export function planEdges(
   request: Pick<PlanRequest, 'zone' | 'timelines' | 'setting'> & Stretch & { readonly interval: FixedOrCalendar },
   edges: Float64Array,
@@ -120,8 +124,8 @@ export function planStretch(stretch: Stretch, timelines: readonly Timeline[]): r
 }
 
 /**
- * Adds the expired stretches of each resolution to all finer ones. Stores record only expired windows that held data, so a stretch
- * may be expired in one resolution and not be recorded in a finer one.
+ * Adds the expired stretches of each resolution to all finer ones. Stores record only expired windows that held data,
+ * so a stretch may be expired in one resolution and not be recorded in a finer one.
  */
 function nested(timelines: readonly Timeline[]): Timeline[] {
   const expired: Stretch[] = []
@@ -221,7 +225,9 @@ function tooFine(
   })
 }
 
-/** The widest step, at most a day, of which all edges are multiples. Undefined if finer than the base: no setting helps. */
+/**
+ * The widest step, at most a day, of which all edges are multiples. Undefined if finer than the base: no setting helps.
+ */
 function servingStep(edges: Float64Array, baseMs: number): string | undefined {
   let stepMs = DAY_MS
   for (const edge of edges) {
@@ -230,7 +236,10 @@ function servingStep(edges: Float64Array, baseMs: number): string | undefined {
   return stepMs % baseMs === 0 ? formatDuration(stepMs) : undefined
 }
 
-/** Fills each result bucket, cut by the range, with reads. A bucket is unavailable if an edge lies inside a stored bucket. */
+/**
+ * Fills each result bucket, cut by the range, with reads. A bucket is unavailable if an edge lies inside a stored
+ * bucket.
+ */
 function cover(
   edges: Float64Array,
   range: Stretch,

@@ -34,8 +34,8 @@ export interface Top {
 export type Compare = 'previousPeriod' | FixedOrCalendar
 
 /**
- * A query as a client states it, in any dialect. `prepareQuery` validates it, so that the same mistake has the same code
- * everywhere. Absent fields take their defaults.
+ * A query as a client states it, in any dialect. `prepareQuery` validates it, so that the same mistake has the same
+ * code everywhere. Absent fields take their defaults.
  */
 export interface QueryInput {
   readonly metric: string

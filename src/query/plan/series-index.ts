@@ -12,8 +12,8 @@ const CACHED_GROUPS_MAX = 1_000
 let listCount = 0
 
 /**
- * The series of one metric, cached. The position of a series (its ordinal) follows the order of registration and never changes, so
- * decoded blocks can cache ordinals. Only new series are fetched.
+ * The series of one metric, cached. The position of a series (its ordinal) follows the order of registration and never
+ * changes, so decoded blocks can cache ordinals. Only new series are fetched.
  */
 export class SeriesList {
   readonly metricId: Id64

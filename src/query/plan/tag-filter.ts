@@ -7,8 +7,8 @@ import { compileGlob } from './glob.ts'
 export type TagFilters = ReadonlyMap<string, readonly string[]>
 
 /**
- * Conditions on one tag, as a client states them; all must hold. A missing tag has the empty text as its value; `exists` is
- * whether the value is not empty.
+ * Conditions on one tag, as a client states them; all must hold. A missing tag has the empty text as its value;
+ * `exists` is whether the value is not empty.
  */
 export interface TagFilter {
   readonly key: string

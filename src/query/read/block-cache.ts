@@ -17,9 +17,9 @@ interface CachedBlock {
 const ENTRY_BYTES = 300
 
 /**
- * Decoded blocks by name, bounded in bytes; the least recently used one is evicted first. Columns are decoded on first use, and the
- * growth of a block counts at once. (lru-cache fixes the size of an entry when it is set.) Blocks are immutable. A block is also
- * evicted as soon as the index no longer lists it.
+ * Decoded blocks by name, bounded in bytes; the least recently used one is evicted first. Columns are decoded on first
+ * use, and the growth of a block counts at once. (lru-cache fixes the size of an entry when it is set.) Blocks are
+ * immutable. A block is also evicted as soon as the index no longer lists it.
  */
 export class BlockCache {
   readonly #bytesMax: number

@@ -16,7 +16,10 @@ export interface ReadBlocks {
   readonly hits: number
 }
 
-/** Reads the sections of a metric from blocks by name: from the cache, or from the store in one call. Concurrent queries share reads. */
+/**
+ * Reads the sections of a metric from blocks by name: from the cache, or from the store in one call. Concurrent queries
+ * share reads.
+ */
 export class BlockReader {
   readonly #store: Store
   readonly #cache: BlockCache
@@ -31,8 +34,8 @@ export class BlockReader {
   }
 
   /**
-   * Undefined: the store no longer has a block, and a new index snapshot is needed. `pins` are blocks that the caller keeps in
-   * memory; blocks that are read are added to them.
+   * Undefined: the store no longer has a block, and a new index snapshot is needed. `pins` are blocks that the caller
+   * keeps in memory; blocks that are read are added to them.
    */
   async read(
     partition: number,

@@ -23,9 +23,9 @@ export function inboxPart(partition: number): string {
 }
 
 /**
- * Reads the inbox of a partition for one metric. Under load it has many small blocks with the same series and buckets. Each 64
- * consecutive blocks are merged once, as soon as the 64 are complete, and the result (a digest) is cached as a block. The next
- * query merges one block instead of 64.
+ * Reads the inbox of a partition for one metric. Under load it has many small blocks with the same series and buckets.
+ * Each 64 consecutive blocks are merged once, as soon as the 64 are complete, and the result (a digest) is cached as a
+ * block. The next query merges one block instead of 64.
  */
 export class InboxReader {
   readonly #blocks: BlockReader
@@ -38,7 +38,10 @@ export class InboxReader {
     this.#cache = cache
   }
 
-  /** Undefined: the store no longer has a block. `isSketched`: rollups of the metric have sketches, which a digest includes. */
+  /**
+   * Undefined: the store no longer has a block. `isSketched`: rollups of the metric have sketches, which a digest
+   * includes.
+   */
   async read(
     partition: number,
     metricId: Id64,

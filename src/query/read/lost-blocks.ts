@@ -1,8 +1,8 @@
 import type { MetricRow, Store, Stretch } from '../../store/store.ts'
 
 /**
- * Whether the store lost a block (evicted, deleted by hand, damaged), as opposed to replacing it during a query. A lost block is
- * still listed after it was found missing, and a retry would fail too.
+ * Whether the store lost a block (evicted, deleted by hand, damaged), as opposed to replacing it during a query. A lost
+ * block is still listed after it was found missing, and a retry would fail too.
  */
 export async function hasLostBlocks(
   store: Pick<Store, 'readIndex' | 'readBlocks'>,

@@ -19,7 +19,9 @@ import { InboxReader, inboxPart } from './inbox-reader.ts'
 /** The data of a metric in one block or digest. Sources with the same series and bucket are in order of arrival. */
 export interface Source {
   readonly section: RollupRows
-  /** Index of its resolution. An inbox block has the base resolution and counts in any read that contains its buckets. */
+  /**
+   * Index of its resolution. An inbox block has the base resolution and counts in any read that contains its buckets.
+   */
   readonly level: number
   readonly inbox: boolean
   /** For each series of the section its ordinal in the metric's series list. */
@@ -78,8 +80,8 @@ export class SourceReader {
   }
 
   /**
-   * Opens the blocks of a period: in order of arrival within each level, the inbox last. Undefined: the store no longer has a
-   * block. `pins`: blocks that the caller keeps in memory.
+   * Opens the blocks of a period: in order of arrival within each level, the inbox last. Undefined: the store no longer
+   * has a block. `pins`: blocks that the caller keeps in memory.
    */
   async open(
     { partition, metricId }: MetricRow,

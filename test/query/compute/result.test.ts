@@ -32,7 +32,7 @@ describe('fillLine', () => {
     expect(fillLine(GAPS, 'p95', 'none')).toEqual({ bucket: [1, 3, 5], values: [null, null, null] })
   })
 
-  it('has nothing to show of no points', () => {
+  it('is empty without points', () => {
     expect(fillLine(group(undefined, undefined), 'last', 'none')).toEqual({ bucket: [], values: [] })
     expect(fillLine(group(), 'last', 'zero')).toEqual({ bucket: [], values: [] })
   })

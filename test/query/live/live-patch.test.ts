@@ -69,7 +69,7 @@ describe('a patch holds', () => {
   ])('%s', (_what, before, after, expected) => {
     const update = between(answerOf(...before), answerOf(...after), { totals: false, ranked: false })
     expect(update?.kind).toBe('patch')
-    const told = Object.entries(pictureOf(update!.answer)).map(([tags, { buckets }]) => [
+    const told = Object.entries(pictureOf(update!.result)).map(([tags, { buckets }]) => [
       JSON.parse(tags)[0][1],
       Object.fromEntries(Object.entries(buckets).map(([start, { sum }]) => [start, sum])),
     ])
@@ -89,11 +89,11 @@ describe('a patch holds', () => {
       groups: groups.map((group, i) => (i === 0 ? group : { ...group, totals: new Map([['sum', 99]]) })),
     }
     expect(between(before, after, { totals: false, ranked: false })).toBeUndefined()
-    expect(pictureOf(between(before, after)!.answer)).toEqual({ '[["endpoint","b"]]': { total: 99, buckets: {} } })
+    expect(pictureOf(between(before, after)!.result)).toEqual({ '[["endpoint","b"]]': { total: 99, buckets: {} } })
   })
 })
 
-describe('a snapshot is told instead when', () => {
+describe('a snapshot is sent instead of a patch when', () => {
   const before = answerOf({ a: [1, 2], b: [3, 4] }, 0)
 
   test.each<[why: string, after: QueryAnswer, ranked?: boolean]>([
@@ -110,7 +110,7 @@ describe('a snapshot is told instead when', () => {
   })
 })
 
-test('whoever takes every update, or skips some, sees what a fresh answer shows', () => {
+test('a client that applies all updates, or skips some, has the newest result', () => {
   const values = fc.array(fc.option(fc.integer({ min: 0, max: 3 }), { nil: undefined }), { minLength: 4, maxLength: 4 })
   const step = fc.record({
     data: fc.record({ a: values, b: values, c: values }),

@@ -98,7 +98,7 @@ function watch<T>(promise: Promise<T>): { value: T | undefined; error: unknown }
   return seen
 }
 
-const lastOf = ({ value }: IteratorResult<LiveUpdate>): unknown => value?.answer.groups[0].values.get('avg')[2]
+const lastOf = ({ value }: IteratorResult<LiveUpdate>): unknown => value?.result.groups[0].values.get('avg')[2]
 
 let world: World
 beforeEach(() => {
@@ -121,7 +121,7 @@ test('a snapshot comes first, then what commits to its metric change, at most on
   expect(world.asked).toHaveLength(2)
 })
 
-test('commits to other metrics do not have it asked, and an answer that is the same is not told', async () => {
+test('commits to other metrics do not run the query, and an equal result is not sent', async () => {
   const updates = world.open().subscribe(READER, INPUT)
   await updates.next()
   const next = watch(updates.next())
@@ -134,7 +134,7 @@ test('commits to other metrics do not have it asked, and an answer that is the s
   expect(next.value).toBeUndefined()
 })
 
-test('a commit that nobody told of is seen by asking now and then', async () => {
+test('polling finds a commit whose notification was lost', async () => {
   const updates = world.open().subscribe(READER, INPUT)
   await updates.next()
   const next = watch(updates.next())
@@ -146,7 +146,7 @@ test('a commit that nobody told of is seen by asking now and then', async () => 
   expect(lastOf(next.value!)).toBe(9)
 })
 
-test('an idle query is asked ever less often, and as often as before once something has changed', async () => {
+test('a query with equal results is polled less and less often, and at the full rate again after a change', async () => {
   const updates = world.open().subscribe(READER, INPUT)
   await updates.next()
   const next = watch(updates.next())
@@ -166,7 +166,7 @@ test('an idle query is asked ever less often, and as often as before once someth
   expect(world.asked.length).toBe(asked + 1)
 })
 
-test('a commit while the answer is being computed has it asked again', async () => {
+test('a commit during a run causes another run', async () => {
   const live = world.open()
   const updates = live.subscribe(READER, INPUT)
   world.commit(5)
@@ -175,7 +175,7 @@ test('a commit while the answer is being computed has it asked again', async () 
   expect(world.asked).toHaveLength(2)
 })
 
-test('subscribers of one question share its answers, and each gets a snapshot of its own that is not older than it', async () => {
+test('subscribers of equal queries share results, and each gets its own snapshot, not older than its subscription', async () => {
   const live = world.open()
   const first = live.subscribe(READER, INPUT)
   await first.next()
@@ -192,7 +192,7 @@ test('subscribers of one question share its answers, and each gets a snapshot of
   expect(live.held).toEqual({ subscriptions: 2, topics: 1, keys: 1 })
 })
 
-test('other questions, and other projects, have topics of their own', async () => {
+test('different queries and projects have separate topics', async () => {
   const live = world.open()
   live.subscribe(READER, INPUT)
   live.subscribe(READER, { ...INPUT, tags: new Map([['a', ['x']]]) })
@@ -201,7 +201,7 @@ test('other questions, and other projects, have topics of their own', async () =
   expect(live.held.topics).toBe(4)
 })
 
-test('a subscriber that takes nothing for a while gets one patch from where it was to where it is', async () => {
+test('a slow subscriber gets one patch that covers all changes since its last update', async () => {
   const updates = world.open().subscribe(READER, INPUT)
   await updates.next()
   for (const value of [2, 3, 4]) {
@@ -215,7 +215,7 @@ test('a subscriber that takes nothing for a while gets one patch from where it w
 })
 
 describe('everything is freed', () => {
-  test('when subscribers go, before the first answer, between answers, or while one is due', async () => {
+  test('when subscribers leave, before the first result, between results, or while a run is due', async () => {
     const live = world.open()
     const early = live.subscribe(READER, INPUT)
     await early.return?.()
@@ -236,7 +236,7 @@ describe('everything is freed', () => {
     expect(world.timers).toBe(0)
   })
 
-  test('when the gateway stops, which ends them all and takes no more', async () => {
+  test('when the gateway stops, which ends all subscriptions and refuses new ones', async () => {
     const live = world.open()
     const updates = live.subscribe(READER, INPUT)
     await updates.next()
@@ -250,7 +250,7 @@ describe('everything is freed', () => {
 })
 
 describe('errors', () => {
-  test('a question that cannot be answered ends its subscribers with the reason', async () => {
+  test('an error of the query ends its subscriptions with that error', async () => {
     const live = world.open()
     const updates = live.subscribe(READER, { metric: 'nothing' })
     await expect(updates.next()).rejects.toMatchObject({ code: 'metric_not_found' })
@@ -258,7 +258,7 @@ describe('errors', () => {
     expect(live.held.subscriptions).toBe(0)
   })
 
-  test('a store that is away is waited for', async () => {
+  test('an unavailable store does not end a subscription', async () => {
     const updates = world.open().subscribe(READER, INPUT)
     await updates.next()
     world.failure = new GatewayError('store_unavailable', 'away')
@@ -285,7 +285,7 @@ describe('bounds', () => {
     expect(live.held.subscriptions).toBe(3)
   })
 
-  test('queries that are asked at a time', async () => {
+  test('queries that run at the same time', async () => {
     const live = world.open({ runsMax: 1 })
     live.subscribe(READER, { metric: 'latency' })
     live.subscribe(READER, { metric: 'other' })

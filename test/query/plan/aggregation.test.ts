@@ -81,7 +81,7 @@ describe('the aggregations of a type', () => {
     expect(isAllowed(quantileAggregation(0.5), type)).toBe(type === 'distribution' || type === 'histogram')
   })
 
-  it('are listed when another one is asked for', () => {
+  it('are listed in the error for an unknown one', () => {
     const refuse = () => requireAllowed(quantileAggregation(0.95), 'counter')
     expect(refuse).toThrow(GatewayError)
     expect(refuse).toThrow('a counter has no aggregation "p95"; it has sum, count, last, rate')

@@ -8,17 +8,17 @@ const ascending = fc
   .map((edges) => edges.sort((a, b) => a - b))
 
 describe('BucketFinder', () => {
-  it('divides where buckets are even, before 1970 too', () => {
+  it('divides if buckets have equal widths, before 1970 too', () => {
     const finder = new BucketFinder(Float64Array.of(-20, -10, 0, 10))
     expect([-20, -11, -10, -1, 0, 9].map((timeMs) => finder.find(timeMs))).toEqual([0, 0, 1, 1, 2, 2])
   })
 
-  it('searches where they are not', () => {
+  it('searches if they have different widths', () => {
     const finder = new BucketFinder(Float64Array.of(0, 23, 47, 72))
     expect([71, 0, 22, 23, 46, 47].map((timeMs) => finder.find(timeMs))).toEqual([2, 0, 0, 1, 1, 2])
   })
 
-  it('finds the bucket that begins at or before an instant and ends after it, in any order of asking', () => {
+  it('finds the bucket that begins at or before an instant and ends after it, in any order of calls', () => {
     fc.assert(
       fc.property(ascending, fc.array(fc.nat()), (edges, picks) => {
         const finder = new BucketFinder(Float64Array.from(edges))
@@ -48,11 +48,11 @@ describe('ReadFinder', () => {
     expect(at).toEqual([-1, 0, 0, 1, 1, -1, -1, 2, 2, -1, 0])
   })
 
-  it('finds nothing in nothing', () => {
+  it('finds nothing without reads', () => {
     expect(new ReadFinder([]).find(0)).toBeUndefined()
   })
 
-  it('agrees with a look at each read', () => {
+  it('agrees with a linear search', () => {
     fc.assert(
       fc.property(ascending, fc.array(fc.integer({ min: -10_000, max: 10_000 })), (edges, times) => {
         const some = edges

@@ -29,7 +29,7 @@ function expiredOf(windows: readonly number[], level: number): Stretch[] {
 describe('planPeriod', () => {
   const metric = metricRow('total', 'counter')
 
-  it('asks the index about every stretch that is read, and of fine levels about little more', async () => {
+  it('reads the index for every stretch of the plan, and for little more at fine levels', async () => {
     let narrowed = 0
     await fc.assert(
       fc.asyncProperty(

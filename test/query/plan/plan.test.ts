@@ -85,7 +85,7 @@ describe('plan', () => {
     expect(planned.edges.at(-1)).toBe(NOON_MS + 4 * HOUR_MS)
   })
 
-  it('answers an instant with the bucket that holds it', () => {
+  it('has one bucket, that of the instant, for an empty range', () => {
     const planned = plan(request({ fromMs: NOON_MS + 5, toMs: NOON_MS + 5 }))
     expect({ ...planned, edges: [...planned.edges] }).toMatchObject({
       fromMs: NOON_MS,
@@ -95,7 +95,7 @@ describe('plan', () => {
     })
   })
 
-  it('never reads a stretch that a resolution has let go', () => {
+  it('never reads an expired stretch of a resolution', () => {
     const expired = [{ fromMs: NOON_MS, toMs: NOON_MS + HOUR_MS }]
     const planned = plan(
       request({
@@ -109,7 +109,7 @@ describe('plan', () => {
     expect(planned.fromMs).toBe(NOON_MS)
   })
 
-  it('takes what a coarser resolution has let go for gone from finer ones that had nothing to remember', () => {
+  it('treats a stretch that expired in a coarser resolution as expired in finer ones that held no data', () => {
     // There were points from 12:00 to 13:00 only: ten-second buckets of the empty hours after it have no window to expire.
     const sparse = timelines({
       10000: [{ fromMs: NOON_MS, toMs: NOON_MS + HOUR_MS }],
@@ -143,7 +143,7 @@ describe('plan', () => {
     expect(planned.edges.length - 1).toBeLessThanOrEqual(AUTO_BUCKETS_MAX)
   })
 
-  it('takes for auto days of UTC where those of the zone lie inside what is kept', () => {
+  it('uses UTC days for auto if midnights of the zone lie inside stored buckets', () => {
     const gone = [{ fromMs: NOON_MS - DAY_MS, toMs: NOON_MS + 60 * DAY_MS }]
     const coarse = timelines({ 10000: gone, 60000: gone, 900000: gone })
     const kathmandu = { zone: zone('Asia/Kathmandu'), timelines: coarse }
@@ -167,7 +167,7 @@ describe('plan', () => {
     expect(readsOf(planned)).toEqual(['3600s×23'])
   })
 
-  it('fills the days of a zone that is off by quarters of an hour with what is kept there', () => {
+  it('fills the days of a zone with a quarter-hour offset from kept quarter hours', () => {
     const days = { interval: interval('1d'), zone: zone('Asia/Kathmandu'), toMs: NOON_MS + 3 * DAY_MS }
     expect(readsOf(plan(request(days)))).toContain('3600s×23')
     const expired = [{ fromMs: NOON_MS - 30 * DAY_MS, toMs: NOON_MS + 30 * DAY_MS }]
@@ -177,7 +177,7 @@ describe('plan', () => {
     expect(error.message).toContain('Asia/Kathmandu')
   })
 
-  it('leaves out the days that hours are no longer kept for, and fills the others', () => {
+  it('marks the days without kept hours as unavailable, and fills the others', () => {
     const lostMs = Date.UTC(2024, 0, 5)
     const planned = plan(
       request({
@@ -218,7 +218,7 @@ describe('plan', () => {
     expect(error.message).toContain(`buckets of ${step} kept that long in SET_RESOLUTIONS would do`)
   })
 
-  it('refuses an interval finer than the base, and one that is no multiple of it', () => {
+  it('refuses an interval that is finer than the base or not a multiple of it', () => {
     for (const text of ['1s', '15s', '999ms']) {
       const error = errorOf(() => plan(request({ interval: interval(text) })))
       expect(error).toMatchObject({ code: 'invalid_interval', details: { finest: '10s' } })
@@ -376,7 +376,7 @@ describe('any plan', () => {
     expect(unavailable).toBeGreaterThan(100)
   })
 
-  it('reads whole stored buckets of what their resolution still has', () => {
+  it('reads whole stored buckets that have not expired', () => {
     forPlans(({ reads }, { timelines: lines }) => {
       for (const read of reads) {
         const line = lines[read.level]!
@@ -387,7 +387,7 @@ describe('any plan', () => {
     })
   })
 
-  it('lets no stored bucket reach over the edge of an answered one', () => {
+  it('reads no stored bucket across the edge of a result bucket', () => {
     forPlans(({ reads, edges, fromMs, toMs }, { timelines: lines }) => {
       for (const edge of edges) {
         if (edge <= fromMs || edge >= toMs) continue
@@ -461,7 +461,7 @@ describe('any plan', () => {
 })
 
 describe('a refused plan', () => {
-  it('names the finest interval, and asking for that in UTC works', () => {
+  it('names the finest interval, which works in UTC', () => {
     let refused = 0
     fc.assert(
       fc.property(anyRequest, (asked) => {

@@ -14,7 +14,7 @@ const prepare = (input: Partial<QueryInput>, type: 'gauge' | 'distribution' = 'd
 const utc = (...texts: readonly string[]): readonly number[] => texts.map((text) => Date.parse(text))
 
 describe('prepareQuery', () => {
-  it('asks for the last day by the default aggregation of the type', () => {
+  it('defaults to the last day and the default aggregation of the type', () => {
     expect(prepare({})).toMatchObject({
       fromMs: NOW_MS - DAY_MS,
       toMs: NOW_MS,
@@ -67,7 +67,7 @@ describe('prepareQuery', () => {
     expect(aggregations.map(({ name }) => name)).toEqual(['p95', 'max'])
   })
 
-  it('computes what a selection asks for where the type answers it', () => {
+  it('computes optional aggregations that the type has', () => {
     const optional = { optionalAggregations: [quantileAggregation(0.5), parseAggregation('max')!] }
     expect(prepare({ ...optional }, 'gauge').computed.map(({ name }) => name)).toEqual(['last', 'max'])
     expect(prepare({ ...optional }).computed.map(({ name }) => name)).toEqual(['avg', 'p50', 'max'])
@@ -78,9 +78,9 @@ describe('prepareQuery', () => {
     ['an unreadable from', { from: 'yesterday-ish' }, 'invalid_range'],
     ['an unreadable to', { to: {} }, 'invalid_range'],
     ['from beside last', { from: '-1h', last: '1h' }, 'invalid_range'],
-    ['a last that reaches back before the year 1', { last: '200000w' }, 'invalid_range'],
+    ['a last that begins before the year 1', { last: '200000w' }, 'invalid_range'],
     ['a last of no length', { last: '0s' }, 'invalid_range'],
-    ['a last that is no length', { last: 'long' }, 'invalid_range'],
+    ['a last that is not a length', { last: 'long' }, 'invalid_range'],
     ['an unknown fill', { fill: 'linear' }, 'invalid_range'],
     ['an unreadable interval', { interval: 'hourly' }, 'invalid_interval'],
     ['an interval of nothing', { interval: '0s' }, 'invalid_interval'],
@@ -119,7 +119,7 @@ describe('prepareQuery', () => {
     expect(() => prepare({ quantiles: [0.5] }, 'gauge')).toThrow(/a gauge has no aggregation "p50"; it has last/)
   })
 
-  it('takes a key to group by that is named twice once', () => {
+  it('groups once by a key that is given twice', () => {
     expect(prepare({ groupBy: ['a', 'a', 'b'] }).groupBy).toEqual(['a', 'b'])
   })
 })

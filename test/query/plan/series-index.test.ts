@@ -25,7 +25,7 @@ async function addSeries(name: string, ...hosts: readonly string[]): Promise<Met
 const hostsOf = (list: SeriesList) => list.rows.map(({ tags }) => tagValue(tags, 'host'))
 
 describe('SeriesIndex', () => {
-  it('fetches only what is new and keeps positions', async () => {
+  it('fetches only new series and keeps ordinals', async () => {
     const metric = await addSeries('cpu', 'a', 'b')
     const index = new SeriesIndex(faulty.store, 1_000)
     const list = await index.sync(metric)
@@ -39,7 +39,7 @@ describe('SeriesIndex', () => {
     expect(faulty.calls('readSeries').map(([, , cursor]) => cursor)).toEqual([0, 2])
   })
 
-  it('draws the list anew when the store has gone back in time', async () => {
+  it('fetches the list again after the store lost writes', async () => {
     const metric = await addSeries('cpu', 'a', 'b')
     const index = new SeriesIndex(faulty.store, 1_000)
     const before = await index.sync(metric)
@@ -50,7 +50,7 @@ describe('SeriesIndex', () => {
     expect(await index.sync(metric)).toBe(after)
   })
 
-  it('holds the lists asked about lately, bounded by their series together', async () => {
+  it('caches recently used lists, bounded by their total number of series', async () => {
     const cpu = await addSeries('cpu', 'a', 'b')
     const disk = await addSeries('disk', 'a', 'b')
     const net = await addSeries('net', 'a')
@@ -63,7 +63,7 @@ describe('SeriesIndex', () => {
     expect(await index.sync(disk)).not.toBe(second)
   })
 
-  it('lists each series once when two queries look at the same time', async () => {
+  it('lists each series once if two queries fetch at the same time', async () => {
     const metric = await addSeries('cpu', 'a', 'b')
     const index = new SeriesIndex(store, 1_000)
     await index.sync(metric)
@@ -72,7 +72,7 @@ describe('SeriesIndex', () => {
     for (const list of lists) expect(hostsOf(list)).toEqual(['a', 'b', 'c', 'd'])
   })
 
-  it('fails as the store does, and is whole again afterwards', async () => {
+  it('passes on an error of the store and recovers afterwards', async () => {
     const metric = await addSeries('cpu', 'a')
     const index = new SeriesIndex(faulty.store, 1_000)
     faulty.next('readSeries', lostRequest)
@@ -82,7 +82,7 @@ describe('SeriesIndex', () => {
 })
 
 describe('SeriesList', () => {
-  it('tells series apart that share half of their id', () => {
+  it('distinguishes series that share half of their id', () => {
     const list = new SeriesList({ hi: 1, lo: 1 })
     const ids = [
       { hi: 5, lo: 1 },
@@ -117,7 +117,7 @@ describe('groupSeries', () => {
   list.append(rows.map((tags, i): SeriesRow => ({ seriesId: { hi: 0, lo: i }, tags })))
   const ALL = { filter: undefined, groupBy: [], bySeries: false }
 
-  it('puts all series into one group unless told otherwise', () => {
+  it('puts all series into one group by default', () => {
     const { groupOf, groups, matched } = groupSeries(list, ALL)
     expect([...groupOf]).toEqual([0, 0, 0, 0, 0])
     expect(groups).toEqual([{ tags: [], series: undefined }])
@@ -137,7 +137,7 @@ describe('groupSeries', () => {
     ])
   })
 
-  it('leaves out series that the filter does not want', () => {
+  it('leaves out series that do not match the filter', () => {
     const filter: SeriesFilter = (tags) => tagValue(tags, 'zone') === 'x'
     const { groupOf, groups, matched } = groupSeries(list, { ...ALL, filter, groupBy: ['host'] })
     expect([...groupOf]).toEqual([0, 1, -1, 2, -1])
@@ -145,7 +145,7 @@ describe('groupSeries', () => {
     expect(matched).toBe(3)
   })
 
-  it('remembers groupings until a series joins', () => {
+  it('caches groupings until a series is added', () => {
     const own = new SeriesList({ hi: 1, lo: 2 })
     own.append(rows.map((tags, i): SeriesRow => ({ seriesId: { hi: 0, lo: i }, tags })))
     const first = own.group('all', ALL)

@@ -23,7 +23,7 @@ const wanted = (where: readonly TagFilter[], tags = NONE): number[] => {
 }
 
 describe('compileFilters', () => {
-  it('wants every series when nothing is said', () => {
+  it('matches every series without filters', () => {
     expect(compileFilters(NONE, [], LIMITS)).toBeUndefined()
   })
 
@@ -48,7 +48,7 @@ describe('compileFilters', () => {
     expect(wanted([filter])).toEqual(series)
   })
 
-  it('wants what all filters and the selector want', () => {
+  it('matches what all filters and the selector match', () => {
     const zone: TagFilter = { key: 'zone', eq: 'x' }
     expect(wanted([zone, { key: 'host', neq: 'a' }])).toEqual([1])
     expect(wanted([zone], new Map([['host', ['a', '']]]))).toEqual([0])

@@ -28,7 +28,7 @@ function fill(cache: BlockCache, ...blocks: readonly Block[]): void {
 }
 
 describe('BlockCache', () => {
-  it('answers the blocks it was given, by name', () => {
+  it('returns blocks by name', () => {
     const cache = new BlockCache(10_000)
     const a = block('a', 1_000)
     fill(cache, a)
