@@ -9,8 +9,7 @@ const NO_NUMBERS = new Float64Array(0)
 const NO_IDS = new Uint32Array(0)
 /** Columns of eight numbers lie in the heap of the engine: many metrics have few rows, and a buffer outside it costs far more. */
 const CAPACITY_MIN = 8
-/** Rough heap of a sketch that has become pages, and of a list of totals; for back-pressure, rather too much than too little. */
-const SKETCH_BYTES = 1600
+/** Approximate heap of a list of totals: rather too much than too little. */
 const TOTALS_BYTES = 400
 
 let movedNumbers = new Float64Array(1024)
@@ -83,7 +82,9 @@ export class RollupTable implements RollupRows {
 
   get estimatedBytes(): number {
     const columns = this.#hasEnds ? 9 : this.#hasMoments ? 5 : this.kind === 'counter' ? 3 : 2
-    return this.#length * (columns * 8 + 24) + this.#sketchCount * SKETCH_BYTES + this.#totals.length * TOTALS_BYTES
+    let sketches = 0
+    for (let i = 0; i < this.#sketchCount; i++) sketches += this.#sketches[i]!.allocatedBytes
+    return this.#length * (columns * 8 + 24) + sketches + this.#totals.length * TOTALS_BYTES
   }
 
   /** A row without a point; rows stay where they are until `sort`. */

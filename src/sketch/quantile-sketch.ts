@@ -1,4 +1,5 @@
 import { addCounts } from '../model/count.ts'
+import { BinPages, pageOf, runEnd } from './bin-pages.ts'
 
 /**
  * DDSketch: "DDSketch: A Fast and Fully-Mergeable Quantile Sketch with Relative-Error Guarantees", Masson, Rim, Lee,
@@ -8,9 +9,8 @@ import { addCounts } from '../model/count.ts'
  * One ordered key space covers all doubles: zero is key 0, positive values have positive keys (shifted so that the
  * smallest subnormal is above 0), negative values the mirrored ones; ascending keys are ascending values.
  *
- * Bins live in one of two forms. Few bins are sorted (key, weight) pairs in a single array. More are pages of
- * `PAGE_KEYS` consecutive keys addressed directly; only pages that hold a bin exist, so values of 1e-300 and 1e300 in one
- * sketch cost two pages and a directory, and all of it together is bounded by the 145,000 keys there are.
+ * Up to 32 bins are one sorted list of (key, weight) pairs. More are in `bin-pages.ts`, and the list holds the newest bins. Memory
+ * is proportional to the number of bins, whatever the values: `allocatedBytes` counts it.
  */
 
 /** The bound holds for all normal doubles; subnormals (below 2.3e-308) are coarser than it themselves. */
@@ -27,12 +27,14 @@ export const KEY_OF_ONE = 1 - Math.ceil(Math.log(Number.MIN_VALUE) * BINS_PER_LN
 /** Keys lie in [-KEY_MAX, KEY_MAX]. */
 export const KEY_MAX = KEY_OF_ONE + Math.ceil(Math.log(Number.MAX_VALUE) * BINS_PER_LN)
 
-const PAGE_BITS = 7
-const PAGE_KEYS = 1 << PAGE_BITS
-const PAGE_MASK = PAGE_KEYS - 1
-/** From here on pages are smaller or not much larger than pairs, and always faster. */
+/** Bins of a sketch that is one sorted list: up to here it is smaller than pages, and not slower. */
 const PAIRS_MAX = 32
-const NO_PAIRS = new Float64Array(0)
+/** What the engine takes for a sketch and its reference, and for an array beside its elements. */
+const SKETCH_BYTES = 96
+const ARRAY_BYTES = 48
+
+/** Pairs of `mergeBins`. */
+const loose: number[] = [0.5]
 
 /** Throws a RangeError on NaN and infinities. */
 export function binOf(value: number): number {
@@ -47,17 +49,13 @@ export function valueOfBin(key: number): number {
   return Math.sign(key) * Math.exp((Math.abs(key) - KEY_OF_ONE) * LN_GAMMA + LN_CENTER)
 }
 
-function addTo(weights: Float64Array, at: number, weight: number): void {
-  weights[at] = addCounts(weights[at]!, weight)
-}
-
 export class QuantileSketch {
   #totalWeight = 0
-  #pairs = NO_PAIRS
+  /** key, weight, key, weight, …, ascending by key; what lies beyond #pairCount means nothing. */
+  #pairs: number[] = NO_PAIRS
   #pairCount = 0
-  /** Set once the sketch has outgrown its pairs; index 0 is page #firstPage, undefined pages are empty. */
-  #pages: (Float64Array | undefined)[] | undefined
-  #firstPage = 0
+  /** Once the sketch has outgrown its pairs, these are the newest bins, neither in a page nor lone. */
+  #pages: BinPages | undefined
 
   /** Of all bins. They saturate, each by itself; their sum is exact up to 2^53 and says beyond which of them holds a rank. */
   get totalWeight(): number {
@@ -65,15 +63,12 @@ export class QuantileSketch {
   }
 
   get binCount(): number {
-    const pages = this.#pages
-    if (pages === undefined) return this.#pairCount
-    let count = 0
-    for (let p = 0; p < pages.length; p++) {
-      const page = pages[p]
-      if (page === undefined) continue
-      for (let i = 0; i < PAGE_KEYS; i++) if (page[i]! > 0) count++
-    }
-    return count
+    return this.#pairCount + (this.#pages?.binCount ?? 0)
+  }
+
+  /** Memory that the sketch takes, in bytes, about. */
+  get allocatedBytes(): number {
+    return SKETCH_BYTES + ARRAY_BYTES + this.#pairs.length * 8 + (this.#pages?.allocatedBytes ?? 0)
   }
 
   /** `weight` observations of a finite value; the weight is an integer from 1 to `COUNT_MAX` and costs nothing. */
@@ -82,67 +77,56 @@ export class QuantileSketch {
   }
 
   addBin(key: number, weight: number): void {
-    if (this.#pages === undefined && !this.#addPair(key, weight)) this.#toPages()
-    if (this.#pages !== undefined) addTo(this.#page(key >> PAGE_BITS), key & PAGE_MASK, weight)
     this.#totalWeight += weight
+    if (this.#pages === undefined || !this.#pages.add(key, weight)) this.#addPair(key, weight)
   }
 
   /** Adds bins [start, end) of two columns; keys ascend. */
   mergeBins(keys: Int32Array, weights: Float64Array, start: number, end: number): void {
+    const pages = this.#pages
     let total = this.#totalWeight
-    let i = start
-    if (this.#pages === undefined) {
-      if (end - start <= PAIRS_MAX) {
-        for (; i < end && this.#addPair(keys[i]!, weights[i]!); i++) total += weights[i]!
-      }
-      if (i < end) this.#toPages()
-    }
-    while (i < end) {
-      const id = keys[i]! >> PAGE_BITS
-      const page = this.#page(id)
-      do {
-        const weight = weights[i]!
-        addTo(page, keys[i]! & PAGE_MASK, weight)
-        total += weight
+    let n = 0
+    for (let i = start; i < end; ) {
+      const page = pages?.page(pageOf(keys[i]!))
+      if (page !== undefined) {
+        total += pages!.addRun(page, keys, weights, i, end)
+        i = runEnd
+      } else {
+        loose[n++] = keys[i]!
+        loose[n++] = weights[i]!
+        total += weights[i]!
         i++
-      } while (i < end && keys[i]! >> PAGE_BITS === id)
+      }
     }
     this.#totalWeight = total
+    if (n > this.#pairsMax * 2) this.#toPages().addPairs(loose, n)
+    else for (let i = 0; i < n; i += 2) this.#addLoose(loose[i]!, loose[i + 1]!)
   }
 
   merge(other: QuantileSketch): void {
-    const otherPages = other.#pages
-    if (otherPages === undefined) {
+    const pages = other.#pages
+    if (pages === undefined) {
       const pairs = other.#pairs
       const length = other.#pairCount * 2
       for (let i = 0; i < length; i += 2) this.addBin(pairs[i]!, pairs[i + 1]!)
-      return
+    } else if (this.#totalWeight === 0) {
+      this.#pages = other.#toPages().clone()
+      this.#totalWeight = other.#totalWeight
+    } else {
+      this.#toPages().merge(other.#toPages())
+      this.#totalWeight += other.#totalWeight
     }
-    if (this.#pages === undefined) this.#toPages()
-    for (let p = 0; p < otherPages.length; p++) {
-      const from = otherPages[p]
-      if (from === undefined) continue
-      const to = this.#page(other.#firstPage + p)
-      for (let i = 0; i < PAGE_KEYS; i++) addTo(to, i, from[i]!)
-    }
-    this.#totalWeight += other.#totalWeight
   }
 
   /** Ascending, each key once, weights above 0. The sketch must not change meanwhile. */
   forEachBin(visit: (key: number, weight: number) => void): void {
-    const pages = this.#pages
-    if (pages === undefined) {
-      const pairs = this.#pairs
-      const length = this.#pairCount * 2
-      for (let i = 0; i < length; i += 2) visit(pairs[i]!, pairs[i + 1]!)
+    if (this.#pages !== undefined) {
+      this.#toPages().forEachBin(visit)
       return
     }
-    for (let p = 0; p < pages.length; p++) {
-      const page = pages[p]
-      if (page === undefined) continue
-      const firstKey = (this.#firstPage + p) << PAGE_BITS
-      for (let i = 0; i < PAGE_KEYS; i++) if (page[i]! > 0) visit(firstKey + i, page[i]!)
-    }
+    const pairs = this.#pairs
+    const length = this.#pairCount * 2
+    for (let i = 0; i < length; i += 2) visit(pairs[i]!, pairs[i + 1]!)
   }
 
   /**
@@ -162,9 +146,11 @@ export class QuantileSketch {
     return low === high ? low : Math.min(high, Math.max(low, low * (1 - fraction) + high * fraction))
   }
 
+  /** Keeps the memory of a small sketch for the next use. */
   clear(): void {
     this.#totalWeight = 0
     this.#pairCount = 0
+    if (this.#pairs.length > PAIRS_MAX * 2) this.#pairs = NO_PAIRS
     this.#pages = undefined
   }
 
@@ -175,35 +161,36 @@ export class QuantileSketch {
   }
 
   #keyAtRank(rank: number): number {
-    const pages = this.#pages
+    if (this.#pages !== undefined) return this.#toPages().keyAtRank(rank)
+    const pairs = this.#pairs
+    const length = this.#pairCount * 2
     let seen = 0
     let last = 0
-    if (pages === undefined) {
-      const length = this.#pairCount * 2
-      for (let i = 0; i < length; i += 2) {
-        last = this.#pairs[i]!
-        seen += this.#pairs[i + 1]!
-        if (seen > rank) break
-      }
-      return last
-    }
-    for (let p = 0; p < pages.length; p++) {
-      const page = pages[p]
-      if (page === undefined) continue
-      const firstKey = (this.#firstPage + p) << PAGE_BITS
-      for (let i = 0; i < PAGE_KEYS; i++) {
-        const weight = page[i]!
-        if (weight === 0) continue
-        last = firstKey + i
-        seen += weight
-        if (seen > rank) return last
-      }
+    for (let i = 0; i < length; i += 2) {
+      last = pairs[i]!
+      seen += pairs[i + 1]!
+      if (seen > rank) break
     }
     return last
   }
 
-  /** False, with nothing changed, when a new key finds no room among the pairs. */
-  #addPair(key: number, weight: number): boolean {
+  /** Whether the next bin goes into the pages: into one of its own if there is room for it. */
+  get #isFull(): boolean {
+    const pages = this.#pages
+    if (pages?.hasRoom === true) return true
+    return this.#pairCount >= PAIRS_MAX && this.#pairCount >= this.#pairsMax
+  }
+
+  /** The pairs are merged into the lone bins when there are more: a share of these, so that a bin costs little time. */
+  get #pairsMax(): number {
+    return this.#pages === undefined ? PAIRS_MAX : Math.max(PAIRS_MAX, this.#pages.loneCount >> 5)
+  }
+
+  #addLoose(key: number, weight: number): void {
+    if (this.#pages === undefined || !this.#pages.add(key, weight)) this.#addPair(key, weight)
+  }
+
+  #addPair(key: number, weight: number): void {
     const count = this.#pairCount
     let low = 0
     let high = count
@@ -214,56 +201,39 @@ export class QuantileSketch {
     }
     const at = low * 2
     if (low < count && this.#pairs[at] === key) {
-      addTo(this.#pairs, at + 1, weight)
-      return true
+      this.#pairs[at + 1] = addCounts(this.#pairs[at + 1]!, weight)
+      return
     }
-    if (count === PAIRS_MAX) return false
+    if (this.#isFull) {
+      const pages = this.#toPages()
+      if (pages.hasRoom) pages.addPairs([key, weight], 2)
+      else this.#addLoose(key, weight)
+      return
+    }
     const length = count * 2
-    if (length === this.#pairs.length) {
-      const grown = new Float64Array(Math.max(4, length * 2))
-      for (let i = 0; i < length; i++) grown[i] = this.#pairs[i]!
-      this.#pairs = grown
-    }
+    if (length === this.#pairs.length) this.#pairs = grown(this.#pairs)
     const pairs = this.#pairs
     for (let i = length - 1; i >= at; i--) pairs[i + 2] = pairs[i]!
     pairs[at] = key
     pairs[at + 1] = weight
     this.#pairCount = count + 1
-    return true
   }
 
-  #toPages(): void {
-    this.#pages = []
-    const length = this.#pairCount * 2
-    for (let i = 0; i < length; i += 2) {
-      const key = this.#pairs[i]!
-      addTo(this.#page(key >> PAGE_BITS), key & PAGE_MASK, this.#pairs[i + 1]!)
-    }
-    this.#pairs = NO_PAIRS
+  /** Moves all pairs into pages or among the lone bins. */
+  #toPages(): BinPages {
+    this.#pages ??= new BinPages()
+    if (this.#pairCount > 0) this.#pages.addPairs(this.#pairs, this.#pairCount * 2)
     this.#pairCount = 0
+    return this.#pages
   }
+}
 
-  /** The page with this number, made if need be. Only after #toPages. */
-  #page(id: number): Float64Array {
-    const page = this.#pages![id - this.#firstPage]
-    return page === undefined ? this.#createPage(id) : page
-  }
+/** Never written to: shared by all sketches that have no bins. */
+const NO_PAIRS: number[] = []
 
-  #createPage(id: number): Float64Array {
-    const pages = this.#pages!
-    const page = new Float64Array(PAGE_KEYS)
-    if (pages.length === 0) {
-      this.#firstPage = id
-    } else if (id < this.#firstPage) {
-      const shifted = new Array<Float64Array | undefined>(this.#firstPage - id).fill(undefined)
-      this.#pages = shifted.concat(pages)
-      this.#firstPage = id
-      this.#pages[0] = page
-      return page
-    }
-    const at = id - this.#firstPage
-    while (pages.length < at) pages.push(undefined)
-    pages[at] = page
-    return page
-  }
+/** Exactly twice as long; `push` would reserve more. Fractions make the engine store doubles: it never has to convert an array. */
+function grown(pairs: readonly number[]): number[] {
+  if (pairs.length === 0) return [0.5, 0.5, 0.5, 0.5]
+  if (pairs.length === 4) return [pairs[0]!, pairs[1]!, pairs[2]!, pairs[3]!, 0.5, 0.5, 0.5, 0.5]
+  return pairs.concat(pairs)
 }

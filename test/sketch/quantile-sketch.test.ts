@@ -2,6 +2,7 @@ import { DDSketch } from '@datadog/sketches-js'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { binOf, KEY_MAX, QuantileSketch, RELATIVE_ERROR, valueOfBin } from '../../src/sketch/quantile-sketch.ts'
+import { measureHeld } from '../support/held-memory.ts'
 
 /** A generator with a seed, so that a failure repeats. */
 function random(seed: number): () => number {
@@ -312,4 +313,36 @@ test('a cleared sketch is empty and can be used again', () => {
     sketch.add(5)
     expect(binsOf(sketch)).toEqual([[binOf(5), 1]])
   }
+})
+
+describe('memory', () => {
+  const SKETCH_BYTES = 160
+  const BIN_BYTES = 64
+
+  test('is proportional to the bins, for values of any magnitude and both signs', () => {
+    const power = fc
+      .tuple(fc.integer({ min: -300, max: 300 }), fc.constantFrom(-1, 1))
+      .map(([e, sign]) => sign * 10 ** e)
+    const keys = fc
+      .tuple(fc.integer({ min: -2_000, max: 2_000 }), fc.nat(15))
+      .map(([page, at]) => valueOfBin(page * 16 + at))
+    fc.assert(
+      fc.property(fc.array(fc.oneof(power, keys), { maxLength: 1_500 }), (values) => {
+        const half = values.length >>> 1
+        const sketch = sketchOf(values.slice(0, half))
+        sketch.merge(sketchOf(values.slice(half)))
+        for (const each of [sketch, sketchOf(values)]) {
+          expect(each.allocatedBytes).toBeLessThanOrEqual(SKETCH_BYTES + BIN_BYTES * each.binCount)
+        }
+      }),
+    )
+  })
+
+  test.each([2, 3, 10, 33, 600])('of %d bins far apart is what the sketch counts', (bins) => {
+    const values = Array.from({ length: bins }, (_, i) => (i % 2 === 0 ? 1 : -1) * 10 ** ((i / bins) * 600 - 300))
+    const { held, bytes } = measureHeld(() => Array.from({ length: Math.ceil(60_000 / bins) }, () => sketchOf(values)))
+    const counted = held.reduce((sum, sketch) => sum + sketch.allocatedBytes, 0)
+    expect(bytes).toBeLessThanOrEqual(counted * 1.2)
+    expect(counted).toBeLessThanOrEqual(bytes * 1.5)
+  })
 })

@@ -19,7 +19,7 @@ const BLOCK_METRICS_MAX = 512
 
 /** What a metric, a point, a row and a set member take in memory, about. A metric has a table; a point may open a bin of a sketch. */
 const METRIC_BYTES = 4_096
-const POINT_BYTES = 16
+const POINT_BYTES = 64
 const ROW_BYTES = 128
 const MEMBER_BYTES = 64
 const EVENT_BYTES = 256

@@ -1,0 +1,305 @@
+import { addCounts } from '../model/count.ts'
+
+/**
+ * The bins of a sketch that has outgrown a short sorted list. Keys are divided into pages of `PAGE_KEYS` consecutive keys. A page
+ * is stored densely, one weight a key, if it holds enough bins. The bins of all other pages are lone: (key, weight) pairs in one
+ * sorted array.
+ *
+ * Invariants: a bin is lone only if its page is not dense, and the dense pages hold at least `PAGE_BINS_MIN` bins each on average.
+ * So memory is at most about 64 bytes a bin, whatever the values. Arrays are plain: a typed one costs some 400 bytes beside its values.
+ */
+
+const PAGE_BITS = 6
+const PAGE_KEYS = 1 << PAGE_BITS
+const PAGE_MASK = PAGE_KEYS - 1
+const PAGE_BINS_MIN = 12
+
+/** What the engine takes for an array beside its elements, and for an element. */
+const ARRAY_BYTES = 32
+const ELEMENT_BYTES = 8
+const PAGE_BYTES = ARRAY_BYTES + (PAGE_KEYS + 2) * ELEMENT_BYTES
+/** The object, its arrays, and what they have in reserve. */
+const OBJECT_BYTES = 320
+
+/** The element of a page that holds its number. */
+const NUMBER_AT = PAGE_KEYS
+/** A number that no page has. */
+const NO_PAGE = 2 ** 29
+/** Written with a fraction first, so that the engine stores doubles from the start and never converts an array. */
+const EMPTY_PAGE: number[] = Array.from({ length: PAGE_KEYS + 1 }, () => 0.5).fill(0)
+EMPTY_PAGE[NUMBER_AT] = NO_PAGE
+/** Shared by all sketches without a dense page, never written to. */
+const NO_SLOTS: number[][] = [EMPTY_PAGE]
+
+type Numbers = number[] | Float64Array
+
+/** Elements; V8's fast path ends where an array is too large for a page of its heap. */
+const SLICED_MAX = 8_192
+
+/** Pairs of the merge under way, for all sketches. It never holds more than 11 pairs for each page of the key space: 0.8 MB. */
+const merged: number[] = [0.5]
+/** Pairs of a sketch that is merged into another. */
+const incoming: number[] = [0.5]
+
+/** The number of the page that holds a key. */
+export function pageOf(key: number): number {
+  return key >> PAGE_BITS
+}
+
+/** Where the run ends that was added last. */
+export let runEnd = 0
+
+export class BinPages {
+  /** The dense pages, ascending by number. */
+  readonly #pages: number[][] = []
+  /** Bins in dense pages. */
+  #denseCount = 0
+  /** Pairs key, weight, key, weight, …, ascending by key. */
+  #lone: Numbers = []
+  /** The dense pages in a hash table with open addressing: page `id` is at `id & mask`, or in a place after it. */
+  #slots = NO_SLOTS
+
+  /** How many bins are lone. */
+  get loneCount(): number {
+    return this.#lone.length / 2
+  }
+
+  get binCount(): number {
+    return this.#denseCount + this.loneCount
+  }
+
+  /** Whether the dense pages hold more bins than they need to, by so many that another page may hold a single one. */
+  get hasRoom(): boolean {
+    return this.#isWorthPage(1)
+  }
+
+  get allocatedBytes(): number {
+    return OBJECT_BYTES + this.#pages.length * (PAGE_BYTES + 6 * ELEMENT_BYTES) + this.#lone.length * ELEMENT_BYTES
+  }
+
+  /** The dense page of this number, if there is one. */
+  page(id: number): number[] | undefined {
+    const slots = this.#slots
+    const page = slots[id & (slots.length - 1)]!
+    return page[NUMBER_AT] === id ? page : this.#probe(id)
+  }
+
+  addToPage(page: number[], key: number, weight: number): void {
+    const at = key & PAGE_MASK
+    const before = page[at]!
+    if (before === 0) this.#denseCount++
+    page[at] = addCounts(before, weight)
+  }
+
+  /** Adds the bins of the columns from `start` on that lie in the page; returns the sum of their weights. See `runEnd`. */
+  addRun(page: number[], keys: Int32Array, weights: Float64Array, start: number, end: number): number {
+    const id = keys[start]! >> PAGE_BITS
+    let total = 0
+    let opened = 0
+    let i = start
+    do {
+      const at = keys[i]! & PAGE_MASK
+      const weight = weights[i]!
+      const before = page[at]!
+      if (before === 0) opened++
+      page[at] = addCounts(before, weight)
+      total += weight
+      i++
+    } while (i < end && keys[i]! >> PAGE_BITS === id)
+    if (opened > 0) this.#denseCount += opened
+    runEnd = i
+    return total
+  }
+
+  /** False, with nothing changed, when the key is neither in a dense page nor among the lone bins. */
+  add(key: number, weight: number): boolean {
+    const page = this.page(key >> PAGE_BITS)
+    if (page === undefined) return this.#addLone(key, weight)
+    this.addToPage(page, key, weight)
+    return true
+  }
+
+  #addLone(key: number, weight: number): boolean {
+    const lone = this.#lone
+    let low = 0
+    let high = lone.length >>> 1
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (lone[middle * 2]! < key) low = middle + 1
+      else high = middle
+    }
+    const at = low * 2
+    if (at === lone.length || lone[at] !== key) return false
+    lone[at + 1] = addCounts(lone[at + 1]!, weight)
+    return true
+  }
+
+  /** Adds the pairs in the first `length` elements, ascending by key. Takes time in proportion to them and to the lone bins. */
+  addPairs(pairs: readonly number[], length: number): void {
+    const lone = this.#lone
+    let from = 0
+    let n = 0
+    for (let i = 0; i < length; ) {
+      const id = pairs[i]! >> PAGE_BITS
+      const page = this.page(id)
+      if (page !== undefined) {
+        for (; i < length && pairs[i]! >> PAGE_BITS === id; i += 2) this.addToPage(page, pairs[i]!, pairs[i + 1]!)
+        continue
+      }
+      const firstKey = id << PAGE_BITS
+      const endKey = firstKey + PAGE_KEYS
+      for (; from < lone.length && lone[from]! < firstKey; from += 2) {
+        merged[n++] = lone[from]!
+        merged[n++] = lone[from + 1]!
+      }
+      const start = n
+      for (;;) {
+        const loneKey = from < lone.length ? lone[from]! : endKey
+        const key = i < length ? pairs[i]! : endKey
+        if (loneKey >= endKey && key >= endKey) break
+        let weight = 0
+        if (loneKey <= key) {
+          weight = lone[from + 1]!
+          from += 2
+        }
+        if (key <= loneKey) {
+          weight = addCounts(weight, pairs[i + 1]!)
+          i += 2
+        }
+        merged[n++] = Math.min(loneKey, key)
+        merged[n++] = weight
+      }
+      if (!this.#isWorthPage((n - start) / 2)) continue
+      const created = this.#createPage(id)
+      for (let m = start; m < n; m += 2) this.addToPage(created, merged[m]!, merged[m + 1]!)
+      n = start
+    }
+    for (; from < lone.length; from++) merged[n++] = lone[from]!
+    this.#lone = firstOf(merged, n)
+  }
+
+  merge(other: BinPages): void {
+    let n = 0
+    const lone = other.#lone
+    let from = 0
+    for (let p = 0; p <= other.#pages.length; p++) {
+      const firstKey = other.#firstKey(p)
+      for (; from < lone.length && lone[from]! < firstKey; from += 2) {
+        incoming[n++] = lone[from]!
+        incoming[n++] = lone[from + 1]!
+      }
+      if (p === other.#pages.length) break
+      const theirs = other.#pages[p]!
+      const mine = this.page(theirs[NUMBER_AT]!)
+      if (mine !== undefined) {
+        for (let i = 0; i < PAGE_KEYS; i++) if (theirs[i]! > 0) this.addToPage(mine, i, theirs[i]!)
+        continue
+      }
+      for (let i = 0; i < PAGE_KEYS; i++) {
+        if (theirs[i] === 0) continue
+        incoming[n++] = firstKey + i
+        incoming[n++] = theirs[i]!
+      }
+    }
+    this.addPairs(incoming, n)
+  }
+
+  /** Ascending by key. */
+  forEachBin(visit: (key: number, weight: number) => void): void {
+    const lone = this.#lone
+    let from = 0
+    for (let p = 0; p <= this.#pages.length; p++) {
+      const firstKey = this.#firstKey(p)
+      for (; from < lone.length && lone[from]! < firstKey; from += 2) visit(lone[from]!, lone[from + 1]!)
+      if (p === this.#pages.length) break
+      const page = this.#pages[p]!
+      for (let i = 0; i < PAGE_KEYS; i++) if (page[i]! > 0) visit(firstKey + i, page[i]!)
+    }
+  }
+
+  /** The key of the bin that holds the observation of this rank, counted from 0; the last key if there are not as many. */
+  keyAtRank(rank: number): number {
+    const lone = this.#lone
+    let from = 0
+    let seen = 0
+    let last = 0
+    for (let p = 0; p <= this.#pages.length; p++) {
+      const firstKey = this.#firstKey(p)
+      for (; from < lone.length && lone[from]! < firstKey; from += 2) {
+        last = lone[from]!
+        seen += lone[from + 1]!
+        if (seen > rank) return last
+      }
+      if (p === this.#pages.length) break
+      const page = this.#pages[p]!
+      for (let i = 0; i < PAGE_KEYS; i++) {
+        const weight = page[i]!
+        if (weight === 0) continue
+        last = firstKey + i
+        seen += weight
+        if (seen > rank) return last
+      }
+    }
+    return last
+  }
+
+  clone(): BinPages {
+    const copy = new BinPages()
+    for (const page of this.#pages) copy.#pages.push(page.slice())
+    copy.#denseCount = this.#denseCount
+    copy.#lone = firstOf(this.#lone, this.#lone.length)
+    if (this.#pages.length > 0) copy.#fillSlots(this.#slots.length)
+    return copy
+  }
+
+  /** Of the dense page at a place; infinite behind the last. */
+  #firstKey(place: number): number {
+    return place < this.#pages.length ? this.#pages[place]![NUMBER_AT]! * PAGE_KEYS : Number.POSITIVE_INFINITY
+  }
+
+  /** Whether dense pages would still hold `PAGE_BINS_MIN` bins on average if one with so many is added. */
+  #isWorthPage(bins: number): boolean {
+    return this.#denseCount + bins >= (this.#pages.length + 1) * PAGE_BINS_MIN
+  }
+
+  #createPage(id: number): number[] {
+    const page = EMPTY_PAGE.slice()
+    page[NUMBER_AT] = id
+    let place = this.#pages.length
+    while (place > 0 && this.#pages[place - 1]![NUMBER_AT]! > id) place--
+    this.#pages.splice(place, 0, page)
+    if (this.#pages.length * 2 > this.#slots.length) this.#fillSlots(Math.max(4, this.#slots.length * 2))
+    else this.#putIntoSlot(page)
+    return page
+  }
+
+  #fillSlots(length: number): void {
+    this.#slots = new Array<number[]>(length).fill(EMPTY_PAGE)
+    for (const page of this.#pages) this.#putIntoSlot(page)
+  }
+
+  #putIntoSlot(page: number[]): void {
+    const mask = this.#slots.length - 1
+    let at = page[NUMBER_AT]! & mask
+    while (this.#slots[at] !== EMPTY_PAGE) at = (at + 1) & mask
+    this.#slots[at] = page
+  }
+
+  /** At least half of the places are empty, so that the search ends. */
+  #probe(id: number): number[] | undefined {
+    const mask = this.#slots.length - 1
+    for (let at = id & mask; ; at = (at + 1) & mask) {
+      const page = this.#slots[at]!
+      if (page[NUMBER_AT] === id) return page
+      if (page === EMPTY_PAGE) return undefined
+    }
+  }
+}
+
+/** A copy of exactly that size, in the form that is fast to make: `slice` is slow on large arrays. */
+function firstOf(numbers: Numbers, length: number): Numbers {
+  if (length <= SLICED_MAX && Array.isArray(numbers)) return numbers.slice(0, length)
+  const copy = new Float64Array(length)
+  for (let i = 0; i < length; i++) copy[i] = numbers[i]!
+  return copy
+}
