@@ -1,4 +1,4 @@
-/** Whether a JSON value is an object, not null and not an array. */
-export function isObject(value: unknown): value is Record<string, unknown> {
+/** Whether a parsed value is a JSON object. `T` must have optional fields of unknown value only, so that any object is one. */
+export function isObject<T extends object = Record<string, unknown>>(value: unknown): value is T {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

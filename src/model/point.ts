@@ -1,5 +1,5 @@
 import { type ErrorCode, quote, shorten } from './errors.ts'
-import type { ItemMemory } from './item-memory.ts'
+import type { ItemCache } from './item-cache.ts'
 import type { MetricType, RollupKind, TrackedType } from './metric.ts'
 import { isTrackedType, TRACKED_TYPES } from './metric.ts'
 import type { Steps } from './steps.ts'
@@ -198,7 +198,7 @@ export interface PointSink<S extends SeriesRef = SeriesRef> {
   addMember(index: number, series: S, timeMs: number, member: string): void
   reject(index: number, rejection: Rejection): void
   /** Series by the bytes of their items, shared by all decoders. */
-  readonly memory: ItemMemory<S>
+  readonly memory: ItemCache<S>
   /** Whether points can be added to a series from `memory`. False: it must be resolved again. */
   reuse(series: S): boolean
   /** Drops everything added and rejected so far, because the decoder starts again. */

@@ -1,5 +1,6 @@
 import { isWeight } from '../model/count.ts'
 import { assert } from '../model/errors.ts'
+import { isObject } from '../model/is-object.ts'
 import type { MetricType } from '../model/metric.ts'
 import { parsePointTime } from '../model/parse-instant.ts'
 import type { PointLimits, PointSink, Rejection, SeriesRef } from '../model/point.ts'
@@ -67,14 +68,15 @@ interface Sample {
   readonly rate?: unknown
 }
 
-/** What a bucket, a quantile, a member or a sample costs, and finding a series, in units of a step. */
+/** What it costs to read a bucket, a quantile, a member or a sample, to find a series and to deliver a point, in units of a step. */
 const PART_UNITS = 64
 const SERIES_UNITS = 512
+const POINT_UNITS = 32
 
 export interface BetterStackOptions {
   readonly nowMs: number
   readonly limits: PointLimits
-  /** Told of a time that nobody can read; the item has the time of reception then. */
+  /** Called with a time that cannot be read; the item gets the time of reception. */
   readonly oddTime: (value: unknown) => void
 }
 
@@ -83,7 +85,7 @@ interface ItemHead {
   readonly name: string
   readonly timeMs: number
   readonly tags: readonly TagPair[]
-  /** What the sender says of its counts, if anything. */
+  /** Whether its counts are changes or running totals, if the sender says so. */
   readonly kind: 'delta' | 'total' | undefined
 }
 
@@ -202,7 +204,7 @@ function deliverNumber<S extends SeriesRef>(
   index: number,
   sink: PointSink<S>,
 ): S | Rejection {
-  // What it would add to is not known where it arrives.
+  // The value that a change adds to is not known here.
   if (type === 'gauge' && kind === 'delta')
     return reject('invalid_value', 'a gauge must be its value, not a change of it')
   const number = finiteNumber(value)
@@ -216,8 +218,8 @@ function deliverNumber<S extends SeriesRef>(
 }
 
 /**
- * A number among the parts of a histogram, a summary or a distribution. JSON has null for what is not finite, and an idle source tells
- * no quantiles: such a part is `absent` and left out alone. Undefined: it is no number at all, which speaks against the whole item.
+ * A number among the parts of a histogram, a summary or a distribution. JSON has null for what is not finite, and an idle source has
+ * no quantiles: such a part is `absent` and left out alone. Undefined: it is not a number, and the whole item is rejected.
  */
 function partOf(value: unknown): number | 'absent' | undefined {
   if (value === undefined || value === null) return 'absent'
@@ -256,15 +258,16 @@ function* histogramValues(value: Value, head: ItemHead): Steps<readonly Measured
   }
   if (isWhole && totals.count !== undefined) {
     const above = Math.max(0, totals.count - counted)
-    // A total that begins later would not count from the beginning, so it begins with the others even at 0.
+    // A running total counts from its first point on, so this one starts with the others, even at 0.
     if (above > 0 || how === 'total') byLimit.set('+Inf', (byLimit.get('+Inf') ?? 0) + above)
   }
-  return whole('histogram', [
-    ...[...byLimit].map(([limit, count]): Measured => {
-      return { name, type: 'histogram', tags: [...tags, ['upper_limit', limit]], how, value: count }
-    }),
-    ...totals.measured,
-  ])
+  const measured: Measured[] = []
+  for (const [limit, count] of byLimit) {
+    if (budget.spend(PART_UNITS)) yield
+    measured.push({ name, type: 'histogram', tags: [...tags, ['upper_limit', limit]], how, value: count })
+  }
+  for (const total of totals.measured) measured.push(total)
+  return whole('histogram', measured)
 }
 
 /** A gauge for each quantile, and the sum and the count as counters. */
@@ -279,19 +282,20 @@ function* summaryValues(value: Value, head: ItemHead): Steps<readonly Measured[]
   const measured: Measured[] = []
   for (const given of quantiles) {
     if (budget.spend(PART_UNITS)) yield
-    const { quantile: rank, value: told } = isObject<Quantile>(given ?? NOTHING) ? (given ?? NOTHING) : INVALID
+    const { quantile: rank, value: observed } = isObject<Quantile>(given ?? NOTHING) ? (given ?? NOTHING) : INVALID
     const quantile = partOf(rank)
-    const number = partOf(told)
+    const number = partOf(observed)
     if (quantile === undefined || number === undefined || (quantile !== 'absent' && !(quantile >= 0 && quantile <= 1)))
       return reject('invalid_value', 'a quantile must have a quantile of 0 to 1 and a number as its value')
     if (quantile === 'absent' || number === 'absent') continue
     const text = limitText(quantile)
     measured.push({ name, type: 'summary', tags: [...tags, ['quantile', text]], how: 'add', value: number })
   }
-  return whole('summary', [...measured, ...totals.measured])
+  for (const total of totals.measured) measured.push(total)
+  return whole('summary', measured)
 }
 
-/** Of what has no finite part at all, nothing is left. */
+/** Rejects a value without any finite part. */
 function whole(type: string, measured: readonly Measured[]): readonly Measured[] | Rejection {
   return measured.length > 0 ? measured : reject('invalid_value', `no part of the ${type} is a finite number`)
 }
@@ -342,6 +346,7 @@ function* deliverMeasured<S extends SeriesRef>(
     series.push(resolved)
   }
   for (const [i, { how, value }] of measured.entries()) {
+    if (budget.spend(POINT_UNITS)) yield
     if (how === 'total') sink.addTotal(index, series[i]!, timeMs, value)
     else sink.add(index, series[i]!, timeMs, value)
   }
@@ -370,7 +375,10 @@ function* deliverMembers<S extends SeriesRef>(
   if (members.length === 0) return 0
   const series = sink.resolve(name, 'set', tags)
   if ('code' in series) return series
-  for (const member of members) sink.addMember(index, series, timeMs, member)
+  for (const member of members) {
+    if (budget.spend(POINT_UNITS)) yield
+    sink.addMember(index, series, timeMs, member)
+  }
   return members.length
 }
 
@@ -388,11 +396,11 @@ function* deliverSamples<S extends SeriesRef>(
   const budget = new StepBudget()
   for (const sample of samples) {
     if (budget.spend(PART_UNITS)) yield
-    const { value: given, rate: times = 1 } = isObject<Sample>(sample ?? NOTHING) ? (sample ?? NOTHING) : INVALID
+    const { value: given, rate: givenRate = 1 } = isObject<Sample>(sample ?? NOTHING) ? (sample ?? NOTHING) : INVALID
     const observed = partOf(given)
-    if (observed === undefined || !isWeight(times))
+    if (observed === undefined || !isWeight(givenRate))
       return reject('invalid_value', 'a sample must have a finite value and a whole rate from 0 to 2^53')
-    const rate = Number(times)
+    const rate = Number(givenRate)
     if (observed === 'absent') absent++
     if (observed === 'absent' || rate === 0) continue
     values.push(observed)
@@ -402,7 +410,10 @@ function* deliverSamples<S extends SeriesRef>(
     return absent === 0 ? 0 : reject('invalid_value', 'no value of the distribution is a finite number')
   const series = sink.resolve(name, 'distribution', tags)
   if ('code' in series) return series
-  for (let i = 0; i < values.length; i++) sink.addWeighted(index, series, timeMs, values[i]!, weights[i]!)
+  for (let i = 0; i < values.length; i++) {
+    if (budget.spend(POINT_UNITS)) yield
+    sink.addWeighted(index, series, timeMs, values[i]!, weights[i]!)
+  }
   return values.length
 }
 
@@ -412,7 +423,7 @@ const INVALID: Bucket & Quantile & Sample = Object.freeze({ upper_limit: '', qua
 
 const INFINITY = /^([+-]?)inf(?:inity)?$/i
 
-/** An upper limit; the highest is infinite, or null or missing because JSON has no number for it. NaN is one that nobody knows. */
+/** An upper limit; the highest is infinite, or null or missing because JSON has no number for it. NaN: an unknown limit. */
 function limitOf(value: unknown): number | undefined {
   if (value === undefined || value === null) return Number.POSITIVE_INFINITY
   if (typeof value === 'number') return value
@@ -426,9 +437,4 @@ function limitText(limit: number): string {
   if (limit === Number.POSITIVE_INFINITY) return '+Inf'
   if (limit === Number.NEGATIVE_INFINITY) return '-Inf'
   return String(limit === 0 ? 0 : limit)
-}
-
-/** `T` has optional fields of unknown value only, so that any JSON object is one. */
-function isObject<T extends object>(value: unknown): value is T {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -1,6 +1,7 @@
 import { assert, GatewayError, type ItemError, MessageBudget } from '../model/errors.ts'
 import { EVENT_TEXT_FIELDS, type EventTextField, encodeEvent, type NewEvent } from '../model/event.ts'
 import { parsePointTime } from '../model/parse-instant.ts'
+import { isObject } from '../model/is-object.ts'
 import {
   checkInstant,
   checkName,
@@ -15,7 +16,7 @@ import {
 import { canonicalTags } from '../model/series.ts'
 import { countChars, isLongerThan } from '../model/text.ts'
 
-/** Events of the Flux dialect, already parsed: GraphQL inputs have the same fields and are judged here too. */
+/** Events of the Flux dialect, already parsed: GraphQL inputs have the same fields and are validated here too. */
 type EventItem = Readonly<
   Partial<Record<'name' | 'value' | 'timestamp' | 'tags' | 'properties' | EventTextField, unknown>>
 >
@@ -33,7 +34,7 @@ export interface DecodedEvents {
   readonly rejected: readonly ItemError[]
 }
 
-/** Judges each of these items. Throws `invalid_body` or `batch_too_large`. */
+/** Validates each of these items. Throws `invalid_body` or `batch_too_large`. */
 export function decodeFluxEvents(items: unknown, nowMs: number, limits: EventLimits, itemsMax: number): DecodedEvents {
   if (!Array.isArray(items)) throw new GatewayError('invalid_body', 'events must be an array')
   if (items.length > itemsMax) {
@@ -53,7 +54,7 @@ export function decodeFluxEvents(items: unknown, nowMs: number, limits: EventLim
 }
 
 /**
- * Judges an item field by field (name, value, timestamp, tags, properties, texts) and answers the event, or the first reason against
+ * Validates an item field by field (name, value, timestamp, tags, properties, texts) and returns the event, or the first reason against
  * it. Null says the same as absence; unknown fields are ignored.
  */
 export function decodeFluxEvent(item: unknown, nowMs: number, limits: EventLimits): NewEvent | Rejection {
@@ -92,7 +93,7 @@ export function decodeFluxEvent(item: unknown, nowMs: number, limits: EventLimit
 }
 
 const UTF8 = new TextEncoder()
-/** More than people nest, and few enough for whoever walks through them. */
+/** Enough for real properties, and few enough to recurse over. */
 const PROPERTY_LEVELS_MAX = 64
 const NO_TEXTS = { user_id: null, session_id: null, environment: null, service: null, host: null, request_id: null }
 
@@ -112,19 +113,14 @@ function isAbsent(value: unknown): value is null | undefined {
   return value === undefined || value === null
 }
 
-/** `T` has optional fields of unknown value only, so that any JSON object is one. */
-function isObject<T extends object>(value: unknown): value is T {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-/** Refuses what would not come back as it was sent: a number beyond the range of a double is null in JSON. */
+/** Rejects what a reader would not get back as it was sent: a number beyond the range of a double is null in JSON. */
 function checkProperties(value: unknown, levels: number): Rejection | undefined {
   if (typeof value === 'number' && !Number.isFinite(value))
     return reject('invalid_value', 'properties hold a number that is too large')
   if (typeof value !== 'object' || value === null) return undefined
   if (levels === 0) return reject('invalid_value', `properties nest deeper than ${PROPERTY_LEVELS_MAX} levels`)
-  for (const within of Object.values(value)) {
-    const bad = checkProperties(within, levels - 1)
+  for (const member of Object.values(value)) {
+    const bad = checkProperties(member, levels - 1)
     if (bad !== undefined) return bad
   }
   return undefined

@@ -1,4 +1,5 @@
 import { assert, GatewayError } from '../model/errors.ts'
+import { isObject } from '../model/is-object.ts'
 import type { TrackedType } from '../model/metric.ts'
 import { isTrackedType } from '../model/metric.ts'
 import { parsePointTime } from '../model/parse-instant.ts'
@@ -15,7 +16,7 @@ import {
 } from '../model/point.ts'
 import { firstChars } from '../model/text.ts'
 
-/** Metrics of the Flux dialect, already parsed: GraphQL inputs have the same fields and are judged here too. */
+/** Metrics of the Flux dialect, already parsed: GraphQL inputs have the same fields and are validated here too. */
 interface FluxItem {
   readonly name?: unknown
   readonly type?: unknown
@@ -26,7 +27,7 @@ interface FluxItem {
   readonly description?: unknown
 }
 
-/** A point as the sender of a single one gets it back. */
+/** A point as the response to a single one shows it. */
 export interface TrackedPoint<S extends SeriesRef = SeriesRef> {
   readonly name: string
   readonly type: TrackedType
@@ -36,8 +37,8 @@ export interface TrackedPoint<S extends SeriesRef = SeriesRef> {
 }
 
 /**
- * Judges one item field by field (name, type, value, timestamp, tags) and delivers to the sink its point, or the first
- * reason against it; then the answer is undefined. Counters are deltas in this dialect.
+ * Validates one item field by field (name, type, value, timestamp, tags) and delivers to the sink its point, or the first
+ * reason against it; returns undefined then. Counters are deltas in this dialect.
  */
 export function decodeFluxItem<S extends SeriesRef>(
   item: unknown,
@@ -46,14 +47,14 @@ export function decodeFluxItem<S extends SeriesRef>(
   nowMs: number,
   limits: PointLimits,
 ): TrackedPoint<S> | undefined {
-  const verdict = deliver(item, index, sink, nowMs, limits)
-  if (!('code' in verdict)) return verdict
-  sink.reject(index, verdict)
+  const outcome = deliver(item, index, sink, nowMs, limits)
+  if (!('code' in outcome)) return outcome
+  sink.reject(index, outcome)
   return undefined
 }
 
 /**
- * Delivers `{"metrics":[…]}` or a bare array and answers how many items it had. Throws `invalid_body` or
+ * Delivers `{"metrics":[…]}` or a bare array and returns their number. Throws `invalid_body` or
  * `batch_too_large` before anything is delivered.
  */
 export function decodeFluxItems(
@@ -106,7 +107,7 @@ function deliver<S extends SeriesRef>(
   return { name, type, value, timeMs, series }
 }
 
-/** Unit and description are remarks: what is no text is left out, and too long a text is cut. */
+/** Unit and description are optional: other types than text are ignored, and long texts are cut. */
 function aboutOf({ unit, description }: FluxItem): MetricAbout | undefined {
   if (typeof unit !== 'string' && typeof description !== 'string') return undefined
   return {
@@ -119,8 +120,3 @@ function aboutOf({ unit, description }: FluxItem): MetricAbout | undefined {
 
 const UNIT_CHARS_MAX = 64
 const DESCRIPTION_CHARS_MAX = 1_024
-
-/** `T` has optional fields of unknown value only, so that any JSON object is one. */
-function isObject<T extends object>(value: unknown): value is T {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}

@@ -4,12 +4,12 @@ import {
   type ItemLayout,
   LAYOUT_BYTES_MAX,
   sameBytes,
-} from '../model/item-memory.ts'
+} from '../model/item-cache.ts'
 import { JsonCursor } from './json-cursor.ts'
 
 /**
- * A walk over the bytes of a batch, item by item. It reads what plain items consist of (strings without escapes, numbers of few
- * digits, the usual forms of an instant) and says of anything else that it does not understand it.
+ * Reads the bytes of a batch item by item, as far as items are plain: strings without escapes, numbers of few digits, the usual
+ * forms of a time. Every method returns false or undefined for anything else, and never guesses.
  */
 
 const NEWLINE = 0x0a
@@ -81,12 +81,12 @@ export class ItemScanner extends JsonCursor {
     if (!this.take(COMMA)) return false
     this.skipSpace()
     if (this.bytes[this.at] === OPEN_BRACE) return true
-    // Nothing that may follow a comma: not the end of the list, for one.
+    // An item must follow a comma: the body is not a list of items.
     this.at = this.bytes.length
     return false
   }
 
-  /** Whether what may follow an item follows: of a line, nothing but its end. */
+  /** Whether the item ends as it should: on a line, nothing may follow it. */
   closeItem(): boolean {
     if (this.#framing !== 'lines') return true
     const bytes = this.bytes
@@ -107,7 +107,7 @@ export class ItemScanner extends JsonCursor {
     return this.at === this.bytes.length
   }
 
-  /** Reads an item of the plain kind and stops behind it. False: it is of another kind; where this stopped means nothing. */
+  /** Reads a plain item and stops behind it. False: it is not plain, and the position is undefined. */
   readItem(nowMs: number): boolean {
     this.isPlain = false
     this.member = undefined
@@ -164,7 +164,7 @@ export class ItemScanner extends JsonCursor {
     return this.isPlain
   }
 
-  /** How the item read last, which began at `start`, is laid out; undefined when it is too long to be worth keeping. */
+  /** How the item read last, which began at `start`, is laid out; undefined when it is too long to keep. */
   layout(start: number): ItemLayout | undefined {
     if (this.at - start > LAYOUT_BYTES_MAX) return undefined
     const value = { start: this.#valueStart, end: this.#valueEnd }
@@ -189,7 +189,7 @@ export class ItemScanner extends JsonCursor {
     }
   }
 
-  /** Whether an item of this layout stands here; reads its value and time, and stops behind it. */
+  /** Whether an item of this layout begins here; reads its value and time, and stops behind it. */
   matches(layout: ItemLayout | undefined, nowMs: number): boolean {
     if (layout === undefined || layout.grammar !== this.#grammar) return false
     const { view, start, ends, parts } = layout
@@ -236,7 +236,7 @@ export class ItemScanner extends JsonCursor {
     return false
   }
 
-  /** The known key that stands here, with its colon; 0 for any other. */
+  /** Takes a known key and its colon; 0 for any other key. */
   #readKey(): number {
     const isFlux = this.#grammar === 'flux'
     switch (this.bytes[this.at + 1]) {

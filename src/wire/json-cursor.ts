@@ -1,8 +1,8 @@
 import { parsePointTime } from '../model/parse-instant.ts'
 
 /**
- * A place in the bytes of a JSON text, and what can be read there without building anything: strings without escapes, numbers of
- * few digits, the usual forms of an instant. It says of anything else that it does not understand it.
+ * A position in the bytes of a JSON text, and readers for what is plain there: strings without escapes, numbers of few digits, the
+ * usual forms of a time. A reader returns false, undefined or NaN for anything else.
  */
 
 const QUOTE = 0x22
@@ -42,7 +42,7 @@ export class JsonCursor {
     while (byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09) byte = bytes[++this.at]
   }
 
-  /** Takes `"key":` when it stands here, letter by letter. */
+  /** Takes `"key":` when these bytes are here. */
   protected takeKey(key: Uint8Array): boolean {
     const bytes = this.bytes
     const start = this.at
@@ -54,7 +54,7 @@ export class JsonCursor {
     return true
   }
 
-  /** A string that goes into the identity, quotes included. Its bytes are compared later, so they need not be understood here. */
+  /** A string that goes into the identity, quotes included. Its bytes are only compared later, so they are not decoded. */
   protected spanString(): boolean {
     const bytes = this.bytes
     if (bytes[this.at] !== QUOTE) return false
@@ -154,7 +154,7 @@ export class JsonCursor {
     return negative ? -value : value
   }
 
-  /** The instant that stands here, in whatever accepted form without escapes; undefined for others. */
+  /** The time here, in any accepted form without escapes; undefined for others. */
   protected readTime(): number | undefined {
     const bytes = this.bytes
     if (bytes[this.at] !== QUOTE) {

@@ -1,4 +1,4 @@
-/** Where the values of an object's members lie in its bytes, so that each can be read by whoever knows it best. */
+/** Finds the values of an object's members in its bytes, so that each can be read by its own decoder. */
 
 const QUOTE = 0x22
 const COMMA = 0x2c
@@ -11,7 +11,7 @@ const CLOSE_BRACE = 0x7d
 
 /**
  * The arrays of an object whose members are all arrays under one of these names, each once. Undefined: it is another kind of object, or
- * none. What lies within the arrays is not looked at: the body is JSON if all of them are.
+ * none. The arrays themselves are not checked: the body is JSON if all of them are.
  */
 export function findArrays<N extends string>(bytes: Uint8Array, names: readonly N[]): Map<N, Uint8Array> | undefined {
   const found = new Map<N, Uint8Array>()
@@ -19,7 +19,7 @@ export function findArrays<N extends string>(bytes: Uint8Array, names: readonly 
   if (bytes[at] !== OPEN_BRACE) return undefined
   do {
     at = skipSpace(bytes, at + 1)
-    const name = names.find((of) => standsAt(bytes, at, of))
+    const name = names.find((candidate) => standsAt(bytes, at, candidate))
     if (name === undefined || found.has(name)) return undefined
     at = skipSpace(bytes, at + name.length + 2)
     if (bytes[at] !== COLON) return undefined
@@ -33,7 +33,7 @@ export function findArrays<N extends string>(bytes: Uint8Array, names: readonly 
   return found
 }
 
-/** Whether the name stands there as a string. Names are ASCII. */
+/** Whether the bytes there are this name as a string. Names are ASCII. */
 function standsAt(bytes: Uint8Array, at: number, name: string): boolean {
   if (bytes[at] !== QUOTE || bytes[at + name.length + 1] !== QUOTE) return false
   for (let i = 0; i < name.length; i++) if (bytes[at + 1 + i] !== name.charCodeAt(i)) return false

@@ -3,9 +3,9 @@ import { defineMember } from '../model/json-parser.ts'
 import { StepBudget, type Steps } from '../model/steps.ts'
 
 /**
- * MessagePack bodies (https://github.com/msgpack/msgpack/blob/master/spec.md), item by item. What makes the body undecodable and what
- * makes one item wrong are kept apart: lengths say where an item ends whatever is in it, so that a text that is no UTF-8 or a map key that
- * is no text costs its item alone. Libraries decode such a text to something, swallow bytes that follow, or give up the whole body.
+ * MessagePack bodies (https://github.com/msgpack/msgpack/blob/master/spec.md), item by item. A fault inside
+ * an item (a text that is not UTF-8, a map key that is not a text) rejects that item alone, because lengths say where it ends; only a
+ * broken structure rejects the body. Libraries decode such a text to something, skip bytes that follow, or reject the whole body.
  * Integers beyond 2^53 are bigints, the timestamp extension is a Date, texts packed as bytes are texts.
  */
 
@@ -24,8 +24,8 @@ export interface MessagePackVisitor {
 }
 
 /**
- * Visits the body, or each element when it is an array. Throws `invalid_body` where the
- * body stops being MessagePack, and `payload_too_large` when an item holds too many values.
+ * Visits the body, or each element when it is an array. Throws `invalid_body` when the
+ * body is not MessagePack, and `payload_too_large` when an item holds too many values.
  */
 export function* eachMessagePackItem(bytes: Uint8Array, { visit, refuse }: MessagePackVisitor): Steps<void> {
   const reader = new Reader(bytes)
@@ -42,13 +42,13 @@ export function* eachMessagePackItem(bytes: Uint8Array, { visit, refuse }: Messa
 }
 
 function undecodable(reason: string): GatewayError {
-  return new GatewayError('invalid_body', `the body is no valid MessagePack: ${reason}`)
+  return new GatewayError('invalid_body', `the body is not valid MessagePack: ${reason}`)
 }
 
 /** A byte order mark is a character like others: without it one text would equal another. */
 const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-/** Short texts (keys, tag values) repeat from item to item: they are kept by their bytes, the latest in each slot. */
+/** Short texts (keys, tag values) repeat from item to item: they are cached by their bytes, the latest in each slot. */
 interface KnownText {
   readonly bytes: Uint8Array
   readonly text: string
@@ -208,7 +208,7 @@ class Reader {
       if (i === length) return known.text
     }
     const text = this.#decode(start)
-    // The text of a fault is that of no bytes.
+    // A fault leaves no text to keep.
     if (this.fault === undefined) knownTexts[slot] = { bytes: bytes.slice(start, this.at), text }
     return text
   }
@@ -222,7 +222,7 @@ class Reader {
     }
   }
 
-  /** Bytes that are no text stay bytes: whoever looks at them refuses them. */
+  /** Bytes that are not UTF-8 stay bytes, which no field accepts. */
   #readBytes(length: number): string | Uint8Array {
     const start = this.#skip(length)
     const bytes = this.#bytes.subarray(start, this.at)
@@ -276,7 +276,7 @@ class Reader {
     if (values > 0 && depth === DEPTH_MAX) throw undecodable(`it is nested deeper than ${DEPTH_MAX} levels`)
   }
 
-  /** Passes over bytes and returns where they begin. */
+  /** Skips bytes and returns where they begin. */
   #skip(bytes: number): number {
     this.#require(bytes)
     const start = this.at

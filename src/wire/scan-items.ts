@@ -1,17 +1,17 @@
 import { GatewayError } from '../model/errors.ts'
-import type { ItemGrammar, MemoryEntry } from '../model/item-memory.ts'
+import type { CachedItem, ItemGrammar } from '../model/item-cache.ts'
 import { checkInstant, type PointLimits, type PointSink, type SeriesRef } from '../model/point.ts'
 import { StepBudget, type Steps } from '../model/steps.ts'
 import { type ItemFraming, ItemScanner } from './item-scanner.ts'
 import { parseJsonBodyInSteps } from './json-body.ts'
 
 /**
- * The fast way through a batch: walks the bytes of the body once and takes from each item where its name, type and tags lie,
- * its value and its time, without building a string or an object. An item whose name, type and tags stood in an earlier item
- * byte by byte has its series from there; where items come in the order of an earlier batch, the walk is a comparison of bytes
- * around the value and the time. Everything else (an item seen for the first time, an escape, an odd number, an
- * unknown key) goes through the decoder of its dialect by itself, and a body that is not understood at all is left to be decoded
- * whole: this file may give up at any time, but it must never decide anything otherwise than the long way would.
+ * The fast way through a batch. One pass over the bytes finds the name, type, tags, value and time of each item without building a
+ * string or an object. An item whose name, type and tags have the same bytes as an earlier one gets its series from the item cache.
+ * When items come in the order of an earlier batch, only their values and times are read; the rest is compared as bytes.
+ *
+ * Any other item (a new one, an escape, an unusual number, an unknown key) is parsed and goes to the decoder of its dialect, and a
+ * body with another structure is left to be decoded as a whole. Invariant: the result is the same as without the fast way.
  */
 
 /** What an item costs besides its bytes, in units of a step, and what one costs that has to be parsed. */
@@ -24,12 +24,12 @@ export interface ScanRules<S extends SeriesRef> {
   readonly nowMs: number
   readonly limits: PointLimits
   readonly itemsMax: number
-  /** Delivers an item the long way. Answers its series when it is a single point. */
+  /** Decodes and delivers a parsed item. Returns its series when it is a single point. */
   decode(item: unknown, index: number): Steps<S | undefined>
 }
 
 /**
- * Delivers the items of a batch and answers how many it had. Undefined: the body has to be decoded whole, and what was delivered
+ * Delivers the items of a batch and returns their number. Undefined: the body has to be decoded as a whole, and what was delivered
  * of it is void.
  */
 export function* scanItems<S extends SeriesRef>(
@@ -43,7 +43,7 @@ export function* scanItems<S extends SeriesRef>(
   const scanner = new ItemScanner(bytes, rules.grammar, rules.framing)
   if (!scanner.openItems()) return undefined
   let index = 0
-  let previous: MemoryEntry<S> | undefined
+  let previous: CachedItem<S> | undefined
   for (; scanner.nextItem(index === 0); index++) {
     if (index >= rules.itemsMax) return undefined
     const start = scanner.at
@@ -55,7 +55,7 @@ export function* scanItems<S extends SeriesRef>(
         entry = memory.find(scanner.identity)
         if (entry !== undefined && (entry.layout === undefined || entry === expected)) {
           const layout = scanner.layout(start)
-          if (layout !== undefined) memory.learn(entry, layout)
+          if (layout !== undefined) memory.keepLayout(entry, layout)
         }
       } else {
         scanner.at = start
@@ -69,8 +69,7 @@ export function* scanItems<S extends SeriesRef>(
       if (item === undefined) return undefined
       const series = yield* rules.decode(item, index)
       if (budget.spend(UNKNOWN_ITEM_UNITS)) yield
-      if (entry === undefined && series !== undefined && scanner.isPlain)
-        entry = memory.remember(scanner.identity, series)
+      if (entry === undefined && series !== undefined && scanner.isPlain) entry = memory.add(scanner.identity, series)
     }
     if (previous !== undefined) previous.following = entry
     previous = entry
@@ -95,7 +94,7 @@ function* parseItem(bytes: Uint8Array): Steps<unknown> {
   }
 }
 
-/** False: the item needs the long way, which knows why. */
+/** False: the item has to be parsed, and is perhaps rejected then. */
 function deliver<S extends SeriesRef>(
   { value, member, timeMs }: ItemScanner,
   series: S,

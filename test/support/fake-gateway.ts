@@ -1,7 +1,7 @@
 import type { Gateway, Grant, IdempotentRequest, MetricFilter, Permit } from '../../src/gateway.ts'
 import type { ItemError } from '../../src/model/errors.ts'
 import { GatewayError } from '../../src/model/errors.ts'
-import { ItemMemory } from '../../src/model/item-memory.ts'
+import { ItemCache } from '../../src/model/item-cache.ts'
 import { type MetricType, metricIdOf } from '../../src/model/metric.ts'
 import type { PointSink, Rejection, SeriesRef } from '../../src/model/point.ts'
 import type { RateClass } from '../../src/model/rate.ts'
@@ -184,7 +184,7 @@ export function createRecordingSink(
     addTotal: (index, series, timeMs, total) => record('addTotal', index, series, timeMs, total),
     addMember: (index, series, timeMs, member) => record('addMember', index, series, timeMs, member),
     reject: (index, { code, message }) => void errors.push({ index, code, message }),
-    memory: new ItemMemory(1 << 20),
+    memory: new ItemCache(1 << 20),
     reuse: () => true,
     restart() {
       points.length = 0

@@ -10,7 +10,7 @@ import type {
 import { GatewayError, type ItemError } from '../../src/model/errors.ts'
 import { decodeEvent, type Event } from '../../src/model/event.ts'
 import type { Id64 } from '../../src/model/id.ts'
-import { ItemMemory } from '../../src/model/item-memory.ts'
+import { ItemCache } from '../../src/model/item-cache.ts'
 import type { MetricType } from '../../src/model/metric.ts'
 import type { PointSink, SeriesRef } from '../../src/model/point.ts'
 import { reject } from '../../src/model/point.ts'
@@ -140,7 +140,7 @@ export class FakeGateway implements Gateway {
       addTotal: (_index, ref, timeMs, total) => push(ref, timeMs, total),
       addMember: (_index, ref, timeMs, member) => push(ref, timeMs, member),
       reject: (index, { code, message }) => errors.push({ index, code, message }),
-      memory: new ItemMemory(0),
+      memory: new ItemCache(0),
       reuse: () => false,
       restart() {},
     })

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { ItemMemory } from '../../src/model/item-memory.ts'
+import { ItemCache } from '../../src/model/item-cache.ts'
 import { DEFAULT_POINT_LIMITS, type SeriesRef } from '../../src/model/point.ts'
 import { runAtOnce } from '../../src/model/steps.ts'
 import { decodeFluxItems } from '../../src/wire/flux.ts'
@@ -242,7 +242,7 @@ describe('the memory of items', () => {
 
   it('counts what it keeps and starts anew beyond its bound', () => {
     const { sink } = createRecordingSink('shop')
-    const memory = new ItemMemory<SeriesRef>(20_000)
+    const memory = new ItemCache<SeriesRef>(20_000)
     const bounded = { ...sink, memory }
     for (let batch = 0; batch < 50; batch++) {
       const items = Array.from(

@@ -122,7 +122,8 @@ export class GroupCommit {
     marker: Marker | undefined,
     folded?: FoldedRound,
   ): Promise<number> | undefined {
-    const round = folded?.round ?? (marker === undefined ? this.#open : new Round(++epoch, this.#context.rounds, marker))
+    const round =
+      folded?.round ?? (marker === undefined ? this.#open : new Round(++epoch, this.#context.rounds, marker))
     const before = folded === undefined ? round.bytes : 0
     const request = folded === undefined ? round.requests : 0
     const points = folded?.points ?? round.fold(batch, refused, positions)

@@ -144,8 +144,7 @@ export class Writer {
       const shares = [...this.#sharesOf(project, batch, refused, events)]
       const folded = new Map<GroupCommit, FoldedRound>()
       if (isLarge) {
-        for (const [group, share] of shares)
-          folded.set(group, await group.foldInSteps(share, marker, this.#newPace()))
+        for (const [group, share] of shares) folded.set(group, await group.foldInSteps(share, marker, this.#newPace()))
       }
       for (const [group, share] of shares) {
         const before = group.openBytes

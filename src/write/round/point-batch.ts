@@ -1,5 +1,5 @@
 import { type ItemError, MessageBudget } from '../../model/errors.ts'
-import type { ItemMemory } from '../../model/item-memory.ts'
+import type { ItemCache } from '../../model/item-cache.ts'
 import type { MetricType } from '../../model/metric.ts'
 import type { MetricAbout, PointSink, Rejection } from '../../model/point.ts'
 import type { Metric, Registry, Series } from './registry.ts'
@@ -54,7 +54,7 @@ export class PointBatch implements PointSink<Series> {
     this.newSeries.clear()
   }
 
-  get memory(): ItemMemory<Series> {
+  get memory(): ItemCache<Series> {
     return this.#registry.memory(this.#project)
   }
 

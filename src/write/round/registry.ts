@@ -1,6 +1,6 @@
 import { quote } from '../../model/errors.ts'
 import type { Id64 } from '../../model/id.ts'
-import { ItemMemory } from '../../model/item-memory.ts'
+import { ItemCache } from '../../model/item-cache.ts'
 import { type MetricType, type RollupKind, rollupKindOf } from '../../model/metric.ts'
 import { type MetricAbout, type Rejection, reject, type SeriesRef } from '../../model/point.ts'
 import { type CanonicalTags, canonicalTags, TagPairs } from '../../model/series.ts'
@@ -221,7 +221,7 @@ export class Registry {
   readonly store: Store
   readonly limits: RegistryLimits
   #projects = new Map<string, Map<MetricType, Map<string, Metric>>>()
-  #memories = new Map<string, ItemMemory<Series>>()
+  #memories = new Map<string, ItemCache<Series>>()
   /** Deletions under way, by project and name. */
   readonly #ending = new Map<string, Promise<unknown>>()
   /** By project. It outlives `clear`: the numbers are of requests under way. */
@@ -328,10 +328,10 @@ export class Registry {
   }
 
   /** What decoders remember of a project's items. It is dropped with all else, so a series in it is always one of ours. */
-  memory(project: string): ItemMemory<Series> {
+  memory(project: string): ItemCache<Series> {
     let memory = this.#memories.get(project)
     if (memory === undefined) {
-      memory = new ItemMemory(this.limits.itemMemoryBytesMax)
+      memory = new ItemCache(this.limits.itemMemoryBytesMax)
       this.#memories.set(project, memory)
     }
     return memory

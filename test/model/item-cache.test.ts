@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { type ItemIdentity, type ItemLayout, ItemMemory } from '../../src/model/item-memory.ts'
+import { ItemCache, type ItemIdentity, type ItemLayout } from '../../src/model/item-cache.ts'
 import { measureHeld } from '../support/held-memory.ts'
 
 /** An item of some series, as a decoder sees it. */
@@ -28,16 +28,16 @@ function itemOf(series: number): { readonly identity: ItemIdentity; readonly lay
   }
 }
 
-function remember(memory: ItemMemory<number>, from: number, to: number): void {
+function remember(memory: ItemCache<number>, from: number, to: number): void {
   for (let series = from; series < to; series++) {
     const { identity, layout } = itemOf(series)
-    memory.learn(memory.remember(identity, series), layout)
+    memory.keepLayout(memory.add(identity, series), layout)
   }
 }
 
 test('what it counts is what it takes, within 30 %', () => {
   const { held, bytes } = measureHeld(() => {
-    const memory = new ItemMemory<number>(1e9)
+    const memory = new ItemCache<number>(1e9)
     remember(memory, 0, 20_000)
     return memory
   })
@@ -46,7 +46,7 @@ test('what it counts is what it takes, within 30 %', () => {
 })
 
 test('every item is found again, with its layout, across many buffers', () => {
-  const memory = new ItemMemory<number>(1e9)
+  const memory = new ItemCache<number>(1e9)
   remember(memory, 0, 2_000)
   for (const series of [0, 1, 999, 1_999]) {
     const { identity, layout } = itemOf(series)
@@ -63,7 +63,7 @@ test('every item is found again, with its layout, across many buffers', () => {
 })
 
 test('beyond its bytes it starts anew', () => {
-  const memory = new ItemMemory<number>(100_000)
+  const memory = new ItemCache<number>(100_000)
   remember(memory, 0, 2_000)
   expect(memory.bytes).toBeLessThanOrEqual(100_000)
   expect(memory.find(itemOf(0).identity)).toBeUndefined()

@@ -1,8 +1,8 @@
 /**
- * The series of items by their bytes. The bytes of name, type and tags of an item repeat from batch to batch, so a decoder that
- * remembers them finds the series of a known item without building a string. A hash finds the entry, and every byte is compared
- * before it is trusted. An entry also knows which one came after it last time, and how its item was laid out, so that a sender
- * who repeats a batch is recognised by comparing bytes alone. Bounded: when it is full it starts anew.
+ * A cache of series by the bytes of the items that named them. Name, type and tags of an item repeat from batch to batch, so a decoder
+ * finds the series of a known item without building a string. A hash finds the entry, and every byte is compared before it is used.
+ * An entry also has the item that followed last time and its layout, so that a repeated batch is recognised by comparing bytes alone.
+ * Invariant: at most `bytesMax` bytes; a full cache is emptied.
  */
 
 /** Where the identity of an item lies in a body. Filled in again for each item. */
@@ -16,7 +16,7 @@ export interface ItemIdentity {
   tagsEnd: number
 }
 
-/** Where an item has its type, its value and its time. Items of several share what is remembered of a series, but no layout. */
+/** Where an item has its type, its value and its time. Grammars share the entry of a series, but not its layout. */
 export type ItemGrammar = 'flux' | 'better-stack'
 
 /** The bytes of an item but for its value and its time: what stands before, between and after them. */
@@ -32,15 +32,15 @@ export interface ItemLayout {
   readonly parts: readonly ('value' | 'time')[]
 }
 
-export interface MemoryEntry<S> {
+export interface CachedItem<S> {
   readonly series: S
-  /** Written by `ItemMemory.learn` alone, which counts it. */
+  /** Written by `ItemCache.keepLayout` alone, which counts its bytes. */
   layout: ItemLayout | undefined
-  /** The item that came after this one when it was met last. */
-  following: MemoryEntry<S> | undefined
+  /** The item that followed this one last time. */
+  following: CachedItem<S> | undefined
 }
 
-interface Entry<S> extends MemoryEntry<S> {
+interface Entry<S> extends CachedItem<S> {
   readonly hash: number
   readonly key: DataView
   readonly keyStart: number
@@ -58,10 +58,10 @@ const ENTRY_BYTES = 360
 /** Bytes of many entries share a buffer: one of its own would cost each of them more than they are. */
 const SLAB_BYTES = 1 << 16
 
-/** A layout longer than this is not kept: such items are odd, and scanning them costs what they cost to send. */
+/** A layout longer than this is not kept: such items are rare, and scanning them costs less than receiving them. */
 export const LAYOUT_BYTES_MAX = 4_096
 
-export class ItemMemory<S> {
+export class ItemCache<S> {
   readonly #bytesMax: number
   #buckets: (Entry<S> | undefined)[] = emptyBuckets(BUCKETS_MIN)
   #size = 0
@@ -70,7 +70,7 @@ export class ItemMemory<S> {
   #slabView = new DataView(this.#slab.buffer)
   #slabUsed = 0
 
-  /** `bytesMax` bounds what is remembered, keys and entries together. */
+  /** `bytesMax` bounds keys, layouts and entries together. */
   constructor(bytesMax: number) {
     this.#bytesMax = bytesMax
   }
@@ -79,12 +79,12 @@ export class ItemMemory<S> {
     return this.#size
   }
 
-  /** What is remembered takes so much, about. */
+  /** Approximate size. */
   get bytes(): number {
     return this.#bytes
   }
 
-  find(item: ItemIdentity): MemoryEntry<S> | undefined {
+  find(item: ItemIdentity): CachedItem<S> | undefined {
     const hash = hashOf(item)
     let entry = this.#buckets[hash & (this.#buckets.length - 1)]
     while (entry !== undefined) {
@@ -94,8 +94,8 @@ export class ItemMemory<S> {
     return undefined
   }
 
-  /** For an item that `find` does not know. */
-  remember(item: ItemIdentity, series: S): MemoryEntry<S> {
+  /** For an item that `find` did not find. */
+  add(item: ItemIdentity, series: S): CachedItem<S> {
     const { view, nameStart, nameEnd, typeStart, typeEnd, tagsStart, tagsEnd } = item
     const nameLength = nameEnd - nameStart
     const typeLength = typeEnd - typeStart
@@ -126,7 +126,7 @@ export class ItemMemory<S> {
   }
 
   /** Keeps a copy of how the item of an entry is laid out, unless that is very long. */
-  learn(entry: MemoryEntry<S>, { grammar, view, start, ends, parts }: ItemLayout): void {
+  keepLayout(entry: CachedItem<S>, { grammar, view, start, ends, parts }: ItemLayout): void {
     const length = ends.at(-1) ?? 0
     if (length > LAYOUT_BYTES_MAX) return
     // The bytes of an earlier layout stay in their slab.
@@ -136,7 +136,7 @@ export class ItemMemory<S> {
     entry.layout = { grammar, view: this.#slabView, start: at, ends: ends.slice(), parts }
   }
 
-  /** Where in the slab so many bytes may be written. */
+  /** Returns where in the slab these bytes may be written. */
   #reserve(length: number): number {
     if (this.#slabUsed + length > this.#slab.length) {
       this.#slab = new Uint8Array(Math.max(SLAB_BYTES, length))
@@ -148,7 +148,7 @@ export class ItemMemory<S> {
     return at
   }
 
-  /** Counts bytes that are about to be kept; when they are too many, everything kept so far goes. */
+  /** Counts bytes that are about to be kept; empties the cache when they do not fit. */
   #take(bytes: number): void {
     if (this.#bytes + bytes > this.#bytesMax) this.#clear()
     this.#bytes += bytes
