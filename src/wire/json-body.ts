@@ -13,6 +13,8 @@ const UTF8 = new TextDecoder('utf-8', { fatal: true })
 
 /** Shorter texts are parsed by `JSON.parse` in some milliseconds, longer ones in steps, which also bounds their nesting. */
 const PARSED_AT_ONCE_CHARS_MAX = 512 * 1024
+/** The same for one line of many. */
+const LINE_PARSED_AT_ONCE_CHARS_MAX = 16 * 1024
 
 const BLANK = /^[ \t\r]*$/
 
@@ -32,12 +34,12 @@ export async function readJsonBody(bytes: Uint8Array): Promise<unknown> {
 }
 
 export function parseJsonBodyInSteps(bytes: Uint8Array): Steps<unknown> {
-  return parseText(readBodyText(bytes))
+  return parseText(readBodyText(bytes), PARSED_AT_ONCE_CHARS_MAX)
 }
 
 /** Passes the body to `visit`, or each element when it is an array. */
 export function eachJsonItem(bytes: Uint8Array, visit: (item: unknown) => Steps<void>): Steps<void> {
-  return eachItemOf(readBodyText(bytes), visit)
+  return eachItemOf(readBodyText(bytes), PARSED_AT_ONCE_CHARS_MAX, visit)
 }
 
 /** The same for the value of each line (NDJSON). Skips blank lines. */
@@ -49,13 +51,13 @@ export function* eachJsonLineItem(bytes: Uint8Array, visit: (item: unknown) => S
     const end = newline < 0 ? text.length : newline
     if (budget.spend(LINE_UNITS + end - start)) yield
     const line = text.slice(start, end)
-    if (!BLANK.test(line)) yield* eachItemOf(line, visit)
+    if (!BLANK.test(line)) yield* eachItemOf(line, LINE_PARSED_AT_ONCE_CHARS_MAX, visit)
     start = end + 1
   }
 }
 
-function* eachItemOf(text: string, visit: (item: unknown) => Steps<void>): Steps<void> {
-  const value = yield* parseText(text, visit)
+function* eachItemOf(text: string, atOnceCharsMax: number, visit: (item: unknown) => Steps<void>): Steps<void> {
+  const value = yield* parseText(text, atOnceCharsMax, visit)
   if (!Array.isArray(value)) yield* visit(value)
   // Those of a long text have been visited.
   else for (const item of value) yield* visit(item)
@@ -71,20 +73,26 @@ function readBodyText(bytes: Uint8Array): string {
 }
 
 /** A long array is empty when its elements go to `visitElement`. */
-function* parseText(text: string, visitElement?: (element: unknown) => Steps<void>): Steps<unknown> {
+function* parseText(
+  text: string,
+  atOnceCharsMax: number,
+  visitElement?: (element: unknown) => Steps<void>,
+): Steps<unknown> {
   try {
-    if (text.length <= PARSED_AT_ONCE_CHARS_MAX) return parseJson(text)
+    if (text.length <= atOnceCharsMax) return parseJson(text)
     return yield* parseJsonInSteps(text, visitElement && { visitElement })
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error
-    throw new GatewayError('invalid_body', `the body is not valid JSON: ${faultOf(text, error)}`, { cause: error })
+    throw new GatewayError('invalid_body', `the body is not valid JSON: ${faultOf(text, atOnceCharsMax, error)}`, {
+      cause: error,
+    })
   }
 }
 
 /** The message of our own parser has the position in every version of Node. */
-function faultOf(text: string, error: unknown): string {
+function faultOf(text: string, atOnceCharsMax: number, error: unknown): string {
   try {
-    if (text.length <= PARSED_AT_ONCE_CHARS_MAX) runAtOnce(parseJsonInSteps(text))
+    if (text.length <= atOnceCharsMax) runAtOnce(parseJsonInSteps(text))
   } catch (fault) {
     return fault instanceof Error ? fault.message : String(fault)
   }

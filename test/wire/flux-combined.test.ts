@@ -63,7 +63,7 @@ describe('a combined batch', () => {
     [`{"events":[${E},${E},${E},${E}]}`, 'batch_too_large: 4 events, at most 3 are allowed in a batch'],
     [`{"metrics":[${M},${M},${M},${M}]}`, 'batch_too_large: 4 metrics, at most 3 are allowed in a batch'],
     ['{"events":[}]', 'invalid_body: the body is not valid JSON: unexpected "}" at position 11'],
-    ['{"events":[],\n"metrics":[nul]}', 'invalid_body: the body is not valid JSON: unexpected "]" at position 25'],
+    ['{"events":[],\n"metrics":[nul]}', 'invalid_body: the body is not valid JSON: unexpected "n" at position 25'],
     ['{"events":[]', 'invalid_body: the body is not valid JSON: unexpected end at position 12'],
     ['{"events":[],}', 'invalid_body: the body is not valid JSON: unexpected "}" at position 13'],
   ])('%s is refused', (body, message) => {
