@@ -1,4 +1,6 @@
-/** The stored response of a request with an idempotency key: a repeated request gets it again. Kept for `RECEIPT_MS`. */
+/**
+ * The stored response of a request with an idempotency key: a repeated request gets it again. Kept for `RECEIPT_MS`.
+ */
 export interface Receipt {
   /** SHA-256 of route and body, in hexadecimal. */
   readonly requestHash: string

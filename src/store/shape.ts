@@ -1,6 +1,6 @@
 /**
- * What a store is created with and cannot change. Which partition holds a metric follows from the number of partitions, and no
- * query would find the data of a resolution that is no longer folded into.
+ * What a store is created with and cannot change. Which partition holds a metric follows from the number of partitions,
+ * and no query would find the data of a resolution that is no longer folded into.
  */
 export interface Shape {
   readonly partitions: number
@@ -36,10 +36,10 @@ export function shapeDifference(stored: Shape, wanted: Shape): string | undefine
     ['resolutions', stepsText(stored.resolutions), stepsText(wanted.resolutions)],
     ['set resolutions', stepsText(stored.setResolutions), stepsText(wanted.setResolutions)],
   ] as const
-  const different = fields.find(([, found, asked]) => found !== asked)
+  const different = fields.find(([, found, expected]) => found !== expected)
   if (different === undefined) return undefined
-  const [name, found, asked] = different
-  return `was made with ${name} ${found}, not ${asked}`
+  const [name, found, expected] = different
+  return `was made with ${name} ${found}, not ${expected}`
 }
 
 function stepsText(steps: readonly number[]): string {

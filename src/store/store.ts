@@ -6,12 +6,12 @@ import type { EventRequest, StoredEvent } from './events.ts'
 import type { Receipt } from './receipts.ts'
 
 /**
- * The contract between the gateway and its store. Only a store's own folder knows the engine behind it, and the tests in
+ * The contract between the gateway and its store. Only a store's own folder knows the engine behind it; the tests in
  * `test/store/contract/` hold every store to this page.
  *
  * - Each verb is one atomic step: it happens completely or not at all, and no two interleave.
- * - When `append`, `commitFold`, `expireWindow`, `writeReceipt` or `saveKey` resolves, its effect is durable and every later read sees it.
- * - A store that cannot serve rejects with `GatewayError('store_unavailable')`. Only that error means that a retry may help.
+ * - When `append`, `commitFold`, `expireWindow`, `writeReceipt` or `saveKey` resolves, its effect is durable.
+ * - A store that cannot serve rejects with `GatewayError('store_unavailable')`: the only error after which to retry.
  *
  * How long a store keeps what it removes by itself is in `terms.ts`.
  */
@@ -19,44 +19,41 @@ export interface Store {
   /** Number of partitions, fixed when the store was created. */
   readonly partitions: number
   /**
-   * Whether the store can lose writes that it acknowledged last, as a server does that syncs its disk once a second, or a replica
-   * after a failover. Writers then retain acknowledged commits for a while and replay those that are missing.
+   * Whether the store can lose writes that it acknowledged last, as a server does that syncs its disk once a second, or
+   * a replica after a failover. Writers then retain acknowledged commits for a while and replay those that are missing.
    */
   readonly mayLoseWrites: boolean
   /**
-   * The partitions in groups that are served together. A request for one group never waits for the server of another, and several
-   * commits of one group cost little more than one.
+   * The partitions in groups that are served together. A request for one group never waits for the server of another,
+   * and several commits of one group cost little more than one.
    */
   readonly groups: readonly (readonly number[])[]
 
   // Catalog
 
   /**
-   * Creates the metrics that do not exist and returns the stored rows, in the order of `definitions`. The first definition of a name
-   * wins: where the returned type differs from the wanted one, the caller rejects its points with `type_conflict`.
+   * Creates the metrics that do not exist and returns the stored rows, in the order of `definitions`. The first
+   * definition of a name wins: the caller rejects points of another type with `type_conflict`.
    */
   defineMetrics(definitions: readonly MetricDefinition[]): Promise<readonly MetricRow[]>
   readMetric(project: string, name: string): Promise<MetricRow | undefined>
   /** The rows of these names, in the order of `names`. */
   readMetrics(project: string, names: readonly string[]): Promise<readonly (MetricRow | undefined)[]>
-  /**
-   * Number of metrics that a project has defined, also those without points. Of a server of several that does not respond, the
-   * last known number counts.
-   */
+  /** Number of defined metrics, also without points. An unavailable server of a cluster counts as last known. */
   countMetrics(project: string): Promise<number>
   /**
-   * Deletes every generation of a name up to `deletion.generation` for good and returns whether a metric was deleted. The next definition
-   * of the name makes a later generation; a commit that names a deleted one is a `conflict`, also when it is replayed. Idempotent:
-   * safe to replay after the store lost recent writes. `clearDeleted` removes the data.
+   * Deletes every generation of a name up to `deletion.generation` and returns whether a metric was deleted. A commit
+   * that names a deleted generation is a `conflict`; the next definition makes a later generation. Idempotent: safe to
+   * replay after the store lost recent writes. `clearDeleted` removes the data.
    *
-   * Other gateways find out from the `conflict` of their next commit, or within a second when they refuse a point for its type.
+   * Other gateways find out from the `conflict` of a commit, or within a second after they refuse a point for its type.
    */
   deleteMetric(deletion: MetricDeletion): Promise<boolean>
   /** A page of the metrics of a project that have at least one point, sorted by name (code units). */
   listMetrics(project: string, listing: MetricListing): Promise<MetricPage>
   /**
-   * The series of a metric in the order they were registered, from position `cursor` on. Undefined when `cursor` lies beyond the
-   * end: the store lost recent writes, and the caller clears its cache.
+   * The series of a metric in the order they were registered, from position `cursor` on. Undefined when `cursor` lies
+   * beyond the end: the store lost recent writes, and the caller clears its cache.
    */
   readSeries(
     partition: number,
@@ -70,22 +67,22 @@ export interface Store {
   // Write path
 
   /**
-   * Applies the commits of one round, at most one per partition, and returns their outcomes in the same order. A commit is `applied` when
-   * its number is the writer's watermark in that partition + 1. The others change nothing: a smaller number is `known` (applied
-   * before), a greater one is a `gap`. `conflict`: a metric has another type, an id belongs to something else, or a metric's
-   * generation was deleted; the number stays unused.
+   * Applies the commits of one round, at most one per partition, and returns their outcomes in the same order. A commit
+   * is `applied` when its number is the writer's watermark in the partition + 1; a smaller one is `known` (applied
+   * before), a greater one a `gap`. `conflict`: a metric has another type, an id belongs to something else, or a
+   * generation was deleted; the number stays unused. Only an applied commit changes anything.
    */
   append(commits: readonly Commit[]): Promise<readonly AppendOutcome[]>
   /** `nowMs` of the part that made the marker. Undefined: the request was not applied in this partition. */
   readMarker(partition: number, marker: Marker): Promise<number | undefined>
-  /** The watermark of the writer in each partition: its greatest applied number, or 0. Kept for `WATERMARK_MS` after the last commit. */
+  /** The writer's greatest applied number in each partition, or 0. Kept for `WATERMARK_MS` after its last commit. */
   readWatermarks(writer: string, partitions: readonly number[]): Promise<readonly number[]>
 
   // Index and blocks
 
   /** One consistent snapshot of the blocks that may hold data of a metric. */
   readIndex(request: IndexRequest): Promise<IndexSnapshot>
-  /** The oldest inbox entries of a partition, in order: at most `entriesMax`, and at most `bytesMax` together but at least one. */
+  /** The oldest inbox entries, in order: at most `entriesMax`, at most `bytesMax` together, but at least one. */
   readInbox(partition: number, bytesMax: number, entriesMax?: number): Promise<readonly InboxEntry[]>
   inboxSize(partition: number): Promise<{ readonly entries: number; readonly bytes: number }>
   /** One part of each named block; undefined where the block is gone or has no such part. */
@@ -93,32 +90,32 @@ export interface Store {
 
   // Fold and retention
 
-  /** Stores blocks that no index lists yet: removed after `UNCOMMITTED_BLOCK_MS` unless a fold commits them. Need not be durable. */
+  /** Stores blocks that no index lists, for `UNCOMMITTED_BLOCK_MS` unless a fold commits them. Need not be durable. */
   writeBlocks(partition: number, blocks: readonly NamedBlock[], nowMs: number): Promise<void>
   /**
-   * Replaces inbox and index entries by new ones. Returns false and changes nothing when an old entry is not listed any more, a new block
-   * does not exist, or a window of a new entry has expired. Replaced blocks stay readable for `UNLISTED_BLOCK_MS`. A window in
-   * `touched` expires at its `expiresMs`, or at the time it had before if that is later.
+   * Replaces inbox and index entries by new ones. Returns false and changes nothing when an old entry is not listed, a
+   * new block does not exist, or a window of a new entry has expired. Replaced blocks stay readable for
+   * `UNLISTED_BLOCK_MS`. `touched` can only move the expiry of a window to a later time.
    */
   commitFold(fold: FoldCommit): Promise<boolean>
   /** At most `max` windows whose `expiresMs` is not after `nowMs`: earliest first, then finer resolutions first. */
   dueWindows(partition: number, nowMs: number, max: number): Promise<readonly WindowKey[]>
   /**
-   * Removes the index entries and set sketches of a window. Returns false and changes nothing when its `expiresMs` is after `nowMs`.
-   * The window is recorded as an expired stretch, or, with `dropExpired`, the records of finer resolutions within it are removed.
+   * Removes the index entries and set sketches of a window and records it as an expired stretch; with `dropExpired`, it
+   * removes such records of finer resolutions instead. Returns false and changes nothing when the window expires later.
    */
   expireWindow(expiry: WindowExpiry): Promise<boolean>
   /**
-   * Removes data of deleted metrics, about `max` windows or series at a time, and returns whether more can be removed now. It waits until
-   * the inbox entries that existed at the deletion are folded: a fold or merge in progress then cannot bring data back.
+   * Removes data of deleted metrics, about `max` windows or series at a time; returns whether more can be removed now.
+   * It waits until the inbox entries from before the deletion are folded, so that no fold in progress brings data back.
    */
   clearDeleted(partition: number, max: number, nowMs: number): Promise<boolean>
   /**
-   * Takes or extends the lease for folding a partition and returns whether the caller holds it, for `leaseMs` from now; 0 releases it.
-   * It only saves work: correctness does not depend on it.
+   * Takes or extends the lease for folding a partition and returns whether the caller holds it, for `leaseMs` from now;
+   * 0 releases it. It only saves work: correctness does not depend on it.
    */
   takeLease(request: LeaseRequest): Promise<boolean>
-  /** Removes what is older than `terms.ts` says: blocks that no index lists, markers, receipts, watermarks. Bounded work per call. */
+  /** Removes what is older than `terms.ts` allows: unlisted blocks, markers, receipts, watermarks. Bounded work. */
   sweep(nowMs: number): Promise<void>
 
   // Sets
@@ -129,22 +126,24 @@ export interface Store {
   // Events
 
   /**
-   * A page of the events of a project, newest first (equal times: greater id first). It has fewer than `limit` events only when there
-   * are no more, or their JSON would exceed `bytesMax`; it is empty only when there are none.
+   * A page of the events of a project, newest first (equal times: greater id first). It has fewer than `limit` events
+   * only at the end, or when their JSON would exceed `bytesMax`; it is empty only when there are none.
    */
   readEvents(request: EventRequest): Promise<readonly StoredEvent[]>
-  /** Removes at most `max` events that a partition committed at or before `committedByMs`, earliest first; returns how many. */
+  /** Removes at most `max` events committed at or before `committedByMs`, earliest first; returns how many. */
   expireEvents(partition: number, committedByMs: number, max: number): Promise<number>
 
   // Requests
 
   readReceipt(project: string, key: string, nowMs: number): Promise<Receipt | undefined>
   /**
-   * Stores the response of an idempotency key unless there is one, and returns the stored one. Kept for `RECEIPT_MS`, within the
-   * store's `ReceiptBounds`; the receipt being written is never the one removed.
+   * Stores the response of an idempotency key unless there is one, and returns the stored one. Kept for `RECEIPT_MS`,
+   * within the store's `ReceiptBounds`; the receipt being written is never the one removed.
    */
   writeReceipt(project: string, key: string, receipt: Receipt, nowMs: number): Promise<Receipt>
-  /** Takes up to `permits` of the `limit` permits of a time window; returns how many were granted and how many are left. */
+  /**
+   * Takes up to `permits` of the `limit` permits of a time window; returns how many were granted and how many are left.
+   */
   takePermits(request: PermitRequest): Promise<{ readonly granted: number; readonly left: number }>
 
   // API keys
@@ -156,18 +155,14 @@ export interface Store {
   // Life
 
   /**
-   * Calls the listener after commits and deletions of any gateway, with the metrics they touched. Delivery is not guaranteed. The returned
-   * function removes the listener.
+   * Notifies after commits and deletions of any gateway; delivery is not guaranteed. The result removes the listener.
    */
   onCommit(listener: (partition: number, metricIds: readonly Id64[]) => void): () => void
   /** For the operator: why blocks that an index lists may be missing, and what to do. */
   explainLoss(): Promise<string>
-  /**
-   * Calls the listener when a fold, merge or expiry of this process has removed something from the index. The listener must not throw.
-   * The returned function removes it.
-   */
+  /** Notifies when a fold, merge or expiry of this process removed index entries. The listener must not throw. */
   onUnlisted(listener: (unlisted: Unlisted) => void): () => void
-  /** Resolves when the store is available and still has the shape it was opened with; rejects with `store_unavailable` and the reason. */
+  /** Rejects with `store_unavailable` and the reason unless the store is available and has its shape. */
   ping(): Promise<void>
   close(): Promise<void>
 }
@@ -247,7 +242,10 @@ export interface Commit {
   readonly parts: readonly CommitPart[]
 }
 
-/** A part of a commit that is applied or skipped as a whole. A part with a marker is one request with an idempotency key. */
+/**
+ * A part of a commit that is applied or skipped as a whole. A part with a marker is one request with an idempotency
+ * key.
+ */
 export interface CommitPart {
   /** The part is skipped when this marker exists in the partition; otherwise it is made, for `MARKER_MS`. */
   readonly marker?: Marker
@@ -331,8 +329,8 @@ export function windowStart(resolutionMs: number, timeMs: number): number {
 }
 
 /**
- * A block that is listed in a window. Blocks of one order and tier are a run. The blocks of a run hold different rollups, because
- * the inbox may be folded in several steps that add blocks of one order.
+ * A block that is listed in a window. Blocks of one order and tier are a run. The blocks of a run hold different
+ * rollups, because the inbox may be folded in several steps that add blocks of one order.
  */
 export interface IndexEntry {
   readonly block: string
@@ -340,8 +338,8 @@ export interface IndexEntry {
   /** How often its rollups were merged: a run of tier t holds about 8^t folds. */
   readonly tier: number
   /**
-   * Order of arrival: every point in a run of a smaller order arrived before every point in a run of a greater one. Of two runs of one
-   * order, the points of the greater tier arrived first.
+   * Order of arrival: every point in a run of a smaller order arrived before every point in a run of a greater one. Of
+   * two runs of one order, the points of the greater tier arrived first.
    */
   readonly order: number
   readonly seriesFrom: Id64
@@ -381,7 +379,7 @@ export interface TimelineIndex {
   readonly resolutionMs: number
   /** By window, then by arrival, then by series range (`index-order.ts`). */
   readonly entries: readonly IndexEntry[]
-  /** Expired stretches that overlap the requested one, sorted and disjoint. A coarser resolution still holds their data. */
+  /** Expired stretches that overlap the requested one, sorted, disjoint. A coarser resolution holds their data. */
   readonly expired: readonly Stretch[]
 }
 
@@ -393,8 +391,8 @@ export interface FoldCommit {
   readonly removed: readonly { readonly timeline: TimelineKey; readonly entry: IndexEntry }[]
   readonly added: readonly { readonly timeline: TimelineKey; readonly entry: IndexEntry }[]
   /**
-   * Windows that received new points, as opposed to being rewritten, with the time until which the points are kept. Includes every
-   * window that was not listed before.
+   * Windows that received new points, as opposed to being rewritten, with the time until which the points are kept.
+   * Includes every window that was not listed before.
    */
   readonly touched: readonly WindowTouch[]
   readonly nowMs: number
@@ -421,7 +419,7 @@ export interface LeaseRequest {
 export interface WindowExpiry {
   readonly partition: number
   readonly window: WindowKey
-  /** Resolutions whose expired stretches within this window are removed; undefined: the window becomes an expired stretch. */
+  /** Resolutions whose expired stretches in the window are removed; undefined: record the window as expired. */
   readonly dropExpired?: readonly number[]
   readonly nowMs: number
 }

@@ -6,8 +6,8 @@ import { apiKeyKey } from './keys.ts'
 import { decodeJson, encodeJson } from './rows.ts'
 
 /**
- * API keys, a row each. They can be opened alone, whether or not a gateway runs on the folder, and without the folder's lock: LMDB
- * allows several processes, and saving a key writes one row that depends on no other.
+ * API keys, a row each. They can be opened alone, whether or not a gateway runs on the folder, and without the folder's
+ * lock: LMDB allows several processes, and saving a key writes one row that depends on no other.
  */
 export async function openEmbeddedKeys(folder: string): Promise<KeyStore> {
   const environment = new Environment(folder)

@@ -18,7 +18,10 @@ import {
 } from './rows.ts'
 import { SetChange } from './sets.ts'
 
-/** Applies one commit to one partition: checks its number and markers, updates the catalog and the sets, adds its blocks to the inbox. */
+/**
+ * Applies one commit to one partition: checks its number and markers, updates the catalog and the sets, adds its blocks
+ * to the inbox.
+ */
 
 export interface AppendContext {
   readonly setResolutions: readonly number[]

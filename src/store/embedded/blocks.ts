@@ -6,11 +6,11 @@ import { blockKey, expiryKey } from './keys.ts'
 import { decodeU32, encodeU32 } from './rows.ts'
 
 /**
- * Blocks and the entries that list them. A block is listed by one inbox entry or by index entries, whose number is counted. A block
- * that nothing lists any more stays readable for `UNLISTED_BLOCK_MS`, then `sweep` removes it.
+ * Blocks and the entries that list them. A block is listed by one inbox entry or by index entries, whose number is
+ * counted. A block that nothing lists any more stays readable for `UNLISTED_BLOCK_MS`, then `sweep` removes it.
  *
- * Blocks that a fold has written but not committed are in memory only: they need not survive the process, and the transaction that
- * lists them usually follows a moment later.
+ * Blocks that a fold has written but not committed are in memory only: they need not survive the process, and the
+ * transaction that lists them usually follows a moment later.
  */
 
 export class UncommittedBlocks {

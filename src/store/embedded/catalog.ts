@@ -177,8 +177,8 @@ export function hasSeries(tables: Tables, partition: number, metricId: Id64, ser
 }
 
 /**
- * The changes of one commit to the catalog, collected before any is written. Each row is read once and written once, however many
- * parts touch it, and a conflict leaves the catalog unchanged.
+ * The changes of one commit to the catalog, collected before any is written. Each row is read once and written once,
+ * however many parts touch it, and a conflict leaves the catalog unchanged.
  */
 export class CatalogChange {
   readonly #writes: WriteSet

@@ -3,8 +3,8 @@ import { endianness } from 'node:os'
 import { join } from 'node:path'
 
 /**
- * Checks the files of a folder before LMDB maps them into memory. A page that is missing from the file, or that the disk has no room for,
- * would end the process by a signal (SIGBUS) instead of an error.
+ * Checks the files of a folder before LMDB maps them into memory. A page that is missing from the file, or that the
+ * disk has no room for, would end the process by a signal (SIGBUS) instead of an error.
  *
  * A data file begins with two meta pages (struct MDB_meta of liblmdb); the one with the later transaction is valid.
  */
@@ -21,7 +21,10 @@ const MAGIC = 0xbeefc0de
 const VERSION = 2
 const PAGE_BYTES_MAX = 65_536
 
-/** Pages at the end that a transaction allocated and freed are never written: up to this many may be missing in an intact file. */
+/**
+ * Pages at the end that a transaction allocated and freed are never written: up to this many may be missing in an
+ * intact file.
+ */
 const UNWRITTEN_PAGES_MAX = 16
 
 /** What opening an environment writes at once: LMDB's lock file and the first pages. */
@@ -33,7 +36,10 @@ interface Meta {
   readonly transaction: number
 }
 
-/** Returns how many bytes are missing at the end of the data file, 0 for a new folder. Throws an Error when the file is damaged. */
+/**
+ * Returns how many bytes are missing at the end of the data file, 0 for a new folder. Throws an Error when the file is
+ * damaged.
+ */
 export function checkDataFile(folder: string): number {
   const path = join(folder, 'data.mdb')
   const size = statSync(path, { throwIfNoEntry: false })?.size
@@ -59,8 +65,8 @@ export function checkDataFile(folder: string): number {
 }
 
 /**
- * Appends the missing bytes, so that reading such a page is an error of LMDB and does not end the process. The caller holds the
- * folder's lock.
+ * Appends the missing bytes, so that reading such a page is an error of LMDB and does not end the process. The caller
+ * holds the folder's lock.
  */
 export function fillDataFile(folder: string, missingBytes: number): void {
   if (missingBytes > 0) appendFileSync(join(folder, 'data.mdb'), Buffer.alloc(missingBytes))

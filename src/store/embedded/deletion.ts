@@ -6,8 +6,9 @@ import { decodeOrder } from './rows.ts'
 import { removeWindow } from './timelines.ts'
 
 /**
- * Removes the data of deleted metrics. It waits until the inbox entries that existed at the deletion are folded. After that no data can
- * come back: later commits are refused, and a fold or merge that began before finds its inbox entries or blocks gone.
+ * Removes the data of deleted metrics. It waits until the inbox entries that existed at the deletion are folded. After
+ * that no data can come back: later commits are refused, and a fold or merge that began before finds its inbox entries
+ * or blocks gone.
  */
 
 /** Tables whose keys begin with partition and metric, in the order in which they are cleared after the windows. */

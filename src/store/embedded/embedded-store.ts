@@ -51,8 +51,8 @@ import { sweepExpired } from './sweep.ts'
 import { commitFold, dueWindows, expireWindow, readInbox, readTimeline } from './timelines.ts'
 
 /**
- * The store of a gateway that runs alone: an LMDB environment in one folder, opened by one process. Reading verbs return from one
- * snapshot without waiting; writing verbs run one after the other (`environment.ts`).
+ * The store of a gateway that runs alone: an LMDB environment in one folder, opened by one process. Reading verbs
+ * return from one snapshot without waiting; writing verbs run one after the other (`environment.ts`).
  */
 
 export interface EmbeddedStoreOptions extends StoreSettings {
@@ -64,8 +64,8 @@ export interface EmbeddedStoreOptions extends StoreSettings {
 }
 
 /**
- * Opens the store in a folder, or creates it. Throws an Error that names the folder when another gateway uses it, or when it has
- * another shape or format.
+ * Opens the store in a folder, or creates it. Throws an Error that names the folder when another gateway uses it, or
+ * when it has another shape or format.
  */
 export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<Store> {
   assert(options.partitions >= 1 && options.partitions <= 0xffff, 'partitions fit into two bytes')

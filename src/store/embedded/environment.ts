@@ -5,13 +5,14 @@ import { checkDataFile, checkRoom } from './check-files.ts'
 import { TABLES, type TableName } from './keys.ts'
 
 /**
- * The LMDB environment of a folder, and how it is written. A verb that changes something runs alone: it reads what is committed, records
- * its writes in a `WriteSet`, and the set becomes one transaction, or none when the verb throws. So a verb happens completely or
- * not at all, and no update is lost.
+ * The LMDB environment of a folder, and how it is written. A verb that changes something runs alone: it reads what is
+ * committed, records its writes in a `WriteSet`, and the set becomes one transaction, or none when the verb throws. So
+ * a verb happens completely or not at all, and no update is lost.
  *
- * A transaction callback of LMDB would block its writing thread until this thread returns: a commit of one 10 KB block costs 0.22 ms of
- * CPU this way and 0.28 ms with a callback. Commits are synced to disk before they are visible, so that what a reader has seen
- * survives a power failure. Overlapping the two gains nothing with one commit at a time, and would hide a failed sync.
+ * A transaction callback of LMDB would block its writing thread until this thread returns: a commit of one 10 KB block
+ * costs 0.22 ms of CPU this way and 0.28 ms with a callback. Commits are synced to disk before they are visible, so
+ * that what a reader has seen survives a power failure. Overlapping the two gains nothing with one commit at a time,
+ * and would hide a failed sync.
  */
 export type Table = Database<Uint8Array, Uint8Array>
 export type Tables = Readonly<Record<TableName, Table>>
@@ -103,8 +104,9 @@ function textOf(key: Uint8Array): string {
 }
 
 /**
- * Address space reserved for the file; it costs no memory. Beyond it LMDB maps the file again at twice the size and keeps the earlier
- * mappings, so that pages read through several of them count several times in the memory of the process.
+ * Address space reserved for the file; it costs no memory. Beyond it LMDB maps the file again at twice the size and
+ * keeps the earlier mappings, so that pages read through several of them count several times in the memory of the
+ * process.
  */
 const MAP_BYTES = 2 ** 36
 

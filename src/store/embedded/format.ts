@@ -3,7 +3,9 @@ import type { Environment, Tables } from './environment.ts'
 import { FORMAT_KEY } from './keys.ts'
 import { decodeJson, encodeJson } from './rows.ts'
 
-/** The description of a store in its folder: format version and shape. It is written once and compared at every start. */
+/**
+ * The description of a store in its folder: format version and shape. It is written once and compared at every start.
+ */
 
 /** Version of the tables' keys and values. Another version is refused. */
 export const STORE_FORMAT = 1
@@ -21,7 +23,10 @@ export async function ensureFormat(environment: Environment, folder: string, wan
   })
 }
 
-/** The shape that the folder was made with; undefined for a new folder. Throws an Error when its format has another version. */
+/**
+ * The shape that the folder was made with; undefined for a new folder. Throws an Error when its format has another
+ * version.
+ */
 export function readFormat(tables: Tables, folder: string): Shape | undefined {
   const bytes = tables.meta.getBinary(FORMAT_KEY)
   if (bytes === undefined) return undefined

@@ -4,8 +4,9 @@ import { METRIC_NAME_UNITS_MAX } from '../../model/metric.ts'
 import type { WindowKey } from '../store.ts'
 
 /**
- * The tables of the embedded store and the layout of their keys. Keys are fixed-width big-endian fields without separators, so that
- * bytes sort like the fields; only the last field may vary in length. `docs/storage-format.md` has the same list.
+ * The tables of the embedded store and the layout of their keys. Keys are fixed-width big-endian fields without
+ * separators, so that bytes sort like the fields; only the last field may vary in length. `docs/storage-format.md` has
+ * the same list.
  *
  *   partition u16 · id u64 · resolution u48 (ms) · time u64 (ms + 2^52, so that years before 1970 sort right)
  *   project: the first 16 bytes of SHA-256 of its name · text: UTF-16BE, which sorts like JavaScript's `<`
@@ -25,7 +26,10 @@ export const TABLES = [
   'tag-keys',
   /** project, metric name as text → u32: the last deleted generation. */
   'deleted',
-  /** partition, metric id → order of the newest inbox entry at the deletion: deleted metrics whose data is not removed yet. */
+  /**
+   * partition, metric id → order of the newest inbox entry at the deletion: deleted metrics whose data is not removed
+   * yet.
+   */
   'dying',
   /** partition, metric id, position u32 → series id and tags. */
   'series',

@@ -3,12 +3,13 @@ import { connect, createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 
 /**
- * Lets one process at a time use a folder. LMDB itself would admit a second one, whose writes would overwrite those of the first. The lock is
- * a listening socket: the system closes it when its process ends in any way, so a lock is never stale.
+ * Lets one process at a time use a folder. LMDB itself would admit a second one, whose writes would overwrite those of
+ * the first. The lock is a listening socket: the system closes it when its process ends in any way, so a lock is never
+ * stale.
  *
- * On Linux the socket's name is abstract and contains the folder's device and inode, so that another path or link to the folder finds
- * the same lock, within one network namespace. Elsewhere the socket is a file in the folder, which may outlive its process: it
- * counts as held only when it accepts a connection.
+ * On Linux the socket's name is abstract and contains the folder's device and inode, so that another path or link to
+ * the folder finds the same lock, within one network namespace. Elsewhere the socket is a file in the folder, which may
+ * outlive its process: it counts as held only when it accepts a connection.
  */
 export interface FolderLock {
   release(): Promise<void>

@@ -4,8 +4,8 @@ import type { PermitRequest } from '../store.ts'
 const WINDOWS_MAX = 500_000
 
 /**
- * Permits taken in the current time windows. In memory: only this process takes any, and a limit that restarts with the gateway
- * grants little more.
+ * Permits taken in the current time windows. In memory: only this process takes any, and a limit that restarts with the
+ * gateway grants little more.
  */
 export class Permits {
   /** By width and bucket; the oldest window is first. */

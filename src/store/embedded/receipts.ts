@@ -4,7 +4,9 @@ import { keys, NO_VALUE, type Tables, type WriteSet } from './environment.ts'
 import { afterPrefix, expiryKey, projectKey, receiptAgeKey, receiptKey, receiptOfAge } from './keys.ts'
 import { decodeReceipt, decodeReceiptTotals, encodeReceipt, encodeReceiptTotals, type ReceiptTotals } from './rows.ts'
 
-/** Receipts of idempotency keys: the first of a key wins, and each project has a bounded number of receipts and bytes. */
+/**
+ * Receipts of idempotency keys: the first of a key wins, and each project has a bounded number of receipts and bytes.
+ */
 
 export function readReceipt(tables: Tables, project: string, key: string, nowMs: number): Receipt | undefined {
   const bytes = tables.receipts.getBinary(receiptKey(project, key))

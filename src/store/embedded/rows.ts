@@ -15,8 +15,9 @@ import {
 } from './keys.ts'
 
 /**
- * The values of the tables. What every commit rewrites (counters, watermarks, the head of a metric row) has fixed binary fields; what is
- * written once and rarely read is JSON. Numbers are little-endian doubles unless a comment gives another type.
+ * The values of the tables. What every commit rewrites (counters, watermarks, the head of a metric row) has fixed
+ * binary fields; what is written once and rarely read is JSON. Numbers are little-endian doubles unless a comment gives
+ * another type.
  */
 
 function doubles(values: readonly number[]): Uint8Array {
@@ -132,8 +133,8 @@ export function decodeTime(bytes: Uint8Array): number {
   return view(bytes).getFloat64(0, true)
 }
 
-// Metrics: points, first seen, last seen (NaN: none), then u32 series, u32 generation, u16 partition, u8 type, u8 cumulative,
-// u32 and u32 of the id, then JSON [project, name, unit, description, tag keys or null]
+// Metrics: points, first seen, last seen (NaN: none), then u32 series, u32 generation, u16 partition, u8 type, u8
+// cumulative, u32 and u32 of the id, then JSON [project, name, unit, description, tag keys or null]
 
 const METRIC_HEAD_BYTES = 44
 
@@ -219,7 +220,8 @@ export function decodeInbox(key: Uint8Array, bytes: Uint8Array): InboxEntry {
   }
 }
 
-// Index entries: u32 and u32 of the last series, u32 tier, u32 rollups, scalar bytes, sketch bytes; the rest is in the key
+// Index entries: u32 and u32 of the last series, u32 tier, u32 rollups, scalar bytes, sketch bytes; the rest is in the
+// key
 
 export function encodeIndexEntry(entry: IndexEntry): Uint8Array {
   const bytes = Buffer.allocUnsafe(32)

@@ -5,9 +5,9 @@ import { setKey, windowKey } from './keys.ts'
 import { isExpired } from './stretches.ts'
 
 /**
- * Set sketches: one HyperLogLog per series and bucket of a set metric, at each set resolution. A `SetChange` collects the members of a
- * commit, so that each sketch is decoded and encoded once. Members in an expired stretch of a resolution are skipped there; a
- * coarser resolution holds them.
+ * Set sketches: one HyperLogLog per series and bucket of a set metric, at each set resolution. A `SetChange` collects
+ * the members of a commit, so that each sketch is decoded and encoded once. Members in an expired stretch of a
+ * resolution are skipped there; a coarser resolution holds them.
  */
 export class SetChange {
   readonly #writes: WriteSet

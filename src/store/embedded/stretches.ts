@@ -5,8 +5,8 @@ import { readTime, timelineKey, WINDOW_TIME_AT, windowKey } from './keys.ts'
 import { decodeTime, encodeTime } from './rows.ts'
 
 /**
- * The expired stretches of timelines. They are disjoint and do not touch: neighbours are merged, so that a timeline has one long
- * stretch instead of one per expired window.
+ * The expired stretches of timelines. They are disjoint and do not touch: neighbours are merged, so that a timeline has
+ * one long stretch instead of one per expired window.
  */
 
 /** The stretches that overlap `within`, not cut, by time. */

@@ -6,8 +6,8 @@ import { sweepReceipt } from './receipts.ts'
 import { decodeTime, decodeWatermark } from './rows.ts'
 
 /**
- * One queue of everything that expires, ordered by time. An entry only says which row to check: a watermark that was updated meanwhile is
- * queued again, so that a commit need not update the queue.
+ * One queue of everything that expires, ordered by time. An entry only says which row to check: a watermark that was
+ * updated meanwhile is queued again, so that a commit need not update the queue.
  */
 
 /** Entries of one sweep: one transaction of a few milliseconds. */

@@ -34,7 +34,8 @@ export async function append(
   if (commits.length === 0) return []
   const { isCluster, commits: connection } = engine.connections
   if (!isCluster) return decodeOutcomes(await run(connection, 'append', callOf(engine, commits, context)))
-  // Waits until every call has succeeded or failed: when the writer retries the round, no call of it is still in flight.
+  // Waits until every call has succeeded or failed: when the writer retries the round, no call of it is still in
+  // flight.
   const calls = await Promise.allSettled(
     commits.map((commit) => run(connection, 'append', callOf(engine, [commit], context))),
   )

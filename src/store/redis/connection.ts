@@ -2,8 +2,8 @@ import { Cluster, type ClusterOptions, Redis, type RedisOptions } from 'ioredis'
 import { GatewayError } from '../../model/errors.ts'
 
 /**
- * Connections to the server or the cluster. Commits have a connection of their own that never sends a command twice: after a lost
- * reply only the writer knows whether to retry. Other commands may be retried by the client.
+ * Connections to the server or the cluster. Commits have a connection of their own that never sends a command twice:
+ * after a lost reply only the writer knows whether to retry. Other commands may be retried by the client.
  */
 export interface Connection {
   call(command: string, args: Value[]): Promise<unknown>
@@ -14,7 +14,9 @@ export interface Connection {
 export type Value = string | number | Buffer
 
 export interface Address {
-  /** `redis://` or `rediss://`, with user, password and database. For a cluster only user, password and TLS are used. */
+  /**
+   * `redis://` or `rediss://`, with user, password and database. For a cluster only user, password and TLS are used.
+   */
   readonly url?: string
   /** `host:port` of some nodes of a cluster. */
   readonly clusterNodes?: readonly string[]
@@ -208,7 +210,10 @@ async function startSubscriber(subscriber: Redis | Cluster, subscribe: () => Pro
   }
 }
 
-/** Waits for a server that is starting or loading. Wrong credentials and certificates fail at once: waiting does not help. */
+/**
+ * Waits for a server that is starting or loading. Wrong credentials and certificates fail at once: waiting does not
+ * help.
+ */
 async function untilReady(connection: Redis | Cluster, name: string, startMsMax: number): Promise<void> {
   let cause: unknown
   const becomesReady = new Promise<void>((resolve, reject) => {

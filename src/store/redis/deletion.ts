@@ -4,8 +4,9 @@ import { decodeIndexEntry } from './entries.ts'
 import { expireWindow, readInbox } from './timelines.ts'
 
 /**
- * Removes the data of deleted metrics. It waits until the inbox entries that existed at the deletion are folded. After that no data can
- * come back: later commits are refused, and a fold or merge that began before finds its inbox entries or blocks gone.
+ * Removes the data of deleted metrics. It waits until the inbox entries that existed at the deletion are folded. After
+ * that no data can come back: later commits are refused, and a fold or merge that began before finds its inbox entries
+ * or blocks gone.
  */
 
 /** Index entries read at a time to find their windows. */

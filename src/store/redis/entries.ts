@@ -5,8 +5,8 @@ import type { Receipt } from '../receipts.ts'
 import type { InboxEntry, IndexEntry, MetricDefinition, MetricRow, Stretch, WindowKey } from '../store.ts'
 
 /**
- * The text form of sorted-set members and hash fields. Fields of a member are separated by spaces, which no number, id or block name
- * contains. Numbers are decimal and exact up to 2^53.
+ * The text form of sorted-set members and hash fields. Fields of a member are separated by spaces, which no number, id
+ * or block name contains. Numbers are decimal and exact up to 2^53.
  */
 
 // Inbox: the order is the score
@@ -67,7 +67,8 @@ export function decodeStretch(member: string): Stretch {
   return { fromMs: Number(fromMs), toMs: Number(toMs) }
 }
 
-// Events: time, id, NUL, JSON. The time is biased and padded, so that the order of the bytes is the order of time and id.
+// Events: time, id, NUL, JSON. The time is biased and padded, so that the order of the bytes is the order of time and
+// id.
 
 const TIME_BIAS = 2 ** 52
 const TIME_DIGITS = 14
@@ -113,8 +114,9 @@ export function metricAbout({ unit, description }: MetricDefinition): string {
   return JSON.stringify([unit ?? null, description ?? null])
 }
 
-// Places of names sort by UTF-8 bytes like the names sort by UTF-16 code units. The two orders differ only between characters beyond U+FFFF
-// and those from U+E000 to U+FFFF: the latter get U+10FFFF as a prefix, and U+10FFFF itself gets a NUL after it.
+// Places of names sort by UTF-8 bytes like the names sort by UTF-16 code units. The two orders differ only between
+// characters beyond U+FFFF and those from U+E000 to U+FFFF: the latter get U+10FFFF as a prefix, and U+10FFFF itself
+// gets a NUL after it.
 
 const LAST_CHARACTER = '\u{10FFFF}'
 

@@ -3,7 +3,9 @@ import { type Engine, texts } from './engine.ts'
 import { decodeEvent, decodeEventAge, eventTime } from './entries.ts'
 import { Call } from './scripts.ts'
 
-/** Events, stored in the partition of their commit, by time and id. They are removed in the order they were committed. */
+/**
+ * Events, stored in the partition of their commit, by time and id. They are removed in the order they were committed.
+ */
 
 /** Events per call of `expire-events.lua`. */
 const EXPIRED_PER_CALL = 200

@@ -4,8 +4,8 @@ import { partitionOf } from '../../model/metric.ts'
 import { type SetKey, type TimelineKey, type WindowKey, windowStart } from '../store.ts'
 
 /**
- * The keys of the Redis store. A key is `<prefix>:{p<partition>}:<name>`: the braces are the hash tag of Redis Cluster, so all keys of a
- * partition are in one slot and each script runs on one node.
+ * The keys of the Redis store. A key is `<prefix>:{p<partition>}:<name>`: the braces are the hash tag of Redis Cluster,
+ * so all keys of a partition are in one slot and each script runs on one node.
  */
 export interface PartitionKeys {
   /** Hash: writer → number of its last commit. */

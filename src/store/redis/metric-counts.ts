@@ -2,8 +2,8 @@ import { within } from '../../model/within.ts'
 import type { Engine } from './engine.ts'
 
 /**
- * Number of metrics of a project over all partitions. On a cluster a node that does not respond in time counts with its last known number
- * and delays later calls no more, until it responds.
+ * Number of metrics of a project over all partitions. On a cluster a node that does not respond in time counts with its
+ * last known number and delays later calls no more, until it responds.
  */
 
 /** Projects whose counts are cached. */

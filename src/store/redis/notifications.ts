@@ -3,8 +3,9 @@ import { type CommitListener, CommitListeners } from '../commit-listeners.ts'
 import type { Engine } from './engine.ts'
 
 /**
- * Notifies listeners of the metrics that commits touched. Commits of this gateway are notified directly, those of other gateways come
- * over the shard channels of the partitions, subscribed to at the first listener. Delivery is not guaranteed.
+ * Notifies listeners of the metrics that commits touched. Commits of this gateway are notified directly, those of other
+ * gateways come over the shard channels of the partitions, subscribed to at the first listener. Delivery is not
+ * guaranteed.
  */
 
 const SUBSCRIBE_PAUSE_MS = 1_000

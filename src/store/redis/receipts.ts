@@ -5,7 +5,9 @@ import { decodeReceipt, encodeReceipt } from './entries.ts'
 import { digestOf, receiptPartition } from './keys.ts'
 import { Call } from './scripts.ts'
 
-/** Receipts of idempotency keys: the first of a key wins, and each project has a bounded number of receipts and bytes. */
+/**
+ * Receipts of idempotency keys: the first of a key wins, and each project has a bounded number of receipts and bytes.
+ */
 
 export async function readReceipt(
   engine: Engine,

@@ -62,8 +62,9 @@ import {
 } from './timelines.ts'
 
 /**
- * The store of many gateways: one Redis (or Valkey) server, or a Redis Cluster. Every atomic step is a Lua script (`lua/`), which the
- * server runs alone. All keys of a partition are in one slot, so that a script never needs two nodes.
+ * The store of many gateways: one Redis (or Valkey) server, or a Redis Cluster. Every atomic step is a Lua script
+ * (`lua/`), which the server runs alone. All keys of a partition are in one slot, so that a script never needs two
+ * nodes.
  */
 
 export interface RedisStoreOptions extends StoreSettings, Address, Timeouts {
@@ -80,8 +81,8 @@ export interface RedisStoreOptions extends StoreSettings, Address, Timeouts {
 const CLOSE_MS_MAX = 10_000
 
 /**
- * Opens the store on a server or a cluster, or creates it. Throws an Error with the reason when the server cannot be used or is too
- * old, or when the store has another shape or format.
+ * Opens the store on a server or a cluster, or creates it. Throws an Error with the reason when the server cannot be
+ * used or is too old, or when the store has another shape or format.
  */
 export async function openRedisStore(options: RedisStoreOptions): Promise<Store> {
   assert(isPrefix(options.prefix), 'a prefix has 1 to 64 letters, digits and any of . _ : -')
@@ -349,8 +350,8 @@ class RedisStore implements Store {
   }
 
   /**
-   * Writes the description of the store again when it is gone, so that no gateway of another shape can start beside this one. If such a
-   * gateway was faster, this one serves nothing.
+   * Writes the description of the store again when it is gone, so that no gateway of another shape can start beside
+   * this one. If such a gateway was faster, this one serves nothing.
    */
   async #checkFormat(): Promise<void> {
     const { prefix, log } = this.#options

@@ -3,8 +3,9 @@ import { readFileSync } from 'node:fs'
 import type { Connection, Value } from './connection.ts'
 
 /**
- * The atomic steps, one Lua file each. A file's header names the keys, the arguments and the reply; `prelude.lua` is put before each.
- * Redis does not roll back a script that fails half-way, so a script checks everything that can fail before its first write.
+ * The atomic steps, one Lua file each. A file's header names the keys, the arguments and the reply; `prelude.lua` is
+ * put before each. Redis does not roll back a script that fails half-way, so a script checks everything that can fail
+ * before its first write.
  */
 export const VERBS = [
   'append',

@@ -6,8 +6,9 @@ import { type PartitionKeys, windowName } from './keys.ts'
 import { Call } from './scripts.ts'
 
 /**
- * Set sketches: one HyperLogLog per series and bucket of a set metric, at each set resolution. The server counts small unions; the register
- * strings of larger ones are fetched and merged here, so that no command occupies the server for long.
+ * Set sketches: one HyperLogLog per series and bucket of a set metric, at each set resolution. The server counts small
+ * unions; the register strings of larger ones are fetched and merged here, so that no command occupies the server for
+ * long.
  */
 
 /** Largest union, in keys, that the server counts. */
@@ -42,7 +43,9 @@ export async function countDistinct(
   return counts
 }
 
-/** Returns a function from a sketch to its key. It caches, because the same sets, series and buckets occur many times. */
+/**
+ * Returns a function from a sketch to its key. It caches, because the same sets, series and buckets occur many times.
+ */
 function keyNamer(keys: PartitionKeys): (set: SetKey) => string {
   const named = new Map<SetKey, string>()
   const series = new Map<Id64, string>()
@@ -99,8 +102,8 @@ async function countSmall(engine: Engine, unions: readonly CountedUnion[], count
 }
 
 /**
- * A sketch is often in several unions: that of its bucket and that of the whole range. Sketches that are in the same unions are merged
- * once, and the result is merged into each union.
+ * A sketch is often in several unions: that of its bucket and that of the whole range. Sketches that are in the same
+ * unions are merged once, and the result is merged into each union.
  */
 async function countLarge(engine: Engine, unions: readonly CountedUnion[], counts: number[]): Promise<void> {
   const unionsOf = new Map<string, number[]>()

@@ -1,6 +1,6 @@
 #!lua
--- Applies the commits of one round, at most one per partition. A commit changes nothing when its number is not its writer's next one, or
--- when it conflicts with the catalog; the other commits of the round are applied.
+-- Applies the commits of one round, at most one per partition. A commit changes nothing when its number is not its
+-- writer's next one, or when it conflicts with the catalog; the other commits of the round are applied.
 --
 -- KEYS   (watermarks writers markers inbox counters
 --          ((scalars sketches)? (metric catalog names deleted)* (seriesMetric series seriesOrder tagKeys)*
@@ -11,13 +11,14 @@
 --           seriesMetrics (seriesMetricId newTagKeys (tagKey)* newSeries (seriesId tags)*)*
 --           windows (windowMs)* sets (members (member)* targets (window setName)*)*
 --           eventProjects (newEvents (event age)*)*)*)*
--- REPLY  per commit: 'applied' and the positions of skipped parts, 'known', 'gap' and the watermark, or 'conflict' and metric ids
---        (with a minus sign before those of a deleted generation)
+-- REPLY  per commit: 'applied' and the positions of skipped parts, 'known', 'gap' and the watermark, or 'conflict' and
+--        metric ids (with a minus sign before those of a deleted generation)
 -- NOTE   A commit has parts; a part has a block, metrics, series by metric, windows of sets, sets, events by project.
 --        An empty `marker` or `block` means none; `window` is a position among the windows of the part.
 --
--- Blocks the server in proportion to the round: about 0.1 ms per batch of 500 points, 0.2 µs per set member and resolution, two lookups
--- per new series. The gateway bounds the bytes that wait for a round and sends one round at a time.
+-- Blocks the server in proportion to the round: about 0.1 ms per batch of 500 points, 0.2 µs per set member and
+-- resolution, two lookups per new series. The gateway bounds the bytes that wait for a round and sends one round at a
+-- time.
 
 local function takeBlock()
   local name = argument('block')

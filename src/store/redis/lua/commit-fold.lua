@@ -1,8 +1,9 @@
 #!lua flags=allow-oom
 -- Replaces inbox and index entries by new ones in one step.
 --
--- A block is listed by inbox and index entries. The first listing of a block is its absence from `expiring`; further ones are counted in
--- `extra`. When the last one is removed, the block is added to `expiring`: it stays readable until `unlistedUntilMs`.
+-- A block is listed by inbox and index entries. The first listing of a block is its absence from `expiring`; further
+-- ones are counted in `extra`. When the last one is removed, the block is added to `expiring`: it stays readable until
+-- `unlistedUntilMs`.
 --
 -- KEYS   inbox counters due expiring extra
 --        (removedTimeline removedScalars removedSketches)* (addedTimeline addedExpired addedScalars addedSketches)*
@@ -14,8 +15,9 @@
 -- REPLY  'folded', or 'refused' with nothing changed
 -- NOTE   A rest replaces an inbox entry that was folded in part.
 --
--- Blocks the server for about 5 µs per inbox entry and 30 µs per index entry. A fold takes about a megabyte of inbox, which may be
--- thousands of small entries: they are handled by the thousand, and get no time to live of the server's own. A merge takes one window.
+-- Blocks the server for about 5 µs per inbox entry and 30 µs per index entry. A fold takes about a megabyte of inbox,
+-- which may be thousands of small entries: they are handled by the thousand, and get no time to live of the server's
+-- own. A merge takes one window.
 
 local inbox, counters, due = key('inbox'), key('counters'), key('due')
 local expiring, extra = key('expiring'), key('extra')

@@ -3,8 +3,8 @@
 --
 -- KEYS   catalog names deleted metric counters dying
 -- ARGV   channel sender name place metricId generation
--- REPLY  'deleted' when a metric was deleted, 'absent' when there was none, 'changed' with nothing done when the name has another id than
---        `metricId`
+-- REPLY  'deleted' when a metric was deleted, 'absent' when there was none, 'changed' with nothing done when the name
+--        has another id than `metricId`
 -- NOTE   `metric` is the row of `metricId`, which is empty when the caller found no id for the name.
 --
 -- Blocks the server for some microseconds.

@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
--- Removes a window from the index, unless it expires later by now. Its set sketches are condemned: `clear-sets.lua` deletes them, some
--- hundred at a time.
+-- Removes a window from the index, unless it expires later by now. Its set sketches are condemned: `clear-sets.lua`
+-- deletes them, some hundred at a time.
 --
 -- KEYS   due timeline expired expiring extra registry condemned condemnedWindows (scalars sketches)* (dropped)*
 -- ARGV   window windowName windowMs widthMs dueByMs unlistedUntilMs ttlMs record entries (member block)* droppedCount
--- REPLY  'expired'; 'kept' when it expires after `dueByMs`; 'changed' when its entries are not those named; 'unfinished' when sketches
---        condemned before still exist. All but the first change nothing.
+-- REPLY  'expired'; 'kept' when it expires after `dueByMs`; 'changed' when its entries are not those named;
+--        'unfinished' when sketches condemned before still exist. All but the first change nothing.
 -- NOTE   With `record` the window is added to `expired`; expired stretches within it are removed from each `dropped`.
 --
 -- Blocks the server for some microseconds per entry: merging keeps the runs of a window few.

@@ -2,13 +2,13 @@
 -- Whether series of a metric are registered.
 --
 -- KEYS   series
--- ARGV   asked (seriesId)*
+-- ARGV   wanted (seriesId)*
 -- REPLY  a string with a digit per series: 1 or 0
 --
 -- Blocks the server for less than a millisecond: the caller asks for at most a thousand.
 
 local series = key('series')
 local found = {}
-for i = 1, count('asked') do found[i] = redis.call('HEXISTS', series, argument('seriesId')) end
+for i = 1, count('wanted') do found[i] = redis.call('HEXISTS', series, argument('seriesId')) end
 complete()
 return table.concat(found)

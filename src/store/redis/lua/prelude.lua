@@ -1,5 +1,5 @@
--- Put before every script. A script takes its keys and arguments one after the other, under the names of its header, and calls `complete`
--- before its first write, so that a call with too few or too many changes nothing.
+-- Put before every script. A script takes its keys and arguments one after the other, under the names of its header,
+-- and calls `complete` before its first write, so that a call with too few or too many changes nothing.
 local keysTaken, argumentsTaken = 0, 0
 
 local function key(name)

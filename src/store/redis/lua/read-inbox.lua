@@ -1,5 +1,6 @@
 #!lua flags=no-writes
--- The oldest inbox entries of a partition: at most `entriesMax`, and at most `bytesMax` bytes together but at least one entry.
+-- The oldest inbox entries of a partition: at most `entriesMax`, and at most `bytesMax` bytes together but at least one
+-- entry.
 --
 -- KEYS   inbox
 -- ARGV   bytesMax entriesMax

@@ -1,5 +1,6 @@
 #!lua
--- Stores blocks that nothing lists yet. `sweep` removes them after `expiresMs`, or the server does after `ttlMs` if no gateway sweeps.
+-- Stores blocks that nothing lists yet. `sweep` removes them after `expiresMs`, or the server does after `ttlMs` if no
+-- gateway sweeps.
 --
 -- KEYS   expiring (scalars sketches)*
 -- ARGV   expiresMs ttlMs blocks (block scalarsValue hasSketches (sketchesValue)?)*

@@ -1,11 +1,13 @@
 #!lua
--- Stores the receipt of an idempotency key unless there is one. Removes the oldest receipts of the project beyond its bounds.
+-- Stores the receipt of an idempotency key unless there is one. Removes the oldest receipts of the project beyond its
+-- bounds.
 --
 -- KEYS   receipts receiptAges
 -- ARGV   digest nowMs keptMs receiptsMax receiptsBytesMax ttlMs receipt
 -- REPLY  the stored receipt
 --
--- Blocks the server for some microseconds and about 2 µs per removed receipt, at most a thousand; the next calls remove more.
+-- Blocks the server for some microseconds and about 2 µs per removed receipt, at most a thousand; the next calls remove
+-- more.
 
 local receipts, ages = key('receipts'), key('receiptAges')
 local digest, nowMs, keptMs = argument('digest'), integer('nowMs'), count('keptMs')
