@@ -76,12 +76,12 @@ it('a server that was emptied and made anew with another shape is served by no g
   client.disconnect()
   const { status, text } = await ready(gateway)
   expect(status).toBe(503)
-  expect(text).toContain('made anew with other partitions or resolutions')
+  expect(text).toContain('created again with other partitions or resolutions')
   const body = JSON.stringify({ name: 'm', type: 'gauge', value: 1 })
   const headers = { 'x-api-key': key, 'content-type': 'application/json' }
   const sent = await fetch(`${gateway.url}/api/v1/metrics`, { method: 'POST', headers, body })
   expect(sent.status).toBe(503)
-  expect(await sent.text()).toContain('made anew with other partitions')
+  expect(await sent.text()).toContain('created again with other partitions')
   // Emptied once more, it is the old one's again.
   await emptied([server.url])
   expect((await ready(gateway)).status).toBe(200)

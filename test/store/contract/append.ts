@@ -195,35 +195,35 @@ export function describeAppend(name: string, { openStore }: Openers): void {
       const store = await openStore()
       const metric = metricOf('m')
       const { partition, metricId } = metric
-      const heard: [number, readonly Id64[]][] = []
-      let told: () => void = () => undefined
-      const hearing = () =>
+      const received: [number, readonly Id64[]][] = []
+      let notified: () => void = () => undefined
+      const notification = () =>
         new Promise<void>((resolve) => {
-          told = resolve
+          notified = resolve
         })
       store.onCommit(() => {
         throw new Error('of a listener')
       })
-      const stop = store.onCommit((...of) => {
-        heard.push(of)
-        told()
+      const stop = store.onCommit((...event) => {
+        received.push(event)
+        notified()
       })
-      let next = hearing()
+      let next = notification()
       const marked = part({ marker: { project: 'shop', key: 'k' }, metrics: [touch(metric)] })
       await store.append([commit(partition, 1, marked)])
       await next
-      expect(heard).toEqual([[partition, [metricId]]])
-      // Known, and skipped: nothing to tell.
+      expect(received).toEqual([[partition, [metricId]]])
+      // Known, and skipped: no notification.
       await store.append([commit(partition, 1, marked)])
       await store.append([commit(partition, 2, marked)])
-      next = hearing()
+      next = notification()
       await store.append([commit(partition, 3, part({ metrics: [touch(metric)] }))])
       await next
-      expect(heard).toHaveLength(2)
+      expect(received).toHaveLength(2)
       stop()
       await store.append([commit(partition, 4, part({ metrics: [touch(metric)] }))])
       await store.ping()
-      expect(heard).toHaveLength(2)
+      expect(received).toHaveLength(2)
     })
   })
 }

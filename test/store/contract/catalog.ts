@@ -162,7 +162,7 @@ export function describeCatalog(name: string, { openedStore, openStore }: Opener
         ],
         [],
       ]
-      const series = tags.map((of) => seriesTouch(metric, of))
+      const series = tags.map((tag) => seriesTouch(metric, tag))
       await store.append([commit(partition, 1, part({ metrics: [touch(metric)], series: [series[0]!, series[0]!] }))])
       const rest = part({ metrics: [touch(metric)], series: [series[1]!, series[0]!] })
       await store.append([

@@ -71,24 +71,24 @@ export function describeFold(name: string, { openedStore, openStore }: Openers):
       const { opened, store, inbox, fold } = await foldable()
       await store.append([commit(partition, 2, part({ block: block(5) }))])
       const [, later] = await store.readInbox(partition, 1e9)
-      const of = block(2, 1)
-      const left = [{ entry: inbox[0]!, block: of }]
+      const restBlock = block(2, 1)
+      const left = [{ entry: inbox[0]!, block: restBlock }]
       expect(await store.commitFold({ ...fold, left })).toBe(false)
-      await store.writeBlocks(partition, [of], NOW)
+      await store.writeBlocks(partition, [restBlock], NOW)
       expect(await store.commitFold({ ...fold, left })).toBe(true)
-      const rest = { ...inbox[0]!, block: of.name, scalarBytes: 2, sketchBytes: 1 }
+      const rest = { ...inbox[0]!, block: restBlock.name, scalarBytes: 2, sketchBytes: 1 }
       expect(await store.readInbox(partition, 1e9)).toEqual([rest, later])
       expect(await store.inboxSize(partition)).toEqual({ entries: 2, bytes: 8 })
       await store.sweep(NOW + 30 * DAY)
       const reopened = await opened.reopen()
       expect(await reopened.readInbox(partition, 1e9)).toEqual([rest, later])
-      expect(await reopened.readBlocks(partition, [of.name], 'scalars')).toEqual([of.scalars])
+      expect(await reopened.readBlocks(partition, [restBlock.name], 'scalars')).toEqual([restBlock.scalars])
       const done = { partition, removed: [], added: [], touched: [], nowMs: NOW }
       expect(await reopened.commitFold({ ...done, inbox })).toBe(false)
       expect(await reopened.commitFold({ ...done, inbox: [rest, later!] })).toBe(true)
       expect(await reopened.inboxSize(partition)).toEqual({ entries: 0, bytes: 0 })
       await reopened.sweep(NOW + 2 * 60_000)
-      expect(await exists(reopened, partition, of.name)).toBe(false)
+      expect(await exists(reopened, partition, restBlock.name)).toBe(false)
     })
 
     test('of equal orders the run of the greater tier is listed first', async () => {
@@ -256,15 +256,15 @@ export function describeFold(name: string, { openedStore, openStore }: Openers):
       ]
       await list(store, metric, MINUTE, NOW)
       await list(store, metricOf('another', {}), SECONDS_10, NOW)
-      const of = async (fromMs: number, toMs: number) =>
+      const entriesIn = async (fromMs: number, toMs: number) =>
         (await timeline(store, metric, SECONDS_10, { fromMs, toMs })).entries
       const [next, late, high, low, before, ancient] = entries
-      expect(await of(-10 * width, NOW + 10 * width)).toEqual([ancient, before, low, high, late, next])
-      expect(await of(NOW, NOW + width)).toEqual([low, high, late])
-      expect(await of(NOW - 1, NOW + 1)).toEqual([before, low, high, late])
-      expect(await of(NOW + width - 1, NOW + width + 1)).toEqual([low, high, late, next])
-      expect(await of(NOW + 2 * width, NOW + 3 * width)).toEqual([])
-      expect(await of(NOW, NOW)).toEqual([])
+      expect(await entriesIn(-10 * width, NOW + 10 * width)).toEqual([ancient, before, low, high, late, next])
+      expect(await entriesIn(NOW, NOW + width)).toEqual([low, high, late])
+      expect(await entriesIn(NOW - 1, NOW + 1)).toEqual([before, low, high, late])
+      expect(await entriesIn(NOW + width - 1, NOW + width + 1)).toEqual([low, high, late, next])
+      expect(await entriesIn(NOW + 2 * width, NOW + 3 * width)).toEqual([])
+      expect(await entriesIn(NOW, NOW)).toEqual([])
     })
 
     test('several timelines are returned in the order asked', async () => {

@@ -32,7 +32,7 @@ export function describeInbox(name: string, { openedStore, openStore }: Openers)
       [70, 3],
     ])('at most %i bytes of the inbox are %i entries, the first one always', async (bytesMax, entries) => {
       const store = await openStore()
-      const parts = [block(10, 4), block(20), block(30, 6)].map((of) => part({ block: of }))
+      const parts = [block(10, 4), block(20), block(30, 6)].map((added) => part({ block: added }))
       await store.append([commit(1, 1, ...parts)])
       expect(await store.readInbox(1, bytesMax)).toHaveLength(entries)
     })
@@ -71,7 +71,7 @@ export function describeInbox(name: string, { openedStore, openStore }: Openers)
     test('bytes that were read do not change with the next read', async () => {
       const store = await openStore()
       const blocks = [block(100), block(100), block(50_000), block(60_000)]
-      await store.append([commit(1, 1, ...blocks.map((of) => part({ block: of })))])
+      await store.append([commit(1, 1, ...blocks.map((added) => part({ block: added })))])
       const read = []
       for (const { name: of } of blocks) read.push((await store.readBlocks(1, [of], 'scalars'))[0])
       expect(read).toEqual(blocks.map(({ scalars }) => scalars))

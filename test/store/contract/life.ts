@@ -45,21 +45,21 @@ export function describeLife(name: string, { openedStore, openStore, openEmpty }
       await store.expireWindow({ partition, window: { metricId, resolutionMs: MINUTE, windowMs: NOW }, nowMs: NOW })
       await store.writeReceipt('shop', 'k', { requestHash: 'aa', status: 202, body: 'ü' }, NOW)
       await store.saveKey({ hash: '11'.repeat(32), project: 'shop', scopes: ['admin'], label: '', createdMs: 1 })
-      const everything = async (of: Store) => [
-        await listAll(of, 'shop'),
-        await of.readSeries(partition, metricId, 0, 10),
-        await of.hasSeries(partition, metricId, [seriesId]),
-        await of.readWatermarks(WRITER, [0, 1, 2, 3]),
-        await of.readInbox(partition, 1e9),
-        await of.inboxSize(partition),
-        await of.readBlocks(partition, [content.block!.name], 'sketches'),
-        await timeline(of, metric, SECONDS_10),
-        await timeline(of, metric, MINUTE),
-        await of.dueWindows(partition, NOW + 10 * DAY, 10),
-        await of.countDistinct(partition, [[{ metricId, seriesId, resolutionMs: HOUR, bucketMs: NOW }]]),
-        await of.readEvents({ project: 'shop', fromMs: 0, toMs: NOW, limit: 10, bytesMax: 1e6 }),
-        await of.readReceipt('shop', 'k', NOW),
-        await of.listKeys(),
+      const everything = async (from: Store) => [
+        await listAll(from, 'shop'),
+        await from.readSeries(partition, metricId, 0, 10),
+        await from.hasSeries(partition, metricId, [seriesId]),
+        await from.readWatermarks(WRITER, [0, 1, 2, 3]),
+        await from.readInbox(partition, 1e9),
+        await from.inboxSize(partition),
+        await from.readBlocks(partition, [content.block!.name], 'sketches'),
+        await timeline(from, metric, SECONDS_10),
+        await timeline(from, metric, MINUTE),
+        await from.dueWindows(partition, NOW + 10 * DAY, 10),
+        await from.countDistinct(partition, [[{ metricId, seriesId, resolutionMs: HOUR, bucketMs: NOW }]]),
+        await from.readEvents({ project: 'shop', fromMs: 0, toMs: NOW, limit: 10, bytesMax: 1e6 }),
+        await from.readReceipt('shop', 'k', NOW),
+        await from.listKeys(),
       ]
       const before = await everything(store)
       expect(before.every((answer) => answer !== undefined)).toBe(true)

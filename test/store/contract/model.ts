@@ -132,12 +132,12 @@ export class Model {
     const entry = entryOf(merged.name, windowMs, { order: ++this.#order })
     const timelineKey = { metricId, resolutionMs: SECONDS_10 }
     const replaced = step.replaces
-      ? this.#listed.filter((of) => of.metric === step.metric && of.window === step.window)
+      ? this.#listed.filter((listing) => listing.metric === step.metric && listing.window === step.window)
       : []
     const folded = await store.commitFold({
       partition,
       inbox,
-      removed: replaced.map((of) => ({ timeline: timelineKey, entry: of.entry })),
+      removed: replaced.map((listing) => ({ timeline: timelineKey, entry: listing.entry })),
       added: [{ timeline: timelineKey, entry }],
       touched: [{ ...timelineKey, windowMs, expiresMs: this.#nowMs }],
       nowMs: this.#nowMs,
@@ -146,7 +146,7 @@ export class Model {
     expect(folded).toBe(possible)
     if (!possible) return
     this.#inbox = this.#inbox.slice(inbox.length)
-    this.#listed = this.#listed.filter((of) => !replaced.includes(of))
+    this.#listed = this.#listed.filter((listing) => !replaced.includes(listing))
     this.#listed.push({ metric: step.metric, window: step.window, entry })
   }
 
@@ -154,7 +154,7 @@ export class Model {
     const { metricId } = MODEL_METRICS[step.metric]!
     const window = { metricId, resolutionMs: SECONDS_10, windowMs: NOW + step.window * MODEL_WIDTH }
     expect(await store.expireWindow({ partition: this.#partition, window, nowMs: this.#nowMs })).toBe(true)
-    this.#listed = this.#listed.filter((of) => of.metric !== step.metric || of.window !== step.window)
+    this.#listed = this.#listed.filter((listing) => listing.metric !== step.metric || listing.window !== step.window)
     this.#expired[step.metric]!.add(step.window)
   }
 
@@ -177,16 +177,16 @@ export class Model {
       const row = await store.readMetric('shop', metric.definition.name)
       expect(row?.points ?? 0).toBe(this.#points[i])
       const series = await store.readSeries(partition, metric.metricId, 0, 100)
-      expect(series!.map((of) => of.tags[0]![1])).toEqual(this.#tags[i])
+      expect(series!.map((row) => row.tags[0]![1])).toEqual(this.#tags[i])
       const index = await timeline(store, metric, SECONDS_10)
-      const listed = this.#listed.filter((of) => of.metric === i).map((of) => of.entry)
+      const listed = this.#listed.filter((listing) => listing.metric === i).map((listing) => listing.entry)
       expect(index.entries).toEqual(listed.sort((x, y) => x.windowMs - y.windowMs || x.order - y.order))
       const present = await store.readBlocks(
         partition,
         listed.map((entry) => entry.block),
         'scalars',
       )
-      expect(present.every((of) => of !== undefined)).toBe(true)
+      expect(present.every((bytes) => bytes !== undefined)).toBe(true)
       const covered = index.expired.flatMap(({ fromMs, toMs }) =>
         Array.from({ length: (toMs - fromMs) / MODEL_WIDTH }, (_, n) => (fromMs - NOW) / MODEL_WIDTH + n),
       )
@@ -196,9 +196,9 @@ export class Model {
     const names = (windows: readonly { readonly metricId: Id64; readonly windowMs: number }[]) =>
       windows.map(({ metricId, windowMs }) => `${formatId(metricId)} ${windowMs}`).sort()
     const windows = new Map(
-      this.#listed.map((of) => [
-        `${of.metric} ${of.window}`,
-        { metricId: MODEL_METRICS[of.metric]!.metricId, windowMs: of.entry.windowMs },
+      this.#listed.map((listing) => [
+        `${listing.metric} ${listing.window}`,
+        { metricId: MODEL_METRICS[listing.metric]!.metricId, windowMs: listing.entry.windowMs },
       ]),
     )
     expect(names(due)).toEqual(names([...windows.values()]))

@@ -148,7 +148,7 @@ describe('an embedded store', () => {
     expect(await left()).toBe(0)
   })
 
-  test('a fence is as old as the clock says', async () => {
+  test('a fence takes its time from the clock', async () => {
     const store = await openFor(optionsOf(await temporaryFolder(), { now: () => 5 * DAY }))
     const writer = '00'.repeat(16)
     await store.append([{ partition: 0, writer, number: 1, parts: [] }])
@@ -165,7 +165,7 @@ describe('an embedded store', () => {
     await expect(store.append([{ ...commit, partition: PARTITIONS }])).rejects.toThrow('assertion failed')
   })
 
-  test('a fold that begins a window without saying until when it is kept changes nothing', async () => {
+  test('a fold that does not touch a window it begins changes nothing', async () => {
     const store = await openFor(optionsOf(await temporaryFolder()))
     const id = { hi: 1, lo: 2 }
     await store.writeBlocks(0, [{ name: 'new', scalars: new Uint8Array(1), sketches: undefined }], 0)

@@ -41,7 +41,7 @@ describe('a writing verb', () => {
     expect(await environment.read((tables) => tables.keys.doesExist(key('a')))).toBe(false)
   })
 
-  test('loses no update of another that was asked for at the same time', async () => {
+  test('loses no concurrent update', async () => {
     const environment = await openEnvironment()
     const add = () =>
       environment.write((writes) => {
@@ -70,7 +70,7 @@ describe('a writing verb', () => {
   })
 })
 
-test('ranges go forwards from a key to before another, and backwards to the last row at or before a key', async () => {
+test('a range reads forwards up to its exclusive end; rowBefore finds the last row at or before a key', async () => {
   const environment = await openEnvironment()
   await environment.write((writes) => {
     for (const text of ['b', 'd', 'f']) writes.put('keys', key(text), key(text.toUpperCase()))

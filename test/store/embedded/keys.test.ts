@@ -39,7 +39,7 @@ describe('keys', () => {
     expect(metricKey('p', 'a').subarray(0, 16)).not.toEqual(metricKey('q', 'a').subarray(0, 16))
   })
 
-  test('of windows that fall due are read back, and lie before the end of their time', () => {
+  test('of due windows are read back and sort before the end of their time', () => {
     fc.assert(
       fc.property(id, resolution, time, time, (metricId, resolutionMs, windowMs, expiresMs) => {
         const window = { metricId, resolutionMs, windowMs }

@@ -125,7 +125,7 @@ function failingBefore(connection: Connection): Connection {
     async call(command, args) {
       if (command === 'eval') {
         const [source, count, ...rest] = args
-        const verb = VERBS.find((of) => scriptSource(of) === source)!
+        const verb = VERBS.find((candidate) => scriptSource(candidate) === source)!
         verbs.set(verb, verb)
         await failEveryWay(verb, rest.slice(0, Number(count)).map(String), rest.slice(Number(count)))
       }
@@ -222,7 +222,7 @@ test('a script that fails has written nothing', { timeout: 120_000 }, async () =
   expect(await takeLease(engine, { partition, holder: 'h', leaseMs: 1_000, nowMs: NOW })).toBe(true)
 
   for (const verb of VERBS) {
-    const ways = failures.filter((of) => of.verb === verb).map(({ what }) => what)
+    const ways = failures.filter((failure) => failure.verb === verb).map(({ what }) => what)
     expect(ways.filter((what) => what.includes('another type')).length, `${verb} meets another type`).toBeGreaterThan(0)
     expect(ways, verb).toContain('a key too many')
     expect(ways, verb).toContain('an argument too many')

@@ -47,12 +47,12 @@ describe.each(VERBS)('the header of %s', (verb) => {
     expect(identifiers(namesIn(source, 'ARGV'))).toEqual(taken(source, 'argument|arguments|integer|count'))
   })
 
-  test('names the words that the body answers', () => {
+  test('names the words that the body returns', () => {
     const words = [...source.matchAll(/(?:\{ |return )'([A-Za-z]+)'/g)].map(([, word]) => word!)
     expect(quoted(namesIn(source, 'REPLY'))).toEqual([...new Set(words)].sort())
   })
 
-  test('says how long the server is blocked', () => {
+  test('states how long the server is blocked', () => {
     expect(source).toMatch(/^-- Blocks the server /m)
   })
 
@@ -64,7 +64,7 @@ describe.each(VERBS)('the header of %s', (verb) => {
     expect(top).not.toMatch(/[ (]key\(|argument\(|integer\(|count\(/)
   })
 
-  test('the prelude stands below its first line', () => {
+  test('the prelude is put below the first line', () => {
     expect(scriptSource(verb).startsWith('#!lua')).toBe(true)
     expect(scriptSource(verb)).toContain('local function complete()')
   })

@@ -60,7 +60,7 @@ function commitOf(number: number, partition = 0): Commit {
 }
 
 describe('opening', () => {
-  test('a store made with another number of partitions or other steps is refused, saying what stands', async () => {
+  test('a store with another number of partitions or other steps is refused, and the error names both', async () => {
     const options = optionsOf()
     await openStore(options)
     await expect(openRedisStore({ ...options, partitions: 5 })).rejects.toThrow(/made with partitions 4, not 5/)
@@ -76,7 +76,7 @@ describe('opening', () => {
     await expect(openRedisStore(options)).rejects.toThrow(/has format 2, this version of the gateway reads format 1/)
   })
 
-  test('of two gateways that start at once on an empty server, one shape stands', async () => {
+  test('when two gateways start at once on an empty server, one shape wins', async () => {
     const options = optionsOf()
     const opened = await Promise.allSettled([openStore(options), openStore({ ...options, partitions: 8 })])
     expect(opened.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected'])
@@ -131,7 +131,7 @@ describe('opening', () => {
 })
 
 describe('a server that fails', () => {
-  test('a killed one is unavailable at once, and used again when it is back', async () => {
+  test('a killed server is unavailable at once, and used again after a restart', async () => {
     const own = await ownServer('--appendfsync', 'always')
     const store = await openStore(optionsOf({ url: own.url }))
     expect(await store.append([commitOf(1)])).toEqual([{ status: 'applied', skipped: [] }])
@@ -150,7 +150,7 @@ describe('a server that fails', () => {
     expect(await store.readInbox(0, 1e9)).toHaveLength(2)
   })
 
-  test('a commit that a stopped server did not answer in time is unavailable, runs later, and is known then', async () => {
+  test('a commit that a paused server did not finish in time is unavailable, runs later, and is then known', async () => {
     const own = await ownServer()
     const store = await openStore(optionsOf({ url: own.url }))
     await store.append([commitOf(1)])
@@ -163,7 +163,7 @@ describe('a server that fails', () => {
     expect(await store.readInbox(0, 1e9)).toHaveLength(2)
   })
 
-  test('a read that a stopped server does not answer is unavailable after the time that it may take', async () => {
+  test('a read from a paused server is unavailable after its timeout', async () => {
     const own = await ownServer()
     const store = await openStore(optionsOf({ url: own.url, commandMsMax: 200 }))
     own.signal('SIGSTOP')
@@ -213,7 +213,7 @@ describe('a server that fails', () => {
     expect(await untilAnswered(() => store.append([commitOf(2)]))).toEqual([{ status: 'applied', skipped: [] }])
   })
 
-  test('a node of a cluster that is gone takes its partitions along, and they come back', {
+  test('without a node of a cluster only its partitions are unavailable, until it is back', {
     timeout: 60_000,
   }, async () => {
     const store = await openStore(optionsOf({ clusterNodes: cluster.nodes }))
@@ -260,7 +260,7 @@ async function untilAnswered<T>(verb: () => Promise<T>): Promise<T> {
 describe.each(['one Redis', 'Redis Cluster'])('several gateways on %s', (kind) => {
   const optionsHere = () => (kind === 'one Redis' ? optionsOf() : optionsOf({ clusterNodes: cluster.nodes }))
 
-  test('points of one are in the next answer of the other', async () => {
+  test('points of one are in the next result of the other', async () => {
     const options = optionsHere()
     const stores = [await openStore(options), await openStore(options)]
     const writers = stores.map((store) => openWriter(store))
@@ -274,14 +274,14 @@ describe.each(['one Redis', 'Redis Cluster'])('several gateways on %s', (kind) =
     for (const writer of writers) await writer.close()
   })
 
-  test('a listener hears of the commits of another gateway', async () => {
+  test('a listener is notified of the commits of another gateway', async () => {
     const options = optionsHere()
     const [one, other] = [await openStore(options), await openStore(options)]
     const name = 'hits'
     const partition = partitionOf(PROJECT, name, PARTITIONS)
     const metricId = metricIdOf(PROJECT, name, 1)
     const heard: [number, readonly Id64[]][] = []
-    one.onCommit((...of) => heard.push(of))
+    one.onCommit((...event) => heard.push(event))
     const definition = { project: PROJECT, name, type: 'counter' } as const
     const touch = { metricId, generation: 1, definition, points: 1, firstMs: NOW, lastMs: NOW, cumulative: false }
     let number = 0
@@ -406,7 +406,7 @@ describe('sets', () => {
     expect(await store.countDistinct(partition, [...unions, unions.flat()])).toEqual([...expected, expected[4]])
   })
 
-  test('sketches of an expired window go in pieces, and what is added meanwhile begins anew', async () => {
+  test('sketches of an expired window are deleted in steps, and members added meanwhile start new sketches', async () => {
     const options = optionsOf()
     const store = await openStore(options)
     await store.append([members(1, 1_200, (i) => [`user-${i}`])])

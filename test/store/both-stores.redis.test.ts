@@ -165,10 +165,10 @@ function partOf(world: World, at: number, drawn: Drawn<typeof part>): Commit['pa
         cumulative: drawn.cumulative,
       },
     ],
-    series: tags.map((of) => ({
+    series: tags.map((canonical) => ({
       metricId,
-      seriesId: seriesIdOf(metricId, of),
-      tags: drawn.hasOtherTags ? [['host', 'another']] : of,
+      seriesId: seriesIdOf(metricId, canonical),
+      tags: drawn.hasOtherTags ? [['host', 'another']] : canonical,
     })),
     members:
       type !== 'set' || tags.length === 0
@@ -194,12 +194,12 @@ function partOf(world: World, at: number, drawn: Drawn<typeof part>): Commit['pa
 
 const append = step('append', commit, async (world, drawn) => {
   const writer = WRITERS[drawn.writer]!
-  const of = `${writer} ${drawn.partition}`
-  const last = world.numbers.get(of) ?? 0
+  const numbered = `${writer} ${drawn.partition}`
+  const last = world.numbers.get(numbered) ?? 0
   const number = Math.max(1, last + 1 + drawn.ahead)
   const parts = drawn.parts.flatMap((each) => partOf(world, drawn.partition, each) ?? [])
   const [outcome] = await world.store.append([{ partition: drawn.partition, writer, number, parts }])
-  if (outcome!.status === 'applied') world.numbers.set(of, number)
+  if (outcome!.status === 'applied') world.numbers.set(numbered, number)
   if (outcome!.status !== 'conflict') return outcome
   const { metricIds, deleted } = outcome!
   return [metricIds, deleted].map((ids) => [...ids].sort(compareIds))
@@ -219,10 +219,10 @@ const folding = fc.record({
 
 const fold = step('fold', folding, async (world, drawn) => {
   const { store, nowMs } = world
-  const of = METRICS[drawn.metric]!
-  const at = placeOf(of)
+  const drawnMetric = METRICS[drawn.metric]!
+  const at = placeOf(drawnMetric)
   const metricId = idOf(world, drawn.metric)
-  const stepsMs = of.type === 'set' ? SET_STEPS_MS : STEPS_MS
+  const stepsMs = drawnMetric.type === 'set' ? SET_STEPS_MS : STEPS_MS
   const windows = drawn.steps.flatMap((i) => {
     const resolutionMs = stepsMs[i]
     if (resolutionMs === undefined) return []
@@ -308,13 +308,13 @@ const clear = step('clear', partition, async ({ store, nowMs }, at) => {
 })
 
 const permits = fc.record({ bucket: index(2), permits: fc.nat({ max: 4 }), limit: fc.integer({ min: 1, max: 9 }) })
-const takePermits = step('permits', permits, ({ store, nowMs }, { bucket, ...of }) =>
-  store.takePermits({ ...of, bucket: `bucket ${bucket}`, windowMs: HOUR, nowMs }),
+const takePermits = step('permits', permits, ({ store, nowMs }, { bucket, ...request }) =>
+  store.takePermits({ ...request, bucket: `bucket ${bucket}`, windowMs: HOUR, nowMs }),
 )
 
 // The server measures a lease by its own clock: one that lasts, or none.
 const lease = fc.record({ partition, holder: fc.constantFrom(...HOLDERS), leaseMs: fc.constantFrom(0, 1_000 * DAY) })
-const takeLease = step('lease', lease, ({ store, nowMs }, of) => store.takeLease({ ...of, nowMs }))
+const takeLease = step('lease', lease, ({ store, nowMs }, request) => store.takeLease({ ...request, nowMs }))
 
 const receipt = fc.record({ project: fc.constantFrom(...PROJECTS), key: index(5), status: fc.constantFrom(200, 201) })
 const writeReceipt = step('receipt', receipt, ({ store, nowMs }, { project, key, status }) =>
@@ -369,9 +369,9 @@ const steps = fc.array(
 /** Everything that a store can be asked without changing it. */
 async function observe(world: World): Promise<unknown> {
   const { store, nowMs, listed } = world
-  const metrics = METRICS.map(async (of, i) => {
-    const [at, metricId] = [placeOf(of), idOf(world, i)]
-    const stepsMs = of.type === 'set' ? SET_STEPS_MS : STEPS_MS
+  const metrics = METRICS.map(async (model, i) => {
+    const [at, metricId] = [placeOf(model), idOf(world, i)]
+    const stepsMs = model.type === 'set' ? SET_STEPS_MS : STEPS_MS
     const names = listed.filter((entry) => compareIds(entry.metricId, metricId) === 0).map(({ entry }) => entry.block)
     const sets = stepsMs.flatMap((resolutionMs) =>
       [-HOUR, 0, HOUR].map((ms) => ({
@@ -382,7 +382,7 @@ async function observe(world: World): Promise<unknown> {
     const keysOf = (tags: CanonicalTags) =>
       sets.map((set) => ({ metricId, seriesId: seriesIdOf(metricId, tags), ...set }))
     return {
-      row: await store.readMetric(of.project, of.name),
+      row: await store.readMetric(model.project, model.name),
       series: await store.readSeries(at, metricId, 0, 100),
       later: await store.readSeries(at, metricId, 2, 1),
       known: await store.hasSeries(
@@ -465,7 +465,7 @@ async function openBoth(): Promise<readonly [World, World]> {
 /** The answer, or what the refusal says. */
 const settle = (answer: Promise<unknown>): Promise<unknown> => answer.catch((error: unknown) => String(error))
 
-test('any sequence of verbs is answered alike by both stores', async () => {
+test('both stores return the same for any sequence of verbs', async () => {
   const asked = new Map<string, number>()
   await fc.assert(
     fc.asyncProperty(steps, async (sequence) => {
