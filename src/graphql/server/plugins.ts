@@ -22,10 +22,10 @@ export interface PluginSettings {
 export function operationPlugins(schema: GraphQLSchema, settings: PluginSettings): readonly OperationPlugin[] {
   const { limits, persisted, log } = settings
   return [
-    usePersistedOperations(persisted), // finds the document of an id
+    usePersistedOperations(persisted), // replaces the id of a persisted document by its text
     useDocumentLimits(limits), // parses; refuses documents and variables that are too large
     useNamedOperation(), // refuses a request that does not identify one operation
-    useValidationRules(limits), // validates with rules of our own too, such as no introspection
+    useValidationRules(limits), // adds validation rules, such as no introspection
     useCompiledVariables(schema), // coerces variables and executes
     useStreamedSubscriptions(), // refuses subscriptions of clients that accept no stream
     useDeadline(limits), // ends operations that run too long

@@ -38,11 +38,11 @@ function jsonParameter(search: URLSearchParams, name: string): unknown {
 
 /** Null and an empty operation name count as absent. Unknown parameters are ignored. */
 function readParams(given: Record<string, unknown>): OperationParams {
-  const query = stringOf(given, 'query')
-  const documentId = stringOf(given, 'documentId')
-  const operationName = stringOf(given, 'operationName')
-  const variables = objectOf(given, 'variables')
-  const extensions = objectOf(given, 'extensions')
+  const query = readString(given, 'query')
+  const documentId = readString(given, 'documentId')
+  const operationName = readString(given, 'operationName')
+  const variables = readObject(given, 'variables')
+  const extensions = readObject(given, 'extensions')
   return {
     ...(query !== undefined && { query }),
     ...(documentId !== undefined && { documentId }),
@@ -52,13 +52,13 @@ function readParams(given: Record<string, unknown>): OperationParams {
   }
 }
 
-function stringOf(given: Record<string, unknown>, name: string): string | undefined {
+function readString(given: Record<string, unknown>, name: string): string | undefined {
   const value = given[name] ?? undefined
   if (value === undefined || typeof value === 'string') return value
   throw new GatewayError('invalid_body', `"${name}" must be a string`)
 }
 
-function objectOf(given: Record<string, unknown>, name: string): Record<string, unknown> | undefined {
+function readObject(given: Record<string, unknown>, name: string): Record<string, unknown> | undefined {
   const value = given[name] ?? undefined
   if (value === undefined || isObject(value)) return value
   throw new GatewayError('invalid_body', `"${name}" must be an object`)
