@@ -128,7 +128,7 @@ async function measureRewriting(report: Report, options: Options, storeKind: Sto
     let nowMs = START_MS
     const store = await openStore(storeKind, folder)
     const config = readConfig({ ...store.env, PORT: '0', API_KEYS: `${API_KEY}:bench:ingest`, LOG_LEVEL: 'warn' })
-    const running = await start(config, pino({ level: config.logLevel }), () => nowMs)
+    const running = await start(config, pino({ level: config.process.logLevel }), () => nowMs)
     const { gateway, folds } = running
     const random = randomNumbers(13)
     const writers = [process.pid, ...store.pids]

@@ -20,9 +20,10 @@ const KEYS_AT_ONCE = 500
 
 export async function measureRedisMemory(report: Report, { env }: BenchStore): Promise<void> {
   const section = 'memory of Redis for a stored rollup: keys, blocks and index; 1,000 series × 24 h'
-  const { resolutions, setResolutions, partitions, redis } = readConfig(env)
-  const { url, prefix } = redis!
-  const store = await openRedisStore({ url: url!, prefix, resolutions, setResolutions, partitions })
+  const config = readConfig(env)
+  const { resolutions } = config.store
+  const { url, prefix } = config.redis
+  const store = await openRedisStore({ ...config.store, ...config.redis })
   const client = new Redis(url!)
   try {
     for (const name of [COUNTER, DISTRIBUTION]) {

@@ -5,15 +5,16 @@ import { pino } from 'pino'
 import { readConfig } from '../src/config/config.ts'
 import type { GraphQLContext } from '../src/graphql/context.ts'
 import { schema } from '../src/graphql/schema.ts'
+import { graphqlLimits } from '../src/process/limits.ts'
 import { start } from '../src/process/start.ts'
-import { DEFAULT_GRAPHQL_LIMITS } from '../test/support/default-limits.ts'
 
 /**
  * What the gateway's own way of serving GraphQL is held against: the same schema and resolvers on a gateway of the same
  * kind, served by graphql-yoga as its manual says to, with the key looked up for each request. It limits nothing. Like
  * the gateway it runs graphql-js in production mode, which skips checks for developers at each value.
  */
-const { gateway, close } = await start(readConfig(process.env), pino({ level: 'silent' }))
+const config = readConfig(process.env)
+const { gateway, close } = await start(config, pino({ level: 'silent' }))
 
 const yoga = createYoga<object, GraphQLContext>({
   schema,
@@ -23,7 +24,7 @@ const yoga = createYoga<object, GraphQLContext>({
     const key = /^Bearer (\S+)$/.exec(request.headers.get('authorization') ?? '')?.[1]
     const principal = key === undefined ? undefined : await gateway.authenticate(key)
     if (principal === undefined) throw new Error('no such key')
-    const limits = DEFAULT_GRAPHQL_LIMITS
+    const limits = graphqlLimits(config)
     return {
       requestId: '',
       acceptsStreams: true,

@@ -3,24 +3,25 @@ import { pino } from 'pino'
 import { KEYS_USAGE, parseKeysCommand, UsageError } from './access/keys-command.ts'
 import { readConfig } from './config/config.ts'
 import { greeting } from './process/greeting.ts'
-import { isStarted, startProcesses } from './process/processes.ts'
-import { openKeyStore, start } from './process/start.ts'
-import { tell } from './telemetry/process-messages.ts'
+import { openKeyStore } from './process/open-store.ts'
+import { isWorker, startProcesses } from './process/processes.ts'
+import { start } from './process/start.ts'
+import { sendToPrimary } from './telemetry/process-messages.ts'
 import { shareMetrics } from './telemetry/process-metrics.ts'
 
-/** Composition root: the only reader of the environment. */
+/** The program: serves, or manages API keys when it is called with `keys`. Only this file reads the environment. */
 async function serve(): Promise<void> {
   const config = readConfig(process.env)
-  const several = config.processes > 1
-  const log = pino({ level: config.logLevel, base: several ? { pid: process.pid } : null })
+  const { processes, logLevel } = config.process
+  const log = pino({ level: logLevel, base: processes > 1 ? { pid: process.pid } : null })
   const running =
-    several && !isStarted()
+    processes > 1 && !isWorker()
       ? await startProcesses(config, log, fail)
-      : await start(config, log, Date.now, isStarted() ? shareMetrics : undefined)
-  let stopping = false
+      : await start(config, log, Date.now, isWorker() ? shareMetrics : undefined)
+  let isStopping = false
   const stop = (signal: NodeJS.Signals): void => {
-    if (stopping) return
-    stopping = true
+    if (isStopping) return
+    isStopping = true
     log.info({ signal }, 'stopping')
     running.close().then(
       () => process.exit(0),
@@ -32,11 +33,11 @@ async function serve(): Promise<void> {
   }
   process.on('SIGTERM', stop)
   process.on('SIGINT', stop)
-  if (isStarted()) await tell({ kind: 'listens', url: running.url, firstKey: running.firstKey })
+  if (isWorker()) await sendToPrimary({ kind: 'listens', url: running.url, firstKey: running.firstKey })
   else process.stdout.write(greeting(config, running))
 }
 
-/** Makes, lists or revokes API keys in the store that the environment names. */
+/** Creates, lists or revokes API keys in the store that the environment names. */
 async function manageKeys(args: readonly string[]): Promise<void> {
   const config = readConfig(process.env)
   const command = parseKeysCommand(args, Date.now())
@@ -46,23 +47,22 @@ async function manageKeys(args: readonly string[]): Promise<void> {
   } finally {
     await store.close()
   }
-  if (config.apiKeys.size > 0)
-    process.stderr.write('API_KEYS is set: a gateway that has it too does not look at the keys of the store.\n')
+  if (config.access.apiKeys.size > 0)
+    process.stderr.write('API_KEYS is set: a gateway with this setting ignores the keys in the store.\n')
 }
-
-const [, , command, ...args] = process.argv
-const [run, fault] =
-  command === undefined
-    ? [serve, 'could not start']
-    : [() => manageKeys(command === 'keys' ? args : []), 'could not do that']
 
 async function fail(error: unknown): Promise<void> {
   const reason = error instanceof Error ? error.message : String(error)
-  // Of several processes that fail for one reason, the one that started them says it.
-  if (isStarted()) await tell({ kind: 'failed', reason })
-  else process.stderr.write(`GaugeQL ${fault}: ${reason}\n`)
+  // The primary process prints the reason once, even when several workers fail for it.
+  if (isWorker()) await sendToPrimary({ kind: 'failed', reason })
+  else process.stderr.write(`GaugeQL ${failure}: ${reason}\n`)
   if (error instanceof UsageError) process.stderr.write(`\n${KEYS_USAGE}\n`)
   process.exit(1)
 }
 
+const [, , command, ...args] = process.argv
+const [run, failure] =
+  command === undefined
+    ? [serve, 'could not start']
+    : [() => manageKeys(command === 'keys' ? args : []), 'could not do that']
 run().catch(fail)

@@ -22,6 +22,9 @@ export interface RateLimiterSettings {
   readonly countersMax: number
 }
 
+/** When a class has more keys or addresses, its oldest counter is evicted together with its leased permits. */
+export const RATE_COUNTERS_MAX = 100_000
+
 /** How long a request waits for a lease before it is counted locally. */
 const LEASE_WAIT_MS = 500
 /** How often the store is asked again while it does not respond. */

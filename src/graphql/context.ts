@@ -5,6 +5,26 @@ import type { PointLimits } from '../model/point.ts'
 import type { QuerySession } from '../query/session.ts'
 import type { Scope } from '../store/api-keys.ts'
 
+/** Validation compares fields of one name pair by pair. */
+export const GRAPHQL_FIELDS_MAX = 2_000
+/** Root fields of an operation run at the same time. */
+export const GRAPHQL_ROOT_FIELDS_MAX = 100
+/** Items of a list whose field has no lower limit of its own. */
+export const GRAPHQL_LIST_ITEMS_MAX = 1_000
+/** Metric queries of one request: a dashboard has fewer. */
+export const GRAPHQL_QUERIES_MAX = 100
+/** Fields of one result; 128 characters of tags or properties count as one field. */
+export const GRAPHQL_ANSWER_FIELDS_MAX = 500_000
+
+/** The bounds that are constants. */
+export const GRAPHQL_BOUNDS = {
+  documentFieldsMax: GRAPHQL_FIELDS_MAX,
+  rootFieldsMax: GRAPHQL_ROOT_FIELDS_MAX,
+  listItemsMax: GRAPHQL_LIST_ITEMS_MAX,
+  queriesMax: GRAPHQL_QUERIES_MAX,
+  answerFieldsMax: GRAPHQL_ANSWER_FIELDS_MAX,
+}
+
 /**
  * What resolvers know of their request, and the checks that they start with. Each request has its own context; the
  * budgets in it only count down.
@@ -51,9 +71,8 @@ export interface GraphQLLimits {
   readonly queriesMax: number
   /** Fields in one response; a field below a list counts once per item. */
   readonly answerFieldsMax: number
-  /** Only shown to clients: `query/` enforces these two. */
-  readonly queryValuesMax: number
-  readonly requestRollupsMax: number
+  /** Shown to clients; the querier enforces both. */
+  readonly query: { readonly valuesMax: number; readonly rollupsMax: number }
 }
 
 /** Counted by `resolve/response-size.ts`. Each update of a live query has its own budget. */

@@ -4,16 +4,15 @@ import { fastify } from 'fastify'
 import type { Logger } from 'pino'
 import type { Gateway } from '../gateway.ts'
 import { GatewayError } from '../model/errors.ts'
-import { DEFAULT_POINT_LIMITS } from '../model/point.ts'
 import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { BetterStackLimits } from './better-stack/better-stack-routes.ts'
-import { registerBetterStackRoutes, sendPlainError } from './better-stack/better-stack-routes.ts'
+import { REQUEST_POINTS_MAX, registerBetterStackRoutes, sendPlainError } from './better-stack/better-stack-routes.ts'
 import { registerFluxEventRoutes } from './flux/flux-event-routes.ts'
 import type { FluxLimits } from './flux/flux-routes.ts'
 import { registerFluxRoutes } from './flux/flux-routes.ts'
 import { registerOpenApi } from './openapi/openapi-route.ts'
 import { decoratePrincipal } from './server/auth.ts'
-import { type BodyLimits, readBodies } from './server/body.ts'
+import { BODY_STALL_MS, type BodyLimits, readBodies } from './server/body.ts'
 import { addCommonHeaders, setCommonHeaders } from './server/common-headers.ts'
 import { allowOrigins, type CorsOrigins } from './server/cors.ts'
 import { asGatewayError, sendError, statusOf } from './server/error-table.ts'
@@ -41,17 +40,14 @@ export interface ServerLimits extends FluxLimits, BetterStackLimits, BodyLimits 
   readonly readyWaitMs: number
 }
 
-export const DEFAULT_SERVER_LIMITS: ServerLimits = {
-  points: DEFAULT_POINT_LIMITS,
-  batchItemsMax: 500,
-  eventBytesMax: 32 * 1024,
-  requestPointsMax: 1_000_000,
-  bodyBytesMax: 20 * 1024 * 1024,
-  bodiesBytesMax: 256 * 1024 * 1024,
-  bodiesBytesPerAddressMax: 64 * 1024 * 1024,
-  bodyStallMs: 10_000,
-  connectionsMax: 10_000,
-  readyWaitMs: 2_000,
+/** How long `/ready` waits for the store. */
+const READY_WAIT_MS = 2_000
+
+/** The bounds that are constants. */
+export const SERVER_BOUNDS = {
+  bodyStallMs: BODY_STALL_MS,
+  requestPointsMax: REQUEST_POINTS_MAX,
+  readyWaitMs: READY_WAIT_MS,
 }
 
 /** A request must have arrived whole within this time; 20 MiB then need 1.4 Mbit/s. */

@@ -5,6 +5,9 @@
  * Invariant: at most `bytesMax` bytes; a full cache is emptied.
  */
 
+/** Bytes of remembered items of one project; a cleared cache costs one slower decoding of each item. */
+export const ITEM_MEMORY_BYTES = 67_108_864
+
 /** Where the identity of an item lies in a body. Filled in again for each item. */
 export interface ItemIdentity {
   readonly view: DataView

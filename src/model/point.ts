@@ -15,19 +15,12 @@ export interface PointLimits {
   readonly tagKeyCharsMax: number
   readonly tagValueCharsMax: number
   readonly tagsMax: number
-  readonly setMemberCharsMax: number
-  /** How far after the gateway's clock a point may lie. */
-  readonly aheadMsMax: number
 }
 
-export const DEFAULT_POINT_LIMITS: PointLimits = {
-  nameCharsMax: 255,
-  tagKeyCharsMax: 128,
-  tagValueCharsMax: 256,
-  tagsMax: 32,
-  setMemberCharsMax: 1_024,
-  aheadMsMax: 24 * 3_600_000,
-}
+/** Characters of a set member: an id or a URL fits. */
+export const SET_MEMBER_CHARS_MAX = 1_024
+/** How far ahead of the gateway's clock a point may lie: clients with a wrong time zone are still accepted. */
+const AHEAD_MS_MAX = 24 * 3_600_000
 
 /** Why an item cannot be stored. */
 export interface Rejection {
@@ -55,14 +48,14 @@ export function checkType(type: unknown): Rejection | undefined {
   return reject('invalid_type', `type must be one of ${TRACKED_TYPES.join(', ')}, not ${describe(type)}`)
 }
 
-export function checkValue(type: TrackedType, value: unknown, limits: PointLimits): Rejection | undefined {
+export function checkValue(type: TrackedType, value: unknown): Rejection | undefined {
   if (type === 'set') {
     if (typeof value !== 'string')
       return reject('invalid_value', `value of a set must be a string, not ${describe(value)}`)
-    if (isLongerThan(value, limits.setMemberCharsMax)) {
+    if (isLongerThan(value, SET_MEMBER_CHARS_MAX)) {
       return reject(
         'invalid_value',
-        `value has ${countChars(value)} characters, at most ${limits.setMemberCharsMax} are allowed`,
+        `value has ${countChars(value)} characters, at most ${SET_MEMBER_CHARS_MAX} are allowed`,
       )
     }
     // Ill-formed strings become equal in UTF-8.
@@ -73,10 +66,10 @@ export function checkValue(type: TrackedType, value: unknown, limits: PointLimit
   return reject('invalid_value', `value of a ${type} must be a finite number, not ${describe(value)}`)
 }
 
-export function checkInstant(timeMs: number | undefined, nowMs: number, limits: PointLimits): Rejection | undefined {
+export function checkInstant(timeMs: number | undefined, nowMs: number): Rejection | undefined {
   if (timeMs === undefined) return reject('invalid_timestamp', 'timestamp must be an RFC 3339 date-time or a UNIX time')
-  if (timeMs > nowMs + limits.aheadMsMax) {
-    return reject('invalid_timestamp', `timestamp lies more than ${limits.aheadMsMax / 3_600_000} h ahead`)
+  if (timeMs > nowMs + AHEAD_MS_MAX) {
+    return reject('invalid_timestamp', `timestamp lies more than ${AHEAD_MS_MAX / 3_600_000} h ahead`)
   }
   return undefined
 }

@@ -13,8 +13,6 @@ export type RateLimits = Readonly<Record<RateClass, RateLimit>>
 
 export const RATE_WINDOW_MS = 60_000
 
-export const DEFAULT_RATE_LIMITS: RateLimits = { single: 1_000, batch: 10, query: 60, graphql: 600, betterstack: 500 }
-
 const RATE_MAX = 1_000_000_000
 
 /** Reads `off`, or overrides such as `batch=100,query=off`. Throws an Error that names the unreadable part. */

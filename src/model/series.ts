@@ -1,5 +1,11 @@
 import { hashFields, type Id64 } from './id.ts'
 
+/**
+ * Series and tag paths held in memory, for writing and for querying each. When there are more, the cache is cleared and filled again
+ * from the store. Ten metrics with the most series that a metric may have by default.
+ */
+export const SERIES_HELD_MAX = 1_000_000
+
 /** Tags sorted by key, each key once, no empty value. Equal series have equal canonical tags. */
 export type CanonicalTags = readonly (readonly [key: string, value: string])[]
 

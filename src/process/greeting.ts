@@ -1,22 +1,23 @@
-import type { Config } from '../config/config.ts'
+import { type Config, usesRedis } from '../config/config.ts'
 import type { Listening } from './processes.ts'
 
-/** What a newcomer needs next. A key is printed when it is made and never again. */
-export function greeting({ apiKeys, dataDir, redis }: Config, { url, firstKey }: Listening): string {
+/** The text that a gateway prints when it listens: what a new user needs next. The first key is printed only when it is created. */
+export function greeting(config: Config, { url, firstKey }: Listening): string {
+  const { apiKeys } = config.access
   const lines = [`GaugeQL listens on ${url}`, `GraphiQL          ${url}/graphql`]
   if (firstKey !== undefined) {
     lines.push(
-      `API key           ${firstKey}   (shown this once; project "default")`,
+      `API key           ${firstKey}   (shown only now; project "default")`,
       '',
       'Send a point:',
       `  curl ${url}/api/v1/metrics -H "Authorization: Bearer ${firstKey}" -H "Content-Type: application/json" -d '{"name":"api.response_time","type":"distribution","value":145.2,"tags":{"endpoint":"/users"}}'`,
-      'Ask it back:',
+      'Query it:',
       `  curl "${url}/api/v1/metrics/api.response_time/query?aggregation=p50,p95" -H "Authorization: Bearer ${firstKey}"`,
     )
   } else if (apiKeys.size > 0) lines.push(`API keys          ${apiKeys.size} from API_KEYS`)
   else {
-    const store = redis === undefined ? dataDir : 'this Redis'
-    lines.push(`API key           the one shown when a gateway first started on ${store}; npm run keys makes more`)
+    const store = usesRedis(config) ? 'this Redis' : config.store.folder
+    lines.push(`API key           the one shown at the first start on ${store}; npm run keys creates more`)
   }
   return `\n${lines.join('\n')}\n\n`
 }

@@ -1,25 +1,25 @@
 import type { Config } from '../config/config.ts'
 
-/** Ports tried after the default one when nobody chose. */
-const PORTS_TRIED = 10
+/** Further ports that are tried when PORT is not set and the default port is in use. */
+const FURTHER_PORTS = 10
 
-/** Listens on the port asked for; when nobody asked, on the first free one from the default on. */
+const HOST_ERRORS = ['ENOTFOUND', 'EAI_AGAIN', 'EADDRNOTAVAIL', 'EINVAL']
+
+/** Listens on the configured port. When PORT is not set, listens on the first free port from the default one on. */
 export async function listenOn(
-  { port, portIsFixed }: Pick<Config, 'port' | 'portIsFixed'>,
+  { port, portIsFixed }: Pick<Config['http'], 'port' | 'portIsFixed'>,
   listen: (port: number) => Promise<unknown>,
 ): Promise<void> {
-  for (let tried = 0; ; tried++) {
+  for (let further = 0; ; further++) {
     try {
-      await listen(port === 0 ? 0 : port + tried)
+      await listen(port === 0 ? 0 : port + further)
       return
     } catch (error) {
       const code = error instanceof Error && 'code' in error ? error.code : undefined
-      if (code === 'EADDRINUSE' && !portIsFixed && tried < PORTS_TRIED) continue
-      throw typeof code === 'string' && NO_SUCH_HOST.test(code)
+      if (code === 'EADDRINUSE' && !portIsFixed && further < FURTHER_PORTS) continue
+      throw typeof code === 'string' && HOST_ERRORS.includes(code)
         ? new Error(`HOST cannot be used: ${(error as Error).message}`, { cause: error })
         : error
     }
   }
 }
-
-const NO_SUCH_HOST = /^(ENOTFOUND|EAI_AGAIN|EADDRNOTAVAIL|EINVAL)$/

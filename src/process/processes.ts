@@ -3,39 +3,39 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import type { Logger } from 'pino'
 import type { Config } from '../config/config.ts'
-import { hearStarted, type ToStarter, tellStarted } from '../telemetry/process-messages.ts'
+import { onWorkerMessage, sendToWorker, type ToPrimary } from '../telemetry/process-messages.ts'
 import { ProcessMetrics } from '../telemetry/process-metrics.ts'
 import { listenOn } from './listen.ts'
 
 /**
- * Several processes of the gateway on one machine behind one port. The first process serves nobody: it starts the others, hands
- * them connections in turn, starts a new one when one dies, and stops them all. They share nothing but the store.
+ * Several gateway processes on one machine behind one port. The primary process serves no requests: it starts the workers, gives
+ * each new connection to one of them, replaces a worker that dies, and stops them all. Workers share nothing but the store.
  */
 
 /** A gateway that listens, in this process or in several. */
 export interface Listening {
   readonly url: string
   readonly firstKey: string | undefined
-  /** Stops accepting, answers what was accepted. */
+  /** Stops accepting and finishes accepted requests. */
   close(): Promise<void>
 }
 
-type Listens = ToStarter & { readonly kind: 'listens' }
+type Listens = ToPrimary & { readonly kind: 'listens' }
 
-/** How long to wait before a process is started again: doubled with each failure in a row. */
+/** The pause before a worker is started again. It doubles with each failure in a row. */
 const PAUSE_MS_MIN = 100
 const PAUSE_MS_MAX = 10_000
-/** A process that served for so long has not failed at its start: the next one is started soon again. */
+/** A worker that ran for so long did start well, so its replacement starts without a long pause. */
 const STEADY_MS = 60_000
 
-/** Whether this process was started by `startProcesses` of another one. */
-export function isStarted(): boolean {
+/** Whether this process was started by `startProcesses` of a primary process. */
+export function isWorker(): boolean {
   return cluster.isWorker
 }
 
 /**
- * Starts this program `config.processes` times. Rejects with the reason of the first that cannot start; `ended` hears when
- * later none is left and no new one can start.
+ * Starts this program once for each configured process. Rejects with the reason of the first worker that cannot start. Calls `ended`
+ * when later no worker is left and no new one can start.
  */
 export async function startProcesses(
   config: Config,
@@ -43,23 +43,23 @@ export async function startProcesses(
   ended: (error: Error) => void,
   now: () => number = Date.now,
 ): Promise<Listening> {
-  // A new process must find the port that the others had.
-  const group = new ProcessGroup(await choosePort(config), log, ended, now)
+  // A replacement needs the same port, so the primary chooses it.
+  const workers = new Workers(await choosePort(config.http), log, ended, now)
   try {
-    // The first one alone: it makes the store and the first key.
-    const { url, firstKey } = await group.start()
-    await Promise.all(Array.from({ length: config.processes - 1 }, () => group.start()))
-    return { url, firstKey, close: () => group.close() }
+    // The first worker starts alone, because it creates the store and the first key.
+    const { url, firstKey } = await workers.start()
+    await Promise.all(Array.from({ length: config.process.processes - 1 }, () => workers.start()))
+    return { url, firstKey, close: () => workers.close() }
   } catch (error) {
-    await group.close().catch(() => undefined)
+    await workers.close().catch(() => undefined)
     throw error
   }
 }
 
-async function choosePort(config: Config): Promise<number> {
+async function choosePort(http: Config['http']): Promise<number> {
   const server = createServer()
-  await listenOn(config, async (port) => {
-    server.listen({ host: config.host, port })
+  await listenOn(http, async (port) => {
+    server.listen({ host: http.host, port })
     await once(server, 'listening')
   })
   const { port } = server.address() as AddressInfo
@@ -68,14 +68,14 @@ async function choosePort(config: Config): Promise<number> {
   return port
 }
 
-class ProcessGroup {
+class Workers {
   readonly #port: number
   readonly #log: Logger
   readonly #ended: (error: Error) => void
   readonly #now: () => number
-  /** Those that live, and when each has gone and how. */
-  readonly #gone = new Map<Worker, Promise<Exit>>()
-  readonly #metrics = new ProcessMetrics<Worker>((worker) => tellStarted(worker, { kind: 'readOwn' }))
+  /** The workers that have not exited, each with a promise of its exit. */
+  readonly #exits = new Map<Worker, Promise<Exit>>()
+  readonly #metrics = new ProcessMetrics<Worker>((worker) => sendToWorker(worker, { kind: 'readOwn' }))
   readonly #pauses = new Set<NodeJS.Timeout>()
   #isClosing = false
 
@@ -86,57 +86,61 @@ class ProcessGroup {
     this.#now = now
   }
 
-  /** Resolves when the new process listens; from then on it is replaced when it dies. */
+  /** Resolves when a new worker listens. From then on it is replaced when it dies. */
   async start(failures = 0): Promise<Listens> {
     const worker = cluster.fork({ PORT: String(this.#port) })
     const { pid } = worker.process
-    let news: Listens | { readonly kind: 'failed'; readonly reason: string } | undefined
-    const told = new Promise<void>((resolve) => {
-      hearStarted(worker, (message) => {
-        if (message.kind === 'readAll') this.#readMetrics(worker)
-        else if (message.kind === 'own') this.#metrics.heard(worker, message.families)
+    let outcome: Listens | { readonly kind: 'failed'; readonly reason: string } | undefined
+    const started = new Promise<void>((resolve) => {
+      onWorkerMessage(worker, (message) => {
+        if (message.kind === 'readAll') this.#sendMetrics(worker)
+        else if (message.kind === 'own') this.#metrics.received(worker, message.families)
         else {
-          news = message
-          if (message.kind === 'listens') this.#metrics.joined(worker)
+          outcome = message
+          if (message.kind === 'listens') this.#metrics.add(worker)
           resolve()
         }
       })
     })
-    const gone = exitOf(worker)
-    this.#gone.set(worker, gone)
-    const exit = gone.then((how) => {
-      this.#gone.delete(worker)
-      this.#metrics.left(worker)
-      return how
-    })
-    await Promise.race([told, exit])
-    if (news?.kind !== 'listens') {
+    const exit = this.#watch(worker)
+    await Promise.race([started, exit])
+    if (outcome?.kind !== 'listens') {
       const { text } = await exit
-      throw new Error(news?.reason ?? `a process ${text} before it listened`)
+      throw new Error(outcome?.reason ?? `a process ${text} before it listened`)
     }
     this.#log.info({ process: pid }, 'a process listens')
-    const sinceMs = this.#now()
+    const startedMs = this.#now()
     void exit.then(({ text }) => {
       if (this.#isClosing) return
-      this.#log.warn({ process: pid }, `a process ${text}; another one is started`)
-      this.#startLater(this.#now() - sinceMs >= STEADY_MS ? 0 : failures)
+      this.#log.warn({ process: pid }, `a process ${text}; starting another one`)
+      this.#startLater(this.#now() - startedMs >= STEADY_MS ? 0 : failures)
     })
-    return news
+    return outcome
   }
 
   async close(): Promise<void> {
     this.#isClosing = true
     for (const pause of this.#pauses) clearTimeout(pause)
-    for (const worker of this.#gone.keys()) worker.process.kill('SIGTERM')
-    const exits = await Promise.all(this.#gone.values())
+    for (const worker of this.#exits.keys()) worker.process.kill('SIGTERM')
+    const exits = await Promise.all(this.#exits.values())
     const unclean = exits.find(({ isClean }) => !isClean)
-    if (unclean !== undefined) throw new Error(`a process ${unclean.text} while it was to stop`)
+    if (unclean !== undefined) throw new Error(`a process ${unclean.text} during shutdown`)
   }
 
-  #readMetrics(worker: Worker): void {
+  #watch(worker: Worker): Promise<Exit> {
+    const exit = exitOf(worker)
+    this.#exits.set(worker, exit)
+    return exit.then((ended) => {
+      this.#exits.delete(worker)
+      this.#metrics.remove(worker)
+      return ended
+    })
+  }
+
+  #sendMetrics(worker: Worker): void {
     this.#metrics.read().then(
-      (text) => tellStarted(worker, { kind: 'all', text }),
-      (err: unknown) => this.#log.error({ err }, 'the metrics of the processes could not be read'),
+      (text) => sendToWorker(worker, { kind: 'all', text }),
+      (err: unknown) => this.#log.error({ err }, 'could not read the metrics of the processes'),
     )
   }
 
@@ -146,8 +150,8 @@ class ProcessGroup {
         this.#pauses.delete(pause)
         this.start(failures + 1).catch((error: Error) => {
           if (this.#isClosing) return
-          if (this.#gone.size === 0) return this.#ended(error)
-          this.#log.warn({ reason: error.message }, 'a process could not start; it is tried again')
+          if (this.#exits.size === 0) return this.#ended(error)
+          this.#log.warn({ reason: error.message }, 'a process could not start; trying again')
           this.#startLater(failures + 1)
         })
       },
@@ -158,9 +162,9 @@ class ProcessGroup {
 }
 
 interface Exit {
-  /** By itself with 0, or by the signal that asks one to stop. */
+  /** With code 0, or by SIGTERM. */
   readonly isClean: boolean
-  /** For people: what became of it. */
+  /** For log lines and errors, such as `exited with 1`. */
   readonly text: string
 }
 
@@ -172,7 +176,7 @@ async function exitOf(worker: Worker): Promise<Exit> {
     })
     worker.once('error', (error) => resolve({ isClean: false, text: `failed (${error.message})` }))
   })
-  // Its last words may still be on their way.
+  // Its last messages may arrive after its exit.
   if (worker.isConnected()) await once(worker, 'disconnect')
   return exit
 }

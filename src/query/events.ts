@@ -4,7 +4,7 @@ import { isInstant } from '../model/time.ts'
 import type { EventPlace } from '../store/events.ts'
 import type { Store } from '../store/store.ts'
 import { readRange } from './plan/prepare.ts'
-import { compileFilters, type FilterLimits, type TagFilters } from './plan/tag-filter.ts'
+import { compileFilters, FILTER_LIMITS, type FilterLimits, type TagFilters } from './plan/tag-filter.ts'
 
 /** A query of events as a client states it, in any dialect, before validation. */
 export interface EventInput {
@@ -30,6 +30,11 @@ export interface EventQueryLimits extends FilterLimits {
   /** Events that one request reads, whether they match or not. */
   readonly eventsReadMax: number
 }
+
+/** Events examined by one request. When too few of them match, its page ends early and has a cursor. */
+export const EVENTS_READ_MAX = 10_000
+
+export const EVENT_QUERY_LIMITS: EventQueryLimits = { ...FILTER_LIMITS, eventsReadMax: EVENTS_READ_MAX }
 
 export const EVENTS_PAGE_DEFAULT = 100
 export const EVENTS_PAGE_MAX = 1_000

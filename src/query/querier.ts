@@ -1,6 +1,7 @@
 import { GatewayError } from '../model/errors.ts'
 import { formatInterval } from '../model/interval.ts'
 import { rollupKindOf } from '../model/metric.ts'
+import { SERIES_HELD_MAX } from '../model/series.ts'
 import { nearestInstant } from '../model/time.ts'
 import type { MetricRow, Store } from '../store/store.ts'
 import { accumulate, type Reading } from './compute/accumulate.ts'
@@ -13,7 +14,7 @@ import { valuesBefore } from './compute/value-before.ts'
 import { type Needs, needsOf } from './plan/aggregation.ts'
 import { fittingStep, gridOf, type Period, planPeriod, rollupsOf } from './plan/period.ts'
 import { finestKept, fittingInterval, type Plan, plan, planEdges, type RetentionSetting } from './plan/plan.ts'
-import { prepareQuery, type RequestLimits } from './plan/prepare.ts'
+import { prepareQuery, REQUEST_LIMITS, type RequestLimits } from './plan/prepare.ts'
 import type { QueryInput, QueryRequest } from './plan/request.ts'
 import { type Grouping, type IdRange, SeriesIndex, type SeriesList } from './plan/series-index.ts'
 import { hasLostBlocks } from './read/lost-blocks.ts'
@@ -33,6 +34,9 @@ export interface QuerierSettings extends RequestLimits {
   /** Series cached for filtering and grouping. */
   readonly seriesHeldMax: number
 }
+
+/** The bounds that are constants. */
+export const QUERIER_BOUNDS = { ...REQUEST_LIMITS, seriesHeldMax: SERIES_HELD_MAX }
 
 /**
  * Runs queries: validate the input, read an index snapshot, plan, charge the budget, read blocks, merge columns,

@@ -1,40 +1,42 @@
 import type { Worker } from 'node:cluster'
 import type { MetricFamily } from './telemetry.ts'
 
-/** All that the processes of one machine say to each other: a started one to the one that started it, and back. */
+/**
+ * All messages between the processes of one gateway: the primary process, which started the others, and its workers. Both ends run
+ * the same version of this program, so a received message has the type that was sent.
+ */
 
-export type ToStarter =
-  /** How its start went, once. */
+export type ToPrimary =
+  /** Whether the worker could start, once. */
   | { readonly kind: 'listens'; readonly url: string; readonly firstKey: string | undefined }
   | { readonly kind: 'failed'; readonly reason: string }
-  /** It wants the metrics of all. */
+  /** The worker wants the metrics of all processes. */
   | { readonly kind: 'readAll' }
-  /** Its own metrics, as it was asked. Undefined: it could not read them. */
+  /** The worker's own metrics, as requested. Undefined: it could not read them. */
   | { readonly kind: 'own'; readonly families: readonly MetricFamily[] | undefined }
 
-export type ToStarted =
-  /** Its own metrics are wanted. */
+export type ToWorker =
+  /** The primary wants the worker's own metrics. */
   { readonly kind: 'readOwn' } | { readonly kind: 'all'; readonly text: string }
 
-/** Tells the process that started this one; resolves when that is on its way. */
-export function tell(message: ToStarter): Promise<void> {
+/** Resolves when the message is on its way. */
+export function sendToPrimary(message: ToPrimary): Promise<void> {
   return new Promise((resolve) => {
-    // One that is gone hears nothing; this process then ends by itself.
+    // Without a primary the message is dropped; a worker that lost its primary exits by itself.
     if (process.send === undefined) resolve()
     else process.send(message, undefined, undefined, () => resolve())
   })
 }
 
-/** Tells a started process; one that is gone hears nothing. */
-export function tellStarted(worker: Worker, message: ToStarted): void {
+/** A message to a worker that has exited is dropped. */
+export function sendToWorker(worker: Worker, message: ToWorker): void {
   worker.send(message, () => {})
 }
 
-/** Both ends are this program: what arrives is what was told. */
-export function hear(listener: (message: ToStarted) => void): void {
+export function onPrimaryMessage(listener: (message: ToWorker) => void): void {
   process.on('message', listener)
 }
 
-export function hearStarted(worker: Worker, listener: (message: ToStarter) => void): void {
+export function onWorkerMessage(worker: Worker, listener: (message: ToPrimary) => void): void {
   worker.on('message', listener)
 }

@@ -1,64 +1,65 @@
 import { AggregatorRegistry } from 'prom-client'
 import { GatewayError } from '../model/errors.ts'
-import { hear, tell } from './process-messages.ts'
+import { onPrimaryMessage, sendToPrimary } from './process-messages.ts'
 import type { MetricFamily, ShareMetrics } from './telemetry.ts'
 
 /**
- * The metrics of several processes as those of one. Whichever process is asked for them asks the one that started it, which asks
- * all. Counters never go back: of a process that does not answer, or lives no more, the last that was known goes on counting.
+ * Merges the metrics of several processes. A worker that is asked for metrics asks the primary process, which asks all workers.
+ * Counters never decrease: for a worker that does not respond, or has exited, its last known counters are used.
  */
 
-/** How long the processes may take; longer than each of them waits for the store. */
-const PROCESS_WAIT_MS = 3_000
-/** How long the one that asks them may take. */
-const ALL_WAIT_MS = 5_000
+/** How long the primary waits for its workers; longer than each of them waits for the store. */
+const WORKERS_WAIT_MS = 3_000
+/** How long a worker waits for the primary. */
+const PRIMARY_WAIT_MS = 5_000
 
-interface Known {
+interface WorkerState {
+  /** The last known metrics. */
   families: readonly MetricFamily[]
-  /** Asked and not yet answered, maybe for long: it is not asked twice. */
-  question: Question | undefined
+  /** The request under way. A worker that is slow is not asked a second time. */
+  request: Request | undefined
 }
 
-interface Question {
-  /** Whether it answered. */
-  readonly settled: Promise<boolean>
-  settle(isAnswered: boolean): void
+interface Request {
+  /** Whether the worker responded. */
+  readonly response: Promise<boolean>
+  finish(hasResponded: boolean): void
 }
 
-/** In the process that started the others. */
-export class ProcessMetrics<P> {
-  readonly #ask: (process: P) => void
-  readonly #living = new Map<P, Known>()
-  /** What those that are gone have counted; made one at each reading. */
-  #gone: readonly (readonly MetricFamily[])[] = []
+/** Runs in the primary process. */
+export class ProcessMetrics<W> {
+  readonly #ask: (worker: W) => void
+  readonly #running = new Map<W, WorkerState>()
+  /** Counters of workers that have exited; merged into one list at each reading. */
+  #exited: readonly (readonly MetricFamily[])[] = []
   #reading: Promise<string> | undefined
 
-  /** `ask` makes the process tell its metrics, which are then to be `heard`. */
-  constructor(ask: (process: P) => void) {
+  /** `ask` requests the metrics of a worker, whose response goes to `received`. */
+  constructor(ask: (worker: W) => void) {
     this.#ask = ask
   }
 
-  joined(process: P): void {
-    this.#living.set(process, { families: [], question: undefined })
+  add(worker: W): void {
+    this.#running.set(worker, { families: [], request: undefined })
   }
 
-  heard(process: P, families: readonly MetricFamily[] | undefined): void {
-    const known = this.#living.get(process)
-    if (known === undefined) return
-    if (families !== undefined) known.families = families
-    known.question?.settle(families !== undefined)
-    known.question = undefined
+  received(worker: W, families: readonly MetricFamily[] | undefined): void {
+    const state = this.#running.get(worker)
+    if (state === undefined) return
+    if (families !== undefined) state.families = families
+    state.request?.finish(families !== undefined)
+    state.request = undefined
   }
 
-  left(process: P): void {
-    const known = this.#living.get(process)
-    if (known === undefined) return
-    this.#living.delete(process)
-    if (known.families.length > 0) this.#gone = [...this.#gone, known.families.filter(isLasting)]
-    known.question?.settle(false)
+  remove(worker: W): void {
+    const state = this.#running.get(worker)
+    if (state === undefined) return
+    this.#running.delete(worker)
+    if (state.families.length > 0) this.#exited = [...this.#exited, state.families.filter(isLasting)]
+    state.request?.finish(false)
   }
 
-  /** Prometheus text. Readers that come together share one answer. */
+  /** Prometheus text. Concurrent readers share one reading. */
   read(): Promise<string> {
     this.#reading ??= this.#read().finally(() => {
       this.#reading = undefined
@@ -67,62 +68,62 @@ export class ProcessMetrics<P> {
   }
 
   async #read(): Promise<string> {
-    const answered = new Set<P>()
-    const asking = [...this.#living].map(async ([process, known]) => {
-      if (await this.#question(process, known)) answered.add(process)
+    const responded = new Set<W>()
+    const requests = [...this.#running].map(async ([worker, state]) => {
+      if (await this.#request(worker, state)) responded.add(worker)
     })
-    await answerWithin(PROCESS_WAIT_MS, Promise.all(asking))
-    const parts = [...this.#living].map(([process, { families }]) =>
-      answered.has(process) ? families : families.filter(isLasting),
+    await undefinedAfter(WORKERS_WAIT_MS, Promise.all(requests))
+    const running = [...this.#running].map(([worker, { families }]) =>
+      responded.has(worker) ? families : families.filter(isLasting),
     )
-    const gone = this.#gone
-    const all = merged([...parts, ...gone])
-    if (gone.length > 1) {
-      const families = await familiesOf(merged(gone))
-      // More may have gone meanwhile.
-      this.#gone = [families, ...this.#gone.slice(gone.length)]
+    const exited = this.#exited
+    const all = merged([...running, ...exited])
+    if (exited.length > 1) {
+      const families = await familiesOf(merged(exited))
+      // More workers may have exited during the merge.
+      this.#exited = [families, ...this.#exited.slice(exited.length)]
     }
     return all.metrics()
   }
 
-  #question(process: P, known: Known): Promise<boolean> {
-    if (known.question !== undefined) return known.question.settled
-    let settle: (isAnswered: boolean) => void = () => {}
-    const settled = new Promise<boolean>((resolve) => {
-      settle = resolve
+  #request(worker: W, state: WorkerState): Promise<boolean> {
+    if (state.request !== undefined) return state.request.response
+    let finish: (hasResponded: boolean) => void = () => {}
+    const response = new Promise<boolean>((resolve) => {
+      finish = resolve
     })
-    known.question = { settled, settle }
-    this.#ask(process)
-    return settled
+    state.request = { response, finish }
+    this.#ask(worker)
+    return response
   }
 }
 
 /**
- * In a started process: tells its own when asked, and reads those of all, one reading at a time. Rejects with `overloaded` when
- * nobody answers.
+ * Runs in a worker: sends its own metrics when the primary asks, and reads those of all processes, one reading at a time. Rejects
+ * with `overloaded` when the primary does not respond.
  */
-export const shareMetrics: ShareMetrics = (own) => {
-  let answered: ((text: string) => void) | undefined
-  hear((message) => {
+export const shareMetrics: ShareMetrics = (readOwn) => {
+  let received: ((text: string) => void) | undefined
+  onPrimaryMessage((message) => {
     if (message.kind === 'readOwn') {
-      own().then(
-        (families) => tell({ kind: 'own', families }),
-        () => tell({ kind: 'own', families: undefined }),
+      readOwn().then(
+        (families) => sendToPrimary({ kind: 'own', families }),
+        () => sendToPrimary({ kind: 'own', families: undefined }),
       )
-    } else answered?.(message.text)
+    } else received?.(message.text)
   })
   return async () => {
-    const answer = new Promise<string>((resolve) => {
-      answered = resolve
+    const response = new Promise<string>((resolve) => {
+      received = resolve
     })
-    void tell({ kind: 'readAll' })
-    const text = await answerWithin(ALL_WAIT_MS, answer)
-    if (text === undefined) throw new GatewayError('overloaded', 'the processes of the gateway do not answer')
+    void sendToPrimary({ kind: 'readAll' })
+    const text = await undefinedAfter(PRIMARY_WAIT_MS, response)
+    if (text === undefined) throw new GatewayError('overloaded', 'the processes of the gateway do not respond')
     return text
   }
 }
 
-/** What a process has counted stays true when it is gone; what it holds does not. */
+/** Whether a metric stays valid after its process has exited: counts do, sizes do not. */
 function isLasting({ type }: MetricFamily): boolean {
   return type === 'counter' || type === 'histogram'
 }
@@ -133,28 +134,28 @@ function merged(parts: readonly (readonly MetricFamily[])[]): Merged {
   return AggregatorRegistry.aggregate([...parts])
 }
 
-/** The other way round: as they can be told and merged again. */
+/** The metrics of a registry in a form that can be sent and merged again. */
 export async function familiesOf(registry: Pick<Merged, 'getMetricsAsJSON'>): Promise<readonly MetricFamily[]> {
   const families = await registry.getMetricsAsJSON()
   return families.map(({ name, help, type, aggregator, values }) => ({
     name,
     help,
-    // Typed as a number, which it is not.
+    // Its declared type is a number, its value is a text.
     type: String(type),
-    // Of delays the worst one tells more than the mean of them.
+    // The worst delay of several processes says more than their mean.
     aggregator: aggregator === 'average' ? 'max' : aggregator,
     values: values.filter(({ value }) => Number.isFinite(value)),
   }))
 }
 
-/** Undefined when it takes longer. */
-export async function answerWithin<T>(waitMs: number, work: Promise<T>): Promise<T | undefined> {
+/** Resolves with undefined when the work takes longer. */
+export async function undefinedAfter<T>(waitMs: number, work: Promise<T>): Promise<T | undefined> {
   let timer: NodeJS.Timeout | undefined
-  const late = new Promise<undefined>((resolve) => {
+  const timeout = new Promise<undefined>((resolve) => {
     timer = setTimeout(() => resolve(undefined), waitMs)
   })
   try {
-    return await Promise.race([work, late])
+    return await Promise.race([work, timeout])
   } finally {
     clearTimeout(timer)
   }

@@ -1,7 +1,7 @@
 import { type Aggregator, Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import type { ErrorCode, ItemError } from '../model/errors.ts'
 import type { QueryMeta } from '../query/compute/result.ts'
-import { answerWithin, familiesOf } from './process-metrics.ts'
+import { familiesOf, undefinedAfter } from './process-metrics.ts'
 import type { ShareMetrics, Telemetry, TelemetrySources } from './telemetry.ts'
 
 /** How long a reader waits for what only the store knows; without an answer that is left out. */
@@ -102,7 +102,7 @@ export class Prometheus implements Telemetry {
       this.#readsProcess = true
       collectDefaultMetrics({ register: this.#registry, eventLoopMonitoringPrecision: LOOP_SAMPLE_MS })
     }
-    this.#backlog = await answerWithin(
+    this.#backlog = await undefinedAfter(
       STORE_WAIT_MS,
       this.#sources.backlog().catch(() => undefined),
     )

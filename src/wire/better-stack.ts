@@ -135,7 +135,7 @@ function* deliver<S extends SeriesRef>(
     case 'counter':
       return deliverNumber(typeKey, value, head, index, sink)
     case 'set':
-      return yield* deliverMembers(value, head, index, sink, options.limits)
+      return yield* deliverMembers(value, head, index, sink)
     case 'distribution':
       return yield* deliverSamples(value, head, index, sink)
     case 'histogram':
@@ -178,7 +178,7 @@ function readHead(item: BetterStackItem, { nowMs, limits, oddTime }: BetterStack
       timeMs = nowMs
     }
   }
-  const badInstant = checkInstant(timeMs, nowMs, limits)
+  const badInstant = checkInstant(timeMs, nowMs)
   if (badInstant !== undefined) return badInstant
   const tags = readTags(item.tags, limits, 'join')
   if (!Array.isArray(tags)) return tags
@@ -358,7 +358,6 @@ function* deliverMembers<S extends SeriesRef>(
   { name, timeMs, tags }: ItemHead,
   index: number,
   sink: PointSink<S>,
-  limits: PointLimits,
 ): Steps<number | Rejection> {
   if (!Array.isArray(values)) return reject('invalid_value', `values must be an array, not ${describe(values)}`)
   const members: string[] = []
@@ -367,7 +366,7 @@ function* deliverMembers<S extends SeriesRef>(
     if (budget.spend(PART_UNITS)) yield
     // Vector's sets hold texts; its sources also write numbers.
     const member = numberText(given) ?? given
-    const bad = checkValue('set', member, limits)
+    const bad = checkValue('set', member)
     if (bad !== undefined) return bad
     assert(typeof member === 'string', 'the member was checked')
     members.push(member)

@@ -1,7 +1,7 @@
 import { assert, GatewayError, type ItemError, MessageBudget } from '../model/errors.ts'
 import { EVENT_TEXT_FIELDS, type EventTextField, encodeEvent, type NewEvent } from '../model/event.ts'
-import { parsePointTime } from '../model/parse-instant.ts'
 import { isObject } from '../model/is-object.ts'
+import { parsePointTime } from '../model/parse-instant.ts'
 import {
   checkInstant,
   checkName,
@@ -68,7 +68,7 @@ export function decodeFluxEvent(item: unknown, nowMs: number, limits: EventLimit
     return reject('invalid_value', `value of an event must be a finite number or null, not ${describe(item.value)}`)
   }
   const timeMs = timestamp === null ? nowMs : parsePointTime(timestamp)
-  const badInstant = checkInstant(timeMs, nowMs, limits.points)
+  const badInstant = checkInstant(timeMs, nowMs)
   if (badInstant !== undefined) return badInstant
   assert(timeMs !== undefined, 'timestamp was checked')
   const tags = readTags(item.tags, limits.points)

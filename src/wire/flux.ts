@@ -89,12 +89,12 @@ function deliver<S extends SeriesRef>(
   const badIdentity = checkName(name, limits) ?? checkType(type)
   if (badIdentity !== undefined) return badIdentity
   assert(typeof name === 'string' && isTrackedType(type), 'name and type were checked')
-  const badValue = checkValue(type, item.value, limits)
+  const badValue = checkValue(type, item.value)
   if (badValue !== undefined) return badValue
   const value = typeof item.value === 'string' ? item.value : finiteNumber(item.value)
   assert(value !== undefined, 'value was checked')
   const timeMs = timestamp === undefined || timestamp === null ? nowMs : parsePointTime(timestamp)
-  const badInstant = checkInstant(timeMs, nowMs, limits)
+  const badInstant = checkInstant(timeMs, nowMs)
   if (badInstant !== undefined) return badInstant
   assert(timeMs !== undefined, 'timestamp was checked')
   const tags = readTags(item.tags, limits)

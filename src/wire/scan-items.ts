@@ -1,6 +1,6 @@
 import { GatewayError } from '../model/errors.ts'
 import type { CachedItem, ItemGrammar } from '../model/item-cache.ts'
-import { checkInstant, type PointLimits, type PointSink, type SeriesRef } from '../model/point.ts'
+import { checkInstant, type PointLimits, type PointSink, SET_MEMBER_CHARS_MAX, type SeriesRef } from '../model/point.ts'
 import { StepBudget, type Steps } from '../model/steps.ts'
 import { type ItemFraming, ItemScanner } from './item-scanner.ts'
 import { parseJsonBodyInSteps } from './json-body.ts'
@@ -100,11 +100,11 @@ function deliver<S extends SeriesRef>(
   series: S,
   sink: PointSink<S>,
   index: number,
-  { grammar, nowMs, limits }: ScanRules<S>,
+  { grammar, nowMs }: ScanRules<S>,
 ): boolean {
-  if (checkInstant(timeMs, nowMs, limits) !== undefined) return false
+  if (checkInstant(timeMs, nowMs) !== undefined) return false
   if (series.kind === 'set') {
-    if (member === undefined || member.length > limits.setMemberCharsMax || !sink.reuse(series)) return false
+    if (member === undefined || member.length > SET_MEMBER_CHARS_MAX || !sink.reuse(series)) return false
     sink.addMember(index, series, timeMs, member)
   } else {
     if (member !== undefined || !Number.isFinite(value) || !sink.reuse(series)) return false

@@ -1,25 +1,28 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { hashKey } from '../../src/access/api-keys.ts'
-import { readConfig } from '../../src/config/config.ts'
+import { readConfig, usesRedis } from '../../src/config/config.ts'
 import { SETTINGS } from '../../src/config/settings.ts'
 import { HOUR_MS, MINUTE_MS } from '../../src/model/time.ts'
 
 describe('readConfig', () => {
   it('reads an empty environment as the defaults', () => {
     const config = readConfig({})
-    expect(config).toMatchObject({ port: 4_000, portIsFixed: false, host: '127.0.0.1', dataDir: './data' })
-    expect(config.resolutions[0]).toEqual({ stepMs: 10_000, keptMs: 6 * HOUR_MS })
-    expect(config.resolutions).toHaveLength(5)
-    expect(config.apiKeys.size).toBe(0)
+    expect(config.http).toMatchObject({ port: 4_000, portIsFixed: false, host: '127.0.0.1' })
+    expect(config.store.folder).toBe('./data')
+    expect(config.store.resolutions[0]).toEqual({ stepMs: 10_000, keptMs: 6 * HOUR_MS })
+    expect(config.store.resolutions).toHaveLength(5)
+    expect(config.access.apiKeys.size).toBe(0)
+    expect(usesRedis(config)).toBe(false)
   })
 
   it.each(SETTINGS.map((setting) => [setting.name, setting] as const))(
     'reads the default of %s as if it had been set',
     (name, setting) => {
-      const { portIsFixed: _, ...defaults } = readConfig({})
-      expect(readConfig({ [name]: setting.default })).toMatchObject(defaults)
-      expect(readConfig({ [name]: '  ' })).toMatchObject(defaults)
+      const defaults = readConfig({})
+      const http = { ...defaults.http, portIsFixed: name === 'PORT' }
+      expect(readConfig({ [name]: setting.default })).toEqual({ ...defaults, http })
+      expect(readConfig({ [name]: '  ' })).toEqual(defaults)
       expect(setting.unit).not.toBe('')
       expect(setting.meaning).toMatch(/\.$/)
     },
@@ -27,9 +30,8 @@ describe('readConfig', () => {
 
   it('refuses to enforce registered operations when there are none', () => {
     expect(() => readConfig({ GRAPHQL_PERSISTED: 'enforced' })).toThrow(/^GRAPHQL_OPERATIONS /)
-    expect(readConfig({ GRAPHQL_PERSISTED: 'enforced', GRAPHQL_OPERATIONS: './operations' }).graphqlOperations).toBe(
-      './operations',
-    )
+    const config = readConfig({ GRAPHQL_PERSISTED: 'enforced', GRAPHQL_OPERATIONS: './operations' })
+    expect(config.persisted).toEqual({ mode: 'enforced', operations: './operations' })
   })
 
   it('names each setting once', () => {
@@ -48,8 +50,21 @@ describe('readConfig', () => {
 
   it('takes each number from the variable of its name', () => {
     const config = readConfig({ PORT: '0', BATCH_ITEMS_MAX: '7', TAGS_MAX: '3', FOLD_INBOX_AGE_MS: '250' })
-    expect(config).toMatchObject({ port: 0, portIsFixed: true, batchItemsMax: 7, foldInboxAgeMs: 250 })
+    expect(config.http).toMatchObject({ port: 0, portIsFixed: true })
+    expect(config.limits.batchItemsMax).toBe(7)
     expect(config.points.tagsMax).toBe(3)
+    expect(config.fold.inboxAgeMsMax).toBe(250)
+  })
+
+  it('ignores variables that it does not know', () => {
+    expect(readConfig({ QUERY_WHERE_MAX: 'many', HOME: '/' })).toEqual(readConfig({}))
+  })
+
+  it('uses Redis when a URL or nodes of a cluster are given, and only then allows several processes', () => {
+    expect(usesRedis(readConfig({ REDIS_URL: 'redis://localhost' }))).toBe(true)
+    expect(usesRedis(readConfig({ REDIS_CLUSTER_NODES: 'a:1, b:2', GATEWAY_PROCESSES: '2' }))).toBe(true)
+    expect(readConfig({ REDIS_CLUSTER_NODES: 'a:1, b:2' }).redis.clusterNodes).toEqual(['a:1', 'b:2'])
+    expect(() => readConfig({ GATEWAY_PROCESSES: '2' })).toThrow(/^GATEWAY_PROCESSES /)
   })
 
   it.each([
@@ -57,6 +72,10 @@ describe('readConfig', () => {
     ['PARTITIONS', '4097'],
     ['NAME_CHARS_MAX', '451'],
     ['LOG_LEVEL', 'loud'],
+    ['EVENT_RETENTION', 'long'],
+    ['REDIS_URL', 'http://localhost'],
+    ['REDIS_CLUSTER_NODES', 'a:1,b'],
+    ['REDIS_PREFIX', 'a b'],
     ['GRAPHQL_INTROSPECTION', 'maybe'],
     ['GRAPHQL_PERSISTED', 'sometimes'],
     ['GRAPHQL_TIMEOUT_MS', '2147483648'],
@@ -88,21 +107,27 @@ describe('readConfig', () => {
     expect(() => readConfig({ [name]: value })).toThrow(new RegExp(`^${name} `))
   })
 
-  it('reads whom to trust, whom to let in, and how much', () => {
+  it('reads trusted proxies, allowed origins and rate limits', () => {
     const config = readConfig({
       RATE_LIMITS: 'batch=100,query=off',
       TRUST_PROXY: 'loopback, 10.0.0.0/8,2001:db8::1',
       CORS_ORIGINS: 'https://app.example, http://localhost:5173',
     })
-    expect(config.rateLimits).toEqual({ single: 1_000, batch: 100, query: 'off', graphql: 600, betterstack: 500 })
-    expect(config.trustProxy).toEqual(['loopback', '10.0.0.0/8', '2001:db8::1'])
-    expect(config.corsOrigins).toEqual(['https://app.example', 'http://localhost:5173'])
-    expect(readConfig({ TRUST_PROXY: '2', CORS_ORIGINS: '*' })).toMatchObject({ trustProxy: 2, corsOrigins: '*' })
-    expect(readConfig({ TRUST_PROXY: '0' }).trustProxy).toBeUndefined()
+    expect(config.access.rateLimits).toEqual({
+      single: 1_000,
+      batch: 100,
+      query: 'off',
+      graphql: 600,
+      betterstack: 500,
+    })
+    expect(config.http.trustProxy).toEqual(['loopback', '10.0.0.0/8', '2001:db8::1'])
+    expect(config.http.corsOrigins).toEqual(['https://app.example', 'http://localhost:5173'])
+    expect(readConfig({ TRUST_PROXY: '2', CORS_ORIGINS: '*' }).http).toMatchObject({ trustProxy: 2, corsOrigins: '*' })
+    expect(readConfig({ TRUST_PROXY: '0' }).http.trustProxy).toBeUndefined()
   })
 
   it('reads steps with what they are kept for', () => {
-    const { resolutions } = readConfig({ RESOLUTIONS: '30s:1h, 5m:90m, 1h:30d ,1d:2y' })
+    const { resolutions } = readConfig({ RESOLUTIONS: '30s:1h, 5m:90m, 1h:30d ,1d:2y' }).store
     expect(resolutions).toEqual([
       { stepMs: 30_000, keptMs: HOUR_MS },
       { stepMs: 5 * MINUTE_MS, keptMs: 90 * MINUTE_MS },
@@ -112,7 +137,7 @@ describe('readConfig', () => {
   })
 
   it('keeps keys by their hash, with project and scopes', () => {
-    const { apiKeys } = readConfig({ API_KEYS: 'secret-one:shop:ingest+query, secret-two:blog:admin' })
+    const { apiKeys } = readConfig({ API_KEYS: 'secret-one:shop:ingest+query, secret-two:blog:admin' }).access
     expect([...apiKeys]).toEqual([
       [hashKey('secret-one'), { project: 'shop', scopes: ['ingest', 'query'] }],
       [hashKey('secret-two'), { project: 'blog', scopes: ['admin'] }],
@@ -142,11 +167,11 @@ describe('readConfig', () => {
   })
 })
 
-describe('the table of settings', () => {
+describe('docs/configuration.md', () => {
   const settings = SETTINGS.map((setting) => [setting.name, setting.default, setting.unit, setting.meaning])
 
-  it('in docs/configuration.md has every row of SETTINGS, in their order', () => {
-    expect(tableOf('../docs/configuration.md')).toEqual(settings)
+  it('has every row of the table of settings, in the same order', () => {
+    expect(tableOf('../../docs/configuration.md')).toEqual(settings)
   })
 
   function tableOf(path: string): string[][] {
@@ -158,7 +183,7 @@ describe('the table of settings', () => {
     return rows
   }
 
-  /** Without the marks that set names and values as code. */
+  /** Without the backquotes of names and values. */
   function cellsOf(line: string): string[] {
     const cells = line.split(/(?<!\\)\|/).slice(1, -1)
     return cells.map((cell) => cell.trim().replaceAll('`', '').replaceAll('\\|', '|'))

@@ -120,9 +120,9 @@ test('its gateway waits for a healthy Redis, and its settings can be used', () =
   expect(depends_on).toEqual({ redis: { condition: 'service_healthy' } })
   const names = new Set<string>(SETTINGS.map(({ name }) => name))
   expect(Object.keys(environment).filter((name) => !names.has(name))).toEqual([])
-  const { redis, processes } = readConfig(
+  const config = readConfig(
     Object.fromEntries(Object.entries(environment).map(([name, value]) => [name, String(value ?? '')])),
   )
-  expect(redis?.url).toBe('redis://:secret1@redis:6379/0')
-  expect(processes).toBe(1)
+  expect(config.redis.url).toBe('redis://:secret1@redis:6379/0')
+  expect(config.process.processes).toBe(1)
 })

@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { BatchOutcome, TrackOptions } from '../../src/gateway.ts'
-import { DEFAULT_POINT_LIMITS } from '../../src/model/point.ts'
 import { DAY_MS, HOUR_MS } from '../../src/model/time.ts'
 import type { EventInput, EventPage } from '../../src/query/events.ts'
 import { decodeFluxEvents } from '../../src/wire/flux-events.ts'
+import { DEFAULT_POINT_LIMITS } from '../support/defaults.ts'
+import { openEventReader } from '../support/engine.ts'
 import { startGateway, type TestGateway } from '../support/gateway.ts'
 
 /** Events by the verbs of the gateway, on the embedded store. */
@@ -13,7 +14,7 @@ let gateway: TestGateway
 let nowMs = T0
 
 beforeAll(async () => {
-  gateway = await startGateway({ now: () => nowMs, env: { EVENTS_READ_MAX: '50' } })
+  gateway = await startGateway({ now: () => nowMs })
 })
 afterAll(() => gateway.close())
 
@@ -27,10 +28,10 @@ const find = (project: string, input: EventInput = {}): Promise<EventPage> => ga
 const names = ({ events }: EventPage) => events.map(({ name }) => name).join(' ')
 
 /** Every page until the last one. */
-async function pages(project: string, input: EventInput): Promise<EventPage[]> {
+async function pages(project: string, input: EventInput, read = find): Promise<EventPage[]> {
   const found: EventPage[] = []
   for (let after: string | undefined; ; ) {
-    const page = await find(project, { ...input, after })
+    const page = await read(project, { ...input, after })
     found.push(page)
     if (page.next === undefined) return found
     if (found.length > 100) throw new Error('there is no last page')
@@ -107,9 +108,11 @@ describe('events', () => {
       'bound',
       Array.from({ length: 210 }, (_, i) => ({ name: i === 0 || i === 120 ? 'rare' : 'usual' })),
     )
-    const found = await pages('bound', { name: 'rare' })
+    const reader = openEventReader(gateway.store, () => nowMs, { eventsReadMax: 50 })
+    const read = (project: string, input: EventInput = {}) => reader.find(project, input)
+    const found = await pages('bound', { name: 'rare' }, read)
     expect(found.map(({ events }) => events.length)).toEqual([0, 1, 0, 0, 1])
-    expect((await pages('bound', { limit: 50 })).map(({ events }) => events.length)).toEqual([50, 50, 50, 50, 10])
+    expect((await pages('bound', { limit: 50 }, read)).map(({ events }) => events.length)).toEqual([50, 50, 50, 50, 10])
   })
 
   it('that are large make short pages', async () => {

@@ -3,10 +3,9 @@ import type { GraphQLLimits } from '../../src/graphql/context.ts'
 import type { PersistedSettings } from '../../src/graphql/documents/persisted-operations.ts'
 import { registerGraphQL } from '../../src/graphql/server/graphql-routes.ts'
 import type { StreamSettings } from '../../src/graphql/server/streams.ts'
-import { DEFAULT_SERVER_LIMITS } from '../../src/http/create-server.ts'
 import { decoratePrincipal } from '../../src/http/server/auth.ts'
 import { type BodyLimits, readBodies } from '../../src/http/server/body.ts'
-import { DEFAULT_GRAPHQL_LIMITS } from '../support/default-limits.ts'
+import { DEFAULT_GRAPHQL_LIMITS, DEFAULT_SERVER_LIMITS } from '../support/default-limits.ts'
 import { FakeGateway, NOW_MS } from '../support/fake-graphql-gateway.ts'
 
 export interface GraphQLAnswer {

@@ -5,7 +5,6 @@ import { RateLimiter } from '../../src/access/rate-limiter.ts'
 import { createGateway } from '../../src/gateway.ts'
 import { registerGraphQL } from '../../src/graphql/server/graphql-routes.ts'
 import { EventIds } from '../../src/model/event-id.ts'
-import { DEFAULT_RATE_LIMITS } from '../../src/model/rate.ts'
 import { HOUR_MS, MINUTE_MS } from '../../src/model/time.ts'
 import { LiveQueries } from '../../src/query/live/live-queries.ts'
 import type { QuerierSettings } from '../../src/query/querier.ts'
@@ -15,6 +14,7 @@ import { foldInbox } from '../../src/write/fold/fold.ts'
 import { FoldLoop } from '../../src/write/fold/fold-loop.ts'
 import { Receipts } from '../../src/write/idempotency.ts'
 import { DEFAULT_GRAPHQL_LIMITS } from '../support/default-limits.ts'
+import { DEFAULT_RATE_LIMITS } from '../support/defaults.ts'
 import {
   decoderOf,
   FOLD_SETTINGS,

@@ -2,7 +2,7 @@ import type { MetricType } from '../../src/model/metric.ts'
 import type { PointSink } from '../../src/model/point.ts'
 import { DAY_MS, HOUR_MS, MINUTE_MS } from '../../src/model/time.ts'
 import type { QueryAnswer } from '../../src/query/compute/result.ts'
-import { EventReader } from '../../src/query/events.ts'
+import { EVENT_QUERY_LIMITS, type EventQueryLimits, EventReader } from '../../src/query/events.ts'
 import type { QueryInput } from '../../src/query/plan/request.ts'
 import { Querier, type QuerierSettings } from '../../src/query/querier.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
@@ -94,8 +94,8 @@ export function openQuerier(
   )
 }
 
-export function openEventReader(store: Store, now: () => number): EventReader {
-  return new EventReader(store, { eventsReadMax: 1_000, tagFilterValuesMax: 100, whereMax: 20, globCharsMax: 256 }, now)
+export function openEventReader(store: Store, now: () => number, limits: Partial<EventQueryLimits> = {}): EventReader {
+  return new EventReader(store, { ...EVENT_QUERY_LIMITS, ...limits }, now)
 }
 
 export const PROJECT = 'test'

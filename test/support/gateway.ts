@@ -30,7 +30,7 @@ export async function startGateway({ env = {}, now, folder: given }: TestGateway
     RATE_LIMITS: 'off',
     ...env,
   })
-  const running = await start(config, pino({ level: config.logLevel }), now)
+  const running = await start(config, pino({ level: config.process.logLevel }), now)
   return {
     ...running,
     key,

@@ -42,9 +42,9 @@ function twoProcesses() {
   const metrics = new ProcessMetrics<string>((process) => {
     asked.push(process)
     const families = answers.get(process)
-    if (families !== undefined) metrics.heard(process, families)
+    if (families !== undefined) metrics.received(process, families)
   })
-  for (const process of ['a', 'b']) metrics.joined(process)
+  for (const process of ['a', 'b']) metrics.add(process)
   const read = async (): Promise<Record<string, number>> => {
     const text = metrics.read()
     await vi.runAllTimersAsync()
@@ -76,7 +76,7 @@ describe('the metrics of several processes', () => {
     expect(await read()).toMatchObject(expected)
     expect(await read()).toMatchObject(expected)
     expect(asked.filter((process) => process === 'b')).toHaveLength(2)
-    metrics.heard('b', familiesWith(6, 20))
+    metrics.received('b', familiesWith(6, 20))
     answers.set('b', familiesWith(7, 20))
     expect(await read()).toMatchObject({ counted: 12, held: 30 })
   })
@@ -87,9 +87,9 @@ describe('the metrics of several processes', () => {
     for (let i = 0; i < 4; i++) {
       answers.set('b', familiesWith(1, 20))
       expect(await read()).toMatchObject({ counted: 4 + i, held: 30, 'seconds_bucket{le="+Inf"}': 6 + 2 * i })
-      metrics.left('b')
+      metrics.remove('b')
       expect(await read()).toMatchObject({ counted: 4 + i, held: 10 })
-      metrics.joined('b')
+      metrics.add('b')
     }
   })
 
@@ -99,7 +99,7 @@ describe('the metrics of several processes', () => {
     await read()
     answers.delete('b')
     const reading = metrics.read()
-    metrics.left('b')
+    metrics.remove('b')
     expect(samplesOf(await reading)).toMatchObject({ counted: 7, held: 10 })
   })
 })

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { DEFAULT_POINT_LIMITS } from '../../src/model/point.ts'
 import { runAtOnce } from '../../src/model/steps.ts'
 import { decodeBetterStackItem } from '../../src/wire/better-stack.ts'
+import { DEFAULT_POINT_LIMITS } from '../support/defaults.ts'
 import { createRecordingSink } from '../support/fake-gateway.ts'
 
 const NOW_MS = Date.UTC(2024, 0, 15, 12)

@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest'
-import { DEFAULT_POINT_LIMITS } from '../../src/model/point.ts'
 import { runAtOnce } from '../../src/model/steps.ts'
 import { compileFilters } from '../../src/query/plan/tag-filter.ts'
 import { decodeBetterStackItem } from '../../src/wire/better-stack.ts'
 import { decodeFluxItem } from '../../src/wire/flux.ts'
 import { decodeFluxEvent } from '../../src/wire/flux-events.ts'
+import { DEFAULT_POINT_LIMITS } from '../support/defaults.ts'
 import { createRecordingSink } from '../support/fake-gateway.ts'
 
 /** Limits count characters as people do: one outside of the basic plane is two code units, and one character. */

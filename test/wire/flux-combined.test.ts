@@ -1,10 +1,10 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { GatewayError } from '../../src/model/errors.ts'
-import { DEFAULT_POINT_LIMITS } from '../../src/model/point.ts'
 import { runAtOnce } from '../../src/model/steps.ts'
 import { decodeCombinedBatch } from '../../src/wire/flux-combined.ts'
 import { findArrays } from '../../src/wire/json-members.ts'
+import { DEFAULT_POINT_LIMITS } from '../support/defaults.ts'
 import { createRecordingSink } from '../support/fake-gateway.ts'
 
 const NOW = Date.UTC(2024, 0, 15, 10, 30)

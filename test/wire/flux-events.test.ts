@@ -2,8 +2,8 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { decodeEvent } from '../../src/model/event.ts'
 import { writeJson } from '../../src/model/json.ts'
-import { DEFAULT_POINT_LIMITS } from '../../src/model/point.ts'
 import { decodeFluxEvent, decodeFluxEvents } from '../../src/wire/flux-events.ts'
+import { DEFAULT_POINT_LIMITS } from '../support/defaults.ts'
 
 const NOW = Date.UTC(2024, 0, 15, 10, 30)
 const LIMITS = { points: DEFAULT_POINT_LIMITS, eventBytesMax: 1_000 }

@@ -1,11 +1,12 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { ItemCache } from '../../src/model/item-cache.ts'
-import { DEFAULT_POINT_LIMITS, type SeriesRef } from '../../src/model/point.ts'
+import type { SeriesRef } from '../../src/model/point.ts'
 import { runAtOnce } from '../../src/model/steps.ts'
 import { decodeFluxItems } from '../../src/wire/flux.ts'
 import { decodeFluxBatch, scanFluxBatch } from '../../src/wire/flux-batch.ts'
 import { parseJsonBody } from '../../src/wire/json-body.ts'
+import { DEFAULT_POINT_LIMITS } from '../support/defaults.ts'
 import { createRecordingSink } from '../support/fake-gateway.ts'
 
 const NOW_MS = Date.UTC(2024, 0, 15, 12)

@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { DEFAULT_POINT_LIMITS, reject } from '../../src/model/point.ts'
+import { reject } from '../../src/model/point.ts'
 import { decodeFluxItem, decodeFluxItems } from '../../src/wire/flux.ts'
+import { DEFAULT_POINT_LIMITS } from '../support/defaults.ts'
 import { createRecordingSink } from '../support/fake-gateway.ts'
 
 const NOW_MS = Date.UTC(2024, 0, 15, 12)

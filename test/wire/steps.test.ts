@@ -1,10 +1,11 @@
 import { encode } from '@msgpack/msgpack'
 import { describe, expect, it } from 'vitest'
 import { GatewayError } from '../../src/model/errors.ts'
-import { DEFAULT_POINT_LIMITS, type PointSink } from '../../src/model/point.ts'
+import type { PointSink } from '../../src/model/point.ts'
 import type { Steps } from '../../src/model/steps.ts'
 import { type BetterStackFormat, decodeBetterStackBody } from '../../src/wire/better-stack-body.ts'
 import { decodeFluxBatch } from '../../src/wire/flux-batch.ts'
+import { DEFAULT_POINT_LIMITS } from '../support/defaults.ts'
 import { createRecordingSink } from '../support/fake-gateway.ts'
 
 const NOW_MS = Date.UTC(2024, 0, 15, 12)

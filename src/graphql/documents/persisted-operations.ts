@@ -15,6 +15,9 @@ export interface PersistedSettings {
   readonly charsMax: number
 }
 
+/** A client whose document was evicted sends it again. */
+export const GRAPHQL_PERSISTED_CHARS_MAX = 4_194_304
+
 /**
  * Finds the document of an id: the SHA-256 of its text (Apollo's automatic persisted queries) or the id of a registered
  * document. The hash of a document that a client sends is checked, so no client can replace the document of another.

@@ -12,6 +12,19 @@ export interface StreamSettings {
   readonly bufferedBytesMax: number
 }
 
+/** How often a stream shows that it is alive, and its key is checked again. Proxies close connections after 30 s to 60 s of silence. */
+const LIVE_KEEP_ALIVE_MS = 15_000
+/** How long the client of a stream may read nothing: twice the keep-alive. */
+export const LIVE_STALL_MS = 30_000
+/** Bytes that the clients of all streams have not read yet. */
+export const LIVE_BUFFERED_BYTES_MAX = 64 * 1024 * 1024
+
+export const STREAM_SETTINGS: StreamSettings = {
+  keepAliveMs: LIVE_KEEP_ALIVE_MS,
+  stallMs: LIVE_STALL_MS,
+  bufferedBytesMax: LIVE_BUFFERED_BYTES_MAX,
+}
+
 export interface StreamSource {
   readonly results: AsyncIterator<ExecutionResult>
   readonly format: StreamFormat

@@ -1,3 +1,4 @@
+import { SET_MEMBER_CHARS_MAX } from '../../model/point.ts'
 import type { Scope } from '../../store/api-keys.ts'
 import { builder } from '../builder.ts'
 import type { GraphQLContext, GraphQLLimits } from '../context.ts'
@@ -41,7 +42,7 @@ const ViewerLimitsRef = builder.objectRef<GraphQLLimits>('ViewerLimits').impleme
     }),
     memberCharacters: t.int({
       description: 'Characters of a member of a SET, else INVALID_VALUE. Example: 1024.',
-      resolve: ({ points }) => points.setMemberCharsMax,
+      resolve: () => SET_MEMBER_CHARS_MAX,
     }),
     queries: t.int({
       description: 'Queries and listings of a request, else QUERY_TOO_LARGE. Example: 100.',
@@ -50,12 +51,12 @@ const ViewerLimitsRef = builder.objectRef<GraphQLLimits>('ViewerLimits').impleme
     queryValues: t.float({
       description:
         'Values in the result of a query (groups × buckets × aggregations), else QUERY_TOO_LARGE. Example: 50000.',
-      resolve: (limits) => limits.queryValuesMax,
+      resolve: ({ query }) => query.valuesMax,
     }),
     requestRollups: t.float({
       description:
         'Stored rollups that the queries of a request may read (the sum of `meta.cost`), else QUERY_TOO_LARGE. Example: 20000000.',
-      resolve: (limits) => limits.requestRollupsMax,
+      resolve: ({ query }) => query.rollupsMax,
     }),
   }),
 })

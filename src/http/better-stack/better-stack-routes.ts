@@ -23,6 +23,9 @@ export interface BetterStackLimits {
   readonly requestPointsMax: number
 }
 
+/** Points, and items, in one request: the body limit is the first bound, this one holds for bodies of tiny items. */
+export const REQUEST_POINTS_MAX = 1_000_000
+
 /** The vendor's own words, which clients may look for. */
 const UNDECODABLE = "Couldn't parse JSON content."
 const TOO_LARGE = 'payload reached size limit'

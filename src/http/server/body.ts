@@ -30,6 +30,9 @@ export interface BodyLimits {
   readonly bodyStallMs: number
 }
 
+/** How long a request body may take for its next 8 KiB or its end. A slower client occupies memory that others need. */
+export const BODY_STALL_MS = 10_000
+
 /**
  * Makes an app read request bodies as bytes, without their `Content-Encoding`. A body is read only when the hooks of its route have
  * admitted the sender: no other request, and none without a route, holds anything of the budget.

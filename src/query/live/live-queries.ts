@@ -16,6 +16,16 @@ export interface LiveSettings {
   readonly runsMax: number
 }
 
+/** The shortest time between two runs of one live query: people do not read charts faster. */
+const LIVE_EVERY_MS = 1_000
+/** How long a live query that heard of no commit waits for its next run, since notifications may get lost. */
+const LIVE_POLL_MS = 10_000
+/** Live queries that run at the same time: other queries need the CPU too. */
+const LIVE_RUNS_MAX = 4
+
+/** The bounds that are constants. */
+export const LIVE_BOUNDS = { everyMs: LIVE_EVERY_MS, pollMs: LIVE_POLL_MS, runsMax: LIVE_RUNS_MAX }
+
 /** The parts of the gateway that live queries need. */
 export interface LiveSource {
   query(project: string, input: QueryInput): Promise<QueryAnswer>

@@ -24,11 +24,22 @@ import {
   type Top,
   type TopInput,
 } from './request.ts'
-import { compileFilters, type FilterLimits } from './tag-filter.ts'
+import { compileFilters, FILTER_LIMITS, type FilterLimits } from './tag-filter.ts'
 
 export interface RequestLimits extends FilterLimits {
   readonly aggregationsMax: number
   readonly groupByKeysMax: number
+}
+
+/** Aggregations of one query: more are a sign of a mistake, and each is a column of the result. */
+export const QUERY_AGGREGATIONS_MAX = 20
+/** Tag keys to group by: groups multiply with each. */
+export const QUERY_GROUP_BY_MAX = 8
+
+export const REQUEST_LIMITS: RequestLimits = {
+  ...FILTER_LIMITS,
+  aggregationsMax: QUERY_AGGREGATIONS_MAX,
+  groupByKeysMax: QUERY_GROUP_BY_MAX,
 }
 
 const DEFAULT_RANGE_MS = DAY_MS

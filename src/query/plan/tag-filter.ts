@@ -30,6 +30,19 @@ export interface FilterLimits {
   readonly globCharsMax: number
 }
 
+/** Each value is compared with the tags of each series. */
+export const QUERY_TAG_VALUES_MAX = 1_000
+/** Each condition is evaluated for each series. */
+export const QUERY_WHERE_MAX = 20
+/** Matching a glob takes time in proportion to its length, for each series. */
+export const QUERY_GLOB_CHARS_MAX = 256
+
+export const FILTER_LIMITS: FilterLimits = {
+  tagFilterValuesMax: QUERY_TAG_VALUES_MAX,
+  whereMax: QUERY_WHERE_MAX,
+  globCharsMax: QUERY_GLOB_CHARS_MAX,
+}
+
 /** Whether a series matches. */
 export type SeriesFilter = (tags: CanonicalTags) => boolean
 

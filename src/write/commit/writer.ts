@@ -1,11 +1,14 @@
 import { randomBytes } from 'node:crypto'
 import { GatewayError, type ItemError } from '../../model/errors.ts'
+import { ITEM_MEMORY_BYTES } from '../../model/item-cache.ts'
 import { partitionOf } from '../../model/metric.ts'
 import { Pacer } from '../../model/pacer.ts'
 import type { Decode } from '../../model/point.ts'
+import { SERIES_HELD_MAX } from '../../model/series.ts'
 import type { Pace } from '../../model/steps.ts'
 import type { MetricDeletion, Store } from '../../store/store.ts'
 import { CommitNumbers } from '../recover/commit-numbers.ts'
+import { RETAINED_LOOK_MS, RETAINED_MS_MAX } from '../recover/replay.ts'
 import { RetainedCommits } from '../recover/retained-commits.ts'
 import { Admission } from '../round/admission.ts'
 import { DecodeQueue } from '../round/decode-queue.ts'
@@ -20,6 +23,14 @@ import { ProjectShares } from './project-shares.ts'
 export interface WriterSettings extends CommitSettings, RoundSettings, RegistryLimits {
   /** Rollups waiting for a commit, in bytes; beyond it requests are refused. */
   readonly pendingBytesMax: number
+}
+
+/** The bounds that are constants. */
+export const WRITER_BOUNDS = {
+  entriesMax: SERIES_HELD_MAX,
+  itemMemoryBytesMax: ITEM_MEMORY_BYTES,
+  retainedMsMax: RETAINED_MS_MAX,
+  retainedLookMs: RETAINED_LOOK_MS,
 }
 
 export type WriterEvents = GroupEvents

@@ -29,6 +29,9 @@ export interface FoldSettings {
   readonly stepBytesMax: number
 }
 
+/** Inbox bytes of one fold step. Within a step the fold yields to requests. */
+export const FOLD_STEP_BYTES_MAX = 1_048_576
+
 export interface FoldStep {
   readonly entries: number
   readonly bytes: number

@@ -18,6 +18,10 @@ export interface ReOfferSettings {
   readonly retainedLookMs: number
 }
 
+/** Redis synchronises once a second, and a failover takes some seconds more. */
+export const RETAINED_MS_MAX = 30_000
+export const RETAINED_LOOK_MS = 1_000
+
 export interface ReOfferEvents {
   /** After each applied commit: bytes it put into the inbox of the partition. */
   committed(partition: number, bytes: number): void

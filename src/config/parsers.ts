@@ -1,0 +1,161 @@
+import { isIP } from 'node:net'
+import { type Grant, hashKey, isProjectName, isScope } from '../access/api-keys.ts'
+import { formatDuration, parseDuration } from '../model/time.ts'
+import { SCOPES } from '../store/api-keys.ts'
+import { BUCKETS_PER_WINDOW } from '../store/store.ts'
+import type { Resolution } from '../write/fold/fold.ts'
+
+/**
+ * The parse functions of settings: from the text in the environment to a value. An Error says what is wrong with the text; its
+ * message continues a sentence that begins with the name of the variable, and never repeats a secret.
+ */
+
+/** The longest delay that a timer of Node can have. */
+export const TIMER_MS_MAX = 2_147_483_647
+
+export function wholeNumber(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text)
+    if (/^\d+$/.test(text) && value >= min && value <= max) return value
+    throw new Error(`must be a whole number from ${min} to ${max}, not ${JSON.stringify(text)}`)
+  }
+}
+
+/** At least 1. */
+export const parseCount = wholeNumber(1, Number.MAX_SAFE_INTEGER)
+/** Milliseconds of a timer, at least 1. */
+export const parseTimer = wholeNumber(1, TIMER_MS_MAX)
+
+export function oneOf<const T extends string>(values: readonly T[]): (text: string) => T {
+  return (text) => {
+    const value = values.find((allowed) => allowed === text)
+    if (value === undefined) throw new Error(`must be one of ${values.join(', ')}`)
+    return value
+  }
+}
+
+export function parseText(text: string): string {
+  return text
+}
+
+/** `10s:6h,1m:7d`: steps ascend, each a multiple of the one before, and none is kept shorter than a finer one. */
+export function parseResolutions(text: string): readonly Resolution[] {
+  const resolutions = text.split(',').map(parseResolution)
+  for (const [i, { stepMs, keptMs }] of resolutions.entries()) {
+    const finer = resolutions[i - 1]
+    if (finer === undefined) continue
+    const pair = `${formatDuration(stepMs)} follows ${formatDuration(finer.stepMs)}`
+    if (stepMs <= finer.stepMs || stepMs % finer.stepMs !== 0)
+      throw new Error(`needs ascending steps, each a multiple of the one before: ${pair}`)
+    // Otherwise a bucket of this step would lie in two windows of the finer one, and one of them could expire before the other.
+    if (BUCKETS_PER_WINDOW % (stepMs / finer.stepMs) !== 0)
+      throw new Error(`needs steps whose ratio divides ${BUCKETS_PER_WINDOW}: ${pair}`)
+    if (keptMs < finer.keptMs)
+      throw new Error(`keeps ${formatDuration(stepMs)} shorter than the finer ${formatDuration(finer.stepMs)}`)
+  }
+  return resolutions
+}
+
+function parseResolution(row: string): Resolution {
+  const [step = '', kept = ''] = row.trim().split(':')
+  const stepMs = parseDuration(step)
+  const keptMs = parseLongDuration(kept)
+  if (stepMs === undefined || stepMs < 1_000 || stepMs % 1_000 !== 0)
+    throw new Error(`has a step that is not a whole number of seconds: ${JSON.stringify(row)}`)
+  if (keptMs === undefined || keptMs <= 0)
+    throw new Error(`does not say how long a step is kept: ${JSON.stringify(row)}`)
+  return { stepMs, keptMs }
+}
+
+export function parseRetention(text: string): number {
+  const keptMs = parseLongDuration(text)
+  if (keptMs === undefined || keptMs <= 0)
+    throw new Error(`must be a duration such as 90d, not ${JSON.stringify(text)}`)
+  return keptMs
+}
+
+/** A duration that may also be in years of 365 days. */
+function parseLongDuration(text: string): number | undefined {
+  const years = /^(\d+)y$/.exec(text)?.[1]
+  return years === undefined ? parseDuration(text) : Number(years) * 365 * 86_400_000
+}
+
+/** Empty: undefined. The message does not repeat the URL, which may hold a password. */
+export function parseRedisUrl(text: string): string | undefined {
+  if (text === '') return undefined
+  if (URL.canParse(text) && /^rediss?:$/.test(new URL(text).protocol)) return text
+  throw new Error('must be a URL that begins with redis:// or rediss://')
+}
+
+/** Empty: no nodes. */
+export function parseClusterNodes(text: string): readonly string[] {
+  const nodes = text === '' ? [] : text.split(',').map((node) => node.trim())
+  if (!nodes.every((node) => /^.+:\d{1,5}$/.test(node))) throw new Error('must be host:port, comma-separated')
+  return nodes
+}
+
+export function parseRedisPrefix(text: string): string {
+  if (/^[A-Za-z0-9._:-]{1,64}$/.test(text)) return text
+  throw new Error('must have 1 to 64 of the characters A-Z a-z 0-9 . _ : -')
+}
+
+const PROXY_NAMES = ['loopback', 'linklocal', 'uniquelocal']
+const HOPS_MAX = 100
+
+/** Undefined: no proxy; a number: so many hops; otherwise addresses and CIDRs. */
+export function parseTrustProxy(text: string): number | readonly string[] | undefined {
+  if (text.toLowerCase() === 'off') return undefined
+  if (/^\d+$/.test(text)) {
+    const hops = Number(text)
+    if (hops > HOPS_MAX) throw new Error(`must be at most ${HOPS_MAX} hops, off, or addresses`)
+    return hops === 0 ? undefined : hops
+  }
+  const proxies = text.split(',').map((proxy) => proxy.trim())
+  for (const proxy of proxies) {
+    if (!PROXY_NAMES.includes(proxy) && !isNetwork(proxy))
+      throw new Error(`must be off, hops, or addresses and CIDRs, not ${JSON.stringify(proxy)}`)
+  }
+  return proxies
+}
+
+/** An address or a CIDR. */
+function isNetwork(text: string): boolean {
+  const [address = '', bits, ...rest] = text.split('/')
+  const version = isIP(address)
+  if (version === 0 || rest.length > 0) return false
+  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128))
+}
+
+/** Undefined: no other origin. */
+export function parseOrigins(text: string): readonly string[] | '*' | undefined {
+  if (text === '') return undefined
+  if (text === '*') return '*'
+  const origins = text.split(',').map((origin) => origin.trim())
+  for (const origin of origins) {
+    // The form that browsers send: a scheme, a host, and a port unless it is the scheme's default.
+    if (!URL.canParse(origin) || new URL(origin).origin !== origin)
+      throw new Error(`must be * or origins such as https://app.example, not ${JSON.stringify(origin)}`)
+  }
+  return origins
+}
+
+/** Grants by the hash of their key. A message names a row by its number, because a row holds a key. */
+export function parseApiKeys(text: string): ReadonlyMap<string, Grant> {
+  const grants = new Map<string, Grant>()
+  if (text === '') return grants
+  for (const [i, row] of text.split(',').entries()) {
+    const [key = '', project = '', scopeList = '', ...rest] = row.trim().split(':')
+    const scopes = scopeList.split('+').filter(isScope)
+    if (key.length < 8 || rest.length > 0)
+      throw new Error(`row ${i + 1} must be key:project:scope+scope with a key of at least 8 characters`)
+    if (!isProjectName(project))
+      throw new Error(`row ${i + 1} needs a project of 1 to 64 of the characters A-Z a-z 0-9 . _ -`)
+    if (scopes.length === 0 || scopes.length !== scopeList.split('+').length)
+      throw new Error(`row ${i + 1} needs scopes out of ${SCOPES.join(', ')}`)
+    const hash = hashKey(key)
+    // Otherwise the later row would silently move the key to another project.
+    if (grants.has(hash)) throw new Error(`row ${i + 1} has the key of an earlier row`)
+    grants.set(hash, { project, scopes })
+  }
+  return grants
+}

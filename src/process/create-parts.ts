@@ -1,0 +1,102 @@
+import { randomBytes } from 'node:crypto'
+import type { Logger } from 'pino'
+import { Keys } from '../access/api-keys.ts'
+import { RATE_COUNTERS_MAX, RateLimiter } from '../access/rate-limiter.ts'
+import type { Config } from '../config/config.ts'
+import { createGateway, type Gateway, type GatewayOptions } from '../gateway.ts'
+import { EventIds } from '../model/event-id.ts'
+import { EVENT_QUERY_LIMITS, EventReader } from '../query/events.ts'
+import { LIVE_BOUNDS, LiveQueries, type LiveSource } from '../query/live/live-queries.ts'
+import { QUERIER_BOUNDS, Querier } from '../query/querier.ts'
+import type { Store } from '../store/store.ts'
+import { Prometheus } from '../telemetry/prometheus.ts'
+import type { ShareMetrics, TelemetrySources } from '../telemetry/telemetry.ts'
+import { WRITER_BOUNDS, Writer, type WriterEvents } from '../write/commit/writer.ts'
+import { FOLD_STEP_BYTES_MAX } from '../write/fold/fold.ts'
+import { FoldLoop } from '../write/fold/fold-loop.ts'
+import { Receipts } from '../write/idempotency.ts'
+
+export interface Surroundings {
+  readonly store: Store
+  readonly log: Logger
+  readonly now: () => number
+  /** For one process among several. */
+  readonly shareMetrics: ShareMetrics | undefined
+}
+
+export interface Parts extends GatewayOptions {
+  readonly gateway: Gateway
+}
+
+/** Creates the parts of a gateway on an open store and connects them. Each gets its own part of the configuration. */
+export function createParts(config: Config, { store, log, now, shareMetrics }: Surroundings): Parts {
+  const { resolutions, setResolutions } = config.store
+  const keepsCommits = config.write.retainedBytesMax > 0
+
+  const sources: TelemetrySources = {
+    points: () => writer.totals.points,
+    events: () => writer.totals.events,
+    pendingBytes: () => writer.pendingBytes,
+    retainedBytes: () => writer.retainedBytes,
+    cacheBytes: () => querier.cacheBytes,
+    rateCounters: () => limiter.counters,
+    folds: () => ({ ...folds.totals, waitedMs: folds.waitedMs }),
+    backlog: () => backlogOf(store),
+  }
+  const telemetry = new Prometheus(sources, shareMetrics)
+
+  const folds = new FoldLoop(store, { ...config.store, ...config.fold, stepBytesMax: FOLD_STEP_BYTES_MAX }, log, now)
+  const receipts = new Receipts(
+    store,
+    { ...WRITER_BOUNDS, ...config.write, ...(keepsCommits ? {} : { retainedMsMax: 0 }) },
+    now,
+  )
+  const writerEvents: WriterEvents = {
+    committed: (partition, bytes) => folds.noteCommit(partition, bytes),
+    storeWentBack: () => {
+      querier.resetSeries()
+      receipts.writeAgain().catch((err: unknown) => log.warn({ err }, 'receipts could not be written again'))
+    },
+    lost: (points) => telemetry.lost(points),
+    // The writer also warns about it.
+    retentionShortened: () => {},
+    roundSettled: (durationMs) => telemetry.roundSettled(durationMs),
+    warn: (message, details) => log.warn(details, message),
+  }
+  const steps = { baseMs: resolutions[0]!.stepMs, setBaseMs: setResolutions[0]!.stepMs }
+  const writer = new Writer(store, { ...WRITER_BOUNDS, ...config.write, ...steps }, writerEvents, now)
+
+  const stepsMs = resolutions.map(({ stepMs }) => stepMs)
+  const setStepsMs = setResolutions.map(({ stepMs }) => stepMs)
+  const querier = new Querier(store, { ...QUERIER_BOUNDS, ...config.query, stepsMs, setStepsMs }, now)
+  const events = new EventReader(store, EVENT_QUERY_LIMITS, now)
+  const eventIds = new EventIds(now, randomBytes)
+  const liveSource: LiveSource = {
+    query: (project, input) => gateway.query(project, input),
+    onCommit: (listener) => store.onCommit(listener),
+    now,
+    after: runAfter,
+  }
+  const live = new LiveQueries(liveSource, { ...LIVE_BOUNDS, ...config.live })
+
+  const keys = new Keys(store, config.access.apiKeys, now)
+  const limiter = new RateLimiter(store, { limits: config.access.rateLimits, countersMax: RATE_COUNTERS_MAX }, now)
+
+  const parts = { writer, receipts, folds, querier, live, events, eventIds, store, keys, limiter, telemetry }
+  const gateway = createGateway(parts)
+  return { ...parts, gateway }
+}
+
+/** Returns a function that cancels the run. */
+function runAfter(ms: number, run: () => void): () => void {
+  const timer = setTimeout(run, ms)
+  return () => clearTimeout(timer)
+}
+
+async function backlogOf(store: Store): Promise<{ readonly entries: number; readonly bytes: number }> {
+  const inboxes = await Promise.all(Array.from({ length: store.partitions }, (_, i) => store.inboxSize(i)))
+  return {
+    entries: inboxes.reduce((total, { entries }) => total + entries, 0),
+    bytes: inboxes.reduce((total, { bytes }) => total + bytes, 0),
+  }
+}

@@ -1,0 +1,35 @@
+import type { FastifyInstance } from 'fastify'
+import type { Logger } from 'pino'
+import type { Config } from '../config/config.ts'
+import type { Gateway } from '../gateway.ts'
+import { GRAPHQL_PERSISTED_CHARS_MAX } from '../graphql/documents/persisted-operations.ts'
+import { registerGraphQL } from '../graphql/server/graphql-routes.ts'
+import { STREAM_SETTINGS } from '../graphql/server/streams.ts'
+import { createServer } from '../http/create-server.ts'
+import type { Telemetry } from '../telemetry/telemetry.ts'
+import { graphqlLimits, serverLimits } from './limits.ts'
+
+export interface Served {
+  readonly gateway: Gateway
+  readonly log: Logger
+  readonly now: () => number
+  readonly telemetry: Telemetry
+  /** GraphQL documents by their id. */
+  readonly registered: ReadonlyMap<string, string>
+  readonly isDraining: () => boolean
+}
+
+/** The HTTP server with all routes of a gateway. It does not listen yet. */
+export function createRoutes(config: Config, served: Served): FastifyInstance {
+  const { gateway, log, now, registered } = served
+  const server = createServer({ ...served, ...config.http, limits: serverLimits(config) })
+  registerGraphQL(server, {
+    gateway,
+    log,
+    now,
+    limits: graphqlLimits(config),
+    streams: STREAM_SETTINGS,
+    persisted: { mode: config.persisted.mode, registered, charsMax: GRAPHQL_PERSISTED_CHARS_MAX },
+  })
+  return server
+}

@@ -1,0 +1,33 @@
+import type { Logger } from 'pino'
+import { type Config, usesRedis } from '../config/config.ts'
+import { openEmbeddedKeys } from '../store/embedded/api-keys.ts'
+import { openEmbeddedStore } from '../store/embedded/embedded-store.ts'
+import { openRedisStore } from '../store/redis/redis-store.ts'
+import type { KeyStore, Store } from '../store/store.ts'
+
+/** Opens the store that the configuration names: Redis, or the embedded store in a folder. */
+export function openStore(config: Config, log: Logger, now: () => number): Promise<Store> {
+  const { store, redis, write } = config
+  if (!usesRedis(config)) return inFolder(openEmbeddedStore({ ...store, now }))
+  return openRedisStore({ ...store, ...redis, log, commandMsMax: write.storeWaitMsMax, now })
+}
+
+/** Opens only the API keys, which works while gateways run on the store. */
+export function openKeyStore(config: Config, log: Logger): Promise<KeyStore> {
+  return usesRedis(config) ? openStore(config, log, Date.now) : inFolder(openEmbeddedKeys(config.store.folder))
+}
+
+/** Adds the setting's name to errors of the folder. */
+function inFolder<T>(opening: Promise<T>): Promise<T> {
+  return opening.catch((cause: unknown) => {
+    throw new Error(`DATA_DIR cannot be used: ${reasonOf(cause)}`, { cause })
+  })
+}
+
+/** The message, with that of its cause when the cause says more. */
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  return error.cause instanceof Error && !error.message.includes(error.cause.message)
+    ? `${error.message}: ${error.cause.message}`
+    : error.message
+}
