@@ -16,8 +16,9 @@ import {
 import { openStore, type StoreKind } from './store.ts'
 
 /**
- * The same load on the gateway and on the floors, turn by turn, so that what else the machine does falls on all of them. The CPU of
- * the gateway, and of the server it stores in, is counted until its folds are done, less what it uses when nobody asks it anything.
+ * The same load on the gateway and on the floors, turn by turn, so that what else the machine does falls on all of
+ * them. The CPU of the gateway, and of the server it stores in, is counted until its folds are done, less what it
+ * uses when nobody asks it anything.
  */
 export interface Comparison {
   readonly fleet: Fleet

@@ -18,7 +18,9 @@ import type { Report } from './report.ts'
 import { API_KEY } from './server-process.ts'
 import { onStore, openStore, type StoreKind } from './store.ts'
 
-/** Bytes instead of time: what a stored rollup takes, and how often a byte of the inbox is written again by the folds. */
+/**
+ * Bytes instead of time: what a stored rollup takes, and how often a byte of the inbox is written again by the folds.
+ */
 const SERIES = 1_000
 const EVERY_MS = 15_000
 const HOUR_MS = 3_600_000

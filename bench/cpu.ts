@@ -1,9 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs'
 
 /**
- * CPU that some processes have used, user and system, all its threads: what a point or a query costs, whatever else the machine
- * does meanwhile. Linux only. The scheduler's counters are in nanoseconds but forget threads that have ended; the
- * process' own are in ticks of 10 ms and forget nothing.
+ * CPU that some processes have used, user and system, all its threads: what a point or a query costs, whatever else
+ * the machine does meanwhile. Linux only. The scheduler's counters are in nanoseconds but forget threads that have
+ * ended; the process' own are in ticks of 10 ms and forget nothing.
  */
 const TICK_MS = 10
 

@@ -5,9 +5,9 @@ import { latency, randomNumbers } from './random.ts'
 import { API_KEY, measureIdleShare, pause, type ServerProcess, settled } from './server-process.ts'
 
 /**
- * The day that queries are asked about: the last 24 whole hours of 1,000 series with a point every 15 s, once as a counter
- * and once as a distribution, and sets of users; sent through the HTTP batch API with back-dated times. Values come from a
- * seed, so what the answers must be is computed here and never read back from the gateway.
+ * The day that queries are asked about: the last 24 whole hours of 1,000 series with a point every 15 s, once as a
+ * counter and once as a distribution, and sets of users; sent through the HTTP batch API with back-dated times.
+ * Values come from a seed, so what the answers must be is computed here and never read back from the gateway.
  */
 export const SERIES = 1_000
 export const HOURS = 24

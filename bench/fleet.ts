@@ -4,16 +4,17 @@ import { latency, randomNumbers } from './random.ts'
 import { API_KEY } from './server-process.ts'
 
 /**
- * What a fleet of hosts sends: the same series over and over, with new values and times. Bodies are built beforehand, several
- * of each group of series with different values, and only the seconds of their timestamps are written anew.
+ * What a fleet of hosts sends: the same series over and over, with new values and times. Bodies are built beforehand,
+ * several of each group of series with different values, and only the seconds of their timestamps are written anew.
  */
 export interface FleetOptions {
   readonly series: number
   readonly metrics: number
   readonly batch: number
   /**
-   * `now`: points carry the time they are sent at, so a series has many in a bucket when the load is far beyond what such a fleet
-   * would send. A number: each series reports at this distance, as the fleet would, and time passes as fast as it is sent.
+   * `now`: points carry the time they are sent at, so a series has many in a bucket when the load is far beyond what
+   * such a fleet would send. A number: each series reports at this distance, as the fleet would, and time passes as
+   * fast as it is sent.
    */
   readonly clock: 'now' | number
   /** Flux, or a format of the Better Stack dialect; then there are gauges and running totals alone. */

@@ -2,8 +2,8 @@ import { createServer } from 'node:http'
 import { decode } from '@msgpack/msgpack'
 
 /**
- * What no gateway can go below, each run as a process of its own: `node:http` alone, and with the body parsed as what it is.
- * Neither stores anything.
+ * What no gateway can go below, each run as a process of its own: `node:http` alone, and with the body parsed as what
+ * it is. Neither stores anything.
  */
 const parses = process.argv[2] === 'parse'
 const ANSWER = '{"data":{"accepted":500,"rejected":0}}'

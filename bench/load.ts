@@ -1,8 +1,8 @@
 import { connect, type Socket } from 'node:net'
 
 /**
- * The client: one request at a time on each connection, written as prebuilt bytes and answered by the least parsing that
- * finds the end of the answer, so that the load costs less than what it measures.
+ * The client: one request at a time on each connection, written as prebuilt bytes and answered by the least parsing
+ * that finds the end of the answer, so that the load costs less than what it measures.
  */
 export interface Answer {
   readonly status: number
@@ -66,7 +66,10 @@ export interface Drive {
   readonly latenciesMs: Float64Array
 }
 
-/** Sends requests over so many connections until there are none left. An answer that is not the expected one ends the benchmark. */
+/**
+ * Sends requests over so many connections until there are none left. An answer that is not the expected one ends the
+ * benchmark.
+ */
 export async function drive(
   port: number,
   connections: number,

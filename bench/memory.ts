@@ -9,8 +9,8 @@ import { API_KEY, pause, type ServerProcess, startGateway } from './server-proce
 import { onStore, openStore, type StoreKind } from './store.ts'
 
 /**
- * Memory of a gateway with default settings under a steady load: a fleet reports at a fixed rate while dashboards ask about the
- * last hour. Counts the resident memory of the process, because that is what an operator pays for.
+ * Memory of a gateway with default settings under a steady load: a fleet reports at a fixed rate while dashboards ask
+ * about the last hour. Counts the resident memory of the process, because that is what an operator pays for.
  */
 const METRICS = 20
 const SERIES_PER_METRIC = 2_000

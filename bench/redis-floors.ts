@@ -7,7 +7,10 @@ import { randomNumbers } from './random.ts'
 import type { Report } from './report.ts'
 import { openStore } from './store.ts'
 
-/** What Redis itself takes for points, without HTTP, JSON, rollups and sketches: what a gateway could do with it at best or at worst. */
+/**
+ * What Redis itself takes for points, without HTTP, JSON, rollups and sketches: what a gateway could do with it at
+ * best or at worst.
+ */
 
 const BATCHES = 300
 const BATCHES_BEFORE = 50

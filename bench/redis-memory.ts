@@ -8,7 +8,10 @@ import { COUNTER, DISTRIBUTION } from './day.ts'
 import { median, type Report } from './report.ts'
 import type { BenchStore } from './store.ts'
 
-/** What stored rollups take of the memory of Redis, keys and the server's own bookkeeping included, as MEMORY USAGE has it. */
+/**
+ * What stored rollups take of the memory of Redis, keys and the server's own bookkeeping included, as MEMORY USAGE
+ * has it.
+ */
 
 const PROJECT = 'bench'
 const ALWAYS = { fromMs: 0, toMs: Number.MAX_SAFE_INTEGER }

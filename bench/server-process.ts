@@ -3,7 +3,9 @@ import { fileURLToPath } from 'node:url'
 import { CpuMeter } from './cpu.ts'
 import type { BenchStore } from './store.ts'
 
-/** A server under measurement, in a process of its own, from its first line that names an address until it is stopped. */
+/**
+ * A server under measurement, in a process of its own, from its first line that names an address until it is stopped.
+ */
 export interface ServerProcess {
   readonly name: string
   readonly port: number

@@ -4,7 +4,10 @@ import { mkdirSync, readdirSync, statSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
 import { Redis } from 'ioredis'
 
-/** What a gateway under measurement stores in: a folder, by itself or by way of a redis-server that keeps its files there. */
+/**
+ * What a gateway under measurement stores in: a folder, by itself or by way of a redis-server that keeps its files
+ * there.
+ */
 export const STORES = ['embedded', 'redis'] as const
 export type StoreKind = (typeof STORES)[number]
 

@@ -9,11 +9,15 @@ import { createFeed, type Feed } from './feed.ts'
 import { shopBetween } from './shop.ts'
 
 /**
- * `npm run demo`: a gateway with an empty embedded store of its own, and a small web shop that sends to it, as any client would.
- * What happens from now on, second by second, and beside it the past eight days, until Ctrl-C. Nothing is left behind.
+ * `npm run demo`: a gateway with an empty embedded store of its own, and a small web shop that sends to it, as any
+ * client would. What happens from now on, second by second, and beside it the past eight days, until Ctrl-C. Nothing
+ * is left behind.
  */
 
-/** Known to everybody, so it opens nothing but this data. It stays the same, so that an open page goes on after a restart. */
+/**
+ * Known to everybody, so it opens nothing but this data. It stays the same, so that an open page goes on after a
+ * restart.
+ */
 const KEY = 'demo-shop-key'
 const SEED = 20_240_115
 const DAY_MS = 86_400_000

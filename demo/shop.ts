@@ -1,8 +1,9 @@
 import { type Random, randomOf } from './random.ts'
 
 /**
- * A small web shop, as a pure function of time: whoever asks for a stretch gets the same points, be it as history or as it
- * happens. It has quiet nights and busy afternoons, better and worse weeks, customers who come back, and incidents.
+ * A small web shop, as a pure function of time: whoever asks for a stretch gets the same points, be it as history or
+ * as it happens. It has quiet nights and busy afternoons, better and worse weeks, customers who come back, and
+ * incidents.
  */
 export interface Point {
   readonly name: string
@@ -99,7 +100,10 @@ const PAYMENTS = [
   { payment: 'invoice', share: 10, worthEur: 118 },
 ]
 
-/** What happens from `fromMs` on and before `toMs`, in order of steps. Two stretches that meet are the one they make up. */
+/**
+ * What happens from `fromMs` on and before `toMs`, in order of steps. Two stretches that meet are the one they make
+ * up.
+ */
 export function* shopBetween(seed: number, fromMs: number, toMs: number): Generator<Happening> {
   for (let stepMs = Math.floor(fromMs / STEP_MS) * STEP_MS; stepMs < toMs; stepMs += STEP_MS) {
     for (const happening of step(seed, stepMs)) {

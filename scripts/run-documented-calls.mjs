@@ -1,6 +1,6 @@
 /**
- * Runs every `sh` block of README.md and docs/ that calls curl against a running gateway: URL is its address, KEY an API key.
- * Fails unless each call returns data with a 2xx status, or an empty 202.
+ * Runs every `sh` block of README.md and docs/ that calls curl against a running gateway: URL is its address, KEY an
+ * API key. Fails unless each call returns data with a 2xx status, or an empty 202.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'

@@ -5,61 +5,63 @@ import { within } from '../model/within.ts'
 import { type KeyRow, SCOPES, type Scope } from '../store/api-keys.ts'
 import type { KeyStore, Store } from '../store/store.ts'
 
-/** What a key opens: one project, and of it what the scopes say. */
+/** What a key allows: access to one project, within its scopes. */
 export interface Grant {
   readonly project: string
   readonly scopes: readonly Scope[]
-  /** Rate limits of its own; where it has none, the gateway's. */
+  /** Its own rate limits; for the other classes those of the gateway apply. */
   readonly limits?: Partial<RateLimits>
 }
 
-/** Who is asking. */
+/** The authenticated sender of a request. */
 export interface Principal extends Grant {
-  /** Tells keys apart and opens nothing. */
+  /** The hash of the key. It identifies the key and grants no access. */
   readonly keyId: string
 }
 
-/** How long a key that was looked up is trusted without asking the store again: revoking takes effect everywhere within it. */
-const TRUST_MS = 5_000
-/** While the store does not answer, a key that was good is trusted for so long. */
-const TRUST_AWAY_MS = 60_000
-/** A store that hangs is waited for so long for the sake of such a key, … */
-const ASK_WAIT_MS = 500
-/** … and asked again after so long. */
+/** How long a lookup is cached. Revoking a key takes effect everywhere within this time. */
+const CACHED_MS = 5_000
+/** How long a valid key stays cached while the store does not respond. */
+const CACHED_AWAY_MS = 60_000
+/** How long to wait for the store when the key is cached, and how long to pause before the next attempt. */
+const READ_WAIT_MS = 500
 const AWAY_PAUSE_MS = 1_000
-const HELD_MAX = 10_000
+/** Cached keys, valid and unknown ones each. */
+const CACHED_KEYS_MAX = 10_000
+/** Longer texts are no keys, and are not hashed. */
 const KEY_CHARS_MAX = 512
 
-interface Held {
+interface CachedKey {
   readonly principal: Principal
   readonly expiresMs: number
   readonly readMs: number
-  /** When the store was asked in vain last. */
+  /** When the store last failed to respond for this key. */
   readonly awayMs?: number
 }
 
 /**
- * API keys. Only their hashes are kept and compared: looking up a SHA-256 leaks nothing of a key by its timing, because
- * nobody can choose which prefix of a hash a guess shares.
+ * Authenticates API keys against the store or against a fixed list, with a cache. Only hashes are stored and
+ * compared. A lookup by SHA-256 leaks nothing by its timing, because a guess cannot choose the prefix of its hash.
  */
 export class Keys {
   readonly #store: Store
   readonly #fixed: ReadonlyMap<string, Grant>
   readonly #now: () => number
-  /** By hash. What strangers try is held apart, so that it drives no good key out. */
-  readonly #good = new Map<string, Held>()
-  readonly #bad = new Map<string, number>()
-  /** When the store was last seen to have keys. */
+  /** By hash. */
+  readonly #valid = new Map<string, CachedKey>()
+  /** When an unknown key was looked up, by hash. A separate cache, so that guesses evict no valid key. */
+  readonly #unknown = new Map<string, number>()
+  /** When the store last listed at least one key. */
   #listedMs = Number.NEGATIVE_INFINITY
 
-  /** With `fixed` keys (by hash) the store's are not looked at. */
+  /** When there are `fixed` keys (by hash), the keys in the store are ignored. */
   constructor(store: Store, fixed: ReadonlyMap<string, Grant>, now: () => number) {
     this.#store = store
     this.#fixed = fixed
     this.#now = now
   }
 
-  /** Undefined: no such key, or it was revoked, or its time is over. */
+  /** Undefined: the key does not exist, was revoked or has expired. */
   async authenticate(key: string): Promise<Principal | undefined> {
     if (key.length > KEY_CHARS_MAX) return undefined
     const keyId = hashKey(key)
@@ -68,79 +70,80 @@ export class Keys {
       return grant && { ...grant, keyId }
     }
     const nowMs = this.#now()
-    const held = this.#good.get(keyId)
-    if (held !== undefined && isTrusted(held, nowMs)) return valid(held, nowMs)
-    const refusedMs = this.#bad.get(keyId)
-    if (refusedMs !== undefined && isWithin(TRUST_MS, refusedMs, nowMs)) return undefined
-    return this.#read(keyId, held)
+    const cached = this.#valid.get(keyId)
+    if (cached !== undefined && isFresh(cached, nowMs)) return unexpired(cached, nowMs)
+    const refusedMs = this.#unknown.get(keyId)
+    if (refusedMs !== undefined && isWithin(CACHED_MS, refusedMs, nowMs)) return undefined
+    return this.#read(keyId, cached)
   }
 
-  /** Throws `store_unavailable` when the store knows no key at all: it was emptied, and nobody can be served. */
+  /** Throws `store_unavailable` when the store has no keys: it was emptied, and no request can be authenticated. */
   async requireKeys(): Promise<void> {
     if (this.#fixed.size > 0) return
     const nowMs = this.#now()
-    if (isWithin(TRUST_MS, this.#listedMs, nowMs)) return
+    if (isWithin(CACHED_MS, this.#listedMs, nowMs)) return
     if ((await this.#store.listKeys()).length === 0) {
       throw new GatewayError(
         'store_unavailable',
-        'the store has no API keys, it was emptied: restart the gateway, which makes a first key, or run its command keys',
+        'the store has no API keys, it was emptied: restart the gateway, which creates a first key, or run its command keys',
       )
     }
     this.#listedMs = nowMs
   }
 
-  async #read(keyId: string, held: Held | undefined): Promise<Principal | undefined> {
+  async #read(keyId: string, cached: CachedKey | undefined): Promise<Principal | undefined> {
     let row: KeyRow | undefined
     try {
-      const ask = (): Promise<KeyRow | undefined> => this.#store.readKey(keyId)
-      // Only where there is something else to go by: the partition of the keys need not be the one that a request is about.
-      const isBounded = held !== undefined && isWithin(TRUST_AWAY_MS, held.readMs, this.#now())
-      row = await (isBounded ? within(ASK_WAIT_MS, ask) : ask())
+      const read = (): Promise<KeyRow | undefined> => this.#store.readKey(keyId)
+      // A short wait only when the cache can serve instead: the request may need another partition than the keys do.
+      const isBounded = cached !== undefined && isWithin(CACHED_AWAY_MS, cached.readMs, this.#now())
+      row = await (isBounded ? within(READ_WAIT_MS, read) : read())
     } catch (error) {
       const nowMs = this.#now()
-      if (held !== undefined && isUnavailable(error) && isWithin(TRUST_AWAY_MS, held.readMs, nowMs)) {
-        keep(this.#good, keyId, { ...held, awayMs: nowMs })
-        return valid(held, nowMs)
+      if (cached !== undefined && isUnavailable(error) && isWithin(CACHED_AWAY_MS, cached.readMs, nowMs)) {
+        cache(this.#valid, keyId, { ...cached, awayMs: nowMs })
+        return unexpired(cached, nowMs)
       }
       throw error
     }
     const readMs = this.#now()
-    this.#good.delete(keyId)
+    this.#valid.delete(keyId)
     if (row === undefined || row.revokedMs !== undefined) {
-      keep(this.#bad, keyId, readMs)
+      cache(this.#unknown, keyId, readMs)
       return undefined
     }
     const { project, scopes, limits, expiresMs = Number.POSITIVE_INFINITY } = row
     const fresh = { principal: { keyId, project, scopes, ...(limits && { limits }) }, expiresMs, readMs }
-    keep(this.#good, keyId, fresh)
-    return valid(fresh, readMs)
+    cache(this.#valid, keyId, fresh)
+    return unexpired(fresh, readMs)
   }
 }
 
-function isTrusted({ readMs, awayMs }: Held, nowMs: number): boolean {
-  if (isWithin(TRUST_MS, readMs, nowMs)) return true
-  return awayMs !== undefined && isWithin(AWAY_PAUSE_MS, awayMs, nowMs) && isWithin(TRUST_AWAY_MS, readMs, nowMs)
+/** Whether the cached key may be used without reading the store. */
+function isFresh({ readMs, awayMs }: CachedKey, nowMs: number): boolean {
+  if (isWithin(CACHED_MS, readMs, nowMs)) return true
+  return awayMs !== undefined && isWithin(AWAY_PAUSE_MS, awayMs, nowMs) && isWithin(CACHED_AWAY_MS, readMs, nowMs)
 }
 
-/** Also false when the clock was set back: then ask again. */
+/** Also false when the clock was set back, so that the store is read again. */
 function isWithin(ms: number, sinceMs: number, nowMs: number): boolean {
   return nowMs >= sinceMs && nowMs - sinceMs < ms
 }
 
-function valid({ principal, expiresMs }: Held, nowMs: number): Principal | undefined {
+function unexpired({ principal, expiresMs }: CachedKey, nowMs: number): Principal | undefined {
   return nowMs < expiresMs ? principal : undefined
 }
 
-/** The oldest makes room. */
-function keep<V>(held: Map<string, V>, keyId: string, value: V): void {
-  held.delete(keyId)
-  if (held.size >= HELD_MAX) {
-    for (const oldest of held.keys()) {
-      held.delete(oldest)
+/** Evicts the oldest entry of a full cache. */
+function cache<V>(entries: Map<string, V>, keyId: string, value: V): void {
+  entries.delete(keyId)
+  if (entries.size >= CACHED_KEYS_MAX) {
+    for (const oldest of entries.keys()) {
+      entries.delete(oldest)
       break
     }
   }
-  held.set(keyId, value)
+  entries.set(keyId, value)
 }
 
 function isUnavailable(error: unknown): boolean {
@@ -164,7 +167,7 @@ export function newKey(): string {
   return `gq_${randomBytes(24).toString('base64url')}`
 }
 
-/** Makes a key with every scope when the store has none; answers it, for it is shown this once. */
+/** Creates a key with all scopes when the store has no keys. Returns the key, which is shown only then. */
 export async function ensureFirstKey(store: KeyStore, nowMs: number): Promise<string | undefined> {
   if ((await store.listKeys()).length > 0) return undefined
   const key = newKey()

@@ -6,22 +6,22 @@ import { type KeyRow, SCOPES } from '../store/api-keys.ts'
 import type { KeyStore } from '../store/store.ts'
 import { hashKey, isProjectName, isScope, newKey } from './api-keys.ts'
 
-/** The command line by which people make, see and revoke API keys. */
+/** The command line to create, list and revoke API keys. */
 export const KEYS_USAGE = `Usage: npm run keys -- COMMAND
 
   create --project NAME [--scopes ingest,query,admin] [--label TEXT] [--limits batch=100,query=off] [--expires 90d]
-         makes a key and shows it, this once. Without --scopes it may ingest and query.
+         creates a key and shows it once. Without --scopes it may ingest and query.
          --expires takes a duration or an instant; --limits takes what RATE_LIMITS takes.
   list [--project NAME]
-         shows every key but the key itself.
+         lists all keys, without the secret part.
   revoke ID…
-         ends keys, by the ids that list shows. Gateways that run know it within 5 seconds.
+         revokes keys by the ids that list shows. Running gateways follow within 5 seconds.
 
-  --json answers in JSON.
+  --json prints JSON.
 
-The store is the gateway's: DATA_DIR, or REDIS_URL and REDIS_CLUSTER_NODES. Gateways may run on it meanwhile.`
+The store is the gateway's: DATA_DIR, or REDIS_URL and REDIS_CLUSTER_NODES. Gateways may run at the same time.`
 
-/** What somebody typed cannot be done. */
+/** The command line is wrong. */
 export class UsageError extends Error {}
 
 const OPTIONS = {
@@ -36,7 +36,7 @@ const OPTIONS = {
 type Options = { readonly [K in keyof typeof OPTIONS]?: string | boolean | undefined }
 
 export interface KeysCommand {
-  /** Answers what to print. Throws `UsageError`. */
+  /** Returns the text to print. Throws `UsageError`. */
   run(store: KeyStore, nowMs: number): Promise<string>
 }
 
@@ -47,16 +47,16 @@ const ALLOWED = new Map<string, readonly (keyof typeof OPTIONS)[]>([
   ['revoke', ['json']],
 ])
 
-/** Reads a command line without the word `keys`. Throws `UsageError`; no message repeats what may be a key. */
+/** Parses the arguments after `keys`. Throws `UsageError`; no message repeats text that may be a key. */
 export function parseKeysCommand(args: readonly string[], nowMs: number): KeysCommand {
   const { values, positionals } = readArgs(args)
   const [name = '', ...operands] = positionals
   const allowed = ALLOWED.get(name)
-  if (allowed === undefined) throw new UsageError('say create, list or revoke')
-  const stray = Object.keys(values).find((option) => !allowed.some((known) => known === option))
-  if (stray !== undefined) throw new UsageError(`${name} takes no --${stray}`)
+  if (allowed === undefined) throw new UsageError('the command must be create, list or revoke')
+  const unknown = Object.keys(values).find((option) => !allowed.some((known) => known === option))
+  if (unknown !== undefined) throw new UsageError(`${name} takes no --${unknown}`)
   if (name === 'revoke') return revokeCommand(operands, values.json === true)
-  if (operands.length > 0) throw new UsageError(`${name} takes options alone`)
+  if (operands.length > 0) throw new UsageError(`${name} takes only options`)
   return name === 'create' ? createCommand(values, nowMs) : listCommand(values)
 }
 
@@ -64,7 +64,7 @@ function readArgs(args: readonly string[]) {
   try {
     return parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true, strict: true })
   } catch {
-    throw new UsageError('there is an option that is not known, or lacks its value')
+    throw new UsageError('an option is unknown or has no value')
   }
 }
 
@@ -93,7 +93,7 @@ function createCommand(options: Options, nowMs: number): KeysCommand {
       }
       await store.saveKey(row)
       if (json === true) return JSON.stringify({ key, ...shown(row, nowMs) })
-      return `${key}\n\nShown this once. ${sentence(row)}`
+      return `${key}\n\nThis key is shown only once. ${sentence(row)}`
     },
   }
 }
@@ -124,7 +124,7 @@ function listCommand({ project, json }: Options): KeysCommand {
 
 function revokeCommand(ids: readonly string[], json: boolean): KeysCommand {
   if (ids.length === 0) throw new UsageError('revoke takes the ids of keys')
-  // An operand may be a key by mistake: it is not repeated.
+  // An operand may be a key by mistake, so the message does not repeat it.
   if (!ids.every((id) => /^[0-9a-f]{8,64}$/.test(id))) throw new UsageError('an id has 8 to 64 hexadecimal digits')
   return {
     async run(store, nowMs) {
@@ -156,7 +156,7 @@ function readExpiry(text: string | boolean | undefined, nowMs: number): number |
   const durationMs = parseDuration(text)
   const expiresMs = durationMs === undefined ? parseInstantText(text) : nowMs + durationMs
   if (expiresMs === undefined) throw new UsageError('--expires must be a duration such as 90d, or an instant')
-  if (expiresMs <= nowMs) throw new UsageError('--expires must lie ahead')
+  if (expiresMs <= nowMs) throw new UsageError('--expires must be in the future')
   return expiresMs
 }
 
@@ -169,7 +169,7 @@ function readLimits(text: string | boolean | undefined): KeyRow['limits'] {
   }
 }
 
-/** Enough of a hash to name a key, and nothing to try keys against. */
+/** Long enough to identify a key, and too short to test guesses of a key against. */
 const ID_CHARS = 12
 
 function shown(row: KeyRow, nowMs: number) {

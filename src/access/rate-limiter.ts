@@ -29,7 +29,10 @@ export const RATE_COUNTERS_MAX = 100_000
 const LEASE_WAIT_MS = 500
 /** How often the store is asked again while it does not respond. */
 const AWAY_PAUSE_MS = 1_000
+/** A lease takes this part of the limit. */
 const LEASES_OF_LIMIT = 50
+
+type CounterState = 'leased' | 'exhausted' | 'unleased' | 'local'
 
 /** The permits of one key or address in one minute. */
 interface Counter {
@@ -46,11 +49,19 @@ interface Counter {
 }
 
 /**
- * Fixed-window rate limits: requests per clock minute. All gateways of a store lease permits from it, a fiftieth of the limit at a
- * time. So the limit is never exceeded, a refusal comes at most one lease per gateway early, and most requests need no round trip.
+ * Fixed-window rate limits: requests per clock minute. All gateways of a store lease permits from it, a fiftieth of
+ * the limit at a time. So the limit is never exceeded, a refusal comes at most one lease per gateway early, and most
+ * requests need no round trip.
  *
- * While the store does not respond, each gateway counts by itself, up to the permits that it last knew to be available. The limit is
- * then one per gateway: requests are not refused only because the store is away.
+ * | state of a counter | leased | available | a request |
+ * | --- | --- | --- | --- |
+ * | `leased` | some | | takes a leased permit |
+ * | `exhausted` | none | none | is refused |
+ * | `unleased` | none | some | waits for a lease |
+ * | `local` | none | some | takes an available permit, because the store does not respond |
+ *
+ * In the state `local` each gateway counts by itself, up to the permits that it last knew to be available. The limit
+ * is then one per gateway: no request is refused only because the store does not respond.
  */
 export class RateLimiter {
   readonly #store: Store
@@ -79,13 +90,7 @@ export class RateLimiter {
     const limit = own ?? this.#settings.limits[rateClass]
     if (limit === 'off') return undefined
     const counter = this.#counter(rateClass, subjectOf(principal, rateClass, address, own !== undefined), limit)
-    if (counter.leased > 0) {
-      counter.leased--
-      return this.#permit(counter, true)
-    }
-    if (counter.available === 0) return this.#permit(counter, false)
-    if (counter.lease === undefined && this.#isAway()) return this.#takeLocally(counter)
-    return this.#takeLeased(counter)
+    return this.#takeNow(counter) ?? this.#takeAfterLease(counter)
   }
 
   #counter(rateClass: RateClass, subject: string, limit: number): Counter {
@@ -115,8 +120,33 @@ export class RateLimiter {
     return counters
   }
 
-  async #takeLeased(counter: Counter): Promise<Permit> {
-    while (counter.leased === 0 && counter.available > 0) {
+  /** Undefined: the request has to wait for a lease. */
+  #takeNow(counter: Counter): Permit | undefined {
+    const state = this.#stateOf(counter)
+    switch (state) {
+      case 'leased':
+        counter.leased--
+        return this.#permit(counter, true)
+      case 'exhausted':
+        return this.#permit(counter, false)
+      case 'local':
+        counter.available--
+        return this.#permit(counter, true)
+      case 'unleased':
+        return undefined
+      default:
+        return state satisfies never
+    }
+  }
+
+  #stateOf({ leased, available, lease }: Counter): CounterState {
+    if (leased > 0) return 'leased'
+    if (available === 0) return 'exhausted'
+    return lease === undefined && this.#isStoreAway() ? 'local' : 'unleased'
+  }
+
+  async #takeAfterLease(counter: Counter): Promise<Permit> {
+    for (;;) {
       counter.waiting++
       counter.lease ??= this.#lease(counter).finally(() => {
         counter.lease = undefined
@@ -126,17 +156,15 @@ export class RateLimiter {
       } finally {
         counter.waiting--
       }
-      if (counter.leased === 0 && this.#isAway()) return this.#takeLocally(counter)
+      const permit = this.#takeNow(counter)
+      if (permit !== undefined) return permit
     }
-    if (counter.leased === 0) return this.#permit(counter, false)
-    counter.leased--
-    return this.#permit(counter, true)
   }
 
   /** Leases permits for all waiting requests. Resolves also when the store does not respond in time. */
   async #lease(counter: Counter): Promise<void> {
     const { bucket, limit, endMs } = counter
-    // Requests that arrive in the same turn share the lease.
+    // Lets the other requests of the same event-loop turn share the lease.
     await undefined
     const permits = Math.max(1, Math.floor(limit / LEASES_OF_LIMIT), counter.waiting)
     const request = { bucket, permits, limit, windowMs: RATE_WINDOW_MS, nowMs: endMs - RATE_WINDOW_MS }
@@ -153,14 +181,8 @@ export class RateLimiter {
     }
   }
 
-  #isAway(): boolean {
+  #isStoreAway(): boolean {
     return this.#now() < this.#awayUntilMs
-  }
-
-  #takeLocally(counter: Counter): Permit {
-    if (counter.available === 0) return this.#permit(counter, false)
-    counter.available--
-    return this.#permit(counter, true)
   }
 
   #permit({ limit, leased, available, endMs }: Counter, isGranted: boolean): Permit {

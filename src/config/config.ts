@@ -1,8 +1,8 @@
 import { type Setting, type Settings, TABLE, type ValuesOf } from './settings.ts'
 
 /**
- * The configuration of a gateway, read once from the environment. Its type follows from the table of settings: a part for each
- * owner, which start() hands on as a whole.
+ * The configuration of a gateway, read once from the environment. Its type follows from the table of settings: a part
+ * for each owner, which start() hands on as a whole.
  */
 export type Config = {
   readonly [Owner in keyof typeof TABLE]: ValuesOf<(typeof TABLE)[Owner]>

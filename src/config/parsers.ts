@@ -6,8 +6,8 @@ import { BUCKETS_PER_WINDOW } from '../store/store.ts'
 import type { Resolution } from '../write/fold/fold.ts'
 
 /**
- * The parse functions of settings: from the text in the environment to a value. An Error says what is wrong with the text; its
- * message continues a sentence that begins with the name of the variable, and never repeats a secret.
+ * The parse functions of settings: from the text in the environment to a value. An Error says what is wrong with the
+ * text; its message continues a sentence that begins with the name of the variable, and never repeats a secret.
  */
 
 /** The longest delay that a timer of Node can have. */
@@ -47,7 +47,8 @@ export function parseResolutions(text: string): readonly Resolution[] {
     const pair = `${formatDuration(stepMs)} follows ${formatDuration(finer.stepMs)}`
     if (stepMs <= finer.stepMs || stepMs % finer.stepMs !== 0)
       throw new Error(`needs ascending steps, each a multiple of the one before: ${pair}`)
-    // Otherwise a bucket of this step would lie in two windows of the finer one, and one of them could expire before the other.
+    // Otherwise a bucket of this step would lie in two windows of the finer one, and one of them could expire before
+    // the other.
     if (BUCKETS_PER_WINDOW % (stepMs / finer.stepMs) !== 0)
       throw new Error(`needs steps whose ratio divides ${BUCKETS_PER_WINDOW}: ${pair}`)
     if (keptMs < finer.keptMs)

@@ -18,8 +18,9 @@ import {
 } from './parsers.ts'
 
 /**
- * Every setting of the environment in one table, by the part that owns it. docs/configuration.md shows the same rows in the same
- * order. A bound that nobody has a reason to change is a constant beside the code that it bounds; docs/limits.md lists both.
+ * Every setting of the environment in one table, by the part that owns it. docs/configuration.md shows the same rows
+ * in the same order. A bound that nobody has a reason to change is a constant beside the code that it bounds;
+ * docs/limits.md lists both.
  */
 export interface Setting<T> {
   /** The environment variable. */

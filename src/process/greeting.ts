@@ -1,7 +1,10 @@
 import { type Config, usesRedis } from '../config/config.ts'
 import type { Listening } from './processes.ts'
 
-/** The text that a gateway prints when it listens: what a new user needs next. The first key is printed only when it is created. */
+/**
+ * The text that a gateway prints when it listens: what a new user needs next. The first key is printed only when it
+ * is created.
+ */
 export function greeting(config: Config, { url, firstKey }: Listening): string {
   const { apiKeys } = config.access
   const lines = [`GaugeQL listens on ${url}`, `GraphiQL          ${url}/graphql`]

@@ -8,8 +8,9 @@ import { ProcessMetrics } from '../telemetry/process-metrics.ts'
 import { listenOn } from './listen.ts'
 
 /**
- * Several gateway processes on one machine behind one port. The primary process serves no requests: it starts the workers, gives
- * each new connection to one of them, replaces a worker that dies, and stops them all. Workers share nothing but the store.
+ * Several gateway processes on one machine behind one port. The primary process serves no requests: it starts the
+ * workers, gives each new connection to one of them, replaces a worker that dies, and stops them all. Workers share
+ * nothing but the store.
  */
 
 /** A gateway that listens, in this process or in several. */
@@ -34,8 +35,8 @@ export function isWorker(): boolean {
 }
 
 /**
- * Starts this program once for each configured process. Rejects with the reason of the first worker that cannot start. Calls `ended`
- * when later no worker is left and no new one can start.
+ * Starts this program once for each configured process. Rejects with the reason of the first worker that cannot
+ * start. Calls `ended` when later no worker is left and no new one can start.
  */
 export async function startProcesses(
   config: Config,

@@ -30,8 +30,8 @@ export interface Running {
 }
 
 /**
- * Opens the store, creates the gateway and listens. `shareMetrics` is given in one process among several. Rejects with an Error
- * that names the setting when a setting cannot be used.
+ * Opens the store, creates the gateway and listens. `shareMetrics` is given in one process among several. Rejects
+ * with an Error that names the setting when a setting cannot be used.
  */
 export async function start(
   config: Config,

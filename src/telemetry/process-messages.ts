@@ -2,8 +2,8 @@ import type { Worker } from 'node:cluster'
 import type { MetricFamily } from './telemetry.ts'
 
 /**
- * All messages between the processes of one gateway: the primary process, which started the others, and its workers. Both ends run
- * the same version of this program, so a received message has the type that was sent.
+ * All messages between the processes of one gateway: the primary process, which started the others, and its workers.
+ * Both ends run the same version of this program, so a received message has the type that was sent.
  */
 
 export type ToPrimary =

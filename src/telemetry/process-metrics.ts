@@ -4,8 +4,9 @@ import { onPrimaryMessage, sendToPrimary } from './process-messages.ts'
 import type { MetricFamily, ShareMetrics } from './telemetry.ts'
 
 /**
- * Merges the metrics of several processes. A worker that is asked for metrics asks the primary process, which asks all workers.
- * Counters never decrease: for a worker that does not respond, or has exited, its last known counters are used.
+ * Merges the metrics of several processes. A worker that is asked for metrics asks the primary process, which asks
+ * all workers. Counters never decrease: for a worker that does not respond, or has exited, its last known counters
+ * are used.
  */
 
 /** How long the primary waits for its workers; longer than each of them waits for the store. */
@@ -99,8 +100,8 @@ export class ProcessMetrics<W> {
 }
 
 /**
- * Runs in a worker: sends its own metrics when the primary asks, and reads those of all processes, one reading at a time. Rejects
- * with `overloaded` when the primary does not respond.
+ * Runs in a worker: sends its own metrics when the primary asks, and reads those of all processes, one reading at a
+ * time. Rejects with `overloaded` when the primary does not respond.
  */
 export const shareMetrics: ShareMetrics = (readOwn) => {
   let received: ((text: string) => void) | undefined

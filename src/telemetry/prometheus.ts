@@ -4,7 +4,7 @@ import type { QueryMeta } from '../query/compute/result.ts'
 import { familiesOf, undefinedAfter } from './process-metrics.ts'
 import type { ShareMetrics, Telemetry, TelemetrySources } from './telemetry.ts'
 
-/** How long a reader waits for what only the store knows; without an answer that is left out. */
+/** How long a reader waits for figures from the store. Without a response these metrics are absent. */
 const STORE_WAIT_MS = 2_000
 /** How often the delay of the event loop is sampled. */
 const LOOP_SAMPLE_MS = 50
@@ -16,13 +16,14 @@ type Labels = Readonly<Record<string, string | number>>
 type Sample = readonly [labels: Labels, value: number]
 
 /**
- * The gateway's own metrics for Prometheus. What is told often is added to plain numbers and given to prom-client when somebody
- * reads: it looks its labels up by an object each time, which would cost more than what is counted.
+ * The gateway's own metrics for Prometheus. Frequent reports are added to plain numbers and given to prom-client only
+ * when somebody reads, because prom-client looks up labels by an object at each call, which would cost more than the
+ * counted work.
  */
 export class Prometheus implements Telemetry {
   readonly #sources: TelemetrySources
   readonly #registry = new Registry()
-  readonly #routes: { readonly route: string; readonly answers: Map<string, Map<number, number>> }[] = []
+  readonly #routes: { readonly route: string; readonly counts: Map<string, Map<number, number>> }[] = []
   readonly #rejected = new Map<ErrorCode, number>()
   readonly #commits: Histogram
   readonly #queries: Histogram
@@ -35,35 +36,35 @@ export class Prometheus implements Telemetry {
   #readsProcess = false
   readonly #readText: () => Promise<string>
 
-  /** `share`: of one process among several. */
+  /** `share` is given in one process among several. */
   constructor(sources: TelemetrySources, share?: ShareMetrics) {
     this.#sources = sources
     this.#readText =
       share?.(async () => familiesOf(await this.#collected())) ?? (async () => (await this.#collected()).metrics())
     this.#commits = this.#histogram(
       'gaugeql_commit_seconds',
-      'Time from offering a round of commits to the store until its outcome was known.',
+      'Time from sending a round of commits to the store until its outcome was known.',
       COMMIT_SECONDS,
     )
     this.#queries = this.#histogram(
       'gaugeql_query_seconds',
-      'Time from asking the store for an index to the answer of a query.',
+      'Time from reading the index to the result of a query.',
       QUERY_SECONDS,
     )
-    this.#gauge('gaugeql_processes', 'Processes that answered this reading.', () => 1)
+    this.#gauge('gaugeql_processes', 'Processes that responded to this reading.', () => 1)
     this.#defineIngest()
     this.#defineQueries()
     this.#defineFolds()
   }
 
   countRoute(route: string): (method: string, status: number) => void {
-    const answers = new Map<string, Map<number, number>>()
-    this.#routes.push({ route, answers })
+    const counts = new Map<string, Map<number, number>>()
+    this.#routes.push({ route, counts })
     return (method, status) => {
-      let byStatus = answers.get(method)
+      let byStatus = counts.get(method)
       if (byStatus === undefined) {
         byStatus = new Map()
-        answers.set(method, byStatus)
+        counts.set(method, byStatus)
       }
       byStatus.set(status, (byStatus.get(status) ?? 0) + 1)
     }
@@ -88,7 +89,7 @@ export class Prometheus implements Telemetry {
     this.#lost += points
   }
 
-  /** Readers that come together share one answer. */
+  /** Concurrent readers share one reading. */
   read(): Promise<string> {
     this.#reading ??= this.#readText().finally(() => {
       this.#reading = undefined
@@ -98,7 +99,7 @@ export class Prometheus implements Telemetry {
 
   async #collected(): Promise<Registry> {
     if (!this.#readsProcess) {
-      // It watches the event loop and the garbage collector: nobody pays for that who does not read.
+      // These watch the event loop and the garbage collector, which costs CPU, so they start with the first reading.
       this.#readsProcess = true
       collectDefaultMetrics({ register: this.#registry, eventLoopMonitoringPrecision: LOOP_SAMPLE_MS })
     }
@@ -113,10 +114,10 @@ export class Prometheus implements Telemetry {
     const sources = this.#sources
     this.#counter(
       'gaugeql_http_requests_total',
-      'Answers by route, method and status.',
+      'Responses by route, method and status.',
       () =>
-        this.#routes.flatMap(({ route, answers }) =>
-          [...answers].flatMap(([method, byStatus]) =>
+        this.#routes.flatMap(({ route, counts }) =>
+          [...counts].flatMap(([method, byStatus]) =>
             [...byStatus].map(([status, count]): Sample => [{ route, method, status }, count]),
           ),
         ),
@@ -128,72 +129,71 @@ export class Prometheus implements Telemetry {
     this.#counter('gaugeql_events_total', 'Events accepted.', () => [[{}, sources.events()]])
     this.#counter(
       'gaugeql_rejected_items_total',
-      'Items that were left out, by the code of the error.',
+      'Items that were not stored, by error code.',
       () => [...this.#rejected].map(([code, count]): Sample => [{ code }, count]),
       'code',
     )
-    this.#counter('gaugeql_lost_points_total', 'Acknowledged points that the store has forgotten for good.', () => [
+    this.#counter('gaugeql_lost_points_total', 'Acknowledged points that the store lost for good.', () => [
       [{}, this.#lost],
     ])
-    this.#gauge('gaugeql_pending_bytes', 'Rollups that wait for a commit.', () => sources.pendingBytes())
-    this.#gauge('gaugeql_retained_bytes', 'Acknowledged commits kept in case the store forgets them.', () =>
-      sources.retainedBytes(),
-    )
-    this.#gauge('gaugeql_rate_counters', 'Keys and addresses whose requests are being counted.', () =>
-      sources.rateCounters(),
-    )
+    this.#gauge('gaugeql_pending_bytes', 'Rollups waiting for a commit.', () => sources.pendingBytes())
+    this.#gauge('gaugeql_retained_bytes', 'Acknowledged commits kept for replay.', () => sources.retainedBytes())
+    this.#gauge('gaugeql_rate_counters', 'Keys and addresses with a rate-limit counter.', () => sources.rateCounters())
   }
 
   #defineQueries(): void {
     this.#counter('gaugeql_rollups_read_total', 'Rollups that queries have read.', () => [[{}, this.#rollupsRead]])
     this.#counter('gaugeql_blocks_read_total', 'Blocks that queries have read.', () => [[{}, this.#blocksRead]])
-    this.#counter('gaugeql_block_cache_hits_total', 'Of those the ones that were already decoded.', () => [
+    this.#counter('gaugeql_block_cache_hits_total', 'Blocks that queries found decoded in the cache.', () => [
       [{}, this.#cacheHits],
     ])
-    this.#gauge('gaugeql_block_cache_bytes', 'Decoded blocks held for queries.', () => this.#sources.cacheBytes())
+    this.#gauge('gaugeql_block_cache_bytes', 'Decoded blocks in the cache.', () => this.#sources.cacheBytes())
   }
 
   #defineFolds(): void {
     const { folds } = this.#sources
     this.#gauge(
       'gaugeql_fold_backlog_bytes',
-      'What waits to be folded, of all gateways on the store; absent while the store does not answer.',
+      'Inbox bytes that wait to be folded, of all gateways on the store; absent while the store does not respond.',
       () => this.#backlog?.bytes,
       'max',
     )
-    this.#gauge('gaugeql_fold_backlog_entries', 'The same in commits.', () => this.#backlog?.entries, 'max')
+    this.#gauge(
+      'gaugeql_fold_backlog_entries',
+      'Inbox commits that wait to be folded.',
+      () => this.#backlog?.entries,
+      'max',
+    )
     this.#gauge(
       'gaugeql_fold_backlog_age_seconds',
-      'How long the oldest of it has waited, as far as this gateway knows.',
+      'How long the oldest inbox commit has waited, as far as this gateway knows.',
       () => folds().waitedMs / 1_000,
       'max',
     )
-    this.#counter('gaugeql_folds_total', 'Steps of folding.', () => [[{}, folds().steps]])
-    this.#counter('gaugeql_fold_failures_total', 'Times that folding failed and was put off.', () => [
+    this.#counter('gaugeql_folds_total', 'Fold steps.', () => [[{}, folds().steps]])
+    this.#counter('gaugeql_fold_failures_total', 'Fold steps that failed and were postponed.', () => [
       [{}, folds().failures],
     ])
     this.#counter(
       'gaugeql_merges_total',
-      'Windows merged: in part, or whole once they are over.',
+      'Merges of windows: of some runs (part), or of all once the window is closed (whole).',
       () => [
         [{ kind: 'part' }, folds().merges],
         [{ kind: 'whole' }, folds().seals],
       ],
       'kind',
     )
-    this.#counter('gaugeql_windows_expired_total', 'Windows let go at the end of their time.', () => [
-      [{}, folds().expired],
-    ])
+    this.#counter('gaugeql_windows_expired_total', 'Windows that expired.', () => [[{}, folds().expired]])
     this.#counter(
       'gaugeql_fold_set_aside_total',
-      'What folding left out for good because it cannot be read or written: rollups, and blocks of which nothing is known.',
+      'Rollups and unreadable blocks that a fold dropped because they cannot be read or written.',
       () => [
         [{ kind: 'rollups' }, folds().rowsSetAside],
         [{ kind: 'blocks' }, folds().blocksSetAside],
       ],
       'kind',
     )
-    this.#counter('gaugeql_fold_written_bytes_total', 'Blocks written by folding and merging.', () => [
+    this.#counter('gaugeql_fold_written_bytes_total', 'Bytes of blocks written by folds and merges.', () => [
       [{}, folds().bytesWritten],
     ])
   }
@@ -215,7 +215,7 @@ export class Prometheus implements Telemetry {
     })
   }
 
-  /** `aggregator`: what becomes of the values of several processes. */
+  /** `aggregator`: how the values of several processes are combined. */
   #gauge(name: string, help: string, value: () => number | undefined, aggregator: Aggregator = 'sum'): void {
     new Gauge({
       name,
@@ -223,9 +223,9 @@ export class Prometheus implements Telemetry {
       aggregator,
       registers: [this.#registry],
       collect() {
-        const now = value()
-        if (now === undefined) this.remove()
-        else this.set(now)
+        const current = value()
+        if (current === undefined) this.remove()
+        else this.set(current)
       },
     })
   }

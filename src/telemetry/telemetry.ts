@@ -2,42 +2,45 @@ import type { ItemError } from '../model/errors.ts'
 import type { QueryMeta } from '../query/compute/result.ts'
 
 /**
- * What the parts of the gateway tell about their work, for whoever runs it. Nothing here is asked for each point, and nothing carries
- * a name, a tag or a value of a project.
+ * The interface through which the parts of the gateway report their work to its operator. No method is called once
+ * per point, and no argument holds a name, a tag or a value of a project.
  */
 export interface Telemetry {
-  /** Makes the counter of a route: to be called with the method and the status of each answer. */
+  /** Creates the counter of a route; call it with the method and the status of each response. */
   countRoute(route: string): (method: string, status: number) => void
-  /** Items that were left out. */
+  /** Items that were not stored. */
   rejected(errors: readonly ItemError[]): void
-  /** A round of commits has met its fate, stored or not. */
+  /** The outcome of a round of commits is known, whether it was stored or not. */
   roundSettled(durationMs: number): void
   queried(meta: QueryMeta): void
-  /** Acknowledged points that the store has forgotten for good. */
+  /** Acknowledged points that the store lost and that can no longer be replayed. */
   lost(points: number): void
-  /** All of it as Prometheus text. */
+  /** All metrics as Prometheus text. */
   read(): Promise<string>
 }
 
-/** The samples of one metric, as they are told to another process. */
+/** The samples of one metric, in the form that is sent to another process. */
 export interface MetricFamily {
   readonly name: string
   readonly help: string
   readonly type: string
-  /** How prom-client makes one sample of those of several processes. */
+  /** How prom-client combines the samples of several processes. */
   readonly aggregator: string
   readonly values: readonly {
     readonly value: number
     readonly labels: Readonly<Record<string, string | number | undefined>>
-    /** Of a histogram, whose samples have names of their own. */
+    /** The name of the sample; only samples of a histogram have one. */
     readonly metricName?: string
   }[]
 }
 
-/** Tells the metrics of one process among several to the others; what it makes reads those of all as Prometheus text. */
-export type ShareMetrics = (own: () => Promise<readonly MetricFamily[]>) => () => Promise<string>
+/**
+ * Shares the metrics of one process with the others. Returns a function that reads the metrics of all as Prometheus
+ * text.
+ */
+export type ShareMetrics = (readOwn: () => Promise<readonly MetricFamily[]>) => () => Promise<string>
 
-/** What is looked up when somebody reads, rather than told. */
+/** Figures that are read on demand instead of being reported. */
 export interface TelemetrySources {
   points(): number
   events(): number
@@ -46,7 +49,7 @@ export interface TelemetrySources {
   cacheBytes(): number
   rateCounters(): number
   folds(): FoldFigures
-  /** What waits to be folded, of all gateways on the store. */
+  /** Inbox entries that wait to be folded, of all gateways on the store. */
   backlog(): Promise<{ readonly entries: number; readonly bytes: number }>
 }
 
@@ -59,11 +62,11 @@ export interface FoldFigures {
   readonly bytesWritten: number
   readonly rowsSetAside: number
   readonly blocksSetAside: number
-  /** How long the oldest entry of an inbox has waited, as far as this gateway knows. */
+  /** How long the oldest inbox entry has waited, as far as this gateway knows. */
   readonly waitedMs: number
 }
 
-/** For tests, and for whoever does not ask. */
+/** Ignores all reports. For tests. */
 export const NO_TELEMETRY: Telemetry = {
   countRoute: () => () => {},
   rejected() {},

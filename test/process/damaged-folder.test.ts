@@ -8,7 +8,10 @@ import { built, runChild } from '../support/child-gateway.ts'
 import { startGateway } from '../support/gateway.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
-/** A folder whose data file was damaged, and a disk without room: the gateway says so and exits, and dies by no signal. */
+/**
+ * A folder whose data file was damaged, and a disk without room: the gateway says so and exits, and dies by no
+ * signal.
+ */
 
 let sound: string
 

@@ -3,7 +3,10 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { startGateway, type TestGateway } from '../support/gateway.ts'
 import { type RedisCluster, type RedisServer, startCluster, startRedis } from '../support/redis-server.ts'
 
-/** A Redis that was emptied under a running gateway: its description comes back, missing keys are told, nobody of another shape moves in. */
+/**
+ * A Redis that was emptied under a running gateway: its description comes back, missing keys are told, nobody of
+ * another shape moves in.
+ */
 
 async function started(env: Readonly<Record<string, string>>, now?: () => number): Promise<TestGateway> {
   const gateway = await startGateway({ env: { API_KEYS: '', ...env }, ...(now && { now }) })

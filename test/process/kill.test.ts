@@ -3,8 +3,8 @@ import { type ChildGateway, startChild } from '../support/child-gateway.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
 /**
- * A process that is killed loses nothing that it acknowledged and counts nothing twice. Each request is a batch with a tag of its
- * own, so that it can be asked afterwards what became of it; folds go on all the time.
+ * A process that is killed loses nothing that it acknowledged and counts nothing twice. Each request is a batch with
+ * a tag of its own, so that it can be asked afterwards what became of it; folds go on all the time.
  */
 
 const KEY = 'kill-test-key-0123456789'

@@ -12,7 +12,10 @@ export interface StreamSettings {
   readonly bufferedBytesMax: number
 }
 
-/** How often a stream shows that it is alive, and its key is checked again. Proxies close connections after 30 s to 60 s of silence. */
+/**
+ * How often a stream shows that it is alive, and its key is checked again. Proxies close connections after 30 s to 60
+ * s of silence.
+ */
 const LIVE_KEEP_ALIVE_MS = 15_000
 /** How long the client of a stream may read nothing: twice the keep-alive. */
 export const LIVE_STALL_MS = 30_000
