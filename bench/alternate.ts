@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Fleet } from './fleet.ts'
-import { type Answer, drive, get } from './load.ts'
+import { drive, get, type Response } from './load.ts'
 import { median, percentile } from './report.ts'
 import {
   API_KEY,
@@ -16,9 +16,9 @@ import {
 import { openStore, type StoreKind } from './store.ts'
 
 /**
- * The same load on the gateway and on the floors, turn by turn, so that what else the machine does falls on all of
- * them. The CPU of the gateway, and of the server it stores in, is counted until its folds are done, less what it
- * uses when nobody asks it anything.
+ * Sends the same load to the gateway and to the floors in alternating rounds, so that other work of the machine affects
+ * all of them alike. The CPU of the gateway and of its store's server is counted until its folds are done, less what it
+ * uses when idle.
  */
 export interface Comparison {
   readonly fleet: Fleet
@@ -34,11 +34,11 @@ export interface Comparison {
 export interface Costs {
   /** CPU µs a point. */
   readonly gateway: number
-  /** The part of it that the store's server takes. */
+  /** The part that the store's server used. */
   readonly store: number
   readonly discard: number
   readonly parse: number
-  /** The part of the gateway's that comes after the last answer: most of the folds. */
+  /** The part that the gateway used after its last response: most of the folds. */
   readonly afterwards: number
   readonly pointsPerSecond: number
   readonly p50Ms: number
@@ -67,7 +67,7 @@ export async function compare(comparison: Comparison): Promise<Costs> {
       if (server === gateway) sent += count * pointsPerRequest
       return drive(server.port, connections, count, fleet.next, isAccepted)
     }
-    // Series get to be known, code gets compiled.
+    // Warms up: fills the caches of series, and lets code be compiled.
     for (const server of servers) await send(server, Math.max(fleet.groups, Math.ceil(requests / 4)))
     await pause(FOLD_AGE_MS + TICK_MS)
     await settled(gateway, idleShare)
@@ -78,7 +78,7 @@ export async function compare(comparison: Comparison): Promise<Costs> {
         const before = server.cpu.readMs()
         const storeBefore = server.storeCpu.readMs()
         const { wallMs, latenciesMs } = await send(server, requests)
-        const answeredMs = server.cpu.readMs()
+        const respondedMs = server.cpu.readMs()
         if (server === gateway) {
           await pause(FOLD_AGE_MS + TICK_MS)
           await settled(gateway, idleShare)
@@ -89,7 +89,7 @@ export async function compare(comparison: Comparison): Promise<Costs> {
         const usedMs = server.cpu.readMs() - before - (performance.now() - startMs) * idle
         const perPoint = (ms: number): number => (ms * 1_000) / (requests * pointsPerRequest)
         if (server === gateway) {
-          afterwards.push(perPoint(server.cpu.readMs() - answeredMs))
+          afterwards.push(perPoint(server.cpu.readMs() - respondedMs))
           storeCosts.push(perPoint(server.storeCpu.readMs() - storeBefore))
         }
         costs.get(server)!.push(perPoint(usedMs))
@@ -114,11 +114,11 @@ export async function compare(comparison: Comparison): Promise<Costs> {
   }
 }
 
-function isAccepted({ status, body }: Answer): boolean {
+function isAccepted({ status, body }: Response): boolean {
   return status === 202 || (status === 201 && !body.includes('"errors"'))
 }
 
-/** A gateway that loses points would be fast. */
+/** Fails when points were lost: a gateway that loses points would look fast. */
 async function checkPoints(gateway: ServerProcess, fleet: Fleet, sent: number): Promise<void> {
   let stored = 0
   for (const name of fleet.metricNames()) {

@@ -18,9 +18,7 @@ import type { Report } from './report.ts'
 import { API_KEY } from './server-process.ts'
 import { onStore, openStore, type StoreKind } from './store.ts'
 
-/**
- * Bytes instead of time: what a stored rollup takes, and how often a byte of the inbox is written again by the folds.
- */
+/** Measures bytes: the size of a stored rollup, and how many bytes the folds write for each byte of the inbox. */
 const SERIES = 1_000
 const EVERY_MS = 15_000
 const HOUR_MS = 3_600_000
@@ -29,7 +27,7 @@ const METRIC = hashFields(['bench', 'metric'])
 const SERIES_IDS = Array.from({ length: SERIES }, (_, series) => hashFields(['series', String(series)]))
 
 export async function measureBytes(report: Report, options: Options, store: StoreKind): Promise<void> {
-  // What is encoded is the same wherever it is stored.
+  // The encoding does not depend on the store.
   if (store === options.stores[0]) measureEncoding(report)
   await measureRewriting(report, options, store)
 }
@@ -41,7 +39,7 @@ interface Window {
   readonly name: string
 }
 
-/** A window of each resolution as the fold writes it. */
+/** A window of three resolutions, as a fold writes it. */
 const WINDOWS: readonly Window[] = [
   { stepMs: 10_000, hours: 1, budget: 10, name: '1 h at 10 s, one value a bucket' },
   { stepMs: 60_000, hours: 6, budget: 36, name: '6 h at 1 m, 4 values a bucket' },
@@ -120,7 +118,7 @@ export function binsOf(rows: RollupRows): number {
 
 const REWRITING_BUDGET = 12
 
-/** The real gateway under a clock that runs as fast as it works: each metric 1,000 series, a point every 15 s. */
+/** A whole gateway whose clock advances as fast as it works. Each metric has 1,000 series with a point every 15 s. */
 async function measureRewriting(report: Report, options: Options, storeKind: StoreKind): Promise<void> {
   const section = `bytes written to the store${onStore(storeKind)}`
   const hours = options.quick ? 0.5 : 6

@@ -1,9 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs'
 
 /**
- * CPU that some processes have used, user and system, all its threads: what a point or a query costs, whatever else
- * the machine does meanwhile. Linux only. The scheduler's counters are in nanoseconds but forget threads that have
- * ended; the process' own are in ticks of 10 ms and forget nothing.
+ * CPU time of processes, user and system, of all threads. It measures a cost independently of other work of the
+ * machine. Linux only. The scheduler's counters are in nanoseconds but omit ended threads; those of the process are in
+ * ticks of 10 ms and include them.
  */
 const TICK_MS = 10
 
@@ -15,7 +15,7 @@ export class CpuMeter {
   }
 
   readMs(): number {
-    return this.#processes.reduce((sumMs, of) => sumMs + of.readMs(), 0)
+    return this.#processes.reduce((sumMs, meter) => sumMs + meter.readMs(), 0)
   }
 }
 
@@ -45,7 +45,7 @@ function processMs(pid: number): number {
   return (Number(fields[11]) + Number(fields[12])) * TICK_MS
 }
 
-/** Bytes a process has caused to be sent to the disk. */
+/** Bytes that a process has written to the disk. */
 export function diskBytesOf(pid: number): number {
   const line = /^write_bytes: (\d+)$/m.exec(readOrUndefined(`/proc/${pid}/io`) ?? '')
   return Number(line?.[1] ?? Number.NaN)

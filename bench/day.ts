@@ -5,9 +5,9 @@ import { latency, randomNumbers } from './random.ts'
 import { API_KEY, measureIdleShare, pause, type ServerProcess, settled } from './server-process.ts'
 
 /**
- * The day that queries are asked about: the last 24 whole hours of 1,000 series with a point every 15 s, once as a
- * counter and once as a distribution, and sets of users; sent through the HTTP batch API with back-dated times.
- * Values come from a seed, so what the answers must be is computed here and never read back from the gateway.
+ * The data that queries are measured on: the last 24 whole hours of 1,000 series with a point every 15 s, once as a
+ * counter and once as a distribution, and sets of users. It is sent through the HTTP batch API with past times. Values
+ * come from a seed, so the expected results are computed here and not read from the gateway.
  */
 export const SERIES = 1_000
 export const HOURS = 24
@@ -21,9 +21,9 @@ const CONNECTIONS = 3
 export const COUNTER = 'http.requests.total'
 export const DISTRIBUTION = 'http.request.duration'
 export const USERS = 'http.users'
-/** One point, for what a query costs that finds nothing. */
+/** A metric with one point, for queries without data. */
 export const ALONE = 'process.starts'
-/** The series that is asked for alone. */
+/** The series that is queried alone. */
 export const ONE_SERIES = 417
 
 const USERS_EVERY_MS = 15 * 60_000
@@ -41,7 +41,7 @@ export function lastDay(nowMs: number): Day {
   return { fromMs: toMs - HOURS * HOUR_MS, toMs }
 }
 
-/** What makes a gateway take large batches of the past quickly. */
+/** Settings to load large batches quickly. */
 export const LOADING_ENV = { BATCH_ITEMS_MAX: String(BATCH_STEPS * SERIES), FOLD_INBOX_AGE_MS: '2000' }
 
 export function tagsOf(series: number): Readonly<Record<'endpoint' | 'host' | 'region', string>> {
@@ -65,18 +65,18 @@ function tableOf(seed: number, draw: (random: () => number) => number): Float64A
   return Float64Array.from({ length: VALUES }, () => draw(random))
 }
 
-/** Some place in a table of values: the same for the same point in every run. */
-function placeOf(series: number, step: number): number {
+/** An index into a table of values, the same for the same point in every run. */
+function indexOf(series: number, step: number): number {
   const mixed = Math.imul(series * 8_191 + step + 1, 0x9e3779b1)
   return (mixed ^ (mixed >>> 15)) & (VALUES - 1)
 }
 
 export function counterValue(series: number, step: number): number {
-  return counterTable[placeOf(series, step)]!
+  return counterTable[indexOf(series, step)]!
 }
 
 export function latencyValue(series: number, step: number): number {
-  return latencyTable[placeOf(series, step)]!
+  return latencyTable[indexOf(series, step)]!
 }
 
 export function userOf(series: number, step: number): string {
@@ -93,7 +93,7 @@ export interface Loaded {
 
 const FILE = 'day.json'
 
-/** The day of a folder loaded by an earlier run; undefined when there is none or it is over. */
+/** The day that an earlier run loaded into the folder. Undefined when there is none or it is too old. */
 export function readLoaded(folder: string, nowMs: number): Loaded | undefined {
   const path = join(folder, FILE)
   if (!existsSync(path)) return undefined
@@ -128,7 +128,7 @@ async function sendSeries(
   type: string,
   valueAt: (series: number, step: number) => number,
 ): Promise<number> {
-  const heads = Array.from(
+  const beginnings = Array.from(
     { length: SERIES },
     (_, series) => `{"name":"${name}","type":"${type}","tags":${JSON.stringify(tagsOf(series))},"timestamp":`,
   )
@@ -138,7 +138,7 @@ async function sendSeries(
     for (let step = request * BATCH_STEPS; step < (request + 1) * BATCH_STEPS; step++) {
       const timeMs = fromMs + step * EVERY_MS
       for (let series = 0; series < SERIES; series++)
-        items.push(`${heads[series]!}${timeMs},"value":${valueAt(series, step)}}`)
+        items.push(`${beginnings[series]!}${timeMs},"value":${valueAt(series, step)}}`)
     }
     return postBytes('/api/v1/metrics/batch', API_KEY, `[${items.join(',')}]`)
   }
@@ -157,7 +157,7 @@ async function sendUsers(gateway: ServerProcess, { fromMs }: Day): Promise<void>
   await drive(gateway.port, CONNECTIONS, HOURS * USERS_STEPS_PER_HOUR, next, isAccepted)
 }
 
-/** Points of the counter for so long, into the last hour of the day; answers what they add to its sum. */
+/** Sends points into the last hour of the day for so long. Returns how many, and what they add to the counter's sum. */
 export async function sendForAWhile(
   gateway: ServerProcess,
   { toMs }: Day,
@@ -179,7 +179,7 @@ export async function sendForAWhile(
   return { points: rounds * items.length, sum: rounds * SERIES }
 }
 
-/** Small metrics beside the large ones. */
+/** Sends further small metrics. */
 export async function sendOtherMetrics(gateway: ServerProcess, { fromMs }: Day, metrics: number): Promise<void> {
   for (let metric = 0; metric < metrics; metric++) {
     const items: string[] = []

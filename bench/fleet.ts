@@ -4,20 +4,19 @@ import { latency, randomNumbers } from './random.ts'
 import { API_KEY } from './server-process.ts'
 
 /**
- * What a fleet of hosts sends: the same series over and over, with new values and times. Bodies are built beforehand,
- * several of each group of series with different values, and only the seconds of their timestamps are written anew.
+ * The load of a fleet of hosts: the same series again and again, with new values and times. Bodies are built in
+ * advance, several for each group of series, and only the seconds of their timestamps are replaced.
  */
 export interface FleetOptions {
   readonly series: number
   readonly metrics: number
   readonly batch: number
   /**
-   * `now`: points carry the time they are sent at, so a series has many in a bucket when the load is far beyond what
-   * such a fleet would send. A number: each series reports at this distance, as the fleet would, and time passes as
-   * fast as it is sent.
+   * `now`: points have the current time, so under a heavy load a series has many points in a bucket. A number: the
+   * milliseconds between two points of a series, as in a real fleet; the clock advances as fast as points are sent.
    */
   readonly clock: 'now' | number
-  /** Flux, or a format of the Better Stack dialect; then there are gauges and running totals alone. */
+  /** Flux, or a format of the Better Stack dialect, which has only gauges and running totals here. */
   readonly dialect?: Dialect
 }
 
@@ -53,7 +52,7 @@ const SECONDS_LENGTH = STAMP.length
 
 interface Template {
   readonly bytes: Buffer
-  /** Where the timestamps begin. */
+  /** The positions of the timestamps. */
   readonly stamps: Uint32Array
 }
 
@@ -63,8 +62,8 @@ export interface Fleet {
   readonly pointBytes: number
   next(): Uint8Array
   metricNames(): readonly string[]
-  /** Of the metric at a place among the names. */
-  typeOf(place: number): string
+  /** The type of the metric with this index among the names. */
+  typeOf(index: number): string
 }
 
 export function createFleet(options: FleetOptions): Fleet {
@@ -83,14 +82,14 @@ export function createFleet(options: FleetOptions): Fleet {
       if (clock === 'now') timeMs = Date.now()
       else if (sent % groups === 0) timeMs += clock
       sent++
-      // A copy, because the bytes sent before may still be on their way.
+      // A copy, because the socket may not have written the earlier bytes yet.
       const request = Buffer.from(bytes)
       const seconds = Buffer.from(new Date(timeMs).toISOString().slice(0, SECONDS_LENGTH), 'latin1')
       for (let i = 0; i < stamps.length; i++) request.set(seconds, stamps[i]!)
       return request
     },
     metricNames: () => NAMES.slice(0, options.metrics),
-    typeOf: (place) => TYPES[place % TYPES.length]!,
+    typeOf: (index) => TYPES[index % TYPES.length]!,
   }
 }
 
@@ -120,7 +119,7 @@ function requestOf(dialect: Dialect, items: readonly string[]): Buffer {
   }
 }
 
-/** About 170 bytes; the milliseconds of its timestamp are its own. */
+/** About 170 bytes. The milliseconds of its timestamp stay the same. */
 function fluxItem(series: number, metrics: number, random: () => number): string {
   const type = TYPES[(series % metrics) % TYPES.length]!
   const value =
@@ -135,7 +134,7 @@ function fluxItem(series: number, metrics: number, random: () => number): string
 
 function betterStackItem(series: number, metrics: number, random: () => number): string {
   const isCounter = TYPES[(series % metrics) % TYPES.length] === 'counter'
-  // Times within a second are in no order, and a total that falls is a reset: here they stand still.
+  // Times within a second are unordered, and a decreasing total would be a reset, so totals stay constant.
   const value = isCounter ? 1_000 + series : Math.round(random() * 10_000) / 100
   const { name, time, tags } = commonOf(series, metrics, random)
   return `{"name":"${name}","${isCounter ? 'counter' : 'gauge'}":{"value":${value}},"dt":"${time}","tags":${tags}}`

@@ -2,12 +2,12 @@ import { createServer } from 'node:http'
 import { decode } from '@msgpack/msgpack'
 
 /**
- * What no gateway can go below, each run as a process of its own: `node:http` alone, and with the body parsed as what
- * it is. Neither stores anything.
+ * The floors: servers that do less than any gateway must, each in its own process. `discard` is `node:http` alone,
+ * `parse` also parses the body. Neither stores anything.
  */
 const parses = process.argv[2] === 'parse'
-const ANSWER = '{"data":{"accepted":500,"rejected":0}}'
-const HEADERS = { 'content-type': 'application/json; charset=utf-8', 'content-length': ANSWER.length }
+const RESPONSE = '{"data":{"accepted":500,"rejected":0}}'
+const HEADERS = { 'content-type': 'application/json; charset=utf-8', 'content-length': RESPONSE.length }
 
 function parse(body: Buffer, type: string | undefined): void {
   if (type === 'application/msgpack') decode(body)
@@ -23,7 +23,7 @@ const server = createServer((request, response) => {
   request.on('end', () => {
     if (parses) parse(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks), request.headers['content-type'])
     response.writeHead(201, HEADERS)
-    response.end(ANSWER)
+    response.end(RESPONSE)
   })
 })
 

@@ -1,21 +1,21 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type Answer, drive, postBytes } from './load.ts'
+import { drive, postBytes, type Response } from './load.ts'
 import type { Options } from './options.ts'
 import { latency, randomNumbers } from './random.ts'
 import { median, type Report } from './report.ts'
 import { API_KEY, pause, type ServerProcess, startGateway, startYoga } from './server-process.ts'
 import { onStore, openStore, type StoreKind } from './store.ts'
 
-/** GraphQL requests, on the gateway and on stock yoga with the same schema and resolvers, turn by turn. */
+/** GraphQL requests to the gateway and to stock yoga with the same schema and resolvers, in alternating rounds. */
 
 /** The gateway must need less than yoga. */
 const BUDGET = 1
 const BATCH = 500
 const SERIES = 200
 const CONNECTIONS = 8
-/** Bodies that are sent in turn: clients do not send the same numbers again. */
+/** Different bodies that are sent in turn, since clients do not repeat the same numbers. */
 const VARIANTS = 20
 
 const TRACK = 'mutation ($input: MetricInput!) { trackMetric(input: $input) { name type value timestamp } }'
@@ -49,7 +49,7 @@ export async function measureGraphQL(
   ]
   try {
     const all = scenarios(options.quick)
-    // What the chart is drawn of.
+    // The data of the chart.
     for (const { port } of servers) await drive(port, 1, VARIANTS, (i) => all[0]!.bodies[i]!, isData)
     for (const { name, requests, bodies } of all) {
       if (!name.includes(options.filter)) continue
@@ -116,6 +116,6 @@ function scenarios(quick: boolean): readonly Scenario[] {
   ]
 }
 
-function isData({ status, body }: Answer): boolean {
+function isData({ status, body }: Response): boolean {
   return status === 200 && body.startsWith('{"data":') && !body.includes('"errors":[{')
 }

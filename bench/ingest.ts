@@ -7,7 +7,7 @@ import type { Report } from './report.ts'
 import { onStore, type StoreKind } from './store.ts'
 
 const BATCH = 500
-/** A usual distance between two points of a series. */
+/** A usual time between two points of a series. */
 const REPORT_EVERY_MS = 15_000
 const BUDGET = 1.5
 const BUDGET_SINGLE = 1.3
@@ -21,7 +21,7 @@ interface Scenario {
   readonly dialect?: Dialect
 }
 
-/** Batches of 500. */
+/** Measures batches of 500. */
 export async function measureIngest(
   report: Report,
   options: Options,
@@ -56,7 +56,7 @@ export async function measureIngest(
       store,
       profileDir: partOf(profileDir, name),
     })
-    const note = `${Math.round(cost.pointsPerSecond / 1_000)} k points/s, p50 ${cost.p50Ms.toFixed(1)} ms, p99 ${cost.p99Ms.toFixed(1)} ms, ${cost.afterwards.toFixed(2)} µs after the last answer, discard ${cost.discard.toFixed(2)} µs${inRedis(store, cost)}`
+    const note = `${Math.round(cost.pointsPerSecond / 1_000)} k points/s, p50 ${cost.p50Ms.toFixed(1)} ms, p99 ${cost.p99Ms.toFixed(1)} ms, ${cost.afterwards.toFixed(2)} µs after the last response, discard ${cost.discard.toFixed(2)} µs${inRedis(store, cost)}`
     report.add({ section, name, measured: cost.gateway, unit: 'µs', floor: cost.parse, budget: BUDGET, note })
     if (dialect === 'flux') costs.set(`${series}/${metrics}/${connections}/${clock}`, cost.gateway)
   }
@@ -75,7 +75,7 @@ export async function measureIngest(
   }
 }
 
-/** One point a request. */
+/** Measures requests with one point. */
 export async function measureSingle(
   report: Report,
   options: Options,
@@ -99,7 +99,7 @@ export async function measureSingle(
       store,
       profileDir: partOf(profileDir, name),
     })
-    const note = `${Math.round(cost.pointsPerSecond).toLocaleString('en-US')} requests/s, p50 ${cost.p50Ms.toFixed(2)} ms, p99 ${cost.p99Ms.toFixed(2)} ms, ${cost.afterwards.toFixed(1)} µs after the last answer, discard ${cost.discard.toFixed(1)} µs${inRedis(store, cost)}`
+    const note = `${Math.round(cost.pointsPerSecond).toLocaleString('en-US')} requests/s, p50 ${cost.p50Ms.toFixed(2)} ms, p99 ${cost.p99Ms.toFixed(2)} ms, ${cost.afterwards.toFixed(1)} µs after the last response, discard ${cost.discard.toFixed(1)} µs${inRedis(store, cost)}`
     report.add({ section, name, measured: cost.gateway, unit: 'µs', floor: cost.parse, budget: BUDGET_SINGLE, note })
   }
 }

@@ -1,10 +1,10 @@
 import { connect, type Socket } from 'node:net'
 
 /**
- * The client: one request at a time on each connection, written as prebuilt bytes and answered by the least parsing
- * that finds the end of the answer, so that the load costs less than what it measures.
+ * The client. It sends one request at a time on each connection, as prebuilt bytes, and parses only what is needed to
+ * find the end of the response, so that the client costs less than the measured server.
  */
-export interface Answer {
+export interface Response {
   readonly status: number
   readonly body: string
 }
@@ -15,7 +15,7 @@ const NOTHING = Buffer.alloc(0)
 export class Connection {
   readonly #socket: Socket
   #received: Buffer = NOTHING
-  #waiting: { resolve(answer: Answer): void; reject(error: Error): void } | undefined
+  #waiting: { resolve(response: Response): void; reject(error: Error): void } | undefined
 
   constructor(socket: Socket) {
     this.#socket = socket
@@ -32,7 +32,7 @@ export class Connection {
     })
   }
 
-  request(bytes: Uint8Array): Promise<Answer> {
+  request(bytes: Uint8Array): Promise<Response> {
     this.#socket.write(bytes)
     return new Promise((resolve, reject) => {
       this.#waiting = { resolve, reject }
@@ -49,7 +49,7 @@ export class Connection {
     if (headEnd < 0) return
     const head = this.#received.toString('latin1', 0, headEnd)
     const length = /^content-length: (\d+)/im.exec(head)?.[1]
-    if (length === undefined) throw new Error(`an answer without a length: ${head}`)
+    if (length === undefined) throw new Error(`a response without a length: ${head}`)
     const end = headEnd + HEAD_END.length + Number(length)
     if (this.#received.length < end) return
     const body = this.#received.toString('utf8', headEnd + HEAD_END.length, end)
@@ -62,20 +62,19 @@ export class Connection {
 
 export interface Drive {
   readonly wallMs: number
-  /** One a request, ascending. */
+  /** One for each request, sorted. */
   readonly latenciesMs: Float64Array
 }
 
 /**
- * Sends requests over so many connections until there are none left. An answer that is not the expected one ends the
- * benchmark.
+ * Sends all requests over so many connections. An unexpected response ends the benchmark.
  */
 export async function drive(
   port: number,
   connections: number,
   requests: number,
   next: (request: number) => Uint8Array,
-  expect: (answer: Answer) => boolean,
+  expect: (response: Response) => boolean,
 ): Promise<Drive> {
   const open = await Promise.all(Array.from({ length: connections }, () => Connection.open(port)))
   const latenciesMs = new Float64Array(requests)
@@ -87,9 +86,9 @@ export async function drive(
         const request = taken++
         const bytes = next(request)
         const sentMs = performance.now()
-        const answer = await connection.request(bytes)
+        const response = await connection.request(bytes)
         latenciesMs[request] = performance.now() - sentMs
-        if (!expect(answer)) throw new Error(`unexpected answer ${answer.status}: ${answer.body.slice(0, 500)}`)
+        if (!expect(response)) throw new Error(`unexpected response ${response.status}: ${response.body.slice(0, 500)}`)
       }
     }),
   )
@@ -108,7 +107,7 @@ export function getBytes(path: string, key: string): Buffer {
   return Buffer.from(`GET ${path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer ${key}\r\n\r\n`)
 }
 
-export async function get(port: number, key: string, path: string): Promise<Answer> {
+export async function get(port: number, key: string, path: string): Promise<Response> {
   const connection = await Connection.open(port)
   try {
     return await connection.request(getBytes(path, key))

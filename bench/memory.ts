@@ -9,8 +9,8 @@ import { API_KEY, pause, type ServerProcess, startGateway } from './server-proce
 import { onStore, openStore, type StoreKind } from './store.ts'
 
 /**
- * Memory of a gateway with default settings under a steady load: a fleet reports at a fixed rate while dashboards ask
- * about the last hour. Counts the resident memory of the process, because that is what an operator pays for.
+ * Memory of a gateway with default settings under a steady load: a fleet sends points at a fixed rate while dashboards
+ * query the last hour. Measures the resident memory of the process, which is what an operator pays for.
  */
 const METRICS = 20
 const SERIES_PER_METRIC = 2_000
@@ -42,11 +42,11 @@ export async function measureMemory(
     const load = new Load(gateway, fleet, untilMs)
     const running = load.run()
     const sampleMs = options.quick ? SAMPLE_MS_QUICK : SAMPLE_MS
-    let greatest = 0
+    let maximum = 0
     for (let atMs = sampleMs; atMs <= loadMs; atMs += sampleMs) {
       await Promise.race([running, pause(Math.max(0, untilMs - loadMs + atMs - performance.now()))])
       const memory = await readMemory(gateway)
-      greatest = Math.max(greatest, memory.rssMb)
+      maximum = Math.max(maximum, memory.rssMb)
       report.add({
         section,
         name: `after ${atMs / 1_000} s`,
@@ -56,7 +56,7 @@ export async function measureMemory(
       })
     }
     await running
-    report.add({ section, name: 'greatest', measured: greatest, unit: 'MB RSS', budget: RSS_MB_BUDGET })
+    report.add({ section, name: 'maximum', measured: maximum, unit: 'MB RSS', budget: RSS_MB_BUDGET })
   } finally {
     await gateway.stop()
     await store.stop()
@@ -66,7 +66,7 @@ export async function measureMemory(
 
 interface Memory {
   readonly rssMb: number
-  /** The part of RSS that is pages of files: those of the embedded store among them, which the system may take back. */
+  /** The part of RSS that is mapped files, including the embedded store; the system can reclaim it. */
   readonly filesMb: number
   readonly heapMb: number
   readonly externalMb: number
@@ -92,7 +92,7 @@ function describe({ filesMb, heapMb, externalMb, cacheMb }: Memory): string {
   return `${filesMb.toFixed(0)} of files; heap ${heapMb.toFixed(0)}, external ${externalMb.toFixed(0)}, block cache ${cacheMb.toFixed(0)} MB`
 }
 
-/** Sends at a fixed rate: what a slow answer delays is made up for. */
+/** Sends at a fixed rate, and catches up after a slow response. */
 class Load {
   readonly #gateway: ServerProcess
   readonly #fleet: Fleet
@@ -118,14 +118,14 @@ class Load {
         },
       ),
     )
-    const asking = this.#repeat(
+    const reader = this.#repeat(
       QUERIES_PER_SECOND,
-      () => getBytes(this.#nextQuestion(), API_KEY),
+      () => getBytes(this.#nextQuery(), API_KEY),
       (tookMs) => {
         this.#queryMs += tookMs
       },
     )
-    await Promise.all([...writers, asking])
+    await Promise.all([...writers, reader])
   }
 
   describe(): string {
@@ -133,7 +133,7 @@ class Load {
     return `${Math.round(this.#points / seconds).toLocaleString('en-US')} points/s, ${this.#queries} queries of ${(this.#queryMs / this.#queries).toFixed(0)} ms`
   }
 
-  async #repeat(perSecond: number, next: () => Uint8Array, answered: (tookMs: number) => void): Promise<void> {
+  async #repeat(perSecond: number, next: () => Uint8Array, onResponse: (tookMs: number) => void): Promise<void> {
     const connection = await Connection.open(this.#gateway.port)
     for (let sent = 0; ; sent++) {
       const waitMs = this.#startMs + (sent * 1_000) / perSecond - performance.now()
@@ -141,20 +141,20 @@ class Load {
       const nowMs = performance.now()
       if (nowMs >= this.#untilMs) break
       const { status, body } = await connection.request(next())
-      // Before the first points of a metric it does not exist.
-      if (status >= 400 && status !== 404) throw new Error(`unexpected answer ${status}: ${body.slice(0, 500)}`)
-      answered(performance.now() - nowMs)
+      // A metric does not exist before its first points.
+      if (status >= 400 && status !== 404) throw new Error(`unexpected response ${status}: ${body.slice(0, 500)}`)
+      onResponse(performance.now() - nowMs)
     }
     connection.close()
   }
 
-  /** Every metric in turn: quantiles of distributions, sums by endpoint of the others. */
-  #nextQuestion(): string {
+  /** The metrics in turn: p95 of distributions, sums of the others, by endpoint. */
+  #nextQuery(): string {
     const metrics = this.#fleet.metricNames()
-    const place = this.#queries++ % metrics.length
+    const index = this.#queries++ % metrics.length
     const nowMs = Date.now()
     const range = `from=${nowMs - 3_600_000}&to=${nowMs}&interval=1m`
-    const aggregation = this.#fleet.typeOf(place) === 'distribution' ? 'p95' : 'sum'
-    return `/api/v1/metrics/${metrics[place]!}/query?${range}&aggregation=${aggregation}&group_by=tags.endpoint`
+    const aggregation = this.#fleet.typeOf(index) === 'distribution' ? 'p95' : 'sum'
+    return `/api/v1/metrics/${metrics[index]!}/query?${range}&aggregation=${aggregation}&group_by=tags.endpoint`
   }
 }

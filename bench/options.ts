@@ -3,24 +3,24 @@ import { STORES, type StoreKind } from './store.ts'
 
 export const SECTIONS = ['ingest', 'single', 'graphql', 'queries', 'bytes', 'memory'] as const
 export type Section = (typeof SECTIONS)[number]
-/** Takes minutes of wall time on each store, so it runs only when named. */
+/** Runs only when named, because it takes minutes on each store. */
 const ON_DEMAND: readonly Section[] = ['memory']
 
 export interface Options {
   readonly sections: readonly Section[]
-  /** What the gateway stores in: each section runs on each. */
+  /** Each section runs on each of these stores. */
   readonly stores: readonly StoreKind[]
-  /** A tenth of the work: to see that everything runs, not to compare numbers. */
+  /** A tenth of the work, to check that everything runs. The numbers are not comparable. */
   readonly quick: boolean
-  /** Rounds whose median counts. */
+  /** The number of rounds; the report has their median. */
   readonly rounds: number
-  /** Profiles the gateway and prints where its time goes. */
+  /** Profiles the gateway and prints where it spends time. */
   readonly profile: boolean
   /** Only scenarios whose name contains this. */
   readonly filter: string
   /** The compiled gateway. */
   readonly entry: string
-  /** Where the day for the queries is kept between runs; otherwise it is loaded anew. */
+  /** A folder that keeps the day for the queries between runs. Without it each run loads the day. */
   readonly day: string | undefined
 }
 

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** Where the time of all profiles of a folder went: functions by self time. */
+/** Prints the functions with the most self time in all profiles of a folder. */
 interface CpuProfile {
   readonly nodes: readonly {
     readonly id: number
@@ -59,7 +59,7 @@ function printShares(selfUs: ReadonlyMap<string, number>, busyUs: number, lines:
 
 const START_US_MAX = 3_000_000
 
-/** The first sample after modules have been loaded, which no request pays for. */
+/** The first sample after modules were loaded, which is not part of any request. */
 function endOfStart(files: readonly string[], timeDeltas: readonly number[]): number {
   let end = 0
   let us = 0
@@ -70,15 +70,15 @@ function endOfStart(files: readonly string[], timeDeltas: readonly number[]): nu
   return end
 }
 
-/** For each node the first function of the gateway on the way to it. */
+/** For each node the outermost function of the gateway that leads to it. */
 function entriesOf(nodes: CpuProfile['nodes']): Map<number, string> {
   const parents = new Map(nodes.flatMap(({ id, children = [] }) => children.map((child) => [child, id] as const)))
   const byId = new Map(nodes.map((node) => [node.id, node]))
   const entries = new Map<number, string>()
   for (const { id } of nodes) {
     let entry = '(runtime)'
-    for (let at: number | undefined = id; at !== undefined; at = parents.get(at)) {
-      const { callFrame } = byId.get(at)!
+    for (let node: number | undefined = id; node !== undefined; node = parents.get(node)) {
+      const { callFrame } = byId.get(node)!
       if (callFrame.url.startsWith('file:') && !callFrame.url.includes('/node_modules/')) entry = nameOf(callFrame)
     }
     entries.set(id, entry)

@@ -1,4 +1,6 @@
-/** Repeatable numbers in [0, 1), so that every run sends the same points: the xorshift of Marsaglia (2003). */
+/**
+ * Reproducible numbers in [0, 1), so that every run sends the same points: the xorshift generator of Marsaglia (2003).
+ */
 export function randomNumbers(seed: number): () => number {
   let state = seed | 1
   return () => {

@@ -7,15 +7,12 @@ import { randomNumbers } from './random.ts'
 import type { Report } from './report.ts'
 import { openStore } from './store.ts'
 
-/**
- * What Redis itself takes for points, without HTTP, JSON, rollups and sketches: what a gateway could do with it at
- * best or at worst.
- */
+/** The floors of Redis: the cost of storing points in it directly, without HTTP, JSON, rollups and sketches. */
 
 const BATCHES = 300
 const BATCHES_BEFORE = 50
 const SERIES = 1_000
-/** Of a raw point: a time and a number. */
+/** A raw point is a time and a number. */
 const POINT_BYTES = 16
 
 interface Floor {

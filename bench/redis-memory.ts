@@ -8,10 +8,7 @@ import { COUNTER, DISTRIBUTION } from './day.ts'
 import { median, type Report } from './report.ts'
 import type { BenchStore } from './store.ts'
 
-/**
- * What stored rollups take of the memory of Redis, keys and the server's own bookkeeping included, as MEMORY USAGE
- * has it.
- */
+/** Measures the memory that stored rollups use in Redis, including keys and the server's overhead, by MEMORY USAGE. */
 
 const PROJECT = 'bench'
 const ALWAYS = { fromMs: 0, toMs: Number.MAX_SAFE_INTEGER }
@@ -48,7 +45,7 @@ export async function measureRedisMemory(report: Report, { env }: BenchStore): P
           measured: (timeline + scalars) / rollups,
           unit: 'B',
           budget: stepMs === ONE_VALUE_STEP_MS ? ONE_VALUE_BUDGET : SEVERAL_BUDGET,
-          note: `${rollups.toLocaleString('en-US')} rollups in ${entries.length} blocks, median ${median(entries.map(({ rollups: of }) => of))}`,
+          note: `${rollups.toLocaleString('en-US')} rollups in ${entries.length} blocks, median ${median(entries.map((entry) => entry.rollups))}`,
         })
         const sketches = await memoryOf(client, blocks.map(keys.sketches))
         if (sketches === 0) continue
@@ -64,7 +61,7 @@ export async function measureRedisMemory(report: Report, { env }: BenchStore): P
   }
 }
 
-/** Keys that do not exist take nothing. */
+/** Keys that do not exist count as 0 bytes. */
 async function memoryOf(client: Redis, keys: readonly string[]): Promise<number> {
   let bytes = 0
   for (let from = 0; from < keys.length; from += KEYS_AT_ONCE) {

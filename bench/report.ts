@@ -2,7 +2,9 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { join } from 'node:path'
 
-/** One line of the report. Within a run a ratio compares; the absolute numbers are of this machine at this hour. */
+/**
+ * One line of the report. Ratios of one run are comparable; absolute numbers hold for this machine at this time only.
+ */
 export interface Row {
   readonly section: string
   readonly name: string
@@ -10,7 +12,7 @@ export interface Row {
   readonly unit: string
   /** The floor of the same run, in the same unit. */
   readonly floor?: number
-  /** What the budget bounds is the ratio to the floor if there is one, otherwise the measured number. */
+  /** Bounds the ratio to the floor if there is one, otherwise the measured number. */
   readonly budget?: number
   readonly note?: string
 }
@@ -21,7 +23,7 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
 }
 
-/** Of ascending values. */
+/** The values must be sorted in ascending order. */
 export function percentile(ascending: Float64Array, share: number): number {
   return ascending[Math.min(ascending.length - 1, Math.floor(ascending.length * share))]!
 }
@@ -32,7 +34,7 @@ export class Report {
   add(row: Row): void {
     this.rows.push(row)
     process.stderr.write(
-      `  ${row.name}: ${written(row.measured)} ${row.unit}${row.note === undefined ? '' : `  (${row.note})`}\n`,
+      `  ${row.name}: ${formatted(row.measured)} ${row.unit}${row.note === undefined ? '' : `  (${row.note})`}\n`,
     )
   }
 
@@ -42,11 +44,11 @@ export class Report {
     const lines: string[][] = [head]
     for (const row of this.rows) {
       if (row.section !== section) lines.push([(section = row.section)])
-      const ratio = row.floor === undefined ? '' : written(row.measured / row.floor)
+      const ratio = row.floor === undefined ? '' : formatted(row.measured / row.floor)
       const within = row.budget === undefined ? '' : isWithin(row) ? 'yes' : 'NO'
       const bound = row.budget === undefined ? '' : `${row.floor === undefined ? '' : '× '}${row.budget}`
-      const floor = row.floor === undefined ? '' : written(row.floor)
-      lines.push([`  ${row.name}`, written(row.measured), row.unit, floor, ratio, bound, within, row.note ?? ''])
+      const floor = row.floor === undefined ? '' : formatted(row.floor)
+      lines.push([`  ${row.name}`, formatted(row.measured), row.unit, floor, ratio, bound, within, row.note ?? ''])
     }
     const widths = head.map((_, column) =>
       Math.max(...lines.map((line) => (line.length === 1 ? 0 : (line[column]?.length ?? 0)))),
@@ -85,7 +87,7 @@ function isNumeric(column: number): boolean {
   return column === 1 || (column >= 3 && column <= 5)
 }
 
-function written(value: number): string {
+function formatted(value: number): string {
   if (value >= 1_000) return Math.round(value).toLocaleString('en-US')
   return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2)
 }

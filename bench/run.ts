@@ -10,7 +10,10 @@ import { measureQueries } from './queries.ts'
 import { fileStampOf, Report } from './report.ts'
 import { onStore, type StoreKind } from './store.ts'
 
-/** `npm run bench`: what the gateway costs, against its budgets. A missed budget is reported, a wrong answer fails. */
+/**
+ * `npm run bench`: measures the costs of the gateway against their budgets. Reports a missed budget, fails on a wrong
+ * result.
+ */
 type Measure = (report: Report, options: Options, store: StoreKind, profileDir: string | undefined) => Promise<void>
 
 const MEASURES: Readonly<Record<Section, Measure>> = {

@@ -3,23 +3,21 @@ import { fileURLToPath } from 'node:url'
 import { CpuMeter } from './cpu.ts'
 import type { BenchStore } from './store.ts'
 
-/**
- * A server under measurement, in a process of its own, from its first line that names an address until it is stopped.
- */
+/** A measured server in its own process. It is ready when it has printed its address. */
 export interface ServerProcess {
   readonly name: string
   readonly port: number
   readonly pid: number
-  /** Of the process and of the store's server, if there is one. */
+  /** CPU of the process and of the store's server, if there is one. */
   readonly cpu: CpuMeter
-  /** The part of the store's server. */
+  /** The part that the store's server used. */
   readonly storeCpu: CpuMeter
   stop(): Promise<void>
 }
 
 export const API_KEY = 'benchkey123'
 
-/** Those of `npm start` that matter: a young generation of 12 MB instead of 48. */
+/** The flags of `npm start` that affect costs: a young generation of 12 MB instead of 48. */
 const NODE_FLAGS = ['--max-semi-space-size=4']
 
 const START_MS_MAX = 20_000
@@ -28,7 +26,7 @@ export interface GatewayOptions {
   readonly entry: string
   readonly store: BenchStore
   readonly env?: Readonly<Record<string, string>>
-  /** Where profiles go; undefined: none is taken. */
+  /** The folder for profiles. Undefined: no profile is taken. */
   readonly profileDir?: string | undefined
 }
 
@@ -46,13 +44,13 @@ export function startGateway({ entry, store, env = {}, profileDir }: GatewayOpti
   return startServer('gateway', [...profiling, ...NODE_FLAGS, entry], settings, store.pids)
 }
 
-/** The same schema behind stock graphql-yoga. */
+/** Starts stock graphql-yoga with the same schema. */
 export function startYoga(store: BenchStore): Promise<ServerProcess> {
   const settings = { PORT: '0', API_KEYS: `${API_KEY}:bench:ingest+query+admin`, ...store.env }
   return startServer('yoga', [fileURLToPath(new URL('yoga.js', import.meta.url))], settings, store.pids)
 }
 
-/** `discard` reads the body and forgets it, `parse` parses it as JSON and forgets that. */
+/** `discard` reads the body and drops it; `parse` also parses it. */
 export function startFloor(kind: 'discard' | 'parse'): Promise<ServerProcess> {
   return startServer(kind, [fileURLToPath(new URL('floors.js', import.meta.url)), kind], {})
 }
@@ -94,7 +92,7 @@ process.once('exit', () => {
 function portOf(name: string, child: ChildProcess): Promise<number> {
   return new Promise((resolve, reject) => {
     let output = ''
-    const timer = setTimeout(() => reject(new Error(`${name} named no address: ${output}`)), START_MS_MAX)
+    const timer = setTimeout(() => reject(new Error(`${name} printed no address: ${output}`)), START_MS_MAX)
     child.once('exit', (code) => reject(new Error(`${name} ended with code ${code}: ${output}`)))
     child.stdout!.setEncoding('utf8').on('data', (text: string) => {
       output += text
@@ -112,7 +110,7 @@ export function pause(ms: number): Promise<void> {
 
 const SETTLED_MS_MAX = 120_000
 
-/** Resolves when the server has been as idle as it is without requests for a second. */
+/** Resolves when the server has been idle for about a second, that is, used no more CPU than without requests. */
 export async function settled(server: ServerProcess, idleShare: number): Promise<void> {
   const untilMs = performance.now() + SETTLED_MS_MAX
   let quiet = 0
@@ -121,11 +119,11 @@ export async function settled(server: ServerProcess, idleShare: number): Promise
     await pause(300)
     const used = server.cpu.readMs() - before
     quiet = used <= 300 * idleShare + 5 ? quiet + 1 : 0
-    if (performance.now() > untilMs) throw new Error(`${server.name} does not come to rest`)
+    if (performance.now() > untilMs) throw new Error(`${server.name} does not become idle`)
   }
 }
 
-/** CPU per wall-clock time of a server that nobody asks. */
+/** CPU time per wall-clock time of a server without requests. */
 export async function measureIdleShare(server: ServerProcess): Promise<number> {
   await pause(500)
   const before = server.cpu.readMs()

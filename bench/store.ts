@@ -4,25 +4,22 @@ import { mkdirSync, readdirSync, statSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
 import { Redis } from 'ioredis'
 
-/**
- * What a gateway under measurement stores in: a folder, by itself or by way of a redis-server that keeps its files
- * there.
- */
+/** The stores of a measured gateway: the embedded store in a folder, or a redis-server with its files in a folder. */
 export const STORES = ['embedded', 'redis'] as const
 export type StoreKind = (typeof STORES)[number]
 
 export interface BenchStore {
   readonly kind: StoreKind
-  /** Settings of a gateway that stores here. */
+  /** Settings of a gateway that uses this store. */
   readonly env: Readonly<Record<string, string>>
-  /** Processes beside the gateway's. */
+  /** Processes of the store itself. */
   readonly pids: readonly number[]
-  /** What the data take: on the disk, or of the server's memory. */
+  /** The size of the data on the disk, or in the memory of the server. */
   bytes(): Promise<number>
   stop(): Promise<void>
 }
 
-/** Ends the name of a section. */
+/** The end of a section's name. */
 export function onStore(kind: StoreKind): string {
   return kind === 'redis' ? ', on Redis' : ''
 }

@@ -9,9 +9,9 @@ import { graphqlLimits } from '../src/process/limits.ts'
 import { start } from '../src/process/start.ts'
 
 /**
- * What the gateway's own way of serving GraphQL is held against: the same schema and resolvers on a gateway of the same
- * kind, served by graphql-yoga as its manual says to, with the key looked up for each request. It limits nothing. Like
- * the gateway it runs graphql-js in production mode, which skips checks for developers at each value.
+ * The comparison for the gateway's GraphQL: the same schema and resolvers on the same kind of gateway, served by
+ * graphql-yoga as its manual describes, with a key lookup for each request and without limits. Like the gateway it runs
+ * graphql-js in production mode, which skips developer checks.
  */
 const config = readConfig(process.env)
 const { gateway, close } = await start(config, pino({ level: 'silent' }))

@@ -1,13 +1,13 @@
 import { type Happening, METRICS } from './shop.ts'
 
-/** What `/flux/batch` takes at once of either kind. */
+/** The limit of `/flux/batch`, for points and for events. */
 const BATCH_ITEMS = 500
-/** Batches under way together; the next are made when one is answered. */
+/** Batches in flight at a time. */
 const BATCHES_MAX = 4
 
 /** Sends points and events through the public API, as any client would. */
 export interface Feed {
-  /** Resolves with how many were sent once all of them are stored. */
+  /** Resolves when all are stored, with their number. */
   send(happenings: Iterable<Happening>, signal: AbortSignal): Promise<number>
 }
 
@@ -23,7 +23,7 @@ interface Accepted {
 
 export function createFeed(url: string, key: string): Feed {
   const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' }
-  /** Unit and description count when a metric is defined, with its first point. */
+  /** The metrics whose first point was sent. That point defines the metric, so it carries unit and description. */
   const described = new Set<string>()
   const add = ({ metrics, events }: Batch, happening: Happening): void => {
     if (!('type' in happening)) events.push(happening)
@@ -37,10 +37,10 @@ export function createFeed(url: string, key: string): Feed {
   const post = async (batch: Batch, signal: AbortSignal): Promise<void> => {
     const body = JSON.stringify(batch)
     const response = await fetch(`${url}/api/v1/flux/batch`, { method: 'POST', headers, body, signal })
-    const answer = await response.text()
-    if (!response.ok) throw new Error(`the gateway answered ${response.status}: ${answer}`)
-    const { data }: { data: Accepted } = JSON.parse(answer)
-    if (data.metrics.rejected + data.events.rejected > 0) throw new Error(`the gateway refused some: ${answer}`)
+    const text = await response.text()
+    if (!response.ok) throw new Error(`the gateway responded with ${response.status}: ${text}`)
+    const { data }: { data: Accepted } = JSON.parse(text)
+    if (data.metrics.rejected + data.events.rejected > 0) throw new Error(`the gateway rejected items: ${text}`)
   }
 
   return {

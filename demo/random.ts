@@ -1,4 +1,4 @@
-/** Numbers that look random and are the same for the same seed, whenever they are asked for. */
+/** Reproducible random numbers: the same seed gives the same numbers. */
 export interface Random {
   /** In [0, 1). */
   next(): number
@@ -6,19 +6,19 @@ export interface Random {
   integer(below: number): number
   /** Mean 0, deviation 1. */
   normal(): number
-  /** How often something happens that happens `mean` times on average. */
+  /** A Poisson-distributed count with this mean. */
   poisson(mean: number): number
 }
 
-/** A stream of its own for each list of numbers: `randomOf(seed, day, hour)`. */
+/** A separate stream for each list of numbers, such as `randomOf(seed, day, hour)`. */
 export function randomOf(...seeds: readonly number[]): Random {
   let state = 0x9e3779b9
   for (const seed of seeds) {
-    // Times are beyond 32 bits.
+    // Times have more than 32 bits.
     state = mix(state ^ Math.trunc(seed / 2 ** 32))
     state = mix(state ^ (seed >>> 0))
   }
-  // A Weyl sequence through a mixer (as splitmix32): short, quick, and good enough for a picture.
+  // splitmix32: a Weyl sequence and a mixer. Short, fast, and good enough for a demo.
   const next = (): number => {
     state = (state + 0x9e3779b9) >>> 0
     return mix(state) / 2 ** 32

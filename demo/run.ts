@@ -9,13 +9,12 @@ import { createFeed, type Feed } from './feed.ts'
 import { shopBetween } from './shop.ts'
 
 /**
- * `npm run demo`: a gateway with an empty embedded store of its own, and a small web shop that sends to it, as any
- * client would. What happens from now on, second by second, and beside it the past eight days, until Ctrl-C. Nothing
- * is left behind.
+ * `npm run demo`: starts a gateway with a new embedded store, and a simulated web shop that sends to it like any
+ * client. Imports the past eight days and sends new points every second, until Ctrl-C. Deletes the store at the end.
  */
 
 /**
- * Known to everybody, so it opens nothing but this data. It stays the same, so that an open page goes on after a
+ * A public key, which gives access to the demo's data only. It is constant, so that an open page still works after a
  * restart.
  */
 const KEY = 'demo-shop-key'
@@ -36,7 +35,7 @@ const gateway = spawn(process.execPath, [fileURLToPath(new URL('../main.js', imp
     REDIS_URL: '',
     REDIS_CLUSTER_NODES: '',
     API_KEYS: `${KEY}:shop:ingest+query`,
-    // A week in a few seconds is more than a client may usually send.
+    // The import of a week in a few seconds exceeds the default limits.
     RATE_LIMITS: 'off',
   },
   stdio: ['ignore', 'pipe', 'inherit'],
@@ -58,14 +57,14 @@ try {
 } catch (error) {
   if (!signal.aborted) process.stderr.write(`The demo stopped: ${error instanceof Error ? error.message : error}\n`)
 } finally {
-  const wanted = signal.aborted && gateway.exitCode === null
+  const isStopRequested = signal.aborted && gateway.exitCode === null
   gateway.kill('SIGTERM')
   const code = await exited
   await rm(folder, { recursive: true, force: true })
-  process.exitCode = wanted ? code : 1
+  process.exitCode = isStopRequested ? code : 1
 }
 
-/** Undefined: it ended before it listened. */
+/** Undefined: the process exited before it listened. */
 async function addressOf({ stdout }: ChildProcess): Promise<string | undefined> {
   if (stdout === null) return undefined
   return new Promise((resolve) => {
@@ -82,39 +81,39 @@ function greet(url: string): void {
   const lines = [
     `GaugeQL with a demo shop listens on ${url}`,
     `GraphiQL          ${url}/graphql`,
-    `API key           ${KEY}   (for this demo alone)`,
+    `API key           ${KEY}   (only for this demo)`,
     '',
-    'Ask something:',
+    'Query it:',
     `  curl "${url}/api/v1/metrics/api.response_time/query?aggregation=p50,p95&group_by=tags.endpoint" -H "Authorization: Bearer ${KEY}"`,
     '',
-    'Ctrl-C ends it; its data goes with it.',
+    'Ctrl-C stops it and deletes its data.',
     '',
   ]
   process.stdout.write(`\n${lines.join('\n')}\n`)
 }
 
-/** First the last day and the one that it is compared with, then those between. */
+/** Imports first the last day and the same day of last week, which GraphiQL's tabs compare, then the days between. */
 async function importHistory(feed: Feed, startMs: number): Promise<void> {
   const began = performance.now()
   let sent = 0
-  const importDays = async (days: readonly number[], said: string): Promise<void> => {
+  const importDays = async (days: readonly number[], message: string): Promise<void> => {
     for (const day of days) {
       const fromMs = startMs - day * DAY_MS
       sent += await feed.send(shopBetween(SEED, fromMs, fromMs + DAY_MS), signal)
     }
     const seconds = ((performance.now() - began) / 1_000).toFixed(1)
-    process.stdout.write(`${said}: ${sent} points and events after ${seconds} s.\n`)
+    process.stdout.write(`${message}: ${sent} points and events after ${seconds} s.\n`)
   }
-  await importDays([1, 8], 'The last 24 hours and the same of last week are stored')
-  await importDays([2, 3, 4, 5, 6, 7], 'So are the days between')
+  await importDays([1, 8], 'Stored the last 24 hours and the same day of last week')
+  await importDays([2, 3, 4, 5, 6, 7], 'Stored the days between')
 }
 
-/** Sends what has happened since it last looked, until the demo ends. */
+/** Sends the points and events since the last call, every second, until the demo ends. */
 async function follow(feed: Feed, startMs: number): Promise<void> {
   let sentMs = startMs
   while (!signal.aborted) {
     const nowMs = Date.now()
-    // A clock that was set back has nothing new to tell.
+    // When the clock was set back, there is nothing new.
     if (nowMs > sentMs) {
       await feed.send(shopBetween(SEED, sentMs, nowMs), signal)
       sentMs = nowMs

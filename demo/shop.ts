@@ -1,9 +1,8 @@
 import { type Random, randomOf } from './random.ts'
 
 /**
- * A small web shop, as a pure function of time: whoever asks for a stretch gets the same points, be it as history or
- * as it happens. It has quiet nights and busy afternoons, better and worse weeks, customers who come back, and
- * incidents.
+ * A small web shop as a pure function of time: a time range always gives the same points, whether imported as history
+ * or sent live. It has quiet nights, busy afternoons, better and worse weeks, returning customers, and incidents.
  */
 export interface Point {
   readonly name: string
@@ -14,7 +13,7 @@ export interface Point {
   readonly tags: Readonly<Record<string, string>>
 }
 
-/** Kept whole, unlike a point. */
+/** Stored as it is; points are aggregated. */
 export interface ShopEvent {
   readonly name: 'order.placed' | 'user.signed_up' | 'deploy.finished' | 'incident.opened' | 'incident.closed'
   readonly timestamp: number
@@ -30,20 +29,20 @@ export interface Incident {
   readonly kind: 'payment provider slow' | 'search index down'
   readonly fromMs: number
   readonly toMs: number
-  /** How many times longer the answers of its endpoint take, and the share of them that fail. */
+  /** The factor by which responses of its endpoint take longer, and the share of them that fail. */
   readonly slowness: number
   readonly failures: number
 }
 
-/** What each metric measures, for its definition. */
+/** Unit and description of each metric. */
 export const METRICS: Readonly<Record<string, { readonly unit?: string; readonly description: string }>> = {
-  'api.response_time': { unit: 'ms', description: 'Time to answer one request' },
-  'api.requests': { unit: 'requests', description: 'Requests answered' },
+  'api.response_time': { unit: 'ms', description: 'Time to serve one request' },
+  'api.requests': { unit: 'requests', description: 'Requests served' },
   'users.online': { unit: 'users', description: 'Visitors with an open page' },
   daily_active_users: { unit: 'users', description: 'Visitors who did something, each counted once' },
   orders: { unit: 'orders', description: 'Orders placed' },
-  'order.value': { unit: 'EUR', description: 'What one order is worth' },
-  'cpu.load': { description: 'Share of the processors that is busy' },
+  'order.value': { unit: 'EUR', description: 'Value of one order' },
+  'cpu.load': { description: 'Share of busy CPU time' },
 }
 
 const SECOND_MS = 1_000
@@ -51,14 +50,14 @@ const MINUTE_MS = 60 * SECOND_MS
 const HOUR_MS = 60 * MINUTE_MS
 const DAY_MS = 24 * HOUR_MS
 
-/** Everything is made by the step, each from its own random numbers. */
+/** Points are generated step by step. Each step has its own random numbers. */
 const STEP_MS = 10 * SECOND_MS
 /** Requests a second at the busiest time of an ordinary day. */
 const PEAK_REQUESTS = 1
-/** Each of these stretches has an incident or none. */
+/** Each slot has one incident or none. */
 const INCIDENT_SLOT_MS = 4 * HOUR_MS
 const INCIDENT_SHARE = 0.8
-/** How often a new version goes out. */
+/** The time between two deployments. */
 const DEPLOY_MS = 8 * HOUR_MS
 /** Accounts; a few come daily, most rarely. */
 const USERS = 5_000
@@ -66,10 +65,10 @@ const USERS = 5_000
 interface Route {
   readonly endpoint: string
   readonly method: string
-  /** Of all requests, in parts of the sum of all shares. */
+  /** The weight of this route among all requests. */
   readonly share: number
   readonly medianMs: number
-  /** Deviation of the logarithm: how long the tail is. */
+  /** Standard deviation of the logarithm: a larger one has a longer tail. */
   readonly spread: number
   readonly success: string
 }
@@ -101,8 +100,8 @@ const PAYMENTS = [
 ]
 
 /**
- * What happens from `fromMs` on and before `toMs`, in order of steps. Two stretches that meet are the one they make
- * up.
+ * Points and events from `fromMs` to `toMs` (exclusive), in order of steps. Adjacent ranges give the same as one long
+ * range.
  */
 export function* shopBetween(seed: number, fromMs: number, toMs: number): Generator<Happening> {
   for (let stepMs = Math.floor(fromMs / STEP_MS) * STEP_MS; stepMs < toMs; stepMs += STEP_MS) {
@@ -117,8 +116,8 @@ function* step(seed: number, stepMs: number): Generator<Happening> {
   const incident = incidentAt(seed, stepMs)
   const traffic = trafficAt(seed, stepMs)
   for (const { region, users, aheadMs } of REGIONS) {
-    const here = trafficAt(seed, stepMs + aheadMs) * wobble(seed + users, stepMs, 5 * MINUTE_MS, 0.06)
-    const value = Math.round(users * here + 3 * random.normal())
+    const localTraffic = trafficAt(seed, stepMs + aheadMs) * wobble(seed + users, stepMs, 5 * MINUTE_MS, 0.06)
+    const value = Math.round(users * localTraffic + 3 * random.normal())
     yield { name: 'users.online', type: 'gauge', value: Math.max(0, value), timestamp: stepMs, tags: { region } }
   }
   for (const [i, host] of HOSTS.entries()) {
@@ -126,15 +125,15 @@ function* step(seed: number, stepMs: number): Generator<Happening> {
     const value = round(Math.min(1, load), 3)
     yield { name: 'cpu.load', type: 'gauge', value, timestamp: stepMs, tags: { host } }
   }
-  yield* news(seed, stepMs)
+  yield* rareEvents(seed, stepMs)
   const requests = random.poisson((PEAK_REQUESTS * traffic * STEP_MS) / SECOND_MS)
   for (let i = 0; i < requests; i++) {
     yield* request(random, stepMs + Math.floor(((i + random.next()) / requests) * STEP_MS), incident)
   }
 }
 
-/** What happens a few times a day. */
-function* news(seed: number, stepMs: number): Generator<ShopEvent> {
+/** Events that occur a few times a day. */
+function* rareEvents(seed: number, stepMs: number): Generator<ShopEvent> {
   for (const atMs of [stepMs, stepMs - STEP_MS]) {
     const incident = incidentAt(seed, atMs)
     if (incident === undefined) continue
@@ -159,16 +158,16 @@ function* news(seed: number, stepMs: number): Generator<ShopEvent> {
 function* request(random: Random, timestamp: number, incident: Incident | undefined): Generator<Happening> {
   const route = choose(ROUTES, random)
   const { endpoint, method } = route
-  const struck = incident !== undefined && endpoint === ENDPOINT_OF[incident.kind] ? incident : undefined
-  const fails = random.next() < (struck?.failures ?? 0.003)
+  const ownIncident = incident !== undefined && endpoint === ENDPOINT_OF[incident.kind] ? incident : undefined
+  const fails = random.next() < (ownIncident?.failures ?? 0.003)
   const refused = !fails && random.next() < (method === 'POST' ? 0.06 : 0.012)
   const status = fails ? '503' : refused ? (method === 'POST' ? '422' : '404') : route.success
   const tags = { endpoint, method, status }
   const usualMs = route.medianMs * (refused ? 0.4 : 1) * Math.exp(route.spread * random.normal())
-  const value = round(usualMs * (struck?.slowness ?? 1), 1)
+  const value = round(usualMs * (ownIncident?.slowness ?? 1), 1)
   yield { name: 'api.response_time', type: 'distribution', value, timestamp, tags }
   yield { name: 'api.requests', type: 'counter', value: 1, timestamp, tags }
-  // Squared, so that some come often.
+  // Squared, so that some users come more often.
   const user = Math.floor(USERS * random.next() ** 2)
   const userId = `user-${user}`
   const platform = PLATFORMS[user % PLATFORMS.length]!
@@ -192,22 +191,22 @@ const ENDPOINT_OF: Readonly<Record<Incident['kind'], string>> = {
   'search index down': '/search',
 }
 
-/** The incident that is on, if any. */
+/** The current incident, if any. */
 export function incidentAt(seed: number, atMs: number): Incident | undefined {
   const slotMs = Math.floor(atMs / INCIDENT_SLOT_MS) * INCIDENT_SLOT_MS
   const random = randomOf(seed, slotMs, 1)
   if (random.next() >= INCIDENT_SHARE) return undefined
   const durationMs = (8 + random.integer(18)) * MINUTE_MS
-  // On a step, so that the first and the last step of it are whole.
+  // Aligned to steps, so that its first and last steps are complete.
   const fromMs = slotMs + random.integer((INCIDENT_SLOT_MS - durationMs) / STEP_MS) * STEP_MS
   if (atMs < fromMs || atMs >= fromMs + durationMs) return undefined
-  const reach = { fromMs, toMs: fromMs + durationMs }
+  const range = { fromMs, toMs: fromMs + durationMs }
   return random.next() < 0.5
-    ? { kind: 'payment provider slow', slowness: 5, failures: 0.12, ...reach }
-    : { kind: 'search index down', slowness: 3, failures: 0.35, ...reach }
+    ? { kind: 'payment provider slow', slowness: 5, failures: 0.12, ...range }
+    : { kind: 'search index down', slowness: 3, failures: 0.35, ...range }
 }
 
-/** Share of the busiest ordinary traffic, about 0.15 at night and 1 in the afternoon. */
+/** Traffic relative to an ordinary peak: about 0.15 at night and 1 in the afternoon. */
 function trafficAt(seed: number, atMs: number): number {
   const hour = (atMs % DAY_MS) / HOUR_MS
   const rhythm = 0.15 + 0.85 * ((1 - Math.cos((2 * Math.PI * (hour - 3)) / 24)) / 2) ** 1.3
@@ -216,7 +215,7 @@ function trafficAt(seed: number, atMs: number): number {
   return rhythm * weekend * wobble(seed, atMs, 7 * DAY_MS, 0.2) * wobble(seed, atMs, 20 * MINUTE_MS, 0.1)
 }
 
-/** Around 1, at most `amount` away, smooth, changing its mind once a period. */
+/** A smooth random factor around 1, at most `amount` away, with one random target per period. */
 function wobble(seed: number, atMs: number, periodMs: number, amount: number): number {
   const period = Math.floor(atMs / periodMs)
   const along = atMs / periodMs - period

@@ -2,8 +2,8 @@ import { cpSync } from 'node:fs'
 import { join } from 'node:path'
 
 /**
- * The compiler leaves the Redis scripts behind: `node scripts/copy-lua.mjs FOLDER` brings them to where FOLDER
- * expects them.
+ * Copies the Lua scripts for Redis into FOLDER, which holds compiled sources: `node scripts/copy-lua.mjs FOLDER`. The
+ * compiler ignores them.
  */
 const [, , folder] = process.argv
 if (folder === undefined) throw new Error('name the folder that holds the compiled sources')

@@ -16,14 +16,14 @@ import {
   userOf,
 } from './day.ts'
 
-/** What is asked about the day, and what the answer must be. */
-export interface Question {
+/** The queries over the day, each with a check of its result. */
+export interface DayQuery {
   readonly name: string
   readonly path: string
-  /** CPU ms of the first ask after a start, and of the later ones; undefined where none is set. */
+  /** Budgets in CPU ms: of the first run after a start, and of repeated runs. Undefined: no budget. */
   readonly coldBudget: number | undefined
   readonly repeatedBudget: number | undefined
-  /** Throws when the answer is wrong. `added`: sent beside the day into its last hour. */
+  /** Throws when the result is wrong. `added` are further points in the last hour of the day. */
   check(body: string, added: Added): void
 }
 
@@ -37,7 +37,7 @@ export interface Added {
 export const NOTHING_ADDED: Added = { sum: 0, observations: 0 }
 
 const QUANTILE_ERROR = 0.0101
-/** Three standard errors of the estimate and a little. */
+/** A little more than three standard errors of the estimate. */
 const DISTINCT_ERROR = 0.03
 
 interface Bucket {
@@ -45,7 +45,7 @@ interface Bucket {
   readonly value: number
 }
 
-export function questionsOf(day: Day): readonly Question[] {
+export function queriesOf(day: Day): readonly DayQuery[] {
   const expected = expectationsOf()
   const range = `from=${day.fromMs}&to=${day.toMs - 1}`
   const lastHourPlus = (values: Float64Array, more: number): Float64Array =>
@@ -86,7 +86,7 @@ export function questionsOf(day: Day): readonly Question[] {
       repeatedBudget: 3,
       check(body, { sum }) {
         const added = sum / SERIES
-        // Its extra points carry one time, in the last minute but some seconds.
+        // All added points have the same time, some seconds before the end of the last minute.
         const values = expected.minutes.slice()
         values[values.length - 1]! += added
         compareBuckets(seriesOf(body), values, 1e-9)
@@ -102,8 +102,8 @@ export function questionsOf(day: Day): readonly Question[] {
   ]
 }
 
-/** A query that finds no data: what HTTP, parsing and planning cost. */
-export function emptyQuestion(day: Day): string {
+/** A query without data. It measures HTTP, parsing and planning. */
+export function emptyQuery(day: Day): string {
   return `/api/v1/metrics/${ALONE}/query?from=${day.toMs - 3_600_000}&to=${day.toMs - 1}&aggregation=sum&interval=1h`
 }
 
