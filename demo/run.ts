@@ -104,8 +104,8 @@ async function importHistory(feed: Feed, startMs: number): Promise<void> {
     const seconds = ((performance.now() - began) / 1_000).toFixed(1)
     process.stdout.write(`${message}: ${sent} points and events after ${seconds} s.\n`)
   }
-  await importDays([1, 8], 'Stored the last 24 hours and the same day of last week')
-  await importDays([2, 3, 4, 5, 6, 7], 'Stored the days between')
+  await importDays([1, 8], 'The last 24 hours and the same day of last week are stored')
+  await importDays([2, 3, 4, 5, 6, 7], 'The days between are stored')
 }
 
 /** Sends the points and events since the last call, every second, until the demo ends. */

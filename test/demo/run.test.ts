@@ -25,7 +25,7 @@ it('starts a gateway, sends to it with the key it shows, and leaves nothing behi
     body: JSON.stringify({ query: '{ metric(name: "api.response_time") { unit description } }' }),
   })
   expect(await metric.json()).toEqual({
-    data: { metric: { unit: 'ms', description: 'Time to answer one request' } },
+    data: { metric: { unit: 'ms', description: 'Time to serve one request' } },
   })
 
   // In the middle of its import.
