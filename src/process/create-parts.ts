@@ -16,7 +16,7 @@ import { FOLD_STEP_BYTES_MAX } from '../write/fold/fold.ts'
 import { FoldLoop } from '../write/fold/fold-loop.ts'
 import { Receipts } from '../write/idempotency.ts'
 
-export interface Surroundings {
+export interface Dependencies {
   readonly store: Store
   readonly log: Logger
   readonly now: () => number
@@ -29,7 +29,7 @@ export interface Parts extends GatewayOptions {
 }
 
 /** Creates the parts of a gateway on an open store and connects them. Each gets its own part of the configuration. */
-export function createParts(config: Config, { store, log, now, shareMetrics }: Surroundings): Parts {
+export function createParts(config: Config, { store, log, now, shareMetrics }: Dependencies): Parts {
   const { resolutions, setResolutions } = config.store
   const keepsCommits = config.write.retainedBytesMax > 0
 

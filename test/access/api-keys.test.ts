@@ -28,7 +28,7 @@ async function setUp(...rows: readonly KeyRow[]) {
 const away = () => Promise.reject(new GatewayError('store_unavailable', 'away'))
 
 describe('a key', () => {
-  it('is known by its hash, with its project, its scopes and its limits', async () => {
+  it('is found by its hash, with its project, scopes and limits', async () => {
     const limits = { batch: 100, query: 'off' } as const
     const { keys } = await setUp({ ...ROW, limits })
     expect(await keys.authenticate(KEY)).toEqual({ ...PRINCIPAL, limits })
@@ -36,7 +36,7 @@ describe('a key', () => {
     expect(await keys.authenticate(`${KEY}x`)).toBeUndefined()
   })
 
-  it('is looked up once in 5 s, whether it is good or not', async () => {
+  it('is looked up once in 5 s, whether it is valid or not', async () => {
     const { keys, clock, reads } = await setUp(ROW)
     for (const key of [KEY, 'stranger']) for (let i = 0; i < 10; i++) await keys.authenticate(key)
     expect(reads()).toBe(2)
@@ -45,7 +45,7 @@ describe('a key', () => {
     expect(reads()).toBe(3)
   })
 
-  it('opens nothing 5 s after it was revoked, at the latest', async () => {
+  it('is refused at most 5 s after it was revoked', async () => {
     const { keys, clock, store } = await setUp(ROW)
     expect(await keys.authenticate(KEY)).toEqual(PRINCIPAL)
     await store.saveKey({ ...ROW, revokedMs: T0_MS })
@@ -53,7 +53,7 @@ describe('a key', () => {
     expect(await keys.authenticate(KEY)).toBeUndefined()
   })
 
-  it('that is new opens within 5 s, though it was tried before', async () => {
+  it('that is new is accepted within 5 s, even when it was refused before', async () => {
     const { keys, clock, store } = await setUp()
     expect(await keys.authenticate(KEY)).toBeUndefined()
     await store.saveKey(ROW)
@@ -61,7 +61,7 @@ describe('a key', () => {
     expect(await keys.authenticate(KEY)).toEqual(PRINCIPAL)
   })
 
-  it('opens until its time is over, to the millisecond', async () => {
+  it('is accepted until it expires, to the millisecond', async () => {
     const { keys, clock } = await setUp({ ...ROW, expiresMs: T0_MS + 100 })
     expect(await keys.authenticate(KEY)).toEqual(PRINCIPAL)
     clock.nowMs += 99
@@ -72,7 +72,7 @@ describe('a key', () => {
     expect(await keys.authenticate(KEY)).toBeUndefined()
   })
 
-  it('is not driven out of memory by what strangers try', async () => {
+  it('is not evicted from the cache by guesses of other keys', async () => {
     const { keys, reads } = await setUp(ROW)
     await keys.authenticate(KEY)
     for (let i = 0; i < 11_000; i++) await keys.authenticate(`stranger-${i}`)
@@ -84,7 +84,7 @@ describe('a key', () => {
     expect(reads()).toBe(before + 1)
   })
 
-  it('that was good is trusted for a minute while the store is away, unless its time is over', async () => {
+  it('that was valid is accepted for a minute while the store does not respond, unless it expires', async () => {
     const { keys, clock, faulty } = await setUp({ ...ROW, expiresMs: T0_MS + 50_000 })
     await keys.authenticate(KEY)
     faulty.always('readKey', away)
@@ -97,7 +97,7 @@ describe('a key', () => {
     await expect(keys.authenticate(KEY)).rejects.toMatchObject({ code: 'store_unavailable' })
   })
 
-  it('that was good does not wait for a store that hangs, and is asked about again now and then', async () => {
+  it('that was valid does not wait for a store that hangs, and is looked up again from time to time', async () => {
     const { keys, clock, faulty, reads } = await setUp(ROW)
     await keys.authenticate(KEY)
     faulty.always('readKey', () => new Promise(() => {}))
@@ -119,8 +119,8 @@ describe('a key', () => {
   })
 })
 
-describe('keys given to the gateway', () => {
-  it('are the only ones', async () => {
+describe('fixed keys', () => {
+  it('replace the keys in the store', async () => {
     const { faulty } = await setUp(ROW)
     const keys = new Keys(faulty.store, new Map([[hashKey('given'), { project: 'a', scopes: ['admin'] }]]), () => T0_MS)
     expect(await keys.authenticate('given')).toEqual({ keyId: hashKey('given'), project: 'a', scopes: ['admin'] })

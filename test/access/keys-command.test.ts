@@ -28,7 +28,7 @@ const run = (line: string, nowMs = NOW_MS) =>
 const KEY = /^(gq_[A-Za-z0-9_-]{32})\n/
 
 describe('create', () => {
-  it('makes a key that may ingest and query, and keeps its hash alone', async () => {
+  it('creates a key that may ingest and query, and stores only its hash', async () => {
     const output = await run('create --project shop')
     const key = KEY.exec(output)![1]!
     expect([...rows.values()]).toEqual([
@@ -37,7 +37,7 @@ describe('create', () => {
     expect(output).toContain(hashKey(key).slice(0, 12))
   })
 
-  it('takes scopes, a label, limits and an end', async () => {
+  it('takes scopes, a label, limits and an expiry', async () => {
     const line = 'create --project shop --scopes admin+ingest --label web --limits batch=100,query=off --expires 90d'
     await run(line)
     await run('create --project shop --scopes query --expires 2024-02-01')
@@ -52,7 +52,7 @@ describe('create', () => {
     ])
   })
 
-  it('answers in JSON, the key once', async () => {
+  it('prints JSON, with the key once', async () => {
     const answer: { key: string } = JSON.parse(await run('create --project shop --json'))
     expect(rows.has(hashKey(answer.key))).toBe(true)
     expect(answer).toMatchObject({ state: 'good', project: 'shop', scopes: ['ingest', 'query'], expires: null })
@@ -60,7 +60,7 @@ describe('create', () => {
 })
 
 describe('list', () => {
-  it('shows keys in the order they were made, and what became of them', async () => {
+  it('shows keys in the order of their creation, with their state', async () => {
     expect(await run('list')).toBe('There are no keys.')
     await run('create --project shop --expires 1d --label first', NOW_MS)
     await run('create --project blog --limits batch=5', NOW_MS + 1)
@@ -83,7 +83,7 @@ describe('list', () => {
 })
 
 describe('revoke', () => {
-  it('ends the keys it names, all or none', async () => {
+  it('revokes all named keys or none', async () => {
     for (let i = 0; i < 3; i++) await run('create --project shop')
     const [one, two, three] = [...rows.keys()]
     await expect(run(`revoke ${one!.slice(0, 12)} 00000000`)).rejects.toThrow('nothing was revoked')
@@ -93,14 +93,14 @@ describe('revoke', () => {
     expect([one, two, three].map((hash) => rows.get(hash!)!.revokedMs)).toEqual([NOW_MS + 5, NOW_MS + 5, undefined])
   })
 
-  it('refuses an id that several keys have', async () => {
+  it('refuses an id that several keys share', async () => {
     const row = { project: 'shop', scopes: [], label: '', createdMs: 1 }
     for (const end of ['0', '1']) await store.saveKey({ ...row, hash: 'ab'.repeat(31) + end.repeat(2) })
     await expect(run('revoke abababab')).rejects.toThrow('several keys')
   })
 })
 
-describe('what is no command', () => {
+describe('a wrong command line', () => {
   it.each([
     '',
     'make',
@@ -126,7 +126,7 @@ describe('what is no command', () => {
     expect(() => parseKeysCommand(line === '' ? [] : line.split(' '), NOW_MS)).toThrow(UsageError)
   })
 
-  it('is not repeated when it may be a key', () => {
+  it('is not repeated in the message, since it may hold a key', () => {
     for (const args of [['revoke', 'gq_hush'], ['create', '--gq_hush'], ['gq_hush'], ['list', 'gq_hush']]) {
       expect(() => parseKeysCommand(args, NOW_MS)).toThrow(/^(?!.*hush)/s)
     }

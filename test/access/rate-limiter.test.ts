@@ -63,7 +63,7 @@ describe('a rate limit', () => {
     expect(await limiter.take(ME, rateClass, HERE)).toEqual({ isGranted: false, limit, remaining: 0, resetSeconds: 60 })
   })
 
-  it('begins anew with the minute of the clock, and tells when', async () => {
+  it('starts again with each clock minute, and reports when', async () => {
     const clock = { nowMs: T0_MS + 59_001 }
     const limiter = limiterOf(await faultyStore(), {}, clock)
     const batch = () => limiter.take(ME, 'batch', HERE)
@@ -76,7 +76,7 @@ describe('a rate limit', () => {
     expect(await batch()).toMatchObject({ isGranted: true })
   })
 
-  it('is of each class and key, and for Better Stack of each address', async () => {
+  it('holds for each class and key, and for Better Stack for each address', async () => {
     const limiter = limiterOf(await faultyStore(), { single: 2, batch: 2, betterstack: 2 })
     const other = { ...ME, keyId: 'other' }
     expect(await granted(3, () => limiter.take(ME, 'single', HERE))).toBe(2)
@@ -88,7 +88,7 @@ describe('a rate limit', () => {
     expect(await granted(3, () => limiter.take(ME, 'betterstack', '192.0.2.2'))).toBe(2)
   })
 
-  it('may be another for a key, or none', async () => {
+  it('can be different for a key, or off', async () => {
     const limiter = limiterOf(await faultyStore(), { query: 2, betterstack: 2, graphql: 'off' })
     const own: Principal = { ...ME, keyId: 'own', limits: { query: 3, batch: 'off', betterstack: 4 } }
     expect(await granted(9, () => limiter.take(own, 'query', HERE))).toBe(3)
@@ -98,7 +98,7 @@ describe('a rate limit', () => {
     expect(await granted(9, () => limiter.take(own, 'betterstack', HERE))).toBe(4)
   })
 
-  it('asks the store once for a fiftieth of the limit, and never once it is used up', async () => {
+  it('leases a fiftieth of the limit at a time, and nothing when it is used up', async () => {
     const faulty = await faultyStore()
     const limiter = limiterOf(faulty)
     expect(await granted(1_000, () => limiter.take(ME, 'single', HERE))).toBe(1_000)
@@ -110,7 +110,7 @@ describe('a rate limit', () => {
     expect(limiter.take(ME, 'graphql', HERE)).not.toBeInstanceOf(Promise)
   })
 
-  it('holds for requests that come together, which share their leases', async () => {
+  it('holds for concurrent requests, which share their leases', async () => {
     const faulty = await faultyStore()
     const limiter = limiterOf(faulty)
     const permits = await Promise.all(Array.from({ length: 300 }, () => limiter.take(ME, 'query', HERE)))
@@ -118,7 +118,7 @@ describe('a rate limit', () => {
     expect(faulty.calls('takePermits')).toHaveLength(1)
   })
 
-  it('is never exceeded by gateways that share a store, and nearly reached', async () => {
+  it('is never exceeded by gateways that share a store, and refused at most one lease early', async () => {
     const faulty = await faultyStore()
     const clock = { nowMs: T0_MS }
     const limiters = [limiterOf(faulty, {}, clock), limiterOf(faulty, {}, clock), limiterOf(faulty, {}, clock)]
@@ -135,7 +135,7 @@ describe('a rate limit', () => {
     expect(early).toBe(500 - 10)
   })
 
-  it('holds a bounded number of counters and goes on', async () => {
+  it('keeps a bounded number of counters', async () => {
     const faulty = await faultyStore()
     const limiter = limiterOf(faulty, {}, { nowMs: T0_MS }, 3)
     for (let i = 0; i < 100; i++) {
@@ -148,7 +148,7 @@ describe('a rate limit', () => {
 })
 
 describe('while the store is away, a rate limit', () => {
-  it('is counted locally up to the permits last known, and the store is not asked each time', async () => {
+  it('is counted locally up to the last known permits, without asking the store each time', async () => {
     const faulty = await faultyStore()
     const limiter = limiterOf(faulty)
     const query = () => limiter.take(ME, 'query', HERE)
@@ -159,7 +159,7 @@ describe('while the store is away, a rate limit', () => {
     expect(faulty.calls('takePermits').length - before).toBe(1)
   })
 
-  it('goes on with the permits of the store when that responds again', async () => {
+  it('uses the permits of the store when it responds again', async () => {
     const faulty = await faultyStore()
     const clock = { nowMs: T0_MS }
     const limiter = limiterOf(faulty, {}, clock)
@@ -185,7 +185,7 @@ describe('while the store is away, a rate limit', () => {
     release()
   })
 
-  it('tells a defect from an absence', async () => {
+  it('passes on errors other than an unavailable store', async () => {
     const faulty = await faultyStore()
     faulty.next('takePermits', () => Promise.reject(new TypeError('defect')))
     await expect(limiterOf(faulty).take(ME, 'query', HERE)).rejects.toThrow('defect')

@@ -123,7 +123,7 @@ describe('events', () => {
     }
     const found = await pages('large', { limit: 1_000 })
     expect(found.flatMap(({ events }) => events)).toHaveLength(200)
-    expect(found.length).toBeGreaterThan(3)
+    expect(found.length).toBe(2)
   })
 
   it('of a request with a key count once and keep their ids', async () => {

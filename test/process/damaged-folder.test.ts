@@ -80,7 +80,7 @@ describe('a data file', () => {
     expect(readFileSync(join(folder, 'data.mdb')).equals(before)).toBe(true)
   })
 
-  it('that lacks pages which no transaction wrote is filled up', async () => {
+  it('that lacks pages which no transaction has written is extended', async () => {
     const folder = await copyOfSound()
     const path = join(folder, 'data.mdb')
     const { length } = readFileSync(path)

@@ -42,7 +42,7 @@ describe.each(['server', 'cluster'])('a %s that was emptied', (kind) => {
     }
   }
 
-  it('is not ready without keys, says why, and refuses gateways of another shape', async () => {
+  it('makes the gateway not ready, with the reason, and refuses gateways with other partitions', async () => {
     const { env, urls } = await store()
     let nowMs = Date.now()
     const gateway = await started(env, () => nowMs)
@@ -67,7 +67,7 @@ describe.each(['server', 'cluster'])('a %s that was emptied', (kind) => {
   })
 })
 
-it('a server that was emptied and made anew with another shape is served by no gateway of the old one', async () => {
+it('a server that was emptied and created again with other partitions is refused by the running gateway', async () => {
   const server = await startRedis()
   onTestFinished(() => server.stop())
   const key = 'key-of-both-0123456789'

@@ -5,7 +5,7 @@ import { describeKeys } from './keys.ts'
 
 describeKeys('the embedded store', async () => ({ DATA_DIR: await temporaryFolder() }))
 
-it('the command says how it is used, and what it made of API_KEYS', async () => {
+it('the command prints its usage, and a note when API_KEYS is set', async () => {
   const DATA_DIR = await temporaryFolder()
   expect(await runChild({ DATA_DIR }, ['keys', 'crate'])).toMatchObject({
     code: 1,

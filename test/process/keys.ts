@@ -31,7 +31,7 @@ export function describeKeys(name: string, storeOf: () => Promise<Readonly<Recor
   }
 
   describe(`${name}: keys`, () => {
-    it('made before the first start open, and no other is then shown', async () => {
+    it('created before the first start work, and no first key is created', async () => {
       const { start, create } = await setUp()
       const { key } = await create('--project shop')
       const gateway = await start()
@@ -39,7 +39,7 @@ export function describeKeys(name: string, storeOf: () => Promise<Readonly<Recor
       expect(await statusOf(gateway, key)).toBe(200)
     })
 
-    it('made and revoked while it runs take effect within seconds, and are never logged', async () => {
+    it('created and revoked while a gateway runs take effect within seconds, and are never logged', async () => {
       const { start, keys, create } = await setUp()
       const gateway = await start()
       const reader = await create('--project shop --scopes query --label reading')

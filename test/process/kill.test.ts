@@ -136,7 +136,7 @@ describe('a gateway that is killed under load', () => {
   }, 120_000)
 })
 
-describe('a gateway that is asked to stop under load', () => {
+describe('a gateway that receives a signal under load', () => {
   it.each(['SIGTERM', 'SIGINT'] as const)(
     'answers what it accepted and exits with 0 on %s',
     async (signal) => {

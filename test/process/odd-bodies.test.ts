@@ -20,7 +20,7 @@ interface Answer {
   readonly body: string
 }
 
-it('bodies of any kind are answered, never by an error of the server, and leave no memory behind', async () => {
+it('bodies of any kind get a response, never an internal error, and their memory is freed', async () => {
   const folder = await temporaryFolder()
   const report = fileURLToPath(new URL('../support/report-heap.mjs', import.meta.url))
   const gateway = await startChild({

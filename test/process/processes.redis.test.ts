@@ -150,7 +150,7 @@ const isAlive = (pid: number): boolean => {
 }
 
 describe('several processes', () => {
-  it('share a port and a key, greet once, and stop together when asked, losing nothing', async () => {
+  it('share a port and a key, greet once, and stop together on a signal without losing points', async () => {
     const group = await startGroup({ GATEWAY_PROCESSES: '3' })
     const { gateway } = group
     expect(gateway.output().match(/listens on/g)).toHaveLength(1)
@@ -172,7 +172,7 @@ describe('several processes', () => {
     expect((await again.gateway.kill('SIGINT')).code).toBe(0)
   })
 
-  it('go on serving when one is killed, and a new one takes its place', async () => {
+  it('continue to serve when one is killed, which is replaced', async () => {
     const group = await startGroup()
     const { gateway } = group
     const key = keyOf(group)
@@ -196,13 +196,13 @@ describe('several processes', () => {
     expect(group.pids().filter(isAlive)).toEqual([])
   })
 
-  it('end when the one that started them is killed', async () => {
+  it('exit when the primary process is killed', async () => {
     const { gateway, pids } = await startGroup()
     await gateway.kill('SIGKILL')
     await until('they live on', () => !pids().some(isAlive))
   })
 
-  it('are started again until they can be, and all end when none is left', async () => {
+  it('are started again until they succeed, and the program exits when none is left', async () => {
     const group = await startGroup()
     const { gateway, prefix, pids } = group
     const meta = metaKey(prefix)
@@ -259,7 +259,7 @@ function connectTo(url: string, key: string) {
 }
 
 describe('the metrics of several processes', () => {
-  it('are those of all, whichever is asked, and go back neither when one hangs nor when it is killed', async () => {
+  it('cover all processes, and counters do not decrease when one hangs or is killed', async () => {
     const group = await startGroup()
     const { url } = group.gateway
     const key = keyOf(group)
@@ -306,7 +306,7 @@ describe('the metrics of several processes', () => {
 describe('several processes of which one cannot start', () => {
   const reasons = ({ errors }: Exit): string[] => errors.trim().split('\n')
 
-  it('say why, once', async () => {
+  it('report the reason once', async () => {
     const REDIS_PREFIX = 'other-shape'
     await (await startGroup({ REDIS_PREFIX, PARTITIONS: '4' })).gateway.kill('SIGTERM')
     const exit = await runChild(settingsOf({ REDIS_PREFIX, LOG_LEVEL: 'silent' }))
@@ -314,7 +314,7 @@ describe('several processes of which one cannot start', () => {
     expect(reasons(exit)).toEqual([expect.stringMatching(/^GaugeQL could not start: .* partitions 4, not 8$/)])
   })
 
-  it('name a port that is taken', async () => {
+  it('report that the port is in use', async () => {
     const { gateway } = await startGroup()
     const { port } = new URL(gateway.url)
     const exit = await runChild(settingsOf({ PORT: port, LOG_LEVEL: 'silent' }))
@@ -322,7 +322,7 @@ describe('several processes of which one cannot start', () => {
     expect(reasons(exit)).toEqual([expect.stringMatching(`in use.*:${port}$`)])
   })
 
-  it('are refused without Redis, naming the variable', async () => {
+  it('need Redis, and the message names the variable', async () => {
     const exit = await runChild({ GATEWAY_PROCESSES: '2', DATA_DIR: await temporaryFolder() })
     expect(exit).toMatchObject({ code: 1, output: '' })
     expect(reasons(exit)).toEqual([expect.stringMatching(/^GaugeQL could not start: GATEWAY_PROCESSES .*Redis/)])

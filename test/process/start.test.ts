@@ -30,7 +30,7 @@ async function occupy(port: number): Promise<Server | undefined> {
 const KEY_SHOWN = /API key\s+(gq_[A-Za-z0-9_-]{32})/
 
 describe('the first start', () => {
-  it('shows a key that works, once; the store knows only its hash', async () => {
+  it('prints a key that works, only once; the store has only its hash', async () => {
     const folder = await temporaryFolder()
     const first = await started({ PORT: '0', DATA_DIR: folder })
     const key = KEY_SHOWN.exec(first.output())?.[1]
@@ -52,7 +52,7 @@ describe('the first start', () => {
     expect(again.status).toBe(200)
   })
 
-  it('shows no key when API_KEYS gives some, and does not repeat them', async () => {
+  it('prints no key when API_KEYS is set', async () => {
     const key = 'given-key-0123456789'
     const child = await started({ PORT: '0', DATA_DIR: await temporaryFolder(), API_KEYS: `${key}:shop:query` })
     expect(child.output()).not.toMatch(KEY_SHOWN)
@@ -61,7 +61,7 @@ describe('the first start', () => {
     expect(asked.status).toBe(200)
   })
 
-  it('prints calls that work as they stand', async () => {
+  it('prints example calls that work', async () => {
     const child = await started({ PORT: '0', DATA_DIR: await temporaryFolder() })
     const [send, ask] = child.output().match(/^ {2}curl .*$/gm) ?? []
     expect(send).toContain(`${child.url}/api/v1/metrics `)
@@ -77,7 +77,7 @@ describe('the first start', () => {
 })
 
 describe('a gateway that cannot start', () => {
-  it('says that another one uses its folder', async () => {
+  it('reports that another gateway uses its folder', async () => {
     const folder = await temporaryFolder()
     const first = await started({ PORT: '0', DATA_DIR: folder })
     const second = await runChild({ PORT: '0', DATA_DIR: folder })
@@ -87,13 +87,13 @@ describe('a gateway that cannot start', () => {
     expect((await fetch(`${first.url}/health`)).status).toBe(200)
   })
 
-  it('names HOST when it is no address of this machine', async () => {
+  it('names HOST when it is not an address of this machine', async () => {
     const run = await runChild({ PORT: '0', DATA_DIR: await temporaryFolder(), HOST: '203.0.113.1' })
     expect(run.code).toBe(1)
     expect(run.errors).toMatch(/^GaugeQL could not start: HOST cannot be used: .*\n$/)
   })
 
-  it('names DATA_DIR when there can be no such folder', async () => {
+  it('names DATA_DIR when the folder cannot be created', async () => {
     const file = join(await temporaryFolder(), 'file')
     writeFileSync(file, '')
     for (const folder of [file, join(file, 'data')]) {
@@ -103,7 +103,7 @@ describe('a gateway that cannot start', () => {
     }
   })
 
-  it('says that its folder was made with another number of partitions', async () => {
+  it('reports that its folder was created with another number of partitions', async () => {
     const folder = await temporaryFolder()
     const first = await started({ PORT: '0', DATA_DIR: folder, PARTITIONS: '4' })
     await first.kill('SIGTERM')
@@ -112,14 +112,14 @@ describe('a gateway that cannot start', () => {
     expect(second.errors).toMatch(/partitions 4, not 8\n$/)
   })
 
-  it('names a setting it cannot use and never repeats a key', async () => {
+  it('names a setting that it cannot use and never repeats a key', async () => {
     const exit = await runChild({ API_KEYS: 'hush-hush-42:shop:root', DATA_DIR: await temporaryFolder() })
     expect(exit.code).toBe(1)
     expect(exit.errors).toContain('API_KEYS row 1')
     expect(exit.errors).not.toContain('hush')
   })
 
-  it('says that the port it was given is taken, and lets its folder go', async () => {
+  it('reports that its port is in use, and releases its folder', async () => {
     const folder = await temporaryFolder()
     const server = await occupy(0)
     const address = server?.address()
@@ -133,8 +133,8 @@ describe('a gateway that cannot start', () => {
   })
 })
 
-describe('a gateway that was given no port', () => {
-  it('takes the next free one when the default is taken', async () => {
+describe('a gateway without a configured port', () => {
+  it('takes the next free port when the default is in use', async () => {
     await occupy(4_000)
     const child = await started({ DATA_DIR: await temporaryFolder() })
     const port = Number(new URL(child.url).port)

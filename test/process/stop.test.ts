@@ -35,7 +35,7 @@ const refuses = (url: string) =>
     () => true,
   )
 
-it('stops at once while a browser holds a connection over which it has asked nothing yet', async () => {
+it('stops at once despite open connections without a request', async () => {
   const child = await startChild({ PORT: '0', DATA_DIR: await temporaryFolder() })
   onTestFinished(() => {
     child.process.kill('SIGKILL')
@@ -52,7 +52,7 @@ it('stops at once while a browser holds a connection over which it has asked not
   await closed
 })
 
-it('answers what it was being asked, takes no more, and ends well', async () => {
+it('finishes running requests, accepts no new ones, and exits with 0', async () => {
   const child = await started()
   const sending = await halfSent(child)
   const ended = child.kill('SIGTERM')
@@ -65,7 +65,7 @@ it('answers what it was being asked, takes no more, and ends well', async () => 
   expect(await ended).toMatchObject({ code: 0, signal: null })
 })
 
-it('says that it is not ready for a while before it takes no more', async () => {
+it('is not ready for a while before it closes the port', async () => {
   const child = await started({ DRAIN_MS: '3000' })
   const ended = child.kill('SIGTERM')
   const ready = async () => (await fetch(`${child.url}/ready`)).status
@@ -77,7 +77,7 @@ it('says that it is not ready for a while before it takes no more', async () => 
   expect((await ended).code).toBe(0)
 })
 
-it('hangs up on whoever does not come to an end', async () => {
+it('closes the connections of requests that take too long', async () => {
   const child = await started({ CLOSE_MS_MAX: '200' })
   const sending = await halfSent(child)
   const failed = once(sending, 'error')

@@ -54,7 +54,7 @@ function twoProcesses() {
 }
 
 describe('the metrics of several processes', () => {
-  it('are summed, but for what is the same for all', async () => {
+  it('are summed, except those that are the same for all', async () => {
     const { answers, read } = twoProcesses()
     answers.set('a', familiesWith(3, 10)).set('b', familiesWith(4, 20))
     expect(await read()).toEqual({
@@ -66,7 +66,7 @@ describe('the metrics of several processes', () => {
     })
   })
 
-  it('count on with the last that was known of one that does not answer, and do not ask it twice', async () => {
+  it('use the last known counters of a process that does not respond, and do not ask it twice', async () => {
     const { metrics, answers, asked, read } = twoProcesses()
     answers.set('a', familiesWith(3, 10)).set('b', familiesWith(4, 20))
     await read()
@@ -81,7 +81,7 @@ describe('the metrics of several processes', () => {
     expect(await read()).toMatchObject({ counted: 12, held: 30 })
   })
 
-  it('count on when processes have gone, one after another', async () => {
+  it('keep the counters of processes that have exited', async () => {
     const { metrics, answers, read } = twoProcesses()
     answers.set('a', familiesWith(3, 10))
     for (let i = 0; i < 4; i++) {
@@ -93,7 +93,7 @@ describe('the metrics of several processes', () => {
     }
   })
 
-  it('keep one that goes while they are read', async () => {
+  it('keep the counters of a process that exits during a reading', async () => {
     const { metrics, answers, read } = twoProcesses()
     answers.set('a', familiesWith(3, 10)).set('b', familiesWith(4, 20))
     await read()

@@ -42,7 +42,7 @@ const META = {
 }
 
 describe('the metrics of the gateway', () => {
-  it('count what they were told, as often as they are read', async () => {
+  it('have the same counts at each reading', async () => {
     const telemetry = new Prometheus(SOURCES)
     const count = telemetry.countRoute('/a/:name')
     for (const status of [200, 200, 404]) count('GET', status)
@@ -97,7 +97,7 @@ describe('the metrics of the gateway', () => {
     expect(samples.has('nodejs_eventloop_lag_p99_seconds')).toBe(true)
   })
 
-  it('leave out what only the store knows while it does not answer', async () => {
+  it('omit the figures of the store while it does not respond', async () => {
     let backlog = (): Promise<{ entries: number; bytes: number }> => Promise.resolve({ entries: 0, bytes: 1 })
     const telemetry = new Prometheus({ ...SOURCES, backlog: () => backlog() })
     expect((await samplesOf(telemetry)).get('gaugeql_fold_backlog_bytes')).toBe(1)
@@ -107,7 +107,7 @@ describe('the metrics of the gateway', () => {
     expect(samples.get('gaugeql_points_total')).toBe(7)
   })
 
-  it('are gathered once for readers that come together', async () => {
+  it('are collected once for concurrent readers', async () => {
     let asked = 0
     const telemetry = new Prometheus({
       ...SOURCES,

@@ -68,7 +68,7 @@ async function untilFailed(askedPort: number, failedPort: number, meanwhile: () 
 }
 
 describe('a cluster of which one master hangs', () => {
-  it('serves what the others hold, refuses the rest within bounds, and recovers by itself', async () => {
+  it('serves the partitions of the other masters, refuses the rest in bounded time, and recovers', async () => {
     const { url } = await startGateway('hangs')
     const all = namesOf.flat()
     const ledger = new Ledger(all)
@@ -116,7 +116,7 @@ describe('a cluster of which one master hangs', () => {
 })
 
 describe('a cluster of which one master loses its last second', () => {
-  it('is given again what that one lost, receipts of requests among it of which it had nothing else', async () => {
+  it('gets the lost commits and receipts replayed', async () => {
     const [keeping, careless] = await Promise.all([
       startGateway('keeping'),
       startGateway('careless', { RETAINED_BYTES: '0' }),

@@ -83,7 +83,7 @@ async function expectRight(ledger: Ledger): Promise<void> {
 }
 
 describe('two gateways on one Redis', () => {
-  it('answer at once what the other acknowledged, series that it saw first among it', async () => {
+  it('return at once what the other acknowledged, including new series', async () => {
     const ledger = await underLoad(async (underWay) => {
       for (let i = 0; i < 10; i++) {
         const [sending, asked] = i % 2 === 0 ? [one, another] : [another, one]
@@ -119,7 +119,7 @@ describe('two gateways on one Redis', () => {
     await expectRight(ledger)
   }, 60_000)
 
-  it('survive that answers of commits are lost with the line', async () => {
+  it('survive that responses to commits are lost with the connection', async () => {
     const ledger = await underLoad(async (_, more) => {
       for (let i = 0; i < 5; i++) {
         const appended = await server.appended()
@@ -160,7 +160,7 @@ describe('two gateways on one Redis', () => {
     60_000,
   )
 
-  it('survive that the server ends their connections', async () => {
+  it('survive that the server closes their connections', async () => {
     const ledger = await underLoad(async (_, more) => {
       for (let i = 0; i < 10; i++) {
         await redis.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
@@ -170,7 +170,7 @@ describe('two gateways on one Redis', () => {
     await expectRight(ledger)
   }, 60_000)
 
-  it('refuse within bounds while the server hangs, whose commands run when it goes on', async () => {
+  it('refuse in bounded time while the server hangs, whose commands run when it continues', async () => {
     const ledger = await underLoad(async (underWay, more) => {
       const stoppedMs = Date.now()
       server.signal('SIGSTOP')

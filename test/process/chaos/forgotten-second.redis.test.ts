@@ -129,7 +129,7 @@ describe('a server that loses its last second', () => {
     await expectKeptAndLost(ledgers)
   }, 60_000)
 
-  it('of commits that nobody follows: it is asked what it holds', async () => {
+  it('of commits without later ones: the gateway polls for the loss', async () => {
     const ledgers = newLedgers()
     await forgotten(() => both(ledgers, sendSome))
     await expectKeptAndLost(ledgers)
@@ -154,7 +154,7 @@ describe('a server that loses its last second', () => {
     await expectKeptAndLost(ledgers)
   }, 60_000)
 
-  it('of a fold, wherever in it', async () => {
+  it('in the middle of a fold', async () => {
     const ledgers = newLedgers()
     const random = randomOf(7)
     for (const cut of [0, random(), random()]) {
@@ -229,7 +229,7 @@ describe('a server that loses its last second', () => {
 })
 
 describe('a replica that takes the place of its master', () => {
-  it('and had heard nothing for a second', async () => {
+  it('and is a second behind', async () => {
     const ledgers = newLedgers()
     const replica = await startRedis({ appendonly: true, args: ['--replicaof', '127.0.0.1', String(server.port)] })
     try {
