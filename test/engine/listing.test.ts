@@ -1,7 +1,7 @@
 import { fastify } from 'fastify'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
-import { writeMetrics } from '../../src/http/flux/flux-answers.ts'
-import { sendJsonParts } from '../../src/http/server/answer.ts'
+import { writeMetrics } from '../../src/http/flux/flux-responses.ts'
+import { sendJsonStream } from '../../src/http/response/json-response.ts'
 import { GatewayError } from '../../src/model/errors.ts'
 import type { MetricRow } from '../../src/store/store.ts'
 import { startGateway, type TestGateway } from '../support/gateway.ts'
@@ -82,7 +82,7 @@ describe('GET /api/v1/metrics', () => {
     }
     const app = fastify({ forceCloseConnections: true })
     onTestFinished(() => app.close())
-    app.get('/', (_request, reply) => sendJsonParts(reply, 200, writeMetrics(pages())))
+    app.get('/', (_request, reply) => sendJsonStream(reply, 200, writeMetrics(pages())))
     const client = new AbortController()
     const response = await fetch(await app.listen({ port: 0 }), { signal: client.signal })
     expect(response.status).toBe(200)
@@ -101,8 +101,8 @@ describe('GET /api/v1/metrics', () => {
     }
     const app = fastify({ forceCloseConnections: true })
     onTestFinished(() => app.close())
-    app.get('/0', (_request, reply) => sendJsonParts(reply, 200, writeMetrics(failingAfter(0))))
-    app.get('/9', (_request, reply) => sendJsonParts(reply, 200, writeMetrics(failingAfter(9))))
+    app.get('/0', (_request, reply) => sendJsonStream(reply, 200, writeMetrics(failingAfter(0))))
+    app.get('/9', (_request, reply) => sendJsonStream(reply, 200, writeMetrics(failingAfter(9))))
     const url = await app.listen({ port: 0 })
     expect((await fetch(`${url}/0`)).status).toBe(500)
     const response = await fetch(`${url}/9`)

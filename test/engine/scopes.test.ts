@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { OPERATIONS } from '../../src/http/openapi/operations.ts'
 import { SCOPES, type Scope } from '../../src/store/api-keys.ts'
 import { type ExampleRequest, exampleRequests, NOTHING_SEEN, sendExample } from '../support/example-requests.ts'
 import { startGateway, type TestGateway } from '../support/gateway.ts'
@@ -19,7 +18,7 @@ afterAll(() => gateway.close())
 function neededBy({ route, body = '', url, isOpen }: ExampleRequest): Scope | undefined {
   if (isOpen === true) return undefined
   if (!route.endsWith(' /graphql')) {
-    const scope = OPERATIONS.find(({ method, path }) => `${method} ${path}` === route)?.scope
+    const scope = gateway.routes.find(({ method, path }) => `${method} ${path}` === route)?.operation?.scope
     return scope === 'any' ? undefined : scope
   }
   const document = body === '' ? decodeURIComponent(url) : body

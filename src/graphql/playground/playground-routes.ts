@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { sendError } from '../../http/server/error-table.ts'
-import { addVary } from '../../http/server/vary.ts'
+import { type Operation, STRING } from '../../http/openapi/operation.ts'
+import { sendError } from '../../http/response/error-table.ts'
+import { addVary } from '../../http/response/vary.ts'
 import { GatewayError } from '../../model/errors.ts'
 import { createPlayground, type PlaygroundFile } from './playground.ts'
 
@@ -28,12 +29,16 @@ export function registerPlayground(
   const folder = `${endpoint}/playground`
   const readPlayground = createPlayground(endpoint, folder)
 
-  app.get<{ Params: { name: string } }>(`${folder}/:name`, async (request, reply) => {
-    const { files } = await readPlayground()
-    const file = files.get(request.params.name)
-    if (file === undefined) return sendError(reply, new GatewayError('not_found', 'the playground has no such file'))
-    return send(request, reply, file, `public, max-age=${YEAR_SECONDS}, immutable`)
-  })
+  app.get<{ Params: { name: string } }>(
+    `${folder}/:name`,
+    { config: { openapi: PLAYGROUND_PART } },
+    async (request, reply) => {
+      const { files } = await readPlayground()
+      const file = files.get(request.params.name)
+      if (file === undefined) return sendError(reply, new GatewayError('not_found', 'the playground has no such file'))
+      return send(request, reply, file, `public, max-age=${YEAR_SECONDS}, immutable`)
+    },
+  )
 
   return async (request, reply) => {
     const { page } = await readPlayground()
@@ -58,4 +63,20 @@ async function send(
   const { encoding, body } = await file.read(request.headers['accept-encoding'])
   if (encoding !== undefined) reply.header('content-encoding', encoding)
   return reply.header('content-type', file.type).send(body)
+}
+
+const PLAYGROUND_PART: Operation = {
+  id: 'playgroundPart',
+  tag: 'GraphQL',
+  summary: 'Returns a file of the playground',
+  description: 'The name contains a hash of the content, so browsers may cache the file without limit.',
+  parameters: [
+    { in: 'path', name: 'name', description: 'As the page of the playground refers to it.', schema: STRING },
+  ],
+  response: {
+    status: 200,
+    description: 'A script, a style sheet or a picture.',
+    content: { 'text/javascript': STRING, 'text/css': STRING, 'image/svg+xml': STRING },
+  },
+  errors: ['not_found'],
 }

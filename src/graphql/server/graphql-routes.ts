@@ -1,9 +1,9 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { ExecutionResult } from 'graphql'
 import type { Gateway, Principal } from '../../gateway.ts'
-import { authenticate, decoratePrincipal } from '../../http/server/auth.ts'
-import { asGatewayError } from '../../http/server/error-table.ts'
-import { takePermit } from '../../http/server/rate-limit.ts'
+import { authenticate, decoratePrincipal } from '../../http/access/auth.ts'
+import { takePermit } from '../../http/access/rate-limit.ts'
+import { asGatewayError } from '../../http/response/error-table.ts'
 import { assert, GatewayError } from '../../model/errors.ts'
 import type { ErrorLog, GraphQLContext, GraphQLLimits } from '../context.ts'
 import type { PersistedSettings } from '../documents/persisted-operations.ts'
@@ -19,6 +19,7 @@ import {
   streamFormatFor,
   wantsPage,
 } from './negotiation.ts'
+import { GRAPHQL_GET, GRAPHQL_POST } from './openapi.ts'
 import { operationPlugins } from './plugins.ts'
 import { paramsOfBody, paramsOfUrl } from './request-params.ts'
 import { type StreamSettings, Streams } from './streams.ts'
@@ -81,7 +82,7 @@ export function registerGraphQL(app: FastifyInstance, options: GraphQLOptions): 
       return reply.code(200).header('content-type', format.contentType).header('cache-control', 'no-store').send()
     }
     reply.hijack()
-    app.letGoOfBody?.(reply)
+    app.releaseBody?.(reply)
     await streams.send(reply.raw, {
       results,
       format,
@@ -101,7 +102,9 @@ export function registerGraphQL(app: FastifyInstance, options: GraphQLOptions): 
     scope.setErrorHandler((error, request, reply) =>
       sendResult(engine, reply, errorResult(error, request, log, 'graphql request failed')),
     )
-    scope.route({ method: ['GET', 'POST'], url: ENDPOINT, onRequest: admit, handler: handle })
+    const route = { url: ENDPOINT, onRequest: admit, handler: handle }
+    scope.route({ ...route, method: 'POST', config: { openapi: GRAPHQL_POST } })
+    scope.route({ ...route, method: 'GET', config: { openapi: GRAPHQL_GET } })
   })
 }
 

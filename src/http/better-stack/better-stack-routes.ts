@@ -1,14 +1,15 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Logger } from 'pino'
 import type { Answer, Gateway, TrackOptions } from '../../gateway.ts'
-import { GatewayError, type ItemError } from '../../model/errors.ts'
+import { type ErrorCode, GatewayError, type ItemError } from '../../model/errors.ts'
 import { describe, type PointLimits, type PointSink } from '../../model/point.ts'
 import type { Steps } from '../../model/steps.ts'
 import { type BetterStackBody, type BetterStackFormat, decodeBetterStackBody } from '../../wire/better-stack-body.ts'
-import { projectOf, requireScope } from '../server/auth.ts'
-import { bytesOf } from '../server/body.ts'
-import { retryAfterSecondsOf, statusOf } from '../server/error-table.ts'
-import { idempotencyOf } from '../server/idempotency.ts'
+import { projectOf, requireScope } from '../access/auth.ts'
+import { bodyBytesOf } from '../body/request-body.ts'
+import { IDEMPOTENCY_KEY, KEY_ERRORS, type Operation } from '../openapi/operation.ts'
+import { retryAfterSecondsOf, statusOf } from '../response/error-table.ts'
+import { serveIdempotently } from '../server/idempotency.ts'
 
 export interface BetterStackRoutesOptions {
   readonly gateway: Gateway
@@ -26,77 +27,84 @@ export interface BetterStackLimits {
 /** Points, and items, in one request: the body limit is the first bound, this one holds for bodies of tiny items. */
 export const REQUEST_POINTS_MAX = 1_000_000
 
-/** The vendor's own words, which clients may look for. */
+/** Texts of the vendor's API. Clients may compare them. */
 const UNDECODABLE = "Couldn't parse JSON content."
 const TOO_LARGE = 'payload reached size limit'
 const UNAUTHORIZED = 'Unauthorized'
 
+/** Both paths are one route: an idempotency key that was used on one is known on the other. */
+const PATHS = ['/metrics', '/'] as const
+
 /**
- * The Better Stack dialect: `POST /metrics` and, the same, `POST /`. Answers are text, and tell in headers how many items were
- * stored, how many were left out, and how many were stored at the time of reception because their own cannot be read.
+ * The Better Stack API: `POST /metrics`, and the same at `POST /`. Responses are text. Headers count the items that were stored, the items
+ * that were rejected, and those stored at the time of reception because their own time is unreadable.
  */
-export function registerBetterStackRoutes(
-  app: FastifyInstance,
-  { gateway, log, now, limits }: BetterStackRoutesOptions,
-): void {
-  const ingest = { onRequest: [requireScope(gateway, 'ingest', 'betterstack'), readAnyContent] }
+export function registerBetterStackRoutes(app: FastifyInstance, options: BetterStackRoutesOptions): void {
+  const { gateway } = options
+  const onRequest = [requireScope(gateway, 'ingest', 'betterstack'), acceptAnyContentType]
 
-  const store = async (request: FastifyRequest, options: TrackOptions): Promise<Answer> => {
-    const body = bytesOf(request)
-    let decoded: BetterStackBody = { items: 0, oddTimes: [], oddTimeItems: [] }
-    function* decode(sink: PointSink): Steps<void> {
-      decoded = yield* decodeBetterStackBody(body, sink, {
-        format: formatOf(request),
-        nowMs: now(),
-        limits: limits.points,
-        pointsMax: limits.requestPointsMax,
-      })
-    }
-    let rejected: readonly ItemError[]
-    try {
-      rejected = await gateway.track(projectOf(request), decode, options)
-    } catch (error) {
-      if (error instanceof GatewayError && error.code === 'invalid_body') return { status: 406, body: UNDECODABLE }
-      throw error
-    }
-    const { items, oddTimes, oddTimeItems } = decoded
-    if (oddTimes.length > 0) {
-      log.debug(
-        { id: request.id, times: oddTimes.map(describe) },
-        'times that cannot be read: the time of reception is taken',
-      )
-    }
-    const isRejected = new Set(rejected.map(({ index }) => index))
-    const oddTimesStored = oddTimeItems.filter((index) => !isRejected.has(index)).length
-    return { status: 202, body: `${items - rejected.length} ${rejected.length} ${oddTimesStored}` }
-  }
-
-  const serve = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
-    const idempotent = idempotencyOf(request, '/metrics')
-    const { status, body } =
-      idempotent === undefined
-        ? await store(request, {})
-        : await gateway.once(projectOf(request), idempotent, () => store(request, { idempotencyKey: idempotent.key }))
+  const handle = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
+    const { status, body } = await serveIdempotently(
+      gateway,
+      request,
+      (trackOptions) => store(request, trackOptions, options),
+      PATHS[0],
+    )
     if (status !== 202) return sendText(reply, status, body)
-    const [accepted, rejected, oddTimes = '0'] = body.split(' ')
+    const [accepted, rejected, unreadableTimes = '0'] = body.split(' ')
     return reply
       .code(status)
       .headers({ ...COMMON_HEADERS, 'x-request-id': request.id })
       .headers({
         'x-metrics-accepted': accepted,
         'x-metrics-rejected': rejected,
-        'x-metrics-unreadable-time': oddTimes,
+        'x-metrics-unreadable-time': unreadableTimes,
       })
       .send()
   }
 
-  for (const path of ['/metrics', '/']) {
-    app.post(path, ingest, serve)
-    app.head(path, (_request, reply) => reply.code(200).send())
+  for (const path of PATHS) {
+    app.post(path, { onRequest, config: { openapi: sendMetricsAt(path) } }, handle)
+    app.head(path, { config: { openapi: checkMetricsAt(path) } }, (_request, reply) => reply.code(200).send())
   }
 }
 
-/** Errors as this dialect tells them: by status and a line of text. */
+/**
+ * Stores the items of a request. The body of the result holds the three counts of the response headers, since only status and body are
+ * recorded for a retry.
+ */
+async function store(
+  request: FastifyRequest,
+  trackOptions: TrackOptions,
+  { gateway, log, now, limits }: BetterStackRoutesOptions,
+): Promise<Answer> {
+  const body = bodyBytesOf(request)
+  let decoded: BetterStackBody = { items: 0, oddTimes: [], oddTimeItems: [] }
+  function* decode(sink: PointSink): Steps<void> {
+    decoded = yield* decodeBetterStackBody(body, sink, {
+      format: formatOf(request),
+      nowMs: now(),
+      limits: limits.points,
+      pointsMax: limits.requestPointsMax,
+    })
+  }
+  let rejected: readonly ItemError[]
+  try {
+    rejected = await gateway.track(projectOf(request), decode, trackOptions)
+  } catch (error) {
+    if (error instanceof GatewayError && error.code === 'invalid_body') return { status: 406, body: UNDECODABLE }
+    throw error
+  }
+  const { items, oddTimes, oddTimeItems } = decoded
+  if (oddTimes.length > 0) {
+    log.debug({ id: request.id, times: oddTimes.map(describe) }, 'unreadable times replaced by the time of reception')
+  }
+  const rejectedItems = new Set(rejected.map(({ index }) => index))
+  const unreadableTimes = oddTimeItems.filter((index) => !rejectedItems.has(index)).length
+  return { status: 202, body: `${items - rejected.length} ${rejected.length} ${unreadableTimes}` }
+}
+
+/** Sends an error in the format of this API: a status and a line of text. */
 export function sendPlainError(reply: FastifyReply, { code, message }: GatewayError): FastifyReply {
   const retryAfterSeconds = retryAfterSecondsOf(code)
   if (retryAfterSeconds !== undefined) reply.header('retry-after', retryAfterSeconds)
@@ -104,19 +112,25 @@ export function sendPlainError(reply: FastifyReply, { code, message }: GatewayEr
     case 'missing_api_key':
     case 'invalid_api_key':
     case 'forbidden':
-      return sendText(reply, 403, UNAUTHORIZED)
+      return sendText(reply, plainStatusOf(code), UNAUTHORIZED)
     case 'payload_too_large':
-      return sendText(reply, 413, TOO_LARGE)
+      return sendText(reply, plainStatusOf(code), TOO_LARGE)
     case 'unsupported_media_type':
-      return sendText(reply, 406, UNDECODABLE)
+      return sendText(reply, plainStatusOf(code), UNDECODABLE)
     case 'invalid_body':
-      // A body that was not read: it does not decompress.
+      // A body that could not be decompressed was never set. Otherwise something else is invalid, such as the idempotency key.
       return reply.request.body === undefined
         ? sendText(reply, 406, UNDECODABLE)
-        : sendText(reply, statusOf(code), message)
+        : sendText(reply, plainStatusOf(code), message)
     default:
-      return sendText(reply, statusOf(code), message)
+      return sendText(reply, plainStatusOf(code), message)
   }
+}
+
+/** This API has one status for every problem with a key, and one for every body that cannot be decoded. */
+function plainStatusOf(code: ErrorCode): number {
+  if (code === 'missing_api_key' || code === 'invalid_api_key') return 403
+  return code === 'unsupported_media_type' ? 406 : statusOf(code)
 }
 
 function sendText(reply: FastifyReply, status: number, text: string): FastifyReply {
@@ -128,21 +142,71 @@ function sendText(reply: FastifyReply, status: number, text: string): FastifyRep
 
 const COMMON_HEADERS = { 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' }
 
-/** By the names that senders give them; the first is the plain one. */
-const FORMATS: readonly (readonly [BetterStackFormat, plain: string, RegExp])[] = [
+/** Content types by the names that clients use; the second element is the one we set. */
+const FORMATS: readonly (readonly [BetterStackFormat, contentType: string, RegExp])[] = [
   ['ndjson', 'application/x-ndjson', /^ *(?:application|text)\/(?:x-)?(?:ndjson|jsonl|jsonlines)\b/i],
   ['message-pack', 'application/msgpack', /^ *application\/(?:x-|vnd\.)?(?:msgpack|messagepack)\b/i],
 ]
 
-/** Whatever is not one of the other formats by its name is tried as JSON. */
+/** Any other content type is decoded as JSON. */
 function formatOf({ headers }: FastifyRequest): BetterStackFormat {
   const type = headers['content-type'] ?? ''
   return FORMATS.find(([, , names]) => names.test(type))?.[0] ?? 'json'
 }
 
-/** An `onRequest` hook: gives the content type its plain name. None is refused here, and the web framework would refuse a malformed one. */
-function readAnyContent(request: FastifyRequest, _reply: FastifyReply, done: () => void): void {
+/** An `onRequest` hook that sets a well-formed content type: Fastify would refuse a malformed one, and this API accepts any. */
+function acceptAnyContentType(request: FastifyRequest, _reply: FastifyReply, done: () => void): void {
   const format = formatOf(request)
   request.headers['content-type'] = FORMATS.find(([known]) => known === format)?.[1] ?? 'application/json'
   done()
+}
+
+function sendMetricsAt(path: string): Operation {
+  return {
+    id: path === '/' ? 'sendMetricsAtRoot' : 'sendMetrics',
+    tag: 'Better Stack',
+    summary: 'Stores metrics sent in the Better Stack format',
+    description: 'Invalid items are not stored; response headers count them.',
+    scope: 'ingest',
+    parameters: [IDEMPOTENCY_KEY],
+    body: {
+      'application/json': {
+        description: 'An item or an array of items of the Better Stack metrics API or of the Vector agent.',
+      },
+      'application/x-ndjson': { type: 'string', description: 'One item per line.' },
+      'application/msgpack': { type: 'string', format: 'binary', description: 'An item or an array of items.' },
+    },
+    response: {
+      status: 202,
+      description: 'The items are stored durably.',
+      headers: {
+        'X-Metrics-Accepted': 'Items that were stored.',
+        'X-Metrics-Rejected': 'Items that were not stored.',
+        'X-Metrics-Unreadable-Time': 'Items stored at the time of reception because their own time is unreadable.',
+      },
+    },
+    errors: [
+      ...KEY_ERRORS,
+      'invalid_body',
+      'request_timeout',
+      'idempotency_conflict',
+      'payload_too_large',
+      'overloaded',
+    ],
+    errorFormat: {
+      content: { 'text/plain': { type: 'string' } },
+      statusOf: plainStatusOf,
+      withoutCode: { 406: 'The body cannot be decoded; nothing is stored.' },
+    },
+  }
+}
+
+function checkMetricsAt(path: string): Operation {
+  return {
+    id: path === '/' ? 'checkMetricsAtRoot' : 'checkMetrics',
+    tag: 'Better Stack',
+    summary: 'Checks that the endpoint exists',
+    response: { status: 200, description: 'The endpoint exists.' },
+    errors: [],
+  }
 }

@@ -7,24 +7,39 @@ import { runPaced, type Steps } from '../../model/steps.ts'
 import { decodeCombinedBatch } from '../../wire/flux-combined.ts'
 import { decodeFluxEvent, decodeFluxEvents, type EventLimits } from '../../wire/flux-events.ts'
 import { readJsonBody } from '../../wire/json-body.ts'
-import { sendJson } from '../server/answer.ts'
-import { projectOf, requireScope } from '../server/auth.ts'
-import { bytesOf } from '../server/body.ts'
-import { requireJsonBody } from '../server/media-type.ts'
-import { sendOnce } from '../server/send-once.ts'
-import { writeEvents, writeTrackedEvent } from './flux-event-answers.ts'
+import { projectOf, requireScope } from '../access/auth.ts'
+import { requireJsonBody } from '../body/media-type.ts'
+import { bodyBytesOf } from '../body/request-body.ts'
+import {
+  FROM,
+  IDEMPOTENCY_KEY,
+  INGEST_ERRORS,
+  jsonContent,
+  KEY_ERRORS,
+  limitParameter,
+  type Operation,
+  queryParameter,
+  STRING,
+  TAG_FILTER,
+  TO,
+} from '../openapi/operation.ts'
+import { listOf, objectOf, refTo } from '../openapi/schemas.ts'
+import { sendJson } from '../response/json-response.ts'
+import { sendIdempotently } from '../server/idempotency.ts'
+import { writeEvents, writeTrackedEvent } from './flux-event-responses.ts'
 import { parseEventQuery } from './flux-parameters.ts'
-import type { FluxLimits, FluxOptions } from './flux-routes.ts'
+import type { FluxOptions } from './flux-routes.ts'
 
-/** Events of the Flux dialect, alone and together with metrics, below the same prefix as its metrics. */
+/** The event routes of the Flux API, and the batch of events and metrics together. The caller sets the path prefix. */
 export function registerFluxEventRoutes(app: FastifyInstance, { gateway, now, limits }: FluxOptions): void {
   const ingest = { onRequest: [requireScope(gateway, 'ingest', 'single'), requireJsonBody] }
   const read = { onRequest: requireScope(gateway, 'query', 'single') }
-  const eventLimits = eventLimitsOf(limits)
+  const { points, eventBytesMax, batchItemsMax } = limits
+  const eventLimits: EventLimits = { points, eventBytesMax }
 
-  app.post('/events', ingest, (request, reply) =>
-    sendOnce(gateway, request, reply, async (options) => {
-      const event = decodeFluxEvent(await readJsonBody(bytesOf(request)), now(), eventLimits)
+  app.post('/events', { ...ingest, config: { openapi: TRACK_EVENT } }, (request, reply) =>
+    sendIdempotently(gateway, request, reply, async (options) => {
+      const event = decodeFluxEvent(await readJsonBody(bodyBytesOf(request)), now(), eventLimits)
       if ('code' in event) throw new GatewayError(event.code, event.message)
       const { eventIds } = await gateway.trackBatch(projectOf(request), { events: [event] }, options)
       const [id] = eventIds
@@ -33,19 +48,19 @@ export function registerFluxEventRoutes(app: FastifyInstance, { gateway, now, li
     }),
   )
 
-  app.post('/events/batch', ingest, (request, reply) =>
-    sendOnce(gateway, request, reply, async (options) => {
-      const items = itemsOf(await readJsonBody(bytesOf(request)))
-      const { events, rejected } = decodeFluxEvents(items, now(), eventLimits, limits.batchItemsMax)
+  app.post('/events/batch', { ...ingest, config: { openapi: TRACK_EVENTS } }, (request, reply) =>
+    sendIdempotently(gateway, request, reply, async (options) => {
+      const items = eventsOf(await readJsonBody(bodyBytesOf(request)))
+      const { events, rejected } = decodeFluxEvents(items, now(), eventLimits, batchItemsMax)
       await gateway.trackBatch(projectOf(request), { events }, options)
       const data = { accepted: events.length, rejected: rejected.length }
       return { status: 201, body: JSON.stringify(rejected.length === 0 ? { data } : { data, errors: rejected }) }
     }),
   )
 
-  app.post('/flux/batch', ingest, (request, reply) =>
-    sendOnce(gateway, request, reply, async (options) => {
-      const steps = decodeCombinedBatch(bytesOf(request), now(), eventLimits, limits.batchItemsMax)
+  app.post('/flux/batch', { ...ingest, config: { openapi: TRACK_BATCH } }, (request, reply) =>
+    sendIdempotently(gateway, request, reply, async (options) => {
+      const steps = decodeCombinedBatch(bodyBytesOf(request), now(), eventLimits, batchItemsMax)
       const batch = await runPaced(steps, new Pacer())
       const { events, rejected: rejectedEvents } = batch.events
       let metrics = 0
@@ -65,20 +80,80 @@ export function registerFluxEventRoutes(app: FastifyInstance, { gateway, now, li
     }),
   )
 
-  app.get('/events', read, async (request, reply) => {
+  app.get('/events', { ...read, config: { openapi: LIST_EVENTS } }, async (request, reply) => {
     const page = await gateway.events(projectOf(request), parseEventQuery(request.url))
     return sendJson(reply, 200, writeEvents(page))
   })
 }
 
-export function eventLimitsOf({ points, eventBytesMax }: FluxLimits): EventLimits {
-  return { points, eventBytesMax }
-}
-
-/** Of `{"events":[…]}` or a bare array. */
-function itemsOf(body: unknown): unknown {
+/** The items of `{"events":[…]}` or of a bare array. */
+function eventsOf(body: unknown): unknown {
   if (Array.isArray(body)) return body
   const items: unknown = typeof body === 'object' && body !== null && 'events' in body ? body.events : undefined
   if (Array.isArray(items)) return items
   throw new GatewayError('invalid_body', 'the body must be {"events": […]} or an array of events')
+}
+
+const TRACK_EVENT: Operation = {
+  id: 'trackEvent',
+  tag: 'Events',
+  summary: 'Stores one event',
+  scope: 'ingest',
+  parameters: [IDEMPOTENCY_KEY],
+  body: jsonContent(refTo('EventInput')),
+  response: { status: 201, description: 'The event is stored durably.', content: jsonContent(refTo('TrackedEvent')) },
+  errors: [...INGEST_ERRORS, 'missing_name', 'invalid_value', 'invalid_timestamp', 'invalid_tags'],
+}
+
+const TRACK_EVENTS: Operation = {
+  id: 'trackEvents',
+  tag: 'Events',
+  summary: 'Stores several events',
+  description: 'Invalid items are listed with their index; all others are stored.',
+  scope: 'ingest',
+  parameters: [IDEMPOTENCY_KEY],
+  body: jsonContent(refTo('EventBatchInput')),
+  response: {
+    status: 201,
+    description: 'Items stored and items rejected.',
+    content: jsonContent(refTo('BatchResult')),
+  },
+  errors: [...INGEST_ERRORS, 'batch_too_large'],
+}
+
+const TRACK_BATCH: Operation = {
+  id: 'trackBatch',
+  tag: 'Events',
+  summary: 'Stores events and points in one request',
+  description: 'Invalid items are listed with their kind and index; all others are stored.',
+  scope: 'ingest',
+  parameters: [IDEMPOTENCY_KEY],
+  body: jsonContent(refTo('CombinedBatchInput')),
+  response: {
+    status: 201,
+    description: 'Items stored and items rejected.',
+    content: jsonContent(refTo('CombinedBatchResult')),
+  },
+  errors: [...INGEST_ERRORS, 'batch_too_large'],
+}
+
+const LIST_EVENTS: Operation = {
+  id: 'listEvents',
+  tag: 'Events',
+  summary: 'Lists the events of a time range, newest first',
+  scope: 'query',
+  parameters: [
+    queryParameter('name', 'Only events of this name, or, with a star at the end, names that start with it.'),
+    FROM,
+    TO,
+    TAG_FILTER,
+    limitParameter('Maximum number of events, up to 1,000. Default: 100.'),
+    queryParameter('after', 'The `next` of the previous page.'),
+  ],
+  response: {
+    status: 200,
+    description: 'The events. `next` is present when another page may follow.',
+    content: jsonContent(objectOf({ data: listOf(refTo('Event')), next: STRING }, ['next'])),
+  },
+  errors: [...KEY_ERRORS, 'invalid_timestamp', 'invalid_range', 'invalid_tags', 'invalid_value', 'query_too_large'],
 }

@@ -6,26 +6,25 @@ import type { EventInput } from '../../query/events.ts'
 import type { QueryInput } from '../../query/plan/request.ts'
 
 /**
- * Query strings of the Flux dialect. Decoded as forms are (`+` is a space); only their grammar is judged here, what they
- * ask for is judged by the gateway, the same for every dialect. Unknown and empty parameters count as absent, of a
- * parameter with one value the last one counts.
+ * Query strings of the Flux API. They are decoded like forms (`+` is a space). Only the syntax is checked here; the gateway validates the
+ * values, as for every API. Unknown and empty parameters are ignored. When a parameter with one value is repeated, the last one wins.
  */
 
-/** Far beyond any real query, and little work: a URL holds 16 KiB. */
+/** More than any real query has, and cheap to parse: a URL has at most 16 KiB. */
 const PARAMETERS_MAX = 1_000
 
 export function parseMetricQuery(metric: string, url: string): QueryInput {
   const parameters = readParameters(url)
-  const groupBy = parseGroupBy(lists(parameters, 'group_by'))
-  const aggregations = lists(parameters, 'aggregation')
+  const groupBy = parseGroupBy(listParameter(parameters, 'group_by'))
+  const aggregations = listParameter(parameters, 'aggregation')
   return {
     metric,
-    from: last(parameters, 'from'),
-    to: last(parameters, 'to'),
-    ...present('interval', last(parameters, 'interval')),
-    ...present('fill', last(parameters, 'fill')),
-    // No zone has a space in its name, but `Etc/GMT+5` has a plus sign.
-    ...present('timezone', last(parameters, 'timezone')?.replaceAll(' ', '+')),
+    from: lastParameter(parameters, 'from'),
+    to: lastParameter(parameters, 'to'),
+    ...present('interval', lastParameter(parameters, 'interval')),
+    ...present('fill', lastParameter(parameters, 'fill')),
+    // No zone name has a space, but `Etc/GMT+5` has a plus sign.
+    ...present('timezone', lastParameter(parameters, 'timezone')?.replaceAll(' ', '+')),
     ...present('aggregations', aggregations),
     ...present('tags', parseTags(parameters)),
     ...groupBy,
@@ -34,15 +33,15 @@ export function parseMetricQuery(metric: string, url: string): QueryInput {
 
 export function parseMetricFilter(url: string): MetricFilter {
   const parameters = readParameters(url)
-  const type = last(parameters, 'type')
+  const type = lastParameter(parameters, 'type')
   if (type !== undefined && !isMetricType(type)) {
     throw new GatewayError('invalid_type', `type must be one of ${METRIC_TYPES.join(', ')}, not ${describe(type)}`)
   }
-  const after = last(parameters, 'after')
+  const after = lastParameter(parameters, 'after')
   return {
-    ...present('search', last(parameters, 'search')),
+    ...present('search', lastParameter(parameters, 'search')),
     ...present('after', after === undefined ? undefined : requireListPosition(after)),
-    ...present('limit', parseLimit(last(parameters, 'limit'))),
+    ...present('limit', parseLimit(lastParameter(parameters, 'limit'))),
     ...present('type', type),
   }
 }
@@ -50,19 +49,19 @@ export function parseMetricFilter(url: string): MetricFilter {
 export function parseEventQuery(url: string): EventInput {
   const parameters = readParameters(url)
   return {
-    from: last(parameters, 'from'),
-    to: last(parameters, 'to'),
-    ...present('name', last(parameters, 'name')),
+    from: lastParameter(parameters, 'from'),
+    to: lastParameter(parameters, 'to'),
+    ...present('name', lastParameter(parameters, 'name')),
     ...present('tags', parseTags(parameters)),
-    ...present('limit', parseLimit(last(parameters, 'limit'))),
-    ...present('after', last(parameters, 'after')),
+    ...present('limit', parseLimit(lastParameter(parameters, 'limit'))),
+    ...present('after', lastParameter(parameters, 'after')),
   }
 }
 
 function parseLimit(text: string | undefined): number | undefined {
   if (text === undefined) return undefined
   if (!/^[1-9]\d{0,8}$/.test(text)) {
-    throw new GatewayError('invalid_value', `limit must be a whole number from 1, not ${describe(text)}`)
+    throw new GatewayError('invalid_value', `limit must be a whole number of at least 1, not ${describe(text)}`)
   }
   return Number(text)
 }
@@ -76,7 +75,7 @@ function parseGroupBy(terms: readonly string[] | undefined): Pick<QueryInput, 'g
     if (!term.startsWith('tags.') || term === 'tags.') {
       throw new GatewayError(
         'invalid_group_by',
-        `group_by takes tags.KEY (several by comma) or series alone, not ${describe(term)}`,
+        `group_by must be tags.KEY (several separated by commas) or series, not ${describe(term)}`,
       )
     }
     groupBy.push(term.slice('tags.'.length))
@@ -84,15 +83,15 @@ function parseGroupBy(terms: readonly string[] | undefined): Pick<QueryInput, 'g
   return { groupBy }
 }
 
-/** `tags[key]=value`; a repeated key means any of its values. */
+/** `tags[key]=value`; a repeated key accepts any of its values. */
 function parseTags(parameters: Parameters): ReadonlyMap<string, readonly string[]> | undefined {
   let tags: Map<string, string[]> | undefined
   for (const [name, value] of parameters) {
     if (name !== 'tags' && !name.startsWith('tags[')) continue
     const key = name.endsWith(']') ? name.slice('tags['.length, -1) : ''
-    // `tags[a][]` is how some clients spell lists; taken by the letter it would be a key that nobody has.
+    // Some clients write lists as `tags[a][]`. Taken literally, the key would be `a][`.
     if (key === '' || key.includes('][')) {
-      throw new GatewayError('invalid_tags', `a tag filter is written tags[KEY]=VALUE, not ${describe(name)}`)
+      throw new GatewayError('invalid_tags', `a tag filter must have the form tags[KEY]=VALUE, not ${describe(name)}`)
     }
     tags ??= new Map()
     const values = tags.get(key)
@@ -109,17 +108,20 @@ function readParameters(url: string): Parameters {
   if (start < 0) return []
   const parameters = [...new URLSearchParams(url.slice(start + 1))]
   if (parameters.length > PARAMETERS_MAX) {
-    throw new GatewayError('query_too_large', `${parameters.length} parameters, at most ${PARAMETERS_MAX} are allowed`)
+    throw new GatewayError(
+      'query_too_large',
+      `the query string has ${parameters.length} parameters; at most ${PARAMETERS_MAX} are allowed`,
+    )
   }
   return parameters
 }
 
-function last(parameters: Parameters, name: string): string | undefined {
+function lastParameter(parameters: Parameters, name: string): string | undefined {
   return parameters.findLast((parameter) => parameter[0] === name && parameter[1] !== '')?.[1]
 }
 
-/** Terms separated by commas, each once, in the order asked. */
-function lists(parameters: Parameters, name: string): readonly string[] | undefined {
+/** Terms separated by commas, without duplicates, in their order. */
+function listParameter(parameters: Parameters, name: string): readonly string[] | undefined {
   const texts = parameters.filter((parameter) => parameter[0] === name && parameter[1] !== '')
   if (texts.length === 0) return undefined
   return [...new Set(texts.flatMap(([, text]) => text.split(',').map((term) => term.trim())))]

@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import type { Gateway } from '../../gateway.ts'
 import { assert, GatewayError } from '../../model/errors.ts'
+import { METRIC_TYPES } from '../../model/metric.ts'
 import type { PointLimits, PointSink } from '../../model/point.ts'
 import { describe } from '../../model/point.ts'
 import type { Steps } from '../../model/steps.ts'
@@ -9,13 +10,28 @@ import type { TrackedPoint } from '../../wire/flux.ts'
 import { decodeFluxItem } from '../../wire/flux.ts'
 import { decodeFluxBatch } from '../../wire/flux-batch.ts'
 import { readJsonBody } from '../../wire/json-body.ts'
-import { sendJson, sendJsonParts, sendNothing } from '../server/answer.ts'
-import { projectOf, requireScope } from '../server/auth.ts'
-import { bytesOf } from '../server/body.ts'
-import { requireJsonBody } from '../server/media-type.ts'
-import { sendOnce } from '../server/send-once.ts'
-import { resolutionsOf, writeMetric, writeMetrics, writeQueryAnswer, writeTrackedPoint } from './flux-answers.ts'
+import { projectOf, requireScope } from '../access/auth.ts'
+import { requireJsonBody } from '../body/media-type.ts'
+import { bodyBytesOf } from '../body/request-body.ts'
+import {
+  FROM,
+  IDEMPOTENCY_KEY,
+  INGEST_ERRORS,
+  jsonContent,
+  KEY_ERRORS,
+  limitParameter,
+  type Operation,
+  type Parameter,
+  queryParameter,
+  STRING,
+  TAG_FILTER,
+  TO,
+} from '../openapi/operation.ts'
+import { listOf, objectOf, refTo } from '../openapi/schemas.ts'
+import { sendJson, sendJsonStream, sendNoContent } from '../response/json-response.ts'
+import { sendIdempotently } from '../server/idempotency.ts'
 import { parseMetricFilter, parseMetricQuery } from './flux-parameters.ts'
+import { resolutionsOf, writeMetric, writeMetrics, writeQueryResult, writeTrackedPoint } from './flux-responses.ts'
 
 export interface FluxOptions {
   readonly gateway: Gateway
@@ -25,24 +41,24 @@ export interface FluxOptions {
 
 export interface FluxLimits {
   readonly points: PointLimits
-  /** Metrics in a batch, and events. */
+  /** Items of a batch; of a combined batch, for events and metrics each. */
   readonly batchItemsMax: number
   readonly eventBytesMax: number
 }
 
 type NameRoute = { Params: { name: string } }
 
-/** The Flux dialect, below the prefix that the server gives it. */
+/** The metrics routes of the Flux API. The caller sets the path prefix. */
 export function registerFluxRoutes(app: FastifyInstance, { gateway, now, limits }: FluxOptions): void {
-  const single = { onRequest: [requireScope(gateway, 'ingest', 'single'), requireJsonBody] }
-  const batch = { onRequest: [requireScope(gateway, 'ingest', 'batch'), requireJsonBody] }
+  const ingestOne = { onRequest: [requireScope(gateway, 'ingest', 'single'), requireJsonBody] }
+  const ingestBatch = { onRequest: [requireScope(gateway, 'ingest', 'batch'), requireJsonBody] }
   const read = { onRequest: requireScope(gateway, 'query', 'single') }
   const manage = { onRequest: requireScope(gateway, 'admin', 'single') }
   const query = { onRequest: requireScope(gateway, 'query', 'query') }
 
-  app.post('/metrics', single, (request, reply) =>
-    sendOnce(gateway, request, reply, async (options) => {
-      const item = await readJsonBody(bytesOf(request))
+  app.post('/metrics', { ...ingestOne, config: { openapi: TRACK_METRIC } }, (request, reply) =>
+    sendIdempotently(gateway, request, reply, async (options) => {
+      const item = await readJsonBody(bodyBytesOf(request))
       const accepted: TrackedPoint[] = []
       const decode = (sink: PointSink): void => {
         const point = decodeFluxItem(item, 0, sink, now(), limits.points)
@@ -51,14 +67,14 @@ export function registerFluxRoutes(app: FastifyInstance, { gateway, now, limits 
       const [rejected] = await gateway.track(projectOf(request), decode, options)
       if (rejected !== undefined) throw new GatewayError(rejected.code, rejected.message)
       const [point] = accepted
-      assert(point !== undefined, 'what was not rejected was decoded')
+      assert(point !== undefined, 'an item that was not rejected was decoded')
       return { status: 201, body: writeTrackedPoint(point) }
     }),
   )
 
-  app.post('/metrics/batch', batch, (request, reply) =>
-    sendOnce(gateway, request, reply, async (options) => {
-      const body = bytesOf(request)
+  app.post('/metrics/batch', { ...ingestBatch, config: { openapi: TRACK_METRICS } }, (request, reply) =>
+    sendIdempotently(gateway, request, reply, async (options) => {
+      const body = bodyBytesOf(request)
       let items = 0
       function* decode(sink: PointSink): Steps<void> {
         items = yield* decodeFluxBatch(body, sink, now(), limits.points, limits.batchItemsMax)
@@ -69,32 +85,36 @@ export function registerFluxRoutes(app: FastifyInstance, { gateway, now, limits 
     }),
   )
 
-  app.get('/metrics', read, async (request, reply) => {
+  app.get('/metrics', { ...read, config: { openapi: LIST_METRICS } }, async (request, reply) => {
     const filter = parseMetricFilter(request.url)
-    return sendJsonParts(reply, 200, writeMetrics(gateway.metricPages(projectOf(request), filter)))
+    return sendJsonStream(reply, 200, writeMetrics(gateway.metricPages(projectOf(request), filter)))
   })
 
-  app.get<NameRoute>('/metrics/:name', read, async (request, reply) => {
+  app.get<NameRoute>('/metrics/:name', { ...read, config: { openapi: GET_METRIC } }, async (request, reply) => {
     const { name } = request.params
     const metric = await gateway.metric(projectOf(request), name)
     if (metric === undefined) throw unknownMetric(name)
     return sendJson(reply, 200, writeMetric(metric))
   })
 
-  app.delete<NameRoute>('/metrics/:name', manage, async (request, reply) => {
+  app.delete<NameRoute>('/metrics/:name', { ...manage, config: { openapi: DELETE_METRIC } }, async (request, reply) => {
     const { name } = request.params
     if (!(await gateway.deleteMetric(projectOf(request), name))) throw unknownMetric(name)
-    return sendNothing(reply)
+    return sendNoContent(reply)
   })
 
-  app.get<NameRoute>('/metrics/:name/query', query, async (request, reply) => {
-    const input = parseMetricQuery(request.params.name, request.url)
-    const answer = await gateway.query(projectOf(request), { ...input, totals: false })
-    const resolutions = resolutionsOf(answer)
-    if (resolutions !== '') reply.header('x-resolution', resolutions)
-    reply.header('x-buckets-unavailable', answer.meta.bucketsUnavailable)
-    return sendJson(reply, 200, writeQueryAnswer(answer, groupingOf(input)))
-  })
+  app.get<NameRoute>(
+    '/metrics/:name/query',
+    { ...query, config: { openapi: QUERY_METRIC } },
+    async (request, reply) => {
+      const input = parseMetricQuery(request.params.name, request.url)
+      const result = await gateway.query(projectOf(request), { ...input, totals: false })
+      const resolutions = resolutionsOf(result)
+      if (resolutions !== '') reply.header('x-resolution', resolutions)
+      reply.header('x-buckets-unavailable', result.meta.bucketsUnavailable)
+      return sendJson(reply, 200, writeQueryResult(result, groupingOf(input)))
+    },
+  )
 }
 
 function unknownMetric(name: string): GatewayError {
@@ -104,4 +124,133 @@ function unknownMetric(name: string): GatewayError {
 function groupingOf({ bySeries, groupBy }: QueryInput): 'none' | 'tags' | 'series' {
   if (bySeries === true) return 'series'
   return groupBy === undefined ? 'none' : 'tags'
+}
+
+const NAME: Parameter = {
+  in: 'path',
+  name: 'name',
+  description: 'Name of the metric, percent-encoded.',
+  schema: STRING,
+}
+
+const TRACK_METRIC: Operation = {
+  id: 'trackMetric',
+  tag: 'Metrics',
+  summary: 'Stores one point',
+  scope: 'ingest',
+  parameters: [IDEMPOTENCY_KEY],
+  body: jsonContent(refTo('MetricInput')),
+  response: { status: 201, description: 'The point is stored durably.', content: jsonContent(refTo('TrackedMetric')) },
+  errors: [
+    ...INGEST_ERRORS,
+    'missing_name',
+    'invalid_type',
+    'invalid_value',
+    'invalid_timestamp',
+    'invalid_tags',
+    'type_conflict',
+    'series_limit_exceeded',
+    'metric_limit_exceeded',
+  ],
+}
+
+const TRACK_METRICS: Operation = {
+  id: 'trackMetrics',
+  tag: 'Metrics',
+  summary: 'Stores several points',
+  description: 'Invalid items are listed with their index; all others are stored.',
+  scope: 'ingest',
+  parameters: [IDEMPOTENCY_KEY],
+  body: jsonContent(refTo('MetricBatchInput')),
+  response: {
+    status: 201,
+    description: 'Items stored and items rejected.',
+    content: jsonContent(refTo('BatchResult')),
+  },
+  errors: [...INGEST_ERRORS, 'batch_too_large'],
+}
+
+const LIST_METRICS: Operation = {
+  id: 'listMetrics',
+  tag: 'Metrics',
+  summary: 'Lists the metrics of the project by name',
+  scope: 'query',
+  parameters: [
+    queryParameter('search', 'Only names that contain this text, in upper or lower case.'),
+    queryParameter('type', 'Only metrics of this type.', { type: 'string', enum: METRIC_TYPES }),
+    limitParameter('Maximum number of metrics. Default: all.'),
+    queryParameter('after', 'The last name of the previous page.'),
+  ],
+  response: {
+    status: 200,
+    description: 'The metrics.',
+    content: jsonContent(objectOf({ data: listOf(refTo('Metric')) })),
+  },
+  errors: [...KEY_ERRORS, 'invalid_type', 'invalid_value', 'query_too_large'],
+}
+
+const GET_METRIC: Operation = {
+  id: 'getMetric',
+  tag: 'Metrics',
+  summary: 'Returns one metric',
+  scope: 'query',
+  parameters: [NAME],
+  response: { status: 200, description: 'The metric.', content: jsonContent(objectOf({ data: refTo('Metric') })) },
+  errors: [...KEY_ERRORS, 'metric_not_found'],
+}
+
+const DELETE_METRIC: Operation = {
+  id: 'deleteMetric',
+  tag: 'Metrics',
+  summary: 'Deletes a metric with its series and points',
+  description: 'The name can be used again at once, with any type.',
+  scope: 'admin',
+  parameters: [NAME],
+  response: { status: 204, description: 'The metric is deleted.' },
+  errors: [...KEY_ERRORS, 'metric_not_found'],
+}
+
+const QUERY_METRIC: Operation = {
+  id: 'queryMetric',
+  tag: 'Metrics',
+  summary: 'Aggregates a metric over a time range, in buckets',
+  scope: 'query',
+  parameters: [
+    NAME,
+    FROM,
+    TO,
+    queryParameter(
+      'aggregation',
+      'One, or several separated by commas. The type of the metric decides which are possible.',
+    ),
+    queryParameter('interval', 'Bucket width: `10s`, `5m`, `1h`, `1d`, `1w`, `1mo`, or `auto`. Default: `auto`.'),
+    TAG_FILTER,
+    queryParameter('group_by', '`tags.a,tags.b`, or `series`.'),
+    queryParameter('fill', 'What empty buckets show.', { type: 'string', enum: ['none', 'null', 'zero', 'previous'] }),
+    queryParameter(
+      'timezone',
+      'IANA time zone in which days, weeks and months start, and in which `from` and `to` without an offset are read. Default: UTC.',
+    ),
+  ],
+  response: {
+    status: 200,
+    description: 'The buckets.',
+    content: jsonContent(refTo('QueryResult')),
+    headers: {
+      'X-Resolution': 'Widths of the stored buckets that were read, finest first.',
+      'X-Buckets-Unavailable':
+        'Number of buckets that are null because the kept data is too coarse to fill them exactly.',
+    },
+  },
+  errors: [
+    ...KEY_ERRORS,
+    'metric_not_found',
+    'invalid_timestamp',
+    'invalid_aggregation',
+    'invalid_interval',
+    'invalid_range',
+    'invalid_group_by',
+    'invalid_tags',
+    'query_too_large',
+  ],
 }

@@ -1,15 +1,23 @@
 import type { ErrorCode } from '../../model/errors.ts'
-import type { FluxLimits } from '../flux/flux-routes.ts'
-import { statusOf } from '../server/error-table.ts'
-import { type Answer, CONTENT_ENCODING, OPERATIONS, type Operation } from './operations.ts'
-import { componentSchemas, refTo } from './schemas.ts'
+import { statusOf } from '../response/error-table.ts'
+import {
+  CONTENT_ENCODING,
+  type Content,
+  type ErrorFormat,
+  jsonContent,
+  OPERATION_TAGS,
+  type Operation,
+  type Route,
+  type SuccessResponse,
+} from './operation.ts'
+import { componentSchemas, refTo, type SchemaLimits } from './schemas.ts'
 
-/** The OpenAPI 3.1 document of the gateway, with the limits that this one has. */
-export function openApiDocument(limits: FluxLimits, version: string): object {
+/** The OpenAPI 3.1 document of these routes, with the limits of this gateway. */
+export function openApiDocument(routes: readonly Route[], limits: SchemaLimits, version: string): object {
   const paths: Record<string, Record<string, object>> = {}
-  for (const operation of OPERATIONS) {
-    const path = (paths[operation.path.replaceAll(/:(\w+)/g, '{$1}')] ??= {})
-    path[operation.method.toLowerCase()] = operationObject(operation)
+  for (const { method, path, operation } of documentedRoutes(routes)) {
+    const operations = (paths[path.replaceAll(/:(\w+)/g, '{$1}')] ??= {})
+    operations[method.toLowerCase()] = operationObject(operation)
   }
   return {
     openapi: '3.1.0',
@@ -20,30 +28,39 @@ export function openApiDocument(limits: FluxLimits, version: string): object {
       license: { name: 'MIT', identifier: 'MIT' },
     },
     servers: [{ url: '/' }],
-    tags: [...new Set(OPERATIONS.map(({ tag }) => tag))].map((name) => ({ name })),
+    tags: OPERATION_TAGS.map((name) => ({ name })),
     paths,
     components: {
       schemas: componentSchemas(limits),
       securitySchemes: {
         bearer: { type: 'http', scheme: 'bearer', description: 'An API key.' },
-        apiKey: { type: 'apiKey', in: 'header', name: 'X-API-Key', description: 'The same.' },
+        apiKey: { type: 'apiKey', in: 'header', name: 'X-API-Key', description: 'An API key.' },
       },
     },
   }
 }
 
+type DocumentedRoute = Route & { readonly operation: Operation }
+
+/** Every route with a description, without the HEAD routes that Fastify adds to GET routes. */
+function documentedRoutes(routes: readonly Route[]): readonly DocumentedRoute[] {
+  const getOperations = new Set(routes.filter(({ method }) => method === 'GET').map(({ operation }) => operation))
+  return routes.filter(
+    (route): route is DocumentedRoute =>
+      route.operation !== undefined && !(route.method === 'HEAD' && getOperations.has(route.operation)),
+  )
+}
+
 function operationObject(operation: Operation): object {
-  const { id, tag, summary, description, scope, body, answer } = operation
+  const { id, tag, summary, scope, body, response } = operation
+  const description = descriptionOf(operation)
   const parameters = [...(operation.parameters ?? []), ...(body === undefined ? [] : [CONTENT_ENCODING])]
-  const needs = scope === undefined ? [] : [{ bearer: [] }, { apiKey: [] }]
-  const told =
-    scope === undefined || scope === 'any' ? description : `Needs the scope \`${scope}\`. ${description ?? ''}`
   return {
     operationId: id,
     tags: [tag],
     summary,
-    ...(told !== undefined && { description: told.trim() }),
-    security: needs,
+    ...(description !== '' && { description }),
+    security: scope === undefined ? [] : [{ bearer: [] }, { apiKey: [] }],
     ...(parameters.length > 0 && {
       parameters: parameters.map((parameter) => ({
         ...parameter,
@@ -51,65 +68,56 @@ function operationObject(operation: Operation): object {
         ...(parameter.style !== undefined && { explode: true }),
       })),
     }),
-    ...(body !== undefined && { requestBody: { required: true, content: contentOf(body) } }),
-    responses: { [answer.status]: answerObject(answer, scope !== undefined), ...refusals(operation) },
+    ...(body !== undefined && { requestBody: { required: true, content: contentObject(body) } }),
+    responses: { [response.status]: successObject(response, scope !== undefined), ...errorObjects(operation) },
   }
 }
 
-function answerObject({ description, content, headers = {} }: Answer, isLimited: boolean): object {
+function descriptionOf({ scope, description = '' }: Operation): string {
+  if (scope === undefined || scope === 'any') return description
+  return `Needs the scope \`${scope}\`. ${description}`.trim()
+}
+
+function successObject({ description, content, headers }: SuccessResponse, isRateLimited: boolean): object {
   return {
     description,
-    headers: headerObjects({ ...COMMON_HEADERS, ...(isLimited && LIMIT_HEADERS), ...headers }),
-    ...(content !== undefined && { content: contentOf(content) }),
+    headers: headerObjects({ ...COMMON_HEADERS, ...(isRateLimited && RATE_LIMIT_HEADERS), ...headers }),
+    ...(content !== undefined && { content: contentObject(content) }),
   }
 }
 
-/** By status, with the codes that have it. */
-function refusals({ errors, errorsAs = 'json' }: Operation): Record<string, object> {
-  const byStatus = new Map<number, ErrorCode[]>()
+const JSON_ERRORS: ErrorFormat = { content: jsonContent(refTo('Error')) }
+
+/** Error responses by status. Each names the codes that have this status. */
+function errorObjects({ errors, errorFormat = JSON_ERRORS }: Operation): Record<string, object> {
+  const codesByStatus = new Map<number, ErrorCode[]>()
   for (const code of errors) {
-    const status = errorsAs === 'text' ? plainStatusOf(code) : statusOf(code)
-    byStatus.set(status, [...(byStatus.get(status) ?? []), code])
+    const status = (errorFormat.statusOf ?? statusOf)(code)
+    codesByStatus.set(status, [...(codesByStatus.get(status) ?? []), code])
   }
-  if (errorsAs === 'text') byStatus.set(406, [])
+  const descriptions: Record<string, string> = { ...errorFormat.withoutCode }
+  for (const [status, codes] of codesByStatus) descriptions[status] = codes.map((code) => `\`${code}\``).join(', ')
   return Object.fromEntries(
-    [...byStatus].map(([status, codes]) => {
-      const isRetryable = status === 429 || status === 503
-      return [
-        status,
-        {
-          description:
-            codes.length === 0
-              ? 'The body cannot be decoded; nothing is stored.'
-              : codes.map((code) => `\`${code}\``).join(', '),
-          headers: headerObjects({
-            ...COMMON_HEADERS,
-            ...(status === 429 && LIMIT_HEADERS),
-            ...(isRetryable && { 'Retry-After': 'Seconds to wait.' }),
-          }),
-          content: contentOf(REFUSAL_CONTENT[errorsAs]),
-        },
-      ]
-    }),
+    Object.entries(descriptions).map(([status, description]) => [
+      status,
+      {
+        description,
+        headers: headerObjects({
+          ...COMMON_HEADERS,
+          ...(status === '429' && RATE_LIMIT_HEADERS),
+          ...((status === '429' || status === '503') && { 'Retry-After': 'Seconds to wait before a retry.' }),
+        }),
+        content: contentObject(errorFormat.content),
+      },
+    ]),
   )
 }
 
-const REFUSAL_CONTENT = {
-  json: { 'application/json': refTo('Error') },
-  text: { 'text/plain': { type: 'string' } },
-  graphql: { 'application/json': refTo('GraphQLResult') },
-}
-
-/** The Better Stack dialect knows one status for every fault of a key. */
-function plainStatusOf(code: ErrorCode): number {
-  return statusOf(code) === 401 ? 403 : statusOf(code)
-}
-
-const COMMON_HEADERS = { 'X-Request-Id': 'Of this request, as the log names it.' }
-const LIMIT_HEADERS = {
-  'RateLimit-Limit': 'Requests a minute.',
-  'RateLimit-Remaining': 'Those left in this minute.',
-  'RateLimit-Reset': 'Seconds until the minute is over.',
+const COMMON_HEADERS = { 'X-Request-Id': 'Id of the request, as in the log.' }
+const RATE_LIMIT_HEADERS = {
+  'RateLimit-Limit': 'Requests per minute.',
+  'RateLimit-Remaining': 'Requests left in this minute.',
+  'RateLimit-Reset': 'Seconds until the minute ends.',
 }
 
 function headerObjects(headers: Readonly<Record<string, string>>): object {
@@ -118,6 +126,6 @@ function headerObjects(headers: Readonly<Record<string, string>>): object {
   )
 }
 
-function contentOf(content: Readonly<Record<string, object>>): object {
+function contentObject(content: Content): object {
   return Object.fromEntries(Object.entries(content).map(([type, schema]) => [type, { schema }]))
 }

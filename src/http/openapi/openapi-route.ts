@@ -1,17 +1,26 @@
 import { readFile } from 'node:fs/promises'
 import type { FastifyInstance } from 'fastify'
-import type { FluxLimits } from '../flux/flux-routes.ts'
-import { sendJson } from '../server/answer.ts'
+import { sendJson } from '../response/json-response.ts'
 import { openApiDocument } from './document.ts'
+import { jsonContent, type Operation } from './operation.ts'
+import type { SchemaLimits } from './schemas.ts'
 
-/** The same place from `src` and from `dist`. */
+/** The relative path is the same from `src` and from `dist`. */
 const PACKAGE = new URL('../../../package.json', import.meta.url)
 
-/** `/openapi.json`: what the gateway answers, for programs. Made when first asked for; it tells nothing of a project. */
-export function registerOpenApi(app: FastifyInstance, limits: FluxLimits): void {
+const OPENAPI: Operation = {
+  id: 'openapi',
+  tag: 'Operations',
+  summary: 'This document',
+  response: { status: 200, description: 'OpenAPI 3.1.', content: jsonContent({ type: 'object' }) },
+  errors: [],
+}
+
+/** `/openapi.json` describes every route. It is built on the first request, when all routes are registered, and needs no key. */
+export function registerOpenApi(app: FastifyInstance, limits: SchemaLimits): void {
   let text: string | undefined
-  app.get('/openapi.json', async (_request, reply) => {
-    text ??= JSON.stringify(openApiDocument(limits, await readVersion()))
+  app.get('/openapi.json', { config: { openapi: OPENAPI } }, async (_request, reply) => {
+    text ??= JSON.stringify(openApiDocument(app.routes, limits, await readVersion()))
     return sendJson(reply, 200, text)
   })
 }

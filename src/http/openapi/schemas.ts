@@ -1,9 +1,9 @@
 import { EVENT_TEXT_FIELDS } from '../../model/event.ts'
 import { METRIC_TYPES, TRACKED_TYPES } from '../../model/metric.ts'
-import type { FluxLimits } from '../flux/flux-routes.ts'
-import { ERROR_CODES } from '../server/error-table.ts'
+import type { PointLimits } from '../../model/point.ts'
+import { ERROR_CODES } from '../response/error-table.ts'
 
-/** A JSON Schema of draft 2020-12, as OpenAPI 3.1 takes it. */
+/** A JSON Schema of draft 2020-12, the dialect of OpenAPI 3.1. */
 export interface JsonSchema {
   readonly [keyword: string]: unknown
 }
@@ -30,39 +30,47 @@ const nullable = (type: string, description: string): JsonSchema => ({ type: [ty
 const INSTANT = text('RFC 3339, in UTC.', { format: 'date-time', examples: ['2024-01-15T10:30:00Z'] })
 const TAGS = { type: 'object', additionalProperties: { type: 'string' } }
 
-/** The shapes that requests and answers share, by name. */
+/** Limits that the schemas state. */
+export interface SchemaLimits {
+  readonly points: PointLimits
+  readonly batchItemsMax: number
+  readonly eventBytesMax: number
+}
+
+/** The shapes of requests and responses, by name. */
 export function componentSchemas({
   points,
   batchItemsMax,
   eventBytesMax,
-}: FluxLimits): Readonly<Record<string, JsonSchema>> {
+}: SchemaLimits): Readonly<Record<string, JsonSchema>> {
   const name = text('Name of a metric or an event.', { minLength: 1, maxLength: points.nameCharsMax })
   const itemError = {
     index: count('Position of the item in the request.'),
     code: refTo('ErrorCode'),
-    message: text('For people.'),
+    message: text('An explanation, for people.'),
   }
-  const batch = objectOf({ accepted: count('Items stored.'), rejected: count('Items left out.') })
+  const batch = objectOf({ accepted: count('Items that were stored.'), rejected: count('Items that were not stored.') })
   return {
-    ErrorCode: { type: 'string', enum: ERROR_CODES, description: 'What went wrong, for programs.' },
+    ErrorCode: { type: 'string', enum: ERROR_CODES, description: 'The kind of error, for programs.' },
     Error: objectOf({
       error: objectOf(
         {
           code: refTo('ErrorCode'),
-          message: text('For people.'),
-          details: { type: 'object', description: 'What would help, such as a limit.' },
+          message: text('An explanation, for people.'),
+          details: { type: 'object', description: 'More about the error, such as the limit that was exceeded.' },
         },
         ['details'],
       ),
     }),
     Instant: {
-      description: 'RFC 3339 with any offset, or UNIX seconds, milliseconds, microseconds or nanoseconds by magnitude.',
+      description:
+        'RFC 3339 with any offset, or UNIX time in seconds, milliseconds, microseconds or nanoseconds; the magnitude decides.',
       type: ['string', 'number', 'null'],
       examples: ['2024-01-15T10:30:00Z', 1_705_314_600],
     },
     TagsInput: {
       type: ['object', 'null'],
-      description: `At most ${points.tagsMax} tags. Numbers and booleans are stored as text, null is dropped.`,
+      description: `At most ${points.tagsMax} tags. Numbers and booleans are stored as text; null values are dropped.`,
       propertyNames: { minLength: 1, maxLength: points.tagKeyCharsMax },
       additionalProperties: { type: ['string', 'number', 'boolean', 'null'] },
       examples: [{ endpoint: '/users', status: 200 }],
@@ -71,11 +79,11 @@ export function componentSchemas({
       {
         name,
         type: { type: 'string', enum: TRACKED_TYPES },
-        value: { type: ['number', 'string'], description: 'A finite number; of a set one member, a string.' },
+        value: { type: ['number', 'string'], description: 'A finite number; for a set, a string.' },
         timestamp: refTo('Instant'),
         tags: refTo('TagsInput'),
-        unit: nullable('string', 'Kept from the first point.'),
-        description: nullable('string', 'Kept from the first point.'),
+        unit: nullable('string', 'The first one sent is kept.'),
+        description: nullable('string', 'The first one sent is kept.'),
       },
       ['timestamp', 'tags', 'unit', 'description'],
     ),
@@ -97,7 +105,7 @@ export function componentSchemas({
         },
         ['value', 'timestamp', 'tags', 'properties', ...EVENT_TEXT_FIELDS],
       ),
-      description: `Kept whole, at most ${eventBytesMax} bytes.`,
+      description: `Stored whole; at most ${eventBytesMax} bytes.`,
     },
     EventBatchInput: {
       anyOf: [
@@ -142,10 +150,10 @@ export function componentSchemas({
       {
         name,
         type: { type: 'string', enum: METRIC_TYPES },
-        tags: listOf({ type: 'string' }, { description: 'Every tag key its points have had, sorted.' }),
-        first_seen: { type: ['string', 'null'], format: 'date-time', description: 'Least time of a point.' },
-        last_seen: { type: ['string', 'null'], format: 'date-time', description: 'Greatest time of a point.' },
-        data_points: count('Points ever accepted; only when one metric is asked for.'),
+        tags: listOf({ type: 'string' }, { description: 'Every tag key of its points, sorted.' }),
+        first_seen: { type: ['string', 'null'], format: 'date-time', description: 'Time of the earliest point.' },
+        last_seen: { type: ['string', 'null'], format: 'date-time', description: 'Time of the latest point.' },
+        data_points: count('Points accepted so far; only in the response for a single metric.'),
       },
       ['data_points'],
     ),
@@ -161,7 +169,7 @@ export function componentSchemas({
     Bucket: {
       type: 'object',
       description:
-        'A bucket by its start, with `value`, or with a field for each aggregation when several were asked for.',
+        'The start of the bucket with `value`, or with one field per aggregation when several were requested.',
       properties: { timestamp: INSTANT, value: { type: ['number', 'null'] } },
       required: ['timestamp'],
       additionalProperties: { type: ['number', 'null'] },
@@ -172,7 +180,7 @@ export function componentSchemas({
           data: objectOf(
             {
               name,
-              aggregation: text('When one was asked for.'),
+              aggregation: text('Present when a single aggregation was requested.'),
               interval: text('Width of a bucket.', { examples: ['1h'] }),
               series: listOf(refTo('Bucket')),
             },
@@ -184,13 +192,13 @@ export function componentSchemas({
             data: objectOf({
               groups: {
                 type: 'object',
-                description: 'By the values of the tags grouped by, joined by commas, or by `series_id`.',
+                description: 'Keys are the values of the `group_by` tags, joined by commas, or series ids.',
                 additionalProperties: listOf(refTo('Bucket')),
               },
             }),
             series: {
               type: 'object',
-              description: 'With `group_by=series`: the tags of each.',
+              description: 'With `group_by=series`: the tags of each series, by series id.',
               additionalProperties: TAGS,
             },
           },
@@ -201,9 +209,9 @@ export function componentSchemas({
     GraphQLRequest: objectOf(
       {
         query: text('The document.'),
-        operationName: nullable('string', 'Which of its operations.'),
-        variables: nullable('object', 'By name.'),
-        extensions: nullable('object', 'Of the protocol, such as the hash of a persisted document.'),
+        operationName: nullable('string', 'The operation of the document to run.'),
+        variables: nullable('object', 'Values by name.'),
+        extensions: nullable('object', 'Protocol extensions, such as the hash of a persisted document.'),
       },
       ['query', 'operationName', 'variables', 'extensions'],
     ),
@@ -211,7 +219,9 @@ export function componentSchemas({
       type: 'object',
       properties: {
         data: { type: ['object', 'null'] },
-        errors: listOf(objectOf({ message: text('For people.'), extensions: { type: 'object' } }, ['extensions'])),
+        errors: listOf(
+          objectOf({ message: text('An explanation, for people.'), extensions: { type: 'object' } }, ['extensions']),
+        ),
       },
     },
   }

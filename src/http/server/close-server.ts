@@ -2,34 +2,34 @@ import type { Server } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 
-/** How often connections that have become idle are closed while the server closes. */
+/** How often idle connections are closed during shutdown. */
 const SWEEP_MS = 50
 
 /**
- * Makes the function that ends a server: no new connections, what has been asked is answered, connections that are idle then are
- * closed. After `waitMsMax` whoever is still not served is hung up on.
+ * Prepares the graceful shutdown of a server and returns the function that runs it: new connections are refused, accepted requests are
+ * finished, idle connections are closed. Connections that are still open after `waitMsMax` are cut off.
  */
 export function prepareClosing(app: FastifyInstance, waitMsMax: number): () => Promise<void> {
   const unused = watchUnusedConnections(app.server)
   return async () => {
-    // A connection that was answered while closing began is kept alive, and would hold up the end for a minute.
+    // A connection whose request ends during shutdown stays alive and would delay it by a minute.
     const sweep = setInterval(() => {
       app.server.closeIdleConnections()
       for (const socket of unused) socket.destroy()
     }, SWEEP_MS)
-    const end = setTimeout(() => app.server.closeAllConnections(), waitMsMax)
+    const cutOff = setTimeout(() => app.server.closeAllConnections(), waitMsMax)
     try {
       await app.close()
     } finally {
       clearInterval(sweep)
-      clearTimeout(end)
+      clearTimeout(cutOff)
     }
   }
 }
 
 /**
- * Connections over which nothing has been asked, such as browsers open in advance. Node does not count them among the idle
- * ones, and would wait for their first request while it closes.
+ * Connections without any request so far, such as browsers open in advance. Node does not count them as idle and would wait for their
+ * first request during shutdown.
  */
 function watchUnusedConnections(server: Server): Iterable<Socket> {
   const unused = new Set<Socket>()

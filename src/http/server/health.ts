@@ -2,38 +2,42 @@ import type { FastifyInstance } from 'fastify'
 import type { Gateway } from '../../gateway.ts'
 import { GatewayError } from '../../model/errors.ts'
 import type { Telemetry } from '../../telemetry/telemetry.ts'
-import { sendJson } from './answer.ts'
+import { jsonContent, type Operation, STRING } from '../openapi/operation.ts'
+import { objectOf } from '../openapi/schemas.ts'
+import { sendJson } from '../response/json-response.ts'
 
 export interface HealthOptions {
   readonly gateway: Gateway
   readonly telemetry: Telemetry
-  /** How long the store may take to answer before the gateway counts as not ready. */
+  /** `/ready` fails when the store takes longer than this to respond. */
   readonly readyWaitMs: number
-  /** The process is about to end: whoever spreads the load sends no more here. */
+  /** Whether shutdown has begun. `/ready` then fails, so that load balancers send no more requests. */
   readonly isDraining: () => boolean
 }
 
 /**
- * `/health`: the process lives. `/ready`: it can serve, because the store answers. `/metrics`: how it is doing, for Prometheus.
- * None needs a key nor tells of data.
+ * `/health`: the process runs. `/ready`: it can serve requests, because the store responds and shutdown has not begun. `/metrics`: the
+ * gateway's own metrics, for Prometheus. These routes need no key and reveal no project data.
  */
 export function registerHealthRoutes(app: FastifyInstance, options: HealthOptions): void {
   const { gateway, telemetry, readyWaitMs, isDraining } = options
-  app.get('/health', async (_request, reply) => sendJson(reply, 200, '{"status":"ok"}'))
+  app.get('/health', { config: { openapi: HEALTH } }, async (_request, reply) =>
+    sendJson(reply, 200, '{"status":"ok"}'),
+  )
 
-  app.get('/ready', async (_request, reply) => {
+  app.get('/ready', { config: { openapi: READY } }, async (_request, reply) => {
     if (isDraining()) throw new GatewayError('overloaded', 'the gateway is shutting down')
     try {
       await within(readyWaitMs, gateway.ping())
     } catch (cause) {
-      const reason = cause instanceof GatewayError ? cause.message : 'the store does not answer'
+      const reason = cause instanceof GatewayError ? cause.message : 'the store does not respond'
       throw new GatewayError('store_unavailable', reason, { cause })
     }
     return sendJson(reply, 200, '{"status":"ready"}')
   })
 
-  // A HEAD of this path belongs to the Better Stack dialect.
-  app.get('/metrics', { exposeHeadRoute: false }, async (_request, reply) =>
+  // HEAD of this path is a route of the Better Stack API.
+  app.get('/metrics', { exposeHeadRoute: false, config: { openapi: OWN_METRICS } }, async (_request, reply) =>
     reply.headers(METRICS_HEADERS).send(await telemetry.read()),
   )
 }
@@ -43,15 +47,49 @@ const METRICS_HEADERS = {
   'cache-control': 'no-store',
 }
 
-/** Rejects when the work takes longer. */
+/** Rejects when `work` takes longer than `waitMs`. */
 async function within(waitMs: number, work: Promise<void>): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${waitMs} ms`)), waitMs)
+    timer = setTimeout(() => reject(new Error(`no response within ${waitMs} ms`)), waitMs)
   })
   try {
     await Promise.race([work, late])
   } finally {
     clearTimeout(timer)
   }
+}
+
+const statusSchema = (status: string) => objectOf({ status: { type: 'string', const: status } })
+
+const HEALTH: Operation = {
+  id: 'health',
+  tag: 'Operations',
+  summary: 'Checks that the process runs',
+  response: { status: 200, description: 'The process runs.', content: jsonContent(statusSchema('ok')) },
+  errors: [],
+}
+
+const READY: Operation = {
+  id: 'ready',
+  tag: 'Operations',
+  summary: 'Checks that the store responds and that the process is not shutting down',
+  response: {
+    status: 200,
+    description: 'The gateway can serve requests.',
+    content: jsonContent(statusSchema('ready')),
+  },
+  errors: ['store_unavailable', 'overloaded'],
+}
+
+const OWN_METRICS: Operation = {
+  id: 'ownMetrics',
+  tag: 'Operations',
+  summary: "Returns the gateway's own metrics, for Prometheus",
+  response: {
+    status: 200,
+    description: 'Metrics in the Prometheus text format, without project data.',
+    content: { 'text/plain': STRING },
+  },
+  errors: ['internal', 'overloaded'],
 }

@@ -1,20 +1,47 @@
 import { createHash } from 'node:crypto'
-import type { FastifyRequest } from 'fastify'
-import type { IdempotentRequest } from '../../gateway.ts'
-import { bytesOf } from './body.ts'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Answer, Gateway, IdempotentRequest, TrackOptions } from '../../gateway.ts'
+import { projectOf } from '../access/auth.ts'
+import { bodyBytesOf } from '../body/request-body.ts'
+import { sendJson } from '../response/json-response.ts'
 
 /**
- * What the header `Idempotency-Key` makes of a request: the same is what has the same route and the same bytes. `route` is for routes
- * that go by several paths.
+ * The header `Idempotency-Key`. A retry with the same key and the same request gets the recorded response. Two requests are the same
+ * when their method, route and decompressed body are equal.
  */
-export function idempotencyOf(
+
+/**
+ * Serves a request; with an idempotency key, at most once. `serve` must pass its options on to what it tracks. `route` replaces the path
+ * of the route, for a route that has several paths.
+ */
+export function serveIdempotently(
+  gateway: Gateway,
   request: FastifyRequest,
+  serve: (options: TrackOptions) => Promise<Answer>,
   route = request.routeOptions.url ?? '',
-): IdempotentRequest | undefined {
+): Promise<Answer> {
+  const idempotent = idempotentRequestOf(request, route)
+  if (idempotent === undefined) return serve({})
+  return gateway.once(projectOf(request), idempotent, () => serve({ idempotencyKey: idempotent.key }))
+}
+
+/** The same, and sends the result, which must be JSON. */
+export async function sendIdempotently(
+  gateway: Gateway,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  serve: (options: TrackOptions) => Promise<Answer>,
+): Promise<FastifyReply> {
+  const { status, body } = await serveIdempotently(gateway, request, serve)
+  return sendJson(reply, status, body)
+}
+
+/** Undefined: the request has no key. */
+function idempotentRequestOf(request: FastifyRequest, route: string): IdempotentRequest | undefined {
   const { 'idempotency-key': header } = request.headers
   if (header === undefined) return undefined
-  // Node joins a repeated header by a comma and a space, which no key may hold.
+  // Node joins a repeated header with a comma and a space. No valid key contains a space, so the gateway refuses it.
   const key = Array.isArray(header) ? header.join(', ') : header
-  const hash = createHash('sha256').update(`${request.method} ${route}\n`).update(bytesOf(request))
+  const hash = createHash('sha256').update(`${request.method} ${route}\n`).update(bodyBytesOf(request))
   return { key, requestHash: hash.digest('hex') }
 }

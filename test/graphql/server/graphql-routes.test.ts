@@ -1,7 +1,7 @@
 import { brotliCompressSync, brotliDecompressSync, deflateSync, gunzipSync, gzipSync } from 'node:zlib'
 import { buildClientSchema, buildSchema, getIntrospectionQuery, printSchema } from 'graphql'
 import { beforeEach, describe, expect, test } from 'vitest'
-import { allowOrigins } from '../../../src/http/server/cors.ts'
+import { allowOrigins } from '../../../src/http/response/cors.ts'
 import { type Harness, startGraphQL } from '../harness.ts'
 
 let graphql: Harness

@@ -184,7 +184,7 @@ describe.each(['/metrics', '/'])('POST %s', (path) => {
     const refusing = createFakeServer({ takePermit: () => ({ ...permit, isGranted: false, remaining: 0 }) })
     const refused = await refusing.post(path, ITEM)
     expect([refused.statusCode, refused.headers['retry-after']]).toEqual([429, '42'])
-    expect(refused.body).toMatch(/^more than 500 requests a minute/)
+    expect(refused.body).toMatch(/^the limit of 500 requests per minute is reached/)
     expect(refusing.gateway.points).toEqual([])
   })
 
@@ -197,7 +197,7 @@ describe.each(['/metrics', '/'])('POST %s', (path) => {
     expect(response.headers).toMatchObject({ 'x-metrics-accepted': '1', 'x-metrics-rejected': '1' })
   })
 
-  it('serves an idempotency key once and refuses one that is none', async () => {
+  it('serves an idempotency key once', async () => {
     const { post, gateway } = createFakeServer()
     const response = await post(path, ITEM, { 'idempotency-key': 'k1' })
     expect([response.statusCode, response.headers['x-metrics-accepted']]).toEqual([202, '1'])

@@ -98,6 +98,9 @@ describe('POST /api/v1/metrics with a key', () => {
     expect(status).toBe(400)
     expect(JSON.parse(body)).toMatchObject({ error: { code: 'invalid_body' } })
     expect(await points('badkey')).toBeUndefined()
+    const plain = await post('/metrics', '{"name":"badkey","gauge":{"value":1}}', key)
+    expect(plain).toEqual({ status: 400, body: expect.stringMatching(/^an idempotency key must/) })
+    expect(await points('badkey')).toBeUndefined()
   })
 })
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { CorsOrigins } from '../../../src/http/server/cors.ts'
+import type { CorsOrigins } from '../../../src/http/response/cors.ts'
 import { GatewayError } from '../../../src/model/errors.ts'
 import { createFakeServer } from '../../support/fake-server.ts'
 

@@ -1,7 +1,7 @@
 import { createBrotliDecompress, createGunzip, createInflate, createInflateRaw } from 'node:zlib'
 import { GatewayError } from '../../model/errors.ts'
 
-/** Large enough that a body of 20 MiB is a few hundred steps, each on a thread of its own. */
+/** Large enough that a body of 20 MiB takes only a few hundred steps on Node's thread pool. */
 const CHUNK_BYTES = 1 << 16
 
 type Decompressor = ReturnType<typeof createGunzip | typeof createBrotliDecompress>
@@ -27,15 +27,14 @@ export function readEncoding(header: string | undefined): Compression | 'identit
 }
 
 /**
- * Decompresses a body: gzip, deflate (with its header or without) or br. It works in steps off the main thread, and no further than
- * it may: `hold` is called with the bytes of every step and may refuse it. Throws `invalid_body` for what does not
- * decompress, `payload_too_large` beyond `bytesMax`.
+ * Decompresses a body: gzip, deflate (with or without zlib header) or br, in steps off the main thread. `charge` is called with the bytes
+ * of each step; when it throws, decompression stops. Throws `invalid_body` for a damaged body, `payload_too_large` beyond `bytesMax`.
  */
 export async function decompressBody(
   bytes: Uint8Array,
   compression: Compression,
   bytesMax: number,
-  hold: (bytes: number) => void,
+  charge: (bytes: number) => void,
 ): Promise<Uint8Array> {
   const decompressor = decompressorOf(compression, bytes)
   const chunks: Buffer[] = []
@@ -44,9 +43,8 @@ export async function decompressBody(
     decompressor.on('data', (chunk: Buffer) => {
       length += chunk.length
       try {
-        if (length > bytesMax)
-          throw new GatewayError('payload_too_large', 'the body is larger than the gateway accepts')
-        hold(chunk.length)
+        if (length > bytesMax) throw bodyTooLarge()
+        charge(chunk.length)
         chunks.push(chunk)
       } catch (error) {
         decompressor.destroy()
@@ -62,6 +60,10 @@ export async function decompressBody(
   return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, length)
 }
 
+export function bodyTooLarge(): GatewayError {
+  return new GatewayError('payload_too_large', 'the body exceeds the size limit')
+}
+
 function decompressorOf(compression: Compression, bytes: Uint8Array): Decompressor {
   switch (compression) {
     case 'gzip':
@@ -75,7 +77,7 @@ function decompressorOf(compression: Compression, bytes: Uint8Array): Decompress
   }
 }
 
-/** RFC 1950: the method is 8, and the first two bytes are a multiple of 31. Some senders leave the header out. */
+/** RFC 1950: the method is 8, and the first two bytes are a multiple of 31. Some clients send deflate without this header. */
 function hasZlibHeader([first = 0, second = 0]: Uint8Array): boolean {
   return (first & 0x0f) === 8 && ((first << 8) | second) % 31 === 0
 }

@@ -5,8 +5,8 @@ import type { RateClass } from '../../model/rate.ts'
 import { clientAddressOf } from './client-address.ts'
 
 /**
- * Takes a permit for a request, before its body is read, and sets the headers that tell how the limit stands. Throws
- * `rate_limited` with `Retry-After` set, whatever the answer then looks like.
+ * Takes a rate-limit permit for a request, before its body is read, and sets the `RateLimit-*` headers. Throws `rate_limited` after
+ * setting `Retry-After`, since each API formats errors its own way.
  */
 export async function takePermit(
   gateway: Gateway,
@@ -29,7 +29,7 @@ function enforce({ isGranted, limit, remaining, resetSeconds }: Permit, reply: F
   reply.header('retry-after', resetSeconds)
   throw new GatewayError(
     'rate_limited',
-    `more than ${limit} requests a minute; the next is served in ${resetSeconds} s`,
+    `the limit of ${limit} requests per minute is reached; retry in ${resetSeconds} s`,
     {
       details: { limit, retryAfterSeconds: resetSeconds },
     },

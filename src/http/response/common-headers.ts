@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyReply } from 'fastify'
 
-/** Gives every answer its id, and tells browsers to take it for nothing else, to frame it nowhere, and to name it to nobody. */
+/** Adds the request id and the security headers to every response: no content sniffing, no framing, no referrer. */
 export function addCommonHeaders(app: FastifyInstance): void {
   app.addHook('onRequest', (_request, reply, done) => {
     setCommonHeaders(reply)
@@ -8,7 +8,7 @@ export function addCommonHeaders(app: FastifyInstance): void {
   })
 }
 
-/** For answers that no hook comes before. */
+/** For responses that Fastify sends before any hook has run. */
 export function setCommonHeaders(reply: FastifyReply): void {
   reply
     .header('x-request-id', reply.request.id)

@@ -1,8 +1,9 @@
 import type { FastifyReply } from 'fastify'
 import type { ErrorCode } from '../../model/errors.ts'
 import { GatewayError } from '../../model/errors.ts'
-import { sendJson } from './answer.ts'
+import { sendJson } from './json-response.ts'
 
+/** The HTTP status of each error code. Every API takes statuses and waiting times from this table. */
 const STATUS: Readonly<Record<ErrorCode, number>> = {
   missing_name: 400,
   invalid_type: 400,
@@ -34,10 +35,10 @@ const STATUS: Readonly<Record<ErrorCode, number>> = {
   store_unavailable: 503,
 }
 
-/** Every code, in the order of their status. */
+/** Every code, ordered by status. */
 export const ERROR_CODES: readonly string[] = Object.keys(STATUS)
 
-/** How long a client is asked to wait. Overload passes with the next commit, a store takes a moment to come back. */
+/** The value of `Retry-After`. Overload usually ends with the next commit; a store needs longer to recover. */
 const RETRY_AFTER_SECONDS: Readonly<Partial<Record<ErrorCode, number>>> = { overloaded: 1, store_unavailable: 5 }
 
 export function statusOf(code: ErrorCode): number {
@@ -56,7 +57,10 @@ export function sendError(reply: FastifyReply, error: GatewayError): FastifyRepl
   return sendJson(reply, STATUS[code], JSON.stringify({ error: { code, message, details } }))
 }
 
-/** What a client may know of an error: its own, or that of the web framework in our terms. Else `internal` and no more. */
+/**
+ * Converts any error to one that a client may see: errors of the web framework get a code of ours, unexpected ones become `internal`
+ * without details.
+ */
 export function asGatewayError(error: unknown): GatewayError {
   if (error instanceof GatewayError) return error
   switch (typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined) {
@@ -66,6 +70,6 @@ export function asGatewayError(error: unknown): GatewayError {
     case 'FST_ERR_MAX_PARAM_LENGTH':
       return new GatewayError('not_found', 'the path is malformed')
     default:
-      return new GatewayError('internal', 'something went wrong inside the gateway', { cause: error })
+      return new GatewayError('internal', 'internal error', { cause: error })
   }
 }

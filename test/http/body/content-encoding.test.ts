@@ -1,6 +1,6 @@
 import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
-import { type Compression, decompressBody, readEncoding } from '../../../src/http/server/content-encoding.ts'
+import { type Compression, decompressBody, readEncoding } from '../../../src/http/body/content-encoding.ts'
 import { GatewayError } from '../../../src/model/errors.ts'
 
 const MIB = 1 << 20

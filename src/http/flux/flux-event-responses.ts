@@ -4,17 +4,16 @@ import type { CanonicalTags } from '../../model/series.ts'
 import { formatInstant } from '../../model/time.ts'
 import type { EventPage } from '../../query/events.ts'
 
-/** Answers of the Flux dialect about events, as JSON text. */
+/** Response bodies of the Flux API's event routes, as JSON text. */
 
-/** What the sender of a single event gets back. */
 export function writeTrackedEvent({ id, name, timeMs, user_id, value }: Event): string {
   return JSON.stringify({ data: { id, name, timestamp: formatInstant(timeMs), user_id, value } })
 }
 
-/** `next` stands beside `data` when there is a page to go on with. */
+/** `next` is present when another page may follow. */
 export function writeEvents({ events, next }: EventPage): string {
-  const rest = next === undefined ? '' : `,"next":${JSON.stringify(next)}`
-  return `{"data":[${events.map(writeEvent).join(',')}]${rest}}`
+  const nextField = next === undefined ? '' : `,"next":${JSON.stringify(next)}`
+  return `{"data":[${events.map(writeEvent).join(',')}]${nextField}}`
 }
 
 function writeEvent(event: Event): string {
@@ -23,7 +22,7 @@ function writeEvent(event: Event): string {
   return `{"id":"${id}","name":${JSON.stringify(name)},"timestamp":"${formatInstant(timeMs)}","value":${value},"tags":${writeTags(tags)},"properties":${writeJson(properties)}${texts}}`
 }
 
-/** By hand: an object would lose a key named `__proto__`. */
+/** Written by hand: an object would lose a tag key named `__proto__`. */
 function writeTags(tags: CanonicalTags): string {
   return `{${tags.map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`).join(',')}}`
 }

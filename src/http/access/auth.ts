@@ -17,8 +17,8 @@ export function decoratePrincipal(app: FastifyInstance): void {
 }
 
 /**
- * Who sent a request. To be asked before its body is read, so that a stranger is turned away early. The key comes in a header,
- * never in the query string, which ends up in logs. Throws `missing_api_key` or `invalid_api_key`.
+ * Authenticates a request by the API key in its headers. Called before the body is read. The query string is not consulted, because query
+ * strings end up in logs. Throws `missing_api_key` or `invalid_api_key`.
  */
 export async function authenticate(gateway: Gateway, request: FastifyRequest): Promise<Principal> {
   const { authorization, 'x-api-key': apiKey } = request.headers
@@ -32,8 +32,8 @@ export async function authenticate(gateway: Gateway, request: FastifyRequest): P
 }
 
 /**
- * An `onRequest` hook for routes that need a scope and count against a rate limit. A request that lacks the scope counts, one
- * without a good key cannot.
+ * Makes an `onRequest` hook that authenticates, takes a rate-limit permit and requires a scope, in this order: a request that lacks the
+ * scope counts against the rate limit. Throws `forbidden`.
  */
 export function requireScope(
   gateway: Gateway,
@@ -59,7 +59,7 @@ export function projectOf(request: FastifyRequest): string {
 const KEY_CHARS_MAX = 1_024
 const BEARER = /^bearer +(\S+)$/i
 
-/** The key as presented, of `Authorization` and `X-API-Key` the first that holds one. */
+/** The key in `Authorization`, or else in `X-API-Key`. */
 export function presentedKey(
   authorization: string | undefined,
   apiKey: string | readonly string[] | undefined,

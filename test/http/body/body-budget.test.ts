@@ -2,8 +2,8 @@ import { once } from 'node:events'
 import { connect, Socket } from 'node:net'
 import { gzipSync } from 'node:zlib'
 import { afterEach, describe, expect, it, onTestFinished } from 'vitest'
+import { BodyBudget } from '../../../src/http/body/body-budget.ts'
 import type { ServerLimits, ServerOptions } from '../../../src/http/create-server.ts'
-import { BodyBudget } from '../../../src/http/server/body-budget.ts'
 import type { FakeGatewayOptions } from '../../support/fake-gateway.ts'
 import { createFakeServer } from '../../support/fake-server.ts'
 import { startGateway, type TestGateway } from '../../support/gateway.ts'
@@ -286,10 +286,10 @@ describe('the budget', () => {
     expect(() => a.take(1)).toThrow(/client address/)
     c.take(40)
     expect(() => c.take(1)).toThrow(/too many large requests/)
-    b.give(10)
+    b.release(10)
     a.close()
     a.close()
-    a.give(40)
+    a.release(40)
     expect(() => a.take(1)).toThrow()
     expect(budget.heldBytes).toBe(50)
     b.close()

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { asGatewayError, statusOf } from '../../../src/http/server/error-table.ts'
+import { asGatewayError, statusOf } from '../../../src/http/response/error-table.ts'
 import { GatewayError } from '../../../src/model/errors.ts'
 
 describe('the error table', () => {

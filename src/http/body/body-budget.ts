@@ -2,15 +2,15 @@ import type { Socket } from 'node:net'
 import { GatewayError } from '../../model/errors.ts'
 
 /**
- * Bounds the bytes of all request bodies that are being received or worked on: each body may be within its own limit while their
- * sum is more memory than there is. Bytes count from their arrival. One client address gets a share, so that no client can take
- * the room of all others.
+ * Bounds the bytes of all request bodies that are being received or processed: bodies within their own limit may still add up to more
+ * than the memory of the process. Bytes count when they arrive. Each client address has a share, so that one client cannot use the
+ * whole budget.
  */
 export class BodyBudget {
   readonly #bytesMax: number
   readonly #addressBytesMax: number
-  readonly #byAddress = new Map<string, number>()
-  readonly #bySocket = new WeakMap<Socket, Set<BodyCharge>>()
+  readonly #bytesByAddress = new Map<string, number>()
+  readonly #chargesBySocket = new WeakMap<Socket, Set<BodyCharge>>()
   #heldBytes = 0
 
   constructor(bytesMax: number, addressBytesMax: number) {
@@ -22,7 +22,7 @@ export class BodyBudget {
     return this.#heldBytes
   }
 
-  /** Opens an account for one request. It is closed with the socket, if not before. */
+  /** Opens the charge of one request. The end of the connection closes it at the latest. */
   open(address: string, socket: Socket): BodyCharge {
     const charge: BodyCharge = new BodyCharge(
       (bytes) => this.#change(address, bytes),
@@ -34,34 +34,34 @@ export class BodyBudget {
     return charge
   }
 
-  /** A response that waits for its turn on a pipelined connection emits no `close` when the connection is lost; the socket does. */
+  /** On a pipelined connection that is lost, a queued response emits no `close`; the socket does. */
   #chargesOf(socket: Socket): Set<BodyCharge> {
-    const known = this.#bySocket.get(socket)
+    const known = this.#chargesBySocket.get(socket)
     if (known !== undefined) return known
     const charges = new Set<BodyCharge>()
-    this.#bySocket.set(socket, charges)
+    this.#chargesBySocket.set(socket, charges)
     socket.once('close', () => {
       for (const charge of charges) charge.close()
     })
     return charges
   }
 
-  /** Throws `overloaded` where there is no room for more; giving bytes back never throws. */
+  /** Throws `overloaded` when an increase exceeds a bound. A decrease never throws. */
   #change(address: string, bytes: number): void {
-    const ofAddress = (this.#byAddress.get(address) ?? 0) + bytes
+    const addressBytes = (this.#bytesByAddress.get(address) ?? 0) + bytes
     if (bytes > 0 && this.#heldBytes + bytes > this.#bytesMax) {
-      throw new GatewayError('overloaded', 'too many large requests are being received; try again shortly')
+      throw new GatewayError('overloaded', 'too many large requests are in progress; try again shortly')
     }
-    if (bytes > 0 && ofAddress > this.#addressBytesMax) {
-      throw new GatewayError('overloaded', 'too many large requests are being received from this client address')
+    if (bytes > 0 && addressBytes > this.#addressBytesMax) {
+      throw new GatewayError('overloaded', 'too many large requests from this client address are in progress')
     }
     this.#heldBytes += bytes
-    if (ofAddress > 0) this.#byAddress.set(address, ofAddress)
-    else this.#byAddress.delete(address)
+    if (addressBytes > 0) this.#bytesByAddress.set(address, addressBytes)
+    else this.#bytesByAddress.delete(address)
   }
 }
 
-/** What one request holds of the budget. */
+/** The bytes that one request holds of the budget. */
 export class BodyCharge {
   readonly #change: (bytes: number) => void
   readonly #onClose: () => void
@@ -73,23 +73,23 @@ export class BodyCharge {
     this.#onClose = onClose
   }
 
-  /** Throws `overloaded`, also once it is closed: bytes taken then would never be given back. */
+  /** Throws `overloaded`, also after `close`: bytes taken then would never be released. */
   take(bytes: number): void {
     if (this.#isClosed) throw new GatewayError('overloaded', 'the request has ended')
     this.#change(bytes)
     this.#bytes += bytes
   }
 
-  give(bytes: number): void {
+  release(bytes: number): void {
     if (this.#isClosed) return
     this.#change(-bytes)
     this.#bytes -= bytes
   }
 
-  /** Gives everything back. Idempotent. */
+  /** Releases all bytes. Idempotent. */
   close(): void {
     if (this.#isClosed) return
-    this.give(this.#bytes)
+    this.release(this.#bytes)
     this.#isClosed = true
     this.#onClose()
   }

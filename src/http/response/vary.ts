@@ -1,6 +1,6 @@
 import type { FastifyReply } from 'fastify'
 
-/** Adds names to the header `Vary`, which several parts of one response contribute to. */
+/** Adds header names to `Vary` and keeps those that other parts of the gateway have added. */
 export function addVary(reply: FastifyReply, names: readonly string[]): FastifyReply {
   const before = reply.getHeader('vary')
   const known = before === undefined ? [] : String(before).split(', ')

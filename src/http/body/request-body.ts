@@ -1,32 +1,32 @@
 import type { IncomingMessage } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { GatewayError } from '../../model/errors.ts'
-import { Arrivals } from './arrivals.ts'
+import { clientNetworkOf } from '../access/client-address.ts'
 import { BodyBudget, type BodyCharge } from './body-budget.ts'
-import { clientNetworkOf } from './client-address.ts'
-import { decompressBody, readEncoding } from './content-encoding.ts'
-import { endRefusedBodies } from './refused-bodies.ts'
+import { bodyTooLarge, decompressBody, readEncoding } from './content-encoding.ts'
+import { StallWatch } from './stall-watch.ts'
+import { discardUnreadBodies } from './unread-bodies.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** What its body holds of the budget. Undefined: no body was read. */
+    /** What the body of the request holds of the budget. Undefined: no body was read. */
     bodyCharge: BodyCharge | undefined
   }
   interface FastifyInstance {
     readonly bodyBudget: BodyBudget
-    /** For a response that goes on after its request has been served: nothing is counted for the body any more. */
-    letGoOfBody?(reply: FastifyReply): void
+    /** Releases the budget of a body before the response ends; for streams, which may stay open for hours. */
+    releaseBody?(reply: FastifyReply): void
   }
 }
 
 export interface BodyLimits {
-  /** Of a body, before and after decompression. */
+  /** Of one body, before and after decompression. */
   readonly bodyBytesMax: number
-  /** Bodies being received or worked on, together. */
+  /** Of all bodies that are being received or processed. */
   readonly bodiesBytesMax: number
-  /** The same of one client address. */
+  /** The share of one client address in `bodiesBytesMax`. */
   readonly bodiesBytesPerAddressMax: number
-  /** How long a body may take for its next bytes. */
+  /** A body that receives no bytes for this long is refused. */
   readonly bodyStallMs: number
 }
 
@@ -34,21 +34,21 @@ export interface BodyLimits {
 export const BODY_STALL_MS = 10_000
 
 /**
- * Makes an app read request bodies as bytes, without their `Content-Encoding`. A body is read only when the hooks of its route have
- * admitted the sender: no other request, and none without a route, holds anything of the budget.
+ * Makes an app read request bodies as bytes and decompress them. Only requests that their route has authenticated are read: others, and
+ * requests without a route, hold nothing of the budget.
  */
 export function readBodies(app: FastifyInstance, limits: BodyLimits): void {
   const { bodyBytesMax } = limits
   const budget = new BodyBudget(limits.bodiesBytesMax, limits.bodiesBytesPerAddressMax)
-  const arrivals = new Arrivals(limits.bodyStallMs)
+  const stallWatch = new StallWatch(limits.bodyStallMs)
   app.decorate('bodyBudget', budget)
-  app.decorate('letGoOfBody', ({ request }: FastifyReply) => request.bodyCharge?.close())
+  app.decorate('releaseBody', ({ request }: FastifyReply) => request.bodyCharge?.close())
   app.decorateRequest('bodyCharge', undefined)
   app.addHook('onResponse', (request, _reply, done) => {
     request.bodyCharge?.close()
     done()
   })
-  endRefusedBodies(app, arrivals, bodyBytesMax)
+  discardUnreadBodies(app, stallWatch, bodyBytesMax)
 
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', async (request: FastifyRequest, payload: IncomingMessage) => {
@@ -56,25 +56,30 @@ export function readBodies(app: FastifyInstance, limits: BodyLimits): void {
     const encoding = readEncoding(request.headers['content-encoding'])
     const charge = budget.open(clientNetworkOf(request), request.raw.socket)
     request.bodyCharge = charge
-    const received = await receive(payload, bodyBytesMax, charge, arrivals)
+    const received = await receive(payload, bodyBytesMax, charge, stallWatch)
     if (encoding === 'identity') return received
     const body = await decompressBody(received, encoding, bodyBytesMax, (bytes) => charge.take(bytes))
-    charge.give(received.length)
+    charge.release(received.length)
     return body
   })
 }
 
-/** The body of a request; empty when there was none. */
-export function bytesOf({ body }: FastifyRequest): Uint8Array {
+/** The body of a request; empty when it has none. */
+export function bodyBytesOf({ body }: FastifyRequest): Uint8Array {
   return body instanceof Uint8Array ? body : new Uint8Array()
 }
 
-/** Small chunks are joined by so many: a chunk of one byte takes a hundred bytes of memory. */
+/** This many chunks are joined at a time: a chunk of one byte takes a hundred bytes of memory. */
 const CHUNKS_JOINED = 256
 
-function receive(payload: IncomingMessage, bytesMax: number, charge: BodyCharge, arrivals: Arrivals): Promise<Buffer> {
+function receive(
+  payload: IncomingMessage,
+  bytesMax: number,
+  charge: BodyCharge,
+  stallWatch: StallWatch,
+): Promise<Buffer> {
   const announced = Number(payload.headers['content-length'])
-  if (announced > bytesMax) throw tooLarge()
+  if (announced > bytesMax) throw bodyTooLarge()
   return new Promise((resolve, reject) => {
     const joined: Buffer[] = []
     let chunks: Buffer[] = []
@@ -82,7 +87,7 @@ function receive(payload: IncomingMessage, bytesMax: number, charge: BodyCharge,
     const onData = (chunk: Buffer): void => {
       length += chunk.length
       try {
-        if (length > bytesMax) throw tooLarge()
+        if (length > bytesMax) throw bodyTooLarge()
         charge.take(chunk.length)
       } catch (error) {
         refuse(error)
@@ -94,32 +99,28 @@ function receive(payload: IncomingMessage, bytesMax: number, charge: BodyCharge,
       }
     }
     const onEnd = (): void => {
-      leave()
+      removeListeners()
       if (announced >= 0 && length !== announced)
-        reject(new GatewayError('invalid_body', 'the body is not as long as its content-length says'))
-      // A copy always: a chunk may be a view of a buffer that is used again.
+        reject(new GatewayError('invalid_body', 'the body does not have the length in Content-Length'))
+      // Always a copy: Node may reuse the buffer behind a chunk.
       else resolve(Buffer.concat([...joined, ...chunks], length))
     }
     const onError = (cause: Error): void =>
       refuse(new GatewayError('invalid_body', 'the body could not be read', { cause }))
-    const onStalled = (): void => refuse(new GatewayError('request_timeout', 'the body does not arrive fast enough'))
-    // Most bodies have arrived with their headers.
-    const unwatch = payload.complete ? undefined : arrivals.watch(() => length, onStalled)
-    const leave = (): void => {
+    const onStalled = (): void => refuse(new GatewayError('request_timeout', 'the body arrived too slowly'))
+    // Most bodies arrive together with their headers.
+    const unwatch = payload.complete ? undefined : stallWatch.watch(() => length, onStalled)
+    const removeListeners = (): void => {
       unwatch?.()
       payload.off('data', onData).off('end', onEnd).off('error', onError)
     }
-    /** What still arrives is thrown away. */
+    /** The rest of the body is discarded. */
     const refuse = (error: unknown): void => {
-      leave()
+      removeListeners()
       payload.resume()
       charge.close()
       reject(error)
     }
     payload.on('data', onData).on('end', onEnd).on('error', onError)
   })
-}
-
-function tooLarge(): GatewayError {
-  return new GatewayError('payload_too_large', 'the body is larger than the gateway accepts')
 }

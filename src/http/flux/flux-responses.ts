@@ -7,15 +7,15 @@ import type { MetricRow } from '../../store/store.ts'
 import type { TrackedPoint } from '../../wire/flux.ts'
 
 /**
- * Answers of the Flux dialect as JSON text. Query answers are written by hand: an object would put a group named `200`
- * before the others and lose one named `__proto__`.
+ * Response bodies of the Flux API's metrics routes, as JSON text. Query results are written by hand: an object would move a group named
+ * `200` to the front and lose one named `__proto__`.
  */
 
 export function writeTrackedPoint({ name, type, value, timeMs }: TrackedPoint): string {
   return `{"data":{"name":${JSON.stringify(name)},"type":"${type}","value":${JSON.stringify(value)},"timestamp":"${formatInstant(timeMs)}"}}`
 }
 
-/** In parts of some `PART_CHARS`. */
+/** In parts of about `PART_CHARS`. */
 export async function* writeMetrics(pages: AsyncIterable<readonly MetricRow[]>): AsyncGenerator<string> {
   let text = '{"data":['
   let separator = ''
@@ -45,34 +45,35 @@ function instantOrNull(ms: number | undefined): string | null {
   return ms === undefined ? null : formatInstant(ms)
 }
 
-/** Widths of the stored buckets that were read, finest first: `10s,1m`. Empty when nothing was. */
-export function resolutionsOf(answer: QueryAnswer): string {
-  return answer.meta.resolutionsMs.map(formatDuration).join(',')
+/** Widths of the stored buckets that were read, finest first: `10s,1m`. Empty when none was read. */
+export function resolutionsOf(result: QueryAnswer): string {
+  return result.meta.resolutionsMs.map(formatDuration).join(',')
 }
 
-export function writeQueryAnswer(answer: QueryAnswer, grouping: 'none' | 'tags' | 'series'): string {
-  // Groups share their buckets, and formatting an instant is most of the work.
-  const rowStarts = Array.from(answer.startMs, (ms) => `{"timestamp":"${formatInstant(ms)}"`)
+export function writeQueryResult(result: QueryAnswer, grouping: 'none' | 'tags' | 'series'): string {
+  // Formatted once for all groups: formatting instants is most of the work.
+  const rowStarts = Array.from(result.startMs, (ms) => `{"timestamp":"${formatInstant(ms)}"`)
   if (grouping === 'none') {
-    const [group] = answer.groups
-    assert(group !== undefined && answer.groups.length === 1, 'a query without grouping has one group')
-    const [aggregation] = answer.aggregations
-    const spelt = answer.aggregations.length === 1 ? `"aggregation":${JSON.stringify(aggregation!.name)},` : ''
-    const { metric, interval } = answer
-    return `{"data":{"name":${JSON.stringify(metric.name)},${spelt}"interval":${JSON.stringify(interval)},"series":${writeRows(answer, group, rowStarts)}}}`
+    const [group] = result.groups
+    assert(group !== undefined && result.groups.length === 1, 'a query without grouping has one group')
+    const [aggregation] = result.aggregations
+    const aggregationField =
+      result.aggregations.length === 1 ? `"aggregation":${JSON.stringify(aggregation!.name)},` : ''
+    const { metric, interval } = result
+    return `{"data":{"name":${JSON.stringify(metric.name)},${aggregationField}"interval":${JSON.stringify(interval)},"series":${writeRows(result, group, rowStarts)}}}`
   }
   const keyOf = grouping === 'series' ? seriesKeyOf : tagsKeyOf
-  const groups = answer.groups.map((group) => `${JSON.stringify(keyOf(group))}:${writeRows(answer, group, rowStarts)}`)
-  const series = grouping === 'series' ? `,"series":{${answer.groups.map(writeSeries).join(',')}}` : ''
+  const groups = result.groups.map((group) => `${JSON.stringify(keyOf(group))}:${writeRows(result, group, rowStarts)}`)
+  const series = grouping === 'series' ? `,"series":{${result.groups.map(writeSeries).join(',')}}` : ''
   return `{"data":{"groups":{${groups.join(',')}}}${series}}`
 }
 
-/** `[{"timestamp","value"}]`, or with several aggregations a field each. */
-function writeRows(answer: QueryAnswer, group: AnswerGroup, rowStarts: readonly string[]): string {
-  const { aggregations, fill } = answer
+/** `[{"timestamp","value"}]`; several aggregations have one field each instead of `value`. */
+function writeRows(result: QueryAnswer, group: AnswerGroup, rowStarts: readonly string[]): string {
+  const { aggregations, fill } = result
   const lines = aggregations.map(({ name }) => fillLine(group, name, fill))
   const fields = aggregations.length === 1 ? [',"value":'] : aggregations.map(({ name }) => `,${JSON.stringify(name)}:`)
-  // The rows that are shown depend on the group alone: every line has the same.
+  // Which buckets are shown depends on the group alone, so all lines show the same ones.
   const buckets = lines[0]?.bucket ?? []
   let rows = ''
   for (let row = 0; row < buckets.length; row++) {
@@ -83,18 +84,18 @@ function writeRows(answer: QueryAnswer, group: AnswerGroup, rowStarts: readonly 
   return `[${rows}]`
 }
 
-/** The values of the tags grouped by. Several are joined by commas; those inside a value are escaped, so no two groups meet. */
+/** The values of the `group_by` tags, joined by commas. Commas inside a value are escaped, so that keys are unique. */
 function tagsKeyOf({ tags }: AnswerGroup): string {
   if (tags.length === 1) return tags[0]![1]
   return tags.map(([, value]) => value.replaceAll(/[\\,]/g, '\\$&')).join(',')
 }
 
 function seriesKeyOf({ series }: AnswerGroup): string {
-  assert(series !== undefined, 'groups of a query by series are series')
+  assert(series !== undefined, 'groups by series have a series')
   return formatId(series.seriesId)
 }
 
-/** `"id":{tags}` */
+/** `"SERIES_ID":{tags}` */
 function writeSeries(group: AnswerGroup): string {
   const tags = group.series?.tags.map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`) ?? []
   return `${JSON.stringify(seriesKeyOf(group))}:{${tags.join(',')}}`

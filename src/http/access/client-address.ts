@@ -2,12 +2,12 @@ import { isIP } from 'node:net'
 import type { FastifyRequest } from 'fastify'
 import { networkOf } from '../../model/network.ts'
 
-/** `[2001:db8::1]:443`, `[2001:db8::1]` and `192.0.2.1:443`: some proxies write the client's port too. */
+/** Some proxies add the client's port: `[2001:db8::1]:443`, `192.0.2.1:443`. Brackets may also come without a port. */
 const WITH_PORT = /^(?:\[([^\]]+)\](?::\d+)?|([\d.]+):\d+)$/
 
 /**
- * The address of the client, as trusted proxies report it. What they report is text of the client's choice in the worst case, and it
- * becomes part of keys: where it is no address, the address of the connection counts.
+ * The client address that trusted proxies report. It becomes part of keys, and a client may be able to choose the text: when it is not an
+ * IP address, the address of the connection is used instead.
  */
 export function clientAddressOf({ ip, raw }: FastifyRequest): string {
   if (isIP(ip) !== 0) return ip
@@ -16,7 +16,7 @@ export function clientAddressOf({ ip, raw }: FastifyRequest): string {
   return isIP(address) === 0 ? (raw.socket.remoteAddress ?? '') : address
 }
 
-/** What budgets of a client address are counted by. */
+/** The network of the client address. Budgets per client count by it. */
 export function clientNetworkOf(request: FastifyRequest): string {
   return networkOf(clientAddressOf(request))
 }

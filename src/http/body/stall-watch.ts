@@ -1,0 +1,58 @@
+/**
+ * Detects request bodies that stop arriving or arrive too slowly; each would hold its share of the body budget without end. A body
+ * stalls when it grows by less than `PERIOD_BYTES_MIN` in a whole period.
+ */
+
+/** With the default period of 10 s this is a rate of 0.8 KiB/s. */
+const PERIOD_BYTES_MIN = 8 * 1024
+
+/** Checks per period. Counting checks instead of time means that no client is blamed while this process is busy. */
+const CHECKS_PER_PERIOD = 4
+
+interface WatchedBody {
+  readonly receivedBytes: () => number
+  readonly onStalled: () => void
+  /** Bytes at the last check at which the body had grown enough. */
+  bytes: number
+  /** Checks since then. */
+  checks: number
+}
+
+/** Watches all bodies with one timer, which runs only while there are any. */
+export class StallWatch {
+  readonly #checkMs: number
+  readonly #bodies = new Set<WatchedBody>()
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(periodMs: number) {
+    this.#checkMs = Math.max(1, periodMs / CHECKS_PER_PERIOD)
+  }
+
+  /** Calls `onStalled` once, when the body stalls. Returns a function that ends the watch. */
+  watch(receivedBytes: () => number, onStalled: () => void): () => void {
+    const body: WatchedBody = { receivedBytes, onStalled, bytes: receivedBytes(), checks: 0 }
+    this.#bodies.add(body)
+    this.#timer ??= setInterval(() => this.#check(), this.#checkMs).unref()
+    return () => this.#unwatch(body)
+  }
+
+  #check(): void {
+    for (const body of this.#bodies) {
+      const bytes = body.receivedBytes()
+      if (bytes - body.bytes >= PERIOD_BYTES_MIN) {
+        body.bytes = bytes
+        body.checks = 0
+      } else if (++body.checks > CHECKS_PER_PERIOD) {
+        this.#unwatch(body)
+        body.onStalled()
+      }
+    }
+  }
+
+  #unwatch(body: WatchedBody): void {
+    this.#bodies.delete(body)
+    if (this.#bodies.size > 0) return
+    clearInterval(this.#timer)
+    this.#timer = undefined
+  }
+}

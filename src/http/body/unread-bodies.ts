@@ -1,0 +1,48 @@
+import type { IncomingMessage } from 'node:http'
+import type { FastifyInstance } from 'fastify'
+import type { StallWatch } from './stall-watch.ts'
+
+/** The discarded rest of a body may be at most this many times the size limit of a body. */
+const DISCARDED_TIMES_MAX = 2
+
+/**
+ * Handles requests that are refused before their whole body has arrived. Closing the connection at once would reset it while the client
+ * still sends, and the client might never see the response. So the rest of the body is read and discarded. The connection is
+ * closed only when the body is far too large or stalls.
+ */
+export function discardUnreadBodies(app: FastifyInstance, stallWatch: StallWatch, bodyBytesMax: number): void {
+  const bytesMax = DISCARDED_TIMES_MAX * bodyBytesMax
+  app.addHook('onSend', (request, reply, _payload, done) => {
+    // Fastify sets `connection: close` after every error of a body. The header is removed only if set: removing it always would
+    // also suppress the one that Node adds.
+    if (reply.hasHeader('connection') && reply.statusCode !== STALLED) {
+      const isFarTooLarge = Number(request.headers['content-length']) > bytesMax
+      if (!isFarTooLarge) reply.removeHeader('connection')
+    }
+    done()
+  })
+  app.addHook('onResponse', ({ raw }, _reply, done) => {
+    if (raw.complete === false && !raw.socket.destroyed) watchRest(raw, stallWatch, bytesMax)
+    done()
+  })
+}
+
+const STALLED = 408
+
+/** Closes the connection when the rest of the body stalls or exceeds `bytesMax`. */
+function watchRest(raw: IncomingMessage, stallWatch: StallWatch, bytesMax: number): void {
+  const { socket } = raw
+  const readMax = socket.bytesRead + bytesMax
+  // Bytes beyond the bound are not counted, so that such a body stalls.
+  const unwatch = stallWatch.watch(
+    () => Math.min(socket.bytesRead, readMax),
+    () => socket.destroy(),
+  )
+  const end = (): void => {
+    unwatch()
+    raw.off('end', end)
+    socket.off('close', end)
+  }
+  raw.once('end', end)
+  socket.once('close', end)
+}

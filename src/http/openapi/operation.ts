@@ -1,0 +1,137 @@
+import type { ErrorCode } from '../../model/errors.ts'
+import { type JsonSchema, listOf } from './schemas.ts'
+
+/**
+ * What a route says about itself. Each route carries its description in `config.openapi`, where Fastify ignores it, and `/openapi.json`
+ * collects them. (Fastify's `schema` would compile validators; the gateway validates by itself.)
+ */
+export interface Operation {
+  readonly id: string
+  readonly tag: OperationTag
+  readonly summary: string
+  readonly description?: string
+  /** The scope that the API key needs. Undefined: the route needs no key. */
+  readonly scope?: 'ingest' | 'query' | 'admin' | 'any'
+  readonly parameters?: readonly Parameter[]
+  readonly body?: Content
+  readonly response: SuccessResponse
+  /** The codes of error responses. */
+  readonly errors: readonly ErrorCode[]
+  /** For routes whose error responses differ from `{"error":{…}}` with the status of the code. */
+  readonly errorFormat?: ErrorFormat
+}
+
+export interface ErrorFormat {
+  readonly content: Content
+  readonly statusOf?: (code: ErrorCode) => number
+  /** Error responses without a code of ours: a description by status. */
+  readonly withoutCode?: Readonly<Record<number, string>>
+}
+
+/** A schema by media type. */
+export type Content = Readonly<Record<string, JsonSchema>>
+
+export interface SuccessResponse {
+  readonly status: number
+  readonly description: string
+  /** Undefined: the response has no body. */
+  readonly content?: Content
+  /** A description by name. */
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+export interface Parameter {
+  readonly in: 'path' | 'query' | 'header'
+  readonly name: string
+  readonly description: string
+  readonly schema: JsonSchema
+  readonly style?: 'deepObject'
+}
+
+/** A registered route. Routes that Fastify adds for HEAD have the operation of their GET. */
+export interface Route {
+  readonly method: string
+  /** With `:name` for a part that varies. */
+  readonly path: string
+  readonly operation: Operation | undefined
+}
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    readonly openapi?: Operation
+  }
+  interface FastifyInstance {
+    /** Every route, complete once the server is ready. */
+    readonly routes: readonly Route[]
+  }
+}
+
+/** In the order in which readers see them. */
+export const OPERATION_TAGS = ['Metrics', 'Events', 'Better Stack', 'GraphQL', 'Operations'] as const
+export type OperationTag = (typeof OPERATION_TAGS)[number]
+
+export const STRING: JsonSchema = { type: 'string' }
+
+export const jsonContent = (schema: JsonSchema): Content => ({ 'application/json': schema })
+
+export const queryParameter = (name: string, description: string, schema: JsonSchema = STRING): Parameter => ({
+  in: 'query',
+  name,
+  description,
+  schema,
+})
+
+/** Of every list. */
+export const limitParameter = (description: string): Parameter =>
+  queryParameter('limit', description, { type: 'integer', minimum: 1 })
+
+export const FROM = queryParameter(
+  'from',
+  'An instant, or relative to now such as `-6h`; inclusive. Default: 24 hours ago.',
+)
+export const TO = queryParameter('to', 'The end of the range, in the same format; inclusive. Default: now.')
+export const TAG_FILTER: Parameter = {
+  in: 'query',
+  name: 'tags',
+  description:
+    '`tags[key]=value`: the tag must have this value. A repeated key accepts several values. All keys must match.',
+  schema: { type: 'object', additionalProperties: { anyOf: [STRING, listOf(STRING)] } },
+  style: 'deepObject',
+}
+
+export const IDEMPOTENCY_KEY: Parameter = {
+  in: 'header',
+  name: 'Idempotency-Key',
+  description:
+    'Within 24 hours, a retry with the same key counts nothing twice and gets the first successful response.',
+  schema: { type: 'string', minLength: 1, maxLength: 255, pattern: '^[!-~]+$' },
+}
+
+/** Of every request with a body. */
+export const CONTENT_ENCODING: Parameter = {
+  in: 'header',
+  name: 'Content-Encoding',
+  description: 'Compression of the body. The size limit holds before and after decompression.',
+  schema: { type: 'string', enum: ['identity', 'gzip', 'deflate', 'br'] },
+}
+
+/** Errors of every route that needs a key. */
+export const KEY_ERRORS = [
+  'missing_api_key',
+  'invalid_api_key',
+  'forbidden',
+  'rate_limited',
+  'internal',
+  'store_unavailable',
+] as const satisfies readonly ErrorCode[]
+
+/** Errors of every route that stores what a JSON body holds. */
+export const INGEST_ERRORS = [
+  ...KEY_ERRORS,
+  'invalid_body',
+  'request_timeout',
+  'idempotency_conflict',
+  'payload_too_large',
+  'unsupported_media_type',
+  'overloaded',
+] as const satisfies readonly ErrorCode[]
