@@ -65,8 +65,8 @@ const SLOW_REQUESTS_CHECK_MS = 5_000
 const PARAM_CHARS_MAX = 4_096
 
 /**
- * Puts the HTTP server together: what is common to all routes, then the routes of each API but GraphQL. It does not listen yet. Closing it
- * finishes the accepted requests; it does not close the gateway.
+ * Puts the HTTP server together: what is common to all routes, then the routes of each API but GraphQL. It does not
+ * listen yet. Closing it finishes the accepted requests; it does not close the gateway.
  */
 export function createServer(options: ServerOptions): FastifyInstance {
   const { gateway, log, now, telemetry, limits, trustProxy, corsOrigins, isDraining = () => false } = options
@@ -140,7 +140,10 @@ function collectRoutes(app: FastifyInstance, telemetry: Telemetry): void {
   })
 }
 
-/** Fastify ignores a bare number of hops, because a client that connects directly could forge them. An operator who sets hops rules that out. */
+/**
+ * Fastify ignores a bare number of hops, because a client that connects directly could forge them. An operator who sets
+ * hops rules that out.
+ */
 function fastifyTrustProxy(
   trusted: ServerOptions['trustProxy'],
 ): boolean | string[] | ((address: string, hop: number) => boolean) {
@@ -176,7 +179,10 @@ function logFailure(log: Logger, request: FastifyRequest, error: GatewayError): 
   else log.warn({ req: request, code, reason: cause instanceof Error ? cause.message : message }, 'request refused')
 }
 
-/** Responds to malformed HTTP, to headers that are too large and to requests that arrive too slowly: there is no request object for them. */
+/**
+ * Responds to malformed HTTP, to headers that are too large and to requests that arrive too slowly: there is no request
+ * object for them.
+ */
 function respondToClientError(error: Error & { readonly code?: string }, socket: Socket): void {
   if (error.code === 'ECONNRESET' || socket.destroyed) return
   if (socket.writable) {

@@ -5,14 +5,14 @@ import { startGateway, type TestGateway } from '../support/gateway.ts'
 import { type RedisServer, startRedis } from '../support/redis-server.ts'
 
 /**
- * What the Better Stack dialect promises, sentence by sentence: what is sent, what comes back, and what a query then answers. Every
- * row sends under names of its own, so all of a store share one gateway.
+ * The contract of the Better Stack API as data: requests, their responses, and the query results they must lead to.
+ * Each row uses metric names of its own, so that all rows share one gateway per store.
  */
 interface Row {
-  readonly says: string
+  readonly title: string
   readonly send: readonly Sent[]
-  /** What the Flux query then answers, by its path below `/api/v1/metrics/`. */
-  readonly answers?: Readonly<Record<string, unknown>>
+  /** Expected responses of the REST API, by the path below `/api/v1/metrics/`; a number is a status. */
+  readonly results?: Readonly<Record<string, unknown>>
 }
 
 interface Sent {
@@ -59,7 +59,7 @@ const today = (name: string, aggregation: string, value: unknown) => ({
 const at = (name: string, timestamp: string, value: number) => ({
   data: { name, aggregation: 'last', interval: '10s', series: [{ timestamp, value }] },
 })
-/** Asks a stretch of 10 s around an instant. */
+/** Queries the 10 s bucket at an instant. */
 const instant = (name: string, start: string, value: number) => ({
   [`${name}/query?from=${start}&to=${start}&interval=10s&aggregation=last`]: at(name, start, value),
 })
@@ -94,20 +94,20 @@ const summary = {
 
 const ROWS: readonly Row[] = [
   {
-    says: 'an object is one item',
+    title: 'an object is one item',
     send: [json(gauge('json.one'))],
-    answers: { [`json.one/${LAST}`]: today('json.one', 'last', 123) },
+    results: { [`json.one/${LAST}`]: today('json.one', 'last', 123) },
   },
   {
-    says: 'an array is many',
+    title: 'an array is many items',
     send: [json([gauge('json.a', 3.14), { name: 'json.b', counter: { value: 42 } }], 2)],
-    answers: {
+    results: {
       [`json.a/${LAST}`]: today('json.a', 'last', 3.14),
       [`json.b/query?interval=1d&aggregation=last`]: today('json.b', 'last', 42),
     },
   },
   {
-    says: 'NDJSON has an item a line; CRLF, blank lines and a missing final newline are fine',
+    title: 'NDJSON has one item per line; CRLF, blank lines and a missing final newline are accepted',
     send: [
       { body: JSON.stringify(gauge('nd.one')), type: NDJSON, ...accepted(1) },
       {
@@ -116,52 +116,52 @@ const ROWS: readonly Row[] = [
         ...accepted(2),
       },
     ],
-    answers: { [`nd.one/${LAST}`]: today('nd.one', 'last', 123), [`nd.b/${LAST}`]: today('nd.b', 'last', 2) },
+    results: { [`nd.one/${LAST}`]: today('nd.one', 'last', 123), [`nd.b/${LAST}`]: today('nd.b', 'last', 2) },
   },
   {
-    says: 'MessagePack is an object or an array',
+    title: 'MessagePack is an object or an array',
     send: [
       { body: encode(gauge('mp.one')), type: MSGPACK, ...accepted(1) },
       { body: encode([gauge('mp.a', 3.14), gauge('mp.b', 42n)], { useBigInt64: true }), type: MSGPACK, ...accepted(2) },
     ],
-    answers: { [`mp.one/${LAST}`]: today('mp.one', 'last', 123), [`mp.b/${LAST}`]: today('mp.b', 'last', 42) },
+    results: { [`mp.one/${LAST}`]: today('mp.one', 'last', 123), [`mp.b/${LAST}`]: today('mp.b', 'last', 42) },
   },
   {
-    says: 'POST / is the same, and HEAD answers 200',
+    title: 'POST / does the same as POST /metrics, and HEAD returns 200',
     send: [
       { ...json(gauge('root')), path: '/' },
       { method: 'HEAD', path: '/', status: 200 },
       { method: 'HEAD', status: 200 },
     ],
-    answers: { [`root/${LAST}`]: today('root', 'last', 123) },
+    results: { [`root/${LAST}`]: today('root', 'last', 123) },
   },
   {
-    says: 'gzip, deflate and br are decompressed',
+    title: 'gzip, deflate and br are decompressed',
     send: [
       { ...json(0), body: gzipSync(JSON.stringify(gauge('z.gzip'))), encoding: 'gzip', ...accepted(1) },
       { ...json(0), body: deflateSync(JSON.stringify(gauge('z.deflate'))), encoding: 'deflate', ...accepted(1) },
       { body: brotliCompressSync(encode(gauge('z.br'))), encoding: 'br', type: MSGPACK, ...accepted(1) },
     ],
-    answers: Object.fromEntries(
+    results: Object.fromEntries(
       ['z.gzip', 'z.deflate', 'z.br'].map((name) => [`${name}/${LAST}`, today(name, 'last', 123)]),
     ),
   },
   {
-    says: 'a missing or other content type is tried as JSON',
+    title: 'a missing or unknown content type is decoded as JSON',
     send: [
       { ...json(gauge('type.none')), type: undefined },
       { ...json(gauge('type.form')), type: 'application/x-www-form-urlencoded' },
       { ...json(gauge('type.odd')), type: 'nonsense' },
       { body: encode(gauge('type.bad')), type: 'text/plain', ...UNDECODABLE },
     ],
-    answers: { [`type.odd/${LAST}`]: today('type.odd', 'last', 123) },
+    results: { [`type.odd/${LAST}`]: today('type.odd', 'last', 123) },
   },
   {
-    says: 'no key, an unknown one, or one that may not ingest: 403',
+    title: 'a missing key, an unknown key and a key without the scope ingest are 403',
     send: (['none', 'unknown', 'reader'] as const).map((key) => ({ body: '{', type: JSON_TYPE, key, ...UNAUTHORIZED })),
   },
   {
-    says: 'an undecodable body is 406 and nothing of it is stored',
+    title: 'an undecodable body is 406 and nothing is stored',
     send: [
       { body: '', type: JSON_TYPE, ...UNDECODABLE },
       { body: `[${JSON.stringify(gauge('bad.json'))}`, type: JSON_TYPE, ...UNDECODABLE },
@@ -169,10 +169,10 @@ const ROWS: readonly Row[] = [
       { body: encode([gauge('bad.mp'), gauge('bad.mp')]).subarray(0, -1), type: MSGPACK, ...UNDECODABLE },
       { body: 'no gzip', type: JSON_TYPE, encoding: 'gzip', ...UNDECODABLE },
     ],
-    answers: { 'bad.json': 404, 'bad.nd': 404, 'bad.mp': 404 },
+    results: { 'bad.json': 404, 'bad.nd': 404, 'bad.mp': 404 },
   },
   {
-    says: 'more than 20 MiB, before or after decompression, is 413; 20 MiB are taken',
+    title: 'a body of more than 20 MiB, before or after decompression, is 413; 20 MiB are accepted',
     send: [
       { ...json(0), body: JSON.stringify(gauge('size.plain')).padEnd(20 * MIB), ...accepted(1) },
       {
@@ -189,10 +189,10 @@ const ROWS: readonly Row[] = [
         ...TOO_LARGE,
       },
     ],
-    answers: { [`size.gzip/${LAST}`]: today('size.gzip', 'last', 123), 'size.over': 404 },
+    results: { [`size.gzip/${LAST}`]: today('size.gzip', 'last', 123), 'size.over': 404 },
   },
   {
-    says: 'items that make no sense are left out, the rest is stored',
+    title: 'invalid items are rejected, all others are stored',
     send: [
       json(
         [
@@ -213,7 +213,7 @@ const ROWS: readonly Row[] = [
       ),
       json([{ name: 'left.ok', counter: { value: 1 } }, gauge('x'.repeat(256))], 0, 2),
     ],
-    answers: {
+    results: {
       'left.none': 404,
       'left.null': 404,
       'left.ahead': 404,
@@ -221,7 +221,7 @@ const ROWS: readonly Row[] = [
     },
   },
   {
-    says: 'dt is UNIX time in any unit, or RFC 3339, with T or space and any offset',
+    title: 'dt is UNIX time in any unit, or RFC 3339 with T or space and any offset',
     send: [
       json(
         [
@@ -242,7 +242,7 @@ const ROWS: readonly Row[] = [
       },
       json(gauge('dt.vector', 9, { timestamp: '2022-12-31T12:45:59Z', kind: 'absolute' })),
     ],
-    answers: {
+    results: {
       ...instant('dt.s', '2022-12-31T12:45:50Z', 1),
       ...instant('dt.ms', '2022-12-31T12:45:50Z', 2),
       ...instant('dt.ns', '2022-12-31T12:45:50Z', 3),
@@ -255,26 +255,26 @@ const ROWS: readonly Row[] = [
     },
   },
   {
-    says: 'a dt that is missing, null or unparsable is the time of reception',
+    title: 'a missing, null or unreadable dt is replaced by the time of reception',
     send: [
       json(
         [gauge('now.none', 1), gauge('now.null', 2, { dt: null }), gauge('now.odd', 3, { dt: 'half past nine' })],
         3,
       ),
     ],
-    answers: {
+    results: {
       ...instant('now.none', '2026-05-05T12:00:00Z', 1),
       ...instant('now.null', '2026-05-05T12:00:00Z', 2),
       ...instant('now.odd', '2026-05-05T12:00:00Z', 3),
     },
   },
   {
-    says: 'tags are kept; those that are lists are joined, and a namespace is a tag',
+    title: 'tags are stored; lists are joined, and the namespace becomes a tag',
     send: [
       json(gauge('cpu_temperature', 63.5, { tags: { host: 'server_1', region: 'us-east' } })),
       json(gauge('tags.list', 1, { tags: { a: ['x', 'y'] }, namespace: 'host', interval_ms: 1_000 })),
     ],
-    answers: {
+    results: {
       [`cpu_temperature/${LAST}&tags[host]=server_1`]: today('cpu_temperature', 'last', 63.5),
       [`tags.list/${LAST}&group_by=tags.a,tags.namespace`]: {
         data: { groups: { 'x\\,y,host': [{ timestamp: '2026-05-05T00:00:00Z', value: 1 }] } },
@@ -282,17 +282,17 @@ const ROWS: readonly Row[] = [
     },
   },
   {
-    says: 'counters without a kind are running totals',
+    title: 'counters without a kind are running totals',
     send: [
       json([counter('total', 42, '09:00:00'), counter('total', 50, '09:01:00'), counter('total', 3, '09:02:00')], 3),
     ],
-    answers: {
+    results: {
       [`total/${DAY}&aggregation=sum`]: today('total', 'sum', 11),
       [`total/${DAY}&aggregation=last`]: today('total', 'last', 3),
     },
   },
   {
-    says: 'an incremental counter is a delta, an absolute one a running total',
+    title: 'an incremental counter is a delta, an absolute one a running total',
     send: [
       json(
         [
@@ -309,12 +309,12 @@ const ROWS: readonly Row[] = [
         2,
       ),
     ],
-    answers: { [`kinds/${DAY}&aggregation=sum`]: today('kinds', 'sum', 13) },
+    results: { [`kinds/${DAY}&aggregation=sum`]: today('kinds', 'sum', 13) },
   },
   {
-    says: 'a histogram is counters with upper_limit, NAME_sum and NAME_count; percentiles are interpolated',
+    title: 'a histogram is stored as counters with upper_limit, NAME_sum and NAME_count; percentiles are interpolated',
     send: [json(histogram), json(histogram)],
-    answers: {
+    results: {
       [`request_duration_s/${DAY}`]: today('request_duration_s', 'sum', 280),
       [`request_duration_s/${DAY}&aggregation=p50`]: today('request_duration_s', 'p50', 0.2 + 0.3 * (50 / 90)),
       [`request_duration_s/${DAY}&group_by=tags.upper_limit`]: {
@@ -337,9 +337,9 @@ const ROWS: readonly Row[] = [
     },
   },
   {
-    says: 'a summary is gauges with quantile, NAME_sum and NAME_count',
+    title: 'a summary is stored as gauges with quantile, NAME_sum and NAME_count',
     send: [json(summary)],
-    answers: {
+    results: {
       [`response_size_bytes/${DAY}&tags[quantile]=0.99`]: today('response_size_bytes', 'last', 600),
       [`response_size_bytes_sum/${DAY}`]: today('response_size_bytes_sum', 'sum', 25_000),
       [`response_size_bytes_count/${DAY}`]: today('response_size_bytes_count', 'sum', 100),
@@ -347,7 +347,7 @@ const ROWS: readonly Row[] = [
     },
   },
   {
-    says: 'the shapes of Vector: wrapped, aggregated, sets and samples',
+    title: 'the formats of Vector are accepted: wrapped and aggregated metrics, sets and samples',
     send: [
       json({ metric: { name: 'v.set', kind: 'incremental', set: { values: ['a', 'b', 'a'] } } }),
       json({
@@ -379,7 +379,7 @@ const ROWS: readonly Row[] = [
         aggregated_summary: { quantiles: [{ quantile: 0.5, value: 9 }], count: 3, sum: 4 },
       }),
     ],
-    answers: {
+    results: {
       'v.set/query?interval=1d': today('v.set', 'count', 2),
       'v.dist/query?interval=1d': today('v.dist', 'avg', 4),
       'v.dist/query?interval=1d&aggregation=count': today('v.dist', 'count', 4),
@@ -388,18 +388,18 @@ const ROWS: readonly Row[] = [
     },
   },
   {
-    says: 'series are told apart by their tags',
+    title: 'different tags are different series',
     send: [json([gauge('series', 1, { tags: { host: 'a' } }), gauge('series', 2, { tags: { host: 'b' } })], 2)],
-    answers: { [`series/${LAST}&group_by=tags.host`]: { data: { groups: { a: [{ value: 1 }], b: [{ value: 2 }] } } } },
+    results: { [`series/${LAST}&group_by=tags.host`]: { data: { groups: { a: [{ value: 1 }], b: [{ value: 2 }] } } } },
   },
   {
-    says: 'an Idempotency-Key counts once and gets the first answer again',
+    title: 'a retry with the same Idempotency-Key counts once and gets the first response',
     send: (['/metrics', '/', '/metrics'] as const).map((path) => ({
       ...json([counter('once', 5, '09:00:00', { kind: 'incremental' }), {}], 1, 1),
       idempotencyKey: 'once',
       path,
     })),
-    answers: { [`once/${DAY}`]: today('once', 'sum', 5) },
+    results: { [`once/${DAY}`]: today('once', 'sum', 5) },
   },
 ]
 
@@ -430,7 +430,7 @@ describe.each([
     gateways.push(gateway)
   })
 
-  test.each(ROWS.map((row) => [row.says, row] as const))('%s', async (_says, { send, answers = {} }) => {
+  test.each(ROWS.map((row) => [row.title, row] as const))('%s', async (_title, { send, results = {} }) => {
     for (const sent of send) {
       const { method = 'POST', path = '/metrics', body, status, text, counts } = sent
       const response = await fetch(gateway.url + path, {
@@ -438,8 +438,8 @@ describe.each([
         headers: headersOf(gateway, sent),
         ...(body !== undefined && { body: typeof body === 'string' ? body : new Uint8Array(body) }),
       })
-      const answer = await response.text()
-      expect([response.status, text === undefined ? undefined : answer]).toEqual([status, text])
+      const responseText = await response.text()
+      expect([response.status, text === undefined ? undefined : responseText]).toEqual([status, text])
       if (text !== undefined && text !== '')
         expect(response.headers.get('content-type')).toBe('text/plain; charset=utf-8')
       if (counts === undefined) continue
@@ -449,7 +449,7 @@ describe.each([
     }
     for (const folded of [false, true]) {
       if (folded) await gateway.folds.drain()
-      for (const [path, expected] of Object.entries(answers)) {
+      for (const [path, expected] of Object.entries(results)) {
         const response = await fetch(`${gateway.url}/api/v1/metrics/${path}`, { headers: { 'x-api-key': gateway.key } })
         if (typeof expected === 'number') expect([path, response.status]).toEqual([path, expected])
         else expect([path, await response.json()]).toMatchObject([path, expected])

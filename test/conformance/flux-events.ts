@@ -15,7 +15,7 @@ const NOTHING = {
 function listed(name: string, ...events: readonly object[]): Step {
   return {
     send: `GET ${E}?${RANGE}&name=${encodeURIComponent(name)}`,
-    answer: { data: events.map((event) => ({ id: ID, timestamp: AT, ...NOTHING, ...event })) },
+    response: { data: events.map((event) => ({ id: ID, timestamp: AT, ...NOTHING, ...event })) },
   }
 }
 
@@ -23,26 +23,26 @@ const event = (name: string, more: object = {}) => ({ name, timestamp: AT, ...mo
 
 const EVENT_ROWS: readonly Row[] = [
   {
-    says: 'an event is answered with its id',
+    title: 'the response to an event has its id',
     send: `POST ${E}`,
     body: event('single.placed', { value: 99.99, user_id: 'u-1' }),
-    answer: { data: { id: ID, name: 'single.placed', timestamp: AT, user_id: 'u-1', value: 99.99 } },
+    response: { data: { id: ID, name: 'single.placed', timestamp: AT, user_id: 'u-1', value: 99.99 } },
     after: [listed('single.placed', { name: 'single.placed', value: 99.99, user_id: 'u-1' })],
   },
   {
-    says: 'a name is enough',
+    title: 'an event needs only a name',
     send: `POST ${E}`,
     body: { name: 'single.bare' },
-    answer: { data: { id: ID, name: 'single.bare', timestamp: INSTANT, user_id: null, value: null } },
+    response: { data: { id: ID, name: 'single.bare', timestamp: INSTANT, user_id: null, value: null } },
     after: [
       {
         send: `GET ${E}?name=single.bare`,
-        answer: { data: [{ id: ID, name: 'single.bare', timestamp: INSTANT, ...NOTHING }] },
+        response: { data: [{ id: ID, name: 'single.bare', timestamp: INSTANT, ...NOTHING }] },
       },
     ],
   },
   {
-    says: 'it is kept whole',
+    title: 'an event is stored whole',
     send: `POST ${E}`,
     body: event('single.whole', {
       ...{ value: -1, tags: { region: 'eu', n: 1, gone: null }, properties: { a: [{ b: null }], ü: '😀' } },
@@ -68,13 +68,13 @@ const EVENT_ROWS: readonly Row[] = [
     ],
   },
   {
-    says: 'null is accepted for every field but the name, and unknown fields are ignored',
+    title: 'null is accepted for every field but the name, and unknown fields are ignored',
     send: `POST ${E}`,
     body: { name: 'single.null', ...NOTHING, tags: null, timestamp: null, color: { a: 1 } },
-    answer: { data: { id: ID, name: 'single.null', timestamp: INSTANT, user_id: null, value: null } },
+    response: { data: { id: ID, name: 'single.null', timestamp: INSTANT, user_id: null, value: null } },
   },
   {
-    says: 'two equal events are two events',
+    title: 'two equal events are two events',
     before: [{ send: `POST ${E}`, body: event('single.twice') }],
     send: `POST ${E}`,
     body: event('single.twice'),
@@ -99,11 +99,11 @@ const EVENT_ROWS: readonly Row[] = [
     ] as const
   ).map(
     ([what, body, status, code]): Row => ({
-      says: `an event with ${what} is ${code}`,
+      title: `an event with ${what} is ${code}`,
       send: `POST ${E}`,
       body,
       status,
-      answer: refusal(code),
+      response: refusal(code),
       after: [listed('single.bad')],
     }),
   ),
@@ -111,63 +111,63 @@ const EVENT_ROWS: readonly Row[] = [
 
 const BATCH_ROWS: readonly Row[] = [
   {
-    says: 'events come in batches',
+    title: 'a batch of events is an object with events',
     send: `POST ${E}/batch`,
     body: { events: [event('batch.e', { value: null }), event('batch.e', { value: 2 })] },
-    answer: '{"data":{"accepted":2,"rejected":0}}',
+    response: '{"data":{"accepted":2,"rejected":0}}',
     after: [listed('batch.e', { name: 'batch.e', value: 2 }, { name: 'batch.e' })],
   },
   {
-    says: 'as bare arrays too',
+    title: 'a batch of events may be a bare array',
     send: `POST ${E}/batch`,
     body: [event('batch.bare')],
-    answer: { data: { accepted: 1, rejected: 0 } },
+    response: { data: { accepted: 1, rejected: 0 } },
   },
   {
-    says: 'and empty ones',
+    title: 'a batch of events may be empty',
     send: `POST ${E}/batch`,
     body: { events: [] },
-    answer: { data: { accepted: 0, rejected: 0 } },
+    response: { data: { accepted: 0, rejected: 0 } },
   },
   {
-    says: 'bad events are reported by index, the good ones are stored',
+    title: 'invalid events are listed by index, all others are stored',
     send: `POST ${E}/batch`,
     body: { events: [event('batch.mixed'), {}, event('batch.mixed', { tags: 1 })] },
-    answer: {
+    response: {
       data: { accepted: 1, rejected: 2 },
       errors: [itemError(1, 'missing_name'), itemError(2, 'invalid_tags')],
     },
     after: [listed('batch.mixed', { name: 'batch.mixed' })],
   },
   {
-    says: '501 events are too many: nothing is stored',
+    title: 'a batch of 501 events is refused and nothing is stored',
     send: `POST ${E}/batch`,
     body: { events: Array.from({ length: 501 }, () => event('batch.501')) },
     status: 400,
-    answer: refusal('batch_too_large', { max: 500 }),
+    response: refusal('batch_too_large', { max: 500 }),
     after: [listed('batch.501')],
   },
   {
-    says: 'a batch without a list is invalid',
+    title: 'a batch without a list of events is invalid',
     send: `POST ${E}/batch`,
     body: {},
     status: 400,
-    answer: refusal('invalid_body'),
+    response: refusal('invalid_body'),
   },
   {
-    says: 'a batch with a key counts once',
+    title: 'a batch of events with an idempotency key counts once',
     before: [{ send: `POST ${E}/batch`, body: [event('batch.once')], headers: { 'idempotency-key': 'events-1' } }],
     send: `POST ${E}/batch`,
     body: [event('batch.once')],
     headers: { 'idempotency-key': 'events-1' },
-    answer: { data: { accepted: 1, rejected: 0 } },
+    response: { data: { accepted: 1, rejected: 0 } },
     after: [listed('batch.once', { name: 'batch.once' })],
   },
 ]
 
 const LIST_ROWS: readonly Row[] = [
   {
-    says: 'events are listed newest first, page by page, each once',
+    title: 'events are listed newest first, page by page, each once',
     before: [
       {
         send: `POST ${E}/batch`,
@@ -175,7 +175,7 @@ const LIST_ROWS: readonly Row[] = [
       },
     ],
     send: `GET ${E}?${RANGE}&name=list.pages&limit=2`,
-    answer: {
+    response: {
       data: ['10:02', '10:01'].map((time) => ({
         id: ID,
         name: 'list.pages',
@@ -187,7 +187,7 @@ const LIST_ROWS: readonly Row[] = [
     after: [
       {
         send: `GET ${E}?${RANGE}&name=list.pages&limit=3`,
-        answer: {
+        response: {
           data: ['10:02', '10:01', '10:00'].map((time) => ({
             id: ID,
             name: 'list.pages',
@@ -199,7 +199,7 @@ const LIST_ROWS: readonly Row[] = [
     ],
   },
   {
-    says: 'by the beginning of a name and by tags',
+    title: 'events are filtered by the start of the name and by tags',
     before: [
       {
         send: `POST ${E}/batch`,
@@ -211,37 +211,37 @@ const LIST_ROWS: readonly Row[] = [
       },
     ],
     send: `GET ${E}?${RANGE}&name=list.a.*&tags[region]=eu&tags[region]=us&tags[n]=1`,
-    answer: { data: [{ id: ID, name: 'list.a.x', timestamp: AT, ...NOTHING, tags: { n: '1', region: 'eu' } }] },
+    response: { data: [{ id: ID, name: 'list.a.x', timestamp: AT, ...NOTHING, tags: { n: '1', region: 'eu' } }] },
     after: [
       {
         send: `GET ${E}?${RANGE}&name=list.a.*&tags%5Bregion%5D=us`,
-        answer: { data: [{ id: ID, name: 'list.a.y', timestamp: AT, ...NOTHING, tags: { region: 'us' } }] },
+        response: { data: [{ id: ID, name: 'list.a.y', timestamp: AT, ...NOTHING, tags: { region: 'us' } }] },
       },
-      { send: `GET ${E}?${RANGE}&name=list.a`, answer: { data: [] } },
+      { send: `GET ${E}?${RANGE}&name=list.a`, response: { data: [] } },
     ],
   },
   {
-    says: 'those of the last 24 hours by default',
+    title: 'by default the events of the last 24 hours are listed',
     before: [
       { send: `POST ${E}`, body: event('list.old') },
       { send: `POST ${E}`, body: { name: 'list.old' } },
     ],
     send: `GET ${E}?name=list.old`,
-    answer: { data: [{ id: ID, name: 'list.old', timestamp: INSTANT, ...NOTHING }] },
+    response: { data: [{ id: ID, name: 'list.old', timestamp: INSTANT, ...NOTHING }] },
   },
   {
-    says: 'of one project alone',
+    title: 'only events of the own project are listed',
     before: [{ send: `POST ${E}`, body: { name: 'list.mine' } }],
     send: `GET ${E}`,
     as: 'other',
-    answer: { data: [] },
+    response: { data: [] },
   },
   ...['limit=1001', 'after=x', 'from=soon', `from=${AT}&to=2024-01-14T00:00:00Z`].map(
     (parameters): Row => ({
-      says: `${parameters} is an invalid range`,
+      title: `${parameters} is an invalid range`,
       send: `GET ${E}?${parameters}`,
       status: 400,
-      answer: { error: { code: 'invalid_range', message: MESSAGE, ...detailsOf(parameters) } },
+      response: { error: { code: 'invalid_range', message: MESSAGE, ...detailsOf(parameters) } },
     }),
   ),
 ]
@@ -256,18 +256,18 @@ const none = { accepted: 0, rejected: 0 }
 
 const COMBINED_ROWS: readonly Row[] = [
   {
-    says: 'events and metrics come together',
+    title: 'a combined batch stores events and metrics',
     send: 'POST /api/v1/flux/batch',
     body: {
       events: [event('both.order', { value: 99.99 })],
       metrics: [{ name: 'both.orders', type: 'counter', value: -1, timestamp: AT, tags: { n: 1 } }],
     },
-    answer: '{"data":{"events":{"accepted":1,"rejected":0},"metrics":{"accepted":1,"rejected":0}}}',
+    response: '{"data":{"events":{"accepted":1,"rejected":0},"metrics":{"accepted":1,"rejected":0}}}',
     after: [
       listed('both.order', { name: 'both.order', value: 99.99 }),
       {
         send: 'GET /api/v1/metrics/both.orders',
-        answer: {
+        response: {
           data: { name: 'both.orders', type: 'counter', tags: ['n'], first_seen: AT, last_seen: AT, data_points: 1 },
         },
       },
@@ -275,18 +275,18 @@ const COMBINED_ROWS: readonly Row[] = [
   },
   ...[{}, { events: [], metrics: [] }, { events: null }, { metrics: [] }].map(
     (body, i): Row => ({
-      says: `either may be missing or empty (${i})`,
+      title: `a combined batch may lack events or metrics (${i})`,
       send: 'POST /api/v1/flux/batch',
       body,
-      answer: { data: { events: none, metrics: none } },
+      response: { data: { events: none, metrics: none } },
     }),
   ),
   {
-    says: 'what was left out is reported by its kind',
+    title: 'rejected items of a combined batch are listed with their kind',
     send: 'POST /api/v1/flux/batch',
     headers: { connection: 'close' },
     body: { events: [{}, event('both.mixed')], metrics: [7, { name: 'both.mixed', type: 'counter', value: 1 }] },
-    answer: {
+    response: {
       data: { events: { accepted: 1, rejected: 1 }, metrics: { accepted: 1, rejected: 1 } },
       errors: [
         { kind: 'events', ...itemError(0, 'missing_name') },
@@ -296,27 +296,27 @@ const COMBINED_ROWS: readonly Row[] = [
     after: [listed('both.mixed', { name: 'both.mixed' })],
   },
   {
-    says: '501 of either are too many: nothing is stored',
+    title: 'a combined batch with 501 events or metrics is refused and nothing is stored',
     send: 'POST /api/v1/flux/batch',
     body: {
       events: [event('both.501')],
       metrics: Array.from({ length: 501 }, () => ({ name: 'both.501', type: 'counter', value: 1 })),
     },
     status: 400,
-    answer: refusal('batch_too_large', { max: 500 }),
+    response: refusal('batch_too_large', { max: 500 }),
     after: [listed('both.501'), { send: 'GET /api/v1/metrics/both.501', status: 404 }],
   },
   ...['[]', '{"events":{}}', '{"metrics":7}', '{"events":['].map(
     (body): Row => ({
-      says: `${body} is no combined batch`,
+      title: `${body} is not a valid combined batch`,
       send: 'POST /api/v1/flux/batch',
       body,
       status: 400,
-      answer: refusal('invalid_body'),
+      response: refusal('invalid_body'),
     }),
   ),
   {
-    says: 'with a key both count once',
+    title: 'a combined batch with an idempotency key counts once',
     before: [
       {
         send: 'POST /api/v1/flux/batch',
@@ -330,12 +330,12 @@ const COMBINED_ROWS: readonly Row[] = [
     send: 'POST /api/v1/flux/batch',
     body: { events: [event('both.once')], metrics: [{ name: 'both.once', type: 'counter', value: 1, timestamp: AT }] },
     headers: { 'idempotency-key': 'both-1' },
-    answer: { data: { events: { accepted: 1, rejected: 0 }, metrics: { accepted: 1, rejected: 0 } } },
+    response: { data: { events: { accepted: 1, rejected: 0 }, metrics: { accepted: 1, rejected: 0 } } },
     after: [
       listed('both.once', { name: 'both.once' }),
       {
         send: 'GET /api/v1/metrics/both.once',
-        answer: {
+        response: {
           data: { name: 'both.once', type: 'counter', tags: [], first_seen: AT, last_seen: AT, data_points: 1 },
         },
       },

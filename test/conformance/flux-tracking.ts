@@ -10,7 +10,7 @@ const START = '2024-01-15T00:00:00Z'
 function totalOf(name: string, aggregation: string, value: unknown): Step {
   return {
     send: `GET ${M}/${encodeURIComponent(name)}/query?${DAY}&aggregation=${aggregation}`,
-    answer: { data: { name, aggregation, interval: '1d', series: [{ timestamp: START, value }] } },
+    response: { data: { name, aggregation, interval: '1d', series: [{ timestamp: START, value }] } },
   }
 }
 
@@ -23,105 +23,105 @@ const accepted = (n: number) => ({ data: { accepted: n, rejected: 0 } })
 const absent = (name: string): Step => ({
   send: `GET ${M}/${encodeURIComponent(name)}`,
   status: 404,
-  answer: refusal('metric_not_found'),
+  response: refusal('metric_not_found'),
 })
 
 const KEY_ROWS: readonly Row[] = [
   {
-    says: 'a key comes as Authorization: Bearer',
+    title: 'the key is accepted as Authorization: Bearer',
     send: `GET ${M}?limit=1&search=no+such`,
     as: 'none',
     headers: { authorization: 'Bearer key-of-everything' },
-    answer: { data: [] },
+    response: { data: [] },
   },
   {
-    says: 'or as X-API-Key',
+    title: 'the key is accepted as X-API-Key',
     send: `GET ${M}?limit=1&search=no+such`,
     as: 'none',
     headers: { 'x-api-key': 'key-of-everything' },
-    answer: { data: [] },
+    response: { data: [] },
   },
   {
-    says: 'without one it is missing',
+    title: 'a request without a key is missing_api_key',
     send: `GET ${M}`,
     as: 'none',
     status: 401,
-    answer: refusal('missing_api_key'),
-    answers: { 'www-authenticate': 'Bearer' },
+    response: refusal('missing_api_key'),
+    responseHeaders: { 'www-authenticate': 'Bearer' },
   },
   {
-    says: 'never in the query string',
+    title: 'the key is not read from the query string',
     send: `GET ${M}?api_key=key-of-everything&key=key-of-everything&token=key-of-everything`,
     as: 'none',
     status: 401,
-    answer: refusal('missing_api_key'),
+    response: refusal('missing_api_key'),
   },
   {
-    says: 'a key that is none is invalid',
+    title: 'an unknown key is invalid_api_key',
     send: `GET ${M}`,
     as: 'none',
     headers: { authorization: 'Bearer sk_live_xxx' },
     status: 401,
-    answer: refusal('invalid_api_key'),
+    response: refusal('invalid_api_key'),
   },
   {
-    says: 'a key that only sends may not ask',
+    title: 'a key with the scope ingest alone may not query',
     send: `GET ${M}`,
     as: 'ingest',
     status: 403,
-    answer: refusal('forbidden', { scope: 'query' }),
+    response: refusal('forbidden', { scope: 'query' }),
     after: [
-      { send: `GET ${M}/x`, as: 'ingest', status: 403, answer: refusal('forbidden', { scope: 'query' }) },
-      { send: `GET ${M}/x/query`, as: 'ingest', status: 403, answer: refusal('forbidden', { scope: 'query' }) },
-      { send: 'GET /api/v1/events', as: 'ingest', status: 403, answer: refusal('forbidden', { scope: 'query' }) },
-      { send: `DELETE ${M}/x`, as: 'ingest', status: 403, answer: refusal('forbidden', { scope: 'admin' }) },
+      { send: `GET ${M}/x`, as: 'ingest', status: 403, response: refusal('forbidden', { scope: 'query' }) },
+      { send: `GET ${M}/x/query`, as: 'ingest', status: 403, response: refusal('forbidden', { scope: 'query' }) },
+      { send: 'GET /api/v1/events', as: 'ingest', status: 403, response: refusal('forbidden', { scope: 'query' }) },
+      { send: `DELETE ${M}/x`, as: 'ingest', status: 403, response: refusal('forbidden', { scope: 'admin' }) },
     ],
   },
   {
-    says: 'a key that only asks may not send',
+    title: 'a key with the scope query alone may not ingest',
     send: `POST ${M}`,
     body: gauge('key.query'),
     as: 'query',
     status: 403,
-    answer: refusal('forbidden', { scope: 'ingest' }),
+    response: refusal('forbidden', { scope: 'ingest' }),
     after: [
       {
         send: `POST ${M}/batch`,
         body: [],
         as: 'query',
         status: 403,
-        answer: refusal('forbidden', { scope: 'ingest' }),
+        response: refusal('forbidden', { scope: 'ingest' }),
       },
       {
         send: 'POST /api/v1/events',
         body: {},
         as: 'query',
         status: 403,
-        answer: refusal('forbidden', { scope: 'ingest' }),
+        response: refusal('forbidden', { scope: 'ingest' }),
       },
       {
         send: 'POST /api/v1/flux/batch',
         body: {},
         as: 'query',
         status: 403,
-        answer: refusal('forbidden', { scope: 'ingest' }),
+        response: refusal('forbidden', { scope: 'ingest' }),
       },
       absent('key.query'),
     ],
   },
   {
-    says: 'all data is per project',
+    title: 'a project sees only its own data',
     before: [{ send: `POST ${M}`, body: gauge('project.mine', 1, { tags: { secret: 'yes' } }) }],
     send: `GET ${M}`,
     as: 'other',
-    answer: { data: [] },
+    response: { data: [] },
     after: [
-      { send: `GET ${M}/project.mine`, as: 'other', status: 404, answer: refusal('metric_not_found') },
-      { send: `GET ${M}/project.mine/query`, as: 'other', status: 404, answer: refusal('metric_not_found') },
-      { send: `DELETE ${M}/project.mine`, as: 'other', status: 404, answer: refusal('metric_not_found') },
+      { send: `GET ${M}/project.mine`, as: 'other', status: 404, response: refusal('metric_not_found') },
+      { send: `GET ${M}/project.mine/query`, as: 'other', status: 404, response: refusal('metric_not_found') },
+      { send: `DELETE ${M}/project.mine`, as: 'other', status: 404, response: refusal('metric_not_found') },
       {
         send: `GET ${M}?search=project.mine`,
-        answer: {
+        response: {
           data: [{ name: 'project.mine', type: 'gauge', tags: ['secret'], first_seen: INSTANT, last_seen: INSTANT }],
         },
       },
@@ -131,38 +131,38 @@ const KEY_ROWS: readonly Row[] = [
 
 const SINGLE_ROWS: readonly Row[] = [
   {
-    says: 'a metric is answered as it was sent',
+    title: 'the response to a point repeats it',
     send: `POST ${M}`,
     body: counter('single.one', 145.2, { tags: { endpoint: '/users', status: '200' }, unit: 'ms', description: 'x' }),
-    answer: `{"data":{"name":"single.one","type":"counter","value":145.2,"timestamp":"${AT}"}}`,
+    response: `{"data":{"name":"single.one","type":"counter","value":145.2,"timestamp":"${AT}"}}`,
     after: [totalOf('single.one', 'sum', 145.2)],
   },
   {
-    says: 'without a timestamp, or with null, it is of now',
+    title: 'a missing or null timestamp is the time of reception',
     send: `POST ${M}`,
     body: gauge('single.now', 2, { timestamp: null }),
-    answer: { data: { name: 'single.now', type: 'gauge', value: 2, timestamp: INSTANT } },
+    response: { data: { name: 'single.now', type: 'gauge', value: 2, timestamp: INSTANT } },
     after: [
       {
         send: `GET ${M}/single.now/query?from=-1m&interval=1d`,
-        answer: {
+        response: {
           data: { name: 'single.now', aggregation: 'last', interval: '1d', series: [{ timestamp: INSTANT, value: 2 }] },
         },
       },
     ],
   },
   {
-    says: 'a set takes a string',
+    title: 'the value of a set is a string',
     send: `POST ${M}`,
     body: { name: 'single.set', type: 'set', value: 'user_123', timestamp: AT },
-    answer: { data: { name: 'single.set', type: 'set', value: 'user_123', timestamp: AT } },
+    response: { data: { name: 'single.set', type: 'set', value: 'user_123', timestamp: AT } },
     after: [totalOf('single.set', 'count', 1)],
   },
   {
-    says: 'unknown fields are ignored',
+    title: 'unknown fields are ignored',
     send: `POST ${M}`,
     body: gauge('single.unknown', 1, { color: 'red', kind: { a: 1 } }),
-    answer: { data: { name: 'single.unknown', type: 'gauge', value: 1, timestamp: INSTANT } },
+    response: { data: { name: 'single.unknown', type: 'gauge', value: 1, timestamp: INSTANT } },
   },
   ...(
     [
@@ -196,104 +196,110 @@ const SINGLE_ROWS: readonly Row[] = [
     ] as const
   ).map(
     ([what, body, code]): Row => ({
-      says: `${what} is ${code}`,
+      title: `${what} is ${code}`,
       send: `POST ${M}`,
       body,
       status: 400,
-      answer: refusal(code),
+      response: refusal(code),
       after: [absent('single.bad')],
     }),
   ),
   {
-    says: 'a number too large to be finite is invalid_value',
+    title: 'a number too large to be finite is invalid_value',
     send: `POST ${M}`,
     body: '{"name":"single.bad","type":"gauge","value":1e999}',
     status: 400,
-    answer: refusal('invalid_value'),
+    response: refusal('invalid_value'),
   },
   {
-    says: 'a name has one type for life',
+    title: 'a name has one type for life',
     before: [{ send: `POST ${M}`, body: counter('single.typed') }],
     send: `POST ${M}`,
     body: gauge('single.typed'),
     status: 409,
-    answer: refusal('type_conflict'),
+    response: refusal('type_conflict'),
     after: [totalOf('single.typed', 'sum', 1)],
   },
   {
-    says: 'a series beyond the limit is refused, those that are there go on',
+    title: 'a series beyond the limit is refused, existing series still accept points',
     before: [
       {
         send: `POST ${M}/batch`,
         body: Array.from({ length: 5 }, (_, i) => counter('single.wide', 1, { tags: { i } })),
-        answer: accepted(5),
+        response: accepted(5),
       },
     ],
     send: `POST ${M}`,
     body: counter('single.wide', 1, { tags: { i: 5 } }),
     status: 422,
-    answer: refusal('series_limit_exceeded'),
+    response: refusal('series_limit_exceeded'),
     after: [
       { send: `POST ${M}`, body: counter('single.wide', 1, { tags: { i: 4 } }) },
       totalOf('single.wide', 'sum', 6),
     ],
   },
   {
-    says: 'a body that is not JSON by its own account is an unsupported media type',
+    title: 'a content type other than JSON is unsupported_media_type',
     send: `POST ${M}`,
     body: '<a/>',
     headers: { 'content-type': 'application/xml' },
     status: 415,
-    answer: refusal('unsupported_media_type'),
+    response: refusal('unsupported_media_type'),
   },
   {
-    says: 'an unknown content encoding is an unsupported media type',
+    title: 'an unknown content encoding is unsupported_media_type',
     send: `POST ${M}`,
     body: gauge('single.bad'),
     headers: { 'content-encoding': 'zstd' },
     status: 415,
-    answer: refusal('unsupported_media_type'),
+    response: refusal('unsupported_media_type'),
   },
   {
-    says: 'what curl calls a form is tried as JSON',
+    title: 'the form type that curl sends is read as JSON',
     send: `POST ${M}`,
     body: gauge('single.form'),
     headers: { 'content-type': 'application/x-www-form-urlencoded' },
-    answer: { data: { name: 'single.form', type: 'gauge', value: 1, timestamp: INSTANT } },
+    response: { data: { name: 'single.form', type: 'gauge', value: 1, timestamp: INSTANT } },
   },
   {
-    says: 'a body of more than 20 MiB is too large',
+    title: 'a body of more than 20 MiB is payload_too_large',
     send: `POST ${M}`,
     body: Buffer.alloc(20 * 1024 * 1024 + 1, ' '),
     status: 413,
-    answer: refusal('payload_too_large'),
+    response: refusal('payload_too_large'),
   },
   {
-    says: 'one of 20 MiB is not',
+    title: 'a body of 20 MiB is accepted',
     send: `POST ${M}`,
     body: JSON.stringify(gauge('single.padded')).padEnd(20 * 1024 * 1024, ' '),
-    answer: { data: { name: 'single.padded', type: 'gauge', value: 1, timestamp: INSTANT } },
+    response: { data: { name: 'single.padded', type: 'gauge', value: 1, timestamp: INSTANT } },
   },
   {
-    says: 'a client that closes its connection is answered',
+    title: 'a request with Connection: close gets a response',
     send: `POST ${M}`,
     body: gauge('single.close'),
     headers: { connection: 'close' },
-    answers: { connection: 'close' },
+    responseHeaders: { connection: 'close' },
   },
-  { says: 'nothing answers elsewhere', send: 'GET /api/v1/metric', status: 404, answer: refusal('not_found') },
-  { says: 'nor to another method', send: `PUT ${M}/x`, body: {}, status: 404, answer: refusal('not_found') },
+  { title: 'an unknown path is not_found', send: 'GET /api/v1/metric', status: 404, response: refusal('not_found') },
+  {
+    title: 'an unknown method is not_found',
+    send: `PUT ${M}/x`,
+    body: {},
+    status: 404,
+    response: refusal('not_found'),
+  },
 ]
 
 const TAG_ROWS: readonly Row[] = [
   {
-    says: 'tag values are strings, numbers and booleans, stored as text; null is dropped',
+    title: 'tag values are strings, numbers and booleans, stored as text; null is dropped',
     send: `POST ${M}`,
     body: counter('tags.kinds', 1, { tags: { s: 'x', n: 1.5, i: 200, b: true, gone: null } }),
     after: [
       {
         send: `GET ${M}/tags.kinds`,
-        answer: {
+        response: {
           data: {
             name: 'tags.kinds',
             type: 'counter',
@@ -306,18 +312,18 @@ const TAG_ROWS: readonly Row[] = [
       },
       {
         send: `GET ${M}/tags.kinds/query?${DAY}&group_by=tags.i,tags.n,tags.b`,
-        answer: { data: { groups: { '200,1.5,true': [{ timestamp: START, value: 1 }] } } },
+        response: { data: { groups: { '200,1.5,true': [{ timestamp: START, value: 1 }] } } },
       },
     ],
   },
   {
-    says: 'a number and its text are one value, and their order makes no other series',
+    title: 'a number and its text are the same tag value, and the order of tags does not matter',
     before: [
       { send: `POST ${M}`, body: counter('tags.same', 1, { tags: { a: 200, b: 'x' } }) },
       { send: `POST ${M}`, body: counter('tags.same', 2, { tags: { b: 'x', a: '200', c: '' } }) },
     ],
     send: `GET ${M}/tags.same/query?${DAY}&group_by=tags.a`,
-    answer: { data: { groups: { '200': [{ timestamp: START, value: 3 }] } } },
+    response: { data: { groups: { '200': [{ timestamp: START, value: 3 }] } } },
   },
 ]
 
@@ -334,31 +340,31 @@ const TIME_ROWS: readonly Row[] = (
     ['1969-07-20T20:17:40Z', '1969-07-20T20:17:40Z'],
   ] as const
 ).map(([timestamp, instant], i) => ({
-  says: `${timestamp} is ${instant}`,
+  title: `${timestamp} is ${instant}`,
   send: `POST ${M}`,
   body: counter(`time.${i}`, 1, { timestamp }),
-  answer: { data: { name: `time.${i}`, type: 'counter', value: 1, timestamp: instant } },
+  response: { data: { name: `time.${i}`, type: 'counter', value: 1, timestamp: instant } },
 }))
 
 const BATCH_ROWS: readonly Row[] = [
   {
-    says: 'a batch is an object with metrics',
+    title: 'a batch is an object with metrics',
     send: `POST ${M}/batch`,
     body: { metrics: [counter('batch.object'), counter('batch.object', 2)] },
-    answer: '{"data":{"accepted":2,"rejected":0}}',
+    response: '{"data":{"accepted":2,"rejected":0}}',
     after: [totalOf('batch.object', 'sum', 3)],
   },
   {
-    says: 'or a bare array',
+    title: 'a batch may be a bare array',
     send: `POST ${M}/batch`,
     body: [counter('batch.bare'), counter('batch.bare', 2)],
-    answer: accepted(2),
+    response: accepted(2),
     after: [totalOf('batch.bare', 'sum', 3)],
   },
-  { says: 'it may be empty', send: `POST ${M}/batch`, body: { metrics: [] }, answer: accepted(0) },
-  { says: 'a bare one too', send: `POST ${M}/batch`, body: [], answer: accepted(0) },
+  { title: 'a batch may be empty', send: `POST ${M}/batch`, body: { metrics: [] }, response: accepted(0) },
+  { title: 'a bare array may be empty', send: `POST ${M}/batch`, body: [], response: accepted(0) },
   {
-    says: 'bad items are reported by index, the good ones are stored',
+    title: 'invalid items are listed by index, all others are stored',
     before: [{ send: `POST ${M}`, body: gauge('batch.gauge') }],
     send: `POST ${M}/batch`,
     body: {
@@ -372,7 +378,7 @@ const BATCH_ROWS: readonly Row[] = [
         counter('batch.mixed', null),
       ],
     },
-    answer: {
+    response: {
       data: { accepted: 2, rejected: 5 },
       errors: [
         itemError(1, 'invalid_value'),
@@ -385,47 +391,47 @@ const BATCH_ROWS: readonly Row[] = [
     after: [totalOf('batch.mixed', 'sum', 6)],
   },
   {
-    says: '500 items are a batch',
+    title: 'a batch of 500 items is accepted',
     send: `POST ${M}/batch`,
     body: Array.from({ length: 500 }, () => counter('batch.500')),
-    answer: accepted(500),
+    response: accepted(500),
     after: [totalOf('batch.500', 'sum', 500)],
   },
   {
-    says: '501 are too many: nothing is stored',
+    title: 'a batch of 501 items is refused and nothing is stored',
     send: `POST ${M}/batch`,
     body: { metrics: Array.from({ length: 501 }, () => counter('batch.501')) },
     status: 400,
-    answer: refusal('batch_too_large', { max: 500 }),
+    response: refusal('batch_too_large', { max: 500 }),
     after: [absent('batch.501')],
   },
   ...[{}, { metrics: {} }, { metrics: null }, '7', '{"metrics":[{}'].map(
     (body, i): Row => ({
-      says: `a body without a list of metrics is invalid (${i})`,
+      title: `a body without a list of metrics is invalid (${i})`,
       send: `POST ${M}/batch`,
       body,
       status: 400,
-      answer: refusal('invalid_body'),
+      response: refusal('invalid_body'),
     }),
   ),
   {
-    says: 'within one request the later of two equal times wins',
+    title: 'of two points with equal times in one request, the last one wins',
     send: `POST ${M}/batch`,
     body: [1, 3, 2].map((value) => gauge('batch.order', value, { timestamp: AT })),
     after: [totalOf('batch.order', 'last', 2)],
   },
   {
-    says: 'negative deltas are accepted',
+    title: 'negative values of counters are accepted',
     send: `POST ${M}/batch`,
     body: [counter('batch.down', 5), counter('batch.down', -2)],
-    answer: accepted(2),
+    response: accepted(2),
     after: [totalOf('batch.down', 'sum', 3)],
   },
 ]
 
 const CATALOG_ROWS: readonly Row[] = [
   {
-    says: 'metrics are listed by name, with their tag keys and times',
+    title: 'metrics are listed by name, with their tag keys and times',
     before: [
       {
         send: `POST ${M}/batch`,
@@ -438,54 +444,59 @@ const CATALOG_ROWS: readonly Row[] = [
       },
     ],
     send: `GET ${M}?search=LIST.`,
-    answer: `{"data":[{"name":"list.C","type":"set","tags":[],"first_seen":"${AT}","last_seen":"${AT}"},{"name":"list.a","type":"gauge","tags":[],"first_seen":"${AT}","last_seen":"${AT}"},{"name":"list.b","type":"counter","tags":["a","z"],"first_seen":"2024-01-10T00:00:00Z","last_seen":"${AT}"}]}`,
+    response: `{"data":[{"name":"list.C","type":"set","tags":[],"first_seen":"${AT}","last_seen":"${AT}"},{"name":"list.a","type":"gauge","tags":[],"first_seen":"${AT}","last_seen":"${AT}"},{"name":"list.b","type":"counter","tags":["a","z"],"first_seen":"2024-01-10T00:00:00Z","last_seen":"${AT}"}]}`,
     after: [
       {
         send: `GET ${M}?search=list.&type=gauge`,
-        answer: { data: [{ name: 'list.a', type: 'gauge', tags: [], first_seen: AT, last_seen: AT }] },
+        response: { data: [{ name: 'list.a', type: 'gauge', tags: [], first_seen: AT, last_seen: AT }] },
       },
       {
         send: `GET ${M}?search=list.&limit=1`,
-        answer: { data: [{ name: 'list.C', type: 'set', tags: [], first_seen: AT, last_seen: AT }] },
+        response: { data: [{ name: 'list.C', type: 'set', tags: [], first_seen: AT, last_seen: AT }] },
       },
       {
         send: `GET ${M}?search=list.&limit=1&after=list.C`,
-        answer: { data: [{ name: 'list.a', type: 'gauge', tags: [], first_seen: AT, last_seen: AT }] },
+        response: { data: [{ name: 'list.a', type: 'gauge', tags: [], first_seen: AT, last_seen: AT }] },
       },
-      { send: `GET ${M}?search=list.&after=list.b`, answer: { data: [] } },
+      { send: `GET ${M}?search=list.&after=list.b`, response: { data: [] } },
     ],
   },
   {
-    says: 'a type that is none cannot be listed',
+    title: 'a list filtered by an unknown type is invalid_type',
     send: `GET ${M}?type=timer`,
     status: 400,
-    answer: refusal('invalid_type'),
+    response: refusal('invalid_type'),
   },
-  { says: 'a limit is a whole number', send: `GET ${M}?limit=0`, status: 400, answer: refusal('invalid_value') },
   {
-    says: 'one metric has its number of points too',
+    title: 'a limit that is not a whole number is invalid_value',
+    send: `GET ${M}?limit=0`,
+    status: 400,
+    response: refusal('invalid_value'),
+  },
+  {
+    title: 'a single metric comes with its number of points',
     before: [{ send: `POST ${M}/batch`, body: [counter('one.metric'), counter('one.metric')] }],
     send: `GET ${M}/one.metric`,
-    answer: `{"data":{"name":"one.metric","type":"counter","tags":[],"first_seen":"${AT}","last_seen":"${AT}","data_points":2}}`,
+    response: `{"data":{"name":"one.metric","type":"counter","tags":[],"first_seen":"${AT}","last_seen":"${AT}","data_points":2}}`,
   },
   {
-    says: 'a metric that is not there is not found',
+    title: 'an unknown metric is metric_not_found',
     send: `GET ${M}/no.such`,
     status: 404,
-    answer: refusal('metric_not_found'),
+    response: refusal('metric_not_found'),
   },
   ...['batch', 'a/b c%?&#ü😀', '__proto__', 'query', '..'].map(
     (name): Row => ({
-      says: `names are percent-decoded, and any works: ${name}`,
+      title: `names are percent-decoded: ${name}`,
       before: [{ send: `POST ${M}/batch`, body: [counter(name, 2)] }],
       send: `GET ${M}/${encodeURIComponent(name).replaceAll('.', '%2E')}`,
-      answer: { data: { name, type: 'counter', tags: [], first_seen: AT, last_seen: AT, data_points: 1 } },
+      response: { data: { name, type: 'counter', tags: [], first_seen: AT, last_seen: AT, data_points: 1 } },
       after: [
         {
           send: `GET ${M}/${encodeURIComponent(name).replaceAll('.', '%2E')}/query?${DAY}`,
-          answer: { data: { name, aggregation: 'sum', interval: '1d', series: [{ timestamp: START, value: 2 }] } },
+          response: { data: { name, aggregation: 'sum', interval: '1d', series: [{ timestamp: START, value: 2 }] } },
         },
-        { send: `DELETE ${M}/${encodeURIComponent(name).replaceAll('.', '%2E')}`, status: 204, answer: '' },
+        { send: `DELETE ${M}/${encodeURIComponent(name).replaceAll('.', '%2E')}`, status: 204, response: '' },
       ],
     }),
   ),
@@ -493,21 +504,23 @@ const CATALOG_ROWS: readonly Row[] = [
 
 const DELETE_ROWS: readonly Row[] = [
   {
-    says: 'a deleted metric is gone, and its name is free for another type',
+    title: 'a deleted metric is not found, and its name can be used with another type',
     before: [{ send: `POST ${M}`, body: counter('delete.me', 1, { tags: { a: 1 } }) }],
     send: `DELETE ${M}/delete.me`,
     as: 'admin',
     status: 204,
-    answer: '',
+    response: '',
     after: [
       absent('delete.me'),
-      { send: `GET ${M}/delete.me/query`, status: 404, answer: refusal('metric_not_found') },
-      { send: `GET ${M}?search=delete.me`, answer: { data: [] } },
-      { send: `DELETE ${M}/delete.me`, status: 404, answer: refusal('metric_not_found') },
+      { send: `GET ${M}/delete.me/query`, status: 404, response: refusal('metric_not_found') },
+      { send: `GET ${M}?search=delete.me`, response: { data: [] } },
+      { send: `DELETE ${M}/delete.me`, status: 404, response: refusal('metric_not_found') },
       { send: `POST ${M}`, body: gauge('delete.me', 7, { timestamp: AT }) },
       {
         send: `GET ${M}/delete.me`,
-        answer: { data: { name: 'delete.me', type: 'gauge', tags: [], first_seen: AT, last_seen: AT, data_points: 1 } },
+        response: {
+          data: { name: 'delete.me', type: 'gauge', tags: [], first_seen: AT, last_seen: AT, data_points: 1 },
+        },
       },
       totalOf('delete.me', 'last', 7),
     ],
@@ -516,45 +529,45 @@ const DELETE_ROWS: readonly Row[] = [
 
 const IDEMPOTENCY_ROWS: readonly Row[] = [
   {
-    says: 'the same key counts once and gets the first answer again',
+    title: 'a retry with the same idempotency key counts once and gets the first response',
     before: [{ send: `POST ${M}`, body: counter('once.single'), headers: { 'idempotency-key': 'single-1' } }],
     send: `POST ${M}`,
     body: counter('once.single'),
     headers: { 'idempotency-key': 'single-1' },
-    answer: { data: { name: 'once.single', type: 'counter', value: 1, timestamp: AT } },
+    response: { data: { name: 'once.single', type: 'counter', value: 1, timestamp: AT } },
     after: [totalOf('once.single', 'sum', 1)],
   },
   {
-    says: 'a batch too, with the errors it had',
+    title: 'a retry of a batch gets the first response with its errors',
     before: [{ send: `POST ${M}/batch`, body: [counter('once.batch'), {}], headers: { 'idempotency-key': 'batch-1' } }],
     send: `POST ${M}/batch`,
     body: [counter('once.batch'), {}],
     headers: { 'idempotency-key': 'batch-1' },
-    answer: { data: { accepted: 1, rejected: 1 }, errors: [itemError(1, 'missing_name')] },
+    response: { data: { accepted: 1, rejected: 1 }, errors: [itemError(1, 'missing_name')] },
     after: [totalOf('once.batch', 'sum', 1)],
   },
   {
-    says: 'with another body it is a conflict',
+    title: 'another body with the same key is idempotency_conflict',
     before: [{ send: `POST ${M}`, body: counter('once.other'), headers: { 'idempotency-key': 'other-1' } }],
     send: `POST ${M}`,
     body: counter('once.other', 2),
     headers: { 'idempotency-key': 'other-1' },
     status: 409,
-    answer: refusal('idempotency_conflict'),
+    response: refusal('idempotency_conflict'),
     after: [totalOf('once.other', 'sum', 1)],
   },
   {
-    says: 'keys are per project',
+    title: 'idempotency keys belong to a project',
     before: [{ send: `POST ${M}`, body: counter('once.project'), headers: { 'idempotency-key': 'project-1' } }],
     send: `POST ${M}`,
     body: counter('once.project', 3),
     as: 'other',
     headers: { 'idempotency-key': 'project-1' },
-    answer: { data: { name: 'once.project', type: 'counter', value: 3, timestamp: AT } },
+    response: { data: { name: 'once.project', type: 'counter', value: 3, timestamp: AT } },
     after: [totalOf('once.project', 'sum', 1), { send: `DELETE ${M}/once.project`, as: 'other', status: 204 }],
   },
   {
-    says: 'a refused request may be sent again, corrected, under its key',
+    title: 'after a refused request, the corrected one may use the same key',
     before: [
       { send: `POST ${M}`, body: counter('once.again', 'x'), headers: { 'idempotency-key': 'again-1' }, status: 400 },
     ],
@@ -564,12 +577,12 @@ const IDEMPOTENCY_ROWS: readonly Row[] = [
     after: [totalOf('once.again', 'sum', 1)],
   },
   {
-    says: 'a key that is none is invalid_body',
+    title: 'a malformed idempotency key is invalid_body',
     send: `POST ${M}`,
     body: counter('once.bad'),
     headers: { 'idempotency-key': 'a b' },
     status: 400,
-    answer: { error: { code: 'invalid_body', message: MESSAGE } },
+    response: { error: { code: 'invalid_body', message: MESSAGE } },
     after: [absent('once.bad')],
   },
 ]

@@ -8,9 +8,9 @@ import { FLUX_ROWS } from './flux.ts'
 import { API_KEYS } from './row.ts'
 import { describeRows } from './run-rows.ts'
 
-/** Every row of every dialect against the built gateway, as a process of its own, on each store. */
+/** Every row of the Flux API against the built gateway in a child process, on each store. */
 
-const ROWS = Object.entries({ 'the Flux dialect': FLUX_ROWS })
+const NAME = 'the Flux API'
 
 const SETTINGS = { PORT: '0', API_KEYS, SERIES_PER_METRIC_MAX: '5' }
 
@@ -25,7 +25,7 @@ describe('on the embedded store', () => {
     await gateway?.kill('SIGTERM')
     if (folder !== undefined) await rm(folder, { recursive: true, force: true })
   })
-  for (const [name, rows] of ROWS) describeRows(name, rows, () => gateway!.url)
+  describeRows(NAME, FLUX_ROWS, () => gateway!.url)
 })
 
 describe('on Redis', () => {
@@ -39,5 +39,5 @@ describe('on Redis', () => {
     await gateway?.kill('SIGTERM')
     await redis?.stop()
   })
-  for (const [name, rows] of ROWS) describeRows(name, rows, () => gateway!.url)
+  describeRows(NAME, FLUX_ROWS, () => gateway!.url)
 })

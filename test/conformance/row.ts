@@ -1,35 +1,35 @@
 import { expect } from 'vitest'
 
 /**
- * A sentence of a contract as a request and what it must be answered, kept as data: rows know no server. Each row names what it
- * uses by names of its own, so that rows may run in any order on one server.
+ * One statement of an API's contract: requests and the responses they must get, kept as data. Rows do not depend on the
+ * server under test. Each row uses metric names of its own, so that rows may run in any order on one server.
  */
 export interface Row extends Step {
-  /** The sentence. */
-  readonly says: string
-  /** Requests that come before the one of the sentence. */
+  /** The statement. */
+  readonly title: string
+  /** Requests to send first. */
   readonly before?: readonly Step[]
-  /** Requests that show what it did. */
+  /** Requests that show the effect. */
   readonly after?: readonly Step[]
 }
 
 export interface Step {
-  /** Method and path, as they go over the wire. */
+  /** Method and path, exactly as sent. */
   readonly send: string
-  /** Sent as JSON; text and bytes as they are. */
+  /** Sent as JSON; text and bytes are sent unchanged. */
   readonly body?: unknown
-  /** Whose key (`KEYS`) comes with it; default `all`, and `none` sends none. */
+  /** The key to send (see `KEYS`). Default: `all`; `none` sends no key. */
   readonly as?: keyof typeof KEYS | 'none'
   readonly headers?: Readonly<Record<string, string>>
   /** Default 200 for GET, 201 for POST. */
   readonly status?: number
-  /** The whole body: text as it is, anything else as the JSON it is. Texts below stand for what is different each time. */
-  readonly answer?: unknown
-  /** Headers that the answer must have, as texts or as patterns. */
-  readonly answers?: Readonly<Record<string, string | RegExp>>
+  /** The whole response body: a text, or JSON in which the placeholders below stand for values that vary. */
+  readonly response?: unknown
+  /** Headers that the response must have, as texts or patterns. */
+  readonly responseHeaders?: Readonly<Record<string, string | RegExp>>
 }
 
-/** Texts of an answer that stand for any of their kind. */
+/** Placeholders in a response: any value of the kind matches. */
 export const INSTANT = '$instant'
 export const ID = '$id'
 export const MESSAGE = '$message'
@@ -55,10 +55,10 @@ export function itemError(index: number, code: string): object {
 }
 
 export const KEYS = {
-  all: 'key-of-everything',
-  ingest: 'key-that-sends',
-  query: 'key-that-asks',
-  admin: 'key-that-manages',
+  all: 'key-with-all-scopes',
+  ingest: 'key-with-ingest',
+  query: 'key-with-query',
+  admin: 'key-with-admin',
   other: 'key-of-another-project',
 } as const
 
@@ -70,11 +70,11 @@ export const API_KEYS = [
   `${KEYS.other}:others:ingest+query+admin`,
 ].join(',')
 
-/** What an answer is compared with. */
-export function expected(answer: unknown): unknown {
-  if (typeof answer === 'string') return KINDS.get(answer) ?? answer
-  if (Array.isArray(answer)) return answer.map(expected)
-  if (typeof answer !== 'object' || answer === null) return answer
-  if ('asymmetricMatch' in answer) return answer
-  return Object.fromEntries(Object.entries(answer).map(([key, value]) => [key, expected(value)]))
+/** Replaces the placeholders in a response by matchers. */
+export function expected(response: unknown): unknown {
+  if (typeof response === 'string') return KINDS.get(response) ?? response
+  if (Array.isArray(response)) return response.map(expected)
+  if (typeof response !== 'object' || response === null) return response
+  if ('asymmetricMatch' in response) return response
+  return Object.fromEntries(Object.entries(response).map(([key, value]) => [key, expected(value)]))
 }

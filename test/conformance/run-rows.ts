@@ -2,27 +2,27 @@ import { request } from 'node:http'
 import { describe, expect, test } from 'vitest'
 import { expected, KEYS, type Row, type Step } from './row.ts'
 
-/** Runs rows against a server that listens, one test each. `url` is asked when the first of them runs. */
+/** Declares one test per row. `url` is called when a test runs. */
 export function describeRows(name: string, rows: readonly Row[], url: () => string): void {
   describe(name, () => {
-    test.each(rows.map((row) => [row.says, row] as const))('%s', async (_says, row) => {
+    test.each(rows.map((row) => [row.title, row] as const))('%s', async (_title, row) => {
       for (const step of [...(row.before ?? []), row, ...(row.after ?? [])]) await check(url(), step)
     })
   })
 }
 
 async function check(url: string, step: Step): Promise<void> {
-  const { send, answer, answers = {} } = step
+  const { send, response, responseHeaders = {} } = step
   const method = send.split(' ')[0]!
   const got = await exchange(url, step)
   const wanted = { send, status: step.status ?? (method === 'POST' ? 201 : 200) }
   expect({ send, status: got.status, ...(got.status === wanted.status ? {} : { body: got.body }) }).toEqual(wanted)
-  if (typeof answer === 'string') expect(got.body).toBe(answer)
-  else if (answer !== undefined) {
+  if (typeof response === 'string') expect(got.body).toBe(response)
+  else if (response !== undefined) {
     expect(got.headers['content-type']).toBe('application/json; charset=utf-8')
-    expect({ send, body: JSON.parse(got.body) }).toEqual({ send, body: expected(answer) })
+    expect({ send, body: JSON.parse(got.body) }).toEqual({ send, body: expected(response) })
   }
-  for (const [header, value] of Object.entries(answers)) {
+  for (const [header, value] of Object.entries(responseHeaders)) {
     if (typeof value === 'string') expect([header, got.headers[header]]).toEqual([header, value])
     else expect(`${header}: ${got.headers[header]}`).toMatch(value)
   }
@@ -34,7 +34,7 @@ interface Got {
   readonly body: string
 }
 
-/** With Node's own client: it sends paths and headers as they are given. */
+/** Uses `node:http`, which sends paths and headers unchanged. */
 function exchange(url: string, { send, body, as = 'all', headers = {} }: Step): Promise<Got> {
   const space = send.indexOf(' ')
   const bytes =

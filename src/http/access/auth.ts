@@ -17,8 +17,8 @@ export function decoratePrincipal(app: FastifyInstance): void {
 }
 
 /**
- * Authenticates a request by the API key in its headers. Called before the body is read. The query string is not consulted, because query
- * strings end up in logs. Throws `missing_api_key` or `invalid_api_key`.
+ * Authenticates a request by the API key in its headers. Called before the body is read. The query string is not
+ * consulted, because query strings end up in logs. Throws `missing_api_key` or `invalid_api_key`.
  */
 export async function authenticate(gateway: Gateway, request: FastifyRequest): Promise<Principal> {
   const { authorization, 'x-api-key': apiKey } = request.headers
@@ -32,8 +32,8 @@ export async function authenticate(gateway: Gateway, request: FastifyRequest): P
 }
 
 /**
- * Makes an `onRequest` hook that authenticates, takes a rate-limit permit and requires a scope, in this order: a request that lacks the
- * scope counts against the rate limit. Throws `forbidden`.
+ * Makes an `onRequest` hook that authenticates, takes a rate-limit permit and requires a scope, in this order: a
+ * request that lacks the scope counts against the rate limit. Throws `forbidden`.
  */
 export function requireScope(
   gateway: Gateway,

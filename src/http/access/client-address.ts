@@ -6,8 +6,8 @@ import { networkOf } from '../../model/network.ts'
 const WITH_PORT = /^(?:\[([^\]]+)\](?::\d+)?|([\d.]+):\d+)$/
 
 /**
- * The client address that trusted proxies report. It becomes part of keys, and a client may be able to choose the text: when it is not an
- * IP address, the address of the connection is used instead.
+ * The client address that trusted proxies report. It becomes part of keys, and a client may be able to choose the text:
+ * when it is not an IP address, the address of the connection is used instead.
  */
 export function clientAddressOf({ ip, raw }: FastifyRequest): string {
   if (isIP(ip) !== 0) return ip

@@ -5,8 +5,8 @@ import type { RateClass } from '../../model/rate.ts'
 import { clientAddressOf } from './client-address.ts'
 
 /**
- * Takes a rate-limit permit for a request, before its body is read, and sets the `RateLimit-*` headers. Throws `rate_limited` after
- * setting `Retry-After`, since each API formats errors its own way.
+ * Takes a rate-limit permit for a request, before its body is read, and sets the `RateLimit-*` headers. Throws
+ * `rate_limited` after setting `Retry-After`, since each API formats errors its own way.
  */
 export async function takePermit(
   gateway: Gateway,

@@ -36,8 +36,9 @@ const UNAUTHORIZED = 'Unauthorized'
 const PATHS = ['/metrics', '/'] as const
 
 /**
- * The Better Stack API: `POST /metrics`, and the same at `POST /`. Responses are text. Headers count the items that were stored, the items
- * that were rejected, and those stored at the time of reception because their own time is unreadable.
+ * The Better Stack API: `POST /metrics`, and the same at `POST /`. Responses are text. Headers count the items that
+ * were stored, the items that were rejected, and those stored at the time of reception because their own time is
+ * unreadable.
  */
 export function registerBetterStackRoutes(app: FastifyInstance, options: BetterStackRoutesOptions): void {
   const { gateway } = options
@@ -70,8 +71,8 @@ export function registerBetterStackRoutes(app: FastifyInstance, options: BetterS
 }
 
 /**
- * Stores the items of a request. The body of the result holds the three counts of the response headers, since only status and body are
- * recorded for a retry.
+ * Stores the items of a request. The body of the result holds the three counts of the response headers, since only
+ * status and body are recorded for a retry.
  */
 async function store(
   request: FastifyRequest,
@@ -118,7 +119,8 @@ export function sendPlainError(reply: FastifyReply, { code, message }: GatewayEr
     case 'unsupported_media_type':
       return sendText(reply, plainStatusOf(code), UNDECODABLE)
     case 'invalid_body':
-      // A body that could not be decompressed was never set. Otherwise something else is invalid, such as the idempotency key.
+      // A body that could not be decompressed was never set. Otherwise something else is invalid, such as the
+      // idempotency key.
       return reply.request.body === undefined
         ? sendText(reply, 406, UNDECODABLE)
         : sendText(reply, plainStatusOf(code), message)
@@ -154,7 +156,10 @@ function formatOf({ headers }: FastifyRequest): BetterStackFormat {
   return FORMATS.find(([, , names]) => names.test(type))?.[0] ?? 'json'
 }
 
-/** An `onRequest` hook that sets a well-formed content type: Fastify would refuse a malformed one, and this API accepts any. */
+/**
+ * An `onRequest` hook that sets a well-formed content type: Fastify would refuse a malformed one, and this API accepts
+ * any.
+ */
 function acceptAnyContentType(request: FastifyRequest, _reply: FastifyReply, done: () => void): void {
   const format = formatOf(request)
   request.headers['content-type'] = FORMATS.find(([known]) => known === format)?.[1] ?? 'application/json'

@@ -2,9 +2,9 @@ import type { Socket } from 'node:net'
 import { GatewayError } from '../../model/errors.ts'
 
 /**
- * Bounds the bytes of all request bodies that are being received or processed: bodies within their own limit may still add up to more
- * than the memory of the process. Bytes count when they arrive. Each client address has a share, so that one client cannot use the
- * whole budget.
+ * Bounds the bytes of all request bodies that are being received or processed: bodies within their own limit may still
+ * add up to more than the memory of the process. Bytes count when they arrive. Each client address has a share, so that
+ * one client cannot use the whole budget.
  */
 export class BodyBudget {
   readonly #bytesMax: number

@@ -27,8 +27,9 @@ export function readEncoding(header: string | undefined): Compression | 'identit
 }
 
 /**
- * Decompresses a body: gzip, deflate (with or without zlib header) or br, in steps off the main thread. `charge` is called with the bytes
- * of each step; when it throws, decompression stops. Throws `invalid_body` for a damaged body, `payload_too_large` beyond `bytesMax`.
+ * Decompresses a body: gzip, deflate (with or without zlib header) or br, in steps off the main thread. `charge` is
+ * called with the bytes of each step; when it throws, decompression stops. Throws `invalid_body` for a damaged body,
+ * `payload_too_large` beyond `bytesMax`.
  */
 export async function decompressBody(
   bytes: Uint8Array,
@@ -77,7 +78,10 @@ function decompressorOf(compression: Compression, bytes: Uint8Array): Decompress
   }
 }
 
-/** RFC 1950: the method is 8, and the first two bytes are a multiple of 31. Some clients send deflate without this header. */
+/**
+ * RFC 1950: the method is 8, and the first two bytes are a multiple of 31. Some clients send deflate without this
+ * header.
+ */
 function hasZlibHeader([first = 0, second = 0]: Uint8Array): boolean {
   return (first & 0x0f) === 8 && ((first << 8) | second) % 31 === 0
 }

@@ -34,8 +34,8 @@ export interface BodyLimits {
 export const BODY_STALL_MS = 10_000
 
 /**
- * Makes an app read request bodies as bytes and decompress them. Only requests that their route has authenticated are read: others, and
- * requests without a route, hold nothing of the budget.
+ * Makes an app read request bodies as bytes and decompress them. Only requests that their route has authenticated are
+ * read: others, and requests without a route, hold nothing of the budget.
  */
 export function readBodies(app: FastifyInstance, limits: BodyLimits): void {
   const { bodyBytesMax } = limits

@@ -1,6 +1,6 @@
 /**
- * Detects request bodies that stop arriving or arrive too slowly; each would hold its share of the body budget without end. A body
- * stalls when it grows by less than `PERIOD_BYTES_MIN` in a whole period.
+ * Detects request bodies that stop arriving or arrive too slowly; each would hold its share of the body budget without
+ * end. A body stalls when it grows by less than `PERIOD_BYTES_MIN` in a whole period.
  */
 
 /** With the default period of 10 s this is a rate of 0.8 KiB/s. */

@@ -6,15 +6,15 @@ import type { StallWatch } from './stall-watch.ts'
 const DISCARDED_TIMES_MAX = 2
 
 /**
- * Handles requests that are refused before their whole body has arrived. Closing the connection at once would reset it while the client
- * still sends, and the client might never see the response. So the rest of the body is read and discarded. The connection is
- * closed only when the body is far too large or stalls.
+ * Handles requests that are refused before their whole body has arrived. Closing the connection at once would reset it
+ * while the client still sends, and the client might never see the response. So the rest of the body is read and
+ * discarded. The connection is closed only when the body is far too large or stalls.
  */
 export function discardUnreadBodies(app: FastifyInstance, stallWatch: StallWatch, bodyBytesMax: number): void {
   const bytesMax = DISCARDED_TIMES_MAX * bodyBytesMax
   app.addHook('onSend', (request, reply, _payload, done) => {
-    // Fastify sets `connection: close` after every error of a body. The header is removed only if set: removing it always would
-    // also suppress the one that Node adds.
+    // Fastify sets `connection: close` after every error of a body. The header is removed only if set: removing it
+    // always would also suppress the one that Node adds.
     if (reply.hasHeader('connection') && reply.statusCode !== STALLED) {
       const isFarTooLarge = Number(request.headers['content-length']) > bytesMax
       if (!isFarTooLarge) reply.removeHeader('connection')

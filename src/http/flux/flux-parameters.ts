@@ -6,8 +6,9 @@ import type { EventInput } from '../../query/events.ts'
 import type { QueryInput } from '../../query/plan/request.ts'
 
 /**
- * Query strings of the Flux API. They are decoded like forms (`+` is a space). Only the syntax is checked here; the gateway validates the
- * values, as for every API. Unknown and empty parameters are ignored. When a parameter with one value is repeated, the last one wins.
+ * Query strings of the Flux API. They are decoded like forms (`+` is a space). Only the syntax is checked here; the
+ * gateway validates the values, as for every API. Unknown and empty parameters are ignored. When a parameter with one
+ * value is repeated, the last one wins.
  */
 
 /** More than any real query has, and cheap to parse: a URL has at most 16 KiB. */

@@ -7,8 +7,8 @@ import type { MetricRow } from '../../store/store.ts'
 import type { TrackedPoint } from '../../wire/flux.ts'
 
 /**
- * Response bodies of the Flux API's metrics routes, as JSON text. Query results are written by hand: an object would move a group named
- * `200` to the front and lose one named `__proto__`.
+ * Response bodies of the Flux API's metrics routes, as JSON text. Query results are written by hand: an object would
+ * move a group named `200` to the front and lose one named `__proto__`.
  */
 
 export function writeTrackedPoint({ name, type, value, timeMs }: TrackedPoint): string {

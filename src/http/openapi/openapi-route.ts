@@ -16,7 +16,10 @@ const OPENAPI: Operation = {
   errors: [],
 }
 
-/** `/openapi.json` describes every route. It is built on the first request, when all routes are registered, and needs no key. */
+/**
+ * `/openapi.json` describes every route. It is built on the first request, when all routes are registered, and needs no
+ * key.
+ */
 export function registerOpenApi(app: FastifyInstance, limits: SchemaLimits): void {
   let text: string | undefined
   app.get('/openapi.json', { config: { openapi: OPENAPI } }, async (_request, reply) => {

@@ -2,8 +2,8 @@ import type { ErrorCode } from '../../model/errors.ts'
 import { type JsonSchema, listOf } from './schemas.ts'
 
 /**
- * What a route says about itself. Each route carries its description in `config.openapi`, where Fastify ignores it, and `/openapi.json`
- * collects them. (Fastify's `schema` would compile validators; the gateway validates by itself.)
+ * What a route says about itself. Each route carries its description in `config.openapi`, where Fastify ignores it, and
+ * `/openapi.json` collects them. (Fastify's `schema` would compile validators; the gateway validates by itself.)
  */
 export interface Operation {
   readonly id: string

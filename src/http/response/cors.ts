@@ -21,9 +21,10 @@ const HEADER_NAMES_CHARS_MAX = 4_096
 const PREFLIGHT_SECONDS = 7_200
 
 /**
- * Lets pages of other origins call the gateway (Fetch standard, "CORS protocol"). Browsers never send keys by themselves, so credentials
- * stay off and `*` is safe. Must be registered before hooks that may refuse a request, so that pages can read errors. A preflight
- * allows every requested header: client libraries add their own, and the gateway ignores unknown ones.
+ * Lets pages of other origins call the gateway (Fetch standard, "CORS protocol"). Browsers never send keys by
+ * themselves, so credentials stay off and `*` is safe. Must be registered before hooks that may refuse a request, so
+ * that pages can read errors. A preflight allows every requested header: client libraries add their own, and the
+ * gateway ignores unknown ones.
  */
 export function allowOrigins(app: FastifyInstance, origins: CorsOrigins): void {
   const allowed = new Set(origins)

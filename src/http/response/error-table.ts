@@ -58,8 +58,8 @@ export function sendError(reply: FastifyReply, error: GatewayError): FastifyRepl
 }
 
 /**
- * Converts any error to one that a client may see: errors of the web framework get a code of ours, unexpected ones become `internal`
- * without details.
+ * Converts any error to one that a client may see: errors of the web framework get a code of ours, unexpected ones
+ * become `internal` without details.
  */
 export function asGatewayError(error: unknown): GatewayError {
   if (error instanceof GatewayError) return error

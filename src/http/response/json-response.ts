@@ -7,8 +7,9 @@ export function sendJson(reply: FastifyReply, status: number, json: string): Fas
 }
 
 /**
- * Sends JSON text in parts; the next part is produced only after the client has read the previous ones. A single part is sent as a whole.
- * An error after the first part closes the connection. When the client disconnects, the iteration ends.
+ * Sends JSON text in parts; the next part is produced only after the client has read the previous ones. A single part
+ * is sent as a whole. An error after the first part closes the connection. When the client disconnects, the iteration
+ * ends.
  */
 export async function sendJsonStream(
   reply: FastifyReply,

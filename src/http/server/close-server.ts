@@ -6,8 +6,9 @@ import type { FastifyInstance } from 'fastify'
 const SWEEP_MS = 50
 
 /**
- * Prepares the graceful shutdown of a server and returns the function that runs it: new connections are refused, accepted requests are
- * finished, idle connections are closed. Connections that are still open after `waitMsMax` are cut off.
+ * Prepares the graceful shutdown of a server and returns the function that runs it: new connections are refused,
+ * accepted requests are finished, idle connections are closed. Connections that are still open after `waitMsMax` are
+ * cut off.
  */
 export function prepareClosing(app: FastifyInstance, waitMsMax: number): () => Promise<void> {
   const unused = watchUnusedConnections(app.server)
@@ -28,8 +29,8 @@ export function prepareClosing(app: FastifyInstance, waitMsMax: number): () => P
 }
 
 /**
- * Connections without any request so far, such as browsers open in advance. Node does not count them as idle and would wait for their
- * first request during shutdown.
+ * Connections without any request so far, such as browsers open in advance. Node does not count them as idle and would
+ * wait for their first request during shutdown.
  */
 function watchUnusedConnections(server: Server): Iterable<Socket> {
   const unused = new Set<Socket>()

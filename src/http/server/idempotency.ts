@@ -6,13 +6,13 @@ import { bodyBytesOf } from '../body/request-body.ts'
 import { sendJson } from '../response/json-response.ts'
 
 /**
- * The header `Idempotency-Key`. A retry with the same key and the same request gets the recorded response. Two requests are the same
- * when their method, route and decompressed body are equal.
+ * The header `Idempotency-Key`. A retry with the same key and the same request gets the recorded response. Two requests
+ * are the same when their method, route and decompressed body are equal.
  */
 
 /**
- * Serves a request; with an idempotency key, at most once. `serve` must pass its options on to what it tracks. `route` replaces the path
- * of the route, for a route that has several paths.
+ * Serves a request; with an idempotency key, at most once. `serve` must pass its options on to what it tracks. `route`
+ * replaces the path of the route, for a route that has several paths.
  */
 export function serveIdempotently(
   gateway: Gateway,
