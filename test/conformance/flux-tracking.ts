@@ -1,4 +1,4 @@
-import { INSTANT, itemError, MESSAGE, type Row, refusal, type Step } from './row.ts'
+import { INSTANT, itemError, KEYS, MESSAGE, type Row, refusal, type Step } from './row.ts'
 
 /** Keys, tracking, the catalog and deletion in the Flux dialect. */
 
@@ -31,14 +31,14 @@ const KEY_ROWS: readonly Row[] = [
     title: 'the key is accepted as Authorization: Bearer',
     send: `GET ${M}?limit=1&search=no+such`,
     as: 'none',
-    headers: { authorization: 'Bearer key-of-everything' },
+    headers: { authorization: `Bearer ${KEYS.all}` },
     response: { data: [] },
   },
   {
     title: 'the key is accepted as X-API-Key',
     send: `GET ${M}?limit=1&search=no+such`,
     as: 'none',
-    headers: { 'x-api-key': 'key-of-everything' },
+    headers: { 'x-api-key': KEYS.all },
     response: { data: [] },
   },
   {
@@ -51,7 +51,7 @@ const KEY_ROWS: readonly Row[] = [
   },
   {
     title: 'the key is not read from the query string',
-    send: `GET ${M}?api_key=key-of-everything&key=key-of-everything&token=key-of-everything`,
+    send: `GET ${M}?api_key=${KEYS.all}&key=${KEYS.all}&token=${KEYS.all}`,
     as: 'none',
     status: 401,
     response: refusal('missing_api_key'),

@@ -12,7 +12,7 @@ const METRICS = '/api/v1/metrics'
 
 describe('the server', () => {
   it.each(['/health', METRICS, '/nothing', '/api/v1/metrics/%ff'])(
-    'gives every answer its headers: %s',
+    'adds the common headers to every response: %s',
     async (path) => {
       const { get } = createFakeServer()
       const first = await get(path)
@@ -28,7 +28,7 @@ describe('the server', () => {
     },
   )
 
-  it('answers with the id that a request brought, if it is sane, and logs it', async () => {
+  it('returns and logs the id of a request if it is well-formed', async () => {
     const { get, logged } = createFakeServer()
     for (const id of ['a', 'c0ffee-1.2_3:4/5+6=', 'x'.repeat(128)]) {
       expect((await get(METRICS, { 'x-request-id': id })).headers['x-request-id']).toBe(id)
@@ -47,7 +47,7 @@ describe('the server', () => {
     ['DELETE', METRICS],
     ['POST', `${METRICS}/n`],
     ['PATCH', '/health'],
-  ] as const)('answers not_found to %s %s', async (method, url) => {
+  ] as const)('returns not_found for %s %s', async (method, url) => {
     const response = await createFakeServer().app.inject({
       method,
       url,
@@ -57,7 +57,7 @@ describe('the server', () => {
     expect(response.body).not.toContain('secret')
   })
 
-  it('refuses a body above the limit, announced or not', async () => {
+  it('refuses a body above the limit, with or without Content-Length', async () => {
     const { app, post, gateway } = createFakeServer({}, { bodyBytesMax: 100 })
     const body = JSON.stringify({ ...good, description: 'x'.repeat(100) })
     const announced = await post(METRICS, body)
@@ -114,7 +114,7 @@ describe('the server', () => {
     [{ 'content-type': 'nonsense' }],
     [{ 'content-encoding': 'zstd' }],
     [{ 'content-encoding': 'gzip, gzip' }],
-  ])('answers 415 to a body with %j', async (headers) => {
+  ])('returns 415 for a body with %j', async (headers) => {
     const { post, gateway } = createFakeServer()
     const response = await post(METRICS, good, headers)
     expect([response.statusCode, errorOf(response).code]).toEqual([415, 'unsupported_media_type'])
@@ -147,7 +147,7 @@ describe('the server', () => {
     expect(codes).toEqual(['payload_too_large', 'invalid_body', 'invalid_body'])
   })
 
-  it('closes the connection of a client that asks for it', async () => {
+  it('closes the connection after a request with Connection: close', async () => {
     const { app } = createFakeServer()
     const url = await app.listen({ port: 0 })
     for (const path of [METRICS, '/nothing']) {
@@ -157,11 +157,11 @@ describe('the server', () => {
     await app.close()
   })
 
-  it('takes the encoding identity for none', async () => {
+  it('treats the encoding identity as no encoding', async () => {
     expect((await createFakeServer().post(METRICS, good, { 'content-encoding': 'identity' })).statusCode).toBe(201)
   })
 
-  it('answers an unforeseen error as internal, logs its cause and tells no more', async () => {
+  it('returns internal for an unexpected error without details, and logs its cause', async () => {
     const { get, logged } = createFakeServer({
       before: (verb) => {
         if (verb === 'metrics') throw new TypeError('secret internals', { cause: new Error('deeper') })
@@ -212,7 +212,7 @@ describe('the server', () => {
     expect(logged()).not.toContain('sk_live')
   })
 
-  it('answers what is no HTTP in its own shape, and logs none of it', async () => {
+  it('responds to malformed HTTP with a JSON error and does not log it', async () => {
     const { app, logged } = createFakeServer()
     await app.listen({ port: 0 })
     const address = app.server.address()

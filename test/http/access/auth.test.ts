@@ -21,7 +21,7 @@ describe('API keys', () => {
     [{ 'x-api-key': 'reader' }],
     [{ authorization: 'Basic abc', 'x-api-key': 'reader' }],
     [{ authorization: 'Bearer reader', 'x-api-key': 'unknown' }],
-  ])('are taken from %j', async (headers) => {
+  ])('are read from %j', async (headers) => {
     expect((await ask(headers)).statusCode).toBe(200)
   })
 
@@ -46,18 +46,18 @@ describe('API keys', () => {
     '?access_token=reader',
     '?x-api-key=reader',
     '?authorization=Bearer+reader',
-  ])('are not taken from the query string %s', async (parameters) => {
+  ])('are not read from the query string %s', async (parameters) => {
     const response = await ask({}, URL + parameters)
     expect([response.statusCode, errorOf(response).code]).toEqual([401, 'missing_api_key'])
   })
 
-  it.each(['unknown', 'Reader', 'x'.repeat(2_000), '__proto__'])('are refused when wrong: %s', async (key) => {
+  it.each(['unknown', 'Reader', 'x'.repeat(2_000), '__proto__'])('are refused when unknown: %s', async (key) => {
     const response = await ask({ authorization: `Bearer ${key}` })
     expect([response.statusCode, errorOf(response).code]).toEqual([401, 'invalid_api_key'])
     expect(response.body).not.toContain(key)
   })
 
-  it('are not even looked up when longer than any key', async () => {
+  it('are not looked up when longer than any key', async () => {
     const asked: string[] = []
     const { get } = createFakeServer({ keys: KEYS, before: (verb) => void asked.push(verb) })
     expect((await get(URL, { authorization: `Bearer ${'x'.repeat(1_025)}` })).statusCode).toBe(401)
@@ -66,7 +66,7 @@ describe('API keys', () => {
     expect(asked).toEqual(['authenticate'])
   })
 
-  it('open only what their scopes name', async () => {
+  it('allow only what their scopes name', async () => {
     const { get, post } = createFakeServer({ keys: KEYS })
     const reading = await get(URL, { authorization: 'Bearer writer' })
     expect([reading.statusCode, errorOf(reading).code]).toEqual([403, 'forbidden'])
@@ -76,7 +76,7 @@ describe('API keys', () => {
     expect((await post(URL, body, { authorization: 'Bearer writer' })).statusCode).toBe(201)
   })
 
-  it('are asked for before the body is read', async () => {
+  it('are checked before the body is read', async () => {
     const { post, gateway } = createFakeServer({ keys: KEYS }, { bodyBytesMax: 10 })
     const response = await post(URL, 'x'.repeat(100), { authorization: 'Bearer unknown', 'content-type': 'text/html' })
     expect([response.statusCode, errorOf(response).code]).toEqual([401, 'invalid_api_key'])

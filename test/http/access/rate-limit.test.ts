@@ -16,7 +16,7 @@ describe('a route', () => {
     ['single', (server: FakeServer) => server.get(METRICS)],
     ['single', (server: FakeServer) => server.get(`${METRICS}/n`)],
     ['query', (server: FakeServer) => server.get(`${METRICS}/n/query`)],
-  ] as const)('takes a permit of the class %s and tells how the limit stands: %s', async (rateClass, send) => {
+  ] as const)('takes a permit of the class %s and sets the RateLimit headers: %s', async (rateClass, send) => {
     const taken: string[] = []
     const takePermit = (...asked: [RateClass, string, string]) => {
       taken.push(asked.join(' '))
@@ -39,7 +39,7 @@ describe('a route', () => {
     expect(refused.headers).toMatchObject({ 'ratelimit-remaining': '0', 'retry-after': '42' })
   })
 
-  it('tells it when it refuses for another reason', async () => {
+  it('sets the RateLimit headers when it refuses for another reason', async () => {
     const keys = new Map([['writer', { project: 'shop', scopes: ['ingest'] as const }]])
     const { get, post } = createFakeServer({ keys, takePermit: () => LEFT })
     const headers = { authorization: 'Bearer writer' }
@@ -49,7 +49,7 @@ describe('a route', () => {
     }
   })
 
-  it('refuses before it reads the body, whatever it is', async () => {
+  it('refuses before it reads the body', async () => {
     const { post, gateway } = createFakeServer({ takePermit: () => SPENT }, { bodyBytesMax: 10 })
     const response = await post(METRICS, 'x'.repeat(100), { 'content-type': 'text/html' })
     expect(response.statusCode).toBe(429)
@@ -65,7 +65,7 @@ describe('a route', () => {
     ['unknown', '127.0.0.1'],
     ['x'.repeat(8_000), '127.0.0.1'],
     ['[x]:1', '127.0.0.1'],
-  ])('counts the client that a trusted proxy reports as %s', async (reported, counted) => {
+  ])('counts by the client address that a trusted proxy reports as %s', async (reported, counted) => {
     const addresses: string[] = []
     const takePermit = (_class: string, _keyId: string, address: string) => {
       addresses.push(address)
@@ -77,13 +77,15 @@ describe('a route', () => {
     expect(addresses).toEqual([counted])
   })
 
-  it('says nothing of limits when there are none, or nobody to count', async () => {
+  it('sets no RateLimit headers without limits or without a valid key', async () => {
     const free = await createFakeServer().get(METRICS)
-    const stranger = await createFakeServer({ takePermit: () => LEFT }).get(METRICS, { authorization: 'Bearer no' })
-    for (const { headers } of [free, stranger]) expect(headers).not.toHaveProperty('ratelimit-limit')
+    const unauthenticated = await createFakeServer({ takePermit: () => LEFT }).get(METRICS, {
+      authorization: 'Bearer no',
+    })
+    for (const { headers } of [free, unauthenticated]) expect(headers).not.toHaveProperty('ratelimit-limit')
   })
 
-  it('of GraphQL does the same', async () => {
+  it('does the same for GraphQL', async () => {
     const { app, gateway, run } = startGraphQL()
     gateway.permit = LEFT
     const send = () =>

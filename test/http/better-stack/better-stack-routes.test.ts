@@ -40,9 +40,9 @@ describe.each(['/metrics', '/'])('POST %s', (path) => {
     ['JSON that calls itself a form', 'application/x-www-form-urlencoded', ITEM, '1', '0'],
     ['JSON of a type that is none', 'json', ITEM, '1', '0'],
     ['JSON of another type', 'image/png', ITEM, '1', '0'],
-    ['items that make no sense', 'application/json', `[${ITEM},1,null,[],{},{"name":"x"}]`, '1', '5'],
+    ['invalid items', 'application/json', `[${ITEM},1,null,[],{},{"name":"x"}]`, '1', '5'],
     ['a value that is no item', 'application/json', '5', '0', '1'],
-  ])('takes %s', async (_, type, body, accepted, rejected) => {
+  ])('accepts %s', async (_, type, body, accepted, rejected) => {
     const { post, gateway } = createFakeServer()
     const response = await post(path, body, { 'content-type': type })
     expect([response.statusCode, response.body]).toEqual([202, ''])
@@ -77,7 +77,7 @@ describe.each(['/metrics', '/'])('POST %s', (path) => {
     ['invalid UTF-8', 'application/json', Buffer.from(`{"name":"\xff"}`, 'latin1')],
     ['what is nested too deeply', 'application/json', `${'['.repeat(600_000)}${']'.repeat(600_000)}`],
     ['a line that is nested too deeply', 'application/x-ndjson', `${ITEM}\n${'['.repeat(20_000)}${']'.repeat(20_000)}`],
-  ])('answers 406 to %s and stores nothing', async (_, type, body) => {
+  ])('returns 406 for %s and stores nothing', async (_, type, body) => {
     const { post, gateway } = createFakeServer()
     const response = await post(path, body, { 'content-type': type })
     expect([response.statusCode, response.body]).toEqual([406, "Couldn't parse JSON content."])
@@ -85,7 +85,7 @@ describe.each(['/metrics', '/'])('POST %s', (path) => {
     expect(gateway.points).toEqual([])
   })
 
-  it('takes a body without a content type as JSON', async () => {
+  it('reads a body without a content type as JSON', async () => {
     const { app } = createFakeServer()
     const response = await app.inject({
       method: 'POST',
@@ -100,14 +100,14 @@ describe.each(['/metrics', '/'])('POST %s', (path) => {
     ['no key', {}],
     ['an unknown key', { authorization: 'Bearer wrong' }],
     ['a key without the scope', { authorization: 'Bearer reader' }],
-  ])('answers 403 to %s before the body is looked at', async (_, headers) => {
+  ])('returns 403 for %s before it reads the body', async (_, headers) => {
     const keys = new Map([['reader', { project: 'shop', scopes: ['query'] as const }]])
     const { app } = createFakeServer({ keys })
     const response = await app.inject({ method: 'POST', url: path, payload: '{', headers })
     expect([response.statusCode, response.body]).toEqual([403, 'Unauthorized'])
   })
 
-  it('answers 413 to a body that is too large, and takes one that just fits', async () => {
+  it('returns 413 for a body above the size limit and accepts one of that size', async () => {
     const { post } = createFakeServer({}, { bodyBytesMax: 100 })
     expect((await post(path, ITEM.padEnd(100))).statusCode).toBe(202)
     const response = await post(path, ITEM.padEnd(101))
@@ -118,23 +118,26 @@ describe.each(['/metrics', '/'])('POST %s', (path) => {
     ['gzip', gzipSync],
     ['deflate', deflateSync],
     ['br', brotliCompressSync],
-  ] as const)('takes bodies in %s up to the same size, and answers 406 to what is none', async (encoding, compress) => {
-    const { post, gateway } = createFakeServer({}, { bodyBytesMax: 100 })
-    const encoded = { 'content-encoding': encoding }
-    expect((await post(path, compress(ITEM.padEnd(100)), encoded)).statusCode).toBe(202)
-    const lines = { ...encoded, 'content-type': 'application/x-ndjson' }
-    expect((await post(path, compress(`${ITEM}\n${ITEM}`), lines)).headers['x-metrics-accepted']).toBe('2')
-    const large = await post(path, compress(ITEM.padEnd(101)), encoded)
-    expect([large.statusCode, large.body]).toEqual([413, 'payload reached size limit'])
-    for (const body of [Buffer.from(ITEM), compress(ITEM).subarray(0, -5), compress('{')]) {
-      const refused = await post(path, body, encoded)
-      expect([refused.statusCode, refused.body]).toEqual([406, "Couldn't parse JSON content."])
-    }
-    expect((await post(path, ITEM, { 'content-encoding': 'zstd' })).statusCode).toBe(406)
-    expect(gateway.points).toHaveLength(3)
-  })
+  ] as const)(
+    'accepts bodies in %s up to the size limit and returns 406 for a damaged one',
+    async (encoding, compress) => {
+      const { post, gateway } = createFakeServer({}, { bodyBytesMax: 100 })
+      const encoded = { 'content-encoding': encoding }
+      expect((await post(path, compress(ITEM.padEnd(100)), encoded)).statusCode).toBe(202)
+      const lines = { ...encoded, 'content-type': 'application/x-ndjson' }
+      expect((await post(path, compress(`${ITEM}\n${ITEM}`), lines)).headers['x-metrics-accepted']).toBe('2')
+      const large = await post(path, compress(ITEM.padEnd(101)), encoded)
+      expect([large.statusCode, large.body]).toEqual([413, 'payload reached size limit'])
+      for (const body of [Buffer.from(ITEM), compress(ITEM).subarray(0, -5), compress('{')]) {
+        const refused = await post(path, body, encoded)
+        expect([refused.statusCode, refused.body]).toEqual([406, "Couldn't parse JSON content."])
+      }
+      expect((await post(path, ITEM, { 'content-encoding': 'zstd' })).statusCode).toBe(406)
+      expect(gateway.points).toHaveLength(3)
+    },
+  )
 
-  it('refuses as overloaded what becomes more than there is room for, and has room again', async () => {
+  it('refuses a body as overloaded when the budget has no room for it decompressed, and releases the bytes', async () => {
     const { post } = createFakeServer({}, { bodiesBytesMax: 1_000 })
     const bomb = gzipSync(ITEM.padEnd(1_000))
     for (let i = 0; i < 3; i++) {
@@ -143,7 +146,7 @@ describe.each(['/metrics', '/'])('POST %s', (path) => {
     }
   })
 
-  it('answers 413 to more points than a request may have, and stores none', async () => {
+  it('returns 413 for too many points and stores none', async () => {
     const { post, gateway } = createFakeServer({}, { requestPointsMax: 3 })
     expect((await post(path, `[${ITEM},${ITEM},${ITEM}]`)).statusCode).toBe(202)
     for (const body of [
@@ -160,7 +163,7 @@ describe.each(['/metrics', '/'])('POST %s', (path) => {
     ['store_unavailable', 503, '5'],
     ['rate_limited', 429, undefined],
     ['internal', 500, undefined],
-  ] as const)('answers %s with its status and a line of text', async (code, status, seconds) => {
+  ] as const)('returns %s as a status and a line of text', async (code, status, seconds) => {
     const { post } = createFakeServer({
       before: (verb) => {
         if (verb === 'track') throw new GatewayError(code, 'because')
@@ -172,7 +175,7 @@ describe.each(['/metrics', '/'])('POST %s', (path) => {
     expect(response.headers['content-type']).toBe('text/plain; charset=utf-8')
   })
 
-  it('takes a permit of its own class, by client address, and answers 429 when there is none', async () => {
+  it('takes a permit of its own class by client address, and returns 429 without a permit', async () => {
     const taken: string[] = []
     const permit = { isGranted: true, limit: 500, remaining: 1, resetSeconds: 42 }
     const takePermit = (rateClass: string) => {
@@ -188,7 +191,7 @@ describe.each(['/metrics', '/'])('POST %s', (path) => {
     expect(refusing.gateway.points).toEqual([])
   })
 
-  it('counts what the engine refuses as rejected', async () => {
+  it('counts items that the gateway rejects', async () => {
     const { post } = createFakeServer({
       resolve: (name) => (name === 'taken' ? reject('type_conflict', 'because') : undefined),
     })
@@ -204,13 +207,13 @@ describe.each(['/metrics', '/'])('POST %s', (path) => {
     expect([gateway.requests[0]?.key, gateway.keysTracked]).toEqual(['k1', ['k1']])
   })
 
-  it('answers 200 to HEAD', async () => {
+  it('returns 200 for HEAD', async () => {
     const { app } = createFakeServer()
     const response = await app.inject({ method: 'HEAD', url: path })
     expect([response.statusCode, response.body]).toEqual([200, ''])
   })
 
-  it('logs times it cannot read at the debug level, some of them, and no key', async () => {
+  it('logs some unreadable times at the debug level, and no key', async () => {
     const { post, logged, gateway } = createFakeServer()
     const odd = ITEM.replace('}}', '},"dt":"half past nine"}')
     expect((await post(path, `[${Array.from({ length: 50 }, () => odd).join()}]`)).statusCode).toBe(202)
@@ -225,7 +228,7 @@ describe.each(['/metrics', '/'])('POST %s', (path) => {
   })
 })
 
-it('takes __proto__ for an ordinary tag key in every format', async () => {
+it('accepts __proto__ as a tag key in every format', async () => {
   const item = '{"name":"cpu","gauge":{"value":1},"tags":{"__proto__":"x"}}'
   for (const [type, body] of [
     ['application/json', item],
@@ -245,7 +248,7 @@ function packedProto(): Buffer {
   return body
 }
 
-it('counts the items that are stored at the time of reception because theirs cannot be read', async () => {
+it('counts items whose unreadable time was replaced by the time of reception', async () => {
   const { post, gateway } = createFakeServer()
   const dt = (time: string, name = '"cpu"'): string => `{"name":${name},"gauge":{"value":1},"dt":${time}}`
   const items = [

@@ -54,7 +54,7 @@ async function listen(
 
 const keyed = (headers: Record<string, string | number> = {}) => ({ authorization: `Bearer ${KEY}`, ...headers })
 
-describe('a request that is not served', () => {
+describe('a request that is refused', () => {
   const READER = 'reader-key-0123456789'
   it.each<[what: string, path: string, headers: Record<string, string>, status: number]>([
     ['to no route', '/nothing', {}, 404],
@@ -93,7 +93,7 @@ describe('a request that is not served', () => {
 })
 
 describe('bodies being received', () => {
-  it('count as they arrive, not as announced, and are refused as overloaded beyond their bound', async () => {
+  it('count when they arrive, not when announced, and are refused as overloaded beyond the budget', async () => {
     const { url, held } = await listen()
     begin(url + BATCH, keyed({ 'content-length': BUDGET }))
     begin(url + BATCH, keyed())
@@ -106,7 +106,7 @@ describe('bodies being received', () => {
     expect(await post(url, KEY, BUDGET)).toBe(201)
   })
 
-  it('of one client address get a share, whatever the others do', async () => {
+  it('of one client address are limited to a share of the budget', async () => {
     const { url, held } = await listen({ bodiesBytesPerAddressMax: 4_000 }, {}, { trustProxy: 1 })
     const from = (address: string) => ({ 'x-forwarded-for': address })
     begin(url + BATCH, keyed(from('2001:db8::1')), 'x'.repeat(4_000))
@@ -118,7 +118,7 @@ describe('bodies being received', () => {
     expect(held()).toBe(4_000)
   })
 
-  it('count what they become by decompression too', async () => {
+  it('also count their decompressed bytes', async () => {
     const { url, held } = await listen({ bodyBytesMax: 2 * BUDGET })
     const gzip = keyed({ 'content-encoding': 'gzip' })
     const bomb = begin(url + BATCH, gzip)
@@ -130,7 +130,7 @@ describe('bodies being received', () => {
     await expect.poll(held).toBe(0)
   })
 
-  it('give back what they hold, however the request ends', async () => {
+  it('release their bytes, however the request ends', async () => {
     let fail: (() => void) | undefined
     const before = (verb: string): void => {
       if (verb === 'track') fail?.()
@@ -154,7 +154,7 @@ describe('bodies being received', () => {
     expect(await ended(ITEM.padEnd(3_000))).toBe(500)
   })
 
-  it('give back what they hold when a client hangs up while it waits for its turn on a pipelined connection', async () => {
+  it('release their bytes when a pipelined connection is lost', async () => {
     const waiting: (() => void)[] = []
     const { url, held } = await listen(
       {},
@@ -173,7 +173,7 @@ describe('bodies being received', () => {
     expect(held()).toBe(0)
   })
 
-  it('hold no room while the answer to one goes on', async () => {
+  it('hold nothing of the budget while a stream stays open', async () => {
     gateway = await startGateway({ env: { BODY_BYTES_MAX: String(BUDGET), BODIES_BYTES_MAX: String(BUDGET) } })
     const { url, key } = gateway
     expect(await post(url, key, 100)).toBe(201)
@@ -193,7 +193,7 @@ describe('a body that stalls', () => {
     ['stops', BATCH, 'x'.repeat(9_000)],
     ['never begins', BATCH, ''],
     ['stops, in the Better Stack dialect', '/metrics', '['],
-  ])('is given up with 408 when it %s, and its connection is closed', async (_, path, body) => {
+  ])('is refused with 408 when it %s, and its connection is closed', async (_, path, body) => {
     const { url, held } = await listen({ bodyStallMs: 20 })
     for (const framing of [{ 'content-length': BUDGET }, { 'transfer-encoding': 'chunked' }]) {
       const stalled = begin(url + path, keyed(framing), body)
@@ -204,7 +204,7 @@ describe('a body that stalls', () => {
     expect(await post(url, KEY, BUDGET)).toBe(201)
   })
 
-  it('is given up too when a byte comes now and then', async () => {
+  it('is refused when only a byte arrives now and then', async () => {
     const { url } = await listen({ bodyStallMs: 60 })
     const dripping = begin(url + BATCH, keyed(), '[')
     const drip = setInterval(() => dripping.sent.write(' '), 5)
@@ -212,7 +212,7 @@ describe('a body that stalls', () => {
     expect((await dripping.response).status).toBe(408)
   })
 
-  it('is cut off when the request has been refused already', async () => {
+  it('is cut off when its request was refused before', async () => {
     const { app, url } = await listen({ bodyStallMs: 20 })
     const refused = begin(`${url}/nothing`, {}, 'x')
     expect((await refused.response).status).toBe(404)
@@ -231,7 +231,7 @@ describe('a body that is refused while it is being sent', () => {
     ['with 503, announced', { 'content-length': 10_000 }, 10_000, 503, { bodiesBytesMax: 5_000 }],
     ['with 413, announced', { 'content-length': 20_000 }, 20_000, 413, {}],
   ])(
-    'is read on, so that the client sees the answer and keeps its connection: %s',
+    'is read to its end, so that the client sees the response and keeps its connection: %s',
     async (_, framing, sentBytes, status, limits) => {
       const { url, held } = await listen(limits)
       const { sent, response } = begin(url + BATCH, keyed({ connection: 'keep-alive', ...framing }), chunk)
@@ -256,7 +256,7 @@ describe('a body that is refused while it is being sent', () => {
 })
 
 describe('connections', () => {
-  it('are closed at once beyond their number', async () => {
+  it('are closed at once beyond the limit', async () => {
     const { url } = await listen({ connectionsMax: 2 })
     const port = Number(new URL(url).port)
     const kept: Socket[] = []
@@ -275,7 +275,7 @@ describe('connections', () => {
 })
 
 describe('the budget', () => {
-  it('is whole again when every charge is closed, in whatever order', () => {
+  it('is empty again when all charges are closed, in any order', () => {
     const budget = new BodyBudget(100, 60)
     const socket = new Socket()
     const a = budget.open('a', socket)

@@ -25,15 +25,15 @@ async function refusalOf(body: Uint8Array, header: string, bytesMax = MIB, hold 
   return outcome instanceof GatewayError ? outcome.code : 'none'
 }
 
-describe('a body that was encoded', () => {
-  it.each(ENCODERS)('with %s comes back', async (encoding, compress) => {
+describe('a compressed body', () => {
+  it.each(ENCODERS)('with %s is decompressed', async (encoding, compress) => {
     expect(Buffer.from(await decompressBody(compress(TEXT), compressionOf(encoding), MIB, () => {}))).toEqual(TEXT)
     expect(
       Buffer.from(await decompressBody(compress(Buffer.alloc(0)), compressionOf(encoding), MIB, () => {})),
     ).toHaveLength(0)
   })
 
-  it.each(ENCODERS)('with %s may be as large as allowed and no larger', async (encoding, compress) => {
+  it.each(ENCODERS)('with %s is refused above the size limit', async (encoding, compress) => {
     const limit = 20 * MIB
     let held = 0
     const hold = (bytes: number): void => void (held += bytes)
@@ -44,21 +44,21 @@ describe('a body that was encoded', () => {
     expect(await refusalOf(compress(Buffer.alloc(limit + 1)), encoding, limit)).toBe('payload_too_large')
   })
 
-  it('is not decompressed further than it may be', async () => {
+  it('is not decompressed beyond the size limit', async () => {
     let held = 0
     const bomb = gzipSync(Buffer.alloc(64 * MIB))
     expect(await refusalOf(bomb, 'gzip', MIB, (bytes) => void (held += bytes))).toBe('payload_too_large')
     expect(held).toBeLessThanOrEqual(MIB)
   })
 
-  it('is refused when there is no room for what it becomes', async () => {
+  it('is refused when the budget has no room for the decompressed bytes', async () => {
     const full = () => {
       throw new GatewayError('overloaded', 'no room')
     }
     expect(await refusalOf(gzipSync(TEXT), 'gzip', MIB, full)).toBe('overloaded')
   })
 
-  it.each(['gzip', 'deflate', 'br'])('is refused when it is no %s, or half of it', async (encoding) => {
+  it.each(['gzip', 'deflate', 'br'])('is refused when it is not %s or is truncated', async (encoding) => {
     const [, compress] = ENCODERS.find(([name]) => name === encoding)!
     expect(await refusalOf(TEXT, encoding)).toBe('invalid_body')
     expect(await refusalOf(new Uint8Array(), encoding)).toBe('invalid_body')

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { startGateway } from '../../support/gateway.ts'
 
-/** The calls of the vendor's document, made in its order against the whole gateway. */
+/** The requests of the vendor's API document, in its order, against the whole gateway. */
 
 let gateway: Awaited<ReturnType<typeof startGateway>>
 
@@ -34,7 +34,7 @@ const RANGE = 'from=2024-01-15T00:00:00Z&to=2024-01-15T23:59:59Z'
 const INSTANT = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{3})?Z$/
 
 describe('tracking', () => {
-  it('answers a tracked metric as it was sent', async () => {
+  it('returns a tracked metric as it was sent', async () => {
     const { status, body } = await post('/api/v1/metrics', {
       name: 'api.response_time',
       type: 'distribution',
@@ -53,14 +53,14 @@ describe('tracking', () => {
     { name: 'api.hits', type: 'counter', value: 1 },
     { name: 'response_time', type: 'distribution', value: 145.2 },
     { name: 'daily_active_users', type: 'set', value: 'user_123' },
-  ])('takes a $type without timestamp as of now', async (point) => {
+  ])('stores a $type without timestamp at the time of reception', async (point) => {
     const { status, body } = await post('/api/v1/metrics', point)
     expect(status).toBe(201)
     expect(body).toEqual({ data: { ...point, timestamp: expect.stringMatching(INSTANT) } })
     expect(Math.abs(Date.parse(body.data.timestamp) - Date.now())).toBeLessThan(60_000)
   })
 
-  it('takes the body that curl sends when it is told no content type', async () => {
+  it('accepts the default content type of curl', async () => {
     const point = { name: 'users.online', type: 'gauge', value: 235 }
     const { status } = await send('POST', '/api/v1/metrics', point, {
       'content-type': 'application/x-www-form-urlencoded',
@@ -68,7 +68,7 @@ describe('tracking', () => {
     expect(status).toBe(201)
   })
 
-  it('counts what a batch holds', async () => {
+  it('counts the items of a batch', async () => {
     const { status, body } = await post('/api/v1/metrics/batch', {
       metrics: [
         { name: 'users.online', type: 'gauge', value: 234 },
@@ -85,13 +85,13 @@ describe('tracking', () => {
     ['invalid_type', { name: 'n', type: 'timer', value: 1 }],
     ['invalid_value', { name: 'n', type: 'gauge', value: 'high' }],
     ['invalid_value', { name: 'n', type: 'set', value: 1 }],
-  ])('answers %s to %j', async (code, point) => {
+  ])('returns %s for %j', async (code, point) => {
     const { status, body } = await post('/api/v1/metrics', point)
     expect(status).toBe(400)
     expect(body).toEqual({ error: { code, message: expect.any(String) } })
   })
 
-  it('answers batch_too_large to 501 metrics and stores none of them', async () => {
+  it('returns batch_too_large for 501 metrics and stores none', async () => {
     const { status, body } = await post('/api/v1/metrics/batch', {
       metrics: Array(501).fill({ name: 'too.many', type: 'gauge', value: 1 }),
     })
@@ -99,7 +99,7 @@ describe('tracking', () => {
     expect((await get('/api/v1/metrics/too.many')).status).toBe(404)
   })
 
-  it('refuses another type for a known name, and in a batch the other items stay', async () => {
+  it('refuses another type for a known name; other items of the batch are stored', async () => {
     const conflict = { name: 'api.response_time', type: 'gauge', value: 1 }
     const single = await post('/api/v1/metrics', conflict)
     expect([single.status, single.body.error.code]).toEqual([409, 'type_conflict'])
@@ -112,7 +112,7 @@ describe('tracking', () => {
     expect((await get('/api/v1/metrics/kept.beside.a.conflict')).body.data.data_points).toBe(1)
   })
 
-  it('lets nobody in without a key', async () => {
+  it('refuses requests without a key', async () => {
     const { status, body } = await send('POST', '/api/v1/metrics', {}, { authorization: '' })
     expect([status, body.error.code]).toEqual([401, 'missing_api_key'])
     const wrong = await send('GET', '/api/v1/metrics', undefined, { authorization: 'Bearer sk_live_xxx' })
@@ -150,7 +150,7 @@ describe('definitions', () => {
     })
   })
 
-  it('does not take a metric named batch for the batch route', async () => {
+  it('distinguishes a metric named batch from the batch route', async () => {
     await post('/api/v1/metrics', { name: 'batch', type: 'counter', value: 1 })
     expect((await get('/api/v1/metrics/batch')).body.data).toMatchObject({ name: 'batch', data_points: 1 })
   })
@@ -180,7 +180,7 @@ describe('querying', () => {
   /** Quantiles are within 1 % of the exact value. */
   const near = (value: number) => (actual: number) => Math.abs(actual - value) <= value * 0.0101
 
-  it('answers a percentile by hour of what a tag filter leaves', async () => {
+  it('returns a percentile by hour with a tag filter', async () => {
     const { status, headers, body } = await get(
       `/api/v1/metrics/q.latency/query?${RANGE}&aggregation=p95&interval=1h&tags[endpoint]=/users`,
     )
@@ -199,7 +199,7 @@ describe('querying', () => {
     expect(headers.get('x-resolution')).toMatch(/^\d+[smhd](,\d+[smhd])*$/)
   })
 
-  it('answers several aggregations in one row a bucket', async () => {
+  it('returns several aggregations in one row per bucket', async () => {
     const { body } = await get(`/api/v1/metrics/q.latency/query?${RANGE}&aggregation=p50,max,count&interval=1h`)
     expect(body).toEqual({
       data: {
@@ -213,7 +213,7 @@ describe('querying', () => {
     })
   })
 
-  it('answers groups by tag', async () => {
+  it('returns groups by tag', async () => {
     const { body } = await get(
       `/api/v1/metrics/q.requests/query?${RANGE}&aggregation=sum&interval=1h&group_by=tags.endpoint`,
     )
@@ -230,7 +230,7 @@ describe('querying', () => {
     })
   })
 
-  it('answers groups by series with their tags beside the data', async () => {
+  it('returns groups by series with the tags of each series', async () => {
     const { body } = await get(`/api/v1/metrics/q.requests/query?${RANGE}&aggregation=sum&interval=1d&group_by=series`)
     const ids = Object.keys(body.series)
     expect(Object.keys(body.data.groups)).toEqual(ids)
@@ -250,7 +250,7 @@ describe('querying', () => {
     ['q.latency', 'sum', [300, 1_300]],
     ['q.latency', 'min', [100, 300]],
     ['q.latency', 'count', [2, 2]],
-  ])('answers %s %s by hour', async (name, aggregation, values) => {
+  ])('returns %s %s by hour', async (name, aggregation, values) => {
     const { body } = await get(`/api/v1/metrics/${name}/query?${RANGE}&aggregation=${aggregation}&interval=1h`)
     expect(body.data.series.map(({ value }: { value: number }) => value)).toEqual(values)
   })
@@ -260,12 +260,12 @@ describe('querying', () => {
     ['q.requests', 'sum'],
     ['q.latency', 'avg'],
     ['q.visitors', 'count'],
-  ])('asks %s for %s by default', async (name, aggregation) => {
+  ])('queries %s with %s by default', async (name, aggregation) => {
     const { body } = await get(`/api/v1/metrics/${name}/query?${RANGE}&interval=1h`)
     expect(body.data.aggregation).toBe(aggregation)
   })
 
-  it('takes any value of a repeated tag and encoded brackets', async () => {
+  it('accepts a repeated tag and encoded brackets', async () => {
     const path = `/api/v1/metrics/q.requests/query?${RANGE}&interval=1d&tags%5Bendpoint%5D=%2Fusers`
     expect((await get(path)).body.data.series[0].value).toBe(3)
     expect((await get(`${path}&tags[endpoint]=/orders`)).body.data.series[0].value).toBe(4)
@@ -297,7 +297,7 @@ describe('querying', () => {
     expect([status, body.error.code]).toEqual([400, code])
   })
 
-  it('answers metric_not_found for a name that was never tracked', async () => {
+  it('returns metric_not_found for an unknown name', async () => {
     const { status, body } = await get('/api/v1/metrics/never.tracked/query')
     expect([status, body.error.code]).toEqual([404, 'metric_not_found'])
   })

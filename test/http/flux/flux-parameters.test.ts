@@ -11,7 +11,7 @@ function refused(code: string) {
 }
 
 describe('parseMetricQuery', () => {
-  it('asks for the defaults when there are no parameters', () => {
+  it('returns the defaults without parameters', () => {
     expect(parseMetricQuery('m', '/api/v1/metrics/m/query')).toEqual({ metric: 'm' })
   })
 
@@ -33,11 +33,11 @@ describe('parseMetricQuery', () => {
     ['aggregation=p95,%20p50,p95', ['p95', 'p50']],
     ['aggregation=p95&aggregation=p50', ['p95', 'p50']],
     ['aggregation=p95,', ['p95', '']],
-  ])('reads the terms of %s each once, in order', (text, aggregations) => {
+  ])('reads the terms of %s in order, without duplicates', (text, aggregations) => {
     expect(parse(text).aggregations).toEqual(aggregations)
   })
 
-  it('lets the last of a repeated parameter count', () => {
+  it('uses the last value of a repeated parameter', () => {
     expect(parse('interval=1h&interval=1d').interval).toBe('1d')
   })
 

@@ -10,7 +10,7 @@ const QUERY = '/api/v1/metrics/api.response_time/query'
 const good = { name: 'api.requests', type: 'counter', value: 1 }
 
 describe('POST /api/v1/metrics', () => {
-  it('answers 201 with the point as it was understood', async () => {
+  it('returns 201 with the decoded point', async () => {
     const { post, gateway } = createFakeServer()
     const response = await post('/api/v1/metrics', {
       name: 'api.response_time',
@@ -47,7 +47,7 @@ describe('POST /api/v1/metrics', () => {
     [400, 'invalid_body', ''],
     [400, 'invalid_body', '{"name":'],
     [400, 'invalid_body', Buffer.from([0x7b, 0xff, 0x7d])],
-  ])('answers %i %s to %j and stores nothing', async (status, code, body) => {
+  ])('returns %i %s for %j and stores nothing', async (status, code, body) => {
     const { post, gateway } = createFakeServer()
     const response = await post('/api/v1/metrics', body)
     expect([response.statusCode, errorOf(response).code]).toEqual([status, code])
@@ -58,7 +58,7 @@ describe('POST /api/v1/metrics', () => {
   it.each([
     [409, 'type_conflict'],
     [422, 'series_limit_exceeded'],
-  ] as const)('answers %i %s when the engine refuses the series', async (status, code) => {
+  ] as const)('returns %i %s when the gateway rejects the series', async (status, code) => {
     const { post } = createFakeServer({ resolve: () => reject(code, 'because') })
     const response = await post('/api/v1/metrics', good)
     expect(response.statusCode).toBe(status)
@@ -68,7 +68,7 @@ describe('POST /api/v1/metrics', () => {
   it.each([
     ['overloaded', '1'],
     ['store_unavailable', '5'],
-  ] as const)('answers 503 %s with the time to wait', async (code, seconds) => {
+  ] as const)('returns 503 %s with Retry-After', async (code, seconds) => {
     const { post } = createFakeServer({
       before: (verb) => {
         if (verb === 'track') throw new GatewayError(code, 'later', { details: { outcome: 'unknown' } })
@@ -80,7 +80,7 @@ describe('POST /api/v1/metrics', () => {
     expect(errorOf(response).details).toEqual({ outcome: 'unknown' })
   })
 
-  it('takes __proto__ as tag key, tag value and name', async () => {
+  it('accepts __proto__ as tag key, tag value and name', async () => {
     const { post, gateway } = createFakeServer()
     const body =
       '{"name":"__proto__","type":"gauge","value":1,"tags":{"__proto__":"__proto__"},"__proto__":{"type":"set"}}'
@@ -107,7 +107,7 @@ describe('POST /api/v1/metrics/batch', () => {
     expect(response.body).toBe('{"data":{"accepted":0,"rejected":0}}')
   })
 
-  it('stores the good items and names the bad ones by index and code', async () => {
+  it('stores valid items and lists invalid ones by index and code', async () => {
     const { post, gateway } = createFakeServer({
       resolve: (name) => (name === 'taken' ? reject('type_conflict', 'taken is a gauge') : undefined),
     })
@@ -122,7 +122,7 @@ describe('POST /api/v1/metrics/batch', () => {
     expect(gateway.points.map(({ index }) => index)).toEqual([0])
   })
 
-  it('takes 500 items, and of 501 none', async () => {
+  it('accepts 500 items and stores none of 501', async () => {
     const { post, gateway } = createFakeServer()
     const refused = await post('/api/v1/metrics/batch', { metrics: Array(501).fill(good) })
     expect([refused.statusCode, errorOf(refused).code]).toEqual([400, 'batch_too_large'])
@@ -131,7 +131,7 @@ describe('POST /api/v1/metrics/batch', () => {
     expect(accepted.json()).toEqual({ data: { accepted: 500, rejected: 0 } })
   })
 
-  it('says where a body stops being JSON', async () => {
+  it('reports where the JSON is invalid', async () => {
     const response = await createFakeServer().post('/api/v1/metrics/batch', '{"metrics":[\n  {"name":}]}')
     expect([response.statusCode, errorOf(response).code]).toEqual([400, 'invalid_body'])
     expect(errorOf(response).message).toContain('unexpected "}" at line 2, column 11')
@@ -144,7 +144,7 @@ describe('POST /api/v1/metrics/batch', () => {
 })
 
 describe('GET /api/v1/metrics', () => {
-  it('lists definitions, absent times as null', async () => {
+  it('lists metrics with null for missing times', async () => {
     const { get } = createFakeServer({
       metrics: [
         metricRow(),
@@ -160,12 +160,12 @@ describe('GET /api/v1/metrics', () => {
     )
   })
 
-  it('shows a project its own metrics only', async () => {
+  it('lists only the metrics of the project', async () => {
     const { get } = createFakeServer({ metrics: [metricRow({ project: 'other' })] })
     expect((await get('/api/v1/metrics')).body).toBe('{"data":[]}')
   })
 
-  it('passes on what to search for', async () => {
+  it('passes the filter to the gateway', async () => {
     const { get, gateway } = createFakeServer()
     await get('/api/v1/metrics?search=api%20x&type=gauge&limit=20&after=a+b')
     expect(gateway.filters).toEqual([{ search: 'api x', type: 'gauge', limit: 20, after: 'a b' }])
@@ -183,7 +183,7 @@ describe('GET /api/v1/metrics', () => {
 })
 
 describe('GET /api/v1/metrics/:name', () => {
-  it('answers the definition with its number of points', async () => {
+  it('returns the metric with its number of points', async () => {
     const response = await createFakeServer({ metrics: [metricRow()] }).get('/api/v1/metrics/api.response_time')
     expect(response.statusCode).toBe(200)
     expect(response.body).toBe(
@@ -192,7 +192,7 @@ describe('GET /api/v1/metrics/:name', () => {
     )
   })
 
-  it('answers metric_not_found for a name that is not there', async () => {
+  it('returns metric_not_found for an unknown name', async () => {
     const response = await createFakeServer().get('/api/v1/metrics/nothing')
     expect([response.statusCode, errorOf(response).code]).toEqual([404, 'metric_not_found'])
   })
@@ -223,7 +223,7 @@ describe('GET /api/v1/metrics/:name', () => {
     expect([answer.statusCode, answer.json().data.name]).toEqual([200, name])
   })
 
-  it.each(['%', '%zz', '%E0%A4%A', '%ff'])('answers not_found for the broken escape %s', async (path) => {
+  it.each(['%', '%zz', '%E0%A4%A', '%ff'])('returns not_found for the broken escape %s', async (path) => {
     const response = await createFakeServer().get(`/api/v1/metrics/${path}`)
     expect([response.statusCode, errorOf(response).code]).toEqual([404, 'not_found'])
   })
@@ -236,7 +236,7 @@ describe('GET /api/v1/metrics/:name/query', () => {
     return response
   }
 
-  it('answers one aggregation as timestamp and value', async () => {
+  it('returns one aggregation as timestamp and value', async () => {
     const group = answerGroup({ p95: [125.3, 132.1, 0.1 + 0.2] })
     expect((await answered(queryAnswer({ groups: [group] }))).body).toBe(
       '{"data":{"name":"api.response_time","aggregation":"p95","interval":"1h","series":[' +
@@ -250,7 +250,7 @@ describe('GET /api/v1/metrics/:name/query', () => {
     aggregations: [parseAggregation('p99.9')!, parseAggregation('count')!],
   }
 
-  it('answers several aggregations as one object a bucket, in the order asked', async () => {
+  it('returns several aggregations as one object per bucket, in the requested order', async () => {
     const group = answerGroup({ count: [2, undefined, 5], 'p99.9': [45.2, undefined, 1e21] })
     expect((await answered(queryAnswer({ ...several, groups: [group] }))).body).toBe(
       '{"data":{"name":"api.response_time","interval":"1h","series":[' +
@@ -259,7 +259,7 @@ describe('GET /api/v1/metrics/:name/query', () => {
     )
   })
 
-  it('answers no rows as an empty series', async () => {
+  it('returns an empty series when there are no rows', async () => {
     const answer = queryAnswer({ groups: [answerGroup({ p95: [undefined] })] })
     expect((await answered(answer)).json().data.series).toEqual([])
   })
@@ -269,7 +269,7 @@ describe('GET /api/v1/metrics/:name/query', () => {
     ['null', [1, null, null, 4]],
     ['zero', [1, 0, 0, 4]],
     ['previous', [1, 1, 1, 4]],
-  ] as const)('fills gaps as asked: %s', async (fill, values) => {
+  ] as const)('fills empty buckets: %s', async (fill, values) => {
     const answer = queryAnswer({ fill, groups: [answerGroup({ p95: [1, undefined, undefined, 4] })] })
     const { series } = (await answered(answer)).json<{ data: { series: { value: number }[] } }>().data
     expect(series.map(({ value }) => value)).toEqual(values)
@@ -284,13 +284,13 @@ describe('GET /api/v1/metrics/:name/query', () => {
     ])
   })
 
-  it('answers a number that does not exist as null', async () => {
+  it('returns null for a value that does not exist', async () => {
     const group = answerGroup({ p95: [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, -0] })
     const { series } = (await answered(queryAnswer({ groups: [group] }))).json().data
     expect(series.map(({ value }: { value: unknown }) => value)).toEqual([null, null, null, 0])
   })
 
-  it('answers groups by tag value, any value being an ordinary key in its place', async () => {
+  it('returns groups by tag value in order, also for values such as 200 and __proto__', async () => {
     const groups = ['/users', '__proto__', '200', '', 'a,b', '"'].map((value, index) =>
       answerGroup({ p95: [index] }, { tags: [['endpoint', value]] }),
     )
@@ -327,11 +327,11 @@ describe('GET /api/v1/metrics/:name/query', () => {
     expect(Object.keys(response.json().data.groups)).toEqual(['a,b', 'a\\,b,', 'a,\\,b', 'a\\\\,b'])
   })
 
-  it('answers no groups as an empty object', async () => {
+  it('returns an empty object when there are no groups', async () => {
     expect((await answered(queryAnswer({ groups: [] }), 'group_by=tags.x')).body).toBe('{"data":{"groups":{}}}')
   })
 
-  it('keys series by their id and tells their tags beside the data', async () => {
+  it('returns series by id, with their tags beside the data', async () => {
     const tags = [
       ['__proto__', 'x'],
       ['endpoint', '/users'],
@@ -343,7 +343,7 @@ describe('GET /api/v1/metrics/:name/query', () => {
     )
   })
 
-  it('tells the resolutions read, and nothing when nothing was read', async () => {
+  it('sets X-Resolution to the resolutions read, if any', async () => {
     const answer = queryAnswer({ groups: [answerGroup({ p95: [1] })] })
     const meta = (resolutionsMs: readonly number[]) => ({ ...answer, meta: { ...answer.meta, resolutionsMs } })
     const headers = async (resolutionsMs: readonly number[]) =>
@@ -352,7 +352,7 @@ describe('GET /api/v1/metrics/:name/query', () => {
     expect(await headers([])).toBeUndefined()
   })
 
-  it('counts the buckets that cannot be answered in a header, and writes them as null', async () => {
+  it('counts unavailable buckets in a header and returns them as null', async () => {
     const answer = queryAnswer({ groups: [answerGroup({ p95: [1] })] })
     expect((await answered(answer)).headers['x-buckets-unavailable']).toBe('0')
     const present = Uint8Array.of(2)
@@ -370,7 +370,7 @@ describe('GET /api/v1/metrics/:name/query', () => {
     [400, 'query_too_large'],
     [404, 'metric_not_found'],
     [503, 'store_unavailable'],
-  ] as const)('answers %i %s when the gateway judges so', async (status, code) => {
+  ] as const)('returns %i %s when the gateway throws it', async (status, code) => {
     const { get } = createFakeServer({
       query: () => {
         throw new GatewayError(code, 'because', { details: { finest: '1m' } })

@@ -15,7 +15,7 @@ beforeAll(async () => {
 })
 afterAll(() => gateway.close())
 
-it('answers are what the document says, through every route, served or refused', async () => {
+it('every route responds as the document describes, with success and with errors', async () => {
   const text = await (await fetch(`${gateway.url}/openapi.json`)).text()
   const document: { readonly paths: Paths } = JSON.parse(text)
   // Formats and examples are for readers.

@@ -27,34 +27,40 @@ describe('a page of another origin', () => {
   it.each([
     [['https://other.example', APP], APP],
     ['*', '*'],
-  ] as const)('may call when CORS_ORIGINS is %j, and read what it needs', async (corsOrigins, answered) => {
-    const asked = await preflight(corsOrigins, APP)
-    expect([asked.statusCode, asked.body]).toEqual([204, ''])
-    expect(asked.headers['access-control-allow-origin']).toBe(answered)
-    expect(namesIn(asked.headers['access-control-allow-methods'])).toEqual(
-      expect.arrayContaining(['get', 'post', 'delete']),
-    )
-    expect(namesIn(asked.headers['access-control-allow-headers'])).toEqual(
-      expect.arrayContaining(['authorization', 'x-api-key', 'idempotency-key', 'content-type']),
-    )
-    expect(Number(asked.headers['access-control-max-age'])).toBeGreaterThan(0)
+  ] as const)(
+    'may call the gateway when CORS_ORIGINS is %j, and read the response headers',
+    async (corsOrigins, answered) => {
+      const asked = await preflight(corsOrigins, APP)
+      expect([asked.statusCode, asked.body]).toEqual([204, ''])
+      expect(asked.headers['access-control-allow-origin']).toBe(answered)
+      expect(namesIn(asked.headers['access-control-allow-methods'])).toEqual(
+        expect.arrayContaining(['get', 'post', 'delete']),
+      )
+      expect(namesIn(asked.headers['access-control-allow-headers'])).toEqual(
+        expect.arrayContaining(['authorization', 'x-api-key', 'idempotency-key', 'content-type']),
+      )
+      expect(Number(asked.headers['access-control-max-age'])).toBeGreaterThan(0)
 
-    const served = await serverOf(corsOrigins).get(METRICS, { origin: APP })
-    expect(served.statusCode).toBe(200)
-    expect(served.headers['access-control-allow-origin']).toBe(answered)
-    expect(namesIn(served.headers['access-control-expose-headers'])).toEqual(
-      expect.arrayContaining([
-        ...['ratelimit-limit', 'ratelimit-remaining', 'ratelimit-reset', 'retry-after'],
-        ...['x-resolution', 'x-buckets-unavailable', 'x-request-id', 'etag'],
-        ...['x-metrics-accepted', 'x-metrics-rejected', 'x-metrics-unreadable-time'],
-      ]),
-    )
-    expect(served.headers).not.toHaveProperty('access-control-allow-credentials')
-  })
+      const served = await serverOf(corsOrigins).get(METRICS, { origin: APP })
+      expect(served.statusCode).toBe(200)
+      expect(served.headers['access-control-allow-origin']).toBe(answered)
+      expect(namesIn(served.headers['access-control-expose-headers'])).toEqual(
+        expect.arrayContaining([
+          ...['ratelimit-limit', 'ratelimit-remaining', 'ratelimit-reset', 'retry-after'],
+          ...['x-resolution', 'x-buckets-unavailable', 'x-request-id', 'etag'],
+          ...['x-metrics-accepted', 'x-metrics-rejected', 'x-metrics-unreadable-time'],
+        ]),
+      )
+      expect(served.headers).not.toHaveProperty('access-control-allow-credentials')
+    },
+  )
 
-  it.each(['/graphql', '/metrics', '/', `${METRICS}/batch`, '/nothing'])('may ask about %s', async (url) => {
-    expect((await preflight('*', APP, url)).statusCode).toBe(204)
-  })
+  it.each(['/graphql', '/metrics', '/', `${METRICS}/batch`, '/nothing'])(
+    'gets a preflight response for %s',
+    async (url) => {
+      expect((await preflight('*', APP, url)).statusCode).toBe(204)
+    },
+  )
 
   it.each([
     [undefined, APP],
@@ -62,7 +68,7 @@ describe('a page of another origin', () => {
     [[APP], 'https://app.example.evil.example'],
     [[APP], 'http://app.example'],
     [[APP], 'null'],
-  ])('may not when CORS_ORIGINS is %j and it is of %s', async (corsOrigins, origin) => {
+  ])('may not call the gateway when CORS_ORIGINS is %j and the origin is %s', async (corsOrigins, origin) => {
     for (const response of [
       await preflight(corsOrigins, origin),
       await serverOf(corsOrigins).get(METRICS, { origin }),
@@ -72,9 +78,9 @@ describe('a page of another origin', () => {
     }
   })
 
-  it('can read why it is refused', async () => {
+  it('can read the error of a refused request', async () => {
     const { get } = serverOf([APP])
-    const stranger = await get(METRICS, { origin: APP, authorization: 'Bearer nobody' })
+    const unauthenticated = await get(METRICS, { origin: APP, authorization: 'Bearer nobody' })
     const lost = await get('/nothing', { origin: APP })
     const busy = await serverOf([APP], () => {
       throw new GatewayError('overloaded', 'busy')
@@ -84,7 +90,7 @@ describe('a page of another origin', () => {
       {},
       { origin: APP },
     )
-    const seen = [stranger, lost, busy, full].map(({ statusCode, headers }) => [
+    const seen = [unauthenticated, lost, busy, full].map(({ statusCode, headers }) => [
       statusCode,
       headers['access-control-allow-origin'],
     ])
@@ -119,7 +125,7 @@ describe('a page of another origin', () => {
     },
   )
 
-  it('is told apart by caches, on whatever answer they may keep', async () => {
+  it('is part of the cache key of every cacheable response', async () => {
     for (const path of [METRICS, '/nothing', '/health'])
       expect((await serverOf([APP]).get(path)).headers['vary']).toBe('Origin')
     // The same for every origin.

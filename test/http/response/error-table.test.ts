@@ -16,17 +16,17 @@ describe('the error table', () => {
     [429, ['rate_limited']],
     [500, ['internal']],
     [503, ['overloaded', 'store_unavailable']],
-  ] as const)('answers %i to %j', (status, codes) => {
+  ] as const)('maps to %i: %j', (status, codes) => {
     for (const code of codes) expect(statusOf(code)).toBe(status)
   })
 
-  it('leaves errors of ours alone', () => {
+  it('does not convert a GatewayError', () => {
     const error = new GatewayError('invalid_range', 'from lies after to')
     expect(asGatewayError(error)).toBe(error)
   })
 
   it.each([[new Error('secret')], ['secret'], [undefined], [null], [{ statusCode: 404, message: 'secret' }]])(
-    'tells nothing of %s and keeps it as the cause',
+    'converts %s to internal without details and keeps it as the cause',
     (thrown) => {
       const error = asGatewayError(thrown)
       expect(error.code).toBe('internal')

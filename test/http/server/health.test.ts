@@ -2,18 +2,18 @@ import { describe, expect, it } from 'vitest'
 import { createFakeServer, errorOf } from '../../support/fake-server.ts'
 
 describe('health', () => {
-  it('tells without a key that the process lives, even when the store does not', async () => {
+  it('reports without a key that the process runs, even when the store is down', async () => {
     const { app } = createFakeServer({ before: () => Promise.reject(new Error('away')) })
     const response = await app.inject('/health')
     expect([response.statusCode, response.body]).toEqual([200, '{"status":"ok"}'])
   })
 
-  it('is ready when the store answers', async () => {
+  it('is ready when the store responds', async () => {
     const response = await createFakeServer().app.inject('/ready')
     expect([response.statusCode, response.body]).toEqual([200, '{"status":"ready"}'])
   })
 
-  it('is not ready when the process is about to end', async () => {
+  it('is not ready during shutdown', async () => {
     const { app } = createFakeServer({}, {}, { isDraining: () => true })
     expect((await app.inject('/ready')).statusCode).toBe(503)
     expect((await app.inject('/health')).statusCode).toBe(200)

@@ -33,7 +33,7 @@ async function points(name: string): Promise<unknown> {
 describe('POST /api/v1/metrics with a key', () => {
   const path = '/api/v1/metrics'
 
-  it('counts once and answers the same bytes, the time of reception included', async () => {
+  it('counts once and returns the same bytes, including the time of reception', async () => {
     const body = '{"name":"single","type":"counter","value":1}'
     const first = await post(path, body, 'single-1')
     expect(first).toEqual({
@@ -48,7 +48,7 @@ describe('POST /api/v1/metrics with a key', () => {
     expect(await points('single')).toBe(3)
   })
 
-  it('answers 409 to another body and to another route', async () => {
+  it('returns 409 for another body and for another route', async () => {
     const body = '{"name":"conflict","type":"counter","value":1}'
     await post(path, body, 'conflict-1')
     for (const other of [await post(path, `${body} `, 'conflict-1'), await post(`${path}/batch`, body, 'conflict-1')]) {
@@ -58,7 +58,7 @@ describe('POST /api/v1/metrics with a key', () => {
     expect(await points('conflict')).toBe(1)
   })
 
-  it('forgets a refused request: the corrected one may use its key', async () => {
+  it('does not record a refused request: the corrected one may use its key', async () => {
     const bad = await post(path, '{"name":"corrected","type":"counter","value":"x"}', 'corrected-1')
     expect(bad.status).toBe(400)
     expect((await post(path, 'no json', 'corrected-1')).status).toBe(400)
@@ -74,7 +74,7 @@ describe('POST /api/v1/metrics with a key', () => {
     expect(await points('daily')).toBe(2)
   })
 
-  it('keeps a small receipt of a batch in which all is wrong, and answers a retry with it', async () => {
+  it('records a small response to a batch of invalid items, and returns it to a retry', async () => {
     const name = '\u0001'.repeat(255)
     await post(path, JSON.stringify({ name, type: 'gauge', value: 1 }))
     const conflicts = JSON.stringify(Array.from({ length: 500 }, () => ({ name, type: 'counter', value: 1 })))
@@ -93,7 +93,7 @@ describe('POST /api/v1/metrics with a key', () => {
     ['an empty key', ''],
     ['a key with a space', 'a b'],
     ['a key of 256 characters', 'k'.repeat(256)],
-  ])('answers 400 to %s and stores nothing', async (_, key) => {
+  ])('returns 400 for %s and stores nothing', async (_, key) => {
     const { status, body } = await post(path, '{"name":"badkey","type":"counter","value":1}', key)
     expect(status).toBe(400)
     expect(JSON.parse(body)).toMatchObject({ error: { code: 'invalid_body' } })
@@ -105,7 +105,7 @@ describe('POST /api/v1/metrics with a key', () => {
 })
 
 describe('POST /api/v1/metrics/batch with a key', () => {
-  it('counts once and answers the same bytes, rejected items included', async () => {
+  it('counts once and returns the same bytes, including rejected items', async () => {
     const body = JSON.stringify({
       metrics: [
         { name: 'batch.count', type: 'counter', value: 1 },
@@ -139,7 +139,7 @@ describe('GraphQL with a key', () => {
   const TRACK_ALL =
     'mutation ($metrics: [MetricInput!]!, $key: ID) { trackMetrics(metrics: $metrics, idempotencyKey: $key) { accepted rejected errors { index code message } } }'
 
-  it('counts a point once and answers the same, whatever is selected', async () => {
+  it('counts a point once and returns the same result, whatever is selected', async () => {
     const variables = {
       input: { name: 'gql.single', type: 'COUNTER', value: 1.5, tags: { b: '2', a: '1', __proto__: null } },
       key: 'gql-1',
@@ -157,7 +157,7 @@ describe('GraphQL with a key', () => {
     expect(await points('gql.single')).toBe(2)
   })
 
-  it('counts a batch once and answers the same, rejected items included', async () => {
+  it('counts a batch once and returns the same result, including rejected items', async () => {
     const good = { name: 'gql.batch', type: 'COUNTER', value: 1 }
     const variables = { metrics: [good, { ...good, value: 'x' }, good], key: 'gql-2' }
     const first = await send(TRACK_ALL, variables)
@@ -166,7 +166,7 @@ describe('GraphQL with a key', () => {
     expect(await points('gql.batch')).toBe(2)
   })
 
-  it('is a conflict with other input, with another field and with REST', async () => {
+  it('conflicts with other input, with another field and with REST', async () => {
     const input = { name: 'gql.conflict', type: 'COUNTER', value: 1 }
     await send(TRACK, { input, key: 'gql-3' })
     await post('/api/v1/metrics', '{"name":"gql.conflict","type":"counter","value":1}', 'rest-3')
@@ -179,7 +179,7 @@ describe('GraphQL with a key', () => {
     expect(await points('gql.conflict')).toBe(2)
   })
 
-  it('refuses a key that is none', async () => {
+  it('refuses a malformed key', async () => {
     const input = { name: 'gql.badkey', type: 'COUNTER', value: 1 }
     const { data, errors } = await send(TRACK, { input, key: 'a b' })
     expect(data).toEqual({ trackMetric: null })

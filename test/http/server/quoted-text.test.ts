@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { startGateway, type TestGateway } from '../../support/gateway.ts'
 
-/** Error messages repeat at most 64 characters of what a client sent, on every door. */
+/** Error messages quote at most 64 characters of what a client sent, in every API. */
 
 let gateway: TestGateway
 
-/** No longer than a name may be; what is longer is refused for its length. */
+/** Within the length limit of names, so that it is refused for another reason. */
 const LONG = 'x'.repeat(250)
 const TAG = 'x'.repeat(120)
 const VAST = 'x'.repeat(5_000)
@@ -84,7 +84,7 @@ it.each<[string, string, [path: string, body: unknown]]>([
     graphql(`{ query(metric: "${LONG}", where: [{ key: "${VAST}" }]) { from } }`),
   ],
   ['a word without quotes', 'text needs quotes', graphql(`{ query(metric: "a", tags: { a: ${VAST} }) { from } }`)],
-])('of %s', async (_name, code, [path, body]) => {
+])('an error message quotes at most 64 characters of %s', async (_name, code, [path, body]) => {
   const text = await (body === undefined ? get(path) : post(path, body))
   expect(text).toContain(code)
   expect(text).not.toMatch(/x{65}/)
