@@ -1,6 +1,6 @@
 import { CURSOR, ID, INSTANT, itemError, MESSAGE, type Row, refusal, type Step } from './row.ts'
 
-/** Events and combined batches in the Flux dialect. */
+/** Events and combined batches of the Flux API. */
 
 const E = '/api/v1/events'
 const AT = '2024-01-15T10:30:00Z'

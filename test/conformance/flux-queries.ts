@@ -1,6 +1,6 @@
 import { ANYTHING, INSTANT, type Row, refusal, type Step } from './row.ts'
 
-/** Queries of metrics in the Flux dialect. */
+/** Queries of metrics of the Flux API. */
 
 const M = '/api/v1/metrics'
 const DAY = 'from=2024-01-15T00:00:00Z&to=2024-01-15T23:59:59Z'

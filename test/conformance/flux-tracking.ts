@@ -1,6 +1,6 @@
 import { INSTANT, itemError, KEYS, MESSAGE, type Row, refusal, type Step } from './row.ts'
 
-/** Keys, tracking, the catalog and deletion in the Flux dialect. */
+/** Keys, tracking, the catalog and deletion of the Flux API. */
 
 const M = '/api/v1/metrics'
 const AT = '2024-01-15T10:30:00Z'

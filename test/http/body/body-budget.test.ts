@@ -64,11 +64,11 @@ describe('a request that is refused', () => {
     ['with a key that lacks the scope', BATCH, { authorization: `Bearer ${READER}` }, 403],
     ['of another content type', BATCH, { authorization: 'KEY', 'content-type': 'application/xml' }, 415],
     ['beyond its rate', '/api/v1/metrics', { authorization: 'SPENT' }, 429],
-    ['without a key, in the Better Stack dialect', '/metrics', {}, 403],
-    ['with a wrong key, in the Better Stack dialect', '/', { authorization: 'Bearer wrong-key-0123456789' }, 403],
-    ['of GraphQL that cannot be answered', '/graphql', { authorization: 'KEY', accept: 'image/png' }, 406],
-    ['of GraphQL of another type', '/graphql', { authorization: 'KEY', 'content-type': 'text/plain' }, 415],
-    ['of GraphQL without a key', '/graphql', { 'content-type': 'application/json' }, 401],
+    ['without a key, to the Better Stack API', '/metrics', {}, 403],
+    ['with a wrong key, to the Better Stack API', '/', { authorization: 'Bearer wrong-key-0123456789' }, 403],
+    ['to GraphQL with an unsupported Accept header', '/graphql', { authorization: 'KEY', accept: 'image/png' }, 406],
+    ['to GraphQL with another content type', '/graphql', { authorization: 'KEY', 'content-type': 'text/plain' }, 415],
+    ['to GraphQL without a key', '/graphql', { 'content-type': 'application/json' }, 401],
   ])('holds nothing of the budget: %s', async (_, path, headers, status) => {
     const spent = 'spent-key-0123456789'
     gateway = await startGateway({
@@ -192,7 +192,7 @@ describe('a body that stalls', () => {
   it.each([
     ['stops', BATCH, 'x'.repeat(9_000)],
     ['never begins', BATCH, ''],
-    ['stops, in the Better Stack dialect', '/metrics', '['],
+    ['stops, to the Better Stack API', '/metrics', '['],
   ])('is refused with 408 when it %s, and its connection is closed', async (_, path, body) => {
     const { url, held } = await listen({ bodyStallMs: 20 })
     for (const framing of [{ 'content-length': BUDGET }, { 'transfer-encoding': 'chunked' }]) {
