@@ -82,7 +82,11 @@ describe.each(['/metrics', '/'])('POST %s', (path) => {
     ['two items on a line', 'application/x-ndjson', `${ITEM},${ITEM}`],
     ['invalid UTF-8', 'application/json', Buffer.from(`{"name":"\xff"}`, 'latin1')],
     ['a body that is nested too deeply', 'application/json', `${'['.repeat(600_000)}${']'.repeat(600_000)}`],
-    ['a line that is nested too deeply', 'application/x-ndjson', `${ITEM}\n${'['.repeat(20_000)}${']'.repeat(20_000)}`],
+    [
+      'a line that is nested too deeply',
+      'application/x-ndjson',
+      `${ITEM}\n${'['.repeat(600_000)}${']'.repeat(600_000)}`,
+    ],
   ])('returns 406 for %s and stores nothing', async (_, type, body) => {
     const { post, gateway } = createFakeServer()
     const response = await post(path, body, { 'content-type': type })
