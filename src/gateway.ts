@@ -18,12 +18,12 @@ import type { MetricRow, Store } from './store/store.ts'
 import type { Telemetry } from './telemetry/telemetry.ts'
 import type { Writer } from './write/commit/writer.ts'
 import type { FoldLoop } from './write/fold/fold-loop.ts'
-import type { Answer, IdempotentRequest, Receipts } from './write/idempotency.ts'
+import type { Idempotency, IdempotentRequest, SavedResponse } from './write/idempotency.ts'
 import type { PlacedEvent } from './write/round/round.ts'
 
 export type { Grant, Principal } from './access/api-keys.ts'
 export type { Permit } from './access/rate-limiter.ts'
-export type { Answer, IdempotentRequest } from './write/idempotency.ts'
+export type { IdempotentRequest, SavedResponse } from './write/idempotency.ts'
 
 export interface MetricFilter {
   /** Substring of the name, case-insensitive. */
@@ -34,55 +34,64 @@ export interface MetricFilter {
   readonly limit?: number
 }
 
-/** The verbs of the gateway. HTTP and GraphQL translate to and from them and know nothing below. */
+/**
+ * The operations of the gateway. HTTP and GraphQL only translate requests to them and results from them: they know
+ * neither the store nor the write and query paths.
+ */
 export interface Gateway {
   /**
-   * Stores the points that `decode` delivers, together. `decode` is called once. Resolves when they are durable,
-   * with the items that were left out, by index. Rejects with `overloaded` or `store_unavailable`: nothing was stored, unless
-   * the details say that the outcome is unknown.
+   * Stores the points that `decode` delivers. `decode` is called once. Resolves when the points are durable, with the
+   * rejected items by index. Throws `overloaded` or `store_unavailable`: nothing was stored, unless the details say that
+   * the outcome is unknown.
    */
   track(project: string, decode: Decode, options?: TrackOptions): Promise<readonly ItemError[]>
   /**
-   * Stores points and events together, as `track` does. Answers the points that were left out, and the ids of the events in their
+   * Stores points and events together, as `track` does. Returns the rejected points, and the ids of the events in their
    * order.
    */
   trackBatch(project: string, batch: TrackedBatch, options?: TrackOptions): Promise<BatchOutcome>
   /**
-   * Serves a request that carries an idempotency key: the first answer of success is given to every request with the key
-   * within 24 h, through any gateway. `serve` runs unless there is such an answer, and again after a crash: what it tracks
-   * must carry the key too. Rejects with `idempotency_conflict` when the key was used for another request.
+   * Serves a request with an idempotency key: every request with the key within 24 h, through any gateway, gets the
+   * first response of success. `serve` runs when there is none yet, and again after a crash: what it tracks must carry
+   * the key too. Throws `idempotency_conflict` when the key was used for another request.
    */
-  once(project: string, request: IdempotentRequest, serve: () => Promise<Answer>): Promise<Answer>
-  /** `session`: what the queries of one request share; a query without one is alone. */
+  serveOnce(project: string, request: IdempotentRequest, serve: () => Promise<SavedResponse>): Promise<SavedResponse>
+  /** `session`: shared by the queries of one request; without one, the query gets a session of its own. */
   query(project: string, input: QueryInput, session?: QuerySession): Promise<QueryAnswer>
   openSession(): QuerySession
-  /** A query told again as its answer changes. Throws `rate_limited` or `overloaded` when there are too many. */
+  /**
+   * The result of a query, and an update when it changes. Throws `rate_limited` or `overloaded` when there are too
+   * many.
+   */
   live(principal: Principal, input: QueryInput): AsyncIterableIterator<LiveUpdate>
   events(project: string, input: EventInput): Promise<EventPage>
   metric(project: string, name: string): Promise<MetricRow | undefined>
-  /** The values of a tag that most of the metric's series have, these first, at most `max`. */
+  /** The values of a tag, those that most series of the metric have first, at most `max`. */
   tagValues(metric: MetricRow, key: string, max: number): Promise<readonly TagValue[]>
   /**
-   * Deletes a metric with all it has; its name may be defined anew at once, with any type. False: there is none. A query under way
-   * may still be answered.
+   * Deletes a metric and all of its data. The name can be defined again at once, with any type. Returns false when
+   * there is no such metric. A query in progress may still return a result.
    */
   deleteMetric(project: string, name: string): Promise<boolean>
-  /** Sorted by name. Without a limit there may be many: see `metricPages`. */
+  /** Sorted by name. There may be many without a limit: see `metricPages`. */
   metrics(project: string, filter?: MetricFilter): Promise<readonly MetricRow[]>
-  /** The same page by page, read as they are asked for. */
+  /** The same in pages; a page is read when it is requested. */
   metricPages(project: string, filter?: MetricFilter): AsyncIterableIterator<readonly MetricRow[]>
-  /** Undefined: no such key. */
+  /** Undefined: the key is not valid. */
   authenticate(key: string): Promise<Principal | undefined>
-  /** Whether a request of this class may be served now. Undefined: such requests are not limited. */
+  /** Takes a permit for a request of this class. Undefined: such requests are not limited. */
   takePermit(principal: Principal, rateClass: RateClass, address: string): Permit | undefined | Promise<Permit>
-  /** Resolves when the store answers, takes commits and knows API keys; rejects with a reason that anybody may read. */
+  /**
+   * Resolves when the store responds, takes commits and has API keys; throws with a reason that may be shown to
+   * anybody.
+   */
   ping(): Promise<void>
-  /** Stops accepting, finishes what was accepted, closes the store. */
+  /** Refuses new requests, finishes the accepted ones, closes the store. */
   close(): Promise<void>
 }
 
 export interface TrackedBatch {
-  /** Delivers the points, if there are any. */
+  /** Delivers the points; undefined: there are none. */
   readonly decode?: Decode
   readonly events: readonly NewEvent[]
 }
@@ -93,13 +102,13 @@ export interface BatchOutcome {
 }
 
 export interface TrackOptions {
-  /** Points tracked under the same key within 24 h count once, each partition's by themselves. For `once`. */
+  /** Points tracked with the same key within 24 h count once, in each partition separately. For `serveOnce`. */
   readonly idempotencyKey?: string
 }
 
 export interface GatewayOptions {
   readonly writer: Writer
-  readonly receipts: Receipts
+  readonly idempotency: Idempotency
   readonly folds: FoldLoop
   readonly querier: Querier
   readonly live: LiveQueries
@@ -112,7 +121,7 @@ export interface GatewayOptions {
 }
 
 export function createGateway(options: GatewayOptions): Gateway {
-  const { writer, receipts, folds, querier, live, events, eventIds, store, keys, limiter, telemetry } = options
+  const { writer, idempotency, folds, querier, live, events, eventIds, store, keys, limiter, telemetry } = options
   return {
     async track(project, decode, { idempotencyKey } = {}) {
       const rejected = await writer.track(project, decode, idempotencyKey)
@@ -121,7 +130,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     },
     async trackBatch(project, batch, { idempotencyKey } = {}) {
       const placed: readonly PlacedEvent[] = batch.events.map(({ name, timeMs, json }, index) => ({
-        // All of a name in one partition: a retry meets the markers of the first attempt.
+        // All events of a name are in one partition: a retry meets the markers of the first attempt.
         partition: partitionOf(project, name, store.partitions),
         event: { project, id: idempotencyKey === undefined ? eventIds.next() : '', timeMs, json },
         ...(idempotencyKey !== undefined && {
@@ -135,27 +144,27 @@ export function createGateway(options: GatewayOptions): Gateway {
       const acceptedMs = new Map<number, number>()
       await Promise.all(
         partitions.map(async (partition) => {
-          acceptedMs.set(partition, await receipts.acceptedMs(project, idempotencyKey, partition))
+          acceptedMs.set(partition, await idempotency.acceptedMs(project, idempotencyKey, partition))
         }),
       )
       return { rejected, eventIds: placed.map(({ partition, idAt }) => idAt!(acceptedMs.get(partition)!)) }
     },
-    once: (project, request, serve) => receipts.once(project, request, serve),
+    serveOnce: (project, request, serve) => idempotency.serveOnce(project, request, serve),
     live: (principal, input) => live.subscribe(principal, input),
     openSession: () => querier.openSession(),
     async query(project, input, session = querier.openSession()) {
       const metric = await session.metric(input.metric, () => storedMetric(store, project, input.metric))
       if (metric === undefined) throw notFound(input.metric)
       try {
-        const answer = await querier.query(metric, input, session)
-        telemetry.queried(answer.meta)
-        return answer
+        const result = await querier.query(metric, input, session)
+        telemetry.queried(result.meta)
+        return result
       } catch (error) {
         if (error instanceof GatewayError && error.code !== 'internal' && error.code !== 'store_unavailable')
           throw error
-        // It may have been deleted while it was read: then it is nobody's fault that something is missing.
-        const standing = await storedMetric(store, project, input.metric).catch(() => metric)
-        throw standing?.generation === metric.generation ? error : notFound(input.metric)
+        // Blocks are missing without a fault when the metric was deleted while the query read them.
+        const current = await storedMetric(store, project, input.metric).catch(() => metric)
+        throw current?.generation === metric.generation ? error : notFound(input.metric)
       }
     },
     events: (project, input) => events.find(project, input),
@@ -180,7 +189,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     },
     async close() {
       await writer.close()
-      receipts.close()
+      idempotency.close()
       await folds.stop()
       await store.close()
     },
@@ -193,10 +202,10 @@ function notFound(name: string): GatewayError {
 
 function noPoints(): void {}
 
-/** Names looked at in one step of a listing: some milliseconds. */
+/** Names read in one step of a listing: some milliseconds. */
 const LISTED_NAMES_MAX = 500
 
-/** Between steps others have their turn. */
+/** Yields to the event loop between its steps. */
 async function* listMetrics(
   store: Store,
   project: string,

@@ -14,7 +14,7 @@ import type { ShareMetrics, TelemetrySources } from '../telemetry/telemetry.ts'
 import { WRITER_BOUNDS, Writer, type WriterEvents } from '../write/commit/writer.ts'
 import { FOLD_STEP_BYTES_MAX } from '../write/fold/fold.ts'
 import { FoldLoop } from '../write/fold/fold-loop.ts'
-import { Receipts } from '../write/idempotency.ts'
+import { Idempotency } from '../write/idempotency.ts'
 
 export interface Dependencies {
   readonly store: Store
@@ -46,20 +46,18 @@ export function createParts(config: Config, { store, log, now, shareMetrics }: D
   const telemetry = new Prometheus(sources, shareMetrics)
 
   const folds = new FoldLoop(store, { ...config.store, ...config.fold, stepBytesMax: FOLD_STEP_BYTES_MAX }, log, now)
-  const receipts = new Receipts(
+  const idempotency = new Idempotency(
     store,
     { ...WRITER_BOUNDS, ...config.write, ...(keepsCommits ? {} : { retainedMsMax: 0 }) },
     now,
   )
   const writerEvents: WriterEvents = {
     committed: (partition, bytes) => folds.noteCommit(partition, bytes),
-    storeWentBack: () => {
+    writesLost: () => {
       querier.resetSeries()
-      receipts.writeAgain().catch((err: unknown) => log.warn({ err }, 'receipts could not be written again'))
+      idempotency.replayReceipts().catch((err: unknown) => log.warn({ err }, 'receipts could not be replayed'))
     },
-    lost: (points) => telemetry.lost(points),
-    // The writer also warns about it.
-    retentionShortened: () => {},
+    pointsLost: (points) => telemetry.lost(points),
     roundSettled: (durationMs) => telemetry.roundSettled(durationMs),
     warn: (message, details) => log.warn(details, message),
   }
@@ -82,7 +80,7 @@ export function createParts(config: Config, { store, log, now, shareMetrics }: D
   const keys = new Keys(store, config.access.apiKeys, now)
   const limiter = new RateLimiter(store, { limits: config.access.rateLimits, countersMax: RATE_COUNTERS_MAX }, now)
 
-  const parts = { writer, receipts, folds, querier, live, events, eventIds, store, keys, limiter, telemetry }
+  const parts = { writer, idempotency, folds, querier, live, events, eventIds, store, keys, limiter, telemetry }
   const gateway = createGateway(parts)
   return { ...parts, gateway }
 }

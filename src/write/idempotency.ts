@@ -3,95 +3,102 @@ import { within } from '../model/within.ts'
 import type { Receipt } from '../store/receipts.ts'
 import type { Store } from '../store/store.ts'
 import { type RetainedReceiptSettings, RetainedReceipts } from './recover/retained-receipts.ts'
-import { eventsMarker } from './round/round.ts'
+import { eventsMarker } from './round/round-parts.ts'
 
 /**
- * Requests with an idempotency key: served once in 24 h, and answered every time with the first answer. Two things of the store
- * make it so. The markers of the key, made with the points in each partition, let a retry add only what is missing; the receipt,
- * written when all of it is in, holds the answer. A crash between the two costs nothing but the work of the retry.
+ * Requests with an idempotency key: served once in 24 h, and every retry gets the first response. The store keeps two
+ * things for a key. Its markers are written with the points of each partition, so a retry adds only what is missing.
+ * Its receipt is written when everything is stored, and holds the response. A crash between the two costs only the work
+ * of the retry.
  *
- * Only an answer of success is kept: a request that was refused may be sent again, corrected or not, under the same key.
+ * Only responses of success are kept: a refused request may be sent again, corrected or not, with the same key.
  */
 export interface IdempotentRequest {
-  /** 1 to 255 visible ASCII characters; of a project, whichever way a request came. */
+  /** 1 to 255 visible ASCII characters. It belongs to the project, whatever API a request uses. */
   readonly key: string
-  /** SHA-256, in hexadecimal, of what makes two requests the same: the route and the body. */
+  /** SHA-256, in hexadecimal, of route and body: two requests are the same when it is equal. */
   readonly requestHash: string
 }
 
-export interface Answer {
+export interface SavedResponse {
   readonly status: number
   readonly body: string
 }
 
-export interface ReceiptSettings extends RetainedReceiptSettings {
-  /** How long a request waits for a store that does not answer. */
+export interface IdempotencySettings extends RetainedReceiptSettings {
+  /** How long a request waits for a store that does not respond. */
   readonly storeWaitMsMax: number
 }
 
 const KEY = /^[\x21-\x7e]{1,255}$/
 const RETRY_PAUSE_MS = 100
 
-export class Receipts {
+export class Idempotency {
   readonly #store: Store
-  readonly #settings: ReceiptSettings
+  readonly #settings: IdempotencySettings
   readonly #now: () => number
-  /** Requests under way, by project and key. */
-  readonly #underWay = new Map<string, Promise<unknown>>()
+  /** Requests in progress, by project and key. */
+  readonly #inProgress = new Map<string, Promise<unknown>>()
   readonly #retained: RetainedReceipts
 
-  constructor(store: Store, settings: ReceiptSettings, now: () => number) {
+  constructor(store: Store, settings: IdempotencySettings, now: () => number) {
     this.#store = store
     this.#settings = settings
     this.#now = now
     this.#retained = new RetainedReceipts(store, settings, now)
   }
 
-  /** How many receipts are kept in case the store forgets them. */
+  /** How many receipts are kept for a replay. */
   get retainedReceipts(): number {
     return this.#retained.size
   }
 
   /**
-   * Answers the receipt of the key, or has the request served and keeps its answer. `serve` has to be safe to run again: what it
-   * stores carries the key. Rejects with `idempotency_conflict` when the key was used for another request, and
-   * with what `serve` rejects with.
+   * Returns the response that was saved for the key; else runs `serve` and saves its response. `serve` must be safe to
+   * repeat: what it stores carries the key. Throws `idempotency_conflict` when the key was used for another request,
+   * and whatever `serve` throws.
    */
-  async once(project: string, request: IdempotentRequest, serve: () => Promise<Answer>): Promise<Answer> {
+  async serveOnce(
+    project: string,
+    request: IdempotentRequest,
+    serve: () => Promise<SavedResponse>,
+  ): Promise<SavedResponse> {
     const { key } = request
     if (!KEY.test(key)) {
       throw new GatewayError('invalid_body', 'an idempotency key must have 1 to 255 visible ASCII characters')
     }
     const id = JSON.stringify([project, key])
     for (;;) {
-      const earlier = this.#underWay.get(id)
+      const earlier = this.#inProgress.get(id)
       if (earlier === undefined) break
       await earlier.catch(() => {})
     }
     const serving = this.#serve(project, request, serve)
-    this.#underWay.set(id, serving)
+    this.#inProgress.set(id, serving)
     try {
       return await serving
     } finally {
-      this.#underWay.delete(id)
+      this.#inProgress.delete(id)
     }
   }
 
   /**
-   * When the store accepted the events of a request, or of the first attempt that it is a retry of. Retries for as long as a
-   * request may wait, also where the marker is missing: the store may have lost it, and is given it again.
+   * When the store accepted the events of a request, or of its first attempt. Retries for as long as a request may
+   * wait; also while the marker is missing, because the store may have lost it until the replay.
    */
   acceptedMs(project: string, key: string, partition: number): Promise<number> {
-    return this.#insist(async () => {
-      const madeMs = await this.#store.readMarker(partition, eventsMarker({ project, key }))
-      if (madeMs === undefined) throw new GatewayError('store_unavailable', 'the store has no marker of the request')
-      return madeMs
+    return this.#retry(async () => {
+      const acceptedMs = await this.#store.readMarker(partition, eventsMarker({ project, key }))
+      if (acceptedMs === undefined) {
+        throw new GatewayError('store_unavailable', 'the store has no marker of the request')
+      }
+      return acceptedMs
     })
   }
 
-  /** Gives the latest receipts to a store that may have forgotten them. */
-  writeAgain(): Promise<void> {
-    return this.#retained.writeAgain()
+  /** Writes the latest receipts again, after the store lost writes. */
+  replayReceipts(): Promise<void> {
+    return this.#retained.replay()
   }
 
   close(): void {
@@ -101,28 +108,28 @@ export class Receipts {
   async #serve(
     project: string,
     { key, requestHash }: IdempotentRequest,
-    serve: () => Promise<Answer>,
-  ): Promise<Answer> {
+    serve: () => Promise<SavedResponse>,
+  ): Promise<SavedResponse> {
     const { storeWaitMsMax } = this.#settings
-    const standing = await within(storeWaitMsMax, () => this.#store.readReceipt(project, key, this.#now()))
-    if (standing !== undefined) return answerOf(standing, requestHash)
-    // The store may have gone back without anybody having noticed.
+    const stored = await within(storeWaitMsMax, () => this.#store.readReceipt(project, key, this.#now()))
+    if (stored !== undefined) return responseOf(stored, requestHash)
+    // The store may have lost writes without anybody having noticed yet.
     const retained = this.#retained.find(project, key)
-    if (retained !== undefined) return answerOf(await this.#write(project, key, retained), requestHash)
-    const answer = await serve()
-    if (answer.status < 200 || answer.status > 299) return answer
-    return answerOf(await this.#write(project, key, { requestHash, ...answer }), requestHash)
+    if (retained !== undefined) return responseOf(await this.#write(project, key, retained), requestHash)
+    const response = await serve()
+    if (response.status < 200 || response.status > 299) return response
+    return responseOf(await this.#write(project, key, { requestHash, ...response }), requestHash)
   }
 
-  /** Answers the receipt that stands. */
+  /** Returns the first receipt of the key, which may be an earlier one. */
   async #write(project: string, key: string, receipt: Receipt): Promise<Receipt> {
-    const first = await this.#insist(() => this.#store.writeReceipt(project, key, receipt, this.#now()))
+    const first = await this.#retry(() => this.#store.writeReceipt(project, key, receipt, this.#now()))
     this.#retained.keep(project, key, first)
     return first
   }
 
-  /** The points are in and only the receipt is missing: worth trying for as long as a request may wait. */
-  async #insist<T>(ask: () => Promise<T>): Promise<T> {
+  /** Retries a call for as long as a request may wait: the points are stored already. */
+  async #retry<T>(call: () => Promise<T>): Promise<T> {
     let isOver = false
     const timer = setTimeout(() => {
       isOver = true
@@ -130,7 +137,7 @@ export class Receipts {
     try {
       for (;;) {
         try {
-          return await within(this.#settings.storeWaitMsMax, ask)
+          return await within(this.#settings.storeWaitMsMax, call)
         } catch (cause) {
           if (!(cause instanceof GatewayError && cause.code === 'store_unavailable')) throw cause
           if (isOver) {
@@ -148,7 +155,7 @@ export class Receipts {
   }
 }
 
-function answerOf({ requestHash, status, body }: Receipt, expected: string): Answer {
+function responseOf({ requestHash, status, body }: Receipt, expected: string): SavedResponse {
   if (requestHash === expected) return { status, body }
   throw new GatewayError('idempotency_conflict', 'the idempotency key was used for another request')
 }

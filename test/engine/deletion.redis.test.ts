@@ -28,10 +28,21 @@ interface Answer {
   readonly body: any
 }
 
-async function send(at: number, method: string, path: string, body?: unknown, key = 'all-keys-1'): Promise<Answer> {
+async function send(
+  at: number,
+  method: string,
+  path: string,
+  body?: unknown,
+  key = 'all-keys-1',
+  idempotencyKey?: string,
+): Promise<Answer> {
   const response = await fetch(`${gateways[at]!.url}${path}`, {
     method,
-    headers: { 'x-api-key': key, ...(body !== undefined && { 'content-type': 'application/json' }) },
+    headers: {
+      'x-api-key': key,
+      ...(idempotencyKey !== undefined && { 'idempotency-key': idempotencyKey }),
+      ...(body !== undefined && { 'content-type': 'application/json' }),
+    },
     ...(body !== undefined && { body: JSON.stringify(body) }),
   })
   const text = await response.text()
@@ -47,7 +58,7 @@ async function sum(at: number, name = 'hits'): Promise<number> {
 }
 
 describe('DELETE /metrics/:name', () => {
-  it('is seen by both gateways at once, and what both send next is all there', async () => {
+  it('is seen by both gateways at once; what both send next counts, where the other one is asked to send once more', async () => {
     await batch(0, hit(1), { name: 'load', type: 'gauge', value: 1 })
     await batch(1, hit(2, 'b'), { name: 'load', type: 'gauge', value: 2 })
     expect(await sum(1)).toBe(3)
@@ -55,15 +66,18 @@ describe('DELETE /metrics/:name', () => {
     expect((await send(1, 'GET', `${M}/hits`)).status).toBe(404)
     expect((await send(1, 'GET', `${M}/hits/query`)).body.error.code).toBe('metric_not_found')
     expect((await send(1, 'GET', M)).body.data.map(({ name }: { name: string }) => name)).toEqual(['load'])
-    // The other has it in its caches.
     const accepted = { status: 201, body: { data: { accepted: 2, rejected: 0 } } }
+    // The other gateway has it in its caches.
+    const refused = await send(1, 'POST', M, hit(10, 'b'))
+    expect([refused.status, refused.body.error.code]).toEqual([503, 'store_unavailable'])
+    expect(refused.body.error.message).toContain('deleted meanwhile; nothing was stored, send the request again')
     expect(await batch(1, hit(10, 'b'), { name: 'load', type: 'gauge', value: 3 })).toEqual(accepted)
     expect(await batch(0, hit(20), { name: 'load', type: 'gauge', value: 4 })).toEqual(accepted)
     for (const at of [0, 1]) expect(await sum(at)).toBe(30)
     expect((await send(0, 'GET', `${M}/load`)).body.data.data_points).toBe(4)
   })
 
-  it('leaves the name to another type, which the other gateway learns', async () => {
+  it('frees the name for another type; the other gateway finds out with its next commit', async () => {
     await send(0, 'DELETE', `${M}/hits`)
     const gauge = { name: 'hits', type: 'gauge', value: 7 }
     expect((await send(0, 'POST', M, gauge)).status).toBe(201)
@@ -74,30 +88,32 @@ describe('DELETE /metrics/:name', () => {
     expect((await send(1, 'GET', `${M}/hits`)).body.data).toMatchObject({ type: 'gauge', tags: [], data_points: 2 })
   })
 
-  it('loses nothing that was acknowledged while names are deleted under load', async () => {
-    const answered: number[] = [0, 0]
+  it('loses nothing and counts nothing twice when clients retry with a key while names are deleted under load', async () => {
     let deletions = 0
+    let refusals = 0
     const sender = async (at: number): Promise<void> => {
       for (let i = 0; i < 40; i++) {
-        // The steady one stands in the same blocks as the one that is deleted.
-        const { status, body } = await batch(
-          at,
-          { name: 'steady', type: 'counter', value: 1 },
-          hit(1, `${at}.${i % 5}`),
-        )
-        if (status === 201 && body.data.accepted === 2) answered[at]!++
-        else expect([status, body]).toEqual([503, expect.anything()])
+        const metrics = [{ name: 'steady', type: 'counter', value: 1 }, hit(1, `${at}.${i % 5}`)]
+        for (;;) {
+          const { status, body } = await send(at, 'POST', `${M}/batch`, { metrics }, 'all-keys-1', `${at}.${i}`)
+          if (status === 201) {
+            expect(body.data).toMatchObject({ accepted: 2 })
+            break
+          }
+          expect([status, body.error.code]).toEqual([503, 'store_unavailable'])
+          refusals++
+        }
       }
     }
     const deleter = async (): Promise<void> => {
       for (let i = 0; i < 12; i++) if ((await send(i % 2, 'DELETE', `${M}/hits`)).status === 204) deletions++
     }
     await send(0, 'DELETE', `${M}/hits`)
-    // The other gateway has found that it is a gauge, and believes so for a second.
+    // The other gateway caches the type for a second.
     nowMs += 1_000
     await Promise.all([sender(0), sender(1), deleter()])
-    expect(deletions).toBeGreaterThan(3)
-    expect(answered).toEqual([40, 40])
+    expect(deletions).toBeGreaterThan(0)
+    expect(refusals).toBeLessThan(80)
     for (const at of [0, 1]) expect(await sum(at, 'steady')).toBe(80)
   })
 
@@ -118,10 +134,10 @@ describe('DELETE /metrics/:name', () => {
     }
   })
 
-  it('gives back what it took', async () => {
+  it('leaves nothing of it in the store', async () => {
     const names = ['hits', 'load', 'steady']
     for (const name of names) await send(0, 'DELETE', `${M}/${name}`)
-    // Folded when due, cleared with the next turn of retention, the blocks a minute later.
+    // Folded when due, cleared by the next run of retention, the blocks a minute later.
     for (const { folds } of gateways) await folds.drain()
     const client = new Redis(redis.url)
     onTestFinished(() => client.disconnect())

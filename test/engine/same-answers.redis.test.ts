@@ -17,7 +17,7 @@ import type { Writer } from '../../src/write/commit/writer.ts'
 import { foldInbox } from '../../src/write/fold/fold.ts'
 import { mergeWindow } from '../../src/write/fold/merge-window.ts'
 import { clearDeleted, expireDue, expireEvents } from '../../src/write/fold/retention.ts'
-import { Receipts } from '../../src/write/idempotency.ts'
+import { Idempotency } from '../../src/write/idempotency.ts'
 import { FOLD_SETTINGS, openEventReader, openQuerier, openWriter, PROJECT } from '../support/engine.ts'
 import { listAll } from '../support/list-metrics.ts'
 import { type RedisServer, startRedis } from '../support/redis-server.ts'
@@ -43,7 +43,7 @@ const AGGREGATIONS: Readonly<Record<TrackedType, readonly string[]>> = {
 interface Engine {
   readonly store: Store
   readonly writer: Writer
-  readonly receipts: Receipts
+  readonly idempotency: Idempotency
   readonly querier: Querier
   readonly events: EventReader
   /** Ids of events are drawn; here both engines draw the same. */
@@ -57,7 +57,7 @@ function openEngine(store: Store): Engine {
   return {
     store,
     writer: openWriter(store, {}, {}, now),
-    receipts: new Receipts(store, { storeWaitMsMax: 5_000, retainedMsMax: 30_000, retainedLookMs: 1_000 }, now),
+    idempotency: new Idempotency(store, { storeWaitMsMax: 5_000, retainedMsMax: 30_000, retainedLookMs: 1_000 }, now),
     querier: openQuerier(store, {}, now),
     events: openEventReader(store, now),
     eventsTracked: 0,
@@ -78,8 +78,8 @@ beforeAll(async () => {
   ]
 })
 afterAll(async () => {
-  for (const { writer, receipts, store } of engines) {
-    receipts.close()
+  for (const { writer, idempotency, store } of engines) {
+    idempotency.close()
     await writer.close()
     await store.close()
   }
@@ -152,7 +152,7 @@ const track = step('track', batch, async (engine, { points, events, key }, run) 
   }
   if (key === undefined) return engine.writer.track(PROJECT, decode, undefined, placed)
   const request = { key: `${run}-${key}`, requestHash: JSON.stringify({ points, events }) }
-  return engine.receipts.once(PROJECT, request, async () => {
+  return engine.idempotency.serveOnce(PROJECT, request, async () => {
     const rejected = await engine.writer.track(PROJECT, decode, request.key, placed)
     return { status: 201, body: JSON.stringify([rejected, nowMs]) }
   })

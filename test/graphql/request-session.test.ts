@@ -12,7 +12,7 @@ import type { Store } from '../../src/store/store.ts'
 import { NO_TELEMETRY } from '../../src/telemetry/telemetry.ts'
 import { foldInbox } from '../../src/write/fold/fold.ts'
 import { FoldLoop } from '../../src/write/fold/fold-loop.ts'
-import { Receipts } from '../../src/write/idempotency.ts'
+import { Idempotency } from '../../src/write/idempotency.ts'
 import { DEFAULT_GRAPHQL_LIMITS } from '../support/default-limits.ts'
 import { DEFAULT_RATE_LIMITS } from '../support/defaults.ts'
 import {
@@ -72,7 +72,7 @@ function open(settings: Partial<QuerierSettings> = {}): {
     { error: () => {} },
     now,
   )
-  const receipts = new Receipts(store, { storeWaitMsMax: 100, retainedMsMax: 30_000, retainedLookMs: 1_000 }, now)
+  const idempotency = new Idempotency(store, { storeWaitMsMax: 100, retainedMsMax: 30_000, retainedLookMs: 1_000 }, now)
   const writer = openWriter(faulty.store, {}, {}, now)
   const keys = new Keys(store, new Map([[hashKey('key'), { project: PROJECT, scopes: ['ingest', 'query'] }]]), now)
   const limiter = new RateLimiter(store, { limits: DEFAULT_RATE_LIMITS, countersMax: 10 }, now)
@@ -88,7 +88,7 @@ function open(settings: Partial<QuerierSettings> = {}): {
     limiter,
     telemetry: NO_TELEMETRY,
   }
-  const gateway = createGateway({ writer, receipts, folds, querier, store: faulty.store, ...rest })
+  const gateway = createGateway({ writer, idempotency, folds, querier, store: faulty.store, ...rest })
   const app = createApp()
   registerGraphQL(app, {
     gateway,

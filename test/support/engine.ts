@@ -57,9 +57,8 @@ export function openWriter(
     },
     {
       committed: () => {},
-      storeWentBack: () => {},
-      lost: () => {},
-      retentionShortened: () => {},
+      writesLost: () => {},
+      pointsLost: () => {},
       roundSettled: () => {},
       warn: () => {},
       ...events,

@@ -42,7 +42,7 @@ export interface FakeGateway extends Gateway {
   readonly points: readonly DeliveredPoint[]
   readonly queries: readonly QueryInput[]
   readonly filters: readonly MetricFilter[]
-  /** Those served through `once`; each is served every time. */
+  /** Those served through `serveOnce`; each is served every time. */
   readonly requests: readonly IdempotentRequest[]
   /** The idempotency key of each call of `track`. */
   readonly keysTracked: readonly (string | undefined)[]
@@ -82,8 +82,8 @@ export function createFakeGateway(options: FakeGatewayOptions = {}): FakeGateway
       points.push(...recorder.points)
       return { rejected: recorder.errors, eventIds: events.map((_, i) => `E${i}`) }
     },
-    async once(_project, request, serve) {
-      await before('once')
+    async serveOnce(_project, request, serve) {
+      await before('serveOnce')
       requests.push(request)
       return serve()
     },

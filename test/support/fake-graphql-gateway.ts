@@ -1,10 +1,10 @@
 import type {
-  Answer,
   BatchOutcome,
   Gateway,
   IdempotentRequest,
   Permit,
   Principal,
+  SavedResponse,
   TrackedBatch,
 } from '../../src/gateway.ts'
 import { GatewayError, type ItemError } from '../../src/model/errors.ts'
@@ -162,7 +162,11 @@ export class FakeGateway implements Gateway {
   }
 
   /** Serves every time. */
-  async once(_project: string, request: IdempotentRequest, serve: () => Promise<Answer>): Promise<Answer> {
+  async serveOnce(
+    _project: string,
+    request: IdempotentRequest,
+    serve: () => Promise<SavedResponse>,
+  ): Promise<SavedResponse> {
     if (this.failure !== undefined) throw this.failure
     this.requests.push(request)
     return serve()

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import type { Store } from '../../src/store/store.ts'
-import { Receipts } from '../../src/write/idempotency.ts'
+import { Idempotency } from '../../src/write/idempotency.ts'
 import { decoderOf, openStore, openWriter, PROJECT, T0_MS, type TestPoint, totalOf } from '../support/engine.ts'
 import { FaultyStore, gate, lostAnswer, lostRequest } from '../support/faulty-store.ts'
 import { ForgetfulStore } from '../support/forgetful-store.ts'
@@ -25,11 +25,11 @@ interface TestGateway {
 let servings = 0
 
 /** Looks by itself only when a test says how often. */
-const SETTINGS = { storeWaitMsMax: 100, retainedMsMax: 30_000, retainedLookMs: 3_600_000 }
+const SETTINGS = { storeWaitMsMax: 1_000, retainedMsMax: 30_000, retainedLookMs: 3_600_000 }
 
 function newGateway(faulty = new FaultyStore(real)): TestGateway {
-  const writer = openWriter(faulty.store, { storeWaitMsMax: 100 }, {}, () => nowMs)
-  const receipts = new Receipts(faulty.store, SETTINGS, () => nowMs)
+  const writer = openWriter(faulty.store, { storeWaitMsMax: 1_000 }, {}, () => nowMs)
+  const idempotency = new Idempotency(faulty.store, SETTINGS, () => nowMs)
   onTestFinished(async () => {
     faulty.heal()
     await writer.close()
@@ -37,7 +37,7 @@ function newGateway(faulty = new FaultyStore(real)): TestGateway {
   return {
     faulty,
     send: (key, points, hash = JSON.stringify(points)) =>
-      receipts.once(PROJECT, { key, requestHash: hash }, async () => {
+      idempotency.serveOnce(PROJECT, { key, requestHash: hash }, async () => {
         const rejected = await writer.track(PROJECT, decoderOf(points), key)
         return { status: 201, body: `serving ${++servings}, ${rejected.length} rejected` }
       }),
@@ -59,7 +59,7 @@ async function countsOfMany(): Promise<Set<number>> {
 }
 
 describe('a request with a key', () => {
-  it('counts once and is answered the same, through any gateway', async () => {
+  it('counts once and gets the same response, through any gateway', async () => {
     const [one, another] = [newGateway(), newGateway()]
     const first = await one.send('k', many)
     expect(await one.send('k', many)).toEqual(first)
@@ -94,14 +94,14 @@ describe('a request with a key', () => {
     expect(await totalOf(real, 'hits', 'sum')).toBe(2)
   })
 
-  it('counts once when it is sent twice at once', async () => {
+  it('counts once when it is sent twice concurrently', async () => {
     const [one, another] = [newGateway(), newGateway()]
     const answers = await Promise.all([...Array(5).fill(one), ...Array(5).fill(another)].map((g) => g.send('k', many)))
     expect(new Set(answers.map(({ body }) => body)).size).toBe(1)
     expect(await countsOfMany()).toEqual(new Set([1]))
   })
 
-  it('is a conflict too when it is sent at once with another request', async () => {
+  it('is a conflict too when another request with the key is in progress', async () => {
     const gateway = newGateway()
     const other: TestPoint[] = Array.from({ length: 4 }, (_, i) => ({ name: `other${i}`, type: 'counter', value: 1 }))
     const [first, second] = await Promise.allSettled([gateway.send('k', hits), gateway.send('k', other)])
@@ -126,15 +126,15 @@ describe('a request with a key', () => {
     expect(await totalOf(real, 'hits', 'sum')).toBe(1)
   })
 
-  it('is not remembered when it is refused', async () => {
-    const receipts = new Receipts(real, SETTINGS, () => nowMs)
+  it('is not saved when it is refused', async () => {
+    const idempotency = new Idempotency(real, SETTINGS, () => nowMs)
     const request = { key: 'k', requestHash: 'a' }
-    expect(await receipts.once(PROJECT, request, async () => ({ status: 400, body: 'no' }))).toMatchObject({
+    expect(await idempotency.serveOnce(PROJECT, request, async () => ({ status: 400, body: 'no' }))).toMatchObject({
       status: 400,
     })
-    await expect(receipts.once(PROJECT, request, () => Promise.reject(new Error('no')))).rejects.toThrow('no')
+    await expect(idempotency.serveOnce(PROJECT, request, () => Promise.reject(new Error('no')))).rejects.toThrow('no')
     expect(
-      await receipts.once(PROJECT, { ...request, requestHash: 'b' }, async () => ({ status: 201, body: '' })),
+      await idempotency.serveOnce(PROJECT, { ...request, requestHash: 'b' }, async () => ({ status: 201, body: '' })),
     ).toEqual({ status: 201, body: '' })
   })
 
@@ -155,7 +155,7 @@ describe('a request with a key', () => {
   })
 })
 
-describe('a gateway that dies with a request', () => {
+describe('a gateway that crashes during a request', () => {
   const crashes: readonly [string, (faulty: FaultyStore) => void][] = [
     ['before its commit', (faulty) => faulty.always('append', lostRequest)],
     [
@@ -200,7 +200,7 @@ describe('a gateway that dies with a request', () => {
     await expect(another.send('k', hits)).rejects.toMatchObject({ code: 'idempotency_conflict' })
   })
 
-  it('after its receipt: the answer is the first one', async () => {
+  it('after its receipt: the retry gets the first response', async () => {
     const dying = newGateway()
     dying.faulty.next('writeReceipt', lostAnswer)
     dying.faulty.always('writeReceipt', lostRequest)
@@ -209,7 +209,7 @@ describe('a gateway that dies with a request', () => {
     expect((await newGateway().send('k', hits)).body).toBe(receipt?.body)
   })
 
-  it('holds nobody up for ever with a store that keeps calls waiting', async () => {
+  it('rejects in bounded time when the store leaves calls pending', async () => {
     const gateway = newGateway()
     gateway.faulty.next('readReceipt', () => new Promise(() => {}))
     await expect(gateway.send('k', hits)).rejects.toMatchObject({ code: 'store_unavailable', details: undefined })
@@ -218,7 +218,7 @@ describe('a gateway that dies with a request', () => {
   })
 })
 
-describe('a retry whose points are judged otherwise', () => {
+describe('a retry of which other items are rejected', () => {
   it('adds what was left out the first time and nothing else', async () => {
     const dying = newGateway()
     dying.faulty.always('writeReceipt', lostRequest)
@@ -236,12 +236,12 @@ describe('a retry whose points are judged otherwise', () => {
   })
 })
 
-describe('a store that has forgotten receipts', () => {
-  it('is given the latest ones again', async () => {
+describe('a store that lost receipts', () => {
+  it('gets the latest ones again', async () => {
     const store = await ForgetfulStore.open()
-    const receipts = new Receipts(store.faulty.store, SETTINGS, () => nowMs)
+    const idempotency = new Idempotency(store.faulty.store, SETTINGS, () => nowMs)
     const once = (key: string, body: string) =>
-      receipts.once(PROJECT, { key, requestHash: 'h' }, async () => ({ status: 201, body }))
+      idempotency.serveOnce(PROJECT, { key, requestHash: 'h' }, async () => ({ status: 201, body }))
     await once('old', 'first')
     nowMs += 30_001
     await store.remember()
@@ -250,7 +250,7 @@ describe('a store that has forgotten receipts', () => {
     expect(await store.current.readReceipt(PROJECT, 'k', nowMs)).toBeUndefined()
     store.faulty.next('writeReceipt', (proceed) => proceed())
     const before = store.faulty.calls('writeReceipt').length
-    await receipts.writeAgain()
+    await idempotency.replayReceipts()
     expect(
       store.faulty
         .calls('writeReceipt')
@@ -259,12 +259,12 @@ describe('a store that has forgotten receipts', () => {
     ).toEqual(['k'])
     expect(await once('k', 'second')).toEqual({ status: 201, body: 'first' })
   })
-  it('is found out by a look, even if it has nothing else of ours, and given again what it held', async () => {
+  it('is found by a check, even if it holds nothing else of the gateway, and gets them again', async () => {
     const store = await ForgetfulStore.open()
-    const receipts = new Receipts(store.faulty.store, { ...SETTINGS, retainedLookMs: 5 }, () => nowMs)
-    onTestFinished(() => receipts.close())
+    const idempotency = new Idempotency(store.faulty.store, { ...SETTINGS, retainedLookMs: 5 }, () => nowMs)
+    onTestFinished(() => idempotency.close())
     const once = (key: string) =>
-      receipts.once(PROJECT, { key, requestHash: 'h' }, async () => ({ status: 201, body: key }))
+      idempotency.serveOnce(PROJECT, { key, requestHash: 'h' }, async () => ({ status: 201, body: key }))
     await once('before')
     await store.remember()
     for (const key of ['a', 'b']) await once(key)
@@ -273,14 +273,14 @@ describe('a store that has forgotten receipts', () => {
     await expect.poll(async () => (await readAll()).map((receipt) => receipt?.body)).toEqual(['before', 'a', 'b'])
     // What the store has had for long enough is let go, and it is asked nothing more.
     nowMs += 30_001
-    await expect.poll(() => receipts.retainedReceipts).toBe(0)
+    await expect.poll(() => idempotency.retainedReceipts).toBe(0)
   })
 
-  it('answers as before, and refuses another body, although nobody has noticed yet', async () => {
+  it('returns the first response, and refuses another body, before the loss is noticed', async () => {
     const store = await ForgetfulStore.open()
-    const receipts = new Receipts(store.faulty.store, SETTINGS, () => nowMs)
+    const idempotency = new Idempotency(store.faulty.store, SETTINGS, () => nowMs)
     const once = (requestHash: string, body: string) =>
-      receipts.once(PROJECT, { key: 'k', requestHash }, async () => ({ status: 201, body }))
+      idempotency.serveOnce(PROJECT, { key: 'k', requestHash }, async () => ({ status: 201, body }))
     await store.remember()
     await once('h', 'first')
     await store.forget()
@@ -289,15 +289,15 @@ describe('a store that has forgotten receipts', () => {
     expect(await once('h', 'second')).toEqual({ status: 201, body: 'first' })
   })
 
-  it('stays without them when it is to be given nothing again', async () => {
+  it('stays without them when nothing is retained', async () => {
     const store = await ForgetfulStore.open()
-    const receipts = new Receipts(store.faulty.store, { ...SETTINGS, retainedMsMax: 0 }, () => nowMs)
+    const idempotency = new Idempotency(store.faulty.store, { ...SETTINGS, retainedMsMax: 0 }, () => nowMs)
     const once = (body: string) =>
-      receipts.once(PROJECT, { key: 'k', requestHash: 'h' }, async () => ({ status: 201, body }))
+      idempotency.serveOnce(PROJECT, { key: 'k', requestHash: 'h' }, async () => ({ status: 201, body }))
     await store.remember()
     await once('first')
     await store.forget()
-    await receipts.writeAgain()
+    await idempotency.replayReceipts()
     expect(await once('second')).toEqual({ status: 201, body: 'second' })
   })
 })

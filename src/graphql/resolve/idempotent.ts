@@ -22,7 +22,7 @@ export async function idempotent<T>(
   const requestHash = createHash('sha256')
     .update(`${field}\n${writeJson(input)}`)
     .digest('hex')
-  const { body } = await context.gateway.once(
+  const { body } = await context.gateway.serveOnce(
     context.principal.project,
     { key: idempotencyKey, requestHash },
     async () => ({ status: 200, body: writeJson(await run({ idempotencyKey })) }),

@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Logger } from 'pino'
-import type { Answer, Gateway, TrackOptions } from '../../gateway.ts'
+import type { Gateway, SavedResponse, TrackOptions } from '../../gateway.ts'
 import { type ErrorCode, GatewayError, type ItemError } from '../../model/errors.ts'
 import { describe, type PointLimits, type PointSink } from '../../model/point.ts'
 import type { Steps } from '../../model/steps.ts'
@@ -78,7 +78,7 @@ async function store(
   request: FastifyRequest,
   trackOptions: TrackOptions,
   { gateway, log, now, limits }: BetterStackRoutesOptions,
-): Promise<Answer> {
+): Promise<SavedResponse> {
   const body = bodyBytesOf(request)
   let decoded: BetterStackBody = { items: 0, oddTimes: [], oddTimeItems: [] }
   function* decode(sink: PointSink): Steps<void> {

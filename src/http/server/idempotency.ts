@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Answer, Gateway, IdempotentRequest, TrackOptions } from '../../gateway.ts'
+import type { Gateway, IdempotentRequest, SavedResponse, TrackOptions } from '../../gateway.ts'
 import { projectOf } from '../access/auth.ts'
 import { bodyBytesOf } from '../body/request-body.ts'
 import { sendJson } from '../response/json-response.ts'
@@ -17,12 +17,12 @@ import { sendJson } from '../response/json-response.ts'
 export function serveIdempotently(
   gateway: Gateway,
   request: FastifyRequest,
-  serve: (options: TrackOptions) => Promise<Answer>,
+  serve: (options: TrackOptions) => Promise<SavedResponse>,
   route = request.routeOptions.url ?? '',
-): Promise<Answer> {
+): Promise<SavedResponse> {
   const idempotent = idempotentRequestOf(request, route)
   if (idempotent === undefined) return serve({})
-  return gateway.once(projectOf(request), idempotent, () => serve({ idempotencyKey: idempotent.key }))
+  return gateway.serveOnce(projectOf(request), idempotent, () => serve({ idempotencyKey: idempotent.key }))
 }
 
 /** The same, and sends the result, which must be JSON. */
@@ -30,7 +30,7 @@ export async function sendIdempotently(
   gateway: Gateway,
   request: FastifyRequest,
   reply: FastifyReply,
-  serve: (options: TrackOptions) => Promise<Answer>,
+  serve: (options: TrackOptions) => Promise<SavedResponse>,
 ): Promise<FastifyReply> {
   const { status, body } = await serveIdempotently(gateway, request, serve)
   return sendJson(reply, status, body)

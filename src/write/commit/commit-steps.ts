@@ -1,21 +1,22 @@
 import { formatId, type Id64 } from '../../model/id.ts'
 import type { MetricTouch, SetMembers } from '../../store/store.ts'
-import type { Series } from '../round/registry.ts'
-import { type RoundPart, seriesTouches } from '../round/round.ts'
+import { type RoundPart, seriesTouches } from '../round/round-parts.ts'
 
 /**
- * Cuts what a round brings into commits that occupy a store for some milliseconds each. A store applies a commit in one step that nobody
- * can interrupt, so a large one would hold up everybody, and might outlast the time that its response is waited for.
+ * Divides a round into steps, each one commit per partition, that occupy a store for some milliseconds. A store applies
+ * a commit without interruption, so a large one would delay all other requests and might not finish before the timeout
+ * of its call.
  *
- * Costs are microseconds of a Redis server, about. What a part does beyond its block is split off in front of it where it is too much: series
- * may be registered before their points come, and adding members twice changes nothing, so that neither needs the marker of the part.
+ * Costs are estimated microseconds of a Redis server. New series and set members of a part are moved to commits of
+ * their own in front of it when they cost too much. These need no marker: registering a series and adding a member are
+ * idempotent.
  */
 export const STEP_COST_MAX = 6_000
 
 const PART_COST = 20
 const METRIC_COST = 10
 const SERIES_COST = 5
-/** A bucket of a set, at all resolutions of sets, and a member of it. */
+/** A bucket of a set at all resolutions of sets, and a member in it. */
 const BUCKET_COST = 60
 const MEMBER_COST = 0.6
 const EVENT_COST = 3
@@ -24,16 +25,16 @@ const BYTES_PER_COST = 2_048
 const SERIES_SPLIT = Math.floor(STEP_COST_MAX / (SERIES_COST + METRIC_COST))
 const MEMBERS_SPLIT = Math.floor(STEP_COST_MAX / 2 / MEMBER_COST)
 
-/** Parts by partition, for one commit of each. */
+/** Parts by partition: one commit for each partition. */
 export type Step = ReadonlyMap<number, readonly RoundPart[]>
 
-/** The steps of a round. Parts of a partition keep their order. */
+/** The steps of a round. The parts of a partition keep their order. */
 export function commitSteps(parts: Step): Step[] {
   const steps: Step[] = []
   let step = new Map<number, RoundPart[]>()
   let cost = 0
-  for (const [partition, ofPartition] of parts) {
-    for (const unit of unitsOf(ofPartition)) {
+  for (const [partition, partsOfPartition] of parts) {
+    for (const unit of unitsOf(partsOfPartition)) {
       const unitCost = unit.reduce((sum, part) => sum + costOf(part), 0)
       if (step.size > 0 && cost + unitCost > STEP_COST_MAX) {
         steps.push(step)
@@ -50,7 +51,7 @@ export function commitSteps(parts: Step): Step[] {
   return steps
 }
 
-/** Parts that lie in one commit: a block that names no metric continues those of the part before. */
+/** Groups of parts that need the same commit: a part whose block lists no metric continues the part before it. */
 function* unitsOf(parts: readonly RoundPart[]): Iterable<readonly RoundPart[]> {
   let unit: RoundPart[] = []
   for (const part of parts) {
@@ -70,7 +71,7 @@ function* unitsOf(parts: readonly RoundPart[]): Iterable<readonly RoundPart[]> {
   if (unit.length > 0) yield unit
 }
 
-/** New series and members in pieces of their own, then the rest of the part. */
+/** New series and members in parts of their own, then the rest of the part. */
 function piecesOf(whole: RoundPart): RoundPart[] {
   const { part, announced, series } = whole
   const touches = new Map(part.metrics.map((touch) => [formatId(touch.metricId), withoutPoints(touch)]))
@@ -93,7 +94,7 @@ function piecesOf(whole: RoundPart): RoundPart[] {
   }
   const splitsMembers = membersCost(part.members) > STEP_COST_MAX / 2
   if (splitsMembers) {
-    const byId = new Map(series.map((one) => [keyOf(one.metric.row!.metricId, one.id!), one]))
+    const byId = new Map(series.map((known) => [keyOf(known.metric.row!.metricId, known.id!), known]))
     for (const chunk of memberChunks(part.members)) {
       const metrics = touchesOf(chunk.map(({ metricId }) => metricId))
       const known = new Set(chunk.flatMap(({ metricId, seriesId }) => byId.get(keyOf(metricId, seriesId)) ?? []))
@@ -144,14 +145,4 @@ function withoutPoints(touch: MetricTouch): MetricTouch {
 
 function keyOf(metricId: Id64, seriesId: Id64): string {
   return formatId(metricId) + formatId(seriesId)
-}
-
-/** A step as it is offered to a store of which nothing is known any more: every part announces all of its series. */
-export function announcingStep(step: Step): Step {
-  const announcing = (whole: RoundPart): RoundPart => ({
-    ...whole,
-    part: { ...whole.part, series: seriesTouches(whole.series) },
-    announced: whole.series as readonly Series[],
-  })
-  return new Map([...step].map(([partition, parts]) => [partition, parts.map(announcing)]))
 }

@@ -2,24 +2,25 @@ import { GatewayError } from '../../model/errors.ts'
 import { type Pace, runPaced } from '../../model/steps.ts'
 import { within } from '../../model/within.ts'
 import type { Marker, MetricDeletion } from '../../store/store.ts'
-import type { ReOfferEvents } from '../recover/replay.ts'
+import type { ReplayEvents } from '../recover/replay.ts'
 import type { PointBatch } from '../round/point-batch.ts'
-import { type PlacedEvent, Round, type RoundContext, type RoundFault, type RoundPart } from '../round/round.ts'
-import { type CommitContext, CommitLine, type RoundOutcome } from './commit-line.ts'
-import { announcingStep, commitSteps, type Step } from './commit-steps.ts'
+import { type PlacedEvent, Round, type RoundContext } from '../round/round.ts'
+import type { RoundFault, RoundPart } from '../round/round-parts.ts'
+import { type CommitContext, CommitSender, type Refusal, type StepOutcome } from './commit-sender.ts'
+import { commitSteps, type Step } from './commit-steps.ts'
 
-export interface GroupEvents extends ReOfferEvents {
-  /** A round has met its fate, stored or not, so long after it was offered. */
+export interface GroupEvents extends ReplayEvents {
+  /** The outcome of a step's commits is final, stored or not, after this time. */
   roundSettled(durationMs: number): void
 }
 
 export interface GroupContext extends CommitContext {
   readonly events: GroupEvents
   readonly rounds: RoundContext
-  /** A name that no block ever had. */
+  /** Returns a name that no block has had. */
   blockName(partition: number): string
-  /** The store turned out to have gone back in time. */
-  onRewind(): void
+  /** The store lost writes in some partition of the group. */
+  onWritesLost(): void
 }
 
 /** What a request brings for the partitions of a group. */
@@ -49,73 +50,78 @@ interface Waiting {
 /** A round that takes no more points, on its way into the store. */
 interface ClosedRound {
   readonly waiting: readonly Waiting[]
-  /** What has not been offered yet. */
+  /** The steps that are not committed yet. */
   steps: readonly Step[]
-  /** The registry's generation in which they were encoded. */
-  readonly generation: number
+  /** Version of the registry when the steps were encoded. */
+  readonly encodedIn: number
   readonly bytes: number
-  readonly outcomes: Set<RoundOutcome>
-  /** The requests have been refused: what was not offered yet is left out. */
-  isOver: boolean
+  /** Partitions in which a commit of the round was stored, and those in which one was refused. */
+  readonly storedIn: Set<number>
+  readonly refusedIn: Map<number, Refusal>
+  /** The requests have been rejected: steps that are left are dropped. */
+  isRejected: boolean
 }
 
-/** Closed rounds at a time: a small one goes between the steps of a large one, and waits for one step of each of the others at most. */
+/**
+ * Closed rounds at a time. A small one goes between the steps of a large one, and waits for one step of each of the
+ * others at most.
+ */
 const ROUNDS_MAX = 4
 
 /** Round numbers are unique in this process. */
 let epoch = 0
 
 /**
- * Group commit for partitions that are served together. All requests that arrive while a commit is under way are folded into one
- * round and ride in the next commit; each is answered when the store has its round for good. There is no timer: an idle
- * gateway commits at once, a busy one as fast as the store answers, and the busier it is the more requests share a commit.
- * A large round takes several commits (`commit-steps.ts`), and the rounds after it go in between.
+ * Group commit for partitions that are served together. All requests that arrive during a commit are folded into one
+ * round and share the next commit; each is answered when the store has committed its points. There is no timer: an idle
+ * gateway commits at once, a busy one as fast as the store responds, and the busier it is the more requests share a
+ * commit. A large round takes several commits (`commit-steps.ts`), and the rounds after it go in between.
  *
- * What a commit takes to be counted exactly once is in `commit-line.ts`.
+ * `commit-sender.ts` makes each commit count exactly once.
  */
 export class GroupCommit {
   readonly #context: GroupContext
-  readonly #line: CommitLine
+  readonly #sender: CommitSender
   #open: Round
-  /** Rounds of one request: those with an idempotency key travel in parts of their own, and those of many points. */
+  /** Rounds of one request: requests with an idempotency key, and those with many points. */
   #marked: Round[] = []
   #openBytes = 0
   #waiting: Waiting[] = []
-  /** What has been folded so far must be stored before the open round is closed. */
+  /** A deletion waits: what has been folded so far must be stored before the open round is closed. */
   #isBarrier = false
   #rounds: ClosedRound[] = []
-  /** Of the round that is being encoded. */
+  /** Bytes of the round that is being encoded. */
   #encodingBytes = 0
-  #flight: Promise<void> | undefined
+  #running: Promise<void> | undefined
 
   constructor(context: GroupContext, partitions: readonly number[]) {
     this.#context = context
-    this.#line = new CommitLine(context, partitions, {
-      onAway: () => this.#refuseOpen(),
-      onDoubt: () => this.#takeOff(),
-      onRewind: () => context.onRewind(),
+    this.#sender = new CommitSender(context, partitions, {
+      onUnavailable: () => this.#rejectWaiting(),
+      onVerifyNeeded: () => this.#start(),
+      onWritesLost: () => context.onWritesLost(),
     })
     this.#open = new Round(++epoch, context.rounds)
   }
 
-  /** The store has not taken commits for longer than a request may wait. */
-  get isAway(): boolean {
-    return this.#line.isAway
+  /** The store has taken no commits for longer than a request may wait. */
+  get isUnavailable(): boolean {
+    return this.#sender.isUnavailable
   }
 
-  /** Bytes that wait for the next commit. */
+  /** Bytes that wait for a commit. */
   get openBytes(): number {
     return this.#rounds.reduce((sum, { bytes }) => sum + bytes, this.#openBytes + this.#encodingBytes)
   }
 
   /** Resolves when the group is idle; undefined when it is. */
-  get flight(): Promise<void> | undefined {
-    return this.#flight
+  get running(): Promise<void> | undefined {
+    return this.#running
   }
 
   /**
-   * Folds what a request brings into the open round, with a marker into one of its own. Resolves, with the number of points, when all
-   * of it is stored; undefined when there was nothing.
+   * Folds what a request brings into the open round, with a marker into a round of its own. Resolves, with the number
+   * of points, when all of it is stored. Returns undefined when there was nothing.
    */
   add(
     { batch, refused, positions, events }: Share,
@@ -134,7 +140,7 @@ export class GroupCommit {
     const stored = new Promise<number>((resolve, reject) =>
       this.#waiting.push({ round, request, resolve: () => resolve(points), reject }),
     )
-    this.#takeOff()
+    this.#start()
     return stored
   }
 
@@ -148,81 +154,83 @@ export class GroupCommit {
     return { round, points: await runPaced(round.foldInSteps(batch, refused, positions), pace) }
   }
 
-  /** Deletes a metric that lies in the group when all that has been folded so far is stored: it goes with the metric. */
+  /**
+   * Deletes a metric of the group, after everything folded so far is stored: points accepted before are deleted with
+   * the metric.
+   */
   async deleteMetric(deletion: MetricDeletion): Promise<boolean> {
     const { store, settings } = this.#context
-    if (this.isAway) throw new GatewayError('store_unavailable', 'the store does not answer')
+    if (this.isUnavailable) throw new GatewayError('store_unavailable', 'the store does not respond')
     await new Promise<void>((resolve, reject) => {
       this.#waiting.push({ resolve, reject })
       this.#isBarrier = true
-      this.#takeOff()
+      this.#start()
     })
-    const wasThere = await within(settings.storeWaitMsMax, () => store.deleteMetric(deletion))
-    this.#line.retainDeletion(deletion)
-    return wasThere
+    const existed = await within(settings.storeWaitMsMax, () => store.deleteMetric(deletion))
+    this.#sender.retainDeletion(deletion)
+    return existed
   }
 
-  /** What the store holds is looked into before the next commit. */
-  doubt(): void {
-    this.#line.doubt()
+  /** Has the store checked for lost writes before the next commit. */
+  suspectLostWrites(): void {
+    this.#sender.suspectLostWrites()
   }
 
-  /** A store that does not answer is not waited for any longer than requests are. To be called again after the last commit. */
+  /**
+   * From now on a store that does not respond is retried only as long as requests wait. To be called again after the
+   * last commit.
+   */
   close(): void {
-    this.#line.close()
+    this.#sender.close()
   }
 
-  #takeOff(): void {
-    this.#flight ??= this.#fly()
+  #start(): void {
+    this.#running ??= this.#run()
   }
 
-  /** Commits round after round until none is left, and before each sees to what the store may have forgotten. */
-  async #fly(): Promise<void> {
+  /** Commits until no round is left. Lost writes are replayed first. */
+  async #run(): Promise<void> {
     // Requests that arrived in the same turn of the event loop share the first round.
     await new Promise(setImmediate)
-    while (this.#waiting.length > 0 || this.#rounds.length > 0 || this.#line.hasDoubts) {
-      if (this.#line.hasDoubts) await this.#line.settleDoubts()
-      else await this.#commitStep()
+    while (this.#waiting.length > 0 || this.#rounds.length > 0 || this.#sender.mayHaveLostWrites) {
+      if (this.#sender.mayHaveLostWrites) await this.#sender.verify()
+      else await this.#commitNext()
     }
-    this.#flight = undefined
+    this.#running = undefined
   }
 
-  /** A step of the round whose turn it is. */
-  async #commitStep(): Promise<void> {
+  /** Commits one step of the round that is next; rounds take turns. */
+  async #commitNext(): Promise<void> {
     if (this.#waiting.length > 0 && this.#rounds.length < (this.#isBarrier ? 1 : ROUNDS_MAX)) await this.#closeOpen()
     const round = this.#rounds.shift()
     if (round === undefined) return
     const [step, ...steps] = round.steps
     round.steps = steps
-    if (step !== undefined) await this.#offer(round, step)
-    if (round.isOver) return
+    if (step !== undefined) await this.#commitStep(round, step)
+    if (round.isRejected) return
     if (steps.length > 0) this.#rounds.push(round)
-    else if (!round.outcomes.has('partly') && !round.outcomes.has('refused'))
-      for (const { resolve } of round.waiting) resolve()
-    else
-      refuse(
-        round.waiting,
-        changedUnderUs(round.outcomes.size > 1 || round.outcomes.has('partly') ? 'partly' : 'refused'),
-      )
+    else respond(round)
   }
 
-  async #offer(round: ClosedRound, step: Step): Promise<void> {
-    const { registry, events } = this.#context
-    const end = (error: GatewayError): void => {
-      refuse(round.waiting, error)
-      round.isOver = true
+  async #commitStep(round: ClosedRound, step: Step): Promise<void> {
+    const { events } = this.#context
+    const rejectRound = (error: GatewayError): void => {
+      rejectAll(round.waiting, error)
+      round.isRejected = true
     }
-    const offeredMs = performance.now()
-    const outcome = await this.#line.commit(
-      round.generation === registry.generation ? step : announcingStep(step),
-      (commits) => {
-        end(outcomeUnknown('the store did not confirm the points in time'))
-        events.warn('the store does not answer; the outcome of a commit is unknown', { commits })
+    const startedMs = performance.now()
+    const outcome: StepOutcome = await this.#sender.commit(step, round.encodedIn, {
+      onWaitOver: (commits) => {
+        rejectRound(outcomeUnknown('the store did not confirm the points in time'))
+        events.warn('the store does not respond; the outcome of a commit is unknown', { commits })
       },
-      (cause) => end(new GatewayError('internal', 'the points could not be stored', { cause })),
-    )
-    events.roundSettled(performance.now() - offeredMs)
-    round.outcomes.add(outcome)
+      onDefect: (cause) => rejectRound(new GatewayError('internal', 'the points could not be stored', { cause })),
+    })
+    events.roundSettled(performance.now() - startedMs)
+    for (const [partition, result] of outcome) {
+      if (result === 'stored') round.storedIn.add(partition)
+      else round.refusedIn.set(partition, result)
+    }
   }
 
   /** Encodes the open round. Requests that arrive meanwhile go into the next one. */
@@ -230,28 +238,32 @@ export class GroupCommit {
     const rounds = [this.#open, ...this.#marked]
     const waiting = this.#waiting
     const bytes = this.#openBytes
-    const { generation } = this.#context.registry
-    this.#begin()
+    const { version } = this.#context.registry
+    this.#openRound()
     this.#encodingBytes = bytes
     try {
       const { parts, faults } = await this.#encode(rounds)
-      const encoded = waiting.filter((each) => !this.#isRefused(each, faults))
+      const encoded = waiting.filter((request) => !rejectFaulty(request, faults))
       this.#rounds.push({
         waiting: encoded,
         steps: commitSteps(parts),
-        generation,
+        encodedIn: version,
         bytes,
-        outcomes: new Set(),
-        isOver: false,
+        storedIn: new Set(),
+        refusedIn: new Map(),
+        isRejected: false,
       })
     } catch (cause) {
-      refuse(waiting, new GatewayError('internal', 'the points could not be encoded', { cause }))
+      rejectAll(waiting, new GatewayError('internal', 'the points could not be encoded', { cause }))
     } finally {
       this.#encodingBytes = 0
     }
   }
 
-  /** The parts of all rounds by partition, and what of each cannot be encoded. The points of all requests without a key come first. */
+  /**
+   * The parts of all rounds by partition, and what of each cannot be encoded. The points of requests without a key come
+   * first.
+   */
   async #encode(rounds: readonly Round[]) {
     const { now, blockName } = this.#context
     const nowMs = now()
@@ -261,41 +273,32 @@ export class GroupCommit {
       const encoded = await round.encode(nowMs, blockName)
       if (encoded.faults.length > 0) {
         faults.set(round, encoded.faults)
-        // That of a request with a key is stored whole or not at all.
+        // A request with a key is stored whole or not at all.
         if (round !== rounds[0]) continue
       }
-      for (const [partition, ofRound] of encoded.parts) {
-        const ofPartition = parts.get(partition)
-        if (ofPartition === undefined) parts.set(partition, ofRound)
-        else for (const part of ofRound) ofPartition.push(part)
+      for (const [partition, added] of encoded.parts) {
+        const known = parts.get(partition)
+        if (known === undefined) parts.set(partition, added)
+        else for (const part of added) known.push(part)
       }
     }
     return { parts, faults }
   }
 
-  /** Refuses a request of whose points some cannot be encoded. */
-  #isRefused({ round, request, reject }: Waiting, faults: ReadonlyMap<Round, readonly RoundFault[]>): boolean {
-    const fault = round && faults.get(round)?.find(({ requests }) => requests.includes(request!))
-    if (fault === undefined) return false
-    const { cause } = fault
-    reject(new GatewayError('internal', 'some of the points could not be encoded', { cause }))
-    return true
-  }
-
-  /** Refuses the requests that wait behind the step on offer. */
-  #refuseOpen(): void {
-    const nothingStored = new GatewayError('store_unavailable', 'the store does not answer; nothing was stored')
+  /** Rejects the requests that wait behind the step in progress. */
+  #rejectWaiting(): void {
+    const nothingStored = new GatewayError('store_unavailable', 'the store does not respond; nothing was stored')
     for (const round of this.#rounds) {
-      const hasBegun = round.outcomes.size > 0
-      refuse(round.waiting, hasBegun ? outcomeUnknown('the store took part of the points') : nothingStored)
+      const hasBegun = round.storedIn.size + round.refusedIn.size > 0
+      rejectAll(round.waiting, hasBegun ? outcomeUnknown('the store took part of the points') : nothingStored)
     }
     this.#rounds = []
     if (this.#waiting.length === 0) return
-    refuse(this.#waiting, nothingStored)
-    this.#begin()
+    rejectAll(this.#waiting, nothingStored)
+    this.#openRound()
   }
 
-  #begin(): void {
+  #openRound(): void {
     this.#open = new Round(++epoch, this.#context.rounds)
     this.#marked = []
     this.#openBytes = 0
@@ -304,17 +307,49 @@ export class GroupCommit {
   }
 }
 
+/** Resolves the requests of a round whose commits are all final, and rejects those with points in a refused commit. */
+function respond({ waiting, storedIn, refusedIn }: ClosedRound): void {
+  if (refusedIn.size === 0) {
+    for (const { resolve } of waiting) resolve()
+    return
+  }
+  const requests = new Map<Round, ReadonlyMap<number, ReadonlySet<number>>>()
+  for (const { round, request, resolve, reject } of waiting) {
+    let byPartition = round && requests.get(round)
+    if (round !== undefined && byPartition === undefined)
+      requests.set(round, (byPartition = round.requestsByPartition()))
+    const hasPointsIn = (partition: number): boolean => byPartition?.get(partition)?.has(request!) === true
+    const refusal = [...refusedIn].find(([partition]) => hasPointsIn(partition))?.[1]
+    if (refusal === undefined) resolve()
+    else reject(refusedError(refusal, [...storedIn].some(hasPointsIn)))
+  }
+}
+
+/** Rejects a request with points that cannot be encoded. Returns whether it has any. */
+function rejectFaulty({ round, request, reject }: Waiting, faults: ReadonlyMap<Round, readonly RoundFault[]>): boolean {
+  const fault = round && faults.get(round)?.find(({ requests }) => requests.includes(request!))
+  if (fault === undefined) return false
+  const { cause } = fault
+  reject(new GatewayError('internal', 'some of the points could not be encoded', { cause }))
+  return true
+}
+
+/** An error that does not say whether the points were stored. */
 export function outcomeUnknown(message: string, cause?: unknown): GatewayError {
   return new GatewayError('store_unavailable', message, { details: { outcome: 'unknown' }, cause })
 }
 
-function changedUnderUs(outcome: 'partly' | 'refused'): GatewayError {
-  const message = 'the store has changed under the gateway'
-  return outcome === 'partly'
-    ? outcomeUnknown(`${message} and took part of the points`)
-    : new GatewayError('store_unavailable', `${message}; send the request again`)
+const REFUSED: Readonly<Record<Refusal, string>> = {
+  metric_deleted: 'a metric in the same commit was deleted meanwhile',
+  store_changed: 'the store has changed under the gateway',
 }
 
-function refuse(waiting: readonly Waiting[], error: GatewayError): void {
+function refusedError(refusal: Refusal, isPartlyStored: boolean): GatewayError {
+  return isPartlyStored
+    ? outcomeUnknown(`${REFUSED[refusal]}; part of the points was stored`)
+    : new GatewayError('store_unavailable', `${REFUSED[refusal]}; nothing was stored, send the request again`)
+}
+
+function rejectAll(waiting: readonly Waiting[], error: GatewayError): void {
   for (const { reject } of waiting) reject(error)
 }

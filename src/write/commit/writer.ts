@@ -16,12 +16,12 @@ import { PointBatch } from '../round/point-batch.ts'
 import { Registry, type RegistryLimits } from '../round/registry.ts'
 import { type PlacedEvent, POINTS_PER_STEP, type RoundSettings } from '../round/round.ts'
 import { TablePool } from '../round/table-pool.ts'
-import type { CommitSettings } from './commit-line.ts'
+import type { CommitSettings } from './commit-sender.ts'
 import { type FoldedRound, GroupCommit, type GroupEvents, outcomeUnknown, type Share } from './group-commit.ts'
 import { ProjectShares } from './project-shares.ts'
 
 export interface WriterSettings extends CommitSettings, RoundSettings, RegistryLimits {
-  /** Rollups waiting for a commit, in bytes; beyond it requests are refused. */
+  /** Bytes of rollups that wait for a commit; beyond it requests are refused. */
   readonly pendingBytesMax: number
 }
 
@@ -42,16 +42,16 @@ export interface WriterTotals {
 
 const BATCH_POOL_MAX = 16
 
-/** What an unknown metric, and a new series, takes in memory, about. */
+/** Estimated memory of an unknown metric, and of a new series. */
 const NEW_BYTES = 1_024
 
 /**
- * Takes the points of requests and answers when they are durable. Partitions that the store serves together share a commit
- * (`group-commit.ts`); a request that has points for several groups is answered when all of them have theirs, and one that
- * does not answer holds up nobody who does not need it.
+ * Takes the points of requests and resolves when they are durable. Partitions that the store serves together share a
+ * commit (`group-commit.ts`). A request with points for several groups waits for all of them. A group whose server does
+ * not respond delays only the requests that need it.
  */
 export class Writer {
-  /** What was acknowledged since it was made. */
+  /** What was acknowledged since the start. */
   readonly totals: WriterTotals = { points: 0, events: 0 }
   readonly #settings: WriterSettings
   readonly #registry: Registry
@@ -63,11 +63,11 @@ export class Writer {
   readonly #groups: readonly GroupCommit[]
   /** By partition. */
   readonly #groupOf: readonly GroupCommit[]
-  /** Begins the names of its blocks. */
+  /** Prefix of its block names. */
   readonly #name = randomBytes(16).toString('hex')
   #blocks = 0
   #pendingDecodes = 0
-  #askingBytes = 0
+  #admissionBytes = 0
   #closing = false
 
   constructor(
@@ -96,29 +96,32 @@ export class Writer {
     }
     const groupOf: GroupCommit[] = []
     this.#groups = store.groups.map((partitions) => {
-      const onRewind = (): void => {
-        for (const other of this.#groups) if (other !== group) other.doubt()
+      const onWritesLost = (): void => {
+        for (const other of this.#groups) if (other !== group) other.suspectLostWrites()
       }
-      const group: GroupCommit = new GroupCommit({ ...shared, onRewind }, partitions)
+      const group: GroupCommit = new GroupCommit({ ...shared, onWritesLost }, partitions)
       for (const partition of partitions) groupOf[partition] = group
       return group
     })
     this.#groupOf = groupOf
   }
 
-  /** Rollups that wait for a commit, and requests that wait for what the store knows of their metrics and series. */
+  /** Bytes that wait: rollups for a commit, and requests for what the store knows about their metrics and series. */
   get pendingBytes(): number {
-    let bytes = this.#askingBytes
+    let bytes = this.#admissionBytes
     for (const group of this.#groups) bytes += group.openBytes
     return bytes
   }
 
-  /** Bytes of acknowledged commits that are kept in case the store forgets them. */
+  /** Bytes of acknowledged commits that are kept for a replay. */
   get retainedBytes(): number {
     return this.#retained.bytes
   }
 
-  /** Stores what `decode` delivers, and events with it. With a key all of it counts once in 24 h. See `Gateway.trackBatch`. */
+  /**
+   * Stores what `decode` delivers, and events with it. With a key all of it counts once in 24 h. See
+   * `Gateway.trackBatch`.
+   */
   async track(
     project: string,
     decode: Decode,
@@ -129,7 +132,7 @@ export class Writer {
     if (this.#registry.full) this.#registry.clear()
     const batch = this.#pool.pop() ?? new PointBatch(this.#registry)
     let admission: Admission | undefined
-    let askingBytes = 0
+    let admissionBytes = 0
     let sharedBytes = 0
     this.#pendingDecodes++
     try {
@@ -140,14 +143,14 @@ export class Writer {
       let refused = NONE_REFUSED
       if (batch.newSeries.size > 0) {
         admission = new Admission(this.#registry)
-        askingBytes = (batch.undefinedMetrics.size + batch.newSeries.size) * NEW_BYTES
-        this.#askingBytes += askingBytes
-        this.#shares.add(project, askingBytes)
-        sharedBytes += askingBytes
+        admissionBytes = (batch.undefinedMetrics.size + batch.newSeries.size) * NEW_BYTES
+        this.#admissionBytes += admissionBytes
+        this.#shares.add(project, admissionBytes)
+        sharedBytes += admissionBytes
         refused = await admission.admit(batch)
       }
-      this.#askingBytes -= askingBytes
-      askingBytes = 0
+      this.#admissionBytes -= admissionBytes
+      admissionBytes = 0
       const rejected = sorted(batch.rejected)
       const marker = idempotencyKey === undefined ? undefined : { project, key: idempotencyKey }
       const isLarge = batch.length > POINTS_PER_STEP
@@ -173,15 +176,16 @@ export class Writer {
       return rejected
     } finally {
       admission?.end()
-      this.#askingBytes -= askingBytes
+      this.#admissionBytes -= admissionBytes
       this.#shares.add(project, -sharedBytes)
       this.#pendingDecodes--
     }
   }
 
   /**
-   * Deletes this generation of a metric and those before it; answers whether it was there. Points of requests that were accepted before
-   * go with it, those of later ones belong to the next generation. Another gateway learns of it with its next commit.
+   * Deletes this generation of a metric and those before it; returns whether it existed. Points of requests that were
+   * accepted before are deleted too, points of later ones belong to the next generation. Another gateway finds out when
+   * its next commit is refused.
    */
   async deleteMetric(deletion: MetricDeletion): Promise<boolean> {
     const { project, name } = deletion
@@ -189,34 +193,34 @@ export class Writer {
     const group = this.#groupOf[partitionOf(project, name, this.#groupOf.length)]!
     this.#pendingDecodes++
     try {
-      return await this.#registry.end(project, name, () => group.deleteMetric(deletion))
+      return await this.#registry.delete(project, name, () => group.deleteMetric(deletion))
     } finally {
       this.#pendingDecodes--
     }
   }
 
-  /** Throws `store_unavailable` while the store takes no commits of some partition: it may still answer reads. */
+  /** Throws `store_unavailable` while the store takes no commits in some partition; it may still serve reads. */
   requireStore(): void {
-    if (this.#groups.some(({ isAway }) => isAway)) throw away()
+    if (this.#groups.some(({ isUnavailable }) => isUnavailable)) throw unavailable()
   }
 
-  /** Refuses new requests and resolves when every accepted one has been answered. */
+  /** Refuses new requests, and resolves when all accepted ones are finished. */
   async close(): Promise<void> {
     this.#closing = true
     for (const group of this.#groups) group.close()
     for (;;) {
-      const flights = this.#groups.flatMap(({ flight }) => flight ?? [])
-      if (flights.length > 0) await Promise.all(flights)
+      const running = this.#groups.flatMap((group) => group.running ?? [])
+      if (running.length > 0) await Promise.all(running)
       else if (this.#pendingDecodes > 0) await new Promise(setImmediate)
       else break
     }
-    // The last flights may have begun to look again.
+    // The last commits may have started checks again.
     for (const group of this.#groups) group.close()
   }
 
   #refuseWhenFull(project: string): void {
     if (this.#closing) throw new GatewayError('overloaded', 'the gateway is shutting down')
-    if (this.#groups.every(({ isAway }) => isAway)) throw away()
+    if (this.#groups.every(({ isUnavailable }) => isUnavailable)) throw unavailable()
     if (this.#isFull(project, this.pendingBytes, this.#settings.pendingBytesMax)) throw full()
   }
 
@@ -224,7 +228,10 @@ export class Writer {
     return bytes > bytesMax && this.#shares.isUsedUp(project, bytesMax)
   }
 
-  /** What each group gets of a request. Throws, before anything is folded, when one of them takes nothing now. */
+  /**
+   * The share of each group in a request. Throws, before anything is folded, when one of these groups takes nothing
+   * now.
+   */
   #sharesOf(
     project: string,
     batch: PointBatch,
@@ -245,10 +252,10 @@ export class Writer {
     }
     for (const placed of events) shareOf(placed.partition).events.push(placed)
     for (const group of shares.keys()) {
-      // One that is being waited for leaves room for the others.
+      // A group that waits for its server must leave room for the others.
       const isFull = this.#isFull(project, group.openBytes, this.#settings.pendingBytesMax / 2)
-      if (!group.isAway && !isFull) continue
-      throw group.isAway ? away() : full()
+      if (!group.isUnavailable && !isFull) continue
+      throw group.isUnavailable ? unavailable() : full()
     }
     return [...shares].map(([group, share]) => [group, { batch, refused, ...share }] as const)
   }
@@ -257,7 +264,9 @@ export class Writer {
 const NO_EVENTS: readonly PlacedEvent[] = []
 const NONE_REFUSED: ReadonlySet<number> = new Set()
 
-/** How many points there were, when all are stored. All are waited for: the error says what became of the request as a whole. */
+/**
+ * The number of points when all are stored. Waits for all commits, because the error describes the request as a whole.
+ */
 async function allStored(commits: readonly Promise<number>[]): Promise<number> {
   const outcomes = await Promise.allSettled(commits)
   let points = 0
@@ -277,8 +286,8 @@ function hasUnknownOutcome(cause: unknown): boolean {
   return cause instanceof GatewayError && cause.details?.['outcome'] === 'unknown'
 }
 
-function away(): GatewayError {
-  return new GatewayError('store_unavailable', 'the store does not answer')
+function unavailable(): GatewayError {
+  return new GatewayError('store_unavailable', 'the store does not respond')
 }
 
 function full(): GatewayError {

@@ -1,26 +1,26 @@
-import { formatId } from '../../model/id.ts'
 import { Pacer } from '../../model/pacer.ts'
 import { BlockError } from '../../rollup/block.ts'
-import { type Store, type WindowKey, windowWidthMs } from '../../store/store.ts'
+import type { Store } from '../../store/store.ts'
 import { type FoldSettings, foldInbox } from './fold.ts'
-import type { SetAside } from './fold-step.ts'
+import type { Omitted } from './fold-step.ts'
 import { FoldLeases } from './leases.ts'
 import { mergeWindow, RUNS_PER_TIER } from './merge-window.ts'
+import { type OpenWindow, OpenWindows } from './open-windows.ts'
 import { clearDeleted, expireDue, expireEvents } from './retention.ts'
 
 export interface FoldLoopSettings extends FoldSettings {
-  /** A partition is folded when its inbox holds this much … */
+  /** A partition is folded when its inbox holds this many bytes … */
   readonly inboxBytesMax: number
-  /** … or when its oldest entry is this old. */
+  /** … or when the oldest entry is this old. */
   readonly inboxAgeMsMax: number
-  /** Events are kept for so long after their commit. */
+  /** How long events are kept after their commit. */
   readonly eventsKeptMs: number
 }
 
-/** What the loop has done since it started, for the gateway's own metrics and for benchmarks. */
+/** What the loop has done since the start, for the gateway's own metrics and for benchmarks. */
 export interface FoldTotals {
   steps: number
-  /** The most that one step took on: rollups, and windows of all resolutions. */
+  /** The largest step: rollups, and windows of all resolutions. */
   stepRowsMax: number
   stepWindowsMax: number
   entries: number
@@ -30,7 +30,9 @@ export interface FoldTotals {
   seals: number
   expired: number
   failures: number
-  /** What folding has left out because it cannot be read or written: rollups, and blocks of which nothing is known. */
+  /**
+   * What folding omitted because it cannot be read or written: rollups, and blocks with an unknown number of rollups.
+   */
   rowsSetAside: number
   blocksSetAside: number
 }
@@ -40,63 +42,50 @@ export interface FoldContext {
   readonly settings: FoldLoopSettings
   readonly totals: FoldTotals
   readonly now: () => number
-  /** A partition could not be worked on; it is tried again. */
-  failed(partition: number, cause: unknown): void
-  /** Something was left out for ever. */
-  setAside(partition: number, what: SetAside): void
+  /** The work on a partition failed; it is tried again. */
+  onFailure(partition: number, cause: unknown): void
+  /** Data was omitted from the timelines for good. */
+  onOmitted(partition: number, omitted: Omitted): void
 }
 
-/** How long a partition is left alone when another gateway folds it. */
+/** How long a partition is skipped when another gateway folds it, and after a failure. */
 const LEASED_PAUSE_MS = 1_000
 const FAILURE_PAUSE_MS = 5_000
 const RETENTION_PAUSE_MS = 10_000
-/** How often the inboxes are asked for their size: other gateways may fill them, and die before they fold. */
-const LOOK_PAUSE_MS = 10_000
-/** Merges between two looks at inboxes that are due. */
-const MERGES_PER_TURN = 16
-/** Windows whose runs are being counted. Beyond it the longest untouched is forgotten: it stays as it is, merged less well. */
-const WINDOWS_MAX = 100_000
-/** Of each partition those are learnt at the start that expire first: one call of the store. */
-const LEARNT_WINDOWS_MAX = 10_000
-/** A window is closed when it has ended and this share of its width has passed without a write. */
-const SEAL_AFTER_SHARE = 1 / 12
-const SEAL_AFTER_MS_MAX = 3_600_000
-
-interface OpenWindow {
-  readonly partition: number
-  readonly window: WindowKey
-  /** Folds since its runs were last looked at. */
-  folds: number
-  touchedMs: number
-}
+/** Pause between two reads of the size of an inbox: another gateway may fill it, and crash before it folds. */
+const SIZE_PAUSE_MS = 10_000
+/** Merges before inboxes that are due interrupt them. */
+const MERGES_MIN = 16
+/** Windows of each partition that are loaded at the start, those that expire first: one call to the store. */
+const LOADED_WINDOWS_MAX = 10_000
 
 interface Inbox {
   bytes: number
   /** When the oldest entry not yet folded arrived; undefined: the inbox is empty. */
   sinceMs: number | undefined
-  /** The partition is left alone until so long after that. */
-  rest: Moment | undefined
-  lookedMs: number
+  /** The partition is skipped until this pause is over. */
+  pause: Pause | undefined
+  sizeReadMs: number
   retentionMs: number
 }
 
-interface Moment {
-  readonly atMs: number
-  readonly pauseMs: number
+interface Pause {
+  readonly startedMs: number
+  readonly lengthMs: number
 }
 
 /**
- * The work on partitions that are served together (`Store.groups`), one bounded step at a time: folds inboxes that are full or old,
- * merges runs that have piled up, seals windows that are over, lets windows expire. A partition that fails is left alone
- * for a while, and the others are not.
+ * The background work on partitions that are served together (`Store.groups`), one bounded step at a time: folds
+ * inboxes that are full or old, merges runs that have piled up, seals windows that have ended, expires old windows. A
+ * partition that fails is skipped for a while; the others go on.
  */
 export class FoldGroup {
   readonly #context: FoldContext
   readonly #inboxes: ReadonlyMap<number, Inbox>
-  readonly #windows = new Map<string, OpenWindow>()
+  readonly #windows = new OpenWindows()
   readonly #leases: FoldLeases
   #working: Promise<void> | undefined
-  #stopped = false
+  #isStopped = false
   #heldUntilMs = 0
 
   constructor(context: FoldContext, partitions: readonly number[]) {
@@ -106,30 +95,30 @@ export class FoldGroup {
     this.#inboxes = new Map(
       partitions.map((partition) => [
         partition,
-        { bytes: 0, sinceMs: undefined, rest: undefined, lookedMs: 0, retentionMs: 0 },
+        { bytes: 0, sinceMs: undefined, pause: undefined, sizeReadMs: 0, retentionMs: 0 },
       ]),
     )
   }
 
-  /** Learns what an earlier process left behind. */
-  async learn(): Promise<void> {
+  /** Loads the inbox sizes and open windows that an earlier process left. */
+  async load(): Promise<void> {
     const { store, settings, now } = this.#context
     const nowMs = now()
     for (const [partition, inbox] of this.#inboxes) {
       const { bytes, entries } = await store.inboxSize(partition)
       inbox.bytes = bytes
       if (entries > 0) inbox.sinceMs = nowMs - settings.inboxAgeMsMax
-      const listed = await store.dueWindows(partition, Number.MAX_SAFE_INTEGER, LEARNT_WINDOWS_MAX)
-      for (const window of listed) this.#watch(partition, window, RUNS_PER_TIER - 1)
+      const listed = await store.dueWindows(partition, Number.MAX_SAFE_INTEGER, LOADED_WINDOWS_MAX)
+      for (const window of listed) this.#windows.touch(partition, window, RUNS_PER_TIER - 1, now())
       await new Promise(setImmediate)
     }
   }
 
-  /** How long the oldest entry of an inbox has waited, as far as is known here. */
+  /** How long the oldest entry of an inbox has waited, as far as this gateway knows. */
   get waitedMs(): number {
     const nowMs = this.#context.now()
     let waitedMs = 0
-    // That of an inbox being drained is made infinite.
+    // `drain` makes `sinceMs` infinite.
     for (const { sinceMs = nowMs } of this.#inboxes.values())
       if (Number.isFinite(sinceMs)) waitedMs = Math.max(waitedMs, nowMs - sinceMs)
     return waitedMs
@@ -156,66 +145,66 @@ export class FoldGroup {
   }
 
   async stop(): Promise<void> {
-    this.#stopped = true
+    this.#isStopped = true
     await this.#working
   }
 
   wake(): void {
-    if (this.#working !== undefined || this.#stopped) return
+    if (this.#working !== undefined || this.#isStopped) return
     this.#working = this.#work().finally(() => {
       this.#working = undefined
     })
   }
 
   async #work(): Promise<void> {
-    for (const partition of this.#inboxes.keys()) await this.#attempt(partition, () => this.#look(partition))
+    for (const partition of this.#inboxes.keys()) await this.#attempt(partition, () => this.#readSize(partition))
     for (const partition of this.#inboxes.keys()) await this.#attempt(partition, () => this.#foldDue(partition))
     await this.#mergeWindows()
     for (const partition of this.#inboxes.keys()) await this.#attempt(partition, () => this.#expire(partition))
     await this.#leases.release()
   }
 
-  /** Does some work on a partition unless it is being left alone; undefined when it is, or when the work failed. */
+  /** Runs some work on a partition. Returns undefined when the partition is paused, or when the work failed. */
   async #attempt<T>(partition: number, work: () => Promise<T>): Promise<T | undefined> {
-    const { now, failed } = this.#context
+    const { now, onFailure } = this.#context
     const inbox = this.#inboxes.get(partition)!
-    if (this.#stopped || this.#rests(inbox)) return undefined
+    if (this.#isStopped || this.#isPaused(inbox)) return undefined
     try {
       return await work()
     } catch (cause) {
-      inbox.rest = { atMs: now(), pauseMs: FAILURE_PAUSE_MS }
-      if (!this.#stopped) failed(partition, cause)
+      inbox.pause = { startedMs: now(), lengthMs: FAILURE_PAUSE_MS }
+      if (!this.#isStopped) onFailure(partition, cause)
       return undefined
     }
   }
 
-  #rests({ rest }: Inbox): boolean {
-    return rest !== undefined && isWithin(rest.pauseMs, rest.atMs, this.#context.now())
+  #isPaused({ pause }: Inbox): boolean {
+    return pause !== undefined && isWithin(pause.lengthMs, pause.startedMs, this.#context.now())
   }
 
-  async #look(partition: number): Promise<void> {
+  async #readSize(partition: number): Promise<void> {
     const { store, now } = this.#context
     const inbox = this.#inboxes.get(partition)!
     const nowMs = now()
-    if (isWithin(LOOK_PAUSE_MS, inbox.lookedMs, nowMs)) return
-    inbox.lookedMs = nowMs
+    if (isWithin(SIZE_PAUSE_MS, inbox.sizeReadMs, nowMs)) return
+    inbox.sizeReadMs = nowMs
     const { bytes, entries } = await store.inboxSize(partition)
     inbox.bytes = bytes
     if (entries > 0) inbox.sinceMs ??= nowMs
   }
 
   async #foldDue(partition: number): Promise<void> {
-    while (this.#isDue(partition) && !this.#stopped) {
-      if (!(await this.#mayWorkOn(partition))) return
-      // Another fold was faster, or a window expired under this one: what is left waits for the next turn.
+    while (this.#isDue(partition) && !this.#isStopped) {
+      if (!(await this.#takeLease(partition))) return
+      // Another fold was faster, or a window expired during this one: the next run goes on.
       if (!(await this.#fold(partition))) return
       await new Promise(setImmediate)
     }
   }
 
-  async #mayWorkOn(partition: number): Promise<boolean> {
+  async #takeLease(partition: number): Promise<boolean> {
     if (await this.#leases.hold(partition)) return true
-    this.#inboxes.get(partition)!.rest = { atMs: this.#context.now(), pauseMs: LEASED_PAUSE_MS }
+    this.#inboxes.get(partition)!.pause = { startedMs: this.#context.now(), lengthMs: LEASED_PAUSE_MS }
     return false
   }
 
@@ -224,15 +213,15 @@ export class FoldGroup {
     const inbox = this.#inboxes.get(partition)!
     const { bytes, sinceMs } = inbox
     const nowMs = this.#context.now()
-    if (sinceMs === undefined || nowMs < this.#heldUntilMs || this.#rests(inbox)) return false
-    // A clock that was set back would keep the inbox waiting: its age begins anew.
+    if (sinceMs === undefined || nowMs < this.#heldUntilMs || this.#isPaused(inbox)) return false
+    // The clock was set back: the age starts again, else the inbox would wait too long.
     if (nowMs < sinceMs) inbox.sinceMs = nowMs
     return bytes >= inboxBytesMax || nowMs - sinceMs >= inboxAgeMsMax
   }
 
-  /** Whether anything was folded. */
+  /** Runs one step. Returns whether anything was folded. */
   async #fold(partition: number): Promise<boolean> {
-    const { store, settings, totals, now, setAside } = this.#context
+    const { store, settings, totals, now, onOmitted } = this.#context
     const inbox = this.#inboxes.get(partition)!
     const step = await foldInbox(store, partition, settings, now())
     if (step !== undefined) {
@@ -242,16 +231,16 @@ export class FoldGroup {
       totals.entries += step.entries
       totals.inboxBytes += step.bytes
       totals.bytesWritten += step.bytesWritten
-      for (const touch of step.touched) this.#watch(partition, touch, 1)
-      const { rows, blocks } = step.setAside
+      for (const window of step.touched) this.#windows.touch(partition, window, 1, now())
+      const { rows, blocks } = step.omitted
       totals.rowsSetAside += rows
       totals.blocksSetAside += blocks
-      if (rows + blocks > 0) setAside(partition, step.setAside)
+      if (rows + blocks > 0) onOmitted(partition, step.omitted)
     }
     const left = await store.inboxSize(partition)
     inbox.bytes = left.bytes
     if (left.entries === 0) inbox.sinceMs = undefined
-    // What arrived after the step began is given its time, unless there is much of it.
+    // Entries that arrived during the step wait for their age, unless they are many bytes.
     else if (
       step?.hasMore === false &&
       inbox.sinceMs !== Number.NEGATIVE_INFINITY &&
@@ -262,52 +251,40 @@ export class FoldGroup {
     return step !== undefined
   }
 
-  #watch(partition: number, window: WindowKey, folds: number): void {
-    const key = `${formatId(window.metricId)}.${window.resolutionMs}.${window.windowMs}`
-    const known = this.#windows.get(key)
-    // Re-inserted, so that the map stays ordered by the last touch.
-    this.#windows.delete(key)
-    const touchedMs = this.#context.now()
-    this.#windows.set(key, { partition, window, folds: (known?.folds ?? 0) + folds, touchedMs })
-    if (this.#windows.size > WINDOWS_MAX) {
-      const oldest = this.#windows.keys().next().value
-      if (oldest !== undefined) this.#windows.delete(oldest)
-    }
-  }
-
-  /** Merges piles of runs, then seals what is over, for as long as no inbox has waited too long for it. */
+  /** Merges piles of runs, then seals windows that have ended, until an inbox is due. */
   async #mergeWindows(): Promise<void> {
     let steps = 0
     const pacer = new Pacer()
-    for (const open of this.#windows.values()) {
-      if (open.folds < RUNS_PER_TIER) continue
+    for (const open of this.#windows.withPiles()) {
       await pacer.pause()
       // A merge may complete a pile of the next tier.
-      let merged: boolean | undefined
-      while ((merged = await this.#merge(open, false))) if (this.#mustFold(++steps)) return
-      if (merged === false) open.folds = 0
+      let isMerged: boolean | undefined
+      while ((isMerged = await this.#merge(open, false))) if (this.#mustFold(++steps)) return
+      if (isMerged === false) open.folds = 0
       if (this.#mustFold(steps)) return
     }
-    for (const [key, open] of this.#windows) {
-      if (!isOver(open, this.#context.now())) continue
+    for (const open of this.#windows.ended(this.#context.now)) {
       await pacer.pause()
       if ((await this.#merge(open, true)) === undefined) continue
-      this.#windows.delete(key)
+      this.#windows.delete(open)
       if (this.#mustFold(++steps)) return
     }
   }
 
-  /** Whether there was something to merge; undefined: the partition may not be worked on now. */
+  /**
+   * Returns whether there was something to merge; undefined: the partition is paused, leased to another gateway, or
+   * failed.
+   */
   #merge({ partition, window }: OpenWindow, whole: boolean): Promise<boolean | undefined> {
-    const { store, settings, totals, now, failed } = this.#context
+    const { store, settings, totals, now, onFailure } = this.#context
     return this.#attempt(partition, async () => {
-      if (!(await this.#mayWorkOn(partition))) return undefined
+      if (!(await this.#takeLease(partition))) return undefined
       const isCoarse = window.resolutionMs > settings.resolutions[0]!.stepMs
       const step = await mergeWindow(store, partition, window, { whole, isCoarse, nowMs: now() }).catch(
         (cause: unknown) => {
           if (!(cause instanceof BlockError || cause instanceof RangeError)) throw cause
-          // It stays as it is, and the others are merged: it is looked at again when it has been written to often.
-          failed(partition, cause)
+          // The window stays as it is until more folds add to it; the other windows are merged.
+          onFailure(partition, cause)
           return undefined
         },
       )
@@ -320,10 +297,12 @@ export class FoldGroup {
     })
   }
 
-  /** Whether merging has to stop. A few merges are done in any case, or runs would pile up under constant load. */
+  /**
+   * Whether merging has to stop for a fold. A few merges are always done, else runs would pile up under constant load.
+   */
   #mustFold(steps: number): boolean {
-    if (this.#stopped) return true
-    return steps >= MERGES_PER_TURN && [...this.#inboxes.keys()].some((partition) => this.#isDue(partition))
+    if (this.#isStopped) return true
+    return steps >= MERGES_MIN && [...this.#inboxes.keys()].some((partition) => this.#isDue(partition))
   }
 
   async #expire(partition: number): Promise<void> {
@@ -333,19 +312,13 @@ export class FoldGroup {
     if (isWithin(RETENTION_PAUSE_MS, inbox.retentionMs, nowMs)) return
     inbox.retentionMs = nowMs
     totals.expired += await expireDue(store, partition, settings, nowMs)
-    const mustStop = (): boolean => this.#mustFold(MERGES_PER_TURN)
+    const mustStop = (): boolean => this.#mustFold(MERGES_MIN)
     await clearDeleted(store, partition, nowMs, mustStop)
     await expireEvents(store, partition, nowMs - settings.eventsKeptMs, mustStop)
   }
 }
 
-/** Whether a pause is not over. A clock that was set back ends it. */
+/** Whether a pause is not over. When the clock is set back, it is over. */
 export function isWithin(pauseMs: number, sinceMs: number, nowMs: number): boolean {
   return nowMs >= sinceMs && nowMs - sinceMs < pauseMs
-}
-
-function isOver({ window, touchedMs }: OpenWindow, nowMs: number): boolean {
-  const widthMs = windowWidthMs(window.resolutionMs)
-  const quietMs = Math.min(widthMs * SEAL_AFTER_SHARE, SEAL_AFTER_MS_MAX)
-  return nowMs >= window.windowMs + widthMs + quietMs && nowMs >= touchedMs + quietMs
 }

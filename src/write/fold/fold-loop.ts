@@ -1,6 +1,6 @@
 import type { Store } from '../../store/store.ts'
 import { FoldGroup, type FoldLoopSettings, type FoldTotals, isWithin } from './fold-group.ts'
-import type { SetAside } from './fold-step.ts'
+import type { Omitted } from './fold-step.ts'
 
 export type { FoldLoopSettings, FoldTotals } from './fold-group.ts'
 
@@ -12,8 +12,8 @@ const TICK_MS = 1_000
 const SWEEP_PAUSE_MS = 15_000
 
 /**
- * The work behind the write path. It runs between requests and never holds them up; when it fails, ingest goes on and the failure
- * is logged and counted. Partitions that no server joins are worked on side by side (`fold-group.ts`).
+ * The background work behind the write path. It runs between requests in bounded steps. When it fails, ingest goes on,
+ * and the failure is logged and counted. Groups of partitions work concurrently (`fold-group.ts`).
  */
 export class FoldLoop {
   readonly totals: FoldTotals = {
@@ -39,21 +39,21 @@ export class FoldLoop {
   #timer: NodeJS.Timeout | undefined
   #sweeping: Promise<void> | undefined
   #sweptMs = 0
-  #stopped = false
+  #isStopped = false
 
   constructor(store: Store, settings: FoldLoopSettings, log: FoldLoopLog, now: () => number) {
     this.#store = store
     this.#log = log
     this.#now = now
-    const failed = (partition: number, err: unknown): void => {
+    const onFailure = (partition: number, err: unknown): void => {
       this.totals.failures++
-      this.#log.error({ err, partition }, 'fold failed; it is tried again')
+      this.#log.error({ err, partition }, 'fold failed; it will be retried')
     }
-    const setAside = (partition: number, { rows, blocks, causes }: SetAside): void => {
-      const message = 'what cannot be read or written is left out of the fold for good'
+    const onOmitted = (partition: number, { rows, blocks, causes }: Omitted): void => {
+      const message = 'the fold omitted data that cannot be read or written'
       this.#log.error({ err: causes[0], partition, rows, blocks }, message)
     }
-    const context = { store, settings, totals: this.totals, now, failed, setAside }
+    const context = { store, settings, totals: this.totals, now, onFailure, onOmitted }
     const groupOf: FoldGroup[] = []
     this.#groups = store.groups.map((partitions) => {
       const group = new FoldGroup(context, partitions)
@@ -63,14 +63,14 @@ export class FoldLoop {
     this.#groupOf = groupOf
   }
 
-  /** Learns what an earlier process left behind and begins to work. */
+  /** Loads what an earlier process left, and starts to work. */
   async start(): Promise<void> {
-    await Promise.all(this.#groups.map((group) => group.learn()))
+    await Promise.all(this.#groups.map((group) => group.load()))
     this.#timer = setInterval(() => this.#tick(), TICK_MS)
     this.#timer.unref()
   }
 
-  /** How long the oldest entry of an inbox has waited, as far as is known here. */
+  /** How long the oldest entry of an inbox has waited, as far as this gateway knows. */
   get waitedMs(): number {
     return Math.max(0, ...this.#groups.map((group) => group.waitedMs))
   }
@@ -80,18 +80,18 @@ export class FoldLoop {
     this.#groupOf[partition]!.noteCommit(partition, bytes)
   }
 
-  /** Leaves the inboxes alone until then: for tests and benchmarks of a full inbox. */
+  /** Stops folding until then: for tests and benchmarks of a full inbox. */
   hold(untilMs: number): void {
     for (const group of this.#groups) group.hold(untilMs)
   }
 
-  /** Folds until every inbox is empty and every pile is merged, but for what another gateway is folding. */
+  /** Folds until every inbox is empty and every pile is merged, except partitions that another gateway is folding. */
   async drain(): Promise<void> {
     await Promise.all(this.#groups.map((group) => group.drain()))
   }
 
   async stop(): Promise<void> {
-    this.#stopped = true
+    this.#isStopped = true
     clearInterval(this.#timer)
     await Promise.all([...this.#groups.map((group) => group.stop()), this.#sweeping])
   }
@@ -104,9 +104,9 @@ export class FoldLoop {
     this.#sweeping = this.#store
       .sweep(nowMs)
       .catch((err: unknown) => {
-        if (this.#stopped) return
+        if (this.#isStopped) return
         this.totals.failures++
-        this.#log.error({ err }, 'what is over could not be let go; it is tried again')
+        this.#log.error({ err }, 'expired data could not be removed; it will be retried')
       })
       .finally(() => {
         this.#sweeping = undefined

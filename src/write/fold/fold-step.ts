@@ -9,24 +9,24 @@ import { QuantileSketch } from '../../sketch/quantile-sketch.ts'
 import { type InboxEntry, type Store, windowStart, windowWidthMs } from '../../store/store.ts'
 import { openEach } from './timeline-blocks.ts'
 
-/** What one step of a fold takes on: as much of the inbox as can be done in a bounded time and memory, counted before it is done. */
+/** Chooses the work of one step of a fold: the part of the inbox that can be folded in bounded time and memory. */
 
-/** Entries of one step: each is a block to open, and a few look-ups of its commit. */
+/** Entries of one step: each is a block to open and a few look-ups at the commit. */
 export const STEP_ENTRIES_MAX = 4_096
-/** Rollups that one step reads. A table of them takes some megabytes at each resolution. */
+/** Rollups that one step reads. They take some megabytes at each resolution. */
 export const STEP_ROWS_MAX = 32_768
-/** Windows that one step adds to, of all resolutions: each is a block, an index entry and a row of the store. */
+/** Windows of all resolutions that one step adds to: each is a block, an index entry and a row of the store. */
 export const STEP_WINDOWS_MAX = 512
 
-/** What is left out of the timelines for ever, because it cannot be read or written. */
-export class SetAside {
-  /** Rollups, of one resolution each. */
+/** What is omitted from the timelines for good, because it cannot be read or written. */
+export class Omitted {
+  /** Rollups, counted at each resolution. */
   rows = 0
-  /** Blocks of which nothing is known, not even how many rollups they held. */
+  /** Blocks that cannot be opened: the number of their rollups is unknown. */
   blocks = 0
   readonly causes: unknown[] = []
 
-  add(other: SetAside): void {
+  add(other: Omitted): void {
     this.rows += other.rows
     this.blocks += other.blocks
     for (const cause of other.causes) this.causes.push(cause)
@@ -34,17 +34,17 @@ export class SetAside {
 }
 
 export interface StepWork {
-  /** Entries that the step takes on. */
+  /** The entries of the step. */
   readonly inbox: readonly InboxEntry[]
   readonly metrics: readonly StepMetric[]
-  /** What is left of these entries. */
+  /** What remains of these entries in the inbox. */
   readonly left: readonly LeftRows[]
-  /** Whether there is more that could have been taken on. */
+  /** Whether the inbox has more entries. */
   readonly hasMore: boolean
-  /** Rollups read, and windows of all resolutions that are added to. */
+  /** Rollups read, and windows of all resolutions written. */
   readonly rows: number
   readonly windows: number
-  readonly setAside: SetAside
+  readonly omitted: Omitted
 }
 
 export interface StepMetric {
@@ -52,11 +52,11 @@ export interface StepMetric {
   readonly kind: RollupKind
   /** In arrival order. */
   readonly sections: readonly RollupRows[]
-  /** Of the runs that it becomes. */
+  /** Arrival order of the runs that the metric gets. */
   readonly order: number
 }
 
-/** What a step leaves of entries of one width of buckets, in the place of the first of them. */
+/** What a step leaves of the entries with one bucket width. It takes the place of the first of them. */
 export interface LeftRows {
   readonly entry: InboxEntry
   readonly resolutionMs: number
@@ -65,7 +65,7 @@ export interface LeftRows {
 
 export interface StepBounds {
   readonly bytesMax: number
-  /** Widths of the stored buckets of a kind, finest first. */
+  /** Bucket widths of the resolutions of a kind, finest first. */
   stepsOf(kind: RollupKind): readonly number[]
 }
 
@@ -74,13 +74,13 @@ interface OpenEntry {
   readonly resolutionMs: number
   readonly sections: readonly MetricSection[]
   readonly rows: number
-  readonly faults: SetAside
+  readonly omitted: Omitted
 }
 
 /**
- * The oldest entries of the inbox whose rollups are within the bound of a step, and of these as many metrics as add to no more windows
- * than it may. The others are left in the place of the first entry, merged. When one metric alone is in too many windows the
- * step takes on the first of them. Undefined: the inbox is empty.
+ * Takes the oldest entries of the inbox up to the bound of rollups, and of these as many metrics as the bound of
+ * windows allows. The other metrics are merged and left in the place of the first entry. When one metric alone lies in
+ * too many windows, the step takes its first windows. Undefined: the inbox is empty.
  */
 export async function chooseWork(
   store: Store,
@@ -108,22 +108,22 @@ export async function chooseWork(
   let taken = opened
   let chosen = await chooseMetrics(taken, bounds, pacer)
   if (chosen === undefined) {
-    // Its parts have the order of one entry: nothing of the metric may have arrived between them.
+    // A divided metric must come from one entry, because its parts share the arrival order of that entry.
     taken = opened.slice(0, 1)
     chosen = await chooseMetrics(taken, bounds, pacer)
   }
-  assert(chosen !== undefined, 'of a single entry at least a part is taken on')
-  const setAside = new SetAside()
-  for (const { faults } of taken) setAside.add(faults)
+  assert(chosen !== undefined, 'a step takes at least a part of one entry')
+  const omitted = new Omitted()
+  for (const entry of taken) omitted.add(entry.omitted)
   const hasMore = taken.length < entries.length || chosen.left.length > 0
-  return { ...chosen, inbox: taken.map(({ entry }) => entry), hasMore, setAside }
+  return { ...chosen, inbox: taken.map(({ entry }) => entry), hasMore, omitted }
 }
 
 function openEntry(entry: InboxEntry, block: Block | BlockError): OpenEntry {
-  const faults = new SetAside()
-  const sections = soundSections(block, faults)
+  const omitted = new Omitted()
+  const sections = decodableSections(block, omitted)
   const resolutionMs = block instanceof BlockError ? 0 : block.resolutionMs
-  return { entry, resolutionMs, sections, rows: rowsOf(sections), faults }
+  return { entry, resolutionMs, sections, rows: rowsOf(sections), omitted }
 }
 
 function rowsOf(sections: readonly RollupRows[]): number {
@@ -174,23 +174,23 @@ async function chooseMetrics(
   }
 }
 
-/** By the width of their buckets, each in the place of the first entry of that width. */
+/** The metrics that are left, by bucket width. */
 function leftRows(taken: readonly OpenEntry[], left: readonly MetricSections[]): LeftRows[] {
   const byWidth = new Map<number, { metricId: Id64; rows: RollupRows }[]>()
   for (const { metricId, resolutionMs, sections } of left) {
     const rows = sections.length === 1 ? sections[0]! : mergeRows(sections, resolutionMs)
-    const ofWidth = byWidth.get(resolutionMs)
-    if (ofWidth === undefined) byWidth.set(resolutionMs, [{ metricId, rows }])
-    else ofWidth.push({ metricId, rows })
+    const sameWidth = byWidth.get(resolutionMs)
+    if (sameWidth === undefined) byWidth.set(resolutionMs, [{ metricId, rows }])
+    else sameWidth.push({ metricId, rows })
   }
   return [...byWidth].map(([resolutionMs, metrics]) => {
-    const first = taken.find((each) => each.resolutionMs === resolutionMs)
-    assert(first !== undefined, 'what is left lay in an entry')
+    const first = taken.find((entry) => entry.resolutionMs === resolutionMs)
+    assert(first !== undefined, 'left rows come from an entry')
     return { entry: first.entry, resolutionMs, metrics }
   })
 }
 
-/** Each metric once, in the order that they first come. */
+/** Each metric once, in order of first appearance. */
 function metricsOf(taken: readonly OpenEntry[]): Iterable<MetricSections> {
   const metrics = new Map<string, MetricSections>()
   for (const { resolutionMs, sections } of taken) {
@@ -205,7 +205,10 @@ function metricsOf(taken: readonly OpenEntry[]): Iterable<MetricSections> {
   return metrics.values()
 }
 
-/** The windows of all resolutions that rollups lie in, by the time of the first of the finest in each. */
+/**
+ * The windows of all resolutions that hold rollups; each is given by the start of its first window of the finest
+ * resolution.
+ */
 function windowsOf(sections: readonly RollupRows[], stepsMs: readonly number[]): number[] {
   const found: number[] = []
   const finest = [...rowsByWindow(sections, stepsMs[0]!).keys()].sort((a, b) => a - b)
@@ -224,7 +227,7 @@ function windowsOf(sections: readonly RollupRows[], stepsMs: readonly number[]):
 function rowsByWindow(sections: readonly RollupRows[], stepMs: number): Map<number, number> {
   const counts = new Map<number, number>()
   for (const { bucketMs, length } of sections) {
-    // Rows that follow one another mostly lie in one window.
+    // Consecutive rows mostly lie in one window.
     let fromMs = Number.POSITIVE_INFINITY
     let toMs = Number.NEGATIVE_INFINITY
     let rows = 0
@@ -243,21 +246,21 @@ function rowsByWindow(sections: readonly RollupRows[], stepMs: number): Map<numb
   return counts
 }
 
-/** What of a metric lies in its first windows, as much as one step may take on, and the rest. */
+/** Divides a metric into its first windows, as many as one step may take, and the rest. */
 function divide(metric: MetricSections, stepsMs: readonly number[]): readonly [MetricSections, MetricSections] {
   const starts = windowsOf(metric.sections, stepsMs).sort((a, b) => a - b)
   let endMs = starts[STEP_WINDOWS_MAX] ?? Number.POSITIVE_INFINITY
   let rows = 0
   let share = 1
-  for (const [startMs, ofWindow] of [...rowsByWindow(metric.sections, stepsMs[0]!)].sort(([a], [b]) => a - b)) {
+  for (const [startMs, windowRows] of [...rowsByWindow(metric.sections, stepsMs[0]!)].sort(([a], [b]) => a - b)) {
     if (startMs >= endMs) break
-    if (rows + ofWindow > STEP_ROWS_MAX) {
-      // A block of before there was a bound may hold too many in one window: that is divided by series.
-      if (rows === 0) share = STEP_ROWS_MAX / ofWindow
+    if (rows + windowRows > STEP_ROWS_MAX) {
+      // A block written before this bound existed may hold too many rows in one window: it is divided by series.
+      if (rows === 0) share = STEP_ROWS_MAX / windowRows
       endMs = rows === 0 ? startMs + windowWidthMs(stepsMs[0]!) : startMs
       break
     }
-    rows += ofWindow
+    rows += windowRows
   }
   const first: RollupRows[] = []
   const others: RollupRows[] = []
@@ -274,11 +277,14 @@ function divide(metric: MetricSections, stepsMs: readonly number[]): readonly [M
   ]
 }
 
-/** The sections of a block that can be decoded. What cannot never will be: left where it is, it would hold up all that came after it. */
-function soundSections(block: Block | BlockError, setAside: SetAside): readonly MetricSection[] {
+/**
+ * The sections of a block that can be decoded. The others are omitted: left in the inbox, they would block all later
+ * entries.
+ */
+function decodableSections(block: Block | BlockError, omitted: Omitted): readonly MetricSection[] {
   if (block instanceof BlockError) {
-    setAside.blocks++
-    setAside.causes.push(block)
+    omitted.blocks++
+    omitted.causes.push(block)
     return []
   }
   return block.sections.filter((section) => {
@@ -287,14 +293,14 @@ function soundSections(block: Block | BlockError, setAside: SetAside): readonly 
       return true
     } catch (cause) {
       if (!(cause instanceof BlockError)) throw cause
-      setAside.rows += section.length
-      setAside.causes.push(cause)
+      omitted.rows += section.length
+      omitted.causes.push(cause)
       return false
     }
   })
 }
 
-/** Columns are decoded when they are first asked for. */
+/** Decodes all columns: a section decodes a column on its first access. */
 function decodeWhole(section: MetricSection): void {
   const { seriesHi, bucketMs, count, sum, min, max, first, last, firstMs, lastMs } = section
   for (const column of [seriesHi, bucketMs, count, sum, min, max, first, last, firstMs, lastMs]) void column.length

@@ -11,7 +11,7 @@ import {
   windowStart,
   windowWidthMs,
 } from '../../store/store.ts'
-import { chooseWork, type SetAside, type StepMetric } from './fold-step.ts'
+import { chooseWork, type Omitted, type StepMetric } from './fold-step.ts'
 import { blockBytes, bytesOf, encodeInboxBlock, encodeRun, type TimelineBlock } from './timeline-blocks.ts'
 
 /** A stored bucket width and how long a window of it is kept after its last write. */
@@ -25,7 +25,7 @@ export interface FoldSettings {
   readonly resolutions: readonly Resolution[]
   /** The same for sets. */
   readonly setResolutions: readonly Resolution[]
-  /** Inbox bytes that one step takes on. */
+  /** Inbox bytes that one step reads. */
   readonly stepBytesMax: number
 }
 
@@ -36,23 +36,23 @@ export interface FoldStep {
   readonly entries: number
   readonly bytes: number
   readonly bytesWritten: number
-  /** Rollups read, and windows of all resolutions added to: what a step is bounded in. */
+  /** Rollups read, and windows of all resolutions written: both are bounded. */
   readonly rows: number
   readonly windows: number
-  /** The inbox holds more that was there when the step began. */
+  /** The inbox has more entries from before the step. */
   readonly hasMore: boolean
   readonly touched: readonly WindowTouch[]
-  readonly setAside: SetAside
+  readonly omitted: Omitted
 }
 
 /**
- * Moves the oldest part of a partition's inbox into the timelines of every resolution, in one atomic commit: a query sees each
- * rollup either in the inbox or in the timelines, never in both and never in neither.
+ * Moves the oldest entries of a partition's inbox into the timelines of every resolution, in one atomic commit: a query
+ * sees each rollup exactly once, in the inbox or in the timelines.
  *
- * A rollup does not enter a resolution whose window has expired there: that window would look complete while it holds a
- * late point alone. It enters the coarser ones, which still hold the rest.
+ * A rollup skips a resolution whose window has expired: that window would look complete with only a late point in it.
+ * The rollup enters the coarser resolutions, which still hold the rest.
  *
- * What cannot be read or written is left out, and told: nothing of one metric holds up another.
+ * Data that cannot be read or written is omitted and reported, so that one metric cannot block another.
  *
  * Undefined: nothing to do, or another fold was faster.
  */
@@ -71,11 +71,11 @@ export async function foldInbox(
     pacer,
   )
   if (work === undefined) return undefined
-  const { inbox, rows, windows, hasMore, setAside } = work
+  const { inbox, rows, windows, hasMore, omitted } = work
   const written: TimelineBlock[] = []
   const touched: WindowTouch[] = []
   for (const metric of work.metrics) {
-    const folded = await foldMetric(store, partition, metric, resolutionsOf(metric.kind), setAside, pacer)
+    const folded = await foldMetric(store, partition, metric, resolutionsOf(metric.kind), omitted, pacer)
     for (const { window, keptMs, blocks } of folded) {
       for (const block of blocks) written.push(block)
       touched.push({ ...window, expiresMs: nowMs + keptMs })
@@ -91,7 +91,7 @@ export async function foldInbox(
   const inboxBytes = inbox.reduce((sum, entry) => sum + entry.scalarBytes + entry.sketchBytes, 0)
   const bytes = left.reduce((sum, { block }) => sum - blockBytes(block), inboxBytes)
   const entries = inbox.length - left.length
-  return { entries, bytes, bytesWritten: bytesOf(written), rows, windows, hasMore, touched, setAside }
+  return { entries, bytes, bytesWritten: bytesOf(written), rows, windows, hasMore, touched, omitted }
 }
 
 interface FoldedWindow {
@@ -106,15 +106,15 @@ async function foldMetric(
   partition: number,
   { metricId, sections, order }: StepMetric,
   resolutions: readonly Resolution[],
-  setAside: SetAside,
+  omitted: Omitted,
   pacer: Pacer,
 ): Promise<readonly FoldedWindow[]> {
   const run = { tier: 0, order, deflate: false }
-  const leaveOut = (rows: number, cause: unknown): void => {
-    setAside.rows += rows
-    setAside.causes.push(cause)
+  const omit = (rows: number, cause: unknown): void => {
+    omitted.rows += rows
+    omitted.causes.push(cause)
   }
-  const base = merged(sections, resolutions[0]!.stepMs, false, leaveOut)
+  const base = merged(sections, resolutions[0]!.stepMs, false, omit)
   if (base === undefined) return []
   const stretch = bucketRange(base)
   const { timelines } = await store.readIndex({
@@ -127,12 +127,12 @@ async function foldMetric(
   const folded: FoldedWindow[] = []
   let rows: RollupRows | undefined = base
   for (const [i, { stepMs, keptMs }] of resolutions.entries()) {
-    if (i > 0) rows = merged([rows], stepMs, true, leaveOut)
+    if (i > 0) rows = merged([rows], stepMs, true, omit)
     if (rows === undefined) break
-    for (const [windowMs, ofWindow] of splitByWindow(rows, windowWidthMs(stepMs))) {
+    for (const [windowMs, windowRows] of splitByWindow(rows, windowWidthMs(stepMs))) {
       if (isExpired(timelines[i]!, windowMs)) continue
       const window = { metricId, resolutionMs: stepMs, windowMs }
-      const blocks = encodeRun(window, ofWindow, run, (_, cause) => leaveOut(1, cause))
+      const blocks = encodeRun(window, windowRows, run, (_, cause) => omit(1, cause))
       if (blocks.length > 0) folded.push({ window, keptMs, blocks })
       await pacer.pause()
     }
@@ -144,13 +144,13 @@ function merged(
   sources: readonly RollupRows[],
   stepMs: number,
   isCoarse: boolean,
-  leaveOut: (rows: number, cause: unknown) => void,
+  omit: (rows: number, cause: unknown) => void,
 ): RollupRows | undefined {
   try {
     return mergeRows(sources, stepMs, { isCoarse })
   } catch (cause) {
     const rows = sources.reduce((sum, { length }) => sum + length, 0)
-    leaveOut(rows, cause)
+    omit(rows, cause)
     return undefined
   }
 }

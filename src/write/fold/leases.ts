@@ -2,16 +2,16 @@ import { randomBytes } from 'node:crypto'
 import type { Store } from '../../store/store.ts'
 
 /**
- * Which partitions this loop may fold: one that another gateway is folding would only cost the same work twice. Nothing is wrong when
- * two do it all the same, for a fold commits only what is still there.
+ * The leases of partitions that this loop folds: without them, several gateways would do the same work. Correctness
+ * does not depend on them, because a fold commits only when all of its inputs are still listed.
  */
 export class FoldLeases {
   readonly #store: Store
   readonly #now: () => number
   readonly #holder = randomBytes(8).toString('hex')
-  /** Until when a partition is surely ours. */
+  /** Until when the lease of a partition is certainly held. */
   readonly #heldUntilMs = new Map<number, number>()
-  /** Those of others when we last asked. */
+  /** Partitions whose lease another gateway held at the last attempt. */
   readonly #refused = new Set<number>()
 
   constructor(store: Store, now: () => number) {
@@ -19,21 +19,21 @@ export class FoldLeases {
     this.#now = now
   }
 
-  /** Whether the partition is ours now, for a step or some more. One that was refused is not asked for again before `release`. */
+  /** Takes the lease of a partition for a few steps. A refused one is not requested again before `release`. */
   async hold(partition: number): Promise<boolean> {
     if (this.#refused.has(partition)) return false
     const nowMs = this.#now()
     if (nowMs < (this.#heldUntilMs.get(partition) ?? Number.NEGATIVE_INFINITY)) return true
-    const isOurs = await this.#take(partition, LEASE_MS)
-    if (isOurs) this.#heldUntilMs.set(partition, nowMs + LEASE_MS / 2)
+    const isTaken = await this.#take(partition, LEASE_MS)
+    if (isTaken) this.#heldUntilMs.set(partition, nowMs + LEASE_MS / 2)
     else {
       this.#heldUntilMs.delete(partition)
       this.#refused.add(partition)
     }
-    return isOurs
+    return isTaken
   }
 
-  /** Lets others have what is held; what cannot be told to the store ends by itself. */
+  /** Releases all leases. One that cannot be released expires. */
   async release(): Promise<void> {
     const held = [...this.#heldUntilMs.keys()]
     this.#heldUntilMs.clear()
@@ -46,5 +46,5 @@ export class FoldLeases {
   }
 }
 
-/** A step takes less than a second as a rule; and nobody folds for so long what a gateway that died was folding. */
+/** A step normally takes less than a second. After a crash the partition is not folded for this long. */
 const LEASE_MS = 20_000

@@ -8,7 +8,7 @@ import { bytesOf, encodeRun, openBlocks, type TimelineBlock } from './timeline-b
 /** Eight neighbouring runs of one tier become one run of the next. */
 export const RUNS_PER_TIER = 8
 
-/** The tier of a window merged whole: no run is added to it but by merging it whole again. */
+/** The tier of a sealed window. Only another whole merge changes its run. */
 export const SEALED_TIER = 255
 
 export interface MergeStep {
@@ -24,9 +24,9 @@ export interface MergeWindowOptions {
 }
 
 /**
- * Merges runs of a window that have piled up: eight of one tier into the next, so that a rollup is rewritten about log8 of the
- * number of folds times. `whole` merges every run and deflates the result, for a window that gets no more points.
- * Undefined: nothing to merge, or the window changed meanwhile.
+ * Merges runs of a window that have piled up: eight of one tier become one of the next, so a rollup is rewritten about
+ * log8(folds) times. `whole` merges all runs and deflates the result, for a window that has ended. Undefined: nothing
+ * to merge, or the window changed meanwhile.
  */
 export async function mergeWindow(
   store: Store,
@@ -62,7 +62,7 @@ export async function mergeWindow(
       options.nowMs,
     )
     for (const block of blocks) written.push(block)
-    // A large window is merged in many turns of the event loop.
+    // The merge of a large window yields to the event loop many times.
     await pacer.pause()
   }
   const merged = await store.commitFold({
@@ -95,7 +95,7 @@ function runsOf(entries: readonly IndexEntry[]): Run[] {
   return runs
 }
 
-/** The first eight neighbours of one tier. */
+/** The first eight neighbouring runs of one tier. */
 function pileOf(runs: readonly Run[]): { runs: readonly Run[]; tier: number } | undefined {
   for (let end = RUNS_PER_TIER; end <= runs.length; end++) {
     const pile = runs.slice(end - RUNS_PER_TIER, end)
@@ -115,7 +115,9 @@ interface SeriesRange {
   readonly seriesTo: Id64
 }
 
-/** Series ranges, ascending and disjoint, that a merge takes one at a time: cut where the blocks of the largest run end. */
+/**
+ * Ascending disjoint ranges of series that are merged one at a time, divided where the blocks of the largest run end.
+ */
 function seriesRanges(runs: readonly Run[]): SeriesRange[] {
   const largest = runs.reduce((a, b) => (b.entries.length > a.entries.length ? b : a))
   const ends = [...new Map(largest.entries.map((entry) => [formatId(entry.seriesTo), entry.seriesTo])).entries()]
@@ -134,7 +136,7 @@ function nextId({ hi, lo }: Id64): Id64 {
   return lo === 0xffff_ffff ? { hi: hi + 1, lo: 0 } : { hi, lo: lo + 1 }
 }
 
-/** What the runs hold of a series range, in arrival order; undefined when a block is gone. */
+/** The sections of the runs in a range of series, in arrival order; undefined when a block no longer exists. */
 async function readRange(
   store: Store,
   partition: number,

@@ -2,17 +2,17 @@ import { Pacer } from '../../model/pacer.ts'
 import type { Store } from '../../store/store.ts'
 import type { FoldSettings } from './fold.ts'
 
-/** Windows that one step lets go. */
+/** Windows that one step removes. */
 const EXPIRE_STEP_MAX = 200
-/** Events that one step lets go, and the steps of one turn: what is left is for the next. */
+/** Events that one step removes, and steps of one run. */
 const EVENTS_STEP_MAX = 1_000
 const EVENT_STEPS_MAX = 200
 const CLEAR_STEPS_MAX = 50
 
 /**
- * Lets windows go whose time is over, finer resolutions first. A resolution that let a window go remembers the stretch as
- * expired, so that a late point cannot make it look complete again; when the coarsest goes too, nothing of the
- * stretch is left and the memory of it is forgotten with it. Answers how many windows went.
+ * Expires old windows, finer resolutions first. The stretch of an expired window is recorded, so that a late point
+ * cannot make it look complete again. When the coarsest resolution expires too, no data is left, and the records are
+ * removed with it. Returns how many windows expired.
  */
 export async function expireDue(
   store: Store,
@@ -35,7 +35,7 @@ export async function expireDue(
   return expired
 }
 
-/** Lets events go that were committed by then, step by step, for as long as nothing more urgent waits. */
+/** Removes events committed at or before `committedByMs`, in steps, until `mustStop`. */
 export async function expireEvents(
   store: Store,
   partition: number,
@@ -47,7 +47,7 @@ export async function expireEvents(
   }
 }
 
-/** Lets go of what is left of deleted metrics, step by step, for as long as nothing more urgent waits. */
+/** Removes the data of deleted metrics, in steps, until `mustStop`. */
 export async function clearDeleted(
   store: Store,
   partition: number,

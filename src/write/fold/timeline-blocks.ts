@@ -13,10 +13,10 @@ import {
 import type { RollupRows } from '../../rollup/rollup-rows.ts'
 import type { FoldCommit, IndexEntry, NamedBlock, Store, WindowKey } from '../../store/store.ts'
 
-/** Blocks of timelines as fold and merge read and write them. */
+/** Blocks of timelines and inboxes, as fold and merge read and write them. */
 
 /**
- * Where the blocks of a timeline are cut. A query of one series reads one block of each run, so a block should not hold many
+ * Bounds of one block of a timeline. A query of one series reads one block of each run, so a block should not hold many
  * series; a query of all reads every block, so there should not be many blocks. 8,192 rollups are the windows of some
  * twenty series.
  */
@@ -33,11 +33,11 @@ export function encodeRun(
   window: WindowKey,
   rows: RollupRows,
   run: { readonly tier: number; readonly order: number; readonly deflate: boolean },
-  setAside?: (row: number, cause: unknown) => void,
+  onOmitted?: (row: number, cause: unknown) => void,
 ): TimelineBlock[] {
   const { metricId, resolutionMs, windowMs } = window
   const { tier, order, deflate } = run
-  const options = { ...TIMELINE_BLOCK, deflate, ...(setAside && { setAside }) }
+  const options = { ...TIMELINE_BLOCK, deflate, ...(onOmitted && { setAside: onOmitted }) }
   return encodeBlocks(resolutionMs, metricId, rows, options).map((encoded) => {
     const block = nameBlock(encoded)
     const { rollups, seriesFrom, seriesTo, scalars, sketches } = encoded
@@ -56,7 +56,9 @@ export function encodeRun(
   })
 }
 
-/** The blocks of these names, sketches attached; undefined when one is gone, because another fold took it. */
+/**
+ * The blocks of these names with their sketches; undefined when one no longer exists, because another fold replaced it.
+ */
 export async function openBlocks(
   store: Store,
   partition: number,
@@ -86,7 +88,7 @@ export function encodeInboxBlock(
   return nameBlock(encodeBlock(resolutionMs, sections))
 }
 
-/** Each of the blocks of these names, or why it cannot be read and never will be. */
+/** Each of the blocks of these names, or the error for one that can never be read. */
 export async function openEach(
   store: Store,
   partition: number,
@@ -99,19 +101,23 @@ export async function openEach(
   ])
   const blocks: (Block | BlockError)[] = []
   for (const [i, name] of names.entries()) {
-    blocks.push(openOne(name, scalars[i], sketches[i]))
+    blocks.push(openOrError(name, scalars[i], sketches[i]))
     await pacer.pause()
   }
   return blocks
 }
 
-/** One of a version that this gateway does not know is for another gateway to read. */
-function openOne(name: string, scalars: Uint8Array | undefined, sketches: Uint8Array | undefined): Block | BlockError {
-  if (scalars === undefined) return new BlockError(name, 'gone')
+/** Throws for a block of an unknown version: a newer gateway can read it. */
+function openOrError(
+  name: string,
+  scalars: Uint8Array | undefined,
+  sketches: Uint8Array | undefined,
+): Block | BlockError {
+  if (scalars === undefined) return new BlockError(name, 'missing')
   try {
     const block = openBlock(name, scalars)
     if (sketches !== undefined) block.attachSketches(sketches)
-    return block.needsSketches && !block.hasSketches ? new BlockError(name, 'its sketches are gone') : block
+    return block.needsSketches && !block.hasSketches ? new BlockError(name, 'its sketches are missing') : block
   } catch (cause) {
     if (cause instanceof BlockError && !(cause instanceof BlockVersionError)) return cause
     throw cause
@@ -126,10 +132,10 @@ export function bytesOf(blocks: readonly TimelineBlock[]): number {
   return blocks.reduce((sum, { added: { entry } }) => sum + entry.scalarBytes + entry.sketchBytes, 0)
 }
 
-/** Block names of this process: unique by their random part. */
+/** Block names of this process are unique by their random prefix. */
 const namePrefix = `f${randomBytes(12).toString('hex')}`
-let named = 0
+let namesUsed = 0
 
 function nameBlock({ scalars, sketches }: EncodedBlock): NamedBlock {
-  return { name: `${namePrefix}.${(named++).toString(36)}`, scalars, sketches }
+  return { name: `${namePrefix}.${(namesUsed++).toString(36)}`, scalars, sketches }
 }

@@ -3,13 +3,13 @@ import { DAY_MS } from '../../model/time.ts'
 import { WATERMARK_MS } from '../../store/terms.ts'
 
 /**
- * Under which name and number the next commit of each partition goes. A name is drawn at random and numbers count from 1 under
- * it: a counter of the store's would be handed out twice by a store that forgot the first time.
+ * The writer's name and the number of the next commit, for each partition. Names are random and numbers count from 1
+ * under each name: a counter kept in the store could be handed out twice after lost writes.
  */
 export class CommitNumbers {
   readonly #names: string[]
   readonly #numbers: number[]
-  /** When the number was taken. */
+  /** When the latest number was taken. */
   readonly #takenMs: number[]
 
   constructor(partitions: number) {
@@ -22,13 +22,16 @@ export class CommitNumbers {
     return this.#names[partition]!
   }
 
-  /** Stores forget the watermark of a writer that was silent for 7 days; long before, its name should be drawn anew. */
-  isOutworn(partition: number, nowMs: number): boolean {
+  /**
+   * Whether the writer was idle for so long that it should take a new name. Stores delete a watermark after 7 idle
+   * days.
+   */
+  needsNewName(partition: number, nowMs: number): boolean {
     return nowMs - this.#takenMs[partition]! > NAME_MS_MAX
   }
 
-  /** A watermark that is missing may be so for its age alone: nothing says that what was under it is gone. */
-  isLapsed(partition: number, nowMs: number): boolean {
+  /** Whether the watermark may have expired: then a missing watermark does not mean lost writes. */
+  mayHaveExpired(partition: number, nowMs: number): boolean {
     return nowMs - this.#takenMs[partition]! > WATERMARK_MS_MAX
   }
 
@@ -37,7 +40,7 @@ export class CommitNumbers {
     return { writer: this.#names[partition]!, number: ++this.#numbers[partition]! }
   }
 
-  /** A new name, under which so many numbers are taken already. */
+  /** Draws a new name, under which the numbers up to `taken` are in use. */
   rename(partition: number, taken = 0): void {
     this.#names[partition] = newName()
     this.#numbers[partition] = taken
@@ -45,7 +48,7 @@ export class CommitNumbers {
 }
 
 const NAME_MS_MAX = DAY_MS
-/** A day less than stores keep them: other gateways' clocks, by which they are let go, may be ahead. */
+/** A day less than stores keep watermarks: another gateway's clock may be ahead when it deletes them. */
 const WATERMARK_MS_MAX = WATERMARK_MS - DAY_MS
 
 function newName(): string {

@@ -2,19 +2,19 @@ import { GatewayError } from '../../model/errors.ts'
 import { formatId } from '../../model/id.ts'
 import type { AppendOutcome, Commit, MetricDeletion, Store } from '../../store/store.ts'
 import type { Registry } from '../round/registry.ts'
-import type { RoundPart } from '../round/round.ts'
+import type { RoundPart } from '../round/round-parts.ts'
 import type { CommitNumbers } from './commit-numbers.ts'
-import { moveParts } from './moved-parts.ts'
 import { announcingAll, blockBytes, type RetainedCommits } from './retained-commits.ts'
 import { RetainedDeletions } from './retained-deletions.ts'
-import { type Patience, pause, type Reach } from './store-availability.ts'
+import { pauseBeforeRetry, type StoreAvailability, type StoreWait } from './store-availability.ts'
+import { withoutMetrics } from './without-metrics.ts'
 
-export interface ReOfferSettings {
-  /** Acknowledged commits kept to be offered again to a store that forgot them, in bytes; 0: none, and nothing is offered again. */
+export interface ReplaySettings {
+  /** Bytes of acknowledged commits kept for a replay; 0: none are kept, and nothing is replayed. */
   readonly retainedBytesMax: number
-  /** For how long they are kept … */
+  /** How long they are kept. */
   readonly retainedMsMax: number
-  /** … and how often the store is asked whether it still has them. */
+  /** Pause between two checks for lost writes. */
   readonly retainedLookMs: number
 }
 
@@ -22,34 +22,32 @@ export interface ReOfferSettings {
 export const RETAINED_MS_MAX = 30_000
 export const RETAINED_LOOK_MS = 1_000
 
-export interface ReOfferEvents {
+export interface ReplayEvents {
   /** After each applied commit: bytes it put into the inbox of the partition. */
   committed(partition: number, bytes: number): void
-  /** The store has gone back in time: what anybody remembers of it may not hold any more. */
-  storeWentBack(): void
-  /** Acknowledged points that are gone: the store forgot them, and so had we. */
-  lost(points: number): void
-  /** There was no room to retain a commit for longer than this. */
-  retentionShortened(keptMs: number): void
+  /** The store has lost writes: whatever is cached of it may be wrong. */
+  writesLost(): void
+  /** Acknowledged points that the store lost and that are not kept for a replay any more. */
+  pointsLost(points: number): void
   /** Something an operator should see. */
   warn(message: string, details: object): void
 }
 
-export interface ReOfferContext {
+export interface ReplayContext {
   readonly store: Store
-  readonly settings: ReOfferSettings
-  readonly events: ReOfferEvents
+  readonly settings: ReplaySettings
+  readonly events: ReplayEvents
   readonly registry: Registry
   readonly numbers: CommitNumbers
   readonly retained: RetainedCommits
   readonly now: () => number
 }
 
-export interface ReOfferHooks {
-  /** The store may be behind, and somebody has to call `settleDoubts`. */
-  onDoubt(): void
-  /** The store has gone back in one of these partitions: it may have done so in others too. */
-  onRewind(): void
+export interface ReplayHooks {
+  /** The store may have lost writes: the owner has to call `verify`. */
+  onVerifyNeeded(): void
+  /** The store lost writes in one of these partitions, and may have lost some in others. */
+  onWritesLost(): void
 }
 
 type Conflict = Extract<AppendOutcome, { readonly status: 'conflict' }>
@@ -57,104 +55,94 @@ type Conflict = Extract<AppendOutcome, { readonly status: 'conflict' }>
 const WARN_PAUSE_MS = 60_000
 
 /**
- * Finds out that the store has gone back in time, by a number that it finds missing or by asking it for its watermarks, and offers it
- * again what it has forgotten: in order, under the old numbers, and before anything new.
+ * Finds out that the store lost writes, by a gap in the commit numbers or by reading its watermarks, and replays the
+ * lost commits: in order, under their old numbers, and before anything new.
  */
-export class ReOffer {
-  readonly #context: ReOfferContext
-  readonly #reach: Reach
-  readonly #hooks: ReOfferHooks
+export class Replay {
+  readonly #context: ReplayContext
+  readonly #availability: StoreAvailability
+  readonly #hooks: ReplayHooks
   readonly #partitions: readonly number[]
-  /** Partitions in which the store may be behind. */
-  readonly #doubted = new Set<number>()
+  /** Partitions in which the store may have lost writes. */
+  readonly #suspected = new Set<number>()
   readonly #deletions: RetainedDeletions
-  #looks: NodeJS.Timeout | undefined
-  #looking = false
-  #shortenedWarnedMs = Number.NEGATIVE_INFINITY
-  #closing = false
+  #checks: NodeJS.Timeout | undefined
+  #isChecking = false
+  #warnedMs = Number.NEGATIVE_INFINITY
+  #isClosing = false
 
-  constructor(context: ReOfferContext, partitions: readonly number[], reach: Reach, hooks: ReOfferHooks) {
+  constructor(
+    context: ReplayContext,
+    partitions: readonly number[],
+    availability: StoreAvailability,
+    hooks: ReplayHooks,
+  ) {
     this.#context = context
     this.#partitions = partitions
-    this.#reach = reach
+    this.#availability = availability
     this.#hooks = hooks
     const { store, settings, now } = context
     this.#deletions = new RetainedDeletions(store, settings.retainedMsMax, now)
   }
 
-  get hasDoubts(): boolean {
-    return this.#doubted.size > 0
+  /** The store may have lost writes: `verify` has to run before the next commit. */
+  get mayHaveLostWrites(): boolean {
+    return this.#suspected.size > 0
   }
 
-  /** What the store holds of every partition may be behind. */
-  doubt(): void {
-    const newest = this.#newestOfEach()
-    if (newest.length === 0 || this.#closing) return
-    for (const [partition] of newest) this.#doubted.add(partition)
-    this.#hooks.onDoubt()
+  /** The store may have lost writes in any partition. */
+  suspectLostWrites(): void {
+    const newest = this.#newestByPartition()
+    if (newest.length === 0 || this.#isClosing) return
+    for (const [partition] of newest) this.#suspected.add(partition)
+    this.#hooks.onVerifyNeeded()
   }
 
-  /** Keeps an acknowledged commit in case the store forgets it. */
+  /** Keeps an acknowledged commit for a replay. */
   retain(partition: number, number: number, parts: readonly RoundPart[]): void {
     const { store, settings, events, retained, now } = this.#context
     const { retainedBytesMax, retainedMsMax } = settings
     if (!store.mayLoseWrites) return
     const nowMs = now()
     const keptMs = retained.keep(partition, number, parts, nowMs)
-    if (keptMs !== undefined && keptMs < retainedMsMax && retainedBytesMax > 0) {
-      events.retentionShortened(keptMs)
-      if (nowMs - this.#shortenedWarnedMs > WARN_PAUSE_MS) {
-        this.#shortenedWarnedMs = nowMs
-        events.warn('acknowledged commits are retained for a shorter time: there are too many bytes of them', {
-          keptMs,
-          retainedBytesMax,
-        })
-      }
+    const isShortened = keptMs !== undefined && keptMs < retainedMsMax && retainedBytesMax > 0
+    if (isShortened && nowMs - this.#warnedMs > WARN_PAUSE_MS) {
+      this.#warnedMs = nowMs
+      const message = 'acknowledged commits are kept for a shorter time: they take more bytes than allowed'
+      events.warn(message, { keptMs, retainedBytesMax })
     }
-    if (retained.newest(partition) !== undefined) this.#beginLooks()
+    if (retained.newest(partition) !== undefined) this.#startChecks()
   }
 
-  /** Keeps an acknowledged deletion in case the store forgets it. */
+  /** Keeps an acknowledged deletion for a replay. */
   retainDeletion(deletion: MetricDeletion): void {
     if (!this.#context.store.mayLoseWrites) return
     this.#deletions.keep(deletion)
-    this.#beginLooks()
+    this.#startChecks()
   }
 
-  #beginLooks(): void {
-    if (this.#closing) return
-    const { retainedLookMs } = this.#context.settings
-    this.#looks ??= setInterval(() => void this.#look(), retainedLookMs).unref()
-  }
-
-  /** No looks from now on. To be called again after the last commit. */
+  /** Stops the checks. To be called again after the last commit. */
   close(): void {
-    this.#closing = true
-    clearInterval(this.#looks)
+    this.#isClosing = true
+    clearInterval(this.#checks)
   }
 
   /**
-   * Offers again what the store has forgotten of partitions: after the watermark where it is known, else from the newest commit
-   * kept on, whose answer tells it. False: the store does not answer, and `mayStop`.
+   * Replays what the store lost of some partitions: from the watermark on where it is known; else the newest kept
+   * commit is sent, and its outcome tells. Returns false when the store does not respond and `mayStop` agrees.
    */
-  async catchUp(
+  async replay(
     behind: ReadonlyMap<number, number | undefined>,
-    patience: Patience,
+    wait: StoreWait,
     mayStop: () => boolean,
   ): Promise<boolean> {
-    const { numbers, retained, events, now } = this.#context
-    const next = new Map<number, number>()
-    const offerable = new Set(this.#newestOfEach().map(([partition]) => partition))
-    for (const [partition, watermark] of behind) {
-      if (watermark === undefined && !offerable.has(partition)) continue
-      const number = watermark === undefined ? retained.newest(partition) : this.#rewind(partition, watermark)
-      if (number !== undefined) next.set(partition, number)
-    }
-    // Else what was deleted would come back with what is offered again, and keep the generations after it out.
-    await this.#deletions.tellAgain()
-    let apart = false
+    const { numbers, retained, events } = this.#context
+    const next = this.#firstNumbers(behind)
+    // Deletions come first: a replayed commit must not bring a deleted metric back.
+    await this.#deletions.replay()
+    let separately = false
     let gaps = 0
-    let again = 0
+    let replayed = 0
     for (;;) {
       const commits: Commit[] = []
       for (const [partition, number] of next) {
@@ -163,72 +151,102 @@ export class ReOffer {
         else commits.push({ partition, writer: numbers.name(partition), number, parts: announcingAll(commit.parts) })
       }
       if (commits.length === 0) break
-      const outcomes = await this.#reach.append(commits, apart, patience)
-      const nowMs = now()
-      for (const [i, outcome] of outcomes.entries()) {
-        const { partition, number, parts } = commits[i]!
-        if (outcome === undefined) continue
-        if (outcome.status === 'gap') next.set(partition, this.#rewind(partition, outcome.watermark))
-        else if (outcome.status === 'conflict') this.#dropConflicting(partition, number, outcome)
-        else {
-          retained.find(partition, number)!.heldMs = nowMs
-          next.set(partition, number + 1)
-          if (outcome.status === 'known') continue
-          again++
-          events.committed(
-            partition,
-            parts.reduce((sum, part) => sum + blockBytes(part), 0),
-          )
-        }
-      }
+      const outcomes = await this.#availability.append(commits, separately, wait)
+      for (const [i, outcome] of outcomes.entries()) if (this.#handle(commits[i]!, outcome, next)) replayed++
       if (outcomes.includes(undefined)) {
         if (mayStop()) return false
-        apart = true
-        await pause()
+        separately = true
+        await pauseBeforeRetry()
       } else if (outcomes.some((outcome) => outcome?.status === 'gap') && ++gaps > 1) {
-        // It goes back while it is being caught up.
+        // The store loses writes during the replay.
         if (mayStop()) return false
-        await pause()
+        await pauseBeforeRetry()
       }
     }
-    if (again > 0) events.warn('the store has forgotten commits and was given them again', { commits: again })
+    if (replayed > 0) events.warn('the store lost commits; they were replayed', { commits: replayed })
     return true
   }
 
-  /** What the store was last asked about may be missing; if it does not answer now, the next look finds out again. */
-  async settleDoubts(): Promise<void> {
-    const behind = new Map([...this.#doubted].map((partition) => [partition, undefined]))
-    this.#doubted.clear()
-    const patience = this.#reach.begin()
+  /** Replays what is lost in the suspected partitions. When the store does not respond, the next check repeats it. */
+  async verify(): Promise<void> {
+    const behind = new Map([...this.#suspected].map((partition) => [partition, undefined]))
+    this.#suspected.clear()
+    const wait = this.#availability.startWait()
     try {
-      await this.catchUp(behind, patience, () => true)
+      await this.replay(behind, wait, () => true)
     } catch (cause) {
-      this.#context.events.warn('what the store has forgotten could not be offered again', { err: cause })
+      this.#context.events.warn('lost commits could not be replayed', { err: cause })
     } finally {
-      patience.end()
+      wait.end()
     }
   }
 
-  /** The store is not the one we knew: nothing that anybody remembers of it holds. */
-  distrust(): void {
-    this.#context.registry.distrust()
-    this.#context.events.storeWentBack()
+  /** Drops whatever is cached of the store. */
+  dropCaches(): void {
+    this.#context.registry.invalidate()
+    this.#context.events.writesLost()
   }
 
-  /** The number from which a partition is offered its commits again. */
-  #rewind(partition: number, watermark: number): number {
+  /** The number that the replay of each partition starts with. */
+  #firstNumbers(behind: ReadonlyMap<number, number | undefined>): Map<number, number> {
+    const { retained } = this.#context
+    const next = new Map<number, number>()
+    const replayable = new Set(this.#newestByPartition().map(([partition]) => partition))
+    for (const [partition, watermark] of behind) {
+      if (watermark === undefined && !replayable.has(partition)) continue
+      const number = watermark === undefined ? retained.newest(partition) : this.#firstAfter(partition, watermark)
+      if (number !== undefined) next.set(partition, number)
+    }
+    return next
+  }
+
+  /** Moves on to the next number of the partition. Returns whether the store applied the commit. */
+  #handle(
+    { partition, number, parts }: Commit,
+    outcome: AppendOutcome | undefined,
+    next: Map<number, number>,
+  ): boolean {
+    const { retained, events, now } = this.#context
+    // No response: the commit is sent again.
+    if (outcome === undefined) return false
+    const { status } = outcome
+    switch (status) {
+      case 'gap':
+        next.set(partition, this.#firstAfter(partition, outcome.watermark))
+        return false
+      case 'conflict':
+        // What is left of the commit is sent again.
+        this.#dropConflicting(partition, number, outcome)
+        return false
+      case 'known':
+      case 'applied':
+        retained.find(partition, number)!.storedMs = now()
+        next.set(partition, number + 1)
+        if (status === 'known') return false
+        events.committed(
+          partition,
+          parts.reduce((sum, part) => sum + blockBytes(part), 0),
+        )
+        return true
+      default:
+        return status satisfies never
+    }
+  }
+
+  /** The store lost writes. Returns the number that the replay of the partition starts with. */
+  #firstAfter(partition: number, watermark: number): number {
     const { numbers, retained, events } = this.#context
-    this.distrust()
-    // One server that went back did so in all of its partitions.
-    for (const [other] of this.#newestOfEach()) if (other !== partition) this.#doubted.add(other)
-    this.#hooks.onRewind()
+    this.dropCaches()
+    // One server serves all of these partitions.
+    for (const [other] of this.#newestByPartition()) if (other !== partition) this.#suspected.add(other)
+    this.#hooks.onWritesLost()
     const newest = retained.newest(partition)
     if (newest !== undefined && (watermark >= newest || retained.find(partition, watermark + 1) !== undefined))
       return watermark + 1
-    const { points, isAll } = retained.restart(partition, watermark)
+    const { points, isAll } = retained.renumber(partition, watermark)
     numbers.rename(partition, retained.newest(partition) ?? 0)
-    events.lost(points)
-    events.warn('the store is older than all that is retained: acknowledged points are lost', {
+    events.pointsLost(points)
+    events.warn('the store lost commits that are not kept any more: acknowledged points are lost', {
       partition,
       points,
       atLeast: !isAll,
@@ -237,79 +255,85 @@ export class ReOffer {
   }
 
   /**
-   * What the store will not take back of a commit: metrics that were deleted since, and those that another gateway has defined
-   * otherwise meanwhile. Only the points of the latter are lost.
+   * Drops the metrics of a commit that the store refuses. Points of deleted metrics were deleted with them. Points of a
+   * metric that another gateway has defined differently since are lost.
    */
   #dropConflicting(partition: number, number: number, { metricIds, deleted }: Conflict): void {
     const { retained, events } = this.#context
     const commit = retained.find(partition, number)!
-    const gone = new Set(metricIds.map(formatId))
-    const ended = new Set(deleted.map(formatId))
+    const refusedIds = new Set(metricIds.map(formatId))
+    const deletedIds = new Set(deleted.map(formatId))
     const refused = commit.parts
       .flatMap(({ part }) => part.metrics)
-      .filter(({ metricId }) => gone.has(formatId(metricId)))
-    const left = moveParts(commit.parts, gone, undefined)
-    let points: number
-    if (refused.length > 0 && left !== undefined) {
-      retained.reduce(commit, left)
-      points = refused.reduce((sum, touch) => sum + (ended.has(formatId(touch.metricId)) ? 0 : touch.points), 0)
-    } else points = retained.hollow(commit)
+      .filter(({ metricId }) => refusedIds.has(formatId(metricId)))
+    let { points } = commit
+    if (refused.length > 0) {
+      retained.reduce(commit, withoutMetrics(commit.parts, refusedIds))
+      points = refused.reduce((sum, touch) => sum + (deletedIds.has(formatId(touch.metricId)) ? 0 : touch.points), 0)
+    } else retained.reduce(commit, [])
     if (points === 0) return
-    events.lost(points)
-    events.warn('the store has forgotten a commit and refuses it now: acknowledged points are lost', {
-      partition,
-      points,
-    })
+    events.pointsLost(points)
+    events.warn('the store lost a commit and refuses its replay: acknowledged points are lost', { partition, points })
   }
 
-  /** The partitions with retained commits that may be offered again, each with the number of its newest one. */
-  #newestOfEach(): (readonly [partition: number, number: number])[] {
+  /** The partitions with commits that can be replayed, each with the number of its newest one. */
+  #newestByPartition(): (readonly [partition: number, number: number])[] {
     const { retained, numbers, now } = this.#context
     const nowMs = now()
     return this.#partitions.flatMap((partition) => {
-      // As after a machine has slept for a week.
-      if (numbers.isLapsed(partition, nowMs)) retained.clear(partition)
+      // For example after the machine was suspended for a week.
+      if (numbers.mayHaveExpired(partition, nowMs)) retained.clear(partition)
       const number = retained.newest(partition)
       return number === undefined ? [] : [[partition, number] as const]
     })
   }
 
-  /** Whether the store still has what is retained; what it has had for long enough is let go. */
-  async #look(): Promise<void> {
-    if (this.#looking) return
-    this.#looking = true
-    const { store, settings, events, numbers, retained, now } = this.#context
+  #startChecks(): void {
+    if (this.#isClosing) return
+    const { retainedLookMs } = this.#context.settings
+    this.#checks ??= setInterval(() => void this.#check(), retainedLookMs).unref()
+  }
+
+  /** Whether the store still has the kept commits. Evicts those that it has had for long enough. */
+  async #check(): Promise<void> {
+    if (this.#isChecking) return
+    this.#isChecking = true
     try {
-      await this.#deletions.tellAgain()
-      const askedMs = now()
-      const byName = new Map<string, (readonly [partition: number, newest: number])[]>()
-      for (const [partition, newest] of this.#newestOfEach()) {
-        const name = numbers.name(partition)
-        const ofName = byName.get(name)
-        if (ofName === undefined) byName.set(name, [[partition, newest]])
-        else ofName.push([partition, newest])
-      }
-      for (const [name, partitions] of byName) {
-        const watermarks = await store.readWatermarks(
-          name,
-          partitions.map(([partition]) => partition),
-        )
-        for (const [i, [partition, newest]] of partitions.entries()) {
-          if (numbers.name(partition) !== name) continue
-          if (watermarks[i]! < newest) this.#doubted.add(partition)
-          else retained.letGoBefore(partition, askedMs - settings.retainedMsMax)
-        }
-      }
+      await this.#deletions.replay()
+      await this.#checkWatermarks()
     } catch (cause) {
       if (!(cause instanceof GatewayError && cause.code === 'store_unavailable'))
-        events.warn('the store could not be asked for what it holds', { err: cause })
+        this.#context.events.warn('the check for lost writes failed', { err: cause })
     } finally {
-      this.#looking = false
+      this.#isChecking = false
     }
-    if (this.#doubted.size > 0 && !this.#closing) this.#hooks.onDoubt()
-    if (this.#newestOfEach().length === 0 && this.#deletions.isEmpty) {
-      clearInterval(this.#looks)
-      this.#looks = undefined
+    if (this.#suspected.size > 0 && !this.#isClosing) this.#hooks.onVerifyNeeded()
+    if (this.#newestByPartition().length === 0 && this.#deletions.isEmpty) {
+      clearInterval(this.#checks)
+      this.#checks = undefined
+    }
+  }
+
+  async #checkWatermarks(): Promise<void> {
+    const { store, settings, numbers, retained, now } = this.#context
+    const readMs = now()
+    const byName = new Map<string, (readonly [partition: number, newest: number])[]>()
+    for (const newest of this.#newestByPartition()) {
+      const name = numbers.name(newest[0])
+      const sameName = byName.get(name)
+      if (sameName === undefined) byName.set(name, [newest])
+      else sameName.push(newest)
+    }
+    for (const [name, partitions] of byName) {
+      const watermarks = await store.readWatermarks(
+        name,
+        partitions.map(([partition]) => partition),
+      )
+      for (const [i, [partition, newest]] of partitions.entries()) {
+        if (numbers.name(partition) !== name) continue
+        if (watermarks[i]! < newest) this.#suspected.add(partition)
+        else retained.evictUntil(partition, readMs - settings.retainedMsMax)
+      }
     }
   }
 }

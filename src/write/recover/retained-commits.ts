@@ -1,39 +1,39 @@
 import type { CommitPart } from '../../store/store.ts'
-import { type RoundPart, seriesTouches } from '../round/round.ts'
+import { type RoundPart, seriesTouches } from '../round/round-parts.ts'
 
 /**
- * Commits that the store has acknowledged and may still forget: a server that synchronises once a second loses its last second
- * when it dies, a promoted replica what had not reached it. Whoever acknowledged points to a client keeps them until the
- * store has been seen to hold them a good while later, and offers them again, in order and under their old numbers, when the
- * store turns out to be behind. The numbers decide what counts, so that offering too much is harmless.
+ * Acknowledged commits that the store may still lose: a server that syncs once a second loses its last second when it
+ * crashes, and a promoted replica lacks what had not reached it. The gateway keeps them until the store has held them
+ * for a while, and replays lost ones in order under their old numbers. The store skips numbers that it has, so
+ * replaying too much is harmless.
  *
- * A commit announces only series that are new. Offered again it announces all of its series, for what had announced them may be
- * forgotten too; the list is made then, and until then a reference a series is all that it costs.
+ * A commit announces only new series. Its replay announces all of its series, because the commits that announced them
+ * may be lost too; until then a series costs one reference.
  *
- * Bounded in bytes: the oldest go first, and of those that went the number of points is known for a while, so that a loss
- * can be told in points.
+ * Bounded in bytes: the oldest are evicted first. The number of points of evicted commits is kept for a while, to
+ * report a loss in points.
  */
 export interface RetainedCommit {
   number: number
-  /** None: a fence, or a commit that may not be offered again. */
+  /** Empty: a fence, or a commit that cannot be replayed. */
   parts: readonly RoundPart[]
   points: number
   readonly bytes: number
   /** When the store was last known to have it. */
-  heldMs: number
+  storedMs: number
 }
 
 interface Chain {
-  /** Consecutive numbers; those before `first` are gone. */
+  /** Consecutive numbers; those before `first` are evicted. */
   commits: RetainedCommit[]
   first: number
-  /** Numbers that were let go and their points, latest last. */
-  gone: { readonly number: number; readonly points: number }[]
+  /** Evicted commits, latest last. */
+  evicted: { readonly number: number; readonly points: number }[]
 }
 
-/** Of so many commits that were let go the points are remembered, for each partition. */
-const GONE_MAX = 10_000
-/** What a commit, what it says of a metric, and a reference to a series take, about. */
+/** For each partition, how many evicted commits are counted in points. */
+const EVICTED_MAX = 10_000
+/** Estimated memory of a commit, of what it says about a metric, and of a reference to a series. */
 const COMMIT_BYTES = 512
 const METRIC_BYTES = 128
 const SERIES_BYTES = 8
@@ -44,7 +44,7 @@ export class RetainedCommits {
   #bytes = 0
 
   constructor(partitions: number, bytesMax: number) {
-    this.#chains = Array.from({ length: partitions }, () => ({ commits: [], first: 0, gone: [] }))
+    this.#chains = Array.from({ length: partitions }, () => ({ commits: [], first: 0, evicted: [] }))
     this.#bytesMax = bytesMax
   }
 
@@ -53,22 +53,22 @@ export class RetainedCommits {
   }
 
   /**
-   * Keeps a commit; of a partition their numbers are consecutive. Answers how long the oldest that had to go for its sake was
-   * kept, undefined when none had to.
+   * Keeps a commit; the numbers of a partition are consecutive. Returns the shortest time that a commit evicted for it
+   * was kept, undefined when none was evicted.
    */
   keep(partition: number, number: number, parts: readonly RoundPart[], nowMs: number): number | undefined {
     const chain = this.#chains[partition]!
     const bytes = COMMIT_BYTES + parts.reduce((sum, part) => sum + bytesOf(part), 0)
-    chain.commits.push({ number, parts, points: pointsOf(parts), bytes, heldMs: nowMs })
+    chain.commits.push({ number, parts, points: pointsOf(parts), bytes, storedMs: nowMs })
     this.#bytes += bytes
-    let shortest: number | undefined
+    let shortestMs: number | undefined
     while (this.#bytes > this.#bytesMax) {
       const oldest = this.#oldestChain()
       if (oldest === undefined) break
-      const { heldMs } = this.#letGo(oldest)
-      shortest = Math.min(shortest ?? Number.POSITIVE_INFINITY, nowMs - heldMs)
+      const { storedMs } = this.#evict(oldest)
+      shortestMs = Math.min(shortestMs ?? Number.POSITIVE_INFINITY, nowMs - storedMs)
     }
-    return shortest
+    return shortestMs
   }
 
   /** Number of the newest commit kept; undefined when there is none. */
@@ -84,50 +84,42 @@ export class RetainedCommits {
     return index < first ? undefined : commits[index]
   }
 
-  /** Lets go of what the store was known to have at that time. */
-  letGoBefore(partition: number, timeMs: number): void {
+  /** Evicts the commits that the store was last known to have at or before `timeMs`. */
+  evictUntil(partition: number, timeMs: number): void {
     const chain = this.#chains[partition]!
-    while (chain.first < chain.commits.length && chain.commits[chain.first]!.heldMs <= timeMs) this.#letGo(chain)
+    while (chain.first < chain.commits.length && chain.commits[chain.first]!.storedMs <= timeMs) this.#evict(chain)
   }
 
-  /** Some of it may not be offered again: these parts are left. */
+  /** Replaces the parts of a commit by those that can be replayed. */
   reduce(commit: RetainedCommit, parts: readonly RoundPart[]): void {
     commit.parts = parts
     commit.points = pointsOf(parts)
   }
 
-  /** It may not be offered again; its number stays. Answers the points lost with it. */
-  hollow(commit: RetainedCommit): number {
-    const { points } = commit
-    commit.parts = []
-    commit.points = 0
-    return points
-  }
-
   /**
-   * Of a partition whose store is older than all that is kept: points of the commits that nobody can offer again. Those that
-   * are kept are numbered from 1 on. `isAll` is false when even older ones are missing, of which nothing is remembered.
+   * Renumbers the kept commits of a partition from 1 on, when the store lost commits that are not kept any more.
+   * Returns the points of those; `isAll` is false when even older ones are lost, whose points are not known.
    */
-  restart(partition: number, watermark: number): { readonly points: number; readonly isAll: boolean } {
+  renumber(partition: number, watermark: number): { readonly points: number; readonly isAll: boolean } {
     const chain = this.#chains[partition]!
-    const gone = chain.gone.filter(({ number }) => number > watermark)
+    const lost = chain.evicted.filter(({ number }) => number > watermark)
     chain.commits = chain.commits.slice(chain.first)
     chain.first = 0
-    chain.gone = []
+    chain.evicted = []
     chain.commits.forEach((commit, i) => {
       commit.number = i + 1
     })
     return {
-      points: gone.reduce((sum, { points }) => sum + points, 0),
-      isAll: gone.length === 0 || gone[0]!.number === watermark + 1,
+      points: lost.reduce((sum, { points }) => sum + points, 0),
+      isAll: lost.length === 0 || lost[0]!.number === watermark + 1,
     }
   }
 
-  /** Forgets a partition's commits, because their numbers mean nothing any more. */
+  /** Drops the commits of a partition, because their numbers have no meaning any more. */
   clear(partition: number): void {
     const chain = this.#chains[partition]!
-    while (chain.first < chain.commits.length) this.#letGo(chain)
-    chain.gone = []
+    while (chain.first < chain.commits.length) this.#evict(chain)
+    chain.evicted = []
   }
 
   #oldestChain(): Chain | undefined {
@@ -135,29 +127,29 @@ export class RetainedCommits {
     for (const chain of this.#chains) {
       const head = chain.commits[chain.first]
       if (head === undefined) continue
-      if (oldest === undefined || head.heldMs < oldest.commits[oldest.first]!.heldMs) oldest = chain
+      if (oldest === undefined || head.storedMs < oldest.commits[oldest.first]!.storedMs) oldest = chain
     }
     return oldest
   }
 
-  #letGo(chain: Chain): RetainedCommit {
+  #evict(chain: Chain): RetainedCommit {
     const commit = chain.commits[chain.first]!
     chain.first++
     this.#bytes -= commit.bytes
-    chain.gone.push({ number: commit.number, points: commit.points })
-    if (chain.gone.length > 2 * GONE_MAX) chain.gone = chain.gone.slice(-GONE_MAX)
-    // The places before `first` still hold on to what was let go.
+    chain.evicted.push({ number: commit.number, points: commit.points })
+    if (chain.evicted.length > 2 * EVICTED_MAX) chain.evicted = chain.evicted.slice(-EVICTED_MAX)
+    // Places before `first` must not keep evicted commits in memory.
     if (chain.first > 64 && chain.first * 2 > chain.commits.length) {
       chain.commits = chain.commits.slice(chain.first)
       chain.first = 0
-    } else chain.commits[chain.first - 1] = HOLLOW
+    } else chain.commits[chain.first - 1] = EVICTED
     return commit
   }
 }
 
-const HOLLOW: RetainedCommit = { number: 0, parts: [], points: 0, bytes: 0, heldMs: 0 }
+const EVICTED: RetainedCommit = { number: 0, parts: [], points: 0, bytes: 0, storedMs: 0 }
 
-/** The parts as they are offered to a store that may know none of their series. */
+/** The parts as they are sent to a store that may know none of their series: each announces all of its series. */
 export function announcingAll(parts: readonly RoundPart[]): readonly CommitPart[] {
   return parts.map(({ part, series }) => ({ ...part, series: seriesTouches(series) }))
 }
@@ -173,6 +165,7 @@ function bytesOf({ part, series }: RoundPart): number {
   return bytes
 }
 
+/** Bytes that a part adds to the inbox. */
 export function blockBytes({ block }: CommitPart): number {
   return (block?.scalars.length ?? 0) + (block?.sketches?.length ?? 0)
 }

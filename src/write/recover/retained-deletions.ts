@@ -3,14 +3,14 @@ import { within } from '../../model/within.ts'
 import type { MetricDeletion, Store } from '../../store/store.ts'
 
 /**
- * Deletions that the store has acknowledged and may still forget. They have no number by which that could be found out, so it is told
- * of them again and again for a while: that changes nothing where they are known.
+ * Acknowledged deletions that the store may still lose. Deletions have no number that would show the loss, so they are
+ * replayed on every check for a while. A deletion is idempotent: where the store has it, nothing changes.
  */
 export class RetainedDeletions {
   readonly #store: Store
   readonly #keptMs: number
   readonly #now: () => number
-  #deletions: { readonly deletion: MetricDeletion; readonly toldMs: number }[] = []
+  #deletions: { readonly deletion: MetricDeletion; readonly acknowledgedMs: number }[] = []
 
   constructor(store: Store, keptMs: number, now: () => number) {
     this.#store = store
@@ -22,19 +22,19 @@ export class RetainedDeletions {
     return this.#deletions.length === 0
   }
 
-  /** The oldest makes room: it has been told the most often. */
+  /** The oldest is evicted when there are too many: it was replayed the most often. */
   keep(deletion: MetricDeletion): void {
     if (this.#deletions.length >= DELETIONS_MAX) this.#deletions.shift()
-    this.#deletions.push({ deletion, toldMs: this.#now() })
+    this.#deletions.push({ deletion, acknowledgedMs: this.#now() })
   }
 
-  /** Those that the store does not answer now are told the next time. */
-  async tellAgain(): Promise<void> {
+  /** Stops at the first one that the store does not confirm: the rest follows on the next check. */
+  async replay(): Promise<void> {
     const fromMs = this.#now() - this.#keptMs
-    this.#deletions = this.#deletions.filter(({ toldMs }) => toldMs >= fromMs)
+    this.#deletions = this.#deletions.filter(({ acknowledgedMs }) => acknowledgedMs >= fromMs)
     for (const { deletion } of [...this.#deletions]) {
       try {
-        await within(TELL_MS_MAX, () => this.#store.deleteMetric(deletion))
+        await within(DELETE_MS_MAX, () => this.#store.deleteMetric(deletion))
       } catch (error) {
         if (!(error instanceof GatewayError && error.code === 'store_unavailable')) throw error
         return
@@ -44,5 +44,5 @@ export class RetainedDeletions {
 }
 
 const DELETIONS_MAX = 1_000
-/** Whatever is offered again waits for it. */
-const TELL_MS_MAX = 2_000
+/** The replay of commits waits for each deletion. */
+const DELETE_MS_MAX = 2_000

@@ -2,11 +2,11 @@ import type { Receipt } from '../../store/receipts.ts'
 import type { Store } from '../../store/store.ts'
 
 /**
- * Receipts that the store has taken and may still forget. They lie elsewhere than the points they are about, so that the node that
- * goes back may have nothing of ours but them: the store is asked for the newest of each project, and one that
- * is missing tells that those before it may be missing too.
+ * Acknowledged receipts that the store may still lose. A receipt may lie on another server than its points, so numbers
+ * of commits do not show the loss. Instead the newest receipt of each project is read on every check; when it is
+ * missing, all of the project are written again.
  *
- * Bounded in time and in characters: the oldest go first.
+ * Bounded in time and in characters: the oldest are evicted first.
  */
 export class RetainedReceipts {
   readonly #store: Store
@@ -15,8 +15,8 @@ export class RetainedReceipts {
   /** By project and key, oldest first. */
   readonly #receipts = new Map<string, RetainedReceipt>()
   #chars = 0
-  #looks: NodeJS.Timeout | undefined
-  #looking = false
+  #checks: NodeJS.Timeout | undefined
+  #isChecking = false
 
   constructor(store: Store, settings: RetainedReceiptSettings, now: () => number) {
     this.#store = store
@@ -35,18 +35,18 @@ export class RetainedReceipts {
     this.#drop(id)
     this.#receipts.set(id, { project, key, receipt, writtenMs: this.#now() })
     this.#chars += charsOf(receipt)
-    this.#letGo()
-    if (this.#receipts.size > 0) this.#looks ??= setInterval(() => void this.#look(), retainedLookMs).unref()
+    this.#evict()
+    if (this.#receipts.size > 0) this.#checks ??= setInterval(() => void this.#check(), retainedLookMs).unref()
   }
 
   find(project: string, key: string): Receipt | undefined {
-    this.#letGo()
+    this.#evict()
     return this.#receipts.get(idOf(project, key))?.receipt
   }
 
-  /** Gives all of them, or those of a project, to a store that may have forgotten them. */
-  async writeAgain(project?: string): Promise<void> {
-    this.#letGo()
+  /** Writes all receipts again, or those of one project. Idempotent: a receipt that the store has stays as it is. */
+  async replay(project?: string): Promise<void> {
+    this.#evict()
     for (const retained of [...this.#receipts.values()]) {
       if (project !== undefined && retained.project !== project) continue
       await this.#store.writeReceipt(retained.project, retained.key, retained.receipt, retained.writtenMs)
@@ -54,28 +54,28 @@ export class RetainedReceipts {
   }
 
   close(): void {
-    clearInterval(this.#looks)
-    this.#looks = undefined
+    clearInterval(this.#checks)
+    this.#checks = undefined
   }
 
-  /** Whether the store still has them. What it does not answer now the next look asks again. */
-  async #look(): Promise<void> {
-    if (this.#looking) return
-    this.#looking = true
-    this.#letGo()
+  /** Looks for lost receipts. A failed read is repeated on the next check. */
+  async #check(): Promise<void> {
+    if (this.#isChecking) return
+    this.#isChecking = true
+    this.#evict()
     const newest = new Map<string, RetainedReceipt>()
     for (const retained of this.#receipts.values()) newest.set(retained.project, retained)
-    const looks = [...newest.values()].map(async ({ project, key }) => {
-      const standing = await this.#store.readReceipt(project, key, this.#now())
-      if (standing === undefined) await this.writeAgain(project)
+    const reads = [...newest.values()].map(async ({ project, key }) => {
+      const stored = await this.#store.readReceipt(project, key, this.#now())
+      if (stored === undefined) await this.replay(project)
     })
-    await Promise.allSettled(looks)
-    this.#looking = false
+    await Promise.allSettled(reads)
+    this.#isChecking = false
     if (this.#receipts.size === 0) this.close()
   }
 
-  /** Of what is too old or too much. */
-  #letGo(): void {
+  /** Removes what is too old, or too much. */
+  #evict(): void {
     const fromMs = this.#now() - this.#settings.retainedMsMax
     for (const [id, { writtenMs }] of this.#receipts) {
       if (writtenMs >= fromMs && this.#chars <= CHARS_MAX) return
@@ -92,9 +92,9 @@ export class RetainedReceipts {
 }
 
 export interface RetainedReceiptSettings {
-  /** For how long receipts are kept that a store may forget; 0: none are. */
+  /** How long receipts are kept that the store may lose; 0: none are kept. */
   readonly retainedMsMax: number
-  /** How often the store is asked whether it still has them. */
+  /** Pause between two checks for lost receipts. */
   readonly retainedLookMs: number
 }
 
@@ -105,7 +105,7 @@ interface RetainedReceipt {
   readonly writtenMs: number
 }
 
-/** In characters, and as many more as one of them takes besides its body. */
+/** Characters of all retained receipts, and what one takes besides its body. */
 const CHARS_MAX = 1 << 23
 const RECEIPT_CHARS = 512
 

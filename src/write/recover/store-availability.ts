@@ -1,56 +1,61 @@
 import { GatewayError } from '../../model/errors.ts'
 import type { AppendOutcome, Commit, Store } from '../../store/store.ts'
 
-/** How long requests have waited for the store. */
-export interface Patience {
+/**
+ * Whether the store takes commits, and since when it has not. The time is measured by the clock and not by failed
+ * attempts, because a store may also leave a call pending.
+ */
+
+/** How long the requests behind a commit have waited for the store. */
+export interface StoreWait {
   readonly startedMs: number
+  /** The requests have waited as long as they may. */
   isOver: boolean
   end(): void
 }
 
 const RETRY_PAUSE_MS = 100
 
-/** Whether the store takes commits, and since when it has not. */
-export class Reach {
+export class StoreAvailability {
   readonly #store: Store
   readonly #waitMsMax: number
-  readonly #onAway: () => void
+  readonly #onUnavailable: () => void
   readonly #now: () => number
-  #awaySinceMs: number | undefined
+  #unavailableSinceMs: number | undefined
 
-  /** `onAway` is called again and again, each time that the store has been away for as long as a request may wait. */
-  constructor(store: Store, waitMsMax: number, onAway: () => void, now: () => number) {
+  /** `onUnavailable` is called each time that a wait has lasted for another `waitMsMax`. */
+  constructor(store: Store, waitMsMax: number, onUnavailable: () => void, now: () => number) {
     this.#store = store
     this.#waitMsMax = waitMsMax
-    this.#onAway = onAway
+    this.#onUnavailable = onUnavailable
     this.#now = now
   }
 
-  /** The store has been away for longer than a request may wait. */
-  get isAway(): boolean {
-    return this.#awaySinceMs !== undefined && this.#now() - this.#awaySinceMs > this.#waitMsMax
+  /** The store has taken no commits for longer than a request may wait. */
+  get isUnavailable(): boolean {
+    return this.#unavailableSinceMs !== undefined && this.#now() - this.#unavailableSinceMs > this.#waitMsMax
   }
 
-  /** By the clock and not by failed attempts: a store may also keep a call waiting. */
-  begin(onOver: () => void = () => {}): Patience {
-    const patience = { startedMs: this.#now(), isOver: false, end: () => clearInterval(timer) }
+  /** Starts a wait; the caller ends it. `onOver` is called once, when it has lasted as long as a request may wait. */
+  startWait(onOver: () => void = () => {}): StoreWait {
+    const wait = { startedMs: this.#now(), isOver: false, end: () => clearInterval(timer) }
     const timer = setInterval(() => {
-      this.#awaySinceMs ??= patience.startedMs
-      if (!patience.isOver) onOver()
-      patience.isOver = true
-      this.#onAway()
+      this.#unavailableSinceMs ??= wait.startedMs
+      if (!wait.isOver) onOver()
+      wait.isOver = true
+      this.#onUnavailable()
     }, this.#waitMsMax)
-    return patience
+    return wait
   }
 
-  /** An answer for each commit, undefined for those whose store does not answer. `apart`: each in a call of its own. */
+  /** The outcome of each commit; undefined where the store did not respond. `separately`: one call for each commit. */
   async append(
     commits: readonly Commit[],
-    apart: boolean,
-    patience: Patience,
+    separately: boolean,
+    wait: StoreWait,
   ): Promise<readonly (AppendOutcome | undefined)[]> {
-    const calls = apart ? commits.map((commit) => [commit]) : [commits]
-    const answers = await Promise.all(
+    const calls = separately ? commits.map((commit) => [commit]) : [commits]
+    const results = await Promise.all(
       calls.map((call) =>
         this.#store.append(call).catch((cause: unknown) => {
           if (cause instanceof GatewayError && cause.code === 'store_unavailable') return call.map(() => undefined)
@@ -58,14 +63,14 @@ export class Reach {
         }),
       ),
     )
-    const outcomes = answers.flat()
-    if (outcomes.includes(undefined)) this.#awaySinceMs ??= patience.startedMs
-    else this.#awaySinceMs = undefined
+    const outcomes = results.flat()
+    if (outcomes.includes(undefined)) this.#unavailableSinceMs ??= wait.startedMs
+    else this.#unavailableSinceMs = undefined
     return outcomes
   }
 }
 
-/** Between two attempts. */
-export function pause(): Promise<void> {
+/** The pause between two attempts. */
+export function pauseBeforeRetry(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, RETRY_PAUSE_MS))
 }

@@ -2,7 +2,8 @@ import { type ItemError, MessageBudget } from '../../model/errors.ts'
 import type { ItemCache } from '../../model/item-cache.ts'
 import type { MetricType } from '../../model/metric.ts'
 import type { MetricAbout, PointSink, Rejection } from '../../model/point.ts'
-import type { Metric, Registry, Series } from './registry.ts'
+import type { Metric, Series } from './cached-metric.ts'
+import type { Registry } from './registry.ts'
 
 export type PointMode = 0 | 1 | 2 | 3
 export const VALUE: PointMode = 0
@@ -11,14 +12,18 @@ export const TOTAL: PointMode = 2
 export const MEMBER: PointMode = 3
 
 /**
- * The points of one request between its decoder and its round: columns, no object a point. It exists because a metric or
- * a series limit may have to be asked of the store first, and nothing of a request is folded before all of it may be.
+ * The points of one request between its decoder and its round, in columns: there is no object per point. It exists
+ * because unknown metrics and series need the store first (`Admission`), and no point is folded before the whole
+ * request is admitted.
  */
 export class PointBatch implements PointSink<Series> {
   readonly #registry: Registry
   #project = ''
-  /** The registry's when decoding began. Series that were registered in it are announced again should it change meanwhile. */
-  #generation = 0
+  /**
+   * Version of the registry when decoding began. When it changes meanwhile, series registered under it are announced
+   * again.
+   */
+  #version = 0
   length = 0
   series: Series[] = []
   members: string[] = []
@@ -29,9 +34,9 @@ export class PointBatch implements PointSink<Series> {
   weight = new Float64Array(512)
   readonly rejected: ItemError[] = []
   readonly #messages = new MessageBudget()
-  /** Claims the store has not been asked about. */
+  /** Metrics whose rows are not known. */
   readonly undefinedMetrics = new Set<Metric>()
-  /** Series no commit of ours has registered, as far as the store is trusted. */
+  /** Series that no commit of this process has registered under the current version. */
   readonly newSeries = new Set<Series>()
 
   constructor(registry: Registry) {
@@ -40,7 +45,7 @@ export class PointBatch implements PointSink<Series> {
 
   begin(project: string): void {
     this.#project = project
-    this.#generation = this.#registry.generation
+    this.#version = this.#registry.version
     this.restart()
   }
 
@@ -59,7 +64,7 @@ export class PointBatch implements PointSink<Series> {
   }
 
   reuse(series: Series): boolean {
-    return series.registeredIn === this.#generation
+    return series.registeredIn === this.#version
   }
 
   resolve(
@@ -70,7 +75,7 @@ export class PointBatch implements PointSink<Series> {
   ): Series | Rejection {
     const series = this.#registry.resolve(this.#project, name, type, pairs, about, this.undefinedMetrics.size)
     if ('code' in series) return series
-    if (series.registeredIn !== this.#generation) {
+    if (series.registeredIn !== this.#version) {
       if (series.metric.row === undefined) this.undefinedMetrics.add(series.metric)
       this.newSeries.add(series)
     }

@@ -1,23 +1,28 @@
-import { formatId, type Id64 } from '../../model/id.ts'
 import { Pacer } from '../../model/pacer.ts'
 import type { Steps } from '../../model/steps.ts'
-import { BLOCK_BYTES_MAX, type EncodedBlock, encodeBlock, encodeBlocks } from '../../rollup/block.ts'
-import { mergeRows } from '../../rollup/merge-rows.ts'
-import type { RollupRows } from '../../rollup/rollup-rows.ts'
-import type { RollupTable } from '../../rollup/rollup-table.ts'
 import type { StoredEvent } from '../../store/events.ts'
-import type { CommitPart, Marker, MetricTouch, SeriesTouch, SetMembers } from '../../store/store.ts'
+import type { CommitPart, Marker } from '../../store/store.ts'
+import type { Metric, Series } from './cached-metric.ts'
 import { MEMBER, type PointBatch, TOTAL, VALUE, WEIGHTED } from './point-batch.ts'
-import type { Metric, Registry, Series } from './registry.ts'
+import type { Registry } from './registry.ts'
+import {
+  encodeMetrics,
+  eventsMarker,
+  type MetricRound,
+  metricTouches,
+  type OnFault,
+  partMarker,
+  type RoundFault,
+  type RoundPart,
+  seriesTouches,
+  setMembers,
+} from './round-parts.ts'
 import type { TablePool } from './table-pool.ts'
 
-/** Rows of one block, so that it stays below `BLOCK_BYTES_MAX` in all but odd cases, and a fold need not divide it for its rows. */
-const BLOCK_ROWS_MAX = 8_192
-
-/** Metrics of one block: a fold takes whole blocks, and writes each metric at every resolution. */
-const BLOCK_METRICS_MAX = 512
-
-/** What a metric, a point, a row and a set member take in memory, about. A metric has a table; a point may open a bin of a sketch. */
+/**
+ * Estimated memory of a metric (it has a table), a point (it may open a bin of a sketch), a row, a set member and an
+ * event.
+ */
 const METRIC_BYTES = 4_096
 const POINT_BYTES = 64
 const ROW_BYTES = 128
@@ -26,21 +31,6 @@ const EVENT_BYTES = 256
 
 /** Points that are folded before the event loop runs other work. */
 export const POINTS_PER_STEP = 10_000
-
-/** What one metric received in a round. */
-interface MetricRound {
-  readonly metric: Metric
-  readonly table: RollupTable
-  points: number
-  firstMs: number
-  lastMs: number
-  cumulative: boolean
-  /** All its series when the round keeps them, else those not registered yet. A series may occur twice. */
-  readonly series: Series[]
-  readonly members: Map<Series, Map<number, Set<string>>>
-  /** Which requests of the round brought some of it, the latest last. */
-  readonly requests: number[]
-}
 
 export interface RoundSettings {
   readonly baseMs: number
@@ -51,25 +41,8 @@ export interface RoundContext {
   readonly settings: RoundSettings
   readonly registry: Registry
   readonly tables: TablePool
-  /** Whether parts know all their series: to be offered again to a store that forgot some. */
+  /** Whether parts list all their series: a replay after lost writes announces them. */
   readonly keepsSeries: boolean
-}
-
-/** A part of a commit and what the writer has to know of it. */
-export interface RoundPart {
-  /** Announces the series that no applied commit of ours has. */
-  readonly part: CommitPart
-  readonly announced: readonly Series[]
-  /** Every series that the part holds points of, when the round keeps them; else those announced. */
-  readonly series: readonly Series[]
-  /** Events counted as one each. */
-  readonly points: number
-}
-
-/** A metric of which a round holds something that cannot be encoded, which is a defect: the requests that brought points of it fail alone. */
-export interface RoundFault {
-  readonly requests: readonly number[]
-  readonly cause: unknown
 }
 
 export interface EncodedRound {
@@ -82,35 +55,43 @@ export interface EncodedRound {
 export interface PlacedEvent {
   readonly partition: number
   readonly event: StoredEvent
-  /** Of a request with a key: the id by the time of the marker, which is not known before the commit. */
+  /** For a request with a key: the id depends on the time of the marker, which is known at the commit. */
   readonly idAt?: (acceptedMs: number) => string
 }
 
+interface RequestEvent extends PlacedEvent {
+  readonly request: number
+}
+
 /**
- * The points of all requests that ride in one commit, folded into rollups as they come: the hot path. A series remembers its
- * latest row, so a point of a known series in a known bucket is a comparison and an addition.
+ * The points of all requests that share one commit, aggregated into rollups as they arrive: the hot path. A series
+ * remembers its latest row, so a point of a known series in a known bucket is a comparison and an addition.
  */
 export class Round {
+  /** Unique in this process. */
   readonly epoch: number
   readonly #context: RoundContext
   readonly #marker: Marker | undefined
   readonly #metrics: MetricRound[] = []
-  /** Where a metric is in `#metrics`; asked when it was in another round meanwhile. */
+  /** Where a metric is in `#metrics`; used when the metric was in another round meanwhile. */
   readonly #slots = new Map<Metric, number>()
-  readonly #events = new Map<number, PlacedEvent[]>()
-  /** Memory held by the round, about: what back-pressure counts. */
+  /** By partition. */
+  readonly #events = new Map<number, RequestEvent[]>()
+  /** Estimated memory of the round: what backpressure counts. */
   bytes = 0
   /** How many requests were folded into it. */
   requests = 0
 
-  /** With a marker it is of one request. `epoch` is of this round alone. */
+  /** A round with a marker holds one request. */
   constructor(epoch: number, context: RoundContext, marker?: Marker) {
     this.epoch = epoch
     this.#context = context
     this.#marker = marker
   }
 
-  /** Folds the points of a batch, or those at `positions`, except those of refused items; returns their number. */
+  /**
+   * Adds the points of a batch, or those at `positions`, without those of refused items. Returns how many were added.
+   */
   fold(batch: PointBatch, refused: ReadonlySet<number>, positions?: readonly number[]): number {
     return this.#fold(batch, refused, positions, this.requests++, 0, positions?.length ?? batch.length)
   }
@@ -137,7 +118,7 @@ export class Round {
   ): number {
     const { keepsSeries, registry, settings } = this.#context
     const { baseMs, setBaseMs } = settings
-    const { generation } = registry
+    const { version } = registry
     const { series: all, timeMs: times, value: values, mode: modes, weight: weights } = batch
     const checked = refused.size > 0
     let skipped = 0
@@ -164,7 +145,7 @@ export class Round {
         bytes += ROW_BYTES
         if (series.epoch !== this.epoch) {
           series.epoch = this.epoch
-          if (keepsSeries || series.registeredIn !== generation) slot.series.push(series)
+          if (keepsSeries || series.registeredIn !== version) slot.series.push(series)
         }
         series.bucketMs = bucketMs
         series.row = row
@@ -188,76 +169,116 @@ export class Round {
     return to - from - skipped
   }
 
+  /** Adds events of the request that was folded last. */
   addEvents(placed: readonly PlacedEvent[]): void {
-    for (const one of placed) {
-      const ofPartition = this.#events.get(one.partition)
-      if (ofPartition === undefined) this.#events.set(one.partition, [one])
-      else ofPartition.push(one)
-      this.bytes += EVENT_BYTES + 2 * one.event.json.length
+    const request = this.requests - 1
+    for (const event of placed) {
+      const { partition } = event
+      const events = this.#events.get(partition)
+      if (events === undefined) this.#events.set(partition, [{ ...event, request }])
+      else events.push({ ...event, request })
+      this.bytes += EVENT_BYTES + 2 * event.event.json.length
     }
   }
 
-  /** The parts to commit; no point may follow. `blockName` answers a name never used before. Requests have their turn in between. */
+  /** Which requests brought something for each partition. */
+  requestsByPartition(): ReadonlyMap<number, ReadonlySet<number>> {
+    const found = new Map<number, Set<number>>()
+    const requestsOf = (partition: number): Set<number> => {
+      let requests = found.get(partition)
+      if (requests === undefined) found.set(partition, (requests = new Set()))
+      return requests
+    }
+    for (const { metric, requests } of this.#metrics) {
+      const known = requestsOf(metric.row!.partition)
+      for (const request of requests) known.add(request)
+    }
+    for (const [partition, events] of this.#events) {
+      const known = requestsOf(partition)
+      for (const { request } of events) known.add(request)
+    }
+    return found
+  }
+
+  /**
+   * The parts to commit; no point may be added afterwards. `blockName` returns a name never used before. Yields to the
+   * event loop in between.
+   */
   async encode(nowMs: number, blockName: (partition: number) => string): Promise<EncodedRound> {
     const byPartition = new Map<number, MetricRound[]>()
     for (const round of this.#metrics) {
-      const partition = round.metric.row!.partition
-      const list = byPartition.get(partition)
-      if (list === undefined) byPartition.set(partition, [round])
-      else list.push(round)
+      const { partition } = round.metric.row!
+      const rounds = byPartition.get(partition)
+      if (rounds === undefined) byPartition.set(partition, [round])
+      else rounds.push(round)
     }
-    const { settings, tables } = this.#context
     const parts = new Map<number, RoundPart[]>()
     const faults: RoundFault[] = []
     const pacer = new Pacer()
-    const refuse = (failed: readonly MetricRound[], cause: unknown): void => {
+    const onFault: OnFault = (failed, cause) => {
       for (const { requests } of failed) faults.push({ requests, cause })
     }
     for (const [partition, rounds] of byPartition) {
-      const ofPartition: RoundPart[] = []
-      for (const kind of ['values', 'sets'] as const) {
-        const stepMs = kind === 'sets' ? settings.setBaseMs : settings.baseMs
-        let position = 0
-        const ofKind = rounds.filter(({ metric }) => (metric.kind === 'set') === (kind === 'sets'))
-        for (const { block, touched } of await encodeRounds(stepMs, ofKind, refuse, pacer)) {
-          const { scalars, sketches } = block
-          const series = touched.length === 1 ? touched[0]!.series : touched.flatMap((round) => round.series)
-          const announced = this.#unregistered(series)
-          const part: CommitPart = {
-            ...(this.#marker === undefined ? {} : { marker: partMarker(this.#marker, kind, position++) }),
-            block: { name: blockName(partition), scalars, sketches },
-            metrics: metricTouches(touched),
-            series: seriesTouches(announced),
-            members: setMembers(touched),
-            events: [],
-            nowMs,
-          }
-          ofPartition.push({ part, announced, series, points: touched.reduce((sum, { points }) => sum + points, 0) })
-        }
-      }
-      parts.set(partition, ofPartition)
+      const name = (): string => blockName(partition)
+      parts.set(partition, await this.#encodePartition(rounds, nowMs, name, onFault, pacer))
     }
-    for (const { table } of this.#metrics) tables.give(table)
+    for (const { table } of this.#metrics) this.#context.tables.give(table)
     for (const [partition, events] of this.#events) {
-      const part: CommitPart = {
-        ...(this.#marker === undefined ? {} : { marker: eventsMarker(this.#marker) }),
-        metrics: [],
-        series: [],
-        members: [],
-        events: events.map(({ event, idAt }) => (idAt === undefined ? event : { ...event, id: idAt(nowMs) })),
-        nowMs,
-      }
-      const ofEvents: RoundPart = { part, announced: [], series: [], points: events.length }
-      const ofPartition = parts.get(partition)
-      if (ofPartition === undefined) parts.set(partition, [ofEvents])
-      else ofPartition.push(ofEvents)
+      const part = this.#encodeEvents(events, nowMs)
+      const partsOfPartition = parts.get(partition)
+      if (partsOfPartition === undefined) parts.set(partition, [part])
+      else partsOfPartition.push(part)
     }
     return { parts, faults }
   }
 
+  async #encodePartition(
+    rounds: readonly MetricRound[],
+    nowMs: number,
+    blockName: () => string,
+    onFault: OnFault,
+    pacer: Pacer,
+  ): Promise<RoundPart[]> {
+    const { baseMs, setBaseMs } = this.#context.settings
+    const parts: RoundPart[] = []
+    for (const kind of ['values', 'sets'] as const) {
+      const stepMs = kind === 'sets' ? setBaseMs : baseMs
+      let position = 0
+      const sameKind = rounds.filter(({ metric }) => (metric.kind === 'set') === (kind === 'sets'))
+      for (const { block, touched } of await encodeMetrics(stepMs, sameKind, onFault, pacer)) {
+        const { scalars, sketches } = block
+        const series = touched.length === 1 ? touched[0]!.series : touched.flatMap((round) => round.series)
+        const announced = this.#unregistered(series)
+        const part: CommitPart = {
+          ...(this.#marker === undefined ? {} : { marker: partMarker(this.#marker, kind, position++) }),
+          block: { name: blockName(), scalars, sketches },
+          metrics: metricTouches(touched),
+          series: seriesTouches(announced),
+          members: setMembers(touched),
+          events: [],
+          nowMs,
+        }
+        parts.push({ part, announced, series, points: touched.reduce((sum, { points }) => sum + points, 0) })
+      }
+    }
+    return parts
+  }
+
+  #encodeEvents(events: readonly PlacedEvent[], nowMs: number): RoundPart {
+    const part: CommitPart = {
+      ...(this.#marker === undefined ? {} : { marker: eventsMarker(this.#marker) }),
+      metrics: [],
+      series: [],
+      members: [],
+      events: events.map(({ event, idAt }) => (idAt === undefined ? event : { ...event, id: idAt(nowMs) })),
+      nowMs,
+    }
+    return { part, announced: [], series: [], points: events.length }
+  }
+
   #unregistered(series: readonly Series[]): readonly Series[] {
     const { keepsSeries, registry } = this.#context
-    return keepsSeries ? series.filter((one) => !registry.isRegistered(one)) : series
+    return keepsSeries ? series.filter((candidate) => !registry.isRegistered(candidate)) : series
   }
 
   #begin(metric: Metric): MetricRound {
@@ -298,127 +319,4 @@ function addMember(members: MetricRound['members'], series: Series, bucketMs: nu
   let set = buckets.get(bucketMs)
   if (set === undefined) buckets.set(bucketMs, (set = new Set()))
   set.add(member)
-}
-
-interface EncodedRounds {
-  readonly block: EncodedBlock
-  /** Each metric is named by the first block that holds some of it. */
-  readonly touched: readonly MetricRound[]
-}
-
-interface MetricRows {
-  readonly metricId: Id64
-  readonly rows: RollupRows
-  readonly rounds: readonly MetricRound[]
-}
-
-/** Told of metrics that cannot be encoded. */
-type Refuse = (rounds: readonly MetricRound[], cause: unknown) => void
-
-/** Packs metrics into blocks: small ones share a block, large ones have several of their own. */
-async function encodeRounds(
-  stepMs: number,
-  rounds: readonly MetricRound[],
-  refuse: Refuse,
-  pacer: Pacer,
-): Promise<EncodedRounds[]> {
-  const encoded: EncodedRounds[] = []
-  let packed: MetricRows[] = []
-  let packedRows = 0
-  const flush = (): void => {
-    if (packed.length === 0) return
-    const block = encodePacked(stepMs, packed)
-    if (block !== undefined) encoded.push({ block, touched: packed.flatMap(({ rounds: of }) => of) })
-    else for (const metric of packed) encodeAlone(metric)
-    packed = []
-    packedRows = 0
-  }
-  const encodeAlone = ({ metricId, rows, rounds: of }: MetricRows): void => {
-    try {
-      for (const [i, block] of encodeBlocks(stepMs, metricId, rows, { rowsMax: BLOCK_ROWS_MAX }).entries())
-        encoded.push({ block, touched: i === 0 ? of : [] })
-    } catch (cause) {
-      refuse(of, cause)
-    }
-  }
-  for (const metric of rowsByMetric(stepMs, rounds, refuse)) {
-    await pacer.pause()
-    if (metric.rows.length > BLOCK_ROWS_MAX) {
-      encodeAlone(metric)
-      continue
-    }
-    if (packed.length >= BLOCK_METRICS_MAX || packedRows + metric.rows.length > BLOCK_ROWS_MAX) flush()
-    packed.push(metric)
-    packedRows += metric.rows.length
-  }
-  flush()
-  return encoded
-}
-
-/** Undefined: not all of them fit into one block, or some metric cannot be encoded. */
-function encodePacked(stepMs: number, packed: readonly MetricRows[]): EncodedBlock | undefined {
-  try {
-    const block = encodeBlock(stepMs, packed)
-    const fits = block.scalars.length <= BLOCK_BYTES_MAX && (block.sketches?.length ?? 0) <= BLOCK_BYTES_MAX
-    return fits ? block : undefined
-  } catch {
-    // Each is tried by itself, which tells whose fault it is.
-    return undefined
-  }
-}
-
-/** One entry a metric, even where the registry was cleared meanwhile and knows it by two objects. */
-function* rowsByMetric(stepMs: number, rounds: readonly MetricRound[], refuse: Refuse): Generator<MetricRows> {
-  const byId = new Map<string, MetricRound[]>()
-  for (const round of rounds) {
-    const id = formatId(round.metric.row!.metricId)
-    const same = byId.get(id)
-    if (same === undefined) byId.set(id, [round])
-    else same.push(round)
-  }
-  for (const same of byId.values()) {
-    try {
-      const tables = same.map(({ table }) => table.sort())
-      const rows = tables.length === 1 ? tables[0]! : mergeRows(tables, stepMs)
-      yield { metricId: same[0]!.metric.row!.metricId, rows, rounds: same }
-    } catch (cause) {
-      refuse(same, cause)
-    }
-  }
-}
-
-function metricTouches(rounds: readonly MetricRound[]): MetricTouch[] {
-  return rounds.map(({ metric, points, firstMs, lastMs, cumulative }) => {
-    const { metricId, generation } = metric.row!
-    return { metricId, generation, definition: metric.definition, points, firstMs, lastMs, cumulative }
-  })
-}
-
-export function seriesTouches(series: readonly Series[]): SeriesTouch[] {
-  return series.map(({ metric, id, tags }) => ({ metricId: metric.row!.metricId, seriesId: id!, tags }))
-}
-
-function setMembers(rounds: readonly MetricRound[]): SetMembers[] {
-  const members: SetMembers[] = []
-  for (const { metric, members: sets } of rounds) {
-    const { metricId } = metric.row!
-    for (const [{ id }, buckets] of sets) {
-      for (const [bucketMs, set] of buckets) members.push({ metricId, seriesId: id!, bucketMs, members: [...set] })
-    }
-  }
-  return members
-}
-
-/**
- * A request may need several parts in a partition, and each needs a marker of its own. They differ by what lies in them, not by
- * their order, so that a retry of which less or more is rejected meets the same ones. No key holds a line feed.
- */
-function partMarker({ project, key }: Marker, kind: 'values' | 'sets' | 'events', position: number): Marker {
-  const suffix = kind === 'values' && position === 0 ? '' : `\n${kind}${position === 0 ? '' : position}`
-  return { project, key: key + suffix }
-}
-
-/** The marker of a request's events in a partition. */
-export function eventsMarker(marker: Marker): Marker {
-  return partMarker(marker, 'events', 0)
 }

@@ -2,8 +2,8 @@ import type { RollupKind } from '../../model/metric.ts'
 import { RollupTable } from '../../rollup/rollup-table.ts'
 
 /**
- * Tables used again from round to round: a round lasts milliseconds, and making its columns and sketches anew would cost more
- * than filling them. Bounded in tables, and a table grown by an unusual round is not kept.
+ * Rollup tables for reuse: a round lasts milliseconds, and allocating its columns and sketches would cost more than
+ * filling them. The number of tables is bounded, and a table that an unusual round made large is not kept.
  */
 export class TablePool {
   readonly #free = new Map<RollupKind, RollupTable[]>()
@@ -12,7 +12,7 @@ export class TablePool {
     return this.#free.get(kind)?.pop() ?? new RollupTable(kind)
   }
 
-  /** Nobody may read the table afterwards. */
+  /** The caller must not read the table afterwards. */
   give(table: RollupTable): void {
     if (table.length > ROWS_KEPT_MAX) return
     table.clear()

@@ -135,7 +135,7 @@ describe('a large round', () => {
     expect(await real.readMetric(PROJECT, 'm0')).toBeUndefined()
   })
 
-  it('ends where the store goes away, and what was not offered is never stored', async () => {
+  it('ends when the store becomes unavailable, and steps that were not sent are never stored', async () => {
     const writer = newWriter({ storeWaitMsMax: 3_000 })
     await track(writer, ...named(3_000))
     faulty.next('append', (proceed) => {
@@ -157,7 +157,7 @@ describe('a large round', () => {
     expect(stored.length).toBeLessThan(1_300)
   }, 30_000)
 
-  it('announces everything again when the store goes back in time between two of its commits', async () => {
+  it('announces all series again when the store loses writes between two of its commits', async () => {
     const store = await ForgetfulStore.open()
     faulty = store.faulty
     const writer = newWriter({}, store.faulty.store)

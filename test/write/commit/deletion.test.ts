@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
+import type { GatewayError } from '../../../src/model/errors.ts'
 import { MINUTE_MS } from '../../../src/model/time.ts'
 import type { Store } from '../../../src/store/store.ts'
 import type { Writer, WriterSettings } from '../../../src/write/commit/writer.ts'
@@ -32,7 +33,7 @@ beforeEach(async () => {
 interface TestGateway {
   readonly writer: Writer
   readonly faulty: FaultyStore
-  readonly told: { lost: number; warnings: string[] }
+  readonly seen: { lost: number; warnings: string[] }
 }
 
 /** A gateway of several that share the store, as with Redis. */
@@ -40,18 +41,18 @@ function newGateway(
   faulty = new FaultyStore(real, { mayLoseWrites: true }),
   settings: Partial<WriterSettings> = {},
 ): TestGateway {
-  const told = { lost: 0, warnings: [] as string[] }
+  const seen = { lost: 0, warnings: [] as string[] }
   const writer = openWriter(
     faulty.store,
-    { retainedLookMs: 3_600_000, storeWaitMsMax: 200, ...settings },
-    { lost: (points) => (told.lost += points), warn: (message) => told.warnings.push(message) },
+    { retainedLookMs: 3_600_000, storeWaitMsMax: 1_000, ...settings },
+    { pointsLost: (points) => (seen.lost += points), warn: (message) => seen.warnings.push(message) },
     () => nowMs,
   )
   onTestFinished(async () => {
     faulty.heal()
     await writer.close()
   })
-  return { writer, faulty, told }
+  return { writer, faulty, seen }
 }
 
 const hit = (value = 1, of = 'a'): TestPoint => ({ name: 'hits', type: 'counter', value, tags: { of } })
@@ -61,6 +62,12 @@ const track = ({ writer }: TestGateway, ...points: readonly TestPoint[]) => writ
 const remove = ({ writer }: TestGateway, name = 'hits', generation = 1) =>
   writer.deleteMetric({ project: PROJECT, name, generation })
 
+const DELETED_MEANWHILE = {
+  code: 'store_unavailable',
+  message: expect.stringMatching(/deleted meanwhile; nothing was stored, send the request again/),
+  details: undefined,
+}
+
 async function fold(): Promise<void> {
   while ((await real.inboxSize(0)).entries > 0) await foldInbox(real, 0, FOLD_SETTINGS, nowMs)
 }
@@ -68,7 +75,7 @@ async function fold(): Promise<void> {
 describe.each([true, false])('a deleted metric (on a store that may lose writes: %s)', (mayLoseWrites) => {
   const newOne = () => newGateway(new FaultyStore(real, { mayLoseWrites }))
 
-  it('is gone, and what is tracked next begins anew', async () => {
+  it('is gone, and the next points define it again', async () => {
     const gateway = newOne()
     await track(gateway, hit(1), hit(2, 'b'))
     expect(await remove(gateway)).toBe(true)
@@ -81,10 +88,10 @@ describe.each([true, false])('a deleted metric (on a store that may lose writes:
       seriesCount: 1,
     })
     expect(await totalOf(real, 'hits', 'sum')).toBe(5)
-    expect(gateway.told.warnings).toEqual([])
+    expect(gateway.seen.warnings).toEqual([])
   })
 
-  it('takes the points with it that were accepted before, and none that come after', async () => {
+  it('includes points accepted before the deletion, and none accepted after it', async () => {
     const gateway = newOne()
     await track(gateway, hit(1), load(0))
     const held = gate()
@@ -101,7 +108,7 @@ describe.each([true, false])('a deleted metric (on a store that may lose writes:
     expect(await real.readMetric(PROJECT, 'load')).toMatchObject({ generation: 1, points: 4 })
   })
 
-  it('may be deleted many times over', async () => {
+  it('may be defined and deleted many times', async () => {
     const gateway = newOne()
     for (let generation = 1; generation <= 20; generation++) {
       await track(gateway, hit(generation))
@@ -111,7 +118,7 @@ describe.each([true, false])('a deleted metric (on a store that may lose writes:
     }
   })
 
-  it('is not deleted when the store does not answer, and points wait for none that is under way', async () => {
+  it('stays when the store does not respond, and later points do not wait', async () => {
     const gateway = newOne()
     await track(gateway, hit(1))
     gateway.faulty.always('append', lostRequest)
@@ -123,9 +130,9 @@ describe.each([true, false])('a deleted metric (on a store that may lose writes:
   })
 })
 
-describe('another gateway', () => {
-  it('brings its points to the metric that is defined anew, all of them and each once', async () => {
-    const [one, other] = [newGateway(), newGateway()]
+describe('a commit of another gateway', () => {
+  it('is refused once, stores nothing, and its retry counts in the metric that is defined again', async () => {
+    const [first, other] = [newGateway(), newGateway()]
     const kinds: TestPoint[] = [
       hit(1),
       hit(2, 'b'),
@@ -135,51 +142,94 @@ describe('another gateway', () => {
       { name: 'total', type: 'counter', value: 10, total: true },
     ]
     await track(other, ...kinds)
-    for (const name of ['hits', 'users', 'time', 'total']) expect(await remove(one, name)).toBe(true)
+    for (const name of ['hits', 'users', 'time', 'total']) expect(await remove(first, name)).toBe(true)
     const again = kinds.map((point) =>
       point.total === true ? { ...point, value: 30, timeMs: T0_MS + MINUTE_MS } : point,
     )
-    expect(await track(other, ...again, hit(3, 'c'), user('bob'), { ...kinds[4]!, value: 50 })).toEqual([])
+    const request = [...again, hit(3, 'c'), user('bob'), { ...kinds[4]!, value: 50 }]
+    await expect(track(other, ...request)).rejects.toMatchObject(DELETED_MEANWHILE)
+    expect(await totalOf(real, 'load', 'count')).toBe(1)
+    expect(await track(other, ...request)).toEqual([])
     expect(await totalOf(real, 'hits', 'sum')).toBe(6)
     expect(await totalOf(real, 'load', 'count')).toBe(2)
     expect(await totalOf(real, 'users', 'count')).toBe(2)
     expect(await totalOf(real, 'time', 'count')).toBe(2)
-    expect(Math.abs((await totalOf(real, 'time', 'max')) - 50)).toBeLessThan(1)
     // The total before was deleted, so that this one is the first.
     expect(await totalOf(real, 'total', 'sum')).toBe(0)
     expect(await real.readMetric(PROJECT, 'hits')).toMatchObject({ generation: 2, points: 3, seriesCount: 3 })
+    expect(await real.readMetric(PROJECT, 'load')).toMatchObject({ generation: 1, points: 2, seriesCount: 1 })
     const { groups } = await ask(real, 'hits', { aggregations: ['sum'], groupBy: ['of'] })
     expect(groups.map(({ tags, totals }) => [tags[0]![1], totals.get('sum')])).toEqual([
       ['a', 1],
       ['b', 2],
       ['c', 3],
     ])
-    // From now on without a detour.
     const calls = other.faulty.calls('append').length
     await track(other, ...again)
     expect(other.faulty.calls('append')).toHaveLength(calls + 1)
-    expect(other.told).toEqual({ lost: 0, warnings: [] })
+    expect(other.seen).toEqual({ lost: 0, warnings: [] })
     await fold()
     expect(await totalOf(real, 'hits', 'sum')).toBe(9)
   })
 
-  it('also when a commit was applied and its answer lost, or its number is taken by a request with a key', async () => {
-    const [one, other] = [newGateway(), newGateway()]
+  it('may retry with its idempotency key: the request counts once, also when the response of a commit is lost', async () => {
+    const [first, other] = [newGateway(), newGateway()]
     await track(other, hit(1))
-    await remove(one)
+    await remove(first)
     other.faulty.next('append', lostAnswer)
-    await other.writer.track(PROJECT, decoderOf([hit(10)]), 'key')
-    await other.writer.track(PROJECT, decoderOf([hit(10)]), 'key')
+    const attempt = () => other.writer.track(PROJECT, decoderOf([hit(10)]), 'key')
+    await expect(attempt()).rejects.toMatchObject(DELETED_MEANWHILE)
+    other.faulty.next('append', lostAnswer)
+    await attempt()
+    await attempt()
     expect(await totalOf(real, 'hits', 'sum')).toBe(10)
+    expect(await real.readMetric(PROJECT, 'hits')).toMatchObject({ points: 1 })
   })
 
-  it('refuses what it cannot bring there, and says so of each point from then on', async () => {
-    const [one, other] = [newGateway(), newGateway()]
+  it('counts nothing of a refused commit, even when its first attempt arrives late', async () => {
+    const [first, other] = [newGateway(), newGateway()]
+    await track(other, hit(1), load(1))
+    await remove(first)
+    other.faulty.next('append', lostRequest)
+    await expect(track(other, hit(2), load(2))).rejects.toMatchObject(DELETED_MEANWHILE)
+    const [late] = other.faulty.calls('append').at(-3)!
+    const fenced = late.map(() => ({ status: 'known' }))
+    expect(await real.append(late)).toEqual(fenced)
+    expect(await totalOf(real, 'load', 'sum')).toBe(1)
+    await track(other, hit(2), load(2))
+    expect(await totalOf(real, 'hits', 'sum')).toBe(2)
+    expect(await totalOf(real, 'load', 'sum')).toBe(3)
+  })
+
+  it('refuses only requests with points in the refused commit', async () => {
+    const store = await openStore(await temporaryFolder(), 2)
+    onTestFinished(() => store.close())
+    const [first, other] = [new FaultyStore(store), new FaultyStore(store)].map((faulty) => newGateway(faulty))
+    const partitionOfName = async (name: string) => (await store.readMetric(PROJECT, name))!.partition
+    const gauge = (name: string): TestPoint => ({ name, type: 'gauge', value: 1 })
+    const names = Array.from({ length: 20 }, (_, i) => `m${i}`)
+    await track(other!, ...names.map(gauge))
+    const partitions = await Promise.all(names.map(partitionOfName))
+    const [here, there] = [names[partitions.indexOf(0)]!, names[partitions.indexOf(1)]!]
+    const neighbour = names[partitions.lastIndexOf(0)]!
+    await remove(first!, here)
+    const requests = [[here], [there], [neighbour, there], [neighbour]].map((tracked) =>
+      track(other!, ...tracked.map(gauge)).then(
+        () => 'stored',
+        (error: GatewayError) => error.details?.['outcome'] ?? error.code,
+      ),
+    )
+    expect(await Promise.all(requests)).toEqual(['store_unavailable', 'stored', 'unknown', 'store_unavailable'])
+    expect(await totalOf(store, neighbour, 'count')).toBe(1)
+    expect(await totalOf(store, there, 'count')).toBe(3)
+  })
+
+  it('is refused, and its retry gets a type conflict where the name has another type by then', async () => {
+    const [first, other] = [newGateway(), newGateway()]
     await track(other, hit(1))
-    await remove(one)
-    await track(one, { ...hit(), type: 'gauge', value: 5 })
-    const refused = { code: 'store_unavailable', message: expect.stringContaining('send the request again') }
-    await expect(track(other, hit(2), load(1))).rejects.toMatchObject(refused)
+    await remove(first)
+    await track(first, { ...hit(), type: 'gauge', value: 5 })
+    await expect(track(other, hit(2), load(1))).rejects.toMatchObject(DELETED_MEANWHILE)
     expect((await track(other, hit(2), load(1))).map(({ index, code }) => [index, code])).toEqual([
       [0, 'type_conflict'],
     ])
@@ -187,7 +237,7 @@ describe('another gateway', () => {
     expect(await real.readMetric(PROJECT, 'load')).toMatchObject({ points: 1 })
   })
 
-  it('does not hold on to a type that is not the type any more', async () => {
+  it('caches a type conflict for one second', async () => {
     const [one, other] = [newGateway(), newGateway()]
     await track(one, hit(1))
     const gauge: TestPoint = { ...hit(), type: 'gauge', value: 5 }
@@ -201,7 +251,7 @@ describe('another gateway', () => {
 })
 
 describe('a fold', () => {
-  it('that has read the inbox before brings nothing back', async () => {
+  it('that read the inbox before the deletion brings nothing back', async () => {
     const gateway = newGateway()
     await track(gateway, hit(1), load(1), user('ann'))
     await remove(gateway)
@@ -219,7 +269,7 @@ describe('a fold', () => {
     expect(new Set(windows.map(({ metricId }) => `${metricId.hi} ${metricId.lo}`)).size).toBe(3)
   })
 
-  it('or a merge that is under way when the rest goes finds it gone', async () => {
+  it('or a merge in progress fails when the data is cleared', async () => {
     const gateway = newGateway()
     for (let i = 0; i < 8; i++) {
       await track(gateway, hit(1))
@@ -243,8 +293,8 @@ describe('a fold', () => {
   })
 })
 
-describe('a store that forgets', () => {
-  it('is not given back what was deleted, and loses nothing else', async () => {
+describe('a store that lost writes', () => {
+  it('gets all other points again, and nothing of the deleted metric', async () => {
     const store = await ForgetfulStore.open()
     const gateway = newGateway(store.faulty)
     await track(gateway, hit(1), load(1))
@@ -259,10 +309,10 @@ describe('a store that forgets', () => {
     expect(await store.current.readMetric(PROJECT, 'hits')).toMatchObject({ type: 'gauge', generation: 2, points: 1 })
     expect(await totalOf(store.current, 'hits', 'last')).toBe(40)
     expect(await totalOf(store.current, 'users', 'count')).toBe(2)
-    expect(gateway.told.lost).toBe(0)
+    expect(gateway.seen.lost).toBe(0)
   })
 
-  it('is told of a deletion again though nothing else was forgotten', async () => {
+  it('gets a lost deletion again though it lost nothing else', async () => {
     const store = await ForgetfulStore.open()
     const gateway = newGateway(store.faulty, { retainedLookMs: 5 })
     await track(gateway, hit(1))

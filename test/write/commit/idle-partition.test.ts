@@ -7,7 +7,7 @@ import { startGateway, type TestGateway } from '../../support/gateway.ts'
 let gateway: TestGateway | undefined
 afterEach(() => gateway?.close())
 
-describe('a partition that nobody wrote to for longer than stores keep watermarks', () => {
+describe('a partition without writes for longer than stores keep watermarks', () => {
   it('takes the next commit, and nothing is counted twice', async () => {
     const weekly = Array.from({ length: 100 }, (_, i) => `weekly.${i}`).find(
       (name) => partitionOf('p', name, 8) !== partitionOf('p', 'busy', 8),

@@ -51,7 +51,7 @@ function held<T>(promise: Promise<T>): Promise<T> {
 }
 
 describe('group commit', () => {
-  it('answers after the points can be read', async () => {
+  it('resolves after the points can be read', async () => {
     const writer = newWriter()
     expect(await track(writer, hit(2), hit(3))).toEqual([])
     expect(await totalOf(real, 'hits', 'sum')).toBe(5)
@@ -95,7 +95,7 @@ describe('group commit', () => {
     )
   })
 
-  it('keeps the points of requests with and without a key apart that share a round and its series', async () => {
+  it('stores requests with and without a key separately when they share a round and its series', async () => {
     const writer = newWriter()
     await track(writer, hit(1, { of: 'a' }), hit(1, { of: 'b' }))
     await Promise.all([
@@ -125,7 +125,7 @@ describe('group commit', () => {
     expect(faulty.calls('append')).toHaveLength(0)
   })
 
-  it('tells the bytes that each commit put into an inbox', async () => {
+  it('reports the bytes that each commit put into an inbox', async () => {
     let told = 0
     const writer = newWriter({}, { committed: (_, bytes) => (told += bytes) })
     await track(writer, hit())
@@ -135,8 +135,8 @@ describe('group commit', () => {
   })
 })
 
-describe('a commit whose outcome is not heard of', () => {
-  it('is offered again under the same number and counted once when its answer was lost', async () => {
+describe('a commit without a response', () => {
+  it('is retried under the same number and counted once when the response was lost', async () => {
     const writer = newWriter()
     faulty.next('append', lostAnswer, lostAnswer)
     await track(writer, hit(7))
@@ -146,7 +146,7 @@ describe('a commit whose outcome is not heard of', () => {
     expect(await totalOf(real, 'hits', 'sum')).toBe(7)
   })
 
-  it('is offered again and counted once when it never reached the store', async () => {
+  it('is retried and counted once when it never reached the store', async () => {
     const writer = newWriter()
     faulty.next('append', lostRequest, lostRequest)
     await track(writer, hit(7))
@@ -191,7 +191,7 @@ describe('a commit whose outcome is not heard of', () => {
     expect(rest.at(-1)).toMatchObject({ writer: refused!.writer, number: refused!.number + 1 })
   })
 
-  it('registers the series of a refused commit anew with the next points of it', async () => {
+  it('registers the series of a refused commit with their next points', async () => {
     const writer = newWriter({ storeWaitMsMax: 100 })
     await track(writer, hit(1, { of: 'first' }))
     faulty.always('append', lostRequest)
@@ -210,7 +210,7 @@ describe('a commit whose outcome is not heard of', () => {
     ])
   })
 
-  it('does not keep the requests behind it waiting for ever; nothing of them is stored', async () => {
+  it('rejects the requests behind it in bounded time; nothing of them is stored', async () => {
     const writer = newWriter({ storeWaitMsMax: 150 })
     await track(writer, hit())
     faulty.always('append', lostRequest)
@@ -229,7 +229,7 @@ describe('a commit whose outcome is not heard of', () => {
     expect(await totalOf(real, 'hits', 'sum')).toBe(1_001)
   })
 
-  it('is refused too when the store keeps the call waiting, and counted when the store gets round to it', async () => {
+  it('is rejected too when the store leaves the call pending, and counts when the store applies it later', async () => {
     const writer = newWriter({ storeWaitMsMax: 100 })
     await track(writer, hit())
     const stuck = gate()
@@ -250,7 +250,7 @@ describe('a commit whose outcome is not heard of', () => {
     expect(await totalOf(real, 'hits', 'sum')).toBe(1_011)
   })
 
-  it('is no reason to stop when a definition could not be asked for: the request alone fails', async () => {
+  it('fails only its own request when a definition gets no response', async () => {
     const writer = newWriter()
     faulty.next('defineMetrics', lostRequest)
     expect(await refusal(track(writer, hit()))).toMatchObject({ code: 'store_unavailable' })
@@ -259,8 +259,8 @@ describe('a commit whose outcome is not heard of', () => {
   })
 })
 
-describe('a store that is not the one we knew', () => {
-  it('refuses the round and numbers anew when a store that never forgets answers a gap', async () => {
+describe('a store with unexpected contents', () => {
+  it('refuses the round and takes a new writer name when a store that cannot lose writes reports a gap', async () => {
     const reasons: object[] = []
     const writer = newWriter({}, { warn: (_message, details) => reasons.push(details) })
     await track(writer, hit(1))
@@ -275,13 +275,13 @@ describe('a store that is not the one we knew', () => {
     expect(await totalOf(real, 'hits', 'sum')).toBe(101)
   })
 
-  it('refuses a round in conflict, fences its number and announces its series anew', async () => {
-    let wentBack = 0
-    const writer = newWriter({}, { storeWentBack: () => wentBack++ })
+  it('refuses a round in conflict, fences its number and announces its series again', async () => {
+    let losses = 0
+    const writer = newWriter({}, { writesLost: () => losses++ })
     await track(writer, hit(1))
     faulty.next('append', answer([{ status: 'conflict', metricIds: [], deleted: [] }]))
     expect(await refusal(track(writer, hit(10)))).toMatchObject({ code: 'store_unavailable', details: undefined })
-    expect(wentBack).toBe(1)
+    expect(losses).toBe(1)
     await track(writer, hit(100))
     const [, refused, fenced, last] = faulty.calls('append').map(([[commit]]) => commit!)
     expect(fenced).toEqual({ ...refused!, parts: [] })
@@ -290,7 +290,7 @@ describe('a store that is not the one we knew', () => {
     expect(await totalOf(real, 'hits', 'sum')).toBe(101)
   })
 
-  it('finds out what became of each partition while another one does not answer', async () => {
+  it('finds the outcome of each partition while another one does not respond', async () => {
     const writer = newWriter({ storeWaitMsMax: 150 })
     const names = Array.from({ length: 12 }, (_, i): TestPoint => ({ name: `m${i}`, type: 'counter', value: 1 }))
     await track(writer, ...names)
@@ -322,7 +322,7 @@ describe('a store that is not the one we knew', () => {
     for (const { name } of names) expect(await totalOf(real, name, 'sum')).toBe(2)
   })
 
-  it('does not promise that nothing was stored when another partition had taken its part', async () => {
+  it('reports an unknown outcome when another partition has stored its part', async () => {
     const writer = newWriter()
     const names = Array.from({ length: 12 }, (_, i): TestPoint => ({ name: `m${i}`, type: 'gauge', value: 1 }))
     await track(writer, ...names)
@@ -336,7 +336,7 @@ describe('a store that is not the one we knew', () => {
     expect((await refusal(track(writer, ...names))).details).toEqual({ outcome: 'unknown' })
   })
 
-  it('answers a defect of ours as internal and goes on', async () => {
+  it('reports a defect as internal and goes on', async () => {
     const writer = newWriter()
     await track(writer, hit())
     faulty.next('append', () => Promise.reject(new Error('a bug')))
@@ -368,7 +368,7 @@ describe('what is refused', () => {
     expect(await totalOf(real, 'hits', 'sum')).toBe(103)
   })
 
-  it('gives a name to the first of two types that claim it at once and rejects the other by item', async () => {
+  it('gives a name to the first of two types that claim it concurrently and rejects the items of the other', async () => {
     const writer = newWriter()
     const [counters, gauges] = await Promise.all([
       track(writer, hit(1), { name: 'ok', type: 'gauge', value: 1 }),
@@ -437,8 +437,8 @@ describe('what is refused', () => {
   })
 })
 
-describe('a registry that outgrows its bound', () => {
-  it('is learnt again in the middle of traffic and every total stays exact', async () => {
+describe('a registry that reaches its bound', () => {
+  it('is filled again under traffic, and every total stays exact', async () => {
     const writer = newWriter({ entriesMax: 5 })
     const requests = Array.from({ length: 300 }, (_, i) =>
       track(
@@ -477,7 +477,7 @@ describe('a registry that outgrows its bound', () => {
 })
 
 describe('close', () => {
-  it('answers everything accepted and refuses what comes after', async () => {
+  it('finishes every accepted request and refuses later ones', async () => {
     const writer = newWriter()
     const slow = gate()
     faulty.next('append', slow.fault)
@@ -492,7 +492,7 @@ describe('close', () => {
     expect(await totalOf(real, 'new', 'count')).toBe(1)
   })
 
-  it('ends with a store that stays away, and every request has its answer', async () => {
+  it('ends when the store stays unavailable, and every request gets a response', async () => {
     const writer = newWriter({ storeWaitMsMax: 100 })
     faulty.always('append', lostRequest)
     const requests = [held(track(writer, hit())), held(track(writer, hit()))]

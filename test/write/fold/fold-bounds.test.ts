@@ -83,7 +83,7 @@ async function blockOf(fill: (table: RollupTable, id: { hi: number; lo: number }
 }
 
 describe('a step', () => {
-  it('takes on few of many windows that one request brought, and the answers stay', async () => {
+  it('takes few of many windows of one request, and query results stay the same', async () => {
     const apart = [HOUR_MS, 6 * HOUR_MS, 20 * DAY_MS]
     const points = apart.flatMap((ms, n) => Array.from({ length: 700 }, (_, i) => hits(T0_MS - i * ms, 1, `hits${n}`)))
     await track(points)
@@ -98,7 +98,7 @@ describe('a step', () => {
     }
   })
 
-  it('takes on part of a block of before blocks were bounded: many windows', async () => {
+  it('takes a part of a block without bounds: many windows', async () => {
     await put(
       await blockOf((table, { hi, lo }) => {
         for (let i = 3_000; i > 0; i--) table.addValue(table.addRow(hi, lo, T0_MS - i * 6 * HOUR_MS), 0, 1)
@@ -111,7 +111,7 @@ describe('a step', () => {
     expect(groups[0]!.totals.get('sum')).toBe(3_002)
   })
 
-  it('takes on part of a block of before blocks were bounded: many rollups of one window', async () => {
+  it('takes a part of a block without bounds: many rollups of one window', async () => {
     const series = STEP_ROWS_MAX + 5_000
     await put(
       await blockOf((table) => {
@@ -124,7 +124,7 @@ describe('a step', () => {
     expect(taken.reduce((sum, { rows }) => sum + rows, 0)).toBe(series + 2)
   })
 
-  it('takes on some of many entries', async () => {
+  it('takes some of many entries', async () => {
     const block = await blockOf((table, { hi, lo }) => table.addValue(table.addRow(hi, lo, T0_MS), 0, 1))
     const entries = STEP_ENTRIES_MAX + 100
     await put(block, 1, entries)
@@ -170,13 +170,13 @@ describe('a step', () => {
 describe('what cannot be read or written', () => {
   const others = () => track([hits(T0_MS + MINUTE_MS, 5), { name: 'level', type: 'gauge', value: 7 }])
 
-  it('is a damaged block: it is left out, and the other entries are folded', async () => {
+  it('is a damaged block: it is omitted, and the other entries are folded', async () => {
     const block = await blockOf((table, { hi, lo }) => table.addValue(table.addRow(hi, lo, T0_MS), 0, 1))
     block.scalars[block.scalars.length - 9]! ^= 1
     await put(block, 1)
     await others()
     const [step] = await steps()
-    expect(step!.setAside).toMatchObject({ blocks: 1, rows: 0 })
+    expect(step!.omitted).toMatchObject({ blocks: 1, rows: 0 })
     expect(await store.inboxSize(0)).toEqual({ entries: 0, bytes: 0 })
     expect(await totalOf(store, 'hits', 'sum')).toBe(7)
     expect(await totalOf(store, 'level', 'last')).toBe(7)
@@ -190,7 +190,7 @@ describe('what cannot be read or written', () => {
     expect((await store.inboxSize(0)).entries).toBeGreaterThan(0)
   })
 
-  it('is a rollup that cannot be encoded: it alone is left out, is counted and told once', async () => {
+  it('is a rollup that cannot be encoded: only this one is omitted, counted and logged', async () => {
     const observed = (weight: number, value: number, host: string) =>
       writer.track(PROJECT, (sink) => {
         const series = sink.resolve('ms', 'distribution', [['host', host]])
@@ -201,15 +201,15 @@ describe('what cannot be read or written', () => {
     await observed(1, 5, 'a')
     for (let i = 0; i < 40; i++) await observed(2, i, `b${i}`)
     await others()
-    const told: object[] = []
+    const logged: object[] = []
     const settings = { ...FOLD_SETTINGS, inboxBytesMax: 1, inboxAgeMsMax: 1, eventsKeptMs: 90 * DAY_MS }
-    const loop = new FoldLoop(store, settings, { error: (details) => told.push(details) }, () => T0_MS)
+    const loop = new FoldLoop(store, settings, { error: (details) => logged.push(details) }, () => T0_MS)
     onTestFinished(() => loop.stop())
     await loop.start()
     await loop.drain()
     expect(await store.inboxSize(0)).toEqual({ entries: 0, bytes: 0 })
     expect(loop.totals).toMatchObject({ rowsSetAside: RESOLUTIONS, blocksSetAside: 0, failures: 0 })
-    expect(told).toMatchObject([{ partition: 0, rows: RESOLUTIONS, blocks: 0 }])
+    expect(logged).toMatchObject([{ partition: 0, rows: RESOLUTIONS, blocks: 0 }])
     expect(await totalOf(store, 'ms', 'count')).toBe(80)
     expect(await totalOf(store, 'level', 'last')).toBe(7)
   })

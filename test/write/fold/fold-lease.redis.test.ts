@@ -81,7 +81,7 @@ describe('two fold loops on one Redis', () => {
     expect(one.wasted() + another.wasted()).toBeGreaterThan(0)
   })
 
-  it('do no work twice with it', async () => {
+  it('do no work twice with the lease', async () => {
     const [one, another] = await openTwo()
     await foldUnderLoad(one.store, [one.loop, another.loop])
     for (const name of NAMES) expect(await totalOf(one.store, name, 'sum')).toBe(ROUNDS)
@@ -89,7 +89,7 @@ describe('two fold loops on one Redis', () => {
     expect(one.loop.totals.entries + another.loop.totals.entries).toBeGreaterThanOrEqual(ROUNDS)
   })
 
-  it('leave a partition to its holder, and fold it when the holder died', async () => {
+  it('leave a partition to the holder of its lease, and fold it after the holder crashed', async () => {
     const [one, another] = await openTwo()
     const take = (leaseMs: number) => one.store.takeLease({ partition: 0, holder: 'dead', leaseMs, nowMs: Date.now() })
     await Promise.all([take(60_000), one.store.takeLease({ partition: 1, holder: 'dead', leaseMs: 60_000, nowMs: 0 })])

@@ -33,7 +33,7 @@ async function openLoop(ageMsMax = 60_000, onFold: (fold: FoldCommit) => Promise
 }
 
 describe('FoldLoop', () => {
-  it('takes on many metrics in several steps', async () => {
+  it('folds many metrics in several steps', async () => {
     const { store, loop, writer } = await openLoop()
     for (let batch = 0; batch < 8; batch++) {
       const points = Array.from({ length: 400 }, (_, i) => ({
@@ -48,7 +48,7 @@ describe('FoldLoop', () => {
     expect(loop.totals.steps).toBeGreaterThanOrEqual(4)
   })
 
-  it('takes on many metrics that came in one commit in several steps', async () => {
+  it('folds many metrics of one commit in several steps', async () => {
     const { loop, writer } = await openLoop()
     const points = Array.from({ length: 2_000 }, (_, i) => ({ name: `m${i}`, type: 'gauge' as const, value: i }))
     await writer.track(PROJECT, decoderOf(points))
@@ -56,7 +56,7 @@ describe('FoldLoop', () => {
     expect(loop.totals.steps).toBeGreaterThanOrEqual(4)
   })
 
-  it('seals windows that are over, and folds what comes meanwhile', async () => {
+  it('seals windows that have ended, and folds entries that arrive meanwhile', async () => {
     const { store, loop, writer, clock } = await openLoop()
     const scattered = Array.from({ length: 100 }, (_, i) => ({
       name: 'old',
@@ -76,7 +76,7 @@ describe('FoldLoop', () => {
     expect(loop.totals.seals).toBeGreaterThanOrEqual(100)
   })
 
-  it('leaves windows that are over for later when an inbox falls due', async () => {
+  it('postpones sealing when an inbox is due', async () => {
     const sealedWhenFolded: number[] = []
     let isSealing = false
     const { store, loop, writer, clock } = await openLoop(60_000, async ({ inbox }) => {
@@ -118,7 +118,7 @@ describe('FoldLoop', () => {
 })
 
 describe('events', () => {
-  it('go when they have been kept long enough since their commit, many in one turn', async () => {
+  it('expire after their retention, many in one run', async () => {
     const { store, loop, writer, clock } = await openLoop()
     // The writer of these tests has the true time, at which their commits are made.
     const event = (id: string) => ({ project: PROJECT, id, timeMs: T0_MS, json: '{"name":"e"}' })

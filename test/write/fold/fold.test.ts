@@ -154,7 +154,7 @@ describe('foldInbox', () => {
     expect(await everything()).toEqual(later)
   })
 
-  it('has nothing to do with an empty inbox', async () => {
+  it('does nothing with an empty inbox', async () => {
     expect(await fold()).toBeUndefined()
   })
 
@@ -166,7 +166,7 @@ describe('foldInbox', () => {
     expect(await totalOf(store, 'level', 'count')).toBe(5)
   })
 
-  it('never loses or doubles anything when two folds run at once', async () => {
+  it('loses nothing and counts nothing twice when two folds run concurrently', async () => {
     for (let i = 0; i < 20; i++) await track({ name: 'hits', type: 'counter', value: 1 })
     const steps = await Promise.all([fold(), fold(), fold()])
     expect(steps.filter((step) => step !== undefined)).toHaveLength(1)
@@ -202,7 +202,7 @@ describe('foldInbox', () => {
     expect(await fold(FOLD_SETTINGS, faulty.store)).toMatchObject({ entries: 1 })
   })
 
-  it('leaves a late point out of a resolution that has let its window go, and in those that have not', async () => {
+  it('adds a late point only to resolutions that have not expired its window', async () => {
     await track({ name: 'hits', type: 'counter', value: 1 })
     await fold()
     await expireDue(store, 0, FOLD_SETTINGS, NOW_MS + 6 * HOUR_MS)
@@ -264,7 +264,7 @@ describe('mergeWindow', () => {
     expect(await totalOf(store, 'level', 'count')).toBe(65)
   })
 
-  it('rests until a pile is whole', async () => {
+  it('waits until a pile is complete', async () => {
     for (let i = 0; i < RUNS_PER_TIER - 1; i++) {
       await track(gauge(i))
       await fold()
@@ -386,7 +386,7 @@ describe('FoldLoop', () => {
     await expect.poll(async () => (await store.inboxSize(0)).entries).toBe(0)
   })
 
-  it('leaves the inbox alone while it is held', async () => {
+  it('does not fold while it is held', async () => {
     const { loop, advance } = newLoop(store)
     loop.hold(NOW_MS + 5_000)
     await track(gauge(1))
@@ -447,7 +447,7 @@ describe('FoldLoop', () => {
     expect(await totalOf(store, 'level', 'count')).toBe(10)
   })
 
-  it('merges piles and seals windows that are over', async () => {
+  it('merges piles and seals windows that have ended', async () => {
     const { loop, advance } = newLoop(store)
     for (let i = 0; i < 8; i++) {
       await track(gauge(i))

@@ -148,7 +148,7 @@ describe('the limits of metrics', () => {
     expect(await first.track('another', decoderOf(named(0, 6)))).toMatchObject([{ index: 5 }])
   })
 
-  it('hold between requests that arrive at once', async () => {
+  it('hold between concurrent requests', async () => {
     const writer = newWriter({ metricsPerProjectMax: 5 })
     const rejected = await Promise.all(Array.from({ length: 9 }, (_, i) => track(writer, gauge(`m${i}`), gauge('all'))))
     expect(rejected.flat()).toHaveLength(5)
@@ -162,7 +162,7 @@ describe('the limits of metrics', () => {
     expect(await track(writer, gauge('c'), gauge('d'))).toEqual([])
   })
 
-  it('keep a body of 100,000 new names to calls of a bounded size, with turns of the event loop between them', async () => {
+  it('split a body of 100,000 new names into bounded calls that yield to the event loop', async () => {
     const writer = newWriter({ entriesMax: 1_000_000 })
     let turns = 0
     let isRunning = true
@@ -185,8 +185,8 @@ describe('the limits of metrics', () => {
   }, 60_000)
 })
 
-describe('back-pressure', () => {
-  it('counts a metric at what its rollups take, and requests that wait for the store', async () => {
+describe('backpressure', () => {
+  it('counts the memory of rollups, and of requests that wait for the store', async () => {
     const writer = newWriter({ newMetricsPerRequestMax: 10_000 })
     const names = Array.from({ length: 2_000 }, (_, i) => gauge(`m${i}`))
     const asked = gate()
@@ -208,7 +208,7 @@ describe('back-pressure', () => {
     expect(writer.pendingBytes).toBe(0)
   })
 
-  it('refuses a name at once when not all that came before it can exist', async () => {
+  it('refuses a name without a call when not all names before it can exist', async () => {
     const writer = newWriter({ metricsPerProjectMax: 10, newMetricsPerRequestMax: 5 })
     const rejected = await track(writer, ...Array.from({ length: 100 }, (_, i) => gauge(`m${i}`)))
     expect(rejected).toHaveLength(95)
@@ -219,7 +219,7 @@ describe('back-pressure', () => {
 describe('the limit of tag keys', () => {
   const keyed = (...keys: readonly string[]) => gauge('m', Object.fromEntries(keys.map((key) => [key, 'v'])))
 
-  it('refuses the items that would bring more, and those alone', async () => {
+  it('refuses only the items with too many', async () => {
     const writer = newWriter({ tagKeysPerMetricMax: 3 })
     expect(await refusals(writer, [keyed('a', 'b'), keyed('c', 'd'), keyed('c'), keyed('b', 'c'), keyed('e')])).toEqual(
       [
@@ -240,7 +240,7 @@ describe('the limit of tag keys', () => {
     expect(await refusals(writer, [keyed('b', 'c'), keyed('d')])).toEqual([[1, 'invalid_tags']])
   })
 
-  it('holds between requests that arrive at once', async () => {
+  it('holds between concurrent requests', async () => {
     const writer = newWriter({ tagKeysPerMetricMax: 3 })
     await track(writer, keyed())
     await Promise.all(Array.from({ length: 9 }, (_, i) => track(writer, keyed(`k${i}`), keyed(`k${i}`, 'shared'))))
@@ -257,10 +257,10 @@ describe('the limit of tag keys', () => {
   })
 })
 
-describe('places that a request held', () => {
+describe('reserved places', () => {
   const of = (value: string) => gauge('m', { of: value })
 
-  it('are free again when its round never left, for the store was away', async () => {
+  it('are released when the round was never sent because the store was unavailable', async () => {
     const writer = newWriter({ seriesPerMetricMax: 3, storeWaitMsMax: 400 })
     await track(writer, gauge('m'))
     faulty.always('append', lostRequest)
@@ -296,7 +296,7 @@ describe('places that a request held', () => {
     },
   )
 
-  it('are free again when what was asked about the series came too late', async () => {
+  it('are released when the store responded too late', async () => {
     await track(newWriter(), of('a'))
     const writer = newWriter({ seriesPerMetricMax: 2, storeWaitMsMax: 400 })
     const late = gate()

@@ -13,12 +13,12 @@ import { until } from '../../support/redis-server.ts'
 
 let store: ForgetfulStore
 let faulty: FaultyStore
-let told: { lost: number; wentBack: number; shortened: number[]; warnings: string[] }
+let seen: { lost: number; losses: number; warnings: string[] }
 
 beforeEach(async () => {
   store = await ForgetfulStore.open()
   faulty = store.faulty
-  told = { lost: 0, wentBack: 0, shortened: [], warnings: [] }
+  seen = { lost: 0, losses: 0, warnings: [] }
 })
 
 /** Looks by itself only when a test says how often. */
@@ -27,10 +27,9 @@ function newWriter(settings: Partial<WriterSettings> = {}, events: Partial<Write
     faulty.store,
     { retainedLookMs: 3_600_000, ...settings },
     {
-      lost: (points) => (told.lost += points),
-      storeWentBack: () => told.wentBack++,
-      retentionShortened: (keptMs) => told.shortened.push(keptMs),
-      warn: (message) => told.warnings.push(message),
+      pointsLost: (points) => (seen.lost += points),
+      writesLost: () => seen.losses++,
+      warn: (message) => seen.warnings.push(message),
       ...events,
     },
   )
@@ -55,8 +54,8 @@ function offered(fromCall: number): Commit[] {
     .flatMap(([commits]) => commits)
 }
 
-describe('a store that has forgotten commits', () => {
-  it('is given them again, once, in order and before anything new', async () => {
+describe('a store that lost commits', () => {
+  it('gets them replayed once, in order and before anything new', async () => {
     const writer = newWriter()
     await track(writer, hit(1, 'a'))
     await store.remember()
@@ -69,10 +68,10 @@ describe('a store that has forgotten commits', () => {
     // Refused for the gap, then what was missing, then itself.
     expect(offered(calls).map(({ number }) => number)).toEqual([6, 2, 3, 4, 5, 6])
     expect(new Set(offered(0).map(({ writer: name }) => name)).size).toBe(1)
-    expect(told).toMatchObject({ lost: 0, wentBack: 1 })
+    expect(seen).toMatchObject({ lost: 0, losses: 1 })
   })
 
-  it('is given their events again too', async () => {
+  it('gets their events again too', async () => {
     const writer = newWriter()
     const event = (id: string) => ({
       partition: partitionOf(PROJECT, 'hits', 2),
@@ -90,15 +89,15 @@ describe('a store that has forgotten commits', () => {
     // And its marker with them.
     await writer.track(PROJECT, () => {}, 'key', [event('F')])
     expect(await store.current.readEvents(request)).toHaveLength(5)
-    expect(told.lost).toBe(0)
+    expect(seen.lost).toBe(0)
   })
 
-  it('has forgotten nothing when it let go of a watermark for its age', async () => {
+  it('has lost nothing when a watermark expired', async () => {
     let nowMs = T0_MS
     const writer = openWriter(
       faulty.store,
       { retainedLookMs: 500 },
-      { warn: (message) => told.warnings.push(message) },
+      { warn: (message) => seen.warnings.push(message) },
       () => nowMs,
     )
     onTestFinished(() => writer.close())
@@ -108,12 +107,12 @@ describe('a store that has forgotten commits', () => {
     await store.current.sweep(nowMs)
     await until('the commit is kept', () => writer.retainedBytes === 0)
     expect(await totalOf(store.current, 'hits', 'sum')).toBe(1)
-    expect(told.warnings).toEqual([])
+    expect(seen.warnings).toEqual([])
     await track(writer, hit(10, 'a'))
     expect(await totalOf(store.current, 'hits', 'sum')).toBe(11)
   })
 
-  it('would have lost them without', async () => {
+  it('stays without them when nothing is replayed', async () => {
     const writer = newWriter({ retainedBytesMax: 1 })
     await track(writer, hit(1, 'a'))
     await store.remember()
@@ -121,8 +120,8 @@ describe('a store that has forgotten commits', () => {
     await store.forget()
     await track(writer, hit(100_000, 'd'))
     expect(await totalOf(store.current, 'hits', 'sum')).toBe(100_001)
-    expect(told.lost).toBe(4)
-    expect(told.warnings.filter((text) => text.includes('lost'))).toHaveLength(1)
+    expect(seen.lost).toBe(4)
+    expect(seen.warnings.filter((text) => text.includes('lost'))).toHaveLength(1)
     // Under another name, and everything is announced that the store may not know.
     await track(writer, hit(1_000_000, 'b'))
     const { groups } = await ask(store.current, 'hits', { aggregations: ['sum'], groupBy: ['of'] })
@@ -134,7 +133,7 @@ describe('a store that has forgotten commits', () => {
     expect(new Set(offered(0).map(({ writer: name }) => name)).size).toBe(2)
   })
 
-  it('has all metrics and series of them again, with units, members and every kind of rollup', async () => {
+  it('gets all metrics and series again, with units, members and every kind of rollup', async () => {
     const writer = newWriter()
     await store.remember()
     const points: TestPoint[] = [
@@ -183,7 +182,7 @@ describe('a store that has forgotten commits', () => {
     expect((await store.current.readMetric(PROJECT, 'hits'))?.seriesCount).toBe(2)
   })
 
-  it('is asked what it holds and given what is missing without a new request', async () => {
+  it('gets them by a check, without a new request', async () => {
     const writer = newWriter({ retainedLookMs: 10 })
     await store.remember()
     await track(writer, hit(1, 'a'))
@@ -191,10 +190,10 @@ describe('a store that has forgotten commits', () => {
     await store.forget()
     await expect.poll(async () => (await store.current.readMetric(PROJECT, 'hits'))?.points).toBe(2)
     expect(await totalOf(store.current, 'hits', 'sum')).toBe(11)
-    expect(told).toMatchObject({ lost: 0, wentBack: 1 })
+    expect(seen).toMatchObject({ lost: 0, losses: 1 })
   })
 
-  it('gets them again when it forgets them a second time', async () => {
+  it('gets them again when it loses them a second time', async () => {
     const writer = newWriter()
     await store.remember()
     await track(writer, hit(1, 'a'))
@@ -206,7 +205,7 @@ describe('a store that has forgotten commits', () => {
     expect(await totalOf(store.current, 'hits', 'sum')).toBe(111)
   })
 
-  it('gets them again although the line is bad meanwhile', async () => {
+  it('gets them again over a bad connection', async () => {
     const writer = newWriter()
     await store.remember()
     for (let i = 0; i < 3; i++) await track(writer, hit(10 ** i, String(i)))
@@ -229,7 +228,7 @@ describe('a store that has forgotten commits', () => {
     expect(await totalOf(store.current, 'hits', 'sum')).toBe(1_101)
   })
 
-  it('is told apart by partition', async () => {
+  it('is detected for each partition', async () => {
     const writer = newWriter()
     const names = Array.from({ length: 12 }, (_, i): TestPoint => ({ name: `m${i}`, type: 'counter', value: 1 }))
     await track(writer, ...names)
@@ -242,7 +241,7 @@ describe('a store that has forgotten commits', () => {
     for (const [i, { name }] of names.entries()) expect(await totalOf(store.current, name, 'sum')).toBe(i === 0 ? 5 : 3)
   })
 
-  it('keeps markers, so that a request with a key counts once after all', async () => {
+  it('gets markers again, so that a request with a key counts once', async () => {
     const writer = newWriter()
     await store.remember()
     await writer.track(PROJECT, decoderOf([hit(1, 'a')]), 'key')
@@ -253,8 +252,8 @@ describe('a store that has forgotten commits', () => {
   })
 })
 
-describe('a store that is older than what is retained', () => {
-  it('loses what nobody has any more and gets the rest under another name', async () => {
+describe('a store that lost more than is retained', () => {
+  it('loses the points of evicted commits and gets the rest under a new writer name', async () => {
     // Room for two or three commits.
     const writer = newWriter({ retainedBytesMax: 1_700 })
     await track(writer, hit(1, 'a'))
@@ -266,15 +265,14 @@ describe('a store that is older than what is retained', () => {
     // The newest are all there: some nines of ones, then zeros, then the first.
     expect(String(total)).toMatch(/^1+0+1$/)
     const kept = String(total).replaceAll('0', '').length - 1
-    expect(told.lost).toBe(2 * (8 - kept))
-    expect(told.lost).toBeGreaterThan(0)
-    expect(told.shortened.length).toBeGreaterThan(0)
-    expect(told.warnings.filter((text) => text.includes('shorter'))).toHaveLength(1)
+    expect(seen.lost).toBe(2 * (8 - kept))
+    expect(seen.lost).toBeGreaterThan(0)
+    expect(seen.warnings.filter((text) => text.includes('shorter'))).toHaveLength(1)
     await track(writer, hit(2, 'a'))
     expect(await totalOf(store.current, 'hits', 'sum')).toBe(total + 2)
   })
 
-  it('is announced the series of what is offered again, whatever announced them first', async () => {
+  it('gets the series of replayed commits, whatever commit announced them first', async () => {
     // Room for the newest commit.
     const writer = newWriter({ retainedBytesMax: 900 })
     await store.remember()
@@ -287,10 +285,10 @@ describe('a store that is older than what is retained', () => {
       ['a', 10],
       ['b', 100],
     ])
-    expect(told.lost).toBeGreaterThan(0)
+    expect(seen.lost).toBeGreaterThan(0)
   })
 
-  it('is announced the series of a round that was open meanwhile', async () => {
+  it('gets the series of a round that was open meanwhile', async () => {
     const writer = newWriter({ retainedBytesMax: 1 })
     await store.remember()
     await track(writer, hit(1, 'a'), hit(1, 'b'))
@@ -315,7 +313,7 @@ describe('a store that is older than what is retained', () => {
     await store.forget()
     await track(writer, hit(10, 'a'))
     expect(await totalOf(store.current, 'hits', 'sum')).toBe(10)
-    expect(told.lost).toBe(2)
+    expect(seen.lost).toBe(2)
   })
 
   it('stays without what it lost when nothing is retained', async () => {
@@ -328,10 +326,11 @@ describe('a store that is older than what is retained', () => {
     await track(writer, hit(100, 'b'), hit(100, 'c'))
     expect(await totalOf(store.current, 'hits', 'sum')).toBe(201)
     expect((await store.current.readMetric(PROJECT, 'hits'))?.seriesCount).toBe(3)
-    expect(told).toMatchObject({ lost: 1, shortened: [] })
+    expect(seen.lost).toBe(1)
+    expect(seen.warnings.filter((text) => text.includes('shorter'))).toEqual([])
   })
 
-  it('may hold other metrics under the same names: what it refuses is told and dropped', async () => {
+  it('may hold other metrics under the same names: points that it refuses are counted as lost', async () => {
     const writer = newWriter()
     await store.remember()
     await track(writer, hit(1, 'a'), { name: 'other', type: 'gauge', value: 1 })
@@ -345,13 +344,13 @@ describe('a store that is older than what is retained', () => {
     expect(await track(writer, hit(1, 'a'))).toMatchObject([{ code: 'type_conflict' }])
     expect(await totalOf(store.current, 'fine', 'sum')).toBe(11)
     expect(await totalOf(store.current, 'hits', 'last')).toBe(5)
-    expect(told.lost).toBeGreaterThan(0)
-    expect(told.warnings.some((text) => text.includes('refuses it now'))).toBe(true)
+    expect(seen.lost).toBeGreaterThan(0)
+    expect(seen.warnings.some((text) => text.includes('refuses its replay'))).toBe(true)
   })
 })
 
 describe('what is retained', () => {
-  it('is let go when the store has been seen to hold it for long enough, and not before', async () => {
+  it('is evicted when the store has had it for long enough, and not before', async () => {
     let nowMs = T0_MS
     const writer = openWriter(faulty.store, { retainedLookMs: 5 }, {}, () => nowMs)
     onTestFinished(() => writer.close())
@@ -369,7 +368,7 @@ describe('what is retained', () => {
     expect(faulty.calls('readWatermarks').length).toBe(after)
   })
 
-  it('is nothing for a store that never forgets', async () => {
+  it('is nothing for a store that cannot lose writes', async () => {
     const writer = openWriter(store.current)
     await track(writer, hit())
     expect(writer.retainedBytes).toBe(0)
@@ -377,8 +376,8 @@ describe('what is retained', () => {
   })
 })
 
-describe('over many lost answers, lost requests and lost seconds', () => {
-  it.each([1, 2, 3, 4, 5, 6])('what was acknowledged is counted once (seed %i)', async (seed) => {
+describe('over many lost responses, lost requests and lost writes', () => {
+  it.each([1, 2, 3, 4, 5, 6])('acknowledged points count once (seed %i)', async (seed) => {
     const random = randomOf(seed)
     const writer = newWriter({ retainedLookMs: random() < 0.5 ? 5 : 3_600_000 })
     let expected = 0
@@ -405,7 +404,7 @@ describe('over many lost answers, lost requests and lost seconds', () => {
     let total = 0
     for (let i = 0; i < 4; i++) total += await totalOf(store.current, `m${i}`, 'sum')
     expect(total).toBe(expected)
-    expect(told.lost).toBe(0)
+    expect(seen.lost).toBe(0)
   })
 })
 

@@ -58,7 +58,7 @@ async function forgetSince(act: () => Promise<void>): Promise<void> {
   await redis.call('DEBUG', 'RELOAD', 'NOSAVE')
 }
 
-describe('two gateways on a Redis that forgets', () => {
+describe('two gateways on a Redis that loses writes', () => {
   it('count all that they acknowledged, once', async () => {
     const { one, another, fresh } = await startTwo()
     await send(one, 'a')
@@ -79,7 +79,7 @@ describe('two gateways on a Redis that forgets', () => {
     for (const name of NAMES) expect(await total(reader, name)).toBe(14)
   })
 
-  it('would have lost it without what they retain', async () => {
+  it('lose points when they retain nothing', async () => {
     const { one, another, fresh } = await startTwo({ RETAINED_BYTES: '0' })
     await send(one, 'a')
     await forgetSince(async () => {

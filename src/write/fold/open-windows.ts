@@ -1,0 +1,62 @@
+import { formatId } from '../../model/id.ts'
+import { type WindowKey, windowWidthMs } from '../../store/store.ts'
+import { RUNS_PER_TIER } from './merge-window.ts'
+
+/**
+ * Windows that folds have added to and that are not sealed yet, least recently touched first. It counts the folds of
+ * each, so that a merge looks only at windows where runs may have piled up. Bounded: the least recently touched window
+ * is evicted; it stays readable, only merged less well.
+ */
+
+const WINDOWS_MAX = 100_000
+/** A window is sealed when it has ended and this share of its width has passed without a write. */
+const SEAL_AFTER_SHARE = 1 / 12
+const SEAL_AFTER_MS_MAX = 3_600_000
+
+export interface OpenWindow {
+  readonly partition: number
+  readonly window: WindowKey
+  /** Folds since its runs were last merged. */
+  folds: number
+  touchedMs: number
+}
+
+export class OpenWindows {
+  readonly #windows = new Map<string, OpenWindow>()
+
+  touch(partition: number, window: WindowKey, folds: number, nowMs: number): void {
+    const key = keyOf(window)
+    const known = this.#windows.get(key)
+    // Inserted again, so that the map stays ordered by the last touch.
+    this.#windows.delete(key)
+    this.#windows.set(key, { partition, window, folds: (known?.folds ?? 0) + folds, touchedMs: nowMs })
+    if (this.#windows.size > WINDOWS_MAX) {
+      const oldest = this.#windows.keys().next().value
+      if (oldest !== undefined) this.#windows.delete(oldest)
+    }
+  }
+
+  delete({ window }: OpenWindow): void {
+    this.#windows.delete(keyOf(window))
+  }
+
+  /** Windows with enough folds for a pile of runs to merge. */
+  *withPiles(): Iterable<OpenWindow> {
+    for (const open of this.#windows.values()) if (open.folds >= RUNS_PER_TIER) yield open
+  }
+
+  /** Windows that can be sealed. `now` is read for each. */
+  *ended(now: () => number): Iterable<OpenWindow> {
+    for (const open of this.#windows.values()) if (hasEnded(open, now())) yield open
+  }
+}
+
+function keyOf({ metricId, resolutionMs, windowMs }: WindowKey): string {
+  return `${formatId(metricId)}.${resolutionMs}.${windowMs}`
+}
+
+function hasEnded({ window, touchedMs }: OpenWindow, nowMs: number): boolean {
+  const widthMs = windowWidthMs(window.resolutionMs)
+  const quietMs = Math.min(widthMs * SEAL_AFTER_SHARE, SEAL_AFTER_MS_MAX)
+  return nowMs >= window.windowMs + widthMs + quietMs && nowMs >= touchedMs + quietMs
+}
