@@ -41,8 +41,8 @@ export interface MetricFilter {
 export interface Gateway {
   /**
    * Stores the points that `decode` delivers. `decode` is called once. Resolves when the points are durable, with the
-   * rejected items by index. Throws `overloaded` or `store_unavailable`: nothing was stored, unless the details say that
-   * the outcome is unknown.
+   * rejected items by index. Throws `overloaded` or `store_unavailable`: nothing was stored, unless the details say
+   * that the outcome is unknown.
    */
   track(project: string, decode: Decode, options?: TrackOptions): Promise<readonly ItemError[]>
   /**

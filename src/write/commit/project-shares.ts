@@ -1,6 +1,6 @@
 /**
- * Bytes that each project has waiting for a commit. When the gateway is full, a project may add more only while it holds
- * less than an equal share, so the large requests of one project do not make the gateway refuse those of another.
+ * Bytes that each project has waiting for a commit. When the gateway is full, a project may add more only while it
+ * holds less than an equal share, so the large requests of one project do not make the gateway refuse those of another.
  */
 export class ProjectShares {
   readonly #bytesByProject = new Map<string, number>()
