@@ -5,6 +5,7 @@
  * year of the same length and first weekday. So the work of a zone is bounded for any number of queries.
  */
 import { LRUCache } from 'lru-cache'
+import { Pacer } from './pacer.ts'
 import { DAY_MS, dayNumber, HOUR_MS, MINUTE_MS, SECOND_MS } from './time.ts'
 import { parseUtcOffset } from './utc-offset.ts'
 
@@ -275,6 +276,16 @@ for (let year = REPEATING_YEAR; year < REPEATING_YEAR + KINDS_YEARS; year++)
 function kindOf(year: number): number {
   const start = dayNumber(year, 1, 1)
   return (start % 7) * 2 + (dayNumber(year + 1, 1, 1) - start - 365)
+}
+
+/**
+ * Finds the clock changes of a range in short steps, so that later calls for the range need no lookups. Searching all of
+ * history takes 20,000 lookups, which would block the event loop for too long in one step.
+ */
+export async function loadChanges(zone: TimeZone, fromMs: number, toMs: number): Promise<void> {
+  const pacer = new Pacer()
+  const endMs = Math.min(toMs, yearStart(REPEATING_YEAR + KINDS_YEARS))
+  for (let atMs = Math.max(fromMs, FIRST_MS); atMs < endMs; atMs = zone.constantUntilMs(atMs)) await pacer.pause()
 }
 
 /** No zone was ever further from UTC than 16 hours. */

@@ -3,6 +3,7 @@ import { formatInterval } from '../model/interval.ts'
 import { rollupKindOf } from '../model/metric.ts'
 import { SERIES_HELD_MAX } from '../model/series.ts'
 import { nearestInstant } from '../model/time.ts'
+import { loadChanges } from '../model/zone-offsets.ts'
 import type { MetricRow, Store } from '../store/store.ts'
 import { accumulate, type Reading } from './compute/accumulate.ts'
 import { Cells } from './compute/cells.ts'
@@ -173,11 +174,13 @@ export class Querier {
   ): Promise<PlannedPeriods> {
     const stepsMs = this.#stepsOf(metric)
     const setting = settingOf(metric)
+    const { zone, fromMs, toMs } = request
+    await loadChanges(zone, request.compare === undefined ? fromMs : fromMs - (toMs - fromMs), toMs)
     const pause = (): Promise<void> => session.pause()
     const current = await planPeriod(this.#sources, metric, {
       ...request,
       stepsMs,
-      gridMs: gridOf(request.interval, request.zone, request, stepsMs),
+      gridMs: gridOf(request.interval, zone, request, stepsMs),
       wanted,
       pause,
       makePlan: (timelines) => plan({ ...request, timelines, setting, bucketsMax: this.#cellsMax(request, run) }),

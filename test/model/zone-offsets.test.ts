@@ -4,6 +4,7 @@ import {
   changingZone,
   instantOfReading,
   instantOfSingleReading,
+  loadChanges,
   type TimeZone,
   timeZone,
 } from '../../src/model/zone-offsets.ts'
@@ -163,6 +164,20 @@ describe('the work of finding offsets', () => {
     const once = asked
     everyMonth()
     expect(asked).toBe(once)
+  })
+
+  it('is done by loadChanges for all of history, including years that repeat', async () => {
+    const real = zone('Europe/Berlin')
+    let lookups = 0
+    const berlin = changingZone('Europe/Berlin', (utcMs) => {
+      lookups++
+      return real.lookUpOffsetMs(utcMs)
+    })
+    await loadChanges(berlin, Date.parse('0001-01-01'), Date.parse('9999-01-01'))
+    expect(lookups).toBeGreaterThan(0)
+    lookups = 0
+    for (let year = 1; year < 10_000; year++) berlin.offsetMs(new Date(0).setUTCFullYear(year, 6, 1))
+    expect(lookups).toBe(0)
   })
 
   it('is small for common ranges', () => {
