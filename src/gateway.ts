@@ -6,7 +6,7 @@ import { type EventIds, keyedEventId } from './model/event-id.ts'
 import { METRIC_NAME_UNITS_MAX, type MetricType, partitionOf } from './model/metric.ts'
 import { type Decode, describe } from './model/point.ts'
 import type { RateClass } from './model/rate.ts'
-import type { QueryAnswer } from './query/compute/result.ts'
+import type { QueryResult } from './query/compute/result.ts'
 import type { EventInput, EventPage, EventReader } from './query/events.ts'
 import type { LiveUpdate } from './query/live/live-patch.ts'
 import type { LiveQueries } from './query/live/live-queries.ts'
@@ -57,7 +57,7 @@ export interface Gateway {
    */
   serveOnce(project: string, request: IdempotentRequest, serve: () => Promise<SavedResponse>): Promise<SavedResponse>
   /** `session`: shared by the queries of one request; without one, the query gets a session of its own. */
-  query(project: string, input: QueryInput, session?: QuerySession): Promise<QueryAnswer>
+  query(project: string, input: QueryInput, session?: QuerySession): Promise<QueryResult>
   openSession(): QuerySession
   /**
    * The result of a query, and an update when it changes. Throws `rate_limited` or `overloaded` when there are too

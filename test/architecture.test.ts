@@ -354,7 +354,7 @@ describe('these tests', () => {
     ['write/a.ts', "import type { B } from '../query/b.ts'", 'query/b.ts'],
     ['query/a.ts', "import {\n  b,\n} from '../store/embedded/b.ts'", 'store/embedded/b.ts'],
     ['wire/a.ts', "export { b } from '../gateway.ts'", 'gateway.ts'],
-    ['http/flux/a.ts', "import { type QueryAnswer, plan } from '../../query/plan/plan.ts'", 'not plan'],
+    ['http/flux/a.ts', "import { type QueryResult, plan } from '../../query/plan/plan.ts'", 'not plan'],
     ['store/store.ts', "import { formatId, type Id64 } from '../model/id.ts'", 'not formatId'],
     ['rollup/a.ts', "const lazy = await import('lmdb')", 'lmdb'],
     ['write/a.ts', "import 'lmdb/native'", 'lmdb'],
@@ -368,7 +368,7 @@ describe('these tests', () => {
 
   it('let types through where types are allowed', () => {
     expect(
-      faults('http/flux/a.ts', "import { fillLine, type QueryAnswer } from '../../query/compute/result.ts'"),
+      faults('http/flux/a.ts', "import { fillLine, type QueryResult } from '../../query/compute/result.ts'"),
     ).toEqual([])
     expect(faults('gateway.ts', "import type { Writer } from './write/commit/writer.ts'")).toEqual([])
   })

@@ -10,7 +10,7 @@ import { Cells } from './compute/cells.ts'
 import { type Comparison, compared, compareWith } from './compute/compare.ts'
 import { compareTags, type Evaluation, emptyGroup, evaluate } from './compute/evaluate.ts'
 import { topGroups } from './compute/rank.ts'
-import { type AnswerGroup, groupKey, type QueryAnswer, withBefore } from './compute/result.ts'
+import { groupKey, type QueryResult, type ResultGroup, withBefore } from './compute/result.ts'
 import { valuesBefore } from './compute/value-before.ts'
 import { type Needs, needsOf } from './plan/aggregation.ts'
 import { fittingStep, gridOf, type Period, planPeriod, rollupsOf } from './plan/period.ts'
@@ -77,7 +77,7 @@ export class Querier {
     return new QuerySession(this.#settings.rollupsMax, this.#now)
   }
 
-  async query(metric: MetricRow, input: QueryInput, session = this.openSession()): Promise<QueryAnswer> {
+  async query(metric: MetricRow, input: QueryInput, session = this.openSession()): Promise<QueryResult> {
     const request = prepareQuery(input, metric.type, session.nowMs, this.#settings)
     const { aggregations, computed, fill } = request
     const outputs = { computed, totals: input.totals ?? true, before: fill === 'previous' }
@@ -85,7 +85,7 @@ export class Querier {
     return { ...result, aggregations, fill }
   }
 
-  async #run(metric: MetricRow, request: QueryRequest, session: QuerySession, run: Run): Promise<QueryAnswer> {
+  async #run(metric: MetricRow, request: QueryRequest, session: QuerySession, run: Run): Promise<QueryResult> {
     const result = await this.#attempt(metric, request, session, run)
     if (result !== undefined) return result
     // A block was removed between snapshot and read: the query was slow, or a fold was fast.
@@ -107,7 +107,7 @@ export class Querier {
     request: QueryRequest,
     session: QuerySession,
     run: Run,
-  ): Promise<QueryAnswer | undefined> {
+  ): Promise<QueryResult | undefined> {
     const startedMs = performance.now()
     const stepsMs = this.#stepsOf(metric)
     const selected = await this.#select(metric, request)
@@ -235,10 +235,10 @@ export class Querier {
   async #addBefore(
     metric: MetricRow,
     request: QueryRequest & Pick<Plan, 'interval'>,
-    groups: ReadonlyMap<number, AnswerGroup>,
+    groups: ReadonlyMap<number, ResultGroup>,
     groupsMax: number,
     session: QuerySession,
-  ): Promise<{ readonly groups: ReadonlyMap<number, AnswerGroup>; readonly cost: number }> {
+  ): Promise<{ readonly groups: ReadonlyMap<number, ResultGroup>; readonly cost: number }> {
     const { computed, fromMs, interval, zone } = request
     const empty = [...groups.values()].filter(({ present, isRemainder }) => present[0] === 0 && isRemainder !== true)
     const bucketsMax = Math.floor(this.#settings.valuesMax / Math.max(1, computed.length * groupsMax))
@@ -259,7 +259,7 @@ export class Querier {
         return result
       },
     })
-    const entries = [...groups].map(([index, group]): [number, AnswerGroup] => {
+    const entries = [...groups].map(([index, group]): [number, ResultGroup] => {
       const before = found.get(groupKey(group))
       return [index, before === undefined ? group : withBefore(group, before)]
     })
@@ -407,7 +407,7 @@ interface PlannedPeriods {
 
 interface Evaluated {
   readonly evaluation: Evaluation
-  readonly groups: ReadonlyMap<number, AnswerGroup>
+  readonly groups: ReadonlyMap<number, ResultGroup>
 }
 
 /** The groups with data in either period, by rank or by tags. */
@@ -416,8 +416,8 @@ function resultGroups(
   { evaluation, groups }: Evaluated,
   earlier: Evaluated | undefined,
   comparison: Comparison | undefined,
-): readonly AnswerGroup[] {
-  const result: AnswerGroup[] = []
+): readonly ResultGroup[] {
+  const result: ResultGroup[] = []
   for (const index of [...new Set([...groups.keys(), ...(earlier?.groups.keys() ?? [])])].sort((a, b) => a - b)) {
     const current = groups.get(index) ?? emptyGroup(evaluation, index)
     if (comparison === undefined) result.push(current)
@@ -434,7 +434,7 @@ function isGrouped({ groupBy, bySeries }: QueryRequest): boolean {
   return groupBy.length > 0 || bySeries
 }
 
-function hasData(group: AnswerGroup | undefined): boolean {
+function hasData(group: ResultGroup | undefined): boolean {
   return group?.present.includes(1) ?? false
 }
 

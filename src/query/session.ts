@@ -1,7 +1,7 @@
 import { formatId } from '../model/id.ts'
 import type { Block } from '../rollup/block.ts'
 import type { MetricRow } from '../store/store.ts'
-import type { QueryAnswer } from './compute/result.ts'
+import type { QueryResult } from './compute/result.ts'
 import type { Aggregation } from './plan/aggregation.ts'
 
 /** What a run computes. Queries that share a run may differ in this. */
@@ -83,8 +83,8 @@ export class QuerySession {
     metric: MetricRow,
     runKey: string,
     outputs: RunOutputs,
-    execute: (run: Run) => Promise<QueryAnswer>,
-  ): Promise<QueryAnswer> {
+    execute: (run: Run) => Promise<QueryResult>,
+  ): Promise<QueryResult> {
     const key = `${formatId(metric.metricId)} ${runKey}`
     const earlier = this.#runs.get(key)
     if (earlier?.join(outputs) === true) return earlier.result
@@ -96,7 +96,7 @@ export class QuerySession {
 
 /** One execution of a query, shared by equal queries. Until it is planned, later queries may add outputs. */
 export class Run {
-  readonly result: Promise<QueryAnswer>
+  readonly result: Promise<QueryResult>
   readonly #computed = new Map<string, Aggregation>()
   #totals = false
   #before = false
@@ -104,7 +104,7 @@ export class Run {
   #rollups = 0
   #isClosed = false
 
-  constructor(outputs: RunOutputs, execute: (run: Run) => Promise<QueryAnswer>) {
+  constructor(outputs: RunOutputs, execute: (run: Run) => Promise<QueryResult>) {
     this.#add(outputs)
     this.result = execute(this)
   }

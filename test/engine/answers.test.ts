@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { TrackedType } from '../../src/model/metric.ts'
-import { fillLine, type QueryAnswer } from '../../src/query/compute/result.ts'
+import { fillLine, type QueryResult } from '../../src/query/compute/result.ts'
 import type { Fill, QueryInput } from '../../src/query/plan/request.ts'
 import { foldInbox } from '../../src/write/fold/fold.ts'
 import { mergeWindow } from '../../src/write/fold/merge-window.ts'
@@ -241,7 +241,7 @@ function inputOf(name: string, metric: TrackedType, question: Question): QueryIn
 }
 
 /** The answer as plain rows, beside those that the reference expects. */
-function compare(metric: TrackedType, question: Question, points: readonly Point[], given: QueryAnswer): void {
+function compare(metric: TrackedType, question: Question, points: readonly Point[], given: QueryResult): void {
   const fromMs = fromOf(question)
   const baseMs = (metric === 'set' ? SET_RESOLUTIONS : RESOLUTIONS)[0]!.stepMs
   const expected = answer(points, {
@@ -299,7 +299,7 @@ function* bucketsBefore(
   baseMs: number,
   question: Question,
   points: readonly Point[],
-  given: QueryAnswer,
+  given: QueryResult,
   key: string,
 ): Generator<ReferenceValues, void> {
   const limitMs = given.fromMs - LOOK_BACK_MS

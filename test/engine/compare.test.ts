@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { AnswerGroup, QueryAnswer } from '../../src/query/compute/result.ts'
+import type { QueryResult, ResultGroup } from '../../src/query/compute/result.ts'
 import { fillComparison, fillLine } from '../../src/query/compute/result.ts'
 import type { CompareInput, QueryInput } from '../../src/query/plan/request.ts'
 import { startGateway, type TestGateway } from '../support/gateway.ts'
@@ -20,7 +20,7 @@ beforeAll(async () => {
 afterAll(() => gateway.close())
 
 /** Rows of the group with these tags: bucket, value, and what it is held against. */
-function rowsOf(answer: QueryAnswer, name: string, ...tags: readonly string[]): string[] {
+function rowsOf(answer: QueryResult, name: string, ...tags: readonly string[]): string[] {
   const group = answer.groups.find((one) => one.tags.map(([, value]) => value).join() === tags.join())
   if (group === undefined) return []
   const line = fillLine(group, name, answer.fill)
@@ -95,7 +95,7 @@ test('groups of either period are there, with empty buckets as fill says', async
   // The groups that are first now, and the rest of both periods.
   const top = await ask(gateway, { ...query, top: { n: 1, by: 'count', other: true }, aggregations: ['sum'] })
   expect(top.groups.map(({ tags, isRemainder }) => (isRemainder ? '-' : tags[0]![1]))).toEqual(['both', '-'])
-  const sums = (group: AnswerGroup | undefined) => [group?.totals.get('sum'), group?.comparison?.totals.get('sum')]
+  const sums = (group: ResultGroup | undefined) => [group?.totals.get('sum'), group?.comparison?.totals.get('sum')]
   expect(top.groups.map(sums)).toEqual([
     [3, 4],
     [1, 2],

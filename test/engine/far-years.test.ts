@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { GatewayError } from '../../src/model/errors.ts'
 import { parseInstant } from '../../src/model/parse-instant.ts'
 import { formatInstant } from '../../src/model/time.ts'
-import type { QueryAnswer } from '../../src/query/compute/result.ts'
+import type { QueryResult } from '../../src/query/compute/result.ts'
 import type { QueryInput } from '../../src/query/plan/request.ts'
 import { startGateway, type TestGateway } from '../support/gateway.ts'
 import { ask, refusal, rows, track } from './harness.ts'
@@ -87,7 +87,7 @@ test('every instant of an answer is read as itself, and asked about again gives 
 })
 
 /** Undefined where the range is refused, or the days of a zone lie inside stored buckets: local mean time has odd seconds. */
-async function answerOf(input: QueryInput): Promise<QueryAnswer | undefined> {
+async function answerOf(input: QueryInput): Promise<QueryResult | undefined> {
   try {
     return await ask(gateway, input)
   } catch (error) {

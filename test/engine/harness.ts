@@ -1,6 +1,6 @@
 import { GatewayError, type ItemError } from '../../src/model/errors.ts'
 import type { TrackedType } from '../../src/model/metric.ts'
-import { fillLine, type QueryAnswer } from '../../src/query/compute/result.ts'
+import { fillLine, type QueryResult } from '../../src/query/compute/result.ts'
 import type { QueryInput } from '../../src/query/plan/request.ts'
 import type { TestGateway } from '../support/gateway.ts'
 
@@ -36,12 +36,12 @@ export function track(
   })
 }
 
-export function ask({ gateway }: TestGateway, input: QueryInput): Promise<QueryAnswer> {
+export function ask({ gateway }: TestGateway, input: QueryInput): Promise<QueryResult> {
   return gateway.query(PROJECT, input)
 }
 
 /** Rows as `start value value …`, by the values grouped by joined with a bar. */
-export function rowsOf(answer: QueryAnswer): Record<string, string[]> {
+export function rowsOf(answer: QueryResult): Record<string, string[]> {
   return Object.fromEntries(
     answer.groups.map((group) => {
       const lines = answer.aggregations.map(({ name }) => fillLine(group, name, answer.fill))

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { TrackedType } from '../../src/model/metric.ts'
-import type { AnswerGroup } from '../../src/query/compute/result.ts'
+import type { ResultGroup } from '../../src/query/compute/result.ts'
 import { startGateway, type TestGateway } from '../support/gateway.ts'
 import { answer, type Point, type ReferenceValues } from '../support/reference.ts'
 import { ask, refusal, type Sample, track } from './harness.ts'
@@ -81,7 +81,7 @@ function wholeOf(points: readonly Point[]): ReferenceValues | undefined {
 }
 
 /** The hours of a group of the answer, held against those of the points that must be in it. */
-function expectGroup(kind: Kind, group: AnswerGroup, points: readonly Point[]): void {
+function expectGroup(kind: Kind, group: ResultGroup, points: readonly Point[]): void {
   const query = { fromMs: FROM_MS, toMs: NOW_MS, baseMs: kind === 'set' ? 60_000 : 10_000, zone: 'UTC', nowMs: NOW_MS }
   const buckets = answer(points, { ...query, interval: HOUR_MS, groupBy: [], tags: new Map() }).get('[]')!
   for (const [name, column] of group.values) {

@@ -1,7 +1,7 @@
 import type { MetricType } from '../../src/model/metric.ts'
 import type { PointSink } from '../../src/model/point.ts'
 import { DAY_MS, HOUR_MS, MINUTE_MS } from '../../src/model/time.ts'
-import type { QueryAnswer } from '../../src/query/compute/result.ts'
+import type { QueryResult } from '../../src/query/compute/result.ts'
 import { EVENT_QUERY_LIMITS, type EventQueryLimits, EventReader } from '../../src/query/events.ts'
 import type { QueryInput } from '../../src/query/plan/request.ts'
 import { Querier, type QuerierSettings } from '../../src/query/querier.ts'
@@ -125,7 +125,7 @@ export function decoderOf(points: readonly TestPoint[]): (sink: PointSink) => vo
 }
 
 /** Asks the store about a metric over the day of `T0_MS`, with a querier that remembers nothing. */
-export async function ask(store: Store, metric: string, input: Partial<QueryInput> = {}): Promise<QueryAnswer> {
+export async function ask(store: Store, metric: string, input: Partial<QueryInput> = {}): Promise<QueryResult> {
   const row = await store.readMetric(PROJECT, metric)
   if (row === undefined) throw new Error(`there is no metric ${metric}`)
   return openQuerier(store).query(row, {

@@ -6,7 +6,7 @@ import { type MetricType, metricIdOf } from '../../src/model/metric.ts'
 import type { PointSink, Rejection, SeriesRef } from '../../src/model/point.ts'
 import type { RateClass } from '../../src/model/rate.ts'
 import { runAtOnce, type Steps } from '../../src/model/steps.ts'
-import type { AnswerGroup, QueryAnswer } from '../../src/query/compute/result.ts'
+import type { QueryResult, ResultGroup } from '../../src/query/compute/result.ts'
 import { quantileAggregation } from '../../src/query/plan/aggregation.ts'
 import type { QueryInput } from '../../src/query/plan/request.ts'
 import { QuerySession } from '../../src/query/session.ts'
@@ -31,7 +31,7 @@ export interface FakeGatewayOptions {
   readonly metrics?: readonly MetricRow[]
   /** Why a series is refused, as a store that knows better would say it. */
   readonly resolve?: (name: string, type: MetricType) => Rejection | undefined
-  readonly query?: (project: string, input: QueryInput) => QueryAnswer
+  readonly query?: (project: string, input: QueryInput) => QueryResult
   /** Without it nothing is limited. */
   readonly takePermit?: (rateClass: RateClass, keyId: string, address: string) => Permit | undefined
   /** Run before a verb does anything; throws what the verb shall reject with. */
@@ -220,8 +220,8 @@ export function metricRow(fields: Partial<MetricRow> = {}): MetricRow {
 /** A group whose buckets are present where its first column is not undefined. */
 export function answerGroup(
   columns: Readonly<Record<string, readonly (number | undefined)[]>>,
-  fields: Partial<AnswerGroup> = {},
-): AnswerGroup {
+  fields: Partial<ResultGroup> = {},
+): ResultGroup {
   const [first = []] = Object.values(columns)
   return {
     tags: [],
@@ -239,7 +239,7 @@ export function answerGroup(
 }
 
 /** Hourly buckets from 2024-01-15T00:00:00Z on. */
-export function queryAnswer(fields: Partial<QueryAnswer> & Pick<QueryAnswer, 'groups'>): QueryAnswer {
+export function queryAnswer(fields: Partial<QueryResult> & Pick<QueryResult, 'groups'>): QueryResult {
   const hourMs = 3_600_000
   const fromMs = Date.UTC(2024, 0, 15)
   const buckets = fields.groups[0]?.present.length ?? 0

@@ -14,7 +14,7 @@ import { ItemCache } from '../../src/model/item-cache.ts'
 import type { MetricType } from '../../src/model/metric.ts'
 import type { PointSink, SeriesRef } from '../../src/model/point.ts'
 import { reject } from '../../src/model/point.ts'
-import type { AnswerGroup, QueryAnswer } from '../../src/query/compute/result.ts'
+import type { QueryResult, ResultGroup } from '../../src/query/compute/result.ts'
 import type { EventInput, EventPage } from '../../src/query/events.ts'
 import type { LiveUpdate } from '../../src/query/live/live-patch.ts'
 import { LiveQueries } from '../../src/query/live/live-queries.ts'
@@ -172,7 +172,7 @@ export class FakeGateway implements Gateway {
     return serve()
   }
 
-  async query(_project: string, input: QueryInput): Promise<QueryAnswer> {
+  async query(_project: string, input: QueryInput): Promise<QueryResult> {
     await this.before?.()
     if (this.failure !== undefined) throw this.failure
     this.queries.push(input)
@@ -260,7 +260,7 @@ export class FakeGateway implements Gateway {
   async close(): Promise<void> {}
 }
 
-function groupsOf(input: QueryInput, computed: readonly Aggregation[], offset: number): readonly AnswerGroup[] {
+function groupsOf(input: QueryInput, computed: readonly Aggregation[], offset: number): readonly ResultGroup[] {
   const columns = new Map(
     [...new Set(computed.map(({ name }) => name))].map((name, rank) => {
       const value = (rank + 1) * 10 + offset

@@ -1,4 +1,4 @@
-import { fillLine, type QueryAnswer } from '../../src/query/compute/result.ts'
+import { fillLine, type QueryResult } from '../../src/query/compute/result.ts'
 import type { LiveUpdate } from '../../src/query/live/live-patch.ts'
 
 /** What a client shows: of each group by its name its total and each bucket by its start. */
@@ -9,7 +9,7 @@ export interface Picture {
   }
 }
 
-export function pictureOf(answer: QueryAnswer): Picture {
+export function pictureOf(answer: QueryResult): Picture {
   return Object.fromEntries(
     answer.groups.map((group) => {
       const buckets: Record<string, Record<string, unknown>> = {}

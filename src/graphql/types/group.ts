@@ -1,11 +1,11 @@
-import { type AnswerGroup, fillComparison, fillLine, type Line, type QueryAnswer } from '../../query/compute/result.ts'
+import { fillComparison, fillLine, type Line, type QueryResult, type ResultGroup } from '../../query/compute/result.ts'
 import { builder } from '../builder.ts'
 import { AggregatesRef } from './aggregates.ts'
 
 /** A group of a result. Its columns are filled when they are first read. */
 export interface GroupSource {
-  readonly result: QueryAnswer
-  readonly group: AnswerGroup
+  readonly result: QueryResult
+  readonly group: ResultGroup
   /** The column of an aggregation; undefined when it was not computed. */
   readonly line: (name: string) => Line | undefined
   /** The same for the earlier range of `compare`. */
@@ -20,7 +20,7 @@ interface BucketSource {
   readonly row: number
 }
 
-export function groupSource(result: QueryAnswer, group: AnswerGroup): GroupSource {
+export function groupSource(result: QueryResult, group: ResultGroup): GroupSource {
   const linesOf = (fill: typeof fillComparison): GroupSource['line'] => {
     const lines = new Map<string, Line | undefined>()
     return (name) => {
@@ -32,7 +32,7 @@ export function groupSource(result: QueryAnswer, group: AnswerGroup): GroupSourc
 }
 
 /** Null for the remainder, so that it differs from every group. */
-export function tagsOf(group: AnswerGroup): AnswerGroup['tags'] | null {
+export function tagsOf(group: ResultGroup): ResultGroup['tags'] | null {
   return group.isRemainder === true ? null : group.tags
 }
 
@@ -42,7 +42,7 @@ export function finiteOrNull(value: number | undefined): number | null {
 }
 
 /** A bucket is complete when its end, which is exclusive, has passed. */
-export function isComplete(result: QueryAnswer, bucket: number): boolean {
+export function isComplete(result: QueryResult, bucket: number): boolean {
   return result.endMs[bucket]! <= result.meta.nowMs
 }
 

@@ -1,11 +1,11 @@
-import type { QueryAnswer } from '../../query/compute/result.ts'
+import type { QueryResult } from '../../query/compute/result.ts'
 import { builder } from '../builder.ts'
 import { GroupRef, groupSource } from './group.ts'
 import { MetricRef } from './metric.ts'
 import { QueryMetaRef } from './query-meta.ts'
 import { SeriesRef, seriesSources } from './series.ts'
 
-export const QueryResultRef = builder.objectRef<QueryAnswer>('QueryResult').implement({
+export const QueryResultRef = builder.objectRef<QueryResult>('QueryResult').implement({
   description: 'The result of a query: as chart lines (`series`) and as objects (`groups`).',
   fields: (t) => ({
     metric: t.field({

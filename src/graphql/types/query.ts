@@ -1,5 +1,5 @@
 import type { GraphQLResolveInfo } from 'graphql'
-import type { QueryAnswer } from '../../query/compute/result.ts'
+import type { QueryResult } from '../../query/compute/result.ts'
 import { builder } from '../builder.ts'
 import { type GraphQLContext, sessionOf } from '../context.ts'
 import { MetricRef } from './metric.ts'
@@ -34,7 +34,7 @@ function runQuery(
   args: QueryArguments,
   context: GraphQLContext,
   info: GraphQLResolveInfo,
-): Promise<QueryAnswer> {
+): Promise<QueryResult> {
   const input = readQuery(metric, args, context, info)
   return context.gateway.query(context.principal.project, input, sessionOf(context, info))
 }

@@ -1,17 +1,17 @@
 import { formatId, hashFields } from '../../model/id.ts'
-import type { AnswerGroup, Line, QueryAnswer } from '../../query/compute/result.ts'
+import type { Line, QueryResult, ResultGroup } from '../../query/compute/result.ts'
 import { fillComparison, fillLine } from '../../query/compute/result.ts'
 import type { Aggregation } from '../../query/plan/aggregation.ts'
 import { builder } from '../builder.ts'
 import { finiteOrNull, tagsOf } from './group.ts'
 
 export interface SeriesSource {
-  readonly result: QueryAnswer
-  readonly group: AnswerGroup
+  readonly result: QueryResult
+  readonly group: ResultGroup
   readonly aggregation: Aggregation
   readonly line: Line
   /** Start and end of each bucket. */
-  readonly times: Pick<QueryAnswer, 'startMs' | 'endMs'>
+  readonly times: Pick<QueryResult, 'startMs' | 'endMs'>
   /** Label of the earlier range, for a line of `comparison`. */
   readonly earlierLabel: string | undefined
 }
@@ -23,7 +23,7 @@ interface PointSource {
 }
 
 /** One chart line per group and aggregation: group by group, aggregations in the requested order. */
-export function seriesSources(result: QueryAnswer): readonly SeriesSource[] {
+export function seriesSources(result: QueryResult): readonly SeriesSource[] {
   return result.groups.flatMap((group) =>
     result.aggregations.map((aggregation) => ({
       result,

@@ -1,7 +1,7 @@
 import { assert } from '../../model/errors.ts'
 import { formatId } from '../../model/id.ts'
 import { formatDuration, formatInstant } from '../../model/time.ts'
-import type { AnswerGroup, QueryAnswer } from '../../query/compute/result.ts'
+import type { QueryResult, ResultGroup } from '../../query/compute/result.ts'
 import { fillLine } from '../../query/compute/result.ts'
 import type { MetricRow } from '../../store/store.ts'
 import type { TrackedPoint } from '../../wire/flux.ts'
@@ -46,11 +46,11 @@ function instantOrNull(ms: number | undefined): string | null {
 }
 
 /** Widths of the stored buckets that were read, finest first: `10s,1m`. Empty when none was read. */
-export function resolutionsOf(result: QueryAnswer): string {
+export function resolutionsOf(result: QueryResult): string {
   return result.meta.resolutionsMs.map(formatDuration).join(',')
 }
 
-export function writeQueryResult(result: QueryAnswer, grouping: 'none' | 'tags' | 'series'): string {
+export function writeQueryResult(result: QueryResult, grouping: 'none' | 'tags' | 'series'): string {
   // Formatted once for all groups: formatting instants is most of the work.
   const rowStarts = Array.from(result.startMs, (ms) => `{"timestamp":"${formatInstant(ms)}"`)
   if (grouping === 'none') {
@@ -69,7 +69,7 @@ export function writeQueryResult(result: QueryAnswer, grouping: 'none' | 'tags' 
 }
 
 /** `[{"timestamp","value"}]`; several aggregations have one field each instead of `value`. */
-function writeRows(result: QueryAnswer, group: AnswerGroup, rowStarts: readonly string[]): string {
+function writeRows(result: QueryResult, group: ResultGroup, rowStarts: readonly string[]): string {
   const { aggregations, fill } = result
   const lines = aggregations.map(({ name }) => fillLine(group, name, fill))
   const fields = aggregations.length === 1 ? [',"value":'] : aggregations.map(({ name }) => `,${JSON.stringify(name)}:`)
@@ -85,18 +85,18 @@ function writeRows(result: QueryAnswer, group: AnswerGroup, rowStarts: readonly 
 }
 
 /** The values of the `group_by` tags, joined by commas. Commas inside a value are escaped, so that keys are unique. */
-function tagsKeyOf({ tags }: AnswerGroup): string {
+function tagsKeyOf({ tags }: ResultGroup): string {
   if (tags.length === 1) return tags[0]![1]
   return tags.map(([, value]) => value.replaceAll(/[\\,]/g, '\\$&')).join(',')
 }
 
-function seriesKeyOf({ series }: AnswerGroup): string {
+function seriesKeyOf({ series }: ResultGroup): string {
   assert(series !== undefined, 'groups by series have a series')
   return formatId(series.seriesId)
 }
 
 /** `"SERIES_ID":{tags}` */
-function writeSeries(group: AnswerGroup): string {
+function writeSeries(group: ResultGroup): string {
   const tags = group.series?.tags.map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`) ?? []
   return `${JSON.stringify(seriesKeyOf(group))}:{${tags.join(',')}}`
 }

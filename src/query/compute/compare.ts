@@ -5,7 +5,7 @@ import { nearestInstant, withinRange } from '../../model/time.ts'
 import type { TimeZone } from '../../model/zone-offsets.ts'
 import type { Plan } from '../plan/plan.ts'
 import type { Compare } from '../plan/request.ts'
-import { type AnswerGroup, type ComparisonTimes, withoutTotals } from './result.ts'
+import { type ComparisonTimes, type ResultGroup, withoutTotals } from './result.ts'
 
 /**
  * The earlier period that a query is compared with. The local clock decides for each bucket where its counterpart lies,
@@ -77,11 +77,11 @@ function edgesOf(starts: ReadonlySet<number>, startMs: Float64Array, endMs: Floa
 }
 
 /** The group with the same group of the earlier period as `comparison`, aligned to the buckets of the query. */
-export function compared(group: AnswerGroup, earlier: AnswerGroup, { bucketOf }: Comparison): AnswerGroup {
+export function compared(group: ResultGroup, earlier: ResultGroup, { bucketOf }: Comparison): ResultGroup {
   const buckets = bucketOf.length
   const aligned = (column: Float64Array): Float64Array =>
     Float64Array.from({ length: buckets }, (_, i) => column[bucketOf[i]!] ?? Number.NaN)
-  const comparison: AnswerGroup = {
+  const comparison: ResultGroup = {
     ...withoutTotals(earlier),
     present: Uint8Array.from({ length: buckets }, (_, i) => earlier.present[bucketOf[i]!] ?? 0),
     values: new Map([...earlier.values].map(([name, column]) => [name, aligned(column)])),

@@ -3,7 +3,7 @@ import type { Plan } from '../plan/plan.ts'
 import type { GroupKey } from '../plan/series-index.ts'
 import { CellSummary, type Cells, RangeSummary } from './cells.ts'
 import type { DistinctCounts } from './distinct.ts'
-import { type AnswerGroup, UNAVAILABLE } from './result.ts'
+import { type ResultGroup, UNAVAILABLE } from './result.ts'
 
 export interface Evaluation {
   readonly plan: Plan
@@ -17,12 +17,12 @@ export interface Evaluation {
 }
 
 /** Computes the aggregations of each group from its accumulators. */
-export function evaluate(evaluation: Evaluation, cells: Cells): ReadonlyMap<number, AnswerGroup> {
+export function evaluate(evaluation: Evaluation, cells: Cells): ReadonlyMap<number, ResultGroup> {
   return new Map(cells.groups.map((group, slot) => [group, evaluateGroup(evaluation, cells, group, slot)]))
 }
 
 /** The result of a group without data. */
-export function emptyGroup({ groups, computed, plan }: Evaluation, group: number): AnswerGroup {
+export function emptyGroup({ groups, computed, plan }: Evaluation, group: number): ResultGroup {
   const buckets = plan.edges.length - 1
   const nothing = new Float64Array(buckets).fill(Number.NaN)
   return {
@@ -38,7 +38,7 @@ function presenceOf({ unavailable }: Plan): Uint8Array {
   return unavailable.map((isUnavailable) => isUnavailable * UNAVAILABLE)
 }
 
-function evaluateGroup(evaluation: Evaluation, cells: Cells, group: number, slot: number): AnswerGroup {
+function evaluateGroup(evaluation: Evaluation, cells: Cells, group: number, slot: number): ResultGroup {
   const { computed } = evaluation
   const at = slot * cells.buckets
   const seconds = bucketSeconds(evaluation)

@@ -8,7 +8,7 @@ import type { Fill } from '../plan/request.ts'
 export const UNAVAILABLE = 2
 
 /** The result of a query: one row of buckets, and columns over it for each group. */
-export interface QueryAnswer {
+export interface QueryResult {
   readonly metric: MetricRow
   /** The range after widening to stored buckets: `fromMs` inclusive, `toMs` exclusive. */
   readonly fromMs: number
@@ -24,7 +24,7 @@ export interface QueryAnswer {
   /** The buckets of the earlier period; undefined unless the query compares. */
   readonly comparison?: ComparisonTimes | undefined
   /** Sorted by tags or by rank, a remainder last. Exactly one without grouping. */
-  readonly groups: readonly AnswerGroup[]
+  readonly groups: readonly ResultGroup[]
   readonly meta: QueryMeta
 }
 
@@ -37,7 +37,7 @@ export interface ComparisonTimes {
   readonly label: string
 }
 
-export interface AnswerGroup {
+export interface ResultGroup {
   /**
    * Keys and values of the grouping, in the order of the query; all tags if by series. A missing tag is the empty text.
    */
@@ -57,11 +57,11 @@ export interface AnswerGroup {
   /**
    * The same group in the earlier period, its columns aligned to the buckets of this one. Set if the query compares.
    */
-  readonly comparison?: AnswerGroup
+  readonly comparison?: ResultGroup
 }
 
 /** A key of the group, the same in every result. */
-export function groupKey({ tags, series, isRemainder }: Pick<AnswerGroup, 'tags' | 'series' | 'isRemainder'>): string {
+export function groupKey({ tags, series, isRemainder }: Pick<ResultGroup, 'tags' | 'series' | 'isRemainder'>): string {
   if (isRemainder === true) return 'remainder'
   return series === undefined ? JSON.stringify(tags) : formatId(series.seriesId)
 }
@@ -74,11 +74,11 @@ export function withoutTotals({
   values,
   before,
   isRemainder,
-}: AnswerGroup): Omit<AnswerGroup, 'totals'> {
+}: ResultGroup): Omit<ResultGroup, 'totals'> {
   return { tags, series, present, values, ...(before && { before }), ...(isRemainder === true && { isRemainder }) }
 }
 
-export function withBefore(group: AnswerGroup, before: ReadonlyMap<string, number>): AnswerGroup {
+export function withBefore(group: ResultGroup, before: ReadonlyMap<string, number>): ResultGroup {
   return {
     ...withoutTotals(group),
     before,
@@ -118,18 +118,18 @@ export interface Line {
  * repeats the last value, even of before the range (null without one). An unavailable bucket is always null. A bucket
  * counts as empty only if it is empty in both periods, so that a line and its comparison have the same rows.
  */
-export function fillLine(group: AnswerGroup, name: string, fill: Fill): Line {
+export function fillLine(group: ResultGroup, name: string, fill: Fill): Line {
   return lineOf(group, group, name, fill)
 }
 
 /** The line of the earlier period with the same rows as {@link fillLine}; undefined unless the query compares. */
-export function fillComparison(group: AnswerGroup, name: string, fill: Fill): Line | undefined {
+export function fillComparison(group: ResultGroup, name: string, fill: Fill): Line | undefined {
   return group.comparison && lineOf(group, group.comparison, name, fill)
 }
 
 function lineOf(
-  listed: AnswerGroup,
-  { values: columns, present, before }: AnswerGroup,
+  listed: ResultGroup,
+  { values: columns, present, before }: ResultGroup,
   name: string,
   fill: Fill,
 ): Line {

@@ -3,7 +3,7 @@ import type { FixedOrCalendar, Interval } from '../../model/interval.ts'
 import { DAY_MS, nearestInstant } from '../../model/time.ts'
 import type { TimeZone } from '../../model/zone-offsets.ts'
 import { AUTO_BUCKETS_MAX } from '../plan/plan.ts'
-import { groupKey, type QueryAnswer } from './result.ts'
+import { groupKey, type QueryResult } from './result.ts'
 
 /**
  * Finds the last value of each group before a range, with which `fill: previous` starts: that of the last bucket with a
@@ -37,7 +37,7 @@ export interface LookBack {
    * Runs a query over a part of the time before; `toMs` is inclusive. Undefined: too many buckets, or not kept that
    * fine.
    */
-  readonly query: (part: { fromMs: number; toMs: number; interval: Interval }) => Promise<QueryAnswer | undefined>
+  readonly query: (part: { fromMs: number; toMs: number; interval: Interval }) => Promise<QueryResult | undefined>
 }
 
 /** The last values by the key of the group. */
@@ -89,7 +89,7 @@ interface LastNumber {
 }
 
 /** The last number of each group and aggregation that has one. */
-function lastNumbers(result: QueryAnswer | undefined): readonly LastNumber[] {
+function lastNumbers(result: QueryResult | undefined): readonly LastNumber[] {
   const numbers: LastNumber[] = []
   for (const group of result?.groups ?? []) {
     const key = groupKey(group)

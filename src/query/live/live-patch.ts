@@ -1,5 +1,5 @@
 import { compareIds } from '../../model/id.ts'
-import { type AnswerGroup, fillComparison, fillLine, groupKey, type Line, type QueryAnswer } from '../compute/result.ts'
+import { fillComparison, fillLine, groupKey, type Line, type QueryResult, type ResultGroup } from '../compute/result.ts'
 
 /**
  * The next update of a live query. A snapshot replaces everything that the client has. A patch holds the buckets that
@@ -9,7 +9,7 @@ import { type AnswerGroup, fillComparison, fillLine, groupKey, type Line, type Q
 export interface LiveUpdate {
   readonly kind: 'snapshot' | 'patch'
   /** In a patch: the changed part of the newest result, already filled. */
-  readonly result: QueryAnswer
+  readonly result: QueryResult
   readonly dropBeforeMs: number | undefined
 }
 
@@ -20,7 +20,7 @@ export interface PatchOptions {
   readonly ranked: boolean
 }
 
-export function snapshotOf(result: QueryAnswer): LiveUpdate {
+export function snapshotOf(result: QueryResult): LiveUpdate {
   return { kind: 'snapshot', result, dropBeforeMs: undefined }
 }
 
@@ -28,11 +28,11 @@ export function snapshotOf(result: QueryAnswer): LiveUpdate {
  * The update from one result to a later one of the same query: a snapshot if a patch cannot express it, undefined if
  * equal.
  */
-export function updateBetween(before: QueryAnswer, after: QueryAnswer, options: PatchOptions): LiveUpdate | undefined {
+export function updateBetween(before: QueryResult, after: QueryResult, options: PatchOptions): LiveUpdate | undefined {
   const shift = shiftOf(before, after)
   if (shift === undefined) return snapshotOf(after)
   const known = new Map(before.groups.map((group) => [groupKey(group), group]))
-  const groups: AnswerGroup[] = []
+  const groups: ResultGroup[] = []
   let place = -1
   const places = new Map([...known.keys()].map((key, index) => [key, index]))
   for (const group of after.groups) {
@@ -63,7 +63,7 @@ export function updateBetween(before: QueryAnswer, after: QueryAnswer, options: 
 }
 
 /** How many buckets the range has moved: bucket i was bucket i + shift before. Undefined: the buckets are different. */
-function shiftOf(before: QueryAnswer, after: QueryAnswer): number | undefined {
+function shiftOf(before: QueryResult, after: QueryResult): number | undefined {
   const isSame =
     before.interval === after.interval &&
     before.timezone === after.timezone &&
@@ -79,10 +79,10 @@ function shiftOf(before: QueryAnswer, after: QueryAnswer): number | undefined {
 
 /** 1 for each bucket of the group that is new or changed. Undefined: a bucket was removed. */
 function changedBuckets(
-  before: QueryAnswer,
-  earlier: AnswerGroup | undefined,
-  after: QueryAnswer,
-  group: AnswerGroup,
+  before: QueryResult,
+  earlier: ResultGroup | undefined,
+  after: QueryResult,
+  group: ResultGroup,
   shift: number,
 ): Uint8Array | undefined {
   const changed = new Uint8Array(after.startMs.length)
@@ -119,12 +119,12 @@ function markDifferences(before: Line, after: Line, shift: number, differs: Uint
 }
 
 /** The buckets in a line of the group. */
-function listed(group: AnswerGroup, fill: QueryAnswer['fill'] = 'none'): readonly number[] {
+function listed(group: ResultGroup, fill: QueryResult['fill'] = 'none'): readonly number[] {
   return fillLine(group, '', fill).bucket
 }
 
 /** The group with only these buckets, filled. */
-function changedPart(result: QueryAnswer, group: AnswerGroup, changed: Uint8Array): AnswerGroup {
+function changedPart(result: QueryResult, group: ResultGroup, changed: Uint8Array): ResultGroup {
   const { comparison } = group
   const names = [...group.values.keys()]
   const columns = (fill: typeof fillComparison) =>

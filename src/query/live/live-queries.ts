@@ -1,6 +1,6 @@
 import { GatewayError } from '../../model/errors.ts'
 import { formatId, type Id64 } from '../../model/id.ts'
-import type { QueryAnswer } from '../compute/result.ts'
+import type { QueryResult } from '../compute/result.ts'
 import type { QueryInput } from '../plan/request.ts'
 import { type LiveUpdate, type PatchOptions, snapshotOf, updateBetween } from './live-patch.ts'
 
@@ -28,7 +28,7 @@ export const LIVE_BOUNDS = { everyMs: LIVE_EVERY_MS, pollMs: LIVE_POLL_MS, runsM
 
 /** The parts of the gateway that live queries need. */
 export interface LiveSource {
-  query(project: string, input: QueryInput): Promise<QueryAnswer>
+  query(project: string, input: QueryInput): Promise<QueryResult>
   onCommit(listener: (partition: number, metricIds: readonly Id64[]) => void): () => void
   now(): number
   /** Starts a timer; the returned function cancels it. */
@@ -237,7 +237,7 @@ class Topic {
   state: TopicState = 'idle'
   cancelTimer: (() => void) | undefined
   metricId: string | undefined
-  result: QueryAnswer | undefined
+  result: QueryResult | undefined
   /** The number of the run that gave the result, from 1. */
   resultRun = 0
   runs = 0
@@ -256,7 +256,7 @@ class Topic {
     return this.state === 'outdated'
   }
 
-  publish(result: QueryAnswer, run: number): void {
+  publish(result: QueryResult, run: number): void {
     const isEqual = this.result !== undefined && updateBetween(this.result, result, BUCKETS_ONLY) === undefined
     this.equalResults = isEqual ? this.equalResults + 1 : 0
     this.result = result
@@ -277,7 +277,7 @@ class Subscription implements AsyncIterableIterator<LiveUpdate> {
   readonly #leave: () => void
   /** Results of runs up to this one are older than the subscription. */
   readonly #joinedRun: number
-  #previous: QueryAnswer | undefined
+  #previous: QueryResult | undefined
   #error: { readonly reason: unknown } | undefined
   #isOver = false
   #resume: (() => void) | undefined

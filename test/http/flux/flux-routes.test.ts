@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { GatewayError } from '../../../src/model/errors.ts'
 import { reject } from '../../../src/model/point.ts'
-import type { QueryAnswer } from '../../../src/query/compute/result.ts'
+import type { QueryResult } from '../../../src/query/compute/result.ts'
 import { parseAggregation } from '../../../src/query/plan/aggregation.ts'
 import { answerGroup, metricRow, queryAnswer } from '../../support/fake-gateway.ts'
 import { createFakeServer, errorOf, NOW_MS } from '../../support/fake-server.ts'
@@ -230,7 +230,7 @@ describe('GET /api/v1/metrics/:name', () => {
 })
 
 describe('GET /api/v1/metrics/:name/query', () => {
-  async function answered(answer: QueryAnswer, parameters = '') {
+  async function answered(answer: QueryResult, parameters = '') {
     const response = await createFakeServer({ query: () => answer }).get(`${QUERY}?${parameters}`)
     expect(response.statusCode).toBe(200)
     return response

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import { type AnswerGroup, fillLine } from '../../../src/query/compute/result.ts'
+import { fillLine, type ResultGroup } from '../../../src/query/compute/result.ts'
 
 /** Buckets with a value, empty ones (undefined), and ones whose number does not exist (NaN). */
-function group(...values: readonly (number | undefined)[]): AnswerGroup {
+function group(...values: readonly (number | undefined)[]): ResultGroup {
   return {
     tags: [],
     series: undefined,

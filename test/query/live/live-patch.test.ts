@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { AnswerGroup, QueryAnswer } from '../../../src/query/compute/result.ts'
+import type { QueryResult, ResultGroup } from '../../../src/query/compute/result.ts'
 import { type LiveUpdate, snapshotOf, updateBetween } from '../../../src/query/live/live-patch.ts'
 import { parseAggregation } from '../../../src/query/plan/aggregation.ts'
 import { FILLS, type Fill } from '../../../src/query/plan/request.ts'
@@ -12,14 +12,14 @@ const STEP_MS = 60_000
 type Data = Readonly<Record<string, readonly (number | undefined)[]>>
 
 /** Buckets from number `from` on, the last one still open. */
-function answerOf(data: Data, from: number, fill: Fill = 'none', interval = '1m'): QueryAnswer {
+function answerOf(data: Data, from: number, fill: Fill = 'none', interval = '1m'): QueryResult {
   const length = Object.values(data)[0]?.length ?? 0
   const startMs = Float64Array.from({ length }, (_, i) => (from + i) * STEP_MS)
   const groups = Object.entries(data)
     .filter(([, values]) => values.some((value) => value !== undefined))
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(
-      ([name, values]): AnswerGroup => ({
+      ([name, values]): ResultGroup => ({
         tags: [['endpoint', name]],
         series: undefined,
         present: Uint8Array.from(values, (value) => (value === undefined ? 0 : 1)),
@@ -53,7 +53,7 @@ function answerOf(data: Data, from: number, fill: Fill = 'none', interval = '1m'
 }
 
 const OPTIONS = { totals: true, ranked: false }
-const between = (before: QueryAnswer, after: QueryAnswer, options = OPTIONS): LiveUpdate | undefined =>
+const between = (before: QueryResult, after: QueryResult, options = OPTIONS): LiveUpdate | undefined =>
   updateBetween(before, after, options)
 const U = undefined
 
@@ -96,7 +96,7 @@ describe('a patch holds', () => {
 describe('a snapshot is sent instead of a patch when', () => {
   const before = answerOf({ a: [1, 2], b: [3, 4] }, 0)
 
-  test.each<[why: string, after: QueryAnswer, ranked?: boolean]>([
+  test.each<[why: string, after: QueryResult, ranked?: boolean]>([
     ['a bucket is empty again', answerOf({ a: [1, U], b: [3, 4] }, 0)],
     ['a group with buckets in the range is gone', answerOf({ b: [3, 4] }, 0)],
     ['the interval is another', answerOf({ a: [1, 2], b: [3, 4] }, 0, 'none', '5m')],
@@ -120,7 +120,7 @@ test('a client that applies all updates, or skips some, has the newest result', 
   fc.assert(
     fc.property(fc.array(step, { minLength: 2, maxLength: 6 }), fc.constantFrom(...FILLS), (steps, fill) => {
       let from = 0
-      let told: QueryAnswer | undefined
+      let told: QueryResult | undefined
       let picture = {}
       for (const [i, { data, moves, isTaken }] of steps.entries()) {
         from += moves

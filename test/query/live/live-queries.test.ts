@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import { GatewayError } from '../../../src/model/errors.ts'
 import type { Id64 } from '../../../src/model/id.ts'
-import type { QueryAnswer } from '../../../src/query/compute/result.ts'
+import type { QueryResult } from '../../../src/query/compute/result.ts'
 import type { LiveUpdate } from '../../../src/query/live/live-patch.ts'
 import { LiveQueries, type LiveSettings } from '../../../src/query/live/live-queries.ts'
 import type { QueryInput } from '../../../src/query/plan/request.ts'
@@ -70,7 +70,7 @@ class World {
     await settle()
   }
 
-  async #query(project: string, input: QueryInput): Promise<QueryAnswer> {
+  async #query(project: string, input: QueryInput): Promise<QueryResult> {
     this.asked.push(input.metric)
     if (this.failure !== undefined) throw this.failure
     const answer = await this.#gateway.query(project, input)
