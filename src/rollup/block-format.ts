@@ -38,3 +38,17 @@ export function guard<T>(name: string, doing: string, read: () => T): T {
     throw new BlockError(name, `${doing}: ${error instanceof Error ? error.message : String(error)}`, error)
   }
 }
+
+/** Aim of `encodeBlocks`: small enough to move in one piece, large enough that a day of a metric is few of them. */
+export const BLOCK_BYTES_MAX = 1 << 20
+/** Bounds what a reader allocates, whatever the bytes claim. */
+export const BLOCK_ROWS_MAX = 1 << 20
+/** A compressed block that claims to be larger is damaged. */
+export const INFLATED_BYTES_MAX = 1 << 26
+
+/** 1 is refused: its running totals were written in two ways that the bytes do not tell apart. */
+export const VERSION = 2
+export const SCALARS_MAGIC = [0x47, 0x51, 0x42] as const // GQB
+export const SKETCHES_MAGIC = [0x47, 0x51, 0x53] as const // GQS
+export const DEFLATED = 1
+export const CHECKSUM_BYTES = 4

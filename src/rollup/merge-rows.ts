@@ -78,24 +78,6 @@ export function mergeRows(
   return merged
 }
 
-/** The rows under other ids of their series: `idOf` answers that of the series at a place. No two may be the same. */
-export function withSeriesIds(rows: RollupRows, resolutionMs: number, idOf: (series: number) => Id64): RollupTable {
-  const all = materialize(rows)
-  const sources = Array.from({ length: all.seriesCount }, (_, series): RollupRows => {
-    const { hi, lo } = idOf(series)
-    const rowStart = all.rowStart.subarray(series, series + 2)
-    return {
-      ...all,
-      length: rowStart[1]! - rowStart[0]!,
-      seriesCount: 1,
-      seriesHi: Uint32Array.of(hi),
-      seriesLo: Uint32Array.of(lo),
-      rowStart,
-    }
-  })
-  return mergeRows(sources, resolutionMs)
-}
-
 class Merge {
   readonly #resolutionMs: number
   readonly #sources: RollupRows[] = []

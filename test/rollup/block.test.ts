@@ -2,14 +2,8 @@ import { crc32 } from 'node:zlib'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { RollupKind } from '../../src/model/metric.ts'
-import {
-  type Block,
-  BlockError,
-  type EncodedBlock,
-  encodeBlock,
-  encodeBlocks,
-  openBlock,
-} from '../../src/rollup/block.ts'
+import { type Block, BlockError, openBlock } from '../../src/rollup/block.ts'
+import { type EncodedBlock, encodeBlock, encodeBlocks } from '../../src/rollup/encode-block.ts'
 import { mergeRows } from '../../src/rollup/merge-rows.ts'
 import { RollupTable } from '../../src/rollup/rollup-table.ts'
 import { QuantileSketch } from '../../src/sketch/quantile-sketch.ts'

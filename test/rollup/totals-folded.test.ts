@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { encodeBlock, openBlock } from '../../src/rollup/block.ts'
+import { openBlock } from '../../src/rollup/block.ts'
+import { encodeBlock } from '../../src/rollup/encode-block.ts'
 import { mergeRows } from '../../src/rollup/merge-rows.ts'
 import type { RollupRows } from '../../src/rollup/rollup-rows.ts'
 import { RollupTable } from '../../src/rollup/rollup-table.ts'

@@ -1,5 +1,6 @@
 import { formatId, type Id64 } from '../../model/id.ts'
-import { type Block, encodeBlock, type MetricSection, openBlock } from '../../rollup/block.ts'
+import { type Block, type MetricSection, openBlock } from '../../rollup/block.ts'
+import { encodeBlock } from '../../rollup/encode-block.ts'
 import { mergeRows } from '../../rollup/merge-rows.ts'
 import type { InboxEntry } from '../../store/store.ts'
 import type { BlockCache } from './block-cache.ts'

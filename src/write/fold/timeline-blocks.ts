@@ -1,15 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import type { Id64 } from '../../model/id.ts'
 import type { Pacer } from '../../model/pacer.ts'
-import {
-  type Block,
-  BlockError,
-  BlockVersionError,
-  type EncodedBlock,
-  encodeBlock,
-  encodeBlocks,
-  openBlock,
-} from '../../rollup/block.ts'
+import { type Block, BlockError, BlockVersionError, openBlock } from '../../rollup/block.ts'
+import { type EncodedBlock, encodeBlock, encodeBlocks } from '../../rollup/encode-block.ts'
 import type { RollupRows } from '../../rollup/rollup-rows.ts'
 import type { FoldCommit, IndexEntry, NamedBlock, Store, WindowKey } from '../../store/store.ts'
 

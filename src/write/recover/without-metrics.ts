@@ -1,5 +1,6 @@
 import { formatId, type Id64 } from '../../model/id.ts'
-import { encodeBlock, openBlock } from '../../rollup/block.ts'
+import { openBlock } from '../../rollup/block.ts'
+import { encodeBlock } from '../../rollup/encode-block.ts'
 import type { NamedBlock } from '../../store/store.ts'
 import { type RoundPart, seriesTouches } from '../round/round-parts.ts'
 

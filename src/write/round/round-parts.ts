@@ -1,6 +1,7 @@
 import { formatId, type Id64 } from '../../model/id.ts'
 import type { Pacer } from '../../model/pacer.ts'
-import { BLOCK_BYTES_MAX, type EncodedBlock, encodeBlock, encodeBlocks } from '../../rollup/block.ts'
+import { BLOCK_BYTES_MAX } from '../../rollup/block-format.ts'
+import { type EncodedBlock, encodeBlock, encodeBlocks } from '../../rollup/encode-block.ts'
 import { mergeRows } from '../../rollup/merge-rows.ts'
 import type { RollupRows } from '../../rollup/rollup-rows.ts'
 import type { RollupTable } from '../../rollup/rollup-table.ts'

@@ -1,0 +1,409 @@
+import { crc32, deflateRawSync } from 'node:zlib'
+import { compareIds, formatId, type Id64 } from '../model/id.ts'
+import { encodeBins } from '../sketch/bins.ts'
+import { QuantileSketch } from '../sketch/quantile-sketch.ts'
+import { ByteWriter } from '../sketch/varint.ts'
+import {
+  BLOCK_BYTES_MAX,
+  BLOCK_ROWS_MAX,
+  CHECKSUM_BYTES,
+  DEFLATED,
+  FLAT,
+  FULL,
+  HAS_BINS,
+  HAS_TOTALS,
+  INFLATED_BYTES_MAX,
+  KINDS,
+  MIXED,
+  SCALARS_MAGIC,
+  SINGLE,
+  SKETCHES_MAGIC,
+  VERSION,
+} from './block-format.ts'
+import { encodeColumn } from './columns.ts'
+import type { RollupRows } from './rollup-rows.ts'
+
+/**
+ * Encodes rollups as blocks. `block.ts` describes what a block is and reads it; `docs/storage-format.md` describes every byte. Writers and
+ * scratch columns are reused, so encoding is not reentrant.
+ */
+
+export interface EncodedBlock {
+  readonly scalars: Uint8Array
+  /** Undefined when no distribution has a row of different values. */
+  readonly sketches: Uint8Array | undefined
+  readonly rollups: number
+  /** Least and greatest series id, both inclusive; zero for a block without rollups. */
+  readonly seriesFrom: Id64
+  readonly seriesTo: Id64
+}
+
+interface Stretch {
+  readonly metricId: Id64
+  readonly rows: RollupRows
+  /** Rows [from, to). */
+  readonly from: number
+  readonly to: number
+}
+
+const column = new ByteWriter(1 << 12)
+const directory = new ByteWriter(1 << 12)
+const scalarBody = new ByteWriter(1 << 16)
+const sketchBody = new ByteWriter(1 << 16)
+const sectionBins = new ByteWriter(1 << 14)
+const sectionScalars = new ByteWriter(1 << 16)
+const rowSketch = new QuantileSketch()
+
+let numbers = new Float64Array(1024)
+let shapes = new Uint8Array(1024)
+
+/**
+ * One block of these sections, in any order, each metric once. Weights of distributions must be integers. Buckets must be
+ * multiples of the resolution; anything else is a RangeError.
+ */
+export function encodeBlock(
+  resolutionMs: number,
+  sections: readonly { readonly metricId: Id64; readonly rows: RollupRows }[],
+  options: { readonly deflate?: boolean } = {},
+): EncodedBlock {
+  const stretches = sections
+    .filter(({ rows }) => rows.length > 0)
+    .map(({ metricId, rows }) => ({ metricId, rows, from: 0, to: rows.length }))
+    .sort((a, b) => compareIds(a.metricId, b.metricId))
+  for (let i = 1; i < stretches.length; i++) {
+    if (compareIds(stretches[i - 1]!.metricId, stretches[i]!.metricId) === 0) {
+      throw new RangeError(`two sections of metric ${formatId(stretches[i]!.metricId)}`)
+    }
+  }
+  return encodeStretches(resolutionMs, stretches, options.deflate ?? false)
+}
+
+export interface BlocksOptions {
+  readonly deflate?: boolean
+  readonly bytesMax?: number
+  readonly rowsMax?: number
+  /** Told of a row that cannot be encoded, which is then left out; without it that is an error. */
+  readonly setAside?: (row: number, cause: unknown) => void
+}
+
+/**
+ * As many blocks as it takes for no string to exceed `bytesMax` before deflation and no block to hold more than `rowsMax`
+ * rollups; a single row that exceeds the bytes stays alone.
+ */
+export function encodeBlocks(
+  resolutionMs: number,
+  metricId: Id64,
+  rows: RollupRows,
+  options: BlocksOptions = {},
+): EncodedBlock[] {
+  const bytesMax = options.bytesMax ?? BLOCK_BYTES_MAX
+  const rowsMax = Math.min(options.rowsMax ?? BLOCK_ROWS_MAX, BLOCK_ROWS_MAX)
+  const blocks: EncodedBlock[] = []
+  /** Undefined: some row of these cannot be encoded. */
+  const tryToEncode = (from: number, to: number): Bodies | undefined => {
+    try {
+      return encodeBodies(resolutionMs, [{ metricId, rows, from, to }])
+    } catch (cause) {
+      if (options.setAside === undefined) throw cause
+      if (to - from === 1) options.setAside(from, cause)
+      return undefined
+    }
+  }
+  const encodeRange = (from: number, to: number): void => {
+    let parts = Math.ceil((to - from) / rowsMax)
+    if (parts === 1) {
+      const body = tryToEncode(from, to)
+      const bytes = body && Math.max(body.scalars.length, body.sketches?.length ?? 0) + HEAD_BYTES_MAX
+      if (body !== undefined && bytes !== undefined && (bytes <= bytesMax || to - from === 1)) {
+        blocks.push(finishBlock(body, options.deflate ?? false))
+        return
+      }
+      if (to - from === 1) return
+      // A little more than needed, because parts are uneven.
+      parts = bytes === undefined ? 2 : Math.min(to - from, Math.max(2, Math.ceil((bytes / bytesMax) * 1.1)))
+    }
+    let start = from
+    for (let part = 1; part <= parts; part++) {
+      const end = part === parts ? to : boundaryNear(rows, start, from + Math.round(((to - from) * part) / parts))
+      if (end > start) encodeRange(start, end)
+      start = end
+    }
+  }
+  if (rows.length > 0) encodeRange(0, rows.length)
+  return blocks
+}
+
+/** The row where the series of this row begins, unless that is far off: then blocks share a series. */
+function boundaryNear(rows: RollupRows, start: number, row: number): number {
+  const begin = rows.rowStart[seriesOfRow(rows, row)]!
+  return begin > start && row - begin < (row - start) / 4 ? begin : row
+}
+
+function seriesOfRow(rows: RollupRows, row: number): number {
+  let low = 0
+  let high = rows.seriesCount
+  while (high - low > 1) {
+    const middle = (low + high) >>> 1
+    if (rows.rowStart[middle]! <= row) low = middle
+    else high = middle
+  }
+  return low
+}
+
+interface Bodies {
+  readonly scalars: Uint8Array
+  readonly sketches: Uint8Array | undefined
+  readonly rollups: number
+  readonly seriesFrom: Id64
+  readonly seriesTo: Id64
+}
+
+const HEAD_BYTES_MAX = 32
+
+function encodeStretches(resolutionMs: number, stretches: readonly Stretch[], deflate: boolean): EncodedBlock {
+  return finishBlock(encodeBodies(resolutionMs, stretches), deflate)
+}
+
+function encodeBodies(resolutionMs: number, stretches: readonly Stretch[]): Bodies {
+  directory.reset()
+  scalarBody.reset()
+  sketchBody.reset()
+  let rollups = 0
+  let seriesFrom: Id64 | undefined
+  let seriesTo: Id64 | undefined
+  let sketchSections = 0
+  directory.varint(resolutionMs)
+  directory.varint(stretches.length)
+  for (let i = 0; i < stretches.length; i++) {
+    const stretch = stretches[i]!
+    const { metricId, rows, from, to } = stretch
+    rollups += to - from
+    if (rollups > BLOCK_ROWS_MAX) throw new RangeError(`more than ${BLOCK_ROWS_MAX} rollups for one block`)
+    const firstSeries = seriesOfRow(rows, from)
+    const lastSeries = seriesOfRow(rows, to - 1)
+    const first = { hi: rows.seriesHi[firstSeries]!, lo: rows.seriesLo[firstSeries]! }
+    const last = { hi: rows.seriesHi[lastSeries]!, lo: rows.seriesLo[lastSeries]! }
+    if (seriesFrom === undefined || compareIds(first, seriesFrom) < 0) seriesFrom = first
+    if (seriesTo === undefined || compareIds(last, seriesTo) > 0) seriesTo = last
+
+    sectionScalars.reset()
+    sectionBins.reset()
+    encodeSection(resolutionMs, stretch, firstSeries, lastSeries + 1)
+    const hasBins = sectionBins.length > 0
+    directory.u32le(metricId.hi)
+    directory.u32le(metricId.lo)
+    directory.u8(KINDS.indexOf(rows.kind) | (rows.hasTotals ? HAS_TOTALS : 0) | (hasBins ? HAS_BINS : 0))
+    directory.varint(to - from)
+    directory.varint(lastSeries + 1 - firstSeries)
+    directory.varint(sectionScalars.length)
+    scalarBody.bytes(sectionScalars.finish())
+    if (hasBins) {
+      sketchSections++
+      sketchBody.varint(i)
+      sketchBody.varint(sectionBins.length)
+      sketchBody.bytes(sectionBins.finish())
+    }
+  }
+  directory.bytes(scalarBody.finish())
+  return {
+    scalars: directory.finish(),
+    sketches: sketchSections === 0 ? undefined : sketchBody.finish(),
+    rollups,
+    seriesFrom: seriesFrom ?? { hi: 0, lo: 0 },
+    seriesTo: seriesTo ?? { hi: 0, lo: 0 },
+  }
+}
+
+function finishBlock(bodies: Bodies, deflate: boolean): EncodedBlock {
+  const scalars = seal(SCALARS_MAGIC, undefined, bodies.scalars, deflate)
+  const checksum = crc32(scalars.subarray(0, scalars.length - CHECKSUM_BYTES))
+  return {
+    ...bodies,
+    scalars,
+    sketches: bodies.sketches === undefined ? undefined : seal(SKETCHES_MAGIC, checksum, bodies.sketches, deflate),
+  }
+}
+
+/** Head, body and checksum of either string. Sketches name the scalars they belong to by their checksum. */
+function seal(magic: readonly number[], owner: number | undefined, body: Uint8Array, deflate: boolean): Uint8Array {
+  if (body.length > INFLATED_BYTES_MAX) throw new RangeError(`${body.length} bytes are too many for one block`)
+  const deflated = deflate ? deflateRawSync(body) : body
+  const smaller = deflated.length < body.length
+  column.reset()
+  for (const byte of magic) column.u8(byte)
+  column.u8(VERSION)
+  column.u8(smaller ? DEFLATED : 0)
+  if (owner !== undefined) column.u32le(owner)
+  if (smaller) column.varint(body.length)
+  column.bytes(smaller ? deflated : body)
+  const checksummed = column.finish()
+  column.u32le(crc32(checksummed))
+  return column.finish()
+}
+
+/** Fills the scratch from 0 on and returns it. */
+function scratchNumbers(length: number): Float64Array {
+  if (numbers.length < length) numbers = new Float64Array(length * 2)
+  return numbers
+}
+
+function encodeSection(resolutionMs: number, stretch: Stretch, seriesFrom: number, seriesTo: number): void {
+  const { rows, from, to } = stretch
+  const writer = sectionScalars
+  encodePlaces(resolutionMs, stretch, seriesFrom, seriesTo, writer)
+  switch (rows.kind) {
+    case 'set':
+      encodeColumn(rows.count, from, to, writer)
+      return
+    case 'counter':
+      encodeColumn(rows.count, from, to, writer)
+      encodeColumn(rows.sum, from, to, writer)
+      if (rows.hasTotals) encodeTotals(rows, from, to, writer)
+      return
+    case 'gauge':
+    case 'distribution':
+      encodeMoments(rows, from, to, writer)
+  }
+}
+
+/** Series and buckets. */
+function encodePlaces(
+  resolutionMs: number,
+  { rows, from, to }: Stretch,
+  seriesFrom: number,
+  seriesTo: number,
+  writer: ByteWriter,
+): void {
+  const { bucketMs, rowStart } = rows
+  for (let series = seriesFrom; series < seriesTo; series++) {
+    writer.u32le(rows.seriesHi[series]!)
+    writer.u32le(rows.seriesLo[series]!)
+  }
+  const out = scratchNumbers(to - from)
+  for (let series = seriesFrom; series < seriesTo; series++) {
+    out[series - seriesFrom] = Math.min(to, rowStart[series + 1]!) - Math.max(from, rowStart[series]!)
+  }
+  encodeColumn(out, 0, seriesTo - seriesFrom, writer)
+  const buckets = (row: number) => {
+    const bucket = bucketMs[row]! / resolutionMs
+    if (!Number.isSafeInteger(bucket)) throw new RangeError(`no bucket of ${resolutionMs} ms: ${bucketMs[row]}`)
+    return bucket
+  }
+  for (let series = seriesFrom; series < seriesTo; series++) {
+    out[series - seriesFrom] = buckets(Math.max(from, rowStart[series]!))
+  }
+  encodeColumn(out, 0, seriesTo - seriesFrom, writer)
+  let n = 0
+  for (let series = seriesFrom; series < seriesTo; series++) {
+    const end = Math.min(to, rowStart[series + 1]!)
+    for (let row = Math.max(from, rowStart[series]!) + 1; row < end; row++) out[n++] = buckets(row) - buckets(row - 1)
+  }
+  encodeColumn(out, 0, n, writer)
+}
+
+/** Gauges and distributions: the fewer values a row has, the fewer columns it is in. */
+function encodeMoments(rows: RollupRows, from: number, to: number, writer: ByteWriter): void {
+  const length = to - from
+  const isGauge = rows.kind === 'gauge'
+  if (shapes.length < length) shapes = new Uint8Array(length * 2)
+  let seen = 0
+  for (let row = from; row < to; row++) {
+    const shape = isGauge ? gaugeShape(rows, row) : distributionShape(rows, row)
+    shapes[row - from] = shape
+    seen |= 1 << shape
+  }
+  if (seen === 1 || seen === 2 || seen === 4) {
+    writer.u8(seen >> 1)
+  } else {
+    writer.u8(MIXED)
+    for (let i = 0; i < length; i += 4) {
+      let packed = 0
+      for (let j = 0; j < 4 && i + j < length; j++) packed |= shapes[i + j]! << (j * 2)
+      writer.u8(packed)
+    }
+  }
+  encodeShaped(rows.count, from, length, FLAT, writer)
+  encodeColumn(rows.sum, from, to, writer)
+  encodeShaped(rows.min, from, length, FLAT, writer)
+  encodeShaped(rows.max, from, length, FULL, writer)
+  if (isGauge) {
+    encodeShaped(rows.first, from, length, FULL, writer)
+    encodeShaped(rows.last, from, length, FULL, writer)
+    encodeTimes(rows, from, length, writer)
+  } else {
+    for (let i = 0; i < length; i++) {
+      if (shapes[i] !== FULL) continue
+      rowSketch.clear()
+      rows.mergeBinsInto(from + i, rowSketch)
+      encodeBins(rowSketch, sectionBins)
+    }
+  }
+}
+
+function distributionShape(rows: RollupRows, row: number): number {
+  const min = rows.min[row]!
+  if (!Object.is(min, rows.max[row])) return FULL
+  return rows.count[row] === 1 && Object.is(rows.sum[row], min) ? SINGLE : FLAT
+}
+
+function gaugeShape(rows: RollupRows, row: number): number {
+  const min = rows.min[row]!
+  if (!Object.is(min, rows.max[row]) || !Object.is(min, rows.first[row]) || !Object.is(min, rows.last[row])) return FULL
+  const one = rows.count[row] === 1 && Object.is(rows.sum[row], min) && rows.firstMs[row] === rows.lastMs[row]
+  return one ? SINGLE : FLAT
+}
+
+/** The column's values of rows of at least that shape. */
+function encodeShaped(values: Float64Array, from: number, length: number, shapeMin: number, writer: ByteWriter): void {
+  const out = scratchNumbers(length)
+  let n = 0
+  for (let i = 0; i < length; i++) if (shapes[i]! >= shapeMin) out[n++] = values[from + i]!
+  encodeColumn(out, 0, n, writer)
+}
+
+function encodeTimes(rows: RollupRows, from: number, length: number, writer: ByteWriter): void {
+  const { bucketMs, firstMs, lastMs } = rows
+  const out = scratchNumbers(length)
+  for (let i = 0; i < length; i++) out[i] = offsetOf(firstMs[from + i]!, bucketMs[from + i]!)
+  encodeColumn(out, 0, length, writer)
+  let n = 0
+  for (let i = 0; i < length; i++) if (shapes[i]! >= FLAT) out[n++] = offsetOf(lastMs[from + i]!, firstMs[from + i]!)
+  encodeColumn(out, 0, n, writer)
+}
+
+function offsetOf(timeMs: number, baseMs: number): number {
+  const offset = timeMs - baseMs
+  if (baseMs + offset !== timeMs) throw new RangeError(`not a time in whole milliseconds: ${timeMs}`)
+  return offset
+}
+
+function encodeTotals(rows: RollupRows, from: number, to: number, writer: ByteWriter): void {
+  const lengths = new Float64Array(to - from)
+  let points = 0
+  let inexact = 0
+  for (let row = from; row < to; row++) {
+    const totals = rows.totalsAt(row)
+    if (totals === undefined) continue
+    lengths[row - from] = totals.length * 4 + (totals.thinned ? 2 : 0) + (totals.inexact ? 1 : 0)
+    points += totals.length
+    if (totals.inexact) inexact++
+  }
+  const times = new Float64Array(points)
+  const values = new Float64Array(points)
+  const collapsed = new Float64Array(inexact)
+  points = 0
+  inexact = 0
+  for (let row = from; row < to; row++) {
+    const totals = rows.totalsAt(row)
+    if (totals === undefined) continue
+    for (let i = 0; i < totals.length; i++) {
+      times[points] = offsetOf(totals.timeMs[i]!, rows.bucketMs[row]!)
+      values[points++] = totals.value[i]!
+    }
+    if (totals.inexact) collapsed[inexact++] = totals.collapsed
+  }
+  encodeColumn(lengths, 0, to - from, writer)
+  encodeColumn(times, 0, times.length, writer)
+  encodeColumn(values, 0, values.length, writer)
+  encodeColumn(collapsed, 0, collapsed.length, writer)
+}
