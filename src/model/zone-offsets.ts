@@ -272,7 +272,7 @@ const KIND_START_MS = new Float64Array(14)
 for (let year = REPEATING_YEAR; year < REPEATING_YEAR + KINDS_YEARS; year++)
   KIND_START_MS[kindOf(year)] = yearStart(year)
 
-/** A number for the weekday that a year begins with and for its length. */
+/** 0 to 13: years of the same kind begin on the same weekday and have the same length. */
 function kindOf(year: number): number {
   const start = dayNumber(year, 1, 1)
   return (start % 7) * 2 + (dayNumber(year + 1, 1, 1) - start - 365)

@@ -4,7 +4,7 @@ import type { MetricRow } from '../store/store.ts'
 import type { QueryResult } from './compute/result.ts'
 import type { Aggregation } from './plan/aggregation.ts'
 
-/** What a run computes. Queries that share a run may differ in this. */
+/** What to compute from the data read. Queries that read the same data share a run, each with its own outputs. */
 export interface RunOutputs {
   readonly computed: readonly Aggregation[]
   readonly totals: boolean

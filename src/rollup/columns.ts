@@ -284,7 +284,7 @@ function decodeIntegers(
       }
       return
     default: {
-      // Bytes 5 to 7, as the upper four bytes that end the integer: those shared with the lower part are shifted out.
+      // 5 to 7 bytes: the low part is the first four, the high part the last four. They overlap; the shift drops the overlap.
       const highAt = width - 4
       const shift = (8 - width) * 8
       for (let i = from; i < to; i++, p += width) {

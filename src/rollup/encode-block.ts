@@ -119,7 +119,7 @@ export function encodeBlocks(
         return
       }
       if (to - from === 1) return
-      // A little more than needed, because parts are uneven.
+      // More parts than the average size requires, so that the larger ones fit too.
       parts = bytes === undefined ? 2 : Math.min(to - from, Math.max(2, Math.ceil((bytes / bytesMax) * 1.1)))
     }
     let start = from

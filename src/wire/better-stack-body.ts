@@ -27,7 +27,7 @@ export interface BetterStackBody {
 const ODD_TIMES_KEPT_MAX = 10
 
 /**
- * Delivers a whole body: one item or an array of them; in NDJSON that on each line. Throws `invalid_body` when any part of it cannot be
+ * Delivers a whole body: one item or an array of items, in NDJSON on each line. Throws `invalid_body` when any part of it cannot be
  * decoded, and `payload_too_large`; what was delivered is void then.
  */
 export function* decodeBetterStackBody<S extends SeriesRef>(
@@ -40,11 +40,11 @@ export function* decodeBetterStackBody<S extends SeriesRef>(
     if (scanned !== undefined) return scanned
     sink.restart()
   }
-  return yield* decodeWholeBody(bytes, sink, options)
+  return yield* decodeWithoutScanner(bytes, sink, options)
 }
 
-/** The same without the fast way. */
-export function* decodeWholeBody<S extends SeriesRef>(
+/** Decodes with the general parsers: for bodies that the fast scanner does not handle. */
+export function* decodeWithoutScanner<S extends SeriesRef>(
   bytes: Uint8Array,
   sink: PointSink<S>,
   options: BetterStackBodyOptions,
@@ -90,7 +90,7 @@ function* decodeItems<S extends SeriesRef>(
   return items.body()
 }
 
-/** What an item costs that has been parsed, in units of a step. */
+/** Work charged to the step budget for a parsed item. Decoding yields when the budget is spent. */
 const ITEM_UNITS = 512
 
 const NEWLINE = 0x0a

@@ -121,7 +121,7 @@ export class Idempotency {
     return responseOf(await this.#write(project, key, { requestHash, ...response }), requestHash)
   }
 
-  /** Returns the first receipt of the key, which may be an earlier one. */
+  /** Stores the receipt unless the key has one already. Returns the one that is stored. */
   async #write(project: string, key: string, receipt: Receipt): Promise<Receipt> {
     const first = await this.#retry(() => this.#store.writeReceipt(project, key, receipt, this.#now()))
     this.#retained.keep(project, key, first)

@@ -34,7 +34,7 @@ export class BodyBudget {
     return charge
   }
 
-  /** On a pipelined connection that is lost, a queued response emits no `close`; the socket does. */
+  /** The open charges of a socket. They end with the socket: a queued response on a lost connection emits no `close`. */
   #chargesOf(socket: Socket): Set<BodyCharge> {
     const known = this.#chargesBySocket.get(socket)
     if (known !== undefined) return known

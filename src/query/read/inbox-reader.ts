@@ -11,7 +11,7 @@ const DIGEST_BLOCKS = 64
 /** Blocks with more rollups than this are not small, and a digest would save little. */
 const DIGEST_ROWS_MAX = 1 << 18
 
-export interface ReadInbox {
+export interface InboxContents {
   /** The data of the metric in the inbox, in order of arrival. */
   readonly sections: readonly MetricSection[]
   readonly blocks: number
@@ -50,7 +50,7 @@ export class InboxReader {
     stepMs: number,
     isSketched: boolean,
     pins: Map<string, Block>,
-  ): Promise<ReadInbox | undefined> {
+  ): Promise<InboxContents | undefined> {
     const part = inboxPart(partition)
     const groups = groupByArrival(inbox)
     const open = groups.pop() ?? []

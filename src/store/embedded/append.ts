@@ -1,7 +1,7 @@
 import { assert } from '../../model/errors.ts'
 import type { Id64 } from '../../model/id.ts'
+import { IDEMPOTENCY_MARKER_MS, WATERMARK_MS } from '../lifetimes.ts'
 import type { AppendOutcome, Commit, CommitPart, InboxEntry } from '../store.ts'
-import { MARKER_MS, WATERMARK_MS } from '../terms.ts'
 import { putBlock } from './blocks.ts'
 import { CatalogChange } from './catalog.ts'
 import { NO_VALUE, type WriteSet } from './environment.ts'
@@ -74,7 +74,7 @@ export function appendCommit(writes: WriteSet, commit: Commit, context: AppendCo
   for (const part of parts) for (const event of part.events) putEvent(writes, partition, event, part.nowMs)
   for (const { key, nowMs } of markers.values()) {
     writes.put('markers', key, encodeTime(nowMs))
-    writes.put('expiry', expiryKey(nowMs + MARKER_MS, 'marker', key), NO_VALUE)
+    writes.put('expiry', expiryKey(nowMs + IDEMPOTENCY_MARKER_MS, 'marker', key), NO_VALUE)
   }
   addToInbox(writes, partition, parts)
 
@@ -89,7 +89,7 @@ export function appendCommit(writes: WriteSet, commit: Commit, context: AppendCo
 
 function hasMarker(writes: WriteSet, key: Buffer, nowMs: number): boolean {
   const madeMs = writes.get('markers', key)
-  return madeMs !== undefined && decodeTime(madeMs) + MARKER_MS > nowMs
+  return madeMs !== undefined && decodeTime(madeMs) + IDEMPOTENCY_MARKER_MS > nowMs
 }
 
 function addToInbox(writes: WriteSet, partition: number, parts: readonly CommitPart[]): void {

@@ -1,5 +1,5 @@
+import { UNCOMMITTED_BLOCK_MS, UNLISTED_BLOCK_MS } from '../lifetimes.ts'
 import type { BlockPart, NamedBlock } from '../store.ts'
-import { UNCOMMITTED_BLOCK_MS, UNLISTED_BLOCK_MS } from '../terms.ts'
 import type { Tables, WriteSet } from './environment.ts'
 import { NO_VALUE } from './environment.ts'
 import { blockKey, expiryKey } from './keys.ts'

@@ -1,4 +1,4 @@
-import { MARKER_MS, WATERMARK_MS } from '../terms.ts'
+import { IDEMPOTENCY_MARKER_MS, WATERMARK_MS } from '../lifetimes.ts'
 import { sweepBlock } from './blocks.ts'
 import { keys, NO_VALUE, type WriteSet } from './environment.ts'
 import { type Expiring, expiryEnd, expiryKey, readExpiryKey } from './keys.ts'
@@ -32,7 +32,7 @@ const SWEEPS: Record<Expiring, (writes: WriteSet, key: Uint8Array, nowMs: number
   },
   marker(writes, key, nowMs) {
     const bytes = writes.get('markers', key)
-    if (bytes !== undefined && decodeTime(bytes) + MARKER_MS <= nowMs) writes.remove('markers', key)
+    if (bytes !== undefined && decodeTime(bytes) + IDEMPOTENCY_MARKER_MS <= nowMs) writes.remove('markers', key)
   },
   receipt: sweepReceipt,
   block: sweepBlock,

@@ -1,5 +1,6 @@
 import { assert } from '../../model/errors.ts'
 import { compareIds, formatId, type Id64, parseId } from '../../model/id.ts'
+import { IDEMPOTENCY_MARKER_MS } from '../lifetimes.ts'
 import {
   type AppendOutcome,
   type Commit,
@@ -8,7 +9,6 @@ import {
   type WindowKey,
   windowStart,
 } from '../store.ts'
-import { MARKER_MS } from '../terms.ts'
 import { type Engine, groupsOf, lists } from './engine.ts'
 import { eventAge, eventMember, inboxMember, metricAbout, metricIdentity, placeOfName } from './entries.ts'
 import { digestOf, type PartitionKeys, setName } from './keys.ts'
@@ -79,7 +79,7 @@ function addCommit(
 
 function addPart(call: Call, keys: PartitionKeys, part: CommitPart, setResolutions: readonly number[]): void {
   const { marker, block, nowMs } = part
-  call.arg(marker === undefined ? '' : digestOf(marker.project, marker.key), nowMs, MARKER_MS)
+  call.arg(marker === undefined ? '' : digestOf(marker.project, marker.key), nowMs, IDEMPOTENCY_MARKER_MS)
   if (block === undefined) call.arg('')
   else {
     addBlock(call, keys, block)

@@ -7,7 +7,7 @@ import type { Connection, Value } from './connection.ts'
  * put before each. Redis does not roll back a script that fails half-way, so a script checks everything that can fail
  * before its first write.
  */
-export const VERBS = [
+export const SCRIPTS = [
   'append',
   'clear-sets',
   'commit-fold',
@@ -29,7 +29,7 @@ export const VERBS = [
   'write-blocks',
   'write-receipt',
 ] as const
-export type Verb = (typeof VERBS)[number]
+export type Verb = (typeof SCRIPTS)[number]
 
 interface Script {
   readonly source: string

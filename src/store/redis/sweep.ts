@@ -1,4 +1,4 @@
-import { MARKER_MS, WATERMARK_MS } from '../terms.ts'
+import { IDEMPOTENCY_MARKER_MS, WATERMARK_MS } from '../lifetimes.ts'
 import { type Engine, texts } from './engine.ts'
 import { Call } from './scripts.ts'
 import { finishClearing } from './sets.ts'
@@ -15,7 +15,7 @@ export async function sweepPartition(engine: Engine, partition: number, nowMs: n
     const blocks = texts(found)
     const call = new Call()
       .key(keys.watermarks, keys.writers, keys.markers, keys.expiring)
-      .arg(nowMs, nowMs - WATERMARK_MS, nowMs - MARKER_MS, SWEPT_PER_CALL, blocks.length)
+      .arg(nowMs, nowMs - WATERMARK_MS, nowMs - IDEMPOTENCY_MARKER_MS, SWEPT_PER_CALL, blocks.length)
     for (const block of blocks) call.key(keys.scalars(block), keys.sketches(block)).arg(block)
     const [watermarks, markers] = texts(await engine.run('sweep', call)).map(Number)
     if (Math.max(watermarks!, markers!, blocks.length) < SWEPT_PER_CALL) break

@@ -1,5 +1,6 @@
 import { GatewayError } from '../../model/errors.ts'
 import { compareIndexEntries } from '../index-order.ts'
+import { UNCOMMITTED_BLOCK_MS, UNLISTED_BLOCK_MS } from '../lifetimes.ts'
 import {
   type BlockPart,
   type FoldCommit,
@@ -15,7 +16,6 @@ import {
   windowStart,
   windowWidthMs,
 } from '../store.ts'
-import { UNCOMMITTED_BLOCK_MS, UNLISTED_BLOCK_MS } from '../terms.ts'
 import { addBlock } from './append.ts'
 import { chunksOf, type Engine, lists, SERVER_TTL_MS, texts } from './engine.ts'
 import {

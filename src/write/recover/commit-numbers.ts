@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { DAY_MS } from '../../model/time.ts'
-import { WATERMARK_MS } from '../../store/terms.ts'
+import { WATERMARK_MS } from '../../store/lifetimes.ts'
 
 /**
  * The writer's name and the number of the next commit, for each partition. Names are random and numbers count from 1

@@ -53,8 +53,8 @@ export class RetainedCommits {
   }
 
   /**
-   * Keeps a commit; the numbers of a partition are consecutive. Returns the shortest time that a commit evicted for it
-   * was kept, undefined when none was evicted.
+   * Keeps a commit, and evicts older ones when space is short. Numbers of a partition are consecutive. Returns how long
+   * the evicted commit with the shortest stay was kept; undefined when none was evicted.
    */
   keep(partition: number, number: number, parts: readonly RoundPart[], nowMs: number): number | undefined {
     const chain = this.#chains[partition]!

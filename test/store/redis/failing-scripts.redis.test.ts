@@ -11,7 +11,7 @@ import { Engine } from '../../../src/store/redis/engine.ts'
 import { expireEvents, readEvents } from '../../../src/store/redis/events.ts'
 import { takePermits } from '../../../src/store/redis/permits.ts'
 import { writeReceipt } from '../../../src/store/redis/receipts.ts'
-import { scriptSource, VERBS, type Verb } from '../../../src/store/redis/scripts.ts'
+import { SCRIPTS, scriptSource, type Verb } from '../../../src/store/redis/scripts.ts'
 import { countDistinct } from '../../../src/store/redis/sets.ts'
 import { sweepPartition } from '../../../src/store/redis/sweep.ts'
 import {
@@ -125,7 +125,7 @@ function failingBefore(connection: Connection): Connection {
     async call(command, args) {
       if (command === 'eval') {
         const [source, count, ...rest] = args
-        const verb = VERBS.find((candidate) => scriptSource(candidate) === source)!
+        const verb = SCRIPTS.find((candidate) => scriptSource(candidate) === source)!
         verbs.set(verb, verb)
         await failEveryWay(verb, rest.slice(0, Number(count)).map(String), rest.slice(Number(count)))
       }
@@ -221,7 +221,7 @@ test('a script that fails has written nothing', { timeout: 120_000 }, async () =
 
   expect(await takeLease(engine, { partition, holder: 'h', leaseMs: 1_000, nowMs: NOW })).toBe(true)
 
-  for (const verb of VERBS) {
+  for (const verb of SCRIPTS) {
     const ways = failures.filter((failure) => failure.verb === verb).map(({ what }) => what)
     expect(ways.filter((what) => what.includes('another type')).length, `${verb} meets another type`).toBeGreaterThan(0)
     expect(ways, verb).toContain('a key too many')

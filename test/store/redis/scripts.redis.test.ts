@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import { scriptSource, VERBS } from '../../../src/store/redis/scripts.ts'
+import { SCRIPTS, scriptSource } from '../../../src/store/redis/scripts.ts'
 
 const FOLDER = new URL('../../../src/store/redis/lua/', import.meta.url)
 
@@ -33,10 +33,10 @@ function quoted(text: string): string[] {
 
 test('every script in the folder is a verb, and the other way round', () => {
   const files = readdirSync(FOLDER).filter((file) => file !== 'prelude.lua')
-  expect(files.sort()).toEqual(VERBS.map((verb) => `${verb}.lua`).sort())
+  expect(files.sort()).toEqual(SCRIPTS.map((verb) => `${verb}.lua`).sort())
 })
 
-describe.each(VERBS)('the header of %s', (verb) => {
+describe.each(SCRIPTS)('the header of %s', (verb) => {
   const source = bodyOf(verb)
 
   test('names the keys that the body takes, and no others', () => {

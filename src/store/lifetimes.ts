@@ -9,13 +9,13 @@ import { DAY_MS, MINUTE_MS } from '../model/time.ts'
  * The marker of an idempotency key, from its commit on. A client may repeat a request for a day, and its points count
  * once.
  */
-export const MARKER_MS = DAY_MS
+export const IDEMPOTENCY_MARKER_MS = DAY_MS
 
 /**
  * The stored response of an idempotency key. A repeated request gets it for as long as its points are not counted
  * again.
  */
-export const RECEIPT_MS = MARKER_MS
+export const RECEIPT_MS = IDEMPOTENCY_MARKER_MS
 
 /**
  * A writer's watermark, after its last commit. Writers take a new name daily: nobody retries under a name that is a
