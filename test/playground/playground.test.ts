@@ -175,7 +175,7 @@ it('asks for the key once per browser tab', async () => {
 it('explains why a key is invalid, and accepts another', async () => {
   const { page } = await openPlayground()
   await enterKey(page, 'no such key')
-  await page.getByText('A key is one word').waitFor()
+  await page.getByText('A key has only letters, digits and punctuation').waitFor()
   await enterKey(page, 'no-such-key')
   await page.getByText('This key does not exist').waitFor()
   expect(await page.getByRole('tab').count()).toBe(0)
