@@ -148,7 +148,7 @@ describe('a cluster of which one master loses its last second', () => {
     const first = kept.last
     await server.cutBack(lostReceipts)
     await until('the receipt is not there again', async () => {
-      const receipts = client.hlen(`keeping:{p${RECEIPTS_IN}}:receipts:ledger`)
+      const receipts = client.zcard(`keeping:{p${RECEIPTS_IN}}:receipt-ages:ledger`)
       return (await receipts.catch(() => 0)) === 1
     })
     // Another gateway remembers nothing of it.
