@@ -47,7 +47,7 @@ describe('a page of another origin', () => {
       expect(namesIn(served.headers['access-control-expose-headers'])).toEqual(
         expect.arrayContaining([
           ...['ratelimit-limit', 'ratelimit-remaining', 'ratelimit-reset', 'retry-after'],
-          ...['x-resolution', 'x-buckets-unavailable', 'x-request-id', 'etag'],
+          ...['x-resolution', 'x-buckets-unavailable', 'x-request-id'],
           ...['x-metrics-accepted', 'x-metrics-rejected', 'x-metrics-unreadable-time'],
         ]),
       )

@@ -83,7 +83,7 @@ it.each<[string, string, [path: string, body: unknown]]>([
     'INVALID_TAGS',
     graphql(`{ query(metric: "${LONG}", where: [{ key: "${VAST}" }]) { from } }`),
   ],
-  ['a word without quotes', 'text needs quotes', graphql(`{ query(metric: "a", tags: { a: ${VAST} }) { from } }`)],
+  ['a word without quotes', 'strings need quotes', graphql(`{ query(metric: "a", tags: { a: ${VAST} }) { from } }`)],
 ])('an error message quotes at most 64 characters of %s', async (_name, code, [path, body]) => {
   const text = await (body === undefined ? get(path) : post(path, body))
   expect(text).toContain(code)
