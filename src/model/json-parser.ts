@@ -1,8 +1,10 @@
 import { StepBudget, type Steps } from './steps.ts'
 
 /**
- * A JSON parser that works in steps, for texts that `JSON.parse` would block the event loop with, and that keeps all digits of
- * integers: one that a double does not hold is a bigint. It accepts what `JSON.parse` accepts, but for nesting beyond `DEPTH_MAX`.
+ * A JSON parser that works in steps, for texts that `JSON.parse` would block the event loop with, and that keeps all
+ * digits of
+ * integers: one that a double does not hold is a bigint. It accepts what `JSON.parse` accepts, but for nesting beyond
+ * `DEPTH_MAX`.
  * It does not recurse.
  */
 
@@ -18,7 +20,9 @@ type Container = unknown[] | Record<string, unknown>
 
 export interface JsonParserOptions {
   readonly depthMax?: number
-  /** Takes the elements of a text that is an array, one by one. They are not kept: the array that is returned is empty. */
+  /**
+   * Takes the elements of a text that is an array, one by one. They are not kept: the array that is returned is empty.
+   */
   readonly visitElement?: (element: unknown) => Steps<void>
 }
 

@@ -1,6 +1,8 @@
 /**
- * Memory of one decoded block. Columns of small blocks share buffers, because a typed array of its own costs some 400 bytes
- * beside its values: two objects of the engine, a backing store and what malloc adds. All of it is counted, so that a cache
+ * Memory of one decoded block. Columns of small blocks share buffers, because a typed array of its own costs some 400
+ * bytes
+ * beside its values: two objects of the engine, a backing store and what malloc adds. All of it is counted, so that a
+ * cache
  * bounded in bytes bounds what the process takes.
  */
 

@@ -17,8 +17,10 @@ import { BlockMemory, BUFFER_BYTES, VIEW_BYTES } from './block-memory.ts'
 import { MetricSection, type SectionHead } from './metric-section.ts'
 
 /**
- * A block: many rollups of one resolution in immutable bytes, sorted by metric, series and bucket. Bins of distributions are
- * a string of their own beside the scalar columns, so that a sum never moves a sketch. A reader opens a block by checking
+ * A block: many rollups of one resolution in immutable bytes, sorted by metric, series and bucket. Bins of
+ * distributions are
+ * a string of their own beside the scalar columns, so that a sum never moves a sketch. A reader opens a block by
+ * checking
  * it whole (checksum) and parsing the directory; columns are decoded when first asked for. `docs/storage-format.md`
  * describes every byte.
  */
@@ -42,7 +44,8 @@ export interface Block {
 }
 
 /**
- * Checks the whole string; a BlockError when it is damaged or of another version. Columns are decoded on first use, so the
+ * Checks the whole string; a BlockError when it is damaged or of another version. Columns are decoded on first use, so
+ * the
  * bytes are kept and must not change.
  */
 export function openBlock(name: string, scalars: Uint8Array): Block {

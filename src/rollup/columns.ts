@@ -4,8 +4,10 @@ import type { ByteWriter } from '../sketch/varint.ts'
  * Columns of doubles as bytes, exact to the bit. Values go in chunks of 128, and each chunk takes the shortest of these
  * forms, all of which decode in a loop without branches:
  *
- * - decimals: integers m with v = m / 10^e, as distances of 0 to 7 bytes from the least. Measurements have few digits, and
- *   values next to each other are alike. The encoder divides as the decoder will, and takes the form only if it finds v again.
+ * - decimals: integers m with v = m / 10^e, as distances of 0 to 7 bytes from the least. Measurements have few digits,
+ * and
+ * values next to each other are alike. The encoder divides as the decoder will, and takes the form only if it finds v
+ * again.
  * - sums: decimals that missed by a few units in the last place, and by how many. So are sums of decimals: 0.1 + 0.2.
  * - constant: one double for all.
  * - raw: eight bytes each.
@@ -69,7 +71,9 @@ function encodeChunk(values: Float64Array, from: number, to: number): void {
   for (let i = from; i < to; i++) putDouble(values[i]!)
 }
 
-/** The least e for which every value is an integer / 10^e, with the integers left in `integers`; -1 when there is none. */
+/**
+ * The least e for which every value is an integer / 10^e, with the integers left in `integers`; -1 when there is none.
+ */
 function exponentOf(values: Float64Array, from: number, to: number): number {
   let exponent = 0
   let power = 1
@@ -180,7 +184,8 @@ function putDouble(value: number): void {
 }
 
 /**
- * A RangeError unless bytes [start, end) are exactly a column of this many values. `allocate` returns an array of at least that
+ * A RangeError unless bytes [start, end) are exactly a column of this many values. `allocate` returns an array of at
+ * least that
  * length, and may choose where it lies.
  */
 export function decodeColumn(
@@ -284,7 +289,8 @@ function decodeIntegers(
       }
       return
     default: {
-      // 5 to 7 bytes: the low part is the first four, the high part the last four. They overlap; the shift drops the overlap.
+      // 5 to 7 bytes: the low part is the first four, the high part the last four. They overlap; the shift drops the
+      // overlap.
       const highAt = width - 4
       const shift = (8 - width) * 8
       for (let i = from; i < to; i++, p += width) {

@@ -24,7 +24,8 @@ import { encodeColumn } from './columns.ts'
 import type { RollupRows } from './rollup-rows.ts'
 
 /**
- * Encodes rollups as blocks. `block.ts` describes what a block is and reads it; `docs/storage-format.md` describes every byte. Writers and
+ * Encodes rollups as blocks. `block.ts` describes what a block is and reads it; `docs/storage-format.md` describes
+ * every byte. Writers and
  * scratch columns are reused, so encoding is not reentrant.
  */
 
@@ -58,7 +59,8 @@ let numbers = new Float64Array(1024)
 let shapes = new Uint8Array(1024)
 
 /**
- * One block of these sections, in any order, each metric once. Weights of distributions must be integers. Buckets must be
+ * One block of these sections, in any order, each metric once. Weights of distributions must be integers. Buckets must
+ * be
  * multiples of the resolution; anything else is a RangeError.
  */
 export function encodeBlock(
@@ -87,7 +89,8 @@ export interface BlocksOptions {
 }
 
 /**
- * As many blocks as it takes for no string to exceed `bytesMax` before deflation and no block to hold more than `rowsMax`
+ * As many blocks as it takes for no string to exceed `bytesMax` before deflation and no block to hold more than
+ * `rowsMax`
  * rollups; a single row that exceeds the bytes stays alone.
  */
 export function encodeBlocks(

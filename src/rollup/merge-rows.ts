@@ -57,7 +57,8 @@ export interface MergeOptions extends SeriesRange {
 }
 
 /**
- * Merges sorted rows of one kind, given in the order they arrived, into buckets of `resolutionMs`, which each source's own
+ * Merges sorted rows of one kind, given in the order they arrived, into buckets of `resolutionMs`, which each source's
+ * own
  * resolution divides. It is what makes a coarser rollup of finer ones, and one run of many.
  */
 export function mergeRows(

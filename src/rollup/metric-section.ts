@@ -60,7 +60,10 @@ interface Bins {
   readonly weights: Float64Array
 }
 
-/** The rollups of one metric in a block. Getters decode on first use and throw a BlockError when the bytes make no sense. */
+/**
+ * The rollups of one metric in a block. Getters decode on first use and throw a BlockError when the bytes make no
+ * sense.
+ */
 export class MetricSection implements RollupRows {
   readonly metricId: Id64
   readonly kind: RollupKind

@@ -6,7 +6,9 @@
 let spare = new Uint32Array(1024)
 const counts = new Uint32Array(1 << 11)
 
-/** Positions 0 to length - 1 in ascending order of key; `compareRest` orders those of equal key and must not answer 0. */
+/**
+ * Positions 0 to length - 1 in ascending order of key; `compareRest` orders those of equal key and must not answer 0.
+ */
 export function orderByKey(
   keys: Uint32Array,
   length: number,

@@ -3,12 +3,16 @@ import type { QuantileSketch } from '../sketch/quantile-sketch.ts'
 import type { Totals } from './totals.ts'
 
 /**
- * Rollups as columns: what a table being filled and a section of a decoded block share. One row is one series in one bucket;
+ * Rollups as columns: what a table being filled and a section of a decoded block share. One row is one series in one
+ * bucket;
  * series ascend by id, the rows of a series by bucket, and no two rows share both.
  *
- * A gauge has count, sum, min, max and first and last with their times; a counter count and sum (of deltas), and totals; a
- * distribution count (the total weight), sum, min, max and bins; a set the count of points alone. Columns a kind does not
- * have are empty arrays. Arrays may be longer than `length` (`seriesCount`, `seriesCount + 1`): what lies beyond means nothing.
+ * A gauge has count, sum, min, max and first and last with their times; a counter count and sum (of deltas), and
+ * totals; a
+ * distribution count (the total weight), sum, min, max and bins; a set the count of points alone. Columns a kind does
+ * not
+ * have are empty arrays. Arrays may be longer than `length` (`seriesCount`, `seriesCount + 1`): what lies beyond means
+ * nothing.
  */
 export interface RollupRows {
   readonly kind: RollupKind

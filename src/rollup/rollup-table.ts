@@ -7,7 +7,10 @@ import { Totals } from './totals.ts'
 
 const NO_NUMBERS = new Float64Array(0)
 const NO_IDS = new Uint32Array(0)
-/** Columns of eight numbers lie in the heap of the engine: many metrics have few rows, and a buffer outside it costs far more. */
+/**
+ * Columns of eight numbers lie in the heap of the engine: many metrics have few rows, and a buffer outside it costs far
+ * more.
+ */
 const CAPACITY_MIN = 8
 /** Approximate heap of a list of totals: rather too much than too little. */
 const TOTALS_BYTES = 400
@@ -33,7 +36,8 @@ function permuteIds(column: Uint32Array, order: Uint32Array): void {
 
 /**
  * Rollups being made. Rows are added in any order, series and buckets may repeat; `sort` brings them into the order of
- * `RollupRows` and merges repeated ones in the order they were added. A row without a point (count 0) is the identity of
+ * `RollupRows` and merges repeated ones in the order they were added. A row without a point (count 0) is the identity
+ * of
  * every merge, and `sort` leaves it out.
  */
 export class RollupTable implements RollupRows {
@@ -60,7 +64,10 @@ export class RollupTable implements RollupRows {
   #rowLo = NO_IDS
   /** 0, or 1 + the row's place in #sketches or #totals. */
   #part = NO_IDS
-  /** The first #sketchCount are in use; the others are kept from before `clear`, because their memory is most of their cost. */
+  /**
+   * The first #sketchCount are in use; the others are kept from before `clear`, because their memory is most of their
+   * cost.
+   */
   readonly #sketches: QuantileSketch[] = []
   #sketchCount = 0
   #totals: Totals[] = []

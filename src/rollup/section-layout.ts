@@ -4,7 +4,8 @@ import { FLAT, FULL, MIXED } from './block-format.ts'
 import type { BlockMemory } from './block-memory.ts'
 
 /**
- * Where the columns of a section lie. Each column is preceded by its length in bytes, and there are few of them, so that a
+ * Where the columns of a section lie. Each column is preceded by its length in bytes, and there are few of them, so
+ * that a
  * column is found by walking over those before it: nothing has to be kept for it.
  */
 

@@ -1,13 +1,20 @@
 /**
- * What is kept of a running total (a cumulative counter) within one bucket: points sorted by time, at most 16. The increase is
+ * What is kept of a running total (a cumulative counter) within one bucket: points sorted by time, at most 16. The
+ * increase is
  * computed from them, so lists of several gateways, and late points, join into one whatever the order they arrive in.
  *
- * A list of up to 16 points is all of them, and its increase is exactly theirs. Beyond that, and always in coarser resolutions, a
- * list is thinned: of each non-decreasing stretch only the ends stay, because a point inside adds nothing. That is still exact for
- * points that arrive later, as long as they lie where a counter would have been that was not reset between two points of one
- * stretch. A later point that lies elsewhere tells of a reset that the list did not see: then the points that were dropped
- * would have counted for more, and the list is marked inexact. A reset after which the counter climbed back above where it
- * had been, all between two points of one stretch, cannot be told from none. More than 8 resets in a bucket are collapsed into a sum.
+ * A list of up to 16 points is all of them, and its increase is exactly theirs. Beyond that, and always in coarser
+ * resolutions, a
+ * list is thinned: of each non-decreasing stretch only the ends stay, because a point inside adds nothing. That is
+ * still exact for
+ * points that arrive later, as long as they lie where a counter would have been that was not reset between two points
+ * of one
+ * stretch. A later point that lies elsewhere tells of a reset that the list did not see: then the points that were
+ * dropped
+ * would have counted for more, and the list is marked inexact. A reset after which the counter climbed back above where
+ * it
+ * had been, all between two points of one stretch, cannot be told from none. More than 8 resets in a bucket are
+ * collapsed into a sum.
  * The increase is never more than that of all points.
  */
 
@@ -155,7 +162,8 @@ export class Totals {
   }
 
   /**
-   * Thins, and where that is not enough removes the peak and trough whose loss is least, and remembers the loss. The first and the
+   * Thins, and where that is not enough removes the peak and trough whose loss is least, and remembers the loss. The
+   * first and the
    * last point always stay.
    */
   #bound(): void {

@@ -1,12 +1,16 @@
 import { addCounts } from '../model/count.ts'
 
 /**
- * The bins of a sketch that has outgrown a short sorted list. Keys are divided into pages of `PAGE_KEYS` consecutive keys. A page
- * is stored densely, one weight a key, if it holds enough bins. The bins of all other pages are lone: (key, weight) pairs in one
+ * The bins of a sketch that has outgrown a short sorted list. Keys are divided into pages of `PAGE_KEYS` consecutive
+ * keys. A page
+ * is stored densely, one weight a key, if it holds enough bins. The bins of all other pages are lone: (key, weight)
+ * pairs in one
  * sorted array.
  *
- * Invariants: a bin is lone only if its page is not dense, and the dense pages hold at least `PAGE_BINS_MIN` bins each on average.
- * So memory is at most about 64 bytes a bin, whatever the values. Arrays are plain: a typed one costs some 400 bytes beside its values.
+ * Invariants: a bin is lone only if its page is not dense, and the dense pages hold at least `PAGE_BINS_MIN` bins each
+ * on average.
+ * So memory is at most about 64 bytes a bin, whatever the values. Arrays are plain: a typed one costs some 400 bytes
+ * beside its values.
  */
 
 const PAGE_BITS = 6
@@ -36,7 +40,10 @@ type Numbers = number[] | Float64Array
 /** Elements; V8's fast path ends where an array is too large for a page of its heap. */
 const SLICED_MAX = 8_192
 
-/** Pairs of the merge under way, for all sketches. It never holds more than 11 pairs for each page of the key space: 0.8 MB. */
+/**
+ * Pairs of the merge under way, for all sketches. It never holds more than 11 pairs for each page of the key space: 0.8
+ * MB.
+ */
 const merged: number[] = [0.5]
 /** Pairs of a sketch that is merged into another. */
 const incoming: number[] = [0.5]
@@ -91,7 +98,9 @@ export class BinPages {
     page[at] = addCounts(before, weight)
   }
 
-  /** Adds the bins of the columns from `start` on that lie in the page; returns the sum of their weights. See `runEnd`. */
+  /**
+   * Adds the bins of the columns from `start` on that lie in the page; returns the sum of their weights. See `runEnd`.
+   */
   addRun(page: number[], keys: Int32Array, weights: Float64Array, start: number, end: number): number {
     const id = keys[start]! >> PAGE_BITS
     let total = 0
@@ -134,7 +143,10 @@ export class BinPages {
     return true
   }
 
-  /** Adds the pairs in the first `length` elements, ascending by key. Takes time in proportion to them and to the lone bins. */
+  /**
+   * Adds the pairs in the first `length` elements, ascending by key. Takes time in proportion to them and to the lone
+   * bins.
+   */
   addPairs(pairs: readonly number[], length: number): void {
     const lone = this.#lone
     let from = 0
@@ -217,7 +229,9 @@ export class BinPages {
     }
   }
 
-  /** The key of the bin that holds the observation of this rank, counted from 0; the last key if there are not as many. */
+  /**
+   * The key of the bin that holds the observation of this rank, counted from 0; the last key if there are not as many.
+   */
   keyAtRank(rank: number): number {
     const lone = this.#lone
     let from = 0

@@ -2,8 +2,10 @@ import { KEY_MAX, KEY_OF_ONE } from './quantile-sketch.ts'
 import type { ByteReader, ByteWriter } from './varint.ts'
 
 /**
- * Bins of sketches as bytes: the number of bins; the first key relative to the key of 1, zigzag; its weight; then per bin
- * the distance to the key before (1 or more) and the weight, all varints. Neighbouring bins are a few keys apart and most
+ * Bins of sketches as bytes: the number of bins; the first key relative to the key of 1, zigzag; its weight; then per
+ * bin
+ * the distance to the key before (1 or more) and the weight, all varints. Neighbouring bins are a few keys apart and
+ * most
  * weights are small, so a bin takes two bytes and a bit.
  */
 

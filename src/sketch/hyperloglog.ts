@@ -3,14 +3,18 @@ import { ByteWriter } from './varint.ts'
 
 /**
  * HyperLogLog that counts as Redis counts: 2^14 registers of 6 bits, Redis' hash of the member's UTF-8 bytes and its
- * estimator ("New cardinality estimation algorithms for HyperLogLog sketches", Otmar Ertl, 2017, arXiv:1702.01284), so that a
+ * estimator ("New cardinality estimation algorithms for HyperLogLog sketches", Otmar Ertl, 2017, arXiv:1702.01284), so
+ * that a
  * set answers the same whichever store holds it. Standard error 0.81 %.
  *
- * Registers live in one of two forms. Few are sorted entries `index << 6 | rank`. More are words of four registers, one a byte,
- * so that two words unite in a dozen operations. A rank never exceeds 51 (50 bits all zero, plus 1): a byte's top two bits
+ * Registers live in one of two forms. Few are sorted entries `index << 6 | rank`. More are words of four registers, one
+ * a byte,
+ * so that two words unite in a dozen operations. A rank never exceeds 51 (50 bits all zero, plus 1): a byte's top two
+ * bits
  * are free, and bytes do not carry into each other.
  *
- * Own encoding: byte 1, the number of entries, then per entry ascending `(index - previous index - 1) << 6 | rank`, varints;
+ * Own encoding: byte 1, the number of entries, then per entry ascending `(index - previous index - 1) << 6 | rank`,
+ * varints;
  * or byte 2 and 12,288 bytes of 6-bit registers, lowest bits first, which is also how Redis packs its dense form.
  */
 
@@ -301,14 +305,17 @@ export class HyperLogLog {
 }
 
 /**
- * Unites `into` with an encoded set, of our form or of Redis', without decoding it into another. A RangeError when the bytes are
+ * Unites `into` with an encoded set, of our form or of Redis', without decoding it into another. A RangeError when the
+ * bytes are
  * neither; registers read before the fault may have been united by then.
  */
 export function unionEncoded(into: HyperLogLog, bytes: Uint8Array): void {
   into.unionEncoded(bytes)
 }
 
-/** Unites word `at` with four packed registers; the result has a byte's bit 6 set when its register exceeds RANK_MAX. */
+/**
+ * Unites word `at` with four packed registers; the result has a byte's bit 6 set when its register exceeds RANK_MAX.
+ */
 function raiseWord(words: Int32Array, at: number, packed: number): number {
   const word = (packed & 0x3f) | ((packed << 2) & 0x3f00) | ((packed << 4) & 0x3f0000) | ((packed << 6) & 0x3f000000)
   const mine = words[at]!

@@ -1,5 +1,6 @@
 /**
- * MurmurHash64A (Austin Appleby's MurmurHash2, 64-bit variant; public domain) with the seed Redis uses for HyperLogLog. 64-bit
+ * MurmurHash64A (Austin Appleby's MurmurHash2, 64-bit variant; public domain) with the seed Redis uses for HyperLogLog.
+ * 64-bit
  * words are two 32-bit halves, so nothing is allocated.
  */
 

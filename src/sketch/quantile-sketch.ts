@@ -4,12 +4,14 @@ import { BinPages, pageOf, runEnd } from './bin-pages.ts'
 /**
  * DDSketch: "DDSketch: A Fast and Fully-Mergeable Quantile Sketch with Relative-Error Guarantees", Masson, Rim, Lee,
  * VLDB 2019. A positive value v falls into bin ceil(log_gamma(v)), so that one representative per bin is within
- * `RELATIVE_ERROR` of every value in it; quantiles of any merge of sketches keep that bound. No bins are ever collapsed.
+ * `RELATIVE_ERROR` of every value in it; quantiles of any merge of sketches keep that bound. No bins are ever
+ * collapsed.
  *
  * One ordered key space covers all doubles: zero is key 0, positive values have positive keys (shifted so that the
  * smallest subnormal is above 0), negative values the mirrored ones; ascending keys are ascending values.
  *
- * Up to 32 bins are one sorted list of (key, weight) pairs. More are in `bin-pages.ts`, and the list holds the newest bins. Memory
+ * Up to 32 bins are one sorted list of (key, weight) pairs. More are in `bin-pages.ts`, and the list holds the newest
+ * bins. Memory
  * is proportional to the number of bins, whatever the values: `allocatedBytes` counts it.
  */
 
@@ -57,7 +59,10 @@ export class QuantileSketch {
   /** Once the sketch has outgrown its pairs, these are the newest bins, neither in a page nor lone. */
   #pages: BinPages | undefined
 
-  /** Of all bins. They saturate, each by itself; their sum is exact up to 2^53 and says beyond which of them holds a rank. */
+  /**
+   * Of all bins. They saturate, each by itself; their sum is exact up to 2^53 and says beyond which of them holds a
+   * rank.
+   */
   get totalWeight(): number {
     return this.#totalWeight
   }
@@ -130,7 +135,8 @@ export class QuantileSketch {
   }
 
   /**
-   * The q-quantile, 0 <= q <= 1, of type 7 (linear between the two ranks around q * (n - 1)). `min` and `max` are the exact
+   * The q-quantile, 0 <= q <= 1, of type 7 (linear between the two ranks around q * (n - 1)). `min` and `max` are the
+   * exact
    * extremes the caller keeps beside the sketch. NaN when empty.
    */
   quantile(q: number, min: number, max: number): number {
@@ -231,7 +237,10 @@ export class QuantileSketch {
 /** Never written to: shared by all sketches that have no bins. */
 const NO_PAIRS: number[] = []
 
-/** Exactly twice as long; `push` would reserve more. Fractions make the engine store doubles: it never has to convert an array. */
+/**
+ * Exactly twice as long; `push` would reserve more. Fractions make the engine store doubles: it never has to convert an
+ * array.
+ */
 function grown(pairs: readonly number[]): number[] {
   if (pairs.length === 0) return [0.5, 0.5, 0.5, 0.5]
   if (pairs.length === 4) return [pairs[0]!, pairs[1]!, pairs[2]!, pairs[3]!, 0.5, 0.5, 0.5, 0.5]

@@ -1,6 +1,7 @@
 /**
  * Bytes of the storage codecs. Integers are LEB128 varints: seven bits a byte, the lowest first, the top bit set on all
- * bytes but the last. Values reach 2^53, where counts saturate, beyond the 32 bits of JavaScript's shifts, so a wide varint is worked on as
+ * bytes but the last. Values reach 2^53, where counts saturate, beyond the 32 bits of JavaScript's shifts, so a wide
+ * varint is worked on as
  * two parts: its low 28 bits (four bytes) and the rest, each within 32 bits.
  */
 
@@ -111,7 +112,9 @@ export class ByteWriter {
   }
 }
 
-/** Reads from `offset` on. A read that would pass the end, or an integer too large, is a RangeError naming the offset. */
+/**
+ * Reads from `offset` on. A read that would pass the end, or an integer too large, is a RangeError naming the offset.
+ */
 export class ByteReader {
   readonly bytes: Uint8Array
   /** Where the next read begins; decoders with loops of their own read `bytes` and move it. */

@@ -247,7 +247,9 @@ export interface Commit {
  * key.
  */
 export interface CommitPart {
-  /** The part is skipped when this marker exists in the partition; otherwise it is made, for `IDEMPOTENCY_MARKER_MS`. */
+  /**
+   * The part is skipped when this marker exists in the partition; otherwise it is made, for `IDEMPOTENCY_MARKER_MS`.
+   */
   readonly marker?: Marker
   readonly block?: NamedBlock
   readonly metrics: readonly MetricTouch[]

@@ -27,7 +27,8 @@ export interface BetterStackBody {
 const ODD_TIMES_KEPT_MAX = 10
 
 /**
- * Delivers a whole body: one item or an array of items, in NDJSON on each line. Throws `invalid_body` when any part of it cannot be
+ * Delivers a whole body: one item or an array of items, in NDJSON on each line. Throws `invalid_body` when any part of
+ * it cannot be
  * decoded, and `payload_too_large`; what was delivered is void then.
  */
 export function* decodeBetterStackBody<S extends SeriesRef>(

@@ -17,7 +17,8 @@ import {
 import { StepBudget, type Steps } from '../model/steps.ts'
 
 /**
- * Metrics of the Better Stack dialect, and those that the Vector agent sends to the same route: `{"name", TYPE: {…}, "dt"?,
+ * Metrics of the Better Stack dialect, and those that the Vector agent sends to the same route: `{"name", TYPE: {…},
+ * "dt"?,
  * "tags"?}`, where the key of the value is the type. A histogram or a summary is one item and many points.
  */
 interface BetterStackItem extends Partial<Readonly<Record<TypeKey, unknown>>> {
@@ -68,7 +69,10 @@ interface Sample {
   readonly rate?: unknown
 }
 
-/** What it costs to read a bucket, a quantile, a member or a sample, to find a series and to deliver a point, in units of a step. */
+/**
+ * What it costs to read a bucket, a quantile, a member or a sample, to find a series and to deliver a point, in units
+ * of a step.
+ */
 const PART_UNITS = 64
 const SERIES_UNITS = 512
 const POINT_UNITS = 32
@@ -101,7 +105,8 @@ interface Measured {
 }
 
 /**
- * Validates one item and delivers all of its points to the sink, or the first reason against it. An item is whole: when one of its
+ * Validates one item and delivers all of its points to the sink, or the first reason against it. An item is whole: when
+ * one of its
  * points is rejected, all are. Returns the series of a gauge or a counter, else the number of points delivered.
  */
 export function* decodeBetterStackItem<S extends SeriesRef>(
@@ -218,8 +223,10 @@ function deliverNumber<S extends SeriesRef>(
 }
 
 /**
- * A number among the parts of a histogram, a summary or a distribution. JSON has null for what is not finite, and an idle source has
- * no quantiles: such a part is `absent` and left out alone. Undefined: it is not a number, and the whole item is rejected.
+ * A number among the parts of a histogram, a summary or a distribution. JSON has null for what is not finite, and an
+ * idle source has
+ * no quantiles: such a part is `absent` and left out alone. Undefined: it is not a number, and the whole item is
+ * rejected.
  */
 function partOf(value: unknown): number | 'absent' | undefined {
   if (value === undefined || value === null) return 'absent'
@@ -227,7 +234,8 @@ function partOf(value: unknown): number | 'absent' | undefined {
 }
 
 /**
- * A counter for each upper limit, and the sum and the count as counters of their own. What the count exceeds the buckets by
+ * A counter for each upper limit, and the sum and the count as counters of their own. What the count exceeds the
+ * buckets by
  * lies above the highest limit, unless a bucket is absent that may hold it.
  */
 function* histogramValues(value: Value, head: ItemHead): Steps<readonly Measured[] | Rejection> {
@@ -422,7 +430,9 @@ const INVALID: Bucket & Quantile & Sample = Object.freeze({ upper_limit: '', qua
 
 const INFINITY = /^([+-]?)inf(?:inity)?$/i
 
-/** An upper limit; the highest is infinite, or null or missing because JSON has no number for it. NaN: an unknown limit. */
+/**
+ * An upper limit; the highest is infinite, or null or missing because JSON has no number for it. NaN: an unknown limit.
+ */
 function limitOf(value: unknown): number | undefined {
   if (value === undefined || value === null) return Number.POSITIVE_INFINITY
   if (typeof value === 'number') return value

@@ -5,7 +5,8 @@ import { parseJsonBodyInSteps } from './json-body.ts'
 import { scanItems } from './scan-items.ts'
 
 /**
- * Delivers the body of a batch, `{"metrics":[…]}` or a bare array, and returns its number of items. Throws `invalid_body` or
+ * Delivers the body of a batch, `{"metrics":[…]}` or a bare array, and returns its number of items. Throws
+ * `invalid_body` or
  * `batch_too_large`; then what was delivered is void.
  */
 export function* decodeFluxBatch<S extends SeriesRef>(

@@ -54,7 +54,8 @@ export function decodeFluxEvents(items: unknown, nowMs: number, limits: EventLim
 }
 
 /**
- * Validates an item field by field (name, value, timestamp, tags, properties, texts) and returns the event, or the first reason against
+ * Validates an item field by field (name, value, timestamp, tags, properties, texts) and returns the event, or the
+ * first reason against
  * it. Null says the same as absence; unknown fields are ignored.
  */
 export function decodeFluxEvent(item: unknown, nowMs: number, limits: EventLimits): NewEvent | Rejection {

@@ -37,7 +37,8 @@ export interface TrackedPoint<S extends SeriesRef = SeriesRef> {
 }
 
 /**
- * Validates one item field by field (name, type, value, timestamp, tags) and delivers to the sink its point, or the first
+ * Validates one item field by field (name, type, value, timestamp, tags) and delivers to the sink its point, or the
+ * first
  * reason against it; returns undefined then. Counters are deltas in this dialect.
  */
 export function decodeFluxItem<S extends SeriesRef>(

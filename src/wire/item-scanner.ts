@@ -8,7 +8,8 @@ import {
 import { JsonCursor } from './json-cursor.ts'
 
 /**
- * Reads the bytes of a batch item by item, as far as items are plain: strings without escapes, numbers of few digits, the usual
+ * Reads the bytes of a batch item by item, as far as items are plain: strings without escapes, numbers of few digits,
+ * the usual
  * forms of a time. Every method returns false or undefined for anything else, and never guesses.
  */
 

@@ -5,13 +5,16 @@ import { Pacer } from '../model/pacer.ts'
 import { runAtOnce, runPaced, StepBudget, type Steps } from '../model/steps.ts'
 
 /**
- * JSON bodies as values. A key `__proto__` becomes an ordinary own property, an integer that a double does not hold a bigint. All
+ * JSON bodies as values. A key `__proto__` becomes an ordinary own property, an integer that a double does not hold a
+ * bigint. All
  * functions throw `invalid_body` when the bytes are not JSON, with the position of the fault.
  */
 
 const UTF8 = new TextDecoder('utf-8', { fatal: true })
 
-/** Shorter texts are parsed by `JSON.parse` in some milliseconds, longer ones in steps, which also bounds their nesting. */
+/**
+ * Shorter texts are parsed by `JSON.parse` in some milliseconds, longer ones in steps, which also bounds their nesting.
+ */
 const PARSED_AT_ONCE_CHARS_MAX = 512 * 1024
 /** The same for one line of many. */
 const LINE_PARSED_AT_ONCE_CHARS_MAX = 16 * 1024

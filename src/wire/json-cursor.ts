@@ -1,7 +1,8 @@
 import { parsePointTime } from '../model/parse-instant.ts'
 
 /**
- * A position in the bytes of a JSON text, and readers for what is plain there: strings without escapes, numbers of few digits, the
+ * A position in the bytes of a JSON text, and readers for what is plain there: strings without escapes, numbers of few
+ * digits, the
  * usual forms of a time. A reader returns false, undefined or NaN for anything else.
  */
 
@@ -54,7 +55,9 @@ export class JsonCursor {
     return true
   }
 
-  /** A string that goes into the identity, quotes included. Its bytes are only compared later, so they are not decoded. */
+  /**
+   * A string that goes into the identity, quotes included. Its bytes are only compared later, so they are not decoded.
+   */
   protected spanString(): boolean {
     const bytes = this.bytes
     if (bytes[this.at] !== QUOTE) return false

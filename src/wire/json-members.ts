@@ -10,7 +10,8 @@ const OPEN_BRACE = 0x7b
 const CLOSE_BRACE = 0x7d
 
 /**
- * The arrays of an object whose members are all arrays under one of these names, each once. Undefined: it is another kind of object, or
+ * The arrays of an object whose members are all arrays under one of these names, each once. Undefined: it is another
+ * kind of object, or
  * none. The arrays themselves are not checked: the body is JSON if all of them are.
  */
 export function findArrays<N extends string>(bytes: Uint8Array, names: readonly N[]): Map<N, Uint8Array> | undefined {

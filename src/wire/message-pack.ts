@@ -4,8 +4,10 @@ import { StepBudget, type Steps } from '../model/steps.ts'
 
 /**
  * MessagePack bodies (https://github.com/msgpack/msgpack/blob/master/spec.md), item by item. A fault inside
- * an item (a text that is not UTF-8, a map key that is not a text) rejects that item alone, because lengths say where it ends; only a
- * broken structure rejects the body. Libraries decode such a text to something, skip bytes that follow, or reject the whole body.
+ * an item (a text that is not UTF-8, a map key that is not a text) rejects that item alone, because lengths say where
+ * it ends; only a
+ * broken structure rejects the body. Libraries decode such a text to something, skip bytes that follow, or reject the
+ * whole body.
  * Integers beyond 2^53 are bigints, the timestamp extension is a Date, texts packed as bytes are texts.
  */
 

@@ -6,12 +6,17 @@ import { type ItemFraming, ItemScanner } from './item-scanner.ts'
 import { parseJsonBodyInSteps } from './json-body.ts'
 
 /**
- * The fast way through a batch. One pass over the bytes finds the name, type, tags, value and time of each item without building a
- * string or an object. An item whose name, type and tags have the same bytes as an earlier one gets its series from the item cache.
- * When items come in the order of an earlier batch, only their values and times are read; the rest is compared as bytes.
+ * The fast way through a batch. One pass over the bytes finds the name, type, tags, value and time of each item without
+ * building a
+ * string or an object. An item whose name, type and tags have the same bytes as an earlier one gets its series from the
+ * item cache.
+ * When items come in the order of an earlier batch, only their values and times are read; the rest is compared as
+ * bytes.
  *
- * Any other item (a new one, an escape, an unusual number, an unknown key) is parsed and goes to the decoder of its dialect, and a
- * body with another structure is left to be decoded as a whole. Invariant: the result is the same as without the fast way.
+ * Any other item (a new one, an escape, an unusual number, an unknown key) is parsed and goes to the decoder of its
+ * dialect, and a
+ * body with another structure is left to be decoded as a whole. Invariant: the result is the same as without the fast
+ * way.
  */
 
 /** What an item costs besides its bytes, in units of a step, and what one costs that has to be parsed. */
@@ -29,7 +34,8 @@ export interface ScanRules<S extends SeriesRef> {
 }
 
 /**
- * Delivers the items of a batch and returns their number. Undefined: the body has to be decoded as a whole, and what was delivered
+ * Delivers the items of a batch and returns their number. Undefined: the body has to be decoded as a whole, and what
+ * was delivered
  * of it is void.
  */
 export function* scanItems<S extends SeriesRef>(

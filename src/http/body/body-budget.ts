@@ -34,7 +34,9 @@ export class BodyBudget {
     return charge
   }
 
-  /** The open charges of a socket. They end with the socket: a queued response on a lost connection emits no `close`. */
+  /**
+   * The open charges of a socket. They end with the socket: a queued response on a lost connection emits no `close`.
+   */
   #chargesOf(socket: Socket): Set<BodyCharge> {
     const known = this.#chargesBySocket.get(socket)
     if (known !== undefined) return known

@@ -14,7 +14,9 @@ export interface Connection {
 export type Value = string | number | Buffer
 
 export interface Address {
-  /** `redis://` or `rediss://`, with user, password and database. For a cluster only user, password and TLS are used. */
+  /**
+   * `redis://` or `rediss://`, with user, password and database. For a cluster only user, password and TLS are used.
+   */
   readonly url?: string | undefined
   /** `host:port` of some nodes of a cluster. */
   readonly clusterNodes?: readonly string[]
