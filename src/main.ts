@@ -6,8 +6,8 @@ import { greeting } from './process/greeting.ts'
 import { openKeyStore } from './process/open-store.ts'
 import { isWorker, startProcesses } from './process/processes.ts'
 import { start } from './process/start.ts'
-import { sendToPrimary } from './telemetry/process-messages.ts'
-import { shareMetrics } from './telemetry/process-metrics.ts'
+import { sendToPrimary } from './telemetry/worker-messages.ts'
+import { shareMetrics } from './telemetry/worker-metrics.ts'
 
 /** The program: serves, or manages API keys when it is called with `keys`. Only this file reads the environment. */
 async function serve(): Promise<void> {

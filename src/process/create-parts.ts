@@ -9,8 +9,8 @@ import { EVENT_QUERY_LIMITS, EventReader } from '../query/events.ts'
 import { LIVE_BOUNDS, LiveQueries, type LiveSource } from '../query/live/live-queries.ts'
 import { QUERIER_BOUNDS, Querier } from '../query/querier.ts'
 import type { Store } from '../store/store.ts'
-import { Prometheus } from '../telemetry/prometheus.ts'
-import type { ShareMetrics, TelemetrySources } from '../telemetry/telemetry.ts'
+import { GatewayMetrics } from '../telemetry/gateway-metrics.ts'
+import type { ShareMetrics, TelemetrySources } from '../telemetry/telemetry-interface.ts'
 import { WRITER_BOUNDS, Writer, type WriterEvents } from '../write/commit/writer.ts'
 import { FOLD_STEP_BYTES_MAX } from '../write/fold/fold.ts'
 import { FoldLoop } from '../write/fold/fold-loop.ts'
@@ -43,7 +43,7 @@ export function createParts(config: Config, { store, log, now, shareMetrics }: D
     folds: () => ({ ...folds.totals, waitedMs: folds.waitedMs }),
     backlog: () => backlogOf(store),
   }
-  const telemetry = new Prometheus(sources, shareMetrics)
+  const telemetry = new GatewayMetrics(sources, shareMetrics)
 
   const folds = new FoldLoop(store, { ...config.store, ...config.fold, stepBytesMax: FOLD_STEP_BYTES_MAX }, log, now)
   const idempotency = new Idempotency(

@@ -6,7 +6,7 @@ import { GRAPHQL_PERSISTED_CHARS_MAX } from '../graphql/documents/persisted-oper
 import { registerGraphQL } from '../graphql/server/graphql-routes.ts'
 import { STREAM_SETTINGS } from '../graphql/server/streams.ts'
 import { createServer } from '../http/create-server.ts'
-import type { Telemetry } from '../telemetry/telemetry.ts'
+import type { Telemetry } from '../telemetry/telemetry-interface.ts'
 import { graphqlLimits, serverLimits } from './limits.ts'
 
 export interface Served {

@@ -3,8 +3,8 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import type { Logger } from 'pino'
 import type { Config } from '../config/config.ts'
-import { onWorkerMessage, sendToWorker, type ToPrimary } from '../telemetry/process-messages.ts'
-import { ProcessMetrics } from '../telemetry/process-metrics.ts'
+import { onWorkerMessage, sendToWorker, type ToPrimary } from '../telemetry/worker-messages.ts'
+import { WorkerMetrics } from '../telemetry/worker-metrics.ts'
 import { listenOn } from './listen.ts'
 
 /**
@@ -76,7 +76,7 @@ class Workers {
   readonly #now: () => number
   /** The workers that have not exited, each with a promise of its exit. */
   readonly #exits = new Map<Worker, Promise<Exit>>()
-  readonly #metrics = new ProcessMetrics<Worker>((worker) => sendToWorker(worker, { kind: 'readOwn' }))
+  readonly #metrics = new WorkerMetrics<Worker>((worker) => sendToWorker(worker, { kind: 'readOwn' }))
   readonly #pauses = new Set<NodeJS.Timeout>()
   #isClosing = false
 

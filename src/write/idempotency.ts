@@ -3,7 +3,7 @@ import { within } from '../model/within.ts'
 import type { Receipt } from '../store/receipts.ts'
 import type { Store } from '../store/store.ts'
 import { type RetainedReceiptSettings, RetainedReceipts } from './recover/retained-receipts.ts'
-import { eventsMarker } from './round/round-parts.ts'
+import { eventsMarker } from './round/encode-round.ts'
 
 /**
  * Requests with an idempotency key: served once in 24 h, and every retry gets the first response. The store keeps two

@@ -3,10 +3,10 @@ import type { ErrorLog, GraphQLLimits } from '../context.ts'
 import type { PersistedSettings } from '../documents/persisted-operations.ts'
 import { useCompiledVariables } from './plugins/compiled-variables.ts'
 import { useDeadline } from './plugins/deadline.ts'
-import { useDocumentLimits } from './plugins/document-limits.ts'
+import { useDocumentParsing } from './plugins/document-parsing.ts'
 import { useErrorMasking } from './plugins/error-masking.ts'
 import { useNamedOperation } from './plugins/named-operation.ts'
-import { usePersistedOperations } from './plugins/persisted-operations.ts'
+import { useOperationIds } from './plugins/operation-ids.ts'
 import { useResponseLimit } from './plugins/response-limit.ts'
 import { useStreamedSubscriptions } from './plugins/streamed-subscriptions.ts'
 import { useValidationRules } from './plugins/validation-rules.ts'
@@ -22,8 +22,8 @@ export interface PluginSettings {
 export function operationPlugins(schema: GraphQLSchema, settings: PluginSettings): readonly OperationPlugin[] {
   const { limits, persisted, log } = settings
   return [
-    usePersistedOperations(persisted), // replaces the id of a persisted document by its text
-    useDocumentLimits(limits), // parses; refuses documents and variables that are too large
+    useOperationIds(persisted), // replaces the id of a persisted document by its text
+    useDocumentParsing(limits), // parses; refuses documents and variables that are too large
     useNamedOperation(), // refuses a request that does not identify one operation
     useValidationRules(limits), // adds validation rules, such as no introspection
     useCompiledVariables(schema), // coerces variables and executes

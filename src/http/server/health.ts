@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import type { Gateway } from '../../gateway.ts'
 import { GatewayError } from '../../model/errors.ts'
-import type { Telemetry } from '../../telemetry/telemetry.ts'
+import type { Telemetry } from '../../telemetry/telemetry-interface.ts'
 import { jsonContent, type Operation, STRING } from '../openapi/operation.ts'
 import { objectOf } from '../openapi/schemas.ts'
 import { sendJson } from '../response/json-response.ts'

@@ -4,7 +4,7 @@ import { Replay, type ReplayContext, type ReplayHooks, type ReplaySettings } fro
 import { announcingAll, blockBytes } from '../recover/retained-commits.ts'
 import { pauseBeforeRetry, StoreAvailability, type StoreWait } from '../recover/store-availability.ts'
 import type { Series } from '../round/cached-metric.ts'
-import type { RoundPart } from '../round/round-parts.ts'
+import type { EncodedPart } from '../round/encode-round.ts'
 import type { Step } from './commit-steps.ts'
 
 /**
@@ -37,7 +37,7 @@ interface CommitAttempt {
   readonly partition: number
   writer: string
   number: number
-  readonly parts: readonly RoundPart[]
+  readonly parts: readonly EncodedPart[]
   /** The parts as they are sent. */
   sent: readonly CommitPart[]
   /** The series that each part announces, and the version of the registry that knew the others. */

@@ -1,6 +1,6 @@
 import { formatId, type Id64 } from '../../model/id.ts'
 import type { MetricTouch, SetMembers } from '../../store/store.ts'
-import { type RoundPart, seriesTouches } from '../round/round-parts.ts'
+import { type EncodedPart, seriesTouches } from '../round/encode-round.ts'
 
 /**
  * Divides a round into steps, each one commit per partition, that occupy a store for some milliseconds. A store applies
@@ -26,12 +26,12 @@ const SERIES_SPLIT = Math.floor(STEP_COST_MAX / (SERIES_COST + METRIC_COST))
 const MEMBERS_SPLIT = Math.floor(STEP_COST_MAX / 2 / MEMBER_COST)
 
 /** Parts by partition: one commit for each partition. */
-export type Step = ReadonlyMap<number, readonly RoundPart[]>
+export type Step = ReadonlyMap<number, readonly EncodedPart[]>
 
 /** The steps of a round. The parts of a partition keep their order. */
 export function commitSteps(parts: Step): Step[] {
   const steps: Step[] = []
-  let step = new Map<number, RoundPart[]>()
+  let step = new Map<number, EncodedPart[]>()
   let cost = 0
   for (const [partition, partsOfPartition] of parts) {
     for (const unit of unitsOf(partsOfPartition)) {
@@ -52,8 +52,8 @@ export function commitSteps(parts: Step): Step[] {
 }
 
 /** Groups of parts that need the same commit: a part whose block lists no metric continues the part before it. */
-function* unitsOf(parts: readonly RoundPart[]): Iterable<readonly RoundPart[]> {
-  let unit: RoundPart[] = []
+function* unitsOf(parts: readonly EncodedPart[]): Iterable<readonly EncodedPart[]> {
+  let unit: EncodedPart[] = []
   for (const part of parts) {
     const continues = part.part.block !== undefined && part.part.metrics.length === 0
     if (!continues && unit.length > 0) {
@@ -72,13 +72,13 @@ function* unitsOf(parts: readonly RoundPart[]): Iterable<readonly RoundPart[]> {
 }
 
 /** New series and members in parts of their own, then the rest of the part. */
-function piecesOf(whole: RoundPart): RoundPart[] {
+function piecesOf(whole: EncodedPart): EncodedPart[] {
   const { part, announced, series } = whole
   const touches = new Map(part.metrics.map((touch) => [formatId(touch.metricId), withoutPoints(touch)]))
   const touchesOf = (ids: Iterable<Id64>): MetricTouch[] =>
     [...new Set([...ids].map(formatId))].flatMap((id) => touches.get(id) ?? [])
   const empty = { metrics: [], series: [], members: [], events: [], nowMs: part.nowMs }
-  const pieces: RoundPart[] = []
+  const pieces: EncodedPart[] = []
   const splitsSeries = announced.length > SERIES_SPLIT
   if (splitsSeries) {
     for (let from = 0; from < announced.length; from += SERIES_SPLIT) {
@@ -128,7 +128,7 @@ function* memberChunks(members: readonly SetMembers[]): Iterable<readonly SetMem
   if (chunk.length > 0) yield chunk
 }
 
-function costOf({ part }: RoundPart): number {
+function costOf({ part }: EncodedPart): number {
   const { block, metrics, series, members, events } = part
   const bytes = (block?.scalars.length ?? 0) + (block?.sketches?.length ?? 0)
   const rows = metrics.length * METRIC_COST + series.length * SERIES_COST + events.length * EVENT_COST

@@ -3,9 +3,9 @@ import { type Pace, runPaced } from '../../model/steps.ts'
 import { within } from '../../model/within.ts'
 import type { Marker, MetricDeletion } from '../../store/store.ts'
 import type { ReplayEvents } from '../recover/replay.ts'
+import type { EncodedPart, EncodingFault } from '../round/encode-round.ts'
 import type { PointBatch } from '../round/point-batch.ts'
 import { type PlacedEvent, Round, type RoundContext } from '../round/round.ts'
-import type { RoundFault, RoundPart } from '../round/round-parts.ts'
 import { type CommitContext, CommitSender, type Refusal, type StepOutcome } from './commit-sender.ts'
 import { commitSteps, type Step } from './commit-steps.ts'
 
@@ -267,8 +267,8 @@ export class GroupCommit {
   async #encode(rounds: readonly Round[]) {
     const { now, blockName } = this.#context
     const nowMs = now()
-    const parts = new Map<number, RoundPart[]>()
-    const faults = new Map<Round, readonly RoundFault[]>()
+    const parts = new Map<number, EncodedPart[]>()
+    const faults = new Map<Round, readonly EncodingFault[]>()
     for (const round of rounds) {
       const encoded = await round.encode(nowMs, blockName)
       if (encoded.faults.length > 0) {
@@ -326,7 +326,10 @@ function respond({ waiting, storedIn, refusedIn }: ClosedRound): void {
 }
 
 /** Rejects a request with points that cannot be encoded. Returns whether it has any. */
-function rejectFaulty({ round, request, reject }: Waiting, faults: ReadonlyMap<Round, readonly RoundFault[]>): boolean {
+function rejectFaulty(
+  { round, request, reject }: Waiting,
+  faults: ReadonlyMap<Round, readonly EncodingFault[]>,
+): boolean {
   const fault = round && faults.get(round)?.find(({ requests }) => requests.includes(request!))
   if (fault === undefined) return false
   const { cause } = fault

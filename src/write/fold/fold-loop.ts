@@ -1,8 +1,8 @@
 import type { Store } from '../../store/store.ts'
-import { FoldGroup, type FoldLoopSettings, type FoldTotals, isWithin } from './fold-group.ts'
+import { type FoldLoopSettings, FoldScheduler, type FoldTotals, isWithin } from './fold-scheduler.ts'
 import type { Omitted } from './fold-step.ts'
 
-export type { FoldLoopSettings, FoldTotals } from './fold-group.ts'
+export type { FoldLoopSettings, FoldTotals } from './fold-scheduler.ts'
 
 export interface FoldLoopLog {
   error(details: object, message: string): void
@@ -13,7 +13,7 @@ const SWEEP_PAUSE_MS = 15_000
 
 /**
  * The background work behind the write path. It runs between requests in bounded steps. When it fails, ingest goes on,
- * and the failure is logged and counted. Groups of partitions work concurrently (`fold-group.ts`).
+ * and the failure is logged and counted. Each group of partitions has a `FoldScheduler`; they work concurrently.
  */
 export class FoldLoop {
   readonly totals: FoldTotals = {
@@ -33,9 +33,9 @@ export class FoldLoop {
   readonly #store: Store
   readonly #log: FoldLoopLog
   readonly #now: () => number
-  readonly #groups: readonly FoldGroup[]
+  readonly #schedulers: readonly FoldScheduler[]
   /** By partition. */
-  readonly #groupOf: readonly FoldGroup[]
+  readonly #schedulerOf: readonly FoldScheduler[]
   #timer: NodeJS.Timeout | undefined
   #sweeping: Promise<void> | undefined
   #sweptMs = 0
@@ -54,50 +54,50 @@ export class FoldLoop {
       this.#log.error({ err: causes[0], partition, rows, blocks }, message)
     }
     const context = { store, settings, totals: this.totals, now, onFailure, onOmitted }
-    const groupOf: FoldGroup[] = []
-    this.#groups = store.groups.map((partitions) => {
-      const group = new FoldGroup(context, partitions)
-      for (const partition of partitions) groupOf[partition] = group
-      return group
+    const schedulerOf: FoldScheduler[] = []
+    this.#schedulers = store.groups.map((partitions) => {
+      const scheduler = new FoldScheduler(context, partitions)
+      for (const partition of partitions) schedulerOf[partition] = scheduler
+      return scheduler
     })
-    this.#groupOf = groupOf
+    this.#schedulerOf = schedulerOf
   }
 
   /** Loads what an earlier process left, and starts to work. */
   async start(): Promise<void> {
-    await Promise.all(this.#groups.map((group) => group.load()))
+    await Promise.all(this.#schedulers.map((scheduler) => scheduler.load()))
     this.#timer = setInterval(() => this.#tick(), TICK_MS)
     this.#timer.unref()
   }
 
   /** How long the oldest entry of an inbox has waited, as far as this gateway knows. */
   get waitedMs(): number {
-    return Math.max(0, ...this.#groups.map((group) => group.waitedMs))
+    return Math.max(0, ...this.#schedulers.map((scheduler) => scheduler.waitedMs))
   }
 
   /** Called after each commit. */
   noteCommit(partition: number, bytes: number): void {
-    this.#groupOf[partition]!.noteCommit(partition, bytes)
+    this.#schedulerOf[partition]!.noteCommit(partition, bytes)
   }
 
   /** Stops folding until then: for tests and benchmarks of a full inbox. */
   hold(untilMs: number): void {
-    for (const group of this.#groups) group.hold(untilMs)
+    for (const scheduler of this.#schedulers) scheduler.hold(untilMs)
   }
 
   /** Folds until every inbox is empty and every pile is merged, except partitions that another gateway is folding. */
   async drain(): Promise<void> {
-    await Promise.all(this.#groups.map((group) => group.drain()))
+    await Promise.all(this.#schedulers.map((scheduler) => scheduler.drain()))
   }
 
   async stop(): Promise<void> {
     this.#isStopped = true
     clearInterval(this.#timer)
-    await Promise.all([...this.#groups.map((group) => group.stop()), this.#sweeping])
+    await Promise.all([...this.#schedulers.map((scheduler) => scheduler.stop()), this.#sweeping])
   }
 
   #tick(): void {
-    for (const group of this.#groups) group.wake()
+    for (const scheduler of this.#schedulers) scheduler.wake()
     const nowMs = this.#now()
     if (this.#sweeping !== undefined || isWithin(SWEEP_PAUSE_MS, this.#sweptMs, nowMs)) return
     this.#sweptMs = nowMs

@@ -1,8 +1,8 @@
 import { GatewayError } from '../../model/errors.ts'
 import { formatId } from '../../model/id.ts'
 import type { AppendOutcome, Commit, MetricDeletion, Store } from '../../store/store.ts'
+import type { EncodedPart } from '../round/encode-round.ts'
 import type { Registry } from '../round/registry.ts'
-import type { RoundPart } from '../round/round-parts.ts'
 import type { CommitNumbers } from './commit-numbers.ts'
 import { announcingAll, blockBytes, type RetainedCommits } from './retained-commits.ts'
 import { RetainedDeletions } from './retained-deletions.ts'
@@ -99,7 +99,7 @@ export class Replay {
   }
 
   /** Keeps an acknowledged commit for a replay. */
-  retain(partition: number, number: number, parts: readonly RoundPart[]): void {
+  retain(partition: number, number: number, parts: readonly EncodedPart[]): void {
     const { store, settings, events, retained, now } = this.#context
     const { retainedBytesMax, retainedMsMax } = settings
     if (!store.mayLoseWrites) return

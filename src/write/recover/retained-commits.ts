@@ -1,5 +1,5 @@
 import type { CommitPart } from '../../store/store.ts'
-import { type RoundPart, seriesTouches } from '../round/round-parts.ts'
+import { type EncodedPart, seriesTouches } from '../round/encode-round.ts'
 
 /**
  * Acknowledged commits that the store may still lose: a server that syncs once a second loses its last second when it
@@ -16,7 +16,7 @@ import { type RoundPart, seriesTouches } from '../round/round-parts.ts'
 export interface RetainedCommit {
   number: number
   /** Empty: a fence, or a commit that cannot be replayed. */
-  parts: readonly RoundPart[]
+  parts: readonly EncodedPart[]
   points: number
   readonly bytes: number
   /** When the store was last known to have it. */
@@ -56,7 +56,7 @@ export class RetainedCommits {
    * Keeps a commit, and evicts older ones when space is short. Numbers of a partition are consecutive. Returns how long
    * the evicted commit with the shortest stay was kept; undefined when none was evicted.
    */
-  keep(partition: number, number: number, parts: readonly RoundPart[], nowMs: number): number | undefined {
+  keep(partition: number, number: number, parts: readonly EncodedPart[], nowMs: number): number | undefined {
     const chain = this.#chains[partition]!
     const bytes = COMMIT_BYTES + parts.reduce((sum, part) => sum + bytesOf(part), 0)
     chain.commits.push({ number, parts, points: pointsOf(parts), bytes, storedMs: nowMs })
@@ -91,7 +91,7 @@ export class RetainedCommits {
   }
 
   /** Replaces the parts of a commit by those that can be replayed. */
-  reduce(commit: RetainedCommit, parts: readonly RoundPart[]): void {
+  reduce(commit: RetainedCommit, parts: readonly EncodedPart[]): void {
     commit.parts = parts
     commit.points = pointsOf(parts)
   }
@@ -150,15 +150,15 @@ export class RetainedCommits {
 const EVICTED: RetainedCommit = { number: 0, parts: [], points: 0, bytes: 0, storedMs: 0 }
 
 /** The parts as they are sent to a store that may know none of their series: each announces all of its series. */
-export function announcingAll(parts: readonly RoundPart[]): readonly CommitPart[] {
+export function announcingAll(parts: readonly EncodedPart[]): readonly CommitPart[] {
   return parts.map(({ part, series }) => ({ ...part, series: seriesTouches(series) }))
 }
 
-function pointsOf(parts: readonly RoundPart[]): number {
+function pointsOf(parts: readonly EncodedPart[]): number {
   return parts.reduce((sum, { points }) => sum + points, 0)
 }
 
-function bytesOf({ part, series }: RoundPart): number {
+function bytesOf({ part, series }: EncodedPart): number {
   let bytes = blockBytes(part) + part.metrics.length * METRIC_BYTES + series.length * SERIES_BYTES
   for (const { members } of part.members) for (const member of members) bytes += member.length
   for (const { json } of part.events) bytes += json.length

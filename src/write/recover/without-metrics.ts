@@ -2,7 +2,7 @@ import { formatId, type Id64 } from '../../model/id.ts'
 import { openBlock } from '../../rollup/block.ts'
 import { encodeBlock } from '../../rollup/encode-block.ts'
 import type { NamedBlock } from '../../store/store.ts'
-import { type RoundPart, seriesTouches } from '../round/round-parts.ts'
+import { type EncodedPart, seriesTouches } from '../round/encode-round.ts'
 
 interface OfMetric {
   readonly metricId: Id64
@@ -12,7 +12,7 @@ interface OfMetric {
  * The parts of a commit without some metrics (ids as text): what remains to replay when the store refuses these
  * metrics. One block holds many metrics, so it is encoded again without theirs.
  */
-export function withoutMetrics(parts: readonly RoundPart[], dropped: ReadonlySet<string>): RoundPart[] {
+export function withoutMetrics(parts: readonly EncodedPart[], dropped: ReadonlySet<string>): EncodedPart[] {
   const isKept = ({ metricId }: OfMetric): boolean => !dropped.has(formatId(metricId))
   return parts.map((whole) => {
     const { block, ...rest } = whole.part

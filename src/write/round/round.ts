@@ -3,20 +3,20 @@ import type { Steps } from '../../model/steps.ts'
 import type { StoredEvent } from '../../store/events.ts'
 import type { CommitPart, Marker } from '../../store/store.ts'
 import type { Metric, Series } from './cached-metric.ts'
-import { MEMBER, type PointBatch, TOTAL, VALUE, WEIGHTED } from './point-batch.ts'
-import type { Registry } from './registry.ts'
 import {
+  type EncodedPart,
+  type EncodingFault,
   encodeMetrics,
   eventsMarker,
   type MetricRound,
   metricTouches,
   type OnFault,
   partMarker,
-  type RoundFault,
-  type RoundPart,
   seriesTouches,
   setMembers,
-} from './round-parts.ts'
+} from './encode-round.ts'
+import { MEMBER, type PointBatch, TOTAL, VALUE, WEIGHTED } from './point-batch.ts'
+import type { Registry } from './registry.ts'
 import type { TablePool } from './table-pool.ts'
 
 /**
@@ -47,8 +47,8 @@ export interface RoundContext {
 
 export interface EncodedRound {
   /** By partition. */
-  readonly parts: ReadonlyMap<number, RoundPart[]>
-  readonly faults: readonly RoundFault[]
+  readonly parts: ReadonlyMap<number, EncodedPart[]>
+  readonly faults: readonly EncodingFault[]
 }
 
 /** An event and the partition that keeps it. */
@@ -212,8 +212,8 @@ export class Round {
       if (rounds === undefined) byPartition.set(partition, [round])
       else rounds.push(round)
     }
-    const parts = new Map<number, RoundPart[]>()
-    const faults: RoundFault[] = []
+    const parts = new Map<number, EncodedPart[]>()
+    const faults: EncodingFault[] = []
     const pacer = new Pacer()
     const onFault: OnFault = (failed, cause) => {
       for (const { requests } of failed) faults.push({ requests, cause })
@@ -238,9 +238,9 @@ export class Round {
     blockName: () => string,
     onFault: OnFault,
     pacer: Pacer,
-  ): Promise<RoundPart[]> {
+  ): Promise<EncodedPart[]> {
     const { baseMs, setBaseMs } = this.#context.settings
-    const parts: RoundPart[] = []
+    const parts: EncodedPart[] = []
     for (const kind of ['values', 'sets'] as const) {
       const stepMs = kind === 'sets' ? setBaseMs : baseMs
       let position = 0
@@ -264,7 +264,7 @@ export class Round {
     return parts
   }
 
-  #encodeEvents(events: readonly PlacedEvent[], nowMs: number): RoundPart {
+  #encodeEvents(events: readonly PlacedEvent[], nowMs: number): EncodedPart {
     const part: CommitPart = {
       ...(this.#marker === undefined ? {} : { marker: eventsMarker(this.#marker) }),
       metrics: [],

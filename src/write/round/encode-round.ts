@@ -9,7 +9,7 @@ import type { CommitPart, Marker, MetricTouch, SeriesTouch, SetMembers } from '.
 import type { Metric, Series } from './cached-metric.ts'
 
 /**
- * What a round becomes: parts of commits. Small metrics share a block, a large one has several blocks of its own. A
+ * Encodes a round into parts of commits. Small metrics share a block, a large one has several blocks of its own. A
  * metric that cannot be encoded fails alone, with the requests that brought points of it.
  */
 
@@ -36,8 +36,8 @@ export interface MetricRound {
   readonly requests: number[]
 }
 
-/** A part of a commit and what the writer has to know about it. */
-export interface RoundPart {
+/** An encoded part of a commit, and what the writer has to know about it. */
+export interface EncodedPart {
   /** Announces the series that no applied commit of this process has announced. */
   readonly part: CommitPart
   readonly announced: readonly Series[]
@@ -48,7 +48,7 @@ export interface RoundPart {
 }
 
 /** A metric that cannot be encoded, which is a defect. */
-export interface RoundFault {
+export interface EncodingFault {
   /** The requests that brought points of it. */
   readonly requests: readonly number[]
   readonly cause: unknown

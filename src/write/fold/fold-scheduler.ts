@@ -75,11 +75,11 @@ interface Pause {
 }
 
 /**
- * The background work on partitions that are served together (`Store.groups`), one bounded step at a time: folds
- * inboxes that are full or old, merges runs that have piled up, seals windows that have ended, expires old windows. A
- * partition that fails is skipped for a while; the others go on.
+ * Decides when the inboxes of one group of partitions (`Store.groups`) are folded, and does the background work on
+ * them, one bounded step at a time: it folds inboxes that are full or old, merges runs that have piled up, seals
+ * windows that have ended, and expires old windows. A partition that fails is skipped for a while; the others go on.
  */
-export class FoldGroup {
+export class FoldScheduler {
   readonly #context: FoldContext
   readonly #inboxes: ReadonlyMap<number, Inbox>
   readonly #windows = new OpenWindows()

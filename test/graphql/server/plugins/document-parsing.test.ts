@@ -1,7 +1,7 @@
 import { parse } from 'graphql'
 import { expect, test } from 'vitest'
-import { parseDocument } from '../../../src/graphql/server/plugins/document-limits.ts'
-import { DEFAULT_GRAPHQL_LIMITS } from '../../support/default-limits.ts'
+import { parseDocument } from '../../../../src/graphql/server/plugins/document-parsing.ts'
+import { DEFAULT_GRAPHQL_LIMITS } from '../../../support/default-limits.ts'
 
 test('a document within the limits is parsed as graphql-js parses it', () => {
   const source =

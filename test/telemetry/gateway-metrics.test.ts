@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { Prometheus } from '../../src/telemetry/prometheus.ts'
-import type { TelemetrySources } from '../../src/telemetry/telemetry.ts'
+import { GatewayMetrics } from '../../src/telemetry/gateway-metrics.ts'
+import type { TelemetrySources } from '../../src/telemetry/telemetry-interface.ts'
 
 const SOURCES: TelemetrySources = {
   points: () => 7,
@@ -24,7 +24,7 @@ const SOURCES: TelemetrySources = {
 }
 
 /** Samples by name and labels. */
-async function samplesOf(telemetry: Prometheus): Promise<ReadonlyMap<string, number>> {
+async function samplesOf(telemetry: GatewayMetrics): Promise<ReadonlyMap<string, number>> {
   const lines = (await telemetry.read()).split('\n').filter((line) => line !== '' && !line.startsWith('#'))
   return new Map(lines.map((line) => [line.slice(0, line.lastIndexOf(' ')), Number(line.slice(line.lastIndexOf(' ')))]))
 }
@@ -43,7 +43,7 @@ const META = {
 
 describe('the metrics of the gateway', () => {
   it('have the same counts at each reading', async () => {
-    const telemetry = new Prometheus(SOURCES)
+    const telemetry = new GatewayMetrics(SOURCES)
     const count = telemetry.countRoute('/a/:name')
     for (const status of [200, 200, 404]) count('GET', status)
     count('DELETE', 204)
@@ -99,7 +99,7 @@ describe('the metrics of the gateway', () => {
 
   it('omit the figures of the store while it does not respond', async () => {
     let backlog = (): Promise<{ entries: number; bytes: number }> => Promise.resolve({ entries: 0, bytes: 1 })
-    const telemetry = new Prometheus({ ...SOURCES, backlog: () => backlog() })
+    const telemetry = new GatewayMetrics({ ...SOURCES, backlog: () => backlog() })
     expect((await samplesOf(telemetry)).get('gaugeql_fold_backlog_bytes')).toBe(1)
     backlog = () => Promise.reject(new Error('away'))
     const samples = await samplesOf(telemetry)
@@ -109,7 +109,7 @@ describe('the metrics of the gateway', () => {
 
   it('are collected once for concurrent readers', async () => {
     let asked = 0
-    const telemetry = new Prometheus({
+    const telemetry = new GatewayMetrics({
       ...SOURCES,
       backlog: async () => {
         asked++

@@ -19,8 +19,8 @@ import {
   validate,
 } from 'graphql'
 import { expect, test } from 'vitest'
-import { schema as gatewaySchema } from '../../../src/graphql/schema.ts'
-import { compileVariables } from '../../../src/graphql/server/plugins/compiled-variables.ts'
+import { schema as gatewaySchema } from '../../../../src/graphql/schema.ts'
+import { compileVariables } from '../../../../src/graphql/server/plugins/compiled-variables.ts'
 
 /** A differential test: compiled variables against those of graphql-js. */
 

@@ -5,10 +5,10 @@ import { requireShortVariables, requireSmallDocument } from '../../documents/doc
 import type { OperationPlugin } from '../yoga.ts'
 
 /**
- * Refuses documents before validation, and variables before coercion, when they are too large. Cached documents are
- * not parsed again.
+ * Parses documents, and refuses those that are too large before they are validated. Variables that are too large are
+ * refused before they are coerced. Cached documents are not parsed again.
  */
-export function useDocumentLimits(limits: GraphQLLimits): OperationPlugin {
+export function useDocumentParsing(limits: GraphQLLimits): OperationPlugin {
   const parseFn = (source: unknown) => parseDocument(String(source), limits)
   return {
     onParse: ({ setParseFn }) => setParseFn(parseFn),

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { ProcessMetrics } from '../../src/telemetry/process-metrics.ts'
-import type { MetricFamily } from '../../src/telemetry/telemetry.ts'
+import type { MetricFamily } from '../../src/telemetry/telemetry-interface.ts'
+import { WorkerMetrics } from '../../src/telemetry/worker-metrics.ts'
 
 beforeEach(() => {
   vi.useFakeTimers()
@@ -39,7 +39,7 @@ function samplesOf(text: string): Record<string, number> {
 function twoProcesses() {
   const answers = new Map<string, MetricFamily[]>()
   const asked: string[] = []
-  const metrics = new ProcessMetrics<string>((process) => {
+  const metrics = new WorkerMetrics<string>((process) => {
     asked.push(process)
     const families = answers.get(process)
     if (families !== undefined) metrics.received(process, families)

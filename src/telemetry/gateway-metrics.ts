@@ -1,8 +1,8 @@
 import { type Aggregator, Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import type { ErrorCode, ItemError } from '../model/errors.ts'
 import type { QueryMeta } from '../query/compute/result.ts'
-import { familiesOf, undefinedAfter } from './process-metrics.ts'
-import type { ShareMetrics, Telemetry, TelemetrySources } from './telemetry.ts'
+import type { ShareMetrics, Telemetry, TelemetrySources } from './telemetry-interface.ts'
+import { familiesOf, undefinedAfter } from './worker-metrics.ts'
 
 /** How long a reader waits for figures from the store. Without a response these metrics are absent. */
 const STORE_WAIT_MS = 2_000
@@ -20,7 +20,7 @@ type Sample = readonly [labels: Labels, value: number]
  * when somebody reads, because prom-client looks up labels by an object at each call, which would cost more than the
  * counted work.
  */
-export class Prometheus implements Telemetry {
+export class GatewayMetrics implements Telemetry {
   readonly #sources: TelemetrySources
   readonly #registry = new Registry()
   readonly #routes: { readonly route: string; readonly counts: Map<string, Map<number, number>> }[] = []

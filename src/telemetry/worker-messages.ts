@@ -1,5 +1,5 @@
 import type { Worker } from 'node:cluster'
-import type { MetricFamily } from './telemetry.ts'
+import type { MetricFamily } from './telemetry-interface.ts'
 
 /**
  * All messages between the processes of one gateway: the primary process, which started the others, and its workers.

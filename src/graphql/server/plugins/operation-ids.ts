@@ -4,8 +4,8 @@ import { isObject } from '../../../model/is-object.ts'
 import { PersistedOperations, type PersistedSettings } from '../../documents/persisted-operations.ts'
 import type { OperationParams, OperationPlugin } from '../yoga.ts'
 
-/** Replaces the id of a persisted document by its text. */
-export function usePersistedOperations(settings: PersistedSettings): OperationPlugin {
+/** Replaces the id of a persisted operation by the text of its document. */
+export function useOperationIds(settings: PersistedSettings): OperationPlugin {
   const operations = new PersistedOperations(settings)
   return {
     onParams({ params, setParams, setResult }) {

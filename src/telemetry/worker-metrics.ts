@@ -1,7 +1,7 @@
 import { AggregatorRegistry } from 'prom-client'
 import { GatewayError } from '../model/errors.ts'
-import { onPrimaryMessage, sendToPrimary } from './process-messages.ts'
-import type { MetricFamily, ShareMetrics } from './telemetry.ts'
+import type { MetricFamily, ShareMetrics } from './telemetry-interface.ts'
+import { onPrimaryMessage, sendToPrimary } from './worker-messages.ts'
 
 /**
  * Merges the metrics of several processes. A worker that is asked for metrics asks the primary process, which asks
@@ -28,7 +28,7 @@ interface Request {
 }
 
 /** Runs in the primary process. */
-export class ProcessMetrics<W> {
+export class WorkerMetrics<W> {
   readonly #ask: (worker: W) => void
   readonly #running = new Map<W, WorkerState>()
   /** Counters of workers that have exited; merged into one list at each reading. */
