@@ -9,9 +9,9 @@ import {
   measureIdleShare,
   pause,
   type ServerProcess,
-  settled,
   startFloor,
   startGateway,
+  untilIdle,
 } from './server-process.ts'
 import { openStore, type StoreKind } from './store.ts'
 
@@ -70,7 +70,7 @@ export async function compare(comparison: Comparison): Promise<Costs> {
     // Warms up: fills the caches of series, and lets code be compiled.
     for (const server of servers) await send(server, Math.max(fleet.groups, Math.ceil(requests / 4)))
     await pause(FOLD_AGE_MS + TICK_MS)
-    await settled(gateway, idleShare)
+    await untilIdle(gateway, idleShare)
     for (let round = 0; round < rounds; round++) {
       for (const server of servers) {
         const idle = server === gateway ? idleShare : 0
@@ -81,7 +81,7 @@ export async function compare(comparison: Comparison): Promise<Costs> {
         const respondedMs = server.cpu.readMs()
         if (server === gateway) {
           await pause(FOLD_AGE_MS + TICK_MS)
-          await settled(gateway, idleShare)
+          await untilIdle(gateway, idleShare)
           rates.push((requests * pointsPerRequest) / (wallMs / 1_000))
           p50s.push(percentile(latenciesMs, 0.5))
           p99s.push(percentile(latenciesMs, 0.99))

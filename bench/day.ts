@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { drive, postBytes } from './load.ts'
 import { latency, randomNumbers } from './random.ts'
-import { API_KEY, measureIdleShare, pause, type ServerProcess, settled } from './server-process.ts'
+import { API_KEY, measureIdleShare, pause, type ServerProcess, untilIdle } from './server-process.ts'
 
 /**
  * The data that queries are measured on: the last 24 whole hours of 1,000 series with a point every 15 s, once as a
@@ -109,12 +109,12 @@ export async function loadDay(gateway: ServerProcess, folder: string, day: Day):
   points += await sendSeries(gateway, day, COUNTER, 'counter', counterValue)
   points += await sendSeries(gateway, day, DISTRIBUTION, 'distribution', latencyValue)
   await pause(4_000)
-  await settled(gateway, idleShare)
+  await untilIdle(gateway, idleShare)
   const usedMs = gateway.cpu.readMs() - before - (performance.now() - startMs) * idleShare
   await sendUsers(gateway, day)
   await sendBatch(gateway, [itemText(ALONE, 'counter', '1', day.fromMs, 0)])
   await pause(4_000)
-  await settled(gateway, idleShare)
+  await untilIdle(gateway, idleShare)
   const loaded = { day, points, cpuUsPerPoint: (usedMs * 1_000) / points }
   mkdirSync(folder, { recursive: true })
   writeFileSync(join(folder, FILE), JSON.stringify(loaded))

@@ -18,7 +18,7 @@ import { Connection, getBytes } from './load.ts'
 import type { Options } from './options.ts'
 import { measureRedisMemory } from './redis-memory.ts'
 import { median, type Report } from './report.ts'
-import { API_KEY, measureIdleShare, pause, type ServerProcess, settled, startGateway } from './server-process.ts'
+import { API_KEY, measureIdleShare, pause, type ServerProcess, startGateway, untilIdle } from './server-process.ts'
 import { type BenchStore, onStore, openStore, type StoreKind } from './store.ts'
 
 const FILL_MS = 5_000
@@ -158,7 +158,7 @@ async function measureCrowded(run: QueryRun, store: BenchStore, day: Day): Promi
   const idleShare = await measureIdleShare(gateway)
   await sendOtherMetrics(gateway, day, OTHER_METRICS)
   await pause(4_000)
-  await settled(gateway, idleShare)
+  await untilIdle(gateway, idleShare)
   const client = await QueryClient.to(gateway, run.empty)
   await queryOnceAndRepeatedly(run, `, ${OTHER_METRICS} other metrics`, client, NOTHING_ADDED)
 }

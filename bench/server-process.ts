@@ -108,11 +108,11 @@ export function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
-const SETTLED_MS_MAX = 120_000
+const IDLE_WAIT_MS_MAX = 120_000
 
 /** Resolves when the server has been idle for about a second, that is, used no more CPU than without requests. */
-export async function settled(server: ServerProcess, idleShare: number): Promise<void> {
-  const untilMs = performance.now() + SETTLED_MS_MAX
+export async function untilIdle(server: ServerProcess, idleShare: number): Promise<void> {
+  const untilMs = performance.now() + IDLE_WAIT_MS_MAX
   let quiet = 0
   while (quiet < 4) {
     const before = server.cpu.readMs()

@@ -14,7 +14,7 @@ export const GRAPHQL_LIST_ITEMS_MAX = 1_000
 /** Metric queries of one request: a dashboard has fewer. */
 export const GRAPHQL_QUERIES_MAX = 100
 /** Fields of one result; 128 characters of tags or properties count as one field. */
-export const GRAPHQL_ANSWER_FIELDS_MAX = 500_000
+export const GRAPHQL_RESPONSE_FIELDS_MAX = 500_000
 
 /** The bounds that are constants. */
 export const GRAPHQL_BOUNDS = {
@@ -22,7 +22,7 @@ export const GRAPHQL_BOUNDS = {
   rootFieldsMax: GRAPHQL_ROOT_FIELDS_MAX,
   listItemsMax: GRAPHQL_LIST_ITEMS_MAX,
   queriesMax: GRAPHQL_QUERIES_MAX,
-  answerFieldsMax: GRAPHQL_ANSWER_FIELDS_MAX,
+  responseFieldsMax: GRAPHQL_RESPONSE_FIELDS_MAX,
 }
 
 /**
@@ -70,7 +70,7 @@ export interface GraphQLLimits {
   /** Queries and listings per request. Resolvers count them, so aliases, fragments and lists all count. */
   readonly queriesMax: number
   /** Fields in one response; a field below a list counts once per item. */
-  readonly answerFieldsMax: number
+  readonly responseFieldsMax: number
   /** Shown to clients; the querier enforces both. */
   readonly query: { readonly valuesMax: number; readonly rollupsMax: number }
 }

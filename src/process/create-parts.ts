@@ -58,7 +58,7 @@ export function createParts(config: Config, { store, log, now, shareMetrics }: D
       idempotency.replayReceipts().catch((err: unknown) => log.warn({ err }, 'receipts could not be replayed'))
     },
     pointsLost: (points) => telemetry.lost(points),
-    roundSettled: (durationMs) => telemetry.roundSettled(durationMs),
+    roundEnded: (durationMs) => telemetry.roundEnded(durationMs),
     warn: (message, details) => log.warn(details, message),
   }
   const steps = { baseMs: resolutions[0]!.stepMs, setBaseMs: setResolutions[0]!.stepMs }

@@ -74,7 +74,7 @@ export class GatewayMetrics implements Telemetry {
     for (const { code } of errors) this.#rejected.set(code, (this.#rejected.get(code) ?? 0) + 1)
   }
 
-  roundSettled(durationMs: number): void {
+  roundEnded(durationMs: number): void {
     this.#commits.observe(durationMs / 1_000)
   }
 

@@ -11,7 +11,7 @@ export interface Telemetry {
   /** Items that were not stored. */
   rejected(errors: readonly ItemError[]): void
   /** The outcome of a round of commits is known, whether it was stored or not. */
-  roundSettled(durationMs: number): void
+  roundEnded(durationMs: number): void
   queried(meta: QueryMeta): void
   /** Acknowledged points that the store lost and that can no longer be replayed. */
   lost(points: number): void
@@ -70,7 +70,7 @@ export interface FoldFigures {
 export const NO_TELEMETRY: Telemetry = {
   countRoute: () => () => {},
   rejected() {},
-  roundSettled() {},
+  roundEnded() {},
   queried() {},
   lost() {},
   read: async () => '',

@@ -53,9 +53,9 @@ describe('create', () => {
   })
 
   it('prints JSON, with the key once', async () => {
-    const answer: { key: string } = JSON.parse(await run('create --project shop --json'))
-    expect(rows.has(hashKey(answer.key))).toBe(true)
-    expect(answer).toMatchObject({ state: 'good', project: 'shop', scopes: ['ingest', 'query'], expires: null })
+    const created: { key: string } = JSON.parse(await run('create --project shop --json'))
+    expect(rows.has(hashKey(created.key))).toBe(true)
+    expect(created).toMatchObject({ state: 'good', project: 'shop', scopes: ['ingest', 'query'], expires: null })
   })
 })
 
@@ -85,12 +85,16 @@ describe('list', () => {
 describe('revoke', () => {
   it('revokes all named keys or none', async () => {
     for (let i = 0; i < 3; i++) await run('create --project shop')
-    const [one, two, three] = [...rows.keys()]
-    await expect(run(`revoke ${one!.slice(0, 12)} 00000000`)).rejects.toThrow('nothing was revoked')
+    const [first, second, third] = [...rows.keys()]
+    await expect(run(`revoke ${first!.slice(0, 12)} 00000000`)).rejects.toThrow('nothing was revoked')
     expect([...rows.values()].filter(({ revokedMs }) => revokedMs !== undefined)).toEqual([])
-    await run(`revoke ${one!.slice(0, 12)} ${two}`, NOW_MS + 5)
-    await run(`revoke ${one}`, NOW_MS + 9)
-    expect([one, two, three].map((hash) => rows.get(hash!)!.revokedMs)).toEqual([NOW_MS + 5, NOW_MS + 5, undefined])
+    await run(`revoke ${first!.slice(0, 12)} ${second}`, NOW_MS + 5)
+    await run(`revoke ${first}`, NOW_MS + 9)
+    expect([first, second, third].map((hash) => rows.get(hash!)!.revokedMs)).toEqual([
+      NOW_MS + 5,
+      NOW_MS + 5,
+      undefined,
+    ])
   })
 
   it('refuses an id that several keys share', async () => {

@@ -7,9 +7,9 @@ const DAY = 'from=2024-01-15T00:00:00Z&to=2024-01-15T23:59:59Z'
 const at = (time: string) => `2024-01-15T${time}:00Z`
 
 /** Points of one metric, each `[time, value, tags]`. */
-function points(name: string, type: string, ...of: readonly (readonly [string, number | string, object?])[]): Step {
-  const metrics = of.map(([time, value, tags = {}]) => ({ name, type, value, tags, timestamp: at(time) }))
-  return { send: `POST ${M}/batch`, body: { metrics }, response: { data: { accepted: of.length, rejected: 0 } } }
+function points(name: string, type: string, ...points: readonly (readonly [string, number | string, object?])[]): Step {
+  const metrics = points.map(([time, value, tags = {}]) => ({ name, type, value, tags, timestamp: at(time) }))
+  return { send: `POST ${M}/batch`, body: { metrics }, response: { data: { accepted: points.length, rejected: 0 } } }
 }
 
 /** The response with one aggregation; rows are `[time, value]`. */

@@ -25,7 +25,8 @@ const instructions: readonly Instruction[] = readFileSync(join(ROOT, 'Dockerfile
   })
 const lastStage = instructions.slice(instructions.findLastIndex(({ name }) => name === 'FROM'))
 
-const given = (name: string): string[] => lastStage.filter((of) => of.name === name).map(({ rest }) => rest)
+const given = (name: string): string[] =>
+  lastStage.filter((instruction) => instruction.name === name).map(({ rest }) => rest)
 const commandOf = (text: string): string[] => JSON.parse(text.slice(text.indexOf('['))) as string[]
 const environment = Object.fromEntries(
   given('ENV').flatMap((line) => line.split(' ').map((pair): [string, string] => pair.split('=') as [string, string])),

@@ -198,13 +198,13 @@ describe.each(STORES)('on %s', (_, settings) => {
       },
       dt: '2026-05-05T09:00:00Z',
     })
-    const answer = await ask(gateway, {
+    const result = await ask(gateway, {
       metric: 'size',
       ...MORNING,
       groupBy: ['quantile'],
       aggregations: ['last', 'max'],
     })
-    expect(rowsOf(answer)).toEqual({ 0.5: ['2026-05-05T09:00:00Z 200 200'], 0.99: ['2026-05-05T09:00:00Z 600 600'] })
+    expect(rowsOf(result)).toEqual({ 0.5: ['2026-05-05T09:00:00Z 200 200'], 0.99: ['2026-05-05T09:00:00Z 600 600'] })
     expect(await refusal(gateway, { metric: 'size', ...MORNING, aggregations: ['p50'] })).toMatchObject({
       code: 'invalid_aggregation',
       details: { allowed: ['last', 'avg', 'min', 'max'] },
@@ -236,12 +236,12 @@ describe.each(STORES)('on %s', (_, settings) => {
 
 test('two gateways that send totals of one series in turns count each increase once', async () => {
   const env = STORES[1][1]()
-  const [one, another] = [await start(env), await start(env)]
-  await send(one, [total('turns', '09:00:01', 100), total('turns', '09:00:03', 120)])
-  await send(another, [total('turns', '09:00:02', 110), total('turns', '09:00:04', 130)])
-  for (const gateway of [one, another]) {
+  const [gatewayA, gatewayB] = [await start(env), await start(env)]
+  await send(gatewayA, [total('turns', '09:00:01', 100), total('turns', '09:00:03', 120)])
+  await send(gatewayB, [total('turns', '09:00:02', 110), total('turns', '09:00:04', 130)])
+  for (const gateway of [gatewayA, gatewayB]) {
     expect(await rows(gateway, { metric: 'turns', ...MORNING })).toEqual(['2026-05-05T09:00:00Z 30'])
     await gateway.folds.drain()
   }
-  expect(await rows(one, { metric: 'turns', ...MORNING })).toEqual(['2026-05-05T09:00:00Z 30'])
+  expect(await rows(gatewayA, { metric: 'turns', ...MORNING })).toEqual(['2026-05-05T09:00:00Z 30'])
 })

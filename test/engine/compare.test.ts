@@ -20,17 +20,17 @@ beforeAll(async () => {
 afterAll(() => gateway.close())
 
 /** Rows of the group with these tags: bucket, value, and what it is held against. */
-function rowsOf(answer: QueryResult, name: string, ...tags: readonly string[]): string[] {
-  const group = answer.groups.find((one) => one.tags.map(([, value]) => value).join() === tags.join())
+function rowsOf(result: QueryResult, name: string, ...tags: readonly string[]): string[] {
+  const group = result.groups.find((candidate) => candidate.tags.map(([, value]) => value).join() === tags.join())
   if (group === undefined) return []
-  const line = fillLine(group, name, answer.fill)
-  const earlier = fillComparison(group, name, answer.fill)
+  const line = fillLine(group, name, result.fill)
+  const earlier = fillComparison(group, name, result.fill)
   expect(earlier?.bucket).toEqual(line.bucket)
   const iso = (ms: number): string => new Date(ms).toISOString().slice(5, 16)
   return line.bucket.map((bucket, row) =>
     [
-      `${iso(answer.startMs[bucket]!)} ${line.values[row]}`,
-      `${iso(answer.comparison!.startMs[bucket]!)} ${earlier!.values[row]}`,
+      `${iso(result.startMs[bucket]!)} ${line.values[row]}`,
+      `${iso(result.comparison!.startMs[bucket]!)} ${earlier!.values[row]}`,
     ].join(' < '),
   )
 }
@@ -44,15 +44,15 @@ test('a day is held against the day before, until the same time', async () => {
   ])
   await track(gateway, 'sales', 'counter', samples)
   const query = { metric: 'sales', from: '2024-05-05T10:00:00Z', interval: '1h' }
-  const answer = await ask(gateway, { ...query, compare: { offset: '1d' } })
-  expect(rowsOf(answer, 'sum')).toEqual([
+  const result = await ask(gateway, { ...query, compare: { offset: '1d' } })
+  expect(rowsOf(result, 'sum')).toEqual([
     '05-05T10:00 10 < 05-04T10:00 110',
     '05-05T11:00 11 < 05-04T11:00 111',
     '05-05T12:00 12 < 05-04T12:00 112',
   ])
-  expect(answer.groups[0]?.totals.get('sum')).toBe(33)
-  expect(answer.groups[0]?.comparison?.totals.get('sum')).toBe(333)
-  expect(answer.comparison?.label).toBe('1d before')
+  expect(result.groups[0]?.totals.get('sum')).toBe(33)
+  expect(result.groups[0]?.comparison?.totals.get('sum')).toBe(333)
+  expect(result.comparison?.label).toBe('1d before')
   const before = await ask(gateway, { ...query, to: '2024-05-05T11:59:59Z', compare: { previousPeriod: true } })
   expect(rowsOf(before, 'sum')).toEqual(['05-05T10:00 10 < 05-05T08:00 null', '05-05T11:00 11 < 05-05T09:00 9'])
   const none = await ask(gateway, { ...query, compare: { previousPeriod: false } })
@@ -76,11 +76,11 @@ test('groups of either period are there, with empty buckets as fill says', async
     groupBy: ['host'],
     compare: { offset: '24h' },
   }
-  const answer = await ask(gateway, query)
-  expect(answer.groups.map(({ tags }) => tags[0]![1])).toEqual(['both', 'new', 'old'])
-  expect(rowsOf(answer, 'last', 'new')).toEqual(['04-02T01:00 1 < 04-01T01:00 null'])
-  expect(rowsOf(answer, 'last', 'old')).toEqual(['04-02T02:00 null < 04-01T02:00 2'])
-  expect(rowsOf(answer, 'last', 'both')).toEqual([
+  const result = await ask(gateway, query)
+  expect(result.groups.map(({ tags }) => tags[0]![1])).toEqual(['both', 'new', 'old'])
+  expect(rowsOf(result, 'last', 'new')).toEqual(['04-02T01:00 1 < 04-01T01:00 null'])
+  expect(rowsOf(result, 'last', 'old')).toEqual(['04-02T02:00 null < 04-01T02:00 2'])
+  expect(rowsOf(result, 'last', 'both')).toEqual([
     '04-02T01:00 3 < 04-01T01:00 null',
     '04-02T03:00 null < 04-01T03:00 4',
   ])
@@ -170,7 +170,7 @@ test('the numbers of every bucket are those of the points in the stretch it is h
         }))
         await track(gateway, metric, 'gauge', samples)
         const fromMs = anchorMs + fromHours * HOUR_MS
-        const answer = await ask(gateway, {
+        const result = await ask(gateway, {
           metric,
           from: fromMs,
           to: fromMs + hours * HOUR_MS - 1,
@@ -180,10 +180,10 @@ test('the numbers of every bucket are those of the points in the stretch it is h
           groupBy: ['host'],
           aggregations: ['sum', 'count', 'max'],
         })
-        const { startMs, endMs } = answer.comparison!
-        const inRange = samples.filter(({ at }) => at >= answer.fromMs && at < answer.toMs)
+        const { startMs, endMs } = result.comparison!
+        const inRange = samples.filter(({ at }) => at >= result.fromMs && at < result.toMs)
         for (const host of ['a', 'b', 'c']) {
-          const group = answer.groups.find(({ tags }) => tags[0]![1] === host)
+          const group = result.groups.find(({ tags }) => tags[0]![1] === host)
           const own = samples.filter(({ tags }) => tags.host === host)
           if (inRange.some(({ tags }) => tags.host === host)) expect(group).toBeDefined()
           if (group === undefined) continue

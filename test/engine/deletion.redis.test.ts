@@ -22,7 +22,7 @@ afterAll(async () => {
   await redis?.stop()
 })
 
-interface Answer {
+interface HttpResponse {
   readonly status: number
   // biome-ignore lint/suspicious/noExplicitAny: the shape of an answer is what each test says it is
   readonly body: any
@@ -35,7 +35,7 @@ async function send(
   body?: unknown,
   key = 'all-keys-1',
   idempotencyKey?: string,
-): Promise<Answer> {
+): Promise<HttpResponse> {
   const response = await fetch(`${gateways[at]!.url}${path}`, {
     method,
     headers: {
@@ -51,7 +51,7 @@ async function send(
 
 const M = '/api/v1/metrics'
 const batch = (at: number, ...metrics: object[]) => send(at, 'POST', `${M}/batch`, { metrics })
-const hit = (value: number, of = 'a') => ({ name: 'hits', type: 'counter', value, tags: { of } })
+const hit = (value: number, host = 'a') => ({ name: 'hits', type: 'counter', value, tags: { host } })
 async function sum(at: number, name = 'hits'): Promise<number> {
   const { body } = await send(at, 'GET', `${M}/${name}/query?aggregation=sum&interval=1d&from=${nowMs - 3_600_000}`)
   return body.data.series.reduce((total: number, { value }: { value: number }) => total + value, 0)

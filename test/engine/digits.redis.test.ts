@@ -91,15 +91,15 @@ describe.each(STORES)('on %s', (_, settings) => {
   test.each(DOORS)('ids in tags stay apart that are sent by %s', async (_door, track) => {
     const gateway = await start()
     await track(gateway)
-    const answer = await ask(gateway, {
+    const result = await ask(gateway, {
       metric: 'm',
       from: '-1h',
       interval: '1d',
       aggregations: ['count'],
       groupBy: ['id', 'list'],
     })
-    expect(Object.keys(rowsOf(answer))).toEqual([`${A}|${A},1.5`, `${B}|${B},1.5`])
-    expect(answer.groups).toHaveLength(2)
+    expect(Object.keys(rowsOf(result))).toEqual([`${A}|${A},1.5`, `${B}|${B},1.5`])
+    expect(result.groups).toHaveLength(2)
   })
 
   test('a selector may name them as numbers', async () => {

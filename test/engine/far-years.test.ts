@@ -31,14 +31,14 @@ test('the bucket that begins before the first year is told to begin with it', as
 })
 
 test('the last bucket is told to end with the last year', async () => {
-  const answer = await ask(gateway, {
+  const result = await ask(gateway, {
     metric: 'load',
     from: '2026-01-01',
     to: '9999-12-31T23:59:59.999Z',
     interval: '1y',
   })
-  expect(formatInstant(answer.endMs.at(-1)!)).toBe('9999-12-31T23:59:59.999Z')
-  expect(formatInstant(answer.toMs)).toBe('9999-12-31T23:59:59.999Z')
+  expect(formatInstant(result.endMs.at(-1)!)).toBe('9999-12-31T23:59:59.999Z')
+  expect(formatInstant(result.toMs)).toBe('9999-12-31T23:59:59.999Z')
 })
 
 test('nothing is compared with what lies before the first year', async () => {
@@ -70,15 +70,15 @@ test('every instant of an answer is read as itself, and asked about again gives 
           interval,
           timezone,
         }
-        const answer = await answerOf({ ...input, ...(compare && { compare }) })
-        if (answer === undefined) return
-        const { startMs, endMs, comparison } = answer
+        const result = await resultOf({ ...input, ...(compare && { compare }) })
+        if (result === undefined) return
+        const { startMs, endMs, comparison } = result
         const all = [startMs, endMs, comparison?.startMs ?? [], comparison?.endMs ?? []].flatMap((column) => [
           ...column,
         ])
-        for (const ms of [answer.fromMs, answer.toMs, ...all]) expect(parseInstant(formatInstant(ms))).toBe(ms)
+        for (const ms of [result.fromMs, result.toMs, ...all]) expect(parseInstant(formatInstant(ms))).toBe(ms)
         if (interval === 'auto') return
-        const again = await answerOf({ ...input, from: formatInstant(startMs[0]!), to: formatInstant(startMs[0]!) })
+        const again = await resultOf({ ...input, from: formatInstant(startMs[0]!), to: formatInstant(startMs[0]!) })
         if (again !== undefined) expect(again.startMs[0]).toBe(startMs[0])
       },
     ),
@@ -87,7 +87,7 @@ test('every instant of an answer is read as itself, and asked about again gives 
 })
 
 /** Undefined where the range is refused, or the days of a zone lie inside stored buckets: local mean time has odd seconds. */
-async function answerOf(input: QueryInput): Promise<QueryResult | undefined> {
+async function resultOf(input: QueryInput): Promise<QueryResult | undefined> {
   try {
     return await ask(gateway, input)
   } catch (error) {

@@ -31,8 +31,8 @@ afterAll(() => gateway.close())
 const LAST_MINUTES = { from: '-150s', to: '-1s', interval: '1m', fill: 'previous' }
 
 test('a line starts with the last value, however long the series was silent, within seven days', async () => {
-  const answer = await ask(gateway, { metric: 'door', ...LAST_MINUTES, groupBy: ['door'] })
-  expect(rowsOf(answer)).toEqual({
+  const result = await ask(gateway, { metric: 'door', ...LAST_MINUTES, groupBy: ['door'] })
+  expect(rowsOf(result)).toEqual({
     back: ['2026-05-05T11:57:00Z 6', '2026-05-05T11:58:00Z 6', '2026-05-05T11:59:00Z 3'],
     forgotten: ['2026-05-05T11:57:00Z null', '2026-05-05T11:58:00Z null', '2026-05-05T11:59:00Z 4'],
     front: ['2026-05-05T11:57:00Z 1', '2026-05-05T11:58:00Z 1', '2026-05-05T11:59:00Z 2'],
@@ -63,9 +63,9 @@ test('a range without a point of its own is that value throughout', async () => 
 })
 
 test('what a range is compared with starts with its own', async () => {
-  const answer = await ask(gateway, { metric: 'door', ...LAST_MINUTES, compare: { offset: '1h' } })
-  expect(answer.groups[0]?.before?.get('last')).toBe(1)
-  expect(answer.groups[0]?.comparison?.before?.get('last')).toBe(6)
+  const result = await ask(gateway, { metric: 'door', ...LAST_MINUTES, compare: { offset: '1h' } })
+  expect(result.groups[0]?.before?.get('last')).toBe(1)
+  expect(result.groups[0]?.comparison?.before?.get('last')).toBe(6)
 })
 
 test('other fills do not look back, and the cost of looking is counted and bounded', async () => {

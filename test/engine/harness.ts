@@ -41,12 +41,12 @@ export function ask({ gateway }: TestGateway, input: QueryInput): Promise<QueryR
 }
 
 /** Rows as `start value value …`, by the values grouped by joined with a bar. */
-export function rowsOf(answer: QueryResult): Record<string, string[]> {
+export function rowsOf(result: QueryResult): Record<string, string[]> {
   return Object.fromEntries(
-    answer.groups.map((group) => {
-      const lines = answer.aggregations.map(({ name }) => fillLine(group, name, answer.fill))
+    result.groups.map((group) => {
+      const lines = result.aggregations.map(({ name }) => fillLine(group, name, result.fill))
       const rows = (lines[0]?.bucket ?? []).map((bucket, row) =>
-        [instant(answer.startMs[bucket]!), ...lines.map(({ values }) => String(values[row]))].join(' '),
+        [instant(result.startMs[bucket]!), ...lines.map(({ values }) => String(values[row]))].join(' '),
       )
       return [group.tags.map(([, value]) => value).join('|'), rows]
     }),

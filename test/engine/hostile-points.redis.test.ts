@@ -40,27 +40,27 @@ const point: fc.Arbitrary<Point> = fc.record({
   host: fc.constantFrom('a', 'b'),
 })
 
-const flux = ({ type, value: of, seconds: timestamp, host }: Point) => ({
+const flux = ({ type, value: amount, seconds: timestamp, host }: Point) => ({
   name: `flux.${type}`,
   type,
-  value: type === 'set' ? `member-${of}` : of,
+  value: type === 'set' ? `member-${amount}` : amount,
   timestamp,
   tags: { host },
 })
 
-const betterStack = ({ type, value: of, weight: rate, seconds: dt, host }: Point) => {
+const betterStack = ({ type, value: amount, weight: rate, seconds: dt, host }: Point) => {
   const measured = {
-    gauge: { gauge: { value: of } },
-    counter: { counter: { value: of }, kind: rate > 1 ? 'absolute' : 'incremental' },
+    gauge: { gauge: { value: amount } },
+    counter: { counter: { value: amount }, kind: rate > 1 ? 'absolute' : 'incremental' },
     distribution: {
       distribution: {
         samples: [
-          { value: of, rate },
-          { value: -of, rate },
+          { value: amount, rate },
+          { value: -amount, rate },
         ],
       },
     },
-    set: { set: { values: [`member-${of}`] } },
+    set: { set: { values: [`member-${amount}`] } },
   }
   return { name: `stack.${type}`, dt, tags: { host }, ...measured[type] }
 }
@@ -121,8 +121,8 @@ describe.each(STORES)('on %s', (_, settings) => {
     const neighbours = () =>
       Array.from({ length: 5 }, async () => {
         sent++
-        const answer = await call('/api/v1/metrics', NEIGHBOUR, '{"name":"hits","type":"counter","value":1}')
-        expect(answer.status).toBe(201)
+        const response = await call('/api/v1/metrics', NEIGHBOUR, '{"name":"hits","type":"counter","value":1}')
+        expect(response.status).toBe(201)
       })
     try {
       await fc.assert(
@@ -130,8 +130,8 @@ describe.each(STORES)('on %s', (_, settings) => {
           fc.tuple(...DOORS.map(() => fc.array(point, { minLength: 1, maxLength: 40 }))),
           async (points) => {
             const hostile = DOORS.map(async ({ path, type, body }, i) => {
-              const answer = await call(path, HOSTILE, body(points[i]!), type)
-              expect(answer.status, await answer.text()).toBeLessThan(300)
+              const response = await call(path, HOSTILE, body(points[i]!), type)
+              expect(response.status, await response.text()).toBeLessThan(300)
             })
             await Promise.all([...hostile, ...neighbours()])
           },
@@ -154,12 +154,12 @@ describe.each(STORES)('on %s', (_, settings) => {
 
       const counted = await call('/api/v1/metrics/hits/query?interval=1d&aggregation=sum', NEIGHBOUR)
       const { data } = (await counted.json()) as { data: { series: readonly { value: number }[] } }
-      expect(data.series.reduce((sum, of) => sum + of.value, 0)).toBe(sent)
+      expect(data.series.reduce((sum, { value }) => sum + value, 0)).toBe(sent)
       for (const name of ['flux', 'stack'].flatMap((door) => TYPES.map((type) => `${door}.${type}`))) {
         const aggregation = name.endsWith('distribution') ? 'count,sum,p50,p99' : 'count'
         const range = `from=0001-01-02&to=2024-01-01&interval=1w&fill=none&aggregation=${aggregation}`
-        const answer = await call(`/api/v1/metrics/${name}/query?${range}`, HOSTILE)
-        expect(answer.status, await answer.text()).toBeLessThan(500)
+        const response = await call(`/api/v1/metrics/${name}/query?${range}`, HOSTILE)
+        expect(response.status, await response.text()).toBeLessThan(500)
       }
     } finally {
       await gateway.close()

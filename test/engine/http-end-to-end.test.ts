@@ -7,7 +7,7 @@ import { track } from './harness.ts'
 
 /** Requests that go wrong, over HTTP against the whole gateway: the code they get, and that they leave nothing behind. */
 
-interface Answer {
+interface HttpResponse {
   readonly status: number
   readonly body: unknown
 }
@@ -19,7 +19,7 @@ beforeAll(async () => {
 })
 afterAll(() => gateway.close())
 
-async function send(path: string, body?: string, key: string | undefined = gateway.key): Promise<Answer> {
+async function send(path: string, body?: string, key: string | undefined = gateway.key): Promise<HttpResponse> {
   const response = await fetch(`${gateway.url}/api/v1${path}`, {
     method: body === undefined ? 'GET' : 'POST',
     headers: { ...(key !== '' && { 'x-api-key': key }), 'content-type': 'application/json' },
@@ -28,8 +28,8 @@ async function send(path: string, body?: string, key: string | undefined = gatew
   return { status: response.status, body: JSON.parse(await response.text()) }
 }
 
-const get = (path: string): Promise<Answer> => send(path)
-const post = (path: string, body: unknown): Promise<Answer> => send(path, JSON.stringify(body))
+const get = (path: string): Promise<HttpResponse> => send(path)
+const post = (path: string, body: unknown): Promise<HttpResponse> => send(path, JSON.stringify(body))
 const failed = (status: number, code: string, message: RegExp = /./): object => ({
   status,
   body: { error: { code, message: expect.stringMatching(message) } },
@@ -169,8 +169,8 @@ describe('a query that cannot be answered', () => {
     ['set', '__proto__', 'count'],
     ['counter', 'median', 'sum, count, last, rate'],
   ])('of a %s by %s: the message lists %s', async (type, aggregation, allowed) => {
-    const answer = await get(`/metrics/q.${type}/query?${DAY}&aggregation=${aggregation}`)
-    expect(answer).toMatchObject({
+    const response = await get(`/metrics/q.${type}/query?${DAY}&aggregation=${aggregation}`)
+    expect(response).toMatchObject({
       status: 400,
       body: {
         error: {
@@ -247,7 +247,7 @@ describe('`__proto__` is a name like any other', () => {
 test('of two types that claim a name at the same time one wins, and nothing mixes', async () => {
   for (let round = 0; round < 10; round++) {
     const name = `race.${round}`
-    const answers = await Promise.all(
+    const responses = await Promise.all(
       Array.from({ length: 8 }, (_, i) =>
         post('/metrics/batch', [
           point(name, i % 2 === 0 ? 'gauge' : 'counter', 1),
@@ -257,11 +257,11 @@ test('of two types that claim a name at the same time one wins, and nothing mixe
     )
     const { body } = await get(`/metrics/${name}`)
     expect(body).toMatchObject({ data: { data_points: 4, type: expect.stringMatching(/gauge|counter/) } })
-    const accepted = answers.filter(({ body: answered }) => JSON.stringify(answered).includes('"accepted":2'))
+    const accepted = responses.filter(({ body: responseBody }) => JSON.stringify(responseBody).includes('"accepted":2'))
     expect(accepted).toHaveLength(4)
-    for (const answer of answers) {
-      if (accepted.includes(answer)) continue
-      expect(answer).toMatchObject({
+    for (const response of responses) {
+      if (accepted.includes(response)) continue
+      expect(response).toMatchObject({
         status: 201,
         body: { data: { accepted: 1, rejected: 1 }, errors: [{ index: 0, code: 'type_conflict' }] },
       })
@@ -302,7 +302,7 @@ test('a batch stores its good items and reports the others by index and code, in
 })
 
 describe('a metric with as many series as it may have', () => {
-  const of = (host: number, value = 1): object => point('limited', 'counter', value, { tags: { host } })
+  const hostPoint = (host: number, value = 1): object => point('limited', 'counter', value, { tags: { host } })
 
   test('takes points of those and no new one, also after a restart', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'gaugeql-limit-'))
@@ -313,27 +313,27 @@ describe('a metric with as many series as it may have', () => {
       expect(
         await post(
           '/metrics/batch',
-          [0, 1, 2].map((host) => of(host)),
+          [0, 1, 2].map((host) => hostPoint(host)),
         ),
       ).toMatchObject({ body: { data: { accepted: 3 } } })
       const over = { errors: [2, 3].map((index) => ({ index, code: 'series_limit_exceeded' })) }
       expect(
         await post(
           '/metrics/batch',
-          [3, 4, 5, 6, 0].map((host) => of(host)),
+          [3, 4, 5, 6, 0].map((host) => hostPoint(host)),
         ),
       ).toMatchObject({
         status: 201,
         body: { data: { accepted: 3, rejected: 2 }, ...over },
       })
-      expect(await post('/metrics', of(7))).toEqual(failed(422, 'series_limit_exceeded', /5/))
+      expect(await post('/metrics', hostPoint(7))).toEqual(failed(422, 'series_limit_exceeded', /5/))
       await gateway.close()
       gateway = await startGateway({ folder, env })
-      expect(await post('/metrics', of(7))).toEqual(failed(422, 'series_limit_exceeded'))
+      expect(await post('/metrics', hostPoint(7))).toEqual(failed(422, 'series_limit_exceeded'))
       expect(
         await post(
           '/metrics/batch',
-          [0, 1, 2, 3, 4].map((host) => of(host)),
+          [0, 1, 2, 3, 4].map((host) => hostPoint(host)),
         ),
       ).toMatchObject({
         body: { data: { accepted: 5, rejected: 0 } },
@@ -341,7 +341,7 @@ describe('a metric with as many series as it may have', () => {
       expect(
         await post(
           '/metrics/batch',
-          [4, 8].map((host) => of(host)),
+          [4, 8].map((host) => hostPoint(host)),
         ),
       ).toMatchObject({
         body: { data: { accepted: 1, rejected: 1 } },
@@ -362,11 +362,11 @@ describe('a metric with as many series as it may have', () => {
     // In one turn of the event loop, closer than any two HTTP requests.
     const rejected = await Promise.all(hosts.map((sample) => track(gateway, 'crowded', 'counter', [sample])))
     expect(rejected.flat().map(({ code }) => code)).toEqual(new Array(7).fill('series_limit_exceeded'))
-    const answers = await Promise.all(
+    const responses = await Promise.all(
       Array.from({ length: 12 }, (_, i) => post('/metrics', point('crowded', 'counter', 1, { tags: { host: i } }))),
     )
-    expect(answers.filter(({ status }) => status === 201)).toHaveLength(5)
-    expect(answers.filter(({ status }) => status === 422)).toHaveLength(7)
+    expect(responses.filter(({ status }) => status === 201)).toHaveLength(5)
+    expect(responses.filter(({ status }) => status === 422)).toHaveLength(7)
     const { groups } = await gateway.gateway.query('test', { metric: 'crowded', from: TIME, to: TIME, bySeries: true })
     expect(groups.map(({ totals }) => totals.get('sum'))).toEqual([2, 2, 2, 2, 2])
   })

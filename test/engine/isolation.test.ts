@@ -20,14 +20,14 @@ const KEYS = { alpha: 'alpha-key-12345', beta: 'beta-key-123456' } as const
 const SECRET = 'alphasecret'
 const OWN = 'betaown'
 
-interface Answer {
+interface HttpResponse {
   readonly request: string
   readonly status: number
   readonly headers: string
   readonly body: string
 }
 
-async function send(gateway: TestGateway, key: string, request: ExampleRequest): Promise<Answer> {
+async function send(gateway: TestGateway, key: string, request: ExampleRequest): Promise<HttpResponse> {
   const { status, headers, body } = await sendExample(gateway.url, key, request)
   const names = ['date', 'x-request-id', 'keep-alive', 'connection']
   return {
@@ -38,10 +38,14 @@ async function send(gateway: TestGateway, key: string, request: ExampleRequest):
   }
 }
 
-async function sendAll(gateway: TestGateway, key: string, requests: readonly ExampleRequest[]): Promise<Answer[]> {
-  const answers: Answer[] = []
-  for (const request of requests) answers.push(await send(gateway, key, request))
-  return answers
+async function sendAll(
+  gateway: TestGateway,
+  key: string,
+  requests: readonly ExampleRequest[],
+): Promise<HttpResponse[]> {
+  const responses: HttpResponse[] = []
+  for (const request of requests) responses.push(await send(gateway, key, request))
+  return responses
 }
 
 const start = () =>
@@ -76,7 +80,7 @@ async function look(gateway: TestGateway): Promise<Seen> {
 }
 
 /** Ids of events are drawn at random, and cursors hold them. */
-function comparable({ request, status, headers, body }: Answer): Answer {
+function comparable({ request, status, headers, body }: HttpResponse): HttpResponse {
   const masked = body.replaceAll(/[0-7][0-9A-HJKMNP-TV-Z]{25}/g, 'EVENT').replaceAll(/"next":"[^"]*"/g, '"next":"…"')
   return { request, status, headers: headers.replaceAll(/\["content-length","\d+"\],?/g, ''), body: masked }
 }
@@ -84,10 +88,10 @@ function comparable({ request, status, headers, body }: Answer): Answer {
 let crowded: TestGateway
 let lonely: TestGateway
 let requests: readonly ExampleRequest[]
-let among: readonly Answer[]
-let alone: readonly Answer[]
-let alphaBefore: readonly Answer[]
-let alphaAfter: readonly Answer[]
+let among: readonly HttpResponse[]
+let alone: readonly HttpResponse[]
+let alphaBefore: readonly HttpResponse[]
+let alphaAfter: readonly HttpResponse[]
 
 beforeAll(async () => {
   ;[crowded, lonely] = await Promise.all([start(), start()])
@@ -114,9 +118,9 @@ afterAll(() => Promise.all([crowded?.close(), lonely?.close()]))
 describe('two projects on one gateway', () => {
   it('get the same answers as if the other did not exist', () => {
     // The gateway's own metrics count all requests; below they are held to name nothing.
-    const isOwn = ({ request }: Answer) => request === 'GET /metrics '
-    expect(among.filter((answer) => !isOwn(answer)).map(comparable)).toEqual(
-      alone.filter((answer) => !isOwn(answer)).map(comparable),
+    const isOwn = ({ request }: HttpResponse) => request === 'GET /metrics '
+    expect(among.filter((response) => !isOwn(response)).map(comparable)).toEqual(
+      alone.filter((response) => !isOwn(response)).map(comparable),
     )
     expect(among.filter(({ status }) => status >= 500)).toEqual([])
     expect(among.filter(({ body }) => body.includes('"SNAPSHOT"')).length).toBeGreaterThan(1)
@@ -135,9 +139,9 @@ describe('two projects on one gateway', () => {
   })
 
   it('change nothing of what the other wrote', () => {
-    const isOwn = ({ request }: Answer) => request === 'GET /metrics '
-    expect(alphaAfter.filter((answer) => !isOwn(answer)).map(comparable)).toEqual(
-      alphaBefore.filter((answer) => !isOwn(answer)).map(comparable),
+    const isOwn = ({ request }: HttpResponse) => request === 'GET /metrics '
+    expect(alphaAfter.filter((response) => !isOwn(response)).map(comparable)).toEqual(
+      alphaBefore.filter((response) => !isOwn(response)).map(comparable),
     )
   })
 

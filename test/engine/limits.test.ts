@@ -60,8 +60,8 @@ test.each([
   expect(refused.code).toBe('query_too_large')
   const interval = refused.details?.['fits']
   expect(interval).toBeTypeOf('string')
-  const answer = await ask(gateway, { ...input, interval: String(interval) })
-  expect(answer.groups.length).toBeGreaterThan(0)
+  const result = await ask(gateway, { ...input, interval: String(interval) })
+  expect(result.groups.length).toBeGreaterThan(0)
 })
 
 test('a hint names no interval that is no longer kept', async () => {

@@ -25,7 +25,7 @@ async function open(env: Readonly<Record<string, string>>): Promise<TestGateway>
   return gateway
 }
 
-interface Answer {
+interface HttpResponse {
   readonly status: number
   readonly body: unknown
   /** Accepted and rejected, as the headers of the Better Stack dialect say. */
@@ -37,7 +37,7 @@ async function send(
   path: string,
   body: unknown,
   type = 'application/json',
-): Promise<Answer> {
+): Promise<HttpResponse> {
   const isText = typeof body === 'string' || body instanceof Uint8Array
   const response = await fetch(url + path, {
     method: 'POST',

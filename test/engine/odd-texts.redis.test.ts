@@ -36,15 +36,15 @@ async function send({ url, key }: TestGateway, method: string, path: string, bod
 
 /** The status, and the codes of all errors. */
 async function onBoth(method: string, path: string, body?: string, headers = {}): Promise<string> {
-  const [one, other] = await Promise.all(
+  const [fromEmbedded, fromRedis] = await Promise.all(
     [embedded, onRedis].map(async (gateway) => {
       const { status, text } = await send(gateway, method, path, body, headers)
       const codes = [...text.matchAll(/"code":"(\w+)"/g)].map(([, code]) => code!.toLowerCase())
       return [status, ...codes].join(' ')
     }),
   )
-  expect(other).toBe(one)
-  return one!
+  expect(fromRedis).toBe(fromEmbedded)
+  return fromEmbedded!
 }
 
 const onGraphQL = (query: string, variables: object): Promise<string> =>
@@ -87,7 +87,7 @@ describe.each(TEXTS)('%s', (_, text, isTooLong) => {
 
   test('in GraphQL', async () => {
     const notFound = '200 metric_not_found'
-    const cursor = (of: string) => Buffer.from(of).toString('base64url')
+    const cursor = (text: string) => Buffer.from(text).toString('base64url')
     expect(await onGraphQL('query ($t: String!) { metric(name: $t) { name } }', { t: text })).toBe('200')
     expect(await onGraphQL('query ($t: String!) { query(metric: $t) { interval } }', { t: text })).toBe(notFound)
     expect(await onGraphQL('mutation ($t: String!) { deleteMetric(name: $t) }', { t: text })).toBe('200')
@@ -109,8 +109,8 @@ describe.each(TEXTS)('%s', (_, text, isTooLong) => {
     expect(await onGraphQL(mutation, { t: text })).toMatch(/^200(?: invalid_body)?$/)
     if (/^[!-~]+$/.test(text)) {
       const body = JSON.stringify({ name: 'm', type: 'gauge', value: 1 })
-      const answer = await onBoth('POST', '/api/v1/metrics', body, { 'idempotency-key': text })
-      expect(answer).toMatch(/^(?:409 idempotency_conflict|400 invalid_body)$/)
+      const response = await onBoth('POST', '/api/v1/metrics', body, { 'idempotency-key': text })
+      expect(response).toMatch(/^(?:409 idempotency_conflict|400 invalid_body)$/)
     }
   })
 
@@ -144,9 +144,9 @@ test.each([
   ['1e3:A', 400],
 ])('the cursor %s of a list of events is answered %i', async (cursor, status) => {
   const after = Buffer.from(cursor).toString('base64url')
-  const answered = status === 200 ? '' : ' invalid_range'
+  const errorCode = status === 200 ? '' : ' invalid_range'
   const range = 'from=0001-01-01T00:00:00Z&to=9999-12-31T23:59:59Z'
-  expect(await onBoth('GET', `/api/v1/events?after=${after}&${range}`)).toBe(`${status}${answered}`)
+  expect(await onBoth('GET', `/api/v1/events?after=${after}&${range}`)).toBe(`${status}${errorCode}`)
   const query = 'query ($t: String!) { events(after: $t, from: "0001-01-01T00:00:00Z") { nodes { name } } }'
-  expect(await onGraphQL(query, { t: after })).toBe(`200${answered}`)
+  expect(await onGraphQL(query, { t: after })).toBe(`200${errorCode}`)
 })

@@ -33,7 +33,7 @@ it('gateways that share a Redis never let more through than the limit, each aski
   }
   expect(granted).toBe(1_000)
   // Each lease is 20 permits, and one more question may find none left.
-  const asked = faulty.map((one) => one.calls('takePermits').length)
+  const asked = faulty.map((store) => store.calls('takePermits').length)
   expect(asked[0]! + asked[1]!).toBeLessThanOrEqual(52)
   await Promise.all(faulty.map(({ store }) => store.close()))
 })

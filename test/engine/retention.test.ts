@@ -128,9 +128,9 @@ test('a range is widened at each end to what is kept there', async () => {
     { at: at('16:20:05'), value: 4 },
     { at: at('16:20:15'), value: 8 },
   ])
-  const answer = await ask(gateway, { metric: 'load', from: at('09:00:30'), to: at('16:20:05'), interval: '1d' })
-  expect([answer.fromMs, answer.toMs]).toEqual([Date.parse(at('09:00:00')), Date.parse(at('16:20:10'))])
-  expect(answer.groups[0]?.totals.get('sum')).toBe(7)
+  const result = await ask(gateway, { metric: 'load', from: at('09:00:30'), to: at('16:20:05'), interval: '1d' })
+  expect([result.fromMs, result.toMs]).toEqual([Date.parse(at('09:00:00')), Date.parse(at('16:20:10'))])
+  expect(result.groups[0]?.totals.get('sum')).toBe(7)
 })
 
 test('imported history stays as long as fresh data does', async () => {
@@ -188,25 +188,25 @@ test('answers of coarser resolutions stay the same while the finer ones expire',
     ['d', ['p50', 'p95', 'avg', 'min', 'max', 'count']],
     ['s', ['count']],
   ]
-  const answers = async (interval: string): Promise<unknown> =>
+  const resultsBy = async (interval: string): Promise<unknown> =>
     Promise.all(
       asked.map(async ([metric, aggregations]) => {
         const range = { from: START_MS - 4 * HOUR_MS - 30 * MINUTE_MS, to: START_MS + 30 * MINUTE_MS - 1 }
-        const answer = await ask(gateway, { metric, ...range, interval, aggregations, groupBy: ['host'] })
-        return answer.groups.map(({ tags, values, totals }) => [tags, [...values], [...totals]])
+        const result = await ask(gateway, { metric, ...range, interval, aggregations, groupBy: ['host'] })
+        return result.groups.map(({ tags, values, totals }) => [tags, [...values], [...totals]])
       }),
     )
   nowMs += HOUR_MS
-  const inInbox = { hours: await answers('1h'), days: await answers('1d') }
+  const inInbox = { hours: await resultsBy('1h'), days: await resultsBy('1d') }
   await drain()
-  expect({ hours: await answers('1h'), days: await answers('1d') }).toEqual(inInbox)
+  expect({ hours: await resultsBy('1h'), days: await resultsBy('1d') }).toEqual(inInbox)
   await advance(8 * HOUR_MS)
   expect(await blocksOf('g', 10_000)).toEqual([])
   expect(await blocksOf('s', MINUTE_MS)).toEqual([])
-  expect({ hours: await answers('1h'), days: await answers('1d') }).toEqual(inInbox)
+  expect({ hours: await resultsBy('1h'), days: await resultsBy('1d') }).toEqual(inInbox)
   await advance(8 * DAY_MS)
   expect(await blocksOf('g', MINUTE_MS)).toEqual([])
-  expect(await answers('1h')).toEqual(inInbox.hours)
+  expect(await resultsBy('1h')).toEqual(inInbox.hours)
   await advance(85 * DAY_MS)
   expect(await blocksOf('g', 900_000)).toEqual([])
   expect((await blocksOf('g', HOUR_MS)).length).toBeGreaterThan(0)
@@ -241,12 +241,12 @@ test('when everything has expired a late point starts anew at every resolution',
   ])
   for (const place of ['inbox', 'timelines']) {
     for (const interval of ['10s', '1m', '1h', '1d']) {
-      const answer = await ask(gateway, { metric: 'load', ...nine, interval })
-      expect(answer.groups[0]?.totals.get('sum'), `${interval} from ${place}`).toBe(2)
+      const result = await ask(gateway, { metric: 'load', ...nine, interval })
+      expect(result.groups[0]?.totals.get('sum'), `${interval} from ${place}`).toBe(2)
     }
     for (const interval of ['1m', '1h', '1d']) {
-      const answer = await ask(gateway, { metric: 'users', ...nine, interval })
-      expect(answer.groups[0]?.totals.get('count'), `${interval} from ${place}`).toBe(2)
+      const result = await ask(gateway, { metric: 'users', ...nine, interval })
+      expect(result.groups[0]?.totals.get('count'), `${interval} from ${place}`).toBe(2)
     }
     await drain()
   }
@@ -264,8 +264,8 @@ test('a late member of a set counts where finer sketches have expired', async ()
     { at: at('09:00:30'), member: 'eve' },
   ])
   for (const place of ['inbox', 'timelines']) {
-    const answer = await ask(gateway, { metric: 'users', ...nine })
-    expect([answer.interval, answer.groups[0]?.totals.get('count')], place).toEqual(['1h', 3])
+    const result = await ask(gateway, { metric: 'users', ...nine })
+    expect([result.interval, result.groups[0]?.totals.get('count')], place).toEqual(['1h', 3])
     await drain()
   }
 })
@@ -316,7 +316,7 @@ test('windows merged in tiers and sealed answer as their folds did', async () =>
     aggregations: ['last', 'first', 'sum', 'count', 'min', 'max'],
     groupBy: ['host'],
   }
-  const answer = async (): Promise<unknown> =>
+  const result = async (): Promise<unknown> =>
     (await ask(gateway, input)).groups.map(({ tags, values, present }) => [tags, [...values], present])
   for (let i = 0; i < folds; i++) {
     // Every fold writes the same two buckets, one of them at the same instant.
@@ -325,18 +325,18 @@ test('windows merged in tiers and sealed answer as their folds did', async () =>
       { at: Date.parse(at('09:10:00')) + ((i * 37) % 100), value: i, tags: { host: 'c' } },
       { at: Date.parse(at('09:20:00')) + i * 10_000, value: i, tags: { host: 'c' } },
     ])
-    const before = await answer()
+    const before = await result()
     await gateway.folds.drain()
-    expect(await answer()).toEqual(before)
+    expect(await result()).toEqual(before)
   }
   const piled = await blocksOf('piled', 10_000)
   expect(piled.length).toBeLessThan(16)
   expect(Math.max(...piled.map(({ tier }) => tier))).toBe(2)
   expect(gateway.folds.totals.merges).toBeGreaterThan(8)
-  const before = await answer()
+  const before = await result()
 
   await advance(2 * HOUR_MS)
-  expect(await answer()).toEqual(before)
+  expect(await result()).toEqual(before)
   expect(await blocksOf('piled', 10_000)).toMatchObject([{ tier: 255 }])
   // A sealed window takes late points and is sealed again.
   await track(gateway, 'piled', 'gauge', [{ at: at('09:00:00'), value: 1_000, tags: { host: '0' } }])
@@ -366,14 +366,14 @@ test('days of a zone are answered as far back as hours are kept, the days before
   await drain()
   await advance(40 * DAY_MS)
   const input = { metric: 'users', from: dayOf(2), to: nowMs, interval: '1d', timezone: 'Europe/Berlin' }
-  const answer = await ask(gateway, input)
-  const known = rowsOf(answer)['']!.filter((row) => !row.endsWith(' null'))
+  const result = await ask(gateway, input)
+  const known = rowsOf(result)['']!.filter((row) => !row.endsWith(' null'))
   expect(known).toEqual([`${new Date(Date.parse('2026-07-03T22:00:00Z')).toISOString().replace('.000Z', 'Z')} 1`])
-  expect(answer.meta.bucketsUnavailable).toBeGreaterThan(0)
-  expect(rowsOf(answer)['']).toHaveLength(answer.meta.bucketsUnavailable + 1)
+  expect(result.meta.bucketsUnavailable).toBeGreaterThan(0)
+  expect(rowsOf(result)['']).toHaveLength(result.meta.bucketsUnavailable + 1)
   expect(
     rowsOf(await ask(gateway, { ...input, fill: 'zero' }))['']!.filter((row) => row.endsWith(' null')),
-  ).toHaveLength(answer.meta.bucketsUnavailable)
+  ).toHaveLength(result.meta.bucketsUnavailable)
   // Groups rank by the days that are answered; a total of all days is not known.
   const top = await ask(gateway, { ...input, groupBy: ['host'], top: { n: 1 } })
   expect(top.groups.map(({ tags }) => tags)).toEqual([[['host', 'a']]])
@@ -398,11 +398,11 @@ test('a running total is not carried over a stretch that is not answered', async
   ])
   await drain()
   const asked = { metric: 'bytes', from: at('09:00:00'), to: at('16:59:59'), interval: '10s' }
-  const answer = await ask(gateway, asked)
-  expect(rowsOf(answer)['']!.filter((row) => !row.endsWith('null'))).toEqual([
+  const result = await ask(gateway, asked)
+  expect(rowsOf(result)['']!.filter((row) => !row.endsWith('null'))).toEqual([
     // Minutes still tell the total of 09:10, before the first that is answered.
     '2026-05-05T16:20:00Z 25',
     '2026-05-05T16:20:10Z 5',
   ])
-  expect(answer.meta.isExact).toBe(true)
+  expect(result.meta.isExact).toBe(true)
 })

@@ -33,7 +33,7 @@ const send = (project: string, samples: Observed) =>
     runAtOnce(decodeBetterStackItem(item, 0, sink, options))
   })
 
-async function answered() {
+async function readTotals() {
   const aggregations = ['count', 'avg', 'p0', 'p50', 'p100']
   const { groups, meta } = await ask(store, 'd', { aggregations, interval: '1d' })
   return { totals: Object.fromEntries(groups[0]!.totals), isExact: meta.isExact }
@@ -68,11 +68,11 @@ describe('counts', () => {
     ['of one value, and of many others', [[[1, 2 ** 53]], Array.from({ length: 99 }, (_, i) => [1 + i / 98, 2 ** 53])]],
   ])('saturate %s, before and after a fold', async (_, requests) => {
     for (const samples of requests) expect(await send(PROJECT, samples)).toEqual([])
-    const before = await answered()
+    const before = await readTotals()
     expect(before).toMatchObject({ totals: { count: COUNT_MAX, p0: 1, p100: 2 }, isExact: false })
     expect(Math.abs(before.totals['p50']! - 1.5)).toBeLessThan(0.52)
     expect(await foldInbox(store, 0, FOLD_SETTINGS, T0_MS + HOUR_MS)).toMatchObject({ entries: requests.length })
-    expect(await answered()).toEqual(before)
+    expect(await readTotals()).toEqual(before)
   })
 
   it('that are exact are said to be', async () => {
@@ -80,7 +80,7 @@ describe('counts', () => {
       [1, 2 ** 53 - 2],
       [2, 1],
     ])
-    expect(await answered()).toMatchObject({ totals: { count: 2 ** 53 - 1 }, isExact: true })
+    expect(await readTotals()).toMatchObject({ totals: { count: 2 ** 53 - 1 }, isExact: true })
   })
 
   it('over several buckets saturate in the total', async () => {
@@ -124,20 +124,20 @@ describe('a metric that cannot be encoded', () => {
     sink.addWeighted(1, series, T0_MS, 1, 0.5)
     sink.addWeighted(1, series, T0_MS, 2, 0.5)
   }
-  const one = (name: string) => writer.track(PROJECT, decoderOf([{ name, type: 'counter', value: 1 }]))
+  const trackOne = (name: string) => writer.track(PROJECT, decoderOf([{ name, type: 'counter', value: 1 }]))
 
   it.each([undefined, 'key'])('fails its own requests alone (idempotency key: %s)', async (key) => {
     const refused = { status: 'rejected', reason: { code: 'internal' } }
     const outcomes = await Promise.allSettled([
-      one('fine'),
+      trackOne('fine'),
       writer.track('hostile', broken, key),
-      one('broken'),
-      one('other'),
+      trackOne('broken'),
+      trackOne('other'),
     ])
     expect(outcomes).toMatchObject([{}, refused, {}, {}])
     expect(outcomes.filter(({ status }) => status === 'rejected')).toHaveLength(1)
     for (const name of ['fine', 'broken', 'other']) expect(await totalOf(store, name, 'sum')).toBe(1)
-    await one('fine')
+    await trackOne('fine')
     expect(await totalOf(store, 'fine', 'sum')).toBe(2)
   })
 
@@ -148,8 +148,13 @@ describe('a metric that cannot be encoded', () => {
         if (!('code' in series)) sink.add(0, series, T0_MS, 3)
       })
     // Those that know their metrics and series need not ask the store: they meet in one round.
-    await Promise.all([sound(), one('fine'), one('other')])
-    const outcomes = await Promise.allSettled([writer.track(PROJECT, broken), one('other'), sound(), one('fine')])
+    await Promise.all([sound(), trackOne('fine'), trackOne('other')])
+    const outcomes = await Promise.allSettled([
+      writer.track(PROJECT, broken),
+      trackOne('other'),
+      sound(),
+      trackOne('fine'),
+    ])
     expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'fulfilled', 'rejected', 'fulfilled'])
     expect(await totalOf(store, 'other', 'sum')).toBe(2)
     expect(await totalOf(store, 'broken', 'count')).toBe(1)

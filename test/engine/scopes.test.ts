@@ -53,7 +53,7 @@ describe.each(SCOPES)('a key with the scope %s alone', (scope) => {
   })
 
   it('is served what needs it', async () => {
-    for (const example of examples.filter((one) => neededBy(one) === scope)) {
+    for (const example of examples.filter((candidate) => neededBy(candidate) === scope)) {
       const { status, body } = await sendExample(gateway.url, keyOf(scope), example)
       expect([401, 403], `${example.url} ${body}`).not.toContain(status)
       if (!body.includes('FORBIDDEN')) continue

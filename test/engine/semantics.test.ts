@@ -20,7 +20,7 @@ describe.each(['in the inbox', 'folded'])('%s', (place) => {
   })
   afterAll(() => gateway.close())
 
-  async function settle(): Promise<void> {
+  async function foldAll(): Promise<void> {
     if (place === 'in the inbox') return
     gateway.folds.hold(0)
     await gateway.folds.drain()
@@ -31,7 +31,7 @@ describe.each(['in the inbox', 'folded'])('%s', (place) => {
   async function given(name: string, type: TrackedType, ...requests: readonly (readonly Sample[])[]): Promise<void> {
     for (const samples of requests) {
       expect(await track(gateway, name, type, samples)).toEqual([])
-      await settle()
+      await foldAll()
     }
   }
 
@@ -74,7 +74,7 @@ describe.each(['in the inbox', 'folded'])('%s', (place) => {
       status: 400,
       body: { error: { code: 'invalid_timestamp' } },
     })
-    await settle()
+    await foldAll()
     expect(await rows('far', { from: '2024-02-29T00:00:00Z', to: '2026-05-07T00:00:00Z', interval: '1d' })).toEqual([
       '2024-02-29T00:00:00Z 1',
       '2026-05-05T00:00:00Z 1',
@@ -114,12 +114,12 @@ describe.each(['in the inbox', 'folded'])('%s', (place) => {
         tags: { app: i % 2 === 0 ? 'web' : 'ios' },
       }))
     await given('thousand', 'set', members(0, 600, '09'), members(500, 500, '10'), members(0, 100, '11'))
-    const { groups: answered } = await ask(gateway, { metric: 'thousand', ...morning })
-    const [, nine, ten, eleven] = answered[0]!.values.get('count')!
+    const { groups: resultGroups } = await ask(gateway, { metric: 'thousand', ...morning })
+    const [, nine, ten, eleven] = resultGroups[0]!.values.get('count')!
     expect(Math.abs(nine! - 600)).toBeLessThanOrEqual(18)
     expect(Math.abs(ten! - 500)).toBeLessThanOrEqual(15)
     expect(Math.abs(eleven! - 100)).toBeLessThanOrEqual(1)
-    expect(Math.abs(answered[0]!.totals.get('count')! - 1_000)).toBeLessThanOrEqual(30)
+    expect(Math.abs(resultGroups[0]!.totals.get('count')! - 1_000)).toBeLessThanOrEqual(30)
   })
 
   test('the second of two gauges without a time in one batch is last', async () => {
@@ -128,7 +128,7 @@ describe.each(['in the inbox', 'folded'])('%s', (place) => {
       status: 201,
       body: { data: { accepted: 2, rejected: 0 } },
     })
-    await settle()
+    await foldAll()
     expect(await rows('pair', { last: '1m', interval: '1m', aggregations: ['last', 'first', 'max'] })).toEqual([
       '2026-05-05T12:34:00Z 2 9 9',
     ])
@@ -313,17 +313,17 @@ describe.each(['in the inbox', 'folded'])('%s', (place) => {
       value: (i + 1) * 10 + (i === 0 ? 0.123 : 0),
     }))
     await given('tens', 'distribution', tens.slice(0, 4), tens.slice(4))
-    const { groups: answered } = await ask(gateway, {
+    const { groups: resultGroups } = await ask(gateway, {
       metric: 'tens',
       ...morning,
       aggregations: ['p95', 'p0', 'p100', 'min', 'p50', 'p99.999'],
     })
-    const value = (name: string): number => answered[0]!.values.get(name)![1]!
+    const value = (name: string): number => resultGroups[0]!.values.get(name)![1]!
     expect(Math.abs(value('p95') - 95.5)).toBeLessThanOrEqual(0.955)
     expect(Math.abs(value('p50') - 55)).toBeLessThanOrEqual(0.55)
     expect([value('p0'), value('min'), value('p100')]).toEqual([10.123, 10.123, 100])
     expect(value('p99.999')).toBeLessThanOrEqual(100)
-    expect(answered[0]!.totals.get('p0')).toBe(10.123)
+    expect(resultGroups[0]!.totals.get('p0')).toBe(10.123)
     await given(
       'below',
       'distribution',
@@ -374,22 +374,22 @@ describe.each(['in the inbox', 'folded'])('%s', (place) => {
       { at: at('11:00:09.999'), value: 1_000 },
       { at: at('11:00:10'), value: 10_000 },
     ])
-    const answer = await ask(gateway, { metric: 'edges', from: at('09:59:55'), to: at('11:00:00'), interval: '1h' })
-    expect(rowsOf(answer)).toEqual({
+    const result = await ask(gateway, { metric: 'edges', from: at('09:59:55'), to: at('11:00:00'), interval: '1h' })
+    expect(rowsOf(result)).toEqual({
       '': ['2026-05-05T09:00:00Z 10', '2026-05-05T10:00:00Z 100', '2026-05-05T11:00:00Z 1000'],
     })
-    expect([answer.fromMs, answer.toMs].map((ms) => new Date(ms).toISOString().slice(11, 19))).toEqual([
+    expect([result.fromMs, result.toMs].map((ms) => new Date(ms).toISOString().slice(11, 19))).toEqual([
       '09:59:50',
       '11:00:10',
     ])
-    expect(answer.meta.resolutionsMs).toEqual([10_000, HOUR_MS])
+    expect(result.meta.resolutionsMs).toEqual([10_000, HOUR_MS])
     const query = `from=${at('09:59:55')}&to=${at('11:00:00')}&interval=1h`
     const response = await fetch(`${gateway.url}/api/v1/metrics/edges/query?${query}`, {
       headers: { 'x-api-key': gateway.key },
     })
     expect(response.headers.get('x-resolution')).toBe('10s,1h')
-    const one = await ask(gateway, { metric: 'edges', from: at('10:00:00'), to: at('10:00:00'), interval: 'auto' })
-    expect(rowsOf(one)).toEqual({ '': ['2026-05-05T10:00:00Z 100'] })
+    const single = await ask(gateway, { metric: 'edges', from: at('10:00:00'), to: at('10:00:00'), interval: 'auto' })
+    expect(rowsOf(single)).toEqual({ '': ['2026-05-05T10:00:00Z 100'] })
   })
 
   test('auto takes the finest step with at most 300 buckets', async () => {

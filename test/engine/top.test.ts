@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { TrackedType } from '../../src/model/metric.ts'
 import type { ResultGroup } from '../../src/query/compute/result.ts'
 import { startGateway, type TestGateway } from '../support/gateway.ts'
-import { answer, type Point, type ReferenceValues } from '../support/reference.ts'
+import { type Point, type ReferenceValues, referenceResult } from '../support/reference.ts'
 import { ask, refusal, type Sample, track } from './harness.ts'
 
 /** The first groups by one number, and the remainder merged from the data of all others. */
@@ -47,8 +47,10 @@ const sent: fc.Arbitrary<Sent> = fc.record({
 const pathOf = (path: number): string => (path === 0 ? 'other' : path === 1 ? '' : `/${path}`)
 
 function pointOf(kind: Kind, { path, host, minutes, value }: Sent): Point {
-  const of = { tags: { path: pathOf(path), host }, timeMs: FROM_MS + minutes * 60_000 }
-  return kind === 'set' ? { ...of, mode: 'member', member: `member-${value % 40}` } : { ...of, mode: 'value', value }
+  const placed = { tags: { path: pathOf(path), host }, timeMs: FROM_MS + minutes * 60_000 }
+  return kind === 'set'
+    ? { ...placed, mode: 'member', member: `member-${value % 40}` }
+    : { ...placed, mode: 'value', value }
 }
 
 function sampleOf(point: Point): Sample {
@@ -75,7 +77,7 @@ function numberOf(kind: Kind, name: string, values: ReferenceValues): number {
 
 function wholeOf(points: readonly Point[]): ReferenceValues | undefined {
   const query = { fromMs: FROM_MS, toMs: NOW_MS, baseMs: 60_000, zone: 'UTC', nowMs: NOW_MS, tags: new Map() }
-  return answer(points, { ...query, interval: 24 * HOUR_MS, groupBy: [] })
+  return referenceResult(points, { ...query, interval: 24 * HOUR_MS, groupBy: [] })
     .get('[]')
     ?.find(({ values }) => values)?.values
 }
@@ -83,7 +85,7 @@ function wholeOf(points: readonly Point[]): ReferenceValues | undefined {
 /** The hours of a group of the answer, held against those of the points that must be in it. */
 function expectGroup(kind: Kind, group: ResultGroup, points: readonly Point[]): void {
   const query = { fromMs: FROM_MS, toMs: NOW_MS, baseMs: kind === 'set' ? 60_000 : 10_000, zone: 'UTC', nowMs: NOW_MS }
-  const buckets = answer(points, { ...query, interval: HOUR_MS, groupBy: [], tags: new Map() }).get('[]')!
+  const buckets = referenceResult(points, { ...query, interval: HOUR_MS, groupBy: [], tags: new Map() }).get('[]')!
   for (const [name, column] of group.values) {
     for (const [i, { values }] of buckets.entries()) {
       if (values === undefined) expect(column[i]).toBeNaN()

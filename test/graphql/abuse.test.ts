@@ -114,7 +114,7 @@ describe('every limit has an error code', () => {
     ['columns', `{ query(metric: "latency") { series { ${aliases(40, 'timestamps')} } } }`],
     ['maps', `{ events { nodes { ${aliases(2, 'properties')} } } }`],
   ])('a response that is too large because of %s', async (_what, query) => {
-    const graphql = startGraphQL({ answerFieldsMax: 60 })
+    const graphql = startGraphQL({ responseFieldsMax: 60 })
     const sent = { name: 'big', properties: { text: 'x'.repeat(6_000) } }
     const track = 'mutation ($e: EventInput!) { trackEvent(input: $e) { properties } }'
     expect((await graphql.run(track, { e: sent })).errors).toBeUndefined()
@@ -128,13 +128,13 @@ describe('every limit has an error code', () => {
   })
 
   test('a mutation whose response is too large reports what it stored', async () => {
-    const graphql = startGraphQL({ answerFieldsMax: 60 })
-    const answered = await graphql.run(
+    const graphql = startGraphQL({ responseFieldsMax: 60 })
+    const response = await graphql.run(
       `mutation ($e: EventInput!) { a: trackEvent(input: $e) { id } b: trackEvent(input: $e) { id ${aliases(2, 'properties')} } }`,
       { e: { name: 'big', properties: { text: 'x'.repeat(6_000) } } },
     )
-    expect(answered.data).toMatchObject({ a: { id: 'E0' }, b: { id: 'E1' } })
-    expect(answered.errors).toMatchObject([{ path: ['b', 'a1'], extensions: { code: 'QUERY_TOO_LARGE' } }])
+    expect(response.data).toMatchObject({ a: { id: 'E0' }, b: { id: 'E1' } })
+    expect(response.errors).toMatchObject([{ path: ['b', 'a1'], extensions: { code: 'QUERY_TOO_LARGE' } }])
   })
 
   test('circular fragments', async () => {
@@ -257,7 +257,7 @@ describe('against the real server', () => {
   ]
 
   test('attacks neither leak memory nor delay other requests', async () => {
-    const settle = async (): Promise<number> => {
+    const heapUsedAfterCollection = async (): Promise<number> => {
       for (let i = 0; i < 3; i++) {
         collectGarbage()
         await new Promise((resolve) => setImmediate(resolve))
@@ -273,8 +273,8 @@ describe('against the real server', () => {
       }
     }
     await attack()
-    const before = await settle()
+    const before = await heapUsedAfterCollection()
     for (let round = 0; round < 3; round++) await attack()
-    expect((await settle()) - before).toBeLessThan(64 * 1024 * 1024)
+    expect((await heapUsedAfterCollection()) - before).toBeLessThan(64 * 1024 * 1024)
   })
 })

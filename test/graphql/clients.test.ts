@@ -73,13 +73,13 @@ interface PageInfo {
 function ofSse(client: SseClient): Consumer {
   const run: Run = <T>(query: string, variables: Record<string, unknown>) =>
     new Promise<T>((resolve, reject) => {
-      let answer: T | undefined
+      let result: T | undefined
       client.subscribe<T>(
         { query, variables },
         {
-          next: ({ data, errors }) => (data == null ? reject(errors) : (answer = data)),
+          next: ({ data, errors }) => (data == null ? reject(errors) : (result = data)),
           error: reject,
-          complete: () => (answer === undefined ? reject(new Error('no result')) : resolve(answer)),
+          complete: () => (result === undefined ? reject(new Error('no result')) : resolve(result)),
         },
       )
     })

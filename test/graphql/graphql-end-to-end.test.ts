@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { startGateway } from '../support/gateway.ts'
-import type { GraphQLAnswer } from './harness.ts'
+import type { GraphQLResponse } from './harness.ts'
 
 let gateway: Awaited<ReturnType<typeof startGateway>>
 beforeAll(async () => {
@@ -10,7 +10,7 @@ afterAll(async () => {
   await gateway.close()
 })
 
-async function graphql(query: string, variables: object = {}): Promise<GraphQLAnswer> {
+async function graphql(query: string, variables: object = {}): Promise<GraphQLResponse> {
   const response = await fetch(`${gateway.url}/graphql`, {
     method: 'POST',
     headers: { authorization: `Bearer ${gateway.key}`, 'content-type': 'application/json' },
@@ -138,7 +138,7 @@ test('every type can be tracked and queried', async () => {
     ],
   })
   expect(data.trackMetrics).toEqual({ accepted: 6, rejected: 1, errors: [{ index: 6, code: 'TYPE_CONFLICT' }] })
-  const answer = await graphql(
+  const response = await graphql(
     `
     query ($from: DateTime) {
       gauge: query(metric: "e2e.gauge", from: $from, to: $from, interval: "1m") { series { aggregation values } }
@@ -151,7 +151,7 @@ test('every type can be tracked and queried', async () => {
     }`,
     { from: timestamp },
   )
-  expect(answer).toEqual({
+  expect(response).toEqual({
     data: {
       gauge: { series: [{ aggregation: 'last', values: [3] }] },
       counter: {

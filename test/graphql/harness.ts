@@ -8,7 +8,7 @@ import { type BodyLimits, readBodies } from '../../src/http/body/request-body.ts
 import { DEFAULT_GRAPHQL_LIMITS, DEFAULT_SERVER_LIMITS } from '../support/default-limits.ts'
 import { FakeGateway, NOW_MS } from '../support/fake-graphql-gateway.ts'
 
-export interface GraphQLAnswer {
+export interface GraphQLResponse {
   // biome-ignore lint/suspicious/noExplicitAny: the shape of an answer is what each test says it is
   readonly data?: any
   readonly errors?: readonly {
@@ -24,7 +24,7 @@ export interface Harness {
   readonly logged: object[]
   post(body: object, headers?: Readonly<Record<string, string>>): Promise<LightMyRequestResponse>
   get(query: Record<string, string>, headers?: Readonly<Record<string, string>>): Promise<LightMyRequestResponse>
-  run(query: string, variables?: unknown, key?: string): Promise<GraphQLAnswer>
+  run(query: string, variables?: unknown, key?: string): Promise<GraphQLResponse>
 }
 
 /** Reads bodies as the server does. */

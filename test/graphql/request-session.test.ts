@@ -28,7 +28,7 @@ import {
 } from '../support/engine.ts'
 import { FaultyStore } from '../support/faulty-store.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
-import { createApp, type GraphQLAnswer } from './harness.ts'
+import { createApp, type GraphQLResponse } from './harness.ts'
 
 /** The queries of a request share a session: each block is read once, each distinct query runs once, on one budget. */
 
@@ -61,7 +61,7 @@ beforeEach(async () => {
 
 function open(settings: Partial<QuerierSettings> = {}): {
   readonly faulty: FaultyStore
-  run(query: string): Promise<GraphQLAnswer>
+  run(query: string): Promise<GraphQLResponse>
 } {
   const faulty = new FaultyStore(store)
   const now = () => nowMs
@@ -164,9 +164,9 @@ test('equal queries read the store once, whatever they select and compute', asyn
 
 test('the limit of values applies to each alias and not to their sum', async () => {
   const { run } = open({ valuesMax: 5 })
-  const of = (aggregation: string) =>
+  const aliasedQuery = (aggregation: string) =>
     `${aggregation}: query(metric: "load", ${RANGE}, interval: "1h", aggregations: [${aggregation}]) { series { values } }`
-  const { data, errors } = await run(`{ ${['AVG', 'MIN', 'MAX', 'SUM'].map(of).join(' ')} }`)
+  const { data, errors } = await run(`{ ${['AVG', 'MIN', 'MAX', 'SUM'].map(aliasedQuery).join(' ')} }`)
   expect(errors).toBeUndefined()
   expect(data.SUM.series[0].values).toHaveLength(3)
   const alone = await run(`{ query(metric: "load", ${RANGE}, interval: "1h", aggregations: [AVG, MIN]) { interval } }`)
@@ -181,16 +181,16 @@ test('the queries of a request share one budget, and an error names an interval 
   const [fine, coarse] = [await cost('1m'), await cost('1h')]
   expect(coarse).toBeLessThan(fine)
   const { faulty, run } = open({ rollupsMax: fine + coarse })
-  const of = (alias: string, metric: string, interval: string) =>
+  const aliasedQuery = (alias: string, metric: string, interval: string) =>
     `${alias}: query(metric: "${metric}", ${RANGE}, interval: "${interval}") { interval }`
-  const { data, errors } = await run(`{ ${of('a', 'load', '1m')} ${of('b', 'latency', '1m')} }`)
-  expect([data.a, data.b].filter((answer) => answer !== null)).toEqual([{ interval: '1m' }])
+  const { data, errors } = await run(`{ ${aliasedQuery('a', 'load', '1m')} ${aliasedQuery('b', 'latency', '1m')} }`)
+  expect([data.a, data.b].filter((result) => result !== null)).toEqual([{ interval: '1m' }])
   expect(errors).toMatchObject([
     { extensions: { code: 'QUERY_TOO_LARGE', rollups: fine, rollupsLeft: coarse, fits: '1h' } },
   ])
   // Refused before anything was read.
   const read = faulty.calls('readBlocks').length
-  const again = await run(`{ ${of('a', 'load', '1m')} ${of('b', 'latency', '1h')} }`)
+  const again = await run(`{ ${aliasedQuery('a', 'load', '1m')} ${aliasedQuery('b', 'latency', '1h')} }`)
   expect(again.errors).toBeUndefined()
   expect(faulty.calls('readBlocks').length).toBeGreaterThan(read)
 })

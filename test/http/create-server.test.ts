@@ -218,15 +218,15 @@ describe('the server', () => {
     const address = app.server.address()
     if (address === null || typeof address === 'string') throw new Error('a TCP port was expected')
     const socket = connect(address.port, '127.0.0.1')
-    let answer = ''
+    let response = ''
     socket.on('data', (chunk) => {
-      answer += String(chunk)
+      response += String(chunk)
     })
     socket.write('GET / sk_live_1\r\n\r\n')
     await once(socket, 'close')
     await app.close()
-    expect(answer).toMatch(/^HTTP\/1\.1 400 /)
-    expect(JSON.parse(answer.slice(answer.indexOf('\r\n\r\n')))).toMatchObject({ error: { code: 'invalid_body' } })
+    expect(response).toMatch(/^HTTP\/1\.1 400 /)
+    expect(JSON.parse(response.slice(response.indexOf('\r\n\r\n')))).toMatchObject({ error: { code: 'invalid_body' } })
     expect(logged()).not.toContain('sk_live')
   })
 })

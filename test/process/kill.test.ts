@@ -37,7 +37,7 @@ let batches = 0
 async function load(url: string, connections: number, sent: Sent, onAcknowledged: (count: number) => void) {
   let gone = false
   let count = 0
-  const one = async (): Promise<void> => {
+  const sendUntilGone = async (): Promise<void> => {
     while (!gone) {
       const batch = `b${batches++}`
       try {
@@ -57,7 +57,7 @@ async function load(url: string, connections: number, sent: Sent, onAcknowledged
       }
     }
   }
-  await Promise.all(Array.from({ length: connections }, one))
+  await Promise.all(Array.from({ length: connections }, sendUntilGone))
 }
 
 function pointsOf(batch: string): object[] {

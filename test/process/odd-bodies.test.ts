@@ -15,7 +15,7 @@ const TOGETHER = 50
 /** Names and caches may grow by some; a third has 7,000 bodies and some bombs of 20 MiB. */
 const GROWTH_BYTES_MAX = 8 << 20
 
-interface Answer {
+interface HttpResponse {
   readonly status: number
   readonly body: string
 }
@@ -36,7 +36,7 @@ it('bodies of any kind get a response, never an internal error, and their memory
     agent.destroy()
     gateway.process.kill('SIGKILL')
   })
-  const send = (method: string, { path, headers, body }: OddRequest): Promise<Answer> =>
+  const send = (method: string, { path, headers, body }: OddRequest): Promise<HttpResponse> =>
     new Promise((resolve, reject) => {
       const asked = request(`${gateway.url}${path}`, {
         agent,
@@ -92,8 +92,8 @@ it('bodies of any kind get a response, never an internal error, and their memory
     const sent = await send('POST', { path, headers: { 'content-type': type }, body: Buffer.from(body) })
     expect(sent.status).toBe(path.startsWith('/api') ? 201 : 202)
     const asked = `/api/v1/metrics/${name}/query?from=-1h&interval=1d&aggregation=sum`
-    const answer = await send('GET', { path: asked, headers: {}, body: Buffer.alloc(0) })
-    const { data } = JSON.parse(answer.body) as { data: { series: readonly { readonly value: number | null }[] } }
+    const response = await send('GET', { path: asked, headers: {}, body: Buffer.alloc(0) })
+    const { data } = JSON.parse(response.body) as { data: { series: readonly { readonly value: number | null }[] } }
     expect(data.series.reduce((sum, { value }) => sum + (value ?? 0), 0)).toBe(3)
   }
   expect((await gateway.kill('SIGTERM')).code).toBe(0)

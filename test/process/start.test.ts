@@ -71,8 +71,8 @@ describe('the first start', () => {
     const sent = await fetch(`${child.url}/api/v1/metrics`, { method: 'POST', headers, body: body! })
     expect(sent.status).toBe(201)
     const [, url] = /curl "([^"]*)"/.exec(ask!)!
-    const answered = await fetch(url!, { headers })
-    expect(await answered.json()).toMatchObject({ data: { series: [{ p50: 145.2, p95: 145.2 }] } })
+    const queried = await fetch(url!, { headers })
+    expect(await queried.json()).toMatchObject({ data: { series: [{ p50: 145.2, p95: 145.2 }] } })
   })
 })
 

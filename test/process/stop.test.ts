@@ -57,9 +57,9 @@ it('finishes running requests, accepts no new ones, and exits with 0', async () 
   const sending = await halfSent(child)
   const ended = child.kill('SIGTERM')
   await expect.poll(() => refuses(child.url), { timeout: 10_000 }).toBe(true)
-  const answered = once(sending, 'response')
+  const responding = once(sending, 'response')
   sending.end(POINT.slice(10))
-  const [response]: IncomingMessage[] = await answered
+  const [response]: IncomingMessage[] = await responding
   expect(response?.statusCode).toBe(201)
   expect(JSON.parse(await text(response!))).toMatchObject({ data: { name: 'n' } })
   expect(await ended).toMatchObject({ code: 0, signal: null })

@@ -289,17 +289,17 @@ const expire = step('expire', expiry, async (world, drawn) => {
 
 const define = step('define', fc.array(fc.tuple(metric, rarely), { minLength: 1, maxLength: 4 }), (world, drawn) =>
   world.store.defineMetrics(
-    drawn.map(([of, isOfOtherType]) => ({ ...METRICS[of]!, ...(isOfOtherType ? { type: OTHER_TYPE } : {}) })),
+    drawn.map(([index, isOfOtherType]) => ({ ...METRICS[index]!, ...(isOfOtherType ? { type: OTHER_TYPE } : {}) })),
   ),
 )
 
 /** Also one that is not there, or not any more. */
-const remove = step('delete', fc.tuple(metric, rarely), async (world, [of, isOutdated]) => {
-  const { project, name } = METRICS[of]!
-  const generation = Math.max(1, world.generations[of]! - (isOutdated ? 1 : 0))
+const remove = step('delete', fc.tuple(metric, rarely), async (world, [index, isOutdated]) => {
+  const { project, name } = METRICS[index]!
+  const generation = Math.max(1, world.generations[index]! - (isOutdated ? 1 : 0))
   const went = await world.store.deleteMetric({ project, name, generation })
   // Ended it is, even if nobody had made it.
-  world.generations[of] = Math.max(world.generations[of]!, generation + 1)
+  world.generations[index] = Math.max(world.generations[index]!, generation + 1)
   return went
 })
 
@@ -339,8 +339,10 @@ const saveKey = step('key', fc.tuple(index(3), fc.boolean()), ({ store, nowMs },
   }),
 )
 
-const expireEvents = step('events go', fc.record({ partition, agoMs: fc.nat({ max: 20 }) }), ({ store, nowMs }, of) =>
-  store.expireEvents(of.partition, nowMs - of.agoMs * 1_000, 100),
+const expireEvents = step(
+  'events go',
+  fc.record({ partition, agoMs: fc.nat({ max: 20 }) }),
+  ({ store, nowMs }, expiry) => store.expireEvents(expiry.partition, nowMs - expiry.agoMs * 1_000, 100),
 )
 
 const sweep = step('sweep', fc.constant(undefined), ({ store, nowMs }) => store.sweep(nowMs))
@@ -463,7 +465,7 @@ async function openBoth(): Promise<readonly [World, World]> {
 }
 
 /** The answer, or what the refusal says. */
-const settle = (answer: Promise<unknown>): Promise<unknown> => answer.catch((error: unknown) => String(error))
+const resultOrError = (promise: Promise<unknown>): Promise<unknown> => promise.catch((error: unknown) => String(error))
 
 test('both stores return the same for any sequence of verbs', async () => {
   const asked = new Map<string, number>()
@@ -473,7 +475,7 @@ test('both stores return the same for any sequence of verbs', async () => {
       try {
         for (const [i, { name, drawn, take }] of sequence.entries()) {
           for (const world of worlds) world.nowMs += 1_000
-          const [embedded, redis] = await Promise.all(worlds.map((world) => settle(take(world))))
+          const [embedded, redis] = await Promise.all(worlds.map((world) => resultOrError(take(world))))
           expect(redis, `${name} ${JSON.stringify(drawn)}`).toEqual(embedded)
           asked.set(name, (asked.get(name) ?? 0) + 1)
           if (i % 4 !== 3 && i !== sequence.length - 1) continue

@@ -59,7 +59,7 @@ export function openWriter(
       committed: () => {},
       writesLost: () => {},
       pointsLost: () => {},
-      roundSettled: () => {},
+      roundEnded: () => {},
       warn: () => {},
       ...events,
     },

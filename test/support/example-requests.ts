@@ -28,13 +28,13 @@ export const NOTHING_SEEN: Seen = {
   eventConnectionCursor: 'x',
 }
 
-export interface ExampleAnswer {
+export interface ExampleResponse {
   readonly status: number
   readonly headers: Headers
   readonly body: string
 }
 
-export async function sendExample(origin: string, key: string, example: ExampleRequest): Promise<ExampleAnswer> {
+export async function sendExample(origin: string, key: string, example: ExampleRequest): Promise<ExampleResponse> {
   const { route, url, body, headers = {}, isOpen, isStream } = example
   const response = await fetch(origin + url, {
     method: route.slice(0, route.indexOf(' ')),

@@ -218,7 +218,7 @@ export function metricRow(fields: Partial<MetricRow> = {}): MetricRow {
 }
 
 /** A group whose buckets are present where its first column is not undefined. */
-export function answerGroup(
+export function resultGroup(
   columns: Readonly<Record<string, readonly (number | undefined)[]>>,
   fields: Partial<ResultGroup> = {},
 ): ResultGroup {
@@ -239,7 +239,7 @@ export function answerGroup(
 }
 
 /** Hourly buckets from 2024-01-15T00:00:00Z on. */
-export function queryAnswer(fields: Partial<QueryResult> & Pick<QueryResult, 'groups'>): QueryResult {
+export function queryResult(fields: Partial<QueryResult> & Pick<QueryResult, 'groups'>): QueryResult {
   const hourMs = 3_600_000
   const fromMs = Date.UTC(2024, 0, 15)
   const buckets = fields.groups[0]?.present.length ?? 0

@@ -117,7 +117,7 @@ export class FakeGateway implements Gateway {
     const errors: ItemError[] = []
     const series: FakeSeries[] = []
     const push = (ref: SeriesRef, timeMs: number, value: number | string): void => {
-      const found = series.find((one) => one === ref)
+      const found = series.find((candidate) => candidate === ref)
       if (found === undefined) throw new Error('a series that was not resolved')
       this.points.push({ name: found.name, type: found.type, tags: found.tags, timeMs, value })
       if (!this.rows.has(found.name)) this.define(found.name, found.type)
@@ -186,7 +186,7 @@ export class FakeGateway implements Gateway {
     })
     const aggregations = [...asked, ...(input.quantiles ?? []).map(quantileAggregation)]
     if (aggregations.length === 0) aggregations.push(defaultAggregation(row.type))
-    const optional = (input.optionalAggregations ?? []).filter((one) => isAllowed(one, row.type))
+    const optional = (input.optionalAggregations ?? []).filter((aggregation) => isAllowed(aggregation, row.type))
     const startMs = Float64Array.from([0, 1, 2], (hour) => NOW_MS - 2.5 * HOUR_MS + hour * HOUR_MS)
     return {
       metric: row,

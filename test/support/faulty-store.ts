@@ -93,14 +93,14 @@ export class FaultyStore {
 
   #call(verb: Verb, args: unknown[]): unknown {
     if (this.#stopped !== undefined) return this.#stopped.then(() => this.#call(verb, args))
-    const answer = this.#make(verb, args)
-    if (!(answer instanceof Promise)) return answer
-    this.#underWay.add(answer)
+    const result = this.#make(verb, args)
+    if (!(result instanceof Promise)) return result
+    this.#underWay.add(result)
     const end = (): void => {
-      this.#underWay.delete(answer)
+      this.#underWay.delete(result)
     }
-    answer.then(end, end)
-    return answer
+    result.then(end, end)
+    return result
   }
 
   #make(verb: Verb, args: unknown[]): unknown {
@@ -120,18 +120,18 @@ function unavailable(): GatewayError {
 /** The call never reaches the store. */
 export const lostRequest: Fault = () => Promise.reject(unavailable())
 
-/** The store does what it was asked to, and nobody hears of it. */
-export const lostAnswer: Fault = async (proceed) => {
+/** The store runs the call, and its response is lost. */
+export const lostResponse: Fault = async (proceed) => {
   await proceed()
   throw unavailable()
 }
 
-/** The store answers this without being asked. */
-export function answer(value: unknown): Fault {
+/** Returns this value; the call does not reach the store. */
+export function respondWith(value: unknown): Fault {
   return () => Promise.resolve(value)
 }
 
-/** A call that waits, before it reaches the store, until it is let go. */
+/** A call that waits, before it reaches the store, until `open` is called. */
 export function gate(): { readonly fault: Fault; readonly reached: Promise<void>; open(): void } {
   let arrive = (): void => {}
   let open = (): void => {}

@@ -9,14 +9,14 @@ export interface Picture {
   }
 }
 
-export function pictureOf(answer: QueryResult): Picture {
+export function pictureOf(result: QueryResult): Picture {
   return Object.fromEntries(
-    answer.groups.map((group) => {
+    result.groups.map((group) => {
       const buckets: Record<string, Record<string, unknown>> = {}
       for (const name of group.values.keys()) {
-        const line = fillLine(group, name, answer.fill)
+        const line = fillLine(group, name, result.fill)
         line.bucket.forEach((bucket, row) => {
-          const at = (buckets[answer.startMs[bucket]!] ??= { complete: answer.endMs[bucket]! <= answer.meta.nowMs })
+          const at = (buckets[result.startMs[bucket]!] ??= { complete: result.endMs[bucket]! <= result.meta.nowMs })
           at[name] = line.values[row]
         })
       }

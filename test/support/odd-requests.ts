@@ -180,7 +180,7 @@ const text = fc.oneof(
     weight: 8,
     arbitrary: fc
       .tuple(list, fc.constantFrom('\n', '\r\n', '\n\n', ' '))
-      .map(([items, end]) => Buffer.from(items.map((one) => JSON.stringify(one) + end).join(''))),
+      .map(([items, end]) => Buffer.from(items.map((item) => JSON.stringify(item) + end).join(''))),
   },
   { weight: 1, arbitrary: fc.oneof(deep('['), deep('{"a":'), deep('[{"tags":')) },
 )

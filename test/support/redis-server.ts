@@ -166,7 +166,7 @@ class OwnServer implements RedisServer {
     try {
       await until('redis-server did not start', async () => {
         if (child.exitCode !== null) throw new Error(`redis-server exited with ${child.exitCode}`)
-        return answers(this.port)
+        return responds(this.port)
       })
     } catch (error) {
       child.kill('SIGKILL')
@@ -251,7 +251,7 @@ function wholeTransactions(file: Buffer, bytesMax: number): number {
 }
 
 /** Whether a server answers, be it that it wants a password. One that is still loading does not. */
-async function answers(port: number): Promise<boolean> {
+async function responds(port: number): Promise<boolean> {
   const socket = connect(port, '127.0.0.1')
   try {
     socket.write('PING\r\n')

@@ -64,7 +64,7 @@ interface Increase {
 }
 
 /** Groups by the JSON of their tag values; every group has every bucket of the range. */
-export function answer(
+export function referenceResult(
   points: readonly Point[],
   query: ReferenceQuery,
 ): ReadonlyMap<string, readonly ReferenceBucket[]> {
@@ -82,11 +82,11 @@ export function answer(
     groups.set(key, [...(groups.get(key) ?? []), point])
   }
   const increases = increasesOf(matching)
-  const answered = new Map<string, readonly ReferenceBucket[]>()
+  const resultByGroup = new Map<string, readonly ReferenceBucket[]>()
   for (const [key, ofGroup] of groups) {
     const inRange = ofGroup.filter(({ timeMs }) => timeMs >= fromMs && timeMs < toMs)
     if (groupBy.length > 0 && inRange.length === 0) continue
-    answered.set(
+    resultByGroup.set(
       key,
       buckets.map(({ startMs, endMs }) => {
         const inBucket = inRange.filter(({ timeMs }) => timeMs >= startMs && timeMs < endMs)
@@ -98,7 +98,7 @@ export function answer(
       }),
     )
   }
-  return answered
+  return resultByGroup
 }
 
 function valuesOf(points: readonly Point[], increases: readonly Increase[], seconds: number): ReferenceValues {

@@ -29,7 +29,7 @@ export class TcpProxy {
   }
 
   /** From now on a connection on which the server is told this hears nothing more of it, until the next cut. */
-  loseAnswersTo(text: string): void {
+  loseRepliesTo(text: string): void {
     this.#lostTo = text
   }
 

@@ -52,8 +52,8 @@ describe('the metrics of the gateway', () => {
       { index: 4, code: 'invalid_value', message: '' },
       { index: 5, code: 'missing_name', message: '' },
     ])
-    telemetry.roundSettled(3)
-    telemetry.roundSettled(30)
+    telemetry.roundEnded(3)
+    telemetry.roundEnded(30)
     telemetry.queried(META)
     telemetry.queried({ ...META, durationMs: 60_000 })
     telemetry.lost(11)

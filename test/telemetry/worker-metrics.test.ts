@@ -35,13 +35,13 @@ function samplesOf(text: string): Record<string, number> {
   return Object.fromEntries(lines.map((line) => line.split(' ')).map(([name, value]) => [name, Number(value)]))
 }
 
-/** Processes `a` and `b`, which answer with what is set here. */
+/** Processes `a` and `b`; they respond with the metrics set in `responses`. */
 function twoProcesses() {
-  const answers = new Map<string, MetricFamily[]>()
+  const responses = new Map<string, MetricFamily[]>()
   const asked: string[] = []
   const metrics = new WorkerMetrics<string>((process) => {
     asked.push(process)
-    const families = answers.get(process)
+    const families = responses.get(process)
     if (families !== undefined) metrics.received(process, families)
   })
   for (const process of ['a', 'b']) metrics.add(process)
@@ -50,13 +50,13 @@ function twoProcesses() {
     await vi.runAllTimersAsync()
     return samplesOf(await text)
   }
-  return { metrics, answers, asked, read }
+  return { metrics, responses, asked, read }
 }
 
 describe('the metrics of several processes', () => {
   it('are summed, except those that are the same for all', async () => {
-    const { answers, read } = twoProcesses()
-    answers.set('a', familiesWith(3, 10)).set('b', familiesWith(4, 20))
+    const { responses, read } = twoProcesses()
+    responses.set('a', familiesWith(3, 10)).set('b', familiesWith(4, 20))
     expect(await read()).toEqual({
       counted: 7,
       held: 30,
@@ -67,25 +67,25 @@ describe('the metrics of several processes', () => {
   })
 
   it('use the last known counters of a process that does not respond, and do not ask it twice', async () => {
-    const { metrics, answers, asked, read } = twoProcesses()
-    answers.set('a', familiesWith(3, 10)).set('b', familiesWith(4, 20))
+    const { metrics, responses, asked, read } = twoProcesses()
+    responses.set('a', familiesWith(3, 10)).set('b', familiesWith(4, 20))
     await read()
-    answers.delete('b')
-    answers.set('a', familiesWith(5, 10))
+    responses.delete('b')
+    responses.set('a', familiesWith(5, 10))
     const expected = { counted: 9, held: 10, waited: 10, 'seconds_bucket{le="1"}': 9 }
     expect(await read()).toMatchObject(expected)
     expect(await read()).toMatchObject(expected)
     expect(asked.filter((process) => process === 'b')).toHaveLength(2)
     metrics.received('b', familiesWith(6, 20))
-    answers.set('b', familiesWith(7, 20))
+    responses.set('b', familiesWith(7, 20))
     expect(await read()).toMatchObject({ counted: 12, held: 30 })
   })
 
   it('keep the counters of processes that have exited', async () => {
-    const { metrics, answers, read } = twoProcesses()
-    answers.set('a', familiesWith(3, 10))
+    const { metrics, responses, read } = twoProcesses()
+    responses.set('a', familiesWith(3, 10))
     for (let i = 0; i < 4; i++) {
-      answers.set('b', familiesWith(1, 20))
+      responses.set('b', familiesWith(1, 20))
       expect(await read()).toMatchObject({ counted: 4 + i, held: 30, 'seconds_bucket{le="+Inf"}': 6 + 2 * i })
       metrics.remove('b')
       expect(await read()).toMatchObject({ counted: 4 + i, held: 10 })
@@ -94,10 +94,10 @@ describe('the metrics of several processes', () => {
   })
 
   it('keep the counters of a process that exits during a reading', async () => {
-    const { metrics, answers, read } = twoProcesses()
-    answers.set('a', familiesWith(3, 10)).set('b', familiesWith(4, 20))
+    const { metrics, responses, read } = twoProcesses()
+    responses.set('a', familiesWith(3, 10)).set('b', familiesWith(4, 20))
     await read()
-    answers.delete('b')
+    responses.delete('b')
     const reading = metrics.read()
     metrics.remove('b')
     expect(samplesOf(await reading)).toMatchObject({ counted: 7, held: 10 })

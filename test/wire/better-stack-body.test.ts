@@ -205,7 +205,9 @@ const field = fc.oneof(
 const spell = (fields: readonly (readonly [string, string])[]) =>
   `{${fields.map(([key, text]) => `"${key}":${text}`).join(', ')}}`
 const item = fc.oneof(
-  fc.record({ typed, time, tags }).map((of) => spell([['name', '"a"'], of.typed, ['dt', of.time], ['tags', of.tags]])),
+  fc
+    .record({ typed, time, tags })
+    .map((members) => spell([['name', '"a"'], members.typed, ['dt', members.time], ['tags', members.tags]])),
   fc.array(field, { maxLength: 6 }).map(spell),
 )
 const items = fc.array(item, { maxLength: 5 })

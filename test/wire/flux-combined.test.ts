@@ -72,7 +72,7 @@ describe('a combined batch', () => {
 
   test('arrays are found exactly where a JSON parser finds them', () => {
     const space = fc.constantFrom('', ' ', '\n\t')
-    const array = fc.array(fc.jsonValue({ maxDepth: 2 }), { maxLength: 3 }).map((of) => JSON.stringify(of))
+    const array = fc.array(fc.jsonValue({ maxDepth: 2 }), { maxLength: 3 }).map((items) => JSON.stringify(items))
     const value = fc.oneof({ weight: 9, arbitrary: array }, { weight: 1, arbitrary: fc.json({ maxDepth: 1 }) })
     const member = fc.tuple(space, fc.constantFrom('events', 'metrics', 'other'), space, value, space)
     fc.assert(

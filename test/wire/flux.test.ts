@@ -10,7 +10,7 @@ const LIMITS = DEFAULT_POINT_LIMITS
 
 function decodeOne(item: unknown, refuse?: Parameters<typeof createRecordingSink>[1]) {
   const { sink, points, errors } = createRecordingSink('shop', refuse)
-  return { answer: decodeFluxItem(item, 7, sink, NOW_MS, LIMITS), points, errors }
+  return { tracked: decodeFluxItem(item, 7, sink, NOW_MS, LIMITS), points, errors }
 }
 
 function decodeMany(body: unknown, itemsMax = 500) {
@@ -20,7 +20,7 @@ function decodeMany(body: unknown, itemsMax = 500) {
 
 describe('decodeFluxItem', () => {
   it('delivers a point with its tags as text and answers it', () => {
-    const { answer, points, errors } = decodeOne({
+    const { tracked, points, errors } = decodeOne({
       name: 'api.response_time',
       type: 'distribution',
       value: 145.2,
@@ -29,7 +29,7 @@ describe('decodeFluxItem', () => {
       unknown: 'ignored',
     })
     const timeMs = Date.UTC(2024, 0, 15, 10, 30)
-    expect(answer).toMatchObject({ name: 'api.response_time', type: 'distribution', value: 145.2, timeMs })
+    expect(tracked).toMatchObject({ name: 'api.response_time', type: 'distribution', value: 145.2, timeMs })
     expect(points).toEqual([
       {
         project: 'shop',
@@ -58,7 +58,7 @@ describe('decodeFluxItem', () => {
   })
 
   it.each([[{}], [{ timestamp: null }]])('takes now as the time of an item with %j', (fields) => {
-    expect(decodeOne({ name: 'n', type: 'gauge', value: 1, ...fields }).answer?.timeMs).toBe(NOW_MS)
+    expect(decodeOne({ name: 'n', type: 'gauge', value: 1, ...fields }).tracked?.timeMs).toBe(NOW_MS)
   })
 
   const good = { name: 'n', type: 'gauge', value: 1 }
@@ -82,15 +82,15 @@ describe('decodeFluxItem', () => {
     ['invalid_body', 'metric'],
     ['invalid_body', [good]],
   ])('rejects as %s the first thing wrong with %j', (code, item) => {
-    const { answer, points, errors } = decodeOne(item)
-    expect(answer).toBeUndefined()
+    const { tracked, points, errors } = decodeOne(item)
+    expect(tracked).toBeUndefined()
     expect(points).toEqual([])
     expect(errors).toEqual([{ index: 7, code, message: expect.any(String) }])
   })
 
   it('passes on why the sink refuses a series', () => {
-    const { answer, points, errors } = decodeOne(good, () => reject('type_conflict', 'n is a counter'))
-    expect(answer).toBeUndefined()
+    const { tracked, points, errors } = decodeOne(good, () => reject('type_conflict', 'n is a counter'))
+    expect(tracked).toBeUndefined()
     expect(points).toEqual([])
     expect(errors).toEqual([{ index: 7, code: 'type_conflict', message: 'n is a counter' }])
   })
@@ -113,9 +113,9 @@ describe('decodeFluxItem', () => {
     )
     fc.assert(
       fc.property(item, (candidate) => {
-        const { answer, points, errors } = decodeOne(candidate)
+        const { tracked, points, errors } = decodeOne(candidate)
         expect(points.length + errors.length).toBe(1)
-        expect(answer === undefined).toBe(errors.length === 1)
+        expect(tracked === undefined).toBe(errors.length === 1)
       }),
     )
   })

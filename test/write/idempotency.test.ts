@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import type { Store } from '../../src/store/store.ts'
 import { Idempotency } from '../../src/write/idempotency.ts'
 import { decoderOf, openStore, openWriter, PROJECT, T0_MS, type TestPoint, totalOf } from '../support/engine.ts'
-import { FaultyStore, gate, lostAnswer, lostRequest } from '../support/faulty-store.ts'
+import { FaultyStore, gate, lostRequest, lostResponse } from '../support/faulty-store.ts'
 import { ForgetfulStore } from '../support/forgetful-store.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
@@ -18,7 +18,7 @@ beforeEach(async () => {
 /** A gateway that shares the store with others and has a line of its own to it. */
 interface TestGateway {
   readonly faulty: FaultyStore
-  /** Tracks the points once under the key and answers with what tells one serving from another. */
+  /** Tracks the points under the key. The body of the response differs for each time that they were really tracked. */
   send(key: string, points: readonly TestPoint[], hash?: string): Promise<{ status: number; body: string }>
 }
 
@@ -60,10 +60,10 @@ async function countsOfMany(): Promise<Set<number>> {
 
 describe('a request with a key', () => {
   it('counts once and gets the same response, through any gateway', async () => {
-    const [one, another] = [newGateway(), newGateway()]
-    const first = await one.send('k', many)
-    expect(await one.send('k', many)).toEqual(first)
-    expect(await another.send('k', many)).toEqual(first)
+    const [gatewayA, gatewayB] = [newGateway(), newGateway()]
+    const first = await gatewayA.send('k', many)
+    expect(await gatewayA.send('k', many)).toEqual(first)
+    expect(await gatewayB.send('k', many)).toEqual(first)
     expect(await countsOfMany()).toEqual(new Set([1]))
   })
 
@@ -95,9 +95,11 @@ describe('a request with a key', () => {
   })
 
   it('counts once when it is sent twice concurrently', async () => {
-    const [one, another] = [newGateway(), newGateway()]
-    const answers = await Promise.all([...Array(5).fill(one), ...Array(5).fill(another)].map((g) => g.send('k', many)))
-    expect(new Set(answers.map(({ body }) => body)).size).toBe(1)
+    const [gatewayA, gatewayB] = [newGateway(), newGateway()]
+    const responses = await Promise.all(
+      [...Array(5).fill(gatewayA), ...Array(5).fill(gatewayB)].map((g) => g.send('k', many)),
+    )
+    expect(new Set(responses.map(({ body }) => body)).size).toBe(1)
     expect(await countsOfMany()).toEqual(new Set([1]))
   })
 
@@ -161,7 +163,7 @@ describe('a gateway that crashes during a request', () => {
     [
       'after its commit, before the answer',
       (faulty) => {
-        faulty.next('append', lostAnswer)
+        faulty.next('append', lostResponse)
         faulty.always('append', lostRequest)
       },
     ],
@@ -177,7 +179,7 @@ describe('a gateway that crashes during a request', () => {
     [
       'after its receipt, before the answer',
       (faulty) => {
-        faulty.next('writeReceipt', lostAnswer)
+        faulty.next('writeReceipt', lostResponse)
         faulty.always('writeReceipt', lostRequest)
       },
     ],
@@ -192,17 +194,17 @@ describe('a gateway that crashes during a request', () => {
       code: 'store_unavailable',
       details: { outcome: 'unknown' },
     })
-    const another = newGateway()
-    const answer = await another.send('k', many)
-    expect(answer.body).toMatch(/, 0 rejected$/)
-    expect(await another.send('k', many)).toEqual(answer)
+    const gatewayB = newGateway()
+    const response = await gatewayB.send('k', many)
+    expect(response.body).toMatch(/, 0 rejected$/)
+    expect(await gatewayB.send('k', many)).toEqual(response)
     expect(await countsOfMany()).toEqual(new Set([2]))
-    await expect(another.send('k', hits)).rejects.toMatchObject({ code: 'idempotency_conflict' })
+    await expect(gatewayB.send('k', hits)).rejects.toMatchObject({ code: 'idempotency_conflict' })
   })
 
   it('after its receipt: the retry gets the first response', async () => {
     const dying = newGateway()
-    dying.faulty.next('writeReceipt', lostAnswer)
+    dying.faulty.next('writeReceipt', lostResponse)
     dying.faulty.always('writeReceipt', lostRequest)
     await expect(dying.send('k', hits)).rejects.toMatchObject({ details: { outcome: 'unknown' } })
     const receipt = await real.readReceipt(PROJECT, 'k', nowMs)
@@ -240,12 +242,12 @@ describe('a store that lost receipts', () => {
   it('gets the latest ones again', async () => {
     const store = await ForgetfulStore.open()
     const idempotency = new Idempotency(store.faulty.store, SETTINGS, () => nowMs)
-    const once = (key: string, body: string) =>
+    const serve = (key: string, body: string) =>
       idempotency.serveOnce(PROJECT, { key, requestHash: 'h' }, async () => ({ status: 201, body }))
-    await once('old', 'first')
+    await serve('old', 'first')
     nowMs += 30_001
     await store.remember()
-    await once('k', 'first')
+    await serve('k', 'first')
     await store.forget()
     expect(await store.current.readReceipt(PROJECT, 'k', nowMs)).toBeUndefined()
     store.faulty.next('writeReceipt', (proceed) => proceed())
@@ -257,17 +259,17 @@ describe('a store that lost receipts', () => {
         .slice(before)
         .map(([, key]) => key),
     ).toEqual(['k'])
-    expect(await once('k', 'second')).toEqual({ status: 201, body: 'first' })
+    expect(await serve('k', 'second')).toEqual({ status: 201, body: 'first' })
   })
   it('is found by a check, even if it holds nothing else of the gateway, and gets them again', async () => {
     const store = await ForgetfulStore.open()
     const idempotency = new Idempotency(store.faulty.store, { ...SETTINGS, retainedLookMs: 5 }, () => nowMs)
     onTestFinished(() => idempotency.close())
-    const once = (key: string) =>
+    const serve = (key: string) =>
       idempotency.serveOnce(PROJECT, { key, requestHash: 'h' }, async () => ({ status: 201, body: key }))
-    await once('before')
+    await serve('before')
     await store.remember()
-    for (const key of ['a', 'b']) await once(key)
+    for (const key of ['a', 'b']) await serve(key)
     await store.forget()
     const readAll = () => Promise.all(['before', 'a', 'b'].map((key) => store.current.readReceipt(PROJECT, key, nowMs)))
     await expect.poll(async () => (await readAll()).map((receipt) => receipt?.body)).toEqual(['before', 'a', 'b'])
@@ -279,25 +281,25 @@ describe('a store that lost receipts', () => {
   it('returns the first response, and refuses another body, before the loss is noticed', async () => {
     const store = await ForgetfulStore.open()
     const idempotency = new Idempotency(store.faulty.store, SETTINGS, () => nowMs)
-    const once = (requestHash: string, body: string) =>
+    const serve = (requestHash: string, body: string) =>
       idempotency.serveOnce(PROJECT, { key: 'k', requestHash }, async () => ({ status: 201, body }))
     await store.remember()
-    await once('h', 'first')
+    await serve('h', 'first')
     await store.forget()
-    await expect(once('another', 'second')).rejects.toMatchObject({ code: 'idempotency_conflict' })
+    await expect(serve('another', 'second')).rejects.toMatchObject({ code: 'idempotency_conflict' })
     expect(await store.current.readReceipt(PROJECT, 'k', nowMs)).toMatchObject({ body: 'first' })
-    expect(await once('h', 'second')).toEqual({ status: 201, body: 'first' })
+    expect(await serve('h', 'second')).toEqual({ status: 201, body: 'first' })
   })
 
   it('stays without them when nothing is retained', async () => {
     const store = await ForgetfulStore.open()
     const idempotency = new Idempotency(store.faulty.store, { ...SETTINGS, retainedMsMax: 0 }, () => nowMs)
-    const once = (body: string) =>
+    const serve = (body: string) =>
       idempotency.serveOnce(PROJECT, { key: 'k', requestHash: 'h' }, async () => ({ status: 201, body }))
     await store.remember()
-    await once('first')
+    await serve('first')
     await store.forget()
     await idempotency.replayReceipts()
-    expect(await once('second')).toEqual({ status: 201, body: 'second' })
+    expect(await serve('second')).toEqual({ status: 201, body: 'second' })
   })
 })

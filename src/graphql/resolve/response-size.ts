@@ -36,7 +36,7 @@ export function limitResponses(schema: GraphQLSchema): GraphQLSchema {
   return schema
 }
 
-export function responseTooLarge({ answerFieldsMax: max }: GraphQLLimits): GatewayError {
+export function responseTooLarge({ responseFieldsMax: max }: GraphQLLimits): GatewayError {
   return new GatewayError(
     'query_too_large',
     `the response would have more than ${max} fields; select fewer at a time`,

@@ -121,7 +121,7 @@ function createContext(
     limits,
     now,
     queryBudget: { queriesLeft: limits.queriesMax },
-    responseBudget: { fieldsLeft: limits.answerFieldsMax, isExceeded: false },
+    responseBudget: { fieldsLeft: limits.responseFieldsMax, isExceeded: false },
     session: gateway.openSession(),
     deadline: { hasPassed: false },
   }

@@ -16,7 +16,7 @@ builder.subscriptionField('live', (t) =>
     subscribe: (_root, args, context, info) =>
       context.gateway.live(context.principal, readQuery(args.metric, args, context, info)),
     resolve: (update, _args, { responseBudget, limits }) => {
-      responseBudget.fieldsLeft = limits.answerFieldsMax
+      responseBudget.fieldsLeft = limits.responseFieldsMax
       responseBudget.isExceeded = false
       return update
     },

@@ -11,7 +11,7 @@ import { commitSteps, type Step } from './commit-steps.ts'
 
 export interface GroupEvents extends ReplayEvents {
   /** The outcome of a step's commits is final, stored or not, after this time. */
-  roundSettled(durationMs: number): void
+  roundEnded(durationMs: number): void
 }
 
 export interface GroupContext extends CommitContext {
@@ -226,7 +226,7 @@ export class GroupCommit {
       },
       onDefect: (cause) => rejectRound(new GatewayError('internal', 'the points could not be stored', { cause })),
     })
-    events.roundSettled(performance.now() - startedMs)
+    events.roundEnded(performance.now() - startedMs)
     for (const [partition, result] of outcome) {
       if (result === 'stored') round.storedIn.add(partition)
       else round.refusedIn.set(partition, result)

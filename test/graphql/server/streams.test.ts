@@ -5,7 +5,7 @@ import type { GraphQLLimits } from '../../../src/graphql/context.ts'
 import type { StreamSettings } from '../../../src/graphql/server/streams.ts'
 import { GatewayError } from '../../../src/model/errors.ts'
 import { until } from '../../support/redis-server.ts'
-import { type GraphQLAnswer, type Harness, startGraphQL } from '../harness.ts'
+import { type GraphQLResponse, type Harness, startGraphQL } from '../harness.ts'
 
 const LIVE = 'subscription { live(metric: "latency") { kind series { values } } }'
 const SSE = 'text/event-stream'
@@ -39,7 +39,7 @@ async function restart(streams: Partial<StreamSettings>, limits: Partial<GraphQL
 interface Watched {
   readonly response: Response
   readonly text: () => string
-  readonly results: () => readonly GraphQLAnswer[]
+  readonly results: () => readonly GraphQLResponse[]
   readonly isOver: () => boolean
   readonly hangUp: () => void
 }
@@ -89,7 +89,7 @@ describe('server-sent events', () => {
   })
 
   test('the response limit applies to each update', async () => {
-    await restart({}, { answerFieldsMax: 5 })
+    await restart({}, { responseFieldsMax: 5 })
     const watched = await watch(LIVE)
     for (const updates of [1, 2, 3]) {
       await until('no update', () => watched.results().length === updates)

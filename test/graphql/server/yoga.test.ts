@@ -47,8 +47,8 @@ const readAll = async (result: OperationResult): Promise<unknown[]> => {
   return results
 }
 const errorsOf = async (result: OperationResult | Promise<OperationResult>): Promise<readonly GraphQLError[]> => {
-  const settled = await result
-  return isAsyncIterable(settled) ? [] : (settled.errors ?? [])
+  const outcome = await result
+  return isAsyncIterable(outcome) ? [] : (outcome.errors ?? [])
 }
 
 describe('run', () => {

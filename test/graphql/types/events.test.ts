@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { GRAPHQL_QUERIES_MAX } from '../../../src/graphql/context.ts'
 import { startGateway, type TestGateway } from '../../support/gateway.ts'
-import type { GraphQLAnswer } from '../harness.ts'
+import type { GraphQLResponse } from '../harness.ts'
 
 /** Events and combined batches over HTTP against the whole gateway. */
 
@@ -16,7 +16,7 @@ beforeAll(async () => {
 })
 afterAll(() => gateway.close())
 
-async function run(query: string, variables?: object, key = 'all-keys-1'): Promise<GraphQLAnswer> {
+async function run(query: string, variables?: object, key = 'all-keys-1'): Promise<GraphQLResponse> {
   const response = await fetch(`${gateway.url}/graphql`, {
     method: 'POST',
     headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
@@ -25,7 +25,7 @@ async function run(query: string, variables?: object, key = 'all-keys-1'): Promi
   return JSON.parse(await response.text())
 }
 
-const codes = ({ errors }: GraphQLAnswer) => errors?.map(({ extensions }) => extensions?.['code'])
+const codes = ({ errors }: GraphQLResponse) => errors?.map(({ extensions }) => extensions?.['code'])
 const TRACK = 'mutation ($input: EventInput!, $key: ID) { trackEvent(input: $input, idempotencyKey: $key) { id name } }'
 const ALL = 'id name timestamp value tags properties userId sessionId environment service host requestId'
 
@@ -118,7 +118,7 @@ describe('events', () => {
     const names: string[] = []
     let after: string | null = null
     for (let page = 0; page < 3; page++) {
-      const { data }: GraphQLAnswer = await run(query, { after })
+      const { data }: GraphQLResponse = await run(query, { after })
       const { edges, nodes, pageInfo } = data.events
       expect(edges.map(({ node }: { node: unknown }) => node)).toEqual(nodes)
       expect(pageInfo).toEqual({

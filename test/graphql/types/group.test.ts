@@ -5,16 +5,16 @@ import { FakeGateway, NOW_MS } from '../../support/fake-graphql-gateway.ts'
 test('a bucket is complete once its end has passed', async () => {
   const gateway = new FakeGateway()
   gateway.define('m', 'gauge')
-  const answer = await gateway.query('shop', { metric: 'm' })
+  const result = await gateway.query('shop', { metric: 'm' })
   const endMs = Float64Array.of(NOW_MS - 1, NOW_MS, NOW_MS + 1)
-  expect([0, 1, 2].map((bucket) => isComplete({ ...answer, endMs }, bucket))).toEqual([true, true, false])
+  expect([0, 1, 2].map((bucket) => isComplete({ ...result, endMs }, bucket))).toEqual([true, true, false])
 })
 
 test('a column is computed once and then reused', async () => {
   const gateway = new FakeGateway()
   gateway.define('m', 'gauge')
-  const answer = await gateway.query('shop', { metric: 'm', fill: 'zero' })
-  const source = groupSource(answer, answer.groups[0]!)
+  const result = await gateway.query('shop', { metric: 'm', fill: 'zero' })
+  const source = groupSource(result, result.groups[0]!)
   expect(source.line('last')).toBe(source.line('last'))
   expect(source.line('last')?.values).toEqual([10, 0, 11])
   expect(source.line('p95')).toBeUndefined()

@@ -40,10 +40,10 @@ test('a tracked point is returned as it is stored', async () => {
 })
 
 test('a point without a timestamp gets the current time, and the value of a set is a string', async () => {
-  const answer = await graphql.run(
+  const response = await graphql.run(
     'mutation { trackMetric(input: {name: "u", type: SET, value: "42"}) { value timestamp } }',
   )
-  expect(answer).toEqual({ data: { trackMetric: { value: '42', timestamp: '2024-01-15T12:30:00Z' } } })
+  expect(response).toEqual({ data: { trackMetric: { value: '42', timestamp: '2024-01-15T12:30:00Z' } } })
   expect(graphql.gateway.points[0]?.timeMs).toBe(NOW_MS)
 })
 
@@ -183,8 +183,8 @@ test('deep nesting is refused with an idempotency key as without one', async () 
   const item = `{"name":"latency","type":"DISTRIBUTION","value":1,"tags":{"a":${deep}}}`
   for (const key of ['null', '"k"']) {
     const single = `mutation ($input: MetricInput!, $key: ID) { trackMetric(input: $input, idempotencyKey: $key) { name } }`
-    const answer = await graphql.run(single, `{"input":${item},"key":${key}}`)
-    expect(answer.errors?.map(({ extensions }) => extensions?.['code'])).toEqual(['INVALID_TAGS'])
+    const response = await graphql.run(single, `{"input":${item},"key":${key}}`)
+    expect(response.errors?.map(({ extensions }) => extensions?.['code'])).toEqual(['INVALID_TAGS'])
     const batch = `mutation ($all: [MetricInput!]!, $key: ID) { trackMetrics(metrics: $all, idempotencyKey: $key) { errors { code } } }`
     const { data } = await graphql.run(batch, `{"all":[${item}],"key":${key}}`)
     expect(data.trackMetrics.errors).toEqual([{ code: 'INVALID_TAGS' }])

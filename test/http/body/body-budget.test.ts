@@ -236,8 +236,8 @@ describe('a body that is refused while it is being sent', () => {
       const { url, held } = await listen(limits)
       const { sent, response } = begin(url + BATCH, keyed({ connection: 'keep-alive', ...framing }), chunk)
       for (let bytes = chunk.length; bytes < sentBytes; bytes += chunk.length) sent.write(chunk)
-      const { status: answered, headers } = await response
-      expect(answered).toBe(status)
+      const { status: receivedStatus, headers } = await response
+      expect(receivedStatus).toBe(status)
       expect(headers['connection']).not.toBe('close')
       sent.end()
       expect(held()).toBe(0)
@@ -265,8 +265,8 @@ describe('connections', () => {
       kept.push(socket)
       await once(socket, 'connect')
     }
-    const one = connect(port, '127.0.0.1').on('error', () => {})
-    await once(one, 'close')
+    const socket = connect(port, '127.0.0.1').on('error', () => {})
+    await once(socket, 'close')
     for (const socket of kept) {
       expect(socket.destroyed).toBe(false)
       socket.destroy()

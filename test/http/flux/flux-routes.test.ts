@@ -3,7 +3,7 @@ import { GatewayError } from '../../../src/model/errors.ts'
 import { reject } from '../../../src/model/point.ts'
 import type { QueryResult } from '../../../src/query/compute/result.ts'
 import { parseAggregation } from '../../../src/query/plan/aggregation.ts'
-import { answerGroup, metricRow, queryAnswer } from '../../support/fake-gateway.ts'
+import { metricRow, queryResult, resultGroup } from '../../support/fake-gateway.ts'
 import { createFakeServer, errorOf, NOW_MS } from '../../support/fake-server.ts'
 
 const QUERY = '/api/v1/metrics/api.response_time/query'
@@ -215,12 +215,12 @@ describe('GET /api/v1/metrics/:name', () => {
     const { get } = createFakeServer({
       metrics: [metricRow({ name })],
       query: (_project, input) =>
-        queryAnswer({ metric: metricRow({ name: input.metric }), groups: [answerGroup({ p95: [1] })] }),
+        queryResult({ metric: metricRow({ name: input.metric }), groups: [resultGroup({ p95: [1] })] }),
     })
     const definition = await get(`/api/v1/metrics/${encodeURIComponent(name)}`)
     expect([definition.statusCode, definition.json().data.name]).toEqual([200, name])
-    const answer = await get(`/api/v1/metrics/${encodeURIComponent(name)}/query?interval=1h`)
-    expect([answer.statusCode, answer.json().data.name]).toEqual([200, name])
+    const response = await get(`/api/v1/metrics/${encodeURIComponent(name)}/query?interval=1h`)
+    expect([response.statusCode, response.json().data.name]).toEqual([200, name])
   })
 
   it.each(['%', '%zz', '%E0%A4%A', '%ff'])('returns not_found for the broken escape %s', async (path) => {
@@ -230,15 +230,15 @@ describe('GET /api/v1/metrics/:name', () => {
 })
 
 describe('GET /api/v1/metrics/:name/query', () => {
-  async function answered(answer: QueryResult, parameters = '') {
-    const response = await createFakeServer({ query: () => answer }).get(`${QUERY}?${parameters}`)
+  async function respondWith(result: QueryResult, parameters = '') {
+    const response = await createFakeServer({ query: () => result }).get(`${QUERY}?${parameters}`)
     expect(response.statusCode).toBe(200)
     return response
   }
 
   it('returns one aggregation as timestamp and value', async () => {
-    const group = answerGroup({ p95: [125.3, 132.1, 0.1 + 0.2] })
-    expect((await answered(queryAnswer({ groups: [group] }))).body).toBe(
+    const group = resultGroup({ p95: [125.3, 132.1, 0.1 + 0.2] })
+    expect((await respondWith(queryResult({ groups: [group] }))).body).toBe(
       '{"data":{"name":"api.response_time","aggregation":"p95","interval":"1h","series":[' +
         '{"timestamp":"2024-01-15T00:00:00Z","value":125.3},' +
         '{"timestamp":"2024-01-15T01:00:00Z","value":132.1},' +
@@ -251,8 +251,8 @@ describe('GET /api/v1/metrics/:name/query', () => {
   }
 
   it('returns several aggregations as one object per bucket, in the requested order', async () => {
-    const group = answerGroup({ count: [2, undefined, 5], 'p99.9': [45.2, undefined, 1e21] })
-    expect((await answered(queryAnswer({ ...several, groups: [group] }))).body).toBe(
+    const group = resultGroup({ count: [2, undefined, 5], 'p99.9': [45.2, undefined, 1e21] })
+    expect((await respondWith(queryResult({ ...several, groups: [group] }))).body).toBe(
       '{"data":{"name":"api.response_time","interval":"1h","series":[' +
         '{"timestamp":"2024-01-15T00:00:00Z","p99.9":45.2,"count":2},' +
         '{"timestamp":"2024-01-15T02:00:00Z","p99.9":1e+21,"count":5}]}}',
@@ -260,8 +260,8 @@ describe('GET /api/v1/metrics/:name/query', () => {
   })
 
   it('returns an empty series when there are no rows', async () => {
-    const answer = queryAnswer({ groups: [answerGroup({ p95: [undefined] })] })
-    expect((await answered(answer)).json().data.series).toEqual([])
+    const result = queryResult({ groups: [resultGroup({ p95: [undefined] })] })
+    expect((await respondWith(result)).json().data.series).toEqual([])
   })
 
   it.each([
@@ -270,14 +270,14 @@ describe('GET /api/v1/metrics/:name/query', () => {
     ['zero', [1, 0, 0, 4]],
     ['previous', [1, 1, 1, 4]],
   ] as const)('fills empty buckets: %s', async (fill, values) => {
-    const answer = queryAnswer({ fill, groups: [answerGroup({ p95: [1, undefined, undefined, 4] })] })
-    const { series } = (await answered(answer)).json<{ data: { series: { value: number }[] } }>().data
+    const result = queryResult({ fill, groups: [resultGroup({ p95: [1, undefined, undefined, 4] })] })
+    const { series } = (await respondWith(result)).json<{ data: { series: { value: number }[] } }>().data
     expect(series.map(({ value }) => value)).toEqual(values)
   })
 
   it('fills several aggregations by the same rule', async () => {
-    const group = answerGroup({ count: [2, undefined], 'p99.9': [3, undefined] })
-    const response = await answered(queryAnswer({ ...several, fill: 'zero', groups: [group] }))
+    const group = resultGroup({ count: [2, undefined], 'p99.9': [3, undefined] })
+    const response = await respondWith(queryResult({ ...several, fill: 'zero', groups: [group] }))
     expect(response.json().data.series).toEqual([
       { timestamp: '2024-01-15T00:00:00Z', 'p99.9': 3, count: 2 },
       { timestamp: '2024-01-15T01:00:00Z', 'p99.9': 0, count: 0 },
@@ -285,16 +285,16 @@ describe('GET /api/v1/metrics/:name/query', () => {
   })
 
   it('returns null for a value that does not exist', async () => {
-    const group = answerGroup({ p95: [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, -0] })
-    const { series } = (await answered(queryAnswer({ groups: [group] }))).json().data
+    const group = resultGroup({ p95: [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, -0] })
+    const { series } = (await respondWith(queryResult({ groups: [group] }))).json().data
     expect(series.map(({ value }: { value: unknown }) => value)).toEqual([null, null, null, 0])
   })
 
   it('returns groups by tag value in order, also for values such as 200 and __proto__', async () => {
     const groups = ['/users', '__proto__', '200', '', 'a,b', '"'].map((value, index) =>
-      answerGroup({ p95: [index] }, { tags: [['endpoint', value]] }),
+      resultGroup({ p95: [index] }, { tags: [['endpoint', value]] }),
     )
-    expect((await answered(queryAnswer({ groups }), 'group_by=tags.endpoint')).body).toBe(
+    expect((await respondWith(queryResult({ groups }), 'group_by=tags.endpoint')).body).toBe(
       '{"data":{"groups":{' +
         '"/users":[{"timestamp":"2024-01-15T00:00:00Z","value":0}],' +
         '"__proto__":[{"timestamp":"2024-01-15T00:00:00Z","value":1}],' +
@@ -313,7 +313,7 @@ describe('GET /api/v1/metrics/:name/query', () => {
       ['a\\', 'b'],
     ] as const
     const groups = pairs.map(([x, y]) =>
-      answerGroup(
+      resultGroup(
         { p95: [1] },
         {
           tags: [
@@ -323,12 +323,12 @@ describe('GET /api/v1/metrics/:name/query', () => {
         },
       ),
     )
-    const response = await answered(queryAnswer({ groups }), 'group_by=tags.x,tags.y')
+    const response = await respondWith(queryResult({ groups }), 'group_by=tags.x,tags.y')
     expect(Object.keys(response.json().data.groups)).toEqual(['a,b', 'a\\,b,', 'a,\\,b', 'a\\\\,b'])
   })
 
   it('returns an empty object when there are no groups', async () => {
-    expect((await answered(queryAnswer({ groups: [] }), 'group_by=tags.x')).body).toBe('{"data":{"groups":{}}}')
+    expect((await respondWith(queryResult({ groups: [] }), 'group_by=tags.x')).body).toBe('{"data":{"groups":{}}}')
   })
 
   it('returns series by id, with their tags beside the data', async () => {
@@ -336,29 +336,29 @@ describe('GET /api/v1/metrics/:name/query', () => {
       ['__proto__', 'x'],
       ['endpoint', '/users'],
     ] as const
-    const group = answerGroup({ p95: [1] }, { tags, series: { seriesId: { hi: 1, lo: 0xabc }, tags } })
-    expect((await answered(queryAnswer({ groups: [group] }), 'group_by=series')).body).toBe(
+    const group = resultGroup({ p95: [1] }, { tags, series: { seriesId: { hi: 1, lo: 0xabc }, tags } })
+    expect((await respondWith(queryResult({ groups: [group] }), 'group_by=series')).body).toBe(
       '{"data":{"groups":{"0000000100000abc":[{"timestamp":"2024-01-15T00:00:00Z","value":1}]}},' +
         '"series":{"0000000100000abc":{"__proto__":"x","endpoint":"/users"}}}',
     )
   })
 
   it('sets X-Resolution to the resolutions read, if any', async () => {
-    const answer = queryAnswer({ groups: [answerGroup({ p95: [1] })] })
-    const meta = (resolutionsMs: readonly number[]) => ({ ...answer, meta: { ...answer.meta, resolutionsMs } })
+    const result = queryResult({ groups: [resultGroup({ p95: [1] })] })
+    const meta = (resolutionsMs: readonly number[]) => ({ ...result, meta: { ...result.meta, resolutionsMs } })
     const headers = async (resolutionsMs: readonly number[]) =>
-      (await answered(meta(resolutionsMs))).headers['x-resolution']
+      (await respondWith(meta(resolutionsMs))).headers['x-resolution']
     expect(await headers([10_000, 60_000, 900_000, 3_600_000, 86_400_000])).toBe('10s,1m,15m,1h,1d')
     expect(await headers([])).toBeUndefined()
   })
 
   it('counts unavailable buckets in a header and returns them as null', async () => {
-    const answer = queryAnswer({ groups: [answerGroup({ p95: [1] })] })
-    expect((await answered(answer)).headers['x-buckets-unavailable']).toBe('0')
+    const result = queryResult({ groups: [resultGroup({ p95: [1] })] })
+    expect((await respondWith(result)).headers['x-buckets-unavailable']).toBe('0')
     const present = Uint8Array.of(2)
-    const group = { ...answerGroup({ p95: [Number.NaN] }), present }
-    const unavailable = { ...answer, groups: [group], meta: { ...answer.meta, bucketsUnavailable: 1 } }
-    const { headers, body } = await answered(unavailable)
+    const group = { ...resultGroup({ p95: [Number.NaN] }), present }
+    const unavailable = { ...result, groups: [group], meta: { ...result.meta, bucketsUnavailable: 1 } }
+    const { headers, body } = await respondWith(unavailable)
     expect(headers['x-buckets-unavailable']).toBe('1')
     expect(body).toContain('"series":[{"timestamp":"2024-01-15T00:00:00Z","value":null}]')
   })

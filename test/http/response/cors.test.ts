@@ -29,10 +29,10 @@ describe('a page of another origin', () => {
     ['*', '*'],
   ] as const)(
     'may call the gateway when CORS_ORIGINS is %j, and read the response headers',
-    async (corsOrigins, answered) => {
+    async (corsOrigins, allowedOrigin) => {
       const asked = await preflight(corsOrigins, APP)
       expect([asked.statusCode, asked.body]).toEqual([204, ''])
-      expect(asked.headers['access-control-allow-origin']).toBe(answered)
+      expect(asked.headers['access-control-allow-origin']).toBe(allowedOrigin)
       expect(namesIn(asked.headers['access-control-allow-methods'])).toEqual(
         expect.arrayContaining(['get', 'post', 'delete']),
       )
@@ -43,7 +43,7 @@ describe('a page of another origin', () => {
 
       const served = await serverOf(corsOrigins).get(METRICS, { origin: APP })
       expect(served.statusCode).toBe(200)
-      expect(served.headers['access-control-allow-origin']).toBe(answered)
+      expect(served.headers['access-control-allow-origin']).toBe(allowedOrigin)
       expect(namesIn(served.headers['access-control-expose-headers'])).toEqual(
         expect.arrayContaining([
           ...['ratelimit-limit', 'ratelimit-remaining', 'ratelimit-reset', 'retry-after'],

@@ -120,8 +120,8 @@ describe('POST /api/v1/metrics/batch with a key', () => {
       data: { accepted: 3, rejected: 1 },
       errors: [{ index: 1, code: 'invalid_value' }],
     })
-    const answers = await Promise.all(Array.from({ length: 4 }, () => post('/api/v1/metrics/batch', body, 'batch-1')))
-    expect(answers).toEqual(Array(4).fill(first))
+    const responses = await Promise.all(Array.from({ length: 4 }, () => post('/api/v1/metrics/batch', body, 'batch-1')))
+    expect(responses).toEqual(Array(4).fill(first))
     for (const name of ['batch.count', 'batch.users', 'batch.ms']) expect(await points(name)).toBe(1)
     await post('/api/v1/metrics/batch', body)
     expect(await points('batch.count')).toBe(2)

@@ -20,8 +20,8 @@ const COMMIT = createHash('sha1').update(scriptSource('append')).digest('hex')
 let server: RedisServer
 let proxy: TcpProxy
 let redis: Redis
-let one: ChildGateway
-let another: ChildGateway
+let gatewayA: ChildGateway
+let gatewayB: ChildGateway
 
 function startGateway(): Promise<ChildGateway> {
   return startChild({
@@ -38,12 +38,12 @@ beforeAll(async () => {
   proxy = await TcpProxy.open(server.port)
   redis = new Redis(server.port, '127.0.0.1')
   redis.on('error', () => undefined)
-  ;[one, another] = await Promise.all([startGateway(), startGateway()])
+  ;[gatewayA, gatewayB] = await Promise.all([startGateway(), startGateway()])
 }, 60_000)
 
 afterAll(async () => {
   redis?.disconnect()
-  await Promise.all([one, another].map((child) => child?.kill('SIGKILL')))
+  await Promise.all([gatewayA, gatewayB].map((child) => child?.kill('SIGKILL')))
   await proxy?.close()
   await server?.stop()
 })
@@ -59,9 +59,9 @@ async function underLoad(happens: (ledger: Ledger, more: (number: number) => Pro
     while (!isOver) await ledger.send(url())
   }
   const insisting = async (): Promise<void> => {
-    while (!isOver) await ledger.insist(() => [one.url, another.url], `key-${++keys}`)
+    while (!isOver) await ledger.insist(() => [gatewayA.url, gatewayB.url], `key-${++keys}`)
   }
-  const senders = [sender(() => one.url), sender(() => another.url), insisting(), insisting()]
+  const senders = [sender(() => gatewayA.url), sender(() => gatewayB.url), insisting(), insisting()]
   /** Until so many more are acknowledged. */
   const more = async (number: number): Promise<void> => {
     const goal = ledger.count('acknowledged') + number
@@ -79,14 +79,14 @@ async function underLoad(happens: (ledger: Ledger, more: (number: number) => Pro
 }
 
 async function expectRight(ledger: Ledger): Promise<void> {
-  for (const { url } of [one, another]) expect(await ledger.faults(url)).toEqual([])
+  for (const { url } of [gatewayA, gatewayB]) expect(await ledger.faults(url)).toEqual([])
 }
 
 describe('two gateways on one Redis', () => {
   it('return at once what the other acknowledged, including new series', async () => {
     const ledger = await underLoad(async (underWay) => {
       for (let i = 0; i < 10; i++) {
-        const [sending, asked] = i % 2 === 0 ? [one, another] : [another, one]
+        const [sending, asked] = i % 2 === 0 ? [gatewayA, gatewayB] : [gatewayB, gatewayA]
         const batch = underWay.newBatch()
         expect(await underWay.send(sending.url, { batch })).toBe('acknowledged')
         expect(await underWay.faults(asked.url, batch)).toEqual([])
@@ -99,9 +99,9 @@ describe('two gateways on one Redis', () => {
   it('survive that one of them is killed', async () => {
     const ledger = await underLoad(async (_, more) => {
       for (let i = 0; i < 2; i++) {
-        expect((await one.kill('SIGKILL')).signal).toBe('SIGKILL')
+        expect((await gatewayA.kill('SIGKILL')).signal).toBe('SIGKILL')
         await more(20)
-        one = await startGateway()
+        gatewayA = await startGateway()
         await more(20)
       }
     })
@@ -123,7 +123,7 @@ describe('two gateways on one Redis', () => {
     const ledger = await underLoad(async (_, more) => {
       for (let i = 0; i < 5; i++) {
         const appended = await server.appended()
-        proxy.loseAnswersTo(COMMIT)
+        proxy.loseRepliesTo(COMMIT)
         await until('nothing arrives', async () => (await server.appended()) > appended)
         proxy.cut()
         await more(20)
@@ -133,27 +133,27 @@ describe('two gateways on one Redis', () => {
   }, 60_000)
 
   it.each([
-    ['dies', () => one.kill('SIGKILL')],
+    ['dies', () => gatewayA.kill('SIGKILL')],
     ['gives up', async () => {}],
   ])(
     'count a request with a key once when its gateway %s between commit and answer',
     async (_, happens) => {
       const ledger = new Ledger(['a', 'b'].map((name) => `${name}${++ledgers}`))
-      expect(await ledger.send(one.url)).toBe('acknowledged')
+      expect(await ledger.send(gatewayA.url)).toBe('acknowledged')
       const batches = Array.from({ length: 5 }, () => ({ batch: ledger.newBatch(), key: `key-${++keys}` }))
       const appended = await server.appended()
-      proxy.loseAnswersTo(COMMIT)
+      proxy.loseRepliesTo(COMMIT)
       try {
-        const sent = Promise.all(batches.map((batch) => ledger.send(one.url, batch)))
+        const sent = Promise.all(batches.map((batch) => ledger.send(gatewayA.url, batch)))
         await until('nothing arrives', async () => (await server.appended()) > appended)
         await happens()
         expect(await sent).toContain('unknown')
       } finally {
         proxy.cut()
       }
-      await Promise.all(batches.map((batch) => ledger.insist(() => [another.url], batch.key, batch)))
-      if (one.process.signalCode !== null) one = await startGateway()
-      await expect.poll(() => ledger.faults(one.url)).toEqual([])
+      await Promise.all(batches.map((batch) => ledger.insist(() => [gatewayB.url], batch.key, batch)))
+      if (gatewayA.process.signalCode !== null) gatewayA = await startGateway()
+      await expect.poll(() => ledger.faults(gatewayA.url)).toEqual([])
       await expectRight(ledger)
       expect(ledger.count('acknowledged')).toBe(6)
     },

@@ -22,8 +22,8 @@ let careless: Pair
 
 interface Pair {
   readonly prefix: string
-  readonly one: ChildGateway
-  readonly another: ChildGateway
+  readonly gatewayA: ChildGateway
+  readonly gatewayB: ChildGateway
 }
 
 const children: ChildGateway[] = []
@@ -42,8 +42,8 @@ async function startGateway(prefix: string, env: Readonly<Record<string, string>
 }
 
 async function startPair(prefix: string, env: Readonly<Record<string, string>> = {}): Promise<Pair> {
-  const [one, another] = await Promise.all([startGateway(prefix, env), startGateway(prefix, env)])
-  return { prefix, one, another }
+  const [gatewayA, gatewayB] = await Promise.all([startGateway(prefix, env), startGateway(prefix, env)])
+  return { prefix, gatewayA, gatewayB }
 }
 
 const startKeeping = () => startPair('keeping')
@@ -88,25 +88,25 @@ async function forgotten(act: () => Promise<void>): Promise<void> {
   await server.cutBack(bytes)
 }
 
-async function sendSome({ one, another }: Pair, ledger: Ledger, number = 4): Promise<void> {
-  const urls = Array.from({ length: number }, (_, i) => (i % 2 === 0 ? one.url : another.url))
+async function sendSome({ gatewayA, gatewayB }: Pair, ledger: Ledger, number = 4): Promise<void> {
+  const urls = Array.from({ length: number }, (_, i) => (i % 2 === 0 ? gatewayA.url : gatewayB.url))
   for (const outcome of await Promise.all(urls.map((url) => ledger.send(url)))) expect(outcome).toBe('acknowledged')
 }
 
 /** Over all gateways until it is told to stop. */
-async function load({ one, another }: Pair, ledger: Ledger, isOver: () => boolean): Promise<void> {
+async function load({ gatewayA, gatewayB }: Pair, ledger: Ledger, isOver: () => boolean): Promise<void> {
   const sender = async (url: string): Promise<void> => {
     while (!isOver()) await ledger.send(url)
   }
-  await Promise.all([one.url, one.url, another.url, another.url].map(sender))
+  await Promise.all([gatewayA.url, gatewayA.url, gatewayB.url, gatewayB.url].map(sender))
 }
 
 /** Everything is right with those who keep, asked of either; with those who do not something is lost, and nothing else is wrong. */
 async function expectKeptAndLost({ kept, lost }: Ledgers): Promise<void> {
-  for (const { url } of [keeping.one, keeping.another])
+  for (const { url } of [keeping.gatewayA, keeping.gatewayB])
     await expect.poll(() => kept.faults(url), { timeout: 15_000, interval: 200 }).toEqual([])
   expect(kept.count('acknowledged')).toBeGreaterThan(0)
-  const faults = await lost.faults(careless.one.url)
+  const faults = await lost.faults(careless.gatewayA.url)
   expect(faults.filter((fault) => !fault.startsWith('lost'))).toEqual([])
   expect(faults).not.toEqual([])
 }
@@ -177,24 +177,24 @@ describe('a server that loses its last second', () => {
       expect(await tell(url, 'steady')).toMatchObject({ status: 201 })
     }
     await forgotten(async () => {
-      for (const { one, another } of [keeping, careless]) {
-        await steady(one)
-        expect(await total(another.url, 'steady')).toBe(1)
-        await steady(another)
+      for (const { gatewayA, gatewayB } of [keeping, careless]) {
+        await steady(gatewayA)
+        expect(await total(gatewayB.url, 'steady')).toBe(1)
+        await steady(gatewayB)
       }
       // Those who made it known are not there when it is missed.
-      for (const { one } of [keeping, careless]) one.process.kill('SIGSTOP')
+      for (const { gatewayA } of [keeping, careless]) gatewayA.process.kill('SIGSTOP')
     })
     try {
-      for (const { another } of [keeping, careless]) await steady(another)
-      expect(await total(keeping.another.url, 'steady')).toBe(2)
-      expect(await total(careless.another.url, 'steady')).toBe(1)
+      for (const { gatewayB } of [keeping, careless]) await steady(gatewayB)
+      expect(await total(keeping.gatewayB.url, 'steady')).toBe(2)
+      expect(await total(careless.gatewayB.url, 'steady')).toBe(1)
     } finally {
-      for (const { one } of [keeping, careless]) one.process.kill('SIGCONT')
+      for (const { gatewayA } of [keeping, careless]) gatewayA.process.kill('SIGCONT')
     }
-    for (const { url } of [keeping.one, keeping.another])
+    for (const { url } of [keeping.gatewayA, keeping.gatewayB])
       await expect.poll(() => total(url, 'steady'), { timeout: 15_000 }).toBe(3)
-    expect(await total(careless.one.url, 'steady')).toBe(1)
+    expect(await total(careless.gatewayA.url, 'steady')).toBe(1)
   }, 60_000)
 
   it('of a receipt', async () => {
@@ -202,19 +202,19 @@ describe('a server that loses its last second', () => {
     const key = 'receipt'
     let first: unknown
     await forgotten(async () => {
-      await both(ledgers, async ({ one }, ledger) => {
-        expect(await ledger.send(one.url, { key, batch: 'keyed' })).toBe('acknowledged')
+      await both(ledgers, async ({ gatewayA }, ledger) => {
+        expect(await ledger.send(gatewayA.url, { key, batch: 'keyed' })).toBe('acknowledged')
       })
       first = ledgers.kept.last
     })
     await expectKeptAndLost(ledgers)
     // Through another gateway: the same request is answered as before, and another one is refused.
-    expect(await ledgers.kept.send(keeping.another.url, { key, batch: 'keyed' })).toBe('acknowledged')
+    expect(await ledgers.kept.send(keeping.gatewayB.url, { key, batch: 'keyed' })).toBe('acknowledged')
     expect(ledgers.kept.last).toEqual(first)
-    expect(await ledgers.kept.send(keeping.another.url, { key, batch: 'changed' })).toBe('refused')
+    expect(await ledgers.kept.send(keeping.gatewayB.url, { key, batch: 'changed' })).toBe('refused')
     expect(ledgers.kept.last).toMatchObject({ status: 409 })
-    expect(await ledgers.lost.send(careless.another.url, { key, batch: 'changed' })).toBe('acknowledged')
-    expect(await ledgers.kept.faults(keeping.one.url)).toEqual([])
+    expect(await ledgers.lost.send(careless.gatewayB.url, { key, batch: 'changed' })).toBe('acknowledged')
+    expect(await ledgers.kept.faults(keeping.gatewayA.url)).toEqual([])
   }, 60_000)
 
   it('of a gateway’s first commit', async () => {

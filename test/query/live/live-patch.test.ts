@@ -12,7 +12,7 @@ const STEP_MS = 60_000
 type Data = Readonly<Record<string, readonly (number | undefined)[]>>
 
 /** Buckets from number `from` on, the last one still open. */
-function answerOf(data: Data, from: number, fill: Fill = 'none', interval = '1m'): QueryResult {
+function resultOf(data: Data, from: number, fill: Fill = 'none', interval = '1m'): QueryResult {
   const length = Object.values(data)[0]?.length ?? 0
   const startMs = Float64Array.from({ length }, (_, i) => (from + i) * STEP_MS)
   const groups = Object.entries(data)
@@ -67,7 +67,7 @@ describe('a patch holds', () => {
     // The bucket that was open has ended since.
     ['new buckets as the range moves on', [{ a: [1, 2] }, 0], [{ a: [2, 3] }, 1], { a: { 60000: 2, 120000: 3 } }],
   ])('%s', (_what, before, after, expected) => {
-    const update = between(answerOf(...before), answerOf(...after), { totals: false, ranked: false })
+    const update = between(resultOf(...before), resultOf(...after), { totals: false, ranked: false })
     expect(update?.kind).toBe('patch')
     const told = Object.entries(pictureOf(update!.result)).map(([tags, { buckets }]) => [
       JSON.parse(tags)[0][1],
@@ -78,11 +78,11 @@ describe('a patch holds', () => {
   })
 
   test('nothing, when nothing differs', () => {
-    expect(between(answerOf({ a: [1, U] }, 0), answerOf({ a: [1, U] }, 0))).toBeUndefined()
+    expect(between(resultOf({ a: [1, U] }, 0), resultOf({ a: [1, U] }, 0))).toBeUndefined()
   })
 
   test('a group without buckets when its total alone differs, if totals are looked at', () => {
-    const before = answerOf({ a: [1, 2, 3], b: [4, 5, 6] }, 0)
+    const before = resultOf({ a: [1, 2, 3], b: [4, 5, 6] }, 0)
     const { groups, ...rest } = before
     const after = {
       ...rest,
@@ -94,17 +94,17 @@ describe('a patch holds', () => {
 })
 
 describe('a snapshot is sent instead of a patch when', () => {
-  const before = answerOf({ a: [1, 2], b: [3, 4] }, 0)
+  const before = resultOf({ a: [1, 2], b: [3, 4] }, 0)
 
   test.each<[why: string, after: QueryResult, ranked?: boolean]>([
-    ['a bucket is empty again', answerOf({ a: [1, U], b: [3, 4] }, 0)],
-    ['a group with buckets in the range is gone', answerOf({ b: [3, 4] }, 0)],
-    ['the interval is another', answerOf({ a: [1, 2], b: [3, 4] }, 0, 'none', '5m')],
-    ['the range has jumped past everything', answerOf({ a: [1, 2], b: [3, 4] }, 7)],
+    ['a bucket is empty again', resultOf({ a: [1, U], b: [3, 4] }, 0)],
+    ['a group with buckets in the range is gone', resultOf({ b: [3, 4] }, 0)],
+    ['the interval is another', resultOf({ a: [1, 2], b: [3, 4] }, 0, 'none', '5m')],
+    ['the range has jumped past everything', resultOf({ a: [1, 2], b: [3, 4] }, 7)],
     ['the metric was deleted and defined anew', { ...before, metric: metricRow('request', 'counter') }],
     ['ranked groups have another order', { ...before, groups: before.groups.toReversed() }, true],
-    ['a group enters the ranking', answerOf({ a: [1, 2], b: [3, 4], c: [5, 6] }, 0), true],
-    ['a group leaves the ranking', answerOf({ a: [1, 2] }, 0), true],
+    ['a group enters the ranking', resultOf({ a: [1, 2], b: [3, 4], c: [5, 6] }, 0), true],
+    ['a group leaves the ranking', resultOf({ a: [1, 2] }, 0), true],
   ])('%s', (_why, after, ranked = false) => {
     expect(between(before, after, { totals: true, ranked })).toEqual(snapshotOf(after))
   })
@@ -124,12 +124,12 @@ test('a client that applies all updates, or skips some, has the newest result', 
       let picture = {}
       for (const [i, { data, moves, isTaken }] of steps.entries()) {
         from += moves
-        const answer = answerOf(data, from, fill)
+        const result = resultOf(data, from, fill)
         if (!isTaken && i < steps.length - 1) continue
-        const update = told === undefined ? snapshotOf(answer) : between(told, answer)
+        const update = told === undefined ? snapshotOf(result) : between(told, result)
         if (update !== undefined) picture = applyUpdate(picture, update)
-        told = answer
-        expect(picture).toEqual(pictureOf(answer))
+        told = result
+        expect(picture).toEqual(pictureOf(result))
       }
     }),
     { numRuns: 500 },

@@ -67,24 +67,24 @@ class World {
       this.#timers.delete(timer)
       timer.run()
     }
-    await settle()
+    await runPendingCallbacks()
   }
 
   async #query(project: string, input: QueryInput): Promise<QueryResult> {
     this.asked.push(input.metric)
     if (this.failure !== undefined) throw this.failure
-    const answer = await this.#gateway.query(project, input)
+    const result = await this.#gateway.query(project, input)
     const values = new Map([['avg', Float64Array.of(10, Number.NaN, this.value)]])
-    return { ...answer, groups: answer.groups.map((group) => ({ ...group, values })) }
+    return { ...result, groups: result.groups.map((group) => ({ ...group, values })) }
   }
 }
 
-/** Lets everything go on that waits for nothing. */
-async function settle(): Promise<void> {
+/** Runs everything that is ready to run. */
+async function runPendingCallbacks(): Promise<void> {
   for (let i = 0; i < 3; i++) await new Promise((resolve) => setImmediate(resolve))
 }
 
-/** Whether it has happened is seen after {@link settle}. */
+/** Whether it has happened is seen after {@link runPendingCallbacks}. */
 function watch<T>(promise: Promise<T>): { value: T | undefined; error: unknown } {
   const seen: { value: T | undefined; error: unknown } = { value: undefined, error: undefined }
   promise.then(
@@ -182,7 +182,7 @@ test('subscribers of equal queries share results, and each gets its own snapshot
   world.value = 2
   const second = live.subscribe(READER, INPUT)
   const joined = watch(second.next())
-  await settle()
+  await runPendingCallbacks()
   expect(joined.value).toBeUndefined()
   await world.pass(1_000)
   expect(joined.value).toMatchObject({ value: { kind: 'snapshot' } })
@@ -210,7 +210,7 @@ test('a slow subscriber gets one patch that covers all changes since its last up
   }
   expect(lastOf(await updates.next())).toBe(4)
   const next = watch(updates.next())
-  await settle()
+  await runPendingCallbacks()
   expect(next.value).toBeUndefined()
 })
 
@@ -227,9 +227,9 @@ describe('everything is freed', () => {
     await a.return?.()
     expect(live.held).toEqual({ subscriptions: 1, topics: 1, keys: 1 })
     const pending = watch(b.next())
-    await settle()
+    await runPendingCallbacks()
     await b.return?.()
-    await settle()
+    await runPendingCallbacks()
     expect(pending.value).toMatchObject({ done: expect.any(Boolean) })
     expect(live.held).toEqual({ subscriptions: 0, topics: 0, keys: 0 })
     expect(world.listeners.size).toBe(0)
@@ -290,7 +290,7 @@ describe('bounds', () => {
     live.subscribe(READER, { metric: 'latency' })
     live.subscribe(READER, { metric: 'other' })
     expect(world.asked).toEqual(['latency'])
-    await settle()
+    await runPendingCallbacks()
     expect(world.asked).toEqual(['latency', 'other'])
   })
 })

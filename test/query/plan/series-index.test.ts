@@ -4,7 +4,7 @@ import { groupSeries, SeriesIndex, SeriesList } from '../../../src/query/plan/se
 import { type SeriesFilter, tagValue } from '../../../src/query/plan/tag-filter.ts'
 import type { MetricRow, SeriesRow, Store } from '../../../src/store/store.ts'
 import { decoderOf, openStore, openWriter, PROJECT } from '../../support/engine.ts'
-import { answer, FaultyStore, lostRequest } from '../../support/faulty-store.ts'
+import { FaultyStore, lostRequest, respondWith } from '../../support/faulty-store.ts'
 import { temporaryFolder } from '../../support/temporary-folder.ts'
 
 let store: Store
@@ -43,7 +43,7 @@ describe('SeriesIndex', () => {
     const metric = await addSeries('cpu', 'a', 'b')
     const index = new SeriesIndex(faulty.store, 1_000)
     const before = await index.sync(metric)
-    faulty.next('readSeries', answer(undefined))
+    faulty.next('readSeries', respondWith(undefined))
     const after = await index.sync(metric)
     expect(after).not.toBe(before)
     expect(hostsOf(after)).toEqual(['a', 'b'])

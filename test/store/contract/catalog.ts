@@ -36,10 +36,10 @@ export function describeCatalog(name: string, { openedStore, openStore }: Opener
     test('the first definition of a name wins, also among concurrent ones', async () => {
       const store = await openStore()
       const types = ['gauge', 'counter', 'set'] as const
-      const answers = await Promise.all(
+      const definitions = await Promise.all(
         types.map((type) => store.defineMetrics([{ project: 'shop', name: 'm', type }])),
       )
-      const standing = new Set(answers.map(([row]) => row!.type))
+      const standing = new Set(definitions.map(([row]) => row!.type))
       expect(standing.size).toBe(1)
       expect((await store.readMetric('shop', 'm'))!.type).toBe([...standing][0])
     })
@@ -168,7 +168,7 @@ export function describeCatalog(name: string, { openedStore, openStore }: Opener
       await store.append([
         commit(partition, 2, rest, part({ metrics: [touch(metric)], series: [series[2]!, series[1]!] })),
       ])
-      const rows = series.map(({ seriesId, tags: of }) => ({ seriesId, tags: of }))
+      const rows = series.map(({ seriesId, tags: seriesTags }) => ({ seriesId, tags: seriesTags }))
       expect(await store.readSeries(partition, metricId, 0, 10)).toEqual(rows)
       expect(await store.readSeries(partition, metricId, 0, 2)).toEqual(rows.slice(0, 2))
       expect(await store.readSeries(partition, metricId, 1, 10)).toEqual(rows.slice(1))

@@ -113,9 +113,9 @@ export function namesOf(partition: number, beginning: string): Metric {
 export const ALWAYS = { fromMs: NOW - 1_000 * DAY, toMs: NOW + 1_000 * DAY }
 
 export async function only(outcomes: Promise<readonly AppendOutcome[]>): Promise<AppendOutcome> {
-  const answered = await outcomes
-  expect(answered).toHaveLength(1)
-  return answered[0]!
+  const results = await outcomes
+  expect(results).toHaveLength(1)
+  return results[0]!
 }
 
 export async function timeline(

@@ -73,7 +73,7 @@ export function describeInbox(name: string, { openedStore, openStore }: Openers)
       const blocks = [block(100), block(100), block(50_000), block(60_000)]
       await store.append([commit(1, 1, ...blocks.map((added) => part({ block: added })))])
       const read = []
-      for (const { name: of } of blocks) read.push((await store.readBlocks(1, [of], 'scalars'))[0])
+      for (const { name: block } of blocks) read.push((await store.readBlocks(1, [block], 'scalars'))[0])
       expect(read).toEqual(blocks.map(({ scalars }) => scalars))
     })
 

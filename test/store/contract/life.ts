@@ -62,7 +62,7 @@ export function describeLife(name: string, { openedStore, openStore, openEmpty }
         await from.listKeys(),
       ]
       const before = await everything(store)
-      expect(before.every((answer) => answer !== undefined)).toBe(true)
+      expect(before.every((value) => value !== undefined)).toBe(true)
       const reopened = await opened.reopen()
       expect(await everything(reopened)).toEqual(before)
       const again = commit(partition, 2, content)

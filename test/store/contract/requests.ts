@@ -113,7 +113,7 @@ export function describeRequests(name: string, { openStore }: Openers): void {
       await store.saveKey({ ...key, revokedMs: NOW + 1 })
       expect(await store.readKey(key.hash)).toEqual({ ...key, revokedMs: NOW + 1 })
       expect(await store.readKey('22'.repeat(32))).toBeUndefined()
-      const listed = [...(await store.listKeys())].sort((one, other) => (one.hash < other.hash ? -1 : 1))
+      const listed = [...(await store.listKeys())].sort((left, right) => (left.hash < right.hash ? -1 : 1))
       expect(listed).toEqual([{ ...key, revokedMs: NOW + 1 }, last])
     })
   })

@@ -188,7 +188,7 @@ describe('a server that fails', () => {
         () => false,
       ),
     )
-    const [outcome] = await untilAnswered(() => store.append([commitOf(2)]))
+    const [outcome] = await untilResponds(() => store.append([commitOf(2)]))
     expect(['applied', 'known']).toContain(outcome!.status)
     expect(await store.readInbox(0, 1e9)).toHaveLength(2)
   })
@@ -210,7 +210,7 @@ describe('a server that fails', () => {
     await client.replicaof('127.0.0.1', '1')
     await expect(store.append([commitOf(2)])).rejects.toMatchObject(unavailable)
     await client.replicaof('NO', 'ONE')
-    expect(await untilAnswered(() => store.append([commitOf(2)]))).toEqual([{ status: 'applied', skipped: [] }])
+    expect(await untilResponds(() => store.append([commitOf(2)]))).toEqual([{ status: 'applied', skipped: [] }])
   })
 
   test('without a node of a cluster only its partitions are unavailable, until it is back', {
@@ -223,8 +223,8 @@ describe('a server that fails', () => {
     node!.signal('SIGKILL')
     await expect(store.append(partitions.map((partition) => commitOf(2, partition)))).rejects.toMatchObject(unavailable)
     await node!.start()
-    await untilAnswered(() => store.append(partitions.map((partition) => commitOf(2, partition))))
-    await untilAnswered(() => store.readWatermarks(WRITER, partitions))
+    await untilResponds(() => store.append(partitions.map((partition) => commitOf(2, partition))))
+    await untilResponds(() => store.readWatermarks(WRITER, partitions))
     expect(await store.readWatermarks(WRITER, partitions)).toEqual([2, 2, 2, 2])
     for (const partition of partitions) expect(await store.readInbox(partition, 1e9)).toHaveLength(2)
   })
@@ -239,13 +239,13 @@ describe('a server that fails', () => {
   })
 })
 
-/** The answer of the first call that is not refused for want of a server. */
-async function untilAnswered<T>(verb: () => Promise<T>): Promise<T> {
-  let answer: { readonly value: T } | undefined
+/** The result of the first call that does not fail because the server is away. */
+async function untilResponds<T>(verb: () => Promise<T>): Promise<T> {
+  let result: { readonly value: T } | undefined
   await until('the store did not recover', () =>
     verb().then(
       (value) => {
-        answer = { value }
+        result = { value }
         return true
       },
       (error: unknown) => {
@@ -254,7 +254,7 @@ async function untilAnswered<T>(verb: () => Promise<T>): Promise<T> {
       },
     ),
   )
-  return answer!.value
+  return result!.value
 }
 
 describe.each(['one Redis', 'Redis Cluster'])('several gateways on %s', (kind) => {
@@ -276,18 +276,18 @@ describe.each(['one Redis', 'Redis Cluster'])('several gateways on %s', (kind) =
 
   test('a listener is notified of the commits of another gateway', async () => {
     const options = optionsHere()
-    const [one, other] = [await openStore(options), await openStore(options)]
+    const [storeA, storeB] = [await openStore(options), await openStore(options)]
     const name = 'hits'
     const partition = partitionOf(PROJECT, name, PARTITIONS)
     const metricId = metricIdOf(PROJECT, name, 1)
     const heard: [number, readonly Id64[]][] = []
-    one.onCommit((...event) => heard.push(event))
+    storeA.onCommit((...event) => heard.push(event))
     const definition = { project: PROJECT, name, type: 'counter' } as const
     const touch = { metricId, generation: 1, definition, points: 1, firstMs: NOW, lastMs: NOW, cumulative: false }
     let number = 0
     await until('no notification came', async () => {
       const [part] = commitOf(++number).parts
-      await other.append([{ partition, writer: WRITER, number, parts: [{ ...part!, metrics: [touch] }] }])
+      await storeB.append([{ partition, writer: WRITER, number, parts: [{ ...part!, metrics: [touch] }] }])
       return heard.length > 0
     })
     expect(heard[0]).toEqual([partition, [metricId]])
@@ -370,12 +370,12 @@ describe('sets', () => {
   const MINUTE = 60_000
   const windowMs = Math.floor(NOW / (360 * MINUTE)) * 360 * MINUTE
 
-  function members(number: number, series: number, of: (i: number) => readonly string[]): Commit {
+  function members(number: number, series: number, membersOf: (i: number) => readonly string[]): Commit {
     const sets = Array.from({ length: series }, (_, i) => ({
       metricId,
       seriesId: seriesIdOf(metricId, [['host', `${i}`]]),
       bucketMs: NOW,
-      members: of(i),
+      members: membersOf(i),
     }))
     const touch = { metricId, generation: 1, definition, points: 1, firstMs: NOW, lastMs: NOW, cumulative: false }
     const part = { metrics: [touch], series: [], members: sets, events: [], nowMs: NOW }

@@ -33,7 +33,7 @@ const point = (name: string, tags: Readonly<Record<string, string>> = {}): TestP
   tags,
 })
 const named = (count: number) => Array.from({ length: count }, (_, i) => point(`m${i}`))
-const tagged = (count: number) => Array.from({ length: count }, (_, i) => point('m', { of: `${i}` }))
+const tagged = (count: number) => Array.from({ length: count }, (_, i) => point('m', { host: `${i}` }))
 const track = (writer: Writer, ...points: readonly TestPoint[]) => writer.track(PROJECT, decoderOf(points))
 
 /** What each call of `append` brought, all its commits together. */

@@ -17,7 +17,7 @@ import {
   type TestPoint,
   totalOf,
 } from '../../support/engine.ts'
-import { FaultyStore, gate, lostAnswer, lostRequest } from '../../support/faulty-store.ts'
+import { FaultyStore, gate, lostRequest, lostResponse } from '../../support/faulty-store.ts'
 import { ForgetfulStore } from '../../support/forgetful-store.ts'
 import { temporaryFolder } from '../../support/temporary-folder.ts'
 
@@ -55,9 +55,9 @@ function newGateway(
   return { writer, faulty, seen }
 }
 
-const hit = (value = 1, of = 'a'): TestPoint => ({ name: 'hits', type: 'counter', value, tags: { of } })
+const hit = (value = 1, host = 'a'): TestPoint => ({ name: 'hits', type: 'counter', value, tags: { host } })
 const load = (value: number): TestPoint => ({ name: 'load', type: 'gauge', value })
-const user = (member: string): TestPoint => ({ name: 'users', type: 'set', value: member, tags: { of: 'x' } })
+const user = (member: string): TestPoint => ({ name: 'users', type: 'set', value: member, tags: { host: 'x' } })
 const track = ({ writer }: TestGateway, ...points: readonly TestPoint[]) => writer.track(PROJECT, decoderOf(points))
 const remove = ({ writer }: TestGateway, name = 'hits', generation = 1) =>
   writer.deleteMetric({ project: PROJECT, name, generation })
@@ -158,7 +158,7 @@ describe('a commit of another gateway', () => {
     expect(await totalOf(real, 'total', 'sum')).toBe(0)
     expect(await real.readMetric(PROJECT, 'hits')).toMatchObject({ generation: 2, points: 3, seriesCount: 3 })
     expect(await real.readMetric(PROJECT, 'load')).toMatchObject({ generation: 1, points: 2, seriesCount: 1 })
-    const { groups } = await ask(real, 'hits', { aggregations: ['sum'], groupBy: ['of'] })
+    const { groups } = await ask(real, 'hits', { aggregations: ['sum'], groupBy: ['host'] })
     expect(groups.map(({ tags, totals }) => [tags[0]![1], totals.get('sum')])).toEqual([
       ['a', 1],
       ['b', 2],
@@ -176,10 +176,10 @@ describe('a commit of another gateway', () => {
     const [first, other] = [newGateway(), newGateway()]
     await track(other, hit(1))
     await remove(first)
-    other.faulty.next('append', lostAnswer)
+    other.faulty.next('append', lostResponse)
     const attempt = () => other.writer.track(PROJECT, decoderOf([hit(10)]), 'key')
     await expect(attempt()).rejects.toMatchObject(DELETED_MEANWHILE)
-    other.faulty.next('append', lostAnswer)
+    other.faulty.next('append', lostResponse)
     await attempt()
     await attempt()
     expect(await totalOf(real, 'hits', 'sum')).toBe(10)
@@ -238,11 +238,11 @@ describe('a commit of another gateway', () => {
   })
 
   it('caches a type conflict for one second', async () => {
-    const [one, other] = [newGateway(), newGateway()]
-    await track(one, hit(1))
+    const [first, other] = [newGateway(), newGateway()]
+    await track(first, hit(1))
     const gauge: TestPoint = { ...hit(), type: 'gauge', value: 5 }
     expect((await track(other, gauge)).map(({ code }) => code)).toEqual(['type_conflict'])
-    await remove(one)
+    await remove(first)
     expect((await track(other, gauge)).map(({ code }) => code)).toEqual(['type_conflict'])
     nowMs += 1_000
     expect(await track(other, gauge)).toEqual([])

@@ -3,7 +3,7 @@ import { GatewayError } from '../../../src/model/errors.ts'
 import { partitionOf } from '../../../src/model/metric.ts'
 import type { Writer, WriterSettings } from '../../../src/write/commit/writer.ts'
 import { decoderOf, openStore, openWriter, PROJECT, type TestPoint, totalOf } from '../../support/engine.ts'
-import { type Fault, FaultyStore, gate, lostAnswer, lostRequest } from '../../support/faulty-store.ts'
+import { type Fault, FaultyStore, gate, lostRequest, lostResponse } from '../../support/faulty-store.ts'
 import { ForgetfulStore } from '../../support/forgetful-store.ts'
 import { temporaryFolder } from '../../support/temporary-folder.ts'
 
@@ -92,7 +92,7 @@ describe('a group of partitions that does not respond', () => {
 
   it('counts a request with a key once in each partition, however often it is sent', async () => {
     const { real, faulty, right, track } = await openGroups({ storeWaitMsMax: 500 })
-    for (const fault of [lostRequest, lostAnswer]) {
+    for (const fault of [lostRequest, lostResponse]) {
       right(fault)
       await detailsOf(track([LEFT, RIGHT], 'key'))
     }

@@ -3,7 +3,7 @@ import { GatewayError } from '../../../src/model/errors.ts'
 import type { Store } from '../../../src/store/store.ts'
 import type { Writer, WriterEvents, WriterSettings } from '../../../src/write/commit/writer.ts'
 import { ask, decoderOf, openStore, openWriter, PROJECT, T0_MS, type TestPoint, totalOf } from '../../support/engine.ts'
-import { answer, FaultyStore, gate, lostAnswer, lostRequest } from '../../support/faulty-store.ts'
+import { FaultyStore, gate, lostRequest, lostResponse, respondWith } from '../../support/faulty-store.ts'
 import { temporaryFolder } from '../../support/temporary-folder.ts'
 
 let real: Store
@@ -97,13 +97,13 @@ describe('group commit', () => {
 
   it('stores requests with and without a key separately when they share a round and its series', async () => {
     const writer = newWriter()
-    await track(writer, hit(1, { of: 'a' }), hit(1, { of: 'b' }))
+    await track(writer, hit(1, { host: 'a' }), hit(1, { host: 'b' }))
     await Promise.all([
-      track(writer, hit(10, { of: 'a' }), hit(20, { of: 'b' })),
-      writer.track(PROJECT, decoderOf([hit(100, { of: 'b' })]), 'key'),
-      track(writer, hit(1_000, { of: 'b' }), hit(2_000, { of: 'a' })),
-      writer.track(PROJECT, decoderOf([hit(10_000, { of: 'a' })]), 'another'),
-      track(writer, hit(100_000, { of: 'a' }), hit(200_000, { of: 'c' })),
+      track(writer, hit(10, { host: 'a' }), hit(20, { host: 'b' })),
+      writer.track(PROJECT, decoderOf([hit(100, { host: 'b' })]), 'key'),
+      track(writer, hit(1_000, { host: 'b' }), hit(2_000, { host: 'a' })),
+      writer.track(PROJECT, decoderOf([hit(10_000, { host: 'a' })]), 'another'),
+      track(writer, hit(100_000, { host: 'a' }), hit(200_000, { host: 'c' })),
     ])
     expect(faulty.calls('append')).toHaveLength(2)
     expect(faulty.calls('append')[1]![0].flatMap(({ parts }) => parts.map(({ marker }) => marker?.key))).toEqual([
@@ -111,7 +111,7 @@ describe('group commit', () => {
       'key',
       'another',
     ])
-    const { groups } = await ask(real, 'hits', { aggregations: ['sum'], groupBy: ['of'] })
+    const { groups } = await ask(real, 'hits', { aggregations: ['sum'], groupBy: ['host'] })
     expect(groups.map(({ tags, totals }) => [tags[0]![1], totals.get('sum')])).toEqual([
       ['a', 112_011],
       ['b', 1_121],
@@ -138,7 +138,7 @@ describe('group commit', () => {
 describe('a commit without a response', () => {
   it('is retried under the same number and counted once when the response was lost', async () => {
     const writer = newWriter()
-    faulty.next('append', lostAnswer, lostAnswer)
+    faulty.next('append', lostResponse, lostResponse)
     await track(writer, hit(7))
     const numbers = faulty.calls('append').map(([[commit]]) => [commit!.writer, commit!.number])
     expect(numbers).toHaveLength(3)
@@ -154,7 +154,7 @@ describe('a commit without a response', () => {
   })
 
   it.each([
-    { name: 'had been applied', fault: lostAnswer, counted: 7 },
+    { name: 'had been applied', fault: lostResponse, counted: 7 },
     { name: 'had not been applied', fault: lostRequest, counted: 0 },
   ])('is refused with an unknown outcome and counted at most once when it $name', async ({ fault, counted }) => {
     const warnings: string[] = []
@@ -163,7 +163,7 @@ describe('a commit without a response', () => {
     const appends = faulty.calls('append').length
     faulty.next('append', fault)
     faulty.always('append', lostRequest)
-    const error = await refusal(track(writer, hit(7, { of: 'refused' })))
+    const error = await refusal(track(writer, hit(7, { host: 'refused' })))
     expect(error).toMatchObject({ code: 'store_unavailable', details: { outcome: 'unknown' } })
     expect(warnings).toHaveLength(1)
 
@@ -173,7 +173,7 @@ describe('a commit without a response', () => {
     faulty.heal()
     await until(() => faulty.calls('append').at(-1)?.[0][0]?.parts.length === 0)
     await until(() =>
-      track(writer, hit(1, { of: 'later' })).then(
+      track(writer, hit(1, { host: 'later' })).then(
         () => true,
         () => false,
       ),
@@ -193,17 +193,17 @@ describe('a commit without a response', () => {
 
   it('registers the series of a refused commit with their next points', async () => {
     const writer = newWriter({ storeWaitMsMax: 100 })
-    await track(writer, hit(1, { of: 'first' }))
+    await track(writer, hit(1, { host: 'first' }))
     faulty.always('append', lostRequest)
-    await refusal(track(writer, hit(2, { of: 'second' })))
+    await refusal(track(writer, hit(2, { host: 'second' })))
     faulty.heal()
     await until(() =>
-      track(writer, hit(4, { of: 'second' })).then(
+      track(writer, hit(4, { host: 'second' })).then(
         () => true,
         () => false,
       ),
     )
-    const { groups } = await ask(real, 'hits', { aggregations: ['sum'], groupBy: ['of'] })
+    const { groups } = await ask(real, 'hits', { aggregations: ['sum'], groupBy: ['host'] })
     expect(groups.map(({ tags, totals }) => [tags[0]![1], totals.get('sum')])).toEqual([
       ['first', 1],
       ['second', 4],
@@ -264,7 +264,7 @@ describe('a store with unexpected contents', () => {
     const reasons: object[] = []
     const writer = newWriter({}, { warn: (_message, details) => reasons.push(details) })
     await track(writer, hit(1))
-    faulty.next('append', answer([{ status: 'gap', watermark: 0 }]))
+    faulty.next('append', respondWith([{ status: 'gap', watermark: 0 }]))
     expect(await refusal(track(writer, hit(10)))).toMatchObject({ code: 'store_unavailable' })
     expect(reasons).toHaveLength(1)
     await track(writer, hit(100))
@@ -279,7 +279,7 @@ describe('a store with unexpected contents', () => {
     let losses = 0
     const writer = newWriter({}, { writesLost: () => losses++ })
     await track(writer, hit(1))
-    faulty.next('append', answer([{ status: 'conflict', metricIds: [], deleted: [] }]))
+    faulty.next('append', respondWith([{ status: 'conflict', metricIds: [], deleted: [] }]))
     expect(await refusal(track(writer, hit(10)))).toMatchObject({ code: 'store_unavailable', details: undefined })
     expect(losses).toBe(1)
     await track(writer, hit(100))
@@ -295,15 +295,15 @@ describe('a store with unexpected contents', () => {
     const names = Array.from({ length: 12 }, (_, i): TestPoint => ({ name: `m${i}`, type: 'counter', value: 1 }))
     await track(writer, ...names)
     const rows = await Promise.all(names.map(({ name }) => real.readMetric(PROJECT, name)))
-    const of = (partition: number) => names.filter((_, i) => rows[i]!.partition === partition)
+    const namesIn = (partition: number) => names.filter((_, i) => rows[i]!.partition === partition)
     faulty.alwaysOf('append', (proceed, [commits]) =>
       commits.some(({ partition }) => partition === 1) ? lostRequest(proceed) : proceed(),
     )
     expect((await refusal(track(writer, ...names))).details).toEqual({ outcome: 'unknown' })
     faulty.heal()
     await until(() => settles(track(writer, ...names)))
-    for (const { name } of of(0)) expect(await totalOf(real, name, 'sum')).toBe(3)
-    for (const { name } of of(1)) expect(await totalOf(real, name, 'sum')).toBe(2)
+    for (const { name } of namesIn(0)) expect(await totalOf(real, name, 'sum')).toBe(3)
+    for (const { name } of namesIn(1)) expect(await totalOf(real, name, 'sum')).toBe(2)
     // The partition that answered took the points under their number; only the other one was fenced.
     const fenced = faulty.calls('append').flatMap(([commits]) => commits.filter(({ parts }) => parts.length === 0))
     expect(new Set(fenced.map(({ partition }) => partition))).toEqual(new Set([1]))
@@ -328,7 +328,7 @@ describe('a store with unexpected contents', () => {
     await track(writer, ...names)
     faulty.next(
       'append',
-      answer([
+      respondWith([
         { status: 'applied', skipped: [] },
         { status: 'gap', watermark: 0 },
       ]),
@@ -354,7 +354,7 @@ describe('what is refused', () => {
     faulty.next('append', slow.fault)
     const accepted = [track(writer, hit())]
     await slow.reached
-    const many = Array.from({ length: 100 }, (_, i) => hit(1, { of: String(i) }))
+    const many = Array.from({ length: 100 }, (_, i) => hit(1, { host: String(i) }))
     accepted.push(track(writer, ...many))
     await until(() => faulty.calls('defineMetrics').length > 0)
     await new Promise(setImmediate)
@@ -394,35 +394,35 @@ describe('what is refused', () => {
 
   it('rejects series beyond the limit of a metric and goes on taking the known ones', async () => {
     const writer = newWriter({ seriesPerMetricMax: 3 })
-    await track(writer, hit(1, { of: 'a' }), hit(1, { of: 'b' }))
-    const rejected = await track(writer, ...['a', 'c', 'd', 'b', 'e'].map((of) => hit(1, { of })))
+    await track(writer, hit(1, { host: 'a' }), hit(1, { host: 'b' }))
+    const rejected = await track(writer, ...['a', 'c', 'd', 'b', 'e'].map((host) => hit(1, { host })))
     expect(rejected.map(({ index, code }) => [index, code])).toEqual([
       [2, 'series_limit_exceeded'],
       [4, 'series_limit_exceeded'],
     ])
-    expect(await track(writer, hit(1, { of: 'c' }))).toEqual([])
+    expect(await track(writer, hit(1, { host: 'c' }))).toEqual([])
     expect(await totalOf(real, 'hits', 'sum')).toBe(6)
     expect((await real.readMetric(PROJECT, 'hits'))?.seriesCount).toBe(3)
   })
 
   it('holds the series limit against what an earlier process registered', async () => {
-    await track(newWriter(), hit(1, { of: 'a' }), hit(1, { of: 'b' }), hit(1, { of: 'c' }))
+    await track(newWriter(), hit(1, { host: 'a' }), hit(1, { host: 'b' }), hit(1, { host: 'c' }))
     const writer = newWriter({ seriesPerMetricMax: 3 })
-    expect(await track(writer, hit(1, { of: 'b' }), hit(1, { of: 'c' }))).toEqual([])
-    expect(await track(writer, hit(1, { of: 'd' }))).toMatchObject([{ code: 'series_limit_exceeded' }])
+    expect(await track(writer, hit(1, { host: 'b' }), hit(1, { host: 'c' }))).toEqual([])
+    expect(await track(writer, hit(1, { host: 'd' }))).toMatchObject([{ code: 'series_limit_exceeded' }])
   })
 
   it('holds the series limit between requests that arrive at once', async () => {
     const writer = newWriter({ seriesPerMetricMax: 3 })
-    await track(writer, hit(1, { of: 'a' }))
-    const rejected = await Promise.all(['b', 'c', 'd', 'e'].map((of) => track(writer, hit(1, { of }))))
+    await track(writer, hit(1, { host: 'a' }))
+    const rejected = await Promise.all(['b', 'c', 'd', 'e'].map((host) => track(writer, hit(1, { host }))))
     expect(rejected.flat()).toHaveLength(2)
     expect((await real.readMetric(PROJECT, 'hits'))?.seriesCount).toBe(3)
   })
 
   it('stores nothing of a request whose decoder throws, and takes the next one', async () => {
     const writer = newWriter()
-    const decode = decoderOf([hit(5), hit(6, { of: 'x' })])
+    const decode = decoderOf([hit(5), hit(6, { host: 'x' })])
     await expect(
       writer.track(PROJECT, (sink) => {
         decode(sink)
@@ -443,9 +443,9 @@ describe('a registry that reaches its bound', () => {
     const requests = Array.from({ length: 300 }, (_, i) =>
       track(
         writer,
-        hit(1, { of: String(i % 17) }),
-        { name: 'users', type: 'set', value: `user-${i % 20}`, tags: { of: String(i % 3) } },
-        { name: 'ms', type: 'distribution', value: i, tags: { of: String(i % 5) }, timeMs: T0_MS + (i % 50) * 1_000 },
+        hit(1, { host: String(i % 17) }),
+        { name: 'users', type: 'set', value: `user-${i % 20}`, tags: { host: String(i % 3) } },
+        { name: 'ms', type: 'distribution', value: i, tags: { host: String(i % 5) }, timeMs: T0_MS + (i % 50) * 1_000 },
         { name: 'level', type: 'gauge', value: i, timeMs: T0_MS + i },
       ),
     )
@@ -466,9 +466,9 @@ describe('a registry that reaches its bound', () => {
     const writer = newWriter({ entriesMax: 3 })
     const slow = gate()
     faulty.next('defineMetrics', slow.fault)
-    const waiting = track(writer, hit(1, { of: 'a' }), hit(2, { of: 'b' }), hit(4, { of: 'c' }))
+    const waiting = track(writer, hit(1, { host: 'a' }), hit(2, { host: 'b' }), hit(4, { host: 'c' }))
     await slow.reached
-    const cleared = [track(writer, hit(8, { of: 'a' })), track(writer, hit(16, { of: 'b' }))]
+    const cleared = [track(writer, hit(8, { host: 'a' })), track(writer, hit(16, { host: 'b' }))]
     slow.open()
     await Promise.all([waiting, ...cleared])
     expect(await totalOf(real, 'hits', 'sum')).toBe(31)

@@ -4,7 +4,7 @@ import { openRedisStore } from '../../../src/store/redis/redis-store.ts'
 import type { Store } from '../../../src/store/store.ts'
 import { FoldLoop } from '../../../src/write/fold/fold-loop.ts'
 import { decoderOf, FOLD_SETTINGS, openWriter, PROJECT, T0_MS, totalOf } from '../../support/engine.ts'
-import { answer, FaultyStore } from '../../support/faulty-store.ts'
+import { FaultyStore, respondWith } from '../../support/faulty-store.ts'
 import { type RedisServer, startRedis } from '../../support/redis-server.ts'
 
 /** Two loops, as in two gateways, fold the same partitions of one Redis while points come in. */
@@ -74,33 +74,37 @@ async function foldUnderLoad(store: Store, loops: readonly FoldLoop[]): Promise<
 
 describe('two fold loops on one Redis', () => {
   it('lose and double nothing when both believe that they hold the lease', async () => {
-    const [one, another] = await openTwo()
-    for (const { faulty } of [one, another]) faulty.always('takeLease', answer(true))
-    await foldUnderLoad(one.store, [one.loop, another.loop])
-    for (const name of NAMES) expect(await totalOf(one.store, name, 'sum')).toBe(ROUNDS)
-    expect(one.wasted() + another.wasted()).toBeGreaterThan(0)
+    const [gatewayA, gatewayB] = await openTwo()
+    for (const { faulty } of [gatewayA, gatewayB]) faulty.always('takeLease', respondWith(true))
+    await foldUnderLoad(gatewayA.store, [gatewayA.loop, gatewayB.loop])
+    for (const name of NAMES) expect(await totalOf(gatewayA.store, name, 'sum')).toBe(ROUNDS)
+    expect(gatewayA.wasted() + gatewayB.wasted()).toBeGreaterThan(0)
   })
 
   it('do no work twice with the lease', async () => {
-    const [one, another] = await openTwo()
-    await foldUnderLoad(one.store, [one.loop, another.loop])
-    for (const name of NAMES) expect(await totalOf(one.store, name, 'sum')).toBe(ROUNDS)
-    expect(one.wasted() + another.wasted()).toBe(0)
-    expect(one.loop.totals.entries + another.loop.totals.entries).toBeGreaterThanOrEqual(ROUNDS)
+    const [gatewayA, gatewayB] = await openTwo()
+    await foldUnderLoad(gatewayA.store, [gatewayA.loop, gatewayB.loop])
+    for (const name of NAMES) expect(await totalOf(gatewayA.store, name, 'sum')).toBe(ROUNDS)
+    expect(gatewayA.wasted() + gatewayB.wasted()).toBe(0)
+    expect(gatewayA.loop.totals.entries + gatewayB.loop.totals.entries).toBeGreaterThanOrEqual(ROUNDS)
   })
 
   it('leave a partition to the holder of its lease, and fold it after the holder crashed', async () => {
-    const [one, another] = await openTwo()
-    const take = (leaseMs: number) => one.store.takeLease({ partition: 0, holder: 'dead', leaseMs, nowMs: Date.now() })
-    await Promise.all([take(60_000), one.store.takeLease({ partition: 1, holder: 'dead', leaseMs: 60_000, nowMs: 0 })])
-    const writer = openWriter(one.store)
+    const [gatewayA, gatewayB] = await openTwo()
+    const take = (leaseMs: number) =>
+      gatewayA.store.takeLease({ partition: 0, holder: 'dead', leaseMs, nowMs: Date.now() })
+    await Promise.all([
+      take(60_000),
+      gatewayA.store.takeLease({ partition: 1, holder: 'dead', leaseMs: 60_000, nowMs: 0 }),
+    ])
+    const writer = openWriter(gatewayA.store)
     await writer.track(PROJECT, decoderOf(NAMES.map((name) => ({ name, type: 'counter' as const, value: 1 }))))
     await writer.close()
-    await another.loop.start()
-    await another.loop.drain()
-    expect((await one.store.inboxSize(0)).entries).toBeGreaterThan(0)
+    await gatewayB.loop.start()
+    await gatewayB.loop.drain()
+    expect((await gatewayA.store.inboxSize(0)).entries).toBeGreaterThan(0)
     await take(50)
-    await expect.poll(() => one.store.inboxSize(0), { timeout: 10_000 }).toEqual({ entries: 0, bytes: 0 })
-    expect((await one.store.inboxSize(1)).entries).toBeGreaterThan(0)
+    await expect.poll(() => gatewayA.store.inboxSize(0), { timeout: 10_000 }).toEqual({ entries: 0, bytes: 0 })
+    expect((await gatewayA.store.inboxSize(1)).entries).toBeGreaterThan(0)
   })
 })

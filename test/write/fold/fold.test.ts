@@ -18,7 +18,7 @@ import {
   type TestPoint,
   totalOf,
 } from '../../support/engine.ts'
-import { answer, FaultyStore, gate, lostRequest } from '../../support/faulty-store.ts'
+import { FaultyStore, gate, lostRequest, respondWith } from '../../support/faulty-store.ts'
 import { temporaryFolder } from '../../support/temporary-folder.ts'
 
 let store: Store
@@ -99,27 +99,27 @@ async function everything(): Promise<unknown> {
     ['ms', ['avg', 'sum', 'min', 'max', 'count', 'p0', 'p50', 'p99.9']],
     ['users', ['count']],
   ] as const
-  const answers: unknown[] = []
+  const results: unknown[] = []
   for (const [name, aggregations] of questions) {
     for (const interval of ['1m', '15m', '1h', '1d']) {
       for (const groupBy of [[], ['host']]) {
         const to = T0_MS + 11 * HOUR_MS
         const { groups, startMs } = await ask(store, name, { aggregations, interval, groupBy, from: T0_MS, to })
-        answers.push([
+        results.push([
           name,
           interval,
           [...startMs],
           groups.map(({ tags, present, values, totals }) => [
             tags,
             [...present],
-            [...values].map(([of, column]) => [of, [...column].map(rounded)]),
-            [...totals].map(([of, value]) => [of, rounded(value)]),
+            [...values].map(([aggregation, column]) => [aggregation, [...column].map(rounded)]),
+            [...totals].map(([aggregation, value]) => [aggregation, rounded(value)]),
           ]),
         ])
       }
     }
   }
-  return answers
+  return results
 }
 
 /** Sums add up in another order after a fold. */
@@ -194,7 +194,7 @@ describe('foldInbox', () => {
   it('leaves the inbox as it is when its commit is refused', async () => {
     const faulty = new FaultyStore(store)
     await track(gauge(1))
-    faulty.next('commitFold', answer(false))
+    faulty.next('commitFold', respondWith(false))
     expect(await fold(FOLD_SETTINGS, faulty.store)).toBeUndefined()
     expect((await store.inboxSize(0)).entries).toBe(1)
     expect(await entriesOf('level', 10_000)).toHaveLength(0)
@@ -423,7 +423,7 @@ describe('FoldLoop', () => {
     const { loop } = newLoop(faulty.store)
     await track(gauge(1))
     await noteInbox(loop)
-    faulty.always('commitFold', answer(false))
+    faulty.always('commitFold', respondWith(false))
     await loop.drain()
     expect(faulty.calls('commitFold')).toHaveLength(1)
     faulty.heal()

@@ -27,7 +27,7 @@ async function startTwo(env: Readonly<Record<string, string>> = {}) {
     onTestFinished(() => gateway.close())
     return gateway
   }
-  return { one: await fresh(), another: await fresh(), fresh }
+  return { gatewayA: await fresh(), gatewayB: await fresh(), fresh }
 }
 
 const NAMES = Array.from({ length: 8 }, (_, i) => `m${i}`)
@@ -60,14 +60,15 @@ async function forgetSince(act: () => Promise<void>): Promise<void> {
 
 describe('two gateways on a Redis that loses writes', () => {
   it('count all that they acknowledged, once', async () => {
-    const { one, another, fresh } = await startTwo()
-    await send(one, 'a')
-    await send(another, 'b')
+    const { gatewayA, gatewayB, fresh } = await startTwo()
+    await send(gatewayA, 'a')
+    await send(gatewayB, 'b')
     await forgetSince(async () => {
-      for (let i = 0; i < 5; i++) await Promise.all([send(one, `one-${i}`, `key-${i}`), send(another, `another-${i}`)])
+      for (let i = 0; i < 5; i++)
+        await Promise.all([send(gatewayA, `one-${i}`, `key-${i}`), send(gatewayB, `another-${i}`)])
     })
-    await Promise.all([send(one, 'c'), send(another, 'd')])
-    const pointsOf = async (name: string) => (await one.gateway.metric('test', name))?.points
+    await Promise.all([send(gatewayA, 'c'), send(gatewayB, 'd')])
+    const pointsOf = async (name: string) => (await gatewayA.gateway.metric('test', name))?.points
     await expect
       .poll(async () => Promise.all([...NAMES, 'users'].map(pointsOf)), { timeout: 5_000 })
       .toEqual([...NAMES, 'users'].map(() => 14))
@@ -75,17 +76,17 @@ describe('two gateways on a Redis that loses writes', () => {
     for (const name of NAMES) expect(await total(reader, name)).toBe(14)
     expect(await total(reader, 'users', 'count')).toBe(14)
     // Markers and receipts are there again.
-    for (let i = 0; i < 5; i++) await send(another, `one-${i}`, `key-${i}`)
+    for (let i = 0; i < 5; i++) await send(gatewayB, `one-${i}`, `key-${i}`)
     for (const name of NAMES) expect(await total(reader, name)).toBe(14)
   })
 
   it('lose points when they retain nothing', async () => {
-    const { one, another, fresh } = await startTwo({ RETAINED_BYTES: '0' })
-    await send(one, 'a')
+    const { gatewayA, gatewayB, fresh } = await startTwo({ RETAINED_BYTES: '0' })
+    await send(gatewayA, 'a')
     await forgetSince(async () => {
-      await Promise.all([send(one, 'b'), send(another, 'c')])
+      await Promise.all([send(gatewayA, 'b'), send(gatewayB, 'c')])
     })
-    await Promise.all([send(one, 'd'), send(another, 'e')])
+    await Promise.all([send(gatewayA, 'd'), send(gatewayB, 'e')])
     const reader = await fresh()
     for (const name of NAMES) expect(await total(reader, name)).toBe(3)
   })

@@ -5,7 +5,7 @@ import { DAY_MS } from '../../../src/model/time.ts'
 import type { Commit } from '../../../src/store/store.ts'
 import type { Writer, WriterEvents, WriterSettings } from '../../../src/write/commit/writer.ts'
 import { ask, decoderOf, openWriter, PROJECT, T0_MS, type TestPoint, totalOf } from '../../support/engine.ts'
-import { type FaultyStore, gate, lostAnswer, lostRequest } from '../../support/faulty-store.ts'
+import { type FaultyStore, gate, lostRequest, lostResponse } from '../../support/faulty-store.ts'
 import { ForgetfulStore } from '../../support/forgetful-store.ts'
 import { listAll } from '../../support/list-metrics.ts'
 import { randomOf } from '../../support/random.ts'
@@ -40,7 +40,7 @@ function newWriter(settings: Partial<WriterSettings> = {}, events: Partial<Write
   return writer
 }
 
-const hit = (value = 1, of = ''): TestPoint => ({ name: 'hits', type: 'counter', value, tags: { of } })
+const hit = (value = 1, host = ''): TestPoint => ({ name: 'hits', type: 'counter', value, tags: { host } })
 
 function track(writer: Writer, ...points: readonly TestPoint[]) {
   return writer.track(PROJECT, decoderOf(points))
@@ -59,7 +59,7 @@ describe('a store that lost commits', () => {
     const writer = newWriter()
     await track(writer, hit(1, 'a'))
     await store.remember()
-    for (const [i, of] of ['a', 'b', 'c', 'a'].entries()) await track(writer, hit(10 ** (i + 1), of))
+    for (const [i, host] of ['a', 'b', 'c', 'a'].entries()) await track(writer, hit(10 ** (i + 1), host))
     await store.forget()
     const calls = faulty.calls('append').length
     await track(writer, hit(100_000, 'd'))
@@ -116,7 +116,7 @@ describe('a store that lost commits', () => {
     const writer = newWriter({ retainedBytesMax: 1 })
     await track(writer, hit(1, 'a'))
     await store.remember()
-    for (const [i, of] of ['a', 'b', 'c', 'a'].entries()) await track(writer, hit(10 ** (i + 1), of))
+    for (const [i, host] of ['a', 'b', 'c', 'a'].entries()) await track(writer, hit(10 ** (i + 1), host))
     await store.forget()
     await track(writer, hit(100_000, 'd'))
     expect(await totalOf(store.current, 'hits', 'sum')).toBe(100_001)
@@ -124,7 +124,7 @@ describe('a store that lost commits', () => {
     expect(seen.warnings.filter((text) => text.includes('lost'))).toHaveLength(1)
     // Under another name, and everything is announced that the store may not know.
     await track(writer, hit(1_000_000, 'b'))
-    const { groups } = await ask(store.current, 'hits', { aggregations: ['sum'], groupBy: ['of'] })
+    const { groups } = await ask(store.current, 'hits', { aggregations: ['sum'], groupBy: ['host'] })
     expect(groups.map(({ tags, totals }) => [tags[0]![1], totals.get('sum')])).toEqual([
       ['a', 1],
       ['b', 1_000_000],
@@ -138,9 +138,9 @@ describe('a store that lost commits', () => {
     await store.remember()
     const points: TestPoint[] = [
       hit(1, 'a'),
-      { name: 'users', type: 'set', value: 'ann', tags: { of: 'a' } },
-      { name: 'users', type: 'set', value: 'bob', tags: { of: 'b' } },
-      { name: 'ms', type: 'distribution', value: 5, tags: { of: 'a' } },
+      { name: 'users', type: 'set', value: 'ann', tags: { host: 'a' } },
+      { name: 'users', type: 'set', value: 'bob', tags: { host: 'b' } },
+      { name: 'ms', type: 'distribution', value: 5, tags: { host: 'a' } },
       { name: 'level', type: 'gauge', value: 7 },
       { name: 'total', type: 'counter', value: 100, total: true },
     ]
@@ -210,7 +210,7 @@ describe('a store that lost commits', () => {
     await store.remember()
     for (let i = 0; i < 3; i++) await track(writer, hit(10 ** i, String(i)))
     await store.forget()
-    faulty.next('append', (proceed) => proceed(), lostRequest, lostAnswer, lostAnswer, lostRequest)
+    faulty.next('append', (proceed) => proceed(), lostRequest, lostResponse, lostResponse, lostRequest)
     await track(writer, hit(1_000, 'last'))
     expect(await totalOf(store.current, 'hits', 'sum')).toBe(1_111)
   })
@@ -280,7 +280,7 @@ describe('a store that lost more than is retained', () => {
     await track(writer, hit(10, 'a'))
     await store.forget()
     await track(writer, hit(100, 'b'))
-    const { groups } = await ask(store.current, 'hits', { aggregations: ['sum'], groupBy: ['of'] })
+    const { groups } = await ask(store.current, 'hits', { aggregations: ['sum'], groupBy: ['host'] })
     expect(groups.map(({ tags, totals }) => [tags[0]![1], totals.get('sum')])).toEqual([
       ['a', 10],
       ['b', 100],
@@ -388,11 +388,11 @@ describe('over many lost responses, lost requests and lost writes', () => {
       else if (dice < 0.2) {
         await store.forget()
         await store.remember()
-      } else if (dice < 0.4) faulty.next('append', random() < 0.5 ? lostAnswer : lostRequest)
+      } else if (dice < 0.4) faulty.next('append', random() < 0.5 ? lostResponse : lostRequest)
       const requests = Array.from({ length: 1 + Math.floor(random() * 3) }, () => {
         const points = Array.from({ length: 1 + Math.floor(random() * 4) }, (): TestPoint => {
           const value = Math.floor(random() * 100)
-          return { name: `m${Math.floor(random() * 4)}`, type: 'counter', value, tags: { of: String(value % 7) } }
+          return { name: `m${Math.floor(random() * 4)}`, type: 'counter', value, tags: { host: String(value % 7) } }
         })
         expected += points.reduce((sum, { value }) => sum + Number(value), 0)
         const key = random() < 0.3 ? `key-${step}-${random()}` : undefined

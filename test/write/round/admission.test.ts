@@ -258,7 +258,7 @@ describe('the limit of tag keys', () => {
 })
 
 describe('reserved places', () => {
-  const of = (value: string) => gauge('m', { of: value })
+  const hostGauge = (value: string) => gauge('m', { host: value })
 
   it('are released when the round was never sent because the store was unavailable', async () => {
     const writer = newWriter({ seriesPerMetricMax: 3, storeWaitMsMax: 400 })
@@ -268,11 +268,11 @@ describe('reserved places', () => {
     const lost: Promise<unknown>[] = [track(writer, gauge('m'))]
     await expect.poll(() => faulty.calls('append').length).toBeGreaterThan(begun)
     // It waits behind the commit on offer.
-    lost.push(track(writer, of('a'), of('b')))
+    lost.push(track(writer, hostGauge('a'), hostGauge('b')))
     expect((await Promise.allSettled(lost)).map(({ status }) => status)).toEqual(['rejected', 'rejected'])
     faulty.heal()
     await expect
-      .poll(() => refusals(writer, [of('c'), of('d'), of('e')]).catch(() => 'away'))
+      .poll(() => refusals(writer, [hostGauge('c'), hostGauge('d'), hostGauge('e')]).catch(() => 'away'))
       .toEqual([[2, 'series_limit_exceeded']])
   })
 
@@ -297,12 +297,12 @@ describe('reserved places', () => {
   )
 
   it('are released when the store responded too late', async () => {
-    await track(newWriter(), of('a'))
+    await track(newWriter(), hostGauge('a'))
     const writer = newWriter({ seriesPerMetricMax: 2, storeWaitMsMax: 400 })
     const late = gate()
     faulty.next('hasSeries', late.fault)
-    await expect(track(writer, of('b'), of('c'))).rejects.toThrow()
+    await expect(track(writer, hostGauge('b'), hostGauge('c'))).rejects.toThrow()
     late.open()
-    expect(await refusals(writer, [of('d'), of('e')])).toEqual([[1, 'series_limit_exceeded']])
+    expect(await refusals(writer, [hostGauge('d'), hostGauge('e')])).toEqual([[1, 'series_limit_exceeded']])
   })
 })

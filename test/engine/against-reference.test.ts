@@ -9,7 +9,7 @@ import type { Fill, QueryInput } from '../../src/query/plan/request.ts'
 import { foldInbox } from '../../src/write/fold/fold.ts'
 import { mergeWindow } from '../../src/write/fold/merge-window.ts'
 import { startGateway, type TestGateway } from '../support/gateway.ts'
-import { answer, type Point, type ReferenceValues, type Width } from '../support/reference.ts'
+import { type Point, type ReferenceValues, referenceResult, type Width } from '../support/reference.ts'
 
 const PROJECT = 'test'
 const HOUR_MS = 3_600_000
@@ -122,11 +122,11 @@ function totalAt(timeMs: number, host: string): number {
 
 function pointOf({ metric, place: at, tags: own, value, weight, isTotal, member }: Sent): Point {
   const timeMs = timeOf(at)
-  const of = { tags: own, timeMs }
-  if (metric === 'set') return { ...of, mode: 'member', member: `member-${member}` }
-  if (metric === 'counter' && isTotal) return { ...of, mode: 'total', value: totalAt(timeMs, own.host) }
-  if (metric === 'distribution' && weight > 0) return { ...of, mode: 'weighted', value, weight }
-  return { ...of, mode: 'value', value }
+  const placed = { tags: own, timeMs }
+  if (metric === 'set') return { ...placed, mode: 'member', member: `member-${member}` }
+  if (metric === 'counter' && isTotal) return { ...placed, mode: 'total', value: totalAt(timeMs, own.host) }
+  if (metric === 'distribution' && weight > 0) return { ...placed, mode: 'weighted', value, weight }
+  return { ...placed, mode: 'value', value }
 }
 
 interface Question {
@@ -244,7 +244,7 @@ function inputOf(name: string, metric: TrackedType, question: Question): QueryIn
 function compare(metric: TrackedType, question: Question, points: readonly Point[], given: QueryResult): void {
   const fromMs = fromOf(question)
   const baseMs = (metric === 'set' ? SET_RESOLUTIONS : RESOLUTIONS)[0]!.stepMs
-  const expected = answer(points, {
+  const expected = referenceResult(points, {
     fromMs,
     toMs: fromMs + question.length,
     baseMs,
@@ -310,7 +310,7 @@ function* bucketsBefore(
   const starts = typeof width === 'number' ? times.map((timeMs) => Math.floor(timeMs / width) * width) : [limitMs]
   for (const startMs of [...new Set(starts)].sort((a, b) => b - a)) {
     const toMs = typeof width === 'number' ? Math.min(asked.toMs, startMs + width - 1) : asked.toMs
-    const buckets = answer(points, { ...asked, fromMs: Math.max(limitMs, startMs), toMs }).get(key) ?? []
+    const buckets = referenceResult(points, { ...asked, fromMs: Math.max(limitMs, startMs), toMs }).get(key) ?? []
     for (const { values } of buckets.toReversed()) if (values !== undefined) yield values
   }
 }

@@ -187,9 +187,9 @@ const query = step('query', question, async (engine, drawn, run) => {
     ...(isBySeries ? { bySeries: true } : { groupBy }),
     tags: new Map(hosts === undefined ? [] : [['host', hosts]]),
   }
-  const { meta, ...answer } = await engine.querier.query(await metricOf(engine, type, run), input)
+  const { meta, ...result } = await engine.querier.query(await metricOf(engine, type, run), input)
   const { durationMs: _, ...counted } = meta
-  return { ...answer, meta: counted }
+  return { ...result, meta: counted }
 })
 
 /** Some of the inbox, block by block or much at once. */
@@ -273,30 +273,30 @@ const steps = fc.array(
   { minLength: 40, maxLength: 80, size: 'max' },
 )
 
-/** The answer, or the refusal. */
-function settle(answer: Promise<unknown>): Promise<unknown> {
-  return answer.catch((error: unknown) => {
+/** The result, or the error of a refused call. */
+function resultOrError(promise: Promise<unknown>): Promise<unknown> {
+  return promise.catch((error: unknown) => {
     if (error instanceof GatewayError) return { code: error.code, message: error.message, details: error.details }
     throw error
   })
 }
 
 test('two engines on different stores are told and asked the same, and answer alike', async () => {
-  const outcomes = { answered: 0, refused: 0 }
+  const outcomes = { returned: 0, refused: 0 }
   let runs = 0
   await fc.assert(
     fc.asyncProperty(steps, async (sequence) => {
       const run = runs++
       for (const { name, drawn, take } of sequence) {
         nowMs += name === 'wait' ? Number(drawn) : 1_000
-        const [embedded, redis] = await Promise.all(engines.map((engine) => settle(take(engine, run))))
+        const [embedded, redis] = await Promise.all(engines.map((engine) => resultOrError(take(engine, run))))
         expect(redis, `${name} ${JSON.stringify(drawn)}`).toEqual(embedded)
-        outcomes[typeof embedded === 'object' && 'code' in (embedded ?? {}) ? 'refused' : 'answered']++
+        outcomes[typeof embedded === 'object' && 'code' in (embedded ?? {}) ? 'refused' : 'returned']++
       }
     }),
     // Shrinking takes minutes; a failure prints its path, with which it can be shrunk.
     { numRuns: RUNS, seed: 20_260_505, endOnFailure: true },
   )
   // A test in which most is refused would say little.
-  expect(outcomes.answered).toBeGreaterThan(4 * outcomes.refused)
+  expect(outcomes.returned).toBeGreaterThan(4 * outcomes.refused)
 }, 60_000)
