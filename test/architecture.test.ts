@@ -56,7 +56,7 @@ const PARTS: readonly Part[] = [
     imports: ['model/', 'rollup/', ...CONTRACT, 'query/plan/', 'query/read/', 'query/compute/', 'query/live/'],
     node: false,
   },
-  { path: 'access/', imports: ['model/', ...CONTRACT] },
+  { path: 'access/', imports: ['model/', ...CONTRACT], packages: ['lru-cache'] },
   { path: 'telemetry/', imports: ['model/'], types: { 'query/': [] }, packages: ['prom-client'] },
   {
     path: 'gateway.ts',

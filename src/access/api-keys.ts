@@ -1,6 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
 import { GatewayError } from '../model/errors.ts'
 import type { RateLimits } from '../model/rate.ts'
+import { isRecent } from '../model/time.ts'
 import { within } from '../model/within.ts'
 import { type KeyRow, SCOPES, type Scope } from '../store/api-keys.ts'
 import type { KeyStore, Store } from '../store/store.ts'
@@ -48,9 +50,9 @@ export class Keys {
   readonly #fixed: ReadonlyMap<string, Grant>
   readonly #now: () => number
   /** By hash. */
-  readonly #valid = new Map<string, CachedKey>()
+  readonly #valid = new LRUCache<string, CachedKey>({ max: CACHED_KEYS_MAX })
   /** When an unknown key was looked up, by hash. A separate cache, so that guesses evict no valid key. */
-  readonly #unknown = new Map<string, number>()
+  readonly #unknown = new LRUCache<string, number>({ max: CACHED_KEYS_MAX })
   /** When the store last listed at least one key. */
   #listedMs = Number.NEGATIVE_INFINITY
 
@@ -73,7 +75,7 @@ export class Keys {
     const cached = this.#valid.get(keyId)
     if (cached !== undefined && isFresh(cached, nowMs)) return unexpired(cached, nowMs)
     const refusedMs = this.#unknown.get(keyId)
-    if (refusedMs !== undefined && isWithin(CACHED_MS, refusedMs, nowMs)) return undefined
+    if (refusedMs !== undefined && isRecent(CACHED_MS, refusedMs, nowMs)) return undefined
     return this.#read(keyId, cached)
   }
 
@@ -81,7 +83,7 @@ export class Keys {
   async requireKeys(): Promise<void> {
     if (this.#fixed.size > 0) return
     const nowMs = this.#now()
-    if (isWithin(CACHED_MS, this.#listedMs, nowMs)) return
+    if (isRecent(CACHED_MS, this.#listedMs, nowMs)) return
     if ((await this.#store.listKeys()).length === 0) {
       throw new GatewayError(
         'store_unavailable',
@@ -96,12 +98,12 @@ export class Keys {
     try {
       const read = (): Promise<KeyRow | undefined> => this.#store.readKey(keyId)
       // A short wait only when the cache can serve instead: the request may need another partition than the keys do.
-      const isBounded = cached !== undefined && isWithin(CACHED_AWAY_MS, cached.readMs, this.#now())
+      const isBounded = cached !== undefined && isRecent(CACHED_AWAY_MS, cached.readMs, this.#now())
       row = await (isBounded ? within(READ_WAIT_MS, read) : read())
     } catch (error) {
       const nowMs = this.#now()
-      if (cached !== undefined && isUnavailable(error) && isWithin(CACHED_AWAY_MS, cached.readMs, nowMs)) {
-        cache(this.#valid, keyId, { ...cached, awayMs: nowMs })
+      if (cached !== undefined && isUnavailable(error) && isRecent(CACHED_AWAY_MS, cached.readMs, nowMs)) {
+        this.#valid.set(keyId, { ...cached, awayMs: nowMs })
         return unexpired(cached, nowMs)
       }
       throw error
@@ -109,41 +111,24 @@ export class Keys {
     const readMs = this.#now()
     this.#valid.delete(keyId)
     if (row === undefined || row.revokedMs !== undefined) {
-      cache(this.#unknown, keyId, readMs)
+      this.#unknown.set(keyId, readMs)
       return undefined
     }
     const { project, scopes, limits, expiresMs = Number.POSITIVE_INFINITY } = row
     const fresh = { principal: { keyId, project, scopes, ...(limits && { limits }) }, expiresMs, readMs }
-    cache(this.#valid, keyId, fresh)
+    this.#valid.set(keyId, fresh)
     return unexpired(fresh, readMs)
   }
 }
 
 /** Whether the cached key may be used without reading the store. */
 function isFresh({ readMs, awayMs }: CachedKey, nowMs: number): boolean {
-  if (isWithin(CACHED_MS, readMs, nowMs)) return true
-  return awayMs !== undefined && isWithin(AWAY_PAUSE_MS, awayMs, nowMs) && isWithin(CACHED_AWAY_MS, readMs, nowMs)
-}
-
-/** Also false when the clock was set back, so that the store is read again. */
-function isWithin(ms: number, sinceMs: number, nowMs: number): boolean {
-  return nowMs >= sinceMs && nowMs - sinceMs < ms
+  if (isRecent(CACHED_MS, readMs, nowMs)) return true
+  return awayMs !== undefined && isRecent(AWAY_PAUSE_MS, awayMs, nowMs) && isRecent(CACHED_AWAY_MS, readMs, nowMs)
 }
 
 function unexpired({ principal, expiresMs }: CachedKey, nowMs: number): Principal | undefined {
   return nowMs < expiresMs ? principal : undefined
-}
-
-/** Evicts the oldest entry of a full cache. */
-function cache<V>(entries: Map<string, V>, keyId: string, value: V): void {
-  entries.delete(keyId)
-  if (entries.size >= CACHED_KEYS_MAX) {
-    for (const oldest of entries.keys()) {
-      entries.delete(oldest)
-      break
-    }
-  }
-  entries.set(keyId, value)
 }
 
 function isUnavailable(error: unknown): boolean {

@@ -19,6 +19,11 @@ export function isInstant(ms: number): boolean {
   return ms >= INSTANT_MIN_MS && ms <= INSTANT_MAX_MS
 }
 
+/** Whether less than `ms` have passed since an instant. False when the clock was set back behind it. */
+export function isRecent(ms: number, sinceMs: number, nowMs: number): boolean {
+  return nowMs >= sinceMs && nowMs - sinceMs < ms
+}
+
 /** The same number, or undefined when it is not an instant. */
 export function withinRange(ms: number): number | undefined {
   return isInstant(ms) ? ms : undefined

@@ -1,8 +1,9 @@
 import { type Aggregator, Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import type { ErrorCode, ItemError } from '../model/errors.ts'
+import { within } from '../model/within.ts'
 import type { QueryMeta } from '../query/compute/result.ts'
 import type { ShareMetrics, Telemetry, TelemetrySources } from './telemetry-interface.ts'
-import { familiesOf, undefinedAfter } from './worker-metrics.ts'
+import { familiesOf } from './worker-metrics.ts'
 
 /** How long a reader waits for figures from the store. Without a response these metrics are absent. */
 const STORE_WAIT_MS = 2_000
@@ -103,10 +104,7 @@ export class GatewayMetrics implements Telemetry {
       this.#readsProcess = true
       collectDefaultMetrics({ register: this.#registry, eventLoopMonitoringPrecision: LOOP_SAMPLE_MS })
     }
-    this.#backlog = await undefinedAfter(
-      STORE_WAIT_MS,
-      this.#sources.backlog().catch(() => undefined),
-    )
+    this.#backlog = await within(STORE_WAIT_MS, () => this.#sources.backlog()).catch(() => undefined)
     return this.#registry
   }
 

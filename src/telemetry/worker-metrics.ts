@@ -1,5 +1,6 @@
 import { AggregatorRegistry } from 'prom-client'
 import { GatewayError } from '../model/errors.ts'
+import { within } from '../model/within.ts'
 import type { MetricFamily, ShareMetrics } from './telemetry-interface.ts'
 import { onPrimaryMessage, sendToPrimary } from './worker-messages.ts'
 
@@ -73,7 +74,11 @@ export class WorkerMetrics<W> {
     const requests = [...this.#running].map(async ([worker, state]) => {
       if (await this.#request(worker, state)) responded.add(worker)
     })
-    await undefinedAfter(WORKERS_WAIT_MS, Promise.all(requests))
+    await within(
+      WORKERS_WAIT_MS,
+      () => Promise.all(requests),
+      () => [],
+    )
     const running = [...this.#running].map(([worker, { families }]) =>
       responded.has(worker) ? families : families.filter(isLasting),
     )
@@ -118,9 +123,13 @@ export const shareMetrics: ShareMetrics = (readOwn) => {
       received = resolve
     })
     void sendToPrimary({ kind: 'readAll' })
-    const text = await undefinedAfter(PRIMARY_WAIT_MS, response)
-    if (text === undefined) throw new GatewayError('overloaded', 'the processes of the gateway do not respond')
-    return text
+    return within(
+      PRIMARY_WAIT_MS,
+      () => response,
+      () => {
+        throw new GatewayError('overloaded', 'the processes of the gateway do not respond')
+      },
+    )
   }
 }
 
@@ -147,17 +156,4 @@ export async function familiesOf(registry: Pick<Merged, 'getMetricsAsJSON'>): Pr
     aggregator: aggregator === 'average' ? 'max' : aggregator,
     values: values.filter(({ value }) => Number.isFinite(value)),
   }))
-}
-
-/** Resolves with undefined when the work takes longer. */
-export async function undefinedAfter<T>(waitMs: number, work: Promise<T>): Promise<T | undefined> {
-  let timer: NodeJS.Timeout | undefined
-  const timeout = new Promise<undefined>((resolve) => {
-    timer = setTimeout(() => resolve(undefined), waitMs)
-  })
-  try {
-    return await Promise.race([work, timeout])
-  } finally {
-    clearTimeout(timer)
-  }
 }

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { dayNumber, formatDuration, formatInstant, parseDuration } from '../../src/model/time.ts'
+import { dayNumber, formatDuration, formatInstant, isRecent, parseDuration } from '../../src/model/time.ts'
 
 const INSTANT_MIN_MS = Date.parse('0001-01-01T00:00:00Z')
 const INSTANT_MAX_MS = Date.UTC(9999, 11, 31, 23, 59, 59, 999)
@@ -109,5 +109,16 @@ describe('a duration', () => {
         expect(parseDuration(formatDuration(ms))).toBe(ms)
       }),
     )
+  })
+})
+
+describe('a recent instant', () => {
+  it.each([
+    ['at its own time', 1_000, true],
+    ['just before the time is over', 1_099, true],
+    ['when the time is over', 1_100, false],
+    ['when the clock was set back', 999, false],
+  ])('%s', (_, nowMs, expected) => {
+    expect(isRecent(100, 1_000, nowMs)).toBe(expected)
   })
 })

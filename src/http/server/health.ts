@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import type { Gateway } from '../../gateway.ts'
 import { GatewayError } from '../../model/errors.ts'
+import { within } from '../../model/within.ts'
 import type { Telemetry } from '../../telemetry/telemetry-interface.ts'
 import { jsonContent, type Operation, STRING } from '../openapi/operation.ts'
 import { objectOf } from '../openapi/schemas.ts'
@@ -28,7 +29,7 @@ export function registerHealthRoutes(app: FastifyInstance, options: HealthOption
   app.get('/ready', { config: { openapi: READY } }, async (_request, reply) => {
     if (isDraining()) throw new GatewayError('overloaded', 'the gateway is shutting down')
     try {
-      await within(readyWaitMs, gateway.ping())
+      await within(readyWaitMs, () => gateway.ping())
     } catch (cause) {
       const reason = cause instanceof GatewayError ? cause.message : 'the store does not respond'
       throw new GatewayError('store_unavailable', reason, { cause })
@@ -45,19 +46,6 @@ export function registerHealthRoutes(app: FastifyInstance, options: HealthOption
 const METRICS_HEADERS = {
   'content-type': 'text/plain; version=0.0.4; charset=utf-8',
   'cache-control': 'no-store',
-}
-
-/** Rejects when `work` takes longer than `waitMs`. */
-async function within(waitMs: number, work: Promise<void>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`no response within ${waitMs} ms`)), waitMs)
-  })
-  try {
-    await Promise.race([work, late])
-  } finally {
-    clearTimeout(timer)
-  }
 }
 
 const statusSchema = (status: string) => objectOf({ status: { type: 'string', const: status } })

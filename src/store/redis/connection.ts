@@ -1,5 +1,6 @@
 import { Cluster, type ClusterOptions, Redis, type RedisOptions } from 'ioredis'
 import { GatewayError } from '../../model/errors.ts'
+import { within } from '../../model/within.ts'
 
 /**
  * Connections to the server or the cluster. Commits have a connection of their own that never sends a command twice:
@@ -224,20 +225,20 @@ async function untilReady(connection: Redis | Cluster, name: string, startMsMax:
       if (isRefusal(cause)) reject(cause)
     })
   })
-  let timer: NodeJS.Timeout | undefined
-  const tooLate = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(cause ?? new Error('no response')), startMsMax)
+  connection.connect().catch((error: unknown) => {
+    cause ??= error
   })
   try {
-    connection.connect().catch((error: unknown) => {
-      cause ??= error
-    })
-    await Promise.race([becomesReady, tooLate])
+    await within(
+      startMsMax,
+      () => becomesReady,
+      () => {
+        throw cause ?? new Error('no response')
+      },
+    )
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
     throw new Error(`cannot use Redis at ${name}: ${reason}`, { cause: error })
-  } finally {
-    clearTimeout(timer)
   }
 }
 

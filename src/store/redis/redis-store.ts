@@ -3,6 +3,7 @@ import { assert, GatewayError } from '../../model/errors.ts'
 import type { Id64 } from '../../model/id.ts'
 import { Listeners } from '../../model/listeners.ts'
 import { partitionOf } from '../../model/metric.ts'
+import { within } from '../../model/within.ts'
 import type { KeyRow } from '../api-keys.ts'
 import type { CommitListener } from '../commit-listeners.ts'
 import type { EventRequest, StoredEvent } from '../events.ts'
@@ -375,12 +376,11 @@ class RedisStore implements Store {
   async #close(): Promise<void> {
     clearInterval(this.#formatChecks)
     this.#notifications.close()
-    let timer: NodeJS.Timeout | undefined
-    const tooLate = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, CLOSE_MS_MAX)
-    })
-    await Promise.race([Promise.allSettled(this.#running), tooLate])
-    clearTimeout(timer)
+    await within(
+      CLOSE_MS_MAX,
+      () => Promise.allSettled(this.#running),
+      () => [],
+    )
     this.#connections.close()
   }
 

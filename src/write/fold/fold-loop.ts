@@ -1,5 +1,6 @@
+import { isRecent } from '../../model/time.ts'
 import type { Store } from '../../store/store.ts'
-import { type FoldLoopSettings, FoldScheduler, type FoldTotals, isWithin } from './fold-scheduler.ts'
+import { type FoldLoopSettings, FoldScheduler, type FoldTotals } from './fold-scheduler.ts'
 import type { Omitted } from './fold-step.ts'
 
 export type { FoldLoopSettings, FoldTotals } from './fold-scheduler.ts'
@@ -99,7 +100,7 @@ export class FoldLoop {
   #tick(): void {
     for (const scheduler of this.#schedulers) scheduler.wake()
     const nowMs = this.#now()
-    if (this.#sweeping !== undefined || isWithin(SWEEP_PAUSE_MS, this.#sweptMs, nowMs)) return
+    if (this.#sweeping !== undefined || isRecent(SWEEP_PAUSE_MS, this.#sweptMs, nowMs)) return
     this.#sweptMs = nowMs
     this.#sweeping = this.#store
       .sweep(nowMs)

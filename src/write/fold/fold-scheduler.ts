@@ -1,4 +1,5 @@
 import { Pacer } from '../../model/pacer.ts'
+import { isRecent } from '../../model/time.ts'
 import { BlockError } from '../../rollup/block.ts'
 import type { Store } from '../../store/store.ts'
 import { type FoldSettings, foldInbox } from './fold.ts'
@@ -179,14 +180,14 @@ export class FoldScheduler {
   }
 
   #isPaused({ pause }: Inbox): boolean {
-    return pause !== undefined && isWithin(pause.lengthMs, pause.startedMs, this.#context.now())
+    return pause !== undefined && isRecent(pause.lengthMs, pause.startedMs, this.#context.now())
   }
 
   async #readSize(partition: number): Promise<void> {
     const { store, now } = this.#context
     const inbox = this.#inboxes.get(partition)!
     const nowMs = now()
-    if (isWithin(SIZE_PAUSE_MS, inbox.sizeReadMs, nowMs)) return
+    if (isRecent(SIZE_PAUSE_MS, inbox.sizeReadMs, nowMs)) return
     inbox.sizeReadMs = nowMs
     const { bytes, entries } = await store.inboxSize(partition)
     inbox.bytes = bytes
@@ -309,16 +310,11 @@ export class FoldScheduler {
     const { store, settings, totals, now } = this.#context
     const inbox = this.#inboxes.get(partition)!
     const nowMs = now()
-    if (isWithin(RETENTION_PAUSE_MS, inbox.retentionMs, nowMs)) return
+    if (isRecent(RETENTION_PAUSE_MS, inbox.retentionMs, nowMs)) return
     inbox.retentionMs = nowMs
     totals.expired += await expireDue(store, partition, settings, nowMs)
     const mustStop = (): boolean => this.#mustFold(MERGES_MIN)
     await clearDeleted(store, partition, nowMs, mustStop)
     await expireEvents(store, partition, nowMs - settings.eventsKeptMs, mustStop)
   }
-}
-
-/** Whether a pause is not over. When the clock is set back, it is over. */
-export function isWithin(pauseMs: number, sinceMs: number, nowMs: number): boolean {
-  return nowMs >= sinceMs && nowMs - sinceMs < pauseMs
 }

@@ -1,4 +1,5 @@
 import { GatewayError } from '../../../model/errors.ts'
+import { within } from '../../../model/within.ts'
 import type { GraphQLLimits } from '../../context.ts'
 import { isMutation } from '../operation-type.ts'
 import type { OperationPlugin } from '../yoga.ts'
@@ -13,24 +14,16 @@ export function useDeadline({ timeoutMs }: GraphQLLimits): OperationPlugin {
       setExecuteFn((args) => {
         const running: unknown = executeFn(args)
         if (!(running instanceof Promise)) return running
-        return withinTime(running, timeoutMs, () => {
-          context.deadline.hasPassed = true
-          return isMutation(args) ? mutationTimedOut(timeoutMs) : queryTimedOut(timeoutMs)
-        })
+        return within(
+          timeoutMs,
+          () => running,
+          () => {
+            context.deadline.hasPassed = true
+            throw isMutation(args) ? mutationTimedOut(timeoutMs) : queryTimedOut(timeoutMs)
+          },
+        )
       })
     },
-  }
-}
-
-async function withinTime<T>(running: Promise<T>, timeoutMs: number, expire: () => GatewayError): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const expired = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(expire()), timeoutMs)
-  })
-  try {
-    return await Promise.race([running, expired])
-  } finally {
-    clearTimeout(timer)
   }
 }
 
