@@ -12,8 +12,6 @@ import { requireJsonBody } from '../body/media-type.ts'
 import { bodyBytesOf } from '../body/request-body.ts'
 import {
   FROM,
-  IDEMPOTENCY_KEY,
-  INGEST_ERRORS,
   jsonContent,
   KEY_ERRORS,
   limitParameter,
@@ -28,7 +26,9 @@ import { sendJson } from '../response/json-response.ts'
 import { sendIdempotently } from '../server/idempotency.ts'
 import { writeEvents, writeTrackedEvent } from './flux-event-responses.ts'
 import { parseEventQuery } from './flux-parameters.ts'
+import { writeBatchResult } from './flux-responses.ts'
 import type { FluxOptions } from './flux-routes.ts'
+import { batchOperation, singleOperation } from './ingest-operation.ts'
 
 /** The event routes of the Flux API, and the batch of events and metrics together. The caller sets the path prefix. */
 export function registerFluxEventRoutes(app: FastifyInstance, { gateway, now, limits }: FluxOptions): void {
@@ -54,7 +54,7 @@ export function registerFluxEventRoutes(app: FastifyInstance, { gateway, now, li
       const { events, rejected } = decodeFluxEvents(items, now(), eventLimits, batchItemsMax)
       await gateway.trackBatch(projectOf(request), { events }, options)
       const data = { accepted: events.length, rejected: rejected.length }
-      return { status: 201, body: JSON.stringify(rejected.length === 0 ? { data } : { data, errors: rejected }) }
+      return { status: 201, body: writeBatchResult(data, rejected) }
     }),
   )
 
@@ -76,7 +76,7 @@ export function registerFluxEventRoutes(app: FastifyInstance, { gateway, now, li
         ...rejectedEvents.map((error) => ({ kind: 'events', ...error })),
         ...rejectedMetrics.map((error) => ({ kind: 'metrics', ...error })),
       ]
-      return { status: 201, body: JSON.stringify(errors.length === 0 ? { data } : { data, errors }) }
+      return { status: 201, body: writeBatchResult(data, errors) }
     }),
   )
 
@@ -94,48 +94,26 @@ function eventsOf(body: unknown): unknown {
   throw new GatewayError('invalid_body', 'the body must be {"events": […]} or an array of events')
 }
 
-const TRACK_EVENT: Operation = {
-  id: 'trackEvent',
-  tag: 'Events',
-  summary: 'Stores one event',
-  scope: 'ingest',
-  parameters: [IDEMPOTENCY_KEY],
-  body: jsonContent(refTo('EventInput')),
-  response: { status: 201, description: 'The event is stored durably.', content: jsonContent(refTo('TrackedEvent')) },
-  errors: [...INGEST_ERRORS, 'missing_name', 'invalid_value', 'invalid_timestamp', 'invalid_tags'],
-}
+const TRACK_EVENT = singleOperation(
+  { id: 'trackEvent', tag: 'Events', summary: 'Stores one event', input: 'EventInput', result: 'TrackedEvent' },
+  ['missing_name', 'invalid_value', 'invalid_timestamp', 'invalid_tags'],
+)
 
-const TRACK_EVENTS: Operation = {
+const TRACK_EVENTS = batchOperation({
   id: 'trackEvents',
   tag: 'Events',
   summary: 'Stores several events',
-  description: 'Invalid items are listed with their index; all others are stored.',
-  scope: 'ingest',
-  parameters: [IDEMPOTENCY_KEY],
-  body: jsonContent(refTo('EventBatchInput')),
-  response: {
-    status: 201,
-    description: 'Items stored and items rejected.',
-    content: jsonContent(refTo('BatchResult')),
-  },
-  errors: [...INGEST_ERRORS, 'batch_too_large'],
-}
+  input: 'EventBatchInput',
+  result: 'BatchResult',
+})
 
-const TRACK_BATCH: Operation = {
+const TRACK_BATCH = batchOperation({
   id: 'trackBatch',
   tag: 'Events',
   summary: 'Stores events and points in one request',
-  description: 'Invalid items are listed with their kind and index; all others are stored.',
-  scope: 'ingest',
-  parameters: [IDEMPOTENCY_KEY],
-  body: jsonContent(refTo('CombinedBatchInput')),
-  response: {
-    status: 201,
-    description: 'Items stored and items rejected.',
-    content: jsonContent(refTo('CombinedBatchResult')),
-  },
-  errors: [...INGEST_ERRORS, 'batch_too_large'],
-}
+  input: 'CombinedBatchInput',
+  result: 'CombinedBatchResult',
+})
 
 const LIST_EVENTS: Operation = {
   id: 'listEvents',

@@ -15,6 +15,11 @@ export function writeTrackedPoint({ name, type, value, timeMs }: TrackedPoint): 
   return `{"data":{"name":${JSON.stringify(name)},"type":"${type}","value":${JSON.stringify(value)},"timestamp":"${formatInstant(timeMs)}"}}`
 }
 
+/** `data` counts the items of a batch. `errors` is present when some were rejected. */
+export function writeBatchResult(data: object, errors: readonly object[]): string {
+  return JSON.stringify(errors.length === 0 ? { data } : { data, errors })
+}
+
 /** In parts of about `PART_CHARS`. */
 export async function* writeMetrics(pages: AsyncIterable<readonly MetricRow[]>): AsyncGenerator<string> {
   let text = '{"data":['

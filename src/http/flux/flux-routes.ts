@@ -15,8 +15,6 @@ import { requireJsonBody } from '../body/media-type.ts'
 import { bodyBytesOf } from '../body/request-body.ts'
 import {
   FROM,
-  IDEMPOTENCY_KEY,
-  INGEST_ERRORS,
   jsonContent,
   KEY_ERRORS,
   limitParameter,
@@ -31,7 +29,15 @@ import { listOf, objectOf, refTo } from '../openapi/schemas.ts'
 import { sendJson, sendJsonStream, sendNoContent } from '../response/json-response.ts'
 import { sendIdempotently } from '../server/idempotency.ts'
 import { parseMetricFilter, parseMetricQuery } from './flux-parameters.ts'
-import { resolutionsOf, writeMetric, writeMetrics, writeQueryResult, writeTrackedPoint } from './flux-responses.ts'
+import {
+  resolutionsOf,
+  writeBatchResult,
+  writeMetric,
+  writeMetrics,
+  writeQueryResult,
+  writeTrackedPoint,
+} from './flux-responses.ts'
+import { batchOperation, singleOperation } from './ingest-operation.ts'
 
 export interface FluxOptions {
   readonly gateway: Gateway
@@ -81,7 +87,7 @@ export function registerFluxRoutes(app: FastifyInstance, { gateway, now, limits 
       }
       const errors = await gateway.track(projectOf(request), decode, options)
       const data = { accepted: items - errors.length, rejected: errors.length }
-      return { status: 201, body: JSON.stringify(errors.length === 0 ? { data } : { data, errors }) }
+      return { status: 201, body: writeBatchResult(data, errors) }
     }),
   )
 
@@ -133,16 +139,9 @@ const NAME: Parameter = {
   schema: STRING,
 }
 
-const TRACK_METRIC: Operation = {
-  id: 'trackMetric',
-  tag: 'Metrics',
-  summary: 'Stores one point',
-  scope: 'ingest',
-  parameters: [IDEMPOTENCY_KEY],
-  body: jsonContent(refTo('MetricInput')),
-  response: { status: 201, description: 'The point is stored durably.', content: jsonContent(refTo('TrackedMetric')) },
-  errors: [
-    ...INGEST_ERRORS,
+const TRACK_METRIC = singleOperation(
+  { id: 'trackMetric', tag: 'Metrics', summary: 'Stores one point', input: 'MetricInput', result: 'TrackedMetric' },
+  [
     'missing_name',
     'invalid_type',
     'invalid_value',
@@ -152,23 +151,15 @@ const TRACK_METRIC: Operation = {
     'series_limit_exceeded',
     'metric_limit_exceeded',
   ],
-}
+)
 
-const TRACK_METRICS: Operation = {
+const TRACK_METRICS = batchOperation({
   id: 'trackMetrics',
   tag: 'Metrics',
   summary: 'Stores several points',
-  description: 'Invalid items are listed with their index; all others are stored.',
-  scope: 'ingest',
-  parameters: [IDEMPOTENCY_KEY],
-  body: jsonContent(refTo('MetricBatchInput')),
-  response: {
-    status: 201,
-    description: 'Items stored and items rejected.',
-    content: jsonContent(refTo('BatchResult')),
-  },
-  errors: [...INGEST_ERRORS, 'batch_too_large'],
-}
+  input: 'MetricBatchInput',
+  result: 'BatchResult',
+})
 
 const LIST_METRICS: Operation = {
   id: 'listMetrics',

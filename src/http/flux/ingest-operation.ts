@@ -1,0 +1,34 @@
+import type { ErrorCode } from '../../model/errors.ts'
+import { IDEMPOTENCY_KEY, INGEST_ERRORS, jsonContent, type Operation } from '../openapi/operation.ts'
+import { refTo } from '../openapi/schemas.ts'
+
+/** OpenAPI descriptions of the routes that store what a JSON body holds. All of them take an idempotency key. */
+
+interface IngestOperation extends Pick<Operation, 'id' | 'tag' | 'summary'> {
+  /** Names of schemas. */
+  readonly input: string
+  readonly result: string
+}
+
+/** A route that stores one item. `errors`: the codes of an item that is refused. */
+export function singleOperation(fields: IngestOperation, errors: readonly ErrorCode[]): Operation {
+  const { input, result, ...operation } = fields
+  return {
+    ...operation,
+    scope: 'ingest',
+    parameters: [IDEMPOTENCY_KEY],
+    body: jsonContent(refTo(input)),
+    response: { status: 201, description: 'The item is stored durably.', content: jsonContent(refTo(result)) },
+    errors: [...INGEST_ERRORS, ...errors],
+  }
+}
+
+/** A route that stores the valid items of a batch. */
+export function batchOperation(fields: IngestOperation): Operation {
+  const { response, ...operation } = singleOperation(fields, ['batch_too_large'])
+  return {
+    ...operation,
+    description: 'The response lists invalid items by their index. All others are stored.',
+    response: { ...response, description: 'The numbers of stored and rejected items.' },
+  }
+}
