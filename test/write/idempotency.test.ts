@@ -1,10 +1,11 @@
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import type { Store } from '../../src/store/store.ts'
 import { Idempotency } from '../../src/write/idempotency.ts'
-import { decoderOf, openStore, openWriter, PROJECT, T0_MS, type TestPoint, totalOf } from '../support/engine.ts'
+import { decoderOf, openStore, PROJECT, T0_MS, type TestPoint, totalOf } from '../support/engine.ts'
 import { FaultyStore, gate, lostRequest, lostResponse } from '../support/faulty-store.ts'
 import { ForgetfulStore } from '../support/forgetful-store.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
+import { openTestWriter } from '../support/test-writer.ts'
 
 let real: Store
 let nowMs: number
@@ -28,12 +29,8 @@ let servings = 0
 const SETTINGS = { storeWaitMsMax: 1_000, retainedMsMax: 30_000, retainedLookMs: 3_600_000 }
 
 function newGateway(faulty = new FaultyStore(real)): TestGateway {
-  const writer = openWriter(faulty.store, { storeWaitMsMax: 1_000 }, {}, () => nowMs)
+  const writer = openTestWriter(faulty, { storeWaitMsMax: 1_000 }, {}, () => nowMs)
   const idempotency = new Idempotency(faulty.store, SETTINGS, () => nowMs)
-  onTestFinished(async () => {
-    faulty.heal()
-    await writer.close()
-  })
   return {
     faulty,
     send: (key, points, hash = JSON.stringify(points)) =>

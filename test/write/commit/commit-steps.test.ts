@@ -1,30 +1,23 @@
-import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
+import { beforeEach, describe, expect, it } from 'vitest'
 import type { Commit, Store } from '../../../src/store/store.ts'
 import type { Writer, WriterSettings } from '../../../src/write/commit/writer.ts'
-import { decoderOf, openStore, openWriter, PROJECT, T0_MS, type TestPoint, totalOf } from '../../support/engine.ts'
+import { decoderOf, PROJECT, T0_MS, type TestPoint, totalOf } from '../../support/engine.ts'
 import { FaultyStore, gate, lostRequest } from '../../support/faulty-store.ts'
 import { ForgetfulStore } from '../../support/forgetful-store.ts'
-import { temporaryFolder } from '../../support/temporary-folder.ts'
+import { openTestStore, openTestWriter } from '../../support/test-writer.ts'
 
 let real: Store
 let faulty: FaultyStore
 
 beforeEach(async () => {
-  real = await openStore(await temporaryFolder())
-  onTestFinished(() => real.close())
+  real = await openTestStore()
   faulty = new FaultyStore(real)
 })
 
 const LARGE = { newMetricsPerRequestMax: 100_000, seriesPerMetricMax: 100_000 }
 
-function newWriter(settings: Partial<WriterSettings> = {}, store = faulty.store): Writer {
-  const writer = openWriter(store, { ...LARGE, ...settings })
-  onTestFinished(async () => {
-    faulty.heal()
-    await writer.close()
-  })
-  return writer
-}
+const newWriter = (settings: Partial<WriterSettings> = {}, store = faulty): Writer =>
+  openTestWriter(store, { ...LARGE, ...settings })
 
 const point = (name: string, tags: Readonly<Record<string, string>> = {}): TestPoint => ({
   name,
@@ -160,7 +153,7 @@ describe('a large round', () => {
   it('announces all series again when the store loses writes between two of its commits', async () => {
     const store = await ForgetfulStore.open()
     faulty = store.faulty
-    const writer = newWriter({}, store.faulty.store)
+    const writer = newWriter({}, store.faulty)
     const points = named(2_000)
     await store.remember()
     await track(writer, ...points)

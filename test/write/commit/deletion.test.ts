@@ -11,7 +11,6 @@ import {
   decoderOf,
   FOLD_SETTINGS,
   openStore,
-  openWriter,
   PROJECT,
   T0_MS,
   type TestPoint,
@@ -20,13 +19,13 @@ import {
 import { FaultyStore, gate, lostRequest, lostResponse } from '../../support/faulty-store.ts'
 import { ForgetfulStore } from '../../support/forgetful-store.ts'
 import { temporaryFolder } from '../../support/temporary-folder.ts'
+import { openTestStore, openTestWriter } from '../../support/test-writer.ts'
 
 let real: Store
 let nowMs: number
 
 beforeEach(async () => {
-  real = await openStore(await temporaryFolder(), 1)
-  onTestFinished(() => real.close())
+  real = await openTestStore(1)
   nowMs = T0_MS
 })
 
@@ -42,16 +41,12 @@ function newGateway(
   settings: Partial<WriterSettings> = {},
 ): TestGateway {
   const seen = { lost: 0, warnings: [] as string[] }
-  const writer = openWriter(
-    faulty.store,
+  const writer = openTestWriter(
+    faulty,
     { retainedLookMs: 3_600_000, storeWaitMsMax: 1_000, ...settings },
     { pointsLost: (points) => (seen.lost += points), warn: (message) => seen.warnings.push(message) },
     () => nowMs,
   )
-  onTestFinished(async () => {
-    faulty.heal()
-    await writer.close()
-  })
   return { writer, faulty, seen }
 }
 

@@ -1,11 +1,11 @@
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { GatewayError } from '../../../src/model/errors.ts'
 import { partitionOf } from '../../../src/model/metric.ts'
-import type { Writer, WriterSettings } from '../../../src/write/commit/writer.ts'
-import { decoderOf, openStore, openWriter, PROJECT, type TestPoint, totalOf } from '../../support/engine.ts'
+import type { WriterSettings } from '../../../src/write/commit/writer.ts'
+import { decoderOf, PROJECT, type TestPoint, totalOf } from '../../support/engine.ts'
 import { type Fault, FaultyStore, gate, lostRequest, lostResponse } from '../../support/faulty-store.ts'
 import { ForgetfulStore } from '../../support/forgetful-store.ts'
-import { temporaryFolder } from '../../support/temporary-folder.ts'
+import { openTestStore, openTestWriter } from '../../support/test-writer.ts'
 
 /** Two partitions of which neither waits for the other's server. */
 
@@ -20,25 +20,15 @@ function metricIn(partition: number): TestPoint {
 const LEFT = metricIn(0)
 const RIGHT = metricIn(1)
 
-function newWriter(faulty: FaultyStore, settings: Partial<WriterSettings> = {}): Writer {
-  const writer = openWriter(faulty.store, settings)
-  onTestFinished(async () => {
-    faulty.heal()
-    await writer.close()
-  })
-  return writer
-}
-
 async function openGroups(settings: Partial<WriterSettings> = {}) {
-  const real = await openStore(await temporaryFolder())
-  onTestFinished(() => real.close())
+  const real = await openTestStore()
   const faulty = new FaultyStore(real, { groups: GROUPS, mayLoseWrites: true })
   /** What happens to commits of the right partition. */
   const right = (fault: Fault) =>
     faulty.alwaysOf('append', (proceed, [commits]) =>
       commits.some(({ partition }) => partition === 1) ? fault(proceed) : proceed(),
     )
-  const writer = newWriter(faulty, settings)
+  const writer = openTestWriter(faulty, settings)
   const track = (points: readonly TestPoint[], key?: string) => writer.track(PROJECT, decoderOf(points), key)
   await track([LEFT, RIGHT])
   return { real, faulty, right, writer, track }
@@ -107,7 +97,7 @@ describe('a group of partitions that does not respond', () => {
 describe('a group of partitions that lost writes', () => {
   it('makes the others check', async () => {
     const store = await ForgetfulStore.open({ groups: GROUPS })
-    const writer = newWriter(store.faulty, { retainedLookMs: 3_600_000 })
+    const writer = openTestWriter(store.faulty, { retainedLookMs: 3_600_000 })
     const track = (...points: readonly TestPoint[]) => writer.track(PROJECT, decoderOf(points))
     await track(LEFT, RIGHT)
     await store.remember()

@@ -8,31 +8,19 @@ import { type FoldStep, foldInbox } from '../../../src/write/fold/fold.ts'
 import { FoldLoop } from '../../../src/write/fold/fold-loop.ts'
 import { STEP_ENTRIES_MAX, STEP_ROWS_MAX, STEP_WINDOWS_MAX } from '../../../src/write/fold/fold-step.ts'
 import { mergeWindow } from '../../../src/write/fold/merge-window.ts'
-import {
-  ask,
-  decoderOf,
-  FOLD_SETTINGS,
-  openStore,
-  openWriter,
-  PROJECT,
-  T0_MS,
-  type TestPoint,
-  totalOf,
-} from '../../support/engine.ts'
-import { temporaryFolder } from '../../support/temporary-folder.ts'
+import { ask, decoderOf, FOLD_SETTINGS, PROJECT, T0_MS, type TestPoint, totalOf } from '../../support/engine.ts'
+import { FaultyStore } from '../../support/faulty-store.ts'
+import { openTestStore, openTestWriter } from '../../support/test-writer.ts'
 
 /** Whatever lies in an inbox is folded in steps of bounded work, and nothing in it holds up the rest. */
 
 const RESOLUTIONS = FOLD_SETTINGS.resolutions.length
 let store: Store
 let writer: Writer
+
 beforeEach(async () => {
-  store = await openStore(await temporaryFolder(), 1)
-  writer = openWriter(store)
-  onTestFinished(async () => {
-    await writer.close()
-    await store.close()
-  })
+  store = await openTestStore(1)
+  writer = openTestWriter(new FaultyStore(store))
 })
 
 const track = (points: readonly TestPoint[]) => writer.track(PROJECT, decoderOf(points))

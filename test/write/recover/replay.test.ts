@@ -10,6 +10,7 @@ import { ForgetfulStore } from '../../support/forgetful-store.ts'
 import { listAll } from '../../support/list-metrics.ts'
 import { randomOf } from '../../support/random.ts'
 import { until } from '../../support/redis-server.ts'
+import { openTestWriter } from '../../support/test-writer.ts'
 
 let store: ForgetfulStore
 let faulty: FaultyStore
@@ -23,8 +24,8 @@ beforeEach(async () => {
 
 /** Looks by itself only when a test says how often. */
 function newWriter(settings: Partial<WriterSettings> = {}, events: Partial<WriterEvents> = {}): Writer {
-  const writer = openWriter(
-    faulty.store,
+  return openTestWriter(
+    faulty,
     { retainedLookMs: 3_600_000, ...settings },
     {
       pointsLost: (points) => (seen.lost += points),
@@ -33,17 +34,27 @@ function newWriter(settings: Partial<WriterSettings> = {}, events: Partial<Write
       ...events,
     },
   )
-  onTestFinished(async () => {
-    faulty.heal()
-    await writer.close()
-  })
-  return writer
 }
 
 const hit = (value = 1, host = ''): TestPoint => ({ name: 'hits', type: 'counter', value, tags: { host } })
 
 function track(writer: Writer, ...points: readonly TestPoint[]) {
   return writer.track(PROJECT, decoderOf(points))
+}
+
+/** The store loses a commit of two points; a round adds 110 to their series before the loss is noticed. */
+async function loseWritesUnderARound(writer: Writer): Promise<void> {
+  await store.remember()
+  await track(writer, hit(1, 'a'), hit(1, 'b'))
+  await store.forget()
+  const slow = gate()
+  faulty.next('append', slow.fault)
+  const first = track(writer, hit(10, 'a'))
+  await slow.reached
+  // Known to us, forgotten by the store, and folded before we hear of it.
+  const second = track(writer, hit(100, 'b'))
+  slow.open()
+  await Promise.all([first, second])
 }
 
 /** The commits offered from a call on, one after the other. */
@@ -167,17 +178,7 @@ describe('a store that lost commits', () => {
 
   it('loses nothing of a round that was open meanwhile', async () => {
     const writer = newWriter()
-    await store.remember()
-    await track(writer, hit(1, 'a'), hit(1, 'b'))
-    await store.forget()
-    const slow = gate()
-    faulty.next('append', slow.fault)
-    const first = track(writer, hit(10, 'a'))
-    await slow.reached
-    // Known to us, forgotten by the store, and folded before we hear of it.
-    const second = track(writer, hit(100, 'b'))
-    slow.open()
-    await Promise.all([first, second])
+    await loseWritesUnderARound(writer)
     expect(await totalOf(store.current, 'hits', 'sum')).toBe(112)
     expect((await store.current.readMetric(PROJECT, 'hits'))?.seriesCount).toBe(2)
   })
@@ -290,17 +291,7 @@ describe('a store that lost more than is retained', () => {
 
   it('gets the series of a round that was open meanwhile', async () => {
     const writer = newWriter({ retainedBytesMax: 1 })
-    await store.remember()
-    await track(writer, hit(1, 'a'), hit(1, 'b'))
-    await store.forget()
-    const slow = gate()
-    faulty.next('append', slow.fault)
-    const first = track(writer, hit(10, 'a'))
-    await slow.reached
-    // Known to us, forgotten by the store, and folded before we hear of it.
-    const second = track(writer, hit(100, 'b'))
-    slow.open()
-    await Promise.all([first, second])
+    await loseWritesUnderARound(writer)
     expect(await totalOf(store.current, 'hits', 'sum')).toBe(110)
     expect((await store.current.readMetric(PROJECT, 'hits'))?.seriesCount).toBe(2)
   })

@@ -1,30 +1,22 @@
-import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
+import { beforeEach, describe, expect, it } from 'vitest'
 import { runAtOnce } from '../../../src/model/steps.ts'
 import type { Store } from '../../../src/store/store.ts'
 import { decodeBetterStackItem } from '../../../src/wire/better-stack.ts'
 import type { Writer, WriterSettings } from '../../../src/write/commit/writer.ts'
 import { DEFAULT_POINT_LIMITS } from '../../support/defaults.ts'
-import { decoderOf, openStore, openWriter, PROJECT, T0_MS, type TestPoint, totalOf } from '../../support/engine.ts'
+import { decoderOf, PROJECT, T0_MS, type TestPoint, totalOf } from '../../support/engine.ts'
 import { FaultyStore, gate, lostRequest } from '../../support/faulty-store.ts'
-import { temporaryFolder } from '../../support/temporary-folder.ts'
+import { openTestStore, openTestWriter } from '../../support/test-writer.ts'
 
 let real: Store
 let faulty: FaultyStore
 
 beforeEach(async () => {
-  real = await openStore(await temporaryFolder())
-  onTestFinished(() => real.close())
+  real = await openTestStore()
   faulty = new FaultyStore(real)
 })
 
-function newWriter(settings: Partial<WriterSettings> = {}, store = faulty.store): Writer {
-  const writer = openWriter(store, settings)
-  onTestFinished(async () => {
-    faulty.heal()
-    await writer.close()
-  })
-  return writer
-}
+const newWriter = (settings: Partial<WriterSettings> = {}, store = faulty): Writer => openTestWriter(store, settings)
 
 const gauge = (name: string, tags: Readonly<Record<string, string>> = {}): TestPoint => ({
   name,
@@ -236,7 +228,7 @@ describe('the limit of tag keys', () => {
   it('holds against what other gateways have added, also since', async () => {
     const writer = newWriter({ tagKeysPerMetricMax: 3 })
     await track(writer, keyed('a'))
-    await track(newWriter({}, real), keyed('b'), keyed('c'))
+    await track(newWriter({}, new FaultyStore(real)), keyed('b'), keyed('c'))
     expect(await refusals(writer, [keyed('b', 'c'), keyed('d')])).toEqual([[1, 'invalid_tags']])
   })
 

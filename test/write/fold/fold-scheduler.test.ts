@@ -1,0 +1,130 @@
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
+import { HOUR_MS } from '../../../src/model/time.ts'
+import type { Store } from '../../../src/store/store.ts'
+import type { Writer } from '../../../src/write/commit/writer.ts'
+import { FoldLoop, type FoldLoopSettings } from '../../../src/write/fold/fold-loop.ts'
+import { SEALED_TIER } from '../../../src/write/fold/merge-window.ts'
+import { decoderOf, FOLD_SETTINGS, PROJECT, type TestPoint, totalOf } from '../../support/engine.ts'
+import { FaultyStore, gate, lostRequest, respondWith } from '../../support/faulty-store.ts'
+import { openTestStore, openTestWriter } from '../../support/test-writer.ts'
+import { entriesOf, gauge, NOW_MS } from './harness.ts'
+
+let store: Store
+let writer: Writer
+
+beforeEach(async () => {
+  store = await openTestStore(1)
+  writer = openTestWriter(new FaultyStore(store))
+})
+
+const track = (...points: readonly TestPoint[]) => writer.track(PROJECT, decoderOf(points))
+
+describe('the scheduler of folds', () => {
+  const LOOP: FoldLoopSettings = { ...FOLD_SETTINGS, inboxBytesMax: 1 << 20, inboxAgeMsMax: 15_000, eventsKeptMs: 1 }
+
+  function newLoop(through: Store, settings: Partial<FoldLoopSettings> = {}) {
+    const failures: string[] = []
+    let nowMs = NOW_MS
+    const log = { error: (_details: object, message: string) => failures.push(message) }
+    const loop = new FoldLoop(through, { ...LOOP, ...settings }, log, () => nowMs)
+    onTestFinished(() => loop.stop())
+    return { loop, failures, advance: (ms: number) => (nowMs += ms) }
+  }
+
+  async function noteInbox(loop: FoldLoop): Promise<void> {
+    loop.noteCommit(0, (await store.inboxSize(0)).bytes)
+  }
+
+  it('folds what an earlier process left, on drain', async () => {
+    for (let i = 0; i < 20; i++) await track(gauge(i))
+    const { loop } = newLoop(store)
+    await loop.start()
+    await loop.drain()
+    expect(await store.inboxSize(0)).toEqual({ entries: 0, bytes: 0 })
+    expect(loop.totals).toMatchObject({ entries: 20, failures: 0 })
+    expect(await totalOf(store, 'level', 'last')).toBe(19)
+  })
+
+  it('folds at once when the inbox has grown to its bound', async () => {
+    const { loop } = newLoop(store, { inboxBytesMax: 10 })
+    await track(gauge(1))
+    await noteInbox(loop)
+    await expect.poll(async () => (await store.inboxSize(0)).entries).toBe(0)
+  })
+
+  it('does not fold while it is held', async () => {
+    const { loop, advance } = newLoop(store)
+    loop.hold(NOW_MS + 5_000)
+    await track(gauge(1))
+    await noteInbox(loop)
+    await loop.drain()
+    expect((await store.inboxSize(0)).entries).toBe(1)
+    advance(6_000)
+    await loop.drain()
+    expect((await store.inboxSize(0)).entries).toBe(0)
+  })
+
+  it('logs a failing store, lets points in meanwhile and goes on later', async () => {
+    const faulty = new FaultyStore(store)
+    const { loop, failures, advance } = newLoop(faulty.store)
+    await track(gauge(1))
+    await noteInbox(loop)
+    faulty.always('commitFold', lostRequest)
+    await loop.drain()
+    expect(failures).toHaveLength(1)
+    expect(loop.totals.failures).toBe(1)
+    await track(gauge(2))
+    expect(await totalOf(store, 'level', 'last')).toBe(2)
+    faulty.heal()
+    await loop.drain()
+    expect((await store.inboxSize(0)).entries).toBe(2)
+    advance(10_000)
+    await loop.drain()
+    expect((await store.inboxSize(0)).entries).toBe(0)
+    expect(await totalOf(store, 'level', 'last')).toBe(2)
+  })
+
+  it('does not spin when its commits are refused again and again', async () => {
+    const faulty = new FaultyStore(store)
+    const { loop } = newLoop(faulty.store)
+    await track(gauge(1))
+    await noteInbox(loop)
+    faulty.always('commitFold', respondWith(false))
+    await loop.drain()
+    expect(faulty.calls('commitFold')).toHaveLength(1)
+    faulty.heal()
+    await loop.drain()
+    expect((await store.inboxSize(0)).entries).toBe(0)
+  })
+
+  it('stops in the middle of its work', async () => {
+    for (let i = 0; i < 10; i++) await track(gauge(i))
+    const faulty = new FaultyStore(store)
+    const { loop } = newLoop(faulty.store, { stepBytesMax: 1 })
+    await noteInbox(loop)
+    const slow = gate()
+    faulty.next('commitFold', slow.fault)
+    const drained = loop.drain()
+    await slow.reached
+    const stopped = loop.stop()
+    slow.open()
+    await Promise.all([drained, stopped])
+    expect((await store.inboxSize(0)).entries).toBe(9)
+    expect(await totalOf(store, 'level', 'count')).toBe(10)
+  })
+
+  it('merges piles and seals windows that have ended', async () => {
+    const { loop, advance } = newLoop(store)
+    for (let i = 0; i < 8; i++) {
+      await track(gauge(i))
+      await noteInbox(loop)
+      await loop.drain()
+    }
+    expect(loop.totals).toMatchObject({ steps: 8, merges: 4, seals: 0 })
+    expect((await entriesOf(store, 'level', 10_000)).map(({ tier }) => tier)).toEqual([1])
+    advance(2 * HOUR_MS)
+    await loop.drain()
+    expect((await entriesOf(store, 'level', 10_000)).map(({ tier }) => tier)).toEqual([SEALED_TIER])
+    expect(await totalOf(store, 'level', 'last')).toBe(7)
+  })
+})

@@ -1,0 +1,131 @@
+import { beforeEach, describe, expect, it } from 'vitest'
+import type { IndexEntry, Store } from '../../../src/store/store.ts'
+import type { Writer } from '../../../src/write/commit/writer.ts'
+import { foldInbox } from '../../../src/write/fold/fold.ts'
+import { mergeWindow, RUNS_PER_TIER, SEALED_TIER } from '../../../src/write/fold/merge-window.ts'
+import { ask, decoderOf, FOLD_SETTINGS, PROJECT, T0_MS, type TestPoint, totalOf } from '../../support/engine.ts'
+import { FaultyStore, gate } from '../../support/faulty-store.ts'
+import { openTestStore, openTestWriter } from '../../support/test-writer.ts'
+import { entriesOf, gauge, NOW_MS, windowOf } from './harness.ts'
+
+let store: Store
+let writer: Writer
+
+beforeEach(async () => {
+  store = await openTestStore(1)
+  writer = openTestWriter(new FaultyStore(store))
+})
+
+const track = (...points: readonly TestPoint[]) => writer.track(PROJECT, decoderOf(points))
+const fold = () => foldInbox(store, 0, FOLD_SETTINGS, NOW_MS)
+
+describe('mergeWindow', () => {
+  async function foldOften(times: number, from = 0): Promise<void> {
+    for (let i = from; i < from + times; i++) {
+      // All in one moment: the later arrival is the last value.
+      await track(gauge(i), { name: 'hits', type: 'counter', value: 1 })
+      await fold()
+      await mergeWindow(store, 0, await windowOf(store, 'level', 10_000), { whole: false, nowMs: NOW_MS })
+    }
+  }
+
+  it('makes one run of eight of a tier, and of eight of those one of the next', async () => {
+    await foldOften(9)
+    expect((await entriesOf(store, 'level', 10_000)).map(({ tier }) => tier)).toEqual([1, 0])
+    expect(await totalOf(store, 'level', 'last')).toBe(8)
+    await foldOften(56, 9)
+    await mergeWindow(store, 0, await windowOf(store, 'level', 10_000), { whole: false, nowMs: NOW_MS })
+    expect((await entriesOf(store, 'level', 10_000)).map(({ tier }) => tier)).toEqual([2, 0])
+    expect(await totalOf(store, 'level', 'last')).toBe(64)
+    expect(await totalOf(store, 'level', 'first')).toBe(0)
+    expect(await totalOf(store, 'level', 'count')).toBe(65)
+  })
+
+  it('waits until a pile is complete', async () => {
+    for (let i = 0; i < RUNS_PER_TIER - 1; i++) {
+      await track(gauge(i))
+      await fold()
+    }
+    const window = await windowOf(store, 'level', 10_000)
+    expect(await mergeWindow(store, 0, window, { whole: false, nowMs: NOW_MS })).toBeUndefined()
+    expect(await entriesOf(store, 'level', 10_000)).toHaveLength(RUNS_PER_TIER - 1)
+  })
+
+  it('seals a window into one deflated run and does so again only after more points', async () => {
+    for (let n = 0; n < 3; n++) {
+      await track(
+        ...Array.from({ length: 300 }, (_, i) => gauge(50 + (i % 7) * n, T0_MS + i * 10_000, { host: `${i % 3}` })),
+      )
+      await fold()
+    }
+    const window = await windowOf(store, 'level', 10_000)
+    const bytes = (entries: readonly IndexEntry[]) => entries.reduce((sum, { scalarBytes }) => sum + scalarBytes, 0)
+    const open = bytes(await entriesOf(store, 'level', 10_000))
+    expect(await mergeWindow(store, 0, window, { whole: true, nowMs: NOW_MS })).toMatchObject({ bytesRead: open })
+    const sealed = await entriesOf(store, 'level', 10_000)
+    expect(sealed.map(({ tier }) => tier)).toEqual([SEALED_TIER])
+    expect(bytes(sealed)).toBeLessThan(open / 2)
+    expect(await mergeWindow(store, 0, window, { whole: true, nowMs: NOW_MS })).toBeUndefined()
+
+    await track(gauge(7, T0_MS, { host: 'late' }))
+    await fold()
+    expect(await mergeWindow(store, 0, window, { whole: true, nowMs: NOW_MS })).toBeDefined()
+    expect((await entriesOf(store, 'level', 10_000)).map(({ tier }) => tier)).toEqual([SEALED_TIER])
+    expect(await totalOf(store, 'level', 'count')).toBe(901)
+  })
+
+  it('changes nothing when the window changed meanwhile', async () => {
+    for (let i = 0; i < 3; i++) {
+      await track(gauge(i))
+      await fold()
+    }
+    const faulty = new FaultyStore(store)
+    const slow = gate()
+    faulty.next('commitFold', slow.fault)
+    const window = await windowOf(store, 'level', 10_000)
+    const late = mergeWindow(faulty.store, 0, window, { whole: true, nowMs: NOW_MS })
+    await slow.reached
+    expect(await mergeWindow(store, 0, window, { whole: true, nowMs: NOW_MS })).toBeDefined()
+    const entries = await entriesOf(store, 'level', 10_000)
+    slow.open()
+    expect(await late).toBeUndefined()
+    expect(await entriesOf(store, 'level', 10_000)).toEqual(entries)
+    expect(await totalOf(store, 'level', 'count')).toBe(3)
+  })
+
+  it('splits a large window into blocks by series and merges it range by range', async () => {
+    const series = 1_000
+    const buckets = 30
+    const wide = (n: number) =>
+      Array.from({ length: series * buckets }, (_, i): TestPoint => {
+        const bucket = Math.floor(i / series)
+        // Values without a pattern, so that blocks are large.
+        const value = Math.sin(i * 12.9898 + n) * 43_758.5453
+        return gauge(value, T0_MS + bucket * 30_000 + n, { host: `host-${i % series}` })
+      })
+    for (let n = 0; n < 3; n++) await track(...wide(n))
+    while ((await fold()) !== undefined);
+    const before = await totals()
+    const window = await windowOf(store, 'level', 10_000)
+    expect(await mergeWindow(store, 0, window, { whole: true, nowMs: NOW_MS })).toBeDefined()
+    const blocks = await entriesOf(store, 'level', 10_000)
+    expect(await totals()).toEqual(before)
+    for (let n = 3; n < 5; n++) await track(...wide(n))
+    while ((await fold()) !== undefined);
+    const after = await totals()
+    expect(await mergeWindow(store, 0, window, { whole: true, nowMs: NOW_MS })).toBeDefined()
+    expect(await totals()).toEqual(after)
+    expect(after).toMatchObject({ count: series * buckets * 5 })
+    expect(blocks.length).toBeGreaterThan(1)
+    const sealed = await entriesOf(store, 'level', 10_000)
+    expect(sealed.length).toBeGreaterThanOrEqual(blocks.length)
+    expect(new Set(sealed.map(({ order }) => order)).size).toBe(1)
+
+    async function totals() {
+      const aggregations = ['count', 'min', 'max', 'last']
+      const { groups } = await ask(store, 'level', { aggregations, groupBy: ['host'], interval: '1d' })
+      const count = groups.reduce((sum, group) => sum + group.totals.get('count')!, 0)
+      return { count, groups: groups.map((group) => [group.tags, [...group.totals]]) }
+    }
+  })
+})
