@@ -1,49 +1,26 @@
-import { INSTANT, itemError, KEYS, MESSAGE, type Row, refusal, type Step } from './row.ts'
+import { AT, absent, accepted, counter, DAY, gauge, PATH, START, totalOf } from './flux-requests.ts'
+import { INSTANT, itemError, KEYS, type Row, refusal } from './row.ts'
 
-/** Keys, tracking, the catalog and deletion of the Flux API. */
-
-const M = '/api/v1/metrics'
-const AT = '2024-01-15T10:30:00Z'
-const DAY = 'from=2024-01-15T00:00:00Z&to=2024-01-15T23:59:59Z&interval=1d'
-const START = '2024-01-15T00:00:00Z'
-
-function totalOf(name: string, aggregation: string, value: unknown): Step {
-  return {
-    send: `GET ${M}/${encodeURIComponent(name)}/query?${DAY}&aggregation=${aggregation}`,
-    response: { data: { name, aggregation, interval: '1d', series: [{ timestamp: START, value }] } },
-  }
-}
-
-const gauge = (name: string, value: unknown = 1, more: object = {}) => ({ name, type: 'gauge', value, ...more })
-const counter = (name: string, value: unknown = 1, more: object = {}) => ({
-  ...{ name, type: 'counter', value, timestamp: AT },
-  ...more,
-})
-const accepted = (n: number) => ({ data: { accepted: n, rejected: 0 } })
-const absent = (name: string): Step => ({
-  send: `GET ${M}/${encodeURIComponent(name)}`,
-  status: 404,
-  response: refusal('metric_not_found'),
-})
+/** Keys and tracking of the Flux API. */
 
 const KEY_ROWS: readonly Row[] = [
   {
     title: 'the key is accepted as Authorization: Bearer',
-    send: `GET ${M}?limit=1&search=no+such`,
+    send: `GET ${PATH}?limit=1&search=no+such`,
     as: 'none',
     headers: { authorization: `Bearer ${KEYS.all}` },
     response: { data: [] },
   },
   {
     title: 'the key is accepted as X-API-Key',
-    send: `GET ${M}?limit=1&search=no+such`,
+    send: `GET ${PATH}?limit=1&search=no+such`,
     as: 'none',
     headers: { 'x-api-key': KEYS.all },
     response: { data: [] },
   },
   {
     title: 'a request without a key is missing_api_key',
-    send: `GET ${M}`,
+    send: `GET ${PATH}`,
     as: 'none',
     status: 401,
     response: refusal('missing_api_key'),
@@ -51,14 +28,14 @@ const KEY_ROWS: readonly Row[] = [
   },
   {
     title: 'the key is not read from the query string',
-    send: `GET ${M}?api_key=${KEYS.all}&key=${KEYS.all}&token=${KEYS.all}`,
+    send: `GET ${PATH}?api_key=${KEYS.all}&key=${KEYS.all}&token=${KEYS.all}`,
     as: 'none',
     status: 401,
     response: refusal('missing_api_key'),
   },
   {
     title: 'an unknown key is invalid_api_key',
-    send: `GET ${M}`,
+    send: `GET ${PATH}`,
     as: 'none',
     headers: { authorization: 'Bearer sk_live_xxx' },
     status: 401,
@@ -66,27 +43,27 @@ const KEY_ROWS: readonly Row[] = [
   },
   {
     title: 'a key with the scope ingest alone may not query',
-    send: `GET ${M}`,
+    send: `GET ${PATH}`,
     as: 'ingest',
     status: 403,
     response: refusal('forbidden', { scope: 'query' }),
     after: [
-      { send: `GET ${M}/x`, as: 'ingest', status: 403, response: refusal('forbidden', { scope: 'query' }) },
-      { send: `GET ${M}/x/query`, as: 'ingest', status: 403, response: refusal('forbidden', { scope: 'query' }) },
+      { send: `GET ${PATH}/x`, as: 'ingest', status: 403, response: refusal('forbidden', { scope: 'query' }) },
+      { send: `GET ${PATH}/x/query`, as: 'ingest', status: 403, response: refusal('forbidden', { scope: 'query' }) },
       { send: 'GET /api/v1/events', as: 'ingest', status: 403, response: refusal('forbidden', { scope: 'query' }) },
-      { send: `DELETE ${M}/x`, as: 'ingest', status: 403, response: refusal('forbidden', { scope: 'admin' }) },
+      { send: `DELETE ${PATH}/x`, as: 'ingest', status: 403, response: refusal('forbidden', { scope: 'admin' }) },
     ],
   },
   {
     title: 'a key with the scope query alone may not ingest',
-    send: `POST ${M}`,
+    send: `POST ${PATH}`,
     body: gauge('key.query'),
     as: 'query',
     status: 403,
     response: refusal('forbidden', { scope: 'ingest' }),
     after: [
       {
-        send: `POST ${M}/batch`,
+        send: `POST ${PATH}/batch`,
         body: [],
         as: 'query',
         status: 403,
@@ -111,16 +88,16 @@ const KEY_ROWS: readonly Row[] = [
   },
   {
     title: 'a project sees only its own data',
-    before: [{ send: `POST ${M}`, body: gauge('project.mine', 1, { tags: { secret: 'yes' } }) }],
-    send: `GET ${M}`,
+    before: [{ send: `POST ${PATH}`, body: gauge('project.mine', 1, { tags: { secret: 'yes' } }) }],
+    send: `GET ${PATH}`,
     as: 'other',
     response: { data: [] },
     after: [
-      { send: `GET ${M}/project.mine`, as: 'other', status: 404, response: refusal('metric_not_found') },
-      { send: `GET ${M}/project.mine/query`, as: 'other', status: 404, response: refusal('metric_not_found') },
-      { send: `DELETE ${M}/project.mine`, as: 'other', status: 404, response: refusal('metric_not_found') },
+      { send: `GET ${PATH}/project.mine`, as: 'other', status: 404, response: refusal('metric_not_found') },
+      { send: `GET ${PATH}/project.mine/query`, as: 'other', status: 404, response: refusal('metric_not_found') },
+      { send: `DELETE ${PATH}/project.mine`, as: 'other', status: 404, response: refusal('metric_not_found') },
       {
-        send: `GET ${M}?search=project.mine`,
+        send: `GET ${PATH}?search=project.mine`,
         response: {
           data: [{ name: 'project.mine', type: 'gauge', tags: ['secret'], first_seen: INSTANT, last_seen: INSTANT }],
         },
@@ -132,19 +109,19 @@ const KEY_ROWS: readonly Row[] = [
 const SINGLE_ROWS: readonly Row[] = [
   {
     title: 'the response to a point repeats it',
-    send: `POST ${M}`,
+    send: `POST ${PATH}`,
     body: counter('single.one', 145.2, { tags: { endpoint: '/users', status: '200' }, unit: 'ms', description: 'x' }),
     response: `{"data":{"name":"single.one","type":"counter","value":145.2,"timestamp":"${AT}"}}`,
     after: [totalOf('single.one', 'sum', 145.2)],
   },
   {
     title: 'a missing or null timestamp is the time of reception',
-    send: `POST ${M}`,
+    send: `POST ${PATH}`,
     body: gauge('single.now', 2, { timestamp: null }),
     response: { data: { name: 'single.now', type: 'gauge', value: 2, timestamp: INSTANT } },
     after: [
       {
-        send: `GET ${M}/single.now/query?from=-1m&interval=1d`,
+        send: `GET ${PATH}/single.now/query?from=-1m&interval=1d`,
         response: {
           data: { name: 'single.now', aggregation: 'last', interval: '1d', series: [{ timestamp: INSTANT, value: 2 }] },
         },
@@ -153,14 +130,14 @@ const SINGLE_ROWS: readonly Row[] = [
   },
   {
     title: 'the value of a set is a string',
-    send: `POST ${M}`,
+    send: `POST ${PATH}`,
     body: { name: 'single.set', type: 'set', value: 'user_123', timestamp: AT },
     response: { data: { name: 'single.set', type: 'set', value: 'user_123', timestamp: AT } },
     after: [totalOf('single.set', 'count', 1)],
   },
   {
     title: 'unknown fields are ignored',
-    send: `POST ${M}`,
+    send: `POST ${PATH}`,
     body: gauge('single.unknown', 1, { color: 'red', kind: { a: 1 } }),
     response: { data: { name: 'single.unknown', type: 'gauge', value: 1, timestamp: INSTANT } },
   },
@@ -197,7 +174,7 @@ const SINGLE_ROWS: readonly Row[] = [
   ).map(
     ([what, body, code]): Row => ({
       title: `${what} is ${code}`,
-      send: `POST ${M}`,
+      send: `POST ${PATH}`,
       body,
       status: 400,
       response: refusal(code),
@@ -206,15 +183,15 @@ const SINGLE_ROWS: readonly Row[] = [
   ),
   {
     title: 'a number too large to be finite is invalid_value',
-    send: `POST ${M}`,
+    send: `POST ${PATH}`,
     body: '{"name":"single.bad","type":"gauge","value":1e999}',
     status: 400,
     response: refusal('invalid_value'),
   },
   {
     title: 'a name has one type for life',
-    before: [{ send: `POST ${M}`, body: counter('single.typed') }],
-    send: `POST ${M}`,
+    before: [{ send: `POST ${PATH}`, body: counter('single.typed') }],
+    send: `POST ${PATH}`,
     body: gauge('single.typed'),
     status: 409,
     response: refusal('type_conflict'),
@@ -224,23 +201,23 @@ const SINGLE_ROWS: readonly Row[] = [
     title: 'a series beyond the limit is refused, existing series still accept points',
     before: [
       {
-        send: `POST ${M}/batch`,
+        send: `POST ${PATH}/batch`,
         body: Array.from({ length: 5 }, (_, i) => counter('single.wide', 1, { tags: { i } })),
         response: accepted(5),
       },
     ],
-    send: `POST ${M}`,
+    send: `POST ${PATH}`,
     body: counter('single.wide', 1, { tags: { i: 5 } }),
     status: 422,
     response: refusal('series_limit_exceeded'),
     after: [
-      { send: `POST ${M}`, body: counter('single.wide', 1, { tags: { i: 4 } }) },
+      { send: `POST ${PATH}`, body: counter('single.wide', 1, { tags: { i: 4 } }) },
       totalOf('single.wide', 'sum', 6),
     ],
   },
   {
     title: 'a content type other than JSON is unsupported_media_type',
-    send: `POST ${M}`,
+    send: `POST ${PATH}`,
     body: '<a/>',
     headers: { 'content-type': 'application/xml' },
     status: 415,
@@ -248,7 +225,7 @@ const SINGLE_ROWS: readonly Row[] = [
   },
   {
     title: 'an unknown content encoding is unsupported_media_type',
-    send: `POST ${M}`,
+    send: `POST ${PATH}`,
     body: gauge('single.bad'),
     headers: { 'content-encoding': 'zstd' },
     status: 415,
@@ -256,27 +233,27 @@ const SINGLE_ROWS: readonly Row[] = [
   },
   {
     title: 'the form type that curl sends is read as JSON',
-    send: `POST ${M}`,
+    send: `POST ${PATH}`,
     body: gauge('single.form'),
     headers: { 'content-type': 'application/x-www-form-urlencoded' },
     response: { data: { name: 'single.form', type: 'gauge', value: 1, timestamp: INSTANT } },
   },
   {
     title: 'a body of more than 20 MiB is payload_too_large',
-    send: `POST ${M}`,
+    send: `POST ${PATH}`,
     body: Buffer.alloc(20 * 1024 * 1024 + 1, ' '),
     status: 413,
     response: refusal('payload_too_large'),
   },
   {
     title: 'a body of 20 MiB is accepted',
-    send: `POST ${M}`,
+    send: `POST ${PATH}`,
     body: JSON.stringify(gauge('single.padded')).padEnd(20 * 1024 * 1024, ' '),
     response: { data: { name: 'single.padded', type: 'gauge', value: 1, timestamp: INSTANT } },
   },
   {
     title: 'a request with Connection: close gets a response',
-    send: `POST ${M}`,
+    send: `POST ${PATH}`,
     body: gauge('single.close'),
     headers: { connection: 'close' },
     responseHeaders: { connection: 'close' },
@@ -284,7 +261,7 @@ const SINGLE_ROWS: readonly Row[] = [
   { title: 'an unknown path is not_found', send: 'GET /api/v1/metric', status: 404, response: refusal('not_found') },
   {
     title: 'an unknown method is not_found',
-    send: `PUT ${M}/x`,
+    send: `PUT ${PATH}/x`,
     body: {},
     status: 404,
     response: refusal('not_found'),
@@ -294,11 +271,11 @@ const SINGLE_ROWS: readonly Row[] = [
 const TAG_ROWS: readonly Row[] = [
   {
     title: 'tag values are strings, numbers and booleans, stored as text; null is dropped',
-    send: `POST ${M}`,
+    send: `POST ${PATH}`,
     body: counter('tags.kinds', 1, { tags: { s: 'x', n: 1.5, i: 200, b: true, gone: null } }),
     after: [
       {
-        send: `GET ${M}/tags.kinds`,
+        send: `GET ${PATH}/tags.kinds`,
         response: {
           data: {
             name: 'tags.kinds',
@@ -311,7 +288,7 @@ const TAG_ROWS: readonly Row[] = [
         },
       },
       {
-        send: `GET ${M}/tags.kinds/query?${DAY}&group_by=tags.i,tags.n,tags.b`,
+        send: `GET ${PATH}/tags.kinds/query?${DAY}&group_by=tags.i,tags.n,tags.b`,
         response: { data: { groups: { '200,1.5,true': [{ timestamp: START, value: 1 }] } } },
       },
     ],
@@ -319,10 +296,10 @@ const TAG_ROWS: readonly Row[] = [
   {
     title: 'a number and its text are the same tag value, and the order of tags does not matter',
     before: [
-      { send: `POST ${M}`, body: counter('tags.same', 1, { tags: { a: 200, b: 'x' } }) },
-      { send: `POST ${M}`, body: counter('tags.same', 2, { tags: { b: 'x', a: '200', c: '' } }) },
+      { send: `POST ${PATH}`, body: counter('tags.same', 1, { tags: { a: 200, b: 'x' } }) },
+      { send: `POST ${PATH}`, body: counter('tags.same', 2, { tags: { b: 'x', a: '200', c: '' } }) },
     ],
-    send: `GET ${M}/tags.same/query?${DAY}&group_by=tags.a`,
+    send: `GET ${PATH}/tags.same/query?${DAY}&group_by=tags.a`,
     response: { data: { groups: { '200': [{ timestamp: START, value: 3 }] } } },
   },
 ]
@@ -341,7 +318,7 @@ const TIME_ROWS: readonly Row[] = (
   ] as const
 ).map(([timestamp, instant], i) => ({
   title: `${timestamp} is ${instant}`,
-  send: `POST ${M}`,
+  send: `POST ${PATH}`,
   body: counter(`time.${i}`, 1, { timestamp }),
   response: { data: { name: `time.${i}`, type: 'counter', value: 1, timestamp: instant } },
 }))
@@ -349,24 +326,24 @@ const TIME_ROWS: readonly Row[] = (
 const BATCH_ROWS: readonly Row[] = [
   {
     title: 'a batch is an object with metrics',
-    send: `POST ${M}/batch`,
+    send: `POST ${PATH}/batch`,
     body: { metrics: [counter('batch.object'), counter('batch.object', 2)] },
     response: '{"data":{"accepted":2,"rejected":0}}',
     after: [totalOf('batch.object', 'sum', 3)],
   },
   {
     title: 'a batch may be a bare array',
-    send: `POST ${M}/batch`,
+    send: `POST ${PATH}/batch`,
     body: [counter('batch.bare'), counter('batch.bare', 2)],
     response: accepted(2),
     after: [totalOf('batch.bare', 'sum', 3)],
   },
-  { title: 'a batch may be empty', send: `POST ${M}/batch`, body: { metrics: [] }, response: accepted(0) },
-  { title: 'a bare array may be empty', send: `POST ${M}/batch`, body: [], response: accepted(0) },
+  { title: 'a batch may be empty', send: `POST ${PATH}/batch`, body: { metrics: [] }, response: accepted(0) },
+  { title: 'a bare array may be empty', send: `POST ${PATH}/batch`, body: [], response: accepted(0) },
   {
     title: 'invalid items are listed by index, all others are stored',
-    before: [{ send: `POST ${M}`, body: gauge('batch.gauge') }],
-    send: `POST ${M}/batch`,
+    before: [{ send: `POST ${PATH}`, body: gauge('batch.gauge') }],
+    send: `POST ${PATH}/batch`,
     body: {
       metrics: [
         counter('batch.mixed'),
@@ -392,14 +369,14 @@ const BATCH_ROWS: readonly Row[] = [
   },
   {
     title: 'a batch of 500 items is accepted',
-    send: `POST ${M}/batch`,
+    send: `POST ${PATH}/batch`,
     body: Array.from({ length: 500 }, () => counter('batch.500')),
     response: accepted(500),
     after: [totalOf('batch.500', 'sum', 500)],
   },
   {
     title: 'a batch of 501 items is refused and nothing is stored',
-    send: `POST ${M}/batch`,
+    send: `POST ${PATH}/batch`,
     body: { metrics: Array.from({ length: 501 }, () => counter('batch.501')) },
     status: 400,
     response: refusal('batch_too_large', { max: 500 }),
@@ -408,7 +385,7 @@ const BATCH_ROWS: readonly Row[] = [
   ...[{}, { metrics: {} }, { metrics: null }, '7', '{"metrics":[{}'].map(
     (body, i): Row => ({
       title: `a body without a list of metrics is invalid (${i})`,
-      send: `POST ${M}/batch`,
+      send: `POST ${PATH}/batch`,
       body,
       status: 400,
       response: refusal('invalid_body'),
@@ -416,184 +393,17 @@ const BATCH_ROWS: readonly Row[] = [
   ),
   {
     title: 'of two points with equal times in one request, the last one wins',
-    send: `POST ${M}/batch`,
+    send: `POST ${PATH}/batch`,
     body: [1, 3, 2].map((value) => gauge('batch.order', value, { timestamp: AT })),
     after: [totalOf('batch.order', 'last', 2)],
   },
   {
     title: 'negative values of counters are accepted',
-    send: `POST ${M}/batch`,
+    send: `POST ${PATH}/batch`,
     body: [counter('batch.down', 5), counter('batch.down', -2)],
     response: accepted(2),
     after: [totalOf('batch.down', 'sum', 3)],
   },
 ]
 
-const CATALOG_ROWS: readonly Row[] = [
-  {
-    title: 'metrics are listed by name, with their tag keys and times',
-    before: [
-      {
-        send: `POST ${M}/batch`,
-        body: [
-          counter('list.b', 1, { tags: { z: 1 } }),
-          counter('list.b', 1, { tags: { a: 1 }, timestamp: '2024-01-10T00:00:00Z' }),
-          gauge('list.a', 1, { timestamp: AT }),
-          { name: 'list.C', type: 'set', value: 'x', timestamp: AT },
-        ],
-      },
-    ],
-    send: `GET ${M}?search=LIST.`,
-    response: `{"data":[{"name":"list.C","type":"set","tags":[],"first_seen":"${AT}","last_seen":"${AT}"},{"name":"list.a","type":"gauge","tags":[],"first_seen":"${AT}","last_seen":"${AT}"},{"name":"list.b","type":"counter","tags":["a","z"],"first_seen":"2024-01-10T00:00:00Z","last_seen":"${AT}"}]}`,
-    after: [
-      {
-        send: `GET ${M}?search=list.&type=gauge`,
-        response: { data: [{ name: 'list.a', type: 'gauge', tags: [], first_seen: AT, last_seen: AT }] },
-      },
-      {
-        send: `GET ${M}?search=list.&limit=1`,
-        response: { data: [{ name: 'list.C', type: 'set', tags: [], first_seen: AT, last_seen: AT }] },
-      },
-      {
-        send: `GET ${M}?search=list.&limit=1&after=list.C`,
-        response: { data: [{ name: 'list.a', type: 'gauge', tags: [], first_seen: AT, last_seen: AT }] },
-      },
-      { send: `GET ${M}?search=list.&after=list.b`, response: { data: [] } },
-    ],
-  },
-  {
-    title: 'a list filtered by an unknown type is invalid_type',
-    send: `GET ${M}?type=timer`,
-    status: 400,
-    response: refusal('invalid_type'),
-  },
-  {
-    title: 'a limit that is not a whole number is invalid_value',
-    send: `GET ${M}?limit=0`,
-    status: 400,
-    response: refusal('invalid_value'),
-  },
-  {
-    title: 'a single metric comes with its number of points',
-    before: [{ send: `POST ${M}/batch`, body: [counter('one.metric'), counter('one.metric')] }],
-    send: `GET ${M}/one.metric`,
-    response: `{"data":{"name":"one.metric","type":"counter","tags":[],"first_seen":"${AT}","last_seen":"${AT}","data_points":2}}`,
-  },
-  {
-    title: 'an unknown metric is metric_not_found',
-    send: `GET ${M}/no.such`,
-    status: 404,
-    response: refusal('metric_not_found'),
-  },
-  ...['batch', 'a/b c%?&#ü😀', '__proto__', 'query', '..'].map(
-    (name): Row => ({
-      title: `names are percent-decoded: ${name}`,
-      before: [{ send: `POST ${M}/batch`, body: [counter(name, 2)] }],
-      send: `GET ${M}/${encodeURIComponent(name).replaceAll('.', '%2E')}`,
-      response: { data: { name, type: 'counter', tags: [], first_seen: AT, last_seen: AT, data_points: 1 } },
-      after: [
-        {
-          send: `GET ${M}/${encodeURIComponent(name).replaceAll('.', '%2E')}/query?${DAY}`,
-          response: { data: { name, aggregation: 'sum', interval: '1d', series: [{ timestamp: START, value: 2 }] } },
-        },
-        { send: `DELETE ${M}/${encodeURIComponent(name).replaceAll('.', '%2E')}`, status: 204, response: '' },
-      ],
-    }),
-  ),
-]
-
-const DELETE_ROWS: readonly Row[] = [
-  {
-    title: 'a deleted metric is not found, and its name can be used with another type',
-    before: [{ send: `POST ${M}`, body: counter('delete.me', 1, { tags: { a: 1 } }) }],
-    send: `DELETE ${M}/delete.me`,
-    as: 'admin',
-    status: 204,
-    response: '',
-    after: [
-      absent('delete.me'),
-      { send: `GET ${M}/delete.me/query`, status: 404, response: refusal('metric_not_found') },
-      { send: `GET ${M}?search=delete.me`, response: { data: [] } },
-      { send: `DELETE ${M}/delete.me`, status: 404, response: refusal('metric_not_found') },
-      { send: `POST ${M}`, body: gauge('delete.me', 7, { timestamp: AT }) },
-      {
-        send: `GET ${M}/delete.me`,
-        response: {
-          data: { name: 'delete.me', type: 'gauge', tags: [], first_seen: AT, last_seen: AT, data_points: 1 },
-        },
-      },
-      totalOf('delete.me', 'last', 7),
-    ],
-  },
-]
-
-const IDEMPOTENCY_ROWS: readonly Row[] = [
-  {
-    title: 'a retry with the same idempotency key counts once and gets the first response',
-    before: [{ send: `POST ${M}`, body: counter('once.single'), headers: { 'idempotency-key': 'single-1' } }],
-    send: `POST ${M}`,
-    body: counter('once.single'),
-    headers: { 'idempotency-key': 'single-1' },
-    response: { data: { name: 'once.single', type: 'counter', value: 1, timestamp: AT } },
-    after: [totalOf('once.single', 'sum', 1)],
-  },
-  {
-    title: 'a retry of a batch gets the first response with its errors',
-    before: [{ send: `POST ${M}/batch`, body: [counter('once.batch'), {}], headers: { 'idempotency-key': 'batch-1' } }],
-    send: `POST ${M}/batch`,
-    body: [counter('once.batch'), {}],
-    headers: { 'idempotency-key': 'batch-1' },
-    response: { data: { accepted: 1, rejected: 1 }, errors: [itemError(1, 'missing_name')] },
-    after: [totalOf('once.batch', 'sum', 1)],
-  },
-  {
-    title: 'another body with the same key is idempotency_conflict',
-    before: [{ send: `POST ${M}`, body: counter('once.other'), headers: { 'idempotency-key': 'other-1' } }],
-    send: `POST ${M}`,
-    body: counter('once.other', 2),
-    headers: { 'idempotency-key': 'other-1' },
-    status: 409,
-    response: refusal('idempotency_conflict'),
-    after: [totalOf('once.other', 'sum', 1)],
-  },
-  {
-    title: 'idempotency keys belong to a project',
-    before: [{ send: `POST ${M}`, body: counter('once.project'), headers: { 'idempotency-key': 'project-1' } }],
-    send: `POST ${M}`,
-    body: counter('once.project', 3),
-    as: 'other',
-    headers: { 'idempotency-key': 'project-1' },
-    response: { data: { name: 'once.project', type: 'counter', value: 3, timestamp: AT } },
-    after: [totalOf('once.project', 'sum', 1), { send: `DELETE ${M}/once.project`, as: 'other', status: 204 }],
-  },
-  {
-    title: 'after a refused request, the corrected one may use the same key',
-    before: [
-      { send: `POST ${M}`, body: counter('once.again', 'x'), headers: { 'idempotency-key': 'again-1' }, status: 400 },
-    ],
-    send: `POST ${M}`,
-    body: counter('once.again'),
-    headers: { 'idempotency-key': 'again-1' },
-    after: [totalOf('once.again', 'sum', 1)],
-  },
-  {
-    title: 'a malformed idempotency key is invalid_body',
-    send: `POST ${M}`,
-    body: counter('once.bad'),
-    headers: { 'idempotency-key': 'a b' },
-    status: 400,
-    response: { error: { code: 'invalid_body', message: MESSAGE } },
-    after: [absent('once.bad')],
-  },
-]
-
-export const FLUX_TRACK_ROWS: readonly Row[] = [
-  ...KEY_ROWS,
-  ...SINGLE_ROWS,
-  ...TAG_ROWS,
-  ...TIME_ROWS,
-  ...BATCH_ROWS,
-  ...CATALOG_ROWS,
-  ...DELETE_ROWS,
-  ...IDEMPOTENCY_ROWS,
-]
+export const FLUX_TRACK_ROWS: readonly Row[] = [...KEY_ROWS, ...SINGLE_ROWS, ...TAG_ROWS, ...TIME_ROWS, ...BATCH_ROWS]
