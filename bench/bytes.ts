@@ -10,6 +10,7 @@ import { encodeBlocks } from '../src/rollup/encode-block.ts'
 import { mergeRows } from '../src/rollup/merge-rows.ts'
 import type { RollupRows } from '../src/rollup/rollup-rows.ts'
 import { RollupTable } from '../src/rollup/rollup-table.ts'
+import { addBinsToSketch } from '../src/rollup/row-bins.ts'
 import { QuantileSketch } from '../src/sketch/quantile-sketch.ts'
 import { diskBytesOf } from './cpu.ts'
 import type { Options } from './options.ts'
@@ -110,7 +111,7 @@ export function binsOf(rows: RollupRows): number {
     // Equal values need no stored bins.
     if (rows.min[row] === rows.max[row]) continue
     sketch.clear()
-    rows.mergeBinsInto(row, sketch)
+    addBinsToSketch(rows, row, sketch)
     bins += sketch.binCount
   }
   return bins

@@ -24,28 +24,20 @@ export class BlockMemory {
   #chunkBytes = CHUNK_BYTES_MIN
   #chunk: ArrayBuffer | undefined
   #used = 0
-  #sketchBytes = 0
-  #undecodedSections = 0
 
   get bytes(): number {
     return this.#bytes
   }
 
-  /** Counts what was taken elsewhere; less than 0 for what was freed. */
+  /** Counts what was taken elsewhere. */
   count(bytes: number): void {
     this.#bytes += bytes
     this.onGrowth?.(bytes)
   }
 
-  /** Counts a sketch string that sections share until the last of them has decoded its bins. */
+  /** Counts a sketch string that sections share. */
   holdSketches(bytes: number, sections: number): void {
-    this.#sketchBytes = bytes + BUFFER_BYTES + (sections + 1) * VIEW_BYTES
-    this.#undecodedSections = sections
-    this.count(this.#sketchBytes)
-  }
-
-  releaseSketches(): void {
-    if (--this.#undecodedSections === 0) this.count(-this.#sketchBytes)
+    this.count(bytes + BUFFER_BYTES + (sections + 1) * VIEW_BYTES)
   }
 
   /** Sizes the shared buffers for a block of so many rows. */

@@ -1,7 +1,7 @@
 import { crc32, deflateRawSync } from 'node:zlib'
 import { compareIds, formatId, type Id64 } from '../model/id.ts'
-import { encodeBins } from '../sketch/bins.ts'
-import { QuantileSketch } from '../sketch/quantile-sketch.ts'
+import { binOf } from '../sketch/bin-keys.ts'
+import { encodeBin } from '../sketch/bins.ts'
 import { ByteWriter } from '../sketch/varint.ts'
 import {
   BLOCK_BYTES_MAX,
@@ -22,6 +22,7 @@ import {
 } from './block-format.ts'
 import { encodeColumn } from './columns.ts'
 import type { RollupRows } from './rollup-rows.ts'
+import { hasBins, isBroken } from './row-bins.ts'
 
 /**
  * Encodes rollups as blocks. `block.ts` describes what a block is and reads it; `docs/storage-format.md` describes
@@ -53,7 +54,6 @@ const scalarBody = new ByteWriter(1 << 16)
 const sketchBody = new ByteWriter(1 << 16)
 const sectionBins = new ByteWriter(1 << 14)
 const sectionScalars = new ByteWriter(1 << 16)
-const rowSketch = new QuantileSketch()
 
 let numbers = new Float64Array(1024)
 let shapes = new Uint8Array(1024)
@@ -334,13 +334,27 @@ function encodeMoments(rows: RollupRows, from: number, to: number, writer: ByteW
     encodeShaped(rows.last, from, length, FULL, writer)
     encodeTimes(rows, from, length, writer)
   } else {
-    for (let i = 0; i < length; i++) {
-      if (shapes[i] !== FULL) continue
-      rowSketch.clear()
-      rows.mergeBinsInto(from + i, rowSketch)
-      encodeBins(rowSketch, sectionBins)
-    }
+    encodeRowBins(rows, from, length)
   }
+}
+
+/** Rows of equal values have no bins, so those of the others lie one after the other. */
+function encodeRowBins(rows: RollupRows, from: number, length: number): void {
+  const { binBytes, binStart } = rows
+  let copied = binStart[from] ?? 0
+  for (let i = 0; i < length; i++) {
+    if (shapes[i] !== FULL) continue
+    if (hasBins(rows, from + i)) {
+      if (isBroken(rows, from + i)) throw new RangeError('a weight that is no integer from 1 to 2^53')
+      continue
+    }
+    // 0 and -0 are equal values, and different doubles.
+    const start = binStart[from + i] ?? 0
+    sectionBins.bytes(binBytes.subarray(copied, start))
+    encodeBin(binOf(rows.min[from + i]!), rows.count[from + i]!, sectionBins)
+    copied = start
+  }
+  sectionBins.bytes(binBytes.subarray(copied, binStart[from + length] ?? 0))
 }
 
 function distributionShape(rows: RollupRows, row: number): number {

@@ -1,9 +1,8 @@
-import { assert } from '../model/errors.ts'
 import type { Id64 } from '../model/id.ts'
 import type { RollupKind } from '../model/metric.ts'
+import { MergedRows } from './merged-rows.ts'
 import { orderByKey, orderOfIntegers } from './order.ts'
 import type { RollupRows } from './rollup-rows.ts'
-import { RollupTable } from './rollup-table.ts'
 
 /** A merge begins with as many rows as it reads, but not more than this: a coarser resolution needs few of them. */
 const MERGE_CAPACITY_MAX = 1 << 16
@@ -27,7 +26,8 @@ function materialize(rows: RollupRows): RollupRows {
     seriesLo: rows.seriesLo,
     rowStart: rows.rowStart,
     hasTotals: rows.hasTotals,
-    mergeBinsInto: (row, sketch) => rows.mergeBinsInto(row, sketch),
+    binBytes: rows.binBytes,
+    binStart: rows.binStart,
     totalsAt: (row) => rows.totalsAt(row),
   }
 }
@@ -65,7 +65,7 @@ export function mergeRows(
   sources: readonly RollupRows[],
   resolutionMs: number,
   options: MergeOptions = {},
-): RollupTable {
+): RollupRows {
   const kind = sources[0]?.kind
   if (kind === undefined) throw new RangeError('nothing to merge: the kind is unknown')
   const rows = sources.reduce((sum, source) => sum + source.length, 0)
@@ -76,7 +76,7 @@ export function mergeRows(
   }
   const merged = merge.run()
   if (options.isCoarse === true) merged.thinTotals()
-  return merged
+  return merged.finish()
 }
 
 class Merge {
@@ -84,13 +84,13 @@ class Merge {
   readonly #sources: RollupRows[] = []
   readonly #starts: number[] = []
   readonly #ends: number[] = []
-  readonly #out: RollupTable
-  #outRow = -1
-  #outBucketMs = 0
+  readonly #out: MergedRows
+  /** NaN before the first row of a series. */
+  #outBucketMs = Number.NaN
 
   constructor(kind: RollupKind, resolutionMs: number, capacity: number) {
     this.#resolutionMs = resolutionMs
-    this.#out = new RollupTable(kind, capacity)
+    this.#out = new MergedRows(kind, capacity)
   }
 
   addSource(source: RollupRows, range: SeriesRange): void {
@@ -110,7 +110,7 @@ class Merge {
   }
 
   /** Series by series: every source's stretch of a series, sources in the order they arrived. */
-  run(): RollupTable {
+  run(): MergedRows {
     let total = 0
     for (let s = 0; s < this.#sources.length; s++) total += this.#ends[s]! - this.#starts[s]!
     const entrySource = new Uint32Array(total)
@@ -133,7 +133,7 @@ class Merge {
       const lo = entryLo[order[i]!]!
       let end = i + 1
       while (end < total && entryHi[order[end]!] === hi && entryLo[order[end]!] === lo) end++
-      this.#outRow = -1
+      this.#outBucketMs = Number.NaN
       if (end === i + 1 || this.#ascends(order, i, end, entrySource, entrySeries)) {
         for (let e = i; e < end; e++)
           this.#copySeries(this.#sources[entrySource[order[e]!]!]!, entrySeries[order[e]!]!, hi, lo)
@@ -142,7 +142,6 @@ class Merge {
       }
       i = end
     }
-    this.#out.sort()
     return this.#out
   }
 
@@ -169,11 +168,13 @@ class Merge {
   }
 
   #emit(source: RollupRows, row: number, bucketMs: number, hi: number, lo: number): void {
-    if (this.#outRow < 0 || bucketMs !== this.#outBucketMs) {
-      this.#outRow = this.#out.addRow(hi, lo, bucketMs)
+    // A row without a point is the identity of every merge.
+    if (source.count[row] === 0) return
+    if (bucketMs !== this.#outBucketMs) {
+      this.#out.addRow(hi, lo, bucketMs)
       this.#outBucketMs = bucketMs
     }
-    this.#out.mergeRow(this.#outRow, source, row)
+    this.#out.mergeRow(source, row)
   }
 
   /** Stretches that overlap: all rows by bucket, equal buckets in order of arrival. */
@@ -218,21 +219,23 @@ class Merge {
 export function divideRows(
   rows: RollupRows,
   isFirst: (series: number, row: number) => boolean,
-): readonly [RollupTable, RollupTable] {
+): readonly [RollupRows, RollupRows] {
   const source = materialize(rows)
-  const first = new RollupTable(source.kind)
-  const others = new RollupTable(source.kind)
+  const first = new MergedRows(source.kind)
+  const others = new MergedRows(source.kind)
   for (let series = 0; series < source.seriesCount; series++) {
     const end = source.rowStart[series + 1]!
     for (let row = source.rowStart[series]!; row < end; row++) {
-      const table = isFirst(series, row) ? first : others
-      const placed = table.addRow(source.seriesHi[series]!, source.seriesLo[series]!, source.bucketMs[row]!)
-      table.mergeRow(placed, source, row)
+      copyRow(source, series, row, isFirst(series, row) ? first : others)
     }
   }
-  first.sort()
-  others.sort()
-  return [first, others]
+  return [first.finish(), others.finish()]
+}
+
+function copyRow(source: RollupRows, series: number, row: number, into: MergedRows): void {
+  if (source.count[row] === 0) return
+  into.addRow(source.seriesHi[series]!, source.seriesLo[series]!, source.bucketMs[row]!)
+  into.mergeRow(source, row)
 }
 
 /** The rows of each window, by its start; the same object when all lie in one. */
@@ -246,23 +249,16 @@ export function splitByWindow(rows: RollupRows, windowMs: number): Map<number, R
   if (only) return windows.set(firstMs, rows)
 
   const source = materialize(rows)
-  const tables = new Map<number, RollupTable>()
+  const merged = new Map<number, MergedRows>()
   for (let series = 0; series < source.seriesCount; series++) {
     const end = source.rowStart[series + 1]!
     for (let row = source.rowStart[series]!; row < end; row++) {
       const startMs = Math.floor(bucketMs[row]! / windowMs) * windowMs
-      let table = tables.get(startMs)
-      if (table === undefined) {
-        table = new RollupTable(source.kind)
-        tables.set(startMs, table)
-      }
-      table.mergeRow(table.addRow(source.seriesHi[series]!, source.seriesLo[series]!, bucketMs[row]!), source, row)
+      let into = merged.get(startMs)
+      if (into === undefined) merged.set(startMs, (into = new MergedRows(source.kind)))
+      copyRow(source, series, row, into)
     }
   }
-  for (const startMs of [...tables.keys()].sort((a, b) => a - b)) {
-    const table = tables.get(startMs)
-    assert(table !== undefined, 'a window has a table')
-    windows.set(startMs, table.sort())
-  }
+  for (const [startMs, into] of [...merged].sort(([a], [b]) => a - b)) windows.set(startMs, into.finish())
   return windows
 }

@@ -2,10 +2,9 @@ import { assert } from '../model/errors.ts'
 import { formatId, type Id64 } from '../model/id.ts'
 import type { RollupKind } from '../model/metric.ts'
 import { BinColumns, decodeBins } from '../sketch/bins.ts'
-import type { QuantileSketch } from '../sketch/quantile-sketch.ts'
 import { ByteReader } from '../sketch/varint.ts'
 import { BlockError, FLAT, FULL, guard, HAS_BINS, HAS_TOTALS, KIND_MASK, KINDS, MIXED } from './block-format.ts'
-import { type BlockMemory, BUFFER_BYTES, VIEW_BYTES } from './block-memory.ts'
+import type { BlockMemory } from './block-memory.ts'
 import { decodeColumn } from './columns.ts'
 import type { RollupRows } from './rollup-rows.ts'
 import {
@@ -53,13 +52,6 @@ export interface SeriesOrdinals {
   ordinal(hi: number, lo: number): number
 }
 
-interface Bins {
-  /** Bins of row i are binStart[i] up to, not including, binStart[i + 1]; a row of equal values has none. */
-  readonly binStart: Uint32Array
-  readonly keys: Int32Array
-  readonly weights: Float64Array
-}
-
 /**
  * The rollups of one metric in a block. Getters decode on first use and throw a BlockError when the bytes make no
  * sense.
@@ -95,7 +87,7 @@ export class MetricSection implements RollupRows {
   #lastMs: Float64Array | undefined
   #totals: TotalsColumns | undefined
   #binBytes: Uint8Array | undefined
-  #bins: Bins | undefined
+  #binStart: Uint32Array | undefined
 
   constructor(
     block: string,
@@ -230,17 +222,16 @@ export class MetricSection implements RollupRows {
     return this.#lastMs
   }
 
-  mergeBinsInto(row: number, sketch: QuantileSketch): void {
-    if (this.#bins === undefined && this.needsSketches) {
-      this.#bins = this.#decode('bins', () => this.#decodeBins())
-      this.#binBytes = undefined
-      this.#memory.releaseSketches()
-    }
-    const bins = this.#bins
-    const start = bins === undefined ? 0 : bins.binStart[row]!
-    const end = bins === undefined ? 0 : bins.binStart[row + 1]!
-    if (bins !== undefined && start < end) sketch.mergeBins(bins.keys, bins.weights, start, end)
-    else sketch.add(this.min[row]!, this.count[row]!)
+  get binBytes(): Uint8Array {
+    if (!this.needsSketches) return NO_BYTES
+    if (this.#binBytes === undefined) throw new BlockError(this.#block, 'the sketches were not attached')
+    return this.#binBytes
+  }
+
+  get binStart(): Uint32Array {
+    if (!this.needsSketches) return NO_IDS
+    this.#binStart ??= this.#decode('bins', () => this.#locateBins())
+    return this.#binStart
   }
 
   totalsAt(row: number): Totals | undefined {
@@ -396,25 +387,25 @@ export class MetricSection implements RollupRows {
     return { pointStart, collapsedAt, thinned, timeMs, value, collapsed }
   }
 
-  #decodeBins(): Bins {
-    const bytes = this.#binBytes
-    if (bytes === undefined) throw new BlockError(this.#block, 'the sketches were not attached')
+  /** Checks all bins, so that those who read them later need not. */
+  #locateBins(): Uint32Array {
+    const bytes = this.binBytes
     const shapes = this.#shapesOf()
     const binStart = this.#memory.ids(this.length + 1)
-    const columns = new BinColumns(bytes.length >>> 1)
-    const reader = new ByteReader(bytes)
+    let offset = 0
     for (let row = 0; row < this.length; row++) {
       if (shapeAt(shapes, row) === FULL) {
-        decodeBins(reader, columns)
-        if (columns.length === binStart[row]) throw new RangeError('a distribution without bins')
+        offset = decodeBins(bytes, offset, scratch)
+        if (scratch.length === 0) throw new RangeError('a distribution without bins')
       }
-      binStart[row + 1] = columns.length
+      binStart[row + 1] = offset
     }
-    if (reader.remaining !== 0) throw new RangeError(`${reader.remaining} bytes of bins left over`)
-    // Room for a bin every two bytes was enough, and nearly all of it is used: no copy to fit.
-    const keys = columns.keys.subarray(0, columns.length)
-    const weights = columns.weights.subarray(0, columns.length)
-    this.#memory.count(columns.keys.byteLength + columns.weights.byteLength + 2 * (BUFFER_BYTES + 2 * VIEW_BYTES))
-    return { binStart, keys, weights }
+    if (offset !== bytes.length) throw new RangeError(`${bytes.length - offset} bytes of bins left over`)
+    return binStart
   }
 }
+
+const NO_BYTES = new Uint8Array(0)
+const NO_IDS = new Uint32Array(0)
+/** Overwritten by each sketch. */
+const scratch = new BinColumns()

@@ -1,5 +1,4 @@
 import type { RollupKind } from '../model/metric.ts'
-import type { QuantileSketch } from '../sketch/quantile-sketch.ts'
 import type { Totals } from './totals.ts'
 
 /**
@@ -33,8 +32,12 @@ export interface RollupRows {
   readonly rowStart: Uint32Array
   /** Whether any row of a counter holds running totals. */
   readonly hasTotals: boolean
-  /** Adds the bins of a distribution's row. */
-  mergeBinsInto(row: number, sketch: QuantileSketch): void
+  /**
+   * Bins of the rows of a distribution, encoded as `bins.ts` describes: those of row i are bytes binStart[i] up to, not
+   * including, binStart[i + 1]. A row whose values are all equal has none. `binStart` may be empty when no row has any.
+   */
+  readonly binBytes: Uint8Array
+  readonly binStart: Uint32Array
   /** The running totals of a counter's row. Not to be changed: they may be the table's own. */
   totalsAt(row: number): Totals | undefined
 }

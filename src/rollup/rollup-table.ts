@@ -1,22 +1,19 @@
 import { addCounts } from '../model/count.ts'
 import type { RollupKind } from '../model/metric.ts'
-import { QuantileSketch } from '../sketch/quantile-sketch.ts'
+import { Observations } from './observations.ts'
 import { orderByKey } from './order.ts'
 import type { RollupRows } from './rollup-rows.ts'
+import { CAPACITY_MIN, grownIds, RowColumns } from './row-columns.ts'
 import { Totals } from './totals.ts'
 
-const NO_NUMBERS = new Float64Array(0)
 const NO_IDS = new Uint32Array(0)
-/**
- * Columns of eight numbers lie in the heap of the engine: many metrics have few rows, and a buffer outside it costs far
- * more.
- */
-const CAPACITY_MIN = 8
 /** Approximate heap of a list of totals: rather too much than too little. */
 const TOTALS_BYTES = 400
 
 let movedNumbers = new Float64Array(1024)
 let movedIds = new Uint32Array(1024)
+/** Where each row is now, by the number that `addRow` gave it: for the duration of a `sort`. */
+let newRow = new Uint32Array(1024)
 
 function permuteNumbers(column: Float64Array, order: Uint32Array): void {
   const length = order.length
@@ -35,24 +32,11 @@ function permuteIds(column: Uint32Array, order: Uint32Array): void {
 }
 
 /**
- * Rollups being made. Rows are added in any order, series and buckets may repeat; `sort` brings them into the order of
- * `RollupRows` and merges repeated ones in the order they were added. A row without a point (count 0) is the identity
- * of
- * every merge, and `sort` leaves it out.
+ * Rollups being made of points. Rows are added in any order, series and buckets may repeat; `sort` brings them into the
+ * order of `RollupRows` and merges repeated ones in the order they were added. A row without a point (count 0) is the
+ * identity of every merge, and `sort` leaves it out.
  */
-export class RollupTable implements RollupRows {
-  readonly kind: RollupKind
-  readonly #hasMoments: boolean
-  readonly #hasEnds: boolean
-  bucketMs = NO_NUMBERS
-  count = NO_NUMBERS
-  sum = NO_NUMBERS
-  min = NO_NUMBERS
-  max = NO_NUMBERS
-  firstMs = NO_NUMBERS
-  first = NO_NUMBERS
-  lastMs = NO_NUMBERS
-  last = NO_NUMBERS
+export class RollupTable extends RowColumns implements RollupRows {
   seriesCount = 0
   seriesHi = NO_IDS
   seriesLo = NO_IDS
@@ -62,21 +46,16 @@ export class RollupTable implements RollupRows {
   #ascends = true
   #rowHi = NO_IDS
   #rowLo = NO_IDS
-  /** 0, or 1 + the row's place in #sketches or #totals. */
-  #part = NO_IDS
-  /**
-   * The first #sketchCount are in use; the others are kept from before `clear`, because their memory is most of their
-   * cost.
-   */
-  readonly #sketches: QuantileSketch[] = []
-  #sketchCount = 0
+  /** The row as `addRow` numbered it, while rows move. */
+  #addedAs = NO_IDS
+  readonly #observations = new Observations()
+  /** 0, or 1 + the row's place in #totals. */
+  #totalsAt = NO_IDS
   #totals: Totals[] = []
 
   constructor(kind: RollupKind, capacity = CAPACITY_MIN) {
-    this.kind = kind
-    this.#hasMoments = kind === 'gauge' || kind === 'distribution'
-    this.#hasEnds = kind === 'gauge'
-    this.#resize(Math.max(CAPACITY_MIN, capacity))
+    super(kind, capacity)
+    this.#resizeIds()
   }
 
   get length(): number {
@@ -88,21 +67,31 @@ export class RollupTable implements RollupRows {
   }
 
   get estimatedBytes(): number {
-    const columns = this.#hasEnds ? 9 : this.#hasMoments ? 5 : this.kind === 'counter' ? 3 : 2
-    let sketches = 0
-    for (let i = 0; i < this.#sketchCount; i++) sketches += this.#sketches[i]!.allocatedBytes
-    return this.#length * (columns * 8 + 24) + sketches + this.#totals.length * TOTALS_BYTES
+    const columns = this.hasEnds ? 9 : this.hasMoments ? 5 : this.kind === 'counter' ? 3 : 2
+    const observations = this.#observations.allocatedBytes
+    return this.#length * (columns * 8 + 24) + observations + this.#totals.length * TOTALS_BYTES
+  }
+
+  get binBytes(): Uint8Array {
+    return this.#observations.binBytes
+  }
+
+  get binStart(): Uint32Array {
+    return this.#observations.length === 0 ? NO_IDS : this.#observations.binStart
   }
 
   /** A row without a point; rows stay where they are until `sort`. */
   addRow(seriesHi: number, seriesLo: number, bucketMs: number): number {
     const row = this.#length
-    if (row === this.bucketMs.length) this.#resize(row * 2)
+    if (row === this.bucketMs.length) {
+      this.resize(row * 2)
+      this.#resizeIds()
+    }
     this.#length = row + 1
     if (this.#ascends && row > 0) this.#ascends = this.#precedes(row - 1, seriesHi, seriesLo, bucketMs)
     this.#rowHi[row] = seriesHi
     this.#rowLo[row] = seriesLo
-    this.#part[row] = 0
+    if (this.kind === 'counter') this.#totalsAt[row] = 0
     this.bucketMs[row] = bucketMs
     this.count[row] = 0
     return row
@@ -119,10 +108,10 @@ export class RollupTable implements RollupRows {
     this.count[row] = addCounts(before, weight)
     if (before === 0) {
       this.sum[row] = value * weight
-      if (!this.#hasMoments) return
+      if (!this.hasMoments) return
       this.min[row] = value
       this.max[row] = value
-      if (!this.#hasEnds) return
+      if (!this.hasEnds) return
       this.firstMs[row] = timeMs
       this.first[row] = value
       this.lastMs[row] = timeMs
@@ -130,11 +119,11 @@ export class RollupTable implements RollupRows {
       return
     }
     this.sum[row]! += value * weight
-    if (!this.#hasMoments) return
-    if (!this.#hasEnds) this.#addToBins(row, value, weight, before)
+    if (!this.hasMoments) return
+    if (!this.hasEnds) this.#observe(row, value, weight, before)
     if (value < this.min[row]!) this.min[row] = value
     if (value > this.max[row]!) this.max[row] = value
-    if (!this.#hasEnds) return
+    if (!this.hasEnds) return
     if (timeMs < this.firstMs[row]!) {
       this.firstMs[row] = timeMs
       this.first[row] = value
@@ -158,67 +147,20 @@ export class RollupTable implements RollupRows {
     this.count[row] = addCounts(this.count[row]!, 1)
   }
 
-  mergeBinsInto(row: number, sketch: QuantileSketch): void {
-    const part = this.#part[row]!
-    if (part !== 0) sketch.merge(this.#sketches[part - 1]!)
-    else if (this.count[row]! > 0) sketch.add(this.min[row]!, this.count[row]!)
-  }
-
   totalsAt(row: number): Totals | undefined {
-    const part = this.#part[row]!
-    return part === 0 || this.kind !== 'counter' ? undefined : this.#totals[part - 1]
-  }
-
-  /** For a coarser resolution: keeps of running totals only what their increase needs. */
-  thinTotals(): void {
-    for (const totals of this.#totals) totals.thin()
-  }
-
-  /** Merges a row of another table or block of the same kind, which arrived later than what this row holds. */
-  mergeRow(row: number, source: RollupRows, from: number): void {
-    const added = source.count[from]!
-    if (added === 0) return
-    const before = this.count[row]!
-    this.count[row] = addCounts(before, added)
-    if (this.kind === 'set') return
-    this.sum[row] = before === 0 ? source.sum[from]! : this.sum[row]! + source.sum[from]!
-    if (this.kind === 'counter') {
-      const totals = source.hasTotals ? source.totalsAt(from) : undefined
-      if (totals !== undefined) this.#totalsOf(row).merge(totals)
-      return
-    }
-    const min = source.min[from]!
-    const max = source.max[from]!
-    if (!this.#hasEnds) this.#mergeBins(row, source, from, before)
-    if (before === 0) {
-      this.min[row] = min
-      this.max[row] = max
-      if (!this.#hasEnds) return
-      this.firstMs[row] = source.firstMs[from]!
-      this.first[row] = source.first[from]!
-      this.lastMs[row] = source.lastMs[from]!
-      this.last[row] = source.last[from]!
-      return
-    }
-    if (min < this.min[row]!) this.min[row] = min
-    if (max > this.max[row]!) this.max[row] = max
-    if (!this.#hasEnds) return
-    if (source.firstMs[from]! < this.firstMs[row]!) {
-      this.firstMs[row] = source.firstMs[from]!
-      this.first[row] = source.first[from]!
-    }
-    if (source.lastMs[from]! >= this.lastMs[row]!) {
-      this.lastMs[row] = source.lastMs[from]!
-      this.last[row] = source.last[from]!
-    }
+    const place = this.kind === 'counter' ? this.#totalsAt[row]! : 0
+    return place === 0 ? undefined : this.#totals[place - 1]
   }
 
   /** Makes the table readable as `RollupRows`. Row numbers handed out before are void. */
   sort(): RollupRows {
+    const movesBins = this.kind === 'distribution' && (this.#observations.length > 0 || !this.#ascends)
+    if (movesBins) this.#numberRows()
     if (!this.#ascends) this.#permute(this.#order())
-    this.#mergeRepeated()
+    this.#mergeRepeated(movesBins)
     this.#ascends = true
     this.#indexSeries()
+    if (this.#observations.length > 0) this.#observations.encode(this.#length, newRow)
     return this
   }
 
@@ -227,7 +169,7 @@ export class RollupTable implements RollupRows {
     this.#length = 0
     this.#ascends = true
     this.seriesCount = 0
-    this.#sketchCount = 0
+    this.#observations.clear()
     this.#totals = []
   }
 
@@ -238,79 +180,30 @@ export class RollupTable implements RollupRows {
     return lo === seriesLo ? this.bucketMs[row]! < bucketMs : lo < seriesLo
   }
 
-  #addToBins(row: number, value: number, weight: number, before: number): void {
-    const part = this.#part[row]!
-    if (part !== 0) {
-      this.#sketches[part - 1]!.add(value, weight)
-    } else if (value !== this.min[row]!) {
-      // Equal values need no sketch: their one bin follows from value and count.
-      const sketch = this.#sketchOf(row)
-      sketch.add(this.min[row]!, before)
-      sketch.add(value, weight)
+  /** Before the value is in min and max. Equal values need no bins: their only bin follows from value and count. */
+  #observe(row: number, value: number, weight: number, before: number): void {
+    const min = this.min[row]!
+    if (min === this.max[row]) {
+      if (value === min) return
+      this.#observations.add(row, min, before)
     }
-  }
-
-  #mergeBins(row: number, source: RollupRows, from: number, before: number): void {
-    const min = source.min[from]!
-    const single = min === source.max[from]!
-    if (this.#part[row] === 0) {
-      if (single && (before === 0 || min === this.min[row]!)) return
-      const sketch = this.#sketchOf(row)
-      if (before > 0) sketch.add(this.min[row]!, before)
-    }
-    source.mergeBinsInto(from, this.#sketches[this.#part[row]! - 1]!)
-  }
-
-  #sketchOf(row: number): QuantileSketch {
-    const part = this.#part[row]!
-    if (part !== 0) return this.#sketches[part - 1]!
-    const place = this.#sketchCount++
-    let sketch = this.#sketches[place]
-    if (sketch === undefined) {
-      sketch = new QuantileSketch()
-      this.#sketches.push(sketch)
-    } else {
-      sketch.clear()
-    }
-    this.#part[row] = place + 1
-    return sketch
+    this.#observations.add(row, value, weight)
   }
 
   #totalsOf(row: number): Totals {
-    const part = this.#part[row]!
-    if (part !== 0) return this.#totals[part - 1]!
+    const place = this.#totalsAt[row]!
+    if (place !== 0) return this.#totals[place - 1]!
     const totals = new Totals()
-    this.#part[row] = this.#totals.push(totals)
+    this.#totalsAt[row] = this.#totals.push(totals)
     return totals
   }
 
-  #resize(capacity: number): void {
-    const numbers = (old: Float64Array) => {
-      const grown = new Float64Array(capacity)
-      grown.set(old)
-      return grown
-    }
-    const ids = (old: Uint32Array) => {
-      const grown = new Uint32Array(capacity)
-      grown.set(old)
-      return grown
-    }
-    this.#rowHi = ids(this.#rowHi)
-    this.#rowLo = ids(this.#rowLo)
-    this.#part = ids(this.#part)
-    this.bucketMs = numbers(this.bucketMs)
-    this.count = numbers(this.count)
-    if (this.kind !== 'set') this.sum = numbers(this.sum)
-    if (this.#hasMoments) {
-      this.min = numbers(this.min)
-      this.max = numbers(this.max)
-    }
-    if (this.#hasEnds) {
-      this.firstMs = numbers(this.firstMs)
-      this.first = numbers(this.first)
-      this.lastMs = numbers(this.lastMs)
-      this.last = numbers(this.last)
-    }
+  #resizeIds(): void {
+    const capacity = this.bucketMs.length
+    this.#rowHi = grownIds(this.#rowHi, capacity)
+    this.#rowLo = grownIds(this.#rowLo, capacity)
+    if (this.kind === 'distribution') this.#addedAs = grownIds(this.#addedAs, capacity)
+    if (this.kind === 'counter') this.#totalsAt = grownIds(this.#totalsAt, capacity)
   }
 
   /** Row numbers in order of series, bucket and arrival. */
@@ -327,15 +220,16 @@ export class RollupTable implements RollupRows {
   #permute(order: Uint32Array): void {
     permuteIds(this.#rowHi, order)
     permuteIds(this.#rowLo, order)
-    if (this.#sketchCount > 0 || this.#totals.length > 0) permuteIds(this.#part, order)
+    if (this.kind === 'distribution') permuteIds(this.#addedAs, order)
+    if (this.#totals.length > 0) permuteIds(this.#totalsAt, order)
     permuteNumbers(this.bucketMs, order)
     permuteNumbers(this.count, order)
     if (this.kind === 'set') return
     permuteNumbers(this.sum, order)
-    if (!this.#hasMoments) return
+    if (!this.hasMoments) return
     permuteNumbers(this.min, order)
     permuteNumbers(this.max, order)
-    if (!this.#hasEnds) return
+    if (!this.hasEnds) return
     permuteNumbers(this.firstMs, order)
     permuteNumbers(this.first, order)
     permuteNumbers(this.lastMs, order)
@@ -343,8 +237,10 @@ export class RollupTable implements RollupRows {
   }
 
   /** Also leaves out rows without a point. */
-  #mergeRepeated(): void {
+  #mergeRepeated(movesBins: boolean): void {
     const length = this.#length
+    // Rows that are merged keep their numbers: `#moveRow` overwrites those of earlier rows only.
+    const addedAs = this.#addedAs
     let kept = -1
     for (let row = 0; row < length; row++) {
       if (this.count[row] === 0) continue
@@ -353,24 +249,50 @@ export class RollupTable implements RollupRows {
         this.bucketMs[row] === this.bucketMs[kept] &&
         this.#rowLo[row] === this.#rowLo[kept] &&
         this.#rowHi[row] === this.#rowHi[kept]
-      if (same) this.mergeRow(kept, this, row)
+      if (same) this.#mergeRow(kept, row)
       else if (++kept !== row) this.#moveRow(row, kept)
+      if (movesBins) newRow[addedAs[row]!] = kept
     }
     this.#length = kept + 1
+  }
+
+  /** `from` was added later. */
+  #mergeRow(row: number, from: number): void {
+    if (this.kind === 'distribution') this.#observeBoth(row, from)
+    this.mergeScalars(row, this, from)
+    const totals = this.totalsAt(from)
+    if (totals !== undefined) this.#totalsOf(row).merge(totals)
+  }
+
+  /** A row of equal values has no observations. It needs one when it is merged with other values. */
+  #observeBoth(row: number, from: number): void {
+    const { min, max, count } = this
+    const isFlat = min[row] === max[row]
+    const isOtherFlat = min[from] === max[from]
+    if (isFlat && isOtherFlat && min[row] === min[from]) return
+    if (isFlat) this.#observations.add(this.#addedAs[row]!, min[row]!, count[row]!)
+    if (isOtherFlat) this.#observations.add(this.#addedAs[from]!, min[from]!, count[from]!)
+  }
+
+  #numberRows(): void {
+    const length = this.#length
+    if (newRow.length < length) newRow = new Uint32Array(length * 2)
+    for (let row = 0; row < length; row++) this.#addedAs[row] = row
   }
 
   #moveRow(from: number, to: number): void {
     this.#rowHi[to] = this.#rowHi[from]!
     this.#rowLo[to] = this.#rowLo[from]!
-    this.#part[to] = this.#part[from]!
+    if (this.kind === 'distribution') this.#addedAs[to] = this.#addedAs[from]!
+    if (this.kind === 'counter') this.#totalsAt[to] = this.#totalsAt[from]!
     this.bucketMs[to] = this.bucketMs[from]!
     this.count[to] = this.count[from]!
     if (this.kind === 'set') return
     this.sum[to] = this.sum[from]!
-    if (!this.#hasMoments) return
+    if (!this.hasMoments) return
     this.min[to] = this.min[from]!
     this.max[to] = this.max[from]!
-    if (!this.#hasEnds) return
+    if (!this.hasEnds) return
     this.firstMs[to] = this.firstMs[from]!
     this.first[to] = this.first[from]!
     this.lastMs[to] = this.lastMs[from]!

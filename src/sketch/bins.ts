@@ -1,20 +1,14 @@
-import { KEY_MAX, KEY_OF_ONE } from './quantile-sketch.ts'
-import type { ByteReader, ByteWriter } from './varint.ts'
+import { KEY_MAX, KEY_OF_ONE } from './bin-keys.ts'
+import { ByteReader, type ByteWriter } from './varint.ts'
 
 /**
  * Bins of sketches as bytes: the number of bins; the first key relative to the key of 1, zigzag; its weight; then per
- * bin
- * the distance to the key before (1 or more) and the weight, all varints. Neighbouring bins are a few keys apart and
- * most
- * weights are small, so a bin takes two bytes and a bit.
+ * bin the distance to the key before (1 or more) and the weight, all varints. Neighbouring bins are a few keys apart and
+ * most weights are small, so a bin takes two bytes and a bit: memory keeps bins in this form too, and a merge decodes
+ * them into scratch columns.
  */
 
-export type BinSource = {
-  readonly binCount: number
-  forEachBin(visit: (key: number, weight: number) => void): void
-}
-
-/** Bins of many sketches one after the other, as columns; who fills it remembers where each sketch begins. */
+/** Bins as columns, ascending by key. */
 export class BinColumns {
   keys: Int32Array
   weights: Float64Array
@@ -25,94 +19,94 @@ export class BinColumns {
     this.weights = new Float64Array(capacity)
   }
 
-  /** Makes room for that many more bins; may replace both arrays. */
-  reserve(more: number): void {
-    const needed = this.length + more
-    if (needed <= this.keys.length) return
-    const capacity = Math.max(needed, this.keys.length * 2)
-    const keys = new Int32Array(capacity)
-    keys.set(this.keys.subarray(0, this.length))
-    const weights = new Float64Array(capacity)
-    weights.set(this.weights.subarray(0, this.length))
-    this.keys = keys
-    this.weights = weights
-  }
-
-  push(key: number, weight: number): void {
-    this.reserve(1)
-    this.keys[this.length] = key
-    this.weights[this.length++] = weight
+  /** Makes room for that many bins; the content may be lost. */
+  reserve(capacity: number): void {
+    if (capacity <= this.keys.length) return
+    this.keys = new Int32Array(capacity * 2)
+    this.weights = new Float64Array(capacity * 2)
   }
 }
 
-export function encodeBins(source: BinSource, writer: ByteWriter): void {
-  writer.varint(source.binCount)
-  let previous: number | undefined
-  source.forEachBin((key, weight) => {
-    if (previous === undefined) writer.zigzag(key - KEY_OF_ONE)
-    else writer.varint(key - previous)
-    writer.varint(weight)
-    previous = key
-  })
-}
-
-/** The same bytes from bins [start, end) of columns; keys ascend. */
-export function encodeBinColumns(
-  keys: Int32Array,
-  weights: Float64Array,
-  start: number,
-  end: number,
-  writer: ByteWriter,
-): void {
-  writer.varint(end - start)
-  for (let i = start; i < end; i++) {
-    if (i === start) writer.zigzag(keys[i]! - KEY_OF_ONE)
-    else writer.varint(keys[i]! - keys[i - 1]!)
-    writer.varint(weights[i]!)
-  }
+/** The bytes of a sketch with one bin. */
+export function encodeBin(key: number, weight: number, writer: ByteWriter): void {
+  writer.varint(1)
+  writer.zigzag(key - KEY_OF_ONE)
+  writer.varint(weight)
 }
 
 /**
- * Appends the bins of one sketch. Bytes that are no bins (keys that do not ascend or do not exist, weights of 0, a cut)
- * are a RangeError naming the offset; `into` then keeps its length.
+ * Fills the columns with the bins of one sketch and returns the offset behind them. Bytes that are no bins (keys that do
+ * not ascend or do not exist, weights of 0, a cut) are a RangeError naming the offset.
  */
-export function decodeBins(reader: ByteReader, into: BinColumns): void {
-  const startOffset = reader.offset
-  const count = reader.varint()
-  if (count === 0) return
+export function decodeBins(bytes: Uint8Array, start: number, into: BinColumns): number {
+  into.length = 0
+  at = start
+  const count = nextVarint(bytes)
+  if (count === 0) return at
   // A bin takes at least two bytes; refused before a wrong count can claim memory.
-  if (count * 2 > reader.remaining) {
-    throw new RangeError(`${count} bins at offset ${startOffset} pass the end at ${reader.bytes.length}`)
+  if (count * 2 > bytes.length - at) {
+    throw new RangeError(`${count} bins at offset ${start} pass the end at ${bytes.length}`)
   }
   into.reserve(count)
-  const { keys, weights, length } = into
-  const bytes = reader.bytes
-  let key = reader.zigzag() + KEY_OF_ONE
-  const firstKey = key
-  let weight = reader.varint()
-  keys[length] = key
-  weights[length] = weight
-  let valid = weight > 0
-  let offset = reader.offset
-  const end = length + count
-  for (let i = length + 1; i < end; i++) {
-    let delta = bytes[offset]!
-    weight = bytes[offset + 1]!
-    if ((delta | weight) < 0x80 && offset + 1 < bytes.length) {
-      offset += 2
-    } else {
-      reader.offset = offset
-      delta = reader.varint()
-      weight = reader.varint()
-      offset = reader.offset
+  const { keys, weights } = into
+  const zigzag = nextVarint(bytes)
+  // Greater ones are no key, and the sum of such keys could not be told from one.
+  const firstKey = zigzag > ZIGZAG_MAX ? Number.NaN : ((zigzag >>> 1) ^ -(zigzag & 1)) + KEY_OF_ONE
+  let key = firstKey
+  let weight = nextVarint(bytes)
+  keys[0] = key
+  weights[0] = weight
+  let isValid = weight > 0
+  /** Negative once a short distance or weight was 0. */
+  let sign = 0
+  let offset = at
+  const shortEnd = bytes.length - 1
+  for (let i = 1; i < count; i++) {
+    if (offset < shortEnd) {
+      const delta = bytes[offset]!
+      const short = bytes[offset + 1]!
+      if ((delta | short) < 0x80) {
+        sign |= (delta - 1) | (short - 1)
+        key += delta
+        keys[i] = key
+        weights[i] = short
+        offset += 2
+        continue
+      }
     }
-    valid = valid && delta > 0 && weight > 0
+    at = offset
+    const delta = nextVarint(bytes)
+    weight = nextVarint(bytes)
+    offset = at
+    isValid = isValid && delta > 0 && weight > 0
     key += delta
     keys[i] = key
     weights[i] = weight
   }
-  reader.offset = offset
-  if (!valid || firstKey < -KEY_MAX || key > KEY_MAX)
-    throw new RangeError(`not the bins of a sketch at offset ${startOffset}`)
-  into.length = end
+  if (!isValid || sign < 0 || !(firstKey >= -KEY_MAX && key <= KEY_MAX))
+    throw new RangeError(`not the bins of a sketch at offset ${start}`)
+  into.length = count
+  return offset
+}
+
+const ZIGZAG_MAX = 2 ** 30
+
+/** Where the next varint begins. */
+let at = 0
+
+function nextVarint(bytes: Uint8Array): number {
+  const first = bytes[at]
+  if (first !== undefined && first < 0x80) {
+    at++
+    return first
+  }
+  const second = bytes[at + 1]
+  if (second !== undefined && second < 0x80) {
+    at += 2
+    return (first! & 0x7f) | (second << 7)
+  }
+  const reader = new ByteReader(bytes, at)
+  const value = reader.varint()
+  at = reader.offset
+  return value
 }

@@ -101,9 +101,19 @@ export class ByteWriter {
     this.#length += bytes.length
   }
 
+  /** What was written, as a view: void after the next write. */
+  get written(): Uint8Array {
+    return this.#buffer.subarray(0, this.#length)
+  }
+
   /** A copy of what was written; the writer may go on or be reset. */
   finish(): Uint8Array {
     return this.#buffer.slice(0, this.#length)
+  }
+
+  /** Drops what was written beyond this length. */
+  truncate(length: number): void {
+    this.#length = Math.min(this.#length, length)
   }
 
   /** Forgets what was written and keeps the buffer. */

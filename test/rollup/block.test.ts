@@ -6,6 +6,7 @@ import { type Block, BlockError, openBlock } from '../../src/rollup/block.ts'
 import { type EncodedBlock, encodeBlock, encodeBlocks } from '../../src/rollup/encode-block.ts'
 import { mergeRows } from '../../src/rollup/merge-rows.ts'
 import { RollupTable } from '../../src/rollup/rollup-table.ts'
+import { addBinsToSketch } from '../../src/rollup/row-bins.ts'
 import { QuantileSketch } from '../../src/sketch/quantile-sketch.ts'
 import { KINDS, type PlainPoint, plainRollups, pointsOf, tableOf } from './plain-rollups.ts'
 
@@ -73,7 +74,7 @@ describe('a block gives back what went in', () => {
     const section = open(encodeBlock(10_000, [{ metricId: metric(1), rows: table.sort() }])).sections[0]!
     expect([...section.count]).toEqual(counts)
     const sketch = new QuantileSketch()
-    section.mergeBinsInto(4, sketch)
+    addBinsToSketch(section, 4, sketch)
     expect(sketch.totalWeight).toBe(2 ** 53 - 1)
   })
 
@@ -158,7 +159,7 @@ describe('columns are decoded when asked for', () => {
     expect(block.hasSketches).toBe(false)
     const section = block.sections[0]!
     expect([...section.sum]).toEqual([5, 7, 9])
-    expect(() => section.mergeBinsInto(0, new QuantileSketch())).toThrow(/block b7: the sketches were not attached/)
+    expect(() => section.binStart).toThrow(/block b7: the sketches were not attached/)
     block.attachSketches(sketches!)
     expect(block.hasSketches).toBe(true)
     expect(plainRollups(section)).toEqual(plainRollups(rows))

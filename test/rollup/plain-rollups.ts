@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import type { RollupKind } from '../../src/model/metric.ts'
 import type { RollupRows } from '../../src/rollup/rollup-rows.ts'
 import { RollupTable } from '../../src/rollup/rollup-table.ts'
+import { addBinsToSketch } from '../../src/rollup/row-bins.ts'
 import { QuantileSketch } from '../../src/sketch/quantile-sketch.ts'
 
 /** Rollups as plain objects, one a row, for comparing and printing. */
@@ -25,7 +26,7 @@ export function plainRollups(rows: RollupRows): Record<string, unknown>[] {
       }
       if (rows.kind === 'distribution') {
         const sketch = new QuantileSketch()
-        rows.mergeBinsInto(row, sketch)
+        addBinsToSketch(rows, row, sketch)
         const bins: [number, number][] = []
         sketch.forEachBin((key, weight) => bins.push([key, weight]))
         rollup['bins'] = bins

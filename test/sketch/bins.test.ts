@@ -1,92 +1,116 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { BinColumns, decodeBins, encodeBinColumns, encodeBins } from '../../src/sketch/bins.ts'
-import { KEY_MAX, KEY_OF_ONE, QuantileSketch } from '../../src/sketch/quantile-sketch.ts'
-import { ByteReader, ByteWriter } from '../../src/sketch/varint.ts'
+import { binOf, KEY_MAX, KEY_OF_ONE } from '../../src/sketch/bin-keys.ts'
+import { BinWindow } from '../../src/sketch/bin-window.ts'
+import { BinColumns, decodeBins, encodeBin } from '../../src/sketch/bins.ts'
+import { ByteWriter } from '../../src/sketch/varint.ts'
 
-function encoded(sketch: QuantileSketch): Uint8Array {
+type Bin = readonly [key: number, weight: number]
+
+const window = new BinWindow()
+
+function encoded(bins: readonly Bin[]): Uint8Array {
   const writer = new ByteWriter()
-  encodeBins(sketch, writer)
+  for (const [key, weight] of bins) window.add(key, weight)
+  window.encode(writer)
   return writer.finish()
 }
 
-function binsOf(sketch: QuantileSketch): [number, number][] {
-  const bins: [number, number][] = []
-  sketch.forEachBin((key, weight) => bins.push([key, weight]))
-  return bins
-}
-
-function rows(columns: BinColumns): [number, number][] {
+function binsOf(columns: BinColumns): Bin[] {
   return Array.from({ length: columns.length }, (_, i) => [columns.keys[i]!, columns.weights[i]!])
 }
 
-const observations = fc.array(
-  fc.tuple(
-    fc.double({ noNaN: true, noDefaultInfinity: true }),
-    fc.oneof(fc.integer({ min: 1, max: 300 }), fc.integer({ min: 1, max: 2 ** 45 })),
-  ),
-  { maxLength: 60 },
-)
+function decoded(bytes: Uint8Array, start = 0): Bin[] {
+  const columns = new BinColumns(1)
+  decodeBins(bytes, start, columns)
+  return binsOf(columns)
+}
 
-test('sketches written one after the other come back into one pair of columns', () => {
+/** The bins of a sketch, found the obvious way. */
+function summed(bins: readonly Bin[]): Bin[] {
+  const weights = new Map<number, number>()
+  for (const [key, weight] of bins) weights.set(key, Math.min(2 ** 53, (weights.get(key) ?? 0) + weight))
+  return [...weights].sort(([a], [b]) => a - b)
+}
+
+const key = fc.oneof(
+  fc.double({ noNaN: true, noDefaultInfinity: true }).map(binOf),
+  fc.double({ min: 1, max: 100, noNaN: true }).map(binOf),
+  fc.constantFrom(-KEY_MAX, KEY_MAX, 0, KEY_OF_ONE),
+)
+const weight = fc.oneof(fc.integer({ min: 1, max: 300 }), fc.integer({ min: 1, max: 2 ** 45 }), fc.constant(2 ** 53))
+const observations = fc.array(fc.tuple(key, weight), { maxLength: 60 })
+
+test('sketches written one after the other are read one after the other', () => {
   fc.assert(
-    fc.property(fc.array(observations, { maxLength: 5 }), (sets) => {
+    fc.property(fc.array(observations, { maxLength: 5 }), (sketches) => {
       const writer = new ByteWriter()
-      const expected: [number, number][] = []
-      for (const set of sets) {
-        const sketch = new QuantileSketch()
-        for (const [value, weight] of set) sketch.add(value, weight)
-        encodeBins(sketch, writer)
-        expected.push(...binsOf(sketch))
-      }
-      const reader = new ByteReader(writer.finish())
+      for (const bins of sketches) writer.bytes(encoded(bins))
+      const bytes = writer.finish()
       const columns = new BinColumns(1)
-      for (const _ of sets) decodeBins(reader, columns)
-      expect(rows(columns)).toEqual(expected)
-      expect(reader.remaining).toBe(0)
+      let offset = 0
+      for (const bins of sketches) {
+        offset = decodeBins(bytes, offset, columns)
+        expect(binsOf(columns)).toEqual(summed(bins))
+      }
+      expect(offset).toBe(bytes.length)
     }),
   )
 })
 
-test('columns and sketches are written alike', () => {
+test('a window takes columns as it takes bins one by one', () => {
   fc.assert(
-    fc.property(observations, (set) => {
-      const sketch = new QuantileSketch()
-      for (const [value, weight] of set) sketch.add(value, weight)
+    fc.property(observations, observations, (a, b) => {
       const columns = new BinColumns()
-      columns.push(-7, 1)
-      sketch.forEachBin((key, weight) => columns.push(key, weight))
+      decodeBins(encoded(b), 0, columns)
+      for (const [binKey, binWeight] of a) window.add(binKey, binWeight)
+      window.addColumns(columns)
       const writer = new ByteWriter()
-      encodeBinColumns(columns.keys, columns.weights, 1, columns.length, writer)
-      expect(writer.finish()).toEqual(encoded(sketch))
+      window.encode(writer)
+      expect(decoded(writer.finish())).toEqual(summed([...a, ...b]))
     }),
   )
+})
+
+test('a window is empty after a weight that cannot be encoded', () => {
+  window.add(-KEY_MAX, 1)
+  window.add(5, 1.5)
+  window.add(900, 1)
+  expect(() => window.encode(new ByteWriter())).toThrow(RangeError)
+  expect(window.binCount).toBe(0)
+  expect(decoded(encoded([[5, 1]]))).toEqual([[5, 1]])
 })
 
 test('the bytes are count, first key relative to the key of 1, and pairs of distance and weight', () => {
-  const sketch = new QuantileSketch()
-  sketch.addBin(KEY_OF_ONE - 1, 3)
-  sketch.addBin(KEY_OF_ONE + 4, 200)
-  expect([...encoded(sketch)]).toEqual([2, 1, 3, 5, 0xc8, 1])
-  expect([...encoded(new QuantileSketch())]).toEqual([0])
+  const bins: Bin[] = [
+    [KEY_OF_ONE + 4, 200],
+    [KEY_OF_ONE - 1, 3],
+  ]
+  expect([...encoded(bins)]).toEqual([2, 1, 3, 5, 0xc8, 1])
+  expect([...encoded([])]).toEqual([0])
+})
+
+test('a single bin is written as a window writes it', () => {
+  fc.assert(
+    fc.property(key, weight, (binKey, binWeight) => {
+      const writer = new ByteWriter()
+      encodeBin(binKey, binWeight, writer)
+      expect(writer.finish()).toEqual(encoded([[binKey, binWeight]]))
+    }),
+  )
 })
 
 test('a typical sketch of latencies takes at most two and a half bytes a bin', () => {
-  const sketch = new QuantileSketch()
-  for (let i = 1; i < 360; i++) sketch.add(20 * (i / (360 - i)) ** 0.6)
-  expect(sketch.binCount).toBeGreaterThan(80)
-  expect(encoded(sketch).length / sketch.binCount).toBeLessThanOrEqual(2.5)
+  const bins = Array.from({ length: 359 }, (_, i): Bin => [binOf(20 * ((i + 1) / (359 - i)) ** 0.6), 1])
+  const { length } = summed(bins)
+  expect(length).toBeGreaterThan(80)
+  expect(encoded(bins).length / length).toBeLessThanOrEqual(2.5)
 })
 
-test('every cut is refused and leaves the columns as they were', () => {
-  const sketch = new QuantileSketch()
-  for (let i = 1; i <= 50; i++) sketch.add(i * i, i * 7)
-  const bytes = encoded(sketch)
-  const columns = new BinColumns()
-  columns.push(1, 1)
+test('every cut is refused', () => {
+  const bytes = encoded(Array.from({ length: 50 }, (_, i) => [binOf((i + 1) ** 2), (i + 1) * 7]))
   for (let length = 0; length < bytes.length; length++) {
-    expect(() => decodeBins(new ByteReader(bytes.subarray(0, length)), columns)).toThrow(/pass(es)? the end/)
-    expect(columns.length).toBe(1)
+    expect(() => decoded(bytes.subarray(0, length))).toThrow(/pass(es)? the end/)
   }
 })
 
@@ -100,13 +124,13 @@ test.each<[string, number[]]>([
 ])('%s is refused', (_, varints) => {
   const writer = new ByteWriter()
   for (const value of varints) writer.varint(value)
-  expect(() => decodeBins(new ByteReader(writer.finish()), new BinColumns())).toThrow(RangeError)
+  expect(() => decoded(writer.finish())).toThrow(RangeError)
 })
 
 test('a count that would claim memory is refused before it does', () => {
   const writer = new ByteWriter()
   for (const value of [2 ** 22, 0, 1]) writer.varint(value)
   const columns = new BinColumns(4)
-  expect(() => decodeBins(new ByteReader(writer.finish()), columns)).toThrow(RangeError)
+  expect(() => decodeBins(writer.finish(), 0, columns)).toThrow(RangeError)
   expect(columns.keys.length).toBe(4)
 })

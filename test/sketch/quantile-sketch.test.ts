@@ -1,7 +1,8 @@
 import { DDSketch } from '@datadog/sketches-js'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { binOf, KEY_MAX, QuantileSketch, RELATIVE_ERROR, valueOfBin } from '../../src/sketch/quantile-sketch.ts'
+import { binOf, RELATIVE_ERROR, valueOfBin } from '../../src/sketch/bin-keys.ts'
+import { QuantileSketch } from '../../src/sketch/quantile-sketch.ts'
 import { measureHeld } from '../support/held-memory.ts'
 
 /** A generator with a seed, so that a failure repeats. */
@@ -72,46 +73,8 @@ function expectWithinBound(sketch: QuantileSketch, values: readonly number[]): v
   }
 }
 
-describe('the key space', () => {
-  test('a value and the representative of its bin are within the relative error', () => {
-    const normalDouble = fc
-      .double({ noNaN: true, noDefaultInfinity: true })
-      .filter((value) => value === 0 || Math.abs(value) >= 2 ** -1022)
-    fc.assert(
-      fc.property(normalDouble, (value) => {
-        expect(Math.abs(valueOfBin(binOf(value)) - value)).toBeLessThanOrEqual(
-          (RELATIVE_ERROR + 1e-9) * Math.abs(value),
-        )
-      }),
-      { numRuns: 2000 },
-    )
-  })
-
-  test('ascending values have ascending keys, of their own sign', () => {
-    const double = fc.double({ noNaN: true, noDefaultInfinity: true })
-    fc.assert(
-      fc.property(double, double, (a, b) => {
-        expect(Math.sign(binOf(a) - binOf(b)) * Math.sign(a - b)).toBeGreaterThanOrEqual(0)
-        expect(binOf(-a)).toBe(0 - binOf(a))
-        expect(Math.sign(binOf(a))).toBe(Math.sign(a) + 0)
-      }),
-    )
-  })
-
-  test('the extremes of doubles have keys and finite representatives', () => {
-    expect(binOf(5e-324)).toBe(1)
-    expect(valueOfBin(1)).toBe(5e-324)
-    expect(binOf(Number.MAX_VALUE)).toBe(KEY_MAX)
-    expect(valueOfBin(KEY_MAX) / Number.MAX_VALUE).toBeGreaterThan(0.98)
-    expect(valueOfBin(KEY_MAX)).toBeLessThan(Number.POSITIVE_INFINITY)
-    expect(valueOfBin(-KEY_MAX)).toBeGreaterThan(Number.NEGATIVE_INFINITY)
-    expect(binOf(-0)).toBe(0)
-  })
-
-  test.each([Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])('%d has no bin', (value) => {
-    expect(() => binOf(value)).toThrow(RangeError)
-    expect(() => new QuantileSketch().add(value)).toThrow(RangeError)
-  })
+test.each([Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])('%d is refused', (value) => {
+  expect(() => new QuantileSketch().add(value)).toThrow(RangeError)
 })
 
 describe('quantiles', () => {
@@ -340,6 +303,8 @@ describe('memory', () => {
 
   test.each([2, 3, 10, 33, 600])('of %d bins far apart is what the sketch counts', (bins) => {
     const values = Array.from({ length: bins }, (_, i) => (i % 2 === 0 ? 1 : -1) * 10 ** ((i / bins) * 600 - 300))
+    // Sketches share scratch arrays, which grow with the first one.
+    sketchOf(values)
     const { held, bytes } = measureHeld(() => Array.from({ length: Math.ceil(60_000 / bins) }, () => sketchOf(values)))
     const counted = held.reduce((sum, sketch) => sum + sketch.allocatedBytes, 0)
     expect(bytes).toBeLessThanOrEqual(counted * 1.2)

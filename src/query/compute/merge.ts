@@ -1,4 +1,5 @@
 import { addCounts, COUNT_MAX } from '../../model/count.ts'
+import { addBinsToSketch } from '../../rollup/row-bins.ts'
 import { increaseBetween, Totals } from '../../rollup/totals.ts'
 import type { Needs } from '../plan/aggregation.ts'
 import { BucketFinder, ReadFinder } from '../plan/locate.ts'
@@ -53,7 +54,7 @@ export function mergeSums({ plan, sources, groupOf, limits, needs }: Merge, cell
           if (min[row]! < cells.min[cell]!) cells.min[cell] = min[row]!
           if (max[row]! > cells.max[cell]!) cells.max[cell] = max[row]!
         }
-        if (needs.sketches) section.mergeBinsInto(row, cells.sketchOf(cell))
+        if (needs.sketches) addBinsToSketch(section, row, cells.sketchOf(cell))
         if (needs.limits) cells.limitCountsOf(cell).add(limits[ordinals[s]!]!, sum[row]!)
       }
     }

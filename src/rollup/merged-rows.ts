@@ -1,0 +1,172 @@
+import type { RollupKind } from '../model/metric.ts'
+import { binOf } from '../sketch/bin-keys.ts'
+import { BinWindow } from '../sketch/bin-window.ts'
+import { ByteWriter } from '../sketch/varint.ts'
+import type { RollupRows } from './rollup-rows.ts'
+import { addBinsToWindow, encodeBroken, hasBins } from './row-bins.ts'
+import { grownIds, RowColumns } from './row-columns.ts'
+import { Totals } from './totals.ts'
+
+const NO_IDS = new Uint32Array(0)
+
+/**
+ * Rollups made of other rollups. Rows are added in the order of `RollupRows` and only the last one takes more, so the
+ * bins of a distribution are added up in one window for all rows and never become an object. Bins that come from one
+ * row alone are copied as bytes.
+ */
+export class MergedRows extends RowColumns implements RollupRows {
+  seriesCount = 0
+  seriesHi = NO_IDS
+  seriesLo = NO_IDS
+  rowStart = NO_IDS
+  binStart = NO_IDS
+  binBytes: Uint8Array = NO_BYTES
+  #length = 0
+  readonly #bins = new ByteWriter(0)
+  /** The bins of the last row: those of one row of a source, or in the window. */
+  #binSource: RollupRows | undefined
+  #binRow = 0
+  #isInWindow = false
+  /** 0, or 1 + the row's place in #totals. */
+  #totalsAt = NO_IDS
+  #totals: Totals[] = []
+
+  constructor(kind: RollupKind, capacity = 0) {
+    super(kind, capacity)
+    this.#resizeIds()
+    // A merge that failed may have left its bins.
+    if (window.binCount > 0) window.clear()
+  }
+
+  get length(): number {
+    return this.#length
+  }
+
+  get hasTotals(): boolean {
+    return this.#totals.length > 0
+  }
+
+  /** Adds a row without a point: of a greater series, or of a later bucket of the same one. */
+  addRow(seriesHi: number, seriesLo: number, bucketMs: number): void {
+    this.#closeRow()
+    const row = this.#length
+    if (row === this.bucketMs.length) {
+      this.resize(row * 2)
+      this.#resizeIds()
+    }
+    this.#length = row + 1
+    const series = this.seriesCount - 1
+    if (series < 0 || this.seriesLo[series] !== seriesLo || this.seriesHi[series] !== seriesHi) {
+      this.seriesHi[series + 1] = seriesHi
+      this.seriesLo[series + 1] = seriesLo
+      this.rowStart[series + 1] = row
+      this.seriesCount = series + 2
+    }
+    this.bucketMs[row] = bucketMs
+    this.count[row] = 0
+    if (this.kind === 'counter') this.#totalsAt[row] = 0
+  }
+
+  /** Merges a row of the same kind into the last one. It arrived later than what the last row holds. */
+  mergeRow(source: RollupRows, from: number): void {
+    if (source.count[from] === 0) return
+    const row = this.#length - 1
+    if (this.kind === 'distribution') this.#mergeBins(row, source, from)
+    this.mergeScalars(row, source, from)
+    if (this.kind === 'counter' && source.hasTotals) {
+      const totals = source.totalsAt(from)
+      if (totals !== undefined) this.#totalsOf(row).merge(totals)
+    }
+  }
+
+  /** Makes the rows readable; no more can be added. */
+  finish(): RollupRows {
+    this.#closeRow()
+    this.rowStart[this.seriesCount] = this.#length
+    if (this.kind === 'distribution') this.binBytes = this.#bins.written
+    return this
+  }
+
+  totalsAt(row: number): Totals | undefined {
+    const place = this.kind === 'counter' ? this.#totalsAt[row]! : 0
+    return place === 0 ? undefined : this.#totals[place - 1]
+  }
+
+  /** For a coarser resolution: keeps of running totals only what their increase needs. */
+  thinTotals(): void {
+    for (const totals of this.#totals) totals.thin()
+  }
+
+  /** Before the scalars of the row are merged. */
+  #mergeBins(row: number, source: RollupRows, from: number): void {
+    const before = this.count[row]!
+    if (before === 0) {
+      this.#binSource = source
+      this.#binRow = from
+      return
+    }
+    if (!this.#isInWindow) {
+      const min = this.min[row]!
+      if (min === this.max[row]) {
+        // Equal values need no bins: their only bin follows from value and count.
+        if (source.min[from] === min && source.max[from] === min) return
+        window.add(binOf(min), before)
+      } else addBinsToWindow(this.#binSource!, this.#binRow, window)
+      this.#isInWindow = true
+    }
+    addBinsToWindow(source, from, window)
+  }
+
+  /** Writes the bins of the last row. */
+  #closeRow(): void {
+    const row = this.#length - 1
+    if (this.kind !== 'distribution' || row < 0) return
+    if (this.#isInWindow) {
+      this.#isInWindow = false
+      this.#encodeWindow()
+    } else if (
+      this.#binSource !== undefined &&
+      this.min[row] !== this.max[row] &&
+      hasBins(this.#binSource, this.#binRow)
+    ) {
+      const { binBytes, binStart } = this.#binSource
+      this.#bins.bytes(binBytes.subarray(binStart[this.#binRow]!, binStart[this.#binRow + 1]!))
+    }
+    this.#binSource = undefined
+    this.binStart[row + 1] = this.#bins.length
+  }
+
+  /** A weight that is no integer must not fail the merge of all rows: the encoder then refuses this one. */
+  #encodeWindow(): void {
+    const start = this.#bins.length
+    try {
+      window.encode(this.#bins)
+    } catch (cause) {
+      if (!(cause instanceof RangeError)) throw cause
+      this.#bins.truncate(start)
+      encodeBroken(this.#bins)
+    }
+  }
+
+  #totalsOf(row: number): Totals {
+    const place = this.#totalsAt[row]!
+    if (place !== 0) return this.#totals[place - 1]!
+    const totals = new Totals()
+    this.#totalsAt[row] = this.#totals.push(totals)
+    return totals
+  }
+
+  #resizeIds(): void {
+    const capacity = this.bucketMs.length
+    this.seriesHi = grownIds(this.seriesHi, capacity)
+    this.seriesLo = grownIds(this.seriesLo, capacity)
+    this.rowStart = grownIds(this.rowStart, capacity + 1)
+    if (this.kind === 'distribution') this.binStart = grownIds(this.binStart, capacity + 1)
+    if (this.kind === 'counter') this.#totalsAt = grownIds(this.#totalsAt, capacity)
+  }
+}
+
+const NO_BYTES = new Uint8Array(0)
+
+/** Bins of the last row. One for all: rows that several rows are merged into are made without interruption. */
+const window = new BinWindow()

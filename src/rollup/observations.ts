@@ -1,0 +1,95 @@
+import { binOf } from '../sketch/bin-keys.ts'
+import { BinWindow } from '../sketch/bin-window.ts'
+import { ByteWriter } from '../sketch/varint.ts'
+import { grownIds, grownNumbers } from './row-columns.ts'
+
+const NO_IDS = new Uint32Array(0)
+const CAPACITY_MIN = 64
+/** The arrays of more observations are not kept for the next use. */
+const KEPT_MAX = 1 << 16
+
+/**
+ * The observations of distributions whose rows have several different values, as columns in order of arrival. They
+ * become bins once all rows are in order: adding one is a push, and no row has an object of its own.
+ */
+export class Observations {
+  /** The row as it was numbered when the observation was added. */
+  #row = NO_IDS
+  #key = new Int32Array(0)
+  #weight = new Float64Array(0)
+  #length = 0
+  /** The bins of each row, once encoded. */
+  binStart = NO_IDS
+  readonly #bins = new ByteWriter(0)
+
+  get length(): number {
+    return this.#length
+  }
+
+  get allocatedBytes(): number {
+    return this.#length * 16 + this.#bins.length
+  }
+
+  get binBytes(): Uint8Array {
+    return this.#bins.written
+  }
+
+  add(row: number, value: number, weight: number): void {
+    const at = this.#length
+    if (at === this.#row.length) this.#resize(Math.max(CAPACITY_MIN, at * 2))
+    this.#row[at] = row
+    this.#key[at] = binOf(value)
+    this.#weight[at] = weight
+    this.#length = at + 1
+  }
+
+  /** Encodes the bins of `rows` rows; `newRow` says where each row has moved. */
+  encode(rows: number, newRow: Uint32Array | undefined): void {
+    const length = this.#length
+    this.#bins.reset()
+    if (this.binStart.length < rows + 1) this.binStart = new Uint32Array(Math.max(CAPACITY_MIN, rows * 2))
+    const binStart = this.binStart
+    // A counting sort by row: binStart first counts, then holds where the observations of each row begin.
+    binStart.fill(0, 0, rows + 1)
+    const row = this.#row
+    if (newRow !== undefined) for (let i = 0; i < length; i++) row[i] = newRow[row[i]!]!
+    for (let i = 0; i < length; i++) binStart[row[i]! + 1]!++
+    for (let i = 0; i < rows; i++) binStart[i + 1]! += binStart[i]!
+    if (sorted.length < length) sorted = new Uint32Array(length * 2)
+    const order = sorted
+    for (let i = 0; i < length; i++) order[binStart[row[i]!]!++] = i
+    // Each entry now is where the observations of its row end.
+    let from = 0
+    for (let i = 0; i < rows; i++) {
+      const to = binStart[i]!
+      binStart[i] = this.#bins.length
+      if (from === to) continue
+      for (; from < to; from++) window.add(this.#key[order[from]!]!, this.#weight[order[from]!]!)
+      window.encode(this.#bins)
+    }
+    binStart[rows] = this.#bins.length
+  }
+
+  /** Keeps the memory, unless it is much. */
+  clear(): void {
+    this.#length = 0
+    this.#bins.reset()
+    if (this.#row.length <= KEPT_MAX) return
+    this.#row = NO_IDS
+    this.#key = new Int32Array(0)
+    this.#weight = new Float64Array(0)
+    if (sorted.length > KEPT_MAX) sorted = NO_IDS
+  }
+
+  #resize(capacity: number): void {
+    this.#row = grownIds(this.#row, capacity)
+    this.#weight = grownNumbers(this.#weight, capacity)
+    const key = new Int32Array(capacity)
+    key.set(this.#key)
+    this.#key = key
+  }
+}
+
+/** Positions of observations by row, for the duration of one call. */
+let sorted = NO_IDS
+const window = new BinWindow()

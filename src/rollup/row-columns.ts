@@ -1,0 +1,107 @@
+import { addCounts } from '../model/count.ts'
+import type { RollupKind } from '../model/metric.ts'
+import type { RollupRows } from './rollup-rows.ts'
+
+const NO_NUMBERS = new Float64Array(0)
+/**
+ * Columns of eight numbers lie in the heap of the engine: many metrics have few rows, and a buffer outside it costs far
+ * more.
+ */
+export const CAPACITY_MIN = 8
+
+/**
+ * The columns of rollups that are being made: those of the kind, all of one capacity. The columns that a kind does not
+ * have stay empty.
+ */
+export class RowColumns {
+  readonly kind: RollupKind
+  /** Of gauges and distributions. */
+  readonly hasMoments: boolean
+  /** Of gauges. */
+  readonly hasEnds: boolean
+  bucketMs = NO_NUMBERS
+  count = NO_NUMBERS
+  sum = NO_NUMBERS
+  min = NO_NUMBERS
+  max = NO_NUMBERS
+  firstMs = NO_NUMBERS
+  first = NO_NUMBERS
+  lastMs = NO_NUMBERS
+  last = NO_NUMBERS
+
+  constructor(kind: RollupKind, capacity: number) {
+    this.kind = kind
+    this.hasMoments = kind === 'gauge' || kind === 'distribution'
+    this.hasEnds = kind === 'gauge'
+    this.resize(Math.max(CAPACITY_MIN, capacity))
+  }
+
+  protected resize(capacity: number): void {
+    this.bucketMs = grownNumbers(this.bucketMs, capacity)
+    this.count = grownNumbers(this.count, capacity)
+    if (this.kind !== 'set') this.sum = grownNumbers(this.sum, capacity)
+    if (this.hasMoments) {
+      this.min = grownNumbers(this.min, capacity)
+      this.max = grownNumbers(this.max, capacity)
+    }
+    if (this.hasEnds) {
+      this.firstMs = grownNumbers(this.firstMs, capacity)
+      this.first = grownNumbers(this.first, capacity)
+      this.lastMs = grownNumbers(this.lastMs, capacity)
+      this.last = grownNumbers(this.last, capacity)
+    }
+  }
+
+  /** Merges the scalars of a row that arrived later than what this row holds. Its count is above 0. */
+  protected mergeScalars(row: number, source: RowSource, from: number): void {
+    const before = this.count[row]!
+    this.count[row] = addCounts(before, source.count[from]!)
+    if (this.kind === 'set') return
+    if (before === 0) {
+      this.#copyScalars(row, source, from)
+      return
+    }
+    this.sum[row]! += source.sum[from]!
+    if (!this.hasMoments) return
+    const min = source.min[from]!
+    const max = source.max[from]!
+    if (min < this.min[row]!) this.min[row] = min
+    if (max > this.max[row]!) this.max[row] = max
+    if (!this.hasEnds) return
+    if (source.firstMs[from]! < this.firstMs[row]!) {
+      this.firstMs[row] = source.firstMs[from]!
+      this.first[row] = source.first[from]!
+    }
+    if (source.lastMs[from]! >= this.lastMs[row]!) {
+      this.lastMs[row] = source.lastMs[from]!
+      this.last[row] = source.last[from]!
+    }
+  }
+
+  #copyScalars(row: number, source: RowSource, from: number): void {
+    this.sum[row] = source.sum[from]!
+    if (!this.hasMoments) return
+    this.min[row] = source.min[from]!
+    this.max[row] = source.max[from]!
+    if (!this.hasEnds) return
+    this.firstMs[row] = source.firstMs[from]!
+    this.first[row] = source.first[from]!
+    this.lastMs[row] = source.lastMs[from]!
+    this.last[row] = source.last[from]!
+  }
+}
+
+/** Columns to merge from. */
+export type RowSource = Pick<RollupRows, 'count' | 'sum' | 'min' | 'max' | 'firstMs' | 'first' | 'lastMs' | 'last'>
+
+export function grownNumbers(old: Float64Array, capacity: number): Float64Array<ArrayBuffer> {
+  const grown = new Float64Array(capacity)
+  grown.set(old)
+  return grown
+}
+
+export function grownIds(old: Uint32Array, capacity: number): Uint32Array<ArrayBuffer> {
+  const grown = new Uint32Array(capacity)
+  grown.set(old)
+  return grown
+}
