@@ -149,16 +149,19 @@ export class QuantileSketch {
     return last
   }
 
-  /** Whether the next bin goes into the pages: into one of its own if there is room for it. */
+  /**
+   * Whether the next bin goes into the pages: into one of its own if there is room for it. That merges all lone bins, so
+   * with many of them the bin waits among the pairs.
+   */
   get #isFull(): boolean {
     const pages = this.#pages
-    if (pages?.hasRoom === true) return true
+    if (pages?.hasRoom === true && pages.loneCount <= PAIRS_MAX) return true
     return this.#pairCount >= PAIRS_MAX && this.#pairCount >= this.#pairsMax
   }
 
   /** The pairs are merged into the lone bins when there are more: a share of these, so that a bin costs little time. */
   get #pairsMax(): number {
-    return this.#pages === undefined ? PAIRS_MAX : Math.max(PAIRS_MAX, this.#pages.loneCount >> 5)
+    return this.#pages === undefined ? PAIRS_MAX : Math.max(PAIRS_MAX, this.#pages.loneCount >> 4)
   }
 
   #addLoose(key: number, weight: number): void {
