@@ -1,5 +1,6 @@
 import { Redis } from 'ioredis'
 import { readConfig } from '../src/config/config.ts'
+import { Arena } from '../src/rollup/arena.ts'
 import { partitionKeys } from '../src/store/redis/keys.ts'
 import { openRedisStore } from '../src/store/redis/redis-store.ts'
 import { openBlocks } from '../src/write/fold/timeline-blocks.ts'
@@ -49,7 +50,7 @@ export async function measureRedisMemory(report: Report, { env }: BenchStore): P
         })
         const sketches = await memoryOf(client, blocks.map(keys.sketches))
         if (sketches === 0) continue
-        const opened = (await openBlocks(store, partition, blocks))!
+        const opened = (await openBlocks(store, partition, blocks, new Arena()))!
         const bins = opened.flatMap((block) => block.sections).reduce((sum, rows) => sum + binsOf(rows), 0)
         const note = `${(bins / rollups).toFixed(1)} bins a rollup`
         report.add({ section, name: `${title}, a bin`, measured: sketches / bins, unit: 'B', budget: BIN_BUDGET, note })

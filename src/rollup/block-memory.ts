@@ -1,3 +1,5 @@
+import type { Arena } from './arena.ts'
+
 /**
  * Memory of one decoded block. Columns of small blocks share buffers, because a typed array of its own costs some 400
  * bytes
@@ -20,10 +22,16 @@ const BYTES_PER_ROW = 40
 export class BlockMemory {
   /** Told of every growth. */
   onGrowth: ((bytes: number) => void) | undefined
+  readonly #arena: Arena | undefined
   #bytes = 0
   #chunkBytes = CHUNK_BYTES_MIN
   #chunk: ArrayBuffer | undefined
   #used = 0
+
+  /** With an arena the columns lie in it. */
+  constructor(arena?: Arena) {
+    this.#arena = arena
+  }
 
   get bytes(): number {
     return this.#bytes
@@ -67,6 +75,11 @@ export class BlockMemory {
 
   /** Where in the current chunk so many bytes lie; -1 when they get a buffer of their own. */
   #take(bytes: number): number {
+    if (this.#arena !== undefined) {
+      const at = this.#arena.take(bytes)
+      this.#chunk = this.#arena.buffer
+      return at
+    }
     if (bytes >= OWN_BUFFER_BYTES) {
       this.count(bytes + BUFFER_BYTES + VIEW_BYTES)
       return -1

@@ -1,6 +1,7 @@
 import { crc32, inflateRawSync } from 'node:zlib'
 import { compareIds, type Id64 } from '../model/id.ts'
 import { ByteReader } from '../sketch/varint.ts'
+import type { Arena } from './arena.ts'
 import {
   BLOCK_ROWS_MAX,
   BlockError,
@@ -46,10 +47,10 @@ export interface Block {
 /**
  * Checks the whole string; a BlockError when it is damaged or of another version. Columns are decoded on first use, so
  * the
- * bytes are kept and must not change.
+ * bytes are kept and must not change. With an arena the columns lie in it, and are void when it is given back.
  */
-export function openBlock(name: string, scalars: Uint8Array): Block {
-  return new OpenBlock(name, scalars)
+export function openBlock(name: string, scalars: Uint8Array, arena?: Arena): Block {
+  return new OpenBlock(name, scalars, arena)
 }
 
 interface Opened {
@@ -94,12 +95,13 @@ class OpenBlock implements Block {
   readonly resolutionMs: number
   readonly sections: readonly MetricSection[]
   readonly needsSketches: boolean
-  readonly memory = new BlockMemory()
+  readonly memory: BlockMemory
   readonly #checksum: number
   #hasSketches = false
 
-  constructor(name: string, scalars: Uint8Array) {
+  constructor(name: string, scalars: Uint8Array, arena: Arena | undefined) {
     this.name = name
+    this.memory = new BlockMemory(arena)
     const { body, checksum } = unseal(name, SCALARS_MAGIC, false, scalars)
     this.#checksum = checksum
     this.memory.count(Math.max(body.length, scalars.length) + BLOCK_BYTES + BUFFER_BYTES + VIEW_BYTES)

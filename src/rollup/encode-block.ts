@@ -153,6 +153,7 @@ function seriesOfRow(rows: RollupRows, row: number): number {
   return low
 }
 
+/** The strings of a block without head and checksum: views of the writers, void when the next block is encoded. */
 interface Bodies {
   readonly scalars: Uint8Array
   readonly sketches: Uint8Array | undefined
@@ -199,18 +200,18 @@ function encodeBodies(resolutionMs: number, stretches: readonly Stretch[]): Bodi
     directory.varint(to - from)
     directory.varint(lastSeries + 1 - firstSeries)
     directory.varint(sectionScalars.length)
-    scalarBody.bytes(sectionScalars.finish())
+    scalarBody.bytes(sectionScalars.written)
     if (hasBins) {
       sketchSections++
       sketchBody.varint(i)
       sketchBody.varint(sectionBins.length)
-      sketchBody.bytes(sectionBins.finish())
+      sketchBody.bytes(sectionBins.written)
     }
   }
-  directory.bytes(scalarBody.finish())
+  directory.bytes(scalarBody.written)
   return {
-    scalars: directory.finish(),
-    sketches: sketchSections === 0 ? undefined : sketchBody.finish(),
+    scalars: directory.written,
+    sketches: sketchSections === 0 ? undefined : sketchBody.written,
     rollups,
     seriesFrom: seriesFrom ?? { hi: 0, lo: 0 },
     seriesTo: seriesTo ?? { hi: 0, lo: 0 },
@@ -239,8 +240,7 @@ function seal(magic: readonly number[], owner: number | undefined, body: Uint8Ar
   if (owner !== undefined) column.u32le(owner)
   if (smaller) column.varint(body.length)
   column.bytes(smaller ? deflated : body)
-  const checksummed = column.finish()
-  column.u32le(crc32(checksummed))
+  column.u32le(crc32(column.written))
   return column.finish()
 }
 

@@ -1,6 +1,6 @@
 import type { Id64 } from '../model/id.ts'
 import type { RollupKind } from '../model/metric.ts'
-import { MergedRows } from './merged-rows.ts'
+import { type MergedRows, takeMergedRows } from './merged-rows.ts'
 import { orderByKey, orderOfIntegers } from './order.ts'
 import type { RollupRows } from './rollup-rows.ts'
 
@@ -90,7 +90,7 @@ class Merge {
 
   constructor(kind: RollupKind, resolutionMs: number, capacity: number) {
     this.#resolutionMs = resolutionMs
-    this.#out = new MergedRows(kind, capacity)
+    this.#out = takeMergedRows(kind, capacity)
   }
 
   addSource(source: RollupRows, range: SeriesRange): void {
@@ -221,8 +221,8 @@ export function divideRows(
   isFirst: (series: number, row: number) => boolean,
 ): readonly [RollupRows, RollupRows] {
   const source = materialize(rows)
-  const first = new MergedRows(source.kind)
-  const others = new MergedRows(source.kind)
+  const first = takeMergedRows(source.kind)
+  const others = takeMergedRows(source.kind)
   for (let series = 0; series < source.seriesCount; series++) {
     const end = source.rowStart[series + 1]!
     for (let row = source.rowStart[series]!; row < end; row++) {
@@ -255,7 +255,7 @@ export function splitByWindow(rows: RollupRows, windowMs: number): Map<number, R
     for (let row = source.rowStart[series]!; row < end; row++) {
       const startMs = Math.floor(bucketMs[row]! / windowMs) * windowMs
       let into = merged.get(startMs)
-      if (into === undefined) merged.set(startMs, (into = new MergedRows(source.kind)))
+      if (into === undefined) merged.set(startMs, (into = takeMergedRows(source.kind)))
       copyRow(source, series, row, into)
     }
   }

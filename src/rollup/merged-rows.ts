@@ -1,3 +1,4 @@
+import { assert } from '../model/errors.ts'
 import type { RollupKind } from '../model/metric.ts'
 import { binOf } from '../sketch/bin-keys.ts'
 import { BinWindow } from '../sketch/bin-window.ts'
@@ -31,11 +32,25 @@ export class MergedRows extends RowColumns implements RollupRows {
   #totalsAt = NO_IDS
   #totals: Totals[] = []
 
-  constructor(kind: RollupKind, capacity = 0) {
+  constructor(kind: RollupKind, capacity: number) {
     super(kind, capacity)
     this.#resizeIds()
-    // A merge that failed may have left its bins.
-    if (window.binCount > 0) window.clear()
+  }
+
+  /** Memory of the columns and bins. */
+  get allocatedBytes(): number {
+    const columns = this.hasEnds ? 9 : this.hasMoments ? 5 : 3
+    return this.bucketMs.length * (columns * 8 + 20) + this.#bins.capacity
+  }
+
+  /** Empties it and keeps its memory. */
+  clear(): void {
+    this.seriesCount = 0
+    this.#length = 0
+    this.#bins.reset()
+    this.#binSource = undefined
+    this.#isInWindow = false
+    this.#totals = []
   }
 
   get length(): number {
@@ -164,6 +179,33 @@ export class MergedRows extends RowColumns implements RollupRows {
     if (this.kind === 'distribution') this.binStart = grownIds(this.binStart, capacity + 1)
     if (this.kind === 'counter') this.#totalsAt = grownIds(this.#totalsAt, capacity)
   }
+}
+
+/** All that are kept for reuse together hold at most this. */
+const KEPT_BYTES_MAX = 1 << 23
+const kept = new Map<RollupKind, MergedRows[]>()
+let keptBytes = 0
+
+export function takeMergedRows(kind: RollupKind, capacity = 0): MergedRows {
+  // A merge that failed may have left its bins.
+  if (window.binCount > 0) window.clear()
+  const rows = kept.get(kind)?.pop()
+  if (rows === undefined) return new MergedRows(kind, capacity)
+  keptBytes -= rows.allocatedBytes
+  return rows
+}
+
+/** Takes back rows that nothing reads any more, for the next merge; other rows are ignored. */
+export function giveMergedRows(rows: RollupRows): void {
+  if (!(rows instanceof MergedRows)) return
+  const { kind, allocatedBytes } = rows
+  if (keptBytes + allocatedBytes > KEPT_BYTES_MAX) return
+  const ofKind = kept.get(kind) ?? []
+  assert(!ofKind.includes(rows), 'rows are given back once')
+  rows.clear()
+  keptBytes += allocatedBytes
+  ofKind.push(rows)
+  kept.set(kind, ofKind)
 }
 
 const NO_BYTES = new Uint8Array(0)

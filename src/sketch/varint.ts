@@ -23,6 +23,11 @@ export class ByteWriter {
     return this.#length
   }
 
+  /** Bytes of memory. */
+  get capacity(): number {
+    return this.#buffer.length
+  }
+
   #reserve(bytes: number): void {
     const needed = this.#length + bytes
     if (needed <= this.#buffer.length) return

@@ -2,6 +2,7 @@ import { formatId, type Id64 } from '../../model/id.ts'
 import { type Block, type MetricSection, openBlock } from '../../rollup/block.ts'
 import { encodeBlock } from '../../rollup/encode-block.ts'
 import { mergeRows } from '../../rollup/merge-rows.ts'
+import { giveMergedRows } from '../../rollup/merged-rows.ts'
 import type { InboxEntry } from '../../store/store.ts'
 import type { BlockCache } from './block-cache.ts'
 import type { BlockReader, WantedBlock } from './block-reader.ts'
@@ -114,6 +115,8 @@ function digestOf(key: string, metricId: Id64, sections: readonly MetricSection[
   } catch (error) {
     if (error instanceof RangeError) return undefined
     throw error
+  } finally {
+    for (const { rows } of merged) giveMergedRows(rows)
   }
 }
 

@@ -2,6 +2,7 @@ import { assert } from '../../model/errors.ts'
 import { formatId, type Id64 } from '../../model/id.ts'
 import type { RollupKind } from '../../model/metric.ts'
 import type { Pacer } from '../../model/pacer.ts'
+import type { Arena } from '../../rollup/arena.ts'
 import { type Block, BlockError, type MetricSection } from '../../rollup/block.ts'
 import { divideRows, mergeRows } from '../../rollup/merge-rows.ts'
 import type { RollupRows } from '../../rollup/rollup-rows.ts'
@@ -79,12 +80,13 @@ interface OpenEntry {
 /**
  * Takes the oldest entries of the inbox up to the bound of rollups, and of these as many metrics as the bound of
  * windows allows. The other metrics are merged and left in the place of the first entry. When one metric alone lies in
- * too many windows, the step takes its first windows. Undefined: the inbox is empty.
+ * too many windows, the step takes its first windows. The rows lie in the arena. Undefined: the inbox is empty.
  */
 export async function chooseWork(
   store: Store,
   partition: number,
   bounds: StepBounds,
+  arena: Arena,
   pacer: Pacer,
 ): Promise<StepWork | undefined> {
   const entries = await store.readInbox(partition, bounds.bytesMax, STEP_ENTRIES_MAX)
@@ -93,6 +95,7 @@ export async function chooseWork(
     store,
     partition,
     entries.map(({ block }) => block),
+    arena,
     pacer,
   )
   const opened: OpenEntry[] = []

@@ -1,6 +1,8 @@
 import type { RollupKind } from '../../model/metric.ts'
 import { Pacer } from '../../model/pacer.ts'
+import { type Arena, giveArena, takeArena } from '../../rollup/arena.ts'
 import { mergeRows, splitByWindow } from '../../rollup/merge-rows.ts'
+import { giveMergedRows } from '../../rollup/merged-rows.ts'
 import type { RollupRows } from '../../rollup/rollup-rows.ts'
 import {
   type Store,
@@ -62,12 +64,28 @@ export async function foldInbox(
   settings: FoldSettings,
   nowMs: number,
 ): Promise<FoldStep | undefined> {
+  const arena = takeArena()
+  try {
+    return await foldStep(store, partition, settings, nowMs, arena)
+  } finally {
+    giveArena(arena)
+  }
+}
+
+async function foldStep(
+  store: Store,
+  partition: number,
+  settings: FoldSettings,
+  nowMs: number,
+  arena: Arena,
+): Promise<FoldStep | undefined> {
   const pacer = new Pacer()
   const resolutionsOf = (kind: RollupKind) => (kind === 'set' ? settings.setResolutions : settings.resolutions)
   const work = await chooseWork(
     store,
     partition,
     { bytesMax: settings.stepBytesMax, stepsOf: (kind) => resolutionsOf(kind).map(({ stepMs }) => stepMs) },
+    arena,
     pacer,
   )
   if (work === undefined) return undefined
@@ -125,18 +143,24 @@ async function foldMetric(
     timelines: resolutions.map(({ stepMs }) => ({ resolutionMs: stepMs, stretch: windowsOf(stepMs, stretch) })),
   })
   const folded: FoldedWindow[] = []
-  let rows: RollupRows | undefined = base
+  let rows: RollupRows = base
   for (const [i, { stepMs, keptMs }] of resolutions.entries()) {
-    if (i > 0) rows = merged([rows], stepMs, true, omit)
-    if (rows === undefined) break
+    if (i > 0) {
+      const coarser = merged([rows], stepMs, true, omit)
+      if (coarser === undefined) break
+      giveMergedRows(rows)
+      rows = coarser
+    }
     for (const [windowMs, windowRows] of splitByWindow(rows, windowWidthMs(stepMs))) {
       if (isExpired(timelines[i]!, windowMs)) continue
       const window = { metricId, resolutionMs: stepMs, windowMs }
       const blocks = encodeRun(window, windowRows, run, (_, cause) => omit(1, cause))
       if (blocks.length > 0) folded.push({ window, keptMs, blocks })
+      if (windowRows !== rows) giveMergedRows(windowRows)
       await pacer.pause()
     }
   }
+  giveMergedRows(rows)
   return folded
 }
 

@@ -1,9 +1,11 @@
 import { formatId, type Id64 } from '../../model/id.ts'
 import { Pacer } from '../../model/pacer.ts'
+import { type Arena, giveArena, takeArena } from '../../rollup/arena.ts'
 import { mergeRows } from '../../rollup/merge-rows.ts'
+import { giveMergedRows } from '../../rollup/merged-rows.ts'
 import type { RollupRows } from '../../rollup/rollup-rows.ts'
 import { type IndexEntry, type Store, type WindowKey, windowWidthMs } from '../../store/store.ts'
-import { bytesOf, encodeRun, openBlocks, type TimelineBlock } from './timeline-blocks.ts'
+import { bytesOf, encodeRun, openBlocks, type RunHead, type TimelineBlock } from './timeline-blocks.ts'
 
 /** Eight neighbouring runs of one tier become one run of the next. */
 export const RUNS_PER_TIER = 8
@@ -51,11 +53,9 @@ export async function mergeWindow(
   const written: TimelineBlock[] = []
   const pacer = new Pacer()
   for (const range of seriesRanges(chosen.runs)) {
-    const sections = await readRange(store, partition, chosen.runs, metricId, range)
-    if (sections === undefined) return undefined
-    const rows = mergeRows(sections, resolutionMs, { ...range, isCoarse: options.isCoarse ?? false })
-    if (rows.length === 0) continue
-    const blocks = encodeRun(window, rows, run)
+    const merge = { ...range, isCoarse: options.isCoarse ?? false }
+    const blocks = await mergeRange(store, partition, window, chosen.runs, merge, run)
+    if (blocks === undefined) return undefined
     await store.writeBlocks(
       partition,
       blocks.map(({ block }) => block),
@@ -75,6 +75,28 @@ export async function mergeWindow(
   })
   const bytesRead = entries.reduce((sum, entry) => sum + entry.scalarBytes + entry.sketchBytes, 0)
   return merged ? { bytesRead, bytesWritten: bytesOf(written) } : undefined
+}
+
+/** The merged rows of a range of series as blocks; undefined when a block to merge no longer exists. */
+async function mergeRange(
+  store: Store,
+  partition: number,
+  window: WindowKey,
+  runs: readonly Run[],
+  merge: SeriesRange & { readonly isCoarse: boolean },
+  run: RunHead,
+): Promise<TimelineBlock[] | undefined> {
+  const arena = takeArena()
+  try {
+    const sections = await readRange(store, partition, runs, window.metricId, merge, arena)
+    if (sections === undefined) return undefined
+    const rows = mergeRows(sections, window.resolutionMs, merge)
+    const blocks = rows.length === 0 ? [] : encodeRun(window, rows, run)
+    giveMergedRows(rows)
+    return blocks
+  } finally {
+    giveArena(arena)
+  }
 }
 
 interface Run {
@@ -143,6 +165,7 @@ async function readRange(
   runs: readonly Run[],
   metricId: Id64,
   { seriesFrom, seriesTo }: SeriesRange,
+  arena: Arena,
 ): Promise<RollupRows[] | undefined> {
   const from = formatId(seriesFrom)
   const to = formatId(seriesTo)
@@ -150,6 +173,6 @@ async function readRange(
     .flatMap((run) => run.entries)
     .filter((entry) => formatId(entry.seriesTo) >= from && formatId(entry.seriesFrom) <= to)
     .map(({ block }) => block)
-  const blocks = await openBlocks(store, partition, names)
+  const blocks = await openBlocks(store, partition, names, arena)
   return blocks?.map((block) => block.section(metricId)).filter((section) => section !== undefined)
 }

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Id64 } from '../../model/id.ts'
 import type { Pacer } from '../../model/pacer.ts'
+import type { Arena } from '../../rollup/arena.ts'
 import { type Block, BlockError, BlockVersionError, openBlock } from '../../rollup/block.ts'
 import { type EncodedBlock, encodeBlock, encodeBlocks } from '../../rollup/encode-block.ts'
 import type { RollupRows } from '../../rollup/rollup-rows.ts'
@@ -21,11 +22,18 @@ export interface TimelineBlock {
   readonly added: FoldCommit['added'][number]
 }
 
+/** What all blocks of a run share. */
+export interface RunHead {
+  readonly tier: number
+  readonly order: number
+  readonly deflate: boolean
+}
+
 /** The rows of one window as blocks of a run. */
 export function encodeRun(
   window: WindowKey,
   rows: RollupRows,
-  run: { readonly tier: number; readonly order: number; readonly deflate: boolean },
+  run: RunHead,
   onOmitted?: (row: number, cause: unknown) => void,
 ): TimelineBlock[] {
   const { metricId, resolutionMs, windowMs } = window
@@ -56,6 +64,7 @@ export async function openBlocks(
   store: Store,
   partition: number,
   names: readonly string[],
+  arena: Arena,
 ): Promise<readonly Block[] | undefined> {
   const [scalars, sketches] = await Promise.all([
     store.readBlocks(partition, names, 'scalars'),
@@ -65,7 +74,7 @@ export async function openBlocks(
   for (const [i, name] of names.entries()) {
     const bytes = scalars[i]
     if (bytes === undefined) return undefined
-    const block = openBlock(name, bytes)
+    const block = openBlock(name, bytes, arena)
     const bins = sketches[i]
     if (bins !== undefined) block.attachSketches(bins)
     blocks.push(block)
@@ -86,6 +95,7 @@ export async function openEach(
   store: Store,
   partition: number,
   names: readonly string[],
+  arena: Arena,
   pacer: Pacer,
 ): Promise<readonly (Block | BlockError)[]> {
   const [scalars, sketches] = await Promise.all([
@@ -94,7 +104,7 @@ export async function openEach(
   ])
   const blocks: (Block | BlockError)[] = []
   for (const [i, name] of names.entries()) {
-    blocks.push(openOrError(name, scalars[i], sketches[i]))
+    blocks.push(openOrError(name, scalars[i], sketches[i], arena))
     await pacer.pause()
   }
   return blocks
@@ -105,10 +115,11 @@ function openOrError(
   name: string,
   scalars: Uint8Array | undefined,
   sketches: Uint8Array | undefined,
+  arena: Arena,
 ): Block | BlockError {
   if (scalars === undefined) return new BlockError(name, 'missing')
   try {
-    const block = openBlock(name, scalars)
+    const block = openBlock(name, scalars, arena)
     if (sketches !== undefined) block.attachSketches(sketches)
     return block.needsSketches && !block.hasSketches ? new BlockError(name, 'its sketches are missing') : block
   } catch (cause) {
