@@ -344,7 +344,7 @@ export const TABLE = {
     },
     blockCacheBytesMax: {
       name: 'BLOCK_CACHE_BYTES',
-      default: '50331648',
+      default: '33554432',
       unit: 'bytes',
       meaning: 'Cache of decoded blocks, including the objects around them.',
       parse: parseCount,

@@ -6,7 +6,7 @@
 
 const SLAB_BYTES = 1 << 20
 /** Slabs that an arena keeps for its next user, and arenas that are kept. */
-const SLABS_KEPT_MAX = 8
+const SLABS_KEPT_MAX = 4
 const ARENAS_KEPT_MAX = 2
 
 const free: Arena[] = []

@@ -1,7 +1,7 @@
 import { assert } from '../model/errors.ts'
 import type { RollupKind } from '../model/metric.ts'
 import { binOf } from '../sketch/bin-keys.ts'
-import { BinWindow } from '../sketch/bin-window.ts'
+import { binWindow as window } from '../sketch/bin-window.ts'
 import { ByteWriter } from '../sketch/varint.ts'
 import type { RollupRows } from './rollup-rows.ts'
 import { addBinsToWindow, encodeBroken, hasBins } from './row-bins.ts'
@@ -182,7 +182,7 @@ export class MergedRows extends RowColumns implements RollupRows {
 }
 
 /** All that are kept for reuse together hold at most this. */
-const KEPT_BYTES_MAX = 1 << 23
+const KEPT_BYTES_MAX = 1 << 22
 const kept = new Map<RollupKind, MergedRows[]>()
 let keptBytes = 0
 
@@ -209,6 +209,3 @@ export function giveMergedRows(rows: RollupRows): void {
 }
 
 const NO_BYTES = new Uint8Array(0)
-
-/** Bins of the last row. One for all: rows that several rows are merged into are made without interruption. */
-const window = new BinWindow()

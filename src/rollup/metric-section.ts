@@ -42,7 +42,7 @@ interface TotalsColumns {
 }
 
 /** What objects a section consists of before any column is decoded, about. */
-export const SECTION_BYTES = 450
+export const SECTION_BYTES = 430
 
 /** Numbers of series in a list of a caller's, which never change. */
 export interface SeriesOrdinals {

@@ -1,5 +1,5 @@
 import { binOf } from '../sketch/bin-keys.ts'
-import { BinWindow } from '../sketch/bin-window.ts'
+import { binWindow as window } from '../sketch/bin-window.ts'
 import { ByteWriter } from '../sketch/varint.ts'
 import { grownIds, grownNumbers } from './row-columns.ts'
 
@@ -46,6 +46,8 @@ export class Observations {
   /** Encodes the bins of `rows` rows; `newRow` says where each row has moved. */
   encode(rows: number, newRow: Uint32Array | undefined): void {
     const length = this.#length
+    // A merge that failed may have left its bins.
+    if (window.binCount > 0) window.clear()
     this.#bins.reset()
     if (this.binStart.length < rows + 1) this.binStart = new Uint32Array(Math.max(CAPACITY_MIN, rows * 2))
     const binStart = this.binStart
@@ -92,4 +94,3 @@ export class Observations {
 
 /** Positions of observations by row, for the duration of one call. */
 let sorted = NO_IDS
-const window = new BinWindow()

@@ -97,3 +97,9 @@ export class BinWindow {
     this.#binCount++
   }
 }
+
+/**
+ * The window of this thread: it is large, and sketches are made one after the other. Whoever adds bins encodes them
+ * before it returns.
+ */
+export const binWindow = new BinWindow()

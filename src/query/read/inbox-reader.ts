@@ -1,9 +1,11 @@
 import { formatId, type Id64 } from '../../model/id.ts'
+import { giveArena, takeArena } from '../../rollup/arena.ts'
 import { type Block, type MetricSection, openBlock } from '../../rollup/block.ts'
 import { encodeBlock } from '../../rollup/encode-block.ts'
 import { mergeRows } from '../../rollup/merge-rows.ts'
 import { giveMergedRows } from '../../rollup/merged-rows.ts'
-import type { InboxEntry } from '../../store/store.ts'
+import type { RollupRows } from '../../rollup/rollup-rows.ts'
+import type { InboxEntry, Store } from '../../store/store.ts'
 import type { BlockCache } from './block-cache.ts'
 import type { BlockReader, WantedBlock } from './block-reader.ts'
 
@@ -27,15 +29,17 @@ export function inboxPart(partition: number): string {
 /**
  * Reads the inbox of a partition for one metric. Under load it has many small blocks with the same series and buckets.
  * Each 64 consecutive blocks are merged once, as soon as the 64 are complete, and the result (a digest) is cached as a
- * block. The next query merges one block instead of 64.
+ * block, in place of the 64. The next query merges one block instead of 64.
  */
 export class InboxReader {
+  readonly #store: Pick<Store, 'readBlocks'>
   readonly #blocks: BlockReader
   readonly #cache: BlockCache
   /** Digests being made; undefined: the store no longer has a block. */
   readonly #digesting = new Map<string, Promise<readonly MetricSection[] | undefined>>()
 
-  constructor(blocks: BlockReader, cache: BlockCache) {
+  constructor(store: Pick<Store, 'readBlocks'>, blocks: BlockReader, cache: BlockCache) {
+    this.#store = store
     this.#blocks = blocks
     this.#cache = cache
   }
@@ -59,7 +63,7 @@ export class InboxReader {
     let hits = 0
     for (const group of groups) {
       const key = `${formatId(metricId)} ${stepMs} ${group[0]!.block} ${group.length}`
-      const digest = this.#cache.get(key)
+      const digest = pins.get(key) ?? this.#cache.get(key)
       if (digest !== undefined) {
         hits += group.length
         addSection(sections, digest.section(metricId))
@@ -92,23 +96,60 @@ export class InboxReader {
     isSketched: boolean,
     pins: Map<string, Block>,
   ): Promise<readonly MetricSection[] | undefined> {
-    const read = await this.#blocks.read(partition, metricId, group, isSketched, pins)
-    if (read === undefined) return undefined
-    const sections = read.sections.filter((section) => section !== undefined)
-    if (sections.reduce((rows, { length }) => rows + length, 0) > DIGEST_ROWS_MAX) return sections
-    const digest = digestOf(key, metricId, sections, stepMs)
-    if (digest === undefined) return sections
+    const names = group.map(({ name }) => name)
+    const sketched = isSketched ? group.filter(({ sketchBytes }) => sketchBytes > 0).map(({ name }) => name) : []
+    const [scalars, sketches] = await Promise.all([
+      this.#store.readBlocks(partition, names, 'scalars'),
+      this.#store.readBlocks(partition, sketched, 'sketches'),
+    ])
+    const bins = new Map(sketched.map((name, i) => [name, sketches[i]]))
+    const bytes: BlockBytes[] = []
+    for (const [i, name] of names.entries()) {
+      const found = scalars[i]
+      if (found === undefined || (bins.has(name) && bins.get(name) === undefined)) return undefined
+      bytes.push({ name, scalars: found, sketches: bins.get(name) })
+    }
+    const digest = digestOf(key, metricId, bytes, stepMs)
+    if (digest === undefined) {
+      const read = await this.#blocks.read(partition, metricId, group, isSketched, pins)
+      return read?.sections.filter((section) => section !== undefined)
+    }
     const { part, position } = group[0]!
     this.#cache.put(digest, { part, position })
+    pins.set(key, digest)
+    // Read while the group was incomplete; other metrics make digests of their own.
+    for (const name of names) this.#cache.remove(name)
     return digest.sections
   }
 }
 
-/** Undefined: a block cannot hold all sections, by bytes or by weights. */
-function digestOf(key: string, metricId: Id64, sections: readonly MetricSection[], stepMs: number): Block | undefined {
-  const merged = sections.length === 0 ? [] : [{ metricId, rows: mergeRows(sections, stepMs) }]
+interface BlockBytes {
+  readonly name: string
+  readonly scalars: Uint8Array
+  readonly sketches: Uint8Array | undefined
+}
+
+/**
+ * The data of a metric in some blocks, merged into one. The blocks are decoded into an arena and not kept. Undefined:
+ * a block cannot hold it, by rollups, bytes or weights.
+ */
+function digestOf(key: string, metricId: Id64, blocks: readonly BlockBytes[], stepMs: number): Block | undefined {
+  const arena = takeArena()
+  let merged: RollupRows | undefined
   try {
-    const { scalars, sketches } = encodeBlock(stepMs, merged)
+    const sections: MetricSection[] = []
+    let rollups = 0
+    for (const { name, scalars, sketches } of blocks) {
+      const block = openBlock(name, scalars, arena)
+      if (sketches !== undefined) block.attachSketches(sketches)
+      const section = block.section(metricId)
+      if (section === undefined) continue
+      sections.push(section)
+      rollups += section.length
+    }
+    if (rollups > DIGEST_ROWS_MAX) return undefined
+    if (sections.length > 0) merged = mergeRows(sections, stepMs)
+    const { scalars, sketches } = encodeBlock(stepMs, merged === undefined ? [] : [{ metricId, rows: merged }])
     const digest = openBlock(key, scalars)
     if (sketches !== undefined) digest.attachSketches(sketches)
     return digest
@@ -116,7 +157,8 @@ function digestOf(key: string, metricId: Id64, sections: readonly MetricSection[
     if (error instanceof RangeError) return undefined
     throw error
   } finally {
-    for (const { rows } of merged) giveMergedRows(rows)
+    if (merged !== undefined) giveMergedRows(merged)
+    giveArena(arena)
   }
 }
 

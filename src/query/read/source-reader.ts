@@ -48,7 +48,7 @@ export class SourceReader {
     this.#store = store
     this.#cache = new BlockCache(cacheBytesMax)
     this.#blocks = new BlockReader(store, this.#cache)
-    this.#inbox = new InboxReader(this.#blocks, this.#cache)
+    this.#inbox = new InboxReader(store, this.#blocks, this.#cache)
     store.onUnlisted((unlisted) => this.#evictUnlisted(unlisted))
   }
 

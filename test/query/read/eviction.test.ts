@@ -83,6 +83,15 @@ test('inbox blocks and their digests leave when this process folds them', async 
   expect(querier.cacheBytes).toBe(0)
 })
 
+test('a digest takes the place of the inbox blocks that it merges', async () => {
+  const querier = openQuerier(store)
+  for (let commits = 0; commits < 140; commits += 10) {
+    await write(10)
+    await ask(querier)
+  }
+  expect(querier.cacheBytes).toBe(await bytesOfOneQuery())
+})
+
 test('blocks that a merge of this process replaces leave', async () => {
   const querier = openQuerier(store)
   for (let i = 0; i < 8; i++) {
