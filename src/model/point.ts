@@ -194,6 +194,8 @@ export interface PointSink<S extends SeriesRef = SeriesRef> {
   readonly memory: ItemCache<S>
   /** Whether points can be added to a series from `memory`. False: it must be resolved again. */
   reuse(series: S): boolean
+  /** Whether `memory` may keep the series. Not before its metric exists: names that are refused take no memory. */
+  mayCache(series: S): boolean
   /** Drops everything added and rejected so far, because the decoder starts again. */
   restart(): void
 }

@@ -75,7 +75,8 @@ export function* scanItems<S extends SeriesRef>(
       if (item === undefined) return undefined
       const series = yield* rules.decode(item, index)
       if (budget.spend(UNKNOWN_ITEM_UNITS)) yield
-      if (entry === undefined && series !== undefined && scanner.isPlain) entry = memory.add(scanner.identity, series)
+      if (entry === undefined && series !== undefined && scanner.isPlain && sink.mayCache(series))
+        entry = memory.add(scanner.identity, series)
     }
     if (previous !== undefined) previous.following = entry
     previous = entry

@@ -186,6 +186,7 @@ export function createRecordingSink(
     reject: (index, { code, message }) => void errors.push({ index, code, message }),
     memory: new ItemCache(1 << 20),
     reuse: () => true,
+    mayCache: () => true,
     restart() {
       points.length = 0
       errors.length = 0

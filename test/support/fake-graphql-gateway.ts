@@ -142,6 +142,7 @@ export class FakeGateway implements Gateway {
       reject: (index, { code, message }) => errors.push({ index, code, message }),
       memory: new ItemCache(0),
       reuse: () => false,
+      mayCache: () => false,
       restart() {},
     })
     return errors

@@ -100,8 +100,13 @@ async function store(
   if (oddTimes.length > 0) {
     log.debug({ id: request.id, times: oddTimes.map(describe) }, 'unreadable times replaced by the time of reception')
   }
-  const rejectedItems = new Set(rejected.map(({ index }) => index))
-  const unreadableTimes = oddTimeItems.filter((index) => !rejectedItems.has(index)).length
+  let next = 0
+  const isStored = (index: number): boolean => {
+    // Both lists are sorted by index.
+    while (next < rejected.length && rejected[next]!.index < index) next++
+    return rejected[next]?.index !== index
+  }
+  const unreadableTimes = oddTimeItems.filter(isStored).length
   return { status: 202, body: `${items - rejected.length} ${rejected.length} ${unreadableTimes}` }
 }
 

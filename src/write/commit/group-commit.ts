@@ -26,8 +26,6 @@ export interface GroupContext extends CommitContext {
 /** What a request brings for the partitions of a group. */
 export interface Share {
   readonly batch: PointBatch
-  /** Items of the batch that may not be stored. */
-  readonly refused: ReadonlySet<number>
   /** Points of the batch that lie in the group; undefined: all. */
   readonly positions: readonly number[] | undefined
   readonly events: readonly PlacedEvent[]
@@ -124,7 +122,7 @@ export class GroupCommit {
    * of points, when all of it is stored. Returns undefined when there was nothing.
    */
   add(
-    { batch, refused, positions, events }: Share,
+    { batch, positions, events }: Share,
     marker: Marker | undefined,
     folded?: FoldedRound,
   ): Promise<number> | undefined {
@@ -132,7 +130,7 @@ export class GroupCommit {
       folded?.round ?? (marker === undefined ? this.#open : new Round(++epoch, this.#context.rounds, marker))
     const before = folded === undefined ? round.bytes : 0
     const request = folded === undefined ? round.requests : 0
-    const points = folded?.points ?? round.fold(batch, refused, positions)
+    const points = folded?.points ?? round.fold(batch, positions)
     round.addEvents(events)
     this.#openBytes += round.bytes - before
     if (points + events.length === 0) return undefined
@@ -145,13 +143,9 @@ export class GroupCommit {
   }
 
   /** Folds many points in steps into a round of their own, for `add`. */
-  async foldInSteps(
-    { batch, refused, positions }: Share,
-    marker: Marker | undefined,
-    pace: Pace,
-  ): Promise<FoldedRound> {
+  async foldInSteps({ batch, positions }: Share, marker: Marker | undefined, pace: Pace): Promise<FoldedRound> {
     const round = new Round(++epoch, this.#context.rounds, marker)
-    return { round, points: await runPaced(round.foldInSteps(batch, refused, positions), pace) }
+    return { round, points: await runPaced(round.foldInSteps(batch, positions), pace) }
   }
 
   /**

@@ -5,7 +5,7 @@ import { partitionOf } from '../../model/metric.ts'
 import { Pacer } from '../../model/pacer.ts'
 import type { Decode } from '../../model/point.ts'
 import { SERIES_HELD_MAX } from '../../model/series.ts'
-import type { Pace } from '../../model/steps.ts'
+import { type Pace, runAtOnce, runPaced } from '../../model/steps.ts'
 import type { MetricDeletion, Store } from '../../store/store.ts'
 import { CommitNumbers } from '../recover/commit-numbers.ts'
 import { RETAINED_LOOK_MS, RETAINED_MS_MAX } from '../recover/replay.ts'
@@ -15,6 +15,7 @@ import { DecodeQueue } from '../round/decode-queue.ts'
 import { PointBatch } from '../round/point-batch.ts'
 import { Registry, type RegistryLimits } from '../round/registry.ts'
 import { type PlacedEvent, POINTS_PER_STEP, type RoundSettings } from '../round/round.ts'
+import { sortByIndex } from '../round/sort-rejections.ts'
 import { TablePool } from '../round/table-pool.ts'
 import type { CommitSettings } from './commit-sender.ts'
 import { type FoldedRound, GroupCommit, type GroupEvents, outcomeUnknown, type Share } from './group-commit.ts'
@@ -41,9 +42,7 @@ export interface WriterTotals {
 }
 
 const BATCH_POOL_MAX = 16
-
-/** Estimated memory of an unknown metric, and of a new series. */
-const NEW_BYTES = 1_024
+const SORTED_AT_ONCE_MAX = 10_000
 
 /**
  * Takes the points of requests and resolves when they are durable. Partitions that the store serves together share a
@@ -132,31 +131,50 @@ export class Writer {
     if (this.#registry.full) this.#registry.clear()
     const batch = this.#pool.pop() ?? new PointBatch(this.#registry)
     let admission: Admission | undefined
-    let admissionBytes = 0
-    let sharedBytes = 0
+    const admit = (): Admission => {
+      admission ??= new Admission(this.#registry, batch, (change) => {
+        this.#admissionBytes += change
+        this.#shares.add(project, change)
+      })
+      return admission
+    }
+    let isAdmitted = false
     this.#pendingDecodes++
     try {
       batch.begin(project)
       const steps = decode(batch)
-      const decoding = steps && this.#decodes.run(steps)
+      const review = (): Promise<void> | undefined => (Admission.isReviewDue(batch) ? admit().review() : undefined)
+      const decoding = steps && this.#decodes.run(steps, review)
       if (decoding !== undefined) await decoding
-      let refused = NONE_REFUSED
-      if (batch.newSeries.size > 0) {
-        admission = new Admission(this.#registry)
-        admissionBytes = (batch.undefinedMetrics.size + batch.newSeries.size) * NEW_BYTES
-        this.#admissionBytes += admissionBytes
-        this.#shares.add(project, admissionBytes)
-        sharedBytes += admissionBytes
-        refused = await admission.admit(batch)
-      }
-      this.#admissionBytes -= admissionBytes
-      admissionBytes = 0
-      const rejected = sorted(batch.rejected)
-      const marker = idempotencyKey === undefined ? undefined : { project, key: idempotencyKey }
-      const isLarge = batch.length > POINTS_PER_STEP
-      const commits: Promise<number>[] = []
-      const shares = [...this.#sharesOf(project, batch, refused, events)]
-      const folded = new Map<GroupCommit, FoldedRound>()
+      if (admission !== undefined || batch.newSeries.length > 0) await admit().finish()
+      isAdmitted = true
+      let rejected = batch.takeRejected()
+      if (rejected.length > 1) rejected = await this.#sorted(rejected)
+      await this.#commit(project, batch, idempotencyKey, events)
+      return rejected
+    } finally {
+      const ended = admission?.end()
+      if (ended !== undefined) await ended
+      // An admitted batch may be in use by another request already.
+      if (!isAdmitted) this.#registry.discardUndefined(batch.takeNew().metrics)
+      this.#pendingDecodes--
+    }
+  }
+
+  /** Adds points and events to the open rounds. Resolves when they are stored. */
+  async #commit(
+    project: string,
+    batch: PointBatch,
+    idempotencyKey: string | undefined,
+    events: readonly PlacedEvent[],
+  ): Promise<void> {
+    const marker = idempotencyKey === undefined ? undefined : { project, key: idempotencyKey }
+    const isLarge = batch.length > POINTS_PER_STEP
+    const commits: Promise<number>[] = []
+    const shares = [...this.#sharesOf(project, batch, events)]
+    const folded = new Map<GroupCommit, FoldedRound>()
+    let sharedBytes = 0
+    try {
       if (isLarge) {
         for (const [group, share] of shares) folded.set(group, await group.foldInSteps(share, marker, this.#newPace()))
       }
@@ -169,16 +187,11 @@ export class Writer {
       }
       // The pool would keep the memory of a large batch.
       if (!isLarge && this.#pool.length < BATCH_POOL_MAX) this.#pool.push(batch)
-      if (commits.length > 0) {
-        this.totals.points += commits.length === 1 ? await commits[0]! : await allStored(commits)
-        this.totals.events += events.length
-      }
-      return rejected
+      if (commits.length === 0) return
+      this.totals.points += commits.length === 1 ? await commits[0]! : await allStored(commits)
+      this.totals.events += events.length
     } finally {
-      admission?.end()
-      this.#admissionBytes -= admissionBytes
       this.#shares.add(project, -sharedBytes)
-      this.#pendingDecodes--
     }
   }
 
@@ -218,6 +231,11 @@ export class Writer {
     for (const group of this.#groups) group.close()
   }
 
+  async #sorted(rejected: readonly ItemError[]): Promise<readonly ItemError[]> {
+    const steps = sortByIndex(rejected)
+    return rejected.length <= SORTED_AT_ONCE_MAX ? runAtOnce(steps) : runPaced(steps, this.#newPace())
+  }
+
   #refuseWhenFull(project: string): void {
     if (this.#closing) throw new GatewayError('overloaded', 'the gateway is shutting down')
     if (this.#groups.every(({ isUnavailable }) => isUnavailable)) throw unavailable()
@@ -235,11 +253,10 @@ export class Writer {
   #sharesOf(
     project: string,
     batch: PointBatch,
-    refused: ReadonlySet<number>,
     events: readonly PlacedEvent[],
   ): Iterable<readonly [GroupCommit, Share]> {
     const [first] = this.#groups
-    if (this.#groups.length === 1) return [[first!, { batch, refused, positions: undefined, events }]]
+    if (this.#groups.length === 1) return [[first!, { batch, positions: undefined, events }]]
     const shares = new Map<GroupCommit, { positions: number[]; events: PlacedEvent[] }>()
     const shareOf = (partition: number) => {
       const group = this.#groupOf[partition]!
@@ -248,7 +265,7 @@ export class Writer {
       return share
     }
     for (let i = 0; i < batch.length; i++) {
-      if (!refused.has(batch.item[i]!)) shareOf(batch.series[i]!.metric.row!.partition).positions.push(i)
+      shareOf(batch.series[i]!.metric.row!.partition).positions.push(i)
     }
     for (const placed of events) shareOf(placed.partition).events.push(placed)
     for (const group of shares.keys()) {
@@ -257,12 +274,11 @@ export class Writer {
       if (!group.isUnavailable && !isFull) continue
       throw group.isUnavailable ? unavailable() : full()
     }
-    return [...shares].map(([group, share]) => [group, { batch, refused, ...share }] as const)
+    return [...shares].map(([group, share]) => [group, { batch, ...share }] as const)
   }
 }
 
 const NO_EVENTS: readonly PlacedEvent[] = []
-const NONE_REFUSED: ReadonlySet<number> = new Set()
 
 /**
  * The number of points when all are stored. Waits for all commits, because the error describes the request as a whole.
@@ -293,9 +309,3 @@ function unavailable(): GatewayError {
 function full(): GatewayError {
   return new GatewayError('overloaded', 'too many points wait for the store; try again shortly')
 }
-
-function sorted(rejected: readonly ItemError[]): readonly ItemError[] {
-  return rejected.length === 0 ? NO_ERRORS : [...rejected].sort((a, b) => a.index - b.index)
-}
-
-const NO_ERRORS: readonly ItemError[] = []

@@ -44,6 +44,8 @@ export class Metric {
   #pairs: TagPairs | undefined = undefined
   /** What the registry counts for it: itself and its tag paths. */
   entries = 1
+  /** Written by `PointBatch`: the batch that met it last. */
+  metIn = 0
   /** Written by `Round`: the round that `slot` belongs to. */
   epoch = 0
   slot = 0
@@ -165,8 +167,11 @@ export class Series implements SeriesRef {
   registeredIn = 0
   /** Its metric counts it among the series in the store. */
   counted = false
-  /** Requests in progress that reserve its place. */
+  /** Requests in progress that reserve its place, and the admission that did so last. */
   reservations = 0
+  reservedBy = 0
+  /** Written by `PointBatch`: the batch that met it last. */
+  metIn = 0
   /** Written by `Round`: the round that this series was last in, and its latest row there. */
   epoch = 0
   bucketMs = 0

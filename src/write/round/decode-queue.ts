@@ -18,17 +18,31 @@ export class DecodeQueue {
     this.#newPace = newPace
   }
 
-  /** Undefined: the body was decoded without a pause. */
-  run(steps: Steps<void>): Promise<void> | undefined {
-    for (let i = 0; i < STEPS_UNPACED; i++) if (steps.next().done === true) return undefined
-    return this.#runPaced(steps)
+  /**
+   * Calls `between` after each step but the last; when that returns a promise, the next step waits for it. Returns
+   * undefined when the body was decoded without a pause.
+   */
+  run(steps: Steps<void>, between: () => Promise<void> | undefined = nothing): Promise<void> | undefined {
+    for (let i = 1; i <= STEPS_UNPACED; i++) {
+      if (steps.next().done === true) return undefined
+      const wait = between()
+      if (wait !== undefined) return this.#runPaced(steps, between, i, wait)
+    }
+    return this.#runPaced(steps, between, STEPS_UNPACED)
   }
 
-  async #runPaced(steps: Steps<void>): Promise<void> {
+  async #runPaced(
+    steps: Steps<void>,
+    between: () => Promise<void> | undefined,
+    done: number,
+    wait?: Promise<void>,
+  ): Promise<void> {
+    await wait
     const pace = this.#newPace()
-    for (let i = STEPS_UNPACED; i < STEPS_UNQUEUED; i++) {
+    for (let i = done; i < STEPS_UNQUEUED; i++) {
       await pace.pause()
       if (steps.next().done === true) return
+      await between()
     }
     const earlier = this.#last
     let release = (): void => {}
@@ -37,10 +51,15 @@ export class DecodeQueue {
     })
     await earlier
     try {
-      do await pace.pause()
-      while (steps.next().done !== true)
+      for (;;) {
+        await pace.pause()
+        if (steps.next().done === true) return
+        await between()
+      }
     } finally {
       release()
     }
   }
 }
+
+function nothing(): undefined {}

@@ -11,6 +11,9 @@ export const WEIGHTED: PointMode = 1
 export const TOTAL: PointMode = 2
 export const MEMBER: PointMode = 3
 
+/** Counts batches, and their attempts to decode a body. */
+let marks = 0
+
 /**
  * The points of one request between its decoder and its round, in columns: there is no object per point. It exists
  * because unknown metrics and series need the store first (`Admission`), and no point is folded before the whole
@@ -24,6 +27,8 @@ export class PointBatch implements PointSink<Series> {
    * again.
    */
   #version = 0
+  /** Unique among the batches and attempts of this process; marks what this one has met. */
+  #mark = 0
   length = 0
   series: Series[] = []
   members: string[] = []
@@ -32,12 +37,14 @@ export class PointBatch implements PointSink<Series> {
   timeMs = new Float64Array(512)
   value = new Float64Array(512)
   weight = new Float64Array(512)
-  readonly rejected: ItemError[] = []
+  #rejected: ItemError[] = []
   readonly #messages = new MessageBudget()
-  /** Metrics whose rows are not known. */
-  readonly undefinedMetrics = new Set<Metric>()
-  /** Series that no commit of this process has registered under the current version. */
-  readonly newSeries = new Set<Series>()
+  /** How often a decoder has started over. */
+  restarts = 0
+  /** Metrics whose rows are not known; since the last `takeNew`. */
+  newMetrics: Metric[] = []
+  /** Series that no commit of this process has registered under the current version; since the last `takeNew`. */
+  newSeries: Series[] = []
 
   constructor(registry: Registry) {
     this.#registry = registry
@@ -53,10 +60,26 @@ export class PointBatch implements PointSink<Series> {
     this.length = 0
     this.series.length = 0
     this.members.length = 0
-    this.rejected.length = 0
+    this.takeRejected()
     this.#messages.restart()
-    this.undefinedMetrics.clear()
-    this.newSeries.clear()
+    this.takeNew()
+    this.restarts++
+    this.#mark = ++marks
+  }
+
+  /** Returns what the points since the last call have brought. A name may occur twice. */
+  takeNew(): { readonly metrics: readonly Metric[]; readonly series: readonly Series[] } {
+    const { newMetrics: metrics, newSeries: series } = this
+    if (metrics.length > 0) this.newMetrics = []
+    if (series.length > 0) this.newSeries = []
+    return { metrics, series }
+  }
+
+  /** Returns the rejected items, in no order. */
+  takeRejected(): readonly ItemError[] {
+    const rejected = this.#rejected
+    if (rejected.length > 0) this.#rejected = []
+    return rejected
   }
 
   get memory(): ItemCache<Series> {
@@ -67,19 +90,30 @@ export class PointBatch implements PointSink<Series> {
     return series.registeredIn === this.#version
   }
 
+  mayCache({ metric }: Series): boolean {
+    return metric.row !== undefined
+  }
+
   resolve(
     name: string,
     type: MetricType,
     pairs: readonly (readonly [string, string])[],
     about?: MetricAbout,
   ): Series | Rejection {
-    const series = this.#registry.resolve(this.#project, name, type, pairs, about, this.undefinedMetrics.size)
+    const series = this.#registry.resolve(this.#project, name, type, pairs, about, this.newMetrics.length)
     if ('code' in series) return series
-    if (series.registeredIn !== this.#version) {
-      if (series.metric.row === undefined) this.undefinedMetrics.add(series.metric)
-      this.newSeries.add(series)
-    }
+    if (series.registeredIn !== this.#version && series.metIn !== this.#mark) this.#meet(series)
     return series
+  }
+
+  /** Lists a series that is new to the request. A concurrent request may overwrite the mark, so it may occur twice. */
+  #meet(series: Series): void {
+    series.metIn = this.#mark
+    this.newSeries.push(series)
+    const { metric } = series
+    if (metric.row !== undefined || metric.metIn === this.#mark) return
+    metric.metIn = this.#mark
+    this.newMetrics.push(metric)
   }
 
   add(item: number, series: Series, timeMs: number, value: number): void {
@@ -105,7 +139,23 @@ export class PointBatch implements PointSink<Series> {
   }
 
   reject(index: number, { code, message }: Rejection): void {
-    this.rejected.push({ index, code, message: this.#messages.take(message) })
+    this.#rejected.push({ index, code, message: this.#messages.take(message) })
+  }
+
+  /** Moves a point to an earlier position, over one that was refused. */
+  move(from: number, to: number): void {
+    this.series[to] = this.series[from]!
+    this.item[to] = this.item[from]!
+    this.mode[to] = this.mode[from]!
+    this.timeMs[to] = this.timeMs[from]!
+    this.value[to] = this.value[from]!
+    this.weight[to] = this.weight[from]!
+  }
+
+  /** Drops the points behind the first `length` ones. */
+  truncate(length: number): void {
+    this.length = length
+    this.series.length = length
   }
 
   #next(item: number, series: Series, timeMs: number, mode: PointMode): number {

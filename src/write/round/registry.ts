@@ -127,6 +127,11 @@ export class Registry {
     this.#entries -= metric.entries
   }
 
+  /** Drops those that nobody has defined, nor is about to. */
+  discardUndefined(metrics: readonly Metric[]): void {
+    for (const metric of metrics) if (metric.row === undefined && metric.claims === 0) this.discard(metric)
+  }
+
   isRegistered(series: Series): boolean {
     return series.registeredIn === this.#version
   }

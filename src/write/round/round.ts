@@ -89,20 +89,18 @@ export class Round {
     this.#marker = marker
   }
 
-  /**
-   * Adds the points of a batch, or those at `positions`, without those of refused items. Returns how many were added.
-   */
-  fold(batch: PointBatch, refused: ReadonlySet<number>, positions?: readonly number[]): number {
-    return this.#fold(batch, refused, positions, this.requests++, 0, positions?.length ?? batch.length)
+  /** Adds the points of a batch, or those at `positions`. Returns how many were added. */
+  fold(batch: PointBatch, positions?: readonly number[]): number {
+    return this.#fold(batch, positions, this.requests++, 0, positions?.length ?? batch.length)
   }
 
   /** The same for a batch of many points, in steps. The round must take no other request. */
-  *foldInSteps(batch: PointBatch, refused: ReadonlySet<number>, positions?: readonly number[]): Steps<number> {
+  *foldInSteps(batch: PointBatch, positions?: readonly number[]): Steps<number> {
     const request = this.requests++
     const length = positions?.length ?? batch.length
     let points = 0
     for (let from = 0; from < length; from += POINTS_PER_STEP) {
-      points += this.#fold(batch, refused, positions, request, from, Math.min(length, from + POINTS_PER_STEP))
+      points += this.#fold(batch, positions, request, from, Math.min(length, from + POINTS_PER_STEP))
       yield
     }
     return points
@@ -110,7 +108,6 @@ export class Round {
 
   #fold(
     batch: PointBatch,
-    refused: ReadonlySet<number>,
     positions: readonly number[] | undefined,
     request: number,
     from: number,
@@ -120,15 +117,9 @@ export class Round {
     const { baseMs, setBaseMs } = settings
     const { version } = registry
     const { series: all, timeMs: times, value: values, mode: modes, weight: weights } = batch
-    const checked = refused.size > 0
-    let skipped = 0
     let bytes = (to - from) * POINT_BYTES
     for (let k = from; k < to; k++) {
       const i = positions === undefined ? k : positions[k]!
-      if (checked && refused.has(batch.item[i]!)) {
-        skipped++
-        continue
-      }
       const series = all[i]!
       const { metric } = series
       const slot = metric.epoch === this.epoch ? this.#metrics[metric.slot]! : this.#begin(metric)
@@ -166,7 +157,7 @@ export class Round {
       if (timeMs > slot.lastMs) slot.lastMs = timeMs
     }
     this.bytes += bytes
-    return to - from - skipped
+    return to - from
   }
 
   /** Adds events of the request that was folded last. */

@@ -58,3 +58,18 @@ it('goes on with the next one when a decoder throws', async () => {
   await next
   expect(log).toHaveLength(500)
 })
+
+it('waits for the work between two steps, also in a body that needs no pause', async () => {
+  for (const steps of [4, 300]) {
+    const log: string[] = []
+    let calls = 0
+    const between = (): Promise<void> | undefined => {
+      if (++calls % 3 !== 0) return undefined
+      return new Promise<void>((resolve) => setImmediate(resolve)).then(() => void log.push('between'))
+    }
+    await new DecodeQueue(() => new CountingPace()).run(work('a', steps, log), between)
+    expect(calls).toBe(steps)
+    expect(log.slice(0, 5)).toEqual(['a', 'a', 'a', 'between', 'a'])
+    expect(log.filter((entry) => entry === 'between')).toHaveLength(Math.floor(steps / 3))
+  }
+})

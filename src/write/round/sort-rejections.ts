@@ -1,0 +1,37 @@
+import type { ItemError } from '../../model/errors.ts'
+import type { Steps } from '../../model/steps.ts'
+
+/**
+ * Sorts the rejected items of a request by their index, in steps: a request may have a million. Decoder and admission
+ * reject in different orders. Invariant: linear work, and items of one index keep their order.
+ */
+const ITEMS_PER_STEP = 20_000
+
+export function* sortByIndex(rejected: readonly ItemError[]): Steps<readonly ItemError[]> {
+  let indexMax = -1
+  let isSorted = true
+  for (let i = 0; i < rejected.length; i++) {
+    const { index } = rejected[i]!
+    if (index < indexMax) isSorted = false
+    else indexMax = index
+    if (i % ITEMS_PER_STEP === ITEMS_PER_STEP - 1) yield
+  }
+  if (isSorted) return rejected
+  // A counting sort: where the items of each index begin.
+  const starts = new Uint32Array(indexMax + 2)
+  for (let i = 0; i < rejected.length; i++) {
+    starts[rejected[i]!.index + 1]!++
+    if (i % ITEMS_PER_STEP === ITEMS_PER_STEP - 1) yield
+  }
+  for (let index = 1; index < starts.length; index++) {
+    starts[index]! += starts[index - 1]!
+    if (index % ITEMS_PER_STEP === 0) yield
+  }
+  const sorted = rejected.slice()
+  for (let i = 0; i < rejected.length; i++) {
+    const item = rejected[i]!
+    sorted[starts[item.index]!++] = item
+    if (i % ITEMS_PER_STEP === ITEMS_PER_STEP - 1) yield
+  }
+  return sorted
+}
