@@ -4,11 +4,12 @@ import { StepBudget, type Steps } from './steps.ts'
  * A JSON parser that works in steps, for texts that `JSON.parse` would block the event loop with, and that keeps all
  * digits of
  * integers: one that a double does not hold is a bigint. It accepts what `JSON.parse` accepts, but for nesting beyond
- * `DEPTH_MAX`.
+ * `BODY_LEVELS_MAX`.
  * It does not recurse.
  */
 
-const DEPTH_MAX = 256
+/** Levels of objects and arrays in a request body. */
+export const BODY_LEVELS_MAX = 256
 
 /** A double holds no integer of more digits; as bigints they would cost time by the square of their length. */
 const INTEGER_DIGITS_MAX = 308
@@ -29,7 +30,7 @@ export interface JsonParserOptions {
 /** Throws SyntaxError with the position of the fault. */
 export function* parseJsonInSteps(
   text: string,
-  { depthMax = DEPTH_MAX, visitElement }: JsonParserOptions = {},
+  { depthMax = BODY_LEVELS_MAX, visitElement }: JsonParserOptions = {},
 ): Steps<unknown> {
   const budget = new StepBudget()
   const open: Container[] = []
@@ -91,6 +92,20 @@ export function* parseJsonInSteps(
       value = open.pop()
     }
   }
+}
+
+/** Whether objects and arrays nest deeper than `BODY_LEVELS_MAX`. For a text that `JSON.parse` accepts. */
+export function isNestedTooDeeply(text: string): boolean {
+  // Each level has two brackets.
+  if (text.length <= 2 * BODY_LEVELS_MAX) return false
+  let levels = 0
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at)
+    if (code === QUOTE) at = endOfString(text, at) - 1
+    else if (code === CLOSE_BRACKET || code === CLOSE_BRACE) levels--
+    else if ((code === OPEN_BRACKET || code === OPEN_BRACE) && ++levels > BODY_LEVELS_MAX) return true
+  }
+  return false
 }
 
 /** The value of an integer literal: a bigint where a double would lose digits. */

@@ -1,6 +1,6 @@
 import { GatewayError } from '../model/errors.ts'
 import { parseJson } from '../model/json.ts'
-import { parseJsonInSteps } from '../model/json-parser.ts'
+import { isNestedTooDeeply, parseJsonInSteps } from '../model/json-parser.ts'
 import { Pacer } from '../model/pacer.ts'
 import { runAtOnce, runPaced, StepBudget, type Steps } from '../model/steps.ts'
 
@@ -82,7 +82,10 @@ function* parseText(
   visitElement?: (element: unknown) => Steps<void>,
 ): Steps<unknown> {
   try {
-    if (text.length <= atOnceCharsMax) return parseJson(text)
+    if (text.length <= atOnceCharsMax) {
+      const value = parseJson(text)
+      if (!isNestedTooDeeply(text)) return value
+    }
     return yield* parseJsonInSteps(text, visitElement && { visitElement })
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error

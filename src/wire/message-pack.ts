@@ -1,5 +1,5 @@
 import { GatewayError } from '../model/errors.ts'
-import { defineMember } from '../model/json-parser.ts'
+import { BODY_LEVELS_MAX, defineMember } from '../model/json-parser.ts'
 import { StepBudget, type Steps } from '../model/steps.ts'
 
 /**
@@ -10,8 +10,6 @@ import { StepBudget, type Steps } from '../model/steps.ts'
  * whole body.
  * Integers beyond 2^53 are bigints, the timestamp extension is a Date, texts packed as bytes are texts.
  */
-
-const DEPTH_MAX = 256
 
 /** What an item costs besides its bytes, in units of a step. */
 const ITEM_UNITS = 256
@@ -275,7 +273,7 @@ class Reader {
   #requireInner(values: number, depth: number): void {
     // Each takes a byte at least.
     this.#require(values)
-    if (values > 0 && depth === DEPTH_MAX) throw undecodable(`it is nested deeper than ${DEPTH_MAX} levels`)
+    if (values > 0 && depth === BODY_LEVELS_MAX) throw undecodable(`it is nested deeper than ${BODY_LEVELS_MAX} levels`)
   }
 
   /** Skips bytes and returns where they begin. */

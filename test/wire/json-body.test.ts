@@ -13,6 +13,11 @@ describe('parseJsonBody', () => {
     expect(parseJsonBody(Buffer.from('{"name":"größe 🌡"}'))).toEqual({ name: 'größe 🌡' })
   })
 
+  it('accepts nesting up to the limit, and brackets in strings', () => {
+    const text = `${'['.repeat(256)}"${'['.repeat(300)}\\"["${']'.repeat(256)}`
+    expect(JSON.stringify(parseJsonBody(Buffer.from(text)))).toBe(text)
+  })
+
   it.each([
     ['an empty body', Buffer.alloc(0), 'the body is empty'],
     ['invalid UTF-8', Buffer.from([0x22, 0xc3, 0x28, 0x22]), 'the body is not valid UTF-8'],
@@ -25,6 +30,11 @@ describe('parseJsonBody', () => {
     [
       'a large body that nests deeply, before it is parsed',
       Buffer.from('['.repeat(300_000) + ']'.repeat(300_000)),
+      'the body is not valid JSON: nested deeper than 256 levels at position 256',
+    ],
+    [
+      'a small body that nests one level too deeply',
+      Buffer.from(`${'['.repeat(257)}"]]]"${']'.repeat(257)}`),
       'the body is not valid JSON: nested deeper than 256 levels at position 256',
     ],
   ])('refuses %s as invalid_body', (_case, bytes, message) => {

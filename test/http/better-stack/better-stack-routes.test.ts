@@ -82,11 +82,17 @@ describe.each(['/metrics', '/'])('POST %s', (path) => {
     ['two items on a line', 'application/x-ndjson', `${ITEM},${ITEM}`],
     ['invalid UTF-8', 'application/json', Buffer.from(`{"name":"\xff"}`, 'latin1')],
     ['a body that is nested too deeply', 'application/json', `${'['.repeat(600_000)}${']'.repeat(600_000)}`],
-    [
-      'a line that is nested too deeply',
+    ...[300, 20_000, 600_000].map((levels): [string, string, string] => [
+      `a line of ${levels} levels`,
       'application/x-ndjson',
-      `${ITEM}\n${'['.repeat(600_000)}${']'.repeat(600_000)}`,
-    ],
+      `${ITEM}\n${'['.repeat(levels)}${']'.repeat(levels)}`,
+    ]),
+    ...[300, 20_000].map((levels): [string, string, string] => [
+      `an item of ${levels} levels`,
+      'application/json',
+      `[${ITEM},{"name":"deep","gauge":{"value":1},"extra":${'[{"a":'.repeat(levels / 2)}1${'}]'.repeat(levels / 2)}}]`,
+    ]),
+    ['MessagePack of 300 levels', 'application/msgpack', Buffer.from([...Array(300).fill(0x91), 1])],
   ])('returns 406 for %s and stores nothing', async (_, type, body) => {
     const { post, gateway } = createFakeServer()
     const response = await post(path, body, { 'content-type': type })
