@@ -18,7 +18,13 @@ export interface FleetOptions {
   readonly clock: 'now' | number
   /** Flux, or a format of the Better Stack dialect, which has only gauges and running totals here. */
   readonly dialect?: Dialect
+  /** All metrics have this type. */
+  readonly type?: FleetType
+  /** The fleet has other series each time all have reported. */
+  readonly isNewEachTime?: boolean
 }
+
+export type FleetType = 'distribution' | 'gauge' | 'counter' | 'set'
 
 export type Dialect = 'flux' | 'json' | 'ndjson' | 'msgpack'
 
@@ -49,11 +55,14 @@ const REGIONS = ['eu-west-1', 'us-east-1', 'ap-south-1']
 const VARIANTS_BYTES = 24_000_000
 const STAMP = '2026-01-01T00:00:00.'
 const SECONDS_LENGTH = STAMP.length
+/** Part of a tag; it is replaced by the number of earlier passes over all series. */
+const PASS = 'pass-0000'
 
 interface Template {
   readonly bytes: Buffer
-  /** The positions of the timestamps. */
+  /** The positions of the timestamps, and of the numbers of passes. */
   readonly stamps: Uint32Array
+  readonly passes: Uint32Array
 }
 
 export interface Fleet {
@@ -78,30 +87,36 @@ export function createFleet(options: FleetOptions): Fleet {
     groups,
     pointBytes: templates[0]!.bytes.length / batch,
     next() {
-      const { bytes, stamps } = templates[sent % templates.length]!
+      const { bytes, stamps, passes } = templates[sent % templates.length]!
       if (clock === 'now') timeMs = Date.now()
       else if (sent % groups === 0) timeMs += clock
+      const pass = Buffer.from(`pass-${String(Math.floor(sent / groups)).padStart(4, '0')}`, 'latin1')
       sent++
       // A copy, because the socket may not have written the earlier bytes yet.
       const request = Buffer.from(bytes)
       const seconds = Buffer.from(new Date(timeMs).toISOString().slice(0, SECONDS_LENGTH), 'latin1')
       for (let i = 0; i < stamps.length; i++) request.set(seconds, stamps[i]!)
+      for (let i = 0; i < passes.length; i++) request.set(pass, passes[i]!)
       return request
     },
     metricNames: () => NAMES.slice(0, options.metrics),
-    typeOf: (index) => TYPES[index % TYPES.length]!,
+    typeOf: (index) => options.type ?? TYPES[index % TYPES.length]!,
   }
 }
 
 function buildTemplate(options: FleetOptions, group: number, random: () => number): Template {
-  const { series, metrics, batch, dialect = 'flux' } = options
+  const { series, batch, dialect = 'flux' } = options
   const first = group * batch
   const itemOf = dialect === 'flux' ? fluxItem : betterStackItem
-  const items = Array.from({ length: batch }, (_, i) => itemOf((first + i) % series, metrics, random))
+  const items = Array.from({ length: batch }, (_, i) => itemOf((first + i) % series, options, random))
   const bytes = requestOf(dialect, items)
-  const stamps: number[] = []
-  for (let at = bytes.indexOf(STAMP); at >= 0; at = bytes.indexOf(STAMP, at + 1)) stamps.push(at)
-  return { bytes, stamps: Uint32Array.from(stamps) }
+  return { bytes, stamps: positionsOf(STAMP, bytes), passes: positionsOf(PASS, bytes) }
+}
+
+function positionsOf(text: string, bytes: Buffer): Uint32Array {
+  const positions: number[] = []
+  for (let at = bytes.indexOf(text); at >= 0; at = bytes.indexOf(text, at + 1)) positions.push(at)
+  return Uint32Array.from(positions)
 }
 
 function requestOf(dialect: Dialect, items: readonly string[]): Buffer {
@@ -120,31 +135,41 @@ function requestOf(dialect: Dialect, items: readonly string[]): Buffer {
 }
 
 /** About 170 bytes. The milliseconds of its timestamp stay the same. */
-function fluxItem(series: number, metrics: number, random: () => number): string {
-  const type = TYPES[(series % metrics) % TYPES.length]!
-  const value =
-    type === 'distribution'
-      ? latency(random)
-      : type === 'gauge'
-        ? Math.round(random() * 10_000) / 100
-        : 1 + Math.floor(random() * 50)
-  const { name, time, tags } = commonOf(series, metrics, random)
-  return `{"name":"${name}","type":"${type}","value":${value},"timestamp":"${time}","tags":${tags}}`
+function fluxItem(series: number, options: FleetOptions, random: () => number): string {
+  const type = options.type ?? TYPES[(series % options.metrics) % TYPES.length]!
+  const { name, time, tags } = commonOf(series, options, random)
+  return `{"name":"${name}","type":"${type}","value":${pointValue(type, random)},"timestamp":"${time}","tags":${tags}}`
 }
 
-function betterStackItem(series: number, metrics: number, random: () => number): string {
-  const isCounter = TYPES[(series % metrics) % TYPES.length] === 'counter'
+const MEMBERS = 50_000
+
+function pointValue(type: FleetType, random: () => number): number | string {
+  switch (type) {
+    case 'distribution':
+      return latency(random)
+    case 'gauge':
+      return Math.round(random() * 10_000) / 100
+    case 'counter':
+      return 1 + Math.floor(random() * 50)
+    case 'set':
+      return `"user-${Math.floor(random() * MEMBERS)}"`
+  }
+}
+
+function betterStackItem(series: number, options: FleetOptions, random: () => number): string {
+  const isCounter = TYPES[(series % options.metrics) % TYPES.length] === 'counter'
   // Times within a second are unordered, and a decreasing total would be a reset, so totals stay constant.
   const value = isCounter ? 1_000 + series : Math.round(random() * 10_000) / 100
-  const { name, time, tags } = commonOf(series, metrics, random)
+  const { name, time, tags } = commonOf(series, options, random)
   return `{"name":"${name}","${isCounter ? 'counter' : 'gauge'}":{"value":${value}},"dt":"${time}","tags":${tags}}`
 }
 
-function commonOf(series: number, metrics: number, random: () => number) {
+function commonOf(series: number, { metrics, isNewEachTime = false }: FleetOptions, random: () => number) {
   const member = Math.floor(series / metrics)
+  const host = `${isNewEachTime ? PASS : 'web'}-${String(Math.floor(member / 50)).padStart(4, '0')}`
   return {
     name: NAMES[series % metrics]!,
     time: `${STAMP}${String(Math.floor(random() * 1_000)).padStart(3, '0')}Z`,
-    tags: `{"endpoint":"/api/v1/r${member % 50}","region":"${REGIONS[member % 3]!}","host":"web-${String(Math.floor(member / 50)).padStart(4, '0')}"}`,
+    tags: `{"endpoint":"/api/v1/r${member % 50}","region":"${REGIONS[member % 3]!}","host":"${host}"}`,
   }
 }

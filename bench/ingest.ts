@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { type Costs, compare } from './alternate.ts'
-import { createFleet, type Dialect } from './fleet.ts'
+import { createFleet, type Dialect, type FleetOptions, type FleetType } from './fleet.ts'
 import type { Options } from './options.ts'
 import { measureRedisFloors } from './redis-floors.ts'
 import type { Report } from './report.ts'
@@ -19,6 +19,8 @@ interface Scenario {
   readonly connections: number
   readonly clock: 'now' | number
   readonly dialect?: Dialect
+  readonly type?: FleetType
+  readonly isNewEachTime?: boolean
 }
 
 /** Measures batches of 500. */
@@ -37,14 +39,16 @@ export async function measureIngest(
   const dialects = (['json', 'ndjson', 'msgpack'] as const).map(
     (dialect): Scenario => ({ series: 1_000, metrics: 20, connections: 2, clock: 'now', dialect }),
   )
+  const sets: Scenario = { series: 50, metrics: 1, connections: 2, clock: 'now', type: 'set' }
+  const firstSight: Scenario = { series: 100_000, metrics: 20, connections: 2, clock: 'now', isNewEachTime: true }
   const costs = new Map<string, number>()
   if (store === 'redis') await measureRedisFloors(report, section, BATCH, options.filter)
-  for (const scenario of [...few, spread, ...dialects, ...many]) {
-    const { series, metrics, connections, clock, dialect = 'flux' } = scenario
-    const name = `${series.toLocaleString('en-US')} series, ${metrics} metric${metrics === 1 ? '' : 's'}, ${connections} conn${clock === 'now' ? '' : ', 15 s apart'}${dialect === 'flux' ? '' : `, Better Stack ${dialect}`}`
+  for (const scenario of [...few, spread, ...dialects, sets, ...many, firstSight]) {
+    const { series, metrics, connections, clock, dialect = 'flux', type, isNewEachTime = false } = scenario
+    const name = `${series.toLocaleString('en-US')} series, ${metrics} metric${metrics === 1 ? '' : 's'}, ${connections} conn${clock === 'now' ? '' : ', 15 s apart'}${dialect === 'flux' ? '' : `, Better Stack ${dialect}`}${type === undefined ? '' : `, ${type}s`}${isNewEachTime ? ', first sight' : ''}`
     if (!name.includes(options.filter)) continue
-    const fleet = createFleet({ series, metrics, batch: BATCH, clock, dialect })
-    const points = options.quick ? Math.max(50_000, series) : Math.max(300_000, 2 * series)
+    const fleet = createFleet({ ...scenario, batch: BATCH })
+    const points = isNewEachTime ? series : options.quick ? Math.max(50_000, series) : Math.max(300_000, 2 * series)
     const { rounds, entry } = options
     const cost = await compare({
       fleet,
@@ -58,7 +62,8 @@ export async function measureIngest(
     })
     const note = `${Math.round(cost.pointsPerSecond / 1_000)} k points/s, p50 ${cost.p50Ms.toFixed(1)} ms, p99 ${cost.p99Ms.toFixed(1)} ms, ${cost.afterwards.toFixed(2)} µs after the last response, discard ${cost.discard.toFixed(2)} µs${inRedis(store, cost)}`
     report.add({ section, name, measured: cost.gateway, unit: 'µs', floor: cost.parse, budget: BUDGET, note })
-    if (dialect === 'flux') costs.set(`${series}/${metrics}/${connections}/${clock}`, cost.gateway)
+    if (dialect === 'flux' && type === undefined && !isNewEachTime)
+      costs.set(`${series}/${metrics}/${connections}/${clock}`, cost.gateway)
   }
   for (const metrics of [1, 20]) {
     const known = costs.get(`1000/${metrics}/2/now`)
@@ -83,10 +88,17 @@ export async function measureSingle(
   profileDir: string | undefined,
 ): Promise<void> {
   const section = `one point a request${onStore(store)}: CPU a request until the inbox is empty`
-  for (const connections of [1, 32]) {
-    const name = `1,000 series, 20 metrics, ${connections} conn`
+  const mixed = { series: 1_000, metrics: 20, batch: 1, clock: 'now' } as const
+  const scenarios: readonly (readonly [connections: number, FleetOptions])[] = [
+    [1, mixed],
+    [32, mixed],
+    [64, { ...mixed, series: 1, metrics: 1, type: 'counter' }],
+  ]
+  for (const [connections, fleetOptions] of scenarios) {
+    const { series, metrics, type } = fleetOptions
+    const name = `${series.toLocaleString('en-US')} series, ${metrics} metric${metrics === 1 ? '' : 's'}, ${connections} conn${type === undefined ? '' : `, ${type}s`}`
     if (!name.includes(options.filter)) continue
-    const fleet = createFleet({ series: 1_000, metrics: 20, batch: 1, clock: 'now' })
+    const fleet = createFleet(fleetOptions)
     const requests = (options.quick ? 1_000 : 4_000) * (connections === 1 ? 1 : 5)
     const { rounds, entry } = options
     const cost = await compare({
