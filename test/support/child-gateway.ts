@@ -115,12 +115,14 @@ export function built(): Promise<string> {
 async function build(): Promise<string> {
   const cache = join(ROOT, 'node_modules', '.cache', 'gaugeql-test')
   const hash = createHash('sha256')
-  const files = ['src', 'demo'].flatMap((folder) =>
+  const files = ['src', 'client', 'demo'].flatMap((folder) =>
     readdirSync(join(ROOT, folder), { recursive: true, withFileTypes: true })
       .filter((entry) => entry.isFile())
       .map((entry) => join(entry.parentPath, entry.name)),
   )
-  const settings = ['tsconfig.json', 'tsconfig.build.json', 'tsconfig.demo.json'].map((name) => join(ROOT, name))
+  const settings = ['tsconfig.json', 'tsconfig.build.json', 'tsconfig.demo.json', 'scripts/build-client.mjs'].map(
+    (name) => join(ROOT, name),
+  )
   for (const path of [...files.sort(), ...settings]) hash.update(path).update(readFileSync(path))
   const target = join(cache, hash.digest('hex').slice(0, 16))
   if (existsSync(target)) return target
@@ -135,6 +137,7 @@ async function build(): Promise<string> {
   await compile('tsconfig.build.json', draft, 'main.js')
   await compile('tsconfig.demo.json', join(draft, 'demo'), 'run.js')
   await promisify(execFile)(process.execPath, ['scripts/copy-lua.mjs', draft], { cwd: ROOT })
+  await promisify(execFile)(process.execPath, ['scripts/build-client.mjs', join(draft, 'client')], { cwd: ROOT })
   // Another test file may have been faster.
   await rename(draft, target).catch(() => rm(draft, { recursive: true, force: true }))
   return target
