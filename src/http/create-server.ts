@@ -17,6 +17,7 @@ import type { Route } from './openapi/operation.ts'
 import { addCommonHeaders, setCommonHeaders } from './response/common-headers.ts'
 import { allowOrigins, type CorsOrigins } from './response/cors.ts'
 import { asGatewayError, sendError, statusOf } from './response/error-table.ts'
+import { registerClientModules } from './server/client-modules.ts'
 import { registerHealthRoutes } from './server/health.ts'
 import { createRequestIds } from './server/request-id.ts'
 
@@ -34,6 +35,8 @@ export interface ServerOptions {
   readonly corsOrigins?: CorsOrigins | undefined
   /** Whether shutdown has begun. */
   readonly isDraining?: () => boolean
+  /** Where the modules for browsers are. Undefined: where the build writes them. */
+  readonly clientFolder?: URL | undefined
 }
 
 export interface ServerLimits extends FluxLimits, BetterStackLimits, BodyLimits {
@@ -113,6 +116,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
   }
 
   registerOpenApi(app, limits)
+  registerClientModules(app, options.clientFolder)
   registerHealthRoutes(app, { gateway, telemetry, readyWaitMs: limits.readyWaitMs, isDraining })
   app.register(async (scope) => registerFluxRoutes(scope, { gateway, now, limits }), { prefix: '/api/v1' })
   app.register(async (scope) => registerFluxEventRoutes(scope, { gateway, now, limits }), { prefix: '/api/v1' })

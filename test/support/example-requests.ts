@@ -178,6 +178,9 @@ export function exampleRequests(mark: string, seen: Seen): readonly ExampleReque
     graphql('mutation { deleteMetric(name: "shared.latency") }'),
     get(`${V1}/metrics`),
     // What is nobody's
-    ...['/health', '/ready', '/metrics', '/openapi.json'].map((path) => ({ ...get(path), isOpen: true })),
+    ...['/health', '/ready', '/metrics', '/openapi.json', '/client/tracker.js', '/client/live.js'].map((path) => ({
+      ...get(path),
+      isOpen: true,
+    })),
   ]
 }
