@@ -6,7 +6,7 @@ import { build } from 'rolldown'
  */
 const [, , folder] = process.argv
 if (folder === undefined) throw new Error('name the folder for the modules')
-for (const name of ['tracker']) {
+for (const name of ['tracker', 'live']) {
   await build({
     input: `client/${name}.ts`,
     platform: 'neutral',

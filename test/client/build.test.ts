@@ -22,7 +22,7 @@ beforeAll(async () => {
 })
 afterAll(() => rm(folder, { recursive: true, force: true }))
 
-it.each(['tracker'])('%s.js is one module of at most 2 kB gzipped', async (name) => {
+it.each(['tracker', 'live'])('%s.js is one module of at most 2 kB gzipped', async (name) => {
   const source = await readFile(join(folder, `${name}.js`))
   expect(gzipSync(source, { level: 9 }).length).toBeLessThanOrEqual(GZIPPED_BYTES_MAX)
   expect(source.toString()).not.toMatch(/\bimport\b/)
@@ -34,8 +34,10 @@ it('the types serve a strict TypeScript program, and find its mistakes', async (
     await writeFile(
       file,
       `import { createTracker } from './tracker.js'
+       import { subscribeLive } from './live.js'
        const tracker = createTracker({ url: '/graphql', key: 'k', onDrop: (count, code) => console.log(count + 1, code.length) })
        tracker.gauge('a', 1, { b: true })
+       subscribeLive({ url: '/graphql', key: 'k', query: '' }, ({ series }) => console.log(series[0]?.values?.[0]))
        ${call}`,
     )
     const tsc = join(ROOT, 'node_modules', '.bin', 'tsc')

@@ -1,0 +1,152 @@
+/** What a live query shows, and how its updates change it (docs/graphql.md, "Live queries"). */
+export interface Chart {
+  readonly series: readonly ChartLine[]
+  readonly groups: readonly ChartGroup[]
+  /** Gateway time of the last update, if `at` is selected. */
+  readonly at?: string | undefined
+}
+
+/** The selected fields. Columns and points are sorted by time and cover the whole range. */
+export interface ChartLine {
+  readonly id: string
+  readonly label?: string
+  readonly aggregation?: string
+  readonly tags?: Readonly<Record<string, string>> | null
+  readonly total?: number | null
+  readonly timestamps?: readonly number[]
+  readonly values?: readonly (number | null)[]
+  readonly points?: readonly ChartPoint[]
+  readonly comparison?: Omit<ChartLine, 'id' | 'comparison'> | null
+}
+
+export interface ChartPoint {
+  readonly timestamp: string
+  readonly value?: number | null
+  readonly complete?: boolean
+}
+
+export interface ChartGroup {
+  readonly tags: Readonly<Record<string, string>> | null
+  readonly buckets?: readonly Bucket[]
+  readonly total?: unknown
+}
+
+export interface Bucket {
+  readonly start: string
+  readonly [field: string]: unknown
+}
+
+export interface LiveUpdate {
+  readonly kind: 'SNAPSHOT' | 'PATCH'
+  readonly dropBefore?: string | null
+  readonly series?: readonly ChartLine[]
+  readonly groups?: readonly ChartGroup[]
+  readonly at?: string
+}
+
+export const EMPTY_CHART: Chart = { series: [], groups: [] }
+
+/** Throws when the update lacks a field that patches need. */
+export function applyUpdate(chart: Chart, update: LiveUpdate): Chart {
+  const { kind, dropBefore, series = [], groups = [], at } = update
+  if (kind === undefined || dropBefore === undefined) throw new TypeError('select kind and dropBefore of live')
+  if (series.some(({ id }) => id === undefined)) throw new TypeError('select id of series')
+  if (groups.some(({ tags }) => tags === undefined)) throw new TypeError('select tags of groups')
+  const shown = kind === 'SNAPSHOT' ? EMPTY_CHART : chart
+  const fromMs = dropBefore === null ? Number.NEGATIVE_INFINITY : Date.parse(dropBefore)
+  return {
+    series: merge(
+      shown.series,
+      series,
+      ({ id }) => id,
+      (before, after) => mergeLine(before, after, fromMs),
+    ),
+    groups: merge(
+      shown.groups,
+      groups,
+      ({ tags }) => keyOf(tags),
+      (before, after) => mergeGroup(before, after, fromMs),
+    ),
+    at,
+  }
+}
+
+/** Merges each item with its change. Items for which `mergeTwo` returns undefined are removed. */
+function merge<T>(
+  shown: readonly T[],
+  changed: readonly T[],
+  key: (item: T) => string,
+  mergeTwo: (before: T | undefined, after: T | undefined) => T | undefined,
+): T[] {
+  const news = new Map(changed.map((item) => [key(item), item]))
+  const merged = shown.map((item) => {
+    const after = news.get(key(item))
+    news.delete(key(item))
+    return mergeTwo(item, after)
+  })
+  for (const item of news.values()) merged.push(mergeTwo(undefined, item))
+  return merged.filter((item) => item !== undefined)
+}
+
+function keyOf(tags: ChartGroup['tags']): string {
+  return JSON.stringify(tags && Object.entries(tags).sort(([a], [b]) => (a < b ? -1 : 1)))
+}
+
+/** A bucket of the merged result: item `index` of every column of `source`. */
+interface Row<T> {
+  readonly source: T
+  readonly index: number
+}
+
+/** The rows of both by their start, those of the later one first choice, without those before `fromMs`. */
+function mergeRows<T>(sources: readonly T[], startsMsOf: (source: T) => readonly number[], fromMs: number): Row<T>[] {
+  const rows = new Map<number, Row<T>>()
+  for (const source of sources) {
+    for (const [index, startMs] of startsMsOf(source).entries())
+      if (startMs >= fromMs) rows.set(startMs, { source, index })
+  }
+  return [...rows].sort(([a], [b]) => a - b).map(([, row]) => row)
+}
+
+function mergeGroup(
+  before: ChartGroup | undefined,
+  after: ChartGroup | undefined,
+  fromMs: number,
+): ChartGroup | undefined {
+  const sources = [before, after].filter((group) => group !== undefined)
+  const newest = sources.at(-1)!
+  if (newest.buckets === undefined) return newest
+  const starts = ({ buckets = [] }: ChartGroup): number[] => buckets.map(({ start }) => Date.parse(start))
+  const rows = mergeRows(sources, starts, fromMs)
+  if (rows.length === 0 && Number.isFinite(fromMs)) return undefined
+  return { ...newest, buckets: rows.map(({ source, index }) => source.buckets![index]!) }
+}
+
+function mergeLine(before: ChartLine | undefined, after: ChartLine | undefined, fromMs: number): ChartLine | undefined {
+  const sources = [before, after].filter((line) => line !== undefined)
+  const newest = sources.at(-1)!
+  if (newest.timestamps === undefined && newest.points === undefined) return newest
+  const rows = mergeRows(sources, startsOf, fromMs)
+  if (rows.length === 0 && Number.isFinite(fromMs)) return undefined
+  const merged = { ...newest, ...columns(newest, rows) }
+  if (newest.comparison == null) return merged
+  // Aligned with the columns of the line, item by item.
+  const compared = rows.map(({ source, index }) => ({ source: source.comparison ?? {}, index }))
+  return { ...merged, comparison: { ...newest.comparison, ...columns(newest.comparison, compared) } }
+}
+
+type Columns = Pick<ChartLine, 'timestamps' | 'values' | 'points'>
+
+function startsOf({ timestamps, points = [] }: ChartLine): readonly number[] {
+  return timestamps ?? points.map(({ timestamp }) => Date.parse(timestamp))
+}
+
+/** The columns that `like` has, made of these rows. */
+function columns(like: Columns, rows: readonly Row<Columns>[]): Columns {
+  const { timestamps, values, points } = like
+  return {
+    ...(timestamps && { timestamps: rows.map(({ source, index }) => source.timestamps?.[index] ?? Number.NaN) }),
+    ...(values && { values: rows.map(({ source, index }) => source.values?.[index] ?? null) }),
+    ...(points && { points: rows.map(({ source, index }) => source.points![index]!) }),
+  }
+}
