@@ -142,14 +142,19 @@ async function* eventsOf({ body }: Response): AsyncGenerator<{ readonly event: s
   }
 }
 
-/** Resolves early when the signal aborts. */
+/** The window of a page; in Node it has no events. */
+const page = globalThis as unknown as Partial<EventTarget>
+
+/** Resolves early when the signal aborts, and when the browser is online again. */
 function pause(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const timer = setTimeout(end, signal.aborted ? 0 : ms)
-    signal.addEventListener('abort', end, { once: true })
+    signal.addEventListener('abort', end)
+    page.addEventListener?.('online', end)
     function end(): void {
       clearTimeout(timer)
       signal.removeEventListener('abort', end)
+      page.removeEventListener?.('online', end)
       resolve()
     }
   })

@@ -204,6 +204,26 @@ describe('reconnecting', () => {
     expect(watched.charts).toEqual([{ series: [{ id: 'ä', timestamps: [1], values: [2] }], groups: [], at: undefined }])
   })
 
+  it('does not wait any longer when the browser is online again', async () => {
+    const page = new EventTarget()
+    vi.stubGlobal('addEventListener', page.addEventListener.bind(page))
+    vi.stubGlobal('removeEventListener', page.removeEventListener.bind(page))
+    onTestFinished(() => void vi.unstubAllGlobals())
+    const server = await serve(
+      (_request, response) => response.writeHead(503, { 'retry-after': '3000' }).end(),
+      (request, response) => {
+        stream(request, response)
+        response.write(SNAPSHOT)
+      },
+    )
+    const watched = watch({ url: server.url })
+    await until('no chart', () => {
+      page.dispatchEvent(new Event('online'))
+      return watched.charts.length > 0
+    })
+    expect(server.times).toHaveLength(2)
+  })
+
   it('is not kept from the page: callbacks that throw end nothing', async () => {
     const log = vi.spyOn(console, 'error').mockReturnValue()
     onTestFinished(() => void vi.restoreAllMocks())
