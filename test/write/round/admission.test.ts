@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { beforeEach, describe, expect, it, vi } from 'vitest'
 import type { PointSink } from '../../../src/model/point.ts'
 import { runAtOnce, type Steps } from '../../../src/model/steps.ts'
 import type { Store } from '../../../src/store/store.ts'
