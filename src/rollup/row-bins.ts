@@ -28,8 +28,7 @@ const BROKEN_WEIGHT = 2 ** -30
 
 export function addBinsToSketch(rows: RollupRows, row: number, sketch: QuantileSketch): void {
   if (hasBins(rows, row)) {
-    decodeBins(rows.binBytes, rows.binStart[row]!, scratch)
-    sketch.mergeBins(scratch.keys, scratch.weights, 0, scratch.length)
+    sketch.mergeEncoded(rows.binBytes, rows.binStart[row]!)
   } else if (rows.count[row]! > 0) {
     sketch.add(rows.min[row]!, rows.count[row]!)
   }

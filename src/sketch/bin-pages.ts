@@ -53,9 +53,6 @@ export function pageOf(key: number): number {
   return key >> PAGE_BITS
 }
 
-/** Where the run ends that was added last. */
-export let runEnd = 0
-
 export class BinPages {
   /** The dense pages, ascending by number. */
   readonly #pages: number[][] = []
@@ -96,28 +93,6 @@ export class BinPages {
     const before = page[at]!
     if (before === 0) this.#denseCount++
     page[at] = addCounts(before, weight)
-  }
-
-  /**
-   * Adds the bins of the columns from `start` on that lie in the page; returns the sum of their weights. See `runEnd`.
-   */
-  addRun(page: number[], keys: Int32Array, weights: Float64Array, start: number, end: number): number {
-    const id = keys[start]! >> PAGE_BITS
-    let total = 0
-    let opened = 0
-    let i = start
-    do {
-      const at = keys[i]! & PAGE_MASK
-      const weight = weights[i]!
-      const before = page[at]!
-      if (before === 0) opened++
-      page[at] = addCounts(before, weight)
-      total += weight
-      i++
-    } while (i < end && keys[i]! >> PAGE_BITS === id)
-    if (opened > 0) this.#denseCount += opened
-    runEnd = i
-    return total
   }
 
   /** False, with nothing changed, when the key is neither in a dense page nor among the lone bins. */

@@ -89,6 +89,29 @@ export function decodeBins(bytes: Uint8Array, start: number, into: BinColumns): 
   return offset
 }
 
+/** The bin that `beginBins` or `nextBin` has read; the next call overwrites it. */
+export const binCursor = { key: 0, weight: 0, offset: 0 }
+
+/** Reads the first of the bins at `start`, which were checked before; returns how many there are. */
+export function beginBins(bytes: Uint8Array, start: number): number {
+  at = start
+  const count = nextVarint(bytes)
+  if (count === 0) return 0
+  const zigzag = nextVarint(bytes)
+  binCursor.key = ((zigzag >>> 1) ^ -(zigzag & 1)) + KEY_OF_ONE
+  binCursor.weight = nextVarint(bytes)
+  binCursor.offset = at
+  return count
+}
+
+/** Reads a further bin; its `key` is the distance to the key before. */
+export function nextBin(bytes: Uint8Array, offset: number): void {
+  at = offset
+  binCursor.key = nextVarint(bytes)
+  binCursor.weight = nextVarint(bytes)
+  binCursor.offset = at
+}
+
 const ZIGZAG_MAX = 2 ** 30
 
 /** Where the next varint begins. */

@@ -1,6 +1,7 @@
 import { addCounts } from '../model/count.ts'
 import { binOf, valueOfBin } from './bin-keys.ts'
-import { BinPages, pageOf, runEnd } from './bin-pages.ts'
+import { BinPages, pageOf } from './bin-pages.ts'
+import { beginBins, binCursor, nextBin } from './bins.ts'
 
 /**
  * The bins of one sketch in memory, of any number and in any order of arrival: what a query adds up for a group and
@@ -17,7 +18,7 @@ const PAIRS_MAX = 32
 const SKETCH_BYTES = 96
 const ARRAY_BYTES = 48
 
-/** Pairs of `mergeBins`. */
+/** Pairs of `mergeEncoded`. */
 const loose: number[] = [0.5]
 
 export class QuantileSketch {
@@ -55,21 +56,40 @@ export class QuantileSketch {
     if (this.#pages === undefined || !this.#pages.add(key, weight)) this.#addPair(key, weight)
   }
 
-  /** Adds bins [start, end) of two columns; keys ascend. */
-  mergeBins(keys: Int32Array, weights: Float64Array, start: number, end: number): void {
+  /**
+   * Adds bins encoded as `bins.ts` describes, which were checked before. A loop of its own: a query merges millions of
+   * bins, and decoding them into columns first costs a fifth more.
+   */
+  mergeEncoded(bytes: Uint8Array, start: number): void {
     const pages = this.#pages
+    const count = beginBins(bytes, start)
+    let { key, weight, offset } = binCursor
     let total = this.#totalWeight
     let n = 0
-    for (let i = start; i < end; ) {
-      const page = pages?.page(pageOf(keys[i]!))
-      if (page !== undefined) {
-        total += pages!.addRun(page, keys, weights, i, end)
-        i = runEnd
+    let id = Number.NaN
+    let page: number[] | undefined
+    for (let i = 0; i < count; ) {
+      if (pageOf(key) !== id) {
+        id = pageOf(key)
+        page = pages?.page(id)
+      }
+      if (page !== undefined) pages!.addToPage(page, key, weight)
+      else {
+        loose[n++] = key
+        loose[n++] = weight
+      }
+      total += weight
+      if (++i === count) break
+      const delta = bytes[offset]!
+      weight = bytes[offset + 1]!
+      if ((delta | weight) < 0x80) {
+        key += delta
+        offset += 2
       } else {
-        loose[n++] = keys[i]!
-        loose[n++] = weights[i]!
-        total += weights[i]!
-        i++
+        nextBin(bytes, offset)
+        key += binCursor.key
+        weight = binCursor.weight
+        offset = binCursor.offset
       }
     }
     this.#totalWeight = total

@@ -2,7 +2,9 @@ import { DDSketch } from '@datadog/sketches-js'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { binOf, RELATIVE_ERROR, valueOfBin } from '../../src/sketch/bin-keys.ts'
+import { binWindow } from '../../src/sketch/bin-window.ts'
 import { QuantileSketch } from '../../src/sketch/quantile-sketch.ts'
+import { ByteWriter } from '../../src/sketch/varint.ts'
 import { measureHeld } from '../support/held-memory.ts'
 
 /** A generator with a seed, so that a failure repeats. */
@@ -52,9 +54,11 @@ function binsOf(sketch: QuantileSketch): [number, number][] {
   return bins
 }
 
-function columnsOf(sketch: QuantileSketch): [Int32Array, Float64Array] {
-  const bins = binsOf(sketch)
-  return [Int32Array.from(bins, (bin) => bin[0]), Float64Array.from(bins, (bin) => bin[1])]
+function encoded(sketch: QuantileSketch): Uint8Array {
+  const writer = new ByteWriter()
+  sketch.forEachBin((key, weight) => binWindow.add(key, weight))
+  binWindow.encode(writer)
+  return writer.finish()
 }
 
 /** Between two ranks the answer is a mean of two values, each of them off by at most the relative error. */
@@ -232,31 +236,30 @@ describe('merge', () => {
     }
   })
 
-  test('of columns, of bins one by one and of sketches is the same', () => {
+  test('of encoded bins, of bins one by one and of sketches is the same', () => {
+    const weighted = fc.array(fc.tuple(values, fc.constantFrom(1, 127, 128, 70_000, 2 ** 40)), { maxLength: 3 })
     fc.assert(
-      fc.property(values, values, (x, y) => {
-        const [keys, weights] = columnsOf(sketchOf(y))
-        const byColumns = sketchOf(x)
-        byColumns.mergeBins(keys, weights, 0, keys.length)
+      fc.property(values, weighted, (x, groups) => {
+        const other = new QuantileSketch()
+        for (const [group, weight] of groups) for (const value of group) other.add(value, weight)
+        const byBytes = sketchOf(x)
+        byBytes.mergeEncoded(encoded(other), 0)
         const byBin = sketchOf(x)
-        for (const [i, key] of keys.entries()) byBin.addBin(key, weights[i]!)
-        const byMerge = merged(sketchOf(x), sketchOf(y))
-        expect(binsOf(byColumns)).toEqual(binsOf(byMerge))
+        other.forEachBin((key, weight) => byBin.addBin(key, weight))
+        const byMerge = merged(sketchOf(x), other)
+        expect(binsOf(byBytes)).toEqual(binsOf(byMerge))
         expect(binsOf(byBin)).toEqual(binsOf(byMerge))
-        expect(byColumns.totalWeight).toBe(byMerge.totalWeight)
-        expect(byColumns.binCount).toBe(binsOf(byMerge).length)
+        expect(byBytes.totalWeight).toBe(byMerge.totalWeight)
+        expect(byBytes.binCount).toBe(binsOf(byMerge).length)
       }),
     )
   })
 
-  test('takes only the columns between start and end', () => {
+  test('of encoded bins reads those that begin at the offset', () => {
+    const bytes = new Uint8Array([...encoded(sketchOf([5, 7])), ...encoded(sketchOf([9, 9, 300]))])
     const sketch = new QuantileSketch()
-    sketch.mergeBins(Int32Array.of(1, 2, 3, 4), Float64Array.of(1, 2, 3, 4), 1, 3)
-    expect(binsOf(sketch)).toEqual([
-      [2, 2],
-      [3, 3],
-    ])
-    expect(sketch.totalWeight).toBe(5)
+    sketch.mergeEncoded(bytes, encoded(sketchOf([5, 7])).length)
+    expect(binsOf(sketch)).toEqual(binsOf(sketchOf([9, 9, 300])))
   })
 })
 
