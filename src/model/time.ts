@@ -24,6 +24,11 @@ export function isRecent(ms: number, sinceMs: number, nowMs: number): boolean {
   return nowMs >= sinceMs && nowMs - sinceMs < ms
 }
 
+/** The last multiple of `stepMs` at or before an instant: the start of its stored bucket. */
+export function floorTo(timeMs: number, stepMs: number): number {
+  return Math.floor(timeMs / stepMs) * stepMs
+}
+
 /** The same number, or undefined when it is not an instant. */
 export function withinRange(ms: number): number | undefined {
   return isInstant(ms) ? ms : undefined

@@ -1,7 +1,7 @@
 import type { Id64 } from '../model/id.ts'
 
 /** Called with the metrics that a commit or a deletion touched. */
-export type CommitListener = (partition: number, metricIds: readonly Id64[]) => void
+export type CommitListener = (metricIds: readonly Id64[]) => void
 
 /**
  * Notifies listeners after a commit, not within it: the writer continues at once, and a listener that throws harms
@@ -17,20 +17,20 @@ export class CommitListeners {
   /** The returned function removes the listener. */
   add(listener: CommitListener): () => void {
     // A function of its own, so that the same listener may be added twice.
-    const entry: CommitListener = (partition, metricIds) => listener(partition, metricIds)
+    const entry: CommitListener = (metricIds) => listener(metricIds)
     this.#listeners.add(entry)
     return () => {
       this.#listeners.delete(entry)
     }
   }
 
-  notify(partition: number, metricIds: readonly Id64[]): void {
+  notify(metricIds: readonly Id64[]): void {
     if (metricIds.length === 0) return
     for (const listener of this.#listeners) {
       queueMicrotask(() => {
         if (!this.#listeners.has(listener)) return
         try {
-          listener(partition, metricIds)
+          listener(metricIds)
         } catch {
           // The commit is durable and acknowledged whatever a listener does.
         }

@@ -1,6 +1,7 @@
 import type { Id64 } from '../model/id.ts'
 import type { MetricType } from '../model/metric.ts'
 import type { CanonicalTags } from '../model/series.ts'
+import { floorTo } from '../model/time.ts'
 import type { KeyRow } from './api-keys.ts'
 import type { EventRequest, StoredEvent } from './events.ts'
 import type { Receipt } from './receipts.ts'
@@ -13,7 +14,7 @@ import type { Receipt } from './receipts.ts'
  * - When `append`, `commitFold`, `expireWindow`, `writeReceipt` or `saveKey` resolves, its effect is durable.
  * - A store that cannot serve rejects with `GatewayError('store_unavailable')`: the only error after which to retry.
  *
- * How long a store keeps what it removes by itself is in `terms.ts`.
+ * How long a store keeps what it removes by itself is in `lifetimes.ts`.
  */
 export interface Store {
   /** Number of partitions, fixed when the store was created. */
@@ -115,7 +116,7 @@ export interface Store {
    * 0 releases it. It only saves work: correctness does not depend on it.
    */
   takeLease(request: LeaseRequest): Promise<boolean>
-  /** Removes what is older than `terms.ts` allows: unlisted blocks, markers, receipts, watermarks. Bounded work. */
+  /** Removes what is older than `lifetimes.ts` allows: unlisted blocks, markers, receipts, watermarks. Bounded work. */
   sweep(nowMs: number): Promise<void>
 
   // Sets
@@ -155,9 +156,10 @@ export interface Store {
   // Life
 
   /**
-   * Notifies after commits and deletions of any gateway; delivery is not guaranteed. The result removes the listener.
+   * Notifies of the metrics that commits and deletions of any gateway touched; delivery is not guaranteed. The result
+   * removes the listener.
    */
-  onCommit(listener: (partition: number, metricIds: readonly Id64[]) => void): () => void
+  onCommit(listener: (metricIds: readonly Id64[]) => void): () => void
   /** For the operator: why blocks that an index lists may be missing, and what to do. */
   explainLoss(): Promise<string>
   /** Notifies when a fold, merge or expiry of this process removed index entries. The listener must not throw. */
@@ -326,8 +328,7 @@ export function windowWidthMs(resolutionMs: number): number {
 }
 
 export function windowStart(resolutionMs: number, timeMs: number): number {
-  const width = windowWidthMs(resolutionMs)
-  return Math.floor(timeMs / width) * width
+  return floorTo(timeMs, windowWidthMs(resolutionMs))
 }
 
 /**

@@ -92,7 +92,7 @@ export class FakeGateway implements Gateway {
     },
     { everyMs: 0, pollMs: 60_000, subscriptionsMax: 4, subscriptionsPerKeyMax: 3, runsMax: 2 },
   )
-  readonly #listeners = new Set<(partition: number, metricIds: readonly Id64[]) => void>()
+  readonly #listeners = new Set<(metricIds: readonly Id64[]) => void>()
 
   /** Tells live queries that the metric has changed. */
   commit(name: string): void {
@@ -100,7 +100,7 @@ export class FakeGateway implements Gateway {
   }
 
   commitOf(metricId: Id64): void {
-    for (const listener of this.#listeners) listener(0, [metricId])
+    for (const listener of this.#listeners) listener([metricId])
   }
 
   live(principal: Principal, input: QueryInput): AsyncIterableIterator<LiveUpdate> {

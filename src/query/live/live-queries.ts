@@ -29,7 +29,7 @@ export const LIVE_BOUNDS = { everyMs: LIVE_EVERY_MS, pollMs: LIVE_POLL_MS, runsM
 /** The parts of the gateway that live queries need. */
 export interface LiveSource {
   query(project: string, input: QueryInput): Promise<QueryResult>
-  onCommit(listener: (partition: number, metricIds: readonly Id64[]) => void): () => void
+  onCommit(listener: (metricIds: readonly Id64[]) => void): () => void
   now(): number
   /** Starts a timer; the returned function cancels it. */
   after(ms: number, run: () => void): () => void
@@ -98,7 +98,7 @@ export class LiveQueries {
     }
     this.#count++
     this.#subscriptions.set(keyId, keyCount + 1)
-    this.#stopListening ??= this.#source.onCommit((_partition, metricIds) => this.#refreshTopicsOf(metricIds))
+    this.#stopListening ??= this.#source.onCommit((metricIds) => this.#refreshTopicsOf(metricIds))
     const key = `${project}\n${JSON.stringify(input, mapsAsLists)}`
     let topic = this.#topics.get(key)
     if (topic === undefined) this.#topics.set(key, (topic = new Topic(key, project, input)))

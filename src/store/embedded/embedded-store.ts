@@ -130,7 +130,7 @@ class EmbeddedStore implements Store {
 
   async deleteMetric(deletion: MetricDeletion): Promise<boolean> {
     const deleted = await this.#environment.write((writes) => deleteMetric(writes, deletion))
-    if (deleted !== undefined) this.#commitListeners.notify(deleted.partition, [deleted.metricId])
+    if (deleted !== undefined) this.#commitListeners.notify([deleted.metricId])
     return deleted !== undefined
   }
 
@@ -164,7 +164,7 @@ class EmbeddedStore implements Store {
     const appended = await this.#environment.write((writes) =>
       commits.map((commit) => appendCommit(writes, commit, context)),
     )
-    for (const [i, { metricIds }] of appended.entries()) this.#commitListeners.notify(partitions[i]!, metricIds)
+    for (const { metricIds } of appended) this.#commitListeners.notify(metricIds)
     return appended.map(({ outcome }) => outcome)
   }
 

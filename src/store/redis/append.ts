@@ -1,5 +1,6 @@
 import { assert } from '../../model/errors.ts'
 import { compareIds, formatId, type Id64, parseId } from '../../model/id.ts'
+import { floorTo } from '../../model/time.ts'
 import { IDEMPOTENCY_MARKER_MS } from '../lifetimes.ts'
 import {
   type AppendOutcome,
@@ -159,7 +160,7 @@ function addSets(call: Call, keys: PartitionKeys, { members }: CommitPart, setRe
   }
   const targets = members.map(({ metricId, bucketMs: baseMs }) =>
     setResolutions.map((resolutionMs) => {
-      const bucketMs = Math.floor(baseMs / resolutionMs) * resolutionMs
+      const bucketMs = floorTo(baseMs, resolutionMs)
       const position = positionOf({ metricId, resolutionMs, windowMs: windowStart(resolutionMs, bucketMs) })
       return { resolutionMs, bucketMs, position }
     }),

@@ -1,4 +1,4 @@
-import { Cluster, type ClusterOptions, Redis, type RedisOptions } from 'ioredis'
+import { Cluster, Redis, type RedisOptions } from 'ioredis'
 import { GatewayError } from '../../model/errors.ts'
 import { within } from '../../model/within.ts'
 
@@ -32,7 +32,7 @@ export interface Connections {
   /** A connection to each master. */
   masters(): readonly Connection[]
   /** Subscribes to shard channels; resolves once it is subscribed. */
-  subscribe(channels: readonly string[], onMessage: (channel: string, message: string) => void): Promise<void>
+  subscribe(channels: readonly string[], onMessage: (message: string) => void): Promise<void>
   close(): void
 }
 
@@ -80,56 +80,22 @@ const COMMON_OPTIONS = {
   reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
 } satisfies RedisOptions
 
+const COMMIT_OPTIONS = {
+  commandTimeout: COMMIT_MS_MAX,
+  autoResendUnfulfilledCommands: false,
+  maxRetriesPerRequest: 0,
+} satisfies RedisOptions
+
 function reconnectPause(times: number): number {
   return Math.min(25 * times, RECONNECT_PAUSE_MS_MAX)
 }
 
 async function connectServer(url: string, { startMsMax, commandMsMax }: Required<Timeouts>): Promise<Connections> {
-  const name = nameOf(url)
-  const commits = new Redis(url, {
-    ...COMMON_OPTIONS,
-    retryStrategy: reconnectPause,
-    commandTimeout: COMMIT_MS_MAX,
-    autoResendUnfulfilledCommands: false,
-    enableOfflineQueue: false,
-    maxRetriesPerRequest: 0,
-  })
-  const common = new Redis(url, {
-    ...COMMON_OPTIONS,
-    retryStrategy: reconnectPause,
-    commandTimeout: commandMsMax,
-    maxRetriesPerRequest: 3,
-  })
-  const opened: Redis[] = [commits, common]
-  let isClosed = false
-  const close = (): void => {
-    isClosed = true
-    for (const connection of opened) connection.disconnect()
-  }
-  try {
-    await Promise.all(opened.map((connection) => untilReady(connection, name, startMsMax)))
-  } catch (error) {
-    close()
-    throw error
-  }
-  return {
-    isCluster: false,
-    name,
-    commits,
-    common,
-    masters: () => [common],
-    async subscribe(channels, onMessage) {
-      const subscriber = common.duplicate({ autoResubscribe: true, maxRetriesPerRequest: null })
-      subscriber.on('error', () => undefined)
-      subscriber.on('smessage', onMessage)
-      await startSubscriber(subscriber, async () => {
-        await subscriber.ssubscribe(...channels)
-      })
-      opened.push(subscriber)
-      if (isClosed) close()
-    },
-    close,
-  }
+  const options = { ...COMMON_OPTIONS, retryStrategy: reconnectPause }
+  const commits = new Redis(url, { ...options, ...COMMIT_OPTIONS, enableOfflineQueue: false })
+  const common = new Redis(url, { ...options, commandTimeout: commandMsMax, maxRetriesPerRequest: 3 })
+  const newSubscriber = (): Redis => common.duplicate({ autoResubscribe: true, maxRetriesPerRequest: null })
+  return open({ name: nameOf(url), commits, common, newSubscriber }, startMsMax)
 }
 
 async function connectCluster(
@@ -137,62 +103,72 @@ async function connectCluster(
   clusterNodes: readonly string[],
   { startMsMax, commandMsMax }: Required<Timeouts>,
 ): Promise<Connections> {
-  const name = `the cluster of ${clusterNodes.join(', ')}`
   const nodes = clusterNodes.map(parseNode)
-  const credentials = url === undefined ? {} : credentialsOf(url)
-  const common = {
+  const options = {
     clusterRetryStrategy: reconnectPause,
     lazyConnect: true,
     slotsRefreshTimeout: CONNECT_MS_MAX,
     slotsRefreshInterval: SLOTS_REFRESH_MS,
   }
-  const commitOptions = {
-    ...common,
+  const nodeOptions = { ...COMMON_OPTIONS, ...(url === undefined ? {} : credentialsOf(url)) }
+  const commits = new Cluster(nodes, {
+    ...options,
     // Only redirections are followed: a node that does not hold the slot has not run the command.
     retryDelayOnFailover: 0,
     retryDelayOnClusterDown: 0,
     enableOfflineQueue: false,
-    redisOptions: {
-      ...COMMON_OPTIONS,
-      ...credentials,
-      commandTimeout: COMMIT_MS_MAX,
-      autoResendUnfulfilledCommands: false,
-      maxRetriesPerRequest: 0,
-    },
-  } satisfies ClusterOptions
-  const otherOptions = {
-    ...common,
-    redisOptions: { ...COMMON_OPTIONS, ...credentials, commandTimeout: commandMsMax, maxRetriesPerRequest: 3 },
-  } satisfies ClusterOptions
-  const commits = new Cluster(nodes, commitOptions)
-  const other = new Cluster(nodes, otherOptions)
-  const opened: Cluster[] = [commits, other]
+    redisOptions: { ...nodeOptions, ...COMMIT_OPTIONS },
+  })
+  const commonOptions = {
+    ...options,
+    redisOptions: { ...nodeOptions, commandTimeout: commandMsMax, maxRetriesPerRequest: 3 },
+  }
+  const common = new Cluster(nodes, commonOptions)
+  const newSubscriber = (): Cluster => new Cluster(nodes, { ...commonOptions, shardedSubscribers: true })
+  return open({ name: `the cluster of ${clusterNodes.join(', ')}`, commits, common, newSubscriber }, startMsMax)
+}
+
+interface Clients {
+  readonly name: string
+  readonly commits: Redis | Cluster
+  readonly common: Redis | Cluster
+  readonly newSubscriber: () => Redis | Cluster
+}
+
+/** Connects the clients. Closes them when the server cannot be used. */
+async function open({ name, commits, common, newSubscriber }: Clients, startMsMax: number): Promise<Connections> {
+  const opened = [commits, common]
   let isClosed = false
   const close = (): void => {
     isClosed = true
-    for (const connection of opened) connection.disconnect()
+    for (const client of opened) client.disconnect()
   }
   try {
-    await Promise.all(opened.map((connection) => untilReady(connection, name, startMsMax)))
+    await Promise.all(opened.map((client) => untilReady(client, name, startMsMax)))
     // A cluster client connects to a node at its first command, and without a queue it rejects commands until then.
-    await Promise.all(opened.flatMap((connection) => connection.nodes('master').map((node) => node.ping())))
+    await Promise.all(opened.flatMap(mastersOf).map((node) => node.ping()))
   } catch (error) {
     close()
     throw error
   }
   return {
-    isCluster: true,
+    isCluster: common instanceof Cluster,
     name,
     commits,
-    common: other,
-    masters: () => other.nodes('master'),
+    common,
+    masters: () => mastersOf(common),
     async subscribe(channels, onMessage) {
-      const subscriber = new Cluster(nodes, { ...otherOptions, shardedSubscribers: true })
+      const subscriber = newSubscriber()
       subscriber.on('error', () => undefined)
-      subscriber.on('smessage', onMessage)
-      await startSubscriber(subscriber, async () => {
+      subscriber.on('smessage', (_channel: string, message: string) => onMessage(message))
+      try {
+        await subscriber.connect()
+        // One by one: a command of the cluster must not name several slots.
         for (const channel of channels) await subscriber.ssubscribe(channel)
-      })
+      } catch (error) {
+        subscriber.disconnect()
+        throw error
+      }
       opened.push(subscriber)
       if (isClosed) close()
     },
@@ -200,15 +176,8 @@ async function connectCluster(
   }
 }
 
-/** Disconnects the subscriber when it cannot subscribe. */
-async function startSubscriber(subscriber: Redis | Cluster, subscribe: () => Promise<void>): Promise<void> {
-  try {
-    await subscriber.connect()
-    await subscribe()
-  } catch (error) {
-    subscriber.disconnect()
-    throw error
-  }
+function mastersOf(client: Redis | Cluster): Redis[] {
+  return client instanceof Cluster ? client.nodes('master') : [client]
 }
 
 /**

@@ -40,7 +40,7 @@ export class Engine {
 
 /**
  * Time to live that the server itself gives to keys that `sweep` should remove, in case no gateway sweeps. Much longer
- * than the times in `terms.ts`, which count by the gateways' clocks.
+ * than the times in `lifetimes.ts`, which count by the gateways' clocks.
  */
 export const SERVER_TTL_MS = 3_600_000
 

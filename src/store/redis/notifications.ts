@@ -34,8 +34,8 @@ export class Notifications {
     return remove
   }
 
-  notify(partition: number, metricIds: readonly Id64[]): void {
-    this.#listeners.notify(partition, metricIds)
+  notify(metricIds: readonly Id64[]): void {
+    this.#listeners.notify(metricIds)
   }
 
   close(): void {
@@ -47,12 +47,11 @@ export class Notifications {
   #subscribe(): void {
     this.#isSubscribing = true
     const engine = this.#engine
-    const partitions = new Map(engine.all().map((partition) => [engine.keys(partition).channel, partition]))
+    const channels = engine.all().map((partition) => engine.keys(partition).channel)
     engine.connections
-      .subscribe([...partitions.keys()], (channel, message) => {
+      .subscribe(channels, (message) => {
         const [sender, ...ids] = message.split(' ')
-        const partition = partitions.get(channel)
-        if (sender !== this.#sender && partition !== undefined) this.notify(partition, ids.map(parseId))
+        if (sender !== this.#sender) this.notify(ids.map(parseId))
       })
       .catch(() => {
         if (this.#isClosed) return

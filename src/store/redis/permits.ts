@@ -1,3 +1,4 @@
+import { floorTo } from '../../model/time.ts'
 import type { PermitRequest } from '../store.ts'
 import { type Engine, texts } from './engine.ts'
 import { digestOf, permitPartition } from './keys.ts'
@@ -9,7 +10,7 @@ export async function takePermits(
   request: PermitRequest,
 ): Promise<{ readonly granted: number; readonly left: number }> {
   const { bucket, permits, limit, windowMs, nowMs } = request
-  const startMs = Math.floor(nowMs / windowMs) * windowMs
+  const startMs = floorTo(nowMs, windowMs)
   const digest = digestOf(bucket)
   const key = engine.keys(permitPartition(bucket, engine.partitions)).permits(digest, windowMs, startMs)
   // Twice the window: the clocks of gateways differ by less than one.

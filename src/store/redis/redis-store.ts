@@ -1,38 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { assert, GatewayError } from '../../model/errors.ts'
-import type { Id64 } from '../../model/id.ts'
 import { Listeners } from '../../model/listeners.ts'
-import { partitionOf } from '../../model/metric.ts'
 import { within } from '../../model/within.ts'
-import type { KeyRow } from '../api-keys.ts'
 import type { CommitListener } from '../commit-listeners.ts'
-import type { EventRequest, StoredEvent } from '../events.ts'
 import { RECEIPT_BOUNDS, type Receipt, type ReceiptBounds } from '../receipts.ts'
 import { type StoreSettings, shapeOf } from '../shape.ts'
-import type {
-  AppendOutcome,
-  BlockPart,
-  Commit,
-  FoldCommit,
-  InboxEntry,
-  IndexRequest,
-  IndexSnapshot,
-  LeaseRequest,
-  Marker,
-  MetricDefinition,
-  MetricDeletion,
-  MetricListing,
-  MetricPage,
-  MetricRow,
-  NamedBlock,
-  PermitRequest,
-  SeriesRow,
-  SetKey,
-  Store,
-  Unlisted,
-  WindowExpiry,
-  WindowKey,
-} from '../store.ts'
+import type { Commit, FoldCommit, Marker, MetricDeletion, Store, Unlisted, WindowExpiry } from '../store.ts'
 import { unlistedByExpiry, unlistedByFold } from '../unlisted.ts'
 import { listKeys, readKey, saveKey } from './api-keys.ts'
 import { append, touchedMetrics } from './append.ts'
@@ -49,7 +22,7 @@ import { takePermits } from './permits.ts'
 import { readReceipt, writeReceipt } from './receipts.ts'
 import { checkServers, explainLoss, type StoreLog } from './server-checks.ts'
 import { countDistinct } from './sets.ts'
-import { sweepPartition } from './sweep.ts'
+import { sweep } from './sweep.ts'
 import {
   commitFold,
   dueWindows,
@@ -142,185 +115,90 @@ class RedisStore implements Store {
 
   // Catalog
 
-  defineMetrics(definitions: readonly MetricDefinition[]): Promise<readonly MetricRow[]> {
-    return this.#run((engine) => defineMetrics(engine, definitions))
-  }
-
-  readMetric(project: string, name: string): Promise<MetricRow | undefined> {
-    return this.#run((engine) => readMetric(engine, project, name))
-  }
-
-  readMetrics(project: string, names: readonly string[]): Promise<readonly (MetricRow | undefined)[]> {
-    return this.#run((engine) => readMetrics(engine, project, names))
-  }
-
-  countMetrics(project: string): Promise<number> {
-    return this.#run((engine) => this.#metricCounts.count(engine, project))
-  }
-
-  deleteMetric(deletion: MetricDeletion): Promise<boolean> {
-    return this.#run(async (engine) => {
-      const deleted = await deleteMetric(engine, deletion, this.#sender)
-      const { project, name } = deletion
-      if (deleted !== undefined) this.#notifications.notify(partitionOf(project, name, this.partitions), [deleted])
-      return deleted !== undefined
-    })
-  }
-
-  listMetrics(project: string, listing: MetricListing): Promise<MetricPage> {
-    return this.#run((engine) => listMetrics(engine, project, listing))
-  }
-
-  readSeries(
-    partition: number,
-    metricId: Id64,
-    cursor: number,
-    limit: number,
-  ): Promise<readonly SeriesRow[] | undefined> {
-    return this.#run((engine) => readSeries(engine, partition, metricId, cursor, limit))
-  }
-
-  hasSeries(partition: number, metricId: Id64, seriesIds: readonly Id64[]): Promise<readonly boolean[]> {
-    return this.#run((engine) => hasSeries(engine, partition, metricId, seriesIds))
-  }
+  readonly defineMetrics = this.#verb(defineMetrics)
+  readonly readMetric = this.#verb(readMetric)
+  readonly readMetrics = this.#verb(readMetrics)
+  readonly countMetrics = this.#verb((engine, project: string) => this.#metricCounts.count(engine, project))
+  readonly deleteMetric = this.#verb(async (engine, deletion: MetricDeletion) => {
+    const deleted = await deleteMetric(engine, deletion, this.#sender)
+    if (deleted !== undefined) this.#notifications.notify([deleted])
+    return deleted !== undefined
+  })
+  readonly listMetrics = this.#verb(listMetrics)
+  readonly readSeries = this.#verb(readSeries)
+  readonly hasSeries = this.#verb(hasSeries)
 
   // Write path
 
-  append(commits: readonly Commit[]): Promise<readonly AppendOutcome[]> {
+  readonly append = this.#verb(async (engine, commits: readonly Commit[]) => {
     const partitions = commits.map(({ partition }) => partition)
     assert(new Set(partitions).size === partitions.length, 'a round has at most one commit per partition')
-    return this.#run(async (engine) => {
-      const context = { setResolutions: this.#setResolutions, sender: this.#sender, nowMs: this.#now() }
-      const outcomes = await append(engine, commits, context)
-      if (this.#notifications.hasListeners) {
-        for (const [i, commit] of commits.entries()) {
-          this.#notifications.notify(commit.partition, touchedMetrics(commit, outcomes[i]!))
-        }
-      }
-      return outcomes
-    })
-  }
-
-  readMarker(partition: number, { project, key }: Marker): Promise<number | undefined> {
-    return this.#run(async (engine) => {
-      const madeMs = await engine.call('zscore', engine.keys(partition).markers, digestOf(project, key))
-      return madeMs === null ? undefined : Number(madeMs)
-    })
-  }
-
-  readWatermarks(writer: string, partitions: readonly number[]): Promise<readonly number[]> {
-    return this.#run((engine) =>
-      Promise.all(
-        partitions.map(async (partition) =>
-          Number(await engine.call('hget', engine.keys(partition).watermarks, writer)),
-        ),
-      ),
-    )
-  }
+    const context = { setResolutions: this.#setResolutions, sender: this.#sender, nowMs: this.#now() }
+    const outcomes = await append(engine, commits, context)
+    if (this.#notifications.hasListeners) {
+      for (const [i, commit] of commits.entries()) this.#notifications.notify(touchedMetrics(commit, outcomes[i]!))
+    }
+    return outcomes
+  })
+  readonly readMarker = this.#verb(async (engine, partition: number, { project, key }: Marker) => {
+    const madeMs = await engine.call('zscore', engine.keys(partition).markers, digestOf(project, key))
+    return madeMs === null ? undefined : Number(madeMs)
+  })
+  readonly readWatermarks = this.#verb((engine, writer: string, partitions: readonly number[]) =>
+    Promise.all(
+      partitions.map(async (partition) => Number(await engine.call('hget', engine.keys(partition).watermarks, writer))),
+    ),
+  )
 
   // Index and blocks
 
-  readIndex(request: IndexRequest): Promise<IndexSnapshot> {
-    return this.#run((engine) => readIndex(engine, request))
-  }
-
-  readInbox(partition: number, bytesMax: number, entriesMax?: number): Promise<readonly InboxEntry[]> {
-    return this.#run((engine) => readInbox(engine, partition, bytesMax, entriesMax))
-  }
-
-  inboxSize(partition: number): Promise<{ readonly entries: number; readonly bytes: number }> {
-    return this.#run((engine) => inboxSize(engine, partition))
-  }
-
-  readBlocks(
-    partition: number,
-    names: readonly string[],
-    part: BlockPart,
-  ): Promise<readonly (Uint8Array | undefined)[]> {
-    return this.#run((engine) => readBlocks(engine, partition, names, part))
-  }
+  readonly readIndex = this.#verb(readIndex)
+  readonly readInbox = this.#verb(readInbox)
+  readonly inboxSize = this.#verb(inboxSize)
+  readonly readBlocks = this.#verb(readBlocks)
 
   // Fold and retention
 
-  writeBlocks(partition: number, blocks: readonly NamedBlock[], nowMs: number): Promise<void> {
-    return this.#run((engine) => writeBlocks(engine, partition, blocks, nowMs))
-  }
-
-  async commitFold(fold: FoldCommit): Promise<boolean> {
-    const isDone = await this.#run((engine) => commitFold(engine, fold))
+  readonly writeBlocks = this.#verb(writeBlocks)
+  readonly commitFold = this.#verb(async (engine, fold: FoldCommit) => {
+    const isDone = await commitFold(engine, fold)
     if (isDone) this.#unlistedListeners.notify(unlistedByFold(fold))
     return isDone
-  }
-
-  dueWindows(partition: number, nowMs: number, max: number): Promise<readonly WindowKey[]> {
-    return this.#run((engine) => dueWindows(engine, partition, nowMs, max))
-  }
-
-  async expireWindow(expiry: WindowExpiry): Promise<boolean> {
-    const isDone = await this.#run((engine) => expireWindow(engine, expiry))
+  })
+  readonly dueWindows = this.#verb(dueWindows)
+  readonly expireWindow = this.#verb(async (engine, expiry: WindowExpiry) => {
+    const isDone = await expireWindow(engine, expiry)
     if (isDone) this.#unlistedListeners.notify(unlistedByExpiry(expiry))
     return isDone
-  }
-
-  takeLease(request: LeaseRequest): Promise<boolean> {
-    return this.#run((engine) => takeLease(engine, request))
-  }
-
-  clearDeleted(partition: number, max: number, nowMs: number): Promise<boolean> {
-    return this.#run((engine) => clearDeleted(engine, partition, this.#allResolutions, max, nowMs))
-  }
-
-  sweep(nowMs: number): Promise<void> {
-    return this.#run(async (engine) => {
-      // A partition that is unavailable does not stop the sweep of the others.
-      const sweeps = await Promise.allSettled(engine.all().map((partition) => sweepPartition(engine, partition, nowMs)))
-      for (const sweep of sweeps) if (sweep.status === 'rejected') throw sweep.reason
-    })
-  }
+  })
+  readonly clearDeleted = this.#verb((engine, partition: number, max: number, nowMs: number) =>
+    clearDeleted(engine, partition, this.#allResolutions, max, nowMs),
+  )
+  readonly takeLease = this.#verb(takeLease)
+  readonly sweep = this.#verb(sweep)
 
   // Sets
 
-  countDistinct(partition: number, unions: readonly (readonly SetKey[])[]): Promise<readonly number[]> {
-    return this.#run((engine) => countDistinct(engine, partition, unions))
-  }
+  readonly countDistinct = this.#verb(countDistinct)
 
   // Events
 
-  readEvents(request: EventRequest): Promise<readonly StoredEvent[]> {
-    return this.#run((engine) => readEvents(engine, request))
-  }
-
-  expireEvents(partition: number, committedByMs: number, max: number): Promise<number> {
-    return this.#run((engine) => expireEvents(engine, partition, committedByMs, max))
-  }
+  readonly readEvents = this.#verb(readEvents)
+  readonly expireEvents = this.#verb(expireEvents)
 
   // Requests
 
-  readReceipt(project: string, key: string, nowMs: number): Promise<Receipt | undefined> {
-    return this.#run((engine) => readReceipt(engine, project, key, nowMs))
-  }
-
-  writeReceipt(project: string, key: string, receipt: Receipt, nowMs: number): Promise<Receipt> {
-    return this.#run((engine) => writeReceipt(engine, project, key, receipt, nowMs, this.#receiptBounds))
-  }
-
-  takePermits(request: PermitRequest): Promise<{ readonly granted: number; readonly left: number }> {
-    return this.#run((engine) => takePermits(engine, request))
-  }
+  readonly readReceipt = this.#verb(readReceipt)
+  readonly writeReceipt = this.#verb((engine, project: string, key: string, receipt: Receipt, nowMs: number) =>
+    writeReceipt(engine, project, key, receipt, nowMs, this.#receiptBounds),
+  )
+  readonly takePermits = this.#verb(takePermits)
 
   // API keys
 
-  saveKey(key: KeyRow): Promise<void> {
-    return this.#run((engine) => saveKey(engine, key))
-  }
-
-  readKey(hash: string): Promise<KeyRow | undefined> {
-    return this.#run((engine) => readKey(engine, hash))
-  }
-
-  listKeys(): Promise<readonly KeyRow[]> {
-    return this.#run(listKeys)
-  }
+  readonly saveKey = this.#verb(saveKey)
+  readonly readKey = this.#verb(readKey)
+  readonly listKeys = this.#verb(listKeys)
 
   // Life
 
@@ -328,9 +206,7 @@ class RedisStore implements Store {
     return this.#notifications.listen(listener)
   }
 
-  explainLoss(): Promise<string> {
-    return this.#run(() => explainLoss(this.#connections))
-  }
+  readonly explainLoss = this.#verb(({ connections }) => explainLoss(connections))
 
   onUnlisted(listener: (unlisted: Unlisted) => void): () => void {
     return this.#unlistedListeners.add(listener)
@@ -382,6 +258,11 @@ class RedisStore implements Store {
       () => [],
     )
     this.#connections.close()
+  }
+
+  /** A verb of the contract: the function, run on the engine of this store. */
+  #verb<A extends unknown[], T>(verb: (engine: Engine, ...args: A) => Promise<T>): (...args: A) => Promise<T> {
+    return (...args) => this.#run((engine) => verb(engine, ...args))
   }
 
   /** Runs a verb, unless the store is closing. Errors of an unavailable server become `store_unavailable`. */

@@ -8,6 +8,12 @@ export const SWEPT_PER_CALL = 100
 /** Calls per partition of one sweep. The next sweep continues. */
 const CALLS_MAX = 100
 
+export async function sweep(engine: Engine, nowMs: number): Promise<void> {
+  // A partition that is unavailable does not stop the sweep of the others.
+  const sweeps = await Promise.allSettled(engine.all().map((partition) => sweepPartition(engine, partition, nowMs)))
+  for (const result of sweeps) if (result.status === 'rejected') throw result.reason
+}
+
 export async function sweepPartition(engine: Engine, partition: number, nowMs: number): Promise<void> {
   const keys = engine.keys(partition)
   for (let calls = 0; calls < CALLS_MAX; calls++) {

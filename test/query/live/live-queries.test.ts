@@ -17,7 +17,7 @@ class World {
   value = 1
   asked: string[] = []
   failure: Error | undefined
-  listeners = new Set<(partition: number, metricIds: readonly Id64[]) => void>()
+  listeners = new Set<(metricIds: readonly Id64[]) => void>()
   readonly #gateway = new FakeGateway()
   readonly #timers = new Set<{ readonly atMs: number; readonly run: () => void }>()
 
@@ -58,7 +58,7 @@ class World {
 
   commit(value: number, metricId = METRIC): void {
     this.value = value
-    for (const listener of this.listeners) listener(0, [metricId])
+    for (const listener of this.listeners) listener([metricId])
   }
 
   async pass(ms: number): Promise<void> {

@@ -195,7 +195,7 @@ export function describeAppend(name: string, { openStore }: Openers): void {
       const store = await openStore()
       const metric = metricOf('m')
       const { partition, metricId } = metric
-      const received: [number, readonly Id64[]][] = []
+      const received: (readonly Id64[])[] = []
       let notified: () => void = () => undefined
       const notification = () =>
         new Promise<void>((resolve) => {
@@ -204,15 +204,15 @@ export function describeAppend(name: string, { openStore }: Openers): void {
       store.onCommit(() => {
         throw new Error('of a listener')
       })
-      const stop = store.onCommit((...event) => {
-        received.push(event)
+      const stop = store.onCommit((metricIds) => {
+        received.push(metricIds)
         notified()
       })
       let next = notification()
       const marked = part({ marker: { project: 'shop', key: 'k' }, metrics: [touch(metric)] })
       await store.append([commit(partition, 1, marked)])
       await next
-      expect(received).toEqual([[partition, [metricId]]])
+      expect(received).toEqual([[metricId]])
       // Known, and skipped: no notification.
       await store.append([commit(partition, 1, marked)])
       await store.append([commit(partition, 2, marked)])
