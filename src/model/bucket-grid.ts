@@ -11,18 +11,18 @@
  * 4h, 6h, 8h, 12h, 90m …) start at the local midnight of a zone, so that 6h means 00, 06, 12 and 18 o'clock.
  */
 import type { FixedOrCalendar } from './interval.ts'
-import { DAY_MS, dayNumber, HOUR_MS } from './time.ts'
+import { DAY_MS, dayNumber, floorTo, HOUR_MS } from './time.ts'
 import { firstShown, type TimeZone, UTC_ZONE } from './zone-offsets.ts'
 
 /** The start of the bucket that contains an instant. */
 export function bucketStart(interval: FixedOrCalendar, zone: TimeZone, utcMs: number): number {
-  if (lieInUtc(interval, zone)) return Math.floor(utcMs / interval.ms) * interval.ms
+  if (lieInUtc(interval, zone)) return floorTo(utcMs, interval.ms)
   return firstShown(zone, readingAt(interval, zone, utcMs))
 }
 
 /** The start of the bucket after the one that contains `startMs`; strictly greater than `startMs`. */
 export function nextBucketStart(interval: FixedOrCalendar, zone: TimeZone, startMs: number): number {
-  if (lieInUtc(interval, zone)) return Math.floor(startMs / interval.ms) * interval.ms + interval.ms
+  if (lieInUtc(interval, zone)) return floorTo(startMs, interval.ms) + interval.ms
   return firstShown(zone, nextReading(interval, readingAt(interval, zone, startMs)))
 }
 
@@ -95,7 +95,7 @@ const EPOCH_WEEKDAY = 3
 export const UNIT_MONTHS = { month: 1, quarter: 3, year: 12 } as const
 
 function readingAtOrBefore(interval: FixedOrCalendar, localMs: number): number {
-  if (interval.kind === 'fixed') return Math.floor(localMs / interval.ms) * interval.ms
+  if (interval.kind === 'fixed') return floorTo(localMs, interval.ms)
   const day = Math.floor(localMs / DAY_MS)
   switch (interval.unit) {
     case 'day':

@@ -1,5 +1,7 @@
+import { firstChars } from './text.ts'
+
 /**
- * All error codes, a closed union. `src/http/server/error-table.ts` maps each to a status; GraphQL has them in upper
+ * All error codes, a closed union. `src/http/response/error-table.ts` maps each to a status; GraphQL has them in upper
  * case in `extensions.code`.
  */
 export type ErrorCode =
@@ -64,10 +66,8 @@ export function quote(text: string): string {
 
 /** The first `QUOTED_CHARS_MAX` characters, with an ellipsis if there are more. */
 export function shorten(text: string): string {
-  if (text.length <= QUOTED_CHARS_MAX) return text
-  // A character takes two code units at most.
-  const characters = [...text.slice(0, 2 * QUOTED_CHARS_MAX + 2)]
-  return characters.length <= QUOTED_CHARS_MAX ? text : `${characters.slice(0, QUOTED_CHARS_MAX).join('')}…`
+  const start = firstChars(text, QUOTED_CHARS_MAX)
+  return start === text ? text : `${start}…`
 }
 
 /**

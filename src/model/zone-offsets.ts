@@ -83,7 +83,7 @@ function openZone(name: string): TimeZone | undefined {
   if (UTC_NAMES.has(resolved)) return UTC_ZONE
   // Intl returns an older alias for some names (Asia/Katmandu); the caller's name is kept then
   const spelt = resolved.toLowerCase() === name.toLowerCase() ? resolved : name
-  return changingZone(spelt, intlOffsets(format))
+  return new ChangingZone(spelt, intlOffsets(format))
 }
 
 const UTC_NAMES: ReadonlySet<string> = new Set(['UTC', 'Etc/UTC', 'GMT', 'Etc/GMT', 'Etc/UCT', 'UCT'])
@@ -153,11 +153,7 @@ interface OffsetWindow {
 }
 
 /** A zone that calls `source` a bounded number of times for any number of instants, single lookups aside. */
-export function changingZone(name: string, source: OffsetSource): TimeZone {
-  return new ChangingZone(name, source)
-}
-
-class ChangingZone implements TimeZone {
+export class ChangingZone implements TimeZone {
   readonly name: string
   readonly #source: OffsetSource
   readonly #windows = new Map<number, OffsetWindow>()

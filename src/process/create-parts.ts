@@ -5,9 +5,9 @@ import { RATE_COUNTERS_MAX, RateLimiter } from '../access/rate-limiter.ts'
 import type { Config } from '../config/config.ts'
 import { createGateway, type Gateway, type GatewayOptions } from '../gateway.ts'
 import { EventIds } from '../model/event-id.ts'
-import { EVENT_QUERY_LIMITS, EventReader } from '../query/events.ts'
+import { EventReader } from '../query/events.ts'
 import { LIVE_BOUNDS, LiveQueries, type LiveSource } from '../query/live/live-queries.ts'
-import { QUERIER_BOUNDS, Querier } from '../query/querier.ts'
+import { Querier } from '../query/querier.ts'
 import type { Store } from '../store/store.ts'
 import { GatewayMetrics } from '../telemetry/gateway-metrics.ts'
 import type { ShareMetrics, TelemetrySources } from '../telemetry/telemetry-interface.ts'
@@ -66,8 +66,8 @@ export function createParts(config: Config, { store, log, now, shareMetrics }: D
 
   const stepsMs = resolutions.map(({ stepMs }) => stepMs)
   const setStepsMs = setResolutions.map(({ stepMs }) => stepMs)
-  const querier = new Querier(store, { ...QUERIER_BOUNDS, ...config.query, stepsMs, setStepsMs }, now)
-  const events = new EventReader(store, EVENT_QUERY_LIMITS, now)
+  const querier = new Querier(store, { ...config.query, stepsMs, setStepsMs }, now)
+  const events = new EventReader(store, now)
   const eventIds = new EventIds(now, randomBytes)
   const liveSource: LiveSource = {
     query: (project, input) => gateway.query(project, input),

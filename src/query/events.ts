@@ -4,7 +4,7 @@ import { isInstant } from '../model/time.ts'
 import type { EventPlace } from '../store/events.ts'
 import type { Store } from '../store/store.ts'
 import { readRange } from './plan/prepare.ts'
-import { compileFilters, FILTER_LIMITS, type FilterLimits, type TagFilters } from './plan/tag-filter.ts'
+import { compileFilters, type TagFilters } from './plan/tag-filter.ts'
 
 /** A query of events as a client states it, in any dialect, before validation. */
 export interface EventInput {
@@ -26,15 +26,8 @@ export interface EventPage {
   readonly next: string | undefined
 }
 
-export interface EventQueryLimits extends FilterLimits {
-  /** Events that one request reads, whether they match or not. */
-  readonly eventsReadMax: number
-}
-
 /** Events examined by one request. When too few of them match, its page ends early and has a cursor. */
 export const EVENTS_READ_MAX = 10_000
-
-export const EVENT_QUERY_LIMITS: EventQueryLimits = { ...FILTER_LIMITS, eventsReadMax: EVENTS_READ_MAX }
 
 export const EVENTS_PAGE_DEFAULT = 100
 export const EVENTS_PAGE_MAX = 1_000
@@ -52,13 +45,13 @@ const SCANNED_BYTES_MAX = 1 << 25
  */
 export class EventReader {
   readonly #store: Store
-  readonly #limits: EventQueryLimits
   readonly #now: () => number
+  readonly #eventsReadMax: number
 
-  constructor(store: Store, limits: EventQueryLimits, now: () => number) {
+  constructor(store: Store, now: () => number, eventsReadMax = EVENTS_READ_MAX) {
     this.#store = store
-    this.#limits = limits
     this.#now = now
+    this.#eventsReadMax = eventsReadMax
   }
 
   /** Throws `invalid_range` or `invalid_tags`. */
@@ -68,9 +61,8 @@ export class EventReader {
     if (!(limit >= 0 && limit <= EVENTS_PAGE_MAX)) {
       throw new GatewayError('invalid_range', `a page has at most ${EVENTS_PAGE_MAX} events, not ${limit}`)
     }
-    const { eventsReadMax } = this.#limits
     const hasName = nameFilter(input.name)
-    const hasTags = compileFilters(input.tags ?? new Map(), [], this.#limits)
+    const hasTags = compileFilters(input.tags ?? new Map(), [])
     let after = input.after === undefined ? undefined : readCursor(input.after)
     const events: Event[] = []
     let scanned = 0
@@ -81,7 +73,7 @@ export class EventReader {
         project,
         fromMs,
         toMs,
-        limit: Math.min(READ_EVENTS, eventsReadMax - scanned),
+        limit: Math.min(READ_EVENTS, this.#eventsReadMax - scanned),
         bytesMax: READ_BYTES,
         ...(after === undefined ? {} : { after }),
       })
@@ -99,7 +91,7 @@ export class EventReader {
       }
       if (batch.length === 0 || after === undefined) return { events, next: undefined }
       scanned += batch.length
-      if (scanned >= eventsReadMax || scannedBytes > SCANNED_BYTES_MAX) return { events, next: cursorOf(after) }
+      if (scanned >= this.#eventsReadMax || scannedBytes > SCANNED_BYTES_MAX) return { events, next: cursorOf(after) }
     }
   }
 }

@@ -10,12 +10,12 @@ import { Cells } from './compute/cells.ts'
 import { type Comparison, compared, compareWith } from './compute/compare.ts'
 import { compareTags, type Evaluation, emptyGroup, evaluate } from './compute/evaluate.ts'
 import { topGroups } from './compute/rank.ts'
-import { groupKey, type QueryResult, type ResultGroup, withBefore } from './compute/result.ts'
+import { groupKey, type QueryResult, type ResultGroup } from './compute/result.ts'
 import { valuesBefore } from './compute/value-before.ts'
 import { type Needs, needsOf } from './plan/aggregation.ts'
 import { fittingStep, gridOf, type Period, planPeriod, rollupsOf } from './plan/period.ts'
 import { finestKept, fittingInterval, type Plan, plan, planEdges, type RetentionSetting } from './plan/plan.ts'
-import { prepareQuery, REQUEST_LIMITS, type RequestLimits } from './plan/prepare.ts'
+import { prepareQuery } from './plan/prepare.ts'
 import type { QueryInput, QueryRequest } from './plan/request.ts'
 import { type Grouping, type IdRange, SeriesIndex, type SeriesList } from './plan/series-index.ts'
 import { hasLostBlocks } from './read/lost-blocks.ts'
@@ -23,7 +23,7 @@ import { type Opened, type Source, SourceReader } from './read/source-reader.ts'
 import { QuerySession, Run, type RunOutputs } from './session.ts'
 import { type TagValue, tagValuesOf } from './tag-values.ts'
 
-export interface QuerierSettings extends RequestLimits {
+export interface QuerierSettings {
   /** Widths of the stored buckets, finest first. */
   readonly stepsMs: readonly number[]
   readonly setStepsMs: readonly number[]
@@ -32,12 +32,7 @@ export interface QuerierSettings extends RequestLimits {
   /** The most stored rollups that the queries of one request read. */
   readonly rollupsMax: number
   readonly blockCacheBytesMax: number
-  /** Series cached for filtering and grouping. */
-  readonly seriesHeldMax: number
 }
-
-/** The bounds that are constants. */
-export const QUERIER_BOUNDS = { ...REQUEST_LIMITS, seriesHeldMax: SERIES_HELD_MAX }
 
 /**
  * Runs queries: validate the input, read an index snapshot, plan, charge the budget, read blocks, merge columns,
@@ -55,7 +50,7 @@ export class Querier {
     this.#settings = settings
     this.#now = now
     this.#sources = new SourceReader(store, settings.blockCacheBytesMax)
-    this.#series = new SeriesIndex(store, settings.seriesHeldMax)
+    this.#series = new SeriesIndex(store, SERIES_HELD_MAX)
   }
 
   /** Bytes of cached blocks. */
@@ -78,7 +73,7 @@ export class Querier {
   }
 
   async query(metric: MetricRow, input: QueryInput, session = this.openSession()): Promise<QueryResult> {
-    const request = prepareQuery(input, metric.type, session.nowMs, this.#settings)
+    const request = prepareQuery(input, metric.type, session.nowMs)
     const { aggregations, computed, fill } = request
     const outputs = { computed, totals: input.totals ?? true, before: fill === 'previous' }
     const result = await session.run(metric, request.runKey, outputs, (run) => this.#run(metric, request, session, run))
@@ -216,7 +211,7 @@ export class Querier {
       const merge = { plan: period.plan, groupOf: grouping.groupOf, needs }
       const distinct = await accumulate(this.#store, readings[i]!, merge, cells, totals)
       if (cells.inexact) isExact = false
-      const evaluation = { plan: period.plan, ...clock, computed, groups: grouping.groups, distinct }
+      const evaluation = { plan: period.plan, ...clock, computed, groups: grouping.groups, distinct, totals }
       evaluated.push({ evaluation, groups: evaluate(evaluation, cells) })
     }
     return { evaluated, isExact }
@@ -261,7 +256,7 @@ export class Querier {
     })
     const entries = [...groups].map(([index, group]): [number, ResultGroup] => {
       const before = found.get(groupKey(group))
-      return [index, before === undefined ? group : withBefore(group, before)]
+      return [index, before === undefined ? group : { ...group, before }]
     })
     return { groups: new Map(entries), cost }
   }

@@ -2,9 +2,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { BatchOutcome, TrackOptions } from '../../src/gateway.ts'
 import { DAY_MS, HOUR_MS } from '../../src/model/time.ts'
 import type { EventInput, EventPage } from '../../src/query/events.ts'
+import { EventReader } from '../../src/query/events.ts'
 import { decodeFluxEvents } from '../../src/wire/flux-events.ts'
 import { DEFAULT_POINT_LIMITS } from '../support/defaults.ts'
-import { openEventReader } from '../support/engine.ts'
 import { startGateway, type TestGateway } from '../support/gateway.ts'
 
 /** Events by the verbs of the gateway, on the embedded store. */
@@ -108,7 +108,7 @@ describe('events', () => {
       'bound',
       Array.from({ length: 210 }, (_, i) => ({ name: i === 0 || i === 120 ? 'rare' : 'usual' })),
     )
-    const reader = openEventReader(gateway.store, () => nowMs, { eventsReadMax: 50 })
+    const reader = new EventReader(gateway.store, () => nowMs, 50)
     const read = (project: string, input: EventInput = {}) => reader.find(project, input)
     const found = await pages('bound', { name: 'rare' }, read)
     expect(found.map(({ events }) => events.length)).toEqual([0, 1, 0, 0, 1])

@@ -7,7 +7,7 @@ import { GatewayError } from '../../src/model/errors.ts'
 import { partitionOf, type TrackedType } from '../../src/model/metric.ts'
 import type { PointSink } from '../../src/model/point.ts'
 import { DAY_MS, HOUR_MS, MINUTE_MS } from '../../src/model/time.ts'
-import type { EventReader } from '../../src/query/events.ts'
+import { EventReader } from '../../src/query/events.ts'
 import type { QueryInput } from '../../src/query/plan/request.ts'
 import type { Querier } from '../../src/query/querier.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
@@ -18,7 +18,7 @@ import { foldInbox } from '../../src/write/fold/fold.ts'
 import { mergeWindow } from '../../src/write/fold/merge-window.ts'
 import { clearDeleted, expireDue, expireEvents } from '../../src/write/fold/retention.ts'
 import { Idempotency } from '../../src/write/idempotency.ts'
-import { FOLD_SETTINGS, openEventReader, openQuerier, openWriter, PROJECT } from '../support/engine.ts'
+import { FOLD_SETTINGS, openQuerier, openWriter, PROJECT } from '../support/engine.ts'
 import { listAll } from '../support/list-metrics.ts'
 import { type RedisServer, startRedis } from '../support/redis-server.ts'
 
@@ -59,7 +59,7 @@ function openEngine(store: Store): Engine {
     writer: openWriter(store, {}, {}, now),
     idempotency: new Idempotency(store, { storeWaitMsMax: 5_000, retainedMsMax: 30_000, retainedLookMs: 1_000 }, now),
     querier: openQuerier(store, {}, now),
-    events: openEventReader(store, now),
+    events: new EventReader(store, now),
     eventsTracked: 0,
   }
 }

@@ -6,6 +6,7 @@ import { createGateway } from '../../src/gateway.ts'
 import { registerGraphQL } from '../../src/graphql/server/graphql-routes.ts'
 import { EventIds } from '../../src/model/event-id.ts'
 import { HOUR_MS, MINUTE_MS } from '../../src/model/time.ts'
+import { EventReader } from '../../src/query/events.ts'
 import { LiveQueries } from '../../src/query/live/live-queries.ts'
 import type { QuerierSettings } from '../../src/query/querier.ts'
 import type { Store } from '../../src/store/store.ts'
@@ -18,7 +19,6 @@ import { DEFAULT_RATE_LIMITS } from '../support/defaults.ts'
 import {
   decoderOf,
   FOLD_SETTINGS,
-  openEventReader,
   openQuerier,
   openStore,
   openWriter,
@@ -82,7 +82,7 @@ function open(settings: Partial<QuerierSettings> = {}): {
   )
   const rest = {
     live,
-    events: openEventReader(store, now),
+    events: new EventReader(store, now),
     eventIds: new EventIds(now, randomBytes),
     keys,
     limiter,

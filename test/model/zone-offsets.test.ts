@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
-  changingZone,
+  ChangingZone,
   instantOfReading,
   instantOfSingleReading,
   loadChanges,
@@ -151,7 +151,7 @@ describe('the work of finding offsets', () => {
   it('is bounded for a zone, for any ranges and any number of calls', () => {
     const real = zone('Europe/Berlin')
     let asked = 0
-    const berlin = changingZone('Europe/Berlin', (utcMs) => {
+    const berlin = new ChangingZone('Europe/Berlin', (utcMs) => {
       asked++
       return real.lookUpOffsetMs(utcMs)
     })
@@ -169,7 +169,7 @@ describe('the work of finding offsets', () => {
   it('is done by loadChanges for all of history, including years that repeat', async () => {
     const real = zone('Europe/Berlin')
     let lookups = 0
-    const berlin = changingZone('Europe/Berlin', (utcMs) => {
+    const berlin = new ChangingZone('Europe/Berlin', (utcMs) => {
       lookups++
       return real.lookUpOffsetMs(utcMs)
     })
@@ -183,7 +183,7 @@ describe('the work of finding offsets', () => {
   it('is small for common ranges', () => {
     const real = zone('America/New_York')
     let asked = 0
-    const newYork = changingZone('America/New_York', (utcMs) => {
+    const newYork = new ChangingZone('America/New_York', (utcMs) => {
       asked++
       return real.lookUpOffsetMs(utcMs)
     })
@@ -241,7 +241,7 @@ describe('instantOfSingleReading', () => {
 
   it('takes at most four lookups', () => {
     let lookups = 0
-    const berlin = changingZone('Europe/Berlin', (utcMs) => {
+    const berlin = new ChangingZone('Europe/Berlin', (utcMs) => {
       lookups++
       return zone('Europe/Berlin').lookUpOffsetMs(utcMs)
     })

@@ -2,7 +2,6 @@ import type { MetricType } from '../../src/model/metric.ts'
 import type { PointSink } from '../../src/model/point.ts'
 import { DAY_MS, HOUR_MS, MINUTE_MS } from '../../src/model/time.ts'
 import type { QueryResult } from '../../src/query/compute/result.ts'
-import { EVENT_QUERY_LIMITS, type EventQueryLimits, EventReader } from '../../src/query/events.ts'
 import type { QueryInput } from '../../src/query/plan/request.ts'
 import { Querier, type QuerierSettings } from '../../src/query/querier.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
@@ -81,20 +80,10 @@ export function openQuerier(
       valuesMax: 1_000_000,
       rollupsMax: 10_000_000,
       blockCacheBytesMax: 1 << 24,
-      seriesHeldMax: 100_000,
-      aggregationsMax: 20,
-      groupByKeysMax: 8,
-      tagFilterValuesMax: 1_000,
-      whereMax: 20,
-      globCharsMax: 256,
       ...settings,
     },
     now,
   )
-}
-
-export function openEventReader(store: Store, now: () => number, limits: Partial<EventQueryLimits> = {}): EventReader {
-  return new EventReader(store, { ...EVENT_QUERY_LIMITS, ...limits }, now)
 }
 
 export const PROJECT = 'test'

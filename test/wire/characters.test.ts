@@ -29,9 +29,8 @@ const event: Judge = (item) => {
   return 'code' in read ? read.code : undefined
 }
 const glob: Judge = (filter) => {
-  const limits = { tagFilterValuesMax: 9, whereMax: 9, globCharsMax: 256 }
   try {
-    compileFilters(new Map(), [{ key: 'k', ...filter }], limits)
+    compileFilters(new Map(), [{ key: 'k', ...filter }])
     return undefined
   } catch (error) {
     return (error as { code: string }).code

@@ -5,7 +5,7 @@ import { nearestInstant, withinRange } from '../../model/time.ts'
 import type { TimeZone } from '../../model/zone-offsets.ts'
 import type { Plan } from '../plan/plan.ts'
 import type { Compare } from '../plan/request.ts'
-import { type ComparisonTimes, type ResultGroup, withoutTotals } from './result.ts'
+import type { ComparisonTimes, ResultGroup } from './result.ts'
 
 /**
  * The earlier period that a query is compared with. The local clock decides for each bucket where its counterpart lies,
@@ -82,18 +82,9 @@ export function compared(group: ResultGroup, earlier: ResultGroup, { bucketOf }:
   const aligned = (column: Float64Array): Float64Array =>
     Float64Array.from({ length: buckets }, (_, i) => column[bucketOf[i]!] ?? Number.NaN)
   const comparison: ResultGroup = {
-    ...withoutTotals(earlier),
+    ...earlier,
     present: Uint8Array.from({ length: buckets }, (_, i) => earlier.present[bucketOf[i]!] ?? 0),
     values: new Map([...earlier.values].map(([name, column]) => [name, aligned(column)])),
-    get totals() {
-      return earlier.totals
-    },
   }
-  return {
-    ...withoutTotals(group),
-    get totals() {
-      return group.totals
-    },
-    comparison,
-  }
+  return { ...group, comparison }
 }

@@ -1,13 +1,14 @@
+import { floorTo } from '../../model/time.ts'
 import type { MetricRow, SetKey, Store } from '../../store/store.ts'
 import { BucketFinder, ReadFinder } from '../plan/locate.ts'
 import type { SeriesList } from '../plan/series-index.ts'
 import type { Cells } from './cells.ts'
 import type { Merge } from './merge.ts'
 
-/** Distinct members of each cell, and of each group over the whole range (undefined unless requested). */
+/** Distinct members of each cell, and of each group over the whole range (empty unless requested). */
 export interface DistinctCounts {
   readonly cells: Float64Array
-  readonly totals: Float64Array | undefined
+  readonly totals: Float64Array
 }
 
 /**
@@ -40,7 +41,7 @@ export async function countDistinct(
         const cell = cells.cellOf(group) + buckets.find(timeMs)
         cells.count[cell]! += section.count[row]!
         const resolutionMs = stepsMs[read.level]!
-        const bucketMs = Math.floor(timeMs / resolutionMs) * resolutionMs
+        const bucketMs = floorTo(timeMs, resolutionMs)
         if (!addOnce(seen[read.level]!, ordinal, bucketMs)) continue
         let union = unionOf.get(cell)
         if (union === undefined) unionOf.set(cell, (union = unions.push([]) - 1))
@@ -54,16 +55,14 @@ export async function countDistinct(
     }
   }
   const wholes: SetKey[][] = wantTotals ? cells.groups.map(() => []) : []
-  if (wantTotals) {
-    for (const [cell, union] of unionOf) {
-      const whole = wholes[Math.floor(cell / cells.buckets)]!
-      for (const key of unions[union]!) whole.push(key)
-    }
+  for (const [cell, union] of unionOf) {
+    const whole = wholes[Math.floor(cell / cells.buckets)]
+    if (whole !== undefined) for (const key of unions[union]!) whole.push(key)
   }
   const counts = await store.countDistinct(metric.partition, [...unions, ...wholes])
   const byCell = new Float64Array(cells.groups.length * cells.buckets)
   for (const [cell, union] of unionOf) byCell[cell] = counts[union]!
-  return { cells: byCell, totals: wantTotals ? Float64Array.from(counts.slice(unions.length)) : undefined }
+  return { cells: byCell, totals: Float64Array.from(counts.slice(unions.length)) }
 }
 
 /** False when this series and stored bucket were added before; several runs and the inbox may hold the same one. */

@@ -14,6 +14,8 @@ export interface Evaluation {
   readonly groups: readonly GroupKey[]
   /** For sets. */
   readonly distinct: DistinctCounts | undefined
+  /** Whether totals over the whole range are needed. */
+  readonly totals: boolean
 }
 
 /** Computes the aggregations of each group from its accumulators. */
@@ -53,17 +55,8 @@ function evaluateGroup(evaluation: Evaluation, cells: Cells, group: number, slot
     }
     values.set(aggregation.name, column)
   }
-  let totals: ReadonlyMap<string, number> | undefined
-  return {
-    ...evaluation.groups[group]!,
-    present,
-    values,
-    // Computed when it is read: most queries need no totals.
-    get totals() {
-      totals ??= totalsOf(evaluation, cells, slot)
-      return totals
-    },
-  }
+  const totals = evaluation.totals ? totalsOf(evaluation, cells, slot) : new Map<string, number>()
+  return { ...evaluation.groups[group]!, present, values, totals }
 }
 
 function bucketSeconds(evaluation: Evaluation): Float64Array {
@@ -90,7 +83,7 @@ function totalsOf(evaluation: Evaluation, cells: Cells, slot: number): ReadonlyM
   // Totals that miss a bucket would be wrong.
   if (plan.unavailableCount > 0) return new Map(computed.map(({ name }) => [name, Number.NaN]))
   const seconds = secondsOf(evaluation, plan.fromMs, plan.toMs)
-  const members = distinct === undefined ? undefined : (distinct.totals?.[slot] ?? Number.NaN)
+  const members = distinct?.totals[slot]
   const range = new RangeSummary(cells, slot, seconds, members)
   const hasPoints = range.count > 0 || members !== undefined
   return new Map(computed.map((aggregation) => [aggregation.name, hasPoints ? aggregation.compute(range) : Number.NaN]))

@@ -1,5 +1,6 @@
 import { addCounts, COUNT_MAX } from '../../model/count.ts'
 import { addBinsToSketch } from '../../rollup/row-bins.ts'
+import { floorTo } from '../../model/time.ts'
 import { increaseBetween, Totals } from '../../rollup/totals.ts'
 import type { Needs } from '../plan/aggregation.ts'
 import { BucketFinder, ReadFinder } from '../plan/locate.ts'
@@ -142,8 +143,7 @@ export function mergeTotals(merge: Merge, lookback: readonly Read[], cells: Cell
         if (read === undefined) continue
         const totals = section.totalsAt(row)
         if (totals === undefined) continue
-        const stepMs = stepsMs[read.level]!
-        const storedMs = Math.floor(timeMs / stepMs) * stepMs
+        const storedMs = floorTo(timeMs, stepsMs[read.level]!)
         let joined = byBucket.get(storedMs)
         if (joined === undefined) byBucket.set(storedMs, (joined = new Totals()))
         joined.merge(totals)

@@ -48,7 +48,10 @@ export interface ResultGroup {
   readonly present: Uint8Array
   /** A column for each computed aggregation by name; NaN where the number does not exist. */
   readonly values: ReadonlyMap<string, Float64Array>
-  /** Each aggregation over the whole range; NaN if it does not exist or a bucket is unavailable. */
+  /**
+   * Each aggregation over the whole range; NaN if it does not exist or a bucket is unavailable. Empty without data, or if
+   * the query does not ask for totals.
+   */
   readonly totals: ReadonlyMap<string, number>
   /** The last value before the range by aggregation name; set only for `fill: previous`. */
   readonly before?: ReadonlyMap<string, number>
@@ -64,28 +67,6 @@ export interface ResultGroup {
 export function groupKey({ tags, series, isRemainder }: Pick<ResultGroup, 'tags' | 'series' | 'isRemainder'>): string {
   if (isRemainder === true) return 'remainder'
   return series === undefined ? JSON.stringify(tags) : formatId(series.seriesId)
-}
-
-/** The group without its lazy `totals`, which a spread would compute. */
-export function withoutTotals({
-  tags,
-  series,
-  present,
-  values,
-  before,
-  isRemainder,
-}: ResultGroup): Omit<ResultGroup, 'totals'> {
-  return { tags, series, present, values, ...(before && { before }), ...(isRemainder === true && { isRemainder }) }
-}
-
-export function withBefore(group: ResultGroup, before: ReadonlyMap<string, number>): ResultGroup {
-  return {
-    ...withoutTotals(group),
-    before,
-    get totals() {
-      return group.totals
-    },
-  }
 }
 
 export interface QueryMeta {

@@ -130,25 +130,10 @@ function changedPart(result: QueryResult, group: ResultGroup, changed: Uint8Arra
   const columns = (fill: typeof fillComparison) =>
     new Map(names.map((name) => [name, columnOf(fill(group, name, result.fill), changed.length)]))
   return {
-    tags: group.tags,
-    series: group.series,
-    ...(group.isRemainder && { isRemainder: true }),
+    ...group,
     present: changed,
     values: columns(fillLine),
-    get totals() {
-      return group.totals
-    },
-    ...(comparison && {
-      comparison: {
-        tags: comparison.tags,
-        series: comparison.series,
-        present: changed,
-        values: columns(fillComparison),
-        get totals() {
-          return comparison.totals
-        },
-      },
-    }),
+    ...(comparison && { comparison: { ...comparison, present: changed, values: columns(fillComparison) } }),
   }
 }
 

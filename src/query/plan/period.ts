@@ -2,7 +2,7 @@ import { lieInUtc } from '../../model/bucket-grid.ts'
 import { GatewayError } from '../../model/errors.ts'
 import { compareIds } from '../../model/id.ts'
 import { fixedInterval, type Interval } from '../../model/interval.ts'
-import { DAY_MS, formatDuration } from '../../model/time.ts'
+import { DAY_MS, floorTo, formatDuration } from '../../model/time.ts'
 import type { TimeZone } from '../../model/zone-offsets.ts'
 import {
   type InboxEntry,
@@ -112,10 +112,6 @@ function stretchesOf({ fromMs, toMs, stepsMs, gridMs }: PeriodRequest, level: nu
   ]
 }
 
-function floorTo(timeMs: number, stepMs: number): number {
-  return Math.floor(timeMs / stepMs) * stepMs
-}
-
 /** A number of which all bucket edges of an interval in a zone are multiples; 1 if none is known before planning. */
 export function gridOf(
   interval: Interval,
@@ -202,7 +198,7 @@ function listedIn(
 /** Reads of the time before the range and of unavailable stretches in it, as far as kept data can fill them. */
 function lookbackReads({ fromMs, toMs, edges, unavailable }: Plan, timelines: readonly Timeline[]): readonly Read[] {
   const coarsestMs = timelines[timelines.length - 1]!.stepMs
-  const backMs = Math.floor((fromMs - SILENCE_MS_MAX) / coarsestMs) * coarsestMs
+  const backMs = floorTo(fromMs - SILENCE_MS_MAX, coarsestMs)
   const reads = [...(planStretch({ fromMs: backMs, toMs: fromMs }, timelines) ?? [])]
   for (let start = unavailable.indexOf(1); start >= 0; ) {
     const next = unavailable.indexOf(0, start)

@@ -7,7 +7,7 @@ import {
   formatInterval,
   type Interval,
 } from '../../model/interval.ts'
-import { DAY_MS, formatDuration, formatInstant } from '../../model/time.ts'
+import { DAY_MS, floorTo, formatDuration, formatInstant } from '../../model/time.ts'
 import type { TimeZone } from '../../model/zone-offsets.ts'
 import type { Stretch } from '../../store/store.ts'
 
@@ -95,9 +95,17 @@ export function planEdges(
   edges: Float64Array,
 ): Plan {
   const timelines = nested(request.timelines)
-  const range = widen(request.fromMs, request.toMs - 1, timelines)
-  const covered = cover(edges, range, timelines)
-  if (covered.unavailableCount === edges.length - 1) throw tooFine({ ...request, timelines }, range, edges)
+  return fillEdges({ ...request, timelines }, widen(request.fromMs, request.toMs - 1, timelines), edges)
+}
+
+/** Throws `invalid_interval` if no bucket can be filled. */
+function fillEdges(
+  request: Pick<PlanRequest, 'timelines' | 'zone' | 'setting'> & { readonly interval: FixedOrCalendar },
+  range: Stretch,
+  edges: Float64Array,
+): Plan {
+  const covered = cover(edges, range, request.timelines)
+  if (covered.unavailableCount === edges.length - 1) throw tooFine(request, range, edges)
   return { interval: request.interval, ...range, edges, ...covered }
 }
 
@@ -112,9 +120,7 @@ function planInterval(request: PlanRequest, range: Stretch, interval: FixedOrCal
       { details: { bucketsMax: request.bucketsMax, fits } },
     )
   }
-  const covered = cover(edges, range, request.timelines)
-  if (covered.unavailableCount === edges.length - 1) throw tooFine(request, range, edges)
-  return { interval, ...range, edges, ...covered }
+  return fillEdges({ ...request, interval }, range, edges)
 }
 
 /** The reads that fill [fromMs, toMs) as if it were one bucket; undefined if kept data cannot fill it. */
@@ -140,16 +146,9 @@ function nested(timelines: readonly Timeline[]): Timeline[] {
 
 /** Widens the range to the edges of the finest buckets that are kept at either end. */
 function widen(fromMs: number, toMs: number, timelines: readonly Timeline[]): Stretch {
-  const fromStep = finestKeptAt(fromMs, timelines)
-  const toStep = finestKeptAt(toMs, timelines)
+  const fromStep = finestKept({ fromMs, toMs: fromMs + 1 }, timelines)
+  const toStep = finestKept({ fromMs: toMs, toMs: toMs + 1 }, timelines)
   return { fromMs: floorTo(fromMs, fromStep), toMs: floorTo(toMs, toStep) + toStep }
-}
-
-function finestKeptAt(timeMs: number, timelines: readonly Timeline[]): number {
-  const kept = timelines.find(
-    ({ expired }) => !expired.some((stretch) => stretch.fromMs <= timeMs && timeMs < stretch.toMs),
-  )
-  return (kept ?? timelines[timelines.length - 1]!).stepMs
 }
 
 /** The finest step that is kept in the whole range. */
@@ -291,8 +290,4 @@ function fill(
     return fill(innerToMs, toMs, level - 1, timelines, reads)
   }
   return false
-}
-
-function floorTo(timeMs: number, stepMs: number): number {
-  return Math.floor(timeMs / stepMs) * stepMs
 }

@@ -24,28 +24,17 @@ import {
   type Top,
   type TopInput,
 } from './request.ts'
-import { compileFilters, FILTER_LIMITS, type FilterLimits } from './tag-filter.ts'
-
-export interface RequestLimits extends FilterLimits {
-  readonly aggregationsMax: number
-  readonly groupByKeysMax: number
-}
+import { compileFilters } from './tag-filter.ts'
 
 /** Aggregations of one query: more are a sign of a mistake, and each is a column of the result. */
 export const QUERY_AGGREGATIONS_MAX = 20
 /** Tag keys to group by: groups multiply with each. */
 export const QUERY_GROUP_BY_MAX = 8
 
-export const REQUEST_LIMITS: RequestLimits = {
-  ...FILTER_LIMITS,
-  aggregationsMax: QUERY_AGGREGATIONS_MAX,
-  groupByKeysMax: QUERY_GROUP_BY_MAX,
-}
-
 const DEFAULT_RANGE_MS = DAY_MS
 
 /** Validates a query of a metric of this type. Throws the first error, which names the argument. */
-export function prepareQuery(input: QueryInput, type: MetricType, nowMs: number, limits: RequestLimits): QueryRequest {
+export function prepareQuery(input: QueryInput, type: MetricType, nowMs: number): QueryRequest {
   const interval = parseInterval(input.interval ?? 'auto')
   if (interval === undefined) {
     throw new GatewayError(
@@ -60,22 +49,17 @@ export function prepareQuery(input: QueryInput, type: MetricType, nowMs: number,
     })
   }
   const { fromMs, toMs } = readRange(input, nowMs, zone)
-  const aggregations = readAggregations(input, type, limits)
+  const aggregations = readAggregations(input, type)
   const optional = (input.optionalAggregations ?? []).filter((aggregation) => isAllowed(aggregation, type))
   const computed = [
     ...new Map([...aggregations, ...optional].map((aggregation) => [aggregation.name, aggregation])).values(),
   ]
-  if (computed.length > limits.aggregationsMax) {
-    throw new GatewayError(
-      'query_too_large',
-      `${computed.length} aggregations, at most ${limits.aggregationsMax} are allowed`,
-    )
-  }
+  requireAggregationsAtMost(computed.length)
   const groupBy = [...new Set(input.groupBy ?? [])]
-  if (groupBy.length > limits.groupByKeysMax) {
+  if (groupBy.length > QUERY_GROUP_BY_MAX) {
     throw new GatewayError(
       'invalid_group_by',
-      `${groupBy.length} keys to group by, at most ${limits.groupByKeysMax} are allowed`,
+      `${groupBy.length} keys to group by, at most ${QUERY_GROUP_BY_MAX} are allowed`,
     )
   }
   if (groupBy.includes('')) throw new GatewayError('invalid_group_by', 'a key to group by is empty')
@@ -85,15 +69,7 @@ export function prepareQuery(input: QueryInput, type: MetricType, nowMs: number,
   const top = input.top && readTop(input.top, aggregations[0]!, type)
   const compare = input.compare && readCompare(input.compare)
   const selectionKey = JSON.stringify([[...(input.tags ?? [])], input.where ?? [], groupBy, bySeries])
-  const runKey = JSON.stringify([
-    fromMs,
-    toMs,
-    formatInterval(interval),
-    zone.name,
-    selectionKey,
-    top ?? null,
-    compare ?? null,
-  ])
+  const runKey = JSON.stringify([fromMs, toMs, formatInterval(interval), zone.name, selectionKey, top, compare])
   return {
     fromMs,
     toMs,
@@ -102,7 +78,7 @@ export function prepareQuery(input: QueryInput, type: MetricType, nowMs: number,
     zone,
     aggregations,
     computed,
-    filter: compileFilters(input.tags ?? new Map(), input.where ?? [], limits),
+    filter: compileFilters(input.tags ?? new Map(), input.where ?? []),
     groupBy,
     bySeries,
     top,
@@ -149,23 +125,16 @@ function readInstant(argument: string, value: unknown, nowMs: number, zone: Time
     throw new GatewayError(
       'invalid_range',
       `${argument} ${describe(value)} is not a date-time, UNIX time or relative time such as -6h`,
-      {
-        details: { argument },
-      },
+      { details: { argument } },
     )
   }
   return timeMs
 }
 
-function readAggregations(input: QueryInput, type: MetricType, limits: RequestLimits): readonly Aggregation[] {
+function readAggregations(input: QueryInput, type: MetricType): readonly Aggregation[] {
   const names = input.aggregations ?? []
   const quantiles = input.quantiles ?? []
-  if (names.length + quantiles.length > limits.aggregationsMax) {
-    throw new GatewayError(
-      'query_too_large',
-      `${names.length + quantiles.length} aggregations, at most ${limits.aggregationsMax} are allowed`,
-    )
-  }
+  requireAggregationsAtMost(names.length + quantiles.length)
   const requested = names.map((name) => {
     const aggregation = parseAggregation(name)
     if (aggregation === undefined) throw unknownAggregation(name, type)
@@ -179,6 +148,11 @@ function readAggregations(input: QueryInput, type: MetricType, limits: RequestLi
   for (const aggregation of requested) requireAllowed(aggregation, type)
   if (requested.length === 0) return [defaultAggregation(type)]
   return [...new Map(requested.map((aggregation) => [aggregation.name, aggregation])).values()]
+}
+
+function requireAggregationsAtMost(count: number): void {
+  if (count <= QUERY_AGGREGATIONS_MAX) return
+  throw new GatewayError('query_too_large', `${count} aggregations, at most ${QUERY_AGGREGATIONS_MAX} are allowed`)
 }
 
 function readTop({ n, by, direction, other }: TopInput, first: Aggregation, type: MetricType): Top {

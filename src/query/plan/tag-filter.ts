@@ -21,27 +21,12 @@ export interface TagFilter {
   readonly exists?: boolean
 }
 
-export interface FilterLimits {
-  /** Values in all filters of a query together. */
-  readonly tagFilterValuesMax: number
-  /** Filters of one query. */
-  readonly whereMax: number
-  /** Characters of all globs of a query together: the cost of a glob grows with its length. */
-  readonly globCharsMax: number
-}
-
-/** Each value is compared with the tags of each series. */
+/** Values in all filters of a query together: each is compared with the tags of each series. */
 export const QUERY_TAG_VALUES_MAX = 1_000
-/** Each condition is evaluated for each series. */
+/** Filters of one query: each is evaluated for each series. */
 export const QUERY_WHERE_MAX = 20
-/** Matching a glob takes time in proportion to its length, for each series. */
+/** Characters of all globs of a query together: matching takes time in proportion to them, for each series. */
 export const QUERY_GLOB_CHARS_MAX = 256
-
-export const FILTER_LIMITS: FilterLimits = {
-  tagFilterValuesMax: QUERY_TAG_VALUES_MAX,
-  whereMax: QUERY_WHERE_MAX,
-  globCharsMax: QUERY_GLOB_CHARS_MAX,
-}
 
 /** Whether a series matches. */
 export type SeriesFilter = (tags: CanonicalTags) => boolean
@@ -52,12 +37,8 @@ interface Condition {
 }
 
 /** Throws `invalid_tags`. Undefined: all series match. */
-export function compileFilters(
-  tags: TagFilters,
-  where: readonly TagFilter[],
-  limits: FilterLimits,
-): SeriesFilter | undefined {
-  requireAtMost(where.length, limits.whereMax, 'filters')
+export function compileFilters(tags: TagFilters, where: readonly TagFilter[]): SeriesFilter | undefined {
+  requireAtMost(where.length, QUERY_WHERE_MAX, 'filters')
   const conditions: Condition[] = []
   let values = 0
   let globChars = 0
@@ -89,14 +70,14 @@ export function compileFilters(
     if (startsWith !== undefined) add((value) => value.startsWith(startsWith))
     if (glob !== undefined) {
       globChars += countChars(glob)
-      requireAtMost(globChars, limits.globCharsMax, 'characters of globs')
+      requireAtMost(globChars, QUERY_GLOB_CHARS_MAX, 'characters of globs')
       add(compileGlob(glob))
     }
     if (conditions.length === before) {
       throw new GatewayError('invalid_tags', `the filter on ${quote(key)} has no condition; it takes ${OPERATORS}`)
     }
   }
-  requireAtMost(values, limits.tagFilterValuesMax, 'tag values to filter by')
+  requireAtMost(values, QUERY_TAG_VALUES_MAX, 'tag values to filter by')
   if (conditions.length === 0) return undefined
   return (seriesTags) => conditions.every(({ key, holds }) => holds(tagValue(seriesTags, key)))
 }

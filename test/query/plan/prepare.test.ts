@@ -6,10 +6,11 @@ import { prepareQuery } from '../../../src/query/plan/prepare.ts'
 import type { QueryInput } from '../../../src/query/plan/request.ts'
 
 const NOW_MS = Date.UTC(2024, 0, 15, 12)
-const LIMITS = { aggregationsMax: 4, groupByKeysMax: 2, tagFilterValuesMax: 5, whereMax: 2, globCharsMax: 8 }
 
 const prepare = (input: Partial<QueryInput>, type: 'gauge' | 'distribution' = 'distribution') =>
-  prepareQuery({ metric: 'm', ...input }, type, NOW_MS, LIMITS)
+  prepareQuery({ metric: 'm', ...input }, type, NOW_MS)
+
+const texts = (count: number): string[] => Array.from({ length: count }, (_, i) => String(i + 1))
 
 const utc = (...texts: readonly string[]): readonly number[] => texts.map((text) => Date.parse(text))
 
@@ -90,16 +91,16 @@ describe('prepareQuery', () => {
     ['a percentile above 100', { aggregations: ['p100.5'] }, 'invalid_aggregation'],
     ['a quantile above 1', { quantiles: [95] }, 'invalid_aggregation'],
     ['a quantile that is no number', { quantiles: [Number.NaN] }, 'invalid_aggregation'],
-    ['too many aggregations', { aggregations: ['p1', 'p2', 'p3', 'p4', 'p5'] }, 'query_too_large'],
-    ['too many keys to group by', { groupBy: ['a', 'b', 'c'] }, 'invalid_group_by'],
+    ['too many aggregations', { aggregations: texts(21).map((n) => `p${n}`) }, 'query_too_large'],
+    ['too many keys to group by', { groupBy: texts(9) }, 'invalid_group_by'],
     ['an empty key to group by', { groupBy: [''] }, 'invalid_group_by'],
     ['groups by tags and by series', { groupBy: ['a'], bySeries: true }, 'invalid_group_by'],
     [
       'too many values to filter by',
       {
         tags: new Map([
-          ['a', ['1', '2', '3']],
-          ['b', ['1', '2', '3']],
+          ['a', texts(600)],
+          ['b', texts(401)],
         ]),
       },
       'invalid_tags',
