@@ -1,6 +1,6 @@
 import { addCounts, COUNT_MAX } from '../../model/count.ts'
-import { addBinsToSketch } from '../../rollup/row-bins.ts'
 import { floorTo } from '../../model/time.ts'
+import { addBinsToSketch } from '../../rollup/row-bins.ts'
 import { increaseBetween, Totals } from '../../rollup/totals.ts'
 import type { Needs } from '../plan/aggregation.ts'
 import { BucketFinder, ReadFinder } from '../plan/locate.ts'
