@@ -1,11 +1,8 @@
 /**
  * A cache of series by the bytes of the items that named them. Name, type and tags of an item repeat from batch to
- * batch, so a decoder
- * finds the series of a known item without building a string. A hash finds the entry, and every byte is compared before
- * it is used.
- * An entry also has the item that followed last time and its layout, so that a repeated batch is recognised by
- * comparing bytes alone.
- * Invariant: at most `bytesMax` bytes; a full cache is emptied.
+ * batch, so a decoder finds the series of a known item without building a string. A hash finds the entry, and every
+ * byte is compared before it is used. An entry also has the item that followed last time and its layout, so that a
+ * repeated batch is recognised by comparing bytes alone. Invariant: at most `bytesMax` bytes; a full cache is emptied.
  */
 
 /** Bytes of remembered items of one project; a cleared cache costs one slower decoding of each item. */
@@ -32,8 +29,7 @@ export interface ItemLayout {
   readonly start: number
   /**
    * Segment i lies from ends[i - 1] (or 0) to ends[i], counted from `start`; between two segments lies the part of the
-   * same place
-   * in `parts`.
+   * same place in `parts`.
    */
   readonly ends: readonly number[]
   readonly parts: readonly ('value' | 'time')[]

@@ -2,10 +2,8 @@ import { StepBudget, type Steps } from './steps.ts'
 
 /**
  * A JSON parser that works in steps, for texts that `JSON.parse` would block the event loop with, and that keeps all
- * digits of
- * integers: one that a double does not hold is a bigint. It accepts what `JSON.parse` accepts, but for nesting beyond
- * `BODY_LEVELS_MAX`.
- * It does not recurse.
+ * digits of integers: one that a double does not hold is a bigint. It accepts what `JSON.parse` accepts, but for
+ * nesting beyond `BODY_LEVELS_MAX`. It does not recurse.
  */
 
 /** Levels of objects and arrays in a request body. */

@@ -1,8 +1,8 @@
 import { hashFields, type Id64 } from './id.ts'
 
 /**
- * Series and tag paths held in memory, for writing and for querying each. When there are more, the cache is cleared
- * and filled again from the store. Ten metrics with the most series that a metric may have by default.
+ * Series and tag paths held in memory, for writing and for querying each. When there are more, the cache is cleared and
+ * filled again from the store. Ten metrics with the most series that a metric may have by default.
  */
 export const SERIES_HELD_MAX = 1_000_000
 

@@ -1,7 +1,7 @@
 /**
  * Long work in short steps, so that one request never blocks the event loop for long. A generator does the work and
- * yields after each
- * step; its caller decides what happens in between. A step is bounded by the work done in it, not by a clock.
+ * yields after each step; its caller decides what happens in between. A step is bounded by the work done in it, not by
+ * a clock.
  */
 export type Steps<T> = Generator<undefined, T, undefined>
 

@@ -276,8 +276,7 @@ function kindOf(year: number): number {
 
 /**
  * Finds the clock changes of a range in short steps, so that later calls for the range need no lookups. Searching all
- * of
- * history takes 20,000 lookups, which would block the event loop for too long in one step.
+ * of history takes 20,000 lookups, which would block the event loop for too long in one step.
  */
 export async function loadChanges(zone: TimeZone, fromMs: number, toMs: number): Promise<void> {
   const pacer = new Pacer()

@@ -22,8 +22,8 @@ export class SeriesList {
   readonly rows: SeriesRow[] = []
   readonly #pairs = new TagPairs()
   /**
-   * By selection, least recently used first. Dropped when a series is added. A map: an empty
-   * `LRUCache` takes 2 KB, and each metric has one of these.
+   * By selection, least recently used first. Dropped when a series is added. A map: an empty `LRUCache` takes 2 KB, and
+   * each metric has one of these.
    */
   readonly #groupings = new Map<string, Grouping>()
   /** Ordinals by the halves of the series id: number keys take half the memory of text keys. */
