@@ -77,10 +77,7 @@ export function lieInUtc(
   return zone === UTC_ZONE || interval.ms <= HOUR_MS || interval.ms >= DAY_MS || DAY_MS % interval.ms !== 0
 }
 
-/**
- * The last grid reading whose edge is at or before an instant. It is later than the clock shows after the clock was set
- * back.
- */
+/** The last grid reading whose edge is at or before an instant: later than the clock shows if it was set back. */
 export function readingAt(interval: FixedOrCalendar, zone: TimeZone, utcMs: number): number {
   let reading = readingAtOrBefore(interval, utcMs + zone.offsetMs(utcMs))
   for (;;) {

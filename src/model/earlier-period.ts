@@ -16,10 +16,7 @@ export function instantBefore(by: FixedOrCalendar, zone: TimeZone, utcMs: number
   return firstShown(zone, reading.ms)
 }
 
-/**
- * The bucket that lies `by` earlier; calendar units are those of the local clock. Undefined where the clock or the
- * calendar skipped it.
- */
+/** The bucket that lies `by` earlier. Undefined if the local clock or the calendar skipped it. */
 export function bucketBefore(
   interval: FixedOrCalendar,
   zone: TimeZone,
@@ -73,10 +70,7 @@ export function periodBefore(
   return calendarInterval(unit, (months + 1) * count)
 }
 
-/**
- * The reading `times` × `by` later. A day that the month does not have becomes the first of the next month, with
- * `exists` false.
- */
+/** The reading `times` × `by` later. A day missing in its month is the first of the next, with `exists` false. */
 function addUnits(
   by: FixedOrCalendar,
   readingMs: number,

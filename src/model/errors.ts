@@ -1,9 +1,6 @@
 import { firstChars } from './text.ts'
 
-/**
- * All error codes, a closed union. `src/http/response/error-table.ts` maps each to a status; GraphQL has them in upper
- * case in `extensions.code`.
- */
+/** All error codes. `src/http/response/error-table.ts` maps them to a status; GraphQL has them in upper case. */
 export type ErrorCode =
   | 'missing_name'
   | 'invalid_type'
@@ -70,10 +67,7 @@ export function shorten(text: string): string {
   return start === text ? text : `${start}…`
 }
 
-/**
- * JSON bytes of all messages in the response to a batch. Responses to requests with an idempotency key are kept for a
- * day.
- */
+/** JSON bytes of all messages in a response to a batch. Responses to requests with a key are kept for a day. */
 export const MESSAGES_BYTES_MAX = 65_536
 
 /** Bounds the messages of one response by `MESSAGES_BYTES_MAX`. Errors beyond it have only their code. */

@@ -27,10 +27,7 @@ export interface ItemLayout {
   readonly grammar: ItemGrammar
   readonly view: DataView
   readonly start: number
-  /**
-   * Segment i lies from ends[i - 1] (or 0) to ends[i], counted from `start`; between two segments lies the part of the
-   * same place in `parts`.
-   */
+  /** Segment i lies from ends[i - 1] (or 0) to ends[i], counted from `start`; parts[i] lies after it. */
   readonly ends: readonly number[]
   readonly parts: readonly ('value' | 'time')[]
 }

@@ -1,7 +1,4 @@
-/**
- * The key of a client for rate limits: an IPv4 address, or an IPv6 /64 network, because a client usually owns a whole
- * /64.
- */
+/** The rate-limit key of a client: an IPv4 address, or an IPv6 /64 network, because one client usually owns it. */
 export function networkOf(address: string): string {
   if (!address.includes(':')) return address
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1]

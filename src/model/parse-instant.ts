@@ -54,10 +54,7 @@ export function parsePointTime(value: unknown): number | undefined {
   return timeMs !== undefined && timeMs >= POINT_TIME_MIN_MS ? timeMs : undefined
 }
 
-/**
- * Reads an instant from a query string, where an unescaped `+` arrives as a space: `10:30:00 02:00` has the offset
- * `+02:00`.
- */
+/** Reads an instant from a query string, where an unescaped `+` arrives as a space: `10:30:00 02:00`. */
 export function parseInstantText(text: string): number | undefined {
   return scanInstant(text, true)
 }
@@ -175,10 +172,7 @@ function scanOffset(text: string, start: number, plusMayBeSpace: boolean): numbe
 /** Longer than any valid suffix. */
 const SUFFIX_CHARS_MAX = 256
 
-/**
- * An offset with a name beside it, as Go (` +0200 CEST m=+0.5`) and Java (`+02:00[Europe/Berlin]`) write it. The offset
- * decides.
- */
+/** An offset beside a name, as Go (` +0200 CEST m=+0.5`) and Java (`+02:00[Europe/Berlin]`) write it. */
 const NAMED_OFFSET =
   /^ ?(?:(UTC|[Zz])|([+-]\d\d(?::?\d\d)?)(?: (?:[A-Z][A-Za-z]{0,5}|[+-]\d\d(?:\d\d)?))?(?: m=[+-]\d+\.\d+)?)(?:\[!?[\w+\-/=:.]+\])*$/
 /** A zone without an offset (RFC 9557), possibly followed by annotations such as `[u-ca=gregory]`. */

@@ -74,10 +74,7 @@ export function checkInstant(timeMs: number | undefined, nowMs: number): Rejecti
   return undefined
 }
 
-/**
- * The tags of an item as pairs in their order, or the reason why they are invalid. An array as a value is rejected or
- * joined by commas, as `lists` says.
- */
+/** The tags of an item as pairs in their order, or why they are invalid. `lists`: what to do with an array as value. */
 export function readTags(
   tags: unknown,
   limits: PointLimits,

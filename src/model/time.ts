@@ -34,10 +34,7 @@ export function withinRange(ms: number): number | undefined {
   return isInstant(ms) ? ms : undefined
 }
 
-/**
- * Clamps to the range of instants. The first bucket of all may begin before the range, and the last one ends after it.
- * Neither edge could be written as RFC 3339.
- */
+/** Clamps to the range of instants. The edges of the first and the last bucket may lie outside of it. */
 export function nearestInstant(ms: number): number {
   return Math.min(INSTANT_MAX_MS, Math.max(INSTANT_MIN_MS, ms))
 }
