@@ -359,10 +359,7 @@ export class Querier {
   }
 }
 
-/**
- * Undefined for an interval that is not kept or gives too many buckets. Other errors, such as an exceeded budget, are
- * rethrown.
- */
+/** Undefined if the interval is not kept or gives too many buckets. Other errors are rethrown. */
 function undefinedIfTooFine(error: unknown): undefined {
   const isTooFine =
     error instanceof GatewayError && (error.code === 'invalid_interval' || error.details?.['bucketsMax'] !== undefined)

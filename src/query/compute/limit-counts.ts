@@ -15,10 +15,7 @@ export class LimitCounts {
     for (const [limit, count] of other.#counts) this.add(limit, count)
   }
 
-  /**
-   * The first bucket starts at 0 if its limit is positive. A rank in the infinite bucket gives the highest finite
-   * limit. NaN without counts.
-   */
+  /** The first bucket starts at 0 if its limit is positive; the infinite one gives the highest finite limit. */
   quantile(q: number): number {
     const buckets = [...this.#counts].sort(([a], [b]) => a - b)
     let total = 0

@@ -8,10 +8,7 @@ import { accumulate, type Reading } from './accumulate.ts'
 import { CellSummary, Cells } from './cells.ts'
 import { compareTags, secondsOf } from './evaluate.ts'
 
-/**
- * Groups ranked at a time if they need sketches or counts by limit: a sketch takes some kilobytes, and each series may
- * be a group.
- */
+/** Groups ranked at a time if they need sketches (kilobytes each) or counts by limit: each series may be a group. */
 const SKETCHED_GROUPS_MAX = 4_096
 
 /**

@@ -48,10 +48,7 @@ export interface ResultGroup {
   readonly present: Uint8Array
   /** A column for each computed aggregation by name; NaN where the number does not exist. */
   readonly values: ReadonlyMap<string, Float64Array>
-  /**
-   * Each aggregation over the whole range; NaN if it does not exist or a bucket is unavailable. Empty without data, or if
-   * the query does not ask for totals.
-   */
+  /** Each aggregation over the whole range; NaN if a bucket is unavailable. Empty without data or if not requested. */
   readonly totals: ReadonlyMap<string, number>
   /** The last value before the range by aggregation name; set only for `fill: previous`. */
   readonly before?: ReadonlyMap<string, number>

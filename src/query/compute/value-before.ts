@@ -11,10 +11,7 @@ import { groupKey, type QueryResult } from './result.ts'
  * within each coarse bucket that has a last value. So it takes a handful of small queries at any interval.
  */
 export const LOOK_BACK_MS = 7 * DAY_MS
-/**
- * Coarse buckets that are searched again. Groups with their last value in another one get the value of that coarse
- * bucket.
- */
+/** Coarse buckets that are searched again. A last value in another one is taken from the coarse bucket. */
 const REFINED_MAX = 8
 /** Aggregations whose value in a coarse bucket says nothing about a fine one. */
 const GROWING_WITH_TIME: ReadonlySet<string> = new Set(['sum', 'count'])
@@ -33,10 +30,7 @@ export interface LookBack {
   readonly names: readonly string[]
   /** The most buckets of one query. */
   readonly bucketsMax: number
-  /**
-   * Runs a query over a part of the time before; `toMs` is inclusive. Undefined: too many buckets, or not kept that
-   * fine.
-   */
+  /** Runs a query before the range; `toMs` is inclusive. Undefined: too many buckets, or not kept that fine. */
   readonly query: (part: { fromMs: number; toMs: number; interval: Interval }) => Promise<QueryResult | undefined>
 }
 

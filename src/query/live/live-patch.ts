@@ -24,10 +24,7 @@ export function snapshotOf(result: QueryResult): LiveUpdate {
   return { kind: 'snapshot', result, dropBeforeMs: undefined }
 }
 
-/**
- * The update from one result to a later one of the same query: a snapshot if a patch cannot express it, undefined if
- * equal.
- */
+/** The update from one result to a later one: a snapshot if a patch cannot express it, undefined if they are equal. */
 export function updateBetween(before: QueryResult, after: QueryResult, options: PatchOptions): LiveUpdate | undefined {
   const shift = shiftOf(before, after)
   if (shift === undefined) return snapshotOf(after)

@@ -46,10 +46,7 @@ export function compileGlob(pattern: string): Glob {
   }
 }
 
-/**
- * Tokens are code points, or undefined for any character. `looping` are the states in which any character may be
- * skipped.
- */
+/** Tokens are code points, or undefined for any character. In the states of `looping` characters may be skipped. */
 function readTokens(pattern: string): { readonly tokens: (number | undefined)[]; readonly looping: number[] } {
   const tokens: (number | undefined)[] = []
   const looping: number[] = []

@@ -86,10 +86,7 @@ export function plan(given: PlanRequest): Plan {
   throw tooFine(request, range)
 }
 
-/**
- * The plan for given bucket edges. The range, its end exclusive, is widened as in {@link plan}. Throws
- * `invalid_interval`.
- */
+/** The plan for given bucket edges; `toMs` is exclusive. Throws `invalid_interval` if no bucket can be filled. */
 export function planEdges(
   request: Pick<PlanRequest, 'zone' | 'timelines' | 'setting'> & Stretch & { readonly interval: FixedOrCalendar },
   edges: Float64Array,
@@ -235,10 +232,7 @@ function servingStep(edges: Float64Array, baseMs: number): string | undefined {
   return stepMs % baseMs === 0 ? formatDuration(stepMs) : undefined
 }
 
-/**
- * Fills each result bucket, cut by the range, with reads. A bucket is unavailable if an edge lies inside a stored
- * bucket.
- */
+/** Fills each result bucket with reads. A bucket is unavailable if an edge lies inside a stored bucket. */
 function cover(
   edges: Float64Array,
   range: Stretch,

@@ -89,10 +89,7 @@ export function prepareQuery(input: QueryInput, type: MetricType, nowMs: number)
   }
 }
 
-/**
- * Reads the range of a query, by default the last 24 h. Bounds without an offset are readings of the zone's clock.
- * Throws `invalid_range`.
- */
+/** Reads a range, by default the last 24 h. Bounds without an offset are local in `zone`. Throws `invalid_range`. */
 export function readRange(
   input: Pick<QueryInput, 'from' | 'to' | 'last'>,
   nowMs: number,

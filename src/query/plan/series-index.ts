@@ -21,10 +21,7 @@ export class SeriesList {
   readonly listId = ++listCount
   readonly rows: SeriesRow[] = []
   readonly #pairs = new TagPairs()
-  /**
-   * By selection, least recently used first. Dropped when a series is added. A map: an empty `LRUCache` takes 2 KB, and
-   * each metric has one of these.
-   */
+  /** By selection, least recently used first. A map, because an empty `LRUCache` per metric would take 2 KB. */
   readonly #groupings = new Map<string, Grouping>()
   /** Ordinals by the halves of the series id: number keys take half the memory of text keys. */
   readonly #byHi = new Map<number, number | Map<number, number>>()
