@@ -3,10 +3,7 @@ import type { Id64 } from '../model/id.ts'
 /** Called with the metrics that a commit or a deletion touched. */
 export type CommitListener = (metricIds: readonly Id64[]) => void
 
-/**
- * Notifies listeners after a commit, not within it: the writer continues at once, and a listener that throws harms
- * nobody.
- */
+/** Notifies listeners after a commit, not within it: the writer never waits, and errors of listeners are ignored. */
 export class CommitListeners {
   readonly #listeners = new Set<CommitListener>()
 

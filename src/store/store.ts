@@ -155,10 +155,7 @@ export interface Store {
 
   // Life
 
-  /**
-   * Notifies of the metrics that commits and deletions of any gateway touched; delivery is not guaranteed. The result
-   * removes the listener.
-   */
+  /** Notifies of the metrics of commits and deletions of any gateway; not guaranteed. Returns how to unsubscribe. */
   onCommit(listener: (metricIds: readonly Id64[]) => void): () => void
   /** For the operator: why blocks that an index lists may be missing, and what to do. */
   explainLoss(): Promise<string>
@@ -244,10 +241,7 @@ export interface Commit {
   readonly parts: readonly CommitPart[]
 }
 
-/**
- * A part of a commit that is applied or skipped as a whole. A part with a marker is one request with an idempotency
- * key.
- */
+/** A part of a commit, applied or skipped as a whole. With a marker it is one request with an idempotency key. */
 export interface CommitPart {
   /**
    * The part is skipped when this marker exists in the partition; otherwise it is made, for `IDEMPOTENCY_MARKER_MS`.

@@ -8,10 +8,7 @@ import { chunksOf, type Engine, groupsOf, lists, texts } from './engine.ts'
 import { decodeMetric, metricAbout, metricIdentity, nameOfPlace, placeOfName } from './entries.ts'
 import { Call } from './scripts.ts'
 
-/**
- * Metrics and their series. A metric's partition follows from its name, so every read and definition goes to one
- * partition.
- */
+/** Metrics and their series. The partition of a metric follows from its name, so a call concerns one partition. */
 
 const METRICS_PER_CALL = 100
 const SERIES_PER_CALL = 1_000

@@ -180,10 +180,7 @@ function mastersOf(client: Redis | Cluster): Redis[] {
   return client instanceof Cluster ? client.nodes('master') : [client]
 }
 
-/**
- * Waits for a server that is starting or loading. Wrong credentials and certificates fail at once: waiting does not
- * help.
- */
+/** Waits for a server that is starting or loading. Wrong credentials and certificates fail at once. */
 async function untilReady(connection: Redis | Cluster, name: string, startMsMax: number): Promise<void> {
   let cause: unknown
   const becomesReady = new Promise<void>((resolve, reject) => {

@@ -2,10 +2,7 @@ import { type Shape, shapeDifference } from '../shape.ts'
 import type { Connections } from './connection.ts'
 import { metaKey } from './keys.ts'
 
-/**
- * The description of a store under its prefix: format version and shape. It is written once and compared at every
- * start.
- */
+/** The description of a store, written once and compared at every start: format version and shape. */
 
 /** Version of the keys and their values. Another version is refused. */
 export const STORE_FORMAT = 1
@@ -13,10 +10,7 @@ export const STORE_FORMAT = 1
 /** The stored format or shape is not the wanted one. */
 export class FormatError extends Error {}
 
-/**
- * Writes the shape into a new store; returns whether it was new. Throws a `FormatError` when a store of another shape
- * or format exists.
- */
+/** Writes the shape into a new store; returns whether it was new. Throws a `FormatError` if another is stored. */
 export async function ensureFormat({ common, name }: Connections, prefix: string, wanted: Shape): Promise<boolean> {
   const { partitions, resolutions, setResolutions } = wanted
   const record = JSON.stringify({ version: STORE_FORMAT, partitions, resolutions, setResolutions })
