@@ -45,10 +45,7 @@ export interface Gateway {
    * that the outcome is unknown.
    */
   track(project: string, decode: Decode, options?: TrackOptions): Promise<readonly ItemError[]>
-  /**
-   * Stores points and events together, as `track` does. Returns the rejected points, and the ids of the events in their
-   * order.
-   */
+  /** Stores points and events together, as `track` does. Returns the ids of the events in their order. */
   trackBatch(project: string, batch: TrackedBatch, options?: TrackOptions): Promise<BatchOutcome>
   /**
    * Serves a request with an idempotency key: every request with the key within 24 h, through any gateway, gets the
@@ -59,10 +56,7 @@ export interface Gateway {
   /** `session`: shared by the queries of one request; without one, the query gets a session of its own. */
   query(project: string, input: QueryInput, session?: QuerySession): Promise<QueryResult>
   openSession(): QuerySession
-  /**
-   * The result of a query, and an update when it changes. Throws `rate_limited` or `overloaded` when there are too
-   * many.
-   */
+  /** The result of a query, then its updates. Throws `rate_limited` or `overloaded` when there are too many. */
   live(principal: Principal, input: QueryInput): AsyncIterableIterator<LiveUpdate>
   events(project: string, input: EventInput): Promise<EventPage>
   metric(project: string, name: string): Promise<MetricRow | undefined>
@@ -81,10 +75,7 @@ export interface Gateway {
   authenticate(key: string): Promise<Principal | undefined>
   /** Takes a permit for a request of this class. Undefined: such requests are not limited. */
   takePermit(principal: Principal, rateClass: RateClass, address: string): Permit | undefined | Promise<Permit>
-  /**
-   * Resolves when the store responds, takes commits and has API keys; throws with a reason that may be shown to
-   * anybody.
-   */
+  /** Rejects unless the store responds, takes commits and has API keys; the reason is safe to show to anybody. */
   ping(): Promise<void>
   /** Refuses new requests, finishes the accepted ones, closes the store. */
   close(): Promise<void>

@@ -22,10 +22,7 @@ export class CommitNumbers {
     return this.#names[partition]!
   }
 
-  /**
-   * Whether the writer was idle for so long that it should take a new name. Stores delete a watermark after 7 idle
-   * days.
-   */
+  /** Whether the writer was idle for so long that it should take a new name: stores delete watermarks after 7 days. */
   needsNewName(partition: number, nowMs: number): boolean {
     return nowMs - this.#takenMs[partition]! > NAME_MS_MAX
   }
