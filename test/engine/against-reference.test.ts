@@ -356,7 +356,7 @@ async function sealAll(): Promise<void> {
   }
 }
 
-test('answers equal the reference before, during and after folding, sealed, and reopened', async () => {
+test('results equal the reference before, during and after folding, sealed, and reopened', async () => {
   await fc.assert(
     fc.asyncProperty(
       history,

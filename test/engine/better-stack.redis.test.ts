@@ -45,7 +45,7 @@ const STORES = [
 ] as const
 
 describe.each(STORES)('on %s', (_, settings) => {
-  test('running totals add what they rise by, whatever arrives when, deltas beside them', async () => {
+  test('running totals add their increase in any order of arrival, beside deltas', async () => {
     const gateway = await start(settings())
     for (const [time, value] of [
       ['09:00:00', 100],
@@ -74,7 +74,7 @@ describe.each(STORES)('on %s', (_, settings) => {
     ])
   })
 
-  test('a late total that shows a reset which a folded bucket did not keep is told of, in the query that it concerns', async () => {
+  test('a late total that shows a reset inside a folded bucket makes the result of its query inexact', async () => {
     const gateway = await start(settings())
     const isExact = async (interval: string) =>
       (await ask(gateway, { metric: 'unseen', ...MORNING, interval })).meta.isExact
@@ -104,7 +104,7 @@ describe.each(STORES)('on %s', (_, settings) => {
       dt: '2026-05-05T09:00:00Z',
     })
     expect(await send(gateway, { name: 'taken_sum', gauge: { value: 1 } })).toBe('1 0')
-    // At first nobody here knows that the name is taken, then it is known.
+    // In the first request the gateway does not know that the name is taken; in the second it does.
     for (let i = 0; i < 2; i++) expect(await send(gateway, [histogram('taken'), histogram('free')])).toBe('1 1')
     for (const name of ['taken', 'taken_count']) expect(await gateway.gateway.metric('test', name)).toBeUndefined()
     expect(await rows(gateway, { metric: 'free', ...MORNING })).toEqual(['2026-05-05T09:00:00Z 6'])
@@ -154,7 +154,7 @@ describe.each(STORES)('on %s', (_, settings) => {
     })
   })
 
-  test('absolute histograms count what their totals rise by, above the limits too', async () => {
+  test('absolute histograms count the increase of their totals, above the limits too', async () => {
     const gateway = await start(settings())
     const scraped = (time: string, [low, high, count]: readonly [number, number, number]) => ({
       metric: {
@@ -222,7 +222,7 @@ describe.each(STORES)('on %s', (_, settings) => {
     expect(await metric.json()).toMatchObject({ data: { metrics: { nodes: [{ name: 'size', type: 'SUMMARY' }] } } })
   })
 
-  test('an idempotency key counts once and gets the first answer again', async () => {
+  test('an idempotency key counts once and gets the first response again', async () => {
     const gateway = await start(settings())
     const items = [{ ...total('once', '09:00:00', 5), kind: 'incremental' }, { name: 'bad' }]
     for (let i = 0; i < 3; i++) expect(await send(gateway, items, { 'idempotency-key': 'k' })).toBe('1 1')

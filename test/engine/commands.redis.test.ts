@@ -45,7 +45,7 @@ test('a page of the metrics costs as much of Redis with 2,000 metrics as with 20
   expect(many).toBeLessThan(few + 2_000)
 })
 
-test('a batch over HTTP asks as much of Redis with 500 points as with 50', async () => {
+test('a batch over HTTP costs as many Redis commands with 500 points as with 50', async () => {
   const gateway = await startGateway({
     // Nothing but the requests is at work.
     env: { REDIS_URL: server.url, RATE_LIMITS: 'batch=1000000', FOLD_INBOX_AGE_MS: '3600000', RETAINED_BYTES: '0' },

@@ -35,7 +35,7 @@ function rowsOf(result: QueryResult, name: string, ...tags: readonly string[]): 
   )
 }
 
-test('a day is held against the day before, until the same time', async () => {
+test('a day is compared with the day before, until the same time', async () => {
   const samples = [9, 10, 11, 12].flatMap((hour): Sample[] => [
     { at: `2024-05-05T${String(hour).padStart(2, '0')}:10:00Z`, value: hour },
     { at: `2024-05-04T${String(hour).padStart(2, '0')}:10:00Z`, value: 100 + hour },
@@ -59,7 +59,7 @@ test('a day is held against the day before, until the same time', async () => {
   expect([none.comparison, none.groups[0]?.comparison]).toEqual([undefined, undefined])
 })
 
-test('groups of either period are there, with empty buckets as fill says', async () => {
+test('the groups of both periods are listed, with empty buckets as fill says', async () => {
   const at = (day: number, hour: number): string => `2024-04-0${day}T0${hour}:00:00Z`
   await track(gateway, 'either', 'gauge', [
     { at: at(2, 1), value: 1, tags: { host: 'new' } },
@@ -102,7 +102,7 @@ test('groups of either period are there, with empty buckets as fill says', async
   ])
 })
 
-test('weeks are held against weeks across a clock change, months against months', async () => {
+test('weeks are compared with weeks across a clock change, months with months', async () => {
   const days = Array.from({ length: 70 }, (_, i) => ({ at: Date.parse('2024-02-20T12:00:00Z') + i * DAY_MS, value: i }))
   await track(gateway, 'days', 'counter', days)
   const query = { metric: 'days', timezone: 'Europe/Berlin', interval: '1d' }
@@ -144,7 +144,7 @@ const observations = fc.array(
   { minLength: 20, maxLength: 120, size: 'max' },
 )
 
-test('the numbers of every bucket are those of the points in the stretch it is held against', async () => {
+test('the numbers of every bucket are those of the points in its counterpart', async () => {
   await fc.assert(
     fc.asyncProperty(
       observations,
@@ -214,7 +214,7 @@ test.each(['soon', '0s', '-1d', 'auto', '200y'])('compare.offset %s is refused',
   })
 })
 
-test('a comparison counts as a second answer', async () => {
+test('a comparison doubles the counted values', async () => {
   const minutes = { metric: 'days', from: '2024-04-01T00:00:00Z', to: '2024-04-28T11:59:59Z', interval: '1m' }
   expect((await ask(gateway, minutes)).startMs).toHaveLength(27.5 * 1_440)
   const refused = await refusal(gateway, { ...minutes, compare: { offset: '4w' } })

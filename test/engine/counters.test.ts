@@ -4,7 +4,7 @@ import { at, describePlaces, MORNING } from './places.ts'
 /** What counters return: increases of running totals, sums of deltas, rates. */
 
 describePlaces(({ ask, given, rows }) => {
-  test('a total that begins anew is never a negative increase', async () => {
+  test('a total that is reset is never a negative increase', async () => {
     await given('restart', 'counter', [
       { at: at('09:00:00'), total: 100 },
       { at: at('09:00:10'), total: 130 },

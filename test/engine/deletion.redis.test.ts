@@ -58,7 +58,7 @@ async function sum(at: number, name = 'hits'): Promise<number> {
 }
 
 describe('DELETE /metrics/:name', () => {
-  it('is seen by both gateways at once; what both send next counts, where the other one is asked to send once more', async () => {
+  it('is seen by both gateways at once; both can send new points, the other one after one retry', async () => {
     await batch(0, hit(1), { name: 'load', type: 'gauge', value: 1 })
     await batch(1, hit(2, 'b'), { name: 'load', type: 'gauge', value: 2 })
     expect(await sum(1)).toBe(3)
@@ -88,7 +88,7 @@ describe('DELETE /metrics/:name', () => {
     expect((await send(1, 'GET', `${M}/hits`)).body.data).toMatchObject({ type: 'gauge', tags: [], data_points: 2 })
   })
 
-  it('loses nothing and counts nothing twice when clients retry with a key while names are deleted under load', async () => {
+  it('loses and duplicates nothing when clients retry with a key while names are deleted under load', async () => {
     let deletions = 0
     let refusals = 0
     const sender = async (at: number): Promise<void> => {

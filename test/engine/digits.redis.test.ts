@@ -146,7 +146,7 @@ describe.each(STORES)('on %s', (_, settings) => {
     expect(text).toContain('{"data":{"live":{"kind":"SNAPSHOT"}}}')
   })
 
-  test('events keep them in tags, texts and properties, whichever way they come and go', async () => {
+  test('events keep them in tags, texts and properties, through every API', async () => {
     const gateway = await start()
     const event = (name: string): string =>
       `{"name":"${name}","value":${A},"tags":{"id":${B}},"user_id":${B},"session_id":${A},"request_id":-${B},"properties":{"id":${B},"ids":[${A}]}}`

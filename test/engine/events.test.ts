@@ -40,7 +40,7 @@ async function pages(project: string, input: EventInput, read = find): Promise<E
 }
 
 describe('events', () => {
-  it('are in the very next answer, newest first, and only of their project', async () => {
+  it('are in the next response, newest first, and only for their project', async () => {
     await track('a', [{ name: 'one', timestamp: T0 - 1 }, { name: 'two' }, { name: 'three' }])
     await track('b', [{ name: 'other' }])
     expect(names(await find('a'))).toBe('three two one')
@@ -103,7 +103,7 @@ describe('events', () => {
     expect(names(second)).not.toContain('late')
   })
 
-  it('are looked at up to a bound, and the page says where to go on', async () => {
+  it('are examined up to a bound, and the page has a cursor to continue', async () => {
     await track(
       'bound',
       Array.from({ length: 210 }, (_, i) => ({ name: i === 0 || i === 120 ? 'rare' : 'usual' })),
@@ -137,7 +137,7 @@ describe('events', () => {
     expect((await find('keyed')).events).toHaveLength(4)
   })
 
-  it('of a key that is used again after its day are others, also at the same time', async () => {
+  it('of a key that is used again after a day are new events, even at the same time', async () => {
     const options = { idempotencyKey: 'daily' }
     const accept = (items: readonly string[]) =>
       track(

@@ -22,7 +22,7 @@ beforeAll(async () => {
 })
 afterAll(() => gateway.close())
 
-test('the bucket that begins before the first year is told to begin with it', async () => {
+test('the bucket that begins before the first year is shown to begin with it', async () => {
   const range = { from: '0001-01-01', to: '0004-12-31' }
   expect(await rows(gateway, { metric: 'load', ...range, interval: '10y' })).toEqual(['0001-01-01T00:00:00Z 3'])
   expect(await rows(gateway, { metric: 'load', ...range, interval: '100y', timezone: 'America/New_York' })).toEqual([
@@ -30,7 +30,7 @@ test('the bucket that begins before the first year is told to begin with it', as
   ])
 })
 
-test('the last bucket is told to end with the last year', async () => {
+test('the last bucket is shown to end with the last year', async () => {
   const result = await ask(gateway, {
     metric: 'load',
     from: '2026-01-01',

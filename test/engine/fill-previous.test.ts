@@ -50,7 +50,7 @@ test('each aggregation has the value of the last bucket of the interval, not of 
   ])
 })
 
-test('a range without a point of its own is that value throughout', async () => {
+test('a range without points has that value throughout', async () => {
   const empty = { metric: 'door', from: '-50m', to: '-40m', interval: '5m', fill: 'previous' }
   expect(await rows(gateway, empty)).toEqual([
     '2026-05-05T11:10:00Z 1',
@@ -62,7 +62,7 @@ test('a range without a point of its own is that value throughout', async () => 
   ])
 })
 
-test('what a range is compared with starts with its own', async () => {
+test('the compared period starts with its own last value', async () => {
   const result = await ask(gateway, { metric: 'door', ...LAST_MINUTES, compare: { offset: '1h' } })
   expect(result.groups[0]?.before?.get('last')).toBe(1)
   expect(result.groups[0]?.comparison?.before?.get('last')).toBe(6)
@@ -78,7 +78,7 @@ test('other fills do not look back, and the cost of looking is counted and bound
   expect(cost).toBeGreaterThan((await ask(gateway, { ...asked, fill: 'null' })).meta.cost)
 })
 
-test('a look back that would read more than a request may is refused', async () => {
+test('a look-back that would read more than a request may is refused', async () => {
   const small = await startGateway({ now: () => NOW_MS, env: { QUERY_ROLLUPS_MAX: '20' } })
   const at = (i: number): number => NOW_MS - 3 * 3_600_000 - 300_000 - i * 10_000
   await track(

@@ -103,7 +103,7 @@ const STORES: readonly [string, () => Readonly<Record<string, string>>][] = [
 ]
 
 describe.each(STORES)('on %s', (_, settings) => {
-  test('hostile points fail, lose and hold up nothing of others, and are folded in bounded steps', async () => {
+  test('hostile points neither fail, lose nor delay the points of others, and are folded in bounded steps', async () => {
     const gateway = await startGateway({
       env: {
         ...settings(),

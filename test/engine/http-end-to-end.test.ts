@@ -94,7 +94,7 @@ describe('a bad point is refused and leaves no metric behind', () => {
     expect(await get('/metrics/bad')).toEqual(failed(404, 'metric_not_found'))
   })
 
-  test('a number beyond all numbers', async () => {
+  test('a number above the largest double', async () => {
     const body = '{"name":"bad","type":"gauge","value":1e999}'
     expect(await send('/metrics', body)).toEqual(failed(400, 'invalid_value'))
   })

@@ -77,7 +77,7 @@ test('a hint names no interval that is no longer kept', async () => {
   expect(await ask(gateway, { ...input, interval })).toMatchObject({ interval })
 })
 
-test('more groups than may be answered are refused without a hint', async () => {
+test('more groups than a result may have are refused without a hint', async () => {
   const samples = Array.from({ length: 1_200 }, (_, i) => ({ at: nowMs, value: 1, tags: { host: String(i) } }))
   await track(gateway, 'wide', 'gauge', samples)
   const refused = await refusal(gateway, { metric: 'wide', last: '1h', bySeries: true })

@@ -50,7 +50,7 @@ describe('GET /api/v1/metrics', () => {
     expect(response.headers.get('content-length')).toBe('11')
   })
 
-  it('lets others have their turn after some hundred names', async () => {
+  it('yields to other requests after some hundred names', async () => {
     let turns = 0
     let isOver = false
     const count = (): void => {

@@ -56,7 +56,7 @@ const graphql = (gateway: TestGateway, query: string, variables: object) =>
   send(gateway, '/graphql', { query, variables })
 
 describe.each(STORES)('on %s', (_, settings) => {
-  test('a request brings so many new metrics at most, at every door', async () => {
+  test('a request may define a bounded number of new metrics, through every API', async () => {
     const gateway = await open({ ...settings(), NEW_METRICS_PER_REQUEST_MAX: '3' })
     const errors = [3, 4].map((index) => ({ index, code: 'metric_limit_exceeded' }))
     const batch = names('batch', 5).map((name) => flux(name))
@@ -92,7 +92,7 @@ describe.each(STORES)('on %s', (_, settings) => {
     }
   })
 
-  test('a project has so many metrics at most, over gateways and restarts; deleting one makes room', async () => {
+  test('a project has a bounded number of metrics, over gateways and restarts; deleting one makes room', async () => {
     const env = { ...settings(), METRICS_PER_PROJECT_MAX: '4' }
     let gateway = await open(env)
     expect(
@@ -120,7 +120,7 @@ describe.each(STORES)('on %s', (_, settings) => {
     expect((await send(gateway, '/metrics', [item('m4'), item('m5')])).counts).toBe('1 1')
   })
 
-  test('a metric has so many tag keys at most, however many a body brings', async () => {
+  test('a metric has a bounded number of tag keys, however many a body has', async () => {
     const gateway = await open(settings())
     const lines = Array.from({ length: 5_000 }, (_, i) =>
       JSON.stringify(item('keys', Object.fromEntries(names(`k${i}.`, 32).map((key) => [key, 'v'])))),
@@ -141,7 +141,7 @@ describe.each(STORES)('on %s', (_, settings) => {
     })
   }, 60_000)
 
-  test('a refused histogram leaves every name free', async () => {
+  test('a refused histogram defines no name', async () => {
     const gateway = await open(settings())
     await send(gateway, '/metrics', [item('latency')])
     const histogram = { name: 'latency', histogram: { count: 1, sum: 1, buckets: [{ upper_limit: 1, count: 1 }] } }

@@ -122,7 +122,7 @@ describe.each(TEXTS)('%s', (_, text, isTooLong) => {
   })
 })
 
-test('half of a character names nothing', async () => {
+test('a lone surrogate matches no name', async () => {
   const half = '\ud83d'
   expect(await onGraphQL('query ($t: String!) { metric(name: $t) { name } }', { t: half })).toBe('200')
   expect(await onGraphQL('query ($t: String!) { query(metric: $t) { interval } }', { t: half })).toBe(

@@ -1,7 +1,7 @@
 import { expect, it, onTestFinished } from 'vitest'
 import { startGateway } from '../support/gateway.ts'
 
-it('GET /metrics tells how the gateway is doing, to anybody, and names nothing of a project', async () => {
+it('GET /metrics reports about the gateway without a key, and names nothing of a project', async () => {
   const gateway = await startGateway({ env: { API_KEYS: 'secret-key-1234:secret-project:ingest+query' } })
   onTestFinished(() => gateway.close())
   const headers = { authorization: 'Bearer secret-key-1234', 'content-type': 'application/json' }

@@ -68,7 +68,7 @@ describePlaces(({ ask, foldAll, get, given, groups, post, rows }) => {
     ])
   })
 
-  test('from and to are widened to whole stored buckets, and the resolutions are told', async () => {
+  test('from and to are widened to whole stored buckets, and the resolutions are named', async () => {
     await given('edges', 'counter', [
       { at: at('09:59:49.999'), value: 1 },
       { at: at('09:59:50'), value: 10 },

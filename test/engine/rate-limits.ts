@@ -47,7 +47,7 @@ export function describeRateLimits(name: string, storeOf: () => Readonly<Record<
       expect([next.status, next.headers.get('ratelimit-remaining')]).toEqual([status, String(limit - 1)])
     })
 
-    it('are told apart by key, and refused in the words of the dialect', async () => {
+    it('are counted by key, and refused in the format of the dialect', async () => {
       clock.nowMs = T0_MS
       const keys = ['one-key-12345', 'two-key-12345'] as const
       const gateway = await started({

@@ -400,7 +400,7 @@ test('a running total is not carried over a stretch that is not answered', async
   const asked = { metric: 'bytes', from: at('09:00:00'), to: at('16:59:59'), interval: '10s' }
   const result = await ask(gateway, asked)
   expect(rowsOf(result)['']!.filter((row) => !row.endsWith('null'))).toEqual([
-    // Minutes still tell the total of 09:10, before the first that is answered.
+    // Minutes still have the total of 09:10, before the first one in the result.
     '2026-05-05T16:20:00Z 25',
     '2026-05-05T16:20:10Z 5',
   ])

@@ -281,7 +281,7 @@ function resultOrError(promise: Promise<unknown>): Promise<unknown> {
   })
 }
 
-test('two engines on different stores are told and asked the same, and answer alike', async () => {
+test('two engines on different stores get the same points and queries, and return the same results', async () => {
   const outcomes = { returned: 0, refused: 0 }
   let runs = 0
   await fc.assert(

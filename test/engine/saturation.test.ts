@@ -116,7 +116,7 @@ describe('counts', () => {
 })
 
 describe('a metric that cannot be encoded', () => {
-  // No decoder lets a broken weight through: here it stands for what nobody has thought of.
+  // No decoder accepts such a weight: it stands for any unforeseen error.
   const broken = (sink: PointSink): void => {
     decoderOf([{ name: 'fine', type: 'counter', value: 1 }])(sink)
     const series = sink.resolve('broken', 'distribution', [])

@@ -32,7 +32,7 @@ const nodeId = Buffer.from('Metric:mark.own').toString('base64url')
 const examples = exampleRequests('mark', { ...NOTHING_SEEN, nodeId })
 
 describe.each(SCOPES)('a key with the scope %s alone', (scope) => {
-  it('is refused whatever needs another, through every route and in every field, and told nothing', async () => {
+  it('is refused what needs another scope, through every route and in every field, without details', async () => {
     const others = examples.filter((example) => ![undefined, scope].includes(neededBy(example)))
     expect(others.length).toBeGreaterThan(5)
     for (const example of others) {

@@ -189,7 +189,7 @@ describePlaces(({ ask, foldAll, given, groups, post, rows }) => {
     expect(await rows('ties', ends)).toEqual(['2026-05-05T09:00:00Z 5 5 8 4'])
   })
 
-  test('a sum beyond all numbers is null, the other aggregations are returned', async () => {
+  test('a sum above the largest double is null, the other aggregations are returned', async () => {
     const huge = [1e308, 1.5e308].map((value, i) => ({ at: at(`09:00:0${i}`), value }))
     await given('huge', 'gauge', huge)
     expect(await rows('huge', { ...MORNING, aggregations: ['sum', 'avg', 'max', 'last', 'count'] })).toEqual([

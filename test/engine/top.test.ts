@@ -130,7 +130,7 @@ test.each(Object.keys(RANKINGS) as Kind[])(
           const listed = groups.filter(({ isRemainder }) => isRemainder !== true)
           const listedPaths = listed.map(({ tags }) => tags[0]![1])
           expect(listed).toHaveLength(Math.min(n, paths.length))
-          // Of quantiles the order is that of their estimates, which the groups themselves tell.
+          // Quantiles are ordered by their estimates, which are the totals of the groups.
           const totals = new Map(listed.map((group) => [group.tags[0]![1], group.totals.get(by)!]))
           const rankOf = (path: string): number =>
             by === 'p95' ? (totals.get(path) ?? Number.NaN) : numberOf(kind, by, wholeOf(ofPath(path))!)

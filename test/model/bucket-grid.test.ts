@@ -331,7 +331,7 @@ describe('bucket edges', () => {
     )
   })
 
-  it('rise strictly, cover the range and nothing more, and are starts themselves', () => {
+  it('are strictly increasing, cover exactly the range, and are starts of buckets', () => {
     fc.assert(
       fc.property(grids, instants, fc.integer({ min: 1, max: 40 * DAY_MS }), ({ width, where }, fromMs, lengthMs) => {
         const found = bucketEdges(width, zone(where), fromMs, fromMs + lengthMs, 2_000)

@@ -38,7 +38,7 @@ describe('bucketBefore', () => {
     ])
   })
 
-  it('knows no counterpart of the hour that the clock skipped, and two of the hour it showed twice', () => {
+  it('finds no counterpart of the hour that the clock skipped, and two of the hour that occurred twice', () => {
     // 01, 02 and 03 o'clock; on March 31 the second was skipped.
     expect(rows('1h', '1d', '2024-03-31T23:00Z', '2024-04-01T02:00Z')).toEqual([
       '2024-03-31T23:00 2024-03-31T00:00+1h',
@@ -52,7 +52,7 @@ describe('bucketBefore', () => {
     ])
   })
 
-  it('knows no counterpart of an hour whose beginning the clock skipped', () => {
+  it('finds no counterpart of an hour whose start the clock skipped', () => {
     // In St. John's hours of UTC begin at half past; on March 10 the clock went from 2 to 3.
     const stJohns = timeZone('America/St_Johns')!
     expect(rows('1h', '4w', '2024-04-07T04:00Z', '2024-04-07T07:00Z', stJohns)).toEqual([
@@ -170,7 +170,7 @@ describe('periodBefore', () => {
     expect(by).toEqual(intervalOf(back))
   })
 
-  it('is refused where it would lie more than a century back', () => {
+  it('is refused if it lies more than a century back', () => {
     expect(
       periodBefore(intervalOf('1y'), utc, Date.parse('0101-01-01T00:00Z'), Date.parse('2024-01-01T00:00Z')),
     ).toBeUndefined()

@@ -35,7 +35,7 @@ function remember(memory: ItemCache<number>, from: number, to: number): void {
   }
 }
 
-test('what it counts is what it takes, within 30 %', () => {
+test('the counted bytes match the memory used within 30 %', () => {
   const { held, bytes } = measureHeld(() => {
     const memory = new ItemCache<number>(1e9)
     remember(memory, 0, 20_000)
@@ -62,7 +62,7 @@ test('every item is found again, with its layout, across many buffers', () => {
   expect(memory.find(itemOf(2_000).identity)).toBeUndefined()
 })
 
-test('beyond its bytes it starts anew', () => {
+test('is emptied when its bytes are used up', () => {
   const memory = new ItemCache<number>(100_000)
   remember(memory, 0, 2_000)
   expect(memory.bytes).toBeLessThanOrEqual(100_000)

@@ -50,7 +50,7 @@ describe('JSON whose integers keep their digits', () => {
     )
   })
 
-  it('gives any integer back', () => {
+  it('reads and writes any integer without losing digits', () => {
     fc.assert(
       fc.property(fc.bigInt(-(2n ** 70n), 2n ** 70n), (integer) => {
         expect(writeJson(parseJson(`{"a":${integer}}`))).toBe(`{"a":${integer}}`)

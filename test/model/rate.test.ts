@@ -29,7 +29,7 @@ describe('rate limits as text', () => {
     expect(() => parseRateLimits(text)).toThrow(/^must /)
   })
 
-  it('read what they were written as', () => {
+  it('survive writing and reading', () => {
     const limit = fc.oneof(fc.constant('off' as const), fc.integer({ min: 1, max: 1_000_000_000 }))
     const limits = fc.record(Object.fromEntries(RATE_CLASSES.map((name) => [name, limit])), { requiredKeys: [] })
     fc.assert(

@@ -13,7 +13,7 @@ describe('formatInstant', () => {
     expect(formatInstant(-1)).toBe('1969-12-31T23:59:59.999Z')
   })
 
-  it('refuses what is no instant', () => {
+  it('refuses numbers that are not instants', () => {
     expect(() => formatInstant(Number.NaN)).toThrow(RangeError)
     expect(() => formatInstant(Number.POSITIVE_INFINITY)).toThrow(RangeError)
   })

@@ -113,7 +113,7 @@ const part = fc.record({
   atMs: fc.integer({ min: -2, max: 2 }).map((n) => n * HOUR),
   cumulative: rarely,
   isOfOtherType: rarely,
-  /** Of a gateway that has not heard of a deletion. */
+  /** Of a gateway that does not know of a deletion. */
   isOutdated: rarely,
   hasOtherTags: rarely,
   key: fc.option(index(3), { nil: undefined, freq: 3 }),
@@ -282,14 +282,14 @@ const define = step('define', fc.array(fc.tuple(metric, rarely), { minLength: 1,
   ),
 )
 
-/** Also one that is not there, or not any more. */
+/** Also of a metric that does not exist, or does not exist any more. */
 const remove = step('delete', fc.tuple(metric, rarely), async (world, [index, isOutdated]) => {
   const { project, name } = METRICS[index]!
   const generation = Math.max(1, world.generations[index]! - (isOutdated ? 1 : 0))
-  const went = await world.store.deleteMetric({ project, name, generation })
-  // Ended it is, even if nobody had made it.
+  const isDeleted = await world.store.deleteMetric({ project, name, generation })
+  // It is removed, even if it did not exist.
   world.generations[index] = Math.max(world.generations[index]!, generation + 1)
-  return went
+  return isDeleted
 })
 
 const clear = step('clear', partition, async ({ store, nowMs }, at) => {

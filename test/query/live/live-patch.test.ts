@@ -69,11 +69,11 @@ describe('a patch holds', () => {
   ])('%s', (_what, before, after, expected) => {
     const update = between(resultOf(...before), resultOf(...after), { totals: false, ranked: false })
     expect(update?.kind).toBe('patch')
-    const told = Object.entries(pictureOf(update!.result)).map(([tags, { buckets }]) => [
+    const received = Object.entries(pictureOf(update!.result)).map(([tags, { buckets }]) => [
       JSON.parse(tags)[0][1],
       Object.fromEntries(Object.entries(buckets).map(([start, { sum }]) => [start, sum])),
     ])
-    expect(Object.fromEntries(told)).toEqual(expected)
+    expect(Object.fromEntries(received)).toEqual(expected)
     expect(update?.dropBeforeMs).toBe(after[1] > before[1] ? after[1] * STEP_MS : undefined)
   })
 
@@ -120,15 +120,15 @@ test('a client that applies all updates, or skips some, has the newest result', 
   fc.assert(
     fc.property(fc.array(step, { minLength: 2, maxLength: 6 }), fc.constantFrom(...FILLS), (steps, fill) => {
       let from = 0
-      let told: QueryResult | undefined
+      let received: QueryResult | undefined
       let picture = {}
       for (const [i, { data, moves, isTaken }] of steps.entries()) {
         from += moves
         const result = resultOf(data, from, fill)
         if (!isTaken && i < steps.length - 1) continue
-        const update = told === undefined ? snapshotOf(result) : between(told, result)
+        const update = received === undefined ? snapshotOf(result) : between(received, result)
         if (update !== undefined) picture = applyUpdate(picture, update)
-        told = result
+        received = result
         expect(picture).toEqual(pictureOf(result))
       }
     }),

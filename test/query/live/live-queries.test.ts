@@ -11,7 +11,7 @@ const READER = { project: 'shop', keyId: 'r' }
 const INPUT: QueryInput = { metric: 'latency' }
 const METRIC: Id64 = { hi: 'latency'.length, lo: 7 }
 
-/** A clock that stands still until it is told to go on, and a metric whose last value is set by the test. */
+/** A clock that only moves when the test says so, and a metric whose last value is set by the test. */
 class World {
   nowMs = 0
   value = 1

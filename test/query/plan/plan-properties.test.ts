@@ -217,7 +217,7 @@ describe('any plan', () => {
     expect(autos).toBeGreaterThan(100)
   })
 
-  it('takes for each stretch the coarsest resolution that fits', () => {
+  it('reads each stretch from the coarsest resolution that fits', () => {
     forPlans(({ reads, edges }, { timelines: lines }) => {
       for (const { level, fromMs, toMs } of reads) {
         const coarser = lines[level + 1]

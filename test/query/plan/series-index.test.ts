@@ -155,7 +155,7 @@ describe('groupSeries', () => {
     expect(own.group('all', ALL)).toBe(first)
     own.append([{ seriesId: { hi: 9, lo: 9 }, tags: [] }])
     expect(own.group('all', ALL)).toMatchObject({ matched: 6, ids: { from: { hi: 0, lo: 0 }, to: { hi: 9, lo: 9 } } })
-    // Those asked for lately.
+    // The most recently used.
     for (let i = 0; i < 20; i++) own.group(`other ${i}`, ALL)
     const last = own.group('other 19', ALL)
     expect(own.group('other 19', ALL)).toBe(last)

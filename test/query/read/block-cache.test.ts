@@ -37,7 +37,7 @@ describe('BlockCache', () => {
     expect(cache.bytes).toBe(1_000)
   })
 
-  it('evicts the least recently used when it holds too many bytes', () => {
+  it('evicts the least recently used block when it has too many bytes', () => {
     const cache = new BlockCache(2_500)
     fill(cache, block('a', 1_000), block('b', 1_000))
     cache.get('a')

@@ -63,7 +63,7 @@ async function bytesOfOneQuery(): Promise<number> {
   return querier.cacheBytes
 }
 
-/** The store as another process sees it, which is not told what this one folds. */
+/** The store as another process sees it, which is not notified of what this one folds. */
 function unheard(): Store {
   return new Proxy(store, {
     get(target, property) {
@@ -74,7 +74,7 @@ function unheard(): Store {
   })
 }
 
-test('inbox blocks and their digests leave when this process folds them', async () => {
+test('inbox blocks and their digests are evicted when this process folds them', async () => {
   const querier = openQuerier(store)
   await write(200)
   await ask(querier)
@@ -92,7 +92,7 @@ test('a digest takes the place of the inbox blocks that it merges', async () => 
   expect(querier.cacheBytes).toBe(await bytesOfOneQuery())
 })
 
-test('blocks that a merge of this process replaces leave', async () => {
+test('blocks that a merge of this process replaces are evicted', async () => {
   const querier = openQuerier(store)
   for (let i = 0; i < 8; i++) {
     await write(1)
@@ -108,7 +108,7 @@ test('blocks that a merge of this process replaces leave', async () => {
   expect(querier.cacheBytes).toBe(0)
 })
 
-test('what another process folded or merged leaves with the next index snapshot', async () => {
+test('blocks that another process folded or merged are evicted with the next index snapshot', async () => {
   const querier = openQuerier(unheard())
   for (let i = 0; i < 8; i++) {
     await write(70)
@@ -120,7 +120,7 @@ test('what another process folded or merged leaves with the next index snapshot'
   expect(querier.cacheBytes).toBe(await bytesOfOneQuery())
 })
 
-test('a window that expires takes its blocks along', async () => {
+test('the blocks of an expired window are evicted', async () => {
   const querier = openQuerier(store)
   await write(5)
   await fold()

@@ -44,7 +44,7 @@ export function describeCatalog(name: string, { openedStore, openStore }: Opener
       expect((await store.readMetric('shop', 'm'))!.type).toBe([...standing][0])
     })
 
-    test('definitions return rows in the order asked, a name asked twice its first row', async () => {
+    test('definitions return rows in the order of the request, also for a name that occurs twice', async () => {
       const store = await openStore()
       const rows = await store.defineMetrics([
         { project: 'shop', name: 'b', type: 'gauge' },
@@ -195,7 +195,7 @@ export function describeCatalog(name: string, { openedStore, openStore }: Opener
   })
 
   describe(`${name}: many metrics`, () => {
-    test('rows by name come in the order asked, with undefined for an unknown name', async () => {
+    test('rows by name come in the order of the request, undefined for an unknown name', async () => {
       const store = await openStore()
       const names = Array.from({ length: 250 }, (_, i) => `m${i}`)
       await store.defineMetrics(names.map((metric) => metricOf(metric).definition))
@@ -205,7 +205,7 @@ export function describeCatalog(name: string, { openedStore, openStore }: Opener
       expect(await store.readMetrics('other', ['m0'])).toEqual([undefined])
     })
 
-    test('metrics are counted as they are defined and deleted, also by a store that is opened again', async () => {
+    test('the count of metrics follows definitions and deletions, and is right after reopening', async () => {
       const opened = await openedStore()
       const { store } = opened
       expect(await store.countMetrics('shop')).toBe(0)

@@ -137,7 +137,7 @@ export function describeDeletion(name: string, { openedStore, openStore }: Opene
       const { order } = (await store.readInbox(partition, 1))[0]!
       await store.deleteMetric(deletion())
       expect(await clear(store, 100)).toBe(1)
-      // What was there is still readable for whoever is reading it.
+      // A query in progress can still read the blocks.
       expect(await store.readSeries(partition, metricId, 0, 10)).toHaveLength(1)
       expect(await store.countDistinct(partition, [[setKey(MINUTE)]])).toEqual([1])
       expect(order).toBeGreaterThan(0)
@@ -177,7 +177,7 @@ export function describeDeletion(name: string, { openedStore, openStore }: Opene
           expect(await store.expireWindow({ partition, window, nowMs: NOW })).toBe(true)
           await store.append([commit(partition, 3, filled())])
           await store.deleteMetric(deletion())
-          // A fold that began before goes on.
+          // A fold that began before continues.
           expect(await fold(store)).toBe(true)
           const reopened = await opened.reopen()
           await clear(reopened, 2)

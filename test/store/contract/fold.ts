@@ -106,8 +106,8 @@ export function describeFold(name: string, { openedStore, openStore }: Openers):
 
     test('listeners are notified of what a fold or an expiry removes from the index', async () => {
       const { store, inbox, listed, fold } = await foldable()
-      const heard: Unlisted[] = []
-      const stop = store.onUnlisted((unlisted) => heard.push(unlisted))
+      const received: Unlisted[] = []
+      const stop = store.onUnlisted((unlisted) => received.push(unlisted))
       expect(
         await store.commitFold({
           ...fold,
@@ -116,15 +116,15 @@ export function describeFold(name: string, { openedStore, openStore }: Openers):
           inbox: [{ ...inbox[0]!, order: inbox[0]!.order + 1 }],
         }),
       ).toBe(false)
-      expect(heard).toEqual([])
+      expect(received).toEqual([])
       expect(await store.commitFold(fold)).toBe(true)
-      expect(heard).toEqual([{ partition, inbox, replaced: [listed.block], expired: [] }])
+      expect(received).toEqual([{ partition, inbox, replaced: [listed.block], expired: [] }])
       const window = { ...timelineOf(SECONDS_10), windowMs: NOW }
       expect(await store.expireWindow({ partition, window, nowMs: NOW + 2 * DAY })).toBe(true)
-      expect(heard[1]).toEqual({ partition, inbox: [], replaced: [], expired: [window] })
+      expect(received[1]).toEqual({ partition, inbox: [], replaced: [], expired: [window] })
       stop()
       await store.expireWindow({ partition, window, nowMs: NOW + 3 * DAY })
-      expect(heard).toHaveLength(2)
+      expect(received).toHaveLength(2)
     })
 
     const refusals: readonly [string, (fold: Awaited<ReturnType<typeof foldable>>) => Promise<object>][] = [
@@ -267,7 +267,7 @@ export function describeFold(name: string, { openedStore, openStore }: Openers):
       expect(await entriesIn(NOW, NOW)).toEqual([])
     })
 
-    test('several timelines are returned in the order asked', async () => {
+    test('several timelines are returned in the order of the request', async () => {
       const store = await openStore()
       const coarse = await list(store, metric, HOUR, NOW)
       const fine = await list(store, metric, SECONDS_10, NOW)
@@ -279,7 +279,7 @@ export function describeFold(name: string, { openedStore, openStore }: Openers):
       ])
     })
 
-    test('one timeline may be asked about several stretches', async () => {
+    test('several stretches of one timeline may be requested', async () => {
       const store = await openStore()
       const width = windowWidthMs(SECONDS_10)
       const early = await list(store, metric, SECONDS_10, NOW)

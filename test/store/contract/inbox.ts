@@ -37,7 +37,7 @@ export function describeInbox(name: string, { openedStore, openStore }: Openers)
       expect(await store.readInbox(1, bytesMax)).toHaveLength(entries)
     })
 
-    test('a snapshot holds the inbox when asked', async () => {
+    test('a snapshot has the inbox on request', async () => {
       const store = await openStore()
       const metric = metricOf('m')
       const { partition, metricId } = metric
@@ -54,7 +54,7 @@ export function describeInbox(name: string, { openedStore, openStore }: Openers)
         expect(await store.readInbox(1, 1e9, entriesMax)).toHaveLength(Math.min(300, entriesMax))
     })
 
-    test('parts of blocks are read by name, in the order asked', async () => {
+    test('parts of blocks are read by name, in the order of the request', async () => {
       const store = await openStore()
       const both = block(40_000, 3)
       const plain = block(0)

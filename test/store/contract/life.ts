@@ -26,7 +26,7 @@ import { Model, stepArbitrary } from './model.ts'
 
 export function describeLife(name: string, { openedStore, openStore, openEmpty }: Openers): void {
   describe(`${name}: life`, () => {
-    test('reopening finds everything', async () => {
+    test('a reopened store has all data', async () => {
       const opened = await openedStore()
       const { store } = opened
       const metric = metricOf('m', { type: 'set', unit: 'u' })

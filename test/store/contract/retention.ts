@@ -62,7 +62,7 @@ export function describeRetention(name: string, { openStore }: Openers): void {
       expect(await store.dueWindows(partition, NOW + 20, 10)).toEqual([window(NOW)])
     })
 
-    test('a window with nothing left in it is not due', async () => {
+    test('an empty window is not due', async () => {
       const store = await openStore()
       const entry = await list(store, metric, MINUTE, NOW)
       const removed = [{ timeline: { metricId, resolutionMs: MINUTE }, entry }]

@@ -140,7 +140,7 @@ describe('a process that holds a folder', () => {
     let acknowledged = 0
     while (acknowledged < 50) acknowledged = Number(await child.line())
     await child.kill()
-    // What it printed before it died but nobody has read yet was acknowledged too.
+    // Lines that it printed before it died count as acknowledged, even if they are still unread.
     for (;;) {
       const line = await child.line().catch(() => undefined)
       if (line === undefined) break
@@ -150,7 +150,7 @@ describe('a process that holds a folder', () => {
   })
 
   test.skipIf(process.platform !== 'linux')(
-    'answers store_unavailable while the disk is full, goes on reading, and goes on writing when there is room again',
+    'rejects with store_unavailable while the disk is full, still reads, and writes again when there is room',
     async () => {
       const folder = await temporaryFolder()
       // A limit on the size of files stands for a full disk, in units of 1,024 bytes.

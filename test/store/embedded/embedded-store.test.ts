@@ -68,7 +68,7 @@ async function openFor(options: EmbeddedStoreOptions): Promise<Store> {
 }
 
 describe('opening an embedded store', () => {
-  test('makes the folder, also within folders that do not exist', async () => {
+  test('creates the folder and missing parent folders', async () => {
     const store = await openFor(optionsOf(join(await temporaryFolder(), 'a', 'b.c')))
     await store.ping()
     expect(store.partitions).toBe(PARTITIONS)
@@ -102,7 +102,7 @@ describe('opening an embedded store', () => {
     await (await openFor(optionsOf(folder))).ping()
   })
 
-  test('data may be kept for another time than before', async () => {
+  test('the retention of data may be changed', async () => {
     const folder = await temporaryFolder()
     await (await openEmbeddedStore(optionsOf(folder))).close()
     const resolutions = RESOLUTION_STEPS.map((stepMs) => ({ stepMs, keptMs: 2 * DAY }))

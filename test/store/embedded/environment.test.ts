@@ -11,7 +11,7 @@ async function openEnvironment(): Promise<Environment> {
 }
 
 describe('a writing verb', () => {
-  test('leaves nothing behind when it throws, and the next one runs', async () => {
+  test('is rolled back when it throws, and the next one runs', async () => {
     const environment = await openEnvironment()
     const failing = environment.write((writes) => {
       writes.put('keys', key('a'), key('1'))
@@ -53,7 +53,7 @@ describe('a writing verb', () => {
     expect(await environment.read((tables) => tables.keys.getBinary(key('count'))?.toString())).toBe('50')
   })
 
-  test('acts in memory only when its writes are durable', async () => {
+  test('changes memory only after its writes are durable', async () => {
     const environment = await openEnvironment()
     const acted: string[] = []
     await environment.write((writes) => {

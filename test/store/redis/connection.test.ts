@@ -28,7 +28,7 @@ async function startServer(info: () => string): Promise<string> {
 }
 
 describe('a connection to a server that loads its data', () => {
-  it('is ready soon after the server is, however long that was said to take', async () => {
+  it('is ready soon after the server is, whatever time the server had estimated', async () => {
     let asked = 0
     const url = await startServer(
       () => `redis_version:7.0.15\r\nloading:${asked++ < 4 ? 1 : 0}\r\nloading_eta_seconds:60`,

@@ -47,7 +47,7 @@ describe.each(SCRIPTS)('the header of %s', (verb) => {
     expect(identifiers(namesIn(source, 'ARGV'))).toEqual(taken(source, 'argument|arguments|integer|count'))
   })
 
-  test('names the words that the body returns', () => {
+  test('names the strings that the body returns', () => {
     const words = [...source.matchAll(/(?:\{ |return )'([A-Za-z]+)'/g)].map(([, word]) => word!)
     expect(quoted(namesIn(source, 'REPLY'))).toEqual([...new Set(words)].sort())
   })

@@ -70,7 +70,7 @@ test('a gateway stores over TLS, as a user, in a database', async () => {
 })
 
 test.each([
-  ['whose certificate nobody vouches for', `${credentials}@localhost`, /certificate/],
+  ['whose certificate is not trusted', `${credentials}@localhost`, /certificate/],
   ['that wants another password', 'gateway:wrong@localhost', /WRONGPASS/],
 ])('a server %s is refused at once, without the password', async (_, place, reason) => {
   const trusted = reason.source === 'certificate' ? {} : { NODE_EXTRA_CA_CERTS: certificate }

@@ -47,7 +47,7 @@ describe('checkServers', () => {
 
   it.each<[string, object, RegExp]>([
     ['Redis 6', { redis_version: '6.2.14' }, /redis:\/\/somewhere is Redis 6\.2\.14; .* needs Redis 7 or newer/],
-    ['what tells no version', { redis_version: 'next' }, /is Redis next; /],
+    ['an unreadable version', { redis_version: 'next' }, /is Redis next; /],
     ['a replica', { role: 'slave' }, /is a replica; the gateway needs the master/],
     ['a node of a cluster', { cluster_enabled: '1' }, /name its nodes in REDIS_CLUSTER_NODES/],
   ])('refuses %s', async (_, info, reason) => {

@@ -201,7 +201,7 @@ describe('a server that fails', () => {
     await client.config('SET', 'maxmemory', '1')
     await expect(store.append([commitOf(2)])).rejects.toMatchObject(unavailable)
     expect(await store.readWatermarks(WRITER, [0])).toEqual([1])
-    // What frees memory goes on.
+    // Commands that free memory are still allowed.
     const inbox = await store.readInbox(0, 1e9)
     const fold = { partition: 0, inbox, removed: [], added: [], touched: [], nowMs: NOW }
     expect(await store.commitFold(fold)).toBe(true)
@@ -229,7 +229,7 @@ describe('a server that fails', () => {
     for (const partition of partitions) expect(await store.readInbox(partition, 1e9)).toHaveLength(2)
   })
 
-  test('what is stored under another type is a defect, not an outage', async () => {
+  test('a key of an unexpected type is a defect, not an outage', async () => {
     const options = optionsOf()
     const store = await openStore(options)
     await clientOf(server).set(partitionKeys(options.prefix, 0).watermarks, 'text')
@@ -295,7 +295,7 @@ describe.each(['one Redis', 'Redis Cluster'])('several gateways on %s', (kind) =
 })
 
 describe('commands', () => {
-  test('a batch is one call of the server, and what that does inside does not grow with its points', async () => {
+  test('a batch is one call of the server, whose number of commands does not grow with the points', async () => {
     const options = optionsOf()
     const store = await openStore(options)
     const writer = openWriter(store)
