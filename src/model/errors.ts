@@ -31,7 +31,7 @@ export type ErrorCode =
   | 'overloaded'
   | 'store_unavailable'
 
-export type ErrorDetails = Readonly<Record<string, string | number | boolean | readonly string[]>>
+type ErrorDetails = Readonly<Record<string, string | number | boolean | readonly string[]>>
 
 /** A request that cannot be served. The client reads the message, so it never holds a secret or an internal name. */
 export class GatewayError extends Error {

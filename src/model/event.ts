@@ -15,7 +15,7 @@ export interface Event extends EventTexts {
 /** The text fields, by their names in requests. */
 export const EVENT_TEXT_FIELDS = ['user_id', 'session_id', 'environment', 'service', 'host', 'request_id'] as const
 export type EventTextField = (typeof EVENT_TEXT_FIELDS)[number]
-export type EventTexts = Readonly<Record<EventTextField, string | null>>
+type EventTexts = Readonly<Record<EventTextField, string | null>>
 
 /** A validated event without an id. */
 export interface NewEvent {

@@ -5,7 +5,7 @@
  */
 import { DAY_MS, formatHours, parseDuration } from './time.ts'
 
-export type CalendarUnit = 'day' | 'week' | 'month' | 'quarter' | 'year'
+type CalendarUnit = 'day' | 'week' | 'month' | 'quarter' | 'year'
 
 export type Interval =
   | { readonly kind: 'fixed'; readonly ms: number; readonly text: string }

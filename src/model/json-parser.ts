@@ -17,7 +17,7 @@ const VALUE_UNITS = 32
 
 type Container = unknown[] | Record<string, unknown>
 
-export interface JsonParserOptions {
+interface JsonParserOptions {
   readonly depthMax?: number
   /**
    * Takes the elements of a text that is an array, one by one. They are not kept: the array that is returned is empty.

@@ -62,7 +62,7 @@ export function parseInstantText(text: string): number | undefined {
 const RELATIVE = /^(?:now)? *([+-]) *(\S+)$/
 
 /** The instant at which a local clock shows a reading, which is given as if it were UTC. */
-export type ReadingToInstant = (readingMs: number) => number
+type ReadingToInstant = (readingMs: number) => number
 
 /**
  * Reads an instant, or a distance from now such as `-6h`, `now`, `now-1h30m`, `now+1d`. A date or date-time without an

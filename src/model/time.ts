@@ -7,7 +7,7 @@ export const SECOND_MS = 1_000
 export const MINUTE_MS = 60_000
 export const HOUR_MS = 3_600_000
 export const DAY_MS = 86_400_000
-export const WEEK_MS = 604_800_000
+const WEEK_MS = 604_800_000
 
 /** 0001-01-01T00:00:00Z */
 const INSTANT_MIN_MS = -62_135_596_800_000

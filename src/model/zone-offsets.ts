@@ -20,7 +20,7 @@ export interface TimeZone {
 }
 
 /** Looks up the offset of a zone at an instant. Slow. */
-export type OffsetSource = (utcMs: number) => number
+type OffsetSource = (utcMs: number) => number
 
 export const UTC_ZONE = fixedZone('UTC', 0)
 

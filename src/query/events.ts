@@ -27,10 +27,10 @@ export interface EventPage {
 }
 
 /** Events examined by one request. When too few of them match, its page ends early and has a cursor. */
-export const EVENTS_READ_MAX = 10_000
+const EVENTS_READ_MAX = 10_000
 
 export const EVENTS_PAGE_DEFAULT = 100
-export const EVENTS_PAGE_MAX = 1_000
+const EVENTS_PAGE_MAX = 1_000
 
 /** One read from the store. */
 const READ_EVENTS = 500

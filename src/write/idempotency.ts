@@ -25,7 +25,7 @@ export interface SavedResponse {
   readonly body: string
 }
 
-export interface IdempotencySettings extends RetainedReceiptSettings {
+interface IdempotencySettings extends RetainedReceiptSettings {
   /** How long a request waits for a store that does not respond. */
   readonly storeWaitMsMax: number
 }

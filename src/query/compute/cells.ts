@@ -4,7 +4,7 @@ import { QuantileSketch } from '../../sketch/quantile-sketch.ts'
 import type { Needs, Summary } from '../plan/aggregation.ts'
 import { LimitCounts } from './limit-counts.ts'
 
-export interface CellLimits {
+interface CellLimits {
   readonly groups: number
   readonly buckets: number
   readonly cellsMax: number

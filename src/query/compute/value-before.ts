@@ -17,9 +17,9 @@ const REFINED_MAX = 8
 const GROWING_WITH_TIME: ReadonlySet<string> = new Set(['sum', 'count'])
 
 /** The values of a group by the name of the aggregation. */
-export type LastValues = ReadonlyMap<string, number>
+type LastValues = ReadonlyMap<string, number>
 
-export interface LookBack {
+interface LookBack {
   /** Start of the range. */
   readonly fromMs: number
   readonly interval: FixedOrCalendar

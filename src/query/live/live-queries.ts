@@ -35,7 +35,7 @@ export interface LiveSource {
   after(ms: number, run: () => void): () => void
 }
 
-export interface Subscriber {
+interface Subscriber {
   readonly project: string
   readonly keyId: string
 }

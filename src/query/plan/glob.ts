@@ -4,7 +4,7 @@
  * length of the text times a 32nd of that of the pattern (Baeza-Yates, Gonnet: "A new approach to text searching",
  * 1992).
  */
-export type Glob = (text: string) => boolean
+type Glob = (text: string) => boolean
 
 const WORD_BITS = 32
 

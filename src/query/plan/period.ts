@@ -34,12 +34,12 @@ export interface Period {
   readonly listed: readonly ListedBlock[]
 }
 
-export interface ListedBlock {
+interface ListedBlock {
   readonly level: number
   readonly entry: IndexEntry
 }
 
-export interface PeriodRequest {
+interface PeriodRequest {
   readonly fromMs: number
   readonly toMs: number
   /** Finest first. */

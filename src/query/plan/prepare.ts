@@ -27,9 +27,9 @@ import {
 import { compileFilters } from './tag-filter.ts'
 
 /** Aggregations of one query: more are a sign of a mistake, and each is a column of the result. */
-export const QUERY_AGGREGATIONS_MAX = 20
+const QUERY_AGGREGATIONS_MAX = 20
 /** Tag keys to group by: groups multiply with each. */
-export const QUERY_GROUP_BY_MAX = 8
+const QUERY_GROUP_BY_MAX = 8
 
 const DEFAULT_RANGE_MS = DAY_MS
 

@@ -160,7 +160,7 @@ export interface IdRange {
   readonly to: Id64
 }
 
-export interface GroupRequest {
+interface GroupRequest {
   /** Undefined: all series match. */
   readonly filter: SeriesFilter | undefined
   readonly groupBy: readonly string[]

@@ -22,11 +22,11 @@ export interface TagFilter {
 }
 
 /** Values in all filters of a query together: each is compared with the tags of each series. */
-export const QUERY_TAG_VALUES_MAX = 1_000
+const QUERY_TAG_VALUES_MAX = 1_000
 /** Filters of one query: each is evaluated for each series. */
 export const QUERY_WHERE_MAX = 20
 /** Characters of all globs of a query together: matching takes time in proportion to them, for each series. */
-export const QUERY_GLOB_CHARS_MAX = 256
+const QUERY_GLOB_CHARS_MAX = 256
 
 /** Whether a series matches. */
 export type SeriesFilter = (tags: CanonicalTags) => boolean

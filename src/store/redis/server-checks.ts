@@ -6,7 +6,7 @@ export interface StoreLog {
   warn(details: object, message: string): void
 }
 
-export const REDIS_MAJOR_MIN = 7
+const REDIS_MAJOR_MIN = 7
 
 /** Throws an Error when a server is too old or not of the expected kind; warns of settings that can cost data. */
 export async function checkServers(connections: Connections, log: StoreLog | undefined): Promise<void> {

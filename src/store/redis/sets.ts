@@ -12,7 +12,7 @@ import { Call } from './scripts.ts'
  */
 
 /** Largest union, in keys, that the server counts. */
-export const PFCOUNT_KEYS_MAX = 16
+const PFCOUNT_KEYS_MAX = 16
 /** Keys per call of `count-distinct.lua`: about 2 ms when every sketch is dense. */
 const COUNTED_PER_CALL = 64
 /** Register strings per read: at most 12 KiB each. */

@@ -4,7 +4,7 @@ import { Call } from './scripts.ts'
 import { finishClearing } from './sets.ts'
 
 /** Rows of each kind that one call of `sweep.lua` removes: about a millisecond of the server. */
-export const SWEPT_PER_CALL = 100
+const SWEPT_PER_CALL = 100
 /** Calls per partition of one sweep. The next sweep continues. */
 const CALLS_MAX = 100
 

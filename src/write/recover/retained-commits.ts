@@ -13,7 +13,7 @@ import { type EncodedPart, seriesTouches } from '../round/encode-round.ts'
  * Bounded in bytes: the oldest are evicted first. The number of points of evicted commits is kept for a while, to
  * report a loss in points.
  */
-export interface RetainedCommit {
+interface RetainedCommit {
   number: number
   /** Empty: a fence, or a commit that cannot be replayed. */
   parts: readonly EncodedPart[]
