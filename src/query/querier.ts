@@ -322,16 +322,14 @@ export class Querier {
     opened: readonly Opened[],
   ): Promise<Located> {
     let found = selected
-    for (const isLastAttempt of [false, false, true]) {
+    for (let attempts = 3; attempts >= 0; attempts--) {
       const sources = this.#sources.sourcesOf(opened, found.list)
       if (sources !== undefined) return { ...found, sources }
       // The series was registered after the selection. Or the store lost writes and assigned other ordinals, so that a
       // reset is needed.
-      if (isLastAttempt) this.#series.drop(metric)
-      found = await this.#select(metric, request)
+      if (attempts === 1) this.#series.drop(metric)
+      if (attempts > 0) found = await this.#select(metric, request)
     }
-    const sources = this.#sources.sourcesOf(opened, found.list)
-    if (sources !== undefined) return { ...found, sources }
     throw new Error(`a block of metric ${metric.name} has a series that is missing in the catalog`)
   }
 
@@ -340,19 +338,19 @@ export class Querier {
     const { plan: planned, timelines } = period
     const buckets = planned.edges.length - 1
     const aggregations = aggregationsMax * (request.compare === undefined ? 1 : 2)
-    const tooMany = (): GatewayError => {
-      const bucketsMax = Math.floor(valuesMax / (groups.length * aggregations))
-      const details = { valuesMax, groups: groups.length, buckets }
-      const message = `${groups.length} groups of ${buckets} buckets exceed ${valuesMax} result values`
+    const cellsMax = Math.floor(valuesMax / aggregations)
+    const cells = new Cells(groups.length, buckets, needs, (count) => {
+      if (count <= cellsMax) return
+      const bucketsMax = Math.floor(cellsMax / groups.length)
       // A range may overlap two buckets at any interval.
-      if (bucketsMax < 2) return new GatewayError('query_too_large', message, { details })
-      const fits = fittingInterval(planned, bucketsMax, finestKept(planned, timelines))
-      return new GatewayError('query_too_large', `${message}; an interval of ${fits} would fit`, {
-        details: { ...details, fits },
-      })
-    }
-    const limits = { groups: groups.length, buckets, cellsMax: Math.floor(valuesMax / aggregations), tooMany }
-    const cells = new Cells(limits, needs)
+      const fits = bucketsMax < 2 ? undefined : fittingInterval(planned, bucketsMax, finestKept(planned, timelines))
+      const advice = fits === undefined ? '' : `; an interval of ${fits} would fit`
+      throw new GatewayError(
+        'query_too_large',
+        `${groups.length} groups of ${buckets} buckets exceed ${valuesMax} result values${advice}`,
+        { details: { valuesMax, groups: groups.length, buckets, ...(fits !== undefined && { fits }) } },
+      )
+    })
     // Without grouping there is always one group, even without data.
     if (!isGrouped(request) && groups.length > 0) cells.cellOf(0)
     return cells

@@ -26,7 +26,8 @@ export class QuerySession {
   #lastPause = Promise.resolve()
   readonly #metrics = new Map<string, Promise<MetricRow | undefined>>()
   readonly #runs = new Map<string, Run>()
-  readonly #blocks = new Map<string, Block>()
+  /** The blocks read by the queries of the request, by name. */
+  readonly blocks = new Map<string, Block>()
 
   constructor(rollupsMax: number, now: () => number) {
     this.rollupsMax = rollupsMax
@@ -42,11 +43,6 @@ export class QuerySession {
 
   get rollupsLeft(): number {
     return this.#rollupsLeft
-  }
-
-  /** The blocks read by the queries of the request, by name. */
-  get blocks(): Map<string, Block> {
-    return this.#blocks
   }
 
   /** Begins a step of a request that also writes: drops earlier results, because the step must see earlier writes. */

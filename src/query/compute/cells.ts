@@ -1,16 +1,7 @@
 import { addCounts } from '../../model/count.ts'
-import type { GatewayError } from '../../model/errors.ts'
 import { QuantileSketch } from '../../sketch/quantile-sketch.ts'
 import type { Needs, Summary } from '../plan/aggregation.ts'
 import { LimitCounts } from './limit-counts.ts'
-
-interface CellLimits {
-  readonly groups: number
-  readonly buckets: number
-  readonly cellsMax: number
-  /** The error to throw when more than `cellsMax` cells are needed. */
-  tooMany(): GatewayError
-}
 
 /**
  * The accumulators of a query: groups × result buckets, as columns. A group takes a row of cells (a slot) with its
@@ -18,8 +9,8 @@ interface CellLimits {
  */
 export class Cells {
   readonly buckets: number
-  readonly #limits: CellLimits
   readonly #needs: Needs
+  readonly #check: (cells: number) => void
   readonly #slotOf: Int32Array
   readonly #groups: number[] = []
   count = new Float64Array(0)
@@ -35,11 +26,12 @@ export class Cells {
   /** A count reached its bound, or a counter may have increased by more than the stored running totals show. */
   inexact = false
 
-  constructor(limits: CellLimits, needs: Needs) {
-    this.buckets = limits.buckets
-    this.#limits = limits
+  /** `check` is called with the number of cells before it grows; throws if there are too many. */
+  constructor(groups: number, buckets: number, needs: Needs, check: (cells: number) => void = () => {}) {
+    this.buckets = buckets
     this.#needs = needs
-    this.#slotOf = new Int32Array(limits.groups).fill(-1)
+    this.#check = check
+    this.#slotOf = new Int32Array(groups).fill(-1)
   }
 
   /** The groups that have cells, in the order of their slots. */
@@ -71,7 +63,7 @@ export class Cells {
   }
 
   #reserve(cells: number): void {
-    if (cells > this.#limits.cellsMax) throw this.#limits.tooMany()
+    this.#check(cells)
     if (cells <= this.count.length) return
     const capacity = Math.max(cells, this.count.length * 2)
     this.count = grown(this.count, capacity, 0)

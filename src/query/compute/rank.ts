@@ -1,4 +1,3 @@
-import { GatewayError } from '../../model/errors.ts'
 import type { Store } from '../../store/store.ts'
 import { needsOf } from '../plan/aggregation.ts'
 import type { Plan } from '../plan/plan.ts'
@@ -38,15 +37,7 @@ export async function topGroups(
   const step = needs.sketches || needs.limits ? SKETCHED_GROUPS_MAX : Math.max(1, groups.length)
   for (let first = 0; first < groups.length; first += step) {
     const groupOfStep = groupOf.map((group) => (group >= first && group < first + step ? group - first : -1))
-    const cells = new Cells(
-      {
-        groups: step,
-        buckets: 1,
-        cellsMax: step,
-        tooMany: () => new GatewayError('internal', 'a group has more than one cell'),
-      },
-      needs,
-    )
+    const cells = new Cells(step, 1, needs)
     const distinct = await accumulate(store, reading, { plan: whole, groupOf: groupOfStep, needs }, cells, false)
     for (const [slot, group] of cells.groups.entries()) {
       if (cells.count[slot]! === 0) continue

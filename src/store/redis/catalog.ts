@@ -124,8 +124,7 @@ export async function deleteMetric(
 export async function readMetric(engine: Engine, project: string, name: string): Promise<MetricRow | undefined> {
   // UTF-8 cannot hold it: it would be encoded as another name.
   if (!name.isWellFormed()) return undefined
-  const partition = partitionOf(project, name, engine.partitions)
-  const [row] = await readRows(engine, partition, [{ project, name, metricId: metricIdOf(project, name, 1) }])
+  const [row] = await readMetrics(engine, project, [name])
   return row
 }
 
@@ -180,23 +179,15 @@ export async function listMetrics(
   const { names, next } = await namesAfter(engine, project, after, namesMax)
   const metrics: MetricRow[] = []
   let chars = 0
-  for (const chunk of chunksOf(
-    names.filter(({ name }) => matches(name)),
-    METRICS_PER_CALL,
-  )) {
-    for (const row of await rowsOf(engine, project, chunk)) {
+  for (const chunk of chunksOf(names.filter(matches), METRICS_PER_CALL)) {
+    for (const row of await readMetrics(engine, project, chunk)) {
       if (row === undefined || row.points === 0) continue
       metrics.push(row)
       chars += tagKeyChars(row)
     }
-    if (chars > LISTED_CHARS_MAX) return { metrics, next: chunk.at(-1)!.name }
+    if (chars > LISTED_CHARS_MAX) return { metrics, next: chunk.at(-1) }
   }
   return { metrics, next }
-}
-
-interface PlacedName {
-  readonly name: string
-  readonly partition: number
 }
 
 /** The next names of all partitions, sorted. Each partition is asked for its even share and some more. */
@@ -205,42 +196,22 @@ async function namesAfter(
   project: string,
   after: string | undefined,
   namesMax: number,
-): Promise<{ readonly names: readonly PlacedName[]; readonly next: string | undefined }> {
+): Promise<{ readonly names: readonly string[]; readonly next: string | undefined }> {
   const share = Math.min(namesMax, Math.ceil(namesMax / engine.partitions) + NAMES_SPARE)
   const from = after === undefined ? '-' : `(${placeOfName(after)}`
   const shares = await Promise.all(
     engine.all().map(async (partition) => {
       const key = engine.keys(partition).names(project)
       const places = texts(await engine.call('zrangebylex', key, from, '+', 'LIMIT', 0, share))
-      return places.map((place) => ({ name: nameOfPlace(place), partition }))
+      return places.map(nameOfPlace)
     }),
   )
   // A partition that returned its full share may have more names: the page must end before the first of those.
-  const ends = shares.flatMap((names) => (names.length === share ? [names.at(-1)!.name] : []))
+  const ends = shares.flatMap((names) => (names.length === share ? [names.at(-1)!] : []))
   const end = ends.sort(byCodeUnits)[0]
-  const found = shares.flat().filter(({ name }) => end === undefined || name <= end)
-  found.sort((a, b) => byCodeUnits(a.name, b.name))
-  const names = found.slice(0, namesMax)
-  return { names, next: names.length < found.length ? names.at(-1)!.name : end }
-}
-
-/** In the order of `names`. */
-async function rowsOf(
-  engine: Engine,
-  project: string,
-  names: readonly PlacedName[],
-): Promise<(MetricRow | undefined)[]> {
-  const rows = new Map<string, MetricRow>()
-  const byPartition = groupsOf(names, ({ partition }) => partition)
-  await Promise.all(
-    [...byPartition.values()].map(async (group) => {
-      const named = group.map(({ name }) => ({ project, name, metricId: metricIdOf(project, name, 1) }))
-      for (const row of await readRows(engine, group[0].partition, named)) {
-        if (row !== undefined) rows.set(row.name, row)
-      }
-    }),
-  )
-  return names.map(({ name }) => rows.get(name))
+  const found = shares.flat().filter((name) => end === undefined || name <= end)
+  const names = found.sort(byCodeUnits).slice(0, namesMax)
+  return { names, next: names.length < found.length ? names.at(-1) : end }
 }
 
 function byCodeUnits(a: string, b: string): number {

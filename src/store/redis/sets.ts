@@ -120,21 +120,15 @@ async function countLarge(engine: Engine, unions: readonly CountedUnion[], count
   for (const names of shared.values()) {
     const sketch = await unite(engine, names)
     for (const union of unionsOf.get(names[0])!) {
-      const whole = united.get(union)
-      if (whole === undefined) united.set(union, copyOf(sketch))
-      else whole.union(sketch)
+      let whole = united.get(union)
+      if (whole === undefined) united.set(union, (whole = new HyperLogLog()))
+      whole.union(sketch)
       left[union]! -= names.length
       if (left[union]! > 0) continue
-      counts[unions[union]!.at] = united.get(union)!.estimate()
+      counts[unions[union]!.at] = whole.estimate()
       united.delete(union)
     }
   }
-}
-
-function copyOf(sketch: HyperLogLog): HyperLogLog {
-  const copy = new HyperLogLog()
-  copy.union(sketch)
-  return copy
 }
 
 async function unite(engine: Engine, names: readonly string[]): Promise<HyperLogLog> {
