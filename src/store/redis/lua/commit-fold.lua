@@ -133,21 +133,11 @@ local function addListing(entry)
     redis.call('HINCRBY', extra, entry.block, 1)
   end
 end
-local function removeListing(entry)
-  local more = stored(redis.call('HGET', extra, entry.block))
-  if more > 1 then
-    redis.call('HINCRBY', extra, entry.block, -1)
-  elseif more == 1 then
-    redis.call('HDEL', extra, entry.block)
-  else
-    unlisted[entry.block] = entry
-  end
-end
 
 for _, entry in ipairs(added) do addListing(entry) end
 for _, entry in ipairs(removed) do
   redis.call('ZREM', entry.timeline, entry.member)
-  removeListing(entry)
+  if removeListing(extra, entry.block) then unlisted[entry.block] = entry end
 end
 -- After the removals, so that an entry that is both removed and added stays.
 for _, entry in ipairs(added) do
@@ -163,7 +153,7 @@ local unlistedBlocks = {}
 -- Read again: a block may have got a listing above.
 for i, more in ipairs(repliesFor('HMGET', extra, folded.blocks)) do
   if more then
-    removeListing({ block = folded.blocks[i] })
+    removeListing(extra, folded.blocks[i])
   else
     unlistedBlocks[#unlistedBlocks + 1] = exact(unlistedUntilMs)
     unlistedBlocks[#unlistedBlocks + 1] = folded.blocks[i]

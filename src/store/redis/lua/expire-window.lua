@@ -49,12 +49,7 @@ for i, name in ipairs(dropped) do cuts[i] = stretchesWithin(name, from, to) end
 
 for _, entry in ipairs(entries) do
   redis.call('ZREM', timeline, entry.member)
-  local more = stored(redis.call('HGET', extra, entry.block))
-  if more > 1 then
-    redis.call('HINCRBY', extra, entry.block, -1)
-  elseif more == 1 then
-    redis.call('HDEL', extra, entry.block)
-  else
+  if removeListing(extra, entry.block) then
     redis.call('ZADD', expiring, exact(unlistedUntilMs), entry.block)
     redis.call('PEXPIRE', entry.scalars, exact(ttlMs))
     redis.call('PEXPIRE', entry.sketches, exact(ttlMs))
@@ -67,16 +62,15 @@ if hasSets then
 end
 if record then
   for _, member in ipairs(touching) do
-    local first, last = string.match(member, '^(%S+) (%S+)$')
-    from, to = math.min(from, stored(first)), math.max(to, stored(last))
+    local first, last = stretchOf(member)
+    from, to = math.min(from, first), math.max(to, last)
     redis.call('ZREM', expired, member)
   end
   redis.call('ZADD', expired, exact(from), exact(from) .. ' ' .. exact(to))
 end
 for i, name in ipairs(dropped) do
   for _, member in ipairs(cuts[i]) do
-    local first, last = string.match(member, '^(%S+) (%S+)$')
-    first, last = stored(first), stored(last)
+    local first, last = stretchOf(member)
     redis.call('ZREM', name, member)
     if first < from then redis.call('ZADD', name, exact(first), exact(first) .. ' ' .. exact(from)) end
     if last > to then redis.call('ZADD', name, exact(to), exact(to) .. ' ' .. exact(last)) end

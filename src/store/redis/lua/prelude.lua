@@ -72,12 +72,18 @@ local function repliesFor(command, name, values)
   return replies
 end
 
+-- Start and end of a stretch of time.
+local function stretchOf(member)
+  local from, to = string.match(member, '^(%S+) (%S+)$')
+  return stored(from), stored(to)
+end
+
 -- The members of a sorted set of stretches that overlap [from, to), by time.
 local function stretchesWithin(name, from, to)
   local found = redis.call('ZREVRANGEBYSCORE', name, exact(from), '-inf', 'LIMIT', 0, 1)
   if found[1] then
-    local first, last = string.match(found[1], '^(%S+) (%S+)$')
-    if stored(last) <= from or stored(first) >= to then found = {} end
+    local first, last = stretchOf(found[1])
+    if last <= from or first >= to then found = {} end
   end
   if to > from then
     for _, member in ipairs(redis.call('ZRANGEBYSCORE', name, '(' .. exact(from), '(' .. exact(to))) do
@@ -85,4 +91,15 @@ local function stretchesWithin(name, from, to)
     end
   end
   return found
+end
+
+-- Removes one listing of a block; returns whether it was the last. `extra` counts the listings beyond the first.
+local function removeListing(extra, block)
+  local more = stored(redis.call('HGET', extra, block))
+  if more > 1 then
+    redis.call('HINCRBY', extra, block, -1)
+  elseif more == 1 then
+    redis.call('HDEL', extra, block)
+  end
+  return more == 0
 end
