@@ -24,10 +24,11 @@ export interface Principal extends Grant {
 /** How long a lookup is cached. Revoking a key takes effect everywhere within this time. */
 const CACHED_MS = 5_000
 /** How long a valid key stays cached while the store does not respond. */
-const CACHED_AWAY_MS = 60_000
-/** How long to wait for the store when the key is cached, and how long to pause before the next attempt. */
+const CACHED_UNAVAILABLE_MS = 60_000
+/** How long to wait for the store when the key is cached. */
 const READ_WAIT_MS = 500
-const AWAY_PAUSE_MS = 1_000
+/** The pause before the next attempt. */
+const UNAVAILABLE_PAUSE_MS = 1_000
 /** Cached keys, valid and unknown ones each. */
 const CACHED_KEYS_MAX = 10_000
 /** Longer texts are no keys, and are not hashed. */
@@ -38,7 +39,7 @@ interface CachedKey {
   readonly expiresMs: number
   readonly readMs: number
   /** When the store last failed to respond for this key. */
-  readonly awayMs?: number
+  readonly unavailableMs?: number
 }
 
 /**
@@ -98,12 +99,12 @@ export class Keys {
     try {
       const read = (): Promise<KeyRow | undefined> => this.#store.readKey(keyId)
       // A short wait only when the cache can serve instead: the request may need another partition than the keys do.
-      const isBounded = cached !== undefined && isRecent(CACHED_AWAY_MS, cached.readMs, this.#now())
+      const isBounded = cached !== undefined && isRecent(CACHED_UNAVAILABLE_MS, cached.readMs, this.#now())
       row = await (isBounded ? within(READ_WAIT_MS, read) : read())
     } catch (error) {
       const nowMs = this.#now()
-      if (cached !== undefined && isUnavailable(error) && isRecent(CACHED_AWAY_MS, cached.readMs, nowMs)) {
-        this.#valid.set(keyId, { ...cached, awayMs: nowMs })
+      if (cached !== undefined && isUnavailable(error) && isRecent(CACHED_UNAVAILABLE_MS, cached.readMs, nowMs)) {
+        this.#valid.set(keyId, { ...cached, unavailableMs: nowMs })
         return unexpired(cached, nowMs)
       }
       throw error
@@ -122,9 +123,13 @@ export class Keys {
 }
 
 /** Whether the cached key may be used without reading the store. */
-function isFresh({ readMs, awayMs }: CachedKey, nowMs: number): boolean {
+function isFresh({ readMs, unavailableMs }: CachedKey, nowMs: number): boolean {
   if (isRecent(CACHED_MS, readMs, nowMs)) return true
-  return awayMs !== undefined && isRecent(AWAY_PAUSE_MS, awayMs, nowMs) && isRecent(CACHED_AWAY_MS, readMs, nowMs)
+  return (
+    unavailableMs !== undefined &&
+    isRecent(UNAVAILABLE_PAUSE_MS, unavailableMs, nowMs) &&
+    isRecent(CACHED_UNAVAILABLE_MS, readMs, nowMs)
+  )
 }
 
 function unexpired({ principal, expiresMs }: CachedKey, nowMs: number): Principal | undefined {

@@ -35,7 +35,7 @@ const OPTIONS = {
 
 type Options = { readonly [K in keyof typeof OPTIONS]?: string | boolean | undefined }
 
-export interface KeysCommand {
+interface KeysCommand {
   /** Returns the text to print. Throws `UsageError`. */
   run(store: KeyStore, nowMs: number): Promise<string>
 }
@@ -169,7 +169,7 @@ function readLimits(text: string | boolean | undefined): KeyRow['limits'] {
   }
 }
 
-/** Long enough to identify a key, and too short to test guesses of a key against. */
+/** Hash characters in an id: enough to identify a key, too few to test guesses of a key against. */
 const ID_CHARS = 12
 
 function shown(row: KeyRow, nowMs: number) {

@@ -16,7 +16,7 @@ export interface Permit {
   readonly resetSeconds: number
 }
 
-export interface RateLimiterSettings {
+interface RateLimiterSettings {
   readonly limits: RateLimits
   /** Keys or addresses counted at a time in each class. */
   readonly countersMax: number
@@ -27,8 +27,8 @@ export const RATE_COUNTERS_MAX = 100_000
 
 /** How long a request waits for a lease before it is counted locally. */
 const LEASE_WAIT_MS = 500
-/** How often the store is asked again while it does not respond. */
-const AWAY_PAUSE_MS = 1_000
+/** The pause between two attempts while the store does not respond. */
+const UNAVAILABLE_PAUSE_MS = 1_000
 /** A lease takes this part of the limit. */
 const LEASES_OF_LIMIT = 50
 
@@ -41,7 +41,7 @@ interface Counter {
   readonly endMs: number
   /** Permits leased from the store and not used yet. */
   leased: number
-  /** Permits that were unleased when the store last answered. */
+  /** Permits that were unleased when the store last responded. */
   available: number
   /** Requests waiting for the lease under way. */
   waiting: number
@@ -69,7 +69,7 @@ export class RateLimiter {
   readonly #now: () => number
   /** By class, then by key or address, the oldest first. */
   readonly #counters = new Map<RateClass, Map<string, Counter>>()
-  #awayUntilMs = Number.NEGATIVE_INFINITY
+  #unavailableUntilMs = Number.NEGATIVE_INFINITY
 
   constructor(store: Store, settings: RateLimiterSettings, now: () => number) {
     this.#store = store
@@ -142,7 +142,7 @@ export class RateLimiter {
   #stateOf({ leased, available, lease }: Counter): CounterState {
     if (leased > 0) return 'leased'
     if (available === 0) return 'exhausted'
-    return lease === undefined && this.#isStoreAway() ? 'local' : 'unleased'
+    return lease === undefined && this.#isStoreUnavailable() ? 'local' : 'unleased'
   }
 
   async #takeAfterLease(counter: Counter): Promise<Permit> {
@@ -173,16 +173,16 @@ export class RateLimiter {
         const { granted, left } = await this.#store.takePermits(request)
         counter.leased += granted
         counter.available = left
-        this.#awayUntilMs = Number.NEGATIVE_INFINITY
+        this.#unavailableUntilMs = Number.NEGATIVE_INFINITY
       })
     } catch (error) {
       if (!(error instanceof GatewayError && error.code === 'store_unavailable')) throw error
-      this.#awayUntilMs = this.#now() + AWAY_PAUSE_MS
+      this.#unavailableUntilMs = this.#now() + UNAVAILABLE_PAUSE_MS
     }
   }
 
-  #isStoreAway(): boolean {
-    return this.#now() < this.#awayUntilMs
+  #isStoreUnavailable(): boolean {
+    return this.#now() < this.#unavailableUntilMs
   }
 
   #permit({ limit, leased, available, endMs }: Counter, isGranted: boolean): Permit {

@@ -25,7 +25,7 @@ async function setUp(...rows: readonly KeyRow[]) {
   return { store, faulty, clock, keys, reads }
 }
 
-const away = () => Promise.reject(new GatewayError('store_unavailable', 'away'))
+const unavailable = () => Promise.reject(new GatewayError('store_unavailable', 'unavailable'))
 
 describe('a key', () => {
   it('is found by its hash, with its project, scopes and limits', async () => {
@@ -36,9 +36,17 @@ describe('a key', () => {
     expect(await keys.authenticate(`${KEY}x`)).toBeUndefined()
   })
 
+  it('is not looked up when it is longer than 512 characters', async () => {
+    const { keys, reads } = await setUp()
+    expect(await keys.authenticate('x'.repeat(513))).toBeUndefined()
+    expect(reads()).toBe(0)
+    expect(await keys.authenticate('x'.repeat(512))).toBeUndefined()
+    expect(reads()).toBe(1)
+  })
+
   it('is looked up once in 5 s, whether it is valid or not', async () => {
     const { keys, clock, reads } = await setUp(ROW)
-    for (const key of [KEY, 'stranger']) for (let i = 0; i < 10; i++) await keys.authenticate(key)
+    for (const key of [KEY, 'unknown']) for (let i = 0; i < 10; i++) await keys.authenticate(key)
     expect(reads()).toBe(2)
     clock.nowMs += 5_000
     await keys.authenticate(KEY)
@@ -87,10 +95,10 @@ describe('a key', () => {
   it('that was valid is accepted for a minute while the store does not respond, unless it expires', async () => {
     const { keys, clock, faulty } = await setUp({ ...ROW, expiresMs: T0_MS + 50_000 })
     await keys.authenticate(KEY)
-    faulty.always('readKey', away)
+    faulty.always('readKey', unavailable)
     clock.nowMs += 10_000
     expect(await keys.authenticate(KEY)).toEqual(PRINCIPAL)
-    await expect(keys.authenticate('stranger')).rejects.toMatchObject({ code: 'store_unavailable' })
+    await expect(keys.authenticate('unknown')).rejects.toMatchObject({ code: 'store_unavailable' })
     clock.nowMs += 45_000
     expect(await keys.authenticate(KEY)).toBeUndefined()
     clock.nowMs += 5_000

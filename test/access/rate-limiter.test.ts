@@ -45,7 +45,7 @@ async function granted(count: number, take: () => ReturnType<RateLimiter['take']
   return grants
 }
 
-const away = () => Promise.reject(new GatewayError('store_unavailable', 'away'))
+const unavailable = () => Promise.reject(new GatewayError('store_unavailable', 'unavailable'))
 
 describe('a rate limit', () => {
   it.each([
@@ -147,13 +147,13 @@ describe('a rate limit', () => {
   })
 })
 
-describe('while the store is away, a rate limit', () => {
+describe('while the store is unavailable, a rate limit', () => {
   it('is counted locally up to the last known permits, without asking the store each time', async () => {
     const faulty = await faultyStore()
     const limiter = limiterOf(faulty)
     const query = () => limiter.take(ME, 'query', HERE)
     expect(await granted(20, query)).toBe(20)
-    faulty.always('takePermits', away)
+    faulty.always('takePermits', unavailable)
     const before = faulty.calls('takePermits').length
     expect(await granted(100, query)).toBe(40)
     expect(faulty.calls('takePermits').length - before).toBe(1)
@@ -163,7 +163,7 @@ describe('while the store is away, a rate limit', () => {
     const faulty = await faultyStore()
     const clock = { nowMs: T0_MS }
     const limiter = limiterOf(faulty, {}, clock)
-    faulty.always('takePermits', away)
+    faulty.always('takePermits', unavailable)
     expect(await granted(30, () => limiter.take(ME, 'query', HERE))).toBe(30)
     faulty.always('takePermits', (proceed) => proceed())
     clock.nowMs += 1_000
