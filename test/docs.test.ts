@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { describe, expect, it, test } from 'vitest'
 import { SETTINGS } from '../src/config/settings.ts'
-import { ERROR_CODES } from '../src/http/response/error-table.ts'
+import { ERROR_CODES } from '../src/http/response/error-status.ts'
 
 const ROOT = join(import.meta.dirname, '..')
 const PAGES = [

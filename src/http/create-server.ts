@@ -16,12 +16,10 @@ import { registerOpenApi } from './openapi/openapi-route.ts'
 import type { Route } from './openapi/operation.ts'
 import { addCommonHeaders, setCommonHeaders } from './response/common-headers.ts'
 import { allowOrigins, type CorsOrigins } from './response/cors.ts'
-import { asGatewayError, sendError, statusOf } from './response/error-table.ts'
+import { asGatewayError, sendError, statusOf } from './response/error-status.ts'
 import { registerClientModules } from './server/client-modules.ts'
-import { registerHealthRoutes } from './server/health.ts'
+import { READY_WAIT_MS, registerHealthRoutes } from './server/health.ts'
 import { createRequestIds } from './server/request-id.ts'
-
-export type { Route } from './openapi/operation.ts'
 
 export interface ServerOptions {
   readonly gateway: Gateway
@@ -45,9 +43,6 @@ export interface ServerLimits extends FluxLimits, BetterStackLimits, BodyLimits 
   /** How long `/ready` waits for the store. */
   readonly readyWaitMs: number
 }
-
-/** How long `/ready` waits for the store. */
-const READY_WAIT_MS = 2_000
 
 /** The bounds that are constants. */
 export const SERVER_BOUNDS = {
@@ -190,18 +185,27 @@ function logFailure(log: Logger, request: FastifyRequest, error: GatewayError): 
 function respondToClientError(error: Error & { readonly code?: string }, socket: Socket): void {
   if (error.code === 'ECONNRESET' || socket.destroyed) return
   if (socket.writable) {
-    const status =
-      error.code === 'HPE_HEADER_OVERFLOW'
-        ? '431 Request Header Fields Too Large'
-        : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-          ? '408 Request Timeout'
-          : '400 Bad Request'
-    const body = status.startsWith('408')
-      ? '{"error":{"code":"request_timeout","message":"the request arrived too slowly"}}'
-      : '{"error":{"code":"invalid_body","message":"the request is not valid HTTP"}}'
+    const { status, body } = CLIENT_ERRORS.get(error.code) ?? MALFORMED
     socket.write(
       `HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-type: application/json; charset=utf-8\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
     )
   }
   socket.destroySoon()
 }
+
+const MALFORMED = {
+  status: '400 Bad Request',
+  body: '{"error":{"code":"invalid_body","message":"the request is not valid HTTP"}}',
+}
+
+/** Responses by the error codes of Node. */
+const CLIENT_ERRORS = new Map<string | undefined, typeof MALFORMED>([
+  ['HPE_HEADER_OVERFLOW', { ...MALFORMED, status: '431 Request Header Fields Too Large' }],
+  [
+    'ERR_HTTP_REQUEST_TIMEOUT',
+    {
+      status: '408 Request Timeout',
+      body: '{"error":{"code":"request_timeout","message":"the request arrived too slowly"}}',
+    },
+  ],
+])

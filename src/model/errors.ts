@@ -1,6 +1,6 @@
 import { firstChars } from './text.ts'
 
-/** All error codes. `src/http/response/error-table.ts` maps them to a status; GraphQL has them in upper case. */
+/** All error codes. `src/http/response/error-status.ts` maps them to a status; GraphQL has them in upper case. */
 export type ErrorCode =
   | 'missing_name'
   | 'invalid_type'

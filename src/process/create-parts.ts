@@ -16,7 +16,7 @@ import { FOLD_STEP_BYTES_MAX } from '../write/fold/fold.ts'
 import { FoldLoop } from '../write/fold/fold-loop.ts'
 import { Idempotency } from '../write/idempotency.ts'
 
-export interface Dependencies {
+interface Dependencies {
   readonly store: Store
   readonly log: Logger
   readonly now: () => number

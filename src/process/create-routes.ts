@@ -9,7 +9,7 @@ import { createServer } from '../http/create-server.ts'
 import type { Telemetry } from '../telemetry/telemetry-interface.ts'
 import { graphqlLimits, serverLimits } from './limits.ts'
 
-export interface Served {
+interface RouteOptions {
   readonly gateway: Gateway
   readonly log: Logger
   readonly now: () => number
@@ -20,9 +20,9 @@ export interface Served {
 }
 
 /** The HTTP server with all routes of a gateway. It does not listen yet. */
-export function createRoutes(config: Config, served: Served): FastifyInstance {
-  const { gateway, log, now, registered } = served
-  const server = createServer({ ...served, ...config.http, limits: serverLimits(config) })
+export function createRoutes(config: Config, options: RouteOptions): FastifyInstance {
+  const { gateway, log, now, registered } = options
+  const server = createServer({ ...options, ...config.http, limits: serverLimits(config) })
   registerGraphQL(server, {
     gateway,
     log,

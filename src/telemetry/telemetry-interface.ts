@@ -53,7 +53,7 @@ export interface TelemetrySources {
   backlog(): Promise<{ readonly entries: number; readonly bytes: number }>
 }
 
-export interface FoldFigures {
+interface FoldFigures {
   readonly steps: number
   readonly failures: number
   readonly merges: number
@@ -64,14 +64,4 @@ export interface FoldFigures {
   readonly blocksSetAside: number
   /** How long the oldest inbox entry has waited, as far as this gateway knows. */
   readonly waitedMs: number
-}
-
-/** Ignores all reports. For tests. */
-export const NO_TELEMETRY: Telemetry = {
-  countRoute: () => () => {},
-  rejected() {},
-  roundEnded() {},
-  queried() {},
-  lost() {},
-  read: async () => '',
 }

@@ -15,7 +15,7 @@ export type ToPrimary =
   /** The worker's own metrics, as requested. Undefined: it could not read them. */
   | { readonly kind: 'own'; readonly families: readonly MetricFamily[] | undefined }
 
-export type ToWorker =
+type ToWorker =
   /** The primary wants the worker's own metrics. */
   { readonly kind: 'readOwn' } | { readonly kind: 'all'; readonly text: string }
 

@@ -5,11 +5,12 @@ import { registerGraphQL } from '../../src/graphql/server/graphql-routes.ts'
 import type { StreamSettings } from '../../src/graphql/server/streams.ts'
 import { decoratePrincipal } from '../../src/http/access/auth.ts'
 import { type BodyLimits, readBodies } from '../../src/http/body/request-body.ts'
+import { addCommonHeaders } from '../../src/http/response/common-headers.ts'
 import { DEFAULT_GRAPHQL_LIMITS, DEFAULT_SERVER_LIMITS } from '../support/default-limits.ts'
 import { FakeGateway, NOW_MS } from '../support/fake-graphql-gateway.ts'
 
 export interface GraphQLResponse {
-  // biome-ignore lint/suspicious/noExplicitAny: the shape of an answer is what each test says it is
+  // biome-ignore lint/suspicious/noExplicitAny: each test knows the shape of its result
   readonly data?: any
   readonly errors?: readonly {
     readonly message: string
@@ -27,9 +28,10 @@ export interface Harness {
   run(query: string, variables?: unknown, key?: string): Promise<GraphQLResponse>
 }
 
-/** Reads bodies as the server does. */
+/** Sets headers and reads bodies as the server does. */
 export function createApp(limits: Partial<BodyLimits> = {}): FastifyInstance {
   const app = fastify()
+  addCommonHeaders(app)
   decoratePrincipal(app)
   readBodies(app, { ...DEFAULT_SERVER_LIMITS, ...limits })
   return app

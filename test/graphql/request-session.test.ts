@@ -10,7 +10,6 @@ import { EventReader } from '../../src/query/events.ts'
 import { LiveQueries } from '../../src/query/live/live-queries.ts'
 import type { QuerierSettings } from '../../src/query/querier.ts'
 import type { Store } from '../../src/store/store.ts'
-import { NO_TELEMETRY } from '../../src/telemetry/telemetry-interface.ts'
 import { foldInbox } from '../../src/write/fold/fold.ts'
 import { FoldLoop } from '../../src/write/fold/fold-loop.ts'
 import { Idempotency } from '../../src/write/idempotency.ts'
@@ -27,6 +26,7 @@ import {
   type TestPoint,
 } from '../support/engine.ts'
 import { FaultyStore } from '../support/faulty-store.ts'
+import { NO_TELEMETRY } from '../support/no-telemetry.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 import { createApp, type GraphQLResponse } from './harness.ts'
 

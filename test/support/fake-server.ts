@@ -3,10 +3,10 @@ import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fas
 import { pino } from 'pino'
 import type { ServerLimits, ServerOptions } from '../../src/http/create-server.ts'
 import { createServer } from '../../src/http/create-server.ts'
-import { NO_TELEMETRY } from '../../src/telemetry/telemetry-interface.ts'
 import { DEFAULT_SERVER_LIMITS } from './default-limits.ts'
 import type { FakeGateway, FakeGatewayOptions } from './fake-gateway.ts'
 import { createFakeGateway } from './fake-gateway.ts'
+import { NO_TELEMETRY } from './no-telemetry.ts'
 
 export const NOW_MS = Date.UTC(2024, 0, 15, 12)
 

@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type Operation, STRING } from '../../http/openapi/operation.ts'
-import { sendError } from '../../http/response/error-table.ts'
+import { sendError } from '../../http/response/error-status.ts'
 import { addVary } from '../../http/response/vary.ts'
 import { GatewayError } from '../../model/errors.ts'
 import { createPlayground, type PlaygroundFile } from './playground.ts'

@@ -1,5 +1,5 @@
 import { type ExecutionResult, GraphQLError } from 'graphql'
-import { asGatewayError, retryAfterSecondsOf, statusOf } from '../../http/response/error-table.ts'
+import { asGatewayError, retryAfterSecondsOf, statusOf } from '../../http/response/error-status.ts'
 import type { GatewayError } from '../../model/errors.ts'
 import type { ErrorLog } from '../context.ts'
 

@@ -1,9 +1,9 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { ExecutionResult } from 'graphql'
 import type { Gateway, Principal } from '../../gateway.ts'
-import { authenticate, decoratePrincipal } from '../../http/access/auth.ts'
+import { authenticate } from '../../http/access/auth.ts'
 import { takePermit } from '../../http/access/rate-limit.ts'
-import { asGatewayError } from '../../http/response/error-table.ts'
+import { asGatewayError } from '../../http/response/error-status.ts'
 import { assert, GatewayError } from '../../model/errors.ts'
 import type { ErrorLog, GraphQLContext, GraphQLLimits } from '../context.ts'
 import type { PersistedSettings } from '../documents/persisted-operations.ts'
@@ -82,7 +82,8 @@ export function registerGraphQL(app: FastifyInstance, options: GraphQLOptions): 
       return reply.code(200).header('content-type', format.contentType).header('cache-control', 'no-store').send()
     }
     reply.hijack()
-    app.releaseBody?.(reply)
+    // The stream may stay open for hours.
+    request.bodyCharge?.close()
     await streams.send(reply.raw, {
       results,
       format,
@@ -98,7 +99,6 @@ export function registerGraphQL(app: FastifyInstance, options: GraphQLOptions): 
   }
 
   app.register(async (scope) => {
-    if (!scope.hasRequestDecorator('principal')) decoratePrincipal(scope)
     scope.setErrorHandler((error, request, reply) =>
       sendResult(engine, reply, errorResult(error, request, log, 'graphql request failed')),
     )
@@ -128,12 +128,10 @@ function createContext(
 }
 
 async function sendResult(engine: Engine, reply: FastifyReply, result: ExecutionResult): Promise<FastifyReply> {
-  const { request } = reply
-  const { status, headers, body } = await engine.respond(result, mediaTypeFor(request) ?? JSON_TYPE)
+  const { status, headers, body } = await engine.respond(result, mediaTypeFor(reply.request) ?? JSON_TYPE)
   return reply
     .code(status)
-    .headers({ 'cache-control': 'no-store', 'x-content-type-options': 'nosniff', 'x-request-id': request.id })
-    .headers(headers)
+    .headers({ 'cache-control': 'no-store', ...headers })
     .send(body)
 }
 

@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import type { ExecutionResult } from 'graphql'
-import { asGatewayError } from '../../http/response/error-table.ts'
+import { asGatewayError } from '../../http/response/error-status.ts'
 import { GatewayError } from '../../model/errors.ts'
 import type { StreamFormat } from './stream-format.ts'
 

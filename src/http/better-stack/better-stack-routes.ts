@@ -8,10 +8,10 @@ import { type BetterStackBody, type BetterStackFormat, decodeBetterStackBody } f
 import { projectOf, requireScope } from '../access/auth.ts'
 import { bodyBytesOf } from '../body/request-body.ts'
 import { IDEMPOTENCY_KEY, KEY_ERRORS, type Operation } from '../openapi/operation.ts'
-import { retryAfterSecondsOf, statusOf } from '../response/error-table.ts'
+import { retryAfterSecondsOf, statusOf } from '../response/error-status.ts'
 import { serveIdempotently } from '../server/idempotency.ts'
 
-export interface BetterStackRoutesOptions {
+interface BetterStackOptions {
   readonly gateway: Gateway
   readonly log: Logger
   readonly now: () => number
@@ -24,7 +24,7 @@ export interface BetterStackLimits {
   readonly requestPointsMax: number
 }
 
-/** Points, and items, in one request: the body limit is the first bound, this one holds for bodies of tiny items. */
+/** Points, and items, in one request. The body limit is usually reached first, except by bodies of tiny items. */
 export const REQUEST_POINTS_MAX = 1_000_000
 
 /** Texts of the vendor's API. Clients may compare them. */
@@ -32,7 +32,7 @@ const UNDECODABLE = "Couldn't parse JSON content."
 const TOO_LARGE = 'payload reached size limit'
 const UNAUTHORIZED = 'Unauthorized'
 
-/** Both paths are one route: an idempotency key that was used on one is known on the other. */
+/** Both paths are one route: they share idempotency keys. */
 const PATHS = ['/metrics', '/'] as const
 
 /**
@@ -40,7 +40,7 @@ const PATHS = ['/metrics', '/'] as const
  * were stored, the items that were rejected, and those stored at the time of reception because their own time is
  * unreadable.
  */
-export function registerBetterStackRoutes(app: FastifyInstance, options: BetterStackRoutesOptions): void {
+export function registerBetterStackRoutes(app: FastifyInstance, options: BetterStackOptions): void {
   const { gateway } = options
   const onRequest = [requireScope(gateway, 'ingest', 'betterstack'), acceptAnyContentType]
 
@@ -55,8 +55,8 @@ export function registerBetterStackRoutes(app: FastifyInstance, options: BetterS
     const [accepted, rejected, unreadableTimes = '0'] = body.split(' ')
     return reply
       .code(status)
-      .headers({ ...COMMON_HEADERS, 'x-request-id': request.id })
       .headers({
+        'cache-control': 'no-store',
         'x-metrics-accepted': accepted,
         'x-metrics-rejected': rejected,
         'x-metrics-unreadable-time': unreadableTimes,
@@ -77,7 +77,7 @@ export function registerBetterStackRoutes(app: FastifyInstance, options: BetterS
 async function store(
   request: FastifyRequest,
   trackOptions: TrackOptions,
-  { gateway, log, now, limits }: BetterStackRoutesOptions,
+  { gateway, log, now, limits }: BetterStackOptions,
 ): Promise<SavedResponse> {
   const body = bodyBytesOf(request)
   let decoded: BetterStackBody = { items: 0, oddTimes: [], oddTimeItems: [] }
@@ -124,8 +124,7 @@ export function sendPlainError(reply: FastifyReply, { code, message }: GatewayEr
     case 'unsupported_media_type':
       return sendText(reply, plainStatusOf(code), UNDECODABLE)
     case 'invalid_body':
-      // A body that could not be decompressed was never set. Otherwise something else is invalid, such as the
-      // idempotency key.
+      // Without a body, decompression failed. With one, something else is invalid, such as the idempotency key.
       return reply.request.body === undefined
         ? sendText(reply, 406, UNDECODABLE)
         : sendText(reply, plainStatusOf(code), message)
@@ -143,11 +142,9 @@ function plainStatusOf(code: ErrorCode): number {
 function sendText(reply: FastifyReply, status: number, text: string): FastifyReply {
   return reply
     .code(status)
-    .headers({ ...COMMON_HEADERS, 'content-type': 'text/plain; charset=utf-8', 'x-request-id': reply.request.id })
+    .headers({ 'cache-control': 'no-store', 'content-type': 'text/plain; charset=utf-8' })
     .send(text)
 }
-
-const COMMON_HEADERS = { 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' }
 
 /** Content types by the names that clients use; the second element is the one we set. */
 const FORMATS: readonly (readonly [BetterStackFormat, contentType: string, RegExp])[] = [

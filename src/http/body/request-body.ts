@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { GatewayError } from '../../model/errors.ts'
 import { clientNetworkOf } from '../access/client-address.ts'
 import { BodyBudget, type BodyCharge } from './body-budget.ts'
@@ -14,8 +14,6 @@ declare module 'fastify' {
   }
   interface FastifyInstance {
     readonly bodyBudget: BodyBudget
-    /** Releases the budget of a body before the response ends; for streams, which may stay open for hours. */
-    releaseBody?(reply: FastifyReply): void
   }
 }
 
@@ -42,7 +40,6 @@ export function readBodies(app: FastifyInstance, limits: BodyLimits): void {
   const budget = new BodyBudget(limits.bodiesBytesMax, limits.bodiesBytesPerAddressMax)
   const stallWatch = new StallWatch(limits.bodyStallMs)
   app.decorate('bodyBudget', budget)
-  app.decorate('releaseBody', ({ request }: FastifyReply) => request.bodyCharge?.close())
   app.decorateRequest('bodyCharge', undefined)
   app.addHook('onResponse', (request, _reply, done) => {
     request.bodyCharge?.close()

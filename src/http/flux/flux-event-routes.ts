@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import { assert, GatewayError } from '../../model/errors.ts'
 import { decodeEvent } from '../../model/event.ts'
+import { isObject } from '../../model/is-object.ts'
 import { Pacer } from '../../model/pacer.ts'
 import type { PointSink } from '../../model/point.ts'
 import { runPaced, type Steps } from '../../model/steps.ts'
@@ -24,9 +25,8 @@ import {
 import { listOf, objectOf, refTo } from '../openapi/schemas.ts'
 import { sendJson } from '../response/json-response.ts'
 import { sendIdempotently } from '../server/idempotency.ts'
-import { writeEvents, writeTrackedEvent } from './flux-event-responses.ts'
 import { parseEventQuery } from './flux-parameters.ts'
-import { writeBatchResult } from './flux-responses.ts'
+import { writeBatchResult, writeEvents, writeTrackedEvent } from './flux-responses.ts'
 import type { FluxOptions } from './flux-routes.ts'
 import { batchOperation, singleOperation } from './ingest-operation.ts'
 
@@ -89,7 +89,7 @@ export function registerFluxEventRoutes(app: FastifyInstance, { gateway, now, li
 /** The items of `{"events":[…]}` or of a bare array. */
 function eventsOf(body: unknown): unknown {
   if (Array.isArray(body)) return body
-  const items: unknown = typeof body === 'object' && body !== null && 'events' in body ? body.events : undefined
+  const items = isObject(body) ? body['events'] : undefined
   if (Array.isArray(items)) return items
   throw new GatewayError('invalid_body', 'the body must be {"events": […]} or an array of events')
 }

@@ -1,13 +1,17 @@
 import { assert } from '../../model/errors.ts'
+import { EVENT_TEXT_FIELDS, type Event } from '../../model/event.ts'
 import { formatId } from '../../model/id.ts'
+import { writeJson } from '../../model/json.ts'
+import type { CanonicalTags } from '../../model/series.ts'
 import { formatDuration, formatInstant } from '../../model/time.ts'
 import type { QueryResult, ResultGroup } from '../../query/compute/result.ts'
 import { fillLine } from '../../query/compute/result.ts'
+import type { EventPage } from '../../query/events.ts'
 import type { MetricRow } from '../../store/store.ts'
 import type { TrackedPoint } from '../../wire/flux.ts'
 
 /**
- * Response bodies of the Flux API's metrics routes, as JSON text. Query results are written by hand: an object would
+ * Response bodies of the Flux API, as JSON text. Query results are written by hand: an object would
  * move a group named `200` to the front and lose one named `__proto__`.
  */
 
@@ -102,6 +106,26 @@ function seriesKeyOf({ series }: ResultGroup): string {
 
 /** `"SERIES_ID":{tags}` */
 function writeSeries(group: ResultGroup): string {
-  const tags = group.series?.tags.map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`) ?? []
-  return `${JSON.stringify(seriesKeyOf(group))}:{${tags.join(',')}}`
+  return `${JSON.stringify(seriesKeyOf(group))}:${writeTags(group.series?.tags ?? [])}`
+}
+
+export function writeTrackedEvent({ id, name, timeMs, user_id, value }: Event): string {
+  return JSON.stringify({ data: { id, name, timestamp: formatInstant(timeMs), user_id, value } })
+}
+
+/** `next` is present when another page may follow. */
+export function writeEvents({ events, next }: EventPage): string {
+  const nextField = next === undefined ? '' : `,"next":${JSON.stringify(next)}`
+  return `{"data":[${events.map(writeEvent).join(',')}]${nextField}}`
+}
+
+function writeEvent(event: Event): string {
+  const { id, name, timeMs, value, tags, properties } = event
+  const texts = EVENT_TEXT_FIELDS.map((field) => `,"${field}":${JSON.stringify(event[field])}`).join('')
+  return `{"id":"${id}","name":${JSON.stringify(name)},"timestamp":"${formatInstant(timeMs)}","value":${value},"tags":${writeTags(tags)},"properties":${writeJson(properties)}${texts}}`
+}
+
+/** Written by hand: an object would lose a tag key named `__proto__`. */
+function writeTags(tags: CanonicalTags): string {
+  return `{${tags.map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`).join(',')}}`
 }

@@ -1,5 +1,5 @@
 import type { ErrorCode } from '../../model/errors.ts'
-import { statusOf } from '../response/error-table.ts'
+import { statusOf } from '../response/error-status.ts'
 import {
   CONTENT_ENCODING,
   type Content,

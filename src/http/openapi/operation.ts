@@ -68,7 +68,7 @@ declare module 'fastify' {
 
 /** In the order in which readers see them. */
 export const OPERATION_TAGS = ['Metrics', 'Events', 'Better Stack', 'GraphQL', 'Operations'] as const
-export type OperationTag = (typeof OPERATION_TAGS)[number]
+type OperationTag = (typeof OPERATION_TAGS)[number]
 
 export const STRING: JsonSchema = { type: 'string' }
 

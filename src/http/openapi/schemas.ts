@@ -1,7 +1,7 @@
 import { EVENT_TEXT_FIELDS } from '../../model/event.ts'
 import { METRIC_TYPES, TRACKED_TYPES } from '../../model/metric.ts'
 import type { PointLimits } from '../../model/point.ts'
-import { ERROR_CODES } from '../response/error-table.ts'
+import { ERROR_CODES } from '../response/error-status.ts'
 
 /** A JSON Schema of draft 2020-12, the dialect of OpenAPI 3.1. */
 export interface JsonSchema {

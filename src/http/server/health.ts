@@ -7,7 +7,10 @@ import { jsonContent, type Operation, STRING } from '../openapi/operation.ts'
 import { objectOf } from '../openapi/schemas.ts'
 import { sendJson } from '../response/json-response.ts'
 
-export interface HealthOptions {
+/** How long `/ready` waits for the store. */
+export const READY_WAIT_MS = 2_000
+
+interface HealthOptions {
   readonly gateway: Gateway
   readonly telemetry: Telemetry
   /** `/ready` fails when the store takes longer than this to respond. */

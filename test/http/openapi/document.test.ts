@@ -1,6 +1,6 @@
 import { Validator } from '@seriousme/openapi-schema-validator'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { ERROR_CODES } from '../../../src/http/response/error-table.ts'
+import { ERROR_CODES } from '../../../src/http/response/error-status.ts'
 import { startGateway, type TestGateway } from '../../support/gateway.ts'
 
 type Document = {

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import { asGatewayError, statusOf } from '../../../src/http/response/error-table.ts'
+import { asGatewayError, statusOf } from '../../../src/http/response/error-status.ts'
 import { GatewayError } from '../../../src/model/errors.ts'
 
-describe('the error table', () => {
+describe('the status of an error code', () => {
   it.each([
     [400, ['missing_name', 'invalid_tags', 'invalid_body', 'invalid_group_by', 'batch_too_large', 'query_too_large']],
     [401, ['missing_api_key', 'invalid_api_key']],
@@ -16,7 +16,7 @@ describe('the error table', () => {
     [429, ['rate_limited']],
     [500, ['internal']],
     [503, ['overloaded', 'store_unavailable']],
-  ] as const)('maps to %i: %j', (status, codes) => {
+  ] as const)('is %i for %j', (status, codes) => {
     for (const code of codes) expect(statusOf(code)).toBe(status)
   })
 

@@ -1,0 +1,11 @@
+import type { Telemetry } from '../../src/telemetry/telemetry-interface.ts'
+
+/** Ignores all reports. */
+export const NO_TELEMETRY: Telemetry = {
+  countRoute: () => () => {},
+  rejected() {},
+  roundEnded() {},
+  queried() {},
+  lost() {},
+  read: async () => '',
+}
