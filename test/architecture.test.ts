@@ -22,7 +22,9 @@ interface Part {
 const AGGREGATIONS = ['AGGREGATIONS', 'aggregationsOf', 'parseAggregation', 'quantileAggregation']
 
 /** The contract of a store: the page of its verbs, and the files of data types and times beside it. */
-const CONTRACT = ['store.ts', 'lifetimes.ts', 'events.ts', 'receipts.ts', 'api-keys.ts'].map((file) => `store/${file}`)
+const CONTRACT = ['store.ts', 'lifetimes.ts', 'events.ts', 'idempotency-keys.ts', 'api-keys.ts'].map(
+  (file) => `store/${file}`,
+)
 /** What both stores are built with and nobody else imports. */
 const STORE_PARTS = ['commit-listeners.ts', 'index-order.ts', 'listing.ts', 'shape.ts', 'unlisted.ts'].map(
   (file) => `store/${file}`,
@@ -35,6 +37,7 @@ const PARTS: readonly Part[] = [
   { path: 'store/', imports: [], types: { 'model/': [] }, node: false },
   { path: 'store/store.ts', imports: CONTRACT, types: { 'model/': [] }, node: false },
   { path: 'store/lifetimes.ts', imports: ['model/time.ts'], node: false },
+  { path: 'store/idempotency-keys.ts', imports: ['model/time.ts'], node: false },
   { path: 'store/embedded/', imports: ['model/', 'sketch/', ...CONTRACT, ...STORE_PARTS], packages: ['lmdb'] },
   { path: 'store/redis/', imports: ['model/', 'sketch/', ...CONTRACT, ...STORE_PARTS], packages: ['ioredis'] },
   { path: 'wire/', imports: ['model/'], node: false },
@@ -124,7 +127,7 @@ const PARTS: readonly Part[] = [
     },
     packages: ['@graphql-yoga/render-graphiql', '@pothos/core', '@pothos/plugin-relay', 'fastify', 'graphql', 'pino'],
   },
-  { path: 'graphql/documents/', imports: ['model/', 'graphql/context.ts'], packages: ['graphql', 'lru-cache'] },
+  { path: 'graphql/documents/', imports: ['model/', 'graphql/operation-cost.ts'], packages: ['graphql', 'lru-cache'] },
   {
     path: 'graphql/server/',
     imports: ['model/', 'wire/', 'http/response/', 'http/access/', 'http/openapi/', 'graphql/'],

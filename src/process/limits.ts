@@ -1,5 +1,5 @@
 import type { Config } from '../config/config.ts'
-import { GRAPHQL_BOUNDS, type GraphQLLimits } from '../graphql/context.ts'
+import { GRAPHQL_BOUNDS, type GraphQLLimits } from '../graphql/operation-cost.ts'
 import { SERVER_BOUNDS, type ServerLimits } from '../http/create-server.ts'
 
 /** The limits of both interfaces: settings of the configuration, and bounds that are constants. */

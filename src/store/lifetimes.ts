@@ -5,12 +5,6 @@ import { DAY_MS, MINUTE_MS } from '../model/time.ts'
  * ignore it even before. Times are milliseconds of the gateways' clocks, which the verbs get as `nowMs`.
  */
 
-/** The marker of an idempotency key, from its commit on: a request repeated within a day counts once. */
-export const IDEMPOTENCY_MARKER_MS = DAY_MS
-
-/** The stored response of an idempotency key: kept for as long as its marker. */
-export const RECEIPT_MS = IDEMPOTENCY_MARKER_MS
-
 /** A writer's watermark, after its last commit. Writers take a new name daily, so none is needed for a week. */
 export const WATERMARK_MS = 7 * DAY_MS
 

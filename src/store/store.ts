@@ -4,7 +4,7 @@ import type { CanonicalTags } from '../model/series.ts'
 import { floorTo } from '../model/time.ts'
 import type { KeyRow } from './api-keys.ts'
 import type { EventRequest, StoredEvent } from './events.ts'
-import type { Receipt } from './receipts.ts'
+import type { Receipt } from './idempotency-keys.ts'
 
 /**
  * The contract between the gateway and its store. Only a store's own folder knows the engine behind it; the tests in

@@ -1,6 +1,6 @@
 import { GatewayError } from '../model/errors.ts'
 import { within } from '../model/within.ts'
-import type { Receipt } from '../store/receipts.ts'
+import type { Receipt } from '../store/idempotency-keys.ts'
 import type { Store } from '../store/store.ts'
 import { type RetainedReceiptSettings, RetainedReceipts } from './recover/retained-receipts.ts'
 import { eventsMarker } from './round/encode-round.ts'

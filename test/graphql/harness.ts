@@ -1,6 +1,6 @@
 import { type FastifyInstance, fastify, type LightMyRequestResponse } from 'fastify'
-import type { GraphQLLimits } from '../../src/graphql/context.ts'
 import type { PersistedSettings } from '../../src/graphql/documents/persisted-operations.ts'
+import type { GraphQLLimits } from '../../src/graphql/operation-cost.ts'
 import { registerGraphQL } from '../../src/graphql/server/graphql-routes.ts'
 import type { StreamSettings } from '../../src/graphql/server/streams.ts'
 import { decoratePrincipal } from '../../src/http/access/auth.ts'

@@ -1,13 +1,14 @@
 import { createHash } from 'node:crypto'
-import { readdir, readFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import { brotliCompress, constants, gzip } from 'node:zlib'
+import { readTabs } from './tabs.ts'
 
 /**
  * GraphiQL that works offline: a small page and its files, some 9 MB, loaded and compressed on first use. The name of a
  * file has the hash of its content, so browsers cache files without limit and revalidate only the page.
  */
-export interface Playground {
+interface Playground {
   readonly page: PlaygroundFile
   /** By name, such as `graphiql.4f2a….js`. */
   readonly files: ReadonlyMap<string, PlaygroundFile>
@@ -20,20 +21,13 @@ export interface PlaygroundFile {
   read(acceptEncoding: string | undefined): Promise<Encoded>
 }
 
-export interface Encoded {
+interface Encoded {
   readonly encoding: 'br' | 'gzip' | undefined
   readonly body: Buffer
 }
 
-/** Resolve to the same folders from `src` and from `dist`. */
-const EXAMPLES = new URL('../../../schema/examples/', import.meta.url)
+/** Resolves to the same folder from `src` and from `dist`. */
 const PLAYGROUND = new URL('../../../playground/', import.meta.url)
-
-/** The order of the tabs. Other examples come last. */
-const TABS = [
-  ...['track', 'track-batch', 'chart', 'groups', 'top', 'compare', 'live', 'events'],
-  ...['distinct', 'filters', 'dashboard', 'explore'],
-]
 
 const SCRIPT = 'text/javascript; charset=utf-8'
 const STYLE = 'text/css; charset=utf-8'
@@ -58,7 +52,7 @@ export function createPlayground(endpoint: string, folder: string): () => Promis
     const html = pageOf({
       settings: {
         endpoint,
-        examples: await readExamples(),
+        examples: await readTabs(),
         workers: {
           editorWorkerService: add('editor-worker.js', SCRIPT, bundle.editorWorkerService),
           json: add('json-worker.js', SCRIPT, bundle.jsonWorker),
@@ -111,15 +105,6 @@ function pageOf({ settings, logo, icon, styles, scripts }: PageContent): string 
   </body>
 </html>
 `
-}
-
-/** The operations of `schema/examples`. */
-export async function readExamples(): Promise<readonly string[]> {
-  const names = (await readdir(EXAMPLES)).filter((name) => name.endsWith('.graphql'))
-  const rank = (name: string): number =>
-    (TABS.indexOf(name.slice(0, -'.graphql'.length)) + TABS.length + 1) % (TABS.length + 1)
-  names.sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1))
-  return Promise.all(names.map((name) => readFile(new URL(name, EXAMPLES), 'utf8')))
 }
 
 function createFile(type: string, content: Buffer): PlaygroundFile {

@@ -12,7 +12,8 @@ import {
 } from 'graphql'
 import { GatewayError } from '../../model/errors.ts'
 import { writeJson } from '../../model/json.ts'
-import type { GraphQLContext, GraphQLLimits, ResponseBudget } from '../context.ts'
+import type { GraphQLContext } from '../context.ts'
+import type { GraphQLLimits, ResponseBudget } from '../operation-cost.ts'
 import { subfields } from './selection.ts'
 
 /** A JSON-like value counts as one field for every so many characters. */

@@ -1,6 +1,7 @@
 import type { GraphQLSchema } from 'graphql'
-import type { ErrorLog, GraphQLLimits } from '../context.ts'
+import type { ErrorLog } from '../context.ts'
 import type { PersistedSettings } from '../documents/persisted-operations.ts'
+import type { GraphQLLimits } from '../operation-cost.ts'
 import { useCompiledVariables } from './plugins/compiled-variables.ts'
 import { useDeadline } from './plugins/deadline.ts'
 import { useDocumentParsing } from './plugins/document-parsing.ts'

@@ -1,12 +1,10 @@
 import { cursorOf, EVENTS_PAGE_DEFAULT, type EventPage } from '../../query/events.ts'
 import { builder } from '../builder.ts'
-import { requireScope, takeQuery } from '../context.ts'
+import { requireScope } from '../context.ts'
+import { EVENTS_COST, takeQuery } from '../operation-cost.ts'
 import { withoutNulls } from '../resolve/without-nulls.ts'
 import { EventRef } from './event.ts'
 import { readTagSelector } from './tag-filter.ts'
-
-/** A listing may scan some thousand events. */
-const EVENTS_COST = 5
 
 const EventConnectionRef = builder.connectionObject(
   {

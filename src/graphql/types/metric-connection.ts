@@ -2,7 +2,8 @@ import { GatewayError } from '../../model/errors.ts'
 import { requireListPosition } from '../../model/metric.ts'
 import type { MetricRow } from '../../store/store.ts'
 import { builder } from '../builder.ts'
-import { requireScope, takeQuery } from '../context.ts'
+import { requireScope } from '../context.ts'
+import { FILTERED_LISTING_COST, takeQuery } from '../operation-cost.ts'
 import { pageSize } from '../resolve/page-size.ts'
 import { withoutNulls } from '../resolve/without-nulls.ts'
 import { MetricRef, readMetric } from './metric.ts'
@@ -12,9 +13,6 @@ const MetricConnectionRef = builder.connectionObject(
   { type: MetricRef, name: 'MetricConnection', description: 'A page of metrics, sorted by name.' },
   { name: 'MetricEdge', description: 'A metric and its cursor.' },
 )
-
-/** A listing with a filter compares every name of the project. */
-const FILTERED_LISTING_COST = 5
 
 builder.queryFields((t) => ({
   metric: t.field({

@@ -1,7 +1,8 @@
 import { SET_MEMBER_CHARS_MAX } from '../../model/point.ts'
 import type { Scope } from '../../store/api-keys.ts'
 import { builder } from '../builder.ts'
-import type { GraphQLContext, GraphQLLimits } from '../context.ts'
+import type { GraphQLContext } from '../context.ts'
+import type { GraphQLLimits } from '../operation-cost.ts'
 
 /** The internal values are the scopes as stored with keys. */
 const ScopeEnum = builder.enumType('Scope', {

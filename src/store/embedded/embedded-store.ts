@@ -4,7 +4,7 @@ import { Listeners } from '../../model/listeners.ts'
 import type { KeyRow } from '../api-keys.ts'
 import { type CommitListener, CommitListeners } from '../commit-listeners.ts'
 import type { EventRequest, StoredEvent } from '../events.ts'
-import { RECEIPT_BOUNDS, type Receipt, type ReceiptBounds } from '../receipts.ts'
+import { RECEIPT_BOUNDS, type Receipt, type ReceiptBounds } from '../idempotency-keys.ts'
 import { type StoreSettings, shapeOf } from '../shape.ts'
 import type {
   AppendOutcome,

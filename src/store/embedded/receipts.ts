@@ -1,5 +1,5 @@
-import { RECEIPT_MS } from '../lifetimes.ts'
-import type { Receipt, ReceiptBounds } from '../receipts.ts'
+import type { Receipt, ReceiptBounds } from '../idempotency-keys.ts'
+import { RECEIPT_MS } from '../idempotency-keys.ts'
 import { keys, NO_VALUE, type Tables, type WriteSet } from './environment.ts'
 import { afterPrefix, expiryKey, projectKey, receiptAgeKey, receiptKey, receiptOfAge } from './keys.ts'
 import { decodeReceipt, decodeReceiptTotals, encodeReceipt, encodeReceiptTotals, type ReceiptTotals } from './rows.ts'

@@ -1,6 +1,6 @@
 import { METRIC_TYPES } from '../../model/metric.ts'
 import type { CanonicalTags } from '../../model/series.ts'
-import type { Receipt } from '../receipts.ts'
+import type { Receipt } from '../idempotency-keys.ts'
 import type { InboxEntry, IndexEntry, MetricRow, SeriesRow } from '../store.ts'
 import {
   INDEX_BLOCK_AT,

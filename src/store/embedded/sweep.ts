@@ -1,4 +1,5 @@
-import { IDEMPOTENCY_MARKER_MS, WATERMARK_MS } from '../lifetimes.ts'
+import { IDEMPOTENCY_MARKER_MS } from '../idempotency-keys.ts'
+import { WATERMARK_MS } from '../lifetimes.ts'
 import { sweepBlock } from './blocks.ts'
 import { keys, NO_VALUE, type WriteSet } from './environment.ts'
 import { type Expiring, expiryEnd, expiryKey, readExpiryKey } from './keys.ts'

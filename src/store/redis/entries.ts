@@ -1,7 +1,7 @@
 import { formatId, parseId } from '../../model/id.ts'
 import { METRIC_TYPES, type MetricType } from '../../model/metric.ts'
 import type { StoredEvent } from '../events.ts'
-import type { Receipt } from '../receipts.ts'
+import type { Receipt } from '../idempotency-keys.ts'
 import type { InboxEntry, IndexEntry, MetricDefinition, MetricRow, Stretch, WindowKey } from '../store.ts'
 
 /**

@@ -1,5 +1,5 @@
-import { RECEIPT_MS } from '../lifetimes.ts'
-import type { Receipt, ReceiptBounds } from '../receipts.ts'
+import type { Receipt, ReceiptBounds } from '../idempotency-keys.ts'
+import { RECEIPT_MS } from '../idempotency-keys.ts'
 import { type Engine, SERVER_TTL_MS } from './engine.ts'
 import { decodeReceipt, encodeReceipt } from './entries.ts'
 import { digestOf, receiptPartition } from './keys.ts'

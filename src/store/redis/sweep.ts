@@ -1,4 +1,5 @@
-import { IDEMPOTENCY_MARKER_MS, WATERMARK_MS } from '../lifetimes.ts'
+import { IDEMPOTENCY_MARKER_MS } from '../idempotency-keys.ts'
+import { WATERMARK_MS } from '../lifetimes.ts'
 import { type Engine, texts } from './engine.ts'
 import { Call } from './scripts.ts'
 import { finishClearing } from './sets.ts'

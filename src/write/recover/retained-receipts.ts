@@ -1,4 +1,4 @@
-import type { Receipt } from '../../store/receipts.ts'
+import type { Receipt } from '../../store/idempotency-keys.ts'
 import type { Store } from '../../store/store.ts'
 
 /**

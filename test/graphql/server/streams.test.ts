@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import type { GraphQLLimits } from '../../../src/graphql/context.ts'
+import type { GraphQLLimits } from '../../../src/graphql/operation-cost.ts'
 import type { StreamSettings } from '../../../src/graphql/server/streams.ts'
 import { GatewayError } from '../../../src/model/errors.ts'
 import { until } from '../../support/redis-server.ts'

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { GRAPHQL_QUERIES_MAX } from '../../../src/graphql/context.ts'
+import { GRAPHQL_QUERIES_MAX } from '../../../src/graphql/operation-cost.ts'
 import { startGateway, type TestGateway } from '../../support/gateway.ts'
 import type { GraphQLResponse } from '../harness.ts'
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { Receipt } from '../../../src/store/receipts.ts'
+import type { Receipt } from '../../../src/store/idempotency-keys.ts'
 import { DAY, MINUTE, NOW, type Openers, PARTITIONS, RECEIPTS_MAX } from './fixtures.ts'
 
 export function describeRequests(name: string, { openStore }: Openers): void {

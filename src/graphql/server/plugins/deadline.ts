@@ -1,6 +1,6 @@
 import { GatewayError } from '../../../model/errors.ts'
 import { within } from '../../../model/within.ts'
-import type { GraphQLLimits } from '../../context.ts'
+import type { GraphQLLimits } from '../../operation-cost.ts'
 import { isMutation } from '../operation-type.ts'
 import type { OperationPlugin } from '../yoga.ts'
 

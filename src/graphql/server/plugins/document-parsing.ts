@@ -1,7 +1,7 @@
 import { type DocumentNode, GraphQLError, parse } from 'graphql'
 import { GatewayError } from '../../../model/errors.ts'
-import type { GraphQLLimits } from '../../context.ts'
-import { requireShortVariables, requireSmallDocument } from '../../documents/document-limits.ts'
+import { requireShortVariables, requireSmallDocument } from '../../documents/document-size.ts'
+import type { GraphQLLimits } from '../../operation-cost.ts'
 import type { OperationPlugin } from '../yoga.ts'
 
 /**

@@ -1,4 +1,4 @@
-import type { GraphQLLimits } from '../../context.ts'
+import type { GraphQLLimits } from '../../operation-cost.ts'
 import { responseTooLarge } from '../../resolve/response-size.ts'
 import { isMutation } from '../operation-type.ts'
 import type { OperationPlugin } from '../yoga.ts'

@@ -10,7 +10,7 @@ import {
   type SelectionSetNode,
   type ValidationContext,
 } from 'graphql'
-import type { GraphQLLimits } from '../../context.ts'
+import type { GraphQLLimits } from '../../operation-cost.ts'
 import type { OperationPlugin } from '../yoga.ts'
 
 /** Adds the gateway's own validation rules to those of the specification. */

@@ -1,6 +1,6 @@
 import { type DocumentNode, Kind, OperationTypeNode, type SelectionSetNode, type ValueNode } from 'graphql'
 import { type ErrorCode, GatewayError } from '../../model/errors.ts'
-import type { GraphQLLimits } from '../context.ts'
+import type { GraphQLLimits } from '../operation-cost.ts'
 
 /** The size of a selection set, fragments expanded. */
 interface Extent {

@@ -1,0 +1,83 @@
+import { GatewayError } from '../model/errors.ts'
+import type { PointLimits } from '../model/point.ts'
+
+/**
+ * What one GraphQL operation may cost: every limit of an operation, and the budgets of a request, which only count
+ * down. A limit without a setting is a constant here.
+ */
+
+/** Validation compares fields of one name pair by pair. */
+const GRAPHQL_FIELDS_MAX = 2_000
+/** Root fields of an operation run at the same time. */
+const GRAPHQL_ROOT_FIELDS_MAX = 100
+/** Items of a list whose field has no lower limit of its own. */
+const GRAPHQL_LIST_ITEMS_MAX = 1_000
+/** Metric queries of one request: a dashboard has fewer. */
+export const GRAPHQL_QUERIES_MAX = 100
+/** Fields of one result; 128 characters of tags or properties count as one field. */
+const GRAPHQL_RESPONSE_FIELDS_MAX = 500_000
+
+/** The bounds that are constants. */
+export const GRAPHQL_BOUNDS = {
+  documentFieldsMax: GRAPHQL_FIELDS_MAX,
+  rootFieldsMax: GRAPHQL_ROOT_FIELDS_MAX,
+  listItemsMax: GRAPHQL_LIST_ITEMS_MAX,
+  queriesMax: GRAPHQL_QUERIES_MAX,
+  responseFieldsMax: GRAPHQL_RESPONSE_FIELDS_MAX,
+}
+
+/** Queries that a listing of events counts as: it may scan some thousand events. */
+export const EVENTS_COST = 5
+/** Queries that a listing of metrics with a filter counts as: it compares every name of the project. */
+export const FILTERED_LISTING_COST = 5
+
+export interface GraphQLLimits {
+  readonly points: PointLimits
+  /** Points, or events, in one batch. */
+  readonly batchItemsMax: number
+  readonly eventBytesMax: number
+  /** Of a POST, after decompression. */
+  readonly bodyBytesMax: number
+  /** Lexical tokens of one document. A batch of 500 points written as literals has some 20,000. */
+  readonly documentTokensMax: number
+  /** Fields and fragments in one document. */
+  readonly documentFieldsMax: number
+  readonly documentDepthMax: number
+  readonly documentAliasesMax: number
+  /** Root fields of one operation, fragments included. */
+  readonly rootFieldsMax: number
+  /** Items of any list in a document or its variables. Most fields have a lower limit of their own. */
+  readonly listItemsMax: number
+  /** How long one operation may run. */
+  readonly timeoutMs: number
+  /** Whether clients may query the schema. */
+  readonly introspection: boolean
+  /** Queries and listings per request. Resolvers count them, so aliases, fragments and lists all count. */
+  readonly queriesMax: number
+  /** Fields in one response; a field below a list counts once per item. */
+  readonly responseFieldsMax: number
+  /** Shown to clients; the querier enforces both. */
+  readonly query: { readonly valuesMax: number; readonly rollupsMax: number }
+}
+
+export interface QueryBudget {
+  queriesLeft: number
+}
+
+/** Counted by `resolve/response-size.ts`. Each update of a live query has its own budget. */
+export interface ResponseBudget {
+  fieldsLeft: number
+  isExceeded: boolean
+}
+
+/** `cost`: how many queries the work counts as. Throws `query_too_large`. */
+export function takeQuery(
+  { limits, queryBudget }: { readonly limits: GraphQLLimits; readonly queryBudget: QueryBudget },
+  cost = 1,
+): void {
+  if (queryBudget.queriesLeft < cost) {
+    const max = limits.queriesMax
+    throw new GatewayError('query_too_large', `one request may run at most ${max} queries`, { details: { max } })
+  }
+  queryBudget.queriesLeft -= cost
+}

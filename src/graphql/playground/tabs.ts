@@ -1,0 +1,18 @@
+import { readFile } from 'node:fs/promises'
+
+/**
+ * The tabs that GraphiQL opens with, in this order. Each is a file of `schema/examples`; a test requires that every
+ * file there has a tab.
+ */
+const TABS = [
+  ...['track', 'track-batch', 'chart', 'groups', 'top', 'compare', 'live', 'events'],
+  ...['distinct', 'filters', 'dashboard', 'explore'],
+]
+
+/** The operation of each tab. */
+export function readTabs(): Promise<readonly string[]> {
+  // Resolves to the same file from `src` and from `dist`.
+  return Promise.all(
+    TABS.map((name) => readFile(new URL(`../../../schema/examples/${name}.graphql`, import.meta.url), 'utf8')),
+  )
+}
