@@ -123,28 +123,28 @@ export class GatewayMetrics implements Telemetry {
       'method',
       'status',
     )
-    this.#counter('gaugeql_points_total', 'Points accepted.', () => [[{}, sources.points()]])
-    this.#counter('gaugeql_events_total', 'Events accepted.', () => [[{}, sources.events()]])
+    this.#counter('gaugeql_points_total', 'Points accepted.', () => sources.points())
+    this.#counter('gaugeql_events_total', 'Events accepted.', () => sources.events())
     this.#counter(
       'gaugeql_rejected_items_total',
       'Items that were not stored, by error code.',
       () => [...this.#rejected].map(([code, count]): Sample => [{ code }, count]),
       'code',
     )
-    this.#counter('gaugeql_lost_points_total', 'Acknowledged points that the store lost for good.', () => [
-      [{}, this.#lost],
-    ])
+    this.#counter('gaugeql_lost_points_total', 'Acknowledged points that the store lost for good.', () => this.#lost)
     this.#gauge('gaugeql_pending_bytes', 'Rollups waiting for a commit.', () => sources.pendingBytes())
     this.#gauge('gaugeql_retained_bytes', 'Acknowledged commits kept for replay.', () => sources.retainedBytes())
     this.#gauge('gaugeql_rate_counters', 'Keys and addresses with a rate-limit counter.', () => sources.rateCounters())
   }
 
   #defineQueries(): void {
-    this.#counter('gaugeql_rollups_read_total', 'Rollups that queries have read.', () => [[{}, this.#rollupsRead]])
-    this.#counter('gaugeql_blocks_read_total', 'Blocks that queries have read.', () => [[{}, this.#blocksRead]])
-    this.#counter('gaugeql_block_cache_hits_total', 'Blocks that queries found decoded in the cache.', () => [
-      [{}, this.#cacheHits],
-    ])
+    this.#counter('gaugeql_rollups_read_total', 'Rollups that queries have read.', () => this.#rollupsRead)
+    this.#counter('gaugeql_blocks_read_total', 'Blocks that queries have read.', () => this.#blocksRead)
+    this.#counter(
+      'gaugeql_block_cache_hits_total',
+      'Blocks that queries found decoded in the cache.',
+      () => this.#cacheHits,
+    )
     this.#gauge('gaugeql_block_cache_bytes', 'Decoded blocks in the cache.', () => this.#sources.cacheBytes())
   }
 
@@ -168,10 +168,8 @@ export class GatewayMetrics implements Telemetry {
       () => folds().waitedMs / 1_000,
       'max',
     )
-    this.#counter('gaugeql_folds_total', 'Fold steps.', () => [[{}, folds().steps]])
-    this.#counter('gaugeql_fold_failures_total', 'Fold steps that failed and were postponed.', () => [
-      [{}, folds().failures],
-    ])
+    this.#counter('gaugeql_folds_total', 'Fold steps.', () => folds().steps)
+    this.#counter('gaugeql_fold_failures_total', 'Fold steps that failed and were postponed.', () => folds().failures)
     this.#counter(
       'gaugeql_merges_total',
       'Merges of windows: of some runs (part), or of all once the window is closed (whole).',
@@ -181,7 +179,7 @@ export class GatewayMetrics implements Telemetry {
       ],
       'kind',
     )
-    this.#counter('gaugeql_windows_expired_total', 'Windows that expired.', () => [[{}, folds().expired]])
+    this.#counter('gaugeql_windows_expired_total', 'Windows that expired.', () => folds().expired)
     this.#counter(
       'gaugeql_fold_set_aside_total',
       'Rollups and unreadable blocks that a fold dropped because they cannot be read or written.',
@@ -191,16 +189,18 @@ export class GatewayMetrics implements Telemetry {
       ],
       'kind',
     )
-    this.#counter('gaugeql_fold_written_bytes_total', 'Bytes of blocks written by folds and merges.', () => [
-      [{}, folds().bytesWritten],
-    ])
+    this.#counter(
+      'gaugeql_fold_written_bytes_total',
+      'Bytes of blocks written by folds and merges.',
+      () => folds().bytesWritten,
+    )
   }
 
   #histogram(name: string, help: string, buckets: number[]): Histogram {
     return new Histogram({ name, help, buckets, registers: [this.#registry] })
   }
 
-  #counter(name: string, help: string, samples: () => readonly Sample[], ...labelNames: string[]): void {
+  #counter(name: string, help: string, samples: () => number | readonly Sample[], ...labelNames: string[]): void {
     new Counter({
       name,
       help,
@@ -208,7 +208,9 @@ export class GatewayMetrics implements Telemetry {
       registers: [this.#registry],
       collect() {
         this.reset()
-        for (const [labels, value] of samples()) this.inc(labels, value)
+        const current = samples()
+        if (typeof current === 'number') this.inc(current)
+        else for (const [labels, value] of current) this.inc(labels, value)
       },
     })
   }

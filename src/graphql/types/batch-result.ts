@@ -9,15 +9,14 @@ export interface Batch {
 const ItemErrorRef = builder.objectRef<ItemError>('ItemError').implement({
   description: 'Why an item of a batch was rejected.',
   fields: (t) => ({
-    index: t.int({
+    index: t.exposeInt('index', {
       description: 'Position of the item in the request, starting at 0.',
-      resolve: (error) => error.index,
     }),
     code: t.string({
       description: 'Error code, as in `extensions.code` of an error. Example: "INVALID_VALUE".',
       resolve: (error) => error.code.toUpperCase(),
     }),
-    message: t.string({ description: 'Error message for humans.', resolve: (error) => error.message }),
+    message: t.exposeString('message', { description: 'Error message for humans.' }),
   }),
 })
 

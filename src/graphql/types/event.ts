@@ -6,14 +6,14 @@ export const EventRef = builder.objectRef<Event>('Event').implement({
   fields: (t) => ({
     id: t.exposeID('id', { description: 'Unique; the gateway assigns it. Example: "01HM5V7Z8Q9R0S1T2V3W4X5Y6Z".' }),
     name: t.exposeString('name', { description: 'Name of the event. Example: "order.placed".' }),
-    timestamp: t.field({ type: 'DateTime', description: 'When it happened.', resolve: ({ timeMs }) => timeMs }),
+    timestamp: t.expose('timeMs', { type: 'DateTime', description: 'When it happened.' }),
     value: t.float({
       nullable: true,
       description: 'Optional number. Example: 99.99.',
       // The stored result of an idempotent request has integers beyond 2^53 as bigints.
       resolve: ({ value }) => (value === null ? null : Number(value)),
     }),
-    tags: t.field({ type: 'Tags', description: 'The tags as sent; values are strings.', resolve: ({ tags }) => tags }),
+    tags: t.expose('tags', { type: 'Tags', description: 'The tags as sent; values are strings.' }),
     properties: t.expose('properties', {
       type: 'Properties',
       nullable: true,

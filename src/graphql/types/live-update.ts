@@ -18,10 +18,9 @@ export const LiveUpdateRef = builder.objectRef<LiveUpdate>('LiveUpdate').impleme
   description:
     'An update of a live query. The first is a SNAPSHOT, then PATCHes follow. Another SNAPSHOT comes when a patch cannot express the change, such as a new ranking of `top`.',
   fields: (t) => ({
-    kind: t.field({
+    kind: t.expose('kind', {
       type: LiveUpdateKindEnum,
       description: 'Whether this update replaces the result or patches it.',
-      resolve: ({ kind }) => kind,
     }),
     series: t.field({
       type: [SeriesRef],
@@ -34,12 +33,11 @@ export const LiveUpdateRef = builder.objectRef<LiveUpdate>('LiveUpdate').impleme
       description: 'Changed groups; match them by `tags`. In a PATCH they have only new and changed buckets.',
       resolve: ({ result }) => result.groups.map((group) => groupSource(result, group)),
     }),
-    dropBefore: t.field({
+    dropBefore: t.expose('dropBeforeMs', {
       type: 'DateTime',
       nullable: true,
       description:
         'Remove buckets that start before this time, then lines and groups without buckets. Null when the range did not move.',
-      resolve: ({ dropBeforeMs }) => dropBeforeMs,
     }),
     at: t.field({
       type: 'DateTime',

@@ -12,9 +12,8 @@ const TagValueRef = builder.objectRef<TagValue>('TagValue').implement({
   description: 'One value of a tag.',
   fields: (t) => ({
     value: t.exposeString('value', { description: 'Never empty. Example: "/users".' }),
-    seriesCount: t.int({
+    seriesCount: t.exposeInt('series', {
       description: 'How many series of the metric have this value.',
-      resolve: ({ series }) => series,
     }),
   }),
 })
@@ -30,34 +29,29 @@ builder.node(MetricRef, {
   loadWithoutCache: readMetric,
   fields: (t) => ({
     name: t.exposeString('name', { description: 'Unique within the project. Example: "api.response_time".' }),
-    type: t.field({ type: MetricTypeEnum, description: 'Type of its points.', resolve: (row) => row.type }),
-    unit: t.string({
+    type: t.expose('type', { type: MetricTypeEnum, description: 'Type of its points.' }),
+    unit: t.exposeString('unit', {
       nullable: true,
       description: 'Unit that was sent with the first point; null when none was. Example: "ms".',
-      resolve: (row) => row.unit,
     }),
-    description: t.string({
+    description: t.exposeString('description', {
       nullable: true,
       description: 'Description that was sent with the first point; null when none was.',
-      resolve: (row) => row.description,
     }),
-    tagKeys: t.stringList({ description: 'All tag keys of its points, sorted.', resolve: (row) => row.tagKeys }),
-    firstSeen: t.field({
+    tagKeys: t.exposeStringList('tagKeys', { description: 'All tag keys of its points, sorted.' }),
+    firstSeen: t.expose('firstSeenMs', {
       type: 'DateTime',
       nullable: true,
       description: 'Earliest timestamp of a point; null when there are no points.',
-      resolve: (row) => row.firstSeenMs,
     }),
-    lastSeen: t.field({
+    lastSeen: t.expose('lastSeenMs', {
       type: 'DateTime',
       nullable: true,
       description: 'Latest timestamp of a point; null when there are no points.',
-      resolve: (row) => row.lastSeenMs,
     }),
-    dataPoints: t.float({ description: 'Points accepted so far.', resolve: (row) => row.points }),
-    seriesCount: t.int({
+    dataPoints: t.exposeFloat('points', { description: 'Points accepted so far.' }),
+    seriesCount: t.exposeInt('seriesCount', {
       description: 'Number of series: distinct sets of tags.',
-      resolve: (row) => row.seriesCount,
     }),
     aggregations: t.field({
       type: [AggregationEnum],

@@ -8,30 +8,25 @@ import { SeriesRef, seriesSources } from './series.ts'
 export const QueryResultRef = builder.objectRef<QueryResult>('QueryResult').implement({
   description: 'The result of a query: as chart lines (`series`) and as objects (`groups`).',
   fields: (t) => ({
-    metric: t.field({
+    metric: t.expose('metric', {
       type: MetricRef,
       description: 'The metric that was queried.',
-      resolve: (result) => result.metric,
     }),
-    from: t.field({
+    from: t.expose('fromMs', {
       type: 'DateTime',
       description: 'Start of the range, rounded down to a stored bucket.',
-      resolve: (result) => result.fromMs,
     }),
-    to: t.field({
+    to: t.expose('toMs', {
       type: 'DateTime',
       description: 'End of the range, exclusive, rounded up to a stored bucket.',
-      resolve: (result) => result.toMs,
     }),
-    interval: t.field({
+    interval: t.expose('interval', {
       type: 'Interval',
       description: 'Width of the buckets, also when "auto" chose it. Example: "5m".',
-      resolve: (result) => result.interval,
     }),
-    timezone: t.field({
+    timezone: t.expose('timezone', {
       type: 'TimeZone',
       description: 'Time zone of the buckets. Example: "Europe/Berlin".',
-      resolve: (result) => result.timezone,
     }),
     series: t.field({
       type: [SeriesRef],
@@ -44,10 +39,9 @@ export const QueryResultRef = builder.objectRef<QueryResult>('QueryResult').impl
         'One per group, sorted by tags or by `top`; a single one without `groupBy` and `bySeries`. The fields selected below decide what is computed.',
       resolve: (result) => result.groups.map((group) => groupSource(result, group)),
     }),
-    meta: t.field({
+    meta: t.expose('meta', {
       type: QueryMetaRef,
       description: 'How the result was computed.',
-      resolve: (result) => result.meta,
     }),
   }),
 })

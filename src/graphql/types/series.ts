@@ -39,19 +39,16 @@ export function seriesSources(result: QueryResult): readonly SeriesSource[] {
 const SeriesPointRef = builder.objectRef<PointSource>('SeriesPoint').implement({
   description: 'One point of a chart line: a bucket and its value.',
   fields: (t) => ({
-    timestamp: t.field({
+    timestamp: t.expose('timeMs', {
       type: 'DateTime',
       description: 'Start of the bucket.',
-      resolve: ({ timeMs }) => timeMs,
     }),
-    value: t.float({
+    value: t.exposeFloat('value', {
       nullable: true,
       description: 'In the unit of the metric; null when there is no value.',
-      resolve: ({ value }) => value,
     }),
-    complete: t.boolean({
+    complete: t.exposeBoolean('isComplete', {
       description: 'Whether the bucket has ended; the value of an open bucket still changes.',
-      resolve: (point) => point.isComplete,
     }),
   }),
 })

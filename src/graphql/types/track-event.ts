@@ -17,12 +17,11 @@ interface CombinedBatch {
 const CombinedBatchResultRef = builder.objectRef<CombinedBatch>('CombinedBatchResult').implement({
   description: 'The outcome of a batch of points and events.',
   fields: (t) => ({
-    metrics: t.field({
+    metrics: t.expose('metrics', {
       type: BatchResultRef,
       description: 'Outcome of the points.',
-      resolve: ({ metrics }) => metrics,
     }),
-    events: t.field({ type: BatchResultRef, description: 'Outcome of the events.', resolve: ({ events }) => events }),
+    events: t.expose('events', { type: BatchResultRef, description: 'Outcome of the events.' }),
   }),
 })
 

@@ -16,17 +16,15 @@ export const TrackedMetricRef = builder.objectRef<Tracked>('TrackedMetric').impl
   description: 'A point as it was stored.',
   fields: (t) => ({
     name: t.exposeString('name', { description: 'Name of the metric.' }),
-    type: t.field({ type: MetricTypeEnum, description: 'Type of the metric.', resolve: (point) => point.type }),
-    value: t.field({ type: 'MetricValue', description: 'The stored value.', resolve: (point) => point.value }),
-    timestamp: t.field({
+    type: t.expose('type', { type: MetricTypeEnum, description: 'Type of the metric.' }),
+    value: t.expose('value', { type: 'MetricValue', description: 'The stored value.' }),
+    timestamp: t.expose('timeMs', {
       type: 'DateTime',
       description: 'When it was measured. Default: when it was received.',
-      resolve: (point) => point.timeMs,
     }),
-    tags: t.field({
+    tags: t.expose('tags', {
       type: 'Tags',
       description: 'The tags of the series, sorted by key, without empty values.',
-      resolve: (point) => point.tags,
     }),
     metric: t.field({
       type: MetricRef,

@@ -17,13 +17,11 @@ const ScopeEnum = builder.enumType('Scope', {
 const ViewerLimitsRef = builder.objectRef<GraphQLLimits>('ViewerLimits').implement({
   description: 'Limits of one request, each with the error code of a request that exceeds it.',
   fields: (t) => ({
-    bodyBytes: t.float({
+    bodyBytes: t.exposeFloat('bodyBytesMax', {
       description: 'Bytes of a request body, else PAYLOAD_TOO_LARGE. Example: 20971520.',
-      resolve: (limits) => limits.bodyBytesMax,
     }),
-    batchItems: t.int({
+    batchItems: t.exposeInt('batchItemsMax', {
       description: 'Items of a batch, else BATCH_TOO_LARGE. Example: 500.',
-      resolve: (limits) => limits.batchItemsMax,
     }),
     nameCharacters: t.int({
       description: 'Characters of a metric name, else MISSING_NAME. Example: 255.',
@@ -45,9 +43,8 @@ const ViewerLimitsRef = builder.objectRef<GraphQLLimits>('ViewerLimits').impleme
       description: 'Characters of a member of a SET, else INVALID_VALUE. Example: 1024.',
       resolve: () => SET_MEMBER_CHARS_MAX,
     }),
-    queries: t.int({
+    queries: t.exposeInt('queriesMax', {
       description: 'Queries and listings of a request, else QUERY_TOO_LARGE. Example: 100.',
-      resolve: (limits) => limits.queriesMax,
     }),
     queryValues: t.float({
       description:
@@ -74,10 +71,9 @@ const ViewerRef = builder.objectRef<GraphQLContext>('Viewer').implement({
       description: 'Permissions of the key. Example: [INGEST, QUERY].',
       resolve: ({ principal }) => principal.scopes,
     }),
-    limits: t.field({
+    limits: t.expose('limits', {
       type: ViewerLimitsRef,
       description: 'Limits of one request.',
-      resolve: ({ limits }) => limits,
     }),
   }),
 })
