@@ -32,7 +32,7 @@ export function readConfig(env: Environment): Config {
     persisted: readValues(TABLE.persisted, env),
     live: readValues(TABLE.live, env),
   }
-  requireFitting(config)
+  requireConsistent(config)
   return config
 }
 
@@ -42,7 +42,7 @@ export function usesRedis({ redis }: Config): boolean {
 }
 
 /** Values that can be used alone, but not together. */
-function requireFitting(config: Config): void {
+function requireConsistent(config: Config): void {
   const { store, process, persisted } = config
   if (store.resolutions.at(-1)!.stepMs !== store.setResolutions.at(-1)!.stepMs)
     throw new Error('SET_RESOLUTIONS must end with the same step as RESOLUTIONS')

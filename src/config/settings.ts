@@ -47,7 +47,7 @@ export const TABLE = {
       default: '4000',
       unit: 'port',
       meaning:
-        'The port to listen on; 0 takes any free port. When it is unset and 4000 is in use, the next free one of ten.',
+        'The port to listen on; 0 takes any free port. If it is not set and 4000 is in use, the next free port up to 4010.',
       parse: wholeNumber(0, 65_535),
     },
     host: {
@@ -62,7 +62,7 @@ export const TABLE = {
       default: 'off',
       unit: 'hops or addresses',
       meaning:
-        'Whose X-Forwarded-For gives the client address: off, the number of proxies before the gateway, or their addresses and CIDRs, comma-separated (also loopback, linklocal and uniquelocal).',
+        'Which proxies may report the client address in X-Forwarded-For: off, the number of proxies before the gateway, or their addresses and CIDRs, comma-separated (also loopback, linklocal and uniquelocal).',
       parse: parseTrustProxy,
     },
     corsOrigins: {
@@ -161,14 +161,14 @@ export const TABLE = {
       name: 'REDIS_URL',
       default: '',
       unit: 'URL',
-      meaning: 'redis:// or rediss://, with user, password and database: store in Redis instead of DATA_DIR.',
+      meaning: 'redis:// or rediss://, with user, password and database: stores data in Redis instead of DATA_DIR.',
       parse: parseRedisUrl,
     },
     clusterNodes: {
       name: 'REDIS_CLUSTER_NODES',
       default: '',
       unit: 'host:port,…',
-      meaning: 'Some nodes of a Redis Cluster to store in. User, password and TLS come from REDIS_URL, if set.',
+      meaning: 'Some nodes of the Redis Cluster that stores data. User, password and TLS come from REDIS_URL, if set.',
       parse: parseClusterNodes,
     },
     prefix: {
@@ -300,7 +300,7 @@ export const TABLE = {
       default: '134217728',
       unit: 'bytes',
       meaning:
-        'Acknowledged commits kept for up to 30 s, to replay them when Redis lost its last second; 0 keeps none, and such a loss is final. The embedded store needs none.',
+        'Acknowledged commits kept for up to 30 s, to replay them when Redis loses its last second; with 0 none are kept and such a loss is final. The embedded store needs none.',
       parse: wholeNumber(0, Number.MAX_SAFE_INTEGER),
     },
   },
@@ -393,7 +393,7 @@ export const TABLE = {
       default: 'optional',
       unit: 'mode',
       meaning:
-        'Documents named by a hash or an id: off, optional (registered ones, and those sent with their SHA-256 before), or enforced (only registered ones; forbidden).',
+        'Persisted operations, which clients send by hash or id: off, optional (registered ones, and those sent with their SHA-256 before), or enforced (only registered ones; forbidden).',
       parse: oneOf(['off', 'optional', 'enforced']),
     },
     operations: {
