@@ -64,5 +64,5 @@ const [, , command, ...args] = process.argv
 const [run, failure] =
   command === undefined
     ? [serve, 'could not start']
-    : [() => manageKeys(command === 'keys' ? args : []), 'could not do that']
+    : [() => manageKeys(command === 'keys' ? args : []), 'could not run the command']
 run().catch(fail)

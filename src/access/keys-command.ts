@@ -174,7 +174,8 @@ const ID_CHARS = 12
 
 function shown(row: KeyRow, nowMs: number) {
   const { hash, project, scopes, label, createdMs, expiresMs, revokedMs, limits = {} } = row
-  const state = revokedMs !== undefined ? 'revoked' : expiresMs !== undefined && expiresMs <= nowMs ? 'expired' : 'good'
+  const state =
+    revokedMs !== undefined ? 'revoked' : expiresMs !== undefined && expiresMs <= nowMs ? 'expired' : 'active'
   return {
     id: hash.slice(0, ID_CHARS),
     state,

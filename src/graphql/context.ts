@@ -6,8 +6,7 @@ import type { Scope } from '../store/api-keys.ts'
 import type { GraphQLLimits, QueryBudget, ResponseBudget } from './operation-cost.ts'
 
 /**
- * What resolvers know of their request, and the checks that they start with. Each request has its own context; the
- * budgets in it only count down.
+ * What resolvers need of their request, and the checks that they start with. Each request has its own context.
  */
 export interface GraphQLContext {
   readonly requestId: string

@@ -26,7 +26,7 @@ type Listens = ToPrimary & { readonly kind: 'listens' }
 /** The pause before a worker is started again. It doubles with each failure in a row. */
 const PAUSE_MS_MIN = 100
 const PAUSE_MS_MAX = 10_000
-/** A worker that ran for so long did start well, so its replacement starts without a long pause. */
+/** A worker that ran for so long started well: its replacement gets the shortest pause. */
 const STEADY_MS = 60_000
 
 /** Whether this process was started by `startProcesses` of a primary process. */

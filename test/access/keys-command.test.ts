@@ -55,7 +55,7 @@ describe('create', () => {
   it('prints JSON, with the key once', async () => {
     const created: { key: string } = JSON.parse(await run('create --project shop --json'))
     expect(rows.has(hashKey(created.key))).toBe(true)
-    expect(created).toMatchObject({ state: 'good', project: 'shop', scopes: ['ingest', 'query'], expires: null })
+    expect(created).toMatchObject({ state: 'active', project: 'shop', scopes: ['ingest', 'query'], expires: null })
   })
 })
 
@@ -71,7 +71,7 @@ describe('list', () => {
     expect((await run('list', later)).split('\n').map((line) => line.split(/ {2,}/))).toEqual([
       ['ID', 'STATE', 'PROJECT', 'SCOPES', 'LIMITS', 'CREATED', 'EXPIRES', 'LABEL'],
       [ids[0], 'expired', 'shop', 'ingest+query', '-', '2024-01-15T12:00:00Z', '2024-01-16T12:00:00Z', 'first'],
-      [ids[1], 'good', 'blog', 'ingest+query', 'batch=5', '2024-01-15T12:00:00.001Z', '-'],
+      [ids[1], 'active', 'blog', 'ingest+query', 'batch=5', '2024-01-15T12:00:00.001Z', '-'],
       [ids[2], 'revoked', 'shop', 'ingest+query', '-', '2024-01-15T12:00:00.002Z', '-'],
     ])
     const shop: unknown = JSON.parse(await run('list --project shop --json', later))

@@ -167,7 +167,7 @@ describe('every limit has an error code', () => {
 })
 
 describe('time', () => {
-  /** Reads and writes begin when the answered function is called. */
+  /** Reads and writes begin when the returned function is called. */
   const hold = ({ gateway }: Harness): (() => void) => {
     let release = (): void => {}
     const held = new Promise<void>((resolve) => {

@@ -44,7 +44,7 @@ test('tracked points are in series, in groups and in REST', async () => {
   })
   const single = await graphql(
     'mutation ($input: MetricInput!) { trackMetric(input: $input) { name type value timestamp tags metric { dataPoints } } }',
-    { input: { ...point(0, 100, '/users'), unit: 'ms', description: 'time to answer' } },
+    { input: { ...point(0, 100, '/users'), unit: 'ms', description: 'time to respond' } },
   )
   expect(single).toEqual({
     data: {
@@ -86,7 +86,7 @@ test('tracked points are in series, in groups and in REST', async () => {
     metric: {
       type: 'DISTRIBUTION',
       unit: 'ms',
-      description: 'time to answer',
+      description: 'time to respond',
       dataPoints: 4,
       tagKeys: ['endpoint'],
       seriesCount: 2,

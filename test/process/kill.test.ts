@@ -138,7 +138,7 @@ describe('a gateway that is killed under load', () => {
 
 describe('a gateway that receives a signal under load', () => {
   it.each(['SIGTERM', 'SIGINT'] as const)(
-    'answers what it accepted and exits with 0 on %s',
+    'finishes accepted requests and exits with 0 on %s',
     async (signal) => {
       const folder = await temporaryFolder()
       const sent: Sent = { acknowledged: new Set(), unknown: new Set() }

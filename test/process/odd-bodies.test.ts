@@ -79,7 +79,7 @@ it('bodies of any kind get a response, never an internal error, and their memory
   expect(memory[2]! - memory[0]!).toBeLessThan(GROWTH_BYTES_MAX)
   // The bodies are not all refused at the door, nor all taken.
   for (const status of [200, 201, 202, 400, 406, 413, 415])
-    expect(seen.get(status), `answers ${status}`).toBeGreaterThan(10)
+    expect(seen.get(status), `responses with ${status}`).toBeGreaterThan(10)
 
   const item = (name: string) => ({ name, kind: 'incremental', counter: { value: 3 } })
   const good: readonly (readonly [string, string, string, Uint8Array | string])[] = [

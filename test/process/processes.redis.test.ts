@@ -74,11 +74,11 @@ function keyOf({ gateway }: Group): string {
 }
 
 interface Load {
-  /** Requests that were answered with success, each of one point. */
+  /** Successful requests, each with one point. */
   readonly acknowledged: () => number
   /** Those that failed, and were sent again under the same key. */
   readonly failed: () => number
-  /** One for each process that answered. */
+  /** One for each process that responded. */
   readonly servedBy: ReadonlySet<string>
   end(): Promise<void>
 }
@@ -95,7 +95,7 @@ function load(url: string, key: string): Load {
         method: 'POST',
         headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json', 'idempotency-key': request },
         body,
-        // A connection that was on its way to a process when that was killed is answered by nobody.
+        // A connection that was being passed to a killed process gets no response.
         signal: AbortSignal.timeout(ANSWER_MS_MAX),
       })
       servedBy.add(response.headers.get('x-request-id')!.split('-')[0]!)
@@ -159,7 +159,7 @@ describe('several processes', () => {
     expect(new Set(group.pids()).size).toBe(3)
 
     const sent = load(gateway.url, key)
-    await until('not every process answered', () => sent.servedBy.size === 3 && sent.acknowledged() > 100)
+    await until('not every process responded', () => sent.servedBy.size === 3 && sent.acknowledged() > 100)
     const exit = await gateway.kill('SIGTERM')
     await sent.end()
     expect(exit).toMatchObject({ code: 0, signal: null, errors: '' })
@@ -177,13 +177,13 @@ describe('several processes', () => {
     const { gateway } = group
     const key = keyOf(group)
     const sent = load(gateway.url, key)
-    await until('not every process answered', () => sent.servedBy.size === 2 && sent.acknowledged() > 50)
+    await until('not every process responded', () => sent.servedBy.size === 2 && sent.acknowledged() > 50)
     const [, victim] = group.pids()
     process.kill(victim!, 'SIGKILL')
     const before = sent.acknowledged()
     await until('the other process stopped serving', () => sent.acknowledged() > before + 50)
     await until('no new process was started', () => group.pids().length === 3)
-    await until('the new process answers nobody', async () => {
+    await until('the new process does not respond', async () => {
       // A connection of its own: those that are open stay where they are.
       const response = await fetch(`${gateway.url}/health`, { headers: { connection: 'close' } })
       await response.arrayBuffer()
@@ -264,7 +264,7 @@ describe('the metrics of several processes', () => {
     const { url } = group.gateway
     const key = keyOf(group)
     const connections = new Map<string, ReturnType<typeof connectTo>>()
-    await until('not every process answered', async () => {
+    await until('not every process responded', async () => {
       const connection = connectTo(url, key)
       connections.set(await connection.servedBy(), connection)
       return connections.size === 2
@@ -291,7 +291,7 @@ describe('the metrics of several processes', () => {
     process.kill(victim!, 'SIGKILL')
     const alive = both[(await outcomes).findIndex(({ status }) => status === 'fulfilled')]!
 
-    await until('no new process answers', async () => {
+    await until('no new process responds', async () => {
       const { points, commits, processes } = await alive.scrape()
       expect(points).toBe(41)
       expect(commits).toBeGreaterThanOrEqual(hung.commits)

@@ -45,7 +45,7 @@ it('stops at once despite open connections without a request', async () => {
     socket.destroy()
   })
   await once(socket, 'connect')
-  // Answered after the connection was taken.
+  // The response arrives after the connection was accepted.
   expect((await fetch(`${child.url}/health`)).status).toBe(200)
   const closed = once(socket.resume(), 'close')
   expect((await child.kill('SIGTERM')).code).toBe(0)

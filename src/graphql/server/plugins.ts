@@ -19,7 +19,7 @@ export interface PluginSettings {
   readonly log: ErrorLog
 }
 
-/** The rules that every operation passes, in the order of its life. */
+/** The rules that apply to every operation, in the order in which they run. */
 export function operationPlugins(schema: GraphQLSchema, settings: PluginSettings): readonly OperationPlugin[] {
   const { limits, persisted, log } = settings
   return [

@@ -6,7 +6,7 @@
 /** With the default period of 10 s this is a rate of 0.8 KiB/s. */
 const PERIOD_BYTES_MIN = 8 * 1024
 
-/** Checks per period. Counting checks instead of time means that no client is blamed while this process is busy. */
+/** Checks per period. Checks are counted, not time, so that no body is refused because this process was busy. */
 const CHECKS_PER_PERIOD = 4
 
 interface WatchedBody {

@@ -7,7 +7,7 @@ import { temporaryFolder } from '../../support/temporary-folder.ts'
 import { startGraphQL } from '../harness.ts'
 
 const QUERY = '{ __typename }'
-const ANSWER = { data: { __typename: 'Query' } }
+const RESULT = { data: { __typename: 'Query' } }
 const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')
 const persisted = (text: string) => ({ persistedQuery: { version: 1, sha256Hash: sha256(text) } })
 const registered = new Map([
@@ -23,9 +23,9 @@ describe('optional', () => {
     expect(first.json()).toEqual({
       errors: [{ message: 'PersistedQueryNotFound', extensions: { code: 'PERSISTED_QUERY_NOT_FOUND' } }],
     })
-    expect((await graphql.post({ query: QUERY, extensions: persisted(QUERY) })).json()).toEqual(ANSWER)
-    expect((await graphql.post({ extensions: persisted(QUERY) })).json()).toEqual(ANSWER)
-    expect((await graphql.get({ extensions: JSON.stringify(persisted(QUERY)) })).json()).toEqual(ANSWER)
+    expect((await graphql.post({ query: QUERY, extensions: persisted(QUERY) })).json()).toEqual(RESULT)
+    expect((await graphql.post({ extensions: persisted(QUERY) })).json()).toEqual(RESULT)
+    expect((await graphql.get({ extensions: JSON.stringify(persisted(QUERY)) })).json()).toEqual(RESULT)
   })
 
   test('a document with a wrong hash is refused and not stored', async () => {
@@ -50,10 +50,10 @@ describe('optional', () => {
 
   test('registered documents need not be sent, by hash or by id', async () => {
     const graphql = startGraphQL({}, { registered })
-    expect((await graphql.post({ extensions: persisted(QUERY) })).json()).toEqual(ANSWER)
+    expect((await graphql.post({ extensions: persisted(QUERY) })).json()).toEqual(RESULT)
     expect((await graphql.post({ documentId: 'chart' })).json()).toEqual({ data: { metric: { name: 'latency' } } })
     expect((await graphql.get({ documentId: 'chart' })).statusCode).toBe(200)
-    expect((await graphql.post({ query: QUERY })).json()).toEqual(ANSWER)
+    expect((await graphql.post({ query: QUERY })).json()).toEqual(RESULT)
   })
 
   test.each([[{}], [{ extensions: {} }], [{ extensions: { persistedQuery: {} } }], [{ documentId: 7 }]])(
@@ -95,7 +95,7 @@ test('when persisted operations are off, clients always send the document', asyn
   expect((await graphql.post({ extensions: persisted(QUERY) })).json()).toEqual({
     errors: [{ message: 'PersistedQueryNotSupported', extensions: { code: 'PERSISTED_QUERY_NOT_SUPPORTED' } }],
   })
-  expect((await graphql.post({ query: QUERY, extensions: persisted(QUERY) })).json()).toEqual(ANSWER)
+  expect((await graphql.post({ query: QUERY, extensions: persisted(QUERY) })).json()).toEqual(RESULT)
 })
 
 describe('registered operations are read from', () => {

@@ -164,7 +164,7 @@ describe('server-sent events', () => {
     const { response, text } = await watch(LIVE, 'application/json')
     expect(response.status).toBe(406)
     expect(response.headers.get('accept')).toBe(SSE)
-    await until('no answer', () => text() !== '')
+    await until('no response', () => text() !== '')
     expect(JSON.parse(text())).toMatchObject({ errors: [{ extensions: { code: 'UNSUPPORTED_MEDIA_TYPE' } }] })
   })
 

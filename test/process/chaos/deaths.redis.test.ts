@@ -12,7 +12,7 @@ import { TcpProxy } from '../../support/tcp-proxy.ts'
  * was refused is not, what nobody knows of at most once, and what was sent with an idempotency key until it was acknowledged once.
  */
 
-/** Longer than a gateway waits for the answer to a command. */
+/** Longer than a gateway waits for the reply to a command. */
 const HANG_MS = 4_000
 /** What a gateway tells the server with every commit: the hash of the script. */
 const COMMIT = createHash('sha1').update(scriptSource('append')).digest('hex')
@@ -51,7 +51,7 @@ afterAll(async () => {
 let ledgers = 0
 let keys = 0
 
-/** Load on both gateways, a part of it with keys, while something happens. Answers what was sent, when all of it is answered. */
+/** Load on both gateways, a part of it with keys, while something happens. Resolves with what was sent, when every request has a response. */
 async function underLoad(happens: (ledger: Ledger, more: (number: number) => Promise<void>) => Promise<void>) {
   const ledger = new Ledger(['a', 'b'].map((name) => `${name}${++ledgers}`))
   let isOver = false
@@ -136,7 +136,7 @@ describe('two gateways on one Redis', () => {
     ['dies', () => gatewayA.kill('SIGKILL')],
     ['gives up', async () => {}],
   ])(
-    'count a request with a key once when its gateway %s between commit and answer',
+    'count a request with a key once when its gateway %s between commit and response',
     async (_, happens) => {
       const ledger = new Ledger(['a', 'b'].map((name) => `${name}${++ledgers}`))
       expect(await ledger.send(gatewayA.url)).toBe('acknowledged')

@@ -164,7 +164,7 @@ describe('a server that loses its last second', () => {
       await untilFolded(keeping, careless)
       const to = await server.appended()
       await server.cutBack(Math.round(from + cut * (to - from)))
-      await until('the server does not answer', () => redis.ping().then(Boolean, () => false))
+      await until('the server does not respond', () => redis.ping().then(Boolean, () => false))
     }
     await both(ledgers, sendSome)
     await expectKeptAndLost(ledgers)
@@ -208,7 +208,7 @@ describe('a server that loses its last second', () => {
       first = ledgers.kept.last
     })
     await expectKeptAndLost(ledgers)
-    // Through another gateway: the same request is answered as before, and another one is refused.
+    // Through another gateway: the same request gets the same response, and another one is refused.
     expect(await ledgers.kept.send(keeping.gatewayB.url, { key, batch: 'keyed' })).toBe('acknowledged')
     expect(ledgers.kept.last).toEqual(first)
     expect(await ledgers.kept.send(keeping.gatewayB.url, { key, batch: 'changed' })).toBe('refused')
