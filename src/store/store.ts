@@ -1,7 +1,6 @@
 import type { Id64 } from '../model/id.ts'
 import type { MetricType } from '../model/metric.ts'
 import type { CanonicalTags } from '../model/series.ts'
-import { floorTo } from '../model/time.ts'
 import type { KeyRow } from './api-keys.ts'
 import type { EventRequest, StoredEvent } from './events.ts'
 import type { Receipt } from './idempotency-keys.ts'
@@ -322,7 +321,8 @@ export function windowWidthMs(resolutionMs: number): number {
 }
 
 export function windowStart(resolutionMs: number, timeMs: number): number {
-  return floorTo(timeMs, windowWidthMs(resolutionMs))
+  const width = windowWidthMs(resolutionMs)
+  return Math.floor(timeMs / width) * width
 }
 
 /**
