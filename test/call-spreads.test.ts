@@ -16,9 +16,10 @@ const BOUNDED: Readonly<Record<string, readonly string[]>> = {
   'query/plan/period.ts': ['periods.map((period) => period.narrowed)'],
   // Groups of an IP address.
   'model/network.ts': ['tail.split()'],
+  // The arguments of a verb of the store contract.
+  'store/redis/redis-store.ts': ['args'],
   // Partitions, of which there are few thousands at most.
-  'store/redis/connection.ts': ['channels'],
-  'write/fold/fold-loop.ts': ['this.#groups.map((group) => group.waitedMs)'],
+  'write/fold/fold-loop.ts': ['this.#schedulers.map((scheduler) => scheduler.waitedMs)'],
   // Resolutions.
   'store/redis/deletion.ts': ['expired'],
   // The two strings of a block.
