@@ -26,7 +26,7 @@ import { paramsOfBody, paramsOfUrl } from './request-params.ts'
 import { type StreamSettings, Streams } from './streams.ts'
 import { createEngine, type Engine, isAsyncIterable, type OperationResult, streamOfOne } from './yoga.ts'
 
-export interface GraphQLOptions {
+interface GraphQLOptions {
   readonly gateway: Gateway
   readonly log: ErrorLog
   readonly now: () => number
@@ -88,7 +88,7 @@ export function registerGraphQL(app: FastifyInstance, options: GraphQLOptions): 
     await streams.send(reply.raw, {
       results,
       format,
-      headers: { ...definedHeaders(reply), 'cache-control': 'no-store, no-transform', 'x-accel-buffering': 'no' },
+      headers: { ...reply.getHeaders(), 'cache-control': 'no-store, no-transform', 'x-accel-buffering': 'no' },
       write: async (result) => (await engine.respond(result, JSON_TYPE)).body,
       errorResult: (error) => errorResult(error, request, log, 'graphql stream failed'),
       requireAccess: async () => {
@@ -157,11 +157,4 @@ function resultsOf(running: OperationResult | Promise<OperationResult>): AsyncIt
     next: async () => (await opened).next(),
     return: async () => (await (await opened).return?.()) ?? { done: true, value: undefined },
   }
-}
-
-/** Headers that hooks have set so far. */
-function definedHeaders(reply: FastifyReply): Record<string, string | number | readonly string[]> {
-  const headers: Record<string, string | number | readonly string[]> = {}
-  for (const [name, value] of Object.entries(reply.getHeaders())) if (value !== undefined) headers[name] = value
-  return headers
 }

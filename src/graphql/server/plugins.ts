@@ -13,7 +13,7 @@ import { useStreamedSubscriptions } from './plugins/streamed-subscriptions.ts'
 import { useValidationRules } from './plugins/validation-rules.ts'
 import type { OperationPlugin } from './yoga.ts'
 
-export interface PluginSettings {
+interface PluginSettings {
   readonly limits: GraphQLLimits
   readonly persisted: PersistedSettings
   readonly log: ErrorLog

@@ -18,9 +18,9 @@ export interface StreamSettings {
  */
 const LIVE_KEEP_ALIVE_MS = 15_000
 /** How long the client of a stream may read nothing: twice the keep-alive. */
-export const LIVE_STALL_MS = 30_000
+const LIVE_STALL_MS = 30_000
 /** Bytes that the clients of all streams have not read yet. */
-export const LIVE_BUFFERED_BYTES_MAX = 64 * 1024 * 1024
+const LIVE_BUFFERED_BYTES_MAX = 64 * 1024 * 1024
 
 export const STREAM_SETTINGS: StreamSettings = {
   keepAliveMs: LIVE_KEEP_ALIVE_MS,
@@ -28,10 +28,10 @@ export const STREAM_SETTINGS: StreamSettings = {
   bufferedBytesMax: LIVE_BUFFERED_BYTES_MAX,
 }
 
-export interface StreamSource {
+interface StreamSource {
   readonly results: AsyncIterator<ExecutionResult>
   readonly format: StreamFormat
-  readonly headers: Readonly<Record<string, string | number | readonly string[]>>
+  readonly headers: Readonly<Record<string, string | number | string[] | undefined>>
   /** Returns the result as JSON text. */
   write(result: ExecutionResult): Promise<string>
   /** The last result of a stream that ends with this error. */

@@ -36,7 +36,7 @@ export interface OperationParams extends GraphQLParams {
 /** Subscriptions return an iterable. */
 export type OperationResult = ExecutionResult | AsyncIterable<ExecutionResult>
 
-export interface OperationResponse {
+interface OperationResponse {
   readonly status: number
   /** Names are in lower case. */
   readonly headers: Readonly<Record<string, string>>
