@@ -1,8 +1,11 @@
 import type { RollupKind } from '../model/metric.ts'
 
-/** What the writer and the readers of a block share. `docs/storage-format.md` describes every byte. */
+/**
+ * Constants and errors that the encoder and the readers of a block share. `docs/storage-format.md` describes every
+ * byte.
+ */
 
-/** A kind's number is its place. */
+/** The number of a kind is its index. */
 export const KINDS: readonly RollupKind[] = ['gauge', 'counter', 'distribution', 'set']
 export const KIND_MASK = 3
 export const HAS_TOTALS = 4
@@ -15,7 +18,7 @@ export const FLAT = 1
 export const FULL = 2
 export const MIXED = 3
 
-/** Bytes that are no block, or not one this version can read. Never answered with numbers. */
+/** The bytes are no block, or a block that this version cannot read. A query then fails, so that no number is wrong. */
 export class BlockError extends Error {
   readonly block: string
 
@@ -26,10 +29,10 @@ export class BlockError extends Error {
   }
 }
 
-/** Not damaged, but of a gateway of another time: another gateway may read it. */
+/** The block is not damaged but of another version. Another gateway may be able to read it. */
 export class BlockVersionError extends BlockError {}
 
-/** What goes wrong while reading a block is a BlockError that names it. */
+/** Turns any error while reading a block into a BlockError with the name of the block. */
 export function guard<T>(name: string, doing: string, read: () => T): T {
   try {
     return read()
@@ -39,14 +42,16 @@ export function guard<T>(name: string, doing: string, read: () => T): T {
   }
 }
 
-/** Aim of `encodeBlocks`: small enough to move in one piece, large enough that a day of a metric is few of them. */
+/**
+ * Default size of `encodeBlocks`: small enough for one transfer, large enough that a day of a metric is a few blocks.
+ */
 export const BLOCK_BYTES_MAX = 1 << 20
-/** Bounds what a reader allocates, whatever the bytes claim. */
+/** Bounds the memory of a reader, whatever the bytes say. */
 export const BLOCK_ROWS_MAX = 1 << 20
-/** A compressed block that claims to be larger is damaged. */
+/** A compressed block with a greater announced size is damaged. */
 export const INFLATED_BYTES_MAX = 1 << 26
 
-/** 1 is refused: its running totals were written in two ways that the bytes do not tell apart. */
+/** Version 1 is refused: it had two encodings of running totals that cannot be told apart. */
 export const VERSION = 2
 export const SCALARS_MAGIC = [0x47, 0x51, 0x42] as const // GQB
 export const SKETCHES_MAGIC = [0x47, 0x51, 0x53] as const // GQS

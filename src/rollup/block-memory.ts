@@ -1,14 +1,12 @@
 import type { Arena } from './arena.ts'
 
 /**
- * Memory of one decoded block. Columns of small blocks share buffers, because a typed array of its own costs some 400
- * bytes
- * beside its values: two objects of the engine, a backing store and what malloc adds. All of it is counted, so that a
- * cache
- * bounded in bytes bounds what the process takes.
+ * Allocates and counts the memory of one decoded block. Columns of small blocks share buffers, because a separate typed
+ * array costs some 400 bytes beside its values: two V8 objects, a backing store and the overhead of malloc. All of it
+ * is counted, so that a cache bounded in bytes bounds the memory of the process.
  */
 
-/** What the engine takes for a view of a buffer, and for a buffer beside its bytes. Measured with Node 20 to 24. */
+/** Memory of a view of a buffer, and of a buffer beside its bytes. Measured with Node 20 to 24. */
 export const VIEW_BYTES = 96
 export const BUFFER_BYTES = 320
 
@@ -20,7 +18,7 @@ const CHUNK_BYTES_MAX = 4_096
 const BYTES_PER_ROW = 40
 
 export class BlockMemory {
-  /** Told of every growth. */
+  /** Called with every increase. */
   onGrowth: ((bytes: number) => void) | undefined
   readonly #arena: Arena | undefined
   #bytes = 0
@@ -28,7 +26,7 @@ export class BlockMemory {
   #chunk: ArrayBuffer | undefined
   #used = 0
 
-  /** With an arena the columns lie in it. */
+  /** With an arena, the columns are allocated in it. */
   constructor(arena?: Arena) {
     this.#arena = arena
   }
@@ -37,7 +35,7 @@ export class BlockMemory {
     return this.#bytes
   }
 
-  /** Counts what was taken elsewhere. */
+  /** Counts memory that was allocated elsewhere. */
   count(bytes: number): void {
     this.#bytes += bytes
     this.onGrowth?.(bytes)
@@ -48,7 +46,7 @@ export class BlockMemory {
     this.count(bytes + BUFFER_BYTES + (sections + 1) * VIEW_BYTES)
   }
 
-  /** Sizes the shared buffers for a block of so many rows. */
+  /** Chooses the size of the shared buffers for a block of this many rows. */
   expect(rows: number): void {
     this.#chunkBytes = Math.min(CHUNK_BYTES_MAX, Math.max(CHUNK_BYTES_MIN, rows * BYTES_PER_ROW))
   }
@@ -73,7 +71,7 @@ export class BlockMemory {
     return at < 0 ? new Uint8Array(length) : new Uint8Array(this.#chunk!, at, length)
   }
 
-  /** Where in the current chunk so many bytes lie; -1 when they get a buffer of their own. */
+  /** Reserves bytes in the current chunk and returns their offset; -1 if they need a buffer of their own. */
   #take(bytes: number): number {
     if (this.#arena !== undefined) {
       const at = this.#arena.take(bytes)

@@ -18,12 +18,10 @@ import { BlockMemory, BUFFER_BYTES, VIEW_BYTES } from './block-memory.ts'
 import { MetricSection, type SectionHead } from './metric-section.ts'
 
 /**
- * A block: many rollups of one resolution in immutable bytes, sorted by metric, series and bucket. Bins of
- * distributions are
- * a string of their own beside the scalar columns, so that a sum never moves a sketch. A reader opens a block by
- * checking
- * it whole (checksum) and parsing the directory; columns are decoded when first asked for. `docs/storage-format.md`
- * describes every byte.
+ * A block: many rollups of one resolution in immutable bytes, sorted by metric, series and bucket. The bins of
+ * distributions are in a second string, so that a query of sums never loads a sketch. Opening a block verifies its
+ * checksum and parses the directory. A column is decoded when it is first read. `docs/storage-format.md` describes
+ * every byte.
  */
 
 export { BlockError, BlockVersionError } from './block-format.ts'
@@ -35,9 +33,9 @@ export interface Block {
   /** Ascending by metric id. */
   readonly sections: readonly MetricSection[]
   section(metricId: Id64): MetricSection | undefined
-  /** Memory held, growing as columns are decoded: buffers, and the objects around them. */
+  /** Memory of the buffers and objects; it grows as columns are decoded. */
   readonly memory: Pick<BlockMemory, 'bytes' | 'onGrowth'>
-  /** Some row's bins lie in the sketch string. */
+  /** Some rows have bins in the sketch string. */
   readonly needsSketches: boolean
   /** The sketch string is needed and has been attached. */
   readonly hasSketches: boolean
@@ -45,9 +43,8 @@ export interface Block {
 }
 
 /**
- * Checks the whole string; a BlockError when it is damaged or of another version. Columns are decoded on first use, so
- * the
- * bytes are kept and must not change. With an arena the columns lie in it, and are void when it is given back.
+ * Throws a BlockError when the string is damaged or of another version. Columns are decoded on first use, so the bytes
+ * must not change. With an arena, the columns are allocated in it and are invalid once it is given back.
  */
 export function openBlock(name: string, scalars: Uint8Array, arena?: Arena): Block {
   return new OpenBlock(name, scalars, arena)
@@ -56,7 +53,7 @@ export function openBlock(name: string, scalars: Uint8Array, arena?: Arena): Blo
 interface Opened {
   readonly body: Uint8Array
   readonly checksum: number
-  /** Checksum of the scalars that sketches belong to; 0 of scalars themselves. */
+  /** For sketches, the checksum of the scalars that they belong to; for scalars 0. */
   readonly owner: number
 }
 
@@ -87,7 +84,7 @@ function unseal(name: string, magic: readonly number[], hasOwner: boolean, bytes
   })
 }
 
-/** Objects of a block besides its bytes and sections, about, the name among them. */
+/** Approximate memory of the other objects of a block, including its name. */
 const BLOCK_BYTES = 500
 
 class OpenBlock implements Block {

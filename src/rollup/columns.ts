@@ -1,18 +1,17 @@
 import type { ByteWriter } from '../sketch/varint.ts'
 
 /**
- * Columns of doubles as bytes, exact to the bit. Values go in chunks of 128, and each chunk takes the shortest of these
- * forms, all of which decode in a loop without branches:
+ * Encodes columns of doubles, exact to the bit. Each chunk of 128 values uses the shortest of these forms, all of which
+ * are decoded in a loop without branches:
  *
- * - decimals: integers m with v = m / 10^e, as distances of 0 to 7 bytes from the least. Measurements have few digits,
- * and
- * values next to each other are alike. The encoder divides as the decoder will, and takes the form only if it finds v
- * again.
- * - sums: decimals that missed by a few units in the last place, and by how many. So are sums of decimals: 0.1 + 0.2.
- * - constant: one double for all.
+ * - decimals: integers m with v = m / 10^e, stored as distances of 0 to 7 bytes from the least. Measurements have few
+ *   digits, and neighbouring values are similar. The encoder uses the form only if m / 10^e is exactly v.
+ * - sums: decimals that differ from v by a few units in the last place, and these differences. Sums of decimals, such
+ *   as 0.1 + 0.2, are of this form.
+ * - constant: one double for all values.
  * - raw: eight bytes each.
  *
- * Memory is read as little-endian, like that of every machine Node runs on but one (s390x).
+ * Doubles are copied in little-endian order, the order of all machines that Node supports except s390x.
  */
 
 export const CHUNK_VALUES = 128
@@ -22,16 +21,16 @@ const CONSTANT = 1
 const DECIMALS = 2
 const SUMS = 3
 
-/** Digits beyond 15 do not survive a double. */
+/** A double keeps no more than 15 decimal digits. */
 const EXPONENT_MAX = 15
-/** m and its distances stay exact, and the zigzag of m within seven bytes. */
+/** So that m and its distances are exact, and the zigzag of m fits into seven bytes. */
 const INTEGER_MAX = 2 ** 52
-/** Beyond, a sum is no shorter than the raw double. */
+/** A greater sum is no shorter than the raw double. */
 const SUM_INTEGER_MAX = 2 ** 44
 const SUM_EXPONENT_MAX = 9
-/** Units in the last place are kept in four bits: -8 to 7. */
+/** Differences of sums are stored in four bits: -8 to 7. */
 const ULPS_MAX = 7
-/** Two bytes of head and one of the least a chunk can have after it. */
+/** The size of the smallest chunk. */
 const CHUNK_BYTES_MIN = 2
 
 const POWERS = Float64Array.from({ length: EXPONENT_MAX + 1 }, (_, e) => Number(`1e${e}`))
@@ -71,9 +70,7 @@ function encodeChunk(values: Float64Array, from: number, to: number): void {
   for (let i = from; i < to; i++) putDouble(values[i]!)
 }
 
-/**
- * The least e for which every value is an integer / 10^e, with the integers left in `integers`; -1 when there is none.
- */
+/** The least e for which every value is an integer / 10^e; -1 if there is none. Writes the integers to `integers`. */
 function exponentOf(values: Float64Array, from: number, to: number): number {
   let exponent = 0
   let power = 1
@@ -81,7 +78,7 @@ function exponentOf(values: Float64Array, from: number, to: number): number {
   while (i < to) {
     const value = values[i]!
     const integer = Math.round(value * power)
-    // A zero that is negative divides to itself, but its integer would come back positive.
+    // -0 would be decoded as 0.
     if (integer / power === value && (value !== 0 || Object.is(value, 0)) && Math.abs(integer) <= INTEGER_MAX) {
       integers[i - from] = integer
       i++
@@ -92,7 +89,7 @@ function exponentOf(values: Float64Array, from: number, to: number): number {
     }
   }
   if (exponent === 0) return 0
-  // Those taken under a smaller exponent.
+  // Integers that were found with a smaller exponent.
   for (i = from; i < to; i++) {
     const integer = Math.round(values[i]! * power)
     if (integer / power !== values[i] || Math.abs(integer) > INTEGER_MAX) return -1
@@ -106,7 +103,7 @@ function isConstant(values: Float64Array, from: number, to: number): boolean {
   return true
 }
 
-/** As exponentOf, but for values that many `ulps` away. */
+/** Like `exponentOf`, for values that differ by some units in the last place. Writes the differences to `ulps`. */
 function sumExponentOf(values: Float64Array, from: number, to: number): number {
   let exponent = 0
   for (let i = from; i < to; i++) {
@@ -117,7 +114,7 @@ function sumExponentOf(values: Float64Array, from: number, to: number): number {
 }
 
 function nearDecimal(value: number, power: number, index: number): boolean {
-  // A negative zero would lose its sign on the way; adding 0 makes it positive, and the bits then far apart.
+  // Adding 0 turns -0 into 0, whose bits are far away from those of -0, so that it is refused.
   const integer = Math.round(value * power) + 0
   if (!(Math.abs(integer) <= SUM_INTEGER_MAX)) return false
   oneDouble[0] = value
@@ -184,9 +181,8 @@ function putDouble(value: number): void {
 }
 
 /**
- * A RangeError unless bytes [start, end) are exactly a column of this many values. `allocate` returns an array of at
- * least that
- * length, and may choose where it lies.
+ * Decodes bytes [start, end). Throws a RangeError unless they are exactly a column of this many values. `allocate`
+ * returns an array of at least that length.
  */
 export function decodeColumn(
   bytes: Uint8Array,
@@ -195,7 +191,7 @@ export function decodeColumn(
   length: number,
   allocate: (length: number) => Float64Array = newColumn,
 ): Float64Array {
-  // Before a wrong length can claim memory.
+  // Prevents that a wrong length allocates memory.
   if (Math.ceil(length / CHUNK_VALUES) * CHUNK_BYTES_MIN > end - start) corrupt()
   const values = allocate(length)
   let offset = start

@@ -26,13 +26,12 @@ import { hasBins, isBroken } from './row-bins.ts'
 
 /**
  * Encodes rollups as blocks. `block.ts` describes what a block is and reads it; `docs/storage-format.md` describes
- * every byte. Writers and
- * scratch columns are reused, so encoding is not reentrant.
+ * every byte. Writers and scratch columns are reused, so encoding is not reentrant.
  */
 
 export interface EncodedBlock {
   readonly scalars: Uint8Array
-  /** Undefined when no distribution has a row of different values. */
+  /** Undefined if no row of a distribution has different values. */
   readonly sketches: Uint8Array | undefined
   readonly rollups: number
   /** Least and greatest series id, both inclusive; zero for a block without rollups. */
@@ -59,9 +58,8 @@ let numbers = new Float64Array(1024)
 let shapes = new Uint8Array(1024)
 
 /**
- * One block of these sections, in any order, each metric once. Weights of distributions must be integers. Buckets must
- * be
- * multiples of the resolution; anything else is a RangeError.
+ * Encodes one block of these sections, which may be in any order; each metric occurs once. Throws a RangeError when a
+ * weight is no integer or a bucket is no multiple of the resolution.
  */
 export function encodeBlock(
   resolutionMs: number,
@@ -84,14 +82,15 @@ export interface BlocksOptions {
   readonly deflate?: boolean
   readonly bytesMax?: number
   readonly rowsMax?: number
-  /** Told of a row that cannot be encoded, which is then left out; without it that is an error. */
+  /**
+   * Called with a row that cannot be encoded; the row is then omitted. Without this callback such a row is an error.
+   */
   readonly setAside?: (row: number, cause: unknown) => void
 }
 
 /**
- * As many blocks as it takes for no string to exceed `bytesMax` before deflation and no block to hold more than
- * `rowsMax`
- * rollups; a single row that exceeds the bytes stays alone.
+ * Encodes as many blocks as necessary: no string exceeds `bytesMax` before deflation, and no block has more than
+ * `rowsMax` rollups. A single row that exceeds `bytesMax` gets a block of its own.
  */
 export function encodeBlocks(
   resolutionMs: number,
@@ -102,7 +101,7 @@ export function encodeBlocks(
   const bytesMax = options.bytesMax ?? BLOCK_BYTES_MAX
   const rowsMax = Math.min(options.rowsMax ?? BLOCK_ROWS_MAX, BLOCK_ROWS_MAX)
   const blocks: EncodedBlock[] = []
-  /** Undefined: some row of these cannot be encoded. */
+  /** Undefined: some of these rows cannot be encoded. */
   const tryToEncode = (from: number, to: number): Bodies | undefined => {
     try {
       return encodeBodies(resolutionMs, [{ metricId, rows, from, to }])
@@ -122,7 +121,7 @@ export function encodeBlocks(
         return
       }
       if (to - from === 1) return
-      // More parts than the average size requires, so that the larger ones fit too.
+      // More parts than the average size requires, because some parts are larger than others.
       parts = bytes === undefined ? 2 : Math.min(to - from, Math.max(2, Math.ceil((bytes / bytesMax) * 1.1)))
     }
     let start = from
@@ -136,7 +135,10 @@ export function encodeBlocks(
   return blocks
 }
 
-/** The row where the series of this row begins, unless that is far off: then blocks share a series. */
+/**
+ * The row where the series of this row begins. If that is far away, the row itself: the series is then divided between
+ * two blocks.
+ */
 function boundaryNear(rows: RollupRows, start: number, row: number): number {
   const begin = rows.rowStart[seriesOfRow(rows, row)]!
   return begin > start && row - begin < (row - start) / 4 ? begin : row
@@ -153,7 +155,7 @@ function seriesOfRow(rows: RollupRows, row: number): number {
   return low
 }
 
-/** The strings of a block without head and checksum: views of the writers, void when the next block is encoded. */
+/** The strings of a block without head and checksum: views of the writers, invalid once the next block is encoded. */
 interface Bodies {
   readonly scalars: Uint8Array
   readonly sketches: Uint8Array | undefined
@@ -228,7 +230,9 @@ function finishBlock(bodies: Bodies, deflate: boolean): EncodedBlock {
   }
 }
 
-/** Head, body and checksum of either string. Sketches name the scalars they belong to by their checksum. */
+/**
+ * Adds the head and the checksum to a string. The head of sketches has the checksum of the scalars that they belong to.
+ */
 function seal(magic: readonly number[], owner: number | undefined, body: Uint8Array, deflate: boolean): Uint8Array {
   if (body.length > INFLATED_BYTES_MAX) throw new RangeError(`${body.length} bytes are too many for one block`)
   const deflated = deflate ? deflateRawSync(body) : body
@@ -244,7 +248,7 @@ function seal(magic: readonly number[], owner: number | undefined, body: Uint8Ar
   return column.finish()
 }
 
-/** Fills the scratch from 0 on and returns it. */
+/** A scratch column of at least this length. */
 function scratchNumbers(length: number): Float64Array {
   if (numbers.length < length) numbers = new Float64Array(length * 2)
   return numbers
@@ -269,7 +273,7 @@ function encodeSection(resolutionMs: number, stretch: Stretch, seriesFrom: numbe
   }
 }
 
-/** Series and buckets. */
+/** Encodes series and buckets. */
 function encodePlaces(
   resolutionMs: number,
   { rows, from, to }: Stretch,
@@ -304,7 +308,7 @@ function encodePlaces(
   encodeColumn(out, 0, n, writer)
 }
 
-/** Gauges and distributions: the fewer values a row has, the fewer columns it is in. */
+/** Encodes the columns of gauges and distributions. A row with fewer different values is in fewer columns. */
 function encodeMoments(rows: RollupRows, from: number, to: number, writer: ByteWriter): void {
   const length = to - from
   const isGauge = rows.kind === 'gauge'
@@ -338,7 +342,7 @@ function encodeMoments(rows: RollupRows, from: number, to: number, writer: ByteW
   }
 }
 
-/** Rows of equal values have no bins, so those of the others lie one after the other. */
+/** Copies the bins of all rows at once: they are contiguous, because rows of equal values have none. */
 function encodeRowBins(rows: RollupRows, from: number, length: number): void {
   const { binBytes, binStart } = rows
   let copied = binStart[from] ?? 0
@@ -348,7 +352,7 @@ function encodeRowBins(rows: RollupRows, from: number, length: number): void {
       if (isBroken(rows, from + i)) throw new RangeError('a weight that is no integer from 1 to 2^53')
       continue
     }
-    // 0 and -0 are equal values, and different doubles.
+    // 0 and -0 are equal, so there are no bins, but min and max are different doubles.
     const start = binStart[from + i] ?? 0
     sectionBins.bytes(binBytes.subarray(copied, start))
     encodeBin(binOf(rows.min[from + i]!), rows.count[from + i]!, sectionBins)
@@ -366,11 +370,11 @@ function distributionShape(rows: RollupRows, row: number): number {
 function gaugeShape(rows: RollupRows, row: number): number {
   const min = rows.min[row]!
   if (!Object.is(min, rows.max[row]) || !Object.is(min, rows.first[row]) || !Object.is(min, rows.last[row])) return FULL
-  const one = rows.count[row] === 1 && Object.is(rows.sum[row], min) && rows.firstMs[row] === rows.lastMs[row]
-  return one ? SINGLE : FLAT
+  const isSingle = rows.count[row] === 1 && Object.is(rows.sum[row], min) && rows.firstMs[row] === rows.lastMs[row]
+  return isSingle ? SINGLE : FLAT
 }
 
-/** The column's values of rows of at least that shape. */
+/** Encodes the values of rows with at least this shape. */
 function encodeShaped(values: Float64Array, from: number, length: number, shapeMin: number, writer: ByteWriter): void {
   const out = scratchNumbers(length)
   let n = 0

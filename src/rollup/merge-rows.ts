@@ -4,10 +4,10 @@ import { type MergedRows, takeMergedRows } from './merged-rows.ts'
 import { orderByKey, orderOfIntegers } from './order.ts'
 import type { RollupRows } from './rollup-rows.ts'
 
-/** A merge begins with as many rows as it reads, but not more than this: a coarser resolution needs few of them. */
+/** Bound of the initial capacity of a merge: a coarser resolution has fewer rows than are read. */
 const MERGE_CAPACITY_MAX = 1 << 16
 
-/** The columns of a source read once: a section decodes on access, and a merge asks per row. */
+/** Reads each column of a source once, because a section decodes on access and a merge reads columns for each row. */
 function materialize(rows: RollupRows): RollupRows {
   return {
     kind: rows.kind,
@@ -32,7 +32,7 @@ function materialize(rows: RollupRows): RollupRows {
   }
 }
 
-/** The first series whose id is not below this one. */
+/** The index of the first series whose id is not below this one. */
 export function seriesAtOrAfter(rows: RollupRows, id: Id64): number {
   const { seriesHi, seriesLo } = rows
   let low = 0
@@ -57,9 +57,8 @@ export interface MergeOptions extends SeriesRange {
 }
 
 /**
- * Merges sorted rows of one kind, given in the order they arrived, into buckets of `resolutionMs`, which each source's
- * own
- * resolution divides. It is what makes a coarser rollup of finer ones, and one run of many.
+ * Merges sources of one kind, given in order of arrival, into buckets of `resolutionMs`, a multiple of the resolution
+ * of each source. Folds use it to make coarser rollups of finer ones, and one run of many.
  */
 export function mergeRows(
   sources: readonly RollupRows[],
@@ -109,7 +108,7 @@ class Merge {
     this.#ends.push(end)
   }
 
-  /** Series by series: every source's stretch of a series, sources in the order they arrived. */
+  /** Merges series by series. The sources of a series are merged in order of arrival. */
   run(): MergedRows {
     let total = 0
     for (let s = 0; s < this.#sources.length; s++) total += this.#ends[s]! - this.#starts[s]!
@@ -177,7 +176,7 @@ class Merge {
     this.#out.mergeRow(source, row)
   }
 
-  /** Stretches that overlap: all rows by bucket, equal buckets in order of arrival. */
+  /** Merges sources that overlap in time: all rows by bucket, equal buckets in order of arrival. */
   #interleave(
     order: Uint32Array,
     from: number,
@@ -215,7 +214,7 @@ class Merge {
   }
 }
 
-/** The rows for which `isFirst` holds, and the others. */
+/** Divides rows into those for which `isFirst` returns true, and the others. */
 export function divideRows(
   rows: RollupRows,
   isFirst: (series: number, row: number) => boolean,
@@ -238,7 +237,7 @@ function copyRow(source: RollupRows, series: number, row: number, into: MergedRo
   into.mergeRow(source, row)
 }
 
-/** The rows of each window, by its start; the same object when all lie in one. */
+/** The rows of each window, by the start of the window. If all rows are in one window, returns `rows` itself for it. */
 export function splitByWindow(rows: RollupRows, windowMs: number): Map<number, RollupRows> {
   const { bucketMs, length } = rows
   const windows = new Map<number, RollupRows>()

@@ -11,9 +11,9 @@ import { Totals } from './totals.ts'
 const NO_IDS = new Uint32Array(0)
 
 /**
- * Rollups made of other rollups. Rows are added in the order of `RollupRows` and only the last one takes more, so the
- * bins of a distribution are added up in one window for all rows and never become an object. Bins that come from one
- * row alone are copied as bytes.
+ * Rollups that are merged from other rollups. Rows are added in the order of `RollupRows`, and only the last row can
+ * still be merged into. So one window adds up the bins of all rows one after the other, and no row needs an object.
+ * Bins that come from a single source row are copied as bytes.
  */
 export class MergedRows extends RowColumns implements RollupRows {
   seriesCount = 0
@@ -24,11 +24,11 @@ export class MergedRows extends RowColumns implements RollupRows {
   binBytes: Uint8Array = NO_BYTES
   #length = 0
   readonly #bins = new ByteWriter(0)
-  /** The bins of the last row: those of one row of a source, or in the window. */
+  /** The bins of the last row: those of a single source row, or in the window. */
   #binSource: RollupRows | undefined
   #binRow = 0
   #isInWindow = false
-  /** 0, or 1 + the row's place in #totals. */
+  /** For each row 0, or 1 + its index in `#totals`. */
   #totalsAt = NO_IDS
   #totals: Totals[] = []
 
@@ -61,7 +61,7 @@ export class MergedRows extends RowColumns implements RollupRows {
     return this.#totals.length > 0
   }
 
-  /** Adds a row without a point: of a greater series, or of a later bucket of the same one. */
+  /** Adds a row without a point. Its series is greater than that of the last row, or its bucket is later. */
   addRow(seriesHi: number, seriesLo: number, bucketMs: number): void {
     this.#closeRow()
     const row = this.#length
@@ -82,7 +82,7 @@ export class MergedRows extends RowColumns implements RollupRows {
     if (this.kind === 'counter') this.#totalsAt[row] = 0
   }
 
-  /** Merges a row of the same kind into the last one. It arrived later than what the last row holds. */
+  /** Merges a row of the same kind, which arrived later, into the last row. */
   mergeRow(source: RollupRows, from: number): void {
     if (source.count[from] === 0) return
     const row = this.#length - 1
@@ -94,7 +94,7 @@ export class MergedRows extends RowColumns implements RollupRows {
     }
   }
 
-  /** Makes the rows readable; no more can be added. */
+  /** Returns the rows; no more can be added. */
   finish(): RollupRows {
     this.#closeRow()
     this.rowStart[this.seriesCount] = this.#length
@@ -107,12 +107,12 @@ export class MergedRows extends RowColumns implements RollupRows {
     return place === 0 ? undefined : this.#totals[place - 1]
   }
 
-  /** For a coarser resolution: keeps of running totals only what their increase needs. */
+  /** Thins the running totals; for a coarser resolution. */
   thinTotals(): void {
     for (const totals of this.#totals) totals.thin()
   }
 
-  /** Before the scalars of the row are merged. */
+  /** Called before the scalars of the row are merged. */
   #mergeBins(row: number, source: RollupRows, from: number): void {
     const before = this.count[row]!
     if (before === 0) {
@@ -151,7 +151,9 @@ export class MergedRows extends RowColumns implements RollupRows {
     this.binStart[row + 1] = this.#bins.length
   }
 
-  /** A weight that is no integer must not fail the merge of all rows: the encoder then refuses this one. */
+  /**
+   * A weight that is no integer must not fail the merge of all rows. The row is marked, so that the encoder refuses it.
+   */
   #encodeWindow(): void {
     const start = this.#bins.length
     try {
@@ -181,7 +183,7 @@ export class MergedRows extends RowColumns implements RollupRows {
   }
 }
 
-/** All that are kept for reuse together hold at most this. */
+/** Bound of the memory of all rows that are kept for reuse. */
 const KEPT_BYTES_MAX = 1 << 22
 const kept = new Map<RollupKind, MergedRows[]>()
 let keptBytes = 0
@@ -195,7 +197,9 @@ export function takeMergedRows(kind: RollupKind, capacity = 0): MergedRows {
   return rows
 }
 
-/** Takes back rows that nothing reads any more, for the next merge; other rows are ignored. */
+/**
+ * Keeps the memory of merged rows for the next merge. The caller must not read them any more. Other rows are ignored.
+ */
 export function giveMergedRows(rows: RollupRows): void {
   if (!(rows instanceof MergedRows)) return
   const { kind, allocatedBytes } = rows

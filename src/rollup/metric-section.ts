@@ -30,25 +30,25 @@ export interface SectionHead {
 }
 
 interface TotalsColumns {
-  /** Per row where its points begin, and for the last where they end. */
+  /** The points of row i are pointStart[i] up to, not including, pointStart[i + 1]. */
   readonly pointStart: Uint32Array
-  /** Per row 1 + its place in `collapsed` when it is inexact, else 0. */
+  /** For each row 1 + its index in `collapsed` if it is inexact, else 0. */
   readonly collapsedAt: Uint32Array
-  /** Per row 1 when points inside its stretches have been dropped. */
+  /** For each row 1 if it is thinned, else 0. */
   readonly thinned: Uint8Array
   readonly timeMs: Float64Array
   readonly value: Float64Array
   readonly collapsed: Float64Array
 }
 
-/** What objects a section consists of before any column is decoded, about. */
+/** Approximate memory of a section before any column is decoded. */
 export const SECTION_BYTES = 430
 
-/** Numbers of series in a list of a caller's, which never change. */
+/** Assigns an ordinal to each series of a list; ordinals never change. */
 export interface SeriesOrdinals {
-  /** Names the list; no other has it. */
+  /** Unique for each list. */
   readonly listId: number
-  /** -1 for a series that the list does not hold. */
+  /** Returns -1 for a series that is not in the list. */
   ordinal(hi: number, lo: number): number
 }
 
@@ -62,7 +62,7 @@ export class MetricSection implements RollupRows {
   readonly length: number
   readonly seriesCount: number
   readonly hasTotals: boolean
-  /** Some row's bins lie in the sketch string. */
+  /** Some rows have bins in the sketch string. */
   readonly needsSketches: boolean
   readonly #block: string
   readonly #resolutionMs: number
@@ -131,12 +131,12 @@ export class MetricSection implements RollupRows {
     return this.#rowStart!
   }
 
-  /** The number of each series in a list, kept with the columns; undefined when the list does not hold one of them. */
+  /** The ordinal of each series in a list, cached with the columns; undefined if some series is not in the list. */
   ordinalsIn(list: SeriesOrdinals): Int32Array | undefined {
     if (this.#ordinalsList === list.listId) return this.#ordinals
     const { seriesHi, seriesLo, seriesCount } = this
     const ordinals = this.#ordinals ?? this.#memory.positions(seriesCount)
-    // Callers may still read those of another list, which are then not to be overwritten.
+    // Callers may still read the ordinals of another list, so these are not overwritten.
     const found = this.#ordinals === undefined ? ordinals : new Int32Array(seriesCount)
     for (let s = 0; s < seriesCount; s++) {
       const ordinal = list.ordinal(seriesHi[s]!, seriesLo[s]!)
@@ -253,7 +253,7 @@ export class MetricSection implements RollupRows {
     )
   }
 
-  /** For the block that has found them. */
+  /** Called by the block. */
   attachBins(bytes: Uint8Array): void {
     this.#binBytes = bytes
   }
@@ -266,7 +266,7 @@ export class MetricSection implements RollupRows {
     return guard(this.#block, `${what} of metric ${formatId(this.metricId)}`, read)
   }
 
-  /** The shapes of the rows; checks at the same time that the columns fill the section. */
+  /** The shapes of the rows. Also checks that the columns fill the section. */
   #shapesOf(): RowShapes {
     this.#shapes ??= this.#decode('columns', () => {
       const shapes = readShapes(this, this.#bytes, this.#start, this.#end, this.#memory)
@@ -278,25 +278,28 @@ export class MetricSection implements RollupRows {
     return this.#shapes
   }
 
-  /** A column to be kept. */
+  /** Decodes a column that is kept. */
   #column(name: ColumnName, length: number): Float64Array {
     const { start, end } = locateColumn(this, this.#bytes, this.#start, this.#shapesOf(), name)
     return decodeColumn(this.#bytes, start, end, length, (values) => this.#memory.numbers(values))
   }
 
-  /** A column needed for a moment: the next one in the same place overwrites it. */
+  /** Decodes a column that is needed for a moment: the next one with the same `place` overwrites it. */
   #scratch(name: ColumnName, length: number, place: 0 | 1): Float64Array {
     const { start, end } = locateColumn(this, this.#bytes, this.#start, this.#shapesOf(), name)
     return decodeColumn(this.#bytes, start, end, length, (values) => scratchOf(place, values))
   }
 
-  /** A column kept for rows of at least a shape; the others take `otherwise`, or 1. */
+  /**
+   * Decodes a column that has values only for rows with at least this shape. The other rows get the value of
+   * `otherwise`, or 1.
+   */
   #fill(name: ColumnName, shapeMin: number, otherwise: Float64Array | undefined): Float64Array {
     const { shape, ofRows, several, full } = this.#shapesOf()
     const kept = shapeMin === FLAT ? several : full
     if (kept === this.length) return this.#column(name, kept)
     const some = this.#scratch(name, kept, 0)
-    // Empty: the rows equal those of a column that exists, which is referenced.
+    // No row has a value: `otherwise` itself is the column.
     if (kept === 0 && otherwise !== undefined) return otherwise
     const values = this.#memory.numbers(this.length)
     if (shape !== MIXED) return values.fill(1)
@@ -387,7 +390,7 @@ export class MetricSection implements RollupRows {
     return { pointStart, collapsedAt, thinned, timeMs, value, collapsed }
   }
 
-  /** Checks all bins, so that those who read them later need not. */
+  /** Also checks all bins, so that they need no check when they are read. */
   #locateBins(): Uint32Array {
     const bytes = this.binBytes
     const shapes = this.#shapesOf()

@@ -5,7 +5,7 @@ import { grownIds, grownNumbers } from './row-columns.ts'
 
 const NO_IDS = new Uint32Array(0)
 const CAPACITY_MIN = 64
-/** The arrays of more observations are not kept for the next use. */
+/** Arrays for more observations than this are not kept for the next use. */
 const KEPT_MAX = 1 << 16
 
 /**
@@ -13,7 +13,7 @@ const KEPT_MAX = 1 << 16
  * become bins once all rows are in order: adding one is a push, and no row has an object of its own.
  */
 export class Observations {
-  /** The row as it was numbered when the observation was added. */
+  /** The index of the row when the observation was added. */
   #row = NO_IDS
   #key = new Int32Array(0)
   #weight = new Float64Array(0)
@@ -43,7 +43,7 @@ export class Observations {
     this.#length = at + 1
   }
 
-  /** Encodes the bins of `rows` rows; `newRow` says where each row has moved. */
+  /** Encodes the bins of `rows` rows. `newRow` has the present index of each row by its index before. */
   encode(rows: number, newRow: Uint32Array | undefined): void {
     const length = this.#length
     // A merge that failed may have left its bins.
@@ -60,7 +60,7 @@ export class Observations {
     if (sorted.length < length) sorted = new Uint32Array(length * 2)
     const order = sorted
     for (let i = 0; i < length; i++) order[binStart[row[i]!]!++] = i
-    // Each entry now is where the observations of its row end.
+    // Now each entry is the end of the observations of its row.
     let from = 0
     for (let i = 0; i < rows; i++) {
       const to = binStart[i]!

@@ -1,13 +1,14 @@
 /**
- * Sorting positions by an integer without a comparator: a radix sort, stable, several times as fast on ids, which are
- * hashes and so neither sorted nor alike.
+ * A stable radix sort of positions by an integer. On ids, which are hashes, it is several times as fast as a sort with
+ * a comparator.
  */
 
 let spare = new Uint32Array(1024)
 const counts = new Uint32Array(1 << 11)
 
 /**
- * Positions 0 to length - 1 in ascending order of key; `compareRest` orders those of equal key and must not answer 0.
+ * Positions 0 to length - 1 in ascending order of key; `compareRest` orders positions of equal keys and must not return
+ * 0.
  */
 export function orderByKey(
   keys: Uint32Array,
@@ -28,7 +29,7 @@ export function orderByKey(
   return order
 }
 
-/** Positions in ascending order of integers, equal ones in the order given. */
+/** Positions in ascending order of the integers. Stable. */
 export function orderOfIntegers(values: Float64Array): Uint32Array {
   let least = Number.POSITIVE_INFINITY
   let greatest = Number.NEGATIVE_INFINITY
@@ -54,7 +55,7 @@ function radixOrder(keys: Uint32Array, length: number): Uint32Array {
   }
   if (spare.length < length) spare = new Uint32Array(length * 2)
   let other = spare
-  // Few keys do not repay large tables of counts.
+  // For few keys, clearing a large table of counts would cost more than the sort.
   const digitBits = length < 4096 ? 8 : 11
   const mask = (1 << digitBits) - 1
   let inSpare = false

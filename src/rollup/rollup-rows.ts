@@ -2,16 +2,13 @@ import type { RollupKind } from '../model/metric.ts'
 import type { Totals } from './totals.ts'
 
 /**
- * Rollups as columns: what a table being filled and a section of a decoded block share. One row is one series in one
- * bucket;
- * series ascend by id, the rows of a series by bucket, and no two rows share both.
+ * Rollups as columns: the interface of tables, merged rows and sections of decoded blocks. One row is one series in one
+ * bucket; series ascend by id, the rows of a series by bucket, and no two rows share both.
  *
  * A gauge has count, sum, min, max and first and last with their times; a counter count and sum (of deltas), and
- * totals; a
- * distribution count (the total weight), sum, min, max and bins; a set the count of points alone. Columns a kind does
- * not
- * have are empty arrays. Arrays may be longer than `length` (`seriesCount`, `seriesCount + 1`): what lies beyond means
- * nothing.
+ * totals; a distribution count (the total weight), sum, min, max and bins; a set the count of points alone. A column
+ * that a kind does not have is an empty array. Arrays may be longer than `length` (`seriesCount`, `seriesCount + 1`);
+ * the elements beyond are not used.
  */
 export interface RollupRows {
   readonly kind: RollupKind
@@ -38,6 +35,6 @@ export interface RollupRows {
    */
   readonly binBytes: Uint8Array
   readonly binStart: Uint32Array
-  /** The running totals of a counter's row. Not to be changed: they may be the table's own. */
+  /** The running totals of a row of a counter. The caller must not change them. */
   totalsAt(row: number): Totals | undefined
 }

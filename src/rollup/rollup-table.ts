@@ -7,12 +7,12 @@ import { CAPACITY_MIN, grownIds, RowColumns } from './row-columns.ts'
 import { Totals } from './totals.ts'
 
 const NO_IDS = new Uint32Array(0)
-/** Approximate heap of a list of totals: rather too much than too little. */
+/** Approximate memory of a list of totals, rounded up. */
 const TOTALS_BYTES = 400
 
 let movedNumbers = new Float64Array(1024)
 let movedIds = new Uint32Array(1024)
-/** Where each row is now, by the number that `addRow` gave it: for the duration of a `sort`. */
+/** The index of each row after a `sort`, by its index before. Scratch. */
 let newRow = new Uint32Array(1024)
 
 function permuteNumbers(column: Float64Array, order: Uint32Array): void {
@@ -32,9 +32,9 @@ function permuteIds(column: Uint32Array, order: Uint32Array): void {
 }
 
 /**
- * Rollups being made of points. Rows are added in any order, series and buckets may repeat; `sort` brings them into the
- * order of `RollupRows` and merges repeated ones in the order they were added. A row without a point (count 0) is the
- * identity of every merge, and `sort` leaves it out.
+ * Rollups that are made from points. Rows are added in any order, series and buckets may repeat; `sort` brings them
+ * into the order of `RollupRows` and merges repeated ones in the order they were added. A row without a point (count 0)
+ * is the identity of every merge, and `sort` leaves it out.
  */
 export class RollupTable extends RowColumns implements RollupRows {
   seriesCount = 0
@@ -46,10 +46,10 @@ export class RollupTable extends RowColumns implements RollupRows {
   #ascends = true
   #rowHi = NO_IDS
   #rowLo = NO_IDS
-  /** The row as `addRow` numbered it, while rows move. */
+  /** The index of each row before `sort` moved it. */
   #addedAs = NO_IDS
   readonly #observations = new Observations()
-  /** 0, or 1 + the row's place in #totals. */
+  /** For each row 0, or 1 + its index in `#totals`. */
   #totalsAt = NO_IDS
   #totals: Totals[] = []
 
@@ -80,7 +80,7 @@ export class RollupTable extends RowColumns implements RollupRows {
     return this.#observations.length === 0 ? NO_IDS : this.#observations.binStart
   }
 
-  /** A row without a point; rows stay where they are until `sort`. */
+  /** Adds a row without a point and returns its index, which is valid until `sort`. */
   addRow(seriesHi: number, seriesLo: number, bucketMs: number): number {
     const row = this.#length
     if (row === this.bucketMs.length) {
@@ -97,12 +97,12 @@ export class RollupTable extends RowColumns implements RollupRows {
     return row
   }
 
-  /** A gauge's value, a counter's delta, an observation of a distribution. */
+  /** Adds a value of a gauge, a delta of a counter or an observation of a distribution. */
   addValue(row: number, timeMs: number, value: number): void {
     this.addWeighted(row, timeMs, value, 1)
   }
 
-  /** As many points of the same value; the weight is an integer from 1 to `COUNT_MAX`. */
+  /** Adds `weight` points of the same value. The weight is an integer from 1 to `COUNT_MAX`. */
   addWeighted(row: number, timeMs: number, value: number, weight: number): void {
     const before = this.count[row]!
     this.count[row] = addCounts(before, weight)
@@ -134,7 +134,7 @@ export class RollupTable extends RowColumns implements RollupRows {
     }
   }
 
-  /** A running total of a counter. */
+  /** Adds a running total of a counter. */
   addTotal(row: number, timeMs: number, total: number): void {
     const before = this.count[row]!
     this.count[row] = addCounts(before, 1)
@@ -142,7 +142,7 @@ export class RollupTable extends RowColumns implements RollupRows {
     this.#totalsOf(row).add(timeMs, total)
   }
 
-  /** A point of a set; the member itself is counted elsewhere. */
+  /** Adds a point of a set. Its member is counted elsewhere. */
   addMember(row: number): void {
     this.count[row] = addCounts(this.count[row]!, 1)
   }
@@ -152,7 +152,7 @@ export class RollupTable extends RowColumns implements RollupRows {
     return place === 0 ? undefined : this.#totals[place - 1]
   }
 
-  /** Makes the table readable as `RollupRows`. Row numbers handed out before are void. */
+  /** Makes the table readable as `RollupRows`. Indexes returned by `addRow` are no longer valid. */
   sort(): RollupRows {
     const movesBins = this.kind === 'distribution' && (this.#observations.length > 0 || !this.#ascends)
     if (movesBins) this.#numberRows()
@@ -164,7 +164,7 @@ export class RollupTable extends RowColumns implements RollupRows {
     return this
   }
 
-  /** Empties the table and keeps its memory; whoever still reads it reads garbage. */
+  /** Empties the table and keeps its memory. The rows must not be read any more. */
   clear(): void {
     this.#length = 0
     this.#ascends = true
@@ -180,7 +180,9 @@ export class RollupTable extends RowColumns implements RollupRows {
     return lo === seriesLo ? this.bucketMs[row]! < bucketMs : lo < seriesLo
   }
 
-  /** Before the value is in min and max. Equal values need no bins: their only bin follows from value and count. */
+  /**
+   * Called before the value is in min and max. Equal values need no bins: their only bin follows from value and count.
+   */
   #observe(row: number, value: number, weight: number, before: number): void {
     const min = this.min[row]!
     if (min === this.max[row]) {
@@ -206,7 +208,7 @@ export class RollupTable extends RowColumns implements RollupRows {
     if (this.kind === 'counter') this.#totalsAt = grownIds(this.#totalsAt, capacity)
   }
 
-  /** Row numbers in order of series, bucket and arrival. */
+  /** Row indexes in order of series, bucket and arrival. */
   #order(): Uint32Array {
     const rowLo = this.#rowLo
     const bucketMs = this.bucketMs
@@ -236,7 +238,7 @@ export class RollupTable extends RowColumns implements RollupRows {
     permuteNumbers(this.last, order)
   }
 
-  /** Also leaves out rows without a point. */
+  /** Merges rows of the same series and bucket, and removes rows without a point. */
   #mergeRepeated(movesBins: boolean): void {
     const length = this.#length
     // Rows that are merged keep their numbers: `#moveRow` overwrites those of earlier rows only.

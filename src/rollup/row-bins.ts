@@ -14,7 +14,10 @@ export function hasBins({ binStart }: RollupRows, row: number): boolean {
   return row + 1 < binStart.length && binStart[row]! < binStart[row + 1]!
 }
 
-/** Writes no bins, where some could not be encoded. A row with these bytes, and every merge of it, cannot be encoded. */
+/**
+ * Marks a row whose bins could not be encoded, by a sketch without bins. The row, and any row it is merged into, cannot
+ * be encoded.
+ */
 export function encodeBroken(writer: ByteWriter): void {
   writer.varint(0)
 }

@@ -4,14 +4,13 @@ import type { RollupRows } from './rollup-rows.ts'
 
 const NO_NUMBERS = new Float64Array(0)
 /**
- * Columns of eight numbers lie in the heap of the engine: many metrics have few rows, and a buffer outside it costs far
- * more.
+ * V8 keeps typed arrays of eight numbers in its heap. A buffer outside costs far more, and many metrics have few rows.
  */
 export const CAPACITY_MIN = 8
 
 /**
- * The columns of rollups that are being made: those of the kind, all of one capacity. The columns that a kind does not
- * have stay empty.
+ * The growing columns of rollups of one kind; all have the same capacity. The columns that a kind does not have are
+ * empty.
  */
 export class RowColumns {
   readonly kind: RollupKind
@@ -52,7 +51,7 @@ export class RowColumns {
     }
   }
 
-  /** Merges the scalars of a row that arrived later than what this row holds. Its count is above 0. */
+  /** Merges the scalars of a row that arrived later. Its count is above 0. */
   protected mergeScalars(row: number, source: RowSource, from: number): void {
     const before = this.count[row]!
     this.count[row] = addCounts(before, source.count[from]!)

@@ -4,9 +4,8 @@ import { FLAT, FULL, MIXED } from './block-format.ts'
 import type { BlockMemory } from './block-memory.ts'
 
 /**
- * Where the columns of a section lie. Each column is preceded by its length in bytes, and there are few of them, so
- * that a
- * column is found by walking over those before it: nothing has to be kept for it.
+ * Locates the columns of a section. There are few columns, and each is preceded by its length in bytes, so that a
+ * column is found by skipping those before it and no offsets are kept.
  */
 
 export type ColumnName =
@@ -37,7 +36,7 @@ const TOTALS_COLUMNS: readonly ColumnName[] = ['totalsLengths', 'totalsTimes', '
 
 const NO_SHAPES = new Uint8Array(0)
 
-/** What of a section tells how it is laid out. */
+/** The properties of a section that determine its layout. */
 export interface SectionShape {
   readonly kind: RollupKind
   readonly length: number
@@ -46,10 +45,10 @@ export interface SectionShape {
 }
 
 export interface RowShapes {
-  /** That of all rows, or MIXED: then `ofRows` has one of each. */
+  /** The shape of all rows, or MIXED: then `ofRows` has the shape of each row. */
   readonly shape: number
   readonly ofRows: Uint8Array
-  /** Rows that are FLAT or FULL, and those that are FULL. */
+  /** The number of rows that are FLAT or FULL, and of those that are FULL. */
   readonly several: number
   readonly full: number
 }
@@ -62,7 +61,7 @@ export function shapeAt({ shape, ofRows }: RowShapes, row: number): number {
   return shape === MIXED ? ofRows[row]! : shape
 }
 
-/** A RangeError unless the columns fill bytes [start, end) of the section. */
+/** Throws a RangeError unless the columns fill bytes [start, end). */
 export function readShapes(
   { kind, length, seriesCount, hasTotals }: SectionShape,
   bytes: Uint8Array,
@@ -102,7 +101,7 @@ function unpackShapes(bytes: Uint8Array, packedAt: number, ofRows: Uint8Array): 
   return { shape: MIXED, ofRows, several, full }
 }
 
-/** The bytes of a column. */
+/** The offsets of a column. */
 export function locateColumn(
   { kind, length, seriesCount }: SectionShape,
   bytes: Uint8Array,
@@ -127,11 +126,11 @@ function skipColumns(reader: ByteReader, columns: number): void {
   for (let i = 0; i < columns; i++) reader.skip(reader.varint())
 }
 
-/** Columns needed for a moment only. Of large blocks, which are rare, they are left to the garbage collector. */
+/** Scratch columns. Larger ones, of rare large blocks, are allocated. */
 const scratches: [Float64Array, Float64Array] = [new Float64Array(1_024), new Float64Array(1_024)]
 const SCRATCH_VALUES_MAX = 1 << 16
 
-/** An array of at least that length, to be overwritten by the next column in the same place. */
+/** A scratch column of at least this length. The next one with the same `place` overwrites it. */
 export function scratchOf(place: 0 | 1, length: number): Float64Array {
   if (length > SCRATCH_VALUES_MAX) return new Float64Array(length)
   if (scratches[place].length < length) scratches[place] = new Float64Array(Math.min(SCRATCH_VALUES_MAX, length * 2))

@@ -1,26 +1,19 @@
 /**
- * What is kept of a running total (a cumulative counter) within one bucket: points sorted by time, at most 16. The
- * increase is
- * computed from them, so lists of several gateways, and late points, join into one whatever the order they arrive in.
+ * The running totals of a cumulative counter within one bucket: at most 16 points sorted by time. The increase is
+ * computed from the points, so lists of several gateways, and late points, can be merged in any order of arrival.
  *
- * A list of up to 16 points is all of them, and its increase is exactly theirs. Beyond that, and always in coarser
- * resolutions, a
- * list is thinned: of each non-decreasing stretch only the ends stay, because a point inside adds nothing. That is
- * still exact for
- * points that arrive later, as long as they lie where a counter would have been that was not reset between two points
- * of one
- * stretch. A later point that lies elsewhere tells of a reset that the list did not see: then the points that were
- * dropped
- * would have counted for more, and the list is marked inexact. A reset after which the counter climbed back above where
- * it
- * had been, all between two points of one stretch, cannot be told from none. More than 8 resets in a bucket are
- * collapsed into a sum.
- * The increase is never more than that of all points.
+ * A list of up to 16 points has all points, and its increase is exact. A longer list, and any list in a coarser
+ * resolution, is thinned: only the ends of each non-decreasing stretch stay, because the points between them do not
+ * change the increase. The increase stays exact when a point arrives later, if its value is between those of its
+ * neighbours. A later point with another value shows a reset that the list does not have; the dropped points would have
+ * increased the result, and the list is marked inexact. A reset that is followed by a rise above the earlier value, all
+ * between two points of one stretch, cannot be detected. More than 8 resets in a bucket are collapsed into a sum. The
+ * increase is never greater than that of all points.
  */
 
 export const TOTALS_MAX = 16
 
-/** What a running total adds when it goes from one value to the next; a decrease is a reset and counts from 0. */
+/** The increase between two running totals. A decrease is a reset, after which the counter starts at 0. */
 export function increaseBetween(previousValue: number, value: number): number {
   return value >= previousValue ? value - previousValue : Math.max(0, value)
 }
@@ -28,14 +21,14 @@ export function increaseBetween(previousValue: number, value: number): number {
 export class Totals {
   timeMs: number[] = []
   value: number[] = []
-  /** Increase of end points that the bound has dropped. */
+  /** The increase of points that were dropped to keep the bound. */
   collapsed = 0
-  /** The increase may be less than that of all points, or what lies between the points left is known only as a sum. */
+  /** The increase may be less than that of all points, or part of it is known only as a sum. */
   inexact = false
   /** Points inside non-decreasing stretches have been dropped. */
   thinned = false
 
-  /** From columns sorted by time, [start, end). */
+  /** The list of points [start, end) of columns sorted by time. */
   static of(
     timeMs: Float64Array,
     value: Float64Array,
@@ -67,14 +60,14 @@ export class Totals {
     return this.timeMs.length
   }
 
-  /** On a time already there the later arrival replaces. */
+  /** A point with the time of an earlier one replaces it. */
   add(timeMs: number, value: number): void {
     const times = this.timeMs
     const values = this.value
     const length = times.length
     if (length === 0 || timeMs > times[length - 1]!) {
       if (length === 0) {
-        // Literals have room for what they hold and no more, `push` makes room for 17; most lists stay at one or two.
+        // A literal has no spare capacity, while `push` allocates 17 elements; most lists have one or two.
         this.timeMs = [timeMs]
         this.value = [value]
       } else if (length === 1) {
@@ -101,7 +94,7 @@ export class Totals {
   }
 
   merge(later: Totals): void {
-    // Mostly the next bucket, after all of this one; or a single point.
+    // The usual case: the next bucket, which is later than this one, or a single point.
     const length = this.timeMs.length
     if (later.timeMs.length === 1 || length === 0 || this.timeMs[length - 1]! < later.timeMs[0]!) {
       for (let i = 0; i < later.timeMs.length; i++) this.add(later.timeMs[i]!, later.value[i]!)
@@ -113,17 +106,17 @@ export class Totals {
     let i = 0
     let j = 0
     while (i < times.length || j < later.timeMs.length) {
-      const mine = i < times.length ? times[i]! : Number.POSITIVE_INFINITY
-      const theirs = j < later.timeMs.length ? later.timeMs[j]! : Number.POSITIVE_INFINITY
-      if (mine < theirs) {
+      const ownMs = i < times.length ? times[i]! : Number.POSITIVE_INFINITY
+      const laterMs = j < later.timeMs.length ? later.timeMs[j]! : Number.POSITIVE_INFINITY
+      if (ownMs < laterMs) {
         if (later.thinned && isReset(later.value[j - 1], values[i]!, later.value[j])) this.inexact = true
-        this.timeMs.push(mine)
+        this.timeMs.push(ownMs)
         this.value.push(values[i++]!)
       } else {
-        if (mine !== theirs) {
+        if (ownMs !== laterMs) {
           if (this.thinned && isReset(values[i - 1], later.value[j]!, values[i])) this.inexact = true
         } else if (values[i++] !== later.value[j] && (this.thinned || later.thinned)) this.inexact = true
-        this.timeMs.push(theirs)
+        this.timeMs.push(laterMs)
         this.value.push(later.value[j++]!)
       }
     }
@@ -131,7 +124,7 @@ export class Totals {
     if (this.timeMs.length > TOTALS_MAX) this.#bound()
   }
 
-  /** From the first of these points to the last; what came before the first is the caller's to add. */
+  /** The increase from the first of these points to the last. The caller adds the increase before the first. */
   increase(): number {
     let increase = this.collapsed
     for (let i = 1; i < this.value.length; i++) increase += increaseBetween(this.value[i - 1]!, this.value[i]!)
@@ -162,9 +155,8 @@ export class Totals {
   }
 
   /**
-   * Thins, and where that is not enough removes the peak and trough whose loss is least, and remembers the loss. The
-   * first and the
-   * last point always stay.
+   * Thins the list. If it is still too long, removes the peak and trough that contribute least, and adds the difference
+   * to `collapsed`. The first and the last point always stay.
    */
   #bound(): void {
     this.thin()
@@ -193,7 +185,7 @@ export class Totals {
   }
 }
 
-/** Whether a value between two of one rise lies where the counter could not have been without a reset. */
+/** Whether a value between two points of a non-decreasing stretch shows a reset. */
 function isReset(before: number | undefined, value: number, after: number | undefined): boolean {
   return before !== undefined && after !== undefined && before <= after && (value < before || value > after)
 }

@@ -1,13 +1,13 @@
 /**
  * The bins of DDSketch: "DDSketch: A Fast and Fully-Mergeable Quantile Sketch with Relative-Error Guarantees", Masson,
- * Rim, Lee, VLDB 2019. A positive value v falls into bin ceil(log_gamma(v)), so that one representative per bin is within
- * `RELATIVE_ERROR` of every value in it.
+ * Rim, Lee, VLDB 2019. A positive value v falls into bin ceil(log_gamma(v)), so that one representative per bin is
+ * within `RELATIVE_ERROR` of every value in it.
  *
  * One ordered key space covers all doubles: zero is key 0, positive values have positive keys (shifted so that the
  * smallest subnormal is above 0), negative values the mirrored ones; ascending keys are ascending values.
  */
 
-/** The bound holds for all normal doubles; subnormals (below 2.3e-308) are coarser than it themselves. */
+/** The bound holds for all normal doubles. Subnormal ones (below 2.3e-308) are not that precise. */
 export const RELATIVE_ERROR = 0.01
 
 const GAMMA = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)

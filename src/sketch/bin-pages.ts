@@ -1,16 +1,13 @@
 import { addCounts } from '../model/count.ts'
 
 /**
- * The bins of a sketch that has outgrown a short sorted list. Keys are divided into pages of `PAGE_KEYS` consecutive
- * keys. A page
- * is stored densely, one weight a key, if it holds enough bins. The bins of all other pages are lone: (key, weight)
- * pairs in one
- * sorted array.
+ * The bins of a sketch with more bins than a short sorted list should hold. Keys are divided into pages of `PAGE_KEYS`
+ * consecutive keys. A page with enough bins is dense: it stores one weight for each key. The bins of all other pages
+ * are lone: they are (key, weight) pairs in one sorted array.
  *
  * Invariants: a bin is lone only if its page is not dense, and the dense pages hold at least `PAGE_BINS_MIN` bins each
- * on average.
- * So memory is at most about 64 bytes a bin, whatever the values. Arrays are plain: a typed one costs some 400 bytes
- * beside its values.
+ * on average. So memory is at most about 64 bytes a bin, whatever the values. Arrays are plain, because a typed array
+ * costs some 400 bytes beside its values.
  */
 
 const PAGE_BITS = 6
@@ -18,34 +15,33 @@ const PAGE_KEYS = 1 << PAGE_BITS
 const PAGE_MASK = PAGE_KEYS - 1
 const PAGE_BINS_MIN = 12
 
-/** What the engine takes for an array beside its elements, and for an element. */
+/** Memory of an array beside its elements, and of an element, in V8. */
 const ARRAY_BYTES = 32
 const ELEMENT_BYTES = 8
 const PAGE_BYTES = ARRAY_BYTES + (PAGE_KEYS + 2) * ELEMENT_BYTES
-/** The object, its arrays, and what they have in reserve. */
+/** Memory of the object and its arrays, with their spare capacity. */
 const OBJECT_BYTES = 320
 
-/** The element of a page that holds its number. */
+/** Index of the element that holds the number of the page. */
 const NUMBER_AT = PAGE_KEYS
 /** A number that no page has. */
 const NO_PAGE = 2 ** 29
-/** Written with a fraction first, so that the engine stores doubles from the start and never converts an array. */
+/** Filled with a fraction first, so that V8 stores doubles from the start and never converts the array. */
 const EMPTY_PAGE: number[] = Array.from({ length: PAGE_KEYS + 1 }, () => 0.5).fill(0)
 EMPTY_PAGE[NUMBER_AT] = NO_PAGE
-/** Shared by all sketches without a dense page, never written to. */
+/** Shared by all sketches without a dense page. Read-only. */
 const NO_SLOTS: number[][] = [EMPTY_PAGE]
 
 type Numbers = number[] | Float64Array
 
-/** Elements; V8's fast path ends where an array is too large for a page of its heap. */
+/** V8 copies larger arrays slowly: they do not fit into a page of its heap. */
 const SLICED_MAX = 8_192
 
 /**
- * Pairs of the merge under way, for all sketches. It never holds more than 11 pairs for each page of the key space: 0.8
- * MB.
+ * Scratch for the pairs of a merge, shared by all sketches. At most 11 pairs for each page of the key space: 0.8 MB.
  */
 const merged: number[] = [0.5]
-/** Pairs of a sketch that is merged into another. */
+/** Scratch for the pairs of a sketch that is merged into another. */
 const incoming: number[] = [0.5]
 
 /** The number of the page that holds a key. */
@@ -60,7 +56,7 @@ export class BinPages {
   #denseCount = 0
   /** Pairs key, weight, key, weight, …, ascending by key. */
   #lone: Numbers = []
-  /** The dense pages in a hash table with open addressing: page `id` is at `id & mask`, or in a place after it. */
+  /** Hash table of the dense pages, with open addressing: page `id` is at `id & mask` or behind it. */
   #slots = NO_SLOTS
 
   /** How many bins are lone. */
@@ -72,7 +68,7 @@ export class BinPages {
     return this.#denseCount + this.loneCount
   }
 
-  /** Whether the dense pages hold more bins than they need to, by so many that another page may hold a single one. */
+  /** Whether the dense pages hold so many bins that another page with a single bin keeps the average high enough. */
   get hasRoom(): boolean {
     return this.#isWorthPage(1)
   }
@@ -95,7 +91,7 @@ export class BinPages {
     page[at] = addCounts(before, weight)
   }
 
-  /** False, with nothing changed, when the key is neither in a dense page nor among the lone bins. */
+  /** Adds to a bin that exists or lies in a dense page. Returns false, and changes nothing, for any other key. */
   add(key: number, weight: number): boolean {
     const page = this.page(key >> PAGE_BITS)
     if (page === undefined) return this.#addLone(key, weight)
@@ -119,8 +115,8 @@ export class BinPages {
   }
 
   /**
-   * Adds the pairs in the first `length` elements, ascending by key. Takes time in proportion to them and to the lone
-   * bins.
+   * Adds the pairs in the first `length` elements, which ascend by key. The time is proportional to their number and to
+   * the number of lone bins.
    */
   addPairs(pairs: readonly number[], length: number): void {
     const lone = this.#lone
@@ -176,22 +172,22 @@ export class BinPages {
         incoming[n++] = lone[from + 1]!
       }
       if (p === other.#pages.length) break
-      const theirs = other.#pages[p]!
-      const mine = this.page(theirs[NUMBER_AT]!)
-      if (mine !== undefined) {
-        for (let i = 0; i < PAGE_KEYS; i++) if (theirs[i]! > 0) this.addToPage(mine, i, theirs[i]!)
+      const otherPage = other.#pages[p]!
+      const page = this.page(otherPage[NUMBER_AT]!)
+      if (page !== undefined) {
+        for (let i = 0; i < PAGE_KEYS; i++) if (otherPage[i]! > 0) this.addToPage(page, i, otherPage[i]!)
         continue
       }
       for (let i = 0; i < PAGE_KEYS; i++) {
-        if (theirs[i] === 0) continue
+        if (otherPage[i] === 0) continue
         incoming[n++] = firstKey + i
-        incoming[n++] = theirs[i]!
+        incoming[n++] = otherPage[i]!
       }
     }
     this.addPairs(incoming, n)
   }
 
-  /** Ascending by key. */
+  /** Visits the bins in ascending order of key. */
   forEachBin(visit: (key: number, weight: number) => void): void {
     const lone = this.#lone
     let from = 0
@@ -205,7 +201,8 @@ export class BinPages {
   }
 
   /**
-   * The key of the bin that holds the observation of this rank, counted from 0; the last key if there are not as many.
+   * The key of the bin that holds the observation of this rank, counted from 0. For a rank beyond the last observation
+   * it is the last key.
    */
   keyAtRank(rank: number): number {
     const lone = this.#lone
@@ -241,7 +238,7 @@ export class BinPages {
     return copy
   }
 
-  /** Of the dense page at a place; infinite behind the last. */
+  /** The first key of the dense page at this index; infinite behind the last page. */
   #firstKey(place: number): number {
     return place < this.#pages.length ? this.#pages[place]![NUMBER_AT]! * PAGE_KEYS : Number.POSITIVE_INFINITY
   }
@@ -274,7 +271,7 @@ export class BinPages {
     this.#slots[at] = page
   }
 
-  /** At least half of the places are empty, so that the search ends. */
+  /** The search ends because at least half of the slots are empty. */
   #probe(id: number): number[] | undefined {
     const mask = this.#slots.length - 1
     for (let at = id & mask; ; at = (at + 1) & mask) {
@@ -285,7 +282,7 @@ export class BinPages {
   }
 }
 
-/** A copy of exactly that size, in the form that is fast to make: `slice` is slow on large arrays. */
+/** A copy of the first elements. Large copies are typed arrays, because `slice` is slow on large arrays. */
 function firstOf(numbers: Numbers, length: number): Numbers {
   if (length <= SLICED_MAX && Array.isArray(numbers)) return numbers.slice(0, length)
   const copy = new Float64Array(length)

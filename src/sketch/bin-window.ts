@@ -11,13 +11,13 @@ import type { ByteWriter } from './varint.ts'
  * A bin costs a few nanoseconds and a sketch at most 0.2 µs more, whatever the magnitudes of its values.
  */
 export class BinWindow {
-  /** Weight of key - KEY_MAX + place. */
+  /** The weight of key k is at k + KEY_MAX. */
   readonly #weights = new Float64Array(2 * KEY_MAX + 1)
-  /** A bit for each place, and a bit for each word of these that is not 0. */
+  /** One bit for each weight that is not 0, and one bit for each word of these bits that is not 0. */
   readonly #used = new Uint32Array(((2 * KEY_MAX) >>> 5) + 1)
   readonly #usedWords = new Uint32Array((this.#used.length >>> 5) + 1)
   #binCount = 0
-  /** The first word of `#usedWords` that is not 0, or one before it. */
+  /** No word of `#usedWords` before this one has a bit. */
   #firstGroup = 0
 
   get binCount(): number {

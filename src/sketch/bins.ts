@@ -3,9 +3,9 @@ import { ByteReader, type ByteWriter } from './varint.ts'
 
 /**
  * Bins of sketches as bytes: the number of bins; the first key relative to the key of 1, zigzag; its weight; then per
- * bin the distance to the key before (1 or more) and the weight, all varints. Neighbouring bins are a few keys apart and
- * most weights are small, so a bin takes two bytes and a bit: memory keeps bins in this form too, and a merge decodes
- * them into scratch columns.
+ * bin the distance to the key before (1 or more) and the weight, all varints. Neighbouring bins are a few keys apart
+ * and most weights are small, so a bin takes two bytes and a bit: memory keeps bins in this form too, and a merge
+ * decodes them into scratch columns.
  */
 
 /** Bins as columns, ascending by key. */
@@ -35,29 +35,29 @@ export function encodeBin(key: number, weight: number, writer: ByteWriter): void
 }
 
 /**
- * Fills the columns with the bins of one sketch and returns the offset behind them. Bytes that are no bins (keys that do
- * not ascend or do not exist, weights of 0, a cut) are a RangeError naming the offset.
+ * Fills the columns with the bins of one sketch and returns the offset behind them. Bytes that are no bins (keys that
+ * do not ascend or do not exist, weights of 0, a cut) are a RangeError naming the offset.
  */
 export function decodeBins(bytes: Uint8Array, start: number, into: BinColumns): number {
   into.length = 0
   at = start
   const count = nextVarint(bytes)
   if (count === 0) return at
-  // A bin takes at least two bytes; refused before a wrong count can claim memory.
+  // A bin takes at least two bytes. The check prevents that a wrong count allocates memory.
   if (count * 2 > bytes.length - at) {
     throw new RangeError(`${count} bins at offset ${start} pass the end at ${bytes.length}`)
   }
   into.reserve(count)
   const { keys, weights } = into
   const zigzag = nextVarint(bytes)
-  // Greater ones are no key, and the sum of such keys could not be told from one.
+  // A greater number is no valid key, and the shift below would turn it into one.
   const firstKey = zigzag > ZIGZAG_MAX ? Number.NaN : ((zigzag >>> 1) ^ -(zigzag & 1)) + KEY_OF_ONE
   let key = firstKey
   let weight = nextVarint(bytes)
   keys[0] = key
   weights[0] = weight
   let isValid = weight > 0
-  /** Negative once a short distance or weight was 0. */
+  /** Becomes negative when a distance or weight of one byte is 0. */
   let sign = 0
   let offset = at
   const shortEnd = bytes.length - 1

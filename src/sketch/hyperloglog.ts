@@ -2,20 +2,17 @@ import { murmurHash64 } from './murmur-hash.ts'
 import { ByteWriter } from './varint.ts'
 
 /**
- * HyperLogLog that counts as Redis counts: 2^14 registers of 6 bits, Redis' hash of the member's UTF-8 bytes and its
- * estimator ("New cardinality estimation algorithms for HyperLogLog sketches", Otmar Ertl, 2017, arXiv:1702.01284), so
- * that a
- * set answers the same whichever store holds it. Standard error 0.81 %.
+ * A HyperLogLog that is compatible with Redis: 2^14 registers of 6 bits, Redis' hash of the member's UTF-8 bytes and
+ * its estimator ("New cardinality estimation algorithms for HyperLogLog sketches", Otmar Ertl, 2017, arXiv:1702.01284),
+ * so that a set has the same count in both stores. Standard error 0.81 %.
  *
- * Registers live in one of two forms. Few are sorted entries `index << 6 | rank`. More are words of four registers, one
- * a byte,
- * so that two words unite in a dozen operations. A rank never exceeds 51 (50 bits all zero, plus 1): a byte's top two
- * bits
- * are free, and bytes do not carry into each other.
+ * In memory, a few registers are sorted entries `index << 6 | rank`. More registers are words of four, one in each
+ * byte, so that two words are united in a dozen operations. A rank never exceeds 51 (50 zero bits, plus 1), so the top
+ * two bits of a byte are free and no byte carries into the next.
  *
- * Own encoding: byte 1, the number of entries, then per entry ascending `(index - previous index - 1) << 6 | rank`,
- * varints;
- * or byte 2 and 12,288 bytes of 6-bit registers, lowest bits first, which is also how Redis packs its dense form.
+ * Our encoding: byte 1, the number of entries, then per entry ascending `(index - previous index - 1) << 6 | rank`,
+ * varints; or byte 2 and 12,288 bytes of 6-bit registers, lowest bits first, which is also how Redis packs its dense
+ * form.
  */
 
 const INDEX_BITS = 14
@@ -23,7 +20,7 @@ const REGISTERS = 1 << INDEX_BITS
 const RANK_BITS = 64 - INDEX_BITS
 const RANK_MAX = RANK_BITS + 1
 const PACKED_BYTES = (REGISTERS * 6) / 8
-/** Entries of four bytes against 16 KiB of words; encoded, two bytes each against 12 KiB. */
+/** An entry takes 4 bytes, encoded 2. All words take 16 KiB, encoded 12 KiB. */
 const ENTRIES_MAX = 2048
 /** 1 / (2 ln 2), the limit of the bias correction for many registers. */
 const ALPHA = 0.5 / Math.LN2
@@ -41,7 +38,7 @@ const hash = new Int32Array(2)
 let memberBytes = new Uint8Array(1024)
 const encoder = new TextEncoder()
 
-/** UTF-8 into memberBytes; lone surrogates become U+FFFD, as in every client that sends strings. */
+/** Writes the member as UTF-8 into `memberBytes`. Lone surrogates become U+FFFD, as in Redis clients. */
 function encodeMember(member: string): number {
   if (member.length * 3 > memberBytes.length) memberBytes = new Uint8Array(member.length * 3)
   for (let i = 0; i < member.length; i++) {
@@ -61,7 +58,7 @@ export class HyperLogLog {
   #entryCount = 0
   #words: Int32Array | undefined
 
-  /** True when the set's registers changed. */
+  /** Returns whether a register changed. */
   add(member: string): boolean {
     murmurHash64(memberBytes, encodeMember(member), hash)
     const low = hash[0]!
@@ -123,14 +120,14 @@ export class HyperLogLog {
     return decoded
   }
 
-  /** From the value of a Redis key written by PFADD or PFMERGE; a RangeError when it is none. */
+  /** Decodes the value of a Redis key written by PFADD or PFMERGE. Any other value is a RangeError. */
   static fromRedis(bytes: Uint8Array): HyperLogLog {
     const decoded = new HyperLogLog()
     decoded.#unionRedis(bytes)
     return decoded
   }
 
-  /** See `unionEncoded`, which reads better where sets are united. */
+  /** See the function `unionEncoded`. */
   unionEncoded(bytes: Uint8Array): void {
     if (bytes[0] === (REDIS_MAGIC & 0xff)) this.#unionRedis(bytes)
     else this.#unionOwn(bytes)
@@ -305,21 +302,20 @@ export class HyperLogLog {
 }
 
 /**
- * Unites `into` with an encoded set, of our form or of Redis', without decoding it into another. A RangeError when the
- * bytes are
- * neither; registers read before the fault may have been united by then.
+ * Unites `into` with an encoded set, in our encoding or in that of Redis, without a decoded copy. Other bytes are a
+ * RangeError; `into` may then already contain some of the registers.
  */
 export function unionEncoded(into: HyperLogLog, bytes: Uint8Array): void {
   into.unionEncoded(bytes)
 }
 
 /**
- * Unites word `at` with four packed registers; the result has a byte's bit 6 set when its register exceeds RANK_MAX.
+ * Unites word `at` with four packed registers. In the result, bit 6 of a byte is set if its register exceeds RANK_MAX.
  */
 function raiseWord(words: Int32Array, at: number, packed: number): number {
   const word = (packed & 0x3f) | ((packed << 2) & 0x3f00) | ((packed << 4) & 0x3f0000) | ((packed << 6) & 0x3f000000)
-  const mine = words[at]!
-  if (word !== mine) words[at] = maxOfBytes(mine, word)
+  const before = words[at]!
+  if (word !== before) words[at] = maxOfBytes(before, word)
   // 0x40 - 1 - RANK_MAX in every byte.
   return word + 0x0c0c0c0c
 }

@@ -1,7 +1,6 @@
 /**
  * MurmurHash64A (Austin Appleby's MurmurHash2, 64-bit variant; public domain) with the seed Redis uses for HyperLogLog.
- * 64-bit
- * words are two 32-bit halves, so nothing is allocated.
+ * A 64-bit word is two 32-bit halves, so that nothing is allocated.
  */
 
 const SEED = 0xadc83b19 | 0
@@ -27,7 +26,7 @@ function timesHigh(high: number, low: number): number {
   )
 }
 
-/** Hash of the first `length` bytes; `into` receives its low and its high half. */
+/** Hashes the first `length` bytes. Writes the low and the high half to `into`. */
 export function murmurHash64(bytes: Uint8Array, length: number, into: Int32Array): void {
   let high = timesHigh(0, length)
   let low = Math.imul(length, MULTIPLIER_LOW) ^ SEED

@@ -12,27 +12,24 @@ import { beginBins, binCursor, nextBin } from './bins.ts'
  * bins. Memory is proportional to the number of bins, whatever the values: `allocatedBytes` counts it.
  */
 
-/** Bins of a sketch that is one sorted list: up to here it is smaller than pages, and not slower. */
+/** A list of up to this many bins is smaller than pages, and not slower. */
 const PAIRS_MAX = 32
-/** What the engine takes for a sketch and its reference, and for an array beside its elements. */
+/** Memory of a sketch and a reference to it, and of an array beside its elements, in V8. */
 const SKETCH_BYTES = 96
 const ARRAY_BYTES = 48
 
-/** Pairs of `mergeEncoded`. */
+/** Scratch for the pairs of `mergeEncoded`. */
 const loose: number[] = [0.5]
 
 export class QuantileSketch {
   #totalWeight = 0
-  /** key, weight, key, weight, …, ascending by key; what lies beyond #pairCount means nothing. */
+  /** key, weight, key, weight, …, ascending by key. Elements beyond `#pairCount` are not used. */
   #pairs: number[] = NO_PAIRS
   #pairCount = 0
-  /** Once the sketch has outgrown its pairs, these are the newest bins, neither in a page nor lone. */
+  /** Undefined while all bins are pairs. Later the pairs are the newest bins, which are not in the pages yet. */
   #pages: BinPages | undefined
 
-  /**
-   * Of all bins. They saturate, each by itself; their sum is exact up to 2^53 and says beyond which of them holds a
-   * rank.
-   */
+  /** The sum of all weights, exact up to 2^53. Each weight saturates by itself at 2^53. */
   get totalWeight(): number {
     return this.#totalWeight
   }
@@ -41,12 +38,15 @@ export class QuantileSketch {
     return this.#pairCount + (this.#pages?.binCount ?? 0)
   }
 
-  /** Memory that the sketch takes, in bytes, about. */
+  /** Approximate memory of the sketch in bytes. */
   get allocatedBytes(): number {
     return SKETCH_BYTES + ARRAY_BYTES + this.#pairs.length * 8 + (this.#pages?.allocatedBytes ?? 0)
   }
 
-  /** `weight` observations of a finite value; the weight is an integer from 1 to `COUNT_MAX` and costs nothing. */
+  /**
+   * Adds `weight` observations of a finite value. The weight is an integer from 1 to `COUNT_MAX`; the time does not
+   * depend on it.
+   */
   add(value: number, weight = 1): void {
     this.addBin(binOf(value), weight)
   }
@@ -112,7 +112,7 @@ export class QuantileSketch {
     }
   }
 
-  /** Ascending, each key once, weights above 0. The sketch must not change meanwhile. */
+  /** Visits the bins in ascending order of key. `visit` must not change the sketch. */
   forEachBin(visit: (key: number, weight: number) => void): void {
     if (this.#pages !== undefined) {
       this.#toPages().forEachBin(visit)
@@ -124,9 +124,8 @@ export class QuantileSketch {
   }
 
   /**
-   * The q-quantile, 0 <= q <= 1, of type 7 (linear between the two ranks around q * (n - 1)). `min` and `max` are the
-   * exact
-   * extremes the caller keeps beside the sketch. NaN when empty.
+   * The q-quantile, 0 <= q <= 1, of type 7 (linear interpolation between the two ranks around q * (n - 1)). `min` and
+   * `max` are the exact extremes, which the caller keeps. NaN for an empty sketch.
    */
   quantile(q: number, min: number, max: number): number {
     if (!(q >= 0 && q <= 1)) throw new RangeError(`not a quantile: ${q}`)
@@ -170,8 +169,8 @@ export class QuantileSketch {
   }
 
   /**
-   * Whether the next bin goes into the pages: into one of its own if there is room for it. That merges all lone bins, so
-   * with many of them the bin waits among the pairs.
+   * Whether the next bin goes into the pages: into one of its own if there is room for it. That merges all lone bins,
+   * so with many of them the bin waits among the pairs.
    */
   get #isFull(): boolean {
     const pages = this.#pages
@@ -226,12 +225,11 @@ export class QuantileSketch {
   }
 }
 
-/** Never written to: shared by all sketches that have no bins. */
+/** Shared by all sketches without pairs. Read-only. */
 const NO_PAIRS: number[] = []
 
 /**
- * Exactly twice as long; `push` would reserve more. Fractions make the engine store doubles: it never has to convert an
- * array.
+ * A copy of exactly twice the length; `push` would reserve more. The fractions make V8 store doubles from the start.
  */
 function grown(pairs: readonly number[]): number[] {
   if (pairs.length === 0) return [0.5, 0.5, 0.5, 0.5]

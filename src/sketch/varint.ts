@@ -1,8 +1,7 @@
 /**
- * Bytes of the storage codecs. Integers are LEB128 varints: seven bits a byte, the lowest first, the top bit set on all
- * bytes but the last. Values reach 2^53, where counts saturate, beyond the 32 bits of JavaScript's shifts, so a wide
- * varint is worked on as
- * two parts: its low 28 bits (four bytes) and the rest, each within 32 bits.
+ * Writes and reads the bytes of the storage formats. Integers are LEB128 varints: seven bits in each byte, the lowest
+ * first; the top bit is set in all bytes but the last. Values may be up to 2^53 (where counts saturate), but JavaScript
+ * shifts only 32 bits, so a wide varint is processed in two parts: the low 28 bits (four bytes) and the rest.
  */
 
 const LOW_PART = 2 ** 28
@@ -106,12 +105,12 @@ export class ByteWriter {
     this.#length += bytes.length
   }
 
-  /** What was written, as a view: void after the next write. */
+  /** A view of the bytes written so far. It is invalid after the next write. */
   get written(): Uint8Array {
     return this.#buffer.subarray(0, this.#length)
   }
 
-  /** A copy of what was written; the writer may go on or be reset. */
+  /** A copy of the bytes written so far. */
   finish(): Uint8Array {
     return this.#buffer.slice(0, this.#length)
   }
@@ -121,7 +120,7 @@ export class ByteWriter {
     this.#length = Math.min(this.#length, length)
   }
 
-  /** Forgets what was written and keeps the buffer. */
+  /** Empties the writer and keeps its buffer. */
   reset(): void {
     this.#length = 0
   }
@@ -132,7 +131,7 @@ export class ByteWriter {
  */
 export class ByteReader {
   readonly bytes: Uint8Array
-  /** Where the next read begins; decoders with loops of their own read `bytes` and move it. */
+  /** Position of the next read. Decoders with loops of their own read `bytes` and then set it. */
   offset: number
   #view: DataView | undefined
   #low = 0
@@ -176,7 +175,7 @@ export class ByteReader {
 
   varint(): number {
     const start = this.offset
-    // Past the end `bytes` yields undefined; the general path then names the offset.
+    // Past the end the byte is undefined; the general path then throws an error with the offset.
     const first = this.bytes[start]
     if (first !== undefined && first < 0x80) {
       this.offset = start + 1
@@ -189,7 +188,7 @@ export class ByteReader {
     }
     const high = this.#parts()
     const value = high * LOW_PART + this.#low
-    // Beyond it the last bit may have been rounded away.
+    // A greater integer may have lost its last bit.
     if (value >= VARINT_MAX && (value > VARINT_MAX || this.#low !== 0)) this.#tooLarge(start)
     return value
   }
@@ -204,7 +203,7 @@ export class ByteReader {
     return value
   }
 
-  /** Leaves the low 28 bits in #low and returns the rest. */
+  /** Stores the low 28 bits in `#low` and returns the rest. */
   #parts(): number {
     const start = this.offset
     this.#low = 0
@@ -229,7 +228,7 @@ export class ByteReader {
     throw new RangeError(`varint at offset ${start} exceeds what fits`)
   }
 
-  /** Moves past so many bytes. */
+  /** Skips this many bytes. */
   skip(length: number): void {
     this.#take(length)
   }
