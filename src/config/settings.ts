@@ -344,7 +344,7 @@ export const TABLE = {
     },
     blockCacheBytesMax: {
       name: 'BLOCK_CACHE_BYTES',
-      default: '33554432',
+      default: '16777216',
       unit: 'bytes',
       meaning: 'Cache of decoded blocks, including the objects around them.',
       parse: parseCount,
