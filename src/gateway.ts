@@ -71,8 +71,8 @@ export interface Gateway {
   metrics(project: string, filter?: MetricFilter): Promise<readonly MetricRow[]>
   /** The same in pages; a page is read when it is requested. */
   metricPages(project: string, filter?: MetricFilter): AsyncIterableIterator<readonly MetricRow[]>
-  /** Undefined: the key is not valid. */
-  authenticate(key: string): Promise<Principal | undefined>
+  /** Undefined: the key is not valid. Synchronous when the key is cached. */
+  authenticate(key: string): Principal | undefined | Promise<Principal | undefined>
   /** Takes a permit for a request of this class. Undefined: such requests are not limited. */
   takePermit(principal: Principal, rateClass: RateClass, address: string): Permit | undefined | Promise<Permit>
   /** Rejects unless the store responds, takes commits and has API keys; the reason is safe to show to anybody. */

@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto'
+import { hash, randomBytes } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { GatewayError } from '../model/errors.ts'
 import type { RateLimits } from '../model/rate.ts'
@@ -48,7 +48,7 @@ interface CachedKey {
  */
 export class Keys {
   readonly #store: Store
-  readonly #fixed: ReadonlyMap<string, Grant>
+  readonly #fixed: ReadonlyMap<string, Principal>
   readonly #now: () => number
   /** By hash. */
   readonly #valid = new LRUCache<string, CachedKey>({ max: CACHED_KEYS_MAX })
@@ -60,17 +60,16 @@ export class Keys {
   /** When there are `fixed` keys (by hash), the keys in the store are ignored. */
   constructor(store: Store, fixed: ReadonlyMap<string, Grant>, now: () => number) {
     this.#store = store
-    this.#fixed = fixed
+    this.#fixed = new Map([...fixed].map(([keyId, grant]) => [keyId, { ...grant, keyId }]))
     this.#now = now
   }
 
-  /** Undefined: the key does not exist, was revoked or has expired. */
-  async authenticate(key: string): Promise<Principal | undefined> {
+  /** Undefined: the key does not exist, was revoked or has expired. Synchronous when the key is cached. */
+  authenticate(key: string): Principal | undefined | Promise<Principal | undefined> {
     if (key.length > KEY_CHARS_MAX) return undefined
     const keyId = hashKey(key)
     if (this.#fixed.size > 0) {
-      const grant = this.#fixed.get(keyId)
-      return grant && { ...grant, keyId }
+      return this.#fixed.get(keyId)
     }
     const nowMs = this.#now()
     const cached = this.#valid.get(keyId)
@@ -141,7 +140,7 @@ function isUnavailable(error: unknown): boolean {
 }
 
 export function hashKey(key: string): string {
-  return createHash('sha256').update(key).digest('hex')
+  return hash('sha256', key)
 }
 
 export function isProjectName(text: string): boolean {

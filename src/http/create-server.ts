@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { fastify } from 'fastify'
 import type { Logger } from 'pino'
 import type { Gateway } from '../gateway.ts'
-import { GatewayError } from '../model/errors.ts'
+import { assert, GatewayError } from '../model/errors.ts'
 import type { Telemetry } from '../telemetry/telemetry-interface.ts'
 import { decoratePrincipal } from './access/auth.ts'
 import type { BetterStackLimits } from './better-stack/better-stack-routes.ts'
@@ -12,10 +12,11 @@ import { BODY_STALL_MS, type BodyLimits, readBodies } from './body/request-body.
 import { registerFluxEventRoutes } from './flux/flux-event-routes.ts'
 import type { FluxLimits } from './flux/flux-routes.ts'
 import { registerFluxRoutes } from './flux/flux-routes.ts'
+import { type RequestHandler, type ServedRequest, SHORT_WAY_PATH, shortWay } from './flux/short-way.ts'
 import { registerOpenApi } from './openapi/openapi-route.ts'
 import type { Route } from './openapi/operation.ts'
 import { addCommonHeaders, setCommonHeaders } from './response/common-headers.ts'
-import { allowOrigins, type CorsOrigins } from './response/cors.ts'
+import { allowOrigins, type CorsOrigins, headersWithoutOrigin } from './response/cors.ts'
 import { asGatewayError, sendError, statusOf } from './response/error-status.ts'
 import { registerClientModules } from './server/client-modules.ts'
 import { READY_WAIT_MS, registerHealthRoutes } from './server/health.ts'
@@ -69,9 +70,11 @@ const PARAM_CHARS_MAX = 4_096
 export function createServer(options: ServerOptions): FastifyInstance {
   const { gateway, log, now, telemetry, limits, trustProxy, corsOrigins, isDraining = () => false } = options
   const requestLog = withoutSecrets(log)
+  const newRequestId = createRequestIds()
+  let isClosing = false
   // Fastify gets no logger: its per-request work would be wasted. What matters is logged below.
   const app = fastify({
-    genReqId: createRequestIds(),
+    genReqId: newRequestId,
     requestTimeout: REQUEST_TIMEOUT_MS,
     http: { headersTimeout: HEADERS_TIMEOUT_MS, connectionsCheckingInterval: SLOW_REQUESTS_CHECK_MS },
     // Routes parse the query string themselves.
@@ -85,7 +88,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
     },
   })
   app.server.maxConnections = limits.connectionsMax
-  collectRoutes(app, telemetry)
+  const countResponses = collectRoutes(app, telemetry)
   addCommonHeaders(app)
   if (corsOrigins !== undefined) allowOrigins(app, corsOrigins)
   decoratePrincipal(app)
@@ -119,17 +122,51 @@ export function createServer(options: ServerOptions): FastifyInstance {
     scope.setErrorHandler(errorHandler(sendPlainError))
     registerBetterStackRoutes(scope, { gateway, log: requestLog, now, limits })
   })
+  app.addHook('preClose', (done) => {
+    isClosing = true
+    done()
+  })
+  // Requests at debug level are logged by a hook of the framework.
+  if (!log.isLevelEnabled('debug')) {
+    replaceHandler(app, (framework) =>
+      shortWay(
+        {
+          gateway,
+          now,
+          limits,
+          bodyBudget: app.bodyBudget,
+          newRequestId,
+          corsHeaders: headersWithoutOrigin(corsOrigins),
+          isClosing: () => isClosing,
+          count: (method, status) => countResponses(SHORT_WAY_PATH, method, status),
+          logFailure: (request, error) => logFailure(requestLog, request, error),
+        },
+        framework,
+      ),
+    )
+  }
   return app
 }
 
+/** Puts a handler in front of the framework's. */
+function replaceHandler(app: FastifyInstance, wrap: (framework: RequestHandler) => RequestHandler): void {
+  const [framework, ...others] = app.server.listeners('request') as RequestHandler[]
+  assert(framework !== undefined && others.length === 0, 'the framework has one handler of requests')
+  app.server.off('request', framework).on('request', wrap(framework))
+}
+
+type CountResponses = (path: string, method: string, status: number) => void
+
 /** Registers an `onRoute` hook that lists every route with its description and gives it a counter of responses. */
-function collectRoutes(app: FastifyInstance, telemetry: Telemetry): void {
+function collectRoutes(app: FastifyInstance, telemetry: Telemetry): CountResponses {
   const routes: Route[] = []
+  const counters = new Map<string, (method: string, status: number) => void>()
   app.decorate('routes', routes)
   app.addHook('onRoute', (route) => {
     const { url: path, config } = route
     for (const method of [route.method].flat()) routes.push({ method, path, operation: config?.openapi })
-    const count = telemetry.countRoute(path)
+    const count = counters.get(path) ?? telemetry.countRoute(path)
+    counters.set(path, count)
     const onResponse = [route.onResponse ?? []].flat()
     onResponse.push((request, reply, done) => {
       count(request.method, reply.statusCode)
@@ -137,6 +174,7 @@ function collectRoutes(app: FastifyInstance, telemetry: Telemetry): void {
     })
     route.onResponse = onResponse
   })
+  return (path, method, status) => counters.get(path)?.(method, status)
 }
 
 /**
@@ -165,13 +203,13 @@ function withoutSecrets(log: Logger): Logger {
 }
 
 /** What is logged of a request: no header, and the path without the query string. */
-function summarize(request: FastifyRequest): { readonly id: string; readonly method: string; readonly path: string } {
+function summarize(request: ServedRequest): { readonly id: string; readonly method: string; readonly path: string } {
   const { id, method, url } = request
   const end = url.indexOf('?')
   return { id, method, path: end < 0 ? url : url.slice(0, end) }
 }
 
-function logFailure(log: Logger, request: FastifyRequest, error: GatewayError): void {
+function logFailure(log: Logger, request: ServedRequest, error: GatewayError): void {
   const { code, message, cause } = error
   if (code === 'internal') log.error({ req: request, code, err: cause ?? error }, 'request failed')
   // Many requests may fail for one reason, such as a store that is down. The full error is logged where it occurs.

@@ -96,6 +96,12 @@ export class ItemScanner extends JsonCursor {
     return this.at === this.#lineEnd
   }
 
+  /** Whether nothing but white space follows. */
+  closeBody(): boolean {
+    this.skipSpace()
+    return this.at === this.bytes.length
+  }
+
   /** Whether the body ends here as it should. */
   closeItems(): boolean {
     if (this.#framing === 'lines') return this.at === this.bytes.length

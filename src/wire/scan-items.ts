@@ -70,7 +70,7 @@ export function* scanItems<S extends SeriesRef>(
     }
     const end = scanner.at
     if (!scanner.closeItem()) return undefined
-    if (entry === undefined || !deliver(scanner, entry.series, sink, index, rules)) {
+    if (entry === undefined || !deliverScanned(scanner, entry.series, sink, index, rules)) {
       const item = yield* parseItem(bytes.subarray(start, end))
       if (item === undefined) return undefined
       const series = yield* rules.decode(item, index)
@@ -101,13 +101,16 @@ function* parseItem(bytes: Uint8Array): Steps<unknown> {
   }
 }
 
-/** False: the item has to be parsed, and is perhaps rejected then. */
-function deliver<S extends SeriesRef>(
+/**
+ * Delivers the item that was read last, whose series is known. False: the item has to be parsed, and is perhaps
+ * rejected then.
+ */
+export function deliverScanned<S extends SeriesRef>(
   { value, member, timeMs }: ItemScanner,
   series: S,
   sink: PointSink<S>,
   index: number,
-  { grammar, nowMs }: ScanRules<S>,
+  { grammar, nowMs }: Pick<ScanRules<S>, 'grammar' | 'nowMs'>,
 ): boolean {
   if (checkInstant(timeMs, nowMs) !== undefined) return false
   if (series.kind === 'set') {

@@ -33,7 +33,7 @@ export interface FakeGatewayOptions {
   readonly resolve?: (name: string, type: MetricType) => Rejection | undefined
   readonly query?: (project: string, input: QueryInput) => QueryResult
   /** Without it nothing is limited. */
-  readonly takePermit?: (rateClass: RateClass, keyId: string, address: string) => Permit | undefined
+  readonly takePermit?: (rateClass: RateClass, keyId: string, address: string) => Permit | undefined | Promise<Permit>
   /** Run before a verb does anything; throws what the verb shall reject with. */
   readonly before?: (verb: keyof Gateway) => void | Promise<void>
 }

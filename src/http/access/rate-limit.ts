@@ -20,14 +20,24 @@ export async function takePermit(
   if (permit !== undefined) enforce(permit, reply)
 }
 
-function enforce({ isGranted, limit, remaining, resetSeconds }: Permit, reply: FastifyReply): void {
-  reply
-    .header('ratelimit-limit', limit)
-    .header('ratelimit-remaining', remaining)
-    .header('ratelimit-reset', resetSeconds)
-  if (isGranted) return
-  reply.header('retry-after', resetSeconds)
-  throw new GatewayError(
+function enforce(permit: Permit, reply: FastifyReply): void {
+  for (const [name, value] of permitHeaders(permit)) reply.header(name, value)
+  if (!permit.isGranted) throw rateLimited(permit)
+}
+
+/** The headers that tell a client where it stands. */
+export function permitHeaders({ isGranted, limit, remaining, resetSeconds }: Permit): [name: string, value: number][] {
+  const headers: [string, number][] = [
+    ['ratelimit-limit', limit],
+    ['ratelimit-remaining', remaining],
+    ['ratelimit-reset', resetSeconds],
+  ]
+  if (!isGranted) headers.push(['retry-after', resetSeconds])
+  return headers
+}
+
+export function rateLimited({ limit, resetSeconds }: Permit): GatewayError {
+  return new GatewayError(
     'rate_limited',
     `the limit of ${limit} requests per minute is reached; retry in ${resetSeconds} s`,
     {

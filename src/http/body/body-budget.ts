@@ -22,6 +22,15 @@ export class BodyBudget {
     return this.#heldBytes
   }
 
+  /**
+   * Takes bytes, or gives them back when they are negative, without the share of an address. For small bodies whose
+   * release is certain. Throws `overloaded`.
+   */
+  hold(bytes: number): void {
+    if (bytes > 0 && this.#heldBytes + bytes > this.#bytesMax) throw budgetUsedUp()
+    this.#heldBytes += bytes
+  }
+
   /** Opens the charge of one request. The end of the connection closes it at the latest. */
   open(address: string, socket: Socket): BodyCharge {
     const charge: BodyCharge = new BodyCharge(
@@ -51,9 +60,7 @@ export class BodyBudget {
   /** Throws `overloaded` when an increase exceeds a bound. A decrease never throws. */
   #change(address: string, bytes: number): void {
     const addressBytes = (this.#bytesByAddress.get(address) ?? 0) + bytes
-    if (bytes > 0 && this.#heldBytes + bytes > this.#bytesMax) {
-      throw new GatewayError('overloaded', 'too many large requests are in progress; try again shortly')
-    }
+    if (bytes > 0 && this.#heldBytes + bytes > this.#bytesMax) throw budgetUsedUp()
     if (bytes > 0 && addressBytes > this.#addressBytesMax) {
       throw new GatewayError('overloaded', 'too many large requests from this client address are in progress')
     }
@@ -61,6 +68,10 @@ export class BodyBudget {
     if (addressBytes > 0) this.#bytesByAddress.set(address, addressBytes)
     else this.#bytesByAddress.delete(address)
   }
+}
+
+function budgetUsedUp(): GatewayError {
+  return new GatewayError('overloaded', 'too many large requests are in progress; try again shortly')
 }
 
 /** The bytes that one request holds of the budget. */

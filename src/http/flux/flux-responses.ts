@@ -8,15 +8,16 @@ import type { QueryResult, ResultGroup } from '../../query/compute/result.ts'
 import { fillLine } from '../../query/compute/result.ts'
 import type { EventPage } from '../../query/events.ts'
 import type { MetricRow } from '../../store/store.ts'
-import type { TrackedPoint } from '../../wire/flux.ts'
+import type { StoredPoint } from '../../wire/flux-point.ts'
 
 /**
  * Response bodies of the Flux API, as JSON text. Query results are written by hand: an object would
  * move a group named `200` to the front and lose one named `__proto__`.
  */
 
-export function writeTrackedPoint({ name, type, value, timeMs }: TrackedPoint): string {
-  return `{"data":{"name":${JSON.stringify(name)},"type":"${type}","value":${JSON.stringify(value)},"timestamp":"${formatInstant(timeMs)}"}}`
+export function writeStoredPoint({ nameJson, typeJson, value, timeMs }: StoredPoint): string {
+  const valueJson = typeof value === 'number' ? value : JSON.stringify(value)
+  return `{"data":{"name":${nameJson},"type":${typeJson},"value":${valueJson},"timestamp":"${formatInstant(timeMs)}"}}`
 }
 
 /** `data` counts the items of a batch. `errors` is present when some were rejected. */

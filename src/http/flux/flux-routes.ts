@@ -1,15 +1,12 @@
 import type { FastifyInstance } from 'fastify'
 import type { Gateway } from '../../gateway.ts'
-import { assert, GatewayError } from '../../model/errors.ts'
+import { GatewayError } from '../../model/errors.ts'
 import { METRIC_TYPES } from '../../model/metric.ts'
 import type { PointLimits, PointSink } from '../../model/point.ts'
 import { describe } from '../../model/point.ts'
 import type { Steps } from '../../model/steps.ts'
 import type { QueryInput } from '../../query/plan/request.ts'
-import type { TrackedPoint } from '../../wire/flux.ts'
-import { decodeFluxItem } from '../../wire/flux.ts'
 import { decodeFluxBatch } from '../../wire/flux-batch.ts'
-import { readJsonBody } from '../../wire/json-body.ts'
 import { projectOf, requireScope } from '../access/auth.ts'
 import { requireJsonBody } from '../body/media-type.ts'
 import { bodyBytesOf } from '../body/request-body.ts'
@@ -29,15 +26,9 @@ import { listOf, objectOf, refTo } from '../openapi/schemas.ts'
 import { sendJson, sendJsonStream, sendNoContent } from '../response/json-response.ts'
 import { sendIdempotently } from '../server/idempotency.ts'
 import { parseMetricFilter, parseMetricQuery } from './flux-parameters.ts'
-import {
-  resolutionsOf,
-  writeBatchResult,
-  writeMetric,
-  writeMetrics,
-  writeQueryResult,
-  writeTrackedPoint,
-} from './flux-responses.ts'
+import { resolutionsOf, writeBatchResult, writeMetric, writeMetrics, writeQueryResult } from './flux-responses.ts'
 import { batchOperation, singleOperation } from './ingest-operation.ts'
+import { storePoint } from './store-point.ts'
 
 export interface FluxOptions {
   readonly gateway: Gateway
@@ -63,19 +54,10 @@ export function registerFluxRoutes(app: FastifyInstance, { gateway, now, limits 
   const query = { onRequest: requireScope(gateway, 'query', 'query') }
 
   app.post('/metrics', { ...ingestOne, config: { openapi: TRACK_METRIC } }, (request, reply) =>
-    sendIdempotently(gateway, request, reply, async (options) => {
-      const item = await readJsonBody(bodyBytesOf(request))
-      const accepted: TrackedPoint[] = []
-      const decode = (sink: PointSink): void => {
-        const point = decodeFluxItem(item, 0, sink, now(), limits.points)
-        if (point !== undefined) accepted.push(point)
-      }
-      const [rejected] = await gateway.track(projectOf(request), decode, options)
-      if (rejected !== undefined) throw new GatewayError(rejected.code, rejected.message)
-      const [point] = accepted
-      assert(point !== undefined, 'an item that was not rejected was decoded')
-      return { status: 201, body: writeTrackedPoint(point) }
-    }),
+    sendIdempotently(gateway, request, reply, async (options) => ({
+      status: 201,
+      body: await storePoint({ gateway, now, limits }, projectOf(request), bodyBytesOf(request), options),
+    })),
   )
 
   app.post('/metrics/batch', { ...ingestBatch, config: { openapi: TRACK_METRICS } }, (request, reply) =>

@@ -8,11 +8,15 @@ export function addCommonHeaders(app: FastifyInstance): void {
   })
 }
 
+/** Names and values of the security headers. */
+export const COMMON_HEADERS: readonly string[] = [
+  ...['x-content-type-options', 'nosniff'],
+  ...['x-frame-options', 'DENY'],
+  ...['referrer-policy', 'no-referrer'],
+]
+
 /** For responses that Fastify sends before any hook has run. */
 export function setCommonHeaders(reply: FastifyReply): void {
-  reply
-    .header('x-request-id', reply.request.id)
-    .header('x-content-type-options', 'nosniff')
-    .header('x-frame-options', 'DENY')
-    .header('referrer-policy', 'no-referrer')
+  reply.header('x-request-id', reply.request.id)
+  for (let i = 0; i < COMMON_HEADERS.length; i += 2) reply.header(COMMON_HEADERS[i]!, COMMON_HEADERS[i + 1])
 }

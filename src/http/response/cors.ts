@@ -53,6 +53,13 @@ export function allowOrigins(app: FastifyInstance, origins: CorsOrigins): void {
   })
 }
 
+/** Names and values of the headers of responses to requests without `Origin`. */
+export function headersWithoutOrigin(origins: CorsOrigins | undefined): readonly string[] {
+  if (origins === undefined) return []
+  if (origins !== '*') return ['vary', 'Origin']
+  return ['access-control-allow-origin', '*', 'access-control-expose-headers', RESPONSE_HEADERS]
+}
+
 /** The headers that the gateway reads, and the requested ones. */
 function allowedHeaders(requested: string | undefined): string {
   if (requested === undefined || requested.length > HEADER_NAMES_CHARS_MAX || !HEADER_NAMES.test(requested))

@@ -50,11 +50,20 @@ export function retryAfterSecondsOf(code: ErrorCode): number | undefined {
 }
 
 export function sendError(reply: FastifyReply, error: GatewayError): FastifyReply {
-  const { code, message, details } = error
+  const headers = errorHeaders(error.code)
+  for (let i = 0; i < headers.length; i += 2) reply.header(headers[i]!, headers[i + 1])
+  return sendJson(reply, STATUS[error.code], errorJson(error))
+}
+
+/** Names and values of the headers of an error. */
+export function errorHeaders(code: ErrorCode): readonly string[] {
   const retryAfterSeconds = RETRY_AFTER_SECONDS[code]
-  if (retryAfterSeconds !== undefined) reply.header('retry-after', retryAfterSeconds)
-  if (STATUS[code] === 401) reply.header('www-authenticate', 'Bearer')
-  return sendJson(reply, STATUS[code], JSON.stringify({ error: { code, message, details } }))
+  if (retryAfterSeconds !== undefined) return ['retry-after', String(retryAfterSeconds)]
+  return STATUS[code] === 401 ? ['www-authenticate', 'Bearer'] : []
+}
+
+export function errorJson({ code, message, details }: GatewayError): string {
+  return JSON.stringify({ error: { code, message, details } })
 }
 
 /**

@@ -36,9 +36,12 @@ export function sendNoContent(reply: FastifyReply): FastifyReply {
   return reply.code(204).header('cache-control', 'no-store').send()
 }
 
+const CONTENT_TYPE = 'application/json; charset=utf-8'
+const CACHE_CONTROL = 'no-store'
+
+/** Names and values of the headers of every JSON response. */
+export const JSON_HEADERS: readonly string[] = ['content-type', CONTENT_TYPE, 'cache-control', CACHE_CONTROL]
+
 function setJsonHeaders(reply: FastifyReply, status: number): FastifyReply {
-  return reply
-    .code(status)
-    .header('content-type', 'application/json; charset=utf-8')
-    .header('cache-control', 'no-store')
+  return reply.code(status).header('content-type', CONTENT_TYPE).header('cache-control', CACHE_CONTROL)
 }

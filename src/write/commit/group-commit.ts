@@ -109,7 +109,9 @@ export class GroupCommit {
 
   /** Bytes that wait for a commit. */
   get openBytes(): number {
-    return this.#rounds.reduce((sum, { bytes }) => sum + bytes, this.#openBytes + this.#encodingBytes)
+    let openBytes = this.#openBytes + this.#encodingBytes
+    for (const { bytes } of this.#rounds) openBytes += bytes
+    return openBytes
   }
 
   /** Resolves when the group is idle; undefined when it is. */

@@ -6,7 +6,7 @@ import { Pacer } from '../../model/pacer.ts'
 import type { Decode } from '../../model/point.ts'
 import { SERIES_HELD_MAX } from '../../model/series.ts'
 import { type Pace, runAtOnce, runPaced } from '../../model/steps.ts'
-import type { MetricDeletion, Store } from '../../store/store.ts'
+import type { Marker, MetricDeletion, Store } from '../../store/store.ts'
 import { CommitNumbers } from '../recover/commit-numbers.ts'
 import { RETAINED_LOOK_MS, RETAINED_MS_MAX } from '../recover/replay.ts'
 import { RetainedCommits } from '../recover/retained-commits.ts'
@@ -143,14 +143,20 @@ export class Writer {
     try {
       batch.begin(project)
       const steps = decode(batch)
-      const review = (): Promise<void> | undefined => (Admission.isReviewDue(batch) ? admit().review() : undefined)
-      const decoding = steps && this.#decodes.run(steps, review)
+      const decoding = steps && this.#decodes.run(steps, () => reviewOf(batch, admit))
       if (decoding !== undefined) await decoding
       if (admission !== undefined || batch.newSeries.length > 0) await admit().finish()
       isAdmitted = true
       let rejected = batch.takeRejected()
       if (rejected.length > 1) rejected = await this.#sorted(rejected)
-      await this.#commit(project, batch, idempotencyKey, events)
+      const marker = idempotencyKey === undefined ? undefined : { project, key: idempotencyKey }
+      const isOrdinary = this.#groups.length === 1 && batch.length <= POINTS_PER_STEP
+      const commit = isOrdinary
+        ? this.#commit(project, this.#groups[0]!, { batch, positions: undefined, events }, marker)
+        : this.#commitShares(project, batch, marker, events)
+      if (commit === undefined) return rejected
+      this.totals.points += await commit
+      this.totals.events += events.length
       return rejected
     } finally {
       const ended = admission?.end()
@@ -161,14 +167,26 @@ export class Writer {
     }
   }
 
-  /** Adds points and events to the open rounds. Resolves when they are stored. */
-  async #commit(
+  /** Adds what a request brings to the open round of its only group. Resolves, with the number of points, when it is stored. */
+  #commit(project: string, group: GroupCommit, share: Share, marker: Marker | undefined): Promise<number> | undefined {
+    const before = group.openBytes
+    const commit = group.add(share, marker)
+    const bytes = group.openBytes - before
+    if (this.#pool.length < BATCH_POOL_MAX) this.#pool.push(share.batch)
+    if (commit === undefined) return undefined
+    this.#shares.add(project, bytes)
+    const release = (): void => this.#shares.add(project, -bytes)
+    commit.then(release, release)
+    return commit
+  }
+
+  /** The same for a request with many points, or with points for several groups. */
+  async #commitShares(
     project: string,
     batch: PointBatch,
-    idempotencyKey: string | undefined,
+    marker: Marker | undefined,
     events: readonly PlacedEvent[],
-  ): Promise<void> {
-    const marker = idempotencyKey === undefined ? undefined : { project, key: idempotencyKey }
+  ): Promise<number> {
     const isLarge = batch.length > POINTS_PER_STEP
     const commits: Promise<number>[] = []
     const shares = [...this.#sharesOf(project, batch, events)]
@@ -187,9 +205,7 @@ export class Writer {
       }
       // The pool would keep the memory of a large batch.
       if (!isLarge && this.#pool.length < BATCH_POOL_MAX) this.#pool.push(batch)
-      if (commits.length === 0) return
-      this.totals.points += commits.length === 1 ? await commits[0]! : await allStored(commits)
-      this.totals.events += events.length
+      return commits.length === 1 ? await commits[0]! : await allStored(commits)
     } finally {
       this.#shares.add(project, -sharedBytes)
     }
@@ -276,6 +292,11 @@ export class Writer {
     }
     return [...shares].map(([group, share]) => [group, { batch, ...share }] as const)
   }
+}
+
+/** Unknown names that were decoded so far are reviewed when there are many. */
+function reviewOf(batch: PointBatch, admit: () => Admission): Promise<void> | undefined {
+  return Admission.isReviewDue(batch) ? admit().review() : undefined
 }
 
 const NO_EVENTS: readonly PlacedEvent[] = []

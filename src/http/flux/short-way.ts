@@ -1,0 +1,122 @@
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
+import type { Permit, Principal } from '../../gateway.ts'
+import type { GatewayError } from '../../model/errors.ts'
+import { presentedKey } from '../access/auth.ts'
+import { permitHeaders, rateLimited } from '../access/rate-limit.ts'
+import type { BodyBudget } from '../body/body-budget.ts'
+import { COMMON_HEADERS } from '../response/common-headers.ts'
+import { asGatewayError, errorHeaders, errorJson, statusOf } from '../response/error-table.ts'
+import { JSON_HEADERS } from '../response/json-response.ts'
+import { type StorePointOptions, storePoint } from './store-point.ts'
+
+/**
+ * A short way for `POST /api/v1/metrics`, the request that applications send most: the life cycle of the framework costs
+ * more than everything else that such a request needs. It serves plain requests alone, whose small body has arrived with
+ * the headers. Any other request is left to the framework as it came. Invariant: the response is the one that the
+ * framework's route sends.
+ */
+export interface ShortWayOptions extends StorePointOptions {
+  readonly bodyBudget: BodyBudget
+  readonly newRequestId: (request: IncomingMessage) => string
+  /** Names and values of the headers that responses to requests without `Origin` have. */
+  readonly corsHeaders: readonly string[]
+  /** Whether the server is closing: the framework then closes connections too. */
+  readonly isClosing: () => boolean
+  readonly count: (method: string, status: number) => void
+  readonly logFailure: (request: ServedRequest, error: GatewayError) => void
+}
+
+export interface ServedRequest {
+  readonly id: string
+  readonly method: string
+  readonly url: string
+}
+
+export type RequestHandler = (request: IncomingMessage, response: ServerResponse) => void
+
+const METHOD = 'POST'
+export const SHORT_WAY_PATH = '/api/v1/metrics'
+
+/**
+ * Of a body. So small that all connections together hold little, and that the share of one client address need not be
+ * checked.
+ */
+export const SHORT_WAY_BYTES_MAX = 4_096
+
+export function shortWay(options: ShortWayOptions, framework: RequestHandler): RequestHandler {
+  const serve = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    // Until the body has arrived, if it came with the headers.
+    await undefined
+    const length = plainLengthOf(request.headers)
+    const { gateway } = options
+    const key = presentedKey(request.headers.authorization, request.headers['x-api-key'])
+    if (length === undefined || request.readableLength !== length || key === undefined) {
+      framework(request, response)
+      return
+    }
+    const found = gateway.authenticate(key)
+    if (found === undefined || found instanceof Promise || !found.scopes.includes('ingest')) {
+      framework(request, response)
+      return
+    }
+    await respond(options, found, request, response, length)
+  }
+  return (request, response) => {
+    if (request.url !== SHORT_WAY_PATH || request.method !== METHOD || options.isClosing()) framework(request, response)
+    else void serve(request, response)
+  }
+}
+
+/** The length of the body of a plain request: nothing in its headers asks for more than to store a point. */
+function plainLengthOf(headers: IncomingHttpHeaders): number | undefined {
+  const isPlain =
+    headers['content-type'] === 'application/json' &&
+    headers['content-encoding'] === undefined &&
+    headers['transfer-encoding'] === undefined &&
+    headers['idempotency-key'] === undefined &&
+    headers.origin === undefined &&
+    headers.expect === undefined
+  const length = isPlain ? Number(headers['content-length']) : 0
+  return length > 0 && length <= SHORT_WAY_BYTES_MAX ? length : undefined
+}
+
+async function respond(
+  options: ShortWayOptions,
+  principal: Principal,
+  request: IncomingMessage,
+  response: ServerResponse,
+  length: number,
+): Promise<void> {
+  const id = options.newRequestId(request)
+  const headers = ['x-request-id', id, ...COMMON_HEADERS, ...options.corsHeaders]
+  let status = 201
+  let json: string
+  try {
+    const taken = options.gateway.takePermit(principal, 'single', request.socket.remoteAddress ?? '')
+    const permit = taken instanceof Promise ? await taken : taken
+    if (permit !== undefined) requireGranted(permit, headers)
+    options.bodyBudget.hold(length)
+    try {
+      json = await storePoint(options, principal.project, request.read() as Buffer, NO_OPTIONS)
+    } finally {
+      options.bodyBudget.hold(-length)
+    }
+  } catch (cause) {
+    const error = asGatewayError(cause)
+    status = statusOf(error.code)
+    if (status >= 500) options.logFailure({ id, method: METHOD, url: SHORT_WAY_PATH }, error)
+    headers.push(...errorHeaders(error.code))
+    json = errorJson(error)
+  }
+  headers.push(...JSON_HEADERS, 'content-length', String(Buffer.byteLength(json)))
+  response.writeHead(status, headers)
+  response.end(json)
+  options.count(METHOD, status)
+}
+
+const NO_OPTIONS = {}
+
+function requireGranted(permit: Permit, headers: string[]): void {
+  for (const [name, value] of permitHeaders(permit)) headers.push(name, String(value))
+  if (!permit.isGranted) throw rateLimited(permit)
+}

@@ -1,0 +1,37 @@
+import type { Gateway, TrackOptions } from '../../gateway.ts'
+import { assert, GatewayError } from '../../model/errors.ts'
+import type { PointLimits, PointSink } from '../../model/point.ts'
+import { decodeFluxPoint, decodeParsedPoint, type StoredPoint } from '../../wire/flux-point.ts'
+import { readJsonBody } from '../../wire/json-body.ts'
+import { writeStoredPoint } from './flux-responses.ts'
+
+/** What one request with one point needs. */
+export interface StorePointOptions {
+  readonly gateway: Gateway
+  readonly now: () => number
+  readonly limits: { readonly points: PointLimits }
+}
+
+/** Longer bodies are parsed in steps. */
+const SHORT_BODY_BYTES = 16_384
+
+/** Stores the point of a body and returns the body of the response. Throws why the point was rejected. */
+export async function storePoint(
+  { gateway, now, limits }: StorePointOptions,
+  project: string,
+  body: Uint8Array,
+  options: TrackOptions,
+): Promise<string> {
+  const item = body.length > SHORT_BODY_BYTES ? await readJsonBody(body) : undefined
+  let point: StoredPoint | undefined
+  const decode = (sink: PointSink): void => {
+    point =
+      body.length > SHORT_BODY_BYTES
+        ? decodeParsedPoint(item, sink, now(), limits.points)
+        : decodeFluxPoint(body, sink, now(), limits.points)
+  }
+  const [rejected] = await gateway.track(project, decode, options)
+  if (rejected !== undefined) throw new GatewayError(rejected.code, rejected.message)
+  assert(point !== undefined, 'an item that was not rejected was decoded')
+  return writeStoredPoint(point)
+}

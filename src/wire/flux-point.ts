@@ -1,0 +1,64 @@
+import type { PointLimits, PointSink, SeriesRef } from '../model/point.ts'
+import { decodeFluxItem, type TrackedPoint } from './flux.ts'
+import { ItemScanner } from './item-scanner.ts'
+import { parseJsonBody } from './json-body.ts'
+import { deliverScanned } from './scan-items.ts'
+
+/** What the response to a single point says of it; name and type are JSON texts. */
+export interface StoredPoint {
+  readonly nameJson: string
+  readonly typeJson: string
+  readonly value: number | string
+  readonly timeMs: number
+}
+
+/**
+ * Delivers the body of a request with one point, or rejects it: returns undefined then. A body whose name, type and tags
+ * have the bytes of an earlier one is not parsed. For bodies of some kilobytes. Throws `invalid_body`.
+ */
+export function decodeFluxPoint<S extends SeriesRef>(
+  bytes: Uint8Array,
+  sink: PointSink<S>,
+  nowMs: number,
+  limits: PointLimits,
+): StoredPoint | undefined {
+  const scanner = new ItemScanner(bytes, 'flux', 'lines')
+  const { memory } = sink
+  const isPlain = scanner.nextItem(true) && scanner.readItem(nowMs) && scanner.closeBody()
+  const known = isPlain ? memory.find(scanner.identity) : undefined
+  const rules = { grammar: 'flux', nowMs } as const
+  if (known !== undefined && deliverScanned(scanner, known.series, sink, 0, rules)) {
+    const { nameStart, nameEnd, typeStart, typeEnd } = scanner.identity
+    return {
+      nameJson: textOf(bytes, nameStart, nameEnd),
+      typeJson: textOf(bytes, typeStart, typeEnd),
+      value: scanner.member ?? scanner.value,
+      timeMs: scanner.timeMs,
+    }
+  }
+  const point = decodeFluxItem(parseJsonBody(bytes), 0, sink, nowMs, limits)
+  if (point === undefined) return undefined
+  if (isPlain && known === undefined && sink.mayCache(point.series)) memory.add(scanner.identity, point.series)
+  return storedPointOf(point)
+}
+
+/** The same for a body that is already parsed. */
+export function decodeParsedPoint(
+  item: unknown,
+  sink: PointSink,
+  nowMs: number,
+  limits: PointLimits,
+): StoredPoint | undefined {
+  const point = decodeFluxItem(item, 0, sink, nowMs, limits)
+  return point && storedPointOf(point)
+}
+
+function storedPointOf({ name, type, value, timeMs }: TrackedPoint): StoredPoint {
+  return { nameJson: JSON.stringify(name), typeJson: JSON.stringify(type), value, timeMs }
+}
+
+function textOf(bytes: Uint8Array, start: number, end: number): string {
+  return UTF8.decode(bytes.subarray(start, end))
+}
+
+const UTF8 = new TextDecoder()
