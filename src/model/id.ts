@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 
 /**
  * A 64-bit id, the same on every gateway: the first eight bytes of SHA-256 over length-prefixed fields. Two unsigned
@@ -11,15 +11,24 @@ export interface Id64 {
 
 /** Each field is prefixed with its UTF-8 length, so ('ab','c') and ('a','bc') differ. */
 export function hashFields(fields: readonly string[]): Id64 {
-  const hash = createHash('sha256')
-  const length = Buffer.allocUnsafe(4)
+  let length = 0
+  for (const field of fields) length += LENGTH_BYTES + UTF8_BYTES_MAX * field.length
+  // One call of the hash, on bytes in one buffer: an object of the hash costs more than the hash itself.
+  const bytes = length <= scratch.length ? scratch : Buffer.allocUnsafe(length)
+  let at = 0
   for (const field of fields) {
-    length.writeUInt32LE(Buffer.byteLength(field))
-    hash.update(length).update(field)
+    const written = bytes.write(field, at + LENGTH_BYTES)
+    bytes.writeUInt32LE(written, at)
+    at += LENGTH_BYTES + written
   }
-  const digest = hash.digest()
+  const digest = hash('sha256', bytes.subarray(0, at), 'buffer')
   return { hi: digest.readUInt32BE(0), lo: digest.readUInt32BE(4) }
 }
+
+const LENGTH_BYTES = 4
+/** Of one UTF-16 code unit. */
+const UTF8_BYTES_MAX = 3
+const scratch = Buffer.allocUnsafe(4_096)
 
 /** Sixteen lower-case hexadecimal digits. */
 export function formatId(id: Id64): string {

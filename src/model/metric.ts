@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { GatewayError } from './errors.ts'
 import { hashFields, type Id64 } from './id.ts'
 
@@ -47,6 +47,6 @@ export function metricIdOf(project: string, name: string, generation: number): I
 
 /** All data of a metric is in one partition, chosen by a hash of its name, the same on every gateway. */
 export function partitionOf(project: string, name: string, partitions: number): number {
-  const digest = createHash('sha256').update(`${project.length}:${project}${name}`).digest()
+  const digest = hash('sha256', `${project.length}:${project}${name}`, 'buffer')
   return digest.readUInt32BE(8) % partitions
 }

@@ -171,25 +171,26 @@ export class ItemScanner extends JsonCursor {
     return this.isPlain
   }
 
-  /** How the item read last, which began at `start`, is laid out; undefined when it is too long to keep. */
+  /**
+   * How the item read last, which began at `start`, is laid out; undefined when it is too long to keep. Its bytes are
+   * valid until the next call.
+   */
   layout(start: number): ItemLayout | undefined {
     if (this.at - start > LAYOUT_BYTES_MAX) return undefined
     const value = { start: this.#valueStart, end: this.#valueEnd }
     const time = { start: this.#timeStart, end: this.#timeEnd }
     const gaps = time.start < 0 ? [value] : value.start < time.start ? [value, time] : [time, value]
-    const kept = new Uint8Array(this.at - start)
     const ends: number[] = []
     let from = start
     let length = 0
     for (const end of [...gaps.map((gap) => gap.start), this.at]) {
-      kept.set(this.bytes.subarray(from, end), length)
-      length += end - from
+      for (let i = from; i < end; i++) LAYOUT_BYTES[length++] = this.bytes[i]!
       from = gaps[ends.length]?.end ?? end
       ends.push(length)
     }
     return {
       grammar: this.#grammar,
-      view: new DataView(kept.buffer),
+      view: LAYOUT_VIEW,
       start: 0,
       ends,
       parts: time.start < 0 ? VALUE_ALONE : value.start < time.start ? VALUE_FIRST : TIME_FIRST,
@@ -284,6 +285,10 @@ export class ItemScanner extends JsonCursor {
     return this.take(CLOSE_BRACE)
   }
 }
+
+/** Reused: the cache copies a layout. */
+const LAYOUT_BYTES = new Uint8Array(LAYOUT_BYTES_MAX)
+const LAYOUT_VIEW = new DataView(LAYOUT_BYTES.buffer)
 
 const VALUE_ALONE: ItemLayout['parts'] = ['value']
 const VALUE_FIRST: ItemLayout['parts'] = ['value', 'time']

@@ -65,7 +65,7 @@ export class Metric {
   /** The series with these tags, created when there is none. */
   seriesOf(tags: CanonicalTags): Series {
     this.#seriesByTags ??= new Map()
-    const key = JSON.stringify(tags)
+    const key = keyOf(tags)
     let series = this.#seriesByTags.get(key)
     if (series === undefined) {
       this.#pairs ??= new TagPairs()
@@ -155,6 +155,13 @@ export class Metric {
     this.#tagKeys.add(key)
     this.#tagKeysReserved?.delete(key)
   }
+}
+
+/** Equal for equal tags alone: each text follows its length. */
+function keyOf(tags: CanonicalTags): string {
+  let key = ''
+  for (const [name, value] of tags) key += `${name.length}:${name}${value.length}:${value}`
+  return key
 }
 
 export class Series implements SeriesRef {
