@@ -59,7 +59,7 @@ export function projectOf(request: FastifyRequest): string {
 const BEARER = /^bearer +(\S+)$/i
 
 /** The key in `Authorization`, or else in `X-API-Key`. */
-function presentedKey(
+export function presentedKey(
   authorization: string | undefined,
   apiKey: string | readonly string[] | undefined,
 ): string | undefined {

@@ -5,7 +5,7 @@ import { presentedKey } from '../access/auth.ts'
 import { permitHeaders, rateLimited } from '../access/rate-limit.ts'
 import type { BodyBudget } from '../body/body-budget.ts'
 import { COMMON_HEADERS } from '../response/common-headers.ts'
-import { asGatewayError, errorHeaders, errorJson, statusOf } from '../response/error-table.ts'
+import { asGatewayError, errorHeaders, errorJson, statusOf } from '../response/error-status.ts'
 import { JSON_HEADERS } from '../response/json-response.ts'
 import { type StorePointOptions, storePoint } from './store-point.ts'
 

@@ -6,10 +6,10 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { createServer, type ServerOptions } from '../../../src/http/create-server.ts'
 import { SHORT_WAY_BYTES_MAX } from '../../../src/http/flux/short-way.ts'
 import { GatewayError } from '../../../src/model/errors.ts'
-import { NO_TELEMETRY } from '../../../src/telemetry/telemetry-interface.ts'
 import { DEFAULT_SERVER_LIMITS } from '../../support/default-limits.ts'
 import { ALL_SCOPES, createFakeGateway, type FakeGateway, type FakeGatewayOptions } from '../../support/fake-gateway.ts'
 import { NOW_MS } from '../../support/fake-server.ts'
+import { NO_TELEMETRY } from '../../support/no-telemetry.ts'
 
 /** A request for one point gets the same response by the short way as from the framework. */
 
