@@ -12,6 +12,8 @@ const BOUNDED: Readonly<Record<string, readonly string[]>> = {
   'access/keys-command.ts': ['rows.map((row) => row[i]!.length)'],
   // Two.
   'model/earlier-period.ts': ['lengths'],
+  // The few headers of a response.
+  'http/flux/short-way.ts': ['errorHeaders(error.code)', 'JSON_HEADERS'],
   // A query's own period and the one that it is compared with.
   'query/plan/period.ts': ['periods.map((period) => period.narrowed)'],
   // Groups of an IP address.
