@@ -75,6 +75,7 @@ function plainLengthOf(headers: IncomingHttpHeaders): number | undefined {
     headers['transfer-encoding'] === undefined &&
     headers['idempotency-key'] === undefined &&
     headers.origin === undefined &&
+    headers['x-forwarded-for'] === undefined &&
     headers.expect === undefined
   const length = isPlain ? Number(headers['content-length']) : 0
   return length > 0 && length <= SHORT_WAY_BYTES_MAX ? length : undefined

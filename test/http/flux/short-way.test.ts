@@ -151,6 +151,7 @@ describe('the framework serves', () => {
   it.each<[string, Readonly<Record<string, string>>, string?]>([
     ['an idempotency key', { 'idempotency-key': 'k' }],
     ['another content type', { 'content-type': 'application/json; charset=utf-8' }],
+    ['a proxy', { 'x-forwarded-for': '192.0.2.7' }],
     ['a page', { origin: 'https://a.example' }],
     ['a key that may not ingest', { authorization: 'Bearer reader' }],
     ['an unknown key', { authorization: 'Bearer unknown' }],
