@@ -1,42 +1,54 @@
 import type { KeyRow } from '../api-keys.ts'
 import type { KeyStore } from '../store.ts'
-import { Environment, rows, type Tables, type WriteSet } from './environment.ts'
 import { readFormat } from './format.ts'
 import { apiKeyKey } from './keys.ts'
+import { attempt, Lmdb, unavailable } from './lmdb.ts'
 import { decodeJson, encodeJson } from './rows.ts'
+import { type Tables, tablesOver } from './table.ts'
 
 /**
  * API keys, a row each. They can be opened alone, whether or not a gateway runs on the folder, and without the folder's
- * lock: LMDB allows several processes, and saving a key writes one row that depends on no other.
+ * lock: LMDB allows several processes, and saving a key writes one row that depends on no other. So they are never in
+ * the journal, which belongs to one process.
  */
 export async function openEmbeddedKeys(folder: string): Promise<KeyStore> {
-  const environment = new Environment(folder)
+  const lmdb = new Lmdb(folder)
+  const tables = tablesOver(lmdb.tables, () => [])
   try {
-    await environment.read((tables) => readFormat(tables, folder))
+    attempt(() => readFormat(lmdb, folder))
   } catch (error) {
-    await environment.close()
+    await lmdb.close()
     throw error
   }
+  let isClosed = false
+  async function read<T>(verb: () => T): Promise<T> {
+    if (isClosed) throw unavailable()
+    return attempt(verb)
+  }
   return {
-    saveKey: (key) => environment.write((writes) => saveKey(writes, key)),
-    readKey: (hash) => environment.read((tables) => readKey(tables, hash)),
-    listKeys: () => environment.read(listKeys),
-    close: () => environment.close(),
+    saveKey: (key) => lmdb.write(() => saveKey(lmdb, key)),
+    readKey: (hash) => read(() => readKey(tables, hash)),
+    listKeys: () => read(() => listKeys(tables)),
+    async close() {
+      isClosed = true
+      await lmdb.close()
+    },
   }
 }
 
-export function saveKey(writes: WriteSet, key: KeyRow): void {
-  writes.put('keys', apiKeyKey(key.hash), encodeJson(key))
+/** Called in a transaction of LMDB. */
+export function saveKey(lmdb: Lmdb, key: KeyRow): void {
+  lmdb.tables.keys.put(apiKeyKey(key.hash), encodeJson(key))
 }
 
 export function readKey(tables: Tables, hash: string): KeyRow | undefined {
-  const bytes = tables.keys.getBinary(apiKeyKey(hash))
+  const bytes = tables.keys.get(apiKeyKey(hash))
   return bytes && (decodeJson(bytes) as KeyRow)
 }
 
 export function listKeys(tables: Tables): KeyRow[] {
   const apiKeys: KeyRow[] = []
-  for (const { value } of rows(tables.keys, { start: Buffer.alloc(1), end: Buffer.alloc(33, 0xff) })) {
+  for (const { value } of tables.keys.rows({ start: Buffer.alloc(1), end: Buffer.alloc(33, 0xff) })) {
     apiKeys.push(decodeJson(value) as KeyRow)
   }
   return apiKeys

@@ -5,7 +5,6 @@ import { WATERMARK_MS } from '../lifetimes.ts'
 import type { AppendOutcome, Commit, CommitPart, InboxEntry } from '../store.ts'
 import { putBlock } from './blocks.ts'
 import { CatalogChange } from './catalog.ts'
-import { NO_VALUE, type WriteSet } from './environment.ts'
 import { putEvent } from './events.ts'
 import { expiryKey, inboxKey, markerKey, partitionKey, watermarkKey } from './keys.ts'
 import {
@@ -18,6 +17,8 @@ import {
   encodeWatermark,
 } from './rows.ts'
 import { SetChange } from './sets.ts'
+import { NO_VALUE } from './table.ts'
+import type { WriteSet } from './write-set.ts'
 
 /**
  * Applies one commit to one partition: checks its number and markers, updates the catalog and the sets, adds its blocks

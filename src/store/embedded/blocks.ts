@@ -1,49 +1,29 @@
-import { UNCOMMITTED_BLOCK_MS, UNLISTED_BLOCK_MS } from '../lifetimes.ts'
+import { UNLISTED_BLOCK_MS } from '../lifetimes.ts'
 import type { BlockPart, NamedBlock } from '../store.ts'
-import type { Tables, WriteSet } from './environment.ts'
-import { NO_VALUE } from './environment.ts'
+import { type HeldBlocks, heldBytes } from './held-blocks.ts'
 import { blockKey, expiryKey } from './keys.ts'
 import { decodeU32, encodeU32 } from './rows.ts'
+import { NO_VALUE, type Tables } from './table.ts'
+import type { WriteSet } from './write-set.ts'
 
 /**
  * Blocks and the entries that list them. A block is listed by one inbox entry or by index entries, whose number is
- * counted. A block that nothing lists any more stays readable for `UNLISTED_BLOCK_MS`, then `sweep` removes it.
- *
- * Blocks that a fold has written but not committed are in memory only: they need not survive the process, and the
- * transaction that lists them usually follows a moment later.
+ * counted. A block that nothing lists any more moves to memory, where it stays readable for `UNLISTED_BLOCK_MS`. So an
+ * inbox block that is folded soon is never written to LMDB. When memory has no room the block stays, until `sweep`
+ * removes it.
  */
-
-export class UncommittedBlocks {
-  readonly #blocks = new Map<string, { readonly block: NamedBlock; readonly expiresMs: number }>()
-
-  add(partition: number, block: NamedBlock, nowMs: number): void {
-    this.#blocks.set(`${partition}/${block.name}`, { block, expiresMs: nowMs + UNCOMMITTED_BLOCK_MS })
-  }
-
-  get(partition: number, name: string, nowMs: number): NamedBlock | undefined {
-    const held = this.#blocks.get(`${partition}/${name}`)
-    return held !== undefined && held.expiresMs > nowMs ? held.block : undefined
-  }
-
-  remove(partition: number, name: string): void {
-    this.#blocks.delete(`${partition}/${name}`)
-  }
-
-  sweep(nowMs: number): void {
-    for (const [key, { expiresMs }] of this.#blocks) if (expiresMs <= nowMs) this.#blocks.delete(key)
-  }
-}
+const HELD_BYTES_MAX = 33_554_432
 
 export function readBlock(
   tables: Tables,
-  uncommitted: UncommittedBlocks,
+  held: HeldBlocks,
   partition: number,
   name: string,
   part: BlockPart,
 ): Uint8Array | undefined {
-  const block = uncommitted.get(partition, name, Number.NEGATIVE_INFINITY)
+  const block = held.get(partition, name, Number.NEGATIVE_INFINITY)
   if (block !== undefined) return block[part]
-  const bytes = tables[part].getBinary(blockKey(partition, name))
+  const bytes = tables[part].get(blockKey(partition, name))
   return bytes && new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length)
 }
 
@@ -70,15 +50,25 @@ export function removeListing(writes: WriteSet, partition: number, name: string)
   else writes.remove('listed', key)
 }
 
-/** Lets a block expire, unless an index entry lists it. */
-export function expireUnlisted(writes: WriteSet, partition: number, name: string, nowMs: number): void {
+/** Moves a block to `held`, unless an index entry lists it. */
+export function unlistBlock(writes: WriteSet, held: HeldBlocks, partition: number, name: string, nowMs: number): void {
   const key = blockKey(partition, name)
-  if (!writes.has('listed', key)) writes.put('expiry', expiryKey(nowMs + UNLISTED_BLOCK_MS, 'block', key), NO_VALUE)
+  if (writes.has('listed', key)) return
+  const scalars = writes.get('scalars', key)
+  if (scalars === undefined) return
+  const block = { name, scalars, sketches: writes.get('sketches', key) }
+  const expiresMs = nowMs + UNLISTED_BLOCK_MS
+  if (held.bytes + heldBytes(block) > HELD_BYTES_MAX) {
+    writes.put('expiry', expiryKey(expiresMs, 'block', key), NO_VALUE)
+    return
+  }
+  sweepBlock(writes, key)
+  writes.afterwards(() => held.add(partition, block, expiresMs))
 }
 
 /** Removes a block whose time is over, unless it was listed again meanwhile. */
 export function sweepBlock(writes: WriteSet, key: Uint8Array): void {
   if (writes.has('listed', key)) return
   writes.remove('scalars', key)
-  writes.remove('sketches', key)
+  if (writes.has('sketches', key)) writes.remove('sketches', key)
 }

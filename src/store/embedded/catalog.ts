@@ -11,7 +11,6 @@ import type {
   SeriesRow,
   SeriesTouch,
 } from '../store.ts'
-import { keys, rows, type Tables, type WriteSet } from './environment.ts'
 import {
   afterPrefix,
   metricIdKey,
@@ -37,20 +36,22 @@ import {
   encodeU32,
   type StoredMetric,
 } from './rows.ts'
+import type { Tables } from './table.ts'
+import type { WriteSet } from './write-set.ts'
 
 /** Metrics and their series. Definitions and commits create them; every row is read and written whole. */
 
 export function readMetric(tables: Tables, project: string, name: string): MetricRow | undefined {
-  const bytes = tables.metrics.getBinary(metricKey(project, name))
+  const bytes = tables.metrics.get(metricKey(project, name))
   return bytes && withTagKeys(tables, decodeMetric(bytes))
 }
 
 export function countMetrics(tables: Tables, project: string): number {
-  const counted = tables['metric-counts'].getBinary(projectKey(project))
+  const counted = tables['metric-counts'].get(projectKey(project))
   if (counted !== undefined) return decodeU32(counted)
   let count = 0
   const start = projectKey(project)
-  for (const _ of keys(tables.metrics, { start, end: afterPrefix(start) })) count++
+  for (const _ of tables.metrics.keys({ start, end: afterPrefix(start) })) count++
   return count
 }
 
@@ -68,7 +69,7 @@ function withTagKeys(tables: Tables, metric: StoredMetric): MetricRow {
 function tagKeysOf(tables: Tables, { partition, metricId }: StoredMetric): string[] {
   const start = metricPrefix(partition, metricId)
   const found: string[] = []
-  for (const { value } of rows(tables['tag-keys'], { start, end: afterPrefix(start) })) found.push(decodeText(value))
+  for (const { value } of tables['tag-keys'].rows({ start, end: afterPrefix(start) })) found.push(decodeText(value))
   return found
 }
 
@@ -78,14 +79,14 @@ export function listMetrics(tables: Tables, project: string, { after, namesMax, 
   let names = 0
   let chars = 0
   let last: string | undefined
-  for (const key of keys(tables.metrics, { start, end: afterPrefix(projectKey(project)) })) {
+  for (const key of tables.metrics.keys({ start, end: afterPrefix(projectKey(project)) })) {
     const name = nameOfMetricKey(key)
     if (name === after) continue
     if (names === namesMax || chars > LISTED_CHARS_MAX) return { metrics, next: last }
     names++
     last = name
     if (matches?.(name) === false) continue
-    const metric = withTagKeys(tables, decodeMetric(tables.metrics.getBinary(key)!))
+    const metric = withTagKeys(tables, decodeMetric(tables.metrics.get(key)!))
     if (metric.points === 0) continue
     metrics.push(metric)
     chars += tagKeyChars(metric)
@@ -163,17 +164,17 @@ export function readSeries(
   limit: number,
 ): SeriesRow[] | undefined {
   // The cursor is within the list or at its end when the row before it exists.
-  if (cursor > 0 && !tables.series.doesExist(seriesKey(partition, metricId, cursor - 1))) return undefined
+  if (cursor > 0 && !tables.series.has(seriesKey(partition, metricId, cursor - 1))) return undefined
   const found: SeriesRow[] = []
   const start = seriesKey(partition, metricId, cursor)
-  for (const { value } of rows(tables.series, { start, end: afterPrefix(metricPrefix(partition, metricId)), limit })) {
+  for (const { value } of tables.series.rows({ start, end: afterPrefix(metricPrefix(partition, metricId)), limit })) {
     found.push(decodeSeries(value))
   }
   return found
 }
 
 export function hasSeries(tables: Tables, partition: number, metricId: Id64, seriesIds: readonly Id64[]): boolean[] {
-  return seriesIds.map((seriesId) => tables['series-ids'].doesExist(seriesIdKey(partition, metricId, seriesId)))
+  return seriesIds.map((seriesId) => tables['series-ids'].has(seriesIdKey(partition, metricId, seriesId)))
 }
 
 /**

@@ -1,9 +1,10 @@
 import type { Id64 } from '../../model/id.ts'
 import type { WindowKey } from '../store.ts'
-import { keys, rows, type WriteSet } from './environment.ts'
+import type { HeldBlocks } from './held-blocks.ts'
 import { afterPrefix, inboxKey, METRIC_ID_AT, metricPrefix, partitionKey, readId, readWindowKey } from './keys.ts'
 import { decodeOrder } from './rows.ts'
 import { removeWindow } from './timelines.ts'
+import type { WriteSet } from './write-set.ts'
 
 /**
  * Removes the data of deleted metrics. It waits until the inbox entries that existed at the deletion are folded. After
@@ -15,12 +16,18 @@ import { removeWindow } from './timelines.ts'
 const CLEARED_TABLES = ['sets', 'expired', 'series-ids', 'series', 'tag-keys'] as const
 
 /** Removes at most `max` windows or rows; returns whether more can be removed now. */
-export function clearDeleted(writes: WriteSet, partition: number, max: number, nowMs: number): boolean {
+export function clearDeleted(
+  writes: WriteSet,
+  held: HeldBlocks,
+  partition: number,
+  max: number,
+  nowMs: number,
+): boolean {
   let left = max
   const all = { start: partitionKey(partition), end: afterPrefix(partitionKey(partition)) }
-  for (const { key, value } of rows(writes.tables.dying, all)) {
+  for (const { key, value } of writes.tables.dying.rows(all)) {
     if (hasInboxUntil(writes, partition, decodeOrder(value))) continue
-    left -= clearMetric(writes, partition, readId(key, METRIC_ID_AT), left, nowMs)
+    left -= clearMetric(writes, held, partition, readId(key, METRIC_ID_AT), left, nowMs)
     if (left <= 0) return true
     writes.remove('dying', key)
   }
@@ -30,22 +37,29 @@ export function clearDeleted(writes: WriteSet, partition: number, max: number, n
 /** Whether an entry of this order or an earlier one is still in the inbox. */
 function hasInboxUntil(writes: WriteSet, partition: number, order: number): boolean {
   const range = { start: inboxKey(partition, 0), end: inboxKey(partition, order + 1), limit: 1 }
-  for (const _ of keys(writes.tables.inbox, range)) return true
+  for (const _ of writes.tables.inbox.keys(range)) return true
   return false
 }
 
 /** Returns how many windows and rows were removed: less than `max` when none is left. */
-function clearMetric(writes: WriteSet, partition: number, metricId: Id64, max: number, nowMs: number): number {
+function clearMetric(
+  writes: WriteSet,
+  held: HeldBlocks,
+  partition: number,
+  metricId: Id64,
+  max: number,
+  nowMs: number,
+): number {
   const prefix = metricPrefix(partition, metricId)
   const range = { start: prefix, end: afterPrefix(prefix) }
   let removed = 0
-  for (const key of keys(writes.tables.windows, { ...range, limit: max })) {
+  for (const key of writes.tables.windows.keys({ ...range, limit: max })) {
     const window: WindowKey = readWindowKey(key)
-    removeWindow(writes, partition, window, nowMs)
+    removeWindow(writes, held, partition, window, nowMs)
     removed++
   }
   for (const table of CLEARED_TABLES) {
-    for (const key of keys(writes.tables[table], range)) {
+    for (const key of writes.tables[table].keys(range)) {
       if (removed >= max) return removed
       // Ranges do not see the write set: `removeWindow` may have removed this sketch already.
       if (!writes.has(table, key)) continue

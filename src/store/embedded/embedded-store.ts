@@ -5,6 +5,7 @@ import type { KeyRow } from '../api-keys.ts'
 import { type CommitListener, CommitListeners } from '../commit-listeners.ts'
 import type { EventRequest, StoredEvent } from '../events.ts'
 import { RECEIPT_BOUNDS, type Receipt, type ReceiptBounds } from '../idempotency-keys.ts'
+import { UNCOMMITTED_BLOCK_MS } from '../lifetimes.ts'
 import { type StoreSettings, shapeOf } from '../shape.ts'
 import type {
   AppendOutcome,
@@ -33,15 +34,17 @@ import type {
 import { unlistedByExpiry, unlistedByFold } from '../unlisted.ts'
 import { listKeys, readKey, saveKey } from './api-keys.ts'
 import { appendCommit } from './append.ts'
-import { readBlock, UncommittedBlocks } from './blocks.ts'
+import { readBlock } from './blocks.ts'
 import { countMetrics, defineMetric, deleteMetric, hasSeries, listMetrics, readMetric, readSeries } from './catalog.ts'
 import { checkDataFile, fillDataFile } from './check-files.ts'
 import { clearDeleted } from './deletion.ts'
-import { Environment } from './environment.ts'
+import { Environment, type EnvironmentOptions } from './environment.ts'
 import { expireEvents, readEvents } from './events.ts'
 import { ensureFormat } from './format.ts'
+import { HeldBlocks } from './held-blocks.ts'
 import { FORMAT_KEY, markerKey, partitionKey, watermarkKey } from './keys.ts'
 import { Leases } from './leases.ts'
+import { Lmdb } from './lmdb.ts'
 import { type FolderLock, lockFolder } from './lock.ts'
 import { Permits } from './permits.ts'
 import { readReceipt, writeReceipt } from './receipts.ts'
@@ -51,8 +54,8 @@ import { sweepExpired } from './sweep.ts'
 import { commitFold, dueWindows, expireWindow, readInbox, readTimeline } from './timelines.ts'
 
 /**
- * The store of a gateway that runs alone: an LMDB environment in one folder, opened by one process. Reading verbs
- * return from one snapshot without waiting; writing verbs run one after the other (`environment.ts`).
+ * The store of a gateway that runs alone: an LMDB environment and a journal in one folder, opened by one process.
+ * Reading verbs return from one snapshot without waiting; writing verbs run one after the other (`environment.ts`).
  */
 
 export interface EmbeddedStoreOptions extends StoreSettings {
@@ -61,6 +64,7 @@ export interface EmbeddedStoreOptions extends StoreSettings {
   readonly receiptBounds?: ReceiptBounds
   /** The clock for what has no time of its own: a commit without parts. */
   readonly now?: () => number
+  readonly environment?: EnvironmentOptions
 }
 
 /**
@@ -70,14 +74,14 @@ export interface EmbeddedStoreOptions extends StoreSettings {
 export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<Store> {
   assert(options.partitions >= 1 && options.partitions <= 0xffff, 'partitions fit into two bytes')
   const lock = await lockFolder(options.folder)
-  let environment: Environment | undefined
+  let lmdb: Lmdb | undefined
   try {
     fillDataFile(options.folder, checkDataFile(options.folder))
-    environment = new Environment(options.folder)
-    await ensureFormat(environment, options.folder, shapeOf(options))
-    return new EmbeddedStore(environment, lock, options)
+    lmdb = new Lmdb(options.folder)
+    await ensureFormat(lmdb, options.folder, shapeOf(options))
+    return new EmbeddedStore(await Environment.open(options.folder, lmdb, options.environment), lock, options)
   } catch (error) {
-    await environment?.close()
+    await lmdb?.close()
     await lock.release()
     throw error
   }
@@ -92,7 +96,7 @@ class EmbeddedStore implements Store {
   readonly #setResolutions: readonly number[]
   readonly #receiptBounds: ReceiptBounds
   readonly #now: () => number
-  readonly #uncommitted = new UncommittedBlocks()
+  readonly #held = new HeldBlocks()
   readonly #permits = new Permits()
   readonly #leases = new Leases()
   readonly #commitListeners = new CommitListeners()
@@ -170,7 +174,7 @@ class EmbeddedStore implements Store {
 
   readMarker(partition: number, { project, key }: Marker): Promise<number | undefined> {
     return this.#environment.read((tables) => {
-      const bytes = tables.markers.getBinary(markerKey(partition, project, key))
+      const bytes = tables.markers.get(markerKey(partition, project, key))
       return bytes && decodeTime(bytes)
     })
   }
@@ -178,7 +182,7 @@ class EmbeddedStore implements Store {
   readWatermarks(writer: string, partitions: readonly number[]): Promise<readonly number[]> {
     return this.#environment.read((tables) =>
       partitions.map((partition) => {
-        const bytes = tables.watermarks.getBinary(watermarkKey(partition, writer))
+        const bytes = tables.watermarks.get(watermarkKey(partition, writer))
         return bytes === undefined ? 0 : decodeWatermark(bytes).number
       }),
     )
@@ -202,7 +206,7 @@ class EmbeddedStore implements Store {
 
   inboxSize(partition: number): Promise<{ readonly entries: number; readonly bytes: number }> {
     return this.#environment.read((tables) => {
-      const row = decodePartition(tables.partitions.getBinary(partitionKey(partition)))
+      const row = decodePartition(tables.partitions.get(partitionKey(partition)))
       return { entries: row.inboxEntries, bytes: row.inboxBytes }
     })
   }
@@ -212,21 +216,19 @@ class EmbeddedStore implements Store {
     names: readonly string[],
     part: BlockPart,
   ): Promise<readonly (Uint8Array | undefined)[]> {
-    return this.#environment.read((tables) =>
-      names.map((name) => readBlock(tables, this.#uncommitted, partition, name, part)),
-    )
+    return this.#environment.read((tables) => names.map((name) => readBlock(tables, this.#held, partition, name, part)))
   }
 
   // Fold and retention
 
   writeBlocks(partition: number, blocks: readonly NamedBlock[], nowMs: number): Promise<void> {
     return this.#environment.read(() => {
-      for (const block of blocks) this.#uncommitted.add(partition, block, nowMs)
+      for (const block of blocks) this.#held.add(partition, block, nowMs + UNCOMMITTED_BLOCK_MS)
     })
   }
 
   async commitFold(fold: FoldCommit): Promise<boolean> {
-    const isDone = await this.#environment.write((writes) => commitFold(writes, this.#uncommitted, fold))
+    const isDone = await this.#environment.write((writes) => commitFold(writes, this.#held, fold))
     if (isDone) this.#unlistedListeners.notify(unlistedByFold(fold))
     return isDone
   }
@@ -236,7 +238,7 @@ class EmbeddedStore implements Store {
   }
 
   async expireWindow(expiry: WindowExpiry): Promise<boolean> {
-    const isDone = await this.#environment.write((writes) => expireWindow(writes, expiry))
+    const isDone = await this.#environment.write((writes) => expireWindow(writes, this.#held, expiry))
     if (isDone) this.#unlistedListeners.notify(unlistedByExpiry(expiry))
     return isDone
   }
@@ -246,14 +248,14 @@ class EmbeddedStore implements Store {
   }
 
   clearDeleted(partition: number, max: number, nowMs: number): Promise<boolean> {
-    return this.#environment.write((writes) => clearDeleted(writes, partition, max, nowMs))
+    return this.#environment.write((writes) => clearDeleted(writes, this.#held, partition, max, nowMs))
   }
 
   sweep(nowMs: number): Promise<void> {
     return this.#environment.write((writes) => {
       sweepExpired(writes, nowMs)
       writes.afterwards(() => {
-        this.#uncommitted.sweep(nowMs)
+        this.#held.sweep(nowMs)
         this.#permits.sweep(nowMs)
       })
     })
@@ -292,7 +294,7 @@ class EmbeddedStore implements Store {
   // API keys
 
   saveKey(key: KeyRow): Promise<void> {
-    return this.#environment.write((writes) => saveKey(writes, key))
+    return this.#environment.writeShared((lmdb) => saveKey(lmdb, key))
   }
 
   readKey(hash: string): Promise<KeyRow | undefined> {
@@ -319,7 +321,7 @@ class EmbeddedStore implements Store {
 
   ping(): Promise<void> {
     return this.#environment.read((tables) => {
-      tables.meta.getBinary(FORMAT_KEY)
+      tables.meta.get(FORMAT_KEY)
     })
   }
 

@@ -1,239 +1,274 @@
-import { mkdirSync } from 'node:fs'
-import { type Database, open } from 'lmdb'
-import { GatewayError } from '../../model/errors.ts'
-import { checkDataFile, checkRoom } from './check-files.ts'
-import { TABLES, type TableName } from './keys.ts'
+import { type JournalState, replayJournal, writeCheckpoint } from './checkpoint.ts'
+import { Journal, type OpenJournalFile, openJournalFile, removeJournalsBefore } from './journal.ts'
+import type { TableName } from './keys.ts'
+import { Layer } from './layer.ts'
+import { asUnavailable, attempt, type Lmdb, unavailable } from './lmdb.ts'
+import { type Tables, tablesOver } from './table.ts'
+import { WriteSet } from './write-set.ts'
 
 /**
- * The LMDB environment of a folder, and how it is written. A verb that changes something runs alone: it reads what is
- * committed, records its writes in a `WriteSet`, and the set becomes one transaction, or none when the verb throws. So
- * a verb happens completely or not at all, and no update is lost.
+ * How the store of a folder is written. A verb that changes something runs alone: it reads what earlier verbs wrote and
+ * records its writes in a `WriteSet`, or none when it throws. The verbs that wait at the same time share one frame of
+ * the journal. When that is synced their writes enter a layer in memory, where every reader sees them, and they resolve.
+ * A checkpoint writes the layer to LMDB, a few times a minute; rows that came and went in between never get there.
  *
- * A transaction callback of LMDB would block its writing thread until this thread returns: a commit of one 10 KB block
- * costs 0.22 ms of CPU this way and 0.28 ms with a callback. Commits are synced to disk before they are visible, so
- * that what a reader has seen survives a power failure. Overlapping the two gains nothing with one commit at a time,
- * and would hide a failed sync.
+ * Invariant: what readers see is in LMDB, or in the journal and a layer. A write or sync of the journal that failed
+ * leaves its file in an unknown state. The store then accepts nothing until LMDB has all layers and a new file exists.
  */
-export type Table = Database<Uint8Array, Uint8Array>
-export type Tables = Readonly<Record<TableName, Table>>
-
-export interface Range {
-  readonly start: Uint8Array
-  /** Exclusive. */
-  readonly end: Uint8Array
-  readonly limit?: number
+export interface EnvironmentOptions {
+  readonly checkpointMs?: number
+  /**
+   * Size of the layer in memory, and of the journal, at which a checkpoint begins. A second layer and file fill up
+   * meanwhile; when they are full too, writing verbs wait, or are refused when the checkpoint fails.
+   */
+  readonly layerBytesMax?: number
+  readonly journalBytesMax?: number
+  readonly openFile?: OpenJournalFile
 }
 
-export interface Row {
-  readonly key: Uint8Array
-  readonly value: Uint8Array
-}
+/** Rarely enough that most inbox blocks are folded before. */
+const CHECKPOINT_MS = 30_000
+const CHECKPOINT_RETRY_MS = 1_000
+const LAYER_BYTES_MAX = 16_777_216
+const JOURNAL_BYTES_MAX = 33_554_432
+/** Of the verbs that share a frame: beyond it the rest gets a frame of its own. */
+const FRAME_BYTES_MAX = 1_048_576
+const FRAME_MS_MAX = 5
 
-/** The writes of one verb. `get` sees them, ranges do not. */
-export class WriteSet {
-  readonly tables: Tables
-  readonly #writes = new Map<TableName, Map<string, Write>>()
-  #afterwards: (() => void)[] = []
-
-  constructor(tables: Tables) {
-    this.tables = tables
-  }
-
-  get empty(): boolean {
-    return this.#writes.size === 0
-  }
-
-  get(table: TableName, key: Uint8Array): Uint8Array | undefined {
-    const write = this.#writes.get(table)?.get(textOf(key))
-    return write === undefined ? this.tables[table].getBinary(key) : write.value
-  }
-
-  has(table: TableName, key: Uint8Array): boolean {
-    const write = this.#writes.get(table)?.get(textOf(key))
-    return write === undefined ? this.tables[table].doesExist(key) : write.value !== undefined
-  }
-
-  put(table: TableName, key: Uint8Array, value: Uint8Array): void {
-    this.#write(table, { key, value })
-  }
-
-  remove(table: TableName, key: Uint8Array): void {
-    this.#write(table, { key, value: undefined })
-  }
-
-  /** Runs `action` once the writes are durable. A verb changes memory only in such actions. */
-  afterwards(action: () => void): void {
-    this.#afterwards.push(action)
-  }
-
-  apply(): void {
-    for (const [name, writes] of this.#writes) {
-      const table = this.tables[name]
-      for (const { key, value } of writes.values()) {
-        if (value === undefined) table.remove(key)
-        else table.put(key, value)
-      }
-    }
-  }
-
-  finish(): void {
-    for (const action of this.#afterwards) action()
-    this.#afterwards = []
-  }
-
-  #write(table: TableName, write: Write): void {
-    let writes = this.#writes.get(table)
-    if (writes === undefined) {
-      writes = new Map()
-      this.#writes.set(table, writes)
-    }
-    writes.set(textOf(write.key), write)
-  }
-}
-
-interface Write {
-  readonly key: Uint8Array
-  readonly value: Uint8Array | undefined
-}
-
-/** The value of a row whose key holds everything. */
-export const NO_VALUE: Uint8Array = new Uint8Array(0)
-
-function textOf(key: Uint8Array): string {
-  return Buffer.from(key.buffer, key.byteOffset, key.length).toString('latin1')
-}
-
-/**
- * Address space reserved for the file; it costs no memory. Beyond it LMDB maps the file again at twice the size and
- * keeps the earlier mappings, so that pages read through several of them count several times in the memory of the
- * process.
- */
-const MAP_BYTES = 2 ** 36
-
-function openRoot(folder: string) {
-  return open<Uint8Array, Uint8Array>({
-    path: folder,
-    noSubdir: false,
-    maxDbs: TABLES.length + 8,
-    overlappingSync: false,
-    // Batching by event turn would reject a promise that no caller can handle when a commit fails.
-    eventTurnBatching: false,
-    // Windows would allocate the whole size on disk.
-    ...(process.platform === 'win32' ? {} : { mapSize: MAP_BYTES }),
-    encoding: 'binary',
-    keyEncoding: 'binary',
-  })
+interface Waiting {
+  readonly verb: (writes: WriteSet) => unknown
+  readonly resolve: (result: never) => void
+  readonly reject: (error: unknown) => void
 }
 
 export class Environment {
   readonly tables: Tables
-  readonly #root: ReturnType<typeof openRoot>
-  #closed = false
-  /** Settles when the last queued verb has settled. */
-  #tail: Promise<unknown> = Promise.resolve()
+  readonly #folder: string
+  readonly #lmdb: Lmdb
+  readonly #options: Required<EnvironmentOptions>
+  /** What a writing verb reads: `tables`, and the writes that share its frame. */
+  readonly #verbTables: Tables
+  readonly #queue: Waiting[] = []
+  #running: Promise<void> | undefined
+  #isClosed = false
 
-  /** Throws an Error that names the folder when it cannot be used. */
-  constructor(folder: string) {
-    mkdirSync(folder, { recursive: true })
-    checkDataFile(folder)
-    checkRoom(folder)
+  #journal: Journal
+  /** The journal whose last write failed. */
+  #failed: Journal | undefined
+  #staged = new Layer()
+  #active = new Layer()
+  /** What a checkpoint is writing to LMDB. */
+  #frozen: Layer | undefined
+  #checkpoint: Promise<void> | undefined
+  #checkpointError: unknown
+  #isDue = false
+  #timer: NodeJS.Timeout | undefined
+
+  private constructor(folder: string, lmdb: Lmdb, journal: Journal, options: Required<EnvironmentOptions>) {
+    this.#folder = folder
+    this.#lmdb = lmdb
+    this.#journal = journal
+    this.#options = options
+    this.tables = tablesOver(lmdb.tables, () => this.#layers())
+    this.#verbTables = tablesOver(lmdb.tables, () => [this.#staged, ...this.#layers()])
+  }
+
+  /** Replays the journal into LMDB. Throws an Error that names the folder when it is damaged. Closing it closes `lmdb`. */
+  static async open(folder: string, lmdb: Lmdb, options: EnvironmentOptions = {}): Promise<Environment> {
+    const { openFile = openJournalFile } = options
+    const { layer, next } = replayJournal(
+      folder,
+      tablesOver(lmdb.tables, () => []),
+    )
+    const journal = await Journal.create(folder, next, openFile)
     try {
-      this.#root = openRoot(folder)
-      this.tables = this.#openTables()
-    } catch (cause) {
-      const reason = cause instanceof Error ? cause.message : String(cause)
-      throw new Error(`the store in ${folder} cannot be opened: ${reason}`, { cause })
+      await writeCheckpoint(lmdb, layer, { first: next, isClosed: false })
+    } catch (error) {
+      await journal.close()
+      throw error
     }
+    removeJournalsBefore(folder, next)
+    return new Environment(folder, lmdb, journal, {
+      checkpointMs: options.checkpointMs ?? CHECKPOINT_MS,
+      layerBytesMax: options.layerBytesMax ?? LAYER_BYTES_MAX,
+      journalBytesMax: options.journalBytesMax ?? JOURNAL_BYTES_MAX,
+      openFile,
+    })
   }
 
-  /** Opens the tables; LMDB creates missing ones. */
-  #openTables(): Tables {
-    const names: readonly string[] = TABLES
-    for (const key of this.#root.getKeys()) {
-      const name = Buffer.from(key).toString('latin1').replace(/\0$/, '')
-      if (!names.includes(name)) throw new Error('it holds the data of another program')
-    }
-    const openTable = (name: TableName): Table =>
-      this.#root.openDB<Uint8Array, Uint8Array>({ name, encoding: 'binary', keyEncoding: 'binary' })
-    return Object.fromEntries(TABLES.map((name) => [name, openTable(name)])) as Record<TableName, Table>
-  }
-
-  /** Runs `verb` on one snapshot of what is committed: it is synchronous, so nothing else runs in between. */
+  /** Runs `verb` on one snapshot of what is durable: it is synchronous, so nothing else runs in between. */
   async read<T>(verb: (tables: Tables) => T): Promise<T> {
-    if (this.#closed) throw unavailable()
-    try {
-      return verb(this.tables)
-    } catch (error) {
-      throw isEngineFailure(error) ? unavailable(error) : error
-    }
+    if (this.#isClosed) throw unavailable()
+    return attempt(() => verb(this.tables))
   }
 
-  /** Runs `verb` once every earlier writing verb is durable, and resolves when its own writes are durable. */
+  /** Runs `verb` after every earlier one, and resolves when its writes are durable. */
   write<T>(verb: (writes: WriteSet) => T): Promise<T> {
-    if (this.#closed) return Promise.reject(unavailable())
-    const result = this.#tail.then(() => this.#commit(verb))
-    this.#tail = result.catch(() => undefined)
-    return result
+    if (this.#isClosed) return Promise.reject(unavailable())
+    return new Promise<T>((resolve, reject) => {
+      this.#queue.push({ verb, resolve, reject })
+      this.#running ??= this.#run()
+    })
   }
 
+  /** Writes rows that other processes read and write too: straight to LMDB. */
+  writeShared(puts: (lmdb: Lmdb) => void): Promise<void> {
+    if (this.#isClosed) return Promise.reject(unavailable())
+    return this.#lmdb.write(() => puts(this.#lmdb))
+  }
+
+  /** Finishes the verbs that wait, and moves everything to LMDB. What that fails to move stays in the journal. */
   async close(): Promise<void> {
-    if (this.#closed) return
-    this.#closed = true
-    await this.#tail
-    await this.#root.close()
-  }
-
-  async #commit<T>(verb: (writes: WriteSet) => T): Promise<T> {
-    const writes = new WriteSet(this.tables)
-    const result = await this.#attempt(() => verb(writes))
-    if (!writes.empty) {
-      try {
-        await this.#root.batch(() => writes.apply())
-      } catch (error) {
-        throw unavailable(await causeOf(error))
-      }
-    }
-    writes.finish()
-    return result
-  }
-
-  #attempt<T>(verb: () => T): T {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    await this.#running
+    clearTimeout(this.#timer)
     try {
-      return verb()
-    } catch (error) {
-      throw isEngineFailure(error) ? unavailable(error) : error
+      await this.#finishCheckpoint()
+      const first = this.#journal.number + 1
+      await writeCheckpoint(this.#lmdb, this.#active, { first, isClosed: true })
+      removeJournalsBefore(this.#folder, first)
+    } catch {
+      // The next start replays the journal.
+    }
+    await this.#journal.close()
+    await this.#lmdb.close()
+  }
+
+  #layers(): readonly Layer[] {
+    return this.#frozen === undefined ? [this.#active] : [this.#active, this.#frozen]
+  }
+
+  async #run(): Promise<void> {
+    // Verbs of the same turn share a frame.
+    await undefined
+    while (this.#queue.length > 0) {
+      try {
+        await this.#prepareJournal()
+      } catch (error) {
+        for (const { reject } of this.#queue.splice(0)) reject(asUnavailable(error))
+        continue
+      }
+      await this.#commitFrame()
+    }
+    this.#running = undefined
+  }
+
+  async #commitFrame(): Promise<void> {
+    const done: { readonly waiting: Waiting; readonly writes: WriteSet; readonly result: unknown }[] = []
+    const staged = this.#staged
+    const untilMs = performance.now() + FRAME_MS_MAX
+    do {
+      const waiting = this.#queue.shift()!
+      const writes = new WriteSet(this.#verbTables)
+      try {
+        const result = attempt(() => waiting.verb(writes))
+        staged.stage(writes.layer)
+        done.push({ waiting, writes, result })
+      } catch (error) {
+        waiting.reject(error)
+      }
+    } while (this.#queue.length > 0 && staged.bytes < FRAME_BYTES_MAX && performance.now() < untilMs)
+    this.#staged = new Layer()
+    if (!staged.isEmpty) {
+      try {
+        await this.#journal.append(staged)
+      } catch (cause) {
+        this.#failed = this.#journal
+        for (const { waiting } of done) waiting.reject(asUnavailable(cause))
+        return
+      }
+      this.#timer ??= this.#schedule(this.#options.checkpointMs)
+      this.#active.absorb(staged, (name, key) => this.#isStored(name, key))
+    }
+    for (const { waiting, writes, result } of done) {
+      writes.finish()
+      waiting.resolve(result as never)
     }
   }
-}
 
-/** LMDB's errors have a numeric code, LMDB's own (negative) or the system's. Anything else is a defect of ours. */
-function isEngineFailure(error: unknown): boolean {
-  if (!(error instanceof Error)) return false
-  return ('code' in error && typeof error.code === 'number') || /\bclosed\b/.test(error.message)
-}
+  /** Whether the row is in LMDB, or will be. */
+  #isStored(name: TableName, key: string): boolean {
+    if (this.#frozen?.get(name, key) !== undefined) return true
+    try {
+      return this.#lmdb.tables[name].doesExist(Buffer.from(key, 'latin1'))
+    } catch {
+      // LMDB cannot tell. A removal of nothing does no harm.
+      return true
+    }
+  }
 
-/** A failed commit rejects with an error whose `commitError` is a promise of the reason. */
-async function causeOf(error: unknown): Promise<unknown> {
-  if (!(error instanceof Error) || !('commitError' in error)) return error
-  return Promise.resolve(error.commitError).catch((cause: unknown) => cause)
-}
+  /** Begins a checkpoint when one is due. Rejects when the journal cannot be appended to, or memory is used up. */
+  async #prepareJournal(): Promise<void> {
+    if (this.#failed === this.#journal) {
+      await this.#finishCheckpoint()
+      await this.#freeze()
+    }
+    if (this.#failed !== undefined) {
+      await this.#finishCheckpoint()
+      this.#failed = undefined
+    }
+    const { layerBytesMax, journalBytesMax } = this.#options
+    const isFull = this.#active.bytes >= layerBytesMax || this.#journal.bytes >= journalBytesMax
+    if (!isFull && !this.#isDue) return
+    if (isFull) await this.#finishCheckpoint()
+    if (this.#frozen !== undefined) return
+    this.#isDue = false
+    try {
+      await this.#freeze()
+    } catch (error) {
+      // The present file goes on until it is full.
+      if (isFull) throw error
+      this.#timer ??= this.#schedule(CHECKPOINT_RETRY_MS)
+      return
+    }
+    this.#startCheckpoint()
+  }
 
-function unavailable(cause?: unknown): GatewayError {
-  return new GatewayError('store_unavailable', 'the store is unavailable', cause === undefined ? {} : { cause })
-}
+  /** Begins a new journal file and an empty layer; the next checkpoint writes the previous one. */
+  async #freeze(): Promise<void> {
+    const { number } = this.#journal
+    const next = await Journal.create(this.#folder, number + 1, this.#options.openFile)
+    const previous = this.#journal
+    this.#journal = next
+    this.#frozen = this.#active
+    this.#active = new Layer()
+    await previous.close()
+  }
 
-/** Rows of a range in the order of their keys. */
-export function rows(table: Table, range: Range): Iterable<Row> {
-  return table.getRange(range) as Iterable<Row>
-}
+  /** Resolves when LMDB has the frozen layer; rejects when that fails. */
+  async #finishCheckpoint(): Promise<void> {
+    if (this.#frozen === undefined) return
+    if (this.#checkpoint === undefined) this.#startCheckpoint()
+    await this.#checkpoint
+    if (this.#frozen !== undefined) throw this.#checkpointError
+  }
 
-/** Keys of a range, in their order. */
-export function keys(table: Table, range: Range): Iterable<Uint8Array> {
-  return table.getKeys(range) as Iterable<Uint8Array>
-}
+  #startCheckpoint(): void {
+    const first = this.#journal.number
+    this.#checkpoint = this.#writeFrozen({ first, isClosed: false })
+      .catch((error: unknown) => {
+        this.#checkpointError = error
+        if (!this.#isClosed) this.#timer ??= this.#schedule(CHECKPOINT_RETRY_MS)
+      })
+      .finally(() => {
+        this.#checkpoint = undefined
+      })
+  }
 
-/** The last row at or before `start` and after `end`. */
-export function rowBefore(table: Table, start: Uint8Array, end: Uint8Array): Row | undefined {
-  for (const row of table.getRange({ start, end, reverse: true, limit: 1 })) return row as Row
-  return undefined
+  async #writeFrozen(state: JournalState): Promise<void> {
+    await writeCheckpoint(this.#lmdb, this.#frozen!, state)
+    this.#frozen = undefined
+    removeJournalsBefore(this.#folder, state.first)
+  }
+
+  /** The queue is woken up for a checkpoint after `ms`. */
+  #schedule(ms: number): NodeJS.Timeout {
+    return setTimeout(() => {
+      this.#timer = undefined
+      this.#isDue = true
+      if (this.#frozen !== undefined && this.#checkpoint === undefined) this.#startCheckpoint()
+      this.write(() => undefined).catch(() => undefined)
+    }, ms).unref()
+  }
 }

@@ -1,5 +1,4 @@
 import type { EventRequest, StoredEvent } from '../events.ts'
-import { keys, NO_VALUE, rows, type Tables, type WriteSet } from './environment.ts'
 import {
   EVENT_ID_AT,
   EVENT_TIME_AT,
@@ -11,6 +10,8 @@ import {
   partitionKey,
   readTime,
 } from './keys.ts'
+import { NO_VALUE, type Tables } from './table.ts'
+import type { WriteSet } from './write-set.ts'
 
 /** Events of a project by time and id, with their JSON unchanged. They are removed in the order they were committed. */
 
@@ -29,7 +30,7 @@ export function readEvents(tables: Tables, request: EventRequest): StoredEvent[]
   const found: StoredEvent[] = []
   let read = 0
   const range = { start, end: eventPrefix(project, fromMs), exclusiveStart: true, reverse: true, limit }
-  for (const { key, value } of rows(tables.events, range)) {
+  for (const { key, value } of tables.events.rows(range)) {
     read += value.length
     if (read > bytesMax && found.length > 0) break
     const bytes = Buffer.from(value.buffer, value.byteOffset, value.length)
@@ -46,7 +47,7 @@ export function readEvents(tables: Tables, request: EventRequest): StoredEvent[]
 export function expireEvents(writes: WriteSet, partition: number, committedByMs: number, max: number): number {
   const range = { start: partitionKey(partition), end: eventAgeEnd(partition, committedByMs), limit: max }
   let removed = 0
-  for (const age of keys(writes.tables['event-ages'], range)) {
+  for (const age of writes.tables['event-ages'].keys(range)) {
     writes.remove('event-ages', age)
     writes.remove('events', eventOfAge(age))
     removed++

@@ -1,40 +1,42 @@
 import { type Shape, shapeDifference } from '../shape.ts'
-import type { Environment, Tables } from './environment.ts'
 import { FORMAT_KEY } from './keys.ts'
+import type { Lmdb } from './lmdb.ts'
 import { decodeJson, encodeJson } from './rows.ts'
 
 /**
  * The description of a store in its folder: format version and shape. It is written once and compared at every start.
  */
 
-/** Version of the tables' keys and values. Another version is refused. */
-export const STORE_FORMAT = 1
+/** Version of the tables' keys and values and of the journal. A later one is refused. */
+export const STORE_FORMAT = 2
+
+/** Format 1 had the same tables and no journal. A gateway that reads only that must not miss what is in a journal. */
+const WITHOUT_JOURNAL = 1
 
 /** Writes the shape into a new store. Throws an Error when the folder holds a store of another shape or format. */
-export async function ensureFormat(environment: Environment, folder: string, wanted: Shape): Promise<void> {
-  await environment.write((writes) => {
-    const stored = readFormat(writes.tables, folder)
-    if (stored === undefined) {
-      writes.put('meta', FORMAT_KEY, encodeJson({ version: STORE_FORMAT, ...wanted }))
-      return
-    }
-    const difference = shapeDifference(stored, wanted)
-    if (difference !== undefined) throw new Error(`the store in ${folder} ${difference}`)
-  })
+export async function ensureFormat(lmdb: Lmdb, folder: string, wanted: Shape): Promise<void> {
+  const stored = readFormat(lmdb, folder)
+  const difference = stored && shapeDifference(stored.shape, wanted)
+  if (difference !== undefined) throw new Error(`the store in ${folder} ${difference}`)
+  if (stored?.version === STORE_FORMAT) return
+  await lmdb.write(() => lmdb.tables.meta.put(FORMAT_KEY, encodeJson({ version: STORE_FORMAT, ...wanted })))
 }
 
 /**
- * The shape that the folder was made with; undefined for a new folder. Throws an Error when its format has another
- * version.
+ * The version and shape that the folder was made with; undefined for a new folder. Throws an Error when its format has
+ * another version.
  */
-export function readFormat(tables: Tables, folder: string): Shape | undefined {
-  const bytes = tables.meta.getBinary(FORMAT_KEY)
+export function readFormat(
+  lmdb: Lmdb,
+  folder: string,
+): { readonly version: number; readonly shape: Shape } | undefined {
+  const bytes = lmdb.tables.meta.getBinary(FORMAT_KEY)
   if (bytes === undefined) return undefined
   const { version, ...shape } = decodeJson(bytes) as Shape & { readonly version: number }
-  if (version !== STORE_FORMAT) {
+  if (version !== STORE_FORMAT && version !== WITHOUT_JOURNAL) {
     throw new Error(
       `the store in ${folder} has format ${version}, this version of the gateway reads format ${STORE_FORMAT}`,
     )
   }
-  return shape
+  return { version, shape }
 }

@@ -6,13 +6,13 @@ import type { WindowKey } from '../store.ts'
 /**
  * The tables of the embedded store and the layout of their keys. Keys are fixed-width big-endian fields without
  * separators, so that bytes sort like the fields; only the last field may vary in length. `docs/storage-format.md` has
- * the same list.
+ * the same list. The journal names a table by its position: new tables go to the end.
  *
  *   partition u16 · id u64 · resolution u48 (ms) · time u64 (ms + 2^52, so that years before 1970 sort right)
  *   project: the first 16 bytes of SHA-256 of its name · text: UTF-16BE, which sorts like JavaScript's `<`
  */
 export const TABLES = [
-  /** `format` → JSON: version, partitions, resolution steps. */
+  /** `format` → JSON: version, partitions, resolution steps. `journal` → JSON: what LMDB has of it (`checkpoint.ts`). */
   'meta',
   /** partition → counters of the partition (`rows.ts`). */
   'partitions',
@@ -170,6 +170,7 @@ const PROJECTS_MAX = 1_000
 const projects = new Map<string, Buffer>()
 
 export const FORMAT_KEY: Uint8Array = Buffer.from('format')
+export const JOURNAL_KEY: Uint8Array = Buffer.from('journal')
 
 export function partitionKey(partition: number): Buffer {
   return new Key(2).u16(partition).bytes

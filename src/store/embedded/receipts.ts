@@ -1,15 +1,15 @@
-import type { Receipt, ReceiptBounds } from '../idempotency-keys.ts'
-import { RECEIPT_MS } from '../idempotency-keys.ts'
-import { keys, NO_VALUE, type Tables, type WriteSet } from './environment.ts'
+import { RECEIPT_MS, type Receipt, type ReceiptBounds } from '../idempotency-keys.ts'
 import { afterPrefix, expiryKey, projectKey, receiptAgeKey, receiptKey, receiptOfAge } from './keys.ts'
 import { decodeReceipt, decodeReceiptTotals, encodeReceipt, encodeReceiptTotals, type ReceiptTotals } from './rows.ts'
+import { NO_VALUE, type Tables } from './table.ts'
+import type { WriteSet } from './write-set.ts'
 
 /**
  * Receipts of idempotency keys: the first of a key wins, and each project has a bounded number of receipts and bytes.
  */
 
 export function readReceipt(tables: Tables, project: string, key: string, nowMs: number): Receipt | undefined {
-  const bytes = tables.receipts.getBinary(receiptKey(project, key))
+  const bytes = tables.receipts.get(receiptKey(project, key))
   if (bytes === undefined) return undefined
   const row = decodeReceipt(bytes)
   return row.writtenMs + RECEIPT_MS > nowMs ? row.receipt : undefined
@@ -53,7 +53,7 @@ function removeOldest(
   tooMany: () => boolean,
 ): void {
   const start = projectKey(project)
-  for (const age of keys(writes.tables['receipt-ages'], { start, end: afterPrefix(start) })) {
+  for (const age of writes.tables['receipt-ages'].keys({ start, end: afterPrefix(start) })) {
     if (!tooMany()) break
     const key = receiptOfAge(age)
     if (key.equals(newest)) continue

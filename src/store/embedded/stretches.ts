@@ -1,8 +1,9 @@
 import type { Id64 } from '../../model/id.ts'
 import type { Stretch } from '../store.ts'
-import { rowBefore, rows, type Tables, type WriteSet } from './environment.ts'
 import { readTime, timelineKey, WINDOW_TIME_AT, windowKey } from './keys.ts'
 import { decodeTime, encodeTime } from './rows.ts'
+import type { Tables } from './table.ts'
+import type { WriteSet } from './write-set.ts'
 
 /**
  * The expired stretches of timelines. They are disjoint and do not touch: neighbours are merged, so that a timeline has
@@ -23,7 +24,7 @@ export function readExpired(
   if (within.toMs <= within.fromMs) return found
   const start = windowKey(partition, metricId, resolutionMs, within.fromMs)
   const end = windowKey(partition, metricId, resolutionMs, within.toMs)
-  for (const { key, value } of rows(tables.expired, { start, end })) {
+  for (const { key, value } of tables.expired.rows({ start, end })) {
     const fromMs = readTime(key, WINDOW_TIME_AT)
     if (fromMs !== before?.fromMs) found.push({ fromMs, toMs: decodeTime(value) })
   }
@@ -85,8 +86,7 @@ function stretchAt(
   resolutionMs: number,
   timeMs: number,
 ): Stretch | undefined {
-  const row = rowBefore(
-    tables.expired,
+  const row = tables.expired.rowBefore(
     windowKey(partition, metricId, resolutionMs, timeMs),
     timelineKey(partition, metricId, resolutionMs),
   )

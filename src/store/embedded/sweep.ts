@@ -1,10 +1,11 @@
 import { IDEMPOTENCY_MARKER_MS } from '../idempotency-keys.ts'
 import { WATERMARK_MS } from '../lifetimes.ts'
 import { sweepBlock } from './blocks.ts'
-import { keys, NO_VALUE, type WriteSet } from './environment.ts'
 import { type Expiring, expiryEnd, expiryKey, readExpiryKey } from './keys.ts'
 import { sweepReceipt } from './receipts.ts'
 import { decodeTime, decodeWatermark } from './rows.ts'
+import { NO_VALUE } from './table.ts'
+import type { WriteSet } from './write-set.ts'
 
 /**
  * One queue of everything that expires, ordered by time. An entry only says which row to check: a watermark that was
@@ -16,7 +17,7 @@ export const SWEPT_MAX = 1_000
 
 export function sweepExpired(writes: WriteSet, nowMs: number): void {
   const range = { start: expiryEnd(-(2 ** 51)), end: expiryEnd(nowMs), limit: SWEPT_MAX }
-  for (const entry of keys(writes.tables.expiry, range)) {
+  for (const entry of writes.tables.expiry.keys(range)) {
     writes.remove('expiry', entry)
     const { kind, key } = readExpiryKey(entry)
     SWEEPS[kind](writes, key, nowMs)

@@ -15,8 +15,8 @@ import {
   windowStart,
   windowWidthMs,
 } from '../store.ts'
-import { addListing, blockExists, expireUnlisted, putBlock, removeListing, type UncommittedBlocks } from './blocks.ts'
-import { keys, NO_VALUE, rows, type Tables, type WriteSet } from './environment.ts'
+import { addListing, blockExists, putBlock, removeListing, unlistBlock } from './blocks.ts'
+import type { HeldBlocks } from './held-blocks.ts'
 import { afterPrefix, dueEnd, dueKey, inboxKey, indexKey, partitionKey, readDueKey, windowKey } from './keys.ts'
 import {
   decodeInbox,
@@ -31,6 +31,8 @@ import {
 } from './rows.ts'
 import { removeSets } from './sets.ts'
 import { addExpired, readExpired, removeExpired } from './stretches.ts'
+import { NO_VALUE, type Tables } from './table.ts'
+import type { WriteSet } from './write-set.ts'
 
 /** Inbox and timelines: which blocks hold what data, and the atomic steps of folding and expiring. */
 
@@ -46,7 +48,7 @@ export function readTimeline(
   if (stretch.toMs > stretch.fromMs && !expiredOnly) {
     const start = windowKey(partition, metricId, resolutionMs, windowStart(resolutionMs, stretch.fromMs))
     const end = windowKey(partition, metricId, resolutionMs, stretch.toMs)
-    for (const { key, value } of rows(tables.index, { start, end })) entries.push(decodeIndexEntry(key, value))
+    for (const { key, value } of tables.index.rows({ start, end })) entries.push(decodeIndexEntry(key, value))
     // The key, which sorts the rows, has no tier.
     entries.sort(compareIndexEntries)
   }
@@ -62,7 +64,7 @@ export function readInbox(
   const found: InboxEntry[] = []
   let bytes = 0
   const start = partitionKey(partition)
-  for (const { key, value } of rows(tables.inbox, { start, end: afterPrefix(start) })) {
+  for (const { key, value } of tables.inbox.rows({ start, end: afterPrefix(start) })) {
     const entry = decodeInbox(key, value)
     bytes += entry.scalarBytes + entry.sketchBytes
     if ((bytes > bytesMax && found.length > 0) || found.length === entriesMax) break
@@ -71,16 +73,16 @@ export function readInbox(
   return found
 }
 
-export function commitFold(writes: WriteSet, uncommitted: UncommittedBlocks, fold: FoldCommit): boolean {
-  if (!canApply(writes, uncommitted, fold)) return false
+export function commitFold(writes: WriteSet, held: HeldBlocks, fold: FoldCommit): boolean {
+  if (!canApply(writes, held, fold)) return false
   const { partition, nowMs } = fold
   const windows = new WindowChanges(writes, partition)
 
   for (const { timeline, entry } of fold.added) {
-    const block = uncommitted.get(partition, entry.block, nowMs)
+    const block = held.get(partition, entry.block, nowMs)
     if (block !== undefined) {
       putBlock(writes, partition, block)
-      writes.afterwards(() => uncommitted.remove(partition, entry.block))
+      writes.afterwards(() => held.remove(partition, entry.block))
     }
     addListing(writes, partition, entry.block)
     windows.count(timeline, entry.windowMs, 1)
@@ -99,15 +101,15 @@ export function commitFold(writes: WriteSet, uncommitted: UncommittedBlocks, fol
   windows.write()
 
   removeFromInbox(writes, partition, fold.inbox)
-  for (const { entry, block } of fold.left ?? []) putRestInInbox(writes, uncommitted, partition, entry, block)
-  const unlisted = new Set([...fold.inbox.map(({ block }) => block), ...fold.removed.map(({ entry }) => entry.block)])
-  for (const name of unlisted) expireUnlisted(writes, partition, name, nowMs)
+  for (const { entry, block } of fold.left ?? []) putRestInInbox(writes, held, partition, entry, block)
+  const names = new Set([...fold.inbox.map(({ block }) => block), ...fold.removed.map(({ entry }) => entry.block)])
+  for (const name of names) unlistBlock(writes, held, partition, name, nowMs)
   return true
 }
 
-function canApply(writes: WriteSet, uncommitted: UncommittedBlocks, fold: FoldCommit): boolean {
+function canApply(writes: WriteSet, held: HeldBlocks, fold: FoldCommit): boolean {
   const { partition, nowMs, left = [] } = fold
-  if (left.some(({ block }) => uncommitted.get(partition, block.name, nowMs) === undefined)) return false
+  if (left.some(({ block }) => held.get(partition, block.name, nowMs) === undefined)) return false
   for (const entry of fold.inbox) {
     const key = inboxKey(partition, entry.order)
     const bytes = writes.get('inbox', key)
@@ -117,8 +119,7 @@ function canApply(writes: WriteSet, uncommitted: UncommittedBlocks, fold: FoldCo
     if (!writes.has('index', indexKey(partition, timeline.metricId, timeline.resolutionMs, entry))) return false
   }
   for (const { timeline, entry } of fold.added) {
-    const exists =
-      uncommitted.get(partition, entry.block, nowMs) !== undefined || blockExists(writes, partition, entry.block)
+    const exists = held.get(partition, entry.block, nowMs) !== undefined || blockExists(writes, partition, entry.block)
     if (!exists) return false
     const { metricId, resolutionMs } = timeline
     const window = stretchOf({ ...timeline, windowMs: entry.windowMs })
@@ -144,7 +145,7 @@ function removeFromInbox(writes: WriteSet, partition: number, entries: readonly 
 /** Adds the unfolded rest of an entry that was removed. */
 function putRestInInbox(
   writes: WriteSet,
-  uncommitted: UncommittedBlocks,
+  held: HeldBlocks,
   partition: number,
   entry: InboxEntry,
   block: NamedBlock,
@@ -152,7 +153,7 @@ function putRestInInbox(
   const scalarBytes = block.scalars.length
   const sketchBytes = block.sketches?.length ?? 0
   putBlock(writes, partition, block)
-  writes.afterwards(() => uncommitted.remove(partition, block.name))
+  writes.afterwards(() => held.remove(partition, block.name))
   writes.put(
     'inbox',
     inboxKey(partition, entry.order),
@@ -231,18 +232,18 @@ interface WindowChange {
 
 export function dueWindows(tables: Tables, partition: number, nowMs: number, max: number): WindowKey[] {
   const found: WindowKey[] = []
-  for (const key of keys(tables.due, { start: partitionKey(partition), end: dueEnd(partition, nowMs), limit: max })) {
+  for (const key of tables.due.keys({ start: partitionKey(partition), end: dueEnd(partition, nowMs), limit: max })) {
     found.push(readDueKey(key))
   }
   return found
 }
 
-export function expireWindow(writes: WriteSet, expiry: WindowExpiry): boolean {
+export function expireWindow(writes: WriteSet, held: HeldBlocks, expiry: WindowExpiry): boolean {
   const { partition, window, nowMs } = expiry
   const { metricId, resolutionMs, windowMs } = window
   const bytes = writes.get('windows', windowKey(partition, metricId, resolutionMs, windowMs))
   if (bytes !== undefined && decodeWindow(bytes).expiresMs > nowMs) return false
-  removeWindow(writes, partition, window, nowMs)
+  removeWindow(writes, held, partition, window, nowMs)
   const stretch = stretchOf(window)
   if (expiry.dropExpired === undefined) addExpired(writes, partition, metricId, resolutionMs, stretch)
   else for (const finerMs of expiry.dropExpired) removeExpired(writes, partition, metricId, finerMs, stretch)
@@ -250,18 +251,24 @@ export function expireWindow(writes: WriteSet, expiry: WindowExpiry): boolean {
 }
 
 /** Removes a window regardless of its `expiresMs`. */
-export function removeWindow(writes: WriteSet, partition: number, window: WindowKey, nowMs: number): void {
+export function removeWindow(
+  writes: WriteSet,
+  held: HeldBlocks,
+  partition: number,
+  window: WindowKey,
+  nowMs: number,
+): void {
   const { metricId, resolutionMs, windowMs } = window
   const key = windowKey(partition, metricId, resolutionMs, windowMs)
   const bytes = writes.get('windows', key)
-  const unlisted = new Set<string>()
-  for (const { key: entryKey, value } of rows(writes.tables.index, { start: key, end: afterPrefix(key) })) {
+  const names = new Set<string>()
+  for (const { key: entryKey, value } of writes.tables.index.rows({ start: key, end: afterPrefix(key) })) {
     const { block } = decodeIndexEntry(entryKey, value)
     writes.remove('index', entryKey)
     removeListing(writes, partition, block)
-    unlisted.add(block)
+    names.add(block)
   }
-  for (const block of unlisted) expireUnlisted(writes, partition, block, nowMs)
+  for (const name of names) unlistBlock(writes, held, partition, name, nowMs)
   if (bytes !== undefined) {
     writes.remove('windows', key)
     writes.remove('due', dueKey(partition, decodeWindow(bytes).expiresMs, window))

@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { type EmbeddedStoreOptions, openEmbeddedStore } from '../../../src/store/embedded/embedded-store.ts'
-import { Environment, keys } from '../../../src/store/embedded/environment.ts'
 import { STORE_FORMAT } from '../../../src/store/embedded/format.ts'
 import { FORMAT_KEY } from '../../../src/store/embedded/keys.ts'
+import { Lmdb } from '../../../src/store/embedded/lmdb.ts'
 import { decodeJson, encodeJson } from '../../../src/store/embedded/rows.ts'
 import { SWEPT_MAX } from '../../../src/store/embedded/sweep.ts'
 import type { CommitPart, Store } from '../../../src/store/store.ts'
@@ -43,15 +43,13 @@ describeStore('embedded store', async () => {
     },
     async contents() {
       await store.close()
-      const environment = new Environment(folder)
+      const lmdb = new Lmdb(folder)
       try {
-        return Object.entries(environment.tables).flatMap(([name, table]) =>
-          [...keys(table, { start: new Uint8Array(0), end: new Uint8Array(100).fill(0xff) })].map(
-            (key) => `${name} ${Buffer.from(key).toString('hex')}`,
-          ),
+        return Object.entries(lmdb.tables).flatMap(([name, table]) =>
+          [...table.getKeys()].map((key) => `${name} ${Buffer.from(key).toString('hex')}`),
         )
       } finally {
-        await environment.close()
+        await lmdb.close()
       }
     },
     async dispose() {
@@ -112,12 +110,11 @@ describe('opening an embedded store', () => {
   test('a store of a newer format is refused', async () => {
     const folder = await temporaryFolder()
     await (await openEmbeddedStore(optionsOf(folder))).close()
-    const environment = new Environment(folder)
-    await environment.write((writes) => {
-      const found = decodeJson(writes.get('meta', FORMAT_KEY)!) as object
-      writes.put('meta', FORMAT_KEY, encodeJson({ ...found, version: STORE_FORMAT + 1 }))
-    })
-    await environment.close()
+    const lmdb = new Lmdb(folder)
+    const { meta } = lmdb.tables
+    const found = decodeJson(meta.getBinary(FORMAT_KEY)!) as object
+    await lmdb.write(() => meta.put(FORMAT_KEY, encodeJson({ ...found, version: STORE_FORMAT + 1 })))
+    await lmdb.close()
     await expect(openEmbeddedStore(optionsOf(folder))).rejects.toThrow(
       `the store in ${folder} has format ${STORE_FORMAT + 1}, this version of the gateway reads format ${STORE_FORMAT}`,
     )
@@ -127,21 +124,15 @@ describe('opening an embedded store', () => {
 describe('an embedded store', () => {
   test('sweeps a bounded number of things at a time, and all of them in the end', async () => {
     const store = await openFor(optionsOf(await temporaryFolder()))
-    const names = Array.from({ length: SWEPT_MAX + 200 }, (_, i) => `block-${i}`)
-    const parts = names.map(
-      (name): CommitPart => ({
-        block: { name, scalars: new Uint8Array(1), sketches: undefined },
-        metrics: [],
-        series: [],
-        members: [],
-        events: [],
-        nowMs: 0,
-      }),
+    const markers = Array.from({ length: SWEPT_MAX + 200 }, (_, i) => ({ project: 'shop', key: `key-${i}` }))
+    const parts = markers.map(
+      (marker): CommitPart => ({ marker, metrics: [], series: [], members: [], events: [], nowMs: 0 }),
     )
     await store.append([{ partition: 0, writer: '00'.repeat(16), number: 1, parts }])
-    const inbox = await store.readInbox(0, 1e9)
-    await store.commitFold({ partition: 0, inbox, removed: [], added: [], touched: [], nowMs: 0 })
-    const left = async () => (await store.readBlocks(0, names, 'scalars')).filter((bytes) => bytes !== undefined).length
+    const left = async () => {
+      const made = await Promise.all(markers.map((marker) => store.readMarker(0, marker)))
+      return made.filter((madeMs) => madeMs !== undefined).length
+    }
     await store.sweep(DAY)
     expect(await left()).toBe(200)
     await store.sweep(DAY)

@@ -1,11 +1,13 @@
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { Environment, rowBefore, rows } from '../../../src/store/embedded/environment.ts'
+import { Environment } from '../../../src/store/embedded/environment.ts'
+import { Lmdb } from '../../../src/store/embedded/lmdb.ts'
 import { temporaryFolder } from '../../support/temporary-folder.ts'
 
 const key = (text: string) => Buffer.from(text)
 
 async function openEnvironment(): Promise<Environment> {
-  const environment = new Environment(await temporaryFolder())
+  const folder = await temporaryFolder()
+  const environment = await Environment.open(folder, new Lmdb(folder))
   onTestFinished(() => environment.close())
   return environment
 }
@@ -22,7 +24,7 @@ describe('a writing verb', () => {
       expect(writes.get('keys', key('a'))).toBeUndefined()
       writes.put('keys', key('b'), key('2'))
     })
-    const found = await environment.read((tables) => tables.keys.getBinary(key('b'))?.toString())
+    const found = await environment.read((tables) => tables.keys.get(key('b'))?.toString())
     expect(found).toBe('2')
   })
 
@@ -36,9 +38,9 @@ describe('a writing verb', () => {
       expect([writes.has('keys', key('a')), writes.get('keys', key('b'))?.toString()]).toEqual([false, '3'])
       expect(writes.has('meta', key('b'))).toBe(false)
     })
-    expect(await environment.read((tables) => tables.keys.doesExist(key('a')))).toBe(true)
+    expect(await environment.read((tables) => tables.keys.has(key('a')))).toBe(true)
     await changing
-    expect(await environment.read((tables) => tables.keys.doesExist(key('a')))).toBe(false)
+    expect(await environment.read((tables) => tables.keys.has(key('a')))).toBe(false)
   })
 
   test('loses no concurrent update', async () => {
@@ -50,7 +52,7 @@ describe('a writing verb', () => {
         writes.put('keys', key('count'), key(String(count + 1)))
       })
     await Promise.all(Array.from({ length: 50 }, add))
-    expect(await environment.read((tables) => tables.keys.getBinary(key('count'))?.toString())).toBe('50')
+    expect(await environment.read((tables) => tables.keys.get(key('count'))?.toString())).toBe('50')
   })
 
   test('changes memory only after its writes are durable', async () => {
@@ -77,14 +79,14 @@ test('a range reads forwards up to its exclusive end; rowBefore finds the last r
   })
   await environment.read((tables) => {
     const texts = (start: string, end: string) =>
-      [...rows(tables.keys, { start: key(start), end: key(end) })]
+      [...tables.keys.rows({ start: key(start), end: key(end) })]
         .map((row) => Buffer.from(row.value).toString())
         .join('')
     expect(texts('a', 'z')).toBe('BDF')
     expect(texts('b', 'f')).toBe('BD')
     expect(texts('c', 'e')).toBe('D')
     const before = (start: string, end: string) => {
-      const row = rowBefore(tables.keys, key(start), key(end))
+      const row = tables.keys.rowBefore(key(start), key(end))
       return row && Buffer.from(row.value).toString()
     }
     expect(before('d', 'a')).toBe('D')

@@ -1,0 +1,101 @@
+import { HyperLogLog, unionEncoded } from '../../sketch/hyperloglog.ts'
+import { type JournalRow, journalNumbers, readJournal } from './journal.ts'
+import { JOURNAL_KEY } from './keys.ts'
+import { Layer } from './layer.ts'
+import type { Lmdb } from './lmdb.ts'
+import type { MemoryTable } from './memory-table.ts'
+import { decodeJson, encodeJson } from './rows.ts'
+import { type Tables, textOf } from './table.ts'
+
+/**
+ * What LMDB has of the journal, and how it gets the rest. A checkpoint writes a layer in bounded transactions, the last
+ * of which says that the layer's journal file is no longer needed. A checkpoint that was interrupted is repaired by
+ * replaying the file: `first` is the oldest file that LMDB does not wholly have, and that file must exist.
+ */
+export interface JournalState {
+  readonly first: number
+  /** The store was closed: no file has anything that LMDB has not. */
+  readonly isClosed: boolean
+}
+
+const NO_JOURNAL: JournalState = { first: 1, isClosed: true }
+
+/** Of one transaction: a few milliseconds of this thread. */
+const TRANSACTION_ROWS_MAX = 1_000
+const TRANSACTION_BYTES_MAX = 1_048_576
+
+export async function writeCheckpoint(lmdb: Lmdb, layer: Layer, state: JournalState): Promise<void> {
+  for (const [name, table] of layer.tables()) {
+    while (table.sort(TRANSACTION_ROWS_MAX)) await nextTurn()
+    const stored = lmdb.tables[name]
+    for (const batch of batchesOf(table)) {
+      await lmdb.write(() => {
+        for (const text of batch) {
+          const key = Buffer.from(text, 'latin1')
+          const { value } = table.get(text)!
+          if (value === undefined) stored.remove(key)
+          else stored.put(key, value)
+        }
+      })
+    }
+  }
+  await lmdb.write(() => lmdb.tables.meta.put(JOURNAL_KEY, encodeJson(state)))
+}
+
+function* batchesOf(table: MemoryTable): Generator<readonly string[]> {
+  let batch: string[] = []
+  let bytes = 0
+  for (const text of table.keysFrom('', false)) {
+    batch.push(text)
+    bytes += text.length + (table.get(text)!.value?.length ?? 0)
+    if (batch.length < TRANSACTION_ROWS_MAX && bytes < TRANSACTION_BYTES_MAX) continue
+    yield batch
+    batch = []
+    bytes = 0
+  }
+  if (batch.length > 0) yield batch
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
+}
+
+/**
+ * The writes of the journal files that LMDB does not have, and the number for the next file. Throws an Error that names
+ * the folder or the file when a file is missing, damaged, or of another store.
+ */
+export function replayJournal(folder: string, tables: Tables): { readonly layer: Layer; readonly next: number } {
+  const stored = tables.meta.get(JOURNAL_KEY)
+  const { first, isClosed } = stored === undefined ? NO_JOURNAL : (decodeJson(stored) as JournalState)
+  const numbers = journalNumbers(folder).filter((number) => number >= first)
+  if (!isClosed && numbers[0] !== first) {
+    throw new Error(`the store in ${folder} lacks its file journal-${first}; restore the folder from a backup`)
+  }
+  const layer = new Layer()
+  let cut: number | undefined
+  let next = first
+  for (const number of numbers) {
+    const { frames, isCut } = readJournal(folder, number, (row) => replay(layer, tables, row))
+    if (frames > 0 && (isClosed || number !== next || cut !== undefined)) {
+      const reason =
+        cut === undefined ? 'is not of the same time as data.mdb' : `follows journal-${cut}, which is damaged`
+      throw new Error(`the file journal-${number} in ${folder} ${reason}; restore the folder from a backup`)
+    }
+    if (isCut) cut ??= number
+    next = number + 1
+  }
+  return { layer, next }
+}
+
+function replay(layer: Layer, tables: Tables, { table, kind, key, value }: JournalRow): void {
+  const text = textOf(key)
+  if (kind !== 'add') {
+    layer.set(table, text, { value: kind === 'put' ? value : undefined })
+    return
+  }
+  const write = layer.get(table, text)
+  const before = write === undefined ? tables[table].get(key) : write.value
+  const sketch = before === undefined ? new HyperLogLog() : HyperLogLog.decode(before)
+  unionEncoded(sketch, value)
+  layer.set(table, text, { value: sketch.encode() })
+}

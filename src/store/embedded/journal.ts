@@ -1,0 +1,267 @@
+import { randomBytes } from 'node:crypto'
+import { constants, readdirSync, readFileSync, unlinkSync } from 'node:fs'
+import { type FileHandle, open } from 'node:fs/promises'
+import { join } from 'node:path'
+import { crc32 } from 'node:zlib'
+import { TABLES, type TableName } from './keys.ts'
+import type { Layer } from './layer.ts'
+
+/**
+ * A journal file: the writes of every atomic step in the order of the steps, so that a commit costs one write and one
+ * sync at the end of a file. A frame holds the writes that are acknowledged together; it is complete or it is not there.
+ *
+ * A frame says which rows are put and removed, not what was asked for, so that replaying it twice, or over a checkpoint
+ * that has a part of it, changes nothing. Only the members of sets differ: their rows say what is added to a sketch,
+ * which may be replayed as often. The frames are written one after the other, each when the one before is synced. So a
+ * frame that is cut off is the last one, and was not acknowledged; a damaged one with a frame after it is an error.
+ *
+ *   file   magic `GQJ` · version u8 · salt (16 bytes) · checksum u32 (CRC-32 of both), then the frames
+ *   frame  magic (4 bytes) · bytes of the rows u32 · number in the file u32 · checksum u32 (CRC-32 of the salt, the two
+ *          numbers and the rows), then the rows
+ *   row    table u8 · kind u8 · bytes of the key u16 · bytes of the value u32 · key · value
+ *
+ * Integers are little-endian. The salt keeps bytes that a client sent from passing for a frame.
+ */
+
+const FILE_MAGIC = Buffer.from('GQJ\x01', 'latin1')
+const SALT_BYTES = 16
+const SALT_END = FILE_MAGIC.length + SALT_BYTES
+const HEADER_BYTES = SALT_END + 4
+/** No UTF-8 text has these bytes. */
+const FRAME_MAGIC = 0xfdf7fbfe
+const FRAME_HEADER_BYTES = 16
+const ROW_HEADER_BYTES = 8
+/** Frames are encoded in one buffer; a larger one than `BUFFER_BYTES_KEPT` is used for one frame. */
+const BUFFER_BYTES = 65_536
+const BUFFER_BYTES_KEPT = 1_048_576
+
+const KINDS = ['remove', 'put', 'add'] as const
+export type RowKind = (typeof KINDS)[number]
+
+/** A row of a frame. `add`: the value is a set sketch to be united with the stored one. */
+export interface JournalRow {
+  readonly table: TableName
+  readonly kind: RowKind
+  readonly key: Buffer
+  readonly value: Buffer
+}
+
+/** A file that is written at its end. Every write is on the disk when it resolves. */
+export interface JournalFile {
+  write(bytes: Uint8Array, position: number): Promise<void>
+  close(): Promise<void>
+}
+
+export type OpenJournalFile = (path: string) => Promise<JournalFile>
+
+export class Journal {
+  readonly number: number
+  readonly #file: JournalFile
+  readonly #salt: Buffer
+  #frames = 0
+  #bytes = HEADER_BYTES
+  #buffer = Buffer.alloc(BUFFER_BYTES)
+
+  private constructor(number: number, file: JournalFile, salt: Buffer) {
+    this.number = number
+    this.#file = file
+    this.#salt = salt
+  }
+
+  /** Creates an empty file, which is on the disk when this resolves. An existing file of this number is overwritten. */
+  static async create(folder: string, number: number, openFile: OpenJournalFile = openJournalFile): Promise<Journal> {
+    const file = await openFile(pathOf(folder, number))
+    const salt = randomBytes(SALT_BYTES)
+    try {
+      await file.write(headerOf(salt), 0)
+      await syncFolder(folder)
+    } catch (error) {
+      await file.close()
+      throw error
+    }
+    return new Journal(number, file, salt)
+  }
+
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /**
+   * Appends the writes of a layer as one frame. After a rejection nobody knows what is on the disk: nothing may be
+   * appended to this file any more.
+   */
+  async append(layer: Layer): Promise<void> {
+    const length = this.#encode(layer)
+    await this.#file.write(this.#buffer.subarray(0, length), this.#bytes)
+    this.#bytes += length
+    this.#frames++
+    if (this.#buffer.length > BUFFER_BYTES_KEPT) this.#buffer = Buffer.alloc(BUFFER_BYTES)
+  }
+
+  close(): Promise<void> {
+    return this.#file.close()
+  }
+
+  #encode(layer: Layer): number {
+    let length = FRAME_HEADER_BYTES
+    for (const [, table] of layer.tables()) {
+      for (const [key, { value, added }] of table.entries()) {
+        length += ROW_HEADER_BYTES + key.length + ((added ?? value)?.length ?? 0)
+      }
+    }
+    if (length > this.#buffer.length) this.#buffer = Buffer.alloc(2 ** Math.ceil(Math.log2(length)))
+    const buffer = this.#buffer
+    let at = FRAME_HEADER_BYTES
+    for (const [name, table] of layer.tables()) {
+      const tableNumber = TABLES.indexOf(name)
+      for (const [key, { value, added }] of table.entries()) {
+        const bytes = added ?? value
+        const kind: RowKind = bytes === undefined ? 'remove' : added === undefined ? 'put' : 'add'
+        buffer.writeUInt8(tableNumber, at)
+        buffer.writeUInt8(KINDS.indexOf(kind), at + 1)
+        buffer.writeUInt16LE(key.length, at + 2)
+        buffer.writeUInt32LE(bytes?.length ?? 0, at + 4)
+        at += ROW_HEADER_BYTES
+        at += buffer.write(key, at, 'latin1')
+        if (bytes !== undefined) buffer.set(bytes, at)
+        at += bytes?.length ?? 0
+      }
+    }
+    buffer.writeUInt32LE(FRAME_MAGIC, 0)
+    buffer.writeUInt32LE(length - FRAME_HEADER_BYTES, 4)
+    buffer.writeUInt32LE(this.#frames, 8)
+    buffer.writeUInt32LE(checksumOf(this.#salt, buffer.subarray(0, length)), 12)
+    return length
+  }
+}
+
+function headerOf(salt: Buffer): Buffer {
+  const header = Buffer.concat([FILE_MAGIC, salt, Buffer.alloc(4)])
+  header.writeUInt32LE(crc32(header.subarray(0, -4)), header.length - 4)
+  return header
+}
+
+/** `frame`: header and rows. */
+function checksumOf(salt: Buffer, frame: Buffer): number {
+  return crc32(frame.subarray(FRAME_HEADER_BYTES), crc32(frame.subarray(4, 12), crc32(salt)))
+}
+
+/** The numbers of the journal files in a folder, ascending. */
+export function journalNumbers(folder: string): number[] {
+  const numbers: number[] = []
+  for (const name of readdirSync(folder)) {
+    const digits = /^journal-(\d+)$/.exec(name)?.[1]
+    if (digits !== undefined) numbers.push(Number(digits))
+  }
+  return numbers.sort((a, b) => a - b)
+}
+
+/** Removes files that are no longer needed. What the system refuses to remove stays until the next start. */
+export function removeJournalsBefore(folder: string, first: number): void {
+  for (const number of journalNumbers(folder)) {
+    if (number >= first) return
+    try {
+      unlinkSync(pathOf(folder, number))
+    } catch {
+      // A reader ignores it.
+    }
+  }
+}
+
+export interface JournalContents {
+  readonly frames: number
+  /** Bytes follow the last complete frame. They were not acknowledged. */
+  readonly isCut: boolean
+}
+
+/**
+ * Calls `onRow` for every row of the complete frames, in order. Throws an Error that names the file when it is damaged.
+ */
+export function readJournal(folder: string, number: number, onRow: (row: JournalRow) => void): JournalContents {
+  const path = pathOf(folder, number)
+  const damaged = (at: number): Error =>
+    new Error(
+      `the file ${path} is damaged at byte ${at}; restore the folder from a backup, or move it away to begin with an empty store`,
+    )
+  const bytes = readFileSync(path)
+  const salt = bytes.subarray(FILE_MAGIC.length, SALT_END)
+  if (!headerOf(salt).equals(bytes.subarray(0, HEADER_BYTES))) {
+    // Until its header is on the disk, nothing is written to a file.
+    if (bytes.length <= HEADER_BYTES) return { frames: 0, isCut: true }
+    throw damaged(0)
+  }
+  let at = HEADER_BYTES
+  let frames = 0
+  for (;;) {
+    const frame = frameAt(bytes, at, salt)
+    if (frame?.number !== frames) break
+    for (const row of rowsOf(frame.rows)) onRow(row)
+    at = frame.end
+    frames++
+  }
+  const magic = Buffer.alloc(4)
+  magic.writeUInt32LE(FRAME_MAGIC)
+  for (let next = bytes.indexOf(magic, at); next !== -1; next = bytes.indexOf(magic, next + 1)) {
+    if (frameAt(bytes, next, salt) !== undefined) throw damaged(at)
+  }
+  return { frames, isCut: at < bytes.length }
+}
+
+interface Frame {
+  readonly number: number
+  readonly rows: Buffer
+  readonly end: number
+}
+
+/** Undefined: no complete frame begins there. */
+function frameAt(bytes: Buffer, at: number, salt: Buffer): Frame | undefined {
+  if (at + FRAME_HEADER_BYTES > bytes.length || bytes.readUInt32LE(at) !== FRAME_MAGIC) return undefined
+  const end = at + FRAME_HEADER_BYTES + bytes.readUInt32LE(at + 4)
+  if (end > bytes.length) return undefined
+  const frame = bytes.subarray(at, end)
+  if (checksumOf(salt, frame) !== frame.readUInt32LE(12)) return undefined
+  return { number: frame.readUInt32LE(8), rows: frame.subarray(FRAME_HEADER_BYTES), end }
+}
+
+function* rowsOf(rows: Buffer): Generator<JournalRow> {
+  for (let at = 0; at < rows.length; ) {
+    const keyAt = at + ROW_HEADER_BYTES
+    const valueAt = keyAt + rows.readUInt16LE(at + 2)
+    const table = TABLES[rows.readUInt8(at)]
+    const kind = KINDS[rows.readUInt8(at + 1)]
+    if (table === undefined || kind === undefined) throw new Error('the journal is of a newer version of the gateway')
+    at = valueAt + rows.readUInt32LE(at + 4)
+    yield { table, kind, key: rows.subarray(keyAt, valueAt), value: rows.subarray(valueAt, at) }
+  }
+}
+
+function pathOf(folder: string, number: number): string {
+  return join(folder, `journal-${number}`)
+}
+
+/** On Linux the write itself syncs (O_DSYNC), which saves a third of a commit's cost; elsewhere fdatasync follows. */
+export async function openJournalFile(path: string): Promise<JournalFile> {
+  const syncs = process.platform === 'linux'
+  const { O_CREAT, O_DSYNC, O_TRUNC, O_WRONLY } = constants
+  const handle = await open(path, O_CREAT | O_TRUNC | O_WRONLY | (syncs ? O_DSYNC : 0), 0o644)
+  return {
+    async write(bytes, position) {
+      for (let written = 0; written < bytes.length; ) {
+        written += (await handle.write(bytes, written, bytes.length - written, position + written)).bytesWritten
+      }
+      if (!syncs) await handle.datasync()
+    },
+    close: () => handle.close(),
+  }
+}
+
+/** Makes the name of a new file durable. Windows has no such call and needs none. */
+async function syncFolder(folder: string): Promise<void> {
+  if (process.platform === 'win32') return
+  const handle: FileHandle = await open(folder, 'r')
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}

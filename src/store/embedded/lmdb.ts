@@ -1,0 +1,108 @@
+import { mkdirSync } from 'node:fs'
+import { open } from 'lmdb'
+import { GatewayError } from '../../model/errors.ts'
+import { checkDataFile, checkRoom } from './check-files.ts'
+import { TABLES, type TableName } from './keys.ts'
+import type { LmdbTable } from './table.ts'
+
+/**
+ * The LMDB environment of a folder. A write is one transaction, synced to disk before it is visible and before it
+ * resolves. Several processes may have a folder open: `lock.ts` lets only one of them be a gateway.
+ */
+
+export type LmdbTables = Readonly<Record<TableName, LmdbTable>>
+
+/**
+ * Address space reserved for the file; it costs no memory. Beyond it LMDB maps the file again at twice the size and
+ * keeps the earlier mappings, so that pages read through several of them count several times in the memory of the
+ * process.
+ */
+const MAP_BYTES = 2 ** 36
+
+function openRoot(folder: string) {
+  return open<Uint8Array, Uint8Array>({
+    path: folder,
+    noSubdir: false,
+    maxDbs: TABLES.length + 8,
+    overlappingSync: false,
+    // Batching by event turn would reject a promise that no caller can handle when a commit fails.
+    eventTurnBatching: false,
+    // Windows would allocate the whole size on disk.
+    ...(process.platform === 'win32' ? {} : { mapSize: MAP_BYTES }),
+    encoding: 'binary',
+    keyEncoding: 'binary',
+  })
+}
+
+export class Lmdb {
+  readonly tables: LmdbTables
+  readonly #root: ReturnType<typeof openRoot>
+
+  /** Throws an Error that names the folder when it cannot be used. */
+  constructor(folder: string) {
+    mkdirSync(folder, { recursive: true })
+    checkDataFile(folder)
+    checkRoom(folder)
+    try {
+      this.#root = openRoot(folder)
+      this.tables = this.#openTables()
+    } catch (cause) {
+      const reason = cause instanceof Error ? cause.message : String(cause)
+      throw new Error(`the store in ${folder} cannot be opened: ${reason}`, { cause })
+    }
+  }
+
+  /** Opens the tables; LMDB creates missing ones. */
+  #openTables(): LmdbTables {
+    const names: readonly string[] = TABLES
+    for (const key of this.#root.getKeys()) {
+      const name = Buffer.from(key).toString('latin1').replace(/\0$/, '')
+      if (!names.includes(name)) throw new Error('it holds the data of another program')
+    }
+    const openTable = (name: TableName): LmdbTable =>
+      this.#root.openDB<Uint8Array, Uint8Array>({ name, encoding: 'binary', keyEncoding: 'binary' })
+    return Object.fromEntries(TABLES.map((name) => [name, openTable(name)])) as Record<TableName, LmdbTable>
+  }
+
+  /** Runs `puts`, which calls `put` and `remove` of tables, as one transaction. Resolves when that is durable. */
+  async write(puts: () => void): Promise<void> {
+    try {
+      await this.#root.batch(puts)
+    } catch (error) {
+      throw unavailable(await causeOf(error))
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#root.close()
+  }
+}
+
+/** Runs a verb, and makes a failure of LMDB in it `store_unavailable`. */
+export function attempt<T>(verb: () => T): T {
+  try {
+    return verb()
+  } catch (error) {
+    throw isEngineFailure(error) ? unavailable(error) : error
+  }
+}
+
+export function unavailable(cause?: unknown): GatewayError {
+  return new GatewayError('store_unavailable', 'the store is unavailable', cause === undefined ? {} : { cause })
+}
+
+export function asUnavailable(error: unknown): GatewayError {
+  return error instanceof GatewayError ? error : unavailable(error)
+}
+
+/** LMDB's errors have a numeric code, LMDB's own (negative) or the system's. Anything else is a defect of ours. */
+function isEngineFailure(error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  return ('code' in error && typeof error.code === 'number') || /\bclosed\b/.test(error.message)
+}
+
+/** A failed commit rejects with an error whose `commitError` is a promise of the reason. */
+async function causeOf(error: unknown): Promise<unknown> {
+  if (!(error instanceof Error) || !('commitError' in error)) return error
+  return Promise.resolve(error.commitError).catch((cause: unknown) => cause)
+}
