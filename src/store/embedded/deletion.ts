@@ -61,8 +61,6 @@ function clearMetric(
   for (const table of CLEARED_TABLES) {
     for (const key of writes.tables[table].keys(range)) {
       if (removed >= max) return removed
-      // Ranges do not see the write set: `removeWindow` may have removed this sketch already.
-      if (!writes.has(table, key)) continue
       writes.remove(table, key)
       removed++
     }

@@ -51,7 +51,7 @@ import { readReceipt, writeReceipt } from './receipts.ts'
 import { decodePartition, decodeTime, decodeWatermark } from './rows.ts'
 import { countDistinct } from './sets.ts'
 import { sweepExpired } from './sweep.ts'
-import { commitFold, dueWindows, expireWindow, readInbox, readTimeline } from './timelines.ts'
+import { clearCondemned, commitFold, dueWindows, expireWindow, readInbox, readTimeline } from './timelines.ts'
 
 /**
  * The store of a gateway that runs alone: an LMDB environment and a journal in one folder, opened by one process.
@@ -86,6 +86,9 @@ export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<
     throw error
   }
 }
+
+/** A million set sketches. */
+const CLEAR_STEPS_MAX = 1_000
 
 class EmbeddedStore implements Store {
   readonly partitions: number
@@ -238,8 +241,9 @@ class EmbeddedStore implements Store {
   }
 
   async expireWindow(expiry: WindowExpiry): Promise<boolean> {
-    const isDone = await this.#environment.write((writes) => expireWindow(writes, this.#held, expiry))
+    const { isDone, hasMore } = await this.#environment.write((writes) => expireWindow(writes, this.#held, expiry))
     if (isDone) this.#unlistedListeners.notify(unlistedByExpiry(expiry))
+    if (hasMore) await this.#clearCondemned()
     return isDone
   }
 
@@ -251,14 +255,22 @@ class EmbeddedStore implements Store {
     return this.#environment.write((writes) => clearDeleted(writes, this.#held, partition, max, nowMs))
   }
 
-  sweep(nowMs: number): Promise<void> {
-    return this.#environment.write((writes) => {
+  async sweep(nowMs: number): Promise<void> {
+    await this.#environment.write((writes) => {
       sweepExpired(writes, nowMs)
       writes.afterwards(() => {
         this.#held.sweep(nowMs)
         this.#permits.sweep(nowMs)
       })
     })
+    await this.#clearCondemned()
+  }
+
+  /** In steps, between which other verbs run. What is left after the last one is left to the next expiry or sweep. */
+  async #clearCondemned(): Promise<void> {
+    for (let steps = 0; steps < CLEAR_STEPS_MAX; steps++) {
+      if (!(await this.#environment.write(clearCondemned))) return
+    }
   }
 
   // Sets

@@ -71,6 +71,8 @@ export const TABLES = [
   'keys',
   /** time, kind u8, key in the kind's table → nothing: what `sweep` checks from that time on. */
   'expiry',
+  /** The key of an expired window in `windows` → JSON: `dropExpired`, or null. Sketches of it are still to be removed. */
+  'condemned',
 ] as const
 export type TableName = (typeof TABLES)[number]
 
@@ -243,12 +245,16 @@ export function timelineKey(partition: number, metricId: Id64, resolutionMs: num
   return new Key(16).u16(partition).id(metricId).u48(resolutionMs).bytes
 }
 
-/** The key of a window in `windows` and of a stretch in `expired`; a prefix in `index` and `sets`. */
+/** The key of a window in `windows` and `condemned`, of a stretch in `expired`; a prefix in `index` and `sets`. */
 export function windowKey(partition: number, metricId: Id64, resolutionMs: number, timeMs: number): Buffer {
   return new Key(24).u16(partition).id(metricId).u48(resolutionMs).time(timeMs).bytes
 }
 export const METRIC_ID_AT = 2
 export const WINDOW_TIME_AT = 16
+
+export function readPartition(bytes: Uint8Array): number {
+  return bytes[0]! * 256 + bytes[1]!
+}
 
 export function readWindowKey(bytes: Uint8Array): WindowKey {
   return {

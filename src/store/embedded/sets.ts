@@ -1,7 +1,8 @@
+import { formatId, type Id64 } from '../../model/id.ts'
 import { HyperLogLog, unionEncoded } from '../../sketch/hyperloglog.ts'
-import { type SetKey, type SetMembers, windowWidthMs } from '../store.ts'
+import { type SetKey, type SetMembers, type WindowKey, windowWidthMs } from '../store.ts'
 import { setKey, windowKey } from './keys.ts'
-import { isExpired } from './stretches.ts'
+import { hasExpiredStretch, isExpired } from './stretches.ts'
 import type { Tables } from './table.ts'
 import type { WriteSet } from './write-set.ts'
 
@@ -15,6 +16,8 @@ export class SetChange {
   readonly #partition: number
   readonly #resolutions: readonly number[]
   readonly #sketches = new Map<string, Sketch>()
+  /** Whether anything of a timeline has expired, by its key: mostly not, which saves a look-up for each bucket. */
+  readonly #hasExpired = new Map<string, boolean>()
 
   constructor(writes: WriteSet, partition: number, resolutions: readonly number[]) {
     this.#writes = writes
@@ -25,7 +28,7 @@ export class SetChange {
   add(set: SetMembers): void {
     for (const resolutionMs of this.#resolutions) {
       const bucketMs = Math.floor(set.bucketMs / resolutionMs) * resolutionMs
-      if (isExpired(this.#writes.tables, this.#partition, set.metricId, resolutionMs, bucketMs)) continue
+      if (this.#isExpired(set.metricId, resolutionMs, bucketMs)) continue
       const target = this.#sketch(setKey(this.#partition, set.metricId, resolutionMs, bucketMs, set.seriesId))
       for (const member of set.members) {
         if (target.sketch.add(member)) (target.added ??= new HyperLogLog()).add(member)
@@ -39,6 +42,16 @@ export class SetChange {
       if (isNew) this.#writes.put('sets', key, sketch.encode())
       else this.#writes.putSketch('sets', key, sketch.encode(), added.encode())
     }
+  }
+
+  #isExpired(metricId: Id64, resolutionMs: number, bucketMs: number): boolean {
+    const timeline = `${formatId(metricId)} ${resolutionMs}`
+    let hasExpired = this.#hasExpired.get(timeline)
+    if (hasExpired === undefined) {
+      hasExpired = hasExpiredStretch(this.#writes.tables, this.#partition, metricId, resolutionMs)
+      this.#hasExpired.set(timeline, hasExpired)
+    }
+    return hasExpired && isExpired(this.#writes.tables, this.#partition, metricId, resolutionMs, bucketMs)
   }
 
   #sketch(key: Buffer): Sketch {
@@ -71,15 +84,22 @@ export function countDistinct(tables: Tables, partition: number, union: readonly
   return united.estimate()
 }
 
-/** Removes the sketches of a window: one transaction, however many there are. */
+/** Sketches that one verb removes: some milliseconds. */
+export const REMOVED_SETS_MAX = 1_000
+
+/** Removes at most `REMOVED_SETS_MAX` sketches of a window; returns whether more are left. */
 export function removeSets(
   writes: WriteSet,
   partition: number,
-  timeline: Pick<SetKey, 'metricId' | 'resolutionMs'>,
-  windowMs: number,
-): void {
-  const { metricId, resolutionMs } = timeline
+  { metricId, resolutionMs, windowMs }: WindowKey,
+): boolean {
   const start = windowKey(partition, metricId, resolutionMs, windowMs)
   const end = windowKey(partition, metricId, resolutionMs, windowMs + windowWidthMs(resolutionMs))
-  for (const key of writes.tables.sets.keys({ start, end })) writes.remove('sets', key)
+  let removed = 0
+  for (const key of writes.tables.sets.keys({ start, end, limit: REMOVED_SETS_MAX + 1 })) {
+    if (removed === REMOVED_SETS_MAX) return true
+    writes.remove('sets', key)
+    removed++
+  }
+  return false
 }

@@ -1,6 +1,6 @@
 import type { Id64 } from '../../model/id.ts'
 import type { Stretch } from '../store.ts'
-import { readTime, timelineKey, WINDOW_TIME_AT, windowKey } from './keys.ts'
+import { afterPrefix, readTime, timelineKey, WINDOW_TIME_AT, windowKey } from './keys.ts'
 import { decodeTime, encodeTime } from './rows.ts'
 import type { Tables } from './table.ts'
 import type { WriteSet } from './write-set.ts'
@@ -29,6 +29,12 @@ export function readExpired(
     if (fromMs !== before?.fromMs) found.push({ fromMs, toMs: decodeTime(value) })
   }
   return found
+}
+
+export function hasExpiredStretch(tables: Tables, partition: number, metricId: Id64, resolutionMs: number): boolean {
+  const start = timelineKey(partition, metricId, resolutionMs)
+  for (const _ of tables.expired.keys({ start, end: afterPrefix(start), limit: 1 })) return true
+  return false
 }
 
 export function isExpired(

@@ -17,14 +17,27 @@ import {
 } from '../store.ts'
 import { addListing, blockExists, putBlock, removeListing, unlistBlock } from './blocks.ts'
 import type { HeldBlocks } from './held-blocks.ts'
-import { afterPrefix, dueEnd, dueKey, inboxKey, indexKey, partitionKey, readDueKey, windowKey } from './keys.ts'
+import {
+  afterPrefix,
+  dueEnd,
+  dueKey,
+  inboxKey,
+  indexKey,
+  partitionKey,
+  readDueKey,
+  readPartition,
+  readWindowKey,
+  windowKey,
+} from './keys.ts'
 import {
   decodeInbox,
   decodeIndexEntry,
+  decodeJson,
   decodePartition,
   decodeWindow,
   encodeInbox,
   encodeIndexEntry,
+  encodeJson,
   encodePartition,
   encodeWindow,
   type WindowRow,
@@ -238,19 +251,55 @@ export function dueWindows(tables: Tables, partition: number, nowMs: number, max
   return found
 }
 
-export function expireWindow(writes: WriteSet, held: HeldBlocks, expiry: WindowExpiry): boolean {
-  const { partition, window, nowMs } = expiry
-  const { metricId, resolutionMs, windowMs } = window
-  const bytes = writes.get('windows', windowKey(partition, metricId, resolutionMs, windowMs))
-  if (bytes !== undefined && decodeWindow(bytes).expiresMs > nowMs) return false
-  removeWindow(writes, held, partition, window, nowMs)
-  const stretch = stretchOf(window)
-  if (expiry.dropExpired === undefined) addExpired(writes, partition, metricId, resolutionMs, stretch)
-  else for (const finerMs of expiry.dropExpired) removeExpired(writes, partition, metricId, finerMs, stretch)
-  return true
+/** After every key, whatever its partition. */
+const CONDEMNED_END = Buffer.alloc(3, 0xff)
+
+/** `hasMore`: `clearCondemned` has to finish the expiry. */
+export interface Expired {
+  readonly isDone: boolean
+  readonly hasMore: boolean
 }
 
-/** Removes a window regardless of its `expiresMs`. */
+export function expireWindow(writes: WriteSet, held: HeldBlocks, expiry: WindowExpiry): Expired {
+  const { partition, window, nowMs } = expiry
+  const { metricId, resolutionMs, windowMs } = window
+  const key = windowKey(partition, metricId, resolutionMs, windowMs)
+  const bytes = writes.get('windows', key)
+  if (bytes !== undefined && decodeWindow(bytes).expiresMs > nowMs) return { isDone: false, hasMore: false }
+  removeWindow(writes, held, partition, window, nowMs)
+  const hasMore = removeSets(writes, partition, window)
+  if (hasMore) writes.put('condemned', key, encodeJson(expiry.dropExpired ?? null))
+  // Until its sketches are removed, the window is recorded as expired: nothing can be added to them.
+  if (hasMore || expiry.dropExpired === undefined) {
+    addExpired(writes, partition, metricId, resolutionMs, stretchOf(window))
+  } else dropExpired(writes, partition, window, expiry.dropExpired)
+  return { isDone: true, hasMore }
+}
+
+/**
+ * Removes some of the set sketches that expired windows have left, and finishes the expiry of a window after its last
+ * one. Returns whether any are left in the store.
+ */
+export function clearCondemned(writes: WriteSet): boolean {
+  for (const { key, value } of writes.tables.condemned.rows({ start: partitionKey(0), end: CONDEMNED_END, limit: 1 })) {
+    const partition = readPartition(key)
+    const window = readWindowKey(key)
+    if (removeSets(writes, partition, window)) return true
+    writes.remove('condemned', key)
+    const resolutions = decodeJson(value) as readonly number[] | null
+    if (resolutions !== null) dropExpired(writes, partition, window, [...resolutions, window.resolutionMs])
+    return true
+  }
+  return false
+}
+
+function dropExpired(writes: WriteSet, partition: number, window: WindowKey, resolutions: readonly number[]): void {
+  for (const resolutionMs of resolutions) {
+    removeExpired(writes, partition, window.metricId, resolutionMs, stretchOf(window))
+  }
+}
+
+/** Removes a window regardless of its `expiresMs`, without its set sketches. */
 export function removeWindow(
   writes: WriteSet,
   held: HeldBlocks,
@@ -273,7 +322,6 @@ export function removeWindow(
     writes.remove('windows', key)
     writes.remove('due', dueKey(partition, decodeWindow(bytes).expiresMs, window))
   }
-  removeSets(writes, partition, window, windowMs)
 }
 
 function stretchOf(window: WindowKey): Stretch {

@@ -1,0 +1,81 @@
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { Environment } from '../../../src/store/embedded/environment.ts'
+import { HeldBlocks } from '../../../src/store/embedded/held-blocks.ts'
+import { setKey } from '../../../src/store/embedded/keys.ts'
+import { Lmdb } from '../../../src/store/embedded/lmdb.ts'
+import { countDistinct, REMOVED_SETS_MAX, SetChange } from '../../../src/store/embedded/sets.ts'
+import { readExpired } from '../../../src/store/embedded/stretches.ts'
+import { clearCondemned, expireWindow } from '../../../src/store/embedded/timelines.ts'
+import { windowWidthMs } from '../../../src/store/store.ts'
+import { temporaryFolder } from '../../support/temporary-folder.ts'
+
+const MINUTE = 60_000
+const HOUR = 3_600_000
+const PARTITION = 3
+const metricId = { hi: 1, lo: 2 }
+const window = { metricId, resolutionMs: HOUR, windowMs: 0 }
+const seriesOf = (lo: number) => ({ hi: 0, lo })
+const SERIES = 2 * REMOVED_SETS_MAX + 100
+
+async function open(): Promise<Environment> {
+  const folder = await temporaryFolder()
+  const environment = await Environment.open(folder, new Lmdb(folder))
+  onTestFinished(() => environment.close())
+  await add(environment, SERIES)
+  return environment
+}
+
+function add(environment: Environment, series: number): Promise<void> {
+  return environment.write((writes) => {
+    const change = new SetChange(writes, PARTITION, [HOUR])
+    for (let lo = 0; lo < series; lo++) change.add({ metricId, seriesId: seriesOf(lo), bucketMs: 0, members: ['x'] })
+    change.write()
+  })
+}
+
+const left = (environment: Environment) =>
+  environment.read(({ sets }) => {
+    const range = { start: setKey(PARTITION, metricId, HOUR, 0, seriesOf(0)), end: Buffer.alloc(3, 0xff) }
+    return [...sets.keys(range)].length
+  })
+
+const expired = (environment: Environment, resolutionMs: number) =>
+  environment.read((tables) =>
+    readExpired(tables, PARTITION, metricId, resolutionMs, { fromMs: 0, toMs: windowWidthMs(HOUR) }),
+  )
+
+describe('a window with more set sketches than one verb removes', () => {
+  test('expires at once, and its sketches go in bounded steps, in which no member is added to them', async () => {
+    const environment = await open()
+    const expiry = { partition: PARTITION, window, nowMs: 1 }
+    const outcome = await environment.write((writes) => expireWindow(writes, new HeldBlocks(), expiry))
+    expect(outcome).toEqual({ isDone: true, hasMore: true })
+    expect(await expired(environment, HOUR)).toHaveLength(1)
+    for (let sketches = SERIES - REMOVED_SETS_MAX; sketches > 0; sketches -= REMOVED_SETS_MAX) {
+      expect(await left(environment)).toBe(sketches)
+      await add(environment, 10)
+      expect(await environment.write(clearCondemned)).toBe(true)
+    }
+    expect(await environment.write(clearCondemned)).toBe(false)
+    expect(await left(environment)).toBe(0)
+    expect(await expired(environment, HOUR)).toHaveLength(1)
+  })
+
+  test('at the coarsest resolution is free for new members after its last sketch', async () => {
+    const environment = await open()
+    const finer = { ...window, resolutionMs: MINUTE }
+    await environment.write((writes) =>
+      expireWindow(writes, new HeldBlocks(), { partition: PARTITION, window: finer, nowMs: 1 }),
+    )
+    const expiry = { partition: PARTITION, window, dropExpired: [MINUTE], nowMs: 1 }
+    await environment.write((writes) => expireWindow(writes, new HeldBlocks(), expiry))
+    expect(await expired(environment, MINUTE)).toHaveLength(1)
+    while (await environment.write(clearCondemned)) {}
+    expect(await expired(environment, MINUTE)).toEqual([])
+    expect(await expired(environment, HOUR)).toEqual([])
+    await add(environment, 10)
+    expect(await left(environment)).toBe(10)
+    const key = { metricId, seriesId: seriesOf(0), resolutionMs: HOUR, bucketMs: 0 }
+    expect(await environment.read((tables) => countDistinct(tables, PARTITION, [key]))).toBe(1)
+  })
+})
