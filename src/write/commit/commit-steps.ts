@@ -96,8 +96,10 @@ function piecesOf(whole: EncodedPart): EncodedPart[] {
   if (splitsMembers) {
     const byId = new Map(series.map((known) => [keyOf(known.metric.row!.metricId, known.id!), known]))
     for (const chunk of memberChunks(part.members)) {
-      const metrics = touchesOf(chunk.map(({ metricId }) => metricId))
-      const known = new Set(chunk.flatMap(({ metricId, seriesId }) => byId.get(keyOf(metricId, seriesId)) ?? []))
+      const metrics = touchesOf(new Set(chunk.map(({ metricId }) => metricId)))
+      // The buckets of a series mostly share its id: as objects they are compared without writing them out.
+      const sets = new Map(chunk.map((set) => [set.seriesId, set])).values()
+      const known = new Set([...sets].flatMap(({ metricId, seriesId }) => byId.get(keyOf(metricId, seriesId)) ?? []))
       pieces.push({ part: { ...empty, metrics, members: chunk }, announced: [], series: [...known], points: 0 })
     }
   }
