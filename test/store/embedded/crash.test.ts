@@ -7,6 +7,7 @@ import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { openEmbeddedStore } from '../../../src/store/embedded/embedded-store.ts'
+import type { EnvironmentOptions } from '../../../src/store/embedded/environment.ts'
 import { lockFolder } from '../../../src/store/embedded/lock.ts'
 import type { Store } from '../../../src/store/store.ts'
 import { temporaryFolder } from '../../support/temporary-folder.ts'
@@ -28,12 +29,13 @@ const APPENDING = `
 import { openEmbeddedStore } from './out/store/embedded/embedded-store.js'
 import { metricIdOf } from './out/model/metric.js'
 import { setTimeout } from 'node:timers/promises'
-const [folder, bytes] = process.argv.slice(2)
-const store = await openEmbeddedStore({ folder, ...${JSON.stringify(SHAPE)} })
+const [folder, bytes, environment] = process.argv.slice(2)
+const store = await openEmbeddedStore({ folder, ...${JSON.stringify(SHAPE)}, environment: JSON.parse(environment) })
 const definition = ${JSON.stringify(METRIC)}
 const metricId = metricIdOf('shop', 'm', 1)
+const [last] = await store.readWatermarks('${WRITER}', [0])
 console.log('open')
-for (let number = 1; ; ) {
+for (let number = last + 1; ; ) {
   const block = { name: 'block-' + number, scalars: new Uint8Array(Number(bytes)).fill(number), sketches: undefined }
   const metrics = [{ metricId, generation: 1, definition, points: 1, firstMs: number, lastMs: number, cumulative: false }]
   const parts = [{ block, metrics, series: [], members: [], events: [], nowMs: number }]
@@ -104,14 +106,27 @@ function start(command: string, args: readonly string[]): Child {
   }
 }
 
-function startAppending(folder: string, bytes: number): Child {
-  return start(process.execPath, [join(compiled, 'appending.js'), folder, String(bytes)])
+function startAppending(folder: string, bytes: number, environment: EnvironmentOptions = {}): Child {
+  return start(process.execPath, [join(compiled, 'appending.js'), folder, String(bytes), JSON.stringify(environment)])
 }
 
 async function openFor(folder: string): Promise<Store> {
   const store = await openEmbeddedStore({ folder, ...SHAPE })
   onTestFinished(() => store.close())
   return store
+}
+
+/** Kills it when it has acknowledged this many commits, and returns how many it has. */
+async function killAfter(child: Child, commits: number): Promise<number> {
+  let acknowledged = 0
+  while (acknowledged < commits) acknowledged = Number(await child.line())
+  await child.kill()
+  // What it printed before it died but nobody has read yet was acknowledged too.
+  for (;;) {
+    const line = await child.line().catch(() => undefined)
+    if (line === undefined) return acknowledged
+    acknowledged = Number(line)
+  }
 }
 
 /** Everything of each commit up to the watermark is there, which is at least `acknowledged`. */
@@ -125,9 +140,9 @@ async function expectWhole(store: Store, acknowledged: number, bytes: number): P
     inbox.map(({ block }) => block),
     'scalars',
   )
-  blocks.forEach((block, i) => {
-    expect(block).toEqual(new Uint8Array(bytes).fill(i + 1))
-  })
+  const isWrong = (block: Uint8Array | undefined, i: number): boolean =>
+    block === undefined || Buffer.compare(block, new Uint8Array(bytes).fill(i + 1)) !== 0
+  expect(blocks.findIndex(isWrong)).toBe(-1)
   expect(await store.readMetric('shop', 'm')).toMatchObject({ points: watermark, lastSeenMs: watermark })
 }
 
@@ -137,17 +152,21 @@ describe('a process that holds a folder', () => {
     const child = startAppending(folder, 5_000)
     expect(await child.line()).toBe('open')
     await expect(openEmbeddedStore({ folder, ...SHAPE })).rejects.toThrow(`${folder} is in use by another gateway`)
-    let acknowledged = 0
-    while (acknowledged < 50) acknowledged = Number(await child.line())
-    await child.kill()
-    // Lines that it printed before it died count as acknowledged, even if they are still unread.
-    for (;;) {
-      const line = await child.line().catch(() => undefined)
-      if (line === undefined) break
-      acknowledged = Number(line)
-    }
+    const acknowledged = await killAfter(child, 50)
     await expectWhole(await openFor(folder), acknowledged, 5_000)
   })
+
+  test('loses nothing either when it is killed again and again in its checkpoints', async () => {
+    const folder = await temporaryFolder()
+    let acknowledged = 0
+    for (const commits of [1, 7, 23, 12, 31]) {
+      // Every few commits fill the layer in memory.
+      const child = startAppending(folder, 5_000, { layerBytesMax: 20_000 })
+      expect(await child.line()).toBe('open')
+      acknowledged = await killAfter(child, acknowledged + commits)
+    }
+    await expectWhole(await openFor(folder), acknowledged, 5_000)
+  }, 90_000)
 
   test.skipIf(process.platform !== 'linux')(
     'rejects with store_unavailable while the disk is full, still reads, and writes again when there is room',
@@ -155,7 +174,15 @@ describe('a process that holds a folder', () => {
       const folder = await temporaryFolder()
       // A limit on the size of files stands for a full disk, in units of 1,024 bytes.
       const command = 'ulimit -S -f 2000; exec "$0" "$@"'
-      const child = start('bash', ['-c', command, process.execPath, join(compiled, 'appending.js'), folder, '20000'])
+      const child = start('bash', [
+        '-c',
+        command,
+        process.execPath,
+        join(compiled, 'appending.js'),
+        folder,
+        '20000',
+        '{}',
+      ])
       expect(await child.line()).toBe('open')
       let acknowledged = 0
       let line = await child.line()
@@ -170,6 +197,7 @@ describe('a process that holds a folder', () => {
       await child.kill()
       await expectWhole(await openFor(folder), acknowledged, 20_000)
     },
+    90_000,
   )
 })
 

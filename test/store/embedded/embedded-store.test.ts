@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { type EmbeddedStoreOptions, openEmbeddedStore } from '../../../src/store/embedded/embedded-store.ts'
 import { STORE_FORMAT } from '../../../src/store/embedded/format.ts'
-import { FORMAT_KEY } from '../../../src/store/embedded/keys.ts'
+import { FORMAT_KEY, JOURNAL_KEY } from '../../../src/store/embedded/keys.ts'
 import { Lmdb } from '../../../src/store/embedded/lmdb.ts'
 import { decodeJson, encodeJson } from '../../../src/store/embedded/rows.ts'
 import { SWEPT_MAX } from '../../../src/store/embedded/sweep.ts'
@@ -105,6 +105,27 @@ describe('opening an embedded store', () => {
     await (await openEmbeddedStore(optionsOf(folder))).close()
     const resolutions = RESOLUTION_STEPS.map((stepMs) => ({ stepMs, keptMs: 2 * DAY }))
     await (await openFor(optionsOf(folder, { resolutions }))).ping()
+  })
+
+  test('a folder of format 1, which had no journal, is opened and becomes one of format 2', async () => {
+    const folder = await temporaryFolder()
+    const store = await openEmbeddedStore(optionsOf(folder))
+    await store.defineMetrics([{ project: 'shop', name: 'm', type: 'gauge' }])
+    await store.close()
+    const lmdb = new Lmdb(folder)
+    const { meta } = lmdb.tables
+    const found = decodeJson(meta.getBinary(FORMAT_KEY)!) as object
+    await lmdb.write(() => {
+      meta.put(FORMAT_KEY, encodeJson({ ...found, version: 1 }))
+      meta.remove(JOURNAL_KEY)
+    })
+    await lmdb.close()
+    const opened = await openFor(optionsOf(folder))
+    expect(await opened.readMetric('shop', 'm')).toMatchObject({ type: 'gauge' })
+    await opened.close()
+    const again = new Lmdb(folder)
+    expect(decodeJson(again.tables.meta.getBinary(FORMAT_KEY)!)).toMatchObject({ version: 2 })
+    await again.close()
   })
 
   test('a store of a newer format is refused', async () => {
