@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { open } from 'lmdb'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
+import { Lmdb } from '../../src/store/embedded/lmdb.ts'
 import { built, runChild } from '../support/child-gateway.ts'
 import { startGateway } from '../support/gateway.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
@@ -80,9 +81,24 @@ describe('a data file', () => {
     expect(readFileSync(join(folder, 'data.mdb')).equals(before)).toBe(true)
   })
 
+  it('that lacks pages in use is refused, naming the folder', async () => {
+    const folder = await copyOfSound()
+    const path = join(folder, 'data.mdb')
+    truncateSync(path, readFileSync(path).length - 4 * 4_096)
+    await expect(openEmbeddedStore({ folder, ...SHAPE })).rejects.toThrow(`${folder} cannot be opened: MDB_`)
+  })
+
   it('that lacks pages which no transaction has written is extended', async () => {
     const folder = await copyOfSound()
     const path = join(folder, 'data.mdb')
+    // The pages of the large value are free afterwards, and later writes fit into the first of them.
+    const lmdb = new Lmdb(folder)
+    const { keys } = lmdb.tables
+    await lmdb.write(() => keys.put(Buffer.from('large'), Buffer.alloc(1_000_000)))
+    await lmdb.write(() => keys.remove(Buffer.from('large')))
+    for (let i = 0; i < 5; i++) await lmdb.write(() => keys.put(Buffer.from('small'), Buffer.from([i])))
+    await lmdb.write(() => keys.remove(Buffer.from('small')))
+    await lmdb.close()
     const { length } = readFileSync(path)
     truncateSync(path, length - 4_096)
     const store = await openEmbeddedStore({ folder, ...SHAPE })

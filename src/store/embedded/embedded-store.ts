@@ -1,4 +1,4 @@
-import { assert } from '../../model/errors.ts'
+import { assert, GatewayError } from '../../model/errors.ts'
 import type { Id64 } from '../../model/id.ts'
 import { Listeners } from '../../model/listeners.ts'
 import type { KeyRow } from '../api-keys.ts'
@@ -83,7 +83,10 @@ export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<
   } catch (error) {
     await lmdb?.close()
     await lock.release()
-    throw error
+    if (!(error instanceof GatewayError)) throw error
+    const { cause } = error
+    const reason = cause instanceof Error ? cause.message : error.message
+    throw new Error(`the store in ${options.folder} cannot be opened: ${reason}`, { cause })
   }
 }
 
