@@ -259,9 +259,9 @@ export class CatalogChange {
 
   write(): void {
     for (const changed of this.#metrics.values()) {
-      const { key, row, isNew } = changed
-      this.#writes.put('metrics', key, encodeMetric({ ...row, tagKeys: this.#writeTagKeys(changed) }))
-      if (!isNew) continue
+      const { key, row, before } = changed
+      this.#writes.put('metrics', key, encodeMetric({ ...row, tagKeys: this.#writeTagKeys(changed) }, before))
+      if (before !== undefined) continue
       this.#writes.put('metric-ids', metricIdKey(row.metricId), key)
       addToCount(this.#writes, row.project, 1)
     }
@@ -297,11 +297,11 @@ export class CatalogChange {
     const knownKey = this.#writes.get('metric-ids', metricIdKey(touch.metricId))
     const key = knownKey ?? metricKey(definition.project, definition.name)
     const bytes = this.#writes.get('metrics', key)
-    if (bytes !== undefined) return changedOf(key, decodeMetric(bytes), false)
+    if (bytes !== undefined) return changedOf(key, decodeMetric(bytes), bytes)
     const text = Buffer.from(key).toString('latin1')
     if (this.#madeKeys.has(text) || this.#isDeleted(touch)) return undefined
     this.#madeKeys.add(text)
-    return changedOf(key, newMetric(definition, touch.metricId, touch.generation, this.#partition), true)
+    return changedOf(key, newMetric(definition, touch.metricId, touch.generation, this.#partition), undefined)
   }
 
   #isDeleted({ definition: { project, name }, generation }: MetricTouch): boolean {
@@ -324,14 +324,15 @@ const TAG_KEYS_IN_ROW_MAX = 16
 interface Changed {
   readonly key: Uint8Array
   row: StoredMetric
-  readonly isNew: boolean
+  /** What is stored; undefined: the commit creates the metric. */
+  readonly before: Uint8Array | undefined
   /** Tag keys of the row and of this commit. `newTagKeys`: those that are not stored yet. */
   readonly tagKeys: Set<string>
   readonly newTagKeys: string[]
 }
 
-function changedOf(key: Uint8Array, row: StoredMetric, isNew: boolean): Changed {
-  return { key, row, isNew, tagKeys: new Set(row.tagKeys), newTagKeys: [] }
+function changedOf(key: Uint8Array, row: StoredMetric, before: Uint8Array | undefined): Changed {
+  return { key, row, before, tagKeys: new Set(row.tagKeys), newTagKeys: [] }
 }
 
 function matchesTouch(row: StoredMetric, touch: MetricTouch): boolean {

@@ -143,9 +143,14 @@ export interface StoredMetric extends Omit<MetricRow, 'tagKeys'> {
   readonly tagKeys: readonly string[] | undefined
 }
 
-export function encodeMetric(row: StoredMetric): Uint8Array {
-  const tail = JSON.stringify([row.project, row.name, row.unit ?? null, row.description ?? null, row.tagKeys ?? null])
-  const bytes = Buffer.allocUnsafe(METRIC_HEAD_BYTES + Buffer.byteLength(tail))
+/** Rows that were encoded or decoded, by their bytes: a commit reads what the commit before wrote. */
+const metricsByBytes = new WeakMap<Uint8Array, StoredMetric>()
+
+/** `before`: the bytes that the row replaces. Commits mostly change only numbers, and the text is copied from there. */
+export function encodeMetric(row: StoredMetric, before?: Uint8Array): Uint8Array {
+  const tail =
+    before !== undefined && hasSameText(row, decodeMetric(before)) ? before.subarray(METRIC_HEAD_BYTES) : textOf(row)
+  const bytes = Buffer.allocUnsafe(METRIC_HEAD_BYTES + tail.length)
   bytes.writeDoubleLE(row.points, 0)
   bytes.writeDoubleLE(row.firstSeenMs ?? Number.NaN, 8)
   bytes.writeDoubleLE(row.lastSeenMs ?? Number.NaN, 16)
@@ -156,11 +161,35 @@ export function encodeMetric(row: StoredMetric): Uint8Array {
   bytes.writeUInt8(row.cumulative ? 1 : 0, 35)
   bytes.writeUInt32LE(row.metricId.hi, 36)
   bytes.writeUInt32LE(row.metricId.lo, 40)
-  bytes.write(tail, METRIC_HEAD_BYTES)
+  bytes.set(tail, METRIC_HEAD_BYTES)
+  metricsByBytes.set(bytes, row)
   return bytes
 }
 
+function textOf(row: StoredMetric): Uint8Array {
+  return encodeJson([row.project, row.name, row.unit ?? null, row.description ?? null, row.tagKeys ?? null])
+}
+
+function hasSameText(a: StoredMetric, b: StoredMetric): boolean {
+  return (
+    a.tagKeys === b.tagKeys &&
+    a.name === b.name &&
+    a.project === b.project &&
+    a.unit === b.unit &&
+    a.description === b.description
+  )
+}
+
 export function decodeMetric(bytes: Uint8Array): StoredMetric {
+  let row = metricsByBytes.get(bytes)
+  if (row === undefined) {
+    row = parseMetric(bytes)
+    metricsByBytes.set(bytes, row)
+  }
+  return row
+}
+
+function parseMetric(bytes: Uint8Array): StoredMetric {
   const fields = view(bytes)
   const tail = json(bytes, METRIC_HEAD_BYTES) as [string, string, string | null, string | null, string[] | null]
   const firstSeenMs = fields.getFloat64(8, true)
