@@ -185,6 +185,8 @@ export interface PointSink<S extends SeriesRef = SeriesRef> {
   add(index: number, series: S, timeMs: number, value: number): void
   addWeighted(index: number, series: S, timeMs: number, value: number, weight: number): void
   addTotal(index: number, series: S, timeMs: number, total: number): void
+  /** A running total that was 0 at `startMs`, which is before `timeMs`: the first total since a start counts whole. */
+  addTotalSince(index: number, series: S, timeMs: number, total: number, startMs: number): void
   addMember(index: number, series: S, timeMs: number, member: string): void
   reject(index: number, rejection: Rejection): void
   /** Series by the bytes of their items, shared by all decoders. */

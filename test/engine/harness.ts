@@ -6,12 +6,13 @@ import type { TestGateway } from '../support/gateway.ts'
 
 export const PROJECT = 'test'
 
-/** A point: `value` of a gauge, a distribution (so often as `weight` says) or a delta; a running `total`; a `member`. */
+/** A point: `value` of a gauge, a distribution (so often as `weight` says) or a delta; a running `total`, which was 0 at `since`; a `member`. */
 export interface Sample {
   readonly at: string | number
   readonly value?: number
   readonly weight?: number
   readonly total?: number
+  readonly since?: number
   readonly member?: string
   readonly tags?: Readonly<Record<string, string>>
 }
@@ -24,11 +25,12 @@ export function track(
   samples: readonly Sample[],
 ): Promise<readonly ItemError[]> {
   return gateway.track(PROJECT, (sink) => {
-    for (const [i, { at, value, weight, total, member, tags = {} }] of samples.entries()) {
+    for (const [i, { at, value, weight, total, since, member, tags = {} }] of samples.entries()) {
       const series = sink.resolve(name, type, Object.entries(tags))
       const timeMs = typeof at === 'number' ? at : Date.parse(at)
       if ('code' in series) sink.reject(i, series)
       else if (member !== undefined) sink.addMember(i, series, timeMs, member)
+      else if (total !== undefined && since !== undefined) sink.addTotalSince(i, series, timeMs, total, since)
       else if (total !== undefined) sink.addTotal(i, series, timeMs, total)
       else if (weight !== undefined) sink.addWeighted(i, series, timeMs, value ?? Number.NaN, weight)
       else sink.add(i, series, timeMs, value ?? Number.NaN)

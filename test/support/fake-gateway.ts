@@ -21,9 +21,11 @@ export interface DeliveredPoint {
   readonly type: MetricType
   readonly tags: readonly (readonly [string, string])[]
   readonly timeMs: number
-  readonly how: 'add' | 'addWeighted' | 'addTotal' | 'addMember'
+  readonly how: 'add' | 'addWeighted' | 'addTotal' | 'addTotalSince' | 'addMember'
   readonly value: number | string
   readonly weight?: number
+  /** Of a running total. */
+  readonly startMs?: number
 }
 
 export interface FakeGatewayOptions {
@@ -163,12 +165,12 @@ export function createRecordingSink(
     ref: SeriesRef,
     timeMs: number,
     value: number | string,
-    weight?: number,
+    more: Pick<DeliveredPoint, 'weight' | 'startMs'> = {},
   ) => {
     const series = known.get(ref)
     if (series === undefined) throw new Error('a series that this sink did not resolve')
     const { name, type, tags } = series
-    points.push({ project, index, name, type, tags, timeMs, how, value, ...(weight === undefined ? {} : { weight }) })
+    points.push({ project, index, name, type, tags, timeMs, how, value, ...more })
   }
   const sink: PointSink = {
     resolve(name, type, pairs) {
@@ -180,8 +182,11 @@ export function createRecordingSink(
       return series
     },
     add: (index, series, timeMs, value) => record('add', index, series, timeMs, value),
-    addWeighted: (index, series, timeMs, value, weight) => record('addWeighted', index, series, timeMs, value, weight),
+    addWeighted: (index, series, timeMs, value, weight) =>
+      record('addWeighted', index, series, timeMs, value, { weight }),
     addTotal: (index, series, timeMs, total) => record('addTotal', index, series, timeMs, total),
+    addTotalSince: (index, series, timeMs, total, startMs) =>
+      record('addTotalSince', index, series, timeMs, total, { startMs }),
     addMember: (index, series, timeMs, member) => record('addMember', index, series, timeMs, member),
     reject: (index, { code, message }) => void errors.push({ index, code, message }),
     memory: new ItemCache(1 << 20),

@@ -138,6 +138,7 @@ export class FakeGateway implements Gateway {
       add: (_index, ref, timeMs, value) => push(ref, timeMs, value),
       addWeighted: (_index, ref, timeMs, value) => push(ref, timeMs, value),
       addTotal: (_index, ref, timeMs, total) => push(ref, timeMs, total),
+      addTotalSince: (_index, ref, timeMs, total) => push(ref, timeMs, total),
       addMember: (_index, ref, timeMs, member) => push(ref, timeMs, member),
       reject: (index, { code, message }) => errors.push({ index, code, message }),
       memory: new ItemCache(0),

@@ -26,6 +26,7 @@ function stepsOf(decode: (sink: PointSink) => Steps<unknown>) {
     add: counted(sink.add),
     addMember: counted(sink.addMember),
     addTotal: counted(sink.addTotal),
+    addTotalSince: counted(sink.addTotalSince),
     addWeighted: counted(sink.addWeighted),
     reject: counted(sink.reject),
   }

@@ -12,7 +12,7 @@ import { RETAINED_LOOK_MS, RETAINED_MS_MAX } from '../recover/replay.ts'
 import { RetainedCommits } from '../recover/retained-commits.ts'
 import { Admission } from '../round/admission.ts'
 import { DecodeQueue } from '../round/decode-queue.ts'
-import { PointBatch } from '../round/point-batch.ts'
+import { forgetStarts, PointBatch } from '../round/point-batch.ts'
 import { Registry, type RegistryLimits } from '../round/registry.ts'
 import { type PlacedEvent, POINTS_PER_STEP, type RoundSettings } from '../round/round.ts'
 import { sortByIndex } from '../round/sort-rejections.ts'
@@ -139,26 +139,32 @@ export class Writer {
       return admission
     }
     let isAdmitted = false
+    let isStored = false
+    batch.begin(project)
+    const { starts } = batch
     this.#pendingDecodes++
     try {
-      batch.begin(project)
       const steps = decode(batch)
       const decoding = steps && this.#decodes.run(steps, () => reviewOf(batch, admit))
       if (decoding !== undefined) await decoding
       if (admission !== undefined || batch.newSeries.length > 0) await admit().finish()
       isAdmitted = true
       let rejected = batch.takeRejected()
+      if (rejected.length > 0) batch.forgetRefusedStarts()
       if (rejected.length > 1) rejected = await this.#sorted(rejected)
       const marker = idempotencyKey === undefined ? undefined : { project, key: idempotencyKey }
       const isOrdinary = this.#groups.length === 1 && batch.length <= POINTS_PER_STEP
       const commit = isOrdinary
         ? this.#commit(project, this.#groups[0]!, { batch, positions: undefined, events }, marker)
         : this.#commitShares(project, batch, marker, events)
-      if (commit === undefined) return rejected
-      this.totals.points += await commit
-      this.totals.events += events.length
+      if (commit !== undefined) {
+        this.totals.points += await commit
+        this.totals.events += events.length
+      }
+      isStored = true
       return rejected
     } finally {
+      if (!isStored) forgetStarts(starts)
       const ended = admission?.end()
       if (ended !== undefined) await ended
       // An admitted batch may be in use by another request already.

@@ -179,6 +179,8 @@ export class Series implements SeriesRef {
   reservedBy = 0
   /** Written by `PointBatch`: the batch that met it last. */
   metIn = 0
+  /** The start of its running totals that was stored last; see `PointBatch.addTotalSince`. */
+  startMs = Number.NaN
   /** Written by `Round`: the round that this series was last in, and its latest row there. */
   epoch = 0
   bucketMs = 0

@@ -2,6 +2,7 @@ import { type ItemError, MessageBudget } from '../../model/errors.ts'
 import type { ItemCache } from '../../model/item-cache.ts'
 import type { MetricType } from '../../model/metric.ts'
 import type { MetricAbout, PointSink, Rejection } from '../../model/point.ts'
+import { DAY_MS } from '../../model/time.ts'
 import type { Metric, Series } from './cached-metric.ts'
 import type { Registry } from './registry.ts'
 
@@ -13,6 +14,9 @@ export const MEMBER: PointMode = 3
 
 /** Counts batches, and their attempts to decode a body. */
 let marks = 0
+
+/** A start that is older than this stores nothing: after as long a silence a running total counts nothing. */
+const START_AGE_MS_MAX = 7 * DAY_MS
 
 /**
  * The points of one request between its decoder and its round, in columns: there is no object per point. It exists
@@ -45,6 +49,8 @@ export class PointBatch implements PointSink<Series> {
   newMetrics: Metric[] = []
   /** Series that no commit of this process has registered under the current version; since the last `takeNew`. */
   newSeries: Series[] = []
+  /** Series of which this request stores a start. Their `startMs` is void unless the request is stored. */
+  starts: Series[] = []
 
   constructor(registry: Registry) {
     this.#registry = registry
@@ -53,6 +59,8 @@ export class PointBatch implements PointSink<Series> {
   begin(project: string): void {
     this.#project = project
     this.#version = this.#registry.version
+    // The request before may still wait for its commit.
+    this.starts = []
     this.restart()
   }
 
@@ -62,6 +70,7 @@ export class PointBatch implements PointSink<Series> {
     this.members.length = 0
     this.takeRejected()
     this.#messages.restart()
+    forgetStarts(this.starts)
     this.takeNew()
     this.restarts++
     this.#mark = ++marks
@@ -132,6 +141,26 @@ export class PointBatch implements PointSink<Series> {
     this.value[i] = total
   }
 
+  /**
+   * Stores a total of 0 right after the start, once for each series and start. Right after, not at it: the last total
+   * before a restart may have that time. Storing it again, as another gateway does, changes nothing.
+   */
+  addTotalSince(item: number, series: Series, timeMs: number, total: number, startMs: number): void {
+    if (series.startMs !== startMs && timeMs - startMs <= START_AGE_MS_MAX) {
+      this.addTotal(item, series, Math.min(startMs + 1, timeMs - 1), 0)
+      series.startMs = startMs
+      this.starts.push(series)
+    }
+    this.addTotal(item, series, timeMs, total)
+  }
+
+  /** After an admission: forgets the starts of items that it refused. */
+  forgetRefusedStarts(): void {
+    if (this.starts.length === 0) return
+    const kept = new Set(this.series)
+    forgetStarts(this.starts.filter((series) => !kept.has(series)))
+  }
+
   addMember(item: number, series: Series, timeMs: number, member: string): void {
     const i = this.#next(item, series, timeMs, MEMBER)
     this.value[i] = this.members.length
@@ -180,4 +209,10 @@ export class PointBatch implements PointSink<Series> {
     this.value = wider(this.value, new Float64Array(capacity))
     this.weight = wider(this.weight, new Float64Array(capacity))
   }
+}
+
+/** For a request that was not stored: the next total of these series stores its start again. */
+export function forgetStarts(starts: Series[]): void {
+  for (const series of starts) series.startMs = Number.NaN
+  starts.length = 0
 }
