@@ -38,6 +38,14 @@ export function parseText(text: string): string {
   return text
 }
 
+/** Texts separated by commas. */
+export function parseList(text: string): readonly string[] {
+  return text
+    .split(',')
+    .map((element) => element.trim())
+    .filter((element) => element !== '')
+}
+
 /** `10s:6h,1m:7d`: steps ascend, each a multiple of the one before, and none is kept shorter than a finer one. */
 export function parseResolutions(text: string): readonly Resolution[] {
   const resolutions = text.split(',').map(parseResolution)

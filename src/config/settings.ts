@@ -5,6 +5,7 @@ import {
   parseApiKeys,
   parseClusterNodes,
   parseCount,
+  parseList,
   parseOrigins,
   parseRedisPrefix,
   parseRedisUrl,
@@ -38,7 +39,15 @@ export type Settings = Readonly<Record<string, Setting<unknown>>>
 
 export type ValuesOf<S extends Settings> = { readonly [Field in keyof S]: ReturnType<S[Field]['parse']> }
 
-const RATE_LIMITS: RateLimits = { single: 1_000, batch: 10, query: 60, graphql: 600, betterstack: 500 }
+const RATE_LIMITS: RateLimits = {
+  single: 1_000,
+  batch: 10,
+  query: 60,
+  graphql: 600,
+  betterstack: 500,
+  otlp: 3_000,
+  write: 3_000,
+}
 
 export const TABLE = {
   http: {
@@ -218,6 +227,14 @@ export const TABLE = {
       unit: 'bytes',
       meaning: 'One event as it is stored; payload_too_large.',
       parse: parseCount,
+    },
+    otlpTags: {
+      name: 'OTLP_TAGS',
+      default: '',
+      unit: 'attribute,…',
+      meaning:
+        'Resource and scope attributes of OTLP that become tags, beside service.name and service.instance.id; otel.scope.name and otel.scope.version are those of the scope itself.',
+      parse: parseList,
     },
   },
   points: {

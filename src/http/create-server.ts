@@ -15,6 +15,8 @@ import { registerFluxRoutes } from './flux/flux-routes.ts'
 import { type RequestHandler, type ServedRequest, SHORT_WAY_PATH, shortWay } from './flux/short-way.ts'
 import { registerOpenApi } from './openapi/openapi-route.ts'
 import type { Route } from './openapi/operation.ts'
+import { sendOtlpError } from './otlp/otlp-response.ts'
+import { type OtlpLimits, registerOtlpRoutes } from './otlp/otlp-routes.ts'
 import { addCommonHeaders, setCommonHeaders } from './response/common-headers.ts'
 import { allowOrigins, type CorsOrigins, headersWithoutOrigin } from './response/cors.ts'
 import { asGatewayError, sendError, statusOf } from './response/error-status.ts'
@@ -38,7 +40,7 @@ export interface ServerOptions {
   readonly clientFolder?: URL | undefined
 }
 
-export interface ServerLimits extends FluxLimits, BetterStackLimits, BodyLimits {
+export interface ServerLimits extends FluxLimits, BetterStackLimits, OtlpLimits, BodyLimits {
   /** Open connections; more are closed at once. */
   readonly connectionsMax: number
   /** How long `/ready` waits for the store. */
@@ -121,6 +123,10 @@ export function createServer(options: ServerOptions): FastifyInstance {
   app.register(async (scope) => {
     scope.setErrorHandler(errorHandler(sendPlainError))
     registerBetterStackRoutes(scope, { gateway, log: requestLog, now, limits })
+  })
+  app.register(async (scope) => {
+    scope.setErrorHandler(errorHandler(sendOtlpError))
+    registerOtlpRoutes(scope, { gateway, now, limits })
   })
   app.addHook('preClose', (done) => {
     isClosing = true

@@ -91,6 +91,17 @@ export function readTags(
     if (text === undefined) {
       return reject('invalid_tags', `tag ${quote(key)} must be a string, number or boolean, not ${describe(value)}`)
     }
+    pairs.push([key, text])
+  }
+  return checkTags(pairs, limits) ?? pairs
+}
+
+/** Why these tags are invalid, for decoders that have them as pairs. */
+export function checkTags(
+  pairs: readonly (readonly [key: string, value: string])[],
+  limits: PointLimits,
+): Rejection | undefined {
+  for (const [key, text] of pairs) {
     if (key === '' || isLongerThan(key, limits.tagKeyCharsMax)) {
       return reject('invalid_tags', `tag key ${quote(key)} must have 1 to ${limits.tagKeyCharsMax} characters`)
     }
@@ -102,12 +113,9 @@ export function readTags(
     }
     if (!key.isWellFormed() || !text.isWellFormed())
       return reject('invalid_tags', `tag ${quote(key)} is not well-formed Unicode`)
-    pairs.push([key, text])
   }
-  if (pairs.length > limits.tagsMax) {
-    return reject('invalid_tags', `${pairs.length} tags, at most ${limits.tagsMax} are allowed`)
-  }
-  return pairs
+  if (pairs.length <= limits.tagsMax) return undefined
+  return reject('invalid_tags', `${pairs.length} tags, at most ${limits.tagsMax} are allowed`)
 }
 
 function joined(values: readonly unknown[]): string | undefined {

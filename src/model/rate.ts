@@ -1,7 +1,7 @@
 /** The model of rate limits: classes of requests that are counted together, and their limits per minute. */
 
 /** `single` is every other request. `betterstack` is counted by client address, the others by API key. */
-export const RATE_CLASSES = ['single', 'batch', 'query', 'graphql', 'betterstack'] as const
+export const RATE_CLASSES = ['single', 'batch', 'query', 'graphql', 'betterstack', 'otlp', 'write'] as const
 export type RateClass = (typeof RATE_CLASSES)[number]
 
 /** Requests per minute; `off` for no limit. */

@@ -15,6 +15,7 @@ import {
   reject,
 } from '../model/point.ts'
 import { StepBudget, type Steps } from '../model/steps.ts'
+import { limitText } from './limit-text.ts'
 
 /**
  * Metrics of the Better Stack dialect, and those that the Vector agent sends to the same route: `{"name", TYPE: {…},
@@ -439,11 +440,4 @@ function limitOf(value: unknown): number | undefined {
   if (typeof value === 'bigint') return Number(value)
   const sign = typeof value === 'string' ? INFINITY.exec(value)?.[1] : undefined
   return sign === undefined ? undefined : sign === '-' ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY
-}
-
-/** The shortest decimal: `0.1`, `1`, `+Inf`. */
-function limitText(limit: number): string {
-  if (limit === Number.POSITIVE_INFINITY) return '+Inf'
-  if (limit === Number.NEGATIVE_INFINITY) return '-Inf'
-  return String(limit === 0 ? 0 : limit)
 }

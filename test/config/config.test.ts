@@ -119,6 +119,8 @@ describe('readConfig', () => {
       query: 'off',
       graphql: 600,
       betterstack: 500,
+      otlp: 3_000,
+      write: 3_000,
     })
     expect(config.http.trustProxy).toEqual(['loopback', '10.0.0.0/8', '2001:db8::1'])
     expect(config.http.corsOrigins).toEqual(['https://app.example', 'http://localhost:5173'])

@@ -1,3 +1,5 @@
+import { attributes, type OtlpRequest } from './otlp-request.ts'
+
 /** A request for tests that go through every route. Its route is `METHOD path`, as the router has it. */
 export interface ExampleRequest {
   readonly route: string
@@ -60,6 +62,24 @@ async function firstOf({ body }: Response): Promise<string> {
 
 const V1 = '/api/v1'
 
+/** A gauge, a delta and a point that is rejected. */
+const otlp = (service: string): OtlpRequest => ({
+  resourceMetrics: [
+    {
+      resource: { attributes: attributes({ 'service.name': service }) },
+      scopeMetrics: [
+        {
+          metrics: [
+            { name: 'shared.otlp', description: service, gauge: { dataPoints: [{ asInt: 1 }] } },
+            { name: `${service}.otlp`, sum: { aggregationTemporality: 1, dataPoints: [{ asInt: 2 }] } },
+            { name: 'shared.typed', summary: { dataPoints: [{ quantileValues: [{ quantile: 2, value: 1 }] }] } },
+          ],
+        },
+      ],
+    },
+  ],
+})
+
 function graphql(query: string, variables: Readonly<Record<string, unknown>> = {}): ExampleRequest {
   return {
     route: 'POST /graphql',
@@ -119,6 +139,8 @@ export function exampleRequests(mark: string, seen: Seen): readonly ExampleReque
       { route: `HEAD ${path}`, url: path, isOpen: true },
     ]),
     { ...post('/metrics', ''), body: JSON.stringify(stack[0]), headers: { 'content-type': 'application/x-ndjson' } },
+    post('/v1/metrics', otlp(mark)),
+    post('/v1/metrics', otlp('shared')),
     graphql('mutation ($input: MetricInput!) { trackMetric(input: $input) { name value metric { dataPoints } } }', {
       input: { ...item('shared.graphql', 'gauge', 3), ...upper('gauge') },
     }),

@@ -67,7 +67,15 @@ declare module 'fastify' {
 }
 
 /** In the order in which readers see them. */
-export const OPERATION_TAGS = ['Metrics', 'Events', 'Better Stack', 'GraphQL', 'Operations'] as const
+export const OPERATION_TAGS = [
+  'Metrics',
+  'Events',
+  'Better Stack',
+  'OpenTelemetry',
+  'Prometheus',
+  'GraphQL',
+  'Operations',
+] as const
 type OperationTag = (typeof OPERATION_TAGS)[number]
 
 export const STRING: JsonSchema = { type: 'string' }

@@ -1,0 +1,161 @@
+import { createHash } from 'node:crypto'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { Gateway, SavedResponse, TrackOptions } from '../../gateway.ts'
+import { GatewayError, type ItemError } from '../../model/errors.ts'
+import { Pacer } from '../../model/pacer.ts'
+import type { PointLimits, PointSink } from '../../model/point.ts'
+import { runPaced, type Steps } from '../../model/steps.ts'
+import { CumulativeHistograms, type HistogramChanges } from '../../wire/histogram/cumulative-histograms.ts'
+import { readJsonBody } from '../../wire/json-body.ts'
+import type { OtlpOptions } from '../../wire/otlp/deliver-points.ts'
+import { decodeOtlpJson, needsJsonMarker } from '../../wire/otlp/otlp-json.ts'
+import { decodeOtlpProtobuf, needsMarker } from '../../wire/otlp/otlp-protobuf.ts'
+import { projectOf, requireScope } from '../access/auth.ts'
+import { bodyBytesOf } from '../body/request-body.ts'
+import { IDEMPOTENCY_KEY, INGEST_ERRORS, type Operation } from '../openapi/operation.ts'
+import { serveIdempotently } from '../server/idempotency.ts'
+import { encodingOf, otlpStatusOf, type PartialSuccess, sendOtlpResponse } from './otlp-response.ts'
+
+/**
+ * OTLP/HTTP for metrics (https://opentelemetry.io/docs/specs/otlp/#otlphttp): `POST /v1/metrics`, in protobuf or JSON.
+ * Rejected points are reported as a partial success, the others are stored.
+ *
+ * A client that does not hear of a success sends the same bytes again. Gauges and running totals may arrive twice.
+ * Deltas may not, so a request with deltas carries a marker: the hash of its body, which holds series, start and end of
+ * each of them.
+ */
+export interface OtlpRoutesOptions {
+  readonly gateway: Gateway
+  readonly now: () => number
+  readonly limits: OtlpLimits
+}
+
+export interface OtlpLimits {
+  readonly points: PointLimits
+  /** Points of one request. */
+  readonly requestPointsMax: number
+  /** Attributes of resources and scopes that become tags, beside the instance of a service. */
+  readonly otlpTags: readonly string[]
+}
+
+export function registerOtlpRoutes(app: FastifyInstance, options: OtlpRoutesOptions): void {
+  const { gateway, now } = options
+  const histograms = new CumulativeHistograms(now())
+  const onRequest = [requireScope(gateway, 'ingest', 'otlp'), requireOtlpBody]
+  app.post('/v1/metrics', { onRequest, config: { openapi: EXPORT_METRICS } }, async (request, reply) => {
+    const { body } = await serveIdempotently(gateway, request, (trackOptions) =>
+      store(request, trackOptions, histograms, options),
+    )
+    const success: PartialSuccess = JSON.parse(body)
+    return sendOtlpResponse(reply, success)
+  })
+}
+
+/** Refuses other content types before the body is read. */
+function requireOtlpBody(request: FastifyRequest, _reply: FastifyReply, done: (error?: Error) => void): void {
+  if (encodingOf(request) !== undefined) done()
+  else {
+    const message = 'the content type must be application/x-protobuf or application/json'
+    done(new GatewayError('unsupported_media_type', message))
+  }
+}
+
+/** The body of the result is the partial success as JSON, whatever the encoding of the request. */
+async function store(
+  request: FastifyRequest,
+  trackOptions: TrackOptions,
+  histograms: CumulativeHistograms,
+  options: OtlpRoutesOptions,
+): Promise<SavedResponse> {
+  const { gateway } = options
+  const project = projectOf(request)
+  const body = bodyBytesOf(request)
+  const changes = histograms.begin(project)
+  const nowMs = options.now()
+  try {
+    const { decode, isMarked } = await read(request, body, otlpOptions(options, nowMs, changes))
+    const { idempotencyKey = isMarked ? markerOf(body) : undefined } = trackOptions
+    const rejected = await gateway.track(project, decode, idempotencyKey === undefined ? {} : { idempotencyKey })
+    return { status: 200, body: JSON.stringify(partialSuccessOf(rejected)) }
+  } catch (error) {
+    changes.undo(nowMs)
+    throw error
+  }
+}
+
+function otlpOptions({ limits }: OtlpRoutesOptions, nowMs: number, histograms: HistogramChanges): OtlpOptions {
+  const { points, requestPointsMax, otlpTags } = limits
+  return { nowMs, limits: points, pointsMax: requestPointsMax, resourceTags: new Set(otlpTags), histograms }
+}
+
+interface ReadBody {
+  readonly decode: (sink: PointSink) => Steps<void>
+  /** Whether it must not count twice. */
+  readonly isMarked: boolean
+}
+
+async function read(request: FastifyRequest, body: Uint8Array, options: OtlpOptions): Promise<ReadBody> {
+  if (encodingOf(request) === 'protobuf') {
+    const isMarked = await runPaced(needsMarker(body), new Pacer())
+    return { decode: (sink) => decodeOtlpProtobuf(body, sink, options), isMarked }
+  }
+  const json = await readJsonBody(body)
+  const isMarked = await runPaced(needsJsonMarker(json), new Pacer())
+  return { decode: (sink) => decodeOtlpJson(json, sink, options), isMarked }
+}
+
+function markerOf(body: Uint8Array): string {
+  return `otlp-${createHash('sha256').update(body).digest('hex')}`
+}
+
+/** Reasons in the message of a partial success. */
+const REASONS_MAX = 3
+
+function partialSuccessOf(rejected: readonly ItemError[]): PartialSuccess {
+  const reasons = new Set<string>()
+  for (const { code, message } of rejected) {
+    if (reasons.size === REASONS_MAX) break
+    reasons.add(`${code}: ${message}`)
+  }
+  return { rejected: rejected.length, message: [...reasons].join('; ') }
+}
+
+const EXPORT_METRICS: Operation = {
+  id: 'exportMetrics',
+  tag: 'OpenTelemetry',
+  summary: 'Stores metrics sent by OTLP/HTTP',
+  description: 'Rejected points are counted in `partialSuccess`; the others are stored.',
+  scope: 'ingest',
+  parameters: [IDEMPOTENCY_KEY],
+  body: {
+    'application/x-protobuf': { type: 'string', format: 'binary', description: 'An ExportMetricsServiceRequest.' },
+    'application/json': { type: 'object', description: 'An ExportMetricsServiceRequest in the JSON encoding of OTLP.' },
+  },
+  response: {
+    status: 200,
+    description: 'The points are stored durably. The response has the content type of the request.',
+    content: {
+      'application/x-protobuf': { type: 'string', format: 'binary', description: 'An ExportMetricsServiceResponse.' },
+      'application/json': {
+        type: 'object',
+        properties: {
+          partialSuccess: {
+            type: 'object',
+            properties: { rejectedDataPoints: { type: 'string' }, errorMessage: { type: 'string' } },
+          },
+        },
+      },
+    },
+  },
+  errors: INGEST_ERRORS,
+  errorFormat: {
+    content: {
+      'application/x-protobuf': { type: 'string', format: 'binary', description: 'A google.rpc.Status.' },
+      'application/json': {
+        type: 'object',
+        properties: { code: { type: 'integer' }, message: { type: 'string' } },
+      },
+    },
+    statusOf: otlpStatusOf,
+  },
+}

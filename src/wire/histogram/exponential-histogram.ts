@@ -1,0 +1,169 @@
+import { COUNT_MAX } from '../../model/count.ts'
+import { type Rejection, reject } from '../../model/point.ts'
+
+/**
+ * Exponential histograms of OTLP and native histograms of Prometheus: bin i of a scale s holds the values in
+ * (b^i, b^(i+1)] with b = 2^(2^-s), and of the negative range the mirrored ones. Here a histogram becomes weighted
+ * observations for the sketch of a distribution.
+ *
+ * Each bin is one observation, at most b - 1 (relatively) away from any value in it. Near its geometric middle, where
+ * it lies unless the histogram's sum says otherwise, it is at most sqrt(b) - 1 away.
+ */
+export interface ExponentialHistogram {
+  scale: number
+  zeroCount: number
+  readonly positive: Bins
+  readonly negative: Bins
+  /** Of all observations. Undefined: unknown. */
+  sum: number | undefined
+  min: number | undefined
+  max: number | undefined
+}
+
+/** Counts of neighbouring bins; the first one is bin `offset`. */
+export interface Bins {
+  offset: number
+  counts: number[]
+}
+
+/** Bins of one side of a histogram. SDKs send 160 by default, Prometheus warns beyond a few hundred. */
+export const EXPONENTIAL_BINS_MAX = 4_096
+
+/** Beyond these no double has a bin of its own, and below these one bin holds all of them. */
+const SCALE_MIN = -10
+const SCALE_MAX = 20
+
+export function emptyHistogram(): ExponentialHistogram {
+  return {
+    scale: 0,
+    zeroCount: 0,
+    positive: { offset: 0, counts: [] },
+    negative: { offset: 0, counts: [] },
+    sum: undefined,
+    min: undefined,
+    max: undefined,
+  }
+}
+
+/** Values and their weights, in the same order. */
+export interface Observations {
+  readonly values: number[]
+  readonly weights: number[]
+}
+
+export function checkHistogram({ scale, zeroCount, positive, negative }: ExponentialHistogram): Rejection | undefined {
+  if (!(scale >= SCALE_MIN && scale <= SCALE_MAX))
+    return reject('invalid_value', `scale must be ${SCALE_MIN} to ${SCALE_MAX}, not ${scale}`)
+  for (const { counts } of [positive, negative]) {
+    if (counts.length > EXPONENTIAL_BINS_MAX)
+      return reject('invalid_value', `a histogram may have ${EXPONENTIAL_BINS_MAX} bins at most`)
+    if (!counts.every(isCount)) return reject('invalid_value', COUNTS)
+  }
+  return isCount(zeroCount) ? undefined : reject('invalid_value', COUNTS)
+}
+
+const COUNTS = 'counts of a histogram must be whole numbers from 0 to 2^53'
+
+function isCount(count: number): boolean {
+  return Number.isInteger(count) && count >= 0 && count <= COUNT_MAX
+}
+
+/**
+ * The bins as observations in ascending order. Known extremes are observations themselves. A known sum moves the others
+ * within their bins so that it is the sum of the observations, if all of them are on one side of zero.
+ */
+export function observationsOf(histogram: ExponentialHistogram): Observations {
+  const { scale, zeroCount, positive, negative, sum, min, max } = histogram
+  const bins: Bin[] = []
+  for (let i = negative.counts.length - 1; i >= 0; i--) {
+    if (negative.counts[i]! > 0) bins.push(mirrored(binAt(scale, negative.offset + i, negative.counts[i]!)))
+  }
+  if (zeroCount > 0) bins.push({ low: 0, high: 0, value: 0, weight: zeroCount })
+  for (const [i, count] of positive.counts.entries()) {
+    if (count > 0) bins.push(binAt(scale, positive.offset + i, count))
+  }
+  keepExtremes(bins, min, max)
+  const isOneSided = bins.length > 0 && (bins[0]!.low >= 0 || bins.at(-1)!.high <= 0)
+  if (sum !== undefined && isOneSided) approachSum(bins, sum)
+  return { values: bins.map(({ value }) => value), weights: bins.map(({ weight }) => weight) }
+}
+
+/** `low` and `high` bound the value, which stands for `weight` observations. */
+interface Bin {
+  low: number
+  high: number
+  value: number
+  weight: number
+}
+
+function binAt(scale: number, index: number, weight: number): Bin {
+  const width = 2 ** -scale
+  // Above the greatest double and below the least one there is nothing to observe.
+  const clamp = (exponent: number) => Math.min(Number.MAX_VALUE, Math.max(Number.MIN_VALUE, 2 ** exponent))
+  return { low: clamp(index * width), high: clamp((index + 1) * width), value: clamp((index + 0.5) * width), weight }
+}
+
+function mirrored({ low, high, value, weight }: Bin): Bin {
+  return { low: -high, high: -low, value: -value, weight }
+}
+
+/** Makes one observation of the first bin the minimum and one of the last bin the maximum. */
+function keepExtremes(bins: Bin[], min: number | undefined, max: number | undefined): void {
+  const first = bins[0]
+  const last = bins.at(-1)
+  if (first === undefined || last === undefined) return
+  const least = min !== undefined && min >= first.low && min <= first.high ? min : undefined
+  const most = max !== undefined && max >= last.low && max <= last.high ? max : undefined
+  // What is left in both bins lies between the extremes.
+  if (least !== undefined) {
+    first.low = least
+    first.value = Math.max(first.value, least)
+  }
+  if (most !== undefined) {
+    last.high = most
+    last.value = Math.min(last.value, most)
+  }
+  if (least !== undefined) {
+    first.weight--
+    bins.unshift({ low: least, high: least, value: least, weight: 1 })
+  }
+  if (most !== undefined && last.weight > 0) {
+    last.weight--
+    bins.push({ low: most, high: most, value: most, weight: 1 })
+  }
+  for (let i = bins.length - 1; i >= 0; i--) if (bins[i]!.weight === 0) bins.splice(i, 1)
+}
+
+/** Rounds of moving what is not at an edge of its bin yet. */
+const ROUNDS_MAX = 8
+
+function approachSum(bins: readonly Bin[], sum: number): void {
+  for (let round = 0; round < ROUNDS_MAX; round++) {
+    let fixed = 0
+    let movable = 0
+    for (const { low, high, value, weight } of bins) {
+      if (value > low && value < high) movable += value * weight
+      else fixed += value * weight
+    }
+    const factor = (sum - fixed) / movable
+    if (!(factor > 0) || !Number.isFinite(factor) || Math.abs(factor - 1) < Number.EPSILON) return
+    for (const bin of bins) {
+      if (bin.value > bin.low && bin.value < bin.high)
+        bin.value = Math.min(bin.high, Math.max(bin.low, bin.value * factor))
+    }
+  }
+}
+
+/** The same counts at a coarser scale: each step joins neighbouring bins, 2i and 2i + 1. */
+export function rescaled({ offset, counts }: Bins, steps: number): Bins {
+  if (steps <= 0 || counts.length === 0) return { offset, counts: [...counts] }
+  const factor = 2 ** steps
+  const first = Math.floor(offset / factor)
+  const joined: number[] = []
+  for (const [i, count] of counts.entries()) {
+    const at = Math.floor((offset + i) / factor) - first
+    while (joined.length <= at) joined.push(0)
+    joined[at]! += count
+  }
+  return { offset: first, counts: joined }
+}

@@ -1,0 +1,74 @@
+import { GatewayError } from '../../model/errors.ts'
+import { isObject } from '../../model/is-object.ts'
+import { describe } from '../../model/point.ts'
+import type { TagPair } from './otlp-metric.ts'
+import { ATTRIBUTE_DEPTH_MAX, textOf, type Value } from './protobuf-values.ts'
+
+/** Scalars and attributes in the JSON encoding of OTLP. A value of another type is `invalid_body`, as in protobuf. */
+
+const INTEGER = /^-?\d{1,20}$/
+const DOUBLE = /^-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?$/
+const NOT_FINITE: ReadonlyMap<unknown, number> = new Map([
+  ['NaN', Number.NaN],
+  ['Infinity', Number.POSITIVE_INFINITY],
+  ['-Infinity', Number.NEGATIVE_INFINITY],
+])
+
+/** A whole number, as text or as a number; 0 when it is not there. Beyond 2^53 the nearest double. */
+export function integerOf(given: unknown): number {
+  if (given === undefined || given === null) return 0
+  if (typeof given === 'bigint' || Number.isInteger(given)) return Number(given)
+  if (typeof given === 'string' && INTEGER.test(given)) return Number(given)
+  throw new GatewayError('invalid_body', `an integer must be digits, as a number or as text, not ${describe(given)}`)
+}
+
+export function doubleOf(given: unknown): number {
+  if (typeof given === 'number' || typeof given === 'bigint') return Number(given)
+  const special = NOT_FINITE.get(given)
+  if (special !== undefined) return special
+  if (typeof given === 'string' && DOUBLE.test(given)) return Number(given)
+  throw new GatewayError('invalid_body', `a number must be a number, not ${describe(given)}`)
+}
+
+/** UNIX nanoseconds as milliseconds, rounded down; 0 when they are not there. */
+export function millisecondsOf(given: unknown): number {
+  if (given === undefined || given === null || given === 0) return 0
+  const isExact = typeof given === 'bigint' || (typeof given === 'string' && INTEGER.test(given))
+  return isExact ? Number(BigInt(given) / 1_000_000n) : Math.floor(integerOf(given) / 1e6)
+}
+
+export function flagsOf(given: unknown): number {
+  return typeof given === 'number' ? given : 0
+}
+
+/** Undefined: it has no value. */
+export function attributeOf({ key, value }: Readonly<Record<string, unknown>>): TagPair | undefined {
+  const text = textOf(anyValueOf(value, 0))
+  return text === undefined ? undefined : [typeof key === 'string' ? key : '', text]
+}
+
+function anyValueOf(given: unknown, depth: number): Value {
+  if (!isObject(given)) return undefined
+  if (depth > ATTRIBUTE_DEPTH_MAX)
+    throw new GatewayError('invalid_body', `an attribute is nested deeper than ${ATTRIBUTE_DEPTH_MAX} levels`)
+  const { stringValue, boolValue, intValue, doubleValue, arrayValue, kvlistValue, bytesValue } = given
+  if (typeof stringValue === 'string') return stringValue
+  if (typeof boolValue === 'boolean') return boolValue
+  if (typeof intValue === 'string' && INTEGER.test(intValue)) return BigInt(intValue)
+  if (typeof intValue === 'number' || typeof intValue === 'bigint') return intValue
+  if (doubleValue !== undefined && doubleValue !== null) return doubleOf(doubleValue)
+  if (isObject(arrayValue)) return elementsOf(arrayValue).map((element) => anyValueOf(element, depth + 1))
+  if (isObject(kvlistValue)) {
+    return Object.fromEntries(
+      elementsOf(kvlistValue).flatMap((entry) =>
+        isObject(entry) ? [[String(entry['key']), anyValueOf(entry['value'], depth + 1)]] : [],
+      ),
+    )
+  }
+  // Base64 is the text of bytes.
+  return typeof bytesValue === 'string' ? bytesValue : undefined
+}
+
+function elementsOf({ values }: Readonly<Record<string, unknown>>): readonly unknown[] {
+  return Array.isArray(values) ? values : []
+}

@@ -1,0 +1,253 @@
+import { GatewayError } from '../../model/errors.ts'
+import { isObject } from '../../model/is-object.ts'
+import type { PointSink, SeriesRef } from '../../model/point.ts'
+import { describe } from '../../model/point.ts'
+import { StepBudget, type Steps } from '../../model/steps.ts'
+import { type Bins, EXPONENTIAL_BINS_MAX, type ExponentialHistogram } from '../histogram/exponential-histogram.ts'
+import { type OtlpOptions, PointDelivery } from './deliver-points.ts'
+import { attributeOf, doubleOf, flagsOf, integerOf, millisecondsOf } from './json-values.ts'
+import {
+  ATTRIBUTES_MAX,
+  CUMULATIVE,
+  DELTA,
+  HISTOGRAM_BUCKETS_MAX,
+  NO_RECORDED_VALUE,
+  type OtlpKind,
+  type OtlpMetric,
+  type PointTimes,
+  RESOURCE_TAGS,
+  SCOPE_NAME,
+  SCOPE_VERSION,
+  SUMMARY_QUANTILES_MAX,
+  type TagPair,
+} from './otlp-metric.ts'
+
+/**
+ * `ExportMetricsServiceRequest` in the JSON encoding of OTLP: names in camel case, enums as numbers, 64-bit integers as
+ * text or numbers. Unknown members are ignored, and null is a member that is not there. A wrong structure is
+ * `invalid_body` and names its place.
+ */
+
+/** What a point costs, in units of a step. */
+const POINT_UNITS = 512
+
+const KINDS: readonly OtlpKind[] = ['gauge', 'sum', 'histogram', 'exponentialHistogram', 'summary']
+
+type Json = Readonly<Record<string, unknown>>
+
+export function* decodeOtlpJson<S extends SeriesRef>(
+  body: unknown,
+  sink: PointSink<S>,
+  options: OtlpOptions,
+): Steps<void> {
+  const delivery = new PointDelivery(sink, options)
+  const wanted = new Set([...RESOURCE_TAGS, ...options.resourceTags])
+  const budget = new StepBudget()
+  for (const found of eachMetric(body, wanted)) {
+    if (budget.spend(POINT_UNITS)) yield
+    if (found === undefined) continue
+    const { metric, tags, dataPoints, path } = found
+    for (const [i, given] of dataPoints.entries()) {
+      const at = `${path}.dataPoints[${i}]`
+      deliverPoint(delivery, metric, tags, objectAt(given, at), at)
+      if (budget.spend(POINT_UNITS)) yield
+    }
+  }
+}
+
+/** Like `needsMarker` of protobuf. */
+export function* needsJsonMarker(body: unknown): Steps<boolean> {
+  const budget = new StepBudget()
+  for (const found of eachMetric(body, new Set())) {
+    if (budget.spend(POINT_UNITS)) yield
+    if (found?.metric.temporality === DELTA || found?.metric.kind === 'exponentialHistogram') return true
+  }
+  return false
+}
+
+interface FoundMetric {
+  readonly metric: OtlpMetric
+  /** Of the resource and the scope. */
+  readonly tags: readonly TagPair[]
+  readonly dataPoints: readonly unknown[]
+  readonly path: string
+}
+
+/** Yields undefined for what is not a metric, so that the caller can pause. */
+function* eachMetric(body: unknown, wanted: ReadonlySet<string>): Generator<FoundMetric | undefined> {
+  for (const [resourceMetrics, resourcePath] of objectsIn(objectAt(body, 'the body'), 'resourceMetrics', '')) {
+    yield undefined
+    const resource = resourceMetrics['resource'] ?? {}
+    const resourceTags = attributesOf(objectAt(resource, `${resourcePath}.resource`), `${resourcePath}.resource`)
+    for (const [scopeMetrics, scopePath] of objectsIn(resourceMetrics, 'scopeMetrics', resourcePath)) {
+      yield undefined
+      const scope = objectAt(scopeMetrics['scope'] ?? {}, `${scopePath}.scope`)
+      const named = [SCOPE_NAME, SCOPE_VERSION].map((key) => [key, scope[key.slice(key.lastIndexOf('.') + 1)]] as const)
+      const scopeTags = [
+        ...named.flatMap(([key, text]): TagPair[] => (typeof text === 'string' && text !== '' ? [[key, text]] : [])),
+        ...attributesOf(scope, `${scopePath}.scope`),
+      ]
+      const tags = [...resourceTags, ...scopeTags].filter(([key]) => wanted.has(key))
+      for (const [given, path] of objectsIn(scopeMetrics, 'metrics', scopePath)) {
+        const kind = KINDS.find((candidate) => isObject(given[candidate]))
+        if (kind === undefined) {
+          yield undefined
+          continue
+        }
+        const data = objectAt(given[kind], path)
+        const metric = metricOf(given, data, kind)
+        yield {
+          metric,
+          tags,
+          dataPoints: arrayAt(data['dataPoints'], `${path}.${kind}.dataPoints`),
+          path: `${path}.${kind}`,
+        }
+      }
+    }
+  }
+}
+
+function metricOf(given: Json, data: Json, kind: OtlpKind): OtlpMetric {
+  const { name = '', unit, description } = given
+  return {
+    // What is no text is refused with the points.
+    name: typeof name === 'string' ? name : '',
+    about: {
+      ...(typeof unit === 'string' && unit !== '' && { unit }),
+      ...(typeof description === 'string' && description !== '' && { description }),
+    },
+    kind,
+    temporality: temporalityOf(data['aggregationTemporality']),
+    isMonotonic: data['isMonotonic'] === true,
+  }
+}
+
+/** Some senders write the name of the enum's value. */
+function temporalityOf(given: unknown): number {
+  if (given === 'AGGREGATION_TEMPORALITY_DELTA') return DELTA
+  if (given === 'AGGREGATION_TEMPORALITY_CUMULATIVE') return CUMULATIVE
+  return typeof given === 'number' ? given : 0
+}
+
+function deliverPoint<S extends SeriesRef>(
+  delivery: PointDelivery<S>,
+  metric: OtlpMetric,
+  shared: readonly TagPair[],
+  point: Json,
+  path: string,
+): void {
+  if ((flagsOf(point['flags']) & NO_RECORDED_VALUE) !== 0) return
+  const times: PointTimes = {
+    startMs: millisecondsOf(point['startTimeUnixNano']),
+    timeMs: millisecondsOf(point['timeUnixNano']),
+  }
+  const value = metric.kind === 'gauge' || metric.kind === 'sum' ? numberOf(point) : 0
+  if (Number.isNaN(value)) return
+  const index = delivery.nextItem()
+  const tags = [...shared, ...attributesOf(point, path)]
+  switch (metric.kind) {
+    case 'gauge':
+    case 'sum':
+      delivery.number(metric, tags, times, value, index)
+      break
+    case 'histogram':
+      delivery.histogram(
+        metric,
+        tags,
+        times,
+        {
+          count: integerOf(point['count']),
+          ...extremesOf(point),
+          bounds: numbersAt(point, 'explicitBounds', HISTOGRAM_BUCKETS_MAX, doubleOf),
+          counts: numbersAt(point, 'bucketCounts', HISTOGRAM_BUCKETS_MAX, integerOf),
+        },
+        index,
+      )
+      break
+    case 'exponentialHistogram':
+      delivery.exponentialHistogram(metric, tags, times, exponentialOf(point), index)
+      break
+    case 'summary':
+      delivery.summary(
+        metric,
+        tags,
+        times,
+        { count: integerOf(point['count']), sum: doubleOf(point['sum'] ?? 0), quantiles: quantilesOf(point) },
+        index,
+      )
+  }
+}
+
+/** NaN: it has no value. */
+function numberOf({ asInt, asDouble }: Json): number {
+  if (asInt !== undefined && asInt !== null) return integerOf(asInt)
+  return asDouble === undefined || asDouble === null ? Number.NaN : doubleOf(asDouble)
+}
+
+function extremesOf({ sum, min, max }: Json): Pick<ExponentialHistogram, 'sum' | 'min' | 'max'> {
+  const optional = (given: unknown) => (given === undefined || given === null ? undefined : doubleOf(given))
+  return { sum: optional(sum), min: optional(min), max: optional(max) }
+}
+
+function exponentialOf(point: Json): ExponentialHistogram {
+  return {
+    scale: integerOf(point['scale']),
+    zeroCount: integerOf(point['zeroCount']),
+    positive: binsOf(point['positive'] ?? {}),
+    negative: binsOf(point['negative'] ?? {}),
+    ...extremesOf(point),
+  }
+}
+
+function binsOf(given: unknown): Bins {
+  const bins = objectAt(given, 'the bins of an exponential histogram')
+  return {
+    offset: integerOf(bins['offset']),
+    counts: numbersAt(bins, 'bucketCounts', EXPONENTIAL_BINS_MAX, integerOf),
+  }
+}
+
+function quantilesOf(point: Json): number[] {
+  const quantiles = arrayAt(point['quantileValues'], 'quantileValues')
+  if (quantiles.length > SUMMARY_QUANTILES_MAX) throw tooMany('quantileValues', SUMMARY_QUANTILES_MAX)
+  return quantiles.flatMap((given) => {
+    const { quantile = 0, value = 0 } = objectAt(given, 'a quantile')
+    return [doubleOf(quantile), doubleOf(value)]
+  })
+}
+
+function numbersAt(point: Json, name: string, max: number, read: (given: unknown) => number): number[] {
+  const values = arrayAt(point[name], name)
+  if (values.length > max) throw tooMany(name, max)
+  return values.map(read)
+}
+
+function tooMany(name: string, max: number): GatewayError {
+  return new GatewayError('invalid_body', `${name} may have ${max} elements at most`)
+}
+
+/** The attributes of a resource, a scope or a point. */
+function attributesOf(owner: Json, path: string): TagPair[] {
+  const attributes = arrayAt(owner['attributes'], `${path}.attributes`)
+  if (attributes.length > ATTRIBUTES_MAX) throw tooMany(`${path}.attributes`, ATTRIBUTES_MAX)
+  return attributes.flatMap((given, i) => {
+    const tag = attributeOf(objectAt(given, `${path}.attributes[${i}]`))
+    return tag === undefined ? [] : [tag]
+  })
+}
+
+function* objectsIn(owner: Json, name: string, path: string): Generator<readonly [Json, string]> {
+  const at = path === '' ? name : `${path}.${name}`
+  for (const [i, element] of arrayAt(owner[name], at).entries()) yield [objectAt(element, `${at}[${i}]`), `${at}[${i}]`]
+}
+
+function objectAt(given: unknown, path: string): Json {
+  if (isObject<Json>(given)) return given
+  throw new GatewayError('invalid_body', `${path} must be an object, not ${describe(given)}`)
+}
+
+function arrayAt(given: unknown, path: string): readonly unknown[] {
+  if (given === undefined || given === null) return []
+  if (Array.isArray(given)) return given
+  throw new GatewayError('invalid_body', `${path} must be an array, not ${describe(given)}`)
+}

@@ -1,0 +1,390 @@
+import type { ItemIdentity } from '../../model/item-cache.ts'
+import { type PointSink, type Rejection, reject, type SeriesRef } from '../../model/point.ts'
+import { StepBudget, type Steps } from '../../model/steps.ts'
+import { FIXED64, ProtobufReader, VARINT } from '../protobuf/protobuf-reader.ts'
+import { type NumberMode, numberModeOf, numberTypeOf, type OtlpOptions, PointDelivery } from './deliver-points.ts'
+import {
+  ATTRIBUTES_MAX,
+  DELTA,
+  NO_RECORDED_VALUE,
+  type OtlpKind,
+  type OtlpMetric,
+  type PointTimes,
+  RESOURCE_TAGS,
+  SCOPE_NAME,
+  SCOPE_VERSION,
+  type TagPair,
+} from './otlp-metric.ts'
+import { type ReadPoint, readExponentialHistogram, readHistogram, readSummary } from './protobuf-points.ts'
+import { readKeyValue } from './protobuf-values.ts'
+
+/**
+ * `ExportMetricsServiceRequest` in protobuf. Messages are read where they lie. A field that others need may come after
+ * them, so each level is passed twice: once for what its children need, once for the children.
+ *
+ * The attributes of a number repeat from request to request: a series is found by the bytes of its resource, its name
+ * and its attributes.
+ */
+
+/** What it costs to enter a message and to resolve a series, in units of a step. */
+const MESSAGE_UNITS = 64
+const SERIES_UNITS = 512
+
+/** Bounds the work on one point; exemplars, which are skipped, are most of a large one. */
+const POINT_BYTES_MAX = 1_048_576
+
+const KINDS: Readonly<Record<number, OtlpKind>> = {
+  5: 'gauge',
+  7: 'sum',
+  9: 'histogram',
+  10: 'exponentialHistogram',
+  11: 'summary',
+}
+
+/** Delivers all points of a body. Throws `invalid_body`, and `payload_too_large` for too many points. */
+export function* decodeOtlpProtobuf<S extends SeriesRef>(
+  bytes: Uint8Array,
+  sink: PointSink<S>,
+  options: OtlpOptions,
+): Steps<void> {
+  const decoder = new OtlpDecoder(bytes, sink, options)
+  yield* decoder.run()
+}
+
+/**
+ * Whether a body has points that count again when they are sent again: deltas, and observations of which the gateway
+ * knows only in memory that they were counted. Throws `invalid_body` like the decoder, for what it looks at.
+ */
+export function* needsMarker(bytes: Uint8Array): Steps<boolean> {
+  return yield* holdsMarked(new ProtobufReader(bytes), bytes.length, RESOURCE_METRICS, new StepBudget())
+}
+
+/** Levels of the request, and the field of each in which the next one lies. */
+const RESOURCE_METRICS = 0
+const METRIC = 3
+const CHILD_FIELDS = [1, 2, 2] as const
+
+function* holdsMarked(reader: ProtobufReader, end: number, level: number, budget: StepBudget): Steps<boolean> {
+  while (reader.next(end)) {
+    if (budget.spend(MESSAGE_UNITS)) yield
+    const isChild = level < METRIC ? reader.field === CHILD_FIELDS[level] : KINDS[reader.field] !== undefined
+    if (!isChild) reader.skip()
+    else if (level < METRIC) {
+      if (yield* holdsMarked(reader, reader.enter(), level + 1, budget)) return true
+    } else if (KINDS[reader.field] === 'exponentialHistogram') return true
+    else {
+      const { temporality } = yield* readSum(reader, reader.enter(), budget)
+      if (temporality === DELTA) return true
+    }
+  }
+  return false
+}
+
+/** What says how the points of a metric add up; it stands after them. */
+function* readSum(
+  reader: ProtobufReader,
+  end: number,
+  budget: StepBudget,
+): Steps<Pick<OtlpMetric, 'temporality' | 'isMonotonic'>> {
+  let temporality = 0
+  let isMonotonic = false
+  while (reader.next(end)) {
+    if (reader.field === 2) {
+      reader.require(VARINT)
+      temporality = reader.uint32()
+    } else if (reader.field === 3) {
+      reader.require(VARINT)
+      isMonotonic = reader.uint64() !== 0
+    } else reader.skip()
+    if (budget.spend(1)) yield
+  }
+  return { temporality, isMonotonic }
+}
+
+/** Where something lies in the body. */
+interface Range {
+  start: number
+  end: number
+}
+
+class OtlpDecoder<S extends SeriesRef> {
+  readonly #reader: ProtobufReader
+  readonly #delivery: PointDelivery<S>
+  readonly #budget = new StepBudget()
+  readonly #wanted: ReadonlySet<string>
+  /** Of the resource and the scope that are read. */
+  #tags: readonly TagPair[] = []
+  #resource: Range = { start: 0, end: 0 }
+  /** Tags of a scope lie outside of the bytes that a series is found by. */
+  #isCached = true
+  readonly #identity: ItemIdentity
+  readonly #times: PointTimes = { startMs: 0, timeMs: 0 }
+  /** Points of this step that took more than a look-up. */
+  #resolved = 0
+
+  constructor(bytes: Uint8Array, sink: PointSink<S>, options: OtlpOptions) {
+    this.#reader = new ProtobufReader(bytes)
+    this.#delivery = new PointDelivery(sink, options)
+    this.#wanted = new Set([...RESOURCE_TAGS, ...options.resourceTags])
+    const { view } = this.#reader
+    this.#identity = { view, nameStart: 0, nameEnd: 0, typeStart: 0, typeEnd: 0, tagsStart: 0, tagsEnd: 0 }
+  }
+
+  *run(): Steps<void> {
+    const reader = this.#reader
+    for (const end = reader.bytes.length; reader.next(end); ) {
+      if (this.#budget.spend(MESSAGE_UNITS)) yield
+      if (reader.field === 1) yield* this.#readResourceMetrics(reader.enter())
+      else reader.skip()
+    }
+  }
+
+  *#readResourceMetrics(end: number): Steps<void> {
+    const reader = this.#reader
+    const start = reader.at
+    this.#resource = yield* this.#rangeOf(1, end)
+    const tags = yield* this.#readAttributes(this.#resource, 1)
+    reader.at = start
+    while (reader.next(end)) {
+      if (this.#budget.spend(MESSAGE_UNITS)) yield
+      if (reader.field === 2) yield* this.#readScopeMetrics(reader.enter(), tags)
+      else reader.skip()
+    }
+  }
+
+  *#readScopeMetrics(end: number, resourceTags: readonly TagPair[]): Steps<void> {
+    const reader = this.#reader
+    const start = reader.at
+    const scopeTags = yield* this.#readScope(yield* this.#rangeOf(1, end))
+    this.#tags = [...resourceTags, ...scopeTags]
+    this.#isCached = scopeTags.length === 0
+    reader.at = start
+    while (reader.next(end)) {
+      if (this.#budget.spend(MESSAGE_UNITS)) yield
+      if (reader.field === 2) yield* this.#readMetric(reader.enter())
+      else reader.skip()
+    }
+  }
+
+  /** Where the last field of this number lies in a message that begins here. */
+  *#rangeOf(field: number, end: number): Steps<Range> {
+    const reader = this.#reader
+    const range = { start: reader.at, end: reader.at }
+    while (reader.next(end)) {
+      if (reader.field === field) {
+        range.end = reader.enter()
+        range.start = reader.at
+        reader.at = range.end
+      } else reader.skip()
+      if (this.#budget.spend(1)) yield
+    }
+    return range
+  }
+
+  /** The attributes, at this field of a message, that become tags. */
+  *#readAttributes({ start, end }: Range, field: number): Steps<TagPair[]> {
+    const reader = this.#reader
+    const tags: TagPair[] = []
+    reader.at = start
+    while (reader.next(end)) {
+      if (reader.field !== field) {
+        reader.skip()
+        continue
+      }
+      const attributeStart = reader.at
+      const tag = readKeyValue(reader)
+      if (tag !== undefined && this.#wanted.has(tag[0]) && tags.length < ATTRIBUTES_MAX) tags.push(tag)
+      if (this.#budget.spend(MESSAGE_UNITS + reader.at - attributeStart)) yield
+    }
+    return tags
+  }
+
+  *#readScope(range: Range): Steps<TagPair[]> {
+    const reader = this.#reader
+    const tags: TagPair[] = []
+    reader.at = range.start
+    while (reader.next(range.end)) {
+      const key = reader.field === 1 ? SCOPE_NAME : reader.field === 2 ? SCOPE_VERSION : undefined
+      if (key === undefined) reader.skip()
+      else {
+        const text = reader.text(reader.enter())
+        if (this.#wanted.has(key)) tags.push([key, text])
+      }
+    }
+    return [...tags, ...(yield* this.#readAttributes(range, 3))]
+  }
+
+  *#readMetric(end: number): Steps<void> {
+    const reader = this.#reader
+    const identity = this.#identity
+    let name = ''
+    let description = ''
+    let unit = ''
+    let kind: OtlpKind | undefined
+    const data = { start: reader.at, end: reader.at }
+    identity.typeStart = identity.typeEnd = reader.at
+    while (reader.next(end)) {
+      if (reader.field === 1) {
+        const nameEnd = reader.enter()
+        identity.typeStart = reader.at
+        identity.typeEnd = nameEnd
+        name = reader.text(nameEnd)
+      } else if (reader.field === 2) description = reader.text(reader.enter())
+      else if (reader.field === 3) unit = reader.text(reader.enter())
+      else if (KINDS[reader.field] !== undefined) {
+        kind = KINDS[reader.field]
+        data.end = reader.enter()
+        data.start = reader.at
+        reader.at = data.end
+      } else reader.skip()
+    }
+    if (kind !== undefined) {
+      const about = { ...(unit !== '' && { unit }), ...(description !== '' && { description }) }
+      reader.at = data.start
+      const { temporality, isMonotonic } = yield* readSum(reader, data.end, this.#budget)
+      yield* this.#readPoints(data, { name, about, kind, temporality, isMonotonic })
+    }
+    reader.at = end
+  }
+
+  *#readPoints({ start, end }: Range, metric: OtlpMetric): Steps<void> {
+    const reader = this.#reader
+    const mode = metric.kind === 'gauge' || metric.kind === 'sum' ? numberModeOf(metric) : undefined
+    reader.at = start
+    while (reader.next(end)) {
+      if (reader.field !== 1) {
+        reader.skip()
+        continue
+      }
+      const pointStart = reader.at
+      const pointEnd = reader.enter()
+      if (pointEnd - pointStart > POINT_BYTES_MAX) {
+        const reason = `a point may have ${POINT_BYTES_MAX} bytes at most`
+        this.#delivery.reject(this.#delivery.nextItem(), reject('invalid_value', reason))
+        reader.at = pointEnd
+      } else if (mode === undefined) this.#readOther(pointEnd, metric)
+      else this.#readNumber(pointEnd, metric, typeof mode === 'string' ? mode : undefined)
+      const units = MESSAGE_UNITS + pointEnd - pointStart + this.#resolved * SERIES_UNITS
+      this.#resolved = 0
+      if (this.#budget.spend(units)) yield
+    }
+  }
+
+  #readNumber(end: number, metric: OtlpMetric, mode: NumberMode | undefined): void {
+    const reader = this.#reader
+    const identity = this.#identity
+    const start = reader.at
+    const times = this.#times
+    times.startMs = 0
+    times.timeMs = 0
+    let value = Number.NaN
+    let flags = 0
+    let isContiguous = true
+    let tagsStart = start
+    let tagsEnd = start
+    while (reader.next(end)) {
+      switch (reader.field) {
+        case 2:
+          reader.require(FIXED64)
+          times.startMs = reader.nanosAsMs()
+          break
+        case 3:
+          reader.require(FIXED64)
+          times.timeMs = reader.nanosAsMs()
+          break
+        case 4:
+          reader.require(FIXED64)
+          value = reader.double()
+          break
+        case 6:
+          reader.require(FIXED64)
+          value = reader.sfixed64()
+          break
+        case 7: {
+          // A tag below 16 takes one byte.
+          const fieldStart = reader.at - 1
+          if (tagsEnd === start) tagsStart = fieldStart
+          else if (fieldStart !== tagsEnd) isContiguous = false
+          reader.at = tagsEnd = reader.enter()
+          break
+        }
+        case 8:
+          reader.require(VARINT)
+          flags = reader.uint32()
+          break
+        default:
+          reader.skip()
+      }
+    }
+    if (Number.isNaN(value) || (flags & NO_RECORDED_VALUE) !== 0) return
+    const index = this.#delivery.nextItem()
+    if (mode !== undefined && isContiguous && this.#isCached) {
+      identity.nameStart = this.#resource.start
+      identity.nameEnd = this.#resource.end
+      identity.tagsStart = tagsStart
+      identity.tagsEnd = tagsEnd
+      const { sink } = this.#delivery
+      const entry = sink.memory.find(identity)
+      if (entry !== undefined && entry.series.kind === numberTypeOf(mode) && sink.reuse(entry.series)) {
+        this.#delivery.add(entry.series, mode, times, value, index)
+        return
+      }
+      const series = this.#resolveNumber(start, end, metric, value, index)
+      if (entry === undefined && series !== undefined) sink.memory.add(identity, series)
+      return
+    }
+    this.#resolveNumber(start, end, metric, value, index)
+  }
+
+  #resolveNumber(start: number, end: number, metric: OtlpMetric, value: number, index: number): S | undefined {
+    const tags = this.#pointTags(start, end, 7)
+    this.#resolved++
+    if ('code' in tags) {
+      this.#delivery.reject(index, tags)
+      return undefined
+    }
+    return this.#delivery.number(metric, tags, this.#times, value, index)
+  }
+
+  /** The tags of a point: those of its resource and scope, then its own. */
+  #pointTags(start: number, end: number, field: number): readonly TagPair[] | Rejection {
+    const reader = this.#reader
+    const tags = [...this.#tags]
+    let attributes = 0
+    reader.at = start
+    while (reader.next(end)) {
+      if (reader.field !== field) {
+        reader.skip()
+        continue
+      }
+      if (++attributes > ATTRIBUTES_MAX) {
+        reader.at = end
+        return reject('invalid_tags', `a point may have ${ATTRIBUTES_MAX} attributes at most`)
+      }
+      const tag = readKeyValue(reader)
+      if (tag !== undefined) tags.push(tag)
+    }
+    return tags
+  }
+
+  #readOther(end: number, metric: OtlpMetric): void {
+    const reader = this.#reader
+    const delivery = this.#delivery
+    const start = reader.at
+    const times = this.#times
+    const deliver = <P>({ point, flags, rejection }: ReadPoint<P>, attributes: number, accept: Accept<P>): void => {
+      if ((flags & NO_RECORDED_VALUE) !== 0) return
+      const index = delivery.nextItem()
+      const tags = rejection ?? this.#pointTags(start, end, attributes)
+      if ('code' in tags) delivery.reject(index, tags)
+      else accept.call(delivery, metric, tags, times, point, index)
+    }
+    if (metric.kind === 'histogram') deliver(readHistogram(reader, end, times), 9, delivery.histogram)
+    else if (metric.kind === 'summary') deliver(readSummary(reader, end, times), 7, delivery.summary)
+    else deliver(readExponentialHistogram(reader, end, times), 1, delivery.exponentialHistogram)
+    reader.at = end
+    this.#resolved++
+  }
+}
+
+type Accept<P> = (metric: OtlpMetric, tags: readonly TagPair[], times: PointTimes, point: P, index: number) => void

@@ -1,0 +1,202 @@
+import { type Rejection, reject } from '../../model/point.ts'
+import {
+  type Bins,
+  EXPONENTIAL_BINS_MAX,
+  type ExponentialHistogram,
+  emptyHistogram,
+} from '../histogram/exponential-histogram.ts'
+import { FIXED64, type ProtobufReader, VARINT } from '../protobuf/protobuf-reader.ts'
+import {
+  HISTOGRAM_BUCKETS_MAX,
+  type HistogramPoint,
+  type PointTimes,
+  SUMMARY_QUANTILES_MAX,
+  type SummaryPoint,
+} from './otlp-metric.ts'
+
+/**
+ * Data points of histograms and summaries in protobuf, but for their attributes. The caller has entered the message,
+ * which ends at `end`. A point with more parts than a series can have is read to its end and rejected.
+ */
+export interface ReadPoint<P> {
+  readonly point: P
+  readonly flags: number
+  readonly rejection: Rejection | undefined
+}
+
+const asFixed64 = (reader: ProtobufReader): number => reader.fixed64()
+const asDouble = (reader: ProtobufReader): number => reader.double()
+const asUint64 = (reader: ProtobufReader): number => reader.uint64()
+
+function fixed64(reader: ProtobufReader): number {
+  reader.require(FIXED64)
+  return reader.fixed64()
+}
+
+function double(reader: ProtobufReader): number {
+  reader.require(FIXED64)
+  return reader.double()
+}
+
+function nanosAsMs(reader: ProtobufReader): number {
+  reader.require(FIXED64)
+  return reader.nanosAsMs()
+}
+
+function flagsOf(reader: ProtobufReader): number {
+  reader.require(VARINT)
+  return reader.uint32()
+}
+
+export function readHistogram(reader: ProtobufReader, end: number, times: PointTimes): ReadPoint<HistogramPoint> {
+  const point: HistogramPoint = { count: 0, sum: undefined, min: undefined, max: undefined, bounds: [], counts: [] }
+  let flags = 0
+  let isBounded = true
+  times.startMs = times.timeMs = 0
+  while (reader.next(end)) {
+    switch (reader.field) {
+      case 2:
+        times.startMs = nanosAsMs(reader)
+        break
+      case 3:
+        times.timeMs = nanosAsMs(reader)
+        break
+      case 4:
+        point.count = fixed64(reader)
+        break
+      case 5:
+        point.sum = double(reader)
+        break
+      case 6:
+        isBounded &&= reader.repeated64(point.counts, HISTOGRAM_BUCKETS_MAX, asFixed64)
+        break
+      case 7:
+        isBounded &&= reader.repeated64(point.bounds, HISTOGRAM_BUCKETS_MAX, asDouble)
+        break
+      case 10:
+        flags = flagsOf(reader)
+        break
+      case 11:
+        point.min = double(reader)
+        break
+      case 12:
+        point.max = double(reader)
+        break
+      default:
+        reader.skip()
+    }
+    if (!isBounded) reader.at = end
+  }
+  return { point, flags, rejection: isBounded ? undefined : tooMany(HISTOGRAM_BUCKETS_MAX, 'buckets') }
+}
+
+export function readExponentialHistogram(
+  reader: ProtobufReader,
+  end: number,
+  times: PointTimes,
+): ReadPoint<ExponentialHistogram> {
+  const point = emptyHistogram()
+  let flags = 0
+  let isBounded = true
+  times.startMs = times.timeMs = 0
+  while (reader.next(end)) {
+    switch (reader.field) {
+      case 2:
+        times.startMs = nanosAsMs(reader)
+        break
+      case 3:
+        times.timeMs = nanosAsMs(reader)
+        break
+      case 5:
+        point.sum = double(reader)
+        break
+      case 6:
+        reader.require(VARINT)
+        point.scale = reader.sint32()
+        break
+      case 7:
+        point.zeroCount = fixed64(reader)
+        break
+      case 8:
+        isBounded &&= readBins(reader, point.positive)
+        break
+      case 9:
+        isBounded &&= readBins(reader, point.negative)
+        break
+      case 10:
+        flags = flagsOf(reader)
+        break
+      case 12:
+        point.min = double(reader)
+        break
+      case 13:
+        point.max = double(reader)
+        break
+      default:
+        reader.skip()
+    }
+    if (!isBounded) reader.at = end
+  }
+  return { point, flags, rejection: isBounded ? undefined : tooMany(EXPONENTIAL_BINS_MAX, 'bins') }
+}
+
+function readBins(reader: ProtobufReader, bins: Bins): boolean {
+  for (const end = reader.enter(); reader.next(end); ) {
+    if (reader.field === 1) {
+      reader.require(VARINT)
+      bins.offset = reader.sint32()
+    } else if (reader.field === 2) {
+      if (!reader.repeatedVarints(bins.counts, EXPONENTIAL_BINS_MAX, asUint64)) return false
+    } else reader.skip()
+  }
+  return true
+}
+
+export function readSummary(reader: ProtobufReader, end: number, times: PointTimes): ReadPoint<SummaryPoint> {
+  const point: SummaryPoint = { count: 0, sum: 0, quantiles: [] }
+  let flags = 0
+  let isBounded = true
+  times.startMs = times.timeMs = 0
+  while (reader.next(end)) {
+    switch (reader.field) {
+      case 2:
+        times.startMs = nanosAsMs(reader)
+        break
+      case 3:
+        times.timeMs = nanosAsMs(reader)
+        break
+      case 4:
+        point.count = fixed64(reader)
+        break
+      case 5:
+        point.sum = double(reader)
+        break
+      case 6:
+        if (point.quantiles.length >= 2 * SUMMARY_QUANTILES_MAX) isBounded = false
+        else readQuantile(reader, point.quantiles)
+        break
+      case 8:
+        flags = flagsOf(reader)
+        break
+      default:
+        reader.skip()
+    }
+    if (!isBounded) reader.at = end
+  }
+  return { point, flags, rejection: isBounded ? undefined : tooMany(SUMMARY_QUANTILES_MAX, 'quantiles') }
+}
+
+function readQuantile(reader: ProtobufReader, quantiles: number[]): void {
+  let rank = 0
+  let value = 0
+  for (const end = reader.enter(); reader.next(end); ) {
+    if (reader.field === 1) rank = double(reader)
+    else if (reader.field === 2) value = double(reader)
+    else reader.skip()
+  }
+  quantiles.push(rank, value)
+}
+
+function tooMany(max: number, parts: string): Rejection {
+  return reject('invalid_value', `a point may have ${max} ${parts} at most`)
+}

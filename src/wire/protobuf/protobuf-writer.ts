@@ -1,0 +1,33 @@
+/** Writes the few protobuf messages that responses hold: varints and texts, nested by writing one message as bytes. */
+export class ProtobufWriter {
+  readonly #bytes: number[] = []
+
+  /** A whole number from 0 to 2^53; 0 is the default and is not written. */
+  uint(field: number, value: number): this {
+    if (value === 0) return this
+    this.#varint(field << 3)
+    this.#varint(value)
+    return this
+  }
+
+  text(field: number, value: string): this {
+    return value === '' ? this : this.bytes(field, new TextEncoder().encode(value))
+  }
+
+  bytes(field: number, value: Uint8Array): this {
+    this.#varint((field << 3) | 2)
+    this.#varint(value.length)
+    for (const byte of value) this.#bytes.push(byte)
+    return this
+  }
+
+  finish(): Uint8Array {
+    return Uint8Array.from(this.#bytes)
+  }
+
+  #varint(value: number): void {
+    let rest = value
+    for (; rest >= 0x80; rest = Math.floor(rest / 0x80)) this.#bytes.push((rest % 0x80) | 0x80)
+    this.#bytes.push(rest)
+  }
+}
