@@ -111,6 +111,20 @@ const PARTS: readonly Part[] = [
     packages: ['fastify', 'pino'],
   },
   {
+    path: 'http/prometheus/',
+    imports: [
+      'model/',
+      'wire/',
+      'http/response/',
+      'http/access/',
+      'http/body/',
+      'http/openapi/',
+      'http/server/idempotency.ts',
+    ],
+    types: { 'gateway.ts': [] },
+    packages: ['fastify'],
+  },
+  {
     path: 'http/otlp/',
     imports: [
       'model/',

@@ -17,6 +17,7 @@ import { registerOpenApi } from './openapi/openapi-route.ts'
 import type { Route } from './openapi/operation.ts'
 import { sendOtlpError } from './otlp/otlp-response.ts'
 import { type OtlpLimits, registerOtlpRoutes } from './otlp/otlp-routes.ts'
+import { registerRemoteWriteRoute, sendWriteError } from './prometheus/remote-write-routes.ts'
 import { addCommonHeaders, setCommonHeaders } from './response/common-headers.ts'
 import { allowOrigins, type CorsOrigins, headersWithoutOrigin } from './response/cors.ts'
 import { asGatewayError, sendError, statusOf } from './response/error-status.ts'
@@ -128,6 +129,13 @@ export function createServer(options: ServerOptions): FastifyInstance {
     scope.setErrorHandler(errorHandler(sendOtlpError))
     registerOtlpRoutes(scope, { gateway, now, limits })
   })
+  app.register(
+    async (scope) => {
+      scope.setErrorHandler(errorHandler(sendWriteError))
+      registerRemoteWriteRoute(scope, { gateway, now, limits })
+    },
+    { prefix: '/api/v1' },
+  )
   app.addHook('preClose', (done) => {
     isClosing = true
     done()

@@ -1,10 +1,13 @@
 import { attributes, type OtlpRequest } from './otlp-request.ts'
+import { snappyLiterals, writeRequestV1 } from './remote-write.ts'
 
 /** A request for tests that go through every route. Its route is `METHOD path`, as the router has it. */
 export interface ExampleRequest {
   readonly route: string
   readonly url: string
   readonly body?: string
+  /** A body that is no text. */
+  readonly bytes?: Uint8Array<ArrayBuffer>
   readonly headers?: Readonly<Record<string, string>>
   /** Answered without an end: what counts is the first thing that is said. */
   readonly isStream?: boolean
@@ -37,7 +40,7 @@ export interface ExampleResponse {
 }
 
 export async function sendExample(origin: string, key: string, example: ExampleRequest): Promise<ExampleResponse> {
-  const { route, url, body, headers = {}, isOpen, isStream } = example
+  const { route, url, bytes, body = bytes, headers = {}, isOpen, isStream } = example
   const response = await fetch(origin + url, {
     method: route.slice(0, route.indexOf(' ')),
     headers: { ...headers, ...(isOpen === true ? {} : { authorization: `Bearer ${key}` }) },
@@ -61,6 +64,21 @@ async function firstOf({ body }: Response): Promise<string> {
 }
 
 const V1 = '/api/v1'
+
+/** A gauge and a sample that is rejected. */
+const write = (host: string): ExampleRequest => ({
+  route: `POST ${V1}/write`,
+  url: `${V1}/write`,
+  headers: { 'content-type': 'application/x-protobuf', 'content-encoding': 'snappy' },
+  bytes: Uint8Array.from(
+    snappyLiterals(
+      writeRequestV1([
+        { labels: { __name__: 'shared_temp', host }, samples: [[1, Date.UTC(2024, 0, 15, 11, 59)]] },
+        { labels: { __name__: `${host}_bucket`, le: 'x' }, samples: [[1, Date.UTC(2024, 0, 15, 11, 59)]] },
+      ]),
+    ),
+  ),
+})
 
 /** A gauge, a delta and a point that is rejected. */
 const otlp = (service: string): OtlpRequest => ({
@@ -141,6 +159,8 @@ export function exampleRequests(mark: string, seen: Seen): readonly ExampleReque
     { ...post('/metrics', ''), body: JSON.stringify(stack[0]), headers: { 'content-type': 'application/x-ndjson' } },
     post('/v1/metrics', otlp(mark)),
     post('/v1/metrics', otlp('shared')),
+    write(mark),
+    write('shared'),
     graphql('mutation ($input: MetricInput!) { trackMetric(input: $input) { name value metric { dataPoints } } }', {
       input: { ...item('shared.graphql', 'gauge', 3), ...upper('gauge') },
     }),

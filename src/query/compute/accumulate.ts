@@ -4,7 +4,7 @@ import type { Read } from '../plan/plan.ts'
 import type { SeriesList } from '../plan/series-index.ts'
 import type { Cells } from './cells.ts'
 import { countDistinct, type DistinctCounts } from './distinct.ts'
-import { NO_LIMITS, upperLimitsOf } from './limit-counts.ts'
+import { limitsOf, NO_LIMITS } from './limit-counts.ts'
 import { type Merge, mergeEnds, mergeSums, mergeTotals } from './merge.ts'
 
 /** The opened blocks of a period, and the ordinals of their series in the list. */
@@ -24,7 +24,7 @@ export async function accumulate(
   cells: Cells,
   wantTotals: boolean,
 ): Promise<DistinctCounts | undefined> {
-  const limits = needs.limits ? upperLimitsOf(list.rows) : NO_LIMITS
+  const limits = metric.type === 'histogram' ? limitsOf(list.rows, groupOf, needs.limits) : NO_LIMITS
   const merge: Merge = { plan, stepsMs, sources, groupOf, limits, needs }
   const kind = rollupKindOf(metric.type)
   if (kind === 'set') return countDistinct(store, metric, list, merge, cells, wantTotals)

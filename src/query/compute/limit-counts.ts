@@ -1,8 +1,9 @@
 import type { SeriesRow } from '../../store/store.ts'
 
 /**
- * The counts of a histogram by the upper limits of its buckets. Counts are not cumulative over limits. A quantile is
- * interpolated linearly within the bucket that holds its rank.
+ * The counts of a histogram by the upper limits of its buckets. Counts are not cumulative over limits; those that are
+ * stored so are added to their limit and taken from the next one. A quantile is interpolated linearly within the bucket
+ * that holds its rank.
  */
 export class LimitCounts {
   readonly #counts = new Map<number, number>()
@@ -45,14 +46,52 @@ function interpolate(start: number, end: number, share: number): number {
   return Number.isFinite(start) ? start + (end - start) * Math.min(1, share) : end
 }
 
-export const NO_LIMITS = new Float64Array(0)
+/** The limits of the series of a histogram, by their ordinals. */
+export interface SeriesLimits {
+  /** Empty unless counts by limit are needed. */
+  readonly upper: Float64Array
+  /**
+   * Where counts are cumulative over limits, the next higher limit of the same histogram in the same group: the count of
+   * that limit holds the count of this one. NaN for others; empty if there are none.
+   */
+  readonly next: Float64Array
+}
+
+export const NO_LIMITS: SeriesLimits = { upper: new Float64Array(0), next: new Float64Array(0) }
+
+/** The limits of a histogram: `upper_limit` for counts that are not cumulative, `le` for those that are. */
+export function limitsOf(series: readonly SeriesRow[], groupOf: Int32Array, isUpperNeeded: boolean): SeriesLimits {
+  const next = nextLimitsOf(series, groupOf)
+  return { upper: isUpperNeeded ? upperLimitsOf(series) : NO_LIMITS.upper, next }
+}
 
 /** The upper limit of each series of a histogram. */
 export function upperLimitsOf(series: readonly SeriesRow[]): Float64Array {
   return Float64Array.from(series, ({ tags }) => {
-    const text = tags.find(([key]) => key === 'upper_limit')?.[1] ?? '+Inf'
+    const text = tags.find(([key]) => key === 'upper_limit' || key === 'le')?.[1] ?? '+Inf'
     return Number(INFINITE.get(text) ?? text)
   })
+}
+
+function nextLimitsOf(series: readonly SeriesRow[], groupOf: Int32Array): Float64Array {
+  const histograms = new Map<string, { readonly ordinal: number; readonly limit: number }[]>()
+  for (const [ordinal, { tags }] of series.entries()) {
+    const text = tags.find(([key]) => key === 'le')?.[1]
+    const group = groupOf[ordinal] ?? -1
+    if (text === undefined || group < 0 || tags.some(([key]) => key === 'upper_limit')) continue
+    const key = JSON.stringify([group, tags.filter(([name]) => name !== 'le')])
+    const limit = { ordinal, limit: Number(INFINITE.get(text) ?? text) }
+    const known = histograms.get(key)
+    if (known === undefined) histograms.set(key, [limit])
+    else known.push(limit)
+  }
+  if (histograms.size === 0) return NO_LIMITS.next
+  const next = new Float64Array(series.length).fill(Number.NaN)
+  for (const limits of histograms.values()) {
+    limits.sort((a, b) => a.limit - b.limit)
+    for (let i = 1; i < limits.length; i++) next[limits[i - 1]!.ordinal] = limits[i]!.limit
+  }
+  return next
 }
 
 const INFINITE: ReadonlyMap<string, number> = new Map([

@@ -8,6 +8,7 @@ import { SILENCE_MS_MAX } from '../plan/period.ts'
 import type { Plan, Read } from '../plan/plan.ts'
 import type { Source } from '../read/source-reader.ts'
 import type { Cells } from './cells.ts'
+import type { SeriesLimits } from './limit-counts.ts'
 
 /**
  * Merges block columns into cells, without an object per rollup. Count, sum, min, max and sketch bins do not depend on
@@ -24,9 +25,28 @@ export interface Merge {
    * The group of each ordinal, -1 for none. Series registered since it was made lie beyond its end and have no group.
    */
   readonly groupOf: Int32Array
-  /** The upper limit of each ordinal; empty unless counts by limit are needed. */
-  readonly limits: Float64Array
+  /** Of a histogram. */
+  readonly limits: SeriesLimits
   readonly needs: Needs
+}
+
+/** Whether the count of a series is part of the count of the next higher limit. */
+function isInner({ next }: SeriesLimits, ordinal: number): boolean {
+  return next.length > 0 && !Number.isNaN(next[ordinal]!)
+}
+
+function addInner(
+  cells: Cells,
+  cell: number,
+  { upper, next }: SeriesLimits,
+  needs: Needs,
+  ordinal: number,
+  count: number,
+): void {
+  if (!needs.limits) return
+  const counts = cells.limitCountsOf(cell)
+  counts.add(upper[ordinal]!, count)
+  counts.add(next[ordinal]!, -count)
 }
 
 /** Merges count, sum, min, max, sketch bins and counts by limit. */
@@ -50,13 +70,16 @@ export function mergeSums({ plan, sources, groupOf, limits, needs }: Merge, cell
         const cell = cells.cellOf(group) + buckets.find(timeMs)
         cells.count[cell] = addCounts(cells.count[cell]!, count[row]!)
         counted = addCounts(counted, count[row]!)
-        cells.sum[cell]! += sum[row]!
+        if (isInner(limits, ordinals[s]!)) addInner(cells, cell, limits, needs, ordinals[s]!, sum[row]!)
+        else {
+          cells.sum[cell]! += sum[row]!
+          if (needs.limits) cells.limitCountsOf(cell).add(limits.upper[ordinals[s]!]!, sum[row]!)
+        }
         if (extremes) {
           if (min[row]! < cells.min[cell]!) cells.min[cell] = min[row]!
           if (max[row]! > cells.max[cell]!) cells.max[cell] = max[row]!
         }
         if (needs.sketches) addBinsToSketch(section, row, cells.sketchOf(cell))
-        if (needs.limits) cells.limitCountsOf(cell).add(limits[ordinals[s]!]!, sum[row]!)
       }
     }
   }
@@ -161,8 +184,11 @@ export function mergeTotals(merge: Merge, lookback: readonly Read[], cells: Cell
         if (!isKnown && previousMs > Number.NEGATIVE_INFINITY) cells.inexact = true
         const joins = isKnown && totals.timeMs[0]! - previousMs <= SILENCE_MS_MAX
         const increase = totals.increase() + (joins ? increaseBetween(previous, totals.value[0]!) : 0)
-        cells.sum[cell]! += increase
-        if (needs.limits) cells.limitCountsOf(cell).add(limits[ordinal]!, increase)
+        if (isInner(limits, ordinal)) addInner(cells, cell, limits, needs, ordinal, increase)
+        else {
+          cells.sum[cell]! += increase
+          if (needs.limits) cells.limitCountsOf(cell).add(limits.upper[ordinal]!, increase)
+        }
         if (needs.ends) mergeLast(cells, cell, totals.timeMs[end]!, totals.value[end]!)
       }
       previousMs = totals.timeMs[end]!

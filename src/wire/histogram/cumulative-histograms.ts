@@ -74,9 +74,9 @@ export class HistogramChanges {
 
   /**
    * Keeps the new state and returns the observations since the one before, or undefined when none of them counts.
-   * `name` tells the series of the project apart.
+   * `name` tells the series of the project apart. `isReset`: the sender says that it is the first since a reset.
    */
-  advance(name: string, now: CumulativeHistogram, nowMs: number): ExponentialHistogram | undefined {
+  advance(name: string, now: CumulativeHistogram, nowMs: number, isReset = false): ExponentialHistogram | undefined {
     const series = JSON.stringify([this.#project, name])
     const before = this.#memory.get(series)
     // An earlier one that arrives late, or again: the later one has its observations.
@@ -84,6 +84,7 @@ export class HistogramChanges {
     if (!this.#before.has(series)) this.#before.set(series, before)
     this.#after.set(series, now)
     this.#memory.set(series, now, nowMs)
+    if (isReset) return now
     if (before === undefined) return this.#memory.isWhole(now) ? now : undefined
     if (before.startMs > 0 && now.startMs > before.startMs) return now
     return differenceOf(now, before) ?? now

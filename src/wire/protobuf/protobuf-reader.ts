@@ -56,6 +56,11 @@ export class ProtobufReader {
     return true
   }
 
+  /** Whether `next` found this field; for loops inside loops, where the compiler takes `field` for unchanged. */
+  is(field: number): boolean {
+    return this.field === field
+  }
+
   /** Enters a message, a text or packed values, and returns its end. */
   enter(): number {
     this.require(BYTES)

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { LimitCounts, upperLimitsOf } from '../../../src/query/compute/limit-counts.ts'
+import { LimitCounts, limitsOf, upperLimitsOf } from '../../../src/query/compute/limit-counts.ts'
 
 const { POSITIVE_INFINITY: INF, NaN: NONE } = Number
 type Bucket = readonly [limit: number, count: number]
@@ -167,4 +167,28 @@ test('limits are read from the tag that the buckets carry', () => {
   )
   const rows = [...limits, []].map((tags, i) => ({ metricId: { hi: 1, lo: 1 }, seriesId: { hi: 1, lo: i }, tags }))
   expect([...upperLimitsOf(rows)]).toEqual([0.1, 1, 1e21, INF, -INF, INF])
+})
+
+describe('counts that are cumulative over limits', () => {
+  const rows = (...tags: [string, string][][]) => tags.map((pairs) => ({ seriesId: { hi: 0, lo: 0 }, tags: pairs }))
+  const le = (limit: string, host = 'a'): [string, string][] => [
+    ['host', host],
+    ['le', limit],
+  ]
+  const nextOf = (groups: number[], ...tags: [string, string][][]) => [
+    ...limitsOf(rows(...tags), Int32Array.from(groups), true).next,
+  ]
+
+  test('are part of the next limit of the same histogram', () => {
+    expect(nextOf([0, 0, 0, 0], le('5'), le('+Inf'), le('0.1'), le('1', 'b'))).toEqual([INF, NONE, 5, NONE])
+  })
+
+  test('stand alone in a group of their own, and where the next limit was not selected', () => {
+    expect(nextOf([0, 1, -1], le('1'), le('5'), le('+Inf'))).toEqual([NONE, NONE, NONE])
+  })
+
+  test('are told from those of single buckets', () => {
+    expect(nextOf([0, 0], [['upper_limit', '1']], [['upper_limit', '+Inf']])).toEqual([])
+    expect([...limitsOf(rows(le('1'), le('+Inf')), Int32Array.of(0, 0), true).upper]).toEqual([1, INF])
+  })
 })

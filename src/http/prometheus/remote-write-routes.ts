@@ -1,0 +1,232 @@
+import { createHash } from 'node:crypto'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { Gateway, SavedResponse, TrackOptions } from '../../gateway.ts'
+import { type ErrorCode, GatewayError, type ItemError } from '../../model/errors.ts'
+import { Pacer } from '../../model/pacer.ts'
+import type { PointLimits, PointSink } from '../../model/point.ts'
+import { runPaced, type Steps } from '../../model/steps.ts'
+import { CumulativeHistograms, type HistogramChanges } from '../../wire/histogram/cumulative-histograms.ts'
+import type { WriteOptions } from '../../wire/prometheus/deliver-samples.ts'
+import { type FamilyMetadata, MetadataMemory } from '../../wire/prometheus/metadata.ts'
+import { placeOf } from '../../wire/prometheus/series-place.ts'
+import { decodeWriteRequestV1, readMetadataV1, type Written } from '../../wire/prometheus/write-request-v1.ts'
+import { decodeWriteRequestV2, hasHistogramsV2 } from '../../wire/prometheus/write-request-v2.ts'
+import { decompressSnappy, snappyLength } from '../../wire/snappy.ts'
+import { projectOf, requireScope } from '../access/auth.ts'
+import { bodyBytesOf } from '../body/request-body.ts'
+import { IDEMPOTENCY_KEY, INGEST_ERRORS, type Operation } from '../openapi/operation.ts'
+import { retryAfterSecondsOf, statusOf } from '../response/error-table.ts'
+import { serveIdempotently } from '../server/idempotency.ts'
+
+/**
+ * Prometheus remote write 1.0 and 2.0 (https://prometheus.io/docs/specs/prw/): `POST /api/v1/write`. Samples that can be
+ * stored are stored; when others cannot, the status is 400 and nothing should be sent again. A sender retries 5xx, and
+ * 429 if it is told to. Samples may arrive twice. Native histograms may not, so a request with them carries a marker.
+ */
+export interface RemoteWriteOptions {
+  readonly gateway: Gateway
+  readonly now: () => number
+  readonly limits: RemoteWriteLimits
+}
+
+export interface RemoteWriteLimits {
+  readonly points: PointLimits
+  readonly requestPointsMax: number
+  readonly bodyBytesMax: number
+}
+
+interface Memory {
+  readonly histograms: CumulativeHistograms
+  readonly metadata: MetadataMemory
+}
+
+export function registerRemoteWriteRoute(app: FastifyInstance, options: RemoteWriteOptions): void {
+  const { gateway, now } = options
+  const memory: Memory = { histograms: new CumulativeHistograms(now()), metadata: new MetadataMemory() }
+  const onRequest = [requireScope(gateway, 'ingest', 'write'), requireWriteBody]
+  app.post('/write', { onRequest, config: { openapi: WRITE } }, async (request, reply) => {
+    const saved = await serveIdempotently(gateway, request, (trackOptions) =>
+      store(request, trackOptions, memory, options),
+    )
+    const { samples, histograms, message }: WriteOutcome = JSON.parse(saved.body)
+    reply.headers({
+      'cache-control': 'no-store',
+      'x-prometheus-remote-write-samples-written': samples,
+      'x-prometheus-remote-write-histograms-written': histograms,
+      // Exemplars are not stored.
+      'x-prometheus-remote-write-exemplars-written': 0,
+    })
+    return message === '' ? reply.code(204).send() : sendText(reply, 400, message)
+  })
+}
+
+/** What the response says; the body of the saved response as JSON. */
+interface WriteOutcome {
+  readonly samples: number
+  readonly histograms: number
+  /** Why some were not stored; empty when all were. */
+  readonly message: string
+}
+
+const CONTENT_TYPE = /^ *application\/x-protobuf *(?:; *proto="?([\w.]+)"? *)?$/i
+const V1 = 'prometheus.WriteRequest'
+const V2 = 'io.prometheus.write.v2.Request'
+
+/**
+ * Refuses other content types and encodings before the body is read. Removes the encoding from the request: the route
+ * decompresses Snappy itself, of which nothing else knows.
+ */
+function requireWriteBody(request: FastifyRequest, _reply: FastifyReply, done: (error?: Error) => void): void {
+  const { 'content-encoding': encoding = 'snappy' } = request.headers
+  if (protocolOf(request) === undefined) {
+    const message = `the content type must be application/x-protobuf, with proto=${V1} or proto=${V2}`
+    done(new GatewayError('unsupported_media_type', message))
+  } else if (encoding.trim().toLowerCase() !== 'snappy') {
+    done(new GatewayError('unsupported_media_type', 'the content encoding must be snappy'))
+  } else {
+    delete request.headers['content-encoding']
+    done()
+  }
+}
+
+/** Without a parameter it is 1.0. */
+function protocolOf({ headers }: FastifyRequest): typeof V1 | typeof V2 | undefined {
+  const match = CONTENT_TYPE.exec(headers['content-type'] ?? '')
+  const proto = match === null ? undefined : (match[1] ?? V1)
+  return proto === V1 || proto === V2 ? proto : undefined
+}
+
+async function store(
+  request: FastifyRequest,
+  trackOptions: TrackOptions,
+  { histograms, metadata }: Memory,
+  { gateway, now, limits }: RemoteWriteOptions,
+): Promise<SavedResponse> {
+  const project = projectOf(request)
+  const compressed = bodyBytesOf(request)
+  // The budget of bodies counts what it becomes before it takes memory.
+  request.bodyCharge?.take(snappyLength(compressed, limits.bodyBytesMax))
+  const body = await runPaced(decompressSnappy(compressed), new Pacer())
+  const isV1 = protocolOf(request) === V1
+  const { families, hasHistograms } = isV1
+    ? await runPaced(readMetadataV1(body), new Pacer())
+    : { families: [], hasHistograms: await runPaced(hasHistogramsV2(body), new Pacer()) }
+  await remember(gateway, project, metadata, families)
+  const nowMs = now()
+  const changes: HistogramChanges = histograms.begin(project)
+  const options: WriteOptions = {
+    nowMs,
+    limits: limits.points,
+    pointsMax: limits.requestPointsMax,
+    histograms: changes,
+    metadataOf: (family) => metadata.get(project, family),
+  }
+  let written: Written = { items: 0, histogramItems: new Set() }
+  function* decode(sink: PointSink): Steps<void> {
+    written = yield* isV1 ? decodeWriteRequestV1(body, sink, options) : decodeWriteRequestV2(body, sink, options)
+  }
+  try {
+    const { idempotencyKey = hasHistograms ? markerOf(body) : undefined } = trackOptions
+    const rejected = await gateway.track(project, decode, idempotencyKey === undefined ? {} : { idempotencyKey })
+    const outcome = outcomeOf(written, rejected)
+    return { status: outcome.message === '' ? 204 : 400, body: JSON.stringify(outcome) }
+  } catch (error) {
+    changes.undo(nowMs)
+    throw error
+  }
+}
+
+/**
+ * Keeps metadata. A metric that has samples already keeps the type that they gave it: the store knows, this process may
+ * not.
+ */
+async function remember(
+  gateway: Gateway,
+  project: string,
+  metadata: MetadataMemory,
+  families: readonly (readonly [string, FamilyMetadata])[],
+): Promise<void> {
+  for (const [family, given] of families) {
+    const known = metadata.get(project, family)
+    let { type } = given
+    const place = placeOf(family, [], () => undefined)
+    if (known !== undefined) type = known.type
+    else if (!('code' in place) && (type === 'counter' || type === 'gauge') && place.type !== type) {
+      const row = await gateway.metric(project, family)
+      if (row?.type === 'counter' || row?.type === 'gauge') type = row.type
+    }
+    metadata.set(project, family, { ...given, type })
+  }
+}
+
+function markerOf(body: Uint8Array): string {
+  return `write-${createHash('sha256').update(body).digest('hex')}`
+}
+
+/** Reasons in the text of a response. */
+const REASONS_MAX = 3
+
+function outcomeOf({ items, histogramItems }: Written, rejected: readonly ItemError[]): WriteOutcome {
+  const histograms = rejected.filter(({ index }) => histogramItems.has(index)).length
+  const reasons = [...new Set(rejected.slice(0, 100).map(({ code, message }) => `${code}: ${message}`))]
+  return {
+    samples: items - histogramItems.size - (rejected.length - histograms),
+    histograms: histogramItems.size - histograms,
+    message:
+      rejected.length === 0
+        ? ''
+        : `${rejected.length} of ${items} samples were not stored: ${reasons.slice(0, REASONS_MAX).join('; ')}`,
+  }
+}
+
+/** Sends an error as text, which senders log. */
+export function sendWriteError(reply: FastifyReply, { code, message }: GatewayError): FastifyReply {
+  const retryAfterSeconds = code === 'request_timeout' ? 1 : retryAfterSecondsOf(code)
+  if (retryAfterSeconds !== undefined) reply.header('retry-after', retryAfterSeconds)
+  const status = writeStatusOf(code)
+  if (status === 401) reply.header('www-authenticate', 'Bearer')
+  return sendText(reply, status, `${code}: ${message}`)
+}
+
+/** A request that arrived too slowly may be sent again. */
+export function writeStatusOf(code: ErrorCode): number {
+  return code === 'request_timeout' ? 503 : statusOf(code)
+}
+
+function sendText(reply: FastifyReply, status: number, text: string): FastifyReply {
+  return reply
+    .code(status)
+    .headers({ 'content-type': 'text/plain; charset=utf-8', 'cache-control': 'no-store' })
+    .send(text)
+}
+
+const WRITE: Operation = {
+  id: 'remoteWrite',
+  tag: 'Prometheus',
+  summary: 'Stores samples sent by Prometheus remote write 1.0 or 2.0',
+  description: 'The body is compressed with Snappy (block format).',
+  scope: 'ingest',
+  parameters: [IDEMPOTENCY_KEY],
+  body: {
+    'application/x-protobuf': {
+      type: 'string',
+      format: 'binary',
+      description: `A ${V1}, or with the parameter proto=${V2} a message of 2.0.`,
+    },
+  },
+  response: {
+    status: 204,
+    description: 'All samples are stored durably.',
+    headers: {
+      'X-Prometheus-Remote-Write-Samples-Written': 'Samples that were stored.',
+      'X-Prometheus-Remote-Write-Histograms-Written': 'Native histograms that were stored.',
+      'X-Prometheus-Remote-Write-Exemplars-Written': 'Always 0: exemplars are not stored.',
+    },
+  },
+  errors: INGEST_ERRORS,
+  errorFormat: {
+    content: { 'text/plain': { type: 'string' } },
+    statusOf: writeStatusOf,
+    withoutCode: { 400: 'Some samples cannot be stored; the others are.' },
+  },
+}

@@ -1,0 +1,201 @@
+import { COUNT_MAX } from '../../model/count.ts'
+import { GatewayError } from '../../model/errors.ts'
+import type { MetricType } from '../../model/metric.ts'
+import {
+  checkInstant,
+  checkName,
+  checkTags,
+  type MetricAbout,
+  type PointLimits,
+  type PointSink,
+  type Rejection,
+  reject,
+  type SeriesRef,
+} from '../../model/point.ts'
+import type { HistogramChanges } from '../histogram/cumulative-histograms.ts'
+import { checkHistogram, observationsOf } from '../histogram/exponential-histogram.ts'
+import { limitText } from '../limit-text.ts'
+import { GAUGE_HISTOGRAM, type NativeHistogram, RESET } from './native-histogram.ts'
+import { type PrometheusType, placeOf } from './series-place.ts'
+
+/**
+ * Delivers samples and native histograms of Prometheus, whatever the protocol. Each is one item. Counters are running
+ * totals; those without a start count nothing the first time. A sample that is not a number has nothing to store:
+ * that goes for the marker of a series that has ended, too.
+ */
+export interface WriteOptions {
+  readonly nowMs: number
+  readonly limits: PointLimits
+  /** Samples and histograms of one request, and points that they become. */
+  readonly pointsMax: number
+  readonly histograms: HistogramChanges
+  /** What earlier metadata says of a metric family. */
+  readonly metadataOf: (
+    family: string,
+  ) => { readonly type: PrometheusType | undefined; readonly about: MetricAbout } | undefined
+}
+
+/** The labels of a series; `__name__` among them. */
+export type Labels = [name: string, value: string][]
+
+interface NamedSeries {
+  readonly name: string
+  readonly tags: Labels
+}
+
+export class SampleDelivery<S extends SeriesRef> {
+  readonly sink: PointSink<S>
+  readonly options: WriteOptions
+  /** Samples and histograms so far; the index of the next one. */
+  items = 0
+  /** Indexes of the histograms among them. */
+  readonly histogramItems = new Set<number>()
+  #points = 0
+
+  constructor(sink: PointSink<S>, options: WriteOptions) {
+    this.sink = sink
+    this.options = options
+  }
+
+  /** The series of samples. Without metadata of its own, what earlier metadata says decides. */
+  resolve(
+    labels: Labels,
+    own?: { readonly type: PrometheusType | undefined; readonly about: MetricAbout },
+  ): S | Rejection {
+    const named = nameOf(labels)
+    if ('code' in named) return named
+    const { name, tags } = named
+    const { metadataOf } = this.options
+    const place = placeOf(name, tags, own === undefined ? (family) => metadataOf(family)?.type : () => own.type)
+    if ('code' in place) return place
+    const about = own?.about ?? metadataOf(place.name)?.about
+    const series = this.#resolve(place.name, place.type, tags, about)
+    if (!('code' in series) || series.code !== 'type_conflict') return series
+    // A metric keeps the type that its first sample gave it, before its metadata was known.
+    const other = place.type === 'counter' ? 'gauge' : place.type === 'gauge' ? 'counter' : undefined
+    const kept = other && this.#resolve(place.name, other, tags, about)
+    return kept === undefined || 'code' in kept ? series : kept
+  }
+
+  /** `startMs`: 0 when it is unknown. */
+  sample(series: S | Rejection, timeMs: number, value: number, startMs: number): void {
+    const index = this.#nextItem()
+    if (Number.isNaN(value)) return
+    const bad =
+      'code' in series
+        ? series
+        : (checkInstant(timeMs, this.options.nowMs) ??
+          (Number.isFinite(value) ? undefined : reject('invalid_value', `a sample must be finite, not ${value}`)))
+    if (bad !== undefined) this.sink.reject(index, bad)
+    else this.#add(series as S, index, timeMs, value, startMs)
+  }
+
+  /** `series`: the labels of the histogram. `startMs` counts when it has no start of its own. */
+  histogram(
+    labels: Labels,
+    histogram: NativeHistogram | Rejection,
+    startMs: number,
+    about: MetricAbout | undefined,
+  ): void {
+    const index = this.#nextItem()
+    this.histogramItems.add(index)
+    const named = 'code' in histogram ? histogram : nameOf(labels)
+    if ('code' in named || 'code' in histogram) {
+      this.sink.reject(index, named as Rejection)
+      return
+    }
+    if (histogram.isStale) return
+    histogram.startMs ||= startMs
+    const bad =
+      checkInstant(histogram.timeMs, this.options.nowMs) ??
+      (histogram.resetHint === GAUGE_HISTOGRAM
+        ? reject('invalid_type', 'a histogram that is a gauge cannot be added up')
+        : histogram.limits === undefined
+          ? this.#exponential(named, histogram, about, index)
+          : this.#customBuckets(named, histogram, histogram.limits, index))
+    if (bad !== undefined) this.sink.reject(index, bad)
+  }
+
+  #exponential(
+    { name, tags }: NamedSeries,
+    { bins, timeMs, startMs, resetHint }: NativeHistogram,
+    about: MetricAbout | undefined,
+    index: number,
+  ): Rejection | undefined {
+    const { nowMs, histograms } = this.options
+    const bad = checkHistogram(bins)
+    const series = bad ?? this.#resolve(name, 'distribution', tags, about)
+    if ('code' in series) return series
+    const key = JSON.stringify([name, ...tags])
+    const counted = histograms.advance(key, { ...bins, startMs, timeMs }, nowMs, resetHint === RESET)
+    if (counted === undefined) return undefined
+    const { values, weights } = observationsOf(counted)
+    this.#charge(values.length)
+    for (const [i, value] of values.entries()) this.sink.addWeighted(index, series, timeMs, value, weights[i]!)
+    return undefined
+  }
+
+  /** A counter for each limit, whose counts are not cumulative over limits, and the count and the sum. */
+  #customBuckets(
+    { name, tags }: NamedSeries,
+    { bins, count, timeMs, startMs }: NativeHistogram,
+    limits: readonly number[],
+    index: number,
+  ): Rejection | undefined {
+    const { offset, counts } = bins.positive
+    const parts: { series: S; value: number }[] = []
+    const add = (
+      metric: string,
+      type: MetricType,
+      partTags: Labels,
+      value: number | undefined,
+    ): Rejection | undefined => {
+      if (value === undefined) return undefined
+      if (!(value >= 0 && value <= COUNT_MAX) && type === 'histogram')
+        return reject('invalid_value', 'counts of a histogram must be 0 to 2^53')
+      const series = this.#resolve(metric, type, partTags, undefined)
+      if ('code' in series) return series
+      parts.push({ series, value })
+      return undefined
+    }
+    for (let i = 0; i <= limits.length; i++) {
+      const limit = limitText(limits[i] ?? Number.POSITIVE_INFINITY)
+      const bad = add(name, 'histogram', [...tags, ['upper_limit', limit]], counts[i - offset] ?? 0)
+      if (bad !== undefined) return bad
+    }
+    const bad = add(`${name}_count`, 'counter', tags, count) ?? add(`${name}_sum`, 'counter', tags, bins.sum)
+    if (bad !== undefined) return bad
+    this.#charge(parts.length)
+    for (const { series, value } of parts) this.#add(series, index, timeMs, value, startMs)
+    return undefined
+  }
+
+  #add(series: S, index: number, timeMs: number, value: number, startMs: number): void {
+    if (series.kind !== 'counter') this.sink.add(index, series, timeMs, value)
+    else if (startMs > 0 && startMs < timeMs) this.sink.addTotalSince(index, series, timeMs, value, startMs)
+    else this.sink.addTotal(index, series, timeMs, value)
+  }
+
+  #resolve(name: string, type: MetricType, tags: Labels, about: MetricAbout | undefined): S | Rejection {
+    const { limits } = this.options
+    return checkName(name, limits) ?? checkTags(tags, limits) ?? this.sink.resolve(name, type, tags, about)
+  }
+
+  #nextItem(): number {
+    this.#charge(1)
+    return this.items++
+  }
+
+  #charge(points: number): void {
+    this.#points += points
+    const { pointsMax } = this.options
+    if (this.#points > pointsMax)
+      throw new GatewayError('payload_too_large', `at most ${pointsMax} points are allowed in a request`)
+  }
+}
+
+function nameOf(labels: Labels): NamedSeries | Rejection {
+  const name = labels.find(([label]) => label === '__name__')?.[1]
+  if (name === undefined) return reject('missing_name', 'a series must have the label __name__')
+  return { name, tags: labels.filter(([label]) => label !== '__name__') }
+}

@@ -1,0 +1,56 @@
+import type { MetricAbout } from '../../model/point.ts'
+import { firstChars } from '../../model/text.ts'
+import type { PrometheusType } from './series-place.ts'
+
+/**
+ * Metadata of metric families. Remote write 1.0 sends it in requests of its own, about once a minute, so it is kept in
+ * memory. Invariant: at most `METADATA_FAMILIES_MAX` families, the oldest are dropped; suffix rules hold then.
+ */
+export interface FamilyMetadata {
+  readonly type: PrometheusType | undefined
+  readonly about: MetricAbout
+}
+
+export const METADATA_FAMILIES_MAX = 50_000
+/** Of a help text; it becomes the description of a metric. */
+const HELP_CHARS_MAX = 256
+
+export class MetadataMemory {
+  readonly #familiesMax: number
+  /** By project and family, the oldest first. */
+  readonly #families = new Map<string, FamilyMetadata>()
+
+  constructor(familiesMax = METADATA_FAMILIES_MAX) {
+    this.#familiesMax = familiesMax
+  }
+
+  get size(): number {
+    return this.#families.size
+  }
+
+  get(project: string, family: string): FamilyMetadata | undefined {
+    return this.#families.get(keyOf(project, family))
+  }
+
+  set(project: string, family: string, metadata: FamilyMetadata): void {
+    const key = keyOf(project, family)
+    this.#families.delete(key)
+    this.#families.set(key, metadata)
+    if (this.#families.size <= this.#familiesMax) return
+    for (const oldest of this.#families.keys()) {
+      this.#families.delete(oldest)
+      break
+    }
+  }
+}
+
+function keyOf(project: string, family: string): string {
+  return JSON.stringify([project, family])
+}
+
+export function aboutOf(help: string, unit: string): MetricAbout {
+  return {
+    ...(unit !== '' && { unit: firstChars(unit, HELP_CHARS_MAX) }),
+    ...(help !== '' && { description: firstChars(help, HELP_CHARS_MAX) }),
+  }
+}

@@ -1,0 +1,69 @@
+import { type Rejection, reject } from '../../model/point.ts'
+import { limitText } from '../limit-text.ts'
+
+/**
+ * Which metric and type a Prometheus series belongs to. Its type comes from metadata, or else from the suffix of its
+ * name:
+ *
+ * - `X_bucket` with a label `le`: histogram `X`, tag `le`
+ * - `X_sum`, `X_count`, `X_total`: counter
+ * - a label `quantile`: summary `X`, tag `quantile`
+ * - anything else: gauge
+ *
+ * Limits in `le` are inclusive and its counts are cumulative over limits; those in `upper_limit` are not.
+ */
+export type PrometheusType = 'counter' | 'gauge' | 'histogram' | 'gaugehistogram' | 'summary'
+
+/** By the number in the metadata of both protocols; INFO and STATESET are gauges, undefined is unknown. */
+export const PROMETHEUS_TYPES: readonly (PrometheusType | undefined)[] = [
+  undefined,
+  'counter',
+  'gauge',
+  'histogram',
+  'gaugehistogram',
+  'summary',
+  'gauge',
+  'gauge',
+]
+
+export interface SeriesPlace {
+  readonly name: string
+  readonly type: 'counter' | 'gauge' | 'histogram' | 'summary'
+}
+
+/** `typeOf` knows metadata by the name of a metric family. Labels with special meaning are made uniform in place. */
+export function placeOf(
+  name: string,
+  labels: [name: string, value: string][],
+  typeOf: (family: string) => PrometheusType | undefined,
+): SeriesPlace | Rejection {
+  const limit = labels.find(([label]) => label === 'le')
+  const rank = labels.find(([label]) => label === 'quantile')
+  const own = typeOf(name)
+  if (own === 'counter' || own === 'gauge') return { name, type: own }
+  const family = /^(.+)_(bucket|sum|count|gsum|gcount)$/.exec(name)
+  const base = family?.[1] ?? name
+  const isGauges = own === 'gaugehistogram' || (family !== null && typeOf(base) === 'gaugehistogram')
+  if (isGauges) return { name, type: 'gauge' }
+  switch (family?.[2]) {
+    case 'bucket':
+      if (limit === undefined) break
+      return makeUniform(limit) ?? { name: base, type: 'histogram' }
+    case 'sum':
+    case 'count':
+      return { name, type: 'counter' }
+  }
+  if (name.endsWith('_total')) return { name, type: 'counter' }
+  if (rank !== undefined) return makeUniform(rank) ?? { name, type: 'summary' }
+  return { name, type: 'gauge' }
+}
+
+/** `1`, `1.0` and `1e0` are one limit. */
+function makeUniform(label: [name: string, value: string]): Rejection | undefined {
+  const [name, value] = label
+  const number =
+    value === '+Inf' ? Number.POSITIVE_INFINITY : value === '-Inf' ? Number.NEGATIVE_INFINITY : Number(value)
+  if (Number.isNaN(number) || value === '') return reject('invalid_tags', `label ${name} must be a number`)
+  label[1] = limitText(number)
+  return undefined
+}

@@ -1,0 +1,216 @@
+import type { ItemIdentity } from '../../model/item-cache.ts'
+import type { PointSink, Rejection, SeriesRef } from '../../model/point.ts'
+import { reject } from '../../model/point.ts'
+import { StepBudget, type Steps } from '../../model/steps.ts'
+import { FIXED64, ProtobufReader, VARINT } from '../protobuf/protobuf-reader.ts'
+import { type Labels, SampleDelivery, type WriteOptions } from './deliver-samples.ts'
+import { aboutOf, type FamilyMetadata } from './metadata.ts'
+import { readNativeHistogram } from './native-histogram.ts'
+import { PROMETHEUS_TYPES } from './series-place.ts'
+
+/**
+ * `prometheus.WriteRequest` of remote write 1.0. Its labels repeat from request to request, so a series is found by
+ * their bytes.
+ */
+
+/** What it costs to enter a message and to resolve a series, in units of a step. */
+export const MESSAGE_UNITS = 64
+export const SERIES_UNITS = 512
+
+/** Labels of a series; far more than a point may have tags. */
+export const LABELS_MAX = 1_024
+/** Bounds the work on one series: more samples than a sender puts in one request. */
+export const SERIES_BYTES_MAX = 4_194_304
+
+/** Metric families whose metadata a request may bring; a sender sends 500 at a time. The others are ignored. */
+const FAMILIES_MAX = 10_000
+
+export interface Written {
+  readonly items: number
+  readonly histogramItems: ReadonlySet<number>
+}
+
+/** Delivers all samples of a body. Throws `invalid_body`, and `payload_too_large` for too many samples. */
+export function* decodeWriteRequestV1<S extends SeriesRef>(
+  bytes: Uint8Array,
+  sink: PointSink<S>,
+  options: WriteOptions,
+): Steps<Written> {
+  const reader = new ProtobufReader(bytes)
+  const delivery = new SampleDelivery(sink, options)
+  const series = new SeriesReader(reader, delivery)
+  const budget = new StepBudget()
+  for (const end = bytes.length; reader.next(end); ) {
+    if (reader.field !== 1) reader.skip()
+    else {
+      const start = reader.at
+      const seriesEnd = enterSeries(reader)
+      const isKnown = series.read(seriesEnd)
+      if (budget.spend(reader.at - start + (isKnown ? 0 : SERIES_UNITS))) yield
+    }
+    if (budget.spend(MESSAGE_UNITS)) yield
+  }
+  return delivery
+}
+
+/** What a body says of metric families, without its samples, and whether it has native histograms. */
+export function* readMetadataV1(
+  bytes: Uint8Array,
+): Steps<{ readonly families: readonly (readonly [string, FamilyMetadata])[]; readonly hasHistograms: boolean }> {
+  const reader = new ProtobufReader(bytes)
+  const budget = new StepBudget()
+  const families: [string, FamilyMetadata][] = []
+  let hasHistograms = false
+  for (const end = bytes.length; reader.next(end); ) {
+    if (budget.spend(MESSAGE_UNITS)) yield
+    if (reader.field === 3 && families.length < FAMILIES_MAX) families.push(readFamily(reader))
+    else if (reader.field === 1 && !hasHistograms) {
+      for (const seriesEnd = reader.enter(); reader.next(seriesEnd); ) {
+        if (reader.is(4)) hasHistograms = true
+        reader.skip()
+        if (budget.spend(4)) yield
+      }
+    } else reader.skip()
+  }
+  return { families, hasHistograms }
+}
+
+function readFamily(reader: ProtobufReader): [string, FamilyMetadata] {
+  let name = ''
+  let type = 0
+  let help = ''
+  let unit = ''
+  for (const end = reader.enter(); reader.next(end); ) {
+    if (reader.field === 1) {
+      reader.require(VARINT)
+      type = reader.uint32()
+    } else if (reader.field === 2) name = reader.text(reader.enter())
+    else if (reader.field === 4) help = reader.text(reader.enter())
+    else if (reader.field === 5) unit = reader.text(reader.enter())
+    else reader.skip()
+  }
+  return [name, { type: PROMETHEUS_TYPES[type], about: aboutOf(help, unit) }]
+}
+
+/** Enters the message of a series, whose size is bounded. */
+export function enterSeries(reader: ProtobufReader): number {
+  const end = reader.enter()
+  if (end - reader.at > SERIES_BYTES_MAX) throw reader.fault(`a series has more than ${SERIES_BYTES_MAX} bytes`)
+  return end
+}
+
+class SeriesReader<S extends SeriesRef> {
+  readonly #reader: ProtobufReader
+  readonly #delivery: SampleDelivery<S>
+  readonly #identity: ItemIdentity
+
+  constructor(reader: ProtobufReader, delivery: SampleDelivery<S>) {
+    this.#reader = reader
+    this.#delivery = delivery
+    const { view } = reader
+    this.#identity = { view, nameStart: 0, nameEnd: 0, typeStart: 0, typeEnd: 0, tagsStart: 0, tagsEnd: 0 }
+  }
+
+  /** Reads the series that ends at `end`. Returns whether its labels were known. */
+  read(end: number): boolean {
+    const reader = this.#reader
+    const start = reader.at
+    const isContiguous = this.#findLabels(end)
+    const { sink } = this.#delivery
+    let series: S | Rejection | undefined
+    let isKnown = false
+    // A series of nothing but a native histogram has no series of samples.
+    const resolve = (): S | Rejection => {
+      if (series !== undefined) return series
+      const entry = isContiguous ? sink.memory.find(this.#identity) : undefined
+      if (entry !== undefined && sink.reuse(entry.series)) {
+        isKnown = true
+        return (series = entry.series)
+      }
+      const at = reader.at
+      const labels = readLabels(reader, start, end)
+      series = 'code' in labels ? labels : this.#delivery.resolve(labels)
+      if (entry === undefined && isContiguous && !('code' in series)) sink.memory.add(this.#identity, series)
+      reader.at = at
+      return series
+    }
+    reader.at = start
+    while (reader.next(end)) {
+      if (reader.field === 2) readSample(reader, this.#delivery, resolve, 0)
+      else if (reader.field === 4) {
+        const histogram = readNativeHistogram(reader, reader.enter())
+        const at = reader.at
+        const labels = readLabels(reader, start, end)
+        this.#delivery.histogram('code' in labels ? [] : labels, 'code' in labels ? labels : histogram, 0, undefined)
+        reader.at = at
+      } else reader.skip()
+    }
+    return isKnown
+  }
+
+  /** Finds the bytes of the labels; false when something lies between them. */
+  #findLabels(end: number): boolean {
+    const reader = this.#reader
+    const identity = this.#identity
+    const start = reader.at
+    let isContiguous = true
+    identity.tagsStart = identity.tagsEnd = start
+    while (reader.next(end)) {
+      if (reader.field !== 1) {
+        reader.skip()
+        continue
+      }
+      const fieldStart = reader.at - 1
+      if (identity.tagsEnd === start) identity.tagsStart = fieldStart
+      else if (fieldStart !== identity.tagsEnd) isContiguous = false
+      reader.at = identity.tagsEnd = reader.enter()
+    }
+    return isContiguous
+  }
+}
+
+/** A sample of both protocols. `startMs` counts when it has no start of its own. */
+export function readSample<S extends SeriesRef>(
+  reader: ProtobufReader,
+  delivery: SampleDelivery<S>,
+  resolve: () => S | Rejection,
+  startMs: number,
+): void {
+  let value = 0
+  let timeMs = 0
+  let ownStartMs = 0
+  for (const end = reader.enter(); reader.next(end); ) {
+    if (reader.field === 1) {
+      reader.require(FIXED64)
+      value = reader.double()
+    } else if (reader.field === 2) {
+      reader.require(VARINT)
+      timeMs = reader.int64()
+    } else if (reader.field === 3) {
+      reader.require(VARINT)
+      ownStartMs = reader.int64()
+    } else reader.skip()
+  }
+  delivery.sample(resolve(), timeMs, value, ownStartMs || startMs)
+}
+
+function readLabels(reader: ProtobufReader, start: number, end: number): Labels | Rejection {
+  const labels: Labels = []
+  reader.at = start
+  while (reader.next(end)) {
+    if (reader.field !== 1) {
+      reader.skip()
+      continue
+    }
+    if (labels.length === LABELS_MAX) return reject('invalid_tags', `a series may have ${LABELS_MAX} labels at most`)
+    let name = ''
+    let value = ''
+    for (const labelEnd = reader.enter(); reader.next(labelEnd); ) {
+      if (reader.field === 1) name = reader.text(reader.enter())
+      else if (reader.field === 2) value = reader.text(reader.enter())
+      else reader.skip()
+    }
+    labels.push([name, value])
+  }
+  return labels
+}

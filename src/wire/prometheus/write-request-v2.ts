@@ -1,0 +1,160 @@
+import { GatewayError } from '../../model/errors.ts'
+import type { MetricAbout, PointSink, Rejection, SeriesRef } from '../../model/point.ts'
+import { reject } from '../../model/point.ts'
+import { StepBudget, type Steps } from '../../model/steps.ts'
+import { ProtobufReader, VARINT } from '../protobuf/protobuf-reader.ts'
+import { type Labels, SampleDelivery, type WriteOptions } from './deliver-samples.ts'
+import { aboutOf } from './metadata.ts'
+import { readNativeHistogram } from './native-histogram.ts'
+import { PROMETHEUS_TYPES, type PrometheusType } from './series-place.ts'
+import { enterSeries, LABELS_MAX, MESSAGE_UNITS, readSample, SERIES_UNITS, type Written } from './write-request-v1.ts'
+
+/**
+ * `io.prometheus.write.v2.Request` of remote write 2.0. Texts lie in a table of symbols, and a series refers to them. It
+ * brings its metadata and perhaps the time it was created.
+ */
+
+/** Symbols of a request. */
+export const SYMBOLS_MAX = 1_000_000
+
+export function* decodeWriteRequestV2<S extends SeriesRef>(
+  bytes: Uint8Array,
+  sink: PointSink<S>,
+  options: WriteOptions,
+): Steps<Written> {
+  const symbols = yield* readSymbols(bytes)
+  const reader = new ProtobufReader(bytes)
+  const delivery = new SampleDelivery(sink, options)
+  const budget = new StepBudget()
+  for (const end = bytes.length; reader.next(end); ) {
+    if (reader.field !== SERIES) reader.skip()
+    else {
+      const start = reader.at
+      readSeries(reader, enterSeries(reader), symbols, delivery)
+      if (budget.spend(SERIES_UNITS + reader.at - start)) yield
+    }
+    if (budget.spend(MESSAGE_UNITS)) yield
+  }
+  return delivery
+}
+
+/** Whether a body has native histograms. */
+export function* hasHistogramsV2(bytes: Uint8Array): Steps<boolean> {
+  const reader = new ProtobufReader(bytes)
+  const budget = new StepBudget()
+  for (const end = bytes.length; reader.next(end); ) {
+    if (budget.spend(MESSAGE_UNITS)) yield
+    if (reader.field !== SERIES) reader.skip()
+    else
+      for (const seriesEnd = reader.enter(); reader.next(seriesEnd); ) {
+        if (reader.is(3)) return true
+        reader.skip()
+        if (budget.spend(4)) yield
+      }
+  }
+  return false
+}
+
+const SYMBOL = 4
+const SERIES = 5
+
+function* readSymbols(bytes: Uint8Array): Steps<readonly string[]> {
+  const reader = new ProtobufReader(bytes)
+  const budget = new StepBudget()
+  const symbols: string[] = []
+  for (const end = bytes.length; reader.next(end); ) {
+    const start = reader.at
+    if (reader.field !== SYMBOL) reader.skip()
+    else if (symbols.length === SYMBOLS_MAX)
+      throw new GatewayError('payload_too_large', `at most ${SYMBOLS_MAX} symbols are allowed in a request`)
+    else {
+      symbols.push(reader.text(reader.enter()))
+      if (budget.spend(reader.at - start)) yield
+    }
+    if (budget.spend(MESSAGE_UNITS)) yield
+  }
+  return symbols
+}
+
+/** What a series says of itself, beside its samples. */
+interface SeriesHead {
+  readonly labels: Labels | Rejection
+  readonly type: PrometheusType | undefined
+  readonly about: MetricAbout
+  readonly createdMs: number
+}
+
+function readSeries<S extends SeriesRef>(
+  reader: ProtobufReader,
+  end: number,
+  symbols: readonly string[],
+  delivery: SampleDelivery<S>,
+): void {
+  const start = reader.at
+  const head = readHead(reader, end, symbols)
+  const { labels, createdMs } = head
+  let series: S | Rejection | undefined
+  const resolve = (): S | Rejection =>
+    // The labels are changed when they are resolved; those of histograms are not.
+    (series ??= 'code' in labels ? labels : delivery.resolve(labels, head))
+  reader.at = start
+  while (reader.next(end)) {
+    if (reader.field === 2) readSample(reader, delivery, resolve, createdMs)
+    else if (reader.field === 3) {
+      const histogram = readNativeHistogram(reader, reader.enter())
+      const isBad = 'code' in labels
+      delivery.histogram(isBad ? [] : labels, isBad ? labels : histogram, createdMs, head.about)
+    } else reader.skip()
+  }
+}
+
+const asUint32 = (reader: ProtobufReader): number => reader.uint32()
+
+function varint(reader: ProtobufReader): number {
+  reader.require(VARINT)
+  return reader.uint32()
+}
+
+function readHead(reader: ProtobufReader, end: number, symbols: readonly string[]): SeriesHead {
+  const references: number[] = []
+  let isBounded = true
+  let type: PrometheusType | undefined
+  let about: MetricAbout = {}
+  let createdMs = 0
+  const symbol = (reference: number): string => {
+    const text = symbols[reference]
+    if (text === undefined) throw reader.fault(`symbol ${reference} is not in the table of ${symbols.length}`)
+    return text
+  }
+  while (reader.next(end)) {
+    switch (reader.field) {
+      case 1:
+        isBounded = reader.repeatedVarints(references, 2 * LABELS_MAX, asUint32) && isBounded
+        break
+      case 5: {
+        let help = 0
+        let unit = 0
+        for (const metadataEnd = reader.enter(); reader.next(metadataEnd); ) {
+          if (reader.is(1)) type = PROMETHEUS_TYPES[varint(reader)]
+          else if (reader.is(3)) help = varint(reader)
+          else if (reader.is(4)) unit = varint(reader)
+          else reader.skip()
+        }
+        about = aboutOf(help === 0 ? '' : symbol(help), unit === 0 ? '' : symbol(unit))
+        break
+      }
+      case 6:
+        reader.require(VARINT)
+        createdMs = reader.int64()
+        break
+      default:
+        reader.skip()
+    }
+  }
+  if (!isBounded)
+    return { labels: reject('invalid_tags', `a series may have ${LABELS_MAX} labels at most`), type, about, createdMs }
+  if (references.length % 2 !== 0) throw reader.fault('a label has no value')
+  const labels: Labels = []
+  for (let i = 0; i < references.length; i += 2) labels.push([symbol(references[i]!), symbol(references[i + 1]!)])
+  return { labels, type, about, createdMs }
+}

@@ -1,0 +1,95 @@
+import { GatewayError } from '../model/errors.ts'
+import { StepBudget, type Steps } from '../model/steps.ts'
+
+/**
+ * Decompresses the Snappy block format (https://github.com/google/snappy/blob/main/format_description.txt). The length
+ * at its beginning is checked before any memory is taken: it must be allowed, and the body must be able to reach it.
+ */
+
+/** The most that an element makes of its bytes: a copy of 64 bytes takes three. */
+const EXPANSION_MAX = 64 / 3
+
+/** Returns the decompressed length. Throws `invalid_body`, or `payload_too_large` when it exceeds `bytesMax`. */
+export function snappyLength(bytes: Uint8Array, bytesMax: number): number {
+  const { length } = readLength(bytes)
+  if (length > bytesMax)
+    throw new GatewayError('payload_too_large', `the body has ${length} bytes, at most ${bytesMax} are allowed`)
+  if (length > bytes.length * EXPANSION_MAX) throw fault(`it is too short for ${length} bytes`, 0)
+  return length
+}
+
+/** Decompresses a body whose length was checked. */
+export function* decompressSnappy(bytes: Uint8Array): Steps<Uint8Array> {
+  const budget = new StepBudget()
+  const { length, end } = readLength(bytes)
+  const output = new Uint8Array(length)
+  let at = end
+  let written = 0
+  while (at < bytes.length) {
+    const start = at
+    const tag = bytes[at++]!
+    const kind = tag & 3
+    let size: number
+    if (kind === LITERAL) {
+      size = (tag >> 2) + 1
+      if (size > 60) {
+        const extra = size - 60
+        requireBytes(bytes, at, extra)
+        size = littleEndian(bytes, at, extra) + 1
+        at += extra
+      }
+      requireBytes(bytes, at, size)
+      if (size > length - written) throw fault('it is longer than it says', start)
+      output.set(bytes.subarray(at, at + size), written)
+      at += size
+    } else {
+      const extra = kind === COPY_1 ? 1 : kind === COPY_2 ? 2 : 4
+      requireBytes(bytes, at, extra)
+      size = kind === COPY_1 ? ((tag >> 2) & 7) + 4 : (tag >> 2) + 1
+      const low = littleEndian(bytes, at, extra)
+      const offset = kind === COPY_1 ? ((tag >> 5) << 8) | low : low
+      at += extra
+      if (offset === 0 || offset > written) throw fault('a copy begins before the output', start)
+      if (size > length - written) throw fault('it is longer than it says', start)
+      // Both ranges may overlap: then what is copied repeats.
+      if (offset >= size) output.copyWithin(written, written - offset, written - offset + size)
+      else for (let i = 0; i < size; i++) output[written + i] = output[written - offset + i]!
+    }
+    written += size
+    if (budget.spend(4 + (size >> 2))) yield
+  }
+  if (written !== length) throw fault('it is shorter than it says', at)
+  return output
+}
+
+const LITERAL = 0
+const COPY_1 = 1
+const COPY_2 = 2
+
+function readLength(bytes: Uint8Array): { readonly length: number; readonly end: number } {
+  let length = 0
+  for (let i = 0; i < 5; i++) {
+    const byte = bytes[i]
+    if (byte === undefined) throw fault('it ends in its length', i)
+    length += (byte & 0x7f) * 2 ** (7 * i)
+    if (byte < 0x80) {
+      if (length > 0xffff_ffff) break
+      return { length, end: i + 1 }
+    }
+  }
+  throw fault('its length has more than 32 bits', 0)
+}
+
+function littleEndian(bytes: Uint8Array, at: number, size: number): number {
+  let value = 0
+  for (let i = size - 1; i >= 0; i--) value = value * 256 + bytes[at + i]!
+  return value
+}
+
+function requireBytes(bytes: Uint8Array, at: number, size: number): void {
+  if (size > bytes.length - at) throw fault('it ends too early', at)
+}
+
+function fault(reason: string, at: number): GatewayError {
+  return new GatewayError('invalid_body', `the body is not valid Snappy: ${reason} (at byte ${at})`)
+}
