@@ -12,6 +12,7 @@ import { projectOf, requireScope } from '../access/auth.ts'
 import { requireJsonBody } from '../body/media-type.ts'
 import { bodyBytesOf } from '../body/request-body.ts'
 import {
+  FORMAT,
   FROM,
   jsonContent,
   KEY_ERRORS,
@@ -23,9 +24,11 @@ import {
   TO,
 } from '../openapi/operation.ts'
 import { listOf, objectOf, refTo } from '../openapi/schemas.ts'
+import { sendCsv, wantsCsv } from '../response/csv.ts'
 import { sendJson } from '../response/json-response.ts'
 import { sendIdempotently } from '../server/idempotency.ts'
-import { parseEventQuery } from './flux-parameters.ts'
+import { writeEventsCsv } from './flux-csv.ts'
+import { parseEventQuery, parseFormat } from './flux-parameters.ts'
 import { writeBatchResult, writeEvents, writeTrackedEvent } from './flux-responses.ts'
 import type { FluxOptions } from './flux-routes.ts'
 import { batchOperation, singleOperation } from './ingest-operation.ts'
@@ -81,7 +84,12 @@ export function registerFluxEventRoutes(app: FastifyInstance, { gateway, now, li
   )
 
   app.get('/events', { ...read, config: { openapi: LIST_EVENTS } }, async (request, reply) => {
+    const isCsv = wantsCsv(request, reply, parseFormat(request.url))
     const page = await gateway.events(projectOf(request), parseEventQuery(request.url))
+    if (isCsv) {
+      if (page.next !== undefined) reply.header('x-next', page.next)
+      return sendCsv(reply, writeEventsCsv(page))
+    }
     return sendJson(reply, 200, writeEvents(page))
   })
 }
@@ -127,11 +135,15 @@ const LIST_EVENTS: Operation = {
     TAG_FILTER,
     limitParameter('Maximum number of events, up to 1,000. Default: 100.'),
     queryParameter('after', 'The `next` of the previous page.'),
+    FORMAT,
   ],
   response: {
     status: 200,
-    description: 'The events. `next` is present when another page may follow.',
-    content: jsonContent(objectOf({ data: listOf(refTo('Event')), next: STRING }, ['next'])),
+    description: 'The events. `next` is present when another page may follow; with CSV it is the header `X-Next`.',
+    content: {
+      ...jsonContent(objectOf({ data: listOf(refTo('Event')), next: STRING }, ['next'])),
+      'text/csv': STRING,
+    },
   },
   errors: [...KEY_ERRORS, 'invalid_timestamp', 'invalid_range', 'invalid_tags', 'invalid_value', 'query_too_large'],
 }

@@ -32,6 +32,11 @@ export function parseMetricQuery(metric: string, url: string): QueryInput {
   }
 }
 
+/** `json`, `csv`, or undefined: the header `Accept` decides. Other texts are returned as they are. */
+export function parseFormat(url: string): string | undefined {
+  return lastParameter(readParameters(url), 'format')
+}
+
 export function parseMetricFilter(url: string): MetricFilter {
   const parameters = readParameters(url)
   const type = lastParameter(parameters, 'type')

@@ -11,6 +11,7 @@ import { projectOf, requireScope } from '../access/auth.ts'
 import { requireJsonBody } from '../body/media-type.ts'
 import { bodyBytesOf } from '../body/request-body.ts'
 import {
+  FORMAT,
   FROM,
   jsonContent,
   KEY_ERRORS,
@@ -23,9 +24,11 @@ import {
   TO,
 } from '../openapi/operation.ts'
 import { listOf, objectOf, refTo } from '../openapi/schemas.ts'
+import { sendCsv, wantsCsv } from '../response/csv.ts'
 import { sendJson, sendJsonStream, sendNoContent } from '../response/json-response.ts'
 import { sendIdempotently } from '../server/idempotency.ts'
-import { parseMetricFilter, parseMetricQuery } from './flux-parameters.ts'
+import { writeQueryCsv } from './flux-csv.ts'
+import { parseFormat, parseMetricFilter, parseMetricQuery } from './flux-parameters.ts'
 import { resolutionsOf, writeBatchResult, writeMetric, writeMetrics, writeQueryResult } from './flux-responses.ts'
 import { batchOperation, singleOperation } from './ingest-operation.ts'
 import { storePoint } from './store-point.ts'
@@ -96,10 +99,12 @@ export function registerFluxRoutes(app: FastifyInstance, { gateway, now, limits 
     { ...query, config: { openapi: QUERY_METRIC } },
     async (request, reply) => {
       const input = parseMetricQuery(request.params.name, request.url)
+      const isCsv = wantsCsv(request, reply, parseFormat(request.url))
       const result = await gateway.query(projectOf(request), { ...input, totals: false })
       const resolutions = resolutionsOf(result)
       if (resolutions !== '') reply.header('x-resolution', resolutions)
       reply.header('x-buckets-unavailable', result.meta.bucketsUnavailable)
+      if (isCsv) return sendCsv(reply, writeQueryCsv(result))
       return sendJson(reply, 200, writeQueryResult(result, groupingOf(input)))
     },
   )
@@ -204,11 +209,12 @@ const QUERY_METRIC: Operation = {
       'timezone',
       'IANA time zone in which days, weeks and months start, and in which `from` and `to` without an offset are read. Default: UTC.',
     ),
+    FORMAT,
   ],
   response: {
     status: 200,
-    description: 'The buckets.',
-    content: jsonContent(refTo('QueryResult')),
+    description: 'The buckets. As CSV a row for each, with a column for each group and aggregation.',
+    content: { ...jsonContent(refTo('QueryResult')), 'text/csv': STRING },
     headers: {
       'X-Resolution': 'Widths of the stored buckets that were read, finest first.',
       'X-Buckets-Unavailable':
@@ -224,6 +230,7 @@ const QUERY_METRIC: Operation = {
     'invalid_range',
     'invalid_group_by',
     'invalid_tags',
+    'invalid_value',
     'query_too_large',
   ],
 }

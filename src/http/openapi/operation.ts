@@ -97,6 +97,11 @@ export const FROM = queryParameter(
   'from',
   'An instant, or relative to now such as `-6h`; inclusive. Default: 24 hours ago.',
 )
+export const FORMAT = queryParameter(
+  'format',
+  '`json` or `csv`. Default: the header `Accept` decides between `application/json` and `text/csv`.',
+  { type: 'string', enum: ['json', 'csv'] },
+)
 export const TO = queryParameter('to', 'The end of the range, in the same format; inclusive. Default: now.')
 export const TAG_FILTER: Parameter = {
   in: 'query',

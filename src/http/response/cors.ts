@@ -11,6 +11,7 @@ const REQUEST_HEADERS =
 const RESPONSE_HEADERS = [
   'RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, X-Request-Id',
   'X-Resolution, X-Buckets-Unavailable, X-Metrics-Accepted, X-Metrics-Rejected, X-Metrics-Unreadable-Time',
+  'X-Next',
 ].join(', ')
 
 /** A list of header names (RFC 9110, "token"). Only a valid list is copied to a response. */

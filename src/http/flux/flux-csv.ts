@@ -1,0 +1,58 @@
+import { EVENT_TEXT_FIELDS } from '../../model/event.ts'
+import { writeJson } from '../../model/json.ts'
+import { formatInstant } from '../../model/time.ts'
+import { fillLine, type QueryResult, type ResultGroup } from '../../query/compute/result.ts'
+import type { EventPage } from '../../query/events.ts'
+import { csvNumber, csvRow, csvText } from '../response/csv.ts'
+
+/** Response bodies of the Flux API as CSV. */
+
+/** A row for each bucket, a column for each group and aggregation. A cell without a number is empty. */
+export function writeQueryCsv(result: QueryResult): string {
+  const { aggregations, groups, fill, startMs } = result
+  const columns = groups.flatMap((group) =>
+    aggregations.map(({ name }) => ({
+      title: titleOf(group, name, aggregations.length),
+      cells: new Map<number, number | null>(),
+      line: fillLine(group, name, fill),
+    })),
+  )
+  const shown = new Uint8Array(startMs.length)
+  for (const { cells, line } of columns) {
+    for (const [row, bucket] of line.bucket.entries()) {
+      cells.set(bucket, line.values[row] ?? null)
+      shown[bucket] = 1
+    }
+  }
+  let csv = csvRow(['timestamp', ...columns.map(({ title }) => csvText(title))])
+  for (const [bucket, ms] of startMs.entries()) {
+    if (shown[bucket] === 0) continue
+    csv += csvRow([formatInstant(ms), ...columns.map(({ cells }) => csvNumber(cells.get(bucket) ?? null))])
+  }
+  return csv
+}
+
+/** `p95`, `host=a`, or `host=a p95` when there are several of both. */
+function titleOf({ tags }: ResultGroup, aggregation: string, aggregations: number): string {
+  const group = tags.map(([key, value]) => `${key}=${value}`).join(', ')
+  if (group === '') return aggregation
+  return aggregations === 1 ? group : `${group} ${aggregation}`
+}
+
+/** A row for each event; tags and properties as JSON. */
+export function writeEventsCsv({ events }: EventPage): string {
+  let csv = csvRow(['timestamp', 'name', 'value', 'tags', 'properties', ...EVENT_TEXT_FIELDS, 'id'])
+  for (const event of events) {
+    const { id, name, timeMs, value, tags, properties } = event
+    csv += csvRow([
+      formatInstant(timeMs),
+      csvText(name),
+      csvNumber(value),
+      csvText(`{${tags.map(([key, tag]) => `${JSON.stringify(key)}:${JSON.stringify(tag)}`).join(',')}}`),
+      csvText(properties === null ? '' : writeJson(properties)),
+      ...EVENT_TEXT_FIELDS.map((field) => csvText(event[field] ?? '')),
+      id,
+    ])
+  }
+  return csv
+}
