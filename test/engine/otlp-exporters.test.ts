@@ -1,3 +1,6 @@
+import { execFile } from 'node:child_process'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { OTLPMetricExporter as JsonExporter } from '@opentelemetry/exporter-metrics-otlp-http'
 import { OTLPMetricExporter as ProtobufExporter } from '@opentelemetry/exporter-metrics-otlp-proto'
 import { resourceFromAttributes } from '@opentelemetry/resources'
@@ -8,6 +11,7 @@ import {
   PeriodicExportingMetricReader,
 } from '@opentelemetry/sdk-metrics'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { documented } from '../support/documented.ts'
 import { startGateway, type TestGateway } from '../support/gateway.ts'
 import { ask, PROJECT } from './harness.ts'
 
@@ -114,5 +118,19 @@ describe.each(cases)('the %s exporter with %s temporality', (encoding, temporali
     }
     const rows = await gateway.gateway.metrics(PROJECT, { search: 'otel.gauge' })
     expect(rows.map(({ unit }) => unit)).toEqual(['Cel'])
+  })
+})
+
+describe('the configuration of docs/send.md', () => {
+  it('sends a counter', async () => {
+    const cwd = join(import.meta.dirname, '../..')
+    const code = documented('opentelemetry', gateway)
+    await promisify(execFile)(process.execPath, ['--input-type=module', '-e', code], { cwd })
+    const tags = new Map([
+      ['service.name', ['checkout']],
+      ['country', ['de']],
+    ])
+    const { groups } = await ask(gateway, { metric: 'orders', last: '1h', aggregations: ['sum'], tags })
+    expect(groups[0]?.totals.get('sum')).toBe(1)
   })
 })

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Counter, Gauge, Histogram, Registry, Summary } from 'prom-client'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import { documented } from '../support/documented.ts'
 import { startGateway, type TestGateway } from '../support/gateway.ts'
 import { installedProgram } from '../support/installed-program.ts'
 import { freePorts } from '../support/redis-server.ts'
@@ -48,9 +49,7 @@ beforeAll(async () => {
 scrape_configs:
   - job_name: shop
     static_configs: [{ targets: ['127.0.0.1:${pagePort}'] }]
-remote_write:
-  - url: ${gateway.url}/api/v1/write
-    authorization: { credentials: ${gateway.key} }
+${documented('prometheus', gateway).trimEnd()}
     queue_config: { batch_send_deadline: 200ms }
     metadata_config: { send_interval: 1s }
 `,
