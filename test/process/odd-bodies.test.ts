@@ -4,6 +4,7 @@ import { encode } from '@msgpack/msgpack'
 import fc from 'fast-check'
 import { expect, it, onTestFinished } from 'vitest'
 import { type ChildGateway, startChild } from '../support/child-gateway.ts'
+import { oddProtobuf } from '../support/odd-protobuf.ts'
 import { type OddRequest, oddRequest } from '../support/odd-requests.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
@@ -14,6 +15,8 @@ const ROUNDS_OF_THIRD = 140
 const TOGETHER = 50
 /** Names and caches may grow by some; a third has 7,000 bodies and some bombs of 20 MiB. */
 const GROWTH_BYTES_MAX = 8 << 20
+
+const anyOdd = fc.oneof({ weight: 4, arbitrary: oddRequest }, { weight: 1, arbitrary: oddProtobuf })
 
 interface HttpResponse {
   readonly status: number
@@ -58,7 +61,7 @@ it('bodies of any kind get a response, never an internal error, and their memory
   const memory: number[] = []
   for (const third of THIRDS) {
     await fc.assert(
-      fc.asyncProperty(fc.array(oddRequest, { minLength: TOGETHER, maxLength: TOGETHER }), async (requests) => {
+      fc.asyncProperty(fc.array(anyOdd, { minLength: TOGETHER, maxLength: TOGETHER }), async (requests) => {
         await Promise.all(
           requests.map(async (odd) => {
             const { status, body } = await send('POST', odd).catch((error: unknown) => ({
