@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { ErrorCode, GatewayError } from '../../model/errors.ts'
 import { ProtobufWriter } from '../../wire/protobuf/protobuf-writer.ts'
-import { retryAfterSecondsOf, statusOf } from '../response/error-table.ts'
+import { retryAfterSecondsOf, statusOf } from '../response/error-status.ts'
 
 /** Responses of OTLP/HTTP: a protobuf message in the encoding of the request, for errors too. */
 

@@ -15,7 +15,7 @@ import { decompressSnappy, snappyLength } from '../../wire/snappy.ts'
 import { projectOf, requireScope } from '../access/auth.ts'
 import { bodyBytesOf } from '../body/request-body.ts'
 import { IDEMPOTENCY_KEY, INGEST_ERRORS, type Operation } from '../openapi/operation.ts'
-import { retryAfterSecondsOf, statusOf } from '../response/error-table.ts'
+import { retryAfterSecondsOf, statusOf } from '../response/error-status.ts'
 import { serveIdempotently } from '../server/idempotency.ts'
 
 /**

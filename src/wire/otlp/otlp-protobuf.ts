@@ -330,7 +330,7 @@ class OtlpDecoder<S extends SeriesRef> {
         return
       }
       const series = this.#resolveNumber(start, end, metric, value, index)
-      if (entry === undefined && series !== undefined) sink.memory.add(identity, series)
+      if (entry === undefined && series !== undefined && sink.mayCache(series)) sink.memory.add(identity, series)
       return
     }
     this.#resolveNumber(start, end, metric, value, index)

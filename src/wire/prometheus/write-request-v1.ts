@@ -130,7 +130,9 @@ class SeriesReader<S extends SeriesRef> {
       const at = reader.at
       const labels = readLabels(reader, start, end)
       series = 'code' in labels ? labels : this.#delivery.resolve(labels)
-      if (entry === undefined && isContiguous && !('code' in series)) sink.memory.add(this.#identity, series)
+      if (entry === undefined && isContiguous && !('code' in series) && sink.mayCache(series)) {
+        sink.memory.add(this.#identity, series)
+      }
       reader.at = at
       return series
     }
