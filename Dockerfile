@@ -3,10 +3,11 @@ FROM node:24-slim AS build
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
 RUN npm ci
-COPY tsconfig.json tsconfig.build.json tsconfig.client.json ./
+COPY tsconfig.json tsconfig.build.json tsconfig.client.json tsconfig.playground.json ./
 COPY scripts ./scripts
 COPY src ./src
 COPY client ./client
+COPY playground ./playground
 RUN npm run build
 
 FROM node:24-slim AS packages
@@ -23,7 +24,6 @@ COPY --from=packages /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist
 COPY package.json ./
 COPY schema ./schema
-COPY playground ./playground
 USER node
 EXPOSE 4000
 # Of the process, not of its store: a gateway holds what a store may have lost, and must not be ended for want of one.

@@ -139,6 +139,11 @@ const PARTS: readonly Part[] = [
     packages: ['fastify'],
   },
   {
+    path: 'http/pages/',
+    imports: ['model/', 'http/response/', 'http/openapi/'],
+    packages: ['fastify'],
+  },
+  {
     path: 'http/create-server.ts',
     imports: ['model/', 'http/'],
     types: { 'gateway.ts': [], 'telemetry/': [] },
@@ -146,7 +151,7 @@ const PARTS: readonly Part[] = [
   },
   {
     path: 'graphql/',
-    imports: ['model/', 'wire/', 'http/response/', 'http/access/', 'http/openapi/'],
+    imports: ['model/', 'wire/', 'http/response/', 'http/access/', 'http/openapi/', 'http/pages/'],
     types: {
       'gateway.ts': [],
       'query/': ['fillComparison', 'fillLine', ...AGGREGATIONS, 'FILLS', 'cursorOf', 'EVENTS_PAGE_DEFAULT'],
@@ -158,7 +163,7 @@ const PARTS: readonly Part[] = [
   { path: 'graphql/documents/', imports: ['model/', 'graphql/operation-cost.ts'], packages: ['graphql', 'lru-cache'] },
   {
     path: 'graphql/server/',
-    imports: ['model/', 'wire/', 'http/response/', 'http/access/', 'http/openapi/', 'graphql/'],
+    imports: ['model/', 'wire/', 'http/response/', 'http/access/', 'http/openapi/', 'http/pages/', 'graphql/'],
     types: { 'gateway.ts': [] },
     packages: ['fastify', 'graphql'],
   },

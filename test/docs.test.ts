@@ -32,7 +32,7 @@ test.each(PAGES)('%s links to headings that exist', (page) => {
 
 test('ARCHITECTURE.md answers twelve questions with places that exist', () => {
   const table = /<!-- places:begin -->\n([\s\S]*?)<!-- places:end -->/.exec(textOf('ARCHITECTURE.md'))![1]!
-  const places = [...table.matchAll(/`(src\/[^`]+|schema\/[^`]+)`/g)].map((match) => match[1]!)
+  const places = [...table.matchAll(/`(src\/[^`]+|playground\/[^`]+|schema\/[^`]+)`/g)].map((match) => match[1]!)
   expect(places.length).toBeGreaterThanOrEqual(12)
   expect(places.filter((place) => !existsSync(join(ROOT, place)))).toEqual([])
 })

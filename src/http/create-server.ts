@@ -17,6 +17,8 @@ import { registerOpenApi } from './openapi/openapi-route.ts'
 import type { Route } from './openapi/operation.ts'
 import { sendOtlpError } from './otlp/otlp-response.ts'
 import { type OtlpLimits, registerOtlpRoutes } from './otlp/otlp-routes.ts'
+import type { PageAssets } from './pages/page-assets.ts'
+import { registerPages } from './pages/page-routes.ts'
 import { registerRemoteWriteRoute, sendWriteError } from './prometheus/remote-write-routes.ts'
 import { addCommonHeaders, setCommonHeaders } from './response/common-headers.ts'
 import { allowOrigins, type CorsOrigins, headersWithoutOrigin } from './response/cors.ts'
@@ -31,6 +33,8 @@ export interface ServerOptions {
   readonly now: () => number
   readonly telemetry: Telemetry
   readonly limits: ServerLimits
+  /** The files of the pages for browsers. */
+  readonly readAssets: () => Promise<PageAssets>
   /** Proxies whose `X-Forwarded-For` is trusted: a number of hops, or addresses and CIDRs. Undefined: none. */
   readonly trustProxy?: number | readonly string[] | undefined
   /** Origins whose pages may call the gateway. Undefined: only its own. */
@@ -71,7 +75,17 @@ const PARAM_CHARS_MAX = 4_096
  * listen yet. Closing it finishes the accepted requests; it does not close the gateway.
  */
 export function createServer(options: ServerOptions): FastifyInstance {
-  const { gateway, log, now, telemetry, limits, trustProxy, corsOrigins, isDraining = () => false } = options
+  const {
+    gateway,
+    log,
+    now,
+    telemetry,
+    limits,
+    readAssets,
+    trustProxy,
+    corsOrigins,
+    isDraining = () => false,
+  } = options
   const requestLog = withoutSecrets(log)
   const newRequestId = createRequestIds()
   let isClosing = false
@@ -118,6 +132,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
 
   registerOpenApi(app, limits)
   registerClientModules(app, options.clientFolder)
+  registerPages(app, readAssets)
   registerHealthRoutes(app, { gateway, telemetry, readyWaitMs: limits.readyWaitMs, isDraining })
   app.register(async (scope) => registerFluxRoutes(scope, { gateway, now, limits }), { prefix: '/api/v1' })
   app.register(async (scope) => registerFluxEventRoutes(scope, { gateway, now, limits }), { prefix: '/api/v1' })

@@ -6,6 +6,7 @@ import { GRAPHQL_PERSISTED_CHARS_MAX } from '../graphql/documents/persisted-oper
 import { registerGraphQL } from '../graphql/server/graphql-routes.ts'
 import { STREAM_SETTINGS } from '../graphql/server/streams.ts'
 import { createServer } from '../http/create-server.ts'
+import { createPageAssets } from '../http/pages/page-assets.ts'
 import type { Telemetry } from '../telemetry/telemetry-interface.ts'
 import { graphqlLimits, serverLimits } from './limits.ts'
 
@@ -22,12 +23,14 @@ interface RouteOptions {
 /** The HTTP server with all routes of a gateway. It does not listen yet. */
 export function createRoutes(config: Config, options: RouteOptions): FastifyInstance {
   const { gateway, log, now, registered } = options
-  const server = createServer({ ...options, ...config.http, limits: serverLimits(config) })
+  const readAssets = createPageAssets()
+  const server = createServer({ ...options, ...config.http, limits: serverLimits(config), readAssets })
   registerGraphQL(server, {
     gateway,
     log,
     now,
     limits: graphqlLimits(config),
+    readAssets,
     streams: STREAM_SETTINGS,
     persisted: { mode: config.persisted.mode, registered, charsMax: GRAPHQL_PERSISTED_CHARS_MAX },
   })

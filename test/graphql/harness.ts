@@ -6,6 +6,8 @@ import type { StreamSettings } from '../../src/graphql/server/streams.ts'
 import { decoratePrincipal } from '../../src/http/access/auth.ts'
 import { type BodyLimits, readBodies } from '../../src/http/body/request-body.ts'
 import { addCommonHeaders } from '../../src/http/response/common-headers.ts'
+import { createPageAssets } from '../../src/http/pages/page-assets.ts'
+import { registerPages } from '../../src/http/pages/page-routes.ts'
 import { DEFAULT_GRAPHQL_LIMITS, DEFAULT_SERVER_LIMITS } from '../support/default-limits.ts'
 import { FakeGateway, NOW_MS } from '../support/fake-graphql-gateway.ts'
 
@@ -48,11 +50,14 @@ export function startGraphQL(
   gateway.define('requests', 'counter')
   const logged: object[] = []
   const app = createApp(limits)
+  const readAssets = createPageAssets()
+  registerPages(app, readAssets)
   registerGraphQL(app, {
     gateway,
     log: { error: (details) => logged.push(details) },
     now: () => NOW_MS,
     limits: { ...DEFAULT_GRAPHQL_LIMITS, ...limits },
+    readAssets,
     streams: { keepAliveMs: 60_000, stallMs: 60_000, bufferedBytesMax: 1 << 20, ...streams },
     persisted: { mode: 'optional', registered: new Map(), charsMax: 100_000, ...persisted },
   })

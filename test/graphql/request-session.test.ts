@@ -4,6 +4,7 @@ import { hashKey, Keys } from '../../src/access/api-keys.ts'
 import { RateLimiter } from '../../src/access/rate-limiter.ts'
 import { createGateway } from '../../src/gateway.ts'
 import { registerGraphQL } from '../../src/graphql/server/graphql-routes.ts'
+import { createPageAssets } from '../../src/http/pages/page-assets.ts'
 import { EventIds } from '../../src/model/event-id.ts'
 import { HOUR_MS, MINUTE_MS } from '../../src/model/time.ts'
 import { EventReader } from '../../src/query/events.ts'
@@ -91,6 +92,7 @@ function open(settings: Partial<QuerierSettings> = {}): {
   const gateway = createGateway({ writer, idempotency, folds, querier, store: faulty.store, ...rest })
   const app = createApp()
   registerGraphQL(app, {
+    readAssets: createPageAssets(),
     gateway,
     log: { error: () => {} },
     now,

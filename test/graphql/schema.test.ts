@@ -56,15 +56,15 @@ test.each(readdirSync(EXAMPLES))('example %s is valid', (name) => {
   expect(validate(schema, document)).toEqual([])
 })
 
-test('the playground opens with every example, each in its own tab, tracking first', async () => {
+test('the playground opens with every example, each in its own tab, a chart first', async () => {
   const examples = await readTabs()
   expect(examples).toHaveLength(readdirSync(EXAMPLES).length)
   const names = examples.map((text) => /^(?:mutation|query|subscription) (\w+)/m.exec(text)?.[1])
-  expect(names.slice(0, 4)).toEqual(['Track', 'TrackBatch', 'Chart', 'Groups'])
+  expect(names.slice(0, 4)).toEqual(['Chart', 'Top', 'Live', 'Compare'])
   expect(new Set(names).size).toBe(names.length)
-  // Says what it shows, in lines that need no scrolling.
+  // Says what to look at, in lines that need no scrolling.
   for (const text of examples) {
-    expect(text).toMatch(/^# /)
+    expect(text).toMatch(/^# (?:Run it and look|Look) at /)
     expect(Math.max(...text.split('\n').map((line) => line.length))).toBeLessThanOrEqual(56)
   }
 })

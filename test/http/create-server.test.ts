@@ -40,7 +40,6 @@ describe('the server', () => {
   })
 
   it.each([
-    ['GET', '/'],
     ['GET', '/api/v1'],
     ['GET', '/api/v1/nothing?key=secret'],
     ['PUT', METRICS],

@@ -115,29 +115,33 @@ export function built(): Promise<string> {
 async function build(): Promise<string> {
   const cache = join(ROOT, 'node_modules', '.cache', 'gaugeql-test')
   const hash = createHash('sha256')
-  const files = ['src', 'client', 'demo'].flatMap((folder) =>
+  const files = ['src', 'client', 'demo', 'playground'].flatMap((folder) =>
     readdirSync(join(ROOT, folder), { recursive: true, withFileTypes: true })
       .filter((entry) => entry.isFile())
       .map((entry) => join(entry.parentPath, entry.name)),
   )
-  const settings = ['tsconfig.json', 'tsconfig.build.json', 'tsconfig.demo.json', 'scripts/build-client.mjs'].map(
-    (name) => join(ROOT, name),
-  )
-  for (const path of [...files.sort(), ...settings]) hash.update(path).update(readFileSync(path))
-  const target = join(cache, hash.digest('hex').slice(0, 16))
+  const settings = ['build', 'demo', 'playground'].map((name) => join(ROOT, `tsconfig.${name}.json`))
+  const builders = [join(ROOT, 'tsconfig.json'), join(ROOT, 'scripts', 'build-client.mjs')]
+  for (const path of [...files.sort(), ...settings, ...builders]) hash.update(path).update(readFileSync(path))
+  const folder = join(cache, hash.digest('hex').slice(0, 16))
+  const target = join(folder, 'dist')
   if (existsSync(target)) return target
-  await mkdir(cache, { recursive: true })
-  // The gateway serves these from beside its folder.
-  for (const name of ['schema', 'playground']) {
-    await symlink(join(ROOT, name), join(cache, name)).catch((error: NodeJS.ErrnoException) => {
+  await mkdir(folder, { recursive: true })
+  // The gateway reads these from beside its folder.
+  for (const name of ['schema', 'package.json']) {
+    await symlink(join(ROOT, name), join(folder, name)).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'EEXIST') throw error
     })
   }
   const draft = `${target}.${process.pid}`
   await compile('tsconfig.build.json', draft, 'main.js')
   await compile('tsconfig.demo.json', join(draft, 'demo'), 'run.js')
-  await promisify(execFile)(process.execPath, ['scripts/copy-lua.mjs', draft], { cwd: ROOT })
-  await promisify(execFile)(process.execPath, ['scripts/build-client.mjs', join(draft, 'client')], { cwd: ROOT })
+  const steps = [
+    ['scripts/copy-lua.mjs', draft],
+    ['scripts/build-client.mjs', join(draft, 'client')],
+    ['scripts/build-playground.mjs', draft],
+  ]
+  for (const step of steps) await promisify(execFile)(process.execPath, step, { cwd: ROOT })
   // Another test file may have been faster.
   await rename(draft, target).catch(() => rm(draft, { recursive: true, force: true }))
   return target

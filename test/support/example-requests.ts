@@ -213,6 +213,7 @@ export function exampleRequests(mark: string, seen: Seen): readonly ExampleReque
     get('/graphql', `/graphql?query=${encodeURIComponent('{ metrics { nodes { name dataPoints } } }')}`),
     { ...get('/graphql'), headers: { accept: 'text/html' }, isOpen: true },
     { ...get('/graphql/playground/:name', '/graphql/playground/none.js'), isOpen: true },
+    { ...get('/pages/:version/:folder/:name', '/pages/none/explore/main.js'), isOpen: true },
     // Deleting
     { route: `DELETE ${V1}/metrics/:name`, url: `${V1}/metrics/${metric}` },
     { route: `DELETE ${V1}/metrics/:name`, url: `${V1}/metrics/shared.set` },
@@ -220,7 +221,10 @@ export function exampleRequests(mark: string, seen: Seen): readonly ExampleReque
     graphql('mutation { deleteMetric(name: "shared.latency") }'),
     get(`${V1}/metrics`),
     // What is nobody's
-    ...['/health', '/ready', '/metrics', '/openapi.json', '/client/tracker.js', '/client/live.js'].map((path) => ({
+    ...[
+      ...['/', '/explore', '/health', '/ready', '/metrics', '/openapi.json'],
+      ...['/client/tracker.js', '/client/live.js'],
+    ].map((path) => ({
       ...get(path),
       isOpen: true,
     })),

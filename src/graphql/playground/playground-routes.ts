@@ -1,9 +1,11 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply } from 'fastify'
 import { type Operation, STRING } from '../../http/openapi/operation.ts'
+import type { PageAssets } from '../../http/pages/page-assets.ts'
+import { CACHE_FOREVER, REVALIDATE, sendStaticFile } from '../../http/pages/static-file.ts'
 import { sendError } from '../../http/response/error-status.ts'
 import { addVary } from '../../http/response/vary.ts'
 import { GatewayError } from '../../model/errors.ts'
-import { createPlayground, type PlaygroundFile } from './playground.ts'
+import { createPlayground } from './playground.ts'
 
 /** Everything comes from this gateway. The editor of GraphiQL creates inline styles. */
 const CONTENT_SECURITY_POLICY = [
@@ -19,15 +21,14 @@ const CONTENT_SECURITY_POLICY = [
   "frame-ancestors 'none'",
 ].join('; ')
 
-const YEAR_SECONDS = 31_536_000
-
 /** Serves the files of the playground below `endpoint`. Returns a function that sends its page at `endpoint`. */
 export function registerPlayground(
   app: FastifyInstance,
   endpoint: string,
-): (request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply> {
+  readAssets: () => Promise<PageAssets>,
+): (reply: FastifyReply) => Promise<FastifyReply> {
   const folder = `${endpoint}/playground`
-  const readPlayground = createPlayground(endpoint, folder)
+  const readPlayground = createPlayground(endpoint, folder, readAssets)
 
   app.get<{ Params: { name: string } }>(
     `${folder}/:name`,
@@ -36,33 +37,17 @@ export function registerPlayground(
       const { files } = await readPlayground()
       const file = files.get(request.params.name)
       if (file === undefined) return sendError(reply, new GatewayError('not_found', 'the playground has no such file'))
-      return send(request, reply, file, `public, max-age=${YEAR_SECONDS}, immutable`)
+      return sendStaticFile(reply, file, CACHE_FOREVER)
     },
   )
 
-  return async (request, reply) => {
+  return async (reply) => {
     const { page } = await readPlayground()
     reply.header('content-security-policy', CONTENT_SECURITY_POLICY)
     // GraphQL clients use the same address.
     addVary(reply, ['accept'])
-    // Browsers cache the page, and revalidate it each time.
-    return send(request, reply, page, 'no-cache')
+    return sendStaticFile(reply, page, REVALIDATE)
   }
-}
-
-async function send(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  file: PlaygroundFile,
-  caching: string,
-): Promise<FastifyReply> {
-  // A weak ETag is valid for every encoding.
-  const etag = `W/"${file.hash}"`
-  addVary(reply, ['accept-encoding']).header('etag', etag).header('cache-control', caching)
-  if (request.headers['if-none-match']?.includes(etag) === true) return reply.code(304).send()
-  const { encoding, body } = await file.read(request.headers['accept-encoding'])
-  if (encoding !== undefined) reply.header('content-encoding', encoding)
-  return reply.header('content-type', file.type).send(body)
 }
 
 const PLAYGROUND_PART: Operation = {

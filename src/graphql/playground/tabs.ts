@@ -5,8 +5,8 @@ import { readFile } from 'node:fs/promises'
  * file there has a tab.
  */
 const TABS = [
-  ...['track', 'track-batch', 'chart', 'groups', 'top', 'compare', 'live', 'events'],
-  ...['distinct', 'filters', 'dashboard', 'explore'],
+  ...['chart', 'top', 'live', 'compare', 'dashboard', 'groups'],
+  ...['distinct', 'filters', 'explore', 'events', 'track', 'track-batch'],
 ]
 
 /** The operation of each tab. */

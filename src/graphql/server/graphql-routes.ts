@@ -3,6 +3,7 @@ import type { ExecutionResult } from 'graphql'
 import type { Gateway, Principal } from '../../gateway.ts'
 import { authenticate } from '../../http/access/auth.ts'
 import { takePermit } from '../../http/access/rate-limit.ts'
+import type { PageAssets } from '../../http/pages/page-assets.ts'
 import { asGatewayError } from '../../http/response/error-status.ts'
 import { assert, GatewayError } from '../../model/errors.ts'
 import type { ErrorLog, GraphQLContext } from '../context.ts'
@@ -33,6 +34,8 @@ interface GraphQLOptions {
   readonly limits: GraphQLLimits
   readonly persisted: PersistedSettings
   readonly streams: StreamSettings
+  /** The files that GraphiQL's page shares with the explorer. */
+  readonly readAssets: () => Promise<PageAssets>
 }
 
 const ENDPOINT = '/graphql'
@@ -46,7 +49,7 @@ export function registerGraphQL(app: FastifyInstance, options: GraphQLOptions): 
   const { gateway, log } = options
   const engine = createEngine(schema, operationPlugins(schema, options))
   const streams = new Streams(options.streams)
-  const sendPage = registerPlayground(app, ENDPOINT)
+  const sendPage = registerPlayground(app, ENDPOINT, options.readAssets)
 
   /** Authenticates and checks the headers before the body is read. */
   const admit = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> => {
@@ -60,7 +63,7 @@ export function registerGraphQL(app: FastifyInstance, options: GraphQLOptions): 
   }
 
   const handle = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
-    if (wantsPage(request)) return sendPage(request, reply)
+    if (wantsPage(request)) return sendPage(reply)
     assert(request.principal !== undefined, 'the request was admitted')
     const method = request.method === 'POST' ? 'POST' : 'GET'
     const params = method === 'POST' ? await paramsOfBody(request.body) : paramsOfUrl(request.url)

@@ -1,0 +1,38 @@
+import type { ChartLine } from './chart.ts'
+
+/** The columns that uPlot draws: all times, then the values of each line at those times. */
+export type Columns = readonly [readonly number[], ...(readonly (number | null | undefined)[])[]]
+
+/**
+ * Lines of one chart may have different times. Null is a gap. Undefined means that the line has no bucket at that time:
+ * it is drawn through.
+ */
+export function columnsOf(lines: readonly ChartLine[]): Columns {
+  const times = [...new Set(lines.flatMap(({ timestamps }) => timestamps))].sort((a, b) => a - b)
+  const rowOf = new Map(times.map((time, row) => [time, row]))
+  const columns = lines.map(({ timestamps, values }) => {
+    const column = new Array<number | null | undefined>(times.length).fill(undefined)
+    for (const [index, time] of timestamps.entries()) column[rowOf.get(time)!] = values[index] ?? null
+    return column
+  })
+  return [times, ...columns]
+}
+
+/** Values with gaps on both sides: no line leads to them, so each is drawn as a dot. */
+export function lonelyRows(column: readonly (number | null | undefined)[]): readonly number[] {
+  const rows: number[] = []
+  let sinceGap = 0
+  let last = -1
+  for (const [row, value] of column.entries()) {
+    if (value === undefined) continue
+    if (value !== null) {
+      sinceGap++
+      last = row
+    } else {
+      if (sinceGap === 1) rows.push(last)
+      sinceGap = 0
+    }
+  }
+  if (sinceGap === 1) rows.push(last)
+  return rows
+}

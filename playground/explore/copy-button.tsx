@@ -1,0 +1,27 @@
+import { useEffect, useState } from 'preact/hooks'
+
+const SHOWN_MS = 1_500
+
+/** Copies a text, and says so. */
+export function CopyButton({ text }: { readonly text: string }) {
+  const [outcome, setOutcome] = useState<'' | 'Copied' | 'Select and copy by hand'>('')
+  useEffect(() => {
+    if (outcome === '') return
+    const timer = setTimeout(() => setOutcome(''), SHOWN_MS)
+    return () => clearTimeout(timer)
+  }, [outcome])
+  const copy = async (): Promise<void> => {
+    try {
+      // Browsers refuse it to pages that came over plain HTTP from another machine.
+      await navigator.clipboard.writeText(text)
+      setOutcome('Copied')
+    } catch {
+      setOutcome('Select and copy by hand')
+    }
+  }
+  return (
+    <button type="button" class="copy" onClick={copy} aria-live="polite">
+      {outcome === '' ? 'Copy' : outcome}
+    </button>
+  )
+}

@@ -1,0 +1,104 @@
+import { useEffect, useState } from 'preact/hooks'
+import { documentOf } from '../question/document.ts'
+import { chooseMetric, resolveQuestion } from '../question/question.ts'
+import { AggregationControls } from './aggregation-controls.tsx'
+import { CodePanel } from './code-panel.tsx'
+import { FirstPoint } from './first-point.tsx'
+import { MetricHeader } from './metric-header.tsx'
+import { MetricList } from './metric-list.tsx'
+import { RangeControls } from './range-controls.tsx'
+import { ProblemView, ResultPanel } from './result-panel.tsx'
+import { TagControls } from './tag-controls.tsx'
+import { useMetric } from './use-metric.ts'
+import { type ListedMetric, useMetrics } from './use-metrics.ts'
+import { useQuestion } from './use-question.ts'
+import { useResult } from './use-result.ts'
+import type { Viewer } from './use-viewer.ts'
+
+/** The explorer of one project: the list of metrics, the question about one of them, its chart and its code. */
+export function Explorer({ apiKey, viewer }: { readonly apiKey: string; readonly viewer: Viewer }) {
+  const [question, ask] = useQuestion()
+  const [search, setSearch] = useState('')
+  const [isListOpen, setListOpen] = useState(false)
+  const [attempt, setAttempt] = useState(0)
+  const [wasEmpty, setWasEmpty] = useState(false)
+  const list = useMetrics(apiKey, search)
+  const chosen = useMetric(apiKey, question.metric)
+  const { info, tags } = chosen
+  const resolved = info === undefined ? question : resolveQuestion(question, info)
+  const document = info === undefined ? undefined : documentOf(resolved)
+  const result = useResult(apiKey, document, resolved.isLive, attempt)
+  const isEmpty = list.isLoaded && list.metrics.length === 0 && search === '' && list.problem === undefined
+
+  useEffect(() => {
+    window.document.title = `${question.metric === '' ? 'Explore' : question.metric} · GaugeQL`
+  }, [question.metric])
+  useEffect(() => {
+    if (isEmpty) setWasEmpty(true)
+    const first = firstChoice(list.metrics)
+    if (first === undefined || question.metric !== '') return
+    const next = chooseMetric(question, first.name)
+    // Whoever has just sent the first point wants to see it.
+    ask(wasEmpty ? { ...next, range: { last: '15m' }, isLive: true } : next, 'replace')
+  }, [list.metrics, isEmpty, question.metric])
+
+  const problem = list.problem ?? chosen.problem
+  const retry = (): void => setAttempt(attempt + 1)
+  return (
+    <div class="explorer">
+      <aside class={isListOpen ? 'sidebar is-open' : 'sidebar'}>
+        <button
+          type="button"
+          class="sidebar-toggle"
+          aria-expanded={isListOpen}
+          aria-controls="metrics"
+          onClick={() => setListOpen(!isListOpen)}
+        >
+          <span>{question.metric === '' ? 'Choose a metric' : question.metric}</span>
+          <span aria-hidden="true">{isListOpen ? '▴' : '▾'}</span>
+        </button>
+        <div id="metrics" class="sidebar-content">
+          <MetricList
+            {...{ list, question, search }}
+            onSearch={setSearch}
+            onChoose={(metric) => {
+              setListOpen(false)
+              ask(chooseMetric(question, metric))
+            }}
+          />
+        </div>
+      </aside>
+      <main class={info === undefined ? '' : 'question-layout'}>
+        {isEmpty && question.metric === '' ? (
+          <FirstPoint apiKey={apiKey} canIngest={viewer.scopes.includes('INGEST')} />
+        ) : problem !== undefined && info === undefined ? (
+          <section class="card">
+            <ProblemView {...{ problem, question, ask }} onRetry={() => location.reload()} />
+          </section>
+        ) : info === undefined ? (
+          <div class="chart-placeholder" role="status">
+            Loading …
+          </div>
+        ) : (
+          <>
+            <MetricHeader info={info} />
+            <section class="card toolbar" aria-label="Time">
+              <RangeControls question={resolved} ask={ask} />
+            </section>
+            <ResultPanel question={resolved} info={info} result={result} ask={ask} onRetry={retry} />
+            <section class="card controls" aria-label="Question">
+              <AggregationControls question={resolved} info={info} ask={ask} />
+              <TagControls question={resolved} tags={tags} ask={ask} />
+            </section>
+            <CodePanel question={resolved} apiKey={apiKey} />
+          </>
+        )}
+      </main>
+    </div>
+  )
+}
+
+/** A distribution has the most to show. */
+function firstChoice(metrics: readonly ListedMetric[]): ListedMetric | undefined {
+  return metrics.find(({ type }) => type === 'DISTRIBUTION') ?? metrics[0]
+}

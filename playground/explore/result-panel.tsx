@@ -1,0 +1,142 @@
+import { useMemo } from 'preact/hooks'
+import type { BarList, Chart } from '../chart/chart.ts'
+import { ChartView } from '../chart/chart-view.tsx'
+import { toInstant, toLocal } from '../question/local-time.ts'
+import type { MetricInfo, Question } from '../question/question.ts'
+import { type Problem, remedyOf } from './problem.ts'
+import type { Ask } from './use-question.ts'
+import type { Result } from './use-result.ts'
+
+/** The chart of the question; or why there is none, and what to do. */
+export interface ResultPanelProps {
+  readonly question: Question
+  readonly info: MetricInfo
+  readonly result: Result
+  readonly ask: Ask
+  readonly onRetry: () => void
+}
+
+const CHART_PX = 320
+
+export function ResultPanel({ question, info, result, ask, onRetry }: ResultPanelProps) {
+  const { problem, isLoading, isReconnecting } = result
+  const chart = useMemo(
+    () => result.chart && withTotals({ ...result.chart, title: info.name, unit: unitOf(question, info) }, question),
+    [result.chart, info.name, info.unit, question],
+  )
+  const isEmpty = chart?.lines.every(({ values }) => values.every((value) => value === null))
+  const zoom = (fromMs: number, toMs: number): void => {
+    const { timezone } = question
+    const [from, to] = [fromMs, toMs].map((timeMs) => toInstant(toLocal(timeMs, timezone), timezone))
+    ask({ ...question, range: { from: from!, to: to! }, interval: 'auto', isLive: false })
+  }
+  return (
+    <section class="card result" aria-label="Chart" aria-busy={isLoading}>
+      {isLoading && <div class="progress" aria-hidden="true" />}
+      {problem !== undefined ? (
+        <ProblemView {...{ problem, question, ask, onRetry }} />
+      ) : chart === undefined ? (
+        <div class="chart-placeholder" role="status">
+          Loading …
+        </div>
+      ) : isEmpty === true ? (
+        <EmptyRange {...{ question, info, ask }} />
+      ) : (
+        <ChartView chart={chart} timezone={question.timezone} height={CHART_PX} onRange={zoom} />
+      )}
+      <p class="meta" role="status">
+        {isReconnecting
+          ? 'The connection was lost; trying again …'
+          : question.isLive && problem === undefined
+            ? 'Live: changes appear within a second.'
+            : metaText(result)}
+      </p>
+    </section>
+  )
+}
+
+/** The totals of the groups as bars, one list per aggregation. */
+function withTotals(chart: Chart, { groupBy, aggregations }: Question): Chart {
+  if (groupBy.length === 0) return chart
+  const bars = aggregations.map((name): BarList => {
+    const title = name.toLowerCase()
+    const lines = chart.lines.filter(({ label, comparedWith }) => comparedWith === undefined && isOf(label, title))
+    return { title, bars: lines.map(({ label, total }) => ({ label: label.slice(title.length + 3), value: total })) }
+  })
+  return { ...chart, bars: bars.filter((list) => list.bars.length > 1) }
+}
+
+/** A label begins with its aggregation: `p95 · /users`. */
+function isOf(label: string, aggregation: string): boolean {
+  return label === aggregation || label.startsWith(`${aggregation} · `)
+}
+
+/** Counts of points have no unit, and a rate has one per second. Lines of different units get none. */
+function unitOf({ aggregations }: Question, { type, unit }: MetricInfo): string | null {
+  if (type === 'SET') return unit
+  if (aggregations.every((name) => name === 'RATE')) return unit === null ? '/s' : `${unit}/s`
+  return aggregations.some((name) => name === 'RATE' || name === 'COUNT') ? null : unit
+}
+
+function metaText({ meta, isLoading }: Result): string {
+  if (meta === undefined) return isLoading ? 'Asking …' : ''
+  const parts = [`Buckets of ${meta.interval}`, `answered in ${meta.durationMs.toFixed(1)} ms`]
+  if (meta.bucketsUnavailable > 0) parts.push(`${meta.bucketsUnavailable} buckets are kept too coarsely to fill`)
+  if (!meta.exact) parts.push('some counts may be too low')
+  return parts.join(' · ')
+}
+
+type ProblemProps = Pick<ResultPanelProps, 'question' | 'ask' | 'onRetry'> & { readonly problem: Problem }
+
+export function ProblemView({ problem, question, ask, onRetry }: ProblemProps) {
+  const { hint, changes, canRetry } = remedyOf(problem)
+  return (
+    <div class="problem" role="alert">
+      <p class="problem-title">
+        <code>{problem.code}</code>
+        <span>{problem.message}</span>
+      </p>
+      <p>{hint}</p>
+      <div class="actions">
+        {changes.map(({ text, change }) => (
+          <button key={text} type="button" class="primary" onClick={() => ask(change(question))}>
+            {text}
+          </button>
+        ))}
+        {canRetry && (
+          <button type="button" class="primary" onClick={onRetry}>
+            Try again
+          </button>
+        )}
+      </div>
+    </div>
+  )
+}
+
+/** No line has a value: the range or the filters miss the data. */
+function EmptyRange({ question, info, ask }: Pick<ResultPanelProps, 'question' | 'info' | 'ask'>) {
+  const { filters, timezone } = question
+  const aroundLast = (lastSeen: string): Question => {
+    const toMs = Date.parse(lastSeen) + 60_000
+    const [from, to] = [toMs - 86_400_000, toMs].map((timeMs) => toInstant(toLocal(timeMs, timezone), timezone))
+    return { ...question, range: { from: from!, to: to! }, interval: 'auto', isLive: false }
+  }
+  return (
+    <div class="empty">
+      <p class="empty-title">No points in this range</p>
+      <p>{filters.length > 0 ? 'Perhaps no series has the tags of the filters.' : 'Choose another range.'}</p>
+      <div class="actions">
+        {filters.length > 0 && (
+          <button type="button" class="primary" onClick={() => ask({ ...question, filters: [] })}>
+            Remove the filters
+          </button>
+        )}
+        {info.lastSeen !== null && (
+          <button type="button" class="primary" onClick={() => ask(aroundLast(info.lastSeen!))}>
+            Show the last points
+          </button>
+        )}
+      </div>
+    </div>
+  )
+}

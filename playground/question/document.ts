@@ -1,0 +1,80 @@
+import type { Filter, Question, Top } from './question.ts'
+
+/**
+ * The GraphQL operation of a question. The page runs exactly what it shows. A live question is a subscription, whose
+ * first update has the whole result.
+ */
+export function documentOf(question: Question): string {
+  const field = question.isLive ? 'live' : 'query'
+  const fields = question.isLive ? LIVE_FIELDS : QUERY_FIELDS
+  const lines = [
+    question.isLive ? 'subscription Explore {' : 'query Explore {',
+    `  ${field}(`,
+    ...argumentsOf(question).map((argument) => `    ${argument}`),
+    '  ) {',
+    ...[...fields, ...seriesFields(question)].map((line) => `    ${line}`),
+    '  }',
+    '}',
+  ]
+  return `${lines.join('\n')}\n`
+}
+
+/** The same on one line. */
+export function compactDocumentOf(question: Question): string {
+  // Line breaks in strings are escaped, so each line break is white space.
+  return documentOf(question)
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '')
+    .join(' ')
+}
+
+/** A string literal of GraphQL. JSON strings are valid in GraphQL. */
+export const literal = (text: string): string => JSON.stringify(text)
+
+const QUERY_FIELDS = ['interval', 'metric { unit }', 'meta { exact bucketsUnavailable durationMs }']
+const LIVE_FIELDS = ['kind', 'dropBefore', 'at']
+
+function seriesFields({ compare }: Question): readonly string[] {
+  const comparison = compare === '' ? [] : ['  comparison { label total timestamps values }']
+  return ['series {', '  id label aggregation total', '  timestamps values', ...comparison, '}']
+}
+
+function argumentsOf(question: Question): readonly string[] {
+  const { metric, aggregations, groupBy, filters, top, compare, range, interval, timezone } = question
+  return [
+    `metric: ${literal(metric)}`,
+    ...Object.entries(range).map(([name, value]) => `${name}: ${literal(value)}`),
+    `interval: ${literal(interval)}`,
+    `timezone: ${literal(timezone)}`,
+    ...(aggregations.length === 0 ? [] : [`aggregations: [${aggregations.join(', ')}]`]),
+    ...(filters.length === 0 ? [] : ['where: [', ...filters.map((filter) => `  ${filterLiteral(filter)}`), ']']),
+    ...(groupBy.length === 0 ? [] : [`groupBy: [${groupBy.map(literal).join(', ')}]`]),
+    ...(top === undefined || groupBy.length === 0 ? [] : [`top: ${topLiteral(top)}`]),
+    ...(compare === '' ? [] : [`compare: ${compareLiteral(compare)}`]),
+    'fill: NULL',
+  ]
+}
+
+function filterLiteral({ key, operator, values }: Filter): string {
+  const [first = ''] = values
+  const value =
+    operator === 'in' || operator === 'notIn'
+      ? `[${values.map(literal).join(', ')}]`
+      : operator === 'exists'
+        ? String(first !== 'false')
+        : literal(first)
+  return `{ key: ${literal(key)}, ${operator}: ${value} }`
+}
+
+function topLiteral({ n, by, direction, other }: Top): string {
+  const parts = [`n: ${n}`]
+  if (by !== '') parts.push(`by: ${by}`)
+  if (direction === 'ASC') parts.push('direction: ASC')
+  if (other) parts.push('other: true')
+  return `{ ${parts.join(', ')} }`
+}
+
+function compareLiteral(compare: string): string {
+  return compare === 'previous' ? '{ previousPeriod: true }' : `{ offset: ${literal(compare)} }`
+}

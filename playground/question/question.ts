@@ -1,0 +1,153 @@
+/**
+ * What the explorer asks: one metric, how its points become numbers, over which range. The address of the page holds a
+ * question, and the page runs the GraphQL operation that it shows for it.
+ */
+export interface Question {
+  /** Empty: none is chosen yet. */
+  readonly metric: string
+  /** As GraphQL names them, such as `P95`. Empty: those of {@link defaultAggregations}. */
+  readonly aggregations: readonly string[]
+  readonly groupBy: readonly string[]
+  readonly filters: readonly Filter[]
+  readonly top: Top | undefined
+  readonly compare: Compare
+  readonly range: Range
+  readonly interval: string
+  readonly timezone: string
+  readonly isLive: boolean
+}
+
+export interface Filter {
+  readonly key: string
+  readonly operator: Operator
+  /** Several for `in` and `notIn`, otherwise one. */
+  readonly values: readonly string[]
+}
+
+/** As GraphQL names them. */
+export const OPERATORS = ['in', 'notIn', 'eq', 'neq', 'startsWith', 'glob', 'exists'] as const
+export type Operator = (typeof OPERATORS)[number]
+
+export interface Top {
+  readonly n: number
+  /** Empty: the first aggregation. */
+  readonly by: string
+  readonly direction: 'DESC' | 'ASC'
+  readonly other: boolean
+}
+
+/** Nothing, the range right before, or a distance back such as `1w`. */
+export type Compare = '' | 'previous' | (string & {})
+
+export type Range = { readonly last: string } | { readonly from: string; readonly to: string }
+
+export const RANGES = ['15m', '1h', '6h', '24h', '7d', '30d', '90d'] as const
+export const INTERVALS = ['auto', '10s', '1m', '5m', '15m', '1h', '6h', '1d', '1w', '1mo'] as const
+export const DISTANCES = ['1d', '1w', '1mo', '1y'] as const
+
+/** Of a metric, as the gateway describes it. */
+export interface MetricInfo {
+  readonly name: string
+  readonly type: string
+  readonly unit: string | null
+  readonly description: string | null
+  readonly tagKeys: readonly string[]
+  readonly aggregations: readonly string[]
+  readonly seriesCount: number
+  readonly dataPoints: number
+  readonly lastSeen: string | null
+}
+
+const TOP: Top = { n: 5, by: '', direction: 'DESC', other: true }
+
+/** The question of a page that is opened without one. */
+export function firstQuestion(timezone: string): Question {
+  return {
+    metric: '',
+    aggregations: [],
+    groupBy: [],
+    filters: [],
+    top: undefined,
+    compare: '',
+    range: { last: '24h' },
+    interval: 'auto',
+    timezone,
+    isLive: false,
+  }
+}
+
+/** What a metric of this type shows first. */
+export function defaultAggregations(type: string): readonly string[] {
+  switch (type) {
+    case 'DISTRIBUTION':
+      return ['P50', 'P95']
+    case 'COUNTER':
+    case 'HISTOGRAM':
+      return ['SUM']
+    case 'SET':
+      return ['COUNT']
+    default:
+      return ['LAST']
+  }
+}
+
+/** With the aggregations that it means. */
+export function resolveQuestion(question: Question, { type }: Pick<MetricInfo, 'type'>): Question {
+  return question.aggregations.length > 0 ? question : { ...question, aggregations: defaultAggregations(type) }
+}
+
+/** Keeps the time range; everything else depends on the metric. */
+export function chooseMetric({ range, interval, timezone, compare, isLive }: Question, metric: string): Question {
+  return { ...firstQuestion(timezone), metric, range, interval, compare, isLive }
+}
+
+/** Adds or removes an aggregation. The last one stays. */
+export function toggleAggregation(question: Question, name: string, order: readonly string[]): Question {
+  const chosen = toggle(question.aggregations, name)
+  if (chosen.length === 0) return question
+  const aggregations = order.filter((known) => chosen.includes(known))
+  const { top } = question
+  // The ranking must be by something that exists.
+  const keepsRank = top === undefined || top.by === '' || aggregations.includes(top.by)
+  return { ...question, aggregations, top: keepsRank ? top : { ...top, by: '' } }
+}
+
+/** Many groups are hard to read, so the first grouping shows the top five and the rest. */
+export function toggleGrouping(question: Question, key: string): Question {
+  const groupBy = toggle(question.groupBy, key)
+  if (groupBy.length === 0) return { ...question, groupBy, top: undefined }
+  return { ...question, groupBy, top: question.groupBy.length === 0 ? TOP : question.top }
+}
+
+export function setTop(question: Question, change: Partial<Top>): Question {
+  return { ...question, top: { ...(question.top ?? TOP), ...change } }
+}
+
+/** Adds a value to the alternatives of a tag, or removes it. */
+export function toggleFilterValue(question: Question, key: string, value: string): Question {
+  const before = question.filters.find((filter) => filter.key === key && filter.operator === 'in')
+  const others = question.filters.filter((filter) => filter !== before)
+  const values = toggle(before?.values ?? [], value)
+  return { ...question, filters: values.length === 0 ? others : [...others, { key, operator: 'in', values }] }
+}
+
+export function isFilteredTo({ filters }: Question, key: string, value: string): boolean {
+  return filters.some((filter) => filter.key === key && filter.operator === 'in' && filter.values.includes(value))
+}
+
+/** A condition that takes several values joins one of the same kind. */
+export function addFilter(question: Question, added: Filter): Question {
+  const takesSeveral = added.operator === 'in' || added.operator === 'notIn'
+  const same = question.filters.find(({ key, operator }) => key === added.key && operator === added.operator)
+  if (!takesSeveral || same === undefined) return { ...question, filters: [...question.filters, added] }
+  const values = [...new Set([...same.values, ...added.values])]
+  return { ...question, filters: question.filters.map((filter) => (filter === same ? { ...filter, values } : filter)) }
+}
+
+export function removeFilter(question: Question, removed: Filter): Question {
+  return { ...question, filters: question.filters.filter((filter) => filter !== removed) }
+}
+
+function toggle(list: readonly string[], item: string): readonly string[] {
+  return list.includes(item) ? list.filter((other) => other !== item) : [...list, item]
+}

@@ -1,0 +1,93 @@
+import { useEffect, useRef, useState } from 'preact/hooks'
+import { ask, codeOf } from './gateway.ts'
+
+/** Asks for an API key until the gateway knows it. */
+export interface KeyFormProps {
+  /** Why the last key failed; empty at first. */
+  readonly problem: string
+  readonly onKey: (key: string) => void
+  /** Given when there is a key already, which stays in use. */
+  readonly onCancel?: (() => void) | undefined
+}
+
+export const UNKNOWN_KEY =
+  'This key does not exist or was revoked. The gateway printed a key when it first started; npm run keys creates another.'
+
+export function KeyForm({ problem, onKey, onCancel }: KeyFormProps) {
+  const input = useRef<HTMLInputElement>(null)
+  const [hint, setHint] = useState(problem)
+  const [isBusy, setBusy] = useState(false)
+  useEffect(() => setHint(problem), [problem])
+  useEffect(() => input.current?.focus(), [])
+  const submit = async (event: SubmitEvent): Promise<void> => {
+    event.preventDefault()
+    const key = input.current?.value.trim() ?? ''
+    setBusy(true)
+    const found = await problemOf(key)
+    setBusy(false)
+    if (found === undefined) return onKey(key)
+    setHint(found)
+    input.current?.focus()
+    input.current?.select()
+  }
+  return (
+    <form class="key-form" onSubmit={submit} aria-busy={isBusy}>
+      <div class="key-card">
+        <h1>
+          <Logo />
+          GaugeQL
+        </h1>
+        <label for="key">API key</label>
+        <div class="key-row">
+          <input
+            id="key"
+            ref={input}
+            type="password"
+            autocomplete="off"
+            spellcheck={false}
+            required
+            placeholder="gq_…"
+            aria-invalid={hint !== ''}
+            aria-describedby="key-hint"
+          />
+          <button type="submit" class="primary">
+            Open
+          </button>
+        </div>
+        <p id="key-hint" role="alert">
+          {hint}
+        </p>
+        <p>The gateway printed a key when it first started. The key stays in this browser tab.</p>
+        {onCancel !== undefined && (
+          <button type="button" class="link" onClick={onCancel}>
+            Keep the current key
+          </button>
+        )}
+      </div>
+    </form>
+  )
+}
+
+export function Logo() {
+  return (
+    <svg class="logo" viewBox="0 0 32 32" width="28" height="28" fill="none" stroke-width="3" aria-hidden="true">
+      <g stroke-linecap="round">
+        <path class="logo-arc" d="M6 25a13 13 0 1 1 20 0" />
+        <path class="logo-needle" d="M16 17l6-7" />
+        <circle class="logo-hub" cx="16" cy="17" r="2.4" stroke="none" />
+        <path class="logo-base" d="M9 28h14" />
+      </g>
+    </svg>
+  )
+}
+
+/** Undefined when the gateway accepts the key. */
+async function problemOf(key: string): Promise<string | undefined> {
+  // A header can only carry visible ASCII.
+  if (!/^[\x21-\x7e]+$/.test(key)) return 'A key has only letters, digits and punctuation.'
+  const answer = await ask({ query: '{ __typename }' }, { key })
+  const code = codeOf(answer)
+  if (code === undefined) return undefined
+  if (code === 'INVALID_API_KEY') return UNKNOWN_KEY
+  return `The key could not be tried: ${answer.errors?.[0]?.message ?? code}.`
+}

@@ -1,0 +1,32 @@
+import { readFragment } from './fragment.ts'
+
+/**
+ * The API key of this browser tab, shared by the pages. It stays in the session storage and travels in a header only,
+ * never in a URL that is sent.
+ */
+const STORED = 'gaugeql:key'
+
+/** Stores the key of an address such as `/explore#key=…`, and removes it from the address and the history. */
+export function takeKeyFromAddress(): void {
+  const { key, rest } = readFragment(location.hash)
+  if (key === undefined) return
+  history.replaceState(history.state, '', `${location.pathname}${location.search}${rest}`)
+  storeKey(key)
+}
+
+export function storedKey(): string | undefined {
+  return sessionStorage.getItem(STORED) ?? undefined
+}
+
+export function storeKey(key: string): void {
+  sessionStorage.setItem(STORED, key)
+}
+
+/** Runs `onKey` when a link with a key is opened in a tab that shows the page already. */
+export function watchAddressForKey(onKey: () => void): void {
+  addEventListener('hashchange', () => {
+    if (readFragment(location.hash).key === undefined) return
+    takeKeyFromAddress()
+    onKey()
+  })
+}

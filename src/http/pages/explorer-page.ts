@@ -1,0 +1,37 @@
+import type { PageAssets } from './page-assets.ts'
+
+/** Everything comes from this gateway, and nothing is inline. */
+export const CONTENT_SECURITY_POLICY = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "connect-src 'self'",
+  "style-src 'self'",
+  "img-src 'self' data:",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+].join('; ')
+
+/** The page of the explorer. Its modules are named at the top, so that browsers fetch them all at once. */
+export function explorerPage(assets: PageAssets): string {
+  const [main, ...imported] = assets.modulesOf('explore/main.js')
+  const styles = ['styles/page.css', 'vendor/uplot.css', 'styles/chart.css', 'styles/explore.css']
+  return `<!doctype html>
+<html lang="en">
+  <head>
+    <meta charset="utf-8">
+    <meta name="viewport" content="width=device-width, initial-scale=1">
+    <meta name="color-scheme" content="light dark">
+    <title>Explore · GaugeQL</title>
+    <link rel="icon" href="${assets.addressOf('styles/logo.svg')}">
+    ${styles.map((path) => `<link rel="stylesheet" href="${assets.addressOf(path)}">`).join('\n    ')}
+    ${imported.map((address) => `<link rel="modulepreload" href="${address}">`).join('\n    ')}
+    <script type="module" src="${main}"></script>
+  </head>
+  <body>
+    <div id="explorer"></div>
+    <noscript>The explorer needs JavaScript.</noscript>
+  </body>
+</html>
+`
+}

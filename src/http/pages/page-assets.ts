@@ -1,0 +1,123 @@
+import { readdir, readFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { extname } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { createStaticFile, hashOf, IMAGE, lazy, SCRIPT, STYLE, type StaticFile } from './static-file.ts'
+
+/**
+ * The modules, styles and pictures of the pages, as `npm run build` has compiled them from `playground/`, and the
+ * packages that they import. They are read on first use. All are served below one path with a hash of all contents, so
+ * modules import each other by relative paths and browsers cache them without limit.
+ */
+export interface PageAssets {
+  /** Of all contents; the third part of every address. */
+  readonly version: string
+  /** By folder and name, such as `explore/main.js`. */
+  readonly files: ReadonlyMap<string, StaticFile>
+  /** The text of a file, for files that a page holds inline. */
+  textOf(path: string): string
+  addressOf(path: string): string
+  /** The addresses of a module and of all modules that it imports. */
+  modulesOf(path: string): readonly string[]
+}
+
+export const ASSETS_FOLDER = '/pages'
+
+/** Resolves to the same folder from `src` and from `dist`. */
+const COMPILED = new URL('../../../dist/playground/', import.meta.url)
+
+/** Packages that run in the browser, by the names under which modules import them. */
+const PACKAGES: Readonly<Record<string, string>> = {
+  preact: 'vendor/preact.js',
+  'preact/hooks': 'vendor/preact-hooks.js',
+  'preact/jsx-runtime': 'vendor/preact-jsx-runtime.js',
+  uplot: 'vendor/uplot.js',
+}
+
+/** Files of packages that the package's main entry does not lead to. */
+const PACKAGE_FILES: Readonly<Record<string, string>> = {
+  uplot: 'uplot/dist/uPlot.esm.js',
+  'vendor/uplot.css': 'uplot/dist/uPlot.min.css',
+}
+
+const TYPES: Readonly<Record<string, string>> = { '.js': SCRIPT, '.css': STYLE, '.svg': IMAGE }
+
+/** The specifier of a static import or of an export from another module. */
+const IMPORT = /(\bfrom ?|\bimport ?)(["'])([^"'\s]+)\2/g
+
+export function createPageAssets(): () => Promise<PageAssets> {
+  return lazy(async () => {
+    const contents = new Map([...(await readCompiled()), ...(await readPackages())])
+    const version = hashOf([...contents].flat())
+    const addressOf = (path: string): string => `${ASSETS_FOLDER}/${version}/${path}`
+    for (const [path, content] of contents) {
+      if (path.endsWith('.js')) contents.set(path, resolvePackages(content, addressOf))
+    }
+    const files = new Map(
+      [...contents].map(([path, content]) => [path, createStaticFile(TYPES[extname(path)]!, content)]),
+    )
+    const textOf = (path: string): string => {
+      const text = contents.get(path)
+      if (text === undefined) throw new Error(`playground/${path} is missing; run npm run build`)
+      return text
+    }
+    return {
+      version,
+      files,
+      textOf,
+      addressOf,
+      modulesOf: (path) => [...modulesBehind(addressOf(path), (address) => textOf(pathOf(address)))],
+    }
+  })
+}
+
+async function readCompiled(): Promise<[string, string][]> {
+  const names = await readdir(COMPILED, { recursive: true }).catch((cause: unknown) => {
+    throw new Error('the pages are not compiled; run npm run build', { cause })
+  })
+  const paths = names.map((name) => name.replaceAll('\\', '/')).filter((name) => extname(name) in TYPES)
+  return Promise.all(
+    paths
+      .sort()
+      .map(async (path): Promise<[string, string]> => [path, await readFile(new URL(path, COMPILED), 'utf8')]),
+  )
+}
+
+async function readPackages(): Promise<[string, string][]> {
+  const { resolve } = createRequire(import.meta.url)
+  const sources = [
+    ...Object.entries(PACKAGES).map(([name, path]) => [path, PACKAGE_FILES[name] ?? name] as const),
+    ...Object.entries(PACKAGE_FILES).filter(([path]) => path.startsWith('vendor/')),
+  ]
+  return Promise.all(
+    sources.map(async ([path, file]): Promise<[string, string]> => {
+      const text = await readFile(pathToFileURL(resolve(file)), 'utf8')
+      return [path, text.replace(/\n\/\/# sourceMappingURL=.*\s*$/, '\n')]
+    }),
+  )
+}
+
+/** Browsers do not know packages by name, so imports of packages become imports of our addresses. */
+function resolvePackages(module: string, addressOf: (path: string) => string): string {
+  return module.replace(IMPORT, (found, keyword: string, quote: string, name: string) => {
+    const path = PACKAGES[name]
+    return path === undefined ? found : `${keyword}${quote}${addressOf(path)}${quote}`
+  })
+}
+
+function modulesBehind(entry: string, textOf: (address: string) => string): ReadonlySet<string> {
+  const found = new Set([entry])
+  for (const address of found) {
+    for (const [, , , specifier] of textOf(address).matchAll(IMPORT)) {
+      if (specifier!.startsWith('.') || specifier!.startsWith('/')) {
+        found.add(new URL(specifier!, new URL(address, 'http://gateway')).pathname)
+      }
+    }
+  }
+  return found
+}
+
+/** The path below the version. */
+function pathOf(address: string): string {
+  return address.split('/').slice(3).join('/')
+}

@@ -1,0 +1,86 @@
+import { createHash } from 'node:crypto'
+import { promisify } from 'node:util'
+import { brotliCompress, constants, gzip } from 'node:zlib'
+import type { FastifyReply } from 'fastify'
+import { addVary } from '../response/vary.ts'
+
+/**
+ * A file that is served from memory, compressed once for all clients. Its hash depends on its content alone, so a
+ * cached copy with the same hash is always valid.
+ */
+export interface StaticFile {
+  readonly type: string
+  readonly hash: string
+  /** Returns the content in the best encoding that the client accepts. */
+  read(acceptEncoding: string | undefined): Promise<Encoded>
+}
+
+export interface Encoded {
+  readonly encoding: 'br' | 'gzip' | undefined
+  readonly body: Buffer
+}
+
+export const SCRIPT = 'text/javascript; charset=utf-8'
+export const STYLE = 'text/css; charset=utf-8'
+export const IMAGE = 'image/svg+xml'
+export const PAGE = 'text/html; charset=utf-8'
+
+const YEAR_SECONDS = 31_536_000
+
+/** For files whose address has a hash of the content: browsers never ask again. */
+export const CACHE_FOREVER = `public, max-age=${YEAR_SECONDS}, immutable`
+/** Browsers cache the file, and revalidate it each time. */
+export const REVALIDATE = 'no-cache'
+
+export function createStaticFile(type: string, content: string | Buffer): StaticFile {
+  const bytes = Buffer.from(content)
+  const gzipped = lazy(() => promisify(gzip)(bytes, { level: 6 }))
+  const params = { [constants.BROTLI_PARAM_QUALITY]: 5, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length }
+  const brotli = lazy(() => promisify(brotliCompress)(bytes, { params }))
+  return {
+    type,
+    hash: hashOf([bytes]),
+    async read(acceptEncoding) {
+      if (accepts(acceptEncoding, 'br')) return { encoding: 'br', body: await brotli() }
+      if (accepts(acceptEncoding, 'gzip')) return { encoding: 'gzip', body: await gzipped() }
+      return { encoding: undefined, body: bytes }
+    },
+  }
+}
+
+export async function sendStaticFile(reply: FastifyReply, file: StaticFile, caching: string): Promise<FastifyReply> {
+  const { headers } = reply.request
+  // A weak ETag is valid for every encoding.
+  const etag = `W/"${file.hash}"`
+  addVary(reply, ['accept-encoding']).header('etag', etag).header('cache-control', caching)
+  if (headers['if-none-match']?.includes(etag) === true) return reply.code(304).send()
+  const { encoding, body } = await file.read(headers['accept-encoding'])
+  if (encoding !== undefined) reply.header('content-encoding', encoding)
+  return reply.header('content-type', file.type).send(body)
+}
+
+/** Letters, digits, `-` and `_`. */
+export function hashOf(contents: Iterable<string | Buffer>): string {
+  const hash = createHash('sha256')
+  for (const content of contents) hash.update(content)
+  return hash.digest('base64url').slice(0, 22)
+}
+
+/** Calls `load` on first use. After a failure the next use retries. */
+export function lazy<T>(load: () => Promise<T>): () => Promise<T> {
+  let loaded: Promise<T> | undefined
+  return () => {
+    loaded ??= load().catch((error: unknown) => {
+      loaded = undefined
+      throw error
+    })
+    return loaded
+  }
+}
+
+function accepts(acceptEncoding: string | undefined, encoding: string): boolean {
+  return (acceptEncoding ?? '').split(',').some((entry) => {
+    const [name, ...parameters] = entry.split(';').map((part) => part.trim().toLowerCase())
+    return name === encoding && !parameters.some((parameter) => /^q=0(?:\.0*)?$/.test(parameter))
+  })
+}
