@@ -80,7 +80,8 @@ async function addressOf({ stdout }: ChildProcess): Promise<string | undefined> 
 function greet(url: string): void {
   const lines = [
     `GaugeQL with a demo shop listens on ${url}`,
-    `GraphiQL          ${url}/graphql`,
+    `Open it           ${url}/explore#key=${KEY}`,
+    `GraphiQL          ${url}/graphql#key=${KEY}`,
     `API key           ${KEY}   (only for this demo)`,
     '',
     'Query it:',

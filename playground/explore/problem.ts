@@ -20,12 +20,12 @@ export interface Remedy {
 export function problemOf({ errors }: Answer): Problem | undefined {
   const error = errors?.[0]
   if (error === undefined) return undefined
-  const { code = 'INTERNAL', details = {} } = error.extensions ?? {}
+  const { code = 'INTERNAL', ...details } = error.extensions ?? {}
   return { code: code.toLowerCase(), message: error.message, details }
 }
 
 export function remedyOf({ code, details }: Problem): Remedy {
-  const { fits, finest } = details
+  const { fits, finest, argument } = details
   const useInterval = (interval: unknown, text: string): Remedy['changes'] =>
     typeof interval === 'string'
       ? [{ text: `${text} ${interval}`, change: (question) => ({ ...question, interval }) }]
@@ -43,6 +43,7 @@ export function remedyOf({ code, details }: Problem): Remedy {
         TOP_FIVE,
       ])
     case 'invalid_interval':
+      if (argument === 'timezone') return remedy('The gateway does not know this time zone.', [UTC])
       return remedy('The data of this range is kept in wider buckets.', [
         ...useInterval(finest, 'Use an interval of'),
         AUTO,
@@ -77,6 +78,7 @@ const LAST_DAY = {
   text: 'Show the last 24 hours',
   change: (question: Question) => ({ ...question, range: { last: '24h' }, interval: 'auto' }),
 }
+const UTC = { text: 'Use UTC', change: (question: Question) => ({ ...question, timezone: 'UTC' }) }
 const TOP_FIVE = {
   text: 'Show the top 5 groups',
   change: (question: Question): Question =>

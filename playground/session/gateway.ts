@@ -15,7 +15,8 @@ export interface Answer {
 
 export interface AnswerError {
   readonly message: string
-  readonly extensions?: { readonly code?: string; readonly details?: Readonly<Record<string, unknown>> }
+  /** The code, and beside it the details of the error. */
+  readonly extensions?: { readonly code?: string; readonly [detail: string]: unknown }
 }
 
 export interface RequestOptions {

@@ -3,11 +3,17 @@ import type { Listening } from './processes.ts'
 
 /**
  * The text that a gateway prints when it listens: what a new user needs next. The first key is printed only when it
- * is created.
+ * is created, also in links that open the pages with it.
  */
 export function greeting(config: Config, { url, firstKey }: Listening): string {
   const { apiKeys } = config.access
-  const lines = [`GaugeQL listens on ${url}`, `GraphiQL          ${url}/graphql`]
+  // A browser does not send the part after `#`, and the page removes it from the address.
+  const fragment = firstKey === undefined ? '' : `#key=${encodeURIComponent(firstKey)}`
+  const lines = [
+    `GaugeQL listens on ${url}`,
+    `Open it           ${url}/explore${fragment}`,
+    `GraphiQL          ${url}/graphql${fragment}`,
+  ]
   if (firstKey !== undefined) {
     lines.push(
       `API key           ${firstKey}   (shown only now; project "default")`,

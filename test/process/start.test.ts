@@ -37,6 +37,8 @@ describe('the first start', () => {
     expect(key).toBeDefined()
     const asked = await fetch(`${first.url}/api/v1/metrics`, { headers: { authorization: `Bearer ${key}` } })
     expect(asked.status).toBe(200)
+    // One click opens the explorer with it.
+    expect(first.output()).toContain(`${first.url}/explore#key=${key}\n`)
     expect((await first.kill('SIGTERM')).code).toBe(0)
 
     for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {

@@ -1,0 +1,45 @@
+import { describe, expect, it } from 'vitest'
+import { problemOf, remedyOf } from '../../../playground/explore/problem.ts'
+import { documentOf } from '../../../playground/question/document.ts'
+import { firstQuestion, type Question } from '../../../playground/question/question.ts'
+import type { Answer } from '../../../playground/session/gateway.ts'
+import { ERROR_CODES } from '../../../src/http/response/error-status.ts'
+import { startGateway } from '../../support/gateway.ts'
+
+describe('a problem', () => {
+  it('has the code of the documentation', () => {
+    const errors = [{ message: 'too many', extensions: { code: 'QUERY_TOO_LARGE', fits: '5m' } }]
+    expect(problemOf({ errors })).toEqual({ code: 'query_too_large', message: 'too many', details: { fits: '5m' } })
+    expect(problemOf({ data: {} })).toBeUndefined()
+    expect(problemOf({ errors: [{ message: 'odd' }] })?.code).toBe('internal')
+  })
+
+  it.each(ERROR_CODES)('%s has a hint', (code) => {
+    expect(remedyOf({ code, message: '', details: {} }).hint).toMatch(/^[A-Z].*[.:?]/)
+  })
+})
+
+it('every change that is offered for a query that is too large makes it fit', async () => {
+  const gateway = await startGateway({ env: { QUERY_VALUES_MAX: '100' } })
+  const post = (path: string, body: object) =>
+    fetch(`${gateway.url}${path}`, {
+      method: 'POST',
+      headers: { 'x-api-key': gateway.key, 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    })
+  await post('/api/v1/metrics', { name: 'm', type: 'counter', value: 1 })
+  const ask = async (question: Question): Promise<Answer> =>
+    (await (await post('/graphql', { query: documentOf(question) })).json()) as Answer
+  const question: Question = { ...firstQuestion('UTC'), metric: 'm', range: { last: '6h' }, interval: '1m' }
+  const problem = problemOf(await ask(question))
+  expect(problem?.code).toBe('query_too_large')
+  const [first] = remedyOf(problem!).changes
+  expect(first?.text).toMatch(/^Use an interval of \d+m$/)
+  for (const { text, change } of remedyOf(problem!).changes) {
+    expect([text, problemOf(await ask(change(question)))]).toEqual([text, undefined])
+  }
+  const odd = { ...question, timezone: 'No/Where' }
+  const [utc] = remedyOf(problemOf(await ask(odd))!).changes
+  expect(utc?.change(odd).timezone).toBe('UTC')
+  await gateway.close()
+})
