@@ -32,7 +32,7 @@ export function plotOptions(options: PlotOptions): uPlot.Options {
     width,
     height,
     ms: 1,
-    padding: [12, 12, 0, 0],
+    padding: [12, 22, 0, 0],
     tzDate: (timeMs) => uPlot.tzDate(new Date(timeMs), zone),
     legend: { show: false },
     cursor: {

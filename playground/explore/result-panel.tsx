@@ -98,8 +98,13 @@ export function ProblemView({ problem, question, ask, onRetry }: ProblemProps) {
       </p>
       <p>{hint}</p>
       <div class="actions">
-        {changes.map(({ text, change }) => (
-          <button key={text} type="button" class="primary" onClick={() => ask(change(question))}>
+        {changes.map(({ text, change }, index) => (
+          <button
+            key={text}
+            type="button"
+            class={index === 0 ? 'primary' : 'button'}
+            onClick={() => ask(change(question))}
+          >
             {text}
           </button>
         ))}

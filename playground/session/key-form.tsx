@@ -31,7 +31,7 @@ export function KeyForm({ problem, onKey, onCancel }: KeyFormProps) {
     input.current?.select()
   }
   return (
-    <form class="key-form" onSubmit={submit} aria-busy={isBusy}>
+    <form class="key-form" aria-label="Sign in" onSubmit={submit} aria-busy={isBusy}>
       <div class="key-card">
         <h1>
           <Logo />
