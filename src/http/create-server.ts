@@ -17,7 +17,7 @@ import { registerOpenApi } from './openapi/openapi-route.ts'
 import type { Route } from './openapi/operation.ts'
 import { sendOtlpError } from './otlp/otlp-response.ts'
 import { type OtlpLimits, registerOtlpRoutes } from './otlp/otlp-routes.ts'
-import type { PageAssets } from './pages/page-assets.ts'
+import { createPageAssets, type PageAssets } from './pages/page-assets.ts'
 import { registerPages } from './pages/page-routes.ts'
 import { registerRemoteWriteRoute, sendWriteError } from './prometheus/remote-write-routes.ts'
 import { addCommonHeaders, setCommonHeaders } from './response/common-headers.ts'
@@ -33,8 +33,8 @@ export interface ServerOptions {
   readonly now: () => number
   readonly telemetry: Telemetry
   readonly limits: ServerLimits
-  /** The files of the pages for browsers. */
-  readonly readAssets: () => Promise<PageAssets>
+  /** The files of the pages for browsers, when something else serves them too. */
+  readonly readAssets?: (() => Promise<PageAssets>) | undefined
   /** Proxies whose `X-Forwarded-For` is trusted: a number of hops, or addresses and CIDRs. Undefined: none. */
   readonly trustProxy?: number | readonly string[] | undefined
   /** Origins whose pages may call the gateway. Undefined: only its own. */
@@ -75,17 +75,7 @@ const PARAM_CHARS_MAX = 4_096
  * listen yet. Closing it finishes the accepted requests; it does not close the gateway.
  */
 export function createServer(options: ServerOptions): FastifyInstance {
-  const {
-    gateway,
-    log,
-    now,
-    telemetry,
-    limits,
-    readAssets,
-    trustProxy,
-    corsOrigins,
-    isDraining = () => false,
-  } = options
+  const { gateway, log, now, telemetry, limits, trustProxy, corsOrigins, isDraining = () => false } = options
   const requestLog = withoutSecrets(log)
   const newRequestId = createRequestIds()
   let isClosing = false
@@ -132,7 +122,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
 
   registerOpenApi(app, limits)
   registerClientModules(app, options.clientFolder)
-  registerPages(app, readAssets)
+  registerPages(app, options.readAssets ?? createPageAssets())
   registerHealthRoutes(app, { gateway, telemetry, readyWaitMs: limits.readyWaitMs, isDraining })
   app.register(async (scope) => registerFluxRoutes(scope, { gateway, now, limits }), { prefix: '/api/v1' })
   app.register(async (scope) => registerFluxEventRoutes(scope, { gateway, now, limits }), { prefix: '/api/v1' })

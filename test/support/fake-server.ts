@@ -3,7 +3,6 @@ import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fas
 import { pino } from 'pino'
 import type { ServerLimits, ServerOptions } from '../../src/http/create-server.ts'
 import { createServer } from '../../src/http/create-server.ts'
-import { createPageAssets } from '../../src/http/pages/page-assets.ts'
 import { DEFAULT_SERVER_LIMITS } from './default-limits.ts'
 import type { FakeGateway, FakeGatewayOptions } from './fake-gateway.ts'
 import { createFakeGateway } from './fake-gateway.ts'
@@ -40,7 +39,6 @@ export function createFakeServer(
     log: pino({ level: 'trace' }, destination),
     now: () => NOW_MS,
     telemetry: NO_TELEMETRY,
-    readAssets: createPageAssets(),
     ...server,
     limits: { ...DEFAULT_SERVER_LIMITS, ...limits },
   })

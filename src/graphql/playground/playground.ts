@@ -13,7 +13,6 @@ interface Playground {
   readonly files: ReadonlyMap<string, StaticFile>
 }
 
-
 /** `folder` is the path below which the files are served. */
 export function createPlayground(
   endpoint: string,
