@@ -7,6 +7,8 @@ import { CAPACITY_MIN, grownIds, RowColumns } from './row-columns.ts'
 import { Totals } from './totals.ts'
 
 const NO_IDS = new Uint32Array(0)
+/** Shared by all tables of other kinds, which have no observations; a round may have tables of many metrics. */
+const NO_OBSERVATIONS = new Observations()
 /** Approximate memory of a list of totals, rounded up. */
 const TOTALS_BYTES = 400
 
@@ -48,13 +50,14 @@ export class RollupTable extends RowColumns implements RollupRows {
   #rowLo = NO_IDS
   /** The index of each row before `sort` moved it. */
   #addedAs = NO_IDS
-  readonly #observations = new Observations()
+  readonly #observations: Observations
   /** For each row 0, or 1 + its index in `#totals`. */
   #totalsAt = NO_IDS
   #totals: Totals[] = []
 
   constructor(kind: RollupKind, capacity = CAPACITY_MIN) {
     super(kind, capacity)
+    this.#observations = kind === 'distribution' ? new Observations() : NO_OBSERVATIONS
     this.#resizeIds()
   }
 
