@@ -82,6 +82,9 @@ export interface BlocksOptions {
   readonly deflate?: boolean
   readonly bytesMax?: number
   readonly rowsMax?: number
+  /** Encodes the rows [from, to) alone; by default all. */
+  readonly from?: number
+  readonly to?: number
   /**
    * Called with a row that cannot be encoded; the row is then omitted. Without this callback such a row is an error.
    */
@@ -131,7 +134,8 @@ export function encodeBlocks(
       start = end
     }
   }
-  if (rows.length > 0) encodeRange(0, rows.length)
+  const { from = 0, to = rows.length } = options
+  if (to > from) encodeRange(from, to)
   return blocks
 }
 

@@ -1,4 +1,5 @@
 import { formatId, type Id64 } from '../../model/id.ts'
+import type { Steps } from '../../model/steps.ts'
 import type { MetricTouch, SetMembers } from '../../store/store.ts'
 import { type EncodedPart, seriesTouches } from '../round/encode-round.ts'
 
@@ -28,8 +29,8 @@ const MEMBERS_SPLIT = Math.floor(STEP_COST_MAX / 2 / MEMBER_COST)
 /** Parts by partition: one commit for each partition. */
 export type Step = ReadonlyMap<number, readonly EncodedPart[]>
 
-/** The steps of a round. The parts of a partition keep their order. */
-export function commitSteps(parts: Step): Step[] {
+/** The steps of a round. The parts of a partition keep their order. Yields between parts: a round may be large. */
+export function* commitSteps(parts: Step): Steps<Step[]> {
   const steps: Step[] = []
   let step = new Map<number, EncodedPart[]>()
   let cost = 0
@@ -45,6 +46,7 @@ export function commitSteps(parts: Step): Step[] {
       if (placed === undefined) step.set(partition, [...unit])
       else for (const part of unit) placed.push(part)
       cost += unitCost
+      yield
     }
   }
   if (step.size > 0) steps.push(step)
@@ -65,31 +67,26 @@ function* unitsOf(parts: readonly EncodedPart[]): Iterable<readonly EncodedPart[
       continue
     }
     const pieces = piecesOf(part)
-    for (const piece of pieces.slice(0, -1)) yield [piece]
-    unit.push(pieces[pieces.length - 1]!)
+    let piece = pieces.next()
+    for (; piece.done !== true; piece = pieces.next()) yield [piece.value]
+    unit.push(piece.value)
   }
   if (unit.length > 0) yield unit
 }
 
-/** New series and members in parts of their own, then the rest of the part. */
-function piecesOf(whole: EncodedPart): EncodedPart[] {
+/** Yields new series and members in parts of their own, and returns the rest of the part. */
+function* piecesOf(whole: EncodedPart): Generator<EncodedPart, EncodedPart, undefined> {
   const { part, announced, series } = whole
   const touches = new Map(part.metrics.map((touch) => [formatId(touch.metricId), withoutPoints(touch)]))
   const touchesOf = (ids: Iterable<Id64>): MetricTouch[] =>
     [...new Set([...ids].map(formatId))].flatMap((id) => touches.get(id) ?? [])
   const empty = { metrics: [], series: [], members: [], events: [], nowMs: part.nowMs }
-  const pieces: EncodedPart[] = []
   const splitsSeries = announced.length > SERIES_SPLIT
   if (splitsSeries) {
     for (let from = 0; from < announced.length; from += SERIES_SPLIT) {
       const chunk = announced.slice(from, from + SERIES_SPLIT)
-      const metrics = touchesOf(chunk.map(({ metric }) => metric.row!.metricId))
-      pieces.push({
-        part: { ...empty, metrics, series: seriesTouches(chunk) },
-        announced: chunk,
-        series: chunk,
-        points: 0,
-      })
+      const metrics = touchesOf(new Set(chunk.map(({ metric }) => metric.row!.metricId)))
+      yield { part: { ...empty, metrics, series: seriesTouches(chunk) }, announced: chunk, series: chunk, points: 0 }
     }
   }
   const splitsMembers = membersCost(part.members) > STEP_COST_MAX / 2
@@ -100,15 +97,14 @@ function piecesOf(whole: EncodedPart): EncodedPart[] {
       // The buckets of a series mostly share its id: as objects they are compared without writing them out.
       const sets = new Map(chunk.map((set) => [set.seriesId, set])).values()
       const known = new Set([...sets].flatMap(({ metricId, seriesId }) => byId.get(keyOf(metricId, seriesId)) ?? []))
-      pieces.push({ part: { ...empty, metrics, members: chunk }, announced: [], series: [...known], points: 0 })
+      yield { part: { ...empty, metrics, members: chunk }, announced: [], series: [...known], points: 0 }
     }
   }
-  pieces.push({
+  return {
     ...whole,
     part: { ...part, series: splitsSeries ? [] : part.series, members: splitsMembers ? [] : part.members },
     announced: splitsSeries ? [] : announced,
-  })
-  return pieces
+  }
 }
 
 function* memberChunks(members: readonly SetMembers[]): Iterable<readonly SetMembers[]> {

@@ -1,4 +1,5 @@
 import { GatewayError } from '../../model/errors.ts'
+import { Pacer } from '../../model/pacer.ts'
 import { type Pace, runPaced } from '../../model/steps.ts'
 import { within } from '../../model/within.ts'
 import type { Marker, MetricDeletion } from '../../store/store.ts'
@@ -239,10 +240,11 @@ export class GroupCommit {
     this.#encodingBytes = bytes
     try {
       const { parts, faults } = await this.#encode(rounds)
+      const steps = await runPaced(commitSteps(parts), new Pacer())
       const encoded = waiting.filter((request) => !rejectFaulty(request, faults))
       this.#rounds.push({
         waiting: encoded,
-        steps: commitSteps(parts),
+        steps,
         encodedIn: version,
         bytes,
         storedIn: new Set(),

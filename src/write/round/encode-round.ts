@@ -1,5 +1,5 @@
 import { formatId, type Id64 } from '../../model/id.ts'
-import type { Pacer } from '../../model/pacer.ts'
+import type { Pace } from '../../model/steps.ts'
 import { BLOCK_BYTES_MAX } from '../../rollup/block-format.ts'
 import { type EncodedBlock, encodeBlock, encodeBlocks } from '../../rollup/encode-block.ts'
 import { mergeRows } from '../../rollup/merge-rows.ts'
@@ -74,38 +74,45 @@ export async function encodeMetrics(
   stepMs: number,
   rounds: readonly MetricRound[],
   onFault: OnFault,
-  pacer: Pacer,
+  pacer: Pace,
 ): Promise<EncodedMetrics[]> {
   const encoded: EncodedMetrics[] = []
   let packed: MetricRows[] = []
   let packedRows = 0
-  const flush = (): void => {
+  const flush = async (): Promise<void> => {
     if (packed.length === 0) return
     const block = encodePacked(stepMs, packed)
     if (block !== undefined) encoded.push({ block, touched: packed.flatMap((metric) => metric.rounds) })
-    else for (const metric of packed) encodeAlone(metric)
+    else for (const metric of packed) await encodeAlone(metric)
     packed = []
     packedRows = 0
   }
-  const encodeAlone = ({ metricId, rows, rounds: touched }: MetricRows): void => {
+  const encodeAlone = async ({ metricId, rows, rounds: touched }: MetricRows): Promise<void> => {
+    const blocks: EncodedBlock[] = []
     try {
-      for (const [i, block] of encodeBlocks(stepMs, metricId, rows, { rowsMax: BLOCK_ROWS_MAX }).entries())
-        encoded.push({ block, touched: i === 0 ? touched : [] })
+      for (let from = 0; from < rows.length; from += BLOCK_ROWS_MAX) {
+        const to = Math.min(rows.length, from + BLOCK_ROWS_MAX)
+        for (const block of encodeBlocks(stepMs, metricId, rows, { rowsMax: BLOCK_ROWS_MAX, from, to }))
+          blocks.push(block)
+        await pacer.pause()
+      }
     } catch (cause) {
       onFault(touched, cause)
+      return
     }
+    for (const [i, block] of blocks.entries()) encoded.push({ block, touched: i === 0 ? touched : [] })
   }
   for (const metric of rowsByMetric(stepMs, rounds, onFault)) {
     await pacer.pause()
     if (metric.rows.length > BLOCK_ROWS_MAX) {
-      encodeAlone(metric)
+      await encodeAlone(metric)
       continue
     }
-    if (packed.length >= BLOCK_METRICS_MAX || packedRows + metric.rows.length > BLOCK_ROWS_MAX) flush()
+    if (packed.length >= BLOCK_METRICS_MAX || packedRows + metric.rows.length > BLOCK_ROWS_MAX) await flush()
     packed.push(metric)
     packedRows += metric.rows.length
   }
-  flush()
+  await flush()
   return encoded
 }
 
