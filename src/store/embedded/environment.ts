@@ -156,19 +156,20 @@ export class Environment {
 
   async #commitFrame(): Promise<void> {
     const done: { readonly waiting: Waiting; readonly writes: WriteSet; readonly result: unknown }[] = []
-    const staged = this.#staged
     const untilMs = performance.now() + FRAME_MS_MAX
     do {
       const waiting = this.#queue.shift()!
       const writes = new WriteSet(this.#verbTables)
       try {
         const result = attempt(() => waiting.verb(writes))
-        staged.stage(writes.layer)
+        if (this.#staged.isEmpty) this.#staged = writes.layer
+        else this.#staged.stage(writes.layer)
         done.push({ waiting, writes, result })
       } catch (error) {
         waiting.reject(error)
       }
-    } while (this.#queue.length > 0 && staged.bytes < FRAME_BYTES_MAX && performance.now() < untilMs)
+    } while (this.#queue.length > 0 && this.#staged.bytes < FRAME_BYTES_MAX && performance.now() < untilMs)
+    const staged = this.#staged
     this.#staged = new Layer()
     if (!staged.isEmpty) {
       try {

@@ -13,6 +13,7 @@ export class WriteSet {
     this.tables = tables
   }
 
+  /** The writes. They belong to the caller once the verb is done. */
   get layer(): Layer {
     return this.#layer
   }
