@@ -1,6 +1,6 @@
 import { useEffect, useState } from 'preact/hooks'
 import { documentOf } from '../question/document.ts'
-import { chooseMetric, resolveQuestion } from '../question/question.ts'
+import { chooseMetric, type MetricInfo, type Question, resolveQuestion } from '../question/question.ts'
 import { AggregationControls } from './aggregation-controls.tsx'
 import { CodePanel } from './code-panel.tsx'
 import { FirstPoint } from './first-point.tsx'
@@ -9,9 +9,9 @@ import { MetricList } from './metric-list.tsx'
 import { RangeControls } from './range-controls.tsx'
 import { ProblemView, ResultPanel } from './result-panel.tsx'
 import { TagControls } from './tag-controls.tsx'
-import { useMetric } from './use-metric.ts'
+import { type Tag, useMetric } from './use-metric.ts'
 import { type ListedMetric, useMetrics } from './use-metrics.ts'
-import { useQuestion } from './use-question.ts'
+import { type Ask, useQuestion } from './use-question.ts'
 import { useResult } from './use-result.ts'
 import type { Viewer } from './use-viewer.ts'
 
@@ -20,18 +20,14 @@ export function Explorer({ apiKey, viewer }: { readonly apiKey: string; readonly
   const [question, ask] = useQuestion()
   const [search, setSearch] = useState('')
   const [isListOpen, setListOpen] = useState(false)
-  const [attempt, setAttempt] = useState(0)
   const [wasEmpty, setWasEmpty] = useState(false)
   const list = useMetrics(apiKey, search)
   const chosen = useMetric(apiKey, question.metric)
   const { info, tags } = chosen
-  const resolved = info === undefined ? question : resolveQuestion(question, info)
-  const document = info === undefined ? undefined : documentOf(resolved)
-  const result = useResult(apiKey, document, resolved.isLive, attempt)
   const isEmpty = list.isLoaded && list.metrics.length === 0 && search === '' && list.problem === undefined
 
   useEffect(() => {
-    window.document.title = `${question.metric === '' ? 'Explore' : question.metric} · GaugeQL`
+    document.title = `${question.metric === '' ? 'Explore' : question.metric} · GaugeQL`
   }, [question.metric])
   useEffect(() => {
     if (isEmpty) setWasEmpty(true)
@@ -43,7 +39,6 @@ export function Explorer({ apiKey, viewer }: { readonly apiKey: string; readonly
   }, [list.metrics, isEmpty, question.metric])
 
   const problem = list.problem ?? chosen.problem
-  const retry = (): void => setAttempt(attempt + 1)
   return (
     <div class="explorer">
       <aside class={isListOpen ? 'sidebar is-open' : 'sidebar'}>
@@ -80,21 +75,39 @@ export function Explorer({ apiKey, viewer }: { readonly apiKey: string; readonly
             Loading …
           </div>
         ) : (
-          <>
-            <MetricHeader info={info} />
-            <section class="card toolbar" aria-label="Time">
-              <RangeControls question={resolved} ask={ask} />
-            </section>
-            <ResultPanel question={resolved} info={info} result={result} ask={ask} onRetry={retry} />
-            <section class="card controls" aria-label="Question">
-              <AggregationControls question={resolved} info={info} ask={ask} />
-              <TagControls question={resolved} tags={tags} ask={ask} />
-            </section>
-            <CodePanel question={resolved} apiKey={apiKey} />
-          </>
+          <ChosenMetricView {...{ apiKey, question, info, tags, ask }} />
         )}
       </main>
     </div>
+  )
+}
+
+interface ChosenMetricProps {
+  readonly apiKey: string
+  readonly question: Question
+  readonly info: MetricInfo
+  readonly tags: readonly Tag[]
+  readonly ask: Ask
+}
+
+/** The question about the chosen metric, with its chart and its code. */
+function ChosenMetricView({ apiKey, question: asked, info, tags, ask }: ChosenMetricProps) {
+  const [attempt, setAttempt] = useState(0)
+  const question = resolveQuestion(asked, info)
+  const result = useResult(apiKey, documentOf(question), question.isLive, attempt)
+  return (
+    <>
+      <MetricHeader info={info} />
+      <section class="card toolbar" aria-label="Time">
+        <RangeControls {...{ question, ask }} />
+      </section>
+      <ResultPanel {...{ question, info, result, ask }} onRetry={() => setAttempt(attempt + 1)} />
+      <section class="card controls" aria-label="Question">
+        <AggregationControls {...{ question, info, ask }} />
+        <TagControls {...{ question, tags, ask }} />
+      </section>
+      <CodePanel {...{ question, apiKey }} />
+    </>
   )
 }
 

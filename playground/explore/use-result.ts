@@ -33,12 +33,11 @@ const NOTHING: Result = {
   meta: undefined,
 }
 
-/** Runs a document whenever it changes, or `attempt` does. Undefined: there is no question yet. */
-export function useResult(key: string, document: string | undefined, isLive: boolean, attempt: number): Result {
+/** Runs a document whenever it changes, or `attempt` does. */
+export function useResult(key: string, document: string, isLive: boolean, attempt: number): Result {
   const [result, setResult] = useState(NOTHING)
   useEffect(() => {
     setResult((before) => ({ ...before, isLoading: true, isReconnecting: false }))
-    if (document === undefined) return
     const ending = new AbortController()
     const { signal } = ending
     let data: unknown
