@@ -1,14 +1,14 @@
 /**
- * The buckets of an interval in a time zone.
+ * Divides time into the buckets of an interval in a time zone.
  *
  * Buckets lie on a grid of local clock readings (midnights, Mondays, firsts of a month, every sixth hour). The edge of
- * a reading is the first instant at which the local clock shows that reading or a later one, so edges never decrease. A
- * reading skipped by a clock change has its edge at the change. A reading that occurs twice has its edge at the first
- * occurrence. All readings of a skipped day (Apia, 2011-12-30) share one edge and form no bucket. Buckets lie between
- * different edges.
+ * a reading is the first instant at which the local clock shows this reading or a later one, so edges never decrease. A
+ * reading that a clock change skips has its edge at the change. A reading that occurs twice has its edge at the first
+ * occurrence. All readings of a skipped day (Apia, 2011-12-30) share one edge. A bucket lies between two neighbouring
+ * edges that differ.
  *
- * Fixed intervals start at multiples since the epoch, in UTC. Those above 1 h and below 24 h that divide a day (2h, 3h,
- * 4h, 6h, 8h, 12h, 90m …) start at the local midnight of a zone, so that 6h means 00, 06, 12 and 18 o'clock.
+ * Fixed intervals start at multiples since the epoch, in UTC. Exception: an interval between 1 h and 24 h that divides
+ * a day (2h, 3h, 4h, 6h, 8h, 12h, 90m …) starts at local midnight, so that 6h means 00, 06, 12 and 18 o'clock.
  */
 import type { FixedOrCalendar } from './interval.ts'
 import { DAY_MS, dayNumber, floorTo, HOUR_MS } from './time.ts'
@@ -16,25 +16,26 @@ import { firstShown, type TimeZone, UTC_ZONE } from './zone-offsets.ts'
 
 /** The start of the bucket that contains an instant. */
 export function bucketStart(interval: FixedOrCalendar, zone: TimeZone, utcMs: number): number {
-  if (lieInUtc(interval, zone)) return floorTo(utcMs, interval.ms)
+  if (isOnUtcGrid(interval, zone)) return floorTo(utcMs, interval.ms)
   return firstShown(zone, readingAt(interval, zone, utcMs))
 }
 
 /** The start of the bucket after the one that contains `startMs`; strictly greater than `startMs`. */
 export function nextBucketStart(interval: FixedOrCalendar, zone: TimeZone, startMs: number): number {
-  if (lieInUtc(interval, zone)) return floorTo(startMs, interval.ms) + interval.ms
+  if (isOnUtcGrid(interval, zone)) return floorTo(startMs, interval.ms) + interval.ms
   return firstShown(zone, nextReading(interval, readingAt(interval, zone, startMs)))
 }
 
 /**
- * Clock changes never skipped more readings than this in one zone: two zones skipped a whole day, which has 16 of 90m.
+ * Upper bound for the grid readings that the clock changes of one zone skip together. Two zones skipped a whole day,
+ * which has 16 readings of 90m; no zone skipped more.
  */
 const SKIPPED_READINGS_MAX = 64
 
 /**
- * The edges of all buckets that overlap [fromMs, toMs): the first is at or before `fromMs`, the last at or after
- * `toMs`. Bucket i lies between edges i and i + 1. An empty range has one bucket, that of `fromMs`. Undefined for more
- * than `max` buckets.
+ * Returns the edges of all buckets that overlap [fromMs, toMs): the first edge is at or before `fromMs`, the last at or
+ * after `toMs`. Bucket i lies between edges i and i + 1. For an empty range it returns the bucket that contains
+ * `fromMs`. Returns undefined for more than `max` buckets.
  */
 export function bucketEdges(
   interval: FixedOrCalendar,
@@ -44,7 +45,7 @@ export function bucketEdges(
   max: number,
 ): Float64Array | undefined {
   if (max < 1) return undefined
-  if (lieInUtc(interval, zone)) {
+  if (isOnUtcGrid(interval, zone)) {
     const first = Math.floor(fromMs / interval.ms)
     const count = Math.max(first + 1, Math.ceil(toMs / interval.ms)) - first
     if (count > max) return undefined
@@ -52,7 +53,7 @@ export function bucketEdges(
     for (let i = 0; i <= count; i++) even[i] = (first + i) * interval.ms
     return even
   }
-  // Estimated first, so that a range with too many buckets costs nothing.
+  // The number of buckets is estimated first: a range with too many is refused without computing its edges.
   if (readingsBetween(interval, zone, fromMs, toMs) - SKIPPED_READINGS_MAX > max) return undefined
   let reading = readingAt(interval, zone, fromMs)
   let lastMs = firstShown(zone, reading)
@@ -68,8 +69,8 @@ export function bucketEdges(
   return Float64Array.from(edges)
 }
 
-/** Whether the buckets start at multiples of the interval since the epoch. */
-export function lieInUtc(
+/** Whether the buckets start at multiples of the interval since the epoch, in UTC. */
+export function isOnUtcGrid(
   interval: FixedOrCalendar,
   zone: TimeZone,
 ): interval is FixedOrCalendar & { readonly kind: 'fixed' } {
@@ -77,7 +78,10 @@ export function lieInUtc(
   return zone === UTC_ZONE || interval.ms <= HOUR_MS || interval.ms >= DAY_MS || DAY_MS % interval.ms !== 0
 }
 
-/** The last grid reading whose edge is at or before an instant: later than the clock shows if it was set back. */
+/**
+ * The last grid reading whose edge is at or before an instant. After the clock was set back, this reading may be later
+ * than the one that the clock shows.
+ */
 export function readingAt(interval: FixedOrCalendar, zone: TimeZone, utcMs: number): number {
   let reading = readingAtOrBefore(interval, utcMs + zone.offsetMs(utcMs))
   for (;;) {
@@ -120,7 +124,7 @@ function nextReading(interval: FixedOrCalendar, readingMs: number): number {
   }
 }
 
-/** The approximate number of grid readings in a range, with an error of one at either end. */
+/** The number of grid readings in a range, off by at most one at either end. */
 function readingsBetween(interval: FixedOrCalendar, zone: TimeZone, fromMs: number, toMs: number): number {
   const localFromMs = fromMs + zone.offsetMs(fromMs)
   const localToMs = toMs + zone.offsetMs(toMs)

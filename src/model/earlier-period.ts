@@ -1,22 +1,22 @@
 /**
- * The earlier stretch of time that a bucket or a range is compared with: a length of time earlier, or calendar units
- * earlier by the local clock. With calendar units an hour is compared with the hour of the same clock reading, and a
- * day with a day, even if one of them has 23 h. A bucket whose counterpart the clock or the calendar skipped (the hour
- * lost in spring, February 30) has none.
+ * Finds the earlier stretch of time that a bucket or a range is compared with. It lies a fixed length of time earlier,
+ * or calendar units earlier by the local clock. With calendar units an hour is compared with the hour of the same clock
+ * reading, and a day with a whole day, even if one of them has 23 h. A bucket has no counterpart if the clock or the
+ * calendar skipped it (the hour lost in spring, February 30).
  */
-import { lieInUtc, monthOf, monthStart, readingAt, UNIT_MONTHS } from './bucket-grid.ts'
+import { isOnUtcGrid, monthOf, monthStart, readingAt, UNIT_MONTHS } from './bucket-grid.ts'
 import { calendarInterval, type FixedOrCalendar, fixedInterval } from './interval.ts'
 import { DAY_MS } from './time.ts'
 import { firstShown, type TimeZone } from './zone-offsets.ts'
 
-/** The instant that lies `by` earlier; calendar units are those of the local clock. */
+/** The instant that lies `by` earlier. Calendar units are subtracted from the local clock reading. */
 export function instantBefore(by: FixedOrCalendar, zone: TimeZone, utcMs: number): number {
   if (by.kind === 'fixed') return utcMs - by.ms
   const reading = addUnits(by, utcMs + zone.offsetMs(utcMs), -1)
   return firstShown(zone, reading.ms)
 }
 
-/** The bucket that lies `by` earlier. Undefined if the local clock or the calendar skipped it. */
+/** The bucket that lies `by` earlier than [startMs, endMs). Undefined if the local clock or the calendar skipped it. */
 export function bucketBefore(
   interval: FixedOrCalendar,
   zone: TimeZone,
@@ -25,23 +25,23 @@ export function bucketBefore(
   endMs: number,
 ): { readonly fromMs: number; readonly toMs: number } | undefined {
   if (by.kind === 'fixed') return { fromMs: startMs - by.ms, toMs: endMs - by.ms }
-  const isUtcGrid = lieInUtc(interval, zone)
-  // If the bucket starts at a clock change, the clock may never have shown its reading.
-  const reading = isUtcGrid ? startMs + zone.offsetMs(startMs) : readingAt(interval, zone, startMs)
+  const onUtcGrid = isOnUtcGrid(interval, zone)
+  // A bucket that starts at a clock change has a grid reading that the clock may never have shown.
+  const reading = onUtcGrid ? startMs + zone.offsetMs(startMs) : readingAt(interval, zone, startMs)
   const before = addUnits(by, reading, -1)
   if (!before.exists) return undefined
   const fromMs = firstShown(zone, before.ms)
   const toMs = firstShown(zone, addUnits(interval, before.ms, 1).ms)
   if (toMs <= fromMs) return undefined
-  // The clock skipped the start of the bucket, as it may for an hour that starts at half past.
-  if (isUtcGrid && fromMs + zone.offsetMs(fromMs) !== before.ms) return undefined
-  return { fromMs, toMs: isUtcGrid ? fromMs + interval.ms : toMs }
+  // The clock skipped the reading at which the earlier bucket would start, such as an hour that starts at half past.
+  if (onUtcGrid && fromMs + zone.offsetMs(fromMs) !== before.ms) return undefined
+  return { fromMs, toMs: onUtcGrid ? fromMs + interval.ms : toMs }
 }
 
 /**
- * The distance to the previous period, which ends where [fromMs, toMs] begins and has as many buckets. It is a whole
- * number of intervals, and of local days if possible, so that both periods have the same bucket edges. Undefined beyond
- * 100 years.
+ * The distance from the range [fromMs, toMs] to its previous period, which has as many buckets and ends where the range
+ * begins. The distance is a whole number of intervals, and of local days if possible, so that both periods have the
+ * same bucket edges. Undefined beyond 100 years.
  */
 export function periodBefore(
   interval: FixedOrCalendar,
@@ -51,7 +51,8 @@ export function periodBefore(
 ): FixedOrCalendar | undefined {
   const fromReading = fromMs + zone.offsetMs(fromMs)
   const toReading = toMs + zone.offsetMs(toMs)
-  // A week that contains a clock change may be given by its clock readings or by its hours.
+  // A range of a week that contains a clock change may be seven days by the clock, or 168 hours; both lengths are
+  // tried.
   const lengths = [toMs - fromMs, toReading - fromReading]
   if (interval.kind === 'fixed') {
     const spans = lengths.map((ms) => Math.max(1, Math.ceil(ms / interval.ms)) * interval.ms)
@@ -70,7 +71,10 @@ export function periodBefore(
   return calendarInterval(unit, (months + 1) * count)
 }
 
-/** The reading `times` × `by` later. A day missing in its month is the first of the next, with `exists` false. */
+/**
+ * The reading `times` × `by` later. For a day that its month does not have, returns the first of the next month and
+ * `exists: false`.
+ */
 function addUnits(
   by: FixedOrCalendar,
   readingMs: number,

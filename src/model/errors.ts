@@ -1,6 +1,9 @@
 import { firstChars } from './text.ts'
 
-/** All error codes. `src/http/response/error-status.ts` maps them to a status; GraphQL has them in upper case. */
+/**
+ * All error codes. `src/http/response/error-status.ts` maps each code to an HTTP status. GraphQL shows codes in upper
+ * case.
+ */
 export type ErrorCode =
   | 'missing_name'
   | 'invalid_type'
@@ -33,7 +36,10 @@ export type ErrorCode =
 
 type ErrorDetails = Readonly<Record<string, string | number | boolean | readonly string[]>>
 
-/** A request that cannot be served. The client reads the message, so it never holds a secret or an internal name. */
+/**
+ * Thrown when a request cannot be served. The client sees the message, so a message never holds a secret or an internal
+ * name.
+ */
 export class GatewayError extends Error {
   readonly code: ErrorCode
   readonly details: ErrorDetails | undefined
@@ -46,7 +52,7 @@ export class GatewayError extends Error {
   }
 }
 
-/** A rejected item of a batch; the others are stored. */
+/** A rejected item of a batch. The other items of the batch are stored. */
 export interface ItemError {
   readonly index: number
   readonly code: ErrorCode
@@ -56,21 +62,27 @@ export interface ItemError {
 /** Error messages quote at most this many characters (code points) of a client's text. */
 export const QUOTED_CHARS_MAX = 64
 
-/** A client's text for an error message: shortened, in quotes, control characters escaped. */
+/** Prepares a client's text for an error message: shortens it, puts it in quotes and escapes control characters. */
 export function quote(text: string): string {
   return JSON.stringify(shorten(text))
 }
 
-/** The first `QUOTED_CHARS_MAX` characters, with an ellipsis if there are more. */
+/** The first `QUOTED_CHARS_MAX` characters of a text, followed by an ellipsis if the text is longer. */
 export function shorten(text: string): string {
   const start = firstChars(text, QUOTED_CHARS_MAX)
   return start === text ? text : `${start}…`
 }
 
-/** JSON bytes of all messages in a response to a batch. Responses to requests with a key are kept for a day. */
+/**
+ * Maximum JSON bytes of all error messages in one response to a batch. Bounded because a response to a request with an
+ * idempotency key is stored for a day.
+ */
 export const MESSAGES_BYTES_MAX = 65_536
 
-/** Bounds the messages of one response by `MESSAGES_BYTES_MAX`. Errors beyond it have only their code. */
+/**
+ * Limits the error messages of one response to `MESSAGES_BYTES_MAX` bytes together. Errors beyond the limit carry only
+ * their code.
+ */
 export class MessageBudget {
   #bytesLeft = MESSAGES_BYTES_MAX
 
@@ -78,14 +90,17 @@ export class MessageBudget {
     this.#bytesLeft = MESSAGES_BYTES_MAX
   }
 
-  /** The message, or a short replacement when the budget is used up. */
+  /** Returns the message and charges its bytes. Returns a short replacement when the budget is used up. */
   take(message: string): string {
     if (this.#bytesLeft > 0) this.#bytesLeft -= Buffer.byteLength(JSON.stringify(message))
     return this.#bytesLeft > 0 ? message : 'see the code; the response has no room for more messages'
   }
 }
 
-/** For our own mistakes: logged with the cause; the client gets `internal`. */
+/**
+ * Checks an invariant of this program. A violation is logged with its cause, and the client gets only the code
+ * `internal`.
+ */
 export function assert(condition: unknown, message: string): asserts condition {
   if (!condition) throw new Error(`assertion failed: ${message}`)
 }

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto'
 
 /**
- * Ids of events: 128 bits in 26 characters of Crockford's base 32, written like a ULID (https://github.com/ulid/spec).
- * The bits are milliseconds, 48 random bits, and a counter that starts at a random number each millisecond. Ids of one
- * gateway increase, so that events with the same time are listed in order of arrival.
+ * Generates ids of events: 128 bits in 26 characters of Crockford's base 32, written like a ULID
+ * (https://github.com/ulid/spec). The bits are the time in milliseconds, 48 random bits, and a counter that starts at a
+ * random number each millisecond. The ids of one gateway increase, so events with the same time are listed in order of
+ * arrival.
  */
 export class EventIds {
   readonly #now: () => number
@@ -20,13 +21,13 @@ export class EventIds {
   next(): string {
     const view = this.#view
     const nowMs = this.#now()
-    // Ids increase even if the clock is set back.
+    // The time in the id never decreases, even if the clock is set back.
     if (nowMs > this.#lastMs) {
       this.#lastMs = nowMs
       this.#bytes.set(this.#randomBytes(10), 6)
       view.setUint16(0, Math.floor(nowMs / U32))
       view.setUint32(2, nowMs % U32)
-      // The upper bit is cleared, which leaves room for two billion events in this millisecond.
+      // The upper bit of the counter is cleared, so that two billion more ids fit into this millisecond.
       view.setUint32(12, view.getUint32(12) >>> 1)
     } else view.setUint32(12, view.getUint32(12) + 1)
     return encodeBase32(view)
@@ -34,8 +35,8 @@ export class EventIds {
 }
 
 /**
- * The id of an event in a request with an idempotency key: the same for every retry on any gateway, and a different one
- * when the key is reused after it has expired. `acceptedMs` is the time of the key's marker in the store.
+ * The id of an event in a request with an idempotency key. Every retry on any gateway gets the same id; a request that
+ * reuses the key after its expiry gets a different one. `acceptedMs` is the time of the key's marker in the store.
  */
 export function keyedEventId(project: string, key: string, acceptedMs: number, index: number): string {
   const view = new DataView(new ArrayBuffer(16))
@@ -48,7 +49,7 @@ export function keyedEventId(project: string, key: string, acceptedMs: number, i
 const U32 = 2 ** 32
 const DIGITS = '0123456789ABCDEFGHJKMNPQRSTVWXYZ'
 
-/** Works from the end: 26 digits of 5 bits hold two zero bits and the 128 bits. */
+/** Encodes from the last digit to the first: 26 digits of 5 bits hold two zero bits and the 128 bits. */
 function encodeBase32(view: DataView): string {
   let text = ''
   let bits = 0

@@ -1,7 +1,7 @@
 import { parseJson, writeJson } from './json.ts'
 import type { CanonicalTags } from './series.ts'
 
-/** A named occurrence, stored whole. Two equal events are both stored. */
+/** A named occurrence with a time. Events are not aggregated: two equal events are both stored. */
 export interface Event extends EventTexts {
   readonly id: string
   readonly name: string
@@ -12,7 +12,7 @@ export interface Event extends EventTexts {
   readonly properties: object | null
 }
 
-/** The text fields, by their names in requests. */
+/** The optional text fields of an event, by their names in requests. */
 export const EVENT_TEXT_FIELDS = ['user_id', 'session_id', 'environment', 'service', 'host', 'request_id'] as const
 export type EventTextField = (typeof EVENT_TEXT_FIELDS)[number]
 type EventTexts = Readonly<Record<EventTextField, string | null>>
@@ -21,20 +21,20 @@ type EventTexts = Readonly<Record<EventTextField, string | null>>
 export interface NewEvent {
   readonly name: string
   readonly timeMs: number
-  /** All fields but id and time, as they are stored. */
+  /** The JSON that is stored: all fields but id and time. */
   readonly json: string
 }
 
 type Stored = Partial<Omit<Event, 'id' | 'timeMs'>> & Pick<Event, 'name'>
 
-/** The stored JSON of an event: all fields but id and time, without those that are null or empty. */
+/** Returns the JSON that is stored: all fields but id and time, without null or empty ones. */
 export function encodeEvent(event: Omit<Event, 'id' | 'timeMs'>): string {
   const { name, tags, properties, value } = event
   const texts = EVENT_TEXT_FIELDS.map((field) => [field, event[field] ?? undefined])
   const stored: Stored = {
     name,
     ...(value === null ? {} : { value }),
-    // Pairs, because a key such as `__proto__` is not ordinary in an object.
+    // Tags are stored as pairs: in an object, a key such as `__proto__` would be lost.
     ...(tags.length === 0 ? {} : { tags }),
     ...Object.fromEntries(texts),
     ...(properties === null ? {} : { properties }),
@@ -49,7 +49,7 @@ export function decodeEvent({ id, timeMs, json }: Pick<Event, 'id' | 'timeMs'> &
     id,
     timeMs,
     name: stored.name,
-    // Integers beyond 2^53 are read as bigints.
+    // `parseJson` returns integers beyond 2^53 as bigints.
     value: stored.value === undefined ? null : Number(stored.value),
     tags: stored.tags ?? [],
     properties: stored.properties ?? null,

@@ -1,19 +1,21 @@
 import { hash } from 'node:crypto'
 
 /**
- * A 64-bit id, the same on every gateway: the first eight bytes of SHA-256 over length-prefixed fields. Two unsigned
- * halves are cheaper than a bigint or text; blocks hold and compare ids by the hundred thousand.
+ * A 64-bit id, equal on every gateway: the first eight bytes of SHA-256 over length-prefixed fields. The two unsigned
+ * 32-bit halves take less memory and time than a bigint or text; blocks hold and compare hundreds of thousands of ids.
  */
 export interface Id64 {
   readonly hi: number
   readonly lo: number
 }
 
-/** Each field is prefixed with its UTF-8 length, so ('ab','c') and ('a','bc') differ. */
+/**
+ * Hashes the fields to an id. Each field is prefixed with its UTF-8 length, so that ('ab','c') and ('a','bc') differ.
+ */
 export function hashFields(fields: readonly string[]): Id64 {
   let length = 0
   for (const field of fields) length += LENGTH_BYTES + UTF8_BYTES_MAX * field.length
-  // One call of the hash, on bytes in one buffer: an object of the hash costs more than the hash itself.
+  // One call hashes all fields in one buffer: a `Hash` object costs more than the hashing itself.
   const bytes = length <= scratch.length ? scratch : Buffer.allocUnsafe(length)
   let at = 0
   for (const field of fields) {
@@ -26,11 +28,11 @@ export function hashFields(fields: readonly string[]): Id64 {
 }
 
 const LENGTH_BYTES = 4
-/** Of one UTF-16 code unit. */
+/** Maximum UTF-8 bytes of one UTF-16 code unit. */
 const UTF8_BYTES_MAX = 3
 const scratch = Buffer.allocUnsafe(4_096)
 
-/** Sixteen lower-case hexadecimal digits. */
+/** Formats an id as sixteen lower-case hexadecimal digits. */
 export function formatId(id: Id64): string {
   return id.hi.toString(16).padStart(8, '0') + id.lo.toString(16).padStart(8, '0')
 }

@@ -1,18 +1,18 @@
 /**
- * The width of a result bucket. Hours and shorter have a fixed length. Days, weeks, months, quarters and years are
- * calendar units that follow a time zone: `1d` may last 23 or 25 hours, `24h` never does. `7d` is not `1w`: days are
- * counted from 1970-01-01, weeks begin on Mondays.
+ * Parses and formats intervals, the widths of result buckets. Hours and shorter intervals have a fixed length. Days,
+ * weeks, months, quarters and years are calendar units that follow a time zone: `1d` may last 23 or 25 hours, `24h`
+ * never does. `7d` differs from `1w`: periods of 7 days are counted from 1970-01-01, weeks begin on Mondays.
  */
 import { DAY_MS, formatHours, parseDuration } from './time.ts'
 
 type CalendarUnit = 'day' | 'week' | 'month' | 'quarter' | 'year'
 
 export type Interval =
-  | { readonly kind: 'fixed'; readonly ms: number; readonly text: string }
-  | { readonly kind: 'calendar'; readonly unit: CalendarUnit; readonly count: number; readonly text: string }
+  | { readonly kind: 'fixed'; readonly ms: number; readonly shortestText: string }
+  | { readonly kind: 'calendar'; readonly unit: CalendarUnit; readonly count: number; readonly shortestText: string }
   | { readonly kind: 'auto' }
 
-/** An interval with a definite width. */
+/** Any interval but `auto`. */
 export type FixedOrCalendar = Exclude<Interval, { readonly kind: 'auto' }>
 
 const CALENDAR_TEXT = /^([1-9]\d{0,5})(d|w|mo|M|q|y)$/
@@ -32,15 +32,15 @@ const UNIT_OF_SUFFIX: ReadonlyMap<string, CalendarUnit> = new Map([
 ])
 
 const SUFFIX = { day: 'd', week: 'w', month: 'mo', quarter: 'q', year: 'y' } as const
-/** The average length of each unit, to limit counts. */
+/** Average days of each unit, to check the bound of 100 years. */
 const UNIT_DAYS = { day: 1, week: 7, month: 30.4375, quarter: 91.3125, year: 365.25 } as const
-/** 100 years. */
+/** The longest interval: 100 years. */
 const INTERVAL_DAYS_MAX = 36_525
 
 /**
  * Reads `10s`, `90s`, `6h`, `1h30m`, `1d`, `1w`, `1mo` (or `1M`), `1q`, `1y`, `auto`, and the ISO 8601 forms of these.
- * Equal buckets give equal intervals: `60s` is `1m`, `3mo` is `1q`. Undefined for zero, more than 100 years, and
- * unreadable text.
+ * Texts with the same buckets give equal intervals: `60s` is read as `1m`, `3mo` as `1q`. Returns undefined for zero,
+ * for more than 100 years, and for unreadable text.
  */
 export function parseInterval(text: string): Interval | undefined {
   if (text === 'auto') return { kind: 'auto' }
@@ -54,21 +54,23 @@ export function parseInterval(text: string): Interval | undefined {
   return ms === undefined ? undefined : fixedInterval(ms)
 }
 
-/** Undefined unless `ms` is whole, positive and at most 100 years. */
+/** An interval of fixed length. Undefined unless `ms` is a positive integer of at most 100 years. */
 export function fixedInterval(ms: number): FixedOrCalendar | undefined {
   if (!Number.isInteger(ms) || ms <= 0 || ms > INTERVAL_DAYS_MAX * DAY_MS) return undefined
-  return { kind: 'fixed', ms, text: formatHours(ms) }
+  return { kind: 'fixed', ms, shortestText: formatHours(ms) }
 }
 
-/** Undefined unless `count` is whole, positive and at most 100 years. */
+/**
+ * An interval of calendar units. Undefined unless `count` is a positive integer and the interval is at most 100 years.
+ */
 export function calendarInterval(unit: CalendarUnit, count: number): FixedOrCalendar | undefined {
   if (!Number.isInteger(count) || count <= 0 || count * UNIT_DAYS[unit] > INTERVAL_DAYS_MAX) return undefined
   if (unit === 'month' && count % 3 === 0) return calendarInterval('quarter', count / 3)
   if (unit === 'quarter' && count % 4 === 0) return calendarInterval('year', count / 4)
-  return { kind: 'calendar', unit, count, text: `${count}${SUFFIX[unit]}` }
+  return { kind: 'calendar', unit, count, shortestText: `${count}${SUFFIX[unit]}` }
 }
 
 /** The shortest text that {@link parseInterval} reads as the same interval. */
 export function formatInterval(interval: Interval): string {
-  return interval.kind === 'auto' ? 'auto' : interval.text
+  return interval.kind === 'auto' ? 'auto' : interval.shortestText
 }

@@ -1,4 +1,7 @@
-/** Whether a parsed value is a JSON object. All fields of `T` must be optional and of unknown value. */
+/**
+ * Whether a parsed value is a JSON object. The caller still has to validate its fields, so `T` must declare each of
+ * them optional and `unknown`.
+ */
 export function isObject<T extends object = Record<string, unknown>>(value: unknown): value is T {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -1,14 +1,15 @@
 /**
- * A cache of series by the bytes of the items that named them. Name, type and tags of an item repeat from batch to
- * batch, so a decoder finds the series of a known item without building a string. A hash finds the entry, and every
- * byte is compared before it is used. An entry also has the item that followed last time and its layout, so that a
- * repeated batch is recognised by comparing bytes alone. Invariant: at most `bytesMax` bytes; a full cache is emptied.
+ * Caches the series of items by the bytes that identify an item: its name, type and tags. These repeat from batch to
+ * batch, so a decoder finds the series of a known item without building a string. A hash finds the entry, then every
+ * byte is compared. An entry also keeps the layout of its item and the item that followed last time, so a repeated
+ * batch is recognised by comparing bytes alone. Invariant: the cache holds at most `bytesMax` bytes; when full, it is
+ * emptied.
  */
 
-/** Bytes of remembered items of one project; a cleared cache costs one slower decoding of each item. */
+/** Maximum bytes of the cached items of one project. After the cache is emptied, each item is decoded slowly once. */
 export const ITEM_MEMORY_BYTES = 67_108_864
 
-/** Where the identity of an item lies in a body. Filled in again for each item. */
+/** The positions of name, type and tags of an item in a request body. Decoders reuse one object for all items. */
 export interface ItemIdentity {
   readonly view: DataView
   nameStart: number
@@ -19,30 +20,34 @@ export interface ItemIdentity {
   tagsEnd: number
 }
 
-/** Where an item has its type, its value and its time. Grammars share the entry of a series, but not its layout. */
+/**
+ * The format of an item, which decides where its type, value and time are. Items of a series share one cache entry in
+ * all formats; a layout is valid for one format.
+ */
 export type ItemGrammar = 'flux' | 'better-stack'
 
-/** The bytes of an item but for its value and its time: what stands before, between and after them. */
+/** The bytes of an item without its value and its time, in segments: before, between and after these two parts. */
 export interface ItemLayout {
   readonly grammar: ItemGrammar
   readonly view: DataView
   readonly start: number
-  /** Segment i lies from ends[i - 1] (or 0) to ends[i], counted from `start`; parts[i] lies after it. */
+  /** Segment i lies from ends[i - 1] (or 0) to ends[i], relative to `start`. parts[i] follows segment i. */
   readonly ends: readonly number[]
   readonly parts: readonly ('value' | 'time')[]
 }
 
 export interface CachedItem<S> {
   readonly series: S
-  /** Written by `ItemCache.keepLayout` alone, which counts its bytes. */
+  /** Set only by `ItemCache.keepLayout`, which counts its bytes. */
   layout: ItemLayout | undefined
-  /** The item that followed this one last time. */
+  /** The item that followed this one in the last batch. */
   following: CachedItem<S> | undefined
 }
 
 interface Entry<S> extends CachedItem<S> {
   readonly hash: number
-  readonly key: DataView
+  /** The slab that holds name, type and tags, from `keyStart` on. */
+  readonly slab: DataView
   readonly keyStart: number
   readonly keyLength: number
   readonly nameLength: number
@@ -52,13 +57,15 @@ interface Entry<S> extends CachedItem<S> {
 
 const BUCKETS_MIN = 1_024
 
-/** What an entry takes besides the bytes of its key and its layout, about. */
+/** Approximate bytes of an entry besides its key and its layout. */
 const ENTRY_BYTES = 360
 
-/** Bytes of many entries share a buffer: one of its own would cost each of them more than they are. */
+/**
+ * Entries share buffers (slabs) of this size: a separate buffer for each entry would take more memory than its bytes.
+ */
 const SLAB_BYTES = 1 << 16
 
-/** A layout longer than this is not kept: such items are rare, and scanning them costs less than receiving them. */
+/** Longer layouts are not cached: such items are rare, and scanning one takes less time than receiving it. */
 export const LAYOUT_BYTES_MAX = 4_096
 
 export class ItemCache<S> {
@@ -70,7 +77,7 @@ export class ItemCache<S> {
   #slabView = new DataView(this.#slab.buffer)
   #slabUsed = 0
 
-  /** `bytesMax` bounds keys, layouts and entries together. */
+  /** `bytesMax` is the maximum of all keys, layouts and entries together. */
   constructor(bytesMax: number) {
     this.#bytesMax = bytesMax
   }
@@ -79,7 +86,7 @@ export class ItemCache<S> {
     return this.#size
   }
 
-  /** Approximate size. */
+  /** Approximate bytes of all entries. */
   get bytes(): number {
     return this.#bytes
   }
@@ -94,13 +101,13 @@ export class ItemCache<S> {
     return undefined
   }
 
-  /** For an item that `find` did not find. */
+  /** Adds an entry. The caller must know from `find` that there is none yet. */
   add(item: ItemIdentity, series: S): CachedItem<S> {
     const { view, nameStart, nameEnd, typeStart, typeEnd, tagsStart, tagsEnd } = item
     const nameLength = nameEnd - nameStart
     const typeLength = typeEnd - typeStart
     const keyLength = nameLength + typeLength + tagsEnd - tagsStart
-    this.#take(keyLength + ENTRY_BYTES)
+    this.#makeRoom(keyLength + ENTRY_BYTES)
     const keyStart = this.#reserve(keyLength)
     copyBytes(view, nameStart, nameLength, this.#slabView, keyStart)
     copyBytes(view, typeStart, typeLength, this.#slabView, keyStart + nameLength)
@@ -112,7 +119,7 @@ export class ItemCache<S> {
       layout: undefined,
       following: undefined,
       hash,
-      key: this.#slabView,
+      slab: this.#slabView,
       keyStart,
       keyLength,
       nameLength,
@@ -124,18 +131,18 @@ export class ItemCache<S> {
     return entry
   }
 
-  /** Keeps a copy of how the item of an entry is laid out, unless that is very long. */
+  /** Copies the layout of an item into its entry. Layouts of more than `LAYOUT_BYTES_MAX` bytes are ignored. */
   keepLayout(entry: CachedItem<S>, { grammar, view, start, ends, parts }: ItemLayout): void {
     const length = ends.at(-1) ?? 0
     if (length > LAYOUT_BYTES_MAX) return
-    // The bytes of an earlier layout stay in their slab.
-    this.#take(length)
+    // The bytes of the replaced layout stay in their slab and stay counted.
+    this.#makeRoom(length)
     const at = this.#reserve(length)
     copyBytes(view, start, length, this.#slabView, at)
     entry.layout = { grammar, view: this.#slabView, start: at, ends: ends.slice(), parts }
   }
 
-  /** Returns where in the slab these bytes may be written. */
+  /** Reserves bytes in the current slab, or in a new one if they do not fit. Returns their position. */
   #reserve(length: number): number {
     if (this.#slabUsed + length > this.#slab.length) {
       this.#slab = new Uint8Array(Math.max(SLAB_BYTES, length))
@@ -147,8 +154,8 @@ export class ItemCache<S> {
     return at
   }
 
-  /** Counts bytes that are about to be kept; empties the cache when they do not fit. */
-  #take(bytes: number): void {
+  /** Empties the cache if the bytes would exceed `bytesMax`, then counts them. */
+  #makeRoom(bytes: number): void {
     if (this.#bytes + bytes > this.#bytesMax) this.#clear()
     this.#bytes += bytes
   }
@@ -163,7 +170,7 @@ export class ItemCache<S> {
     this.#buckets = emptyBuckets(BUCKETS_MIN)
     this.#size = 0
     this.#bytes = 0
-    // Entries that decoders still hold keep the slabs they lie in.
+    // A slab stays in memory as long as a decoder holds an entry in it, so a new slab is used.
     this.#slab = new Uint8Array(0)
     this.#slabUsed = 0
   }
@@ -185,20 +192,23 @@ function emptyBuckets<S>(length: number): (Entry<S> | undefined)[] {
   return new Array<Entry<S> | undefined>(length).fill(undefined)
 }
 
-function isSame<S>({ key, keyStart, keyLength, nameLength, typeLength }: Entry<S>, item: ItemIdentity): boolean {
+function isSame<S>({ slab, keyStart, keyLength, nameLength, typeLength }: Entry<S>, item: ItemIdentity): boolean {
   const { view, nameStart, typeStart, tagsStart } = item
   const tagsLength = item.tagsEnd - tagsStart
   return (
     item.nameEnd - nameStart === nameLength &&
     item.typeEnd - typeStart === typeLength &&
     nameLength + typeLength + tagsLength === keyLength &&
-    sameBytes(key, keyStart, view, nameStart, nameLength) &&
-    sameBytes(key, keyStart + nameLength, view, typeStart, typeLength) &&
-    sameBytes(key, keyStart + nameLength + typeLength, view, tagsStart, tagsLength)
+    sameBytes(slab, keyStart, view, nameStart, nameLength) &&
+    sameBytes(slab, keyStart + nameLength, view, typeStart, typeLength) &&
+    sameBytes(slab, keyStart + nameLength + typeLength, view, tagsStart, tagsLength)
   )
 }
 
-/** Four bytes at a time, because a view of a short range costs more than its copy. Both ranges lie within their views. */
+/**
+ * Copies bytes, four at a time: creating a view of a short range takes longer than copying it. Both ranges must lie within
+ * their views.
+ */
 function copyBytes(from: DataView, fromStart: number, length: number, to: DataView, toStart: number): void {
   const words = length & ~3
   let i = 0
@@ -206,7 +216,7 @@ function copyBytes(from: DataView, fromStart: number, length: number, to: DataVi
   for (; i < length; i++) to.setUint8(toStart + i, from.getUint8(fromStart + i))
 }
 
-/** Four bytes at a time; both ranges must lie within their views. */
+/** Compares two ranges of bytes, four bytes at a time. Both ranges must lie within their views. */
 export function sameBytes(a: DataView, aStart: number, b: DataView, bStart: number, length: number): boolean {
   const words = length & ~3
   let i = 0
@@ -215,7 +225,10 @@ export function sameBytes(a: DataView, aStart: number, b: DataView, bStart: numb
   return true
 }
 
-/** Multiply and rotate over words of four bytes. A chosen collision costs comparisons, never a wrong series. */
+/**
+ * Hashes name, type and tags in words of four bytes. A client that provokes collisions costs extra comparisons; it
+ * never gets a wrong series.
+ */
 function hashOf({ view, nameStart, nameEnd, typeStart, typeEnd, tagsStart, tagsEnd }: ItemIdentity): number {
   let hash = hashRange(view, nameStart, nameEnd, 0x811c9dc5 | 0)
   hash = hashRange(view, typeStart, typeEnd, hash)
@@ -226,7 +239,7 @@ function hashOf({ view, nameStart, nameEnd, typeStart, typeEnd, tagsStart, tagsE
 function hashRange(view: DataView, start: number, end: number, seed: number): number {
   let hash = seed
   let i = start
-  // The rotation carries the upper bits down: multiplication alone only moves them up.
+  // Multiplication moves bits only upwards, so the rotation brings the upper bits down.
   for (; i + 4 <= end; i += 4) {
     hash = Math.imul(hash ^ view.getInt32(i, true), 0x9e3779b1)
     hash = (hash << 13) | (hash >>> 19)

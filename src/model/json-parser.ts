@@ -1,44 +1,42 @@
 import { StepBudget, type Steps } from './steps.ts'
 
 /**
- * A JSON parser that works in steps, for texts that `JSON.parse` would block the event loop with, and that keeps all
- * digits of integers: one that a double does not hold is a bigint. It accepts what `JSON.parse` accepts, but for
- * nesting beyond `BODY_LEVELS_MAX`. It does not recurse.
+ * A JSON parser that works in steps, because `JSON.parse` would block the event loop for long texts. Integers keep all
+ * digits: one that a double cannot represent becomes a bigint. It accepts the texts that `JSON.parse` accepts, up to
+ * `BODY_LEVELS_MAX` levels of nesting, and does not recurse.
  */
 
-/** Levels of objects and arrays in a request body. */
+/** Maximum nesting of objects and arrays in a request body. */
 export const BODY_LEVELS_MAX = 256
 
-/** A double holds no integer of more digits; as bigints they would cost time by the square of their length. */
+/** Integers with more digits become doubles: parsing a bigint takes time by the square of its length. */
 const INTEGER_DIGITS_MAX = 308
 
-/** What a value costs besides its characters, in units of a step. */
+/** Step units of a value, in addition to one unit per character. */
 const VALUE_UNITS = 32
 
 type Container = unknown[] | Record<string, unknown>
 
 interface JsonParserOptions {
   readonly depthMax?: number
-  /**
-   * Takes the elements of a text that is an array, one by one. They are not kept: the array that is returned is empty.
-   */
+  /** Called with each element when the text is an array. The elements are not kept, so the returned array is empty. */
   readonly visitElement?: (element: unknown) => Steps<void>
 }
 
-/** Throws SyntaxError with the position of the fault. */
+/** Parses a JSON text. Throws SyntaxError with the position of the fault. */
 export function* parseJsonInSteps(
   text: string,
   { depthMax = BODY_LEVELS_MAX, visitElement }: JsonParserOptions = {},
 ): Steps<unknown> {
   const budget = new StepBudget()
-  const open: Container[] = []
-  /** Of the objects in `open`, the member that comes next. */
-  const keys: string[] = []
+  const openContainers: Container[] = []
+  /** The key of the member being read, for each object in `openContainers`, outermost first. */
+  const memberKeys: string[] = []
   let at = skipSpace(text, 0)
   const readKey = (): void => {
     if (text.charCodeAt(at) !== QUOTE) throw unexpected(text, at)
     const end = endOfString(text, at)
-    keys.push(readString(text, at, end))
+    memberKeys.push(readString(text, at, end))
     at = skipSpace(text, end)
     if (text.charCodeAt(at) !== COLON) throw unexpected(text, at)
     at = skipSpace(text, at + 1)
@@ -48,11 +46,12 @@ export function* parseJsonInSteps(
     let value: unknown
     const code = text.charCodeAt(at)
     if (code === OPEN_BRACKET || code === OPEN_BRACE) {
-      if (open.length === depthMax) throw new SyntaxError(`nested deeper than ${depthMax} levels at position ${at}`)
+      if (openContainers.length === depthMax)
+        throw new SyntaxError(`nested deeper than ${depthMax} levels at position ${at}`)
       const container: Container = code === OPEN_BRACKET ? [] : {}
       at = skipSpace(text, at + 1)
       if (text.charCodeAt(at) !== (code === OPEN_BRACKET ? CLOSE_BRACKET : CLOSE_BRACE)) {
-        open.push(container)
+        openContainers.push(container)
         if (code === OPEN_BRACE) readKey()
         if (budget.spend(VALUE_UNITS + at - start)) yield
         continue
@@ -67,18 +66,18 @@ export function* parseJsonInSteps(
       value = readWord(text, start, at)
     }
     if (budget.spend(VALUE_UNITS + at - start)) yield
-    // The value is complete; so are the containers that end behind it.
+    // Adds the value to its container. A container that ends here is then added to its own container.
     for (;;) {
       at = skipSpace(text, at)
-      const container = open.at(-1)
+      const container = openContainers.at(-1)
       if (container === undefined) {
         if (at !== text.length) throw unexpected(text, at)
         return value
       }
       const isArray = Array.isArray(container)
-      if (isArray && visitElement !== undefined && open.length === 1) yield* visitElement(value)
+      if (isArray && visitElement !== undefined && openContainers.length === 1) yield* visitElement(value)
       else if (isArray) container.push(value)
-      else defineMember(container, keys.pop()!, value)
+      else defineMember(container, memberKeys.pop()!, value)
       const next = text.charCodeAt(at)
       if (next === COMMA) {
         at = skipSpace(text, at + 1)
@@ -87,14 +86,14 @@ export function* parseJsonInSteps(
       }
       if (next !== (isArray ? CLOSE_BRACKET : CLOSE_BRACE)) throw unexpected(text, at)
       at++
-      value = open.pop()
+      value = openContainers.pop()
     }
   }
 }
 
-/** Whether objects and arrays nest deeper than `BODY_LEVELS_MAX`. For a text that `JSON.parse` accepts. */
+/** Whether objects and arrays nest deeper than `BODY_LEVELS_MAX`. The text must be valid JSON. */
 export function isNestedTooDeeply(text: string): boolean {
-  // Each level has two brackets.
+  // Each level takes two brackets, so a shorter text cannot exceed the limit.
   if (text.length <= 2 * BODY_LEVELS_MAX) return false
   let levels = 0
   for (let at = 0; at < text.length; at++) {
@@ -106,13 +105,13 @@ export function isNestedTooDeeply(text: string): boolean {
   return false
 }
 
-/** The value of an integer literal: a bigint where a double would lose digits. */
+/** The value of an integer literal: a bigint if a double would lose digits. */
 export function integerOf(text: string): number | bigint {
   const value = Number(text)
   return Number.isSafeInteger(value) || text.length > INTEGER_DIGITS_MAX ? value : BigInt(text)
 }
 
-/** Sets an own property, also when its key is `__proto__`. */
+/** Sets an own property of an object. The key `__proto__` also becomes an ordinary property. */
 export function defineMember(object: Record<string, unknown>, key: string, value: unknown): void {
   if (key === '__proto__')
     Object.defineProperty(object, key, { value, writable: true, enumerable: true, configurable: true })
@@ -128,7 +127,7 @@ function skipSpace(text: string, start: number): number {
   }
 }
 
-/** Behind the closing quote of the string whose opening quote is at `start`. */
+/** The position after the closing quote of the string whose opening quote is at `start`. */
 function endOfString(text: string, start: number): number {
   for (let at = text.indexOf('"', start + 1); at >= 0; at = text.indexOf('"', at + 1)) {
     let slashes = 0
@@ -140,14 +139,14 @@ function endOfString(text: string, start: number): number {
 
 function readString(text: string, start: number, end: number): string {
   try {
-    // Not a slice of the text: a kept name would keep the whole text in memory.
+    // JSON.parse copies: a slice would keep the whole request body in memory as long as the string.
     return JSON.parse(text.slice(start, end)) as string
   } catch {
     throw new SyntaxError(`the string at position ${start} holds a control character or an unknown escape`)
   }
 }
 
-/** Behind a number or `true`, `false`, `null`. */
+/** The position after the number or `true`, `false`, `null` that begins at `start`. */
 function endOfWord(text: string, start: number): number {
   let at = start
   for (;;) {

@@ -2,26 +2,29 @@ import { parseJsonInSteps } from './json-parser.ts'
 import { runAtOnce } from './steps.ts'
 
 /**
- * JSON whose integers keep all digits. A double is exact up to 2^53, and 64-bit ids are larger. An integer beyond that
- * is read as a bigint, every other number as a double, and writing gives the same digits back. Texts without such
- * integers, nearly all, take the time of `JSON.parse` and `JSON.stringify`.
+ * Parses and writes JSON without losing digits of integers. A double is exact up to 2^53, but 64-bit ids are larger.
+ * Larger integers are read as bigints and written with the same digits; all other numbers are doubles. Nearly all texts
+ * have no such integers and take the time of `JSON.parse` and `JSON.stringify`.
  */
 
-/** Sixteen digits at the start of a number, not inside a string such as "1705276800123456789" or in a fraction. */
+/**
+ * Matches a number that begins with sixteen digits. Does not match digits in a fraction, or in a string such as
+ * "1705276800123456789".
+ */
 const LONG_INTEGER = /(?:^|[:[,\s])-?\d{16}/
 
-/** Like `JSON.parse`, except that integers a double does not hold exactly are bigints. Throws SyntaxError. */
+/** Like `JSON.parse`, but an integer that a double cannot represent exactly becomes a bigint. Throws SyntaxError. */
 export function parseJson(text: string): unknown {
   const value: unknown = JSON.parse(text)
   return LONG_INTEGER.test(text) ? runAtOnce(parseJsonInSteps(text, { depthMax: Number.POSITIVE_INFINITY })) : value
 }
 
-/** Like `JSON.stringify` for a value read from JSON, at any depth. */
+/** Like `JSON.stringify`, but also writes bigints and values of any depth. The value must come from parsed JSON. */
 export function writeJson(value: unknown): string {
   try {
     return JSON.stringify(value)
   } catch {
-    // It holds a bigint, or nests deeper than the stack allows.
+    // `JSON.stringify` fails on bigints and on nesting deeper than the stack allows.
     return writeExactly(value)
   }
 }

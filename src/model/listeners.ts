@@ -1,10 +1,12 @@
-/** Functions that are called with each value. An error of a listener reaches the caller of `notify`. */
+/**
+ * A list of listeners: `notify` calls each of them with a value. An error of a listener reaches the caller of `notify`.
+ */
 export class Listeners<T> {
   readonly #listeners = new Set<(value: T) => void>()
 
-  /** The returned function removes it. */
+  /** Adds a listener. The returned function removes it. */
   add(listener: (value: T) => void): () => void {
-    // A new function, so that the same listener may be added twice.
+    // Wrapped in a new function, so that the same listener can be added twice.
     const entry = (value: T): void => listener(value)
     this.#listeners.add(entry)
     return () => {

@@ -5,11 +5,17 @@ import { hashFields, type Id64 } from './id.ts'
 export const METRIC_TYPES = ['gauge', 'counter', 'distribution', 'set', 'histogram', 'summary'] as const
 export type MetricType = (typeof METRIC_TYPES)[number]
 
-/** The types that a client may send; histogram and summary exist in the catalog only. */
+/**
+ * The types of points that clients may send. Histograms and summaries arrive as counters and gauges; only the metric
+ * catalog has these two types.
+ */
 export const TRACKED_TYPES = ['gauge', 'counter', 'distribution', 'set'] as const
 export type TrackedType = (typeof TRACKED_TYPES)[number]
 
-/** How points are rolled up: the buckets of a histogram are counters, the quantiles of a summary are gauges. */
+/**
+ * The kind of rollup that stores a metric. The buckets of a histogram are stored as counters, the quantiles of a
+ * summary as gauges.
+ */
 export type RollupKind = 'gauge' | 'counter' | 'distribution' | 'set'
 
 export function rollupKindOf(type: MetricType): RollupKind {
@@ -27,12 +33,12 @@ export function isTrackedType(value: unknown): value is TrackedType {
 }
 
 /**
- * UTF-16 code units of the longest name that a store can hold. With its project it must fit into an LMDB key (1,978
- * bytes). No metric has a longer name, so longer texts are not passed to a store.
+ * Maximum length of a metric name in UTF-16 code units. Name and project must fit into one LMDB key (1,978 bytes).
+ * Longer texts cannot name a metric, so they are not looked up in a store.
  */
 export const METRIC_NAME_UNITS_MAX = 900
 
-/** Validates a cursor of a list of names, which is the last name of the previous page. Throws `invalid_range`. */
+/** Validates the cursor of a metric list, which is the last name of the previous page. Throws `invalid_range`. */
 export function requireListPosition(after: string): string {
   if (after.length <= METRIC_NAME_UNITS_MAX) return after
   throw new GatewayError('invalid_range', `after has ${after.length} characters, more than any name`, {
@@ -40,12 +46,15 @@ export function requireListPosition(after: string): string {
   })
 }
 
-/** The id of a metric. A name belongs to one project; each definition after a deletion is a new generation. */
+/**
+ * The id of a metric in a project. The generation increases when a name is defined again after a deletion, so the id
+ * changes.
+ */
 export function metricIdOf(project: string, name: string, generation: number): Id64 {
   return hashFields(['metric', project, name, String(generation)])
 }
 
-/** All data of a metric is in one partition, chosen by a hash of its name, the same on every gateway. */
+/** The partition that holds all data of a metric, chosen by a hash of project and name. Equal on every gateway. */
 export function partitionOf(project: string, name: string, partitions: number): number {
   const digest = hash('sha256', `${project.length}:${project}${name}`, 'buffer')
   return digest.readUInt32BE(8) % partitions

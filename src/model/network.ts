@@ -1,4 +1,7 @@
-/** The rate-limit key of a client: an IPv4 address, or an IPv6 /64 network, because one client usually owns it. */
+/**
+ * The key by which a client address is rate-limited: an IPv4 address, or an IPv6 /64 network, because one client
+ * usually owns all addresses of a /64.
+ */
 export function networkOf(address: string): string {
   if (!address.includes(':')) return address
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1]

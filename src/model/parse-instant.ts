@@ -1,7 +1,7 @@
 /**
- * Reads instants from text and numbers, in every accepted form. Input finer than a millisecond is rounded towards the
- * past. Texts are scanned by character code without allocating, because this runs once per point. `Date.parse` is not
- * used: it accepts far more than RFC 3339 and ISO 8601.
+ * Reads instants from text and numbers, in every accepted form. Digits below a millisecond are rounded down, towards
+ * the past. Texts are scanned by character code without allocating, because this runs once per point. `Date.parse` is
+ * not used: it accepts far more than RFC 3339 and ISO 8601.
  */
 import {
   DAY_MS,
@@ -17,20 +17,24 @@ import {
 import { parseUnsignedOffset, parseUtcOffset, twoDigits } from './utc-offset.ts'
 import { instantOfSingleReading, timeZone } from './zone-offsets.ts'
 
-/** UNIX numbers below these magnitudes are seconds, milliseconds and microseconds; above are nanoseconds. */
+/**
+ * The magnitude of a UNIX number decides its unit: seconds below the first bound, then milliseconds, microseconds, and
+ * nanoseconds from the last bound on.
+ */
 const UNIX_SECONDS_END = 1e11
 const UNIX_MILLISECONDS_END = 1e14
 const UNIX_MICROSECONDS_END = 1e17
 
-/** 0002-01-01T00:00:00Z */
+/** 0002-01-01T00:00:00Z: points with an earlier time are refused. */
 const POINT_TIME_MIN_MS = -62_104_060_800_000
 
 const UNIX_TEXT = /^-?\d{1,64}(?:\.\d+)?$/
-/** Integers of up to 15 digits are exact in a double. */
+/** A double represents every integer of up to 15 digits exactly. Longer ones are read as bigints. */
 const EXACT_DIGITS_MAX = 15
 
 /**
- * Reads an instant from a decoded body: text, UNIX number (also as text or bigint) or Date. Undefined when unreadable.
+ * Reads an instant from a value of a decoded body: a text, a UNIX number (also as text or bigint) or a Date. Undefined
+ * if unreadable.
  */
 export function parseInstant(value: unknown): number | undefined {
   switch (typeof value) {
@@ -46,27 +50,27 @@ export function parseInstant(value: unknown): number | undefined {
 }
 
 /**
- * Reads the time of a point or an event like {@link parseInstant}, but refuses the year 1: programs without a time send
- * the zero value of their language, such as Go's `0001-01-01T00:00:00Z`.
+ * Reads the time of a point or an event like {@link parseInstant}, but refuses the year 1: a program that sets no time
+ * sends the zero value of its language, such as `0001-01-01T00:00:00Z` in Go.
  */
 export function parsePointTime(value: unknown): number | undefined {
   const timeMs = parseInstant(value)
   return timeMs !== undefined && timeMs >= POINT_TIME_MIN_MS ? timeMs : undefined
 }
 
-/** Reads an instant from a query string, where an unescaped `+` arrives as a space: `10:30:00 02:00`. */
+/** Reads an instant from the query string of a URL, in which an unescaped `+` arrives as a space: `10:30:00 02:00`. */
 export function parseInstantText(text: string): number | undefined {
   return scanInstant(text, true)
 }
 
 const RELATIVE = /^(?:now)? *([+-]) *(\S+)$/
 
-/** The instant at which a local clock shows a reading, which is given as if it were UTC. */
+/** Maps a reading of the local clock, written as if it were UTC, to the instant at which the clock shows it. */
 type ReadingToInstant = (readingMs: number) => number
 
 /**
- * Reads an instant, or a distance from now such as `-6h`, `now`, `now-1h30m`, `now+1d`. A date or date-time without an
- * offset is a reading of the local clock, or of UTC unless `localClock` is given.
+ * Reads an instant, or a time relative to now such as `-6h`, `now`, `now-1h30m`, `now+1d`. A date or date-time without
+ * an offset is read as local time if `localClock` is given, else as UTC.
  */
 export function parseTimeArgument(text: string, nowMs: number, localClock?: ReadingToInstant): number | undefined {
   if (text === 'now') return nowMs
@@ -124,7 +128,7 @@ function scanDateTime(text: string, plusMayBeSpace: boolean, localClock?: Readin
   let millisecond = 0
   if (text.charCodeAt(16) === COLON) {
     second = twoDigits(text, 17)
-    // 60 is a leap second; the arithmetic below makes it the next second
+    // A second of 60 is a leap second. It is read as the first second of the next minute.
     if (second < 0 || second > 60) return undefined
     at = 19
     const mark = text.charCodeAt(19)
@@ -150,14 +154,20 @@ function scanDateTime(text: string, plusMayBeSpace: boolean, localClock?: Readin
   return instantBySuffix(readingMs, text.slice(at), plusMayBeSpace)
 }
 
-/** Clamped, so that the first and the last reading that can be written are instants in every zone. */
+/**
+ * The instant of a local reading; undefined if the reading is out of range. The zone may move a valid reading out of
+ * range: the result is then clamped.
+ */
 function instantOfLocal(readingMs: number, localClock: ReadingToInstant | undefined): number | undefined {
   const validMs = withinRange(readingMs)
   if (validMs === undefined || localClock === undefined) return validMs
   return nearestInstant(localClock(validMs))
 }
 
-/** `Z`, `UTC` or an offset, each possibly after one space, up to the end of the text. */
+/**
+ * Reads `Z`, `UTC` or an offset, each optionally after one space, up to the end of the text. Returns milliseconds;
+ * undefined if the rest of the text is something else.
+ */
 function scanOffset(text: string, start: number, plusMayBeSpace: boolean): number | undefined {
   let at = start
   let code = text.charCodeAt(at)
@@ -169,17 +179,21 @@ function scanOffset(text: string, start: number, plusMayBeSpace: boolean): numbe
   return isSpaced && plusMayBeSpace ? parseUnsignedOffset(text, at) : undefined
 }
 
-/** Longer than any valid suffix. */
+/** Longer suffixes are refused before a regular expression sees them. Valid suffixes are shorter. */
 const SUFFIX_CHARS_MAX = 256
 
-/** An offset beside a name, as Go (` +0200 CEST m=+0.5`) and Java (`+02:00[Europe/Berlin]`) write it. */
+/**
+ * Matches an offset together with a zone name, as Go (` +0200 CEST m=+0.5`) and Java (`+02:00[Europe/Berlin]`) write
+ * it.
+ */
 const NAMED_OFFSET =
   /^ ?(?:(UTC|[Zz])|([+-]\d\d(?::?\d\d)?)(?: (?:[A-Z][A-Za-z]{0,5}|[+-]\d\d(?:\d\d)?))?(?: m=[+-]\d+\.\d+)?)(?:\[!?[\w+\-/=:.]+\])*$/
-/** A zone without an offset (RFC 9557), possibly followed by annotations such as `[u-ca=gregory]`. */
+/** Matches a zone name without an offset (RFC 9557), optionally followed by annotations such as `[u-ca=gregory]`. */
 const ZONE_ALONE = /^ ?\[!?([\w+\-/:]+)\](?:\[!?[\w-]+=[\w-]+\])*$/
+/** Matches a space in the place of the `+` of an offset. */
 const LOST_PLUS = /^( ?) (?=\d)/
 
-/** The instant of a reading by what stands behind it; undefined when that is unreadable. */
+/** The instant of a local reading, by the offset or the zone in the suffix. Undefined if the suffix is unreadable. */
 function instantBySuffix(readingMs: number, given: string, plusMayBeSpace: boolean): number | undefined {
   if (given.length > SUFFIX_CHARS_MAX) return undefined
   const suffix = plusMayBeSpace ? given.replace(LOST_PLUS, '$1+') : given
@@ -200,8 +214,8 @@ function instantFromNumber(value: number): number | undefined {
   else if (magnitude < UNIX_MILLISECONDS_END) ms = value
   else if (magnitude < UNIX_MICROSECONDS_END) ms = value / 1e3
   else ms = value / 1e6
-  // A double may lie just below its decimal: 1672490759.123 s must not become .122. The product is off by at most one
-  // part in 2^52, so that much is added before rounding down.
+  // A double may lie just below the decimal that it stands for: 1672490759.123 s must not become .122. The product is
+  // off by at most one part in 2^52, so that much is added before rounding down.
   return withinRange(Math.floor(ms + Math.abs(ms) * Number.EPSILON) + 0)
 }
 

@@ -6,20 +6,20 @@ import type { Steps } from './steps.ts'
 import { countChars, isLongerThan } from './text.ts'
 
 /**
- * Validation of points, shared by REST and GraphQL, so that the same bad value has the same error code in each. Also
- * the contract between decoders and the write path ({@link PointSink}).
+ * Validates points for REST and GraphQL, so that the same bad value has the same error code in both. Also defines
+ * {@link PointSink}, the contract between decoders and the write path.
  */
 export interface PointLimits {
-  /** Characters are code points in all limits. */
+  /** In all limits, characters are Unicode code points. */
   readonly nameCharsMax: number
   readonly tagKeyCharsMax: number
   readonly tagValueCharsMax: number
   readonly tagsMax: number
 }
 
-/** Characters of a set member: an id or a URL fits. */
+/** Maximum characters of a set member: enough for an id or a URL. */
 export const SET_MEMBER_CHARS_MAX = 1_024
-/** How far ahead of the gateway's clock a point may lie: clients with a wrong time zone are still accepted. */
+/** How far a point may lie ahead of the gateway's clock. A day, so that a client with a wrong time zone is accepted. */
 const AHEAD_MS_MAX = 24 * 3_600_000
 
 /** Why an item cannot be stored. */
@@ -38,7 +38,7 @@ export function checkName(name: unknown, limits: PointLimits): Rejection | undef
   if (isLongerThan(name, limits.nameCharsMax)) {
     return reject('missing_name', `name has ${countChars(name)} characters, at most ${limits.nameCharsMax} are allowed`)
   }
-  // Ill-formed strings become equal in UTF-8.
+  // Different ill-formed strings would become equal when encoded as UTF-8.
   if (!name.isWellFormed()) return reject('missing_name', 'name is not well-formed Unicode')
   return undefined
 }
@@ -58,7 +58,7 @@ export function checkValue(type: TrackedType, value: unknown): Rejection | undef
         `value has ${countChars(value)} characters, at most ${SET_MEMBER_CHARS_MAX} are allowed`,
       )
     }
-    // Ill-formed strings become equal in UTF-8.
+    // Different ill-formed strings would become equal when encoded as UTF-8.
     if (!value.isWellFormed()) return reject('invalid_value', 'value is not well-formed Unicode')
     return undefined
   }
@@ -74,7 +74,10 @@ export function checkInstant(timeMs: number | undefined, nowMs: number): Rejecti
   return undefined
 }
 
-/** The tags of an item as pairs in their order, or why they are invalid. `lists`: what to do with an array as value. */
+/**
+ * Returns the tags of an item as pairs in their order, or the reason why they are invalid. `lists` decides how an array
+ * as tag value is treated.
+ */
 export function readTags(
   tags: unknown,
   limits: PointLimits,
@@ -130,8 +133,8 @@ function joined(values: readonly unknown[]): string | undefined {
 }
 
 /**
- * The text of a string, boolean or number, for tag values and user ids. A bigint keeps all digits; any other number has
- * the shortest form of its double: `1.50` is `1.5`, and `-0` is `0`. Undefined for other values.
+ * The text of a string, boolean or number, for tag values and user ids. A bigint keeps all digits. Any other number has
+ * the shortest form of its double: `1.50` becomes `1.5`, `-0` becomes `0`. Undefined for other values.
  */
 export function scalarText(value: unknown): string | undefined {
   switch (typeof value) {
@@ -144,10 +147,9 @@ export function scalarText(value: unknown): string | undefined {
   }
 }
 
-/** Like {@link scalarText}, for numbers alone. */
+/** Like {@link scalarText}, but undefined for strings and booleans too. */
 export function numberText(value: unknown): string | undefined {
   if (typeof value === 'bigint') return value.toString()
-  // The text of -0 is 0.
   return typeof value === 'number' && Number.isFinite(value) ? String(value) : undefined
 }
 
@@ -167,23 +169,24 @@ export function describe(value: unknown): string {
   return shorten(String(value))
 }
 
-/** A resolved series, to which a decoder can add points. */
+/** A known series of the write path. A decoder passes it to the add methods of {@link PointSink}. */
 export interface SeriesRef {
   readonly kind: RollupKind
 }
 
-/** Optional description of a metric; stored when the item defines the metric. */
+/** Optional unit and description of a metric. Stored when the item defines the metric, ignored later. */
 export interface MetricAbout {
   readonly unit?: string
   readonly description?: string
 }
 
 /**
- * Receives points from a decoder, with one call and no object per point. `resolve` returns the series of an item or the
- * reason for its rejection; the add methods add points to that series. Calls come in the order of the items.
+ * Receives points from a decoder, with one call and no object per point. `resolve` returns the series of an item, or
+ * the reason for its rejection. The add methods add a point to a series. The decoder makes all calls in the order of
+ * the items.
  */
 export interface PointSink<S extends SeriesRef = SeriesRef> {
-  /** `pairs` are validated tags in any order. */
+  /** `pairs` are validated tags, in any order. */
   resolve(
     name: string,
     type: MetricType,
@@ -197,15 +200,15 @@ export interface PointSink<S extends SeriesRef = SeriesRef> {
   addTotalSince(index: number, series: S, timeMs: number, total: number, startMs: number): void
   addMember(index: number, series: S, timeMs: number, member: string): void
   reject(index: number, rejection: Rejection): void
-  /** Series by the bytes of their items, shared by all decoders. */
+  /** Caches series by the bytes of their items. All decoders of a project share it. */
   readonly memory: ItemCache<S>
-  /** Whether points can be added to a series from `memory`. False: it must be resolved again. */
+  /** Whether points can still be added to a series from `memory`. If false, the decoder must resolve the item again. */
   reuse(series: S): boolean
-  /** Whether `memory` may keep the series. Not before its metric exists: names that are refused take no memory. */
+  /** Whether `memory` may cache the series. False until its metric exists, so that refused names take no memory. */
   mayCache(series: S): boolean
-  /** Drops everything added and rejected so far, because the decoder starts again. */
+  /** Drops all points and rejections so far. The decoder then starts again from the first item. */
   restart(): void
 }
 
-/** Delivers the points of a request. A decoder of bodies that may be large returns its work in steps. */
+/** Decodes a request and passes its points to the sink. A decoder of large bodies returns its work in steps. */
 export type Decode = (sink: PointSink) => Steps<void> | void

@@ -1,10 +1,13 @@
-/** The model of rate limits: classes of requests that are counted together, and their limits per minute. */
+/** Rate limits: classes of requests that are counted together, and the limit of each class per minute. */
 
-/** `single` is every other request. `betterstack` is counted by client address, the others by API key. */
+/**
+ * The classes of requests. `single` holds all requests that belong to no other class. `betterstack` is counted by
+ * client address, the others by API key.
+ */
 export const RATE_CLASSES = ['single', 'batch', 'query', 'graphql', 'betterstack', 'otlp', 'write'] as const
 export type RateClass = (typeof RATE_CLASSES)[number]
 
-/** Requests per minute; `off` for no limit. */
+/** Requests per minute; `off` means unlimited. */
 export type RateLimit = number | 'off'
 export type RateLimits = Readonly<Record<RateClass, RateLimit>>
 
@@ -12,7 +15,9 @@ export const RATE_WINDOW_MS = 60_000
 
 const RATE_MAX = 1_000_000_000
 
-/** Reads `off`, or overrides such as `batch=100,query=off`. Throws an Error that names the unreadable part. */
+/**
+ * Reads `off`, or limits of some classes such as `batch=100,query=off`. Throws an Error that names the unreadable part.
+ */
 export function parseRateLimits(text: string): Partial<RateLimits> {
   const limits: Partial<Record<RateClass, RateLimit>> = {}
   if (text.trim() === '') return limits

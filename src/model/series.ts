@@ -1,15 +1,18 @@
 import { hashFields, type Id64 } from './id.ts'
 
 /**
- * Series and tag paths held in memory, for writing and for querying each. When there are more, the cache is cleared and
- * filled again from the store. Ten metrics with the most series that a metric may have by default.
+ * Maximum number of series in memory, for the write path and for the query path each. A full cache is emptied and
+ * filled again from the store. The number is ten times the default limit of series per metric.
  */
 export const SERIES_HELD_MAX = 1_000_000
 
-/** Tags sorted by key, each key once, no empty value. Equal series have equal canonical tags. */
+/** Tags sorted by key: each key once, no empty value. Equal series have equal canonical tags. */
 export type CanonicalTags = readonly (readonly [key: string, value: string])[]
 
-/** Drops empty values, which mean the same as a missing tag. The last duplicate of a key wins. */
+/**
+ * Sorts tags by key and drops empty values, which mean the same as a missing tag. If a key occurs twice, the last value
+ * wins.
+ */
 export function canonicalTags(entries: readonly (readonly [string, string])[]): CanonicalTags {
   const byKey = new Map(entries)
   return [...byKey].filter(([, value]) => value !== '').sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
@@ -19,15 +22,15 @@ export function seriesIdOf(metricId: Id64, tags: CanonicalTags): Id64 {
   return hashFields(['series', String(metricId.hi), String(metricId.lo), ...tags.flat()])
 }
 
-/** With more pairs than this, values are mostly unique and sharing saves nothing. */
+/** When a metric has more pairs than this, its values are mostly unique and sharing saves nothing. */
 const PAIRS_MAX = 4_096
 
-/** Shares equal tag pairs between series, so that each is in memory once. */
+/** Lets series share equal tag pairs, so that each pair is in memory once. */
 export class TagPairs {
   readonly #byKey = new Map<string, Map<string, readonly [key: string, value: string]>>()
   #size = 0
 
-  /** Equal tags, with earlier pair objects where there are equal ones. */
+  /** Returns equal tags in which pairs seen before are the same objects as before. */
   share(tags: CanonicalTags): CanonicalTags {
     return tags.map((pair) => this.#shared(pair))
   }

@@ -1,16 +1,17 @@
 /**
- * Long work in short steps, so that one request never blocks the event loop for long. A generator does the work and
- * yields after each step; its caller decides what happens in between. A step is bounded by the work done in it, not by
- * a clock.
+ * Divides long work into short steps, so that one request never blocks the event loop for long. A generator does the
+ * work and yields after each step; its caller may serve other requests in between. A step is bounded by the amount of
+ * work, not by a clock.
  */
 export type Steps<T> = Generator<undefined, T, undefined>
 
-/** Lets other requests run when it is time to. */
+/** Decides when long work pauses. */
 export interface Pace {
+  /** Called between steps; may let other requests run first. */
   pause(): Promise<void>
 }
 
-/** Runs all steps without a pause. For work that is known to be short. */
+/** Runs all steps without a pause, for work that is known to be short. */
 export function runAtOnce<T>(steps: Steps<T>): T {
   for (;;) {
     const { done, value } = steps.next()
@@ -26,18 +27,20 @@ export async function runPaced<T>(steps: Steps<T>, pace: Pace): Promise<T> {
   }
 }
 
-/** Units of one step; a unit is about the work of looking at one byte: a step takes well below a millisecond. */
+/**
+ * Units of work in one step. A unit is about the work of reading one byte, so a step takes well below a millisecond.
+ */
 const STEP_UNITS = 32_768
 
-/** Says when a step has done enough. */
+/** Counts units of work and reports the end of each step. */
 export class StepBudget {
-  #left = STEP_UNITS
+  #unitsLeft = STEP_UNITS
 
-  /** Whether the step is over, and the next one has begun. */
+  /** Counts units. Returns true if the step is over; the next step has then begun. */
   spend(units: number): boolean {
-    this.#left -= units
-    if (this.#left > 0) return false
-    this.#left = STEP_UNITS
+    this.#unitsLeft -= units
+    if (this.#unitsLeft > 0) return false
+    this.#unitsLeft = STEP_UNITS
     return true
   }
 }

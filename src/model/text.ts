@@ -1,6 +1,8 @@
 /** Length limits count Unicode code points, as JSON Schema does, not UTF-16 code units. */
 
-/** Whether a text has more than `max` code points. Counts them only if the number of code units does not decide. */
+/**
+ * Whether a text has more than `max` code points. They are counted only if the number of code units does not decide.
+ */
 export function isLongerThan(text: string, max: number): boolean {
   if (text.length <= max) return false
   return text.length > 2 * max || countChars(text) > max
@@ -8,7 +10,7 @@ export function isLongerThan(text: string, max: number): boolean {
 
 export function countChars(text: string): number {
   let count = text.length
-  // A well-formed pair of surrogates is one character.
+  // A surrogate pair is two code units and one code point.
   for (let at = 0; at < text.length; at++) {
     if (text.codePointAt(at)! > 0xffff) {
       count--
@@ -18,7 +20,7 @@ export function countChars(text: string): number {
   return count
 }
 
-/** The first `max` code points. */
+/** The first `max` code points of a text. */
 export function firstChars(text: string, max: number): string {
   if (!isLongerThan(text, max)) return text
   let at = 0

@@ -1,6 +1,6 @@
 /**
- * Units of time, the range of instants, and how instants and durations are written. An instant is a whole number of UTC
- * milliseconds since the epoch, between the years 1 and 9999. `parse-instant.ts` reads instants.
+ * Units of time, the range of instants, and the formats of instants and durations. An instant is a whole number of UTC
+ * milliseconds since the epoch, from the year 1 to 9999. `parse-instant.ts` reads instants.
  */
 
 export const SECOND_MS = 1_000
@@ -14,37 +14,45 @@ const INSTANT_MIN_MS = -62_135_596_800_000
 /** 9999-12-31T23:59:59.999Z */
 const INSTANT_MAX_MS = 253_402_300_799_999
 
-/** Whether the year lies between 1 and 9999. False for NaN. */
+/** Whether an instant lies in the years 1 to 9999. False for NaN. */
 export function isInstant(ms: number): boolean {
   return ms >= INSTANT_MIN_MS && ms <= INSTANT_MAX_MS
 }
 
-/** Whether less than `ms` have passed since an instant. False when the clock was set back behind it. */
+/**
+ * Whether less than `ms` milliseconds have passed since `sinceMs`. False if the clock was set back before `sinceMs`.
+ */
 export function isRecent(ms: number, sinceMs: number, nowMs: number): boolean {
   return nowMs >= sinceMs && nowMs - sinceMs < ms
 }
 
-/** The last multiple of `stepMs` at or before an instant: the start of its stored bucket. */
+/** The last multiple of `stepMs` at or before a time: the start of the stored bucket that contains the time. */
 export function floorTo(timeMs: number, stepMs: number): number {
   return Math.floor(timeMs / stepMs) * stepMs
 }
 
-/** The same number, or undefined when it is not an instant. */
+/** Returns `ms`, or undefined if it is not an instant. */
 export function withinRange(ms: number): number | undefined {
   return isInstant(ms) ? ms : undefined
 }
 
-/** Clamps to the range of instants. The edges of the first and the last bucket may lie outside of it. */
+/** Clamps a time to the range of instants. Edges of the first and the last bucket may lie outside of it. */
 export function nearestInstant(ms: number): number {
   return Math.min(INSTANT_MAX_MS, Math.max(INSTANT_MIN_MS, ms))
 }
 
 const TWO_DIGITS: readonly string[] = Array.from({ length: 60 }, (_, value) => String(value).padStart(2, '0'))
-/** The last date written. Results hold rows of neighbouring instants, so the next date is mostly the same. */
+/**
+ * The last day that was formatted, and its text. Results hold neighbouring instants, so the next one is mostly on the
+ * same day.
+ */
 let formattedDay = Number.NaN
 let formattedDate = ''
 
-/** RFC 3339 in UTC; milliseconds only when they are not zero. Throws RangeError when `ms` is not an instant. */
+/**
+ * Formats an instant as RFC 3339 in UTC, with milliseconds only if they are not zero. Throws RangeError if `ms` is not
+ * an instant.
+ */
 export function formatInstant(ms: number): string {
   const day = Math.floor(ms / DAY_MS)
   if (day !== formattedDay) {
@@ -68,13 +76,14 @@ const DURATION = new RegExp(
 const ISO_DURATION = new RegExp(
   `^P(?:${AMOUNT}W)?(?:${AMOUNT}D)?(?:T(?=\\d)(?:${AMOUNT}H)?(?:${AMOUNT}M)?(?:${AMOUNT}S)?)?$`,
 )
-/** The units in the order of both patterns' groups. */
+/** Units in the order of the groups in `DURATION` and `ISO_DURATION`. */
 const DURATION_UNITS_MS = [WEEK_MS, DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, 1] as const
 const DURATION_MAX_MS = INSTANT_MAX_MS - INSTANT_MIN_MS
 
 /**
- * Milliseconds of `10s`, `1h30m`, `1.5h`, `250ms`, `2w` or ISO 8601 `PT5M`, `P1DT12H`; a day is 24 h here. Zero is a
- * duration. Undefined for months and years, which have no fixed length, and for negative or unreadable texts.
+ * Milliseconds of a duration such as `10s`, `1h30m`, `1.5h`, `250ms`, `2w`, or ISO 8601 `PT5M`, `P1DT12H`. A day is 24
+ * h. Zero is a valid duration. Undefined for months and years, which have no fixed length, for negative durations and
+ * for unreadable text.
  */
 export function parseDuration(text: string): number | undefined {
   const match = DURATION.exec(text) ?? ISO_DURATION.exec(text)
@@ -90,7 +99,10 @@ export function parseDuration(text: string): number | undefined {
   return parts > 0 && ms <= DURATION_MAX_MS ? Math.round(ms) : undefined
 }
 
-/** In the largest unit that leaves no fraction: `90m`, not `1h30m`. `ms` is whole and not negative. */
+/**
+ * Formats a duration in the largest unit that needs no fraction: `90m`, not `1h30m`. `ms` must be a whole number from
+ * 0.
+ */
 export function formatDuration(ms: number): string {
   if (ms === 0) return '0s'
   if (ms % WEEK_MS === 0) return `${ms / WEEK_MS}w`
@@ -98,7 +110,7 @@ export function formatDuration(ms: number): string {
   return formatHours(ms)
 }
 
-/** Like {@link formatDuration}, without days and weeks. */
+/** Like {@link formatDuration}, but hours are the largest unit. */
 export function formatHours(ms: number): string {
   if (ms % HOUR_MS === 0) return `${ms / HOUR_MS}h`
   if (ms % MINUTE_MS === 0) return `${ms / MINUTE_MS}m`
@@ -110,7 +122,7 @@ const DAYS_BEFORE_MONTH = [0, 0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 
 /** Days from 0000-01-01 to 1970-01-01. */
 const DAYS_BEFORE_EPOCH = 719_528
 
-/** Days from 1970-01-01 to a date of the proleptic Gregorian calendar; `month` is 1 to 12. */
+/** Days from 1970-01-01 to a date of the proleptic Gregorian calendar. `month` is 1 to 12. */
 export function dayNumber(year: number, month: number, day: number): number {
   const before = year - 1
   const leapDays = Math.floor(before / 4) - Math.floor(before / 100) + Math.floor(before / 400)

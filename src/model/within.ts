@@ -1,8 +1,9 @@
 import { GatewayError } from './errors.ts'
 
 /**
- * The result of `start`, or that of `onTimeout` when it takes longer than `msMax`; `onTimeout` may throw. By default a
- * timeout rejects with `store_unavailable`. The work itself goes on after a timeout, and its result is ignored.
+ * Returns the result of `start`. If `start` takes longer than `msMax`, returns the result of `onTimeout`, which may
+ * throw; by default it throws `store_unavailable`. A timeout does not stop the work of `start`: its result is then
+ * ignored.
  */
 export async function within<T>(
   msMax: number,

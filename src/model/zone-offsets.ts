@@ -1,8 +1,9 @@
 /**
- * Offsets of time zones, from the time zone database inside Intl. A call of Intl takes over a microsecond, so a zone
- * looks up each stretch of time once and keeps the changes found. The number of stretches is bounded: before the first
- * change in the database the clock shows local mean time, and after the last single rule each year repeats an earlier
- * year of the same length and first weekday. So the work of a zone is bounded for any number of queries.
+ * Offsets of time zones from UTC, read from the time zone database inside Intl. One call of Intl takes over a
+ * microsecond, so a zone searches each window of time once and keeps the clock changes that it finds. The number of
+ * windows is bounded: before the first change in the database a zone has its local mean time, and after the last rule
+ * for a single year each year repeats an earlier year of the same length and first weekday. So the work of a zone is
+ * bounded for any number of queries.
  */
 import { LRUCache } from 'lru-cache'
 import { Pacer } from './pacer.ts'
@@ -11,25 +12,31 @@ import { parseUtcOffset } from './utc-offset.ts'
 
 export interface TimeZone {
   readonly name: string
-  /** Local clock minus UTC at an instant. Finds and keeps all changes of a few years around it: for ranges of time. */
+  /**
+   * Local clock minus UTC at an instant. Searches a window of a few years around the instant and keeps its changes. For
+   * ranges of time.
+   */
   offsetMs(utcMs: number): number
-  /** The offset stays the same from `utcMs` up to, not including, this later instant. It need not change there. */
+  /** An instant after `utcMs`, up to which the offset stays the same (exclusive). The offset need not change there. */
   constantUntilMs(utcMs: number): number
-  /** The same offset by a single lookup that keeps nothing: for one instant. */
+  /** Returns the offset like `offsetMs`, by a single lookup that is not cached. For one instant. */
   lookUpOffsetMs(utcMs: number): number
 }
 
-/** Looks up the offset of a zone at an instant. Slow. */
+/** Returns the offset of a zone at an instant from Intl. Slow. */
 type OffsetSource = (utcMs: number) => number
 
 export const UTC_ZONE = fixedZone('UTC', 0)
 
-/** The longest names of the database have 32 characters. */
+/** Maximum length of a zone name. The longest in the database has 32 characters. */
 const ZONE_NAME_MAX = 64
-/** By name in lower case. Only the 600 names that Intl knows: each takes up to 40 KB (a formatter and changes). */
+/**
+ * Zones by name in lower case. Bounded by the 600 names that Intl knows; a zone takes up to 40 KB for its formatter and
+ * its changes.
+ */
 const zones = new Map<string, TimeZone>()
 
-/** The zone of an IANA name in any case, `UTC`, or an offset such as `+02:00`. Undefined for unknown names. */
+/** The zone of an IANA name in any case, of `UTC`, or of an offset such as `+02:00`. Undefined for unknown names. */
 export function timeZone(name: string): TimeZone | undefined {
   if (name === 'UTC') return UTC_ZONE
   if (name.length > ZONE_NAME_MAX) return undefined
@@ -39,17 +46,17 @@ export function timeZone(name: string): TimeZone | undefined {
   const key = name.toLowerCase()
   let zone = zones.get(key)
   if (zone === undefined && mayBeKnown(key)) {
-    zone = openZone(name)
-    if (zone === undefined) noteUnknown(key)
+    zone = createZone(name)
+    if (zone === undefined) cacheUnknown(key)
     else zones.set(key, zone)
   }
   return zone
 }
 
 /**
- * Intl takes about 40 µs to refuse an unknown name, and the body of a request may hold a different one in each item. So
- * unknown names are cached, and at most this many new ones are looked up between two turns of the event loop. Beyond
- * them only canonical names and zones already in use are found.
+ * Maximum number of cached unknown names, and of new ones looked up in one iteration of the event loop. Intl takes
+ * about 40 µs to refuse a name, and each item of a body may have a different one. Above the maximum, only canonical
+ * names and zones in use are found.
  */
 const UNKNOWN_NAMES_MAX = 1_000
 const unknownNames = new LRUCache<string, true>({ max: UNKNOWN_NAMES_MAX })
@@ -63,7 +70,7 @@ function mayBeKnown(key: string): boolean {
   return canonicalNames.has(key)
 }
 
-function noteUnknown(key: string): void {
+function cacheUnknown(key: string): void {
   unknownNames.set(key, true)
   if (unknownLookups === 0) {
     setImmediate(() => {
@@ -73,14 +80,14 @@ function noteUnknown(key: string): void {
   unknownLookups++
 }
 
-function openZone(name: string): TimeZone | undefined {
+function createZone(name: string): TimeZone | undefined {
   const format = formatOf(name)
   if (format === undefined) return undefined
   const resolved = format.resolvedOptions().timeZone
   if (UTC_NAMES.has(resolved)) return UTC_ZONE
-  // Intl returns an older alias for some names (Asia/Katmandu); the caller's name is kept then
-  const spelt = resolved.toLowerCase() === name.toLowerCase() ? resolved : name
-  return new ChangingZone(spelt, intlOffsets(format))
+  // For some names Intl returns an older alias (Asia/Katmandu). Then the name of the caller is used.
+  const zoneName = resolved.toLowerCase() === name.toLowerCase() ? resolved : name
+  return new ChangingZone(zoneName, intlOffsets(format))
 }
 
 const UTC_NAMES: ReadonlySet<string> = new Set(['UTC', 'Etc/UTC', 'GMT', 'Etc/GMT', 'Etc/UCT', 'UCT'])
@@ -100,7 +107,7 @@ function offsetName(offsetMs: number): string {
   return `${offsetMs < 0 ? '-' : '+'}${clock}`
 }
 
-/** Undefined when Intl does not know the zone. */
+/** A formatter that prints the offset of a zone; undefined if Intl does not know the zone. */
 function formatOf(name: string): Intl.DateTimeFormat | undefined {
   try {
     return new Intl.DateTimeFormat('en-US', { timeZone: name, year: 'numeric', timeZoneName: 'longOffset' })
@@ -109,7 +116,10 @@ function formatOf(name: string): Intl.DateTimeFormat | undefined {
   }
 }
 
-/** Reads what Intl prints after the year: `GMT`, `GMT+05:45`, or with seconds for local mean time, `GMT-00:01:15`. */
+/**
+ * Reads the offset that Intl prints after the year: `GMT`, `GMT+05:45`, or with seconds for local mean time,
+ * `GMT-00:01:15`.
+ */
 function intlOffsets(format: Intl.DateTimeFormat): OffsetSource {
   return (utcMs) => {
     const text = format.format(utcMs)
@@ -126,35 +136,41 @@ function intlOffsets(format: Intl.DateTimeFormat): OffsetSource {
 /** No zone of the database changes its clock before 1844. */
 const FIRST_YEAR = 1840
 const FIRST_MS = yearStart(FIRST_YEAR)
-/** From here on each year repeats the rules. The last rules for single years are those of Morocco, up to 2087. */
+/**
+ * From this year on each year repeats an earlier one. The last rules for single years are those of Morocco, up to 2087.
+ */
 const REPEATING_YEAR = 2101
 const REPEATING_MS = yearStart(REPEATING_YEAR)
-/**
- * Within so many years each kind of year (leap or not, by first weekday) occurs, before a century skips its leap day.
- */
+/** Each kind of year (leap or not, by first weekday) occurs within this many years from `REPEATING_YEAR` on. */
 const KINDS_YEARS = 28
 /**
- * Between two samples with equal offsets the clock is taken as unchanged. The shortest time in the database after which
- * a clock went back to its offset is 7 days (Gaza 2040, Recife 2000).
+ * Distance between two samples of the offset. If both are equal, the offset is taken as constant between them. The
+ * shortest time in the database after which a clock returned to its earlier offset is 7 days (Gaza 2040, Recife 2000).
  */
 const SAMPLE_MS = 6 * DAY_MS
-/** The changes of such a stretch are found at once and kept. */
+/** Width of a window: its changes are searched together and kept. */
 const WINDOW_MS = 170 * SAMPLE_MS
-/** Nearly all changes lie on quarter hours; those from local mean time lie on seconds. */
+/** Nearly all clock changes are on quarter hours; changes from local mean time are on seconds. */
 const QUARTER_HOUR_MS = 15 * MINUTE_MS
 
-/** The offsets of one window: `offsetsMs[i]` holds from `startsMs[i]` to the next start. */
+/** The offsets of one window: `offsetsMs[i]` is valid from `startsMs[i]` to `startsMs[i + 1]`. */
 interface OffsetWindow {
   readonly startsMs: readonly number[]
   readonly offsetsMs: readonly number[]
 }
 
-/** A zone that calls `source` a bounded number of times for any number of instants, single lookups aside. */
+/**
+ * A zone with clock changes. Calls `source` a bounded number of times for any number of instants, except for
+ * `lookUpOffsetMs`.
+ */
 export class ChangingZone implements TimeZone {
   readonly name: string
   readonly #source: OffsetSource
   readonly #windows = new Map<number, OffsetWindow>()
-  /** The stretch of the last result; the next instant mostly lies in it too. */
+  /**
+   * The offset of the last result, and the stretch of time in which it is valid. The next instant is mostly in the same
+   * stretch.
+   */
   #fromMs = 0
   #untilMs = 0
   #offsetMs = 0
@@ -188,7 +204,7 @@ export class ChangingZone implements TimeZone {
     }
   }
 
-  /** Takes the offset at the same place of the first repeating year of the same kind. */
+  /** Takes the offset of the same moment in a repeating year of the same kind. */
   #seekRepeating(utcMs: number): void {
     const year = new Date(utcMs).getUTCFullYear()
     const startMs = yearStart(year)
@@ -201,7 +217,7 @@ export class ChangingZone implements TimeZone {
   #seekKnown(utcMs: number): void {
     const index = Math.floor((utcMs - FIRST_MS) / WINDOW_MS)
     let window = this.#windows.get(index)
-    if (window === undefined) this.#windows.set(index, (window = this.#discover(index)))
+    if (window === undefined) this.#windows.set(index, (window = this.#findChanges(index)))
     const { startsMs, offsetsMs } = window
     let at = startsMs.length - 1
     while (at > 0 && startsMs[at]! > utcMs) at--
@@ -210,7 +226,7 @@ export class ChangingZone implements TimeZone {
     this.#offsetMs = offsetsMs[at]!
   }
 
-  #discover(index: number): OffsetWindow {
+  #findChanges(index: number): OffsetWindow {
     let atMs = FIRST_MS + index * WINDOW_MS
     const endMs = atMs + WINDOW_MS
     let offsetMs = this.#source(atMs)
@@ -222,7 +238,7 @@ export class ChangingZone implements TimeZone {
       while (offsetMs !== sampleOffsetMs) {
         atMs = this.#firstChange(atMs, offsetMs, sampleMs)
         offsetMs = this.#source(atMs)
-        // a change at the very end belongs to the next window
+        // A change at the end of this window belongs to the next one.
         if (atMs < endMs) {
           startsMs.push(atMs)
           offsetsMs.push(offsetMs)
@@ -234,7 +250,7 @@ export class ChangingZone implements TimeZone {
   }
 
   /**
-   * The first instant after `lowMs` whose offset is not `offsetMs`; `highMs` is such an instant, not always the first.
+   * The first instant after `lowMs` whose offset differs from `offsetMs`. At `highMs` the offset must differ already.
    */
   #firstChange(lowMs: number, offsetMs: number, highMs: number): number {
     const [low, high] = this.#bisect(lowMs, offsetMs, highMs, QUARTER_HOUR_MS)
@@ -243,7 +259,10 @@ export class ChangingZone implements TimeZone {
     return this.#bisect(low, offsetMs, secondBefore, SECOND_MS)[1]
   }
 
-  /** Narrows the two bounds until they are at most a step apart. */
+  /**
+   * Narrows the two bounds until they are at most `stepMs` apart. At `low` the offset is `offsetMs`, at `high` it
+   * differs.
+   */
   #bisect(lowMs: number, offsetMs: number, highMs: number, stepMs: number): readonly [lowMs: number, highMs: number] {
     let low = lowMs
     let high = highMs
@@ -260,20 +279,20 @@ function yearStart(year: number): number {
   return dayNumber(year, 1, 1) * DAY_MS
 }
 
-/** Starts of the repeating years, one of each kind. */
+/** The start of a repeating year of each kind. */
 const KIND_START_MS = new Float64Array(14)
 for (let year = REPEATING_YEAR; year < REPEATING_YEAR + KINDS_YEARS; year++)
   KIND_START_MS[kindOf(year)] = yearStart(year)
 
-/** 0 to 13: years of the same kind begin on the same weekday and have the same length. */
+/** The kind of a year, 0 to 13: years of one kind begin on the same weekday and have the same length. */
 function kindOf(year: number): number {
   const start = dayNumber(year, 1, 1)
   return (start % 7) * 2 + (dayNumber(year + 1, 1, 1) - start - 365)
 }
 
 /**
- * Finds the clock changes of a range in short steps, so that later calls for the range need no lookups. Searching all
- * of history takes 20,000 lookups, which would block the event loop for too long in one step.
+ * Searches the clock changes of a range in short steps, so that later calls for the range need no lookups. All of
+ * history takes 20,000 lookups, which in one step would block the event loop for too long.
  */
 export async function loadChanges(zone: TimeZone, fromMs: number, toMs: number): Promise<void> {
   const pacer = new Pacer()
@@ -281,10 +300,10 @@ export async function loadChanges(zone: TimeZone, fromMs: number, toMs: number):
   for (let atMs = Math.max(fromMs, FIRST_MS); atMs < endMs; atMs = zone.constantUntilMs(atMs)) await pacer.pause()
 }
 
-/** No zone was ever further from UTC than 16 hours. */
+/** Upper bound of all offsets: no zone was ever further from UTC than 16 hours. */
 const OFFSET_MAX_MS = DAY_MS
 
-/** The first instant at which the local clock shows `localMs` or later. */
+/** The first instant at which the local clock shows `localMs` or a later reading. */
 export function firstShown(zone: TimeZone, localMs: number): number {
   let fromMs = localMs - OFFSET_MAX_MS
   for (;;) {
@@ -296,8 +315,9 @@ export function firstShown(zone: TimeZone, localMs: number): number {
 }
 
 /**
- * The instant that a local clock reading stands for, by the rule that Temporal calls "compatible": of a reading that
- * occurs twice the first, and for a reading that the clock skipped the instant it would have had without the change.
+ * The instant of a local clock reading, by the rule that Temporal calls "compatible". If a reading occurs twice,
+ * returns the first instant. If the clock skipped a reading, returns the instant that the reading would have without
+ * the change.
  */
 export function instantOfReading(zone: TimeZone, localMs: number): number {
   const shownMs = firstShown(zone, localMs)
@@ -306,8 +326,8 @@ export function instantOfReading(zone: TimeZone, localMs: number): number {
 }
 
 /**
- * Like {@link instantOfReading}, with at most four lookups and nothing kept. Points may name any zone and year, and
- * searching for changes costs hundreds of lookups. Relies on no zone changing its clock twice within two days.
+ * Like {@link instantOfReading}, with at most four uncached lookups. For points, which may name any zone and year: a
+ * search for changes costs hundreds of lookups. Requires that no zone changes its clock twice within two days.
  */
 export function instantOfSingleReading(zone: TimeZone, localMs: number): number {
   const beforeMs = zone.lookUpOffsetMs(localMs - OFFSET_MAX_MS)

@@ -1,4 +1,4 @@
-import { lieInUtc } from '../../model/bucket-grid.ts'
+import { isOnUtcGrid } from '../../model/bucket-grid.ts'
 import { GatewayError } from '../../model/errors.ts'
 import { compareIds } from '../../model/id.ts'
 import { fixedInterval, type Interval } from '../../model/interval.ts'
@@ -119,7 +119,7 @@ export function gridOf(
   { fromMs, toMs }: { readonly fromMs: number; readonly toMs: number },
   stepsMs: readonly number[],
 ): number {
-  if (interval.kind === 'fixed') return lieInUtc(interval, zone) ? interval.ms : 1
+  if (interval.kind === 'fixed') return isOnUtcGrid(interval, zone) ? interval.ms : 1
   if (zone.name !== 'UTC') return 1
   if (interval.kind === 'calendar') return DAY_MS
   // No finer interval is chosen, and all coarser ones are multiples of this one or calendar units.
