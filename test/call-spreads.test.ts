@@ -15,7 +15,7 @@ const BOUNDED: Readonly<Record<string, readonly string[]>> = {
   // The few headers of a response.
   'http/flux/short-way.ts': ['errorHeaders(error.code)', 'JSON_HEADERS'],
   // A query's own period and the one that it is compared with.
-  'query/plan/period.ts': ['periods.map((period) => period.narrowed)'],
+  'query/plan/period.ts': ['periods.map((period) => period.levelsReadAtEnds)'],
   // Groups of an IP address.
   'model/network.ts': ['tail.split()'],
   // The arguments of a verb of the store contract.

@@ -65,8 +65,8 @@ export function createParts(config: Config, { store, log, now, shareMetrics }: D
   const writer = new Writer(store, { ...WRITER_BOUNDS, ...config.write, ...steps }, writerEvents, now)
 
   const stepsMs = resolutions.map(({ stepMs }) => stepMs)
-  const setStepsMs = setResolutions.map(({ stepMs }) => stepMs)
-  const querier = new Querier(store, { ...config.query, stepsMs, setStepsMs }, now)
+  const stepsMsOfSets = setResolutions.map(({ stepMs }) => stepMs)
+  const querier = new Querier(store, { ...config.query, stepsMs, stepsMsOfSets }, now)
   const events = new EventReader(store, now)
   const eventIds = new EventIds(now, randomBytes)
   const liveSource: LiveSource = {

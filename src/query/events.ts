@@ -6,42 +6,42 @@ import type { Store } from '../store/store.ts'
 import { readRange } from './plan/prepare.ts'
 import { compileFilters, type TagFilters } from './plan/tag-filter.ts'
 
-/** A query of events as a client states it, in any dialect, before validation. */
+/** A query of events from a client, before validation. REST and GraphQL use the same form. */
 export interface EventInput {
-  /** A name, or a prefix and `*`. */
+  /** The name of the events, or a prefix followed by `*`. Undefined or empty: all names. */
   readonly name?: string | undefined
-  /** As in a query of a metric; by default the last 24 h. */
+  /** The range, in the same forms as for a metric query; by default the last 24 h. */
   readonly from?: unknown
   readonly to?: unknown
   readonly tags?: TagFilters | undefined
   readonly limit?: number | undefined
-  /** The cursor of the previous page. */
+  /** The cursor `next` of the previous page. */
   readonly after?: string | undefined
 }
 
 export interface EventPage {
-  /** Newest first. */
+  /** Sorted by time, newest first. */
   readonly events: readonly Event[]
-  /** The cursor of the next page; undefined on the last page. A page may be short or empty and not be the last. */
+  /** The cursor of the next page; undefined on the last page. A page before the last may also be short or empty. */
   readonly next: string | undefined
 }
 
-/** Events examined by one request. When too few of them match, its page ends early and has a cursor. */
+/** Maximum number of events that one request reads. If few of them match, its page ends early with a cursor. */
 const EVENTS_READ_MAX = 10_000
 
 export const EVENTS_PAGE_DEFAULT = 100
 const EVENTS_PAGE_MAX = 1_000
 
-/** One read from the store. */
+/** Maximum number and bytes of events in one read from the store. */
 const READ_EVENTS = 500
 const READ_BYTES = 1 << 20
-/** Bytes of one page, and of all events read for it: events may be large. */
+/** Maximum bytes of the events on one page, and of all events read for it. Single events may be large. */
 const PAGE_BYTES_MAX = 1 << 22
 const SCANNED_BYTES_MAX = 1 << 25
 
 /**
- * Reads events of a project page by page. Names and tags have no index, so a page ends after a bounded number of
- * events, even if it is not full. Its cursor continues there.
+ * Reads the events of a project page by page. Names and tags have no index, so a request reads a bounded number of
+ * events. If its page is not full by then, the page ends with a cursor from which the next request continues.
  */
 export class EventReader {
   readonly #store: Store
@@ -54,7 +54,7 @@ export class EventReader {
     this.#eventsReadMax = eventsReadMax
   }
 
-  /** Throws `invalid_range` or `invalid_tags`. */
+  /** Returns one page of events. Throws `invalid_range` or `invalid_tags`. */
   async find(project: string, input: EventInput): Promise<EventPage> {
     const { fromMs, toMs } = readRange(input, this.#now())
     const { limit = EVENTS_PAGE_DEFAULT } = input
@@ -99,7 +99,7 @@ export class EventReader {
 /** An id that sorts before all events of the same time. */
 const FIRST_ID = '0'
 
-/** The cursor of an event, opaque to clients. It stays valid while events are added and expire. */
+/** The cursor that continues after an event. Opaque to clients; stays valid while events are added and expire. */
 export function cursorOf({ timeMs, id }: EventPlace): string {
   return Buffer.from(`${timeMs}:${id}`).toString('base64url')
 }
@@ -107,7 +107,7 @@ export function cursorOf({ timeMs, id }: EventPlace): string {
 function readCursor(cursor: string): EventPlace {
   const [, time, id] = /^(-?\d{1,16}):([0-9A-Z]{1,64})$/.exec(Buffer.from(cursor, 'base64url').toString()) ?? []
   const timeMs = Number(time)
-  // A page that ends before its first event has a cursor one millisecond after the range.
+  // A page that ends before its first event has a cursor one millisecond after the end of the range.
   if (id === undefined || !(isInstant(timeMs) || isInstant(timeMs - 1))) {
     throw new GatewayError('invalid_range', 'after is not a cursor of this list', { details: { argument: 'after' } })
   }

@@ -24,19 +24,20 @@ import { QuerySession, Run, type RunOutputs } from './session.ts'
 import { type TagValue, tagValuesOf } from './tag-values.ts'
 
 export interface QuerierSettings {
-  /** Widths of the stored buckets, finest first. */
+  /** Widths of the stored buckets of all types but sets, finest first. */
   readonly stepsMs: readonly number[]
-  readonly setStepsMs: readonly number[]
-  /** The most numbers in the result of a query: groups × buckets × aggregations. */
+  /** Widths of the stored buckets of sets, finest first. */
+  readonly stepsMsOfSets: readonly number[]
+  /** Maximum number of values in the result of a query: groups × buckets × aggregations. */
   readonly valuesMax: number
-  /** The most stored rollups that the queries of one request read. */
+  /** Maximum number of stored rollups that the queries of one request read together. */
   readonly rollupsMax: number
   readonly blockCacheBytesMax: number
 }
 
 /**
- * Runs queries: validate the input, read an index snapshot, plan, charge the budget, read blocks, merge columns,
- * compute aggregations. A result does not depend on what has been folded or cached.
+ * Runs queries: validates the input, reads an index snapshot, plans, charges the budget, reads blocks, merges their
+ * columns and computes aggregations. The result is the same whether data has been folded or cached, or not.
  */
 export class Querier {
   readonly #store: Store
@@ -58,7 +59,7 @@ export class Querier {
     return this.#sources.cacheBytes
   }
 
-  /** Drops cached series. Needed after the store lost writes: it may assign other ordinals. */
+  /** Drops cached series. Call it after the store lost writes: it may then assign other ordinals to series. */
   resetSeries(): void {
     this.#series.clear()
   }
@@ -67,7 +68,7 @@ export class Querier {
     return tagValuesOf(await this.#series.sync(metric), key, max)
   }
 
-  /** A session for the queries of one request. */
+  /** Creates a session for the queries of one request. */
   openSession(): QuerySession {
     return new QuerySession(this.#settings.rollupsMax, this.#now)
   }
@@ -81,10 +82,10 @@ export class Querier {
   }
 
   async #run(metric: MetricRow, request: QueryRequest, session: QuerySession, run: Run): Promise<QueryResult> {
-    const result = await this.#attempt(metric, request, session, run)
+    const result = await this.#runOnce(metric, request, session, run)
     if (result !== undefined) return result
-    // A block was removed between snapshot and read: the query was slow, or a fold was fast.
-    const retried = await this.#attempt(metric, request, session, run)
+    // A block of the snapshot was removed before it was read, because of a slow query or a fast fold.
+    const retried = await this.#runOnce(metric, request, session, run)
     if (retried !== undefined) return retried
     const { fromMs, toMs } = request
     if (await hasLostBlocks(this.#store, metric, this.#stepsOf(metric), { fromMs, toMs })) {
@@ -96,8 +97,8 @@ export class Querier {
     throw new GatewayError('store_unavailable', 'stored blocks were replaced faster than they could be read; try again')
   }
 
-  /** Undefined: the store no longer has a block of the snapshot. */
-  async #attempt(
+  /** Runs the query once. Returns undefined if the store no longer has a block of the index snapshot. */
+  async #runOnce(
     metric: MetricRow,
     request: QueryRequest,
     session: QuerySession,
@@ -113,7 +114,7 @@ export class Querier {
     const computed = request.top === undefined ? outputs.computed : [...outputs.computed, request.top.by]
     const opened = await this.#open(metric, periods, needsOf(computed, metric.type).sketches, session)
     if (opened === undefined) return undefined
-    const { list, grouping, sources } = await this.#locate(metric, request, selected, opened)
+    const { list, grouping, sources } = await this.#withSources(metric, request, selected, opened)
     const readings = periods.map(({ lookback }, i) => ({ metric, list, stepsMs, sources: sources[i]!, lookback }))
     const clock = { baseMs: stepsMs[0]!, nowMs: request.nowMs }
     const shown =
@@ -159,11 +160,11 @@ export class Querier {
     }
   }
 
-  /** Plans the range, and the earlier period if the query compares. */
+  /** Plans the range, and the earlier period if the query has a comparison. */
   async #plan(
     metric: MetricRow,
     request: QueryRequest,
-    wanted: IdRange | undefined,
+    idRange: IdRange | undefined,
     session: QuerySession,
     run: Run,
   ): Promise<PlannedPeriods> {
@@ -176,7 +177,7 @@ export class Querier {
       ...request,
       stepsMs,
       gridMs: gridOf(request.interval, zone, request, stepsMs),
-      wanted,
+      idRange,
       pause,
       makePlan: (timelines) => plan({ ...request, timelines, setting, bucketsMax: this.#cellsMax(request, run) }),
     })
@@ -187,7 +188,7 @@ export class Querier {
       ...comparison,
       stepsMs,
       gridMs: stepsMs.findLast((stepMs) => comparison.edges.every((edge) => edge % stepMs === 0)) ?? 1,
-      wanted,
+      idRange,
       pause,
       makePlan: (timelines) => planEdges({ ...request, ...comparison, interval, timelines, setting }, comparison.edges),
     })
@@ -207,7 +208,7 @@ export class Querier {
     const evaluated: Evaluated[] = []
     let isExact = true
     for (const [i, period] of periods.entries()) {
-      const cells = this.#cells(request, period, grouping, needs, aggregationsMax)
+      const cells = this.#createCells(request, period, grouping, needs, aggregationsMax)
       const merge = { plan: period.plan, groupOf: grouping.groupOf, needs }
       const distinct = await accumulate(this.#store, readings[i]!, merge, cells, totals)
       if (cells.inexact) isExact = false
@@ -218,15 +219,15 @@ export class Querier {
   }
 
   #stepsOf({ type }: MetricRow): readonly number[] {
-    return rollupKindOf(type) === 'set' ? this.#settings.setStepsMs : this.#settings.stepsMs
+    return rollupKindOf(type) === 'set' ? this.#settings.stepsMsOfSets : this.#settings.stepsMs
   }
 
-  async #select(metric: MetricRow, request: QueryRequest): Promise<Selected> {
+  async #select(metric: MetricRow, request: QueryRequest): Promise<SeriesSelection> {
     const list = await this.#series.sync(metric)
     return { list, grouping: list.group(request.selectionKey, request) }
   }
 
-  /** The groups with their last values before a period, and the cost of finding them. */
+  /** Adds to each group its last value before the range. Also returns the cost of finding the values. */
   async #addBefore(
     metric: MetricRow,
     request: QueryRequest & Pick<Plan, 'interval'>,
@@ -261,20 +262,21 @@ export class Querier {
     return { groups: new Map(entries), cost }
   }
 
-  /** The most groups × buckets in one period of the result. */
+  /** Maximum number of cells (groups × buckets) in one period of the result. */
   #cellsMax({ compare, bucketsMax = Number.POSITIVE_INFINITY }: QueryRequest, run: Run): number {
     const periods = compare === undefined ? 1 : 2
     return Math.min(bucketsMax, Math.floor(this.#settings.valuesMax / (periods * run.close().aggregationsMax)))
   }
 
   /**
-   * Throws if the query would read more rollups than the request has left; the error names a coarser step that fits.
+   * Charges the rollups that the query reads to the budget of the request. Throws if the budget has fewer left; the
+   * error names a coarser interval that fits.
    */
   #charge(
     metric: MetricRow,
     periods: readonly Period[],
     request: QueryRequest,
-    wanted: IdRange | undefined,
+    idRange: IdRange | undefined,
     session: QuerySession,
     run: Run,
   ): void {
@@ -285,7 +287,7 @@ export class Querier {
       return
     }
     const bucketsMax = this.#cellsMax(request, run)
-    const fits = fittingStep(periods, { ...request, setting: settingOf(metric), bucketsMax }, wanted, left)
+    const fits = fittingStep(periods, { ...request, setting: settingOf(metric), bucketsMax }, idRange, left)
     const advice = fits === undefined ? 'a shorter range is needed' : `an interval of ${fits} would fit`
     const { rollupsMax } = session
     const room =
@@ -297,7 +299,7 @@ export class Querier {
     )
   }
 
-  /** Undefined: the store no longer has a block. */
+  /** Opens the blocks of each period. Returns undefined if the store no longer has one of them. */
   async #open(
     metric: MetricRow,
     periods: readonly Period[],
@@ -314,26 +316,35 @@ export class Querier {
     return opened
   }
 
-  /** The sources with the ordinals of their series. Fetches missing series. */
-  async #locate(
+  /** Returns the opened blocks with the ordinals of their series. Fetches missing series. */
+  async #withSources(
     metric: MetricRow,
     request: QueryRequest,
-    selected: Selected,
+    selected: SeriesSelection,
     opened: readonly Opened[],
-  ): Promise<Located> {
+  ): Promise<SelectionWithSources> {
     let found = selected
     for (let attempts = 3; attempts >= 0; attempts--) {
       const sources = this.#sources.sourcesOf(opened, found.list)
       if (sources !== undefined) return { ...found, sources }
-      // The series was registered after the selection. Or the store lost writes and assigned other ordinals, so that a
-      // reset is needed.
+      // Either the series was registered after the selection, or the store lost writes and assigned other ordinals. In
+      // the second case the list must be fetched anew.
       if (attempts === 1) this.#series.drop(metric)
       if (attempts > 0) found = await this.#select(metric, request)
     }
     throw new Error(`a block of metric ${metric.name} has a series that is missing in the catalog`)
   }
 
-  #cells(request: QueryRequest, period: Period, { groups }: Grouping, needs: Needs, aggregationsMax: number): Cells {
+  /**
+   * Creates the cells of a period. They throw `query_too_large` when they grow beyond the values allowed in a result.
+   */
+  #createCells(
+    request: QueryRequest,
+    period: Period,
+    { groups }: Grouping,
+    needs: Needs,
+    aggregationsMax: number,
+  ): Cells {
     const { valuesMax } = this.#settings
     const { plan: planned, timelines } = period
     const buckets = planned.edges.length - 1
@@ -342,7 +353,7 @@ export class Querier {
     const cells = new Cells(groups.length, buckets, needs, (count) => {
       if (count <= cellsMax) return
       const bucketsMax = Math.floor(cellsMax / groups.length)
-      // A range may overlap two buckets at any interval.
+      // At any interval a range may overlap two buckets, so for fewer than two no interval is sure to fit.
       const fits = bucketsMax < 2 ? undefined : fittingInterval(planned, bucketsMax, finestKept(planned, timelines))
       const advice = fits === undefined ? '' : `; an interval of ${fits} would fit`
       throw new GatewayError(
@@ -351,13 +362,16 @@ export class Querier {
         { details: { valuesMax, groups: groups.length, buckets, ...(fits !== undefined && { fits }) } },
       )
     })
-    // Without grouping there is always one group, even without data.
+    // A query without grouping returns one group even if there is no data.
     if (!isGrouped(request) && groups.length > 0) cells.cellOf(0)
     return cells
   }
 }
 
-/** Undefined if the interval is not kept or gives too many buckets. Other errors are rethrown. */
+/**
+ * Returns undefined for an error that says that the interval is not kept or gives too many buckets. Rethrows other
+ * errors.
+ */
 function undefinedIfTooFine(error: unknown): undefined {
   const isTooFine =
     error instanceof GatewayError && (error.code === 'invalid_interval' || error.details?.['bucketsMax'] !== undefined)
@@ -368,7 +382,7 @@ function settingOf({ type }: MetricRow): RetentionSetting {
   return rollupKindOf(type) === 'set' ? 'SET_RESOLUTIONS' : 'RESOLUTIONS'
 }
 
-/** The number of buckets that kept data cannot fill, in the range or the earlier period. */
+/** The number of buckets that are unavailable, in the range or in the earlier period. */
 function unavailableIn(current: Plan, earlier: Plan | undefined, comparison: Comparison | undefined): number {
   if (earlier === undefined || comparison === undefined) return current.unavailableCount
   return comparison.bucketOf.reduce(
@@ -377,21 +391,21 @@ function unavailableIn(current: Plan, earlier: Plan | undefined, comparison: Com
   )
 }
 
-/** The series of the metric, and the groups of those that match. */
-interface Selected {
+/** The series of the metric, and the groups of the series that match the filter. */
+interface SeriesSelection {
   readonly list: SeriesList
   readonly grouping: Grouping
 }
 
-interface Located extends Selected {
-  /** One list for each period. */
+interface SelectionWithSources extends SeriesSelection {
+  /** The opened blocks of each period. */
   readonly sources: readonly (readonly Source[])[]
 }
 
 interface PlannedPeriods {
   readonly current: Period
   readonly comparison: Comparison | undefined
-  /** Undefined without a comparison, or if no bucket has a counterpart. */
+  /** Undefined if the query has no comparison, or if no bucket has a counterpart. */
   readonly earlier: Period | undefined
 }
 
@@ -400,7 +414,7 @@ interface Evaluated {
   readonly groups: ReadonlyMap<number, ResultGroup>
 }
 
-/** The groups with data in either period, by rank or by tags. */
+/** The groups of the result: those with data in either period, sorted by rank or by tags. */
 function resultGroups(
   request: QueryRequest,
   { evaluation, groups }: Evaluated,

@@ -4,18 +4,20 @@ import type { MetricRow } from '../store/store.ts'
 import type { QueryResult } from './compute/result.ts'
 import type { Aggregation } from './plan/aggregation.ts'
 
-/** What to compute from the data read. Queries that read the same data share a run, each with its own outputs. */
+/**
+ * What a query computes from the data of its run. Queries that read the same data share one run; each adds its outputs.
+ */
 export interface RunOutputs {
   readonly computed: readonly Aggregation[]
   readonly totals: boolean
-  /** The last values before the range. */
+  /** Whether the last value of each group before the range is needed. */
   readonly before: boolean
 }
 
 /**
- * Shared by all queries of one request: one clock, one budget of rollups, the blocks read so far, and results. Each
- * block is read once and equal queries run once, however often a document repeats them. Blocks stay in memory as long
- * as the request; the budget bounds them.
+ * The state that all queries of one request share: one clock, one budget of rollups, the blocks read so far, and
+ * results. Each block is read once and equal queries run once, however often a document repeats them. Blocks stay in
+ * memory until the request ends; the budget bounds them.
  */
 export class QuerySession {
   readonly rollupsMax: number
@@ -35,7 +37,7 @@ export class QuerySession {
     this.#now = now
   }
 
-  /** The time of all queries in the session. */
+  /** The time that all queries of the session take as now. */
   get nowMs(): number {
     this.#nowMs ??= this.#now()
     return this.#nowMs
@@ -45,7 +47,7 @@ export class QuerySession {
     return this.#rollupsLeft
   }
 
-  /** Begins a step of a request that also writes: drops earlier results, because the step must see earlier writes. */
+  /** Begins a step of a request that also writes. Drops earlier results, because the step must see earlier writes. */
   enter(step: string | number): void {
     if (step === this.#step) return
     this.#step = step
@@ -55,8 +57,8 @@ export class QuerySession {
   }
 
   /**
-   * Yields to the event loop; of several callers one resumes in each iteration. Called before planning: a plan may have
-   * tens of thousands of buckets, and the index snapshots of a hundred queries may arrive at once.
+   * Yields to the event loop. If several queries wait, one resumes in each iteration. Called before planning: a plan
+   * may have tens of thousands of buckets, and the index snapshots of a hundred queries may arrive at once.
    */
   pause(): Promise<void> {
     const pause = this.#lastPause
@@ -74,7 +76,10 @@ export class QuerySession {
     return row
   }
 
-  /** The result of an earlier run with the same key, if it has or can still add the outputs; else of a new run. */
+  /**
+   * Returns the result of an earlier run with the same key, if this run has the outputs or can still add them.
+   * Otherwise starts a run.
+   */
   run(
     metric: MetricRow,
     runKey: string,
@@ -90,7 +95,7 @@ export class QuerySession {
   }
 }
 
-/** One execution of a query, shared by equal queries. Until it is planned, later queries may add outputs. */
+/** One execution of a query, shared by equal queries. Later queries may add outputs until the query is planned. */
 export class Run {
   readonly result: Promise<QueryResult>
   readonly #computed = new Map<string, Aggregation>()
@@ -105,7 +110,7 @@ export class Run {
     this.result = execute(this)
   }
 
-  /** False: the run is closed and lacks some of the outputs. */
+  /** Adds outputs. Returns false if the run is closed and lacks some of them. */
   join(outputs: RunOutputs): boolean {
     const isCovered =
       outputs.computed.every(({ name }) => this.#computed.has(name)) &&
@@ -116,8 +121,8 @@ export class Run {
     return true
   }
 
-  /** Ends the time in which outputs can be added, and returns them. */
-  close(): RunOutputs & { /** The most aggregations of any single query. */ readonly aggregationsMax: number } {
+  /** Closes the run to new outputs and returns all of them. `aggregationsMax` is the maximum of any single query. */
+  close(): RunOutputs & { readonly aggregationsMax: number } {
     this.#isClosed = true
     return {
       computed: [...this.#computed.values()],
@@ -127,7 +132,7 @@ export class Run {
     }
   }
 
-  /** Rollups charged so far. A second attempt is not charged again. */
+  /** Rollups charged for this run. A second attempt replaces the charge of the first. */
   get rollups(): number {
     return this.#rollups
   }

@@ -3,11 +3,14 @@ import { tagValue } from './plan/tag-filter.ts'
 
 export interface TagValue {
   readonly value: string
-  /** Number of series with the value. */
+  /** Number of series that have the value. */
   readonly series: number
 }
 
-/** The values of a tag, most frequent first, then by text (code units). Series without the tag do not count. */
+/**
+ * The values of a tag: the most frequent first, equally frequent ones in order of code units. Series without the tag
+ * are ignored.
+ */
 export function tagValuesOf({ rows }: SeriesList, key: string, max: number): readonly TagValue[] {
   const counts = new Map<string, number>()
   for (const { tags } of rows) {

@@ -76,7 +76,7 @@ export function openQuerier(
     store,
     {
       stepsMs: resolutions.map(({ stepMs }) => stepMs),
-      setStepsMs: setResolutions.map(({ stepMs }) => stepMs),
+      stepsMsOfSets: setResolutions.map(({ stepMs }) => stepMs),
       valuesMax: 1_000_000,
       rollupsMax: 10_000_000,
       blockCacheBytesMax: 1 << 24,

@@ -7,7 +7,7 @@ import { countDistinct, type DistinctCounts } from './distinct.ts'
 import { limitsOf, NO_LIMITS } from './limit-counts.ts'
 import { type Merge, mergeEnds, mergeSums, mergeTotals } from './merge.ts'
 
-/** The opened blocks of a period, and the ordinals of their series in the list. */
+/** The opened blocks of a period, with the ordinals of their series in `list`. */
 export interface Reading {
   readonly metric: MetricRow
   readonly list: SeriesList
@@ -16,7 +16,7 @@ export interface Reading {
   readonly lookback: readonly Read[]
 }
 
-/** Merges opened blocks into cells. For a set it also returns the distinct members of each cell. */
+/** Merges opened blocks into cells. For a set, also returns the number of distinct members of each cell. */
 export async function accumulate(
   store: Store,
   { metric, list, stepsMs, sources, lookback }: Reading,

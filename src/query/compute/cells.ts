@@ -4,13 +4,13 @@ import type { Needs, Summary } from '../plan/aggregation.ts'
 import { LimitCounts } from './limit-counts.ts'
 
 /**
- * The accumulators of a query: groups × result buckets, as columns. A group takes a row of cells (a slot) with its
- * first rollup, so groups without data cost nothing.
+ * The accumulators of a query, as columns: one cell for each group and result bucket. A group gets a row of cells (a
+ * slot) at its first rollup, so groups without data take no memory.
  */
 export class Cells {
   readonly buckets: number
   readonly #needs: Needs
-  readonly #check: (cells: number) => void
+  readonly #checkSize: (cells: number) => void
   readonly #slotOf: Int32Array
   readonly #groups: number[] = []
   count = new Float64Array(0)
@@ -23,23 +23,26 @@ export class Cells {
   last = new Float64Array(0)
   readonly sketches: (QuantileSketch | undefined)[] = []
   readonly limitCounts: (LimitCounts | undefined)[] = []
-  /** A count reached its bound, or a counter may have increased by more than the stored running totals show. */
+  /**
+   * Whether results may be too small: a count reached `COUNT_MAX`, or a counter may have increased by more than its
+   * stored running totals show.
+   */
   inexact = false
 
-  /** `check` is called with the number of cells before it grows; throws if there are too many. */
+  /** `check` is called with the new number of cells before the columns grow. It throws if there are too many. */
   constructor(groups: number, buckets: number, needs: Needs, check: (cells: number) => void = () => {}) {
     this.buckets = buckets
     this.#needs = needs
-    this.#check = check
+    this.#checkSize = check
     this.#slotOf = new Int32Array(groups).fill(-1)
   }
 
-  /** The groups that have cells, in the order of their slots. */
+  /** The groups that have cells, ordered by slot. */
   get groups(): readonly number[] {
     return this.#groups
   }
 
-  /** The first cell of a group. */
+  /** The index of the first cell of a group. Adds a slot for a new group. */
   cellOf(group: number): number {
     let slot = this.#slotOf[group]!
     if (slot < 0) {
@@ -63,7 +66,7 @@ export class Cells {
   }
 
   #reserve(cells: number): void {
-    this.#check(cells)
+    this.#checkSize(cells)
     if (cells <= this.count.length) return
     const capacity = Math.max(cells, this.count.length * 2)
     this.count = grown(this.count, capacity, 0)
@@ -81,7 +84,7 @@ export class Cells {
   }
 }
 
-/** The summary of one cell. */
+/** The values of one cell, for aggregations. */
 export class CellSummary implements Summary {
   readonly #cells: Cells
   readonly #cell: number
@@ -127,12 +130,12 @@ export class CellSummary implements Summary {
   }
 }
 
-/** The summary of all cells of a group, for its whole range. Each property is merged when it is read. */
+/** The values of a group over the whole range, for aggregations. Each property merges the cells when it is read. */
 export class RangeSummary implements Summary {
   readonly #cells: Cells
   readonly #from: number
   readonly #to: number
-  /** The distinct members of a set in the whole range. */
+  /** Number of distinct members in the whole range; undefined unless the metric is a set. */
   readonly #distinct: number | undefined
   readonly seconds: number
 

@@ -8,22 +8,25 @@ import type { Compare } from '../plan/request.ts'
 import type { ComparisonTimes, ResultGroup } from './result.ts'
 
 /**
- * The earlier period that a query is compared with. The local clock decides for each bucket where its counterpart lies,
- * so the buckets of the earlier period differ from those of a query over it. The clock or the calendar may have skipped
- * some, and others have no counterpart in the query (January 29 to 31, when a February is compared with January).
+ * The earlier period that a query is compared with. The counterpart of each bucket is computed by the local clock, so
+ * the buckets of the earlier period differ from the buckets of a query over this period. Some buckets have no
+ * counterpart, because the clock or the calendar skipped it. Some earlier buckets are the counterpart of none (January
+ * 29 to 31, when a February is compared with January).
  */
 export interface Comparison {
-  /** The earlier period; its end is exclusive. */
+  /** Start and end of the earlier period; the end is exclusive. */
   readonly fromMs: number
   readonly toMs: number
-  /** Edges of the buckets to compute, including gaps between counterparts. Empty without any counterpart. */
+  /**
+   * Edges of the earlier buckets to compute, including gaps between counterparts. Empty if no bucket has a counterpart.
+   */
   readonly edges: Float64Array
-  /** For each bucket of the query the index of its counterpart, or -1. */
+  /** The index of the counterpart of each bucket of the query; -1 if it has none. */
   readonly bucketOf: Int32Array
   readonly times: ComparisonTimes
 }
 
-/** Throws `invalid_range`. */
+/** Computes the earlier period and the counterparts of all buckets. Throws `invalid_range`. */
 export function compareWith(
   compare: Compare,
   range: { readonly fromMs: number; readonly toMs: number; readonly zone: TimeZone },
@@ -62,7 +65,10 @@ export function compareWith(
   return { ...earlier, edges: all, bucketOf, times }
 }
 
-/** Starts and ends, ascending. A bucket that overlaps the next one ends there, as after half-hour clock changes. */
+/**
+ * All starts and ends, ascending. A bucket that overlaps the next one ends where the next begins; half-hour clock
+ * changes cause such overlaps.
+ */
 function edgesOf(starts: ReadonlySet<number>, startMs: Float64Array, endMs: Float64Array): Float64Array {
   const sorted = Float64Array.from(starts).sort()
   const endOf = new Map<number, number>()
@@ -76,7 +82,7 @@ function edgesOf(starts: ReadonlySet<number>, startMs: Float64Array, endMs: Floa
   return Float64Array.from(edges)
 }
 
-/** The group with the same group of the earlier period as `comparison`, aligned to the buckets of the query. */
+/** Returns the group with its earlier values as `comparison`, aligned to the buckets of the query. */
 export function compared(group: ResultGroup, earlier: ResultGroup, { bucketOf }: Comparison): ResultGroup {
   const buckets = bucketOf.length
   const aligned = (column: Float64Array): Float64Array =>

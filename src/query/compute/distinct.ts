@@ -5,15 +5,18 @@ import type { SeriesList } from '../plan/series-index.ts'
 import type { Cells } from './cells.ts'
 import type { Merge } from './merge.ts'
 
-/** Distinct members of each cell, and of each group over the whole range (empty unless requested). */
+/**
+ * Numbers of distinct members: of each cell, and of each group over the whole range. `totals` is empty unless
+ * requested.
+ */
 export interface DistinctCounts {
   readonly cells: Float64Array
   readonly totals: Float64Array
 }
 
 /**
- * Counts the distinct members of sets. Rollups only say which sketches exist. The store merges the sketches of all
- * series and stored buckets of a cell, so that a member counts once per cell.
+ * Counts the distinct members of sets. The rollups of a set only show which sketches exist. The store merges the
+ * sketches of all series and stored buckets of a cell, so a member counts once per cell.
  */
 export async function countDistinct(
   store: Store,
@@ -26,8 +29,8 @@ export async function countDistinct(
   const reads = new ReadFinder(plan.reads)
   const buckets = new BucketFinder(plan.edges)
   const seen = stepsMs.map(() => new Map<number, Set<number>>())
-  const unions: SetKey[][] = []
-  const unionOf = new Map<number, number>()
+  const cellUnions: SetKey[][] = []
+  const unionIndexOf = new Map<number, number>()
   for (const source of sources) {
     const { section, ordinals } = source
     for (let s = 0; s < section.seriesCount; s++) {
@@ -43,9 +46,9 @@ export async function countDistinct(
         const resolutionMs = stepsMs[read.level]!
         const bucketMs = floorTo(timeMs, resolutionMs)
         if (!addOnce(seen[read.level]!, ordinal, bucketMs)) continue
-        let union = unionOf.get(cell)
-        if (union === undefined) unionOf.set(cell, (union = unions.push([]) - 1))
-        unions[union]!.push({
+        let unionIndex = unionIndexOf.get(cell)
+        if (unionIndex === undefined) unionIndexOf.set(cell, (unionIndex = cellUnions.push([]) - 1))
+        cellUnions[unionIndex]!.push({
           metricId: metric.metricId,
           seriesId: list.rows[ordinal]!.seriesId,
           resolutionMs,
@@ -54,18 +57,21 @@ export async function countDistinct(
       }
     }
   }
-  const wholes: SetKey[][] = wantTotals ? cells.groups.map(() => []) : []
-  for (const [cell, union] of unionOf) {
-    const whole = wholes[Math.floor(cell / cells.buckets)]
-    if (whole !== undefined) for (const key of unions[union]!) whole.push(key)
+  const rangeUnions: SetKey[][] = wantTotals ? cells.groups.map(() => []) : []
+  for (const [cell, unionIndex] of unionIndexOf) {
+    const rangeUnion = rangeUnions[Math.floor(cell / cells.buckets)]
+    if (rangeUnion !== undefined) for (const key of cellUnions[unionIndex]!) rangeUnion.push(key)
   }
-  const counts = await store.countDistinct(metric.partition, [...unions, ...wholes])
+  const counts = await store.countDistinct(metric.partition, [...cellUnions, ...rangeUnions])
   const byCell = new Float64Array(cells.groups.length * cells.buckets)
-  for (const [cell, union] of unionOf) byCell[cell] = counts[union]!
-  return { cells: byCell, totals: Float64Array.from(counts.slice(unions.length)) }
+  for (const [cell, unionIndex] of unionIndexOf) byCell[cell] = counts[unionIndex]!
+  return { cells: byCell, totals: Float64Array.from(counts.slice(cellUnions.length)) }
 }
 
-/** False when this series and stored bucket were added before; several runs and the inbox may hold the same one. */
+/**
+ * Records a series and stored bucket. Returns false if they were recorded before: several runs and the inbox may hold
+ * the same stored bucket.
+ */
 function addOnce(seen: Map<number, Set<number>>, ordinal: number, bucketMs: number): boolean {
   let buckets = seen.get(ordinal)
   if (buckets === undefined) seen.set(ordinal, (buckets = new Set()))

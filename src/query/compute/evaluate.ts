@@ -7,14 +7,14 @@ import { type ResultGroup, UNAVAILABLE } from './result.ts'
 
 export interface Evaluation {
   readonly plan: Plan
-  /** Width of the finest stored bucket: the shortest time that a rate is computed over. */
+  /** Width of the finest stored bucket. A rate is computed over at least this time. */
   readonly baseMs: number
   readonly nowMs: number
   readonly computed: readonly Aggregation[]
   readonly groups: readonly GroupKey[]
-  /** For sets. */
+  /** Numbers of distinct members; undefined unless the metric is a set. */
   readonly distinct: DistinctCounts | undefined
-  /** Whether totals over the whole range are needed. */
+  /** Whether aggregations over the whole range (totals) are needed. */
   readonly totals: boolean
 }
 
@@ -35,7 +35,7 @@ export function emptyGroup({ groups, computed, plan }: Evaluation, group: number
   }
 }
 
-/** The `present` column of a group without data. */
+/** The column `present` of a group without data. */
 function presenceOf({ unavailable }: Plan): Uint8Array {
   return unavailable.map((isUnavailable) => isUnavailable * UNAVAILABLE)
 }
@@ -65,7 +65,8 @@ function bucketSeconds(evaluation: Evaluation): Float64Array {
 }
 
 /**
- * Length of a bucket, cut by the range and by now, at least one base bucket. A bucket that starts after now is not cut.
+ * The seconds of a bucket that lie within the range and before now, at least one base bucket. A bucket that starts
+ * after now is not cut at now.
  */
 export function secondsOf(
   { plan, nowMs, baseMs }: Pick<Evaluation, 'plan' | 'nowMs' | 'baseMs'>,
@@ -80,7 +81,7 @@ export function secondsOf(
 
 function totalsOf(evaluation: Evaluation, cells: Cells, slot: number): ReadonlyMap<string, number> {
   const { computed, distinct, plan } = evaluation
-  // Totals that miss a bucket would be wrong.
+  // Totals without the unavailable buckets would be wrong, so they are NaN.
   if (plan.unavailableCount > 0) return new Map(computed.map(({ name }) => [name, Number.NaN]))
   const seconds = secondsOf(evaluation, plan.fromMs, plan.toMs)
   const members = distinct?.totals[slot]
@@ -91,7 +92,7 @@ function totalsOf(evaluation: Evaluation, cells: Cells, slot: number): ReadonlyM
 
 type Tags = readonly (readonly [string, string])[]
 
-/** Orders by key, then value, pair by pair, in code units. */
+/** Compares tags pair by pair: by key, then by value, in order of code units. */
 export function compareTags(a: Tags, b: Tags): number {
   for (let i = 0; i < Math.min(a.length, b.length); i++) {
     for (const part of [0, 1] as const) {

@@ -1,9 +1,9 @@
 import type { SeriesRow } from '../../store/store.ts'
 
 /**
- * The counts of a histogram by the upper limits of its buckets. Counts are not cumulative over limits; those that are
- * stored so are added to their limit and taken from the next one. A quantile is interpolated linearly within the bucket
- * that holds its rank.
+ * The counts of a histogram, by the upper limit of each of its buckets. Each count is of one bucket. Counts that are
+ * stored as cumulative are added to their own limit and subtracted from the next one. A quantile is interpolated
+ * linearly within the bucket that contains its rank.
  */
 export class LimitCounts {
   readonly #counts = new Map<number, number>()
@@ -16,7 +16,10 @@ export class LimitCounts {
     for (const [limit, count] of other.#counts) this.add(limit, count)
   }
 
-  /** The first bucket starts at 0 if its limit is positive; the infinite one gives the highest finite limit. */
+  /**
+   * The quantile for `q` in [0, 1]. The first bucket starts at 0 if its limit is positive. A quantile in the infinite
+   * bucket is the highest finite limit.
+   */
   quantile(q: number): number {
     const buckets = [...this.#counts].sort(([a], [b]) => a - b)
     let total = 0

@@ -12,20 +12,21 @@ import type { SeriesLimits } from './limit-counts.ts'
 
 /**
  * Merges block columns into cells, without an object per rollup. Count, sum, min, max and sketch bins do not depend on
- * order and are merged block by block. First, last and running totals depend on the order of points within a series:
+ * order: they are merged block by block. First, last and running totals depend on the order of points within a series:
  * they are merged series by series, with the blocks of a series in order of arrival.
  */
 
 export interface Merge {
   readonly plan: Plan
-  /** Width of the stored buckets of each level. */
+  /** Width of the stored buckets, by level. */
   readonly stepsMs: readonly number[]
   readonly sources: readonly Source[]
   /**
-   * The group of each ordinal, -1 for none. Series registered since it was made lie beyond its end and have no group.
+   * The group of each ordinal; -1 for a series in no group. Ordinals beyond the end belong to series that were
+   * registered later; they are in no group.
    */
   readonly groupOf: Int32Array
-  /** Of a histogram. */
+  /** The upper limits of series, for histograms. */
   readonly limits: SeriesLimits
   readonly needs: Needs
 }
@@ -61,19 +62,20 @@ export function mergeSums({ plan, sources, groupOf, limits, needs }: Merge, cell
     const extremes = needs.extremes
     const min = extremes ? section.min : sum
     const max = extremes ? section.max : sum
-    for (let s = 0; s < section.seriesCount; s++) {
-      const group = groupOf[ordinals[s]!] ?? -1
+    for (let seriesIndex = 0; seriesIndex < section.seriesCount; seriesIndex++) {
+      const group = groupOf[ordinals[seriesIndex]!] ?? -1
       if (group < 0) continue
-      for (let row = rowStart[s]!; row < rowStart[s + 1]!; row++) {
+      for (let row = rowStart[seriesIndex]!; row < rowStart[seriesIndex + 1]!; row++) {
         const timeMs = bucketMs[row]!
         if (reads.findFor(source, timeMs) === undefined) continue
         const cell = cells.cellOf(group) + buckets.find(timeMs)
         cells.count[cell] = addCounts(cells.count[cell]!, count[row]!)
         counted = addCounts(counted, count[row]!)
-        if (isInner(limits, ordinals[s]!)) addInner(cells, cell, limits, needs, ordinals[s]!, sum[row]!)
+        if (isInner(limits, ordinals[seriesIndex]!))
+          addInner(cells, cell, limits, needs, ordinals[seriesIndex]!, sum[row]!)
         else {
           cells.sum[cell]! += sum[row]!
-          if (needs.limits) cells.limitCountsOf(cell).add(limits.upper[ordinals[s]!]!, sum[row]!)
+          if (needs.limits) cells.limitCountsOf(cell).add(limits.upper[ordinals[seriesIndex]!]!, sum[row]!)
         }
         if (extremes) {
           if (min[row]! < cells.min[cell]!) cells.min[cell] = min[row]!
@@ -87,19 +89,20 @@ export function mergeSums({ plan, sources, groupOf, limits, needs }: Merge, cell
 }
 
 /**
- * Merges first and last of gauges. On equal times within a series, `last` takes the later arrival and `first` the
- * earlier one. On equal times between series of a group, `last` takes the greater value and `first` the smaller one.
+ * Merges first and last values of gauges. At equal times within a series, `last` is the value that arrived last and
+ * `first` the one that arrived first. At equal times in different series of a group, `last` is the greater value and
+ * `first` the smaller one.
  */
 export function mergeEnds(merge: Merge, cells: Cells): void {
   const { plan, groupOf } = merge
   const reads = new ReadFinder(plan.reads)
   const buckets = new BucketFinder(plan.edges)
-  const n = cells.buckets
-  const firstMs = new Float64Array(n).fill(Number.POSITIVE_INFINITY)
-  const lastMs = new Float64Array(n).fill(Number.NEGATIVE_INFINITY)
-  const first = new Float64Array(n)
-  const last = new Float64Array(n)
-  const touched: number[] = []
+  const bucketCount = cells.buckets
+  const firstMs = new Float64Array(bucketCount).fill(Number.POSITIVE_INFINITY)
+  const lastMs = new Float64Array(bucketCount).fill(Number.NEGATIVE_INFINITY)
+  const first = new Float64Array(bucketCount)
+  const last = new Float64Array(bucketCount)
+  const touchedBuckets: number[] = []
   eachSeries(merge, (ordinal, parts) => {
     const group = groupOf[ordinal]!
     for (const { source, series } of parts) {
@@ -108,7 +111,7 @@ export function mergeEnds(merge: Merge, cells: Cells): void {
         const timeMs = section.bucketMs[row]!
         if (reads.findFor(source, timeMs) === undefined) continue
         const bucket = buckets.find(timeMs)
-        if (lastMs[bucket] === Number.NEGATIVE_INFINITY) touched.push(bucket)
+        if (lastMs[bucket] === Number.NEGATIVE_INFINITY) touchedBuckets.push(bucket)
         if (section.lastMs[row]! >= lastMs[bucket]!) {
           lastMs[bucket] = section.lastMs[row]!
           last[bucket] = section.last[row]!
@@ -119,7 +122,7 @@ export function mergeEnds(merge: Merge, cells: Cells): void {
         }
       }
     }
-    for (const bucket of touched) {
+    for (const bucket of touchedBuckets) {
       const cell = cells.cellOf(group) + bucket
       mergeLast(cells, cell, lastMs[bucket]!, last[bucket]!)
       if (
@@ -132,7 +135,7 @@ export function mergeEnds(merge: Merge, cells: Cells): void {
       firstMs[bucket] = Number.POSITIVE_INFINITY
       lastMs[bucket] = Number.NEGATIVE_INFINITY
     }
-    touched.length = 0
+    touchedBuckets.length = 0
   })
 }
 
@@ -144,18 +147,18 @@ function mergeLast(cells: Cells, cell: number, timeMs: number, value: number): v
 }
 
 /**
- * Merges running totals of counters. The increase between two totals of a series goes to the result bucket of the later
- * one. `lookback` are additional reads, before the range and in its unavailable stretches, that may hold the total
- * before the first. An increase across a stretch that could not be read is unknown.
+ * Merges running totals of counters. The increase between two totals of a series is added to the result bucket of the
+ * later total. `lookback` are additional reads, before the range and in its unavailable buckets, that may find the
+ * total before the first one. An increase across a stretch that was not read is unknown.
  */
 export function mergeTotals(merge: Merge, lookback: readonly Read[], cells: Cells): void {
   const { plan, stepsMs, groupOf, limits, needs } = merge
   const reads = new ReadFinder([...lookback, ...plan.reads].sort((a, b) => a.fromMs - b.fromMs))
   const inRange = new ReadFinder(plan.reads)
-  const unread = unreadBefore(plan, lookback)
+  const unreadUntilMs = unreadBefore(plan, lookback)
   const buckets = new BucketFinder(plan.edges)
   eachSeries(merge, (ordinal, parts) => {
-    // A stored bucket may have totals in several runs and in the inbox.
+    // Several runs and the inbox may hold totals of the same stored bucket.
     const byBucket = new Map<number, Totals>()
     for (const { source, series } of parts) {
       const { section } = source
@@ -180,7 +183,7 @@ export function mergeTotals(merge: Merge, lookback: readonly Read[], cells: Cell
         cells.inexact ||= totals.inexact
         const bucket = buckets.find(storedMs)
         const cell = cells.cellOf(groupOf[ordinal]!) + bucket
-        const isKnown = previousMs >= unread[bucket]!
+        const isKnown = previousMs >= unreadUntilMs[bucket]!
         if (!isKnown && previousMs > Number.NEGATIVE_INFINITY) cells.inexact = true
         const joins = isKnown && totals.timeMs[0]! - previousMs <= SILENCE_MS_MAX
         const increase = totals.increase() + (joins ? increaseBetween(previous, totals.value[0]!) : 0)
@@ -197,40 +200,43 @@ export function mergeTotals(merge: Merge, lookback: readonly Read[], cells: Cell
   })
 }
 
-/** For each bucket the end of the last earlier stretch that was not read at all. */
+/**
+ * For each bucket, the end of the last unavailable bucket up to it that `lookback` did not read; -Infinity if there is
+ * none.
+ */
 function unreadBefore({ edges, unavailable, fromMs }: Plan, lookback: readonly Read[]): Float64Array {
   const found = new ReadFinder(lookback)
-  const unread = new Float64Array(unavailable.length)
+  const unreadUntilMs = new Float64Array(unavailable.length)
   let lastMs = Number.NEGATIVE_INFINITY
-  for (let i = 0; i < unread.length; i++) {
+  for (let i = 0; i < unreadUntilMs.length; i++) {
     if (unavailable[i] === 1 && found.find(Math.max(fromMs, edges[i]!)) === undefined) lastMs = edges[i + 1]!
-    unread[i] = lastMs
+    unreadUntilMs[i] = lastMs
   }
-  return unread
+  return unreadUntilMs
 }
 
-interface Part {
+interface SeriesPart {
   readonly source: Source
-  /** Index of the series in the section. */
+  /** Index of the series within the section. */
   readonly series: number
 }
 
-/** Visits each series that belongs to a group, with its parts in the order of the sources. */
-function eachSeries({ sources, groupOf }: Merge, visit: (ordinal: number, parts: readonly Part[]) => void): void {
+/** Calls `visit` for each series in a group, with its parts in the order of the sources. */
+function eachSeries({ sources, groupOf }: Merge, visit: (ordinal: number, parts: readonly SeriesPart[]) => void): void {
   const starts = new Uint32Array(groupOf.length + 1)
   for (const { ordinals, section } of sources) {
-    for (let s = 0; s < section.seriesCount; s++) {
-      const ordinal = ordinals[s]!
+    for (let seriesIndex = 0; seriesIndex < section.seriesCount; seriesIndex++) {
+      const ordinal = ordinals[seriesIndex]!
       if ((groupOf[ordinal] ?? -1) >= 0) starts[ordinal + 1]!++
     }
   }
   for (let i = 0; i < groupOf.length; i++) starts[i + 1]! += starts[i]!
-  const parts = new Array<Part>(starts[groupOf.length]!)
+  const parts = new Array<SeriesPart>(starts[groupOf.length]!)
   const next = starts.slice()
   for (const source of sources) {
-    for (let s = 0; s < source.section.seriesCount; s++) {
-      const ordinal = source.ordinals[s]!
-      if ((groupOf[ordinal] ?? -1) >= 0) parts[next[ordinal]!++] = { source, series: s }
+    for (let seriesIndex = 0; seriesIndex < source.section.seriesCount; seriesIndex++) {
+      const ordinal = source.ordinals[seriesIndex]!
+      if ((groupOf[ordinal] ?? -1) >= 0) parts[next[ordinal]!++] = { source, series: seriesIndex }
     }
   }
   for (let ordinal = 0; ordinal < groupOf.length; ordinal++) {

@@ -7,13 +7,16 @@ import { accumulate, type Reading } from './accumulate.ts'
 import { CellSummary, Cells } from './cells.ts'
 import { compareTags, secondsOf } from './evaluate.ts'
 
-/** Groups ranked at a time if they need sketches (kilobytes each) or counts by limit: each series may be a group. */
+/**
+ * Groups ranked in one step if they need sketches or counts by limit, which take kilobytes each. There may be as many
+ * groups as series.
+ */
 const SKETCHED_GROUPS_MAX = 4_096
 
 /**
- * Ranks the groups by one number over the whole range and keeps the first n in that order. The others are left out or
- * merged into a remainder. Equal groups are ordered by tags, groups without the number come last, and groups without
- * data are left out. Each group costs one cell, because only numbers over the whole range are computed.
+ * Ranks the groups by one value over the whole range and returns the first n in this order. The other groups are left
+ * out, or merged into a remainder. Groups of equal value are ordered by tags, groups whose value is NaN come last, and
+ * groups without data are left out. Each group takes one cell, because only values over the whole range are computed.
  */
 export async function topGroups(
   store: Store,
@@ -24,21 +27,21 @@ export async function topGroups(
   top: Top,
 ): Promise<Grouping> {
   const { groups, groupOf } = grouping
-  // Unavailable buckets are ignored: the others decide the rank.
+  // The rank is computed without the unavailable buckets.
   const oneBucket = {
     edges: Float64Array.of(plan.fromMs, plan.toMs),
     unavailable: new Uint8Array(1),
     unavailableCount: 0,
   }
-  const whole: Plan = { ...plan, ...oneBucket }
+  const wholeRange: Plan = { ...plan, ...oneBucket }
   const needs = needsOf([top.by], reading.metric.type)
-  const seconds = secondsOf({ plan: whole, ...clock }, whole.fromMs, whole.toMs)
+  const seconds = secondsOf({ plan: wholeRange, ...clock }, wholeRange.fromMs, wholeRange.toMs)
   const ranked: { readonly group: number; readonly value: number }[] = []
-  const step = needs.sketches || needs.limits ? SKETCHED_GROUPS_MAX : Math.max(1, groups.length)
-  for (let first = 0; first < groups.length; first += step) {
-    const groupOfStep = groupOf.map((group) => (group >= first && group < first + step ? group - first : -1))
-    const cells = new Cells(step, 1, needs)
-    const distinct = await accumulate(store, reading, { plan: whole, groupOf: groupOfStep, needs }, cells, false)
+  const groupsPerStep = needs.sketches || needs.limits ? SKETCHED_GROUPS_MAX : Math.max(1, groups.length)
+  for (let first = 0; first < groups.length; first += groupsPerStep) {
+    const groupOfStep = groupOf.map((group) => (group >= first && group < first + groupsPerStep ? group - first : -1))
+    const cells = new Cells(groupsPerStep, 1, needs)
+    const distinct = await accumulate(store, reading, { plan: wholeRange, groupOf: groupOfStep, needs }, cells, false)
     for (const [slot, group] of cells.groups.entries()) {
       if (cells.count[slot]! === 0) continue
       ranked.push({

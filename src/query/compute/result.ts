@@ -4,34 +4,34 @@ import type { MetricRow } from '../../store/store.ts'
 import type { Aggregation } from '../plan/aggregation.ts'
 import type { Fill } from '../plan/request.ts'
 
-/** The value in `present` of a bucket that kept data cannot fill. */
+/** Marks a bucket in `present` as unavailable: the stored buckets still kept do not cover it exactly. */
 export const UNAVAILABLE = 2
 
-/** The result of a query: one row of buckets, and columns over it for each group. */
+/** The result of a query: the buckets, and for each group one column of values per aggregation. */
 export interface QueryResult {
   readonly metric: MetricRow
-  /** The range after widening to stored buckets: `fromMs` inclusive, `toMs` exclusive. */
+  /** The range, widened to stored buckets. `fromMs` is inclusive, `toMs` exclusive. */
   readonly fromMs: number
   readonly toMs: number
-  /** The interval used, in its shortest form: `15m`, `1d`. */
+  /** The interval of the buckets, as its shortest text: `15m`, `1d`. */
   readonly interval: string
   readonly timezone: string
   readonly fill: Fill
   readonly aggregations: readonly Aggregation[]
-  /** Start of each bucket, and its (exclusive) end. */
+  /** Start and end of each bucket; the end is exclusive. */
   readonly startMs: Float64Array
   readonly endMs: Float64Array
-  /** The buckets of the earlier period; undefined unless the query compares. */
+  /** The buckets of the earlier period; undefined if the query has no comparison. */
   readonly comparison?: ComparisonTimes | undefined
-  /** Sorted by tags or by rank, a remainder last. Exactly one without grouping. */
+  /** Sorted by tags or by rank; the remainder is last. A query without grouping has exactly one group. */
   readonly groups: readonly ResultGroup[]
   readonly meta: QueryMeta
 }
 
-/** For each bucket, the bucket of the earlier period that it is compared with. */
+/** The counterpart of each bucket: the bucket of the earlier period that it is compared with. */
 export interface ComparisonTimes {
   readonly startMs: Float64Array
-  /** Equal to the start if the earlier period has no such bucket. */
+  /** Equal to the start if the bucket has no counterpart. */
   readonly endMs: Float64Array
   /** For display: `previous period`, `1w before`. */
   readonly label: string
@@ -39,28 +39,36 @@ export interface ComparisonTimes {
 
 export interface ResultGroup {
   /**
-   * Keys and values of the grouping, in the order of the query; all tags if by series. A missing tag is the empty text.
+   * The tags that the query groups by, in its order; all tags of the series if it groups by series. A missing tag has
+   * an empty value.
    */
   readonly tags: readonly (readonly [key: string, value: string])[]
   /** Set if the query groups by series. */
   readonly series: { readonly seriesId: Id64; readonly tags: CanonicalTags } | undefined
-  /** For each bucket 1 if it has points, {@link UNAVAILABLE} if kept data cannot fill it, else 0. */
+  /**
+   * One entry per bucket: 1 = has points, 0 = has none, {@link UNAVAILABLE} = the stored buckets still kept do not
+   * cover it exactly.
+   */
   readonly present: Uint8Array
-  /** A column for each computed aggregation by name; NaN where the number does not exist. */
+  /** One column of values for each computed aggregation, by its name. NaN where there is no value. */
   readonly values: ReadonlyMap<string, Float64Array>
-  /** Each aggregation over the whole range; NaN if a bucket is unavailable. Empty without data or if not requested. */
+  /**
+   * The value of each aggregation over the whole range; NaN if a bucket is unavailable. Empty if the group has no data
+   * or totals were not requested.
+   */
   readonly totals: ReadonlyMap<string, number>
-  /** The last value before the range by aggregation name; set only for `fill: previous`. */
+  /** The last value before the range for each aggregation, by its name. Set only for `fill: previous`. */
   readonly before?: ReadonlyMap<string, number>
-  /** The merged groups outside of the top n; it has no tags. */
+  /** Set if this group is the remainder: all groups outside of the top n, merged. It has no tags. */
   readonly isRemainder?: true
   /**
-   * The same group in the earlier period, its columns aligned to the buckets of this one. Set if the query compares.
+   * The same group in the earlier period, with its columns aligned to the buckets of this one. Set if the query has a
+   * comparison.
    */
   readonly comparison?: ResultGroup
 }
 
-/** A key of the group, the same in every result. */
+/** Identifies a group: the same group has the same key in every result. */
 export function groupKey({ tags, series, isRemainder }: Pick<ResultGroup, 'tags' | 'series' | 'isRemainder'>): string {
   if (isRemainder === true) return 'remainder'
   return series === undefined ? JSON.stringify(tags) : formatId(series.seriesId)
@@ -71,36 +79,38 @@ export interface QueryMeta {
   readonly resolutionsMs: readonly number[]
   readonly rollupsRead: number
   readonly blocksRead: number
-  /** Blocks that were in the cache. */
+  /** Number of blocks that were in the cache. */
   readonly cacheHits: number
   /**
-   * False if a count is at its bound, or running totals came too late or decreased too often. Numbers may be too small.
+   * False if values may be too small: a count reached its bound, or running totals arrived too late or decreased too
+   * often.
    */
   readonly isExact: boolean
-  /** Buckets that kept data cannot fill exactly, in the range or the earlier period. */
+  /** Number of unavailable buckets, in the range or the earlier period. */
   readonly bucketsUnavailable: number
-  /** Rollups charged to the budget of the request. */
+  /** Number of rollups charged to the budget of the request. */
   readonly cost: number
   readonly durationMs: number
   readonly nowMs: number
 }
 
-/** One chart line after filling, in order of time. `null` is a number that does not exist. */
+/** One line of a chart after filling: rows in order of time. A value is `null` where there is none. */
 export interface Line {
   readonly bucket: readonly number[]
   readonly values: readonly (number | null)[]
 }
 
 /**
- * One column of a group with its empty buckets filled: `none` leaves them out, `null` and `zero` fill them, `previous`
- * repeats the last value, even of before the range (null without one). An unavailable bucket is always null. A bucket
- * counts as empty only if it is empty in both periods, so that a line and its comparison have the same rows.
+ * Returns a column of a group with its empty buckets filled. `none` omits empty buckets, `null` and `zero` set this
+ * value, `previous` repeats the last value, also from before the range (`null` if there is none). An unavailable bucket
+ * is always null. A bucket counts as empty only if it is empty in both periods, so a line and its comparison have the
+ * same rows.
  */
 export function fillLine(group: ResultGroup, name: string, fill: Fill): Line {
   return lineOf(group, group, name, fill)
 }
 
-/** The line of the earlier period with the same rows as {@link fillLine}; undefined unless the query compares. */
+/** The line of the earlier period, with the same rows as {@link fillLine}. Undefined if the query has no comparison. */
 export function fillComparison(group: ResultGroup, name: string, fill: Fill): Line | undefined {
   return group.comparison && lineOf(group, group.comparison, name, fill)
 }

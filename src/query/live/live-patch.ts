@@ -2,21 +2,24 @@ import { compareIds } from '../../model/id.ts'
 import { fillComparison, fillLine, groupKey, type Line, type QueryResult, type ResultGroup } from '../compute/result.ts'
 
 /**
- * The next update of a live query. A snapshot replaces everything that the client has. A patch holds the buckets that
- * are new or changed, and only groups with such buckets. The client removes buckets that start before `dropBeforeMs`,
- * and groups without buckets.
+ * The next update of a live query. A snapshot replaces everything that the client has. A patch holds new and changed
+ * buckets, and only groups that have some. The client removes buckets that start before `dropBeforeMs`, and then groups
+ * without buckets.
  */
 export interface LiveUpdate {
   readonly kind: 'snapshot' | 'patch'
-  /** In a patch: the changed part of the newest result, already filled. */
+  /**
+   * In a snapshot the whole result. In a patch the changed part of the newest result, with empty buckets already
+   * filled.
+   */
   readonly result: QueryResult
   readonly dropBeforeMs: number | undefined
 }
 
 export interface PatchOptions {
-  /** Whether the client selects totals: a group with changed totals is then in a patch even without changed buckets. */
+  /** Whether the client selects totals. If so, a patch also holds groups of which only the totals changed. */
   readonly totals: boolean
-  /** Whether groups are ordered by rank. A patch cannot change the order. */
+  /** Whether groups are sorted by rank. A patch cannot change the order of groups. */
   readonly ranked: boolean
 }
 
@@ -24,31 +27,34 @@ export function snapshotOf(result: QueryResult): LiveUpdate {
   return { kind: 'snapshot', result, dropBeforeMs: undefined }
 }
 
-/** The update from one result to a later one: a snapshot if a patch cannot express it, undefined if they are equal. */
+/**
+ * Returns the update from one result to a later one: a snapshot if a patch cannot express it, undefined if they are
+ * equal.
+ */
 export function updateBetween(before: QueryResult, after: QueryResult, options: PatchOptions): LiveUpdate | undefined {
   const shift = shiftOf(before, after)
   if (shift === undefined) return snapshotOf(after)
   const known = new Map(before.groups.map((group) => [groupKey(group), group]))
   const groups: ResultGroup[] = []
-  let place = -1
-  const places = new Map([...known.keys()].map((key, index) => [key, index]))
+  let lastPosition = -1
+  const positions = new Map([...known.keys()].map((key, index) => [key, index]))
   for (const group of after.groups) {
     const key = groupKey(group)
     const earlier = known.get(key)
     known.delete(key)
-    const at = places.get(key)
-    // The order changed, or a new group is ranked.
-    if (at === undefined ? options.ranked : at < place) return snapshotOf(after)
-    if (at !== undefined) place = at
+    const position = positions.get(key)
+    // A patch can neither change the order of groups nor insert a group into a ranking.
+    if (position === undefined ? options.ranked : position < lastPosition) return snapshotOf(after)
+    if (position !== undefined) lastPosition = position
     const changed = changedBuckets(before, earlier, after, group, shift)
     if (changed === undefined) return snapshotOf(after)
     const isChanged =
       changed.includes(1) || (options.totals && (earlier === undefined || !sameNumbers(earlier.totals, group.totals)))
     if (isChanged) groups.push(changedPart(after, group, changed))
   }
-  // A removed group must have no buckets left after the client drops those before the range.
+  // A group may disappear only if the client then has none of its buckets left, after it drops those before the range.
   for (const group of known.values()) {
-    if (after.fill !== 'none' || options.ranked || listed(group).some((bucket) => bucket >= shift))
+    if (after.fill !== 'none' || options.ranked || bucketsInLine(group).some((bucket) => bucket >= shift))
       return snapshotOf(after)
   }
   if (groups.length === 0 && shift === 0) return undefined
@@ -59,7 +65,10 @@ export function updateBetween(before: QueryResult, after: QueryResult, options: 
   }
 }
 
-/** How many buckets the range has moved: bucket i was bucket i + shift before. Undefined: the buckets are different. */
+/**
+ * The number of buckets by which the range moved: bucket i was bucket i + shift before. Undefined if other buckets
+ * differ.
+ */
 function shiftOf(before: QueryResult, after: QueryResult): number | undefined {
   const isSame =
     before.interval === after.interval &&
@@ -74,7 +83,7 @@ function shiftOf(before: QueryResult, after: QueryResult): number | undefined {
   return shift
 }
 
-/** 1 for each bucket of the group that is new or changed. Undefined: a bucket was removed. */
+/** One entry per bucket of the group: 1 = new or changed. Undefined if a bucket was removed. */
 function changedBuckets(
   before: QueryResult,
   earlier: ResultGroup | undefined,
@@ -83,9 +92,9 @@ function changedBuckets(
   shift: number,
 ): Uint8Array | undefined {
   const changed = new Uint8Array(after.startMs.length)
-  for (const bucket of listed(group, after.fill)) changed[bucket] = 1
+  for (const bucket of bucketsInLine(group, after.fill)) changed[bucket] = 1
   if (earlier === undefined) return changed
-  const shown = listed(earlier, before.fill)
+  const shown = bucketsInLine(earlier, before.fill)
   for (const bucket of shown) {
     if (bucket >= shift && changed[bucket - shift] === 0) return undefined
   }
@@ -110,17 +119,17 @@ function markDifferences(before: Line, after: Line, shift: number, differs: Uint
   for (let i = 0; i < after.bucket.length; i++) {
     const bucket = after.bucket[i]! + shift
     while (row < before.bucket.length && before.bucket[row]! < bucket) row++
-    // The mark does not matter for a bucket that was not shown before: it counts as changed anyway.
+    // A bucket that the client does not have yet may be marked or not: it counts as changed anyway.
     if (before.values[row] !== after.values[i]) differs[after.bucket[i]!] = 1
   }
 }
 
-/** The buckets in a line of the group. */
-function listed(group: ResultGroup, fill: QueryResult['fill'] = 'none'): readonly number[] {
+/** The buckets that a line of the group has after filling. */
+function bucketsInLine(group: ResultGroup, fill: QueryResult['fill'] = 'none'): readonly number[] {
   return fillLine(group, '', fill).bucket
 }
 
-/** The group with only these buckets, filled. */
+/** The group reduced to its changed buckets, with filled values. */
 function changedPart(result: QueryResult, group: ResultGroup, changed: Uint8Array): ResultGroup {
   const { comparison } = group
   const names = [...group.values.keys()]

@@ -5,33 +5,35 @@ import type { QueryInput } from '../plan/request.ts'
 import { type LiveUpdate, type PatchOptions, snapshotOf, updateBetween } from './live-patch.ts'
 
 export interface LiveSettings {
-  /** The shortest time between two runs of a query. */
+  /** Minimum time between the starts of two runs of a query. */
   readonly everyMs: number
-  /** A query also runs after this time without commits: ranges move on, and notifications of commits may be lost. */
+  /**
+   * Time after which a query runs even without commits: its range moves on, and notifications of commits may be lost.
+   */
   readonly pollMs: number
-  /** Subscriptions of this process, and of one key. */
+  /** Maximum number of subscriptions in this process, and of one key. */
   readonly subscriptionsMax: number
   readonly subscriptionsPerKeyMax: number
-  /** Queries that run at the same time; others wait in a queue. */
+  /** Maximum number of queries that run at the same time; others wait in a queue. */
   readonly runsMax: number
 }
 
-/** The shortest time between two runs of one live query: people do not read charts faster. */
+/** Minimum time between the starts of two runs of a live query: people do not read charts faster. */
 const LIVE_EVERY_MS = 1_000
-/** How long a live query that heard of no commit waits for its next run, since notifications may get lost. */
+/** Time after which a live query runs even without commits, because notifications of commits may be lost. */
 const LIVE_POLL_MS = 10_000
-/** Live queries that run at the same time: other queries need the CPU too. */
+/** Maximum number of live queries that run at the same time: other queries need the CPU too. */
 const LIVE_RUNS_MAX = 4
 
-/** The bounds that are constants. */
+/** The settings that are constants. */
 export const LIVE_BOUNDS = { everyMs: LIVE_EVERY_MS, pollMs: LIVE_POLL_MS, runsMax: LIVE_RUNS_MAX }
 
-/** The parts of the gateway that live queries need. */
+/** The operations of the gateway that live queries need. */
 export interface LiveSource {
   query(project: string, input: QueryInput): Promise<QueryResult>
   onCommit(listener: (metricIds: readonly Id64[]) => void): () => void
   now(): number
-  /** Starts a timer; the returned function cancels it. */
+  /** Starts a timer. The returned function cancels it. */
   after(ms: number, run: () => void): () => void
 }
 
@@ -41,11 +43,11 @@ interface Subscriber {
 }
 
 /**
- * Live queries. All subscribers of equal queries share one topic. Its query runs after commits to its metric, and each
- * subscriber gets the difference between its previous result and the newest one. A slow subscriber skips results;
- * nothing is queued for it.
+ * Runs live queries. All subscribers of equal queries share one {@link LiveQuery}. It runs after commits to its metric,
+ * and each subscriber gets the difference between its previous result and the newest one. A slow subscriber skips
+ * results: nothing is queued for it.
  *
- * | state of a topic | meaning | on a commit or a new subscriber |
+ * | state of a live query | meaning | on a commit or a new subscriber |
  * | --- | --- | --- |
  * | `idle` | the poll timer is set | `delayed`, or `queued` if `everyMs` have passed since the last run |
  * | `delayed` | waits until `everyMs` have passed, then `queued` | – |
@@ -53,17 +55,17 @@ interface Subscriber {
  * | `running` | the query runs, then `idle` | `outdated` |
  * | `outdated` | the query runs, then `delayed` or `queued` | – |
  *
- * A topic ends with its last subscription.
+ * A live query is dropped when its last subscription ends.
  */
 export class LiveQueries {
   readonly #source: LiveSource
   readonly #settings: LiveSettings
-  readonly #topics = new Map<string, Topic>()
-  /** Number of subscriptions by key. */
-  readonly #subscriptions = new Map<string, number>()
-  readonly #queue: Topic[] = []
-  #running = 0
-  #count = 0
+  readonly #liveQueries = new Map<string, LiveQuery>()
+  /** Number of subscriptions, by key. */
+  readonly #subscriptionsByKey = new Map<string, number>()
+  readonly #queue: LiveQuery[] = []
+  #runCount = 0
+  #subscriptionCount = 0
   #stopListening: (() => void) | undefined
   #isClosed = false
 
@@ -72,145 +74,154 @@ export class LiveQueries {
     this.#settings = settings
   }
 
-  /** The number of objects in memory for subscribers. */
-  get held(): { readonly subscriptions: number; readonly topics: number; readonly keys: number } {
-    return { subscriptions: this.#count, topics: this.#topics.size, keys: this.#subscriptions.size }
+  /** Numbers of the objects that are in memory for subscribers. */
+  get held(): { readonly subscriptions: number; readonly liveQueries: number; readonly keys: number } {
+    return {
+      subscriptions: this.#subscriptionCount,
+      liveQueries: this.#liveQueries.size,
+      keys: this.#subscriptionsByKey.size,
+    }
   }
 
   /**
-   * Yields a snapshot, then updates, until the iterator is returned or this object is closed. An error of the query
+   * Yields a snapshot, then updates, until the caller ends the iterator or `close` is called. An error of the query
    * ends the iterator, except while the store is unavailable. Throws `rate_limited` or `overloaded` if there are too
    * many subscriptions.
    */
   subscribe({ project, keyId }: Subscriber, input: QueryInput): AsyncIterableIterator<LiveUpdate> {
     const { subscriptionsMax, subscriptionsPerKeyMax } = this.#settings
     if (this.#isClosed) throw stopping()
-    const keyCount = this.#subscriptions.get(keyId) ?? 0
+    const keyCount = this.#subscriptionsByKey.get(keyId) ?? 0
     if (keyCount >= subscriptionsPerKeyMax) {
       throw new GatewayError('rate_limited', `a key may have at most ${subscriptionsPerKeyMax} live queries`, {
         details: { max: subscriptionsPerKeyMax },
       })
     }
-    if (this.#count >= subscriptionsMax) {
+    if (this.#subscriptionCount >= subscriptionsMax) {
       throw new GatewayError('overloaded', `the gateway has ${subscriptionsMax} live queries, the most it allows`, {
         details: { max: subscriptionsMax },
       })
     }
-    this.#count++
-    this.#subscriptions.set(keyId, keyCount + 1)
-    this.#stopListening ??= this.#source.onCommit((metricIds) => this.#refreshTopicsOf(metricIds))
+    this.#subscriptionCount++
+    this.#subscriptionsByKey.set(keyId, keyCount + 1)
+    this.#stopListening ??= this.#source.onCommit((metricIds) => this.#refreshQueriesOf(metricIds))
     const key = `${project}\n${JSON.stringify(input, mapsAsLists)}`
-    let topic = this.#topics.get(key)
-    if (topic === undefined) this.#topics.set(key, (topic = new Topic(key, project, input)))
-    const subscription = new Subscription(topic, patchOptions(input), () => this.#leave(topic, subscription, keyId))
-    topic.subscriptions.add(subscription)
-    this.#refresh(topic)
+    let liveQuery = this.#liveQueries.get(key)
+    if (liveQuery === undefined) this.#liveQueries.set(key, (liveQuery = new LiveQuery(key, project, input)))
+    const subscription = new Subscription(liveQuery, patchOptions(input), () =>
+      this.#leave(liveQuery, subscription, keyId),
+    )
+    liveQuery.subscriptions.add(subscription)
+    this.#refresh(liveQuery)
     return subscription
   }
 
   /** Ends all subscriptions with an error that tells clients to reconnect. */
   close(): void {
     this.#isClosed = true
-    for (const topic of [...this.#topics.values()]) topic.end(stopping())
+    for (const liveQuery of [...this.#liveQueries.values()]) liveQuery.end(stopping())
   }
 
-  #leave(topic: Topic, subscription: Subscription, keyId: string): void {
-    const keyCount = this.#subscriptions.get(keyId)! - 1
-    if (keyCount === 0) this.#subscriptions.delete(keyId)
-    else this.#subscriptions.set(keyId, keyCount)
-    this.#count--
-    topic.subscriptions.delete(subscription)
-    if (topic.subscriptions.size === 0) {
-      topic.cancelTimer?.()
-      this.#topics.delete(topic.key)
+  #leave(liveQuery: LiveQuery, subscription: Subscription, keyId: string): void {
+    const keyCount = this.#subscriptionsByKey.get(keyId)! - 1
+    if (keyCount === 0) this.#subscriptionsByKey.delete(keyId)
+    else this.#subscriptionsByKey.set(keyId, keyCount)
+    this.#subscriptionCount--
+    liveQuery.subscriptions.delete(subscription)
+    if (liveQuery.subscriptions.size === 0) {
+      liveQuery.cancelTimer?.()
+      this.#liveQueries.delete(liveQuery.key)
     }
-    if (this.#count === 0) {
+    if (this.#subscriptionCount === 0) {
       this.#stopListening?.()
       this.#stopListening = undefined
     }
   }
 
-  #refreshTopicsOf(metricIds: readonly Id64[]): void {
-    if (this.#topics.size === 0) return
+  #refreshQueriesOf(metricIds: readonly Id64[]): void {
+    if (this.#liveQueries.size === 0) return
     const ids = new Set(metricIds.map(formatId))
-    for (const topic of this.#topics.values()) {
-      // The id of the metric is unknown before the first result.
-      if (topic.metricId === undefined || ids.has(topic.metricId)) this.#refresh(topic)
+    for (const liveQuery of this.#liveQueries.values()) {
+      // The metric id is unknown before the first result, so every commit counts.
+      if (liveQuery.metricId === undefined || ids.has(liveQuery.metricId)) this.#refresh(liveQuery)
     }
   }
 
-  /** Makes sure that a run starts after now, as soon as it may. */
-  #refresh(topic: Topic): void {
-    switch (topic.state) {
+  /** Ensures that the query runs again after this call, as soon as the settings allow. */
+  #refresh(liveQuery: LiveQuery): void {
+    switch (liveQuery.state) {
       case 'idle':
-        this.#schedule(topic)
+        this.#schedule(liveQuery)
         break
       case 'running':
-        topic.state = 'outdated'
+        liveQuery.state = 'outdated'
         break
       case 'delayed':
       case 'queued':
       case 'outdated':
         break
       default:
-        topic.state satisfies never
+        liveQuery.state satisfies never
     }
   }
 
-  #schedule(topic: Topic): void {
-    topic.cancelTimer?.()
-    const waitMs = topic.startedMs + this.#settings.everyMs - this.#source.now()
+  #schedule(liveQuery: LiveQuery): void {
+    liveQuery.cancelTimer?.()
+    const waitMs = liveQuery.startedMs + this.#settings.everyMs - this.#source.now()
     if (waitMs <= 0) {
-      this.#enqueue(topic)
+      this.#enqueue(liveQuery)
       return
     }
-    topic.state = 'delayed'
-    // At most `everyMs`, even if the clock was set back.
-    topic.cancelTimer = this.#source.after(Math.min(waitMs, this.#settings.everyMs), () => this.#enqueue(topic))
+    liveQuery.state = 'delayed'
+    // The wait is at most `everyMs`, even if the clock was set back.
+    liveQuery.cancelTimer = this.#source.after(Math.min(waitMs, this.#settings.everyMs), () => this.#enqueue(liveQuery))
   }
 
-  #enqueue(topic: Topic): void {
-    topic.cancelTimer = undefined
-    topic.state = 'queued'
-    this.#queue.push(topic)
+  #enqueue(liveQuery: LiveQuery): void {
+    liveQuery.cancelTimer = undefined
+    liveQuery.state = 'queued'
+    this.#queue.push(liveQuery)
     this.#startRuns()
   }
 
   #startRuns(): void {
-    while (this.#running < this.#settings.runsMax) {
-      const topic = this.#queue.shift()
-      if (topic === undefined) return
-      if (topic.subscriptions.size === 0) continue
-      this.#running++
-      this.#run(topic).finally(() => {
-        this.#running--
+    while (this.#runCount < this.#settings.runsMax) {
+      const liveQuery = this.#queue.shift()
+      if (liveQuery === undefined) return
+      if (liveQuery.subscriptions.size === 0) continue
+      this.#runCount++
+      this.#run(liveQuery).finally(() => {
+        this.#runCount--
         this.#startRuns()
       })
     }
   }
 
-  /** Never rejects. */
-  async #run(topic: Topic): Promise<void> {
-    topic.state = 'running'
-    topic.startedMs = this.#source.now()
-    const run = ++topic.runs
+  /** Runs the query and publishes its result. Never rejects. */
+  async #run(liveQuery: LiveQuery): Promise<void> {
+    liveQuery.state = 'running'
+    liveQuery.startedMs = this.#source.now()
+    const run = ++liveQuery.runs
     try {
-      topic.publish(await this.#source.query(topic.project, topic.input), run)
+      liveQuery.publish(await this.#source.query(liveQuery.project, liveQuery.input), run)
     } catch (error) {
       if (!isTransient(error)) {
-        topic.end(error)
+        liveQuery.end(error)
         return
       }
     }
-    const isOutdated = topic.isOutdated
-    topic.state = 'idle'
-    if (topic.subscriptions.size === 0) return
-    if (isOutdated) this.#schedule(topic)
-    else topic.cancelTimer = this.#source.after(this.#pollMs(topic), () => this.#schedule(topic))
+    const isOutdated = liveQuery.isOutdated
+    liveQuery.state = 'idle'
+    if (liveQuery.subscriptions.size === 0) return
+    if (isOutdated) this.#schedule(liveQuery)
+    else liveQuery.cancelTimer = this.#source.after(this.#pollMs(liveQuery), () => this.#schedule(liveQuery))
   }
 
-  /** Doubles while results are equal, but ends no later than the current bucket. */
-  #pollMs({ equalResults, result }: Topic): number {
+  /**
+   * The time until the next poll. It doubles with each equal result, but the poll comes no later than the end of the
+   * current bucket.
+   */
+  #pollMs({ equalResults, result }: LiveQuery): number {
     const { pollMs } = this.#settings
     const quietMs = pollMs * Math.min(QUIET_POLLS_MAX, 2 ** equalResults)
     const nowMs = this.#source.now()
@@ -220,29 +231,29 @@ export class LiveQueries {
 }
 
 /**
- * A query whose result stays equal is polled up to this many times less often. A commit to its metric runs it at once.
+ * Maximum factor by which the poll interval of an unchanging query grows. A commit to its metric still runs it at once.
  */
 const QUIET_POLLS_MAX = 16
-/** If all buckets are equal, so are totals and ranks. */
+/** For the check whether a result changed: if all buckets are equal, so are totals and ranks. */
 const BUCKETS_ONLY: PatchOptions = { totals: false, ranked: false }
 
-type TopicState = 'idle' | 'delayed' | 'queued' | 'running' | 'outdated'
+type LiveQueryState = 'idle' | 'delayed' | 'queued' | 'running' | 'outdated'
 
-/** One distinct query and its subscriptions. The table at {@link LiveQueries} describes the states. */
-class Topic {
+/** One distinct query and its subscriptions. The table at {@link LiveQueries} describes its states. */
+class LiveQuery {
   readonly key: string
   readonly project: string
   readonly input: QueryInput
   readonly subscriptions = new Set<Subscription>()
-  state: TopicState = 'idle'
+  state: LiveQueryState = 'idle'
   cancelTimer: (() => void) | undefined
   metricId: string | undefined
   result: QueryResult | undefined
-  /** The number of the run that gave the result, from 1. */
+  /** The number of the run that returned `result`, from 1. */
   resultRun = 0
   runs = 0
   startedMs = Number.NEGATIVE_INFINITY
-  /** How many results in a row were equal to the one before. */
+  /** How many results in a row were equal to the result before. */
   equalResults = 0
 
   constructor(key: string, project: string, input: QueryInput) {
@@ -270,30 +281,33 @@ class Topic {
   }
 }
 
-/** Pulled by its consumer. A result that the consumer has not pulled is replaced by the next one. */
+/**
+ * The updates of one subscriber. The subscriber pulls each update; a result that it has not pulled is replaced by the
+ * next one.
+ */
 class Subscription implements AsyncIterableIterator<LiveUpdate> {
-  readonly #topic: Topic
+  readonly #liveQuery: LiveQuery
   readonly #options: PatchOptions
   readonly #leave: () => void
-  /** Results of runs up to this one are older than the subscription. */
+  /** Results of this run and earlier ones are older than the subscription, which ignores them. */
   readonly #joinedRun: number
   #previous: QueryResult | undefined
   #error: { readonly reason: unknown } | undefined
   #isOver = false
   #resume: (() => void) | undefined
 
-  constructor(topic: Topic, options: PatchOptions, leave: () => void) {
-    this.#topic = topic
+  constructor(liveQuery: LiveQuery, options: PatchOptions, leave: () => void) {
+    this.#liveQuery = liveQuery
     this.#options = options
     this.#leave = leave
-    this.#joinedRun = topic.runs
+    this.#joinedRun = liveQuery.runs
   }
 
   [Symbol.asyncIterator](): this {
     return this
   }
 
-  /** Must not be called again before it resolves. */
+  /** Resolves with the next update. The caller must wait for it before the next call. */
   async next(): Promise<IteratorResult<LiveUpdate>> {
     for (;;) {
       const update = this.#isOver ? undefined : this.#nextUpdate()
@@ -331,7 +345,7 @@ class Subscription implements AsyncIterableIterator<LiveUpdate> {
   }
 
   #nextUpdate(): LiveUpdate | undefined {
-    const { result, resultRun } = this.#topic
+    const { result, resultRun } = this.#liveQuery
     if (result === undefined || result === this.#previous || resultRun <= this.#joinedRun) return undefined
     const previous = this.#previous
     this.#previous = result
@@ -347,7 +361,7 @@ function stopping(): GatewayError {
   return new GatewayError('overloaded', 'the gateway is stopping; connect again', { details: { reconnect: true } })
 }
 
-/** The next run may succeed. */
+/** Whether the next run of the query may succeed. */
 function isTransient(error: unknown): boolean {
   return error instanceof GatewayError && (error.code === 'store_unavailable' || error.code === 'overloaded')
 }

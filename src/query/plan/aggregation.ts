@@ -2,29 +2,29 @@ import { GatewayError, quote } from '../../model/errors.ts'
 import type { MetricType } from '../../model/metric.ts'
 
 /**
- * The registry of aggregations. Each is one object: its name, its description, the metric types that have it, the
- * accumulators it needs, and how its value is computed from a summary. REST, GraphQL and the merge derive everything
- * from this list, so an aggregation that needs no new accumulator is one entry here.
+ * The registry of aggregations. Each entry has a name, a description, the metric types that it applies to, the
+ * accumulators that it needs, and the function that computes its value from a summary. REST, GraphQL and the merge are
+ * derived from this list: an aggregation that needs no new accumulator is one entry here.
  */
 export interface Aggregation {
   /** The name in requests and results. */
   readonly name: string
-  /** For the GraphQL schema. */
+  /** The description in the GraphQL schema. */
   readonly description: string
   readonly types: readonly MetricType[]
-  /** The accumulators it needs besides count and sum. */
+  /** The accumulators that the aggregation needs besides count and sum. */
   readonly needs: readonly Need[]
-  /** The value for a bucket or a whole range; NaN where it does not exist. */
+  /** Computes the value of a bucket or of the whole range; NaN if there is none. */
   compute(summary: Summary): number
 }
 
 /** The accumulators that a query needs besides count and sum. */
 export interface Needs {
   readonly extremes: boolean
-  /** First and last. */
+  /** First and last values. */
   readonly ends: boolean
   readonly sketches: boolean
-  /** Counts by the upper limits of a histogram. */
+  /** Counts by upper limit, for histograms. */
   readonly limits: boolean
 }
 
@@ -36,9 +36,9 @@ export interface Summary {
   readonly max: number
   readonly first: number
   readonly last: number
-  /** The time that a rate is computed over. */
+  /** Seconds of the bucket or range: a rate is divided by them. */
   readonly seconds: number
-  /** NaN if neither a sketch nor a histogram was accumulated. `q` is in [0, 1]. */
+  /** The quantile for `q` in [0, 1]. NaN if there is neither a sketch nor a histogram. */
   quantile(q: number): number
 }
 
@@ -46,7 +46,7 @@ type Need = 'extremes' | 'ends' | 'quantiles'
 
 const QUANTILE_TYPES: readonly MetricType[] = ['distribution', 'histogram']
 
-/** A class, so that two aggregations of the same quantile are deeply equal. */
+/** A class, so that two aggregations of the same quantile compare as deeply equal. */
 class Quantile implements Aggregation {
   readonly name: string
   readonly q: number
@@ -158,7 +158,7 @@ export function defaultAggregation(type: MetricType): Aggregation {
   return BY_NAME.get(DEFAULT_NAMES[type])!
 }
 
-/** Names of the aggregations of a type, the default first. `pN` means any percentile. */
+/** The names of the aggregations of a metric type, the default first. `pN` stands for any percentile. */
 export function aggregationsOf(type: MetricType): readonly string[] {
   const names = AGGREGATIONS.filter(({ types }) => types.includes(type)).map(({ name }) => name)
   const anyQuantile = QUANTILE_TYPES.includes(type) ? ['pN'] : []
@@ -167,7 +167,10 @@ export function aggregationsOf(type: MetricType): readonly string[] {
 
 const PERCENTILE = /^p(\d{1,3}(?:\.\d{1,3})?)$/
 
-/** Reads `avg`, `p95`, `p99.9` …; `p999` is the usual short form of p99.9. Undefined for unknown names. */
+/**
+ * The aggregation with a name such as `avg`, `p95`, `p99.9`. `p999` is the usual short form of p99.9. Undefined for
+ * unknown names.
+ */
 export function parseAggregation(name: string): Aggregation | undefined {
   const known = BY_NAME.get(name)
   if (known !== undefined) return known
@@ -184,7 +187,7 @@ export function isAllowed({ types }: Aggregation, type: MetricType): boolean {
   return types.includes(type)
 }
 
-/** Throws `invalid_aggregation`, with a list of the aggregations of the type. */
+/** Throws `invalid_aggregation` if the metric type does not have the aggregation; the error lists those that it has. */
 export function requireAllowed(aggregation: Aggregation, type: MetricType): void {
   if (!isAllowed(aggregation, type)) throw unknownAggregation(aggregation.name, type)
 }
@@ -198,7 +201,10 @@ export function unknownAggregation(name: string, type: MetricType): GatewayError
   )
 }
 
-/** Quantiles of a histogram come from its counts by upper limit, those of other types from sketches. */
+/**
+ * The accumulators that these aggregations need. Quantiles of a histogram are computed from counts by upper limit,
+ * quantiles of other types from sketches.
+ */
 export function needsOf(computed: readonly Aggregation[], type: MetricType): Needs {
   const needs = new Set(computed.flatMap((aggregation) => aggregation.needs))
   const limits = type === 'histogram' && needs.has('quantiles')

@@ -1,27 +1,27 @@
 /**
- * Globs with `*` (any text), `?` (one character) and a backslash that escapes the next character. A pattern runs as an
- * automaton whose states are bits of a few words, with one step per character. So no pattern is slow: the work is the
- * length of the text times a 32nd of that of the pattern (Baeza-Yates, Gonnet: "A new approach to text searching",
- * 1992).
+ * Globs with `*` (any text), `?` (one character) and a backslash that escapes the next character. A pattern is matched
+ * by an automaton whose states are bits of a few words, with one step per character. So no pattern is slow: the work is
+ * proportional to the length of the text times the length of the pattern divided by 32 (Baeza-Yates, Gonnet: "A new
+ * approach to text searching", 1992).
  */
 type Glob = (text: string) => boolean
 
 const WORD_BITS = 32
 
-/** A backslash at the end of the pattern matches itself. */
+/** Compiles a pattern to a function that tests texts. A backslash at the end of the pattern matches itself. */
 export function compileGlob(pattern: string): Glob {
   const { tokens, looping } = readTokens(pattern)
   // State i means that the first i tokens have matched. There is one more state than tokens.
   const words = Math.floor(tokens.length / WORD_BITS) + 1
   const loops = bitsOf(looping, words)
-  const any = bitsOf(
+  const anyCharacter = bitsOf(
     tokens.flatMap((token, i) => (token === undefined ? [i] : [])),
     words,
   )
   const steps = new Map<number, Int32Array>()
   for (const [i, token] of tokens.entries()) {
     if (token === undefined) continue
-    const step = steps.get(token) ?? any.slice()
+    const step = steps.get(token) ?? anyCharacter.slice()
     step[i >> 5]! |= 1 << (i & 31)
     steps.set(token, step)
   }
@@ -33,12 +33,12 @@ export function compileGlob(pattern: string): Glob {
     for (let at = 0; at < text.length; at++) {
       const character = text.codePointAt(at)!
       if (character > 0xffff) at++
-      const step = steps.get(character) ?? any
+      const step = steps.get(character) ?? anyCharacter
       let carry = 0
       for (let word = 0; word < words; word++) {
-        const held = states[word]!
-        const moved = held & step[word]!
-        states[word] = (moved << 1) | carry | (held & loops[word]!)
+        const current = states[word]!
+        const moved = current & step[word]!
+        states[word] = (moved << 1) | carry | (current & loops[word]!)
         carry = moved >>> 31
       }
     }
@@ -46,7 +46,10 @@ export function compileGlob(pattern: string): Glob {
   }
 }
 
-/** Tokens are code points, or undefined for any character. In the states of `looping` characters may be skipped. */
+/**
+ * Divides a pattern into tokens: a code point, or undefined for any character. `looping` lists the states in which the
+ * text may have further characters, one for each `*`.
+ */
 function readTokens(pattern: string): { readonly tokens: (number | undefined)[]; readonly looping: number[] } {
   const tokens: (number | undefined)[] = []
   const looping: number[] = []

@@ -1,23 +1,26 @@
 import type { Plan, Read } from './plan.ts'
 
-/** Finds the result bucket of an instant: by division if all have the same width, else by binary search. */
+/**
+ * Finds the result bucket that contains an instant: by division if all buckets have the same width, else by binary
+ * search.
+ */
 export class BucketFinder {
   readonly #edges: Float64Array
   readonly #originMs: number
-  /** Width of the buckets, 0 when widths differ. */
-  readonly #evenMs: number
+  /** Width of all buckets; 0 if widths differ. */
+  readonly #widthMs: number
   #last = 0
 
   constructor(edges: Float64Array) {
     this.#edges = edges
     this.#originMs = edges[0]!
     const widthMs = edges[1]! - edges[0]!
-    this.#evenMs = edges.every((edge, i) => edge === this.#originMs + i * widthMs) ? widthMs : 0
+    this.#widthMs = edges.every((edge, i) => edge === this.#originMs + i * widthMs) ? widthMs : 0
   }
 
-  /** The instant must lie within the edges. */
+  /** Returns the index of the bucket. The instant must lie within the edges. */
   find(timeMs: number): number {
-    if (this.#evenMs > 0) return Math.floor((timeMs - this.#originMs) / this.#evenMs)
+    if (this.#widthMs > 0) return Math.floor((timeMs - this.#originMs) / this.#widthMs)
     const edges = this.#edges
     if (timeMs >= edges[this.#last]! && timeMs < edges[this.#last + 1]!) return this.#last
     let low = 0
@@ -32,7 +35,7 @@ export class BucketFinder {
   }
 }
 
-/** Finds the read of a plan that contains an instant. Reads are sorted and disjoint. */
+/** Finds the read that contains an instant. The reads must be sorted and disjoint. */
 export class ReadFinder {
   readonly #reads: Plan['reads']
   #last: Read | undefined
@@ -43,8 +46,8 @@ export class ReadFinder {
   }
 
   /**
-   * The read that counts a stored row. A row of a timeline counts in reads of its own resolution, an inbox row in any
-   * read. Undefined: the row lies outside, or another resolution counts it.
+   * The read that counts a stored row. A row of a timeline is counted by reads of its own resolution, an inbox row by
+   * any read. Undefined if the row lies outside of all reads, or another resolution counts it.
    */
   findFor({ level, inbox }: { readonly level: number; readonly inbox: boolean }, timeMs: number): Read | undefined {
     const read = this.find(timeMs)

@@ -15,22 +15,25 @@ import {
 import { AUTO_BUCKETS_MAX, type Plan, type PlanRequest, plan, planStretch, type Read, type Timeline } from './plan.ts'
 import type { IdRange } from './series-index.ts'
 
-/** After a longer gap between running totals, the first total contributes no increase. */
+/** Maximum gap between two running totals of a series. After a longer gap, the first total adds no increase. */
 export const SILENCE_MS_MAX = 7 * DAY_MS
 
-/** A range of time of a query: its plan, and the blocks that the store lists for it. */
+/** The plan of a range of time, and the blocks that the store lists for the range. */
 export interface Period {
   readonly plan: Plan
-  /** One for each level. */
+  /** The timelines of the metric, by level: finest resolution first. */
   readonly timelines: readonly Timeline[]
-  /** The number of finest levels that were only read at the ends of the range. */
-  readonly narrowed: number
-  /** Additional reads that may hold the running total before the first one, for cumulative counters. */
+  /** Number of levels, from the finest on, whose index was read only at the ends of the range. */
+  readonly levelsReadAtEnds: number
+  /**
+   * Reads for cumulative counters, outside of the plan: they may find the running total before the first one in the
+   * range.
+   */
   readonly lookback: readonly Read[]
   readonly inbox: readonly InboxEntry[]
-  /** The listed blocks of each level. */
+  /** All blocks in the index snapshot, by level. */
   readonly entries: readonly (readonly IndexEntry[])[]
-  /** The blocks to read. */
+  /** The blocks that the query reads. */
   readonly listed: readonly ListedBlock[]
 }
 
@@ -42,24 +45,24 @@ interface ListedBlock {
 interface PeriodRequest {
   readonly fromMs: number
   readonly toMs: number
-  /** Finest first. */
+  /** Widths of the stored buckets, finest first. */
   readonly stepsMs: readonly number[]
-  /** All bucket edges will be multiples of this. */
+  /** Every edge of a result bucket is a multiple of this. */
   readonly gridMs: number
-  /** Ids of the series to read; undefined without any series. */
-  readonly wanted: IdRange | undefined
+  /** Range of the ids of matching series; undefined if no series match. */
+  readonly idRange: IdRange | undefined
   readonly makePlan: (timelines: readonly Timeline[]) => Plan
-  /** Awaited before planning, to yield to the event loop. */
+  /** Awaited before planning, so that the event loop runs. */
   readonly pause: () => Promise<void>
 }
 
-/** Reads the index for a range of time and plans the range. */
+/** Reads the index of a range from the store and plans the range. */
 export async function planPeriod(
   store: Pick<Store, 'readIndex'>,
   metric: MetricRow,
   request: PeriodRequest,
 ): Promise<Period> {
-  const { stepsMs, wanted } = request
+  const { stepsMs, idRange } = request
   const stretches = stepsMs.map((_, level) => stretchesOf(request, level, metric.cumulative))
   const snapshot = await store.readIndex({
     partition: metric.partition,
@@ -74,28 +77,28 @@ export async function planPeriod(
   let next = 0
   for (const [level, { length }] of stretches.entries()) {
     const parts = snapshot.timelines.slice(next, (next += length))
-    entries.push(parts.length === 1 ? parts[0]!.entries : distinct(parts.flatMap((part) => part.entries)))
+    entries.push(parts.length === 1 ? parts[0]!.entries : uniqueEntries(parts.flatMap((part) => part.entries)))
     timelines.push({ stepMs: stepsMs[level]!, expired: parts.flatMap(({ expired }) => expired) })
   }
   await request.pause()
   const plan = request.makePlan(timelines)
   const lookback = metric.cumulative ? lookbackReads(plan, timelines) : []
-  const narrowed = stretches.findIndex(({ length }) => length === 1)
-  const listed = listedIn(entries, stepsMs, [...lookback, ...plan.reads], wanted)
-  return { plan, timelines, narrowed, lookback, inbox: snapshot.inbox, entries, listed }
+  const levelsReadAtEnds = stretches.findIndex(({ length }) => length === 1)
+  const listed = listedIn(entries, stepsMs, [...lookback, ...plan.reads], idRange)
+  return { plan, timelines, levelsReadAtEnds, lookback, inbox: snapshot.inbox, entries, listed }
 }
 
-/** Both ends of a range may lie in the same window, whose entries are then listed twice. */
-function distinct(entries: readonly IndexEntry[]): readonly IndexEntry[] {
+/** Removes entries that are listed twice, because both ends of the range lie in their window. */
+function uniqueEntries(entries: readonly IndexEntry[]): readonly IndexEntry[] {
   return [...new Map(entries.map((entry) => [entry.block, entry])).values()]
 }
 
 /**
- * The stretches in which buckets of a level may be read. The range is widened to the finest buckets kept at its ends.
- * Data of a level expires up to an edge of the next level, so a level is read at most one of its own buckets beyond the
- * range. Before the range, in the search for the last running total, a level fills the rest of a bucket of the next
- * level. If all bucket edges are edges of the next level too, a level fills only the ends of the range, and only those
- * are read.
+ * The stretches in which a query may read buckets of a level. The range is widened to the finest buckets kept at its
+ * ends. Data of a level expires up to an edge of the next coarser level, so reads go at most one bucket of the level
+ * beyond the range. Before the range, the search for the last running total reads a level up to an edge of the next
+ * level. If all result edges are also edges of the next level, a level is needed only at the ends of the range, and
+ * only the ends are listed.
  */
 function stretchesOf({ fromMs, toMs, stepsMs, gridMs }: PeriodRequest, level: number, looksBack: boolean): Stretch[] {
   const stepMs = stepsMs[level]!
@@ -112,7 +115,7 @@ function stretchesOf({ fromMs, toMs, stepsMs, gridMs }: PeriodRequest, level: nu
   ]
 }
 
-/** A number of which all bucket edges of an interval in a zone are multiples; 1 if none is known before planning. */
+/** A divisor of all edges of result buckets, as large as is known before planning; 1 if none is known. */
 export function gridOf(
   interval: Interval,
   zone: TimeZone,
@@ -122,7 +125,7 @@ export function gridOf(
   if (interval.kind === 'fixed') return isOnUtcGrid(interval, zone) ? interval.ms : 1
   if (zone.name !== 'UTC') return 1
   if (interval.kind === 'calendar') return DAY_MS
-  // No finer interval is chosen, and all coarser ones are multiples of this one or calendar units.
+  // `auto` chooses no finer interval than this step. All coarser ones are multiples of it, or calendar units.
   const leastMs = stepsMs.find((stepMs) => toMs - fromMs <= stepMs * AUTO_BUCKETS_MAX) ?? DAY_MS
   return DAY_MS % leastMs === 0 ? leastMs : 1
 }
@@ -131,11 +134,11 @@ export function rollupsOf(listed: readonly ListedBlock[]): number {
   return listed.reduce((sum, { entry }) => sum + entry.rollups, 0)
 }
 
-/** The finest stored step at which these periods would read at most `rollupsMax` rollups. */
+/** The finest stored step that, taken as interval, reads at most `rollupsMax` rollups. Undefined if there is none. */
 export function fittingStep(
   periods: readonly Period[],
   request: Pick<PlanRequest, 'zone' | 'bucketsMax' | 'setting'>,
-  wanted: IdRange | undefined,
+  idRange: IdRange | undefined,
   rollupsMax: number,
 ): string | undefined {
   const rollupsAt = (stepMs: number): number => {
@@ -150,17 +153,19 @@ export function fittingStep(
       const coarser = interval && completePlan(() => plan({ ...request, fromMs, toMs: toMs - 1, interval, timelines }))
       if (coarser === undefined) return Number.POSITIVE_INFINITY
       const stepsMs = timelines.map((timeline) => timeline.stepMs)
-      rollups += rollupsOf(listedIn(entries, stepsMs, [...lookback, ...coarser.reads], wanted))
+      rollups += rollupsOf(listedIn(entries, stepsMs, [...lookback, ...coarser.reads], idRange))
     }
     return rollups
   }
-  // The narrowed levels are finer than the interval of the query and were not read from the index.
-  const narrowed = Math.max(...periods.map((period) => period.narrowed))
-  const step = periods[0]?.timelines.find(({ stepMs }, level) => level >= narrowed && rollupsAt(stepMs) <= rollupsMax)
+  // Levels that were read only at the ends are skipped: they are finer than the interval of the query.
+  const levelsReadAtEnds = Math.max(...periods.map((period) => period.levelsReadAtEnds))
+  const step = periods[0]?.timelines.find(
+    ({ stepMs }, level) => level >= levelsReadAtEnds && rollupsAt(stepMs) <= rollupsMax,
+  )
   return step && formatDuration(step.stepMs)
 }
 
-/** Undefined if planning fails or a bucket is unavailable. */
+/** Returns a plan without unavailable buckets, or undefined. */
 function completePlan(makePlan: () => Plan): Plan | undefined {
   try {
     const made = makePlan()
@@ -171,23 +176,26 @@ function completePlan(makePlan: () => Plan): Plan | undefined {
   }
 }
 
-/** The blocks that the reads need for series in a range of ids, in order of arrival within each level. */
+/**
+ * The blocks that contain data of these reads and of series within `idRange`. Sorted by level, then by order of
+ * arrival.
+ */
 function listedIn(
   entries: Period['entries'],
   stepsMs: readonly number[],
   reads: readonly Read[],
-  wanted: IdRange | undefined,
+  idRange: IdRange | undefined,
 ): readonly ListedBlock[] {
   const listed: ListedBlock[] = []
-  if (wanted === undefined) return listed
+  if (idRange === undefined) return listed
   for (const [level, resolutionMs] of stepsMs.entries()) {
     const levelReads = reads.filter((read) => read.level === level)
     if (levelReads.length === 0) continue
     const widthMs = windowWidthMs(resolutionMs)
     const needed = entries[level]!.filter(
       ({ windowMs, seriesFrom, seriesTo }) =>
-        compareIds(seriesTo, wanted.from) >= 0 &&
-        compareIds(seriesFrom, wanted.to) <= 0 &&
+        compareIds(seriesTo, idRange.from) >= 0 &&
+        compareIds(seriesFrom, idRange.to) <= 0 &&
         levelReads.some((read) => read.fromMs < windowMs + widthMs && windowMs < read.toMs),
     )
     for (const entry of needed.sort((a, b) => a.order - b.order)) listed.push({ level, entry })
@@ -195,7 +203,7 @@ function listedIn(
   return listed
 }
 
-/** Reads of the time before the range and of unavailable stretches in it, as far as kept data can fill them. */
+/** Reads before the range and in its unavailable buckets, as far as the stored buckets still kept cover them. */
 function lookbackReads({ fromMs, toMs, edges, unavailable }: Plan, timelines: readonly Timeline[]): readonly Read[] {
   const coarsestMs = timelines[timelines.length - 1]!.stepMs
   const backMs = floorTo(fromMs - SILENCE_MS_MAX, coarsestMs)

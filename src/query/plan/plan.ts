@@ -12,39 +12,39 @@ import type { TimeZone } from '../../model/zone-offsets.ts'
 import type { Stretch } from '../../store/store.ts'
 
 /**
- * Decides which stored buckets a query reads. Pure: its input is the range, the interval and the expired stretches of
- * each resolution. Each result bucket is divided into parts that stored buckets fill exactly: the coarsest resolution
- * that fits, and finer ones at the edges. A stored bucket is never split; a result bucket that would need a part of one
- * is unavailable.
+ * Decides which stored buckets a query reads. The function is pure: its input is the range, the interval and the
+ * expired stretches of each resolution. Each result bucket is divided into parts that stored buckets cover exactly: the
+ * coarsest resolution that fits, and finer ones at the edges. A stored bucket is never split: a result bucket that
+ * would need a part of one is unavailable.
  */
 
-/** `interval: auto` chooses the finest interval with at most this many buckets. */
+/** Maximum number of buckets with `interval: auto`, which chooses the finest interval within it. */
 export const AUTO_BUCKETS_MAX = 300
 
 export interface Timeline {
   readonly stepMs: number
-  /** Sorted and disjoint: stretches whose data has expired in this resolution. */
+  /** Stretches whose data has expired in this resolution; sorted and disjoint. */
   readonly expired: readonly Stretch[]
 }
 
 export interface PlanRequest {
   readonly fromMs: number
-  /** Inclusive. */
+  /** The end of the range, inclusive. */
   readonly toMs: number
   readonly interval: Interval
   readonly zone: TimeZone
-  /** Finest first; each step a multiple of the one before. */
+  /** Finest first; each step is a multiple of the one before. */
   readonly timelines: readonly Timeline[]
   readonly bucketsMax: number
-  /** The setting for how long each resolution is kept; named in error messages. */
+  /** The setting that says how long each resolution is kept. Error messages name it. */
   readonly setting: RetentionSetting
 }
 
 export type RetentionSetting = 'RESOLUTIONS' | 'SET_RESOLUTIONS'
 
-/** A stretch to read from one resolution. */
+/** A stretch of time to read from one resolution. */
 export interface Read extends Stretch {
-  /** Index into the timelines of the request. */
+  /** Index of the resolution in the timelines of the request. */
   readonly level: number
 }
 
@@ -53,18 +53,18 @@ export interface Plan {
   /** The range widened to stored buckets; `toMs` is exclusive. */
   readonly fromMs: number
   readonly toMs: number
-  /** Start of each result bucket, not cut by the range, and the end of the last: one more than there are buckets. */
+  /** The starts of all result buckets, and the end of the last one. They are not cut by the range. */
   readonly edges: Float64Array
-  /** Disjoint and sorted; together exactly [fromMs, toMs) without the unavailable buckets. */
+  /** Sorted and disjoint. Together they cover exactly [fromMs, toMs) without the unavailable buckets. */
   readonly reads: readonly Read[]
-  /** 1 for each bucket that kept data cannot fill exactly. */
+  /** One entry per bucket: 1 = the stored buckets still kept do not cover it exactly, 0 = they do. */
   readonly unavailable: Uint8Array
   readonly unavailableCount: number
 }
 
 /**
- * Throws `invalid_range`, `invalid_interval` (with the finest kept step) if no bucket can be filled, or
- * `query_too_large` (with an interval that fits). `auto` chooses an interval at which every bucket can be filled.
+ * Plans a range. `auto` chooses an interval without unavailable buckets. Throws `invalid_range`; `invalid_interval`,
+ * with the finest kept step, if all buckets are unavailable; or `query_too_large`, with an interval that fits.
  */
 export function plan(given: PlanRequest): Plan {
   if (given.fromMs > given.toMs) {
@@ -73,35 +73,38 @@ export function plan(given: PlanRequest): Plan {
       `from (${formatInstant(given.fromMs)}) is after to (${formatInstant(given.toMs)})`,
     )
   }
-  const request = { ...given, timelines: nested(given.timelines) }
+  const request = { ...given, timelines: withInheritedExpiry(given.timelines) }
   const { timelines, zone } = request
   const range = widen(request.fromMs, request.toMs, timelines)
   if (request.interval.kind !== 'auto') return planInterval(request, range, request.interval)
   for (const interval of autoIntervals(timelines, range)) {
     const edges = bucketEdges(interval, zone, range.fromMs, range.toMs, Math.min(AUTO_BUCKETS_MAX, request.bucketsMax))
     if (edges === undefined) continue
-    const covered = cover(edges, range, timelines)
+    const covered = coverBuckets(edges, range, timelines)
     if (covered.unavailableCount === 0) return { interval, ...range, edges, ...covered }
   }
   throw tooFine(request, range)
 }
 
-/** The plan for given bucket edges; `toMs` is exclusive. Throws `invalid_interval` if no bucket can be filled. */
+/**
+ * Plans a range whose bucket edges are given; `toMs` is exclusive. Throws `invalid_interval` if all buckets are
+ * unavailable.
+ */
 export function planEdges(
   request: Pick<PlanRequest, 'zone' | 'timelines' | 'setting'> & Stretch & { readonly interval: FixedOrCalendar },
   edges: Float64Array,
 ): Plan {
-  const timelines = nested(request.timelines)
+  const timelines = withInheritedExpiry(request.timelines)
   return fillEdges({ ...request, timelines }, widen(request.fromMs, request.toMs - 1, timelines), edges)
 }
 
-/** Throws `invalid_interval` if no bucket can be filled. */
+/** Plans the reads between the edges. Throws `invalid_interval` if all buckets are unavailable. */
 function fillEdges(
   request: Pick<PlanRequest, 'timelines' | 'zone' | 'setting'> & { readonly interval: FixedOrCalendar },
   range: Stretch,
   edges: Float64Array,
 ): Plan {
-  const covered = cover(edges, range, request.timelines)
+  const covered = coverBuckets(edges, range, request.timelines)
   if (covered.unavailableCount === edges.length - 1) throw tooFine(request, range, edges)
   return { interval: request.interval, ...range, edges, ...covered }
 }
@@ -120,17 +123,20 @@ function planInterval(request: PlanRequest, range: Stretch, interval: FixedOrCal
   return fillEdges({ ...request, interval }, range, edges)
 }
 
-/** The reads that fill [fromMs, toMs) as if it were one bucket; undefined if kept data cannot fill it. */
+/**
+ * The reads that cover the stretch exactly, as if it were one bucket. Undefined if the stored buckets still kept do not
+ * cover it.
+ */
 export function planStretch(stretch: Stretch, timelines: readonly Timeline[]): readonly Read[] | undefined {
-  const covered = cover(Float64Array.of(stretch.fromMs, stretch.toMs), stretch, nested(timelines))
+  const covered = coverBuckets(Float64Array.of(stretch.fromMs, stretch.toMs), stretch, withInheritedExpiry(timelines))
   return covered.unavailableCount === 0 ? covered.reads : undefined
 }
 
 /**
- * Adds the expired stretches of each resolution to all finer ones. Stores record only expired windows that held data,
- * so a stretch may be expired in one resolution and not be recorded in a finer one.
+ * Adds the expired stretches of each resolution to all finer ones. Stores record only those expired windows that held
+ * data, so an expired stretch may be recorded in a coarse resolution and not in a finer one.
  */
-function nested(timelines: readonly Timeline[]): Timeline[] {
+function withInheritedExpiry(timelines: readonly Timeline[]): Timeline[] {
   const expired: Stretch[] = []
   return timelines
     .toReversed()
@@ -141,14 +147,14 @@ function nested(timelines: readonly Timeline[]): Timeline[] {
     .reverse()
 }
 
-/** Widens the range to the edges of the finest buckets that are kept at either end. */
+/** Widens the range to edges of stored buckets, in the finest resolution that is kept at each end. */
 function widen(fromMs: number, toMs: number, timelines: readonly Timeline[]): Stretch {
   const fromStep = finestKept({ fromMs, toMs: fromMs + 1 }, timelines)
   const toStep = finestKept({ fromMs: toMs, toMs: toMs + 1 }, timelines)
   return { fromMs: floorTo(fromMs, fromStep), toMs: floorTo(toMs, toStep) + toStep }
 }
 
-/** The finest step that is kept in the whole range. */
+/** The finest step whose data is kept in the whole range; the coarsest step if there is none. */
 export function finestKept(range: Stretch, timelines: readonly Timeline[]): number {
   const kept = timelines.find(({ expired }) => !overlaps(expired, range))
   return (kept ?? timelines[timelines.length - 1]!).stepMs
@@ -160,7 +166,7 @@ function overlaps(expired: readonly Stretch[], { fromMs, toMs }: Stretch): boole
 
 /**
  * The intervals that `auto` tries: the kept steps, then longer calendar units for ranges of years. Some are followed by
- * about the same length in UTC, for zones whose midnight lies inside a stored bucket.
+ * a fixed interval of about the same length, for zones whose midnight lies within a stored bucket.
  */
 function autoIntervals(timelines: readonly Timeline[], range: Stretch): FixedOrCalendar[] {
   const finestMs = finestKept(range, timelines)
@@ -198,7 +204,7 @@ const FITTING_MS = [
   364 * DAY_MS,
 ]
 
-/** A round interval, a multiple of `stepMs`, at which the range has at most `bucketsMax` buckets. */
+/** A round interval with which the range has at most `bucketsMax` buckets. It is a multiple of `stepMs`. */
 export function fittingInterval({ fromMs, toMs }: Stretch, bucketsMax: number, stepMs = 1): string {
   const spanMs = toMs - fromMs
   const fits = FITTING_MS.find((ms) => ms % stepMs === 0 && spanMs / ms + 1 <= bucketsMax)
@@ -222,7 +228,8 @@ function tooFine(
 }
 
 /**
- * The widest step, at most a day, of which all edges are multiples. Undefined if finer than the base: no setting helps.
+ * The widest step, at most a day, that divides all edges: kept longer, it would serve the query. Undefined if it is not
+ * a multiple of the base, because then no setting helps.
  */
 function servingStep(edges: Float64Array, baseMs: number): string | undefined {
   let stepMs = DAY_MS
@@ -232,8 +239,11 @@ function servingStep(edges: Float64Array, baseMs: number): string | undefined {
   return stepMs % baseMs === 0 ? formatDuration(stepMs) : undefined
 }
 
-/** Fills each result bucket with reads. A bucket is unavailable if an edge lies inside a stored bucket. */
-function cover(
+/**
+ * Covers each result bucket with reads. A bucket is unavailable if it would need a part of a stored bucket or expired
+ * data.
+ */
+function coverBuckets(
   edges: Float64Array,
   range: Stretch,
   timelines: readonly Timeline[],
@@ -246,8 +256,8 @@ function cover(
     const toMs = Math.min(edges[i + 1]!, range.toMs)
     const count = reads.length
     const lastToMs = reads[count - 1]?.toMs
-    if (fill(fromMs, toMs, timelines.length - 1, timelines, reads)) continue
-    // The reads added for this bucket are removed again.
+    if (coverStretch(fromMs, toMs, timelines.length - 1, timelines, reads)) continue
+    // The bucket is unavailable: the reads added for it are removed again.
     reads.length = count
     if (lastToMs !== undefined) reads[count - 1]!.toMs = lastToMs
     unavailable[i] = 1
@@ -260,8 +270,11 @@ interface GrowingRead extends Read {
   toMs: number
 }
 
-/** Appends reads of this level or finer ones that fill [fromMs, toMs) exactly, in order of time. False: impossible. */
-function fill(
+/**
+ * Appends reads that cover [fromMs, toMs) exactly, in order of time, from the level `coarsest` or finer ones. Returns
+ * false if there are none.
+ */
+function coverStretch(
   fromMs: number,
   toMs: number,
   coarsest: number,
@@ -275,13 +288,13 @@ function fill(
     const innerFromMs = -floorTo(-fromMs, stepMs)
     const innerToMs = floorTo(toMs, stepMs)
     if (innerFromMs >= innerToMs) continue
-    // Expired here means expired in every finer resolution.
+    // A stretch that is expired in this resolution is expired in every finer one too.
     if (overlaps(expired, { fromMs: innerFromMs, toMs: innerToMs })) return false
-    if (!fill(fromMs, innerFromMs, level - 1, timelines, reads)) return false
+    if (!coverStretch(fromMs, innerFromMs, level - 1, timelines, reads)) return false
     const last = reads[reads.length - 1]
     if (last !== undefined && last.level === level && last.toMs === innerFromMs) last.toMs = innerToMs
     else reads.push({ level, fromMs: innerFromMs, toMs: innerToMs })
-    return fill(innerToMs, toMs, level - 1, timelines, reads)
+    return coverStretch(innerToMs, toMs, level - 1, timelines, reads)
   }
   return false
 }

@@ -26,14 +26,14 @@ import {
 } from './request.ts'
 import { compileFilters } from './tag-filter.ts'
 
-/** Aggregations of one query: more are a sign of a mistake, and each is a column of the result. */
+/** Maximum number of aggregations in one query. Each is a column of the result, and more are a sign of a mistake. */
 const QUERY_AGGREGATIONS_MAX = 20
-/** Tag keys to group by: groups multiply with each. */
+/** Maximum number of tag keys to group by. The number of groups multiplies with each key. */
 const QUERY_GROUP_BY_MAX = 8
 
 const DEFAULT_RANGE_MS = DAY_MS
 
-/** Validates a query of a metric of this type. Throws the first error, which names the argument. */
+/** Validates a query of a metric of the given type. Throws the first error, which names the argument. */
 export function prepareQuery(input: QueryInput, type: MetricType, nowMs: number): QueryRequest {
   const interval = parseInterval(input.interval ?? 'auto')
   if (interval === undefined) {
@@ -89,7 +89,10 @@ export function prepareQuery(input: QueryInput, type: MetricType, nowMs: number)
   }
 }
 
-/** Reads a range, by default the last 24 h. Bounds without an offset are local in `zone`. Throws `invalid_range`. */
+/**
+ * Reads the range of a query; by default the last 24 h. Times without an offset are local times in `zone`. Throws
+ * `invalid_range`.
+ */
 export function readRange(
   input: Pick<QueryInput, 'from' | 'to' | 'last'>,
   nowMs: number,
@@ -164,10 +167,10 @@ function readTop({ n, by, direction, other }: TopInput, first: Aggregation, type
   return { n, by: ranking, isAscending: direction === 'asc', other: other ?? false }
 }
 
-/** Undefined: the query does not compare. */
+/** Reads the argument `compare`. Undefined if the query has no comparison. */
 function readCompare({ previousPeriod, offset }: CompareInput): Compare | undefined {
   if (offset === undefined) return previousPeriod === true ? 'previousPeriod' : undefined
-  // Mixed units such as 1d12h are a length of time.
+  // A text with mixed units such as 1d12h is a fixed length of time.
   const units = parseInterval(offset) ?? fixedInterval(parseDuration(offset) ?? 0)
   if (units !== undefined && units.kind !== 'auto') return units
   throw new GatewayError(

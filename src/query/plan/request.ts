@@ -11,18 +11,18 @@ export interface TopInput {
   /** Name of an aggregation; by default the first one of the query. */
   readonly by?: string
   readonly direction?: 'asc' | 'desc'
-  /** Whether the groups left out are merged into one. */
+  /** Whether the groups outside of the top n are merged into one. */
   readonly other?: boolean
 }
 
-/** Exactly one of the two. */
+/** The earlier period of a comparison; clients give exactly one of the two fields. */
 export interface CompareInput {
   readonly previousPeriod?: boolean
-  /** A length of time or calendar units, such as `6h`, `1w`, `1mo`. */
+  /** How far the earlier period lies back: a length of time or calendar units, such as `6h`, `1w`, `1mo`. */
   readonly offset?: string
 }
 
-/** The groups in the result: the first n by one number over the whole range. */
+/** Limits the result to the first n groups, sorted by one value over the whole range. */
 export interface Top {
   readonly n: number
   readonly by: Aggregation
@@ -30,64 +30,66 @@ export interface Top {
   readonly other: boolean
 }
 
-/** What a query is compared with: the period right before it, or one that lies this far back. */
+/** The earlier period of a comparison: the period right before the range, or one that lies this far back. */
 export type Compare = 'previousPeriod' | FixedOrCalendar
 
 /**
- * A query as a client states it, in any dialect. `prepareQuery` validates it, so that the same mistake has the same
- * code everywhere. Absent fields take their defaults.
+ * A query from a client, before validation. REST and GraphQL use the same form, and `prepareQuery` validates it, so the
+ * same mistake has the same error code in both. Absent fields take their defaults.
  */
 export interface QueryInput {
   readonly metric: string
-  /** An instant in any accepted form, or text relative to now such as `-6h`. */
+  /** Start of the range: an instant in any accepted form, or text relative to now such as `-6h`. */
   readonly from?: unknown
   readonly to?: unknown
-  /** Length of a range that ends now (or at `to`), such as `6h`; excludes `from`. */
+  /** Length of a range that ends at `to`, or now, such as `6h`. Excludes `from`. */
   readonly last?: string
   readonly interval?: string
   readonly timezone?: string
-  /** Names such as `avg` and `p95`, lower case. */
+  /** Names of aggregations in lower case, such as `avg` and `p95`. */
   readonly aggregations?: readonly string[]
-  /** In [0, 1]. */
+  /** Quantiles to compute, in [0, 1]. */
   readonly quantiles?: readonly number[]
-  /** Also computed, if the metric's type has them: a selection set may name aggregations of any type. */
+  /**
+   * Aggregations that are computed only if the metric's type has them: a GraphQL selection may name those of any type.
+   */
   readonly optionalAggregations?: readonly Aggregation[]
   readonly tags?: TagFilters
-  /** All of these and `tags` must match. */
+  /** Conditions on tags. A series must match all of these and `tags`. */
   readonly where?: readonly TagFilter[]
-  /** Tag keys. */
+  /** Keys of the tags to group by. */
   readonly groupBy?: readonly string[]
   readonly bySeries?: boolean
   readonly top?: TopInput
   readonly compare?: CompareInput
   readonly fill?: string
-  /** Whether totals over the whole range are needed; for sets they cost another union (default true). */
+  /** Whether totals over the whole range are computed; default true. For sets, totals cost one more union per group. */
   readonly totals?: boolean
 }
 
 /** A validated query, ready for planning. */
 export interface QueryRequest {
   readonly fromMs: number
-  /** Inclusive. */
+  /** The end of the range, inclusive. */
   readonly toMs: number
   readonly nowMs: number
   readonly interval: Interval
   readonly zone: TimeZone
-  /** The aggregations of the client, in its order. */
+  /** The aggregations that the client asked for, in its order. */
   readonly aggregations: readonly Aggregation[]
-  /** `aggregations` and the optional ones that the type has, each name once. */
+  /** All aggregations to compute: `aggregations`, and the optional ones that the metric type has. Each name once. */
   readonly computed: readonly Aggregation[]
-  /** Undefined: all series match. */
+  /** Undefined if all series match. */
   readonly filter: SeriesFilter | undefined
   readonly groupBy: readonly string[]
   readonly bySeries: boolean
   readonly top: Top | undefined
   readonly compare: Compare | undefined
   readonly fill: Fill
-  /** The most result buckets, if fewer than the settings allow. */
+  /** Maximum number of result buckets, if lower than what the settings allow. */
   readonly bucketsMax?: number
-  /** Equal for queries with the same series in the same groups. */
+  /** Cache key of the grouping: equal for queries that select the same series in the same groups. */
   readonly selectionKey: string
-  /** Equal for queries that can share a run: they differ only in aggregations and `fill`. */
+  /** Key of the run: equal for queries that can share one, because they differ only in aggregations and `fill`. */
   readonly runKey: string
 }

@@ -4,41 +4,47 @@ import type { MetricRow, SeriesRow, Store } from '../../store/store.ts'
 import { type SeriesFilter, tagValue } from './tag-filter.ts'
 
 const PAGE_ROWS = 10_000
-/** Cached groupings of a list, enough for a dashboard. Each takes four bytes per series. */
+/** Maximum number of cached groupings of a list: enough for a dashboard. A grouping takes four bytes per series. */
 const CACHED_GROUPINGS_MAX = 8
-/** A grouping with more groups, which are objects, is not cached. */
+/** A grouping with more groups is not cached, because each group is an object. */
 const CACHED_GROUPS_MAX = 1_000
 
 let listCount = 0
 
 /**
- * The series of one metric, cached. The position of a series (its ordinal) follows the order of registration and never
- * changes, so decoded blocks can cache ordinals. Only new series are fetched.
+ * The cached series of one metric. The position of a series (its ordinal) follows the order of registration and never
+ * changes, so decoded blocks can cache ordinals. Only new series are fetched from the store.
  */
 export class SeriesList {
   readonly metricId: Id64
-  /** Unique in this process. */
+  /** A number that no other list in this process has. */
   readonly listId = ++listCount
   readonly rows: SeriesRow[] = []
   readonly #pairs = new TagPairs()
-  /** By selection, least recently used first. A map, because an empty `LRUCache` per metric would take 2 KB. */
+  /**
+   * Groupings by `selectionKey`, least recently used first. A Map, because an empty `LRUCache` for each metric would
+   * take 2 KB.
+   */
   readonly #groupings = new Map<string, Grouping>()
-  /** Ordinals by the halves of the series id: number keys take half the memory of text keys. */
-  readonly #byHi = new Map<number, number | Map<number, number>>()
+  /**
+   * Ordinals by the upper and, if needed, the lower half of the series id. Number keys take half the memory of text
+   * keys.
+   */
+  readonly #ordinalsByHi = new Map<number, number | Map<number, number>>()
 
   constructor(metricId: Id64) {
     this.metricId = metricId
   }
 
-  /** The position of a series, or -1. */
+  /** The ordinal of a series, or -1 if the list lacks it. */
   ordinal(hi: number, lo: number): number {
-    const found = this.#byHi.get(hi)
+    const found = this.#ordinalsByHi.get(hi)
     if (found === undefined) return -1
     if (typeof found === 'number') return this.rows[found]!.seriesId.lo === lo ? found : -1
     return found.get(lo) ?? -1
   }
 
-  /** The grouping of the series, cached by `selectionKey`. */
+  /** Groups the series, or returns the grouping cached by `selectionKey`. */
   group(selectionKey: string, request: GroupRequest): Grouping {
     let grouping = this.#groupings.get(selectionKey)
     if (grouping === undefined) grouping = groupSeries(this, request)
@@ -56,10 +62,10 @@ export class SeriesList {
     for (const row of rows) {
       const ordinal = this.rows.push({ seriesId: row.seriesId, tags: this.#pairs.share(row.tags) }) - 1
       const { hi, lo } = row.seriesId
-      const held = this.#byHi.get(hi)
-      if (held === undefined) this.#byHi.set(hi, ordinal)
+      const held = this.#ordinalsByHi.get(hi)
+      if (held === undefined) this.#ordinalsByHi.set(hi, ordinal)
       else if (typeof held === 'number') {
-        this.#byHi.set(
+        this.#ordinalsByHi.set(
           hi,
           new Map([
             [this.rows[held]!.seriesId.lo, held],
@@ -71,19 +77,22 @@ export class SeriesList {
   }
 }
 
-/** The lists of recently queried metrics, bounded by their total number of series. The list in use is never evicted. */
+/**
+ * One list of series for each recently queried metric; together they hold at most `seriesMax` series. The list that was
+ * just fetched is never evicted.
+ */
 export class SeriesIndex {
   readonly #store: Store
   readonly #seriesMax: number
   readonly #lists = new Map<string, SeriesList>()
-  #held = 0
+  #seriesHeld = 0
 
   constructor(store: Store, seriesMax: number) {
     this.#store = store
     this.#seriesMax = seriesMax
   }
 
-  /** The list of a metric, after fetching the series added since the last call. */
+  /** Returns the list of a metric, after fetching the series that were added since the last call. */
   async sync(metric: MetricRow): Promise<SeriesList> {
     const id = formatId(metric.metricId)
     let list = this.#lists.get(id) ?? new SeriesList(metric.metricId)
@@ -91,12 +100,12 @@ export class SeriesIndex {
       const cursor = list.rows.length
       const page = await this.#store.readSeries(metric.partition, metric.metricId, cursor, PAGE_ROWS)
       if (page === undefined) {
-        // The store has fewer series than the list, because it lost writes: ordinals are no longer valid.
+        // The store has fewer series than the list because it lost writes: the ordinals are no longer valid.
         this.#drop(id)
         list = new SeriesList(metric.metricId)
         continue
       }
-      // Another query may have appended some of them during the read.
+      // A concurrent query may have appended some of these series during the read.
       const fresh = page.slice(list.rows.length - cursor)
       list.append(fresh)
       this.#keep(id, list, fresh.length)
@@ -104,26 +113,26 @@ export class SeriesIndex {
     }
   }
 
-  /** Drops the list of a metric, which is then fetched again. */
+  /** Drops the list of a metric. The next `sync` fetches all of its series. */
   drop(metric: MetricRow): void {
     this.#drop(formatId(metric.metricId))
   }
 
   clear(): void {
     this.#lists.clear()
-    this.#held = 0
+    this.#seriesHeld = 0
   }
 
   #keep(id: string, list: SeriesList, added: number): void {
     const before = this.#lists.get(id)
-    if (before === list) this.#held += added
-    else this.#held += list.rows.length - (before?.rows.length ?? 0)
+    if (before === list) this.#seriesHeld += added
+    else this.#seriesHeld += list.rows.length - (before?.rows.length ?? 0)
     this.#lists.delete(id)
     this.#lists.set(id, list)
     for (const [other, held] of this.#lists) {
-      if (this.#held <= this.#seriesMax || held === list) return
+      if (this.#seriesHeld <= this.#seriesMax || held === list) return
       this.#lists.delete(other)
-      this.#held -= held.rows.length
+      this.#seriesHeld -= held.rows.length
     }
   }
 
@@ -131,27 +140,30 @@ export class SeriesIndex {
     const list = this.#lists.get(id)
     if (list === undefined) return
     this.#lists.delete(id)
-    this.#held -= list.rows.length
+    this.#seriesHeld -= list.rows.length
   }
 }
 
 export interface GroupKey {
   readonly tags: readonly (readonly [key: string, value: string])[]
   readonly series: { readonly seriesId: Id64; readonly tags: CanonicalTags } | undefined
-  /** The merged groups outside of the top n. It has no tags, unlike a group whose tags are empty. */
+  /**
+   * Set if this is the remainder: all groups outside of the top n, merged. A remainder has no tags; a group whose tag
+   * values are empty has tags.
+   */
   readonly isRemainder?: true
 }
 
 export const REMAINDER: GroupKey = { tags: [], series: undefined, isRemainder: true }
 
-/** The groups of the series of a metric. */
+/** How the series of a metric are divided into groups. */
 export interface Grouping {
-  /** The group of each ordinal, -1 for series that do not match the filters. */
+  /** The group of each ordinal; -1 for series that do not match the filter. */
   readonly groupOf: Int32Array
   readonly groups: readonly GroupKey[]
-  /** Number of series that match the filters. */
+  /** Number of series that match the filter. */
   readonly matched: number
-  /** The least and greatest id of matching series; undefined without any. */
+  /** The least and the greatest id of all matching series; undefined if none match. */
   readonly ids: IdRange | undefined
 }
 
@@ -161,7 +173,7 @@ export interface IdRange {
 }
 
 interface GroupRequest {
-  /** Undefined: all series match. */
+  /** Undefined if all series match. */
   readonly filter: SeriesFilter | undefined
   readonly groupBy: readonly string[]
   readonly bySeries: boolean
@@ -171,28 +183,28 @@ export function groupSeries(list: SeriesList, request: GroupRequest): Grouping {
   const { filter } = request
   const groupOf = new Int32Array(list.rows.length).fill(-1)
   const groups: GroupKey[] = []
-  const byKey = new Map<string, number>()
+  const groupByKey = new Map<string, number>()
   let matched = 0
   let from: Id64 | undefined
   let to: Id64 | undefined
-  const together = request.groupBy.length === 0 && !request.bySeries
-  if (together) groups.push({ tags: [], series: undefined })
+  const isOneGroup = request.groupBy.length === 0 && !request.bySeries
+  if (isOneGroup) groups.push({ tags: [], series: undefined })
   for (let ordinal = 0; ordinal < list.rows.length; ordinal++) {
     const { seriesId, tags } = list.rows[ordinal]!
     if (filter !== undefined && !filter(tags)) continue
     matched++
     if (from === undefined || compareIds(seriesId, from) < 0) from = seriesId
     if (to === undefined || compareIds(seriesId, to) > 0) to = seriesId
-    if (together) groupOf[ordinal] = 0
+    if (isOneGroup) groupOf[ordinal] = 0
     else if (request.bySeries) groupOf[ordinal] = groups.push({ tags, series: { seriesId, tags } }) - 1
     else {
       const values = request.groupBy.map((key) => tagValue(tags, key))
       const key = values.length === 1 ? values[0]! : JSON.stringify(values)
-      let group = byKey.get(key)
+      let group = groupByKey.get(key)
       if (group === undefined) {
         group =
           groups.push({ tags: request.groupBy.map((name, i) => [name, values[i]!] as const), series: undefined }) - 1
-        byKey.set(key, group)
+        groupByKey.set(key, group)
       }
       groupOf[ordinal] = group
     }

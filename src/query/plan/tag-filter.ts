@@ -3,12 +3,12 @@ import type { CanonicalTags } from '../../model/series.ts'
 import { countChars } from '../../model/text.ts'
 import { compileGlob } from './glob.ts'
 
-/** Each tag must have one of the values; an empty value also matches a missing tag. */
+/** The accepted values of each tag. An empty value also accepts a missing tag. A series must match all tags. */
 export type TagFilters = ReadonlyMap<string, readonly string[]>
 
 /**
- * Conditions on one tag, as a client states them; all must hold. A missing tag has the empty text as its value;
- * `exists` is whether the value is not empty.
+ * Conditions on one tag, as clients state them. All must hold. A missing tag has the empty text as its value; `exists`
+ * means that the value is not empty.
  */
 export interface TagFilter {
   readonly key: string
@@ -21,14 +21,17 @@ export interface TagFilter {
   readonly exists?: boolean
 }
 
-/** Values in all filters of a query together: each is compared with the tags of each series. */
+/** Maximum number of values in all filters of a query together: they are checked for each series. */
 const QUERY_TAG_VALUES_MAX = 1_000
-/** Filters of one query: each is evaluated for each series. */
+/** Maximum number of filters in `where`: each is evaluated for each series. */
 export const QUERY_WHERE_MAX = 20
-/** Characters of all globs of a query together: matching takes time in proportion to them, for each series. */
+/**
+ * Maximum number of characters in all globs of a query together: matching time is proportional to them, for each
+ * series.
+ */
 const QUERY_GLOB_CHARS_MAX = 256
 
-/** Whether a series matches. */
+/** Returns whether a series with these tags matches. */
 export type SeriesFilter = (tags: CanonicalTags) => boolean
 
 interface Condition {
@@ -36,7 +39,7 @@ interface Condition {
   readonly holds: (value: string) => boolean
 }
 
-/** Throws `invalid_tags`. Undefined: all series match. */
+/** Compiles all filters of a query to one function. Returns undefined if there are none. Throws `invalid_tags`. */
 export function compileFilters(tags: TagFilters, where: readonly TagFilter[]): SeriesFilter | undefined {
   requireAtMost(where.length, QUERY_WHERE_MAX, 'filters')
   const conditions: Condition[] = []
@@ -84,7 +87,7 @@ export function compileFilters(tags: TagFilters, where: readonly TagFilter[]): S
 
 const OPERATORS = 'eq, neq, in, notIn, startsWith, glob or exists'
 
-/** The value of a tag; the empty text if it is missing. */
+/** The value of a tag; the empty text if the tag is missing. */
 export function tagValue(tags: CanonicalTags, key: string): string {
   for (const [name, value] of tags) if (name === key) return value
   return ''

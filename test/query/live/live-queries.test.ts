@@ -189,7 +189,7 @@ test('subscribers of equal queries share results, and each gets its own snapshot
   expect(lastOf(joined.value!)).toBe(2)
   expect(await first.next()).toMatchObject({ value: { kind: 'patch' } })
   expect(world.asked).toHaveLength(2)
-  expect(live.held).toEqual({ subscriptions: 2, topics: 1, keys: 1 })
+  expect(live.held).toEqual({ subscriptions: 2, liveQueries: 1, keys: 1 })
 })
 
 test('different queries and projects have separate topics', async () => {
@@ -198,7 +198,7 @@ test('different queries and projects have separate topics', async () => {
   live.subscribe(READER, { ...INPUT, tags: new Map([['a', ['x']]]) })
   live.subscribe(READER, { ...INPUT, tags: new Map([['a', ['y']]]) })
   live.subscribe({ ...READER, project: 'bank' }, INPUT)
-  expect(live.held.topics).toBe(4)
+  expect(live.held.liveQueries).toBe(4)
 })
 
 test('a slow subscriber gets one patch that covers all changes since its last update', async () => {
@@ -225,13 +225,13 @@ describe('everything is freed', () => {
     await world.pass(1_000)
     world.commit(2)
     await a.return?.()
-    expect(live.held).toEqual({ subscriptions: 1, topics: 1, keys: 1 })
+    expect(live.held).toEqual({ subscriptions: 1, liveQueries: 1, keys: 1 })
     const pending = watch(b.next())
     await runPendingCallbacks()
     await b.return?.()
     await runPendingCallbacks()
     expect(pending.value).toMatchObject({ done: expect.any(Boolean) })
-    expect(live.held).toEqual({ subscriptions: 0, topics: 0, keys: 0 })
+    expect(live.held).toEqual({ subscriptions: 0, liveQueries: 0, keys: 0 })
     expect(world.listeners.size).toBe(0)
     expect(world.timers).toBe(0)
   })

@@ -70,7 +70,7 @@ describe('planPeriod', () => {
               ...range,
               stepsMs: STEPS_MS,
               gridMs,
-              wanted: undefined,
+              idRange: undefined,
               pause: async () => {},
               makePlan: (timelines) => plan({ ...request, timelines }),
             },
