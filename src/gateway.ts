@@ -26,63 +26,72 @@ export type { Permit } from './access/rate-limiter.ts'
 export type { IdempotentRequest, SavedResponse } from './write/idempotency.ts'
 
 export interface MetricFilter {
-  /** Substring of the name, case-insensitive. */
+  /** A substring of the metric name, case-insensitive. */
   readonly search?: string
   readonly type?: MetricType
-  /** The last name of the page before. */
+  /** The last name of the previous page. */
   readonly after?: string
   readonly limit?: number
 }
 
 /**
- * The operations of the gateway. HTTP and GraphQL only translate requests to them and results from them: they know
- * neither the store nor the write and query paths.
+ * The operations of the gateway. HTTP and GraphQL only translate requests to these operations and results to responses:
+ * they know neither the store nor the write and query paths.
  */
 export interface Gateway {
   /**
-   * Stores the points that `decode` delivers. `decode` is called once. Resolves when the points are durable, with the
-   * rejected items by index. Throws `overloaded` or `store_unavailable`: nothing was stored, unless the details say
+   * Stores the points that `decode` delivers; `decode` is called once. Resolves when the points are durable, with the
+   * rejected items by index. Throws `overloaded` or `store_unavailable` if nothing was stored, or if the details say
    * that the outcome is unknown.
    */
   track(project: string, decode: Decode, options?: TrackOptions): Promise<readonly ItemError[]>
-  /** Stores points and events together, as `track` does. Returns the ids of the events in their order. */
+  /** Stores points and events together, like `track`. Returns the ids of the events in their order. */
   trackBatch(project: string, batch: TrackedBatch, options?: TrackOptions): Promise<BatchOutcome>
   /**
-   * Serves a request with an idempotency key: every request with the key within 24 h, through any gateway, gets the
-   * first response of success. `serve` runs when there is none yet, and again after a crash: what it tracks must carry
-   * the key too. Throws `idempotency_conflict` when the key was used for another request.
+   * Serves a request with an idempotency key: all requests with the key within 24 h, through any gateway, get the first
+   * successful response. `serve` is called when there is no such response yet, and again after a crash, so everything
+   * it tracks must carry the key too. Throws `idempotency_conflict` if the key was used for a different request.
    */
   serveOnce(project: string, request: IdempotentRequest, serve: () => Promise<SavedResponse>): Promise<SavedResponse>
-  /** `session`: shared by the queries of one request; without one, the query gets a session of its own. */
+  /** Runs a query. `session` is shared by the queries of one request; without it, the query gets its own session. */
   query(project: string, input: QueryInput, session?: QuerySession): Promise<QueryResult>
   openSession(): QuerySession
-  /** The result of a query, then its updates. Throws `rate_limited` or `overloaded` when there are too many. */
+  /**
+   * Yields the result of a query, then its updates. Throws `rate_limited` or `overloaded` if there are too many live
+   * queries.
+   */
   live(principal: Principal, input: QueryInput): AsyncIterableIterator<LiveUpdate>
   events(project: string, input: EventInput): Promise<EventPage>
   metric(project: string, name: string): Promise<MetricRow | undefined>
-  /** The values of a tag, those that most series of the metric have first, at most `max`. */
+  /** At most `max` values of a tag, sorted by the number of series that have them, greatest first. */
   tagValues(metric: MetricRow, key: string, max: number): Promise<readonly TagValue[]>
   /**
-   * Deletes a metric and all of its data. The name can be defined again at once, with any type. Returns false when
-   * there is no such metric. A query in progress may still return a result.
+   * Deletes a metric and all of its data. The name can be defined again at once, with any type. Returns false if there
+   * is no such metric. A query in progress may still return a result.
    */
   deleteMetric(project: string, name: string): Promise<boolean>
-  /** Sorted by name. There may be many without a limit: see `metricPages`. */
+  /** All metrics that match the filter, sorted by name. Without a limit there may be many: see `metricPages`. */
   metrics(project: string, filter?: MetricFilter): Promise<readonly MetricRow[]>
-  /** The same in pages; a page is read when it is requested. */
+  /**
+   * Yields the metrics that match the filter in pages, sorted by name. Each page is read from the store when the caller
+   * requests it.
+   */
   metricPages(project: string, filter?: MetricFilter): AsyncIterableIterator<readonly MetricRow[]>
-  /** Undefined: the key is not valid. Synchronous when the key is cached. */
+  /** Returns the sender that an API key belongs to; undefined if the key is not valid. */
   authenticate(key: string): Principal | undefined | Promise<Principal | undefined>
-  /** Takes a permit for a request of this class. Undefined: such requests are not limited. */
+  /** Takes a permit for a request of this class. Returns undefined if such requests are not limited. */
   takePermit(principal: Principal, rateClass: RateClass, address: string): Permit | undefined | Promise<Permit>
-  /** Rejects unless the store responds, takes commits and has API keys; the reason is safe to show to anybody. */
+  /**
+   * Rejects unless the store responds, accepts commits and has API keys. The message of the error is safe to show to
+   * anybody.
+   */
   ping(): Promise<void>
-  /** Refuses new requests, finishes the accepted ones, closes the store. */
+  /** Refuses new requests, finishes the accepted ones, then closes the store. */
   close(): Promise<void>
 }
 
 export interface TrackedBatch {
-  /** Delivers the points; undefined: there are none. */
+  /** Delivers the points; undefined if the batch has none. */
   readonly decode?: Decode
   readonly events: readonly NewEvent[]
 }
@@ -93,7 +102,10 @@ export interface BatchOutcome {
 }
 
 export interface TrackOptions {
-  /** Points tracked with the same key within 24 h count once, in each partition separately. For `serveOnce`. */
+  /**
+   * Points tracked again with the same key within 24 h are not counted again, in each partition separately. Use it
+   * within `serveOnce`.
+   */
   readonly idempotencyKey?: string
 }
 
@@ -121,7 +133,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     },
     async trackBatch(project, batch, { idempotencyKey } = {}) {
       const placed: readonly PlacedEvent[] = batch.events.map(({ name, timeMs, json }, index) => ({
-        // All events of a name are in one partition: a retry meets the markers of the first attempt.
+        // All events of a name are in one partition, so a retry finds the markers of the first attempt.
         partition: partitionOf(project, name, store.partitions),
         event: { project, id: idempotencyKey === undefined ? eventIds.next() : '', timeMs, json },
         ...(idempotencyKey !== undefined && {
@@ -153,7 +165,8 @@ export function createGateway(options: GatewayOptions): Gateway {
       } catch (error) {
         if (error instanceof GatewayError && error.code !== 'internal' && error.code !== 'store_unavailable')
           throw error
-        // Blocks are missing without a fault when the metric was deleted while the query read them.
+        // If the metric was deleted while the query read its blocks, missing blocks are no fault: the metric is then
+        // reported as not found.
         const current = await storedMetric(store, project, input.metric).catch(() => metric)
         throw current?.generation === metric.generation ? error : notFound(input.metric)
       }
@@ -193,34 +206,39 @@ function notFound(name: string): GatewayError {
 
 function noPoints(): void {}
 
-/** Names read in one step of a listing: some milliseconds. */
+/** Maximum number of names read in one step of a listing, which takes some milliseconds. */
 const LISTED_NAMES_MAX = 500
 
-/** Yields to the event loop between its steps. */
+/** Yields the matching metrics in pages. Lets the event loop run between two pages. */
 async function* listMetrics(
   store: Store,
   project: string,
   { search, type, after, limit = Number.POSITIVE_INFINITY }: MetricFilter = {},
 ): AsyncGenerator<readonly MetricRow[]> {
-  const needle = search?.toLowerCase()
-  const isFiltered = type !== undefined || needle !== undefined
-  let left = limit
-  for (let last = after; left > 0; ) {
+  const lowerCaseSearch = search?.toLowerCase()
+  const isFiltered = type !== undefined || lowerCaseSearch !== undefined
+  let remaining = limit
+  for (let lastName = after; remaining > 0; ) {
     const { metrics, next } = await store.listMetrics(project, {
-      namesMax: isFiltered ? LISTED_NAMES_MAX : Math.min(left, LISTED_NAMES_MAX),
-      ...(last === undefined ? {} : { after: last }),
-      ...(needle === undefined ? {} : { matches: (name: string) => name.toLowerCase().includes(needle) }),
+      namesMax: isFiltered ? LISTED_NAMES_MAX : Math.min(remaining, LISTED_NAMES_MAX),
+      ...(lastName === undefined ? {} : { after: lastName }),
+      ...(lowerCaseSearch === undefined
+        ? {}
+        : { matches: (name: string) => name.toLowerCase().includes(lowerCaseSearch) }),
     })
-    const page = metrics.filter((row) => type === undefined || row.type === type).slice(0, left)
-    left -= page.length
+    const page = metrics.filter((row) => type === undefined || row.type === type).slice(0, remaining)
+    remaining -= page.length
     if (page.length > 0) yield page
     if (next === undefined) return
-    last = next
+    lastName = next
     await new Promise(setImmediate)
   }
 }
 
-/** A metric that was defined but never received a point does not exist for clients. */
+/**
+ * Reads a metric. Returns undefined also for a metric that was defined and never received a point: for clients it does
+ * not exist.
+ */
 async function storedMetric(store: Store, project: string, name: string): Promise<MetricRow | undefined> {
   if (name.length > METRIC_NAME_UNITS_MAX) return undefined
   const row = await store.readMetric(project, name)

@@ -9,7 +9,10 @@ import { start } from './process/start.ts'
 import { sendToPrimary } from './telemetry/worker-messages.ts'
 import { shareMetrics } from './telemetry/worker-metrics.ts'
 
-/** The program: serves, or manages API keys when it is called with `keys`. Only this file reads the environment. */
+/**
+ * The program: runs a gateway, or manages API keys if its first argument is `keys`. Only this file reads the
+ * environment.
+ */
 async function serve(): Promise<void> {
   const config = readConfig(process.env)
   const { processes, logLevel } = config.process
@@ -37,7 +40,7 @@ async function serve(): Promise<void> {
   else process.stdout.write(greeting(config, running))
 }
 
-/** Creates, lists or revokes API keys in the store that the environment names. */
+/** Runs a command that creates, lists or revokes API keys in the store that the environment configures. */
 async function manageKeys(args: readonly string[]): Promise<void> {
   const config = readConfig(process.env)
   const command = parseKeysCommand(args, Date.now())
@@ -51,9 +54,10 @@ async function manageKeys(args: readonly string[]): Promise<void> {
     process.stderr.write('API_KEYS is set: a gateway with this setting ignores the keys in the store.\n')
 }
 
+/** Reports an error and exits with code 1. */
 async function fail(error: unknown): Promise<void> {
   const reason = error instanceof Error ? error.message : String(error)
-  // The primary process prints the reason once, even when several workers fail for it.
+  // A worker sends the reason to the primary process, which prints it once even if several workers fail for it.
   if (isWorker()) await sendToPrimary({ kind: 'failed', reason })
   else process.stderr.write(`GaugeQL ${failure}: ${reason}\n`)
   if (error instanceof UsageError) process.stderr.write(`\n${KEYS_USAGE}\n`)

@@ -7,11 +7,11 @@ import { within } from '../model/within.ts'
 import { type KeyRow, SCOPES, type Scope } from '../store/api-keys.ts'
 import type { KeyStore, Store } from '../store/store.ts'
 
-/** What a key allows: access to one project, within its scopes. */
+/** What a key grants: access to one project, limited to some scopes. */
 export interface Grant {
   readonly project: string
   readonly scopes: readonly Scope[]
-  /** Its own rate limits; for the other classes those of the gateway apply. */
+  /** Rate limits of this key. For classes without one, the limits of the gateway apply. */
   readonly limits?: Partial<RateLimits>
 }
 
@@ -21,50 +21,50 @@ export interface Principal extends Grant {
   readonly keyId: string
 }
 
-/** How long a lookup is cached. Revoking a key takes effect everywhere within this time. */
+/** How long a looked-up key is cached. A revoked key is refused everywhere after this time. */
 const CACHED_MS = 5_000
 /** How long a valid key stays cached while the store does not respond. */
 const CACHED_UNAVAILABLE_MS = 60_000
-/** How long to wait for the store when the key is cached. */
+/** How long a request waits for the store if the cache has the key. */
 const READ_WAIT_MS = 500
-/** The pause before the next attempt. */
+/** How long a cached key is used without asking the store again, after the store did not respond. */
 const UNAVAILABLE_PAUSE_MS = 1_000
-/** Cached keys, valid and unknown ones each. */
+/** Maximum number of cached valid keys, and of cached unknown keys. */
 const CACHED_KEYS_MAX = 10_000
-/** Longer texts are no keys, and are not hashed. */
+/** Maximum length of a key. Longer texts are refused without hashing them. */
 const KEY_CHARS_MAX = 512
 
 interface CachedKey {
   readonly principal: Principal
   readonly expiresMs: number
   readonly readMs: number
-  /** When the store last failed to respond for this key. */
+  /** The time at which the store last failed to respond to a lookup of this key. */
   readonly unavailableMs?: number
 }
 
 /**
- * Authenticates API keys against the store or against a fixed list, with a cache. Only hashes are stored and
- * compared. A lookup by SHA-256 leaks nothing by its timing, because a guess cannot choose the prefix of its hash.
+ * Authenticates API keys against the store or a fixed list, with a cache. Only hashes of keys are stored and compared.
+ * Comparing SHA-256 hashes leaks nothing by its timing, because a sender cannot choose the prefix of a hash.
  */
 export class Keys {
   readonly #store: Store
   readonly #fixed: ReadonlyMap<string, Principal>
   readonly #now: () => number
-  /** By hash. */
+  /** Valid keys, by hash. */
   readonly #valid = new LRUCache<string, CachedKey>({ max: CACHED_KEYS_MAX })
-  /** When an unknown key was looked up, by hash. A separate cache, so that guesses evict no valid key. */
+  /** Unknown keys: hash to the time of the lookup. A separate cache, so that guesses evict no valid key. */
   readonly #unknown = new LRUCache<string, number>({ max: CACHED_KEYS_MAX })
-  /** When the store last listed at least one key. */
+  /** The time at which the store last listed at least one key. */
   #listedMs = Number.NEGATIVE_INFINITY
 
-  /** When there are `fixed` keys (by hash), the keys in the store are ignored. */
+  /** `fixed` are grants by the hash of their key. If there are any, the keys in the store are ignored. */
   constructor(store: Store, fixed: ReadonlyMap<string, Grant>, now: () => number) {
     this.#store = store
     this.#fixed = new Map([...fixed].map(([keyId, grant]) => [keyId, { ...grant, keyId }]))
     this.#now = now
   }
 
-  /** Undefined: the key does not exist, was revoked or has expired. Synchronous when the key is cached. */
+  /** Returns the sender that the key belongs to. Undefined if the key does not exist, was revoked or has expired. */
   authenticate(key: string): Principal | undefined | Promise<Principal | undefined> {
     if (key.length > KEY_CHARS_MAX) return undefined
     const keyId = hashKey(key)
@@ -79,7 +79,7 @@ export class Keys {
     return this.#read(keyId, cached)
   }
 
-  /** Throws `store_unavailable` when the store has no keys: it was emptied, and no request can be authenticated. */
+  /** Throws `store_unavailable` if the store has no keys: then it was emptied, and no request can be authenticated. */
   async requireKeys(): Promise<void> {
     if (this.#fixed.size > 0) return
     const nowMs = this.#now()
@@ -97,7 +97,8 @@ export class Keys {
     let row: KeyRow | undefined
     try {
       const read = (): Promise<KeyRow | undefined> => this.#store.readKey(keyId)
-      // A short wait only when the cache can serve instead: the request may need another partition than the keys do.
+      // The wait is short only if the cached key can be used instead: the partition of the keys may be down, while the
+      // request needs another one.
       const isBounded = cached !== undefined && isRecent(CACHED_UNAVAILABLE_MS, cached.readMs, this.#now())
       row = await (isBounded ? within(READ_WAIT_MS, read) : read())
     } catch (error) {
@@ -151,12 +152,12 @@ export function isScope(text: string): text is Scope {
   return (SCOPES as readonly string[]).includes(text)
 }
 
-/** 192 random bits. */
+/** Generates a key with 192 random bits. */
 export function newKey(): string {
   return `gq_${randomBytes(24).toString('base64url')}`
 }
 
-/** Creates a key with all scopes when the store has no keys. Returns the key, which is shown only then. */
+/** Creates a key with all scopes if the store has no keys. Returns the key; it cannot be read again later. */
 export async function ensureFirstKey(store: KeyStore, nowMs: number): Promise<string | undefined> {
   if ((await store.listKeys()).length > 0) return undefined
   const key = newKey()

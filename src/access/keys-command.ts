@@ -6,7 +6,7 @@ import { type KeyRow, SCOPES } from '../store/api-keys.ts'
 import type { KeyStore } from '../store/store.ts'
 import { hashKey, isProjectName, isScope, newKey } from './api-keys.ts'
 
-/** The command line to create, list and revoke API keys. */
+/** The usage text of the command that creates, lists and revokes API keys. */
 export const KEYS_USAGE = `Usage: npm run keys -- COMMAND
 
   create --project NAME [--scopes ingest,query,admin] [--label TEXT] [--limits batch=100,query=off] [--expires 90d]
@@ -21,7 +21,7 @@ export const KEYS_USAGE = `Usage: npm run keys -- COMMAND
 
 The store is the gateway's: DATA_DIR, or REDIS_URL and REDIS_CLUSTER_NODES. Gateways may run at the same time.`
 
-/** The command line is wrong. */
+/** Thrown if the command line is wrong. */
 export class UsageError extends Error {}
 
 const OPTIONS = {
@@ -36,22 +36,22 @@ const OPTIONS = {
 type Options = { readonly [K in keyof typeof OPTIONS]?: string | boolean | undefined }
 
 interface KeysCommand {
-  /** Returns the text to print. Throws `UsageError`. */
+  /** Runs the command. Returns the text to print. Throws `UsageError`. */
   run(store: KeyStore, nowMs: number): Promise<string>
 }
 
-/** The options of each command. */
-const ALLOWED = new Map<string, readonly (keyof typeof OPTIONS)[]>([
+/** The options that each command accepts. */
+const ALLOWED_OPTIONS = new Map<string, readonly (keyof typeof OPTIONS)[]>([
   ['create', ['project', 'scopes', 'label', 'limits', 'expires', 'json']],
   ['list', ['project', 'json']],
   ['revoke', ['json']],
 ])
 
-/** Parses the arguments after `keys`. Throws `UsageError`; no message repeats text that may be a key. */
+/** Parses the arguments after `keys`. Throws `UsageError`. No message repeats an argument that may be a key. */
 export function parseKeysCommand(args: readonly string[], nowMs: number): KeysCommand {
   const { values, positionals } = readArgs(args)
   const [name = '', ...operands] = positionals
-  const allowed = ALLOWED.get(name)
+  const allowed = ALLOWED_OPTIONS.get(name)
   if (allowed === undefined) throw new UsageError('the command must be create, list or revoke')
   const unknown = Object.keys(values).find((option) => !allowed.some((known) => known === option))
   if (unknown !== undefined) throw new UsageError(`${name} takes no --${unknown}`)
@@ -124,7 +124,7 @@ function listCommand({ project, json }: Options): KeysCommand {
 
 function revokeCommand(ids: readonly string[], json: boolean): KeysCommand {
   if (ids.length === 0) throw new UsageError('revoke takes the ids of keys')
-  // An operand may be a key by mistake, so the message does not repeat it.
+  // The message does not repeat the operand, which may be a key by mistake.
   if (!ids.every((id) => /^[0-9a-f]{8,64}$/.test(id))) throw new UsageError('an id has 8 to 64 hexadecimal digits')
   return {
     async run(store, nowMs) {
@@ -169,7 +169,10 @@ function readLimits(text: string | boolean | undefined): KeyRow['limits'] {
   }
 }
 
-/** Hash characters in an id: enough to identify a key, too few to test guesses of a key against. */
+/**
+ * Length of an id, the beginning of the hash of a key: long enough to identify the key, too short to test guesses of
+ * it.
+ */
 const ID_CHARS = 12
 
 function shown(row: KeyRow, nowMs: number) {

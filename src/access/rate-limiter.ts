@@ -5,53 +5,56 @@ import { within } from '../model/within.ts'
 import type { Store } from '../store/store.ts'
 import type { Principal } from './api-keys.ts'
 
-/** Whether a request may be served, and what its rate-limit headers say. */
+/** Whether a request may be served, and the values of its rate-limit headers. */
 export interface Permit {
   readonly isGranted: boolean
-  /** Requests a minute. */
+  /** Maximum number of requests per minute. */
   readonly limit: number
   /** Requests left in this minute, as far as this gateway knows. */
   readonly remaining: number
-  /** Whole seconds until the minute ends, at least 1. */
+  /** Seconds until the minute ends, rounded up; at least 1. */
   readonly resetSeconds: number
 }
 
 interface RateLimiterSettings {
   readonly limits: RateLimits
-  /** Keys or addresses counted at a time in each class. */
+  /** Maximum number of keys or addresses that are counted at the same time in each class. */
   readonly countersMax: number
 }
 
-/** When a class has more keys or addresses, its oldest counter is evicted together with its leased permits. */
+/**
+ * Maximum number of counters in a class. A further key or address evicts the oldest counter together with its leased
+ * permits.
+ */
 export const RATE_COUNTERS_MAX = 100_000
 
-/** How long a request waits for a lease before it is counted locally. */
+/** How long a request waits for a lease. Then it is counted locally. */
 const LEASE_WAIT_MS = 500
-/** The pause between two attempts while the store does not respond. */
+/** Pause between two attempts to lease while the store does not respond. */
 const UNAVAILABLE_PAUSE_MS = 1_000
-/** A lease takes this part of the limit. */
+/** A lease takes the limit divided by this number. */
 const LEASES_OF_LIMIT = 50
 
 type CounterState = 'leased' | 'exhausted' | 'unleased' | 'local'
 
 /** The permits of one key or address in one minute. */
 interface Counter {
-  readonly bucket: string
+  readonly limitKey: string
   readonly limit: number
   readonly endMs: number
-  /** Permits leased from the store and not used yet. */
+  /** Permits that were leased from the store and are not used yet. */
   leased: number
-  /** Permits that were unleased when the store last responded. */
+  /** Permits that no gateway had leased when the store last responded. */
   available: number
-  /** Requests waiting for the lease under way. */
+  /** Number of requests that wait for the lease in progress. */
   waiting: number
   lease: Promise<void> | undefined
 }
 
 /**
- * Fixed-window rate limits: requests per clock minute. All gateways of a store lease permits from it, a fiftieth of
- * the limit at a time. So the limit is never exceeded, a refusal comes at most one lease per gateway early, and most
- * requests need no round trip.
+ * Limits requests per clock minute (fixed windows). Each gateway leases permits from the store, a fiftieth of the limit
+ * at a time. So the limit is never exceeded, a request is refused too early by at most one lease per gateway, and most
+ * requests need no round trip to the store.
  *
  * | state of a counter | leased | available | a request |
  * | --- | --- | --- | --- |
@@ -61,13 +64,13 @@ interface Counter {
  * | `local` | none | some | takes an available permit, because the store does not respond |
  *
  * In the state `local` each gateway counts by itself, up to the permits that it last knew to be available. The limit
- * is then one per gateway: no request is refused only because the store does not respond.
+ * then applies to each gateway separately: no request is refused only because the store does not respond.
  */
 export class RateLimiter {
   readonly #store: Store
   readonly #settings: RateLimiterSettings
   readonly #now: () => number
-  /** By class, then by key or address, the oldest first. */
+  /** Counters by class, then by key or address, the oldest first. */
   readonly #counters = new Map<RateClass, Map<string, Counter>>()
   #unavailableUntilMs = Number.NEGATIVE_INFINITY
 
@@ -77,14 +80,14 @@ export class RateLimiter {
     this.#now = now
   }
 
-  /** Counters in memory, at most `countersMax` of each class. */
+  /** Number of counters in memory, at most `countersMax` in each class. */
   get counters(): number {
     let size = 0
     for (const counters of this.#counters.values()) size += counters.size
     return size
   }
 
-  /** Takes a permit, synchronously when one is leased already. Undefined: such requests are not limited. */
+  /** Takes a permit, synchronously if one is leased already. Returns undefined if such requests are not limited. */
   take(principal: Principal, rateClass: RateClass, address: string): Permit | undefined | Promise<Permit> {
     const own = principal.limits?.[rateClass]
     const limit = own ?? this.#settings.limits[rateClass]
@@ -99,7 +102,7 @@ export class RateLimiter {
     const known = counters.get(subject)
     const isCurrent = known !== undefined && nowMs < known.endMs && nowMs >= known.endMs - RATE_WINDOW_MS
     if (isCurrent && known.limit === limit) return known
-    // A new minute moves a counter to the end of the map, so the first one is the oldest.
+    // Removed and added again in each new minute, so the first counter in the map is the oldest.
     counters.delete(subject)
     if (counters.size >= this.#settings.countersMax) {
       for (const oldest of counters.keys()) {
@@ -107,9 +110,9 @@ export class RateLimiter {
         break
       }
     }
-    const bucket = `${rateClass} ${subject}`
+    const limitKey = `${rateClass} ${subject}`
     const endMs = (Math.floor(nowMs / RATE_WINDOW_MS) + 1) * RATE_WINDOW_MS
-    const counter = { bucket, limit, endMs, leased: 0, available: limit, waiting: 0, lease: undefined }
+    const counter = { limitKey, limit, endMs, leased: 0, available: limit, waiting: 0, lease: undefined }
     counters.set(subject, counter)
     return counter
   }
@@ -120,7 +123,7 @@ export class RateLimiter {
     return counters
   }
 
-  /** Undefined: the request has to wait for a lease. */
+  /** Takes a permit without waiting. Returns undefined if the request has to wait for a lease. */
   #takeNow(counter: Counter): Permit | undefined {
     const state = this.#stateOf(counter)
     switch (state) {
@@ -161,13 +164,13 @@ export class RateLimiter {
     }
   }
 
-  /** Leases permits for all waiting requests. Resolves also when the store does not respond in time. */
+  /** Leases permits for all waiting requests. Also resolves if the store does not respond in time. */
   async #lease(counter: Counter): Promise<void> {
-    const { bucket, limit, endMs } = counter
-    // Lets the other requests of the same event-loop turn share the lease.
+    const { limitKey, limit, endMs } = counter
+    // Yields once, so that other requests of the same event-loop turn share the lease.
     await undefined
     const permits = Math.max(1, Math.floor(limit / LEASES_OF_LIMIT), counter.waiting)
-    const request = { bucket, permits, limit, windowMs: RATE_WINDOW_MS, nowMs: endMs - RATE_WINDOW_MS }
+    const request = { bucket: limitKey, permits, limit, windowMs: RATE_WINDOW_MS, nowMs: endMs - RATE_WINDOW_MS }
     try {
       await within(LEASE_WAIT_MS, async () => {
         const { granted, left } = await this.#store.takePermits(request)
@@ -191,7 +194,10 @@ export class RateLimiter {
   }
 }
 
-/** Whose requests count together. A key with a limit of its own is counted apart from its address. */
+/**
+ * The text that identifies a counter: the key, or in `betterstack` the client address. There a key with its own limit
+ * gets a counter for each address.
+ */
 function subjectOf(principal: Principal, rateClass: RateClass, address: string, hasOwnLimit: boolean): string {
   if (rateClass !== 'betterstack') return principal.keyId
   return hasOwnLimit ? `${principal.keyId} ${networkOf(address)}` : networkOf(address)

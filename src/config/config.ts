@@ -1,21 +1,23 @@
 import { type Setting, type Settings, TABLE, type ValuesOf } from './settings.ts'
 
 /**
- * The configuration of a gateway, read once from the environment. Its type follows from the table of settings: a part
- * for each owner, which start() hands on as a whole.
+ * The configuration of a gateway, read once from the environment. Its type is derived from the table of settings: one
+ * section for each owner, which gets its section as a whole.
  */
 export type Config = {
   readonly [Owner in keyof typeof TABLE]: ValuesOf<(typeof TABLE)[Owner]>
 } & {
   readonly http: {
-    /** Whether PORT was set. Then a port that is in use is an error. */
+    /** Whether PORT is set. If so, a port in use is an error. */
     readonly portIsFixed: boolean
   }
 }
 
 type Environment = Readonly<Record<string, string | undefined>>
 
-/** Throws an Error that names the variable whose value cannot be used. Unknown variables are ignored. */
+/**
+ * Reads all settings. Throws an Error that names the variable whose value cannot be used. Ignores unknown variables.
+ */
 export function readConfig(env: Environment): Config {
   const config = {
     http: { ...readValues(TABLE.http, env), portIsFixed: Boolean(env['PORT']?.trim()) },
@@ -36,12 +38,12 @@ export function readConfig(env: Environment): Config {
   return config
 }
 
-/** False: the embedded store. */
+/** Whether the store is Redis; otherwise it is the embedded store. */
 export function usesRedis({ redis }: Config): boolean {
   return redis.url !== undefined || redis.clusterNodes.length > 0
 }
 
-/** Values that can be used alone, but not together. */
+/** Refuses values that are valid alone and do not work together. */
 function requireConsistent(config: Config): void {
   const { store, process, persisted } = config
   if (store.resolutions.at(-1)!.stepMs !== store.setResolutions.at(-1)!.stepMs)

@@ -6,11 +6,11 @@ import { BUCKETS_PER_WINDOW } from '../store/store.ts'
 import type { Resolution } from '../write/fold/fold.ts'
 
 /**
- * The parse functions of settings: from the text in the environment to a value. An Error says what is wrong with the
- * text; its message continues a sentence that begins with the name of the variable, and never repeats a secret.
+ * The parse functions of settings: they turn the text of a variable into a value. An Error says what is wrong with the
+ * text. Its message continues a sentence that begins with the name of the variable, and never repeats a secret.
  */
 
-/** The longest delay that a timer of Node can have. */
+/** The longest delay that a Node.js timer accepts. */
 export const TIMER_MS_MAX = 2_147_483_647
 
 export function wholeNumber(min: number, max: number): (text: string) => number {
@@ -21,9 +21,9 @@ export function wholeNumber(min: number, max: number): (text: string) => number 
   }
 }
 
-/** At least 1. */
+/** Parses a whole number of at least 1. */
 export const parseCount = wholeNumber(1, Number.MAX_SAFE_INTEGER)
-/** Milliseconds of a timer, at least 1. */
+/** Parses milliseconds of a timer, at least 1. */
 export const parseTimer = wholeNumber(1, TIMER_MS_MAX)
 
 export function oneOf<const T extends string>(values: readonly T[]): (text: string) => T {
@@ -46,7 +46,10 @@ export function parseList(text: string): readonly string[] {
     .filter((element) => element !== '')
 }
 
-/** `10s:6h,1m:7d`: steps ascend, each a multiple of the one before, and none is kept shorter than a finer one. */
+/**
+ * Parses resolutions such as `10s:6h,1m:7d`. Steps ascend, each is a multiple of the one before, and none is kept for a
+ * shorter time than a finer one.
+ */
 export function parseResolutions(text: string): readonly Resolution[] {
   const resolutions = text.split(',').map(parseResolution)
   for (const [i, { stepMs, keptMs }] of resolutions.entries()) {
@@ -55,7 +58,7 @@ export function parseResolutions(text: string): readonly Resolution[] {
     const pair = `${formatDuration(stepMs)} follows ${formatDuration(finer.stepMs)}`
     if (stepMs <= finer.stepMs || stepMs % finer.stepMs !== 0)
       throw new Error(`needs ascending steps, each a multiple of the one before: ${pair}`)
-    // Otherwise a bucket of this step would lie in two windows of the finer one, and one of them could expire before
+    // Otherwise a bucket of this step could lie in two windows of the finer step, and one of them could expire before
     // the other.
     if (BUCKETS_PER_WINDOW % (stepMs / finer.stepMs) !== 0)
       throw new Error(`needs steps whose ratio divides ${BUCKETS_PER_WINDOW}: ${pair}`)
@@ -83,20 +86,22 @@ export function parseRetention(text: string): number {
   return keptMs
 }
 
-/** A duration that may also be in years of 365 days. */
+/** Parses a duration, also in years of 365 days. */
 function parseLongDuration(text: string): number | undefined {
   const years = /^(\d+)y$/.exec(text)?.[1]
   return years === undefined ? parseDuration(text) : Number(years) * 365 * 86_400_000
 }
 
-/** Empty: undefined. The message does not repeat the URL, which may hold a password. */
+/**
+ * Parses a Redis URL; undefined if the text is empty. The message does not repeat the URL, which may hold a password.
+ */
 export function parseRedisUrl(text: string): string | undefined {
   if (text === '') return undefined
   if (URL.canParse(text) && /^rediss?:$/.test(new URL(text).protocol)) return text
   throw new Error('must be a URL that begins with redis:// or rediss://')
 }
 
-/** Empty: no nodes. */
+/** Parses `host:port` of cluster nodes; an empty text means no nodes. */
 export function parseClusterNodes(text: string): readonly string[] {
   const nodes = text === '' ? [] : text.split(',').map((node) => node.trim())
   if (!nodes.every((node) => /^.+:\d{1,5}$/.test(node))) throw new Error('must be host:port, comma-separated')
@@ -111,7 +116,9 @@ export function parseRedisPrefix(text: string): string {
 const PROXY_NAMES = ['loopback', 'linklocal', 'uniquelocal']
 const HOPS_MAX = 100
 
-/** Undefined: no proxy; a number: so many hops; otherwise addresses and CIDRs. */
+/**
+ * Parses which proxies are trusted. Undefined means none, a number means that many hops, otherwise addresses and CIDRs.
+ */
 export function parseTrustProxy(text: string): number | readonly string[] | undefined {
   if (text.toLowerCase() === 'off') return undefined
   if (/^\d+$/.test(text)) {
@@ -127,7 +134,7 @@ export function parseTrustProxy(text: string): number | readonly string[] | unde
   return proxies
 }
 
-/** An address or a CIDR. */
+/** Whether a text is an address or a CIDR. */
 function isNetwork(text: string): boolean {
   const [address = '', bits, ...rest] = text.split('/')
   const version = isIP(address)
@@ -135,20 +142,22 @@ function isNetwork(text: string): boolean {
   return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128))
 }
 
-/** Undefined: no other origin. */
+/** Parses origins; undefined means that no other origin may call the gateway. */
 export function parseOrigins(text: string): readonly string[] | '*' | undefined {
   if (text === '') return undefined
   if (text === '*') return '*'
   const origins = text.split(',').map((origin) => origin.trim())
   for (const origin of origins) {
-    // The form that browsers send: a scheme, a host, and a port unless it is the scheme's default.
+    // Browsers send an origin in this form: scheme and host, and the port unless it is the default of the scheme.
     if (!URL.canParse(origin) || new URL(origin).origin !== origin)
       throw new Error(`must be * or origins such as https://app.example, not ${JSON.stringify(origin)}`)
   }
   return origins
 }
 
-/** Grants by the hash of their key. A message names a row by its number, because a row holds a key. */
+/**
+ * Parses API keys to grants, by the hash of the key. A message names a row by its number, because the row holds a key.
+ */
 export function parseApiKeys(text: string): ReadonlyMap<string, Grant> {
   const grants = new Map<string, Grant>()
   if (text === '') return grants
@@ -162,7 +171,7 @@ export function parseApiKeys(text: string): ReadonlyMap<string, Grant> {
     if (scopes.length === 0 || scopes.length !== scopeList.split('+').length)
       throw new Error(`row ${i + 1} needs scopes out of ${SCOPES.join(', ')}`)
     const hash = hashKey(key)
-    // Otherwise the later row would silently move the key to another project.
+    // If allowed, the later row would silently move the key to another project.
     if (grants.has(hash)) throw new Error(`row ${i + 1} has the key of an earlier row`)
     grants.set(hash, { project, scopes })
   }

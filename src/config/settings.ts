@@ -19,22 +19,25 @@ import {
 } from './parsers.ts'
 
 /**
- * Every setting of the environment in one table, by the part that owns it. docs/configuration.md shows the same rows
- * in the same order. A bound that nobody has a reason to change is a constant beside the code that it bounds;
+ * All settings of the environment in one table, grouped by the part that owns them. docs/configuration.md shows the
+ * same rows in the same order. A bound that nobody needs to change is a constant beside the code that it bounds;
  * docs/limits.md lists both.
  */
 export interface Setting<T> {
-  /** The environment variable. */
+  /** The name of the environment variable. */
   readonly name: string
-  /** As it would stand in the environment. */
+  /** The default, as a text of the environment. */
   readonly default: string
   readonly unit: string
   readonly meaning: string
-  /** Gets the trimmed text, or the default when that is empty. Throws an Error that completes the sentence "NAME …". */
+  /**
+   * Gets the trimmed text, or the default if the text is empty. Throws an Error whose message completes the sentence
+   * "NAME …".
+   */
   readonly parse: (text: string) => T
 }
 
-/** The settings of one owner, by the name that its code uses. */
+/** The settings of one owner, by the names that its code uses. */
 export type Settings = Readonly<Record<string, Setting<unknown>>>
 
 export type ValuesOf<S extends Settings> = { readonly [Field in keyof S]: ReturnType<S[Field]['parse']> }

@@ -20,7 +20,7 @@ interface Dependencies {
   readonly store: Store
   readonly log: Logger
   readonly now: () => number
-  /** For one process among several. */
+  /** Set if the gateway has several processes. */
   readonly shareMetrics: ShareMetrics | undefined
 }
 
@@ -28,7 +28,10 @@ export interface Parts extends GatewayOptions {
   readonly gateway: Gateway
 }
 
-/** Creates the parts of a gateway on an open store and connects them. Each gets its own part of the configuration. */
+/**
+ * Creates the parts of a gateway on an open store and connects them. Each part gets its own section of the
+ * configuration.
+ */
 export function createParts(config: Config, { store, log, now, shareMetrics }: Dependencies): Parts {
   const { resolutions, setResolutions } = config.store
   const keepsCommits = config.write.retainedBytesMax > 0
@@ -85,7 +88,7 @@ export function createParts(config: Config, { store, log, now, shareMetrics }: D
   return { ...parts, gateway }
 }
 
-/** Returns a function that cancels the run. */
+/** Calls `run` after a time. Returns a function that cancels the call. */
 function runAfter(ms: number, run: () => void): () => void {
   const timer = setTimeout(run, ms)
   return () => clearTimeout(timer)

@@ -15,12 +15,12 @@ interface RouteOptions {
   readonly log: Logger
   readonly now: () => number
   readonly telemetry: Telemetry
-  /** GraphQL documents by their id. */
+  /** Registered GraphQL documents, by id. */
   readonly registered: ReadonlyMap<string, string>
   readonly isDraining: () => boolean
 }
 
-/** The HTTP server with all routes of a gateway. It does not listen yet. */
+/** Creates the HTTP server with all routes of a gateway. The server does not listen yet. */
 export function createRoutes(config: Config, options: RouteOptions): FastifyInstance {
   const { gateway, log, now, registered } = options
   const readAssets = createPageAssets()

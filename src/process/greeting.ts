@@ -2,8 +2,8 @@ import { type Config, usesRedis } from '../config/config.ts'
 import type { Listening } from './processes.ts'
 
 /**
- * The text that a gateway prints when it listens: what a new user needs next. The first key is printed only when it
- * is created, also in links that open the pages with it.
+ * The text that a gateway prints when it listens, with all that a new user needs. The first key is printed only at the
+ * start that created it.
  */
 export function greeting(config: Config, { url, firstKey }: Listening): string {
   const { apiKeys } = config.access

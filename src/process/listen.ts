@@ -1,11 +1,11 @@
 import type { Config } from '../config/config.ts'
 
-/** Further ports that are tried when PORT is not set and the default port is in use. */
+/** Number of further ports that are tried if PORT is not set and the default port is in use. */
 const FURTHER_PORTS = 10
 
 const HOST_ERRORS = ['ENOTFOUND', 'EAI_AGAIN', 'EADDRNOTAVAIL', 'EINVAL']
 
-/** Listens on the configured port. When PORT is not set, listens on the first free port from the default one on. */
+/** Listens on the configured port. If PORT is not set, listens on the first free port from the default port on. */
 export async function listenOn(
   { port, portIsFixed }: Pick<Config['http'], 'port' | 'portIsFixed'>,
   listen: (port: number) => Promise<unknown>,

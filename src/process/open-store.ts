@@ -5,26 +5,26 @@ import { openEmbeddedStore } from '../store/embedded/embedded-store.ts'
 import { openRedisStore } from '../store/redis/redis-store.ts'
 import type { KeyStore, Store } from '../store/store.ts'
 
-/** Opens the store that the configuration names: Redis, or the embedded store in a folder. */
+/** Opens the configured store: Redis, or the embedded store in a folder. */
 export function openStore(config: Config, log: Logger, now: () => number): Promise<Store> {
   const { store, redis, write } = config
-  if (!usesRedis(config)) return inFolder(openEmbeddedStore({ ...store, now }))
+  if (!usesRedis(config)) return withFolderSetting(openEmbeddedStore({ ...store, now }))
   return openRedisStore({ ...store, ...redis, log, commandMsMax: write.storeWaitMsMax, now })
 }
 
-/** Opens only the API keys, which works while gateways run on the store. */
+/** Opens only the API keys of the configured store. This works while gateways run on the store. */
 export function openKeyStore(config: Config, log: Logger): Promise<KeyStore> {
-  return usesRedis(config) ? openStore(config, log, Date.now) : inFolder(openEmbeddedKeys(config.store.folder))
+  return usesRedis(config) ? openStore(config, log, Date.now) : withFolderSetting(openEmbeddedKeys(config.store.folder))
 }
 
-/** Adds the setting's name to errors of the folder. */
-function inFolder<T>(opening: Promise<T>): Promise<T> {
+/** Adds the setting's name to errors of opening its folder. */
+function withFolderSetting<T>(opening: Promise<T>): Promise<T> {
   return opening.catch((cause: unknown) => {
     throw new Error(`DATA_DIR cannot be used: ${reasonOf(cause)}`, { cause })
   })
 }
 
-/** The message, with that of its cause when the cause says more. */
+/** The message of an error, followed by the message of its cause if that says more. */
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   return error.cause instanceof Error && !error.message.includes(error.cause.message)

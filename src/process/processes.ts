@@ -8,35 +8,35 @@ import { WorkerMetrics } from '../telemetry/worker-metrics.ts'
 import { listenOn } from './listen.ts'
 
 /**
- * Several gateway processes on one machine behind one port. The primary process serves no requests: it starts the
+ * Runs several gateway processes on one machine behind one port. The primary process serves no requests: it starts the
  * workers, gives each new connection to one of them, replaces a worker that dies, and stops them all. Workers share
  * nothing but the store.
  */
 
-/** A gateway that listens, in this process or in several. */
+/** A gateway that listens, in one or several processes. */
 export interface Listening {
   readonly url: string
   readonly firstKey: string | undefined
-  /** Stops accepting and finishes accepted requests. */
+  /** Stops accepting requests, and finishes the accepted ones. */
   close(): Promise<void>
 }
 
 type Listens = ToPrimary & { readonly kind: 'listens' }
 
-/** The pause before a worker is started again. It doubles with each failure in a row. */
+/** Pause before a worker is started again. It doubles with each failure in a row. */
 const PAUSE_MS_MIN = 100
 const PAUSE_MS_MAX = 10_000
-/** A worker that ran for so long started well: its replacement gets the shortest pause. */
+/** After a worker that ran for at least this time, its replacement gets the shortest pause. */
 const STEADY_MS = 60_000
 
-/** Whether this process was started by `startProcesses` of a primary process. */
+/** Whether this process is a worker that `startProcesses` of a primary process started. */
 export function isWorker(): boolean {
   return cluster.isWorker
 }
 
 /**
- * Starts this program once for each configured process. Rejects with the reason of the first worker that cannot
- * start. Calls `ended` when later no worker is left and no new one can start.
+ * Starts this program once for each configured process. Rejects with the reason of the first worker that cannot start.
+ * Later, calls `ended` if no worker is left and no new one can start.
  */
 export async function startProcesses(
   config: Config,
@@ -44,7 +44,7 @@ export async function startProcesses(
   ended: (error: Error) => void,
   now: () => number = Date.now,
 ): Promise<Listening> {
-  // A replacement needs the same port, so the primary chooses it.
+  // The primary process chooses the port, because a replacement needs the same one.
   const workers = new Workers(await choosePort(config.http), log, ended, now)
   try {
     // The first worker starts alone, because it creates the store and the first key.
@@ -74,7 +74,7 @@ class Workers {
   readonly #log: Logger
   readonly #ended: (error: Error) => void
   readonly #now: () => number
-  /** The workers that have not exited, each with a promise of its exit. */
+  /** The running workers, each with a promise of its exit. */
   readonly #exits = new Map<Worker, Promise<Exit>>()
   readonly #metrics = new WorkerMetrics<Worker>((worker) => sendToWorker(worker, { kind: 'readOwn' }))
   readonly #pauses = new Set<NodeJS.Timeout>()
@@ -87,7 +87,7 @@ class Workers {
     this.#now = now
   }
 
-  /** Resolves when a new worker listens. From then on it is replaced when it dies. */
+  /** Starts a worker. Resolves when the worker listens; from then on it is replaced when it dies. */
   async start(failures = 0): Promise<Listens> {
     const worker = cluster.fork({ PORT: String(this.#port) })
     const { pid } = worker.process
@@ -163,9 +163,9 @@ class Workers {
 }
 
 interface Exit {
-  /** With code 0, or by SIGTERM. */
+  /** Whether the worker exited with code 0 or by SIGTERM. */
   readonly isClean: boolean
-  /** For log lines and errors, such as `exited with 1`. */
+  /** Text for log lines and errors, such as `exited with 1`. */
   readonly text: string
 }
 
@@ -177,7 +177,7 @@ async function exitOf(worker: Worker): Promise<Exit> {
     })
     worker.once('error', (error) => resolve({ isClean: false, text: `failed (${error.message})` }))
   })
-  // Its last messages may arrive after its exit.
+  // The last messages of a worker may arrive after its exit.
   if (worker.isConnected()) await once(worker, 'disconnect')
   return exit
 }

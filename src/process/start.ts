@@ -18,20 +18,22 @@ import { openStore } from './open-store.ts'
 /** A gateway that listens in this process. */
 export interface Running {
   readonly url: string
-  /** Created at the first start of a store without keys. It is shown once. */
+  /** The key that this start created, because the store had none. It is shown only once. */
   readonly firstKey: string | undefined
   readonly gateway: Gateway
   readonly store: Store
   readonly folds: FoldLoop
   readonly live: LiveQueries
   readonly routes: readonly Route[]
-  /** Lets `/ready` fail for `DRAIN_MS`, then stops accepting, finishes accepted requests and closes the store. */
+  /**
+   * Lets `/ready` fail for `DRAIN_MS`, then stops accepting requests, finishes the accepted ones and closes the store.
+   */
   close(): Promise<void>
 }
 
 /**
- * Opens the store, creates the gateway and listens. `shareMetrics` is given in one process among several. Rejects
- * with an Error that names the setting when a setting cannot be used.
+ * Opens the store, creates the gateway and listens. `shareMetrics` is set if the gateway has several processes. Rejects
+ * with an Error that names the setting if a setting cannot be used.
  */
 export async function start(
   config: Config,

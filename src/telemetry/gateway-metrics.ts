@@ -5,7 +5,10 @@ import type { QueryMeta } from '../query/compute/result.ts'
 import type { ShareMetrics, Telemetry, TelemetrySources } from './telemetry-interface.ts'
 import { familiesOf } from './worker-metrics.ts'
 
-/** How long a reader waits for figures from the store. Without a response these metrics are absent. */
+/**
+ * How long a read of the metrics waits for figures from the store. If the store does not respond, these metrics are
+ * omitted.
+ */
 const STORE_WAIT_MS = 2_000
 /** How often the delay of the event loop is sampled. */
 const LOOP_SAMPLE_MS = 50
@@ -17,9 +20,9 @@ type Labels = Readonly<Record<string, string | number>>
 type Sample = readonly [labels: Labels, value: number]
 
 /**
- * The gateway's own metrics for Prometheus. Frequent reports are added to plain numbers and given to prom-client only
- * when somebody reads, because prom-client looks up labels by an object at each call, which would cost more than the
- * counted work.
+ * The gateway's own metrics for Prometheus. Frequent reports are added to plain numbers, which are copied to
+ * prom-client only when the metrics are read: prom-client looks up labels by an object at each call, which would cost
+ * more than the counted work.
  */
 export class GatewayMetrics implements Telemetry {
   readonly #sources: TelemetrySources
@@ -37,7 +40,7 @@ export class GatewayMetrics implements Telemetry {
   #readsProcess = false
   readonly #readText: () => Promise<string>
 
-  /** `share` is given in one process among several. */
+  /** `share` is set if the gateway has several processes. */
   constructor(sources: TelemetrySources, share?: ShareMetrics) {
     this.#sources = sources
     this.#readText =
@@ -90,7 +93,7 @@ export class GatewayMetrics implements Telemetry {
     this.#lost += points
   }
 
-  /** Concurrent readers share one reading. */
+  /** Returns the metrics as Prometheus text. Concurrent calls share one reading. */
   read(): Promise<string> {
     this.#reading ??= this.#readText().finally(() => {
       this.#reading = undefined
@@ -100,7 +103,8 @@ export class GatewayMetrics implements Telemetry {
 
   async #collected(): Promise<Registry> {
     if (!this.#readsProcess) {
-      // These watch the event loop and the garbage collector, which costs CPU, so they start with the first reading.
+      // Process metrics watch the event loop and the garbage collector, which costs CPU, so they start with the first
+      // reading.
       this.#readsProcess = true
       collectDefaultMetrics({ register: this.#registry, eventLoopMonitoringPrecision: LOOP_SAMPLE_MS })
     }
@@ -215,7 +219,7 @@ export class GatewayMetrics implements Telemetry {
     })
   }
 
-  /** `aggregator`: how the values of several processes are combined. */
+  /** `aggregator` says how the values of several processes are combined. */
   #gauge(name: string, help: string, value: () => number | undefined, aggregator: Aggregator = 'sum'): void {
     new Gauge({
       name,

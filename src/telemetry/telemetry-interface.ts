@@ -2,24 +2,27 @@ import type { ItemError } from '../model/errors.ts'
 import type { QueryMeta } from '../query/compute/result.ts'
 
 /**
- * The interface through which the parts of the gateway report their work to its operator. No method is called once
- * per point, and no argument holds a name, a tag or a value of a project.
+ * The interface by which the parts of the gateway report their work, for the metrics of its operator. No method is
+ * called once per point, and no argument holds a name, a tag or a value of a project.
  */
 export interface Telemetry {
-  /** Creates the counter of a route; call it with the method and the status of each response. */
+  /**
+   * Creates the counter of a route. The returned function must be called with the method and the status of each
+   * response.
+   */
   countRoute(route: string): (method: string, status: number) => void
-  /** Items that were not stored. */
+  /** Reports items that were not stored. */
   rejected(errors: readonly ItemError[]): void
-  /** The outcome of a round of commits is known, whether it was stored or not. */
+  /** Reports that the outcome of a round of commits is known, whether it was stored or not. */
   roundEnded(durationMs: number): void
   queried(meta: QueryMeta): void
-  /** Acknowledged points that the store lost and that can no longer be replayed. */
+  /** Reports acknowledged points that the store lost and that can no longer be replayed. */
   lost(points: number): void
-  /** All metrics as Prometheus text. */
+  /** Returns all metrics as Prometheus text. */
   read(): Promise<string>
 }
 
-/** The samples of one metric, in the form that is sent to another process. */
+/** The samples of one metric, in a form that can be sent to another process. */
 export interface MetricFamily {
   readonly name: string
   readonly help: string
@@ -29,18 +32,18 @@ export interface MetricFamily {
   readonly values: readonly {
     readonly value: number
     readonly labels: Readonly<Record<string, string | number | undefined>>
-    /** The name of the sample; only samples of a histogram have one. */
+    /** The name of the sample; set only for samples of a histogram. */
     readonly metricName?: string
   }[]
 }
 
 /**
- * Shares the metrics of one process with the others. Returns a function that reads the metrics of all as Prometheus
- * text.
+ * Makes the metrics of one process available to the others. Returns a function that reads the metrics of all processes
+ * as Prometheus text.
  */
 export type ShareMetrics = (readOwn: () => Promise<readonly MetricFamily[]>) => () => Promise<string>
 
-/** Figures that are read on demand instead of being reported. */
+/** Figures that are read when the metrics are read, instead of being reported. */
 export interface TelemetrySources {
   points(): number
   events(): number
@@ -49,7 +52,7 @@ export interface TelemetrySources {
   cacheBytes(): number
   rateCounters(): number
   folds(): FoldFigures
-  /** Inbox entries that wait to be folded, of all gateways on the store. */
+  /** Number and bytes of inbox entries that wait to be folded, of all gateways on the store. */
   backlog(): Promise<{ readonly entries: number; readonly bytes: number }>
 }
 
@@ -62,6 +65,6 @@ interface FoldFigures {
   readonly bytesWritten: number
   readonly rowsSetAside: number
   readonly blocksSetAside: number
-  /** How long the oldest inbox entry has waited, as far as this gateway knows. */
+  /** The time that the oldest inbox entry has waited, as far as this gateway knows. */
   readonly waitedMs: number
 }

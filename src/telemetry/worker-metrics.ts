@@ -5,38 +5,38 @@ import type { MetricFamily, ShareMetrics } from './telemetry-interface.ts'
 import { onPrimaryMessage, sendToPrimary } from './worker-messages.ts'
 
 /**
- * Merges the metrics of several processes. A worker that is asked for metrics asks the primary process, which asks
- * all workers. Counters never decrease: for a worker that does not respond, or has exited, its last known counters
+ * Merges the metrics of several processes. A worker that receives a request for metrics asks the primary process, which
+ * asks all workers. Counters never decrease: for a worker that does not respond or has exited, its last known counters
  * are used.
  */
 
-/** How long the primary waits for its workers; longer than each of them waits for the store. */
+/** How long the primary waits for its workers: longer than each of them waits for the store. */
 const WORKERS_WAIT_MS = 3_000
 /** How long a worker waits for the primary. */
 const PRIMARY_WAIT_MS = 5_000
 
 interface WorkerState {
-  /** The last known metrics. */
+  /** The metrics that the worker sent last. */
   families: readonly MetricFamily[]
-  /** The request under way. A worker that is slow is not asked a second time. */
+  /** The request in progress. A slow worker gets no second request. */
   request: Request | undefined
 }
 
 interface Request {
-  /** Whether the worker responded. */
+  /** Resolves to whether the worker responded. */
   readonly response: Promise<boolean>
   finish(hasResponded: boolean): void
 }
 
-/** Runs in the primary process. */
+/** Reads and merges the metrics of all workers. Runs in the primary process. */
 export class WorkerMetrics<W> {
   readonly #ask: (worker: W) => void
   readonly #running = new Map<W, WorkerState>()
-  /** Counters of workers that have exited; merged into one list at each reading. */
-  #exited: readonly (readonly MetricFamily[])[] = []
+  /** Counters of workers that have exited. Each reading merges them into one list. */
+  #exitedCounters: readonly (readonly MetricFamily[])[] = []
   #reading: Promise<string> | undefined
 
-  /** `ask` requests the metrics of a worker, whose response goes to `received`. */
+  /** `ask` requests the metrics of a worker. The response must be passed to `received`. */
   constructor(ask: (worker: W) => void) {
     this.#ask = ask
   }
@@ -57,11 +57,11 @@ export class WorkerMetrics<W> {
     const state = this.#running.get(worker)
     if (state === undefined) return
     this.#running.delete(worker)
-    if (state.families.length > 0) this.#exited = [...this.#exited, state.families.filter(isLasting)]
+    if (state.families.length > 0) this.#exitedCounters = [...this.#exitedCounters, state.families.filter(isLasting)]
     state.request?.finish(false)
   }
 
-  /** Prometheus text. Concurrent readers share one reading. */
+  /** Returns the metrics of all workers as Prometheus text. Concurrent calls share one reading. */
   read(): Promise<string> {
     this.#reading ??= this.#read().finally(() => {
       this.#reading = undefined
@@ -82,12 +82,12 @@ export class WorkerMetrics<W> {
     const running = [...this.#running].map(([worker, { families }]) =>
       responded.has(worker) ? families : families.filter(isLasting),
     )
-    const exited = this.#exited
+    const exited = this.#exitedCounters
     const all = merged([...running, ...exited])
     if (exited.length > 1) {
       const families = await familiesOf(merged(exited))
-      // More workers may have exited during the merge.
-      this.#exited = [families, ...this.#exited.slice(exited.length)]
+      // Workers that exited during the merge are kept after the merged list.
+      this.#exitedCounters = [families, ...this.#exitedCounters.slice(exited.length)]
     }
     return all.metrics()
   }
@@ -105,8 +105,8 @@ export class WorkerMetrics<W> {
 }
 
 /**
- * Runs in a worker: sends its own metrics when the primary asks, and reads those of all processes, one reading at a
- * time. Rejects with `overloaded` when the primary does not respond.
+ * Runs in a worker: sends its own metrics when the primary asks for them. The returned function reads the metrics of
+ * all processes, one call at a time. It rejects with `overloaded` if the primary does not respond.
  */
 export const shareMetrics: ShareMetrics = (readOwn) => {
   let received: ((text: string) => void) | undefined
@@ -133,7 +133,7 @@ export const shareMetrics: ShareMetrics = (readOwn) => {
   }
 }
 
-/** Whether a metric stays valid after its process has exited: counts do, sizes do not. */
+/** Whether a metric stays valid after its process has exited: true for counters and histograms, false for gauges. */
 function isLasting({ type }: MetricFamily): boolean {
   return type === 'counter' || type === 'histogram'
 }
@@ -144,15 +144,15 @@ function merged(parts: readonly (readonly MetricFamily[])[]): Merged {
   return AggregatorRegistry.aggregate([...parts])
 }
 
-/** The metrics of a registry in a form that can be sent and merged again. */
+/** Returns the metrics of a registry in a form that can be sent and merged again. */
 export async function familiesOf(registry: Pick<Merged, 'getMetricsAsJSON'>): Promise<readonly MetricFamily[]> {
   const families = await registry.getMetricsAsJSON()
   return families.map(({ name, help, type, aggregator, values }) => ({
     name,
     help,
-    // Its declared type is a number, its value is a text.
+    // prom-client declares this field as a number; its value is a text.
     type: String(type),
-    // The worst delay of several processes says more than their mean.
+    // For several processes the greatest delay says more than the mean.
     aggregator: aggregator === 'average' ? 'max' : aggregator,
     values: values.filter(({ value }) => Number.isFinite(value)),
   }))
