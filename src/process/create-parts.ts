@@ -64,7 +64,7 @@ export function createParts(config: Config, { store, log, now, shareMetrics }: D
     roundEnded: (durationMs) => telemetry.roundEnded(durationMs),
     warn: (message, details) => log.warn(details, message),
   }
-  const steps = { baseMs: resolutions[0]!.stepMs, setBaseMs: setResolutions[0]!.stepMs }
+  const steps = { baseMs: resolutions[0]!.stepMs, baseMsOfSets: setResolutions[0]!.stepMs }
   const writer = new Writer(store, { ...WRITER_BOUNDS, ...config.write, ...steps }, writerEvents, now)
 
   const stepsMs = resolutions.map(({ stepMs }) => stepMs)

@@ -40,7 +40,7 @@ export function openWriter(
     store,
     {
       baseMs: 10_000,
-      setBaseMs: MINUTE_MS,
+      baseMsOfSets: MINUTE_MS,
       pendingBytesMax: 1 << 26,
       storeWaitMsMax: 5_000,
       entriesMax: 100_000,

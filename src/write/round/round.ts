@@ -34,7 +34,7 @@ export const POINTS_PER_STEP = 10_000
 
 export interface RoundSettings {
   readonly baseMs: number
-  readonly setBaseMs: number
+  readonly baseMsOfSets: number
 }
 
 export interface RoundContext {
@@ -114,7 +114,7 @@ export class Round {
     to: number,
   ): number {
     const { keepsSeries, registry, settings } = this.#context
-    const { baseMs, setBaseMs } = settings
+    const { baseMs, baseMsOfSets } = settings
     const { version } = registry
     const { series: all, timeMs: times, value: values, mode: modes, weight: weights } = batch
     let bytes = (to - from) * POINT_BYTES
@@ -126,7 +126,7 @@ export class Round {
       if (slot.requests[slot.requests.length - 1] !== request) slot.requests.push(request)
       const timeMs = times[i]!
       const mode = modes[i]!
-      const stepMs = mode === MEMBER ? setBaseMs : baseMs
+      const stepMs = mode === MEMBER ? baseMsOfSets : baseMs
       const bucketMs = timeMs - mod(timeMs, stepMs)
       let row: number
       if (series.epoch === this.epoch && series.bucketMs === bucketMs) row = series.row
@@ -230,10 +230,10 @@ export class Round {
     onFault: OnFault,
     pacer: Pacer,
   ): Promise<EncodedPart[]> {
-    const { baseMs, setBaseMs } = this.#context.settings
+    const { baseMs, baseMsOfSets } = this.#context.settings
     const parts: EncodedPart[] = []
     for (const kind of ['values', 'sets'] as const) {
-      const stepMs = kind === 'sets' ? setBaseMs : baseMs
+      const stepMs = kind === 'sets' ? baseMsOfSets : baseMs
       let position = 0
       const sameKind = rounds.filter(({ metric }) => (metric.kind === 'set') === (kind === 'sets'))
       for (const { block, touched } of await encodeMetrics(stepMs, sameKind, onFault, pacer)) {
