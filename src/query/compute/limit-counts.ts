@@ -49,13 +49,13 @@ function interpolate(start: number, end: number, share: number): number {
   return Number.isFinite(start) ? start + (end - start) * Math.min(1, share) : end
 }
 
-/** The limits of the series of a histogram, by their ordinals. */
+/** The bucket limits of a histogram, by the ordinals of its series. */
 export interface SeriesLimits {
-  /** Empty unless counts by limit are needed. */
+  /** The upper limit of each series. Empty unless counts by limit are needed. */
   readonly upper: Float64Array
   /**
-   * Where counts are cumulative over limits, the next higher limit of the same histogram in the same group: the count of
-   * that limit holds the count of this one. NaN for others; empty if there are none.
+   * For series with cumulative counts: the next higher limit of the same histogram in the same group, whose count
+   * includes the count of this series. NaN for other series; empty if there are no such series.
    */
   readonly next: Float64Array
 }
