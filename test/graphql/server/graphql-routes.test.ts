@@ -245,14 +245,15 @@ describe('limits', () => {
     const deep = '['.repeat(20_000) + ']'.repeat(20_000)
     const literal = await graphql.run(`mutation { trackMetric(input: ${input(deep)}) { name } }`)
     expect(literal.errors).toMatchObject([{ extensions: { code: 'QUERY_TOO_LARGE' } }])
-    const variable = await graphql.run(
-      `mutation ($v: MetricValue, $t: Tags) {
+    const mutation = `mutation ($v: MetricValue, $t: Tags) {
         value: trackMetric(input: ${input('$v')}) { name }
         tags: trackMetric(input: {name: "a", type: GAUGE, value: 1, tags: $t}) { name }
-      }`,
-      `{"v":${deep},"t":{"a":${deep}}}`,
-    )
-    expect(variable.errors).toMatchObject([
+      }`
+    const variable = await graphql.run(mutation, `{"v":${deep},"t":{"a":${deep}}}`)
+    expect(variable.errors).toMatchObject([{ extensions: { code: 'INVALID_BODY' } }])
+    const allowed = '['.repeat(200) + ']'.repeat(200)
+    const nested = await graphql.run(mutation, `{"v":${allowed},"t":{"a":${allowed}}}`)
+    expect(nested.errors).toMatchObject([
       { extensions: { code: 'INVALID_VALUE' } },
       { extensions: { code: 'INVALID_TAGS' } },
     ])
