@@ -1,18 +1,18 @@
 import type { KeyRow } from '../api-keys.ts'
-import { type Engine, texts } from './engine.ts'
 import { apiKeysKey } from './keys.ts'
+import { type RedisAccess, texts } from './redis-access.ts'
 
 /** API keys: one hash, by the SHA-256 of each key. */
 
-export async function saveKey(engine: Engine, key: KeyRow): Promise<void> {
-  await engine.call('hset', apiKeysKey(engine.prefix), key.hash, JSON.stringify(key))
+export async function saveKey(redis: RedisAccess, key: KeyRow): Promise<void> {
+  await redis.call('hset', apiKeysKey(redis.prefix), key.hash, JSON.stringify(key))
 }
 
-export async function readKey(engine: Engine, hash: string): Promise<KeyRow | undefined> {
-  const text = await engine.call('hget', apiKeysKey(engine.prefix), hash)
+export async function readKey(redis: RedisAccess, hash: string): Promise<KeyRow | undefined> {
+  const text = await redis.call('hget', apiKeysKey(redis.prefix), hash)
   return text === null ? undefined : (JSON.parse(String(text)) as KeyRow)
 }
 
-export async function listKeys(engine: Engine): Promise<KeyRow[]> {
-  return texts(await engine.call('hvals', apiKeysKey(engine.prefix))).map((text) => JSON.parse(text) as KeyRow)
+export async function listKeys(redis: RedisAccess): Promise<KeyRow[]> {
+  return texts(await redis.call('hvals', apiKeysKey(redis.prefix))).map((text) => JSON.parse(text) as KeyRow)
 }

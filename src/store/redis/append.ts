@@ -10,9 +10,9 @@ import {
   type WindowKey,
   windowStart,
 } from '../store.ts'
-import { type Engine, groupsOf, lists } from './engine.ts'
 import { eventAge, eventMember, inboxMember, metricAbout, metricIdentity, placeOfName } from './entries.ts'
 import { digestOf, type PartitionKeys, setName } from './keys.ts'
+import { groupsOf, lists, type RedisAccess } from './redis-access.ts'
 import { Call, run } from './scripts.ts'
 
 /** The commits of a round: one script call for all of them on one server, a call for each on a cluster. */
@@ -28,17 +28,17 @@ export interface AppendContext {
 }
 
 export async function append(
-  engine: Engine,
+  redis: RedisAccess,
   commits: readonly Commit[],
   context: AppendContext,
 ): Promise<AppendOutcome[]> {
   if (commits.length === 0) return []
-  const { isCluster, commits: connection } = engine.connections
-  if (!isCluster) return decodeOutcomes(await run(connection, 'append', callOf(engine, commits, context)))
+  const { isCluster, commits: connection } = redis.connections
+  if (!isCluster) return decodeOutcomes(await run(connection, 'append', callOf(redis, commits, context)))
   // Waits until every call has succeeded or failed: when the writer retries the round, no call of it is still in
   // flight.
   const calls = await Promise.allSettled(
-    commits.map((commit) => run(connection, 'append', callOf(engine, [commit], context))),
+    commits.map((commit) => run(connection, 'append', callOf(redis, [commit], context))),
   )
   return calls.flatMap((call) => {
     if (call.status === 'rejected') throw call.reason
@@ -57,9 +57,9 @@ export function touchedMetrics({ parts }: Commit, outcome: AppendOutcome): Id64[
   return [...touched.values()]
 }
 
-function callOf(engine: Engine, commits: readonly Commit[], context: AppendContext): Call {
+function callOf(redis: RedisAccess, commits: readonly Commit[], context: AppendContext): Call {
   const call = new Call().arg(commits.length)
-  for (const commit of commits) addCommit(call, engine.keys(commit.partition), commit, context)
+  for (const commit of commits) addCommit(call, redis.keys(commit.partition), commit, context)
   return call
 }
 

@@ -4,8 +4,8 @@ import { metricIdOf, partitionOf } from '../../model/metric.ts'
 import type { CanonicalTags } from '../../model/series.ts'
 import { LISTED_CHARS_MAX, tagKeyChars } from '../listing.ts'
 import type { MetricDefinition, MetricDeletion, MetricListing, MetricPage, MetricRow, SeriesRow } from '../store.ts'
-import { chunksOf, type Engine, groupsOf, lists, texts } from './engine.ts'
 import { decodeMetric, metricAbout, metricIdentity, nameOfPlace, placeOfName } from './entries.ts'
+import { chunksOf, groupsOf, lists, type RedisAccess, texts } from './redis-access.ts'
 import { Call } from './scripts.ts'
 
 /** Metrics and their series. The partition of a metric follows from its name, so a call concerns one partition. */
@@ -23,16 +23,19 @@ interface Named {
   readonly metricId: Id64
 }
 
-export async function defineMetrics(engine: Engine, definitions: readonly MetricDefinition[]): Promise<MetricRow[]> {
+export async function defineMetrics(
+  redis: RedisAccess,
+  definitions: readonly MetricDefinition[],
+): Promise<MetricRow[]> {
   const rows = new Array<MetricRow>(definitions.length)
   const byPartition = groupsOf(definitions.keys(), (i) => {
     const { project, name } = definitions[i]!
-    return partitionOf(project, name, engine.partitions)
+    return partitionOf(project, name, redis.partitions)
   })
   const calls = [...byPartition].flatMap(([partition, positions]) =>
     chunksOf(positions, METRICS_PER_CALL).map(async (chunk) => {
       const made = await defineChunk(
-        engine,
+        redis,
         partition,
         chunk.map((i) => definitions[i]!),
       )
@@ -44,7 +47,7 @@ export async function defineMetrics(engine: Engine, definitions: readonly Metric
 }
 
 async function defineChunk(
-  engine: Engine,
+  redis: RedisAccess,
   partition: number,
   definitions: readonly MetricDefinition[],
 ): Promise<MetricRow[]> {
@@ -54,12 +57,12 @@ async function defineChunk(
     const missing = [...rows.keys()].filter((i) => rows[i] === undefined)
     if (missing.length === 0) break
     const ids = await defineIds(
-      engine,
+      redis,
       partition,
       missing.map((i) => definitions[i]!),
     )
     const named = missing.map((i, at) => ({ ...definitions[i]!, metricId: ids[at]! }))
-    for (const [at, row] of (await readRows(engine, partition, named)).entries()) rows[missing[at]!] = row
+    for (const [at, row] of (await readRows(redis, partition, named)).entries()) rows[missing[at]!] = row
   }
   return rows.map((row) => {
     if (row === undefined) throw changesTooFast()
@@ -68,8 +71,12 @@ async function defineChunk(
 }
 
 /** Defines the names and returns their ids. A new metric gets the first generation that is free. */
-async function defineIds(engine: Engine, partition: number, definitions: readonly MetricDefinition[]): Promise<Id64[]> {
-  const keys = engine.keys(partition)
+async function defineIds(
+  redis: RedisAccess,
+  partition: number,
+  definitions: readonly MetricDefinition[],
+): Promise<Id64[]> {
+  const keys = redis.keys(partition)
   const generations = new Array<number>(definitions.length).fill(1)
   const ids = new Array<Id64 | undefined>(definitions.length).fill(undefined)
   for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
@@ -85,7 +92,7 @@ async function defineIds(engine: Engine, partition: number, definitions: readonl
         .arg(name, formatId(metricId), generations[i]!)
         .arg(metricIdentity(definition, generations[i]!), metricAbout(definition))
     }
-    for (const [at, text] of texts(await engine.run('define-metrics', call)).entries()) {
+    for (const [at, text] of texts(await redis.run('define-metrics', call)).entries()) {
       const i = missing[at]!
       if (text.startsWith('+')) generations[i] = Number(text) + 1
       else ids[i] = parseId(text)
@@ -103,43 +110,43 @@ function changesTooFast(): GatewayError {
 
 /** Returns the id of the metric that was deleted, if any. */
 export async function deleteMetric(
-  engine: Engine,
+  redis: RedisAccess,
   { project, name, generation }: MetricDeletion,
   sender: string,
 ): Promise<Id64 | undefined> {
-  const keys = engine.keys(partitionOf(project, name, engine.partitions))
+  const keys = redis.keys(partitionOf(project, name, redis.partitions))
   for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
-    const found = await engine.call('hget', keys.catalog(project), name)
+    const found = await redis.call('hget', keys.catalog(project), name)
     const id = found === null ? undefined : parseId(String(found))
     const call = new Call()
       .key(keys.catalog(project), keys.names(project), keys.deleted(project))
       .key(keys.metric(id ?? metricIdOf(project, name, generation)), keys.counters, keys.dying)
       .arg(keys.channel, sender, name, placeOfName(name), id === undefined ? '' : formatId(id), generation)
-    const status = await engine.run('delete-metric', call)
+    const status = await redis.run('delete-metric', call)
     if (status !== 'changed') return status === 'deleted' ? id : undefined
   }
   throw changesTooFast()
 }
 
-export async function readMetric(engine: Engine, project: string, name: string): Promise<MetricRow | undefined> {
+export async function readMetric(redis: RedisAccess, project: string, name: string): Promise<MetricRow | undefined> {
   // UTF-8 cannot hold it: it would be encoded as another name.
   if (!name.isWellFormed()) return undefined
-  const [row] = await readMetrics(engine, project, [name])
+  const [row] = await readMetrics(redis, project, [name])
   return row
 }
 
 /** The calls of one partition run one after the other, so that a long list does not occupy a server. */
 export async function readMetrics(
-  engine: Engine,
+  redis: RedisAccess,
   project: string,
   names: readonly string[],
 ): Promise<(MetricRow | undefined)[]> {
   const found = new Array<MetricRow | undefined>(names.length).fill(undefined)
-  const byPartition = groupsOf(names.keys(), (i) => partitionOf(project, names[i]!, engine.partitions))
+  const byPartition = groupsOf(names.keys(), (i) => partitionOf(project, names[i]!, redis.partitions))
   const reads = [...byPartition].map(async ([partition, positions]) => {
     for (const chunk of chunksOf(positions, METRICS_PER_CALL)) {
       const named = chunk.map((i) => ({ project, name: names[i]!, metricId: metricIdOf(project, names[i]!, 1) }))
-      const read = await readRows(engine, partition, named)
+      const read = await readRows(redis, partition, named)
       for (const [at, i] of chunk.entries()) found[i] = read[at]
     }
   })
@@ -149,38 +156,38 @@ export async function readMetrics(
 
 /** Reads rows by name. The id is a guess, usually that of the first generation. */
 async function readRows(
-  engine: Engine,
+  redis: RedisAccess,
   partition: number,
   metrics: readonly Named[],
 ): Promise<(MetricRow | undefined)[]> {
-  const keys = engine.keys(partition)
+  const keys = redis.keys(partition)
   const call = new Call().arg(metrics.length)
   for (const { project, name, metricId } of metrics) {
     call
       .key(keys.catalog(project), keys.metric(metricId), keys.seriesOrder(metricId), keys.tagKeys(metricId))
       .arg(name, formatId(metricId))
   }
-  const replies = lists(await engine.run('read-metrics', call))
+  const replies = lists(await redis.run('read-metrics', call))
   const rows = replies.map((reply) => (reply.length > 1 ? decodeMetric(reply, partition) : undefined))
   // Only an id: the guess was wrong, or the call had read enough tag keys.
   const again = [...replies.keys()].filter((i) => replies[i]!.length === 1)
   if (again.length > 0) {
     const named = again.map((i) => ({ ...metrics[i]!, metricId: parseId(replies[i]![0]!) }))
-    for (const [at, row] of (await readRows(engine, partition, named)).entries()) rows[again[at]!] = row
+    for (const [at, row] of (await readRows(redis, partition, named)).entries()) rows[again[at]!] = row
   }
   return rows
 }
 
 export async function listMetrics(
-  engine: Engine,
+  redis: RedisAccess,
   project: string,
   { after, namesMax, matches = () => true }: MetricListing,
 ): Promise<MetricPage> {
-  const { names, next } = await namesAfter(engine, project, after, namesMax)
+  const { names, next } = await namesAfter(redis, project, after, namesMax)
   const metrics: MetricRow[] = []
   let chars = 0
   for (const chunk of chunksOf(names.filter(matches), METRICS_PER_CALL)) {
-    for (const row of await readMetrics(engine, project, chunk)) {
+    for (const row of await readMetrics(redis, project, chunk)) {
       if (row === undefined || row.points === 0) continue
       metrics.push(row)
       chars += tagKeyChars(row)
@@ -192,17 +199,17 @@ export async function listMetrics(
 
 /** The next names of all partitions, sorted. Each partition is asked for its even share and some more. */
 async function namesAfter(
-  engine: Engine,
+  redis: RedisAccess,
   project: string,
   after: string | undefined,
   namesMax: number,
 ): Promise<{ readonly names: readonly string[]; readonly next: string | undefined }> {
-  const share = Math.min(namesMax, Math.ceil(namesMax / engine.partitions) + NAMES_SPARE)
+  const share = Math.min(namesMax, Math.ceil(namesMax / redis.partitions) + NAMES_SPARE)
   const from = after === undefined ? '-' : `(${placeOfName(after)}`
   const shares = await Promise.all(
-    engine.all().map(async (partition) => {
-      const key = engine.keys(partition).names(project)
-      const places = texts(await engine.call('zrangebylex', key, from, '+', 'LIMIT', 0, share))
+    redis.all().map(async (partition) => {
+      const key = redis.keys(partition).names(project)
+      const places = texts(await redis.call('zrangebylex', key, from, '+', 'LIMIT', 0, share))
       return places.map(nameOfPlace)
     }),
   )
@@ -219,18 +226,18 @@ function byCodeUnits(a: string, b: string): number {
 }
 
 export async function readSeries(
-  engine: Engine,
+  redis: RedisAccess,
   partition: number,
   metricId: Id64,
   cursor: number,
   limit: number,
 ): Promise<SeriesRow[] | undefined> {
-  const keys = engine.keys(partition)
+  const keys = redis.keys(partition)
   const rows: SeriesRow[] = []
   do {
     const page = Math.min(limit - rows.length, SERIES_PER_CALL)
     const call = new Call().key(keys.seriesOrder(metricId), keys.series(metricId)).arg(cursor + rows.length, page)
-    const [status, ...fields] = texts(await engine.run('read-series', call))
+    const [status, ...fields] = texts(await redis.run('read-series', call))
     if (status === 'beyond') return undefined
     for (let i = 0; i < fields.length; i += 2) {
       rows.push({ seriesId: parseId(fields[i]!), tags: JSON.parse(fields[i + 1]!) as CanonicalTags })
@@ -241,17 +248,17 @@ export async function readSeries(
 }
 
 export async function hasSeries(
-  engine: Engine,
+  redis: RedisAccess,
   partition: number,
   metricId: Id64,
   seriesIds: readonly Id64[],
 ): Promise<boolean[]> {
-  const series = engine.keys(partition).series(metricId)
+  const series = redis.keys(partition).series(metricId)
   const replies = await Promise.all(
     chunksOf(seriesIds, SERIES_PER_CALL).map((chunk) => {
       const call = new Call().key(series).arg(chunk.length)
       for (const id of chunk) call.arg(formatId(id))
-      return engine.run('has-series', call)
+      return redis.run('has-series', call)
     }),
   )
   return replies.flatMap((digits) => [...String(digits)].map((digit) => digit === '1'))

@@ -7,12 +7,12 @@ import { within } from '../../model/within.ts'
  * after a lost reply only the writer knows whether to retry. Other commands may be retried by the client.
  */
 export interface Connection {
-  call(command: string, args: Value[]): Promise<unknown>
-  callBuffer(command: string, args: Value[]): Promise<unknown>
+  call(command: string, args: CommandArgument[]): Promise<unknown>
+  callBuffer(command: string, args: CommandArgument[]): Promise<unknown>
 }
 
 /** An argument of a command. */
-export type Value = string | number | Buffer
+export type CommandArgument = string | number | Buffer
 
 export interface Address {
   /**

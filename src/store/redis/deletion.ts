@@ -1,6 +1,6 @@
 import { type Id64, parseId } from '../../model/id.ts'
-import { type Engine, texts } from './engine.ts'
 import { decodeIndexEntry } from './entries.ts'
+import { type RedisAccess, texts } from './redis-access.ts'
 import { expireWindow, readInbox } from './timelines.ts'
 
 /**
@@ -16,36 +16,36 @@ const METRICS_PER_CALL = 100
 
 /** Removes about `max` windows; returns whether more can be removed now. */
 export async function clearDeleted(
-  engine: Engine,
+  redis: RedisAccess,
   partition: number,
   resolutions: readonly number[],
   max: number,
   nowMs: number,
 ): Promise<boolean> {
-  const keys = engine.keys(partition)
-  const reply = await engine.call('hscan', keys.dying, 0, 'COUNT', METRICS_PER_CALL)
+  const keys = redis.keys(partition)
+  const reply = await redis.call('hscan', keys.dying, 0, 'COUNT', METRICS_PER_CALL)
   const [, dying] = reply as [string, string[]]
   if (dying.length === 0) return false
-  const [oldest] = await readInbox(engine, partition, 0)
+  const [oldest] = await readInbox(redis, partition, 0)
   const oldestOrder = oldest?.order ?? Number.POSITIVE_INFINITY
   let left = max
   for (let i = 0; i < dying.length; i += 2) {
     if (Number(dying[i + 1]) >= oldestOrder) continue
     const metricId = parseId(dying[i]!)
-    left -= await clearWindows(engine, partition, metricId, resolutions, left, nowMs)
+    left -= await clearWindows(redis, partition, metricId, resolutions, left, nowMs)
     if (left <= 0) return true
     // UNLINK frees memory in a background thread of the server, however large the keys are.
     const expired = resolutions.map((resolutionMs) => keys.expired({ metricId, resolutionMs }))
-    await engine.call('unlink', keys.series(metricId), keys.seriesOrder(metricId), keys.tagKeys(metricId), ...expired)
+    await redis.call('unlink', keys.series(metricId), keys.seriesOrder(metricId), keys.tagKeys(metricId), ...expired)
     // Last, so that a gateway that stops before leaves the rest to the next call.
-    await engine.call('hdel', keys.dying, dying[i]!)
+    await redis.call('hdel', keys.dying, dying[i]!)
   }
   return false
 }
 
 /** Returns how many windows were removed: less than `max` when none is left. */
 async function clearWindows(
-  engine: Engine,
+  redis: RedisAccess,
   partition: number,
   metricId: Id64,
   resolutions: readonly number[],
@@ -54,15 +54,15 @@ async function clearWindows(
 ): Promise<number> {
   let removed = 0
   for (const resolutionMs of resolutions) {
-    const timeline = engine.keys(partition).timeline({ metricId, resolutionMs })
+    const timeline = redis.keys(partition).timeline({ metricId, resolutionMs })
     for (;;) {
-      const members = texts(await engine.call('zrange', timeline, 0, ENTRIES_PER_READ - 1))
+      const members = texts(await redis.call('zrange', timeline, 0, ENTRIES_PER_READ - 1))
       if (members.length === 0) break
       for (const windowMs of new Set(members.map((member) => decodeIndexEntry(member).windowMs))) {
         if (removed >= max) return removed
         const window = { metricId, resolutionMs, windowMs }
         // No expired stretch is recorded: no query will need it.
-        await expireWindow(engine, { partition, window, dropExpired: [], nowMs }, Number.MAX_SAFE_INTEGER)
+        await expireWindow(redis, { partition, window, dropExpired: [], nowMs }, Number.MAX_SAFE_INTEGER)
         removed++
       }
     }

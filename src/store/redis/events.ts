@@ -1,6 +1,6 @@
 import type { EventPlace, EventRequest, StoredEvent } from '../events.ts'
-import { type Engine, texts } from './engine.ts'
 import { decodeEvent, decodeEventAge, eventTime } from './entries.ts'
+import { type RedisAccess, texts } from './redis-access.ts'
 import { Call } from './scripts.ts'
 
 /**
@@ -17,16 +17,16 @@ interface Page {
 }
 
 /** Reads a page from every partition and merges them, up to the first end of a page that was cut. */
-export async function readEvents(engine: Engine, request: EventRequest): Promise<StoredEvent[]> {
+export async function readEvents(redis: RedisAccess, request: EventRequest): Promise<StoredEvent[]> {
   const { project, fromMs, toMs, after, limit, bytesMax } = request
   const oldest = `[${eventTime(fromMs)}`
   // An id never begins with NUL, so no event sorts between the cursor's time and id and the cursor's event.
   const newest =
     after !== undefined && after.timeMs <= toMs ? `(${eventTime(after.timeMs)}${after.id}` : `(${eventTime(toMs + 1)}`
   const pages = await Promise.all(
-    engine.all().map(async (partition): Promise<Page> => {
-      const call = new Call().key(engine.keys(partition).events(project)).arg(newest, oldest, limit, bytesMax)
-      const [isCut, ...members] = texts(await engine.run('read-events', call))
+    redis.all().map(async (partition): Promise<Page> => {
+      const call = new Call().key(redis.keys(partition).events(project)).arg(newest, oldest, limit, bytesMax)
+      const [isCut, ...members] = texts(await redis.run('read-events', call))
       return { isCut: isCut === '1', events: members.map((member) => decodeEvent(project, member)) }
     }),
   )
@@ -51,16 +51,16 @@ function withinBytes(events: readonly StoredEvent[], bytesMax: number): StoredEv
 }
 
 export async function expireEvents(
-  engine: Engine,
+  redis: RedisAccess,
   partition: number,
   committedByMs: number,
   max: number,
 ): Promise<number> {
-  const keys = engine.keys(partition)
+  const keys = redis.keys(partition)
   let removed = 0
   while (removed < max) {
     const wanted = Math.min(EXPIRED_PER_CALL, max - removed)
-    const found = await engine.call('zrangebyscore', keys.eventAges, '-inf', committedByMs, 'LIMIT', 0, wanted)
+    const found = await redis.call('zrangebyscore', keys.eventAges, '-inf', committedByMs, 'LIMIT', 0, wanted)
     const ages = texts(found)
     if (ages.length === 0) break
     const call = new Call().key(keys.eventAges).arg(committedByMs, ages.length)
@@ -68,7 +68,7 @@ export async function expireEvents(
       const { project, from, to } = decodeEventAge(age)
       call.key(keys.events(project)).arg(age, `[${from}`, `(${to}`)
     }
-    removed += Number(await engine.run('expire-events', call))
+    removed += Number(await redis.run('expire-events', call))
     if (ages.length < wanted) break
   }
   return removed

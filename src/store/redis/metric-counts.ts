@@ -1,5 +1,5 @@
 import { within } from '../../model/within.ts'
-import type { Engine } from './engine.ts'
+import type { RedisAccess } from './redis-access.ts'
 
 /**
  * Number of metrics of a project over all partitions. On a cluster a node that does not respond in time counts with its
@@ -23,12 +23,12 @@ interface PartitionCount {
 export class MetricCounts {
   readonly #counts = new Map<string, PartitionCount[]>()
 
-  async count(engine: Engine, project: string): Promise<number> {
-    const counts = this.#countsOf(engine, project)
+  async count(redis: RedisAccess, project: string): Promise<number> {
+    const counts = this.#countsOf(redis, project)
     const requests = counts.flatMap((count, partition) =>
-      count.isSilent ? [] : readCount(engine, project, partition, count),
+      count.isSilent ? [] : readCount(redis, project, partition, count),
     )
-    if (!engine.connections.isCluster) await Promise.all(requests)
+    if (!redis.connections.isCluster) await Promise.all(requests)
     else {
       await within(COUNT_MS_MAX, () => Promise.allSettled(requests)).catch(() => {
         for (const count of counts) count.isSilent = count.pending > 0
@@ -37,20 +37,20 @@ export class MetricCounts {
     return counts.reduce((sum, { metrics }) => sum + metrics, 0)
   }
 
-  #countsOf(engine: Engine, project: string): PartitionCount[] {
+  #countsOf(redis: RedisAccess, project: string): PartitionCount[] {
     let counts = this.#counts.get(project)
     if (counts === undefined) {
       if (this.#counts.size >= PROJECTS_MAX) this.#counts.clear()
-      this.#counts.set(project, (counts = engine.all().map(() => ({ metrics: 0, pending: 0, isSilent: false }))))
+      this.#counts.set(project, (counts = redis.all().map(() => ({ metrics: 0, pending: 0, isSilent: false }))))
     }
     return counts
   }
 }
 
-async function readCount(engine: Engine, project: string, partition: number, count: PartitionCount): Promise<void> {
+async function readCount(redis: RedisAccess, project: string, partition: number, count: PartitionCount): Promise<void> {
   count.pending++
   try {
-    count.metrics = Number(await engine.call('hlen', engine.keys(partition).catalog(project)))
+    count.metrics = Number(await redis.call('hlen', redis.keys(partition).catalog(project)))
   } finally {
     count.pending--
     count.isSilent = false

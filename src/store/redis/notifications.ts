@@ -1,6 +1,6 @@
 import { type Id64, parseId } from '../../model/id.ts'
 import { type CommitListener, CommitListeners } from '../commit-listeners.ts'
-import type { Engine } from './engine.ts'
+import type { RedisAccess } from './redis-access.ts'
 
 /**
  * Notifies listeners of the metrics that commits touched. Commits of this gateway are notified directly, those of other
@@ -11,7 +11,7 @@ import type { Engine } from './engine.ts'
 const SUBSCRIBE_PAUSE_MS = 1_000
 
 export class Notifications {
-  readonly #engine: Engine
+  readonly #redis: RedisAccess
   readonly #sender: string
   readonly #listeners = new CommitListeners()
   #retry: NodeJS.Timeout | undefined
@@ -19,8 +19,8 @@ export class Notifications {
   #isClosed = false
 
   /** `sender`: the name of this gateway in its commits. */
-  constructor(engine: Engine, sender: string) {
-    this.#engine = engine
+  constructor(redis: RedisAccess, sender: string) {
+    this.#redis = redis
     this.#sender = sender
   }
 
@@ -46,9 +46,9 @@ export class Notifications {
 
   #subscribe(): void {
     this.#isSubscribing = true
-    const engine = this.#engine
-    const channels = engine.all().map((partition) => engine.keys(partition).channel)
-    engine.connections
+    const redis = this.#redis
+    const channels = redis.all().map((partition) => redis.keys(partition).channel)
+    redis.connections
       .subscribe(channels, (message) => {
         const [sender, ...ids] = message.split(' ')
         if (sender !== this.#sender) this.notify(ids.map(parseId))

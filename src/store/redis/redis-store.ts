@@ -12,7 +12,6 @@ import { append, touchedMetrics } from './append.ts'
 import { defineMetrics, deleteMetric, hasSeries, listMetrics, readMetric, readMetrics, readSeries } from './catalog.ts'
 import { type Address, asGatewayError, type Connections, connect, type Timeouts } from './connection.ts'
 import { clearDeleted } from './deletion.ts'
-import { Engine } from './engine.ts'
 import { expireEvents, readEvents } from './events.ts'
 import { ensureFormat, FormatError } from './format.ts'
 import { digestOf, isPrefix } from './keys.ts'
@@ -20,6 +19,7 @@ import { MetricCounts } from './metric-counts.ts'
 import { Notifications } from './notifications.ts'
 import { takePermits } from './permits.ts'
 import { readReceipt, writeReceipt } from './receipts.ts'
+import { RedisAccess } from './redis-access.ts'
 import { checkServers, explainLoss, type StoreLog } from './server-checks.ts'
 import { countDistinct } from './sets.ts'
 import { sweep } from './sweep.ts'
@@ -79,7 +79,7 @@ class RedisStore implements Store {
   readonly mayLoseWrites = true
   readonly groups: Store['groups']
   readonly #connections: Connections
-  readonly #engine: Engine
+  readonly #redis: RedisAccess
   readonly #setResolutions: readonly number[]
   /** All resolutions, those of sets included, without duplicates. */
   readonly #allResolutions: readonly number[]
@@ -102,15 +102,15 @@ class RedisStore implements Store {
     this.#formatChecks = setInterval(() => void this.#checkFormat().catch(() => undefined), FORMAT_CHECK_MS).unref()
     this.partitions = options.partitions
     this.#connections = connections
-    this.#engine = new Engine(connections, options.prefix, options.partitions)
+    this.#redis = new RedisAccess(connections, options.prefix, options.partitions)
     // On a cluster a slot may move to another node at any time, so each partition is a group of its own.
-    const all = this.#engine.all()
+    const all = this.#redis.all()
     this.groups = connections.isCluster ? all.map((partition) => [partition]) : [all]
     this.#setResolutions = options.setResolutions.map(({ stepMs }) => stepMs)
     this.#allResolutions = [...new Set([...options.resolutions.map(({ stepMs }) => stepMs), ...this.#setResolutions])]
     this.#receiptBounds = options.receiptBounds ?? RECEIPT_BOUNDS
     this.#now = options.now ?? Date.now
-    this.#notifications = new Notifications(this.#engine, this.#sender)
+    this.#notifications = new Notifications(this.#redis, this.#sender)
   }
 
   // Catalog
@@ -118,9 +118,9 @@ class RedisStore implements Store {
   readonly defineMetrics = this.#verb(defineMetrics)
   readonly readMetric = this.#verb(readMetric)
   readonly readMetrics = this.#verb(readMetrics)
-  readonly countMetrics = this.#verb((engine, project: string) => this.#metricCounts.count(engine, project))
-  readonly deleteMetric = this.#verb(async (engine, deletion: MetricDeletion) => {
-    const deleted = await deleteMetric(engine, deletion, this.#sender)
+  readonly countMetrics = this.#verb((redis, project: string) => this.#metricCounts.count(redis, project))
+  readonly deleteMetric = this.#verb(async (redis, deletion: MetricDeletion) => {
+    const deleted = await deleteMetric(redis, deletion, this.#sender)
     if (deleted !== undefined) this.#notifications.notify([deleted])
     return deleted !== undefined
   })
@@ -130,23 +130,23 @@ class RedisStore implements Store {
 
   // Write path
 
-  readonly append = this.#verb(async (engine, commits: readonly Commit[]) => {
+  readonly append = this.#verb(async (redis, commits: readonly Commit[]) => {
     const partitions = commits.map(({ partition }) => partition)
     assert(new Set(partitions).size === partitions.length, 'a round has at most one commit per partition')
     const context = { setResolutions: this.#setResolutions, sender: this.#sender, nowMs: this.#now() }
-    const outcomes = await append(engine, commits, context)
+    const outcomes = await append(redis, commits, context)
     if (this.#notifications.hasListeners) {
       for (const [i, commit] of commits.entries()) this.#notifications.notify(touchedMetrics(commit, outcomes[i]!))
     }
     return outcomes
   })
-  readonly readMarker = this.#verb(async (engine, partition: number, { project, key }: Marker) => {
-    const madeMs = await engine.call('zscore', engine.keys(partition).markers, digestOf(project, key))
+  readonly readMarker = this.#verb(async (redis, partition: number, { project, key }: Marker) => {
+    const madeMs = await redis.call('zscore', redis.keys(partition).markers, digestOf(project, key))
     return madeMs === null ? undefined : Number(madeMs)
   })
-  readonly readWatermarks = this.#verb((engine, writer: string, partitions: readonly number[]) =>
+  readonly readWatermarks = this.#verb((redis, writer: string, partitions: readonly number[]) =>
     Promise.all(
-      partitions.map(async (partition) => Number(await engine.call('hget', engine.keys(partition).watermarks, writer))),
+      partitions.map(async (partition) => Number(await redis.call('hget', redis.keys(partition).watermarks, writer))),
     ),
   )
 
@@ -160,19 +160,19 @@ class RedisStore implements Store {
   // Fold and retention
 
   readonly writeBlocks = this.#verb(writeBlocks)
-  readonly commitFold = this.#verb(async (engine, fold: FoldCommit) => {
-    const isDone = await commitFold(engine, fold)
+  readonly commitFold = this.#verb(async (redis, fold: FoldCommit) => {
+    const isDone = await commitFold(redis, fold)
     if (isDone) this.#unlistedListeners.notify(unlistedByFold(fold))
     return isDone
   })
   readonly dueWindows = this.#verb(dueWindows)
-  readonly expireWindow = this.#verb(async (engine, expiry: WindowExpiry) => {
-    const isDone = await expireWindow(engine, expiry)
+  readonly expireWindow = this.#verb(async (redis, expiry: WindowExpiry) => {
+    const isDone = await expireWindow(redis, expiry)
     if (isDone) this.#unlistedListeners.notify(unlistedByExpiry(expiry))
     return isDone
   })
-  readonly clearDeleted = this.#verb((engine, partition: number, max: number, nowMs: number) =>
-    clearDeleted(engine, partition, this.#allResolutions, max, nowMs),
+  readonly clearDeleted = this.#verb((redis, partition: number, max: number, nowMs: number) =>
+    clearDeleted(redis, partition, this.#allResolutions, max, nowMs),
   )
   readonly takeLease = this.#verb(takeLease)
   readonly sweep = this.#verb(sweep)
@@ -189,8 +189,8 @@ class RedisStore implements Store {
   // Requests
 
   readonly readReceipt = this.#verb(readReceipt)
-  readonly writeReceipt = this.#verb((engine, project: string, key: string, receipt: Receipt, nowMs: number) =>
-    writeReceipt(engine, project, key, receipt, nowMs, this.#receiptBounds),
+  readonly writeReceipt = this.#verb((redis, project: string, key: string, receipt: Receipt, nowMs: number) =>
+    writeReceipt(redis, project, key, receipt, nowMs, this.#receiptBounds),
   )
   readonly takePermits = this.#verb(takePermits)
 
@@ -213,11 +213,11 @@ class RedisStore implements Store {
   }
 
   ping(): Promise<void> {
-    return this.#run(async (engine) => {
+    return this.#run(async (redis) => {
       await this.#checkFormat()
-      if (!this.#connections.isCluster) await engine.call('ping')
+      if (!this.#connections.isCluster) await redis.call('ping')
       // The client does not know nodes that are gone, so every partition is tested instead of every node.
-      else await Promise.all(engine.all().map((partition) => engine.call('exists', engine.keys(partition).inbox)))
+      else await Promise.all(redis.all().map((partition) => redis.call('exists', redis.keys(partition).inbox)))
     }, true)
   }
 
@@ -260,17 +260,17 @@ class RedisStore implements Store {
     this.#connections.close()
   }
 
-  /** A verb of the contract: the function, run on the engine of this store. */
-  #verb<A extends unknown[], T>(verb: (engine: Engine, ...args: A) => Promise<T>): (...args: A) => Promise<T> {
-    return (...args) => this.#run((engine) => verb(engine, ...args))
+  /** A verb of the contract: the function, run on the redis of this store. */
+  #verb<A extends unknown[], T>(verb: (redis: RedisAccess, ...args: A) => Promise<T>): (...args: A) => Promise<T> {
+    return (...args) => this.#run((redis) => verb(redis, ...args))
   }
 
   /** Runs a verb, unless the store is closing. Errors of an unavailable server become `store_unavailable`. */
-  async #run<T>(verb: (engine: Engine) => Promise<T>, isPing = false): Promise<T> {
+  async #run<T>(verb: (redis: RedisAccess) => Promise<T>, isPing = false): Promise<T> {
     if (this.#closing !== undefined) throw new GatewayError('store_unavailable', 'the store is closed')
     // A ping checks whether this still holds.
     if (this.#refusal !== undefined && !isPing) throw this.#refusal
-    const running = verb(this.#engine)
+    const running = verb(this.#redis)
     this.#running.add(running)
     try {
       return await running

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import type { Connection, Value } from './connection.ts'
+import type { CommandArgument, Connection } from './connection.ts'
 
 /**
  * The atomic steps, one Lua file each. A file's header names the keys, the arguments and the reply; `prelude.lua` is
@@ -29,7 +29,7 @@ export const SCRIPTS = [
   'write-blocks',
   'write-receipt',
 ] as const
-export type Verb = (typeof SCRIPTS)[number]
+export type ScriptName = (typeof SCRIPTS)[number]
 
 interface Script {
   readonly source: string
@@ -39,14 +39,14 @@ interface Script {
 /** Keys and arguments of a script call, in the order of the script's header. */
 export class Call {
   readonly keys: string[] = []
-  readonly args: Value[] = []
+  readonly args: CommandArgument[] = []
 
   key(...keys: readonly string[]): this {
     for (const key of keys) this.keys.push(key)
     return this
   }
 
-  arg(...args: readonly Value[]): this {
+  arg(...args: readonly CommandArgument[]): this {
     for (const arg of args) this.args.push(arg)
     return this
   }
@@ -54,26 +54,26 @@ export class Call {
 
 const folder = new URL('./lua/', import.meta.url)
 
-export function scriptSource(verb: Verb): string {
-  const [shebang, ...body] = readFileSync(new URL(`${verb}.lua`, folder), 'utf8').split('\n')
+export function scriptSource(name: ScriptName): string {
+  const [shebang, ...body] = readFileSync(new URL(`${name}.lua`, folder), 'utf8').split('\n')
   return [shebang, readFileSync(new URL('prelude.lua', folder), 'utf8'), ...body].join('\n')
 }
 
-const scripts = new Map<Verb, Script>()
+const scripts = new Map<ScriptName, Script>()
 
-function scriptOf(verb: Verb): Script {
-  let script = scripts.get(verb)
+function scriptOf(name: ScriptName): Script {
+  let script = scripts.get(name)
   if (script === undefined) {
-    const source = scriptSource(verb)
+    const source = scriptSource(name)
     script = { source, sha: createHash('sha1').update(source).digest('hex') }
-    scripts.set(verb, script)
+    scripts.set(name, script)
   }
   return script
 }
 
 /** Runs a script by its hash. A server that does not have it has done nothing and gets the source. */
-export async function run(connection: Connection, verb: Verb, { keys, args }: Call): Promise<unknown> {
-  const { source, sha } = scriptOf(verb)
+export async function run(connection: Connection, name: ScriptName, { keys, args }: Call): Promise<unknown> {
+  const { source, sha } = scriptOf(name)
   try {
     return await connection.call('evalsha', [sha, keys.length, ...keys, ...args])
   } catch (error) {

@@ -1,8 +1,8 @@
 import { formatId, type Id64, parseId } from '../../model/id.ts'
 import { HyperLogLog, unionEncoded } from '../../sketch/hyperloglog.ts'
 import type { SetKey, WindowKey } from '../store.ts'
-import { chunksOf, type Engine, groupsOf, texts } from './engine.ts'
 import { type PartitionKeys, windowName } from './keys.ts'
+import { chunksOf, groupsOf, type RedisAccess, texts } from './redis-access.ts'
 import { Call } from './scripts.ts'
 
 /**
@@ -23,11 +23,11 @@ const CONCURRENT_READS = 8
 const CLEARED_PER_CALL = 500
 
 export async function countDistinct(
-  engine: Engine,
+  redis: RedisAccess,
   partition: number,
   unions: readonly (readonly SetKey[])[],
 ): Promise<number[]> {
-  const keys = engine.keys(partition)
+  const keys = redis.keys(partition)
   const counts = new Array<number>(unions.length).fill(0)
   const small: CountedUnion[] = []
   const large: CountedUnion[] = []
@@ -38,8 +38,8 @@ export async function countDistinct(
     if (names.length <= PFCOUNT_KEYS_MAX) small.push({ at, names })
     else large.push({ at, names })
   }
-  await countSmall(engine, small, counts)
-  await countLarge(engine, large, counts)
+  await countSmall(redis, small, counts)
+  await countLarge(redis, large, counts)
   return counts
 }
 
@@ -73,7 +73,7 @@ interface CountedUnion {
   readonly names: readonly string[]
 }
 
-async function countSmall(engine: Engine, unions: readonly CountedUnion[], counts: number[]): Promise<void> {
+async function countSmall(redis: RedisAccess, unions: readonly CountedUnion[], counts: number[]): Promise<void> {
   const calls: Promise<void>[] = []
   let batch: CountedUnion[] = []
   let keys = 0
@@ -85,7 +85,7 @@ async function countSmall(engine: Engine, unions: readonly CountedUnion[], count
       for (const name of names) call.key(name)
     }
     calls.push(
-      engine.run('count-distinct', call).then((reply) => {
+      redis.run('count-distinct', call).then((reply) => {
         for (const [i, count] of texts(reply).entries()) counts[sent[i]!.at] = Number(count)
       }),
     )
@@ -105,7 +105,7 @@ async function countSmall(engine: Engine, unions: readonly CountedUnion[], count
  * A sketch is often in several unions: that of its bucket and that of the whole range. Sketches that are in the same
  * unions are merged once, and the result is merged into each union.
  */
-async function countLarge(engine: Engine, unions: readonly CountedUnion[], counts: number[]): Promise<void> {
+async function countLarge(redis: RedisAccess, unions: readonly CountedUnion[], counts: number[]): Promise<void> {
   const unionsOf = new Map<string, number[]>()
   for (const [union, { names }] of unions.entries()) {
     for (const name of names) {
@@ -118,7 +118,7 @@ async function countLarge(engine: Engine, unions: readonly CountedUnion[], count
   const left = unions.map(({ names }) => names.length)
   const united = new Map<number, HyperLogLog>()
   for (const names of shared.values()) {
-    const sketch = await unite(engine, names)
+    const sketch = await unite(redis, names)
     for (const union of unionsOf.get(names[0])!) {
       let whole = united.get(union)
       if (whole === undefined) united.set(union, (whole = new HyperLogLog()))
@@ -131,12 +131,12 @@ async function countLarge(engine: Engine, unions: readonly CountedUnion[], count
   }
 }
 
-async function unite(engine: Engine, names: readonly string[]): Promise<HyperLogLog> {
+async function unite(redis: RedisAccess, names: readonly string[]): Promise<HyperLogLog> {
   const united = new HyperLogLog()
   for (const reads of chunksOf(chunksOf(names, REGISTERS_PER_READ), CONCURRENT_READS)) {
     await Promise.all(
       reads.map(async (read) => {
-        const reply = await engine.connections.common.callBuffer('mget', [...read])
+        const reply = await redis.connections.common.callBuffer('mget', [...read])
         for (const bytes of reply as readonly (Buffer | null)[]) if (bytes !== null) unionEncoded(united, bytes)
       }),
     )
@@ -145,32 +145,32 @@ async function unite(engine: Engine, names: readonly string[]): Promise<HyperLog
 }
 
 /** Deletes the sketches of an expired window. */
-export async function clearSets(engine: Engine, partition: number, window: WindowKey): Promise<void> {
-  const keys = engine.keys(partition)
+export async function clearSets(redis: RedisAccess, partition: number, window: WindowKey): Promise<void> {
+  const keys = redis.keys(partition)
   const condemned = keys.condemnedSetsOf(window)
   for (;;) {
-    const names = texts(await engine.call('srandmember', condemned, CLEARED_PER_CALL))
+    const names = texts(await redis.call('srandmember', condemned, CLEARED_PER_CALL))
     const call = new Call().key(condemned, keys.condemnedWindows).arg(windowName(window), names.length)
     if (names.length === 0) {
-      await engine.run('clear-sets', call)
+      await redis.run('clear-sets', call)
       return
     }
     for (const name of names) call.key(sketchKey(keys, window, name)).arg(name)
-    if ((await engine.run('clear-sets', call)) === '0') return
+    if ((await redis.run('clear-sets', call)) === '0') return
   }
 }
 
 /** Continues deletions that a stopped gateway left unfinished. */
-export async function finishClearing(engine: Engine, partition: number): Promise<void> {
-  const { condemnedWindows } = engine.keys(partition)
-  for (const name of texts(await engine.call('srandmember', condemnedWindows, CLEARED_PER_CALL))) {
+export async function finishClearing(redis: RedisAccess, partition: number): Promise<void> {
+  const { condemnedWindows } = redis.keys(partition)
+  for (const name of texts(await redis.call('srandmember', condemnedWindows, CLEARED_PER_CALL))) {
     const [metricId, resolutionMs, windowMs] = name.split('.')
     const window = {
       metricId: parseId(metricId!),
       resolutionMs: Number(resolutionMs),
       windowMs: Number(windowMs),
     }
-    await clearSets(engine, partition, window)
+    await clearSets(redis, partition, window)
   }
 }
 

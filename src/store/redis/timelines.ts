@@ -17,7 +17,6 @@ import {
   windowWidthMs,
 } from '../store.ts'
 import { addBlock } from './append.ts'
-import { chunksOf, type Engine, lists, SERVER_TTL_MS, texts } from './engine.ts'
 import {
   decodeDue,
   decodeInbox,
@@ -28,6 +27,7 @@ import {
   indexMember,
 } from './entries.ts'
 import { windowName } from './keys.ts'
+import { chunksOf, lists, type RedisAccess, SERVER_TTL_MS, texts } from './redis-access.ts'
 import { Call } from './scripts.ts'
 import { clearSets } from './sets.ts'
 
@@ -40,9 +40,9 @@ const WRITTEN_BYTES_PER_CALL = 1 << 18
 /** How often a fold may change a window while it is being expired. */
 const EXPIRY_ATTEMPTS_MAX = 10
 
-export async function readIndex(engine: Engine, request: IndexRequest): Promise<IndexSnapshot> {
+export async function readIndex(redis: RedisAccess, request: IndexRequest): Promise<IndexSnapshot> {
   const { partition, metricId, timelines, inbox } = request
-  const keys = engine.keys(partition)
+  const keys = redis.keys(partition)
   const call = new Call().key(keys.inbox).arg(inbox ? '1' : '0', timelines.length)
   for (const { resolutionMs, stretch } of timelines) {
     const timeline = { metricId, resolutionMs }
@@ -50,7 +50,7 @@ export async function readIndex(engine: Engine, request: IndexRequest): Promise<
       .key(keys.timeline(timeline), keys.expired(timeline))
       .arg(windowStart(resolutionMs, stretch.fromMs), stretch.fromMs, stretch.toMs)
   }
-  const [inboxReply, ...replies] = lists(await engine.run('read-index', call))
+  const [inboxReply, ...replies] = lists(await redis.run('read-index', call))
   return {
     inbox: decodeInboxReply(inboxReply!),
     timelines: timelines.map(
@@ -70,33 +70,31 @@ function decodeInboxReply(reply: readonly string[]): InboxEntry[] {
 }
 
 export async function readInbox(
-  engine: Engine,
+  redis: RedisAccess,
   partition: number,
   bytesMax: number,
   entriesMax = Number.MAX_SAFE_INTEGER,
 ): Promise<InboxEntry[]> {
   const bytes = Math.min(Math.max(0, Math.floor(bytesMax)), Number.MAX_SAFE_INTEGER)
-  const reply = await engine.run('read-inbox', new Call().key(engine.keys(partition).inbox).arg(bytes, entriesMax))
+  const reply = await redis.run('read-inbox', new Call().key(redis.keys(partition).inbox).arg(bytes, entriesMax))
   return decodeInboxReply(texts(reply))
 }
 
-export async function inboxSize(engine: Engine, partition: number): Promise<{ entries: number; bytes: number }> {
-  const keys = engine.keys(partition)
-  const [entries, bytes] = texts(await engine.run('inbox-size', new Call().key(keys.inbox, keys.counters)))
+export async function inboxSize(redis: RedisAccess, partition: number): Promise<{ entries: number; bytes: number }> {
+  const keys = redis.keys(partition)
+  const [entries, bytes] = texts(await redis.run('inbox-size', new Call().key(keys.inbox, keys.counters)))
   return { entries: Number(entries), bytes: Number(bytes) }
 }
 
 export async function readBlocks(
-  engine: Engine,
+  redis: RedisAccess,
   partition: number,
   names: readonly string[],
   part: BlockPart,
 ): Promise<(Uint8Array | undefined)[]> {
-  const keys = engine.keys(partition)
+  const keys = redis.keys(partition)
   const replies = await Promise.all(
-    chunksOf(names, BLOCKS_PER_READ).map((chunk) =>
-      engine.connections.common.callBuffer('mget', chunk.map(keys[part])),
-    ),
+    chunksOf(names, BLOCKS_PER_READ).map((chunk) => redis.connections.common.callBuffer('mget', chunk.map(keys[part]))),
   )
   const strings = replies as (readonly (Buffer | null)[])[]
   // Copies: a reply may be a slice of a large network buffer, which a cached block would keep in memory.
@@ -104,12 +102,12 @@ export async function readBlocks(
 }
 
 export async function writeBlocks(
-  engine: Engine,
+  redis: RedisAccess,
   partition: number,
   blocks: readonly NamedBlock[],
   nowMs: number,
 ): Promise<void> {
-  const keys = engine.keys(partition)
+  const keys = redis.keys(partition)
   let chunk: NamedBlock[] = []
   let bytes = 0
   const send = async (): Promise<void> => {
@@ -117,7 +115,7 @@ export async function writeBlocks(
     for (const block of chunk) addBlock(call, keys, block)
     chunk = []
     bytes = 0
-    await engine.run('write-blocks', call)
+    await redis.run('write-blocks', call)
   }
   for (const block of blocks) {
     const size = block.scalars.length + (block.sketches?.length ?? 0)
@@ -128,8 +126,8 @@ export async function writeBlocks(
   if (chunk.length > 0) await send()
 }
 
-export async function commitFold(engine: Engine, fold: FoldCommit): Promise<boolean> {
-  const keys = engine.keys(fold.partition)
+export async function commitFold(redis: RedisAccess, fold: FoldCommit): Promise<boolean> {
+  const keys = redis.keys(fold.partition)
   const blockKeys = (block: string): readonly [string, string] => [keys.scalars(block), keys.sketches(block)]
   const windowOf = (timeline: TimelineKey, windowMs: number): string => dueMember({ ...timeline, windowMs })
   const call = new Call()
@@ -165,31 +163,36 @@ export async function commitFold(engine: Engine, fold: FoldCommit): Promise<bool
       .key(...blockKeys(name))
       .arg(entry.order, inboxMember({ ...entry, block: name, ...sizes }), name, sizes.scalarBytes + sizes.sketchBytes)
   }
-  return (await engine.run('commit-fold', call)) === 'folded'
+  return (await redis.run('commit-fold', call)) === 'folded'
 }
 
 /** The lease ends by the server's clock, because the clocks of gateways differ. */
-export async function takeLease(engine: Engine, { partition, holder, leaseMs }: LeaseRequest): Promise<boolean> {
-  const call = new Call().key(engine.keys(partition).lease).arg(holder, leaseMs)
-  return Number(await engine.run('take-lease', call)) === 1
+export async function takeLease(redis: RedisAccess, { partition, holder, leaseMs }: LeaseRequest): Promise<boolean> {
+  const call = new Call().key(redis.keys(partition).lease).arg(holder, leaseMs)
+  return Number(await redis.run('take-lease', call)) === 1
 }
 
-export async function dueWindows(engine: Engine, partition: number, nowMs: number, max: number): Promise<WindowKey[]> {
-  const { due } = engine.keys(partition)
-  return texts(await engine.call('zrangebyscore', due, '-inf', nowMs, 'LIMIT', 0, max)).map(decodeDue)
+export async function dueWindows(
+  redis: RedisAccess,
+  partition: number,
+  nowMs: number,
+  max: number,
+): Promise<WindowKey[]> {
+  const { due } = redis.keys(partition)
+  return texts(await redis.call('zrangebyscore', due, '-inf', nowMs, 'LIMIT', 0, max)).map(decodeDue)
 }
 
 /** Keeps a window that expires after `dueByMs`. */
 export async function expireWindow(
-  engine: Engine,
+  redis: RedisAccess,
   expiry: WindowExpiry,
   dueByMs: number = expiry.nowMs,
 ): Promise<boolean> {
   const { partition, window } = expiry
   for (let attempt = 0; attempt < EXPIRY_ATTEMPTS_MAX; attempt++) {
-    const status = await engine.run('expire-window', await expiryCall(engine, expiry, dueByMs))
+    const status = await redis.run('expire-window', await expiryCall(redis, expiry, dueByMs))
     if (status === 'kept') return false
-    if (status === 'expired' || status === 'unfinished') await clearSets(engine, partition, window)
+    if (status === 'expired' || status === 'unfinished') await clearSets(redis, partition, window)
     if (status === 'expired') return true
   }
   throw new GatewayError('store_unavailable', 'a window changes faster than it can be expired; try again')
@@ -197,13 +200,13 @@ export async function expireWindow(
 
 /** A script must be given its keys, so the blocks of the window are read before, and the script compares them. */
 async function expiryCall(
-  engine: Engine,
+  redis: RedisAccess,
   { partition, window, dropExpired, nowMs }: WindowExpiry,
   dueByMs: number,
 ): Promise<Call> {
-  const keys = engine.keys(partition)
+  const keys = redis.keys(partition)
   const { metricId, resolutionMs, windowMs } = window
-  const listed = await engine.call('zrangebyscore', keys.timeline(window), windowMs, windowMs)
+  const listed = await redis.call('zrangebyscore', keys.timeline(window), windowMs, windowMs)
   const members = texts(listed)
   const call = new Call()
     .key(keys.due, keys.timeline(window), keys.expired(window), keys.expiring, keys.extra)

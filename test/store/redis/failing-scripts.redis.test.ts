@@ -5,13 +5,18 @@ import { seriesIdOf } from '../../../src/model/series.ts'
 import { RECEIPT_BOUNDS } from '../../../src/store/idempotency-keys.ts'
 import { append } from '../../../src/store/redis/append.ts'
 import { defineMetrics, deleteMetric, hasSeries, readMetric, readSeries } from '../../../src/store/redis/catalog.ts'
-import { type Connection, type Connections, connect, type Value } from '../../../src/store/redis/connection.ts'
+import {
+  type CommandArgument,
+  type Connection,
+  type Connections,
+  connect,
+} from '../../../src/store/redis/connection.ts'
 import { clearDeleted } from '../../../src/store/redis/deletion.ts'
-import { Engine } from '../../../src/store/redis/engine.ts'
 import { expireEvents, readEvents } from '../../../src/store/redis/events.ts'
 import { takePermits } from '../../../src/store/redis/permits.ts'
 import { writeReceipt } from '../../../src/store/redis/receipts.ts'
-import { SCRIPTS, scriptSource, type Verb } from '../../../src/store/redis/scripts.ts'
+import { RedisAccess } from '../../../src/store/redis/redis-access.ts'
+import { SCRIPTS, type ScriptName, scriptSource } from '../../../src/store/redis/scripts.ts'
 import { countDistinct } from '../../../src/store/redis/sets.ts'
 import { sweepPartition } from '../../../src/store/redis/sweep.ts'
 import {
@@ -73,28 +78,41 @@ async function countAll(): Promise<void> {
 }
 
 interface Failure {
-  readonly verb: Verb
+  readonly script: ScriptName
   readonly what: string
 }
 
 const failures: Failure[] = []
 
-async function attempt(verb: Verb, what: string, keys: readonly string[], args: readonly Value[]): Promise<void> {
+async function attempt(
+  script: ScriptName,
+  what: string,
+  keys: readonly string[],
+  args: readonly CommandArgument[],
+): Promise<void> {
   const before = await stateOf()
   const error = await redis
-    .call('eval', [scriptSource(verb), keys.length, ...keys, ...args])
+    .call('eval', [scriptSource(script), keys.length, ...keys, ...args])
     .then(() => undefined)
     .catch((reason: unknown) => reason)
   if (error === undefined) return
-  failures.push({ verb, what })
-  expect(await stateOf(), `${verb} with ${what}: ${error}`).toEqual(before)
+  failures.push({ script, what })
+  expect(await stateOf(), `${script} with ${what}: ${error}`).toEqual(before)
 }
 
-async function failEveryWay(verb: Verb, keys: readonly string[], args: readonly Value[]): Promise<void> {
+async function failEveryWay(
+  script: ScriptName,
+  keys: readonly string[],
+  args: readonly CommandArgument[],
+): Promise<void> {
   await countAll()
   const state = await stateOf()
-  const tried = async (what: string, keysNow: readonly string[], argsNow: readonly Value[]): Promise<void> => {
-    await attempt(verb, what, keysNow, argsNow)
+  const tried = async (
+    what: string,
+    keysNow: readonly string[],
+    argsNow: readonly CommandArgument[],
+  ): Promise<void> => {
+    await attempt(script, what, keysNow, argsNow)
     await restore(state)
   }
   for (const key of new Set(keys)) {
@@ -120,14 +138,14 @@ async function failEveryWay(verb: Verb, keys: readonly string[], args: readonly 
 
 /** Sends on what it is given, and before each script lets it fail. */
 function failingBefore(connection: Connection): Connection {
-  const verbs = new Map<unknown, Verb>()
+  const scripts = new Map<unknown, ScriptName>()
   return {
     async call(command, args) {
       if (command === 'eval') {
         const [source, count, ...rest] = args
-        const verb = SCRIPTS.find((candidate) => scriptSource(candidate) === source)!
-        verbs.set(verb, verb)
-        await failEveryWay(verb, rest.slice(0, Number(count)).map(String), rest.slice(Number(count)))
+        const script = SCRIPTS.find((candidate) => scriptSource(candidate) === source)!
+        scripts.set(script, script)
+        await failEveryWay(script, rest.slice(0, Number(count)).map(String), rest.slice(Number(count)))
       }
       // Never known by its hash, so that each call comes by here with its source.
       if (command === 'evalsha') throw new Error('NOSCRIPT')
@@ -184,48 +202,50 @@ test('a script that fails has written nothing', { timeout: 120_000 }, async () =
     common: failingBefore(connections.common),
     commits: failingBefore(connections.commits),
   }
-  const engine = new Engine(failing, 'gq', PARTITIONS)
+  const access = new RedisAccess(failing, 'gq', PARTITIONS)
   const context = { setResolutions: [MINUTE, 60 * MINUTE], sender: 'me', nowMs: NOW }
   const commit = (number: number, ...parts: CommitPart[]) => [{ partition, writer: WRITER, number, parts }]
 
-  await defineMetrics(engine, [{ ...definition, name: 'other' }])
-  expect(await append(engine, commit(1, part('a')), context)).toEqual([{ status: 'applied', skipped: [] }])
-  expect(await append(engine, commit(2, part('b')), context)).toEqual([{ status: 'applied', skipped: [] }])
-  expect(await readMetric(engine, 'shop', 'users')).toMatchObject({ points: 2, seriesCount: 2 })
-  expect(await readSeries(engine, partition, metricId, 0, 10)).toHaveLength(2)
-  await hasSeries(engine, partition, metricId, [seriesId])
+  await defineMetrics(access, [{ ...definition, name: 'other' }])
+  expect(await append(access, commit(1, part('a')), context)).toEqual([{ status: 'applied', skipped: [] }])
+  expect(await append(access, commit(2, part('b')), context)).toEqual([{ status: 'applied', skipped: [] }])
+  expect(await readMetric(access, 'shop', 'users')).toMatchObject({ points: 2, seriesCount: 2 })
+  expect(await readSeries(access, partition, metricId, 0, 10)).toHaveLength(2)
+  await hasSeries(access, partition, metricId, [seriesId])
   const key = { metricId, seriesId, resolutionMs: MINUTE, bucketMs: Math.floor(NOW / MINUTE) * MINUTE }
-  expect(await countDistinct(engine, partition, [[key]])).toEqual([3])
-  const inbox = await readInbox(engine, partition, 1e6)
-  await inboxSize(engine, partition)
-  await writeBlocks(engine, partition, [block('c'), block('d')], NOW)
+  expect(await countDistinct(access, partition, [[key]])).toEqual([3])
+  const inbox = await readInbox(access, partition, 1e6)
+  await inboxSize(access, partition)
+  await writeBlocks(access, partition, [block('c'), block('d')], NOW)
   const touched = [{ ...timeline, windowMs, expiresMs: NOW }]
   const added = ['c', 'd'].map((name) => ({ timeline, entry: entry(name) }))
-  expect(await commitFold(engine, { partition, inbox, removed: [], added, touched, nowMs: NOW })).toBe(true)
-  await writeBlocks(engine, partition, [block('e')], NOW)
+  expect(await commitFold(access, { partition, inbox, removed: [], added, touched, nowMs: NOW })).toBe(true)
+  await writeBlocks(access, partition, [block('e')], NOW)
   const merged = { removed: [added[0]!], added: [{ timeline, entry: entry('e') }], touched: [] }
-  expect(await commitFold(engine, { partition, inbox: [], ...merged, nowMs: NOW })).toBe(true)
+  expect(await commitFold(access, { partition, inbox: [], ...merged, nowMs: NOW })).toBe(true)
   const stretch = { fromMs: windowMs, toMs: windowMs + 1 }
-  await readIndex(engine, { partition, metricId, inbox: true, timelines: [{ resolutionMs: MINUTE, stretch }] })
+  await readIndex(access, { partition, metricId, inbox: true, timelines: [{ resolutionMs: MINUTE, stretch }] })
   const window = { ...timeline, windowMs }
-  expect(await expireWindow(engine, { partition, window, dropExpired: [10_000], nowMs: NOW })).toBe(true)
-  expect(await expireWindow(engine, { partition, window, nowMs: NOW })).toBe(true)
-  await sweepPartition(engine, partition, NOW + 8 * 86_400_000)
-  expect(await readEvents(engine, { project: 'shop', fromMs: 0, toMs: NOW, limit: 9, bytesMax: 99 })).toHaveLength(2)
-  expect(await expireEvents(engine, partition, NOW, 10)).toBe(2)
-  expect(await deleteMetric(engine, { project: 'shop', name: 'users', generation: 1 }, 'me')).toEqual(metricId)
-  expect(await clearDeleted(engine, partition, [MINUTE], 10, NOW)).toBe(false)
+  expect(await expireWindow(access, { partition, window, dropExpired: [10_000], nowMs: NOW })).toBe(true)
+  expect(await expireWindow(access, { partition, window, nowMs: NOW })).toBe(true)
+  await sweepPartition(access, partition, NOW + 8 * 86_400_000)
+  expect(await readEvents(access, { project: 'shop', fromMs: 0, toMs: NOW, limit: 9, bytesMax: 99 })).toHaveLength(2)
+  expect(await expireEvents(access, partition, NOW, 10)).toBe(2)
+  expect(await deleteMetric(access, { project: 'shop', name: 'users', generation: 1 }, 'me')).toEqual(metricId)
+  expect(await clearDeleted(access, partition, [MINUTE], 10, NOW)).toBe(false)
   const receipt = { requestHash: 'ab', status: 200, body: '{}' }
-  expect(await writeReceipt(engine, 'shop', 'k', receipt, NOW, RECEIPT_BOUNDS)).toEqual(receipt)
-  await takePermits(engine, { bucket: 'b', permits: 1, limit: 2, windowMs: MINUTE, nowMs: NOW })
+  expect(await writeReceipt(access, 'shop', 'k', receipt, NOW, RECEIPT_BOUNDS)).toEqual(receipt)
+  await takePermits(access, { bucket: 'b', permits: 1, limit: 2, windowMs: MINUTE, nowMs: NOW })
 
-  expect(await takeLease(engine, { partition, holder: 'h', leaseMs: 1_000, nowMs: NOW })).toBe(true)
+  expect(await takeLease(access, { partition, holder: 'h', leaseMs: 1_000, nowMs: NOW })).toBe(true)
 
-  for (const verb of SCRIPTS) {
-    const ways = failures.filter((failure) => failure.verb === verb).map(({ what }) => what)
-    expect(ways.filter((what) => what.includes('another type')).length, `${verb} meets another type`).toBeGreaterThan(0)
-    expect(ways, verb).toContain('a key too many')
-    expect(ways, verb).toContain('an argument too many')
-    expect(ways, verb).toContain('nothing')
+  for (const script of SCRIPTS) {
+    const ways = failures.filter((failure) => failure.script === script).map(({ what }) => what)
+    expect(ways.filter((what) => what.includes('another type')).length, `${script} meets another type`).toBeGreaterThan(
+      0,
+    )
+    expect(ways, script).toContain('a key too many')
+    expect(ways, script).toContain('an argument too many')
+    expect(ways, script).toContain('nothing')
   }
 })

@@ -1,9 +1,9 @@
-import type { Connections, Value } from './connection.ts'
+import type { CommandArgument, Connections } from './connection.ts'
 import { type PartitionKeys, partitionKeys } from './keys.ts'
-import { type Call, run, type Verb } from './scripts.ts'
+import { type Call, run, type ScriptName } from './scripts.ts'
 
 /** What every verb needs: the connections, and the keys of each partition. */
-export class Engine {
+export class RedisAccess {
   readonly connections: Connections
   readonly prefix: string
   readonly partitions: number
@@ -28,12 +28,12 @@ export class Engine {
   }
 
   /** Runs a script on the connection that may retry it. */
-  run(verb: Verb, call: Call): Promise<unknown> {
-    return run(this.connections.common, verb, call)
+  run(script: ScriptName, call: Call): Promise<unknown> {
+    return run(this.connections.common, script, call)
   }
 
   /** Runs a single command. */
-  call(command: string, ...args: Value[]): Promise<unknown> {
+  call(command: string, ...args: CommandArgument[]): Promise<unknown> {
     return this.connections.common.call(command, args)
   }
 }
