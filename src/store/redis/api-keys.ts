@@ -2,7 +2,7 @@ import type { KeyRow } from '../api-keys.ts'
 import { apiKeysKey } from './keys.ts'
 import { type RedisAccess, texts } from './redis-access.ts'
 
-/** API keys: one hash, by the SHA-256 of each key. */
+/** API keys, stored in one Redis hash. The field is the SHA-256 of the key, the value its row as JSON. */
 
 export async function saveKey(redis: RedisAccess, key: KeyRow): Promise<void> {
   await redis.call('hset', apiKeysKey(redis.prefix), key.hash, JSON.stringify(key))

@@ -15,15 +15,15 @@ import { digestOf, type PartitionKeys, setName } from './keys.ts'
 import { groupsOf, lists, type RedisAccess } from './redis-access.ts'
 import { Call, run } from './scripts.ts'
 
-/** The commits of a round: one script call for all of them on one server, a call for each on a cluster. */
+/** Appends the commits of a round: with one script call on a single server, with one call per commit on a cluster. */
 
 const BLOCK_NAME_CHARS_MAX = 64
 
 export interface AppendContext {
   readonly setResolutions: readonly number[]
-  /** The name of this gateway in its notifications. */
+  /** The name under which this gateway publishes its notifications. */
   readonly sender: string
-  /** The time of a fence, which has no part to take it from. */
+  /** Commit time of a fence. The other commits take the time of their parts. */
   readonly nowMs: number
 }
 
@@ -35,8 +35,7 @@ export async function append(
   if (commits.length === 0) return []
   const { isCluster, commits: connection } = redis.connections
   if (!isCluster) return decodeOutcomes(await run(connection, 'append', callOf(redis, commits, context)))
-  // Waits until every call has succeeded or failed: when the writer retries the round, no call of it is still in
-  // flight.
+  // Waits until every call has succeeded or failed: no call may be in flight when the writer retries the round.
   const calls = await Promise.allSettled(
     commits.map((commit) => run(connection, 'append', callOf(redis, [commit], context))),
   )
@@ -46,7 +45,7 @@ export async function append(
   })
 }
 
-/** Metrics of the parts that were applied, without duplicates. */
+/** Returns the metrics of the applied parts of a commit, without duplicates. */
 export function touchedMetrics({ parts }: Commit, outcome: AppendOutcome): Id64[] {
   if (outcome.status !== 'applied') return []
   const touched = new Map<string, Id64>()
@@ -101,7 +100,7 @@ function addPart(call: Call, keys: PartitionKeys, part: CommitPart, setResolutio
         metricIdentity(definition, generation),
         metricAbout(definition),
       )
-    // Without points the touch's times are meaningless.
+    // In a touch without points, `firstMs` and `lastMs` have no meaning.
     call.arg(points, points > 0 ? firstMs : 0, points > 0 ? lastMs : 0, cumulative ? '1' : '0')
   }
   addSeries(call, keys, part)
@@ -109,7 +108,7 @@ function addPart(call: Call, keys: PartitionKeys, part: CommitPart, setResolutio
   addEvents(call, keys, part)
 }
 
-/** Adds a block in the form that `append.lua` and `write-blocks.lua` expect. */
+/** Adds a block to the call, in the form that `append.lua` and `write-blocks.lua` expect. */
 export function addBlock(call: Call, keys: PartitionKeys, { name, scalars, sketches }: NamedBlock): void {
   assert(
     name.length <= BLOCK_NAME_CHARS_MAX && /^[A-Za-z0-9._-]+$/.test(name),
@@ -140,7 +139,7 @@ function addSeries(call: Call, keys: PartitionKeys, { series }: CommitPart): voi
   }
 }
 
-/** First the windows, each once; then the sets, each with its sketch at every resolution. */
+/** Adds the set members of a part: first each window once, then each set with its sketch at every resolution. */
 function addSets(call: Call, keys: PartitionKeys, { members }: CommitPart, setResolutions: readonly number[]): void {
   const positions = new Map<string, number>()
   const windows: WindowKey[] = []

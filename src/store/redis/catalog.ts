@@ -8,13 +8,13 @@ import { decodeMetric, metricAbout, metricIdentity, nameOfPlace, placeOfName } f
 import { chunksOf, groupsOf, lists, type RedisAccess, texts } from './redis-access.ts'
 import { Call } from './scripts.ts'
 
-/** Metrics and their series. The partition of a metric follows from its name, so a call concerns one partition. */
+/** Metrics and their series. The name of a metric determines its partition, so each script call needs one partition. */
 
 const METRICS_PER_CALL = 100
 const SERIES_PER_CALL = 1_000
-/** Names read from a partition beyond its even share of a page. */
+/** A page asks each partition for its even share of the names, and for this many more. */
 const NAMES_SPARE = 16
-/** Attempts to define or delete a name while others delete and define it, or while its ids belong to other metrics. */
+/** Attempts to define or delete a name. An attempt fails if another gateway changes the name, or if an id is taken. */
 const ATTEMPTS_MAX = 16
 
 interface Named {
@@ -53,7 +53,7 @@ async function defineChunk(
 ): Promise<MetricRow[]> {
   const rows = new Array<MetricRow | undefined>(definitions.length).fill(undefined)
   for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
-    // The first attempt takes all; later ones take those that were deleted between the two calls.
+    // The first attempt defines all; later ones define metrics that were deleted between `defineIds` and `readRows`.
     const missing = [...rows.keys()].filter((i) => rows[i] === undefined)
     if (missing.length === 0) break
     const ids = await defineIds(
@@ -70,7 +70,7 @@ async function defineChunk(
   })
 }
 
-/** Defines the names and returns their ids. A new metric gets the first generation that is free. */
+/** Defines the names and returns their metric ids. A new metric gets the first unused generation. */
 async function defineIds(
   redis: RedisAccess,
   partition: number,
@@ -108,7 +108,7 @@ function changesTooFast(): GatewayError {
   return new GatewayError('store_unavailable', 'a metric is deleted and defined at the same time; try again')
 }
 
-/** Returns the id of the metric that was deleted, if any. */
+/** Returns the id of the deleted metric; undefined if no metric was deleted. */
 export async function deleteMetric(
   redis: RedisAccess,
   { project, name, generation }: MetricDeletion,
@@ -129,7 +129,7 @@ export async function deleteMetric(
 }
 
 export async function readMetric(redis: RedisAccess, project: string, name: string): Promise<MetricRow | undefined> {
-  // UTF-8 cannot hold it: it would be encoded as another name.
+  // A lone surrogate has no UTF-8 form: the client would encode it as another name.
   if (!name.isWellFormed()) return undefined
   const [row] = await readMetrics(redis, project, [name])
   return row
@@ -154,7 +154,7 @@ export async function readMetrics(
   return found
 }
 
-/** Reads rows by name. The id is a guess, usually that of the first generation. */
+/** Reads rows by name. Each id is a guess, usually the id of generation 1; a wrong guess costs a second call. */
 async function readRows(
   redis: RedisAccess,
   partition: number,
@@ -169,7 +169,7 @@ async function readRows(
   }
   const replies = lists(await redis.run('read-metrics', call))
   const rows = replies.map((reply) => (reply.length > 1 ? decodeMetric(reply, partition) : undefined))
-  // Only an id: the guess was wrong, or the call had read enough tag keys.
+  // A reply that is only an id: the guess was wrong, or the call reached its limit of tag keys.
   const again = [...replies.keys()].filter((i) => replies[i]!.length === 1)
   if (again.length > 0) {
     const named = again.map((i) => ({ ...metrics[i]!, metricId: parseId(replies[i]![0]!) }))
@@ -197,7 +197,7 @@ export async function listMetrics(
   return { metrics, next }
 }
 
-/** The next names of all partitions, sorted. Each partition is asked for its even share and some more. */
+/** Returns the next names of all partitions, sorted. Asks each partition for its even share and some more. */
 async function namesAfter(
   redis: RedisAccess,
   project: string,
@@ -207,13 +207,13 @@ async function namesAfter(
   const share = Math.min(namesMax, Math.ceil(namesMax / redis.partitions) + NAMES_SPARE)
   const from = after === undefined ? '-' : `(${placeOfName(after)}`
   const shares = await Promise.all(
-    redis.all().map(async (partition) => {
+    redis.allPartitions().map(async (partition) => {
       const key = redis.keys(partition).names(project)
       const places = texts(await redis.call('zrangebylex', key, from, '+', 'LIMIT', 0, share))
       return places.map(nameOfPlace)
     }),
   )
-  // A partition that returned its full share may have more names: the page must end before the first of those.
+  // A partition that returned its full share may have more names. The page must end where its names end.
   const ends = shares.flatMap((names) => (names.length === share ? [names.at(-1)!] : []))
   const end = ends.sort(byCodeUnits)[0]
   const found = shares.flat().filter((name) => end === undefined || name <= end)

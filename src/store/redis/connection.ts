@@ -3,8 +3,8 @@ import { GatewayError } from '../../model/errors.ts'
 import { within } from '../../model/within.ts'
 
 /**
- * Connections to the server or the cluster. Commits have a connection of their own that never sends a command twice:
- * after a lost reply only the writer knows whether to retry. Other commands may be retried by the client.
+ * Connections to the server or the cluster. Commits have a separate connection, which never sends a command twice:
+ * after a lost reply, only the writer knows whether to retry. The client may retry all other commands.
  */
 export interface Connection {
   call(command: string, args: CommandArgument[]): Promise<unknown>
@@ -16,7 +16,7 @@ export type CommandArgument = string | number | Buffer
 
 export interface Address {
   /**
-   * `redis://` or `rediss://`, with user, password and database. For a cluster only user, password and TLS are used.
+   * `redis://` or `rediss://`, with user, password and database. A cluster uses only its user, password and TLS.
    */
   readonly url?: string | undefined
   /** `host:port` of some nodes of a cluster. */
@@ -27,31 +27,33 @@ export interface Connections {
   readonly isCluster: boolean
   /** Address without password, for messages. */
   readonly name: string
+  /** For `append` only: the client never retries a command. */
   readonly commits: Connection
+  /** For all other commands: the client may retry them. */
   readonly common: Connection
-  /** A connection to each master. */
+  /** Returns a connection to each master. */
   masters(): readonly Connection[]
-  /** Subscribes to shard channels; resolves once it is subscribed. */
+  /** Subscribes to shard channels. Resolves when all subscriptions are active. */
   subscribe(channels: readonly string[], onMessage: (message: string) => void): Promise<void>
   close(): void
 }
 
-/** A commit that takes longer fails; the writer retries it under the same number. */
+/** Timeout of a commit. After it, the writer retries the commit under the same number. */
 const COMMIT_MS_MAX = 3_000
-/** Timeout of one command; a query has several. */
+/** Timeout of one command. A query sends several commands. */
 const COMMAND_MS_MAX = 10_000
 /** A connection with pending commands that receives nothing for this long is reopened. */
 const SILENT_MS_MAX = 15_000
 const CONNECT_MS_MAX = 5_000
 const RECONNECT_PAUSE_MS_MAX = 500
-/** A loading server estimates how long it will take, often far too long: it is asked again after at most this time. */
+/** Pause before a loading server is asked again. Its own estimate of the loading time is often far too long. */
 const LOADING_PAUSE_MS_MAX = 250
-/** A master that hangs refuses no command, so the slot table is refreshed regularly. */
+/** Interval of reading the slot table. A master that hangs sends no redirection, so errors alone would not do. */
 const SLOTS_REFRESH_MS = 5_000
 /** How long a starting gateway waits for the server. */
 const START_MS_MAX = 10_000
 
-/** Timeouts that tests shorten. */
+/** Timeouts that tests make shorter. */
 export interface Timeouts {
   /** How long to wait for the server at the start. */
   readonly startMsMax?: number
@@ -59,7 +61,7 @@ export interface Timeouts {
   readonly commandMsMax?: number
 }
 
-/** Rejects with an Error that names the server and the reason when it cannot be used. */
+/** Connects to the server or the cluster. Rejects with an Error that names it and the reason if it cannot be used. */
 export async function connect(
   { url, clusterNodes }: Address,
   { startMsMax = START_MS_MAX, commandMsMax = COMMAND_MS_MAX }: Timeouts = {},
@@ -113,7 +115,7 @@ async function connectCluster(
   const nodeOptions = { ...COMMON_OPTIONS, ...(url === undefined ? {} : credentialsOf(url)) }
   const commits = new Cluster(nodes, {
     ...options,
-    // Only redirections are followed: a node that does not hold the slot has not run the command.
+    // The client follows redirections but retries nothing: a node that redirects has not run the command.
     retryDelayOnFailover: 0,
     retryDelayOnClusterDown: 0,
     enableOfflineQueue: false,
@@ -135,7 +137,7 @@ interface Clients {
   readonly newSubscriber: () => Redis | Cluster
 }
 
-/** Connects the clients. Closes them when the server cannot be used. */
+/** Connects the clients. If the server cannot be used, closes them and rejects. */
 async function open({ name, commits, common, newSubscriber }: Clients, startMsMax: number): Promise<Connections> {
   const opened = [commits, common]
   let isClosed = false
@@ -185,7 +187,7 @@ async function untilReady(connection: Redis | Cluster, name: string, startMsMax:
   let cause: unknown
   const becomesReady = new Promise<void>((resolve, reject) => {
     connection.once('ready', resolve)
-    // Without this listener a lost connection would end the process; commands reject with the reason.
+    // Without an error listener, a lost connection would end the process. Commands reject with the reason anyway.
     connection.on('error', (error: Error) => {
       cause = lastNodeError(error)
       if (isRefusal(cause)) reject(cause)
@@ -208,7 +210,7 @@ async function untilReady(connection: Redis | Cluster, name: string, startMsMax:
   }
 }
 
-/** The error of a cluster client only says that all nodes failed; it has the error of the last node as a property. */
+/** Returns the error of the last node: the error of a cluster client itself only says that all nodes failed. */
 function lastNodeError(error: unknown): unknown {
   if (error instanceof Error && 'lastNodeError' in error && error.lastNodeError instanceof Error)
     return error.lastNodeError
@@ -243,14 +245,14 @@ function credentialsOf(url: string): Pick<RedisOptions, 'username' | 'password' 
   }
 }
 
-/** Replies of a server that cannot serve now, and messages of the client when it got no reply. */
+/** Replies of an unavailable server, and below, messages of the client when it received no reply. */
 const UNAVAILABLE_REPLIES =
   /^(OOM|READONLY|MISCONF|LOADING|CLUSTERDOWN|TRYAGAIN|MASTERDOWN|NOREPLICAS|BUSY|MOVED|ASK|NOAUTH|WRONGPASS|UNBLOCKED)\b/
 const UNAVAILABLE_CLIENT =
   /^(Command timed out|Connection is closed|Stream isn't writeable|Cluster isn't ready|Cluster is ended|Too many Cluster redirections|Failed to refresh slots cache|None of startup nodes|Reached the max retries per request|Socket timeout|Client network socket|write |read |connect )/
 const UNAVAILABLE_CODES = /^(ECONN|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN|ENETDOWN)/
 
-/** Maps the error of a command: an unavailable store is a `GatewayError`; a defect of ours stays as it is. */
+/** Converts an error of an unavailable server to a `GatewayError`. Returns other errors, which are bugs, unchanged. */
 export function asGatewayError(error: unknown): unknown {
   if (!(error instanceof Error) || error instanceof GatewayError) return error
   const code = 'code' in error && typeof error.code === 'string' ? error.code : ''

@@ -4,17 +4,17 @@ import { type RedisAccess, texts } from './redis-access.ts'
 import { expireWindow, readInbox } from './timelines.ts'
 
 /**
- * Removes the data of deleted metrics. It waits until the inbox entries that existed at the deletion are folded. After
- * that no data can come back: later commits are refused, and a fold or merge that began before finds its inbox entries
- * or blocks gone.
+ * Removes the data of a deleted metric once the inbox entries from before the deletion are folded. After that, no data
+ * can be added again: new commits are refused, and an older fold or merge fails because its inbox entries or blocks no
+ * longer exist.
  */
 
 /** Index entries read at a time to find their windows. */
 const ENTRIES_PER_READ = 200
-/** Metrics examined per call. Those that wait for a fold are examined again by a later call. */
+/** Deleted metrics examined per call. A later call examines metrics again that still wait for a fold. */
 const METRICS_PER_CALL = 100
 
-/** Removes about `max` windows; returns whether more can be removed now. */
+/** Removes about `max` windows of deleted metrics. Returns whether more can be removed now. */
 export async function clearDeleted(
   redis: RedisAccess,
   partition: number,
@@ -37,13 +37,13 @@ export async function clearDeleted(
     // UNLINK frees memory in a background thread of the server, however large the keys are.
     const expired = resolutions.map((resolutionMs) => keys.expired({ metricId, resolutionMs }))
     await redis.call('unlink', keys.series(metricId), keys.seriesOrder(metricId), keys.tagKeys(metricId), ...expired)
-    // Last, so that a gateway that stops before leaves the rest to the next call.
+    // This is the last step: if the gateway stops before it, the next call removes the rest.
     await redis.call('hdel', keys.dying, dying[i]!)
   }
   return false
 }
 
-/** Returns how many windows were removed: less than `max` when none is left. */
+/** Removes at most `max` windows of a metric. Returns their number; less than `max` means that none is left. */
 async function clearWindows(
   redis: RedisAccess,
   partition: number,
@@ -61,7 +61,7 @@ async function clearWindows(
       for (const windowMs of new Set(members.map((member) => decodeIndexEntry(member).windowMs))) {
         if (removed >= max) return removed
         const window = { metricId, resolutionMs, windowMs }
-        // No expired stretch is recorded: no query will need it.
+        // An empty `dropExpired` records no expired stretch: no query needs it.
         await expireWindow(redis, { partition, window, dropExpired: [], nowMs }, Number.MAX_SAFE_INTEGER)
         removed++
       }

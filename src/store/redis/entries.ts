@@ -5,11 +5,11 @@ import type { Receipt } from '../idempotency-keys.ts'
 import type { InboxEntry, IndexEntry, MetricDefinition, MetricRow, Stretch, WindowKey } from '../store.ts'
 
 /**
- * The text form of sorted-set members and hash fields. Fields of a member are separated by spaces, which no number, id
- * or block name contains. Numbers are decimal and exact up to 2^53.
+ * The text form of sorted-set members and hash fields. Spaces separate the fields of a member; no number, id or block
+ * name contains a space. Numbers are decimal and exact up to 2^53.
  */
 
-// Inbox: the order is the score
+// Inbox entries. The score is the order.
 
 export function inboxMember({ block, scalarBytes, sketchBytes, arrivedMs }: Omit<InboxEntry, 'order'>): string {
   return `${block} ${scalarBytes} ${sketchBytes} ${arrivedMs}`
@@ -26,7 +26,7 @@ export function decodeInbox(member: string, score: string): InboxEntry {
   }
 }
 
-// Index entries: the window is the score. It is in the member too, because two windows may list the same block.
+// Index entries. The score is the window. The member holds it too, because two windows may list the same block.
 
 export function indexMember(entry: IndexEntry): string {
   const { windowMs, order, tier, rollups, scalarBytes, sketchBytes, block } = entry
@@ -49,7 +49,8 @@ export function decodeIndexEntry(member: string): IndexEntry {
   }
 }
 
-// Windows by the time they expire. Members of one score are ordered by their bytes: the resolution comes first, padded.
+// Windows; the score is their expiry. Redis sorts equal scores by the bytes of the members, so the padded resolution
+// comes first: finer resolutions expire first.
 
 const RESOLUTION_DIGITS = 16
 
@@ -67,8 +68,7 @@ export function decodeStretch(member: string): Stretch {
   return { fromMs: Number(fromMs), toMs: Number(toMs) }
 }
 
-// Events: time, id, NUL, JSON. The time is biased and padded, so that the order of the bytes is the order of time and
-// id.
+// Events: time, id, NUL, JSON. The time is biased and padded, so that sorting by bytes sorts by time and id.
 
 const TIME_BIAS = 2 ** 52
 const TIME_DIGITS = 14
@@ -82,12 +82,12 @@ export function eventMember({ timeMs, id, json }: StoredEvent): string {
   return `${eventTime(timeMs)}${id}${EVENT_ID_END}${json}`
 }
 
-/** Project, time and id. A project name has no space. */
+/** Identifies an event by project, time and id. A project name contains no space. */
 export function eventAge({ project, timeMs, id }: StoredEvent): string {
   return `${project} ${eventTime(timeMs)}${id}`
 }
 
-/** The project of an age, and the range [from, to) of its event among the project's events, by bytes. */
+/** Decodes {@link eventAge}. The byte range [from, to) holds exactly this event among the events of the project. */
 export function decodeEventAge(age: string): { readonly project: string; readonly from: string; readonly to: string } {
   const end = age.lastIndexOf(' ')
   const place = age.slice(end + 1)
@@ -104,7 +104,7 @@ export function decodeEvent(project: string, member: string): StoredEvent {
   }
 }
 
-// Metrics: `is` never changes and is compared byte by byte; `about` has the unit and the description
+// Rows of metrics. `is` (the identity) never changes and is compared byte by byte. `about` has unit and description.
 
 export function metricIdentity({ project, name, type }: MetricDefinition, generation: number): string {
   return JSON.stringify([project, name, type, generation])
@@ -114,9 +114,9 @@ export function metricAbout({ unit, description }: MetricDefinition): string {
   return JSON.stringify([unit ?? null, description ?? null])
 }
 
-// Places of names sort by UTF-8 bytes like the names sort by UTF-16 code units. The two orders differ only between
-// characters beyond U+FFFF and those from U+E000 to U+FFFF: the latter get U+10FFFF as a prefix, and U+10FFFF itself
-// gets a NUL after it.
+// The place of a name is a text whose UTF-8 bytes sort like the UTF-16 code units of the name. The two orders differ
+// only between characters beyond U+FFFF and characters from U+E000 to U+FFFF: so the latter get the prefix U+10FFFF,
+// and U+10FFFF itself gets the suffix NUL.
 
 const LAST_CHARACTER = '\u{10FFFF}'
 
@@ -132,7 +132,7 @@ export function nameOfPlace(place: string): string {
   )
 }
 
-/** Reply of `read-metrics.lua`: id, is, about, points, first, last, cumulative, series, tag keys. */
+/** Decodes a reply of `read-metrics.lua`: id, is, about, points, first, last, cumulative, series, tag keys. */
 export function decodeMetric(reply: readonly string[], partition: number): MetricRow {
   const [metricId, is, about, points, first, last, cumulative, series, ...tagKeys] = reply
   const [project, name, type, generation] = JSON.parse(is!) as [string, string, MetricType, number]

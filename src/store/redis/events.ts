@@ -4,19 +4,19 @@ import { type RedisAccess, texts } from './redis-access.ts'
 import { Call } from './scripts.ts'
 
 /**
- * Events, stored in the partition of their commit, by time and id. They are removed in the order they were committed.
+ * Events. The partition of its commit stores an event, sorted by time and id. Events expire in the order of commits.
  */
 
 /** Events per call of `expire-events.lua`. */
 const EXPIRED_PER_CALL = 200
 
 interface Page {
-  /** Whether the partition may have more events. */
+  /** Whether the partition may have more events after this page. */
   readonly isCut: boolean
   readonly events: readonly StoredEvent[]
 }
 
-/** Reads a page from every partition and merges them, up to the first end of a page that was cut. */
+/** Reads a page from every partition and merges the pages. The merged page ends where the first cut page ends. */
 export async function readEvents(redis: RedisAccess, request: EventRequest): Promise<StoredEvent[]> {
   const { project, fromMs, toMs, after, limit, bytesMax } = request
   const oldest = `[${eventTime(fromMs)}`
@@ -24,7 +24,7 @@ export async function readEvents(redis: RedisAccess, request: EventRequest): Pro
   const newest =
     after !== undefined && after.timeMs <= toMs ? `(${eventTime(after.timeMs)}${after.id}` : `(${eventTime(toMs + 1)}`
   const pages = await Promise.all(
-    redis.all().map(async (partition): Promise<Page> => {
+    redis.allPartitions().map(async (partition): Promise<Page> => {
       const call = new Call().key(redis.keys(partition).events(project)).arg(newest, oldest, limit, bytesMax)
       const [isCut, ...members] = texts(await redis.run('read-events', call))
       return { isCut: isCut === '1', events: members.map((member) => decodeEvent(project, member)) }

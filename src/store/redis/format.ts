@@ -2,15 +2,15 @@ import { type Shape, shapeDifference } from '../shape.ts'
 import type { Connections } from './connection.ts'
 import { metaKey } from './keys.ts'
 
-/** The description of a store, written once and compared at every start: format version and shape. */
+/** Format version and shape of a store. They are written once, and compared at every start of a gateway. */
 
-/** Version of the keys and their values. Another version is refused. */
+/** Version of the keys and their values. The gateway refuses a store of any other version. */
 export const STORE_FORMAT = 1
 
-/** The stored format or shape is not the wanted one. */
+/** Thrown if the stored format or shape differs from the expected one. */
 export class FormatError extends Error {}
 
-/** Writes the shape into a new store; returns whether it was new. Throws a `FormatError` if another is stored. */
+/** Writes the shape into a new store. Returns whether the store was new. Throws `FormatError` if the shape differs. */
 export async function ensureFormat({ common, name }: Connections, prefix: string, wanted: Shape): Promise<boolean> {
   const { partitions, resolutions, setResolutions } = wanted
   const record = JSON.stringify({ version: STORE_FORMAT, partitions, resolutions, setResolutions })

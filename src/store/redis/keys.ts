@@ -4,72 +4,72 @@ import { partitionOf } from '../../model/metric.ts'
 import { type SetKey, type TimelineKey, type WindowKey, windowStart } from '../store.ts'
 
 /**
- * The keys of the Redis store. A key is `<prefix>:{p<partition>}:<name>`: the braces are the hash tag of Redis Cluster,
- * so all keys of a partition are in one slot and each script runs on one node.
+ * The keys of the Redis store: `<prefix>:{p<partition>}:<name>`. The braces are the hash tag of Redis Cluster, so all
+ * keys of a partition are in one slot and each script runs on one node. "X by Y" below: member X with score Y.
  */
 export interface PartitionKeys {
-  /** Hash: writer → number of its last commit. */
+  /** Hash: writer → its watermark, the number of its last commit. */
   readonly watermarks: string
   /** Sorted set: writer by time of its last commit. */
   readonly writers: string
-  /** Sorted set: digest of project and idempotency key by the time of its commit. */
+  /** Sorted set: marker (digest of project and idempotency key) by the time of its commit. */
   readonly markers: string
   /** Sorted set: inbox entry by order. */
   readonly inbox: string
-  /** Hash: `order` of the newest inbox entry so far, `bytes` of the inbox. */
+  /** Hash: `order` → order of the newest inbox entry ever, `bytes` → bytes of the current inbox. */
   readonly counters: string
-  /** Sorted set: window by the time it expires. */
+  /** Sorted set: window by its expiry. */
   readonly due: string
-  /** Sorted set: name of a block that nothing lists, by the time it expires. */
+  /** Sorted set: name of an unlisted block by its expiry. */
   readonly expiring: string
-  /** Hash: block name → how many entries list it beyond the first. */
+  /** Hash: block name → number of entries that list the block, minus 1. Only for blocks with several entries. */
   readonly extra: string
   /** String: holder of the lease for folding the partition. */
   readonly lease: string
   /** Set: windows whose set sketches are being deleted. */
   readonly condemnedWindows: string
-  /** Shard channel: sender and touched metrics of each commit. */
+  /** Shard channel: a message for each commit, with its sender and the metrics that it touched. */
   readonly channel: string
   /** Hash: metric name → metric id. */
   catalog(project: string): string
-  /** Sorted set: place of the name of each metric that has points, all of score 0. */
+  /** Sorted set: place (see `placeOfName`) of the name of each metric that has points; all scores are 0. */
   names(project: string): string
-  /** Hash: metric name → its last deleted generation. */
+  /** Hash: metric name → the last deleted generation of the name. */
   deleted(project: string): string
-  /** Hash: id of a deleted metric whose data is not removed yet → order of the newest inbox entry at the deletion. */
+  /** Hash: id of a deleted metric that still has data → order of the newest inbox entry at its deletion. */
   readonly dying: string
-  /** Hash: row of a metric. */
+  /** Hash: the fields of the row of a metric. */
   metric(metricId: Id64): string
   /** Hash: series id → tags. */
   series(metricId: Id64): string
   /** List: series ids in the order they were registered. */
   seriesOrder(metricId: Id64): string
-  /** Set: keys of the tags of a metric's series. */
+  /** Set: all tag keys of the series of a metric. */
   tagKeys(metricId: Id64): string
   /** String: the scalars of a block. */
   scalars(block: string): string
   /** String: the sketches of a block. */
   sketches(block: string): string
-  /** Sorted set: index entry by start of its window. */
+  /** Sorted set: index entry by the start of its window. */
   timeline(timeline: TimelineKey): string
-  /** Sorted set: expired stretches of a timeline by their start. */
+  /** Sorted set: expired stretch of a timeline by its start. */
   expired(timeline: TimelineKey): string
-  /** HyperLogLog: members of a series in a bucket. The series id follows the prefix. */
+  /** Prefix of a key; the series id follows. HyperLogLog: the members of a series in a bucket. */
   setPrefix(bucket: Pick<SetKey, 'metricId' | 'resolutionMs' | 'bucketMs'>): string
   /** Set: names of the set sketches of a window. */
   setsOf(window: WindowKey): string
-  /** Set: names of those that are being deleted. */
+  /** Set: names of the set sketches of a window that are being deleted. */
   condemnedSetsOf(window: WindowKey): string
-  /** Sorted set: events in the order of time and id, all of score 0. */
+  /** Sorted set: events, whose members sort by time and id; all scores are 0. */
   events(project: string): string
-  /** Sorted set: project, time and id of an event by the time it was committed. */
+  /** Sorted set: project, time and id of an event by the time of its commit. */
   readonly eventAges: string
   /** Hash: digest of an idempotency key → receipt. */
   receipts(project: string): string
   /** Sorted set: digest of an idempotency key by the time of its receipt. */
   receiptAges(project: string): string
-  /** String: permits taken in a window of time. */
-  permits(bucket: string, windowMs: number, startMs: number): string
+  /** String: number of permits taken in a time window. */
+  permits(limitKey: string, windowMs: number, startMs: number): string
 }
 
 export function partitionKeys(prefix: string, partition: number): PartitionKeys {
@@ -106,7 +106,7 @@ export function partitionKeys(prefix: string, partition: number): PartitionKeys 
     eventAges: `${base}event-ages`,
     receipts: (project) => `${base}receipts:${project}`,
     receiptAges: (project) => `${base}receipt-ages:${project}`,
-    permits: (bucket, windowMs, startMs) => `${base}permits:${windowMs}.${startMs}:${bucket}`,
+    permits: (limitKey, windowMs, startMs) => `${base}permits:${windowMs}.${startMs}:${limitKey}`,
   }
 }
 
@@ -120,21 +120,21 @@ export function apiKeysKey(prefix: string): string {
   return `${prefix}:{p0}:api-keys`
 }
 
-/** A prefix must not contain a hash tag of its own. */
+/** Whether a text can be a prefix of keys. A prefix must not contain braces: they would be the hash tag. */
 export function isPrefix(text: string): boolean {
   return /^[A-Za-z0-9._:-]{1,64}$/.test(text)
 }
 
-/** All receipts of a project are in one partition, so that one script can bound them. */
+/** Partition of the receipts of a project. They are in one partition, so that one script can enforce the bounds. */
 export function receiptPartition(project: string, partitions: number): number {
   return partitionOf('receipts', project, partitions)
 }
 
-export function permitPartition(bucket: string, partitions: number): number {
-  return partitionOf('permits', bucket, partitions)
+export function permitPartition(limitKey: string, partitions: number): number {
+  return partitionOf('permits', limitKey, partitions)
 }
 
-/** The first 128 bits of SHA-256 in hexadecimal: a fixed length for what clients choose. */
+/** The first 128 bits of SHA-256, in hexadecimal. It gives texts chosen by clients a fixed length. */
 export function digestOf(...fields: readonly string[]): string {
   const hash = createHash('sha256')
   for (const field of fields) hash.update(`${field.length}:${field}`)
@@ -145,12 +145,12 @@ function timelineName({ metricId, resolutionMs }: TimelineKey): string {
   return `${formatId(metricId)}.${resolutionMs}`
 }
 
-/** The name of a window in keys and in the set of condemned windows. */
+/** Name of a window, in keys and in the set of condemned windows. */
 export function windowName({ metricId, resolutionMs, windowMs }: WindowKey): string {
   return `${formatId(metricId)}.${resolutionMs}.${windowMs}`
 }
 
-/** The name of a sketch within its window: position of the bucket, and the series. */
+/** Name of a set sketch within its window: index of the bucket in the window, and the series id. */
 export function setName(resolutionMs: number, bucketMs: number, series: string): string {
   return `${(bucketMs - windowStart(resolutionMs, bucketMs)) / resolutionMs}.${series}`
 }

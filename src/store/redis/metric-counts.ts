@@ -2,21 +2,21 @@ import { within } from '../../model/within.ts'
 import type { RedisAccess } from './redis-access.ts'
 
 /**
- * Number of metrics of a project over all partitions. On a cluster a node that does not respond in time counts with its
- * last known number and delays later calls no more, until it responds.
+ * Counts the metrics of a project over all partitions. On a cluster, if a node does not respond in time, its last known
+ * number is used; later calls do not wait for the node until it has responded.
  */
 
-/** Projects whose counts are cached. */
+/** Maximum number of projects in the cache. */
 const PROJECTS_MAX = 10_000
-/** How long a cluster's slowest node is waited for. */
+/** How long to wait for the slowest node of a cluster. */
 const COUNT_MS_MAX = 250
 
 interface PartitionCount {
-  /** The last known number. */
+  /** Last known number of metrics in the partition. */
   metrics: number
-  /** Requests without a reply. */
+  /** Number of requests without a reply so far. */
   pending: number
-  /** It has not responded in time: no further request is sent until it does. */
+  /** The node has not responded in time: no further request is sent until it responds. */
   isSilent: boolean
 }
 
@@ -41,7 +41,10 @@ export class MetricCounts {
     let counts = this.#counts.get(project)
     if (counts === undefined) {
       if (this.#counts.size >= PROJECTS_MAX) this.#counts.clear()
-      this.#counts.set(project, (counts = redis.all().map(() => ({ metrics: 0, pending: 0, isSilent: false }))))
+      this.#counts.set(
+        project,
+        (counts = redis.allPartitions().map(() => ({ metrics: 0, pending: 0, isSilent: false }))),
+      )
     }
     return counts
   }

@@ -3,9 +3,9 @@ import { type CommitListener, CommitListeners } from '../commit-listeners.ts'
 import type { RedisAccess } from './redis-access.ts'
 
 /**
- * Notifies listeners of the metrics that commits touched. Commits of this gateway are notified directly, those of other
- * gateways come over the shard channels of the partitions, subscribed to at the first listener. Delivery is not
- * guaranteed.
+ * Notifies listeners of the metrics that commits touched. Commits of this gateway are notified directly. Commits of
+ * other gateways arrive on the shard channels of the partitions; the first listener starts the subscription. Delivery
+ * is not guaranteed.
  */
 
 const SUBSCRIBE_PAUSE_MS = 1_000
@@ -18,7 +18,7 @@ export class Notifications {
   #isSubscribing = false
   #isClosed = false
 
-  /** `sender`: the name of this gateway in its commits. */
+  /** `sender`: the name of this gateway in its messages. Its own messages are ignored. */
   constructor(redis: RedisAccess, sender: string) {
     this.#redis = redis
     this.#sender = sender
@@ -47,7 +47,7 @@ export class Notifications {
   #subscribe(): void {
     this.#isSubscribing = true
     const redis = this.#redis
-    const channels = redis.all().map((partition) => redis.keys(partition).channel)
+    const channels = redis.allPartitions().map((partition) => redis.keys(partition).channel)
     redis.connections
       .subscribe(channels, (message) => {
         const [sender, ...ids] = message.split(' ')

@@ -6,7 +6,8 @@ import { type RedisAccess, SERVER_TTL_MS } from './redis-access.ts'
 import { Call } from './scripts.ts'
 
 /**
- * Receipts of idempotency keys: the first of a key wins, and each project has a bounded number of receipts and bytes.
+ * Receipts of idempotency keys. The first receipt of a key is never replaced. Each project has a bounded number of
+ * receipts and of bytes.
  */
 
 export async function readReceipt(

@@ -2,7 +2,7 @@ import type { CommandArgument, Connections } from './connection.ts'
 import { type PartitionKeys, partitionKeys } from './keys.ts'
 import { type Call, run, type ScriptName } from './scripts.ts'
 
-/** What every verb needs: the connections, and the keys of each partition. */
+/** The connections to Redis and the keys of each partition: what every method of the store needs. */
 export class RedisAccess {
   readonly connections: Connections
   readonly prefix: string
@@ -22,29 +22,29 @@ export class RedisAccess {
     return keys
   }
 
-  /** The numbers of the partitions, from 0. */
-  all(): number[] {
+  /** The numbers of all partitions, from 0. */
+  allPartitions(): number[] {
     return Array.from({ length: this.partitions }, (_, partition) => partition)
   }
 
-  /** Runs a script on the connection that may retry it. */
+  /** Runs a script on the common connection, whose client may retry it. */
   run(script: ScriptName, call: Call): Promise<unknown> {
     return run(this.connections.common, script, call)
   }
 
-  /** Runs a single command. */
+  /** Sends a single command on the common connection. */
   call(command: string, ...args: CommandArgument[]): Promise<unknown> {
     return this.connections.common.call(command, args)
   }
 }
 
 /**
- * Time to live that the server itself gives to keys that `sweep` should remove, in case no gateway sweeps. Much longer
- * than the times in `lifetimes.ts`, which count by the gateways' clocks.
+ * Time to live of keys that `sweep` should remove: the server expires them if no gateway sweeps. It is much longer than
+ * the times in `lifetimes.ts`, because those are measured by the gateways' clocks.
  */
 export const SERVER_TTL_MS = 3_600_000
 
-// The scripts and commands that we send have replies of a known shape; another shape is a defect.
+// The replies of our scripts and commands have a known shape. A reply of another shape is a bug, so these throw.
 
 export function texts(reply: unknown): readonly string[] {
   if (!Array.isArray(reply)) throw new TypeError('a reply of Redis is not a list')
@@ -56,13 +56,14 @@ export function lists(reply: unknown): readonly (readonly string[])[] {
   return reply.map(texts)
 }
 
-/** `values` in pieces of at most `max`. */
+/** Splits `values` into chunks of at most `max`. */
 export function chunksOf<T>(values: readonly T[], max: number): (readonly T[])[] {
   const chunks: (readonly T[])[] = []
   for (let from = 0; from < values.length; from += max) chunks.push(values.slice(from, from + max))
   return chunks
 }
 
+/** Groups values by key, in the order in which the keys first occur. */
 export function groupsOf<T, K>(values: Iterable<T>, keyOf: (value: T) => K): Map<K, [T, ...T[]]> {
   const groups = new Map<K, [T, ...T[]]>()
   for (const value of values) {

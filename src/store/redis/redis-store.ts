@@ -36,27 +36,27 @@ import {
 } from './timelines.ts'
 
 /**
- * The store of many gateways: one Redis (or Valkey) server, or a Redis Cluster. Every atomic step is a Lua script
- * (`lua/`), which the server runs alone. All keys of a partition are in one slot, so that a script never needs two
- * nodes.
+ * The store that several gateways share: a Redis (or Valkey) server, or a Redis Cluster. Every atomic step is a Lua
+ * script (`lua/`), which the server runs without interruption. All keys of a partition are in one slot, so a script
+ * never needs two nodes.
  */
 
 export interface RedisStoreOptions extends StoreSettings, Address, Timeouts {
-  /** Begins every key, so that several stores may share a server. */
+  /** Every key starts with this prefix, so that several stores can share a server. */
   readonly prefix: string
   readonly receiptBounds?: ReceiptBounds
-  /** Warns of server settings that can cost data. */
+  /** Receives warnings about server settings that can lose data. */
   readonly log?: StoreLog
-  /** The clock for what has no time of its own: a commit without parts. */
+  /** Clock for fences: commits without parts, which have no time. */
   readonly now?: () => number
 }
 
-/** How long closing waits for running verbs. */
+/** How long `close` waits for running verbs. */
 const CLOSE_MS_MAX = 10_000
 
 /**
- * Opens the store on a server or a cluster, or creates it. Throws an Error with the reason when the server cannot be
- * used or is too old, or when the store has another shape or format.
+ * Opens the store on a server or a cluster; creates it if it does not exist. Throws an Error with the reason if the
+ * server cannot be used or is too old, or if the store has another shape or format.
  */
 export async function openRedisStore(options: RedisStoreOptions): Promise<Store> {
   assert(isPrefix(options.prefix), 'a prefix has 1 to 64 letters, digits and any of . _ : -')
@@ -81,7 +81,7 @@ class RedisStore implements Store {
   readonly #connections: Connections
   readonly #redis: RedisAccess
   readonly #setResolutions: readonly number[]
-  /** All resolutions, those of sets included, without duplicates. */
+  /** All resolutions, including set resolutions, without duplicates. */
   readonly #allResolutions: readonly number[]
   readonly #receiptBounds: ReceiptBounds
   readonly #now: () => number
@@ -89,22 +89,23 @@ class RedisStore implements Store {
   readonly #notifications: Notifications
   readonly #unlistedListeners = new Listeners<Unlisted>()
   readonly #metricCounts = new MetricCounts()
+  /** Verbs that have not settled yet: `close` waits for them. */
   readonly #running = new Set<Promise<unknown>>()
   readonly #options: RedisStoreOptions
   readonly #formatChecks: NodeJS.Timeout
-  /** Set while the store has another shape because it was emptied and created again: nothing is served. */
+  /** Set while the store has another shape, because it was emptied and created again. Every verb then rejects. */
   #refusal: GatewayError | undefined
   #closing: Promise<void> | undefined
 
   constructor(connections: Connections, options: RedisStoreOptions) {
     this.#options = options
-    // A check that fails is repeated by the next one.
+    // The error of a failed check is ignored: the next interval checks again.
     this.#formatChecks = setInterval(() => void this.#checkFormat().catch(() => undefined), FORMAT_CHECK_MS).unref()
     this.partitions = options.partitions
     this.#connections = connections
     this.#redis = new RedisAccess(connections, options.prefix, options.partitions)
-    // On a cluster a slot may move to another node at any time, so each partition is a group of its own.
-    const all = this.#redis.all()
+    // On a cluster, each partition is a separate group, because a slot may move to another node at any time.
+    const all = this.#redis.allPartitions()
     this.groups = connections.isCluster ? all.map((partition) => [partition]) : [all]
     this.#setResolutions = options.setResolutions.map(({ stepMs }) => stepMs)
     this.#allResolutions = [...new Set([...options.resolutions.map(({ stepMs }) => stepMs), ...this.#setResolutions])]
@@ -216,8 +217,9 @@ class RedisStore implements Store {
     return this.#run(async (redis) => {
       await this.#checkFormat()
       if (!this.#connections.isCluster) await redis.call('ping')
-      // The client does not know nodes that are gone, so every partition is tested instead of every node.
-      else await Promise.all(redis.all().map((partition) => redis.call('exists', redis.keys(partition).inbox)))
+      // Tests every partition instead of every node: the client does not know nodes that have left the cluster.
+      else
+        await Promise.all(redis.allPartitions().map((partition) => redis.call('exists', redis.keys(partition).inbox)))
     }, true)
   }
 
@@ -227,8 +229,8 @@ class RedisStore implements Store {
   }
 
   /**
-   * Writes the description of the store again when it is gone, so that no gateway of another shape can start beside
-   * this one. If such a gateway was faster, this one serves nothing.
+   * Writes the shape of the store again if it is missing, so that no gateway with another shape can start on the same
+   * store. If another shape is already stored, every verb rejects until the shape is right again.
    */
   async #checkFormat(): Promise<void> {
     const { prefix, log } = this.#options
@@ -260,7 +262,7 @@ class RedisStore implements Store {
     this.#connections.close()
   }
 
-  /** A verb of the contract: the function, run on the redis of this store. */
+  /** Makes a verb of the contract from a function that takes the access to Redis as its first argument. */
   #verb<A extends unknown[], T>(verb: (redis: RedisAccess, ...args: A) => Promise<T>): (...args: A) => Promise<T> {
     return (...args) => this.#run((redis) => verb(redis, ...args))
   }
@@ -268,7 +270,7 @@ class RedisStore implements Store {
   /** Runs a verb, unless the store is closing. Errors of an unavailable server become `store_unavailable`. */
   async #run<T>(verb: (redis: RedisAccess) => Promise<T>, isPing = false): Promise<T> {
     if (this.#closing !== undefined) throw new GatewayError('store_unavailable', 'the store is closed')
-    // A ping checks whether this still holds.
+    // A ping checks whether the reason of the refusal still exists.
     if (this.#refusal !== undefined && !isPing) throw this.#refusal
     const running = verb(this.#redis)
     this.#running.add(running)

@@ -3,9 +3,9 @@ import { readFileSync } from 'node:fs'
 import type { CommandArgument, Connection } from './connection.ts'
 
 /**
- * The atomic steps, one Lua file each. A file's header names the keys, the arguments and the reply; `prelude.lua` is
- * put before each. Redis does not roll back a script that fails half-way, so a script checks everything that can fail
- * before its first write.
+ * The Lua scripts: each is one atomic step. The header of a script lists its keys, its arguments and its reply;
+ * `prelude.lua` is put before each script. Redis does not roll back a script that fails half-way, so a script checks
+ * everything that can fail before its first write.
  */
 export const SCRIPTS = [
   'append',
@@ -36,7 +36,7 @@ interface Script {
   readonly sha: string
 }
 
-/** Keys and arguments of a script call, in the order of the script's header. */
+/** The keys and arguments of a script call, in the order in which the script's header lists them. */
 export class Call {
   readonly keys: string[] = []
   readonly args: CommandArgument[] = []
@@ -71,7 +71,7 @@ function scriptOf(name: ScriptName): Script {
   return script
 }
 
-/** Runs a script by its hash. A server that does not have it has done nothing and gets the source. */
+/** Runs a script by its hash. If the server does not have the script, nothing was run, and the source is sent. */
 export async function run(connection: Connection, name: ScriptName, { keys, args }: Call): Promise<unknown> {
   const { source, sha } = scriptOf(name)
   try {

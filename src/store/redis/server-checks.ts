@@ -1,6 +1,6 @@
 import type { Connection, Connections } from './connection.ts'
 
-/** Checks version, role and settings of the servers, once when a gateway starts. */
+/** Checks version, role and settings of the servers. Runs once, when a gateway starts. */
 
 export interface StoreLog {
   warn(details: object, message: string): void
@@ -8,7 +8,7 @@ export interface StoreLog {
 
 const REDIS_MAJOR_MIN = 7
 
-/** Throws an Error when a server is too old or not of the expected kind; warns of settings that can cost data. */
+/** Throws an Error if a server is too old or has the wrong role. Logs warnings about settings that can lose data. */
 export async function checkServers(connections: Connections, log: StoreLog | undefined): Promise<void> {
   for (const server of connections.masters()) {
     const info = parseInfo(await server.call('info', ['everything']))
@@ -43,7 +43,7 @@ export async function checkServers(connections: Connections, log: StoreLog | und
   }
 }
 
-/** Explains why stored data may be missing, from what the servers report. */
+/** Returns a text that explains why stored data may be missing, based on the settings of the servers. */
 export async function explainLoss({ masters }: Connections): Promise<string> {
   for (const server of masters()) {
     const info = parseInfo(await server.call('info', ['everything']))
@@ -55,7 +55,7 @@ export async function explainLoss({ masters }: Connections): Promise<string> {
   return 'keys were deleted from Redis, or it lost them when it stopped; restore it from a backup'
 }
 
-/** Undefined when the setting is unknown or this user may not read it, as on a managed server. */
+/** Returns undefined if the setting is unknown or this user may not read it, as on a managed server. */
 async function readSetting(server: Connection, name: string): Promise<string | undefined> {
   try {
     const reply = await server.call('config', ['GET', name])

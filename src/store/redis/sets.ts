@@ -7,17 +7,17 @@ import { Call } from './scripts.ts'
 
 /**
  * Set sketches: one HyperLogLog per series and bucket of a set metric, at each set resolution. The server counts small
- * unions; the register strings of larger ones are fetched and merged here, so that no command occupies the server for
- * long.
+ * unions. For larger unions, the gateway reads the register strings and merges them itself, so that no command blocks
+ * the server for long.
  */
 
-/** Largest union, in keys, that the server counts. */
+/** Number of keys in the largest union that the server counts. */
 const PFCOUNT_KEYS_MAX = 16
 /** Keys per call of `count-distinct.lua`: about 2 ms when every sketch is dense. */
 const COUNTED_PER_CALL = 64
 /** Register strings per read: at most 12 KiB each. */
 const REGISTERS_PER_READ = 64
-/** Concurrent reads: bounds the memory of register strings. */
+/** Concurrent reads. Together with the reads' size, this bounds the memory of register strings. */
 const CONCURRENT_READS = 8
 /** Sketches per call of `clear-sets.lua`: about a millisecond. */
 const CLEARED_PER_CALL = 500
@@ -32,11 +32,11 @@ export async function countDistinct(
   const small: CountedUnion[] = []
   const large: CountedUnion[] = []
   const nameOf = keyNamer(keys)
-  for (const [at, union] of unions.entries()) {
+  for (const [index, union] of unions.entries()) {
     const names = [...new Set(union.map(nameOf))]
     if (names.length === 0) continue
-    if (names.length <= PFCOUNT_KEYS_MAX) small.push({ at, names })
-    else large.push({ at, names })
+    if (names.length <= PFCOUNT_KEYS_MAX) small.push({ index, names })
+    else large.push({ index, names })
   }
   await countSmall(redis, small, counts)
   await countLarge(redis, large, counts)
@@ -44,7 +44,8 @@ export async function countDistinct(
 }
 
 /**
- * Returns a function from a sketch to its key. It caches, because the same sets, series and buckets occur many times.
+ * Returns a function that maps a set sketch to its Redis key. The function caches keys and texts of ids, because the
+ * same sketches, series and buckets occur in many unions.
  */
 function keyNamer(keys: PartitionKeys): (set: SetKey) => string {
   const named = new Map<SetKey, string>()
@@ -68,8 +69,8 @@ function keyNamer(keys: PartitionKeys): (set: SetKey) => string {
 }
 
 interface CountedUnion {
-  /** Position of its count. */
-  readonly at: number
+  /** Index of the union in the request, and of its count in the result. */
+  readonly index: number
   readonly names: readonly string[]
 }
 
@@ -86,7 +87,7 @@ async function countSmall(redis: RedisAccess, unions: readonly CountedUnion[], c
     }
     calls.push(
       redis.run('count-distinct', call).then((reply) => {
-        for (const [i, count] of texts(reply).entries()) counts[sent[i]!.at] = Number(count)
+        for (const [i, count] of texts(reply).entries()) counts[sent[i]!.index] = Number(count)
       }),
     )
     batch = []
@@ -102,8 +103,8 @@ async function countSmall(redis: RedisAccess, unions: readonly CountedUnion[], c
 }
 
 /**
- * A sketch is often in several unions: that of its bucket and that of the whole range. Sketches that are in the same
- * unions are merged once, and the result is merged into each union.
+ * Counts unions in the gateway. A sketch is often in several unions, for example of its bucket and of the whole range.
+ * Sketches that are in exactly the same unions are merged once, and the result is merged into each of these unions.
  */
 async function countLarge(redis: RedisAccess, unions: readonly CountedUnion[], counts: number[]): Promise<void> {
   const unionsOf = new Map<string, number[]>()
@@ -125,7 +126,7 @@ async function countLarge(redis: RedisAccess, unions: readonly CountedUnion[], c
       whole.union(sketch)
       left[union]! -= names.length
       if (left[union]! > 0) continue
-      counts[unions[union]!.at] = whole.estimate()
+      counts[unions[union]!.index] = whole.estimate()
       united.delete(union)
     }
   }
@@ -144,7 +145,7 @@ async function unite(redis: RedisAccess, names: readonly string[]): Promise<Hype
   return united
 }
 
-/** Deletes the sketches of an expired window. */
+/** Deletes the condemned set sketches of an expired window. */
 export async function clearSets(redis: RedisAccess, partition: number, window: WindowKey): Promise<void> {
   const keys = redis.keys(partition)
   const condemned = keys.condemnedSetsOf(window)
@@ -160,7 +161,7 @@ export async function clearSets(redis: RedisAccess, partition: number, window: W
   }
 }
 
-/** Continues deletions that a stopped gateway left unfinished. */
+/** Finishes deletions of set sketches that a stopped gateway has left unfinished. */
 export async function finishClearing(redis: RedisAccess, partition: number): Promise<void> {
   const { condemnedWindows } = redis.keys(partition)
   for (const name of texts(await redis.call('srandmember', condemnedWindows, CLEARED_PER_CALL))) {

@@ -4,14 +4,16 @@ import { type RedisAccess, texts } from './redis-access.ts'
 import { Call } from './scripts.ts'
 import { finishClearing } from './sets.ts'
 
-/** Rows of each kind that one call of `sweep.lua` removes: about a millisecond of the server. */
+/** Maximum number of watermarks, markers and blocks each that one call of `sweep.lua` removes, in about 1 ms. */
 const SWEPT_PER_CALL = 100
-/** Calls per partition of one sweep. The next sweep continues. */
+/** Maximum number of calls per partition in one sweep. The next sweep continues. */
 const CALLS_MAX = 100
 
 export async function sweep(redis: RedisAccess, nowMs: number): Promise<void> {
   // A partition that is unavailable does not stop the sweep of the others.
-  const sweeps = await Promise.allSettled(redis.all().map((partition) => sweepPartition(redis, partition, nowMs)))
+  const sweeps = await Promise.allSettled(
+    redis.allPartitions().map((partition) => sweepPartition(redis, partition, nowMs)),
+  )
   for (const result of sweeps) if (result.status === 'rejected') throw result.reason
 }
 

@@ -31,13 +31,13 @@ import { chunksOf, lists, type RedisAccess, SERVER_TTL_MS, texts } from './redis
 import { Call } from './scripts.ts'
 import { clearSets } from './sets.ts'
 
-/** Inbox and timelines: which blocks hold what data, and the atomic steps of folding and expiring. */
+/** Inbox and timelines: list which blocks hold which data. Folds and expiries change them in atomic steps. */
 
-/** A block has at most a megabyte, so a reply has at most 16 MB, and a few hundred kilobytes as a rule. */
+/** Blocks per read. A block has at most 1 MB, so a reply has at most 16 MB, and usually a few hundred kilobytes. */
 const BLOCKS_PER_READ = 16
-/** Copying them takes the server a fraction of a millisecond. A single larger block still goes in one call. */
+/** The server copies so many bytes in less than a millisecond. A larger block is sent in a call of its own. */
 const WRITTEN_BYTES_PER_CALL = 1 << 18
-/** How often a fold may change a window while it is being expired. */
+/** Attempts to expire a window. An attempt fails if a fold changes the window at the same time. */
 const EXPIRY_ATTEMPTS_MAX = 10
 
 export async function readIndex(redis: RedisAccess, request: IndexRequest): Promise<IndexSnapshot> {
@@ -97,7 +97,7 @@ export async function readBlocks(
     chunksOf(names, BLOCKS_PER_READ).map((chunk) => redis.connections.common.callBuffer('mget', chunk.map(keys[part]))),
   )
   const strings = replies as (readonly (Buffer | null)[])[]
-  // Copies: a reply may be a slice of a large network buffer, which a cached block would keep in memory.
+  // The blocks are copied: a reply may be a slice of a large network buffer, which a cached block would keep in memory.
   return strings.flat().map((bytes) => (bytes === null ? undefined : new Uint8Array(bytes)))
 }
 
@@ -166,7 +166,7 @@ export async function commitFold(redis: RedisAccess, fold: FoldCommit): Promise<
   return (await redis.run('commit-fold', call)) === 'folded'
 }
 
-/** The lease ends by the server's clock, because the clocks of gateways differ. */
+/** Takes, extends or releases a lease. It ends by the server's clock, because the clocks of gateways differ. */
 export async function takeLease(redis: RedisAccess, { partition, holder, leaseMs }: LeaseRequest): Promise<boolean> {
   const call = new Call().key(redis.keys(partition).lease).arg(holder, leaseMs)
   return Number(await redis.run('take-lease', call)) === 1
@@ -182,7 +182,7 @@ export async function dueWindows(
   return texts(await redis.call('zrangebyscore', due, '-inf', nowMs, 'LIMIT', 0, max)).map(decodeDue)
 }
 
-/** Keeps a window that expires after `dueByMs`. */
+/** Expires a window. Returns false and changes nothing if the window expires after `dueByMs`. */
 export async function expireWindow(
   redis: RedisAccess,
   expiry: WindowExpiry,
@@ -198,7 +198,7 @@ export async function expireWindow(
   throw new GatewayError('store_unavailable', 'a window changes faster than it can be expired; try again')
 }
 
-/** A script must be given its keys, so the blocks of the window are read before, and the script compares them. */
+/** Builds the call. A script needs all keys in advance, so the window's blocks are read here; the script compares. */
 async function expiryCall(
   redis: RedisAccess,
   { partition, window, dropExpired, nowMs }: WindowExpiry,

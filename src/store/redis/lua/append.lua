@@ -1,6 +1,6 @@
 #!lua
--- Applies the commits of one round, at most one per partition. A commit changes nothing when its number is not its
--- writer's next one, or when it conflicts with the catalog; the other commits of the round are applied.
+-- Applies the commits of one round, at most one per partition. A commit changes nothing if its number is not the next
+-- number of its writer, or if it conflicts with the catalog. The other commits of the round are applied regardless.
 --
 -- KEYS   (watermarks writers markers inbox counters
 --          ((scalars sketches)? (metric catalog names deleted)* (seriesMetric series seriesOrder tagKeys)*
@@ -128,7 +128,7 @@ local function isDeleted(touch)
   return stored(redis.call('HGET', touch.deleted, touch.name)) >= touch.generation
 end
 
--- Collects the changes of a commit to the catalog before any is written. Returns false on a conflict.
+-- Adds a metric's changes to the catalog changes of the commit, without writing. Returns false on a conflict.
 local function touchMetric(commit, touch)
   local metric = commit.metrics[touch.key]
   if not metric then
@@ -188,7 +188,7 @@ local function touchSeries(commit, group)
   return same
 end
 
--- An expired window of sets gets no members: a coarser one holds them.
+-- Finds the expired windows of sets. They get no members, because a window of a coarser resolution holds them.
 local function checkSets(part)
   for _, window in ipairs(part.windows) do
     window.isExpired = #stretchesWithin(window.expired, window.startMs, window.startMs + 1) > 0
@@ -203,7 +203,7 @@ local function checkSets(part)
   end
 end
 
--- Decides the outcome of a commit. Everything that can fail fails here, before the first write.
+-- Decides the outcome of a commit. All errors are raised here, before the first write.
 local function check(commit)
   local watermark = stored(redis.call('HGET', commit.watermarks, commit.writer))
   redis.call('ZCARD', commit.writers)
@@ -292,7 +292,7 @@ local function writeSets(part)
     for _, target in ipairs(set.targets) do
       if not target.window.isExpired and set.to >= set.from then
         local isFirst = redis.call('SADD', target.window.registry, target.name) == 1
-        -- A sketch of the expired window of the same time that is not deleted yet.
+        -- A condemned sketch may still be stored: the same window has expired before, and is not fully cleared yet.
         if isFirst and redis.call('SREM', target.window.condemned, target.name) == 1 then
           redis.call('DEL', target.sketch)
         end
@@ -333,7 +333,7 @@ local function write(commit)
   if #commit.metricKeys > 0 then
     local touched = { commit.sender }
     for _, name in ipairs(commit.metricKeys) do touched[#touched + 1] = commit.metrics[name].id end
-    -- Delivery is not guaranteed.
+    -- `pcall`: a failed notification must not fail the commit. Delivery is not guaranteed.
     redis.pcall('SPUBLISH', commit.channel, table.concat(touched, ' '))
   end
 end

@@ -15,7 +15,7 @@ complete()
 local remaining = redis.call('SCARD', condemned)
 redis.call('SCARD', condemnedWindows)
 for _, sketch in ipairs(sketches) do
-  -- A sketch that is not condemned any more belongs to a new window.
+  -- A sketch that is no longer condemned belongs to a new window, and stays.
   if redis.call('SREM', condemned, sketch.name) == 1 then
     redis.call('UNLINK', sketch.key)
     remaining = remaining - 1

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Distinct members of small unions of set sketches.
+-- Counts the distinct members of small unions of set sketches.
 --
 -- KEYS   ((sketch)*)*
 -- ARGV   unions (sketches)*

@@ -32,6 +32,6 @@ redis.call('HDEL', catalog, name)
 redis.call('ZREM', names, place)
 redis.call('DEL', metric)
 redis.call('HSET', dying, metricId, exact(order))
--- Delivery is not guaranteed.
+-- `pcall`: a failed notification must not fail the deletion. Delivery is not guaranteed.
 redis.pcall('SPUBLISH', channel, sender .. ' ' .. metricId)
 return 'deleted'

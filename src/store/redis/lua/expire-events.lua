@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Removes those of the named events that were committed long enough ago.
+-- Removes the named events that were committed at or before `committedByMs`.
 --
 -- KEYS   eventAges (events)*
 -- ARGV   committedByMs expiring (age from to)*

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- Removes a window from the index, unless it expires later by now. Its set sketches are condemned: `clear-sets.lua`
--- deletes them, some hundred at a time.
+-- Removes a window from the index, unless it now expires after `dueByMs`. Condemns its set sketches: `clear-sets.lua`
+-- then deletes them, some hundred at a time.
 --
 -- KEYS   due timeline expired expiring extra registry condemned condemnedWindows (scalars sketches)* (dropped)*
 -- ARGV   window windowName windowMs widthMs dueByMs unlistedUntilMs ttlMs record entries (member block)* droppedCount
@@ -42,7 +42,7 @@ if redis.call('SCARD', condemned) > 0 then return 'unfinished' end
 redis.call('ZCARD', expiring)
 local hasSets = redis.call('SCARD', registry) > 0
 redis.call('SCARD', condemnedWindows)
--- Stretches that touch are merged.
+-- Expired stretches that touch each other are merged into one.
 local touching = stretchesWithin(expired, from - 1, to + 1)
 local cuts = {}
 for i, name in ipairs(dropped) do cuts[i] = stretchesWithin(name, from, to) end

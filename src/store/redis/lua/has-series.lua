@@ -1,5 +1,5 @@
 #!lua flags=no-writes
--- Whether series of a metric are registered.
+-- Returns for each wanted series of a metric whether it is registered.
 --
 -- KEYS   series
 -- ARGV   wanted (seriesId)*

@@ -1,5 +1,5 @@
 #!lua flags=no-writes
--- Number of entries and bytes of the inbox of a partition, read together.
+-- Returns the number of entries and of bytes of the inbox of a partition, read in one step.
 --
 -- KEYS   inbox counters
 -- ARGV   -

@@ -1,5 +1,5 @@
--- Put before every script. A script takes its keys and arguments one after the other, under the names of its header,
--- and calls `complete` before its first write, so that a call with too few or too many changes nothing.
+-- Put before every script. A script takes its keys and arguments one after the other, by the names in its header. It
+-- calls `complete` before its first write, so that a call with too few or too many keys or arguments changes nothing.
 local keysTaken, argumentsTaken = 0, 0
 
 local function key(name)
@@ -12,7 +12,7 @@ local function argument(name)
   return ARGV[argumentsTaken] or error('argument missing: ' .. name)
 end
 
--- Takes several arguments that stay in ARGV; returns the positions of the first and the last.
+-- Takes `number` arguments without copying them: returns the positions of the first and the last one in ARGV.
 local function arguments(name, number)
   local from = argumentsTaken + 1
   argumentsTaken = argumentsTaken + number
@@ -42,18 +42,18 @@ local function complete()
   if argumentsTaken ~= #ARGV then error('arguments left over: ' .. (#ARGV - argumentsTaken)) end
 end
 
--- Converts a stored number; 0 when there is none.
+-- Converts a stored number from text; returns 0 if there is none.
 local function stored(text)
   if not text then return 0 end
   return tonumber(text) or error('stored value not a number')
 end
 
--- Converts a number to text with all its digits; Lua's own conversion keeps fourteen.
+-- Converts a number to text with all its digits. `tostring` would keep only fourteen.
 local function exact(value)
   return string.format('%.17g', value)
 end
 
--- Lua can unpack about 8,000 values; a thousand also bounds one command. The number is even, for pairs.
+-- Maximum number of values in one command; Lua can unpack about 8,000. The number is even, so pairs stay together.
 local UNPACKED_MAX = 1000
 
 local function inChunks(command, name, values)
@@ -62,7 +62,7 @@ local function inChunks(command, name, values)
   end
 end
 
--- The reply of a command for each of these values; false where it has none.
+-- Sends a command with these values, in chunks. Returns the reply for each value; false where there is none.
 local function repliesFor(command, name, values)
   local replies = {}
   for from = 1, #values, UNPACKED_MAX do
@@ -72,13 +72,13 @@ local function repliesFor(command, name, values)
   return replies
 end
 
--- Start and end of a stretch of time.
+-- Returns start and end of a stored stretch of time.
 local function stretchOf(member)
   local from, to = string.match(member, '^(%S+) (%S+)$')
   return stored(from), stored(to)
 end
 
--- The members of a sorted set of stretches that overlap [from, to), by time.
+-- Returns the members of a sorted set of stretches that overlap [from, to), sorted by time.
 local function stretchesWithin(name, from, to)
   local found = redis.call('ZREVRANGEBYSCORE', name, exact(from), '-inf', 'LIMIT', 0, 1)
   if found[1] then
@@ -93,7 +93,7 @@ local function stretchesWithin(name, from, to)
   return found
 end
 
--- Removes one listing of a block; returns whether it was the last. `extra` counts the listings beyond the first.
+-- Removes one listing of a block. Returns whether it was the last one. `extra` counts the listings beyond the first.
 local function removeListing(extra, block)
   local more = stored(redis.call('HGET', extra, block))
   if more > 1 then

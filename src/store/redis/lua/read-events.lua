@@ -1,5 +1,5 @@
 #!lua flags=no-writes
--- A page of the events of a project in a partition, newest first.
+-- Returns a page of the events of a project in one partition, newest first.
 --
 -- KEYS   events
 -- ARGV   newest oldest limit bytesMax

@@ -1,6 +1,6 @@
 #!lua flags=no-writes
--- The oldest inbox entries of a partition: at most `entriesMax`, and at most `bytesMax` bytes together but at least one
--- entry.
+-- Returns the oldest inbox entries of a partition: at most `entriesMax`, with at most `bytesMax` bytes together. The
+-- first entry is returned even if it is larger.
 --
 -- KEYS   inbox
 -- ARGV   bytesMax entriesMax

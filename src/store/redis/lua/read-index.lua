@@ -1,5 +1,5 @@
 #!lua flags=no-writes
--- One consistent snapshot of the inbox of a partition and of timelines of a metric.
+-- Returns one consistent snapshot of the inbox of a partition and of timelines of a metric.
 --
 -- KEYS   inbox (timeline expired)*
 -- ARGV   wantInbox timelines (windowsFromMs fromMs toMs)*

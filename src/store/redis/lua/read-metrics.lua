@@ -1,5 +1,5 @@
 #!lua flags=no-writes
--- Rows of metrics of a partition.
+-- Returns the rows of several metrics of a partition.
 --
 -- KEYS   (catalog metric seriesOrder tagKeys)*
 -- ARGV   metrics (name metricId)*

@@ -1,5 +1,5 @@
 #!lua flags=no-writes
--- A page of the series of a metric, in the order they were registered.
+-- Returns a page of the series of a metric, in the order they were registered.
 --
 -- KEYS   seriesOrder series
 -- ARGV   cursor limit

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Removes what has expired in a partition: watermarks, markers, and those of the named blocks that are still expiring.
+-- Removes expired data of a partition: watermarks, markers, and the named blocks that are still in `expiring`.
 --
 -- KEYS   watermarks writers markers expiring (scalars sketches)*
 -- ARGV   nowMs watermarksBeforeMs markersBeforeMs max blocks (block)*

@@ -1,5 +1,5 @@
 #!lua
--- Takes permits of a time window.
+-- Takes up to `wanted` permits of a rate limit in one time window.
 --
 -- KEYS   permits
 -- ARGV   wanted limit ttlMs

@@ -1,6 +1,6 @@
 #!lua
--- Stores blocks that nothing lists yet. `sweep` removes them after `expiresMs`, or the server does after `ttlMs` if no
--- gateway sweeps.
+-- Stores blocks that no entry lists yet. `sweep` removes them after `expiresMs`. If no gateway sweeps, the server
+-- removes them after `ttlMs`.
 --
 -- KEYS   expiring (scalars sketches)*
 -- ARGV   expiresMs ttlMs blocks (block scalarsValue hasSketches (sketchesValue)?)*

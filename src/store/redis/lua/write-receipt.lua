@@ -1,6 +1,6 @@
 #!lua
--- Stores the receipt of an idempotency key unless there is one. Removes the oldest receipts of the project beyond its
--- bounds.
+-- Stores the receipt of an idempotency key unless the key has one. Then removes the oldest receipts until the project
+-- is within its bounds.
 --
 -- KEYS   receipts receiptAges
 -- ARGV   digest nowMs keptMs receiptsMax receiptsBytesMax ttlMs receipt
@@ -20,7 +20,7 @@ local writtenMs = redis.call('ZSCORE', ages, digest)
 if existing and writtenMs and stored(writtenMs) + keptMs > nowMs then return existing end
 
 local REMOVED_MAX = 1000
--- The bytes of all receipts are in a field whose name cannot be a digest.
+-- The field `bytes` holds the total bytes of all receipts. Its name cannot be a digest.
 local bytes = stored(redis.call('HGET', receipts, 'bytes')) + #receipt - #(existing or '')
 redis.call('HSET', receipts, digest, receipt)
 redis.call('ZADD', ages, exact(nowMs), digest)
@@ -29,7 +29,7 @@ local oldest = redis.call('ZRANGE', ages, 0, REMOVED_MAX, 'WITHSCORES')
 for i = 1, #oldest, 2 do
   local isOutdated = stored(oldest[i + 1]) + keptMs <= nowMs
   if not isOutdated and number <= receiptsMax and bytes <= receiptsBytesMax then break end
-  -- The receipt being written stays, whatever its time is.
+  -- The receipt that this call writes always stays.
   if oldest[i] ~= digest then
     bytes = bytes - redis.call('HSTRLEN', receipts, oldest[i])
     redis.call('HDEL', receipts, oldest[i])
