@@ -167,10 +167,10 @@ export class RateLimiter {
   /** Leases permits for all waiting requests. Also resolves if the store does not respond in time. */
   async #lease(counter: Counter): Promise<void> {
     const { limitKey, limit, endMs } = counter
-    // Yields once, so that other requests of the same event-loop turn share the lease.
+    // Lets the other requests of the same event-loop turn share the lease.
     await undefined
     const permits = Math.max(1, Math.floor(limit / LEASES_OF_LIMIT), counter.waiting)
-    const request = { bucket: limitKey, permits, limit, windowMs: RATE_WINDOW_MS, nowMs: endMs - RATE_WINDOW_MS }
+    const request = { limitKey, permits, limit, windowMs: RATE_WINDOW_MS, nowMs: endMs - RATE_WINDOW_MS }
     try {
       await within(LEASE_WAIT_MS, async () => {
         const { granted, left } = await this.#store.takePermits(request)

@@ -1,6 +1,6 @@
 import type { RateLimits } from '../model/rate.ts'
 
-/** What a store holds of an API key, and what a key may be allowed to do. */
+/** The stored row of an API key, and the scopes that a key can have. */
 
 export const SCOPES = ['ingest', 'query', 'admin'] as const
 export type Scope = (typeof SCOPES)[number]
@@ -12,9 +12,9 @@ export interface KeyRow {
   readonly scopes: readonly Scope[]
   readonly label: string
   readonly createdMs: number
-  /** The key is refused from then on. */
+  /** The gateway refuses the key from this time on. Undefined: never. */
   readonly expiresMs?: number
-  /** Override the gateway's rate limits for this key. */
+  /** Rate limits of this key. A limit that is not set here is the gateway's. */
   readonly limits?: Partial<RateLimits>
   readonly revokedMs?: number
 }

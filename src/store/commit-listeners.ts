@@ -3,7 +3,10 @@ import type { Id64 } from '../model/id.ts'
 /** Called with the metrics that a commit or a deletion touched. */
 export type CommitListener = (metricIds: readonly Id64[]) => void
 
-/** Notifies listeners after a commit, not within it: the writer never waits, and errors of listeners are ignored. */
+/**
+ * Calls the listeners in a microtask after a commit, so the writer never waits for them. Errors thrown by a listener
+ * are ignored.
+ */
 export class CommitListeners {
   readonly #listeners = new Set<CommitListener>()
 
@@ -11,9 +14,9 @@ export class CommitListeners {
     return this.#listeners.size
   }
 
-  /** The returned function removes the listener. */
+  /** Adds a listener. Returns a function that removes it. */
   add(listener: CommitListener): () => void {
-    // A function of its own, so that the same listener may be added twice.
+    // A new function for each call of `add`, so that the same listener can be added twice.
     const entry: CommitListener = (metricIds) => listener(metricIds)
     this.#listeners.add(entry)
     return () => {
@@ -29,7 +32,7 @@ export class CommitListeners {
         try {
           listener(metricIds)
         } catch {
-          // The commit is durable and acknowledged whatever a listener does.
+          // The commit is already durable and acknowledged, so an error of a listener must not fail it.
         }
       })
     }

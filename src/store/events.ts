@@ -1,4 +1,4 @@
-/** An event of a project, such as a deployment, and the request for a page of them. */
+/** A stored event of a project, such as a deployment. {@link EventRequest} asks for a page of events. */
 export interface StoredEvent {
   readonly project: string
   readonly id: string
@@ -12,13 +12,15 @@ export interface EventRequest {
   /** Inclusive, like `toMs`. */
   readonly fromMs: number
   readonly toMs: number
-  /** The cursor: only events after this one in the list, which is newest first. */
+  /** Cursor: the page starts after this event. The list is sorted newest first. Undefined: the first page. */
   readonly after?: EventPlace
+  /** Maximum number of events. */
   readonly limit: number
+  /** Maximum bytes of the events' JSON. */
   readonly bytesMax: number
 }
 
-/** Position of an event in the list. */
+/** Position of an event in the list: events are sorted by time, then by id. */
 export interface EventPlace {
   readonly timeMs: number
   readonly id: string

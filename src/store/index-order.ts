@@ -1,6 +1,6 @@
 import type { IndexEntry } from './store.ts'
 
-/** By window, then by arrival, then by series range. */
+/** Sorts index entries by window, then by arrival of their points, then by series range. */
 export function compareIndexEntries(a: IndexEntry, b: IndexEntry): number {
   return (
     a.windowMs - b.windowMs ||

@@ -1,15 +1,17 @@
 import { DAY_MS, MINUTE_MS } from '../model/time.ts'
 
 /**
- * How long both stores keep what is removed without a request: `Store.sweep` removes what is older, and the verbs
- * ignore it even before. Times are milliseconds of the gateways' clocks, which the verbs get as `nowMs`.
+ * How long a store keeps data that expires by itself. `Store.sweep` removes expired data, and the other verbs ignore
+ * expired data that is not removed yet. Times are milliseconds of the gateways' clocks, which the verbs get as `nowMs`.
+ *
+ * Receipts and markers of idempotency keys: `idempotency-keys.ts`.
  */
 
-/** A writer's watermark, after its last commit. Writers take a new name daily, so none is needed for a week. */
+/** A writer's watermark, counted from the writer's last commit. A writer changes its name daily. */
 export const WATERMARK_MS = 7 * DAY_MS
 
-/** A block that no index lists yet. A fold commits its blocks within seconds, unless the gateway stops. */
+/** A block that no index lists yet. A fold commits its blocks within seconds, unless its gateway stops before. */
 export const UNCOMMITTED_BLOCK_MS = 15 * MINUTE_MS
 
-/** A block that no index lists any more. A query takes at most 30 s and may still read blocks of its snapshot. */
+/** A block that no index lists any more. A running query may still read it; a query takes at most 30 s. */
 export const UNLISTED_BLOCK_MS = MINUTE_MS

@@ -1,8 +1,6 @@
 import type { MetricRow } from './store.ts'
 
-/**
- * A page of `listMetrics` ends early once the tag keys of its metrics have more characters than this: it bounds memory.
- */
+/** Bounds the memory of a `listMetrics` page: the page ends once its tag keys have more characters than this. */
 export const LISTED_CHARS_MAX = 1 << 20
 
 export function tagKeyChars({ tagKeys }: MetricRow): number {

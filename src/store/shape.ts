@@ -1,6 +1,6 @@
 /**
- * What a store is created with and cannot change. Which partition holds a metric follows from the number of partitions,
- * and no query would find the data of a resolution that is no longer folded into.
+ * Settings that a store is created with and that can never change. The number of partitions decides which partition
+ * holds a metric. If a resolution were removed, queries would miss the data that is stored at it.
  */
 export interface Shape {
   readonly partitions: number
@@ -9,7 +9,7 @@ export interface Shape {
   readonly setResolutions: readonly number[]
 }
 
-/** What a store is opened with: a shape, and how long each resolution is kept. */
+/** Settings that a store is opened with: its shape, and how long data of each resolution is kept. */
 export interface StoreSettings {
   readonly partitions: number
   readonly resolutions: readonly Resolution[]
@@ -29,7 +29,7 @@ export function shapeOf({ partitions, resolutions, setResolutions }: StoreSettin
   }
 }
 
-/** How the two differ, as the end of a sentence about the store; undefined when they do not. */
+/** Returns the first difference, as the predicate of a sentence about the store. Undefined: the shapes are equal. */
 export function shapeDifference(stored: Shape, wanted: Shape): string | undefined {
   const fields = [
     ['partitions', String(stored.partitions), String(wanted.partitions)],

@@ -9,51 +9,51 @@ import type { Receipt } from './idempotency-keys.ts'
  * The contract between the gateway and its store. Only a store's own folder knows the engine behind it; the tests in
  * `test/store/contract/` hold every store to this page.
  *
- * - Each verb is one atomic step: it happens completely or not at all, and no two interleave.
+ * - Each verb (method) is one atomic step: it happens completely or not at all, and no two verbs interleave.
  * - When `append`, `commitFold`, `expireWindow`, `writeReceipt` or `saveKey` resolves, its effect is durable.
- * - A store that cannot serve rejects with `GatewayError('store_unavailable')`: the only error after which to retry.
+ * - An unavailable store rejects with `GatewayError('store_unavailable')`. Callers retry only after this error.
  *
- * How long a store keeps what it removes by itself is in `lifetimes.ts`.
+ * `lifetimes.ts` says how long a store keeps data that expires by itself.
  */
 export interface Store {
   /** Number of partitions, fixed when the store was created. */
   readonly partitions: number
   /**
-   * Whether the store can lose writes that it acknowledged last, as a server does that syncs its disk once a second, or
-   * a replica after a failover. Writers then retain acknowledged commits for a while and replay those that are missing.
+   * Whether the store can lose its latest acknowledged writes: a server that syncs its disk once a second can, and so
+   * can a replica after a failover. If true, writers retain acknowledged commits for a while and replay lost ones.
    */
   readonly mayLoseWrites: boolean
   /**
-   * The partitions in groups that are served together. A request for one group never waits for the server of another,
-   * and several commits of one group cost little more than one.
+   * The partitions, in groups that one server serves. A request for one group never waits for the server of another
+   * group. Several commits to one group, sent together, cost little more than one commit.
    */
   readonly groups: readonly (readonly number[])[]
 
   // Catalog
 
   /**
-   * Creates the metrics that do not exist and returns the stored rows, in the order of `definitions`. The first
-   * definition of a name wins: the caller rejects points of another type with `type_conflict`.
+   * Creates the metrics that do not exist and returns the stored rows, in the order of `definitions`. If a metric
+   * exists with another type, its row stays as it is; the caller rejects the points with `type_conflict`.
    */
   defineMetrics(definitions: readonly MetricDefinition[]): Promise<readonly MetricRow[]>
   readMetric(project: string, name: string): Promise<MetricRow | undefined>
-  /** The rows of these names, in the order of `names`. */
+  /** Returns the rows of several metrics, in the order of `names`; undefined where no metric has the name. */
   readMetrics(project: string, names: readonly string[]): Promise<readonly (MetricRow | undefined)[]>
-  /** Number of defined metrics, also without points. An unavailable server of a cluster counts as last known. */
+  /** Number of defined metrics, also without points. Of an unavailable server, the last known number is used. */
   countMetrics(project: string): Promise<number>
   /**
-   * Deletes every generation of a name up to `deletion.generation` and returns whether a metric was deleted. A commit
-   * that names a deleted generation is a `conflict`; the next definition makes a later generation. Idempotent: safe to
-   * replay after the store lost recent writes. `clearDeleted` removes the data.
+   * Deletes every generation of a name up to `deletion.generation`. Returns whether a metric was deleted. Later commits
+   * to a deleted generation have the outcome `conflict`; the next definition of the name creates a new generation.
+   * Idempotent: safe to replay after the store lost recent writes. `clearDeleted` removes the data.
    *
-   * Other gateways find out from the `conflict` of a commit, or within a second after they refuse a point for its type.
+   * Other gateways learn of the deletion from a `conflict`, or at most a second after they reject a point for its type.
    */
   deleteMetric(deletion: MetricDeletion): Promise<boolean>
-  /** A page of the metrics of a project that have at least one point, sorted by name (code units). */
+  /** Returns a page of a project's metrics, sorted by name (code units). Metrics without points are left out. */
   listMetrics(project: string, listing: MetricListing): Promise<MetricPage>
   /**
-   * The series of a metric in the order they were registered, from position `cursor` on. Undefined when `cursor` lies
-   * beyond the end: the store lost recent writes, and the caller clears its cache.
+   * Returns at most `limit` series of a metric in the order they were registered, starting at position `cursor`.
+   * Undefined if `cursor` lies beyond the end: the store lost recent writes, and the caller must clear its cache.
    */
   readSeries(
     partition: number,
@@ -61,89 +61,93 @@ export interface Store {
     cursor: number,
     limit: number,
   ): Promise<readonly SeriesRow[] | undefined>
-  /** Which of these series are registered, in the order of `seriesIds`. */
+  /** Returns for each of these series whether it is registered, in the order of `seriesIds`. */
   hasSeries(partition: number, metricId: Id64, seriesIds: readonly Id64[]): Promise<readonly boolean[]>
 
   // Write path
 
   /**
-   * Applies the commits of one round, at most one per partition, and returns their outcomes in the same order. A commit
-   * is `applied` when its number is the writer's watermark in the partition + 1; a smaller one is `known` (applied
-   * before), a greater one a `gap`. `conflict`: a metric has another type, an id belongs to something else, or a
-   * generation was deleted; the number stays unused. Only an applied commit changes anything.
+   * Applies the commits of one round, at most one per partition. Returns their outcomes in the same order:
+   * - `applied`: the number of the commit is the writer's watermark in the partition + 1.
+   * - `known`: the number is smaller. The store has applied this commit before.
+   * - `gap`: the number is greater. An earlier commit is missing.
+   * - `conflict`: a metric has another type or a deleted generation, or an id belongs to another metric or series. The
+   *   number stays unused.
+   *
+   * Only an `applied` commit changes the store.
    */
   append(commits: readonly Commit[]): Promise<readonly AppendOutcome[]>
-  /** `nowMs` of the part that made the marker. Undefined: the request was not applied in this partition. */
+  /** Returns `nowMs` of the part that created the marker; undefined if this partition has no such marker. */
   readMarker(partition: number, marker: Marker): Promise<number | undefined>
-  /** The writer's greatest applied number in each partition, or 0. Kept for `WATERMARK_MS` after its last commit. */
+  /** Returns the writer's greatest applied number in each partition: 0 if none, or none within `WATERMARK_MS`. */
   readWatermarks(writer: string, partitions: readonly number[]): Promise<readonly number[]>
 
   // Index and blocks
 
-  /** One consistent snapshot of the blocks that may hold data of a metric. */
+  /** Returns one consistent snapshot of the list of blocks that may hold data of a metric. */
   readIndex(request: IndexRequest): Promise<IndexSnapshot>
-  /** The oldest inbox entries, in order: at most `entriesMax`, at most `bytesMax` together, but at least one. */
+  /** Returns the oldest inbox entries, in order: at most `entriesMax` and `bytesMax` bytes, but at least one entry. */
   readInbox(partition: number, bytesMax: number, entriesMax?: number): Promise<readonly InboxEntry[]>
   inboxSize(partition: number): Promise<{ readonly entries: number; readonly bytes: number }>
-  /** One part of each named block; undefined where the block is gone or has no such part. */
+  /** Returns one part of each named block; undefined where the block does not exist or has no such part. */
   readBlocks(partition: number, names: readonly string[], part: BlockPart): Promise<readonly (Uint8Array | undefined)[]>
 
   // Fold and retention
 
-  /** Stores blocks that no index lists, for `UNCOMMITTED_BLOCK_MS` unless a fold commits them. Need not be durable. */
+  /** Stores blocks that no index lists yet. They expire after `UNCOMMITTED_BLOCK_MS`, and need not be durable. */
   writeBlocks(partition: number, blocks: readonly NamedBlock[], nowMs: number): Promise<void>
   /**
-   * Replaces inbox and index entries by new ones. Returns false and changes nothing when an old entry is not listed, a
-   * new block does not exist, or a window of a new entry has expired. Replaced blocks stay readable for
-   * `UNLISTED_BLOCK_MS`. `touched` can only move the expiry of a window to a later time.
+   * Replaces inbox and index entries by new ones. Returns false and changes nothing if an old entry is not listed, a
+   * new block does not exist, or the window of a new entry has expired. Replaced blocks stay readable for
+   * `UNLISTED_BLOCK_MS`. `touched` can move the expiry of a window only to a later time.
    */
   commitFold(fold: FoldCommit): Promise<boolean>
-  /** At most `max` windows whose `expiresMs` is not after `nowMs`: earliest first, then finer resolutions first. */
+  /** Returns at most `max` windows with `expiresMs` ≤ `nowMs`: earliest first, then finer resolutions first. */
   dueWindows(partition: number, nowMs: number, max: number): Promise<readonly WindowKey[]>
   /**
-   * Removes the index entries and set sketches of a window and records it as an expired stretch; with `dropExpired`, it
-   * removes such records of finer resolutions instead. Returns false and changes nothing when the window expires later.
+   * Removes the index entries and set sketches of a window and records the window as an expired stretch. With
+   * `dropExpired`, removes the expired stretches of finer resolutions instead of recording one. Returns false and
+   * changes nothing if the window expires after `nowMs`.
    */
   expireWindow(expiry: WindowExpiry): Promise<boolean>
   /**
-   * Removes data of deleted metrics, about `max` windows or series at a time; returns whether more can be removed now.
-   * It waits until the inbox entries from before the deletion are folded, so that no fold in progress brings data back.
+   * Removes data of deleted metrics, about `max` windows or series per call. Returns whether more can be removed now.
+   * Data of a metric is removed only after the inbox entries from before its deletion are folded: otherwise a fold in
+   * progress could write removed data again.
    */
   clearDeleted(partition: number, max: number, nowMs: number): Promise<boolean>
   /**
-   * Takes or extends the lease for folding a partition and returns whether the caller holds it, for `leaseMs` from now;
-   * 0 releases it. It only saves work: correctness does not depend on it.
+   * Takes or extends the lease for folding a partition, for `leaseMs` from now; 0 releases it. Returns whether the
+   * caller holds the lease. The lease only avoids duplicate work: correctness does not depend on it.
    */
   takeLease(request: LeaseRequest): Promise<boolean>
-  /** Removes what is older than `lifetimes.ts` allows: unlisted blocks, markers, receipts, watermarks. Bounded work. */
+  /** Removes expired data (`lifetimes.ts`): unlisted blocks, markers, receipts, watermarks. The work is bounded. */
   sweep(nowMs: number): Promise<void>
 
   // Sets
 
-  /** Number of distinct members of each union of set sketches. A sketch that does not exist counts as empty. */
+  /** Returns the number of distinct members of each union of set sketches. A missing sketch counts as empty. */
   countDistinct(partition: number, unions: readonly (readonly SetKey[])[]): Promise<readonly number[]>
 
   // Events
 
   /**
-   * A page of the events of a project, newest first (equal times: greater id first). It has fewer than `limit` events
-   * only at the end, or when their JSON would exceed `bytesMax`; it is empty only when there are none.
+   * Returns a page of the events of a project, newest first (equal times: greater id first). The page has fewer than
+   * `limit` events only at the end of the list, or if their JSON would exceed `bytesMax`. It is empty only at the end.
    */
   readEvents(request: EventRequest): Promise<readonly StoredEvent[]>
-  /** Removes at most `max` events committed at or before `committedByMs`, earliest first; returns how many. */
+  /** Removes at most `max` events committed at or before `committedByMs`, earliest first. Returns their number. */
   expireEvents(partition: number, committedByMs: number, max: number): Promise<number>
 
   // Requests
 
   readReceipt(project: string, key: string, nowMs: number): Promise<Receipt | undefined>
   /**
-   * Stores the response of an idempotency key unless there is one, and returns the stored one. Kept for `RECEIPT_MS`,
-   * within the store's `ReceiptBounds`; the receipt being written is never the one removed.
+   * Stores the receipt of an idempotency key unless the key has one. Returns the stored receipt. Receipts are kept for
+   * `RECEIPT_MS`, within the store's `ReceiptBounds`; a call never removes the receipt that it writes.
    */
   writeReceipt(project: string, key: string, receipt: Receipt, nowMs: number): Promise<Receipt>
-  /**
-   * Takes up to `permits` of the `limit` permits of a time window; returns how many were granted and how many are left.
-   */
+  /** Takes up to `permits` permits of a rate limit. Returns how many were granted and how many are left. */
   takePermits(request: PermitRequest): Promise<{ readonly granted: number; readonly left: number }>
 
   // API keys
@@ -154,11 +158,14 @@ export interface Store {
 
   // Life
 
-  /** Notifies of the metrics of commits and deletions of any gateway; not guaranteed. Returns how to unsubscribe. */
+  /**
+   * Calls the listener with the metrics of each commit and deletion of any gateway. Delivery is not guaranteed. Returns
+   * a function that removes the listener.
+   */
   onCommit(listener: (metricIds: readonly Id64[]) => void): () => void
-  /** For the operator: why blocks that an index lists may be missing, and what to do. */
+  /** Returns a text for the operator: why blocks that an index lists may be missing, and what to do. */
   explainLoss(): Promise<string>
-  /** Notifies when a fold, merge or expiry of this process removed index entries. The listener must not throw. */
+  /** Calls the listener, which must not throw, when this process removed index entries. Returns how to unsubscribe. */
   onUnlisted(listener: (unlisted: Unlisted) => void): () => void
   /** Rejects with `store_unavailable` and the reason unless the store is available and has its shape. */
   ping(): Promise<void>
@@ -188,24 +195,24 @@ export interface MetricRow {
   readonly generation: number
   readonly metricId: Id64
   readonly partition: number
-  /** Points ever accepted. */
+  /** Number of points accepted since the metric was defined. */
   readonly points: number
-  /** Least and greatest time of a point; undefined without points. */
+  /** Earliest time of a point; undefined without points. `lastSeenMs`: the latest. */
   readonly firstSeenMs: number | undefined
   readonly lastSeenMs: number | undefined
-  /** Sorted. */
+  /** Tag keys of all its series, sorted. */
   readonly tagKeys: readonly string[]
   readonly seriesCount: number
-  /** Whether a counter was ever sent a running total. */
+  /** Whether any point of this counter was a running total. */
   readonly cumulative: boolean
 }
 
 export interface MetricListing {
-  /** The cursor: only names after this one. */
+  /** Cursor: the page starts after this name. Undefined: the first page. */
   readonly after?: string
-  /** At most this many names are examined. */
+  /** Maximum number of names to examine. */
   readonly namesMax: number
-  /** Rows of other names are not read. */
+  /** Selects names. The rows of other names are not read. Undefined: all names match. */
   readonly matches?: (name: string) => boolean
 }
 
@@ -224,7 +231,7 @@ export interface SeriesRow {
 export type BlockPart = 'scalars' | 'sketches'
 
 export interface NamedBlock {
-  /** Never used again; at most 64 characters of [A-Za-z0-9._-]. */
+  /** Unique for all time; at most 64 characters of [A-Za-z0-9._-]. */
   readonly name: string
   readonly scalars: Uint8Array
   readonly sketches: Uint8Array | undefined
@@ -232,19 +239,17 @@ export interface NamedBlock {
 
 export interface Commit {
   readonly partition: number
-  /** A process's random name: 32 hexadecimal digits. */
+  /** Random name of the writing process: 32 hexadecimal digits. */
   readonly writer: string
-  /** Counts from 1 in each partition. */
+  /** Number of the commit: each writer counts from 1 in each partition. */
   readonly number: number
-  /** Without parts it is a fence, which only uses up the number. */
+  /** A commit without parts is a fence: it only uses its number. */
   readonly parts: readonly CommitPart[]
 }
 
-/** A part of a commit, applied or skipped as a whole. With a marker it is one request with an idempotency key. */
+/** A part of a commit, applied or skipped as a whole. A part with a marker is one request with an idempotency key. */
 export interface CommitPart {
-  /**
-   * The part is skipped when this marker exists in the partition; otherwise it is made, for `IDEMPOTENCY_MARKER_MS`.
-   */
+  /** If the partition has this marker, the part is skipped. Otherwise the part is applied and creates the marker. */
   readonly marker?: Marker
   readonly block?: NamedBlock
   readonly metrics: readonly MetricTouch[]
@@ -254,13 +259,13 @@ export interface CommitPart {
   readonly nowMs: number
 }
 
-/** An idempotency key of a project. */
+/** Identifies a marker by project and idempotency key. A stored marker says that a request was applied. */
 export interface Marker {
   readonly project: string
   readonly key: string
 }
 
-/** What a commit adds to the row of a metric, with its full definition in case the store lost the row. */
+/** What a commit adds to the row of a metric. The definition is included, in case the store lost the row. */
 export interface MetricTouch {
   readonly metricId: Id64
   readonly generation: number
@@ -277,7 +282,7 @@ export interface SeriesTouch {
   readonly tags: CanonicalTags
 }
 
-/** Members of a set series in one bucket of the finest set resolution; the store adds them at each set resolution. */
+/** Members of a set series in one bucket of the finest set resolution. The store adds them at every set resolution. */
 export interface SetMembers {
   readonly metricId: Id64
   readonly seriesId: Id64
@@ -286,11 +291,11 @@ export interface SetMembers {
 }
 
 export type AppendOutcome =
-  /** `skipped`: positions of the parts whose marker existed. */
+  /** `skipped`: indexes of the parts that were skipped because their marker existed. */
   | { readonly status: 'applied'; readonly skipped: readonly number[] }
   | { readonly status: 'known' }
   | { readonly status: 'gap'; readonly watermark: number }
-  /** `deleted`: those of the metrics whose generation was deleted. */
+  /** `metricIds`: the metrics in conflict. `deleted`: the ones of them whose generation was deleted. */
   | { readonly status: 'conflict'; readonly metricIds: readonly Id64[]; readonly deleted: readonly Id64[] }
 
 /** A stretch of time, `fromMs` inclusive, `toMs` exclusive. */
@@ -313,7 +318,7 @@ export interface WindowTouch extends WindowKey {
   readonly expiresMs: number
 }
 
-/** A window holds 360 buckets of its resolution: an hour of 10 s, six hours of 1 m, fifteen days of 1 h. */
+/** Buckets in a window. A window of 10 s buckets is an hour long, one of 1 m six hours, one of 1 h fifteen days. */
 export const BUCKETS_PER_WINDOW = 360
 
 export function windowWidthMs(resolutionMs: number): number {
@@ -326,13 +331,13 @@ export function windowStart(resolutionMs: number, timeMs: number): number {
 }
 
 /**
- * A block that is listed in a window. Blocks of one order and tier are a run. The blocks of a run hold different
- * rollups, because the inbox may be folded in several steps that add blocks of one order.
+ * Lists a block in a window. The blocks of a window with equal order and tier are a run. The blocks of a run hold
+ * different rollups: one entry of the inbox may be folded in several steps, which add blocks of one order.
  */
 export interface IndexEntry {
   readonly block: string
   readonly windowMs: number
-  /** How often its rollups were merged: a run of tier t holds about 8^t folds. */
+  /** How often the rollups of the block were merged: a run of tier t holds the rollups of about 8^t folds. */
   readonly tier: number
   /**
    * Order of arrival: every point in a run of a smaller order arrived before every point in a run of a greater one. Of
@@ -351,54 +356,54 @@ export interface InboxEntry {
   readonly scalarBytes: number
   readonly sketchBytes: number
   readonly arrivedMs: number
-  /** Ascends by arrival and is unique in the partition. A run gets the order of its newest inbox entry. */
+  /** Increases with arrival, unique in the partition. A run gets the order of the newest entry folded into it. */
   readonly order: number
 }
 
 export interface IndexRequest {
   readonly partition: number
   readonly metricId: Id64
-  /** The windows that overlap these stretches are returned. A resolution may occur several times. */
+  /** Windows that overlap these stretches are returned. A resolution may occur several times. */
   readonly timelines: readonly { readonly resolutionMs: number; readonly stretch: Stretch }[]
-  /** Whether to return the inbox of the partition too. */
+  /** Whether to return the inbox of the partition as well. */
   readonly inbox: boolean
-  /** Whether the caller needs only expired stretches: entries may be omitted. */
+  /** Whether the caller needs only the expired stretches: if true, the store may omit entries. */
   readonly expiredOnly?: boolean
 }
 
 export interface IndexSnapshot {
   readonly inbox: readonly InboxEntry[]
-  /** In the order of the request. */
+  /** One per timeline of the request, in the same order. */
   readonly timelines: readonly TimelineIndex[]
 }
 
 export interface TimelineIndex {
   readonly resolutionMs: number
-  /** By window, then by arrival, then by series range (`index-order.ts`). */
+  /** Sorted by window, then by arrival, then by series range (`index-order.ts`). */
   readonly entries: readonly IndexEntry[]
-  /** Expired stretches that overlap the requested one, sorted, disjoint. A coarser resolution holds their data. */
+  /** Expired stretches that overlap the requested stretch, sorted, disjoint. Coarser resolutions hold their data. */
   readonly expired: readonly Stretch[]
 }
 
 export interface FoldCommit {
   readonly partition: number
   readonly inbox: readonly InboxEntry[]
-  /** The unfolded rest: a new block replaces one of these entries and keeps its order and time of arrival. */
+  /** Inbox entries folded in part. `block` holds the rest and replaces the entry, at its order and time of arrival. */
   readonly left?: readonly { readonly entry: InboxEntry; readonly block: NamedBlock }[]
   readonly removed: readonly { readonly timeline: TimelineKey; readonly entry: IndexEntry }[]
   readonly added: readonly { readonly timeline: TimelineKey; readonly entry: IndexEntry }[]
   /**
-   * Windows that received new points, as opposed to being rewritten, with the time until which the points are kept.
-   * Includes every window that was not listed before.
+   * Windows that received new points, each with the time until which the points are kept. A window that was only merged
+   * is not included. A window that was not listed before always is.
    */
   readonly touched: readonly WindowTouch[]
   readonly nowMs: number
 }
 
-/** What was removed from the index of a partition. */
+/** What a fold, merge or expiry removed from the index of a partition. */
 export interface Unlisted {
   readonly partition: number
-  /** By arrival. */
+  /** Folded inbox entries, sorted by arrival. */
   readonly inbox: readonly InboxEntry[]
   /** Names of blocks that a merge replaced. */
   readonly replaced: readonly string[]
@@ -407,7 +412,7 @@ export interface Unlisted {
 
 export interface LeaseRequest {
   readonly partition: number
-  /** Name of the caller. */
+  /** Name of the gateway that takes the lease. */
   readonly holder: string
   readonly leaseMs: number
   readonly nowMs: number
@@ -416,7 +421,7 @@ export interface LeaseRequest {
 export interface WindowExpiry {
   readonly partition: number
   readonly window: WindowKey
-  /** Resolutions whose expired stretches in the window are removed; undefined: record the window as expired. */
+  /** Undefined: records the window as expired. Else removes the expired stretches of these resolutions in it. */
   readonly dropExpired?: readonly number[]
   readonly nowMs: number
 }
@@ -428,9 +433,9 @@ export interface SetKey {
   readonly bucketMs: number
 }
 
-/** Permits of a rate limit: `limit` of them per window of `windowMs` and bucket. */
+/** Asks for permits of a rate limit. Each limit key has `limit` permits per time window of `windowMs`. */
 export interface PermitRequest {
-  readonly bucket: string
+  readonly limitKey: string
   readonly permits: number
   readonly limit: number
   readonly windowMs: number

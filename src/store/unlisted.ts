@@ -1,6 +1,6 @@
 import type { FoldCommit, Unlisted, WindowExpiry } from './store.ts'
 
-/** What a successful fold or expiry removed from the index: both stores pass it to the listeners of `onUnlisted`. */
+/** Builds the argument of `onUnlisted` listeners: what a successful fold or expiry removed from the index. */
 
 export function unlistedByFold({ partition, inbox, removed }: FoldCommit): Unlisted {
   return { partition, inbox, replaced: removed.map(({ entry }) => entry.block), expired: [] }

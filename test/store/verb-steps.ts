@@ -296,9 +296,9 @@ const clear = step('clear', partition, async ({ store, nowMs }, at) => {
   while (await store.clearDeleted(at, 100, nowMs));
 })
 
-const permits = fc.record({ bucket: index(2), permits: fc.nat({ max: 4 }), limit: fc.integer({ min: 1, max: 9 }) })
-const takePermits = step('permits', permits, ({ store, nowMs }, { bucket, ...request }) =>
-  store.takePermits({ ...request, bucket: `bucket ${bucket}`, windowMs: HOUR, nowMs }),
+const permits = fc.record({ limitKey: index(2), permits: fc.nat({ max: 4 }), limit: fc.integer({ min: 1, max: 9 }) })
+const takePermits = step('permits', permits, ({ store, nowMs }, { limitKey, ...request }) =>
+  store.takePermits({ ...request, limitKey: `limit ${limitKey}`, windowMs: HOUR, nowMs }),
 )
 
 // The server measures a lease by its own clock: one that lasts, or none.

@@ -8,7 +8,7 @@ const WINDOWS_MAX = 500_000
  * gateway grants little more.
  */
 export class Permits {
-  /** By width and bucket; the oldest window is first. */
+  /** Keyed by window width and limit key. The oldest window comes first. */
   readonly #taken = new Map<string, { endMs: number; taken: number }>()
   readonly #windowsMax: number
 
@@ -17,8 +17,8 @@ export class Permits {
   }
 
   take(request: PermitRequest): { readonly granted: number; readonly left: number } {
-    const { bucket, permits, limit, windowMs, nowMs } = request
-    const key = `${windowMs} ${bucket}`
+    const { limitKey, permits, limit, windowMs, nowMs } = request
+    const key = `${windowMs} ${limitKey}`
     const endMs = (Math.floor(nowMs / windowMs) + 1) * windowMs
     let window = this.#taken.get(key)
     if (window === undefined || window.endMs !== endMs) {
