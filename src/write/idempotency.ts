@@ -6,17 +6,17 @@ import { type RetainedReceiptSettings, RetainedReceipts } from './recover/retain
 import { eventsMarker } from './round/encode-round.ts'
 
 /**
- * Requests with an idempotency key: served once in 24 h, and every retry gets the first response. The store keeps two
- * things for a key. Its markers are written with the points of each partition, so a retry adds only what is missing.
- * Its receipt is written when everything is stored, and holds the response. A crash between the two costs only the work
- * of the retry.
+ * Requests with an idempotency key: each is served once in 24 h, and a retry gets the first response. The store keeps
+ * markers and a receipt for a key. A marker is written with the points of each partition, so a retry adds only missing
+ * points. The receipt holds the response; it is written after all points are stored. After a crash in between, a retry
+ * repeats the work but counts nothing twice.
  *
- * Only responses of success are kept: a refused request may be sent again, corrected or not, with the same key.
+ * Only successful responses are kept: a refused request may be sent again with the same key, corrected or not.
  */
 export interface IdempotentRequest {
-  /** 1 to 255 visible ASCII characters. It belongs to the project, whatever API a request uses. */
+  /** 1 to 255 visible ASCII characters. Keys are unique per project, across all APIs. */
   readonly key: string
-  /** SHA-256, in hexadecimal, of route and body: two requests are the same when it is equal. */
+  /** SHA-256 of route and body, in hexadecimal. Two requests are the same if their hashes are equal. */
   readonly requestHash: string
 }
 
@@ -48,15 +48,15 @@ export class Idempotency {
     this.#retained = new RetainedReceipts(store, settings, now)
   }
 
-  /** How many receipts are kept for a replay. */
+  /** Number of receipts that are kept for a replay. */
   get retainedReceipts(): number {
     return this.#retained.size
   }
 
   /**
-   * Returns the response that was saved for the key; else runs `serve` and saves its response. `serve` must be safe to
-   * repeat: what it stores carries the key. Throws `idempotency_conflict` when the key was used for another request,
-   * and whatever `serve` throws.
+   * Returns the saved response of the key. If there is none, runs `serve` and saves its response. `serve` must be safe
+   * to repeat: it must store points and events under the key. Throws `idempotency_conflict` if the key was used for
+   * another request, and the errors of `serve`.
    */
   async serveOnce(
     project: string,
@@ -83,8 +83,8 @@ export class Idempotency {
   }
 
   /**
-   * When the store accepted the events of a request, or of its first attempt. Retries for as long as a request may
-   * wait; also while the marker is missing, because the store may have lost it until the replay.
+   * Returns the time at which the store accepted the events of a request, in its first attempt. Retries for as long as
+   * a request may wait, also while the marker is missing: the store may have lost it, and a replay may restore it.
    */
   acceptedMs(project: string, key: string, partition: number): Promise<number> {
     return this.#retry(async () => {
@@ -113,7 +113,7 @@ export class Idempotency {
     const { storeWaitMsMax } = this.#settings
     const stored = await within(storeWaitMsMax, () => this.#store.readReceipt(project, key, this.#now()))
     if (stored !== undefined) return responseOf(stored, requestHash)
-    // The store may have lost writes without anybody having noticed yet.
+    // The store may have lost the receipt, and no check has detected that yet.
     const retained = this.#retained.find(project, key)
     if (retained !== undefined) return responseOf(await this.#write(project, key, retained), requestHash)
     const response = await serve()
@@ -121,14 +121,16 @@ export class Idempotency {
     return responseOf(await this.#write(project, key, { requestHash, ...response }), requestHash)
   }
 
-  /** Stores the receipt unless the key has one already. Returns the one that is stored. */
+  /** Stores the receipt unless the key has one. Returns the stored receipt. */
   async #write(project: string, key: string, receipt: Receipt): Promise<Receipt> {
     const first = await this.#retry(() => this.#store.writeReceipt(project, key, receipt, this.#now()))
     this.#retained.keep(project, key, first)
     return first
   }
 
-  /** Retries a call for as long as a request may wait: the points are stored already. */
+  /**
+   * Retries a call while the store is unavailable, for as long as a request may wait: the points are already stored.
+   */
   async #retry<T>(call: () => Promise<T>): Promise<T> {
     let isOver = false
     const timer = setTimeout(() => {

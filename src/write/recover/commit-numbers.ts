@@ -3,13 +3,13 @@ import { DAY_MS } from '../../model/time.ts'
 import { WATERMARK_MS } from '../../store/lifetimes.ts'
 
 /**
- * The writer's name and the number of the next commit, for each partition. Names are random and numbers count from 1
- * under each name: a counter kept in the store could be handed out twice after lost writes.
+ * Gives each commit its writer name and number, for each partition. Names are random, and the numbers under a name
+ * count from 1. They are not taken from a counter in the store: after lost writes it could return a number twice.
  */
 export class CommitNumbers {
   readonly #names: string[]
   readonly #numbers: number[]
-  /** When the latest number was taken. */
+  /** Time at which the latest number of each partition was taken. */
   readonly #takenMs: number[]
 
   constructor(partitions: number) {
@@ -22,12 +22,12 @@ export class CommitNumbers {
     return this.#names[partition]!
   }
 
-  /** Whether the writer was idle for so long that it should take a new name: stores delete watermarks after 7 days. */
+  /** Whether the writer was idle for a day and should take a new name: stores delete watermarks after 7 days. */
   needsNewName(partition: number, nowMs: number): boolean {
     return nowMs - this.#takenMs[partition]! > NAME_MS_MAX
   }
 
-  /** Whether the watermark may have expired: then a missing watermark does not mean lost writes. */
+  /** Whether the watermark may have expired. If so, a missing watermark does not prove lost writes. */
   mayHaveExpired(partition: number, nowMs: number): boolean {
     return nowMs - this.#takenMs[partition]! > WATERMARK_MS_MAX
   }
@@ -37,7 +37,7 @@ export class CommitNumbers {
     return { writer: this.#names[partition]!, number: ++this.#numbers[partition]! }
   }
 
-  /** Draws a new name, under which the numbers up to `taken` are in use. */
+  /** Chooses a new name for a partition. Numbers up to `taken` are already in use under it. */
   rename(partition: number, taken = 0): void {
     this.#names[partition] = newName()
     this.#numbers[partition] = taken
@@ -45,7 +45,7 @@ export class CommitNumbers {
 }
 
 const NAME_MS_MAX = DAY_MS
-/** A day less than stores keep watermarks: another gateway's clock may be ahead when it deletes them. */
+/** One day less than stores keep watermarks: the clock of the gateway that deletes them may be ahead of ours. */
 const WATERMARK_MS_MAX = WATERMARK_MS - DAY_MS
 
 function newName(): string {

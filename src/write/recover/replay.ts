@@ -10,26 +10,26 @@ import { pauseBeforeRetry, type StoreAvailability, type StoreWait } from './stor
 import { withoutMetrics } from './without-metrics.ts'
 
 export interface ReplaySettings {
-  /** Bytes of acknowledged commits kept for a replay; 0: none are kept, and nothing is replayed. */
+  /** Maximum bytes of the acknowledged commits that are kept for a replay. 0: none is kept, and nothing is replayed. */
   readonly retainedBytesMax: number
-  /** How long they are kept. */
+  /** How long acknowledged commits are kept for a replay. */
   readonly retainedMsMax: number
   /** Pause between two checks for lost writes. */
   readonly retainedLookMs: number
 }
 
-/** Redis synchronises once a second, and a failover takes some seconds more. */
+/** Long enough for Redis, which syncs its disk once a second; a failover takes some seconds more. */
 export const RETAINED_MS_MAX = 30_000
 export const RETAINED_LOOK_MS = 1_000
 
 export interface ReplayEvents {
-  /** After each applied commit: bytes it put into the inbox of the partition. */
+  /** Called after each applied commit, with the bytes that it added to the inbox of the partition. */
   committed(partition: number, bytes: number): void
-  /** The store has lost writes: whatever is cached of it may be wrong. */
+  /** Called when the store has lost writes: caches of its content may be wrong. */
   writesLost(): void
-  /** Acknowledged points that the store lost and that are not kept for a replay any more. */
+  /** Called with the number of acknowledged points that the store lost and that cannot be replayed. */
   pointsLost(points: number): void
-  /** Something an operator should see. */
+  /** Called with a warning for the operator. */
   warn(message: string, details: object): void
 }
 
@@ -44,9 +44,9 @@ export interface ReplayContext {
 }
 
 export interface ReplayHooks {
-  /** The store may have lost writes: the owner has to call `verify`. */
+  /** Called when the store may have lost writes. The owner then calls `verify`. */
   onVerifyNeeded(): void
-  /** The store lost writes in one of these partitions, and may have lost some in others. */
+  /** Called when the store lost writes in one of the partitions of this replay. It may have lost some in the others. */
   onWritesLost(): void
 }
 
@@ -55,8 +55,8 @@ type Conflict = Extract<AppendOutcome, { readonly status: 'conflict' }>
 const WARN_PAUSE_MS = 60_000
 
 /**
- * Finds out that the store lost writes, by a gap in the commit numbers or by reading its watermarks, and replays the
- * lost commits: in order, under their old numbers, and before anything new.
+ * Detects that the store lost writes, by a gap in the commit numbers or by reading its watermarks. Replays the lost
+ * commits in order, under their old numbers, before any new commit.
  */
 export class Replay {
   readonly #context: ReplayContext
@@ -85,12 +85,12 @@ export class Replay {
     this.#deletions = new RetainedDeletions(store, settings.retainedMsMax, now)
   }
 
-  /** The store may have lost writes: `verify` has to run before the next commit. */
+  /** Whether the store may have lost writes. If so, `verify` must run before the next commit. */
   get mayHaveLostWrites(): boolean {
     return this.#suspected.size > 0
   }
 
-  /** The store may have lost writes in any partition. */
+  /** Marks every partition with retained commits as one in which the store may have lost writes. */
   suspectLostWrites(): void {
     const newest = this.#newestByPartition()
     if (newest.length === 0 || this.#isClosing) return
@@ -121,15 +121,16 @@ export class Replay {
     this.#startChecks()
   }
 
-  /** Stops the checks. To be called again after the last commit. */
+  /** Stops the checks. Call it again after the last commit, which may start them once more. */
   close(): void {
     this.#isClosing = true
     clearInterval(this.#checks)
   }
 
   /**
-   * Replays what the store lost of some partitions: from the watermark on where it is known; else the newest kept
-   * commit is sent, and its outcome tells. Returns false when the store does not respond and `mayStop` agrees.
+   * Replays the commits that the store lost. `behind` gives the store's watermark for each partition. If it is unknown,
+   * the newest retained commit is sent first; a `gap` outcome returns the watermark. Returns false if the store does
+   * not respond, or keeps losing writes, and `mayStop()` is true.
    */
   async replay(
     behind: ReadonlyMap<number, number | undefined>,
@@ -137,7 +138,7 @@ export class Replay {
     mayStop: () => boolean,
   ): Promise<boolean> {
     const { numbers, retained, events } = this.#context
-    const next = this.#firstNumbers(behind)
+    const nextNumbers = this.#firstNumbers(behind)
     // Deletions come first: a replayed commit must not bring a deleted metric back.
     await this.#deletions.replay()
     let separately = false
@@ -145,20 +146,20 @@ export class Replay {
     let replayed = 0
     for (;;) {
       const commits: Commit[] = []
-      for (const [partition, number] of next) {
+      for (const [partition, number] of nextNumbers) {
         const commit = retained.find(partition, number)
-        if (commit === undefined) next.delete(partition)
+        if (commit === undefined) nextNumbers.delete(partition)
         else commits.push({ partition, writer: numbers.name(partition), number, parts: announcingAll(commit.parts) })
       }
       if (commits.length === 0) break
       const outcomes = await this.#availability.append(commits, separately, wait)
-      for (const [i, outcome] of outcomes.entries()) if (this.#handle(commits[i]!, outcome, next)) replayed++
+      for (const [i, outcome] of outcomes.entries()) if (this.#handle(commits[i]!, outcome, nextNumbers)) replayed++
       if (outcomes.includes(undefined)) {
         if (mayStop()) return false
         separately = true
         await pauseBeforeRetry()
       } else if (outcomes.some((outcome) => outcome?.status === 'gap') && ++gaps > 1) {
-        // The store loses writes during the replay.
+        // A second gap: the store lost writes again during the replay.
         if (mayStop()) return false
         await pauseBeforeRetry()
       }
@@ -167,7 +168,7 @@ export class Replay {
     return true
   }
 
-  /** Replays what is lost in the suspected partitions. When the store does not respond, the next check repeats it. */
+  /** Replays lost commits of the suspected partitions. If the store does not respond, the next check tries again. */
   async verify(): Promise<void> {
     const behind = new Map([...this.#suspected].map((partition) => [partition, undefined]))
     this.#suspected.clear()
@@ -181,30 +182,33 @@ export class Replay {
     }
   }
 
-  /** Drops whatever is cached of the store. */
+  /** Drops all caches of the store's content. */
   dropCaches(): void {
     this.#context.registry.invalidate()
     this.#context.events.writesLost()
   }
 
-  /** The number that the replay of each partition starts with. */
+  /** Returns the number of the first commit to send, for each partition that has commits to replay. */
   #firstNumbers(behind: ReadonlyMap<number, number | undefined>): Map<number, number> {
     const { retained } = this.#context
-    const next = new Map<number, number>()
+    const firstNumbers = new Map<number, number>()
     const replayable = new Set(this.#newestByPartition().map(([partition]) => partition))
     for (const [partition, watermark] of behind) {
       if (watermark === undefined && !replayable.has(partition)) continue
       const number = watermark === undefined ? retained.newest(partition) : this.#firstAfter(partition, watermark)
-      if (number !== undefined) next.set(partition, number)
+      if (number !== undefined) firstNumbers.set(partition, number)
     }
-    return next
+    return firstNumbers
   }
 
-  /** Moves on to the next number of the partition. Returns whether the store applied the commit. */
+  /**
+   * Handles the outcome of a replayed commit: sets the next number of its partition. Returns whether the store applied
+   * it.
+   */
   #handle(
     { partition, number, parts }: Commit,
     outcome: AppendOutcome | undefined,
-    next: Map<number, number>,
+    nextNumbers: Map<number, number>,
   ): boolean {
     const { retained, events, now } = this.#context
     // No response: the commit is sent again.
@@ -212,16 +216,16 @@ export class Replay {
     const { status } = outcome
     switch (status) {
       case 'gap':
-        next.set(partition, this.#firstAfter(partition, outcome.watermark))
+        nextNumbers.set(partition, this.#firstAfter(partition, outcome.watermark))
         return false
       case 'conflict':
-        // What is left of the commit is sent again.
+        // The rest of the commit, without the refused metrics, is sent again.
         this.#dropConflicting(partition, number, outcome)
         return false
       case 'known':
       case 'applied':
         retained.find(partition, number)!.storedMs = now()
-        next.set(partition, number + 1)
+        nextNumbers.set(partition, number + 1)
         if (status === 'known') return false
         events.committed(
           partition,
@@ -233,11 +237,14 @@ export class Replay {
     }
   }
 
-  /** The store lost writes. Returns the number that the replay of the partition starts with. */
+  /**
+   * Called when the store's watermark shows lost writes. Returns the number of the first commit to replay. If that
+   * commit is no longer retained, reports the lost points and renumbers the retained commits from 1.
+   */
   #firstAfter(partition: number, watermark: number): number {
     const { numbers, retained, events } = this.#context
     this.dropCaches()
-    // One server serves all of these partitions.
+    // One server serves all partitions of this replay, so it may have lost writes in each of them.
     for (const [other] of this.#newestByPartition()) if (other !== partition) this.#suspected.add(other)
     this.#hooks.onWritesLost()
     const newest = retained.newest(partition)
@@ -255,8 +262,8 @@ export class Replay {
   }
 
   /**
-   * Drops the metrics of a commit that the store refuses. Points of deleted metrics were deleted with them. Points of a
-   * metric that another gateway has defined differently since are lost.
+   * Removes from a commit the metrics that the store refuses. The points of deleted metrics do not count as lost. The
+   * points of a metric that another gateway has since defined with another type are lost.
    */
   #dropConflicting(partition: number, number: number, { metricIds, deleted }: Conflict): void {
     const { retained, events } = this.#context
@@ -276,12 +283,12 @@ export class Replay {
     events.warn('the store lost a commit and refuses its replay: acknowledged points are lost', { partition, points })
   }
 
-  /** The partitions with commits that can be replayed, each with the number of its newest one. */
+  /** Returns the partitions that have retained commits, each with the number of the newest one. */
   #newestByPartition(): (readonly [partition: number, number: number])[] {
     const { retained, numbers, now } = this.#context
     const nowMs = now()
     return this.#partitions.flatMap((partition) => {
-      // For example after the machine was suspended for a week.
+      // An expired watermark, for example after the machine was suspended for a week, would look like lost writes.
       if (numbers.mayHaveExpired(partition, nowMs)) retained.clear(partition)
       const number = retained.newest(partition)
       return number === undefined ? [] : [[partition, number] as const]
@@ -294,7 +301,7 @@ export class Replay {
     this.#checks ??= setInterval(() => void this.#check(), retainedLookMs).unref()
   }
 
-  /** Whether the store still has the kept commits. Evicts those that it has had for long enough. */
+  /** Checks that the store still has the retained commits. Evicts commits that it has had for `retainedMsMax`. */
   async #check(): Promise<void> {
     if (this.#isChecking) return
     this.#isChecking = true

@@ -3,15 +3,15 @@ import { type EncodedPart, seriesTouches } from '../round/encode-round.ts'
 
 /**
  * Acknowledged commits that the store may still lose: a server that syncs once a second loses its last second when it
- * crashes, and a promoted replica lacks what had not reached it. The gateway keeps them until the store has held them
- * for a while, and replays lost ones in order under their old numbers. The store skips numbers that it has, so
- * replaying too much is harmless.
+ * crashes, and a promoted replica lacks the writes that it had not received. The gateway keeps each commit until the
+ * store has held it for a while, and replays lost commits in order under their old numbers. The store ignores numbers
+ * that it has applied, so replaying too many commits is harmless.
  *
- * A commit announces only new series. Its replay announces all of its series, because the commits that announced them
- * may be lost too; until then a series costs one reference.
+ * A commit announces (sends the tags of) only its new series. Its replay announces all of its series, because the
+ * commits that announced them may be lost too. So a retained commit keeps a reference to each of its series.
  *
- * Bounded in bytes: the oldest are evicted first. The number of points of evicted commits is kept for a while, to
- * report a loss in points.
+ * Bounded in bytes: the oldest commits are evicted first. The numbers of points of evicted commits are kept, to report
+ * how many points were lost.
  */
 interface RetainedCommit {
   number: number
@@ -19,21 +19,22 @@ interface RetainedCommit {
   parts: readonly EncodedPart[]
   points: number
   readonly bytes: number
-  /** When the store was last known to have it. */
+  /** Last time at which the store was known to have the commit. */
   storedMs: number
 }
 
+/** The retained commits of a partition. */
 interface Chain {
-  /** Consecutive numbers; those before `first` are evicted. */
+  /** Sorted by number, without gaps. The commits before index `first` are evicted. */
   commits: RetainedCommit[]
   first: number
   /** Evicted commits, latest last. */
   evicted: { readonly number: number; readonly points: number }[]
 }
 
-/** For each partition, how many evicted commits are counted in points. */
+/** Number of evicted commits per partition whose number of points is kept. */
 const EVICTED_MAX = 10_000
-/** Estimated memory of a commit, of what it says about a metric, and of a reference to a series. */
+/** Estimated memory of a commit, of each metric in it, and of each reference to a series. */
 const COMMIT_BYTES = 512
 const METRIC_BYTES = 128
 const SERIES_BYTES = 8
@@ -53,8 +54,8 @@ export class RetainedCommits {
   }
 
   /**
-   * Keeps a commit, and evicts older ones when space is short. Numbers of a partition are consecutive. Returns how long
-   * the evicted commit with the shortest stay was kept; undefined when none was evicted.
+   * Keeps a commit; evicts the oldest commits of all partitions while the bytes exceed the bound. The numbers of a
+   * partition must be consecutive. Returns the shortest time that an evicted commit was kept; undefined: none evicted.
    */
   keep(partition: number, number: number, parts: readonly EncodedPart[], nowMs: number): number | undefined {
     const chain = this.#chains[partition]!
@@ -71,7 +72,7 @@ export class RetainedCommits {
     return shortestMs
   }
 
-  /** Number of the newest commit kept; undefined when there is none. */
+  /** Returns the number of the newest retained commit; undefined if there is none. */
   newest(partition: number): number | undefined {
     const { commits, first } = this.#chains[partition]!
     return first < commits.length ? commits[commits.length - 1]!.number : undefined
@@ -84,21 +85,21 @@ export class RetainedCommits {
     return index < first ? undefined : commits[index]
   }
 
-  /** Evicts the commits that the store was last known to have at or before `timeMs`. */
+  /** Evicts the oldest commits, as far as their `storedMs` is at or before `timeMs`. */
   evictUntil(partition: number, timeMs: number): void {
     const chain = this.#chains[partition]!
     while (chain.first < chain.commits.length && chain.commits[chain.first]!.storedMs <= timeMs) this.#evict(chain)
   }
 
-  /** Replaces the parts of a commit by those that can be replayed. */
+  /** Replaces the parts of a commit by the parts that the store will accept. */
   reduce(commit: RetainedCommit, parts: readonly EncodedPart[]): void {
     commit.parts = parts
     commit.points = pointsOf(parts)
   }
 
   /**
-   * Renumbers the kept commits of a partition from 1 on, when the store lost commits that are not kept any more.
-   * Returns the points of those; `isAll` is false when even older ones are lost, whose points are not known.
+   * Renumbers the retained commits of a partition from 1, after the store lost commits that are no longer retained.
+   * Returns the points of these lost commits. `isAll` is false if the points of even older lost commits are unknown.
    */
   renumber(partition: number, watermark: number): { readonly points: number; readonly isAll: boolean } {
     const chain = this.#chains[partition]!
@@ -138,7 +139,7 @@ export class RetainedCommits {
     this.#bytes -= commit.bytes
     chain.evicted.push({ number: commit.number, points: commit.points })
     if (chain.evicted.length > 2 * EVICTED_MAX) chain.evicted = chain.evicted.slice(-EVICTED_MAX)
-    // Places before `first` must not keep evicted commits in memory.
+    // Entries before `first` must not keep evicted commits in memory.
     if (chain.first > 64 && chain.first * 2 > chain.commits.length) {
       chain.commits = chain.commits.slice(chain.first)
       chain.first = 0
@@ -149,7 +150,7 @@ export class RetainedCommits {
 
 const EVICTED: RetainedCommit = { number: 0, parts: [], points: 0, bytes: 0, storedMs: 0 }
 
-/** The parts as they are sent to a store that may know none of their series: each announces all of its series. */
+/** Makes the parts for a store that may know none of their series: each part announces all of its series. */
 export function announcingAll(parts: readonly EncodedPart[]): readonly CommitPart[] {
   return parts.map(({ part, series }) => ({ ...part, series: seriesTouches(series) }))
 }
@@ -165,7 +166,7 @@ function bytesOf({ part, series }: EncodedPart): number {
   return bytes
 }
 
-/** Bytes that a part adds to the inbox. */
+/** Number of bytes that a part adds to the inbox. */
 export function blockBytes({ block }: CommitPart): number {
   return (block?.scalars.length ?? 0) + (block?.sketches?.length ?? 0)
 }

@@ -3,8 +3,8 @@ import { within } from '../../model/within.ts'
 import type { MetricDeletion, Store } from '../../store/store.ts'
 
 /**
- * Acknowledged deletions that the store may still lose. Deletions have no number that would show the loss, so they are
- * replayed on every check for a while. A deletion is idempotent: where the store has it, nothing changes.
+ * Acknowledged deletions that the store may still lose. A deletion has no number that would reveal its loss, so every
+ * check replays all deletions of the last `keptMs`. Deletions are idempotent, so this is safe.
  */
 export class RetainedDeletions {
   readonly #store: Store
@@ -22,13 +22,13 @@ export class RetainedDeletions {
     return this.#deletions.length === 0
   }
 
-  /** The oldest is evicted when there are too many: it was replayed the most often. */
+  /** Keeps a deletion. If there are too many, evicts the oldest one, which was replayed most often. */
   keep(deletion: MetricDeletion): void {
     if (this.#deletions.length >= DELETIONS_MAX) this.#deletions.shift()
     this.#deletions.push({ deletion, acknowledgedMs: this.#now() })
   }
 
-  /** Stops at the first one that the store does not confirm: the rest follows on the next check. */
+  /** Replays the deletions. Stops at the first one that the store does not confirm; the next check starts again. */
   async replay(): Promise<void> {
     const fromMs = this.#now() - this.#keptMs
     this.#deletions = this.#deletions.filter(({ acknowledgedMs }) => acknowledgedMs >= fromMs)
@@ -44,5 +44,5 @@ export class RetainedDeletions {
 }
 
 const DELETIONS_MAX = 1_000
-/** The replay of commits waits for each deletion. */
+/** How long to wait for the store. It is short, because the replay of commits waits for each deletion. */
 const DELETE_MS_MAX = 2_000

@@ -2,11 +2,11 @@ import type { Receipt } from '../../store/idempotency-keys.ts'
 import type { Store } from '../../store/store.ts'
 
 /**
- * Acknowledged receipts that the store may still lose. A receipt may lie on another server than its points, so numbers
- * of commits do not show the loss. Instead the newest receipt of each project is read on every check; when it is
- * missing, all of the project are written again.
+ * Acknowledged receipts that the store may still lose. A receipt may be on another server than its points, so commit
+ * numbers do not reveal its loss. Instead, every check reads the newest receipt of each project. If it is missing, all
+ * receipts of the project are written again.
  *
- * Bounded in time and in characters: the oldest are evicted first.
+ * Bounded in time and in characters: the oldest receipts are evicted first.
  */
 export class RetainedReceipts {
   readonly #store: Store
@@ -74,7 +74,7 @@ export class RetainedReceipts {
     if (this.#receipts.size === 0) this.close()
   }
 
-  /** Removes what is too old, or too much. */
+  /** Removes receipts that are too old, then the oldest ones while the characters exceed the bound. */
   #evict(): void {
     const fromMs = this.#now() - this.#settings.retainedMsMax
     for (const [id, { writtenMs }] of this.#receipts) {
@@ -92,7 +92,7 @@ export class RetainedReceipts {
 }
 
 export interface RetainedReceiptSettings {
-  /** How long receipts are kept that the store may lose; 0: none are kept. */
+  /** How long receipts are kept for a replay. 0: none is kept. */
   readonly retainedMsMax: number
   /** Pause between two checks for lost receipts. */
   readonly retainedLookMs: number
@@ -105,7 +105,7 @@ interface RetainedReceipt {
   readonly writtenMs: number
 }
 
-/** Characters of all retained receipts, and what one takes besides its body. */
+/** Maximum characters of all retained receipts. `RECEIPT_CHARS`: counted per receipt, in addition to its body. */
 const CHARS_MAX = 1 << 23
 const RECEIPT_CHARS = 512
 

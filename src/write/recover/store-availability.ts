@@ -2,14 +2,14 @@ import { GatewayError } from '../../model/errors.ts'
 import type { AppendOutcome, Commit, Store } from '../../store/store.ts'
 
 /**
- * Whether the store takes commits, and since when it has not. The time is measured by the clock and not by failed
- * attempts, because a store may also leave a call pending.
+ * Tracks whether the store accepts commits, and since when it has not. Measures time and does not count failed
+ * attempts, because a call to the store may also stay pending.
  */
 
-/** How long the requests behind a commit have waited for the store. */
+/** A wait of requests for the store to accept their commits. */
 export interface StoreWait {
   readonly startedMs: number
-  /** The requests have waited as long as they may. */
+  /** Whether the wait has lasted for `waitMsMax`, the longest time that a request may wait. */
   isOver: boolean
   end(): void
 }
@@ -23,7 +23,7 @@ export class StoreAvailability {
   readonly #now: () => number
   #unavailableSinceMs: number | undefined
 
-  /** `onUnavailable` is called each time that a wait has lasted for another `waitMsMax`. */
+  /** `onUnavailable` is called once per `waitMsMax` for as long as a wait lasts. */
   constructor(store: Store, waitMsMax: number, onUnavailable: () => void, now: () => number) {
     this.#store = store
     this.#waitMsMax = waitMsMax
@@ -31,12 +31,12 @@ export class StoreAvailability {
     this.#now = now
   }
 
-  /** The store has taken no commits for longer than a request may wait. */
+  /** Whether the store has accepted no commits for longer than a request may wait. */
   get isUnavailable(): boolean {
     return this.#unavailableSinceMs !== undefined && this.#now() - this.#unavailableSinceMs > this.#waitMsMax
   }
 
-  /** Starts a wait; the caller ends it. `onOver` is called once, when it has lasted as long as a request may wait. */
+  /** Starts a wait, which the caller must end. `onOver` is called once, when the wait has lasted for `waitMsMax`. */
   startWait(onOver: () => void = () => {}): StoreWait {
     const wait = { startedMs: this.#now(), isOver: false, end: () => clearInterval(timer) }
     const timer = setInterval(() => {
@@ -48,7 +48,7 @@ export class StoreAvailability {
     return wait
   }
 
-  /** The outcome of each commit; undefined where the store did not respond. `separately`: one call for each commit. */
+  /** Returns the outcome of each commit; undefined: the store did not respond. `separately`: one call per commit. */
   async append(
     commits: readonly Commit[],
     separately: boolean,
@@ -70,7 +70,7 @@ export class StoreAvailability {
   }
 }
 
-/** The pause between two attempts. */
+/** Resolves after the pause between two attempts. */
 export function pauseBeforeRetry(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, RETRY_PAUSE_MS))
 }

@@ -4,16 +4,16 @@ import { encodeBlock } from '../../rollup/encode-block.ts'
 import type { NamedBlock } from '../../store/store.ts'
 import { type EncodedPart, seriesTouches } from '../round/encode-round.ts'
 
-interface OfMetric {
+interface HasMetricId {
   readonly metricId: Id64
 }
 
 /**
- * The parts of a commit without some metrics (ids as text): what remains to replay when the store refuses these
- * metrics. One block holds many metrics, so it is encoded again without theirs.
+ * Returns the parts of a commit without the `dropped` metrics (ids as text), which the store refuses. A block holds
+ * many metrics, so it is decoded and encoded again without the dropped ones.
  */
 export function withoutMetrics(parts: readonly EncodedPart[], dropped: ReadonlySet<string>): EncodedPart[] {
-  const isKept = ({ metricId }: OfMetric): boolean => !dropped.has(formatId(metricId))
+  const isKept = ({ metricId }: HasMetricId): boolean => !dropped.has(formatId(metricId))
   return parts.map((whole) => {
     const { block, ...rest } = whole.part
     const keptBlock = block && blockWithout(block, isKept)
@@ -33,8 +33,8 @@ export function withoutMetrics(parts: readonly EncodedPart[], dropped: ReadonlyS
   })
 }
 
-/** Undefined: nothing is left in the block. */
-function blockWithout(block: NamedBlock, isKept: (section: OfMetric) => boolean): NamedBlock | undefined {
+/** Returns the block without the dropped metrics; undefined if nothing is left. */
+function blockWithout(block: NamedBlock, isKept: (section: HasMetricId) => boolean): NamedBlock | undefined {
   const opened = openBlock(block.name, block.scalars)
   const sections = opened.sections.filter(isKept)
   if (sections.length === opened.sections.length) return block
@@ -42,6 +42,6 @@ function blockWithout(block: NamedBlock, isKept: (section: OfMetric) => boolean)
   if (block.sketches !== undefined) opened.attachSketches(block.sketches)
   const kept = sections.map((section) => ({ metricId: section.metricId, rows: section }))
   const { scalars, sketches } = encodeBlock(opened.resolutionMs, kept)
-  // A name stands for one content, and the store may hold the old content under the old name.
+  // The block gets a new name: the store may still hold the old content under the old name.
   return { name: `${block.name}m`, scalars, sketches }
 }
