@@ -41,7 +41,7 @@ export interface ServerOptions {
   readonly corsOrigins?: CorsOrigins | undefined
   /** Whether shutdown has begun. */
   readonly isDraining?: () => boolean
-  /** Where the modules for browsers are. Undefined: where the build writes them. */
+  /** Folder of the modules for browsers. Undefined: the folder into which the build writes them. */
   readonly clientFolder?: URL | undefined
 }
 
@@ -52,7 +52,7 @@ export interface ServerLimits extends FluxLimits, BetterStackLimits, OtlpLimits,
   readonly readyWaitMs: number
 }
 
-/** The bounds that are constants. */
+/** Server limits that no setting changes. */
 export const SERVER_BOUNDS = {
   bodyStallMs: BODY_STALL_MS,
   requestPointsMax: REQUEST_POINTS_MAX,
@@ -71,8 +71,8 @@ const SLOW_REQUESTS_CHECK_MS = 5_000
 const PARAM_CHARS_MAX = 4_096
 
 /**
- * Puts the HTTP server together: what is common to all routes, then the routes of each API but GraphQL. It does not
- * listen yet. Closing it finishes the accepted requests; it does not close the gateway.
+ * Creates the HTTP server with the hooks of all routes and the routes of each API except GraphQL. The server does not
+ * listen yet. Closing it finishes the accepted requests, but does not close the gateway.
  */
 export function createServer(options: ServerOptions): FastifyInstance {
   const { gateway, log, now, telemetry, limits, trustProxy, corsOrigins, isDraining = () => false } = options
@@ -197,8 +197,8 @@ function collectRoutes(app: FastifyInstance, telemetry: Telemetry): CountRespons
 }
 
 /**
- * Fastify ignores a bare number of hops, because a client that connects directly could forge them. An operator who sets
- * hops rules that out.
+ * Converts the setting for Fastify. Fastify itself ignores a number of hops, because a client that connects directly
+ * could forge them. An operator who sets a number of hops must rule out direct connections.
  */
 function fastifyTrustProxy(
   trusted: ServerOptions['trustProxy'],
@@ -209,7 +209,7 @@ function fastifyTrustProxy(
 
 const NO_PARAMETERS = Object.freeze({})
 
-/** Headers are never logged on purpose. If a logged error carries them, keys are redacted. */
+/** Returns a logger that redacts API keys. Headers are not logged, but a logged error may contain them. */
 function withoutSecrets(log: Logger): Logger {
   const headers = ['headers', 'req.headers', 'err.headers', 'err.cause.headers']
   return log.child(

@@ -50,7 +50,7 @@ export function requireScope(
   }
 }
 
-/** The project of a request that passed {@link requireScope}. */
+/** Returns the project of a request that has passed {@link requireScope}. */
 export function projectOf(request: FastifyRequest): string {
   assert(request.principal !== undefined, 'the route requires a scope')
   return request.principal.project

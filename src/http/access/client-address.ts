@@ -6,8 +6,8 @@ import { networkOf } from '../../model/network.ts'
 const WITH_PORT = /^(?:\[([^\]]+)\](?::\d+)?|([\d.]+):\d+)$/
 
 /**
- * The client address that trusted proxies report. It becomes part of keys, and a client may be able to choose the text:
- * when it is not an IP address, the address of the connection is used instead.
+ * Returns the client address that trusted proxies report. A client may be able to choose this text, and it becomes part
+ * of keys: if it is not an IP address, the address of the connection is returned instead.
  */
 export function clientAddressOf({ ip, raw }: FastifyRequest): string {
   if (isIP(ip) !== 0) return ip
@@ -16,7 +16,7 @@ export function clientAddressOf({ ip, raw }: FastifyRequest): string {
   return isIP(address) === 0 ? (raw.socket.remoteAddress ?? '') : address
 }
 
-/** The network of the client address. Budgets per client count by it. */
+/** Returns the network of the client address, which is the unit of budgets per client. */
 export function clientNetworkOf(request: FastifyRequest): string {
   return networkOf(clientAddressOf(request))
 }

@@ -20,14 +20,14 @@ interface BetterStackOptions {
 
 export interface BetterStackLimits {
   readonly points: PointLimits
-  /** Points of one request. */
+  /** Maximum number of points in one request. */
   readonly requestPointsMax: number
 }
 
-/** Points, and items, in one request. The body limit is usually reached first, except by bodies of tiny items. */
+/** Maximum number of points, and of items, in one request. Only bodies of tiny items reach it before the body limit. */
 export const REQUEST_POINTS_MAX = 1_000_000
 
-/** Texts of the vendor's API. Clients may compare them. */
+/** Error texts of the vendor's API. They must not change, because clients may compare them. */
 const UNDECODABLE = "Couldn't parse JSON content."
 const TOO_LARGE = 'payload reached size limit'
 const UNAUTHORIZED = 'Unauthorized'

@@ -2,9 +2,9 @@ import type { Socket } from 'node:net'
 import { GatewayError } from '../../model/errors.ts'
 
 /**
- * Bounds the bytes of all request bodies that are being received or processed: bodies within their own limit may still
- * add up to more than the memory of the process. Bytes count when they arrive. Each client address has a share, so that
- * one client cannot use the whole budget.
+ * Bounds the total bytes of all request bodies that are being received or processed. Without it, many bodies could
+ * exceed the memory of the process although each is within the limit of one body. Bytes count when they arrive. The
+ * bytes of each client address are bounded too, so that one client cannot use the whole budget.
  */
 export class BodyBudget {
   readonly #bytesMax: number
@@ -44,7 +44,8 @@ export class BodyBudget {
   }
 
   /**
-   * The open charges of a socket. They end with the socket: a queued response on a lost connection emits no `close`.
+   * Returns the open charges of a socket. The end of the socket closes them, because a response that is queued on a
+   * lost connection emits no `close`.
    */
   #chargesOf(socket: Socket): Set<BodyCharge> {
     const known = this.#chargesBySocket.get(socket)
@@ -86,7 +87,7 @@ export class BodyCharge {
     this.#onClose = onClose
   }
 
-  /** Throws `overloaded`, also after `close`: bytes taken then would never be released. */
+  /** Throws `overloaded` if the budget is exceeded, or after `close`: later bytes would never be released. */
   take(bytes: number): void {
     if (this.#isClosed) throw new GatewayError('overloaded', 'the request has ended')
     this.#change(bytes)

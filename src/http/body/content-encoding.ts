@@ -1,7 +1,7 @@
 import { createBrotliDecompress, createGunzip, createInflate, createInflateRaw } from 'node:zlib'
 import { GatewayError } from '../../model/errors.ts'
 
-/** Large enough that a body of 20 MiB takes only a few hundred steps on Node's thread pool. */
+/** Bytes per decompression step. A body of 20 MiB takes a few hundred steps on Node's thread pool. */
 const CHUNK_BYTES = 1 << 16
 
 type Decompressor = ReturnType<typeof createGunzip | typeof createBrotliDecompress>
@@ -27,9 +27,9 @@ export function readEncoding(header: string | undefined): Compression | 'identit
 }
 
 /**
- * Decompresses a body: gzip, deflate (with or without zlib header) or br, in steps off the main thread. `charge` is
- * called with the bytes of each step; when it throws, decompression stops. Throws `invalid_body` for a damaged body,
- * `payload_too_large` beyond `bytesMax`.
+ * Decompresses a gzip, deflate (with or without zlib header) or br body, in steps off the main thread. Calls `charge`
+ * with the bytes of each step; if `charge` throws, decompression stops. Throws `invalid_body` for a damaged body and
+ * `payload_too_large` if the result exceeds `bytesMax`.
  */
 export async function decompressBody(
   bytes: Uint8Array,
@@ -79,8 +79,8 @@ function decompressorOf(compression: Compression, bytes: Uint8Array): Decompress
 }
 
 /**
- * RFC 1950: the method is 8, and the first two bytes are a multiple of 31. Some clients send deflate without this
- * header.
+ * Whether deflate data starts with a zlib header (RFC 1950): the method is 8, and the first two bytes are a multiple
+ * of 31. Some clients send deflate without this header.
  */
 function hasZlibHeader([first = 0, second = 0]: Uint8Array): boolean {
   return (first & 0x0f) === 8 && ((first << 8) | second) % 31 === 0

@@ -1,10 +1,10 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { GatewayError } from '../../model/errors.ts'
 
-/** JSON types, and the defaults of clients: `curl -d` sends a form type. */
+/** Content types that are read as JSON: JSON types, and types that clients send by default, as `curl -d` does. */
 const READ_AS_JSON = /^ *(?:application\/(?:json|[\w.+-]+\+json|x-www-form-urlencoded)|text\/(?:json|plain)) *(?:;|$)/i
 
-/** An `onRequest` hook: refuses other content types before the body is read. */
+/** An `onRequest` hook: refuses a request of another content type before its body is read. */
 export function requireJsonBody(request: FastifyRequest, _reply: FastifyReply, done: (error?: Error) => void): void {
   const { 'content-type': type } = request.headers
   if (type !== undefined && type !== 'application/json' && !READ_AS_JSON.test(type)) {

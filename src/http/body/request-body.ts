@@ -9,7 +9,7 @@ import { discardUnreadBodies } from './unread-bodies.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** What the body of the request holds of the budget. Undefined: no body was read. */
+    /** The bytes of the body budget that this request holds. Undefined: no body was read. */
     bodyCharge: BodyCharge | undefined
   }
   interface FastifyInstance {
@@ -18,22 +18,24 @@ declare module 'fastify' {
 }
 
 export interface BodyLimits {
-  /** Of one body, before and after decompression. */
+  /** Maximum bytes of one body, both before and after decompression. */
   readonly bodyBytesMax: number
-  /** Of all bodies that are being received or processed. */
+  /** Maximum bytes of all bodies that are being received or processed. */
   readonly bodiesBytesMax: number
-  /** The share of one client address in `bodiesBytesMax`. */
+  /** Maximum bytes of the bodies of one client address, as part of `bodiesBytesMax`. */
   readonly bodiesBytesPerAddressMax: number
   /** A body that receives no bytes for this long is refused. */
   readonly bodyStallMs: number
 }
 
-/** How long a request body may take for its next 8 KiB or its end. A slower client occupies memory that others need. */
+/**
+ * Time in which the next 8 KiB of a body, or its end, must arrive. A slower client would occupy memory for too long.
+ */
 export const BODY_STALL_MS = 10_000
 
 /**
- * Makes an app read request bodies as bytes and decompress them. Only requests that their route has authenticated are
- * read: others, and requests without a route, hold nothing of the budget.
+ * Makes an app read request bodies as bytes and decompress them. Only the bodies of authenticated requests are read, so
+ * other requests, and requests without a route, hold no bytes of the budget.
  */
 export function readBodies(app: FastifyInstance, limits: BodyLimits): void {
   const { bodyBytesMax } = limits
@@ -61,12 +63,12 @@ export function readBodies(app: FastifyInstance, limits: BodyLimits): void {
   })
 }
 
-/** The body of a request; empty when it has none. */
+/** Returns the bytes of a request's body: empty if there is no body. */
 export function bodyBytesOf({ body }: FastifyRequest): Uint8Array {
   return body instanceof Uint8Array ? body : new Uint8Array()
 }
 
-/** This many chunks are joined at a time: a chunk of one byte takes a hundred bytes of memory. */
+/** Chunks are joined in groups of this size, because even a chunk of one byte takes a hundred bytes of memory. */
 const CHUNKS_JOINED = 256
 
 function receive(
@@ -111,7 +113,7 @@ function receive(
       unwatch?.()
       payload.off('data', onData).off('end', onEnd).off('error', onError)
     }
-    /** The rest of the body is discarded. */
+    /** Rejects, releases the bytes of the body and discards its rest. */
     const refuse = (error: unknown): void => {
       removeListeners()
       payload.resume()

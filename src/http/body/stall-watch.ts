@@ -1,24 +1,24 @@
 /**
- * Detects request bodies that stop arriving or arrive too slowly; each would hold its share of the body budget without
- * end. A body stalls when it grows by less than `PERIOD_BYTES_MIN` in a whole period.
+ * Detects request bodies that stop arriving or arrive too slowly: they would hold bytes of the body budget without end.
+ * A body stalls when it grows by less than `PERIOD_BYTES_MIN` in a whole period.
  */
 
-/** With the default period of 10 s this is a rate of 0.8 KiB/s. */
+/** Minimum bytes per period. With the default period of 10 s this is a rate of 0.8 KiB/s. */
 const PERIOD_BYTES_MIN = 8 * 1024
 
-/** Checks per period. Checks are counted, not time, so that no body is refused because this process was busy. */
+/** A period is measured in checks and not in time, so that no body is refused because this process was busy. */
 const CHECKS_PER_PERIOD = 4
 
 interface WatchedBody {
   readonly receivedBytes: () => number
   readonly onStalled: () => void
-  /** Bytes at the last check at which the body had grown enough. */
-  bytes: number
-  /** Checks since then. */
-  checks: number
+  /** Received bytes at the start of the current period: the last check that found enough new bytes. */
+  periodStartBytes: number
+  /** Checks since the start of the current period. */
+  periodChecks: number
 }
 
-/** Watches all bodies with one timer, which runs only while there are any. */
+/** Watches all bodies with one timer, which runs only while a body is watched. */
 export class StallWatch {
   readonly #checkMs: number
   readonly #bodies = new Set<WatchedBody>()
@@ -30,7 +30,7 @@ export class StallWatch {
 
   /** Calls `onStalled` once, when the body stalls. Returns a function that ends the watch. */
   watch(receivedBytes: () => number, onStalled: () => void): () => void {
-    const body: WatchedBody = { receivedBytes, onStalled, bytes: receivedBytes(), checks: 0 }
+    const body: WatchedBody = { receivedBytes, onStalled, periodStartBytes: receivedBytes(), periodChecks: 0 }
     this.#bodies.add(body)
     this.#timer ??= setInterval(() => this.#check(), this.#checkMs).unref()
     return () => this.#unwatch(body)
@@ -39,10 +39,10 @@ export class StallWatch {
   #check(): void {
     for (const body of this.#bodies) {
       const bytes = body.receivedBytes()
-      if (bytes - body.bytes >= PERIOD_BYTES_MIN) {
-        body.bytes = bytes
-        body.checks = 0
-      } else if (++body.checks > CHECKS_PER_PERIOD) {
+      if (bytes - body.periodStartBytes >= PERIOD_BYTES_MIN) {
+        body.periodStartBytes = bytes
+        body.periodChecks = 0
+      } else if (++body.periodChecks > CHECKS_PER_PERIOD) {
         this.#unwatch(body)
         body.onStalled()
       }

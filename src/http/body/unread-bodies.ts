@@ -15,7 +15,7 @@ export function discardUnreadBodies(app: FastifyInstance, stallWatch: StallWatch
   app.addHook('onSend', (request, reply, _payload, done) => {
     // Fastify sets `connection: close` after every error of a body. The header is removed only if set: removing it
     // always would also suppress the one that Node adds.
-    if (reply.hasHeader('connection') && reply.statusCode !== STALLED) {
+    if (reply.hasHeader('connection') && reply.statusCode !== REQUEST_TIMEOUT_STATUS) {
       const isFarTooLarge = Number(request.headers['content-length']) > bytesMax
       if (!isFarTooLarge) reply.removeHeader('connection')
     }
@@ -27,13 +27,13 @@ export function discardUnreadBodies(app: FastifyInstance, stallWatch: StallWatch
   })
 }
 
-const STALLED = 408
+const REQUEST_TIMEOUT_STATUS = 408
 
 /** Closes the connection when the rest of the body stalls or exceeds `bytesMax`. */
 function watchRest(raw: IncomingMessage, stallWatch: StallWatch, bytesMax: number): void {
   const { socket } = raw
   const readMax = socket.bytesRead + bytesMax
-  // Bytes beyond the bound are not counted, so that such a body stalls.
+  // Bytes beyond `bytesMax` are not counted, so that a longer body counts as stalled.
   const unwatch = stallWatch.watch(
     () => Math.min(socket.bytesRead, readMax),
     () => socket.destroy(),

@@ -6,12 +6,12 @@ import type { EventInput } from '../../query/events.ts'
 import type { QueryInput } from '../../query/plan/request.ts'
 
 /**
- * Query strings of the Flux API. They are decoded like forms (`+` is a space). Only the syntax is checked here; the
- * gateway validates the values, as for every API. Unknown and empty parameters are ignored. When a parameter with one
- * value is repeated, the last one wins.
+ * Parses query strings of the Flux API, which are encoded like forms (`+` is a space). Only the syntax is checked here;
+ * the gateway validates the values, as for every API. Unknown and empty parameters are ignored. If a parameter that has
+ * one value is repeated, the last value is used.
  */
 
-/** More than any real query has, and cheap to parse: a URL has at most 16 KiB. */
+/** Maximum number of parameters: more than any real query has. */
 const PARAMETERS_MAX = 1_000
 
 export function parseMetricQuery(metric: string, url: string): QueryInput {
@@ -72,7 +72,7 @@ function parseLimit(text: string | undefined): number | undefined {
   return Number(text)
 }
 
-/** `tags.a,tags.b`, or `series` alone. */
+/** Parses the terms of `group_by`: `tags.a,tags.b`, or `series` alone. */
 function parseGroupBy(terms: readonly string[] | undefined): Pick<QueryInput, 'groupBy' | 'bySeries'> {
   if (terms === undefined) return {}
   if (terms.length === 1 && terms[0] === 'series') return { bySeries: true }
@@ -89,7 +89,7 @@ function parseGroupBy(terms: readonly string[] | undefined): Pick<QueryInput, 'g
   return { groupBy }
 }
 
-/** `tags[key]=value`; a repeated key accepts any of its values. */
+/** Parses `tags[key]=value`. A repeated key matches any of its values. */
 function parseTags(parameters: Parameters): ReadonlyMap<string, readonly string[]> | undefined {
   let tags: Map<string, string[]> | undefined
   for (const [name, value] of parameters) {
@@ -126,7 +126,9 @@ function lastParameter(parameters: Parameters, name: string): string | undefined
   return parameters.findLast((parameter) => parameter[0] === name && parameter[1] !== '')?.[1]
 }
 
-/** Terms separated by commas, without duplicates, in their order. */
+/**
+ * Returns the comma-separated terms of a parameter, in their order, without duplicates. Undefined: no such parameter.
+ */
 function listParameter(parameters: Parameters, name: string): readonly string[] | undefined {
   const texts = parameters.filter((parameter) => parameter[0] === name && parameter[1] !== '')
   if (texts.length === 0) return undefined

@@ -11,8 +11,8 @@ import type { MetricRow } from '../../store/store.ts'
 import type { StoredPoint } from '../../wire/flux-point.ts'
 
 /**
- * Response bodies of the Flux API, as JSON text. Query results are written by hand: an object would
- * move a group named `200` to the front and lose one named `__proto__`.
+ * Writes the response bodies of the Flux API, as JSON text. Query results are written without `JSON.stringify`: an
+ * object would move a group named `200` to the front and lose a group named `__proto__`.
  */
 
 export function writeStoredPoint({ nameJson, typeJson, value, timeMs }: StoredPoint): string {
@@ -25,7 +25,7 @@ export function writeBatchResult(data: object, errors: readonly object[]): strin
   return JSON.stringify(errors.length === 0 ? { data } : { data, errors })
 }
 
-/** In parts of about `PART_CHARS`. */
+/** Writes a list of metrics, in parts of about `PART_CHARS` characters. */
 export async function* writeMetrics(pages: AsyncIterable<readonly MetricRow[]>): AsyncGenerator<string> {
   let text = '{"data":['
   let separator = ''
@@ -55,7 +55,7 @@ function instantOrNull(ms: number | undefined): string | null {
   return ms === undefined ? null : formatInstant(ms)
 }
 
-/** Widths of the stored buckets that were read, finest first: `10s,1m`. Empty when none was read. */
+/** Writes the widths of the stored buckets that were read, finest first: `10s,1m`. Empty if none was read. */
 export function resolutionsOf(result: QueryResult): string {
   return result.meta.resolutionsMs.map(formatDuration).join(',')
 }
@@ -78,7 +78,7 @@ export function writeQueryResult(result: QueryResult, grouping: 'none' | 'tags' 
   return `{"data":{"groups":{${groups.join(',')}}}${series}}`
 }
 
-/** `[{"timestamp","value"}]`; several aggregations have one field each instead of `value`. */
+/** Writes `[{"timestamp","value"}]`. With several aggregations, each has a field of its name instead of `value`. */
 function writeRows(result: QueryResult, group: ResultGroup, rowStarts: readonly string[]): string {
   const { aggregations, fill } = result
   const lines = aggregations.map(({ name }) => fillLine(group, name, fill))
@@ -94,7 +94,7 @@ function writeRows(result: QueryResult, group: ResultGroup, rowStarts: readonly 
   return `[${rows}]`
 }
 
-/** The values of the `group_by` tags, joined by commas. Commas inside a value are escaped, so that keys are unique. */
+/** Joins the values of the `group_by` tags by commas. Commas in a value are escaped, so that keys are unique. */
 function tagsKeyOf({ tags }: ResultGroup): string {
   if (tags.length === 1) return tags[0]![1]
   return tags.map(([, value]) => value.replaceAll(/[\\,]/g, '\\$&')).join(',')
@@ -105,7 +105,7 @@ function seriesKeyOf({ series }: ResultGroup): string {
   return formatId(series.seriesId)
 }
 
-/** `"SERIES_ID":{tags}` */
+/** Writes `"SERIES_ID":{tags}`. */
 function writeSeries(group: ResultGroup): string {
   return `${JSON.stringify(seriesKeyOf(group))}:${writeTags(group.series?.tags ?? [])}`
 }
@@ -114,7 +114,7 @@ export function writeTrackedEvent({ id, name, timeMs, user_id, value }: Event): 
   return JSON.stringify({ data: { id, name, timestamp: formatInstant(timeMs), user_id, value } })
 }
 
-/** `next` is present when another page may follow. */
+/** Writes a page of events. The field `next` is present if another page may follow. */
 export function writeEvents({ events, next }: EventPage): string {
   const nextField = next === undefined ? '' : `,"next":${JSON.stringify(next)}`
   return `{"data":[${events.map(writeEvent).join(',')}]${nextField}}`
@@ -126,7 +126,7 @@ function writeEvent(event: Event): string {
   return `{"id":"${id}","name":${JSON.stringify(name)},"timestamp":"${formatInstant(timeMs)}","value":${value},"tags":${writeTags(tags)},"properties":${writeJson(properties)}${texts}}`
 }
 
-/** Written by hand: an object would lose a tag key named `__proto__`. */
+/** Writes tags as a JSON object. `JSON.stringify` of an object would lose a tag key named `__proto__`. */
 function writeTags(tags: CanonicalTags): string {
   return `{${tags.map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`).join(',')}}`
 }

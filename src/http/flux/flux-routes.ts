@@ -41,7 +41,7 @@ export interface FluxOptions {
 
 export interface FluxLimits {
   readonly points: PointLimits
-  /** Items of a batch; of a combined batch, for events and metrics each. */
+  /** Maximum number of items in a batch. A combined batch may have so many events and so many metrics. */
   readonly batchItemsMax: number
   readonly eventBytesMax: number
 }

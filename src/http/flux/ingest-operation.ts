@@ -2,15 +2,15 @@ import type { ErrorCode } from '../../model/errors.ts'
 import { IDEMPOTENCY_KEY, INGEST_ERRORS, jsonContent, type Operation } from '../openapi/operation.ts'
 import { refTo } from '../openapi/schemas.ts'
 
-/** OpenAPI descriptions of the routes that store what a JSON body holds. All of them take an idempotency key. */
+/** OpenAPI descriptions of the routes that store the items of a JSON body. All of them accept an idempotency key. */
 
 interface IngestOperation extends Pick<Operation, 'id' | 'tag' | 'summary'> {
-  /** Names of schemas. */
+  /** Names of the schemas of the request body and of the response. */
   readonly input: string
   readonly result: string
 }
 
-/** A route that stores one item. `errors`: the codes of an item that is refused. */
+/** Describes a route that stores one item. `errors`: the error codes of an invalid item. */
 export function singleOperation(fields: IngestOperation, errors: readonly ErrorCode[]): Operation {
   const { input, result, ...operation } = fields
   return {
@@ -23,7 +23,7 @@ export function singleOperation(fields: IngestOperation, errors: readonly ErrorC
   }
 }
 
-/** A route that stores the valid items of a batch. */
+/** Describes a route that stores the valid items of a batch. */
 export function batchOperation(fields: IngestOperation): Operation {
   const { response, ...operation } = singleOperation(fields, ['batch_too_large'])
   return {

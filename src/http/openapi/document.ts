@@ -12,7 +12,7 @@ import {
 } from './operation.ts'
 import { componentSchemas, refTo, type SchemaLimits } from './schemas.ts'
 
-/** The OpenAPI 3.1 document of these routes, with the limits of this gateway. */
+/** Builds the OpenAPI 3.1 document of these routes, with the limits of this gateway. */
 export function openApiDocument(routes: readonly Route[], limits: SchemaLimits, version: string): object {
   const paths: Record<string, Record<string, object>> = {}
   for (const { method, path, operation } of documentedRoutes(routes)) {
@@ -42,7 +42,7 @@ export function openApiDocument(routes: readonly Route[], limits: SchemaLimits, 
 
 type DocumentedRoute = Route & { readonly operation: Operation }
 
-/** Every route with a description, without the HEAD routes that Fastify adds to GET routes. */
+/** Returns the routes that have a description, without the HEAD routes that Fastify adds to GET routes. */
 function documentedRoutes(routes: readonly Route[]): readonly DocumentedRoute[] {
   const getOperations = new Set(routes.filter(({ method }) => method === 'GET').map(({ operation }) => operation))
   return routes.filter(
@@ -88,7 +88,7 @@ function successObject({ description, content, headers }: SuccessResponse, isRat
 
 const JSON_ERRORS: ErrorFormat = { content: jsonContent(refTo('Error')) }
 
-/** Error responses by status. Each names the codes that have this status. */
+/** Describes the error responses, by status. Each description lists the error codes that have this status. */
 function errorObjects({ errors, errorFormat = JSON_ERRORS }: Operation): Record<string, object> {
   const codesByStatus = new Map<number, ErrorCode[]>()
   for (const code of errors) {

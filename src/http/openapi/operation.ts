@@ -2,8 +2,9 @@ import type { ErrorCode } from '../../model/errors.ts'
 import { type JsonSchema, listOf } from './schemas.ts'
 
 /**
- * What a route says about itself. Each route carries its description in `config.openapi`, where Fastify ignores it, and
- * `/openapi.json` collects them. (Fastify's `schema` would compile validators; the gateway validates by itself.)
+ * The OpenAPI description of a route. Each route has it in `config.openapi`, which Fastify ignores. `/openapi.json`
+ * collects the descriptions of all routes. (Fastify's `schema` would compile validators; the gateway validates by
+ * itself.)
  */
 export interface Operation {
   readonly id: string
@@ -24,11 +25,11 @@ export interface Operation {
 export interface ErrorFormat {
   readonly content: Content
   readonly statusOf?: (code: ErrorCode) => number
-  /** Error responses without a code of ours: a description by status. */
+  /** Descriptions of error responses that have no error code, by status. */
   readonly withoutCode?: Readonly<Record<number, string>>
 }
 
-/** A schema by media type. */
+/** The schema of a body, by media type. */
 export type Content = Readonly<Record<string, JsonSchema>>
 
 export interface SuccessResponse {
@@ -36,7 +37,7 @@ export interface SuccessResponse {
   readonly description: string
   /** Undefined: the response has no body. */
   readonly content?: Content
-  /** A description by name. */
+  /** Descriptions of the response headers, by header name. */
   readonly headers?: Readonly<Record<string, string>>
 }
 
@@ -51,7 +52,7 @@ export interface Parameter {
 /** A registered route. Routes that Fastify adds for HEAD have the operation of their GET. */
 export interface Route {
   readonly method: string
-  /** With `:name` for a part that varies. */
+  /** A path, with `:name` for a variable part. */
   readonly path: string
   readonly operation: Operation | undefined
 }
@@ -89,7 +90,7 @@ export const queryParameter = (name: string, description: string, schema: JsonSc
   schema,
 })
 
-/** Of every list. */
+/** The parameter `limit` of a list. */
 export const limitParameter = (description: string): Parameter =>
   queryParameter('limit', description, { type: 'integer', minimum: 1 })
 
@@ -120,7 +121,7 @@ export const IDEMPOTENCY_KEY: Parameter = {
   schema: { type: 'string', minLength: 1, maxLength: 255, pattern: '^[!-~]+$' },
 }
 
-/** Of every request with a body. */
+/** A header of every request with a body. */
 export const CONTENT_ENCODING: Parameter = {
   in: 'header',
   name: 'Content-Encoding',
@@ -138,7 +139,7 @@ export const KEY_ERRORS = [
   'store_unavailable',
 ] as const satisfies readonly ErrorCode[]
 
-/** Errors of every route that stores what a JSON body holds. */
+/** Errors of every route that stores the items of a JSON body. */
 export const INGEST_ERRORS = [
   ...KEY_ERRORS,
   'invalid_body',

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import { addVary } from './vary.ts'
 
-/** Origins whose pages may call the gateway; `*`: all. */
+/** Origins whose pages may call the gateway. `*`: all origins. */
 export type CorsOrigins = readonly string[] | '*'
 
 const METHODS = 'GET, HEAD, POST, DELETE'
@@ -18,7 +18,7 @@ const RESPONSE_HEADERS = [
 const HEADER_NAMES = /^[\w!#$%&'*+.^`|~-]+(?:[ \t]*,[ \t]*[\w!#$%&'*+.^`|~-]+)*$/
 const HEADER_NAMES_CHARS_MAX = 4_096
 
-/** How long browsers cache a preflight. None caches it for longer than two hours. */
+/** How long browsers may cache a preflight. No browser caches it for longer than two hours. */
 const PREFLIGHT_SECONDS = 7_200
 
 /**

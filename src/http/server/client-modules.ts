@@ -13,15 +13,15 @@ interface ClientModule {
   readonly gzipped: Buffer
 }
 
-/** Where the build writes the modules, seen from `dist/http/server`. Beside the sources there are none. */
+/** The folder into which the build writes the modules, relative to `dist/http/server`. It does not exist in `src`. */
 const FOLDER = new URL('../../client/', import.meta.url)
 const NAMES = ['tracker', 'live']
-/** A page may run an older module for so long, which any gateway accepts. */
+/** How long browsers cache a module. Gateways of any version accept the requests of an older module. */
 const MAX_AGE_SECONDS = 3_600
 
 /**
- * Serves the modules of `client/`, so that a page can import them without npm. They hold no data: pages of every origin
- * may import them, and no key is needed. Read on first use.
+ * Serves the modules of `client/`, so that a page can import them without npm. The modules contain no data, so pages of
+ * every origin may import them without a key. Each file is read at its first request.
  */
 export function registerClientModules(app: FastifyInstance, folder: URL = FOLDER): void {
   for (const name of NAMES) {

@@ -13,7 +13,7 @@ const SWEEP_MS = 50
 export function prepareClosing(app: FastifyInstance, waitMsMax: number): () => Promise<void> {
   const unused = watchUnusedConnections(app.server)
   return async () => {
-    // A connection whose request ends during shutdown stays alive and would delay it by a minute.
+    // A keep-alive connection whose request ends during shutdown would delay the shutdown by a minute.
     const sweep = setInterval(() => {
       app.server.closeIdleConnections()
       for (const socket of unused) socket.destroy()
@@ -29,8 +29,8 @@ export function prepareClosing(app: FastifyInstance, waitMsMax: number): () => P
 }
 
 /**
- * Connections without any request so far, such as browsers open in advance. Node does not count them as idle and would
- * wait for their first request during shutdown.
+ * Tracks connections that have not sent any request yet: browsers open some in advance. Node does not count them as
+ * idle, so a shutdown would wait for their first request.
  */
 function watchUnusedConnections(server: Server): Iterable<Socket> {
   const unused = new Set<Socket>()

@@ -25,7 +25,7 @@ export function serveIdempotently(
   return gateway.serveOnce(projectOf(request), idempotent, () => serve({ idempotencyKey: idempotent.key }))
 }
 
-/** The same, and sends the result, which must be JSON. */
+/** Serves a request as {@link serveIdempotently} does, and sends the response. Its body must be JSON. */
 export async function sendIdempotently(
   gateway: Gateway,
   request: FastifyRequest,
@@ -36,7 +36,7 @@ export async function sendIdempotently(
   return sendJson(reply, status, body)
 }
 
-/** Undefined: the request has no key. */
+/** Returns the idempotency key and the hash of a request; undefined if the request has no key. */
 function idempotentRequestOf(request: FastifyRequest, route: string): IdempotentRequest | undefined {
   const { 'idempotency-key': header } = request.headers
   if (header === undefined) return undefined
