@@ -6,7 +6,8 @@ import type { Scope } from '../store/api-keys.ts'
 import type { GraphQLLimits, QueryBudget, ResponseBudget } from './operation-cost.ts'
 
 /**
- * What resolvers need of their request, and the checks that they start with. Each request has its own context.
+ * The data of a request that its resolvers need, and the checks that resolvers start with. Each request has a separate
+ * context.
  */
 export interface GraphQLContext {
   readonly requestId: string
@@ -18,13 +19,13 @@ export interface GraphQLContext {
   readonly now: () => number
   readonly queryBudget: QueryBudget
   readonly responseBudget: ResponseBudget
-  /** Shared by the queries of the request; use {@link sessionOf}. */
+  /** Shared by all queries of the request. Read it with {@link sessionOf}. */
   readonly session: QuerySession
   /** After it has passed, no resolver starts any work. */
   readonly deadline: { hasPassed: boolean }
 }
 
-/** Logs internal errors; pino fits. */
+/** The part of a pino logger that logs internal errors. */
 export interface ErrorLog {
   error(details: object, message: string): void
 }

@@ -2,13 +2,13 @@ import { GatewayError } from '../model/errors.ts'
 import type { PointLimits } from '../model/point.ts'
 
 /**
- * What one GraphQL operation may cost: every limit of an operation, and the budgets of a request, which only count
- * down. A limit without a setting is a constant here.
+ * Limits of a GraphQL operation, and the budgets of a request. A budget only decreases. Limits that no setting changes
+ * are constants here.
  */
 
-/** Validation compares fields of one name pair by pair. */
+/** Fields of a document. Validation compares all pairs of fields of one name, so the limit bounds its time. */
 const GRAPHQL_FIELDS_MAX = 2_000
-/** Root fields of an operation run at the same time. */
+/** Root fields of an operation. The root fields of a query run at the same time. */
 const GRAPHQL_ROOT_FIELDS_MAX = 100
 /** Items of a list whose field has no lower limit of its own. */
 const GRAPHQL_LIST_ITEMS_MAX = 1_000
@@ -17,7 +17,7 @@ export const GRAPHQL_QUERIES_MAX = 100
 /** Fields of one result; 128 characters of tags or properties count as one field. */
 const GRAPHQL_RESPONSE_FIELDS_MAX = 500_000
 
-/** The bounds that are constants. */
+/** Limits that no setting changes. */
 export const GRAPHQL_BOUNDS = {
   documentFieldsMax: GRAPHQL_FIELDS_MAX,
   rootFieldsMax: GRAPHQL_ROOT_FIELDS_MAX,
@@ -26,9 +26,9 @@ export const GRAPHQL_BOUNDS = {
   responseFieldsMax: GRAPHQL_RESPONSE_FIELDS_MAX,
 }
 
-/** Queries that a listing of events counts as: it may scan some thousand events. */
+/** A listing of events counts as this many queries, because it may scan some thousand events. */
 export const EVENTS_COST = 5
-/** Queries that a listing of metrics with a filter counts as: it compares every name of the project. */
+/** A filtered listing of metrics counts as this many queries, because it compares every name of the project. */
 export const FILTERED_LISTING_COST = 5
 
 export interface GraphQLLimits {
@@ -36,7 +36,7 @@ export interface GraphQLLimits {
   /** Points, or events, in one batch. */
   readonly batchItemsMax: number
   readonly eventBytesMax: number
-  /** Of a POST, after decompression. */
+  /** Maximum bytes of the body of a POST, after decompression. */
   readonly bodyBytesMax: number
   /** Lexical tokens of one document. A batch of 500 points written as literals has some 20,000. */
   readonly documentTokensMax: number
@@ -70,7 +70,7 @@ export interface ResponseBudget {
   isExceeded: boolean
 }
 
-/** `cost`: how many queries the work counts as. Throws `query_too_large`. */
+/** Takes `cost` queries from the budget of the request. Throws `query_too_large` if too few are left. */
 export function takeQuery(
   { limits, queryBudget }: { readonly limits: GraphQLLimits; readonly queryBudget: QueryBudget },
   cost = 1,

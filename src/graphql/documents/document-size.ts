@@ -2,7 +2,7 @@ import { type DocumentNode, Kind, OperationTypeNode, type SelectionSetNode, type
 import { type ErrorCode, GatewayError } from '../../model/errors.ts'
 import type { GraphQLLimits } from '../operation-cost.ts'
 
-/** The size of a selection set, fragments expanded. */
+/** The size of a selection set with its fragments expanded. */
 interface Extent {
   readonly depth: number
   readonly fields: number
@@ -107,7 +107,7 @@ function requireShortLists(value: ValueNode, code: ErrorCode, itemsMax: number):
   }
 }
 
-/** A list in a mutation is a batch. */
+/** Returns the error code of a list that is too long. A list in a mutation is a batch. */
 function listCodeOf({ definitions }: DocumentNode): ErrorCode {
   const writes = definitions.some(
     (node) => node.kind === Kind.OPERATION_DEFINITION && node.operation === OperationTypeNode.MUTATION,

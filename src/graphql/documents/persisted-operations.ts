@@ -15,7 +15,7 @@ export interface PersistedSettings {
   readonly charsMax: number
 }
 
-/** A client whose document was evicted sends it again. */
+/** Characters of cached documents. If a document was evicted, its client sends it again. */
 export const GRAPHQL_PERSISTED_CHARS_MAX = 4_194_304
 
 /**

@@ -7,7 +7,7 @@ import { addVary } from '../../http/response/vary.ts'
 import { GatewayError } from '../../model/errors.ts'
 import { createPlayground } from './playground.ts'
 
-/** Everything comes from this gateway. The editor of GraphiQL creates inline styles. */
+/** Allows files of this gateway only. Inline styles are allowed because the editor of GraphiQL creates them. */
 const CONTENT_SECURITY_POLICY = [
   "default-src 'none'",
   "script-src 'self'",

@@ -89,7 +89,7 @@ function take(budget: ResponseBudget, fields: number): boolean {
 /** Keyed by `fieldNodes`, which is the same array for every parent of a field. */
 const fieldsPerItemCache = new WeakMap<readonly FieldNode[], number>()
 
-/** A list below counts as one field: its own items are charged when it is resolved. */
+/** Counts the fields of an item. A nested list counts as one field: its items are charged when it is resolved. */
 function fieldsPerItem(info: GraphQLResolveInfo): number {
   let fields = fieldsPerItemCache.get(info.fieldNodes)
   if (fields === undefined) {

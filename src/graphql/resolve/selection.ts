@@ -9,7 +9,7 @@ import {
 } from 'graphql'
 
 /**
- * The fields selected directly below these fields. Fragments, `@skip`, `@include` and variables count as in execution.
+ * Returns the fields selected directly below these fields. Fragments, `@skip` and `@include` apply as in execution.
  * Type conditions are not checked: validation refuses a fragment that cannot match.
  */
 export function subfields(parents: readonly FieldNode[], info: GraphQLResolveInfo): readonly FieldNode[] {

@@ -31,19 +31,19 @@ export function presentErrors(
   })
 }
 
-/** An error that belongs to no field. */
+/** Makes an error that belongs to no field. */
 export function requestError(error: GatewayError, requestId: string): GraphQLError {
   return new GraphQLError(error.message, { extensions: extensionsOf(error, requestId, true) })
 }
 
-/** What a resolver or plugin threw; undefined for an error of GraphQL itself. */
+/** Returns the error that a resolver or plugin threw; undefined for an error of GraphQL itself. */
 export function causeOf(error: GraphQLError): Error | undefined {
   let cause: Error | undefined = error
   while (cause instanceof GraphQLError) cause = cause.originalError
   return cause
 }
 
-/** A request that GraphQL itself refuses is 400, or 200 for clients that accept `application/json`. */
+/** Sets the status of a request that GraphQL itself refuses: 400, or 200 for clients that accept `application/json`. */
 function withStatus(error: GraphQLError): GraphQLError {
   const { extensions } = error
   const code = String(extensions['code'] ?? 'BAD_USER_INPUT')

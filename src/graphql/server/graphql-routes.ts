@@ -139,7 +139,7 @@ async function sendResult(engine: Engine, reply: FastifyReply, result: Execution
     .send(body)
 }
 
-/** The result of a request that failed outside of its operation. Logs internal errors. */
+/** Makes the result of a request that failed outside of its operation. Logs internal errors. */
 function errorResult(error: unknown, request: FastifyRequest, log: ErrorLog, message: string): ExecutionResult {
   const known = asGatewayError(error)
   if (known.code === 'internal') log.error({ err: error, requestId: request.id }, message)

@@ -29,7 +29,7 @@ interface InputField {
   readonly defaultValue: unknown
 }
 
-/** Has no details: graphql-js writes the error message, see `plugins/compiled-variables.ts`. */
+/** Thrown without details, because graphql-js writes the error message: see `plugins/compiled-variables.ts`. */
 const MISMATCH = new Error('the value does not match its type')
 
 /**

@@ -2,7 +2,7 @@ import { type Content, jsonContent, KEY_ERRORS, type Operation, queryParameter }
 import { refTo } from '../../http/openapi/schemas.ts'
 import type { ErrorCode } from '../../model/errors.ts'
 
-/** What `/openapi.json` says about the GraphQL endpoint. */
+/** The OpenAPI description of the GraphQL endpoint. */
 
 const RESULT: Content = {
   'application/json': refTo('GraphQLResult'),

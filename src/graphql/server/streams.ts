@@ -6,9 +6,9 @@ import type { StreamFormat } from './stream-format.ts'
 
 export interface StreamSettings {
   readonly keepAliveMs: number
-  /** A client that reads nothing for so long loses its stream. */
+  /** A client that reads nothing for this long loses its stream. */
   readonly stallMs: number
-  /** Bytes that clients have not read yet, of all streams together. */
+  /** Maximum bytes that clients have not read yet, of all streams together. */
   readonly bufferedBytesMax: number
 }
 

@@ -25,7 +25,7 @@ export interface Engine {
     method: 'GET' | 'POST',
     context: GraphQLContext,
   ): OperationResult | Promise<OperationResult>
-  /** Makes the response of a result. `extensions.http` of its errors sets status and headers. */
+  /** Converts a result to a response. `extensions.http` of the errors sets status and headers. */
   respond(result: ExecutionResult, mediaType: string): Promise<OperationResponse>
 }
 
@@ -33,7 +33,7 @@ export interface OperationParams extends GraphQLParams {
   readonly documentId?: string
 }
 
-/** Subscriptions return an iterable. */
+/** The result of an operation. A subscription that started has an iterable of results. */
 export type OperationResult = ExecutionResult | AsyncIterable<ExecutionResult>
 
 interface OperationResponse {
@@ -54,7 +54,7 @@ export type OperationPlugin = Pick<
 /** Hooks of yoga's HTTP layer. A plugin with one of them would silently not work. */
 const HTTP_HOOKS = ['onRequest', 'onRequestParse', 'onResponse', 'onResultProcess'] as const
 
-/** Longer documents have data in literals and are rarely repeated. */
+/** Longer documents are not cached: they have data in literals and are rarely repeated. */
 const CACHED_CHARS_MAX = 16 * 1024
 /** Total characters of cached documents. A parsed document takes some hundred bytes per character of its text. */
 const DOCUMENT_CACHE_CHARS_MAX = 256 * 1024
@@ -103,7 +103,7 @@ export async function* streamOfOne(result: ExecutionResult): AsyncGenerator<Exec
   yield result
 }
 
-/** Keyed by the text of the document, and bounded by the total length of the texts. */
+/** Creates a cache that is keyed by the text of a document and bounded by the total length of the texts. */
 function createDocumentCache<T extends object>(charsMax: number): LRUCache<string, T> {
   return new LRUCache({
     maxSize: charsMax,

@@ -2,13 +2,13 @@ import { fillComparison, fillLine, type Line, type QueryResult, type ResultGroup
 import { builder } from '../builder.ts'
 import { AggregatesRef } from './aggregates.ts'
 
-/** A group of a result. Its columns are filled when they are first read. */
+/** A group of a result. The values of an aggregation are computed when they are first read. */
 export interface GroupSource {
   readonly result: QueryResult
   readonly group: ResultGroup
-  /** The column of an aggregation; undefined when it was not computed. */
+  /** Returns the values of an aggregation, by its name; undefined if the query did not compute it. */
   readonly line: (name: string) => Line | undefined
-  /** The same for the earlier range of `compare`. */
+  /** Returns the values of an aggregation in the earlier range of `compare`. */
   readonly comparison: (name: string) => Line | undefined
 }
 
@@ -31,12 +31,12 @@ export function groupSource(result: QueryResult, group: ResultGroup): GroupSourc
   return { result, group, line: linesOf(fillLine), comparison: linesOf(fillComparison) }
 }
 
-/** Null for the remainder, so that it differs from every group. */
+/** Returns the tags of a group; null for the remainder, so that it differs from every other group. */
 export function tagsOf(group: ResultGroup): ResultGroup['tags'] | null {
   return group.isRemainder === true ? null : group.tags
 }
 
-/** GraphQL has no NaN. */
+/** Replaces NaN and infinities by null, because GraphQL cannot represent them. */
 export function finiteOrNull(value: number | undefined): number | null {
   return value !== undefined && Number.isFinite(value) ? value : null
 }

@@ -47,7 +47,7 @@ builder.queryFields((t) => ({
   }),
 }))
 
-/** A cursor holds a name, so pages stay correct while metrics are added and deleted. */
+/** Encodes a cursor. It holds a name, so pages stay correct while metrics are added and deleted. */
 function encodeCursor(name: string): string {
   return Buffer.from(`name:${name}`).toString('base64url')
 }
@@ -59,7 +59,7 @@ function decodeCursor(cursor: string): string {
   throw new GatewayError('invalid_range', 'after is not a cursor of this list')
 }
 
-/** `rows` holds one more than the page when another page follows. */
+/** Makes a page of `first` metrics. If `rows` has more than `first` rows, another page follows. */
 function metricPage(rows: readonly MetricRow[], first: number, afterGiven: boolean) {
   const edges = rows.slice(0, first).map((row) => ({ cursor: encodeCursor(row.name), node: row }))
   return {

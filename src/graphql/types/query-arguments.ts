@@ -63,7 +63,7 @@ export const queryArguments = builder.args((t) => ({
 
 export type QueryArguments = InputShapeFromFields<typeof queryArguments>
 
-/** The query that a field asks for, counted against the limit of its request. */
+/** Builds the query of a field from its arguments, and counts it against the limit of the request. */
 export function readQuery(
   metric: string,
   args: QueryArguments,

@@ -63,7 +63,7 @@ builder.scalarType('TimeZone', {
   description: 'An IANA time zone such as "Europe/Berlin", an offset such as "+02:00", or "UTC".',
 })
 
-/** Without a prototype, so a key such as `__proto__` is ordinary. */
+/** Converts tags to an object. It has no prototype, so a key such as `__proto__` is an ordinary key. */
 function tagsObject(tags: CanonicalTags): Record<string, string> {
   const object: Record<string, string> = Object.create(null)
   for (const [key, value] of tags) object[key] = value

@@ -22,7 +22,7 @@ interface PointSource {
   readonly value: number | null
 }
 
-/** One chart line per group and aggregation: group by group, aggregations in the requested order. */
+/** Returns a chart line for each group and aggregation: group by group, aggregations in the requested order. */
 export function seriesSources(result: QueryResult): readonly SeriesSource[] {
   return result.groups.flatMap((group) =>
     result.aggregations.map((aggregation) => ({
@@ -118,7 +118,9 @@ SeriesRef.implement({
   }),
 })
 
-/** A group without data in the earlier range has a line without values. */
+/**
+ * Returns the line of the earlier range; null without `compare`. A group without data there has a line without values.
+ */
 function comparisonOf({ result, group, aggregation, earlierLabel }: SeriesSource): SeriesSource | null {
   const times = result.comparison
   const line = fillComparison(group, aggregation.name, result.fill)

@@ -4,6 +4,7 @@ import { builder } from '../builder.ts'
 import { MetricRef, readMetric } from './metric.ts'
 import { MetricTypeEnum } from './metric-type.ts'
 
+/** A point as it was stored. */
 export interface Tracked {
   readonly name: string
   readonly type: MetricType

@@ -4,7 +4,7 @@ import { builder } from '../builder.ts'
 import type { GraphQLContext } from '../context.ts'
 import type { GraphQLLimits } from '../operation-cost.ts'
 
-/** The internal values are the scopes as stored with keys. */
+/** The internal value of an enum value is the scope as it is stored with the key. */
 const ScopeEnum = builder.enumType('Scope', {
   description: 'A permission of an API key.',
   values: {
