@@ -6,7 +6,7 @@ export interface Batch extends Readonly<Record<List, string[]>> {
   readonly key: string
   count: number
   bytes: number
-  /** Time of the first attempt. Undefined: it takes more items. */
+  /** Time of the first attempt to send. Undefined: the batch still accepts items. */
   sentMs?: number
   isSending?: boolean
 }
@@ -20,7 +20,9 @@ export interface Rejection {
   readonly item: unknown
 }
 
-/** What became of a batch: it was stored but for some items, or refused with a code, or may be sent again after a while. */
+/**
+ * What became of a batch: it was stored but for some items, or refused with a code, or may be sent again after a while.
+ */
 export type Outcome = readonly [
   retryAfterMs: number,
   rejections?: readonly Rejection[] | undefined,
@@ -43,12 +45,12 @@ const LISTS = ['metrics', 'events'] as const
 const MUTATION =
   'mutation($key:ID$metrics:[MetricInput!]$events:[EventInput!]){trackBatch(idempotencyKey:$key metrics:$metrics events:$events){metrics{errors{index code message}}events{errors{index code message}}}}'
 
-/** A body without its items. */
+/** Bytes of a request body without its items. */
 export const FRAME_BYTES = 400
 const REQUEST_MS_MAX = 30_000
 const RETRY_AFTER_MS_MAX = 3_600_000
 
-/** Status and code of a failure that passes. So does a success without a result, such as the login page of a network. */
+/** Status and code of a temporary failure. A success without a result is one: it may be the login page of a network. */
 const TEMPORARY = /^(408|429|5|2.. undefined)|UNAVAILABLE|OVERLOADED|INTERNAL/
 
 export function newBatch(): Batch {
@@ -56,7 +58,7 @@ export function newBatch(): Batch {
   return { key, metrics: [], events: [], count: 0, bytes: FRAME_BYTES }
 }
 
-/** Never rejects. */
+/** Sends a batch and returns its outcome. Never rejects. */
 export async function post(url: string, init: RequestInit, batch: Batch): Promise<Outcome> {
   try {
     const { key, metrics, events } = batch

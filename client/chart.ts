@@ -1,4 +1,4 @@
-/** What a live query shows, and how its updates change it (docs/graphql.md, "Live queries"). */
+/** The current result of a live query. `applyUpdate` applies its updates (docs/graphql.md, "Live queries"). */
 export interface Chart {
   readonly series: readonly ChartLine[]
   readonly groups: readonly ChartGroup[]
@@ -98,7 +98,9 @@ interface Row<T> {
   readonly index: number
 }
 
-/** The rows of both by their start, those of the later one first choice, without those before `fromMs`. */
+/**
+ * Merges the rows of all sources, sorted by start. At equal starts the later source wins. Drops rows before `fromMs`.
+ */
 function mergeRows<T>(sources: readonly T[], startsMsOf: (source: T) => readonly number[], fromMs: number): Row<T>[] {
   const rows = new Map<number, Row<T>>()
   for (const source of sources) {
@@ -141,7 +143,7 @@ function startsOf({ timestamps, points = [] }: ChartLine): readonly number[] {
   return timestamps ?? points.map(({ timestamp }) => Date.parse(timestamp))
 }
 
-/** The columns that `like` has, made of these rows. */
+/** Builds from the rows the same columns that `like` has. */
 function columns(like: Columns, rows: readonly Row<Columns>[]): Columns {
   const { timestamps, values, points } = like
   return {

@@ -76,7 +76,7 @@ export function createDelivery({
   const init: RequestInit = { method: 'POST', headers, keepalive: true }
   /** Oldest first. */
   let batches: Batch[] = []
-  /** Requests that failed in succession. */
+  /** Number of consecutive failed requests. */
   let failures = 0
   let timer: Timer | undefined
   let isPaused: boolean | undefined
@@ -160,7 +160,7 @@ export function createDelivery({
     pump()
   }
 
-  /** Its timers keep a Node process alive, others do not. */
+  /** Sends batches until none is left, for at most `waitMs`. Only its timers keep a Node process alive. */
   const flush = async (waitMs = Infinity): Promise<void> => {
     const endMs = Date.now() + waitMs
     while (batches[0] && Date.now() < endMs) {
@@ -169,7 +169,7 @@ export function createDelivery({
     }
   }
 
-  /** The page will not see another response. */
+  /** Called when the page is closed, which will receive no more responses: sends what fits and drops the rest. */
   const leave = (): void => {
     isPageGone = true
     pump(true)

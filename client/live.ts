@@ -30,12 +30,12 @@ interface Result {
   readonly errors?: readonly { readonly message: string; readonly extensions?: { readonly code?: string } }[]
 }
 
-/** The gateway sends something every 15 s. */
+/** A connection that is silent for this long is reopened. The gateway sends at least a keep-alive every 15 s. */
 const SILENCE_MS_MAX = 45_000
 const BACKOFF_MS = 1_000
 const BACKOFF_MS_MAX = 30_000
 const RETRY_AFTER_MS_MAX = 3_600_000
-/** Of one update. A gateway returns at most 50,000 values by default. */
+/** Maximum characters of one update. A gateway returns at most 50,000 values by default. */
 const UPDATE_CHARS_MAX = 32_000_000
 
 /** Calls `onChart` with the whole chart after each update. Returns a function that ends the subscription. */
