@@ -12,6 +12,8 @@ export const WEIGHTED: PointMode = 1
 export const TOTAL: PointMode = 2
 export const MEMBER: PointMode = 3
 
+const NONE_REJECTED: readonly ItemError[] = []
+
 /** Counts batches, and their attempts to decode a body. */
 let marks = 0
 
@@ -84,10 +86,11 @@ export class PointBatch implements PointSink<Series> {
     return { metrics, series }
   }
 
-  /** Returns the rejected items, in no order. */
+  /** Returns the rejected items, in no order. The next request that uses this batch adds to another list. */
   takeRejected(): readonly ItemError[] {
     const rejected = this.#rejected
-    if (rejected.length > 0) this.#rejected = []
+    if (rejected.length === 0) return NONE_REJECTED
+    this.#rejected = []
     return rejected
   }
 
