@@ -58,10 +58,10 @@ it('opens by the link of the demo: small, with the key gone from the address and
 
 it('draws what the API answers, with gaps, a comparison and the totals of groups', async () => {
   const { page, errors } = await explore(
-    `metric=api.response_time&show=P95&by=endpoint&top=3&other=1&compare=1d&${FIXED}`,
+    `metric=api.response_time&show=P95&by=endpoint&top=3&other=1&compare=1w&${FIXED}`,
   )
   const { data } = await ask(`{ query(metric: "api.response_time", from: "${FROM}", to: "${TO}", aggregations: [P95],
-      groupBy: ["endpoint"], top: { n: 3, other: true }, compare: { offset: "1d" }) {
+      groupBy: ["endpoint"], top: { n: 3, other: true }, compare: { offset: "1w" }) {
         series { label total values comparison { label total values } } } }`)
   const lines: { label: string; total: number; values: number[]; comparison: object }[] = data.query.series
   expect(lines).toHaveLength(4)

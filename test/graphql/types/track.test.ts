@@ -179,14 +179,18 @@ test('a store failure has its code; any other error is INTERNAL with the request
 })
 
 test('deep nesting is refused with an idempotency key as without one', async () => {
-  const deep = `${'{"a":['.repeat(20_000)}1${']}'.repeat(20_000)}`
-  const item = `{"name":"latency","type":"DISTRIBUTION","value":1,"tags":{"a":${deep}}}`
+  const single = `mutation ($input: MetricInput!, $key: ID) { trackMetric(input: $input, idempotencyKey: $key) { name } }`
+  const batch = `mutation ($all: [MetricInput!]!, $key: ID) { trackMetrics(metrics: $all, idempotencyKey: $key) { errors { code } } }`
+  const itemOf = (levels: number): string =>
+    `{"name":"latency","type":"DISTRIBUTION","value":1,"tags":{"a":${'{"a":['.repeat(levels / 2)}1${']}'.repeat(levels / 2)}}}`
   for (const key of ['null', '"k"']) {
-    const single = `mutation ($input: MetricInput!, $key: ID) { trackMetric(input: $input, idempotencyKey: $key) { name } }`
-    const response = await graphql.run(single, `{"input":${item},"key":${key}}`)
-    expect(response.errors?.map(({ extensions }) => extensions?.['code'])).toEqual(['INVALID_TAGS'])
-    const batch = `mutation ($all: [MetricInput!]!, $key: ID) { trackMetrics(metrics: $all, idempotencyKey: $key) { errors { code } } }`
-    const { data } = await graphql.run(batch, `{"all":[${item}],"key":${key}}`)
+    const nested = await graphql.run(single, `{"input":${itemOf(200)},"key":${key}}`)
+    expect(nested.errors?.map(({ extensions }) => extensions?.['code'])).toEqual(['INVALID_TAGS'])
+    const { data } = await graphql.run(batch, `{"all":[${itemOf(200)}],"key":${key}}`)
     expect(data.trackMetrics.errors).toEqual([{ code: 'INVALID_TAGS' }])
+    for (const body of [`{"input":${itemOf(40_000)},"key":${key}}`, `{"all":[${itemOf(40_000)}],"key":${key}}`]) {
+      const { errors } = await graphql.run(body.startsWith('{"input"') ? single : batch, body)
+      expect(errors?.map(({ extensions }) => extensions?.['code'])).toEqual(['INVALID_BODY'])
+    }
   }
 })
