@@ -90,7 +90,7 @@ it('draws what the API answers, with gaps, a comparison and the totals of groups
   // The cursor reads values, by the keyboard too.
   await page.locator('.plot').focus()
   await page.keyboard.press('ArrowRight')
-  await page.locator('.tooltip', { hasText: '1d before' }).waitFor()
+  await page.locator('.tooltip', { hasText: '1w before' }).waitFor()
   expect(await page.locator('.tooltip tr').count()).toBe(6)
   expect(errors).toEqual([])
 })
