@@ -61,7 +61,7 @@ describe('a data file', () => {
       expect({ code, signal, output }).toEqual({ code: 1, signal: null, output: '' })
       // LMDB itself may have written a line before.
       const [said] = errors.trim().split('\n').slice(-1)
-      expect(said).toMatch(/^GaugeQL could not (start|do that): DATA_DIR cannot be used: /)
+      expect(said).toMatch(/^GaugeQL could not (start|run the command): DATA_DIR cannot be used: /)
       expect(said).toContain(folder)
       expect(said).toMatch(reason)
     }
