@@ -13,7 +13,7 @@ const BOUNDED: Readonly<Record<string, readonly string[]>> = {
   // Two.
   'model/earlier-period.ts': ['lengths'],
   // The few headers of a response.
-  'http/flux/short-way.ts': ['errorHeaders(error.code)', 'JSON_HEADERS'],
+  'http/flux/fast-path.ts': ['errorHeaders(error.code)', 'JSON_HEADERS'],
   // A query's own period and the one that it is compared with.
   'query/plan/period.ts': ['periods.map((period) => period.levelsReadAtEnds)'],
   // Groups of an IP address.

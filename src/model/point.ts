@@ -201,10 +201,10 @@ export interface PointSink<S extends SeriesRef = SeriesRef> {
   addMember(index: number, series: S, timeMs: number, member: string): void
   reject(index: number, rejection: Rejection): void
   /** Caches series by the bytes of their items. All decoders of a project share it. */
-  readonly memory: ItemCache<S>
-  /** Whether points can still be added to a series from `memory`. If false, the decoder must resolve the item again. */
+  readonly itemCache: ItemCache<S>
+  /** Whether points can still be added to a series from `itemCache`. If false, the decoder must resolve the item again. */
   reuse(series: S): boolean
-  /** Whether `memory` may cache the series. False until its metric exists, so that refused names take no memory. */
+  /** Whether `itemCache` may cache the series. False until its metric exists, so that refused names take no memory. */
   mayCache(series: S): boolean
   /** Drops all points and rejections so far. The decoder then starts again from the first item. */
   restart(): void

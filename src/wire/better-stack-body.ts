@@ -102,7 +102,7 @@ function framingOf(bytes: Uint8Array, format: BetterStackFormat): 'lines' | 'arr
   return format === 'ndjson' || bytes[0] === OPEN_BRACE ? 'lines' : 'array'
 }
 
-/** The fast way through JSON and NDJSON. Undefined: the body has to be decoded as a whole. */
+/** The fast path through JSON and NDJSON. Undefined: the body has to be decoded as a whole. */
 function* scanBetterStackBody<S extends SeriesRef>(
   bytes: Uint8Array,
   sink: PointSink<S>,

@@ -22,7 +22,7 @@ export function* decodeFluxBatch<S extends SeriesRef>(
   return decodeFluxItems(yield* parseJsonBodyInSteps(bytes), sink, nowMs, limits, itemsMax)
 }
 
-/** The fast way alone. Undefined: the body has to be parsed as a whole. */
+/** The fast path alone. Undefined: the body has to be parsed as a whole. */
 export function scanFluxBatch<S extends SeriesRef>(
   bytes: Uint8Array,
   sink: PointSink<S>,

@@ -14,7 +14,7 @@ export interface CombinedBatch {
 }
 
 /**
- * The body `{"events":[…],"metrics":[…]}`, of which either may be missing or null. Metrics take the fast way of a
+ * The body `{"events":[…],"metrics":[…]}`, of which either may be missing or null. Metrics take the fast path of a
  * batch. Throws
  * `invalid_body` or `batch_too_large`; then what was delivered is void.
  */

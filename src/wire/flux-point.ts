@@ -23,9 +23,9 @@ export function decodeFluxPoint<S extends SeriesRef>(
   limits: PointLimits,
 ): StoredPoint | undefined {
   const scanner = new ItemScanner(bytes, 'flux', 'lines')
-  const { memory } = sink
+  const { itemCache } = sink
   const isPlain = scanner.nextItem(true) && scanner.readItem(nowMs) && scanner.closeBody()
-  const known = isPlain ? memory.find(scanner.identity) : undefined
+  const known = isPlain ? itemCache.find(scanner.identity) : undefined
   const rules = { grammar: 'flux', nowMs } as const
   if (known !== undefined && deliverScanned(scanner, known.series, sink, 0, rules)) {
     const { nameStart, nameEnd, typeStart, typeEnd } = scanner.identity
@@ -38,7 +38,7 @@ export function decodeFluxPoint<S extends SeriesRef>(
   }
   const point = decodeFluxItem(parseJsonBody(bytes), 0, sink, nowMs, limits)
   if (point === undefined) return undefined
-  if (isPlain && known === undefined && sink.mayCache(point.series)) memory.add(scanner.identity, point.series)
+  if (isPlain && known === undefined && sink.mayCache(point.series)) itemCache.add(scanner.identity, point.series)
   return storedPointOf(point)
 }
 

@@ -6,7 +6,7 @@ import { type ItemFraming, ItemScanner } from './item-scanner.ts'
 import { parseJsonBodyInSteps } from './json-body.ts'
 
 /**
- * The fast way through a batch. One pass over the bytes finds the name, type, tags, value and time of each item without
+ * The fast path through a batch. One pass over the bytes finds the name, type, tags, value and time of each item without
  * building a
  * string or an object. An item whose name, type and tags have the same bytes as an earlier one gets its series from the
  * item cache.
@@ -45,7 +45,7 @@ export function* scanItems<S extends SeriesRef>(
 ): Steps<number | undefined> {
   const { nowMs } = rules
   const budget = new StepBudget()
-  let { memory } = sink
+  let { itemCache } = sink
   const scanner = new ItemScanner(bytes, rules.grammar, rules.framing)
   if (!scanner.openItems()) return undefined
   let index = 0
@@ -58,10 +58,10 @@ export function* scanItems<S extends SeriesRef>(
     if (entry === undefined) {
       scanner.at = start
       if (scanner.readItem(nowMs)) {
-        entry = memory.find(scanner.identity)
+        entry = itemCache.find(scanner.identity)
         if (entry !== undefined && (entry.layout === undefined || entry === expected)) {
           const layout = scanner.layout(start)
-          if (layout !== undefined) memory.keepLayout(entry, layout)
+          if (layout !== undefined) itemCache.keepLayout(entry, layout)
         }
       } else {
         scanner.at = start
@@ -76,14 +76,14 @@ export function* scanItems<S extends SeriesRef>(
       const series = yield* rules.decode(item, index)
       if (budget.spend(UNKNOWN_ITEM_UNITS)) yield
       if (entry === undefined && series !== undefined && scanner.isPlain && sink.mayCache(series))
-        entry = memory.add(scanner.identity, series)
+        entry = itemCache.add(scanner.identity, series)
     }
     if (previous !== undefined) previous.following = entry
     previous = entry
     if (budget.spend(ITEM_UNITS + end - start)) {
       yield
-      if (sink.memory !== memory) {
-        memory = sink.memory
+      if (sink.itemCache !== itemCache) {
+        itemCache = sink.itemCache
         previous = undefined
       }
     }

@@ -189,7 +189,7 @@ export function createRecordingSink(
       record('addTotalSince', index, series, timeMs, total, { startMs }),
     addMember: (index, series, timeMs, member) => record('addMember', index, series, timeMs, member),
     reject: (index, { code, message }) => void errors.push({ index, code, message }),
-    memory: new ItemCache(1 << 20),
+    itemCache: new ItemCache(1 << 20),
     reuse: () => true,
     mayCache: () => true,
     restart() {

@@ -141,7 +141,7 @@ export class FakeGateway implements Gateway {
       addTotalSince: (_index, ref, timeMs, total) => push(ref, timeMs, total),
       addMember: (_index, ref, timeMs, member) => push(ref, timeMs, member),
       reject: (index, { code, message }) => errors.push({ index, code, message }),
-      memory: new ItemCache(0),
+      itemCache: new ItemCache(0),
       reuse: () => false,
       mayCache: () => false,
       restart() {},

@@ -61,7 +61,7 @@ function flux(sink: PointSink): void {
 const GAUGE = '{"name":"a","gauge":{"value":1.5},"dt":"2024-01-15T10:30:00Z","tags":{"k":"v"}}'
 const COUNTER = '{"name":"a","counter":{"value":7},"tags":{"k":"v"},"timestamp":1672490759123}'
 
-describe('the fast way through a body', () => {
+describe('the fast path through a body', () => {
   it.each<[string, string]>([
     ['gauges and counters', `${GAUGE}\n${COUNTER}\n${GAUGE}`],
     ['white space', `  ${GAUGE.replaceAll(':', ' : ').replaceAll(',', ' ,\t')}  \r\n\r\n${COUNTER}\r\n`],
@@ -116,7 +116,7 @@ describe('the fast way through a body', () => {
       const recorder = createRecordingSink('shop')
       const bytes = Buffer.from(text)
       outcomeOf(decodeBetterStackBody, bytes, format, recorder)
-      expect(recorder.sink.memory.size).toBe(2)
+      expect(recorder.sink.itemCache.size).toBe(2)
       // With nothing to resolve by, whatever is delivered was recognised.
       const { points } = createRecordingSink('shop')
       const blind = { ...recorder.sink, resolve: () => ({ code: 'internal', message: 'asked' }) as const }

@@ -324,13 +324,13 @@ class OtlpDecoder<S extends SeriesRef> {
       identity.tagsStart = tagsStart
       identity.tagsEnd = tagsEnd
       const { sink } = this.#delivery
-      const entry = sink.memory.find(identity)
+      const entry = sink.itemCache.find(identity)
       if (entry !== undefined && entry.series.kind === numberTypeOf(mode) && sink.reuse(entry.series)) {
         this.#delivery.add(entry.series, mode, times, value, index)
         return
       }
       const series = this.#resolveNumber(start, end, metric, value, index)
-      if (entry === undefined && series !== undefined && sink.mayCache(series)) sink.memory.add(identity, series)
+      if (entry === undefined && series !== undefined && sink.mayCache(series)) sink.itemCache.add(identity, series)
       return
     }
     this.#resolveNumber(start, end, metric, value, index)

@@ -122,7 +122,7 @@ class SeriesReader<S extends SeriesRef> {
     // A series of nothing but a native histogram has no series of samples.
     const resolve = (): S | Rejection => {
       if (series !== undefined) return series
-      const entry = isContiguous ? sink.memory.find(this.#identity) : undefined
+      const entry = isContiguous ? sink.itemCache.find(this.#identity) : undefined
       if (entry !== undefined && sink.reuse(entry.series)) {
         isKnown = true
         return (series = entry.series)
@@ -131,7 +131,7 @@ class SeriesReader<S extends SeriesRef> {
       const labels = readLabels(reader, start, end)
       series = 'code' in labels ? labels : this.#delivery.resolve(labels)
       if (entry === undefined && isContiguous && !('code' in series) && sink.mayCache(series)) {
-        sink.memory.add(this.#identity, series)
+        sink.itemCache.add(this.#identity, series)
       }
       reader.at = at
       return series

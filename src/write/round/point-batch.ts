@@ -94,8 +94,8 @@ export class PointBatch implements PointSink<Series> {
     return rejected
   }
 
-  get memory(): ItemCache<Series> {
-    return this.#registry.memory(this.#project)
+  get itemCache(): ItemCache<Series> {
+    return this.#registry.itemCache(this.#project)
   }
 
   reuse(series: Series): boolean {

@@ -37,7 +37,7 @@ export class Registry {
   readonly store: Store
   readonly limits: RegistryLimits
   #projects = new Map<string, Map<MetricType, Map<string, Metric>>>()
-  #memories = new Map<string, ItemCache<Series>>()
+  #itemCaches = new Map<string, ItemCache<Series>>()
   /** Deletions in progress, by project and name. */
   readonly #deletions = new Map<string, Promise<unknown>>()
   /** By project. `clear` keeps it: the counts are those of requests in progress. */
@@ -55,7 +55,7 @@ export class Registry {
   /** Drops everything; objects returned before stay valid until their commit. */
   clear(): void {
     this.#projects = new Map()
-    this.#memories = new Map()
+    this.#itemCaches = new Map()
     this.#entries = 0
   }
 
@@ -77,7 +77,7 @@ export class Registry {
       if (metric !== undefined) this.discard(metric)
     }
     // It caches series by the bytes of their items.
-    this.#memories.delete(project)
+    this.#itemCaches.delete(project)
   }
 
   /** Runs the deletion of a metric. Requests that define the name again wait for it (`waitForDeletions`). */
@@ -152,13 +152,13 @@ export class Registry {
    * The decoders' cache of a project's items. It is dropped with everything else, so its series always belong to this
    * registry.
    */
-  memory(project: string): ItemCache<Series> {
-    let memory = this.#memories.get(project)
-    if (memory === undefined) {
-      memory = new ItemCache(this.limits.itemMemoryBytesMax)
-      this.#memories.set(project, memory)
+  itemCache(project: string): ItemCache<Series> {
+    let itemCache = this.#itemCaches.get(project)
+    if (itemCache === undefined) {
+      itemCache = new ItemCache(this.limits.itemMemoryBytesMax)
+      this.#itemCaches.set(project, itemCache)
     }
-    return memory
+    return itemCache
   }
 
   resolve(

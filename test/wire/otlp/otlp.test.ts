@@ -318,11 +318,11 @@ describe('a series found by its bytes', () => {
     }
     decode('protobuf', request, { recorder })
     const first = spelt(recorder)
-    const known = recorder.sink.memory.size
+    const known = recorder.sink.itemCache.size
     expect(known).toBe(3)
     decode('protobuf', request, { recorder })
     expect(spelt(recorder)).toEqual([...first, ...first])
-    expect(recorder.sink.memory.size).toBe(known)
+    expect(recorder.sink.itemCache.size).toBe(known)
   })
 
   it('is not taken for a metric that has become another type', () => {

@@ -226,7 +226,7 @@ describe('in protocol 1,', () => {
     const request = writeRequestV1([sample('hits_total', { a: 'b' }), sample('temp'), sample('rt_bucket', { le: '1' })])
     decode(1, request, { recorder })
     const first = spelt(recorder)
-    expect(recorder.sink.memory.size).toBe(3)
+    expect(recorder.sink.itemCache.size).toBe(3)
     decode(1, request, { recorder })
     expect(spelt(recorder)).toEqual([...first, ...first])
   })

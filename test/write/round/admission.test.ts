@@ -262,7 +262,7 @@ describe('a body of very many names or series', () => {
     expect([...batch.value.subarray(0, 1_000)]).toEqual(Array.from({ length: 1_000 }, (_, i) => i))
     expect(batch.takeRejected().map(({ index }) => index)).toEqual(Array.from({ length: 29_000 }, (_, i) => 1_000 + i))
     // Names without a metric are not cached by the bytes of their items.
-    expect(batch.memory.size).toBe(0)
+    expect(batch.itemCache.size).toBe(0)
   })
 
   it('judges an item whole that a review cuts', async () => {

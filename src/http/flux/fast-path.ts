@@ -10,17 +10,17 @@ import { JSON_HEADERS } from '../response/json-response.ts'
 import { type StorePointOptions, storePoint } from './store-point.ts'
 
 /**
- * A short way for `POST /api/v1/metrics`, the request that applications send most: the life cycle of the framework costs
- * more than everything else that such a request needs. It serves plain requests alone, whose small body has arrived with
- * the headers. Any other request is left to the framework as it came. Invariant: the response is the one that the
- * framework's route sends.
+ * A fast path for `POST /api/v1/metrics`, the most frequent request: the framework's life cycle costs more than all
+ * other work for such a request. The fast path serves only plain requests with a small body that arrived together with
+ * the headers. It passes any other request to the framework, unread. Invariant: the response is the same as that of the
+ * framework's route.
  */
-export interface ShortWayOptions extends StorePointOptions {
+export interface FastPathOptions extends StorePointOptions {
   readonly bodyBudget: BodyBudget
   readonly newRequestId: (request: IncomingMessage) => string
-  /** Names and values of the headers that responses to requests without `Origin` have. */
+  /** Names and values, in turn, of the CORS headers of a response to a request without `Origin`. */
   readonly corsHeaders: readonly string[]
-  /** Whether the server is closing: the framework then closes connections too. */
+  /** Whether the server is closing. The framework then serves every request, because it also closes the connections. */
   readonly isClosing: () => boolean
   readonly count: (method: string, status: number) => void
   readonly logFailure: (request: ServedRequest, error: GatewayError) => void
@@ -35,17 +35,17 @@ export interface ServedRequest {
 export type RequestHandler = (request: IncomingMessage, response: ServerResponse) => void
 
 const METHOD = 'POST'
-export const SHORT_WAY_PATH = '/api/v1/metrics'
+export const FAST_PATH_PATH = '/api/v1/metrics'
 
 /**
- * Of a body. So small that all connections together hold little, and that the share of one client address need not be
- * checked.
+ * Maximum length of a body on the fast path. Such bodies take so little memory, even on all connections together, that
+ * the share of each client address need not be checked.
  */
-export const SHORT_WAY_BYTES_MAX = 4_096
+export const FAST_PATH_BYTES_MAX = 4_096
 
-export function shortWay(options: ShortWayOptions, framework: RequestHandler): RequestHandler {
+export function fastPath(options: FastPathOptions, framework: RequestHandler): RequestHandler {
   const serve = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    // Until the body has arrived, if it came with the headers.
+    // One turn of the microtask queue: a body that came in the same packet as the headers can be read after it.
     await undefined
     const length = plainLengthOf(request.headers)
     const { gateway } = options
@@ -62,12 +62,12 @@ export function shortWay(options: ShortWayOptions, framework: RequestHandler): R
     await respond(options, found, request, response, length)
   }
   return (request, response) => {
-    if (request.url !== SHORT_WAY_PATH || request.method !== METHOD || options.isClosing()) framework(request, response)
+    if (request.url !== FAST_PATH_PATH || request.method !== METHOD || options.isClosing()) framework(request, response)
     else void serve(request, response)
   }
 }
 
-/** The length of the body of a plain request: nothing in its headers asks for more than to store a point. */
+/** Returns the body's length if no header asks for more than storing one point, otherwise undefined. */
 function plainLengthOf(headers: IncomingHttpHeaders): number | undefined {
   const isPlain =
     headers['content-type'] === 'application/json' &&
@@ -78,11 +78,11 @@ function plainLengthOf(headers: IncomingHttpHeaders): number | undefined {
     headers['x-forwarded-for'] === undefined &&
     headers.expect === undefined
   const length = isPlain ? Number(headers['content-length']) : 0
-  return length > 0 && length <= SHORT_WAY_BYTES_MAX ? length : undefined
+  return length > 0 && length <= FAST_PATH_BYTES_MAX ? length : undefined
 }
 
 async function respond(
-  options: ShortWayOptions,
+  options: FastPathOptions,
   principal: Principal,
   request: IncomingMessage,
   response: ServerResponse,
@@ -105,7 +105,7 @@ async function respond(
   } catch (cause) {
     const error = asGatewayError(cause)
     status = statusOf(error.code)
-    if (status >= 500) options.logFailure({ id, method: METHOD, url: SHORT_WAY_PATH }, error)
+    if (status >= 500) options.logFailure({ id, method: METHOD, url: FAST_PATH_PATH }, error)
     headers.push(...errorHeaders(error.code))
     json = errorJson(error)
   }

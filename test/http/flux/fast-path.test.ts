@@ -4,14 +4,14 @@ import { text } from 'node:stream/consumers'
 import { pino } from 'pino'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { createServer, type ServerOptions } from '../../../src/http/create-server.ts'
-import { SHORT_WAY_BYTES_MAX } from '../../../src/http/flux/short-way.ts'
+import { FAST_PATH_BYTES_MAX } from '../../../src/http/flux/fast-path.ts'
 import { GatewayError } from '../../../src/model/errors.ts'
 import { DEFAULT_SERVER_LIMITS } from '../../support/default-limits.ts'
 import { ALL_SCOPES, createFakeGateway, type FakeGateway, type FakeGatewayOptions } from '../../support/fake-gateway.ts'
 import { NOW_MS } from '../../support/fake-server.ts'
 import { NO_TELEMETRY } from '../../support/no-telemetry.ts'
 
-/** A request for one point gets the same response by the short way as from the framework. */
+/** A request for one point gets the same response on the fast path as from the framework. */
 
 const PATH = '/api/v1/metrics'
 const POINT = '{"name":"größe \\u0041","type":"gauge","value":1.50,"timestamp":"2024-01-15T10:30:00Z","tags":{"a":"b"}}'
@@ -156,7 +156,7 @@ describe('the framework serves', () => {
     ['a key that may not ingest', { authorization: 'Bearer reader' }],
     ['an unknown key', { authorization: 'Bearer unknown' }],
     ['a compressed body', { 'content-encoding': 'gzip' }],
-    ['a longer body', {}, PLAIN.padEnd(SHORT_WAY_BYTES_MAX + 1)],
+    ['a longer body', {}, PLAIN.padEnd(FAST_PATH_BYTES_MAX + 1)],
   ])('a request with %s', async (_, headers, body = PLAIN) => {
     const [long, short] = await Promise.all([listen(false), listen(true)])
     expect(await send(short, body, headers)).toEqual(await send(long, body, headers))
