@@ -9,7 +9,7 @@ import { decoratePrincipal } from './access/auth.ts'
 import type { BetterStackLimits } from './better-stack/better-stack-routes.ts'
 import { REQUEST_POINTS_MAX, registerBetterStackRoutes, sendPlainError } from './better-stack/better-stack-routes.ts'
 import { BODY_STALL_MS, type BodyLimits, readBodies } from './body/request-body.ts'
-import { FAST_PATH_PATH, fastPath, type RequestHandler, type ServedRequest } from './flux/fast-path.ts'
+import { FAST_PATH_URL, fastPath, type RequestHandler, type ServedRequest } from './flux/fast-path.ts'
 import { registerFluxEventRoutes } from './flux/flux-event-routes.ts'
 import type { FluxLimits } from './flux/flux-routes.ts'
 import { registerFluxRoutes } from './flux/flux-routes.ts'
@@ -157,7 +157,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
           newRequestId,
           corsHeaders: headersWithoutOrigin(corsOrigins),
           isClosing: () => isClosing,
-          count: (method, status) => countResponses(FAST_PATH_PATH, method, status),
+          count: (method, status) => countResponses(FAST_PATH_URL, method, status),
           logFailure: (request, error) => logFailure(requestLog, request, error),
         },
         framework,

@@ -35,7 +35,7 @@ export interface ServedRequest {
 export type RequestHandler = (request: IncomingMessage, response: ServerResponse) => void
 
 const METHOD = 'POST'
-export const FAST_PATH_PATH = '/api/v1/metrics'
+export const FAST_PATH_URL = '/api/v1/metrics'
 
 /**
  * Maximum length of a body on the fast path. Such bodies take so little memory, even on all connections together, that
@@ -45,7 +45,7 @@ export const FAST_PATH_BYTES_MAX = 4_096
 
 export function fastPath(options: FastPathOptions, framework: RequestHandler): RequestHandler {
   const serve = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    // One turn of the microtask queue: a body that came in the same packet as the headers can be read after it.
+    // One microtask later, a body that arrived together with the headers can be read.
     await undefined
     const length = plainLengthOf(request.headers)
     const { gateway } = options
@@ -62,7 +62,7 @@ export function fastPath(options: FastPathOptions, framework: RequestHandler): R
     await respond(options, found, request, response, length)
   }
   return (request, response) => {
-    if (request.url !== FAST_PATH_PATH || request.method !== METHOD || options.isClosing()) framework(request, response)
+    if (request.url !== FAST_PATH_URL || request.method !== METHOD || options.isClosing()) framework(request, response)
     else void serve(request, response)
   }
 }
@@ -105,7 +105,7 @@ async function respond(
   } catch (cause) {
     const error = asGatewayError(cause)
     status = statusOf(error.code)
-    if (status >= 500) options.logFailure({ id, method: METHOD, url: FAST_PATH_PATH }, error)
+    if (status >= 500) options.logFailure({ id, method: METHOD, url: FAST_PATH_URL }, error)
     headers.push(...errorHeaders(error.code))
     json = errorJson(error)
   }

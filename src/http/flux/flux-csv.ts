@@ -5,9 +5,9 @@ import { fillLine, type QueryResult, type ResultGroup } from '../../query/comput
 import type { EventPage } from '../../query/events.ts'
 import { csvNumber, csvRow, csvText } from '../response/csv.ts'
 
-/** Response bodies of the Flux API as CSV. */
+/** Writes the response bodies of the Flux API as CSV. */
 
-/** A row for each bucket, a column for each group and aggregation. A cell without a number is empty. */
+/** Writes a row for each bucket, and a column for each group and aggregation. A cell without a value is empty. */
 export function writeQueryCsv(result: QueryResult): string {
   const { aggregations, groups, fill, startMs } = result
   const columns = groups.flatMap((group) =>
@@ -32,14 +32,14 @@ export function writeQueryCsv(result: QueryResult): string {
   return csv
 }
 
-/** `p95`, `host=a`, or `host=a p95` when there are several of both. */
+/** Returns a column title: `p95` without groups, `host=a` with a single aggregation, otherwise `host=a p95`. */
 function titleOf({ tags }: ResultGroup, aggregation: string, aggregations: number): string {
   const group = tags.map(([key, value]) => `${key}=${value}`).join(', ')
   if (group === '') return aggregation
   return aggregations === 1 ? group : `${group} ${aggregation}`
 }
 
-/** A row for each event; tags and properties as JSON. */
+/** Writes a row for each event. Tags and properties are JSON texts. */
 export function writeEventsCsv({ events }: EventPage): string {
   let csv = csvRow(['timestamp', 'name', 'value', 'tags', 'properties', ...EVENT_TEXT_FIELDS, 'id'])
   for (const event of events) {

@@ -33,7 +33,10 @@ import { writeBatchResult, writeEvents, writeTrackedEvent } from './flux-respons
 import type { FluxOptions } from './flux-routes.ts'
 import { batchOperation, singleOperation } from './ingest-operation.ts'
 
-/** The event routes of the Flux API, and the batch of events and metrics together. The caller sets the path prefix. */
+/**
+ * Registers the event routes of the Flux API, and the route for batches of events and metrics. The caller sets the path
+ * prefix.
+ */
 export function registerFluxEventRoutes(app: FastifyInstance, { gateway, now, limits }: FluxOptions): void {
   const ingest = { onRequest: [requireScope(gateway, 'ingest', 'single'), requireJsonBody] }
   const read = { onRequest: requireScope(gateway, 'query', 'single') }
@@ -94,7 +97,7 @@ export function registerFluxEventRoutes(app: FastifyInstance, { gateway, now, li
   })
 }
 
-/** The items of `{"events":[…]}` or of a bare array. */
+/** Returns the items of `{"events":[…]}` or of a bare array. Throws `invalid_body` for anything else. */
 function eventsOf(body: unknown): unknown {
   if (Array.isArray(body)) return body
   const items = isObject(body) ? body['events'] : undefined

@@ -7,11 +7,11 @@ import type { QueryInput } from '../../query/plan/request.ts'
 
 /**
  * Parses query strings of the Flux API, which are encoded like forms (`+` is a space). Only the syntax is checked here;
- * the gateway validates the values, as for every API. Unknown and empty parameters are ignored. If a parameter that has
- * one value is repeated, the last value is used.
+ * the gateway validates the values, as for every API. Unknown and empty parameters are ignored. If a parameter with a
+ * single value is repeated, the last value is used.
  */
 
-/** Maximum number of parameters: more than any real query has. */
+/** Maximum number of parameters. A real query has far fewer. */
 const PARAMETERS_MAX = 1_000
 
 export function parseMetricQuery(metric: string, url: string): QueryInput {
@@ -32,7 +32,7 @@ export function parseMetricQuery(metric: string, url: string): QueryInput {
   }
 }
 
-/** `json`, `csv`, or undefined: the header `Accept` decides. Other texts are returned as they are. */
+/** Returns `json` or `csv`, or another text unchanged. Undefined: no such parameter, so the header `Accept` decides. */
 export function parseFormat(url: string): string | undefined {
   return lastParameter(readParameters(url), 'format')
 }
@@ -89,13 +89,13 @@ function parseGroupBy(terms: readonly string[] | undefined): Pick<QueryInput, 'g
   return { groupBy }
 }
 
-/** Parses `tags[key]=value`. A repeated key matches any of its values. */
+/** Parses `tags[key]=value`. If a key is repeated, any of its values matches. */
 function parseTags(parameters: Parameters): ReadonlyMap<string, readonly string[]> | undefined {
   let tags: Map<string, string[]> | undefined
   for (const [name, value] of parameters) {
     if (name !== 'tags' && !name.startsWith('tags[')) continue
     const key = name.endsWith(']') ? name.slice('tags['.length, -1) : ''
-    // Some clients write lists as `tags[a][]`. Taken literally, the key would be `a][`.
+    // Some clients write a list as `tags[a][]`. The key would then be `a][`, so such parameters are rejected.
     if (key === '' || key.includes('][')) {
       throw new GatewayError('invalid_tags', `a tag filter must have the form tags[KEY]=VALUE, not ${describe(name)}`)
     }
@@ -127,7 +127,7 @@ function lastParameter(parameters: Parameters, name: string): string | undefined
 }
 
 /**
- * Returns the comma-separated terms of a parameter, in their order, without duplicates. Undefined: no such parameter.
+ * Returns the comma-separated terms of a parameter in their order, without duplicates. Undefined: no such parameter.
  */
 function listParameter(parameters: Parameters, name: string): readonly string[] | undefined {
   const texts = parameters.filter((parameter) => parameter[0] === name && parameter[1] !== '')

@@ -20,7 +20,7 @@ export function writeStoredPoint({ nameJson, typeJson, value, timeMs }: StoredPo
   return `{"data":{"name":${nameJson},"type":${typeJson},"value":${valueJson},"timestamp":"${formatInstant(timeMs)}"}}`
 }
 
-/** `data` counts the items of a batch. `errors` is present when some were rejected. */
+/** `data` has the counts of accepted and rejected items. The response has `errors` only if items were rejected. */
 export function writeBatchResult(data: object, errors: readonly object[]): string {
   return JSON.stringify(errors.length === 0 ? { data } : { data, errors })
 }
@@ -61,7 +61,7 @@ export function resolutionsOf(result: QueryResult): string {
 }
 
 export function writeQueryResult(result: QueryResult, grouping: 'none' | 'tags' | 'series'): string {
-  // Formatted once for all groups: formatting instants is most of the work.
+  // All groups share these texts, because formatting instants is most of the work.
   const rowStarts = Array.from(result.startMs, (ms) => `{"timestamp":"${formatInstant(ms)}"`)
   if (grouping === 'none') {
     const [group] = result.groups
@@ -78,12 +78,15 @@ export function writeQueryResult(result: QueryResult, grouping: 'none' | 'tags' 
   return `{"data":{"groups":{${groups.join(',')}}}${series}}`
 }
 
-/** Writes `[{"timestamp","value"}]`. With several aggregations, each has a field of its name instead of `value`. */
+/**
+ * Writes `[{"timestamp","value"}]`. With several aggregations, each aggregation has a field of its name instead of
+ * `value`.
+ */
 function writeRows(result: QueryResult, group: ResultGroup, rowStarts: readonly string[]): string {
   const { aggregations, fill } = result
   const lines = aggregations.map(({ name }) => fillLine(group, name, fill))
   const fields = aggregations.length === 1 ? [',"value":'] : aggregations.map(({ name }) => `,${JSON.stringify(name)}:`)
-  // Which buckets are shown depends on the group alone, so all lines show the same ones.
+  // The group alone decides which buckets are shown, so all of its lines show the same buckets.
   const buckets = lines[0]?.bucket ?? []
   let rows = ''
   for (let row = 0; row < buckets.length; row++) {

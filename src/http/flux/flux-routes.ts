@@ -41,14 +41,14 @@ export interface FluxOptions {
 
 export interface FluxLimits {
   readonly points: PointLimits
-  /** Maximum number of items in a batch. A combined batch may have so many events and so many metrics. */
+  /** Maximum number of items in a batch. A combined batch may have this many events and this many metrics. */
   readonly batchItemsMax: number
   readonly eventBytesMax: number
 }
 
 type NameRoute = { Params: { name: string } }
 
-/** The metrics routes of the Flux API. The caller sets the path prefix. */
+/** Registers the metric routes of the Flux API. The caller sets the path prefix. */
 export function registerFluxRoutes(app: FastifyInstance, { gateway, now, limits }: FluxOptions): void {
   const ingestOne = { onRequest: [requireScope(gateway, 'ingest', 'single'), requireJsonBody] }
   const ingestBatch = { onRequest: [requireScope(gateway, 'ingest', 'batch'), requireJsonBody] }

@@ -10,7 +10,7 @@ interface IngestOperation extends Pick<Operation, 'id' | 'tag' | 'summary'> {
   readonly result: string
 }
 
-/** Describes a route that stores one item. `errors`: the error codes of an invalid item. */
+/** Describes a route that stores one item. `errors` lists the error codes of an invalid item. */
 export function singleOperation(fields: IngestOperation, errors: readonly ErrorCode[]): Operation {
   const { input, result, ...operation } = fields
   return {

@@ -5,17 +5,20 @@ import { decodeFluxPoint, decodeParsedPoint, type StoredPoint } from '../../wire
 import { readJsonBody } from '../../wire/json-body.ts'
 import { writeStoredPoint } from './flux-responses.ts'
 
-/** What one request with one point needs. */
+/** The dependencies of `storePoint`. */
 export interface StorePointOptions {
   readonly gateway: Gateway
   readonly now: () => number
   readonly limits: { readonly points: PointLimits }
 }
 
-/** Longer bodies are parsed in steps. */
+/** Bodies longer than this are parsed in steps, so that they do not block the event loop. */
 const SHORT_BODY_BYTES = 16_384
 
-/** Stores the point of a body and returns the body of the response. Throws why the point was rejected. */
+/**
+ * Stores the point in the body of a request and returns the response body. Throws the rejection if the point is
+ * invalid.
+ */
 export async function storePoint(
   { gateway, now, limits }: StorePointOptions,
   project: string,

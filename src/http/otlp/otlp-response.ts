@@ -3,14 +3,14 @@ import type { ErrorCode, GatewayError } from '../../model/errors.ts'
 import { ProtobufWriter } from '../../wire/protobuf/protobuf-writer.ts'
 import { retryAfterSecondsOf, statusOf } from '../response/error-status.ts'
 
-/** Responses of OTLP/HTTP: a protobuf message in the encoding of the request, for errors too. */
+/** Responses of OTLP/HTTP. Errors are protobuf messages too; each response has the encoding of its request. */
 
 export type OtlpEncoding = 'protobuf' | 'json'
 
 const PROTOBUF = /^ *application\/(?:x-protobuf|protobuf) *(?:;|$)/i
 const JSON_TYPE = /^ *application\/json *(?:;|$)/i
 
-/** Undefined: OTLP has no such content type. */
+/** Returns the encoding of the request's body. Undefined: OTLP does not have this content type. */
 export function encodingOf({ headers }: FastifyRequest): OtlpEncoding | undefined {
   const type = headers['content-type'] ?? ''
   if (PROTOBUF.test(type)) return 'protobuf'
@@ -22,19 +22,19 @@ export interface PartialSuccess {
   readonly message: string
 }
 
-/** An `ExportMetricsServiceResponse`; empty when nothing was rejected. */
+/** Sends an `ExportMetricsServiceResponse`. It is empty if no point was rejected. */
 export function sendOtlpResponse(reply: FastifyReply, { rejected, message }: PartialSuccess): FastifyReply {
   if (encodingOf(reply.request) === 'protobuf') {
     const response = new ProtobufWriter()
     if (rejected > 0) response.bytes(1, new ProtobufWriter().uint(1, rejected).text(2, message).finish())
     return send(reply, 200, 'application/x-protobuf', response.finish())
   }
-  // 64-bit integers are text in JSON.
+  // The JSON mapping of protobuf writes 64-bit integers as text.
   const partialSuccess = { rejectedDataPoints: String(rejected), errorMessage: message }
   return send(reply, 200, 'application/json', JSON.stringify(rejected > 0 ? { partialSuccess } : {}))
 }
 
-/** Sends a `google.rpc.Status`. Clients retry 429, 502, 503 and 504, and nothing else. */
+/** Sends the error as a `google.rpc.Status`. Clients retry only the statuses 429, 502, 503 and 504. */
 export function sendOtlpError(reply: FastifyReply, { code, message }: GatewayError): FastifyReply {
   const status = otlpStatusOf(code)
   const retryAfterSeconds = code === 'request_timeout' ? 1 : retryAfterSecondsOf(code)
@@ -48,12 +48,12 @@ export function sendOtlpError(reply: FastifyReply, { code, message }: GatewayErr
   return send(reply, status, 'application/json', JSON.stringify({ code: rpcCode, message: text }))
 }
 
-/** A request that arrived too slowly may be sent again, for which OTLP has another status. */
+/** Returns 503 for a request that arrived too slowly: OTLP clients do not retry 408. */
 export function otlpStatusOf(code: ErrorCode): number {
   return code === 'request_timeout' ? 503 : statusOf(code)
 }
 
-/** `google.rpc.Code` by HTTP status; INTERNAL for others. */
+/** `google.rpc.Code` by HTTP status. All other statuses are INTERNAL. */
 const RPC_CODES: Readonly<Record<number, number>> = {
   400: 3,
   401: 16,
@@ -66,7 +66,7 @@ const RPC_CODES: Readonly<Record<number, number>> = {
   503: 14,
 }
 
-/** A text would get a charset, which OTLP does not have. */
+/** Sends the body as bytes: Fastify would add a charset to the content type of a text, and OTLP does not have one. */
 function send(reply: FastifyReply, status: number, contentType: string, body: string | Uint8Array): FastifyReply {
   return reply
     .code(status)

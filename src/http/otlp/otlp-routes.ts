@@ -18,11 +18,10 @@ import { encodingOf, otlpStatusOf, type PartialSuccess, sendOtlpResponse } from 
 
 /**
  * OTLP/HTTP for metrics (https://opentelemetry.io/docs/specs/otlp/#otlphttp): `POST /v1/metrics`, in protobuf or JSON.
- * Rejected points are reported as a partial success, the others are stored.
+ * Valid points are stored; rejected points are reported as a partial success.
  *
- * A client that does not hear of a success sends the same bytes again. Gauges and running totals may arrive twice.
- * Deltas may not, so a request with deltas carries a marker: the hash of its body, which holds series, start and end of
- * each of them.
+ * A client that receives no response sends the same bytes again. Gauges and running totals may be stored twice. Deltas may not, so a request with deltas gets an idempotency key: the hash of its body, which
+ * contains the series, the start and the end of each delta.
  */
 export interface OtlpRoutesOptions {
   readonly gateway: Gateway
@@ -32,9 +31,9 @@ export interface OtlpRoutesOptions {
 
 export interface OtlpLimits {
   readonly points: PointLimits
-  /** Points of one request. */
+  /** Maximum number of points in a request. */
   readonly requestPointsMax: number
-  /** Attributes of resources and scopes that become tags, beside the instance of a service. */
+  /** Resource and scope attributes that become tags, in addition to the service's name and instance. */
   readonly otlpTags: readonly string[]
 }
 
@@ -60,7 +59,7 @@ function requireOtlpBody(request: FastifyRequest, _reply: FastifyReply, done: (e
   }
 }
 
-/** The body of the result is the partial success as JSON, whatever the encoding of the request. */
+/** Stores the points of a request. The body of the result is the partial success as JSON, for both encodings. */
 async function store(
   request: FastifyRequest,
   trackOptions: TrackOptions,
@@ -73,8 +72,8 @@ async function store(
   const changes = histograms.begin(project)
   const nowMs = options.now()
   try {
-    const { decode, isMarked } = await read(request, body, otlpOptions(options, nowMs, changes))
-    const { idempotencyKey = isMarked ? markerOf(body) : undefined } = trackOptions
+    const { decode, needsKey } = await read(request, body, otlpOptions(options, nowMs, changes))
+    const { idempotencyKey = needsKey ? idempotencyKeyOf(body) : undefined } = trackOptions
     const rejected = await gateway.track(project, decode, idempotencyKey === undefined ? {} : { idempotencyKey })
     return { status: 200, body: JSON.stringify(partialSuccessOf(rejected)) }
   } catch (error) {
@@ -90,25 +89,25 @@ function otlpOptions({ limits }: OtlpRoutesOptions, nowMs: number, histograms: H
 
 interface ReadBody {
   readonly decode: (sink: PointSink) => Steps<void>
-  /** Whether it must not count twice. */
-  readonly isMarked: boolean
+  /** Whether the request has points that must not be stored twice. */
+  readonly needsKey: boolean
 }
 
 async function read(request: FastifyRequest, body: Uint8Array, options: OtlpOptions): Promise<ReadBody> {
   if (encodingOf(request) === 'protobuf') {
-    const isMarked = await runPaced(needsMarker(body), new Pacer())
-    return { decode: (sink) => decodeOtlpProtobuf(body, sink, options), isMarked }
+    const needsKey = await runPaced(needsMarker(body), new Pacer())
+    return { decode: (sink) => decodeOtlpProtobuf(body, sink, options), needsKey }
   }
   const json = await readJsonBody(body)
-  const isMarked = await runPaced(needsJsonMarker(json), new Pacer())
-  return { decode: (sink) => decodeOtlpJson(json, sink, options), isMarked }
+  const needsKey = await runPaced(needsJsonMarker(json), new Pacer())
+  return { decode: (sink) => decodeOtlpJson(json, sink, options), needsKey }
 }
 
-function markerOf(body: Uint8Array): string {
+function idempotencyKeyOf(body: Uint8Array): string {
   return `otlp-${createHash('sha256').update(body).digest('hex')}`
 }
 
-/** Reasons in the message of a partial success. */
+/** Maximum number of reasons in the message of a partial success. */
 const REASONS_MAX = 3
 
 function partialSuccessOf(rejected: readonly ItemError[]): PartialSuccess {

@@ -19,9 +19,10 @@ import { retryAfterSecondsOf, statusOf } from '../response/error-status.ts'
 import { serveIdempotently } from '../server/idempotency.ts'
 
 /**
- * Prometheus remote write 1.0 and 2.0 (https://prometheus.io/docs/specs/prw/): `POST /api/v1/write`. Samples that can be
- * stored are stored; when others cannot, the status is 400 and nothing should be sent again. A sender retries 5xx, and
- * 429 if it is told to. Samples may arrive twice. Native histograms may not, so a request with them carries a marker.
+ * Prometheus remote write 1.0 and 2.0 (https://prometheus.io/docs/specs/prw/): `POST /api/v1/write`. Valid samples are
+ * stored. If some are invalid, the status is 400, and the sender must not retry. A sender retries 5xx, and 429 if it is
+ * configured to do so. Samples may be stored twice. Native histograms may not, so a request with them gets an
+ * idempotency key.
  */
 export interface RemoteWriteOptions {
   readonly gateway: Gateway
@@ -35,18 +36,18 @@ export interface RemoteWriteLimits {
   readonly bodyBytesMax: number
 }
 
-interface Memory {
+interface SenderState {
   readonly histograms: CumulativeHistograms
   readonly metadata: MetadataMemory
 }
 
 export function registerRemoteWriteRoute(app: FastifyInstance, options: RemoteWriteOptions): void {
   const { gateway, now } = options
-  const memory: Memory = { histograms: new CumulativeHistograms(now()), metadata: new MetadataMemory() }
+  const senderState: SenderState = { histograms: new CumulativeHistograms(now()), metadata: new MetadataMemory() }
   const onRequest = [requireScope(gateway, 'ingest', 'write'), requireWriteBody]
   app.post('/write', { onRequest, config: { openapi: WRITE } }, async (request, reply) => {
     const saved = await serveIdempotently(gateway, request, (trackOptions) =>
-      store(request, trackOptions, memory, options),
+      store(request, trackOptions, senderState, options),
     )
     const { samples, histograms, message }: WriteOutcome = JSON.parse(saved.body)
     reply.headers({
@@ -60,11 +61,11 @@ export function registerRemoteWriteRoute(app: FastifyInstance, options: RemoteWr
   })
 }
 
-/** What the response says; the body of the saved response as JSON. */
+/** The outcome of a request. It is the body of the saved response, as JSON. */
 interface WriteOutcome {
   readonly samples: number
   readonly histograms: number
-  /** Why some were not stored; empty when all were. */
+  /** Why some samples were not stored. Empty if all were stored. */
   readonly message: string
 }
 
@@ -73,8 +74,8 @@ const V1 = 'prometheus.WriteRequest'
 const V2 = 'io.prometheus.write.v2.Request'
 
 /**
- * Refuses other content types and encodings before the body is read. Removes the encoding from the request: the route
- * decompresses Snappy itself, of which nothing else knows.
+ * Rejects other content types and encodings before the body is read. Removes the header `content-encoding`, because
+ * this route decompresses Snappy itself and the general body reader does not know it.
  */
 function requireWriteBody(request: FastifyRequest, _reply: FastifyReply, done: (error?: Error) => void): void {
   const { 'content-encoding': encoding = 'snappy' } = request.headers
@@ -89,7 +90,7 @@ function requireWriteBody(request: FastifyRequest, _reply: FastifyReply, done: (
   }
 }
 
-/** Without a parameter it is 1.0. */
+/** Returns the protocol version that the content type names. Without the parameter `proto` it is 1.0. */
 function protocolOf({ headers }: FastifyRequest): typeof V1 | typeof V2 | undefined {
   const match = CONTENT_TYPE.exec(headers['content-type'] ?? '')
   const proto = match === null ? undefined : (match[1] ?? V1)
@@ -99,12 +100,12 @@ function protocolOf({ headers }: FastifyRequest): typeof V1 | typeof V2 | undefi
 async function store(
   request: FastifyRequest,
   trackOptions: TrackOptions,
-  { histograms, metadata }: Memory,
+  { histograms, metadata }: SenderState,
   { gateway, now, limits }: RemoteWriteOptions,
 ): Promise<SavedResponse> {
   const project = projectOf(request)
   const compressed = bodyBytesOf(request)
-  // The budget of bodies counts what it becomes before it takes memory.
+  // The body budget counts the decompressed size before memory is allocated for it.
   request.bodyCharge?.take(snappyLength(compressed, limits.bodyBytesMax))
   const body = await runPaced(decompressSnappy(compressed), new Pacer())
   const isV1 = protocolOf(request) === V1
@@ -126,7 +127,7 @@ async function store(
     written = yield* isV1 ? decodeWriteRequestV1(body, sink, options) : decodeWriteRequestV2(body, sink, options)
   }
   try {
-    const { idempotencyKey = hasHistograms ? markerOf(body) : undefined } = trackOptions
+    const { idempotencyKey = hasHistograms ? idempotencyKeyOf(body) : undefined } = trackOptions
     const rejected = await gateway.track(project, decode, idempotencyKey === undefined ? {} : { idempotencyKey })
     const outcome = outcomeOf(written, rejected)
     return { status: outcome.message === '' ? 204 : 400, body: JSON.stringify(outcome) }
@@ -137,8 +138,8 @@ async function store(
 }
 
 /**
- * Keeps metadata. A metric that has samples already keeps the type that they gave it: the store knows, this process may
- * not.
+ * Keeps metadata of metric families. A metric that already has samples keeps the type from its first sample: the store
+ * knows this type even if this process does not.
  */
 async function remember(
   gateway: Gateway,
@@ -159,11 +160,11 @@ async function remember(
   }
 }
 
-function markerOf(body: Uint8Array): string {
+function idempotencyKeyOf(body: Uint8Array): string {
   return `write-${createHash('sha256').update(body).digest('hex')}`
 }
 
-/** Reasons in the text of a response. */
+/** Maximum number of reasons in the text of a response. */
 const REASONS_MAX = 3
 
 function outcomeOf({ items, histogramItems }: Written, rejected: readonly ItemError[]): WriteOutcome {
@@ -179,7 +180,7 @@ function outcomeOf({ items, histogramItems }: Written, rejected: readonly ItemEr
   }
 }
 
-/** Sends an error as text, which senders log. */
+/** Sends an error as text. Senders write this text to their logs. */
 export function sendWriteError(reply: FastifyReply, { code, message }: GatewayError): FastifyReply {
   const retryAfterSeconds = code === 'request_timeout' ? 1 : retryAfterSecondsOf(code)
   if (retryAfterSeconds !== undefined) reply.header('retry-after', retryAfterSeconds)
@@ -188,7 +189,7 @@ export function sendWriteError(reply: FastifyReply, { code, message }: GatewayEr
   return sendText(reply, status, `${code}: ${message}`)
 }
 
-/** A request that arrived too slowly may be sent again. */
+/** Returns 503 for a request that arrived too slowly: senders do not retry 408. */
 export function writeStatusOf(code: ErrorCode): number {
   return code === 'request_timeout' ? 503 : statusOf(code)
 }
