@@ -20,8 +20,9 @@ import { encodingOf, otlpStatusOf, type PartialSuccess, sendOtlpResponse } from 
  * OTLP/HTTP for metrics (https://opentelemetry.io/docs/specs/otlp/#otlphttp): `POST /v1/metrics`, in protobuf or JSON.
  * Valid points are stored; rejected points are reported as a partial success.
  *
- * A client that receives no response sends the same bytes again. Gauges and running totals may be stored twice. Deltas may not, so a request with deltas gets an idempotency key: the hash of its body, which
- * contains the series, the start and the end of each delta.
+ * A client that receives no response sends the same bytes again. Gauges and running totals may be stored twice. Deltas
+ * may not, so a request with deltas gets an idempotency key: the hash of its body, which contains the series, the start
+ * and the end of each delta.
  */
 export interface OtlpRoutesOptions {
   readonly gateway: Gateway

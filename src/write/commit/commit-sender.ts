@@ -25,12 +25,12 @@ import type { Step } from './commit-steps.ts'
 type AttemptState = 'sending' | 'fencing' | 'stored' | 'fenced'
 
 /**
- * Why the store refused a commit: a metric was deleted meanwhile, or the store holds something else than was read from
- * it.
+ * Why the store refused a commit: a metric was deleted in the meantime, or the store no longer matches what was read
+ * from it.
  */
 export type Refusal = 'metric_deleted' | 'store_changed'
 
-/** What became of the commits of a step, by partition. */
+/** The outcome of each partition's commit in a step. */
 export type StepOutcome = ReadonlyMap<number, 'stored' | Refusal>
 
 interface CommitAttempt {
@@ -38,9 +38,9 @@ interface CommitAttempt {
   writer: string
   number: number
   readonly parts: readonly EncodedPart[]
-  /** The parts as they are sent. */
+  /** The parts that are sent to the store, with the series that they announce. */
   sent: readonly CommitPart[]
-  /** The series that each part announces, and the version of the registry that knew the others. */
+  /** The series that each part announces, and the registry version under which all other series are registered. */
   announced: readonly (readonly Series[])[]
   version: number
   state: AttemptState
@@ -58,14 +58,14 @@ export interface CommitContext extends ReplayContext {
 }
 
 export interface CommitHooks extends ReplayHooks {
-  /** The store has not responded for as long as a request may wait. Called repeatedly. */
+  /** Called repeatedly while the store has not responded for longer than a request may wait. */
   onUnavailable(): void
 }
 
 export interface StepHooks {
-  /** The requests behind the step have waited as long as they may; the outcome of its commits is unknown. */
+  /** Called when the requests of the step have waited for the maximum time. The outcome of its commits is unknown. */
   onWaitOver(commits: number): void
-  /** A defect of the gateway. */
+  /** Called for a defect of the gateway. */
   onDefect(cause: unknown): void
 }
 
@@ -86,12 +86,12 @@ export class CommitSender {
     this.#replay = new Replay(context, partitions, this.#availability, hooks)
   }
 
-  /** The store has taken no commits for longer than a request may wait. */
+  /** Whether the store has taken no commits for longer than a request may wait. */
   get isUnavailable(): boolean {
     return this.#availability.isUnavailable
   }
 
-  /** The store may have lost writes: `verify` has to run before the next commit. */
+  /** Whether the store may have lost writes. `verify` must then run before the next commit. */
   get mayHaveLostWrites(): boolean {
     return this.#replay.mayHaveLostWrites
   }
@@ -105,13 +105,13 @@ export class CommitSender {
     return this.#replay.verify()
   }
 
-  /** Keeps an acknowledged deletion for a replay. */
+  /** Keeps an acknowledged deletion, so that it can be replayed after lost writes. */
   retainDeletion(deletion: MetricDeletion): void {
     this.#replay.retainDeletion(deletion)
   }
 
   /**
-   * From now on a store that does not respond is retried only as long as requests wait. To be called again after the
+   * From now on, a store that does not respond is retried only as long as requests wait. Must be called again after the
    * last commit.
    */
   close(): void {
@@ -120,8 +120,8 @@ export class CommitSender {
   }
 
   /**
-   * Commits a step and resolves when every outcome is final. `encodedIn` is the version of the registry when the step
-   * was encoded. A defect is reported to `onDefect` and not thrown; then too the numbers are fenced.
+   * Commits a step and resolves when every outcome is final. `encodedIn` is the registry version when the step was
+   * encoded. A defect is reported to `onDefect` instead of being thrown; the numbers are then fenced too.
    */
   async commit(step: Step, encodedIn: number, { onWaitOver, onDefect }: StepHooks): Promise<StepOutcome> {
     const attempts = this.#startAttempts(step, encodedIn)
@@ -172,7 +172,7 @@ export class CommitSender {
   }
 
   /**
-   * Sends attempts until all are in a final state. Some are left only when the gateway closes and the store does not
+   * Sends attempts until all are in a final state. Some are left only if the gateway closes while the store does not
    * respond.
    */
   async #finishAll(attempts: readonly CommitAttempt[], wait: StoreWait): Promise<void> {
@@ -188,7 +188,7 @@ export class CommitSender {
         if (watermark !== undefined) behind.set(open[i]!.partition, watermark)
       }
       const hasNoResponse = outcomes.includes(undefined)
-      // One call per commit from now on: a partition that does not respond must not hide the outcomes of the others.
+      // From now on, one call per commit: a partition that does not respond must not delay the outcomes of the others.
       if (hasNoResponse) separately = true
       if (hasNoResponse && this.#isClosing && wait.isOver) return
       if (behind.size > 0) {
@@ -200,9 +200,9 @@ export class CommitSender {
     }
   }
 
-  /** Moves an attempt to its next state. Returns the store's watermark when the partition needs a replay first. */
+  /** Moves an attempt to its next state. Returns the store's watermark if the partition needs a replay first. */
   #handle(attempt: CommitAttempt, outcome: AppendOutcome | undefined): number | undefined {
-    // No response: the attempt is repeated.
+    // The store did not respond, so the attempt is repeated.
     if (outcome === undefined) return undefined
     const { status } = outcome
     switch (status) {
@@ -219,7 +219,7 @@ export class CommitSender {
     }
   }
 
-  /** The number of the attempt is taken. */
+  /** Moves an attempt to its final state after the store has taken its number. */
   #finish(attempt: CommitAttempt, outcome: Stored): undefined {
     const { partition, number, parts, state } = attempt
     switch (state) {
@@ -246,7 +246,7 @@ export class CommitSender {
     let bytes = 0
     for (const [i, { part }] of parts.entries()) {
       if (skipped?.includes(i) !== true) bytes += blockBytes(part)
-      // A skipped part announced nothing. After a lost response nobody knows which parts were skipped.
+      // A skipped part announced nothing. After a lost response it is unknown which parts were skipped.
       const hasAnnounced = part.marker === undefined || skipped?.includes(i) === false
       if (!hasAnnounced || version !== registry.version) continue
       for (const series of announced[i]!) registry.register(series)
@@ -255,8 +255,8 @@ export class CommitSender {
   }
 
   /**
-   * The store refused the commit, and nothing of it counts. The number is fenced nevertheless, because an earlier
-   * attempt may still arrive. The retry of a request reads the refused metrics again.
+   * Handles a commit that the store refused: none of its points count. The number is fenced nevertheless, because an
+   * earlier attempt may still arrive. When a request is retried, it reads the refused metrics again.
    */
   #refuse(attempt: CommitAttempt, { metricIds, deleted }: Conflict): undefined {
     const { registry, events } = this.#context
@@ -274,7 +274,7 @@ export class CommitSender {
     fence(attempt)
   }
 
-  /** Fences all open attempts after a defect. When even that fails, their partitions get new writer names. */
+  /** Fences all open attempts after a defect. If fencing fails too, their partitions get new writer names. */
   async #fenceAll(attempts: readonly CommitAttempt[], wait: StoreWait): Promise<void> {
     for (const attempt of attempts) if (isOpen(attempt)) fence(attempt)
     try {
@@ -284,7 +284,7 @@ export class CommitSender {
     }
   }
 
-  /** After a replay: the attempt follows the replayed commits, and announces all of its series. */
+  /** Renumbers an attempt after a replay: it follows the replayed commits and announces all of its series. */
   #renumber(attempt: CommitAttempt): void {
     const { numbers, now } = this.#context
     const { partition } = attempt
@@ -297,14 +297,14 @@ export class CommitSender {
     this.#announceAll(attempt)
   }
 
-  /** Prepares an attempt for a store that may know none of its series. */
+  /** Prepares an attempt for a store that may not know any of its series. */
   #announceAll(attempt: CommitAttempt): void {
     attempt.sent = announcingAll(attempt.parts)
     attempt.announced = attempt.parts.map(({ series }) => series)
     attempt.version = this.#context.registry.version
   }
 
-  /** Gives the partition a new writer name with numbers from 1, because the old numbers cannot be trusted. */
+  /** Gives the partition a new writer name, with numbers from 1, because the old numbers cannot be trusted. */
   #restart(attempt: CommitAttempt, reason: string, cause?: unknown): undefined {
     const { numbers, retained, events } = this.#context
     const { partition } = attempt

@@ -4,20 +4,20 @@ import type { MetricTouch, SetMembers } from '../../store/store.ts'
 import { type EncodedPart, seriesTouches } from '../round/encode-round.ts'
 
 /**
- * Divides a round into steps, each one commit per partition, that occupy a store for some milliseconds. A store applies
- * a commit without interruption, so a large one would delay all other requests and might not finish before the timeout
- * of its call.
+ * Divides a round into steps. A step is one commit for each partition, and keeps a store busy for a few milliseconds. A
+ * store applies a commit without interruption, so a large commit would delay all other requests and could exceed the
+ * timeout of its call.
  *
- * Costs are estimated microseconds of a Redis server. New series and set members of a part are moved to commits of
- * their own in front of it when they cost too much. These need no marker: registering a series and adding a member are
- * idempotent.
+ * Costs are estimated in microseconds of a Redis server. If the new series and set members of a part cost too much,
+ * they are moved to separate commits before the part. These commits need no marker: registering a series and adding a
+ * member are idempotent.
  */
 export const STEP_COST_MAX = 6_000
 
 const PART_COST = 20
 const METRIC_COST = 10
 const SERIES_COST = 5
-/** A bucket of a set at all resolutions of sets, and a member in it. */
+/** The cost of a set's bucket at all of its resolutions, and the cost of a member in it. */
 const BUCKET_COST = 60
 const MEMBER_COST = 0.6
 const EVENT_COST = 3
@@ -26,10 +26,13 @@ const BYTES_PER_COST = 2_048
 const SERIES_SPLIT = Math.floor(STEP_COST_MAX / (SERIES_COST + METRIC_COST))
 const MEMBERS_SPLIT = Math.floor(STEP_COST_MAX / 2 / MEMBER_COST)
 
-/** Parts by partition: one commit for each partition. */
+/** The parts of each partition. Each partition gets one commit. */
 export type Step = ReadonlyMap<number, readonly EncodedPart[]>
 
-/** The steps of a round. The parts of a partition keep their order. Yields between parts: a round may be large. */
+/**
+ * Returns the steps of a round. The parts of a partition keep their order. Yields between parts, because a round may be
+ * large.
+ */
 export function* commitSteps(parts: Step): Steps<Step[]> {
   const steps: Step[] = []
   let step = new Map<number, EncodedPart[]>()
@@ -53,7 +56,10 @@ export function* commitSteps(parts: Step): Steps<Step[]> {
   return steps
 }
 
-/** Groups of parts that need the same commit: a part whose block lists no metric continues the part before it. */
+/**
+ * Yields groups of parts that must be in the same commit: a part whose block lists no metric continues the previous
+ * part.
+ */
 function* unitsOf(parts: readonly EncodedPart[]): Iterable<readonly EncodedPart[]> {
   let unit: EncodedPart[] = []
   for (const part of parts) {
@@ -74,7 +80,7 @@ function* unitsOf(parts: readonly EncodedPart[]): Iterable<readonly EncodedPart[
   if (unit.length > 0) yield unit
 }
 
-/** Yields new series and members in parts of their own, and returns the rest of the part. */
+/** Yields separate parts with new series and members, and returns the rest of the part. */
 function* piecesOf(whole: EncodedPart): Generator<EncodedPart, EncodedPart, undefined> {
   const { part, announced, series } = whole
   const touches = new Map(part.metrics.map((touch) => [formatId(touch.metricId), withoutPoints(touch)]))
@@ -94,7 +100,7 @@ function* piecesOf(whole: EncodedPart): Generator<EncodedPart, EncodedPart, unde
     const byId = new Map(series.map((known) => [keyOf(known.metric.row!.metricId, known.id!), known]))
     for (const chunk of memberChunks(part.members)) {
       const metrics = touchesOf(new Set(chunk.map(({ metricId }) => metricId)))
-      // The buckets of a series mostly share its id: as objects they are compared without writing them out.
+      // Most buckets of a series share the same id object, so the map compares objects and need not format the ids.
       const sets = new Map(chunk.map((set) => [set.seriesId, set])).values()
       const known = new Set([...sets].flatMap(({ metricId, seriesId }) => byId.get(keyOf(metricId, seriesId)) ?? []))
       yield { part: { ...empty, metrics, members: chunk }, announced: [], series: [...known], points: 0 }

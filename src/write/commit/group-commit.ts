@@ -11,42 +11,45 @@ import { type CommitContext, CommitSender, type Refusal, type StepOutcome } from
 import { commitSteps, type Step } from './commit-steps.ts'
 
 export interface GroupEvents extends ReplayEvents {
-  /** The outcome of a step's commits is final, stored or not, after this time. */
+  /**
+   * Called when the outcome of all commits of a step is final, whether stored or not. `durationMs` is the time they
+   * took.
+   */
   roundEnded(durationMs: number): void
 }
 
 export interface GroupContext extends CommitContext {
   readonly events: GroupEvents
   readonly rounds: RoundContext
-  /** Returns a name that no block has had. */
+  /** Returns a block name that was never used before. */
   blockName(partition: number): string
-  /** The store lost writes in some partition of the group. */
+  /** Called when the store lost writes in a partition of the group. */
   onWritesLost(): void
 }
 
-/** What a request brings for the partitions of a group. */
+/** The points and events of a request that belong to the partitions of one group. */
 export interface Share {
   readonly batch: PointBatch
-  /** Points of the batch that lie in the group; undefined: all. */
+  /** Positions of the batch's points that belong to the group. Undefined: all points. */
   readonly positions: readonly number[] | undefined
   readonly events: readonly PlacedEvent[]
 }
 
-/** A round that holds the points of one large request. */
+/** A round that contains the points of one large request. */
 export interface FoldedRound {
   readonly round: Round
   readonly points: number
 }
 
 interface Waiting {
-  /** Where its points are; a deletion has none. */
+  /** The round with the request's points. A deletion has none. */
   readonly round?: Round
   readonly request?: number
   resolve(): void
   reject(error: GatewayError): void
 }
 
-/** A round that takes no more points, on its way into the store. */
+/** A round that accepts no more points and is being committed. */
 interface ClosedRound {
   readonly waiting: readonly Waiting[]
   /** The steps that are not committed yet. */
@@ -54,27 +57,28 @@ interface ClosedRound {
   /** Version of the registry when the steps were encoded. */
   readonly encodedIn: number
   readonly bytes: number
-  /** Partitions in which a commit of the round was stored, and those in which one was refused. */
+  /** Partitions in which a commit of the round was stored, and partitions in which a commit was refused. */
   readonly storedIn: Set<number>
   readonly refusedIn: Map<number, Refusal>
-  /** The requests have been rejected: steps that are left are dropped. */
+  /** Whether the requests have been rejected. The remaining steps are then dropped. */
   isRejected: boolean
 }
 
 /**
- * Closed rounds at a time. A small one goes between the steps of a large one, and waits for one step of each of the
- * others at most.
+ * Maximum number of closed rounds. Rounds take turns step by step, so a small round waits for at most one step of each
+ * other round.
  */
 const ROUNDS_MAX = 4
 
-/** Round numbers are unique in this process. */
+/** Number of the latest round. Round numbers are unique in this process. */
 let epoch = 0
 
 /**
  * Group commit for partitions that are served together. All requests that arrive during a commit are folded into one
- * round and share the next commit; each is answered when the store has committed its points. There is no timer: an idle
- * gateway commits at once, a busy one as fast as the store responds, and the busier it is the more requests share a
- * commit. A large round takes several commits (`commit-steps.ts`), and the rounds after it go in between.
+ * round and share the next commit; each request is acknowledged when its points are committed. There is no timer: an
+ * idle gateway commits at once, and a busy one commits as fast as the store responds. The higher the load, the more
+ * requests share a commit. A large round needs several commits (`commit-steps.ts`); commits of later rounds run between
+ * them.
  *
  * `commit-sender.ts` makes each commit count exactly once.
  */
@@ -82,14 +86,14 @@ export class GroupCommit {
   readonly #context: GroupContext
   readonly #sender: CommitSender
   #open: Round
-  /** Rounds of one request: requests with an idempotency key, and those with many points. */
+  /** Rounds with a single request: requests with an idempotency key, and requests with many points. */
   #marked: Round[] = []
   #openBytes = 0
   #waiting: Waiting[] = []
-  /** A deletion waits: what has been folded so far must be stored before the open round is closed. */
+  /** Whether a deletion waits. All points folded before it must be stored before the open round is closed. */
   #isBarrier = false
   #rounds: ClosedRound[] = []
-  /** Bytes of the round that is being encoded. */
+  /** Size of the round that is being encoded. */
   #encodingBytes = 0
   #running: Promise<void> | undefined
 
@@ -103,26 +107,26 @@ export class GroupCommit {
     this.#open = new Round(++epoch, context.rounds)
   }
 
-  /** The store has taken no commits for longer than a request may wait. */
+  /** Whether the store has taken no commits for longer than a request may wait. */
   get isUnavailable(): boolean {
     return this.#sender.isUnavailable
   }
 
-  /** Bytes that wait for a commit. */
+  /** Size of the data that waits for a commit. */
   get openBytes(): number {
     let openBytes = this.#openBytes + this.#encodingBytes
     for (const { bytes } of this.#rounds) openBytes += bytes
     return openBytes
   }
 
-  /** Resolves when the group is idle; undefined when it is. */
+  /** Resolves when the group is idle. Undefined if it is idle already. */
   get running(): Promise<void> | undefined {
     return this.#running
   }
 
   /**
-   * Folds what a request brings into the open round, with a marker into a round of its own. Resolves, with the number
-   * of points, when all of it is stored. Returns undefined when there was nothing.
+   * Folds a request into the open round, or into a separate round if it has a marker. Resolves, with the number of
+   * points, when all of it is stored. Returns undefined if the request has no points or events.
    */
   add(
     { batch, positions, events }: Share,
@@ -145,14 +149,14 @@ export class GroupCommit {
     return stored
   }
 
-  /** Folds many points in steps into a round of their own, for `add`. */
+  /** Folds many points in steps into a separate round, which is then passed to `add`. */
   async foldInSteps({ batch, positions }: Share, marker: Marker | undefined, pace: Pace): Promise<FoldedRound> {
     const round = new Round(++epoch, this.#context.rounds, marker)
     return { round, points: await runPaced(round.foldInSteps(batch, positions), pace) }
   }
 
   /**
-   * Deletes a metric of the group, after everything folded so far is stored: points accepted before are deleted with
+   * Deletes a metric of the group after all points folded so far are stored. Points accepted before are deleted with
    * the metric.
    */
   async deleteMetric(deletion: MetricDeletion): Promise<boolean> {
@@ -168,13 +172,13 @@ export class GroupCommit {
     return existed
   }
 
-  /** Has the store checked for lost writes before the next commit. */
+  /** Makes the group check the store for lost writes before the next commit. */
   suspectLostWrites(): void {
     this.#sender.suspectLostWrites()
   }
 
   /**
-   * From now on a store that does not respond is retried only as long as requests wait. To be called again after the
+   * From now on, a store that does not respond is retried only as long as requests wait. Must be called again after the
    * last commit.
    */
   close(): void {
@@ -187,7 +191,7 @@ export class GroupCommit {
 
   /** Commits until no round is left. Lost writes are replayed first. */
   async #run(): Promise<void> {
-    // Requests that arrived in the same turn of the event loop share the first round.
+    // Requests that arrive in the same turn of the event loop share the first round.
     await new Promise(setImmediate)
     while (this.#waiting.length > 0 || this.#rounds.length > 0 || this.#sender.mayHaveLostWrites) {
       if (this.#sender.mayHaveLostWrites) await this.#sender.verify()
@@ -196,7 +200,7 @@ export class GroupCommit {
     this.#running = undefined
   }
 
-  /** Commits one step of the round that is next; rounds take turns. */
+  /** Commits one step of the next round. Rounds take turns. */
   async #commitNext(): Promise<void> {
     if (this.#waiting.length > 0 && this.#rounds.length < (this.#isBarrier ? 1 : ROUNDS_MAX)) await this.#closeOpen()
     const round = this.#rounds.shift()
@@ -230,7 +234,7 @@ export class GroupCommit {
     }
   }
 
-  /** Encodes the open round. Requests that arrive meanwhile go into the next one. */
+  /** Encodes the open round. Requests that arrive during the encoding are folded into the next round. */
   async #closeOpen(): Promise<void> {
     const rounds = [this.#open, ...this.#marked]
     const waiting = this.#waiting
@@ -259,8 +263,8 @@ export class GroupCommit {
   }
 
   /**
-   * The parts of all rounds by partition, and what of each cannot be encoded. The points of requests without a key come
-   * first.
+   * Returns the encoded parts of all rounds by partition, and the encoding faults of each round. Points of requests
+   * without an idempotency key come first.
    */
   async #encode(rounds: readonly Round[]) {
     const { now, blockName } = this.#context
@@ -271,7 +275,7 @@ export class GroupCommit {
       const encoded = await round.encode(nowMs, blockName)
       if (encoded.faults.length > 0) {
         faults.set(round, encoded.faults)
-        // A request with a key is stored whole or not at all.
+        // A request with an idempotency key is stored completely or not at all.
         if (round !== rounds[0]) continue
       }
       for (const [partition, added] of encoded.parts) {
@@ -283,7 +287,7 @@ export class GroupCommit {
     return { parts, faults }
   }
 
-  /** Rejects the requests that wait behind the step in progress. */
+  /** Rejects the requests that wait for the step in progress. */
   #rejectWaiting(): void {
     const nothingStored = new GatewayError('store_unavailable', 'the store does not respond; nothing was stored')
     for (const round of this.#rounds) {
@@ -323,7 +327,7 @@ function respond({ waiting, storedIn, refusedIn }: ClosedRound): void {
   }
 }
 
-/** Rejects a request with points that cannot be encoded. Returns whether it has any. */
+/** Rejects a request if some of its points could not be encoded. Returns whether that is the case. */
 function rejectFaulty(
   { round, request, reject }: Waiting,
   faults: ReadonlyMap<Round, readonly EncodingFault[]>,
@@ -335,7 +339,7 @@ function rejectFaulty(
   return true
 }
 
-/** An error that does not say whether the points were stored. */
+/** Returns an error for a request whose outcome is unknown: its points may or may not be stored. */
 export function outcomeUnknown(message: string, cause?: unknown): GatewayError {
   return new GatewayError('store_unavailable', message, { details: { outcome: 'unknown' }, cause })
 }

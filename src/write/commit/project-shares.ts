@@ -1,6 +1,6 @@
 /**
- * Bytes that each project has waiting for a commit. When the gateway is full, a project may add more only while it
- * holds less than an equal share, so the large requests of one project do not make the gateway refuse those of another.
+ * Number of bytes of each project that wait for a commit. When the gateway is full, a project may add more only while
+ * it has less than an equal share. So large requests of one project do not cause rejections for other projects.
  */
 export class ProjectShares {
   readonly #bytesByProject = new Map<string, number>()
@@ -11,7 +11,7 @@ export class ProjectShares {
     else this.#bytesByProject.delete(project)
   }
 
-  /** Whether a project holds its equal share of `bytesMax` or more. */
+  /** Whether the project has its equal share of `bytesMax` or more. */
   isUsedUp(project: string, bytesMax: number): boolean {
     const own = this.#bytesByProject.get(project)
     return own !== undefined && own >= bytesMax / this.#bytesByProject.size

@@ -22,11 +22,11 @@ import { type FoldedRound, GroupCommit, type GroupEvents, outcomeUnknown, type S
 import { ProjectShares } from './project-shares.ts'
 
 export interface WriterSettings extends CommitSettings, RoundSettings, RegistryLimits {
-  /** Bytes of rollups that wait for a commit; beyond it requests are refused. */
+  /** Maximum size of rollups that wait for a commit. Beyond it, requests are refused. */
   readonly pendingBytesMax: number
 }
 
-/** The bounds that are constants. */
+/** Limits of the writer that are not configurable. */
 export const WRITER_BOUNDS = {
   entriesMax: SERIES_HELD_MAX,
   itemMemoryBytesMax: ITEM_MEMORY_BYTES,
@@ -45,12 +45,12 @@ const BATCH_POOL_MAX = 16
 const SORTED_AT_ONCE_MAX = 10_000
 
 /**
- * Takes the points of requests and resolves when they are durable. Partitions that the store serves together share a
- * commit (`group-commit.ts`). A request with points for several groups waits for all of them. A group whose server does
- * not respond delays only the requests that need it.
+ * Stores the points of requests, and resolves when they are durable. Partitions that are served together share a commit
+ * (`group-commit.ts`). A request with points for several groups waits for all of them. A group whose server does not
+ * respond delays only the requests that need it.
  */
 export class Writer {
-  /** What was acknowledged since the start. */
+  /** Number of points and events that were acknowledged since the start. */
   readonly totals: WriterTotals = { points: 0, events: 0 }
   readonly #settings: WriterSettings
   readonly #registry: Registry
@@ -60,9 +60,9 @@ export class Writer {
   readonly #newPace: () => Pace
   readonly #retained: RetainedCommits
   readonly #groups: readonly GroupCommit[]
-  /** By partition. */
+  /** The group of each partition. */
   readonly #groupOf: readonly GroupCommit[]
-  /** Prefix of its block names. */
+  /** Random name of this writer: the prefix of its block names. */
   readonly #name = randomBytes(16).toString('hex')
   #blocks = 0
   #pendingDecodes = 0
@@ -105,21 +105,23 @@ export class Writer {
     this.#groupOf = groupOf
   }
 
-  /** Bytes that wait: rollups for a commit, and requests for what the store knows about their metrics and series. */
+  /**
+   * Size of all data that waits: rollups for a commit, and requests whose metrics and series are read from the store.
+   */
   get pendingBytes(): number {
     let bytes = this.#admissionBytes
     for (const group of this.#groups) bytes += group.openBytes
     return bytes
   }
 
-  /** Bytes of acknowledged commits that are kept for a replay. */
+  /** Size of the acknowledged commits that are kept for a replay. */
   get retainedBytes(): number {
     return this.#retained.bytes
   }
 
   /**
-   * Stores what `decode` delivers, and events with it. With a key all of it counts once in 24 h. See
-   * `Gateway.trackBatch`.
+   * Stores the points that `decode` delivers, and the events. With an idempotency key, all of them count only once in
+   * 24 h. See `Gateway.trackBatch`.
    */
   async track(
     project: string,
@@ -167,13 +169,13 @@ export class Writer {
       if (!isStored) forgetStarts(starts)
       const ended = admission?.end()
       if (ended !== undefined) await ended
-      // An admitted batch may be in use by another request already.
+      // If the batch was admitted, another request may already use it.
       if (!isAdmitted) this.#registry.discardUndefined(batch.takeNew().metrics)
       this.#pendingDecodes--
     }
   }
 
-  /** Adds what a request brings to the open round of its only group. Resolves, with the number of points, when it is stored. */
+  /** Adds a request to the open round of its only group. Resolves, with the number of points, when they are stored. */
   #commit(project: string, group: GroupCommit, share: Share, marker: Marker | undefined): Promise<number> | undefined {
     const before = group.openBytes
     const commit = group.add(share, marker)
@@ -186,7 +188,7 @@ export class Writer {
     return commit
   }
 
-  /** The same for a request with many points, or with points for several groups. */
+  /** Same as `#commit`, for a request with many points or with points for several groups. */
   async #commitShares(
     project: string,
     batch: PointBatch,
@@ -209,7 +211,7 @@ export class Writer {
         sharedBytes += group.openBytes - before
         if (commit !== undefined) commits.push(commit)
       }
-      // The pool would keep the memory of a large batch.
+      // A pooled batch keeps its memory, so large batches are not pooled.
       if (!isLarge && this.#pool.length < BATCH_POOL_MAX) this.#pool.push(batch)
       return commits.length === 1 ? await commits[0]! : await allStored(commits)
     } finally {
@@ -218,9 +220,9 @@ export class Writer {
   }
 
   /**
-   * Deletes this generation of a metric and those before it; returns whether it existed. Points of requests that were
-   * accepted before are deleted too, points of later ones belong to the next generation. Another gateway finds out when
-   * its next commit is refused.
+   * Deletes this generation of a metric and all earlier ones. Returns whether the metric existed. Points of requests
+   * accepted before are deleted too; points of later requests belong to the next generation. Other gateways notice when
+   * their next commit is refused.
    */
   async deleteMetric(deletion: MetricDeletion): Promise<boolean> {
     const { project, name } = deletion
@@ -234,12 +236,12 @@ export class Writer {
     }
   }
 
-  /** Throws `store_unavailable` while the store takes no commits in some partition; it may still serve reads. */
+  /** Throws `store_unavailable` while the store takes no commits in some partition. It may still serve reads. */
   requireStore(): void {
     if (this.#groups.some(({ isUnavailable }) => isUnavailable)) throw unavailable()
   }
 
-  /** Refuses new requests, and resolves when all accepted ones are finished. */
+  /** Refuses new requests, and resolves when all accepted requests are finished. */
   async close(): Promise<void> {
     this.#closing = true
     for (const group of this.#groups) group.close()
@@ -249,7 +251,7 @@ export class Writer {
       else if (this.#pendingDecodes > 0) await new Promise(setImmediate)
       else break
     }
-    // The last commits may have started checks again.
+    // The last commits may have started checks for lost writes.
     for (const group of this.#groups) group.close()
   }
 
@@ -269,8 +271,8 @@ export class Writer {
   }
 
   /**
-   * The share of each group in a request. Throws, before anything is folded, when one of these groups takes nothing
-   * now.
+   * Returns the share of each group in a request. Throws before anything is folded if one of these groups cannot accept
+   * data.
    */
   #sharesOf(
     project: string,
@@ -291,7 +293,7 @@ export class Writer {
     }
     for (const placed of events) shareOf(placed.partition).events.push(placed)
     for (const group of shares.keys()) {
-      // A group that waits for its server must leave room for the others.
+      // A group that waits for its server must leave room for the other groups.
       const isFull = this.#isFull(project, group.openBytes, this.#settings.pendingBytesMax / 2)
       if (!group.isUnavailable && !isFull) continue
       throw group.isUnavailable ? unavailable() : full()
@@ -300,7 +302,7 @@ export class Writer {
   }
 }
 
-/** Unknown names that were decoded so far are reviewed when there are many. */
+/** Starts a review of the unknown names decoded so far, if there are many. */
 function reviewOf(batch: PointBatch, admit: () => Admission): Promise<void> | undefined {
   return Admission.isReviewDue(batch) ? admit().review() : undefined
 }
@@ -308,7 +310,8 @@ function reviewOf(batch: PointBatch, admit: () => Admission): Promise<void> | un
 const NO_EVENTS: readonly PlacedEvent[] = []
 
 /**
- * The number of points when all are stored. Waits for all commits, because the error describes the request as a whole.
+ * Resolves with the number of points when all commits are stored. Waits for all commits even if one fails, because the
+ * error describes the request as a whole.
  */
 async function allStored(commits: readonly Promise<number>[]): Promise<number> {
   const outcomes = await Promise.allSettled(commits)

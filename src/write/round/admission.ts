@@ -7,52 +7,58 @@ import type { Metric, Series } from './cached-metric.ts'
 import type { PointBatch } from './point-batch.ts'
 import { type Registry, typeConflict } from './registry.ts'
 
-/** Metrics and series in one call to the store, and points validated before the event loop gets a turn. */
+/**
+ * Maximum number of metrics and series in one call to the store, and number of points validated before the event loop
+ * runs other work.
+ */
 const METRICS_PER_CALL = 500
 const SERIES_PER_CALL = 1_000
 const POINTS_PER_YIELD = 1_000
 const SERIES_PER_YIELD = 5_000
 
-/** Unknown names that a request may have decoded before they are reviewed. */
+/** Number of unknown names after which a request is reviewed while it is still being decoded. */
 const NAMES_REVIEWED = 1_000
 
 /** Estimated memory of a new metric or series. */
 const NEW_BYTES = 1_024
 
-/** Numbers the admissions of this process. */
+/** Number of admissions that this process has created. Each admission has a unique number. */
 let admissions = 0
 
 /**
- * Decides which items of a request may be stored, and reserves what they need until the request ends: places for new
- * series, tag keys and names of new metrics. An item is validated whole before any of its metrics is defined, so a
- * refused item leaves nothing behind. The points of refused items are removed from the batch.
+ * Decides which items of a request may be stored. Until the request ends, it reserves places for new series, new tag
+ * keys and the names of new metrics. An item is validated completely before any of its metrics is defined, so a
+ * rejected item leaves nothing behind. The points of rejected items are removed from the batch.
  *
- * A body of many unknown names is reviewed while it is decoded: names that may not be defined are freed before the next
- * ones are decoded. Metrics are defined when the whole body has turned out to be good.
+ * A body with many unknown names is reviewed while it is decoded: names that must not be defined are freed before more
+ * names are decoded. Metrics are defined only after the whole body has been validated.
  *
- * `end` releases what no commit has registered meanwhile. Whoever creates an admission must end it.
+ * `end` releases all reservations that no commit has registered. The creator of an admission must call it.
  */
 export class Admission {
   readonly #registry: Registry
   readonly #batch: PointBatch
-  /** Called with changes of the estimated memory of what waits for the store. */
+  /** Called when the estimated memory of metrics and series that wait for the store changes. */
   readonly #onBytes: (change: number) => void
   #bytes = 0
   readonly #id = ++admissions
-  /** The attempt to decode that the fields below belong to, and how many of its points are admitted. */
+  /** The decoding attempt that the fields below belong to, and the number of its points that are admitted. */
   #restarts: number
   #admitted = 0
-  /** A series occurs as often as its place was reserved. */
+  /** Series with a reserved place. A series occurs once for each of its reservations. */
   #reserved: Series[] = []
-  /** Metrics to define, and the same in the order of their claims. */
+  /** Metrics to define, as a set and in the order of their claims. */
   readonly #claimed = new Set<Metric>()
   readonly #claims: Metric[] = []
   /** Metrics whose rows were read from the store. */
   readonly #read = new Set<Metric>()
-  /** Metrics that the store did not have at the review before, and at the latest one. */
+  /** Metrics that the store did not have at the previous review, and at the latest review. */
   #missingBefore: readonly Metric[] = []
   #missing: readonly Metric[] = []
-  /** By project: how many metrics the store had, and how many definitions were finished before it was asked. */
+  /**
+   * By project: the number of metrics in the store, and the number of definitions that were finished before it was
+   * read.
+   */
   readonly #counts = new Map<string, { readonly metrics: number; readonly finished: number }>()
   #isDefining = false
   #hasEnded = false
@@ -64,12 +70,12 @@ export class Admission {
     this.#restarts = batch.restarts
   }
 
-  /** Whether so many unknown names were decoded that they should be reviewed before the next ones are decoded. */
+  /** Whether the batch has so many unknown names that they must be reviewed before more names are decoded. */
   static isReviewDue({ newMetrics }: PointBatch): boolean {
     return newMetrics.length >= NAMES_REVIEWED
   }
 
-  /** Admits the items decoded so far, but for the last one, which may not be complete. */
+  /** Admits the items decoded so far except the last one, which may be incomplete. */
   async review(): Promise<void> {
     const { item, length } = this.#batch
     let to = length
@@ -77,18 +83,18 @@ export class Admission {
     await this.#admit(to)
   }
 
-  /** Admits the items of the whole body, and defines their metrics. Throws `store_unavailable`. */
+  /** Admits the items of the whole body and defines their metrics. Throws `store_unavailable`. */
   async finish(): Promise<void> {
     await this.#admit(this.#batch.length)
     this.#discardMissing()
     const defined = await this.#define()
-    // Another gateway may have defined a name first, with another type.
+    // Another gateway may have defined the same name with another type in the meantime.
     if (defined.some(hasOtherType)) await this.#keepPoints(0, this.#batch.length, (series) => conflictOf(series.metric))
     await this.#setSeriesIds()
     this.#setBytes(0)
   }
 
-  /** Resolves when everything reserved is released. */
+  /** Releases all reservations. Resolves when they are released. */
   async end(): Promise<void> {
     if (this.#hasEnded) return
     this.#hasEnded = true
@@ -96,7 +102,7 @@ export class Admission {
     this.#setBytes(0)
   }
 
-  /** Admits the points up to a position, and removes those of refused items. */
+  /** Admits the points before the position `to`, and removes the points of rejected items. */
   async #admit(to: number): Promise<void> {
     const batch = this.#batch
     if (batch.restarts !== this.#restarts) {
@@ -112,8 +118,8 @@ export class Admission {
   }
 
   /**
-   * Judges the points of a range, and removes all points of an item that has a rejected one. What such an item has
-   * reserved is released. Returns how many points there are up to the end of the range.
+   * Validates the points of a range with `judge`. If one point of an item is rejected, removes all points of the item
+   * and releases its reservations. Returns the number of points left up to the end of the range.
    */
   async #keepPoints(from: number, to: number, judge: (series: Series) => Rejection | undefined): Promise<number> {
     const batch = this.#batch
@@ -154,7 +160,7 @@ export class Admission {
     return kept
   }
 
-  /** Releases what was reserved last, down to these numbers of series and claims. */
+  /** Releases the latest reservations and claims until only `reserved` series and `claimed` claims are left. */
   #rollBack(reserved: number, claimed: number): void {
     while (this.#reserved.length > reserved) this.#releaseLast()
     while (this.#claims.length > claimed) this.#endLastClaim()
@@ -166,7 +172,7 @@ export class Admission {
     series.metric.release(series)
   }
 
-  /** Releases everything. */
+  /** Releases all reservations and claims. */
   async #release(): Promise<void> {
     while (this.#reserved.length > 0) {
       this.#releaseLast()
@@ -178,7 +184,7 @@ export class Admission {
     this.#discard(claimed)
   }
 
-  /** Reads all that validation needs. */
+  /** Reads from the store all rows and counts that validation needs. */
   async #readStore(metrics: readonly Metric[], series: readonly Series[]): Promise<void> {
     const unknown: Metric[] = []
     for (const metric of metrics) {
@@ -201,8 +207,9 @@ export class Admission {
   }
 
   /**
-   * Drops names that were not defined from the registry: a client may send many of them. Without `unknown` all of them,
-   * otherwise those of the review before: an item that is not complete yet may have the latest ones.
+   * Evicts undefined names from the registry, because a client may send many of them. Without `unknown`, evicts all of
+   * them; otherwise only `unknown`, the names of the previous review: the latest names may belong to an incomplete
+   * item.
    */
   #discardMissing(unknown?: readonly Metric[]): void {
     this.#discard(this.#missingBefore)
@@ -220,8 +227,8 @@ export class Admission {
   }
 
   /**
-   * Reads rows again where the cache may refuse too much: metrics that get a new tag key, which another gateway may
-   * have added, and metrics without room for all new series, some of which the store may already have.
+   * Reads rows again if the cached rows may be too old: for metrics that get a new tag key, which another gateway may
+   * have added, and for metrics without room for all new series, some of which the store may already have.
    */
   async #refresh(candidates: readonly Series[]): Promise<void> {
     const fresh = new Map<Metric, { readonly series: Series[]; hasNewTagKey: boolean }>()
@@ -270,7 +277,7 @@ export class Admission {
     }
   }
 
-  /** Reserves a place for a series that no commit has registered, unless this request has one. */
+  /** Reserves a place for a series that no commit has registered, unless this request has already reserved one. */
   #reserve(series: Series): Rejection | undefined {
     if (series.reservedBy === this.#id) return undefined
     const { metric } = series
@@ -320,7 +327,7 @@ export class Admission {
     return undefined
   }
 
-  /** Defines the claimed metrics and returns them. */
+  /** Defines the claimed metrics in the store and returns them. */
   async #define(): Promise<readonly Metric[]> {
     const { nowMs } = this.#registry
     const defined = [...this.#claims]
@@ -371,7 +378,9 @@ export class Admission {
     this.#bytes = bytes
   }
 
-  /** Calls the store. Each call may take as long as a request waits for the store, because a request may need many. */
+  /**
+   * Calls the store. The time limit applies to each call and not to the request, because a request may need many calls.
+   */
   #call<T>(run: (store: Store) => Promise<T>): Promise<T> {
     return within(this.#registry.limits.storeWaitMsMax, () => run(this.#registry.store))
   }
@@ -382,7 +391,7 @@ export class Admission {
     this.#requireOpen()
   }
 
-  /** Throws when the request has ended while the store kept it waiting: its reservations are released. */
+  /** Throws if the request ended while it waited for the store, because its reservations are already released. */
   #requireOpen(): void {
     if (this.#hasEnded) throw new GatewayError('store_unavailable', 'the store does not respond')
   }
@@ -404,7 +413,9 @@ function tooMany({ name }: Metric, reason: string): Rejection {
   return reject('metric_limit_exceeded', `${reason}; ${quote(name)} would be new`)
 }
 
-/** Metrics in chunks of one project each, small enough for one call to the store. */
+/**
+ * Yields chunks of metrics. All metrics of a chunk belong to one project, and one call to the store can take the chunk.
+ */
 function* chunksByProject(metrics: readonly Metric[]): Iterable<readonly Metric[]> {
   const byProject = new Map<string, Metric[]>()
   for (const metric of metrics) {

@@ -5,48 +5,53 @@ import { type CanonicalTags, TagPairs } from '../../model/series.ts'
 import type { MetricDefinition, MetricRow } from '../../store/store.ts'
 
 /**
- * Metrics and series as the registry caches them. Besides what is known of the store, a metric counts what requests in
- * progress have reserved: places for new series and tag keys.
+ * Metrics and series as the registry caches them. A metric also counts the places for new series and tag keys that
+ * requests in progress have reserved.
  */
 
-/** A name with the type that points claim for it. The claim is right when the row in the store has the same type. */
+/**
+ * A metric name with the type that points claim for it. The claim is valid if the row in the store has the same type.
+ */
 export class Metric {
   readonly project: string
   readonly name: string
   readonly type: MetricType
   readonly kind: RollupKind
-  /** Unit and description from the first item that has any; used when a request of this process defines the metric. */
+  /** Unit and description, from the first item that has any. Used if a request of this process defines the metric. */
   about: MetricAbout | undefined = undefined
   /**
-   * The row in the store, without its tag keys. Undefined: not read yet. When its type differs, all points of this
-   * claim are refused.
+   * The row in the store, without its tag keys. Undefined: not read yet. If its type differs, all points of this claim
+   * are rejected.
    */
   row: MetricRow | undefined = undefined
   rowReadMs = 0
-  /** The definition that commits repeat, so that the store can define the metric again after lost writes. */
+  /** The definition, which every commit repeats so that the store can define the metric again after lost writes. */
   #definition: MetricDefinition | undefined = undefined
-  /** Requests that are about to define it, and whether one of them has sent the definition to the store. */
+  /**
+   * Number of requests that are about to define the metric, and whether one of them has sent the definition to the
+   * store.
+   */
   claims = 0
   isDefinitionSent = false
   /**
-   * Series in the store, as far as known; series with a reserved place; and how many the commits of this process
+   * Three counts: known series in the store, reserved places for series, and series that commits of this process
    * registered.
    */
   #seriesStored = 0
   #seriesReserved = 0
   registrations = 0
-  /** Tag keys in the store, as far as known; and reserved ones, with the number of series that have each. */
+  /** Known tag keys in the store, and reserved tag keys with the number of series that reserved each. */
   #tagKeys: Set<string> | undefined = undefined
   #tagKeysReserved: Map<string, number> | undefined = undefined
   readonly tags = new TagNode()
-  /** Created with the first series: a body may bring 100,000 names, most of them refused. */
+  /** Created with the first series, because a body may contain 100,000 names and most of them are rejected. */
   #seriesByTags: Map<string, Series> | undefined = undefined
   #pairs: TagPairs | undefined = undefined
-  /** What the registry counts for it: itself and its tag paths. */
+  /** Number of registry entries of this metric: the metric itself and its tag paths. */
   entries = 1
-  /** Written by `PointBatch`: the batch that met it last. */
+  /** The mark of the `PointBatch` that used the metric last. Written by `PointBatch`. */
   metIn = 0
-  /** Written by `Round`: the round that `slot` belongs to. */
+  /** The epoch of the `Round` in which `slot` is valid. Written by `Round`. */
   epoch = 0
   slot = 0
 
@@ -62,7 +67,7 @@ export class Metric {
     return this.#definition
   }
 
-  /** The series with these tags, created when there is none. */
+  /** Returns the series with these tags, and creates it if it does not exist. */
   seriesOf(tags: CanonicalTags): Series {
     this.#seriesByTags ??= new Map()
     const key = keyOf(tags)
@@ -74,7 +79,7 @@ export class Metric {
     return series
   }
 
-  /** Reserved places count too, so that concurrent requests cannot take the same place. */
+  /** Number of series, including reserved places, so that concurrent requests cannot reserve the same place. */
   get seriesTotal(): number {
     return this.#seriesStored + this.#seriesReserved
   }
@@ -91,13 +96,16 @@ export class Metric {
     }
   }
 
-  /** Updates the counts from a row that was requested when there were `registrations`; the row may lack later ones. */
+  /**
+   * Updates the counts from a row. `registrations` is the count when the row was requested: the row may lack later
+   * ones.
+   */
   refresh(row: MetricRow, registrations: number): void {
     this.#seriesStored = row.seriesCount + this.registrations - registrations
     for (const key of row.tagKeys) this.#storeTagKey(key)
   }
 
-  /** Reserves a place for a series until `release`. */
+  /** Reserves a place for the series. The place stays reserved until `release`. */
   reserve(series: Series): void {
     if (series.reservations++ > 0 || series.counted) return
     this.#seriesReserved++
@@ -119,7 +127,7 @@ export class Metric {
     }
   }
 
-  /** A commit of this process has registered it. */
+  /** Records that a commit of this process has registered the series. */
   registerSeries(series: Series): void {
     if (series.counted) return
     this.#seriesStored++
@@ -127,7 +135,7 @@ export class Metric {
     this.markStored(series)
   }
 
-  /** The store has it, and its count includes it. */
+  /** Records that the store has the series and already counts it. */
   markStored(series: Series): void {
     if (series.counted) return
     series.counted = true
@@ -139,7 +147,7 @@ export class Metric {
     return tags.some(([key]) => this.#isNewTagKey(key))
   }
 
-  /** How many tag keys the metric would have with those of the series. */
+  /** Returns the number of tag keys that the metric has after the tags of the series are added. */
   tagKeysWith({ tags }: Series): number {
     let count = (this.#tagKeys?.size ?? 0) + (this.#tagKeysReserved?.size ?? 0)
     for (const [key] of tags) if (this.#isNewTagKey(key)) count++
@@ -157,7 +165,7 @@ export class Metric {
   }
 }
 
-/** Equal for equal tags alone: each text follows its length. */
+/** Returns a key that is unique for each set of tags: every text is preceded by its length. */
 function keyOf(tags: CanonicalTags): string {
   let key = ''
   for (const [name, value] of tags) key += `${name.length}:${name}${value.length}:${value}`
@@ -168,20 +176,20 @@ export class Series implements SeriesRef {
   readonly metric: Metric
   readonly kind: RollupKind
   readonly tags: CanonicalTags
-  /** Undefined until the metric's row is known. */
+  /** The series id. Undefined until the row of the metric is known. */
   id: Id64 | undefined = undefined
-  /** The version of the registry in which a commit of this process registered the series; 0: none did. */
+  /** The registry version in which a commit of this process registered the series. 0: not registered. */
   registeredIn = 0
-  /** Its metric counts it among the series in the store. */
+  /** Whether the metric counts this series as one that the store has. */
   counted = false
-  /** Requests in progress that reserve its place, and the admission that did so last. */
+  /** Number of requests in progress that reserve a place for this series, and the last admission that did so. */
   reservations = 0
   reservedBy = 0
-  /** Written by `PointBatch`: the batch that met it last. */
+  /** The mark of the `PointBatch` that used the series last. Written by `PointBatch`. */
   metIn = 0
-  /** The start of its running totals that was stored last; see `PointBatch.addTotalSince`. */
+  /** The start of a running total that was stored last for this series. See `PointBatch.addTotalSince`. */
   startMs = Number.NaN
-  /** Written by `Round`: the round that this series was last in, and its latest row there. */
+  /** The epoch of the last `Round` with points of this series, and the series' latest row in it. Written by `Round`. */
   epoch = 0
   bucketMs = 0
   row = 0
@@ -194,12 +202,12 @@ export class Series implements SeriesRef {
 }
 
 /**
- * A node of a tree of tags in the order in which clients send them. Clients repeat their order, so a walk finds the
- * series without sorting its tags.
+ * A node in a tree of tags, in the order in which clients send them. A client repeats its order, so the tree finds the
+ * series without sorting the tags.
  */
 class TagNode {
   series: Series | undefined = undefined
-  /** Undefined in leaves, which are most of the nodes. */
+  /** Undefined in leaf nodes. Most nodes are leaves. */
   #children: Map<string, Map<string, TagNode>> | undefined = undefined
 
   child(key: string, value: string): TagNode | undefined {

@@ -1,14 +1,14 @@
 import type { Pace, Steps } from '../../model/steps.ts'
 
-/** Steps that a request runs without a pause: an ordinary batch needs no more. */
+/** Number of steps that a request runs without a pause. Decoding an ordinary batch takes no more. */
 const STEPS_UNPACED = 8
 
-/** Steps after which a request waits for the other large ones. */
+/** Number of steps after which a request waits until the other large requests are decoded. */
 const STEPS_UNQUEUED = 128
 
 /**
- * Runs decoders so that none blocks the event loop. Large bodies are decoded one after another: each holds all of its
- * points until it has been decoded, and many at a time would need much memory.
+ * Runs decoders in steps, so that none blocks the event loop. Large bodies are decoded one after another: each holds
+ * all of its points in memory until it is decoded.
  */
 export class DecodeQueue {
   readonly #newPace: () => Pace
@@ -19,8 +19,8 @@ export class DecodeQueue {
   }
 
   /**
-   * Calls `between` after each step but the last; when that returns a promise, the next step waits for it. Returns
-   * undefined when the body was decoded without a pause.
+   * Runs all steps. Calls `between` after each step except the last; if `between` returns a promise, the next step
+   * waits for it. Returns undefined if the body was decoded without a pause.
    */
   run(steps: Steps<void>, between: () => Promise<void> | undefined = nothing): Promise<void> | undefined {
     for (let i = 1; i <= STEPS_UNPACED; i++) {

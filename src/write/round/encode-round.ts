@@ -9,19 +9,22 @@ import type { CommitPart, Marker, MetricTouch, SeriesTouch, SetMembers } from '.
 import type { Metric, Series } from './cached-metric.ts'
 
 /**
- * Encodes a round into parts of commits. Small metrics share a block, a large one has several blocks of its own. A
- * metric that cannot be encoded fails alone, with the requests that brought points of it.
+ * Encodes a round into parts of commits. Small metrics share a block; a large metric has several blocks of its own. If
+ * a metric cannot be encoded, only the requests with points of this metric fail.
  */
 
 /**
- * Rows of one block: it stays below `BLOCK_BYTES_MAX` in nearly all cases, and a fold need not divide it for its rows.
+ * Maximum number of rows in a block. Such a block is nearly always smaller than `BLOCK_BYTES_MAX`, and a fold does not
+ * need to divide it because of its rows.
  */
 const BLOCK_ROWS_MAX = 8_192
 
-/** Metrics of one block: a fold takes whole blocks, and writes each metric at every resolution. */
+/**
+ * Maximum number of metrics in a block. A fold takes whole blocks and writes each of their metrics at every resolution.
+ */
 const BLOCK_METRICS_MAX = 512
 
-/** What one metric received in a round. */
+/** The points of one metric in a round. */
 export interface MetricRound {
   readonly metric: Metric
   readonly table: RollupTable
@@ -29,34 +32,36 @@ export interface MetricRound {
   firstMs: number
   lastMs: number
   cumulative: boolean
-  /** All its series when the round keeps them, else those not registered yet. A series may occur twice. */
+  /**
+   * All series of the metric if the round keeps series, otherwise only unregistered series. A series may occur twice.
+   */
   readonly series: Series[]
   readonly members: Map<Series, Map<number, Set<string>>>
-  /** Which requests of the round brought points of it, the latest last. */
+  /** The requests of the round with points of this metric, in order of arrival. */
   readonly requests: number[]
 }
 
-/** An encoded part of a commit, and what the writer has to know about it. */
+/** An encoded part of a commit, with the data that the writer needs about it. */
 export interface EncodedPart {
-  /** Announces the series that no applied commit of this process has announced. */
+  /** The part. It announces the series that no applied commit of this process has announced. */
   readonly part: CommitPart
   readonly announced: readonly Series[]
-  /** Every series that the part holds points of, when the round keeps them; else those announced. */
+  /** All series with points in this part if the round keeps series, otherwise the same as `announced`. */
   readonly series: readonly Series[]
-  /** Events count as one each. */
+  /** Number of points. Each event counts as one point. */
   readonly points: number
 }
 
-/** A metric that cannot be encoded, which is a defect. */
+/** A metric that could not be encoded, because of a defect of the gateway. */
 export interface EncodingFault {
-  /** The requests that brought points of it. */
+  /** The requests with points of this metric. */
   readonly requests: readonly number[]
   readonly cause: unknown
 }
 
 export interface EncodedMetrics {
   readonly block: EncodedBlock
-  /** Each metric is listed with the first block that holds some of it. */
+  /** The metrics of the block. A metric with several blocks is listed only with the first of them. */
   readonly touched: readonly MetricRound[]
 }
 
@@ -66,7 +71,7 @@ interface MetricRows {
   readonly rounds: readonly MetricRound[]
 }
 
-/** Called with metrics that cannot be encoded. */
+/** Called with the rounds of metrics that could not be encoded. */
 export type OnFault = (rounds: readonly MetricRound[], cause: unknown) => void
 
 /** Packs metrics into blocks. */
@@ -116,19 +121,21 @@ export async function encodeMetrics(
   return encoded
 }
 
-/** Undefined: they do not fit into one block, or some metric cannot be encoded. */
+/** Encodes several metrics into one block. Returns undefined if they do not fit or if a metric cannot be encoded. */
 function encodePacked(stepMs: number, packed: readonly MetricRows[]): EncodedBlock | undefined {
   try {
     const block = encodeBlock(stepMs, packed)
     const fits = block.scalars.length <= BLOCK_BYTES_MAX && (block.sketches?.length ?? 0) <= BLOCK_BYTES_MAX
     return fits ? block : undefined
   } catch {
-    // Each metric is tried alone, which finds the one at fault.
+    // The caller then encodes each metric alone, which identifies the faulty one.
     return undefined
   }
 }
 
-/** One entry a metric, even where the registry was cleared meanwhile and two objects stand for the metric. */
+/**
+ * Yields one entry for each metric. After the registry was cleared, two `Metric` objects may stand for the same metric.
+ */
 function* rowsByMetric(stepMs: number, rounds: readonly MetricRound[], onFault: OnFault): Generator<MetricRows> {
   const byId = new Map<string, MetricRound[]>()
   for (const round of rounds) {
@@ -171,16 +178,16 @@ export function setMembers(rounds: readonly MetricRound[]): SetMembers[] {
 }
 
 /**
- * The marker of one part of a request. A request may need several parts in a partition. Their markers differ by what
- * the parts hold and not by their order, so that a retry meets the same markers even when more or fewer of its items
- * are rejected. No idempotency key holds a line feed.
+ * Returns the marker of one part of a request. A request may have several parts in a partition. Their markers depend on
+ * the kind of content and not on the order of the parts, so a retry gets the same markers even if more or fewer of its
+ * items are rejected. An idempotency key never contains a line feed.
  */
 export function partMarker({ project, key }: Marker, kind: 'values' | 'sets' | 'events', position: number): Marker {
   const suffix = kind === 'values' && position === 0 ? '' : `\n${kind}${position === 0 ? '' : position}`
   return { project, key: key + suffix }
 }
 
-/** The marker of a request's events in a partition. */
+/** Returns the marker for the events of a request in a partition. */
 export function eventsMarker(marker: Marker): Marker {
   return partMarker(marker, 'events', 0)
 }

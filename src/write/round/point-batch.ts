@@ -14,10 +14,10 @@ export const MEMBER: PointMode = 3
 
 const NONE_REJECTED: readonly ItemError[] = []
 
-/** Counts batches, and their attempts to decode a body. */
+/** The last mark that was assigned. Each batch gets a new mark for each attempt to decode a body. */
 let marks = 0
 
-/** A start that is older than this stores nothing: after as long a silence a running total counts nothing. */
+/** Maximum age of a start that is stored. After a silence this long, the first running total counts nothing. */
 const START_AGE_MS_MAX = 7 * DAY_MS
 
 /**
@@ -29,11 +29,14 @@ export class PointBatch implements PointSink<Series> {
   readonly #registry: Registry
   #project = ''
   /**
-   * Version of the registry when decoding began. When it changes meanwhile, series registered under it are announced
-   * again.
+   * Version of the registry when decoding began. If it changes before the commit, series registered under it are
+   * announced again.
    */
   #version = 0
-  /** Unique among the batches and attempts of this process; marks what this one has met. */
+  /**
+   * Unique among all batches and attempts of this process. Metrics and series that this attempt has used have this
+   * mark.
+   */
   #mark = 0
   length = 0
   series: Series[] = []
@@ -45,13 +48,13 @@ export class PointBatch implements PointSink<Series> {
   weight = new Float64Array(512)
   #rejected: ItemError[] = []
   readonly #messages = new MessageBudget()
-  /** How often a decoder has started over. */
+  /** Number of times that the decoder has restarted. */
   restarts = 0
-  /** Metrics whose rows are not known; since the last `takeNew`. */
+  /** Metrics whose rows are unknown, since the last `takeNew`. */
   newMetrics: Metric[] = []
-  /** Series that no commit of this process has registered under the current version; since the last `takeNew`. */
+  /** Series that no commit of this process has registered under the current version, since the last `takeNew`. */
   newSeries: Series[] = []
-  /** Series of which this request stores a start. Their `startMs` is void unless the request is stored. */
+  /** Series for which this request stores a start. If the request is not stored, their `startMs` is reset. */
   starts: Series[] = []
 
   constructor(registry: Registry) {
@@ -61,7 +64,7 @@ export class PointBatch implements PointSink<Series> {
   begin(project: string): void {
     this.#project = project
     this.#version = this.#registry.version
-    // The request before may still wait for its commit.
+    // The previous request of this batch may still wait for its commit, so it keeps its own list.
     this.starts = []
     this.restart()
   }
@@ -78,7 +81,7 @@ export class PointBatch implements PointSink<Series> {
     this.#mark = ++marks
   }
 
-  /** Returns what the points since the last call have brought. A name may occur twice. */
+  /** Returns the new metrics and series of the points that were added since the last call. A name may occur twice. */
   takeNew(): { readonly metrics: readonly Metric[]; readonly series: readonly Series[] } {
     const { newMetrics: metrics, newSeries: series } = this
     if (metrics.length > 0) this.newMetrics = []
@@ -86,7 +89,7 @@ export class PointBatch implements PointSink<Series> {
     return { metrics, series }
   }
 
-  /** Returns the rejected items, in no order. The next request that uses this batch adds to another list. */
+  /** Returns the rejected items, in no particular order. The next request that uses this batch gets a new list. */
   takeRejected(): readonly ItemError[] {
     const rejected = this.#rejected
     if (rejected.length === 0) return NONE_REJECTED
@@ -118,7 +121,7 @@ export class PointBatch implements PointSink<Series> {
     return series
   }
 
-  /** Lists a series that is new to the request. A concurrent request may overwrite the mark, so it may occur twice. */
+  /** Adds a series to `newSeries`. A concurrent request may overwrite the mark, so a series may occur twice. */
   #meet(series: Series): void {
     series.metIn = this.#mark
     this.newSeries.push(series)
@@ -145,8 +148,9 @@ export class PointBatch implements PointSink<Series> {
   }
 
   /**
-   * Stores a total of 0 right after the start, once for each series and start. Right after, not at it: the last total
-   * before a restart may have that time. Storing it again, as another gateway does, changes nothing.
+   * Stores a total of 0 right after the start, once for each series and start. It is not stored at the start itself,
+   * because the last total before a restart may have the same time. Idempotent: another gateway may store the same
+   * total.
    */
   addTotalSince(item: number, series: Series, timeMs: number, total: number, startMs: number): void {
     if (series.startMs !== startMs && timeMs - startMs <= START_AGE_MS_MAX) {
@@ -157,7 +161,7 @@ export class PointBatch implements PointSink<Series> {
     this.addTotal(item, series, timeMs, total)
   }
 
-  /** After an admission: forgets the starts of items that it refused. */
+  /** Called after an admission. Resets the starts of items that it rejected. */
   forgetRefusedStarts(): void {
     if (this.starts.length === 0) return
     const kept = new Set(this.series)
@@ -174,7 +178,7 @@ export class PointBatch implements PointSink<Series> {
     this.#rejected.push({ index, code, message: this.#messages.take(message) })
   }
 
-  /** Moves a point to an earlier position, over one that was refused. */
+  /** Moves a point to an earlier position, which overwrites a rejected point. */
   move(from: number, to: number): void {
     this.series[to] = this.series[from]!
     this.item[to] = this.item[from]!
@@ -184,7 +188,7 @@ export class PointBatch implements PointSink<Series> {
     this.weight[to] = this.weight[from]!
   }
 
-  /** Drops the points behind the first `length` ones. */
+  /** Keeps the first `length` points and removes the others. */
   truncate(length: number): void {
     this.length = length
     this.series.length = length
@@ -214,7 +218,7 @@ export class PointBatch implements PointSink<Series> {
   }
 }
 
-/** For a request that was not stored: the next total of these series stores its start again. */
+/** Called when a request was not stored. The next totals of these series store their start again. */
 export function forgetStarts(starts: Series[]): void {
   for (const series of starts) series.startMs = Number.NaN
   starts.length = 0

@@ -7,11 +7,11 @@ import type { Store } from '../../store/store.ts'
 import { Metric, type Series } from './cached-metric.ts'
 
 /**
- * The cache of metrics and series: with it a point costs map look-ups and no round trip. It can be dropped at any
- * moment and is filled from the store again. It is dropped when it reaches its bound, and when the store lost writes.
+ * The cache of metrics and series. With it, a point costs only map look-ups and no round trip to the store. It can be
+ * cleared at any time and is filled from the store again. It is cleared when it is full and when the store lost writes.
  */
 
-/** How many definitions of metrics the requests of this process have started and finished, in one project. */
+/** Number of metric definitions that requests of this process have started and finished, in one project. */
 export interface Definitions {
   started: number
   finished: number
@@ -25,11 +25,11 @@ export interface AdmissionLimits {
 }
 
 export interface RegistryLimits extends AdmissionLimits {
-  /** How long one call to the store may take. */
+  /** Maximum duration of one call to the store. */
   readonly storeWaitMsMax: number
-  /** Metrics, series and tag paths held in memory; beyond it the registry is cleared. */
+  /** Maximum number of metrics, series and tag paths in memory. The registry is cleared when it is reached. */
   readonly entriesMax: number
-  /** Bytes of items cached for each project. */
+  /** Maximum size of the item cache of each project. */
   readonly itemMemoryBytesMax: number
 }
 
@@ -40,7 +40,7 @@ export class Registry {
   #itemCaches = new Map<string, ItemCache<Series>>()
   /** Deletions in progress, by project and name. */
   readonly #deletions = new Map<string, Promise<unknown>>()
-  /** By project. `clear` keeps it: the counts are those of requests in progress. */
+  /** Metric definitions by project. `clear` keeps them, because they count requests in progress. */
   readonly #definitions = new Map<string, Definitions>()
   readonly #now: () => number
   #entries = 0
@@ -52,31 +52,31 @@ export class Registry {
     this.#now = now
   }
 
-  /** Drops everything; objects returned before stay valid until their commit. */
+  /** Clears the cache. Objects that were returned before stay valid until their commit. */
   clear(): void {
     this.#projects = new Map()
     this.#itemCaches = new Map()
     this.#entries = 0
   }
 
-  /** Grows with `invalidate`. Series that were registered under an earlier version are announced again. */
+  /** Incremented by `invalidate`. Series that were registered under an earlier version are announced again. */
   get version(): number {
     return this.#version
   }
 
-  /** Drops everything, because the store lost writes or holds something else than was read from it. */
+  /** Clears the cache, because the store lost writes or no longer matches the rows that were read from it. */
   invalidate(): void {
     this.#version++
     this.clear()
   }
 
-  /** Drops the metrics of a name; objects returned before stay as they are. */
+  /** Evicts all metrics of a name. Objects that were returned before do not change. */
   evict(project: string, name: string): void {
     for (const names of this.#projects.get(project)?.values() ?? []) {
       const metric = names.get(name)
       if (metric !== undefined) this.discard(metric)
     }
-    // It caches series by the bytes of their items.
+    // The item cache of the project returns series, so it may hold series of the evicted metrics.
     this.#itemCaches.delete(project)
   }
 
@@ -98,7 +98,7 @@ export class Registry {
     return this.#now()
   }
 
-  /** Resolves when none of these is being deleted. */
+  /** Resolves when none of these metrics is being deleted. */
   async waitForDeletions(metrics: readonly Metric[]): Promise<void> {
     if (this.#deletions.size === 0) return
     await Promise.all(metrics.map(({ project, name }) => this.#deletions.get(JSON.stringify([project, name]))))
@@ -110,7 +110,7 @@ export class Registry {
     return definitions
   }
 
-  /** The metric of another type that a request is about to define under the same name. */
+  /** Returns the metric of another type that a request is about to define under the same name. */
   competingClaim({ project, name, type }: Metric): Metric | undefined {
     for (const [other, names] of this.#projects.get(project) ?? []) {
       const claim = other === type ? undefined : names.get(name)
@@ -119,7 +119,7 @@ export class Registry {
     return undefined
   }
 
-  /** Drops a metric that the store does not have; objects returned before stay as they are. */
+  /** Evicts a metric that does not exist in the store. Objects that were returned before do not change. */
   discard(metric: Metric): void {
     const names = this.#projects.get(metric.project)?.get(metric.type)
     if (names?.get(metric.name) !== metric) return
@@ -127,7 +127,7 @@ export class Registry {
     this.#entries -= metric.entries
   }
 
-  /** Drops those that nobody has defined, nor is about to. */
+  /** Evicts the metrics that are not defined in the store and that no request is about to define. */
   discardUndefined(metrics: readonly Metric[]): void {
     for (const metric of metrics) if (metric.row === undefined && metric.claims === 0) this.discard(metric)
   }
@@ -136,21 +136,21 @@ export class Registry {
     return series.registeredIn === this.#version
   }
 
-  /** Called after a commit that announced the series under the current version. */
+  /** Records that a commit has announced the series under the current version. */
   register(series: Series): void {
     if (this.isRegistered(series)) return
     series.registeredIn = this.#version
     series.metric.registerSeries(series)
   }
 
-  /** Whether it has reached its bound: the caller clears it between requests. */
+  /** Whether the registry has reached its maximum. The caller clears it between requests. */
   get full(): boolean {
     return this.#entries > this.limits.entriesMax
   }
 
   /**
-   * The decoders' cache of a project's items. It is dropped with everything else, so its series always belong to this
-   * registry.
+   * Returns the item cache that all decoders of a project share. It is cleared together with the registry, so its
+   * series always belong to this registry.
    */
   itemCache(project: string): ItemCache<Series> {
     let itemCache = this.#itemCaches.get(project)
@@ -173,7 +173,8 @@ export class Registry {
     if ('code' in metric) return metric
     if (metric.row === undefined) metric.about ??= about
     else if (metric.row.type !== type) {
-      // Another gateway may have deleted it since. No commit would show it, because refused points are never committed.
+      // Another gateway may have deleted the metric since. No commit would show it, because rejected points are never
+      // committed.
       if (this.#now() - metric.rowReadMs < CONFLICT_CACHED_MS) return typeConflict(metric)
       metric.row = undefined
     }
@@ -186,7 +187,10 @@ export class Registry {
     return node.series ?? this.#addPath(metric, pairs)
   }
 
-  /** Refuses unknown metrics of a request that has more of them than can exist: each takes memory. */
+  /**
+   * Returns a metric. Rejects an unknown metric if the request has more unknown metrics than the project may have,
+   * because each of them takes memory.
+   */
   #metric(project: string, name: string, type: MetricType, unknownMetrics: number): Metric | Rejection {
     let types = this.#projects.get(project)
     if (types === undefined) this.#projects.set(project, (types = new Map()))
@@ -203,7 +207,7 @@ export class Registry {
     return metric
   }
 
-  /** Sorts the tags, finds or creates the series, and adds the path that finds it the next time. */
+  /** Sorts the tags, finds or creates the series, and adds the tag path for the next look-up. */
   #addPath(metric: Metric, pairs: readonly (readonly [string, string])[]): Series {
     const series = metric.seriesOf(pairs.length === 0 ? NO_TAGS : canonicalTags(pairs))
     let node = metric.tags
@@ -217,7 +221,7 @@ export class Registry {
 
 const NO_TAGS: CanonicalTags = []
 
-/** How long a type conflict is cached before the row is read again. */
+/** How long a type conflict is cached. After this time the row is read again. */
 const CONFLICT_CACHED_MS = 1_000
 
 export function typeConflict(metric: Metric, stored: MetricType | undefined = metric.row?.type): Rejection {

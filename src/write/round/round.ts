@@ -20,7 +20,7 @@ import type { Registry } from './registry.ts'
 import type { TablePool } from './table-pool.ts'
 
 /**
- * Estimated memory of a metric (it has a table), a point (it may open a bin of a sketch), a row, a set member and an
+ * Estimated memory of a metric (it has a table), a point (it may add a bin to a sketch), a row, a set member and an
  * event.
  */
 const METRIC_BYTES = 4_096
@@ -29,7 +29,7 @@ const ROW_BYTES = 128
 const MEMBER_BYTES = 64
 const EVENT_BYTES = 256
 
-/** Points that are folded before the event loop runs other work. */
+/** Number of points that are folded before the event loop runs other work. */
 export const POINTS_PER_STEP = 10_000
 
 export interface RoundSettings {
@@ -41,21 +41,24 @@ export interface RoundContext {
   readonly settings: RoundSettings
   readonly registry: Registry
   readonly tables: TablePool
-  /** Whether parts list all their series: a replay after lost writes announces them. */
+  /** Whether each part lists all of its series, so that a replay after lost writes can announce them again. */
   readonly keepsSeries: boolean
 }
 
 export interface EncodedRound {
-  /** By partition. */
+  /** The encoded parts, by partition. */
   readonly parts: ReadonlyMap<number, EncodedPart[]>
   readonly faults: readonly EncodingFault[]
 }
 
-/** An event and the partition that keeps it. */
+/** An event, and the partition that stores it. */
 export interface PlacedEvent {
   readonly partition: number
   readonly event: StoredEvent
-  /** For a request with a key: the id depends on the time of the marker, which is known at the commit. */
+  /**
+   * Returns the event's id, for a request with an idempotency key: the id depends on the marker's time, which is known
+   * only at the commit.
+   */
   readonly idAt?: (acceptedMs: number) => string
 }
 
@@ -64,8 +67,9 @@ interface RequestEvent extends PlacedEvent {
 }
 
 /**
- * The points of all requests that share one commit, aggregated into rollups as they arrive: the hot path. A series
- * remembers its latest row, so a point of a known series in a known bucket is a comparison and an addition.
+ * The points of all requests that share one commit, aggregated into rollups as they arrive. This is the hot path: each
+ * series caches its latest row, so adding a point of a known series to a known bucket costs one comparison and one
+ * addition.
  */
 export class Round {
   /** Unique in this process. */
@@ -73,28 +77,28 @@ export class Round {
   readonly #context: RoundContext
   readonly #marker: Marker | undefined
   readonly #metrics: MetricRound[] = []
-  /** Where a metric is in `#metrics`; used when the metric was in another round meanwhile. */
+  /** The index of each metric in `#metrics`. Needed when the metric was used by another round in the meantime. */
   readonly #slots = new Map<Metric, number>()
-  /** By partition. */
+  /** Events by partition. */
   readonly #events = new Map<number, RequestEvent[]>()
-  /** Estimated memory of the round: what backpressure counts. */
+  /** Estimated memory of the round, which counts towards backpressure. */
   bytes = 0
-  /** How many requests were folded into it. */
+  /** Number of requests that were folded into this round. */
   requests = 0
 
-  /** A round with a marker holds one request. */
+  /** A round with a marker contains only one request. */
   constructor(epoch: number, context: RoundContext, marker?: Marker) {
     this.epoch = epoch
     this.#context = context
     this.#marker = marker
   }
 
-  /** Adds the points of a batch, or those at `positions`. Returns how many were added. */
+  /** Adds the points of a batch, or only the points at `positions`. Returns the number of points added. */
   fold(batch: PointBatch, positions?: readonly number[]): number {
     return this.#fold(batch, positions, this.requests++, 0, positions?.length ?? batch.length)
   }
 
-  /** The same for a batch of many points, in steps. The round must take no other request. */
+  /** Same as `fold`, but in steps, for a batch of many points. The round must not accept any other request. */
   *foldInSteps(batch: PointBatch, positions?: readonly number[]): Steps<number> {
     const request = this.requests++
     const length = positions?.length ?? batch.length
@@ -172,7 +176,7 @@ export class Round {
     }
   }
 
-  /** Which requests brought something for each partition. */
+  /** Returns, for each partition, the requests with points or events in it. */
   requestsByPartition(): ReadonlyMap<number, ReadonlySet<number>> {
     const found = new Map<number, Set<number>>()
     const requestsOf = (partition: number): Set<number> => {
@@ -192,8 +196,8 @@ export class Round {
   }
 
   /**
-   * The parts to commit; no point may be added afterwards. `blockName` returns a name never used before. Yields to the
-   * event loop in between.
+   * Returns the parts to commit. No point may be added afterwards. `blockName` returns a name that was never used
+   * before. Encoding yields to the event loop.
    */
   async encode(nowMs: number, blockName: (partition: number) => string): Promise<EncodedRound> {
     const byPartition = new Map<number, MetricRound[]>()
@@ -298,7 +302,7 @@ export class Round {
   }
 }
 
-/** Remainder towards minus infinity: times before 1970 lie in buckets too. */
+/** Returns the remainder rounded towards minus infinity, so that times before 1970 fall into buckets too. */
 function mod(value: number, step: number): number {
   const rest = value % step
   return rest < 0 ? rest + step : rest

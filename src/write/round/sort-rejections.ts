@@ -2,8 +2,9 @@ import type { ItemError } from '../../model/errors.ts'
 import type { Steps } from '../../model/steps.ts'
 
 /**
- * Sorts the rejected items of a request by their index, in steps: a request may have a million. Decoder and admission
- * reject in different orders. Invariant: linear work, and items of one index keep their order.
+ * Sorts the rejected items of a request by their index. Sorting runs in steps, because a request may have a million
+ * rejected items. Decoder and admission reject in different orders. Invariant: the work is linear, and items with the
+ * same index keep their order.
  */
 const ITEMS_PER_STEP = 20_000
 
@@ -17,7 +18,7 @@ export function* sortByIndex(rejected: readonly ItemError[]): Steps<readonly Ite
     if (i % ITEMS_PER_STEP === ITEMS_PER_STEP - 1) yield
   }
   if (isSorted) return rejected
-  // A counting sort: where the items of each index begin.
+  // Counting sort: `starts` has the position of the first item of each index.
   const starts = new Uint32Array(indexMax + 2)
   for (let i = 0; i < rejected.length; i++) {
     starts[rejected[i]!.index + 1]!++

@@ -2,8 +2,8 @@ import type { RollupKind } from '../../model/metric.ts'
 import { RollupTable } from '../../rollup/rollup-table.ts'
 
 /**
- * Rollup tables for reuse: a round lasts milliseconds, and allocating its columns and sketches would cost more than
- * filling them. The number of tables is bounded, and a table that an unusual round made large is not kept.
+ * Rollup tables for reuse. A round lasts milliseconds, and allocating the columns and sketches of a table costs more
+ * than filling them. The pool is bounded, and a table that grew unusually large is not kept.
  */
 export class TablePool {
   readonly #free = new Map<RollupKind, RollupTable[]>()
@@ -12,7 +12,7 @@ export class TablePool {
     return this.#free.get(kind)?.pop() ?? new RollupTable(kind)
   }
 
-  /** The caller must not read the table afterwards. */
+  /** Returns a table to the pool. The caller must not use the table afterwards. */
   give(table: RollupTable): void {
     if (table.length > ROWS_KEPT_MAX) return
     table.clear()
