@@ -13,8 +13,9 @@ const TICK_MS = 1_000
 const SWEEP_PAUSE_MS = 15_000
 
 /**
- * The background work behind the write path. It runs between requests in bounded steps. When it fails, ingest goes on,
- * and the failure is logged and counted. Each group of partitions has a `FoldScheduler`; they work concurrently.
+ * Folds inboxes, merges runs, seals and expires windows in the background, in bounded steps between requests. A failure
+ * does not stop ingest: it is logged and counted. Each group of partitions has its own `FoldScheduler`; the schedulers
+ * run concurrently.
  */
 export class FoldLoop {
   readonly totals: FoldTotals = {
@@ -35,7 +36,7 @@ export class FoldLoop {
   readonly #log: FoldLoopLog
   readonly #now: () => number
   readonly #schedulers: readonly FoldScheduler[]
-  /** By partition. */
+  /** The scheduler of each partition; the index is the partition. */
   readonly #schedulerOf: readonly FoldScheduler[]
   #timer: NodeJS.Timeout | undefined
   #sweeping: Promise<void> | undefined
@@ -64,29 +65,32 @@ export class FoldLoop {
     this.#schedulerOf = schedulerOf
   }
 
-  /** Loads what an earlier process left, and starts to work. */
+  /** Loads the inbox sizes and open windows that an earlier process left, then starts the background work. */
   async start(): Promise<void> {
     await Promise.all(this.#schedulers.map((scheduler) => scheduler.load()))
     this.#timer = setInterval(() => this.#tick(), TICK_MS)
     this.#timer.unref()
   }
 
-  /** How long the oldest entry of an inbox has waited, as far as this gateway knows. */
+  /** Age of the oldest unfolded inbox entry that this gateway knows of; 0 if it knows of none. */
   get waitedMs(): number {
     return Math.max(0, ...this.#schedulers.map((scheduler) => scheduler.waitedMs))
   }
 
-  /** Called after each commit. */
+  /** The write path calls this after each commit. `bytes`: size of the inbox entry that the commit added. */
   noteCommit(partition: number, bytes: number): void {
     this.#schedulerOf[partition]!.noteCommit(partition, bytes)
   }
 
-  /** Stops folding until then: for tests and benchmarks of a full inbox. */
+  /** Pauses folding until `untilMs`, so that tests and benchmarks can fill an inbox. */
   hold(untilMs: number): void {
     for (const scheduler of this.#schedulers) scheduler.hold(untilMs)
   }
 
-  /** Folds until every inbox is empty and every pile is merged, except partitions that another gateway is folding. */
+  /**
+   * Folds until every inbox is empty and every pile of runs is merged. Skips partitions that another gateway is
+   * folding.
+   */
   async drain(): Promise<void> {
     await Promise.all(this.#schedulers.map((scheduler) => scheduler.drain()))
   }

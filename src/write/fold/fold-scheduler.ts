@@ -10,18 +10,18 @@ import { type OpenWindow, OpenWindows } from './open-windows.ts'
 import { clearDeleted, expireDue, expireEvents } from './retention.ts'
 
 export interface FoldLoopSettings extends FoldSettings {
-  /** A partition is folded when its inbox holds this many bytes … */
+  /** A partition is folded when its inbox holds this many bytes, */
   readonly inboxBytesMax: number
-  /** … or when the oldest entry is this old. */
+  /** or when the oldest entry of its inbox is this old. */
   readonly inboxAgeMsMax: number
   /** How long events are kept after their commit. */
   readonly eventsKeptMs: number
 }
 
-/** What the loop has done since the start, for the gateway's own metrics and for benchmarks. */
+/** Totals since the start of the gateway, for its own metrics and for benchmarks. */
 export interface FoldTotals {
   steps: number
-  /** The largest step: rollups, and windows of all resolutions. */
+  /** Maximum of one step: rollups read, and windows of all resolutions written. */
   stepRowsMax: number
   stepWindowsMax: number
   entries: number
@@ -32,7 +32,8 @@ export interface FoldTotals {
   expired: number
   failures: number
   /**
-   * What folding omitted because it cannot be read or written: rollups, and blocks with an unknown number of rollups.
+   * Data that folds omitted because it cannot be read or written: the number of rollups, and the number of blocks whose
+   * rollups could not be counted.
    */
   rowsSetAside: number
   blocksSetAside: number
@@ -43,9 +44,9 @@ export interface FoldContext {
   readonly settings: FoldLoopSettings
   readonly totals: FoldTotals
   readonly now: () => number
-  /** The work on a partition failed; it is tried again. */
+  /** Called when the work on a partition failed. The scheduler retries it after a pause. */
   onFailure(partition: number, cause: unknown): void
-  /** Data was omitted from the timelines for good. */
+  /** Called when a fold omitted data from the timelines permanently. */
   onOmitted(partition: number, omitted: Omitted): void
 }
 
@@ -53,11 +54,17 @@ export interface FoldContext {
 const LEASED_PAUSE_MS = 1_000
 const FAILURE_PAUSE_MS = 5_000
 const RETENTION_PAUSE_MS = 10_000
-/** Pause between two reads of the size of an inbox: another gateway may fill it, and crash before it folds. */
+/**
+ * Interval between two reads of an inbox's size from the store. Another gateway may append to the inbox and crash
+ * before it folds it.
+ */
 const SIZE_PAUSE_MS = 10_000
-/** Merges before inboxes that are due interrupt them. */
+/** Minimum number of merges in each run. After that, an inbox that is due interrupts merging. */
 const MERGES_MIN = 16
-/** Windows of each partition that are loaded at the start, those that expire first: one call to the store. */
+/**
+ * Maximum number of windows of each partition that are loaded at the start, in one call to the store. The windows that
+ * expire first are loaded.
+ */
 const LOADED_WINDOWS_MAX = 10_000
 
 interface Inbox {
@@ -77,8 +84,9 @@ interface Pause {
 
 /**
  * Decides when the inboxes of one group of partitions (`Store.groups`) are folded, and does the background work on
- * them, one bounded step at a time: it folds inboxes that are full or old, merges runs that have piled up, seals
- * windows that have ended, and expires old windows. A partition that fails is skipped for a while; the others go on.
+ * these partitions in bounded steps: folds inboxes that are full or old, merges runs that have piled up, seals windows
+ * that have ended, and expires old windows. A partition whose work failed is skipped for a while; the other partitions
+ * continue.
  */
 export class FoldScheduler {
   readonly #context: FoldContext
@@ -115,11 +123,11 @@ export class FoldScheduler {
     }
   }
 
-  /** How long the oldest entry of an inbox has waited, as far as this gateway knows. */
+  /** Age of the oldest unfolded inbox entry that this gateway knows of; 0 if it knows of none. */
   get waitedMs(): number {
     const nowMs = this.#context.now()
     let waitedMs = 0
-    // `drain` makes `sinceMs` infinite.
+    // `drain` sets `sinceMs` to -Infinity, which is not an age.
     for (const { sinceMs = nowMs } of this.#inboxes.values())
       if (Number.isFinite(sinceMs)) waitedMs = Math.max(waitedMs, nowMs - sinceMs)
     return waitedMs
@@ -197,7 +205,7 @@ export class FoldScheduler {
   async #foldDue(partition: number): Promise<void> {
     while (this.#isDue(partition) && !this.#isStopped) {
       if (!(await this.#takeLease(partition))) return
-      // Another fold was faster, or a window expired during this one: the next run goes on.
+      // Nothing was folded: another fold was faster, or a window expired meanwhile. The next run continues.
       if (!(await this.#fold(partition))) return
       await new Promise(setImmediate)
     }
@@ -220,7 +228,7 @@ export class FoldScheduler {
     return bytes >= inboxBytesMax || nowMs - sinceMs >= inboxAgeMsMax
   }
 
-  /** Runs one step. Returns whether anything was folded. */
+  /** Runs one fold step. Returns whether it folded anything. */
   async #fold(partition: number): Promise<boolean> {
     const { store, settings, totals, now, onOmitted } = this.#context
     const inbox = this.#inboxes.get(partition)!
@@ -241,7 +249,7 @@ export class FoldScheduler {
     const left = await store.inboxSize(partition)
     inbox.bytes = left.bytes
     if (left.entries === 0) inbox.sinceMs = undefined
-    // Entries that arrived during the step wait for their age, unless they are many bytes.
+    // Entries that arrived during the step are folded at `inboxAgeMsMax`, or earlier at `inboxBytesMax`.
     else if (
       step?.hasMore === false &&
       inbox.sinceMs !== Number.NEGATIVE_INFINITY &&
@@ -258,7 +266,7 @@ export class FoldScheduler {
     const pacer = new Pacer()
     for (const open of this.#windows.withPiles()) {
       await pacer.pause()
-      // A merge may complete a pile of the next tier.
+      // A merge adds a run to the next tier, which may then have enough runs to be merged too.
       let isMerged: boolean | undefined
       while ((isMerged = await this.#merge(open, false))) if (this.#mustFold(++steps)) return
       if (isMerged === false) open.folds = 0
@@ -273,8 +281,8 @@ export class FoldScheduler {
   }
 
   /**
-   * Returns whether there was something to merge; undefined: the partition is paused, leased to another gateway, or
-   * failed.
+   * Merges one window. Returns whether there was anything to merge; undefined if the partition is paused, leased to
+   * another gateway, or failed.
    */
   #merge({ partition, window }: OpenWindow, whole: boolean): Promise<boolean | undefined> {
     const { store, settings, totals, now, onFailure } = this.#context
@@ -299,7 +307,8 @@ export class FoldScheduler {
   }
 
   /**
-   * Whether merging has to stop for a fold. A few merges are always done, else runs would pile up under constant load.
+   * Returns whether merging must stop, because an inbox is due or the scheduler stops. An inbox does not interrupt the
+   * first `MERGES_MIN` merges of a run; otherwise runs would pile up under constant load.
    */
   #mustFold(steps: number): boolean {
     if (this.#isStopped) return true

@@ -11,14 +11,17 @@ import { openEach } from './timeline-blocks.ts'
 
 /** Chooses the work of one step of a fold: the part of the inbox that can be folded in bounded time and memory. */
 
-/** Entries of one step: each is a block to open and a few look-ups at the commit. */
+/** Maximum number of inbox entries in one step. Each entry costs opening a block and a few look-ups at the commit. */
 export const STEP_ENTRIES_MAX = 4_096
-/** Rollups that one step reads. They take some megabytes at each resolution. */
+/** Maximum number of rollups that one step reads. They take a few megabytes of memory at each resolution. */
 export const STEP_ROWS_MAX = 32_768
-/** Windows of all resolutions that one step adds to: each is a block, an index entry and a row of the store. */
+/**
+ * Maximum number of windows, over all resolutions, that one step writes. Each window costs a block, an index entry and
+ * a row in the store.
+ */
 export const STEP_WINDOWS_MAX = 512
 
-/** What is omitted from the timelines for good, because it cannot be read or written. */
+/** Data that a fold omits from the timelines permanently, because it cannot be read or written. */
 export class Omitted {
   /** Rollups, counted at each resolution. */
   rows = 0
@@ -34,10 +37,10 @@ export class Omitted {
 }
 
 export interface StepWork {
-  /** The entries of the step. */
+  /** The inbox entries that the step removes. */
   readonly inbox: readonly InboxEntry[]
   readonly metrics: readonly StepMetric[]
-  /** What remains of these entries in the inbox. */
+  /** The rows of these entries that the step does not fold. They are put back into the inbox. */
   readonly left: readonly LeftRows[]
   /** Whether the inbox has more entries. */
   readonly hasMore: boolean
@@ -50,13 +53,13 @@ export interface StepWork {
 export interface StepMetric {
   readonly metricId: Id64
   readonly kind: RollupKind
-  /** In arrival order. */
+  /** Sections of the metric, in arrival order. */
   readonly sections: readonly RollupRows[]
   /** Arrival order of the runs that the metric gets. */
   readonly order: number
 }
 
-/** What a step leaves of the entries with one bucket width. It takes the place of the first of them. */
+/** The unfolded rows of one bucket width. In the inbox they replace `entry`, the first entry of that width. */
 export interface LeftRows {
   readonly entry: InboxEntry
   readonly resolutionMs: number
@@ -78,9 +81,10 @@ interface OpenEntry {
 }
 
 /**
- * Takes the oldest entries of the inbox up to the bound of rollups, and of these as many metrics as the bound of
- * windows allows. The other metrics are merged and left in the place of the first entry. When one metric alone lies in
- * too many windows, the step takes its first windows. The rows lie in the arena. Undefined: the inbox is empty.
+ * Takes the oldest inbox entries, up to `STEP_ROWS_MAX` rollups, and from them as many metrics as fit into
+ * `STEP_WINDOWS_MAX` windows. The rows of the other metrics are merged and put back in place of the first entry. If a
+ * single metric needs too many windows, the step takes its first windows. Rows are allocated in `arena`. Returns
+ * undefined if the inbox is empty.
  */
 export async function chooseWork(
   store: Store,
@@ -139,7 +143,10 @@ interface MetricSections {
   readonly sections: RollupRows[]
 }
 
-/** Undefined: the first metric would have to be divided, and several entries hold it. */
+/**
+ * Divides the metrics of the entries into those that the step folds and those that are left. Returns undefined if the
+ * first metric would have to be divided and there are several entries.
+ */
 async function chooseMetrics(
   taken: readonly OpenEntry[],
   bounds: StepBounds,
@@ -176,7 +183,7 @@ async function chooseMetrics(
   }
 }
 
-/** The metrics that are left, by bucket width. */
+/** Merges the sections of each metric that is left, and groups the metrics by bucket width. */
 function leftRows(taken: readonly OpenEntry[], left: readonly MetricSections[]): LeftRows[] {
   const byWidth = new Map<number, { metricId: Id64; rows: RollupRows }[]>()
   for (const { metricId, resolutionMs, sections } of left) {
@@ -192,7 +199,7 @@ function leftRows(taken: readonly OpenEntry[], left: readonly MetricSections[]):
   })
 }
 
-/** Each metric once, in order of first appearance. */
+/** Groups the sections of all entries by metric. The metrics come in order of first appearance. */
 function metricsOf(taken: readonly OpenEntry[]): Iterable<MetricSections> {
   const metrics = new Map<string, MetricSections>()
   for (const { resolutionMs, sections } of taken) {
@@ -208,8 +215,8 @@ function metricsOf(taken: readonly OpenEntry[]): Iterable<MetricSections> {
 }
 
 /**
- * The windows of all resolutions that hold rollups; each is given by the start of its first window of the finest
- * resolution.
+ * Lists the windows of all resolutions that hold rollups. Each window is given by the start of the first window of the
+ * finest resolution that it contains and that holds rollups.
  */
 function windowsOf(sections: readonly RollupRows[], stepsMs: readonly number[]): number[] {
   const found: number[] = []
@@ -225,11 +232,11 @@ function windowsOf(sections: readonly RollupRows[], stepsMs: readonly number[]):
   return found
 }
 
-/** How many rollups lie in each window of a resolution. */
+/** Number of rollups in each window of a resolution, by the start of the window. */
 function rowsByWindow(sections: readonly RollupRows[], stepMs: number): Map<number, number> {
   const counts = new Map<number, number>()
   for (const { bucketMs, length } of sections) {
-    // Consecutive rows mostly lie in one window.
+    // Consecutive rows are mostly in the same window: they are counted before the map is updated.
     let fromMs = Number.POSITIVE_INFINITY
     let toMs = Number.NEGATIVE_INFINITY
     let rows = 0
@@ -248,7 +255,7 @@ function rowsByWindow(sections: readonly RollupRows[], stepMs: number): Map<numb
   return counts
 }
 
-/** Divides a metric into its first windows, as many as one step may take, and the rest. */
+/** Divides a metric into two parts: its first windows, as many as one step may write, and the rest. */
 function divide(metric: MetricSections, stepsMs: readonly number[]): readonly [MetricSections, MetricSections] {
   const starts = windowsOf(metric.sections, stepsMs).sort((a, b) => a - b)
   let endMs = starts[STEP_WINDOWS_MAX] ?? Number.POSITIVE_INFINITY
@@ -257,7 +264,8 @@ function divide(metric: MetricSections, stepsMs: readonly number[]): readonly [M
   for (const [startMs, windowRows] of [...rowsByWindow(metric.sections, stepsMs[0]!)].sort(([a], [b]) => a - b)) {
     if (startMs >= endMs) break
     if (rows + windowRows > STEP_ROWS_MAX) {
-      // A block written before this bound existed may hold too many rows in one window: it is divided by series.
+      // Blocks written before `STEP_ROWS_MAX` existed may hold more rows in one window. Such a window is divided by
+      // series.
       if (rows === 0) share = STEP_ROWS_MAX / windowRows
       endMs = rows === 0 ? startMs + windowWidthMs(stepsMs[0]!) : startMs
       break
@@ -280,8 +288,8 @@ function divide(metric: MetricSections, stepsMs: readonly number[]): readonly [M
 }
 
 /**
- * The sections of a block that can be decoded. The others are omitted: left in the inbox, they would block all later
- * entries.
+ * Returns the sections of a block that can be decoded, and adds the others to `omitted`. If they stayed in the inbox,
+ * they would block all later entries.
  */
 function decodableSections(block: Block | BlockError, omitted: Omitted): readonly MetricSection[] {
   if (block instanceof BlockError) {
@@ -302,7 +310,7 @@ function decodableSections(block: Block | BlockError, omitted: Omitted): readonl
   })
 }
 
-/** Decodes all columns: a section decodes a column on its first access. */
+/** Decodes all columns, because a section otherwise decodes a column, and finds errors in it, only on first access. */
 function decodeWhole(section: MetricSection): void {
   const { seriesHi, bucketMs, count, sum, min, max, first, last, firstMs, lastMs } = section
   for (const column of [seriesHi, bucketMs, count, sum, min, max, first, last, firstMs, lastMs]) void column.length

@@ -23,40 +23,40 @@ export interface Resolution {
 }
 
 export interface FoldSettings {
-  /** Finest first; each step a multiple of the one before, none kept shorter than it. */
+  /** Finest first. Each `stepMs` is a multiple of the previous one, and each `keptMs` is at least the previous one. */
   readonly resolutions: readonly Resolution[]
-  /** The same for sets. */
+  /** Resolutions of set metrics, under the same rules. */
   readonly setResolutions: readonly Resolution[]
-  /** Inbox bytes that one step reads. */
+  /** Maximum number of inbox bytes that one step reads. */
   readonly stepBytesMax: number
 }
 
-/** Inbox bytes of one fold step. Within a step the fold yields to requests. */
+/** Default of `stepBytesMax`. A step yields to requests while it runs. */
 export const FOLD_STEP_BYTES_MAX = 1_048_576
 
 export interface FoldStep {
   readonly entries: number
   readonly bytes: number
   readonly bytesWritten: number
-  /** Rollups read, and windows of all resolutions written: both are bounded. */
+  /** Number of rollups read, and of windows of all resolutions written. Both are bounded. */
   readonly rows: number
   readonly windows: number
-  /** The inbox has more entries from before the step. */
+  /** Whether entries that were in the inbox before the step are still there. */
   readonly hasMore: boolean
   readonly touched: readonly WindowTouch[]
   readonly omitted: Omitted
 }
 
 /**
- * Moves the oldest entries of a partition's inbox into the timelines of every resolution, in one atomic commit: a query
- * sees each rollup exactly once, in the inbox or in the timelines.
+ * Moves the oldest entries of a partition's inbox into the timelines of every resolution, in one atomic commit. A query
+ * sees each rollup exactly once: in the inbox or in the timelines.
  *
- * A rollup skips a resolution whose window has expired: that window would look complete with only a late point in it.
- * The rollup enters the coarser resolutions, which still hold the rest.
+ * A rollup is not written to a window that has expired, because the window would look complete while it holds only the
+ * late point. The rollup is still written to coarser resolutions, whose windows hold the other data of that time.
  *
- * Data that cannot be read or written is omitted and reported, so that one metric cannot block another.
+ * Data that cannot be read or written is omitted and reported, so that one metric cannot block the others.
  *
- * Undefined: nothing to do, or another fold was faster.
+ * Returns undefined if there was nothing to fold, or if another fold was faster.
  */
 export async function foldInbox(
   store: Store,
@@ -118,7 +118,10 @@ interface FoldedWindow {
   readonly blocks: readonly TimelineBlock[]
 }
 
-/** The rollups of a metric at every resolution, by window. */
+/**
+ * Merges the rollups of a metric to every resolution and encodes them as blocks, window by window. Expired windows are
+ * skipped.
+ */
 async function foldMetric(
   store: Store,
   partition: number,

@@ -2,14 +2,14 @@ import { randomBytes } from 'node:crypto'
 import type { Store } from '../../store/store.ts'
 
 /**
- * The leases of partitions that this loop folds: without them, several gateways would do the same work. Correctness
- * does not depend on them, because a fold commits only when all of its inputs are still listed.
+ * Leases of the partitions that this gateway folds, so that several gateways do not do the same work. Correctness does
+ * not depend on leases: a fold commits only if all of its inputs are still listed.
  */
 export class FoldLeases {
   readonly #store: Store
   readonly #now: () => number
   readonly #holder = randomBytes(8).toString('hex')
-  /** Until when the lease of a partition is certainly held. */
+  /** Time until which the lease of each partition is certainly held. */
   readonly #heldUntilMs = new Map<number, number>()
   /** Partitions whose lease another gateway held at the last attempt. */
   readonly #refused = new Set<number>()
@@ -19,7 +19,10 @@ export class FoldLeases {
     this.#now = now
   }
 
-  /** Takes the lease of a partition for a few steps. A refused one is not requested again before `release`. */
+  /**
+   * Takes the lease of a partition for a few steps, or uses the one it holds. Returns whether the lease is held. A
+   * lease that was refused is not requested again before `release`.
+   */
   async hold(partition: number): Promise<boolean> {
     if (this.#refused.has(partition)) return false
     const nowMs = this.#now()
@@ -33,7 +36,7 @@ export class FoldLeases {
     return isTaken
   }
 
-  /** Releases all leases. One that cannot be released expires. */
+  /** Releases all leases. A lease that cannot be released expires after `LEASE_MS`. */
   async release(): Promise<void> {
     const held = [...this.#heldUntilMs.keys()]
     this.#heldUntilMs.clear()
@@ -46,5 +49,7 @@ export class FoldLeases {
   }
 }
 
-/** A step normally takes less than a second. After a crash the partition is not folded for this long. */
+/**
+ * Length of a lease. A step normally takes less than a second. After a crash, nobody folds the partition for this long.
+ */
 const LEASE_MS = 20_000

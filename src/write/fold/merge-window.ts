@@ -10,7 +10,7 @@ import { bytesOf, encodeRun, openBlocks, type RunHead, type TimelineBlock } from
 /** Eight neighbouring runs of one tier become one run of the next. */
 export const RUNS_PER_TIER = 8
 
-/** The tier of a sealed window. Only another whole merge changes its run. */
+/** The tier of a sealed window's only run. It is merged again only when the window is sealed again. */
 export const SEALED_TIER = 255
 
 export interface MergeStep {
@@ -20,15 +20,15 @@ export interface MergeStep {
 
 export interface MergeWindowOptions {
   readonly whole: boolean
-  /** The window is of a coarser resolution than the base. */
+  /** Whether the window's resolution is coarser than the base resolution. */
   readonly isCoarse?: boolean
   readonly nowMs: number
 }
 
 /**
- * Merges runs of a window that have piled up: eight of one tier become one of the next, so a rollup is rewritten about
- * log8(folds) times. `whole` merges all runs and deflates the result, for a window that has ended. Undefined: nothing
- * to merge, or the window changed meanwhile.
+ * Merges runs of a window: eight neighbouring runs of one tier become one run of the next tier, so a rollup is
+ * rewritten about log8(folds) times. With `whole`, for a window that has ended, it merges all runs and deflates the
+ * result. Returns undefined if there was nothing to merge, or if the window changed meanwhile.
  */
 export async function mergeWindow(
   store: Store,
@@ -62,7 +62,7 @@ export async function mergeWindow(
       options.nowMs,
     )
     for (const block of blocks) written.push(block)
-    // The merge of a large window yields to the event loop many times.
+    // Lets requests run between the ranges of a large window.
     await pacer.pause()
   }
   const merged = await store.commitFold({
@@ -77,7 +77,7 @@ export async function mergeWindow(
   return merged ? { bytesRead, bytesWritten: bytesOf(written) } : undefined
 }
 
-/** The merged rows of a range of series as blocks; undefined when a block to merge no longer exists. */
+/** Merges and encodes the rows in a range of series. Returns undefined if a block to be merged no longer exists. */
 async function mergeRange(
   store: Store,
   partition: number,
@@ -105,7 +105,10 @@ interface Run {
   readonly entries: readonly IndexEntry[]
 }
 
-/** Runs in arrival order, each with its blocks by series. Entries come in the order of `compareIndexEntries`. */
+/**
+ * Groups index entries, sorted by `compareIndexEntries`, into runs in arrival order. The entries of a run ascend by
+ * series.
+ */
 function runsOf(entries: readonly IndexEntry[]): Run[] {
   const runs: { order: number; tier: number; entries: IndexEntry[] }[] = []
   for (const entry of entries) {
@@ -117,7 +120,7 @@ function runsOf(entries: readonly IndexEntry[]): Run[] {
   return runs
 }
 
-/** The first eight neighbouring runs of one tier. */
+/** Returns the first eight neighbouring runs of one tier, and the tier of the run that they become. */
 function pileOf(runs: readonly Run[]): { runs: readonly Run[]; tier: number } | undefined {
   for (let end = RUNS_PER_TIER; end <= runs.length; end++) {
     const pile = runs.slice(end - RUNS_PER_TIER, end)
@@ -138,7 +141,8 @@ interface SeriesRange {
 }
 
 /**
- * Ascending disjoint ranges of series that are merged one at a time, divided where the blocks of the largest run end.
+ * Divides all series into ascending, disjoint ranges that are merged one at a time. A range ends where a block of the
+ * run with the most blocks ends.
  */
 function seriesRanges(runs: readonly Run[]): SeriesRange[] {
   const largest = runs.reduce((a, b) => (b.entries.length > a.entries.length ? b : a))
@@ -158,7 +162,9 @@ function nextId({ hi, lo }: Id64): Id64 {
   return lo === 0xffff_ffff ? { hi: hi + 1, lo: 0 } : { hi, lo: lo + 1 }
 }
 
-/** The sections of the runs in a range of series, in arrival order; undefined when a block no longer exists. */
+/**
+ * Reads the sections that overlap a range of series, in arrival order. Returns undefined if a block no longer exists.
+ */
 async function readRange(
   store: Store,
   partition: number,

@@ -3,20 +3,21 @@ import { type WindowKey, windowWidthMs } from '../../store/store.ts'
 import { RUNS_PER_TIER } from './merge-window.ts'
 
 /**
- * Windows that folds have added to and that are not sealed yet, least recently touched first. It counts the folds of
- * each, so that a merge looks only at windows where runs may have piled up. Bounded: the least recently touched window
- * is evicted; it stays readable, only merged less well.
+ * Windows that folds have written to and that are not sealed yet, least recently touched first. The number of folds is
+ * counted for each window, so that only windows that may have runs to merge are examined. At most `WINDOWS_MAX`
+ * windows: the least recently touched one is evicted. An evicted window stays readable, but its runs are not merged
+ * until it is touched again.
  */
 
 const WINDOWS_MAX = 100_000
-/** A window is sealed when it has ended and this share of its width has passed without a write. */
+/** A window is sealed when it has ended and then received no write for this share of its width. */
 const SEAL_AFTER_SHARE = 1 / 12
 const SEAL_AFTER_MS_MAX = 3_600_000
 
 export interface OpenWindow {
   readonly partition: number
   readonly window: WindowKey
-  /** Folds since its runs were last merged. */
+  /** Number of folds since the window's runs were last merged. */
   folds: number
   touchedMs: number
 }
@@ -27,7 +28,7 @@ export class OpenWindows {
   touch(partition: number, window: WindowKey, folds: number, nowMs: number): void {
     const key = keyOf(window)
     const known = this.#windows.get(key)
-    // Inserted again, so that the map stays ordered by the last touch.
+    // The window is deleted and inserted again, so that the map stays ordered by the last touch.
     this.#windows.delete(key)
     this.#windows.set(key, { partition, window, folds: (known?.folds ?? 0) + folds, touchedMs: nowMs })
     if (this.#windows.size > WINDOWS_MAX) {
@@ -40,12 +41,12 @@ export class OpenWindows {
     this.#windows.delete(keyOf(window))
   }
 
-  /** Windows with enough folds for a pile of runs to merge. */
+  /** Windows with enough folds that a pile of runs may have to be merged. */
   *withPiles(): Iterable<OpenWindow> {
     for (const open of this.#windows.values()) if (open.folds >= RUNS_PER_TIER) yield open
   }
 
-  /** Windows that can be sealed. `now` is read for each. */
+  /** Windows that can be sealed. `now` is called for each window, because sealing takes time. */
   *ended(now: () => number): Iterable<OpenWindow> {
     for (const open of this.#windows.values()) if (hasEnded(open, now())) yield open
   }

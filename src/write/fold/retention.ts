@@ -2,17 +2,17 @@ import { Pacer } from '../../model/pacer.ts'
 import type { Store } from '../../store/store.ts'
 import type { FoldSettings } from './fold.ts'
 
-/** Windows that one step removes. */
+/** Maximum number of windows that one step removes. */
 const EXPIRE_STEP_MAX = 200
-/** Events that one step removes, and steps of one run. */
+/** Maximum number of events that one step removes, and of steps in one run. */
 const EVENTS_STEP_MAX = 1_000
 const EVENT_STEPS_MAX = 200
 const CLEAR_STEPS_MAX = 50
 
 /**
- * Expires old windows, finer resolutions first. The stretch of an expired window is recorded, so that a late point
- * cannot make it look complete again. When the coarsest resolution expires too, no data is left, and the records are
- * removed with it. Returns how many windows expired.
+ * Expires old windows, finer resolutions first. The time range of an expired window is recorded as an expired stretch,
+ * so that a late point cannot make the window look complete again. When the coarsest window expires too, no data of
+ * that time is left, and the records are removed as well. Returns the number of windows that expired.
  */
 export async function expireDue(
   store: Store,
@@ -35,7 +35,7 @@ export async function expireDue(
   return expired
 }
 
-/** Removes events committed at or before `committedByMs`, in steps, until `mustStop`. */
+/** Removes the events committed at or before `committedByMs`, in steps. Stops early when `mustStop()` returns true. */
 export async function expireEvents(
   store: Store,
   partition: number,
@@ -47,7 +47,7 @@ export async function expireEvents(
   }
 }
 
-/** Removes the data of deleted metrics, in steps, until `mustStop`. */
+/** Removes the data of deleted metrics, in steps. Stops early when `mustStop()` returns true. */
 export async function clearDeleted(
   store: Store,
   partition: number,

@@ -7,29 +7,29 @@ import { type EncodedBlock, encodeBlock, encodeBlocks } from '../../rollup/encod
 import type { RollupRows } from '../../rollup/rollup-rows.ts'
 import type { FoldCommit, IndexEntry, NamedBlock, Store, WindowKey } from '../../store/store.ts'
 
-/** Blocks of timelines and inboxes, as fold and merge read and write them. */
+/** Encodes and opens the blocks of timelines and inboxes for fold and merge. */
 
 /**
- * Bounds of one block of a timeline. A query of one series reads one block of each run, so a block should not hold many
- * series; a query of all reads every block, so there should not be many blocks. 8,192 rollups are the windows of some
- * twenty series.
+ * Maximum size of one block of a timeline. A query of one series reads one block of each run, so a block should hold
+ * few series. A query of all series reads every block, so there should be few blocks. In one window, 8,192 rollups are
+ * about twenty series.
  */
 const TIMELINE_BLOCK = { bytesMax: 1 << 17, rowsMax: 8_192 } as const
 
-/** A block about to be written, and the entry that will list it. */
+/** A block that is about to be written, and the index entry that will list it. */
 export interface TimelineBlock {
   readonly block: NamedBlock
   readonly added: FoldCommit['added'][number]
 }
 
-/** What all blocks of a run share. */
+/** Properties that all blocks of a run have in common. */
 export interface RunHead {
   readonly tier: number
   readonly order: number
   readonly deflate: boolean
 }
 
-/** The rows of one window as blocks of a run. */
+/** Encodes the rows of one window as the blocks of a run. `onOmitted` is called for each row that cannot be encoded. */
 export function encodeRun(
   window: WindowKey,
   rows: RollupRows,
@@ -58,7 +58,8 @@ export function encodeRun(
 }
 
 /**
- * The blocks of these names with their sketches; undefined when one no longer exists, because another fold replaced it.
+ * Reads and opens the named blocks with their sketches. Returns undefined if a block no longer exists, because another
+ * fold replaced it.
  */
 export async function openBlocks(
   store: Store,
@@ -82,7 +83,7 @@ export async function openBlocks(
   return blocks
 }
 
-/** A block of the inbox: rollups of several metrics. */
+/** Encodes a block of the inbox, which holds rollups of several metrics. */
 export function encodeInboxBlock(
   resolutionMs: number,
   sections: readonly { readonly metricId: Id64; readonly rows: RollupRows }[],
@@ -90,7 +91,10 @@ export function encodeInboxBlock(
   return nameBlock(encodeBlock(resolutionMs, sections))
 }
 
-/** Each of the blocks of these names, or the error for one that can never be read. */
+/**
+ * Reads and opens the named blocks with their sketches. Returns a BlockError in place of each block that can never be
+ * read.
+ */
 export async function openEach(
   store: Store,
   partition: number,
@@ -110,7 +114,10 @@ export async function openEach(
   return blocks
 }
 
-/** Throws for a block of an unknown version: a newer gateway can read it. */
+/**
+ * Opens a block; returns a BlockError if it is missing or damaged. Throws for a block of an unknown version, because a
+ * newer gateway can read it.
+ */
 function openOrError(
   name: string,
   scalars: Uint8Array | undefined,
@@ -136,7 +143,7 @@ export function bytesOf(blocks: readonly TimelineBlock[]): number {
   return blocks.reduce((sum, { added: { entry } }) => sum + entry.scalarBytes + entry.sketchBytes, 0)
 }
 
-/** Block names of this process are unique by their random prefix. */
+/** A random prefix makes the names of this process's blocks unique. */
 const namePrefix = `f${randomBytes(12).toString('hex')}`
 let namesUsed = 0
 
