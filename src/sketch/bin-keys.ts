@@ -7,21 +7,27 @@
  * smallest subnormal is above 0), negative values the mirrored ones; ascending keys are ascending values.
  */
 
-/** The bound holds for all normal doubles. Subnormal ones (below 2.3e-308) are not that precise. */
+/**
+ * Maximum relative error of a quantile. It holds for all normal doubles; subnormal values (below 2.3e-308) may have a
+ * larger error.
+ */
 export const RELATIVE_ERROR = 0.01
 
 const GAMMA = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
 const LN_GAMMA = Math.log(GAMMA)
 const BINS_PER_LN = 1 / LN_GAMMA
-/** ln(2 / (1 + gamma)): from a bin's upper edge down to the point equally far, relatively, from both edges. */
+/**
+ * ln(2 / (1 + gamma)). Added to the logarithm of a bin's upper edge, it gives the bin's representative: the point with
+ * the same relative distance to both edges.
+ */
 const LN_CENTER = Math.log(2 / (1 + GAMMA))
 
-/** Key of the bin that ends at 1. */
+/** Key of the bin whose upper edge is 1. */
 export const KEY_OF_ONE = 1 - Math.ceil(Math.log(Number.MIN_VALUE) * BINS_PER_LN)
-/** Keys lie in [-KEY_MAX, KEY_MAX]. */
+/** All keys are in [-KEY_MAX, KEY_MAX]. */
 export const KEY_MAX = KEY_OF_ONE + Math.ceil(Math.log(Number.MAX_VALUE) * BINS_PER_LN)
 
-/** Throws a RangeError on NaN and infinities. */
+/** Returns the key of a value's bin. Throws a RangeError for NaN and infinities. */
 export function binOf(value: number): number {
   if (value > 0 && value <= Number.MAX_VALUE) return KEY_OF_ONE + Math.ceil(Math.log(value) * BINS_PER_LN)
   if (value < 0 && value >= -Number.MAX_VALUE) return -KEY_OF_ONE - Math.ceil(Math.log(-value) * BINS_PER_LN)

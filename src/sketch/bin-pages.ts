@@ -1,13 +1,13 @@
 import { addCounts } from '../model/count.ts'
 
 /**
- * The bins of a sketch with more bins than a short sorted list should hold. Keys are divided into pages of `PAGE_KEYS`
- * consecutive keys. A page with enough bins is dense: it stores one weight for each key. The bins of all other pages
- * are lone: they are (key, weight) pairs in one sorted array.
+ * Stores the bins of a sketch that has too many for a short sorted list. Keys are divided into pages of `PAGE_KEYS`
+ * consecutive keys. A page with enough bins is dense: it stores one weight for each of its keys. The bins of all other
+ * pages are lone bins: (key, weight) pairs in one sorted array.
  *
- * Invariants: a bin is lone only if its page is not dense, and the dense pages hold at least `PAGE_BINS_MIN` bins each
- * on average. So memory is at most about 64 bytes a bin, whatever the values. Arrays are plain, because a typed array
- * costs some 400 bytes beside its values.
+ * Invariants: a lone bin's page is not dense, and dense pages hold at least `PAGE_BINS_MIN` bins each on average. So
+ * memory is at most about 64 bytes per bin, whatever the values are. Plain arrays are used, because a typed array has
+ * an overhead of some 400 bytes.
  */
 
 const PAGE_BITS = 6
@@ -15,51 +15,58 @@ const PAGE_KEYS = 1 << PAGE_BITS
 const PAGE_MASK = PAGE_KEYS - 1
 const PAGE_BINS_MIN = 12
 
-/** Memory of an array beside its elements, and of an element, in V8. */
+/** Memory of an empty array, and of each element, in V8. */
 const ARRAY_BYTES = 32
 const ELEMENT_BYTES = 8
 const PAGE_BYTES = ARRAY_BYTES + (PAGE_KEYS + 2) * ELEMENT_BYTES
-/** Memory of the object and its arrays, with their spare capacity. */
+/** Memory of an empty `BinPages` object with its arrays and their spare capacity. */
 const OBJECT_BYTES = 320
 
-/** Index of the element that holds the number of the page. */
+/** Index of the element of a page that holds the page's number. */
 const NUMBER_AT = PAGE_KEYS
-/** A number that no page has. */
+/** A page number that does not occur. */
 const NO_PAGE = 2 ** 29
-/** Filled with a fraction first, so that V8 stores doubles from the start and never converts the array. */
+/** Initialized with a fraction, so that V8 stores doubles from the start and never converts the array. */
 const EMPTY_PAGE: number[] = Array.from({ length: PAGE_KEYS + 1 }, () => 0.5).fill(0)
 EMPTY_PAGE[NUMBER_AT] = NO_PAGE
-/** Shared by all sketches without a dense page. Read-only. */
+/** The hash table of all sketches without a dense page. Read-only. */
 const NO_SLOTS: number[][] = [EMPTY_PAGE]
 
 type Numbers = number[] | Float64Array
 
-/** V8 copies larger arrays slowly: they do not fit into a page of its heap. */
+/**
+ * Length up to which arrays are copied with `slice`. Larger arrays do not fit into a page of V8's heap, and copying
+ * them is slow.
+ */
 const SLICED_MAX = 8_192
 
 /**
- * Scratch for the pairs of a merge, shared by all sketches. At most 11 pairs for each page of the key space: 0.8 MB.
+ * Scratch array for the merged pairs, shared by all sketches. It holds at most 11 pairs for each page of the key space:
+ * 0.8 MB.
  */
 const merged: number[] = [0.5]
-/** Scratch for the pairs of a sketch that is merged into another. */
+/** Scratch array for the pairs of a sketch that is being merged into another. */
 const incoming: number[] = [0.5]
 
-/** The number of the page that holds a key. */
+/** Returns the number of the page that contains a key. */
 export function pageOf(key: number): number {
   return key >> PAGE_BITS
 }
 
 export class BinPages {
-  /** The dense pages, ascending by number. */
+  /** The dense pages, in ascending order of their numbers. */
   readonly #pages: number[][] = []
-  /** Bins in dense pages. */
+  /** Number of bins in dense pages. */
   #denseCount = 0
-  /** Pairs key, weight, key, weight, …, ascending by key. */
+  /** The lone bins: key, weight, key, weight, …, in ascending order of keys. */
   #lone: Numbers = []
-  /** Hash table of the dense pages, with open addressing: page `id` is at `id & mask` or behind it. */
+  /**
+   * Hash table of the dense pages, with open addressing and linear probing: the search for page `id` begins at slot `id
+   * & mask`.
+   */
   #slots = NO_SLOTS
 
-  /** How many bins are lone. */
+  /** Number of lone bins. */
   get loneCount(): number {
     return this.#lone.length / 2
   }
@@ -68,7 +75,7 @@ export class BinPages {
     return this.#denseCount + this.loneCount
   }
 
-  /** Whether the dense pages hold so many bins that another page with a single bin keeps the average high enough. */
+  /** Whether a page with a single bin can become dense while the average stays at or above `PAGE_BINS_MIN`. */
   get hasRoom(): boolean {
     return this.#isWorthPage(1)
   }
@@ -77,7 +84,7 @@ export class BinPages {
     return OBJECT_BYTES + this.#pages.length * (PAGE_BYTES + 6 * ELEMENT_BYTES) + this.#lone.length * ELEMENT_BYTES
   }
 
-  /** The dense page of this number, if there is one. */
+  /** Returns the dense page with this number; undefined if the page is not dense. */
   page(id: number): number[] | undefined {
     const slots = this.#slots
     const page = slots[id & (slots.length - 1)]!
@@ -91,7 +98,10 @@ export class BinPages {
     page[at] = addCounts(before, weight)
   }
 
-  /** Adds to a bin that exists or lies in a dense page. Returns false, and changes nothing, for any other key. */
+  /**
+   * Adds `weight` to the bin of `key` and returns true, if the bin exists or its page is dense. Otherwise changes
+   * nothing and returns false.
+   */
   add(key: number, weight: number): boolean {
     const page = this.page(key >> PAGE_BITS)
     if (page === undefined) return this.#addLone(key, weight)
@@ -115,8 +125,8 @@ export class BinPages {
   }
 
   /**
-   * Adds the pairs in the first `length` elements, which ascend by key. The time is proportional to their number and to
-   * the number of lone bins.
+   * Adds the (key, weight) pairs in the first `length` elements, which must ascend by key. The time is proportional to
+   * the number of pairs plus the number of lone bins.
    */
   addPairs(pairs: readonly number[], length: number): void {
     const lone = this.#lone
@@ -187,7 +197,7 @@ export class BinPages {
     this.addPairs(incoming, n)
   }
 
-  /** Visits the bins in ascending order of key. */
+  /** Calls `visit` for each bin, in ascending order of keys. */
   forEachBin(visit: (key: number, weight: number) => void): void {
     const lone = this.#lone
     let from = 0
@@ -201,8 +211,8 @@ export class BinPages {
   }
 
   /**
-   * The key of the bin that holds the observation of this rank, counted from 0. For a rank beyond the last observation
-   * it is the last key.
+   * Returns the key of the bin that holds the observation with this rank, counted from 0. For a rank beyond the last
+   * observation, returns the last key.
    */
   keyAtRank(rank: number): number {
     const lone = this.#lone
@@ -238,12 +248,14 @@ export class BinPages {
     return copy
   }
 
-  /** The first key of the dense page at this index; infinite behind the last page. */
+  /** Returns the first key of the dense page at index `place`; infinity beyond the last page. */
   #firstKey(place: number): number {
     return place < this.#pages.length ? this.#pages[place]![NUMBER_AT]! * PAGE_KEYS : Number.POSITIVE_INFINITY
   }
 
-  /** Whether dense pages would still hold `PAGE_BINS_MIN` bins on average if one with so many is added. */
+  /**
+   * Whether dense pages would still hold `PAGE_BINS_MIN` bins on average after a page with `bins` bins became dense.
+   */
   #isWorthPage(bins: number): boolean {
     return this.#denseCount + bins >= (this.#pages.length + 1) * PAGE_BINS_MIN
   }
@@ -271,7 +283,7 @@ export class BinPages {
     this.#slots[at] = page
   }
 
-  /** The search ends because at least half of the slots are empty. */
+  /** Finds the slot's page by linear probing. The search always ends, because at least half of the slots are empty. */
   #probe(id: number): number[] | undefined {
     const mask = this.#slots.length - 1
     for (let at = id & mask; ; at = (at + 1) & mask) {
@@ -282,7 +294,7 @@ export class BinPages {
   }
 }
 
-/** A copy of the first elements. Large copies are typed arrays, because `slice` is slow on large arrays. */
+/** Copies the first `length` elements. A large copy is a typed array, because `slice` is slow on large arrays. */
 function firstOf(numbers: Numbers, length: number): Numbers {
   if (length <= SLICED_MAX && Array.isArray(numbers)) return numbers.slice(0, length)
   const copy = new Float64Array(length)

@@ -4,20 +4,24 @@ import type { BinColumns } from './bins.ts'
 import type { ByteWriter } from './varint.ts'
 
 /**
- * Adds up the bins of one sketch at a time: a weight for every key there is, and two levels of bitmaps that say which
- * keys are in use, so that the bins are found in order without sorting. It replaces an object per sketch where sketches
- * are made one after the other. The empty window has no weight and no bit set; `encode` leaves it empty.
+ * Adds up the bins of one sketch at a time. It has a weight for every possible key, and two levels of bitmaps of the
+ * keys in use, so that bins are found in order without sorting. Code that makes sketches one after the other uses it
+ * instead of an object per sketch. Invariant: an empty window has no weight and no bit set; `encode` leaves the window
+ * empty.
  *
- * A bin costs a few nanoseconds and a sketch at most 0.2 µs more, whatever the magnitudes of its values.
+ * Adding a bin takes a few nanoseconds and encoding a sketch at most 0.2 µs more, whatever the values are.
  */
 export class BinWindow {
-  /** The weight of key k is at k + KEY_MAX. */
+  /** The weight of key k is at index k + KEY_MAX. */
   readonly #weights = new Float64Array(2 * KEY_MAX + 1)
-  /** One bit for each weight that is not 0, and one bit for each word of these bits that is not 0. */
+  /**
+   * `#used` has one bit for each weight, set if the weight is not 0. `#usedWords` has one bit for each word of `#used`,
+   * set if the word is not 0.
+   */
   readonly #used = new Uint32Array(((2 * KEY_MAX) >>> 5) + 1)
   readonly #usedWords = new Uint32Array((this.#used.length >>> 5) + 1)
   #binCount = 0
-  /** No word of `#usedWords` before this one has a bit. */
+  /** All words of `#usedWords` before this index are 0. */
   #firstGroup = 0
 
   get binCount(): number {
@@ -40,7 +44,10 @@ export class BinWindow {
     }
   }
 
-  /** Appends the bins as `bins.ts` describes, and empties the window. A weight that is no integer is a RangeError. */
+  /**
+   * Appends the bins in the encoding of `bins.ts` and empties the window. Throws a RangeError for a weight that is not
+   * an integer.
+   */
   encode(writer: ByteWriter): void {
     try {
       this.#encode(writer)
@@ -99,7 +106,7 @@ export class BinWindow {
 }
 
 /**
- * The window of this thread: it is large, and sketches are made one after the other. Whoever adds bins encodes them
- * before it returns.
+ * The only window of this thread, because a window is large. A function that adds bins must encode them before it
+ * returns.
  */
 export const binWindow = new BinWindow()

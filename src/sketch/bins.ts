@@ -2,13 +2,13 @@ import { KEY_MAX, KEY_OF_ONE } from './bin-keys.ts'
 import { ByteReader, type ByteWriter } from './varint.ts'
 
 /**
- * Bins of sketches as bytes: the number of bins; the first key relative to the key of 1, zigzag; its weight; then per
- * bin the distance to the key before (1 or more) and the weight, all varints. Neighbouring bins are a few keys apart
- * and most weights are small, so a bin takes two bytes and a bit: memory keeps bins in this form too, and a merge
- * decodes them into scratch columns.
+ * Encodes the bins of sketches as varints: the number of bins; the first key relative to `KEY_OF_ONE`, in zigzag
+ * encoding, and its weight; then for each bin the distance from the previous key (1 or more) and the weight.
+ * Neighbouring bins are a few keys apart and most weights are small, so a bin takes little more than two bytes. Bins
+ * are kept in this encoding in memory too; a merge decodes them into scratch columns.
  */
 
-/** Bins as columns, ascending by key. */
+/** Decoded bins as columns, in ascending order of keys. */
 export class BinColumns {
   keys: Int32Array
   weights: Float64Array
@@ -19,7 +19,7 @@ export class BinColumns {
     this.weights = new Float64Array(capacity)
   }
 
-  /** Makes room for that many bins; the content may be lost. */
+  /** Ensures capacity for this many bins. The present content may be lost. */
   reserve(capacity: number): void {
     if (capacity <= this.keys.length) return
     this.keys = new Int32Array(capacity * 2)
@@ -27,7 +27,7 @@ export class BinColumns {
   }
 }
 
-/** The bytes of a sketch with one bin. */
+/** Appends the encoding of a sketch with one bin. */
 export function encodeBin(key: number, weight: number, writer: ByteWriter): void {
   writer.varint(1)
   writer.zigzag(key - KEY_OF_ONE)
@@ -35,29 +35,29 @@ export function encodeBin(key: number, weight: number, writer: ByteWriter): void
 }
 
 /**
- * Fills the columns with the bins of one sketch and returns the offset behind them. Bytes that are no bins (keys that
- * do not ascend or do not exist, weights of 0, a cut) are a RangeError naming the offset.
+ * Decodes the bins of one sketch into `into` and returns the offset after them. Throws a RangeError with the offset for
+ * invalid bytes: truncated, keys that do not ascend or are out of range, or a weight of 0.
  */
 export function decodeBins(bytes: Uint8Array, start: number, into: BinColumns): number {
   into.length = 0
   at = start
   const count = nextVarint(bytes)
   if (count === 0) return at
-  // A bin takes at least two bytes. The check prevents that a wrong count allocates memory.
+  // A bin takes at least two bytes. The check prevents a wrong count from allocating memory.
   if (count * 2 > bytes.length - at) {
     throw new RangeError(`${count} bins at offset ${start} pass the end at ${bytes.length}`)
   }
   into.reserve(count)
   const { keys, weights } = into
   const zigzag = nextVarint(bytes)
-  // A greater number is no valid key, and the shift below would turn it into one.
+  // A greater number is not a valid key, but the shift below would turn it into one.
   const firstKey = zigzag > ZIGZAG_MAX ? Number.NaN : ((zigzag >>> 1) ^ -(zigzag & 1)) + KEY_OF_ONE
   let key = firstKey
   let weight = nextVarint(bytes)
   keys[0] = key
   weights[0] = weight
   let isValid = weight > 0
-  /** Becomes negative when a distance or weight of one byte is 0. */
+  /** Becomes negative if a one-byte distance or weight is 0. */
   let sign = 0
   let offset = at
   const shortEnd = bytes.length - 1
@@ -89,10 +89,13 @@ export function decodeBins(bytes: Uint8Array, start: number, into: BinColumns): 
   return offset
 }
 
-/** The bin that `beginBins` or `nextBin` has read; the next call overwrites it. */
+/** The bin that `beginBins` or `nextBin` has read. The next call overwrites it. */
 export const binCursor = { key: 0, weight: 0, offset: 0 }
 
-/** Reads the first of the bins at `start`, which were checked before; returns how many there are. */
+/**
+ * Reads the first bin at `start` into `binCursor` and returns the number of bins. The bytes must have been checked
+ * before.
+ */
 export function beginBins(bytes: Uint8Array, start: number): number {
   at = start
   const count = nextVarint(bytes)
@@ -104,7 +107,7 @@ export function beginBins(bytes: Uint8Array, start: number): number {
   return count
 }
 
-/** Reads a further bin; its `key` is the distance to the key before. */
+/** Reads the next bin into `binCursor`; `key` is then the distance from the previous key. */
 export function nextBin(bytes: Uint8Array, offset: number): void {
   at = offset
   binCursor.key = nextVarint(bytes)
@@ -114,7 +117,7 @@ export function nextBin(bytes: Uint8Array, offset: number): void {
 
 const ZIGZAG_MAX = 2 ** 30
 
-/** Where the next varint begins. */
+/** Offset of the next varint. */
 let at = 0
 
 function nextVarint(bytes: Uint8Array): number {

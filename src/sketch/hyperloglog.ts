@@ -2,17 +2,17 @@ import { murmurHash64 } from './murmur-hash.ts'
 import { ByteWriter } from './varint.ts'
 
 /**
- * A HyperLogLog that is compatible with Redis: 2^14 registers of 6 bits, Redis' hash of the member's UTF-8 bytes and
- * its estimator ("New cardinality estimation algorithms for HyperLogLog sketches", Otmar Ertl, 2017, arXiv:1702.01284),
- * so that a set has the same count in both stores. Standard error 0.81 %.
+ * A HyperLogLog that is compatible with Redis, so that a set has the same count in both stores: 2^14 registers of 6
+ * bits, Redis' hash of the member's UTF-8 bytes, and its estimator ("New cardinality estimation algorithms for
+ * HyperLogLog sketches", Otmar Ertl, 2017, arXiv:1702.01284). The standard error is 0.81 %.
  *
- * In memory, a few registers are sorted entries `index << 6 | rank`. More registers are words of four, one in each
- * byte, so that two words are united in a dozen operations. A rank never exceeds 51 (50 zero bits, plus 1), so the top
- * two bits of a byte are free and no byte carries into the next.
+ * In memory, a small set is a sorted list of entries `index << 6 | rank`. A larger set is an array of words with four
+ * registers each, one in each byte, so that a union of two words takes a dozen operations. A rank never exceeds 51 (50
+ * zero bits, plus 1), so the top two bits of each byte are free and no byte carries into the next one.
  *
- * Our encoding: byte 1, the number of entries, then per entry ascending `(index - previous index - 1) << 6 | rank`,
- * varints; or byte 2 and 12,288 bytes of 6-bit registers, lowest bits first, which is also how Redis packs its dense
- * form.
+ * Our encoding is either the byte 1, the number of entries, and then for each entry in ascending order `(index -
+ * previous index - 1) << 6 | rank`, all as varints; or the byte 2 and 12,288 bytes of 6-bit registers, lowest bits
+ * first, like the dense form of Redis.
  */
 
 const INDEX_BITS = 14
@@ -20,9 +20,12 @@ const REGISTERS = 1 << INDEX_BITS
 const RANK_BITS = 64 - INDEX_BITS
 const RANK_MAX = RANK_BITS + 1
 const PACKED_BYTES = (REGISTERS * 6) / 8
-/** An entry takes 4 bytes, encoded 2. All words take 16 KiB, encoded 12 KiB. */
+/**
+ * Maximum length of the list of entries. An entry takes 4 bytes in memory and 2 encoded; all words together take 16 KiB
+ * in memory and 12 KiB encoded.
+ */
 const ENTRIES_MAX = 2048
-/** 1 / (2 ln 2), the limit of the bias correction for many registers. */
+/** 1 / (2 ln 2): the estimator's bias correction in the limit of many registers. */
 const ALPHA = 0.5 / Math.LN2
 
 const SPARSE = 1
@@ -38,7 +41,10 @@ const hash = new Int32Array(2)
 let memberBytes = new Uint8Array(1024)
 const encoder = new TextEncoder()
 
-/** Writes the member as UTF-8 into `memberBytes`. Lone surrogates become U+FFFD, as in Redis clients. */
+/**
+ * Writes the member as UTF-8 into `memberBytes` and returns its length. Lone surrogates become U+FFFD, as in Redis
+ * clients.
+ */
 function encodeMember(member: string): number {
   if (member.length * 3 > memberBytes.length) memberBytes = new Uint8Array(member.length * 3)
   for (let i = 0; i < member.length; i++) {
@@ -58,13 +64,13 @@ export class HyperLogLog {
   #entryCount = 0
   #words: Int32Array | undefined
 
-  /** Returns whether a register changed. */
+  /** Adds a member. Returns whether a register changed. */
   add(member: string): boolean {
     murmurHash64(memberBytes, encodeMember(member), hash)
     const low = hash[0]!
     const high = hash[1]!
     const restLow = (low >>> INDEX_BITS) | (high << (32 - INDEX_BITS))
-    // The bit above the 50 bounds the rank when all of them are zero.
+    // Bit 50 is set, so that the rank is at most 51 if all 50 bits are zero.
     const rank =
       restLow === 0 ? 33 + trailingZeros((high >>> INDEX_BITS) | (1 << (RANK_BITS - 32))) : 1 + trailingZeros(restLow)
     return this.#raise(low & (REGISTERS - 1), rank)
@@ -101,7 +107,7 @@ export class HyperLogLog {
         previous = index
       }
     } else {
-      // Few registers in many words: united from a dense Redis string.
+      // Words with few non-zero registers, which come from a union with a dense Redis string.
       writer.varint(REGISTERS - this.#histogram()[0]!)
       for (let index = 0; index < REGISTERS; index++) {
         const rank = (words[index >>> 2]! >>> ((index & 3) << 3)) & 63
@@ -113,14 +119,14 @@ export class HyperLogLog {
     return writer.finish()
   }
 
-  /** A RangeError when the bytes are not what `encode` writes. */
+  /** Throws a RangeError if `encode` cannot have written the bytes. */
   static decode(bytes: Uint8Array): HyperLogLog {
     const decoded = new HyperLogLog()
     decoded.#unionOwn(bytes)
     return decoded
   }
 
-  /** Decodes the value of a Redis key written by PFADD or PFMERGE. Any other value is a RangeError. */
+  /** Decodes the value of a Redis key written by PFADD or PFMERGE. Throws a RangeError for any other value. */
   static fromRedis(bytes: Uint8Array): HyperLogLog {
     const decoded = new HyperLogLog()
     decoded.#unionRedis(bytes)
@@ -143,7 +149,7 @@ export class HyperLogLog {
     let offset = 1
     let remaining = -1
     let index = -1
-    // The count and the entries have at most 20 bits: three bytes each.
+    // The count and the entries have at most 20 bits, so each varint has at most three bytes.
     while (offset < bytes.length && remaining !== 0) {
       let value = bytes[offset++]!
       if (value >= 0x80) {
@@ -169,7 +175,7 @@ export class HyperLogLog {
     const words = this.#toWords()
     const packed = new DataView(bytes.buffer, bytes.byteOffset + start, PACKED_BYTES)
     let tooLarge = 0
-    // Three loads hold sixteen registers: four groups of 24 bits.
+    // Three 32-bit loads hold sixteen registers: four groups of 24 bits.
     for (let i = 0, at = 0; i < REGISTERS / 4; i += 4, at += 12) {
       const first = packed.getInt32(at, true)
       const second = packed.getInt32(at + 4, true)
@@ -198,7 +204,10 @@ export class HyperLogLog {
     }
   }
 
-  /** Runs of registers: 00nnnnnn and 01nnnnnn nnnnnnnn are n + 1 empty ones, 1vvvvvnn are n + 1 of rank v + 1. */
+  /**
+   * Adds registers in Redis' sparse form. 00nnnnnn and 01nnnnnn nnnnnnnn stand for n + 1 registers that are 0, and
+   * 1vvvvvnn for n + 1 registers with rank v + 1.
+   */
   #unionRedisSparse(bytes: Uint8Array): void {
     let index = 0
     let offset = REDIS_HEADER_BYTES
@@ -281,7 +290,7 @@ export class HyperLogLog {
     return words
   }
 
-  /** How many registers hold each rank. */
+  /** Number of registers that have each rank; the index is the rank. */
   #histogram(): Int32Array {
     const histogram = new Int32Array(64)
     const words = this.#words
@@ -302,25 +311,26 @@ export class HyperLogLog {
 }
 
 /**
- * Unites `into` with an encoded set, in our encoding or in that of Redis, without a decoded copy. Other bytes are a
- * RangeError; `into` may then already contain some of the registers.
+ * Adds an encoded set, in our encoding or in that of Redis, to `into` without decoding it into a set first. Throws a
+ * RangeError for other bytes; `into` may then already contain some of the registers.
  */
 export function unionEncoded(into: HyperLogLog, bytes: Uint8Array): void {
   into.unionEncoded(bytes)
 }
 
 /**
- * Unites word `at` with four packed registers. In the result, bit 6 of a byte is set if its register exceeds RANK_MAX.
+ * Raises the four registers of word `at` to those in `packed`, if these are larger. In the result, bit 6 of a byte is
+ * set if the register in `packed` exceeds RANK_MAX.
  */
 function raiseWord(words: Int32Array, at: number, packed: number): number {
   const word = (packed & 0x3f) | ((packed << 2) & 0x3f00) | ((packed << 4) & 0x3f0000) | ((packed << 6) & 0x3f000000)
   const before = words[at]!
   if (word !== before) words[at] = maxOfBytes(before, word)
-  // 0x40 - 1 - RANK_MAX in every byte.
+  // Each byte of the constant is 0x40 - 1 - RANK_MAX.
   return word + 0x0c0c0c0c
 }
 
-/** The larger of each of the four bytes, all below 0x80. */
+/** Compares a and b byte by byte and returns the larger byte of each pair. Every byte must be below 0x80. */
 function maxOfBytes(a: number, b: number): number {
   const aWins = (((a | 0x80808080) - b) & 0x80808080) >>> 7
   const mask = (aWins << 7) - aWins
@@ -340,7 +350,10 @@ function encodeWords(words: Int32Array): Uint8Array {
   return bytes
 }
 
-/** x + sum of x^(2^k) * 2^(k-1) over k >= 1; the share of registers still empty. */
+/**
+ * The estimator's term for empty registers: x + sum of x^(2^k) * 2^(k-1) over k >= 1, where x is the share of empty
+ * registers.
+ */
 function sigma(x: number): number {
   if (x === 1) return Number.POSITIVE_INFINITY
   let power = x
@@ -356,7 +369,10 @@ function sigma(x: number): number {
   return sum
 }
 
-/** (1 - x - sum of (1 - x^(2^-k))^2 * 2^-k over k >= 1) / 3; the share of registers not yet at the last rank. */
+/**
+ * The estimator's term for registers with the maximum rank: (1 - x - sum of (1 - x^(2^-k))^2 * 2^-k over k >= 1) / 3,
+ * where x is the share of registers below that rank.
+ */
 function tau(x: number): number {
   if (x === 0 || x === 1) return 0
   let root = x

@@ -1,17 +1,18 @@
 /**
- * MurmurHash64A (Austin Appleby's MurmurHash2, 64-bit variant; public domain) with the seed Redis uses for HyperLogLog.
- * A 64-bit word is two 32-bit halves, so that nothing is allocated.
+ * MurmurHash64A (Austin Appleby's MurmurHash2, 64-bit variant; public domain) with the seed that Redis uses for
+ * HyperLogLog. A 64-bit word is represented by two 32-bit halves, because a BigInt would be allocated for each result.
  */
 
 const SEED = 0xadc83b19 | 0
-// The multiplier 0xc6a4a7935bd1e995, its low half split again for the carry of 32 x 32 bits.
+// The multiplier 0xc6a4a7935bd1e995. Its low half is also split into 16-bit parts, to compute the carry of a 32 x 32
+// bit product.
 const MULTIPLIER_HIGH = 0xc6a4a793 | 0
 const MULTIPLIER_LOW = 0x5bd1e995
 const MULTIPLIER_LOW_0 = MULTIPLIER_LOW & 0xffff
 const MULTIPLIER_LOW_1 = MULTIPLIER_LOW >>> 16
 
-/** The high half of (high, low) times the multiplier; the low half is Math.imul(low, MULTIPLIER_LOW). */
-function timesHigh(high: number, low: number): number {
+/** Returns the high half of (high, low) times the multiplier. The low half is Math.imul(low, MULTIPLIER_LOW). */
+function productHigh(high: number, low: number): number {
   const low0 = low & 0xffff
   const low1 = low >>> 16
   const carry = (Math.imul(low0, MULTIPLIER_LOW_0) >>> 16) + (Math.imul(low1, MULTIPLIER_LOW_0) >>> 0)
@@ -26,9 +27,9 @@ function timesHigh(high: number, low: number): number {
   )
 }
 
-/** Hashes the first `length` bytes. Writes the low and the high half to `into`. */
+/** Hashes the first `length` bytes. Writes the low half to into[0] and the high half to into[1]. */
 export function murmurHash64(bytes: Uint8Array, length: number, into: Int32Array): void {
-  let high = timesHigh(0, length)
+  let high = productHigh(0, length)
   let low = Math.imul(length, MULTIPLIER_LOW) ^ SEED
   const tail = length & 7
   const end = length - tail
@@ -36,12 +37,12 @@ export function murmurHash64(bytes: Uint8Array, length: number, into: Int32Array
   for (; i < end; i += 8) {
     let kLow = bytes[i]! | (bytes[i + 1]! << 8) | (bytes[i + 2]! << 16) | (bytes[i + 3]! << 24)
     let kHigh = bytes[i + 4]! | (bytes[i + 5]! << 8) | (bytes[i + 6]! << 16) | (bytes[i + 7]! << 24)
-    kHigh = timesHigh(kHigh, kLow)
+    kHigh = productHigh(kHigh, kLow)
     kLow = Math.imul(kLow, MULTIPLIER_LOW)
     kLow ^= kHigh >>> 15
-    high ^= timesHigh(kHigh, kLow)
+    high ^= productHigh(kHigh, kLow)
     low ^= Math.imul(kLow, MULTIPLIER_LOW)
-    high = timesHigh(high, low)
+    high = productHigh(high, low)
     low = Math.imul(low, MULTIPLIER_LOW)
   }
   if (tail > 0) {
@@ -49,11 +50,11 @@ export function murmurHash64(bytes: Uint8Array, length: number, into: Int32Array
       if (t < 4) low ^= bytes[i + t]! << (8 * t)
       else high ^= bytes[i + t]! << (8 * (t - 4))
     }
-    high = timesHigh(high, low)
+    high = productHigh(high, low)
     low = Math.imul(low, MULTIPLIER_LOW)
   }
   low ^= high >>> 15
-  high = timesHigh(high, low)
+  high = productHigh(high, low)
   low = Math.imul(low, MULTIPLIER_LOW)
   into[0] = low ^ (high >>> 15)
   into[1] = high

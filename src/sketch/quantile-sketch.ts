@@ -4,32 +4,39 @@ import { BinPages, pageOf } from './bin-pages.ts'
 import { beginBins, binCursor, nextBin } from './bins.ts'
 
 /**
- * The bins of one sketch in memory, of any number and in any order of arrival: what a query adds up for a group and
- * bucket. `bin-keys.ts` says what a bin is. Quantiles of any merge of sketches keep the bound on the relative error,
- * because no bins are ever collapsed.
+ * A quantile sketch (DDSketch) in memory: a query adds the bins of a group and bucket to it, in any order.
+ * `bin-keys.ts` defines the bins and the maximum relative error of a quantile. Merging sketches keeps this error,
+ * because bins are never collapsed.
  *
- * Up to 32 bins are one sorted list of (key, weight) pairs. More are in `bin-pages.ts`, and the list holds the newest
- * bins. Memory is proportional to the number of bins, whatever the values: `allocatedBytes` counts it.
+ * Up to 32 bins are one sorted list of (key, weight) pairs. With more bins, `bin-pages.ts` stores them, and the list
+ * holds only the newest ones. Memory is proportional to the number of bins, whatever the values are; `allocatedBytes`
+ * counts it.
  */
 
-/** A list of up to this many bins is smaller than pages, and not slower. */
+/** Maximum number of bins in the list of a sketch without pages. Such a list is smaller than pages and not slower. */
 const PAIRS_MAX = 32
-/** Memory of a sketch and a reference to it, and of an array beside its elements, in V8. */
+/** Memory in V8 of a sketch with a reference to it, and of an empty array. */
 const SKETCH_BYTES = 96
 const ARRAY_BYTES = 48
 
-/** Scratch for the pairs of `mergeEncoded`. */
+/** Scratch array for the pairs of `mergeEncoded`. */
 const loose: number[] = [0.5]
 
 export class QuantileSketch {
   #totalWeight = 0
-  /** key, weight, key, weight, …, ascending by key. Elements beyond `#pairCount` are not used. */
+  /**
+   * The pairs: key, weight, key, weight, …, in ascending order of keys. Elements from index `#pairCount` * 2 on are
+   * unused.
+   */
   #pairs: number[] = NO_PAIRS
   #pairCount = 0
-  /** Undefined while all bins are pairs. Later the pairs are the newest bins, which are not in the pages yet. */
+  /**
+   * Undefined while all bins are in `#pairs`. Afterwards `#pairs` holds the newest bins, which are not in the pages
+   * yet.
+   */
   #pages: BinPages | undefined
 
-  /** The sum of all weights, exact up to 2^53. Each weight saturates by itself at 2^53. */
+  /** The sum of all weights, exact up to 2^53. Each weight saturates separately at 2^53. */
   get totalWeight(): number {
     return this.#totalWeight
   }
@@ -44,8 +51,8 @@ export class QuantileSketch {
   }
 
   /**
-   * Adds `weight` observations of a finite value. The weight is an integer from 1 to `COUNT_MAX`; the time does not
-   * depend on it.
+   * Adds `weight` observations of a finite value. The weight is an integer from 1 to `COUNT_MAX`; a large weight takes
+   * no more time than a small one.
    */
   add(value: number, weight = 1): void {
     this.addBin(binOf(value), weight)
@@ -57,8 +64,8 @@ export class QuantileSketch {
   }
 
   /**
-   * Adds bins encoded as `bins.ts` describes, which were checked before. A loop of its own: a query merges millions of
-   * bins, and decoding them into columns first costs a fifth more.
+   * Adds bins in the encoding of `bins.ts`, which must have been checked before. It decodes them in its own loop,
+   * because a query merges millions of bins, and decoding them into columns first takes a fifth longer.
    */
   mergeEncoded(bytes: Uint8Array, start: number): void {
     const pages = this.#pages
@@ -112,7 +119,7 @@ export class QuantileSketch {
     }
   }
 
-  /** Visits the bins in ascending order of key. `visit` must not change the sketch. */
+  /** Calls `visit` for each bin, in ascending order of keys. `visit` must not change the sketch. */
   forEachBin(visit: (key: number, weight: number) => void): void {
     if (this.#pages !== undefined) {
       this.#toPages().forEachBin(visit)
@@ -124,8 +131,8 @@ export class QuantileSketch {
   }
 
   /**
-   * The q-quantile, 0 <= q <= 1, of type 7 (linear interpolation between the two ranks around q * (n - 1)). `min` and
-   * `max` are the exact extremes, which the caller keeps. NaN for an empty sketch.
+   * Returns the q-quantile, 0 <= q <= 1, of type 7 (linear interpolation between the two ranks around q * (n - 1)); NaN
+   * for an empty sketch. `min` and `max` are the exact extremes, which the caller keeps.
    */
   quantile(q: number, min: number, max: number): number {
     if (!(q >= 0 && q <= 1)) throw new RangeError(`not a quantile: ${q}`)
@@ -136,11 +143,11 @@ export class QuantileSketch {
     const low = this.#valueAtRank(below, min, max)
     if (fraction === 0) return low
     const high = this.#valueAtRank(below + 1, min, max)
-    // high - low may overflow, and the two products may round outside of [low, high].
+    // `high - low` could overflow, so two products are added. Their sum may round to a value outside of [low, high].
     return low === high ? low : Math.min(high, Math.max(low, low * (1 - fraction) + high * fraction))
   }
 
-  /** Keeps the memory of a small sketch for the next use. */
+  /** Empties the sketch. The memory of a small sketch is kept for the next use. */
   clear(): void {
     this.#totalWeight = 0
     this.#pairCount = 0
@@ -169,8 +176,9 @@ export class QuantileSketch {
   }
 
   /**
-   * Whether the next bin goes into the pages: into one of its own if there is room for it. That merges all lone bins,
-   * so with many of them the bin waits among the pairs.
+   * Whether a new bin goes into the pages, not into `#pairs`. With few lone bins and room for another dense page it
+   * always does. Adding to the pages merges all lone bins, so if there are many, new bins are collected in `#pairs`
+   * first.
    */
   get #isFull(): boolean {
     const pages = this.#pages
@@ -178,7 +186,10 @@ export class QuantileSketch {
     return this.#pairCount >= PAIRS_MAX && this.#pairCount >= this.#pairsMax
   }
 
-  /** The pairs are merged into the lone bins when there are more: a share of these, so that a bin costs little time. */
+  /**
+   * Number of pairs at which they are merged into the lone bins: a fixed share of the number of lone bins, so that the
+   * cost per new bin is low.
+   */
   get #pairsMax(): number {
     return this.#pages === undefined ? PAIRS_MAX : Math.max(PAIRS_MAX, this.#pages.loneCount >> 4)
   }
@@ -216,7 +227,7 @@ export class QuantileSketch {
     this.#pairCount = count + 1
   }
 
-  /** Moves all pairs into pages or among the lone bins. */
+  /** Moves all pairs into dense pages or the lone bins. */
   #toPages(): BinPages {
     this.#pages ??= new BinPages()
     if (this.#pairCount > 0) this.#pages.addPairs(this.#pairs, this.#pairCount * 2)
@@ -225,11 +236,12 @@ export class QuantileSketch {
   }
 }
 
-/** Shared by all sketches without pairs. Read-only. */
+/** The pairs of all sketches that have none. Read-only. */
 const NO_PAIRS: number[] = []
 
 /**
- * A copy of exactly twice the length; `push` would reserve more. The fractions make V8 store doubles from the start.
+ * Copies the pairs into an array of exactly twice the length; `push` would reserve more. The array is initialized with
+ * fractions, so that V8 stores doubles from the start.
  */
 function grown(pairs: readonly number[]): number[] {
   if (pairs.length === 0) return [0.5, 0.5, 0.5, 0.5]

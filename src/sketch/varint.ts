@@ -1,7 +1,8 @@
 /**
- * Writes and reads the bytes of the storage formats. Integers are LEB128 varints: seven bits in each byte, the lowest
- * first; the top bit is set in all bytes but the last. Values may be up to 2^53 (where counts saturate), but JavaScript
- * shifts only 32 bits, so a wide varint is processed in two parts: the low 28 bits (four bytes) and the rest.
+ * Writes and reads the bytes of the storage formats. Integers are LEB128 varints: seven bits per byte, lowest bits
+ * first; the top bit is set in every byte but the last. Values may be up to 2^53 (the maximum of counts), but
+ * JavaScript shifts only 32 bits, so a long varint is processed in two parts: the low 28 bits (four bytes) and the
+ * rest.
  */
 
 const LOW_PART = 2 ** 28
@@ -22,7 +23,7 @@ export class ByteWriter {
     return this.#length
   }
 
-  /** Bytes of memory. */
+  /** Size of the buffer in bytes. */
   get capacity(): number {
     return this.#buffer.length
   }
@@ -53,7 +54,7 @@ export class ByteWriter {
     this.#length += 8
   }
 
-  /** An integer from 0 to 2^53; anything else is a RangeError. */
+  /** Appends an integer from 0 to 2^53. Throws a RangeError for any other value. */
   varint(value: number): void {
     if (this.#length + 2 > this.#buffer.length) this.#reserve(2)
     if ((value & 0x7f) === value) {
@@ -69,7 +70,7 @@ export class ByteWriter {
     }
   }
 
-  /** A safe integer of either sign, small magnitudes short: 0, -1, 1, -2, … become 0, 1, 2, 3, … */
+  /** Appends a safe integer of either sign; small magnitudes are short: 0, -1, 1, -2, … become 0, 1, 2, 3, … */
   zigzag(value: number): void {
     if (value < 0x40000000 && value >= -0x40000000 && (value | 0) === value) {
       this.varint(((value << 1) ^ (value >> 31)) >>> 0)
@@ -105,17 +106,17 @@ export class ByteWriter {
     this.#length += bytes.length
   }
 
-  /** A view of the bytes written so far. It is invalid after the next write. */
+  /** Returns a view of the bytes written so far. The view is invalid after the next write. */
   get written(): Uint8Array {
     return this.#buffer.subarray(0, this.#length)
   }
 
-  /** A copy of the bytes written so far. */
+  /** Returns a copy of the bytes written so far. */
   finish(): Uint8Array {
     return this.#buffer.slice(0, this.#length)
   }
 
-  /** Drops what was written beyond this length. */
+  /** Removes the bytes after the first `length` bytes. */
   truncate(length: number): void {
     this.#length = Math.min(this.#length, length)
   }
@@ -127,7 +128,7 @@ export class ByteWriter {
 }
 
 /**
- * Reads from `offset` on. A read that would pass the end, or an integer too large, is a RangeError naming the offset.
+ * Reads from `offset` on. Throws a RangeError with the offset if a read would pass the end or an integer is too large.
  */
 export class ByteReader {
   readonly bytes: Uint8Array
@@ -175,7 +176,7 @@ export class ByteReader {
 
   varint(): number {
     const start = this.offset
-    // Past the end the byte is undefined; the general path then throws an error with the offset.
+    // Beyond the end, the byte is undefined; the general code below then throws an error with the offset.
     const first = this.bytes[start]
     if (first !== undefined && first < 0x80) {
       this.offset = start + 1
@@ -188,7 +189,7 @@ export class ByteReader {
     }
     const high = this.#parts()
     const value = high * LOW_PART + this.#low
-    // A greater integer may have lost its last bit.
+    // The lowest bit of a greater integer may have been lost.
     if (value >= VARINT_MAX && (value > VARINT_MAX || this.#low !== 0)) this.#tooLarge(start)
     return value
   }
@@ -203,7 +204,7 @@ export class ByteReader {
     return value
   }
 
-  /** Stores the low 28 bits in `#low` and returns the rest. */
+  /** Reads a varint: stores its low 28 bits in `#low` and returns the rest. */
   #parts(): number {
     const start = this.offset
     this.#low = 0
@@ -233,7 +234,7 @@ export class ByteReader {
     this.#take(length)
   }
 
-  /** A view into the source, not a copy. */
+  /** Reads this many bytes. Returns a view into the source, not a copy. */
   slice(length: number): Uint8Array {
     const start = this.#take(length)
     return this.bytes.subarray(start, start + length)
