@@ -1,11 +1,11 @@
 /**
- * Memory for the columns of blocks that are decoded, merged and dropped: large buffers (slabs) that are used again,
- * instead of many small ones for the garbage collector. Whoever takes an arena gives it back when nothing reads its
- * columns any more; the next user overwrites them.
+ * Memory for the columns of blocks that are decoded, merged and dropped. An arena reuses a few large buffers (slabs),
+ * so that the garbage collector does not have to free many small ones. After `giveArena`, nothing may read columns in
+ * the arena: the next user overwrites them.
  */
 
 const SLAB_BYTES = 1 << 20
-/** Slabs that an arena keeps for its next user, and arenas that are kept. */
+/** Number of free arenas that are kept, and of slabs that each of them keeps. */
 const SLABS_KEPT_MAX = 4
 const ARENAS_KEPT_MAX = 2
 
@@ -25,12 +25,15 @@ export class Arena {
   #slab = 0
   #used = 0
 
-  /** The slab that holds what was taken last. */
+  /** The slab of the last `take`. */
   get buffer(): ArrayBuffer {
     return this.#slabs[this.#slab]!.buffer
   }
 
-  /** Where so many bytes lie in `buffer`, aligned and filled with zeros; -1 if they are too many for a slab. */
+  /**
+   * Reserves this many bytes, aligned and filled with zeros, and returns their offset in `buffer`. Returns -1 if they
+   * do not fit into a slab.
+   */
   take(bytes: number): number {
     if (bytes > SLAB_BYTES) return -1
     if (this.#slabs.length > 0 && this.#used + bytes > SLAB_BYTES) {
@@ -44,7 +47,7 @@ export class Arena {
     return at
   }
 
-  /** Voids all columns in the arena. */
+  /** Frees all memory for reuse. All columns in the arena are invalid afterwards. */
   reset(): void {
     this.#slab = 0
     this.#used = 0

@@ -1,24 +1,24 @@
 import type { Arena } from './arena.ts'
 
 /**
- * Allocates and counts the memory of one decoded block. Columns of small blocks share buffers, because a separate typed
- * array costs some 400 bytes beside its values: two V8 objects, a backing store and the overhead of malloc. All of it
- * is counted, so that a cache bounded in bytes bounds the memory of the process.
+ * Allocates and counts the memory of one decoded block. The columns of small blocks share buffers, because a separate
+ * typed array has an overhead of some 400 bytes: two V8 objects, a backing store and the allocator's own data. All of
+ * this is counted, so that a cache with a limit in bytes limits the memory of the process.
  */
 
-/** Memory of a view of a buffer, and of a buffer beside its bytes. Measured with Node 20 to 24. */
+/** Memory of a view of a buffer, and of an empty buffer. Measured with Node 20 to 24. */
 export const VIEW_BYTES = 96
 export const BUFFER_BYTES = 320
 
-/** A column of this size has a buffer of its own. */
+/** A column of at least this size has its own buffer. */
 const OWN_BUFFER_BYTES = 2_048
 const CHUNK_BYTES_MIN = 256
 const CHUNK_BYTES_MAX = 4_096
-/** Columns that a query usually asks for: series, buckets, counts and sums. */
+/** Bytes per row of the columns that a query usually reads: series, buckets, counts and sums. */
 const BYTES_PER_ROW = 40
 
 export class BlockMemory {
-  /** Called with every increase. */
+  /** Called after each increase, with the number of bytes added. */
   onGrowth: ((bytes: number) => void) | undefined
   readonly #arena: Arena | undefined
   #bytes = 0
@@ -26,7 +26,7 @@ export class BlockMemory {
   #chunk: ArrayBuffer | undefined
   #used = 0
 
-  /** With an arena, the columns are allocated in it. */
+  /** If an arena is given, the columns are allocated in it and not counted. */
   constructor(arena?: Arena) {
     this.#arena = arena
   }
@@ -41,12 +41,12 @@ export class BlockMemory {
     this.onGrowth?.(bytes)
   }
 
-  /** Counts a sketch string that sections share. */
+  /** Counts a sketch string that `sections` sections share. */
   holdSketches(bytes: number, sections: number): void {
     this.count(bytes + BUFFER_BYTES + (sections + 1) * VIEW_BYTES)
   }
 
-  /** Chooses the size of the shared buffers for a block of this many rows. */
+  /** Sets the size of the shared buffers to fit a block of this many rows. */
   expect(rows: number): void {
     this.#chunkBytes = Math.min(CHUNK_BYTES_MAX, Math.max(CHUNK_BYTES_MIN, rows * BYTES_PER_ROW))
   }
@@ -71,7 +71,7 @@ export class BlockMemory {
     return at < 0 ? new Uint8Array(length) : new Uint8Array(this.#chunk!, at, length)
   }
 
-  /** Reserves bytes in the current chunk and returns their offset; -1 if they need a buffer of their own. */
+  /** Reserves bytes in the current chunk and returns their offset. Returns -1 if the column needs its own buffer. */
   #take(bytes: number): number {
     if (this.#arena !== undefined) {
       const at = this.#arena.take(bytes)

@@ -18,9 +18,9 @@ import { BlockMemory, BUFFER_BYTES, VIEW_BYTES } from './block-memory.ts'
 import { MetricSection, type SectionHead } from './metric-section.ts'
 
 /**
- * A block: many rollups of one resolution in immutable bytes, sorted by metric, series and bucket. The bins of
- * distributions are in a second string, so that a query of sums never loads a sketch. Opening a block verifies its
- * checksum and parses the directory. A column is decoded when it is first read. `docs/storage-format.md` describes
+ * A block: immutable bytes with many rollups of one resolution, sorted by metric, series and bucket. The bins of
+ * distributions are in a separate string, so that a query of sums does not load sketches. Opening a block verifies its
+ * checksum and parses the directory; a column is decoded when it is first read. `docs/storage-format.md` describes
  * every byte.
  */
 
@@ -30,21 +30,22 @@ export type { MetricSection } from './metric-section.ts'
 export interface Block {
   readonly name: string
   readonly resolutionMs: number
-  /** Ascending by metric id. */
+  /** The sections in ascending order of metric ids. */
   readonly sections: readonly MetricSection[]
   section(metricId: Id64): MetricSection | undefined
-  /** Memory of the buffers and objects; it grows as columns are decoded. */
+  /** Memory of the block's buffers and objects. It grows as columns are decoded. */
   readonly memory: Pick<BlockMemory, 'bytes' | 'onGrowth'>
-  /** Some rows have bins in the sketch string. */
+  /** Whether some rows have bins in the sketch string. */
   readonly needsSketches: boolean
-  /** The sketch string is needed and has been attached. */
+  /** Whether the sketch string is needed and has been attached. */
   readonly hasSketches: boolean
   attachSketches(bytes: Uint8Array): void
 }
 
 /**
- * Throws a BlockError when the string is damaged or of another version. Columns are decoded on first use, so the bytes
- * must not change. With an arena, the columns are allocated in it and are invalid once it is given back.
+ * Opens a block. Throws a BlockError if the bytes are damaged or have an unknown version. Columns are decoded on first
+ * use, so the caller must not change the bytes. If an arena is given, the columns are allocated in it and are invalid
+ * after the arena is given back.
  */
 export function openBlock(name: string, scalars: Uint8Array, arena?: Arena): Block {
   return new OpenBlock(name, scalars, arena)
@@ -53,7 +54,7 @@ export function openBlock(name: string, scalars: Uint8Array, arena?: Arena): Blo
 interface Opened {
   readonly body: Uint8Array
   readonly checksum: number
-  /** For sketches, the checksum of the scalars that they belong to; for scalars 0. */
+  /** In the string of sketches: the checksum of the scalars that they belong to. In the string of scalars: 0. */
   readonly owner: number
 }
 
@@ -84,7 +85,7 @@ function unseal(name: string, magic: readonly number[], hasOwner: boolean, bytes
   })
 }
 
-/** Approximate memory of the other objects of a block, including its name. */
+/** Approximate memory of the block object and its name, without sections and columns. */
 const BLOCK_BYTES = 500
 
 class OpenBlock implements Block {

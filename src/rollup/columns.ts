@@ -21,16 +21,16 @@ const CONSTANT = 1
 const DECIMALS = 2
 const SUMS = 3
 
-/** A double keeps no more than 15 decimal digits. */
+/** Maximum exponent: a double represents every decimal of up to 15 digits. */
 const EXPONENT_MAX = 15
-/** So that m and its distances are exact, and the zigzag of m fits into seven bytes. */
+/** Maximum of |m|. It makes m and the distances exact, and lets the zigzag encoding of m fit into seven bytes. */
 const INTEGER_MAX = 2 ** 52
-/** A greater sum is no shorter than the raw double. */
+/** Maximum of |m| in the sums form. A greater m would not be shorter than the raw double. */
 const SUM_INTEGER_MAX = 2 ** 44
 const SUM_EXPONENT_MAX = 9
-/** Differences of sums are stored in four bits: -8 to 7. */
+/** Maximum difference in the sums form. Differences are stored in four bits: -8 to 7. */
 const ULPS_MAX = 7
-/** The size of the smallest chunk. */
+/** Size of the smallest encoded chunk. */
 const CHUNK_BYTES_MIN = 2
 
 const POWERS = Float64Array.from({ length: EXPONENT_MAX + 1 }, (_, e) => Number(`1e${e}`))
@@ -45,7 +45,7 @@ const oneDoubleBytes = new Uint8Array(oneDouble.buffer)
 let out = new Uint8Array(8192)
 let at = 0
 
-/** Appends the length in bytes of the column, then the column: values [start, end). */
+/** Encodes values [start, end) as a column. Appends the column's length in bytes, then the column. */
 export function encodeColumn(values: Float64Array, start: number, end: number, writer: ByteWriter): void {
   const bytesMax = (end - start) * 8 + (Math.ceil((end - start) / CHUNK_VALUES) + 1) * 16
   if (out.length < bytesMax) out = new Uint8Array(bytesMax * 2)
@@ -70,7 +70,10 @@ function encodeChunk(values: Float64Array, from: number, to: number): void {
   for (let i = from; i < to; i++) putDouble(values[i]!)
 }
 
-/** The least e for which every value is an integer / 10^e; -1 if there is none. Writes the integers to `integers`. */
+/**
+ * Returns the smallest e for which every value is an integer / 10^e, and writes the integers to `integers`. Returns -1
+ * if there is no such e.
+ */
 function exponentOf(values: Float64Array, from: number, to: number): number {
   let exponent = 0
   let power = 1
@@ -89,7 +92,7 @@ function exponentOf(values: Float64Array, from: number, to: number): number {
     }
   }
   if (exponent === 0) return 0
-  // Integers that were found with a smaller exponent.
+  // Recomputes the integers of values that were found with a smaller exponent.
   for (i = from; i < to; i++) {
     const integer = Math.round(values[i]! * power)
     if (integer / power !== values[i] || Math.abs(integer) > INTEGER_MAX) return -1
@@ -103,7 +106,10 @@ function isConstant(values: Float64Array, from: number, to: number): boolean {
   return true
 }
 
-/** Like `exponentOf`, for values that differ by some units in the last place. Writes the differences to `ulps`. */
+/**
+ * Like `exponentOf`, for values that differ from m / 10^e by a few units in the last place. Writes the differences to
+ * `ulps`.
+ */
 function sumExponentOf(values: Float64Array, from: number, to: number): number {
   let exponent = 0
   for (let i = from; i < to; i++) {
@@ -114,12 +120,12 @@ function sumExponentOf(values: Float64Array, from: number, to: number): number {
 }
 
 function nearDecimal(value: number, power: number, index: number): boolean {
-  // Adding 0 turns -0 into 0, whose bits are far away from those of -0, so that it is refused.
+  // Adding 0 turns -0 into 0. A value of -0 is then refused, because the bits of 0 and -0 are far apart.
   const integer = Math.round(value * power) + 0
   if (!(Math.abs(integer) <= SUM_INTEGER_MAX)) return false
   oneDouble[0] = value
   oneDouble[1] = integer / power
-  // Neighbouring doubles of one sign have neighbouring bits.
+  // The bits of neighbouring doubles with the same sign are consecutive integers.
   const distance = (oneDoubleWords[1]! - oneDoubleWords[3]!) * TWO_32 + (oneDoubleWords[0]! - oneDoubleWords[2]!)
   integers[index] = integer
   ulps[index] = distance
@@ -181,8 +187,8 @@ function putDouble(value: number): void {
 }
 
 /**
- * Decodes bytes [start, end). Throws a RangeError unless they are exactly a column of this many values. `allocate`
- * returns an array of at least that length.
+ * Decodes the column in bytes [start, end). Throws a RangeError unless the bytes are exactly a column of `length`
+ * values. `allocate` returns an array of at least the requested length.
  */
 export function decodeColumn(
   bytes: Uint8Array,
@@ -191,7 +197,7 @@ export function decodeColumn(
   length: number,
   allocate: (length: number) => Float64Array = newColumn,
 ): Float64Array {
-  // Prevents that a wrong length allocates memory.
+  // Prevents a wrong length from allocating memory.
   if (Math.ceil(length / CHUNK_VALUES) * CHUNK_BYTES_MIN > end - start) corrupt()
   const values = allocate(length)
   let offset = start
@@ -285,8 +291,8 @@ function decodeIntegers(
       }
       return
     default: {
-      // 5 to 7 bytes: the low part is the first four, the high part the last four. They overlap; the shift drops the
-      // overlap.
+      // A distance of 5 to 7 bytes is read as its first four and its last four bytes. The two overlap; the shift
+      // removes the overlap.
       const highAt = width - 4
       const shift = (8 - width) * 8
       for (let i = from; i < to; i++, p += width) {

@@ -25,16 +25,16 @@ import type { RollupRows } from './rollup-rows.ts'
 import { hasBins, isBroken } from './row-bins.ts'
 
 /**
- * Encodes rollups as blocks. `block.ts` describes what a block is and reads it; `docs/storage-format.md` describes
- * every byte. Writers and scratch columns are reused, so encoding is not reentrant.
+ * Encodes rollups as blocks. `block.ts` defines a block and decodes it; `docs/storage-format.md` describes every byte.
+ * Buffers and scratch columns are module-level and reused, so encoding is not reentrant.
  */
 
 export interface EncodedBlock {
   readonly scalars: Uint8Array
-  /** Undefined if no row of a distribution has different values. */
+  /** Undefined if every row of the distributions has a single or several equal values. */
   readonly sketches: Uint8Array | undefined
   readonly rollups: number
-  /** Least and greatest series id, both inclusive; zero for a block without rollups. */
+  /** Smallest and largest series id, both inclusive; zero for a block without rollups. */
   readonly seriesFrom: Id64
   readonly seriesTo: Id64
 }
@@ -42,7 +42,7 @@ export interface EncodedBlock {
 interface Stretch {
   readonly metricId: Id64
   readonly rows: RollupRows
-  /** Rows [from, to). */
+  /** The rows [from, to) of `rows`. */
   readonly from: number
   readonly to: number
 }
@@ -58,8 +58,8 @@ let numbers = new Float64Array(1024)
 let shapes = new Uint8Array(1024)
 
 /**
- * Encodes one block of these sections, which may be in any order; each metric occurs once. Throws a RangeError when a
- * weight is no integer or a bucket is no multiple of the resolution.
+ * Encodes sections of different metrics, in any order, as one block. Throws a RangeError if a weight is not an integer
+ * or a bucket is not a multiple of the resolution.
  */
 export function encodeBlock(
   resolutionMs: number,
@@ -82,18 +82,19 @@ export interface BlocksOptions {
   readonly deflate?: boolean
   readonly bytesMax?: number
   readonly rowsMax?: number
-  /** Encodes the rows [from, to) alone; by default all. */
+  /** Encodes only the rows [from, to). Default: all rows. */
   readonly from?: number
   readonly to?: number
   /**
-   * Called with a row that cannot be encoded; the row is then omitted. Without this callback such a row is an error.
+   * Called for each row that cannot be encoded; the row is then omitted. Without this callback, such a row throws a
+   * RangeError.
    */
   readonly setAside?: (row: number, cause: unknown) => void
 }
 
 /**
- * Encodes as many blocks as necessary: no string exceeds `bytesMax` before deflation, and no block has more than
- * `rowsMax` rollups. A single row that exceeds `bytesMax` gets a block of its own.
+ * Encodes the rows of a metric as one or more blocks. No string exceeds `bytesMax` before deflation, and no block has
+ * more than `rowsMax` rollups. A single row that exceeds `bytesMax` gets its own block.
  */
 export function encodeBlocks(
   resolutionMs: number,
@@ -104,7 +105,7 @@ export function encodeBlocks(
   const bytesMax = options.bytesMax ?? BLOCK_BYTES_MAX
   const rowsMax = Math.min(options.rowsMax ?? BLOCK_ROWS_MAX, BLOCK_ROWS_MAX)
   const blocks: EncodedBlock[] = []
-  /** Undefined: some of these rows cannot be encoded. */
+  /** Returns undefined if some of these rows cannot be encoded. */
   const tryToEncode = (from: number, to: number): Bodies | undefined => {
     try {
       return encodeBodies(resolutionMs, [{ metricId, rows, from, to }])
@@ -124,7 +125,7 @@ export function encodeBlocks(
         return
       }
       if (to - from === 1) return
-      // More parts than the average size requires, because some parts are larger than others.
+      // Uses more parts than the average size requires, because some parts are larger than others.
       parts = bytes === undefined ? 2 : Math.min(to - from, Math.max(2, Math.ceil((bytes / bytesMax) * 1.1)))
     }
     let start = from
@@ -140,8 +141,8 @@ export function encodeBlocks(
 }
 
 /**
- * The row where the series of this row begins. If that is far away, the row itself: the series is then divided between
- * two blocks.
+ * Returns the row at which to divide the rows between two blocks: the first row of the series of `row`. If that is too
+ * far away, returns `row` itself, and the series is divided between the blocks.
  */
 function boundaryNear(rows: RollupRows, start: number, row: number): number {
   const begin = rows.rowStart[seriesOfRow(rows, row)]!
@@ -159,7 +160,10 @@ function seriesOfRow(rows: RollupRows, row: number): number {
   return low
 }
 
-/** The strings of a block without head and checksum: views of the writers, invalid once the next block is encoded. */
+/**
+ * The strings of a block without head and checksum. They are views of the writers' buffers and invalid after the next
+ * block is encoded.
+ */
 interface Bodies {
   readonly scalars: Uint8Array
   readonly sketches: Uint8Array | undefined
@@ -235,7 +239,7 @@ function finishBlock(bodies: Bodies, deflate: boolean): EncodedBlock {
 }
 
 /**
- * Adds the head and the checksum to a string. The head of sketches has the checksum of the scalars that they belong to.
+ * Adds the head and the checksum to a string. `owner`: for sketches, the checksum of the scalars that they belong to.
  */
 function seal(magic: readonly number[], owner: number | undefined, body: Uint8Array, deflate: boolean): Uint8Array {
   if (body.length > INFLATED_BYTES_MAX) throw new RangeError(`${body.length} bytes are too many for one block`)
@@ -252,7 +256,7 @@ function seal(magic: readonly number[], owner: number | undefined, body: Uint8Ar
   return column.finish()
 }
 
-/** A scratch column of at least this length. */
+/** Returns a scratch column of at least this length. The next call may return the same one. */
 function scratchNumbers(length: number): Float64Array {
   if (numbers.length < length) numbers = new Float64Array(length * 2)
   return numbers
@@ -277,7 +281,7 @@ function encodeSection(resolutionMs: number, stretch: Stretch, seriesFrom: numbe
   }
 }
 
-/** Encodes series and buckets. */
+/** Encodes the series and buckets of the rows. */
 function encodePlaces(
   resolutionMs: number,
   { rows, from, to }: Stretch,
@@ -312,7 +316,10 @@ function encodePlaces(
   encodeColumn(out, 0, n, writer)
 }
 
-/** Encodes the columns of gauges and distributions. A row with fewer different values is in fewer columns. */
+/**
+ * Encodes the value columns of gauges and distributions. Rows with a single value, or equal values, are omitted from
+ * some columns.
+ */
 function encodeMoments(rows: RollupRows, from: number, to: number, writer: ByteWriter): void {
   const length = to - from
   const isGauge = rows.kind === 'gauge'
@@ -346,7 +353,7 @@ function encodeMoments(rows: RollupRows, from: number, to: number, writer: ByteW
   }
 }
 
-/** Copies the bins of all rows at once: they are contiguous, because rows of equal values have none. */
+/** Appends the bins of all rows in one copy: they are contiguous, because rows of equal values have no bins. */
 function encodeRowBins(rows: RollupRows, from: number, length: number): void {
   const { binBytes, binStart } = rows
   let copied = binStart[from] ?? 0
@@ -356,7 +363,7 @@ function encodeRowBins(rows: RollupRows, from: number, length: number): void {
       if (isBroken(rows, from + i)) throw new RangeError('a weight that is no integer from 1 to 2^53')
       continue
     }
-    // 0 and -0 are equal, so there are no bins, but min and max are different doubles.
+    // A row of 0 and -0 has no bins, because the two are equal, but min and max are different doubles.
     const start = binStart[from + i] ?? 0
     sectionBins.bytes(binBytes.subarray(copied, start))
     encodeBin(binOf(rows.min[from + i]!), rows.count[from + i]!, sectionBins)
@@ -378,7 +385,7 @@ function gaugeShape(rows: RollupRows, row: number): number {
   return isSingle ? SINGLE : FLAT
 }
 
-/** Encodes the values of rows with at least this shape. */
+/** Encodes a column with the values of those rows that have at least the shape `shapeMin`. */
 function encodeShaped(values: Float64Array, from: number, length: number, shapeMin: number, writer: ByteWriter): void {
   const out = scratchNumbers(length)
   let n = 0

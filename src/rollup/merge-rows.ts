@@ -4,10 +4,13 @@ import { type MergedRows, takeMergedRows } from './merged-rows.ts'
 import { orderByKey, orderOfIntegers } from './order.ts'
 import type { RollupRows } from './rollup-rows.ts'
 
-/** Bound of the initial capacity of a merge: a coarser resolution has fewer rows than are read. */
+/** Maximum initial capacity of a merge. A coarser resolution has fewer rows than its sources. */
 const MERGE_CAPACITY_MAX = 1 << 16
 
-/** Reads each column of a source once, because a section decodes on access and a merge reads columns for each row. */
+/**
+ * Reads each column of a source once. A section decodes a column on access, and a merge would access columns for each
+ * row.
+ */
 function materialize(rows: RollupRows): RollupRows {
   return {
     kind: rows.kind,
@@ -32,7 +35,7 @@ function materialize(rows: RollupRows): RollupRows {
   }
 }
 
-/** The index of the first series whose id is not below this one. */
+/** Returns the index of the first series whose id is at least `id`. */
 export function seriesAtOrAfter(rows: RollupRows, id: Id64): number {
   const { seriesHi, seriesLo } = rows
   let low = 0
@@ -46,19 +49,19 @@ export function seriesAtOrAfter(rows: RollupRows, id: Id64): number {
 }
 
 export interface SeriesRange {
-  /** Both inclusive. */
+  /** Series to merge; both ids are inclusive. Default: all series. */
   readonly seriesFrom?: Id64
   readonly seriesTo?: Id64
 }
 
 export interface MergeOptions extends SeriesRange {
-  /** The rows are of a coarser resolution than the base: running totals are thinned. */
+  /** Whether the result's resolution is coarser than the base resolution: its running totals are then thinned. */
   readonly isCoarse?: boolean
 }
 
 /**
- * Merges sources of one kind, given in order of arrival, into buckets of `resolutionMs`, a multiple of the resolution
- * of each source. Folds use it to make coarser rollups of finer ones, and one run of many.
+ * Merges sources of one kind, given in arrival order, into buckets of `resolutionMs`, which must be a multiple of each
+ * source's resolution. Folds use it to make coarser rollups from finer ones, and merges to make one run from several.
  */
 export function mergeRows(
   sources: readonly RollupRows[],
@@ -84,7 +87,7 @@ class Merge {
   readonly #starts: number[] = []
   readonly #ends: number[] = []
   readonly #out: MergedRows
-  /** NaN before the first row of a series. */
+  /** Bucket of the last row of `#out`; NaN before the first row of a series. */
   #outBucketMs = Number.NaN
 
   constructor(kind: RollupKind, resolutionMs: number, capacity: number) {
@@ -108,7 +111,7 @@ class Merge {
     this.#ends.push(end)
   }
 
-  /** Merges series by series. The sources of a series are merged in order of arrival. */
+  /** Merges the sources series by series; the sources of a series are merged in arrival order. */
   run(): MergedRows {
     let total = 0
     for (let s = 0; s < this.#sources.length; s++) total += this.#ends[s]! - this.#starts[s]!
@@ -167,7 +170,7 @@ class Merge {
   }
 
   #emit(source: RollupRows, row: number, bucketMs: number, hi: number, lo: number): void {
-    // A row without a point is the identity of every merge.
+    // Merging a row without points would change nothing.
     if (source.count[row] === 0) return
     if (bucketMs !== this.#outBucketMs) {
       this.#out.addRow(hi, lo, bucketMs)
@@ -176,7 +179,7 @@ class Merge {
     this.#out.mergeRow(source, row)
   }
 
-  /** Merges sources that overlap in time: all rows by bucket, equal buckets in order of arrival. */
+  /** Merges sources that overlap in time: all rows ordered by bucket, rows of one bucket in arrival order. */
   #interleave(
     order: Uint32Array,
     from: number,
@@ -214,7 +217,7 @@ class Merge {
   }
 }
 
-/** Divides rows into those for which `isFirst` returns true, and the others. */
+/** Divides rows into two parts: those for which `isFirst` returns true, and the others. */
 export function divideRows(
   rows: RollupRows,
   isFirst: (series: number, row: number) => boolean,
@@ -237,7 +240,10 @@ function copyRow(source: RollupRows, series: number, row: number, into: MergedRo
   into.mergeRow(source, row)
 }
 
-/** The rows of each window, by the start of the window. If all rows are in one window, returns `rows` itself for it. */
+/**
+ * Divides rows by window. The keys of the result are the starts of the windows. If all rows are in one window, the
+ * result has `rows` itself.
+ */
 export function splitByWindow(rows: RollupRows, windowMs: number): Map<number, RollupRows> {
   const { bucketMs, length } = rows
   const windows = new Map<number, RollupRows>()

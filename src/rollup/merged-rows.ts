@@ -11,8 +11,8 @@ import { Totals } from './totals.ts'
 const NO_IDS = new Uint32Array(0)
 
 /**
- * Rollups that are merged from other rollups. Rows are added in the order of `RollupRows`, and only the last row can
- * still be merged into. So one window adds up the bins of all rows one after the other, and no row needs an object.
+ * Rollups that are merged from other rollups. Rows are added in the order of `RollupRows`, and rollups can be merged
+ * only into the last row. So one `binWindow` adds up the bins of all rows in turn, and no row needs its own object.
  * Bins that come from a single source row are copied as bytes.
  */
 export class MergedRows extends RowColumns implements RollupRows {
@@ -24,11 +24,11 @@ export class MergedRows extends RowColumns implements RollupRows {
   binBytes: Uint8Array = NO_BYTES
   #length = 0
   readonly #bins = new ByteWriter(0)
-  /** The bins of the last row: those of a single source row, or in the window. */
+  /** The source row that has the bins of the last row; undefined if the bins are in `window`. */
   #binSource: RollupRows | undefined
   #binRow = 0
   #isInWindow = false
-  /** For each row 0, or 1 + its index in `#totals`. */
+  /** For each row: 1 + its index in `#totals`, or 0 if it has no totals. */
   #totalsAt = NO_IDS
   #totals: Totals[] = []
 
@@ -37,13 +37,13 @@ export class MergedRows extends RowColumns implements RollupRows {
     this.#resizeIds()
   }
 
-  /** Memory of the columns and bins. */
+  /** Memory of the columns and bins in bytes. */
   get allocatedBytes(): number {
     const columns = this.hasEnds ? 9 : this.hasMoments ? 5 : 3
     return this.bucketMs.length * (columns * 8 + 20) + this.#bins.capacity
   }
 
-  /** Empties it and keeps its memory. */
+  /** Removes all rows and keeps the memory for reuse. */
   clear(): void {
     this.seriesCount = 0
     this.#length = 0
@@ -61,7 +61,7 @@ export class MergedRows extends RowColumns implements RollupRows {
     return this.#totals.length > 0
   }
 
-  /** Adds a row without a point. Its series is greater than that of the last row, or its bucket is later. */
+  /** Adds a row without points. Its series must be greater than that of the last row, or its bucket later. */
   addRow(seriesHi: number, seriesLo: number, bucketMs: number): void {
     this.#closeRow()
     const row = this.#length
@@ -82,7 +82,7 @@ export class MergedRows extends RowColumns implements RollupRows {
     if (this.kind === 'counter') this.#totalsAt[row] = 0
   }
 
-  /** Merges a row of the same kind, which arrived later, into the last row. */
+  /** Merges row `from` of `source`, which is of the same kind and arrived later, into the last row. */
   mergeRow(source: RollupRows, from: number): void {
     if (source.count[from] === 0) return
     const row = this.#length - 1
@@ -94,7 +94,7 @@ export class MergedRows extends RowColumns implements RollupRows {
     }
   }
 
-  /** Returns the rows; no more can be added. */
+  /** Completes the last row and returns the rows. No more rows can be added. */
   finish(): RollupRows {
     this.#closeRow()
     this.rowStart[this.seriesCount] = this.#length
@@ -107,12 +107,15 @@ export class MergedRows extends RowColumns implements RollupRows {
     return place === 0 ? undefined : this.#totals[place - 1]
   }
 
-  /** Thins the running totals; for a coarser resolution. */
+  /** Thins the running totals, for a resolution that is coarser than the base. */
   thinTotals(): void {
     for (const totals of this.#totals) totals.thin()
   }
 
-  /** Called before the scalars of the row are merged. */
+  /**
+   * Merges the bins of a source row. It must be called before the scalars are merged, because it reads the row's old
+   * min, max and count.
+   */
   #mergeBins(row: number, source: RollupRows, from: number): void {
     const before = this.count[row]!
     if (before === 0) {
@@ -123,7 +126,7 @@ export class MergedRows extends RowColumns implements RollupRows {
     if (!this.#isInWindow) {
       const min = this.min[row]!
       if (min === this.max[row]) {
-        // Equal values need no bins: their only bin follows from value and count.
+        // A row of equal values needs no bins: its only bin is computed from value and count.
         if (source.min[from] === min && source.max[from] === min) return
         window.add(binOf(min), before)
       } else addBinsToWindow(this.#binSource!, this.#binRow, window)
@@ -152,7 +155,8 @@ export class MergedRows extends RowColumns implements RollupRows {
   }
 
   /**
-   * A weight that is no integer must not fail the merge of all rows. The row is marked, so that the encoder refuses it.
+   * Encodes the bins in `window`. If a weight is not an integer, the row is marked as broken, so that the encoder
+   * refuses this row only, and the merge of the other rows succeeds.
    */
   #encodeWindow(): void {
     const start = this.#bins.length
@@ -183,13 +187,13 @@ export class MergedRows extends RowColumns implements RollupRows {
   }
 }
 
-/** Bound of the memory of all rows that are kept for reuse. */
+/** Maximum memory of all `MergedRows` that are kept for reuse. */
 const KEPT_BYTES_MAX = 1 << 22
 const kept = new Map<RollupKind, MergedRows[]>()
 let keptBytes = 0
 
 export function takeMergedRows(kind: RollupKind, capacity = 0): MergedRows {
-  // A merge that failed may have left its bins.
+  // A merge that failed may have left bins in `window`.
   if (window.binCount > 0) window.clear()
   const rows = kept.get(kind)?.pop()
   if (rows === undefined) return new MergedRows(kind, capacity)
@@ -198,7 +202,8 @@ export function takeMergedRows(kind: RollupKind, capacity = 0): MergedRows {
 }
 
 /**
- * Keeps the memory of merged rows for the next merge. The caller must not read them any more. Other rows are ignored.
+ * Keeps the memory of merged rows for the next merge; the caller must not read the rows afterwards. Does nothing for
+ * other kinds of rows.
  */
 export function giveMergedRows(rows: RollupRows): void {
   if (!(rows instanceof MergedRows)) return

@@ -30,11 +30,11 @@ export interface SectionHead {
 }
 
 interface TotalsColumns {
-  /** The points of row i are pointStart[i] up to, not including, pointStart[i + 1]. */
+  /** The points of row i have the indexes pointStart[i] to pointStart[i + 1] - 1. */
   readonly pointStart: Uint32Array
-  /** For each row 1 + its index in `collapsed` if it is inexact, else 0. */
+  /** For each row: 1 + its index in `collapsed` if the row is inexact, otherwise 0. */
   readonly collapsedAt: Uint32Array
-  /** For each row 1 if it is thinned, else 0. */
+  /** For each row: 1 if its totals are thinned, otherwise 0. */
   readonly thinned: Uint8Array
   readonly timeMs: Float64Array
   readonly value: Float64Array
@@ -44,17 +44,16 @@ interface TotalsColumns {
 /** Approximate memory of a section before any column is decoded. */
 export const SECTION_BYTES = 430
 
-/** Assigns an ordinal to each series of a list; ordinals never change. */
+/** A list of series. Each series has an ordinal in the list, which never changes. */
 export interface SeriesOrdinals {
-  /** Unique for each list. */
+  /** Unique number of the list. */
   readonly listId: number
-  /** Returns -1 for a series that is not in the list. */
+  /** Returns the ordinal of a series; -1 if the series is not in the list. */
   ordinal(hi: number, lo: number): number
 }
 
 /**
- * The rollups of one metric in a block. Getters decode on first use and throw a BlockError when the bytes make no
- * sense.
+ * The rollups of one metric in a block. Getters decode columns on first use and throw a BlockError for invalid bytes.
  */
 export class MetricSection implements RollupRows {
   readonly metricId: Id64
@@ -62,7 +61,7 @@ export class MetricSection implements RollupRows {
   readonly length: number
   readonly seriesCount: number
   readonly hasTotals: boolean
-  /** Some rows have bins in the sketch string. */
+  /** Whether some rows have bins in the sketch string. */
   readonly needsSketches: boolean
   readonly #block: string
   readonly #resolutionMs: number
@@ -131,12 +130,15 @@ export class MetricSection implements RollupRows {
     return this.#rowStart!
   }
 
-  /** The ordinal of each series in a list, cached with the columns; undefined if some series is not in the list. */
+  /**
+   * Returns the ordinals of the section's series in a list, cached with the columns; undefined if a series is not in
+   * the list.
+   */
   ordinalsIn(list: SeriesOrdinals): Int32Array | undefined {
     if (this.#ordinalsList === list.listId) return this.#ordinals
     const { seriesHi, seriesLo, seriesCount } = this
     const ordinals = this.#ordinals ?? this.#memory.positions(seriesCount)
-    // Callers may still read the ordinals of another list, so these are not overwritten.
+    // A new array is used for a second list, because callers may still read the ordinals of the first one.
     const found = this.#ordinals === undefined ? ordinals : new Int32Array(seriesCount)
     for (let s = 0; s < seriesCount; s++) {
       const ordinal = list.ordinal(seriesHi[s]!, seriesLo[s]!)
@@ -253,7 +255,7 @@ export class MetricSection implements RollupRows {
     )
   }
 
-  /** Called by the block. */
+  /** Attaches the bins of the section. Only the block calls this. */
   attachBins(bytes: Uint8Array): void {
     this.#binBytes = bytes
   }
@@ -266,7 +268,7 @@ export class MetricSection implements RollupRows {
     return guard(this.#block, `${what} of metric ${formatId(this.metricId)}`, read)
   }
 
-  /** The shapes of the rows. Also checks that the columns fill the section. */
+  /** Returns the shapes of the rows. The first call checks that the columns fill the section. */
   #shapesOf(): RowShapes {
     this.#shapes ??= this.#decode('columns', () => {
       const shapes = readShapes(this, this.#bytes, this.#start, this.#end, this.#memory)
@@ -278,28 +280,28 @@ export class MetricSection implements RollupRows {
     return this.#shapes
   }
 
-  /** Decodes a column that is kept. */
+  /** Decodes a column that stays in memory. */
   #column(name: ColumnName, length: number): Float64Array {
     const { start, end } = locateColumn(this, this.#bytes, this.#start, this.#shapesOf(), name)
     return decodeColumn(this.#bytes, start, end, length, (values) => this.#memory.numbers(values))
   }
 
-  /** Decodes a column that is needed for a moment: the next one with the same `place` overwrites it. */
+  /** Decodes a column for temporary use. The next column with the same `place` overwrites it. */
   #scratch(name: ColumnName, length: number, place: 0 | 1): Float64Array {
     const { start, end } = locateColumn(this, this.#bytes, this.#start, this.#shapesOf(), name)
     return decodeColumn(this.#bytes, start, end, length, (values) => scratchOf(place, values))
   }
 
   /**
-   * Decodes a column that has values only for rows with at least this shape. The other rows get the value of
-   * `otherwise`, or 1.
+   * Decodes a column that stores values only for rows with at least the shape `shapeMin`. Other rows get their value
+   * from `otherwise`, or 1 if it is undefined.
    */
   #fill(name: ColumnName, shapeMin: number, otherwise: Float64Array | undefined): Float64Array {
     const { shape, ofRows, several, full } = this.#shapesOf()
     const kept = shapeMin === FLAT ? several : full
     if (kept === this.length) return this.#column(name, kept)
     const some = this.#scratch(name, kept, 0)
-    // No row has a value: `otherwise` itself is the column.
+    // No row has a value in the column, so `otherwise` is the result.
     if (kept === 0 && otherwise !== undefined) return otherwise
     const values = this.#memory.numbers(this.length)
     if (shape !== MIXED) return values.fill(1)
@@ -390,7 +392,7 @@ export class MetricSection implements RollupRows {
     return { pointStart, collapsedAt, thinned, timeMs, value, collapsed }
   }
 
-  /** Also checks all bins, so that they need no check when they are read. */
+  /** Locates the bins of each row and checks all bins, so that readers need not check them. */
   #locateBins(): Uint32Array {
     const bytes = this.binBytes
     const shapes = this.#shapesOf()
@@ -410,5 +412,5 @@ export class MetricSection implements RollupRows {
 
 const NO_BYTES = new Uint8Array(0)
 const NO_IDS = new Uint32Array(0)
-/** Overwritten by each sketch. */
+/** Scratch columns; each sketch overwrites them. */
 const scratch = new BinColumns()

@@ -5,20 +5,20 @@ import { grownIds, grownNumbers } from './row-columns.ts'
 
 const NO_IDS = new Uint32Array(0)
 const CAPACITY_MIN = 64
-/** Arrays for more observations than this are not kept for the next use. */
+/** Maximum length of arrays that are kept for the next use. */
 const KEPT_MAX = 1 << 16
 
 /**
- * The observations of distributions whose rows have several different values, as columns in order of arrival. They
- * become bins once all rows are in order: adding one is a push, and no row has an object of its own.
+ * Observations of the rows of distributions that have different values, as columns in arrival order. They are encoded
+ * as bins after all rows are sorted. So adding an observation is only an append, and no row needs its own object.
  */
 export class Observations {
-  /** The index of the row when the observation was added. */
+  /** For each observation, the index that its row had when the observation was added. */
   #row = NO_IDS
   #key = new Int32Array(0)
   #weight = new Float64Array(0)
   #length = 0
-  /** The bins of each row, once encoded. */
+  /** After `encode`: for each row, the offset of its first bin. */
   binStart = NO_IDS
   readonly #bins = new ByteWriter(0)
 
@@ -43,15 +43,18 @@ export class Observations {
     this.#length = at + 1
   }
 
-  /** Encodes the bins of `rows` rows. `newRow` has the present index of each row by its index before. */
+  /**
+   * Encodes the bins of `rows` rows. `newRow` maps the index of a row before sorting to its index now; undefined if the
+   * rows were not moved.
+   */
   encode(rows: number, newRow: Uint32Array | undefined): void {
     const length = this.#length
-    // A merge that failed may have left its bins.
+    // A merge that failed may have left bins in `window`.
     if (window.binCount > 0) window.clear()
     this.#bins.reset()
     if (this.binStart.length < rows + 1) this.binStart = new Uint32Array(Math.max(CAPACITY_MIN, rows * 2))
     const binStart = this.binStart
-    // A counting sort by row: binStart first counts, then holds where the observations of each row begin.
+    // Counting sort by row. binStart first has the number of observations of each row, then the position of the first.
     binStart.fill(0, 0, rows + 1)
     const row = this.#row
     if (newRow !== undefined) for (let i = 0; i < length; i++) row[i] = newRow[row[i]!]!
@@ -60,7 +63,7 @@ export class Observations {
     if (sorted.length < length) sorted = new Uint32Array(length * 2)
     const order = sorted
     for (let i = 0; i < length; i++) order[binStart[row[i]!]!++] = i
-    // Now each entry is the end of the observations of its row.
+    // Now binStart has, for each row, the end of its observations.
     let from = 0
     for (let i = 0; i < rows; i++) {
       const to = binStart[i]!
@@ -72,7 +75,7 @@ export class Observations {
     binStart[rows] = this.#bins.length
   }
 
-  /** Keeps the memory, unless it is much. */
+  /** Removes all observations. The memory is kept for reuse, unless it is large. */
   clear(): void {
     this.#length = 0
     this.#bins.reset()
@@ -92,5 +95,5 @@ export class Observations {
   }
 }
 
-/** Positions of observations by row, for the duration of one call. */
+/** Scratch: indexes of observations sorted by row. Valid during one call of `encode`. */
 let sorted = NO_IDS

@@ -1,14 +1,14 @@
 /**
- * A stable radix sort of positions by an integer. On ids, which are hashes, it is several times as fast as a sort with
- * a comparator.
+ * A stable radix sort of indexes by integer keys. For ids, which are hashes, it is several times as fast as sorting
+ * with a comparator.
  */
 
 let spare = new Uint32Array(1024)
 const counts = new Uint32Array(1 << 11)
 
 /**
- * Positions 0 to length - 1 in ascending order of key; `compareRest` orders positions of equal keys and must not return
- * 0.
+ * Returns the indexes 0 to length - 1 in ascending order of `keys`. `compareRest` orders indexes with equal keys and
+ * must not return 0.
  */
 export function orderByKey(
   keys: Uint32Array,
@@ -29,7 +29,7 @@ export function orderByKey(
   return order
 }
 
-/** Positions in ascending order of the integers. Stable. */
+/** Returns the indexes of the integers in ascending order. The sort is stable. */
 export function orderOfIntegers(values: Float64Array): Uint32Array {
   let least = Number.POSITIVE_INFINITY
   let greatest = Number.NEGATIVE_INFINITY
@@ -55,7 +55,7 @@ function radixOrder(keys: Uint32Array, length: number): Uint32Array {
   }
   if (spare.length < length) spare = new Uint32Array(length * 2)
   let other = spare
-  // For few keys, clearing a large table of counts would cost more than the sort.
+  // With few keys, clearing a large table of counts would take longer than sorting.
   const digitBits = length < 4096 ? 8 : 11
   const mask = (1 << digitBits) - 1
   let inSpare = false

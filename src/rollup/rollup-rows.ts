@@ -3,12 +3,12 @@ import type { Totals } from './totals.ts'
 
 /**
  * Rollups as columns: the interface of tables, merged rows and sections of decoded blocks. One row is one series in one
- * bucket; series ascend by id, the rows of a series by bucket, and no two rows share both.
+ * bucket. Series ascend by id and the rows of a series by bucket, without duplicates.
  *
- * A gauge has count, sum, min, max and first and last with their times; a counter count and sum (of deltas), and
- * totals; a distribution count (the total weight), sum, min, max and bins; a set the count of points alone. A column
- * that a kind does not have is an empty array. Arrays may be longer than `length` (`seriesCount`, `seriesCount + 1`);
- * the elements beyond are not used.
+ * Columns by kind: a gauge has count, sum, min, max, and first and last with their times; a counter has count, sum (of
+ * deltas) and totals; a distribution has count (the total weight), sum, min, max and bins; a set has only the count of
+ * points. A column that a kind does not have is an empty array. Arrays may be longer than `length` (`seriesCount`,
+ * `seriesCount + 1`); the elements beyond are unused.
  */
 export interface RollupRows {
   readonly kind: RollupKind
@@ -25,16 +25,16 @@ export interface RollupRows {
   readonly seriesCount: number
   readonly seriesHi: Uint32Array
   readonly seriesLo: Uint32Array
-  /** The rows of series i are rowStart[i] up to, not including, rowStart[i + 1]. */
+  /** The rows of series i have the indexes rowStart[i] to rowStart[i + 1] - 1. */
   readonly rowStart: Uint32Array
   /** Whether any row of a counter holds running totals. */
   readonly hasTotals: boolean
   /**
-   * Bins of the rows of a distribution, encoded as `bins.ts` describes: those of row i are bytes binStart[i] up to, not
-   * including, binStart[i + 1]. A row whose values are all equal has none. `binStart` may be empty when no row has any.
+   * Bins of the rows of a distribution, in the encoding of `bins.ts`. The bins of row i are the bytes binStart[i] to
+   * binStart[i + 1] - 1. A row whose values are all equal has no bins. `binStart` may be empty if no row has bins.
    */
   readonly binBytes: Uint8Array
   readonly binStart: Uint32Array
-  /** The running totals of a row of a counter. The caller must not change them. */
+  /** Returns the running totals of a row of a counter; undefined if it has none. The caller must not change them. */
   totalsAt(row: number): Totals | undefined
 }

@@ -7,14 +7,17 @@ import { CAPACITY_MIN, grownIds, RowColumns } from './row-columns.ts'
 import { Totals } from './totals.ts'
 
 const NO_IDS = new Uint32Array(0)
-/** Shared by all tables of other kinds, which have no observations; a round may have tables of many metrics. */
+/**
+ * Shared by all tables that are not of distributions: they have no observations, and there may be a table for each of
+ * many metrics.
+ */
 const NO_OBSERVATIONS = new Observations()
 /** Approximate memory of a list of totals, rounded up. */
 const TOTALS_BYTES = 400
 
 let movedNumbers = new Float64Array(1024)
 let movedIds = new Uint32Array(1024)
-/** The index of each row after a `sort`, by its index before. Scratch. */
+/** Scratch: maps the index of a row before `sort` to its index afterwards. */
 let newRow = new Uint32Array(1024)
 
 function permuteNumbers(column: Float64Array, order: Uint32Array): void {
@@ -34,9 +37,9 @@ function permuteIds(column: Uint32Array, order: Uint32Array): void {
 }
 
 /**
- * Rollups that are made from points. Rows are added in any order, series and buckets may repeat; `sort` brings them
- * into the order of `RollupRows` and merges repeated ones in the order they were added. A row without a point (count 0)
- * is the identity of every merge, and `sort` leaves it out.
+ * Rollups that are made from points. Rows are added in any order, and several rows may have the same series and bucket.
+ * `sort` brings the rows into the order of `RollupRows`, merges such duplicates in the order they were added, and
+ * removes rows without points (count 0).
  */
 export class RollupTable extends RowColumns implements RollupRows {
   seriesCount = 0
@@ -44,14 +47,14 @@ export class RollupTable extends RowColumns implements RollupRows {
   seriesLo = NO_IDS
   rowStart = NO_IDS
   #length = 0
-  /** Rows were added in order, series and buckets all different. */
+  /** Whether rows were added in order and without duplicates. */
   #ascends = true
   #rowHi = NO_IDS
   #rowLo = NO_IDS
-  /** The index of each row before `sort` moved it. */
+  /** For each row, the index that `addRow` returned. */
   #addedAs = NO_IDS
   readonly #observations: Observations
-  /** For each row 0, or 1 + its index in `#totals`. */
+  /** For each row: 1 + its index in `#totals`, or 0 if it has no totals. */
   #totalsAt = NO_IDS
   #totals: Totals[] = []
 
@@ -83,7 +86,7 @@ export class RollupTable extends RowColumns implements RollupRows {
     return this.#observations.length === 0 ? NO_IDS : this.#observations.binStart
   }
 
-  /** Adds a row without a point and returns its index, which is valid until `sort`. */
+  /** Adds a row without points and returns its index, which is valid until `sort`. */
   addRow(seriesHi: number, seriesLo: number, bucketMs: number): number {
     const row = this.#length
     if (row === this.bucketMs.length) {
@@ -145,7 +148,7 @@ export class RollupTable extends RowColumns implements RollupRows {
     this.#totalsOf(row).add(timeMs, total)
   }
 
-  /** Adds a point of a set. Its member is counted elsewhere. */
+  /** Counts a point of a set. The set's members are counted elsewhere. */
   addMember(row: number): void {
     this.count[row] = addCounts(this.count[row]!, 1)
   }
@@ -155,7 +158,7 @@ export class RollupTable extends RowColumns implements RollupRows {
     return place === 0 ? undefined : this.#totals[place - 1]
   }
 
-  /** Makes the table readable as `RollupRows`. Indexes returned by `addRow` are no longer valid. */
+  /** Sorts the table and returns it as `RollupRows`. Indexes returned by `addRow` are invalid afterwards. */
   sort(): RollupRows {
     const movesBins = this.kind === 'distribution' && (this.#observations.length > 0 || !this.#ascends)
     if (movesBins) this.#numberRows()
@@ -167,7 +170,7 @@ export class RollupTable extends RowColumns implements RollupRows {
     return this
   }
 
-  /** Empties the table and keeps its memory. The rows must not be read any more. */
+  /** Removes all rows and keeps the memory for reuse. The rows must not be read afterwards. */
   clear(): void {
     this.#length = 0
     this.#ascends = true
@@ -184,7 +187,8 @@ export class RollupTable extends RowColumns implements RollupRows {
   }
 
   /**
-   * Called before the value is in min and max. Equal values need no bins: their only bin follows from value and count.
+   * Adds an observation, if it is needed. It must be called before min and max include the value. A row of equal values
+   * needs no bins: its only bin is computed from value and count.
    */
   #observe(row: number, value: number, weight: number, before: number): void {
     const min = this.min[row]!
@@ -211,7 +215,7 @@ export class RollupTable extends RowColumns implements RollupRows {
     if (this.kind === 'counter') this.#totalsAt = grownIds(this.#totalsAt, capacity)
   }
 
-  /** Row indexes in order of series, bucket and arrival. */
+  /** Returns the row indexes in the order of series, bucket and arrival. */
   #order(): Uint32Array {
     const rowLo = this.#rowLo
     const bucketMs = this.bucketMs
@@ -241,10 +245,10 @@ export class RollupTable extends RowColumns implements RollupRows {
     permuteNumbers(this.last, order)
   }
 
-  /** Merges rows of the same series and bucket, and removes rows without a point. */
+  /** Merges rows with the same series and bucket, and removes rows without points. */
   #mergeRepeated(movesBins: boolean): void {
     const length = this.#length
-    // Rows that are merged keep their numbers: `#moveRow` overwrites those of earlier rows only.
+    // `#moveRow` overwrites the entries of earlier rows only, so `addedAs[row]` is still valid for this row.
     const addedAs = this.#addedAs
     let kept = -1
     for (let row = 0; row < length; row++) {
@@ -261,7 +265,7 @@ export class RollupTable extends RowColumns implements RollupRows {
     this.#length = kept + 1
   }
 
-  /** `from` was added later. */
+  /** Merges the row `from`, which was added later, into `row`. */
   #mergeRow(row: number, from: number): void {
     if (this.kind === 'distribution') this.#observeBoth(row, from)
     this.mergeScalars(row, this, from)
@@ -269,7 +273,10 @@ export class RollupTable extends RowColumns implements RollupRows {
     if (totals !== undefined) this.#totalsOf(row).merge(totals)
   }
 
-  /** A row of equal values has no observations. It needs one when it is merged with other values. */
+  /**
+   * Adds observations for two rows that are merged. A row of equal values has none so far, and needs one if the other
+   * row has different values.
+   */
   #observeBoth(row: number, from: number): void {
     const { min, max, count } = this
     const isFlat = min[row] === max[row]

@@ -5,9 +5,9 @@ import type { QuantileSketch } from '../sketch/quantile-sketch.ts'
 import type { ByteWriter } from '../sketch/varint.ts'
 import type { RollupRows } from './rollup-rows.ts'
 
-/** Reads the bins of one row of a distribution. Rows of equal values have none; their only bin is computed. */
+/** Reads the bins of one row of a distribution. A row of equal values has no stored bins; its only bin is computed. */
 
-/** Overwritten by each row. */
+/** Scratch columns; each row overwrites them. */
 const scratch = new BinColumns()
 
 export function hasBins({ binStart }: RollupRows, row: number): boolean {
@@ -15,8 +15,8 @@ export function hasBins({ binStart }: RollupRows, row: number): boolean {
 }
 
 /**
- * Marks a row whose bins could not be encoded, by a sketch without bins. The row, and any row it is merged into, cannot
- * be encoded.
+ * Marks a row whose bins could not be encoded: writes a sketch without bins. This row, and any row that it is merged
+ * into, cannot be encoded.
  */
 export function encodeBroken(writer: ByteWriter): void {
   writer.varint(0)
@@ -26,7 +26,9 @@ export function isBroken(rows: RollupRows, row: number): boolean {
   return rows.binBytes[rows.binStart[row]!] === 0
 }
 
-/** No integer, and neither is a sum of many of them: they cannot be encoded. */
+/**
+ * The weight of a broken row. Neither this number nor a sum of many of them is an integer, so the encoder refuses it.
+ */
 const BROKEN_WEIGHT = 2 ** -30
 
 export function addBinsToSketch(rows: RollupRows, row: number, sketch: QuantileSketch): void {

@@ -4,19 +4,17 @@ import type { RollupRows } from './rollup-rows.ts'
 
 const NO_NUMBERS = new Float64Array(0)
 /**
- * V8 keeps typed arrays of eight numbers in its heap. A buffer outside costs far more, and many metrics have few rows.
+ * Minimum capacity of a column. V8 keeps typed arrays of up to eight numbers in its heap; a separate buffer takes far
+ * more memory, and many metrics have few rows.
  */
 export const CAPACITY_MIN = 8
 
-/**
- * The growing columns of rollups of one kind; all have the same capacity. The columns that a kind does not have are
- * empty.
- */
+/** Growing columns for rollups of one kind. All columns of the kind have the same capacity; the others are empty. */
 export class RowColumns {
   readonly kind: RollupKind
-  /** Of gauges and distributions. */
+  /** Whether the kind has min and max: gauges and distributions. */
   readonly hasMoments: boolean
-  /** Of gauges. */
+  /** Whether the kind has first and last values: gauges. */
   readonly hasEnds: boolean
   bucketMs = NO_NUMBERS
   count = NO_NUMBERS
@@ -51,7 +49,7 @@ export class RowColumns {
     }
   }
 
-  /** Merges the scalars of a row that arrived later. Its count is above 0. */
+  /** Merges the scalars of the row `from` of `source`, which arrived later and has points, into `row`. */
   protected mergeScalars(row: number, source: RowSource, from: number): void {
     const before = this.count[row]!
     this.count[row] = addCounts(before, source.count[from]!)
@@ -90,7 +88,7 @@ export class RowColumns {
   }
 }
 
-/** Columns to merge from. */
+/** The columns that `mergeScalars` reads. */
 export type RowSource = Pick<RollupRows, 'count' | 'sum' | 'min' | 'max' | 'firstMs' | 'first' | 'lastMs' | 'last'>
 
 export function grownNumbers(old: Float64Array, capacity: number): Float64Array<ArrayBuffer> {

@@ -4,8 +4,8 @@ import { FLAT, FULL, MIXED } from './block-format.ts'
 import type { BlockMemory } from './block-memory.ts'
 
 /**
- * Locates the columns of a section. There are few columns, and each is preceded by its length in bytes, so that a
- * column is found by skipping those before it and no offsets are kept.
+ * Locates the columns of a section. Each column is preceded by its length in bytes. There are few columns, so a column
+ * is found by skipping those before it, and no offsets are stored.
  */
 
 export type ColumnName =
@@ -45,10 +45,10 @@ export interface SectionShape {
 }
 
 export interface RowShapes {
-  /** The shape of all rows, or MIXED: then `ofRows` has the shape of each row. */
+  /** The shape of all rows. If it is MIXED, `ofRows` has the shape of each row. */
   readonly shape: number
   readonly ofRows: Uint8Array
-  /** The number of rows that are FLAT or FULL, and of those that are FULL. */
+  /** Number of rows that are FLAT or FULL, and of rows that are FULL. */
   readonly several: number
   readonly full: number
 }
@@ -61,7 +61,7 @@ export function shapeAt({ shape, ofRows }: RowShapes, row: number): number {
   return shape === MIXED ? ofRows[row]! : shape
 }
 
-/** Throws a RangeError unless the columns fill bytes [start, end). */
+/** Reads the shapes of the rows. Throws a RangeError unless the columns end exactly at `end`. */
 export function readShapes(
   { kind, length, seriesCount, hasTotals }: SectionShape,
   bytes: Uint8Array,
@@ -101,7 +101,7 @@ function unpackShapes(bytes: Uint8Array, packedAt: number, ofRows: Uint8Array): 
   return { shape: MIXED, ofRows, several, full }
 }
 
-/** The offsets of a column. */
+/** Returns the offsets of a column in `bytes`. */
 export function locateColumn(
   { kind, length, seriesCount }: SectionShape,
   bytes: Uint8Array,
@@ -126,11 +126,11 @@ function skipColumns(reader: ByteReader, columns: number): void {
   for (let i = 0; i < columns; i++) reader.skip(reader.varint())
 }
 
-/** Scratch columns. Larger ones, of rare large blocks, are allocated. */
+/** Scratch columns. Columns of more than `SCRATCH_VALUES_MAX` values are rare and allocated when needed. */
 const scratches: [Float64Array, Float64Array] = [new Float64Array(1_024), new Float64Array(1_024)]
 const SCRATCH_VALUES_MAX = 1 << 16
 
-/** A scratch column of at least this length. The next one with the same `place` overwrites it. */
+/** Returns a scratch column of at least this length. The next call with the same `place` overwrites it. */
 export function scratchOf(place: 0 | 1, length: number): Float64Array {
   if (length > SCRATCH_VALUES_MAX) return new Float64Array(length)
   if (scratches[place].length < length) scratches[place] = new Float64Array(Math.min(SCRATCH_VALUES_MAX, length * 2))

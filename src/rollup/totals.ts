@@ -1,19 +1,22 @@
 /**
- * The running totals of a cumulative counter within one bucket: at most 16 points sorted by time. The increase is
- * computed from the points, so lists of several gateways, and late points, can be merged in any order of arrival.
+ * The running totals of a cumulative counter within one bucket: at most 16 points, sorted by time. The increase is
+ * computed from the points, so that the points of several gateways, and late points, can be merged in any arrival
+ * order.
  *
  * A list of up to 16 points has all points, and its increase is exact. A longer list, and any list in a coarser
- * resolution, is thinned: only the ends of each non-decreasing stretch stay, because the points between them do not
- * change the increase. The increase stays exact when a point arrives later, if its value is between those of its
- * neighbours. A later point with another value shows a reset that the list does not have; the dropped points would have
- * increased the result, and the list is marked inexact. A reset that is followed by a rise above the earlier value, all
- * between two points of one stretch, cannot be detected. More than 8 resets in a bucket are collapsed into a sum. The
- * increase is never greater than that of all points.
+ * resolution, is thinned: of each non-decreasing stretch only the first and the last point stay, because the points
+ * between them do not change the increase.
+ *
+ * After thinning, a late point whose value is between those of its neighbours leaves the increase exact. A late point
+ * with another value shows a reset that the list does not contain. The dropped points would have increased the result,
+ * so the list is marked inexact. A reset between two points of a stretch cannot be detected if the counter then rises
+ * above its earlier value before the second point. More than 8 resets in a bucket are collapsed into a sum. The
+ * computed increase is never greater than the increase of all points.
  */
 
 export const TOTALS_MAX = 16
 
-/** The increase between two running totals. A decrease is a reset, after which the counter starts at 0. */
+/** Returns the increase between two running totals. A decrease is a reset, after which the counter starts at 0. */
 export function increaseBetween(previousValue: number, value: number): number {
   return value >= previousValue ? value - previousValue : Math.max(0, value)
 }
@@ -21,14 +24,14 @@ export function increaseBetween(previousValue: number, value: number): number {
 export class Totals {
   timeMs: number[] = []
   value: number[] = []
-  /** The increase of points that were dropped to keep the bound. */
+  /** The sum of the increases of points that were dropped to limit the length of the list. */
   collapsed = 0
-  /** The increase may be less than that of all points, or part of it is known only as a sum. */
+  /** Whether the computed increase may be less than that of all points, or is partly known only as a sum. */
   inexact = false
-  /** Points inside non-decreasing stretches have been dropped. */
+  /** Whether points inside non-decreasing stretches have been dropped. */
   thinned = false
 
-  /** The list of points [start, end) of columns sorted by time. */
+  /** Returns the list of points [start, end) of columns that are sorted by time. */
   static of(
     timeMs: Float64Array,
     value: Float64Array,
@@ -60,14 +63,14 @@ export class Totals {
     return this.timeMs.length
   }
 
-  /** A point with the time of an earlier one replaces it. */
+  /** Adds a point. If there is a point with the same time, the new point replaces it. */
   add(timeMs: number, value: number): void {
     const times = this.timeMs
     const values = this.value
     const length = times.length
     if (length === 0 || timeMs > times[length - 1]!) {
       if (length === 0) {
-        // A literal has no spare capacity, while `push` allocates 17 elements; most lists have one or two.
+        // An array literal has no spare capacity, while `push` allocates 17 elements; most lists have one or two.
         this.timeMs = [timeMs]
         this.value = [value]
       } else if (length === 1) {
@@ -94,7 +97,7 @@ export class Totals {
   }
 
   merge(later: Totals): void {
-    // The usual case: the next bucket, which is later than this one, or a single point.
+    // The usual case: all later points are after the points of this list, or there is a single point to add.
     const length = this.timeMs.length
     if (later.timeMs.length === 1 || length === 0 || this.timeMs[length - 1]! < later.timeMs[0]!) {
       for (let i = 0; i < later.timeMs.length; i++) this.add(later.timeMs[i]!, later.value[i]!)
@@ -124,7 +127,10 @@ export class Totals {
     if (this.timeMs.length > TOTALS_MAX) this.#bound()
   }
 
-  /** The increase from the first of these points to the last. The caller adds the increase before the first. */
+  /**
+   * Returns the increase from the first point of this list to the last. The caller adds the increase from the previous
+   * bucket to the first point.
+   */
   increase(): number {
     let increase = this.collapsed
     for (let i = 1; i < this.value.length; i++) increase += increaseBetween(this.value[i - 1]!, this.value[i]!)
@@ -155,8 +161,8 @@ export class Totals {
   }
 
   /**
-   * Thins the list. If it is still too long, removes the peak and trough that contribute least, and adds the difference
-   * to `collapsed`. The first and the last point always stay.
+   * Thins the list. While it is still too long, removes the peak and the trough that contribute least to the increase,
+   * and adds the difference to `collapsed`. The first and the last point always stay.
    */
   #bound(): void {
     this.thin()
