@@ -1,6 +1,6 @@
 import type { Block } from '../../rollup/block.ts'
 
-/** Where the index lists a block. It lets the cache find the blocks that the index no longer lists. */
+/** The place where the index lists a block. With it the cache finds blocks that the index no longer lists. */
 export interface IndexPlace {
   /** The part of the index: the inbox of a partition, or a timeline. */
   readonly part: string
@@ -13,13 +13,13 @@ interface CachedBlock {
   readonly place: IndexPlace
 }
 
-/** The memory of an entry in both maps. */
+/** Memory that a cached block takes in the two maps. */
 const ENTRY_BYTES = 300
 
 /**
- * Decoded blocks by name, bounded in bytes; the least recently used one is evicted first. Columns are decoded on first
- * use, and the growth of a block counts at once. (lru-cache fixes the size of an entry when it is set.) Blocks are
- * immutable. A block is also evicted as soon as the index no longer lists it.
+ * A cache of decoded blocks by name, limited in bytes; the least recently used block is evicted first. Columns are
+ * decoded on first use, and the growth of a block counts immediately, which lru-cache does not support: it fixes the
+ * size of an entry when it is set. Blocks are immutable. A block is also evicted when the index no longer lists it.
  */
 export class BlockCache {
   readonly #bytesMax: number
@@ -49,7 +49,7 @@ export class BlockCache {
 
   put(block: Block, place: IndexPlace): void {
     const { name, memory } = block
-    // Two queries may have fetched it at the same time.
+    // Another query may have fetched and cached the same block meanwhile.
     this.remove(name)
     const cached = { block, place }
     this.#blocks.set(name, cached)
@@ -72,7 +72,7 @@ export class BlockCache {
     this.#bytes -= block.memory.bytes + ENTRY_BYTES
   }
 
-  /** Removes the blocks of one part of the index for which `isGone` returns true. */
+  /** Evicts the blocks of one part of the index for which `isGone` returns true. */
   evict(part: string, isGone: (position: number, name: string) => boolean): void {
     const blocks = this.#parts.get(part)
     if (blocks === undefined) return

@@ -5,27 +5,27 @@ import type { BlockCache, IndexPlace } from './block-cache.ts'
 
 export interface WantedBlock extends IndexPlace {
   readonly name: string
-  /** 0 if the block has no sketches. */
+  /** Size of the block's sketches in bytes; 0 if it has none. */
   readonly sketchBytes: number
 }
 
 export interface ReadBlocks {
-  /** One for each requested block, in order; undefined if the block holds no data of the metric. */
+  /** One section for each requested block, in the same order; undefined if the block holds no data of the metric. */
   readonly sections: readonly (MetricSection | undefined)[]
-  /** Cache hits. */
+  /** Number of cache hits. */
   readonly hits: number
 }
 
 /**
- * Reads the sections of a metric from blocks by name: from the cache, or from the store in one call. Concurrent queries
- * share reads.
+ * Reads the sections of a metric from named blocks: from the cache, or from the store in one call. Concurrent queries
+ * that need the same block read it once.
  */
 export class BlockReader {
   readonly #store: Store
   readonly #cache: BlockCache
-  /** Blocks being fetched. */
+  /** Reads of blocks in progress, by block name. */
   readonly #opening = new Map<string, Promise<Block | undefined>>()
-  /** Sketches being fetched; false: the store no longer has them. */
+  /** Reads of sketches in progress. They resolve to false if the store no longer has the sketches. */
   readonly #attaching = new Map<Block, Promise<boolean>>()
 
   constructor(store: Store, cache: BlockCache) {
@@ -34,8 +34,9 @@ export class BlockReader {
   }
 
   /**
-   * Undefined: the store no longer has a block, and a new index snapshot is needed. `pins` are blocks that the caller
-   * keeps in memory; blocks that are read are added to them.
+   * Reads the section of a metric from each wanted block. Returns undefined if the store no longer has a block; the
+   * caller then needs a new index snapshot. `pins`: blocks that the caller keeps in memory; blocks that are read are
+   * added.
    */
   async read(
     partition: number,
@@ -81,7 +82,8 @@ export class BlockReader {
           if (bytes === undefined) return undefined
           const block = openBlock(name, bytes)
           this.#cache.put(block, place)
-          // Pinned at once, because the cache may be too small for it and other queries of the request need it too.
+          // The block is pinned immediately: the cache may be too small to keep it, and other queries of the request
+          // need it too.
           pins.set(name, block)
           return block
         })

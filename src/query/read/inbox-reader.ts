@@ -9,33 +9,36 @@ import type { InboxEntry, Store } from '../../store/store.ts'
 import type { BlockCache } from './block-cache.ts'
 import type { BlockReader, WantedBlock } from './block-reader.ts'
 
-/** A digest merges this many consecutive inbox blocks. */
+/** Number of consecutive inbox blocks that a digest merges. */
 const DIGEST_BLOCKS = 64
-/** Blocks with more rollups than this are not small, and a digest would save little. */
+/**
+ * Maximum number of rollups of a digest. A group with more rollups consists of large blocks, and a digest would save
+ * little.
+ */
 const DIGEST_ROWS_MAX = 1 << 18
 
 export interface InboxContents {
-  /** The data of the metric in the inbox, in order of arrival. */
+  /** The sections of the metric in the inbox, in arrival order. */
   readonly sections: readonly MetricSection[]
   readonly blocks: number
   readonly hits: number
 }
 
-/** The part of the index that is a partition's inbox. */
+/** Returns the name of the index part that is the inbox of this partition. */
 export function inboxPart(partition: number): string {
   return `inbox ${partition}`
 }
 
 /**
- * Reads the inbox of a partition for one metric. Under load it has many small blocks with the same series and buckets.
- * Each 64 consecutive blocks are merged once, as soon as the 64 are complete, and the result (a digest) is cached as a
- * block, in place of the 64. The next query merges one block instead of 64.
+ * Reads the inbox of a partition for one metric. Under load the inbox has many small blocks with the same series and
+ * buckets. Therefore each group of 64 consecutive blocks is merged once, as soon as it is complete. The result (a
+ * digest) is cached as a block in place of the 64, and later queries merge one block instead of 64.
  */
 export class InboxReader {
   readonly #store: Pick<Store, 'readBlocks'>
   readonly #blocks: BlockReader
   readonly #cache: BlockCache
-  /** Digests being made; undefined: the store no longer has a block. */
+  /** Digests in progress, by cache key. They resolve to undefined if the store no longer has a block. */
   readonly #digesting = new Map<string, Promise<readonly MetricSection[] | undefined>>()
 
   constructor(store: Pick<Store, 'readBlocks'>, blocks: BlockReader, cache: BlockCache) {
@@ -45,8 +48,8 @@ export class InboxReader {
   }
 
   /**
-   * Undefined: the store no longer has a block. `isSketched`: rollups of the metric have sketches, which a digest
-   * includes.
+   * Reads the sections of a metric from the inbox entries of a snapshot. Returns undefined if the store no longer has a
+   * block. `isSketched`: the metric's rollups have sketches, which a digest then includes.
    */
   async read(
     partition: number,
@@ -86,7 +89,10 @@ export class InboxReader {
     return { sections, blocks: inbox.length, hits: hits + tail.hits }
   }
 
-  /** The data of the metric in a group of blocks: as a cached digest, or unmerged if it is large. */
+  /**
+   * Returns the sections of a metric in a group of blocks: the section of a new digest, or unmerged sections if the
+   * group is large. Returns undefined if the store no longer has a block.
+   */
   async #digest(
     key: string,
     partition: number,
@@ -117,7 +123,7 @@ export class InboxReader {
     const { part, position } = group[0]!
     this.#cache.put(digest, { part, position })
     pins.set(key, digest)
-    // Read while the group was incomplete; other metrics make digests of their own.
+    // These blocks were cached while the group was incomplete. Queries of other metrics make their own digests.
     for (const name of names) this.#cache.remove(name)
     return digest.sections
   }
@@ -130,8 +136,8 @@ interface BlockBytes {
 }
 
 /**
- * The data of a metric in some blocks, merged into one. The blocks are decoded into an arena and not kept. Undefined:
- * a block cannot hold it, by rollups, bytes or weights.
+ * Merges the data of a metric in several blocks into one block. The source blocks are decoded into an arena and not
+ * kept. Returns undefined if one block cannot hold the result: too many rollups or bytes, or invalid weights.
  */
 function digestOf(key: string, metricId: Id64, blocks: readonly BlockBytes[], stepMs: number): Block | undefined {
   const arena = takeArena()
@@ -170,7 +176,10 @@ function addSection(sections: MetricSection[], section: MetricSection | undefine
   if (section !== undefined) sections.push(section)
 }
 
-/** The last group may be incomplete. A fold removes whole groups, or the beginning of one. */
+/**
+ * Groups inbox entries by arrival number. Only the last group may be incomplete, or the first after a fold removed its
+ * beginning.
+ */
 function groupByArrival(inbox: readonly InboxEntry[]): InboxEntry[][] {
   const groups: InboxEntry[][] = []
   let last = Number.NaN

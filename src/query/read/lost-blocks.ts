@@ -1,8 +1,9 @@
 import type { MetricRow, Store, Stretch } from '../../store/store.ts'
 
 /**
- * Whether the store lost a block (evicted, deleted by hand, damaged), as opposed to replacing it during a query. A lost
- * block is still listed after it was found missing, and a retry would fail too.
+ * Returns whether the store lost a block of the metric (evicted, deleted by hand or damaged). A block that was only
+ * replaced during the query is no longer listed after it was found missing. A lost block is still listed, and retrying
+ * the query would fail too.
  */
 export async function hasLostBlocks(
   store: Pick<Store, 'readIndex' | 'readBlocks'>,
@@ -32,5 +33,5 @@ export async function hasLostBlocks(
   return false
 }
 
-/** Bounds the bytes in memory. */
+/** Maximum number of blocks in memory at once. */
 const BLOCKS_PER_READ = 16

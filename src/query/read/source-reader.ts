@@ -16,28 +16,29 @@ import { BlockCache } from './block-cache.ts'
 import { BlockReader } from './block-reader.ts'
 import { InboxReader, inboxPart } from './inbox-reader.ts'
 
-/** The data of a metric in one block or digest. Sources with the same series and bucket are in order of arrival. */
+/** The data of a metric in one block or digest. Sources with the same series and bucket come in arrival order. */
 export interface Source {
   readonly section: RollupRows
   /**
-   * Index of its resolution. An inbox block has the base resolution and counts in any read that contains its buckets.
+   * Index of the source's resolution, finest first. An inbox block has the base resolution and is part of every read
+   * whose time range contains its buckets.
    */
   readonly level: number
   readonly inbox: boolean
-  /** For each series of the section its ordinal in the metric's series list. */
+  /** For each series of the section, its ordinal in the metric's series list. */
   readonly ordinals: Int32Array
 }
 
 export interface Opened {
   readonly rows: readonly OpenedRows[]
   readonly blocks: number
-  /** Cache hits. */
+  /** Number of cache hits. */
   readonly hits: number
 }
 
 type OpenedRows = Omit<Source, 'ordinals' | 'section'> & { readonly section: MetricSection }
 
-/** Opens the blocks that the index lists, in timelines and the inbox, as sources to merge. */
+/** Opens the blocks that the index lists in the timelines and the inbox, as sources to merge. */
 export class SourceReader {
   readonly #store: Store
   readonly #cache: BlockCache
@@ -52,17 +53,17 @@ export class SourceReader {
     store.onUnlisted((unlisted) => this.#evictUnlisted(unlisted))
   }
 
-  /** Bytes of cached blocks and digests. */
+  /** Memory of cached blocks and digests in bytes. */
   get cacheBytes(): number {
     return this.#cache.bytes
   }
 
-  /** Reads an index snapshot. Cached blocks that it should list and does not are evicted. */
+  /** Reads an index snapshot. Evicts cached blocks that belong to the snapshot's range but are not listed in it. */
   async readIndex(request: IndexRequest): Promise<IndexSnapshot> {
     const snapshot = await this.#store.readIndex(request)
     const { partition, metricId, timelines } = request
     if (request.inbox) {
-      // Entries leave an inbox in order of arrival.
+      // Entries leave an inbox in arrival order.
       const oldest = snapshot.inbox[0]?.order ?? Number.POSITIVE_INFINITY
       this.#cache.evict(inboxPart(partition), (order) => order < oldest)
     }
@@ -80,8 +81,8 @@ export class SourceReader {
   }
 
   /**
-   * Opens the blocks of a period: in order of arrival within each level, the inbox last. Undefined: the store no longer
-   * has a block. `pins`: blocks that the caller keeps in memory.
+   * Opens the blocks of a period. The result has the timelines in arrival order within each level, then the inbox.
+   * Returns undefined if the store no longer has a block. `pins`: blocks that the caller keeps in memory.
    */
   async open(
     { partition, metricId }: MetricRow,
@@ -116,7 +117,10 @@ export class SourceReader {
     return { rows, blocks: listed.length + inbox.blocks, hits: timelines.hits + inbox.hits }
   }
 
-  /** The sources of each period. Undefined: the list does not have the series of some row. */
+  /**
+   * Returns the sources of each period. Returns undefined if a section has a series that is not in the list; the caller
+   * then needs a newer list.
+   */
   sourcesOf(opened: readonly Opened[], list: SeriesList): Source[][] | undefined {
     const sources: Source[][] = []
     for (const { rows } of opened) {
