@@ -7,9 +7,9 @@ import { decodeJson, encodeJson } from './rows.ts'
 import { type Tables, tablesOver } from './table.ts'
 
 /**
- * API keys, a row each. They can be opened alone, whether or not a gateway runs on the folder, and without the folder's
- * lock: LMDB allows several processes, and saving a key writes one row that depends on no other. So they are never in
- * the journal, which belongs to one process.
+ * Stores API keys, one row for each. This store can be opened on its own, without the folder's lock and while a gateway
+ * runs: LMDB allows several processes, and saving a key writes a single row that does not depend on others. Keys are
+ * therefore never in the journal, which belongs to one process.
  */
 export async function openEmbeddedKeys(folder: string): Promise<KeyStore> {
   const lmdb = new Lmdb(folder)
@@ -36,7 +36,7 @@ export async function openEmbeddedKeys(folder: string): Promise<KeyStore> {
   }
 }
 
-/** Called in a transaction of LMDB. */
+/** Writes the row of a key. Must be called in an LMDB transaction. */
 export function saveKey(lmdb: Lmdb, key: KeyRow): void {
   lmdb.tables.keys.put(apiKeyKey(key.hash), encodeJson(key))
 }

@@ -21,19 +21,19 @@ import { NO_VALUE } from './table.ts'
 import type { WriteSet } from './write-set.ts'
 
 /**
- * Applies one commit to one partition: checks its number and markers, updates the catalog and the sets, adds its blocks
- * to the inbox.
+ * Applies one commit to one partition: checks the commit's number and its idempotency markers, updates the catalog and
+ * the sets, and adds the commit's blocks to the inbox.
  */
 
 export interface AppendContext {
   readonly setResolutions: readonly number[]
-  /** The time of a fence, which has no part to take it from. */
+  /** The time that is used for a fence: a commit without parts, which has no time of its own. */
   readonly nowMs: number
 }
 
 export interface Appended {
   readonly outcome: AppendOutcome
-  /** Metrics that the commit touched. */
+  /** Ids of the metrics that the commit touched. */
   readonly metricIds: readonly Id64[]
 }
 

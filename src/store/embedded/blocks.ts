@@ -7,10 +7,10 @@ import { NO_VALUE, type Tables } from './table.ts'
 import type { WriteSet } from './write-set.ts'
 
 /**
- * Blocks and the entries that list them. A block is listed by one inbox entry or by index entries, whose number is
- * counted. A block that nothing lists any more moves to memory, where it stays readable for `UNLISTED_BLOCK_MS`. So an
- * inbox block that is folded soon is never written to LMDB. When memory has no room the block stays, until `sweep`
- * removes it.
+ * Stores blocks and counts the entries that list them. A block is listed by one inbox entry or by index entries; the
+ * number of index entries is stored. A block that is no longer listed moves from the tables to memory, where it stays
+ * readable for `UNLISTED_BLOCK_MS`. So an inbox block that is folded soon is never written to LMDB. If memory is full,
+ * the block stays in its table until `sweep` removes it.
  */
 const HELD_BYTES_MAX = 33_554_432
 
@@ -37,7 +37,7 @@ export function blockExists(writes: WriteSet, partition: number, name: string): 
   return writes.has('scalars', blockKey(partition, name))
 }
 
-/** Counts one more index entry that lists the block. */
+/** Increases the number of index entries that list the block. */
 export function addListing(writes: WriteSet, partition: number, name: string): void {
   const key = blockKey(partition, name)
   writes.put('listed', key, encodeU32(decodeU32(writes.get('listed', key)) + 1))
@@ -50,7 +50,7 @@ export function removeListing(writes: WriteSet, partition: number, name: string)
   else writes.remove('listed', key)
 }
 
-/** Moves a block to `held`, unless an index entry lists it. */
+/** Moves a block to `held`, unless an index entry still lists it. */
 export function unlistBlock(writes: WriteSet, held: HeldBlocks, partition: number, name: string, nowMs: number): void {
   const key = blockKey(partition, name)
   if (writes.has('listed', key)) return
@@ -66,7 +66,7 @@ export function unlistBlock(writes: WriteSet, held: HeldBlocks, partition: numbe
   writes.afterwards(() => held.add(partition, block, expiresMs))
 }
 
-/** Removes a block whose time is over, unless it was listed again meanwhile. */
+/** Removes a block that has expired, unless it was listed again meanwhile. */
 export function sweepBlock(writes: WriteSet, key: Uint8Array): void {
   if (writes.has('listed', key)) return
   writes.remove('scalars', key)

@@ -39,7 +39,7 @@ import {
 import type { Tables } from './table.ts'
 import type { WriteSet } from './write-set.ts'
 
-/** Metrics and their series. Definitions and commits create them; every row is read and written whole. */
+/** Stores metrics and their series, which definitions and commits create. Every row is read and written as a whole. */
 
 export function readMetric(tables: Tables, project: string, name: string): MetricRow | undefined {
   const bytes = tables.metrics.get(metricKey(project, name))
@@ -55,7 +55,10 @@ export function countMetrics(tables: Tables, project: string): number {
   return count
 }
 
-/** Called in the write set that creates or deletes a metric. */
+/**
+ * Changes the number of defined metrics of a project. Must be called in the write set that creates or deletes the
+ * metric.
+ */
 function addToCount(writes: WriteSet, project: string, change: 1 | -1): void {
   const counted = writes.get('metric-counts', projectKey(project))
   const before = counted === undefined ? countMetrics(writes.tables, project) : decodeU32(counted)
@@ -94,12 +97,12 @@ export function listMetrics(tables: Tables, project: string, { after, namesMax, 
   return { metrics, next: undefined }
 }
 
-/** The greatest deleted generation of a name; 0: none. */
+/** Returns the last deleted generation of a metric name; 0 if none was deleted. */
 function lastDeleted(writes: WriteSet, key: Uint8Array): number {
   return decodeU32(writes.get('deleted', key))
 }
 
-/** Returns the metric that was deleted, if any. */
+/** Deletes a metric. Returns the deleted metric; undefined if there was none. */
 export function deleteMetric(
   writes: WriteSet,
   { project, name, generation }: MetricDeletion,
@@ -122,7 +125,7 @@ export function defineMetric(writes: WriteSet, definition: MetricDefinition, par
   const bytes = writes.get('metrics', key)
   if (bytes !== undefined) return withTagKeys(writes.tables, decodeMetric(bytes))
   let generation = lastDeleted(writes, key) + 1
-  // Skips an id that already belongs to another metric.
+  // Skips generations whose id already belongs to another metric.
   while (writes.has('metric-ids', metricIdKey(metricIdOf(definition.project, definition.name, generation))))
     generation++
   const metric = newMetric(
@@ -163,7 +166,7 @@ export function readSeries(
   cursor: number,
   limit: number,
 ): SeriesRow[] | undefined {
-  // The cursor is within the list or at its end when the row before it exists.
+  // The cursor is valid if the row before it exists: it is then in the list or at its end.
   if (cursor > 0 && !tables.series.has(seriesKey(partition, metricId, cursor - 1))) return undefined
   const found: SeriesRow[] = []
   const start = seriesKey(partition, metricId, cursor)
@@ -178,14 +181,14 @@ export function hasSeries(tables: Tables, partition: number, metricId: Id64, ser
 }
 
 /**
- * The changes of one commit to the catalog, collected before any is written. Each row is read once and written once,
- * however many parts touch it, and a conflict leaves the catalog unchanged.
+ * Collects the changes of one commit to the catalog before any is written. Each row is read once and written once,
+ * however many parts of the commit touch it, and a conflict leaves the catalog unchanged.
  */
 export class CatalogChange {
   readonly #writes: WriteSet
   readonly #partition: number
   readonly #metrics = new Map<string, Changed>()
-  /** Keys of the metrics that this commit creates. */
+  /** Keys of the metric rows that this commit creates. */
   readonly #madeKeys = new Set<string>()
   readonly #series: { readonly touch: SeriesTouch; readonly position: number }[] = []
   readonly #seriesIds = new Map<string, SeriesTouch>()
@@ -197,12 +200,15 @@ export class CatalogChange {
     this.#partition = partition
   }
 
-  /** Metrics that exist with another type or id, or whose id or a series id belongs to something else. */
+  /**
+   * Ids of metrics in conflict: the metric exists with another type or id, or its id or a series id belongs to
+   * something else.
+   */
   get conflicts(): readonly Id64[] {
     return [...this.#conflicts.values()].sort(compareIds)
   }
 
-  /** The conflicts whose generation was deleted. */
+  /** Ids of metrics in conflict because their generation was deleted. */
   get deleted(): readonly Id64[] {
     return [...this.#deleted.values()].sort(compareIds)
   }
@@ -232,7 +238,7 @@ export class CatalogChange {
   touchSeries(touch: SeriesTouch): void {
     const changed = this.#metrics.get(formatId(touch.metricId))
     if (changed === undefined) {
-      // The commit does not touch its metric, or that is in conflict.
+      // The commit does not touch the series' metric, or the metric is in conflict.
       this.#conflicts.set(formatId(touch.metricId), touch.metricId)
       return
     }
@@ -272,7 +278,7 @@ export class CatalogChange {
     }
   }
 
-  /** Returns the tag keys to store in the metric's row; undefined when each has a row of its own. */
+  /** Writes new tag keys. Returns those to be stored in the metric's row; undefined if each tag key has its own row. */
   #writeTagKeys({ row, newTagKeys }: Changed): readonly string[] | undefined {
     const all = row.tagKeys === undefined || newTagKeys.length === 0 ? row.tagKeys : [...row.tagKeys, ...newTagKeys]
     if (all !== undefined && all.length <= TAG_KEYS_IN_ROW_MAX) return newTagKeys.length === 0 ? all : [...all].sort()
@@ -281,7 +287,7 @@ export class CatalogChange {
     return undefined
   }
 
-  /** The row after the touches so far; undefined when the touch contradicts it. */
+  /** Returns the metric's row with the touches of this commit so far; undefined if the touch contradicts the row. */
   #metric(touch: MetricTouch): Changed | undefined {
     const id = formatId(touch.metricId)
     let changed = this.#metrics.get(id)
@@ -318,15 +324,18 @@ export class CatalogChange {
   }
 }
 
-/** A metric with more tag keys has a row for each, because every commit rewrites the metric's own row. */
+/**
+ * Maximum number of tag keys in a metric's row, because every commit rewrites that row. If there are more, each tag key
+ * has its own row.
+ */
 const TAG_KEYS_IN_ROW_MAX = 16
 
 interface Changed {
   readonly key: Uint8Array
   row: StoredMetric
-  /** What is stored; undefined: the commit creates the metric. */
+  /** The stored bytes of the row; undefined if the commit creates the metric. */
   readonly before: Uint8Array | undefined
-  /** Tag keys of the row and of this commit. `newTagKeys`: those that are not stored yet. */
+  /** `tagKeys` has the stored tag keys and those of this commit; `newTagKeys` those that are not stored yet. */
   readonly tagKeys: Set<string>
   readonly newTagKeys: string[]
 }

@@ -3,13 +3,13 @@ import { endianness } from 'node:os'
 import { join } from 'node:path'
 
 /**
- * Checks the files of a folder before LMDB maps them into memory. A page that is missing from the file, or that the
- * disk has no room for, would end the process by a signal (SIGBUS) instead of an error.
+ * Checks the files of a folder before LMDB maps them into memory. If a page is missing from the file, or the disk has
+ * no space for it, accessing it would end the process by a signal (SIGBUS) instead of an error.
  *
- * A data file begins with two meta pages (struct MDB_meta of liblmdb); the one with the later transaction is valid.
+ * A data file begins with two meta pages (struct MDB_meta of liblmdb). The one with the later transaction is valid.
  */
 
-/** Offsets of the fields of a meta page in bytes; its header has 24. */
+/** Byte offsets of the fields of a meta page, after its header of 24 bytes. */
 const MAGIC_AT = 24
 const VERSION_AT = 28
 const PAGE_BYTES_AT = 48
@@ -22,12 +22,12 @@ const VERSION = 2
 const PAGE_BYTES_MAX = 65_536
 
 /**
- * Pages at the end that a transaction allocated and freed are never written: up to this many may be missing in an
- * intact file.
+ * Maximum number of pages that may be missing at the end of an intact file: pages that a transaction allocated and
+ * freed are never written.
  */
 const UNWRITTEN_PAGES_MAX = 16
 
-/** What opening an environment writes at once: LMDB's lock file and the first pages. */
+/** Bytes that opening an environment writes immediately: LMDB's lock file and the first pages. */
 const ROOM_BYTES = 262_144
 
 interface Meta {
@@ -37,7 +37,7 @@ interface Meta {
 }
 
 /**
- * Returns how many bytes are missing at the end of the data file, 0 for a new folder. Throws an Error when the file is
+ * Returns the number of bytes missing at the end of the data file; 0 for a new folder. Throws an Error if the file is
  * damaged.
  */
 export function checkDataFile(folder: string): number {
@@ -65,14 +65,14 @@ export function checkDataFile(folder: string): number {
 }
 
 /**
- * Appends the missing bytes, so that reading such a page is an error of LMDB and does not end the process. The caller
- * holds the folder's lock.
+ * Appends the missing bytes, so that reading such a page is an LMDB error and does not end the process. The caller must
+ * hold the folder's lock.
  */
 export function fillDataFile(folder: string, missingBytes: number): void {
   if (missingBytes > 0) appendFileSync(join(folder, 'data.mdb'), Buffer.alloc(missingBytes))
 }
 
-/** Throws when the disk is full or the folder is not writable. */
+/** Throws an Error if the disk is full or the folder is not writable. */
 export function checkRoom(folder: string): void {
   const path = join(folder, `.room-${process.pid}`)
   try {

@@ -8,19 +8,19 @@ import { decodeJson, encodeJson } from './rows.ts'
 import { type Tables, textOf } from './table.ts'
 
 /**
- * What LMDB has of the journal, and how it gets the rest. A checkpoint writes a layer in bounded transactions, the last
- * of which says that the layer's journal file is no longer needed. A checkpoint that was interrupted is repaired by
- * replaying the file: `first` is the oldest file that LMDB does not wholly have, and that file must exist.
+ * Writes checkpoints to LMDB and replays the journal. A checkpoint writes a layer in bounded transactions; the last one
+ * records that the layer's journal file is no longer needed. An interrupted checkpoint is repaired by replaying that
+ * file. Invariant: `first` is the oldest journal file that is not completely in LMDB, and it must exist.
  */
 export interface JournalState {
   readonly first: number
-  /** The store was closed: no file has anything that LMDB has not. */
+  /** Whether the store was closed: every write in a journal file is also in LMDB. */
   readonly isClosed: boolean
 }
 
 const NO_JOURNAL: JournalState = { first: 1, isClosed: true }
 
-/** Of one transaction: a few milliseconds of this thread. */
+/** Maximum size of one transaction, which blocks this thread for a few milliseconds. */
 const TRANSACTION_ROWS_MAX = 1_000
 const TRANSACTION_BYTES_MAX = 1_048_576
 
@@ -61,8 +61,8 @@ function nextTurn(): Promise<void> {
 }
 
 /**
- * The writes of the journal files that LMDB does not have, and the number for the next file. Throws an Error that names
- * the folder or the file when a file is missing, damaged, or of another store.
+ * Reads the journal files that are not completely in LMDB. Returns their writes, and the number for the next file.
+ * Throws an Error that names the folder or file if a file is missing, damaged, or from another store.
  */
 export function replayJournal(folder: string, tables: Tables): { readonly layer: Layer; readonly next: number } {
   const stored = tables.meta.get(JOURNAL_KEY)

@@ -7,15 +7,18 @@ import { removeWindow } from './timelines.ts'
 import type { WriteSet } from './write-set.ts'
 
 /**
- * Removes the data of deleted metrics. It waits until the inbox entries that existed at the deletion are folded. After
- * that no data can come back: later commits are refused, and a fold or merge that began before finds its inbox entries
- * or blocks gone.
+ * Removes the data of deleted metrics, after the inbox entries that existed at the deletion are folded. No data can
+ * then be added again: later commits are refused, and a fold or merge that began earlier finds its inbox entries or
+ * blocks missing.
  */
 
-/** Tables whose keys begin with partition and metric, in the order in which they are cleared after the windows. */
+/**
+ * Tables whose keys begin with partition and metric, in the order in which they are cleared. The windows are cleared
+ * first.
+ */
 const CLEARED_TABLES = ['sets', 'expired', 'series-ids', 'series', 'tag-keys'] as const
 
-/** Removes at most `max` windows or rows; returns whether more can be removed now. */
+/** Removes at most `max` windows or rows. Returns whether more can be removed now. */
 export function clearDeleted(
   writes: WriteSet,
   held: HeldBlocks,
@@ -34,14 +37,17 @@ export function clearDeleted(
   return false
 }
 
-/** Whether an entry of this order or an earlier one is still in the inbox. */
+/** Returns whether the inbox still has an entry with this arrival number or an earlier one. */
 function hasInboxUntil(writes: WriteSet, partition: number, order: number): boolean {
   const range = { start: inboxKey(partition, 0), end: inboxKey(partition, order + 1), limit: 1 }
   for (const _ of writes.tables.inbox.keys(range)) return true
   return false
 }
 
-/** Returns how many windows and rows were removed: less than `max` when none is left. */
+/**
+ * Removes at most `max` windows and rows of a metric. Returns the number removed, which is less than `max` when none
+ * are left.
+ */
 function clearMetric(
   writes: WriteSet,
   held: HeldBlocks,

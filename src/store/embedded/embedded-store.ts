@@ -54,22 +54,22 @@ import { sweepExpired } from './sweep.ts'
 import { clearCondemned, commitFold, dueWindows, expireWindow, readInbox, readTimeline } from './timelines.ts'
 
 /**
- * The store of a gateway that runs alone: an LMDB environment and a journal in one folder, opened by one process.
- * Reading verbs return from one snapshot without waiting; writing verbs run one after the other (`environment.ts`).
+ * The store of a single gateway: an LMDB environment and a journal in one folder, opened by one process. Reads return
+ * from one snapshot without waiting; writes run one after the other (`environment.ts`).
  */
 
 export interface EmbeddedStoreOptions extends StoreSettings {
-  /** Created when it does not exist. */
+  /** The folder of the store. It is created if it does not exist. */
   readonly folder: string
   readonly receiptBounds?: ReceiptBounds
-  /** The clock for what has no time of its own: a commit without parts. */
+  /** The clock for commits without parts, which have no time of their own. */
   readonly now?: () => number
   readonly environment?: EnvironmentOptions
 }
 
 /**
- * Opens the store in a folder, or creates it. Throws an Error that names the folder when another gateway uses it, or
- * when it has another shape or format.
+ * Opens the store in a folder, or creates it. Throws an Error that names the folder if another gateway uses it, or if
+ * the store has another shape or format.
  */
 export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<Store> {
   assert(options.partitions >= 1 && options.partitions <= 0xffff, 'partitions fit into two bytes')
@@ -90,7 +90,7 @@ export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<
   }
 }
 
-/** A million set sketches. */
+/** Maximum number of steps of one `#clearCondemned`: together a million set sketches. */
 const CLEAR_STEPS_MAX = 1_000
 
 class EmbeddedStore implements Store {
@@ -269,7 +269,10 @@ class EmbeddedStore implements Store {
     await this.#clearCondemned()
   }
 
-  /** In steps, between which other verbs run. What is left after the last one is left to the next expiry or sweep. */
+  /**
+   * Removes the sketches of expired windows in steps; other reads and writes run between them. The next expiry or sweep
+   * removes what is left after `CLEAR_STEPS_MAX` steps.
+   */
   async #clearCondemned(): Promise<void> {
     for (let steps = 0; steps < CLEAR_STEPS_MAX; steps++) {
       if (!(await this.#environment.write(clearCondemned))) return

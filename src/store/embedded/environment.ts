@@ -7,31 +7,36 @@ import { type Tables, tablesOver } from './table.ts'
 import { WriteSet } from './write-set.ts'
 
 /**
- * How the store of a folder is written. A verb that changes something runs alone: it reads what earlier verbs wrote and
- * records its writes in a `WriteSet`, or none when it throws. The verbs that wait at the same time share one frame of
- * the journal. When that is synced their writes enter a layer in memory, where every reader sees them, and they resolve.
- * A checkpoint writes the layer to LMDB, a few times a minute; rows that came and went in between never get there.
+ * Runs all reads and writes of a store folder. A write runs alone: it reads the results of earlier writes and records
+ * its own in a `WriteSet`, which is dropped if the write throws. Writes that are waiting at the same time share one
+ * frame of the journal. When the frame is synced to disk, its writes enter a layer in memory, become visible to
+ * readers, and resolve. A checkpoint writes the layer to LMDB a few times a minute; rows that are added and removed
+ * between two checkpoints are never written to LMDB.
  *
- * Invariant: what readers see is in LMDB, or in the journal and a layer. A write or sync of the journal that failed
- * leaves its file in an unknown state. The store then accepts nothing until LMDB has all layers and a new file exists.
+ * Invariant: everything that readers see is in LMDB, or in both the journal and a layer. If writing or syncing the
+ * journal fails, the state of the file is unknown. The store then refuses writes until all layers are in LMDB and a new
+ * file exists.
  */
 export interface EnvironmentOptions {
   readonly checkpointMs?: number
   /**
-   * Size of the layer in memory, and of the journal, at which a checkpoint begins. A second layer and file fill up
-   * meanwhile; when they are full too, writing verbs wait, or are refused when the checkpoint fails.
+   * Size of the layer in memory, and of the journal file, at which a checkpoint begins. During a checkpoint a second
+   * layer and file are filled. When they are full too, writes wait for the checkpoint, or are refused if it fails.
    */
   readonly layerBytesMax?: number
   readonly journalBytesMax?: number
   readonly openFile?: OpenJournalFile
 }
 
-/** Rarely enough that most inbox blocks are folded before. */
+/**
+ * Interval between checkpoints. It is long enough that most inbox blocks are folded before they would be written to
+ * LMDB.
+ */
 const CHECKPOINT_MS = 30_000
 const CHECKPOINT_RETRY_MS = 1_000
 const LAYER_BYTES_MAX = 16_777_216
 const JOURNAL_BYTES_MAX = 33_554_432
-/** Of the verbs that share a frame: beyond it the rest gets a frame of its own. */
+/** Maximum size of one frame, and time to fill it. Waiting writes beyond it go into the next frame. */
 const FRAME_BYTES_MAX = 1_048_576
 const FRAME_MS_MAX = 5
 
@@ -46,18 +51,18 @@ export class Environment {
   readonly #folder: string
   readonly #lmdb: Lmdb
   readonly #options: Required<EnvironmentOptions>
-  /** What a writing verb reads: `tables`, and the writes that share its frame. */
+  /** The tables that a write reads: `tables` and the earlier writes of its frame. */
   readonly #verbTables: Tables
   readonly #queue: Waiting[] = []
   #running: Promise<void> | undefined
   #isClosed = false
 
   #journal: Journal
-  /** The journal whose last write failed. */
+  /** The journal file whose last write failed. */
   #failed: Journal | undefined
   #staged = new Layer()
   #active = new Layer()
-  /** What a checkpoint is writing to LMDB. */
+  /** The layer that a checkpoint is writing to LMDB. */
   #frozen: Layer | undefined
   #checkpoint: Promise<void> | undefined
   #checkpointError: unknown
@@ -73,7 +78,10 @@ export class Environment {
     this.#verbTables = tablesOver(lmdb.tables, () => [this.#staged, ...this.#layers()])
   }
 
-  /** Replays the journal into LMDB. Throws an Error that names the folder when it is damaged. Closing it closes `lmdb`. */
+  /**
+   * Opens the environment and replays the journal into LMDB. Throws an Error that names the folder if it is damaged.
+   * Closing the environment closes `lmdb`.
+   */
   static async open(folder: string, lmdb: Lmdb, options: EnvironmentOptions = {}): Promise<Environment> {
     const { openFile = openJournalFile } = options
     const { layer, next } = replayJournal(
@@ -96,13 +104,13 @@ export class Environment {
     })
   }
 
-  /** Runs `verb` on one snapshot of what is durable: it is synchronous, so nothing else runs in between. */
+  /** Runs a read on one snapshot of the durable data. `verb` is synchronous, so no write can run meanwhile. */
   async read<T>(verb: (tables: Tables) => T): Promise<T> {
     if (this.#isClosed) throw unavailable()
     return attempt(() => verb(this.tables))
   }
 
-  /** Runs `verb` after every earlier one, and resolves when its writes are durable. */
+  /** Runs a write after all earlier ones. Resolves when its changes are durable. */
   write<T>(verb: (writes: WriteSet) => T): Promise<T> {
     if (this.#isClosed) return Promise.reject(unavailable())
     return new Promise<T>((resolve, reject) => {
@@ -111,13 +119,13 @@ export class Environment {
     })
   }
 
-  /** Writes rows that other processes read and write too: straight to LMDB. */
+  /** Writes rows that other processes also read and write directly to LMDB, not to the journal. */
   writeShared(puts: (lmdb: Lmdb) => void): Promise<void> {
     if (this.#isClosed) return Promise.reject(unavailable())
     return this.#lmdb.write(() => puts(this.#lmdb))
   }
 
-  /** Finishes the verbs that wait, and moves everything to LMDB. What that fails to move stays in the journal. */
+  /** Completes the waiting writes and moves all data to LMDB. Data that cannot be moved stays in the journal. */
   async close(): Promise<void> {
     if (this.#isClosed) return
     this.#isClosed = true
@@ -140,7 +148,7 @@ export class Environment {
   }
 
   async #run(): Promise<void> {
-    // Verbs of the same turn share a frame.
+    // Waits until the end of this event turn, so that all writes of the turn share a frame.
     await undefined
     while (this.#queue.length > 0) {
       try {
@@ -188,18 +196,21 @@ export class Environment {
     }
   }
 
-  /** Whether the row is in LMDB, or will be. */
+  /** Returns whether the row is in LMDB, or will be after the running checkpoint. */
   #isStored(name: TableName, key: string): boolean {
     if (this.#frozen?.get(name, key) !== undefined) return true
     try {
       return this.#lmdb.tables[name].doesExist(Buffer.from(key, 'latin1'))
     } catch {
-      // LMDB cannot tell. A removal of nothing does no harm.
+      // The read failed. True is safe: removing a missing row has no effect.
       return true
     }
   }
 
-  /** Begins a checkpoint when one is due. Rejects when the journal cannot be appended to, or memory is used up. */
+  /**
+   * Begins a checkpoint if one is due. Rejects if the journal cannot be written, or if layer or journal are full and
+   * the checkpoint fails.
+   */
   async #prepareJournal(): Promise<void> {
     if (this.#failed === this.#journal) {
       await this.#finishCheckpoint()
@@ -218,7 +229,7 @@ export class Environment {
     try {
       await this.#freeze()
     } catch (error) {
-      // The present file goes on until it is full.
+      // The current file is used until it is full.
       if (isFull) throw error
       this.#timer ??= this.#schedule(CHECKPOINT_RETRY_MS)
       return
@@ -226,7 +237,7 @@ export class Environment {
     this.#startCheckpoint()
   }
 
-  /** Begins a new journal file and an empty layer; the next checkpoint writes the previous one. */
+  /** Begins a new journal file and an empty layer. The previous layer is frozen; the next checkpoint writes it. */
   async #freeze(): Promise<void> {
     const { number } = this.#journal
     const next = await Journal.create(this.#folder, number + 1, this.#options.openFile)
@@ -237,7 +248,7 @@ export class Environment {
     await previous.close()
   }
 
-  /** Resolves when LMDB has the frozen layer; rejects when that fails. */
+  /** Waits until the frozen layer is in LMDB. Rejects if the checkpoint fails. */
   async #finishCheckpoint(): Promise<void> {
     if (this.#frozen === undefined) return
     if (this.#checkpoint === undefined) this.#startCheckpoint()
@@ -263,7 +274,7 @@ export class Environment {
     removeJournalsBefore(this.#folder, state.first)
   }
 
-  /** The queue is woken up for a checkpoint after `ms`. */
+  /** Makes a checkpoint due after `ms`, and starts the queue to begin it. */
   #schedule(ms: number): NodeJS.Timeout {
     return setTimeout(() => {
       this.#timer = undefined

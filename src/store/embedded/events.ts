@@ -13,7 +13,10 @@ import {
 import { NO_VALUE, type Tables } from './table.ts'
 import type { WriteSet } from './write-set.ts'
 
-/** Events of a project by time and id, with their JSON unchanged. They are removed in the order they were committed. */
+/**
+ * Stores the events of projects by time and id, with their JSON unchanged. They are removed in the order in which they
+ * were committed.
+ */
 
 export function putEvent(writes: WriteSet, partition: number, event: StoredEvent, committedMs: number): void {
   const key = eventKey(event.project, event.timeMs, event.id)
@@ -21,10 +24,10 @@ export function putEvent(writes: WriteSet, partition: number, event: StoredEvent
   writes.put('event-ages', eventAgeKey(partition, committedMs, key), NO_VALUE)
 }
 
-/** Reads the keys backwards, beginning with the newest event of the page. */
+/** Reads one page of events, newest first. */
 export function readEvents(tables: Tables, request: EventRequest): StoredEvent[] {
   const { project, fromMs, toMs, after, limit, bytesMax } = request
-  // No event has this key: ids are not empty.
+  // No event has this key, because ids are not empty.
   let start = eventPrefix(project, toMs + 1)
   if (after !== undefined && after.timeMs <= toMs) start = eventKey(project, after.timeMs, after.id)
   const found: StoredEvent[] = []

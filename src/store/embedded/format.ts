@@ -4,16 +4,20 @@ import type { Lmdb } from './lmdb.ts'
 import { decodeJson, encodeJson } from './rows.ts'
 
 /**
- * The description of a store in its folder: format version and shape. It is written once and compared at every start.
+ * The description of a store in its folder: format version and shape. It is written once, and compared with the
+ * settings at every start.
  */
 
-/** Version of the tables' keys and values and of the journal. A later one is refused. */
+/** Version of the keys and values of the tables, and of the journal. A store with a later version is refused. */
 export const STORE_FORMAT = 2
 
-/** Format 1 had the same tables and no journal. A gateway that reads only that must not miss what is in a journal. */
+/**
+ * Format 1 has the same tables but no journal. A new version was necessary, because a gateway that knows only format 1
+ * would ignore the writes in the journal.
+ */
 const WITHOUT_JOURNAL = 1
 
-/** Writes the shape into a new store. Throws an Error when the folder holds a store of another shape or format. */
+/** Writes the shape into a new store. Throws an Error if the folder holds a store with another shape or format. */
 export async function ensureFormat(lmdb: Lmdb, folder: string, wanted: Shape): Promise<void> {
   const stored = readFormat(lmdb, folder)
   const difference = stored && shapeDifference(stored.shape, wanted)
@@ -23,8 +27,8 @@ export async function ensureFormat(lmdb: Lmdb, folder: string, wanted: Shape): P
 }
 
 /**
- * The version and shape that the folder was made with; undefined for a new folder. Throws an Error when its format has
- * another version.
+ * Returns the version and shape of the store in the folder; undefined for a new folder. Throws an Error if the format
+ * has an unknown version.
  */
 export function readFormat(
   lmdb: Lmdb,

@@ -1,8 +1,9 @@
 import type { NamedBlock } from '../store.ts'
 
 /**
- * Blocks that nothing lists. They are in memory only, because nothing needs them after a restart: a fold has written but
- * not committed them, or they were listed until a moment ago, and a query whose snapshot names them may still be reading.
+ * Blocks that no index or inbox entry lists: a fold has written them but not committed yet, or they were listed until
+ * recently, and a query with an older snapshot may still read them. They are only in memory, because they are not
+ * needed after a restart.
  */
 export class HeldBlocks {
   readonly #blocks = new Map<string, { readonly block: NamedBlock; readonly expiresMs: number }>()
@@ -39,7 +40,7 @@ export class HeldBlocks {
   }
 }
 
-/** What a block costs beside its strings: objects, buffers, a place in a map. */
+/** Memory of a block in addition to its strings: objects, buffers and a map entry. */
 const BLOCK_BYTES = 400
 
 export function heldBytes({ scalars, sketches }: NamedBlock): number {

@@ -27,18 +27,18 @@ const FILE_MAGIC = Buffer.from('GQJ\x01', 'latin1')
 const SALT_BYTES = 16
 const SALT_END = FILE_MAGIC.length + SALT_BYTES
 const HEADER_BYTES = SALT_END + 4
-/** No UTF-8 text has these bytes. */
+/** Begins each frame. These bytes do not occur in UTF-8 text. */
 const FRAME_MAGIC = 0xfdf7fbfe
 const FRAME_HEADER_BYTES = 16
 const ROW_HEADER_BYTES = 8
-/** Frames are encoded in one buffer; a larger one than `BUFFER_BYTES_KEPT` is used for one frame. */
+/** Initial size of the buffer in which frames are encoded, and maximum size at which it is kept for the next frame. */
 const BUFFER_BYTES = 65_536
 const BUFFER_BYTES_KEPT = 1_048_576
 
 const KINDS = ['remove', 'put', 'add'] as const
 export type RowKind = (typeof KINDS)[number]
 
-/** A row of a frame. `add`: the value is a set sketch to be united with the stored one. */
+/** A row of a frame. `add`: the value is a set sketch that is merged into the stored sketch. */
 export interface JournalRow {
   readonly table: TableName
   readonly kind: RowKind
@@ -46,7 +46,7 @@ export interface JournalRow {
   readonly value: Buffer
 }
 
-/** A file that is written at its end. Every write is on the disk when it resolves. */
+/** A journal file, written only at its end. Each write is synced to disk before it resolves. */
 export interface JournalFile {
   write(bytes: Uint8Array, position: number): Promise<void>
   close(): Promise<void>
@@ -68,7 +68,7 @@ export class Journal {
     this.#salt = salt
   }
 
-  /** Creates an empty file, which is on the disk when this resolves. An existing file of this number is overwritten. */
+  /** Creates an empty journal file and syncs it to disk. An existing file with this number is overwritten. */
   static async create(folder: string, number: number, openFile: OpenJournalFile = openJournalFile): Promise<Journal> {
     const file = await openFile(pathOf(folder, number))
     const salt = randomBytes(SALT_BYTES)
@@ -87,8 +87,8 @@ export class Journal {
   }
 
   /**
-   * Appends the writes of a layer as one frame. After a rejection nobody knows what is on the disk: nothing may be
-   * appended to this file any more.
+   * Appends the writes of a layer as one frame. If it rejects, the state of the file is unknown, and nothing may be
+   * appended to the file any more.
    */
   async append(layer: Layer): Promise<void> {
     const length = this.#encode(layer)
@@ -141,12 +141,12 @@ function headerOf(salt: Buffer): Buffer {
   return header
 }
 
-/** `frame`: header and rows. */
+/** Computes the checksum of a frame. `frame` has the header and the rows. */
 function checksumOf(salt: Buffer, frame: Buffer): number {
   return crc32(frame.subarray(FRAME_HEADER_BYTES), crc32(frame.subarray(4, 12), crc32(salt)))
 }
 
-/** The numbers of the journal files in a folder, ascending. */
+/** Returns the numbers of the journal files in a folder, in ascending order. */
 export function journalNumbers(folder: string): number[] {
   const numbers: number[] = []
   for (const name of readdirSync(folder)) {
@@ -156,26 +156,26 @@ export function journalNumbers(folder: string): number[] {
   return numbers.sort((a, b) => a - b)
 }
 
-/** Removes files that are no longer needed. What the system refuses to remove stays until the next start. */
+/** Removes the journal files with a number below `first`. A file that cannot be removed stays until the next start. */
 export function removeJournalsBefore(folder: string, first: number): void {
   for (const number of journalNumbers(folder)) {
     if (number >= first) return
     try {
       unlinkSync(pathOf(folder, number))
     } catch {
-      // A reader ignores it.
+      // A file that is left over is never replayed.
     }
   }
 }
 
 export interface JournalContents {
   readonly frames: number
-  /** Bytes follow the last complete frame. They were not acknowledged. */
+  /** Whether there are bytes after the last complete frame. They were not acknowledged. */
   readonly isCut: boolean
 }
 
 /**
- * Calls `onRow` for every row of the complete frames, in order. Throws an Error that names the file when it is damaged.
+ * Calls `onRow` for every row of the complete frames, in order. Throws an Error that names the file if it is damaged.
  */
 export function readJournal(folder: string, number: number, onRow: (row: JournalRow) => void): JournalContents {
   const path = pathOf(folder, number)
@@ -186,7 +186,7 @@ export function readJournal(folder: string, number: number, onRow: (row: Journal
   const bytes = readFileSync(path)
   const salt = bytes.subarray(FILE_MAGIC.length, SALT_END)
   if (!headerOf(salt).equals(bytes.subarray(0, HEADER_BYTES))) {
-    // Until its header is on the disk, nothing is written to a file.
+    // No frame is written before the header is synced, so such a file has no frames.
     if (bytes.length <= HEADER_BYTES) return { frames: 0, isCut: true }
     throw damaged(0)
   }
@@ -213,7 +213,7 @@ interface Frame {
   readonly end: number
 }
 
-/** Undefined: no complete frame begins there. */
+/** Returns the frame at offset `at`; undefined if no complete frame begins there. */
 function frameAt(bytes: Buffer, at: number, salt: Buffer): Frame | undefined {
   if (at + FRAME_HEADER_BYTES > bytes.length || bytes.readUInt32LE(at) !== FRAME_MAGIC) return undefined
   const end = at + FRAME_HEADER_BYTES + bytes.readUInt32LE(at + 4)
@@ -239,7 +239,10 @@ function pathOf(folder: string, number: number): string {
   return join(folder, `journal-${number}`)
 }
 
-/** On Linux the write itself syncs (O_DSYNC), which saves a third of a commit's cost; elsewhere fdatasync follows. */
+/**
+ * Opens a file for synced writes. On Linux each write syncs by itself (O_DSYNC), which saves a third of a commit's
+ * time; on other systems fdatasync follows.
+ */
 export async function openJournalFile(path: string): Promise<JournalFile> {
   const syncs = process.platform === 'linux'
   const { O_CREAT, O_DSYNC, O_TRUNC, O_WRONLY } = constants
@@ -255,7 +258,7 @@ export async function openJournalFile(path: string): Promise<JournalFile> {
   }
 }
 
-/** Makes the name of a new file durable. Windows has no such call and needs none. */
+/** Makes the name of a new file durable. Windows has no such call and does not need it. */
 async function syncFolder(folder: string): Promise<void> {
   if (process.platform === 'win32') return
   const handle: FileHandle = await open(folder, 'r')

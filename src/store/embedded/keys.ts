@@ -79,7 +79,7 @@ export type TableName = (typeof TABLES)[number]
 const TIME_BIAS = 2 ** 52
 const U32 = 2 ** 32
 
-/** Writes the fields of a key one after the other. */
+/** Builds a key field by field. */
 class Key {
   readonly bytes: Buffer
   #at = 0
@@ -152,7 +152,7 @@ export function readLatin(bytes: Uint8Array, offset: number): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1', offset)
 }
 
-/** The least key after all keys that begin with `prefix`: the exclusive end of their range. */
+/** Returns the smallest key after all keys that begin with `prefix`: the exclusive end of their range. */
 export function afterPrefix(prefix: Uint8Array): Buffer {
   const end = Buffer.from(prefix)
   for (let i = end.length - 1; i >= 0; i--) {
@@ -180,7 +180,7 @@ export function partitionKey(partition: number): Buffer {
 
 // Catalog
 
-/** Cached: few projects occur in many keys. */
+/** Returns the key of a project. It is cached, because few projects occur in many keys. */
 export function projectKey(project: string): Buffer {
   const cached = projects.get(project)
   if (cached !== undefined) return cached
@@ -204,7 +204,10 @@ export function metricIdKey(metricId: Id64): Buffer {
   return new Key(8).id(metricId).bytes
 }
 
-/** The key in `dying`; a prefix in every table whose keys begin with partition and metric. */
+/**
+ * Returns the key of a metric in `dying`, which is a prefix of the keys in every table that begins with partition and
+ * metric.
+ */
 export function metricPrefix(partition: number, metricId: Id64): Buffer {
   return new Key(10).u16(partition).id(metricId).bytes
 }
@@ -245,7 +248,10 @@ export function timelineKey(partition: number, metricId: Id64, resolutionMs: num
   return new Key(16).u16(partition).id(metricId).u48(resolutionMs).bytes
 }
 
-/** The key of a window in `windows` and `condemned`, of a stretch in `expired`; a prefix in `index` and `sets`. */
+/**
+ * Returns the key of a window in `windows` and `condemned`, or of a stretch in `expired`. It is a prefix of keys in
+ * `index` and `sets`.
+ */
 export function windowKey(partition: number, metricId: Id64, resolutionMs: number, timeMs: number): Buffer {
   return new Key(24).u16(partition).id(metricId).u48(resolutionMs).time(timeMs).bytes
 }
@@ -294,7 +300,7 @@ export function readDueKey(bytes: Uint8Array): WindowKey {
   return { resolutionMs, metricId: readId(bytes, 16), windowMs: readTime(bytes, 24) }
 }
 
-/** The exclusive end of the windows that expire at `nowMs` or before. */
+/** Returns the exclusive end of the windows that expire at or before `nowMs`. */
 export function dueEnd(partition: number, nowMs: number): Buffer {
   return new Key(10).u16(partition).time(nowMs + 1).bytes
 }
@@ -315,24 +321,24 @@ export function eventKey(project: string, timeMs: number, id: string): Buffer {
   return Buffer.concat([eventPrefix(project, timeMs), Buffer.from(id)])
 }
 
-/** Sorts before every event of this time. */
+/** Returns a prefix that sorts before every event of this time. */
 export function eventPrefix(project: string, timeMs: number): Buffer {
   return new Key(24).raw(projectKey(project)).time(timeMs).bytes
 }
 export const EVENT_TIME_AT = 16
 export const EVENT_ID_AT = 24
 
-/** `event` is a key of `events`. */
+/** Returns the key of an event in `event-ages`. `event` is its key in `events`. */
 export function eventAgeKey(partition: number, committedMs: number, event: Uint8Array): Buffer {
   return new Key(10 + event.length).u16(partition).time(committedMs).raw(event).bytes
 }
 
-/** The exclusive end of the events that were committed at `committedByMs` or before. */
+/** Returns the exclusive end of the events that were committed at or before `committedByMs`. */
 export function eventAgeEnd(partition: number, committedByMs: number): Buffer {
   return new Key(10).u16(partition).time(committedByMs + 1).bytes
 }
 
-/** The key in `events` of a key in `event-ages`. */
+/** Returns the key in `events` of the event that has this key in `event-ages`. */
 export function eventOfAge(age: Uint8Array): Uint8Array {
   return age.subarray(10)
 }
@@ -343,12 +349,12 @@ export function receiptKey(project: string, key: string): Buffer {
   return new Key(32).raw(projectKey(project)).raw(digest16(key)).bytes
 }
 
-/** `receipt` is a key of `receipts`. */
+/** Returns the key of a receipt in `receipt-ages`. `receipt` is its key in `receipts`. */
 export function receiptAgeKey(receipt: Uint8Array, writtenMs: number): Buffer {
   return new Key(40).raw(receipt.subarray(0, 16)).time(writtenMs).raw(receipt.subarray(16)).bytes
 }
 
-/** The key in `receipts` of a key in `receipt-ages`. */
+/** Returns the key in `receipts` of the receipt that has this key in `receipt-ages`. */
 export function receiptOfAge(age: Uint8Array): Buffer {
   return new Key(32).raw(age.subarray(0, 16)).raw(age.subarray(24)).bytes
 }
@@ -359,7 +365,7 @@ export function apiKeyKey(hash: string): Buffer {
 
 // Expiry
 
-/** What expires. The position is the kind byte of a key: append only. */
+/** Kinds of rows that expire. A kind's index is its kind byte in keys, so new kinds are appended. */
 export const EXPIRING = ['watermark', 'marker', 'receipt', 'block'] as const
 export type Expiring = (typeof EXPIRING)[number]
 
@@ -371,7 +377,7 @@ export function readExpiryKey(bytes: Uint8Array): { readonly kind: Expiring; rea
   return { kind: EXPIRING[bytes[8]!]!, key: bytes.subarray(9) }
 }
 
-/** The exclusive end of what expires at `timeMs` or before. */
+/** Returns the exclusive end of the entries that expire at or before `timeMs`. */
 export function expiryEnd(timeMs: number): Buffer {
   return new Key(8).time(timeMs + 1).bytes
 }

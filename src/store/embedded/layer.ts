@@ -2,7 +2,10 @@ import { HyperLogLog, unionEncoded } from '../../sketch/hyperloglog.ts'
 import type { TableName } from './keys.ts'
 import { MemoryTable, type Write } from './memory-table.ts'
 
-/** Writes to all tables: those of one verb, those on their way to the journal, or those since the last checkpoint. */
+/**
+ * Writes to any tables that are not in LMDB yet: of one write set, of one frame of the journal, or since the last
+ * checkpoint.
+ */
 export class Layer {
   readonly #tables = new Map<TableName, MemoryTable>()
 
@@ -11,7 +14,7 @@ export class Layer {
     return true
   }
 
-  /** An estimate of the memory used. */
+  /** Estimated memory in bytes. */
   get bytes(): number {
     let bytes = 0
     for (const table of this.#tables.values()) bytes += table.bytes
@@ -36,19 +39,22 @@ export class Layer {
       table.set(key, write)
       return
     }
-    // After a write whose whole value is journaled, the journal needs the whole value again.
+    // If the earlier write is journaled with its whole value, the combined write must be as well.
     const before = table.get(key)
     table.set(key, before === undefined ? write : { value: write.value, ...addedTogether(before, write.added) })
   }
 
-  /** Takes over the writes of a verb, for the journal. */
+  /** Adds the later writes of a write set, for the journal. */
   stage(later: Layer): void {
     for (const [name, table] of later.tables()) {
       for (const [key, write] of table.entries()) this.set(name, key, write)
     }
   }
 
-  /** Takes over writes that are in the journal. A removal is kept only when `isStored`: there is a row to hide. */
+  /**
+   * Adds the later writes of a journal frame. A removal is kept only if `isStored` returns true: it then hides a row in
+   * LMDB.
+   */
   absorb(later: Layer, isStored: (name: TableName, key: string) => boolean): void {
     for (const [name, table] of later.tables()) {
       const target = this.#made(name)

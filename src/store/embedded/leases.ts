@@ -1,6 +1,6 @@
 import type { LeaseRequest } from '../store.ts'
 
-/** Leases of the fold, in memory: only this process folds. */
+/** Leases of partitions for the fold. They are only in memory, because only this process folds. */
 export class Leases {
   readonly #leases = new Map<number, { readonly holder: string; readonly endMs: number }>()
 

@@ -6,16 +6,16 @@ import { TABLES, type TableName } from './keys.ts'
 import type { LmdbTable } from './table.ts'
 
 /**
- * The LMDB environment of a folder. A write is one transaction, synced to disk before it is visible and before it
- * resolves. Several processes may have a folder open: `lock.ts` lets only one of them be a gateway.
+ * The LMDB environment of a folder. Each write is one transaction; it is synced to disk before it becomes visible and
+ * before it resolves. Several processes may open the folder: `lock.ts` ensures that only one of them is a gateway.
  */
 
 export type LmdbTables = Readonly<Record<TableName, LmdbTable>>
 
 /**
- * Address space reserved for the file; it costs no memory. Beyond it LMDB maps the file again at twice the size and
- * keeps the earlier mappings, so that pages read through several of them count several times in the memory of the
- * process.
+ * Address space reserved for the file; it takes no memory. If the file grows beyond it, LMDB maps the file again at
+ * twice the size and keeps the earlier mappings, so that pages read through several mappings count several times in the
+ * memory of the process.
  */
 const MAP_BYTES = 2 ** 36
 
@@ -25,9 +25,9 @@ function openRoot(folder: string) {
     noSubdir: false,
     maxDbs: TABLES.length + 8,
     overlappingSync: false,
-    // Batching by event turn would reject a promise that no caller can handle when a commit fails.
+    // With batching by event turn, a failed commit would reject a promise that no caller can handle.
     eventTurnBatching: false,
-    // Windows would allocate the whole size on disk.
+    // Windows would allocate the whole map size on disk.
     ...(process.platform === 'win32' ? {} : { mapSize: MAP_BYTES }),
     encoding: 'binary',
     keyEncoding: 'binary',
@@ -38,7 +38,7 @@ export class Lmdb {
   readonly tables: LmdbTables
   readonly #root: ReturnType<typeof openRoot>
 
-  /** Throws an Error that names the folder when it cannot be used. */
+  /** Opens the environment. Throws an Error that names the folder if it cannot be used. */
   constructor(folder: string) {
     mkdirSync(folder, { recursive: true })
     checkDataFile(folder)
@@ -52,7 +52,7 @@ export class Lmdb {
     }
   }
 
-  /** Opens the tables; LMDB creates missing ones. */
+  /** Opens the tables. LMDB creates missing tables. */
   #openTables(): LmdbTables {
     const names: readonly string[] = TABLES
     for (const key of this.#root.getKeys()) {
@@ -64,7 +64,10 @@ export class Lmdb {
     return Object.fromEntries(TABLES.map((name) => [name, openTable(name)])) as Record<TableName, LmdbTable>
   }
 
-  /** Runs `puts`, which calls `put` and `remove` of tables, as one transaction. Resolves when that is durable. */
+  /**
+   * Runs `puts`, which calls `put` and `remove` of tables, as one transaction. Resolves when the transaction is
+   * durable.
+   */
   async write(puts: () => void): Promise<void> {
     try {
       await this.#root.batch(puts)
@@ -78,7 +81,7 @@ export class Lmdb {
   }
 }
 
-/** Runs a verb, and makes a failure of LMDB in it `store_unavailable`. */
+/** Runs a read or write of the store. Replaces an LMDB error by `store_unavailable`. */
 export function attempt<T>(verb: () => T): T {
   try {
     return verb()
@@ -95,13 +98,16 @@ export function asUnavailable(error: unknown): GatewayError {
   return error instanceof GatewayError ? error : unavailable(error)
 }
 
-/** LMDB's errors have a numeric code, LMDB's own (negative) or the system's. Anything else is a defect of ours. */
+/**
+ * Returns whether the error is from LMDB: these have a numeric code, LMDB's own (negative) or the system's. Any other
+ * error is a bug of the gateway.
+ */
 function isEngineFailure(error: unknown): boolean {
   if (!(error instanceof Error)) return false
   return ('code' in error && typeof error.code === 'number') || /\bclosed\b/.test(error.message)
 }
 
-/** A failed commit rejects with an error whose `commitError` is a promise of the reason. */
+/** Returns the reason of a failed commit: LMDB rejects with an error whose `commitError` is a promise of the reason. */
 async function causeOf(error: unknown): Promise<unknown> {
   if (!(error instanceof Error) || !('commitError' in error)) return error
   return Promise.resolve(error.commitError).catch((cause: unknown) => cause)

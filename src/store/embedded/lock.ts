@@ -3,13 +3,13 @@ import { connect, createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 
 /**
- * Lets one process at a time use a folder. LMDB itself would admit a second one, whose writes would overwrite those of
- * the first. The lock is a listening socket: the system closes it when its process ends in any way, so a lock is never
- * stale.
+ * Lets one gateway process at a time use a folder. LMDB itself would admit a second one, and the two would overwrite
+ * each other's writes. The lock is a listening socket: the system closes it when the process ends in any way, so a lock
+ * never outlives its process.
  *
- * On Linux the socket's name is abstract and contains the folder's device and inode, so that another path or link to
- * the folder finds the same lock, within one network namespace. Elsewhere the socket is a file in the folder, which may
- * outlive its process: it counts as held only when it accepts a connection.
+ * On Linux the socket has an abstract name with the folder's device and inode, so that another path or link to the
+ * folder leads to the same lock, within one network namespace. On other systems the socket is a file in the folder,
+ * which may outlive its process; the lock counts as held only if the socket accepts a connection.
  */
 export interface FolderLock {
   release(): Promise<void>
@@ -32,7 +32,7 @@ export async function lockFolder(folder: string, options: LockOptions = {}): Pro
   return lockOf(folder, await listen(path))
 }
 
-/** Undefined when the address is taken. */
+/** Listens on an address. Resolves to undefined if the address is in use. */
 function listen(path: string): Promise<Server | undefined> {
   return new Promise((resolve, reject) => {
     const server = createServer((socket) => socket.destroy())

@@ -1,19 +1,22 @@
 /**
- * Rows of a table that are in the journal but not yet in LMDB. They are found by key and read in the order of keys, and
- * hide the rows of LMDB with the same key; a row without value hides a row that was removed.
+ * Rows of a table that are in the journal but not in LMDB yet. They hide the rows of LMDB with the same key; a row
+ * without a value hides a row that was removed.
  *
- * Keys are strings of one character a byte, which sort like the bytes. Most tables are never read in order, so keys are
- * sorted only when a range is read.
+ * Keys are strings with one character per byte, which sort like the bytes. Most tables are never read in key order, so
+ * keys are sorted only when a range is read.
  */
 
 export interface Write {
-  /** The whole value; undefined: the row is removed. */
+  /** The whole value; undefined if the row is removed. */
   readonly value: Uint8Array | undefined
-  /** Only what the write added to the set sketch that was stored before: the journal keeps this instead of the value. */
+  /**
+   * The members that the write added to a stored set sketch, as an encoded sketch. The journal stores it instead of
+   * `value`.
+   */
   readonly added?: Uint8Array
 }
 
-/** What an entry costs beside its key and value: a string, an object, a buffer, a place in a map. */
+/** Memory of an entry in addition to its key and value: a string, an object, a buffer and a map entry. */
 const ENTRY_BYTES = 200
 
 export class MemoryTable {
@@ -26,7 +29,7 @@ export class MemoryTable {
     return this.#writes.size
   }
 
-  /** An estimate of the memory used. */
+  /** Estimated memory in bytes. */
   get bytes(): number {
     return this.#bytes
   }
@@ -54,13 +57,13 @@ export class MemoryTable {
     return this.#writes
   }
 
-  /** Sorts at most `max` keys in advance; returns whether more are unsorted. */
+  /** Sorts at most `max` keys in advance. Returns whether unsorted keys are left. */
   sort(max: number): boolean {
     for (const key of this.#unsorted.splice(-max)) this.#sorted.add(key)
     return this.#unsorted.length > 0
   }
 
-  /** Keys from `start` on: ascending, or descending with `reverse`. */
+  /** Yields the keys from `start` on, in ascending order, or in descending order with `reverse`. */
   *keysFrom(start: string, reverse: boolean): Generator<string> {
     this.sort(this.#unsorted.length)
     for (const key of this.#sorted.from(start, reverse)) if (this.#writes.has(key)) yield key
@@ -71,10 +74,10 @@ function bytesOf(key: string, { value }: Write): number {
   return ENTRY_BYTES + key.length + (value?.length ?? 0)
 }
 
-/** A row takes a copy of half of them at most. */
+/** Maximum length of a chunk. A longer chunk is split in half. */
 const KEYS_PER_CHUNK_MAX = 512
 
-/** Keys in order, in chunks that are short enough to insert into. */
+/** Keys in ascending order, in chunks that are short enough for fast insertion. */
 class SortedKeys {
   readonly #chunks: string[][] = [[]]
 
@@ -101,7 +104,7 @@ class SortedKeys {
     }
   }
 
-  /** The last chunk that begins at or before the key. */
+  /** Returns the index of the last chunk that begins at or before the key. */
   #chunkOf(key: string): number {
     let low = 0
     let high = this.#chunks.length - 1
@@ -114,7 +117,7 @@ class SortedKeys {
   }
 }
 
-/** Position of the first key that is not before `key`. */
+/** Returns the index of the first key that is at or after `key`. */
 function lowerBound(keys: readonly string[], key: string): number {
   let low = 0
   let high = keys.length

@@ -1,14 +1,17 @@
 import type { PermitRequest } from '../store.ts'
 
-/** At most 100 MB, however many addresses send requests within a minute. Beyond it the oldest windows are dropped. */
+/**
+ * Maximum number of time windows: at most 100 MB, however many addresses send requests within a minute. Beyond it the
+ * oldest windows are dropped.
+ */
 const WINDOWS_MAX = 500_000
 
 /**
- * Permits taken in the current time windows. In memory: only this process takes any, and a limit that restarts with the
- * gateway grants little more.
+ * Permits taken in the current time windows. They are only in memory: only this process grants permits, and restarting
+ * the limits with the gateway grants few extra permits.
  */
 export class Permits {
-  /** Keyed by window width and limit key. The oldest window comes first. */
+  /** Permits by window width and limit key, oldest window first. */
   readonly #taken = new Map<string, { endMs: number; taken: number }>()
   readonly #windowsMax: number
 

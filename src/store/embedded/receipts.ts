@@ -5,7 +5,8 @@ import { NO_VALUE, type Tables } from './table.ts'
 import type { WriteSet } from './write-set.ts'
 
 /**
- * Receipts of idempotency keys: the first of a key wins, and each project has a bounded number of receipts and bytes.
+ * Stores the receipts of idempotency keys. The first receipt of a key wins, and the number and bytes of receipts are
+ * limited for each project.
  */
 
 export function readReceipt(tables: Tables, project: string, key: string, nowMs: number): Receipt | undefined {
@@ -44,7 +45,10 @@ export function writeReceipt(
   return receipt
 }
 
-/** Keeps the receipt that is being written, whatever its time is. */
+/**
+ * Removes the oldest receipts of a project until the limits hold, but never the receipt that is being written, whatever
+ * its time is.
+ */
 function removeOldest(
   writes: WriteSet,
   project: string,

@@ -15,9 +15,9 @@ import {
 } from './keys.ts'
 
 /**
- * The values of the tables. What every commit rewrites (counters, watermarks, the head of a metric row) has fixed
- * binary fields; what is written once and rarely read is JSON. Numbers are little-endian doubles unless a comment gives
- * another type.
+ * Encodes and decodes the values of the tables. Values that every commit rewrites (counters, watermarks, the head of a
+ * metric row) have fixed binary fields; values that are written once and rarely read are JSON. Numbers are
+ * little-endian doubles unless a comment gives another type.
  */
 
 function doubles(values: readonly number[]): Uint8Array {
@@ -61,7 +61,7 @@ export function decodeJson(bytes: Uint8Array): unknown {
 // Counters of a partition
 
 export interface PartitionRow {
-  /** Order of the newest inbox entry so far, also when it is folded. */
+  /** Arrival number of the newest inbox entry so far, even if it is already folded. */
   readonly order: number
   readonly inboxEntries: number
   readonly inboxBytes: number
@@ -102,7 +102,7 @@ export function decodeReceiptTotals(row: Uint8Array | undefined): Readonly<Recei
 
 export interface WatermarkRow {
   readonly number: number
-  /** Time of the last commit. */
+  /** Time of the writer's last commit. */
   readonly writtenMs: number
 }
 
@@ -138,15 +138,18 @@ export function decodeTime(bytes: Uint8Array): number {
 
 const METRIC_HEAD_BYTES = 44
 
-/** A metric row as it is stored. `tagKeys` is undefined when each key has a row of its own. */
+/** A stored metric row. `tagKeys` is undefined if each tag key has its own row. */
 export interface StoredMetric extends Omit<MetricRow, 'tagKeys'> {
   readonly tagKeys: readonly string[] | undefined
 }
 
-/** Rows that were encoded or decoded, by their bytes: a commit reads what the commit before wrote. */
+/** Cache of metric rows by their encoded bytes: a commit usually reads the bytes that the previous commit wrote. */
 const metricsByBytes = new WeakMap<Uint8Array, StoredMetric>()
 
-/** `before`: the bytes that the row replaces. Commits mostly change only numbers, and the text is copied from there. */
+/**
+ * Encodes a metric row. `before`: the bytes that the row replaces. Most commits change only numbers, so the text is
+ * copied from `before`.
+ */
 export function encodeMetric(row: StoredMetric, before?: Uint8Array): Uint8Array {
   const tail =
     before !== undefined && hasSameText(row, decodeMetric(before)) ? before.subarray(METRIC_HEAD_BYTES) : textOf(row)
@@ -282,7 +285,7 @@ export function decodeIndexEntry(key: Uint8Array, bytes: Uint8Array): IndexEntry
 
 export interface WindowRow {
   readonly expiresMs: number
-  /** Number of index entries of the window. */
+  /** Number of index entries in the window. */
   readonly entries: number
 }
 

@@ -7,16 +7,19 @@ import type { Tables } from './table.ts'
 import type { WriteSet } from './write-set.ts'
 
 /**
- * Set sketches: one HyperLogLog per series and bucket of a set metric, at each set resolution. A `SetChange` collects
- * the members of a commit, so that each sketch is decoded and encoded once. Members in an expired stretch of a
- * resolution are skipped there; a coarser resolution holds them.
+ * Stores set sketches: one HyperLogLog for each series and bucket of a set metric, at each set resolution. A
+ * `SetChange` collects the members of a commit, so that each sketch is decoded and encoded only once. Members in an
+ * expired stretch of a resolution are not added there; a coarser resolution still has them.
  */
 export class SetChange {
   readonly #writes: WriteSet
   readonly #partition: number
   readonly #resolutions: readonly number[]
   readonly #sketches = new Map<string, Sketch>()
-  /** Whether anything of a timeline has expired, by its key: mostly not, which saves a look-up for each bucket. */
+  /**
+   * Whether a timeline has expired stretches, by the timeline's key. Most have none, which saves a look-up for each
+   * bucket.
+   */
   readonly #hasExpired = new Map<string, boolean>()
 
   constructor(writes: WriteSet, partition: number, resolutions: readonly number[]) {
@@ -71,7 +74,7 @@ interface Sketch {
   readonly key: Buffer
   readonly sketch: HyperLogLog
   readonly isNew: boolean
-  /** The members of this commit that changed it. */
+  /** The members of this commit that changed the sketch; undefined if none did. */
   added: HyperLogLog | undefined
 }
 
@@ -84,10 +87,10 @@ export function countDistinct(tables: Tables, partition: number, union: readonly
   return united.estimate()
 }
 
-/** Sketches that one verb removes: some milliseconds. */
+/** Maximum number of sketches that one write removes, which takes a few milliseconds. */
 export const REMOVED_SETS_MAX = 1_000
 
-/** Removes at most `REMOVED_SETS_MAX` sketches of a window; returns whether more are left. */
+/** Removes at most `REMOVED_SETS_MAX` sketches of a window. Returns whether more are left. */
 export function removeSets(
   writes: WriteSet,
   partition: number,

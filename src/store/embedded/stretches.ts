@@ -6,11 +6,11 @@ import type { Tables } from './table.ts'
 import type { WriteSet } from './write-set.ts'
 
 /**
- * The expired stretches of timelines. They are disjoint and do not touch: neighbours are merged, so that a timeline has
- * one long stretch instead of one per expired window.
+ * Stores the expired stretches of timelines. They neither overlap nor touch: neighbours are merged, so that a timeline
+ * has one long stretch instead of one for each expired window.
  */
 
-/** The stretches that overlap `within`, not cut, by time. */
+/** Returns the expired stretches that overlap `within`, in order of time. They are not cut to `within`. */
 export function readExpired(
   tables: Tables,
   partition: number,
@@ -65,7 +65,7 @@ export function addExpired(
   writes.put('expired', windowKey(partition, metricId, resolutionMs, fromMs), encodeTime(toMs))
 }
 
-/** Removes the expired stretches within `within`; parts outside of it stay. */
+/** Removes the parts of expired stretches that are in `within`; parts outside of it stay. */
 export function removeExpired(
   writes: WriteSet,
   partition: number,
@@ -84,7 +84,7 @@ export function removeExpired(
   }
 }
 
-/** The last stretch that begins at or before `timeMs`. */
+/** Returns the last stretch that begins at or before `timeMs`. */
 function stretchAt(
   tables: Tables,
   partition: number,

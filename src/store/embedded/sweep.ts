@@ -8,11 +8,11 @@ import { NO_VALUE } from './table.ts'
 import type { WriteSet } from './write-set.ts'
 
 /**
- * One queue of everything that expires, ordered by time. An entry only says which row to check: a watermark that was
- * updated meanwhile is queued again, so that a commit need not update the queue.
+ * A queue of all rows that expire, ordered by time. An entry only names a row to be checked. The check puts a watermark
+ * that was updated meanwhile into the queue again, so that a commit need not change the queue.
  */
 
-/** Entries of one sweep: one transaction of a few milliseconds. */
+/** Maximum number of entries in one sweep: a single transaction of a few milliseconds. */
 export const SWEPT_MAX = 1_000
 
 export function sweepExpired(writes: WriteSet, nowMs: number): void {

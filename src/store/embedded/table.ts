@@ -3,16 +3,19 @@ import { TABLES, type TableName } from './keys.ts'
 import type { Layer } from './layer.ts'
 import type { MemoryTable } from './memory-table.ts'
 
-/** A table as its readers see it: the rows of LMDB beneath the layers that are not yet in LMDB, the newest first. */
+/**
+ * A table as readers see it: the rows in LMDB, hidden by the rows of the layers that are not in LMDB yet. A newer layer
+ * hides older ones.
+ */
 
 export type LmdbTable = Database<Uint8Array, Uint8Array>
 
 export interface Range {
   readonly start: Uint8Array
-  /** Exclusive. */
+  /** The exclusive end of the range. */
   readonly end: Uint8Array
   readonly limit?: number
-  /** From `start` down to `end`. */
+  /** Reads from `start` down to `end`. */
   readonly reverse?: boolean
   readonly exclusiveStart?: boolean
 }
@@ -22,12 +25,12 @@ export interface Row {
   readonly value: Uint8Array
 }
 
-/** The value of a row whose key holds everything. */
+/** The empty value of rows whose key has all the data. */
 export const NO_VALUE: Uint8Array = new Uint8Array(0)
 
 export type Tables = Readonly<Record<TableName, Table>>
 
-/** All tables over LMDB; `layers` returns what is not in LMDB, the newest first. */
+/** Returns all tables. `layers` returns the layers that are not in LMDB yet, newest first. */
 export function tablesOver(lmdb: Readonly<Record<TableName, LmdbTable>>, layers: () => readonly Layer[]): Tables {
   return Object.fromEntries(TABLES.map((name) => [name, new Table(name, lmdb[name], layers)])) as Record<
     TableName,
@@ -62,7 +65,7 @@ export class Table {
     return this.#lmdb.doesExist(key)
   }
 
-  /** Rows of a range in the order of their keys. */
+  /** Returns the rows of a range in the order of their keys. */
   rows(range: Range): Iterable<Row> {
     const layered = this.#layered(range)
     if (layered.length === 0) return this.#lmdb.getRange(range) as Iterable<Row>
@@ -70,7 +73,7 @@ export class Table {
     return merged(layered, stored, range)
   }
 
-  /** Keys of a range, in their order. */
+  /** Returns the keys of a range in ascending order, or descending with `reverse`. */
   keys(range: Range): Iterable<Uint8Array> {
     const layered = this.#layered(range)
     if (layered.length === 0) return this.#lmdb.getKeys(range) as Iterable<Uint8Array>
@@ -78,13 +81,13 @@ export class Table {
     return keysOf(merged(layered, withoutValues(stored), range))
   }
 
-  /** The last row at or before `start` and after `end`. */
+  /** Returns the last row at or before `start` and after `end`. */
   rowBefore(start: Uint8Array, end: Uint8Array): Row | undefined {
     for (const row of this.rows({ start, end, reverse: true, limit: 1 })) return row
     return undefined
   }
 
-  /** The layers that have rows in the range. */
+  /** Returns an iterator for each layer that has rows in the range. */
   #layered(range: Range): Iterator<Found>[] {
     const found: Iterator<Found>[] = []
     for (const layer of this.#layers()) {
@@ -100,14 +103,14 @@ function unlimited({ limit: _, ...range }: Range): Range {
   return range
 }
 
-/** One character a byte: what the keys of a memory table are. */
+/** Returns a key as a string with one character per byte, the form of keys in a memory table. */
 export function textOf(key: Uint8Array): string {
   return Buffer.from(key.buffer, key.byteOffset, key.length).toString('latin1')
 }
 
 interface Found {
   readonly text: string
-  /** Undefined: the row was removed. */
+  /** The row; undefined if it was removed. */
   readonly row: Row | undefined
 }
 
@@ -122,7 +125,10 @@ function* writesOf(table: MemoryTable, { start, end, reverse = false, exclusiveS
   }
 }
 
-/** Of the rows with one key the newest counts: that of the first layer which has one. */
+/**
+ * Merges the rows of the layers and of LMDB in key order. Of several rows with the same key, the one of the newest
+ * layer is used.
+ */
 function* merged(layered: Iterator<Found>[], stored: Iterable<Row>, range: Range): Generator<Row> {
   const { limit = Number.POSITIVE_INFINITY, reverse = false } = range
   const lowest = stored[Symbol.iterator]()

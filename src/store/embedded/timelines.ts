@@ -47,7 +47,10 @@ import { addExpired, readExpired, removeExpired } from './stretches.ts'
 import { NO_VALUE, type Tables } from './table.ts'
 import type { WriteSet } from './write-set.ts'
 
-/** Inbox and timelines: which blocks hold what data, and the atomic steps of folding and expiring. */
+/**
+ * Stores the index of inboxes and timelines, that is, which blocks hold which data, and runs the atomic steps of
+ * folding and expiring.
+ */
 
 export function readTimeline(
   tables: Tables,
@@ -62,7 +65,7 @@ export function readTimeline(
     const start = windowKey(partition, metricId, resolutionMs, windowStart(resolutionMs, stretch.fromMs))
     const end = windowKey(partition, metricId, resolutionMs, stretch.toMs)
     for (const { key, value } of tables.index.rows({ start, end })) entries.push(decodeIndexEntry(key, value))
-    // The key, which sorts the rows, has no tier.
+    // Rows are sorted by key, but the key does not contain the tier.
     entries.sort(compareIndexEntries)
   }
   return { resolutionMs, entries, expired: readExpired(tables, partition, metricId, resolutionMs, stretch) }
@@ -105,7 +108,7 @@ export function commitFold(writes: WriteSet, held: HeldBlocks, fold: FoldCommit)
     removeListing(writes, partition, entry.block)
     windows.count(timeline, entry.windowMs, -1)
   }
-  // After the removals, so that an entry that is both removed and added stays.
+  // Entries are added after the removals, so that an entry that is both removed and added stays.
   for (const { timeline, entry } of fold.added) {
     const key = indexKey(partition, timeline.metricId, timeline.resolutionMs, entry)
     writes.put('index', key, encodeIndexEntry(entry))
@@ -155,7 +158,7 @@ function removeFromInbox(writes: WriteSet, partition: number, entries: readonly 
   writes.put('partitions', partitionKey(partition), encodePartition(row))
 }
 
-/** Adds the unfolded rest of an entry that was removed. */
+/** Adds the unfolded rest of an inbox entry that was removed. */
 function putRestInInbox(
   writes: WriteSet,
   held: HeldBlocks,
@@ -181,7 +184,7 @@ function putRestInInbox(
   )
 }
 
-/** The rows of the windows that a fold changes, and their entries in `due`. */
+/** Changes the rows of the windows that a fold writes to, and their entries in `due`. */
 class WindowChanges {
   readonly #writes: WriteSet
   readonly #partition: number
@@ -251,10 +254,10 @@ export function dueWindows(tables: Tables, partition: number, nowMs: number, max
   return found
 }
 
-/** After every key, whatever its partition. */
+/** Sorts after every key of any partition. */
 const CONDEMNED_END = Buffer.alloc(3, 0xff)
 
-/** `hasMore`: `clearCondemned` has to finish the expiry. */
+/** Result of expiring a window. `hasMore`: `clearCondemned` must complete the expiry. */
 export interface Expired {
   readonly isDone: boolean
   readonly hasMore: boolean
@@ -269,7 +272,7 @@ export function expireWindow(writes: WriteSet, held: HeldBlocks, expiry: WindowE
   removeWindow(writes, held, partition, window, nowMs)
   const hasMore = removeSets(writes, partition, window)
   if (hasMore) writes.put('condemned', key, encodeJson(expiry.dropExpired ?? null))
-  // Until its sketches are removed, the window is recorded as expired: nothing can be added to them.
+  // The window is recorded as expired until its sketches are removed, so that nothing can be added to them.
   if (hasMore || expiry.dropExpired === undefined) {
     addExpired(writes, partition, metricId, resolutionMs, stretchOf(window))
   } else dropExpired(writes, partition, window, expiry.dropExpired)
@@ -277,8 +280,8 @@ export function expireWindow(writes: WriteSet, held: HeldBlocks, expiry: WindowE
 }
 
 /**
- * Removes some of the set sketches that expired windows have left, and finishes the expiry of a window after its last
- * one. Returns whether any are left in the store.
+ * Removes some set sketches of expired windows, and completes the expiry of a window after its last sketch. Returns
+ * whether any are left in the store.
  */
 export function clearCondemned(writes: WriteSet): boolean {
   for (const { key, value } of writes.tables.condemned.rows({ start: partitionKey(0), end: CONDEMNED_END, limit: 1 })) {
@@ -299,7 +302,7 @@ function dropExpired(writes: WriteSet, partition: number, window: WindowKey, res
   }
 }
 
-/** Removes a window regardless of its `expiresMs`, without its set sketches. */
+/** Removes a window, but not its set sketches, even if it has not expired according to `expiresMs`. */
 export function removeWindow(
   writes: WriteSet,
   held: HeldBlocks,

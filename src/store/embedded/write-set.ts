@@ -2,9 +2,9 @@ import type { TableName } from './keys.ts'
 import { Layer } from './layer.ts'
 import { type Tables, textOf } from './table.ts'
 
-/** The writes of one verb. `get` and `has` see them; ranges of `tables` do not. */
+/** The changes of one write to the store. `get` and `has` see these changes; range reads of `tables` do not. */
 export class WriteSet {
-  /** Everything that was written before this verb. */
+  /** The tables with all earlier writes. */
   readonly tables: Tables
   readonly #layer = new Layer()
   #afterwards: (() => void)[] = []
@@ -13,7 +13,7 @@ export class WriteSet {
     this.tables = tables
   }
 
-  /** The writes. They belong to the caller once the verb is done. */
+  /** The changes. After the write has run, the caller owns them. */
   get layer(): Layer {
     return this.#layer
   }
@@ -34,7 +34,7 @@ export class WriteSet {
     this.#layer.set(table, textOf(key), { value })
   }
 
-  /** Puts a set sketch. `added` is an encoded sketch of what it has beyond the stored one. */
+  /** Puts a set sketch. `added` is an encoded sketch of the members that the stored sketch does not have. */
   putSketch(table: TableName, key: Uint8Array, value: Uint8Array, added: Uint8Array): void {
     this.#layer.set(table, textOf(key), added.length < value.length ? { value, added } : { value })
   }
@@ -43,7 +43,7 @@ export class WriteSet {
     this.#layer.set(table, textOf(key), { value: undefined })
   }
 
-  /** Runs `action` once the writes are durable. A verb changes memory only in such actions. */
+  /** Runs `action` once the changes are durable. A write must change state in memory only in such actions. */
   afterwards(action: () => void): void {
     this.#afterwards.push(action)
   }
