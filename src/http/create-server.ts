@@ -75,7 +75,7 @@ const PARAM_CHARS_MAX = 4_096
  * listen yet. Closing it finishes the accepted requests, but does not close the gateway.
  */
 export function createServer(options: ServerOptions): FastifyInstance {
-  const { gateway, log, now, telemetry, limits, trustProxy, corsOrigins, isDraining = () => false } = options
+  const { gateway, log, now, telemetry, limits, trustProxy, corsOrigins } = options
   const requestLog = withoutSecrets(log)
   const newRequestId = createRequestIds()
   let isClosing = false
@@ -120,27 +120,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
     })
   }
 
-  registerOpenApi(app, limits)
-  registerClientModules(app, options.clientFolder)
-  registerPages(app, options.readAssets ?? createPageAssets())
-  registerHealthRoutes(app, { gateway, telemetry, readyWaitMs: limits.readyWaitMs, isDraining })
-  app.register(async (scope) => registerFluxRoutes(scope, { gateway, now, limits }), { prefix: '/api/v1' })
-  app.register(async (scope) => registerFluxEventRoutes(scope, { gateway, now, limits }), { prefix: '/api/v1' })
-  app.register(async (scope) => {
-    scope.setErrorHandler(errorHandler(sendPlainError))
-    registerBetterStackRoutes(scope, { gateway, log: requestLog, now, limits })
-  })
-  app.register(async (scope) => {
-    scope.setErrorHandler(errorHandler(sendOtlpError))
-    registerOtlpRoutes(scope, { gateway, now, limits })
-  })
-  app.register(
-    async (scope) => {
-      scope.setErrorHandler(errorHandler(sendWriteError))
-      registerRemoteWriteRoute(scope, { gateway, now, limits })
-    },
-    { prefix: '/api/v1' },
-  )
+  registerRoutes(app, options, requestLog, errorHandler)
   app.addHook('preClose', (done) => {
     isClosing = true
     done()
@@ -165,6 +145,39 @@ export function createServer(options: ServerOptions): FastifyInstance {
     )
   }
   return app
+}
+
+type ErrorHandler = (error: unknown, request: FastifyRequest, reply: FastifyReply) => FastifyReply
+
+/** Registers the routes of each API except GraphQL. `errorHandler` makes a handler of errors that one function sends. */
+function registerRoutes(
+  app: FastifyInstance,
+  options: ServerOptions,
+  log: Logger,
+  errorHandler: (send: (reply: FastifyReply, error: GatewayError) => FastifyReply) => ErrorHandler,
+): void {
+  const { gateway, now, telemetry, limits, isDraining = () => false } = options
+  registerOpenApi(app, limits)
+  registerClientModules(app, options.clientFolder)
+  registerPages(app, options.readAssets ?? createPageAssets())
+  registerHealthRoutes(app, { gateway, telemetry, readyWaitMs: limits.readyWaitMs, isDraining })
+  app.register(async (scope) => registerFluxRoutes(scope, { gateway, now, limits }), { prefix: '/api/v1' })
+  app.register(async (scope) => registerFluxEventRoutes(scope, { gateway, now, limits }), { prefix: '/api/v1' })
+  app.register(async (scope) => {
+    scope.setErrorHandler(errorHandler(sendPlainError))
+    registerBetterStackRoutes(scope, { gateway, log, now, limits })
+  })
+  app.register(async (scope) => {
+    scope.setErrorHandler(errorHandler(sendOtlpError))
+    registerOtlpRoutes(scope, { gateway, now, limits })
+  })
+  app.register(
+    async (scope) => {
+      scope.setErrorHandler(errorHandler(sendWriteError))
+      registerRemoteWriteRoute(scope, { gateway, now, limits })
+    },
+    { prefix: '/api/v1' },
+  )
 }
 
 /** Puts a handler in front of the framework's. */

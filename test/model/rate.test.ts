@@ -5,7 +5,10 @@ import { formatRateLimits, parseRateLimits, RATE_CLASSES } from '../../src/model
 describe('rate limits as text', () => {
   it.each([
     ['', {}],
-    ['off', { single: 'off', batch: 'off', query: 'off', graphql: 'off', betterstack: 'off' }],
+    [
+      'off',
+      { single: 'off', batch: 'off', query: 'off', graphql: 'off', betterstack: 'off', otlp: 'off', write: 'off' },
+    ],
     ['batch=100', { batch: 100 }],
     [' batch=100 , query=off', { batch: 100, query: 'off' }],
     ['batch=1,batch=2', { batch: 2 }],
