@@ -45,7 +45,7 @@ export function describeKeys(name: string, storeOf: () => Promise<Readonly<Recor
       const reader = await create('--project shop --scopes query --label reading')
       const writer = await create('--project shop --scopes ingest')
       expect([await statusOf(gateway, reader.key), await statusOf(gateway, writer.key)]).toEqual([200, 403])
-      expect(await keys('list')).toMatch(new RegExp(`^${reader.id} +good +shop +query .*reading$`, 'm'))
+      expect(await keys('list')).toMatch(new RegExp(`^${reader.id} +active +shop +query .*reading$`, 'm'))
       await keys(`revoke ${reader.id}`)
       await expect.poll(() => statusOf(gateway, reader.key), { timeout: 10_000, interval: 250 }).toBe(401)
       expect(await statusOf(gateway, writer.key)).toBe(403)
