@@ -1,13 +1,14 @@
 import type { ByteWriter } from '../sketch/varint.ts'
 
 /**
- * Encodes columns of doubles, exact to the bit. Each chunk of 128 values uses the shortest of these forms, all of which
- * are decoded in a loop without branches:
+ * Encodes columns of doubles without loss. Each chunk of 128 values has the shortest of the following forms, all of
+ * which are decoded in a loop without branches:
  *
- * - decimals: integers m with v = m / 10^e, stored as distances of 0 to 7 bytes from the least. Measurements have few
- *   digits, and neighbouring values are similar. The encoder uses the form only if m / 10^e is exactly v.
- * - sums: decimals that differ from v by a few units in the last place, and these differences. Sums of decimals, such
- *   as 0.1 + 0.2, are of this form.
+ * - decimals: each value v is m / 10^e with an integer m. Stored are e, the smallest m, and for each value the distance
+ *   of its m from the smallest, in 0 to 7 bytes. This is short, because measurements have few digits and neighbouring
+ *   values are similar. The encoder uses this form only if m / 10^e is exactly v.
+ * - sums: like decimals, but v differs from m / 10^e by a few units in the last place, which are stored as well. Sums
+ *   of decimals, such as 0.1 + 0.2, have this form.
  * - constant: one double for all values.
  * - raw: eight bytes each.
  *
@@ -42,31 +43,31 @@ const oneDouble = new Float64Array(2)
 const oneDoubleWords = new Uint32Array(oneDouble.buffer)
 const oneDoubleBytes = new Uint8Array(oneDouble.buffer)
 
-let out = new Uint8Array(8192)
-let at = 0
+let encoded = new Uint8Array(8192)
+let encodedLength = 0
 
 /** Encodes values [start, end) as a column. Appends the column's length in bytes, then the column. */
 export function encodeColumn(values: Float64Array, start: number, end: number, writer: ByteWriter): void {
   const bytesMax = (end - start) * 8 + (Math.ceil((end - start) / CHUNK_VALUES) + 1) * 16
-  if (out.length < bytesMax) out = new Uint8Array(bytesMax * 2)
-  at = 0
+  if (encoded.length < bytesMax) encoded = new Uint8Array(bytesMax * 2)
+  encodedLength = 0
   for (let from = start; from < end; from += CHUNK_VALUES) encodeChunk(values, from, Math.min(from + CHUNK_VALUES, end))
-  writer.varint(at)
-  writer.bytes(out.subarray(0, at))
+  writer.varint(encodedLength)
+  writer.bytes(encoded.subarray(0, encodedLength))
 }
 
 function encodeChunk(values: Float64Array, from: number, to: number): void {
   const exponent = exponentOf(values, from, to)
   if (exponent >= 0 && exponent <= SUM_EXPONENT_MAX && encodeDecimals(DECIMALS, exponent, from, to)) return
   if (isConstant(values, from, to)) {
-    out[at++] = CONSTANT
+    encoded[encodedLength++] = CONSTANT
     putDouble(values[from]!)
     return
   }
   const sumExponent = sumExponentOf(values, from, to)
   if (sumExponent >= 0 && encodeDecimals(SUMS, sumExponent, from, to)) return
   if (exponent > SUM_EXPONENT_MAX && encodeDecimals(DECIMALS, exponentOf(values, from, to), from, to)) return
-  out[at++] = RAW
+  encoded[encodedLength++] = RAW
   for (let i = from; i < to; i++) putDouble(values[i]!)
 }
 
@@ -146,14 +147,14 @@ function encodeDecimals(form: number, exponent: number, from: number, to: number
   const zigzag = least < 0 ? -1 - 2 * least : 2 * least
   const leastWidth = widthOf(zigzag)
   if (leastWidth > 7) return false
-  out[at++] = form | (exponent << 2)
-  out[at++] = width | (leastWidth << 3)
+  encoded[encodedLength++] = form | (exponent << 2)
+  encoded[encodedLength++] = width | (leastWidth << 3)
   putInteger(zigzag, leastWidth)
   if (width > 0) for (let i = 0; i < length; i++) putInteger(integers[i]! - least, width)
   if (form === SUMS) {
     for (let i = 0; i < length; i += 2) {
       const second = i + 1 < length ? ulps[i + 1]! : 0
-      out[at++] = (ulps[i]! + 8) | ((second + 8) << 4)
+      encoded[encodedLength++] = (ulps[i]! + 8) | ((second + 8) << 4)
     }
   }
   return true
@@ -173,17 +174,17 @@ function putInteger(integer: number, width: number): void {
   if (width > 4) {
     let high = Math.floor(integer / TWO_32)
     let low = (integer - high * TWO_32) >>> 0
-    for (let byte = 0; byte < 4; byte++, low >>>= 8) out[at++] = low
-    for (let byte = 4; byte < width; byte++, high >>>= 8) out[at++] = high
+    for (let byte = 0; byte < 4; byte++, low >>>= 8) encoded[encodedLength++] = low
+    for (let byte = 4; byte < width; byte++, high >>>= 8) encoded[encodedLength++] = high
     return
   }
   let rest = integer
-  for (let byte = 0; byte < width; byte++, rest >>>= 8) out[at++] = rest
+  for (let byte = 0; byte < width; byte++, rest >>>= 8) encoded[encodedLength++] = rest
 }
 
 function putDouble(value: number): void {
   oneDouble[0] = value
-  for (let byte = 0; byte < 8; byte++) out[at++] = oneDoubleBytes[byte]!
+  for (let byte = 0; byte < 8; byte++) encoded[encodedLength++] = oneDoubleBytes[byte]!
 }
 
 /**

@@ -39,7 +39,7 @@ export interface EncodedBlock {
   readonly seriesTo: Id64
 }
 
-interface Stretch {
+interface RowRange {
   readonly metricId: Id64
   readonly rows: RollupRows
   /** The rows [from, to) of `rows`. */
@@ -66,16 +66,16 @@ export function encodeBlock(
   sections: readonly { readonly metricId: Id64; readonly rows: RollupRows }[],
   options: { readonly deflate?: boolean } = {},
 ): EncodedBlock {
-  const stretches = sections
+  const ranges = sections
     .filter(({ rows }) => rows.length > 0)
     .map(({ metricId, rows }) => ({ metricId, rows, from: 0, to: rows.length }))
     .sort((a, b) => compareIds(a.metricId, b.metricId))
-  for (let i = 1; i < stretches.length; i++) {
-    if (compareIds(stretches[i - 1]!.metricId, stretches[i]!.metricId) === 0) {
-      throw new RangeError(`two sections of metric ${formatId(stretches[i]!.metricId)}`)
+  for (let i = 1; i < ranges.length; i++) {
+    if (compareIds(ranges[i - 1]!.metricId, ranges[i]!.metricId) === 0) {
+      throw new RangeError(`two sections of metric ${formatId(ranges[i]!.metricId)}`)
     }
   }
-  return encodeStretches(resolutionMs, stretches, options.deflate ?? false)
+  return encodeRanges(resolutionMs, ranges, options.deflate ?? false)
 }
 
 export interface BlocksOptions {
@@ -174,11 +174,11 @@ interface Bodies {
 
 const HEAD_BYTES_MAX = 32
 
-function encodeStretches(resolutionMs: number, stretches: readonly Stretch[], deflate: boolean): EncodedBlock {
-  return finishBlock(encodeBodies(resolutionMs, stretches), deflate)
+function encodeRanges(resolutionMs: number, ranges: readonly RowRange[], deflate: boolean): EncodedBlock {
+  return finishBlock(encodeBodies(resolutionMs, ranges), deflate)
 }
 
-function encodeBodies(resolutionMs: number, stretches: readonly Stretch[]): Bodies {
+function encodeBodies(resolutionMs: number, ranges: readonly RowRange[]): Bodies {
   directory.reset()
   scalarBody.reset()
   sketchBody.reset()
@@ -187,10 +187,10 @@ function encodeBodies(resolutionMs: number, stretches: readonly Stretch[]): Bodi
   let seriesTo: Id64 | undefined
   let sketchSections = 0
   directory.varint(resolutionMs)
-  directory.varint(stretches.length)
-  for (let i = 0; i < stretches.length; i++) {
-    const stretch = stretches[i]!
-    const { metricId, rows, from, to } = stretch
+  directory.varint(ranges.length)
+  for (let i = 0; i < ranges.length; i++) {
+    const range = ranges[i]!
+    const { metricId, rows, from, to } = range
     rollups += to - from
     if (rollups > BLOCK_ROWS_MAX) throw new RangeError(`more than ${BLOCK_ROWS_MAX} rollups for one block`)
     const firstSeries = seriesOfRow(rows, from)
@@ -202,7 +202,7 @@ function encodeBodies(resolutionMs: number, stretches: readonly Stretch[]): Bodi
 
     sectionScalars.reset()
     sectionBins.reset()
-    encodeSection(resolutionMs, stretch, firstSeries, lastSeries + 1)
+    encodeSection(resolutionMs, range, firstSeries, lastSeries + 1)
     const hasBins = sectionBins.length > 0
     directory.u32le(metricId.hi)
     directory.u32le(metricId.lo)
@@ -262,10 +262,10 @@ function scratchNumbers(length: number): Float64Array {
   return numbers
 }
 
-function encodeSection(resolutionMs: number, stretch: Stretch, seriesFrom: number, seriesTo: number): void {
-  const { rows, from, to } = stretch
+function encodeSection(resolutionMs: number, range: RowRange, seriesFrom: number, seriesTo: number): void {
+  const { rows, from, to } = range
   const writer = sectionScalars
-  encodePlaces(resolutionMs, stretch, seriesFrom, seriesTo, writer)
+  encodePlaces(resolutionMs, range, seriesFrom, seriesTo, writer)
   switch (rows.kind) {
     case 'set':
       encodeColumn(rows.count, from, to, writer)
@@ -284,7 +284,7 @@ function encodeSection(resolutionMs: number, stretch: Stretch, seriesFrom: numbe
 /** Encodes the series and buckets of the rows. */
 function encodePlaces(
   resolutionMs: number,
-  { rows, from, to }: Stretch,
+  { rows, from, to }: RowRange,
   seriesFrom: number,
   seriesTo: number,
   writer: ByteWriter,

@@ -24,7 +24,10 @@ export class MergedRows extends RowColumns implements RollupRows {
   binBytes: Uint8Array = NO_BYTES
   #length = 0
   readonly #bins = new ByteWriter(0)
-  /** The source row that has the bins of the last row; undefined if the bins are in `window`. */
+  /**
+   * The first source row of the last row. Its bins are copied, unless bins of other source rows are added: then all
+   * bins are in `window`, and `#isInWindow` is true.
+   */
   #binSource: RollupRows | undefined
   #binRow = 0
   #isInWindow = false

@@ -35,12 +35,12 @@ export class Observations {
   }
 
   add(row: number, value: number, weight: number): void {
-    const at = this.#length
-    if (at === this.#row.length) this.#resize(Math.max(CAPACITY_MIN, at * 2))
-    this.#row[at] = row
-    this.#key[at] = binOf(value)
-    this.#weight[at] = weight
-    this.#length = at + 1
+    const index = this.#length
+    if (index === this.#row.length) this.#resize(Math.max(CAPACITY_MIN, index * 2))
+    this.#row[index] = row
+    this.#key[index] = binOf(value)
+    this.#weight[index] = weight
+    this.#length = index + 1
   }
 
   /**

@@ -82,15 +82,15 @@ export class Totals {
         if (times.length > TOTALS_MAX) this.#bound()
       }
     } else {
-      let at = length - 1
-      while (at > 0 && times[at - 1]! >= timeMs) at--
-      if (times[at] === timeMs) {
-        if (this.thinned && values[at] !== value) this.inexact = true
-        values[at] = value
+      let position = length - 1
+      while (position > 0 && times[position - 1]! >= timeMs) position--
+      if (times[position] === timeMs) {
+        if (this.thinned && values[position] !== value) this.inexact = true
+        values[position] = value
       } else {
-        if (this.thinned && isReset(values[at - 1], value, values[at])) this.inexact = true
-        times.splice(at, 0, timeMs)
-        values.splice(at, 0, value)
+        if (this.thinned && isReset(values[position - 1], value, values[position])) this.inexact = true
+        times.splice(position, 0, timeMs)
+        values.splice(position, 0, value)
         if (times.length > TOTALS_MAX) this.#bound()
       }
     }

@@ -118,9 +118,9 @@ export class BinPages {
       if (lone[middle * 2]! < key) low = middle + 1
       else high = middle
     }
-    const at = low * 2
-    if (at === lone.length || lone[at] !== key) return false
-    lone[at + 1] = addCounts(lone[at + 1]!, weight)
+    const pairIndex = low * 2
+    if (pairIndex === lone.length || lone[pairIndex] !== key) return false
+    lone[pairIndex + 1] = addCounts(lone[pairIndex + 1]!, weight)
     return true
   }
 
@@ -248,9 +248,9 @@ export class BinPages {
     return copy
   }
 
-  /** Returns the first key of the dense page at index `place`; infinity beyond the last page. */
-  #firstKey(place: number): number {
-    return place < this.#pages.length ? this.#pages[place]![NUMBER_AT]! * PAGE_KEYS : Number.POSITIVE_INFINITY
+  /** Returns the first key of the dense page at `pageIndex`; infinity beyond the last page. */
+  #firstKey(pageIndex: number): number {
+    return pageIndex < this.#pages.length ? this.#pages[pageIndex]![NUMBER_AT]! * PAGE_KEYS : Number.POSITIVE_INFINITY
   }
 
   /**
@@ -263,9 +263,9 @@ export class BinPages {
   #createPage(id: number): number[] {
     const page = EMPTY_PAGE.slice()
     page[NUMBER_AT] = id
-    let place = this.#pages.length
-    while (place > 0 && this.#pages[place - 1]![NUMBER_AT]! > id) place--
-    this.#pages.splice(place, 0, page)
+    let pageIndex = this.#pages.length
+    while (pageIndex > 0 && this.#pages[pageIndex - 1]![NUMBER_AT]! > id) pageIndex--
+    this.#pages.splice(pageIndex, 0, page)
     if (this.#pages.length * 2 > this.#slots.length) this.#fillSlots(Math.max(4, this.#slots.length * 2))
     else this.#putIntoSlot(page)
     return page
@@ -278,16 +278,16 @@ export class BinPages {
 
   #putIntoSlot(page: number[]): void {
     const mask = this.#slots.length - 1
-    let at = page[NUMBER_AT]! & mask
-    while (this.#slots[at] !== EMPTY_PAGE) at = (at + 1) & mask
-    this.#slots[at] = page
+    let slot = page[NUMBER_AT]! & mask
+    while (this.#slots[slot] !== EMPTY_PAGE) slot = (slot + 1) & mask
+    this.#slots[slot] = page
   }
 
-  /** Finds the slot's page by linear probing. The search always ends, because at least half of the slots are empty. */
+  /** Finds the dense page `id` by linear probing. The search ends, because at least half of the slots are empty. */
   #probe(id: number): number[] | undefined {
     const mask = this.#slots.length - 1
-    for (let at = id & mask; ; at = (at + 1) & mask) {
-      const page = this.#slots[at]!
+    for (let slot = id & mask; ; slot = (slot + 1) & mask) {
+      const page = this.#slots[slot]!
       if (page[NUMBER_AT] === id) return page
       if (page === EMPTY_PAGE) return undefined
     }

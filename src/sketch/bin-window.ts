@@ -29,18 +29,18 @@ export class BinWindow {
   }
 
   add(key: number, weight: number): void {
-    const place = key + KEY_MAX
-    const before = this.#weights[place]!
-    if (before === 0) this.#use(place)
-    this.#weights[place] = addCounts(before, weight)
+    const index = key + KEY_MAX
+    const before = this.#weights[index]!
+    if (before === 0) this.#use(index)
+    this.#weights[index] = addCounts(before, weight)
   }
 
   addColumns({ keys, weights, length }: BinColumns): void {
     for (let i = 0; i < length; i++) {
-      const place = keys[i]! + KEY_MAX
-      const before = this.#weights[place]!
-      if (before === 0) this.#use(place)
-      this.#weights[place] = addCounts(before, weights[i]!)
+      const index = keys[i]! + KEY_MAX
+      const before = this.#weights[index]!
+      if (before === 0) this.#use(index)
+      this.#weights[index] = addCounts(before, weights[i]!)
     }
   }
 
@@ -82,24 +82,24 @@ export class BinWindow {
         let bits = used[word]!
         used[word] = 0
         while (bits !== 0) {
-          const place = (word << 5) + 31 - Math.clz32(bits & -bits)
+          const index = (word << 5) + 31 - Math.clz32(bits & -bits)
           bits &= bits - 1
-          if (previous < 0) writer.zigzag(place - KEY_MAX - KEY_OF_ONE)
-          else writer.varint(place - previous)
-          writer.varint(weights[place]!)
-          weights[place] = 0
-          previous = place
+          if (previous < 0) writer.zigzag(index - KEY_MAX - KEY_OF_ONE)
+          else writer.varint(index - previous)
+          writer.varint(weights[index]!)
+          weights[index] = 0
+          previous = index
           left--
         }
       }
     }
   }
 
-  #use(place: number): void {
-    const word = place >>> 5
+  #use(index: number): void {
+    const word = index >>> 5
     const group = word >>> 5
     if (this.#binCount === 0 || group < this.#firstGroup) this.#firstGroup = group
-    this.#used[word]! |= 1 << (place & 31)
+    this.#used[word]! |= 1 << (index & 31)
     this.#usedWords[group]! |= 1 << (word & 31)
     this.#binCount++
   }

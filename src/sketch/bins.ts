@@ -40,11 +40,11 @@ export function encodeBin(key: number, weight: number, writer: ByteWriter): void
  */
 export function decodeBins(bytes: Uint8Array, start: number, into: BinColumns): number {
   into.length = 0
-  at = start
+  position = start
   const count = nextVarint(bytes)
-  if (count === 0) return at
+  if (count === 0) return position
   // A bin takes at least two bytes. The check prevents a wrong count from allocating memory.
-  if (count * 2 > bytes.length - at) {
+  if (count * 2 > bytes.length - position) {
     throw new RangeError(`${count} bins at offset ${start} pass the end at ${bytes.length}`)
   }
   into.reserve(count)
@@ -59,7 +59,7 @@ export function decodeBins(bytes: Uint8Array, start: number, into: BinColumns): 
   let isValid = weight > 0
   /** Becomes negative if a one-byte distance or weight is 0. */
   let sign = 0
-  let offset = at
+  let offset = position
   const shortEnd = bytes.length - 1
   for (let i = 1; i < count; i++) {
     if (offset < shortEnd) {
@@ -74,10 +74,10 @@ export function decodeBins(bytes: Uint8Array, start: number, into: BinColumns): 
         continue
       }
     }
-    at = offset
+    position = offset
     const delta = nextVarint(bytes)
     weight = nextVarint(bytes)
-    offset = at
+    offset = position
     isValid = isValid && delta > 0 && weight > 0
     key += delta
     keys[i] = key
@@ -97,42 +97,42 @@ export const binCursor = { key: 0, weight: 0, offset: 0 }
  * before.
  */
 export function beginBins(bytes: Uint8Array, start: number): number {
-  at = start
+  position = start
   const count = nextVarint(bytes)
   if (count === 0) return 0
   const zigzag = nextVarint(bytes)
   binCursor.key = ((zigzag >>> 1) ^ -(zigzag & 1)) + KEY_OF_ONE
   binCursor.weight = nextVarint(bytes)
-  binCursor.offset = at
+  binCursor.offset = position
   return count
 }
 
 /** Reads the next bin into `binCursor`; `key` is then the distance from the previous key. */
 export function nextBin(bytes: Uint8Array, offset: number): void {
-  at = offset
+  position = offset
   binCursor.key = nextVarint(bytes)
   binCursor.weight = nextVarint(bytes)
-  binCursor.offset = at
+  binCursor.offset = position
 }
 
 const ZIGZAG_MAX = 2 ** 30
 
 /** Offset of the next varint. */
-let at = 0
+let position = 0
 
 function nextVarint(bytes: Uint8Array): number {
-  const first = bytes[at]
+  const first = bytes[position]
   if (first !== undefined && first < 0x80) {
-    at++
+    position++
     return first
   }
-  const second = bytes[at + 1]
+  const second = bytes[position + 1]
   if (second !== undefined && second < 0x80) {
-    at += 2
+    position += 2
     return (first! & 0x7f) | (second << 7)
   }
-  const reader = new ByteReader(bytes, at)
+  const reader = new ByteReader(bytes, position)
   const value = reader.varint()
-  at = reader.offset
+  position = reader.offset
   return value
 }

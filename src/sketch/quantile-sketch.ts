@@ -207,9 +207,9 @@ export class QuantileSketch {
       if (this.#pairs[middle * 2]! < key) low = middle + 1
       else high = middle
     }
-    const at = low * 2
-    if (low < count && this.#pairs[at] === key) {
-      this.#pairs[at + 1] = addCounts(this.#pairs[at + 1]!, weight)
+    const pairIndex = low * 2
+    if (low < count && this.#pairs[pairIndex] === key) {
+      this.#pairs[pairIndex + 1] = addCounts(this.#pairs[pairIndex + 1]!, weight)
       return
     }
     if (this.#isFull) {
@@ -221,9 +221,9 @@ export class QuantileSketch {
     const length = count * 2
     if (length === this.#pairs.length) this.#pairs = grown(this.#pairs)
     const pairs = this.#pairs
-    for (let i = length - 1; i >= at; i--) pairs[i + 2] = pairs[i]!
-    pairs[at] = key
-    pairs[at + 1] = weight
+    for (let i = length - 1; i >= pairIndex; i--) pairs[i + 2] = pairs[i]!
+    pairs[pairIndex] = key
+    pairs[pairIndex + 1] = weight
     this.#pairCount = count + 1
   }
 

@@ -9,7 +9,7 @@ import { join } from 'node:path'
  * A data file begins with two meta pages (struct MDB_meta of liblmdb). The one with the later transaction is valid.
  */
 
-/** Byte offsets of the fields of a meta page, after its header of 24 bytes. */
+/** Byte offsets of the fields of a meta page, which begins with a header of 24 bytes. */
 const MAGIC_AT = 24
 const VERSION_AT = 28
 const PAGE_BYTES_AT = 48

@@ -7,20 +7,22 @@ import { TABLES, type TableName } from './keys.ts'
 import type { Layer } from './layer.ts'
 
 /**
- * A journal file: the writes of every atomic step in the order of the steps, so that a commit costs one write and one
- * sync at the end of a file. A frame holds the writes that are acknowledged together; it is complete or it is not there.
+ * A journal file: the write-ahead log of the store. It has the writes of all atomic steps in order, so that a commit
+ * costs one write and one sync at the end of a file. A frame has the writes that are acknowledged together; an
+ * incomplete frame is ignored as a whole.
  *
- * A frame says which rows are put and removed, not what was asked for, so that replaying it twice, or over a checkpoint
- * that has a part of it, changes nothing. Only the members of sets differ: their rows say what is added to a sketch,
- * which may be replayed as often. The frames are written one after the other, each when the one before is synced. So a
- * frame that is cut off is the last one, and was not acknowledged; a damaged one with a frame after it is an error.
+ * A frame lists the rows that are put and removed, not the requests that caused it. Replaying is therefore idempotent,
+ * also over a checkpoint that already has some of the rows. Set sketches are an exception: their rows have the members
+ * to add, and adding members again changes nothing. A frame is written only after the previous one is synced. So only
+ * the last frame can be cut off, and it was not acknowledged. A damaged frame that is followed by another is an error.
  *
  *   file   magic `GQJ` · version u8 · salt (16 bytes) · checksum u32 (CRC-32 of both), then the frames
  *   frame  magic (4 bytes) · bytes of the rows u32 · number in the file u32 · checksum u32 (CRC-32 of the salt, the two
  *          numbers and the rows), then the rows
  *   row    table u8 · kind u8 · bytes of the key u16 · bytes of the value u32 · key · value
  *
- * Integers are little-endian. The salt keeps bytes that a client sent from passing for a frame.
+ * Integers are little-endian. The salt is part of each checksum, so that bytes sent by a client are never
+ * mistaken for a frame.
  */
 
 const FILE_MAGIC = Buffer.from('GQJ\x01', 'latin1')
@@ -111,20 +113,20 @@ export class Journal {
     }
     if (length > this.#buffer.length) this.#buffer = Buffer.alloc(2 ** Math.ceil(Math.log2(length)))
     const buffer = this.#buffer
-    let at = FRAME_HEADER_BYTES
+    let offset = FRAME_HEADER_BYTES
     for (const [name, table] of layer.tables()) {
       const tableNumber = TABLES.indexOf(name)
       for (const [key, { value, added }] of table.entries()) {
         const bytes = added ?? value
         const kind: RowKind = bytes === undefined ? 'remove' : added === undefined ? 'put' : 'add'
-        buffer.writeUInt8(tableNumber, at)
-        buffer.writeUInt8(KINDS.indexOf(kind), at + 1)
-        buffer.writeUInt16LE(key.length, at + 2)
-        buffer.writeUInt32LE(bytes?.length ?? 0, at + 4)
-        at += ROW_HEADER_BYTES
-        at += buffer.write(key, at, 'latin1')
-        if (bytes !== undefined) buffer.set(bytes, at)
-        at += bytes?.length ?? 0
+        buffer.writeUInt8(tableNumber, offset)
+        buffer.writeUInt8(KINDS.indexOf(kind), offset + 1)
+        buffer.writeUInt16LE(key.length, offset + 2)
+        buffer.writeUInt32LE(bytes?.length ?? 0, offset + 4)
+        offset += ROW_HEADER_BYTES
+        offset += buffer.write(key, offset, 'latin1')
+        if (bytes !== undefined) buffer.set(bytes, offset)
+        offset += bytes?.length ?? 0
       }
     }
     buffer.writeUInt32LE(FRAME_MAGIC, 0)
@@ -179,9 +181,9 @@ export interface JournalContents {
  */
 export function readJournal(folder: string, number: number, onRow: (row: JournalRow) => void): JournalContents {
   const path = pathOf(folder, number)
-  const damaged = (at: number): Error =>
+  const damaged = (offset: number): Error =>
     new Error(
-      `the file ${path} is damaged at byte ${at}; restore the folder from a backup, or move it away to begin with an empty store`,
+      `the file ${path} is damaged at byte ${offset}; restore the folder from a backup, or move it away to begin with an empty store`,
     )
   const bytes = readFileSync(path)
   const salt = bytes.subarray(FILE_MAGIC.length, SALT_END)
@@ -190,21 +192,21 @@ export function readJournal(folder: string, number: number, onRow: (row: Journal
     if (bytes.length <= HEADER_BYTES) return { frames: 0, isCut: true }
     throw damaged(0)
   }
-  let at = HEADER_BYTES
+  let offset = HEADER_BYTES
   let frames = 0
   for (;;) {
-    const frame = frameAt(bytes, at, salt)
+    const frame = frameAt(bytes, offset, salt)
     if (frame?.number !== frames) break
     for (const row of rowsOf(frame.rows)) onRow(row)
-    at = frame.end
+    offset = frame.end
     frames++
   }
   const magic = Buffer.alloc(4)
   magic.writeUInt32LE(FRAME_MAGIC)
-  for (let next = bytes.indexOf(magic, at); next !== -1; next = bytes.indexOf(magic, next + 1)) {
-    if (frameAt(bytes, next, salt) !== undefined) throw damaged(at)
+  for (let next = bytes.indexOf(magic, offset); next !== -1; next = bytes.indexOf(magic, next + 1)) {
+    if (frameAt(bytes, next, salt) !== undefined) throw damaged(offset)
   }
-  return { frames, isCut: at < bytes.length }
+  return { frames, isCut: offset < bytes.length }
 }
 
 interface Frame {
@@ -213,25 +215,25 @@ interface Frame {
   readonly end: number
 }
 
-/** Returns the frame at offset `at`; undefined if no complete frame begins there. */
-function frameAt(bytes: Buffer, at: number, salt: Buffer): Frame | undefined {
-  if (at + FRAME_HEADER_BYTES > bytes.length || bytes.readUInt32LE(at) !== FRAME_MAGIC) return undefined
-  const end = at + FRAME_HEADER_BYTES + bytes.readUInt32LE(at + 4)
+/** Returns the frame at `offset`; undefined if no complete frame begins there. */
+function frameAt(bytes: Buffer, offset: number, salt: Buffer): Frame | undefined {
+  if (offset + FRAME_HEADER_BYTES > bytes.length || bytes.readUInt32LE(offset) !== FRAME_MAGIC) return undefined
+  const end = offset + FRAME_HEADER_BYTES + bytes.readUInt32LE(offset + 4)
   if (end > bytes.length) return undefined
-  const frame = bytes.subarray(at, end)
+  const frame = bytes.subarray(offset, end)
   if (checksumOf(salt, frame) !== frame.readUInt32LE(12)) return undefined
   return { number: frame.readUInt32LE(8), rows: frame.subarray(FRAME_HEADER_BYTES), end }
 }
 
 function* rowsOf(rows: Buffer): Generator<JournalRow> {
-  for (let at = 0; at < rows.length; ) {
-    const keyAt = at + ROW_HEADER_BYTES
-    const valueAt = keyAt + rows.readUInt16LE(at + 2)
-    const table = TABLES[rows.readUInt8(at)]
-    const kind = KINDS[rows.readUInt8(at + 1)]
+  for (let offset = 0; offset < rows.length; ) {
+    const keyAt = offset + ROW_HEADER_BYTES
+    const valueAt = keyAt + rows.readUInt16LE(offset + 2)
+    const table = TABLES[rows.readUInt8(offset)]
+    const kind = KINDS[rows.readUInt8(offset + 1)]
     if (table === undefined || kind === undefined) throw new Error('the journal is of a newer version of the gateway')
-    at = valueAt + rows.readUInt32LE(at + 4)
-    yield { table, kind, key: rows.subarray(keyAt, valueAt), value: rows.subarray(valueAt, at) }
+    offset = valueAt + rows.readUInt32LE(offset + 4)
+    yield { table, kind, key: rows.subarray(keyAt, valueAt), value: rows.subarray(valueAt, offset) }
   }
 }
 

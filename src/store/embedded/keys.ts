@@ -4,15 +4,15 @@ import { METRIC_NAME_UNITS_MAX } from '../../model/metric.ts'
 import type { WindowKey } from '../store.ts'
 
 /**
- * The tables of the embedded store and the layout of their keys. Keys are fixed-width big-endian fields without
- * separators, so that bytes sort like the fields; only the last field may vary in length. `docs/storage-format.md` has
- * the same list. The journal names a table by its position: new tables go to the end.
+ * The tables of the embedded store and the layout of their keys. Keys are big-endian fields of fixed width without
+ * separators, so that keys sort like their fields; only the last field may vary in length. `docs/storage-format.md` has
+ * the same list. The journal identifies a table by its position in this list, so new tables are appended.
  *
  *   partition u16 · id u64 · resolution u48 (ms) · time u64 (ms + 2^52, so that years before 1970 sort right)
  *   project: the first 16 bytes of SHA-256 of its name · text: UTF-16BE, which sorts like JavaScript's `<`
  */
 export const TABLES = [
-  /** `format` → JSON: version, partitions, resolution steps. `journal` → JSON: what LMDB has of it (`checkpoint.ts`). */
+  /** `format` → JSON: version, partitions, resolution steps. `journal` → JSON: `JournalState` (`checkpoint.ts`). */
   'meta',
   /** partition → counters of the partition (`rows.ts`). */
   'partitions',
@@ -22,13 +22,13 @@ export const TABLES = [
   'metric-ids',
   /** project → u32: number of defined metrics. */
   'metric-counts',
-  /** partition, metric id, SHA-256 of a tag key (16 bytes) → the tag key, for metrics with too many for their row. */
+  /** partition, metric id, SHA-256 of a tag key (16 bytes) → the tag key, for metrics with many tag keys. */
   'tag-keys',
   /** project, metric name as text → u32: the last deleted generation. */
   'deleted',
   /**
-   * partition, metric id → order of the newest inbox entry at the deletion: deleted metrics whose data is not removed
-   * yet.
+   * partition, metric id → arrival number of the newest inbox entry at the deletion: deleted metrics whose data is not
+   * completely removed yet.
    */
   'dying',
   /** partition, metric id, position u32 → series id and tags. */
@@ -43,9 +43,9 @@ export const TABLES = [
   'inbox',
   /** partition, metric id, resolution, window start, order u64, series from, block name → rest of the index entry. */
   'index',
-  /** partition, metric id, resolution, window start → when it expires and number of index entries. */
+  /** partition, metric id, resolution, window start → expiry time and number of index entries. */
   'windows',
-  /** partition, when it expires, resolution, metric id, window start → nothing: windows in the order they expire. */
+  /** partition, expiry time, resolution, metric id, window start → nothing: windows in the order they expire. */
   'due',
   /** partition, metric id, resolution, from → to: expired stretches, disjoint and not touching. */
   'expired',
@@ -71,7 +71,7 @@ export const TABLES = [
   'keys',
   /** time, kind u8, key in the kind's table → nothing: what `sweep` checks from that time on. */
   'expiry',
-  /** The key of an expired window in `windows` → JSON: `dropExpired`, or null. Sketches of it are still to be removed. */
+  /** key in `windows` → JSON of `dropExpired`, or null: expired windows whose sketches are not removed yet. */
   'condemned',
 ] as const
 export type TableName = (typeof TABLES)[number]

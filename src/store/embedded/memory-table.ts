@@ -82,25 +82,25 @@ class SortedKeys {
   readonly #chunks: string[][] = [[]]
 
   add(key: string): void {
-    const at = this.#chunkOf(key)
-    const chunk = this.#chunks[at]!
+    const chunkIndex = this.#chunkOf(key)
+    const chunk = this.#chunks[chunkIndex]!
     const position = lowerBound(chunk, key)
     if (chunk[position] === key) return
     chunk.splice(position, 0, key)
-    if (chunk.length > KEYS_PER_CHUNK_MAX) this.#chunks.splice(at + 1, 0, chunk.splice(KEYS_PER_CHUNK_MAX / 2))
+    if (chunk.length > KEYS_PER_CHUNK_MAX) this.#chunks.splice(chunkIndex + 1, 0, chunk.splice(KEYS_PER_CHUNK_MAX / 2))
   }
 
   *from(start: string, reverse: boolean): Generator<string> {
-    let at = this.#chunkOf(start)
-    let position = lowerBound(this.#chunks[at]!, start)
-    if (reverse && this.#chunks[at]![position] !== start) position--
+    let chunkIndex = this.#chunkOf(start)
+    let position = lowerBound(this.#chunks[chunkIndex]!, start)
+    if (reverse && this.#chunks[chunkIndex]![position] !== start) position--
     const step = reverse ? -1 : 1
     for (;;) {
-      const chunk = this.#chunks[at]
+      const chunk = this.#chunks[chunkIndex]
       if (chunk === undefined) return
       for (; position >= 0 && position < chunk.length; position += step) yield chunk[position]!
-      at += step
-      position = reverse ? (this.#chunks[at]?.length ?? 0) - 1 : 0
+      chunkIndex += step
+      position = reverse ? (this.#chunks[chunkIndex]?.length ?? 0) - 1 : 0
     }
   }
 
