@@ -115,7 +115,7 @@ export function decodeWatermark(bytes: Uint8Array): WatermarkRow {
   return { number: fields.getFloat64(0, true), writtenMs: fields.getFloat64(8, true) }
 }
 
-// Single numbers: the order of an inbox entry; the time of a marker or of the end of a stretch
+// Values that are one number: the arrival number of an inbox entry, the time of a marker, the end of a stretch
 
 export function encodeOrder(order: number): Uint8Array {
   return doubles([order])
@@ -133,8 +133,8 @@ export function decodeTime(bytes: Uint8Array): number {
   return view(bytes).getFloat64(0, true)
 }
 
-// Metrics: points, first seen, last seen (NaN: none), then u32 series, u32 generation, u16 partition, u8 type, u8
-// cumulative, u32 and u32 of the id, then JSON [project, name, unit, description, tag keys or null]
+// Layout of a metric row: points, first seen, last seen (NaN: none), then u32 series, u32 generation, u16 partition, u8
+// type, u8 cumulative, two u32 with the id, then JSON [project, name, unit, description, tag keys or null]
 
 const METRIC_HEAD_BYTES = 44
 
@@ -215,7 +215,7 @@ function parseMetric(bytes: Uint8Array): StoredMetric {
   }
 }
 
-// Series: u64 id, then JSON of the tags
+// Layout of a series row: u64 id, then JSON of the tags
 
 export function encodeSeries(series: SeriesRow): Uint8Array {
   const tags = JSON.stringify(series.tags)
@@ -230,7 +230,8 @@ export function decodeSeries(bytes: Uint8Array): SeriesRow {
   return { seriesId: readId(bytes, 0), tags: json(bytes, 8) as CanonicalTags }
 }
 
-// Inbox: scalar bytes, sketch bytes, time of arrival, then the block's name; the order is in the key
+// Layout of an inbox row: scalar bytes, sketch bytes, arrival time, then the block's name; the arrival number is in the
+// key
 
 export function encodeInbox(entry: InboxEntry): Uint8Array {
   const bytes = Buffer.allocUnsafe(24 + entry.block.length)
@@ -252,8 +253,8 @@ export function decodeInbox(key: Uint8Array, bytes: Uint8Array): InboxEntry {
   }
 }
 
-// Index entries: u32 and u32 of the last series, u32 tier, u32 rollups, scalar bytes, sketch bytes; the rest is in the
-// key
+// Layout of an index row: two u32 with the id of the last series, u32 tier, u32 rollups, scalar bytes, sketch bytes;
+// the key has the rest of the entry
 
 export function encodeIndexEntry(entry: IndexEntry): Uint8Array {
   const bytes = Buffer.allocUnsafe(32)
