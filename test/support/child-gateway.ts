@@ -121,7 +121,8 @@ async function build(): Promise<string> {
       .map((entry) => join(entry.parentPath, entry.name)),
   )
   const settings = ['build', 'demo', 'playground'].map((name) => join(ROOT, `tsconfig.${name}.json`))
-  const builders = [join(ROOT, 'tsconfig.json'), join(ROOT, 'scripts', 'build-client.mjs')]
+  const scripts = ['build-client.mjs', 'build-playground.mjs'].map((name) => join(ROOT, 'scripts', name))
+  const builders = [join(ROOT, 'tsconfig.json'), ...scripts]
   for (const path of [...files.sort(), ...settings, ...builders]) hash.update(path).update(readFileSync(path))
   const folder = join(cache, hash.digest('hex').slice(0, 16))
   const target = join(folder, 'dist')
