@@ -12,24 +12,23 @@ export interface BetterStackBodyOptions {
   readonly format: BetterStackFormat
   readonly nowMs: number
   readonly limits: PointLimits
-  /** Points of one request, and items. */
+  /** Maximum number of points in a request, and maximum number of items. */
   readonly pointsMax: number
 }
 
 export interface BetterStackBody {
   readonly items: number
-  /** Some of the times that cannot be read. */
+  /** Some of the times that could not be parsed. */
   readonly oddTimes: readonly unknown[]
-  /** Indexes of the items with such a time: they have the time of reception instead. */
+  /** Indexes of the items whose time could not be parsed. They get the time of reception instead. */
   readonly oddTimeItems: readonly number[]
 }
 
 const ODD_TIMES_KEPT_MAX = 10
 
 /**
- * Delivers a whole body: one item or an array of items, in NDJSON on each line. Throws `invalid_body` when any part of
- * it cannot be
- * decoded, and `payload_too_large`; what was delivered is void then.
+ * Delivers a whole body: one item or an array of items; in NDJSON, one of them on each line. Throws `invalid_body` if a
+ * part of it cannot be decoded, or `payload_too_large`. Everything delivered so far is then void.
  */
 export function* decodeBetterStackBody<S extends SeriesRef>(
   bytes: Uint8Array,
@@ -44,7 +43,7 @@ export function* decodeBetterStackBody<S extends SeriesRef>(
   return yield* decodeWithoutScanner(bytes, sink, options)
 }
 
-/** Decodes with the general parsers: for bodies that the fast scanner does not handle. */
+/** Decodes with the general parsers. For bodies that the fast path does not support. */
 export function* decodeWithoutScanner<S extends SeriesRef>(
   bytes: Uint8Array,
   sink: PointSink<S>,
@@ -56,7 +55,7 @@ export function* decodeWithoutScanner<S extends SeriesRef>(
     try {
       return yield* decodeItems(sink, options, ({ visit }) => eachJsonItem(bytes, visit))
     } catch (error) {
-      // Some senders call NDJSON JSON: a body of several lines that is not JSON is decoded as NDJSON.
+      // Some senders declare NDJSON as JSON, so a body with several lines that is not JSON is decoded as NDJSON.
       const isTried = error instanceof GatewayError && error.code === 'invalid_body' && bytes.includes(NEWLINE)
       if (!isTried) throw error
       sink.restart()
@@ -68,7 +67,7 @@ export function* decodeWithoutScanner<S extends SeriesRef>(
   return yield* decodeItems(sink, options, ({ visit }) => eachJsonLineItem(bytes, visit))
 }
 
-/** What the readers of bodies do with items. */
+/** Receives the items of a body from its parser. */
 interface ItemVisitor {
   visit(item: unknown): Steps<void>
   refuse(reason: string): void
@@ -91,18 +90,21 @@ function* decodeItems<S extends SeriesRef>(
   return items.body()
 }
 
-/** Work charged to the step budget for a parsed item. Decoding yields when the budget is spent. */
+/** Step budget that a parsed item costs. */
 const ITEM_UNITS = 512
 
 const NEWLINE = 0x0a
 const OPEN_BRACE = 0x7b
 
-/** JSON that begins with an object is scanned as lines: it is one item, or NDJSON. */
+/**
+ * Returns how the items of a body are separated. JSON that begins with an object is scanned as lines: it is one item,
+ * or NDJSON.
+ */
 function framingOf(bytes: Uint8Array, format: BetterStackFormat): 'lines' | 'array' {
   return format === 'ndjson' || bytes[0] === OPEN_BRACE ? 'lines' : 'array'
 }
 
-/** The fast path through JSON and NDJSON. Undefined: the body has to be decoded as a whole. */
+/** Decodes JSON and NDJSON on the fast path. Returns undefined if the body must be decoded as a whole. */
 function* scanBetterStackBody<S extends SeriesRef>(
   bytes: Uint8Array,
   sink: PointSink<S>,
@@ -121,7 +123,7 @@ function* scanBetterStackBody<S extends SeriesRef>(
   return count === undefined ? undefined : { ...items.body(), items: count }
 }
 
-/** Decodes items one by one and enforces the limits of a request on items and points. */
+/** Decodes items one by one and checks the maximum number of items and points of a request. */
 class Items<S extends SeriesRef> {
   count = 0
   readonly #oddTimes: unknown[] = []
@@ -153,7 +155,7 @@ class Items<S extends SeriesRef> {
     return typeof delivered === 'number' ? undefined : delivered
   }
 
-  /** Rejects the next item, which could not be decoded. */
+  /** Rejects the next item, because it could not be decoded. */
   refuse(reason: string): void {
     this.#sink.reject(this.count, reject('invalid_body', reason))
     this.#charge(this.count, 0)

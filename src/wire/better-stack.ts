@@ -18,9 +18,8 @@ import { StepBudget, type Steps } from '../model/steps.ts'
 import { limitText } from './limit-text.ts'
 
 /**
- * Metrics of the Better Stack dialect, and those that the Vector agent sends to the same route: `{"name", TYPE: {…},
- * "dt"?,
- * "tags"?}`, where the key of the value is the type. A histogram or a summary is one item and many points.
+ * Items of the Better Stack dialect, and items that the Vector agent sends to the same route: `{"name", TYPE: {…},
+ * "dt"?, "tags"?}`. The key of the value is the type. A histogram or a summary is one item that becomes many points.
  */
 interface BetterStackItem extends Partial<Readonly<Record<TypeKey, unknown>>> {
   readonly metric?: unknown
@@ -44,7 +43,7 @@ const TYPE_KEYS = [
 ] as const
 type TypeKey = (typeof TYPE_KEYS)[number]
 
-/** What a value of any type may hold. */
+/** The fields that a value may have, for all types. */
 interface Value {
   readonly value?: unknown
   readonly values?: unknown
@@ -71,8 +70,8 @@ interface Sample {
 }
 
 /**
- * What it costs to read a bucket, a quantile, a member or a sample, to find a series and to deliver a point, in units
- * of a step.
+ * Step budget that reading a bucket, a quantile, a member or a sample costs. Finding a series and delivering a point
+ * cost the same.
  */
 const PART_UNITS = 64
 const SERIES_UNITS = 512
@@ -81,22 +80,22 @@ const POINT_UNITS = 32
 export interface BetterStackOptions {
   readonly nowMs: number
   readonly limits: PointLimits
-  /** Called with a time that cannot be read; the item gets the time of reception. */
+  /** Called with a time that cannot be parsed. The item gets the time of reception. */
   readonly oddTime: (value: unknown) => void
 }
 
-/** What all points of an item share. */
+/** The fields that all points of an item share. */
 interface ItemHead {
   readonly name: string
   readonly timeMs: number
   readonly tags: readonly TagPair[]
-  /** Whether its counts are changes or running totals, if the sender says so. */
+  /** Whether counts are deltas or running totals. Undefined: the sender did not say. */
   readonly kind: 'delta' | 'total' | undefined
 }
 
 type TagPair = readonly [key: string, value: string]
 
-/** Points of one series, which are delivered when the whole item has turned out to be good. */
+/** Points of one series. They are delivered after the whole item has been validated. */
 interface Measured {
   readonly name: string
   readonly type: MetricType
@@ -106,9 +105,8 @@ interface Measured {
 }
 
 /**
- * Validates one item and delivers all of its points to the sink, or the first reason against it. An item is whole: when
- * one of its
- * points is rejected, all are. Returns the series of a gauge or a counter, else the number of points delivered.
+ * Validates an item and delivers all of its points to the sink. If one of its points is invalid, rejects the whole item
+ * with the first reason. Returns the series of a gauge or a counter, otherwise the number of points delivered.
  */
 export function* decodeBetterStackItem<S extends SeriesRef>(
   given: unknown,
@@ -153,7 +151,7 @@ function* deliver<S extends SeriesRef>(
   }
 }
 
-/** `{"metric": {…}}` is the item inside, unless it has a name of its own. */
+/** Returns the inner item of `{"metric": {…}}`, unless the outer object has a name of its own. */
 function unwrapped(given: unknown): BetterStackItem | undefined {
   if (!isObject<BetterStackItem>(given)) return undefined
   const { name, metric } = given
@@ -191,7 +189,7 @@ function readHead(item: BetterStackItem, { nowMs, limits, oddTime }: BetterStack
   if (typeof namespace === 'string' && namespace !== '') {
     const own = readTags({ namespace }, limits)
     if (!Array.isArray(own)) return own
-    // In front: a tag of this name that the sender set itself wins.
+    // Inserted at the front, so that a tag with the same name from the sender takes precedence.
     tags.unshift(...own)
   }
   return {
@@ -202,7 +200,7 @@ function readHead(item: BetterStackItem, { nowMs, limits, oddTime }: BetterStack
   }
 }
 
-/** Counters are running totals, unless the sender says that they are deltas. */
+/** Delivers a gauge or a counter. Counters are running totals, unless the sender declares them as deltas. */
 function deliverNumber<S extends SeriesRef>(
   type: 'gauge' | 'counter',
   { value }: Value,
@@ -210,7 +208,7 @@ function deliverNumber<S extends SeriesRef>(
   index: number,
   sink: PointSink<S>,
 ): S | Rejection {
-  // The value that a change adds to is not known here.
+  // A change of a gauge cannot be stored, because the value that it changes is unknown.
   if (type === 'gauge' && kind === 'delta')
     return reject('invalid_value', 'a gauge must be its value, not a change of it')
   const number = finiteNumber(value)
@@ -224,10 +222,9 @@ function deliverNumber<S extends SeriesRef>(
 }
 
 /**
- * A number among the parts of a histogram, a summary or a distribution. JSON has null for what is not finite, and an
- * idle source has
- * no quantiles: such a part is `absent` and left out alone. Undefined: it is not a number, and the whole item is
- * rejected.
+ * Returns a number of a histogram, a summary or a distribution. JSON has null for numbers that are not finite, and an
+ * idle source has no quantiles: such a number is `absent` and only it is skipped. Undefined: the value is not a number,
+ * so the whole item is rejected.
  */
 function partOf(value: unknown): number | 'absent' | undefined {
   if (value === undefined || value === null) return 'absent'
@@ -235,9 +232,8 @@ function partOf(value: unknown): number | 'absent' | undefined {
 }
 
 /**
- * A counter for each upper limit, and the sum and the count as counters of their own. What the count exceeds the
- * buckets by
- * lies above the highest limit, unless a bucket is absent that may hold it.
+ * Returns a counter for each upper limit, and counters for the sum and the count. If the count exceeds the sum of the
+ * buckets, the difference lies above the highest limit, unless it may belong to an absent bucket.
  */
 function* histogramValues(value: Value, head: ItemHead): Steps<readonly Measured[] | Rejection> {
   const budget = new StepBudget()
@@ -267,7 +263,8 @@ function* histogramValues(value: Value, head: ItemHead): Steps<readonly Measured
   }
   if (isWhole && totals.count !== undefined) {
     const above = Math.max(0, totals.count - counted)
-    // A running total counts from its first point on, so this one starts with the others, even at 0.
+    // A running total counts from its first point on, so the total of `+Inf` starts together with the others, even at
+    // 0.
     if (above > 0 || how === 'total') byLimit.set('+Inf', (byLimit.get('+Inf') ?? 0) + above)
   }
   const measured: Measured[] = []
@@ -279,7 +276,7 @@ function* histogramValues(value: Value, head: ItemHead): Steps<readonly Measured
   return whole('histogram', measured)
 }
 
-/** A gauge for each quantile, and the sum and the count as counters. */
+/** Returns a gauge for each quantile, and counters for the sum and the count. */
 function* summaryValues(value: Value, head: ItemHead): Steps<readonly Measured[] | Rejection> {
   const budget = new StepBudget()
   const { name, tags, kind } = head
@@ -304,7 +301,7 @@ function* summaryValues(value: Value, head: ItemHead): Steps<readonly Measured[]
   return whole('summary', measured)
 }
 
-/** Rejects a value without any finite part. */
+/** Rejects a value that has no finite number. */
 function whole(type: string, measured: readonly Measured[]): readonly Measured[] | Rejection {
   return measured.length > 0 ? measured : reject('invalid_value', `no part of the ${type} is a finite number`)
 }
@@ -314,7 +311,7 @@ interface CountAndSum {
   readonly measured: readonly Measured[]
 }
 
-/** `NAME_count` and `NAME_sum`, each unless it is absent. */
+/** Returns `NAME_count` and `NAME_sum`, unless they are absent. */
 function countAndSum(
   type: string,
   { count: givenCount, sum: givenSum }: Value,
@@ -373,7 +370,7 @@ function* deliverMembers<S extends SeriesRef>(
   const budget = new StepBudget()
   for (const given of values) {
     if (budget.spend(PART_UNITS)) yield
-    // Vector's sets hold texts; its sources also write numbers.
+    // Sets of Vector contain texts, but its sources also write numbers.
     const member = numberText(given) ?? given
     const bad = checkValue('set', member)
     if (bad !== undefined) return bad
@@ -390,7 +387,7 @@ function* deliverMembers<S extends SeriesRef>(
   return members.length
 }
 
-/** Samples, each as often as its rate says. */
+/** Delivers the samples of a distribution. The rate of a sample is its weight. */
 function* deliverSamples<S extends SeriesRef>(
   { samples }: Value,
   { name, timeMs, tags }: ItemHead,
@@ -425,14 +422,14 @@ function* deliverSamples<S extends SeriesRef>(
   return values.length
 }
 
-/** A part that is null, and one that is no object. */
+/** Used for a part that is null or not an object. */
 const NOTHING: Bucket & Quantile & Sample = Object.freeze({})
 const INVALID: Bucket & Quantile & Sample = Object.freeze({ upper_limit: '', quantile: '', value: '' })
 
 const INFINITY = /^([+-]?)inf(?:inity)?$/i
 
 /**
- * An upper limit; the highest is infinite, or null or missing because JSON has no number for it. NaN: an unknown limit.
+ * Returns an upper limit. The highest limit is infinite; JSON has null or no member for it. NaN: the limit is unknown.
  */
 function limitOf(value: unknown): number | undefined {
   if (value === undefined || value === null) return Number.POSITIVE_INFINITY

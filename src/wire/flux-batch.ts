@@ -5,9 +5,8 @@ import { parseJsonBodyInSteps } from './json-body.ts'
 import { scanItems } from './scan-items.ts'
 
 /**
- * Delivers the body of a batch, `{"metrics":[…]}` or a bare array, and returns its number of items. Throws
- * `invalid_body` or
- * `batch_too_large`; then what was delivered is void.
+ * Delivers the body of a batch, `{"metrics":[…]}` or a bare array, and returns the number of items. Throws
+ * `invalid_body` or `batch_too_large`; everything delivered so far is then void.
  */
 export function* decodeFluxBatch<S extends SeriesRef>(
   bytes: Uint8Array,
@@ -22,7 +21,7 @@ export function* decodeFluxBatch<S extends SeriesRef>(
   return decodeFluxItems(yield* parseJsonBodyInSteps(bytes), sink, nowMs, limits, itemsMax)
 }
 
-/** The fast path alone. Undefined: the body has to be parsed as a whole. */
+/** Decodes a batch on the fast path. Returns undefined if the body must be parsed as a whole. */
 export function scanFluxBatch<S extends SeriesRef>(
   bytes: Uint8Array,
   sink: PointSink<S>,

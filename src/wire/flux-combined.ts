@@ -9,14 +9,13 @@ import { findArrays } from './json-members.ts'
 
 export interface CombinedBatch {
   readonly events: DecodedEvents
-  /** Delivers the metrics and returns their number of items. Throws what `decodeCombinedBatch` throws. */
+  /** Delivers the metrics and returns the number of items. Throws the same errors as `decodeCombinedBatch`. */
   readonly decodeMetrics: <S extends SeriesRef>(sink: PointSink<S>) => Steps<number>
 }
 
 /**
- * The body `{"events":[…],"metrics":[…]}`, of which either may be missing or null. Metrics take the fast path of a
- * batch. Throws
- * `invalid_body` or `batch_too_large`; then what was delivered is void.
+ * Decodes the body `{"events":[…],"metrics":[…]}`. Either part may be missing or null. Metrics use the fast path of
+ * batches. Throws `invalid_body` or `batch_too_large`; everything delivered so far is then void.
  */
 export function* decodeCombinedBatch(
   bytes: Uint8Array,
@@ -66,7 +65,7 @@ function* parseArray(part: Uint8Array, bytes: Uint8Array): Steps<unknown> {
   }
 }
 
-/** Parses the whole body when a part is not JSON, so that the error has the position in the body. */
+/** Parses the whole body if a part is not JSON, so that the error has the position in the body. */
 function* inTheWhole(error: unknown, bytes: Uint8Array): Steps<unknown> {
   if (error instanceof GatewayError && error.code === 'invalid_body') yield* parseJsonBodyInSteps(bytes)
   return error

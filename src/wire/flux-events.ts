@@ -16,25 +16,25 @@ import {
 import { canonicalTags } from '../model/series.ts'
 import { countChars, isLongerThan } from '../model/text.ts'
 
-/** Events of the Flux dialect, already parsed: GraphQL inputs have the same fields and are validated here too. */
+/** A parsed event item of the Flux dialect. GraphQL inputs have the same fields and are validated here too. */
 type EventItem = Readonly<
   Partial<Record<'name' | 'value' | 'timestamp' | 'tags' | 'properties' | EventTextField, unknown>>
 >
 
 export interface EventLimits {
-  /** For names, tags, times and texts: an event has the same as a point. */
+  /** Limits of names, tags, times and texts. They are the same as for points. */
   readonly points: PointLimits
-  /** What is stored of an event, in bytes. */
+  /** Maximum stored size of an event. */
   readonly eventBytesMax: number
 }
 
-/** The events of a request, with the positions of those that were left out. */
+/** The valid events of a request, and the rejected items with their indexes. */
 export interface DecodedEvents {
   readonly events: readonly NewEvent[]
   readonly rejected: readonly ItemError[]
 }
 
-/** Validates each of these items. Throws `invalid_body` or `batch_too_large`. */
+/** Validates each item. Throws `invalid_body` or `batch_too_large`. */
 export function decodeFluxEvents(items: unknown, nowMs: number, limits: EventLimits, itemsMax: number): DecodedEvents {
   if (!Array.isArray(items)) throw new GatewayError('invalid_body', 'events must be an array')
   if (items.length > itemsMax) {
@@ -54,9 +54,8 @@ export function decodeFluxEvents(items: unknown, nowMs: number, limits: EventLim
 }
 
 /**
- * Validates an item field by field (name, value, timestamp, tags, properties, texts) and returns the event, or the
- * first reason against
- * it. Null says the same as absence; unknown fields are ignored.
+ * Validates an item field by field (name, value, timestamp, tags, properties, texts). Returns the event, or the first
+ * reason for its rejection. Null counts as absent; unknown fields are ignored.
  */
 export function decodeFluxEvent(item: unknown, nowMs: number, limits: EventLimits): NewEvent | Rejection {
   if (!isObject<EventItem>(item)) return reject('invalid_body', `an event must be an object, not ${describe(item)}`)
@@ -94,11 +93,11 @@ export function decodeFluxEvent(item: unknown, nowMs: number, limits: EventLimit
 }
 
 const UTF8 = new TextEncoder()
-/** Enough for real properties, and few enough to recurse over. */
+/** Maximum nesting depth of properties. It is enough for real properties, and low enough for a recursive function. */
 const PROPERTY_LEVELS_MAX = 64
 const NO_TEXTS = { user_id: null, session_id: null, environment: null, service: null, host: null, request_id: null }
 
-/** Ids of users and requests are numbers in many programs: they are taken as their text. */
+/** Reads a text field. Many programs use numbers as ids of users and requests, so a number is converted to text. */
 function readText(field: EventTextField, value: unknown, charsMax: number): string | null | Rejection {
   if (isAbsent(value)) return null
   const text = typeof value === 'string' ? value : numberText(value)
@@ -114,7 +113,7 @@ function isAbsent(value: unknown): value is null | undefined {
   return value === undefined || value === null
 }
 
-/** Rejects what a reader would not get back as it was sent: a number beyond the range of a double is null in JSON. */
+/** Rejects numbers beyond the range of a double: JSON would return them as null. */
 function checkProperties(value: unknown, levels: number): Rejection | undefined {
   if (typeof value === 'number' && !Number.isFinite(value))
     return reject('invalid_value', 'properties hold a number that is too large')

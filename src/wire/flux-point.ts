@@ -4,7 +4,7 @@ import { ItemScanner } from './item-scanner.ts'
 import { parseJsonBody } from './json-body.ts'
 import { deliverScanned } from './scan-items.ts'
 
-/** What the response to a single point says of it; name and type are JSON texts. */
+/** The point that the response shows. Name and type are JSON texts. */
 export interface StoredPoint {
   readonly nameJson: string
   readonly typeJson: string
@@ -13,8 +13,9 @@ export interface StoredPoint {
 }
 
 /**
- * Delivers the body of a request with one point, or rejects it: returns undefined then. A body whose name, type and tags
- * have the bytes of an earlier one is not parsed. For bodies of some kilobytes. Throws `invalid_body`.
+ * Delivers the body of a request with one point. If the point is invalid, rejects it and returns undefined. If the
+ * name, type and tags have the same bytes as those of an earlier body, the body is not parsed. Intended for bodies of a
+ * few kilobytes. Throws `invalid_body`.
  */
 export function decodeFluxPoint<S extends SeriesRef>(
   bytes: Uint8Array,
@@ -42,7 +43,7 @@ export function decodeFluxPoint<S extends SeriesRef>(
   return storedPointOf(point)
 }
 
-/** The same for a body that is already parsed. */
+/** Same as `decodeFluxPoint`, for a body that is already parsed. */
 export function decodeParsedPoint(
   item: unknown,
   sink: PointSink,

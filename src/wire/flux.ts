@@ -16,7 +16,7 @@ import {
 } from '../model/point.ts'
 import { firstChars } from '../model/text.ts'
 
-/** Metrics of the Flux dialect, already parsed: GraphQL inputs have the same fields and are validated here too. */
+/** A parsed metric item of the Flux dialect. GraphQL inputs have the same fields and are validated here too. */
 interface FluxItem {
   readonly name?: unknown
   readonly type?: unknown
@@ -27,7 +27,7 @@ interface FluxItem {
   readonly description?: unknown
 }
 
-/** A point as the response to a single one shows it. */
+/** A point as the response to a request with one point shows it. */
 export interface TrackedPoint<S extends SeriesRef = SeriesRef> {
   readonly name: string
   readonly type: TrackedType
@@ -37,9 +37,8 @@ export interface TrackedPoint<S extends SeriesRef = SeriesRef> {
 }
 
 /**
- * Validates one item field by field (name, type, value, timestamp, tags) and delivers to the sink its point, or the
- * first
- * reason against it; returns undefined then. Counters are deltas in this dialect.
+ * Validates an item field by field (name, type, value, timestamp, tags). Delivers its point to the sink and returns it.
+ * If the item is invalid, delivers the first rejection and returns undefined. Counters of this dialect are deltas.
  */
 export function decodeFluxItem<S extends SeriesRef>(
   item: unknown,
@@ -55,8 +54,8 @@ export function decodeFluxItem<S extends SeriesRef>(
 }
 
 /**
- * Delivers `{"metrics":[…]}` or a bare array and returns their number. Throws `invalid_body` or
- * `batch_too_large` before anything is delivered.
+ * Delivers the items of `{"metrics":[…]}` or of a bare array, and returns the number of items. Throws `invalid_body` or
+ * `batch_too_large` before delivering anything.
  */
 export function decodeFluxItems(
   body: unknown,
@@ -108,7 +107,9 @@ function deliver<S extends SeriesRef>(
   return { name, type, value, timeMs, series }
 }
 
-/** Unit and description are optional: other types than text are ignored, and long texts are cut. */
+/**
+ * Returns unit and description. Both are optional: values that are not text are ignored, and long texts are truncated.
+ */
 function aboutOf({ unit, description }: FluxItem): MetricAbout | undefined {
   if (typeof unit !== 'string' && typeof description !== 'string') return undefined
   return {

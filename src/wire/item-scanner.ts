@@ -8,9 +8,8 @@ import {
 import { JsonCursor } from './json-cursor.ts'
 
 /**
- * Reads the bytes of a batch item by item, as far as items are plain: strings without escapes, numbers of few digits,
- * the usual
- * forms of a time. Every method returns false or undefined for anything else, and never guesses.
+ * Reads the bytes of a batch item by item, if the items are plain: strings without escapes, numbers with few digits,
+ * and the usual forms of a time. Every method returns false or undefined for anything else, and never guesses.
  */
 
 const NEWLINE = 0x0a
@@ -26,25 +25,25 @@ const TYPE = 2
 const VALUE = 4
 const TIMESTAMP = 8
 const TAGS = 16
-/** `"gauge":{"value":1}`: the key is the type. */
+/** Type and value together: in `"gauge":{"value":1}` the key is the type. */
 const TYPED_VALUE = TYPE | VALUE
 
-/** Items of an array, or one on each line. */
+/** How items are separated: as elements of an array, or one on each line. */
 export type ItemFraming = 'array' | 'lines'
 
 export class ItemScanner extends JsonCursor {
-  /** Of the item read last; whole when `isPlain`. */
+  /** Identity of the item that was read last. It is complete only if `isPlain`. */
   readonly identity: ItemIdentity
   isPlain = false
   value = 0
-  /** Undefined: the value is a number. */
+  /** The member of a set. Undefined: the value is a number. */
   member: string | undefined = undefined
   timeMs = 0
   readonly #grammar: ItemGrammar
   readonly #framing: ItemFraming
   #wrapped = false
   #lineEnd = 0
-  /** Where value and time of the item read last lie; -1: it has no time. */
+  /** Positions of the value and the time of the item that was read last. -1: the item has no time. */
   #valueStart = 0
   #valueEnd = 0
   #timeStart = -1
@@ -69,7 +68,7 @@ export class ItemScanner extends JsonCursor {
     return this.take(OPEN_BRACKET)
   }
 
-  /** Whether an item begins here. */
+  /** Moves to the next item. Returns false if there is none. */
   nextItem(isFirst: boolean): boolean {
     this.skipSpace()
     if (this.#framing === 'lines') {
@@ -82,12 +81,12 @@ export class ItemScanner extends JsonCursor {
     if (!this.take(COMMA)) return false
     this.skipSpace()
     if (this.bytes[this.at] === OPEN_BRACE) return true
-    // An item must follow a comma: the body is not a list of items.
+    // An item must follow a comma. Moving to the end makes `closeBody` fail, because the body is not a list of items.
     this.at = this.bytes.length
     return false
   }
 
-  /** Whether the item ends as it should: on a line, nothing may follow it. */
+  /** Whether the item ends correctly. On a line, nothing may follow it. */
   closeItem(): boolean {
     if (this.#framing !== 'lines') return true
     const bytes = this.bytes
@@ -96,13 +95,13 @@ export class ItemScanner extends JsonCursor {
     return this.at === this.#lineEnd
   }
 
-  /** Whether nothing but white space follows. */
+  /** Whether only white space follows. */
   closeBody(): boolean {
     this.skipSpace()
     return this.at === this.bytes.length
   }
 
-  /** Whether the body ends here as it should. */
+  /** Whether the list of items and the body end here. */
   closeItems(): boolean {
     if (this.#framing === 'lines') return this.at === this.bytes.length
     if (!this.take(CLOSE_BRACKET)) return false
@@ -114,7 +113,7 @@ export class ItemScanner extends JsonCursor {
     return this.at === this.bytes.length
   }
 
-  /** Reads a plain item and stops behind it. False: it is not plain, and the position is undefined. */
+  /** Reads a plain item and moves behind it. Returns false if the item is not plain; the position is then undefined. */
   readItem(nowMs: number): boolean {
     this.isPlain = false
     this.member = undefined
@@ -172,8 +171,8 @@ export class ItemScanner extends JsonCursor {
   }
 
   /**
-   * How the item read last, which began at `start`, is laid out; undefined when it is too long to keep. Its bytes are
-   * valid until the next call.
+   * Returns the layout of the item that was read last, which began at `start`. Returns undefined if the item is too
+   * long to cache. The bytes of the layout are valid until the next call.
    */
   layout(start: number): ItemLayout | undefined {
     if (this.at - start > LAYOUT_BYTES_MAX) return undefined
@@ -197,7 +196,7 @@ export class ItemScanner extends JsonCursor {
     }
   }
 
-  /** Whether an item of this layout begins here; reads its value and time, and stops behind it. */
+  /** Whether the next item has this layout. If so, reads its value and time and moves behind it. */
   matches(layout: ItemLayout | undefined, nowMs: number): boolean {
     if (layout === undefined || layout.grammar !== this.#grammar) return false
     const { view, start, ends, parts } = layout
@@ -227,7 +226,7 @@ export class ItemScanner extends JsonCursor {
     return false
   }
 
-  /** Stops behind the object that begins here, whatever it holds. False: it does not end. */
+  /** Moves behind an object with any content. Returns false if the object has no end. */
   skipObject(): boolean {
     const bytes = this.bytes
     let depth = 0
@@ -244,7 +243,7 @@ export class ItemScanner extends JsonCursor {
     return false
   }
 
-  /** Takes a known key and its colon; 0 for any other key. */
+  /** Reads a known key and its colon. Returns 0 for any other key. */
   #readKey(): number {
     const isFlux = this.#grammar === 'flux'
     switch (this.bytes[this.at + 1]) {
@@ -272,7 +271,7 @@ export class ItemScanner extends JsonCursor {
     }
   }
 
-  /** `{"value":1}` */
+  /** Reads `{"value":1}`. */
   #readNestedValue(): boolean {
     if (!this.take(OPEN_BRACE)) return false
     this.skipSpace()
@@ -286,7 +285,7 @@ export class ItemScanner extends JsonCursor {
   }
 }
 
-/** Reused: the cache copies a layout. */
+/** Shared by all calls of `layout`, because the cache copies a layout. */
 const LAYOUT_BYTES = new Uint8Array(LAYOUT_BYTES_MAX)
 const LAYOUT_VIEW = new DataView(LAYOUT_BYTES.buffer)
 

@@ -5,15 +5,15 @@ import { Pacer } from '../model/pacer.ts'
 import { runAtOnce, runPaced, StepBudget, type Steps } from '../model/steps.ts'
 
 /**
- * JSON bodies as values. A key `__proto__` becomes an ordinary own property, an integer that a double does not hold a
- * bigint. All
- * functions throw `invalid_body` when the bytes are not JSON, with the position of the fault.
+ * Parses JSON bodies. A key `__proto__` becomes an ordinary own property, and an integer that a double cannot represent
+ * becomes a bigint. All functions throw `invalid_body` with the position of the fault if the bytes are not JSON.
  */
 
 const UTF8 = new TextDecoder('utf-8', { fatal: true })
 
 /**
- * Shorter texts are parsed by `JSON.parse` in some milliseconds, longer ones in steps, which also bounds their nesting.
+ * Maximum length of a text that `JSON.parse` parses at once, which takes a few milliseconds. A longer text is parsed in
+ * steps, by a parser that also limits its nesting.
  */
 const PARSED_AT_ONCE_CHARS_MAX = 512 * 1024
 /** The same for one line of many. */
@@ -21,15 +21,15 @@ const LINE_PARSED_AT_ONCE_CHARS_MAX = 16 * 1024
 
 const BLANK = /^[ \t\r]*$/
 
-/** What a line costs besides its bytes, in units of a step. */
+/** Step budget that a line costs in addition to its bytes. */
 const LINE_UNITS = 32
 
-/** For a body that is known to be small. */
+/** Parses a small body at once. */
 export function parseJsonBody(bytes: Uint8Array): unknown {
   return runAtOnce(parseJsonBodyInSteps(bytes))
 }
 
-/** For a body of any size: other requests run while a large one is parsed. */
+/** Parses a body of any size. A large body is parsed in steps, so other requests run in between. */
 export async function readJsonBody(bytes: Uint8Array): Promise<unknown> {
   return bytes.length <= PARSED_AT_ONCE_CHARS_MAX
     ? parseJsonBody(bytes)
@@ -40,12 +40,12 @@ export function parseJsonBodyInSteps(bytes: Uint8Array): Steps<unknown> {
   return parseText(readBodyText(bytes), PARSED_AT_ONCE_CHARS_MAX)
 }
 
-/** Passes the body to `visit`, or each element when it is an array. */
+/** Parses a body and passes it to `visit`. If it is an array, passes each element instead. */
 export function eachJsonItem(bytes: Uint8Array, visit: (item: unknown) => Steps<void>): Steps<void> {
   return eachItemOf(readBodyText(bytes), PARSED_AT_ONCE_CHARS_MAX, visit)
 }
 
-/** The same for the value of each line (NDJSON). Skips blank lines. */
+/** Same as `eachJsonItem`, for each line of NDJSON. Skips blank lines. */
 export function* eachJsonLineItem(bytes: Uint8Array, visit: (item: unknown) => Steps<void>): Steps<void> {
   const budget = new StepBudget()
   const text = readBodyText(bytes)
@@ -62,7 +62,7 @@ export function* eachJsonLineItem(bytes: Uint8Array, visit: (item: unknown) => S
 function* eachItemOf(text: string, atOnceCharsMax: number, visit: (item: unknown) => Steps<void>): Steps<void> {
   const value = yield* parseText(text, atOnceCharsMax, visit)
   if (!Array.isArray(value)) yield* visit(value)
-  // Those of a long text have been visited.
+  // The elements of a long text have already been visited.
   else for (const item of value) yield* visit(item)
 }
 
@@ -75,7 +75,7 @@ function readBodyText(bytes: Uint8Array): string {
   }
 }
 
-/** A long array is empty when its elements go to `visitElement`. */
+/** Parses a text. If `visitElement` receives the elements of a long array, the returned array is empty. */
 function* parseText(
   text: string,
   atOnceCharsMax: number,
@@ -95,7 +95,7 @@ function* parseText(
   }
 }
 
-/** The message of our own parser has the position in every version of Node. */
+/** Returns the message of our own parser, which has the position in every version of Node. */
 function faultOf(text: string, atOnceCharsMax: number, error: unknown): string {
   try {
     if (text.length <= atOnceCharsMax) runAtOnce(parseJsonInSteps(text))

@@ -1,9 +1,8 @@
 import { parsePointTime } from '../model/parse-instant.ts'
 
 /**
- * A position in the bytes of a JSON text, and readers for what is plain there: strings without escapes, numbers of few
- * digits, the
- * usual forms of a time. A reader returns false, undefined or NaN for anything else.
+ * A position in the bytes of a JSON text, with readers for plain values: strings without escapes, numbers with few
+ * digits, and the usual forms of a time. A reader returns false, undefined or NaN for any other value.
  */
 
 const QUOTE = 0x22
@@ -22,7 +21,7 @@ export class JsonCursor {
   at = 0
   protected readonly bytes: Uint8Array
   protected readonly view: DataView
-  /** The date of the timestamp read last: dates repeat from item to item. */
+  /** Position of the last date that was parsed. Dates repeat from item to item. */
   #dateAt = -1
   #dateMs = 0
 
@@ -43,7 +42,7 @@ export class JsonCursor {
     while (byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09) byte = bytes[++this.at]
   }
 
-  /** Takes `"key":` when these bytes are here. */
+  /** Reads `"key":` and moves behind it. Returns false if other bytes follow. */
   protected takeKey(key: Uint8Array): boolean {
     const bytes = this.bytes
     const start = this.at
@@ -56,7 +55,8 @@ export class JsonCursor {
   }
 
   /**
-   * A string that goes into the identity, quotes included. Its bytes are only compared later, so they are not decoded.
+   * Moves behind a string that belongs to the identity of an item. It is not decoded, because only its bytes are
+   * compared.
    */
   protected spanString(): boolean {
     const bytes = this.bytes
@@ -72,7 +72,7 @@ export class JsonCursor {
     return false
   }
 
-  /** The tags object, braces included; not nested. */
+  /** Moves behind a tags object without nested values. */
   protected spanTags(): boolean {
     const bytes = this.bytes
     if (bytes[this.at] !== OPEN_BRACE) return false
@@ -92,7 +92,7 @@ export class JsonCursor {
     return false
   }
 
-  /** A string of printable ASCII without escapes; undefined for others. */
+  /** Reads a string of printable ASCII without escapes. Returns undefined for any other string. */
   protected readText(): string | undefined {
     const bytes = this.bytes
     const start = this.at + 1
@@ -107,7 +107,7 @@ export class JsonCursor {
     return undefined
   }
 
-  /** Stops at the closing quote of the string that begins here. */
+  /** Moves from the opening quote of a string to its closing quote. */
   protected skipString(): boolean {
     const bytes = this.bytes
     for (let at = this.at + 1; at < bytes.length; at++) {
@@ -122,8 +122,8 @@ export class JsonCursor {
   }
 
   /**
-   * A number of at most 15 digits without exponent: its digits as an integer and a power of ten up to 1e15 are both
-   * exact, and their quotient is the double nearest to the text. NaN: another kind of number, or none.
+   * Reads a number with at most 15 digits and without exponent. Its digits as an integer and the power of ten (at most
+   * 1e15) are exact doubles, so their quotient is the double nearest to the text. Returns NaN for any other value.
    */
   protected readNumber(): number {
     const bytes = this.bytes
@@ -157,7 +157,7 @@ export class JsonCursor {
     return negative ? -value : value
   }
 
-  /** The time here, in any accepted form without escapes; undefined for others. */
+  /** Reads a time in any accepted form without escapes. Returns undefined for any other value. */
   protected readTime(): number | undefined {
     const bytes = this.bytes
     if (bytes[this.at] !== QUOTE) {
@@ -178,7 +178,7 @@ export class JsonCursor {
     return text === undefined ? undefined : parsePointTime(text)
   }
 
-  /** Whether ten bytes are a date; leaves its midnight in `#dateMs`. */
+  /** Whether the next ten bytes are a date. Sets `#dateMs` to the start of that day. */
   #isDate(start: number): boolean {
     const bytes = this.bytes
     if (this.#dateAt >= 0) {
@@ -186,7 +186,7 @@ export class JsonCursor {
       while (i < 10 && bytes[this.#dateAt + i] === bytes[start + i]) i++
       if (i === 10) return true
     }
-    // Ten digits are UNIX seconds.
+    // Ten digits without a dash are UNIX seconds.
     if (bytes[start + 4] !== MINUS) return false
     const midnightMs = parsePointTime(asciiText(bytes, start, start + 10))
     if (midnightMs === undefined) return false
@@ -196,7 +196,7 @@ export class JsonCursor {
   }
 }
 
-/** Milliseconds since midnight of `T10:30:00Z` or `T10:30:00.000Z`; -1 for anything else. */
+/** Returns the milliseconds since midnight of `T10:30:00Z` or `T10:30:00.000Z`, and -1 for any other form. */
 function timeOfDay(bytes: Uint8Array, start: number, length: number): number {
   if (
     bytes[start] !== 0x54 ||

@@ -1,4 +1,4 @@
-/** Finds the values of an object's members in its bytes, so that each can be read by its own decoder. */
+/** Finds the values of an object's members in its bytes, so that each value can be read by its own decoder. */
 
 const QUOTE = 0x22
 const COMMA = 0x2c
@@ -10,9 +10,9 @@ const OPEN_BRACE = 0x7b
 const CLOSE_BRACE = 0x7d
 
 /**
- * The arrays of an object whose members are all arrays under one of these names, each once. Undefined: it is another
- * kind of object, or
- * none. The arrays themselves are not checked: the body is JSON if all of them are.
+ * Returns the arrays of an object whose members are all arrays with one of these names, each at most once. Returns
+ * undefined for any other value. The content of the arrays is not checked: the body is valid JSON if all of the arrays
+ * are.
  */
 export function findArrays<N extends string>(bytes: Uint8Array, names: readonly N[]): Map<N, Uint8Array> | undefined {
   const found = new Map<N, Uint8Array>()
@@ -34,7 +34,7 @@ export function findArrays<N extends string>(bytes: Uint8Array, names: readonly 
   return found
 }
 
-/** Whether the bytes there are this name as a string. Names are ASCII. */
+/** Whether the bytes at a position are this name as a JSON string. Names are ASCII. */
 function standsAt(bytes: Uint8Array, at: number, name: string): boolean {
   if (bytes[at] !== QUOTE || bytes[at + name.length + 1] !== QUOTE) return false
   for (let i = 0; i < name.length; i++) if (bytes[at + 1 + i] !== name.charCodeAt(i)) return false
@@ -48,7 +48,7 @@ function skipSpace(bytes: Uint8Array, start: number): number {
   return at
 }
 
-/** Behind the bracket that closes the one here; the end of the bytes when none does. */
+/** Returns the position behind the bracket that closes the value; the end of the bytes if no bracket closes it. */
 function skipValue(bytes: Uint8Array, start: number): number {
   let depth = 0
   for (let at = start; at < bytes.length; at++) {
@@ -60,7 +60,7 @@ function skipValue(bytes: Uint8Array, start: number): number {
   return bytes.length
 }
 
-/** At the closing quote. */
+/** Returns the position of the closing quote. */
 function endOfString(bytes: Uint8Array, start: number): number {
   let at = start + 1
   for (; at < bytes.length && bytes[at] !== QUOTE; at++) if (bytes[at] === BACKSLASH) at++

@@ -1,4 +1,4 @@
-/** The text of an upper limit or a quantile in a tag: the shortest decimal, such as `0.1`, `1` and `+Inf`. */
+/** Returns the tag value of an upper limit or a quantile: the shortest decimal, such as `0.1`, `1` and `+Inf`. */
 export function limitText(limit: number): string {
   if (limit === Number.POSITIVE_INFINITY) return '+Inf'
   if (limit === Number.NEGATIVE_INFINITY) return '-Inf'

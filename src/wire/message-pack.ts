@@ -3,29 +3,28 @@ import { BODY_LEVELS_MAX, defineMember } from '../model/json-parser.ts'
 import { StepBudget, type Steps } from '../model/steps.ts'
 
 /**
- * MessagePack bodies (https://github.com/msgpack/msgpack/blob/master/spec.md), item by item. A fault inside
- * an item (a text that is not UTF-8, a map key that is not a text) rejects that item alone, because lengths say where
- * it ends; only a
- * broken structure rejects the body. Libraries decode such a text to something, skip bytes that follow, or reject the
- * whole body.
- * Integers beyond 2^53 are bigints, the timestamp extension is a Date, texts packed as bytes are texts.
+ * Decodes MessagePack bodies (https://github.com/msgpack/msgpack/blob/master/spec.md) item by item. A fault inside an
+ * item (a text that is not UTF-8, a map key that is not text) rejects only that item, because the encoded lengths tell
+ * where it ends. A broken structure rejects the whole body. Libraries replace invalid text, ignore trailing bytes, or
+ * reject the whole body. Integers beyond 2^53 are bigints, the timestamp extension is a Date, and text packed as bytes
+ * is text.
  */
 
-/** What an item costs besides its bytes, in units of a step. */
+/** Step budget that an item costs in addition to its bytes. */
 const ITEM_UNITS = 256
 
-/** Values in one item, of which each takes memory however few bytes it has. */
+/** Maximum number of values in an item. Each value takes memory, even if it is encoded in one byte. */
 const ITEM_VALUES_MAX = 4_000_000
 
 export interface MessagePackVisitor {
   visit(item: unknown): Steps<void>
-  /** Takes the reason why an item cannot be decoded. */
+  /** Called with the reason why an item cannot be decoded. */
   refuse(reason: string): void
 }
 
 /**
- * Visits the body, or each element when it is an array. Throws `invalid_body` when the
- * body is not MessagePack, and `payload_too_large` when an item holds too many values.
+ * Passes the body to `visit`. If it is an array, passes each element instead. Throws `invalid_body` if the body is not
+ * MessagePack, and `payload_too_large` if an item has too many values.
  */
 export function* eachMessagePackItem(bytes: Uint8Array, { visit, refuse }: MessagePackVisitor): Steps<void> {
   const reader = new Reader(bytes)
@@ -45,10 +44,13 @@ function undecodable(reason: string): GatewayError {
   return new GatewayError('invalid_body', `the body is not valid MessagePack: ${reason}`)
 }
 
-/** A byte order mark is a character like others: without it one text would equal another. */
+/** A byte order mark is kept as a character. Otherwise two different texts would become equal. */
 const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-/** Short texts (keys, tag values) repeat from item to item: they are cached by their bytes, the latest in each slot. */
+/**
+ * A cached short text. Keys and tag values repeat from item to item. The cache finds texts by their bytes; each slot
+ * has its latest text.
+ */
 interface KnownText {
   readonly bytes: Uint8Array
   readonly text: string
@@ -62,7 +64,7 @@ const ARRAY_16 = 0xdc
 
 class Reader {
   at = 0
-  /** Why the item read last cannot be taken. */
+  /** Why the item that was read last is invalid. Undefined: it is valid. */
   fault: string | undefined = undefined
   readonly #bytes: Uint8Array
   readonly #view: DataView
@@ -73,7 +75,7 @@ class Reader {
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   }
 
-  /** Enters the array that begins here and returns its length; undefined when there is none. */
+  /** Enters an array and returns its length. Returns undefined if the next value is not an array. */
   openArray(): number | undefined {
     this.#require(1)
     const byte = this.#bytes[this.at]!
@@ -171,7 +173,7 @@ class Reader {
     return array
   }
 
-  /** Of a key that occurs twice the later value counts, as in JSON. */
+  /** Reads a map. If a key is repeated, its last value is used, as in JSON. */
   #readMap(length: number, depth: number): Record<string, unknown> {
     this.#requireInner(2 * length, depth)
     const map: Record<string, unknown> = {}
@@ -208,7 +210,7 @@ class Reader {
       if (i === length) return known.text
     }
     const text = this.#decode(start)
-    // A fault leaves no text to keep.
+    // A faulty text is not cached.
     if (this.fault === undefined) knownTexts[slot] = { bytes: bytes.slice(start, this.at), text }
     return text
   }
@@ -222,7 +224,7 @@ class Reader {
     }
   }
 
-  /** Bytes that are not UTF-8 stay bytes, which no field accepts. */
+  /** Reads text that was packed as bytes. Bytes that are not UTF-8 stay bytes, which no field accepts. */
   #readBytes(length: number): string | Uint8Array {
     const start = this.#skip(length)
     const bytes = this.#bytes.subarray(start, this.at)
@@ -233,7 +235,7 @@ class Reader {
     }
   }
 
-  /** A time as a Date, any other extension as its bytes. */
+  /** Reads a timestamp as a Date, and any other extension as bytes. */
   #readExtension(length: number): Date | Uint8Array {
     const type = this.#view.getInt8(this.#skip(1))
     const start = this.#skip(length)
@@ -263,7 +265,7 @@ class Reader {
     return isSigned ? view.getBigInt64(start) : view.getBigUint64(start)
   }
 
-  /** An unsigned integer of 1, 2 or 4 bytes. */
+  /** Reads an unsigned integer of 1, 2 or 4 bytes. */
   #readLength(bytes: 1 | 2 | 4): number {
     const start = this.#skip(bytes)
     if (bytes === 1) return this.#bytes[start]!
@@ -271,12 +273,12 @@ class Reader {
   }
 
   #requireInner(values: number, depth: number): void {
-    // Each takes a byte at least.
+    // Each value takes at least one byte.
     this.#require(values)
     if (values > 0 && depth === BODY_LEVELS_MAX) throw undecodable(`it is nested deeper than ${BODY_LEVELS_MAX} levels`)
   }
 
-  /** Skips bytes and returns where they begin. */
+  /** Skips bytes and returns their start. */
   #skip(bytes: number): number {
     this.#require(bytes)
     const start = this.at

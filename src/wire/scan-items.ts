@@ -6,20 +6,17 @@ import { type ItemFraming, ItemScanner } from './item-scanner.ts'
 import { parseJsonBodyInSteps } from './json-body.ts'
 
 /**
- * The fast path through a batch. One pass over the bytes finds the name, type, tags, value and time of each item without
- * building a
- * string or an object. An item whose name, type and tags have the same bytes as an earlier one gets its series from the
- * item cache.
- * When items come in the order of an earlier batch, only their values and times are read; the rest is compared as
- * bytes.
+ * The fast path for a batch. One pass over the bytes finds the name, type, tags, value and time of each item without
+ * creating a string or an object. If the name, type and tags of an item have the same bytes as those of an earlier
+ * item, the item cache returns its series. If items arrive in the order of an earlier batch, only their values and
+ * times are read, and the other bytes are compared.
  *
- * Any other item (a new one, an escape, an unusual number, an unknown key) is parsed and goes to the decoder of its
- * dialect, and a
- * body with another structure is left to be decoded as a whole. Invariant: the result is the same as without the fast
- * way.
+ * Any other item (a new one, an escape, an unusual number, an unknown key) is parsed and passed to the decoder of its
+ * dialect. A body with another structure must be decoded as a whole by the caller. Invariant: the result is the same as
+ * without the fast path.
  */
 
-/** What an item costs besides its bytes, in units of a step, and what one costs that has to be parsed. */
+/** Step budget that an item costs in addition to its bytes, and the budget for an item that must be parsed. */
 const ITEM_UNITS = 64
 const UNKNOWN_ITEM_UNITS = 512
 
@@ -29,14 +26,13 @@ export interface ScanRules<S extends SeriesRef> {
   readonly nowMs: number
   readonly limits: PointLimits
   readonly itemsMax: number
-  /** Decodes and delivers a parsed item. Returns its series when it is a single point. */
+  /** Decodes and delivers a parsed item. Returns its series if the item is a single point. */
   decode(item: unknown, index: number): Steps<S | undefined>
 }
 
 /**
- * Delivers the items of a batch and returns their number. Undefined: the body has to be decoded as a whole, and what
- * was delivered
- * of it is void.
+ * Delivers the items of a batch and returns the number of items. Returns undefined if the body must be decoded as a
+ * whole; everything delivered so far is then void.
  */
 export function* scanItems<S extends SeriesRef>(
   bytes: Uint8Array,
@@ -91,7 +87,10 @@ export function* scanItems<S extends SeriesRef>(
   return scanner.closeItems() ? index : undefined
 }
 
-/** Undefined: it is not JSON. The whole body is parsed then, so that the error has the position in it. */
+/**
+ * Parses an item. Returns undefined if it is not JSON. The whole body is then parsed, so that the error has the
+ * position in the body.
+ */
 function* parseItem(bytes: Uint8Array): Steps<unknown> {
   try {
     return yield* parseJsonBodyInSteps(bytes)
@@ -102,8 +101,8 @@ function* parseItem(bytes: Uint8Array): Steps<unknown> {
 }
 
 /**
- * Delivers the item that was read last, whose series is known. False: the item has to be parsed, and is perhaps
- * rejected then.
+ * Delivers the item that was read last to its known series. Returns false if the item must be parsed, because it may be
+ * invalid.
  */
 export function deliverScanned<S extends SeriesRef>(
   { value, member, timeMs }: ItemScanner,

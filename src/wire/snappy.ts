@@ -2,14 +2,15 @@ import { GatewayError } from '../model/errors.ts'
 import { StepBudget, type Steps } from '../model/steps.ts'
 
 /**
- * Decompresses the Snappy block format (https://github.com/google/snappy/blob/main/format_description.txt). The length
- * at its beginning is checked before any memory is taken: it must be allowed, and the body must be able to reach it.
+ * Decompresses the Snappy block format (https://github.com/google/snappy/blob/main/format_description.txt). The body
+ * begins with the decompressed length. It is checked before memory is allocated: it must not exceed the limit, nor the
+ * length that a body of this size can decompress to.
  */
 
-/** The most that an element makes of its bytes: a copy of 64 bytes takes three. */
+/** Maximum expansion of an element: a copy of 64 bytes takes three bytes. */
 const EXPANSION_MAX = 64 / 3
 
-/** Returns the decompressed length. Throws `invalid_body`, or `payload_too_large` when it exceeds `bytesMax`. */
+/** Returns the decompressed length. Throws `invalid_body`, or `payload_too_large` if it exceeds `bytesMax`. */
 export function snappyLength(bytes: Uint8Array, bytesMax: number): number {
   const { length } = readLength(bytes)
   if (length > bytesMax)
@@ -18,7 +19,7 @@ export function snappyLength(bytes: Uint8Array, bytesMax: number): number {
   return length
 }
 
-/** Decompresses a body whose length was checked. */
+/** Decompresses a body. The caller has checked its decompressed length. */
 export function* decompressSnappy(bytes: Uint8Array): Steps<Uint8Array> {
   const budget = new StepBudget()
   const { length, end } = readLength(bytes)
@@ -51,7 +52,7 @@ export function* decompressSnappy(bytes: Uint8Array): Steps<Uint8Array> {
       at += extra
       if (offset === 0 || offset > written) throw fault('a copy begins before the output', start)
       if (size > length - written) throw fault('it is longer than it says', start)
-      // Both ranges may overlap: then what is copied repeats.
+      // If the two ranges overlap, the copied bytes repeat.
       if (offset >= size) output.copyWithin(written, written - offset, written - offset + size)
       else for (let i = 0; i < size; i++) output[written + i] = output[written - offset + i]!
     }

@@ -1,27 +1,27 @@
 import { type Bins, type ExponentialHistogram, rescaled } from './exponential-histogram.ts'
 
 /**
- * Exponential histograms that are running totals. A distribution holds observations, so what counts of such a histogram
- * is its difference to the one before, which is kept here, for each series.
+ * The latest state of each cumulative exponential histogram. A distribution stores observations, so the difference
+ * between a cumulative histogram and the previous state of its series is stored.
  *
- * The memory is that of one process and is bounded: the oldest states are dropped. A histogram without a state before
- * it counts whole if it started after this memory began to know everything; else its observations may have been
- * counted already, and it counts nothing. So nothing is counted twice by one gateway.
+ * The states are in the memory of one process and bounded: the oldest are evicted. A histogram without a previous state
+ * counts completely if it started after `#completeSinceMs`. Otherwise its observations may have been stored before, so
+ * it counts nothing. Invariant: one gateway never stores an observation twice.
  */
 export interface CumulativeHistogram extends ExponentialHistogram {
-  /** 0: unknown. */
+  /** Start of the running totals in UNIX milliseconds. 0: unknown. */
   readonly startMs: number
   readonly timeMs: number
 }
 
-/** States in memory: 160 bins each are 150 MB at most. */
+/** Maximum number of states. With 160 bins each, they take at most 150 MB. */
 export const CUMULATIVE_HISTOGRAMS_MAX = 100_000
 
 export class CumulativeHistograms {
   readonly #statesMax: number
-  /** By series, the oldest first. */
+  /** States by series, the oldest first. */
   readonly #states = new Map<string, CumulativeHistogram>()
-  /** Every histogram since this time has a state, or never had one. */
+  /** No state of a histogram that started after this time has been evicted. */
   #completeSinceMs: number
 
   constructor(nowMs: number, statesMax = CUMULATIVE_HISTOGRAMS_MAX) {
@@ -41,7 +41,7 @@ export class CumulativeHistograms {
     return this.#states.get(series)
   }
 
-  /** Undefined removes the state. */
+  /** Sets the state of a series. Undefined removes it. */
   set(series: string, state: CumulativeHistogram | undefined, nowMs: number): void {
     this.#states.delete(series)
     if (state === undefined) return
@@ -54,13 +54,16 @@ export class CumulativeHistograms {
     this.#completeSinceMs = nowMs
   }
 
-  /** Whether the first histogram of a series counts whole. */
+  /** Whether the first histogram of a series counts completely. */
   isWhole({ startMs }: CumulativeHistogram): boolean {
     return startMs > this.#completeSinceMs
   }
 }
 
-/** What one request changes. It is undone when the request is not stored, so that a retry counts the same. */
+/**
+ * The changes of one request. They are undone if the request is not stored, so that a retry counts the same
+ * observations.
+ */
 export class HistogramChanges {
   readonly #memory: CumulativeHistograms
   readonly #project: string
@@ -73,13 +76,14 @@ export class HistogramChanges {
   }
 
   /**
-   * Keeps the new state and returns the observations since the one before, or undefined when none of them counts.
-   * `name` tells the series of the project apart. `isReset`: the sender says that it is the first since a reset.
+   * Sets the new state of a series and returns the observations since the previous state. Returns undefined if none of
+   * them count. `name` identifies the series within the project. `isReset`: the sender marked the histogram as the
+   * first since a reset.
    */
   advance(name: string, now: CumulativeHistogram, nowMs: number, isReset = false): ExponentialHistogram | undefined {
     const series = JSON.stringify([this.#project, name])
     const before = this.#memory.get(series)
-    // An earlier one that arrives late, or again: the later one has its observations.
+    // A histogram that is older than the state, or repeated: its observations are already included in the state.
     if (before !== undefined && now.timeMs <= before.timeMs) return undefined
     if (!this.#before.has(series)) this.#before.set(series, before)
     this.#after.set(series, now)
@@ -90,7 +94,10 @@ export class HistogramChanges {
     return differenceOf(now, before) ?? now
   }
 
-  /** A state that another request has changed since stays: then this one's observations are lost, not counted twice. */
+  /**
+   * Restores the previous states. A state that another request has changed since is kept: the observations of this
+   * request are then lost rather than stored twice.
+   */
   undo(nowMs: number): void {
     for (const [series, before] of this.#before) {
       if (this.#memory.get(series) === this.#after.get(series)) this.#memory.set(series, before, nowMs)
@@ -98,7 +105,7 @@ export class HistogramChanges {
   }
 }
 
-/** Undefined: a count decreased, so the histogram started again. */
+/** Returns the observations since `before`. Undefined: a count has decreased, so the histogram was reset. */
 function differenceOf(now: CumulativeHistogram, before: CumulativeHistogram): ExponentialHistogram | undefined {
   const scale = Math.min(now.scale, before.scale)
   const positive = differenceOfBins(now.positive, now.scale - scale, before.positive, before.scale - scale)
@@ -111,7 +118,7 @@ function differenceOf(now: CumulativeHistogram, before: CumulativeHistogram): Ex
     positive,
     negative,
     sum: now.sum === undefined || before.sum === undefined ? undefined : now.sum - before.sum,
-    // An extreme that moved was observed in between.
+    // If an extreme has changed, it was observed since `before`.
     min: now.min === before.min ? undefined : now.min,
     max: now.max === before.max ? undefined : now.max,
   }

@@ -2,34 +2,37 @@ import { COUNT_MAX } from '../../model/count.ts'
 import { type Rejection, reject } from '../../model/point.ts'
 
 /**
- * Exponential histograms of OTLP and native histograms of Prometheus: bin i of a scale s holds the values in
- * (b^i, b^(i+1)] with b = 2^(2^-s), and of the negative range the mirrored ones. Here a histogram becomes weighted
- * observations for the sketch of a distribution.
+ * Exponential histograms of OTLP and native histograms of Prometheus. With b = 2^(2^-s), bin i of scale s contains the
+ * values in (b^i, b^(i+1)]; bins of negative values are mirrored. A histogram is converted to weighted observations for
+ * the sketch of a distribution.
  *
- * Each bin is one observation, at most b - 1 (relatively) away from any value in it. Near its geometric middle, where
- * it lies unless the histogram's sum says otherwise, it is at most sqrt(b) - 1 away.
+ * Each bin becomes one observation. Its relative error is at most b - 1. If it lies near the geometric middle of its
+ * bin, where it stays unless the sum of the histogram requires another value, the error is at most sqrt(b) - 1.
  */
 export interface ExponentialHistogram {
   scale: number
   zeroCount: number
   readonly positive: Bins
   readonly negative: Bins
-  /** Of all observations. Undefined: unknown. */
+  /** Sum of all observations. Undefined: unknown. */
   sum: number | undefined
   min: number | undefined
   max: number | undefined
 }
 
-/** Counts of neighbouring bins; the first one is bin `offset`. */
+/** Counts of consecutive bins. The first count belongs to bin `offset`. */
 export interface Bins {
   offset: number
   counts: number[]
 }
 
-/** Bins of one side of a histogram. SDKs send 160 by default, Prometheus warns beyond a few hundred. */
+/** Maximum number of bins on one side of a histogram. SDKs send 160 by default; Prometheus warns at a few hundred. */
 export const EXPONENTIAL_BINS_MAX = 4_096
 
-/** Beyond these no double has a bin of its own, and below these one bin holds all of them. */
+/**
+ * Minimum and maximum scale. Above the maximum, a bin is narrower than the distance between two doubles. Below the
+ * minimum, one bin contains all doubles.
+ */
 const SCALE_MIN = -10
 const SCALE_MAX = 20
 
@@ -45,7 +48,7 @@ export function emptyHistogram(): ExponentialHistogram {
   }
 }
 
-/** Values and their weights, in the same order. */
+/** The values and weights of observations, in the same order. */
 export interface Observations {
   readonly values: number[]
   readonly weights: number[]
@@ -69,8 +72,9 @@ function isCount(count: number): boolean {
 }
 
 /**
- * The bins as observations in ascending order. Known extremes are observations themselves. A known sum moves the others
- * within their bins so that it is the sum of the observations, if all of them are on one side of zero.
+ * Converts the bins to observations in ascending order. The minimum and the maximum, if known, become observations of
+ * their own. If the sum is known and all observations are on one side of zero, the other observations are moved within
+ * their bins until their total equals the sum.
  */
 export function observationsOf(histogram: ExponentialHistogram): Observations {
   const { scale, zeroCount, positive, negative, sum, min, max } = histogram
@@ -88,7 +92,7 @@ export function observationsOf(histogram: ExponentialHistogram): Observations {
   return { values: bins.map(({ value }) => value), weights: bins.map(({ weight }) => weight) }
 }
 
-/** `low` and `high` bound the value, which stands for `weight` observations. */
+/** A bin. `value` lies between `low` and `high`, and represents `weight` observations. */
 interface Bin {
   low: number
   high: number
@@ -98,7 +102,7 @@ interface Bin {
 
 function binAt(scale: number, index: number, weight: number): Bin {
   const width = 2 ** -scale
-  // Above the greatest double and below the least one there is nothing to observe.
+  // Clamped, because no double lies beyond these limits.
   const clamp = (exponent: number) => Math.min(Number.MAX_VALUE, Math.max(Number.MIN_VALUE, 2 ** exponent))
   return { low: clamp(index * width), high: clamp((index + 1) * width), value: clamp((index + 0.5) * width), weight }
 }
@@ -107,14 +111,14 @@ function mirrored({ low, high, value, weight }: Bin): Bin {
   return { low: -high, high: -low, value: -value, weight }
 }
 
-/** Makes one observation of the first bin the minimum and one of the last bin the maximum. */
+/** Replaces one observation of the first bin by the minimum, and one of the last bin by the maximum. */
 function keepExtremes(bins: Bin[], min: number | undefined, max: number | undefined): void {
   const first = bins[0]
   const last = bins.at(-1)
   if (first === undefined || last === undefined) return
   const least = min !== undefined && min >= first.low && min <= first.high ? min : undefined
   const most = max !== undefined && max >= last.low && max <= last.high ? max : undefined
-  // What is left in both bins lies between the extremes.
+  // The remaining observations of both bins lie between the minimum and the maximum.
   if (least !== undefined) {
     first.low = least
     first.value = Math.max(first.value, least)
@@ -134,7 +138,10 @@ function keepExtremes(bins: Bin[], min: number | undefined, max: number | undefi
   for (let i = bins.length - 1; i >= 0; i--) if (bins[i]!.weight === 0) bins.splice(i, 1)
 }
 
-/** Rounds of moving what is not at an edge of its bin yet. */
+/**
+ * Maximum number of passes that move observations towards the sum. An observation at the edge of its bin no longer
+ * moves.
+ */
 const ROUNDS_MAX = 8
 
 function approachSum(bins: readonly Bin[], sum: number): void {
@@ -154,7 +161,7 @@ function approachSum(bins: readonly Bin[], sum: number): void {
   }
 }
 
-/** The same counts at a coarser scale: each step joins neighbouring bins, 2i and 2i + 1. */
+/** Returns the counts at a coarser scale. Each step joins the neighbouring bins 2i and 2i + 1. */
 export function rescaled({ offset, counts }: Bins, steps: number): Bins {
   if (steps <= 0 || counts.length === 0) return { offset, counts: [...counts] }
   const factor = 2 ** steps

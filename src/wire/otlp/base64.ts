@@ -1,4 +1,4 @@
-/** Base64 of bytes, as the JSON mapping of protobuf writes them. */
+/** Encodes bytes as base64, in the form that the JSON mapping of protobuf uses. */
 export function base64(bytes: Uint8Array): string {
   let binary = ''
   for (const byte of bytes) binary += String.fromCharCode(byte)

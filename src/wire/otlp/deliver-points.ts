@@ -25,23 +25,23 @@ import {
 } from './otlp-metric.ts'
 
 /**
- * Delivers the points of OTLP metrics, whatever their encoding. Each data point is one item: it is stored whole or
- * rejected whole. A point without a value (NaN, "no recorded value") is neither.
+ * Delivers the points of OTLP metrics to the sink, for both encodings. Each data point is one item, and is stored or
+ * rejected as a whole. A point without a value (NaN, or flagged "no recorded value") is neither stored nor rejected.
  */
 export interface OtlpOptions {
   readonly nowMs: number
   readonly limits: PointLimits
-  /** Data points of one request, and points that they become. */
+  /** Maximum number of data points in a request, and maximum number of points that they become. */
   readonly pointsMax: number
-  /** Resource and scope attributes that become tags. */
+  /** Keys of the resource and scope attributes that become tags. */
   readonly resourceTags: ReadonlySet<string>
   readonly histograms: HistogramChanges
 }
 
-/** What becomes of a number: a value of a gauge, an increase, or a running total. */
+/** How a number is stored: as a value of a gauge, as an increase, or as a running total. */
 export type NumberMode = 'value' | 'delta' | 'total'
 
-/** Points of one series, delivered when the whole item has turned out to be good. */
+/** Points of one series. They are delivered after the whole item has been validated. */
 interface Part<S> {
   readonly series: S
   readonly mode: NumberMode
@@ -51,7 +51,7 @@ interface Part<S> {
 export class PointDelivery<S extends SeriesRef> {
   readonly sink: PointSink<S>
   readonly options: OtlpOptions
-  /** Data points so far; the index of the next one. */
+  /** Number of data points so far, which is the index of the next one. */
   items = 0
   #points = 0
 
@@ -60,7 +60,7 @@ export class PointDelivery<S extends SeriesRef> {
     this.options = options
   }
 
-  /** Takes an index for the next data point. */
+  /** Returns the index of the next data point. Throws `payload_too_large` if there are too many. */
   nextItem(): number {
     this.#charge(1)
     return this.items++
@@ -70,13 +70,13 @@ export class PointDelivery<S extends SeriesRef> {
     this.sink.reject(index, rejection)
   }
 
-  /** The series of a metric that is stored under its own name; checks name and tags. */
+  /** Returns the series of a metric that is stored under its own name. Checks the name and the tags. */
   resolve({ name, about }: OtlpMetric, type: MetricType, tags: readonly TagPair[]): S | Rejection {
     const { limits } = this.options
     return checkName(name, limits) ?? checkTags(tags, limits) ?? this.sink.resolve(name, type, tags, about)
   }
 
-  /** Resolves and delivers a number. Returns its series, or undefined when it was rejected. */
+  /** Resolves the series of a number and delivers the number. Returns the series, or undefined if it was rejected. */
   number(metric: OtlpMetric, tags: readonly TagPair[], times: PointTimes, value: number, index: number): S | undefined {
     const mode = numberModeOf(metric)
     const series = typeof mode === 'string' ? this.resolve(metric, numberTypeOf(mode), tags) : mode
@@ -88,7 +88,7 @@ export class PointDelivery<S extends SeriesRef> {
     return series
   }
 
-  /** Delivers a number to a known series. */
+  /** Delivers a number to a series that is already resolved. */
   add(series: S, mode: NumberMode, times: PointTimes, value: number, index: number): void {
     const timeMs = this.#timeOf(times)
     const bad = checkInstant(timeMs, this.options.nowMs) ?? checkFinite(value)
@@ -96,7 +96,9 @@ export class PointDelivery<S extends SeriesRef> {
     else this.#deliver(series, mode, times.startMs, timeMs, value, index)
   }
 
-  /** A counter for each upper limit, and the count, the sum and the extremes as metrics of their own. */
+  /**
+   * Delivers a histogram: a counter for each upper limit, and separate metrics for the count, the sum and the extremes.
+   */
   histogram(
     metric: OtlpMetric,
     tags: readonly TagPair[],
@@ -126,7 +128,9 @@ export class PointDelivery<S extends SeriesRef> {
     this.#deliverParts(parts, rejection, times, index)
   }
 
-  /** A gauge for each quantile, and the count and the sum as counters. A summary is cumulative. */
+  /**
+   * Delivers a summary: a gauge for each quantile, and counters for the count and the sum. Summaries are cumulative.
+   */
   summary(
     { name }: OtlpMetric,
     tags: readonly TagPair[],
@@ -139,7 +143,7 @@ export class PointDelivery<S extends SeriesRef> {
     for (let i = 0; i < quantiles.length && rejection === undefined; i += 2) {
       const rank = quantiles[i]!
       if (!(rank >= 0 && rank <= 1)) rejection = reject('invalid_value', 'a quantile must be 0 to 1')
-      // A source without observations has no quantiles.
+      // A source without observations sends NaN as its quantiles.
       else if (!Number.isNaN(quantiles[i + 1]))
         rejection = this.#part(
           parts,
@@ -156,7 +160,7 @@ export class PointDelivery<S extends SeriesRef> {
     this.#deliverParts(parts, rejection, times, index)
   }
 
-  /** Observations of a distribution. */
+  /** Delivers an exponential histogram as observations of a distribution. */
   exponentialHistogram(
     metric: OtlpMetric,
     tags: readonly TagPair[],
@@ -191,7 +195,7 @@ export class PointDelivery<S extends SeriesRef> {
     mode: NumberMode,
     value: number | undefined,
   ): Rejection | undefined {
-    // The sum of a histogram may be NaN, when an observation was.
+    // The sum of a histogram is NaN if one of its observations was NaN.
     if (value === undefined || Number.isNaN(value)) return undefined
     const { limits } = this.options
     const bad = checkFinite(value) ?? checkName(name, limits) ?? checkTags(tags, limits)
@@ -219,7 +223,7 @@ export class PointDelivery<S extends SeriesRef> {
     else this.sink.addTotal(index, series, timeMs, value)
   }
 
-  /** A point may leave its time to the receiver. */
+  /** Returns the time of a point, or the time of reception if the point has none. */
   #timeOf({ timeMs }: PointTimes): number {
     return timeMs === 0 ? this.options.nowMs : timeMs
   }
@@ -232,7 +236,7 @@ export class PointDelivery<S extends SeriesRef> {
   }
 }
 
-/** A total that may go down says no more than its value now. */
+/** Returns how the numbers of a metric are stored. A cumulative sum that may decrease is stored as a gauge. */
 export function numberModeOf({ kind, temporality, isMonotonic }: OtlpMetric): NumberMode | Rejection {
   if (kind === 'gauge' || (temporality === CUMULATIVE && !isMonotonic)) return 'value'
   return sumModeOf({ temporality })
@@ -265,7 +269,7 @@ function checkBuckets({ count, bounds, counts }: HistogramPoint): Rejection | un
     : reject('invalid_value', 'counts of a histogram must be 0 to 2^53')
 }
 
-/** Whatever the order in which the attributes came. */
+/** Returns a key that is equal for equal tags in any order. */
 function seriesKey(name: string, tags: readonly TagPair[]): string {
   return JSON.stringify([name, ...[...tags].sort(([a], [b]) => (a < b ? -1 : 1))])
 }

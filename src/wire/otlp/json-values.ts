@@ -4,7 +4,10 @@ import { describe } from '../../model/point.ts'
 import type { TagPair } from './otlp-metric.ts'
 import { ATTRIBUTE_DEPTH_MAX, textOf, type Value } from './protobuf-values.ts'
 
-/** Scalars and attributes in the JSON encoding of OTLP. A value of another type is `invalid_body`, as in protobuf. */
+/**
+ * Reads scalars and attributes in the JSON encoding of OTLP. A value of the wrong type throws `invalid_body`, as in
+ * protobuf.
+ */
 
 const INTEGER = /^-?\d{1,20}$/
 const DOUBLE = /^-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?$/
@@ -14,7 +17,9 @@ const NOT_FINITE: ReadonlyMap<unknown, number> = new Map([
   ['-Infinity', Number.NEGATIVE_INFINITY],
 ])
 
-/** A whole number, as text or as a number; 0 when it is not there. Beyond 2^53 the nearest double. */
+/**
+ * Returns an integer that is given as text or as a number; 0 if it is absent. Beyond 2^53, returns the nearest double.
+ */
 export function integerOf(given: unknown): number {
   if (given === undefined || given === null) return 0
   if (typeof given === 'bigint' || Number.isInteger(given)) return Number(given)
@@ -30,7 +35,7 @@ export function doubleOf(given: unknown): number {
   throw new GatewayError('invalid_body', `a number must be a number, not ${describe(given)}`)
 }
 
-/** UNIX nanoseconds as milliseconds, rounded down; 0 when they are not there. */
+/** Converts UNIX nanoseconds to milliseconds, rounded down. Returns 0 if the time is absent. */
 export function millisecondsOf(given: unknown): number {
   if (given === undefined || given === null || given === 0) return 0
   const isExact = typeof given === 'bigint' || (typeof given === 'string' && INTEGER.test(given))
@@ -41,7 +46,7 @@ export function flagsOf(given: unknown): number {
   return typeof given === 'number' ? given : 0
 }
 
-/** Undefined: it has no value. */
+/** Returns an attribute as a tag. Undefined: the attribute has no value. */
 export function attributeOf({ key, value }: Readonly<Record<string, unknown>>): TagPair | undefined {
   const text = textOf(anyValueOf(value, 0))
   return text === undefined ? undefined : [typeof key === 'string' ? key : '', text]
@@ -65,7 +70,7 @@ function anyValueOf(given: unknown, depth: number): Value {
       ),
     )
   }
-  // Base64 is the text of bytes.
+  // JSON already has bytes as base64 text.
   return typeof bytesValue === 'string' ? bytesValue : undefined
 }
 

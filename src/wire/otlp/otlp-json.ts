@@ -23,12 +23,12 @@ import {
 } from './otlp-metric.ts'
 
 /**
- * `ExportMetricsServiceRequest` in the JSON encoding of OTLP: names in camel case, enums as numbers, 64-bit integers as
- * text or numbers. Unknown members are ignored, and null is a member that is not there. A wrong structure is
- * `invalid_body` and names its place.
+ * Decodes `ExportMetricsServiceRequest` in the JSON encoding of OTLP: names in camel case, enums as numbers, 64-bit
+ * integers as text or numbers. Unknown members are ignored, and a null member counts as absent. A wrong structure
+ * throws `invalid_body` with the path of the faulty member.
  */
 
-/** What a point costs, in units of a step. */
+/** Step budget that one point costs. */
 const POINT_UNITS = 512
 
 const KINDS: readonly OtlpKind[] = ['gauge', 'sum', 'histogram', 'exponentialHistogram', 'summary']
@@ -55,7 +55,7 @@ export function* decodeOtlpJson<S extends SeriesRef>(
   }
 }
 
-/** Like `needsMarker` of protobuf. */
+/** Same as `needsMarker` of `otlp-protobuf.ts`, for a JSON body. */
 export function* needsJsonMarker(body: unknown): Steps<boolean> {
   const budget = new StepBudget()
   for (const found of eachMetric(body, new Set())) {
@@ -67,13 +67,13 @@ export function* needsJsonMarker(body: unknown): Steps<boolean> {
 
 interface FoundMetric {
   readonly metric: OtlpMetric
-  /** Of the resource and the scope. */
+  /** Tags from the attributes of the resource and the scope. */
   readonly tags: readonly TagPair[]
   readonly dataPoints: readonly unknown[]
   readonly path: string
 }
 
-/** Yields undefined for what is not a metric, so that the caller can pause. */
+/** Yields the metrics of a body. Yields undefined for other elements, so that the caller can pause. */
 function* eachMetric(body: unknown, wanted: ReadonlySet<string>): Generator<FoundMetric | undefined> {
   for (const [resourceMetrics, resourcePath] of objectsIn(objectAt(body, 'the body'), 'resourceMetrics', '')) {
     yield undefined
@@ -110,7 +110,7 @@ function* eachMetric(body: unknown, wanted: ReadonlySet<string>): Generator<Foun
 function metricOf(given: Json, data: Json, kind: OtlpKind): OtlpMetric {
   const { name = '', unit, description } = given
   return {
-    // What is no text is refused with the points.
+    // A name that is not text becomes an empty name, so the points of the metric are rejected.
     name: typeof name === 'string' ? name : '',
     about: {
       ...(typeof unit === 'string' && unit !== '' && { unit }),
@@ -122,7 +122,7 @@ function metricOf(given: Json, data: Json, kind: OtlpKind): OtlpMetric {
   }
 }
 
-/** Some senders write the name of the enum's value. */
+/** Returns the number of an aggregation temporality. Some senders write the name of the enum value instead. */
 function temporalityOf(given: unknown): number {
   if (given === 'AGGREGATION_TEMPORALITY_DELTA') return DELTA
   if (given === 'AGGREGATION_TEMPORALITY_CUMULATIVE') return CUMULATIVE
@@ -178,7 +178,7 @@ function deliverPoint<S extends SeriesRef>(
   }
 }
 
-/** NaN: it has no value. */
+/** Returns the value of a number point. NaN: the point has no value. */
 function numberOf({ asInt, asDouble }: Json): number {
   if (asInt !== undefined && asInt !== null) return integerOf(asInt)
   return asDouble === undefined || asDouble === null ? Number.NaN : doubleOf(asDouble)
@@ -226,7 +226,7 @@ function tooMany(name: string, max: number): GatewayError {
   return new GatewayError('invalid_body', `${name} may have ${max} elements at most`)
 }
 
-/** The attributes of a resource, a scope or a point. */
+/** Returns the attributes of a resource, a scope or a point as tags. */
 function attributesOf(owner: Json, path: string): TagPair[] {
   const attributes = arrayAt(owner['attributes'], `${path}.attributes`)
   if (attributes.length > ATTRIBUTES_MAX) throw tooMany(`${path}.attributes`, ATTRIBUTES_MAX)

@@ -1,15 +1,15 @@
 import type { MetricAbout } from '../../model/point.ts'
 
 /**
- * What the two encodings of OTLP metrics have in common: the parts of a metric that its points share, and the points
- * that hold more than a number. See opentelemetry-proto, `metrics/v1/metrics.proto`.
+ * Types that the two encodings of OTLP metrics share: the fields of a metric that apply to all of its points, and the
+ * points that contain more than a number. See opentelemetry-proto, `metrics/v1/metrics.proto`.
  */
 export type OtlpKind = 'gauge' | 'sum' | 'histogram' | 'exponentialHistogram' | 'summary'
 
 export const DELTA = 1
 export const CUMULATIVE = 2
 
-/** The point exists only to say that its series has no value now. */
+/** Flag of a point that only reports that its series currently has no value. */
 export const NO_RECORDED_VALUE = 1
 
 export interface OtlpMetric {
@@ -23,9 +23,9 @@ export interface OtlpMetric {
 export type TagPair = readonly [key: string, value: string]
 
 export interface PointTimes {
-  /** 0: unknown. */
+  /** Start of the time range in UNIX milliseconds. 0: unknown. */
   startMs: number
-  /** 0: unknown. */
+  /** Time of the point in UNIX milliseconds. 0: unknown. */
   timeMs: number
 }
 
@@ -34,7 +34,7 @@ export interface HistogramPoint {
   sum: number | undefined
   min: number | undefined
   max: number | undefined
-  /** One fewer than counts, or both are empty. */
+  /** Upper limits of the buckets: one fewer than `counts`, unless both are empty. */
   readonly bounds: number[]
   readonly counts: number[]
 }
@@ -42,19 +42,22 @@ export interface HistogramPoint {
 export interface SummaryPoint {
   count: number
   sum: number
-  /** Rank and value in turn. */
+  /** Rank and value of each quantile, in turn. */
   readonly quantiles: number[]
 }
 
-/** Buckets of a histogram with explicit bounds: each is a series. */
+/** Maximum number of buckets of a histogram with explicit bounds. Each bucket is a series. */
 export const HISTOGRAM_BUCKETS_MAX = 1_024
-/** Quantiles of a summary: each is a series. */
+/** Maximum number of quantiles of a summary. Each quantile is a series. */
 export const SUMMARY_QUANTILES_MAX = 1_024
 
-/** Attributes of a point, and those of a resource that become tags; far more than a point may have tags. */
+/**
+ * Maximum number of attributes of a point, and of resource attributes that become tags. A point may have far fewer
+ * tags.
+ */
 export const ATTRIBUTES_MAX = 1_024
 
-/** Of a resource or a scope, beside those that an operator names. */
+/** Resource attributes that always become tags. Operators can configure more. */
 export const RESOURCE_TAGS = ['service.name', 'service.instance.id'] as const
 export const SCOPE_NAME = 'otel.scope.name'
 export const SCOPE_VERSION = 'otel.scope.version'

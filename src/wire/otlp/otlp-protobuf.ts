@@ -19,18 +19,18 @@ import { type ReadPoint, readExponentialHistogram, readHistogram, readSummary } 
 import { readKeyValue } from './protobuf-values.ts'
 
 /**
- * `ExportMetricsServiceRequest` in protobuf. Messages are read where they lie. A field that others need may come after
- * them, so each level is passed twice: once for what its children need, once for the children.
+ * Decodes `ExportMetricsServiceRequest` in protobuf, without copying messages. A field may come after other fields that
+ * depend on it, so each level of the request is read twice: first the fields that its children need, then the children.
  *
- * The attributes of a number repeat from request to request: a series is found by the bytes of its resource, its name
- * and its attributes.
+ * The attributes of a number point repeat from request to request, so its series is found by the bytes of its resource,
+ * its metric name and its attributes.
  */
 
-/** What it costs to enter a message and to resolve a series, in units of a step. */
+/** Step budget that entering a message or resolving a series costs. */
 const MESSAGE_UNITS = 64
 const SERIES_UNITS = 512
 
-/** Bounds the work on one point; exemplars, which are skipped, are most of a large one. */
+/** Maximum size of a point, which bounds the work on it. Most of a large point are exemplars, which are skipped. */
 const POINT_BYTES_MAX = 1_048_576
 
 const KINDS: Readonly<Record<number, OtlpKind>> = {
@@ -52,14 +52,14 @@ export function* decodeOtlpProtobuf<S extends SeriesRef>(
 }
 
 /**
- * Whether a body has points that count again when they are sent again: deltas, and observations of which the gateway
- * knows only in memory that they were counted. Throws `invalid_body` like the decoder, for what it looks at.
+ * Whether a body has points that must not be stored twice: deltas, and exponential histograms, whose previous state is
+ * only in memory. Throws `invalid_body` like the decoder, for the parts of the body that it reads.
  */
 export function* needsMarker(bytes: Uint8Array): Steps<boolean> {
   return yield* holdsMarked(new ProtobufReader(bytes), bytes.length, RESOURCE_METRICS, new StepBudget())
 }
 
-/** Levels of the request, and the field of each in which the next one lies. */
+/** Levels of the request. The array of each level has the field number of its child level. */
 const RESOURCE_METRICS = 0
 const METRIC = 3
 const CHILD_FIELDS = [1, 2, 2] as const
@@ -80,7 +80,7 @@ function* holdsMarked(reader: ProtobufReader, end: number, level: number, budget
   return false
 }
 
-/** What says how the points of a metric add up; it stands after them. */
+/** Reads how the points of a sum are aggregated. These fields come after the points. */
 function* readSum(
   reader: ProtobufReader,
   end: number,
@@ -101,7 +101,7 @@ function* readSum(
   return { temporality, isMonotonic }
 }
 
-/** Where something lies in the body. */
+/** A byte range of the body. */
 interface Range {
   start: number
   end: number
@@ -112,14 +112,14 @@ class OtlpDecoder<S extends SeriesRef> {
   readonly #delivery: PointDelivery<S>
   readonly #budget = new StepBudget()
   readonly #wanted: ReadonlySet<string>
-  /** Of the resource and the scope that are read. */
+  /** Tags of the resource and the scope that are being read. */
   #tags: readonly TagPair[] = []
   #resource: Range = { start: 0, end: 0 }
-  /** Tags of a scope lie outside of the bytes that a series is found by. */
+  /** Whether the item cache can be used. False if the scope has tags, because the identity does not include them. */
   #isCached = true
   readonly #identity: ItemIdentity
   readonly #times: PointTimes = { startMs: 0, timeMs: 0 }
-  /** Points of this step that took more than a look-up. */
+  /** Number of points of this step whose series was not in the item cache. */
   #resolved = 0
 
   constructor(bytes: Uint8Array, sink: PointSink<S>, options: OtlpOptions) {
@@ -166,7 +166,7 @@ class OtlpDecoder<S extends SeriesRef> {
     }
   }
 
-  /** Where the last field of this number lies in a message that begins here. */
+  /** Returns the range of the last occurrence of a field. The message begins at the current position. */
   *#rangeOf(field: number, end: number): Steps<Range> {
     const reader = this.#reader
     const range = { start: reader.at, end: reader.at }
@@ -181,7 +181,7 @@ class OtlpDecoder<S extends SeriesRef> {
     return range
   }
 
-  /** The attributes, at this field of a message, that become tags. */
+  /** Reads the attributes in `field` of a message, and returns those that become tags. */
   *#readAttributes({ start, end }: Range, field: number): Steps<TagPair[]> {
     const reader = this.#reader
     const tags: TagPair[] = []
@@ -301,7 +301,7 @@ class OtlpDecoder<S extends SeriesRef> {
           value = reader.sfixed64()
           break
         case 7: {
-          // A tag below 16 takes one byte.
+          // The tag of a field below 16 takes one byte.
           const fieldStart = reader.at - 1
           if (tagsEnd === start) tagsStart = fieldStart
           else if (fieldStart !== tagsEnd) isContiguous = false
@@ -346,7 +346,7 @@ class OtlpDecoder<S extends SeriesRef> {
     return this.#delivery.number(metric, tags, this.#times, value, index)
   }
 
-  /** The tags of a point: those of its resource and scope, then its own. */
+  /** Returns the tags of a point: those of its resource and scope, followed by its own. */
   #pointTags(start: number, end: number, field: number): readonly TagPair[] | Rejection {
     const reader = this.#reader
     const tags = [...this.#tags]

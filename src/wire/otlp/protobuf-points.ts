@@ -15,8 +15,9 @@ import {
 } from './otlp-metric.ts'
 
 /**
- * Data points of histograms and summaries in protobuf, but for their attributes. The caller has entered the message,
- * which ends at `end`. A point with more parts than a series can have is read to its end and rejected.
+ * Reads data points of histograms and summaries in protobuf, without their attributes. The caller has entered the
+ * message of the point, which ends at `end`. A point with more parts than a series may have is read to its end and
+ * rejected.
  */
 export interface ReadPoint<P> {
   readonly point: P

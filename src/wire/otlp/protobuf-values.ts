@@ -3,19 +3,24 @@ import { base64 } from './base64.ts'
 import type { TagPair } from './otlp-metric.ts'
 
 /**
- * Attributes of OTLP as tags (`common/v1/common.proto`): text of any kind of value. Lists are joined by commas, maps
- * become JSON, bytes base64. An attribute without a value is no tag.
+ * Converts attributes of OTLP (`common/v1/common.proto`) to tags. Every kind of value becomes text: a list is joined by
+ * commas, a map becomes JSON, and bytes become base64. An attribute without a value is not a tag.
  */
 
-/** Nesting of an attribute's value. */
+/** Maximum nesting depth of an attribute's value. */
 export const ATTRIBUTE_DEPTH_MAX = 16
-/** Values in lists and maps of an attribute. What follows is cut: the text is longer than that of any tag by then. */
+/**
+ * Maximum number of values in the lists and maps of an attribute. Further values are dropped: at this point, the text
+ * is already longer than a tag may be.
+ */
 const ATTRIBUTE_VALUES_MAX = 4_096
 
-/** Far more than the text of a tag, which bounds the work on one attribute. */
+/**
+ * Maximum size of an attribute. It bounds the work on one attribute, and is far larger than the text of a tag may be.
+ */
 const ATTRIBUTE_BYTES_MAX = 1_048_576
 
-/** Reads a `KeyValue`. Undefined: it has no value. */
+/** Reads a `KeyValue` as a tag. Returns undefined if the attribute has no value. */
 export function readKeyValue(reader: ProtobufReader): TagPair | undefined {
   let key = ''
   let value: Value
@@ -37,7 +42,7 @@ interface ValueMap {
   readonly [key: string]: Value
 }
 
-/** How much more an attribute may hold. */
+/** The number of values that the lists and maps of an attribute may still add. */
 interface Room {
   values: number
 }
@@ -116,7 +121,7 @@ function readMap(reader: ProtobufReader, depth: number, room: Room): ValueMap {
   return Object.fromEntries(entries)
 }
 
-/** Undefined: nothing. */
+/** Returns the text of a value. Undefined: there is no value. */
 export function textOf(value: Value): string | undefined {
   switch (typeof value) {
     case 'undefined':
@@ -139,7 +144,7 @@ function isList(value: readonly Value[] | ValueMap): value is readonly Value[] {
   return Array.isArray(value)
 }
 
-/** What JSON cannot hold, as text. */
+/** Converts values that JSON cannot represent to text. */
 function writable(value: unknown): unknown {
   if (typeof value === 'bigint') return Number.isSafeInteger(Number(value)) ? Number(value) : String(value)
   return value instanceof Uint8Array ? base64(value) : value

@@ -19,23 +19,23 @@ import { GAUGE_HISTOGRAM, type NativeHistogram, RESET } from './native-histogram
 import { type PrometheusType, placeOf } from './series-place.ts'
 
 /**
- * Delivers samples and native histograms of Prometheus, whatever the protocol. Each is one item. Counters are running
- * totals; those without a start count nothing the first time. A sample that is not a number has nothing to store:
- * that goes for the marker of a series that has ended, too.
+ * Delivers samples and native histograms of Prometheus to the sink, for both protocol versions. Each of them is one
+ * item. Counters are running totals; the first total of a counter without a start counts nothing. A sample that is not
+ * a number is skipped, and so is the stale marker at the end of a series.
  */
 export interface WriteOptions {
   readonly nowMs: number
   readonly limits: PointLimits
-  /** Samples and histograms of one request, and points that they become. */
+  /** Maximum number of samples and histograms in a request, and maximum number of points that they become. */
   readonly pointsMax: number
   readonly histograms: HistogramChanges
-  /** What earlier metadata says of a metric family. */
+  /** Returns the metadata of a metric family from earlier requests. */
   readonly metadataOf: (
     family: string,
   ) => { readonly type: PrometheusType | undefined; readonly about: MetricAbout } | undefined
 }
 
-/** The labels of a series; `__name__` among them. */
+/** The labels of a series, including `__name__`. */
 export type Labels = [name: string, value: string][]
 
 interface NamedSeries {
@@ -46,9 +46,9 @@ interface NamedSeries {
 export class SampleDelivery<S extends SeriesRef> {
   readonly sink: PointSink<S>
   readonly options: WriteOptions
-  /** Samples and histograms so far; the index of the next one. */
+  /** Number of samples and histograms so far, which is the index of the next one. */
   items = 0
-  /** Indexes of the histograms among them. */
+  /** Indexes of the items that are histograms. */
   readonly histogramItems = new Set<number>()
   #points = 0
 
@@ -57,7 +57,7 @@ export class SampleDelivery<S extends SeriesRef> {
     this.options = options
   }
 
-  /** The series of samples. Without metadata of its own, what earlier metadata says decides. */
+  /** Returns the series of samples. If the request has no metadata of the series, earlier metadata decides its type. */
   resolve(
     labels: Labels,
     own?: { readonly type: PrometheusType | undefined; readonly about: MetricAbout },
@@ -71,13 +71,13 @@ export class SampleDelivery<S extends SeriesRef> {
     const about = own?.about ?? metadataOf(place.name)?.about
     const series = this.#resolve(place.name, place.type, tags, about)
     if (!('code' in series) || series.code !== 'type_conflict') return series
-    // A metric keeps the type that its first sample gave it, before its metadata was known.
+    // A metric keeps the type of its first sample, which may have arrived before the metadata.
     const other = place.type === 'counter' ? 'gauge' : place.type === 'gauge' ? 'counter' : undefined
     const kept = other && this.#resolve(place.name, other, tags, about)
     return kept === undefined || 'code' in kept ? series : kept
   }
 
-  /** `startMs`: 0 when it is unknown. */
+  /** Delivers a sample. `startMs` is 0 if the start is unknown. */
   sample(series: S | Rejection, timeMs: number, value: number, startMs: number): void {
     const index = this.#nextItem()
     if (Number.isNaN(value)) return
@@ -90,7 +90,10 @@ export class SampleDelivery<S extends SeriesRef> {
     else this.#add(series as S, index, timeMs, value, startMs)
   }
 
-  /** `series`: the labels of the histogram. `startMs` counts when it has no start of its own. */
+  /**
+   * Delivers a native histogram. `labels` are those of its series. `startMs` is used if the histogram has no start of
+   * its own.
+   */
   histogram(
     labels: Labels,
     histogram: NativeHistogram | Rejection,
@@ -135,7 +138,9 @@ export class SampleDelivery<S extends SeriesRef> {
     return undefined
   }
 
-  /** A counter for each limit, whose counts are not cumulative over limits, and the count and the sum. */
+  /**
+   * Delivers a counter for each upper limit, and the count and the sum. The counters are not cumulative over limits.
+   */
   #customBuckets(
     { name, tags }: NamedSeries,
     { bins, count, timeMs, startMs }: NativeHistogram,

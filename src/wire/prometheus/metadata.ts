@@ -3,8 +3,9 @@ import { firstChars } from '../../model/text.ts'
 import type { PrometheusType } from './series-place.ts'
 
 /**
- * Metadata of metric families. Remote write 1.0 sends it in requests of its own, about once a minute, so it is kept in
- * memory. Invariant: at most `METADATA_FAMILIES_MAX` families, the oldest are dropped; suffix rules hold then.
+ * Caches the metadata of metric families. Remote write 1.0 sends metadata in separate requests, about once a minute.
+ * Invariant: there are at most `METADATA_FAMILIES_MAX` families. The oldest families are evicted; the suffix of the
+ * name then decides their type.
  */
 export interface FamilyMetadata {
   readonly type: PrometheusType | undefined
@@ -12,12 +13,12 @@ export interface FamilyMetadata {
 }
 
 export const METADATA_FAMILIES_MAX = 50_000
-/** Of a help text; it becomes the description of a metric. */
+/** Maximum length of a help text. The help text becomes the description of a metric. */
 const HELP_CHARS_MAX = 256
 
 export class MetadataMemory {
   readonly #familiesMax: number
-  /** By project and family, the oldest first. */
+  /** Families by project and name, the oldest first. */
   readonly #families = new Map<string, FamilyMetadata>()
 
   constructor(familiesMax = METADATA_FAMILIES_MAX) {

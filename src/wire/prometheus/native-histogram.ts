@@ -8,11 +8,11 @@ import {
 import { FIXED64, type ProtobufReader, VARINT } from '../protobuf/protobuf-reader.ts'
 
 /**
- * Native histograms of Prometheus (`Histogram` of both remote-write protocols): bins in spans, with counts as
- * differences (integers) or as they are (floats). Bin i of Prometheus ends where bin i of OTLP begins.
+ * Reads native histograms of Prometheus (`Histogram` of both protocol versions). Their bins lie in spans. Integer
+ * counts are encoded as differences, float counts as they are. Bin i of Prometheus ends where bin i of OTLP begins.
  */
 export interface NativeHistogram {
-  /** Exponential bins; those of custom buckets are in `positive`, numbered from 0. */
+  /** Exponential bins. Custom buckets are in `positive`, numbered from 0. */
   readonly bins: ExponentialHistogram
   count: number
   /** Upper limits of custom buckets. Undefined: the bins are exponential. */
@@ -20,7 +20,7 @@ export interface NativeHistogram {
   resetHint: number
   timeMs: number
   startMs: number
-  /** It marks the end of its series. */
+  /** Whether the histogram is the stale marker, which marks the end of its series. */
   isStale: boolean
 }
 
@@ -33,7 +33,7 @@ export function isStaleMarker(view: DataView, at: number): boolean {
   return view.getUint32(at, true) === 2 && view.getUint32(at + 4, true) === 0x7ff00000
 }
 
-/** Spans of one side: offset and length in turn; and the counts in them. */
+/** The bins of the positive or of the negative side: offset and length of each span in turn, and the counts. */
 interface Side {
   readonly spans: number[]
   readonly deltas: number[]
@@ -145,7 +145,7 @@ function double(reader: ProtobufReader): number {
   return reader.double()
 }
 
-/** Returns whether there was room for it. */
+/** Reads a span. Returns false if there are too many spans. */
 function readSpan(reader: ProtobufReader, spans: number[]): boolean {
   let offset = 0
   let length = 0
@@ -159,7 +159,7 @@ function readSpan(reader: ProtobufReader, spans: number[]): boolean {
   return true
 }
 
-/** Lays the counts out over their spans. False: too many bins, or more spans than counts. */
+/** Assigns the counts to the bins of their spans. Returns false if there are too many bins, or too few counts. */
 function fill(bins: Bins, { spans, deltas, counts }: Side, shift: number): boolean {
   let next = 0
   let value = 0

@@ -14,7 +14,10 @@ import { limitText } from '../limit-text.ts'
  */
 export type PrometheusType = 'counter' | 'gauge' | 'histogram' | 'gaugehistogram' | 'summary'
 
-/** By the number in the metadata of both protocols; INFO and STATESET are gauges, undefined is unknown. */
+/**
+ * Types by their number in the metadata of both protocol versions. INFO and STATESET are gauges. Undefined: unknown
+ * type.
+ */
 export const PROMETHEUS_TYPES: readonly (PrometheusType | undefined)[] = [
   undefined,
   'counter',
@@ -31,7 +34,10 @@ export interface SeriesPlace {
   readonly type: 'counter' | 'gauge' | 'histogram' | 'summary'
 }
 
-/** `typeOf` knows metadata by the name of a metric family. Labels with special meaning are made uniform in place. */
+/**
+ * Returns the metric and type of a series. `typeOf` returns the type of a metric family from metadata. The labels `le`
+ * and `quantile` are normalized in place.
+ */
 export function placeOf(
   name: string,
   labels: [name: string, value: string][],
@@ -58,7 +64,7 @@ export function placeOf(
   return { name, type: 'gauge' }
 }
 
-/** `1`, `1.0` and `1e0` are one limit. */
+/** Normalizes the number in a label: `1`, `1.0` and `1e0` are the same limit. */
 function makeUniform(label: [name: string, value: string]): Rejection | undefined {
   const [name, value] = label
   const number =

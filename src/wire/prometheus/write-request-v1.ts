@@ -9,20 +9,23 @@ import { readNativeHistogram } from './native-histogram.ts'
 import { PROMETHEUS_TYPES } from './series-place.ts'
 
 /**
- * `prometheus.WriteRequest` of remote write 1.0. Its labels repeat from request to request, so a series is found by
- * their bytes.
+ * Decodes `prometheus.WriteRequest` of remote write 1.0. Labels repeat from request to request, so a series is found by
+ * the bytes of its labels.
  */
 
-/** What it costs to enter a message and to resolve a series, in units of a step. */
+/** Step budget that entering a message or resolving a series costs. */
 export const MESSAGE_UNITS = 64
 export const SERIES_UNITS = 512
 
-/** Labels of a series; far more than a point may have tags. */
+/** Maximum number of labels of a series. A point may have far fewer tags. */
 export const LABELS_MAX = 1_024
-/** Bounds the work on one series: more samples than a sender puts in one request. */
+/** Maximum size of a series, which bounds the work on it. A sender puts fewer samples in one request. */
 export const SERIES_BYTES_MAX = 4_194_304
 
-/** Metric families whose metadata a request may bring; a sender sends 500 at a time. The others are ignored. */
+/**
+ * Maximum number of metric families whose metadata is read from a request. A sender sends 500 at a time. Further
+ * families are ignored.
+ */
 const FAMILIES_MAX = 10_000
 
 export interface Written {
@@ -30,7 +33,7 @@ export interface Written {
   readonly histogramItems: ReadonlySet<number>
 }
 
-/** Delivers all samples of a body. Throws `invalid_body`, and `payload_too_large` for too many samples. */
+/** Delivers all samples of a body. Throws `invalid_body`, or `payload_too_large` if there are too many samples. */
 export function* decodeWriteRequestV1<S extends SeriesRef>(
   bytes: Uint8Array,
   sink: PointSink<S>,
@@ -53,7 +56,9 @@ export function* decodeWriteRequestV1<S extends SeriesRef>(
   return delivery
 }
 
-/** What a body says of metric families, without its samples, and whether it has native histograms. */
+/**
+ * Returns the metadata of the metric families in a body, and whether the body has native histograms. Skips the samples.
+ */
 export function* readMetadataV1(
   bytes: Uint8Array,
 ): Steps<{ readonly families: readonly (readonly [string, FamilyMetadata])[]; readonly hasHistograms: boolean }> {
@@ -92,7 +97,7 @@ function readFamily(reader: ProtobufReader): [string, FamilyMetadata] {
   return [name, { type: PROMETHEUS_TYPES[type], about: aboutOf(help, unit) }]
 }
 
-/** Enters the message of a series, whose size is bounded. */
+/** Enters the message of a series and returns its end. Throws if the series is too large. */
 export function enterSeries(reader: ProtobufReader): number {
   const end = reader.enter()
   if (end - reader.at > SERIES_BYTES_MAX) throw reader.fault(`a series has more than ${SERIES_BYTES_MAX} bytes`)
@@ -111,7 +116,7 @@ class SeriesReader<S extends SeriesRef> {
     this.#identity = { view, nameStart: 0, nameEnd: 0, typeStart: 0, typeEnd: 0, tagsStart: 0, tagsEnd: 0 }
   }
 
-  /** Reads the series that ends at `end`. Returns whether its labels were known. */
+  /** Reads the series that ends at `end`. Returns whether its labels were in the item cache. */
   read(end: number): boolean {
     const reader = this.#reader
     const start = reader.at
@@ -119,7 +124,7 @@ class SeriesReader<S extends SeriesRef> {
     const { sink } = this.#delivery
     let series: S | Rejection | undefined
     let isKnown = false
-    // A series of nothing but a native histogram has no series of samples.
+    // Called for the first sample: a series with only native histograms has no series of samples.
     const resolve = (): S | Rejection => {
       if (series !== undefined) return series
       const entry = isContiguous ? sink.itemCache.find(this.#identity) : undefined
@@ -150,7 +155,7 @@ class SeriesReader<S extends SeriesRef> {
     return isKnown
   }
 
-  /** Finds the bytes of the labels; false when something lies between them. */
+  /** Finds the bytes of the labels. Returns false if other fields lie between the labels. */
   #findLabels(end: number): boolean {
     const reader = this.#reader
     const identity = this.#identity
@@ -171,7 +176,7 @@ class SeriesReader<S extends SeriesRef> {
   }
 }
 
-/** A sample of both protocols. `startMs` counts when it has no start of its own. */
+/** Reads and delivers a sample of either protocol version. `startMs` is used if the sample has no start of its own. */
 export function readSample<S extends SeriesRef>(
   reader: ProtobufReader,
   delivery: SampleDelivery<S>,

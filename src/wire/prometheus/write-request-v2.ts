@@ -10,11 +10,11 @@ import { PROMETHEUS_TYPES, type PrometheusType } from './series-place.ts'
 import { enterSeries, LABELS_MAX, MESSAGE_UNITS, readSample, SERIES_UNITS, type Written } from './write-request-v1.ts'
 
 /**
- * `io.prometheus.write.v2.Request` of remote write 2.0. Texts lie in a table of symbols, and a series refers to them. It
- * brings its metadata and perhaps the time it was created.
+ * Decodes `io.prometheus.write.v2.Request` of remote write 2.0. All texts are in a table of symbols, and series refer
+ * to them by index. A series has its own metadata and may have its creation time.
  */
 
-/** Symbols of a request. */
+/** Maximum number of symbols in a request. */
 export const SYMBOLS_MAX = 1_000_000
 
 export function* decodeWriteRequestV2<S extends SeriesRef>(
@@ -38,7 +38,7 @@ export function* decodeWriteRequestV2<S extends SeriesRef>(
   return delivery
 }
 
-/** Whether a body has native histograms. */
+/** Returns whether a body has native histograms. */
 export function* hasHistogramsV2(bytes: Uint8Array): Steps<boolean> {
   const reader = new ProtobufReader(bytes)
   const budget = new StepBudget()
@@ -76,7 +76,7 @@ function* readSymbols(bytes: Uint8Array): Steps<readonly string[]> {
   return symbols
 }
 
-/** What a series says of itself, beside its samples. */
+/** The fields of a series other than its samples and histograms. */
 interface SeriesHead {
   readonly labels: Labels | Rejection
   readonly type: PrometheusType | undefined
@@ -95,7 +95,7 @@ function readSeries<S extends SeriesRef>(
   const { labels, createdMs } = head
   let series: S | Rejection | undefined
   const resolve = (): S | Rejection =>
-    // The labels are changed when they are resolved; those of histograms are not.
+    // Resolving normalizes the labels in place, so histograms use labels of their own.
     (series ??= 'code' in labels ? labels : delivery.resolve(labels, head))
   reader.at = start
   while (reader.next(end)) {

@@ -1,12 +1,12 @@
 import { GatewayError } from '../../model/errors.ts'
 
 /**
- * Reads protobuf messages (https://protobuf.dev/programming-guides/encoding/) where they lie, without an object per
- * message. A caller loops over the fields of a message: `for (const end = reader.enter(); reader.next(end); )`, and
- * reads or skips each of them. It reads known fields by their wire type: another one is an error, not an unknown field.
+ * Reads protobuf messages (https://protobuf.dev/programming-guides/encoding/) in place, without an object per message.
+ * A caller loops over the fields of a message: `for (const end = reader.enter(); reader.next(end); )`, and reads or
+ * skips each field. A known field with an unexpected wire type is an error; it is not treated as an unknown field.
  *
- * Invariant: nothing is read beyond the body or, as far as the caller sees, beyond the end of the message it loops
- * over. Every fault throws `invalid_body` with its position.
+ * Invariant: no read goes beyond the end of the body, and a loop over the fields of a message never continues beyond
+ * the end of the message. Every fault throws `invalid_body` with its position.
  */
 
 export const VARINT = 0
@@ -22,7 +22,7 @@ const WIRE_TYPE_NAMES: Readonly<Record<number, string>> = {
   [FIXED32]: 'a 32-bit value',
 }
 
-/** A byte order mark is a character like others: without it one text would equal another. */
+/** A byte order mark is kept as a character. Otherwise two different texts would become equal. */
 const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 const TWO_POW_32 = 2 ** 32
@@ -31,10 +31,10 @@ export class ProtobufReader {
   readonly bytes: Uint8Array
   readonly view: DataView
   at = 0
-  /** Of the field that `next` found. */
+  /** Number of the field that `next` found. */
   field = 0
   wireType = 0
-  /** Halves of the 64-bit value of the varint that was read last. */
+  /** Low and high half of the 64-bit varint that was read last. */
   #low = 0
   #high = 0
 
@@ -43,7 +43,7 @@ export class ProtobufReader {
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   }
 
-  /** Goes to the value of the next field. False at the end of the message. */
+  /** Moves to the value of the next field. Returns false at the end of the message. */
   next(end: number): boolean {
     if (this.at >= end) {
       if (this.at > end) throw this.fault('a field reaches beyond its message')
@@ -56,12 +56,14 @@ export class ProtobufReader {
     return true
   }
 
-  /** Whether `next` found this field; for loops inside loops, where the compiler takes `field` for unchanged. */
+  /**
+   * Whether `next` found this field. Needed in nested loops, where the compiler assumes that `field` has not changed.
+   */
   is(field: number): boolean {
     return this.field === field
   }
 
-  /** Enters a message, a text or packed values, and returns its end. */
+  /** Enters a message, a text or packed values, and returns the end. */
   enter(): number {
     this.require(BYTES)
     const length = this.uint32()
@@ -88,14 +90,14 @@ export class ProtobufReader {
     }
   }
 
-  /** Throws unless the field has this wire type. */
+  /** Throws if the field has another wire type. */
   require(wireType: WireType): void {
     if (this.wireType === wireType) return
     const found = WIRE_TYPE_NAMES[this.wireType] ?? `of wire type ${this.wireType}`
     throw this.fault(`field ${this.field} is ${found}, not ${WIRE_TYPE_NAMES[wireType]}`)
   }
 
-  /** A varint of which the lower 32 bits count, as for tags, lengths and enums. */
+  /** Reads a varint and returns its lower 32 bits. For tags, lengths and enums. */
   uint32(): number {
     const byte = this.bytes[this.at]
     if (byte !== undefined && byte < 0x80) {
@@ -105,7 +107,7 @@ export class ProtobufReader {
     return this.#varint() >>> 0
   }
 
-  /** Beyond 2^53 the nearest double. */
+  /** Reads an unsigned 64-bit varint. Beyond 2^53, returns the nearest double. */
   uint64(): number {
     const low = this.#varint() >>> 0
     return (this.#high >>> 0) * TWO_POW_32 + low
@@ -116,11 +118,11 @@ export class ProtobufReader {
     return this.#high * TWO_POW_32 + low
   }
 
-  /** All digits of an int64. */
+  /** Reads an int64 without loss of digits. */
   bigint64(): number | bigint {
     const value = this.int64()
     if (Number.isSafeInteger(value)) return value
-    // The upper half has its sign, the lower half has none.
+    // The upper half is signed, the lower half is unsigned.
     const low = this.#low >>> 0
     return (BigInt(this.#high) << 32n) | BigInt(low)
   }
@@ -151,7 +153,10 @@ export class ProtobufReader {
     return this.view.getFloat64(this.#advance(8), true)
   }
 
-  /** UNIX nanoseconds as milliseconds, rounded down; exact, although a double does not hold the nanoseconds. */
+  /**
+   * Reads UNIX nanoseconds and returns milliseconds, rounded down. The result is exact, although a double cannot
+   * represent the nanoseconds.
+   */
   nanosAsMs(): number {
     const at = this.#advance(8)
     const high = this.view.getUint32(at + 4, true)
@@ -159,7 +164,7 @@ export class ProtobufReader {
     return high * 4_294 + Math.floor((high * 967_296 + this.view.getUint32(at, true)) / 1e6)
   }
 
-  /** The text that begins here and ends at `end`. */
+  /** Reads the text from the current position to `end`. */
   text(end: number): string {
     const start = this.at
     this.at = end
@@ -171,8 +176,8 @@ export class ProtobufReader {
   }
 
   /**
-   * Appends the values of a repeated field of 64-bit values, packed or not. Returns false, and skips them, when there
-   * would be more than `max`.
+   * Appends the values of a repeated field of 64-bit values, packed or not. If there would be more than `max` values,
+   * skips them and returns false.
    */
   repeated64(values: number[], max: number, read: (reader: ProtobufReader) => number): boolean {
     if (this.wireType !== BYTES) {
@@ -188,7 +193,7 @@ export class ProtobufReader {
     return true
   }
 
-  /** The same for varints. */
+  /** Same as `repeated64`, for a repeated field of varints. */
   repeatedVarints(values: number[], max: number, read: (reader: ProtobufReader) => number): boolean {
     if (this.wireType !== BYTES) {
       this.require(VARINT)
@@ -215,7 +220,7 @@ export class ProtobufReader {
     return false
   }
 
-  /** Returns the lower 32 bits. */
+  /** Reads a varint and returns its lower 32 bits. */
   #varint(): number {
     const { bytes } = this
     let low = 0
@@ -239,7 +244,7 @@ export class ProtobufReader {
     throw this.fault('a varint has more than 10 bytes')
   }
 
-  /** Returns where the skipped bytes begin. */
+  /** Skips bytes and returns their start. */
   #advance(bytes: number): number {
     if (bytes > this.bytes.length - this.at) throw this.fault('it ends too early')
     const start = this.at

@@ -1,8 +1,8 @@
-/** Writes the few protobuf messages that responses hold: varints and texts, nested by writing one message as bytes. */
+/** Writes the small protobuf messages of responses: varints and texts. A nested message is written as bytes. */
 export class ProtobufWriter {
   readonly #bytes: number[] = []
 
-  /** A whole number from 0 to 2^53; 0 is the default and is not written. */
+  /** Writes an integer from 0 to 2^53. 0 is the default value and is omitted. */
   uint(field: number, value: number): this {
     if (value === 0) return this
     this.#varint(field << 3)
