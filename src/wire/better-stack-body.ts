@@ -19,12 +19,12 @@ export interface BetterStackBodyOptions {
 export interface BetterStackBody {
   readonly items: number
   /** Some of the times that could not be parsed. */
-  readonly oddTimes: readonly unknown[]
+  readonly unreadableTimeSamples: readonly unknown[]
   /** Indexes of the items whose time could not be parsed. They get the time of reception instead. */
-  readonly oddTimeItems: readonly number[]
+  readonly unreadableTimeItems: readonly number[]
 }
 
-const ODD_TIMES_KEPT_MAX = 10
+const TIME_SAMPLES_MAX = 10
 
 /**
  * Delivers a whole body: one item or an array of items; in NDJSON, one of them on each line. Throws `invalid_body` if a
@@ -126,8 +126,8 @@ function* scanBetterStackBody<S extends SeriesRef>(
 /** Decodes items one by one and checks the maximum number of items and points of a request. */
 class Items<S extends SeriesRef> {
   count = 0
-  readonly #oddTimes: unknown[] = []
-  readonly #oddTimeItems: number[] = []
+  readonly #unreadableTimeSamples: unknown[] = []
+  readonly #unreadableTimeItems: number[] = []
   #decoding = 0
   #points = 0
   readonly #sink: PointSink<S>
@@ -137,15 +137,19 @@ class Items<S extends SeriesRef> {
   constructor(sink: PointSink<S>, { nowMs, limits, pointsMax }: BetterStackBodyOptions) {
     this.#sink = sink
     this.#pointsMax = pointsMax
-    const oddTime = (value: unknown): void => {
-      this.#oddTimeItems.push(this.#decoding)
-      if (this.#oddTimes.length < ODD_TIMES_KEPT_MAX) this.#oddTimes.push(value)
+    const onUnreadableTime = (value: unknown): void => {
+      this.#unreadableTimeItems.push(this.#decoding)
+      if (this.#unreadableTimeSamples.length < TIME_SAMPLES_MAX) this.#unreadableTimeSamples.push(value)
     }
-    this.#item = { nowMs, limits, oddTime }
+    this.#item = { nowMs, limits, onUnreadableTime }
   }
 
   body(): BetterStackBody {
-    return { items: this.count, oddTimes: this.#oddTimes, oddTimeItems: this.#oddTimeItems }
+    return {
+      items: this.count,
+      unreadableTimeSamples: this.#unreadableTimeSamples,
+      unreadableTimeItems: this.#unreadableTimeItems,
+    }
   }
 
   *decode(item: unknown, index: number): Steps<S | undefined> {

@@ -81,7 +81,7 @@ export interface BetterStackOptions {
   readonly nowMs: number
   readonly limits: PointLimits
   /** Called with a time that cannot be parsed. The item gets the time of reception. */
-  readonly oddTime: (value: unknown) => void
+  readonly onUnreadableTime: (value: unknown) => void
 }
 
 /** The fields that all points of an item share. */
@@ -168,7 +168,10 @@ function typeKeyOf(item: BetterStackItem): TypeKey | Rejection {
   return found ?? reject('invalid_type', `a metric must have one of ${TYPE_KEYS.join(', ')}`)
 }
 
-function readHead(item: BetterStackItem, { nowMs, limits, oddTime }: BetterStackOptions): ItemHead | Rejection {
+function readHead(
+  item: BetterStackItem,
+  { nowMs, limits, onUnreadableTime }: BetterStackOptions,
+): ItemHead | Rejection {
   const { name, namespace, kind } = item
   const badName = checkName(name, limits)
   if (badName !== undefined) return badName
@@ -178,7 +181,7 @@ function readHead(item: BetterStackItem, { nowMs, limits, oddTime }: BetterStack
   if (given !== undefined && given !== null) {
     timeMs = parsePointTime(given)
     if (timeMs === undefined) {
-      oddTime(given)
+      onUnreadableTime(given)
       timeMs = nowMs
     }
   }
@@ -245,26 +248,25 @@ function* histogramValues(value: Value, head: ItemHead): Steps<readonly Measured
   if (!Array.isArray(buckets)) return reject('invalid_value', `buckets must be an array, not ${describe(buckets)}`)
   const byLimit = new Map<string, number>()
   let counted = 0
-  let isWhole = true
+  let hasAllCounts = true
   for (const bucket of buckets) {
     if (budget.spend(PART_UNITS)) yield
-    const { upper_limit, count: given } = isObject<Bucket>(bucket ?? NOTHING) ? (bucket ?? NOTHING) : INVALID
+    const { upper_limit, count: given } = isObject<Bucket>(bucket ?? EMPTY_PART) ? (bucket ?? EMPTY_PART) : INVALID
     const limit = limitOf(upper_limit)
     const count = partOf(given)
     if (limit === undefined || count === undefined || (count !== 'absent' && count < 0))
       return reject('invalid_value', 'a bucket must have a number upper_limit and a count of 0 or more')
     if (count === 'absent' || Number.isNaN(limit)) {
-      isWhole = false
+      hasAllCounts = false
       continue
     }
     const text = limitText(limit)
     byLimit.set(text, (byLimit.get(text) ?? 0) + count)
     counted += count
   }
-  if (isWhole && totals.count !== undefined) {
+  if (hasAllCounts && totals.count !== undefined) {
     const above = Math.max(0, totals.count - counted)
-    // A running total counts from its first point on, so the total of `+Inf` starts together with the others, even at
-    // 0.
+    // A running total counts from its first point on. So the total of `+Inf` starts with the others, even at 0.
     if (above > 0 || how === 'total') byLimit.set('+Inf', (byLimit.get('+Inf') ?? 0) + above)
   }
   const measured: Measured[] = []
@@ -273,7 +275,7 @@ function* histogramValues(value: Value, head: ItemHead): Steps<readonly Measured
     measured.push({ name, type: 'histogram', tags: [...tags, ['upper_limit', limit]], how, value: count })
   }
   for (const total of totals.measured) measured.push(total)
-  return whole('histogram', measured)
+  return requireParts('histogram', measured)
 }
 
 /** Returns a gauge for each quantile, and counters for the sum and the count. */
@@ -288,7 +290,9 @@ function* summaryValues(value: Value, head: ItemHead): Steps<readonly Measured[]
   const measured: Measured[] = []
   for (const given of quantiles) {
     if (budget.spend(PART_UNITS)) yield
-    const { quantile: rank, value: observed } = isObject<Quantile>(given ?? NOTHING) ? (given ?? NOTHING) : INVALID
+    const { quantile: rank, value: observed } = isObject<Quantile>(given ?? EMPTY_PART)
+      ? (given ?? EMPTY_PART)
+      : INVALID
     const quantile = partOf(rank)
     const number = partOf(observed)
     if (quantile === undefined || number === undefined || (quantile !== 'absent' && !(quantile >= 0 && quantile <= 1)))
@@ -298,11 +302,11 @@ function* summaryValues(value: Value, head: ItemHead): Steps<readonly Measured[]
     measured.push({ name, type: 'summary', tags: [...tags, ['quantile', text]], how: 'add', value: number })
   }
   for (const total of totals.measured) measured.push(total)
-  return whole('summary', measured)
+  return requireParts('summary', measured)
 }
 
 /** Rejects a value that has no finite number. */
-function whole(type: string, measured: readonly Measured[]): readonly Measured[] | Rejection {
+function requireParts(type: string, measured: readonly Measured[]): readonly Measured[] | Rejection {
   return measured.length > 0 ? measured : reject('invalid_value', `no part of the ${type} is a finite number`)
 }
 
@@ -401,7 +405,9 @@ function* deliverSamples<S extends SeriesRef>(
   const budget = new StepBudget()
   for (const sample of samples) {
     if (budget.spend(PART_UNITS)) yield
-    const { value: given, rate: givenRate = 1 } = isObject<Sample>(sample ?? NOTHING) ? (sample ?? NOTHING) : INVALID
+    const { value: given, rate: givenRate = 1 } = isObject<Sample>(sample ?? EMPTY_PART)
+      ? (sample ?? EMPTY_PART)
+      : INVALID
     const observed = partOf(given)
     if (observed === undefined || !isWeight(givenRate))
       return reject('invalid_value', 'a sample must have a finite value and a whole rate from 0 to 2^53')
@@ -423,7 +429,7 @@ function* deliverSamples<S extends SeriesRef>(
 }
 
 /** Used for a part that is null or not an object. */
-const NOTHING: Bucket & Quantile & Sample = Object.freeze({})
+const EMPTY_PART: Bucket & Quantile & Sample = Object.freeze({})
 const INVALID: Bucket & Quantile & Sample = Object.freeze({ upper_limit: '', quantile: '', value: '' })
 
 const INFINITY = /^([+-]?)inf(?:inity)?$/i

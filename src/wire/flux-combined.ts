@@ -34,7 +34,7 @@ export function* decodeCombinedBatch(
       try {
         return yield* decodeFluxBatch(metrics, sink, nowMs, limits.points, itemsMax)
       } catch (error) {
-        throw yield* inTheWhole(error, bytes)
+        throw yield* parseWholeBody(error, bytes)
       }
     },
   }
@@ -61,12 +61,12 @@ function* parseArray(part: Uint8Array, bytes: Uint8Array): Steps<unknown> {
   try {
     return yield* parseJsonBodyInSteps(part)
   } catch (error) {
-    throw yield* inTheWhole(error, bytes)
+    throw yield* parseWholeBody(error, bytes)
   }
 }
 
 /** Parses the whole body if a part is not JSON, so that the error has the position in the body. */
-function* inTheWhole(error: unknown, bytes: Uint8Array): Steps<unknown> {
+function* parseWholeBody(error: unknown, bytes: Uint8Array): Steps<unknown> {
   if (error instanceof GatewayError && error.code === 'invalid_body') yield* parseJsonBodyInSteps(bytes)
   return error
 }

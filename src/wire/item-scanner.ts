@@ -81,7 +81,7 @@ export class ItemScanner extends JsonCursor {
     if (!this.take(COMMA)) return false
     this.skipSpace()
     if (this.bytes[this.at] === OPEN_BRACE) return true
-    // An item must follow a comma. Moving to the end makes `closeBody` fail, because the body is not a list of items.
+    // An item must follow a comma. At the end of the bytes `closeItems` returns false, so the body counts as malformed.
     this.at = this.bytes.length
     return false
   }

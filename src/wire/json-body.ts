@@ -16,7 +16,7 @@ const UTF8 = new TextDecoder('utf-8', { fatal: true })
  * steps, by a parser that also limits its nesting.
  */
 const PARSED_AT_ONCE_CHARS_MAX = 512 * 1024
-/** The same for one line of many. */
+/** Same as `PARSED_AT_ONCE_CHARS_MAX`, for one of many lines. */
 const LINE_PARSED_AT_ONCE_CHARS_MAX = 16 * 1024
 
 const BLANK = /^[ \t\r]*$/

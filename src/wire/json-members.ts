@@ -20,7 +20,7 @@ export function findArrays<N extends string>(bytes: Uint8Array, names: readonly 
   if (bytes[at] !== OPEN_BRACE) return undefined
   do {
     at = skipSpace(bytes, at + 1)
-    const name = names.find((candidate) => standsAt(bytes, at, candidate))
+    const name = names.find((candidate) => isNameAt(bytes, at, candidate))
     if (name === undefined || found.has(name)) return undefined
     at = skipSpace(bytes, at + name.length + 2)
     if (bytes[at] !== COLON) return undefined
@@ -35,7 +35,7 @@ export function findArrays<N extends string>(bytes: Uint8Array, names: readonly 
 }
 
 /** Whether the bytes at a position are this name as a JSON string. Names are ASCII. */
-function standsAt(bytes: Uint8Array, at: number, name: string): boolean {
+function isNameAt(bytes: Uint8Array, at: number, name: string): boolean {
   if (bytes[at] !== QUOTE || bytes[at + name.length + 1] !== QUOTE) return false
   for (let i = 0; i < name.length; i++) if (bytes[at + 1 + i] !== name.charCodeAt(i)) return false
   return true

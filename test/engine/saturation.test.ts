@@ -29,7 +29,7 @@ type Observed = readonly (readonly [value: number, rate: number | bigint])[]
 const send = (project: string, samples: Observed) =>
   writer.track(project, (sink) => {
     const item = { name: 'd', distribution: { samples: samples.map(([value, rate]) => ({ value, rate })) } }
-    const options = { nowMs: T0_MS, limits: DEFAULT_POINT_LIMITS, oddTime: () => {} }
+    const options = { nowMs: T0_MS, limits: DEFAULT_POINT_LIMITS, onUnreadableTime: () => {} }
     runAtOnce(decodeBetterStackItem(item, 0, sink, options))
   })
 

@@ -13,7 +13,7 @@ function decode(item: unknown, refuse?: Parameters<typeof createRecordingSink>[1
     decodeBetterStackItem(item, 7, sink, {
       nowMs: NOW_MS,
       limits: DEFAULT_POINT_LIMITS,
-      oddTime: (value) => void odd.push(value),
+      onUnreadableTime: (value) => void odd.push(value),
     }),
   )
   expect(typeof delivered === 'number' ? delivered : 1).toBe(points.length)

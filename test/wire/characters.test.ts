@@ -20,7 +20,7 @@ const flux: Judge = (item) => {
 }
 const betterStack: Judge = (item) => {
   const { sink, errors } = createRecordingSink('shop')
-  const options = { nowMs: NOW_MS, limits: DEFAULT_POINT_LIMITS, oddTime: () => {} }
+  const options = { nowMs: NOW_MS, limits: DEFAULT_POINT_LIMITS, onUnreadableTime: () => {} }
   runAtOnce(decodeBetterStackItem({ name: 'n', gauge: { value: 1 }, ...item }, 0, sink, options))
   return errors[0]?.code
 }

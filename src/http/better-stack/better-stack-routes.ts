@@ -80,7 +80,7 @@ async function store(
   { gateway, log, now, limits }: BetterStackOptions,
 ): Promise<SavedResponse> {
   const body = bodyBytesOf(request)
-  let decoded: BetterStackBody = { items: 0, oddTimes: [], oddTimeItems: [] }
+  let decoded: BetterStackBody = { items: 0, unreadableTimeSamples: [], unreadableTimeItems: [] }
   function* decode(sink: PointSink): Steps<void> {
     decoded = yield* decodeBetterStackBody(body, sink, {
       format: formatOf(request),
@@ -96,9 +96,12 @@ async function store(
     if (error instanceof GatewayError && error.code === 'invalid_body') return { status: 406, body: UNDECODABLE }
     throw error
   }
-  const { items, oddTimes, oddTimeItems } = decoded
-  if (oddTimes.length > 0) {
-    log.debug({ id: request.id, times: oddTimes.map(describe) }, 'unreadable times replaced by the time of reception')
+  const { items, unreadableTimeSamples, unreadableTimeItems } = decoded
+  if (unreadableTimeSamples.length > 0) {
+    log.debug(
+      { id: request.id, times: unreadableTimeSamples.map(describe) },
+      'unreadable times replaced by the time of reception',
+    )
   }
   let next = 0
   const isStored = (index: number): boolean => {
@@ -106,7 +109,7 @@ async function store(
     while (next < rejected.length && rejected[next]!.index < index) next++
     return rejected[next]?.index !== index
   }
-  const unreadableTimes = oddTimeItems.filter(isStored).length
+  const unreadableTimes = unreadableTimeItems.filter(isStored).length
   return { status: 202, body: `${items - rejected.length} ${rejected.length} ${unreadableTimes}` }
 }
 

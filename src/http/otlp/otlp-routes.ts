@@ -8,8 +8,8 @@ import { runPaced, type Steps } from '../../model/steps.ts'
 import { CumulativeHistograms, type HistogramChanges } from '../../wire/histogram/cumulative-histograms.ts'
 import { readJsonBody } from '../../wire/json-body.ts'
 import type { OtlpOptions } from '../../wire/otlp/deliver-points.ts'
-import { decodeOtlpJson, needsJsonMarker } from '../../wire/otlp/otlp-json.ts'
-import { decodeOtlpProtobuf, needsMarker } from '../../wire/otlp/otlp-protobuf.ts'
+import { decodeOtlpJson, jsonNeedsIdempotencyKey } from '../../wire/otlp/otlp-json.ts'
+import { decodeOtlpProtobuf, needsIdempotencyKey } from '../../wire/otlp/otlp-protobuf.ts'
 import { projectOf, requireScope } from '../access/auth.ts'
 import { bodyBytesOf } from '../body/request-body.ts'
 import { IDEMPOTENCY_KEY, INGEST_ERRORS, type Operation } from '../openapi/operation.ts'
@@ -96,11 +96,11 @@ interface ReadBody {
 
 async function read(request: FastifyRequest, body: Uint8Array, options: OtlpOptions): Promise<ReadBody> {
   if (encodingOf(request) === 'protobuf') {
-    const needsKey = await runPaced(needsMarker(body), new Pacer())
+    const needsKey = await runPaced(needsIdempotencyKey(body), new Pacer())
     return { decode: (sink) => decodeOtlpProtobuf(body, sink, options), needsKey }
   }
   const json = await readJsonBody(body)
-  const needsKey = await runPaced(needsJsonMarker(json), new Pacer())
+  const needsKey = await runPaced(jsonNeedsIdempotencyKey(json), new Pacer())
   return { decode: (sink) => decodeOtlpJson(json, sink, options), needsKey }
 }
 

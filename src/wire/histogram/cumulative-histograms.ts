@@ -55,7 +55,7 @@ export class CumulativeHistograms {
   }
 
   /** Whether the first histogram of a series counts completely. */
-  isWhole({ startMs }: CumulativeHistogram): boolean {
+  countsCompletely({ startMs }: CumulativeHistogram): boolean {
     return startMs > this.#completeSinceMs
   }
 }
@@ -65,13 +65,13 @@ export class CumulativeHistograms {
  * observations.
  */
 export class HistogramChanges {
-  readonly #memory: CumulativeHistograms
+  readonly #histograms: CumulativeHistograms
   readonly #project: string
   readonly #before = new Map<string, CumulativeHistogram | undefined>()
   readonly #after = new Map<string, CumulativeHistogram>()
 
-  constructor(memory: CumulativeHistograms, project: string) {
-    this.#memory = memory
+  constructor(histograms: CumulativeHistograms, project: string) {
+    this.#histograms = histograms
     this.#project = project
   }
 
@@ -82,14 +82,14 @@ export class HistogramChanges {
    */
   advance(name: string, now: CumulativeHistogram, nowMs: number, isReset = false): ExponentialHistogram | undefined {
     const series = JSON.stringify([this.#project, name])
-    const before = this.#memory.get(series)
+    const before = this.#histograms.get(series)
     // A histogram that is older than the state, or repeated: its observations are already included in the state.
     if (before !== undefined && now.timeMs <= before.timeMs) return undefined
     if (!this.#before.has(series)) this.#before.set(series, before)
     this.#after.set(series, now)
-    this.#memory.set(series, now, nowMs)
+    this.#histograms.set(series, now, nowMs)
     if (isReset) return now
-    if (before === undefined) return this.#memory.isWhole(now) ? now : undefined
+    if (before === undefined) return this.#histograms.countsCompletely(now) ? now : undefined
     if (before.startMs > 0 && now.startMs > before.startMs) return now
     return differenceOf(now, before) ?? now
   }
@@ -100,7 +100,7 @@ export class HistogramChanges {
    */
   undo(nowMs: number): void {
     for (const [series, before] of this.#before) {
-      if (this.#memory.get(series) === this.#after.get(series)) this.#memory.set(series, before, nowMs)
+      if (this.#histograms.get(series) === this.#after.get(series)) this.#histograms.set(series, before, nowMs)
     }
   }
 }

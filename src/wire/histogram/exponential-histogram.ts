@@ -29,10 +29,7 @@ export interface Bins {
 /** Maximum number of bins on one side of a histogram. SDKs send 160 by default; Prometheus warns at a few hundred. */
 export const EXPONENTIAL_BINS_MAX = 4_096
 
-/**
- * Minimum and maximum scale. Above the maximum, a bin is narrower than the distance between two doubles. Below the
- * minimum, one bin contains all doubles.
- */
+/** Accepted scales. SDKs use at most 20. At -10, one bin contains all doubles above 1. */
 const SCALE_MIN = -10
 const SCALE_MAX = 20
 
@@ -102,7 +99,7 @@ interface Bin {
 
 function binAt(scale: number, index: number, weight: number): Bin {
   const width = 2 ** -scale
-  // Clamped, because no double lies beyond these limits.
+  // The limits of a bin may lie beyond the greatest or the least positive double.
   const clamp = (exponent: number) => Math.min(Number.MAX_VALUE, Math.max(Number.MIN_VALUE, 2 ** exponent))
   return { low: clamp(index * width), high: clamp((index + 1) * width), value: clamp((index + 0.5) * width), weight }
 }

@@ -55,8 +55,8 @@ export function* decodeOtlpJson<S extends SeriesRef>(
   }
 }
 
-/** Same as `needsMarker` of `otlp-protobuf.ts`, for a JSON body. */
-export function* needsJsonMarker(body: unknown): Steps<boolean> {
+/** Same as `needsIdempotencyKey` of `otlp-protobuf.ts`, for a JSON body. */
+export function* jsonNeedsIdempotencyKey(body: unknown): Steps<boolean> {
   const budget = new StepBudget()
   for (const found of eachMetric(body, new Set())) {
     if (budget.spend(POINT_UNITS)) yield

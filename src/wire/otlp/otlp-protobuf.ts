@@ -55,22 +55,30 @@ export function* decodeOtlpProtobuf<S extends SeriesRef>(
  * Whether a body has points that must not be stored twice: deltas, and exponential histograms, whose previous state is
  * only in memory. Throws `invalid_body` like the decoder, for the parts of the body that it reads.
  */
-export function* needsMarker(bytes: Uint8Array): Steps<boolean> {
-  return yield* holdsMarked(new ProtobufReader(bytes), bytes.length, RESOURCE_METRICS, new StepBudget())
+export function* needsIdempotencyKey(bytes: Uint8Array): Steps<boolean> {
+  return yield* hasUnrepeatablePoints(new ProtobufReader(bytes), bytes.length, RESOURCE_METRICS, new StepBudget())
 }
 
-/** Levels of the request. The array of each level has the field number of its child level. */
+/**
+ * Levels of a request: resource metrics, scope metrics, metric. `CHILD_FIELDS` has, for each level, the field number of
+ * the next.
+ */
 const RESOURCE_METRICS = 0
 const METRIC = 3
 const CHILD_FIELDS = [1, 2, 2] as const
 
-function* holdsMarked(reader: ProtobufReader, end: number, level: number, budget: StepBudget): Steps<boolean> {
+function* hasUnrepeatablePoints(
+  reader: ProtobufReader,
+  end: number,
+  level: number,
+  budget: StepBudget,
+): Steps<boolean> {
   while (reader.next(end)) {
     if (budget.spend(MESSAGE_UNITS)) yield
     const isChild = level < METRIC ? reader.field === CHILD_FIELDS[level] : KINDS[reader.field] !== undefined
     if (!isChild) reader.skip()
     else if (level < METRIC) {
-      if (yield* holdsMarked(reader, reader.enter(), level + 1, budget)) return true
+      if (yield* hasUnrepeatablePoints(reader, reader.enter(), level + 1, budget)) return true
     } else if (KINDS[reader.field] === 'exponentialHistogram') return true
     else {
       const { temporality } = yield* readSum(reader, reader.enter(), budget)

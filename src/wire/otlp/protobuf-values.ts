@@ -24,13 +24,13 @@ const ATTRIBUTE_BYTES_MAX = 1_048_576
 export function readKeyValue(reader: ProtobufReader): TagPair | undefined {
   let key = ''
   let value: Value
-  const room: Room = { values: ATTRIBUTE_VALUES_MAX }
+  const budget: ValueBudget = { values: ATTRIBUTE_VALUES_MAX }
   const end = reader.enter()
   if (end - reader.at > ATTRIBUTE_BYTES_MAX)
     throw reader.fault(`an attribute has more than ${ATTRIBUTE_BYTES_MAX} bytes`)
   while (reader.next(end)) {
     if (reader.field === 1) key = reader.text(reader.enter())
-    else if (reader.field === 2) value = readAnyValue(reader, 0, room)
+    else if (reader.field === 2) value = readAnyValue(reader, 0, budget)
     else reader.skip()
   }
   const text = textOf(value)
@@ -43,11 +43,11 @@ interface ValueMap {
 }
 
 /** The number of values that the lists and maps of an attribute may still add. */
-interface Room {
+interface ValueBudget {
   values: number
 }
 
-function readAnyValue(reader: ProtobufReader, depth: number, room: Room): Value {
+function readAnyValue(reader: ProtobufReader, depth: number, budget: ValueBudget): Value {
   if (depth > ATTRIBUTE_DEPTH_MAX)
     throw reader.fault(`an attribute is nested deeper than ${ATTRIBUTE_DEPTH_MAX} levels`)
   let value: Value
@@ -69,10 +69,10 @@ function readAnyValue(reader: ProtobufReader, depth: number, room: Room): Value 
         value = reader.double()
         break
       case 5:
-        value = readList(reader, depth, room)
+        value = readList(reader, depth, budget)
         break
       case 6:
-        value = readMap(reader, depth, room)
+        value = readMap(reader, depth, budget)
         break
       case 7: {
         reader.require(BYTES)
@@ -88,20 +88,20 @@ function readAnyValue(reader: ProtobufReader, depth: number, room: Room): Value 
   return value
 }
 
-function readList(reader: ProtobufReader, depth: number, room: Room): Value[] {
+function readList(reader: ProtobufReader, depth: number, budget: ValueBudget): Value[] {
   const list: Value[] = []
   for (const end = reader.enter(); reader.next(end); ) {
-    if (--room.values < 0) reader.at = end
-    else if (reader.field === 1) list.push(readAnyValue(reader, depth + 1, room))
+    if (--budget.values < 0) reader.at = end
+    else if (reader.field === 1) list.push(readAnyValue(reader, depth + 1, budget))
     else reader.skip()
   }
   return list
 }
 
-function readMap(reader: ProtobufReader, depth: number, room: Room): ValueMap {
+function readMap(reader: ProtobufReader, depth: number, budget: ValueBudget): ValueMap {
   const entries: [string, Value][] = []
   for (const end = reader.enter(); reader.next(end); ) {
-    if (--room.values < 0) {
+    if (--budget.values < 0) {
       reader.at = end
       break
     }
@@ -113,7 +113,7 @@ function readMap(reader: ProtobufReader, depth: number, room: Room): ValueMap {
     let value: Value
     for (const entryEnd = reader.enter(); reader.next(entryEnd); ) {
       if (reader.field === 1) key = reader.text(reader.enter())
-      else if (reader.field === 2) value = readAnyValue(reader, depth + 1, room)
+      else if (reader.field === 2) value = readAnyValue(reader, depth + 1, budget)
       else reader.skip()
     }
     entries.push([key, value])

@@ -34,7 +34,7 @@ export function isStaleMarker(view: DataView, at: number): boolean {
 }
 
 /** The bins of the positive or of the negative side: offset and length of each span in turn, and the counts. */
-interface Side {
+interface SpannedCounts {
   readonly spans: number[]
   readonly deltas: number[]
   readonly counts: number[]
@@ -51,8 +51,8 @@ export function readNativeHistogram(reader: ProtobufReader, end: number): Native
     startMs: 0,
     isStale: false,
   }
-  const positive: Side = { spans: [], deltas: [], counts: [] }
-  const negative: Side = { spans: [], deltas: [], counts: [] }
+  const positive: SpannedCounts = { spans: [], deltas: [], counts: [] }
+  const negative: SpannedCounts = { spans: [], deltas: [], counts: [] }
   const limits: number[] = []
   const isBounded = readFields(reader, end, histogram, { positive, negative, limits })
   const { bins } = histogram
@@ -60,8 +60,9 @@ export function readNativeHistogram(reader: ProtobufReader, end: number): Native
   const isCustom = bins.scale === CUSTOM_BUCKETS
   if (isCustom) histogram.limits = limits
   const shift = isCustom ? 0 : -1
-  const isFilled = isBounded && fill(bins.positive, positive, shift) && fill(bins.negative, negative, shift)
-  return isFilled
+  const arePlaced =
+    isBounded && placeCounts(bins.positive, positive, shift) && placeCounts(bins.negative, negative, shift)
+  return arePlaced
     ? histogram
     : reject('invalid_value', `a histogram may have ${EXPONENTIAL_BINS_MAX} bins on each side at most, each in a span`)
 }
@@ -70,7 +71,7 @@ function readFields(
   reader: ProtobufReader,
   end: number,
   histogram: NativeHistogram,
-  { positive, negative, limits }: { positive: Side; negative: Side; limits: number[] },
+  { positive, negative, limits }: { positive: SpannedCounts; negative: SpannedCounts; limits: number[] },
 ): boolean {
   const { bins } = histogram
   let isBounded = true
@@ -160,7 +161,7 @@ function readSpan(reader: ProtobufReader, spans: number[]): boolean {
 }
 
 /** Assigns the counts to the bins of their spans. Returns false if there are too many bins, or too few counts. */
-function fill(bins: Bins, { spans, deltas, counts }: Side, shift: number): boolean {
+function placeCounts(bins: Bins, { spans, deltas, counts }: SpannedCounts, shift: number): boolean {
   let next = 0
   let value = 0
   for (let i = 0; i < spans.length; i += 2) {

@@ -2,7 +2,7 @@ import { type Rejection, reject } from '../../model/point.ts'
 import { limitText } from '../limit-text.ts'
 
 /**
- * Which metric and type a Prometheus series belongs to. Its type comes from metadata, or else from the suffix of its
+ * Finds the metric and the type of a Prometheus series. The type comes from metadata, or else from the suffix of the
  * name:
  *
  * - `X_bucket` with a label `le`: histogram `X`, tag `le`
@@ -54,18 +54,18 @@ export function placeOf(
   switch (family?.[2]) {
     case 'bucket':
       if (limit === undefined) break
-      return makeUniform(limit) ?? { name: base, type: 'histogram' }
+      return normalizeNumber(limit) ?? { name: base, type: 'histogram' }
     case 'sum':
     case 'count':
       return { name, type: 'counter' }
   }
   if (name.endsWith('_total')) return { name, type: 'counter' }
-  if (rank !== undefined) return makeUniform(rank) ?? { name, type: 'summary' }
+  if (rank !== undefined) return normalizeNumber(rank) ?? { name, type: 'summary' }
   return { name, type: 'gauge' }
 }
 
 /** Normalizes the number in a label: `1`, `1.0` and `1e0` are the same limit. */
-function makeUniform(label: [name: string, value: string]): Rejection | undefined {
+function normalizeNumber(label: [name: string, value: string]): Rejection | undefined {
   const [name, value] = label
   const number =
     value === '+Inf' ? Number.POSITIVE_INFINITY : value === '-Inf' ? Number.NEGATIVE_INFINITY : Number(value)

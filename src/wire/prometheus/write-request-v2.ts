@@ -95,7 +95,7 @@ function readSeries<S extends SeriesRef>(
   const { labels, createdMs } = head
   let series: S | Rejection | undefined
   const resolve = (): S | Rejection =>
-    // Resolving normalizes the labels in place, so histograms use labels of their own.
+    // Called only for samples: it normalizes the labels in place, and histograms need the labels unchanged.
     (series ??= 'code' in labels ? labels : delivery.resolve(labels, head))
   reader.at = start
   while (reader.next(end)) {

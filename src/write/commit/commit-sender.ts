@@ -120,11 +120,11 @@ export class CommitSender {
   }
 
   /**
-   * Commits a step and resolves when every outcome is final. `encodedIn` is the registry version when the step was
+   * Commits a step and resolves when every outcome is final. `registryVersion` is the registry version when the step was
    * encoded. A defect is reported to `onDefect` instead of being thrown; the numbers are then fenced too.
    */
-  async commit(step: Step, encodedIn: number, { onWaitOver, onDefect }: StepHooks): Promise<StepOutcome> {
-    const attempts = this.#startAttempts(step, encodedIn)
+  async commit(step: Step, registryVersion: number, { onWaitOver, onDefect }: StepHooks): Promise<StepOutcome> {
+    const attempts = this.#startAttempts(step, registryVersion)
     const wait = this.#availability.startWait(() => onWaitOver(attempts.length))
     try {
       await this.#finishAll(attempts, wait)
@@ -142,7 +142,7 @@ export class CommitSender {
     )
   }
 
-  #startAttempts(step: Step, encodedIn: number): CommitAttempt[] {
+  #startAttempts(step: Step, registryVersion: number): CommitAttempt[] {
     const { registry, now } = this.#context
     const nowMs = now()
     return [...step].map(([partition, parts]) => {
@@ -152,12 +152,12 @@ export class CommitSender {
         parts,
         sent: parts.map(({ part }) => part),
         announced: parts.map(({ announced }) => announced),
-        version: encodedIn,
+        version: registryVersion,
         state: 'sending',
         refusal: undefined,
         gaps: 0,
       }
-      if (encodedIn !== registry.version) this.#announceAll(attempt)
+      if (registryVersion !== registry.version) this.#announceAll(attempt)
       return attempt
     })
   }

@@ -55,7 +55,7 @@ interface ClosedRound {
   /** The steps that are not committed yet. */
   steps: readonly Step[]
   /** Version of the registry when the steps were encoded. */
-  readonly encodedIn: number
+  readonly registryVersion: number
   readonly bytes: number
   /** Partitions in which a commit of the round was stored, and partitions in which a commit was refused. */
   readonly storedIn: Set<number>
@@ -87,7 +87,7 @@ export class GroupCommit {
   readonly #sender: CommitSender
   #open: Round
   /** Rounds with a single request: requests with an idempotency key, and requests with many points. */
-  #marked: Round[] = []
+  #singleRequestRounds: Round[] = []
   #openBytes = 0
   #waiting: Waiting[] = []
   /** Whether a deletion waits. All points folded before it must be stored before the open round is closed. */
@@ -141,7 +141,7 @@ export class GroupCommit {
     round.addEvents(events)
     this.#openBytes += round.bytes - before
     if (points + events.length === 0) return undefined
-    if (round !== this.#open) this.#marked.push(round)
+    if (round !== this.#open) this.#singleRequestRounds.push(round)
     const stored = new Promise<number>((resolve, reject) =>
       this.#waiting.push({ round, request, resolve: () => resolve(points), reject }),
     )
@@ -220,7 +220,7 @@ export class GroupCommit {
       round.isRejected = true
     }
     const startedMs = performance.now()
-    const outcome: StepOutcome = await this.#sender.commit(step, round.encodedIn, {
+    const outcome: StepOutcome = await this.#sender.commit(step, round.registryVersion, {
       onWaitOver: (commits) => {
         rejectRound(outcomeUnknown('the store did not confirm the points in time'))
         events.warn('the store does not respond; the outcome of a commit is unknown', { commits })
@@ -236,7 +236,7 @@ export class GroupCommit {
 
   /** Encodes the open round. Requests that arrive during the encoding are folded into the next round. */
   async #closeOpen(): Promise<void> {
-    const rounds = [this.#open, ...this.#marked]
+    const rounds = [this.#open, ...this.#singleRequestRounds]
     const waiting = this.#waiting
     const bytes = this.#openBytes
     const { version } = this.#context.registry
@@ -249,7 +249,7 @@ export class GroupCommit {
       this.#rounds.push({
         waiting: encoded,
         steps,
-        encodedIn: version,
+        registryVersion: version,
         bytes,
         storedIn: new Set(),
         refusedIn: new Map(),
@@ -302,7 +302,7 @@ export class GroupCommit {
 
   #openRound(): void {
     this.#open = new Round(++epoch, this.#context.rounds)
-    this.#marked = []
+    this.#singleRequestRounds = []
     this.#openBytes = 0
     this.#waiting = []
     this.#isBarrier = false

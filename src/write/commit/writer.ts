@@ -12,7 +12,7 @@ import { RETAINED_LOOK_MS, RETAINED_MS_MAX } from '../recover/replay.ts'
 import { RetainedCommits } from '../recover/retained-commits.ts'
 import { Admission } from '../round/admission.ts'
 import { DecodeQueue } from '../round/decode-queue.ts'
-import { forgetStarts, PointBatch } from '../round/point-batch.ts'
+import { PointBatch, resetStarts } from '../round/point-batch.ts'
 import { Registry, type RegistryLimits } from '../round/registry.ts'
 import { type PlacedEvent, POINTS_PER_STEP, type RoundSettings } from '../round/round.ts'
 import { sortByIndex } from '../round/sort-rejections.ts'
@@ -152,7 +152,7 @@ export class Writer {
       if (admission !== undefined || batch.newSeries.length > 0) await admit().finish()
       isAdmitted = true
       let rejected = batch.takeRejected()
-      if (rejected.length > 0) batch.forgetRefusedStarts()
+      if (rejected.length > 0) batch.resetRejectedStarts()
       if (rejected.length > 1) rejected = await this.#sorted(rejected)
       const marker = idempotencyKey === undefined ? undefined : { project, key: idempotencyKey }
       const isOrdinary = this.#groups.length === 1 && batch.length <= POINTS_PER_STEP
@@ -166,7 +166,7 @@ export class Writer {
       isStored = true
       return rejected
     } finally {
-      if (!isStored) forgetStarts(starts)
+      if (!isStored) resetStarts(starts)
       const ended = admission?.end()
       if (ended !== undefined) await ended
       // If the batch was admitted, another request may already use it.

@@ -207,9 +207,9 @@ export class Admission {
   }
 
   /**
-   * Evicts undefined names from the registry, because a client may send many of them. Without `unknown`, evicts all of
-   * them; otherwise only `unknown`, the names of the previous review: the latest names may belong to an incomplete
-   * item.
+   * Evicts from the registry names that are still undefined, because a client may send many of them. `unknown` are the
+   * undefined names of the latest review: one of them may belong to an incomplete item, so they are kept until the next
+   * call. Without `unknown`, all undefined names are evicted.
    */
   #discardMissing(unknown?: readonly Metric[]): void {
     this.#discard(this.#missingBefore)

@@ -21,9 +21,9 @@ let marks = 0
 const START_AGE_MS_MAX = 7 * DAY_MS
 
 /**
- * The points of one request between its decoder and its round, in columns: there is no object per point. It exists
- * because unknown metrics and series need the store first (`Admission`), and no point is folded before the whole
- * request is admitted.
+ * The points of one request, from its decoder until they are folded into a round. They are stored in columns, without
+ * an object per point. The batch exists because unknown metrics and series need the store first (`Admission`), and no
+ * point is folded before the whole request is admitted.
  */
 export class PointBatch implements PointSink<Series> {
   readonly #registry: Registry
@@ -75,7 +75,7 @@ export class PointBatch implements PointSink<Series> {
     this.members.length = 0
     this.takeRejected()
     this.#messages.restart()
-    forgetStarts(this.starts)
+    resetStarts(this.starts)
     this.takeNew()
     this.restarts++
     this.#mark = ++marks
@@ -162,10 +162,10 @@ export class PointBatch implements PointSink<Series> {
   }
 
   /** Called after an admission. Resets the starts of items that it rejected. */
-  forgetRefusedStarts(): void {
+  resetRejectedStarts(): void {
     if (this.starts.length === 0) return
     const kept = new Set(this.series)
-    forgetStarts(this.starts.filter((series) => !kept.has(series)))
+    resetStarts(this.starts.filter((series) => !kept.has(series)))
   }
 
   addMember(item: number, series: Series, timeMs: number, member: string): void {
@@ -219,7 +219,7 @@ export class PointBatch implements PointSink<Series> {
 }
 
 /** Called when a request was not stored. The next totals of these series store their start again. */
-export function forgetStarts(starts: Series[]): void {
+export function resetStarts(starts: Series[]): void {
   for (const series of starts) series.startMs = Number.NaN
   starts.length = 0
 }

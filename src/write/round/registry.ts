@@ -188,8 +188,8 @@ export class Registry {
   }
 
   /**
-   * Returns a metric. Rejects an unknown metric if the request has more unknown metrics than the project may have,
-   * because each of them takes memory.
+   * Returns the metric of this name and type. Rejects an unknown metric if the request already has more unknown metrics
+   * than could ever be defined, because each of them takes memory.
    */
   #metric(project: string, name: string, type: MetricType, unknownMetrics: number): Metric | Rejection {
     let types = this.#projects.get(project)

@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest'
 import { GatewayError } from '../../../src/model/errors.ts'
 import { runAtOnce } from '../../../src/model/steps.ts'
 import { CumulativeHistograms } from '../../../src/wire/histogram/cumulative-histograms.ts'
-import { decodeOtlpJson, needsJsonMarker } from '../../../src/wire/otlp/otlp-json.ts'
-import { decodeOtlpProtobuf, needsMarker } from '../../../src/wire/otlp/otlp-protobuf.ts'
+import { decodeOtlpJson, jsonNeedsIdempotencyKey } from '../../../src/wire/otlp/otlp-json.ts'
+import { decodeOtlpProtobuf, needsIdempotencyKey } from '../../../src/wire/otlp/otlp-protobuf.ts'
 import { DEFAULT_POINT_LIMITS } from '../../support/defaults.ts'
 import { createRecordingSink, type RecordingSink } from '../../support/fake-gateway.ts'
 import {
@@ -296,7 +296,7 @@ describe.each(['protobuf', 'json'] as const)('in %s,', (encoding) => {
     ['a cumulative exponential histogram', exponential(CUMULATIVE, {}), true],
   ])('whether a request must not count twice: %s', (_, metric, isMarked) => {
     const request = requestOf(gauge({ asInt: 1 }), metric)
-    const needs = encoding === 'json' ? needsJsonMarker(request) : needsMarker(encodeOtlp(request))
+    const needs = encoding === 'json' ? jsonNeedsIdempotencyKey(request) : needsIdempotencyKey(encodeOtlp(request))
     expect(runAtOnce(needs)).toBe(isMarked)
   })
 })

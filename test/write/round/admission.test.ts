@@ -42,7 +42,7 @@ async function refusals(writer: Writer, points: readonly TestPoint[]): Promise<(
 
 const trackItems = (writer: Writer, items: readonly unknown[]) =>
   writer.track(PROJECT, (sink) => {
-    const options = { nowMs: T0_MS, limits: DEFAULT_POINT_LIMITS, oddTime: () => {} }
+    const options = { nowMs: T0_MS, limits: DEFAULT_POINT_LIMITS, onUnreadableTime: () => {} }
     for (const [i, item] of items.entries()) runAtOnce(decodeBetterStackItem(item, i, sink, options))
   })
 
