@@ -202,7 +202,7 @@ export interface PointSink<S extends SeriesRef = SeriesRef> {
   reject(index: number, rejection: Rejection): void
   /** Caches series by the bytes of their items. All decoders of a project share it. */
   readonly itemCache: ItemCache<S>
-  /** Whether points can still be added to a series from `itemCache`. If false, the decoder must resolve the item again. */
+  /** Whether points can still be added to a series of `itemCache`. If false, the item must be resolved again. */
   reuse(series: S): boolean
   /** Whether `itemCache` may cache the series. False until its metric exists, so that refused names take no memory. */
   mayCache(series: S): boolean

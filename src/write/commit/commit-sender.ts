@@ -120,8 +120,8 @@ export class CommitSender {
   }
 
   /**
-   * Commits a step and resolves when every outcome is final. `registryVersion` is the registry version when the step was
-   * encoded. A defect is reported to `onDefect` instead of being thrown; the numbers are then fenced too.
+   * Commits a step and resolves when every outcome is final. `registryVersion`: the version when it was encoded.
+   * A defect is reported to `onDefect` instead of being thrown; the numbers are then fenced too.
    */
   async commit(step: Step, registryVersion: number, { onWaitOver, onDefect }: StepHooks): Promise<StepOutcome> {
     const attempts = this.#startAttempts(step, registryVersion)
