@@ -89,7 +89,7 @@ export class Querier {
     if (retried !== undefined) return retried
     const { fromMs, toMs } = request
     if (await hasLostBlocks(this.#store, metric, this.#stepsOf(metric), { fromMs, toMs })) {
-      const reason = await this.#store.explainLoss()
+      const reason = await this.#store.explainMissingBlocks()
       throw new GatewayError('store_unavailable', `stored data of this range is lost: ${reason}`, {
         details: { outcome: 'lost' },
       })

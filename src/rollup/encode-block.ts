@@ -1,7 +1,7 @@
 import { crc32, deflateRawSync } from 'node:zlib'
 import { compareIds, formatId, type Id64 } from '../model/id.ts'
-import { binOf } from '../sketch/bin-keys.ts'
 import { encodeBin } from '../sketch/bins.ts'
+import { binOf } from '../sketch/quantile-precision.ts'
 import { ByteWriter } from '../sketch/varint.ts'
 import {
   BLOCK_BYTES_MAX,

@@ -8,8 +8,8 @@ import type { RollupRows } from './rollup-rows.ts'
 const MERGE_CAPACITY_MAX = 1 << 16
 
 /**
- * Reads each column of a source once. A section decodes a column on access, and a merge would access columns for each
- * row.
+ * Reads each column of a source once and keeps it. Without this, the merge would call the getter of a section's column
+ * for each row.
  */
 function materialize(rows: RollupRows): RollupRows {
   return {

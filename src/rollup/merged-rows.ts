@@ -1,7 +1,7 @@
 import { assert } from '../model/errors.ts'
 import type { RollupKind } from '../model/metric.ts'
-import { binOf } from '../sketch/bin-keys.ts'
-import { binWindow as window } from '../sketch/bin-window.ts'
+import { binWindow } from '../sketch/bin-binWindow.ts'
+import { binOf } from '../sketch/quantile-precision.ts'
 import { ByteWriter } from '../sketch/varint.ts'
 import type { RollupRows } from './rollup-rows.ts'
 import { addBinsToWindow, encodeBroken, hasBins } from './row-bins.ts'
@@ -26,11 +26,11 @@ export class MergedRows extends RowColumns implements RollupRows {
   readonly #bins = new ByteWriter(0)
   /**
    * The first source row of the last row. Its bins are copied, unless bins of other source rows are added: then all
-   * bins are in `window`, and `#isInWindow` is true.
+   * bins are in `binWindow`, and `#isInBinWindow` is true.
    */
   #binSource: RollupRows | undefined
   #binRow = 0
-  #isInWindow = false
+  #isInBinWindow = false
   /** For each row: 1 + its index in `#totals`, or 0 if it has no totals. */
   #totalsAt = NO_IDS
   #totals: Totals[] = []
@@ -52,7 +52,7 @@ export class MergedRows extends RowColumns implements RollupRows {
     this.#length = 0
     this.#bins.reset()
     this.#binSource = undefined
-    this.#isInWindow = false
+    this.#isInBinWindow = false
     this.#totals = []
   }
 
@@ -126,24 +126,24 @@ export class MergedRows extends RowColumns implements RollupRows {
       this.#binRow = from
       return
     }
-    if (!this.#isInWindow) {
+    if (!this.#isInBinWindow) {
       const min = this.min[row]!
       if (min === this.max[row]) {
         // A row of equal values needs no bins: its only bin is computed from value and count.
         if (source.min[from] === min && source.max[from] === min) return
-        window.add(binOf(min), before)
-      } else addBinsToWindow(this.#binSource!, this.#binRow, window)
-      this.#isInWindow = true
+        binWindow.add(binOf(min), before)
+      } else addBinsToWindow(this.#binSource!, this.#binRow, binWindow)
+      this.#isInBinWindow = true
     }
-    addBinsToWindow(source, from, window)
+    addBinsToWindow(source, from, binWindow)
   }
 
   /** Writes the bins of the last row. */
   #closeRow(): void {
     const row = this.#length - 1
     if (this.kind !== 'distribution' || row < 0) return
-    if (this.#isInWindow) {
-      this.#isInWindow = false
+    if (this.#isInBinWindow) {
+      this.#isInBinWindow = false
       this.#encodeWindow()
     } else if (
       this.#binSource !== undefined &&
@@ -158,13 +158,13 @@ export class MergedRows extends RowColumns implements RollupRows {
   }
 
   /**
-   * Encodes the bins in `window`. If a weight is not an integer, the row is marked as broken, so that the encoder
+   * Encodes the bins in `binWindow`. If a weight is not an integer, the row is marked as broken, so that the encoder
    * refuses this row only, and the merge of the other rows succeeds.
    */
   #encodeWindow(): void {
     const start = this.#bins.length
     try {
-      window.encode(this.#bins)
+      binWindow.encode(this.#bins)
     } catch (cause) {
       if (!(cause instanceof RangeError)) throw cause
       this.#bins.truncate(start)
@@ -196,8 +196,8 @@ const kept = new Map<RollupKind, MergedRows[]>()
 let keptBytes = 0
 
 export function takeMergedRows(kind: RollupKind, capacity = 0): MergedRows {
-  // A merge that failed may have left bins in `window`.
-  if (window.binCount > 0) window.clear()
+  // A merge that failed may have left bins in `binWindow`.
+  if (binWindow.binCount > 0) binWindow.clear()
   const rows = kept.get(kind)?.pop()
   if (rows === undefined) return new MergedRows(kind, capacity)
   keptBytes -= rows.allocatedBytes

@@ -1,5 +1,5 @@
-import { binOf } from '../sketch/bin-keys.ts'
 import { binWindow as window } from '../sketch/bin-window.ts'
+import { binOf } from '../sketch/quantile-precision.ts'
 import { ByteWriter } from '../sketch/varint.ts'
 import { grownIds, grownNumbers } from './row-columns.ts'
 

@@ -1,6 +1,6 @@
-import { binOf, KEY_MAX } from '../sketch/bin-keys.ts'
 import type { BinWindow } from '../sketch/bin-window.ts'
 import { BinColumns, decodeBins } from '../sketch/bins.ts'
+import { binOf, KEY_MAX } from '../sketch/quantile-precision.ts'
 import type { QuantileSketch } from '../sketch/quantile-sketch.ts'
 import type { ByteWriter } from '../sketch/varint.ts'
 import type { RollupRows } from './rollup-rows.ts'

@@ -28,7 +28,7 @@ export class Totals {
   collapsed = 0
   /** Whether the computed increase may be less than that of all points, or is partly known only as a sum. */
   inexact = false
-  /** Whether points inside non-decreasing stretches have been dropped. */
+  /** Whether points inside a run without a decrease were dropped. A late point may then make the increase inexact. */
   thinned = false
 
   /** Returns the list of points [start, end) of columns that are sorted by time. */

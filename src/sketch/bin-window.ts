@@ -1,6 +1,6 @@
 import { addCounts } from '../model/count.ts'
-import { KEY_MAX, KEY_OF_ONE } from './bin-keys.ts'
 import type { BinColumns } from './bins.ts'
+import { KEY_MAX, KEY_OF_ONE } from './quantile-precision.ts'
 import type { ByteWriter } from './varint.ts'
 
 /**

@@ -1,4 +1,4 @@
-import { KEY_MAX, KEY_OF_ONE } from './bin-keys.ts'
+import { KEY_MAX, KEY_OF_ONE } from './quantile-precision.ts'
 import { ByteReader, type ByteWriter } from './varint.ts'
 
 /**

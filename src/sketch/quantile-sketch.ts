@@ -1,11 +1,11 @@
 import { addCounts } from '../model/count.ts'
-import { binOf, valueOfBin } from './bin-keys.ts'
 import { BinPages, pageOf } from './bin-pages.ts'
 import { beginBins, binCursor, nextBin } from './bins.ts'
+import { binOf, valueOfBin } from './quantile-precision.ts'
 
 /**
  * A quantile sketch (DDSketch) in memory: a query adds the bins of a group and bucket to it, in any order.
- * `bin-keys.ts` defines the bins and the maximum relative error of a quantile. Merging sketches keeps this error,
+ * `quantile-precision.ts` defines the bins and the maximum relative error of a quantile. Merging sketches keeps this error,
  * because bins are never collapsed.
  *
  * Up to 32 bins are one sorted list of (key, weight) pairs. With more bins, `bin-pages.ts` stores them, and the list
@@ -187,8 +187,8 @@ export class QuantileSketch {
   }
 
   /**
-   * Number of pairs at which they are merged into the lone bins: a fixed share of the number of lone bins, so that the
-   * cost per new bin is low.
+   * When `#pairs` has this many pairs, it is merged into the lone bins of the pages (see `bin-pages.ts`). It grows with
+   * the number of lone bins, so that the cost of a new bin stays low.
    */
   get #pairsMax(): number {
     return this.#pages === undefined ? PAIRS_MAX : Math.max(PAIRS_MAX, this.#pages.loneCount >> 4)

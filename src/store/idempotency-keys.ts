@@ -1,15 +1,7 @@
-import { DAY_MS } from '../model/time.ts'
-
 /**
- * What a store keeps for an idempotency key (markers and a receipt), for how long, and with which bounds.
+ * What a store keeps for an idempotency key besides its markers, and with which bounds; `lifetimes.ts` says for how long.
  * `src/write/idempotency.ts` explains how both are used.
  */
-
-/** How long a marker is kept after its commit. While the marker exists, a retry does not count the points again. */
-export const IDEMPOTENCY_MARKER_MS = DAY_MS
-
-/** How long a receipt is kept: as long as the markers of the same key. */
-export const RECEIPT_MS = IDEMPOTENCY_MARKER_MS
 
 /** The stored response of a request with an idempotency key. A retry gets this response. */
 export interface Receipt {

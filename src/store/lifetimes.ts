@@ -3,9 +3,13 @@ import { DAY_MS, MINUTE_MS } from '../model/time.ts'
 /**
  * How long a store keeps data that expires by itself. `Store.sweep` removes expired data, and the other verbs ignore
  * expired data that is not removed yet. Times are milliseconds of the gateways' clocks, which the verbs get as `nowMs`.
- *
- * Receipts and markers of idempotency keys: `idempotency-keys.ts`.
  */
+
+/** The marker of an idempotency key, counted from its commit. While it exists, a retry does not count the points again. */
+export const IDEMPOTENCY_MARKER_MS = DAY_MS
+
+/** The receipt of an idempotency key, which is the response that a retry gets. */
+export const RECEIPT_MS = IDEMPOTENCY_MARKER_MS
 
 /** A writer's watermark, counted from the writer's last commit. A writer changes its name daily. */
 export const WATERMARK_MS = 7 * DAY_MS

@@ -164,7 +164,7 @@ export interface Store {
    */
   onCommit(listener: (metricIds: readonly Id64[]) => void): () => void
   /** Returns a text for the operator: why blocks that an index lists may be missing, and what to do. */
-  explainLoss(): Promise<string>
+  explainMissingBlocks(): Promise<string>
   /** Calls the listener, which must not throw, when this process removed index entries. Returns how to unsubscribe. */
   onUnlisted(listener: (unlisted: Unlisted) => void): () => void
   /** Rejects with `store_unavailable` and the reason unless the store is available and has its shape. */

@@ -70,8 +70,8 @@ interface Sample {
 }
 
 /**
- * Step budget that reading a bucket, a quantile, a member or a sample costs. Finding a series and delivering a point
- * cost the same.
+ * Units of the step budget for reading a bucket, a quantile, a member or a sample; for finding a series; and for
+ * delivering a point.
  */
 const PART_UNITS = 64
 const SERIES_UNITS = 512

@@ -113,7 +113,7 @@ export class ItemScanner extends JsonCursor {
     return this.at === this.bytes.length
   }
 
-  /** Reads a plain item and moves behind it. Returns false if the item is not plain; the position is then undefined. */
+  /** Reads a plain item and moves past it. Returns false if the item is not plain; the position is then undefined. */
   readItem(nowMs: number): boolean {
     this.isPlain = false
     this.member = undefined
@@ -196,7 +196,7 @@ export class ItemScanner extends JsonCursor {
     }
   }
 
-  /** Whether the next item has this layout. If so, reads its value and time and moves behind it. */
+  /** Whether the next item has this layout. If so, reads its value and time and moves past it. */
   matches(layout: ItemLayout | undefined, nowMs: number): boolean {
     if (layout === undefined || layout.grammar !== this.#grammar) return false
     const { view, start, ends, parts } = layout
@@ -226,7 +226,7 @@ export class ItemScanner extends JsonCursor {
     return false
   }
 
-  /** Moves behind an object with any content. Returns false if the object has no end. */
+  /** Moves past an object with any content. Returns false if the object has no end. */
   skipObject(): boolean {
     const bytes = this.bytes
     let depth = 0

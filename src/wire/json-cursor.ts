@@ -42,7 +42,7 @@ export class JsonCursor {
     while (byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09) byte = bytes[++this.at]
   }
 
-  /** Reads `"key":` and moves behind it. Returns false if other bytes follow. */
+  /** Reads `"key":` and moves past it. Returns false if other bytes follow. */
   protected takeKey(key: Uint8Array): boolean {
     const bytes = this.bytes
     const start = this.at
@@ -55,8 +55,8 @@ export class JsonCursor {
   }
 
   /**
-   * Moves behind a string that belongs to the identity of an item. It is not decoded, because only its bytes are
-   * compared.
+   * Moves past a string without decoding it: an item is recognized by the raw bytes of its strings. Returns false if
+   * the string contains an escape or has no end.
    */
   protected spanString(): boolean {
     const bytes = this.bytes
@@ -72,7 +72,7 @@ export class JsonCursor {
     return false
   }
 
-  /** Moves behind a tags object without nested values. */
+  /** Moves past a tags object without nested values. */
   protected spanTags(): boolean {
     const bytes = this.bytes
     if (bytes[this.at] !== OPEN_BRACE) return false

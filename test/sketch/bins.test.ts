@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { binOf, KEY_MAX, KEY_OF_ONE } from '../../src/sketch/bin-keys.ts'
 import { BinWindow } from '../../src/sketch/bin-window.ts'
 import { BinColumns, decodeBins, encodeBin } from '../../src/sketch/bins.ts'
+import { binOf, KEY_MAX, KEY_OF_ONE } from '../../src/sketch/quantile-precision.ts'
 import { ByteWriter } from '../../src/sketch/varint.ts'
 
 type Bin = readonly [key: number, weight: number]

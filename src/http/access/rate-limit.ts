@@ -6,7 +6,7 @@ import { clientAddressOf } from './client-address.ts'
 
 /**
  * Takes a rate-limit permit for a request, before its body is read, and sets the `RateLimit-*` headers. Throws
- * `rate_limited` after setting `Retry-After`, since each API formats errors its own way.
+ * `rate_limited` after it has set `Retry-After`; each API writes its own body for the error.
  */
 export async function takePermit(
   gateway: Gateway,

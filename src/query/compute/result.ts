@@ -94,7 +94,7 @@ export interface QueryMeta {
   readonly nowMs: number
 }
 
-/** One line of a chart after filling: rows in order of time. A value is `null` where there is none. */
+/** One line of a chart after filling: two arrays of equal length, in order of time. `values[i]` is `null` if bucket i has no value. */
 export interface Line {
   readonly bucket: readonly number[]
   readonly values: readonly (number | null)[]

@@ -3,7 +3,8 @@ import { type CanonicalTags, TagPairs } from '../../model/series.ts'
 import type { MetricRow, SeriesRow, Store } from '../../store/store.ts'
 import { type SeriesFilter, tagValue } from './tag-filter.ts'
 
-const PAGE_ROWS = 10_000
+/** Maximum number of series that one call of `readSeries` returns. */
+const SERIES_PER_READ = 10_000
 /** Maximum number of cached groupings of a list: enough for a dashboard. A grouping takes four bytes per series. */
 const CACHED_GROUPINGS_MAX = 8
 /** A grouping with more groups is not cached, because each group is an object. */
@@ -98,7 +99,7 @@ export class SeriesIndex {
     let list = this.#lists.get(id) ?? new SeriesList(metric.metricId)
     for (;;) {
       const cursor = list.rows.length
-      const page = await this.#store.readSeries(metric.partition, metric.metricId, cursor, PAGE_ROWS)
+      const page = await this.#store.readSeries(metric.partition, metric.metricId, cursor, SERIES_PER_READ)
       if (page === undefined) {
         // The store has fewer series than the list because it lost writes: the ordinals are no longer valid.
         this.#drop(id)
@@ -109,7 +110,7 @@ export class SeriesIndex {
       const fresh = page.slice(list.rows.length - cursor)
       list.append(fresh)
       this.#keep(id, list, fresh.length)
-      if (page.length < PAGE_ROWS) return list
+      if (page.length < SERIES_PER_READ) return list
     }
   }
 

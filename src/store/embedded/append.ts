@@ -1,7 +1,6 @@
 import { assert } from '../../model/errors.ts'
 import type { Id64 } from '../../model/id.ts'
-import { IDEMPOTENCY_MARKER_MS } from '../idempotency-keys.ts'
-import { WATERMARK_MS } from '../lifetimes.ts'
+import { IDEMPOTENCY_MARKER_MS, WATERMARK_MS } from '../lifetimes.ts'
 import type { AppendOutcome, Commit, CommitPart, InboxEntry } from '../store.ts'
 import { putBlock } from './blocks.ts'
 import { CatalogChange } from './catalog.ts'

@@ -329,7 +329,7 @@ class EmbeddedStore implements Store {
     return this.#commitListeners.add(listener)
   }
 
-  async explainLoss(): Promise<string> {
+  async explainMissingBlocks(): Promise<string> {
     return 'the files of the store are damaged; restore them from a backup'
   }
 

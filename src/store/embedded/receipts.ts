@@ -1,4 +1,5 @@
-import { RECEIPT_MS, type Receipt, type ReceiptBounds } from '../idempotency-keys.ts'
+import type { Receipt, ReceiptBounds } from '../idempotency-keys.ts'
+import { RECEIPT_MS } from '../lifetimes.ts'
 import { afterPrefix, expiryKey, projectKey, receiptAgeKey, receiptKey, receiptOfAge } from './keys.ts'
 import { decodeReceipt, decodeReceiptTotals, encodeReceipt, encodeReceiptTotals, type ReceiptTotals } from './rows.ts'
 import { NO_VALUE, type Tables } from './table.ts'

@@ -230,8 +230,7 @@ export function decodeSeries(bytes: Uint8Array): SeriesRow {
   return { seriesId: readId(bytes, 0), tags: json(bytes, 8) as CanonicalTags }
 }
 
-// Layout of an inbox row: scalar bytes, sketch bytes, arrival time, then the block's name; the arrival number is in the
-// key
+// Layout of an inbox row: scalar bytes, sketch bytes, arrival time, then the block's name. The order is in the key.
 
 export function encodeInbox(entry: InboxEntry): Uint8Array {
   const bytes = Buffer.allocUnsafe(24 + entry.block.length)

@@ -1,5 +1,4 @@
-import { IDEMPOTENCY_MARKER_MS } from '../idempotency-keys.ts'
-import { WATERMARK_MS } from '../lifetimes.ts'
+import { IDEMPOTENCY_MARKER_MS, WATERMARK_MS } from '../lifetimes.ts'
 import { sweepBlock } from './blocks.ts'
 import { type Expiring, expiryEnd, expiryKey, readExpiryKey } from './keys.ts'
 import { sweepReceipt } from './receipts.ts'

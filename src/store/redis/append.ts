@@ -1,7 +1,7 @@
 import { assert } from '../../model/errors.ts'
 import { compareIds, formatId, type Id64, parseId } from '../../model/id.ts'
 import { floorTo } from '../../model/time.ts'
-import { IDEMPOTENCY_MARKER_MS } from '../idempotency-keys.ts'
+import { IDEMPOTENCY_MARKER_MS } from '../lifetimes.ts'
 import {
   type AppendOutcome,
   type Commit,

@@ -1,5 +1,5 @@
 import type { Receipt, ReceiptBounds } from '../idempotency-keys.ts'
-import { RECEIPT_MS } from '../idempotency-keys.ts'
+import { RECEIPT_MS } from '../lifetimes.ts'
 import { decodeReceipt, encodeReceipt } from './entries.ts'
 import { digestOf, receiptPartition } from './keys.ts'
 import { type RedisAccess, SERVER_TTL_MS } from './redis-access.ts'

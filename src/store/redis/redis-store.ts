@@ -20,7 +20,7 @@ import { Notifications } from './notifications.ts'
 import { takePermits } from './permits.ts'
 import { readReceipt, writeReceipt } from './receipts.ts'
 import { RedisAccess } from './redis-access.ts'
-import { checkServers, explainLoss, type StoreLog } from './server-checks.ts'
+import { checkServers, explainMissingBlocks, type StoreLog } from './server-checks.ts'
 import { countDistinct } from './sets.ts'
 import { sweep } from './sweep.ts'
 import {
@@ -47,7 +47,7 @@ export interface RedisStoreOptions extends StoreSettings, Address, Timeouts {
   readonly receiptBounds?: ReceiptBounds
   /** Receives warnings about server settings that can lose data. */
   readonly log?: StoreLog
-  /** Clock for fences: commits without parts, which have no time. */
+  /** Clock for fences. A fence is a commit without parts, so it has no time of its own. */
   readonly now?: () => number
 }
 
@@ -207,7 +207,7 @@ class RedisStore implements Store {
     return this.#notifications.listen(listener)
   }
 
-  readonly explainLoss = this.#verb(({ connections }) => explainLoss(connections))
+  readonly explainMissingBlocks = this.#verb(({ connections }) => explainMissingBlocks(connections))
 
   onUnlisted(listener: (unlisted: Unlisted) => void): () => void {
     return this.#unlistedListeners.add(listener)

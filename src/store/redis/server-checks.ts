@@ -44,7 +44,7 @@ export async function checkServers(connections: Connections, log: StoreLog | und
 }
 
 /** Returns a text that explains why stored data may be missing, based on the settings of the servers. */
-export async function explainLoss({ masters }: Connections): Promise<string> {
+export async function explainMissingBlocks({ masters }: Connections): Promise<string> {
   for (const server of masters()) {
     const info = parseInfo(await server.call('info', ['everything']))
     const policy = info.get('maxmemory_policy')

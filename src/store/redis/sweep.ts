@@ -1,5 +1,4 @@
-import { IDEMPOTENCY_MARKER_MS } from '../idempotency-keys.ts'
-import { WATERMARK_MS } from '../lifetimes.ts'
+import { IDEMPOTENCY_MARKER_MS, WATERMARK_MS } from '../lifetimes.ts'
 import { type RedisAccess, texts } from './redis-access.ts'
 import { Call } from './scripts.ts'
 import { finishClearing } from './sets.ts'

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { binOf, KEY_MAX, RELATIVE_ERROR, valueOfBin } from '../../src/sketch/bin-keys.ts'
+import { binOf, KEY_MAX, RELATIVE_ERROR, valueOfBin } from '../../src/sketch/quantile-precision.ts'
 
 describe('the key space', () => {
   test('a value and the representative of its bin are within the relative error', () => {
