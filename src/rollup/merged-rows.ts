@@ -1,6 +1,6 @@
 import { assert } from '../model/errors.ts'
 import type { RollupKind } from '../model/metric.ts'
-import { binWindow } from '../sketch/bin-binWindow.ts'
+import { binWindow } from '../sketch/bin-window.ts'
 import { binOf } from '../sketch/quantile-precision.ts'
 import { ByteWriter } from '../sketch/varint.ts'
 import type { RollupRows } from './rollup-rows.ts'
