@@ -246,12 +246,11 @@ describe('the tracker', () => {
     withoutBackoff()
     const { tracker, ...reports } = track()
     proxy.fail(() => 'loseResponse')
-    const trackedMs = Date.now()
     tracker.count('old')
     const now = vi.spyOn(Date, 'now')
     const flushed = tracker.flush()
     await until('no attempt', () => proxy.seen.length > 0)
-    now.mockReturnValue(trackedMs + 82_800_001)
+    now.mockImplementation(() => performance.timeOrigin + performance.now() + 82_800_001)
     await flushed
     expect(reports.drops).toEqual([[1, 'expired']])
     now.mockRestore()
