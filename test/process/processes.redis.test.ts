@@ -220,7 +220,7 @@ describe('several processes', () => {
     const exit = await gateway.exited
     expect(exit).toMatchObject({ code: 1, signal: null })
     expect(exit.errors).toMatch(/partitions 4, not 8\n$/)
-  })
+  }, 90_000)
 })
 
 /** A connection of its own, which stays with the process that took it. */
