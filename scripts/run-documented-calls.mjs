@@ -1,6 +1,6 @@
 /**
  * Runs every `sh` block of README.md and docs/ that calls curl against a running gateway: URL is its address, KEY an
- * API key. Fails unless each call returns data with a 2xx status, or an empty 202.
+ * API key. Fails unless each call returns data with a 2xx status, a table with a row, or an empty 202.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
@@ -15,7 +15,7 @@ const pages = readdirSync(join(root, 'docs')).filter((name) => name.endsWith('.m
 const work = mkdtempSync(join(tmpdir(), 'gaugeql-calls-'))
 // Each call leaves its body and its status in a file.
 const wrapper =
-  'calls=0; curl() { calls=$((calls + 1)); command curl -sS -o "$WORK/body.$calls" -w "%{http_code}" "$@" >"$WORK/status.$calls"; }\n'
+  'calls=0; curl() { calls=$((calls + 1)); command curl -sS -o "$WORK/body.$calls" -w "%{http_code} %{content_type}" "$@" >"$WORK/status.$calls"; }\n'
 
 let calls = 0
 let failures = 0
@@ -37,9 +37,9 @@ function runBlock(page, block) {
   let n = 1
   for (; existsSync(join(work, `status.${n}`)); n++) {
     calls++
-    const status = readFileSync(join(work, `status.${n}`), 'utf8')
+    const [status, contentType = ''] = readFileSync(join(work, `status.${n}`), 'utf8').split(' ')
     const body = existsSync(join(work, `body.${n}`)) ? readFileSync(join(work, `body.${n}`), 'utf8') : ''
-    if (isSuccess(status, body)) console.log(`${page}: ${status} ${body.slice(0, 140)}`)
+    if (isSuccess(status, contentType, body)) console.log(`${page}: ${status} ${body.slice(0, 140)}`)
     else problems.push(`${status} ${body.slice(0, 500)}`)
     rmSync(join(work, `status.${n}`))
     rmSync(join(work, `body.${n}`), { force: true })
@@ -50,9 +50,10 @@ function runBlock(page, block) {
   console.error(`${page}:\n${block}${problems.join('\n')}\n`)
 }
 
-function isSuccess(status, body) {
+function isSuccess(status, contentType, body) {
   // The Better Stack API acknowledges with an empty body.
   if (status === '202' && body === '') return true
+  if (contentType.startsWith('text/csv')) return status === '200' && /\r\n.+\r\n/.test(body)
   let parsed
   try {
     parsed = JSON.parse(body)
