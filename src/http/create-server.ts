@@ -149,7 +149,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
 
 type ErrorHandler = (error: unknown, request: FastifyRequest, reply: FastifyReply) => FastifyReply
 
-/** Registers the routes of each API except GraphQL. `errorHandler` makes a handler of errors that one function sends. */
+/** Registers the routes of each API except GraphQL. `errorHandler` takes the function that sends an API's errors. */
 function registerRoutes(
   app: FastifyInstance,
   options: ServerOptions,

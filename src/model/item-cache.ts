@@ -206,8 +206,8 @@ function isSame<S>({ slab, keyStart, keyLength, nameLength, typeLength }: Entry<
 }
 
 /**
- * Copies bytes, four at a time: creating a view of a short range takes longer than copying it. Both ranges must lie within
- * their views.
+ * Copies bytes, four at a time: creating a view of a short range takes longer than copying it. Both ranges must lie
+ * within their views.
  */
 function copyBytes(from: DataView, fromStart: number, length: number, to: DataView, toStart: number): void {
   const words = length & ~3

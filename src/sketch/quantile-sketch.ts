@@ -5,8 +5,8 @@ import { binOf, valueOfBin } from './quantile-precision.ts'
 
 /**
  * A quantile sketch (DDSketch) in memory: a query adds the bins of a group and bucket to it, in any order.
- * `quantile-precision.ts` defines the bins and the maximum relative error of a quantile. Merging sketches keeps this error,
- * because bins are never collapsed.
+ * `quantile-precision.ts` defines the bins and the maximum relative error of a quantile. Merging sketches keeps this
+ * error, because bins are never collapsed.
  *
  * Up to 32 bins are one sorted list of (key, weight) pairs. With more bins, `bin-pages.ts` stores them, and the list
  * holds only the newest ones. Memory is proportional to the number of bins, whatever the values are; `allocatedBytes`

@@ -1,5 +1,5 @@
 /**
- * What a store keeps for an idempotency key besides its markers, and with which bounds; `lifetimes.ts` says for how long.
+ * What a store keeps for an idempotency key besides its markers, and its bounds. `lifetimes.ts` says for how long.
  * `src/write/idempotency.ts` explains how both are used.
  */
 

@@ -5,7 +5,7 @@ import { DAY_MS, MINUTE_MS } from '../model/time.ts'
  * expired data that is not removed yet. Times are milliseconds of the gateways' clocks, which the verbs get as `nowMs`.
  */
 
-/** The marker of an idempotency key, counted from its commit. While it exists, a retry does not count the points again. */
+/** The marker of an idempotency key, counted from its commit. While it exists, a retry counts nothing again. */
 export const IDEMPOTENCY_MARKER_MS = DAY_MS
 
 /** The receipt of an idempotency key, which is the response that a retry gets. */

@@ -1,6 +1,7 @@
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { startGateway, type TestGateway } from '../support/gateway.ts'
+import type { Json } from '../support/json.ts'
 import { type RedisServer, startRedis } from '../support/redis-server.ts'
 
 /** Deleting metrics over HTTP, with two gateways on one Redis. */
@@ -24,8 +25,7 @@ afterAll(async () => {
 
 interface HttpResponse {
   readonly status: number
-  // biome-ignore lint/suspicious/noExplicitAny: the shape of an answer is what each test says it is
-  readonly body: any
+  readonly body: Json
 }
 
 async function send(

@@ -10,10 +10,10 @@ import { registerPages } from '../../src/http/pages/page-routes.ts'
 import { addCommonHeaders } from '../../src/http/response/common-headers.ts'
 import { DEFAULT_GRAPHQL_LIMITS, DEFAULT_SERVER_LIMITS } from '../support/default-limits.ts'
 import { FakeGateway, NOW_MS } from '../support/fake-graphql-gateway.ts'
+import type { Json } from '../support/json.ts'
 
 export interface GraphQLResponse {
-  // biome-ignore lint/suspicious/noExplicitAny: each test knows the shape of its result
-  readonly data?: any
+  readonly data?: Json
   readonly errors?: readonly {
     readonly message: string
     readonly path?: readonly (string | number)[]

@@ -6,6 +6,7 @@ import { startBrowser, type WatchedPage, watchPage } from '../support/browser.ts
 import { accessibilityFaults, legendOf, picturesOf } from '../support/chart-checks.ts'
 import { type ChildGateway, startDemo } from '../support/child-gateway.ts'
 import { startGateway } from '../support/gateway.ts'
+import type { Json } from '../support/json.ts'
 
 /** The explorer in a browser without other network, on the built gateway with demo data. */
 
@@ -298,12 +299,11 @@ function overflowOf(page: Page): Promise<number> {
   return page.evaluate<number>('document.documentElement.scrollWidth - document.documentElement.clientWidth')
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: the shape of an answer is what each test says it is
-async function ask(query: string): Promise<{ data: any }> {
+async function ask(query: string): Promise<{ data: Json }> {
   const response = await fetch(`${demo.url}/graphql`, {
     method: 'POST',
     headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
     body: JSON.stringify({ query }),
   })
-  return (await response.json()) as { data: unknown }
+  return (await response.json()) as { data: Json }
 }

@@ -94,7 +94,10 @@ export interface QueryMeta {
   readonly nowMs: number
 }
 
-/** One line of a chart after filling: two arrays of equal length, in order of time. `values[i]` is `null` if bucket i has no value. */
+/**
+ * One line of a chart after filling: two arrays of equal length, in order of time. `values[i]` is `null` if bucket i has
+ * no value.
+ */
 export interface Line {
   readonly bucket: readonly number[]
   readonly values: readonly (number | null)[]

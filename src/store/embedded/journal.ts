@@ -17,8 +17,8 @@ import type { Layer } from './layer.ts'
  * the last frame can be cut off, and it was not acknowledged. A damaged frame that is followed by another is an error.
  *
  *   file   magic `GQJ` · version u8 · salt (16 bytes) · checksum u32 (CRC-32 of both), then the frames
- *   frame  magic (4 bytes) · bytes of the rows u32 · number in the file u32 · checksum u32 (CRC-32 of the salt, the two
- *          numbers and the rows), then the rows
+ *   frame  magic (4 bytes) · bytes of the rows u32 · number in the file u32 · checksum u32, then the rows. The
+ *          checksum is the CRC-32 of the salt, the two numbers and the rows.
  *   row    table u8 · kind u8 · bytes of the key u16 · bytes of the value u32 · key · value
  *
  * Integers are little-endian. The salt is part of each checksum, so that bytes sent by a client are never

@@ -27,8 +27,8 @@ export const TABLES = [
   /** project, metric name as text → u32: the last deleted generation. */
   'deleted',
   /**
-   * partition, metric id → arrival number of the newest inbox entry at the deletion: deleted metrics whose data is not
-   * completely removed yet.
+   * partition, metric id → arrival number of the newest inbox entry at the deletion. These are deleted metrics, some of
+   * whose data is not removed yet.
    */
   'dying',
   /** partition, metric id, position u32 → series id and tags. */
