@@ -56,6 +56,8 @@ export function fastPath(options: FastPathOptions, framework: RequestHandler): R
     }
     const found = gateway.authenticate(key)
     if (found === undefined || found instanceof Promise || !found.scopes.includes('ingest')) {
+      // The framework authenticates again, and responds if this lookup fails.
+      if (found instanceof Promise) found.catch(() => {})
       framework(request, response)
       return
     }
@@ -63,7 +65,12 @@ export function fastPath(options: FastPathOptions, framework: RequestHandler): R
   }
   return (request, response) => {
     if (request.url !== FAST_PATH_URL || request.method !== METHOD || options.isClosing()) framework(request, response)
-    else void serve(request, response)
+    else {
+      serve(request, response).catch((cause: unknown) => {
+        options.logFailure({ id: '', method: METHOD, url: FAST_PATH_URL }, asGatewayError(cause))
+        response.destroy()
+      })
+    }
   }
 }
 

@@ -30,6 +30,7 @@ async function listen(
   isShort: boolean,
   given: FakeGatewayOptions = {},
   server: Partial<ServerOptions> = {},
+  authenticate?: ServerOptions['gateway']['authenticate'],
 ): Promise<Server> {
   const gateway = createFakeGateway(given)
   const keys = new Map([
@@ -43,7 +44,7 @@ async function listen(
   const counted: string[] = []
   const app = createServer({
     // The framework serves a key that is not cached.
-    gateway: { ...gateway, authenticate: isShort ? find : async (key) => find(key) },
+    gateway: { ...gateway, authenticate: authenticate ?? (isShort ? find : async (key) => find(key)) },
     log: pino({ level: 'silent' }),
     now: () => NOW_MS,
     limits: DEFAULT_SERVER_LIMITS,
@@ -161,6 +162,20 @@ describe('the framework serves', () => {
     const [long, short] = await Promise.all([listen(false), listen(true)])
     expect(await send(short, body, headers)).toEqual(await send(long, body, headers))
     expect([long.framework(), short.framework()]).toEqual([1, 1])
+  })
+
+  it('a key whose lookup fails, which ends no process', async () => {
+    const server = await listen(true, {}, {}, async () => {
+      throw new GatewayError('store_unavailable', 'the store does not respond')
+    })
+    const failures: unknown[] = []
+    const onFailure = (reason: unknown): void => void failures.push(reason)
+    process.on('unhandledRejection', onFailure)
+    onTestFinished(() => void process.off('unhandledRejection', onFailure))
+    expect((await send(server, PLAIN)).status).toBe(503)
+    expect(server.framework()).toBe(1)
+    await new Promise(setImmediate)
+    expect(failures).toEqual([])
   })
 
   it('a body that arrives after its headers', async () => {
