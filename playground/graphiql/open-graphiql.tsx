@@ -47,7 +47,7 @@ export async function openGraphiQL({ key, query, onUnknownKey }: OpenOptions): P
   const response = await drawn('.graphiql-response')
   response.append(host)
   render(<ChartPane answers={answers} />, host)
-  if (isNew || query !== undefined) await runOpenTab()
+  if (query === undefined ? isNew : isReadOnly(query)) await runOpenTab()
 }
 
 /**
@@ -62,7 +62,15 @@ const TITLE = `GaugeQL
   <a class="title-link" href="/explore">Explore</a>
   <button id="change-key" class="title-link" type="button" title="Use another API key">Key</button>`
 
-/** A page that opens with an answer says more than one that opens with a text. Only queries run by themselves. */
+/**
+ * Whether an operation from the address may run without a click. Anybody can write a link, so one that changes data must
+ * not. There is no mutation without this word, which may also stand in a comment or a text.
+ */
+export function isReadOnly(operation: string): boolean {
+  return !operation.includes('mutation')
+}
+
+/** A page that opens with an answer says more than one that opens with a text. */
 async function runOpenTab(): Promise<void> {
   const button = await drawn('.graphiql-execute-button')
   await drawn('.graphiql-query-editor .view-line')
