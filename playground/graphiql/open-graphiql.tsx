@@ -2,6 +2,7 @@ import { render } from 'preact'
 import { TabAnswers } from './answers.ts'
 import { ChartPane } from './chart-pane.tsx'
 import { createFetcher } from './fetcher.ts'
+import { isReadOnly } from './is-read-only.ts'
 import { drawn, element, loadScript, readSettings } from './page.ts'
 
 export interface OpenOptions {
@@ -61,14 +62,6 @@ async function loadFonts(): Promise<void> {
 const TITLE = `GaugeQL
   <a class="title-link" href="/explore">Explore</a>
   <button id="change-key" class="title-link" type="button" title="Use another API key">Key</button>`
-
-/**
- * Whether an operation from the address may run without a click. Anybody can write a link, so one that changes data must
- * not. There is no mutation without this word, which may also stand in a comment or a text.
- */
-export function isReadOnly(operation: string): boolean {
-  return !operation.includes('mutation')
-}
 
 /** A page that opens with an answer says more than one that opens with a text. */
 async function runOpenTab(): Promise<void> {

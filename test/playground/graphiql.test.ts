@@ -217,11 +217,32 @@ it('the chart of a live query moves; the pane remembers that it was closed and h
   expect(errors).toEqual([])
 })
 
-it.each(['light', 'dark'] as const)('fits a window of 400 px: %s', async (colorScheme) => {
-  const { page, errors } = await openWithKey({ viewport: { width: 400, height: 850 }, colorScheme })
+it('a link with a mutation shows it, and runs it only after a click', async () => {
+  const mutation = 'mutation { trackMetric(input: { name: "from.a.link", type: COUNTER, value: 1 }) { name } }'
+  const { page } = await openWithKey()
+  await page.locator('.chart-pane .plot canvas').waitFor()
+  const sent: string[] = []
+  page.on('request', (request) => sent.push(request.postData() ?? ''))
+  await page.goto(`${demo.url}/openapi.json`)
+  await page.goto(`${demo.url}/graphql#query=${encodeURIComponent(mutation)}`)
+  await page.locator('.graphiql-query-editor .view-line', { hasText: 'from.a.link' }).waitFor()
+  await page.locator('.chart-pane').waitFor()
+  await page.waitForTimeout(500)
+  expect(sent.filter((body) => body.includes('from.a.link'))).toEqual([])
+  await page.getByRole('button', { name: /^Execute query/ }).click()
+  await expect.poll(() => sent.filter((body) => body.includes('from.a.link'))).toHaveLength(1)
+})
+
+it.each([
+  [400, 'light'],
+  [400, 'dark'],
+  [1440, 'light'],
+  [1440, 'dark'],
+] as const)('fits a window of %i px: %s', async (windowWidth, colorScheme) => {
+  const { page, errors } = await openWithKey({ viewport: { width: windowWidth, height: 850 }, colorScheme })
   await page.locator('.chart-pane .plot canvas').waitFor()
   const { x, width } = (await page.locator('.chart-pane').boundingBox())!
-  expect([x >= 0, x + width <= 400]).toEqual([true, true])
+  expect([x >= 0, x + width <= windowWidth]).toEqual([true, true])
   expect((await picturesOf(page))[0]?.linePixels).toBeGreaterThan(100)
   expect(await accessibilityFaults(page, '.chart-pane')).toEqual([])
   expect(errors).toEqual([])
