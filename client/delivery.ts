@@ -79,7 +79,8 @@ export function createDelivery({
   /** Number of consecutive failed requests. */
   let failures = 0
   let timer: Timer | undefined
-  let isPaused: boolean | undefined
+  /** After a failure: the time before which the gateway asked for no request. */
+  let pausedUntilMs = 0
   let isClosed: boolean | undefined
   let isPageGone: boolean | undefined
 
@@ -87,7 +88,7 @@ export function createDelivery({
     try {
       const json = JSON.stringify(build())
       const bytes = encoder.encode(json).length + 1
-      if (bytes > ITEM_BYTES_MAX || json.split(',').length > ITEM_PARTS_MAX) throw `too large: ${bytes} bytes`
+      if (bytes > ITEM_BYTES_MAX || json.split(',').length > ITEM_PARTS_MAX) throw `too large: ${bytes}`
       if (isClosed) call(onDrop, 1, 'closed')
       else if (bytesOf(batches) + bytes > queueBytesMax) call(onDrop, 1, 'queue_full')
       else {
@@ -117,7 +118,7 @@ export function createDelivery({
   const pump = (isLeaving?: boolean): void => {
     for (const batch of batches) {
       const sendingBytes = bytesOf(batches.filter(({ isSending }) => isSending))
-      if (!isLeaving && (isPaused || sendingBytes > 0)) return
+      if (!isLeaving && (pausedUntilMs || sendingBytes > 0)) return
       if (batch.isSending || sendingBytes + batch.bytes > KEEPALIVE_BYTES_MAX) continue
       if (Date.now() - batch.sentMs! > RETRY_MS_MAX) remove([batch], 'expired')
       else send(batch)
@@ -131,12 +132,12 @@ export function createDelivery({
     batch.isSending = false
     if (!batches.includes(batch)) return
     if (rejections || code) {
-      failures = 0
+      failures = pausedUntilMs = 0
       remove([batch], code, message)
       if (rejections?.[0]) call(onReject, rejections)
       proceed()
     } else {
-      isPaused = true
+      pausedUntilMs = Date.now() + retryAfterMs
       setTimer(retryAfterMs + Math.random() * Math.min(BACKOFF_MS_MAX, BACKOFF_MS * 2 ** failures++))
     }
   }
@@ -148,16 +149,14 @@ export function createDelivery({
     if (code && count > 0) call(onDrop, count, code, message)
   }
 
-  const setTimer = (ms?: number): void => {
+  const setTimer = (ms: number): void => {
     clearTimeout(timer as unknown as number)
-    timer = ms === undefined ? ms : (setTimeout(resume, ms) as unknown as Timer)
-    timer?.unref?.()
-  }
-
-  const resume = (): void => {
-    setTimer()
-    isPaused = false
-    pump()
+    timer = setTimeout(() => {
+      timer = undefined
+      pausedUntilMs = 0
+      pump()
+    }, ms) as unknown as Timer
+    timer.unref?.()
   }
 
   /** Sends batches until none is left, for at most `waitMs`. Only its timers keep a Node process alive. */
@@ -180,10 +179,9 @@ export function createDelivery({
   }
 
   const onPageEvent = ({ type, persisted }: PageEvent): void => {
-    if (type === 'online') resume()
     // A persisted page may come back.
-    else if (type === 'pagehide' && !persisted) leave()
-    else pump(true)
+    if (type === 'pagehide' && !persisted) leave()
+    else if (Date.now() >= pausedUntilMs) pump(true)
   }
 
   const listen = (method: 'addEventListener' | 'removeEventListener'): void => {
@@ -192,11 +190,11 @@ export function createDelivery({
 
   const close = async (waitMs = 5_000): Promise<void> => {
     isClosed = true
-    listen('removeEventListener')
     pump(true)
     await flush(waitMs)
     remove(batches, 'closed')
-    setTimer()
+    clearTimeout(timer as unknown as number)
+    listen('removeEventListener')
   }
 
   try {

@@ -44,6 +44,15 @@ function track(options: Partial<TrackerOptions> = {}): Reports & { readonly trac
   return { tracker, ...reports }
 }
 
+/** Node has no page events: the listeners of the next tracker, by the type of their event. */
+function pageListeners(): Map<string, (event: { readonly type: string }) => void> {
+  const listeners = new Map<string, (event: { readonly type: string }) => void>()
+  vi.stubGlobal('addEventListener', (type: string, listener: () => void) => listeners.set(type, listener))
+  vi.stubGlobal('removeEventListener', (type: string) => listeners.delete(type))
+  onTestFinished(() => void vi.unstubAllGlobals())
+  return listeners
+}
+
 /** Retries happen at once. */
 function withoutBackoff(): void {
   vi.spyOn(Math, 'random').mockReturnValue(0)
@@ -188,6 +197,25 @@ describe('the tracker', () => {
     expect(second!.body).toBe(first!.body)
   })
 
+  it('waits so long also when the page is hidden, shown, or online again', async () => {
+    withoutBackoff()
+    const listeners = pageListeners()
+    const { tracker } = track({ flushMs: 0 })
+    proxy.fail((request) => (request === 0 ? { status: 429, headers: { 'retry-after': '1' } } : 'none'))
+    tracker.count('patient.page')
+    await until('the first response', () => proxy.seen.length === 1)
+    const deadlineMs = performance.now() + 500
+    while (performance.now() < deadlineMs) {
+      for (const type of ['visibilitychange', 'online']) listeners.get(type)?.({ type })
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+    await tracker.flush()
+    const [first, second] = proxy.seen
+    expect(proxy.seen).toHaveLength(2)
+    expect(second!.atMs - first!.atMs).toBeGreaterThanOrEqual(990)
+    expect(await totalOf('patient.page', 'sum')).toBe(1)
+  })
+
   it('waits longer after each failure, with jitter', async () => {
     const timeouts = vi.spyOn(globalThis, 'setTimeout')
     const random = vi.spyOn(Math, 'random').mockReturnValue(0.01)
@@ -288,6 +316,21 @@ describe('the queue', () => {
       [3, 'closed'],
       [1, 'closed'],
     ])
+  })
+
+  it('is reported when the page is left while the tracker closes', async () => {
+    const listeners = pageListeners()
+    const { tracker, ...reports } = track()
+    proxy.fail((request) => (request === 0 ? { status: 503, headers: { 'retry-after': '60' } } : 'none'))
+    const tags = { text: 'x'.repeat(200) }
+    for (let i = 0; i < 1_000; i++) tracker.count('left', 1, tags)
+    await until('the first response', () => proxy.seen.length === 1)
+    const closed = tracker.close()
+    listeners.get('pagehide')?.({ type: 'pagehide' })
+    await closed
+    expect(new Set(reports.drops.map(([, code]) => code))).toEqual(new Set(['page_closed']))
+    expect(await totalOf('left', 'sum')).toBe(1_000 - dropped(reports))
+    expect(listeners.size).toBe(0)
   })
 
   it('is sent when the tracker closes', async () => {
