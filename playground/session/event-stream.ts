@@ -1,6 +1,9 @@
 /** The connection ended before the gateway said that the stream is complete. */
 export class StreamCut extends Error {}
 
+/** The gateway sends something every 15 seconds. A connection that is silent for longer than this is dead. */
+const SILENCE_MS_MAX = 45_000
+
 /** A live update has at most some megabytes. */
 const EVENT_CHARS_MAX = 32 * 1024 * 1024
 
@@ -11,7 +14,7 @@ export async function* readEvents<T>(body: ReadableStream<Uint8Array>): AsyncGen
   let text = ''
   try {
     for (;;) {
-      const { done, value } = await reader.read().catch((cause: unknown) => {
+      const { done, value } = await readInTime(reader).catch((cause: unknown) => {
         throw new StreamCut('the connection was lost', { cause })
       })
       if (done) throw new StreamCut('the stream ended before it was complete')
@@ -25,6 +28,17 @@ export async function* readEvents<T>(body: ReadableStream<Uint8Array>): AsyncGen
       }
     }
   } finally {
-    await reader.cancel().catch(() => {})
+    // A dead connection may never confirm this.
+    void reader.cancel().catch(() => {})
   }
+}
+
+function readInTime(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<ReadableStreamReadResult<Uint8Array>> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error('the gateway has been silent')), SILENCE_MS_MAX)
+    reader
+      .read()
+      .finally(() => clearTimeout(timer))
+      .then(resolve, reject)
+  })
 }

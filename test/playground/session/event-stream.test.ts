@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { readEvents, StreamCut } from '../../../playground/session/event-stream.ts'
 
 function bodyOf(chunks: readonly Uint8Array[]): ReadableStream<Uint8Array> {
@@ -29,6 +29,26 @@ describe('an event stream', () => {
   it('that ends before it is complete was cut', async () => {
     const bytes = new TextEncoder().encode(STREAM.slice(0, STREAM.indexOf('event: complete')))
     await expect(collect(bodyOf([bytes]))).rejects.toThrow(StreamCut)
+  })
+
+  it('that has been silent for longer than three keep-alives was cut', async () => {
+    vi.useFakeTimers()
+    onTestFinished(() => void vi.useRealTimers())
+    const bytes = new TextEncoder().encode(':\n\n')
+    let send: () => void = () => {}
+    const silent = new ReadableStream<Uint8Array>({
+      start: (controller) => void (send = () => controller.enqueue(bytes)),
+    })
+    const end = vi.fn()
+    const ended = collect(silent).catch(end)
+    for (let i = 0; i < 5; i++) {
+      send()
+      await vi.advanceTimersByTimeAsync(40_000)
+    }
+    expect(end).not.toHaveBeenCalled()
+    await vi.advanceTimersByTimeAsync(6_000)
+    await ended
+    expect(end).toHaveBeenCalledWith(expect.any(StreamCut))
   })
 
   it('that fails was cut', async () => {
