@@ -59,6 +59,9 @@ export function remedyOf({ code, details }: Problem): Remedy {
       return remedy('It may have been deleted, or belong to another project. Choose one from the list.')
     case 'forbidden':
       return remedy('The explorer reads: it needs a key with the scope query. Enter another key at the top.')
+    case 'missing_api_key':
+    case 'invalid_api_key':
+      return remedy('The key was revoked, or has expired. Enter another key at the top.')
     case 'rate_limited':
       return remedy('This key has asked too often in the last minute.', [], true)
     case 'unreachable':

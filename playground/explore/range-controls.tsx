@@ -1,5 +1,5 @@
 import { useMemo, useState } from 'preact/hooks'
-import { toInstant, toLocal } from '../question/local-time.ts'
+import { formatInstant, toInstant, toLocal } from '../question/local-time.ts'
 import { DISTANCES, INTERVALS, type Question, RANGES, type Range } from '../question/question.ts'
 import type { Ask } from './use-question.ts'
 import { localZone } from './use-question.ts'
@@ -66,7 +66,7 @@ function endlessRange(range: Range): Range {
 }
 
 function RangePicker({ question, ask }: RangeControlsProps) {
-  const { range, timezone } = question
+  const { range } = question
   const isCustom = !('last' in range)
   const choose = (last: string): void => ask({ ...question, range: { last } })
   const presets = 'last' in range ? withCurrent(RANGES, range.last) : RANGES
@@ -90,7 +90,7 @@ function RangePicker({ question, ask }: RangeControlsProps) {
             type="radio"
             name="range"
             checked={isCustom}
-            onChange={() => ask({ ...question, range: customRange(range, timezone), isLive: false })}
+            onChange={() => ask({ ...question, range: customRange(range), isLive: false })}
           />
           <span>Custom</span>
         </label>
@@ -100,15 +100,15 @@ function RangePicker({ question, ask }: RangeControlsProps) {
   )
 }
 
-const UNITS_MS: Readonly<Record<string, number>> = { m: 60_000, h: 3_600_000, d: 86_400_000 }
+const UNITS_MS: Readonly<Record<string, number>> = { m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 }
 
 /** The same time as instants, for a start. */
-function customRange(range: Range, timezone: string): Range {
+function customRange(range: Range): Range {
   if (!('last' in range)) return range
-  const [, count = '24', unit = 'h'] = /^(\d+)([mhd])$/.exec(range.last) ?? []
+  const [, count = '24', unit = 'h'] = /^(\d+)([mhdw])$/.exec(range.last) ?? []
   const toMs = Math.floor(Date.now() / 60_000) * 60_000
   const fromMs = toMs - Number(count) * UNITS_MS[unit]!
-  return { from: toInstant(toLocal(fromMs, timezone), timezone), to: toInstant(toLocal(toMs, timezone), timezone) }
+  return { from: formatInstant(fromMs), to: formatInstant(toMs) }
 }
 
 interface CustomRangeProps extends RangeControlsProps {

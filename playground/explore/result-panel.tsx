@@ -1,7 +1,7 @@
 import { useMemo } from 'preact/hooks'
 import type { BarList, Chart } from '../chart/chart.ts'
 import { ChartView } from '../chart/chart-view.tsx'
-import { toInstant, toLocal } from '../question/local-time.ts'
+import { formatInstant } from '../question/local-time.ts'
 import type { MetricInfo, Question } from '../question/question.ts'
 import { type Problem, remedyOf } from './problem.ts'
 import type { Ask } from './use-question.ts'
@@ -26,9 +26,12 @@ export function ResultPanel({ question, info, result, ask, onRetry }: ResultPane
   )
   const isEmpty = chart?.lines.every(({ values }) => values.every((value) => value === null))
   const zoom = (fromMs: number, toMs: number): void => {
-    const { timezone } = question
-    const [from, to] = [fromMs, toMs].map((timeMs) => toInstant(toLocal(timeMs, timezone), timezone))
-    ask({ ...question, range: { from: from!, to: to! }, interval: 'auto', isLive: false })
+    ask({
+      ...question,
+      range: { from: formatInstant(fromMs), to: formatInstant(toMs) },
+      interval: 'auto',
+      isLive: false,
+    })
   }
   return (
     <section class="card result" aria-label="Chart" aria-busy={isLoading}>
@@ -120,11 +123,11 @@ export function ProblemView({ problem, question, ask, onRetry }: ProblemProps) {
 
 /** No line has a value: the range or the filters miss the data. */
 function EmptyRange({ question, info, ask }: Pick<ResultPanelProps, 'question' | 'info' | 'ask'>) {
-  const { filters, timezone } = question
+  const { filters } = question
   const aroundLast = (lastSeen: string): Question => {
     const toMs = Date.parse(lastSeen) + 60_000
-    const [from, to] = [toMs - 86_400_000, toMs].map((timeMs) => toInstant(toLocal(timeMs, timezone), timezone))
-    return { ...question, range: { from: from!, to: to! }, interval: 'auto', isLive: false }
+    const range = { from: formatInstant(toMs - 86_400_000), to: formatInstant(toMs) }
+    return { ...question, range, interval: 'auto', isLive: false }
   }
   return (
     <div class="empty">

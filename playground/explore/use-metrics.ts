@@ -46,7 +46,7 @@ export function useMetrics(key: string, search: string): MetricList {
           ? before
           : { metrics, hasMore: connection?.pageInfo.hasNextPage === true, isLoaded: true, problem },
       )
-      const isWaiting = metrics.length === 0 && search === '' && problem?.code !== 'forbidden'
+      const isWaiting = problem === undefined && metrics.length === 0 && search === ''
       timer = setTimeout(start, isWaiting ? EMPTY_PAUSE_MS : PAUSE_MS)
     }
     const start = (): void => void read().catch(() => {})

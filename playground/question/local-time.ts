@@ -13,14 +13,18 @@ export function toLocal(timeMs: number, timezone: string): string {
   return format.format(timeMs).replace(' ', 'T')
 }
 
+/** An instant in RFC 3339, to the second. */
+export function formatInstant(timeMs: number): string {
+  return new Date(Math.floor(timeMs / 1_000) * 1_000).toISOString().replace('.000Z', 'Z')
+}
+
 /** The instant of a local time, in RFC 3339. Of an hour that a clock change repeats, the second one. */
 export function toInstant(local: string, timezone: string): string {
   const asUtcMs = Date.parse(`${local}Z`)
   if (!Number.isFinite(asUtcMs)) return local
   // The offset at a moment near it, then at the moment itself.
   const guessMs = asUtcMs - offsetMs(asUtcMs, timezone)
-  const timeMs = asUtcMs - offsetMs(guessMs, timezone)
-  return new Date(timeMs).toISOString().replace('.000Z', 'Z')
+  return formatInstant(asUtcMs - offsetMs(guessMs, timezone))
 }
 
 function offsetMs(timeMs: number, timezone: string): number {

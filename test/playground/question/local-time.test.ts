@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
-import { toInstant, toLocal } from '../../../playground/question/local-time.ts'
+import { formatInstant, toInstant, toLocal } from '../../../playground/question/local-time.ts'
 
 it.each([
   ['2026-07-01T10:00:00Z', 'Europe/Berlin', '2026-07-01T12:00:00'],
@@ -10,6 +10,11 @@ it.each([
 ])('%s in %s is %s, and back', (instant, zone, local) => {
   expect(toLocal(Date.parse(instant), zone)).toBe(local)
   expect(toInstant(local, zone)).toBe(instant)
+})
+
+it('an instant is written to the second, also in an hour that a clock change repeats', () => {
+  expect(formatInstant(Date.parse('2026-10-25T00:10:00.999Z'))).toBe('2026-10-25T00:10:00Z')
+  expect(formatInstant(Date.parse('1969-12-31T23:59:59.500Z'))).toBe('1969-12-31T23:59:59Z')
 })
 
 it('a local time of an instant leads back to it, but for the hour that a clock change repeats', () => {
