@@ -160,17 +160,17 @@ async function chooseMetrics(
   for (const metric of metricsOf(taken)) {
     await pacer.pause()
     const stepsMs = bounds.stepsOf(metric.kind)
-    const more: number = isFull ? 0 : windowsOf(metric.sections, stepsMs).length
-    isFull ||= windows + more > STEP_WINDOWS_MAX || isLarge
+    const more: number | undefined = isFull ? 0 : countWindows(metric.sections, stepsMs, STEP_WINDOWS_MAX - windows)
+    isFull ||= more === undefined || isLarge
     if (!isFull) {
       chosen.push(metric)
-      windows += more
+      windows += more!
     } else if (chosen.length > 0) left.push(metric)
     else if (taken.length > 1) return undefined
     else {
       const [first, others] = divide(metric, stepsMs)
       chosen.push(first)
-      windows += windowsOf(first.sections, stepsMs).length
+      windows += windowsOf(rowsByWindow(first.sections, stepsMs[0]!).keys(), stepsMs).length
       if (others.sections.length > 0) left.push(others)
     }
   }
@@ -215,12 +215,23 @@ function metricsOf(taken: readonly OpenEntry[]): Iterable<MetricSections> {
 }
 
 /**
- * Lists the windows of all resolutions that hold rollups. Each window is given by the start of the first window of the
- * finest resolution that it contains and that holds rollups.
+ * Counts the windows of all resolutions that hold rollups. Returns undefined if there are more than `max`; the work is
+ * then in proportion to `max`, not to the number of rollups.
  */
-function windowsOf(sections: readonly RollupRows[], stepsMs: readonly number[]): number[] {
+function countWindows(sections: readonly RollupRows[], stepsMs: readonly number[], max: number): number | undefined {
+  const finest = rowsByWindow(sections, stepsMs[0]!, max)
+  if (finest.size > max) return undefined
+  const count = windowsOf(finest.keys(), stepsMs).length
+  return count > max ? undefined : count
+}
+
+/**
+ * Lists the windows of all resolutions that contain windows of the finest one, given by their starts. Each window is
+ * listed as the start of the first of these that it contains.
+ */
+function windowsOf(finestStarts: Iterable<number>, stepsMs: readonly number[]): number[] {
   const found: number[] = []
-  const finest = [...rowsByWindow(sections, stepsMs[0]!).keys()].sort((a, b) => a - b)
+  const finest = [...finestStarts].sort((a, b) => a - b)
   for (const stepMs of stepsMs) {
     let last = Number.NaN
     for (const timeMs of finest) {
@@ -232,8 +243,15 @@ function windowsOf(sections: readonly RollupRows[], stepsMs: readonly number[]):
   return found
 }
 
-/** Number of rollups in each window of a resolution, by the start of the window. */
-function rowsByWindow(sections: readonly RollupRows[], stepMs: number): Map<number, number> {
+/**
+ * Number of rollups in each window of a resolution, by the start of the window. Stops when there are more than `max`
+ * windows.
+ */
+function rowsByWindow(
+  sections: readonly RollupRows[],
+  stepMs: number,
+  max = Number.POSITIVE_INFINITY,
+): Map<number, number> {
   const counts = new Map<number, number>()
   for (const { bucketMs, length } of sections) {
     // Consecutive rows are mostly in the same window: they are counted before the map is updated.
@@ -244,6 +262,7 @@ function rowsByWindow(sections: readonly RollupRows[], stepMs: number): Map<numb
       const timeMs = bucketMs[row]!
       if (timeMs < fromMs || timeMs >= toMs) {
         if (rows > 0) counts.set(fromMs, (counts.get(fromMs) ?? 0) + rows)
+        if (counts.size > max) return counts
         fromMs = windowStart(stepMs, timeMs)
         toMs = fromMs + windowWidthMs(stepMs)
         rows = 0
@@ -257,11 +276,12 @@ function rowsByWindow(sections: readonly RollupRows[], stepMs: number): Map<numb
 
 /** Divides a metric into two parts: its first windows, as many as one step may write, and the rest. */
 function divide(metric: MetricSections, stepsMs: readonly number[]): readonly [MetricSections, MetricSections] {
-  const starts = windowsOf(metric.sections, stepsMs).sort((a, b) => a - b)
+  const finest = rowsByWindow(metric.sections, stepsMs[0]!)
+  const starts = windowsOf(finest.keys(), stepsMs).sort((a, b) => a - b)
   let endMs = starts[STEP_WINDOWS_MAX] ?? Number.POSITIVE_INFINITY
   let rows = 0
   let share = 1
-  for (const [startMs, windowRows] of [...rowsByWindow(metric.sections, stepsMs[0]!)].sort(([a], [b]) => a - b)) {
+  for (const [startMs, windowRows] of [...finest].sort(([a], [b]) => a - b)) {
     if (startMs >= endMs) break
     if (rows + windowRows > STEP_ROWS_MAX) {
       // Blocks written before `STEP_ROWS_MAX` existed may hold more rows in one window. Such a window is divided by

@@ -5,11 +5,13 @@ import { RUNS_PER_TIER } from './merge-window.ts'
 /**
  * Windows that folds have written to and that are not sealed yet, least recently touched first. The number of folds is
  * counted for each window, so that only windows that may have runs to merge are examined. At most `WINDOWS_MAX`
- * windows: the least recently touched one is evicted. An evicted window stays readable, but its runs are not merged
- * until it is touched again.
+ * windows: beyond that the least recently touched ones are evicted. An evicted window stays readable, but its runs are
+ * not merged until it is touched again.
  */
 
 const WINDOWS_MAX = 100_000
+/** Number of windows evicted at once. To find the oldest key of a Map takes longer the more keys were deleted before it. */
+const EVICTED = 10_000
 /** A window is sealed when it has ended and then received no write for this share of its width. */
 const SEAL_AFTER_SHARE = 1 / 12
 const SEAL_AFTER_MS_MAX = 3_600_000
@@ -31,9 +33,14 @@ export class OpenWindows {
     // The window is deleted and inserted again, so that the map stays ordered by the last touch.
     this.#windows.delete(key)
     this.#windows.set(key, { partition, window, folds: (known?.folds ?? 0) + folds, touchedMs: nowMs })
-    if (this.#windows.size > WINDOWS_MAX) {
-      const oldest = this.#windows.keys().next().value
-      if (oldest !== undefined) this.#windows.delete(oldest)
+    if (this.#windows.size > WINDOWS_MAX) this.#evict()
+  }
+
+  #evict(): void {
+    let evicted = 0
+    for (const key of this.#windows.keys()) {
+      if (evicted++ === EVICTED) return
+      this.#windows.delete(key)
     }
   }
 
