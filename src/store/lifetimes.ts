@@ -17,5 +17,8 @@ export const WATERMARK_MS = 7 * DAY_MS
 /** A block that no index lists yet. A fold commits its blocks within seconds, unless its gateway stops before. */
 export const UNCOMMITTED_BLOCK_MS = 15 * MINUTE_MS
 
-/** A block that no index lists any more. A running query may still read it; a query takes at most 30 s. */
-export const UNLISTED_BLOCK_MS = MINUTE_MS
+/**
+ * A block that no index lists any more. A running query may still read it; by default a query takes at most 30 s. A
+ * query that finds a block gone reads the index again.
+ */
+export const UNLISTED_BLOCK_MS = 35_000

@@ -24,6 +24,11 @@ export interface Store {
    */
   readonly mayLoseWrites: boolean
   /**
+   * False while the store is behind with writing, so that large writes should wait. Small ones still get through; if
+   * large ones did not wait, the small ones would have to.
+   */
+  readonly hasRoom: boolean
+  /**
    * The partitions, in groups that one server serves. A request for one group never waits for the server of another
    * group. Several commits to one group, sent together, cost little more than one commit.
    */

@@ -118,6 +118,10 @@ class EmbeddedStore implements Store {
     this.#now = options.now ?? Date.now
   }
 
+  get hasRoom(): boolean {
+    return this.#environment.hasRoom
+  }
+
   // Catalog
 
   async defineMetrics(definitions: readonly MetricDefinition[]): Promise<readonly MetricRow[]> {

@@ -104,6 +104,11 @@ export class Environment {
     })
   }
 
+  /** False when a checkpoint is running and the second layer is half full already. */
+  get hasRoom(): boolean {
+    return this.#frozen === undefined || this.#active.bytes < this.#options.layerBytesMax / 2
+  }
+
   /** Runs a read on one snapshot of the durable data. `verb` is synchronous, so no write can run meanwhile. */
   async read<T>(verb: (tables: Tables) => T): Promise<T> {
     if (this.#isClosed) throw unavailable()

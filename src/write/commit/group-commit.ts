@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import { GatewayError } from '../../model/errors.ts'
 import { Pacer } from '../../model/pacer.ts'
 import { type Pace, runPaced } from '../../model/steps.ts'
@@ -36,7 +37,7 @@ export interface Share {
 }
 
 /** A round that contains the points of one large request. */
-export interface FoldedRound {
+export interface LargeRound {
   readonly round: Round
   readonly points: number
 }
@@ -49,26 +50,28 @@ interface Waiting {
   reject(error: GatewayError): void
 }
 
-/** A round that accepts no more points and is being committed. */
-interface ClosedRound {
+/** Rounds that accept no more points and are being committed together. */
+interface ClosedRounds {
+  /** The epoch of the oldest of them. */
+  readonly epoch: number
   readonly waiting: readonly Waiting[]
   /** The steps that are not committed yet. */
-  steps: readonly Step[]
+  readonly steps: Step[]
   /** Version of the registry when the steps were encoded. */
   readonly registryVersion: number
   readonly bytes: number
-  /** Partitions in which a commit of the round was stored, and partitions in which a commit was refused. */
+  /** Partitions in which a commit of the rounds was stored, and partitions in which a commit was refused. */
   readonly storedIn: Set<number>
   readonly refusedIn: Map<number, Refusal>
   /** Whether the requests have been rejected. The remaining steps are then dropped. */
   isRejected: boolean
 }
 
-/**
- * Maximum number of closed rounds. Rounds take turns step by step, so a small round waits for at most one step of each
- * other round.
- */
-const ROUNDS_MAX = 4
+/** Maximum number of large rounds that are encoded or committed at the same time. The others wait. */
+const LARGE_ROUNDS_MAX = 3
+
+/** Pause while large rounds are encoded, or the store has no room for their steps, and there is nothing else to do. */
+const IDLE_MS = 5
 
 /** Number of the latest round. Round numbers are unique in this process. */
 let epoch = 0
@@ -77,8 +80,11 @@ let epoch = 0
  * Group commit for partitions that are served together. All requests that arrive during a commit are folded into one
  * round and share the next commit; each request is acknowledged when its points are committed. There is no timer: an
  * idle gateway commits at once, and a busy one commits as fast as the store responds. The higher the load, the more
- * requests share a commit. A large round needs several commits (`commit-steps.ts`); commits of later rounds run between
- * them.
+ * requests share a commit.
+ *
+ * A large request has a round of its own, which is encoded beside the others and needs many commits
+ * (`commit-steps.ts`). Rounds take turns, commit by commit, so a small round waits for at most one commit of each large
+ * one. While the store is behind with writing, only small rounds are committed.
  *
  * `commit-sender.ts` makes each commit count exactly once.
  */
@@ -86,15 +92,18 @@ export class GroupCommit {
   readonly #context: GroupContext
   readonly #sender: CommitSender
   #open: Round
-  /** Rounds with a single request: requests with an idempotency key, and requests with many points. */
-  #singleRequestRounds: Round[] = []
-  #openBytes = 0
+  /** Rounds of one small request with an idempotency key each. They are closed together with the open round. */
+  #markedRounds: Round[] = []
   #waiting: Waiting[] = []
-  /** Whether a deletion waits. All points folded before it must be stored before the open round is closed. */
-  #isBarrier = false
-  #rounds: ClosedRound[] = []
-  /** Size of the round that is being encoded. */
-  #encodingBytes = 0
+  /** Rounds of one large request each that are not being encoded yet. */
+  #largeRounds: { readonly round: Round; readonly waiting: Waiting }[] = []
+  /** Size of these rounds: the open one, those with an idempotency key, and the large ones. */
+  #openBytes = 0
+  /** Rounds that are being encoded. */
+  readonly #encoding = new Set<Round>()
+  #rounds: ClosedRounds[] = []
+  /** The rounds of which a step is being committed. They are not in `#rounds`. */
+  #committing: ClosedRounds | undefined
   #running: Promise<void> | undefined
 
   constructor(context: GroupContext, partitions: readonly number[]) {
@@ -114,7 +123,8 @@ export class GroupCommit {
 
   /** Size of the data that waits for a commit. */
   get openBytes(): number {
-    let openBytes = this.#openBytes + this.#encodingBytes
+    let openBytes = this.#openBytes
+    for (const { bytes } of this.#encoding) openBytes += bytes
     for (const { bytes } of this.#rounds) openBytes += bytes
     return openBytes
   }
@@ -131,26 +141,27 @@ export class GroupCommit {
   add(
     { batch, positions, events }: Share,
     marker: Marker | undefined,
-    folded?: FoldedRound,
+    large?: LargeRound,
   ): Promise<number> | undefined {
-    const round =
-      folded?.round ?? (marker === undefined ? this.#open : new Round(++epoch, this.#context.rounds, marker))
-    const before = folded === undefined ? round.bytes : 0
-    const request = folded === undefined ? round.requests : 0
-    const points = folded?.points ?? round.fold(batch, positions)
+    const round = large?.round ?? (marker === undefined ? this.#open : new Round(++epoch, this.#context.rounds, marker))
+    const before = large === undefined ? round.bytes : 0
+    const request = large === undefined ? round.requests : 0
+    const points = large?.points ?? round.fold(batch, positions)
     round.addEvents(events)
     this.#openBytes += round.bytes - before
     if (points + events.length === 0) return undefined
-    if (round !== this.#open) this.#singleRequestRounds.push(round)
-    const stored = new Promise<number>((resolve, reject) =>
-      this.#waiting.push({ round, request, resolve: () => resolve(points), reject }),
-    )
+    const stored = new Promise<number>((resolve, reject) => {
+      const waiting = { round, request, resolve: () => resolve(points), reject }
+      if (large !== undefined) this.#largeRounds.push({ round, waiting })
+      else this.#waiting.push(waiting)
+    })
+    if (large === undefined && round !== this.#open) this.#markedRounds.push(round)
     this.#start()
     return stored
   }
 
-  /** Folds many points in steps into a separate round, which is then passed to `add`. */
-  async foldInSteps({ batch, positions }: Share, marker: Marker | undefined, pace: Pace): Promise<FoldedRound> {
+  /** Folds a large request in steps into a separate round, which is then passed to `add`. */
+  async foldInSteps({ batch, positions }: Share, marker: Marker | undefined, pace: Pace): Promise<LargeRound> {
     const round = new Round(++epoch, this.#context.rounds, marker)
     return { round, points: await runPaced(round.foldInSteps(batch, positions), pace) }
   }
@@ -162,11 +173,12 @@ export class GroupCommit {
   async deleteMetric(deletion: MetricDeletion): Promise<boolean> {
     const { store, settings } = this.#context
     if (this.isUnavailable) throw new GatewayError('store_unavailable', 'the store does not respond')
+    const last = epoch
     await new Promise<void>((resolve, reject) => {
       this.#waiting.push({ resolve, reject })
-      this.#isBarrier = true
       this.#start()
     })
+    while (this.#oldestEpoch() <= last) await pause(IDLE_MS)
     const existed = await within(settings.storeWaitMsMax, () => store.deleteMetric(deletion))
     this.#sender.retainDeletion(deletion)
     return existed
@@ -193,72 +205,113 @@ export class GroupCommit {
   async #run(): Promise<void> {
     // Requests that arrive in the same turn of the event loop share the first round.
     await new Promise(setImmediate)
-    while (this.#waiting.length > 0 || this.#rounds.length > 0 || this.#sender.mayHaveLostWrites) {
+    while (this.#hasRounds || this.#sender.mayHaveLostWrites) {
       if (this.#sender.mayHaveLostWrites) await this.#sender.verify()
-      else await this.#commitNext()
+      else if (!(await this.#commitNext())) await pause(IDLE_MS)
     }
     this.#running = undefined
   }
 
-  /** Commits one step of the next round. Rounds take turns. */
-  async #commitNext(): Promise<void> {
-    if (this.#waiting.length > 0 && this.#rounds.length < (this.#isBarrier ? 1 : ROUNDS_MAX)) await this.#closeOpen()
-    const round = this.#rounds.shift()
-    if (round === undefined) return
-    const [step, ...steps] = round.steps
-    round.steps = steps
-    if (step !== undefined) await this.#commitStep(round, step)
-    if (round.isRejected) return
-    if (steps.length > 0) this.#rounds.push(round)
-    else respond(round)
+  get #hasRounds(): boolean {
+    return this.#waiting.length + this.#largeRounds.length + this.#encoding.size + this.#rounds.length > 0
   }
 
-  async #commitStep(round: ClosedRound, step: Step): Promise<void> {
+  /** The epoch of the oldest round with points that are not stored yet. */
+  #oldestEpoch(): number {
+    let oldest = Number.POSITIVE_INFINITY
+    for (const { round } of this.#largeRounds) oldest = Math.min(oldest, round.epoch)
+    for (const round of this.#encoding) oldest = Math.min(oldest, round.epoch)
+    for (const closed of this.#rounds) oldest = Math.min(oldest, closed.epoch)
+    return Math.min(oldest, this.#committing?.epoch ?? oldest)
+  }
+
+  /** Commits one step of the next closed rounds. Returns whether there was one that the store has room for. */
+  async #commitNext(): Promise<boolean> {
+    if (this.#waiting.length > 0) await this.#closeOpen()
+    this.#closeLarge()
+    const next = this.#context.store.hasRoom ? 0 : this.#rounds.findIndex(({ steps }) => steps.length <= 1)
+    const [closed] = next === -1 ? [] : this.#rounds.splice(next, 1)
+    if (closed === undefined) return false
+    const step = closed.steps.shift()
+    this.#committing = closed
+    if (step !== undefined) await this.#commitStep(closed, step)
+    this.#committing = undefined
+    if (closed.isRejected) return true
+    if (closed.steps.length > 0) this.#rounds.push(closed)
+    else respond(closed)
+    return true
+  }
+
+  async #commitStep(closed: ClosedRounds, step: Step): Promise<void> {
     const { events } = this.#context
-    const rejectRound = (error: GatewayError): void => {
-      rejectAll(round.waiting, error)
-      round.isRejected = true
+    const reject = (error: GatewayError): void => {
+      rejectAll(closed.waiting, error)
+      closed.isRejected = true
     }
     const startedMs = performance.now()
-    const outcome: StepOutcome = await this.#sender.commit(step, round.registryVersion, {
+    const outcome: StepOutcome = await this.#sender.commit(step, closed.registryVersion, {
       onWaitOver: (commits) => {
-        rejectRound(outcomeUnknown('the store did not confirm the points in time'))
+        reject(outcomeUnknown('the store did not confirm the points in time'))
         events.warn('the store does not respond; the outcome of a commit is unknown', { commits })
       },
-      onDefect: (cause) => rejectRound(new GatewayError('internal', 'the points could not be stored', { cause })),
+      onDefect: (cause) => reject(new GatewayError('internal', 'the points could not be stored', { cause })),
     })
     events.roundEnded(performance.now() - startedMs)
     for (const [partition, result] of outcome) {
-      if (result === 'stored') round.storedIn.add(partition)
-      else round.refusedIn.set(partition, result)
+      if (result === 'stored') closed.storedIn.add(partition)
+      else closed.refusedIn.set(partition, result)
     }
   }
 
-  /** Encodes the open round. Requests that arrive during the encoding are folded into the next round. */
+  /**
+   * Closes the open round and the small rounds with an idempotency key. Requests that arrive while they are encoded are
+   * folded into the next round.
+   */
   async #closeOpen(): Promise<void> {
-    const rounds = [this.#open, ...this.#singleRequestRounds]
+    const rounds = [this.#open, ...this.#markedRounds]
     const waiting = this.#waiting
-    const bytes = this.#openBytes
-    const { version } = this.#context.registry
     this.#openRound()
-    this.#encodingBytes = bytes
+    await this.#close(rounds, waiting)
+  }
+
+  /** Begins to encode the large rounds that may be in progress at the same time. */
+  #closeLarge(): void {
+    let inProgress = this.#encoding.size
+    for (const { steps } of this.#rounds) if (steps.length > 1) inProgress++
+    for (const { round, waiting } of this.#largeRounds.splice(0, Math.max(0, LARGE_ROUNDS_MAX - inProgress)))
+      void this.#close([round], [waiting])
+  }
+
+  /** Encodes rounds and adds them to those that are committed. Never rejects: if it fails, the requests do. */
+  async #close(rounds: readonly Round[], waiting: readonly Waiting[]): Promise<void> {
+    const { version } = this.#context.registry
+    let bytes = 0
+    for (const round of rounds) {
+      bytes += round.bytes
+      this.#encoding.add(round)
+    }
+    this.#openBytes -= bytes
     try {
       const { parts, faults } = await this.#encode(rounds)
       const steps = await runPaced(commitSteps(parts), new Pacer())
       const encoded = waiting.filter((request) => !rejectFaulty(request, faults))
-      this.#rounds.push({
-        waiting: encoded,
-        steps,
-        registryVersion: version,
-        bytes,
-        storedIn: new Set(),
-        refusedIn: new Map(),
-        isRejected: false,
-      })
+      if (this.isUnavailable) rejectAll(encoded, nothingStored())
+      else {
+        this.#rounds.push({
+          epoch: rounds[0]!.epoch,
+          waiting: encoded,
+          steps,
+          registryVersion: version,
+          bytes,
+          storedIn: new Set(),
+          refusedIn: new Map(),
+          isRejected: false,
+        })
+      }
     } catch (cause) {
       rejectAll(waiting, new GatewayError('internal', 'the points could not be encoded', { cause }))
     } finally {
-      this.#encodingBytes = 0
+      for (const round of rounds) this.#encoding.delete(round)
     }
   }
 
@@ -275,8 +328,8 @@ export class GroupCommit {
       const encoded = await round.encode(nowMs, blockName)
       if (encoded.faults.length > 0) {
         faults.set(round, encoded.faults)
-        // A request with an idempotency key is stored completely or not at all.
-        if (round !== rounds[0]) continue
+        // A request with a round of its own is stored completely or not at all.
+        if (round.requests === 1) continue
       }
       for (const [partition, added] of encoded.parts) {
         const known = parts.get(partition)
@@ -287,30 +340,33 @@ export class GroupCommit {
     return { parts, faults }
   }
 
-  /** Rejects the requests that wait for the step in progress. */
+  /** Rejects the requests that wait, but not those of the step in progress. */
   #rejectWaiting(): void {
-    const nothingStored = new GatewayError('store_unavailable', 'the store does not respond; nothing was stored')
-    for (const round of this.#rounds) {
-      const hasBegun = round.storedIn.size + round.refusedIn.size > 0
-      rejectAll(round.waiting, hasBegun ? outcomeUnknown('the store took part of the points') : nothingStored)
+    for (const { waiting, storedIn, refusedIn } of this.#rounds) {
+      const hasBegun = storedIn.size + refusedIn.size > 0
+      rejectAll(waiting, hasBegun ? outcomeUnknown('the store took part of the points') : nothingStored())
     }
     this.#rounds = []
-    if (this.#waiting.length === 0) return
-    rejectAll(this.#waiting, nothingStored)
+    rejectAll(this.#waiting, nothingStored())
+    for (const { waiting } of this.#largeRounds) waiting.reject(nothingStored())
+    this.#largeRounds = []
+    this.#openBytes = 0
     this.#openRound()
   }
 
   #openRound(): void {
     this.#open = new Round(++epoch, this.#context.rounds)
-    this.#singleRequestRounds = []
-    this.#openBytes = 0
+    this.#markedRounds = []
     this.#waiting = []
-    this.#isBarrier = false
   }
 }
 
-/** Resolves the requests of a round whose commits are all final, and rejects those with points in a refused commit. */
-function respond({ waiting, storedIn, refusedIn }: ClosedRound): void {
+function nothingStored(): GatewayError {
+  return new GatewayError('store_unavailable', 'the store does not respond; nothing was stored')
+}
+
+/** Resolves the requests of rounds whose commits are all final, and rejects those with points in a refused commit. */
+function respond({ waiting, storedIn, refusedIn }: ClosedRounds): void {
   if (refusedIn.size === 0) {
     for (const { resolve } of waiting) resolve()
     return

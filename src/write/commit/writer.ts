@@ -14,11 +14,11 @@ import { Admission } from '../round/admission.ts'
 import { DecodeQueue } from '../round/decode-queue.ts'
 import { PointBatch, resetStarts } from '../round/point-batch.ts'
 import { Registry, type RegistryLimits } from '../round/registry.ts'
-import { type PlacedEvent, POINTS_PER_STEP, type RoundSettings } from '../round/round.ts'
+import type { PlacedEvent, RoundSettings } from '../round/round.ts'
 import { sortByIndex } from '../round/sort-rejections.ts'
 import { TablePool } from '../round/table-pool.ts'
 import type { CommitSettings } from './commit-sender.ts'
-import { type FoldedRound, GroupCommit, type GroupEvents, outcomeUnknown, type Share } from './group-commit.ts'
+import { GroupCommit, type GroupEvents, type LargeRound, outcomeUnknown, type Share } from './group-commit.ts'
 import { ProjectShares } from './project-shares.ts'
 
 export interface WriterSettings extends CommitSettings, RoundSettings, RegistryLimits {
@@ -155,10 +155,10 @@ export class Writer {
       if (rejected.length > 0) batch.resetRejectedStarts()
       if (rejected.length > 1) rejected = await this.#sorted(rejected)
       const marker = idempotencyKey === undefined ? undefined : { project, key: idempotencyKey }
-      const isOrdinary = this.#groups.length === 1 && batch.length <= POINTS_PER_STEP
-      const commit = isOrdinary
-        ? this.#commit(project, this.#groups[0]!, { batch, positions: undefined, events }, marker)
-        : this.#commitShares(project, batch, marker, events)
+      const commit =
+        this.#groups.length === 1 && !batch.isLarge
+          ? this.#commit(project, this.#groups[0]!, { batch, positions: undefined, events }, marker)
+          : this.#commitShares(project, batch, marker, events)
       if (commit !== undefined) {
         this.totals.points += await commit
         this.totals.events += events.length
@@ -188,25 +188,25 @@ export class Writer {
     return commit
   }
 
-  /** Same as `#commit`, for a request with many points or with points for several groups. */
+  /** Same as `#commit`, for a request that is large or has points for several groups. */
   async #commitShares(
     project: string,
     batch: PointBatch,
     marker: Marker | undefined,
     events: readonly PlacedEvent[],
   ): Promise<number> {
-    const isLarge = batch.length > POINTS_PER_STEP
+    const { isLarge } = batch
     const commits: Promise<number>[] = []
     const shares = [...this.#sharesOf(project, batch, events)]
-    const folded = new Map<GroupCommit, FoldedRound>()
+    const large = new Map<GroupCommit, LargeRound>()
     let sharedBytes = 0
     try {
       if (isLarge) {
-        for (const [group, share] of shares) folded.set(group, await group.foldInSteps(share, marker, this.#newPace()))
+        for (const [group, share] of shares) large.set(group, await group.foldInSteps(share, marker, this.#newPace()))
       }
       for (const [group, share] of shares) {
         const before = group.openBytes
-        const commit = group.add(share, marker, folded.get(group))
+        const commit = group.add(share, marker, large.get(group))
         this.#shares.add(project, group.openBytes - before)
         sharedBytes += group.openBytes - before
         if (commit !== undefined) commits.push(commit)

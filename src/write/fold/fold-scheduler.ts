@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import { Pacer } from '../../model/pacer.ts'
 import { isRecent } from '../../model/time.ts'
 import { BlockError } from '../../rollup/block.ts'
@@ -53,6 +54,7 @@ export interface FoldContext {
 /** How long a partition is skipped when another gateway folds it, and after a failure. */
 const LEASED_PAUSE_MS = 1_000
 const FAILURE_PAUSE_MS = 5_000
+const ROOM_PAUSE_MS = 10
 const RETENTION_PAUSE_MS = 10_000
 /**
  * Interval between two reads of an inbox's size from the store. Another gateway may append to the inbox and crash
@@ -177,6 +179,7 @@ export class FoldScheduler {
   async #attempt<T>(partition: number, work: () => Promise<T>): Promise<T | undefined> {
     const { now, onFailure } = this.#context
     const inbox = this.#inboxes.get(partition)!
+    await this.#untilRoom()
     if (this.#isStopped || this.#isPaused(inbox)) return undefined
     try {
       return await work()
@@ -185,6 +188,11 @@ export class FoldScheduler {
       if (!this.#isStopped) onFailure(partition, cause)
       return undefined
     }
+  }
+
+  /** Waits while the store is behind with writing: requests come first. */
+  async #untilRoom(): Promise<void> {
+    while (!this.#context.store.hasRoom && !this.#isStopped) await pause(ROOM_PAUSE_MS)
   }
 
   #isPaused({ pause }: Inbox): boolean {
@@ -208,6 +216,7 @@ export class FoldScheduler {
       // Nothing was folded: another fold was faster, or a window expired meanwhile. The next run continues.
       if (!(await this.#fold(partition))) return
       await new Promise(setImmediate)
+      await this.#untilRoom()
     }
   }
 

@@ -165,11 +165,14 @@ export class Metric {
   }
 }
 
-/** Returns a key that is unique for each set of tags: every text is preceded by its length. */
+/**
+ * Returns a key that is unique for each set of tags: every text is preceded by its length. It is joined at once, because
+ * V8 keeps a text that is made by many additions as a tree, which takes five times the memory.
+ */
 function keyOf(tags: CanonicalTags): string {
-  let key = ''
-  for (const [name, value] of tags) key += `${name.length}:${name}${value.length}:${value}`
-  return key
+  const parts: (string | number)[] = []
+  for (const [name, value] of tags) parts.push(name.length, ':', name, value.length, ':', value)
+  return parts.join('')
 }
 
 export class Series implements SeriesRef {

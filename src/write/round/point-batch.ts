@@ -17,6 +17,11 @@ const NONE_REJECTED: readonly ItemError[] = []
 /** The last mark that was assigned. Each batch gets a new mark for each attempt to decode a body. */
 let marks = 0
 
+/** A request with more points, set members or new series is large: it is folded and committed in steps. */
+export const ORDINARY_POINTS_MAX = 10_000
+export const ORDINARY_MEMBERS_MAX = 1_000
+export const ORDINARY_NEW_SERIES_MAX = 1_000
+
 /** Maximum age of a start that is stored. After a silence this long, the first running total counts nothing. */
 const START_AGE_MS_MAX = 7 * DAY_MS
 
@@ -50,6 +55,8 @@ export class PointBatch implements PointSink<Series> {
   readonly #messages = new MessageBudget()
   /** Number of times that the decoder has restarted. */
   restarts = 0
+  /** Number of entries that `newSeries` has had in this attempt. */
+  #seriesMet = 0
   /** Metrics whose rows are unknown, since the last `takeNew`. */
   newMetrics: Metric[] = []
   /** Series that no commit of this process has registered under the current version, since the last `takeNew`. */
@@ -77,8 +84,17 @@ export class PointBatch implements PointSink<Series> {
     this.#messages.restart()
     resetStarts(this.starts)
     this.takeNew()
+    this.#seriesMet = 0
     this.restarts++
     this.#mark = ++marks
+  }
+
+  get isLarge(): boolean {
+    return (
+      this.length > ORDINARY_POINTS_MAX ||
+      this.members.length > ORDINARY_MEMBERS_MAX ||
+      this.#seriesMet > ORDINARY_NEW_SERIES_MAX
+    )
   }
 
   /** Returns the new metrics and series of the points that were added since the last call. A name may occur twice. */
@@ -125,6 +141,7 @@ export class PointBatch implements PointSink<Series> {
   #meet(series: Series): void {
     series.metIn = this.#mark
     this.newSeries.push(series)
+    this.#seriesMet++
     const { metric } = series
     if (metric.row !== undefined || metric.metIn === this.#mark) return
     metric.metIn = this.#mark

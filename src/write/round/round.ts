@@ -30,7 +30,7 @@ const MEMBER_BYTES = 64
 const EVENT_BYTES = 256
 
 /** Number of points that are folded before the event loop runs other work. */
-export const POINTS_PER_STEP = 10_000
+const POINTS_PER_STEP = 10_000
 
 export interface RoundSettings {
   readonly baseMs: number
