@@ -25,6 +25,8 @@ export interface FaultyStoreOptions {
 export class FaultyStore {
   /** The store to hand to what is tested. */
   readonly store: Store
+  /** Replaces what the store says, unless undefined. */
+  hasRoom: boolean | undefined
   readonly #calls = new Map<Verb, unknown[][]>()
   readonly #next = new Map<Verb, Fault[]>()
   readonly #standing = new Map<Verb, (proceed: () => Promise<unknown>, args: never) => Promise<unknown>>()
@@ -38,6 +40,7 @@ export class FaultyStore {
       get: (_, property) => {
         if (property === 'mayLoseWrites') return mayLoseWrites
         if (property === 'groups') return groups
+        if (property === 'hasRoom') return this.hasRoom ?? this.#inner.hasRoom
         const member: unknown = Reflect.get(this.#inner, property, this.#inner)
         if (typeof member !== 'function') return member
         return (...args: unknown[]) => this.#call(property as Verb, args)

@@ -109,3 +109,29 @@ test('an engine that cannot read is store_unavailable', async () => {
     }),
   ).rejects.toThrow(new TypeError('of ours'))
 })
+
+describe('room for large writes', () => {
+  test('ends while a checkpoint runs and the next layer fills, and returns with its end', async () => {
+    const folder = await temporaryFolder()
+    const lmdb = new Lmdb(folder)
+    const environment = await Environment.open(folder, lmdb, { layerBytesMax: 10_000 })
+    onTestFinished(() => environment.close())
+    let release = (): void => {}
+    const isReleased = new Promise<void>((resolve) => (release = resolve))
+    const write = lmdb.write.bind(lmdb)
+    lmdb.write = async (puts) => {
+      await isReleased
+      await write(puts)
+    }
+    const put = (name: string) => environment.write((writes) => writes.put('keys', key(name), Buffer.alloc(4_000)))
+    const room: boolean[] = []
+    for (const name of ['a', 'b', 'c', 'd', 'e']) {
+      await put(name)
+      room.push(environment.hasRoom)
+    }
+    // The third write fills the first layer, the fourth begins its checkpoint, the fifth half fills the second one.
+    expect(room).toEqual([true, true, true, true, false])
+    release()
+    await expect.poll(() => environment.hasRoom).toBe(true)
+  })
+})

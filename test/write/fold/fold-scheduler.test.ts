@@ -52,6 +52,20 @@ describe('the scheduler of folds', () => {
     await expect.poll(async () => (await store.inboxSize(0)).entries).toBe(0)
   })
 
+  it('does not fold while the store is behind with writing', async () => {
+    const faulty = new FaultyStore(store)
+    faulty.hasRoom = false
+    const { loop } = newLoop(faulty.store, { inboxBytesMax: 10 })
+    await track(gauge(1))
+    await noteInbox(loop)
+    const folded = loop.drain()
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    expect((await store.inboxSize(0)).entries).toBe(1)
+    faulty.hasRoom = true
+    await folded
+    expect((await store.inboxSize(0)).entries).toBe(0)
+  })
+
   it('does not fold while it is held', async () => {
     const { loop, advance } = newLoop(store)
     loop.hold(NOW_MS + 5_000)
