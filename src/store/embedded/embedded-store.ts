@@ -92,6 +92,8 @@ export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<
 
 /** Maximum number of steps of one `#clearCondemned`: together a million set sketches. */
 const CLEAR_STEPS_MAX = 1_000
+/** Maximum number of steps of one sweep: together 250,000 entries. It is bounded because `FoldLoop.stop` waits for it. */
+const SWEEP_STEPS_MAX = 250
 
 class EmbeddedStore implements Store {
   readonly partitions: number
@@ -264,13 +266,22 @@ class EmbeddedStore implements Store {
 
   async sweep(nowMs: number): Promise<void> {
     await this.#environment.write((writes) => {
-      sweepExpired(writes, nowMs)
       writes.afterwards(() => {
         this.#held.sweep(nowMs)
         this.#permits.sweep(nowMs)
       })
     })
+    await this.#sweepTables(nowMs)
     await this.#clearCondemned()
+  }
+
+  /** Removes expired rows in steps; other reads and writes run between them. The next sweep removes what is left. */
+  async #sweepTables(nowMs: number): Promise<void> {
+    let last: Uint8Array | undefined
+    for (let steps = 0; steps < SWEEP_STEPS_MAX; steps++) {
+      last = await this.#environment.write((writes) => sweepExpired(writes, nowMs, last))
+      if (last === undefined) return
+    }
   }
 
   /**

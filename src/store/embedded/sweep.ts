@@ -11,16 +11,29 @@ import type { WriteSet } from './write-set.ts'
  * that was updated meanwhile into the queue again, so that a commit need not change the queue.
  */
 
-/** Maximum number of entries in one sweep: a single transaction of a few milliseconds. */
-export const SWEPT_MAX = 1_000
+/** Maximum number of entries in one step: a single transaction of a few milliseconds. */
+export const SWEPT_PER_STEP = 1_000
 
-export function sweepExpired(writes: WriteSet, nowMs: number): void {
-  const range = { start: expiryEnd(-(2 ** 51)), end: expiryEnd(nowMs), limit: SWEPT_MAX }
+const FIRST_ENTRY = expiryEnd(-(2 ** 51))
+
+/**
+ * Removes what has expired, in one bounded step that begins after the entry `previous`. Returns the last entry of the
+ * step, for the next step; undefined if no expired entry is left.
+ */
+export function sweepExpired(writes: WriteSet, nowMs: number, previous?: Uint8Array): Uint8Array | undefined {
+  // The next step does not begin at the first entry again: it would pass all removed entries, which stay in the layer.
+  const start = previous ?? FIRST_ENTRY
+  const range = { start, end: expiryEnd(nowMs), limit: SWEPT_PER_STEP, exclusiveStart: previous !== undefined }
+  let last: Uint8Array | undefined
+  let entries = 0
   for (const entry of writes.tables.expiry.keys(range)) {
     writes.remove('expiry', entry)
     const { kind, key } = readExpiryKey(entry)
     SWEEPS[kind](writes, key, nowMs)
+    last = entry
+    entries++
   }
+  return entries < SWEPT_PER_STEP ? undefined : last
 }
 
 const SWEEPS: Record<Expiring, (writes: WriteSet, key: Uint8Array, nowMs: number) => void> = {

@@ -7,7 +7,7 @@ import { STORE_FORMAT } from '../../../src/store/embedded/format.ts'
 import { FORMAT_KEY, JOURNAL_KEY } from '../../../src/store/embedded/keys.ts'
 import { Lmdb } from '../../../src/store/embedded/lmdb.ts'
 import { decodeJson, encodeJson } from '../../../src/store/embedded/rows.ts'
-import { SWEPT_MAX } from '../../../src/store/embedded/sweep.ts'
+import { SWEPT_PER_STEP } from '../../../src/store/embedded/sweep.ts'
 import type { CommitPart, Store } from '../../../src/store/store.ts'
 import { temporaryFolder } from '../../support/temporary-folder.ts'
 import { describeStore } from '../contract/describe-store.ts'
@@ -143,21 +143,39 @@ describe('opening an embedded store', () => {
 })
 
 describe('an embedded store', () => {
-  test('sweeps a bounded number of things at a time, and all of them in the end', async () => {
-    const store = await openFor(optionsOf(await temporaryFolder()))
-    const markers = Array.from({ length: SWEPT_MAX + 200 }, (_, i) => ({ project: 'shop', key: `key-${i}` }))
+  test.each([
+    ['the journal', false],
+    ['LMDB', true],
+  ])('sweeps all that has expired in %s, in bounded steps between which other writes run', async (_, isReopened) => {
+    const folder = await temporaryFolder()
+    let store = await openFor(optionsOf(folder))
+    const markers = Array.from({ length: 3 * SWEPT_PER_STEP + 200 }, (_, i) => ({ project: 'shop', key: `key-${i}` }))
     const parts = markers.map(
       (marker): CommitPart => ({ marker, metrics: [], series: [], members: [], events: [], nowMs: 0 }),
     )
     await store.append([{ partition: 0, writer: '00'.repeat(16), number: 1, parts }])
+    if (isReopened) {
+      await store.close()
+      store = await openFor(optionsOf(folder))
+    }
     const left = async () => {
       const made = await Promise.all(markers.map((marker) => store.readMarker(0, marker)))
       return made.filter((madeMs) => madeMs !== undefined).length
     }
-    await store.sweep(DAY)
-    expect(await left()).toBe(200)
-    await store.sweep(DAY)
+    const removed: number[] = []
+    let isSwept = false
+    const swept = store.sweep(DAY).then(() => {
+      isSwept = true
+    })
+    for (let number = 2; !isSwept; number++) {
+      await store.append([{ partition: 0, writer: '00'.repeat(16), number, parts: [] }])
+      removed.push(markers.length - (await left()))
+    }
+    await swept
     expect(await left()).toBe(0)
+    const between = removed.filter((count) => count > 0 && count < markers.length)
+    expect(between).not.toEqual([])
+    for (const count of between) expect(count % SWEPT_PER_STEP).toBe(0)
   })
 
   test('a fence takes its time from the clock', async () => {
