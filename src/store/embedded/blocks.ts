@@ -1,6 +1,6 @@
 import { UNLISTED_BLOCK_MS } from '../lifetimes.ts'
 import type { BlockPart, NamedBlock } from '../store.ts'
-import { type HeldBlocks, heldBytes } from './held-blocks.ts'
+import type { HeldBlocks } from './held-blocks.ts'
 import { blockKey, expiryKey } from './keys.ts'
 import { decodeU32, encodeU32 } from './rows.ts'
 import { NO_VALUE, type Tables } from './table.ts'
@@ -12,7 +12,6 @@ import type { WriteSet } from './write-set.ts'
  * readable for `UNLISTED_BLOCK_MS`. So an inbox block that is folded soon is never written to LMDB. If memory is full,
  * the block stays in its table until `sweep` removes it.
  */
-const HELD_BYTES_MAX = 33_554_432
 
 export function readBlock(
   tables: Tables,
@@ -58,12 +57,8 @@ export function unlistBlock(writes: WriteSet, held: HeldBlocks, partition: numbe
   if (scalars === undefined) return
   const block = { name, scalars, sketches: writes.get('sketches', key) }
   const expiresMs = nowMs + UNLISTED_BLOCK_MS
-  if (held.bytes + heldBytes(block) > HELD_BYTES_MAX) {
-    writes.put('expiry', expiryKey(expiresMs, 'block', key), NO_VALUE)
-    return
-  }
-  sweepBlock(writes, key)
-  writes.afterwards(() => held.add(partition, block, expiresMs))
+  if (held.addAfter(writes, partition, block, expiresMs)) sweepBlock(writes, key)
+  else writes.put('expiry', expiryKey(expiresMs, 'block', key), NO_VALUE)
 }
 
 /** Removes a block that has expired, unless it was listed again meanwhile. */

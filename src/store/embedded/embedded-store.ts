@@ -240,7 +240,13 @@ class EmbeddedStore implements Store {
   }
 
   async commitFold(fold: FoldCommit): Promise<boolean> {
-    const isDone = await this.#environment.write((writes) => commitFold(writes, this.#held, fold))
+    const isDone = await this.#environment
+      .write((writes) => commitFold(writes, this.#held, fold))
+      .catch((error: unknown) => {
+        // The next attempt to fold writes other blocks. While the journal fails, unused blocks would fill the memory.
+        for (const block of writtenBlocks(fold)) this.#held.remove(fold.partition, block)
+        throw error
+      })
     if (isDone) this.#unlistedListeners.notify(unlistedByFold(fold))
     return isDone
   }
@@ -265,12 +271,9 @@ class EmbeddedStore implements Store {
   }
 
   async sweep(nowMs: number): Promise<void> {
-    await this.#environment.write((writes) => {
-      writes.afterwards(() => {
-        this.#held.sweep(nowMs)
-        this.#permits.sweep(nowMs)
-      })
-    })
+    // Memory is freed first, because it is needed most while the journal cannot be written.
+    this.#held.sweep(nowMs)
+    this.#permits.sweep(nowMs)
     await this.#sweepTables(nowMs)
     await this.#clearCondemned()
   }
@@ -362,4 +365,9 @@ class EmbeddedStore implements Store {
     await this.#environment.close()
     await this.#lock.release()
   }
+}
+
+/** Names of the blocks that a fold adds to the store. */
+function writtenBlocks({ added, left = [] }: FoldCommit): string[] {
+  return [...added.map(({ entry }) => entry.block), ...left.map(({ block }) => block.name)]
 }

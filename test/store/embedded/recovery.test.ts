@@ -4,10 +4,11 @@ import fc from 'fast-check'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { HyperLogLog } from '../../../src/sketch/hyperloglog.ts'
 import { Environment, type EnvironmentOptions } from '../../../src/store/embedded/environment.ts'
-import { type JournalFile, openJournalFile, readJournal } from '../../../src/store/embedded/journal.ts'
+import { readJournal } from '../../../src/store/embedded/journal.ts'
 import type { TableName } from '../../../src/store/embedded/keys.ts'
 import { Lmdb } from '../../../src/store/embedded/lmdb.ts'
 import type { WriteSet } from '../../../src/store/embedded/write-set.ts'
+import { failingJournal } from '../../support/failing-journal.ts'
 import { temporaryFolder } from '../../support/temporary-folder.ts'
 
 /**
@@ -258,30 +259,14 @@ describe('after a crash', () => {
 })
 
 describe('a journal file that cannot be written', () => {
-  /** Fails while `failure` is set: after a half of the bytes, or after all of them. */
-  function failing() {
-    const state: { failure: 'half' | 'sync' | undefined } = { failure: undefined }
-    async function openFile(path: string): Promise<JournalFile> {
-      const file = await openJournalFile(path)
-      return {
-        async write(bytes, position) {
-          await file.write(state.failure === 'half' ? bytes.subarray(0, bytes.length / 2) : bytes, position)
-          if (state.failure !== undefined) throw Object.assign(new Error('no space left'), { code: 'ENOSPC' })
-        },
-        close: () => file.close(),
-      }
-    }
-    return { state, openFile }
-  }
-
   test.each(['half', 'sync'] as const)(
     '(%s) refuses the verbs of its frame, and the next ones begin another',
     async (failure) => {
       const folder = await temporaryFolder()
-      const { state, openFile } = failing()
-      const environment = await open(folder, { ...WITHOUT_CHECKPOINTS, openFile })
+      const journal = failingJournal()
+      const environment = await open(folder, { ...WITHOUT_CHECKPOINTS, openFile: journal.openFile })
       await put(environment, 'a', '1')
-      state.failure = failure
+      journal.failure = failure
       const refused = await Promise.allSettled([put(environment, 'a', '2'), put(environment, 'b', '2')])
       for (const { status, ...outcome } of refused) {
         expect({ status, ...outcome }).toMatchObject({ status: 'rejected', reason: { code: 'store_unavailable' } })
@@ -289,7 +274,7 @@ describe('a journal file that cannot be written', () => {
       // Neither the file nor a new one can be written.
       await expect(put(environment, 'a', '3')).rejects.toMatchObject({ code: 'store_unavailable' })
       expect(await contentsOf(environment)).toEqual({ 'series a': '31' })
-      state.failure = undefined
+      journal.failure = undefined
       await put(environment, 'c', '4')
       const expected = { 'series a': '31', 'series c': '34' }
       expect(await contentsOf(environment)).toEqual(expected)

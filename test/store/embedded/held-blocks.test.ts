@@ -1,0 +1,99 @@
+import { expect, onTestFinished, test } from 'vitest'
+import { putBlock, readBlock, sweepBlock, unlistBlock } from '../../../src/store/embedded/blocks.ts'
+import { openEmbeddedStore } from '../../../src/store/embedded/embedded-store.ts'
+import { Environment } from '../../../src/store/embedded/environment.ts'
+import { HELD_BYTES_MAX, HeldBlocks } from '../../../src/store/embedded/held-blocks.ts'
+import { blockKey } from '../../../src/store/embedded/keys.ts'
+import { Lmdb } from '../../../src/store/embedded/lmdb.ts'
+import { UNCOMMITTED_BLOCK_MS } from '../../../src/store/lifetimes.ts'
+import type { Store } from '../../../src/store/store.ts'
+import { failingJournal } from '../../support/failing-journal.ts'
+import { temporaryFolder } from '../../support/temporary-folder.ts'
+import { block, commit, DAY, entryOf, exists, metricOf, NOW, part, SECONDS_10 } from '../contract/fixtures.ts'
+
+const UNAVAILABLE = { code: 'store_unavailable' }
+
+async function openStore(journal = failingJournal()): Promise<Store> {
+  const resolutions = [{ stepMs: SECONDS_10, keptMs: DAY }]
+  const environment = { checkpointMs: 1e9, openFile: journal.openFile }
+  const folder = await temporaryFolder()
+  const store = await openEmbeddedStore({
+    folder,
+    partitions: 1,
+    resolutions,
+    setResolutions: resolutions,
+    environment,
+  })
+  onTestFinished(() => store.close())
+  return store
+}
+
+test('the blocks of a fold that the journal refuses are dropped at once; the next fold is stored', async () => {
+  const journal = failingJournal()
+  const store = await openStore(journal)
+  const timeline = { metricId: metricOf('folded').metricId, resolutionMs: SECONDS_10 }
+  const fold = async () => {
+    const written = block(8, 9)
+    await store.writeBlocks(0, [written], NOW)
+    const entry = entryOf(written.name, NOW, { scalarBytes: 8, sketchBytes: 9 })
+    const touched = [{ ...timeline, windowMs: NOW, expiresMs: NOW + DAY }]
+    const isDone = store.commitFold({
+      partition: 0,
+      inbox: [],
+      removed: [],
+      added: [{ timeline, entry }],
+      touched,
+      nowMs: NOW,
+    })
+    return { name: written.name, isDone }
+  }
+  journal.failure = 'sync'
+  for (let attempts = 0; attempts < 3; attempts++) {
+    const { name, isDone } = await fold()
+    await expect(isDone).rejects.toMatchObject(UNAVAILABLE)
+    expect(await exists(store, 0, name)).toBe(false)
+  }
+  journal.failure = undefined
+  const { name, isDone } = await fold()
+  expect(await isDone).toBe(true)
+  expect(await exists(store, 0, name)).toBe(true)
+})
+
+test('a sweep drops expired blocks from memory also while the journal cannot be written', async () => {
+  const journal = failingJournal()
+  const store = await openStore(journal)
+  const written = block(8)
+  await store.writeBlocks(0, [written], NOW)
+  journal.failure = 'sync'
+  await expect(store.append([commit(0, 1, part())])).rejects.toMatchObject(UNAVAILABLE)
+  await expect(store.sweep(NOW + UNCOMMITTED_BLOCK_MS - 1)).rejects.toMatchObject(UNAVAILABLE)
+  expect(await exists(store, 0, written.name)).toBe(true)
+  await expect(store.sweep(NOW + UNCOMMITTED_BLOCK_MS)).rejects.toMatchObject(UNAVAILABLE)
+  expect(await exists(store, 0, written.name)).toBe(false)
+})
+
+test('the blocks that one write unlists fill memory up to its bound; the others stay in their table', async () => {
+  const folder = await temporaryFolder()
+  const environment = await Environment.open(folder, new Lmdb(folder))
+  onTestFinished(() => environment.close())
+  const held = new HeldBlocks()
+  const names = Array.from({ length: 6 }, (_, i) => `large-${i}`)
+  const scalars = new Uint8Array(HELD_BYTES_MAX / 4)
+  for (const name of names) {
+    await environment.write((writes) => putBlock(writes, 0, { name, scalars, sketches: undefined }))
+  }
+  const read = () =>
+    environment.read((tables) => names.filter((name) => readBlock(tables, held, 0, name, 'scalars') !== undefined))
+  await environment.write((writes) => {
+    for (const name of names) unlistBlock(writes, held, 0, name, NOW)
+  })
+  expect(held.bytes).toBeGreaterThan(HELD_BYTES_MAX / 2)
+  expect(held.bytes).toBeLessThanOrEqual(HELD_BYTES_MAX)
+  expect(await read()).toEqual(names)
+  held.sweep(NOW + DAY)
+  expect(await read()).toEqual(names.slice(3))
+  await environment.write((writes) => {
+    for (const name of names) sweepBlock(writes, blockKey(0, name))
+  })
+  expect(await read()).toEqual([])
+})
