@@ -26,9 +26,14 @@ const CONTRACT = ['store.ts', 'lifetimes.ts', 'events.ts', 'idempotency-keys.ts'
   (file) => `store/${file}`,
 )
 /** What both stores are built with and nobody else imports. */
-const STORE_PARTS = ['commit-listeners.ts', 'index-order.ts', 'listing.ts', 'shape.ts', 'unlisted.ts'].map(
-  (file) => `store/${file}`,
-)
+const STORE_PARTS = [
+  'commit-listeners.ts',
+  'index-order.ts',
+  'listing.ts',
+  'shape.ts',
+  'store-log.ts',
+  'unlisted.ts',
+].map((file) => `store/${file}`)
 
 const PARTS: readonly Part[] = [
   { path: 'model/', imports: [], packages: ['lru-cache'] },

@@ -8,7 +8,7 @@ import type { KeyStore, Store } from '../store/store.ts'
 /** Opens the configured store: Redis, or the embedded store in a folder. */
 export function openStore(config: Config, log: Logger, now: () => number): Promise<Store> {
   const { store, redis, write } = config
-  if (!usesRedis(config)) return withFolderSetting(openEmbeddedStore({ ...store, now }))
+  if (!usesRedis(config)) return withFolderSetting(openEmbeddedStore({ ...store, log, now }))
   return openRedisStore({ ...store, ...redis, log, commandMsMax: write.storeWaitMsMax, now })
 }
 

@@ -31,6 +31,7 @@ import type {
   WindowExpiry,
   WindowKey,
 } from '../store.ts'
+import type { StoreLog } from '../store-log.ts'
 import { unlistedByExpiry, unlistedByFold } from '../unlisted.ts'
 import { listKeys, readKey, saveKey } from './api-keys.ts'
 import { appendCommit } from './append.ts'
@@ -65,6 +66,7 @@ export interface EmbeddedStoreOptions extends StoreSettings {
   /** The clock for commits without parts, which have no time of their own. */
   readonly now?: () => number
   readonly environment?: EnvironmentOptions
+  readonly log?: StoreLog
 }
 
 /**
@@ -79,7 +81,11 @@ export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<
     fillDataFile(options.folder, checkDataFile(options.folder))
     lmdb = new Lmdb(options.folder)
     await ensureFormat(lmdb, options.folder, shapeOf(options))
-    return new EmbeddedStore(await Environment.open(options.folder, lmdb, options.environment), lock, options)
+    const environment = await Environment.open(options.folder, lmdb, {
+      ...options.environment,
+      ...(options.log && { log: options.log }),
+    })
+    return new EmbeddedStore(environment, lock, options)
   } catch (error) {
     await lmdb?.close()
     await lock.release()

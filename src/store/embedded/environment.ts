@@ -1,3 +1,5 @@
+import { FailureLog } from '../../model/failure-log.ts'
+import type { StoreLog } from '../store-log.ts'
 import { type JournalState, replayJournal, writeCheckpoint } from './checkpoint.ts'
 import { Journal, type OpenJournalFile, openJournalFile, removeJournalsBefore } from './journal.ts'
 import type { TableName } from './keys.ts'
@@ -26,6 +28,7 @@ export interface EnvironmentOptions {
   readonly layerBytesMax?: number
   readonly journalBytesMax?: number
   readonly openFile?: OpenJournalFile
+  readonly log?: StoreLog
 }
 
 /**
@@ -40,6 +43,8 @@ const JOURNAL_BYTES_MAX = 33_554_432
 const FRAME_BYTES_MAX = 1_048_576
 const FRAME_MS_MAX = 5
 
+type Options = Required<Omit<EnvironmentOptions, 'log'>> & { readonly log: StoreLog | undefined }
+
 interface Waiting {
   readonly verb: (writes: WriteSet) => unknown
   readonly resolve: (result: never) => void
@@ -50,7 +55,8 @@ export class Environment {
   readonly tables: Tables
   readonly #folder: string
   readonly #lmdb: Lmdb
-  readonly #options: Required<EnvironmentOptions>
+  readonly #options: Options
+  readonly #checkpointFailures: FailureLog
   /** The tables that a write reads: `tables` and the earlier writes of its frame. */
   readonly #verbTables: Tables
   readonly #queue: Waiting[] = []
@@ -69,11 +75,14 @@ export class Environment {
   #isDue = false
   #timer: NodeJS.Timeout | undefined
 
-  private constructor(folder: string, lmdb: Lmdb, journal: Journal, options: Required<EnvironmentOptions>) {
+  private constructor(folder: string, lmdb: Lmdb, journal: Journal, options: Options) {
     this.#folder = folder
     this.#lmdb = lmdb
     this.#journal = journal
     this.#options = options
+    this.#checkpointFailures = new FailureLog((err) =>
+      options.log?.warn({ err }, 'a checkpoint failed; it is retried, and writes are refused when the journal is full'),
+    )
     this.tables = tablesOver(lmdb.tables, () => this.#layers())
     this.#verbTables = tablesOver(lmdb.tables, () => [this.#staged, ...this.#layers()])
   }
@@ -101,6 +110,7 @@ export class Environment {
       layerBytesMax: options.layerBytesMax ?? LAYER_BYTES_MAX,
       journalBytesMax: options.journalBytesMax ?? JOURNAL_BYTES_MAX,
       openFile,
+      log: options.log,
     })
   }
 
@@ -141,8 +151,8 @@ export class Environment {
       const first = this.#journal.number + 1
       await writeCheckpoint(this.#lmdb, this.#active, { first, isClosed: true })
       removeJournalsBefore(this.#folder, first)
-    } catch {
-      // The next start replays the journal.
+    } catch (err) {
+      this.#options.log?.warn({ err }, 'the last checkpoint failed; the next start replays the journal')
     }
     await this.#journal.close()
     await this.#lmdb.close()
@@ -236,6 +246,7 @@ export class Environment {
     } catch (error) {
       // The current file is used until it is full.
       if (isFull) throw error
+      this.#checkpointFailures.failed(error)
       this.#timer ??= this.#schedule(CHECKPOINT_RETRY_MS)
       return
     }
@@ -266,6 +277,7 @@ export class Environment {
     this.#checkpoint = this.#writeFrozen({ first, isClosed: false })
       .catch((error: unknown) => {
         this.#checkpointError = error
+        this.#checkpointFailures.failed(error)
         if (!this.#isClosed) this.#timer ??= this.#schedule(CHECKPOINT_RETRY_MS)
       })
       .finally(() => {
@@ -277,6 +289,7 @@ export class Environment {
     await writeCheckpoint(this.#lmdb, this.#frozen!, state)
     this.#frozen = undefined
     removeJournalsBefore(this.#folder, state.first)
+    this.#checkpointFailures.succeeded()
   }
 
   /** Makes a checkpoint due after `ms`, and starts the queue to begin it. */

@@ -1,10 +1,7 @@
+import type { StoreLog } from '../store-log.ts'
 import type { Connection, Connections } from './connection.ts'
 
 /** Checks version, role and settings of the servers. Runs once, when a gateway starts. */
-
-export interface StoreLog {
-  warn(details: object, message: string): void
-}
 
 const REDIS_MAJOR_MIN = 7
 

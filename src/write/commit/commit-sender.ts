@@ -80,9 +80,11 @@ export class CommitSender {
   #isClosing = false
 
   constructor(context: CommitContext, partitions: readonly number[], { onUnavailable, ...hooks }: CommitHooks) {
-    const { store, settings, now } = context
+    const { store, settings, events, now } = context
+    const onFailure = (err: unknown): void =>
+      events.warn('the store does not accept commits; they are retried', { err })
     this.#context = context
-    this.#availability = new StoreAvailability(store, settings.storeWaitMsMax, onUnavailable, now)
+    this.#availability = new StoreAvailability(store, settings.storeWaitMsMax, { onUnavailable, onFailure }, now)
     this.#replay = new Replay(context, partitions, this.#availability, hooks)
   }
 

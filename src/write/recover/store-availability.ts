@@ -1,4 +1,5 @@
 import { GatewayError } from '../../model/errors.ts'
+import { FailureLog } from '../../model/failure-log.ts'
 import type { AppendOutcome, Commit, Store } from '../../store/store.ts'
 
 /**
@@ -14,6 +15,13 @@ export interface StoreWait {
   end(): void
 }
 
+export interface AvailabilityHooks {
+  /** Called once per `waitMsMax` for as long as a wait lasts. */
+  onUnavailable(): void
+  /** Called with the reason why commits fail: once for each reason until the store accepts commits again. */
+  onFailure(cause: unknown): void
+}
+
 const RETRY_PAUSE_MS = 100
 
 export class StoreAvailability {
@@ -21,13 +29,14 @@ export class StoreAvailability {
   readonly #waitMsMax: number
   readonly #onUnavailable: () => void
   readonly #now: () => number
+  readonly #failures: FailureLog
   #unavailableSinceMs: number | undefined
 
-  /** `onUnavailable` is called once per `waitMsMax` for as long as a wait lasts. */
-  constructor(store: Store, waitMsMax: number, onUnavailable: () => void, now: () => number) {
+  constructor(store: Store, waitMsMax: number, { onUnavailable, onFailure }: AvailabilityHooks, now: () => number) {
     this.#store = store
     this.#waitMsMax = waitMsMax
     this.#onUnavailable = onUnavailable
+    this.#failures = new FailureLog(onFailure)
     this.#now = now
   }
 
@@ -58,14 +67,18 @@ export class StoreAvailability {
     const results = await Promise.all(
       calls.map((call) =>
         this.#store.append(call).catch((cause: unknown) => {
-          if (cause instanceof GatewayError && cause.code === 'store_unavailable') return call.map(() => undefined)
-          throw cause
+          if (!(cause instanceof GatewayError && cause.code === 'store_unavailable')) throw cause
+          this.#failures.failed(cause)
+          return call.map(() => undefined)
         }),
       ),
     )
     const outcomes = results.flat()
     if (outcomes.includes(undefined)) this.#unavailableSinceMs ??= wait.startedMs
-    else this.#unavailableSinceMs = undefined
+    else {
+      this.#unavailableSinceMs = undefined
+      this.#failures.succeeded()
+    }
     return outcomes
   }
 }

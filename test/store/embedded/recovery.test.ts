@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { HyperLogLog } from '../../../src/sketch/hyperloglog.ts'
 import { Environment, type EnvironmentOptions } from '../../../src/store/embedded/environment.ts'
-import { readJournal } from '../../../src/store/embedded/journal.ts'
+import { type JournalFile, openJournalFile, readJournal } from '../../../src/store/embedded/journal.ts'
 import type { TableName } from '../../../src/store/embedded/keys.ts'
 import { Lmdb } from '../../../src/store/embedded/lmdb.ts'
 import type { WriteSet } from '../../../src/store/embedded/write-set.ts'
@@ -340,6 +340,47 @@ describe('a checkpoint', () => {
     expect(await contentsOf(environment)).toEqual({ ...all, 'series z': '76' })
     await environment.close()
     expect(await contentsAfterCrash(folder)).toEqual({ ...all, 'series z': '76' })
+  })
+
+  test('that fails is logged with its cause, once until one succeeds, and again when it fails at the end', async () => {
+    const folder = await temporaryFolder()
+    const lmdb = new Lmdb(folder)
+    const logged: string[] = []
+    const log = {
+      warn: (details: object, message: string) => logged.push(`${message}: ${(details as { err: Error }).err.message}`),
+    }
+    const environment = await Environment.open(folder, lmdb, { ...WITHOUT_CHECKPOINTS, layerBytesMax: 1_000, log })
+    const write = vi.spyOn(lmdb, 'write').mockRejectedValue(new Error('no space left'))
+    const failed = expect.stringMatching(/^a checkpoint failed.*: no space left$/)
+    for (let i = 0; i < 20; i++) await put(environment, `a${i}`, 'v').catch(() => undefined)
+    expect(logged).toEqual([failed])
+    write.mockRestore()
+    await put(environment, 'b', 'v')
+    await settled(folder)
+    expect(logged).toHaveLength(1)
+    vi.spyOn(lmdb, 'write').mockRejectedValue(new Error('no space left'))
+    for (let i = 0; i < 20; i++) await put(environment, `c${i}`, 'v').catch(() => undefined)
+    expect(logged).toEqual([failed, failed])
+    await environment.close()
+    expect(logged).toEqual([failed, failed, expect.stringMatching(/^the last checkpoint failed.*: no space left$/)])
+  })
+
+  test('that finds no room for the next journal file is logged, and writes go on in the current file', async () => {
+    const folder = await temporaryFolder()
+    const logged: unknown[] = []
+    const log = { warn: (details: object) => logged.push((details as { err: Error }).err) }
+    let isFull = false
+    const openFile = async (path: string): Promise<JournalFile> => {
+      if (isFull) throw Object.assign(new Error('no space left'), { code: 'ENOSPC' })
+      return openJournalFile(path)
+    }
+    const environment = await open(folder, { checkpointMs: 20, openFile, log })
+    isFull = true
+    await put(environment, 'a', '1')
+    await vi.waitFor(() => expect(logged).toMatchObject([{ code: 'ENOSPC' }]))
+    await put(environment, 'a', '2')
+    expect(await contentsOf(environment)).toEqual({ 'series a': '32' })
+    expect(logged).toHaveLength(1)
   })
 })
 

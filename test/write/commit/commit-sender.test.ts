@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest'
+import { unavailable } from '../../../src/store/embedded/lmdb.ts'
 import type { Store } from '../../../src/store/store.ts'
 import type { Writer, WriterEvents, WriterSettings } from '../../../src/write/commit/writer.ts'
 import { ask, PROJECT, type TestPoint, totalOf } from '../../support/engine.ts'
@@ -47,7 +48,8 @@ describe('a commit without a response', () => {
     faulty.always('append', lostRequest)
     const error = await refusal(track(writer, hit(7, { host: 'refused' })))
     expect(error).toMatchObject({ code: 'store_unavailable', details: { outcome: 'unknown' } })
-    expect(warnings).toHaveLength(1)
+    const unknown = 'the store does not respond; the outcome of a commit is unknown'
+    expect(warnings.filter((message) => message === unknown)).toHaveLength(1)
 
     // Away for longer than a request may wait: refused without being folded.
     expect(await refusal(track(writer, hit(100)))).toMatchObject({ code: 'store_unavailable', details: undefined })
@@ -71,6 +73,22 @@ describe('a commit without a response', () => {
     const fences = rest.filter(({ parts }) => parts.length === 0)
     expect(new Set(fences.map(({ number }) => number))).toEqual(new Set([refused!.number]))
     expect(rest.at(-1)).toMatchObject({ writer: refused!.writer, number: refused!.number + 1 })
+  })
+
+  it('is logged with its cause once, and again only after a commit was stored', async () => {
+    const warned: unknown[] = []
+    const writer = newWriter({}, { warn: (message, details) => warned.push({ message, ...details }) })
+    const diskIsFull = () => Promise.reject(unavailable(Object.assign(new Error('no space left'), { code: 'ENOSPC' })))
+    const warning = {
+      message: 'the store does not accept commits; they are retried',
+      err: { cause: { code: 'ENOSPC' } },
+    }
+    faulty.next('append', diskIsFull, diskIsFull, diskIsFull)
+    await track(writer, hit())
+    expect(warned).toMatchObject([warning])
+    faulty.next('append', diskIsFull)
+    await track(writer, hit())
+    expect(warned).toMatchObject([warning, warning])
   })
 
   it('registers the series of a refused commit with their next points', async () => {

@@ -1,0 +1,31 @@
+/**
+ * Reports failures of work that is retried until it succeeds. Each reason is reported once until the work succeeds, so
+ * that a full disk does not fill the log.
+ */
+export class FailureLog {
+  readonly #report: (cause: unknown) => void
+  readonly #reported = new Set<string>()
+
+  constructor(report: (cause: unknown) => void) {
+    this.#report = report
+  }
+
+  failed(cause: unknown): void {
+    const reason = reasonOf(cause)
+    if (this.#reported.has(reason)) return
+    this.#reported.add(reason)
+    this.#report(cause)
+  }
+
+  succeeded(): void {
+    this.#reported.clear()
+  }
+}
+
+/** Returns the code of the first cause. Without a code, returns its name: messages may differ from one retry to the next. */
+function reasonOf(error: unknown): string {
+  let first = error
+  while (first instanceof Error && first.cause !== undefined) first = first.cause
+  if (!(first instanceof Error)) return typeof first
+  return 'code' in first ? String(first.code) : first.name
+}

@@ -1,0 +1,4 @@
+/** Where a store logs what its operator should know. */
+export interface StoreLog {
+  warn(details: object, message: string): void
+}
