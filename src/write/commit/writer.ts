@@ -12,7 +12,7 @@ import { RETAINED_LOOK_MS, RETAINED_MS_MAX } from '../recover/replay.ts'
 import { RetainedCommits } from '../recover/retained-commits.ts'
 import { Admission } from '../round/admission.ts'
 import { DecodeQueue } from '../round/decode-queue.ts'
-import { PointBatch, resetStarts } from '../round/point-batch.ts'
+import { PointBatch } from '../round/point-batch.ts'
 import { Registry, type RegistryLimits } from '../round/registry.ts'
 import type { PlacedEvent, RoundSettings } from '../round/round.ts'
 import { sortByIndex } from '../round/sort-rejections.ts'
@@ -141,9 +141,7 @@ export class Writer {
       return admission
     }
     let isAdmitted = false
-    let isStored = false
     batch.begin(project)
-    const { starts } = batch
     this.#pendingDecodes++
     try {
       const steps = decode(batch)
@@ -152,7 +150,7 @@ export class Writer {
       if (admission !== undefined || batch.newSeries.length > 0) await admit().finish()
       isAdmitted = true
       let rejected = batch.takeRejected()
-      if (rejected.length > 0) batch.resetRejectedStarts()
+      const starts = batch.takeStarts()
       if (rejected.length > 1) rejected = await this.#sorted(rejected)
       const marker = idempotencyKey === undefined ? undefined : { project, key: idempotencyKey }
       const commit =
@@ -163,10 +161,9 @@ export class Writer {
         this.totals.points += await commit
         this.totals.events += events.length
       }
-      isStored = true
+      for (const [series, startMs] of starts) series.startMs = startMs
       return rejected
     } finally {
-      if (!isStored) resetStarts(starts)
       const ended = admission?.end()
       if (ended !== undefined) await ended
       // If the batch was admitted, another request may already use it.

@@ -190,7 +190,7 @@ export class Series implements SeriesRef {
   reservedBy = 0
   /** The mark of the `PointBatch` that used the series last. Written by `PointBatch`. */
   metIn = 0
-  /** The start of a running total that was stored last for this series. See `PointBatch.addTotalSince`. */
+  /** The start of a running total that the store has for this series. NaN: none is known to be stored. */
   startMs = Number.NaN
   /** The epoch of the last `Round` with points of this series, and the series' latest row in it. Written by `Round`. */
   epoch = 0

@@ -6,13 +6,16 @@ import { DAY_MS } from '../../model/time.ts'
 import type { Metric, Series } from './cached-metric.ts'
 import type { Registry } from './registry.ts'
 
-export type PointMode = 0 | 1 | 2 | 3
+export type PointMode = 0 | 1 | 2 | 3 | 4
 export const VALUE: PointMode = 0
 export const WEIGHTED: PointMode = 1
 export const TOTAL: PointMode = 2
 export const MEMBER: PointMode = 3
+/** A running total of 0, stored right after a start. The value of the point is the start. */
+export const START: PointMode = 4
 
 const NONE_REJECTED: readonly ItemError[] = []
+const NO_STARTS: ReadonlyMap<Series, number> = new Map()
 
 /** The last mark that was assigned. Each batch gets a new mark for each attempt to decode a body. */
 let marks = 0
@@ -61,8 +64,8 @@ export class PointBatch implements PointSink<Series> {
   newMetrics: Metric[] = []
   /** Series that no commit of this process has registered under the current version, since the last `takeNew`. */
   newSeries: Series[] = []
-  /** Series for which this request stores a start. If the request is not stored, their `startMs` is reset. */
-  starts: Series[] = []
+  /** The latest start that this attempt has added for each series. */
+  readonly #starts = new Map<Series, number>()
 
   constructor(registry: Registry) {
     this.#registry = registry
@@ -71,8 +74,6 @@ export class PointBatch implements PointSink<Series> {
   begin(project: string): void {
     this.#project = project
     this.#version = this.#registry.version
-    // The previous request of this batch may still wait for its commit, so it keeps its own list.
-    this.starts = []
     this.restart()
   }
 
@@ -82,7 +83,7 @@ export class PointBatch implements PointSink<Series> {
     this.members.length = 0
     this.takeRejected()
     this.#messages.restart()
-    resetStarts(this.starts)
+    this.#starts.clear()
     this.takeNew()
     this.#seriesMet = 0
     this.restarts++
@@ -165,24 +166,27 @@ export class PointBatch implements PointSink<Series> {
   }
 
   /**
-   * Stores a total of 0 right after the start, once for each series and start. It is not stored at the start itself,
-   * because the last total before a restart may have the same time. Idempotent: another gateway may store the same
-   * total.
+   * Stores a total of 0 right after the start, unless a request that is stored already did. It is not stored at the
+   * start itself, because the last total before a restart may have the same time. Idempotent: concurrent requests and
+   * other gateways may store the same total.
    */
   addTotalSince(item: number, series: Series, timeMs: number, total: number, startMs: number): void {
-    if (series.startMs !== startMs && timeMs - startMs <= START_AGE_MS_MAX) {
-      this.addTotal(item, series, Math.min(startMs + 1, timeMs - 1), 0)
-      series.startMs = startMs
-      this.starts.push(series)
+    const isAdded = series.startMs === startMs || this.#starts.get(series) === startMs
+    if (!isAdded && timeMs - startMs <= START_AGE_MS_MAX) {
+      const i = this.#next(item, series, Math.min(startMs + 1, timeMs - 1), START)
+      this.value[i] = startMs
+      this.#starts.set(series, startMs)
     }
     this.addTotal(item, series, timeMs, total)
   }
 
-  /** Called after an admission. Resets the starts of items that it rejected. */
-  resetRejectedStarts(): void {
-    if (this.starts.length === 0) return
-    const kept = new Set(this.series)
-    resetStarts(this.starts.filter((series) => !kept.has(series)))
+  /** Returns the latest start of each series in the points of the batch. Called after the admission. */
+  takeStarts(): ReadonlyMap<Series, number> {
+    if (this.#starts.size === 0) return NO_STARTS
+    this.#starts.clear()
+    const starts = new Map<Series, number>()
+    for (let i = 0; i < this.length; i++) if (this.mode[i] === START) starts.set(this.series[i]!, this.value[i]!)
+    return starts
   }
 
   addMember(item: number, series: Series, timeMs: number, member: string): void {
@@ -233,10 +237,4 @@ export class PointBatch implements PointSink<Series> {
     this.value = wider(this.value, new Float64Array(capacity))
     this.weight = wider(this.weight, new Float64Array(capacity))
   }
-}
-
-/** Called when a request was not stored. The next totals of these series store their start again. */
-export function resetStarts(starts: Series[]): void {
-  for (const series of starts) series.startMs = Number.NaN
-  starts.length = 0
 }

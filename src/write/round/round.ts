@@ -15,7 +15,7 @@ import {
   seriesTouches,
   setMembers,
 } from './encode-round.ts'
-import { MEMBER, type PointBatch, TOTAL, VALUE, WEIGHTED } from './point-batch.ts'
+import { MEMBER, type PointBatch, START, TOTAL, VALUE, WEIGHTED } from './point-batch.ts'
 import type { Registry } from './registry.ts'
 import type { TablePool } from './table-pool.ts'
 
@@ -147,8 +147,8 @@ export class Round {
       }
       if (mode === VALUE) slot.table.addValue(row, timeMs, values[i]!)
       else if (mode === WEIGHTED) slot.table.addWeighted(row, timeMs, values[i]!, weights[i]!)
-      else if (mode === TOTAL) {
-        slot.table.addTotal(row, timeMs, values[i]!)
+      else if (mode === TOTAL || mode === START) {
+        slot.table.addTotal(row, timeMs, mode === TOTAL ? values[i]! : 0)
         slot.cumulative = true
       } else if (mode === MEMBER) {
         slot.table.addMember(row)
