@@ -1,6 +1,7 @@
 import { GatewayError } from '../model/errors.ts'
 import { networkOf } from '../model/network.ts'
 import { RATE_WINDOW_MS, type RateClass, type RateLimits } from '../model/rate.ts'
+import { isRecent } from '../model/time.ts'
 import { within } from '../model/within.ts'
 import type { Store } from '../store/store.ts'
 import type { Principal } from './api-keys.ts'
@@ -72,7 +73,8 @@ export class RateLimiter {
   readonly #now: () => number
   /** Counters by class, then by key or address, the oldest first. */
   readonly #counters = new Map<RateClass, Map<string, Counter>>()
-  #unavailableUntilMs = Number.NEGATIVE_INFINITY
+  /** Time at which the store last did not respond. */
+  #unavailableMs = Number.NEGATIVE_INFINITY
 
   constructor(store: Store, settings: RateLimiterSettings, now: () => number) {
     this.#store = store
@@ -176,16 +178,16 @@ export class RateLimiter {
         const { granted, left } = await this.#store.takePermits(request)
         counter.leased += granted
         counter.available = left
-        this.#unavailableUntilMs = Number.NEGATIVE_INFINITY
+        this.#unavailableMs = Number.NEGATIVE_INFINITY
       })
     } catch (error) {
       if (!(error instanceof GatewayError && error.code === 'store_unavailable')) throw error
-      this.#unavailableUntilMs = this.#now() + UNAVAILABLE_PAUSE_MS
+      this.#unavailableMs = this.#now()
     }
   }
 
   #isStoreUnavailable(): boolean {
-    return this.#now() < this.#unavailableUntilMs
+    return isRecent(UNAVAILABLE_PAUSE_MS, this.#unavailableMs, this.#now())
   }
 
   #permit({ limit, leased, available, endMs }: Counter, isGranted: boolean): Permit {

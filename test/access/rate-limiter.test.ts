@@ -159,14 +159,17 @@ describe('while the store is unavailable, a rate limit', () => {
     expect(faulty.calls('takePermits').length - before).toBe(1)
   })
 
-  it('uses the permits of the store when it responds again', async () => {
+  it.each([
+    ['', 1_000],
+    [', also when the clock was set back', -1_000],
+  ])('uses the permits of the store when it responds again%s', async (_, passedMs) => {
     const faulty = await faultyStore()
-    const clock = { nowMs: T0_MS }
+    const clock = { nowMs: T0_MS + 30_000 }
     const limiter = limiterOf(faulty, {}, clock)
     faulty.always('takePermits', unavailable)
     expect(await granted(30, () => limiter.take(ME, 'query', HERE))).toBe(30)
     faulty.always('takePermits', (proceed) => proceed())
-    clock.nowMs += 1_000
+    clock.nowMs += passedMs
     const before = faulty.calls('takePermits').length
     expect(await limiter.take(ME, 'query', HERE)).toMatchObject({ isGranted: true, remaining: 59 })
     expect(faulty.calls('takePermits').length - before).toBe(1)

@@ -3,6 +3,7 @@ import { ItemCache } from '../../model/item-cache.ts'
 import type { MetricType } from '../../model/metric.ts'
 import { type MetricAbout, type Rejection, reject } from '../../model/point.ts'
 import { type CanonicalTags, canonicalTags } from '../../model/series.ts'
+import { isRecent } from '../../model/time.ts'
 import type { Store } from '../../store/store.ts'
 import { Metric, type Series } from './cached-metric.ts'
 
@@ -175,7 +176,7 @@ export class Registry {
     else if (metric.row.type !== type) {
       // Another gateway may have deleted the metric since. No commit would show it, because rejected points are never
       // committed.
-      if (this.#now() - metric.rowReadMs < CONFLICT_CACHED_MS) return typeConflict(metric)
+      if (isRecent(CONFLICT_CACHED_MS, metric.rowReadMs, this.#now())) return typeConflict(metric)
       metric.row = undefined
     }
     let node = metric.tags

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import type { GatewayError } from '../../../src/model/errors.ts'
-import { MINUTE_MS } from '../../../src/model/time.ts'
+import { DAY_MS, MINUTE_MS } from '../../../src/model/time.ts'
 import type { Store } from '../../../src/store/store.ts'
 import type { Writer, WriterSettings } from '../../../src/write/commit/writer.ts'
 import { foldInbox } from '../../../src/write/fold/fold.ts'
@@ -232,14 +232,17 @@ describe('a commit of another gateway', () => {
     expect(await real.readMetric(PROJECT, 'load')).toMatchObject({ points: 1 })
   })
 
-  it('caches a type conflict for one second', async () => {
+  it.each([
+    ['', 1_000],
+    [', and no longer when the clock was set back', -DAY_MS],
+  ])('caches a type conflict for one second%s', async (_, passedMs) => {
     const [first, other] = [newGateway(), newGateway()]
     await track(first, hit(1))
     const gauge: TestPoint = { ...hit(), type: 'gauge', value: 5 }
     expect((await track(other, gauge)).map(({ code }) => code)).toEqual(['type_conflict'])
     await remove(first)
     expect((await track(other, gauge)).map(({ code }) => code)).toEqual(['type_conflict'])
-    nowMs += 1_000
+    nowMs += passedMs
     expect(await track(other, gauge)).toEqual([])
     expect(await real.readMetric(PROJECT, 'hits')).toMatchObject({ type: 'gauge' })
   })
