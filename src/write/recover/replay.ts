@@ -224,7 +224,7 @@ export class Replay {
         return false
       case 'known':
       case 'applied':
-        retained.find(partition, number)!.storedMs = now()
+        retained.markStored(partition, number, now())
         nextNumbers.set(partition, number + 1)
         if (status === 'known') return false
         events.committed(
@@ -267,7 +267,9 @@ export class Replay {
    */
   #dropConflicting(partition: number, number: number, { metricIds, deleted }: Conflict): void {
     const { retained, events } = this.#context
-    const commit = retained.find(partition, number)!
+    const commit = retained.find(partition, number)
+    // Commits of other partitions have evicted it meanwhile.
+    if (commit === undefined) return
     const refusedIds = new Set(metricIds.map(formatId))
     const deletedIds = new Set(deleted.map(formatId))
     const refused = commit.parts

@@ -85,6 +85,12 @@ export class RetainedCommits {
     return index < first ? undefined : commits[index]
   }
 
+  /** Records that the store has the commit, unless it was evicted meanwhile. */
+  markStored(partition: number, number: number, nowMs: number): void {
+    const commit = this.find(partition, number)
+    if (commit !== undefined) commit.storedMs = nowMs
+  }
+
   /** Evicts the oldest commits, as far as their `storedMs` is at or before `timeMs`. */
   evictUntil(partition: number, timeMs: number): void {
     const chain = this.#chains[partition]!

@@ -107,4 +107,30 @@ describe('a group of partitions that lost writes', () => {
     await expect.poll(() => totalOf(store.current, RIGHT.name, 'sum')).toBe(2)
     expect(await totalOf(store.current, LEFT.name, 'sum')).toBe(3)
   })
+
+  it('goes on when another group evicts the commit that is being replayed', async () => {
+    const store = await ForgetfulStore.open({ groups: GROUPS })
+    const lost: number[] = []
+    const writer = openTestWriter(
+      store.faulty,
+      { retainedLookMs: 3_600_000, retainedBytesMax: 4_000 },
+      { pointsLost: (points) => lost.push(points) },
+    )
+    const track = (...points: readonly TestPoint[]) => writer.track(PROJECT, decoderOf(points))
+    await track(RIGHT)
+    await store.remember()
+    for (let i = 0; i < 2; i++) await track(RIGHT)
+    await store.forget()
+    const slow = gate()
+    store.faulty.alwaysOf('append', (proceed, [[commit]]) =>
+      commit!.partition === 1 && commit!.number === 2 ? slow.fault(proceed) : proceed(),
+    )
+    const next = track(RIGHT)
+    await slow.reached
+    for (let i = 0; i < 10; i++) await track(LEFT)
+    slow.open()
+    expect(await next).toEqual([])
+    expect(lost).toEqual([1])
+    expect(await totalOf(store.current, RIGHT.name, 'sum')).toBe(3)
+  })
 })
