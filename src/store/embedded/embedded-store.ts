@@ -115,6 +115,7 @@ class EmbeddedStore implements Store {
   readonly #leases = new Leases()
   readonly #commitListeners = new CommitListeners()
   readonly #unlistedListeners = new Listeners<Unlisted>()
+  #closing: Promise<void> | undefined
 
   constructor(environment: Environment, lock: FolderLock, options: EmbeddedStoreOptions) {
     this.partitions = options.partitions
@@ -367,9 +368,9 @@ class EmbeddedStore implements Store {
     })
   }
 
-  async close(): Promise<void> {
-    await this.#environment.close()
-    await this.#lock.release()
+  close(): Promise<void> {
+    this.#closing ??= this.#environment.close().then(() => this.#lock.release())
+    return this.#closing
   }
 }
 

@@ -178,6 +178,18 @@ describe('an embedded store', () => {
     for (const count of between) expect(count % SWEPT_PER_STEP).toBe(0)
   })
 
+  test('a second close waits for the first one, which holds the folder until all data is in LMDB', async () => {
+    const store = await openFor(optionsOf(await temporaryFolder()))
+    await store.defineMetrics([{ project: 'shop', name: 'm', type: 'gauge' }])
+    let isClosed = false
+    const first = store.close().then(() => {
+      isClosed = true
+    })
+    await store.close()
+    expect(isClosed).toBe(true)
+    await first
+  })
+
   test('a fence takes its time from the clock', async () => {
     const store = await openFor(optionsOf(await temporaryFolder(), { now: () => 5 * DAY }))
     const writer = '00'.repeat(16)
