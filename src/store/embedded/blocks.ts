@@ -8,9 +8,9 @@ import type { WriteSet } from './write-set.ts'
 
 /**
  * Stores blocks and counts the entries that list them. A block is listed by one inbox entry or by index entries; the
- * number of index entries is stored. A block that is no longer listed moves from the tables to memory, where it stays
- * readable for `UNLISTED_BLOCK_MS`. So an inbox block that is folded soon is never written to LMDB. If memory is full,
- * the block stays in its table until `sweep` removes it.
+ * number of index entries is stored. A block that is no longer listed stays readable for `UNLISTED_BLOCK_MS`: in LMDB
+ * until `sweep` removes it, or, if it is not in LMDB yet, in memory. So an inbox block that is folded soon is never
+ * written to LMDB, unless memory is full.
  */
 
 export function readBlock(
@@ -49,16 +49,19 @@ export function removeListing(writes: WriteSet, partition: number, name: string)
   else writes.remove('listed', key)
 }
 
-/** Moves a block to `held`, unless an index entry still lists it. */
+/** Removes a block after `UNLISTED_BLOCK_MS`, unless an index entry still lists it. */
 export function unlistBlock(writes: WriteSet, held: HeldBlocks, partition: number, name: string, nowMs: number): void {
   const key = blockKey(partition, name)
-  if (writes.has('listed', key)) return
-  const scalars = writes.get('scalars', key)
-  if (scalars === undefined) return
-  const block = { name, scalars, sketches: writes.get('sketches', key) }
+  if (writes.has('listed', key) || !writes.has('scalars', key)) return
   const expiresMs = nowMs + UNLISTED_BLOCK_MS
-  if (held.addAfter(writes, partition, block, expiresMs)) sweepBlock(writes, key)
-  else writes.put('expiry', expiryKey(expiresMs, 'block', key), NO_VALUE)
+  if (!writes.tables.scalars.isInLmdb(key)) {
+    const block = { name, scalars: writes.get('scalars', key)!, sketches: writes.get('sketches', key) }
+    if (held.addAfter(writes, partition, block, expiresMs)) {
+      sweepBlock(writes, key)
+      return
+    }
+  }
+  writes.put('expiry', expiryKey(expiresMs, 'block', key), NO_VALUE)
 }
 
 /** Removes a block that has expired, unless it was listed again meanwhile. */

@@ -65,6 +65,11 @@ export class Table {
     return this.#lmdb.doesExist(key)
   }
 
+  /** Returns whether LMDB has the row, whatever the layers say. */
+  isInLmdb(key: Uint8Array): boolean {
+    return this.#lmdb.doesExist(key)
+  }
+
   /** Returns the rows of a range in the order of their keys. */
   rows(range: Range): Iterable<Row> {
     const layered = this.#layered(range)

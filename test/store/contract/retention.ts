@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { seriesIdOf } from '../../../src/model/series.ts'
+import { UNLISTED_BLOCK_MS } from '../../../src/store/lifetimes.ts'
 import { type Store, windowWidthMs } from '../../../src/store/store.ts'
 import {
   block,
@@ -89,9 +90,9 @@ export function describeRetention(name: string, { openStore }: Openers): void {
       expect(await store.countDistinct(partition, keys)).toEqual([0, 0, 1])
       const coarse = { metricId, seriesId, resolutionMs: HOUR, bucketMs: NOW }
       expect(await store.countDistinct(partition, [[coarse]])).toEqual([1])
-      await store.sweep(nowMs + 60_000 - 1)
+      await store.sweep(nowMs + UNLISTED_BLOCK_MS - 1)
       expect(await exists(store, partition, entries[0]!.block)).toBe(true)
-      await store.sweep(nowMs + 60_000 + 1)
+      await store.sweep(nowMs + UNLISTED_BLOCK_MS + 1)
       for (const { block: gone } of entries) expect(await exists(store, partition, gone)).toBe(false)
       expect(await exists(store, partition, next.block)).toBe(true)
     })

@@ -5,7 +5,8 @@ import { Environment } from '../../../src/store/embedded/environment.ts'
 import { HELD_BYTES_MAX, HeldBlocks } from '../../../src/store/embedded/held-blocks.ts'
 import { blockKey } from '../../../src/store/embedded/keys.ts'
 import { Lmdb } from '../../../src/store/embedded/lmdb.ts'
-import { UNCOMMITTED_BLOCK_MS } from '../../../src/store/lifetimes.ts'
+import { sweepExpired } from '../../../src/store/embedded/sweep.ts'
+import { UNCOMMITTED_BLOCK_MS, UNLISTED_BLOCK_MS } from '../../../src/store/lifetimes.ts'
 import type { Store } from '../../../src/store/store.ts'
 import { failingJournal } from '../../support/failing-journal.ts'
 import { temporaryFolder } from '../../support/temporary-folder.ts'
@@ -74,7 +75,8 @@ test('a sweep drops expired blocks from memory also while the journal cannot be 
 
 test('the blocks that one write unlists fill memory up to its bound; the others stay in their table', async () => {
   const folder = await temporaryFolder()
-  const environment = await Environment.open(folder, new Lmdb(folder))
+  // No checkpoint runs, so no block is in LMDB.
+  const environment = await Environment.open(folder, new Lmdb(folder), { layerBytesMax: 1e9, journalBytesMax: 1e9 })
   onTestFinished(() => environment.close())
   const held = new HeldBlocks()
   const names = Array.from({ length: 6 }, (_, i) => `large-${i}`)
@@ -96,4 +98,22 @@ test('the blocks that one write unlists fill memory up to its bound; the others 
     for (const name of names) sweepBlock(writes, blockKey(0, name))
   })
   expect(await read()).toEqual([])
+})
+
+test('an unlisted block that is in LMDB stays there until it expires, and takes no memory', async () => {
+  const folder = await temporaryFolder()
+  const environment = await Environment.open(folder, new Lmdb(folder))
+  const scalars = new Uint8Array(100)
+  await environment.write((writes) => putBlock(writes, 0, { name: 'stored', scalars, sketches: scalars }))
+  await environment.close()
+  const reopened = await Environment.open(folder, new Lmdb(folder))
+  onTestFinished(() => reopened.close())
+  const held = new HeldBlocks()
+  await reopened.write((writes) => unlistBlock(writes, held, 0, 'stored', NOW))
+  const isReadable = () => reopened.read((tables) => readBlock(tables, held, 0, 'stored', 'sketches') !== undefined)
+  expect([held.bytes, await isReadable()]).toEqual([0, true])
+  await reopened.write((writes) => sweepExpired(writes, NOW + UNLISTED_BLOCK_MS - 1))
+  expect(await isReadable()).toBe(true)
+  await reopened.write((writes) => sweepExpired(writes, NOW + UNLISTED_BLOCK_MS))
+  expect(await isReadable()).toBe(false)
 })
