@@ -59,6 +59,18 @@ function trailingZeros(word: number): number {
   return 31 - Math.clz32(word & -word)
 }
 
+/** Returns the register of a member and the rank that it gives it, as `index << 6 | rank`. */
+export function entryOf(member: string): number {
+  murmurHash64(memberBytes, encodeMember(member), hash)
+  const low = hash[0]!
+  const high = hash[1]!
+  const restLow = (low >>> INDEX_BITS) | (high << (32 - INDEX_BITS))
+  // Bit 50 is set, so that the rank is at most 51 if all 50 bits are zero.
+  const rank =
+    restLow === 0 ? 33 + trailingZeros((high >>> INDEX_BITS) | (1 << (RANK_BITS - 32))) : 1 + trailingZeros(restLow)
+  return ((low & (REGISTERS - 1)) << 6) | rank
+}
+
 export class HyperLogLog {
   #entries = NO_ENTRIES
   #entryCount = 0
@@ -66,14 +78,12 @@ export class HyperLogLog {
 
   /** Adds a member. Returns whether a register changed. */
   add(member: string): boolean {
-    murmurHash64(memberBytes, encodeMember(member), hash)
-    const low = hash[0]!
-    const high = hash[1]!
-    const restLow = (low >>> INDEX_BITS) | (high << (32 - INDEX_BITS))
-    // Bit 50 is set, so that the rank is at most 51 if all 50 bits are zero.
-    const rank =
-      restLow === 0 ? 33 + trailingZeros((high >>> INDEX_BITS) | (1 << (RANK_BITS - 32))) : 1 + trailingZeros(restLow)
-    return this.#raise(low & (REGISTERS - 1), rank)
+    return this.addEntry(entryOf(member))
+  }
+
+  /** Adds a member that is given as the result of `entryOf`. Returns whether a register changed. */
+  addEntry(entry: number): boolean {
+    return this.#raise(entry >>> 6, entry & 63)
   }
 
   union(other: HyperLogLog): void {

@@ -1,5 +1,5 @@
 import { formatId, type Id64 } from '../../model/id.ts'
-import { HyperLogLog, unionEncoded } from '../../sketch/hyperloglog.ts'
+import { entryOf, HyperLogLog, unionEncoded } from '../../sketch/hyperloglog.ts'
 import { type SetKey, type SetMembers, type WindowKey, windowWidthMs } from '../store.ts'
 import { setKey, windowKey } from './keys.ts'
 import { hasExpiredStretch, isExpired } from './stretches.ts'
@@ -29,12 +29,13 @@ export class SetChange {
   }
 
   add(set: SetMembers): void {
+    const entries = set.members.map(entryOf)
     for (const resolutionMs of this.#resolutions) {
       const bucketMs = Math.floor(set.bucketMs / resolutionMs) * resolutionMs
       if (this.#isExpired(set.metricId, resolutionMs, bucketMs)) continue
       const target = this.#sketch(setKey(this.#partition, set.metricId, resolutionMs, bucketMs, set.seriesId))
-      for (const member of set.members) {
-        if (target.sketch.add(member)) (target.added ??= new HyperLogLog()).add(member)
+      for (const entry of entries) {
+        if (target.sketch.addEntry(entry)) (target.added ??= new HyperLogLog()).addEntry(entry)
       }
     }
   }
