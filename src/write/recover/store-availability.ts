@@ -40,14 +40,19 @@ export class StoreAvailability {
     this.#now = now
   }
 
-  /** Whether the store has accepted no commits for longer than a request may wait. */
+  /** Whether a wait is in progress and the store has accepted no commits for longer than a request may wait. */
   get isUnavailable(): boolean {
     return this.#unavailableSinceMs !== undefined && this.#now() - this.#unavailableSinceMs > this.#waitMsMax
   }
 
-  /** Starts a wait, which the caller must end. `onOver` is called once, when the wait has lasted for `waitMsMax`. */
+  /** Starts a wait, which the caller must end before it starts another one. `onOver` is called once, when the wait has lasted for `waitMsMax`. */
   startWait(onOver: () => void = () => {}): StoreWait {
-    const wait = { startedMs: this.#now(), isOver: false, end: () => clearInterval(timer) }
+    const end = (): void => {
+      clearInterval(timer)
+      // Nothing is sent any more that could show that the store responds again. The next request finds out.
+      this.#unavailableSinceMs = undefined
+    }
+    const wait = { startedMs: this.#now(), isOver: false, end }
     const timer = setInterval(() => {
       this.#unavailableSinceMs ??= wait.startedMs
       if (!wait.isOver) onOver()

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { GatewayError } from '../../../src/model/errors.ts'
 import { partitionOf } from '../../../src/model/metric.ts'
 import type { WriterSettings } from '../../../src/write/commit/writer.ts'
-import { decoderOf, PROJECT, type TestPoint, totalOf } from '../../support/engine.ts'
+import { decoderOf, PROJECT, T0_MS, type TestPoint, totalOf } from '../../support/engine.ts'
 import { type Fault, FaultyStore, gate, lostRequest, lostResponse } from '../../support/faulty-store.ts'
 import { ForgetfulStore } from '../../support/forgetful-store.ts'
 import { openTestStore, openTestWriter } from '../../support/test-writer.ts'
@@ -106,6 +106,28 @@ describe('a group of partitions that lost writes', () => {
     await track(LEFT)
     await expect.poll(() => totalOf(store.current, RIGHT.name, 'sum')).toBe(2)
     expect(await totalOf(store.current, LEFT.name, 'sum')).toBe(3)
+  })
+
+  it('accepts requests again after a check that got no response', async () => {
+    const store = await ForgetfulStore.open({ groups: GROUPS })
+    let nowMs = T0_MS
+    const writer = openTestWriter(store.faulty, { retainedLookMs: 20, storeWaitMsMax: 5_000 }, {}, () => nowMs)
+    const track = (...points: readonly TestPoint[]) => writer.track(PROJECT, decoderOf(points))
+    await track(RIGHT)
+    await store.remember()
+    for (let i = 0; i < 2; i++) await track(LEFT)
+    let checks = 0
+    store.faulty.alwaysOf('append', (proceed, [[commit]]) => {
+      if (commit!.partition === 0) return proceed()
+      checks++
+      return lostRequest(proceed)
+    })
+    await store.forget()
+    await expect.poll(() => checks).toBe(1)
+    store.faulty.heal()
+    nowMs += 10_000
+    expect(await detailsOf(track(RIGHT))).toBe('stored')
+    expect(await totalOf(store.current, RIGHT.name, 'sum')).toBe(2)
   })
 
   it('goes on when another group evicts the commit that is being replayed', async () => {
