@@ -138,7 +138,8 @@ export class Replay {
     mayStop: () => boolean,
   ): Promise<boolean> {
     const { numbers, retained, events } = this.#context
-    const nextNumbers = this.#firstNumbers(behind)
+    const losses = new Set<number>()
+    const nextNumbers = this.#firstNumbers(behind, losses)
     // Deletions come first: a replayed commit must not bring a deleted metric back.
     await this.#deletions.replay()
     let separately = false
@@ -153,7 +154,8 @@ export class Replay {
       }
       if (commits.length === 0) break
       const outcomes = await this.#availability.append(commits, separately, wait)
-      for (const [i, outcome] of outcomes.entries()) if (this.#handle(commits[i]!, outcome, nextNumbers)) replayed++
+      for (const [i, outcome] of outcomes.entries())
+        if (this.#handle(commits[i]!, outcome, nextNumbers, losses)) replayed++
       if (outcomes.includes(undefined)) {
         if (mayStop()) return false
         separately = true
@@ -189,13 +191,14 @@ export class Replay {
   }
 
   /** Returns the number of the first commit to send, for each partition that has commits to replay. */
-  #firstNumbers(behind: ReadonlyMap<number, number | undefined>): Map<number, number> {
+  #firstNumbers(behind: ReadonlyMap<number, number | undefined>, losses: Set<number>): Map<number, number> {
     const { retained } = this.#context
     const firstNumbers = new Map<number, number>()
     const replayable = new Set(this.#newestByPartition().map(([partition]) => partition))
     for (const [partition, watermark] of behind) {
       if (watermark === undefined && !replayable.has(partition)) continue
-      const number = watermark === undefined ? retained.newest(partition) : this.#firstAfter(partition, watermark)
+      const number =
+        watermark === undefined ? retained.newest(partition) : this.#firstAfter(partition, watermark, losses)
       if (number !== undefined) firstNumbers.set(partition, number)
     }
     return firstNumbers
@@ -209,6 +212,7 @@ export class Replay {
     { partition, number, parts }: Commit,
     outcome: AppendOutcome | undefined,
     nextNumbers: Map<number, number>,
+    losses: Set<number>,
   ): boolean {
     const { retained, events, now } = this.#context
     // No response: the commit is sent again.
@@ -216,7 +220,7 @@ export class Replay {
     const { status } = outcome
     switch (status) {
       case 'gap':
-        nextNumbers.set(partition, this.#firstAfter(partition, outcome.watermark))
+        nextNumbers.set(partition, this.#firstAfter(partition, outcome.watermark, losses))
         return false
       case 'conflict':
         // The rest of the commit, without the refused metrics, is sent again.
@@ -227,6 +231,8 @@ export class Replay {
         retained.markStored(partition, number, now())
         nextNumbers.set(partition, number + 1)
         if (status === 'known') return false
+        // Without a gap: the store lost only its newest commit.
+        this.#noteLoss(partition, losses)
         events.committed(
           partition,
           parts.reduce((sum, part) => sum + blockBytes(part), 0),
@@ -241,12 +247,10 @@ export class Replay {
    * Called when the store's watermark shows lost writes. Returns the number of the first commit to replay. If that
    * commit is no longer retained, reports the lost points and renumbers the retained commits from 1.
    */
-  #firstAfter(partition: number, watermark: number): number {
+  #firstAfter(partition: number, watermark: number, losses: Set<number>): number {
     const { numbers, retained, events } = this.#context
-    this.dropCaches()
-    // One server serves all partitions of this replay, so it may have lost writes in each of them.
-    for (const [other] of this.#newestByPartition()) if (other !== partition) this.#suspected.add(other)
-    this.#hooks.onWritesLost()
+    losses.delete(partition)
+    this.#noteLoss(partition, losses)
     const newest = retained.newest(partition)
     if (newest !== undefined && (watermark >= newest || retained.find(partition, watermark + 1) !== undefined))
       return watermark + 1
@@ -259,6 +263,19 @@ export class Replay {
       atLeast: !isAll,
     })
     return 1
+  }
+
+  /**
+   * Called when the store has lost writes in a partition. `losses` are the partitions for which it was called during
+   * this replay.
+   */
+  #noteLoss(partition: number, losses: Set<number>): void {
+    if (losses.has(partition)) return
+    losses.add(partition)
+    this.dropCaches()
+    // One server serves all partitions of this replay, so it may have lost writes in each of them.
+    for (const [other] of this.#newestByPartition()) if (other !== partition) this.#suspected.add(other)
+    this.#hooks.onWritesLost()
   }
 
   /**

@@ -194,6 +194,16 @@ describe('a store that lost commits', () => {
     expect(seen).toMatchObject({ lost: 0, losses: 1 })
   })
 
+  it('makes the gateway drop its caches also when it lost only the newest commit', async () => {
+    const writer = newWriter({ retainedLookMs: 10 })
+    await track(writer, hit(1, 'a'))
+    await store.remember()
+    await track(writer, hit(10, 'b'))
+    await store.forget()
+    await expect.poll(async () => (await store.current.readMetric(PROJECT, 'hits'))?.points).toBe(2)
+    await expect.poll(() => seen.losses).toBe(1)
+  })
+
   it('gets them again when it loses them a second time', async () => {
     const writer = newWriter()
     await store.remember()
