@@ -35,7 +35,7 @@ export async function measureRedisMemory(report: Report, { env }: BenchStore): P
         const index = await store.readIndex({ partition, metricId, inbox: false, timelines })
         const { entries } = index.timelines[0]!
         const blocks = entries.map(({ block }) => block)
-        const rollups = entries.reduce((sum, entry) => sum + entry.rollups, 0)
+        const rollups = entries.reduce((sum, entry) => sum + entry.rollupCount, 0)
         if (rollups === 0) continue
         const timeline = await memoryOf(client, [keys.timeline({ metricId, resolutionMs: stepMs })])
         const scalars = await memoryOf(client, blocks.map(keys.scalars))
@@ -46,7 +46,7 @@ export async function measureRedisMemory(report: Report, { env }: BenchStore): P
           measured: (timeline + scalars) / rollups,
           unit: 'B',
           budget: stepMs === ONE_VALUE_STEP_MS ? ONE_VALUE_BUDGET : SEVERAL_BUDGET,
-          note: `${rollups.toLocaleString('en-US')} rollups in ${entries.length} blocks, median ${median(entries.map((entry) => entry.rollups))}`,
+          note: `${rollups.toLocaleString('en-US')} rollups in ${entries.length} blocks, median ${median(entries.map((entry) => entry.rollupCount))}`,
         })
         const sketches = await memoryOf(client, blocks.map(keys.sketches))
         if (sketches === 0) continue

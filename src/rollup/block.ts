@@ -156,7 +156,7 @@ class OpenBlock implements Block {
     const sectionCount = reader.varint()
     const heads: SectionHead[] = []
     let bodyBytes = 0
-    let rollups = 0
+    let rollupCount = 0
     for (let i = 0; i < sectionCount; i++) {
       const metricId = { hi: reader.u32le(), lo: reader.u32le() }
       const flags = reader.u8()
@@ -170,16 +170,16 @@ class OpenBlock implements Block {
       const previous = heads.at(-1)
       if (previous !== undefined && compareIds(previous.metricId, metricId) >= 0)
         throw new RangeError('metrics out of order')
-      rollups += head.length
+      rollupCount += head.length
       bodyBytes += head.bytes
       if (head.seriesCount < 1 || head.seriesCount > head.length || head.seriesCount * 8 > head.bytes) {
         throw new RangeError(`${head.seriesCount} series of ${head.length} rollups in ${head.bytes} bytes`)
       }
       heads.push(head)
     }
-    if (rollups > BLOCK_ROWS_MAX) throw new RangeError(`${rollups} rollups announced`)
+    if (rollupCount > BLOCK_ROWS_MAX) throw new RangeError(`${rollupCount} rollups announced`)
     if (bodyBytes !== reader.remaining) throw new RangeError(`${bodyBytes} bytes announced, ${reader.remaining} there`)
-    this.memory.expect(rollups)
+    this.memory.expect(rollupCount)
     const sections = heads.map((head) => {
       const start = reader.offset
       reader.offset += head.bytes

@@ -33,7 +33,7 @@ export interface EncodedBlock {
   readonly scalars: Uint8Array
   /** Undefined if every row of the distributions has a single or several equal values. */
   readonly sketches: Uint8Array | undefined
-  readonly rollups: number
+  readonly rollupCount: number
   /** Smallest and largest series id, both inclusive; zero for a block without rollups. */
   readonly seriesFrom: Id64
   readonly seriesTo: Id64
@@ -167,7 +167,7 @@ function seriesOfRow(rows: RollupRows, row: number): number {
 interface Bodies {
   readonly scalars: Uint8Array
   readonly sketches: Uint8Array | undefined
-  readonly rollups: number
+  readonly rollupCount: number
   readonly seriesFrom: Id64
   readonly seriesTo: Id64
 }
@@ -182,7 +182,7 @@ function encodeBodies(resolutionMs: number, ranges: readonly RowRange[]): Bodies
   directory.reset()
   scalarBody.reset()
   sketchBody.reset()
-  let rollups = 0
+  let rollupCount = 0
   let seriesFrom: Id64 | undefined
   let seriesTo: Id64 | undefined
   let sketchSections = 0
@@ -191,8 +191,8 @@ function encodeBodies(resolutionMs: number, ranges: readonly RowRange[]): Bodies
   for (let i = 0; i < ranges.length; i++) {
     const range = ranges[i]!
     const { metricId, rows, from, to } = range
-    rollups += to - from
-    if (rollups > BLOCK_ROWS_MAX) throw new RangeError(`more than ${BLOCK_ROWS_MAX} rollups for one block`)
+    rollupCount += to - from
+    if (rollupCount > BLOCK_ROWS_MAX) throw new RangeError(`more than ${BLOCK_ROWS_MAX} rollups for one block`)
     const firstSeries = seriesOfRow(rows, from)
     const lastSeries = seriesOfRow(rows, to - 1)
     const first = { hi: rows.seriesHi[firstSeries]!, lo: rows.seriesLo[firstSeries]! }
@@ -222,7 +222,7 @@ function encodeBodies(resolutionMs: number, ranges: readonly RowRange[]): Bodies
   return {
     scalars: directory.written,
     sketches: sketchSections === 0 ? undefined : sketchBody.written,
-    rollups,
+    rollupCount,
     seriesFrom: seriesFrom ?? { hi: 0, lo: 0 },
     seriesTo: seriesTo ?? { hi: 0, lo: 0 },
   }

@@ -351,7 +351,7 @@ export interface IndexEntry {
   readonly order: number
   readonly seriesFrom: Id64
   readonly seriesTo: Id64
-  readonly rollups: number
+  readonly rollupCount: number
   readonly scalarBytes: number
   readonly sketchBytes: number
 }

@@ -42,7 +42,7 @@ describe('a block gives back what went in', () => {
         const rows = tableOf(kind, all)
         const encoded = encodeBlock(10_000, [{ metricId: metric(1), rows }], { deflate })
         const block = open(encoded)
-        expect(encoded.rollups).toBe(rows.length)
+        expect(encoded.rollupCount).toBe(rows.length)
         expect(block.resolutionMs).toBe(10_000)
         if (rows.length === 0) {
           expect(block.sections).toEqual([])
@@ -94,7 +94,7 @@ describe('a block gives back what went in', () => {
     for (const sections of [[], [empty]]) {
       const encoded = encodeBlock(10_000, sections)
       expect(encoded).toMatchObject({
-        rollups: 0,
+        rollupCount: 0,
         sketches: undefined,
         seriesFrom: { hi: 0, lo: 0 },
         seriesTo: { hi: 0, lo: 0 },
@@ -200,7 +200,7 @@ describe('encodeBlocks', () => {
     }
     const sections = blocks.map((block) => {
       const section = open(block).sections[0]!
-      expect(section.length).toBe(block.rollups)
+      expect(section.length).toBe(block.rollupCount)
       expect({ hi: section.seriesHi[0], lo: section.seriesLo[0] }).toEqual(block.seriesFrom)
       expect({ hi: section.seriesHi[section.seriesCount - 1], lo: section.seriesLo[section.seriesCount - 1] }).toEqual(
         block.seriesTo,
@@ -214,7 +214,7 @@ describe('encodeBlocks', () => {
   test('rows that exceed the bound by themselves are blocks of one', () => {
     const rows = many('gauge', 3, 3)
     const blocks = encodeBlocks(10_000, metric(1), rows, { bytesMax: 1 })
-    expect(blocks.map((block) => block.rollups)).toEqual(Array(9).fill(1))
+    expect(blocks.map((block) => block.rollupCount)).toEqual(Array(9).fill(1))
     expect(
       plainRollups(
         mergeRows(

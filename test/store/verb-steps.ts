@@ -234,7 +234,7 @@ const fold = step('fold', folding, async (world, drawn) => {
         order: world.named,
         seriesFrom: { hi: 1, lo: 2 },
         seriesTo: { hi: 0xffffffff, lo: 0xfffffffe },
-        rollups: world.named,
+        rollupCount: world.named,
         scalarBytes: 7,
         sketchBytes: 3,
       },

@@ -131,7 +131,7 @@ export function gridOf(
 }
 
 export function rollupsOf(listed: readonly ListedBlock[]): number {
-  return listed.reduce((sum, { entry }) => sum + entry.rollups, 0)
+  return listed.reduce((sum, { entry }) => sum + entry.rollupCount, 0)
 }
 
 /** The finest stored step that, taken as interval, reads at most `rollupsMax` rollups. Undefined if there is none. */

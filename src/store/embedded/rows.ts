@@ -260,7 +260,7 @@ export function encodeIndexEntry(entry: IndexEntry): Uint8Array {
   bytes.writeUInt32LE(entry.seriesTo.hi, 0)
   bytes.writeUInt32LE(entry.seriesTo.lo, 4)
   bytes.writeUInt32LE(entry.tier, 8)
-  bytes.writeUInt32LE(entry.rollups, 12)
+  bytes.writeUInt32LE(entry.rollupCount, 12)
   bytes.writeDoubleLE(entry.scalarBytes, 16)
   bytes.writeDoubleLE(entry.sketchBytes, 24)
   return bytes
@@ -275,7 +275,7 @@ export function decodeIndexEntry(key: Uint8Array, bytes: Uint8Array): IndexEntry
     order: readU64(key, INDEX_ORDER_AT),
     seriesFrom: readId(key, INDEX_SERIES_AT),
     seriesTo: { hi: fields.getUint32(0, true), lo: fields.getUint32(4, true) },
-    rollups: fields.getUint32(12, true),
+    rollupCount: fields.getUint32(12, true),
     scalarBytes: fields.getFloat64(16, true),
     sketchBytes: fields.getFloat64(24, true),
   }

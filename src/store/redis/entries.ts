@@ -29,9 +29,9 @@ export function decodeInbox(member: string, score: string): InboxEntry {
 // Index entries. The score is the window. The member holds it too, because two windows may list the same block.
 
 export function indexMember(entry: IndexEntry): string {
-  const { windowMs, order, tier, rollups, scalarBytes, sketchBytes, block } = entry
+  const { windowMs, order, tier, rollupCount, scalarBytes, sketchBytes, block } = entry
   const range = `${formatId(entry.seriesFrom)} ${formatId(entry.seriesTo)}`
-  return `${windowMs} ${order} ${tier} ${range} ${rollups} ${scalarBytes} ${sketchBytes} ${block}`
+  return `${windowMs} ${order} ${tier} ${range} ${rollupCount} ${scalarBytes} ${sketchBytes} ${block}`
 }
 
 export function decodeIndexEntry(member: string): IndexEntry {
@@ -42,7 +42,7 @@ export function decodeIndexEntry(member: string): IndexEntry {
     tier: Number(fields[2]),
     seriesFrom: parseId(fields[3]!),
     seriesTo: parseId(fields[4]!),
-    rollups: Number(fields[5]),
+    rollupCount: Number(fields[5]),
     scalarBytes: Number(fields[6]),
     sketchBytes: Number(fields[7]),
     block: fields[8]!,

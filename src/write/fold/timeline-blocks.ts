@@ -41,7 +41,7 @@ export function encodeRun(
   const options = { ...TIMELINE_BLOCK, deflate, ...(onOmitted && { setAside: onOmitted }) }
   return encodeBlocks(resolutionMs, metricId, rows, options).map((encoded) => {
     const block = nameBlock(encoded)
-    const { rollups, seriesFrom, seriesTo, scalars, sketches } = encoded
+    const { rollupCount, seriesFrom, seriesTo, scalars, sketches } = encoded
     const entry: IndexEntry = {
       block: block.name,
       windowMs,
@@ -49,7 +49,7 @@ export function encodeRun(
       order,
       seriesFrom,
       seriesTo,
-      rollups,
+      rollupCount,
       scalarBytes: scalars.length,
       sketchBytes: sketches?.length ?? 0,
     }

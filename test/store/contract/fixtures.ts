@@ -95,7 +95,7 @@ export function entryOf(name: string, windowMs: number, options: Partial<IndexEn
     order: 1,
     seriesFrom: { hi: 1, lo: 2 },
     seriesTo: { hi: 0xffffffff, lo: 0xfffffffe },
-    rollups: 7,
+    rollupCount: 7,
     scalarBytes: 10,
     sketchBytes: 0,
     ...options,

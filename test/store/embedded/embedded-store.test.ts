@@ -219,7 +219,7 @@ describe('an embedded store', () => {
       order: 1,
       seriesFrom: id,
       seriesTo: id,
-      rollups: 1,
+      rollupCount: 1,
       scalarBytes: 1,
       sketchBytes: 0,
     }

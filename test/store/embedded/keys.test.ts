@@ -59,7 +59,7 @@ describe('keys', () => {
       order: fc.maxSafeNat(),
       seriesFrom: id,
       seriesTo: id,
-      rollups: u32,
+      rollupCount: u32,
       scalarBytes: u32,
       sketchBytes: u32,
     })

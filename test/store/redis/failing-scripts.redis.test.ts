@@ -177,7 +177,7 @@ function entry(name: string): IndexEntry {
     order: 1,
     seriesFrom: seriesId,
     seriesTo: seriesId,
-    rollups: 1,
+    rollupCount: 1,
     scalarBytes: 2,
     sketchBytes: 1,
   }

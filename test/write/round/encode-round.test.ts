@@ -42,7 +42,7 @@ const noFault = (): never => {
 it('pauses between the blocks of a large metric', async () => {
   const pace = new CountingPace()
   const encoded = await encodeMetrics(STEP_MS, [metricRound(30_000)], noFault, pace)
-  expect(encoded.map(({ block }) => block.rollups)).toEqual([8_192, 8_192, 8_192, 5_424])
+  expect(encoded.map(({ block }) => block.rollupCount)).toEqual([8_192, 8_192, 8_192, 5_424])
   expect(encoded.map(({ touched }) => touched.length)).toEqual([1, 0, 0, 0])
   expect(pace.pauses).toBeGreaterThanOrEqual(4)
 })
@@ -55,7 +55,7 @@ it('stores no block of a large metric when a later row cannot be encoded', async
   const rounds = [broken, metricRound(10, 'other')]
   const encoded = await encodeMetrics(STEP_MS, rounds, (faulty) => failed.push(...faulty), new CountingPace())
   expect(failed).toEqual([broken])
-  expect(encoded.map(({ block }) => block.rollups)).toEqual([10])
+  expect(encoded.map(({ block }) => block.rollupCount)).toEqual([10])
 })
 
 it('yields between the commits of a large round', () => {
