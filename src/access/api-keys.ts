@@ -3,7 +3,7 @@ import { LRUCache } from 'lru-cache'
 import { GatewayError } from '../model/errors.ts'
 import type { RateLimits } from '../model/rate.ts'
 import { isRecent } from '../model/time.ts'
-import { within } from '../model/within.ts'
+import { withTimeout } from '../model/with-timeout.ts'
 import { type KeyRow, SCOPES, type Scope } from '../store/api-keys.ts'
 import type { KeyStore, Store } from '../store/store.ts'
 
@@ -100,7 +100,7 @@ export class Keys {
       // The wait is short only if the cached key can be used instead: the partition of the keys may be down, while the
       // request needs another one.
       const isBounded = cached !== undefined && isRecent(CACHED_UNAVAILABLE_MS, cached.readMs, this.#now())
-      row = await (isBounded ? within(READ_WAIT_MS, read) : read())
+      row = await (isBounded ? withTimeout(READ_WAIT_MS, read) : read())
     } catch (error) {
       const nowMs = this.#now()
       if (cached !== undefined && isUnavailable(error) && isRecent(CACHED_UNAVAILABLE_MS, cached.readMs, nowMs)) {

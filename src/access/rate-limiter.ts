@@ -2,7 +2,7 @@ import { GatewayError } from '../model/errors.ts'
 import { networkOf } from '../model/network.ts'
 import { RATE_WINDOW_MS, type RateClass, type RateLimits } from '../model/rate.ts'
 import { isRecent } from '../model/time.ts'
-import { within } from '../model/within.ts'
+import { withTimeout } from '../model/with-timeout.ts'
 import type { Store } from '../store/store.ts'
 import type { Principal } from './api-keys.ts'
 
@@ -174,7 +174,7 @@ export class RateLimiter {
     const permits = Math.max(1, Math.floor(limit / LEASES_OF_LIMIT), counter.waiting)
     const request = { limitKey, permits, limit, windowMs: RATE_WINDOW_MS, nowMs: endMs - RATE_WINDOW_MS }
     try {
-      await within(LEASE_WAIT_MS, async () => {
+      await withTimeout(LEASE_WAIT_MS, async () => {
         const { granted, left } = await this.#store.takePermits(request)
         counter.leased += granted
         counter.available = left

@@ -1,6 +1,6 @@
 import { type Aggregator, Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import type { ErrorCode, ItemError } from '../model/errors.ts'
-import { within } from '../model/within.ts'
+import { withTimeout } from '../model/with-timeout.ts'
 import type { QueryMeta } from '../query/compute/result.ts'
 import type { ShareMetrics, Telemetry, TelemetrySources } from './telemetry-interface.ts'
 import { familiesOf } from './worker-metrics.ts'
@@ -108,7 +108,7 @@ export class GatewayMetrics implements Telemetry {
       this.#readsProcess = true
       collectDefaultMetrics({ register: this.#registry, eventLoopMonitoringPrecision: LOOP_SAMPLE_MS })
     }
-    this.#backlog = await within(STORE_WAIT_MS, () => this.#sources.backlog()).catch(() => undefined)
+    this.#backlog = await withTimeout(STORE_WAIT_MS, () => this.#sources.backlog()).catch(() => undefined)
     return this.#registry
   }
 

@@ -1,6 +1,6 @@
 import { AggregatorRegistry } from 'prom-client'
 import { GatewayError } from '../model/errors.ts'
-import { within } from '../model/within.ts'
+import { withTimeout } from '../model/with-timeout.ts'
 import type { MetricFamily, ShareMetrics } from './telemetry-interface.ts'
 import { onPrimaryMessage, sendToPrimary } from './worker-messages.ts'
 
@@ -74,7 +74,7 @@ export class WorkerMetrics<W> {
     const requests = [...this.#running].map(async ([worker, state]) => {
       if (await this.#request(worker, state)) responded.add(worker)
     })
-    await within(
+    await withTimeout(
       WORKERS_WAIT_MS,
       () => Promise.all(requests),
       () => [],
@@ -123,7 +123,7 @@ export const shareMetrics: ShareMetrics = (readOwn) => {
       received = resolve
     })
     void sendToPrimary({ kind: 'readAll' })
-    return within(
+    return withTimeout(
       PRIMARY_WAIT_MS,
       () => response,
       () => {

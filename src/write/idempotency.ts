@@ -1,5 +1,5 @@
 import { GatewayError } from '../model/errors.ts'
-import { within } from '../model/within.ts'
+import { withTimeout } from '../model/with-timeout.ts'
 import type { Receipt } from '../store/idempotency-keys.ts'
 import type { Store } from '../store/store.ts'
 import { type RetainedReceiptSettings, RetainedReceipts } from './recover/retained-receipts.ts'
@@ -111,7 +111,7 @@ export class Idempotency {
     serve: () => Promise<SavedResponse>,
   ): Promise<SavedResponse> {
     const { storeWaitMsMax } = this.#settings
-    const stored = await within(storeWaitMsMax, () => this.#store.readReceipt(project, key, this.#now()))
+    const stored = await withTimeout(storeWaitMsMax, () => this.#store.readReceipt(project, key, this.#now()))
     if (stored !== undefined) return responseOf(stored, requestHash)
     // The store may have lost the receipt, and no check has detected that yet.
     const retained = this.#retained.find(project, key)
@@ -139,7 +139,7 @@ export class Idempotency {
     try {
       for (;;) {
         try {
-          return await within(this.#settings.storeWaitMsMax, call)
+          return await withTimeout(this.#settings.storeWaitMsMax, call)
         } catch (cause) {
           if (!(cause instanceof GatewayError && cause.code === 'store_unavailable')) throw cause
           if (isOver) {

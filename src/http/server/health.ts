@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import type { Gateway } from '../../gateway.ts'
 import { GatewayError } from '../../model/errors.ts'
-import { within } from '../../model/within.ts'
+import { withTimeout } from '../../model/with-timeout.ts'
 import type { Telemetry } from '../../telemetry/telemetry-interface.ts'
 import { jsonContent, type Operation, STRING } from '../openapi/operation.ts'
 import { objectOf } from '../openapi/schemas.ts'
@@ -32,7 +32,7 @@ export function registerHealthRoutes(app: FastifyInstance, options: HealthOption
   app.get('/ready', { config: { openapi: READY } }, async (_request, reply) => {
     if (isDraining()) throw new GatewayError('overloaded', 'the gateway is shutting down')
     try {
-      await within(readyWaitMs, () => gateway.ping())
+      await withTimeout(readyWaitMs, () => gateway.ping())
     } catch (cause) {
       const reason = cause instanceof GatewayError ? cause.message : 'the store does not respond'
       throw new GatewayError('store_unavailable', reason, { cause })

@@ -1,6 +1,6 @@
 import { Cluster, Redis, type RedisOptions } from 'ioredis'
 import { GatewayError } from '../../model/errors.ts'
-import { within } from '../../model/within.ts'
+import { withTimeout } from '../../model/with-timeout.ts'
 
 /**
  * Connections to the server or the cluster. Commits have a separate connection, which never sends a command twice:
@@ -197,7 +197,7 @@ async function untilReady(connection: Redis | Cluster, name: string, startMsMax:
     cause ??= error
   })
   try {
-    await within(
+    await withTimeout(
       startMsMax,
       () => becomesReady,
       () => {

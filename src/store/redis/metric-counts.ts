@@ -1,4 +1,4 @@
-import { within } from '../../model/within.ts'
+import { withTimeout } from '../../model/with-timeout.ts'
 import type { RedisAccess } from './redis-access.ts'
 
 /**
@@ -30,7 +30,7 @@ export class MetricCounts {
     )
     if (!redis.connections.isCluster) await Promise.all(requests)
     else {
-      await within(COUNT_MS_MAX, () => Promise.allSettled(requests)).catch(() => {
+      await withTimeout(COUNT_MS_MAX, () => Promise.allSettled(requests)).catch(() => {
         for (const count of counts) count.isSilent = count.pending > 0
       })
     }

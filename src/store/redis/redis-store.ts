@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { assert, GatewayError } from '../../model/errors.ts'
 import { Listeners } from '../../model/listeners.ts'
-import { within } from '../../model/within.ts'
+import { withTimeout } from '../../model/with-timeout.ts'
 import type { CommitListener } from '../commit-listeners.ts'
 import { RECEIPT_BOUNDS, type Receipt, type ReceiptBounds } from '../idempotency-keys.ts'
 import { type StoreSettings, shapeOf } from '../shape.ts'
@@ -256,7 +256,7 @@ class RedisStore implements Store {
   async #close(): Promise<void> {
     clearInterval(this.#formatChecks)
     this.#notifications.close()
-    await within(
+    await withTimeout(
       CLOSE_MS_MAX,
       () => Promise.allSettled(this.#running),
       () => [],

@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { GatewayError } from '../../model/errors.ts'
 import { Pacer } from '../../model/pacer.ts'
 import { type Pace, runPaced } from '../../model/steps.ts'
-import { within } from '../../model/within.ts'
+import { withTimeout } from '../../model/with-timeout.ts'
 import type { Marker, MetricDeletion } from '../../store/store.ts'
 import type { ReplayEvents } from '../recover/replay.ts'
 import type { EncodedPart, EncodingFault } from '../round/encode-round.ts'
@@ -179,7 +179,7 @@ export class GroupCommit {
       this.#start()
     })
     while (this.#oldestEpoch() <= last) await pause(IDLE_MS)
-    const existed = await within(settings.storeWaitMsMax, () => store.deleteMetric(deletion))
+    const existed = await withTimeout(settings.storeWaitMsMax, () => store.deleteMetric(deletion))
     this.#sender.retainDeletion(deletion)
     return existed
   }

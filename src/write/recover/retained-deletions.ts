@@ -1,5 +1,5 @@
 import { GatewayError } from '../../model/errors.ts'
-import { within } from '../../model/within.ts'
+import { withTimeout } from '../../model/with-timeout.ts'
 import type { MetricDeletion, Store } from '../../store/store.ts'
 
 /**
@@ -34,7 +34,7 @@ export class RetainedDeletions {
     this.#deletions = this.#deletions.filter(({ acknowledgedMs }) => acknowledgedMs >= fromMs)
     for (const { deletion } of [...this.#deletions]) {
       try {
-        await within(DELETE_MS_MAX, () => this.#store.deleteMetric(deletion))
+        await withTimeout(DELETE_MS_MAX, () => this.#store.deleteMetric(deletion))
       } catch (error) {
         if (!(error instanceof GatewayError && error.code === 'store_unavailable')) throw error
         return

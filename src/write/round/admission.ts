@@ -1,7 +1,7 @@
 import { GatewayError, quote } from '../../model/errors.ts'
 import { type Rejection, reject } from '../../model/point.ts'
 import { seriesIdOf } from '../../model/series.ts'
-import { within } from '../../model/within.ts'
+import { withTimeout } from '../../model/with-timeout.ts'
 import type { MetricDefinition, MetricRow, Store } from '../../store/store.ts'
 import type { Metric, Series } from './cached-metric.ts'
 import type { PointBatch } from './point-batch.ts'
@@ -382,7 +382,7 @@ export class Admission {
    * Calls the store. The time limit applies to each call and not to the request, because a request may need many calls.
    */
   #call<T>(run: (store: Store) => Promise<T>): Promise<T> {
-    return within(this.#registry.limits.storeWaitMsMax, () => run(this.#registry.store))
+    return withTimeout(this.#registry.limits.storeWaitMsMax, () => run(this.#registry.store))
   }
 
   /** Yields to the event loop, so that other requests run. */

@@ -1,5 +1,5 @@
 import { GatewayError } from '../../../model/errors.ts'
-import { within } from '../../../model/within.ts'
+import { withTimeout } from '../../../model/with-timeout.ts'
 import type { GraphQLLimits } from '../../operation-cost.ts'
 import { isMutation } from '../operation-type.ts'
 import type { OperationPlugin } from '../yoga.ts'
@@ -14,7 +14,7 @@ export function useDeadline({ timeoutMs }: GraphQLLimits): OperationPlugin {
       setExecuteFn((args) => {
         const running: unknown = executeFn(args)
         if (!(running instanceof Promise)) return running
-        return within(
+        return withTimeout(
           timeoutMs,
           () => running,
           () => {

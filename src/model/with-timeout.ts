@@ -5,14 +5,14 @@ import { GatewayError } from './errors.ts'
  * throw; by default it throws `store_unavailable`. A timeout does not stop the work of `start`: its result is then
  * ignored.
  */
-export async function within<T>(
-  msMax: number,
+export async function withTimeout<T>(
+  timeoutMs: number,
   start: () => Promise<T>,
   onTimeout: () => T = throwStoreTimeout,
 ): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const timeout = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, msMax)
+    timer = setTimeout(resolve, timeoutMs)
   })
   try {
     return await Promise.race([start(), timeout.then(onTimeout)])
