@@ -4,7 +4,7 @@ import { hashFields, type Id64 } from './id.ts'
  * Maximum number of series in memory, for the write path and for the query path each. A full cache is emptied and
  * filled again from the store. The number is ten times the default limit of series per metric.
  */
-export const SERIES_HELD_MAX = 1_000_000
+export const SERIES_CACHED_MAX = 1_000_000
 
 /** Tags sorted by key: each key once, no empty value. Equal series have equal canonical tags. */
 export type CanonicalTags = readonly (readonly [key: string, value: string])[]

@@ -1,7 +1,7 @@
 import { GatewayError } from '../model/errors.ts'
 import { formatInterval } from '../model/interval.ts'
 import { rollupKindOf } from '../model/metric.ts'
-import { SERIES_HELD_MAX } from '../model/series.ts'
+import { SERIES_CACHED_MAX } from '../model/series.ts'
 import { nearestInstant } from '../model/time.ts'
 import { loadChanges } from '../model/zone-offsets.ts'
 import type { MetricRow, Store } from '../store/store.ts'
@@ -51,7 +51,7 @@ export class Querier {
     this.#settings = settings
     this.#now = now
     this.#sources = new SourceReader(store, settings.blockCacheBytesMax)
-    this.#series = new SeriesIndex(store, SERIES_HELD_MAX)
+    this.#series = new SeriesIndex(store, SERIES_CACHED_MAX)
   }
 
   /** Bytes of cached blocks. */

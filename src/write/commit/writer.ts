@@ -4,7 +4,7 @@ import { ITEM_MEMORY_BYTES } from '../../model/item-cache.ts'
 import { partitionOf } from '../../model/metric.ts'
 import { Pacer } from '../../model/pacer.ts'
 import type { Decode } from '../../model/point.ts'
-import { SERIES_HELD_MAX } from '../../model/series.ts'
+import { SERIES_CACHED_MAX } from '../../model/series.ts'
 import { type Pace, runAtOnce, runPaced } from '../../model/steps.ts'
 import type { Marker, MetricDeletion, Store } from '../../store/store.ts'
 import { CommitNumbers } from '../recover/commit-numbers.ts'
@@ -28,7 +28,7 @@ export interface WriterSettings extends CommitSettings, RoundSettings, RegistryL
 
 /** Limits of the writer that are not configurable. */
 export const WRITER_BOUNDS = {
-  entriesMax: SERIES_HELD_MAX,
+  entriesMax: SERIES_CACHED_MAX,
   itemMemoryBytesMax: ITEM_MEMORY_BYTES,
   retainedMsMax: RETAINED_MS_MAX,
   retainedLookMs: RETAINED_LOOK_MS,
