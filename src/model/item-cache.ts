@@ -7,7 +7,7 @@
  */
 
 /** Maximum bytes of the cached items of one project. After the cache is emptied, each item is decoded slowly once. */
-export const ITEM_MEMORY_BYTES = 67_108_864
+export const ITEM_CACHE_BYTES_MAX = 67_108_864
 
 /** The positions of name, type and tags of an item in a request body. Decoders reuse one object for all items. */
 export interface ItemIdentity {

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { GatewayError, type ItemError } from '../../model/errors.ts'
-import { ITEM_MEMORY_BYTES } from '../../model/item-cache.ts'
+import { ITEM_CACHE_BYTES_MAX } from '../../model/item-cache.ts'
 import { partitionOf } from '../../model/metric.ts'
 import { Pacer } from '../../model/pacer.ts'
 import type { Decode } from '../../model/point.ts'
@@ -29,7 +29,7 @@ export interface WriterSettings extends CommitSettings, RoundSettings, RegistryL
 /** Limits of the writer that are not configurable. */
 export const WRITER_BOUNDS = {
   entriesMax: SERIES_CACHED_MAX,
-  itemMemoryBytesMax: ITEM_MEMORY_BYTES,
+  itemMemoryBytesMax: ITEM_CACHE_BYTES_MAX,
   retainedMsMax: RETAINED_MS_MAX,
   retainedLookMs: RETAINED_LOOK_MS,
 }
