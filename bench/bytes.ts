@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
 import { readConfig } from '../src/config/config.ts'
-import { hashFields } from '../src/model/id.ts'
+import { hashToId } from '../src/model/id.ts'
 import type { RollupKind } from '../src/model/metric.ts'
 import { start } from '../src/process/start.ts'
 import { encodeBlocks } from '../src/rollup/encode-block.ts'
@@ -24,8 +24,8 @@ const SERIES = 1_000
 const EVERY_MS = 15_000
 const HOUR_MS = 3_600_000
 const START_MS = Date.UTC(2026, 0, 5)
-const METRIC = hashFields(['bench', 'metric'])
-const SERIES_IDS = Array.from({ length: SERIES }, (_, series) => hashFields(['series', String(series)]))
+const METRIC = hashToId(['bench', 'metric'])
+const SERIES_IDS = Array.from({ length: SERIES }, (_, series) => hashToId(['series', String(series)]))
 
 export async function measureBytes(report: Report, options: Options, store: StoreKind): Promise<void> {
   // The encoding does not depend on the store.

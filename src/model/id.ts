@@ -12,7 +12,7 @@ export interface Id64 {
 /**
  * Hashes the fields to an id. Each field is prefixed with its UTF-8 length, so that ('ab','c') and ('a','bc') differ.
  */
-export function hashFields(fields: readonly string[]): Id64 {
+export function hashToId(fields: readonly string[]): Id64 {
   let length = 0
   for (const field of fields) length += LENGTH_BYTES + UTF8_BYTES_MAX * field.length
   // One call hashes all fields in one buffer: a `Hash` object costs more than the hashing itself.

@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto'
 import { GatewayError } from './errors.ts'
-import { hashFields, type Id64 } from './id.ts'
+import { hashToId, type Id64 } from './id.ts'
 
 export const METRIC_TYPES = ['gauge', 'counter', 'distribution', 'set', 'histogram', 'summary'] as const
 export type MetricType = (typeof METRIC_TYPES)[number]
@@ -51,7 +51,7 @@ export function requireListPosition(after: string): string {
  * changes.
  */
 export function metricIdOf(project: string, name: string, generation: number): Id64 {
-  return hashFields(['metric', project, name, String(generation)])
+  return hashToId(['metric', project, name, String(generation)])
 }
 
 /** The partition that holds all data of a metric, chosen by a hash of project and name. Equal on every gateway. */

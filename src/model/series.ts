@@ -1,4 +1,4 @@
-import { hashFields, type Id64 } from './id.ts'
+import { hashToId, type Id64 } from './id.ts'
 
 /**
  * Maximum number of series in memory, for the write path and for the query path each. A full cache is emptied and
@@ -19,7 +19,7 @@ export function canonicalTags(entries: readonly (readonly [string, string])[]): 
 }
 
 export function seriesIdOf(metricId: Id64, tags: CanonicalTags): Id64 {
-  return hashFields(['series', String(metricId.hi), String(metricId.lo), ...tags.flat()])
+  return hashToId(['series', String(metricId.hi), String(metricId.lo), ...tags.flat()])
 }
 
 /** When a metric has more pairs than this, its values are mostly unique and sharing saves nothing. */

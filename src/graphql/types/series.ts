@@ -1,4 +1,4 @@
-import { formatId, hashFields } from '../../model/id.ts'
+import { formatId, hashToId } from '../../model/id.ts'
 import type { Line, QueryResult, ResultGroup } from '../../query/compute/result.ts'
 import { fillComparison, fillLine } from '../../query/compute/result.ts'
 import type { Aggregation } from '../../query/plan/aggregation.ts'
@@ -132,9 +132,7 @@ function comparisonOf({ result, group, aggregation, earlierLabel }: SeriesSource
 function seriesKey({ result, group, aggregation, earlierLabel }: SeriesSource): string {
   const seriesId = group.series === undefined ? '' : formatId(group.series.seriesId)
   const kind = `${group.isRemainder === true ? 'remainder' : 'line'}${earlierLabel === undefined ? '' : ` ${earlierLabel}`}`
-  return formatId(
-    hashFields([kind, formatId(result.metric.metricId), aggregation.name, seriesId, ...group.tags.flat()]),
-  )
+  return formatId(hashToId([kind, formatId(result.metric.metricId), aggregation.name, seriesId, ...group.tags.flat()]))
 }
 
 function seriesLabel({ group, aggregation, earlierLabel }: SeriesSource): string {
