@@ -12,7 +12,7 @@ import {
   nearestInstant,
   parseDuration,
   SECOND_MS,
-  withinRange,
+  validInstant,
 } from './time.ts'
 import { parseUnsignedOffset, parseUtcOffset, twoDigits } from './utc-offset.ts'
 import { instantOfSingleReading, timeZone } from './zone-offsets.ts'
@@ -45,7 +45,7 @@ export function parseInstant(value: unknown): number | undefined {
     case 'bigint':
       return instantFromBigInt(value)
     default:
-      return value instanceof Date ? withinRange(value.getTime()) : undefined
+      return value instanceof Date ? validInstant(value.getTime()) : undefined
   }
 }
 
@@ -77,7 +77,7 @@ export function parseTimeArgument(text: string, nowMs: number, localClock?: Read
   const relative = RELATIVE.exec(text)
   if (relative !== null) {
     const distanceMs = parseDuration(relative[2]!)
-    if (distanceMs !== undefined) return withinRange(relative[1] === '-' ? nowMs - distanceMs : nowMs + distanceMs)
+    if (distanceMs !== undefined) return validInstant(relative[1] === '-' ? nowMs - distanceMs : nowMs + distanceMs)
   }
   return scanInstant(text, true, localClock)
 }
@@ -150,7 +150,7 @@ function scanDateTime(text: string, plusMayBeSpace: boolean, localClock?: Readin
   const readingMs = midnightMs + hour * HOUR_MS + minute * MINUTE_MS + second * SECOND_MS + millisecond
   if (at === length) return instantOfLocal(readingMs, localClock)
   const offsetMs = scanOffset(text, at, plusMayBeSpace)
-  if (offsetMs !== undefined) return withinRange(readingMs - offsetMs)
+  if (offsetMs !== undefined) return validInstant(readingMs - offsetMs)
   return instantBySuffix(readingMs, text.slice(at), plusMayBeSpace)
 }
 
@@ -159,7 +159,7 @@ function scanDateTime(text: string, plusMayBeSpace: boolean, localClock?: Readin
  * range: the result is then clamped.
  */
 function instantOfLocal(readingMs: number, localClock: ReadingToInstant | undefined): number | undefined {
-  const validMs = withinRange(readingMs)
+  const validMs = validInstant(readingMs)
   if (validMs === undefined || localClock === undefined) return validMs
   return nearestInstant(localClock(validMs))
 }
@@ -200,7 +200,7 @@ function instantBySuffix(readingMs: number, given: string, plusMayBeSpace: boole
   const offset = NAMED_OFFSET.exec(suffix)
   if (offset !== null) {
     const offsetMs = offset[2] === undefined ? 0 : parseUtcOffset(offset[2])
-    return offsetMs === undefined ? undefined : withinRange(readingMs - offsetMs)
+    return offsetMs === undefined ? undefined : validInstant(readingMs - offsetMs)
   }
   const name = ZONE_ALONE.exec(suffix)?.[1]
   const zone = name === undefined ? undefined : timeZone(name)
@@ -216,14 +216,14 @@ function instantFromNumber(value: number): number | undefined {
   else ms = value / 1e6
   // A double may lie just below the decimal that it stands for: 1672490759.123 s must not become .122. The product is
   // off by at most one part in 2^52, so that much is added before rounding down.
-  return withinRange(Math.floor(ms + Math.abs(ms) * Number.EPSILON) + 0)
+  return validInstant(Math.floor(ms + Math.abs(ms) * Number.EPSILON) + 0)
 }
 
 function instantFromBigInt(value: bigint): number | undefined {
   const magnitude = value < 0n ? -value : value
-  if (magnitude < BigInt(UNIX_SECONDS_END)) return withinRange(Number(value) * 1e3)
-  if (magnitude < BigInt(UNIX_MILLISECONDS_END)) return withinRange(Number(value))
+  if (magnitude < BigInt(UNIX_SECONDS_END)) return validInstant(Number(value) * 1e3)
+  if (magnitude < BigInt(UNIX_MILLISECONDS_END)) return validInstant(Number(value))
   const perMs = magnitude < BigInt(UNIX_MICROSECONDS_END) ? 1_000n : 1_000_000n
   const truncated = value / perMs
-  return withinRange(Number(value < 0n && truncated * perMs !== value ? truncated - 1n : truncated))
+  return validInstant(Number(value < 0n && truncated * perMs !== value ? truncated - 1n : truncated))
 }

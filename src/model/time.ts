@@ -32,7 +32,7 @@ export function floorTo(timeMs: number, stepMs: number): number {
 }
 
 /** Returns `ms`, or undefined if it is not an instant. */
-export function withinRange(ms: number): number | undefined {
+export function validInstant(ms: number): number | undefined {
   return isInstant(ms) ? ms : undefined
 }
 

@@ -1,7 +1,7 @@
 import { bucketBefore, instantBefore, periodBefore } from '../../model/earlier-period.ts'
 import { GatewayError } from '../../model/errors.ts'
 import { formatInterval } from '../../model/interval.ts'
-import { nearestInstant, withinRange } from '../../model/time.ts'
+import { nearestInstant, validInstant } from '../../model/time.ts'
 import type { TimeZone } from '../../model/zone-offsets.ts'
 import type { Plan } from '../plan/plan.ts'
 import type { Compare } from '../plan/request.ts'
@@ -40,7 +40,7 @@ export function compareWith(
     })
   }
   const earlier = { fromMs: instantBefore(distance, zone, fromMs), toMs: instantBefore(distance, zone, toMs) }
-  if (withinRange(earlier.fromMs) === undefined) {
+  if (validInstant(earlier.fromMs) === undefined) {
     throw new GatewayError('invalid_range', 'the earlier range would begin before the year 1', {
       details: { argument: 'compare' },
     })

@@ -3,7 +3,7 @@ import { fixedInterval, formatInterval, parseInterval } from '../../model/interv
 import type { MetricType } from '../../model/metric.ts'
 import { parseInstant, parseTimeArgument } from '../../model/parse-instant.ts'
 import { describe } from '../../model/point.ts'
-import { DAY_MS, nearestInstant, parseDuration, withinRange } from '../../model/time.ts'
+import { DAY_MS, nearestInstant, parseDuration, validInstant } from '../../model/time.ts'
 import { instantOfReading, type TimeZone, timeZone, UTC_ZONE } from '../../model/zone-offsets.ts'
 import {
   type Aggregation,
@@ -106,7 +106,7 @@ export function readRange(
     if (lengthMs === undefined || lengthMs <= 0) {
       throw new GatewayError('invalid_range', `last ${describe(input.last)} is not a length such as 30m, 6h or 7d`)
     }
-    const fromMs = withinRange(toMs - lengthMs)
+    const fromMs = validInstant(toMs - lengthMs)
     if (fromMs !== undefined) return { fromMs, toMs }
     throw new GatewayError('invalid_range', `last ${describe(input.last)} begins before the year 1`)
   }
