@@ -39,7 +39,7 @@ export function isTrackedType(value: unknown): value is TrackedType {
 export const METRIC_NAME_UNITS_MAX = 900
 
 /** Validates the cursor of a metric list, which is the last name of the previous page. Throws `invalid_range`. */
-export function requireListPosition(after: string): string {
+export function requireListCursor(after: string): string {
   if (after.length <= METRIC_NAME_UNITS_MAX) return after
   throw new GatewayError('invalid_range', `after has ${after.length} characters, more than any name`, {
     details: { argument: 'after' },

@@ -1,6 +1,6 @@
 import type { MetricFilter } from '../../gateway.ts'
 import { GatewayError } from '../../model/errors.ts'
-import { isMetricType, METRIC_TYPES, requireListPosition } from '../../model/metric.ts'
+import { isMetricType, METRIC_TYPES, requireListCursor } from '../../model/metric.ts'
 import { describe } from '../../model/point.ts'
 import type { EventInput } from '../../query/events.ts'
 import type { QueryInput } from '../../query/plan/request.ts'
@@ -46,7 +46,7 @@ export function parseMetricFilter(url: string): MetricFilter {
   const after = lastParameter(parameters, 'after')
   return {
     ...present('search', lastParameter(parameters, 'search')),
-    ...present('after', after === undefined ? undefined : requireListPosition(after)),
+    ...present('after', after === undefined ? undefined : requireListCursor(after)),
     ...present('limit', parseLimit(lastParameter(parameters, 'limit'))),
     ...present('type', type),
   }
