@@ -175,7 +175,7 @@ export interface SeriesRef {
 }
 
 /** Optional unit and description of a metric. Stored when the item defines the metric, ignored later. */
-export interface MetricAbout {
+export interface MetricMetadata {
   readonly unit?: string
   readonly description?: string
 }
@@ -191,7 +191,7 @@ export interface PointSink<S extends SeriesRef = SeriesRef> {
     name: string,
     type: MetricType,
     pairs: readonly (readonly [string, string])[],
-    about?: MetricAbout,
+    about?: MetricMetadata,
   ): S | Rejection
   add(index: number, series: S, timeMs: number, value: number): void
   addWeighted(index: number, series: S, timeMs: number, value: number, weight: number): void

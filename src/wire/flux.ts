@@ -3,7 +3,7 @@ import { isObject } from '../model/is-object.ts'
 import type { TrackedType } from '../model/metric.ts'
 import { isTrackedType } from '../model/metric.ts'
 import { parsePointTime } from '../model/parse-instant.ts'
-import type { MetricAbout, PointLimits, PointSink, Rejection, SeriesRef } from '../model/point.ts'
+import type { MetricMetadata, PointLimits, PointSink, Rejection, SeriesRef } from '../model/point.ts'
 import {
   checkInstant,
   checkName,
@@ -110,7 +110,7 @@ function deliver<S extends SeriesRef>(
 /**
  * Returns unit and description. Both are optional: values that are not text are ignored, and long texts are truncated.
  */
-function aboutOf({ unit, description }: FluxItem): MetricAbout | undefined {
+function aboutOf({ unit, description }: FluxItem): MetricMetadata | undefined {
   if (typeof unit !== 'string' && typeof description !== 'string') return undefined
   return {
     ...(typeof unit === 'string' ? { unit: firstChars(unit, UNIT_CHARS_MAX).toWellFormed() } : {}),

@@ -1,4 +1,4 @@
-import type { MetricAbout } from '../../model/point.ts'
+import type { MetricMetadata } from '../../model/point.ts'
 
 /**
  * Types that the two encodings of OTLP metrics share: the fields of a metric that apply to all of its points, and the
@@ -14,7 +14,7 @@ export const NO_RECORDED_VALUE = 1
 
 export interface OtlpMetric {
   readonly name: string
-  readonly about: MetricAbout
+  readonly about: MetricMetadata
   readonly kind: OtlpKind
   readonly temporality: number
   readonly isMonotonic: boolean

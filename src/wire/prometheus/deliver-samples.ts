@@ -5,7 +5,7 @@ import {
   checkInstant,
   checkName,
   checkTags,
-  type MetricAbout,
+  type MetricMetadata,
   type PointLimits,
   type PointSink,
   type Rejection,
@@ -32,7 +32,7 @@ export interface WriteOptions {
   /** Returns the metadata of a metric family from earlier requests. */
   readonly metadataOf: (
     family: string,
-  ) => { readonly type: PrometheusType | undefined; readonly about: MetricAbout } | undefined
+  ) => { readonly type: PrometheusType | undefined; readonly about: MetricMetadata } | undefined
 }
 
 /** The labels of a series, including `__name__`. */
@@ -60,7 +60,7 @@ export class SampleDelivery<S extends SeriesRef> {
   /** Returns the series of samples. If the request has no metadata of the series, earlier metadata decides its type. */
   resolve(
     labels: Labels,
-    own?: { readonly type: PrometheusType | undefined; readonly about: MetricAbout },
+    own?: { readonly type: PrometheusType | undefined; readonly about: MetricMetadata },
   ): S | Rejection {
     const named = nameOf(labels)
     if ('code' in named) return named
@@ -98,7 +98,7 @@ export class SampleDelivery<S extends SeriesRef> {
     labels: Labels,
     histogram: NativeHistogram | Rejection,
     startMs: number,
-    about: MetricAbout | undefined,
+    about: MetricMetadata | undefined,
   ): void {
     const index = this.#nextItem()
     this.histogramItems.add(index)
@@ -122,7 +122,7 @@ export class SampleDelivery<S extends SeriesRef> {
   #exponential(
     { name, tags }: NamedSeries,
     { bins, timeMs, startMs, resetHint }: NativeHistogram,
-    about: MetricAbout | undefined,
+    about: MetricMetadata | undefined,
     index: number,
   ): Rejection | undefined {
     const { nowMs, histograms } = this.options
@@ -181,7 +181,7 @@ export class SampleDelivery<S extends SeriesRef> {
     else this.sink.addTotal(index, series, timeMs, value)
   }
 
-  #resolve(name: string, type: MetricType, tags: Labels, about: MetricAbout | undefined): S | Rejection {
+  #resolve(name: string, type: MetricType, tags: Labels, about: MetricMetadata | undefined): S | Rejection {
     const { limits } = this.options
     return checkName(name, limits) ?? checkTags(tags, limits) ?? this.sink.resolve(name, type, tags, about)
   }

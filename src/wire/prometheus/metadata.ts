@@ -1,4 +1,4 @@
-import type { MetricAbout } from '../../model/point.ts'
+import type { MetricMetadata } from '../../model/point.ts'
 import { firstChars } from '../../model/text.ts'
 import type { PrometheusType } from './series-place.ts'
 
@@ -9,7 +9,7 @@ import type { PrometheusType } from './series-place.ts'
  */
 export interface FamilyMetadata {
   readonly type: PrometheusType | undefined
-  readonly about: MetricAbout
+  readonly about: MetricMetadata
 }
 
 export const METADATA_FAMILIES_MAX = 50_000
@@ -49,7 +49,7 @@ function keyOf(project: string, family: string): string {
   return JSON.stringify([project, family])
 }
 
-export function aboutOf(help: string, unit: string): MetricAbout {
+export function aboutOf(help: string, unit: string): MetricMetadata {
   return {
     ...(unit !== '' && { unit: firstChars(unit, HELP_CHARS_MAX) }),
     ...(help !== '' && { description: firstChars(help, HELP_CHARS_MAX) }),

@@ -1,5 +1,5 @@
 import { GatewayError } from '../../model/errors.ts'
-import type { MetricAbout, PointSink, Rejection, SeriesRef } from '../../model/point.ts'
+import type { MetricMetadata, PointSink, Rejection, SeriesRef } from '../../model/point.ts'
 import { reject } from '../../model/point.ts'
 import { StepBudget, type Steps } from '../../model/steps.ts'
 import { ProtobufReader, VARINT } from '../protobuf/protobuf-reader.ts'
@@ -80,7 +80,7 @@ function* readSymbols(bytes: Uint8Array): Steps<readonly string[]> {
 interface SeriesHead {
   readonly labels: Labels | Rejection
   readonly type: PrometheusType | undefined
-  readonly about: MetricAbout
+  readonly about: MetricMetadata
   readonly createdMs: number
 }
 
@@ -119,7 +119,7 @@ function readHead(reader: ProtobufReader, end: number, symbols: readonly string[
   const references: number[] = []
   let isBounded = true
   let type: PrometheusType | undefined
-  let about: MetricAbout = {}
+  let about: MetricMetadata = {}
   let createdMs = 0
   const symbol = (reference: number): string => {
     const text = symbols[reference]

@@ -1,6 +1,6 @@
 import type { Id64 } from '../../model/id.ts'
 import { type MetricType, type RollupKind, rollupKindOf } from '../../model/metric.ts'
-import type { MetricAbout, SeriesRef } from '../../model/point.ts'
+import type { MetricMetadata, SeriesRef } from '../../model/point.ts'
 import { type CanonicalTags, TagPairs } from '../../model/series.ts'
 import type { MetricDefinition, MetricRow } from '../../store/store.ts'
 
@@ -18,7 +18,7 @@ export class Metric {
   readonly type: MetricType
   readonly kind: RollupKind
   /** Unit and description, from the first item that has any. Used if a request of this process defines the metric. */
-  about: MetricAbout | undefined = undefined
+  about: MetricMetadata | undefined = undefined
   /**
    * The row in the store, without its tag keys. Undefined: not read yet. If its type differs, all points of this claim
    * are rejected.

@@ -1,7 +1,7 @@
 import { type ItemError, MessageBudget } from '../../model/errors.ts'
 import type { ItemCache } from '../../model/item-cache.ts'
 import type { MetricType } from '../../model/metric.ts'
-import type { MetricAbout, PointSink, Rejection } from '../../model/point.ts'
+import type { MetricMetadata, PointSink, Rejection } from '../../model/point.ts'
 import { DAY_MS } from '../../model/time.ts'
 import type { Metric, Series } from './cached-metric.ts'
 import type { Registry } from './registry.ts'
@@ -130,7 +130,7 @@ export class PointBatch implements PointSink<Series> {
     name: string,
     type: MetricType,
     pairs: readonly (readonly [string, string])[],
-    about?: MetricAbout,
+    about?: MetricMetadata,
   ): Series | Rejection {
     const series = this.#registry.resolve(this.#project, name, type, pairs, about, this.newMetrics.length)
     if ('code' in series) return series

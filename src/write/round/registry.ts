@@ -1,7 +1,7 @@
 import { quote } from '../../model/errors.ts'
 import { ItemCache } from '../../model/item-cache.ts'
 import type { MetricType } from '../../model/metric.ts'
-import { type MetricAbout, type Rejection, reject } from '../../model/point.ts'
+import { type MetricMetadata, type Rejection, reject } from '../../model/point.ts'
 import { type CanonicalTags, canonicalTags } from '../../model/series.ts'
 import { isRecent } from '../../model/time.ts'
 import type { Store } from '../../store/store.ts'
@@ -167,7 +167,7 @@ export class Registry {
     name: string,
     type: MetricType,
     pairs: readonly (readonly [string, string])[],
-    about: MetricAbout | undefined,
+    about: MetricMetadata | undefined,
     unknownMetrics = 0,
   ): Series | Rejection {
     const metric = this.#metric(project, name, type, unknownMetrics)
