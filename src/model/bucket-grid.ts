@@ -12,18 +12,18 @@
  */
 import type { FixedOrCalendar } from './interval.ts'
 import { DAY_MS, dayNumber, floorTo, HOUR_MS } from './time.ts'
-import { firstShown, type TimeZone, UTC_ZONE } from './zone-offsets.ts'
+import { firstInstantShowing, type TimeZone, UTC_ZONE } from './zone-offsets.ts'
 
 /** The start of the bucket that contains an instant. */
 export function bucketStart(interval: FixedOrCalendar, zone: TimeZone, utcMs: number): number {
   if (isOnUtcGrid(interval, zone)) return floorTo(utcMs, interval.ms)
-  return firstShown(zone, readingAt(interval, zone, utcMs))
+  return firstInstantShowing(zone, gridReadingAt(interval, zone, utcMs))
 }
 
 /** The start of the bucket after the one that contains `startMs`; strictly greater than `startMs`. */
 export function nextBucketStart(interval: FixedOrCalendar, zone: TimeZone, startMs: number): number {
   if (isOnUtcGrid(interval, zone)) return floorTo(startMs, interval.ms) + interval.ms
-  return firstShown(zone, nextReading(interval, readingAt(interval, zone, startMs)))
+  return firstInstantShowing(zone, nextGridReading(interval, gridReadingAt(interval, zone, startMs)))
 }
 
 /**
@@ -42,27 +42,27 @@ export function bucketEdges(
   zone: TimeZone,
   fromMs: number,
   toMs: number,
-  max: number,
+  bucketsMax: number,
 ): Float64Array | undefined {
-  if (max < 1) return undefined
+  if (bucketsMax < 1) return undefined
   if (isOnUtcGrid(interval, zone)) {
     const first = Math.floor(fromMs / interval.ms)
     const count = Math.max(first + 1, Math.ceil(toMs / interval.ms)) - first
-    if (count > max) return undefined
-    const even = new Float64Array(count + 1)
-    for (let i = 0; i <= count; i++) even[i] = (first + i) * interval.ms
-    return even
+    if (count > bucketsMax) return undefined
+    const edgesMs = new Float64Array(count + 1)
+    for (let i = 0; i <= count; i++) edgesMs[i] = (first + i) * interval.ms
+    return edgesMs
   }
   // The number of buckets is estimated first: a range with too many is refused without computing its edges.
-  if (readingsBetween(interval, zone, fromMs, toMs) - SKIPPED_READINGS_MAX > max) return undefined
-  let reading = readingAt(interval, zone, fromMs)
-  let lastMs = firstShown(zone, reading)
+  if (gridReadingsBetween(interval, zone, fromMs, toMs) - SKIPPED_READINGS_MAX > bucketsMax) return undefined
+  let reading = gridReadingAt(interval, zone, fromMs)
+  let lastMs = firstInstantShowing(zone, reading)
   const edges = [lastMs]
   while (lastMs < toMs || edges.length < 2) {
-    reading = nextReading(interval, reading)
-    const edgeMs = firstShown(zone, reading)
+    reading = nextGridReading(interval, reading)
+    const edgeMs = firstInstantShowing(zone, reading)
     if (edgeMs === lastMs) continue
-    if (edges.length > max) return undefined
+    if (edges.length > bucketsMax) return undefined
     edges.push(edgeMs)
     lastMs = edgeMs
   }
@@ -82,11 +82,11 @@ export function isOnUtcGrid(
  * The last grid reading whose edge is at or before an instant. After the clock was set back, this reading may be later
  * than the one that the clock shows.
  */
-export function readingAt(interval: FixedOrCalendar, zone: TimeZone, utcMs: number): number {
-  let reading = readingAtOrBefore(interval, utcMs + zone.offsetMs(utcMs))
+export function gridReadingAt(interval: FixedOrCalendar, zone: TimeZone, utcMs: number): number {
+  let reading = gridReadingAtOrBefore(interval, utcMs + zone.offsetMs(utcMs))
   for (;;) {
-    const next = nextReading(interval, reading)
-    if (firstShown(zone, next) > utcMs) return reading
+    const next = nextGridReading(interval, reading)
+    if (firstInstantShowing(zone, next) > utcMs) return reading
     reading = next
   }
 }
@@ -95,7 +95,7 @@ export function readingAt(interval: FixedOrCalendar, zone: TimeZone, utcMs: numb
 const EPOCH_WEEKDAY = 3
 export const UNIT_MONTHS = { month: 1, quarter: 3, year: 12 } as const
 
-function readingAtOrBefore(interval: FixedOrCalendar, localMs: number): number {
+function gridReadingAtOrBefore(interval: FixedOrCalendar, localMs: number): number {
   if (interval.kind === 'fixed') return floorTo(localMs, interval.ms)
   const day = Math.floor(localMs / DAY_MS)
   switch (interval.unit) {
@@ -112,7 +112,7 @@ function readingAtOrBefore(interval: FixedOrCalendar, localMs: number): number {
   }
 }
 
-function nextReading(interval: FixedOrCalendar, readingMs: number): number {
+function nextGridReading(interval: FixedOrCalendar, readingMs: number): number {
   if (interval.kind === 'fixed') return readingMs + interval.ms
   switch (interval.unit) {
     case 'day':
@@ -125,7 +125,7 @@ function nextReading(interval: FixedOrCalendar, readingMs: number): number {
 }
 
 /** The number of grid readings in a range, off by at most one at either end. */
-function readingsBetween(interval: FixedOrCalendar, zone: TimeZone, fromMs: number, toMs: number): number {
+function gridReadingsBetween(interval: FixedOrCalendar, zone: TimeZone, fromMs: number, toMs: number): number {
   const localFromMs = fromMs + zone.offsetMs(fromMs)
   const localToMs = toMs + zone.offsetMs(toMs)
   if (interval.kind === 'fixed') return (localToMs - localFromMs) / interval.ms

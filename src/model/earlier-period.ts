@@ -4,16 +4,16 @@
  * reading, and a day with a whole day, even if one of them has 23 h. A bucket has no counterpart if the clock or the
  * calendar skipped it (the hour lost in spring, February 30).
  */
-import { isOnUtcGrid, monthOf, monthStart, readingAt, UNIT_MONTHS } from './bucket-grid.ts'
+import { gridReadingAt, isOnUtcGrid, monthOf, monthStart, UNIT_MONTHS } from './bucket-grid.ts'
 import { calendarInterval, type FixedOrCalendar, fixedInterval } from './interval.ts'
 import { DAY_MS } from './time.ts'
-import { firstShown, type TimeZone } from './zone-offsets.ts'
+import { firstInstantShowing, type TimeZone } from './zone-offsets.ts'
 
 /** The instant that lies `by` earlier. Calendar units are subtracted from the local clock reading. */
 export function instantBefore(by: FixedOrCalendar, zone: TimeZone, utcMs: number): number {
   if (by.kind === 'fixed') return utcMs - by.ms
   const reading = addUnits(by, utcMs + zone.offsetMs(utcMs), -1)
-  return firstShown(zone, reading.ms)
+  return firstInstantShowing(zone, reading.ms)
 }
 
 /** The bucket that lies `by` earlier than [startMs, endMs). Undefined if the local clock or the calendar skipped it. */
@@ -27,11 +27,11 @@ export function bucketBefore(
   if (by.kind === 'fixed') return { fromMs: startMs - by.ms, toMs: endMs - by.ms }
   const onUtcGrid = isOnUtcGrid(interval, zone)
   // A bucket that starts at a clock change has a grid reading that the clock may never have shown.
-  const reading = onUtcGrid ? startMs + zone.offsetMs(startMs) : readingAt(interval, zone, startMs)
+  const reading = onUtcGrid ? startMs + zone.offsetMs(startMs) : gridReadingAt(interval, zone, startMs)
   const before = addUnits(by, reading, -1)
   if (!before.exists) return undefined
-  const fromMs = firstShown(zone, before.ms)
-  const toMs = firstShown(zone, addUnits(interval, before.ms, 1).ms)
+  const fromMs = firstInstantShowing(zone, before.ms)
+  const toMs = firstInstantShowing(zone, addUnits(interval, before.ms, 1).ms)
   if (toMs <= fromMs) return undefined
   // The clock skipped the reading at which the earlier bucket would start, such as an hour that starts at half past.
   if (onUtcGrid && fromMs + zone.offsetMs(fromMs) !== before.ms) return undefined

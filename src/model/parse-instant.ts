@@ -15,7 +15,7 @@ import {
   validInstant,
 } from './time.ts'
 import { parseUnsignedOffset, parseUtcOffset, twoDigits } from './utc-offset.ts'
-import { instantOfSingleReading, timeZone } from './zone-offsets.ts'
+import { lookUpInstantOfReading, timeZone } from './zone-offsets.ts'
 
 /**
  * The magnitude of a UNIX number decides its unit: seconds below the first bound, then milliseconds, microseconds, and
@@ -204,7 +204,7 @@ function instantBySuffix(readingMs: number, given: string, plusMayBeSpace: boole
   }
   const name = ZONE_ALONE.exec(suffix)?.[1]
   const zone = name === undefined ? undefined : timeZone(name)
-  return zone && instantOfLocal(readingMs, (localMs) => instantOfSingleReading(zone, localMs))
+  return zone && instantOfLocal(readingMs, (localMs) => lookUpInstantOfReading(zone, localMs))
 }
 
 function instantFromNumber(value: number): number | undefined {

@@ -45,9 +45,9 @@ export function timeZone(name: string): TimeZone | undefined {
   if (!/^[A-Za-z]/.test(name)) return undefined
   const key = name.toLowerCase()
   let zone = zones.get(key)
-  if (zone === undefined && mayBeKnown(key)) {
+  if (zone === undefined && mayBeZoneName(key)) {
     zone = createZone(name)
-    if (zone === undefined) cacheUnknown(key)
+    if (zone === undefined) cacheUnknownName(key)
     else zones.set(key, zone)
   }
   return zone
@@ -60,28 +60,28 @@ export function timeZone(name: string): TimeZone | undefined {
  */
 const UNKNOWN_NAMES_MAX = 1_000
 const unknownNames = new LRUCache<string, true>({ max: UNKNOWN_NAMES_MAX })
-let unknownLookups = 0
+let unknownNameLookups = 0
 let canonicalNames: ReadonlySet<string> | undefined
 
-function mayBeKnown(key: string): boolean {
+function mayBeZoneName(key: string): boolean {
   if (unknownNames.has(key)) return false
-  if (unknownLookups < UNKNOWN_NAMES_MAX) return true
+  if (unknownNameLookups < UNKNOWN_NAMES_MAX) return true
   canonicalNames ??= new Set(Intl.supportedValuesOf('timeZone').map((name) => name.toLowerCase()))
   return canonicalNames.has(key)
 }
 
-function cacheUnknown(key: string): void {
+function cacheUnknownName(key: string): void {
   unknownNames.set(key, true)
-  if (unknownLookups === 0) {
+  if (unknownNameLookups === 0) {
     setImmediate(() => {
-      unknownLookups = 0
+      unknownNameLookups = 0
     })
   }
-  unknownLookups++
+  unknownNameLookups++
 }
 
 function createZone(name: string): TimeZone | undefined {
-  const format = formatOf(name)
+  const format = offsetFormatter(name)
   if (format === undefined) return undefined
   const resolved = format.resolvedOptions().timeZone
   if (UTC_NAMES.has(resolved)) return UTC_ZONE
@@ -108,7 +108,7 @@ function offsetName(offsetMs: number): string {
 }
 
 /** A formatter that prints the offset of a zone; undefined if Intl does not know the zone. */
-function formatOf(name: string): Intl.DateTimeFormat | undefined {
+function offsetFormatter(name: string): Intl.DateTimeFormat | undefined {
   try {
     return new Intl.DateTimeFormat('en-US', { timeZone: name, year: 'numeric', timeZoneName: 'longOffset' })
   } catch {
@@ -122,13 +122,13 @@ function formatOf(name: string): Intl.DateTimeFormat | undefined {
  */
 function intlOffsets(format: Intl.DateTimeFormat): OffsetSource {
   return (utcMs) => {
-    const text = format.format(utcMs)
-    const at = text.indexOf('GMT') + 3
-    if (at === text.length) return 0
-    const sign = text.charCodeAt(at) === 0x2b ? 1 : -1
-    const hours = Number(text.slice(at + 1, at + 3))
-    const minutes = Number(text.slice(at + 4, at + 6))
-    const seconds = Number(text.slice(at + 7, at + 9))
+    const printed = format.format(utcMs)
+    const signIndex = printed.indexOf('GMT') + 3
+    if (signIndex === printed.length) return 0
+    const sign = printed.charCodeAt(signIndex) === 0x2b ? 1 : -1
+    const hours = Number(printed.slice(signIndex + 1, signIndex + 3))
+    const minutes = Number(printed.slice(signIndex + 4, signIndex + 6))
+    const seconds = Number(printed.slice(signIndex + 7, signIndex + 9))
     return sign * (hours * HOUR_MS + minutes * MINUTE_MS + seconds * SECOND_MS)
   }
 }
@@ -142,19 +142,19 @@ const FIRST_MS = yearStart(FIRST_YEAR)
 const REPEATING_YEAR = 2101
 const REPEATING_MS = yearStart(REPEATING_YEAR)
 /** Each kind of year (leap or not, by first weekday) occurs within this many years from `REPEATING_YEAR` on. */
-const KINDS_YEARS = 28
+const CALENDAR_CYCLE_YEARS = 28
 /**
  * Distance between two samples of the offset. If both are equal, the offset is taken as constant between them. The
  * shortest time in the database after which a clock returned to its earlier offset is 7 days (Gaza 2040, Recife 2000).
  */
 const SAMPLE_MS = 6 * DAY_MS
 /** Width of a window: its changes are searched together and kept. */
-const WINDOW_MS = 170 * SAMPLE_MS
+const PERIOD_MS = 170 * SAMPLE_MS
 /** Nearly all clock changes are on quarter hours; changes from local mean time are on seconds. */
 const QUARTER_HOUR_MS = 15 * MINUTE_MS
 
 /** The offsets of one window: `offsetsMs[i]` is valid from `startsMs[i]` to `startsMs[i + 1]`. */
-interface OffsetWindow {
+interface PeriodOffsets {
   readonly startsMs: readonly number[]
   readonly offsetsMs: readonly number[]
 }
@@ -166,14 +166,14 @@ interface OffsetWindow {
 export class ChangingZone implements TimeZone {
   readonly name: string
   readonly #source: OffsetSource
-  readonly #windows = new Map<number, OffsetWindow>()
+  readonly #offsetsByPeriod = new Map<number, PeriodOffsets>()
   /**
    * The offset of the last result, and the stretch of time in which it is valid. The next instant is mostly in the same
    * stretch.
    */
-  #fromMs = 0
-  #untilMs = 0
-  #offsetMs = 0
+  #cachedFromMs = 0
+  #cachedUntilMs = 0
+  #cachedOffsetMs = 0
 
   constructor(name: string, source: OffsetSource) {
     this.name = name
@@ -181,54 +181,54 @@ export class ChangingZone implements TimeZone {
   }
 
   offsetMs(utcMs: number): number {
-    if (!(utcMs >= this.#fromMs && utcMs < this.#untilMs)) this.#seek(utcMs)
-    return this.#offsetMs
+    if (!(utcMs >= this.#cachedFromMs && utcMs < this.#cachedUntilMs)) this.#cacheOffsetAt(utcMs)
+    return this.#cachedOffsetMs
   }
 
   constantUntilMs(utcMs: number): number {
-    if (!(utcMs >= this.#fromMs && utcMs < this.#untilMs)) this.#seek(utcMs)
-    return this.#untilMs
+    if (!(utcMs >= this.#cachedFromMs && utcMs < this.#cachedUntilMs)) this.#cacheOffsetAt(utcMs)
+    return this.#cachedUntilMs
   }
 
   lookUpOffsetMs(utcMs: number): number {
     return this.#source(utcMs)
   }
 
-  #seek(utcMs: number): void {
-    if (utcMs >= REPEATING_MS) this.#seekRepeating(utcMs)
-    else if (utcMs >= FIRST_MS) this.#seekKnown(utcMs)
+  #cacheOffsetAt(utcMs: number): void {
+    if (utcMs >= REPEATING_MS) this.#cacheOffsetOfRepeatingYear(utcMs)
+    else if (utcMs >= FIRST_MS) this.#cacheSearchedOffset(utcMs)
     else {
-      this.#seekKnown(FIRST_MS)
-      this.#untilMs = this.#fromMs
-      this.#fromMs = Number.NEGATIVE_INFINITY
+      this.#cacheSearchedOffset(FIRST_MS)
+      this.#cachedUntilMs = this.#cachedFromMs
+      this.#cachedFromMs = Number.NEGATIVE_INFINITY
     }
   }
 
   /** Takes the offset of the same moment in a repeating year of the same kind. */
-  #seekRepeating(utcMs: number): void {
+  #cacheOffsetOfRepeatingYear(utcMs: number): void {
     const year = new Date(utcMs).getUTCFullYear()
     const startMs = yearStart(year)
-    const shiftMs = startMs - KIND_START_MS[kindOf(year)]!
-    this.#seekKnown(utcMs - shiftMs)
-    this.#fromMs = Math.max(this.#fromMs + shiftMs, startMs)
-    this.#untilMs = Math.min(this.#untilMs + shiftMs, yearStart(year + 1))
+    const shiftMs = startMs - REPEATING_YEAR_START_MS[yearKind(year)]!
+    this.#cacheSearchedOffset(utcMs - shiftMs)
+    this.#cachedFromMs = Math.max(this.#cachedFromMs + shiftMs, startMs)
+    this.#cachedUntilMs = Math.min(this.#cachedUntilMs + shiftMs, yearStart(year + 1))
   }
 
-  #seekKnown(utcMs: number): void {
-    const index = Math.floor((utcMs - FIRST_MS) / WINDOW_MS)
-    let window = this.#windows.get(index)
-    if (window === undefined) this.#windows.set(index, (window = this.#findChanges(index)))
-    const { startsMs, offsetsMs } = window
-    let at = startsMs.length - 1
-    while (at > 0 && startsMs[at]! > utcMs) at--
-    this.#fromMs = startsMs[at]!
-    this.#untilMs = startsMs[at + 1] ?? FIRST_MS + (index + 1) * WINDOW_MS
-    this.#offsetMs = offsetsMs[at]!
+  #cacheSearchedOffset(utcMs: number): void {
+    const index = Math.floor((utcMs - FIRST_MS) / PERIOD_MS)
+    let offsets = this.#offsetsByPeriod.get(index)
+    if (offsets === undefined) this.#offsetsByPeriod.set(index, (offsets = this.#findChanges(index)))
+    const { startsMs, offsetsMs } = offsets
+    let changeIndex = startsMs.length - 1
+    while (changeIndex > 0 && startsMs[changeIndex]! > utcMs) changeIndex--
+    this.#cachedFromMs = startsMs[changeIndex]!
+    this.#cachedUntilMs = startsMs[changeIndex + 1] ?? FIRST_MS + (index + 1) * PERIOD_MS
+    this.#cachedOffsetMs = offsetsMs[changeIndex]!
   }
 
-  #findChanges(index: number): OffsetWindow {
-    let atMs = FIRST_MS + index * WINDOW_MS
-    const endMs = atMs + WINDOW_MS
+  #findChanges(index: number): PeriodOffsets {
+    let atMs = FIRST_MS + index * PERIOD_MS
+    const endMs = atMs + PERIOD_MS
     let offsetMs = this.#source(atMs)
     const startsMs = [atMs]
     const offsetsMs = [offsetMs]
@@ -280,12 +280,12 @@ function yearStart(year: number): number {
 }
 
 /** The start of a repeating year of each kind. */
-const KIND_START_MS = new Float64Array(14)
-for (let year = REPEATING_YEAR; year < REPEATING_YEAR + KINDS_YEARS; year++)
-  KIND_START_MS[kindOf(year)] = yearStart(year)
+const REPEATING_YEAR_START_MS = new Float64Array(14)
+for (let year = REPEATING_YEAR; year < REPEATING_YEAR + CALENDAR_CYCLE_YEARS; year++)
+  REPEATING_YEAR_START_MS[yearKind(year)] = yearStart(year)
 
 /** The kind of a year, 0 to 13: years of one kind begin on the same weekday and have the same length. */
-function kindOf(year: number): number {
+function yearKind(year: number): number {
   const start = dayNumber(year, 1, 1)
   return (start % 7) * 2 + (dayNumber(year + 1, 1, 1) - start - 365)
 }
@@ -296,7 +296,7 @@ function kindOf(year: number): number {
  */
 export async function loadChanges(zone: TimeZone, fromMs: number, toMs: number): Promise<void> {
   const pacer = new Pacer()
-  const endMs = Math.min(toMs, yearStart(REPEATING_YEAR + KINDS_YEARS))
+  const endMs = Math.min(toMs, yearStart(REPEATING_YEAR + CALENDAR_CYCLE_YEARS))
   for (let atMs = Math.max(fromMs, FIRST_MS); atMs < endMs; atMs = zone.constantUntilMs(atMs)) await pacer.pause()
 }
 
@@ -304,7 +304,7 @@ export async function loadChanges(zone: TimeZone, fromMs: number, toMs: number):
 const OFFSET_MAX_MS = DAY_MS
 
 /** The first instant at which the local clock shows `localMs` or a later reading. */
-export function firstShown(zone: TimeZone, localMs: number): number {
+export function firstInstantShowing(zone: TimeZone, localMs: number): number {
   let fromMs = localMs - OFFSET_MAX_MS
   for (;;) {
     const edgeMs = Math.max(fromMs, localMs - zone.offsetMs(fromMs))
@@ -320,7 +320,7 @@ export function firstShown(zone: TimeZone, localMs: number): number {
  * the change.
  */
 export function instantOfReading(zone: TimeZone, localMs: number): number {
-  const shownMs = firstShown(zone, localMs)
+  const shownMs = firstInstantShowing(zone, localMs)
   if (shownMs + zone.offsetMs(shownMs) === localMs) return shownMs
   return localMs - zone.offsetMs(shownMs - 1)
 }
@@ -329,11 +329,11 @@ export function instantOfReading(zone: TimeZone, localMs: number): number {
  * Like {@link instantOfReading}, with at most four uncached lookups. For points, which may name any zone and year: a
  * search for changes costs hundreds of lookups. Requires that no zone changes its clock twice within two days.
  */
-export function instantOfSingleReading(zone: TimeZone, localMs: number): number {
-  const beforeMs = zone.lookUpOffsetMs(localMs - OFFSET_MAX_MS)
-  const afterMs = zone.lookUpOffsetMs(localMs + OFFSET_MAX_MS)
-  const first = localMs - beforeMs
-  if (beforeMs === afterMs || zone.lookUpOffsetMs(first) === beforeMs) return first
-  const second = localMs - afterMs
-  return zone.lookUpOffsetMs(second) === afterMs ? second : first
+export function lookUpInstantOfReading(zone: TimeZone, localMs: number): number {
+  const offsetBeforeMs = zone.lookUpOffsetMs(localMs - OFFSET_MAX_MS)
+  const offsetAfterMs = zone.lookUpOffsetMs(localMs + OFFSET_MAX_MS)
+  const earlierMs = localMs - offsetBeforeMs
+  if (offsetBeforeMs === offsetAfterMs || zone.lookUpOffsetMs(earlierMs) === offsetBeforeMs) return earlierMs
+  const laterMs = localMs - offsetAfterMs
+  return zone.lookUpOffsetMs(laterMs) === offsetAfterMs ? laterMs : earlierMs
 }
