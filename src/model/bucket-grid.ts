@@ -14,28 +14,28 @@ import type { FixedOrCalendar } from './interval.ts'
 import { DAY_MS, dayNumber, floorTo, HOUR_MS } from './time.ts'
 import { firstInstantShowing, type TimeZone, UTC_ZONE } from './zone-offsets.ts'
 
-/** The start of the bucket that contains an instant. */
+/** Returns the start of the bucket that contains an instant. */
 export function bucketStart(interval: FixedOrCalendar, zone: TimeZone, utcMs: number): number {
   if (isOnUtcGrid(interval, zone)) return floorTo(utcMs, interval.ms)
   return firstInstantShowing(zone, gridReadingAt(interval, zone, utcMs))
 }
 
-/** The start of the bucket after the one that contains `startMs`; strictly greater than `startMs`. */
+/** Returns the start of the next bucket after the bucket that contains `startMs`. It is greater than `startMs`. */
 export function nextBucketStart(interval: FixedOrCalendar, zone: TimeZone, startMs: number): number {
   if (isOnUtcGrid(interval, zone)) return floorTo(startMs, interval.ms) + interval.ms
   return firstInstantShowing(zone, nextGridReading(interval, gridReadingAt(interval, zone, startMs)))
 }
 
 /**
- * Upper bound for the grid readings that the clock changes of one zone skip together. Two zones skipped a whole day,
- * which has 16 readings of 90m; no zone skipped more.
+ * Upper bound of the grid readings that all clock changes of a zone together skip. Two zones skipped a whole day, which
+ * has 16 readings at an interval of 90m. No zone skipped more.
  */
 const SKIPPED_READINGS_MAX = 64
 
 /**
  * Returns the edges of all buckets that overlap [fromMs, toMs): the first edge is at or before `fromMs`, the last at or
  * after `toMs`. Bucket i lies between edges i and i + 1. For an empty range it returns the bucket that contains
- * `fromMs`. Returns undefined for more than `max` buckets.
+ * `fromMs`. Returns undefined if there would be more than `bucketsMax` buckets.
  */
 export function bucketEdges(
   interval: FixedOrCalendar,
@@ -69,7 +69,7 @@ export function bucketEdges(
   return Float64Array.from(edges)
 }
 
-/** Whether the buckets start at multiples of the interval since the epoch, in UTC. */
+/** Whether the buckets of an interval start at multiples of the interval since the epoch, in UTC. */
 export function isOnUtcGrid(
   interval: FixedOrCalendar,
   zone: TimeZone,
@@ -79,8 +79,8 @@ export function isOnUtcGrid(
 }
 
 /**
- * The last grid reading whose edge is at or before an instant. After the clock was set back, this reading may be later
- * than the one that the clock shows.
+ * Returns the last grid reading whose edge is at or before an instant. After the clock was set back, this reading may
+ * be later than the local time at the instant.
  */
 export function gridReadingAt(interval: FixedOrCalendar, zone: TimeZone, utcMs: number): number {
   let reading = gridReadingAtOrBefore(interval, utcMs + zone.offsetMs(utcMs))
@@ -91,8 +91,8 @@ export function gridReadingAt(interval: FixedOrCalendar, zone: TimeZone, utcMs: 
   }
 }
 
-/** 1970-01-01 was a Thursday: the week of the epoch begins three days before it. */
-const EPOCH_WEEKDAY = 3
+/** Days from Monday to 1970-01-01, which was a Thursday. Weeks begin on Mondays. */
+const EPOCH_DAYS_SINCE_MONDAY = 3
 export const UNIT_MONTHS = { month: 1, quarter: 3, year: 12 } as const
 
 function gridReadingAtOrBefore(interval: FixedOrCalendar, localMs: number): number {
@@ -103,7 +103,7 @@ function gridReadingAtOrBefore(interval: FixedOrCalendar, localMs: number): numb
       return Math.floor(day / interval.count) * interval.count * DAY_MS
     case 'week': {
       const days = interval.count * 7
-      return (Math.floor((day + EPOCH_WEEKDAY) / days) * days - EPOCH_WEEKDAY) * DAY_MS
+      return (Math.floor((day + EPOCH_DAYS_SINCE_MONDAY) / days) * days - EPOCH_DAYS_SINCE_MONDAY) * DAY_MS
     }
     default: {
       const months = interval.count * UNIT_MONTHS[interval.unit]
@@ -124,7 +124,7 @@ function nextGridReading(interval: FixedOrCalendar, readingMs: number): number {
   }
 }
 
-/** The number of grid readings in a range, off by at most one at either end. */
+/** Returns the number of grid readings in a range. It may be wrong by one at either end. */
 function gridReadingsBetween(interval: FixedOrCalendar, zone: TimeZone, fromMs: number, toMs: number): number {
   const localFromMs = fromMs + zone.offsetMs(fromMs)
   const localToMs = toMs + zone.offsetMs(toMs)
@@ -139,7 +139,7 @@ function gridReadingsBetween(interval: FixedOrCalendar, zone: TimeZone, fromMs: 
   }
 }
 
-/** Months since January 1970. */
+/** Returns the number of months from January 1970 to the month of a local time. */
 export function monthOf(localMs: number): number {
   const date = new Date(localMs)
   return (date.getUTCFullYear() - 1970) * 12 + date.getUTCMonth()

@@ -1,8 +1,8 @@
 import { firstChars } from './text.ts'
 
 /**
- * All error codes. `src/http/response/error-status.ts` maps each code to an HTTP status. GraphQL shows codes in upper
- * case.
+ * All error codes. `src/http/response/error-status.ts` maps each code to an HTTP status. GraphQL responses have the
+ * codes in upper case.
  */
 export type ErrorCode =
   | 'missing_name'
@@ -37,8 +37,8 @@ export type ErrorCode =
 type ErrorDetails = Readonly<Record<string, string | number | boolean | readonly string[]>>
 
 /**
- * Thrown when a request cannot be served. The client sees the message, so a message never holds a secret or an internal
- * name.
+ * Thrown when a request cannot be served. The message is sent to the client, so it must not contain secrets or internal
+ * names.
  */
 export class GatewayError extends Error {
   readonly code: ErrorCode
@@ -62,26 +62,26 @@ export interface ItemError {
 /** Error messages quote at most this many characters (code points) of a client's text. */
 export const QUOTED_CHARS_MAX = 64
 
-/** Prepares a client's text for an error message: shortens it, puts it in quotes and escapes control characters. */
+/** Returns a client's text for an error message: shortened, in quotes and with escaped control characters. */
 export function quote(text: string): string {
   return JSON.stringify(shorten(text))
 }
 
-/** The first `QUOTED_CHARS_MAX` characters of a text, followed by an ellipsis if the text is longer. */
+/** Returns the first `QUOTED_CHARS_MAX` characters of a text, and an ellipsis if the text is longer. */
 export function shorten(text: string): string {
   const start = firstChars(text, QUOTED_CHARS_MAX)
   return start === text ? text : `${start}…`
 }
 
 /**
- * Maximum JSON bytes of all error messages in one response to a batch. Bounded because a response to a request with an
- * idempotency key is stored for a day.
+ * Maximum JSON bytes of all error messages in the response to a batch. There is a maximum because the response to a
+ * request with an idempotency key is stored for a day.
  */
 export const MESSAGES_BYTES_MAX = 65_536
 
 /**
- * Limits the error messages of one response to `MESSAGES_BYTES_MAX` bytes together. Errors beyond the limit carry only
- * their code.
+ * Limits the total bytes of the error messages in one response to `MESSAGES_BYTES_MAX`. Above the limit, an error has
+ * its code, and a short replacement instead of its message.
  */
 export class MessageBudget {
   #bytesLeft = MESSAGES_BYTES_MAX
@@ -90,7 +90,7 @@ export class MessageBudget {
     this.#bytesLeft = MESSAGES_BYTES_MAX
   }
 
-  /** Returns the message and charges its bytes. Returns a short replacement when the budget is used up. */
+  /** Subtracts the bytes of the message from the budget and returns the message; once it is used up, a replacement. */
   take(message: string): string {
     if (this.#bytesLeft > 0) this.#bytesLeft -= Buffer.byteLength(JSON.stringify(message))
     return this.#bytesLeft > 0 ? message : 'see the code; the response has no room for more messages'
@@ -98,8 +98,8 @@ export class MessageBudget {
 }
 
 /**
- * Checks an invariant of this program. A violation is logged with its cause, and the client gets only the code
- * `internal`.
+ * Throws if an invariant of this program is violated. The error handler of the server logs the message; the client gets
+ * only the code `internal`.
  */
 export function assert(condition: unknown, message: string): asserts condition {
   if (!condition) throw new Error(`assertion failed: ${message}`)

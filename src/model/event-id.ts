@@ -2,9 +2,9 @@ import { createHash } from 'node:crypto'
 
 /**
  * Generates ids of events: 128 bits in 26 characters of Crockford's base 32, written like a ULID
- * (https://github.com/ulid/spec). The bits are the time in milliseconds, 48 random bits, and a counter that starts at a
- * random number each millisecond. The ids of one gateway increase, so events with the same time are listed in order of
- * arrival.
+ * (https://github.com/ulid/spec). The bits are 48 bits of the time in milliseconds, 48 random bits, and a counter of 32
+ * bits that starts at a random number in each millisecond. The ids of one gateway increase, so events with the same
+ * time are listed in order of arrival.
  */
 export class EventIds {
   readonly #now: () => number
@@ -27,7 +27,8 @@ export class EventIds {
       this.#bytes.set(this.#randomBytes(10), 6)
       view.setUint16(0, Math.floor(nowMs / U32))
       view.setUint32(2, nowMs % U32)
-      // The upper bit of the counter is cleared, so that two billion more ids fit into this millisecond.
+      // The highest bit of the random counter is cleared, so that it can count at least two billion ids in a
+      // millisecond.
       view.setUint32(12, view.getUint32(12) >>> 1)
     } else view.setUint32(12, view.getUint32(12) + 1)
     return encodeBase32(view)
@@ -35,8 +36,9 @@ export class EventIds {
 }
 
 /**
- * The id of an event in a request with an idempotency key. Every retry on any gateway gets the same id; a request that
- * reuses the key after its expiry gets a different one. `acceptedMs` is the time of the key's marker in the store.
+ * Returns the id of the event with this index in a request with an idempotency key. Every retry gets the same id, on
+ * any gateway, because `acceptedMs` is the time at which the store accepted the key first. A request that uses the same
+ * key again after the store has removed it gets another id.
  */
 export function keyedEventId(project: string, key: string, acceptedMs: number, index: number): string {
   const view = new DataView(new ArrayBuffer(16))
@@ -49,7 +51,7 @@ export function keyedEventId(project: string, key: string, acceptedMs: number, i
 const U32 = 2 ** 32
 const DIGITS = '0123456789ABCDEFGHJKMNPQRSTVWXYZ'
 
-/** Encodes from the last digit to the first: 26 digits of 5 bits hold two zero bits and the 128 bits. */
+/** Encodes 128 bits as 26 digits of 5 bits, beginning with the last digit. The first digit holds only 3 bits. */
 function encodeBase32(view: DataView): string {
   let text = ''
   let bits = 0

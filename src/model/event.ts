@@ -1,7 +1,9 @@
 import { parseJson, writeJson } from './json.ts'
 import type { CanonicalTags } from './series.ts'
 
-/** A named occurrence with a time. Events are not aggregated: two equal events are both stored. */
+/**
+ * Something that happened at a time, such as a deployment. Events are not aggregated: two equal events are both stored.
+ */
 export interface Event extends EventTexts {
   readonly id: string
   readonly name: string
@@ -25,6 +27,7 @@ export interface NewEvent {
   readonly json: string
 }
 
+/** The fields of the stored JSON. */
 type Stored = Partial<Omit<Event, 'id' | 'timeMs'>> & Pick<Event, 'name'>
 
 /** Returns the JSON that is stored: all fields but id and time, without null or empty ones. */
@@ -49,7 +52,7 @@ export function decodeEvent({ id, timeMs, json }: Pick<Event, 'id' | 'timeMs'> &
     id,
     timeMs,
     name: stored.name,
-    // `parseJson` returns integers beyond 2^53 as bigints.
+    // An integer beyond 2^53 was parsed as a bigint.
     value: stored.value === undefined ? null : Number(stored.value),
     tags: stored.tags ?? [],
     properties: stored.properties ?? null,

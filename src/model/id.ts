@@ -1,29 +1,28 @@
 import { hash } from 'node:crypto'
 
 /**
- * A 64-bit id, equal on every gateway: the first eight bytes of SHA-256 over length-prefixed fields. The two unsigned
- * 32-bit halves take less memory and time than a bigint or text; blocks hold and compare hundreds of thousands of ids.
+ * The id of a metric or a series: the first 64 bits of a SHA-256 over its names, so that every gateway computes the
+ * same id. It is stored as two unsigned 32-bit halves: blocks compare hundreds of thousands of ids, and bigints or
+ * texts would take more memory and time.
  */
 export interface Id64 {
   readonly hi: number
   readonly lo: number
 }
 
-/**
- * Hashes the fields to an id. Each field is prefixed with its UTF-8 length, so that ('ab','c') and ('a','bc') differ.
- */
+/** Hashes the fields to an id. Each field is preceded by its UTF-8 length, so that ('ab','c') and ('a','bc') differ. */
 export function hashToId(fields: readonly string[]): Id64 {
   let length = 0
   for (const field of fields) length += LENGTH_BYTES + UTF8_BYTES_MAX * field.length
   // One call hashes all fields in one buffer: a `Hash` object costs more than the hashing itself.
   const bytes = length <= scratch.length ? scratch : Buffer.allocUnsafe(length)
-  let at = 0
+  let offset = 0
   for (const field of fields) {
-    const written = bytes.write(field, at + LENGTH_BYTES)
-    bytes.writeUInt32LE(written, at)
-    at += LENGTH_BYTES + written
+    const written = bytes.write(field, offset + LENGTH_BYTES)
+    bytes.writeUInt32LE(written, offset)
+    offset += LENGTH_BYTES + written
   }
-  const digest = hash('sha256', bytes.subarray(0, at), 'buffer')
+  const digest = hash('sha256', bytes.subarray(0, offset), 'buffer')
   return { hi: digest.readUInt32BE(0), lo: digest.readUInt32BE(4) }
 }
 

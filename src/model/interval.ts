@@ -31,8 +31,8 @@ const UNIT_OF_SUFFIX: ReadonlyMap<string, CalendarUnit> = new Map([
   ['Y', 'year'],
 ])
 
-const SUFFIX = { day: 'd', week: 'w', month: 'mo', quarter: 'q', year: 'y' } as const
-/** Average days of each unit, to check the bound of 100 years. */
+const SUFFIX_OF_UNIT = { day: 'd', week: 'w', month: 'mo', quarter: 'q', year: 'y' } as const
+/** Average number of days in each unit, to check that an interval is at most 100 years. */
 const UNIT_DAYS = { day: 1, week: 7, month: 30.4375, quarter: 91.3125, year: 365.25 } as const
 /** The longest interval: 100 years. */
 const INTERVAL_DAYS_MAX = 36_525
@@ -54,23 +54,24 @@ export function parseInterval(text: string): Interval | undefined {
   return ms === undefined ? undefined : fixedInterval(ms)
 }
 
-/** An interval of fixed length. Undefined unless `ms` is a positive integer of at most 100 years. */
+/** Returns an interval of `ms` milliseconds. Undefined unless `ms` is a positive integer of at most 100 years. */
 export function fixedInterval(ms: number): FixedOrCalendar | undefined {
   if (!Number.isInteger(ms) || ms <= 0 || ms > INTERVAL_DAYS_MAX * DAY_MS) return undefined
   return { kind: 'fixed', ms, shortestText: formatHours(ms) }
 }
 
 /**
- * An interval of calendar units. Undefined unless `count` is a positive integer and the interval is at most 100 years.
+ * Returns an interval of calendar units. Undefined unless `count` is a positive integer and the interval is at most 100
+ * years.
  */
 export function calendarInterval(unit: CalendarUnit, count: number): FixedOrCalendar | undefined {
   if (!Number.isInteger(count) || count <= 0 || count * UNIT_DAYS[unit] > INTERVAL_DAYS_MAX) return undefined
   if (unit === 'month' && count % 3 === 0) return calendarInterval('quarter', count / 3)
   if (unit === 'quarter' && count % 4 === 0) return calendarInterval('year', count / 4)
-  return { kind: 'calendar', unit, count, shortestText: `${count}${SUFFIX[unit]}` }
+  return { kind: 'calendar', unit, count, shortestText: `${count}${SUFFIX_OF_UNIT[unit]}` }
 }
 
-/** The shortest text that {@link parseInterval} reads as the same interval. */
+/** Returns the shortest text that {@link parseInterval} parses to the same interval. */
 export function formatInterval(interval: Interval): string {
   return interval.kind === 'auto' ? 'auto' : interval.shortestText
 }

@@ -1,15 +1,16 @@
 /**
- * Caches the series of items by the bytes that identify an item: its name, type and tags. These repeat from batch to
- * batch, so a decoder finds the series of a known item without building a string. A hash finds the entry, then every
- * byte is compared. An entry also keeps the layout of its item and the item that followed last time, so a repeated
- * batch is recognised by comparing bytes alone. Invariant: the cache holds at most `bytesMax` bytes; when full, it is
- * emptied.
+ * A hash table from the bytes of an item's name, type and tags to the item's series. Batches repeat the same items, so
+ * a decoder finds the series of most items without creating a string. A hit compares all bytes, not only the hash.
+ *
+ * An entry also stores the bytes around value and time (the layout) and the entry of the item that followed in the last
+ * batch. So if the next batch has the same items in the same order, the decoder only compares bytes. Invariant: the
+ * cache holds at most `bytesMax` bytes; when it is full, it is emptied.
  */
 
-/** Maximum bytes of the cached items of one project. After the cache is emptied, each item is decoded slowly once. */
+/** Maximum bytes of the item cache of one project. After the cache was emptied, each item is decoded in full once. */
 export const ITEM_CACHE_BYTES_MAX = 67_108_864
 
-/** The positions of name, type and tags of an item in a request body. Decoders reuse one object for all items. */
+/** Where name, type and tags of an item are in a request body. A decoder uses one object for all items. */
 export interface ItemIdentity {
   readonly view: DataView
   nameStart: number
@@ -21,12 +22,12 @@ export interface ItemIdentity {
 }
 
 /**
- * The format of an item, which decides where its type, value and time are. Items of a series share one cache entry in
- * all formats; a layout is valid for one format.
+ * The protocol whose JSON format an item has. Items of different protocols share a cache entry if their name, type and
+ * tags have the same bytes, but the layout of an item is valid for one protocol.
  */
 export type ItemGrammar = 'flux' | 'better-stack'
 
-/** The bytes of an item without its value and its time, in segments: before, between and after these two parts. */
+/** The bytes of an item without its value and its time. These two parts divide the other bytes into segments. */
 export interface ItemLayout {
   readonly grammar: ItemGrammar
   readonly view: DataView
@@ -38,7 +39,7 @@ export interface ItemLayout {
 
 export interface CachedItem<S> {
   readonly series: S
-  /** Set only by `ItemCache.keepLayout`, which counts its bytes. */
+  /** Set only by `ItemCache.keepLayout`, which counts the bytes of the layout. */
   layout: ItemLayout | undefined
   /** The item that followed this one in the last batch. */
   following: CachedItem<S> | undefined
@@ -46,26 +47,24 @@ export interface CachedItem<S> {
 
 interface Entry<S> extends CachedItem<S> {
   readonly hash: number
-  /** The slab that holds name, type and tags, from `keyStart` on. */
+  /** The buffer with the bytes of name, type and tags, one after the other from `keyStart` on. */
   readonly slab: DataView
   readonly keyStart: number
   readonly keyLength: number
   readonly nameLength: number
   readonly typeLength: number
-  next: Entry<S> | undefined
+  nextInBucket: Entry<S> | undefined
 }
 
 const BUCKETS_MIN = 1_024
 
-/** Approximate bytes of an entry besides its key and its layout. */
+/** Approximate memory of an entry without the bytes of its key and its layout. */
 const ENTRY_BYTES = 360
 
-/**
- * Entries share buffers (slabs) of this size: a separate buffer for each entry would take more memory than its bytes.
- */
+/** Entries share buffers (slabs) of this size: the overhead of a buffer per entry would exceed the bytes in it. */
 const SLAB_BYTES = 1 << 16
 
-/** Longer layouts are not cached: such items are rare, and scanning one takes less time than receiving it. */
+/** Longer layouts are not cached: such items are rare, and decoding one takes less time than receiving it. */
 export const LAYOUT_BYTES_MAX = 4_096
 
 export class ItemCache<S> {
@@ -77,7 +76,7 @@ export class ItemCache<S> {
   #slabView = new DataView(this.#slab.buffer)
   #slabUsed = 0
 
-  /** `bytesMax` is the maximum of all keys, layouts and entries together. */
+  /** `bytesMax` is the maximum memory of all entries, including their keys and layouts. */
   constructor(bytesMax: number) {
     this.#bytesMax = bytesMax
   }
@@ -96,12 +95,12 @@ export class ItemCache<S> {
     let entry = this.#buckets[hash & (this.#buckets.length - 1)]
     while (entry !== undefined) {
       if (entry.hash === hash && isSame(entry, item)) return entry
-      entry = entry.next
+      entry = entry.nextInBucket
     }
     return undefined
   }
 
-  /** Adds an entry. The caller must know from `find` that there is none yet. */
+  /** Adds an entry for an item. `find` must have returned undefined for this item. */
   add(item: ItemIdentity, series: S): CachedItem<S> {
     const { view, nameStart, nameEnd, typeStart, typeEnd, tagsStart, tagsEnd } = item
     const nameLength = nameEnd - nameStart
@@ -124,7 +123,7 @@ export class ItemCache<S> {
       keyLength,
       nameLength,
       typeLength,
-      next: undefined,
+      nextInBucket: undefined,
     }
     this.#put(entry)
     this.#size++
@@ -135,23 +134,23 @@ export class ItemCache<S> {
   keepLayout(entry: CachedItem<S>, { grammar, view, start, ends, parts }: ItemLayout): void {
     const length = ends.at(-1) ?? 0
     if (length > LAYOUT_BYTES_MAX) return
-    // The bytes of the replaced layout stay in their slab and stay counted.
+    // The bytes of an earlier layout remain in their slab until the cache is emptied, so they stay counted.
     this.#makeRoom(length)
-    const at = this.#reserve(length)
-    copyBytes(view, start, length, this.#slabView, at)
-    entry.layout = { grammar, view: this.#slabView, start: at, ends: ends.slice(), parts }
+    const slabOffset = this.#reserve(length)
+    copyBytes(view, start, length, this.#slabView, slabOffset)
+    entry.layout = { grammar, view: this.#slabView, start: slabOffset, ends: ends.slice(), parts }
   }
 
-  /** Reserves bytes in the current slab, or in a new one if they do not fit. Returns their position. */
+  /** Reserves bytes in the current slab, or in a new slab if they do not fit. Returns their offset in the slab. */
   #reserve(length: number): number {
     if (this.#slabUsed + length > this.#slab.length) {
       this.#slab = new Uint8Array(Math.max(SLAB_BYTES, length))
       this.#slabView = new DataView(this.#slab.buffer)
       this.#slabUsed = 0
     }
-    const at = this.#slabUsed
+    const offset = this.#slabUsed
     this.#slabUsed += length
-    return at
+    return offset
   }
 
   /** Empties the cache if the bytes would exceed `bytesMax`, then counts them. */
@@ -161,16 +160,16 @@ export class ItemCache<S> {
   }
 
   #put(entry: Entry<S>): void {
-    const at = entry.hash & (this.#buckets.length - 1)
-    entry.next = this.#buckets[at]
-    this.#buckets[at] = entry
+    const bucket = entry.hash & (this.#buckets.length - 1)
+    entry.nextInBucket = this.#buckets[bucket]
+    this.#buckets[bucket] = entry
   }
 
   #clear(): void {
     this.#buckets = emptyBuckets(BUCKETS_MIN)
     this.#size = 0
     this.#bytes = 0
-    // A slab stays in memory as long as a decoder holds an entry in it, so a new slab is used.
+    // The old slab must not be overwritten: a running decoder may still compare bytes with an entry in it.
     this.#slab = new Uint8Array(0)
     this.#slabUsed = 0
   }
@@ -180,9 +179,9 @@ export class ItemCache<S> {
     this.#buckets = emptyBuckets(old.length * 2)
     for (const first of old) {
       for (let entry = first; entry !== undefined; ) {
-        const { next } = entry
+        const { nextInBucket } = entry
         this.#put(entry)
-        entry = next
+        entry = nextInBucket
       }
     }
   }
@@ -206,8 +205,8 @@ function isSame<S>({ slab, keyStart, keyLength, nameLength, typeLength }: Entry<
 }
 
 /**
- * Copies bytes, four at a time: creating a view of a short range takes longer than copying it. Both ranges must lie
- * within their views.
+ * Copies bytes, four at a time. `Uint8Array.set` would need a new view of each range, which takes longer than copying a
+ * short range. Both ranges must lie within their views.
  */
 function copyBytes(from: DataView, fromStart: number, length: number, to: DataView, toStart: number): void {
   const words = length & ~3
@@ -226,8 +225,8 @@ export function sameBytes(a: DataView, aStart: number, b: DataView, bStart: numb
 }
 
 /**
- * Hashes name, type and tags in words of four bytes. A client that provokes collisions costs extra comparisons; it
- * never gets a wrong series.
+ * Hashes name, type and tags, four bytes at a time. A client can construct items with equal hashes. That makes `find`
+ * slower, but never returns a wrong series.
  */
 function hashOf({ view, nameStart, nameEnd, typeStart, typeEnd, tagsStart, tagsEnd }: ItemIdentity): number {
   let hash = hashRange(view, nameStart, nameEnd, 0x811c9dc5 | 0)
@@ -239,7 +238,7 @@ function hashOf({ view, nameStart, nameEnd, typeStart, typeEnd, tagsStart, tagsE
 function hashRange(view: DataView, start: number, end: number, seed: number): number {
   let hash = seed
   let i = start
-  // Multiplication moves bits only upwards, so the rotation brings the upper bits down.
+  // A product's low bits do not depend on the factor's high bits, so the rotation moves high bits to the low end.
   for (; i + 4 <= end; i += 4) {
     hash = Math.imul(hash ^ view.getInt32(i, true), 0x9e3779b1)
     hash = (hash << 13) | (hash >>> 19)

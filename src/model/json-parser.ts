@@ -1,29 +1,29 @@
 import { StepBudget, type Steps } from './steps.ts'
 
 /**
- * A JSON parser that works in steps, because `JSON.parse` would block the event loop for long texts. Integers keep all
- * digits: one that a double cannot represent becomes a bigint. It accepts the texts that `JSON.parse` accepts, up to
- * `BODY_LEVELS_MAX` levels of nesting, and does not recurse.
+ * A JSON parser that works in short steps: `JSON.parse` of a long text would block the event loop. It accepts the same
+ * texts as `JSON.parse`, but limits the depth of nesting. An integer that a double cannot represent becomes a bigint,
+ * so no digit is lost. The parser does not recurse, so deep nesting cannot overflow the stack.
  */
 
 /** Maximum nesting of objects and arrays in a request body. */
 export const BODY_LEVELS_MAX = 256
 
-/** Integers with more digits become doubles: parsing a bigint takes time by the square of its length. */
+/** Integers with more digits become doubles, because the time to parse a bigint grows with the square of its length. */
 const INTEGER_DIGITS_MAX = 308
 
-/** Step units of a value, in addition to one unit per character. */
+/** The work of parsing a value, in units of `StepBudget`. Each character of the value is one more unit. */
 const VALUE_UNITS = 32
 
 type Container = unknown[] | Record<string, unknown>
 
 interface JsonParserOptions {
   readonly depthMax?: number
-  /** Called with each element when the text is an array. The elements are not kept, so the returned array is empty. */
+  /** If the text is an array, called with each element. The elements are not collected: the returned array is empty. */
   readonly visitElement?: (element: unknown) => Steps<void>
 }
 
-/** Parses a JSON text. Throws SyntaxError with the position of the fault. */
+/** Parses a JSON text. Throws a SyntaxError with the position of the first error. */
 export function* parseJsonInSteps(
   text: string,
   { depthMax = BODY_LEVELS_MAX, visitElement }: JsonParserOptions = {},
@@ -66,7 +66,7 @@ export function* parseJsonInSteps(
       value = readWord(text, start, at)
     }
     if (budget.spend(VALUE_UNITS + at - start)) yield
-    // Adds the value to its container. A container that ends here is then added to its own container.
+    // Adds the value to the innermost open array or object. If that ends here, it becomes the next value to be added.
     for (;;) {
       at = skipSpace(text, at)
       const container = openContainers.at(-1)
@@ -91,7 +91,7 @@ export function* parseJsonInSteps(
   }
 }
 
-/** Whether objects and arrays nest deeper than `BODY_LEVELS_MAX`. The text must be valid JSON. */
+/** Whether objects and arrays are nested deeper than `BODY_LEVELS_MAX` levels. The text must be valid JSON. */
 export function isNestedTooDeeply(text: string): boolean {
   // Each level takes two brackets, so a shorter text cannot exceed the limit.
   if (text.length <= 2 * BODY_LEVELS_MAX) return false
@@ -105,13 +105,13 @@ export function isNestedTooDeeply(text: string): boolean {
   return false
 }
 
-/** The value of an integer literal: a bigint if a double would lose digits. */
+/** Parses an integer. Returns a bigint if a double would lose digits. */
 export function integerOf(text: string): number | bigint {
   const value = Number(text)
   return Number.isSafeInteger(value) || text.length > INTEGER_DIGITS_MAX ? value : BigInt(text)
 }
 
-/** Sets an own property of an object. The key `__proto__` also becomes an ordinary property. */
+/** Sets a property of an object. With the key `__proto__`, an assignment would set the prototype instead. */
 export function defineMember(object: Record<string, unknown>, key: string, value: unknown): void {
   if (key === '__proto__')
     Object.defineProperty(object, key, { value, writable: true, enumerable: true, configurable: true })
@@ -127,7 +127,7 @@ function skipSpace(text: string, start: number): number {
   }
 }
 
-/** The position after the closing quote of the string whose opening quote is at `start`. */
+/** Returns the index after the closing quote of the string whose opening quote is at index `start`. */
 function endOfString(text: string, start: number): number {
   for (let at = text.indexOf('"', start + 1); at >= 0; at = text.indexOf('"', at + 1)) {
     let slashes = 0
@@ -139,14 +139,14 @@ function endOfString(text: string, start: number): number {
 
 function readString(text: string, start: number, end: number): string {
   try {
-    // JSON.parse copies: a slice would keep the whole request body in memory as long as the string.
+    // `JSON.parse` returns a copy. A slice would keep the whole request body in memory as long as the string is used.
     return JSON.parse(text.slice(start, end)) as string
   } catch {
     throw new SyntaxError(`the string at position ${start} holds a control character or an unknown escape`)
   }
 }
 
-/** The position after the number or `true`, `false`, `null` that begins at `start`. */
+/** Returns the index after the number, `true`, `false` or `null` that begins at index `start`. */
 function endOfWord(text: string, start: number): number {
   let at = start
   for (;;) {

@@ -2,35 +2,40 @@ import { parseJsonInSteps } from './json-parser.ts'
 import { runAtOnce } from './steps.ts'
 
 /**
- * Parses and writes JSON without losing digits of integers. A double is exact up to 2^53, but 64-bit ids are larger.
- * Larger integers are read as bigints and written with the same digits; all other numbers are doubles. Nearly all texts
- * have no such integers and take the time of `JSON.parse` and `JSON.stringify`.
+ * Parses and writes JSON without losing digits of integers. A double is exact only up to 2^53, but 64-bit ids are
+ * larger: such integers are parsed to bigints and written with the same digits. All other numbers are doubles. Texts
+ * without large integers, nearly all, are handled by `JSON.parse` and `JSON.stringify` and take no longer.
  */
 
 /**
- * Matches a number that begins with sixteen digits. Does not match digits in a fraction, or in a string such as
- * "1705276800123456789".
+ * Matches a text with a number of sixteen or more digits before a decimal point. It also matches some texts without
+ * one, such as a string with ": 1705276800123456789" in it; they are only parsed more slowly.
  */
-const LONG_INTEGER = /(?:^|[:[,\s])-?\d{16}/
+const MAY_HAVE_LONG_INTEGER = /(?:^|[:[,\s])-?\d{16}/
 
-/** Like `JSON.parse`, but an integer that a double cannot represent exactly becomes a bigint. Throws SyntaxError. */
+/** Like `JSON.parse`, but an integer that a double cannot represent exactly becomes a bigint. Throws a SyntaxError. */
 export function parseJson(text: string): unknown {
   const value: unknown = JSON.parse(text)
-  return LONG_INTEGER.test(text) ? runAtOnce(parseJsonInSteps(text, { depthMax: Number.POSITIVE_INFINITY })) : value
+  return MAY_HAVE_LONG_INTEGER.test(text)
+    ? runAtOnce(parseJsonInSteps(text, { depthMax: Number.POSITIVE_INFINITY }))
+    : value
 }
 
-/** Like `JSON.stringify`, but also writes bigints and values of any depth. The value must come from parsed JSON. */
+/**
+ * Like `JSON.stringify`, but also writes bigints, and values that are nested too deeply for it. `value` must have only
+ * the types that {@link parseJson} returns.
+ */
 export function writeJson(value: unknown): string {
   try {
     return JSON.stringify(value)
   } catch {
-    // `JSON.stringify` fails on bigints and on nesting deeper than the stack allows.
+    // `JSON.stringify` throws for bigints, and for nesting deeper than the stack allows.
     return writeExactly(value)
   }
 }
 
-/** An array or object being written, and the index of its next member. */
-interface Written {
+/** An array or object of which some members are written: `next` is the index of the next one. `keys`: of an object. */
+interface OpenContainer {
   readonly keys: readonly string[] | undefined
   readonly values: readonly unknown[]
   next: number
@@ -38,25 +43,25 @@ interface Written {
 
 function writeExactly(root: unknown): string {
   let text = ''
-  const open: Written[] = []
+  const openContainers: OpenContainer[] = []
   const begin = (value: unknown): void => {
     if (typeof value !== 'object' || value === null) {
       text += typeof value === 'bigint' ? value : (JSON.stringify(value) ?? 'null')
     } else if (Array.isArray(value)) {
       text += '['
-      open.push({ keys: undefined, values: value, next: 0 })
+      openContainers.push({ keys: undefined, values: value, next: 0 })
     } else {
       const members = Object.entries(value).filter(([, member]) => member !== undefined)
       text += '{'
-      open.push({ keys: members.map(([key]) => key), values: members.map(([, member]) => member), next: 0 })
+      openContainers.push({ keys: members.map(([key]) => key), values: members.map(([, member]) => member), next: 0 })
     }
   }
   begin(root)
-  for (let container = open.at(-1); container !== undefined; container = open.at(-1)) {
+  for (let container = openContainers.at(-1); container !== undefined; container = openContainers.at(-1)) {
     const { keys, values, next } = container
     if (next === values.length) {
       text += keys === undefined ? ']' : '}'
-      open.pop()
+      openContainers.pop()
       continue
     }
     if (next > 0) text += ','

@@ -1,6 +1,4 @@
-/**
- * A list of listeners: `notify` calls each of them with a value. An error of a listener reaches the caller of `notify`.
- */
+/** A set of listeners. `notify` calls each listener with a value. It throws the error that a listener throws. */
 export class Listeners<T> {
   readonly #listeners = new Set<(value: T) => void>()
 

@@ -6,16 +6,13 @@ export const METRIC_TYPES = ['gauge', 'counter', 'distribution', 'set', 'histogr
 export type MetricType = (typeof METRIC_TYPES)[number]
 
 /**
- * The types of points that clients may send. Histograms and summaries arrive as counters and gauges; only the metric
- * catalog has these two types.
+ * The types of points. A histogram or summary is a type of metrics only: its points are the counters of its buckets, or
+ * the gauges of its quantiles.
  */
 export const TRACKED_TYPES = ['gauge', 'counter', 'distribution', 'set'] as const
 export type TrackedType = (typeof TRACKED_TYPES)[number]
 
-/**
- * The kind of rollup that stores a metric. The buckets of a histogram are stored as counters, the quantiles of a
- * summary as gauges.
- */
+/** The kind of rollups that store a metric. Histograms are stored as counters, summaries as gauges. */
 export type RollupKind = 'gauge' | 'counter' | 'distribution' | 'set'
 
 export function rollupKindOf(type: MetricType): RollupKind {
@@ -33,12 +30,12 @@ export function isTrackedType(value: unknown): value is TrackedType {
 }
 
 /**
- * Maximum length of a metric name in UTF-16 code units. Name and project must fit into one LMDB key (1,978 bytes).
- * Longer texts cannot name a metric, so they are not looked up in a store.
+ * Maximum length of a metric name in UTF-16 code units: name and project must fit into one LMDB key (1,978 bytes). A
+ * longer text is no name of a metric, so it is not looked up in a store.
  */
 export const METRIC_NAME_UNITS_MAX = 900
 
-/** Validates the cursor of a metric list, which is the last name of the previous page. Throws `invalid_range`. */
+/** Returns the cursor of a metric list, which is the last name of the previous page. Throws if it is too long. */
 export function requireListCursor(after: string): string {
   if (after.length <= METRIC_NAME_UNITS_MAX) return after
   throw new GatewayError('invalid_range', `after has ${after.length} characters, more than any name`, {
@@ -47,14 +44,14 @@ export function requireListCursor(after: string): string {
 }
 
 /**
- * The id of a metric in a project. The generation increases when a name is defined again after a deletion, so the id
- * changes.
+ * Returns the id of a metric. After a metric was deleted, a metric with the same name gets the next generation, and so
+ * another id.
  */
 export function metricIdOf(project: string, name: string, generation: number): Id64 {
   return hashToId(['metric', project, name, String(generation)])
 }
 
-/** The partition that holds all data of a metric, chosen by a hash of project and name. Equal on every gateway. */
+/** Returns the partition with all data of a metric, by a hash of project and name. Every gateway computes the same. */
 export function partitionOf(project: string, name: string, partitions: number): number {
   const digest = hash('sha256', `${project.length}:${project}${name}`, 'buffer')
   return digest.readUInt32BE(8) % partitions

@@ -1,6 +1,6 @@
 /**
- * The key by which a client address is rate-limited: an IPv4 address, or an IPv6 /64 network, because one client
- * usually owns all addresses of a /64.
+ * Returns the part of a client address that rate limits are counted by: the whole IPv4 address, or the /64 network of
+ * an IPv6 address, because one client usually owns all addresses of a /64 network.
  */
 export function networkOf(address: string): string {
   if (!address.includes(':')) return address

@@ -1,17 +1,17 @@
-/** Maximum duration of one slice of background work. Then the event loop serves requests. */
+/** Background work runs at most this long before the event loop serves requests again. */
 const SLICE_MS = 8
 
 /**
- * Resolves when the last pacer in line resumes. All pacers share it, so that one of them resumes in each iteration of
- * the event loop.
+ * Resolves when the pacer that called `pause` last may resume. Each pacer waits for the one before it, so only one
+ * pacer resumes in each iteration of the event loop.
  */
 let lastYield: Promise<void> = Promise.resolve()
 
-/** Divides background work into short slices. Call `pause` between steps. */
+/** Lets background work run in short slices. The work calls `pause` between its steps. */
 export class Pacer {
   #sliceStartMs = performance.now()
 
-  /** Yields to the event loop if the current slice is used up, otherwise returns at once. */
+  /** Returns at once while the current slice lasts. After it, lets the event loop run and begins a new slice. */
   async pause(): Promise<void> {
     if (performance.now() - this.#sliceStartMs < SLICE_MS) return
     lastYield = lastYield.then(() => new Promise((resolve) => setImmediate(resolve)))

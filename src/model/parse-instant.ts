@@ -1,7 +1,7 @@
 /**
- * Reads instants from text and numbers, in every accepted form. Digits below a millisecond are rounded down, towards
- * the past. Texts are scanned by character code without allocating, because this runs once per point. `Date.parse` is
- * not used: it accepts far more than RFC 3339 and ISO 8601.
+ * Reads timestamps from texts and numbers. Fractions of a millisecond are rounded down, towards the past. Characters
+ * are compared by code and no string is created, because this runs for each point. `Date.parse` is not used, because it
+ * accepts much more than RFC 3339 and ISO 8601.
  */
 import {
   DAY_MS,
@@ -18,14 +18,14 @@ import { parseUnsignedOffset, parseUtcOffset, twoDigits } from './utc-offset.ts'
 import { lookUpInstantOfReading, timeZone } from './zone-offsets.ts'
 
 /**
- * The magnitude of a UNIX number decides its unit: seconds below the first bound, then milliseconds, microseconds, and
- * nanoseconds from the last bound on.
+ * The magnitude of a UNIX time decides its unit: seconds below the first of these bounds, milliseconds below the
+ * second, microseconds below the third, else nanoseconds.
  */
 const UNIX_SECONDS_END = 1e11
 const UNIX_MILLISECONDS_END = 1e14
 const UNIX_MICROSECONDS_END = 1e17
 
-/** 0002-01-01T00:00:00Z: points with an earlier time are refused. */
+/** 0002-01-01T00:00:00Z. Points with an earlier time are rejected, see {@link parsePointTime}. */
 const POINT_TIME_MIN_MS = -62_104_060_800_000
 
 const UNIX_TEXT = /^-?\d{1,64}(?:\.\d+)?$/
@@ -33,8 +33,8 @@ const UNIX_TEXT = /^-?\d{1,64}(?:\.\d+)?$/
 const EXACT_DIGITS_MAX = 15
 
 /**
- * Reads an instant from a value of a decoded body: a text, a UNIX number (also as text or bigint) or a Date. Undefined
- * if unreadable.
+ * Reads an instant from a value of a decoded body: a timestamp as text, a UNIX time (as number, text or bigint) or a
+ * Date. Undefined if it is unreadable.
  */
 export function parseInstant(value: unknown): number | undefined {
   switch (typeof value) {
@@ -50,8 +50,8 @@ export function parseInstant(value: unknown): number | undefined {
 }
 
 /**
- * Reads the time of a point or an event like {@link parseInstant}, but refuses the year 1: a program that sets no time
- * sends the zero value of its language, such as `0001-01-01T00:00:00Z` in Go.
+ * Reads the time of a point or an event like {@link parseInstant}, but returns undefined for the year 1: a program that
+ * forgets to set the time sends the zero value of its language, such as `0001-01-01T00:00:00Z` in Go.
  */
 export function parsePointTime(value: unknown): number | undefined {
   const timeMs = parseInstant(value)
@@ -65,7 +65,7 @@ export function parseInstantText(text: string): number | undefined {
 
 const RELATIVE = /^(?:now)? *([+-]) *(\S+)$/
 
-/** Maps a reading of the local clock, written as if it were UTC, to the instant at which the clock shows it. */
+/** Returns the instant at which the local clock shows a reading. 10:30 is passed as the milliseconds of 10:30 UTC. */
 type ReadingToInstant = (readingMs: number) => number
 
 /**
@@ -145,7 +145,7 @@ function scanDateTime(text: string, plusMayBeSpace: boolean, localClock?: Readin
       if (digits === 0) return undefined
     }
   }
-  // ISO 8601 writes the end of a day as 24:00:00
+  // ISO 8601 allows 24:00:00 as the end of a day.
   if (hour === 24 && (minute > 0 || second > 0 || millisecond > 0)) return undefined
   const readingMs = midnightMs + hour * HOUR_MS + minute * MINUTE_MS + second * SECOND_MS + millisecond
   if (at === length) return instantOfLocal(readingMs, localClock)
@@ -155,8 +155,8 @@ function scanDateTime(text: string, plusMayBeSpace: boolean, localClock?: Readin
 }
 
 /**
- * The instant of a local reading; undefined if the reading is out of range. The zone may move a valid reading out of
- * range: the result is then clamped.
+ * Returns the instant of a local clock reading; undefined if the reading is not in the years 1 to 9999. If the offset
+ * of the zone moves a valid reading out of these years, the result is clamped.
  */
 function instantOfLocal(readingMs: number, localClock: ReadingToInstant | undefined): number | undefined {
   const validMs = validInstant(readingMs)
@@ -165,8 +165,8 @@ function instantOfLocal(readingMs: number, localClock: ReadingToInstant | undefi
 }
 
 /**
- * Reads `Z`, `UTC` or an offset, each optionally after one space, up to the end of the text. Returns milliseconds;
- * undefined if the rest of the text is something else.
+ * Reads `Z`, `UTC` or an offset from `start` to the end of the text, optionally after one space. Returns the offset in
+ * milliseconds; undefined for any other text.
  */
 function scanOffset(text: string, start: number, plusMayBeSpace: boolean): number | undefined {
   let at = start
@@ -179,21 +179,23 @@ function scanOffset(text: string, start: number, plusMayBeSpace: boolean): numbe
   return isSpaced && plusMayBeSpace ? parseUnsignedOffset(text, at) : undefined
 }
 
-/** Longer suffixes are refused before a regular expression sees them. Valid suffixes are shorter. */
+/**
+ * Valid suffixes are shorter. A longer one is refused at once, because matching it to an expression would take long.
+ */
 const SUFFIX_CHARS_MAX = 256
 
-/**
- * Matches an offset together with a zone name, as Go (` +0200 CEST m=+0.5`) and Java (`+02:00[Europe/Berlin]`) write
- * it.
- */
+/** Matches an offset with a zone name after it: Go writes ` +0200 CEST m=+0.5`, Java writes `+02:00[Europe/Berlin]`. */
 const NAMED_OFFSET =
   /^ ?(?:(UTC|[Zz])|([+-]\d\d(?::?\d\d)?)(?: (?:[A-Z][A-Za-z]{0,5}|[+-]\d\d(?:\d\d)?))?(?: m=[+-]\d+\.\d+)?)(?:\[!?[\w+\-/=:.]+\])*$/
-/** Matches a zone name without an offset (RFC 9557), optionally followed by annotations such as `[u-ca=gregory]`. */
+/** Matches a zone name without an offset: `[Europe/Berlin]` (RFC 9557), and annotations after it: `[u-ca=gregory]`. */
 const ZONE_ALONE = /^ ?\[!?([\w+\-/:]+)\](?:\[!?[\w-]+=[\w-]+\])*$/
-/** Matches a space in the place of the `+` of an offset. */
+/** Matches a space that was the `+` of an offset: in the query string of a URL, a `+` stands for a space. */
 const LOST_PLUS = /^( ?) (?=\d)/
 
-/** The instant of a local reading, by the offset or the zone in the suffix. Undefined if the suffix is unreadable. */
+/**
+ * Returns the instant of a local clock reading, by the offset or the zone in the suffix of the text. Undefined if the
+ * suffix is unreadable.
+ */
 function instantBySuffix(readingMs: number, given: string, plusMayBeSpace: boolean): number | undefined {
   if (given.length > SUFFIX_CHARS_MAX) return undefined
   const suffix = plusMayBeSpace ? given.replace(LOST_PLUS, '$1+') : given
@@ -214,8 +216,8 @@ function instantFromNumber(value: number): number | undefined {
   else if (magnitude < UNIX_MILLISECONDS_END) ms = value
   else if (magnitude < UNIX_MICROSECONDS_END) ms = value / 1e3
   else ms = value / 1e6
-  // A double may lie just below the decimal that it stands for: 1672490759.123 s must not become .122. The product is
-  // off by at most one part in 2^52, so that much is added before rounding down.
+  // The double of 1672490759.123 s is slightly smaller, and rounding down would give .122. The relative error of the
+  // product is at most 2^-52, so this much is added before rounding down.
   return validInstant(Math.floor(ms + Math.abs(ms) * Number.EPSILON) + 0)
 }
 

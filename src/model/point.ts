@@ -6,11 +6,12 @@ import type { Steps } from './steps.ts'
 import { countChars, isLongerThan } from './text.ts'
 
 /**
- * Validates points for REST and GraphQL, so that the same bad value has the same error code in both. Also defines
- * {@link PointSink}, the contract between decoders and the write path.
+ * Validates the fields of points for all protocols, so that a bad value has the same error code in each. Also defines
+ * {@link PointSink}, through which decoders pass points to the write path.
  */
+
+/** Limits of a point. Characters are counted in Unicode code points. */
 export interface PointLimits {
-  /** In all limits, characters are Unicode code points. */
   readonly nameCharsMax: number
   readonly tagKeyCharsMax: number
   readonly tagValueCharsMax: number
@@ -19,10 +20,12 @@ export interface PointLimits {
 
 /** Maximum characters of a set member: enough for an id or a URL. */
 export const SET_MEMBER_CHARS_MAX = 1_024
-/** How far a point may lie ahead of the gateway's clock. A day, so that a client with a wrong time zone is accepted. */
-const AHEAD_MS_MAX = 24 * 3_600_000
+/**
+ * How far in the future a point may be. It is a day, so that points of a client with a wrong time zone are accepted.
+ */
+const FUTURE_MS_MAX = 24 * 3_600_000
 
-/** Why an item cannot be stored. */
+/** The reason why an item of a request is not stored. */
 export interface Rejection {
   readonly code: ErrorCode
   readonly message: string
@@ -68,15 +71,15 @@ export function checkValue(type: TrackedType, value: unknown): Rejection | undef
 
 export function checkInstant(timeMs: number | undefined, nowMs: number): Rejection | undefined {
   if (timeMs === undefined) return reject('invalid_timestamp', 'timestamp must be an RFC 3339 date-time or a UNIX time')
-  if (timeMs > nowMs + AHEAD_MS_MAX) {
-    return reject('invalid_timestamp', `timestamp lies more than ${AHEAD_MS_MAX / 3_600_000} h ahead`)
+  if (timeMs > nowMs + FUTURE_MS_MAX) {
+    return reject('invalid_timestamp', `timestamp lies more than ${FUTURE_MS_MAX / 3_600_000} h ahead`)
   }
   return undefined
 }
 
 /**
- * Returns the tags of an item as pairs in their order, or the reason why they are invalid. `lists` decides how an array
- * as tag value is treated.
+ * Returns the tags of an item as pairs of key and value, in the given order. If they are invalid, returns the reason.
+ * `lists` decides whether a tag value that is an array is refused, or joined with commas.
  */
 export function readTags(
   tags: unknown,
@@ -90,7 +93,7 @@ export function readTags(
   const pairs: [string, string][] = []
   for (const [key, value] of Object.entries(tags)) {
     if (value === null || value === undefined) continue
-    const text = lists === 'join' && Array.isArray(value) ? joined(value) : scalarText(value)
+    const text = lists === 'join' && Array.isArray(value) ? joinedText(value) : scalarText(value)
     if (text === undefined) {
       return reject('invalid_tags', `tag ${quote(key)} must be a string, number or boolean, not ${describe(value)}`)
     }
@@ -99,7 +102,7 @@ export function readTags(
   return checkTags(pairs, limits) ?? pairs
 }
 
-/** Why these tags are invalid, for decoders that have them as pairs. */
+/** Returns why tags are invalid; undefined if they are valid. For decoders that read tags as pairs. */
 export function checkTags(
   pairs: readonly (readonly [key: string, value: string])[],
   limits: PointLimits,
@@ -121,7 +124,7 @@ export function checkTags(
   return reject('invalid_tags', `${pairs.length} tags, at most ${limits.tagsMax} are allowed`)
 }
 
-function joined(values: readonly unknown[]): string | undefined {
+function joinedText(values: readonly unknown[]): string | undefined {
   const texts: string[] = []
   for (const value of values) {
     if (value === null || value === undefined) continue
@@ -133,8 +136,8 @@ function joined(values: readonly unknown[]): string | undefined {
 }
 
 /**
- * The text of a string, boolean or number, for tag values and user ids. A bigint keeps all digits. Any other number has
- * the shortest form of its double: `1.50` becomes `1.5`, `-0` becomes `0`. Undefined for other values.
+ * Converts a string, boolean or number to text, for tag values and user ids. Bigints keep all digits. Other numbers are
+ * written in their shortest form: `1.50` becomes `1.5`, `-0` becomes `0`. Returns undefined for other values.
  */
 export function scalarText(value: unknown): string | undefined {
   switch (typeof value) {
@@ -147,19 +150,19 @@ export function scalarText(value: unknown): string | undefined {
   }
 }
 
-/** Like {@link scalarText}, but undefined for strings and booleans too. */
+/** Converts a number to text like {@link scalarText}. Returns undefined for all other values. */
 export function numberText(value: unknown): string | undefined {
   if (typeof value === 'bigint') return value.toString()
   return typeof value === 'number' && Number.isFinite(value) ? String(value) : undefined
 }
 
-/** The value as a finite number, or undefined. Integers beyond 2^53 arrive as bigints. */
+/** Returns the value as a finite double, or undefined. Decoders return integers beyond 2^53 as bigints. */
 export function finiteNumber(value: unknown): number | undefined {
   const number = typeof value === 'bigint' ? Number(value) : value
   return typeof number === 'number' && Number.isFinite(number) ? number : undefined
 }
 
-/** A short description of a bad value for an error message. */
+/** Describes a bad value in a few words, for an error message. */
 export function describe(value: unknown): string {
   if (value === undefined) return 'absent'
   if (value === null) return 'null'
@@ -169,24 +172,24 @@ export function describe(value: unknown): string {
   return shorten(String(value))
 }
 
-/** A known series of the write path. A decoder passes it to the add methods of {@link PointSink}. */
+/** A series as decoders see it: `PointSink.resolve` returns it, and the decoder passes it to the add methods. */
 export interface SeriesRef {
   readonly kind: RollupKind
 }
 
-/** Optional unit and description of a metric. Stored when the item defines the metric, ignored later. */
+/** Optional unit and description of a metric. They are stored when the metric is created, and ignored later. */
 export interface MetricMetadata {
   readonly unit?: string
   readonly description?: string
 }
 
 /**
- * Receives points from a decoder, with one call and no object per point. `resolve` returns the series of an item, or
- * the reason for its rejection. The add methods add a point to a series. The decoder makes all calls in the order of
- * the items.
+ * Receives points from a decoder, with one call per point, so that no object is created per point. `resolve` returns
+ * the series of an item, or the reason why the item is rejected. The add methods add a point to a series; `index` is
+ * the item's position in the request. The decoder makes its calls in the order of the items.
  */
 export interface PointSink<S extends SeriesRef = SeriesRef> {
-  /** `pairs` are validated tags, in any order. */
+  /** `pairs` are the tags of the item. They are already validated; their order does not matter. */
   resolve(
     name: string,
     type: MetricType,
@@ -196,19 +199,25 @@ export interface PointSink<S extends SeriesRef = SeriesRef> {
   add(index: number, series: S, timeMs: number, value: number): void
   addWeighted(index: number, series: S, timeMs: number, value: number, weight: number): void
   addTotal(index: number, series: S, timeMs: number, total: number): void
-  /** A running total that was 0 at `startMs`, which is before `timeMs`: the first total since a start counts whole. */
+  /**
+   * Adds a running total of a counter that started from 0 at `startMs`, which is before `timeMs`. The first total after
+   * a start counts in full: no earlier total is subtracted.
+   */
   addTotalSince(index: number, series: S, timeMs: number, total: number, startMs: number): void
   addMember(index: number, series: S, timeMs: number, member: string): void
   reject(index: number, rejection: Rejection): void
-  /** Caches series by the bytes of their items. All decoders of a project share it. */
+  /** Finds the series of an item by the item's bytes. All decoders of a project share this cache. */
   readonly itemCache: ItemCache<S>
-  /** Whether points can still be added to a series of `itemCache`. If false, the item must be resolved again. */
+  /**
+   * Prepares a series from `itemCache` for the add methods. Returns false if it cannot be used any more; the decoder
+   * must then call `resolve` again.
+   */
   reuse(series: S): boolean
-  /** Whether `itemCache` may cache the series. False until its metric exists, so that refused names take no memory. */
+  /** Whether `itemCache` may cache the series. False until its metric exists, so that rejected names take no memory. */
   mayCache(series: S): boolean
-  /** Drops all points and rejections so far. The decoder then starts again from the first item. */
+  /** Drops all points and rejections so far. The decoder then begins again with the first item. */
   restart(): void
 }
 
-/** Decodes a request and passes its points to the sink. A decoder of large bodies returns its work in steps. */
+/** Decodes a request and passes its points to the sink: at once, or in the returned steps if the body may be large. */
 export type Decode = (sink: PointSink) => Steps<void> | void

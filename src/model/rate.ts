@@ -1,8 +1,8 @@
-/** Rate limits: classes of requests that are counted together, and the limit of each class per minute. */
+/** Reads and writes rate limits: how many requests of each class a client may send per minute. */
 
 /**
- * The classes of requests. `single` holds all requests that belong to no other class. `betterstack` is counted by
- * client address, the others by API key.
+ * All requests of a class count against one limit. `single` is the class of all requests that belong to no other class.
+ * Requests of `betterstack` are counted per client address, the others per API key.
  */
 export const RATE_CLASSES = ['single', 'batch', 'query', 'graphql', 'betterstack', 'otlp', 'write'] as const
 export type RateClass = (typeof RATE_CLASSES)[number]

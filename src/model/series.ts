@@ -1,17 +1,17 @@
 import { hashToId, type Id64 } from './id.ts'
 
 /**
- * Maximum number of series in memory, for the write path and for the query path each. A full cache is emptied and
- * filled again from the store. The number is ten times the default limit of series per metric.
+ * Maximum number of series in the cache of the write path, and in the cache of the query path. A full cache is emptied
+ * and filled again from the store. The number is ten times the default limit of series per metric.
  */
 export const SERIES_CACHED_MAX = 1_000_000
 
-/** Tags sorted by key: each key once, no empty value. Equal series have equal canonical tags. */
+/** Tags sorted by key, each key once, without empty values. Two lists of tags of the same series become equal. */
 export type CanonicalTags = readonly (readonly [key: string, value: string])[]
 
 /**
- * Sorts tags by key and drops empty values, which mean the same as a missing tag. If a key occurs twice, the last value
- * wins.
+ * Sorts tags by key. Removes tags with an empty value: they mean the same as a missing tag. If a key occurs twice, the
+ * last value is used.
  */
 export function canonicalTags(entries: readonly (readonly [string, string])[]): CanonicalTags {
   const byKey = new Map(entries)
@@ -22,15 +22,15 @@ export function seriesIdOf(metricId: Id64, tags: CanonicalTags): Id64 {
   return hashToId(['series', String(metricId.hi), String(metricId.lo), ...tags.flat()])
 }
 
-/** When a metric has more pairs than this, its values are mostly unique and sharing saves nothing. */
+/** Maximum number of shared pairs. A metric with more has mostly unique values, and sharing them would save nothing. */
 const PAIRS_MAX = 4_096
 
-/** Lets series share equal tag pairs, so that each pair is in memory once. */
+/** Keeps one object for each distinct pair of tag key and value. Series with equal pairs share it, to save memory. */
 export class TagPairs {
   readonly #byKey = new Map<string, Map<string, readonly [key: string, value: string]>>()
   #size = 0
 
-  /** Returns equal tags in which pairs seen before are the same objects as before. */
+  /** Returns the same tags. Pairs that an earlier call has seen are replaced by the objects of that call. */
   share(tags: CanonicalTags): CanonicalTags {
     return tags.map((pair) => this.#shared(pair))
   }
@@ -38,8 +38,8 @@ export class TagPairs {
   #shared(pair: readonly [key: string, value: string]): readonly [key: string, value: string] {
     const [key, value] = pair
     let values = this.#byKey.get(key)
-    const met = values?.get(value)
-    if (met !== undefined || this.#size >= PAIRS_MAX) return met ?? pair
+    const knownPair = values?.get(value)
+    if (knownPair !== undefined || this.#size >= PAIRS_MAX) return knownPair ?? pair
     if (values === undefined) this.#byKey.set(key, (values = new Map()))
     values.set(value, pair)
     this.#size++

@@ -1,17 +1,16 @@
 /**
- * Divides long work into short steps, so that one request never blocks the event loop for long. A generator does the
- * work and yields after each step; its caller may serve other requests in between. A step is bounded by the amount of
- * work, not by a clock.
+ * Long work as a generator that yields after each short step, so that one request never blocks the event loop for long:
+ * between two steps, the caller may let other requests run. A step ends after a fixed amount of work. No clock is read.
  */
 export type Steps<T> = Generator<undefined, T, undefined>
 
-/** Decides when long work pauses. */
+/** Decides after which steps long work pauses. */
 export interface Pace {
-  /** Called between steps; may let other requests run first. */
+  /** Called between two steps. May let other requests run before it returns. */
   pause(): Promise<void>
 }
 
-/** Runs all steps without a pause, for work that is known to be short. */
+/** Runs all steps without a pause. Use it only for work that is known to be short. */
 export function runAtOnce<T>(steps: Steps<T>): T {
   for (;;) {
     const { done, value } = steps.next()
@@ -28,7 +27,7 @@ export async function runPaced<T>(steps: Steps<T>, pace: Pace): Promise<T> {
 }
 
 /**
- * Units of work in one step. A unit is about the work of reading one byte, so a step takes well below a millisecond.
+ * Units of work in one step. A unit is roughly the work of reading one byte, so a step takes less than a millisecond.
  */
 const STEP_UNITS = 32_768
 
@@ -36,7 +35,7 @@ const STEP_UNITS = 32_768
 export class StepBudget {
   #unitsLeft = STEP_UNITS
 
-  /** Counts units. Returns true if the step is over; the next step has then begun. */
+  /** Adds units of work to the current step. Returns true if that ends the step; the count of the next starts at 0. */
   spend(units: number): boolean {
     this.#unitsLeft -= units
     if (this.#unitsLeft > 0) return false

@@ -1,7 +1,8 @@
-/** Length limits count Unicode code points, as JSON Schema does, not UTF-16 code units. */
+/** Measures texts in Unicode code points, as JSON Schema does. JavaScript's `length` counts UTF-16 code units. */
 
 /**
- * Whether a text has more than `max` code points. They are counted only if the number of code units does not decide.
+ * Whether a text has more than `max` code points. Code points are counted only if `length` leaves both possible: a code
+ * point has one or two code units.
  */
 export function isLongerThan(text: string, max: number): boolean {
   if (text.length <= max) return false

@@ -20,13 +20,16 @@ export function isInstant(ms: number): boolean {
 }
 
 /**
- * Whether less than `ms` milliseconds have passed since `sinceMs`. False if the clock was set back before `sinceMs`.
+ * Whether less than `ms` milliseconds have passed since `startMs`. False if the clock now shows a time before
+ * `startMs`.
  */
-export function isRecent(ms: number, sinceMs: number, nowMs: number): boolean {
-  return nowMs >= sinceMs && nowMs - sinceMs < ms
+export function isRecent(ms: number, startMs: number, nowMs: number): boolean {
+  return nowMs >= startMs && nowMs - startMs < ms
 }
 
-/** The last multiple of `stepMs` at or before a time: the start of the stored bucket that contains the time. */
+/**
+ * Returns the last multiple of `stepMs` at or before a time. For a resolution, it is the start of the time's bucket.
+ */
 export function floorTo(timeMs: number, stepMs: number): number {
   return Math.floor(timeMs / stepMs) * stepMs
 }
@@ -36,16 +39,13 @@ export function validInstant(ms: number): number | undefined {
   return isInstant(ms) ? ms : undefined
 }
 
-/** Clamps a time to the range of instants. Edges of the first and the last bucket may lie outside of it. */
+/** Clamps a time to the years 1 to 9999. The edges of the first and the last bucket may lie outside of these years. */
 export function nearestInstant(ms: number): number {
   return Math.min(INSTANT_MAX_MS, Math.max(INSTANT_MIN_MS, ms))
 }
 
 const TWO_DIGITS: readonly string[] = Array.from({ length: 60 }, (_, value) => String(value).padStart(2, '0'))
-/**
- * The last day that was formatted, and its text. Results hold neighbouring instants, so the next one is mostly on the
- * same day.
- */
+/** Caches the last formatted day and its text: the instants of a result follow each other, mostly on the same day. */
 let formattedDay = Number.NaN
 let formattedDate = ''
 
@@ -81,9 +81,9 @@ const DURATION_UNITS_MS = [WEEK_MS, DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, 1] as
 const DURATION_MAX_MS = INSTANT_MAX_MS - INSTANT_MIN_MS
 
 /**
- * Milliseconds of a duration such as `10s`, `1h30m`, `1.5h`, `250ms`, `2w`, or ISO 8601 `PT5M`, `P1DT12H`. A day is 24
- * h. Zero is a valid duration. Undefined for months and years, which have no fixed length, for negative durations and
- * for unreadable text.
+ * Returns the milliseconds of a duration such as `10s`, `1h30m`, `1.5h`, `250ms`, `2w`, or ISO 8601 `PT5M`, `P1DT12H`.
+ * A day has 24 h. Zero is a valid duration. Undefined for months and years, because they have no fixed length, for
+ * negative durations and for unreadable text.
  */
 export function parseDuration(text: string): number | undefined {
   const match = DURATION.exec(text) ?? ISO_DURATION.exec(text)

@@ -1,14 +1,17 @@
 import { HOUR_MS, MINUTE_MS } from './time.ts'
 
-/** Reads offsets from UTC. Texts are scanned by character code, because this runs once per point. */
+/**
+ * Parses the UTC offset at the end of a timestamp, such as `+02:00`. Characters are compared by code and no string is
+ * created, because this runs for each point.
+ */
 
 const PLUS = 0x2b
 const MINUS = 0x2d
 const COLON = 0x3a
 
 /**
- * Milliseconds of an offset such as `+02:00`, `-0330` or `+02` at position `at`. Undefined unless the text ends with
- * the offset.
+ * Returns the milliseconds of an offset such as `+02:00`, `-0330` or `+02` that begins at index `at`. Undefined if
+ * there is no offset, or if the text goes on after it.
  */
 export function parseUtcOffset(text: string, at = 0): number | undefined {
   const sign = text.charCodeAt(at)
@@ -30,8 +33,8 @@ export function parseUnsignedOffset(text: string, at: number): number | undefine
 }
 
 /**
- * The number in two digits, or -1 if these characters are not digits. After the end of the text `charCodeAt` returns
- * NaN, which compares as false.
+ * Returns the number in the two digits at index `at`; -1 if these characters are not digits or the text ends before.
+ * There `charCodeAt` returns NaN, and every comparison with NaN is false.
  */
 export function twoDigits(text: string, at: number): number {
   const tens = text.charCodeAt(at) - 48

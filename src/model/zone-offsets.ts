@@ -1,9 +1,10 @@
 /**
- * Offsets of time zones from UTC, read from the time zone database inside Intl. One call of Intl takes over a
- * microsecond, so a zone searches each window of time once and keeps the clock changes that it finds. The number of
- * windows is bounded: before the first change in the database a zone has its local mean time, and after the last rule
- * for a single year each year repeats an earlier year of the same length and first weekday. So the work of a zone is
- * bounded for any number of queries.
+ * Returns offsets of time zones from UTC. They come from the time zone database inside Intl. A call of Intl takes more
+ * than a microsecond, so the clock changes of a zone are searched once for each period of 1,020 days, and cached.
+ *
+ * Periods are searched only for the years 1840 to 2128. Before 1840 no zone changes its clock. From 2101 on, the clock
+ * changes depend only on the length of the year and its first weekday, so a later year is looked up as an earlier one.
+ * So the calls of Intl for a zone are bounded, whatever times are asked for.
  */
 import { LRUCache } from 'lru-cache'
 import { Pacer } from './pacer.ts'
@@ -13,13 +14,13 @@ import { parseUtcOffset } from './utc-offset.ts'
 export interface TimeZone {
   readonly name: string
   /**
-   * Local clock minus UTC at an instant. Searches a window of a few years around the instant and keeps its changes. For
-   * ranges of time.
+   * Returns local clock minus UTC at an instant. The first call searches all clock changes of a few years around the
+   * instant and caches them. Use it if more instants of these years follow.
    */
   offsetMs(utcMs: number): number
-  /** An instant after `utcMs`, up to which the offset stays the same (exclusive). The offset need not change there. */
+  /** Returns an instant after `utcMs`. Before it the offset is constant; at the instant it may change, or not. */
   constantUntilMs(utcMs: number): number
-  /** Returns the offset like `offsetMs`, by a single lookup that is not cached. For one instant. */
+  /** Returns the same as `offsetMs`, but calls Intl once and caches nothing. Use it for single instants. */
   lookUpOffsetMs(utcMs: number): number
 }
 
@@ -31,12 +32,15 @@ export const UTC_ZONE = fixedZone('UTC', 0)
 /** Maximum length of a zone name. The longest in the database has 32 characters. */
 const ZONE_NAME_MAX = 64
 /**
- * Zones by name in lower case. Bounded by the 600 names that Intl knows; a zone takes up to 40 KB for its formatter and
- * its changes.
+ * Cached zones by name in lower case. Intl knows 600 names, which bounds the cache. A zone takes up to 40 KB for its
+ * formatter and its clock changes.
  */
 const zones = new Map<string, TimeZone>()
 
-/** The zone of an IANA name in any case, of `UTC`, or of an offset such as `+02:00`. Undefined for unknown names. */
+/**
+ * Returns the zone of an IANA name (`Europe/Berlin`, in any case), of `UTC`, or of an offset such as `+02:00`.
+ * Undefined for unknown names.
+ */
 export function timeZone(name: string): TimeZone | undefined {
   if (name === 'UTC') return UTC_ZONE
   if (name.length > ZONE_NAME_MAX) return undefined
@@ -54,9 +58,9 @@ export function timeZone(name: string): TimeZone | undefined {
 }
 
 /**
- * Maximum number of cached unknown names, and of new ones looked up in one iteration of the event loop. Intl takes
- * about 40 µs to refuse a name, and each item of a body may have a different one. Above the maximum, only canonical
- * names and zones in use are found.
+ * Maximum number of unknown names that are cached, and that Intl refuses in one iteration of the event loop. Intl takes
+ * about 40 µs to refuse a name, and each item of a request may have a different one. After this many, the rest of the
+ * iteration accepts only cached zones and the names that `Intl.supportedValuesOf` lists.
  */
 const UNKNOWN_NAMES_MAX = 1_000
 const unknownNames = new LRUCache<string, true>({ max: UNKNOWN_NAMES_MAX })
@@ -107,7 +111,7 @@ function offsetName(offsetMs: number): string {
   return `${offsetMs < 0 ? '-' : '+'}${clock}`
 }
 
-/** A formatter that prints the offset of a zone; undefined if Intl does not know the zone. */
+/** Returns a formatter that prints the offset of a zone; undefined if Intl does not know the zone. */
 function offsetFormatter(name: string): Intl.DateTimeFormat | undefined {
   try {
     return new Intl.DateTimeFormat('en-US', { timeZone: name, year: 'numeric', timeZoneName: 'longOffset' })
@@ -137,39 +141,39 @@ function intlOffsets(format: Intl.DateTimeFormat): OffsetSource {
 const FIRST_YEAR = 1840
 const FIRST_MS = yearStart(FIRST_YEAR)
 /**
- * From this year on each year repeats an earlier one. The last rules for single years are those of Morocco, up to 2087.
+ * From this year on, clock changes depend only on the length of the year and its first weekday. The last rules of the
+ * database that name a single year are those of Morocco, up to 2087.
  */
 const REPEATING_YEAR = 2101
 const REPEATING_MS = yearStart(REPEATING_YEAR)
-/** Each kind of year (leap or not, by first weekday) occurs within this many years from `REPEATING_YEAR` on. */
+/** In 28 years, each of the 14 kinds of year occurs: with 365 or 366 days, beginning on each of the seven weekdays. */
 const CALENDAR_CYCLE_YEARS = 28
 /**
  * Distance between two samples of the offset. If both are equal, the offset is taken as constant between them. The
  * shortest time in the database after which a clock returned to its earlier offset is 7 days (Gaza 2040, Recife 2000).
  */
 const SAMPLE_MS = 6 * DAY_MS
-/** Width of a window: its changes are searched together and kept. */
+/** Length of a period. All clock changes of a period are searched at once and cached. */
 const PERIOD_MS = 170 * SAMPLE_MS
 /** Nearly all clock changes are on quarter hours; changes from local mean time are on seconds. */
 const QUARTER_HOUR_MS = 15 * MINUTE_MS
 
-/** The offsets of one window: `offsetsMs[i]` is valid from `startsMs[i]` to `startsMs[i + 1]`. */
+/** The offsets of a zone in one period: `offsetsMs[i]` is valid from `startsMs[i]` to `startsMs[i + 1]`. */
 interface PeriodOffsets {
   readonly startsMs: readonly number[]
   readonly offsetsMs: readonly number[]
 }
 
 /**
- * A zone with clock changes. Calls `source` a bounded number of times for any number of instants, except for
- * `lookUpOffsetMs`.
+ * A zone with clock changes. It calls `source` a bounded number of times, whatever instants are asked for. Only
+ * `lookUpOffsetMs` calls `source` each time.
  */
 export class ChangingZone implements TimeZone {
   readonly name: string
   readonly #source: OffsetSource
   readonly #offsetsByPeriod = new Map<number, PeriodOffsets>()
   /**
-   * The offset of the last result, and the stretch of time in which it is valid. The next instant is mostly in the same
-   * stretch.
+   * The last returned offset is valid from `#cachedFromMs` to `#cachedUntilMs`. Mostly the next instant is there too.
    */
   #cachedFromMs = 0
   #cachedUntilMs = 0
@@ -204,7 +208,7 @@ export class ChangingZone implements TimeZone {
     }
   }
 
-  /** Takes the offset of the same moment in a repeating year of the same kind. */
+  /** Uses the offset at the same time of an earlier year with the same length and first weekday. */
   #cacheOffsetOfRepeatingYear(utcMs: number): void {
     const year = new Date(utcMs).getUTCFullYear()
     const startMs = yearStart(year)
@@ -238,7 +242,7 @@ export class ChangingZone implements TimeZone {
       while (offsetMs !== sampleOffsetMs) {
         atMs = this.#firstChange(atMs, offsetMs, sampleMs)
         offsetMs = this.#source(atMs)
-        // A change at the end of this window belongs to the next one.
+        // A clock change at the end of the period or later is found again when the next period is searched.
         if (atMs < endMs) {
           startsMs.push(atMs)
           offsetsMs.push(offsetMs)
@@ -250,7 +254,8 @@ export class ChangingZone implements TimeZone {
   }
 
   /**
-   * The first instant after `lowMs` whose offset differs from `offsetMs`. At `highMs` the offset must differ already.
+   * Returns the first instant after `lowMs` at which the offset is not `offsetMs`. The caller must know that the offset
+   * at `highMs` is another one.
    */
   #firstChange(lowMs: number, offsetMs: number, highMs: number): number {
     const [low, high] = this.#bisect(lowMs, offsetMs, highMs, QUARTER_HOUR_MS)
@@ -260,8 +265,8 @@ export class ChangingZone implements TimeZone {
   }
 
   /**
-   * Narrows the two bounds until they are at most `stepMs` apart. At `low` the offset is `offsetMs`, at `high` it
-   * differs.
+   * Bisects until the two bounds are at most `stepMs` apart. At the returned low bound the offset is `offsetMs`, at the
+   * high bound it is another one.
    */
   #bisect(lowMs: number, offsetMs: number, highMs: number, stepMs: number): readonly [lowMs: number, highMs: number] {
     let low = lowMs
@@ -279,20 +284,20 @@ function yearStart(year: number): number {
   return dayNumber(year, 1, 1) * DAY_MS
 }
 
-/** The start of a repeating year of each kind. */
+/** For each kind of year, as `yearKind` numbers them: the start of the first such year from `REPEATING_YEAR` on. */
 const REPEATING_YEAR_START_MS = new Float64Array(14)
 for (let year = REPEATING_YEAR; year < REPEATING_YEAR + CALENDAR_CYCLE_YEARS; year++)
   REPEATING_YEAR_START_MS[yearKind(year)] = yearStart(year)
 
-/** The kind of a year, 0 to 13: years of one kind begin on the same weekday and have the same length. */
+/** Returns 0 to 13. Years with the same number begin on the same weekday and have the same length. */
 function yearKind(year: number): number {
   const start = dayNumber(year, 1, 1)
   return (start % 7) * 2 + (dayNumber(year + 1, 1, 1) - start - 365)
 }
 
 /**
- * Searches the clock changes of a range in short steps, so that later calls for the range need no lookups. All of
- * history takes 20,000 lookups, which in one step would block the event loop for too long.
+ * Searches and caches the clock changes of a range of time, so that later calls for the range do not call Intl. It
+ * works in short steps: all years together take 20,000 calls of Intl, which would block the event loop for too long.
  */
 export async function loadChanges(zone: TimeZone, fromMs: number, toMs: number): Promise<void> {
   const pacer = new Pacer()
@@ -300,10 +305,13 @@ export async function loadChanges(zone: TimeZone, fromMs: number, toMs: number):
   for (let atMs = Math.max(fromMs, FIRST_MS); atMs < endMs; atMs = zone.constantUntilMs(atMs)) await pacer.pause()
 }
 
-/** Upper bound of all offsets: no zone was ever further from UTC than 16 hours. */
+/** Upper bound of all offsets. No zone was ever more than 16 hours from UTC. */
 const OFFSET_MAX_MS = DAY_MS
 
-/** The first instant at which the local clock shows `localMs` or a later reading. */
+/**
+ * Returns the first instant at which the local clock shows `localMs` or a later time. Here and below, a local clock
+ * reading such as 10:30 is written as the milliseconds of 10:30 UTC.
+ */
 export function firstInstantShowing(zone: TimeZone, localMs: number): number {
   let fromMs = localMs - OFFSET_MAX_MS
   for (;;) {
@@ -315,9 +323,9 @@ export function firstInstantShowing(zone: TimeZone, localMs: number): number {
 }
 
 /**
- * The instant of a local clock reading, by the rule that Temporal calls "compatible". If a reading occurs twice,
- * returns the first instant. If the clock skipped a reading, returns the instant that the reading would have without
- * the change.
+ * Returns the instant of a local clock reading, by the rule that Temporal calls "compatible". If the clock showed the
+ * reading twice, returns the first instant. If the clock skipped the reading, returns the instant that it would have
+ * had if the clock had not been changed.
  */
 export function instantOfReading(zone: TimeZone, localMs: number): number {
   const shownMs = firstInstantShowing(zone, localMs)
@@ -326,8 +334,9 @@ export function instantOfReading(zone: TimeZone, localMs: number): number {
 }
 
 /**
- * Like {@link instantOfReading}, with at most four uncached lookups. For points, which may name any zone and year: a
- * search for changes costs hundreds of lookups. Requires that no zone changes its clock twice within two days.
+ * Returns the same as {@link instantOfReading}, with at most four calls of Intl and without the cache. It is for
+ * points: each may name another zone and year, and filling the cache takes hundreds of calls. The result is right
+ * because no zone changes its clock twice within two days.
  */
 export function lookUpInstantOfReading(zone: TimeZone, localMs: number): number {
   const offsetBeforeMs = zone.lookUpOffsetMs(localMs - OFFSET_MAX_MS)
