@@ -208,11 +208,8 @@ export interface PointSink<S extends SeriesRef = SeriesRef> {
   reject(index: number, rejection: Rejection): void
   /** Finds the series of an item by the item's bytes. All decoders of a project share this cache. */
   readonly itemCache: ItemCache<S>
-  /**
-   * Prepares a series from `itemCache` for the add methods. Returns false if it cannot be used any more; the decoder
-   * must then call `resolve` again.
-   */
-  reuse(series: S): boolean
+  /** Whether points can still be added to a series of `itemCache`. If not, the decoder must call `resolve` again. */
+  isUsable(series: S): boolean
   /** Whether `itemCache` may cache the series. False until its metric exists, so that rejected names take no memory. */
   mayCache(series: S): boolean
   /** Drops all points and rejections so far. The decoder then begins again with the first item. */

@@ -190,7 +190,7 @@ export function createRecordingSink(
     addMember: (index, series, timeMs, member) => record('addMember', index, series, timeMs, member),
     reject: (index, { code, message }) => void errors.push({ index, code, message }),
     itemCache: new ItemCache(1 << 20),
-    reuse: () => true,
+    isUsable: () => true,
     mayCache: () => true,
     restart() {
       points.length = 0

@@ -142,7 +142,7 @@ export class FakeGateway implements Gateway {
       addMember: (_index, ref, timeMs, member) => push(ref, timeMs, member),
       reject: (index, { code, message }) => errors.push({ index, code, message }),
       itemCache: new ItemCache(0),
-      reuse: () => false,
+      isUsable: () => false,
       mayCache: () => false,
       restart() {},
     })

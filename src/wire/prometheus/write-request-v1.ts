@@ -128,7 +128,7 @@ class SeriesReader<S extends SeriesRef> {
     const resolve = (): S | Rejection => {
       if (series !== undefined) return series
       const entry = isContiguous ? sink.itemCache.find(this.#identity) : undefined
-      if (entry !== undefined && sink.reuse(entry.series)) {
+      if (entry !== undefined && sink.isUsable(entry.series)) {
         isKnown = true
         return (series = entry.series)
       }

@@ -118,7 +118,7 @@ export class PointBatch implements PointSink<Series> {
     return this.#registry.itemCache(this.#project)
   }
 
-  reuse(series: Series): boolean {
+  isUsable(series: Series): boolean {
     return series.registeredIn === this.#version
   }
 
