@@ -1,10 +1,10 @@
 import { assert } from '../model/errors.ts'
 import type { RollupKind } from '../model/metric.ts'
-import { binWindow } from '../sketch/bin-window.ts'
+import { binAccumulator } from '../sketch/bin-accumulator.ts'
 import { binOf } from '../sketch/quantile-precision.ts'
 import { ByteWriter } from '../sketch/varint.ts'
 import type { RollupRows } from './rollup-rows.ts'
-import { addBinsToWindow, encodeBroken, hasBins } from './row-bins.ts'
+import { addBinsToAccumulator, encodeBroken, hasBins } from './row-bins.ts'
 import { grownIds, RowColumns } from './row-columns.ts'
 import { Totals } from './totals.ts'
 
@@ -30,7 +30,7 @@ export class MergedRows extends RowColumns implements RollupRows {
    */
   #binSource: RollupRows | undefined
   #binRow = 0
-  #isInBinWindow = false
+  #isInAccumulator = false
   /** For each row: 1 + its index in `#totals`, or 0 if it has no totals. */
   #totalsAt = NO_IDS
   #totals: Totals[] = []
@@ -52,7 +52,7 @@ export class MergedRows extends RowColumns implements RollupRows {
     this.#length = 0
     this.#bins.reset()
     this.#binSource = undefined
-    this.#isInBinWindow = false
+    this.#isInAccumulator = false
     this.#totals = []
   }
 
@@ -126,25 +126,25 @@ export class MergedRows extends RowColumns implements RollupRows {
       this.#binRow = from
       return
     }
-    if (!this.#isInBinWindow) {
+    if (!this.#isInAccumulator) {
       const min = this.min[row]!
       if (min === this.max[row]) {
         // A row of equal values needs no bins: its only bin is computed from value and count.
         if (source.min[from] === min && source.max[from] === min) return
-        binWindow.add(binOf(min), before)
-      } else addBinsToWindow(this.#binSource!, this.#binRow, binWindow)
-      this.#isInBinWindow = true
+        binAccumulator.add(binOf(min), before)
+      } else addBinsToAccumulator(this.#binSource!, this.#binRow, binAccumulator)
+      this.#isInAccumulator = true
     }
-    addBinsToWindow(source, from, binWindow)
+    addBinsToAccumulator(source, from, binAccumulator)
   }
 
   /** Writes the bins of the last row. */
   #closeRow(): void {
     const row = this.#length - 1
     if (this.kind !== 'distribution' || row < 0) return
-    if (this.#isInBinWindow) {
-      this.#isInBinWindow = false
-      this.#encodeWindow()
+    if (this.#isInAccumulator) {
+      this.#isInAccumulator = false
+      this.#encodeAccumulator()
     } else if (
       this.#binSource !== undefined &&
       this.min[row] !== this.max[row] &&
@@ -161,10 +161,10 @@ export class MergedRows extends RowColumns implements RollupRows {
    * Encodes the bins in `binWindow`. If a weight is not an integer, the row is marked as broken, so that the encoder
    * refuses this row only, and the merge of the other rows succeeds.
    */
-  #encodeWindow(): void {
+  #encodeAccumulator(): void {
     const start = this.#bins.length
     try {
-      binWindow.encode(this.#bins)
+      binAccumulator.encode(this.#bins)
     } catch (cause) {
       if (!(cause instanceof RangeError)) throw cause
       this.#bins.truncate(start)
@@ -197,7 +197,7 @@ let keptBytes = 0
 
 export function takeMergedRows(kind: RollupKind, capacity = 0): MergedRows {
   // A merge that failed may have left bins in `binWindow`.
-  if (binWindow.binCount > 0) binWindow.clear()
+  if (binAccumulator.binCount > 0) binAccumulator.clear()
   const rows = kept.get(kind)?.pop()
   if (rows === undefined) return new MergedRows(kind, capacity)
   keptBytes -= rows.allocatedBytes

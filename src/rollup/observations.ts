@@ -1,4 +1,4 @@
-import { binWindow as window } from '../sketch/bin-window.ts'
+import { binAccumulator as window } from '../sketch/bin-accumulator.ts'
 import { binOf } from '../sketch/quantile-precision.ts'
 import { ByteWriter } from '../sketch/varint.ts'
 import { grownIds, grownNumbers } from './row-columns.ts'

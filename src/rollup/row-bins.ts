@@ -1,4 +1,4 @@
-import type { BinWindow } from '../sketch/bin-window.ts'
+import type { BinAccumulator } from '../sketch/bin-accumulator.ts'
 import { BinColumns, decodeBins } from '../sketch/bins.ts'
 import { binOf, KEY_MAX } from '../sketch/quantile-precision.ts'
 import type { QuantileSketch } from '../sketch/quantile-sketch.ts'
@@ -39,12 +39,12 @@ export function addBinsToSketch(rows: RollupRows, row: number, sketch: QuantileS
   }
 }
 
-export function addBinsToWindow(rows: RollupRows, row: number, window: BinWindow): void {
+export function addBinsToAccumulator(rows: RollupRows, row: number, accumulator: BinAccumulator): void {
   if (hasBins(rows, row)) {
     decodeBins(rows.binBytes, rows.binStart[row]!, scratch)
-    if (scratch.length === 0) window.add(-KEY_MAX, BROKEN_WEIGHT)
-    window.addColumns(scratch)
+    if (scratch.length === 0) accumulator.add(-KEY_MAX, BROKEN_WEIGHT)
+    accumulator.addColumns(scratch)
   } else {
-    window.add(binOf(rows.min[row]!), rows.count[row]!)
+    accumulator.add(binOf(rows.min[row]!), rows.count[row]!)
   }
 }

@@ -1,13 +1,13 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { BinWindow } from '../../src/sketch/bin-window.ts'
+import { BinAccumulator } from '../../src/sketch/bin-accumulator.ts'
 import { BinColumns, decodeBins, encodeBin } from '../../src/sketch/bins.ts'
 import { binOf, KEY_MAX, KEY_OF_ONE } from '../../src/sketch/quantile-precision.ts'
 import { ByteWriter } from '../../src/sketch/varint.ts'
 
 type Bin = readonly [key: number, weight: number]
 
-const window = new BinWindow()
+const window = new BinAccumulator()
 
 function encoded(bins: readonly Bin[]): Uint8Array {
   const writer = new ByteWriter()

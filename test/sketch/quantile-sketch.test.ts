@@ -1,7 +1,7 @@
 import { DDSketch } from '@datadog/sketches-js'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { binWindow } from '../../src/sketch/bin-window.ts'
+import { binAccumulator } from '../../src/sketch/bin-accumulator.ts'
 import { binOf, RELATIVE_ERROR, valueOfBin } from '../../src/sketch/quantile-precision.ts'
 import { QuantileSketch } from '../../src/sketch/quantile-sketch.ts'
 import { ByteWriter } from '../../src/sketch/varint.ts'
@@ -56,8 +56,8 @@ function binsOf(sketch: QuantileSketch): [number, number][] {
 
 function encoded(sketch: QuantileSketch): Uint8Array {
   const writer = new ByteWriter()
-  sketch.forEachBin((key, weight) => binWindow.add(key, weight))
-  binWindow.encode(writer)
+  sketch.forEachBin((key, weight) => binAccumulator.add(key, weight))
+  binAccumulator.encode(writer)
   return writer.finish()
 }
 

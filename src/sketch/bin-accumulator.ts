@@ -11,7 +11,7 @@ import type { ByteWriter } from './varint.ts'
  *
  * Adding a bin takes a few nanoseconds and encoding a sketch at most 0.2 µs more, whatever the values are.
  */
-export class BinWindow {
+export class BinAccumulator {
   /** The weight of key k is at index k + KEY_MAX. */
   readonly #weights = new Float64Array(2 * KEY_MAX + 1)
   /**
@@ -109,4 +109,4 @@ export class BinWindow {
  * The only window of this thread, because a window is large. A function that adds bins must encode them before it
  * returns.
  */
-export const binWindow = new BinWindow()
+export const binAccumulator = new BinAccumulator()
