@@ -1,4 +1,4 @@
-import { binAccumulator as window } from '../sketch/bin-accumulator.ts'
+import { binAccumulator } from '../sketch/bin-accumulator.ts'
 import { binOf } from '../sketch/quantile-precision.ts'
 import { ByteWriter } from '../sketch/varint.ts'
 import { grownIds, grownNumbers } from './row-columns.ts'
@@ -6,7 +6,7 @@ import { grownIds, grownNumbers } from './row-columns.ts'
 const NO_IDS = new Uint32Array(0)
 const CAPACITY_MIN = 64
 /** Maximum length of arrays that are kept for the next use. */
-const KEPT_MAX = 1 << 16
+const KEPT_LENGTH_MAX = 1 << 16
 
 /**
  * Observations of the rows of distributions that have different values, as columns in arrival order. They are encoded
@@ -44,46 +44,46 @@ export class Observations {
   }
 
   /**
-   * Encodes the bins of `rows` rows. `newRow` maps the index of a row before sorting to its index now; undefined if the
+   * Encodes the bins of `rowCount` rows. `newRow` maps the index of a row before sorting to its index now; undefined if the
    * rows were not moved.
    */
-  encode(rows: number, newRow: Uint32Array | undefined): void {
+  encode(rowCount: number, newRow: Uint32Array | undefined): void {
     const length = this.#length
-    // A merge that failed may have left bins in `window`.
-    if (window.binCount > 0) window.clear()
+    // A merge that failed may have left bins in `binAccumulator`.
+    if (binAccumulator.binCount > 0) binAccumulator.clear()
     this.#bins.reset()
-    if (this.binStart.length < rows + 1) this.binStart = new Uint32Array(Math.max(CAPACITY_MIN, rows * 2))
+    if (this.binStart.length < rowCount + 1) this.binStart = new Uint32Array(Math.max(CAPACITY_MIN, rowCount * 2))
     const binStart = this.binStart
     // Counting sort by row. binStart first has the number of observations of each row, then the position of the first.
-    binStart.fill(0, 0, rows + 1)
+    binStart.fill(0, 0, rowCount + 1)
     const row = this.#row
     if (newRow !== undefined) for (let i = 0; i < length; i++) row[i] = newRow[row[i]!]!
     for (let i = 0; i < length; i++) binStart[row[i]! + 1]!++
-    for (let i = 0; i < rows; i++) binStart[i + 1]! += binStart[i]!
-    if (sorted.length < length) sorted = new Uint32Array(length * 2)
-    const order = sorted
+    for (let i = 0; i < rowCount; i++) binStart[i + 1]! += binStart[i]!
+    if (observationOrder.length < length) observationOrder = new Uint32Array(length * 2)
+    const order = observationOrder
     for (let i = 0; i < length; i++) order[binStart[row[i]!]!++] = i
     // Now binStart has, for each row, the end of its observations.
     let from = 0
-    for (let i = 0; i < rows; i++) {
+    for (let i = 0; i < rowCount; i++) {
       const to = binStart[i]!
       binStart[i] = this.#bins.length
       if (from === to) continue
-      for (; from < to; from++) window.add(this.#key[order[from]!]!, this.#weight[order[from]!]!)
-      window.encode(this.#bins)
+      for (; from < to; from++) binAccumulator.add(this.#key[order[from]!]!, this.#weight[order[from]!]!)
+      binAccumulator.encode(this.#bins)
     }
-    binStart[rows] = this.#bins.length
+    binStart[rowCount] = this.#bins.length
   }
 
   /** Removes all observations. The memory is kept for reuse, unless it is large. */
   clear(): void {
     this.#length = 0
     this.#bins.reset()
-    if (this.#row.length <= KEPT_MAX) return
+    if (this.#row.length <= KEPT_LENGTH_MAX) return
     this.#row = NO_IDS
     this.#key = new Int32Array(0)
     this.#weight = new Float64Array(0)
-    if (sorted.length > KEPT_MAX) sorted = NO_IDS
+    if (observationOrder.length > KEPT_LENGTH_MAX) observationOrder = NO_IDS
   }
 
   #resize(capacity: number): void {
@@ -96,4 +96,4 @@ export class Observations {
 }
 
 /** Scratch: indexes of observations sorted by row. Valid during one call of `encode`. */
-let sorted = NO_IDS
+let observationOrder = NO_IDS

@@ -4,10 +4,10 @@ import { KEY_MAX, KEY_OF_ONE } from './quantile-precision.ts'
 import type { ByteWriter } from './varint.ts'
 
 /**
- * Adds up the bins of one sketch at a time. It has a weight for every possible key, and two levels of bitmaps of the
- * keys in use, so that bins are found in order without sorting. Code that makes sketches one after the other uses it
- * instead of an object per sketch. Invariant: an empty window has no weight and no bit set; `encode` leaves the window
- * empty.
+ * Adds up the bins of one quantile sketch and encodes them. It has an array with a weight for every possible key, and
+ * bitmaps of the keys in use, so that bins are found in order without sorting. Code that makes many sketches one after
+ * the other uses one accumulator for all of them instead of an object for each. Invariant: after `encode`, all weights
+ * and all bits are 0 again.
  *
  * Adding a bin takes a few nanoseconds and encoding a sketch at most 0.2 µs more, whatever the values are.
  */
@@ -21,7 +21,7 @@ export class BinAccumulator {
   readonly #used = new Uint32Array(((2 * KEY_MAX) >>> 5) + 1)
   readonly #usedWords = new Uint32Array((this.#used.length >>> 5) + 1)
   #binCount = 0
-  /** All words of `#usedWords` before this index are 0. */
+  /** Index of the first word of `#usedWords` that may not be 0. */
   #firstGroup = 0
 
   get binCount(): number {
@@ -45,8 +45,8 @@ export class BinAccumulator {
   }
 
   /**
-   * Appends the bins in the encoding of `bins.ts` and empties the window. Throws a RangeError for a weight that is not
-   * an integer.
+   * Appends the bins in the encoding of `bins.ts` and empties the accumulator, even if it throws. Throws a RangeError
+   * if a weight is not an integer.
    */
   encode(writer: ByteWriter): void {
     try {
@@ -106,7 +106,7 @@ export class BinAccumulator {
 }
 
 /**
- * The only window of this thread, because a window is large. A function that adds bins must encode them before it
- * returns.
+ * The only accumulator of this thread, because it takes more than a megabyte. The bins of a sketch must be encoded
+ * before those of the next sketch are added.
  */
 export const binAccumulator = new BinAccumulator()

@@ -1,13 +1,12 @@
 import { addCounts } from '../model/count.ts'
 
 /**
- * Stores the bins of a sketch that has too many for a short sorted list. Keys are divided into pages of `PAGE_KEYS`
- * consecutive keys. A page with enough bins is dense: it stores one weight for each of its keys. The bins of all other
- * pages are lone bins: (key, weight) pairs in one sorted array.
+ * Stores the bins of a quantile sketch with many bins. A bin has a key, which stands for a range of values, and a
+ * weight. Each 64 consecutive keys are a page. A page with enough bins is dense: it is an array with a weight for each
+ * of its 64 keys. The bins of all other pages are called lone bins. They are (key, weight) pairs in one sorted array.
  *
- * Invariants: a lone bin's page is not dense, and dense pages hold at least `PAGE_BINS_MIN` bins each on average. So
- * memory is at most about 64 bytes per bin, whatever the values are. Plain arrays are used, because a typed array has
- * an overhead of some 400 bytes.
+ * Invariant: the dense pages have at least `PAGE_BINS_MIN` bins on average. So a sketch takes at most about 64 bytes
+ * per bin, whatever the values are. Plain arrays are used, because a typed array has an overhead of some 400 bytes.
  */
 
 const PAGE_BITS = 6
@@ -15,38 +14,38 @@ const PAGE_KEYS = 1 << PAGE_BITS
 const PAGE_MASK = PAGE_KEYS - 1
 const PAGE_BINS_MIN = 12
 
-/** Memory of an empty array, and of each element, in V8. */
+/** Memory of an empty array in V8, and of each element. */
 const ARRAY_BYTES = 32
 const ELEMENT_BYTES = 8
 const PAGE_BYTES = ARRAY_BYTES + (PAGE_KEYS + 2) * ELEMENT_BYTES
-/** Memory of an empty `BinPages` object with its arrays and their spare capacity. */
+/** Memory of a `BinPages` without bins: the object, its arrays and their spare capacity. */
 const OBJECT_BYTES = 320
 
-/** Index of the element of a page that holds the page's number. */
-const NUMBER_AT = PAGE_KEYS
-/** A page number that does not occur. */
+/** A page is an array of weights. The element after the last weight is the number of the page. */
+const PAGE_NUMBER_INDEX = PAGE_KEYS
+/** The page number of `EMPTY_PAGE`. No page of bins has this number. */
 const NO_PAGE = 2 ** 29
-/** Initialized with a fraction, so that V8 stores doubles from the start and never converts the array. */
+/**
+ * Marks an empty slot of the hash table; copied to create a page. It is first filled with a fraction, so that V8 stores
+ * its elements as doubles from the start and never converts the array.
+ */
 const EMPTY_PAGE: number[] = Array.from({ length: PAGE_KEYS + 1 }, () => 0.5).fill(0)
-EMPTY_PAGE[NUMBER_AT] = NO_PAGE
+EMPTY_PAGE[PAGE_NUMBER_INDEX] = NO_PAGE
 /** The hash table of all sketches without a dense page. Read-only. */
 const NO_SLOTS: number[][] = [EMPTY_PAGE]
 
-type Numbers = number[] | Float64Array
+type NumberArray = number[] | Float64Array
+
+/** Longer arrays are not copied with `slice`: they do not fit into a page of V8's heap, and copying them is slow. */
+const SLICED_LENGTH_MAX = 8_192
 
 /**
- * Length up to which arrays are copied with `slice`. Larger arrays do not fit into a page of V8's heap, and copying
- * them is slow.
+ * Scratch array for the result of `addPairs`, shared by all sketches. A page with 12 pairs becomes dense, so there are
+ * at most 11 pairs for each of the 2,300 pages.
  */
-const SLICED_MAX = 8_192
-
-/**
- * Scratch array for the merged pairs, shared by all sketches. It holds at most 11 pairs for each page of the key space:
- * 0.8 MB.
- */
-const merged: number[] = [0.5]
-/** Scratch array for the pairs of a sketch that is being merged into another. */
-const incoming: number[] = [0.5]
+const mergedPairs: number[] = [0.5]
+/** Scratch array of `merge` for the pairs of the other sketch. */
+const incomingPairs: number[] = [0.5]
 
 /** Returns the number of the page that contains a key. */
 export function pageOf(key: number): number {
@@ -59,10 +58,10 @@ export class BinPages {
   /** Number of bins in dense pages. */
   #denseCount = 0
   /** The lone bins: key, weight, key, weight, …, in ascending order of keys. */
-  #lone: Numbers = []
+  #lone: NumberArray = []
   /**
-   * Hash table of the dense pages, with open addressing and linear probing: the search for page `id` begins at slot `id
-   * & mask`.
+   * Hash table of the dense pages, with linear probing: the search for a page begins at the slot given by the low bits
+   * of the page number.
    */
   #slots = NO_SLOTS
 
@@ -75,8 +74,8 @@ export class BinPages {
     return this.#denseCount + this.loneCount
   }
 
-  /** Whether a page with a single bin can become dense while the average stays at or above `PAGE_BINS_MIN`. */
-  get hasRoom(): boolean {
+  /** Whether even a page with one bin may become dense: the average number of bins stays at least `PAGE_BINS_MIN`. */
+  get canAddDensePage(): boolean {
     return this.#isWorthPage(1)
   }
 
@@ -85,10 +84,10 @@ export class BinPages {
   }
 
   /** Returns the dense page with this number; undefined if the page is not dense. */
-  page(id: number): number[] | undefined {
+  page(pageNumber: number): number[] | undefined {
     const slots = this.#slots
-    const page = slots[id & (slots.length - 1)]!
-    return page[NUMBER_AT] === id ? page : this.#probe(id)
+    const page = slots[pageNumber & (slots.length - 1)]!
+    return page[PAGE_NUMBER_INDEX] === pageNumber ? page : this.#probe(pageNumber)
   }
 
   addToPage(page: number[], key: number, weight: number): void {
@@ -125,25 +124,26 @@ export class BinPages {
   }
 
   /**
-   * Adds the (key, weight) pairs in the first `length` elements, which must ascend by key. The time is proportional to
-   * the number of pairs plus the number of lone bins.
+   * Adds the bins in the first `length` elements of `pairs`: key, weight, key, weight, …, in ascending order of keys.
+   * Takes time in proportion to the number of pairs plus the number of lone bins.
    */
   addPairs(pairs: readonly number[], length: number): void {
     const lone = this.#lone
     let from = 0
     let n = 0
     for (let i = 0; i < length; ) {
-      const id = pairs[i]! >> PAGE_BITS
-      const page = this.page(id)
+      const pageNumber = pairs[i]! >> PAGE_BITS
+      const page = this.page(pageNumber)
       if (page !== undefined) {
-        for (; i < length && pairs[i]! >> PAGE_BITS === id; i += 2) this.addToPage(page, pairs[i]!, pairs[i + 1]!)
+        for (; i < length && pairs[i]! >> PAGE_BITS === pageNumber; i += 2)
+          this.addToPage(page, pairs[i]!, pairs[i + 1]!)
         continue
       }
-      const firstKey = id << PAGE_BITS
+      const firstKey = pageNumber << PAGE_BITS
       const endKey = firstKey + PAGE_KEYS
       for (; from < lone.length && lone[from]! < firstKey; from += 2) {
-        merged[n++] = lone[from]!
-        merged[n++] = lone[from + 1]!
+        mergedPairs[n++] = lone[from]!
+        mergedPairs[n++] = lone[from + 1]!
       }
       const start = n
       for (;;) {
@@ -159,16 +159,16 @@ export class BinPages {
           weight = addCounts(weight, pairs[i + 1]!)
           i += 2
         }
-        merged[n++] = Math.min(loneKey, key)
-        merged[n++] = weight
+        mergedPairs[n++] = Math.min(loneKey, key)
+        mergedPairs[n++] = weight
       }
       if (!this.#isWorthPage((n - start) / 2)) continue
-      const created = this.#createPage(id)
-      for (let m = start; m < n; m += 2) this.addToPage(created, merged[m]!, merged[m + 1]!)
+      const created = this.#createPage(pageNumber)
+      for (let m = start; m < n; m += 2) this.addToPage(created, mergedPairs[m]!, mergedPairs[m + 1]!)
       n = start
     }
-    for (; from < lone.length; from++) merged[n++] = lone[from]!
-    this.#lone = firstOf(merged, n)
+    for (; from < lone.length; from++) mergedPairs[n++] = lone[from]!
+    this.#lone = copyOfFirst(mergedPairs, n)
   }
 
   merge(other: BinPages): void {
@@ -178,23 +178,23 @@ export class BinPages {
     for (let p = 0; p <= other.#pages.length; p++) {
       const firstKey = other.#firstKey(p)
       for (; from < lone.length && lone[from]! < firstKey; from += 2) {
-        incoming[n++] = lone[from]!
-        incoming[n++] = lone[from + 1]!
+        incomingPairs[n++] = lone[from]!
+        incomingPairs[n++] = lone[from + 1]!
       }
       if (p === other.#pages.length) break
       const otherPage = other.#pages[p]!
-      const page = this.page(otherPage[NUMBER_AT]!)
+      const page = this.page(otherPage[PAGE_NUMBER_INDEX]!)
       if (page !== undefined) {
         for (let i = 0; i < PAGE_KEYS; i++) if (otherPage[i]! > 0) this.addToPage(page, i, otherPage[i]!)
         continue
       }
       for (let i = 0; i < PAGE_KEYS; i++) {
         if (otherPage[i] === 0) continue
-        incoming[n++] = firstKey + i
-        incoming[n++] = otherPage[i]!
+        incomingPairs[n++] = firstKey + i
+        incomingPairs[n++] = otherPage[i]!
       }
     }
-    this.addPairs(incoming, n)
+    this.addPairs(incomingPairs, n)
   }
 
   /** Calls `visit` for each bin, in ascending order of keys. */
@@ -211,8 +211,8 @@ export class BinPages {
   }
 
   /**
-   * Returns the key of the bin that holds the observation with this rank, counted from 0. For a rank beyond the last
-   * observation, returns the last key.
+   * Returns the key of the bin with the observation of this rank. The smallest observation has rank 0. For a rank
+   * beyond the last observation, returns the last key.
    */
   keyAtRank(rank: number): number {
     const lone = this.#lone
@@ -243,28 +243,28 @@ export class BinPages {
     const copy = new BinPages()
     for (const page of this.#pages) copy.#pages.push(page.slice())
     copy.#denseCount = this.#denseCount
-    copy.#lone = firstOf(this.#lone, this.#lone.length)
+    copy.#lone = copyOfFirst(this.#lone, this.#lone.length)
     if (this.#pages.length > 0) copy.#fillSlots(this.#slots.length)
     return copy
   }
 
   /** Returns the first key of the dense page at `pageIndex`; infinity beyond the last page. */
   #firstKey(pageIndex: number): number {
-    return pageIndex < this.#pages.length ? this.#pages[pageIndex]![NUMBER_AT]! * PAGE_KEYS : Number.POSITIVE_INFINITY
+    return pageIndex < this.#pages.length
+      ? this.#pages[pageIndex]![PAGE_NUMBER_INDEX]! * PAGE_KEYS
+      : Number.POSITIVE_INFINITY
   }
 
-  /**
-   * Whether dense pages would still hold `PAGE_BINS_MIN` bins on average after a page with `bins` bins became dense.
-   */
+  /** Whether dense pages would have at least `PAGE_BINS_MIN` bins on average, if one more had `bins` bins. */
   #isWorthPage(bins: number): boolean {
     return this.#denseCount + bins >= (this.#pages.length + 1) * PAGE_BINS_MIN
   }
 
-  #createPage(id: number): number[] {
+  #createPage(pageNumber: number): number[] {
     const page = EMPTY_PAGE.slice()
-    page[NUMBER_AT] = id
+    page[PAGE_NUMBER_INDEX] = pageNumber
     let pageIndex = this.#pages.length
-    while (pageIndex > 0 && this.#pages[pageIndex - 1]![NUMBER_AT]! > id) pageIndex--
+    while (pageIndex > 0 && this.#pages[pageIndex - 1]![PAGE_NUMBER_INDEX]! > pageNumber) pageIndex--
     this.#pages.splice(pageIndex, 0, page)
     if (this.#pages.length * 2 > this.#slots.length) this.#fillSlots(Math.max(4, this.#slots.length * 2))
     else this.#putIntoSlot(page)
@@ -278,25 +278,27 @@ export class BinPages {
 
   #putIntoSlot(page: number[]): void {
     const mask = this.#slots.length - 1
-    let slot = page[NUMBER_AT]! & mask
+    let slot = page[PAGE_NUMBER_INDEX]! & mask
     while (this.#slots[slot] !== EMPTY_PAGE) slot = (slot + 1) & mask
     this.#slots[slot] = page
   }
 
-  /** Finds the dense page `id` by linear probing. The search ends, because at least half of the slots are empty. */
-  #probe(id: number): number[] | undefined {
+  /**
+   * Finds the dense page `pageNumber` by linear probing. The search ends, because at least half of the slots are empty.
+   */
+  #probe(pageNumber: number): number[] | undefined {
     const mask = this.#slots.length - 1
-    for (let slot = id & mask; ; slot = (slot + 1) & mask) {
+    for (let slot = pageNumber & mask; ; slot = (slot + 1) & mask) {
       const page = this.#slots[slot]!
-      if (page[NUMBER_AT] === id) return page
+      if (page[PAGE_NUMBER_INDEX] === pageNumber) return page
       if (page === EMPTY_PAGE) return undefined
     }
   }
 }
 
 /** Copies the first `length` elements. A large copy is a typed array, because `slice` is slow on large arrays. */
-function firstOf(numbers: Numbers, length: number): Numbers {
-  if (length <= SLICED_MAX && Array.isArray(numbers)) return numbers.slice(0, length)
+function copyOfFirst(numbers: NumberArray, length: number): NumberArray {
+  if (length <= SLICED_LENGTH_MAX && Array.isArray(numbers)) return numbers.slice(0, length)
   const copy = new Float64Array(length)
   for (let i = 0; i < length; i++) copy[i] = numbers[i]!
   return copy

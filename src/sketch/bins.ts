@@ -2,10 +2,10 @@ import { KEY_MAX, KEY_OF_ONE } from './quantile-precision.ts'
 import { ByteReader, type ByteWriter } from './varint.ts'
 
 /**
- * Encodes the bins of sketches as varints: the number of bins; the first key relative to `KEY_OF_ONE`, in zigzag
- * encoding, and its weight; then for each bin the distance from the previous key (1 or more) and the weight.
- * Neighbouring bins are a few keys apart and most weights are small, so a bin takes little more than two bytes. Bins
- * are kept in this encoding in memory too; a merge decodes them into scratch columns.
+ * Encodes the bins of a quantile sketch as varints: the number of bins; the first key minus `KEY_OF_ONE`, in zigzag
+ * encoding, and the first weight; then for each further bin the difference from the previous key (1 or more) and the
+ * weight. Most differences and weights are below 128, so a bin takes little more than two bytes. Decoded blocks keep
+ * this encoding in memory, and a merge decodes the bins of one row at a time.
  */
 
 /** Decoded bins as columns, in ascending order of keys. */
@@ -19,7 +19,7 @@ export class BinColumns {
     this.weights = new Float64Array(capacity)
   }
 
-  /** Ensures capacity for this many bins. The present content may be lost. */
+  /** Ensures capacity for this many bins. The bins in the columns may be lost. */
   reserve(capacity: number): void {
     if (capacity <= this.keys.length) return
     this.keys = new Int32Array(capacity * 2)
@@ -35,29 +35,29 @@ export function encodeBin(key: number, weight: number, writer: ByteWriter): void
 }
 
 /**
- * Decodes the bins of one sketch into `into` and returns the offset after them. Throws a RangeError with the offset for
- * invalid bytes: truncated, keys that do not ascend or are out of range, or a weight of 0.
+ * Decodes the bins of the sketch at `start` into the columns `into`. Returns the offset after its last byte. Throws a
+ * RangeError if the bytes end too early, keys do not ascend or are out of range, or a weight is 0.
  */
 export function decodeBins(bytes: Uint8Array, start: number, into: BinColumns): number {
   into.length = 0
   position = start
   const count = nextVarint(bytes)
   if (count === 0) return position
-  // A bin takes at least two bytes. The check prevents a wrong count from allocating memory.
+  // A bin takes at least two bytes. Without this check, a damaged count could allocate any amount of memory.
   if (count * 2 > bytes.length - position) {
     throw new RangeError(`${count} bins at offset ${start} pass the end at ${bytes.length}`)
   }
   into.reserve(count)
   const { keys, weights } = into
   const zigzag = nextVarint(bytes)
-  // A greater number is not a valid key, but the shift below would turn it into one.
+  // The shift works on 32 bits: it could turn a number that is too large into a valid key.
   const firstKey = zigzag > ZIGZAG_MAX ? Number.NaN : ((zigzag >>> 1) ^ -(zigzag & 1)) + KEY_OF_ONE
   let key = firstKey
   let weight = nextVarint(bytes)
   keys[0] = key
   weights[0] = weight
   let isValid = weight > 0
-  /** Becomes negative if a one-byte distance or weight is 0. */
+  /** Becomes negative if the short form below has a difference or a weight of 0. Cheaper than a branch per bin. */
   let sign = 0
   let offset = position
   const shortEnd = bytes.length - 1
@@ -89,12 +89,12 @@ export function decodeBins(bytes: Uint8Array, start: number, into: BinColumns): 
   return offset
 }
 
-/** The bin that `beginBins` or `nextBin` has read. The next call overwrites it. */
+/** The last bin that `beginBins` or `nextBin` has read, and the offset after it. The next call overwrites it. */
 export const binCursor = { key: 0, weight: 0, offset: 0 }
 
 /**
- * Reads the first bin at `start` into `binCursor` and returns the number of bins. The bytes must have been checked
- * before.
+ * Reads the first bin of the sketch at `start` into `binCursor`. Returns the number of bins. Does not check the bytes:
+ * `decodeBins` must have accepted them before.
  */
 export function beginBins(bytes: Uint8Array, start: number): number {
   position = start
@@ -107,7 +107,7 @@ export function beginBins(bytes: Uint8Array, start: number): number {
   return count
 }
 
-/** Reads the next bin into `binCursor`; `key` is then the distance from the previous key. */
+/** Reads the bin at `offset` into `binCursor`. Its `key` is then the difference from the previous key, not a key. */
 export function nextBin(bytes: Uint8Array, offset: number): void {
   position = offset
   binCursor.key = nextVarint(bytes)
@@ -117,7 +117,7 @@ export function nextBin(bytes: Uint8Array, offset: number): void {
 
 const ZIGZAG_MAX = 2 ** 30
 
-/** Offset of the next varint. */
+/** Offset of the varint that `nextVarint` reads next. */
 let position = 0
 
 function nextVarint(bytes: Uint8Array): number {

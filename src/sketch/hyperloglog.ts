@@ -21,11 +21,11 @@ const RANK_BITS = 64 - INDEX_BITS
 const RANK_MAX = RANK_BITS + 1
 const PACKED_BYTES = (REGISTERS * 6) / 8
 /**
- * Maximum length of the list of entries. An entry takes 4 bytes in memory and 2 encoded; all words together take 16 KiB
- * in memory and 12 KiB encoded.
+ * Maximum length of the list of entries of a small set: 8 KiB in memory and about 4 KiB encoded. The words of a large
+ * set take 16 KiB in memory and 12 KiB encoded.
  */
 const ENTRIES_MAX = 2048
-/** 1 / (2 ln 2): the estimator's bias correction in the limit of many registers. */
+/** The bias correction of the estimator for many registers: 1 / (2 ln 2). */
 const ALPHA = 0.5 / Math.LN2
 
 const SPARSE = 1
@@ -42,8 +42,8 @@ let memberBytes = new Uint8Array(1024)
 const encoder = new TextEncoder()
 
 /**
- * Writes the member as UTF-8 into `memberBytes` and returns its length. Lone surrogates become U+FFFD, as in Redis
- * clients.
+ * Encodes a member as UTF-8 into `memberBytes` and returns the number of bytes. A lone surrogate becomes U+FFFD, as in
+ * the client for Redis.
  */
 function encodeMember(member: string): number {
   if (member.length * 3 > memberBytes.length) memberBytes = new Uint8Array(member.length * 3)
@@ -65,7 +65,7 @@ export function entryOf(member: string): number {
   const low = hash[0]!
   const high = hash[1]!
   const restLow = (low >>> INDEX_BITS) | (high << (32 - INDEX_BITS))
-  // Bit 50 is set, so that the rank is at most 51 if all 50 bits are zero.
+  // The rank is 1 + the number of trailing zeros of the other 50 bits. Setting bit 50 limits it to 51.
   const rank =
     restLow === 0 ? 33 + trailingZeros((high >>> INDEX_BITS) | (1 << (RANK_BITS - 32))) : 1 + trailingZeros(restLow)
   return ((low & (REGISTERS - 1)) << 6) | rank
@@ -83,12 +83,12 @@ export class HyperLogLog {
 
   /** Adds a member that is given as the result of `entryOf`. Returns whether a register changed. */
   addEntry(entry: number): boolean {
-    return this.#raise(entry >>> 6, entry & 63)
+    return this.#raiseRegister(entry >>> 6, entry & 63)
   }
 
   union(other: HyperLogLog): void {
     if (other.#words === undefined) {
-      for (let i = 0; i < other.#entryCount; i++) this.#raise(other.#entries[i]! >>> 6, other.#entries[i]! & 63)
+      for (let i = 0; i < other.#entryCount; i++) this.#raiseRegister(other.#entries[i]! >>> 6, other.#entries[i]! & 63)
       return
     }
     const words = this.#toWords()
@@ -96,7 +96,7 @@ export class HyperLogLog {
   }
 
   estimate(): number {
-    const histogram = this.#histogram()
+    const histogram = this.#registersByRank()
     let z = REGISTERS * tau(1 - histogram[RANK_MAX]! / REGISTERS)
     for (let rank = RANK_BITS; rank >= 1; rank--) z = (z + histogram[rank]!) * 0.5
     z += REGISTERS * sigma(histogram[0]! / REGISTERS)
@@ -105,7 +105,7 @@ export class HyperLogLog {
 
   encode(): Uint8Array {
     const words = this.#words
-    if (words !== undefined && this.#histogram()[0]! < REGISTERS - ENTRIES_MAX) return encodeWords(words)
+    if (words !== undefined && this.#registersByRank()[0]! < REGISTERS - ENTRIES_MAX) return encodeWords(words)
     const writer = new ByteWriter(16 + this.#entryCount * 3)
     writer.u8(SPARSE)
     let previous = -1
@@ -117,8 +117,8 @@ export class HyperLogLog {
         previous = index
       }
     } else {
-      // Words with few non-zero registers, which come from a union with a dense Redis string.
-      writer.varint(REGISTERS - this.#histogram()[0]!)
+      // A large set with few non-zero registers: it was made by a union with the dense form of Redis.
+      writer.varint(REGISTERS - this.#registersByRank()[0]!)
       for (let index = 0; index < REGISTERS; index++) {
         const rank = (words[index >>> 2]! >>> ((index & 3) << 3)) & 63
         if (rank === 0) continue
@@ -132,7 +132,7 @@ export class HyperLogLog {
   /** Throws a RangeError if `encode` cannot have written the bytes. */
   static decode(bytes: Uint8Array): HyperLogLog {
     const decoded = new HyperLogLog()
-    decoded.#unionOwn(bytes)
+    decoded.#unionOwnEncoding(bytes)
     return decoded
   }
 
@@ -143,19 +143,19 @@ export class HyperLogLog {
     return decoded
   }
 
-  /** See the function `unionEncoded`. */
+  /** Adds the members of an encoded set. The function `unionEncoded` below explains it. */
   unionEncoded(bytes: Uint8Array): void {
     if (bytes[0] === (REDIS_MAGIC & 0xff)) this.#unionRedis(bytes)
-    else this.#unionOwn(bytes)
+    else this.#unionOwnEncoding(bytes)
   }
 
-  #unionOwn(bytes: Uint8Array): void {
-    if (bytes[0] === SPARSE) this.#unionSparse(bytes)
-    else if (bytes[0] === DENSE && bytes.length === 1 + PACKED_BYTES) this.#unionPacked(bytes, 1)
+  #unionOwnEncoding(bytes: Uint8Array): void {
+    if (bytes[0] === SPARSE) this.#unionOwnSparse(bytes)
+    else if (bytes[0] === DENSE && bytes.length === 1 + PACKED_BYTES) this.#unionPackedRegisters(bytes, 1)
     else throw new RangeError(`not an encoded HyperLogLog: ${bytes.length} bytes beginning with ${bytes[0]}`)
   }
 
-  #unionSparse(bytes: Uint8Array): void {
+  #unionOwnSparse(bytes: Uint8Array): void {
     let offset = 1
     let remaining = -1
     let index = -1
@@ -173,7 +173,7 @@ export class HyperLogLog {
       index += (value >>> 6) + 1
       const rank = value & 63
       if (index >= REGISTERS || rank === 0 || rank > RANK_MAX) break
-      this.#raise(index, rank)
+      this.#raiseRegister(index, rank)
       remaining--
     }
     if (remaining !== 0 || offset !== bytes.length) {
@@ -181,22 +181,23 @@ export class HyperLogLog {
     }
   }
 
-  #unionPacked(bytes: Uint8Array, start: number): void {
+  #unionPackedRegisters(bytes: Uint8Array, start: number): void {
     const words = this.#toWords()
     const packed = new DataView(bytes.buffer, bytes.byteOffset + start, PACKED_BYTES)
-    let tooLarge = 0
+    let overflowBits = 0
     // Three 32-bit loads hold sixteen registers: four groups of 24 bits.
     for (let i = 0, at = 0; i < REGISTERS / 4; i += 4, at += 12) {
       const first = packed.getInt32(at, true)
       const second = packed.getInt32(at + 4, true)
       const third = packed.getInt32(at + 8, true)
-      tooLarge |=
+      overflowBits |=
         raiseWord(words, i, first) |
         raiseWord(words, i + 1, (first >>> 24) | (second << 8)) |
         raiseWord(words, i + 2, (second >>> 16) | (third << 16)) |
         raiseWord(words, i + 3, third >>> 8)
     }
-    if ((tooLarge & 0x40404040) !== 0) throw new RangeError(`corrupt dense HyperLogLog: a register exceeds ${RANK_MAX}`)
+    if ((overflowBits & 0x40404040) !== 0)
+      throw new RangeError(`corrupt dense HyperLogLog: a register exceeds ${RANK_MAX}`)
   }
 
   #unionRedis(bytes: Uint8Array): void {
@@ -206,7 +207,7 @@ export class HyperLogLog {
       throw new RangeError('not the HyperLogLog of a Redis key: no HYLL header')
     }
     if (encoding === REDIS_DENSE && bytes.length === REDIS_HEADER_BYTES + PACKED_BYTES) {
-      this.#unionPacked(bytes, REDIS_HEADER_BYTES)
+      this.#unionPackedRegisters(bytes, REDIS_HEADER_BYTES)
     } else if (encoding === REDIS_SPARSE) {
       this.#unionRedisSparse(bytes)
     } else {
@@ -227,7 +228,7 @@ export class HyperLogLog {
         const rank = ((opcode >>> 2) & 31) + 1
         const runEnd = index + (opcode & 3) + 1
         if (runEnd > REGISTERS) break
-        while (index < runEnd) this.#raise(index++, rank)
+        while (index < runEnd) this.#raiseRegister(index++, rank)
       } else if (opcode < 0x40) {
         index += opcode + 1
       } else {
@@ -242,7 +243,8 @@ export class HyperLogLog {
     }
   }
 
-  #raise(index: number, rank: number): boolean {
+  /** Sets a register to `rank` if it is smaller. Returns whether it was. */
+  #raiseRegister(index: number, rank: number): boolean {
     const words = this.#words
     if (words === undefined) return this.#raiseEntry(index, rank)
     const at = index >>> 2
@@ -274,7 +276,7 @@ export class HyperLogLog {
     }
     if (count === ENTRIES_MAX) {
       this.#toWords()
-      return this.#raise(index, rank)
+      return this.#raiseRegister(index, rank)
     }
     if (count === this.#entries.length) {
       const grown = new Int32Array(Math.max(4, count * 2))
@@ -300,8 +302,8 @@ export class HyperLogLog {
     return words
   }
 
-  /** Number of registers that have each rank; the index is the rank. */
-  #histogram(): Int32Array {
+  /** Returns for each rank the number of registers with this rank. */
+  #registersByRank(): Int32Array {
     const histogram = new Int32Array(64)
     const words = this.#words
     if (words === undefined) {
@@ -321,22 +323,22 @@ export class HyperLogLog {
 }
 
 /**
- * Adds an encoded set, in our encoding or in that of Redis, to `into` without decoding it into a set first. Throws a
- * RangeError for other bytes; `into` may then already contain some of the registers.
+ * Adds the members of an encoded set to `into`. The set is encoded by `encode` or by Redis; it is not decoded to an
+ * object first. Throws a RangeError for invalid bytes; some of them may have been added before.
  */
 export function unionEncoded(into: HyperLogLog, bytes: Uint8Array): void {
   into.unionEncoded(bytes)
 }
 
 /**
- * Raises the four registers of word `at` to those in `packed`, if these are larger. In the result, bit 6 of a byte is
- * set if the register in `packed` exceeds RANK_MAX.
+ * Sets each of the four registers in words[at] to the register in `packed`, if that is larger. Returns a word in which
+ * bit 6 of a byte is set if the register in `packed` exceeds RANK_MAX.
  */
 function raiseWord(words: Int32Array, at: number, packed: number): number {
   const word = (packed & 0x3f) | ((packed << 2) & 0x3f00) | ((packed << 4) & 0x3f0000) | ((packed << 6) & 0x3f000000)
   const before = words[at]!
   if (word !== before) words[at] = maxOfBytes(before, word)
-  // Each byte of the constant is 0x40 - 1 - RANK_MAX.
+  // Each byte of the constant is 63 - RANK_MAX: bit 6 of the sum is set if the register exceeds RANK_MAX.
   return word + 0x0c0c0c0c
 }
 

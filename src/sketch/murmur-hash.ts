@@ -1,6 +1,7 @@
 /**
  * MurmurHash64A (Austin Appleby's MurmurHash2, 64-bit variant; public domain) with the seed that Redis uses for
- * HyperLogLog. A 64-bit word is represented by two 32-bit halves, because a BigInt would be allocated for each result.
+ * HyperLogLog. A 64-bit integer is represented by two 32-bit halves, because each operation on bigints allocates
+ * memory.
  */
 
 const SEED = 0xadc83b19 | 0

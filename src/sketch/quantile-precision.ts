@@ -1,10 +1,10 @@
 /**
- * The bins of DDSketch: "DDSketch: A Fast and Fully-Mergeable Quantile Sketch with Relative-Error Guarantees", Masson,
- * Rim, Lee, VLDB 2019. A positive value v falls into bin ceil(log_gamma(v)), so that one representative per bin is
- * within `RELATIVE_ERROR` of every value in it.
+ * Maps values to the bins of a quantile sketch, as in "DDSketch: A Fast and Fully-Mergeable Quantile Sketch with
+ * Relative-Error Guarantees", Masson, Rim, Lee, VLDB 2019. A bin holds the values between two powers of gamma, and one
+ * value stands for all of them: it differs from each by at most `RELATIVE_ERROR`.
  *
- * One ordered key space covers all doubles: zero is key 0, positive values have positive keys (shifted so that the
- * smallest subnormal is above 0), negative values the mirrored ones; ascending keys are ascending values.
+ * Each bin has an integer key, and keys ascend with the values. The bin of zero has key 0. A positive value v has the
+ * key ceil(log_gamma(v)) plus a constant that makes it positive. The key of -v is the negated key of v.
  */
 
 /**
@@ -17,12 +17,12 @@ const GAMMA = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
 const LN_GAMMA = Math.log(GAMMA)
 const BINS_PER_LN = 1 / LN_GAMMA
 /**
- * ln(2 / (1 + gamma)). Added to the logarithm of a bin's upper edge, it gives the bin's representative: the point with
- * the same relative distance to both edges.
+ * The value that stands for a bin is the bin's upper edge times 2 / (1 + gamma): its relative distance to both edges is
+ * the same. This is the logarithm of the factor.
  */
 const LN_CENTER = Math.log(2 / (1 + GAMMA))
 
-/** Key of the bin whose upper edge is 1. */
+/** Key of the bin whose largest value is 1. */
 export const KEY_OF_ONE = 1 - Math.ceil(Math.log(Number.MIN_VALUE) * BINS_PER_LN)
 /** All keys are in [-KEY_MAX, KEY_MAX]. */
 export const KEY_MAX = KEY_OF_ONE + Math.ceil(Math.log(Number.MAX_VALUE) * BINS_PER_LN)

@@ -4,23 +4,22 @@ import { beginBins, binCursor, nextBin } from './bins.ts'
 import { binOf, valueOfBin } from './quantile-precision.ts'
 
 /**
- * A quantile sketch (DDSketch) in memory: a query adds the bins of a group and bucket to it, in any order.
- * `quantile-precision.ts` defines the bins and the maximum relative error of a quantile. Merging sketches keeps this
- * error, because bins are never collapsed.
+ * A quantile sketch (DDSketch) to which values, bins and other sketches can be added. A query uses one for each result
+ * bucket of each group. `quantile-precision.ts` defines the bins and the relative error of a quantile. Merging does not
+ * increase the error, because bins are never combined into larger ones.
  *
- * Up to 32 bins are one sorted list of (key, weight) pairs. With more bins, `bin-pages.ts` stores them, and the list
- * holds only the newest ones. Memory is proportional to the number of bins, whatever the values are; `allocatedBytes`
- * counts it.
+ * Up to 32 bins are one sorted list of (key, weight) pairs. If there are more, `bin-pages.ts` stores them, and the list
+ * has only the latest. Memory is proportional to the number of bins, whatever the values are.
  */
 
-/** Maximum number of bins in the list of a sketch without pages. Such a list is smaller than pages and not slower. */
+/** Up to this many bins, a sorted list takes less memory than `BinPages` and is not slower. */
 const PAIRS_MAX = 32
-/** Memory in V8 of a sketch with a reference to it, and of an empty array. */
+/** Memory in V8: of a `QuantileSketch` object with a reference to it, and of an empty array. */
 const SKETCH_BYTES = 96
 const ARRAY_BYTES = 48
 
-/** Scratch array for the pairs of `mergeEncoded`. */
-const loose: number[] = [0.5]
+/** Scratch array of `mergeEncoded`: the bins that do not belong to a dense page. */
+const unpagedPairs: number[] = [0.5]
 
 export class QuantileSketch {
   #totalWeight = 0
@@ -30,13 +29,10 @@ export class QuantileSketch {
    */
   #pairs: number[] = NO_PAIRS
   #pairCount = 0
-  /**
-   * Undefined while all bins are in `#pairs`. Afterwards `#pairs` holds the newest bins, which are not in the pages
-   * yet.
-   */
+  /** Undefined while all bins are in `#pairs`. Later, `#pairs` has only the bins that are not in the pages yet. */
   #pages: BinPages | undefined
 
-  /** The sum of all weights, exact up to 2^53. Each weight saturates separately at 2^53. */
+  /** The sum of all weights, exact up to 2^53. The weight of a single bin is limited to 2^53. */
   get totalWeight(): number {
     return this.#totalWeight
   }
@@ -64,7 +60,7 @@ export class QuantileSketch {
   }
 
   /**
-   * Adds bins in the encoding of `bins.ts`, which must have been checked before. It decodes them in its own loop,
+   * Adds the bins of an encoded sketch (`bins.ts`), which `decodeBins` must have accepted before. It has its own loop,
    * because a query merges millions of bins, and decoding them into columns first takes a fifth longer.
    */
   mergeEncoded(bytes: Uint8Array, start: number): void {
@@ -73,17 +69,17 @@ export class QuantileSketch {
     let { key, weight, offset } = binCursor
     let total = this.#totalWeight
     let n = 0
-    let id = Number.NaN
+    let pageNumber = Number.NaN
     let page: number[] | undefined
     for (let i = 0; i < count; ) {
-      if (pageOf(key) !== id) {
-        id = pageOf(key)
-        page = pages?.page(id)
+      if (pageOf(key) !== pageNumber) {
+        pageNumber = pageOf(key)
+        page = pages?.page(pageNumber)
       }
       if (page !== undefined) pages!.addToPage(page, key, weight)
       else {
-        loose[n++] = key
-        loose[n++] = weight
+        unpagedPairs[n++] = key
+        unpagedPairs[n++] = weight
       }
       total += weight
       if (++i === count) break
@@ -100,8 +96,8 @@ export class QuantileSketch {
       }
     }
     this.#totalWeight = total
-    if (n > this.#pairsMax * 2) this.#toPages().addPairs(loose, n)
-    else for (let i = 0; i < n; i += 2) this.#addLoose(loose[i]!, loose[i + 1]!)
+    if (n > this.#pairsMax * 2) this.#toPages().addPairs(unpagedPairs, n)
+    else for (let i = 0; i < n; i += 2) this.#addToBins(unpagedPairs[i]!, unpagedPairs[i + 1]!)
   }
 
   merge(other: QuantileSketch): void {
@@ -131,8 +127,8 @@ export class QuantileSketch {
   }
 
   /**
-   * Returns the q-quantile, 0 <= q <= 1, of type 7 (linear interpolation between the two ranks around q * (n - 1)); NaN
-   * for an empty sketch. `min` and `max` are the exact extremes, which the caller keeps.
+   * Returns the q-quantile for 0 <= q <= 1; NaN for an empty sketch. It interpolates linearly between the two ranks
+   * around q * (n - 1), which is quantile type 7. The sketch does not know the exact `min` and `max`: the caller does.
    */
   quantile(q: number, min: number, max: number): number {
     if (!(q >= 0 && q <= 1)) throw new RangeError(`not a quantile: ${q}`)
@@ -147,7 +143,7 @@ export class QuantileSketch {
     return low === high ? low : Math.min(high, Math.max(low, low * (1 - fraction) + high * fraction))
   }
 
-  /** Empties the sketch. The memory of a small sketch is kept for the next use. */
+  /** Removes all bins. The memory of a small sketch is kept for the next use. */
   clear(): void {
     this.#totalWeight = 0
     this.#pairCount = 0
@@ -176,25 +172,25 @@ export class QuantileSketch {
   }
 
   /**
-   * Whether a new bin goes into the pages, not into `#pairs`. With few lone bins and room for another dense page it
-   * always does. Adding to the pages merges all lone bins, so if there are many, new bins are collected in `#pairs`
-   * first.
+   * Whether a new bin is added to the pages instead of `#pairs`. Adding a bin to the pages takes time in proportion to
+   * the number of lone bins. So if there are many lone bins, new bins are collected in `#pairs` first.
    */
   get #isFull(): boolean {
     const pages = this.#pages
-    if (pages?.hasRoom === true && pages.loneCount <= PAIRS_MAX) return true
+    if (pages?.canAddDensePage === true && pages.loneCount <= PAIRS_MAX) return true
     return this.#pairCount >= PAIRS_MAX && this.#pairCount >= this.#pairsMax
   }
 
   /**
-   * When `#pairs` has this many pairs, it is merged into the lone bins of the pages (see `bin-pages.ts`). It grows with
-   * the number of lone bins, so that the cost of a new bin stays low.
+   * The number of pairs in `#pairs` at which all of them are added to the pages. Adding them takes time in proportion
+   * to the number of lone bins (`bin-pages.ts`), so this number grows with it.
    */
   get #pairsMax(): number {
     return this.#pages === undefined ? PAIRS_MAX : Math.max(PAIRS_MAX, this.#pages.loneCount >> 4)
   }
 
-  #addLoose(key: number, weight: number): void {
+  /** Adds a bin without counting its weight in `#totalWeight`. */
+  #addToBins(key: number, weight: number): void {
     if (this.#pages === undefined || !this.#pages.add(key, weight)) this.#addPair(key, weight)
   }
 
@@ -214,8 +210,8 @@ export class QuantileSketch {
     }
     if (this.#isFull) {
       const pages = this.#toPages()
-      if (pages.hasRoom) pages.addPairs([key, weight], 2)
-      else this.#addLoose(key, weight)
+      if (pages.canAddDensePage) pages.addPairs([key, weight], 2)
+      else this.#addToBins(key, weight)
       return
     }
     const length = count * 2
@@ -227,7 +223,7 @@ export class QuantileSketch {
     this.#pairCount = count + 1
   }
 
-  /** Moves all pairs into dense pages or the lone bins. */
+  /** Adds all pairs of `#pairs` to the pages, which then have all bins of the sketch. */
   #toPages(): BinPages {
     this.#pages ??= new BinPages()
     if (this.#pairCount > 0) this.#pages.addPairs(this.#pairs, this.#pairCount * 2)

@@ -1,8 +1,8 @@
 /**
- * Writes and reads the bytes of the storage formats. Integers are LEB128 varints: seven bits per byte, lowest bits
- * first; the top bit is set in every byte but the last. Values may be up to 2^53 (the maximum of counts), but
- * JavaScript shifts only 32 bits, so a long varint is processed in two parts: the low 28 bits (four bytes) and the
- * rest.
+ * `ByteWriter` and `ByteReader` write and read the bytes of the storage formats. Integers are LEB128 varints: seven
+ * bits per byte, lowest bits first; the top bit is set in each byte except the last. Integers may be up to 2^53, the
+ * maximum of a count. JavaScript's bit operations work on 32 bits, so a long varint is processed in two parts: the low
+ * 28 bits (four bytes) and the rest.
  */
 
 const LOW_PART = 2 ** 28
@@ -66,11 +66,11 @@ export class ByteWriter {
       if (!Number.isInteger(value) || value < 0 || value > VARINT_MAX)
         throw new RangeError(`not an integer from 0 to 2^53: ${value}`)
       const high = Math.floor(value / LOW_PART)
-      this.#parts(value - high * LOW_PART, high)
+      this.#writeParts(value - high * LOW_PART, high)
     }
   }
 
-  /** Appends a safe integer of either sign; small magnitudes are short: 0, -1, 1, -2, … become 0, 1, 2, 3, … */
+  /** Appends a safe integer in zigzag encoding: 0, -1, 1, -2, … become the varints 0, 1, 2, 3, … */
   zigzag(value: number): void {
     if (value < 0x40000000 && value >= -0x40000000 && (value | 0) === value) {
       this.varint(((value << 1) ^ (value >> 31)) >>> 0)
@@ -80,10 +80,10 @@ export class ByteWriter {
     const sign = value < 0 ? 1 : 0
     const magnitude = sign === 1 ? -1 - value : value
     const high = Math.floor(magnitude / LOW_HALF)
-    this.#parts((magnitude - high * LOW_HALF) * 2 + sign, high)
+    this.#writeParts((magnitude - high * LOW_HALF) * 2 + sign, high)
   }
 
-  #parts(low: number, high: number): void {
+  #writeParts(low: number, high: number): void {
     this.#reserve(8)
     let rest = low
     if (high > 0) {
@@ -106,7 +106,7 @@ export class ByteWriter {
     this.#length += bytes.length
   }
 
-  /** Returns a view of the bytes written so far. The view is invalid after the next write. */
+  /** The bytes written so far, as a view of the buffer. The view is invalid after the next write. */
   get written(): Uint8Array {
     return this.#buffer.subarray(0, this.#length)
   }
@@ -127,12 +127,10 @@ export class ByteWriter {
   }
 }
 
-/**
- * Reads from `offset` on. Throws a RangeError with the offset if a read would pass the end or an integer is too large.
- */
+/** Reads bytes from `offset` on. Throws a RangeError with the offset if the bytes end or an integer is too large. */
 export class ByteReader {
   readonly bytes: Uint8Array
-  /** Position of the next read. Decoders with loops of their own read `bytes` and then set it. */
+  /** Offset of the next read. A decoder that reads `bytes` in its own loop sets it afterwards. */
   offset: number
   #view: DataView | undefined
   #low = 0
@@ -146,7 +144,7 @@ export class ByteReader {
     return this.bytes.length - this.offset
   }
 
-  #take(length: number): number {
+  #advance(length: number): number {
     const start = this.offset
     if (!(length <= this.bytes.length - start)) {
       throw new RangeError(`read of ${length} bytes at offset ${start} passes the end at ${this.bytes.length}`)
@@ -161,22 +159,22 @@ export class ByteReader {
   }
 
   u8(): number {
-    return this.bytes[this.#take(1)]!
+    return this.bytes[this.#advance(1)]!
   }
 
   u32le(): number {
-    const start = this.#take(4)
+    const start = this.#advance(4)
     return this.#dataView().getUint32(start, true)
   }
 
   f64le(): number {
-    const start = this.#take(8)
+    const start = this.#advance(8)
     return this.#dataView().getFloat64(start, true)
   }
 
   varint(): number {
     const start = this.offset
-    // Beyond the end, the byte is undefined; the general code below then throws an error with the offset.
+    // At the end of the bytes, `first` is undefined. `#readParts` below then throws an error with the offset.
     const first = this.bytes[start]
     if (first !== undefined && first < 0x80) {
       this.offset = start + 1
@@ -187,16 +185,16 @@ export class ByteReader {
       this.offset = start + 2
       return (first! & 0x7f) | (second << 7)
     }
-    const high = this.#parts()
+    const high = this.#readParts()
     const value = high * LOW_PART + this.#low
-    // The lowest bit of a greater integer may have been lost.
+    // The sum of 2^53 + 1 is rounded to 2^53. Only the low bits distinguish the two.
     if (value >= VARINT_MAX && (value > VARINT_MAX || this.#low !== 0)) this.#tooLarge(start)
     return value
   }
 
   zigzag(): number {
     const start = this.offset
-    const high = this.#parts()
+    const high = this.#readParts()
     if (high >= 2 ** 26) this.#tooLarge(start)
     const magnitude = high * LOW_HALF + (this.#low >>> 1)
     const value = (this.#low & 1) === 0 ? magnitude : -1 - magnitude
@@ -205,7 +203,7 @@ export class ByteReader {
   }
 
   /** Reads a varint: stores its low 28 bits in `#low` and returns the rest. */
-  #parts(): number {
+  #readParts(): number {
     const start = this.offset
     this.#low = 0
     let high = 0
@@ -231,12 +229,12 @@ export class ByteReader {
 
   /** Skips this many bytes. */
   skip(length: number): void {
-    this.#take(length)
+    this.#advance(length)
   }
 
   /** Reads this many bytes. Returns a view into the source, not a copy. */
   slice(length: number): Uint8Array {
-    const start = this.#take(length)
+    const start = this.#advance(length)
     return this.bytes.subarray(start, start + length)
   }
 }
