@@ -1,11 +1,11 @@
 /**
- * Memory for the columns of blocks that are decoded, merged and dropped. An arena reuses a few large buffers (slabs),
- * so that the garbage collector does not have to free many small ones. After `giveArena`, nothing may read columns in
- * the arena: the next user overwrites them.
+ * Memory for the columns of blocks that are decoded only to be merged. An arena has a few large buffers (slabs) that
+ * are used again and again, so that the garbage collector does not have to free many small buffers. After
+ * `releaseArena`, no column in the arena may be read: the next user overwrites it.
  */
 
 const SLAB_BYTES = 1 << 20
-/** Number of free arenas that are kept, and of slabs that each of them keeps. */
+/** A released arena keeps at most this many slabs, and at most this many released arenas are kept for reuse. */
 const SLABS_KEPT_MAX = 4
 const ARENAS_KEPT_MAX = 2
 
@@ -25,14 +25,14 @@ export class Arena {
   #slab = 0
   #used = 0
 
-  /** The slab of the last `take`. */
+  /** The slab in which the last bytes were reserved. */
   get buffer(): ArrayBuffer {
     return this.#slabs[this.#slab]!.buffer
   }
 
   /**
-   * Reserves this many bytes, aligned and filled with zeros, and returns their offset in `buffer`. Returns -1 if they
-   * do not fit into a slab.
+   * Reserves bytes, filled with zeros, and returns their offset in `buffer`, a multiple of 8. Returns -1 if there are
+   * more bytes than a slab has.
    */
   take(bytes: number): number {
     if (bytes > SLAB_BYTES) return -1
@@ -47,7 +47,7 @@ export class Arena {
     return at
   }
 
-  /** Frees all memory for reuse. All columns in the arena are invalid afterwards. */
+  /** Makes all memory of the arena available again. All columns in the arena are invalid afterwards. */
   reset(): void {
     this.#slab = 0
     this.#used = 0

@@ -1,26 +1,27 @@
 import type { RollupKind } from '../model/metric.ts'
 
-/**
- * Constants and errors that the encoder and the readers of a block share. `docs/storage-format.md` describes every
- * byte.
- */
+/** Constants and errors of the block format. `docs/storage-format.md` describes every byte of a block. */
 
-/** A kind is encoded as its index in this list. */
+/** The kind of rollups in a section is encoded as its index in this list. */
 export const KINDS: readonly RollupKind[] = ['gauge', 'counter', 'distribution', 'set']
 export const KIND_MASK = 3
-export const HAS_TOTALS = 4
-export const HAS_BINS = 8
-
-/** The row has one value: count is 1, and sum, min, max, first and last equal the value. */
-export const SINGLE = 0
-/** The row has several equal values: min, max, first and last are equal. */
-export const FLAT = 1
-export const FULL = 2
-export const MIXED = 3
+export const FLAG_HAS_TOTALS = 4
+export const FLAG_HAS_BINS = 8
 
 /**
- * The bytes are not a block, or a block that this version cannot read. The query then fails, because its result would
- * be wrong.
+ * The shape of a row of a gauge or distribution says which of its values are equal. Equal values are stored once. In a
+ * row of this shape, count is 1, and sum, min, max, first and last are one value.
+ */
+export const SHAPE_SINGLE = 0
+/** Shape of a row with several equal points: min, max, first and last are one value. */
+export const SHAPE_FLAT = 1
+/** Shape of a row with different values: each column has its own value. */
+export const SHAPE_FULL = 2
+/** Marks a section whose rows have different shapes. The shape of each row follows. */
+export const SHAPE_MIXED = 3
+
+/**
+ * Thrown if bytes are not a block that this version can read. A query then fails: without the block it would be wrong.
  */
 export class BlockError extends Error {
   readonly block: string
@@ -32,11 +33,11 @@ export class BlockError extends Error {
   }
 }
 
-/** The block is intact but has an unknown version. A newer gateway may be able to read it. */
+/** Thrown if a block has an unknown version. A newer gateway may be able to read it. */
 export class BlockVersionError extends BlockError {}
 
-/** Calls `read`. Replaces any error by a BlockError with the name of the block. */
-export function guard<T>(name: string, doing: string, read: () => T): T {
+/** Returns the result of `read`. If it throws, throws a BlockError with the name of the block. */
+export function withBlockErrors<T>(name: string, doing: string, read: () => T): T {
   try {
     return read()
   } catch (error) {
@@ -46,21 +47,18 @@ export function guard<T>(name: string, doing: string, read: () => T): T {
 }
 
 /**
- * Default maximum size of a block in `encodeBlocks`: small enough for one transfer, large enough that a day of a metric
- * takes few blocks.
+ * Default maximum size of the blocks that `encodeBlocks` returns. A block of this size can be sent in one piece, and a
+ * day of a metric takes only a few blocks.
  */
 export const BLOCK_BYTES_MAX = 1 << 20
-/** Maximum number of rows of a block. It bounds the memory of a reader, even for damaged bytes. */
+/** Maximum number of rows of a block. It limits the memory for decoding a block, even if its bytes are damaged. */
 export const BLOCK_ROWS_MAX = 1 << 20
-/** Maximum size of a decompressed block. A block that announces a greater size is damaged. */
+/** Maximum size of a decompressed block. If a block says that it is larger, it is damaged. */
 export const INFLATED_BYTES_MAX = 1 << 26
 
-/**
- * Version of the block format. Version 1 is refused, because it had two encodings of running totals that cannot be
- * distinguished.
- */
-export const VERSION = 2
+/** Version of the block format. Version 1 is refused: it had two encodings of running totals that look the same. */
+export const BLOCK_VERSION = 2
 export const SCALARS_MAGIC = [0x47, 0x51, 0x42] as const // GQB
 export const SKETCHES_MAGIC = [0x47, 0x51, 0x53] as const // GQS
-export const DEFLATED = 1
+export const FLAG_DEFLATED = 1
 export const CHECKSUM_BYTES = 4

@@ -1,16 +1,16 @@
 import type { Arena } from './arena.ts'
 
 /**
- * Allocates and counts the memory of one decoded block. The columns of small blocks share buffers, because a separate
- * typed array has an overhead of some 400 bytes: two V8 objects, a backing store and the allocator's own data. All of
- * this is counted, so that a cache with a limit in bytes limits the memory of the process.
+ * Allocates the columns of a decoded block and counts the memory of the block. Small columns share a buffer (chunk),
+ * because a typed array with its own buffer has an overhead of some 400 bytes. The overhead is counted too, so that a
+ * cache with a limit in bytes limits the memory of the process.
  */
 
-/** Memory of a view of a buffer, and of an empty buffer. Measured with Node 20 to 24. */
+/** Memory of a typed array without its buffer, and of an empty buffer. Measured with Node 20 to 24. */
 export const VIEW_BYTES = 96
 export const BUFFER_BYTES = 320
 
-/** A column of at least this size has its own buffer. */
+/** A column of this size or larger gets its own buffer. */
 const OWN_BUFFER_BYTES = 2_048
 const CHUNK_BYTES_MIN = 256
 const CHUNK_BYTES_MAX = 4_096
@@ -18,7 +18,7 @@ const CHUNK_BYTES_MAX = 4_096
 const BYTES_PER_ROW = 40
 
 export class BlockMemory {
-  /** Called after each increase, with the number of bytes added. */
+  /** Called after memory was counted, with the number of bytes. */
   onGrowth: ((bytes: number) => void) | undefined
   readonly #arena: Arena | undefined
   #bytes = 0
@@ -26,7 +26,7 @@ export class BlockMemory {
   #chunk: ArrayBuffer | undefined
   #used = 0
 
-  /** If an arena is given, the columns are allocated in it and not counted. */
+  /** If an arena is given, columns are allocated in it, and they are not counted. */
   constructor(arena?: Arena) {
     this.#arena = arena
   }
@@ -35,51 +35,51 @@ export class BlockMemory {
     return this.#bytes
   }
 
-  /** Counts memory that was allocated elsewhere. */
-  count(bytes: number): void {
+  /** Counts memory that the caller has allocated. */
+  countBytes(bytes: number): void {
     this.#bytes += bytes
     this.onGrowth?.(bytes)
   }
 
-  /** Counts a sketch string that `sections` sections share. */
-  holdSketches(bytes: number, sections: number): void {
-    this.count(bytes + BUFFER_BYTES + (sections + 1) * VIEW_BYTES)
+  /** Counts the sketch string of the block. Each of the `sections` sections that have bins has a view of it. */
+  countSketches(bytes: number, sections: number): void {
+    this.countBytes(bytes + BUFFER_BYTES + (sections + 1) * VIEW_BYTES)
   }
 
-  /** Sets the size of the shared buffers to fit a block of this many rows. */
-  expect(rows: number): void {
+  /** Sets the size of later chunks. A block with few rows gets small chunks, so that little memory stays unused. */
+  sizeChunksFor(rows: number): void {
     this.#chunkBytes = Math.min(CHUNK_BYTES_MAX, Math.max(CHUNK_BYTES_MIN, rows * BYTES_PER_ROW))
   }
 
   numbers(length: number): Float64Array<ArrayBuffer> {
-    const at = this.#take(length * 8)
+    const at = this.#reserve(length * 8)
     return at < 0 ? new Float64Array(length) : new Float64Array(this.#chunk!, at, length)
   }
 
   ids(length: number): Uint32Array<ArrayBuffer> {
-    const at = this.#take(length * 4)
+    const at = this.#reserve(length * 4)
     return at < 0 ? new Uint32Array(length) : new Uint32Array(this.#chunk!, at, length)
   }
 
   positions(length: number): Int32Array<ArrayBuffer> {
-    const at = this.#take(length * 4)
+    const at = this.#reserve(length * 4)
     return at < 0 ? new Int32Array(length) : new Int32Array(this.#chunk!, at, length)
   }
 
   octets(length: number): Uint8Array<ArrayBuffer> {
-    const at = this.#take(length)
+    const at = this.#reserve(length)
     return at < 0 ? new Uint8Array(length) : new Uint8Array(this.#chunk!, at, length)
   }
 
-  /** Reserves bytes in the current chunk and returns their offset. Returns -1 if the column needs its own buffer. */
-  #take(bytes: number): number {
+  /** Reserves bytes in `#chunk` and returns their offset. Returns -1 if the column needs its own buffer. */
+  #reserve(bytes: number): number {
     if (this.#arena !== undefined) {
       const at = this.#arena.take(bytes)
       this.#chunk = this.#arena.buffer
       return at
     }
     if (bytes >= OWN_BUFFER_BYTES) {
-      this.count(bytes + BUFFER_BYTES + VIEW_BYTES)
+      this.countBytes(bytes + BUFFER_BYTES + VIEW_BYTES)
       return -1
     }
     let grown = VIEW_BYTES
@@ -90,7 +90,7 @@ export class BlockMemory {
     }
     const at = this.#used
     this.#used = (at + bytes + 7) & ~7
-    this.count(grown)
+    this.countBytes(grown)
     return at
   }
 }

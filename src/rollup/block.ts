@@ -4,24 +4,24 @@ import { ByteReader } from '../sketch/varint.ts'
 import type { Arena } from './arena.ts'
 import {
   BLOCK_ROWS_MAX,
+  BLOCK_VERSION,
   BlockError,
   BlockVersionError,
   CHECKSUM_BYTES,
-  DEFLATED,
-  guard,
+  FLAG_DEFLATED,
   INFLATED_BYTES_MAX,
   SCALARS_MAGIC,
   SKETCHES_MAGIC,
-  VERSION,
+  withBlockErrors,
 } from './block-format.ts'
 import { BlockMemory, BUFFER_BYTES, VIEW_BYTES } from './block-memory.ts'
 import { MetricSection, type SectionHead } from './metric-section.ts'
 
 /**
- * A block: immutable bytes with many rollups of one resolution, sorted by metric, series and bucket. The bins of
- * distributions are in a separate string, so that a query of sums does not load sketches. Opening a block verifies its
- * checksum and parses the directory; a column is decoded when it is first read. `docs/storage-format.md` describes
- * every byte.
+ * Decodes a block: many rollups of one resolution, sorted by metric, series and bucket, encoded once and never changed.
+ * A block has two byte strings, because a query of sums needs no bins: one has the bins of distributions ("sketches"),
+ * the other everything else ("scalars"). Opening a block verifies the checksum and parses the directory. A column is
+ * decoded when it is read first. `docs/storage-format.md` describes every byte.
  */
 
 export { BlockError, BlockVersionError } from './block-format.ts'
@@ -33,62 +33,67 @@ export interface Block {
   /** The sections in ascending order of metric ids. */
   readonly sections: readonly MetricSection[]
   section(metricId: Id64): MetricSection | undefined
-  /** Memory of the block's buffers and objects. It grows as columns are decoded. */
+  /** Memory of the block's buffers and objects. It grows when a column is decoded. */
   readonly memory: Pick<BlockMemory, 'bytes' | 'onGrowth'>
-  /** Whether some rows have bins in the sketch string. */
+  /** Whether some rows have bins, which are in the sketch string. */
   readonly needsSketches: boolean
-  /** Whether the sketch string is needed and has been attached. */
+  /** Whether the block needs its sketch string and `attachSketches` has decoded it. */
   readonly hasSketches: boolean
   attachSketches(bytes: Uint8Array): void
 }
 
 /**
- * Opens a block. Throws a BlockError if the bytes are damaged or have an unknown version. Columns are decoded on first
- * use, so the caller must not change the bytes. If an arena is given, the columns are allocated in it and are invalid
- * after the arena is given back.
+ * Opens a block. Throws a BlockError if the bytes are damaged or have an unknown version. The caller must not change
+ * the bytes afterwards: columns are decoded from them later. If an arena is given, columns are allocated in it and
+ * become invalid when the arena is released.
  */
 export function openBlock(name: string, scalars: Uint8Array, arena?: Arena): Block {
-  return new OpenBlock(name, scalars, arena)
+  return new DecodedBlock(name, scalars, arena)
 }
 
-interface Opened {
+interface VerifiedString {
   readonly body: Uint8Array
   readonly checksum: number
-  /** In the string of sketches: the checksum of the scalars that they belong to. In the string of scalars: 0. */
-  readonly owner: number
+  /** In a sketch string: the checksum of the scalars of the same block. In a scalar string: 0. */
+  readonly scalarsChecksum: number
 }
 
-function unseal(name: string, magic: readonly number[], hasOwner: boolean, bytes: Uint8Array): Opened {
-  const what = hasOwner ? 'sketches' : 'scalars'
-  const headBytes = magic.length + 2 + (hasOwner ? 4 : 0)
+function verifyAndInflate(
+  name: string,
+  magic: readonly number[],
+  isSketches: boolean,
+  bytes: Uint8Array,
+): VerifiedString {
+  const what = isSketches ? 'sketches' : 'scalars'
+  const headBytes = magic.length + 2 + (isSketches ? 4 : 0)
   if (bytes.length < headBytes + CHECKSUM_BYTES) throw new BlockError(name, `${what} cut short: ${bytes.length} bytes`)
   if (magic.some((byte, i) => bytes[i] !== byte)) throw new BlockError(name, `not the ${what} of a block`)
   const version = bytes[magic.length]!
-  if (version !== VERSION) {
-    throw new BlockVersionError(name, `${what} of version ${version}; this gateway reads version ${VERSION}`)
+  if (version !== BLOCK_VERSION) {
+    throw new BlockVersionError(name, `${what} of version ${version}; this gateway reads version ${BLOCK_VERSION}`)
   }
   const end = bytes.length - CHECKSUM_BYTES
   const checksum = crc32(bytes.subarray(0, end))
   if (new ByteReader(bytes, end).u32le() !== checksum)
     throw new BlockError(name, `${what} damaged: the checksum differs`)
   const flags = bytes[magic.length + 1]!
-  if ((flags & ~DEFLATED) !== 0) throw new BlockError(name, `${what} with unknown flags ${flags}`)
+  if ((flags & ~FLAG_DEFLATED) !== 0) throw new BlockError(name, `${what} with unknown flags ${flags}`)
   const reader = new ByteReader(bytes.subarray(0, end), magic.length + 2)
-  const owner = hasOwner ? reader.u32le() : 0
-  if (flags === 0) return { body: reader.slice(reader.remaining), checksum, owner }
-  return guard(name, `inflating ${what}`, () => {
+  const scalarsChecksum = isSketches ? reader.u32le() : 0
+  if (flags === 0) return { body: reader.slice(reader.remaining), checksum, scalarsChecksum }
+  return withBlockErrors(name, `inflating ${what}`, () => {
     const length = reader.varint()
     if (length > INFLATED_BYTES_MAX) throw new RangeError(`${length} bytes announced`)
     const body = inflateRawSync(reader.slice(reader.remaining), { maxOutputLength: Math.max(1, length) })
     if (body.length !== length) throw new RangeError(`${body.length} bytes instead of ${length}`)
-    return { body, checksum, owner }
+    return { body, checksum, scalarsChecksum }
   })
 }
 
-/** Approximate memory of the block object and its name, without sections and columns. */
+/** Approximate memory of a `DecodedBlock` and its name, without sections and columns. */
 const BLOCK_BYTES = 500
 
-class OpenBlock implements Block {
+class DecodedBlock implements Block {
   readonly name: string
   readonly resolutionMs: number
   readonly sections: readonly MetricSection[]
@@ -100,11 +105,11 @@ class OpenBlock implements Block {
   constructor(name: string, scalars: Uint8Array, arena: Arena | undefined) {
     this.name = name
     this.memory = new BlockMemory(arena)
-    const { body, checksum } = unseal(name, SCALARS_MAGIC, false, scalars)
+    const { body, checksum } = verifyAndInflate(name, SCALARS_MAGIC, false, scalars)
     this.#checksum = checksum
-    this.memory.count(Math.max(body.length, scalars.length) + BLOCK_BYTES + BUFFER_BYTES + VIEW_BYTES)
+    this.memory.countBytes(Math.max(body.length, scalars.length) + BLOCK_BYTES + BUFFER_BYTES + VIEW_BYTES)
     const reader = new ByteReader(body)
-    const [resolutionMs, sections] = guard(name, 'directory', () => this.#readDirectory(reader))
+    const [resolutionMs, sections] = withBlockErrors(name, 'directory', () => this.#readDirectory(reader))
     this.resolutionMs = resolutionMs
     this.sections = sections
     this.needsSketches = sections.some((section) => section.needsSketches)
@@ -130,9 +135,9 @@ class OpenBlock implements Block {
 
   attachSketches(bytes: Uint8Array): void {
     if (this.#hasSketches) return
-    const { body, owner } = unseal(this.name, SKETCHES_MAGIC, true, bytes)
-    if (owner !== this.#checksum) throw new BlockError(this.name, 'sketches of another block')
-    guard(this.name, 'sketch directory', () => {
+    const { body, scalarsChecksum } = verifyAndInflate(this.name, SKETCHES_MAGIC, true, bytes)
+    if (scalarsChecksum !== this.#checksum) throw new BlockError(this.name, 'sketches of another block')
+    withBlockErrors(this.name, 'sketch directory', () => {
       const found = new Map<MetricSection, Uint8Array>()
       const reader = new ByteReader(body)
       while (reader.remaining > 0) {
@@ -145,7 +150,7 @@ class OpenBlock implements Block {
         if (section.needsSketches && !found.has(section)) throw new RangeError('a section lacks its bins')
       }
       for (const [section, bins] of found) section.attachBins(bins)
-      if (found.size > 0) this.memory.holdSketches(Math.max(body.length, bytes.length), found.size)
+      if (found.size > 0) this.memory.countSketches(Math.max(body.length, bytes.length), found.size)
     })
     this.#hasSketches = this.needsSketches
   }
@@ -179,7 +184,7 @@ class OpenBlock implements Block {
     }
     if (rollupCount > BLOCK_ROWS_MAX) throw new RangeError(`${rollupCount} rollups announced`)
     if (bodyBytes !== reader.remaining) throw new RangeError(`${bodyBytes} bytes announced, ${reader.remaining} there`)
-    this.memory.expect(rollupCount)
+    this.memory.sizeChunksFor(rollupCount)
     const sections = heads.map((head) => {
       const start = reader.offset
       reader.offset += head.bytes

@@ -1,14 +1,13 @@
 import type { ByteWriter } from '../sketch/varint.ts'
 
 /**
- * Encodes columns of doubles without loss. Each chunk of 128 values has the shortest of the following forms, all of
- * which are decoded in a loop without branches:
+ * Encodes columns of doubles without loss. A column is divided into chunks of 128 values. Each chunk has one of four
+ * forms, which are all decoded in loops without branches:
  *
- * - decimals: each value v is m / 10^e with an integer m. Stored are e, the smallest m, and for each value the distance
- *   of its m from the smallest, in 0 to 7 bytes. This is short, because measurements have few digits and neighbouring
- *   values are similar. The encoder uses this form only if m / 10^e is exactly v.
- * - sums: like decimals, but v differs from m / 10^e by a few units in the last place, which are stored as well. Sums
- *   of decimals, such as 0.1 + 0.2, have this form.
+ * - decimals: each value v equals m / 10^e with an integer m. The chunk stores e, the smallest m, and for each value
+ *   its m minus the smallest m, in 0 to 7 bytes. This is short if values have few digits and are similar.
+ * - sums: like decimals, but v differs from m / 10^e by a few units in the last place (ulps). The chunk also stores the
+ *   difference. Sums of decimals, such as 0.1 + 0.2, have this form.
  * - constant: one double for all values.
  * - raw: eight bytes each.
  *
@@ -17,24 +16,24 @@ import type { ByteWriter } from '../sketch/varint.ts'
 
 export const CHUNK_VALUES = 128
 
-const RAW = 0
-const CONSTANT = 1
-const DECIMALS = 2
-const SUMS = 3
+const FORM_RAW = 0
+const FORM_CONSTANT = 1
+const FORM_DECIMALS = 2
+const FORM_SUMS = 3
 
-/** Maximum exponent: a double represents every decimal of up to 15 digits. */
+/** Maximum of e: up to 15 digits, a decimal is represented by its own double. */
 const EXPONENT_MAX = 15
-/** Maximum of |m|. It makes m and the distances exact, and lets the zigzag encoding of m fit into seven bytes. */
+/** Maximum of |m|. Up to it, m and all differences are exact, and m in zigzag encoding fits into seven bytes. */
 const INTEGER_MAX = 2 ** 52
-/** Maximum of |m| in the sums form. A greater m would not be shorter than the raw double. */
+/** Maximum of |m| in the sums form. With a greater m, the form would not be shorter than raw doubles. */
 const SUM_INTEGER_MAX = 2 ** 44
 const SUM_EXPONENT_MAX = 9
-/** Maximum difference in the sums form. Differences are stored in four bits: -8 to 7. */
+/** Maximum difference in the sums form, in units in the last place: a difference is stored in four bits. */
 const ULPS_MAX = 7
 /** Size of the smallest encoded chunk. */
 const CHUNK_BYTES_MIN = 2
 
-const POWERS = Float64Array.from({ length: EXPONENT_MAX + 1 }, (_, e) => Number(`1e${e}`))
+const POWERS_OF_TEN = Float64Array.from({ length: EXPONENT_MAX + 1 }, (_, e) => Number(`1e${e}`))
 const TWO_32 = 2 ** 32
 
 const integers = new Float64Array(CHUNK_VALUES)
@@ -58,22 +57,22 @@ export function encodeColumn(values: Float64Array, start: number, end: number, w
 
 function encodeChunk(values: Float64Array, from: number, to: number): void {
   const exponent = exponentOf(values, from, to)
-  if (exponent >= 0 && exponent <= SUM_EXPONENT_MAX && encodeDecimals(DECIMALS, exponent, from, to)) return
+  if (exponent >= 0 && exponent <= SUM_EXPONENT_MAX && encodeDecimals(FORM_DECIMALS, exponent, from, to)) return
   if (isConstant(values, from, to)) {
-    encoded[encodedLength++] = CONSTANT
+    encoded[encodedLength++] = FORM_CONSTANT
     putDouble(values[from]!)
     return
   }
   const sumExponent = sumExponentOf(values, from, to)
-  if (sumExponent >= 0 && encodeDecimals(SUMS, sumExponent, from, to)) return
-  if (exponent > SUM_EXPONENT_MAX && encodeDecimals(DECIMALS, exponentOf(values, from, to), from, to)) return
-  encoded[encodedLength++] = RAW
+  if (sumExponent >= 0 && encodeDecimals(FORM_SUMS, sumExponent, from, to)) return
+  if (exponent > SUM_EXPONENT_MAX && encodeDecimals(FORM_DECIMALS, exponentOf(values, from, to), from, to)) return
+  encoded[encodedLength++] = FORM_RAW
   for (let i = from; i < to; i++) putDouble(values[i]!)
 }
 
 /**
- * Returns the smallest e for which every value is an integer / 10^e, and writes the integers to `integers`. Returns -1
- * if there is no such e.
+ * Returns the smallest e for which each value is an integer divided by 10^e, and writes these integers to `integers`.
+ * Returns -1 if there is no such e.
  */
 function exponentOf(values: Float64Array, from: number, to: number): number {
   let exponent = 0
@@ -82,18 +81,18 @@ function exponentOf(values: Float64Array, from: number, to: number): number {
   while (i < to) {
     const value = values[i]!
     const integer = Math.round(value * power)
-    // -0 would be decoded as 0.
+    // A value of -0 is refused, because it would be decoded as 0.
     if (integer / power === value && (value !== 0 || Object.is(value, 0)) && Math.abs(integer) <= INTEGER_MAX) {
       integers[i - from] = integer
       i++
     } else if (exponent === EXPONENT_MAX) {
       return -1
     } else {
-      power = POWERS[++exponent]!
+      power = POWERS_OF_TEN[++exponent]!
     }
   }
   if (exponent === 0) return 0
-  // Recomputes the integers of values that were found with a smaller exponent.
+  // The integers of the first values were computed with a smaller exponent, so all are computed again.
   for (i = from; i < to; i++) {
     const integer = Math.round(values[i]! * power)
     if (integer / power !== values[i] || Math.abs(integer) > INTEGER_MAX) return -1
@@ -108,25 +107,28 @@ function isConstant(values: Float64Array, from: number, to: number): boolean {
 }
 
 /**
- * Like `exponentOf`, for values that differ from m / 10^e by a few units in the last place. Writes the differences to
- * `ulps`.
+ * Like `exponentOf`, but values may differ from integer / 10^e by a few units in the last place. Writes the differences
+ * to `ulps`.
  */
 function sumExponentOf(values: Float64Array, from: number, to: number): number {
   let exponent = 0
   for (let i = from; i < to; i++) {
-    while (!nearDecimal(values[i]!, POWERS[exponent]!, i - from)) if (++exponent > SUM_EXPONENT_MAX) return -1
+    while (!isNearDecimal(values[i]!, POWERS_OF_TEN[exponent]!, i - from)) if (++exponent > SUM_EXPONENT_MAX) return -1
   }
-  for (let i = from; i < to; i++) if (!nearDecimal(values[i]!, POWERS[exponent]!, i - from)) return -1
+  for (let i = from; i < to; i++) if (!isNearDecimal(values[i]!, POWERS_OF_TEN[exponent]!, i - from)) return -1
   return exponent
 }
 
-function nearDecimal(value: number, power: number, index: number): boolean {
-  // Adding 0 turns -0 into 0. A value of -0 is then refused, because the bits of 0 and -0 are far apart.
+/**
+ * Whether value differs from integer / power by at most `ULPS_MAX`. Writes both to `integers` and `ulps` at `index`.
+ */
+function isNearDecimal(value: number, power: number, index: number): boolean {
+  // `+ 0` makes 0 from -0. So a value of -0 is compared with 0, from which its bits differ by far, and is refused.
   const integer = Math.round(value * power) + 0
   if (!(Math.abs(integer) <= SUM_INTEGER_MAX)) return false
   oneDouble[0] = value
   oneDouble[1] = integer / power
-  // The bits of neighbouring doubles with the same sign are consecutive integers.
+  // Read as integers, the bits of two neighbouring doubles differ by 1. So this is their distance in ulps.
   const distance = (oneDoubleWords[1]! - oneDoubleWords[3]!) * TWO_32 + (oneDoubleWords[0]! - oneDoubleWords[2]!)
   integers[index] = integer
   ulps[index] = distance
@@ -135,23 +137,23 @@ function nearDecimal(value: number, power: number, index: number): boolean {
 
 function encodeDecimals(form: number, exponent: number, from: number, to: number): boolean {
   const length = to - from
-  let least = integers[0]!
-  let greatest = least
+  let smallest = integers[0]!
+  let largest = smallest
   for (let i = 1; i < length; i++) {
     const integer = integers[i]!
-    if (integer < least) least = integer
-    if (integer > greatest) greatest = integer
+    if (integer < smallest) smallest = integer
+    if (integer > largest) largest = integer
   }
-  const width = widthOf(greatest - least)
+  const width = byteWidth(largest - smallest)
   if (width > 7) return false
-  const zigzag = least < 0 ? -1 - 2 * least : 2 * least
-  const leastWidth = widthOf(zigzag)
-  if (leastWidth > 7) return false
+  const zigzag = smallest < 0 ? -1 - 2 * smallest : 2 * smallest
+  const smallestWidth = byteWidth(zigzag)
+  if (smallestWidth > 7) return false
   encoded[encodedLength++] = form | (exponent << 2)
-  encoded[encodedLength++] = width | (leastWidth << 3)
-  putInteger(zigzag, leastWidth)
-  if (width > 0) for (let i = 0; i < length; i++) putInteger(integers[i]! - least, width)
-  if (form === SUMS) {
+  encoded[encodedLength++] = width | (smallestWidth << 3)
+  putInteger(zigzag, smallestWidth)
+  if (width > 0) for (let i = 0; i < length; i++) putInteger(integers[i]! - smallest, width)
+  if (form === FORM_SUMS) {
     for (let i = 0; i < length; i += 2) {
       const second = i + 1 < length ? ulps[i + 1]! : 0
       encoded[encodedLength++] = (ulps[i]! + 8) | ((second + 8) << 4)
@@ -160,7 +162,7 @@ function encodeDecimals(form: number, exponent: number, from: number, to: number
   return true
 }
 
-function widthOf(integer: number): number {
+function byteWidth(integer: number): number {
   if (integer < TWO_32) {
     if (integer < 0x100) return integer === 0 ? 0 : 1
     return integer < 0x10000 ? 2 : integer < 0x1000000 ? 3 : 4
@@ -188,8 +190,8 @@ function putDouble(value: number): void {
 }
 
 /**
- * Decodes the column in bytes [start, end). Throws a RangeError unless the bytes are exactly a column of `length`
- * values. `allocate` returns an array of at least the requested length.
+ * Decodes the column in bytes [start, end). Throws a RangeError if they are not a column of `length`
+ * values. `allocate` must return an array of the requested length or longer.
  */
 export function decodeColumn(
   bytes: Uint8Array,
@@ -198,14 +200,14 @@ export function decodeColumn(
   length: number,
   allocate: (length: number) => Float64Array = newColumn,
 ): Float64Array {
-  // Prevents a wrong length from allocating memory.
-  if (Math.ceil(length / CHUNK_VALUES) * CHUNK_BYTES_MIN > end - start) corrupt()
+  // Without this check, a damaged length could allocate any amount of memory.
+  if (Math.ceil(length / CHUNK_VALUES) * CHUNK_BYTES_MIN > end - start) throwCorrupt()
   const values = allocate(length)
   let offset = start
   for (let from = 0; from < length; from += CHUNK_VALUES) {
     offset = decodeChunk(bytes, offset, end, values, from, Math.min(from + CHUNK_VALUES, length))
   }
-  if (offset !== end) corrupt()
+  if (offset !== end) throwCorrupt()
   return values
 }
 
@@ -213,7 +215,7 @@ function newColumn(length: number): Float64Array {
   return new Float64Array(length)
 }
 
-function corrupt(): never {
+function throwCorrupt(): never {
   throw new RangeError('a column does not fit its length')
 }
 
@@ -225,31 +227,31 @@ function decodeChunk(
   from: number,
   to: number,
 ): number {
-  if (start >= end) corrupt()
+  if (start >= end) throwCorrupt()
   const head = bytes[start]!
   const form = head & 3
   const length = to - from
-  if (form === RAW || form === CONSTANT) {
-    const next = start + 1 + (form === RAW ? length * 8 : 8)
-    if (next > end || head >>> 2 !== 0) corrupt()
+  if (form === FORM_RAW || form === FORM_CONSTANT) {
+    const next = start + 1 + (form === FORM_RAW ? length * 8 : 8)
+    if (next > end || head >>> 2 !== 0) throwCorrupt()
     const target = new Uint8Array(values.buffer, values.byteOffset + from * 8, next - start - 1)
     target.set(bytes.subarray(start + 1, next))
-    if (form === CONSTANT) values.fill(values[from]!, from, to)
+    if (form === FORM_CONSTANT) values.fill(values[from]!, from, to)
     return next
   }
-  if (start + 2 > end) corrupt()
+  if (start + 2 > end) throwCorrupt()
   const exponent = head >>> 2
   const width = bytes[start + 1]! & 7
-  const leastWidth = bytes[start + 1]! >>> 3
-  const integersAt = start + 2 + leastWidth
-  const ulpsAt = integersAt + length * width
-  const next = form === SUMS ? ulpsAt + Math.ceil(length / 2) : ulpsAt
-  if (exponent > EXPONENT_MAX || leastWidth > 7 || next > end) corrupt()
-  const zigzag = readInteger(bytes, start + 2, leastWidth)
-  const least = zigzag % 2 === 0 ? zigzag / 2 : -(zigzag + 1) / 2
-  const power = POWERS[exponent]!
-  decodeIntegers(bytes, integersAt, width, values, from, to, least, power)
-  if (form === SUMS) addUlps(bytes, ulpsAt, values, from, to)
+  const smallestWidth = bytes[start + 1]! >>> 3
+  const integersOffset = start + 2 + smallestWidth
+  const ulpsOffset = integersOffset + length * width
+  const next = form === FORM_SUMS ? ulpsOffset + Math.ceil(length / 2) : ulpsOffset
+  if (exponent > EXPONENT_MAX || smallestWidth > 7 || next > end) throwCorrupt()
+  const zigzag = readInteger(bytes, start + 2, smallestWidth)
+  const smallest = zigzag % 2 === 0 ? zigzag / 2 : -(zigzag + 1) / 2
+  const power = POWERS_OF_TEN[exponent]!
+  decodeIntegers(bytes, integersOffset, width, values, from, to, smallest, power)
+  if (form === FORM_SUMS) addUlps(bytes, ulpsOffset, values, from, to)
   return next
 }
 
@@ -266,41 +268,40 @@ function decodeIntegers(
   values: Float64Array,
   from: number,
   to: number,
-  least: number,
+  smallest: number,
   power: number,
 ): void {
   let p = start
   switch (width) {
     case 0:
-      values.fill(least / power, from, to)
+      values.fill(smallest / power, from, to)
       return
     case 1:
-      for (let i = from; i < to; i++) values[i] = (least + bytes[p++]!) / power
+      for (let i = from; i < to; i++) values[i] = (smallest + bytes[p++]!) / power
       return
     case 2:
-      for (let i = from; i < to; i++, p += 2) values[i] = (least + (bytes[p]! | (bytes[p + 1]! << 8))) / power
+      for (let i = from; i < to; i++, p += 2) values[i] = (smallest + (bytes[p]! | (bytes[p + 1]! << 8))) / power
       return
     case 3:
       for (let i = from; i < to; i++, p += 3) {
-        values[i] = (least + (bytes[p]! | (bytes[p + 1]! << 8) | (bytes[p + 2]! << 16))) / power
+        values[i] = (smallest + (bytes[p]! | (bytes[p + 1]! << 8) | (bytes[p + 2]! << 16))) / power
       }
       return
     case 4:
       for (let i = from; i < to; i++, p += 4) {
         const low = (bytes[p]! | (bytes[p + 1]! << 8) | (bytes[p + 2]! << 16) | (bytes[p + 3]! << 24)) >>> 0
-        values[i] = (least + low) / power
+        values[i] = (smallest + low) / power
       }
       return
     default: {
-      // A distance of 5 to 7 bytes is read as its first four and its last four bytes. The two overlap; the shift
-      // removes the overlap.
-      const highAt = width - 4
+      // Reads the first four and the last four of the 5 to 7 bytes. The shift removes the bytes that were read twice.
+      const highOffset = width - 4
       const shift = (8 - width) * 8
       for (let i = from; i < to; i++, p += width) {
         const low = (bytes[p]! | (bytes[p + 1]! << 8) | (bytes[p + 2]! << 16) | (bytes[p + 3]! << 24)) >>> 0
-        const q = p + highAt
+        const q = p + highOffset
         const high = (bytes[q]! | (bytes[q + 1]! << 8) | (bytes[q + 2]! << 16) | (bytes[q + 3]! << 24)) >>> shift
-        values[i] = (least + (low + high * TWO_32)) / power
+        values[i] = (smallest + (low + high * TWO_32)) / power
       }
     }
   }

@@ -6,35 +6,36 @@ import { ByteWriter } from '../sketch/varint.ts'
 import {
   BLOCK_BYTES_MAX,
   BLOCK_ROWS_MAX,
+  BLOCK_VERSION,
   CHECKSUM_BYTES,
-  DEFLATED,
-  FLAT,
-  FULL,
-  HAS_BINS,
-  HAS_TOTALS,
+  FLAG_DEFLATED,
+  FLAG_HAS_BINS,
+  FLAG_HAS_TOTALS,
   INFLATED_BYTES_MAX,
   KINDS,
-  MIXED,
   SCALARS_MAGIC,
-  SINGLE,
+  SHAPE_FLAT,
+  SHAPE_FULL,
+  SHAPE_MIXED,
+  SHAPE_SINGLE,
   SKETCHES_MAGIC,
-  VERSION,
 } from './block-format.ts'
 import { encodeColumn } from './columns.ts'
 import type { RollupRows } from './rollup-rows.ts'
 import { hasBins, isBroken } from './row-bins.ts'
 
 /**
- * Encodes rollups as blocks. `block.ts` defines a block and decodes it; `docs/storage-format.md` describes every byte.
- * Buffers and scratch columns are module-level and reused, so encoding is not reentrant.
+ * Encodes rollups as blocks. `block.ts` explains what a block is and decodes it; `docs/storage-format.md` describes
+ * every byte. All calls share the buffers and scratch columns of this module, so a call must end before the next
+ * begins.
  */
 
 export interface EncodedBlock {
   readonly scalars: Uint8Array
-  /** Undefined if every row of the distributions has a single or several equal values. */
+  /** Undefined if no row has bins. A row of a distribution has none if all its values are equal. */
   readonly sketches: Uint8Array | undefined
   readonly rollupCount: number
-  /** Smallest and largest series id, both inclusive; zero for a block without rollups. */
+  /** The smallest series id; zero for a block without rollups. `seriesTo`: the largest. */
   readonly seriesFrom: Id64
   readonly seriesTo: Id64
 }
@@ -93,8 +94,8 @@ export interface BlocksOptions {
 }
 
 /**
- * Encodes the rows of a metric as one or more blocks. No string exceeds `bytesMax` before deflation, and no block has
- * more than `rowsMax` rollups. A single row that exceeds `bytesMax` gets its own block.
+ * Encodes the rows of a metric as one or more blocks. Before compression, the two strings of a block have at most
+ * `bytesMax` bytes each. A block has at most `rowsMax` rows. A single row of more than `bytesMax` gets its own block.
  */
 export function encodeBlocks(
   resolutionMs: number,
@@ -105,7 +106,7 @@ export function encodeBlocks(
   const bytesMax = options.bytesMax ?? BLOCK_BYTES_MAX
   const rowsMax = Math.min(options.rowsMax ?? BLOCK_ROWS_MAX, BLOCK_ROWS_MAX)
   const blocks: EncodedBlock[] = []
-  /** Returns undefined if some of these rows cannot be encoded. */
+  /** Encodes the rows [from, to) as one block. Returns undefined if one of them cannot be encoded. */
   const tryToEncode = (from: number, to: number): Bodies | undefined => {
     try {
       return encodeBodies(resolutionMs, [{ metricId, rows, from, to }])
@@ -125,7 +126,7 @@ export function encodeBlocks(
         return
       }
       if (to - from === 1) return
-      // Uses more parts than the average size requires, because some parts are larger than others.
+      // A tenth more parts than the average size requires, because some parts are larger than the average.
       parts = bytes === undefined ? 2 : Math.min(to - from, Math.max(2, Math.ceil((bytes / bytesMax) * 1.1)))
     }
     let start = from
@@ -141,8 +142,8 @@ export function encodeBlocks(
 }
 
 /**
- * Returns the row at which to divide the rows between two blocks: the first row of the series of `row`. If that is too
- * far away, returns `row` itself, and the series is divided between the blocks.
+ * Returns the row at which the next block should begin. It is the first row of the series of `row`, so that the series
+ * is in one block. If that is too far from `row`, it is `row` itself, and the series is divided between two blocks.
  */
 function boundaryNear(rows: RollupRows, start: number, row: number): number {
   const begin = rows.rowStart[seriesOfRow(rows, row)]!
@@ -161,8 +162,8 @@ function seriesOfRow(rows: RollupRows, row: number): number {
 }
 
 /**
- * The strings of a block without head and checksum. They are views of the writers' buffers and invalid after the next
- * block is encoded.
+ * The two strings of a block without head, checksum and compression. They are views of shared buffers and invalid when
+ * the next block is encoded.
  */
 interface Bodies {
   readonly scalars: Uint8Array
@@ -206,7 +207,7 @@ function encodeBodies(resolutionMs: number, ranges: readonly RowRange[]): Bodies
     const hasBins = sectionBins.length > 0
     directory.u32le(metricId.hi)
     directory.u32le(metricId.lo)
-    directory.u8(KINDS.indexOf(rows.kind) | (rows.hasTotals ? HAS_TOTALS : 0) | (hasBins ? HAS_BINS : 0))
+    directory.u8(KINDS.indexOf(rows.kind) | (rows.hasTotals ? FLAG_HAS_TOTALS : 0) | (hasBins ? FLAG_HAS_BINS : 0))
     directory.varint(to - from)
     directory.varint(lastSeries + 1 - firstSeries)
     directory.varint(sectionScalars.length)
@@ -229,27 +230,36 @@ function encodeBodies(resolutionMs: number, ranges: readonly RowRange[]): Bodies
 }
 
 function finishBlock(bodies: Bodies, deflate: boolean): EncodedBlock {
-  const scalars = seal(SCALARS_MAGIC, undefined, bodies.scalars, deflate)
+  const scalars = addHeadAndChecksum(SCALARS_MAGIC, undefined, bodies.scalars, deflate)
   const checksum = crc32(scalars.subarray(0, scalars.length - CHECKSUM_BYTES))
   return {
     ...bodies,
     scalars,
-    sketches: bodies.sketches === undefined ? undefined : seal(SKETCHES_MAGIC, checksum, bodies.sketches, deflate),
+    sketches:
+      bodies.sketches === undefined
+        ? undefined
+        : addHeadAndChecksum(SKETCHES_MAGIC, checksum, bodies.sketches, deflate),
   }
 }
 
 /**
- * Adds the head and the checksum to a string. `owner`: for sketches, the checksum of the scalars that they belong to.
+ * Compresses a string of a block if that makes it smaller, and adds the head and the checksum. A sketch string also
+ * gets the checksum of the block's scalars, which shows that the two strings belong together.
  */
-function seal(magic: readonly number[], owner: number | undefined, body: Uint8Array, deflate: boolean): Uint8Array {
+function addHeadAndChecksum(
+  magic: readonly number[],
+  scalarsChecksum: number | undefined,
+  body: Uint8Array,
+  deflate: boolean,
+): Uint8Array {
   if (body.length > INFLATED_BYTES_MAX) throw new RangeError(`${body.length} bytes are too many for one block`)
   const deflated = deflate ? deflateRawSync(body) : body
   const smaller = deflated.length < body.length
   column.reset()
   for (const byte of magic) column.u8(byte)
-  column.u8(VERSION)
-  column.u8(smaller ? DEFLATED : 0)
-  if (owner !== undefined) column.u32le(owner)
+  column.u8(BLOCK_VERSION)
+  column.u8(smaller ? FLAG_DEFLATED : 0)
+  if (scalarsChecksum !== undefined) column.u32le(scalarsChecksum)
   if (smaller) column.varint(body.length)
   column.bytes(smaller ? deflated : body)
   column.u32le(crc32(column.written))
@@ -265,7 +275,7 @@ function scratchNumbers(length: number): Float64Array {
 function encodeSection(resolutionMs: number, range: RowRange, seriesFrom: number, seriesTo: number): void {
   const { rows, from, to } = range
   const writer = sectionScalars
-  encodePlaces(resolutionMs, range, seriesFrom, seriesTo, writer)
+  encodeSeriesAndBuckets(resolutionMs, range, seriesFrom, seriesTo, writer)
   switch (rows.kind) {
     case 'set':
       encodeColumn(rows.count, from, to, writer)
@@ -277,12 +287,12 @@ function encodeSection(resolutionMs: number, range: RowRange, seriesFrom: number
       return
     case 'gauge':
     case 'distribution':
-      encodeMoments(rows, from, to, writer)
+      encodeValues(rows, from, to, writer)
   }
 }
 
 /** Encodes the series and buckets of the rows. */
-function encodePlaces(
+function encodeSeriesAndBuckets(
   resolutionMs: number,
   { rows, from, to }: RowRange,
   seriesFrom: number,
@@ -317,10 +327,10 @@ function encodePlaces(
 }
 
 /**
- * Encodes the value columns of gauges and distributions. Rows with a single value, or equal values, are omitted from
- * some columns.
+ * Encodes the values of gauges and distributions. First the shape of each row is encoded. Then a column has no value
+ * for a row whose shape implies it.
  */
-function encodeMoments(rows: RollupRows, from: number, to: number, writer: ByteWriter): void {
+function encodeValues(rows: RollupRows, from: number, to: number, writer: ByteWriter): void {
   const length = to - from
   const isGauge = rows.kind === 'gauge'
   if (shapes.length < length) shapes = new Uint8Array(length * 2)
@@ -333,37 +343,37 @@ function encodeMoments(rows: RollupRows, from: number, to: number, writer: ByteW
   if (seen === 1 || seen === 2 || seen === 4) {
     writer.u8(seen >> 1)
   } else {
-    writer.u8(MIXED)
+    writer.u8(SHAPE_MIXED)
     for (let i = 0; i < length; i += 4) {
       let packed = 0
       for (let j = 0; j < 4 && i + j < length; j++) packed |= shapes[i + j]! << (j * 2)
       writer.u8(packed)
     }
   }
-  encodeShaped(rows.count, from, length, FLAT, writer)
+  encodeShaped(rows.count, from, length, SHAPE_FLAT, writer)
   encodeColumn(rows.sum, from, to, writer)
-  encodeShaped(rows.min, from, length, FLAT, writer)
-  encodeShaped(rows.max, from, length, FULL, writer)
+  encodeShaped(rows.min, from, length, SHAPE_FLAT, writer)
+  encodeShaped(rows.max, from, length, SHAPE_FULL, writer)
   if (isGauge) {
-    encodeShaped(rows.first, from, length, FULL, writer)
-    encodeShaped(rows.last, from, length, FULL, writer)
+    encodeShaped(rows.first, from, length, SHAPE_FULL, writer)
+    encodeShaped(rows.last, from, length, SHAPE_FULL, writer)
     encodeTimes(rows, from, length, writer)
   } else {
     encodeRowBins(rows, from, length)
   }
 }
 
-/** Appends the bins of all rows in one copy: they are contiguous, because rows of equal values have no bins. */
+/** Appends the bins of the rows. The bins of neighbouring rows are next to each other, so few copies are needed. */
 function encodeRowBins(rows: RollupRows, from: number, length: number): void {
   const { binBytes, binStart } = rows
   let copied = binStart[from] ?? 0
   for (let i = 0; i < length; i++) {
-    if (shapes[i] !== FULL) continue
+    if (shapes[i] !== SHAPE_FULL) continue
     if (hasBins(rows, from + i)) {
       if (isBroken(rows, from + i)) throw new RangeError('a weight that is no integer from 1 to 2^53')
       continue
     }
-    // A row of 0 and -0 has no bins, because the two are equal, but min and max are different doubles.
+    // A row of 0 and -0: the two are equal, so the row has no bins, but they are different doubles, so it is not flat.
     const start = binStart[from + i] ?? 0
     sectionBins.bytes(binBytes.subarray(copied, start))
     encodeBin(binOf(rows.min[from + i]!), rows.count[from + i]!, sectionBins)
@@ -374,18 +384,19 @@ function encodeRowBins(rows: RollupRows, from: number, length: number): void {
 
 function distributionShape(rows: RollupRows, row: number): number {
   const min = rows.min[row]!
-  if (!Object.is(min, rows.max[row])) return FULL
-  return rows.count[row] === 1 && Object.is(rows.sum[row], min) ? SINGLE : FLAT
+  if (!Object.is(min, rows.max[row])) return SHAPE_FULL
+  return rows.count[row] === 1 && Object.is(rows.sum[row], min) ? SHAPE_SINGLE : SHAPE_FLAT
 }
 
 function gaugeShape(rows: RollupRows, row: number): number {
   const min = rows.min[row]!
-  if (!Object.is(min, rows.max[row]) || !Object.is(min, rows.first[row]) || !Object.is(min, rows.last[row])) return FULL
+  if (!Object.is(min, rows.max[row]) || !Object.is(min, rows.first[row]) || !Object.is(min, rows.last[row]))
+    return SHAPE_FULL
   const isSingle = rows.count[row] === 1 && Object.is(rows.sum[row], min) && rows.firstMs[row] === rows.lastMs[row]
-  return isSingle ? SINGLE : FLAT
+  return isSingle ? SHAPE_SINGLE : SHAPE_FLAT
 }
 
-/** Encodes a column with the values of those rows that have at least the shape `shapeMin`. */
+/** Encodes a column that has values only for rows with the shape `shapeMin` or a greater one. */
 function encodeShaped(values: Float64Array, from: number, length: number, shapeMin: number, writer: ByteWriter): void {
   const out = scratchNumbers(length)
   let n = 0
@@ -399,7 +410,8 @@ function encodeTimes(rows: RollupRows, from: number, length: number, writer: Byt
   for (let i = 0; i < length; i++) out[i] = offsetOf(firstMs[from + i]!, bucketMs[from + i]!)
   encodeColumn(out, 0, length, writer)
   let n = 0
-  for (let i = 0; i < length; i++) if (shapes[i]! >= FLAT) out[n++] = offsetOf(lastMs[from + i]!, firstMs[from + i]!)
+  for (let i = 0; i < length; i++)
+    if (shapes[i]! >= SHAPE_FLAT) out[n++] = offsetOf(lastMs[from + i]!, firstMs[from + i]!)
   encodeColumn(out, 0, n, writer)
 }
 

@@ -4,12 +4,13 @@ import { type MergedRows, takeMergedRows } from './merged-rows.ts'
 import { orderByKey, orderOfIntegers } from './order.ts'
 import type { RollupRows } from './rollup-rows.ts'
 
-/** Maximum initial capacity of a merge. A coarser resolution has fewer rows than its sources. */
+/**
+ * Maximum number of rows for which memory is reserved before a merge. The result often has fewer rows than its sources.
+ */
 const MERGE_CAPACITY_MAX = 1 << 16
 
 /**
- * Reads each column of a source once and keeps it. Without this, the merge would call the getter of a section's column
- * for each row.
+ * Copies the references of all columns. A section has getters for them, which would otherwise be called for each row.
  */
 function materialize(rows: RollupRows): RollupRows {
   return {
@@ -35,7 +36,7 @@ function materialize(rows: RollupRows): RollupRows {
   }
 }
 
-/** Returns the index of the first series whose id is at least `id`. */
+/** Returns the index of the first series with an id greater than or equal to `id`. */
 export function seriesAtOrAfter(rows: RollupRows, id: Id64): number {
   const { seriesHi, seriesLo } = rows
   let low = 0
@@ -49,19 +50,20 @@ export function seriesAtOrAfter(rows: RollupRows, id: Id64): number {
 }
 
 export interface SeriesRange {
-  /** Series to merge; both ids are inclusive. Default: all series. */
+  /** Only series with ids from `seriesFrom` to `seriesTo` are merged, both inclusive. Default: all series. */
   readonly seriesFrom?: Id64
   readonly seriesTo?: Id64
 }
 
 export interface MergeOptions extends SeriesRange {
-  /** Whether the result's resolution is coarser than the base resolution: its running totals are then thinned. */
+  /** Whether the result has a coarser resolution than the base resolution. Then its running totals are thinned. */
   readonly isCoarse?: boolean
 }
 
 /**
- * Merges sources of one kind, given in arrival order, into buckets of `resolutionMs`, which must be a multiple of each
- * source's resolution. Folds use it to make coarser rollups from finer ones, and merges to make one run from several.
+ * Merges rollups of one kind into buckets of `resolutionMs`, which must be a multiple of the resolution of each source.
+ * The sources are given in the order in which their points arrived. A fold uses it to make rollups of coarser
+ * resolutions, and a merge of a window to make one block from several.
  */
 export function mergeRows(
   sources: readonly RollupRows[],
@@ -87,7 +89,7 @@ class Merge {
   readonly #starts: number[] = []
   readonly #ends: number[] = []
   readonly #out: MergedRows
-  /** Bucket of the last row of `#out`; NaN before the first row of a series. */
+  /** Bucket of the last row of `#out`; NaN if `#out` has no row of the current series yet. */
   #outBucketMs = Number.NaN
 
   constructor(kind: RollupKind, resolutionMs: number, capacity: number) {
@@ -111,7 +113,7 @@ class Merge {
     this.#ends.push(end)
   }
 
-  /** Merges the sources series by series; the sources of a series are merged in arrival order. */
+  /** Merges one series after the other; for each series, the rows of all sources that have it, in order of arrival. */
   run(): MergedRows {
     let total = 0
     for (let s = 0; s < this.#sources.length; s++) total += this.#ends[s]! - this.#starts[s]!
@@ -179,7 +181,7 @@ class Merge {
     this.#out.mergeRow(source, row)
   }
 
-  /** Merges sources that overlap in time: all rows ordered by bucket, rows of one bucket in arrival order. */
+  /** Merges one series of sources that overlap in time: by bucket, and rows of one bucket in order of arrival. */
   #interleave(
     order: Uint32Array,
     from: number,
@@ -217,7 +219,7 @@ class Merge {
   }
 }
 
-/** Divides rows into two parts: those for which `isFirst` returns true, and the others. */
+/** Divides rows into two parts: the rows for which `isFirst` returns true, and the others. */
 export function divideRows(
   rows: RollupRows,
   isFirst: (series: number, row: number) => boolean,
@@ -241,8 +243,8 @@ function copyRow(source: RollupRows, series: number, row: number, into: MergedRo
 }
 
 /**
- * Divides rows by window. The keys of the result are the starts of the windows. If all rows are in one window, the
- * result has `rows` itself.
+ * Divides rows by window. The result maps the start of each window to its rows. If all rows are in one window, they are
+ * not copied: the result has `rows` itself.
  */
 export function splitByWindow(rows: RollupRows, windowMs: number): Map<number, RollupRows> {
   const { bucketMs, length } = rows

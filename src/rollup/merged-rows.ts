@@ -11,9 +11,9 @@ import { Totals } from './totals.ts'
 const NO_IDS = new Uint32Array(0)
 
 /**
- * Rollups that are merged from other rollups. Rows are added in the order of `RollupRows`, and rollups can be merged
- * only into the last row. So one `binWindow` adds up the bins of all rows in turn, and no row needs its own object.
- * Bins that come from a single source row are copied as bytes.
+ * Makes rollups from other rollups. Rows are added in the order of series and bucket, and rollups are merged only into
+ * the last row. So `binAccumulator` can add up the bins of one row after the other, and no object per row is needed. If
+ * the bins of a row come from a single source row, their bytes are copied.
  */
 export class MergedRows extends RowColumns implements RollupRows {
   seriesCount = 0
@@ -25,14 +25,14 @@ export class MergedRows extends RowColumns implements RollupRows {
   #length = 0
   readonly #bins = new ByteWriter(0)
   /**
-   * The first source row of the last row. Its bins are copied, unless bins of other source rows are added: then all
-   * bins are in `binWindow`, and `#isInBinWindow` is true.
+   * The first source row that was merged into the last row. Its bins are not read until other bins are added to them:
+   * then all bins are in `binAccumulator`, and `#isInAccumulator` is true.
    */
   #binSource: RollupRows | undefined
   #binRow = 0
   #isInAccumulator = false
-  /** For each row: 1 + its index in `#totals`, or 0 if it has no totals. */
-  #totalsAt = NO_IDS
+  /** For each row of a counter: 1 + the index of its totals in `#totals`; 0 if it has no totals. */
+  #totalsIndex = NO_IDS
   #totals: Totals[] = []
 
   constructor(kind: RollupKind, capacity: number) {
@@ -42,7 +42,7 @@ export class MergedRows extends RowColumns implements RollupRows {
 
   /** Memory of the columns and bins in bytes. */
   get allocatedBytes(): number {
-    const columns = this.hasEnds ? 9 : this.hasMoments ? 5 : 3
+    const columns = this.hasFirstLast ? 9 : this.hasMinMax ? 5 : 3
     return this.bucketMs.length * (columns * 8 + 20) + this.#bins.capacity
   }
 
@@ -64,7 +64,7 @@ export class MergedRows extends RowColumns implements RollupRows {
     return this.#totals.length > 0
   }
 
-  /** Adds a row without points. Its series must be greater than that of the last row, or its bucket later. */
+  /** Adds a row without points. Its series id must be greater than that of the last row, or its bucket later. */
   addRow(seriesHi: number, seriesLo: number, bucketMs: number): void {
     this.#closeRow()
     const row = this.#length
@@ -82,10 +82,10 @@ export class MergedRows extends RowColumns implements RollupRows {
     }
     this.bucketMs[row] = bucketMs
     this.count[row] = 0
-    if (this.kind === 'counter') this.#totalsAt[row] = 0
+    if (this.kind === 'counter') this.#totalsIndex[row] = 0
   }
 
-  /** Merges row `from` of `source`, which is of the same kind and arrived later, into the last row. */
+  /** Merges row `from` of `source` into the last row. The source has the same kind, and its points arrived later. */
   mergeRow(source: RollupRows, from: number): void {
     if (source.count[from] === 0) return
     const row = this.#length - 1
@@ -106,18 +106,18 @@ export class MergedRows extends RowColumns implements RollupRows {
   }
 
   totalsAt(row: number): Totals | undefined {
-    const place = this.kind === 'counter' ? this.#totalsAt[row]! : 0
-    return place === 0 ? undefined : this.#totals[place - 1]
+    const totalsIndex = this.kind === 'counter' ? this.#totalsIndex[row]! : 0
+    return totalsIndex === 0 ? undefined : this.#totals[totalsIndex - 1]
   }
 
-  /** Thins the running totals, for a resolution that is coarser than the base. */
+  /** Thins all lists of running totals, as in each resolution that is coarser than the base resolution. */
   thinTotals(): void {
     for (const totals of this.#totals) totals.thin()
   }
 
   /**
-   * Merges the bins of a source row. It must be called before the scalars are merged, because it reads the row's old
-   * min, max and count.
+   * Merges the bins of a source row into the last row. Must be called before the other columns are merged, because it
+   * reads `min`, `max` and `count` as they were.
    */
   #mergeBins(row: number, source: RollupRows, from: number): void {
     const before = this.count[row]!
@@ -129,7 +129,7 @@ export class MergedRows extends RowColumns implements RollupRows {
     if (!this.#isInAccumulator) {
       const min = this.min[row]!
       if (min === this.max[row]) {
-        // A row of equal values needs no bins: its only bin is computed from value and count.
+        // All values are equal, so the row needs no stored bins.
         if (source.min[from] === min && source.max[from] === min) return
         binAccumulator.add(binOf(min), before)
       } else addBinsToAccumulator(this.#binSource!, this.#binRow, binAccumulator)
@@ -158,8 +158,8 @@ export class MergedRows extends RowColumns implements RollupRows {
   }
 
   /**
-   * Encodes the bins in `binWindow`. If a weight is not an integer, the row is marked as broken, so that the encoder
-   * refuses this row only, and the merge of the other rows succeeds.
+   * Encodes the bins in `binAccumulator`. If a weight is not an integer, marks the row as broken. Then the block
+   * encoder refuses only this row, and the merge of the other rows succeeds.
    */
   #encodeAccumulator(): void {
     const start = this.#bins.length
@@ -173,10 +173,10 @@ export class MergedRows extends RowColumns implements RollupRows {
   }
 
   #totalsOf(row: number): Totals {
-    const place = this.#totalsAt[row]!
-    if (place !== 0) return this.#totals[place - 1]!
+    const totalsIndex = this.#totalsIndex[row]!
+    if (totalsIndex !== 0) return this.#totals[totalsIndex - 1]!
     const totals = new Totals()
-    this.#totalsAt[row] = this.#totals.push(totals)
+    this.#totalsIndex[row] = this.#totals.push(totals)
     return totals
   }
 
@@ -186,38 +186,38 @@ export class MergedRows extends RowColumns implements RollupRows {
     this.seriesLo = grownIds(this.seriesLo, capacity)
     this.rowStart = grownIds(this.rowStart, capacity + 1)
     if (this.kind === 'distribution') this.binStart = grownIds(this.binStart, capacity + 1)
-    if (this.kind === 'counter') this.#totalsAt = grownIds(this.#totalsAt, capacity)
+    if (this.kind === 'counter') this.#totalsIndex = grownIds(this.#totalsIndex, capacity)
   }
 }
 
-/** Maximum memory of all `MergedRows` that are kept for reuse. */
-const KEPT_BYTES_MAX = 1 << 22
-const kept = new Map<RollupKind, MergedRows[]>()
-let keptBytes = 0
+/** Maximum memory of all released `MergedRows` that are kept for reuse. */
+const FREE_BYTES_MAX = 1 << 22
+const freeRows = new Map<RollupKind, MergedRows[]>()
+let freeBytes = 0
 
 export function takeMergedRows(kind: RollupKind, capacity = 0): MergedRows {
-  // A merge that failed may have left bins in `binWindow`.
+  // A merge that has thrown may have left bins in `binAccumulator`.
   if (binAccumulator.binCount > 0) binAccumulator.clear()
-  const rows = kept.get(kind)?.pop()
+  const rows = freeRows.get(kind)?.pop()
   if (rows === undefined) return new MergedRows(kind, capacity)
-  keptBytes -= rows.allocatedBytes
+  freeBytes -= rows.allocatedBytes
   return rows
 }
 
 /**
- * Keeps the memory of merged rows for the next merge; the caller must not read the rows afterwards. Does nothing for
- * other kinds of rows.
+ * Keeps the memory of merged rows for the next merge. The caller must not read the rows afterwards. Does nothing if
+ * `rows` are not `MergedRows`.
  */
 export function giveMergedRows(rows: RollupRows): void {
   if (!(rows instanceof MergedRows)) return
   const { kind, allocatedBytes } = rows
-  if (keptBytes + allocatedBytes > KEPT_BYTES_MAX) return
-  const ofKind = kept.get(kind) ?? []
-  assert(!ofKind.includes(rows), 'rows are given back once')
+  if (freeBytes + allocatedBytes > FREE_BYTES_MAX) return
+  const freeOfKind = freeRows.get(kind) ?? []
+  assert(!freeOfKind.includes(rows), 'rows are given back once')
   rows.clear()
-  keptBytes += allocatedBytes
-  ofKind.push(rows)
-  kept.set(kind, ofKind)
+  freeBytes += allocatedBytes
+  freeOfKind.push(rows)
+  freeRows.set(kind, freeOfKind)
 }
 
 const NO_BYTES = new Uint8Array(0)

@@ -3,7 +3,17 @@ import { formatId, type Id64 } from '../model/id.ts'
 import type { RollupKind } from '../model/metric.ts'
 import { BinColumns, decodeBins } from '../sketch/bins.ts'
 import { ByteReader } from '../sketch/varint.ts'
-import { BlockError, FLAT, FULL, guard, HAS_BINS, HAS_TOTALS, KIND_MASK, KINDS, MIXED } from './block-format.ts'
+import {
+  BlockError,
+  FLAG_HAS_BINS,
+  FLAG_HAS_TOTALS,
+  KIND_MASK,
+  KINDS,
+  SHAPE_FLAT,
+  SHAPE_FULL,
+  SHAPE_MIXED,
+  withBlockErrors,
+} from './block-format.ts'
 import type { BlockMemory } from './block-memory.ts'
 import { decodeColumn } from './columns.ts'
 import type { RollupRows } from './rollup-rows.ts'
@@ -13,14 +23,14 @@ import {
   locateColumn,
   type RowShapes,
   readShapes,
-  scratchOf,
+  scratchColumn,
   shapeAt,
 } from './section-layout.ts'
 import { TOTALS_MAX, Totals } from './totals.ts'
 
 const NO_NUMBERS = new Float64Array(0)
 
-/** A section's entry in the directory of its block. */
+/** Describes a section in the directory at the start of its block. A section has the rollups of one metric. */
 export interface SectionHead {
   readonly metricId: Id64
   readonly flags: number
@@ -32,19 +42,19 @@ export interface SectionHead {
 interface TotalsColumns {
   /** The points of row i have the indexes pointStart[i] to pointStart[i + 1] - 1. */
   readonly pointStart: Uint32Array
-  /** For each row: 1 + its index in `collapsed` if the row is inexact, otherwise 0. */
+  /** For each row: 1 + its index in `collapsed` if its totals are inexact, otherwise 0. */
   readonly collapsedAt: Uint32Array
-  /** For each row: 1 if its totals are thinned, otherwise 0. */
+  /** For each row: 1 if its totals are thinned, defaults 0. */
   readonly thinned: Uint8Array
   readonly timeMs: Float64Array
   readonly value: Float64Array
   readonly collapsed: Float64Array
 }
 
-/** Approximate memory of a section before any column is decoded. */
+/** Approximate memory of a `MetricSection` object without decoded columns. */
 export const SECTION_BYTES = 430
 
-/** A list of series. Each series has an ordinal in the list, which never changes. */
+/** A list of series. The position (ordinal) of a series in the list never changes. */
 export interface SeriesOrdinals {
   /** Unique number of the list. */
   readonly listId: number
@@ -53,7 +63,8 @@ export interface SeriesOrdinals {
 }
 
 /**
- * The rollups of one metric in a block. Getters decode columns on first use and throw a BlockError for invalid bytes.
+ * The rollups of one metric in a block. A column is decoded when its getter is called first. The getter throws a
+ * BlockError if the bytes are invalid.
  */
 export class MetricSection implements RollupRows {
   readonly metricId: Id64
@@ -61,7 +72,7 @@ export class MetricSection implements RollupRows {
   readonly length: number
   readonly seriesCount: number
   readonly hasTotals: boolean
-  /** Whether some rows have bins in the sketch string. */
+  /** Whether some rows have bins. They are stored outside of the section, in the sketch string of the block. */
   readonly needsSketches: boolean
   readonly #block: string
   readonly #resolutionMs: number
@@ -74,7 +85,7 @@ export class MetricSection implements RollupRows {
   #seriesLo: Uint32Array | undefined
   #rowStart: Uint32Array | undefined
   #ordinals: Int32Array | undefined
-  #ordinalsList = -1
+  #ordinalsListId = -1
   #bucketMs: Float64Array | undefined
   #count: Float64Array | undefined
   #sum: Float64Array | undefined
@@ -102,9 +113,10 @@ export class MetricSection implements RollupRows {
     this.kind = kind
     this.length = length
     this.seriesCount = seriesCount
-    this.hasTotals = (flags & HAS_TOTALS) !== 0
-    this.needsSketches = (flags & HAS_BINS) !== 0
-    const possible = KIND_MASK | (kind === 'counter' ? HAS_TOTALS : 0) | (kind === 'distribution' ? HAS_BINS : 0)
+    this.hasTotals = (flags & FLAG_HAS_TOTALS) !== 0
+    this.needsSketches = (flags & FLAG_HAS_BINS) !== 0
+    const possible =
+      KIND_MASK | (kind === 'counter' ? FLAG_HAS_TOTALS : 0) | (kind === 'distribution' ? FLAG_HAS_BINS : 0)
     if ((flags & ~possible) !== 0) throw new RangeError(`unknown flags ${flags} of a ${kind}`)
     this.#block = block
     this.#resolutionMs = resolutionMs
@@ -112,7 +124,7 @@ export class MetricSection implements RollupRows {
     this.#bytes = bytes
     this.#start = start
     this.#end = start + sectionBytes
-    memory.count(SECTION_BYTES)
+    memory.countBytes(SECTION_BYTES)
   }
 
   get seriesHi(): Uint32Array {
@@ -131,26 +143,26 @@ export class MetricSection implements RollupRows {
   }
 
   /**
-   * Returns the ordinals of the section's series in a list, cached with the columns; undefined if a series is not in
-   * the list.
+   * Returns for each series of the section its ordinal in `list`; undefined if some series is not in the list. The
+   * ordinals of the latest list are cached.
    */
   ordinalsIn(list: SeriesOrdinals): Int32Array | undefined {
-    if (this.#ordinalsList === list.listId) return this.#ordinals
+    if (this.#ordinalsListId === list.listId) return this.#ordinals
     const { seriesHi, seriesLo, seriesCount } = this
     const ordinals = this.#ordinals ?? this.#memory.positions(seriesCount)
-    // A new array is used for a second list, because callers may still read the ordinals of the first one.
+    // The ordinals of another list get a new array, because callers may still read the old array.
     const found = this.#ordinals === undefined ? ordinals : new Int32Array(seriesCount)
     for (let s = 0; s < seriesCount; s++) {
       const ordinal = list.ordinal(seriesHi[s]!, seriesLo[s]!)
       if (ordinal < 0) {
         this.#ordinals = found
-        this.#ordinalsList = -1
+        this.#ordinalsListId = -1
         return undefined
       }
       found[s] = ordinal
     }
     this.#ordinals = found
-    this.#ordinalsList = list.listId
+    this.#ordinalsListId = list.listId
     return found
   }
 
@@ -161,7 +173,7 @@ export class MetricSection implements RollupRows {
 
   get count(): Float64Array {
     this.#count ??= this.#decode('count', () =>
-      this.#hasShapes ? this.#fill('count', FLAT, undefined) : this.#column('count', this.length),
+      this.#hasShapes ? this.#expandColumn('count', SHAPE_FLAT, undefined) : this.#column('count', this.length),
     )
     return this.#count
   }
@@ -174,25 +186,25 @@ export class MetricSection implements RollupRows {
 
   get min(): Float64Array {
     if (!this.#hasShapes) return NO_NUMBERS
-    this.#min ??= this.#decode('min', () => this.#fill('min', FLAT, this.sum))
+    this.#min ??= this.#decode('min', () => this.#expandColumn('min', SHAPE_FLAT, this.sum))
     return this.#min
   }
 
   get max(): Float64Array {
     if (!this.#hasShapes) return NO_NUMBERS
-    this.#max ??= this.#decode('max', () => this.#fill('max', FULL, this.min))
+    this.#max ??= this.#decode('max', () => this.#expandColumn('max', SHAPE_FULL, this.min))
     return this.#max
   }
 
   get first(): Float64Array {
     if (this.kind !== 'gauge') return NO_NUMBERS
-    this.#first ??= this.#decode('first', () => this.#fill('first', FULL, this.min))
+    this.#first ??= this.#decode('first', () => this.#expandColumn('first', SHAPE_FULL, this.min))
     return this.#first
   }
 
   get last(): Float64Array {
     if (this.kind !== 'gauge') return NO_NUMBERS
-    this.#last ??= this.#decode('last', () => this.#fill('last', FULL, this.min))
+    this.#last ??= this.#decode('last', () => this.#expandColumn('last', SHAPE_FULL, this.min))
     return this.#last
   }
 
@@ -211,13 +223,13 @@ export class MetricSection implements RollupRows {
     if (this.kind !== 'gauge') return NO_NUMBERS
     this.#lastMs ??= this.#decode('times', () => {
       const firstMs = this.firstMs
-      const shapes = this.#shapesOf()
-      if (shapes.several === 0) return firstMs
-      const spans = this.#scratch('span', shapes.several, 0)
+      const shapes = this.#rowShapes()
+      if (shapes.flatOrFullCount === 0) return firstMs
+      const spans = this.#scratch('span', shapes.flatOrFullCount, 0)
       const times = this.#memory.numbers(this.length)
       let n = 0
       for (let row = 0; row < times.length; row++) {
-        times[row] = shapeAt(shapes, row) >= FLAT ? firstMs[row]! + spans[n++]! : firstMs[row]!
+        times[row] = shapeAt(shapes, row) >= SHAPE_FLAT ? firstMs[row]! + spans[n++]! : firstMs[row]!
       }
       return times
     })
@@ -243,19 +255,19 @@ export class MetricSection implements RollupRows {
     const start = pointStart[row]!
     const end = pointStart[row + 1]!
     if (start === end) return undefined
-    const place = collapsedAt[row]!
+    const collapsedIndex = collapsedAt[row]!
     return Totals.of(
       timeMs,
       value,
       start,
       end,
-      place === 0 ? 0 : collapsed[place - 1]!,
-      place !== 0,
+      collapsedIndex === 0 ? 0 : collapsed[collapsedIndex - 1]!,
+      collapsedIndex !== 0,
       thinned[row] === 1,
     )
   }
 
-  /** Attaches the bins of the section. Only the block calls this. */
+  /** Sets the bins of the section, which the block has found in its sketch string. Only the block calls this. */
   attachBins(bytes: Uint8Array): void {
     this.#binBytes = bytes
   }
@@ -265,14 +277,14 @@ export class MetricSection implements RollupRows {
   }
 
   #decode<T>(what: string, read: () => T): T {
-    return guard(this.#block, `${what} of metric ${formatId(this.metricId)}`, read)
+    return withBlockErrors(this.#block, `${what} of metric ${formatId(this.metricId)}`, read)
   }
 
-  /** Returns the shapes of the rows. The first call checks that the columns fill the section. */
-  #shapesOf(): RowShapes {
+  /** Returns the shapes of the rows. The first call checks that the columns end where the section ends. */
+  #rowShapes(): RowShapes {
     this.#shapes ??= this.#decode('columns', () => {
       const shapes = readShapes(this, this.#bytes, this.#start, this.#end, this.#memory)
-      if (this.kind === 'distribution' && this.needsSketches !== shapes.full > 0) {
+      if (this.kind === 'distribution' && this.needsSketches !== shapes.fullCount > 0) {
         throw new RangeError('bins where none belong')
       }
       return shapes
@@ -280,35 +292,35 @@ export class MetricSection implements RollupRows {
     return this.#shapes
   }
 
-  /** Decodes a column that stays in memory. */
+  /** Decodes a column into new memory, which is counted as memory of the block. */
   #column(name: ColumnName, length: number): Float64Array {
-    const { start, end } = locateColumn(this, this.#bytes, this.#start, this.#shapesOf(), name)
+    const { start, end } = locateColumn(this, this.#bytes, this.#start, this.#rowShapes(), name)
     return decodeColumn(this.#bytes, start, end, length, (values) => this.#memory.numbers(values))
   }
 
-  /** Decodes a column for temporary use. The next column with the same `place` overwrites it. */
-  #scratch(name: ColumnName, length: number, place: 0 | 1): Float64Array {
-    const { start, end } = locateColumn(this, this.#bytes, this.#start, this.#shapesOf(), name)
-    return decodeColumn(this.#bytes, start, end, length, (values) => scratchOf(place, values))
+  /** Decodes a column into a scratch array. The next column with the same `slot` overwrites it. */
+  #scratch(name: ColumnName, length: number, slot: 0 | 1): Float64Array {
+    const { start, end } = locateColumn(this, this.#bytes, this.#start, this.#rowShapes(), name)
+    return decodeColumn(this.#bytes, start, end, length, (values) => scratchColumn(slot, values))
   }
 
   /**
-   * Decodes a column that stores values only for rows with at least the shape `shapeMin`. Other rows get their value
-   * from `otherwise`, or 1 if it is undefined.
+   * Decodes a column in which only rows with the shape `shapeMin` or a greater one have a stored value. The other rows
+   * get their value from `defaults`, or 1 if that is undefined.
    */
-  #fill(name: ColumnName, shapeMin: number, otherwise: Float64Array | undefined): Float64Array {
-    const { shape, ofRows, several, full } = this.#shapesOf()
-    const kept = shapeMin === FLAT ? several : full
-    if (kept === this.length) return this.#column(name, kept)
-    const some = this.#scratch(name, kept, 0)
-    // No row has a value in the column, so `otherwise` is the result.
-    if (kept === 0 && otherwise !== undefined) return otherwise
+  #expandColumn(name: ColumnName, shapeMin: number, defaults: Float64Array | undefined): Float64Array {
+    const { shape, shapeOfRow, flatOrFullCount, fullCount } = this.#rowShapes()
+    const storedCount = shapeMin === SHAPE_FLAT ? flatOrFullCount : fullCount
+    if (storedCount === this.length) return this.#column(name, storedCount)
+    const stored = this.#scratch(name, storedCount, 0)
+    // No row has a stored value.
+    if (storedCount === 0 && defaults !== undefined) return defaults
     const values = this.#memory.numbers(this.length)
-    if (shape !== MIXED) return values.fill(1)
+    if (shape !== SHAPE_MIXED) return values.fill(1)
     let n = 0
     for (let row = 0; row < values.length; row++) {
-      if (ofRows[row]! >= shapeMin) values[row] = some[n++]!
-      else values[row] = otherwise === undefined ? 1 : otherwise[row]!
+      if (shapeOfRow[row]! >= shapeMin) values[row] = stored[n++]!
+      else values[row] = defaults === undefined ? 1 : defaults[row]!
     }
     return values
   }
@@ -392,14 +404,14 @@ export class MetricSection implements RollupRows {
     return { pointStart, collapsedAt, thinned, timeMs, value, collapsed }
   }
 
-  /** Locates the bins of each row and checks all bins, so that readers need not check them. */
+  /** Returns for each row where its bins begin. Decodes all bins once, so that later readers need not check them. */
   #locateBins(): Uint32Array {
     const bytes = this.binBytes
-    const shapes = this.#shapesOf()
+    const shapes = this.#rowShapes()
     const binStart = this.#memory.ids(this.length + 1)
     let offset = 0
     for (let row = 0; row < this.length; row++) {
-      if (shapeAt(shapes, row) === FULL) {
+      if (shapeAt(shapes, row) === SHAPE_FULL) {
         offset = decodeBins(bytes, offset, scratch)
         if (scratch.length === 0) throw new RangeError('a distribution without bins')
       }
@@ -412,5 +424,5 @@ export class MetricSection implements RollupRows {
 
 const NO_BYTES = new Uint8Array(0)
 const NO_IDS = new Uint32Array(0)
-/** Scratch columns; each sketch overwrites them. */
+/** Scratch columns of `#locateBins`. */
 const scratch = new BinColumns()

@@ -5,12 +5,13 @@ import { grownIds, grownNumbers } from './row-columns.ts'
 
 const NO_IDS = new Uint32Array(0)
 const CAPACITY_MIN = 64
-/** Maximum length of arrays that are kept for the next use. */
+/** Longer arrays are not kept for the next use. */
 const KEPT_LENGTH_MAX = 1 << 16
 
 /**
- * Observations of the rows of distributions that have different values, as columns in arrival order. They are encoded
- * as bins after all rows are sorted. So adding an observation is only an append, and no row needs its own object.
+ * The values of the rows of a distribution, in the order in which they were added. They are encoded as bins only after
+ * all rows are sorted. So adding a value only appends to columns, and no object per row is needed. Rows whose values
+ * are all equal are not here: they need no bins.
  */
 export class Observations {
   /** For each observation, the index that its row had when the observation was added. */
@@ -18,7 +19,7 @@ export class Observations {
   #key = new Int32Array(0)
   #weight = new Float64Array(0)
   #length = 0
-  /** After `encode`: for each row, the offset of its first bin. */
+  /** After `encode`: for each row, the offset of its bins in `binBytes`. */
   binStart = NO_IDS
   readonly #bins = new ByteWriter(0)
 
@@ -44,17 +45,17 @@ export class Observations {
   }
 
   /**
-   * Encodes the bins of `rowCount` rows. `newRow` maps the index of a row before sorting to its index now; undefined if the
-   * rows were not moved.
+   * Encodes the bins of all rows. `newRow` maps the index of a row when its values were added to its index now; it is
+   * undefined if no row has moved.
    */
   encode(rowCount: number, newRow: Uint32Array | undefined): void {
     const length = this.#length
-    // A merge that failed may have left bins in `binAccumulator`.
+    // A merge that has thrown may have left bins in `binAccumulator`.
     if (binAccumulator.binCount > 0) binAccumulator.clear()
     this.#bins.reset()
     if (this.binStart.length < rowCount + 1) this.binStart = new Uint32Array(Math.max(CAPACITY_MIN, rowCount * 2))
     const binStart = this.binStart
-    // Counting sort by row. binStart first has the number of observations of each row, then the position of the first.
+    // Counting sort by row. `binStart` first has the number of observations of each row, then the index of the first.
     binStart.fill(0, 0, rowCount + 1)
     const row = this.#row
     if (newRow !== undefined) for (let i = 0; i < length; i++) row[i] = newRow[row[i]!]!
@@ -95,5 +96,5 @@ export class Observations {
   }
 }
 
-/** Scratch: indexes of observations sorted by row. Valid during one call of `encode`. */
+/** Scratch array of `encode`: the indexes of all observations, sorted by row. */
 let observationOrder = NO_IDS

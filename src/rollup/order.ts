@@ -1,14 +1,14 @@
 /**
- * A stable radix sort of indexes by integer keys. For ids, which are hashes, it is several times as fast as sorting
- * with a comparator.
+ * Sorts indexes by integer keys, with a stable radix sort. For ids, which are evenly distributed hashes, it is several
+ * times as fast as `sort` with a comparison function.
  */
 
 let spare = new Uint32Array(1024)
 const counts = new Uint32Array(1 << 11)
 
 /**
- * Returns the indexes 0 to length - 1 in ascending order of `keys`. `compareRest` orders indexes with equal keys and
- * must not return 0.
+ * Returns the indexes 0 to length - 1 in ascending order of `keys`. Indexes with equal keys are sorted by
+ * `compareRest`, which must not return 0.
  */
 export function orderByKey(
   keys: Uint32Array,
@@ -55,7 +55,7 @@ function radixOrder(keys: Uint32Array, length: number): Uint32Array {
   }
   if (spare.length < length) spare = new Uint32Array(length * 2)
   let other = spare
-  // With few keys, clearing a large table of counts would take longer than sorting.
+  // For few keys a small table of counts is used: clearing a large one would take longer than sorting.
   const digitBits = length < 4096 ? 8 : 11
   const mask = (1 << digitBits) - 1
   let inSpare = false

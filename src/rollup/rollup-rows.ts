@@ -2,8 +2,8 @@ import type { RollupKind } from '../model/metric.ts'
 import type { Totals } from './totals.ts'
 
 /**
- * Rollups as columns: the interface of tables, merged rows and sections of decoded blocks. One row is one series in one
- * bucket. Series ascend by id and the rows of a series by bucket, without duplicates.
+ * Rollups as columns. A row is the rollup of one series in one bucket. Rows are sorted by series id, then by bucket,
+ * without duplicates. New points (`RollupTable`), merged rollups and decoded blocks all have this interface.
  *
  * Columns by kind: a gauge has count, sum, min, max, and first and last with their times; a counter has count, sum (of
  * deltas) and totals; a distribution has count (the total weight), sum, min, max and bins; a set has only the count of
@@ -27,11 +27,11 @@ export interface RollupRows {
   readonly seriesLo: Uint32Array
   /** The rows of series i have the indexes rowStart[i] to rowStart[i + 1] - 1. */
   readonly rowStart: Uint32Array
-  /** Whether any row of a counter holds running totals. */
+  /** Whether any row has running totals. Only counters have them. */
   readonly hasTotals: boolean
   /**
    * Bins of the rows of a distribution, in the encoding of `bins.ts`. The bins of row i are the bytes binStart[i] to
-   * binStart[i + 1] - 1. A row whose values are all equal has no bins. `binStart` may be empty if no row has bins.
+   * binStart[i + 1] - 1. A row whose values are all equal has no bytes. If no row has any, `binStart` may be empty.
    */
   readonly binBytes: Uint8Array
   readonly binStart: Uint32Array

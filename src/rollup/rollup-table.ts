@@ -8,38 +8,37 @@ import { Totals } from './totals.ts'
 
 const NO_IDS = new Uint32Array(0)
 /**
- * Shared by all tables that are not of distributions: they have no observations, and there may be a table for each of
- * many metrics.
+ * Always empty. All tables of other kinds than distributions share it, because there may be a table for each metric.
  */
 const NO_OBSERVATIONS = new Observations()
 /** Approximate memory of a list of totals, rounded up. */
 const TOTALS_BYTES = 400
 
-let movedNumbers = new Float64Array(1024)
-let movedIds = new Uint32Array(1024)
-/** Scratch: maps the index of a row before `sort` to its index afterwards. */
-let newRow = new Uint32Array(1024)
+let scratchNumbers = new Float64Array(1024)
+let scratchIds = new Uint32Array(1024)
+/** Scratch array of `sort`: for the index of a row before sorting, its index afterwards. */
+let rowAfterSort = new Uint32Array(1024)
 
 function permuteNumbers(column: Float64Array, order: Uint32Array): void {
   const length = order.length
-  if (movedNumbers.length < length) movedNumbers = new Float64Array(length * 2)
-  const moved = movedNumbers
+  if (scratchNumbers.length < length) scratchNumbers = new Float64Array(length * 2)
+  const moved = scratchNumbers
   for (let i = 0; i < length; i++) moved[i] = column[order[i]!]!
   for (let i = 0; i < length; i++) column[i] = moved[i]!
 }
 
 function permuteIds(column: Uint32Array, order: Uint32Array): void {
   const length = order.length
-  if (movedIds.length < length) movedIds = new Uint32Array(length * 2)
-  const moved = movedIds
+  if (scratchIds.length < length) scratchIds = new Uint32Array(length * 2)
+  const moved = scratchIds
   for (let i = 0; i < length; i++) moved[i] = column[order[i]!]!
   for (let i = 0; i < length; i++) column[i] = moved[i]!
 }
 
 /**
- * Rollups that are made from points. Rows are added in any order, and several rows may have the same series and bucket.
- * `sort` brings the rows into the order of `RollupRows`, merges such duplicates in the order they were added, and
- * removes rows without points (count 0).
+ * Makes rollups from points. Rows are added in any order, and several rows may have the same series and bucket. `sort`
+ * sorts the rows by series and bucket, merges rows of the same series and bucket in the order they were added, and
+ * removes rows without points.
  */
 export class RollupTable extends RowColumns implements RollupRows {
   seriesCount = 0
@@ -47,15 +46,15 @@ export class RollupTable extends RowColumns implements RollupRows {
   seriesLo = NO_IDS
   rowStart = NO_IDS
   #length = 0
-  /** Whether rows were added in order and without duplicates. */
-  #ascends = true
-  #rowHi = NO_IDS
-  #rowLo = NO_IDS
-  /** For each row, the index that `addRow` returned. */
-  #addedAs = NO_IDS
+  /** Whether the rows were added in the order of series and bucket, without duplicates. */
+  #isSorted = true
+  #rowSeriesHi = NO_IDS
+  #rowSeriesLo = NO_IDS
+  /** For each row of a distribution, the index that `addRow` returned. `Observations` still have this index. */
+  #rowBeforeSort = NO_IDS
   readonly #observations: Observations
-  /** For each row: 1 + its index in `#totals`, or 0 if it has no totals. */
-  #totalsAt = NO_IDS
+  /** For each row of a counter: 1 + the index of its totals in `#totals`; 0 if it has no totals. */
+  #totalsIndex = NO_IDS
   #totals: Totals[] = []
 
   constructor(kind: RollupKind, capacity = CAPACITY_MIN) {
@@ -73,7 +72,7 @@ export class RollupTable extends RowColumns implements RollupRows {
   }
 
   get estimatedBytes(): number {
-    const columns = this.hasEnds ? 9 : this.hasMoments ? 5 : this.kind === 'counter' ? 3 : 2
+    const columns = this.hasFirstLast ? 9 : this.hasMinMax ? 5 : this.kind === 'counter' ? 3 : 2
     const observations = this.#observations.allocatedBytes
     return this.#length * (columns * 8 + 24) + observations + this.#totals.length * TOTALS_BYTES
   }
@@ -94,10 +93,10 @@ export class RollupTable extends RowColumns implements RollupRows {
       this.#resizeIds()
     }
     this.#length = row + 1
-    if (this.#ascends && row > 0) this.#ascends = this.#precedes(row - 1, seriesHi, seriesLo, bucketMs)
-    this.#rowHi[row] = seriesHi
-    this.#rowLo[row] = seriesLo
-    if (this.kind === 'counter') this.#totalsAt[row] = 0
+    if (this.#isSorted && row > 0) this.#isSorted = this.#precedes(row - 1, seriesHi, seriesLo, bucketMs)
+    this.#rowSeriesHi[row] = seriesHi
+    this.#rowSeriesLo[row] = seriesLo
+    if (this.kind === 'counter') this.#totalsIndex[row] = 0
     this.bucketMs[row] = bucketMs
     this.count[row] = 0
     return row
@@ -114,10 +113,10 @@ export class RollupTable extends RowColumns implements RollupRows {
     this.count[row] = addCounts(before, weight)
     if (before === 0) {
       this.sum[row] = value * weight
-      if (!this.hasMoments) return
+      if (!this.hasMinMax) return
       this.min[row] = value
       this.max[row] = value
-      if (!this.hasEnds) return
+      if (!this.hasFirstLast) return
       this.firstMs[row] = timeMs
       this.first[row] = value
       this.lastMs[row] = timeMs
@@ -125,11 +124,11 @@ export class RollupTable extends RowColumns implements RollupRows {
       return
     }
     this.sum[row]! += value * weight
-    if (!this.hasMoments) return
-    if (!this.hasEnds) this.#observe(row, value, weight, before)
+    if (!this.hasMinMax) return
+    if (!this.hasFirstLast) this.#observe(row, value, weight, before)
     if (value < this.min[row]!) this.min[row] = value
     if (value > this.max[row]!) this.max[row] = value
-    if (!this.hasEnds) return
+    if (!this.hasFirstLast) return
     if (timeMs < this.firstMs[row]!) {
       this.firstMs[row] = timeMs
       this.first[row] = value
@@ -148,47 +147,47 @@ export class RollupTable extends RowColumns implements RollupRows {
     this.#totalsOf(row).add(timeMs, total)
   }
 
-  /** Counts a point of a set. The set's members are counted elsewhere. */
+  /** Counts a point of a set. The member itself is added to a set sketch in the store. */
   addMember(row: number): void {
     this.count[row] = addCounts(this.count[row]!, 1)
   }
 
   totalsAt(row: number): Totals | undefined {
-    const place = this.kind === 'counter' ? this.#totalsAt[row]! : 0
-    return place === 0 ? undefined : this.#totals[place - 1]
+    const totalsIndex = this.kind === 'counter' ? this.#totalsIndex[row]! : 0
+    return totalsIndex === 0 ? undefined : this.#totals[totalsIndex - 1]
   }
 
   /** Sorts the table and returns it as `RollupRows`. Indexes returned by `addRow` are invalid afterwards. */
   sort(): RollupRows {
-    const movesBins = this.kind === 'distribution' && (this.#observations.length > 0 || !this.#ascends)
-    if (movesBins) this.#numberRows()
-    if (!this.#ascends) this.#permute(this.#order())
-    this.#mergeRepeated(movesBins)
-    this.#ascends = true
+    const movesBins = this.kind === 'distribution' && (this.#observations.length > 0 || !this.#isSorted)
+    if (movesBins) this.#rememberRowNumbers()
+    if (!this.#isSorted) this.#permute(this.#sortedOrder())
+    this.#mergeDuplicates(movesBins)
+    this.#isSorted = true
     this.#indexSeries()
-    if (this.#observations.length > 0) this.#observations.encode(this.#length, newRow)
+    if (this.#observations.length > 0) this.#observations.encode(this.#length, rowAfterSort)
     return this
   }
 
   /** Removes all rows and keeps the memory for reuse. The rows must not be read afterwards. */
   clear(): void {
     this.#length = 0
-    this.#ascends = true
+    this.#isSorted = true
     this.seriesCount = 0
     this.#observations.clear()
     this.#totals = []
   }
 
   #precedes(row: number, seriesHi: number, seriesLo: number, bucketMs: number): boolean {
-    const hi = this.#rowHi[row]!
+    const hi = this.#rowSeriesHi[row]!
     if (hi !== seriesHi) return hi < seriesHi
-    const lo = this.#rowLo[row]!
+    const lo = this.#rowSeriesLo[row]!
     return lo === seriesLo ? this.bucketMs[row]! < bucketMs : lo < seriesLo
   }
 
   /**
-   * Adds an observation, if it is needed. It must be called before min and max include the value. A row of equal values
-   * needs no bins: its only bin is computed from value and count.
+   * Stores a value of a distribution row for its bins. While all values of the row are equal, nothing is stored: its
+   * only bin can be computed from value and count. Must be called before `min` and `max` include the value.
    */
   #observe(row: number, value: number, weight: number, before: number): void {
     const min = this.min[row]!
@@ -200,45 +199,45 @@ export class RollupTable extends RowColumns implements RollupRows {
   }
 
   #totalsOf(row: number): Totals {
-    const place = this.#totalsAt[row]!
-    if (place !== 0) return this.#totals[place - 1]!
+    const totalsIndex = this.#totalsIndex[row]!
+    if (totalsIndex !== 0) return this.#totals[totalsIndex - 1]!
     const totals = new Totals()
-    this.#totalsAt[row] = this.#totals.push(totals)
+    this.#totalsIndex[row] = this.#totals.push(totals)
     return totals
   }
 
   #resizeIds(): void {
     const capacity = this.bucketMs.length
-    this.#rowHi = grownIds(this.#rowHi, capacity)
-    this.#rowLo = grownIds(this.#rowLo, capacity)
-    if (this.kind === 'distribution') this.#addedAs = grownIds(this.#addedAs, capacity)
-    if (this.kind === 'counter') this.#totalsAt = grownIds(this.#totalsAt, capacity)
+    this.#rowSeriesHi = grownIds(this.#rowSeriesHi, capacity)
+    this.#rowSeriesLo = grownIds(this.#rowSeriesLo, capacity)
+    if (this.kind === 'distribution') this.#rowBeforeSort = grownIds(this.#rowBeforeSort, capacity)
+    if (this.kind === 'counter') this.#totalsIndex = grownIds(this.#totalsIndex, capacity)
   }
 
   /** Returns the row indexes in the order of series, bucket and arrival. */
-  #order(): Uint32Array {
-    const rowLo = this.#rowLo
+  #sortedOrder(): Uint32Array {
+    const rowLo = this.#rowSeriesLo
     const bucketMs = this.bucketMs
     return orderByKey(
-      this.#rowHi,
+      this.#rowSeriesHi,
       this.#length,
       (a, b) => rowLo[a]! - rowLo[b]! || bucketMs[a]! - bucketMs[b]! || a - b,
     )
   }
 
   #permute(order: Uint32Array): void {
-    permuteIds(this.#rowHi, order)
-    permuteIds(this.#rowLo, order)
-    if (this.kind === 'distribution') permuteIds(this.#addedAs, order)
-    if (this.#totals.length > 0) permuteIds(this.#totalsAt, order)
+    permuteIds(this.#rowSeriesHi, order)
+    permuteIds(this.#rowSeriesLo, order)
+    if (this.kind === 'distribution') permuteIds(this.#rowBeforeSort, order)
+    if (this.#totals.length > 0) permuteIds(this.#totalsIndex, order)
     permuteNumbers(this.bucketMs, order)
     permuteNumbers(this.count, order)
     if (this.kind === 'set') return
     permuteNumbers(this.sum, order)
-    if (!this.hasMoments) return
+    if (!this.hasMinMax) return
     permuteNumbers(this.min, order)
     permuteNumbers(this.max, order)
-    if (!this.hasEnds) return
+    if (!this.hasFirstLast) return
     permuteNumbers(this.firstMs, order)
     permuteNumbers(this.first, order)
     permuteNumbers(this.lastMs, order)
@@ -246,21 +245,21 @@ export class RollupTable extends RowColumns implements RollupRows {
   }
 
   /** Merges rows with the same series and bucket, and removes rows without points. */
-  #mergeRepeated(movesBins: boolean): void {
+  #mergeDuplicates(movesBins: boolean): void {
     const length = this.#length
-    // `#moveRow` overwrites the entries of earlier rows only, so `addedAs[row]` is still valid for this row.
-    const addedAs = this.#addedAs
+    // `#moveRow` writes only to rows before this one, so `rowBeforeSort[row]` is not overwritten yet.
+    const rowBeforeSort = this.#rowBeforeSort
     let kept = -1
     for (let row = 0; row < length; row++) {
       if (this.count[row] === 0) continue
       const same =
         kept >= 0 &&
         this.bucketMs[row] === this.bucketMs[kept] &&
-        this.#rowLo[row] === this.#rowLo[kept] &&
-        this.#rowHi[row] === this.#rowHi[kept]
+        this.#rowSeriesLo[row] === this.#rowSeriesLo[kept] &&
+        this.#rowSeriesHi[row] === this.#rowSeriesHi[kept]
       if (same) this.#mergeRow(kept, row)
       else if (++kept !== row) this.#moveRow(row, kept)
-      if (movesBins) newRow[addedAs[row]!] = kept
+      if (movesBins) rowAfterSort[rowBeforeSort[row]!] = kept
     }
     this.#length = kept + 1
   }
@@ -274,37 +273,37 @@ export class RollupTable extends RowColumns implements RollupRows {
   }
 
   /**
-   * Adds observations for two rows that are merged. A row of equal values has none so far, and needs one if the other
-   * row has different values.
+   * Stores the values of rows whose values are all equal, before they are merged with a row of other values: until now
+   * nothing was stored for them, see `#observe`.
    */
   #observeBoth(row: number, from: number): void {
     const { min, max, count } = this
     const isFlat = min[row] === max[row]
     const isOtherFlat = min[from] === max[from]
     if (isFlat && isOtherFlat && min[row] === min[from]) return
-    if (isFlat) this.#observations.add(this.#addedAs[row]!, min[row]!, count[row]!)
-    if (isOtherFlat) this.#observations.add(this.#addedAs[from]!, min[from]!, count[from]!)
+    if (isFlat) this.#observations.add(this.#rowBeforeSort[row]!, min[row]!, count[row]!)
+    if (isOtherFlat) this.#observations.add(this.#rowBeforeSort[from]!, min[from]!, count[from]!)
   }
 
-  #numberRows(): void {
+  #rememberRowNumbers(): void {
     const length = this.#length
-    if (newRow.length < length) newRow = new Uint32Array(length * 2)
-    for (let row = 0; row < length; row++) this.#addedAs[row] = row
+    if (rowAfterSort.length < length) rowAfterSort = new Uint32Array(length * 2)
+    for (let row = 0; row < length; row++) this.#rowBeforeSort[row] = row
   }
 
   #moveRow(from: number, to: number): void {
-    this.#rowHi[to] = this.#rowHi[from]!
-    this.#rowLo[to] = this.#rowLo[from]!
-    if (this.kind === 'distribution') this.#addedAs[to] = this.#addedAs[from]!
-    if (this.kind === 'counter') this.#totalsAt[to] = this.#totalsAt[from]!
+    this.#rowSeriesHi[to] = this.#rowSeriesHi[from]!
+    this.#rowSeriesLo[to] = this.#rowSeriesLo[from]!
+    if (this.kind === 'distribution') this.#rowBeforeSort[to] = this.#rowBeforeSort[from]!
+    if (this.kind === 'counter') this.#totalsIndex[to] = this.#totalsIndex[from]!
     this.bucketMs[to] = this.bucketMs[from]!
     this.count[to] = this.count[from]!
     if (this.kind === 'set') return
     this.sum[to] = this.sum[from]!
-    if (!this.hasMoments) return
+    if (!this.hasMinMax) return
     this.min[to] = this.min[from]!
     this.max[to] = this.max[from]!
-    if (!this.hasEnds) return
+    if (!this.hasFirstLast) return
     this.firstMs[to] = this.firstMs[from]!
     this.first[to] = this.first[from]!
     this.lastMs[to] = this.lastMs[from]!
@@ -313,8 +312,8 @@ export class RollupTable extends RowColumns implements RollupRows {
 
   #indexSeries(): void {
     const length = this.#length
-    const rowHi = this.#rowHi
-    const rowLo = this.#rowLo
+    const rowHi = this.#rowSeriesHi
+    const rowLo = this.#rowSeriesLo
     if (this.rowStart.length < length + 1) {
       this.seriesHi = new Uint32Array(this.bucketMs.length)
       this.seriesLo = new Uint32Array(this.bucketMs.length)

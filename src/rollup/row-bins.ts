@@ -5,9 +5,12 @@ import type { QuantileSketch } from '../sketch/quantile-sketch.ts'
 import type { ByteWriter } from '../sketch/varint.ts'
 import type { RollupRows } from './rollup-rows.ts'
 
-/** Reads the bins of one row of a distribution. A row of equal values has no stored bins; its only bin is computed. */
+/**
+ * Reads the bins of one row of a distribution. A row whose values are all equal has no stored bins; its only bin is
+ * computed from value and count.
+ */
 
-/** Scratch columns; each row overwrites them. */
+/** Scratch columns of `addBinsToAccumulator`. */
 const scratch = new BinColumns()
 
 export function hasBins({ binStart }: RollupRows, row: number): boolean {
@@ -15,8 +18,8 @@ export function hasBins({ binStart }: RollupRows, row: number): boolean {
 }
 
 /**
- * Marks a row whose bins could not be encoded: writes a sketch without bins. This row, and any row that it is merged
- * into, cannot be encoded.
+ * Writes the bins of a row whose bins have an invalid weight. Their encoding is a sketch without bins. The block
+ * encoder refuses such a row, and each row that it is merged into.
  */
 export function encodeBroken(writer: ByteWriter): void {
   writer.varint(0)
@@ -27,7 +30,8 @@ export function isBroken(rows: RollupRows, row: number): boolean {
 }
 
 /**
- * The weight of a broken row. Neither this number nor a sum of many of them is an integer, so the encoder refuses it.
+ * The weight of a bin that marks a broken row when bins are added up. Neither this number nor a sum of many of them is
+ * an integer, so `BinAccumulator.encode` throws, and the merged row becomes broken too.
  */
 const BROKEN_WEIGHT = 2 ** -30
 

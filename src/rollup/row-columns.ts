@@ -4,18 +4,18 @@ import type { RollupRows } from './rollup-rows.ts'
 
 const NO_NUMBERS = new Float64Array(0)
 /**
- * Minimum capacity of a column. V8 keeps typed arrays of up to eight numbers in its heap; a separate buffer takes far
- * more memory, and many metrics have few rows.
+ * Minimum capacity of a column. V8 stores typed arrays of up to eight numbers without a separate buffer, which would
+ * take far more memory. Many metrics have few rows.
  */
 export const CAPACITY_MIN = 8
 
-/** Growing columns for rollups of one kind. All columns of the kind have the same capacity; the others are empty. */
+/** Columns that grow. The columns that the kind of rollups has have the same capacity; all others are empty. */
 export class RowColumns {
   readonly kind: RollupKind
   /** Whether the kind has min and max: gauges and distributions. */
-  readonly hasMoments: boolean
+  readonly hasMinMax: boolean
   /** Whether the kind has first and last values: gauges. */
-  readonly hasEnds: boolean
+  readonly hasFirstLast: boolean
   bucketMs = NO_NUMBERS
   count = NO_NUMBERS
   sum = NO_NUMBERS
@@ -28,8 +28,8 @@ export class RowColumns {
 
   constructor(kind: RollupKind, capacity: number) {
     this.kind = kind
-    this.hasMoments = kind === 'gauge' || kind === 'distribution'
-    this.hasEnds = kind === 'gauge'
+    this.hasMinMax = kind === 'gauge' || kind === 'distribution'
+    this.hasFirstLast = kind === 'gauge'
     this.resize(Math.max(CAPACITY_MIN, capacity))
   }
 
@@ -37,11 +37,11 @@ export class RowColumns {
     this.bucketMs = grownNumbers(this.bucketMs, capacity)
     this.count = grownNumbers(this.count, capacity)
     if (this.kind !== 'set') this.sum = grownNumbers(this.sum, capacity)
-    if (this.hasMoments) {
+    if (this.hasMinMax) {
       this.min = grownNumbers(this.min, capacity)
       this.max = grownNumbers(this.max, capacity)
     }
-    if (this.hasEnds) {
+    if (this.hasFirstLast) {
       this.firstMs = grownNumbers(this.firstMs, capacity)
       this.first = grownNumbers(this.first, capacity)
       this.lastMs = grownNumbers(this.lastMs, capacity)
@@ -49,7 +49,10 @@ export class RowColumns {
     }
   }
 
-  /** Merges the scalars of the row `from` of `source`, which arrived later and has points, into `row`. */
+  /**
+   * Merges all columns but bins and totals from row `from` of `source` into `row`. The points of the source row must
+   * have arrived later than those of `row`, and there must be at least one.
+   */
   protected mergeScalars(row: number, source: RowSource, from: number): void {
     const before = this.count[row]!
     this.count[row] = addCounts(before, source.count[from]!)
@@ -59,12 +62,12 @@ export class RowColumns {
       return
     }
     this.sum[row]! += source.sum[from]!
-    if (!this.hasMoments) return
+    if (!this.hasMinMax) return
     const min = source.min[from]!
     const max = source.max[from]!
     if (min < this.min[row]!) this.min[row] = min
     if (max > this.max[row]!) this.max[row] = max
-    if (!this.hasEnds) return
+    if (!this.hasFirstLast) return
     if (source.firstMs[from]! < this.firstMs[row]!) {
       this.firstMs[row] = source.firstMs[from]!
       this.first[row] = source.first[from]!
@@ -77,10 +80,10 @@ export class RowColumns {
 
   #copyScalars(row: number, source: RowSource, from: number): void {
     this.sum[row] = source.sum[from]!
-    if (!this.hasMoments) return
+    if (!this.hasMinMax) return
     this.min[row] = source.min[from]!
     this.max[row] = source.max[from]!
-    if (!this.hasEnds) return
+    if (!this.hasFirstLast) return
     this.firstMs[row] = source.firstMs[from]!
     this.first[row] = source.first[from]!
     this.lastMs[row] = source.lastMs[from]!

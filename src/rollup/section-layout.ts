@@ -1,11 +1,11 @@
 import type { RollupKind } from '../model/metric.ts'
 import { ByteReader } from '../sketch/varint.ts'
-import { FLAT, FULL, MIXED } from './block-format.ts'
+import { SHAPE_FLAT, SHAPE_FULL, SHAPE_MIXED } from './block-format.ts'
 import type { BlockMemory } from './block-memory.ts'
 
 /**
- * Locates the columns of a section. Each column is preceded by its length in bytes. There are few columns, so a column
- * is found by skipping those before it, and no offsets are stored.
+ * Finds the columns in the bytes of a section, which has the rollups of one metric in a block. Each column is preceded
+ * by its length in bytes. To find a column, the columns before it are skipped: there are few, so no offsets are stored.
  */
 
 export type ColumnName =
@@ -25,7 +25,7 @@ export type ColumnName =
   | 'totalsValues'
   | 'totalsCollapsed'
 
-const PLACES: readonly ColumnName[] = ['rowCounts', 'firstBuckets', 'bucketSteps']
+const SERIES_AND_BUCKET_COLUMNS: readonly ColumnName[] = ['rowCounts', 'firstBuckets', 'bucketSteps']
 const COLUMNS: Readonly<Record<RollupKind, readonly ColumnName[]>> = {
   gauge: ['count', 'sum', 'min', 'max', 'first', 'last', 'firstOffset', 'span'],
   counter: ['count', 'sum'],
@@ -45,20 +45,20 @@ export interface SectionShape {
 }
 
 export interface RowShapes {
-  /** The shape of all rows. If it is MIXED, `ofRows` has the shape of each row. */
+  /** The shape of all rows (`block-format.ts`). If it is SHAPE_MIXED, `shapeOfRow` has the shape of each row. */
   readonly shape: number
-  readonly ofRows: Uint8Array
-  /** Number of rows that are FLAT or FULL, and of rows that are FULL. */
-  readonly several: number
-  readonly full: number
+  readonly shapeOfRow: Uint8Array
+  /** Number of rows with SHAPE_FLAT or SHAPE_FULL. `fullCount`: with SHAPE_FULL. */
+  readonly flatOrFullCount: number
+  readonly fullCount: number
 }
 
 export function hasShapes(kind: RollupKind): boolean {
   return kind === 'gauge' || kind === 'distribution'
 }
 
-export function shapeAt({ shape, ofRows }: RowShapes, row: number): number {
-  return shape === MIXED ? ofRows[row]! : shape
+export function shapeAt({ shape, shapeOfRow }: RowShapes, row: number): number {
+  return shape === SHAPE_MIXED ? shapeOfRow[row]! : shape
 }
 
 /** Reads the shapes of the rows. Throws a RangeError unless the columns end exactly at `end`. */
@@ -70,17 +70,22 @@ export function readShapes(
   memory: BlockMemory,
 ): RowShapes {
   const reader = new ByteReader(bytes, start + seriesCount * 8)
-  skipColumns(reader, PLACES.length)
-  let shapes: RowShapes = { shape: FULL, ofRows: NO_SHAPES, several: length, full: length }
+  skipColumns(reader, SERIES_AND_BUCKET_COLUMNS.length)
+  let shapes: RowShapes = { shape: SHAPE_FULL, shapeOfRow: NO_SHAPES, flatOrFullCount: length, fullCount: length }
   if (hasShapes(kind)) {
     const shape = reader.u8()
-    if (shape > MIXED) throw new RangeError(`unknown shape ${shape}`)
-    if (shape === MIXED) {
+    if (shape > SHAPE_MIXED) throw new RangeError(`unknown shape ${shape}`)
+    if (shape === SHAPE_MIXED) {
       const packedAt = reader.offset
       reader.skip(Math.ceil(length / 4))
       shapes = unpackShapes(bytes, packedAt, memory.octets(length))
     } else {
-      shapes = { shape, ofRows: NO_SHAPES, several: shape < FLAT ? 0 : length, full: shape < FULL ? 0 : length }
+      shapes = {
+        shape,
+        shapeOfRow: NO_SHAPES,
+        flatOrFullCount: shape < SHAPE_FLAT ? 0 : length,
+        fullCount: shape < SHAPE_FULL ? 0 : length,
+      }
     }
   }
   skipColumns(reader, COLUMNS[kind].length + (hasTotals ? TOTALS_COLUMNS.length : 0))
@@ -88,20 +93,20 @@ export function readShapes(
   return shapes
 }
 
-function unpackShapes(bytes: Uint8Array, packedAt: number, ofRows: Uint8Array): RowShapes {
-  let several = 0
-  let full = 0
-  for (let row = 0; row < ofRows.length; row++) {
+function unpackShapes(bytes: Uint8Array, packedAt: number, shapeOfRow: Uint8Array): RowShapes {
+  let flatOrFullCount = 0
+  let fullCount = 0
+  for (let row = 0; row < shapeOfRow.length; row++) {
     const shape = (bytes[packedAt + (row >>> 2)]! >>> ((row & 3) * 2)) & 3
-    if (shape > FULL) throw new RangeError(`unknown shape ${shape}`)
-    ofRows[row] = shape
-    if (shape >= FLAT) several++
-    if (shape >= FULL) full++
+    if (shape > SHAPE_FULL) throw new RangeError(`unknown shape ${shape}`)
+    shapeOfRow[row] = shape
+    if (shape >= SHAPE_FLAT) flatOrFullCount++
+    if (shape >= SHAPE_FULL) fullCount++
   }
-  return { shape: MIXED, ofRows, several, full }
+  return { shape: SHAPE_MIXED, shapeOfRow, flatOrFullCount, fullCount }
 }
 
-/** Returns the offsets of a column in `bytes`. */
+/** Returns where a column starts and ends in `bytes`. */
 export function locateColumn(
   { kind, length, seriesCount }: SectionShape,
   bytes: Uint8Array,
@@ -110,13 +115,13 @@ export function locateColumn(
   name: ColumnName,
 ): { readonly start: number; readonly end: number } {
   const reader = new ByteReader(bytes, start + seriesCount * 8)
-  const place = PLACES.indexOf(name)
-  if (place >= 0) skipColumns(reader, place)
+  const index = SERIES_AND_BUCKET_COLUMNS.indexOf(name)
+  if (index >= 0) skipColumns(reader, index)
   else {
-    skipColumns(reader, PLACES.length)
-    if (hasShapes(kind)) reader.skip(shape === MIXED ? 1 + Math.ceil(length / 4) : 1)
-    const own = COLUMNS[kind].indexOf(name)
-    skipColumns(reader, own >= 0 ? own : COLUMNS[kind].length + TOTALS_COLUMNS.indexOf(name))
+    skipColumns(reader, SERIES_AND_BUCKET_COLUMNS.length)
+    if (hasShapes(kind)) reader.skip(shape === SHAPE_MIXED ? 1 + Math.ceil(length / 4) : 1)
+    const ownIndex = COLUMNS[kind].indexOf(name)
+    skipColumns(reader, ownIndex >= 0 ? ownIndex : COLUMNS[kind].length + TOTALS_COLUMNS.indexOf(name))
   }
   const columnBytes = reader.varint()
   return { start: reader.offset, end: reader.offset + columnBytes }
@@ -126,13 +131,13 @@ function skipColumns(reader: ByteReader, columns: number): void {
   for (let i = 0; i < columns; i++) reader.skip(reader.varint())
 }
 
-/** Scratch columns. Columns of more than `SCRATCH_VALUES_MAX` values are rare and allocated when needed. */
+/** Two scratch columns. They grow to `SCRATCH_VALUES_MAX` values; a longer column, which is rare, gets a new array. */
 const scratches: [Float64Array, Float64Array] = [new Float64Array(1_024), new Float64Array(1_024)]
 const SCRATCH_VALUES_MAX = 1 << 16
 
-/** Returns a scratch column of at least this length. The next call with the same `place` overwrites it. */
-export function scratchOf(place: 0 | 1, length: number): Float64Array {
+/** Returns a scratch column of at least this length. The next call with the same `slot` overwrites it. */
+export function scratchColumn(slot: 0 | 1, length: number): Float64Array {
   if (length > SCRATCH_VALUES_MAX) return new Float64Array(length)
-  if (scratches[place].length < length) scratches[place] = new Float64Array(Math.min(SCRATCH_VALUES_MAX, length * 2))
-  return scratches[place]
+  if (scratches[slot].length < length) scratches[slot] = new Float64Array(Math.min(SCRATCH_VALUES_MAX, length * 2))
+  return scratches[slot]
 }

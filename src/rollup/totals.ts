@@ -1,17 +1,17 @@
 /**
- * The running totals of a cumulative counter within one bucket: at most 16 points, sorted by time. The increase is
- * computed from the points, so that the points of several gateways, and late points, can be merged in any arrival
- * order.
+ * The running totals of a cumulative counter in one bucket: a list of at most 16 points, sorted by time. The increase
+ * of the counter is computed from the list only when it is queried. So points can arrive late and from several
+ * gateways, in any order.
  *
- * A list of up to 16 points has all points, and its increase is exact. A longer list, and any list in a coarser
- * resolution, is thinned: of each non-decreasing stretch only the first and the last point stay, because the points
- * between them do not change the increase.
+ * Up to 16 points are all kept, and the increase is exact. A longer list, and every list of a coarser resolution, is
+ * thinned: as long as the total does not decrease, only the first and the last point are kept. The points between them
+ * do not change the increase.
  *
- * After thinning, a late point whose value is between those of its neighbours leaves the increase exact. A late point
- * with another value shows a reset that the list does not contain. The dropped points would have increased the result,
- * so the list is marked inexact. A reset between two points of a stretch cannot be detected if the counter then rises
- * above its earlier value before the second point. More than 8 resets in a bucket are collapsed into a sum. The
- * computed increase is never greater than the increase of all points.
+ * After thinning, a late point is no problem if its value lies between those of its neighbours. Otherwise the counter
+ * was reset between the neighbours. The increase around this reset depended on points that are dropped, so the list is
+ * marked inexact. If a list is still too long after thinning, which takes more than 8 resets, the increases of the
+ * smallest peaks are added to a sum (`collapsed`), and their points are dropped. The computed increase is never greater
+ * than the increase of all points.
  */
 
 export const TOTALS_MAX = 16
@@ -24,14 +24,14 @@ export function increaseBetween(previousValue: number, value: number): number {
 export class Totals {
   timeMs: number[] = []
   value: number[] = []
-  /** The sum of the increases of points that were dropped to limit the length of the list. */
+  /** The increase that was lost by dropping points to limit the length of the list. It is part of the result. */
   collapsed = 0
-  /** Whether the computed increase may be less than that of all points, or is partly known only as a sum. */
+  /** Whether the computed increase may be less than that of all points, or is partly in `collapsed`. */
   inexact = false
-  /** Whether points inside a run without a decrease were dropped. A late point may then make the increase inexact. */
+  /** Whether points were dropped by `thin`. A late point may then make the increase inexact. */
   thinned = false
 
-  /** Returns the list of points [start, end) of columns that are sorted by time. */
+  /** Creates a list from the points [start, end) of two columns, which are sorted by time. */
   static of(
     timeMs: Float64Array,
     value: Float64Array,
@@ -63,14 +63,14 @@ export class Totals {
     return this.timeMs.length
   }
 
-  /** Adds a point. If there is a point with the same time, the new point replaces it. */
+  /** Adds a point. It replaces a point with the same time. */
   add(timeMs: number, value: number): void {
     const times = this.timeMs
     const values = this.value
     const length = times.length
     if (length === 0 || timeMs > times[length - 1]!) {
       if (length === 0) {
-        // An array literal has no spare capacity, while `push` allocates 17 elements; most lists have one or two.
+        // Most lists have one or two points. An array literal has no spare capacity; `push` would allocate 17 elements.
         this.timeMs = [timeMs]
         this.value = [value]
       } else if (length === 1) {
@@ -97,7 +97,7 @@ export class Totals {
   }
 
   merge(later: Totals): void {
-    // The usual case: all later points are after the points of this list, or there is a single point to add.
+    // The usual case: the other list has one point, or all its points are after the points of this list.
     const length = this.timeMs.length
     if (later.timeMs.length === 1 || length === 0 || this.timeMs[length - 1]! < later.timeMs[0]!) {
       for (let i = 0; i < later.timeMs.length; i++) this.add(later.timeMs[i]!, later.value[i]!)
@@ -128,8 +128,8 @@ export class Totals {
   }
 
   /**
-   * Returns the increase from the first point of this list to the last. The caller adds the increase from the previous
-   * bucket to the first point.
+   * Returns the increase from the first point of this list to the last. It does not include the increase from the last
+   * point of the previous bucket to the first point of this list.
    */
   increase(): number {
     let increase = this.collapsed
@@ -137,7 +137,7 @@ export class Totals {
     return increase
   }
 
-  /** Drops the points inside non-decreasing stretches. */
+  /** Drops each point that is between two points and neither less than the first nor greater than the second. */
   thin(): void {
     const { timeMs, value } = this
     const length = value.length
@@ -161,8 +161,8 @@ export class Totals {
   }
 
   /**
-   * Thins the list. While it is still too long, removes the peak and the trough that contribute least to the increase,
-   * and adds the difference to `collapsed`. The first and the last point always stay.
+   * Thins the list. If it is still too long, removes pairs of a peak and the trough after it: those first whose removal
+   * changes the increase least. Adds the change to `collapsed`. The first and the last point always stay.
    */
   #bound(): void {
     this.thin()
@@ -191,7 +191,7 @@ export class Totals {
   }
 }
 
-/** Whether a value between two points of a non-decreasing stretch shows a reset. */
+/** Whether a late point between two points reveals a reset: the total does not decrease from `before` to `after`. */
 function isReset(before: number | undefined, value: number, after: number | undefined): boolean {
   return before !== undefined && after !== undefined && before <= after && (value < before || value > after)
 }
