@@ -11,11 +11,11 @@ const ARENAS_KEPT_MAX = 2
 
 const free: Arena[] = []
 
-export function takeArena(): Arena {
+export function acquireArena(): Arena {
   return free.pop() ?? new Arena()
 }
 
-export function giveArena(arena: Arena): void {
+export function releaseArena(arena: Arena): void {
   arena.reset()
   if (free.length < ARENAS_KEPT_MAX) free.push(arena)
 }
@@ -34,7 +34,7 @@ export class Arena {
    * Reserves bytes, filled with zeros, and returns their offset in `buffer`, a multiple of 8. Returns -1 if there are
    * more bytes than a slab has.
    */
-  take(bytes: number): number {
+  reserve(bytes: number): number {
     if (bytes > SLAB_BYTES) return -1
     if (this.#slabs.length > 0 && this.#used + bytes > SLAB_BYTES) {
       this.#slab++

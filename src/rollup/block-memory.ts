@@ -74,7 +74,7 @@ export class BlockMemory {
   /** Reserves bytes in `#chunk` and returns their offset. Returns -1 if the column needs its own buffer. */
   #reserve(bytes: number): number {
     if (this.#arena !== undefined) {
-      const at = this.#arena.take(bytes)
+      const at = this.#arena.reserve(bytes)
       this.#chunk = this.#arena.buffer
       return at
     }

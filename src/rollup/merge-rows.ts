@@ -1,6 +1,6 @@
 import type { Id64 } from '../model/id.ts'
 import type { RollupKind } from '../model/metric.ts'
-import { type MergedRows, takeMergedRows } from './merged-rows.ts'
+import { acquireMergedRows, type MergedRows } from './merged-rows.ts'
 import { orderByKey, orderOfIntegers } from './order.ts'
 import type { RollupRows } from './rollup-rows.ts'
 
@@ -94,7 +94,7 @@ class Merge {
 
   constructor(kind: RollupKind, resolutionMs: number, capacity: number) {
     this.#resolutionMs = resolutionMs
-    this.#out = takeMergedRows(kind, capacity)
+    this.#out = acquireMergedRows(kind, capacity)
   }
 
   addSource(source: RollupRows, range: SeriesRange): void {
@@ -225,8 +225,8 @@ export function divideRows(
   isFirst: (series: number, row: number) => boolean,
 ): readonly [RollupRows, RollupRows] {
   const source = materialize(rows)
-  const first = takeMergedRows(source.kind)
-  const others = takeMergedRows(source.kind)
+  const first = acquireMergedRows(source.kind)
+  const others = acquireMergedRows(source.kind)
   for (let series = 0; series < source.seriesCount; series++) {
     const end = source.rowStart[series + 1]!
     for (let row = source.rowStart[series]!; row < end; row++) {
@@ -262,7 +262,7 @@ export function splitByWindow(rows: RollupRows, windowMs: number): Map<number, R
     for (let row = source.rowStart[series]!; row < end; row++) {
       const startMs = Math.floor(bucketMs[row]! / windowMs) * windowMs
       let into = merged.get(startMs)
-      if (into === undefined) merged.set(startMs, (into = takeMergedRows(source.kind)))
+      if (into === undefined) merged.set(startMs, (into = acquireMergedRows(source.kind)))
       copyRow(source, series, row, into)
     }
   }

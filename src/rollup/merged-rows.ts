@@ -195,7 +195,7 @@ const FREE_BYTES_MAX = 1 << 22
 const freeRows = new Map<RollupKind, MergedRows[]>()
 let freeBytes = 0
 
-export function takeMergedRows(kind: RollupKind, capacity = 0): MergedRows {
+export function acquireMergedRows(kind: RollupKind, capacity = 0): MergedRows {
   // A merge that has thrown may have left bins in `binAccumulator`.
   if (binAccumulator.binCount > 0) binAccumulator.clear()
   const rows = freeRows.get(kind)?.pop()
@@ -208,7 +208,7 @@ export function takeMergedRows(kind: RollupKind, capacity = 0): MergedRows {
  * Keeps the memory of merged rows for the next merge. The caller must not read the rows afterwards. Does nothing if
  * `rows` are not `MergedRows`.
  */
-export function giveMergedRows(rows: RollupRows): void {
+export function releaseMergedRows(rows: RollupRows): void {
   if (!(rows instanceof MergedRows)) return
   const { kind, allocatedBytes } = rows
   if (freeBytes + allocatedBytes > FREE_BYTES_MAX) return

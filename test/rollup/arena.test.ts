@@ -2,18 +2,18 @@ import { expect, test } from 'vitest'
 import { Arena } from '../../src/rollup/arena.ts'
 import { openBlock } from '../../src/rollup/block.ts'
 import { encodeBlock } from '../../src/rollup/encode-block.ts'
-import { giveMergedRows, takeMergedRows } from '../../src/rollup/merged-rows.ts'
+import { acquireMergedRows, releaseMergedRows } from '../../src/rollup/merged-rows.ts'
 import { KINDS, plainRollups, tableOf } from './plain-rollups.ts'
 
 const metricId = { hi: 1, lo: 2 }
 
 test('an arena is used again, filled with zeros', () => {
   const arena = new Arena()
-  const at = arena.take(20)
+  const at = arena.reserve(20)
   new Uint8Array(arena.buffer, at, 20).fill(255)
   const { buffer } = arena
   arena.reset()
-  expect(arena.take(20)).toBe(at)
+  expect(arena.reserve(20)).toBe(at)
   expect(arena.buffer).toBe(buffer)
   expect([...new Uint8Array(arena.buffer, at, 20)]).toEqual(Array(20).fill(0))
 })
@@ -22,7 +22,7 @@ test('what is taken from an arena is aligned and does not overlap', () => {
   const arena = new Arena()
   const taken = Array.from({ length: 3_000 }, (_, i) => {
     const bytes = (i * 37) % 5_000
-    return { at: arena.take(bytes), buffer: arena.buffer, bytes }
+    return { at: arena.reserve(bytes), buffer: arena.buffer, bytes }
   })
   for (const [i, { at, buffer, bytes }] of taken.entries()) {
     expect(at % 8).toBe(0)
@@ -30,7 +30,7 @@ test('what is taken from an arena is aligned and does not overlap', () => {
     const previous = taken[i - 1]
     if (previous?.buffer === buffer) expect(at).toBeGreaterThanOrEqual(previous.at + previous.bytes)
   }
-  expect(arena.take(1 << 21)).toBe(-1)
+  expect(arena.reserve(1 << 21)).toBe(-1)
 })
 
 test.each(KINDS)('blocks of a %s decoded into one arena equal blocks with memory of their own', (kind) => {
@@ -56,12 +56,12 @@ test.each(KINDS)('blocks of a %s decoded into one arena equal blocks with memory
 })
 
 test('rows that were given back are taken again, empty, and only once', () => {
-  const rows = takeMergedRows('gauge')
+  const rows = acquireMergedRows('gauge')
   rows.addRow(1, 1, 0)
-  giveMergedRows(rows)
-  expect(() => giveMergedRows(rows)).toThrow(/given back once/)
-  const next = takeMergedRows('gauge')
+  releaseMergedRows(rows)
+  expect(() => releaseMergedRows(rows)).toThrow(/given back once/)
+  const next = acquireMergedRows('gauge')
   expect(next).toBe(rows)
   expect(next.length).toBe(0)
-  expect(takeMergedRows('gauge')).not.toBe(rows)
+  expect(acquireMergedRows('gauge')).not.toBe(rows)
 })

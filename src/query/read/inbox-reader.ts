@@ -1,9 +1,9 @@
 import { formatId, type Id64 } from '../../model/id.ts'
-import { giveArena, takeArena } from '../../rollup/arena.ts'
+import { acquireArena, releaseArena } from '../../rollup/arena.ts'
 import { type Block, type MetricSection, openBlock } from '../../rollup/block.ts'
 import { encodeBlock } from '../../rollup/encode-block.ts'
 import { mergeRows } from '../../rollup/merge-rows.ts'
-import { giveMergedRows } from '../../rollup/merged-rows.ts'
+import { releaseMergedRows } from '../../rollup/merged-rows.ts'
 import type { RollupRows } from '../../rollup/rollup-rows.ts'
 import type { InboxEntry, Store } from '../../store/store.ts'
 import type { BlockCache } from './block-cache.ts'
@@ -140,7 +140,7 @@ interface BlockBytes {
  * kept. Returns undefined if one block cannot hold the result: too many rollups or bytes, or invalid weights.
  */
 function digestOf(key: string, metricId: Id64, blocks: readonly BlockBytes[], stepMs: number): Block | undefined {
-  const arena = takeArena()
+  const arena = acquireArena()
   let merged: RollupRows | undefined
   try {
     const sections: MetricSection[] = []
@@ -163,8 +163,8 @@ function digestOf(key: string, metricId: Id64, blocks: readonly BlockBytes[], st
     if (error instanceof RangeError) return undefined
     throw error
   } finally {
-    if (merged !== undefined) giveMergedRows(merged)
-    giveArena(arena)
+    if (merged !== undefined) releaseMergedRows(merged)
+    releaseArena(arena)
   }
 }
 

@@ -1,8 +1,8 @@
 import type { RollupKind } from '../../model/metric.ts'
 import { Pacer } from '../../model/pacer.ts'
-import { type Arena, giveArena, takeArena } from '../../rollup/arena.ts'
+import { type Arena, acquireArena, releaseArena } from '../../rollup/arena.ts'
 import { mergeRows, splitByWindow } from '../../rollup/merge-rows.ts'
-import { giveMergedRows } from '../../rollup/merged-rows.ts'
+import { releaseMergedRows } from '../../rollup/merged-rows.ts'
 import type { RollupRows } from '../../rollup/rollup-rows.ts'
 import {
   type Store,
@@ -64,11 +64,11 @@ export async function foldInbox(
   settings: FoldSettings,
   nowMs: number,
 ): Promise<FoldStep | undefined> {
-  const arena = takeArena()
+  const arena = acquireArena()
   try {
     return await foldStep(store, partition, settings, nowMs, arena)
   } finally {
-    giveArena(arena)
+    releaseArena(arena)
   }
 }
 
@@ -151,7 +151,7 @@ async function foldMetric(
     if (i > 0) {
       const coarser = merged([rows], stepMs, true, omit)
       if (coarser === undefined) break
-      giveMergedRows(rows)
+      releaseMergedRows(rows)
       rows = coarser
     }
     for (const [windowMs, windowRows] of splitByWindow(rows, windowWidthMs(stepMs))) {
@@ -159,11 +159,11 @@ async function foldMetric(
       const window = { metricId, resolutionMs: stepMs, windowMs }
       const blocks = encodeRun(window, windowRows, run, (_, cause) => omit(1, cause))
       if (blocks.length > 0) folded.push({ window, keptMs, blocks })
-      if (windowRows !== rows) giveMergedRows(windowRows)
+      if (windowRows !== rows) releaseMergedRows(windowRows)
       await pacer.pause()
     }
   }
-  giveMergedRows(rows)
+  releaseMergedRows(rows)
   return folded
 }
 

@@ -1,8 +1,8 @@
 import { formatId, type Id64 } from '../../model/id.ts'
 import { Pacer } from '../../model/pacer.ts'
-import { type Arena, giveArena, takeArena } from '../../rollup/arena.ts'
+import { type Arena, acquireArena, releaseArena } from '../../rollup/arena.ts'
 import { mergeRows } from '../../rollup/merge-rows.ts'
-import { giveMergedRows } from '../../rollup/merged-rows.ts'
+import { releaseMergedRows } from '../../rollup/merged-rows.ts'
 import type { RollupRows } from '../../rollup/rollup-rows.ts'
 import { type IndexEntry, type Store, type WindowKey, windowWidthMs } from '../../store/store.ts'
 import { bytesOf, encodeRun, openBlocks, type RunHead, type TimelineBlock } from './timeline-blocks.ts'
@@ -86,16 +86,16 @@ async function mergeRange(
   merge: SeriesRange & { readonly isCoarse: boolean },
   run: RunHead,
 ): Promise<TimelineBlock[] | undefined> {
-  const arena = takeArena()
+  const arena = acquireArena()
   try {
     const sections = await readRange(store, partition, runs, window.metricId, merge, arena)
     if (sections === undefined) return undefined
     const rows = mergeRows(sections, window.resolutionMs, merge)
     const blocks = rows.length === 0 ? [] : encodeRun(window, rows, run)
-    giveMergedRows(rows)
+    releaseMergedRows(rows)
     return blocks
   } finally {
-    giveArena(arena)
+    releaseArena(arena)
   }
 }
 
