@@ -428,9 +428,9 @@ function encodeTotals(rows: RollupRows, from: number, to: number, writer: ByteWr
   for (let row = from; row < to; row++) {
     const totals = rows.totalsAt(row)
     if (totals === undefined) continue
-    lengths[row - from] = totals.length * 4 + (totals.thinned ? 2 : 0) + (totals.inexact ? 1 : 0)
+    lengths[row - from] = totals.length * 4 + (totals.isThinned ? 2 : 0) + (totals.isInexact ? 1 : 0)
     points += totals.length
-    if (totals.inexact) inexact++
+    if (totals.isInexact) inexact++
   }
   const times = new Float64Array(points)
   const values = new Float64Array(points)
@@ -444,7 +444,7 @@ function encodeTotals(rows: RollupRows, from: number, to: number, writer: ByteWr
       times[points] = offsetOf(totals.timeMs[i]!, rows.bucketMs[row]!)
       values[points++] = totals.value[i]!
     }
-    if (totals.inexact) collapsed[inexact++] = totals.collapsed
+    if (totals.isInexact) collapsed[inexact++] = totals.collapsedIncrease
   }
   encodeColumn(lengths, 0, to - from, writer)
   encodeColumn(times, 0, times.length, writer)

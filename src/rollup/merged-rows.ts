@@ -6,7 +6,7 @@ import { ByteWriter } from '../sketch/varint.ts'
 import type { RollupRows } from './rollup-rows.ts'
 import { addBinsToAccumulator, encodeBroken, hasBins } from './row-bins.ts'
 import { grownIds, RowColumns } from './row-columns.ts'
-import { Totals } from './totals.ts'
+import { RunningTotals } from './running-totals.ts'
 
 const NO_IDS = new Uint32Array(0)
 
@@ -33,7 +33,7 @@ export class MergedRows extends RowColumns implements RollupRows {
   #isInAccumulator = false
   /** For each row of a counter: 1 + the index of its totals in `#totals`; 0 if it has no totals. */
   #totalsIndex = NO_IDS
-  #totals: Totals[] = []
+  #totals: RunningTotals[] = []
 
   constructor(kind: RollupKind, capacity: number) {
     super(kind, capacity)
@@ -105,7 +105,7 @@ export class MergedRows extends RowColumns implements RollupRows {
     return this
   }
 
-  totalsAt(row: number): Totals | undefined {
+  totalsAt(row: number): RunningTotals | undefined {
     const totalsIndex = this.kind === 'counter' ? this.#totalsIndex[row]! : 0
     return totalsIndex === 0 ? undefined : this.#totals[totalsIndex - 1]
   }
@@ -172,10 +172,10 @@ export class MergedRows extends RowColumns implements RollupRows {
     }
   }
 
-  #totalsOf(row: number): Totals {
+  #totalsOf(row: number): RunningTotals {
     const totalsIndex = this.#totalsIndex[row]!
     if (totalsIndex !== 0) return this.#totals[totalsIndex - 1]!
-    const totals = new Totals()
+    const totals = new RunningTotals()
     this.#totalsIndex[row] = this.#totals.push(totals)
     return totals
   }

@@ -17,6 +17,7 @@ import {
 import type { BlockMemory } from './block-memory.ts'
 import { decodeColumn } from './columns.ts'
 import type { RollupRows } from './rollup-rows.ts'
+import { RunningTotals, TOTALS_LENGTH_MAX } from './running-totals.ts'
 import {
   type ColumnName,
   hasShapes,
@@ -26,7 +27,6 @@ import {
   scratchColumn,
   shapeAt,
 } from './section-layout.ts'
-import { TOTALS_MAX, Totals } from './totals.ts'
 
 const NO_NUMBERS = new Float64Array(0)
 
@@ -248,7 +248,7 @@ export class MetricSection implements RollupRows {
     return this.#binStart
   }
 
-  totalsAt(row: number): Totals | undefined {
+  totalsAt(row: number): RunningTotals | undefined {
     if (!this.hasTotals) return undefined
     this.#totals ??= this.#decode('totals', () => this.#decodeTotals())
     const { pointStart, collapsedAt, thinned, timeMs, value, collapsed } = this.#totals
@@ -256,7 +256,7 @@ export class MetricSection implements RollupRows {
     const end = pointStart[row + 1]!
     if (start === end) return undefined
     const collapsedIndex = collapsedAt[row]!
-    return Totals.of(
+    return RunningTotals.fromColumns(
       timeMs,
       value,
       start,
@@ -386,7 +386,7 @@ export class MetricSection implements RollupRows {
     let inexact = 0
     for (let row = 0; row < this.length; row++) {
       const length = lengths[row]!
-      if (!(length >= 0 && length <= TOTALS_MAX * 4 + 3) || !Number.isInteger(length)) {
+      if (!(length >= 0 && length <= TOTALS_LENGTH_MAX * 4 + 3) || !Number.isInteger(length)) {
         throw new RangeError(`${length} running totals`)
       }
       points += length >>> 2

@@ -1,5 +1,5 @@
 import type { RollupKind } from '../model/metric.ts'
-import type { Totals } from './totals.ts'
+import type { RunningTotals } from './running-totals.ts'
 
 /**
  * Rollups as columns. A row is the rollup of one series in one bucket. Rows are sorted by series id, then by bucket,
@@ -36,5 +36,5 @@ export interface RollupRows {
   readonly binBytes: Uint8Array
   readonly binStart: Uint32Array
   /** Returns the running totals of a row of a counter; undefined if it has none. The caller must not change them. */
-  totalsAt(row: number): Totals | undefined
+  totalsAt(row: number): RunningTotals | undefined
 }

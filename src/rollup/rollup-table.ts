@@ -4,7 +4,7 @@ import { Observations } from './observations.ts'
 import { orderByKey } from './order.ts'
 import type { RollupRows } from './rollup-rows.ts'
 import { CAPACITY_MIN, grownIds, RowColumns } from './row-columns.ts'
-import { Totals } from './totals.ts'
+import { RunningTotals } from './running-totals.ts'
 
 const NO_IDS = new Uint32Array(0)
 /**
@@ -55,7 +55,7 @@ export class RollupTable extends RowColumns implements RollupRows {
   readonly #observations: Observations
   /** For each row of a counter: 1 + the index of its totals in `#totals`; 0 if it has no totals. */
   #totalsIndex = NO_IDS
-  #totals: Totals[] = []
+  #totals: RunningTotals[] = []
 
   constructor(kind: RollupKind, capacity = CAPACITY_MIN) {
     super(kind, capacity)
@@ -152,7 +152,7 @@ export class RollupTable extends RowColumns implements RollupRows {
     this.count[row] = addCounts(this.count[row]!, 1)
   }
 
-  totalsAt(row: number): Totals | undefined {
+  totalsAt(row: number): RunningTotals | undefined {
     const totalsIndex = this.kind === 'counter' ? this.#totalsIndex[row]! : 0
     return totalsIndex === 0 ? undefined : this.#totals[totalsIndex - 1]
   }
@@ -198,10 +198,10 @@ export class RollupTable extends RowColumns implements RollupRows {
     this.#observations.add(row, value, weight)
   }
 
-  #totalsOf(row: number): Totals {
+  #totalsOf(row: number): RunningTotals {
     const totalsIndex = this.#totalsIndex[row]!
     if (totalsIndex !== 0) return this.#totals[totalsIndex - 1]!
-    const totals = new Totals()
+    const totals = new RunningTotals()
     this.#totalsIndex[row] = this.#totals.push(totals)
     return totals
   }

@@ -84,7 +84,7 @@ describe('a block gives back what went in', () => {
     for (let i = 0; i < 60; i++) table.addTotal(row, i, (i * 37) % 17)
     table.addTotal(table.addRow(1, 2, 0), 5, 100)
     const section = open(encodeBlock(10_000, [{ metricId: metric(1), rows: table.sort() }])).sections[0]!
-    expect(section.totalsAt(0)!.inexact).toBe(true)
+    expect(section.totalsAt(0)!.isInexact).toBe(true)
     expect(plainRollups(section)).toEqual(plainRollups(table))
     expect(section.totalsAt(0)!.increase()).toBe(table.totalsAt(0)!.increase())
   })

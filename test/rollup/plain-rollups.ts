@@ -34,8 +34,8 @@ export function plainRollups(rows: RollupRows): Record<string, unknown>[] {
       if (rows.kind === 'counter') {
         const totals = rows.totalsAt(row)
         rollup['totals'] = totals?.timeMs.map((timeMs, i) => [timeMs, totals.value[i]])
-        rollup['thinned'] = totals?.thinned
-        rollup['collapsed'] = totals?.inexact ? totals.collapsed : undefined
+        rollup['thinned'] = totals?.isThinned
+        rollup['collapsed'] = totals?.isInexact ? totals.collapsedIncrease : undefined
       }
       plain.push(rollup)
     }

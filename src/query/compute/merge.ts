@@ -1,7 +1,7 @@
 import { addCounts, COUNT_MAX } from '../../model/count.ts'
 import { floorTo } from '../../model/time.ts'
 import { addBinsToSketch } from '../../rollup/row-bins.ts'
-import { increaseBetween, Totals } from '../../rollup/totals.ts'
+import { increaseBetween, RunningTotals } from '../../rollup/running-totals.ts'
 import type { Needs } from '../plan/aggregation.ts'
 import { BucketFinder, ReadFinder } from '../plan/locate.ts'
 import { SILENCE_MS_MAX } from '../plan/period.ts'
@@ -159,7 +159,7 @@ export function mergeTotals(merge: Merge, lookback: readonly Read[], cells: Cell
   const buckets = new BucketFinder(plan.edges)
   eachSeries(merge, (ordinal, parts) => {
     // Several runs and the inbox may hold totals of the same stored bucket.
-    const byBucket = new Map<number, Totals>()
+    const byBucket = new Map<number, RunningTotals>()
     for (const { source, series } of parts) {
       const { section } = source
       if (!section.hasTotals) continue
@@ -171,7 +171,7 @@ export function mergeTotals(merge: Merge, lookback: readonly Read[], cells: Cell
         if (totals === undefined) continue
         const storedMs = floorTo(timeMs, stepsMs[read.level]!)
         let joined = byBucket.get(storedMs)
-        if (joined === undefined) byBucket.set(storedMs, (joined = new Totals()))
+        if (joined === undefined) byBucket.set(storedMs, (joined = new RunningTotals()))
         joined.merge(totals)
       }
     }
@@ -180,7 +180,7 @@ export function mergeTotals(merge: Merge, lookback: readonly Read[], cells: Cell
     for (const [storedMs, totals] of [...byBucket].sort(([a], [b]) => a - b)) {
       const end = totals.length - 1
       if (inRange.find(storedMs) !== undefined) {
-        cells.inexact ||= totals.inexact
+        cells.inexact ||= totals.isInexact
         const bucket = buckets.find(storedMs)
         const cell = cells.cellOf(groupOf[ordinal]!) + bucket
         const isKnown = previousMs >= unreadUntilMs[bucket]!

@@ -5,7 +5,7 @@ import { encodeBlock } from '../../src/rollup/encode-block.ts'
 import { mergeRows } from '../../src/rollup/merge-rows.ts'
 import type { RollupRows } from '../../src/rollup/rollup-rows.ts'
 import { RollupTable } from '../../src/rollup/rollup-table.ts'
-import { increaseBetween, TOTALS_MAX, Totals } from '../../src/rollup/totals.ts'
+import { increaseBetween, RunningTotals, TOTALS_LENGTH_MAX } from '../../src/rollup/running-totals.ts'
 
 /**
  * Running totals of one series on their way through the engine: they arrive in any order, in commits of several gateways, are
@@ -52,11 +52,11 @@ function fold(commits: readonly (readonly Point[])[], foldsAfter: readonly boole
 }
 
 function increaseOf(sources: readonly RollupRows[], stepMs: number): { increase: number; inexact: boolean } {
-  const byBucket = new Map<number, Totals>()
+  const byBucket = new Map<number, RunningTotals>()
   for (const rows of sources) {
     for (let row = 0; row < rows.length; row++) {
       const bucketMs = Math.floor(rows.bucketMs[row]! / stepMs) * stepMs
-      const joined = byBucket.get(bucketMs) ?? new Totals()
+      const joined = byBucket.get(bucketMs) ?? new RunningTotals()
       byBucket.set(bucketMs, joined)
       joined.merge(rows.totalsAt(row)!)
     }
@@ -66,7 +66,7 @@ function increaseOf(sources: readonly RollupRows[], stepMs: number): { increase:
   let previous: number | undefined
   for (const [, totals] of [...byBucket].sort(([a], [b]) => a - b)) {
     increase += totals.increase() + (previous === undefined ? 0 : increaseBetween(previous, totals.value[0]!))
-    inexact ||= totals.inexact
+    inexact ||= totals.isInexact
     previous = totals.value[totals.length - 1]!
   }
   return { increase, inexact }
@@ -87,13 +87,13 @@ const times = (count: number) =>
 const descending = fc
   .array(fc.array(fc.integer({ min: 0, max: 99 }), { minLength: 1, maxLength: 8 }), {
     minLength: 1,
-    maxLength: TOTALS_MAX / 2,
+    maxLength: TOTALS_LENGTH_MAX / 2,
   })
   .map((stretches) =>
     stretches.flatMap((steps, i) => steps.sort((a, b) => a - b).map((value) => value + (stretches.length - i) * 100)),
   )
 
-const any = fc.array(fc.integer({ min: 0, max: 50 }), { minLength: 1, maxLength: TOTALS_MAX })
+const any = fc.array(fc.integer({ min: 0, max: 50 }), { minLength: 1, maxLength: TOTALS_LENGTH_MAX })
 
 /** A sequence, and its points in commits in order of arrival. */
 const arriving = (values: fc.Arbitrary<number[]>) =>

@@ -1,16 +1,16 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { increaseBetween, TOTALS_MAX, Totals } from '../../src/rollup/totals.ts'
+import { increaseBetween, RunningTotals, TOTALS_LENGTH_MAX } from '../../src/rollup/running-totals.ts'
 
 type Point = readonly [timeMs: number, value: number]
 
-function totalsOf(points: readonly Point[]): Totals {
-  const totals = new Totals()
+function totalsOf(points: readonly Point[]): RunningTotals {
+  const totals = new RunningTotals()
   for (const [timeMs, value] of points) totals.add(timeMs, value)
   return totals
 }
 
-function pointsOf(totals: Totals): Point[] {
+function pointsOf(totals: RunningTotals): Point[] {
   return totals.timeMs.map((timeMs, i) => [timeMs, totals.value[i]!] as const)
 }
 
@@ -98,7 +98,7 @@ describe('what a list of totals keeps when it is thinned', () => {
     totals.thin()
     expect(pointsOf(totals)).toEqual(kept)
     expect(totals.increase()).toBe(increase)
-    expect(totals.inexact).toBe(false)
+    expect(totals.isInexact).toBe(false)
   })
 
   test('interleaved gateways join into one rise', () => {
@@ -228,7 +228,7 @@ describe('what a list of totals keeps when it is thinned', () => {
     byAdd.thin()
     byMerge.merge(early1)
     for (const [timeMs, value] of late) byAdd.add(timeMs, value)
-    expect([byMerge.inexact, byAdd.inexact]).toEqual([inexact, inexact])
+    expect([byMerge.isInexact, byAdd.isInexact]).toEqual([inexact, inexact])
     const truth = [...new Map([...early, ...late])].sort(([a], [b]) => a - b)
     if (inexact) expect(byMerge.increase()).toBeLessThanOrEqual(trueIncrease(truth))
     else expect(byMerge.increase()).toBe(trueIncrease(truth))
@@ -236,7 +236,7 @@ describe('what a list of totals keeps when it is thinned', () => {
     const thinned = totalsOf(early)
     thinned.thin()
     mirrored.merge(thinned)
-    if (truth.length === early.length + late.length) expect(mirrored.inexact).toBe(inexact)
+    if (truth.length === early.length + late.length) expect(mirrored.isInexact).toBe(inexact)
   })
 
   test('on equal times the merged list is the later arrival', () => {
@@ -283,7 +283,7 @@ const dealt = (points: fc.Arbitrary<Point[]>) =>
         fc.shuffledSubarray([...sequence.keys()], { minLength: sequence.length, maxLength: sequence.length }),
       )
       .map(([truth, hands, order]) => {
-        const lists = Array.from({ length: 5 }, () => new Totals())
+        const lists = Array.from({ length: 5 }, () => new RunningTotals())
         for (const i of order) lists[hands[i]!]!.add(truth[i]![0], truth[i]![1])
         return { truth, lists }
       }),
@@ -292,25 +292,25 @@ const dealt = (points: fc.Arbitrary<Point[]>) =>
 describe('properties of totals', () => {
   test('dealt to any lists in any order and merged, a sequence has its true increase', () => {
     fc.assert(
-      fc.property(dealt(descendingStretches(TOTALS_MAX / 2)), ({ truth, lists }) => {
-        const merged = new Totals()
+      fc.property(dealt(descendingStretches(TOTALS_LENGTH_MAX / 2)), ({ truth, lists }) => {
+        const merged = new RunningTotals()
         for (const list of lists) {
           list.thin()
           merged.merge(list)
         }
         expect(merged.increase()).toBe(trueIncrease(truth))
-        expect(merged.inexact).toBe(false)
+        expect(merged.isInexact).toBe(false)
       }),
     )
   })
 
   test('up to 16 points, dealt to any lists in any order, have their true increase whatever they are', () => {
     fc.assert(
-      fc.property(dealt(anyPoints.map((points) => points.slice(0, TOTALS_MAX))), ({ truth, lists }) => {
-        const merged = new Totals()
+      fc.property(dealt(anyPoints.map((points) => points.slice(0, TOTALS_LENGTH_MAX))), ({ truth, lists }) => {
+        const merged = new RunningTotals()
         for (const list of lists) merged.merge(list)
         expect(merged.increase()).toBe(trueIncrease(truth))
-        expect([merged.inexact, merged.thinned]).toEqual([false, false])
+        expect([merged.isInexact, merged.isThinned]).toEqual([false, false])
       }),
     )
   })
@@ -324,14 +324,14 @@ describe('properties of totals', () => {
         dealt(rising),
         fc.array(fc.boolean(), { minLength: 5, maxLength: 5 }),
         ({ truth, lists }, thinning) => {
-          const merged = new Totals()
+          const merged = new RunningTotals()
           for (const [i, list] of lists.entries()) {
             if (thinning[i] === true) list.thin()
             merged.merge(list)
             if (thinning[i] === true) merged.thin()
           }
           expect(merged.increase()).toBe(trueIncrease(truth))
-          expect(merged.inexact).toBe(false)
+          expect(merged.isInexact).toBe(false)
         },
       ),
     )
@@ -341,11 +341,11 @@ describe('properties of totals', () => {
     fc.assert(
       fc.property(descendingStretches(40), (truth) => {
         const totals = totalsOf(truth)
-        expect(totals.length).toBeLessThanOrEqual(TOTALS_MAX)
+        expect(totals.length).toBeLessThanOrEqual(TOTALS_LENGTH_MAX)
         expect(totals.increase()).toBe(trueIncrease(truth))
         expect(pointsOf(totals)[0]).toEqual(truth[0])
         expect(pointsOf(totals).at(-1)).toEqual(truth.at(-1))
-        if (totals.collapsed > 0) expect(totals.inexact).toBe(true)
+        if (totals.collapsedIncrease > 0) expect(totals.isInexact).toBe(true)
       }),
     )
   })
@@ -353,9 +353,9 @@ describe('properties of totals', () => {
   test('whatever is lost, the increase never exceeds the true one and is never negative', () => {
     fc.assert(
       fc.property(
-        dealt(anyPoints).filter(({ lists }) => lists.every((list) => !list.inexact)),
+        dealt(anyPoints).filter(({ lists }) => lists.every((list) => !list.isInexact)),
         ({ truth, lists }) => {
-          const merged = new Totals()
+          const merged = new RunningTotals()
           for (const list of lists) merged.merge(list)
           expect(merged.increase()).toBeGreaterThanOrEqual(0)
           expect(merged.increase()).toBeLessThanOrEqual(trueIncrease(truth))
@@ -367,10 +367,10 @@ describe('properties of totals', () => {
   test('an empty list changes nothing on either side', () => {
     fc.assert(
       fc.property(anyPoints, (points) => {
-        const left = new Totals()
+        const left = new RunningTotals()
         left.merge(totalsOf(points))
         const right = totalsOf(points)
-        right.merge(new Totals())
+        right.merge(new RunningTotals())
         expect(left).toEqual(totalsOf(points))
         expect(right).toEqual(totalsOf(points))
       }),

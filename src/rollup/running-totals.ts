@@ -14,25 +14,25 @@
  * than the increase of all points.
  */
 
-export const TOTALS_MAX = 16
+export const TOTALS_LENGTH_MAX = 16
 
 /** Returns the increase between two running totals. A decrease is a reset, after which the counter starts at 0. */
 export function increaseBetween(previousValue: number, value: number): number {
   return value >= previousValue ? value - previousValue : Math.max(0, value)
 }
 
-export class Totals {
+export class RunningTotals {
   timeMs: number[] = []
   value: number[] = []
   /** The increase that was lost by dropping points to limit the length of the list. It is part of the result. */
-  collapsed = 0
+  collapsedIncrease = 0
   /** Whether the computed increase may be less than that of all points, or is partly in `collapsed`. */
-  inexact = false
+  isInexact = false
   /** Whether points were dropped by `thin`. A late point may then make the increase inexact. */
-  thinned = false
+  isThinned = false
 
   /** Creates a list from the points [start, end) of two columns, which are sorted by time. */
-  static of(
+  static fromColumns(
     timeMs: Float64Array,
     value: Float64Array,
     start: number,
@@ -40,8 +40,8 @@ export class Totals {
     collapsed: number,
     inexact: boolean,
     thinned: boolean,
-  ): Totals {
-    const totals = new Totals()
+  ): RunningTotals {
+    const totals = new RunningTotals()
     if (end - start === 1) {
       totals.timeMs = [timeMs[start]!]
       totals.value = [value[start]!]
@@ -53,9 +53,9 @@ export class Totals {
         totals.value.push(value[i]!)
       }
     }
-    totals.collapsed = collapsed
-    totals.inexact = inexact
-    totals.thinned = thinned
+    totals.collapsedIncrease = collapsed
+    totals.isInexact = inexact
+    totals.isThinned = thinned
     return totals
   }
 
@@ -79,29 +79,29 @@ export class Totals {
       } else {
         times.push(timeMs)
         values.push(value)
-        if (times.length > TOTALS_MAX) this.#bound()
+        if (times.length > TOTALS_LENGTH_MAX) this.#limitLength()
       }
     } else {
       let position = length - 1
       while (position > 0 && times[position - 1]! >= timeMs) position--
       if (times[position] === timeMs) {
-        if (this.thinned && values[position] !== value) this.inexact = true
+        if (this.isThinned && values[position] !== value) this.isInexact = true
         values[position] = value
       } else {
-        if (this.thinned && isReset(values[position - 1], value, values[position])) this.inexact = true
+        if (this.isThinned && revealsReset(values[position - 1], value, values[position])) this.isInexact = true
         times.splice(position, 0, timeMs)
         values.splice(position, 0, value)
-        if (times.length > TOTALS_MAX) this.#bound()
+        if (times.length > TOTALS_LENGTH_MAX) this.#limitLength()
       }
     }
   }
 
-  merge(later: Totals): void {
+  merge(later: RunningTotals): void {
     // The usual case: the other list has one point, or all its points are after the points of this list.
     const length = this.timeMs.length
     if (later.timeMs.length === 1 || length === 0 || this.timeMs[length - 1]! < later.timeMs[0]!) {
       for (let i = 0; i < later.timeMs.length; i++) this.add(later.timeMs[i]!, later.value[i]!)
-      this.#inherit(later)
+      this.#addLossesOf(later)
       return
     }
     const times = this.timeMs.splice(0)
@@ -112,19 +112,19 @@ export class Totals {
       const ownMs = i < times.length ? times[i]! : Number.POSITIVE_INFINITY
       const laterMs = j < later.timeMs.length ? later.timeMs[j]! : Number.POSITIVE_INFINITY
       if (ownMs < laterMs) {
-        if (later.thinned && isReset(later.value[j - 1], values[i]!, later.value[j])) this.inexact = true
+        if (later.isThinned && revealsReset(later.value[j - 1], values[i]!, later.value[j])) this.isInexact = true
         this.timeMs.push(ownMs)
         this.value.push(values[i++]!)
       } else {
         if (ownMs !== laterMs) {
-          if (this.thinned && isReset(values[i - 1], later.value[j]!, values[i])) this.inexact = true
-        } else if (values[i++] !== later.value[j] && (this.thinned || later.thinned)) this.inexact = true
+          if (this.isThinned && revealsReset(values[i - 1], later.value[j]!, values[i])) this.isInexact = true
+        } else if (values[i++] !== later.value[j] && (this.isThinned || later.isThinned)) this.isInexact = true
         this.timeMs.push(laterMs)
         this.value.push(later.value[j++]!)
       }
     }
-    this.#inherit(later)
-    if (this.timeMs.length > TOTALS_MAX) this.#bound()
+    this.#addLossesOf(later)
+    if (this.timeMs.length > TOTALS_LENGTH_MAX) this.#limitLength()
   }
 
   /**
@@ -132,7 +132,7 @@ export class Totals {
    * point of the previous bucket to the first point of this list.
    */
   increase(): number {
-    let increase = this.collapsed
+    let increase = this.collapsedIncrease
     for (let i = 1; i < this.value.length; i++) increase += increaseBetween(this.value[i - 1]!, this.value[i]!)
     return increase
   }
@@ -151,25 +151,25 @@ export class Totals {
     if (kept === length) return
     timeMs.length = kept
     value.length = kept
-    this.thinned = true
+    this.isThinned = true
   }
 
-  #inherit({ collapsed, inexact, thinned }: Totals): void {
-    this.collapsed += collapsed
-    this.inexact ||= inexact
-    this.thinned ||= thinned
+  #addLossesOf({ collapsedIncrease, isInexact, isThinned }: RunningTotals): void {
+    this.collapsedIncrease += collapsedIncrease
+    this.isInexact ||= isInexact
+    this.isThinned ||= isThinned
   }
 
   /**
    * Thins the list. If it is still too long, removes pairs of a peak and the trough after it: those first whose removal
    * changes the increase least. Adds the change to `collapsed`. The first and the last point always stay.
    */
-  #bound(): void {
+  #limitLength(): void {
     this.thin()
     const { timeMs, value } = this
-    while (value.length > TOTALS_MAX) {
-      let best = 1
-      let bestLoss = Number.POSITIVE_INFINITY
+    while (value.length > TOTALS_LENGTH_MAX) {
+      let peakIndex = 1
+      let lossMin = Number.POSITIVE_INFINITY
       for (let i = 1; i + 2 < value.length; i++) {
         if (value[i]! <= value[i + 1]!) continue
         const loss =
@@ -177,21 +177,21 @@ export class Totals {
           increaseBetween(value[i]!, value[i + 1]!) +
           increaseBetween(value[i + 1]!, value[i + 2]!) -
           increaseBetween(value[i - 1]!, value[i + 2]!)
-        if (loss < bestLoss) {
-          best = i
-          bestLoss = loss
+        if (loss < lossMin) {
+          peakIndex = i
+          lossMin = loss
         }
       }
-      timeMs.splice(best, 2)
-      value.splice(best, 2)
-      this.collapsed += bestLoss
-      this.inexact = true
+      timeMs.splice(peakIndex, 2)
+      value.splice(peakIndex, 2)
+      this.collapsedIncrease += lossMin
+      this.isInexact = true
       this.thin()
     }
   }
 }
 
 /** Whether a late point between two points reveals a reset: the total does not decrease from `before` to `after`. */
-function isReset(before: number | undefined, value: number, after: number | undefined): boolean {
+function revealsReset(before: number | undefined, value: number, after: number | undefined): boolean {
   return before !== undefined && after !== undefined && before <= after && (value < before || value > after)
 }
