@@ -10,8 +10,8 @@
  * After thinning, a late point is no problem if its value lies between those of its neighbours. Otherwise the counter
  * was reset between the neighbours. The increase around this reset depended on points that are dropped, so the list is
  * marked inexact. If a list is still too long after thinning, which takes more than 8 resets, the increases of the
- * smallest peaks are added to a sum (`collapsed`), and their points are dropped. The computed increase is never greater
- * than the increase of all points.
+ * smallest peaks are added to a sum (`collapsedIncrease`), and their points are dropped. The computed increase is never
+ * greater than the increase of all points.
  */
 
 export const TOTALS_LENGTH_MAX = 16
@@ -26,7 +26,7 @@ export class RunningTotals {
   value: number[] = []
   /** The increase that was lost by dropping points to limit the length of the list. It is part of the result. */
   collapsedIncrease = 0
-  /** Whether the computed increase may be less than that of all points, or is partly in `collapsed`. */
+  /** Whether the computed increase may be less than that of all points, or is partly in `collapsedIncrease`. */
   isInexact = false
   /** Whether points were dropped by `thin`. A late point may then make the increase inexact. */
   isThinned = false
@@ -101,7 +101,7 @@ export class RunningTotals {
     const length = this.timeMs.length
     if (later.timeMs.length === 1 || length === 0 || this.timeMs[length - 1]! < later.timeMs[0]!) {
       for (let i = 0; i < later.timeMs.length; i++) this.add(later.timeMs[i]!, later.value[i]!)
-      this.#addLossesOf(later)
+      this.#mergeCollapsedAndFlags(later)
       return
     }
     const times = this.timeMs.splice(0)
@@ -123,7 +123,7 @@ export class RunningTotals {
         this.value.push(later.value[j++]!)
       }
     }
-    this.#addLossesOf(later)
+    this.#mergeCollapsedAndFlags(later)
     if (this.timeMs.length > TOTALS_LENGTH_MAX) this.#limitLength()
   }
 
@@ -154,7 +154,7 @@ export class RunningTotals {
     this.isThinned = true
   }
 
-  #addLossesOf({ collapsedIncrease, isInexact, isThinned }: RunningTotals): void {
+  #mergeCollapsedAndFlags({ collapsedIncrease, isInexact, isThinned }: RunningTotals): void {
     this.collapsedIncrease += collapsedIncrease
     this.isInexact ||= isInexact
     this.isThinned ||= isThinned
@@ -162,7 +162,7 @@ export class RunningTotals {
 
   /**
    * Thins the list. If it is still too long, removes pairs of a peak and the trough after it: those first whose removal
-   * changes the increase least. Adds the change to `collapsed`. The first and the last point always stay.
+   * changes the increase least. Adds the change to `collapsedIncrease`. The first and the last point always stay.
    */
   #limitLength(): void {
     this.thin()

@@ -14,7 +14,7 @@ export interface KeyRow {
   readonly createdMs: number
   /** The gateway refuses the key from this time on. Undefined: never. */
   readonly expiresMs?: number
-  /** Rate limits of this key. A limit that is not set here is the gateway's. */
+  /** Rate limits of this key. For a class of requests without a limit here, the limit of the gateway applies. */
   readonly limits?: Partial<RateLimits>
   readonly revokedMs?: number
 }

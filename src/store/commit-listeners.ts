@@ -1,11 +1,11 @@
 import type { Id64 } from '../model/id.ts'
 
-/** Called with the metrics that a commit or a deletion touched. */
+/** Called with the ids of the metrics that a commit has changed or a deletion has removed. */
 export type CommitListener = (metricIds: readonly Id64[]) => void
 
 /**
- * Calls the listeners in a microtask after a commit, so the writer never waits for them. Errors thrown by a listener
- * are ignored.
+ * Calls listeners after a commit. They run in a microtask, so the writer does not wait for them. An error that a
+ * listener throws is ignored.
  */
 export class CommitListeners {
   readonly #listeners = new Set<CommitListener>()

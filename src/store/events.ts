@@ -12,7 +12,7 @@ export interface EventRequest {
   /** Inclusive, like `toMs`. */
   readonly fromMs: number
   readonly toMs: number
-  /** Cursor: the page starts after this event. The list is sorted newest first. Undefined: the first page. */
+  /** Cursor: the page begins after this event in the list, which is sorted newest first. Undefined: the first page. */
   readonly after?: EventPlace
   /** Maximum number of events. */
   readonly limit: number
@@ -20,7 +20,7 @@ export interface EventRequest {
   readonly bytesMax: number
 }
 
-/** Position of an event in the list: events are sorted by time, then by id. */
+/** Identifies the position of an event in a list of events, which is sorted by time, then by id. */
 export interface EventPlace {
   readonly timeMs: number
   readonly id: string

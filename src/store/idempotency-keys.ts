@@ -1,9 +1,9 @@
 /**
- * What a store keeps for an idempotency key besides its markers, and its bounds. `lifetimes.ts` says for how long.
- * `src/write/idempotency.ts` explains how both are used.
+ * The receipt that a store keeps for an idempotency key, and how many receipts it keeps. `lifetimes.ts` says for how
+ * long. `src/write/idempotency.ts` explains how receipts and markers make retries safe.
  */
 
-/** The stored response of a request with an idempotency key. A retry gets this response. */
+/** The stored response to a request with an idempotency key. A retry of the request gets the same response. */
 export interface Receipt {
   /** SHA-256 of route and body, in hexadecimal. */
   readonly requestHash: string
@@ -11,12 +11,12 @@ export interface Receipt {
   readonly body: string
 }
 
-/** Bounds on the receipts of one project. When a bound is exceeded, the store removes the oldest receipts. */
+/** Limits for the receipts of one project. When one is exceeded, the store removes the oldest receipts. */
 export interface ReceiptBounds {
   readonly receiptsMax: number
   /** Total bytes of the receipts in their stored form. */
   readonly receiptsBytesMax: number
 }
 
-/** A receipt usually has a few hundred bytes. The receipt of a batch in which every item is invalid has 150,000. */
+/** Most receipts have a few hundred bytes. The receipt of a batch in which all items are invalid has 150,000 bytes. */
 export const RECEIPT_BOUNDS: ReceiptBounds = { receiptsMax: 10_000, receiptsBytesMax: 33_554_432 }

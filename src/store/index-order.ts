@@ -1,6 +1,6 @@
 import type { IndexEntry } from './store.ts'
 
-/** Sorts index entries by window, then by arrival of their points, then by series range. */
+/** Compares index entries: by window, then by arrival of their points, then by their first series. */
 export function compareIndexEntries(a: IndexEntry, b: IndexEntry): number {
   return (
     a.windowMs - b.windowMs ||

@@ -1,6 +1,6 @@
 import type { MetricRow } from './store.ts'
 
-/** Bounds the memory of a `listMetrics` page: the page ends once its tag keys have more characters than this. */
+/** A page of `listMetrics` ends when its tag keys have more characters than this. It limits the memory of a page. */
 export const LISTED_CHARS_MAX = 1 << 20
 
 export function tagKeyChars({ tagKeys }: MetricRow): number {

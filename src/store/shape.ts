@@ -29,7 +29,10 @@ export function shapeOf({ partitions, resolutions, setResolutions }: StoreSettin
   }
 }
 
-/** Returns the first difference, as the predicate of a sentence about the store. Undefined: the shapes are equal. */
+/**
+ * Returns the first difference as the end of an error message: `was made with partitions 4, not 8`. Undefined if the
+ * shapes are equal.
+ */
 export function shapeDifference(stored: Shape, wanted: Shape): string | undefined {
   const fields = [
     ['partitions', String(stored.partitions), String(wanted.partitions)],

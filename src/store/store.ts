@@ -6,8 +6,8 @@ import type { EventRequest, StoredEvent } from './events.ts'
 import type { Receipt } from './idempotency-keys.ts'
 
 /**
- * The contract between the gateway and its store. Only a store's own folder knows the engine behind it; the tests in
- * `test/store/contract/` hold every store to this page.
+ * The contract between the gateway and its store. `redis/` and `embedded/` implement it; the tests in
+ * `test/store/contract/` check it for both.
  *
  * - Each verb (method) is one atomic step: it happens completely or not at all, and no two verbs interleave.
  * - When `append`, `commitFold`, `expireWindow`, `writeReceipt` or `saveKey` resolves, its effect is durable.
@@ -19,8 +19,8 @@ export interface Store {
   /** Number of partitions, fixed when the store was created. */
   readonly partitions: number
   /**
-   * Whether the store can lose its latest acknowledged writes: a server that syncs its disk once a second can, and so
-   * can a replica after a failover. If true, writers retain acknowledged commits for a while and replay lost ones.
+   * Whether the store can lose its latest acknowledged writes: Redis can after a crash, if it syncs its disk once a
+   * second, or after a failover. If true, writers retain acknowledged commits for a while and replay lost ones.
    */
   readonly mayLoseWrites: boolean
   /**
@@ -29,36 +29,41 @@ export interface Store {
    */
   readonly hasRoom: boolean
   /**
-   * The partitions, in groups that one server serves. A request for one group never waits for the server of another
-   * group. Several commits to one group, sent together, cost little more than one commit.
+   * The partitions, in groups. All partitions of a group are on one server, so the writer sends their commits together,
+   * which costs little more than one commit. Groups may be on different servers: none waits for another.
    */
   readonly groups: readonly (readonly number[])[]
 
   // Catalog
 
   /**
-   * Creates the metrics that do not exist and returns the stored rows, in the order of `definitions`. If a metric
-   * exists with another type, its row stays as it is; the caller rejects the points with `type_conflict`.
+   * Creates the metrics that do not exist. Returns the stored rows of all, in the order of `definitions`. If a metric
+   * exists with another type, its row is returned unchanged; the caller rejects the points with `type_conflict`.
    */
   defineMetrics(definitions: readonly MetricDefinition[]): Promise<readonly MetricRow[]>
   readMetric(project: string, name: string): Promise<MetricRow | undefined>
   /** Returns the rows of several metrics, in the order of `names`; undefined where no metric has the name. */
   readMetrics(project: string, names: readonly string[]): Promise<readonly (MetricRow | undefined)[]>
-  /** Number of defined metrics, also without points. Of an unavailable server, the last known number is used. */
+  /**
+   * Returns the number of defined metrics, including those without points. If a server is unavailable, the last known
+   * number of its metrics is used.
+   */
   countMetrics(project: string): Promise<number>
   /**
    * Deletes every generation of a name up to `deletion.generation`. Returns whether a metric was deleted. Later commits
    * to a deleted generation have the outcome `conflict`; the next definition of the name creates a new generation.
    * Idempotent: safe to replay after the store lost recent writes. `clearDeleted` removes the data.
    *
-   * Other gateways learn of the deletion from a `conflict`, or at most a second after they reject a point for its type.
+   * Other gateways still have the metric in their caches. They remove it when a commit returns `conflict`, or at most a
+   * second after they have rejected a point because of its type.
    */
   deleteMetric(deletion: MetricDeletion): Promise<boolean>
-  /** Returns a page of a project's metrics, sorted by name (code units). Metrics without points are left out. */
+  /** Returns a page of the metrics of a project that have points, sorted by the UTF-16 code units of their names. */
   listMetrics(project: string, listing: MetricListing): Promise<MetricPage>
   /**
-   * Returns at most `limit` series of a metric in the order they were registered, starting at position `cursor`.
-   * Undefined if `cursor` lies beyond the end: the store lost recent writes, and the caller must clear its cache.
+   * Returns at most `limit` series of a metric in the order in which they were registered, from position `cursor` on.
+   * Undefined if `cursor` is greater than the number of series. Then the store has lost writes, and the caller must
+   * clear its cache of series.
    */
   readSeries(
     partition: number,
@@ -72,73 +77,87 @@ export interface Store {
   // Write path
 
   /**
-   * Applies the commits of one round, at most one per partition. Returns their outcomes in the same order:
-   * - `applied`: the number of the commit is the writer's watermark in the partition + 1.
+   * Applies the commits of one round, at most one per partition. Each writer numbers its commits in each partition, and
+   * the store remembers the last number (the watermark). Returns the outcomes of the commits in the same order:
+   * - `applied`: the number of the commit is the watermark + 1. Only such a commit changes the store.
    * - `known`: the number is smaller. The store has applied this commit before.
-   * - `gap`: the number is greater. An earlier commit is missing.
+   * - `gap`: the number is greater. The store does not have an earlier commit.
    * - `conflict`: a metric has another type or a deleted generation, or an id belongs to another metric or series. The
-   *   number stays unused.
-   *
-   * Only an `applied` commit changes the store.
+   *   writer can use the number again.
    */
   append(commits: readonly Commit[]): Promise<readonly AppendOutcome[]>
-  /** Returns `nowMs` of the part that created the marker; undefined if this partition has no such marker. */
+  /** Returns when a marker was created: `nowMs` of its commit part. Undefined if this partition does not have it. */
   readMarker(partition: number, marker: Marker): Promise<number | undefined>
-  /** Returns the writer's greatest applied number in each partition: 0 if none, or none within `WATERMARK_MS`. */
+  /**
+   * Returns the number of the writer's last applied commit in each of the partitions; 0 if there is none, or if it is
+   * older than `WATERMARK_MS`.
+   */
   readWatermarks(writer: string, partitions: readonly number[]): Promise<readonly number[]>
 
   // Index and blocks
 
-  /** Returns one consistent snapshot of the list of blocks that may hold data of a metric. */
+  /** Returns the entries of all blocks that may have data of a metric, as one consistent snapshot. */
   readIndex(request: IndexRequest): Promise<IndexSnapshot>
-  /** Returns the oldest inbox entries, in order: at most `entriesMax` and `bytesMax` bytes, but at least one entry. */
+  /**
+   * Returns the oldest inbox entries, oldest first: at most `entriesMax` entries of `bytesMax` bytes together. The
+   * first entry is returned even if it is larger.
+   */
   readInbox(partition: number, bytesMax: number, entriesMax?: number): Promise<readonly InboxEntry[]>
   inboxSize(partition: number): Promise<{ readonly entries: number; readonly bytes: number }>
-  /** Returns one part of each named block; undefined where the block does not exist or has no such part. */
+  /** Returns the scalars or the sketches of each block, in the order of `names`; undefined where they do not exist. */
   readBlocks(partition: number, names: readonly string[], part: BlockPart): Promise<readonly (Uint8Array | undefined)[]>
 
   // Fold and retention
 
-  /** Stores blocks that no index lists yet. They expire after `UNCOMMITTED_BLOCK_MS`, and need not be durable. */
+  /**
+   * Stores blocks before `commitFold` adds them to an index. If that does not happen, they expire after
+   * `UNCOMMITTED_BLOCK_MS`. They need not be durable when the call resolves.
+   */
   writeBlocks(partition: number, blocks: readonly NamedBlock[], nowMs: number): Promise<void>
   /**
-   * Replaces inbox and index entries by new ones. Returns false and changes nothing if an old entry is not listed, a
-   * new block does not exist, or the window of a new entry has expired. Replaced blocks stay readable for
-   * `UNLISTED_BLOCK_MS`. `touched` can move the expiry of a window only to a later time.
+   * Replaces inbox and index entries by new entries. Returns false and changes nothing if an entry to replace does not
+   * exist, a new block does not exist, or the window of a new entry has expired. The replaced blocks can be read for
+   * another `UNLISTED_BLOCK_MS`. `touched` can only make the expiry of a window later.
    */
   commitFold(fold: FoldCommit): Promise<boolean>
-  /** Returns at most `max` windows with `expiresMs` ≤ `nowMs`: earliest first, then finer resolutions first. */
+  /**
+   * Returns at most `max` windows that have to be expired: those with `expiresMs` ≤ `nowMs`. They are sorted by
+   * `expiresMs`, then finer resolutions first.
+   */
   dueWindows(partition: number, nowMs: number, max: number): Promise<readonly WindowKey[]>
   /**
-   * Removes the index entries and set sketches of a window and records the window as an expired stretch. With
-   * `dropExpired`, removes the expired stretches of finer resolutions instead of recording one. Returns false and
-   * changes nothing if the window expires after `nowMs`.
+   * Removes the index entries and set sketches of a window, and records the window as an expired stretch of time. If
+   * `dropExpired` is given, no stretch is recorded, and the stretches of finer resolutions in the window are removed.
+   * Returns false and changes nothing if the window expires after `nowMs`.
    */
   expireWindow(expiry: WindowExpiry): Promise<boolean>
   /**
    * Removes data of deleted metrics, about `max` windows or series per call. Returns whether more can be removed now.
-   * Data of a metric is removed only after the inbox entries from before its deletion are folded: otherwise a fold in
-   * progress could write removed data again.
+   * The data of a metric is removed only when all inbox entries from before its deletion are folded. Otherwise a
+   * running fold could write the data again.
    */
   clearDeleted(partition: number, max: number, nowMs: number): Promise<boolean>
   /**
-   * Takes or extends the lease for folding a partition, for `leaseMs` from now; 0 releases it. Returns whether the
-   * caller holds the lease. The lease only avoids duplicate work: correctness does not depend on it.
+   * Takes or extends the lease for folding a partition; it ends after `leaseMs`. A `leaseMs` of 0 releases the lease.
+   * Returns false if another gateway has it. The lease only avoids duplicate work: correctness does not depend on it.
    */
   takeLease(request: LeaseRequest): Promise<boolean>
-  /** Removes expired data (`lifetimes.ts`): unlisted blocks, markers, receipts, watermarks. The work is bounded. */
+  /**
+   * Removes expired blocks, markers, receipts and watermarks (`lifetimes.ts`). A call removes a bounded number; the
+   * next call continues.
+   */
   sweep(nowMs: number): Promise<void>
 
   // Sets
 
-  /** Returns the number of distinct members of each union of set sketches. A missing sketch counts as empty. */
+  /** Returns for each union of set sketches the number of distinct members. A sketch that does not exist is empty. */
   countDistinct(partition: number, unions: readonly (readonly SetKey[])[]): Promise<readonly number[]>
 
   // Events
 
   /**
-   * Returns a page of the events of a project, newest first (equal times: greater id first). The page has fewer than
-   * `limit` events only at the end of the list, or if their JSON would exceed `bytesMax`. It is empty only at the end.
+   * Returns a page of the events of a project, newest first; at equal times, greater ids first. The page has fewer than
+   * `limit` events only if no more follow, or if their JSON would exceed `bytesMax`. It is empty only if none follow.
    */
   readEvents(request: EventRequest): Promise<readonly StoredEvent[]>
   /** Removes at most `max` events committed at or before `committedByMs`, earliest first. Returns their number. */
@@ -148,11 +167,11 @@ export interface Store {
 
   readReceipt(project: string, key: string, nowMs: number): Promise<Receipt | undefined>
   /**
-   * Stores the receipt of an idempotency key unless the key has one. Returns the stored receipt. Receipts are kept for
-   * `RECEIPT_MS`, within the store's `ReceiptBounds`; a call never removes the receipt that it writes.
+   * Stores the receipt of an idempotency key, unless the key has one already. Returns the stored receipt. A receipt is
+   * kept for `RECEIPT_MS`, or shorter if later receipts of the project exceed the store's `ReceiptBounds`.
    */
   writeReceipt(project: string, key: string, receipt: Receipt, nowMs: number): Promise<Receipt>
-  /** Takes up to `permits` permits of a rate limit. Returns how many were granted and how many are left. */
+  /** Takes at most `permits` permits of a rate limit. Returns how many were granted, and how many are left. */
   takePermits(request: PermitRequest): Promise<{ readonly granted: number; readonly left: number }>
 
   // API keys
@@ -168,11 +187,14 @@ export interface Store {
    * a function that removes the listener.
    */
   onCommit(listener: (metricIds: readonly Id64[]) => void): () => void
-  /** Returns a text for the operator: why blocks that an index lists may be missing, and what to do. */
+  /** Returns a text that tells the operator why stored blocks may be missing, and what to do. */
   explainMissingBlocks(): Promise<string>
-  /** Calls the listener, which must not throw, when this process removed index entries. Returns how to unsubscribe. */
+  /**
+   * Calls the listener after this process has removed index entries. The listener must not throw. Returns a function
+   * that removes the listener.
+   */
   onUnlisted(listener: (unlisted: Unlisted) => void): () => void
-  /** Rejects with `store_unavailable` and the reason unless the store is available and has its shape. */
+  /** Rejects with `store_unavailable` if the store is unavailable, or was created again with another shape. */
   ping(): Promise<void>
   close(): Promise<void>
 }
@@ -202,7 +224,7 @@ export interface MetricRow {
   readonly partition: number
   /** Number of points accepted since the metric was defined. */
   readonly points: number
-  /** Earliest time of a point; undefined without points. `lastSeenMs`: the latest. */
+  /** Earliest time of all points; undefined if the metric has no points. `lastSeenMs`: the latest time. */
   readonly firstSeenMs: number | undefined
   readonly lastSeenMs: number | undefined
   /** Tag keys of all its series, sorted. */
@@ -215,16 +237,16 @@ export interface MetricRow {
 export interface MetricListing {
   /** Cursor: the page starts after this name. Undefined: the first page. */
   readonly after?: string
-  /** Maximum number of names to examine. */
+  /** Maximum number of names that are passed to `matches`. */
   readonly namesMax: number
   /** Selects names. The rows of other names are not read. Undefined: all names match. */
   readonly matches?: (name: string) => boolean
 }
 
 export interface MetricPage {
-  /** May be empty although `next` is set. */
+  /** May be empty although more pages follow: `matches` may have refused all names. */
   readonly metrics: readonly MetricRow[]
-  /** The last name that was examined, for `after` of the next page; undefined on the last page. */
+  /** The last name that was passed to `matches`: `after` for the next page. Undefined on the last page. */
   readonly next: string | undefined
 }
 
@@ -248,13 +270,15 @@ export interface Commit {
   readonly writer: string
   /** Number of the commit: each writer counts from 1 in each partition. */
   readonly number: number
-  /** A commit without parts is a fence: it only uses its number. */
+  /** Empty in a fence: such a commit only uses its number, so that no delayed commit with this number is applied. */
   readonly parts: readonly CommitPart[]
 }
 
-/** A part of a commit, applied or skipped as a whole. A part with a marker is one request with an idempotency key. */
+/**
+ * A part of a commit. It is applied or skipped as a whole. A part with a marker is a request with an idempotency key.
+ */
 export interface CommitPart {
-  /** If the partition has this marker, the part is skipped. Otherwise the part is applied and creates the marker. */
+  /** If the partition already has this marker, the part is skipped. Otherwise applying the part stores the marker. */
   readonly marker?: Marker
   readonly block?: NamedBlock
   readonly metrics: readonly MetricTouch[]
@@ -264,13 +288,15 @@ export interface CommitPart {
   readonly nowMs: number
 }
 
-/** Identifies a marker by project and idempotency key. A stored marker says that a request was applied. */
+/**
+ * A stored marker shows that the request with this idempotency key was applied, so that a retry is not applied again.
+ */
 export interface Marker {
   readonly project: string
   readonly key: string
 }
 
-/** What a commit adds to the row of a metric. The definition is included, in case the store lost the row. */
+/** What a commit adds to the row of a metric. If the store has lost the row, it is created from `definition`. */
 export interface MetricTouch {
   readonly metricId: Id64
   readonly generation: number
@@ -287,7 +313,7 @@ export interface SeriesTouch {
   readonly tags: CanonicalTags
 }
 
-/** Members of a set series in one bucket of the finest set resolution. The store adds them at every set resolution. */
+/** Members of a set, for one series and bucket. The bucket has the finest set resolution; the store adds all others. */
 export interface SetMembers {
   readonly metricId: Id64
   readonly seriesId: Id64
@@ -296,11 +322,11 @@ export interface SetMembers {
 }
 
 export type AppendOutcome =
-  /** `skipped`: indexes of the parts that were skipped because their marker existed. */
+  /** `skipped` has the indexes of the parts that were skipped because their markers existed. */
   | { readonly status: 'applied'; readonly skipped: readonly number[] }
   | { readonly status: 'known' }
   | { readonly status: 'gap'; readonly watermark: number }
-  /** `metricIds`: the metrics in conflict. `deleted`: the ones of them whose generation was deleted. */
+  /** `metricIds` has all metrics in conflict, `deleted` those of them whose generation was deleted. */
   | { readonly status: 'conflict'; readonly metricIds: readonly Id64[]; readonly deleted: readonly Id64[] }
 
 /** A stretch of time, `fromMs` inclusive, `toMs` exclusive. */
@@ -336,17 +362,19 @@ export function windowStart(resolutionMs: number, timeMs: number): number {
 }
 
 /**
- * Lists a block in a window. The blocks of a window with equal order and tier are a run. The blocks of a run hold
- * different rollups: one entry of the inbox may be folded in several steps, which add blocks of one order.
+ * Says that a window of a timeline has data in a block. The entries of a window with the same order and tier are called
+ * a run: they were written by one fold or merge. No rollup is in two blocks of a run.
  */
 export interface IndexEntry {
   readonly block: string
   readonly windowMs: number
-  /** How often the rollups of the block were merged: a run of tier t holds the rollups of about 8^t folds. */
+  /**
+   * How often the rollups of the block were merged. A merge takes eight runs, so tier t has data of about 8^t folds.
+   */
   readonly tier: number
   /**
-   * Order of arrival: every point in a run of a smaller order arrived before every point in a run of a greater one. Of
-   * two runs of one order, the points of the greater tier arrived first.
+   * Sorts runs by the arrival of their points: all points in a run with a smaller order arrived before all points in a
+   * run with a greater order. If two runs have the same order, the points in the greater tier arrived first.
    */
   readonly order: number
   readonly seriesFrom: Id64
@@ -361,18 +389,21 @@ export interface InboxEntry {
   readonly scalarBytes: number
   readonly sketchBytes: number
   readonly arrivedMs: number
-  /** Increases with arrival, unique in the partition. A run gets the order of the newest entry folded into it. */
+  /**
+   * Unique in the partition, and greater than that of all earlier entries. A fold's run gets the order of its newest
+   * entry.
+   */
   readonly order: number
 }
 
 export interface IndexRequest {
   readonly partition: number
   readonly metricId: Id64
-  /** Windows that overlap these stretches are returned. A resolution may occur several times. */
+  /** The snapshot has all windows that overlap these stretches of time. A resolution may occur several times. */
   readonly timelines: readonly { readonly resolutionMs: number; readonly stretch: Stretch }[]
   /** Whether to return the inbox of the partition as well. */
   readonly inbox: boolean
-  /** Whether the caller needs only the expired stretches: if true, the store may omit entries. */
+  /** If true, the caller needs only the expired stretches, and the store may return timelines without entries. */
   readonly expiredOnly?: boolean
 }
 
@@ -386,29 +417,32 @@ export interface TimelineIndex {
   readonly resolutionMs: number
   /** Sorted by window, then by arrival, then by series range (`index-order.ts`). */
   readonly entries: readonly IndexEntry[]
-  /** Expired stretches that overlap the requested stretch, sorted, disjoint. Coarser resolutions hold their data. */
+  /**
+   * The stretches of time, sorted and disjoint, whose windows have expired at this resolution. Only coarser resolutions
+   * have data of them. Stretches outside of the requested time are left out.
+   */
   readonly expired: readonly Stretch[]
 }
 
 export interface FoldCommit {
   readonly partition: number
   readonly inbox: readonly InboxEntry[]
-  /** Inbox entries folded in part. `block` holds the rest and replaces the entry, at its order and time of arrival. */
+  /** Inbox entries of which a part was folded. `block` has the rest. It replaces the entry, with the same order. */
   readonly left?: readonly { readonly entry: InboxEntry; readonly block: NamedBlock }[]
   readonly removed: readonly { readonly timeline: TimelineKey; readonly entry: IndexEntry }[]
   readonly added: readonly { readonly timeline: TimelineKey; readonly entry: IndexEntry }[]
   /**
-   * Windows that received new points, each with the time until which the points are kept. A window that was only merged
-   * is not included. A window that was not listed before always is.
+   * The windows that got new points, with the time until which the points are kept. Merged windows without new points
+   * are not included. Windows that had no entry before must be included.
    */
   readonly touched: readonly WindowTouch[]
   readonly nowMs: number
 }
 
-/** What a fold, merge or expiry removed from the index of a partition. */
+/** The entries that a fold, a merge or an expiry has removed from the index of a partition. */
 export interface Unlisted {
   readonly partition: number
-  /** Folded inbox entries, sorted by arrival. */
+  /** The folded inbox entries, sorted by arrival. */
   readonly inbox: readonly InboxEntry[]
   /** Names of blocks that a merge replaced. */
   readonly replaced: readonly string[]
@@ -426,7 +460,10 @@ export interface LeaseRequest {
 export interface WindowExpiry {
   readonly partition: number
   readonly window: WindowKey
-  /** Undefined: records the window as expired. Else removes the expired stretches of these resolutions in it. */
+  /**
+   * Undefined: the window is recorded as expired. Otherwise the expired stretches of these finer resolutions are
+   * removed as far as they are in the window.
+   */
   readonly dropExpired?: readonly number[]
   readonly nowMs: number
 }
@@ -438,7 +475,7 @@ export interface SetKey {
   readonly bucketMs: number
 }
 
-/** Asks for permits of a rate limit. Each limit key has `limit` permits per time window of `windowMs`. */
+/** A request for permits of a rate limit. Each `limitKey` has `limit` permits in each `windowMs` of time. */
 export interface PermitRequest {
   readonly limitKey: string
   readonly permits: number

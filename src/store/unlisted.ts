@@ -1,6 +1,6 @@
 import type { FoldCommit, Unlisted, WindowExpiry } from './store.ts'
 
-/** Builds the argument of `onUnlisted` listeners: what a successful fold or expiry removed from the index. */
+/** Both stores call these functions after a fold or an expiry, to tell `onUnlisted` listeners what it has removed. */
 
 export function unlistedByFold({ partition, inbox, removed }: FoldCommit): Unlisted {
   return { partition, inbox, replaced: removed.map(({ entry }) => entry.block), expired: [] }
