@@ -4,8 +4,8 @@ import { GatewayError } from '../model/errors.ts'
 import type { RateLimits } from '../model/rate.ts'
 import { isRecent } from '../model/time.ts'
 import { withTimeout } from '../model/with-timeout.ts'
-import { type KeyRow, SCOPES, type Scope } from '../store/api-keys.ts'
-import type { KeyStore, Store } from '../store/store.ts'
+import { type ApiKeyRow, SCOPES, type Scope } from '../store/api-keys.ts'
+import type { ApiKeyStore, Store } from '../store/store.ts'
 
 /** What a key grants: access to one project, limited to some scopes. */
 export interface Grant {
@@ -94,9 +94,9 @@ export class Keys {
   }
 
   async #read(keyId: string, cached: CachedKey | undefined): Promise<Principal | undefined> {
-    let row: KeyRow | undefined
+    let row: ApiKeyRow | undefined
     try {
-      const read = (): Promise<KeyRow | undefined> => this.#store.readKey(keyId)
+      const read = (): Promise<ApiKeyRow | undefined> => this.#store.readKey(keyId)
       // The wait is short only if the cached key can be used instead: the partition of the keys may be down, while the
       // request needs another one.
       const isBounded = cached !== undefined && isRecent(CACHED_UNAVAILABLE_MS, cached.readMs, this.#now())
@@ -158,7 +158,7 @@ export function newKey(): string {
 }
 
 /** Creates a key with all scopes if the store has no keys. Returns the key; it cannot be read again later. */
-export async function ensureFirstKey(store: KeyStore, nowMs: number): Promise<string | undefined> {
+export async function ensureFirstKey(store: ApiKeyStore, nowMs: number): Promise<string | undefined> {
   if ((await store.listKeys()).length > 0) return undefined
   const key = newKey()
   await store.saveKey({

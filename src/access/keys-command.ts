@@ -2,8 +2,8 @@ import { parseArgs } from 'node:util'
 import { parseInstantText } from '../model/parse-instant.ts'
 import { formatRateLimits, parseRateLimits } from '../model/rate.ts'
 import { formatInstant, parseDuration } from '../model/time.ts'
-import { type KeyRow, SCOPES } from '../store/api-keys.ts'
-import type { KeyStore } from '../store/store.ts'
+import { type ApiKeyRow, SCOPES } from '../store/api-keys.ts'
+import type { ApiKeyStore } from '../store/store.ts'
 import { hashKey, isProjectName, isScope, newKey } from './api-keys.ts'
 
 /** The usage text of the command that creates, lists and revokes API keys. */
@@ -37,7 +37,7 @@ type Options = { readonly [K in keyof typeof OPTIONS]?: string | boolean | undef
 
 interface KeysCommand {
   /** Runs the command. Returns the text to print. Throws `UsageError`. */
-  run(store: KeyStore, nowMs: number): Promise<string>
+  run(store: ApiKeyStore, nowMs: number): Promise<string>
 }
 
 /** The options that each command accepts. */
@@ -82,7 +82,7 @@ function createCommand(options: Options, nowMs: number): KeysCommand {
   return {
     async run(store) {
       const key = newKey()
-      const row: KeyRow = {
+      const row: ApiKeyRow = {
         hash: hashKey(key),
         project,
         scopes,
@@ -143,7 +143,7 @@ function revokeCommand(ids: readonly string[], json: boolean): KeysCommand {
   }
 }
 
-function readScopes(text: string | boolean | undefined): KeyRow['scopes'] {
+function readScopes(text: string | boolean | undefined): ApiKeyRow['scopes'] {
   if (typeof text !== 'string') return ['ingest', 'query']
   const names = text.split(/[,+]/).map((name) => name.trim())
   const scopes = SCOPES.filter((scope) => names.includes(scope))
@@ -160,7 +160,7 @@ function readExpiry(text: string | boolean | undefined, nowMs: number): number |
   return expiresMs
 }
 
-function readLimits(text: string | boolean | undefined): KeyRow['limits'] {
+function readLimits(text: string | boolean | undefined): ApiKeyRow['limits'] {
   if (typeof text !== 'string') return undefined
   try {
     return parseRateLimits(text)
@@ -175,7 +175,7 @@ function readLimits(text: string | boolean | undefined): KeyRow['limits'] {
  */
 const ID_CHARS = 12
 
-function shown(row: KeyRow, nowMs: number) {
+function shown(row: ApiKeyRow, nowMs: number) {
   const { hash, project, scopes, label, createdMs, expiresMs, revokedMs, limits = {} } = row
   const state =
     revokedMs !== undefined ? 'revoked' : expiresMs !== undefined && expiresMs <= nowMs ? 'expired' : 'active'
@@ -191,7 +191,7 @@ function shown(row: KeyRow, nowMs: number) {
   }
 }
 
-function sentence({ hash, project, scopes, expiresMs, limits }: KeyRow): string {
+function sentence({ hash, project, scopes, expiresMs, limits }: ApiKeyRow): string {
   const end = expiresMs === undefined ? '' : `, until ${formatInstant(expiresMs)}`
   const own = limits === undefined ? '' : `, limits ${formatRateLimits(limits)}`
   return `id ${hash.slice(0, ID_CHARS)}, project ${project}, scopes ${scopes.join('+')}${own}${end}`

@@ -3,7 +3,7 @@ import { type Config, usesRedis } from '../config/config.ts'
 import { openEmbeddedKeys } from '../store/embedded/api-keys.ts'
 import { openEmbeddedStore } from '../store/embedded/embedded-store.ts'
 import { openRedisStore } from '../store/redis/redis-store.ts'
-import type { KeyStore, Store } from '../store/store.ts'
+import type { ApiKeyStore, Store } from '../store/store.ts'
 
 /** Opens the configured store: Redis, or the embedded store in a folder. */
 export function openStore(config: Config, log: Logger, now: () => number): Promise<Store> {
@@ -13,7 +13,7 @@ export function openStore(config: Config, log: Logger, now: () => number): Promi
 }
 
 /** Opens only the API keys of the configured store. This works while gateways run on the store. */
-export function openKeyStore(config: Config, log: Logger): Promise<KeyStore> {
+export function openKeyStore(config: Config, log: Logger): Promise<ApiKeyStore> {
   return usesRedis(config) ? openStore(config, log, Date.now) : withFolderSetting(openEmbeddedKeys(config.store.folder))
 }
 

@@ -5,7 +5,7 @@ import type { RateLimits } from '../model/rate.ts'
 export const SCOPES = ['ingest', 'query', 'admin'] as const
 export type Scope = (typeof SCOPES)[number]
 
-export interface KeyRow {
+export interface ApiKeyRow {
   /** SHA-256 of the key, in hexadecimal; the key itself is not stored. */
   readonly hash: string
   readonly project: string

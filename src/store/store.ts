@@ -1,7 +1,7 @@
 import type { Id64 } from '../model/id.ts'
 import type { MetricType } from '../model/metric.ts'
 import type { CanonicalTags } from '../model/series.ts'
-import type { KeyRow } from './api-keys.ts'
+import type { ApiKeyRow } from './api-keys.ts'
 import type { EventRequest, StoredEvent } from './events.ts'
 import type { Receipt } from './idempotency-keys.ts'
 
@@ -176,9 +176,9 @@ export interface Store {
 
   // API keys
 
-  saveKey(key: KeyRow): Promise<void>
-  readKey(hash: string): Promise<KeyRow | undefined>
-  listKeys(): Promise<readonly KeyRow[]>
+  saveKey(key: ApiKeyRow): Promise<void>
+  readKey(hash: string): Promise<ApiKeyRow | undefined>
+  listKeys(): Promise<readonly ApiKeyRow[]>
 
   // Life
 
@@ -485,4 +485,4 @@ export interface PermitRequest {
 }
 
 /** The part of a store that holds API keys. */
-export type KeyStore = Pick<Store, 'saveKey' | 'readKey' | 'listKeys' | 'close'>
+export type ApiKeyStore = Pick<Store, 'saveKey' | 'readKey' | 'listKeys' | 'close'>

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { hashKey, Keys, newKey } from '../../src/access/api-keys.ts'
 import { GatewayError } from '../../src/model/errors.ts'
-import type { KeyRow } from '../../src/store/api-keys.ts'
+import type { ApiKeyRow } from '../../src/store/api-keys.ts'
 import type { Store } from '../../src/store/store.ts'
 import { openStore } from '../support/engine.ts'
 import { FaultyStore } from '../support/faulty-store.ts'
@@ -9,13 +9,13 @@ import { temporaryFolder } from '../support/temporary-folder.ts'
 
 const T0_MS = Date.UTC(2024, 0, 15, 12)
 const KEY = 'gq_a-key-of-high-entropy'
-const ROW: KeyRow = { hash: hashKey(KEY), project: 'shop', scopes: ['query'], label: '', createdMs: T0_MS }
+const ROW: ApiKeyRow = { hash: hashKey(KEY), project: 'shop', scopes: ['query'], label: '', createdMs: T0_MS }
 const PRINCIPAL = { keyId: ROW.hash, project: 'shop', scopes: ['query'] }
 
 let store: Store | undefined
 afterEach(() => store?.close())
 
-async function setUp(...rows: readonly KeyRow[]) {
+async function setUp(...rows: readonly ApiKeyRow[]) {
   store = await openStore(await temporaryFolder())
   for (const row of rows) await store.saveKey(row)
   const faulty = new FaultyStore(store)

@@ -2,13 +2,13 @@ import { beforeEach, describe, expect, it } from 'vitest'
 import { hashKey } from '../../src/access/api-keys.ts'
 import { parseKeysCommand, UsageError } from '../../src/access/keys-command.ts'
 import { DAY_MS } from '../../src/model/time.ts'
-import type { KeyRow } from '../../src/store/api-keys.ts'
-import type { KeyStore } from '../../src/store/store.ts'
+import type { ApiKeyRow } from '../../src/store/api-keys.ts'
+import type { ApiKeyStore } from '../../src/store/store.ts'
 
 const NOW_MS = Date.UTC(2024, 0, 15, 12)
 
-let rows: Map<string, KeyRow>
-let store: KeyStore
+let rows: Map<string, ApiKeyRow>
+let store: ApiKeyStore
 
 beforeEach(() => {
   rows = new Map()

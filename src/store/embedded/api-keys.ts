@@ -1,5 +1,5 @@
-import type { KeyRow } from '../api-keys.ts'
-import type { KeyStore } from '../store.ts'
+import type { ApiKeyRow } from '../api-keys.ts'
+import type { ApiKeyStore } from '../store.ts'
 import { readFormat } from './format.ts'
 import { apiKeyKey } from './keys.ts'
 import { attempt, Lmdb, unavailable } from './lmdb.ts'
@@ -11,7 +11,7 @@ import { type Tables, tablesOver } from './table.ts'
  * runs: LMDB allows several processes, and saving a key writes a single row that does not depend on others. Keys are
  * therefore never in the journal, which belongs to one process.
  */
-export async function openEmbeddedKeys(folder: string): Promise<KeyStore> {
+export async function openEmbeddedKeys(folder: string): Promise<ApiKeyStore> {
   const lmdb = new Lmdb(folder)
   const tables = tablesOver(lmdb.tables, () => [])
   try {
@@ -37,19 +37,19 @@ export async function openEmbeddedKeys(folder: string): Promise<KeyStore> {
 }
 
 /** Writes the row of a key. Must be called in an LMDB transaction. */
-export function saveKey(lmdb: Lmdb, key: KeyRow): void {
+export function saveKey(lmdb: Lmdb, key: ApiKeyRow): void {
   lmdb.tables.keys.put(apiKeyKey(key.hash), encodeJson(key))
 }
 
-export function readKey(tables: Tables, hash: string): KeyRow | undefined {
+export function readKey(tables: Tables, hash: string): ApiKeyRow | undefined {
   const bytes = tables.keys.get(apiKeyKey(hash))
-  return bytes && (decodeJson(bytes) as KeyRow)
+  return bytes && (decodeJson(bytes) as ApiKeyRow)
 }
 
-export function listKeys(tables: Tables): KeyRow[] {
-  const apiKeys: KeyRow[] = []
+export function listKeys(tables: Tables): ApiKeyRow[] {
+  const apiKeys: ApiKeyRow[] = []
   for (const { value } of tables.keys.rows({ start: Buffer.alloc(1), end: Buffer.alloc(33, 0xff) })) {
-    apiKeys.push(decodeJson(value) as KeyRow)
+    apiKeys.push(decodeJson(value) as ApiKeyRow)
   }
   return apiKeys
 }

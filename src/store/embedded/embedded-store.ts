@@ -1,7 +1,7 @@
 import { assert, GatewayError } from '../../model/errors.ts'
 import type { Id64 } from '../../model/id.ts'
 import { Listeners } from '../../model/listeners.ts'
-import type { KeyRow } from '../api-keys.ts'
+import type { ApiKeyRow } from '../api-keys.ts'
 import { type CommitListener, CommitListeners } from '../commit-listeners.ts'
 import type { EventRequest, StoredEvent } from '../events.ts'
 import { RECEIPT_BOUNDS, type Receipt, type ReceiptBounds } from '../idempotency-keys.ts'
@@ -336,15 +336,15 @@ class EmbeddedStore implements Store {
 
   // API keys
 
-  saveKey(key: KeyRow): Promise<void> {
+  saveKey(key: ApiKeyRow): Promise<void> {
     return this.#environment.writeShared((lmdb) => saveKey(lmdb, key))
   }
 
-  readKey(hash: string): Promise<KeyRow | undefined> {
+  readKey(hash: string): Promise<ApiKeyRow | undefined> {
     return this.#environment.read((tables) => readKey(tables, hash))
   }
 
-  listKeys(): Promise<readonly KeyRow[]> {
+  listKeys(): Promise<readonly ApiKeyRow[]> {
     return this.#environment.read(listKeys)
   }
 
