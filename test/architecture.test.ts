@@ -30,7 +30,7 @@ const STORE_PARTS = [
   'commit-listeners.ts',
   'index-order.ts',
   'listing.ts',
-  'shape.ts',
+  'store-shape.ts',
   'store-log.ts',
   'unlisted.ts',
 ].map((file) => `store/${file}`)

@@ -6,7 +6,6 @@ import { type CommitListener, CommitListeners } from '../commit-listeners.ts'
 import type { EventRequest, StoredEvent } from '../events.ts'
 import { RECEIPT_BOUNDS, type Receipt, type ReceiptBounds } from '../idempotency-keys.ts'
 import { UNCOMMITTED_BLOCK_MS } from '../lifetimes.ts'
-import { type StoreSettings, shapeOf } from '../shape.ts'
 import type {
   AppendOutcome,
   BlockPart,
@@ -32,6 +31,7 @@ import type {
   WindowKey,
 } from '../store.ts'
 import type { StoreLog } from '../store-log.ts'
+import { type StoreSettings, storeShapeOf } from '../store-shape.ts'
 import { unlistedByExpiry, unlistedByFold } from '../unlisted.ts'
 import { listKeys, readKey, saveKey } from './api-keys.ts'
 import { appendCommit } from './append.ts'
@@ -80,7 +80,7 @@ export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<
   try {
     fillDataFile(options.folder, checkDataFile(options.folder))
     lmdb = new Lmdb(options.folder)
-    await ensureFormat(lmdb, options.folder, shapeOf(options))
+    await ensureFormat(lmdb, options.folder, storeShapeOf(options))
     const environment = await Environment.open(options.folder, lmdb, {
       ...options.environment,
       ...(options.log && { log: options.log }),

@@ -1,4 +1,4 @@
-import { type Shape, shapeDifference } from '../shape.ts'
+import { type StoreShape, shapeDifference } from '../store-shape.ts'
 import { FORMAT_KEY } from './keys.ts'
 import type { Lmdb } from './lmdb.ts'
 import { decodeJson, encodeJson } from './rows.ts'
@@ -18,7 +18,7 @@ export const STORE_FORMAT = 2
 const WITHOUT_JOURNAL = 1
 
 /** Writes the shape into a new store. Throws an Error if the folder holds a store with another shape or format. */
-export async function ensureFormat(lmdb: Lmdb, folder: string, wanted: Shape): Promise<void> {
+export async function ensureFormat(lmdb: Lmdb, folder: string, wanted: StoreShape): Promise<void> {
   const stored = readFormat(lmdb, folder)
   const difference = stored && shapeDifference(stored.shape, wanted)
   if (difference !== undefined) throw new Error(`the store in ${folder} ${difference}`)
@@ -33,10 +33,10 @@ export async function ensureFormat(lmdb: Lmdb, folder: string, wanted: Shape): P
 export function readFormat(
   lmdb: Lmdb,
   folder: string,
-): { readonly version: number; readonly shape: Shape } | undefined {
+): { readonly version: number; readonly shape: StoreShape } | undefined {
   const bytes = lmdb.tables.meta.getBinary(FORMAT_KEY)
   if (bytes === undefined) return undefined
-  const { version, ...shape } = decodeJson(bytes) as Shape & { readonly version: number }
+  const { version, ...shape } = decodeJson(bytes) as StoreShape & { readonly version: number }
   if (version !== STORE_FORMAT && version !== WITHOUT_JOURNAL) {
     throw new Error(
       `the store in ${folder} has format ${version}, this version of the gateway reads format ${STORE_FORMAT}`,

@@ -1,4 +1,4 @@
-import { type Shape, shapeDifference } from '../shape.ts'
+import { type StoreShape, shapeDifference } from '../store-shape.ts'
 import type { Connections } from './connection.ts'
 import { metaKey } from './keys.ts'
 
@@ -11,7 +11,11 @@ export const STORE_FORMAT = 1
 export class FormatError extends Error {}
 
 /** Writes the shape into a new store. Returns whether the store was new. Throws `FormatError` if the shape differs. */
-export async function ensureFormat({ common, name }: Connections, prefix: string, wanted: Shape): Promise<boolean> {
+export async function ensureFormat(
+  { common, name }: Connections,
+  prefix: string,
+  wanted: StoreShape,
+): Promise<boolean> {
   const { partitions, resolutions, setResolutions } = wanted
   const record = JSON.stringify({ version: STORE_FORMAT, partitions, resolutions, setResolutions })
   const key = metaKey(prefix)
@@ -19,7 +23,7 @@ export async function ensureFormat({ common, name }: Connections, prefix: string
   const reply = (await common.call('get', [key])) ?? (await common.call('set', [key, record, 'NX', 'GET']))
   if (reply === null) return true
   const where = `the store with prefix ${prefix} in ${name}`
-  const stored = JSON.parse(String(reply)) as Shape & { readonly version: number }
+  const stored = JSON.parse(String(reply)) as StoreShape & { readonly version: number }
   if (stored.version !== STORE_FORMAT) {
     throw new FormatError(
       `${where} has format ${stored.version}, this version of the gateway reads format ${STORE_FORMAT}`,

@@ -4,9 +4,9 @@ import { Listeners } from '../../model/listeners.ts'
 import { withTimeout } from '../../model/with-timeout.ts'
 import type { CommitListener } from '../commit-listeners.ts'
 import { RECEIPT_BOUNDS, type Receipt, type ReceiptBounds } from '../idempotency-keys.ts'
-import { type StoreSettings, shapeOf } from '../shape.ts'
 import type { Commit, FoldCommit, Marker, MetricDeletion, Store, Unlisted, WindowExpiry } from '../store.ts'
 import type { StoreLog } from '../store-log.ts'
+import { type StoreSettings, storeShapeOf } from '../store-shape.ts'
 import { unlistedByExpiry, unlistedByFold } from '../unlisted.ts'
 import { listKeys, readKey, saveKey } from './api-keys.ts'
 import { append, touchedMetrics } from './append.ts'
@@ -64,7 +64,7 @@ export async function openRedisStore(options: RedisStoreOptions): Promise<Store>
   const connections = await connect(options, options)
   try {
     await checkServers(connections, options.log)
-    await ensureFormat(connections, options.prefix, shapeOf(options))
+    await ensureFormat(connections, options.prefix, storeShapeOf(options))
     return new RedisStore(connections, options)
   } catch (error) {
     connections.close()
@@ -237,7 +237,7 @@ class RedisStore implements Store {
   async #checkFormat(): Promise<void> {
     const { prefix, log } = this.#options
     try {
-      const isNew = await ensureFormat(this.#connections, prefix, shapeOf(this.#options))
+      const isNew = await ensureFormat(this.#connections, prefix, storeShapeOf(this.#options))
       if (isNew) log?.warn({ store: this.#connections.name }, 'the store was emptied; its description is written again')
       this.#refusal = undefined
     } catch (cause) {

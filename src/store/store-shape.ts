@@ -2,7 +2,7 @@
  * Settings that a store is created with and that can never change. The number of partitions decides which partition
  * holds a metric. If a resolution were removed, queries would miss the data that is stored at it.
  */
-export interface Shape {
+export interface StoreShape {
   readonly partitions: number
   /** Bucket widths in milliseconds, finest first. */
   readonly resolutions: readonly number[]
@@ -21,7 +21,7 @@ export interface Resolution {
   readonly keptMs: number
 }
 
-export function shapeOf({ partitions, resolutions, setResolutions }: StoreSettings): Shape {
+export function storeShapeOf({ partitions, resolutions, setResolutions }: StoreSettings): StoreShape {
   return {
     partitions,
     resolutions: resolutions.map(({ stepMs }) => stepMs),
@@ -33,7 +33,7 @@ export function shapeOf({ partitions, resolutions, setResolutions }: StoreSettin
  * Returns the first difference as the end of an error message: `was made with partitions 4, not 8`. Undefined if the
  * shapes are equal.
  */
-export function shapeDifference(stored: Shape, wanted: Shape): string | undefined {
+export function shapeDifference(stored: StoreShape, wanted: StoreShape): string | undefined {
   const fields = [
     ['partitions', String(stored.partitions), String(wanted.partitions)],
     ['resolutions', stepsText(stored.resolutions), stepsText(wanted.resolutions)],
