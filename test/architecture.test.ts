@@ -32,7 +32,7 @@ const STORE_PARTS = [
   'listing.ts',
   'store-shape.ts',
   'store-log.ts',
-  'unlisted.ts',
+  'index-removals.ts',
 ].map((file) => `store/${file}`)
 
 const PARTS: readonly Part[] = [

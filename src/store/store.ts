@@ -193,7 +193,7 @@ export interface Store {
    * Calls the listener after this process has removed index entries. The listener must not throw. Returns a function
    * that removes the listener.
    */
-  onUnlisted(listener: (unlisted: Unlisted) => void): () => void
+  onIndexRemoval(listener: (unlisted: IndexRemovals) => void): () => void
   /** Rejects with `store_unavailable` if the store is unavailable, or was created again with another shape. */
   ping(): Promise<void>
   close(): Promise<void>
@@ -440,7 +440,7 @@ export interface FoldCommit {
 }
 
 /** The entries that a fold, a merge or an expiry has removed from the index of a partition. */
-export interface Unlisted {
+export interface IndexRemovals {
   readonly partition: number
   /** The folded inbox entries, sorted by arrival. */
   readonly inbox: readonly InboxEntry[]

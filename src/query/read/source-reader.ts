@@ -3,11 +3,11 @@ import type { RollupKind } from '../../model/metric.ts'
 import type { Block, MetricSection } from '../../rollup/block.ts'
 import type { RollupRows } from '../../rollup/rollup-rows.ts'
 import {
+  type IndexRemovals,
   type IndexRequest,
   type IndexSnapshot,
   type MetricRow,
   type Store,
-  type Unlisted,
   windowWidthMs,
 } from '../../store/store.ts'
 import type { Period } from '../plan/period.ts'
@@ -50,7 +50,7 @@ export class SourceReader {
     this.#cache = new BlockCache(cacheBytesMax)
     this.#blocks = new BlockReader(store, this.#cache)
     this.#inbox = new InboxReader(store, this.#blocks, this.#cache)
-    store.onUnlisted((unlisted) => this.#evictUnlisted(unlisted))
+    store.onIndexRemoval((unlisted) => this.#evictUnlisted(unlisted))
   }
 
   /** Memory of cached blocks and digests in bytes. */
@@ -135,7 +135,7 @@ export class SourceReader {
     return sources
   }
 
-  #evictUnlisted({ partition, inbox, replaced, expired }: Unlisted): void {
+  #evictUnlisted({ partition, inbox, replaced, expired }: IndexRemovals): void {
     const newest = inbox.at(-1)?.order
     if (newest !== undefined) this.#cache.evict(inboxPart(partition), (order) => order <= newest)
     for (const name of replaced) this.#cache.remove(name)

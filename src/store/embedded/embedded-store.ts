@@ -5,6 +5,7 @@ import type { ApiKeyRow } from '../api-keys.ts'
 import { type CommitListener, CommitListeners } from '../commit-listeners.ts'
 import type { EventRequest, StoredEvent } from '../events.ts'
 import { RECEIPT_BOUNDS, type Receipt, type ReceiptBounds } from '../idempotency-keys.ts'
+import { removedByExpiry, removedByFold } from '../index-removals.ts'
 import { UNCOMMITTED_BLOCK_MS } from '../lifetimes.ts'
 import type {
   AppendOutcome,
@@ -12,6 +13,7 @@ import type {
   Commit,
   FoldCommit,
   InboxEntry,
+  IndexRemovals,
   IndexRequest,
   IndexSnapshot,
   LeaseRequest,
@@ -26,13 +28,11 @@ import type {
   SeriesRow,
   SetKey,
   Store,
-  Unlisted,
   WindowExpiry,
   WindowKey,
 } from '../store.ts'
 import type { StoreLog } from '../store-log.ts'
 import { type StoreSettings, storeShapeOf } from '../store-shape.ts'
-import { unlistedByExpiry, unlistedByFold } from '../unlisted.ts'
 import { listKeys, readKey, saveKey } from './api-keys.ts'
 import { appendCommit } from './append.ts'
 import { readBlock } from './blocks.ts'
@@ -114,7 +114,7 @@ class EmbeddedStore implements Store {
   readonly #permits = new Permits()
   readonly #leases = new Leases()
   readonly #commitListeners = new CommitListeners()
-  readonly #unlistedListeners = new Listeners<Unlisted>()
+  readonly #unlistedListeners = new Listeners<IndexRemovals>()
   #closing: Promise<void> | undefined
 
   constructor(environment: Environment, lock: FolderLock, options: EmbeddedStoreOptions) {
@@ -254,7 +254,7 @@ class EmbeddedStore implements Store {
         for (const block of writtenBlocks(fold)) this.#held.remove(fold.partition, block)
         throw error
       })
-    if (isDone) this.#unlistedListeners.notify(unlistedByFold(fold))
+    if (isDone) this.#unlistedListeners.notify(removedByFold(fold))
     return isDone
   }
 
@@ -264,7 +264,7 @@ class EmbeddedStore implements Store {
 
   async expireWindow(expiry: WindowExpiry): Promise<boolean> {
     const { isDone, hasMore } = await this.#environment.write((writes) => expireWindow(writes, this.#held, expiry))
-    if (isDone) this.#unlistedListeners.notify(unlistedByExpiry(expiry))
+    if (isDone) this.#unlistedListeners.notify(removedByExpiry(expiry))
     if (hasMore) await this.#clearCondemned()
     return isDone
   }
@@ -358,7 +358,7 @@ class EmbeddedStore implements Store {
     return 'the files of the store are damaged; restore them from a backup'
   }
 
-  onUnlisted(listener: (unlisted: Unlisted) => void): () => void {
+  onIndexRemoval(listener: (unlisted: IndexRemovals) => void): () => void {
     return this.#unlistedListeners.add(listener)
   }
 

@@ -4,10 +4,10 @@ import { Listeners } from '../../model/listeners.ts'
 import { withTimeout } from '../../model/with-timeout.ts'
 import type { CommitListener } from '../commit-listeners.ts'
 import { RECEIPT_BOUNDS, type Receipt, type ReceiptBounds } from '../idempotency-keys.ts'
-import type { Commit, FoldCommit, Marker, MetricDeletion, Store, Unlisted, WindowExpiry } from '../store.ts'
+import { removedByExpiry, removedByFold } from '../index-removals.ts'
+import type { Commit, FoldCommit, IndexRemovals, Marker, MetricDeletion, Store, WindowExpiry } from '../store.ts'
 import type { StoreLog } from '../store-log.ts'
 import { type StoreSettings, storeShapeOf } from '../store-shape.ts'
-import { unlistedByExpiry, unlistedByFold } from '../unlisted.ts'
 import { listKeys, readKey, saveKey } from './api-keys.ts'
 import { append, touchedMetrics } from './append.ts'
 import { defineMetrics, deleteMetric, hasSeries, listMetrics, readMetric, readMetrics, readSeries } from './catalog.ts'
@@ -89,7 +89,7 @@ class RedisStore implements Store {
   readonly #now: () => number
   readonly #sender = randomBytes(8).toString('hex')
   readonly #notifications: Notifications
-  readonly #unlistedListeners = new Listeners<Unlisted>()
+  readonly #unlistedListeners = new Listeners<IndexRemovals>()
   readonly #metricCounts = new MetricCounts()
   /** Verbs that have not settled yet: `close` waits for them. */
   readonly #running = new Set<Promise<unknown>>()
@@ -165,13 +165,13 @@ class RedisStore implements Store {
   readonly writeBlocks = this.#verb(writeBlocks)
   readonly commitFold = this.#verb(async (redis, fold: FoldCommit) => {
     const isDone = await commitFold(redis, fold)
-    if (isDone) this.#unlistedListeners.notify(unlistedByFold(fold))
+    if (isDone) this.#unlistedListeners.notify(removedByFold(fold))
     return isDone
   })
   readonly dueWindows = this.#verb(dueWindows)
   readonly expireWindow = this.#verb(async (redis, expiry: WindowExpiry) => {
     const isDone = await expireWindow(redis, expiry)
-    if (isDone) this.#unlistedListeners.notify(unlistedByExpiry(expiry))
+    if (isDone) this.#unlistedListeners.notify(removedByExpiry(expiry))
     return isDone
   })
   readonly clearDeleted = this.#verb((redis, partition: number, max: number, nowMs: number) =>
@@ -211,7 +211,7 @@ class RedisStore implements Store {
 
   readonly explainMissingBlocks = this.#verb(({ connections }) => explainMissingBlocks(connections))
 
-  onUnlisted(listener: (unlisted: Unlisted) => void): () => void {
+  onIndexRemoval(listener: (unlisted: IndexRemovals) => void): () => void {
     return this.#unlistedListeners.add(listener)
   }
 

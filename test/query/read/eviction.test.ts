@@ -67,7 +67,7 @@ async function bytesOfOneQuery(): Promise<number> {
 function unheard(): Store {
   return new Proxy(store, {
     get(target, property) {
-      if (property === 'onUnlisted') return () => () => {}
+      if (property === 'onIndexRemoval') return () => () => {}
       const member: unknown = Reflect.get(target, property, target)
       return typeof member === 'function' ? member.bind(target) : member
     },

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { UNLISTED_BLOCK_MS } from '../../../src/store/lifetimes.ts'
-import { type IndexEntry, type Unlisted, windowWidthMs } from '../../../src/store/store.ts'
+import { type IndexEntry, type IndexRemovals, windowWidthMs } from '../../../src/store/store.ts'
 import {
   ALWAYS,
   block,
@@ -107,8 +107,8 @@ export function describeFold(name: string, { openedStore, openStore }: Openers):
 
     test('listeners are notified of what a fold or an expiry removes from the index', async () => {
       const { store, inbox, listed, fold } = await foldable()
-      const received: Unlisted[] = []
-      const stop = store.onUnlisted((unlisted) => received.push(unlisted))
+      const received: IndexRemovals[] = []
+      const stop = store.onIndexRemoval((unlisted) => received.push(unlisted))
       expect(
         await store.commitFold({
           ...fold,
