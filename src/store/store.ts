@@ -281,8 +281,8 @@ export interface CommitPart {
   /** If the partition already has this marker, the part is skipped. Otherwise applying the part stores the marker. */
   readonly marker?: Marker
   readonly block?: NamedBlock
-  readonly metrics: readonly MetricTouch[]
-  readonly series: readonly SeriesTouch[]
+  readonly metrics: readonly MetricUpdate[]
+  readonly series: readonly SeriesRegistration[]
   readonly members: readonly SetMembers[]
   readonly events: readonly StoredEvent[]
   readonly nowMs: number
@@ -297,7 +297,7 @@ export interface Marker {
 }
 
 /** What a commit adds to the row of a metric. If the store has lost the row, it is created from `definition`. */
-export interface MetricTouch {
+export interface MetricUpdate {
   readonly metricId: Id64
   readonly generation: number
   readonly definition: MetricDefinition
@@ -307,7 +307,7 @@ export interface MetricTouch {
   readonly cumulative: boolean
 }
 
-export interface SeriesTouch {
+export interface SeriesRegistration {
   readonly metricId: Id64
   readonly seriesId: Id64
   readonly tags: CanonicalTags
@@ -345,7 +345,7 @@ export interface WindowKey extends TimelineKey {
   readonly windowMs: number
 }
 
-export interface WindowTouch extends WindowKey {
+export interface WindowRetention extends WindowKey {
   readonly expiresMs: number
 }
 
@@ -435,7 +435,7 @@ export interface FoldCommit {
    * The windows that got new points, with the time until which the points are kept. Merged windows without new points
    * are not included. Windows that had no entry before must be included.
    */
-  readonly touched: readonly WindowTouch[]
+  readonly touched: readonly WindowRetention[]
   readonly nowMs: number
 }
 

@@ -7,9 +7,9 @@ import type {
   MetricListing,
   MetricPage,
   MetricRow,
-  MetricTouch,
+  MetricUpdate,
+  SeriesRegistration,
   SeriesRow,
-  SeriesTouch,
 } from '../store.ts'
 import {
   afterPrefix,
@@ -190,8 +190,8 @@ export class CatalogChange {
   readonly #metrics = new Map<string, Changed>()
   /** Keys of the metric rows that this commit creates. */
   readonly #madeKeys = new Set<string>()
-  readonly #series: { readonly touch: SeriesTouch; readonly position: number }[] = []
-  readonly #seriesIds = new Map<string, SeriesTouch>()
+  readonly #series: { readonly touch: SeriesRegistration; readonly position: number }[] = []
+  readonly #seriesIds = new Map<string, SeriesRegistration>()
   readonly #conflicts = new Map<string, Id64>()
   readonly #deleted = new Map<string, Id64>()
 
@@ -217,7 +217,7 @@ export class CatalogChange {
     return [...this.#metrics.values()].map(({ row }) => row.metricId)
   }
 
-  touchMetric(touch: MetricTouch): void {
+  touchMetric(touch: MetricUpdate): void {
     const changed = this.#metric(touch)
     if (changed === undefined) {
       this.#conflicts.set(formatId(touch.metricId), touch.metricId)
@@ -235,7 +235,7 @@ export class CatalogChange {
     }
   }
 
-  touchSeries(touch: SeriesTouch): void {
+  touchSeries(touch: SeriesRegistration): void {
     const changed = this.#metrics.get(formatId(touch.metricId))
     if (changed === undefined) {
       // The commit does not touch the series' metric, or the metric is in conflict.
@@ -288,7 +288,7 @@ export class CatalogChange {
   }
 
   /** Returns the metric's row with the touches of this commit so far; undefined if the touch contradicts the row. */
-  #metric(touch: MetricTouch): Changed | undefined {
+  #metric(touch: MetricUpdate): Changed | undefined {
     const id = formatId(touch.metricId)
     let changed = this.#metrics.get(id)
     if (changed === undefined) {
@@ -298,7 +298,7 @@ export class CatalogChange {
     return changed !== undefined && matchesTouch(changed.row, touch) ? changed : undefined
   }
 
-  #readMetric(touch: MetricTouch): Changed | undefined {
+  #readMetric(touch: MetricUpdate): Changed | undefined {
     const { definition } = touch
     const knownKey = this.#writes.get('metric-ids', metricIdKey(touch.metricId))
     const key = knownKey ?? metricKey(definition.project, definition.name)
@@ -310,11 +310,11 @@ export class CatalogChange {
     return changedOf(key, newMetric(definition, touch.metricId, touch.generation, this.#partition), undefined)
   }
 
-  #isDeleted({ definition: { project, name }, generation }: MetricTouch): boolean {
+  #isDeleted({ definition: { project, name }, generation }: MetricUpdate): boolean {
     return lastDeleted(this.#writes, metricKey(project, name)) >= generation
   }
 
-  #knownTags(touch: SeriesTouch, key: Buffer): Pick<SeriesRow, 'tags'> | undefined {
+  #knownTags(touch: SeriesRegistration, key: Buffer): Pick<SeriesRow, 'tags'> | undefined {
     const staged = this.#seriesIds.get(key.toString('latin1'))
     if (staged !== undefined) return staged
     const position = this.#writes.get('series-ids', key)
@@ -344,7 +344,7 @@ function changedOf(key: Uint8Array, row: StoredMetric, before: Uint8Array | unde
   return { key, row, before, tagKeys: new Set(row.tagKeys), newTagKeys: [] }
 }
 
-function matchesTouch(row: StoredMetric, touch: MetricTouch): boolean {
+function matchesTouch(row: StoredMetric, touch: MetricUpdate): boolean {
   const { definition } = touch
   return (
     row.name === definition.name &&
@@ -355,6 +355,6 @@ function matchesTouch(row: StoredMetric, touch: MetricTouch): boolean {
   )
 }
 
-function sameTags(a: SeriesTouch['tags'], b: SeriesTouch['tags']): boolean {
+function sameTags(a: SeriesRegistration['tags'], b: SeriesRegistration['tags']): boolean {
   return a.length === b.length && a.every(([key, value], i) => b[i]![0] === key && b[i]![1] === value)
 }

@@ -11,7 +11,7 @@ import {
   type TimelineKey,
   type WindowExpiry,
   type WindowKey,
-  type WindowTouch,
+  type WindowRetention,
   windowStart,
   windowWidthMs,
 } from '../store.ts'
@@ -199,7 +199,7 @@ class WindowChanges {
     this.#change({ ...timeline, windowMs }).entries += entries
   }
 
-  touch(touch: WindowTouch): void {
+  touch(touch: WindowRetention): void {
     const change = this.#change(touch)
     change.expiresMs = Math.max(change.expiresMs, touch.expiresMs)
   }

@@ -1,6 +1,6 @@
 import { formatId, type Id64 } from '../../model/id.ts'
 import type { Steps } from '../../model/steps.ts'
-import type { MetricTouch, SetMembers } from '../../store/store.ts'
+import type { MetricUpdate, SetMembers } from '../../store/store.ts'
 import { type EncodedPart, seriesTouches } from '../round/encode-round.ts'
 
 /**
@@ -84,7 +84,7 @@ function* unitsOf(parts: readonly EncodedPart[]): Iterable<readonly EncodedPart[
 function* piecesOf(whole: EncodedPart): Generator<EncodedPart, EncodedPart, undefined> {
   const { part, announced, series } = whole
   const touches = new Map(part.metrics.map((touch) => [formatId(touch.metricId), withoutPoints(touch)]))
-  const touchesOf = (ids: Iterable<Id64>): MetricTouch[] =>
+  const touchesOf = (ids: Iterable<Id64>): MetricUpdate[] =>
     [...new Set([...ids].map(formatId))].flatMap((id) => touches.get(id) ?? [])
   const empty = { metrics: [], series: [], members: [], events: [], nowMs: part.nowMs }
   const splitsSeries = announced.length > SERIES_SPLIT
@@ -143,7 +143,7 @@ function membersCost(sets: readonly SetMembers[]): number {
   return sets.reduce((sum, { members }) => sum + BUCKET_COST + members.length * MEMBER_COST, 0)
 }
 
-function withoutPoints(touch: MetricTouch): MetricTouch {
+function withoutPoints(touch: MetricUpdate): MetricUpdate {
   return { ...touch, points: 0, cumulative: false }
 }
 

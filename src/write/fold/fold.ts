@@ -9,7 +9,7 @@ import {
   type Stretch,
   type TimelineIndex,
   type WindowKey,
-  type WindowTouch,
+  type WindowRetention,
   windowStart,
   windowWidthMs,
 } from '../../store/store.ts'
@@ -43,7 +43,7 @@ export interface FoldStep {
   readonly windows: number
   /** Whether entries that were in the inbox before the step are still there. */
   readonly hasMore: boolean
-  readonly touched: readonly WindowTouch[]
+  readonly touched: readonly WindowRetention[]
   readonly omitted: Omitted
 }
 
@@ -91,7 +91,7 @@ async function foldStep(
   if (work === undefined) return undefined
   const { inbox, rows, windows, hasMore, omitted } = work
   const written: TimelineBlock[] = []
-  const touched: WindowTouch[] = []
+  const touched: WindowRetention[] = []
   for (const metric of work.metrics) {
     const folded = await foldMetric(store, partition, metric, resolutionsOf(metric.kind), omitted, pacer)
     for (const { window, keptMs, blocks } of folded) {

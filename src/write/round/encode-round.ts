@@ -5,7 +5,7 @@ import { type EncodedBlock, encodeBlock, encodeBlocks } from '../../rollup/encod
 import { mergeRows } from '../../rollup/merge-rows.ts'
 import type { RollupRows } from '../../rollup/rollup-rows.ts'
 import type { RollupTable } from '../../rollup/rollup-table.ts'
-import type { CommitPart, Marker, MetricTouch, SeriesTouch, SetMembers } from '../../store/store.ts'
+import type { CommitPart, Marker, MetricUpdate, SeriesRegistration, SetMembers } from '../../store/store.ts'
 import type { Metric, Series } from './cached-metric.ts'
 
 /**
@@ -155,14 +155,14 @@ function* rowsByMetric(stepMs: number, rounds: readonly MetricRound[], onFault: 
   }
 }
 
-export function metricTouches(rounds: readonly MetricRound[]): MetricTouch[] {
+export function metricTouches(rounds: readonly MetricRound[]): MetricUpdate[] {
   return rounds.map(({ metric, points, firstMs, lastMs, cumulative }) => {
     const { metricId, generation } = metric.row!
     return { metricId, generation, definition: metric.definition, points, firstMs, lastMs, cumulative }
   })
 }
 
-export function seriesTouches(series: readonly Series[]): SeriesTouch[] {
+export function seriesTouches(series: readonly Series[]): SeriesRegistration[] {
   return series.map(({ metric, id, tags }) => ({ metricId: metric.row!.metricId, seriesId: id!, tags }))
 }
 

@@ -8,7 +8,7 @@ import type {
   CommitPart,
   IndexEntry,
   MetricDefinition,
-  MetricTouch,
+  MetricUpdate,
   NamedBlock,
   Store,
   TimelineIndex,
@@ -59,7 +59,7 @@ export function metricOf(name: string, options: Partial<MetricDefinition> = {}, 
   }
 }
 
-export function touch(metric: Metric, options: Partial<MetricTouch> = {}): MetricTouch {
+export function touch(metric: Metric, options: Partial<MetricUpdate> = {}): MetricUpdate {
   const { metricId, definition } = metric
   return { metricId, generation: 1, definition, points: 1, firstMs: NOW, lastMs: NOW, cumulative: false, ...options }
 }
