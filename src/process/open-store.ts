@@ -9,7 +9,7 @@ import type { ApiKeyStore, Store } from '../store/store.ts'
 export function openStore(config: Config, log: Logger, now: () => number): Promise<Store> {
   const { store, redis, write } = config
   if (!usesRedis(config)) return withFolderSetting(openEmbeddedStore({ ...store, log, now }))
-  return openRedisStore({ ...store, ...redis, log, commandMsMax: write.storeWaitMsMax, now })
+  return openRedisStore({ ...store, ...redis, log, commandTimeoutMs: write.storeWaitMsMax, now })
 }
 
 /** Opens only the API keys of the configured store. This works while gateways run on the store. */

@@ -1,6 +1,6 @@
 import type { ApiKeyRow } from '../api-keys.ts'
 import { apiKeysKey } from './keys.ts'
-import { type RedisAccess, texts } from './redis-access.ts'
+import { type RedisAccess, textList } from './redis-access.ts'
 
 /** API keys, stored in one Redis hash. The field is the SHA-256 of the key, the value its row as JSON. */
 
@@ -14,5 +14,5 @@ export async function readKey(redis: RedisAccess, hash: string): Promise<ApiKeyR
 }
 
 export async function listKeys(redis: RedisAccess): Promise<ApiKeyRow[]> {
-  return texts(await redis.call('hvals', apiKeysKey(redis.prefix))).map((text) => JSON.parse(text) as ApiKeyRow)
+  return textList(await redis.call('hvals', apiKeysKey(redis.prefix))).map((text) => JSON.parse(text) as ApiKeyRow)
 }

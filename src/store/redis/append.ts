@@ -10,10 +10,17 @@ import {
   type WindowKey,
   windowStart,
 } from '../store.ts'
-import { eventAge, eventMember, inboxMember, metricAbout, metricIdentity, placeOfName } from './entries.ts'
 import { digestOf, type PartitionKeys, setName } from './keys.ts'
-import { groupsOf, lists, type RedisAccess } from './redis-access.ts'
-import { Call, run } from './scripts.ts'
+import { groupsOf, type RedisAccess, textLists } from './redis-access.ts'
+import { run, ScriptCall } from './scripts.ts'
+import {
+  encodeEvent,
+  encodeEventAge,
+  encodeInboxEntry,
+  metricAbout,
+  metricIdentity,
+  sortKeyOfName,
+} from './text-encoding.ts'
 
 /** Appends the commits of a round: with one script call on a single server, with one call per commit on a cluster. */
 
@@ -56,14 +63,14 @@ export function touchedMetrics({ parts }: Commit, outcome: AppendOutcome): Id64[
   return [...touched.values()]
 }
 
-function callOf(redis: RedisAccess, commits: readonly Commit[], context: AppendContext): Call {
-  const call = new Call().arg(commits.length)
+function callOf(redis: RedisAccess, commits: readonly Commit[], context: AppendContext): ScriptCall {
+  const call = new ScriptCall().arg(commits.length)
   for (const commit of commits) addCommit(call, redis.keys(commit.partition), commit, context)
   return call
 }
 
 function addCommit(
-  call: Call,
+  call: ScriptCall,
   keys: PartitionKeys,
   commit: Commit,
   { setResolutions, sender, nowMs }: AppendContext,
@@ -77,7 +84,7 @@ function addCommit(
   for (const part of parts) addPart(call, keys, part, setResolutions)
 }
 
-function addPart(call: Call, keys: PartitionKeys, part: CommitPart, setResolutions: readonly number[]): void {
+function addPart(call: ScriptCall, keys: PartitionKeys, part: CommitPart, setResolutions: readonly number[]): void {
   const { marker, block, nowMs } = part
   call.arg(marker === undefined ? '' : digestOf(marker.project, marker.key), nowMs, IDEMPOTENCY_MARKER_MS)
   if (block === undefined) call.arg('')
@@ -85,7 +92,7 @@ function addPart(call: Call, keys: PartitionKeys, part: CommitPart, setResolutio
     addBlock(call, keys, block)
     const { name, scalars, sketches } = block
     const sizes = { scalarBytes: scalars.length, sketchBytes: sketches?.length ?? 0 }
-    call.arg(inboxMember({ block: name, ...sizes, arrivedMs: nowMs }))
+    call.arg(encodeInboxEntry({ block: name, ...sizes, arrivedMs: nowMs }))
   }
   call.arg(part.metrics.length)
   for (const { metricId, generation, definition, points, firstMs, lastMs, cumulative } of part.metrics) {
@@ -95,7 +102,7 @@ function addPart(call: Call, keys: PartitionKeys, part: CommitPart, setResolutio
       .arg(
         formatId(metricId),
         name,
-        placeOfName(name),
+        sortKeyOfName(name),
         generation,
         metricIdentity(definition, generation),
         metricAbout(definition),
@@ -109,7 +116,7 @@ function addPart(call: Call, keys: PartitionKeys, part: CommitPart, setResolutio
 }
 
 /** Adds a block to the call, in the form that `append.lua` and `write-blocks.lua` expect. */
-export function addBlock(call: Call, keys: PartitionKeys, { name, scalars, sketches }: NamedBlock): void {
+export function addBlock(call: ScriptCall, keys: PartitionKeys, { name, scalars, sketches }: NamedBlock): void {
   assert(
     name.length <= BLOCK_NAME_CHARS_MAX && /^[A-Za-z0-9._-]+$/.test(name),
     'the name of a block is short and plain',
@@ -123,7 +130,7 @@ function bufferOf(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
 }
 
-function addSeries(call: Call, keys: PartitionKeys, { series }: CommitPart): void {
+function addSeries(call: ScriptCall, keys: PartitionKeys, { series }: CommitPart): void {
   const byMetric = groupsOf(series, ({ metricId }) => formatId(metricId))
   call.arg(byMetric.size)
   for (const [id, group] of byMetric) {
@@ -140,7 +147,12 @@ function addSeries(call: Call, keys: PartitionKeys, { series }: CommitPart): voi
 }
 
 /** Adds the set members of a part: first each window once, then each set with its sketch at every resolution. */
-function addSets(call: Call, keys: PartitionKeys, { members }: CommitPart, setResolutions: readonly number[]): void {
+function addSets(
+  call: ScriptCall,
+  keys: PartitionKeys,
+  { members }: CommitPart,
+  setResolutions: readonly number[],
+): void {
   const positions = new Map<string, number>()
   const windows: WindowKey[] = []
   const names = new Map<Id64, string>()
@@ -180,17 +192,17 @@ function addSets(call: Call, keys: PartitionKeys, { members }: CommitPart, setRe
   }
 }
 
-function addEvents(call: Call, keys: PartitionKeys, { events }: CommitPart): void {
+function addEvents(call: ScriptCall, keys: PartitionKeys, { events }: CommitPart): void {
   const byProject = groupsOf(events, ({ project }) => project)
   call.arg(byProject.size)
   for (const [project, group] of byProject) {
     call.key(keys.events(project), keys.eventAges).arg(group.length)
-    for (const event of group) call.arg(eventMember(event), eventAge(event))
+    for (const event of group) call.arg(encodeEvent(event), encodeEventAge(event))
   }
 }
 
 function decodeOutcomes(reply: unknown): AppendOutcome[] {
-  return lists(reply).map(([status, ...rest]) => {
+  return textLists(reply).map(([status, ...rest]) => {
     if (status === 'applied') return { status, skipped: rest.map(Number) }
     if (status === 'known') return { status }
     if (status === 'gap') return { status, watermark: Number(rest[0]) }

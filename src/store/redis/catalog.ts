@@ -4,9 +4,9 @@ import { metricIdOf, partitionOf } from '../../model/metric.ts'
 import type { CanonicalTags } from '../../model/series.ts'
 import { LISTED_CHARS_MAX, tagKeyChars } from '../listing.ts'
 import type { MetricDefinition, MetricDeletion, MetricListing, MetricPage, MetricRow, SeriesRow } from '../store.ts'
-import { decodeMetric, metricAbout, metricIdentity, nameOfPlace, placeOfName } from './entries.ts'
-import { chunksOf, groupsOf, lists, type RedisAccess, texts } from './redis-access.ts'
-import { Call } from './scripts.ts'
+import { chunksOf, groupsOf, type RedisAccess, textList, textLists } from './redis-access.ts'
+import { ScriptCall } from './scripts.ts'
+import { decodeMetric, metricAbout, metricIdentity, nameOfSortKey, sortKeyOfName } from './text-encoding.ts'
 
 /** Metrics and their series. The name of a metric determines its partition, so each script call needs one partition. */
 
@@ -82,7 +82,7 @@ async function defineIds(
   for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
     const missing = [...ids.keys()].filter((i) => ids[i] === undefined)
     if (missing.length === 0) break
-    const call = new Call().arg(missing.length)
+    const call = new ScriptCall().arg(missing.length)
     for (const i of missing) {
       const definition = definitions[i]!
       const { project, name } = definition
@@ -92,7 +92,7 @@ async function defineIds(
         .arg(name, formatId(metricId), generations[i]!)
         .arg(metricIdentity(definition, generations[i]!), metricAbout(definition))
     }
-    for (const [at, text] of texts(await redis.run('define-metrics', call)).entries()) {
+    for (const [at, text] of textList(await redis.run('define-metrics', call)).entries()) {
       const i = missing[at]!
       if (text.startsWith('+')) generations[i] = Number(text) + 1
       else ids[i] = parseId(text)
@@ -118,10 +118,10 @@ export async function deleteMetric(
   for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
     const found = await redis.call('hget', keys.catalog(project), name)
     const id = found === null ? undefined : parseId(String(found))
-    const call = new Call()
+    const call = new ScriptCall()
       .key(keys.catalog(project), keys.names(project), keys.deleted(project))
       .key(keys.metric(id ?? metricIdOf(project, name, generation)), keys.counters, keys.dying)
-      .arg(keys.channel, sender, name, placeOfName(name), id === undefined ? '' : formatId(id), generation)
+      .arg(keys.channel, sender, name, sortKeyOfName(name), id === undefined ? '' : formatId(id), generation)
     const status = await redis.run('delete-metric', call)
     if (status !== 'changed') return status === 'deleted' ? id : undefined
   }
@@ -161,13 +161,13 @@ async function readRows(
   metrics: readonly Named[],
 ): Promise<(MetricRow | undefined)[]> {
   const keys = redis.keys(partition)
-  const call = new Call().arg(metrics.length)
+  const call = new ScriptCall().arg(metrics.length)
   for (const { project, name, metricId } of metrics) {
     call
       .key(keys.catalog(project), keys.metric(metricId), keys.seriesOrder(metricId), keys.tagKeys(metricId))
       .arg(name, formatId(metricId))
   }
-  const replies = lists(await redis.run('read-metrics', call))
+  const replies = textLists(await redis.run('read-metrics', call))
   const rows = replies.map((reply) => (reply.length > 1 ? decodeMetric(reply, partition) : undefined))
   // A reply that is only an id: the guess was wrong, or the call reached its limit of tag keys.
   const again = [...replies.keys()].filter((i) => replies[i]!.length === 1)
@@ -205,12 +205,12 @@ async function namesAfter(
   namesMax: number,
 ): Promise<{ readonly names: readonly string[]; readonly next: string | undefined }> {
   const share = Math.min(namesMax, Math.ceil(namesMax / redis.partitions) + NAMES_SPARE)
-  const from = after === undefined ? '-' : `(${placeOfName(after)}`
+  const from = after === undefined ? '-' : `(${sortKeyOfName(after)}`
   const shares = await Promise.all(
     redis.allPartitions().map(async (partition) => {
       const key = redis.keys(partition).names(project)
-      const places = texts(await redis.call('zrangebylex', key, from, '+', 'LIMIT', 0, share))
-      return places.map(nameOfPlace)
+      const places = textList(await redis.call('zrangebylex', key, from, '+', 'LIMIT', 0, share))
+      return places.map(nameOfSortKey)
     }),
   )
   // A partition that returned its full share may have more names. The page must end where its names end.
@@ -236,8 +236,8 @@ export async function readSeries(
   const rows: SeriesRow[] = []
   do {
     const page = Math.min(limit - rows.length, SERIES_PER_CALL)
-    const call = new Call().key(keys.seriesOrder(metricId), keys.series(metricId)).arg(cursor + rows.length, page)
-    const [status, ...fields] = texts(await redis.run('read-series', call))
+    const call = new ScriptCall().key(keys.seriesOrder(metricId), keys.series(metricId)).arg(cursor + rows.length, page)
+    const [status, ...fields] = textList(await redis.run('read-series', call))
     if (status === 'beyond') return undefined
     for (let i = 0; i < fields.length; i += 2) {
       rows.push({ seriesId: parseId(fields[i]!), tags: JSON.parse(fields[i + 1]!) as CanonicalTags })
@@ -256,7 +256,7 @@ export async function hasSeries(
   const series = redis.keys(partition).series(metricId)
   const replies = await Promise.all(
     chunksOf(seriesIds, SERIES_PER_CALL).map((chunk) => {
-      const call = new Call().key(series).arg(chunk.length)
+      const call = new ScriptCall().key(series).arg(chunk.length)
       for (const id of chunk) call.arg(formatId(id))
       return redis.run('has-series', call)
     }),

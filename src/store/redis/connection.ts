@@ -39,34 +39,34 @@ export interface Connections {
 }
 
 /** Timeout of a commit. After it, the writer retries the commit under the same number. */
-const COMMIT_MS_MAX = 3_000
+const COMMIT_TIMEOUT_MS = 3_000
 /** Timeout of one command. A query sends several commands. */
-const COMMAND_MS_MAX = 10_000
+const COMMAND_TIMEOUT_MS = 10_000
 /** A connection with pending commands that receives nothing for this long is reopened. */
-const SILENT_MS_MAX = 15_000
-const CONNECT_MS_MAX = 5_000
+const SILENCE_TIMEOUT_MS = 15_000
+const CONNECT_TIMEOUT_MS = 5_000
 const RECONNECT_PAUSE_MS_MAX = 500
 /** Pause before a loading server is asked again. Its own estimate of the loading time is often far too long. */
 const LOADING_PAUSE_MS_MAX = 250
 /** Interval of reading the slot table. A master that hangs sends no redirection, so errors alone would not do. */
 const SLOTS_REFRESH_MS = 5_000
 /** How long a starting gateway waits for the server. */
-const START_MS_MAX = 10_000
+const START_TIMEOUT_MS = 10_000
 
 /** Timeouts that tests make shorter. */
 export interface Timeouts {
   /** How long to wait for the server at the start. */
-  readonly startMsMax?: number
+  readonly startTimeoutMs?: number
   /** Timeout of a command that is not a commit. */
-  readonly commandMsMax?: number
+  readonly commandTimeoutMs?: number
 }
 
 /** Connects to the server or the cluster. Rejects with an Error that names it and the reason if it cannot be used. */
 export async function connect(
   { url, clusterNodes }: Address,
-  { startMsMax = START_MS_MAX, commandMsMax = COMMAND_MS_MAX }: Timeouts = {},
+  { startTimeoutMs = START_TIMEOUT_MS, commandTimeoutMs = COMMAND_TIMEOUT_MS }: Timeouts = {},
 ): Promise<Connections> {
-  const timeouts = { startMsMax, commandMsMax }
+  const timeouts = { startTimeoutMs, commandTimeoutMs }
   if (clusterNodes !== undefined && clusterNodes.length > 0) return connectCluster(url, clusterNodes, timeouts)
   if (url === undefined) throw new Error('neither the URL of a Redis server nor nodes of a cluster are given')
   return connectServer(url, timeouts)
@@ -74,8 +74,8 @@ export async function connect(
 
 const COMMON_OPTIONS = {
   lazyConnect: true,
-  connectTimeout: CONNECT_MS_MAX,
-  socketTimeout: SILENT_MS_MAX,
+  connectTimeout: CONNECT_TIMEOUT_MS,
+  socketTimeout: SILENCE_TIMEOUT_MS,
   maxLoadingRetryTime: LOADING_PAUSE_MS_MAX,
   protocol: 2,
   // The master became a replica: its name may now resolve to the new master.
@@ -83,7 +83,7 @@ const COMMON_OPTIONS = {
 } satisfies RedisOptions
 
 const COMMIT_OPTIONS = {
-  commandTimeout: COMMIT_MS_MAX,
+  commandTimeout: COMMIT_TIMEOUT_MS,
   autoResendUnfulfilledCommands: false,
   maxRetriesPerRequest: 0,
 } satisfies RedisOptions
@@ -92,24 +92,27 @@ function reconnectPause(times: number): number {
   return Math.min(25 * times, RECONNECT_PAUSE_MS_MAX)
 }
 
-async function connectServer(url: string, { startMsMax, commandMsMax }: Required<Timeouts>): Promise<Connections> {
+async function connectServer(
+  url: string,
+  { startTimeoutMs, commandTimeoutMs }: Required<Timeouts>,
+): Promise<Connections> {
   const options = { ...COMMON_OPTIONS, retryStrategy: reconnectPause }
   const commits = new Redis(url, { ...options, ...COMMIT_OPTIONS, enableOfflineQueue: false })
-  const common = new Redis(url, { ...options, commandTimeout: commandMsMax, maxRetriesPerRequest: 3 })
+  const common = new Redis(url, { ...options, commandTimeout: commandTimeoutMs, maxRetriesPerRequest: 3 })
   const newSubscriber = (): Redis => common.duplicate({ autoResubscribe: true, maxRetriesPerRequest: null })
-  return open({ name: nameOf(url), commits, common, newSubscriber }, startMsMax)
+  return open({ name: nameOf(url), commits, common, newSubscriber }, startTimeoutMs)
 }
 
 async function connectCluster(
   url: string | undefined,
   clusterNodes: readonly string[],
-  { startMsMax, commandMsMax }: Required<Timeouts>,
+  { startTimeoutMs, commandTimeoutMs }: Required<Timeouts>,
 ): Promise<Connections> {
   const nodes = clusterNodes.map(parseNode)
   const options = {
     clusterRetryStrategy: reconnectPause,
     lazyConnect: true,
-    slotsRefreshTimeout: CONNECT_MS_MAX,
+    slotsRefreshTimeout: CONNECT_TIMEOUT_MS,
     slotsRefreshInterval: SLOTS_REFRESH_MS,
   }
   const nodeOptions = { ...COMMON_OPTIONS, ...(url === undefined ? {} : credentialsOf(url)) }
@@ -123,11 +126,11 @@ async function connectCluster(
   })
   const commonOptions = {
     ...options,
-    redisOptions: { ...nodeOptions, commandTimeout: commandMsMax, maxRetriesPerRequest: 3 },
+    redisOptions: { ...nodeOptions, commandTimeout: commandTimeoutMs, maxRetriesPerRequest: 3 },
   }
   const common = new Cluster(nodes, commonOptions)
   const newSubscriber = (): Cluster => new Cluster(nodes, { ...commonOptions, shardedSubscribers: true })
-  return open({ name: `the cluster of ${clusterNodes.join(', ')}`, commits, common, newSubscriber }, startMsMax)
+  return open({ name: `the cluster of ${clusterNodes.join(', ')}`, commits, common, newSubscriber }, startTimeoutMs)
 }
 
 interface Clients {
@@ -138,7 +141,7 @@ interface Clients {
 }
 
 /** Connects the clients. If the server cannot be used, closes them and rejects. */
-async function open({ name, commits, common, newSubscriber }: Clients, startMsMax: number): Promise<Connections> {
+async function open({ name, commits, common, newSubscriber }: Clients, startTimeoutMs: number): Promise<Connections> {
   const opened = [commits, common]
   let isClosed = false
   const close = (): void => {
@@ -146,7 +149,7 @@ async function open({ name, commits, common, newSubscriber }: Clients, startMsMa
     for (const client of opened) client.disconnect()
   }
   try {
-    await Promise.all(opened.map((client) => untilReady(client, name, startMsMax)))
+    await Promise.all(opened.map((client) => untilReady(client, name, startTimeoutMs)))
     // A cluster client connects to a node at its first command, and without a queue it rejects commands until then.
     await Promise.all(opened.flatMap(mastersOf).map((node) => node.ping()))
   } catch (error) {
@@ -183,7 +186,7 @@ function mastersOf(client: Redis | Cluster): Redis[] {
 }
 
 /** Waits for a server that is starting or loading. Wrong credentials and certificates fail at once. */
-async function untilReady(connection: Redis | Cluster, name: string, startMsMax: number): Promise<void> {
+async function untilReady(connection: Redis | Cluster, name: string, startTimeoutMs: number): Promise<void> {
   let cause: unknown
   const becomesReady = new Promise<void>((resolve, reject) => {
     connection.once('ready', resolve)
@@ -198,7 +201,7 @@ async function untilReady(connection: Redis | Cluster, name: string, startMsMax:
   })
   try {
     await withTimeout(
-      startMsMax,
+      startTimeoutMs,
       () => becomesReady,
       () => {
         throw cause ?? new Error('no response')

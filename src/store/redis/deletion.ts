@@ -1,6 +1,6 @@
 import { type Id64, parseId } from '../../model/id.ts'
-import { decodeIndexEntry } from './entries.ts'
-import { type RedisAccess, texts } from './redis-access.ts'
+import { type RedisAccess, textList } from './redis-access.ts'
+import { decodeIndexEntry } from './text-encoding.ts'
 import { expireWindow, readInbox } from './timelines.ts'
 
 /**
@@ -56,7 +56,7 @@ async function clearWindows(
   for (const resolutionMs of resolutions) {
     const timeline = redis.keys(partition).timeline({ metricId, resolutionMs })
     for (;;) {
-      const members = texts(await redis.call('zrange', timeline, 0, ENTRIES_PER_READ - 1))
+      const members = textList(await redis.call('zrange', timeline, 0, ENTRIES_PER_READ - 1))
       if (members.length === 0) break
       for (const windowMs of new Set(members.map((member) => decodeIndexEntry(member).windowMs))) {
         if (removed >= max) return removed

@@ -1,7 +1,7 @@
 import type { EventPlace, EventRequest, StoredEvent } from '../events.ts'
-import { decodeEvent, decodeEventAge, eventTime } from './entries.ts'
-import { type RedisAccess, texts } from './redis-access.ts'
-import { Call } from './scripts.ts'
+import { type RedisAccess, textList } from './redis-access.ts'
+import { ScriptCall } from './scripts.ts'
+import { decodeEvent, decodeEventAge, eventTime } from './text-encoding.ts'
 
 /**
  * Events. The partition of its commit stores an event, sorted by time and id. Events expire in the order of commits.
@@ -25,8 +25,8 @@ export async function readEvents(redis: RedisAccess, request: EventRequest): Pro
     after !== undefined && after.timeMs <= toMs ? `(${eventTime(after.timeMs)}${after.id}` : `(${eventTime(toMs + 1)}`
   const pages = await Promise.all(
     redis.allPartitions().map(async (partition): Promise<Page> => {
-      const call = new Call().key(redis.keys(partition).events(project)).arg(newest, oldest, limit, bytesMax)
-      const [isCut, ...members] = texts(await redis.run('read-events', call))
+      const call = new ScriptCall().key(redis.keys(partition).events(project)).arg(newest, oldest, limit, bytesMax)
+      const [isCut, ...members] = textList(await redis.run('read-events', call))
       return { isCut: isCut === '1', events: members.map((member) => decodeEvent(project, member)) }
     }),
   )
@@ -61,9 +61,9 @@ export async function expireEvents(
   while (removed < max) {
     const wanted = Math.min(EXPIRED_PER_CALL, max - removed)
     const found = await redis.call('zrangebyscore', keys.eventAges, '-inf', committedByMs, 'LIMIT', 0, wanted)
-    const ages = texts(found)
+    const ages = textList(found)
     if (ages.length === 0) break
-    const call = new Call().key(keys.eventAges).arg(committedByMs, ages.length)
+    const call = new ScriptCall().key(keys.eventAges).arg(committedByMs, ages.length)
     for (const age of ages) {
       const { project, from, to } = decodeEventAge(age)
       call.key(keys.events(project)).arg(age, `[${from}`, `(${to}`)

@@ -32,7 +32,7 @@ export interface PartitionKeys {
   readonly channel: string
   /** Hash: metric name → metric id. */
   catalog(project: string): string
-  /** Sorted set: place (see `placeOfName`) of the name of each metric that has points; all scores are 0. */
+  /** Sorted set: place (see `sortKeyOfName`) of the name of each metric that has points; all scores are 0. */
   names(project: string): string
   /** Hash: metric name → the last deleted generation of the name. */
   deleted(project: string): string

@@ -9,7 +9,7 @@ import type { RedisAccess } from './redis-access.ts'
 /** Maximum number of projects in the cache. */
 const PROJECTS_MAX = 10_000
 /** How long to wait for the slowest node of a cluster. */
-const COUNT_MS_MAX = 250
+const COUNT_TIMEOUT_MS = 250
 
 interface PartitionCount {
   /** Last known number of metrics in the partition. */
@@ -30,7 +30,7 @@ export class MetricCounts {
     )
     if (!redis.connections.isCluster) await Promise.all(requests)
     else {
-      await withTimeout(COUNT_MS_MAX, () => Promise.allSettled(requests)).catch(() => {
+      await withTimeout(COUNT_TIMEOUT_MS, () => Promise.allSettled(requests)).catch(() => {
         for (const count of counts) count.isSilent = count.pending > 0
       })
     }

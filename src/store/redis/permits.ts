@@ -1,8 +1,8 @@
 import { floorTo } from '../../model/time.ts'
 import type { PermitRequest } from '../store.ts'
 import { digestOf, permitPartition } from './keys.ts'
-import { type RedisAccess, texts } from './redis-access.ts'
-import { Call } from './scripts.ts'
+import { type RedisAccess, textList } from './redis-access.ts'
+import { ScriptCall } from './scripts.ts'
 
 /** Takes permits of a rate limit. Each time window has a separate key, which the server expires. */
 export async function takePermits(
@@ -14,7 +14,7 @@ export async function takePermits(
   const digest = digestOf(limitKey)
   const key = redis.keys(permitPartition(limitKey, redis.partitions)).permits(digest, windowMs, startMs)
   // Time to live of two windows, because the clocks of gateways may differ by up to one window.
-  const call = new Call().key(key).arg(permits, limit, 2 * windowMs)
-  const [granted, left] = texts(await redis.run('take-permits', call))
+  const call = new ScriptCall().key(key).arg(permits, limit, 2 * windowMs)
+  const [granted, left] = textList(await redis.run('take-permits', call))
   return { granted: Number(granted), left: Number(left) }
 }

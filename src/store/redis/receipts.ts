@@ -1,9 +1,9 @@
 import type { Receipt, ReceiptBounds } from '../idempotency-keys.ts'
 import { RECEIPT_MS } from '../lifetimes.ts'
-import { decodeReceipt, encodeReceipt } from './entries.ts'
 import { digestOf, receiptPartition } from './keys.ts'
 import { type RedisAccess, SERVER_TTL_MS } from './redis-access.ts'
-import { Call } from './scripts.ts'
+import { ScriptCall } from './scripts.ts'
+import { decodeReceipt, encodeReceipt } from './text-encoding.ts'
 
 /**
  * Receipts of idempotency keys. The first receipt of a key is never replaced. Each project has a bounded number of
@@ -32,7 +32,7 @@ export async function writeReceipt(
   { receiptsMax, receiptsBytesMax }: ReceiptBounds,
 ): Promise<Receipt> {
   const keys = redis.keys(receiptPartition(project, redis.partitions))
-  const call = new Call()
+  const call = new ScriptCall()
     .key(keys.receipts(project), keys.receiptAges(project))
     .arg(digestOf(key), nowMs, RECEIPT_MS, receiptsMax, receiptsBytesMax, RECEIPT_MS + SERVER_TTL_MS)
     .arg(encodeReceipt(receipt, nowMs))

@@ -1,6 +1,6 @@
 import type { CommandArgument, Connections } from './connection.ts'
 import { type PartitionKeys, partitionKeys } from './keys.ts'
-import { type Call, run, type ScriptName } from './scripts.ts'
+import { run, type ScriptCall, type ScriptName } from './scripts.ts'
 
 /** The connections to Redis and the keys of each partition: what every method of the store needs. */
 export class RedisAccess {
@@ -28,7 +28,7 @@ export class RedisAccess {
   }
 
   /** Runs a script on the common connection, whose client may retry it. */
-  run(script: ScriptName, call: Call): Promise<unknown> {
+  run(script: ScriptName, call: ScriptCall): Promise<unknown> {
     return run(this.connections.common, script, call)
   }
 
@@ -46,14 +46,14 @@ export const SERVER_TTL_MS = 3_600_000
 
 // The replies of our scripts and commands have a known shape. A reply of another shape is a bug, so these throw.
 
-export function texts(reply: unknown): readonly string[] {
+export function textList(reply: unknown): readonly string[] {
   if (!Array.isArray(reply)) throw new TypeError('a reply of Redis is not a list')
   return reply as readonly string[]
 }
 
-export function lists(reply: unknown): readonly (readonly string[])[] {
+export function textLists(reply: unknown): readonly (readonly string[])[] {
   if (!Array.isArray(reply)) throw new TypeError('a reply of Redis is not a list')
-  return reply.map(texts)
+  return reply.map(textList)
 }
 
 /** Splits `values` into chunks of at most `max`. */

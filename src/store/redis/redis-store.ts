@@ -53,7 +53,7 @@ export interface RedisStoreOptions extends StoreSettings, Address, Timeouts {
 }
 
 /** How long `close` waits for running verbs. */
-const CLOSE_MS_MAX = 10_000
+const CLOSE_TIMEOUT_MS = 10_000
 
 /**
  * Opens the store on a server or a cluster; creates it if it does not exist. Throws an Error with the reason if the
@@ -257,7 +257,7 @@ class RedisStore implements Store {
     clearInterval(this.#formatChecks)
     this.#notifications.close()
     await withTimeout(
-      CLOSE_MS_MAX,
+      CLOSE_TIMEOUT_MS,
       () => Promise.allSettled(this.#running),
       () => [],
     )

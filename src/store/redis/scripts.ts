@@ -37,7 +37,7 @@ interface Script {
 }
 
 /** The keys and arguments of a script call, in the order in which the script's header lists them. */
-export class Call {
+export class ScriptCall {
   readonly keys: string[] = []
   readonly args: CommandArgument[] = []
 
@@ -72,7 +72,7 @@ function scriptOf(name: ScriptName): Script {
 }
 
 /** Runs a script by its hash. If the server does not have the script, nothing was run, and the source is sent. */
-export async function run(connection: Connection, name: ScriptName, { keys, args }: Call): Promise<unknown> {
+export async function run(connection: Connection, name: ScriptName, { keys, args }: ScriptCall): Promise<unknown> {
   const { source, sha } = scriptOf(name)
   try {
     return await connection.call('evalsha', [sha, keys.length, ...keys, ...args])

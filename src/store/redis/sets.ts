@@ -2,8 +2,8 @@ import { formatId, type Id64, parseId } from '../../model/id.ts'
 import { HyperLogLog, unionEncoded } from '../../sketch/hyperloglog.ts'
 import type { SetKey, WindowKey } from '../store.ts'
 import { type PartitionKeys, windowName } from './keys.ts'
-import { chunksOf, groupsOf, type RedisAccess, texts } from './redis-access.ts'
-import { Call } from './scripts.ts'
+import { chunksOf, groupsOf, type RedisAccess, textList } from './redis-access.ts'
+import { ScriptCall } from './scripts.ts'
 
 /**
  * Set sketches: one HyperLogLog per series and bucket of a set metric, at each set resolution. The server counts small
@@ -80,14 +80,14 @@ async function countSmall(redis: RedisAccess, unions: readonly CountedUnion[], c
   let keys = 0
   const send = (): void => {
     const sent = batch
-    const call = new Call().arg(sent.length)
+    const call = new ScriptCall().arg(sent.length)
     for (const { names } of sent) {
       call.arg(names.length)
       for (const name of names) call.key(name)
     }
     calls.push(
       redis.run('count-distinct', call).then((reply) => {
-        for (const [i, count] of texts(reply).entries()) counts[sent[i]!.index] = Number(count)
+        for (const [i, count] of textList(reply).entries()) counts[sent[i]!.index] = Number(count)
       }),
     )
     batch = []
@@ -150,8 +150,8 @@ export async function clearSets(redis: RedisAccess, partition: number, window: W
   const keys = redis.keys(partition)
   const condemned = keys.condemnedSetsOf(window)
   for (;;) {
-    const names = texts(await redis.call('srandmember', condemned, CLEARED_PER_CALL))
-    const call = new Call().key(condemned, keys.condemnedWindows).arg(windowName(window), names.length)
+    const names = textList(await redis.call('srandmember', condemned, CLEARED_PER_CALL))
+    const call = new ScriptCall().key(condemned, keys.condemnedWindows).arg(windowName(window), names.length)
     if (names.length === 0) {
       await redis.run('clear-sets', call)
       return
@@ -164,7 +164,7 @@ export async function clearSets(redis: RedisAccess, partition: number, window: W
 /** Finishes deletions of set sketches that a stopped gateway has left unfinished. */
 export async function finishClearing(redis: RedisAccess, partition: number): Promise<void> {
   const { condemnedWindows } = redis.keys(partition)
-  for (const name of texts(await redis.call('srandmember', condemnedWindows, CLEARED_PER_CALL))) {
+  for (const name of textList(await redis.call('srandmember', condemnedWindows, CLEARED_PER_CALL))) {
     const [metricId, resolutionMs, windowMs] = name.split('.')
     const window = {
       metricId: parseId(metricId!),

@@ -1,6 +1,6 @@
 import { IDEMPOTENCY_MARKER_MS, WATERMARK_MS } from '../lifetimes.ts'
-import { type RedisAccess, texts } from './redis-access.ts'
-import { Call } from './scripts.ts'
+import { type RedisAccess, textList } from './redis-access.ts'
+import { ScriptCall } from './scripts.ts'
 import { finishClearing } from './sets.ts'
 
 /** Maximum number of watermarks, markers and blocks each that one call of `sweep.lua` removes, in about 1 ms. */
@@ -20,12 +20,12 @@ export async function sweepPartition(redis: RedisAccess, partition: number, nowM
   const keys = redis.keys(partition)
   for (let calls = 0; calls < CALLS_MAX; calls++) {
     const found = await redis.call('zrangebyscore', keys.expiring, '-inf', nowMs, 'LIMIT', 0, SWEPT_PER_CALL)
-    const blocks = texts(found)
-    const call = new Call()
+    const blocks = textList(found)
+    const call = new ScriptCall()
       .key(keys.watermarks, keys.writers, keys.markers, keys.expiring)
       .arg(nowMs, nowMs - WATERMARK_MS, nowMs - IDEMPOTENCY_MARKER_MS, SWEPT_PER_CALL, blocks.length)
     for (const block of blocks) call.key(keys.scalars(block), keys.sketches(block)).arg(block)
-    const [watermarks, markers] = texts(await redis.run('sweep', call)).map(Number)
+    const [watermarks, markers] = textList(await redis.run('sweep', call)).map(Number)
     if (Math.max(watermarks!, markers!, blocks.length) < SWEPT_PER_CALL) break
   }
   await finishClearing(redis, partition)

@@ -17,19 +17,19 @@ import {
   windowWidthMs,
 } from '../store.ts'
 import { addBlock } from './append.ts'
+import { windowName } from './keys.ts'
+import { chunksOf, type RedisAccess, SERVER_TTL_MS, textList, textLists } from './redis-access.ts'
+import { ScriptCall } from './scripts.ts'
+import { clearSets } from './sets.ts'
 import {
-  decodeDue,
-  decodeInbox,
+  decodeInboxEntry,
   decodeIndexEntry,
   decodeStretch,
-  dueMember,
-  inboxMember,
-  indexMember,
-} from './entries.ts'
-import { windowName } from './keys.ts'
-import { chunksOf, lists, type RedisAccess, SERVER_TTL_MS, texts } from './redis-access.ts'
-import { Call } from './scripts.ts'
-import { clearSets } from './sets.ts'
+  decodeWindow,
+  encodeInboxEntry,
+  encodeIndexEntry,
+  encodeWindow,
+} from './text-encoding.ts'
 
 /** Inbox and timelines: list which blocks hold which data. Folds and expiries change them in atomic steps. */
 
@@ -43,14 +43,14 @@ const EXPIRY_ATTEMPTS_MAX = 10
 export async function readIndex(redis: RedisAccess, request: IndexRequest): Promise<IndexSnapshot> {
   const { partition, metricId, timelines, inbox } = request
   const keys = redis.keys(partition)
-  const call = new Call().key(keys.inbox).arg(inbox ? '1' : '0', timelines.length)
+  const call = new ScriptCall().key(keys.inbox).arg(inbox ? '1' : '0', timelines.length)
   for (const { resolutionMs, stretch } of timelines) {
     const timeline = { metricId, resolutionMs }
     call
       .key(keys.timeline(timeline), keys.expired(timeline))
       .arg(windowStart(resolutionMs, stretch.fromMs), stretch.fromMs, stretch.toMs)
   }
-  const [inboxReply, ...replies] = lists(await redis.run('read-index', call))
+  const [inboxReply, ...replies] = textLists(await redis.run('read-index', call))
   return {
     inbox: decodeInboxReply(inboxReply!),
     timelines: timelines.map(
@@ -65,7 +65,7 @@ export async function readIndex(redis: RedisAccess, request: IndexRequest): Prom
 
 function decodeInboxReply(reply: readonly string[]): InboxEntry[] {
   const entries: InboxEntry[] = []
-  for (let i = 0; i < reply.length; i += 2) entries.push(decodeInbox(reply[i]!, reply[i + 1]!))
+  for (let i = 0; i < reply.length; i += 2) entries.push(decodeInboxEntry(reply[i]!, reply[i + 1]!))
   return entries
 }
 
@@ -76,13 +76,13 @@ export async function readInbox(
   entriesMax = Number.MAX_SAFE_INTEGER,
 ): Promise<InboxEntry[]> {
   const bytes = Math.min(Math.max(0, Math.floor(bytesMax)), Number.MAX_SAFE_INTEGER)
-  const reply = await redis.run('read-inbox', new Call().key(redis.keys(partition).inbox).arg(bytes, entriesMax))
-  return decodeInboxReply(texts(reply))
+  const reply = await redis.run('read-inbox', new ScriptCall().key(redis.keys(partition).inbox).arg(bytes, entriesMax))
+  return decodeInboxReply(textList(reply))
 }
 
 export async function inboxSize(redis: RedisAccess, partition: number): Promise<{ entries: number; bytes: number }> {
   const keys = redis.keys(partition)
-  const [entries, bytes] = texts(await redis.run('inbox-size', new Call().key(keys.inbox, keys.counters)))
+  const [entries, bytes] = textList(await redis.run('inbox-size', new ScriptCall().key(keys.inbox, keys.counters)))
   return { entries: Number(entries), bytes: Number(bytes) }
 }
 
@@ -111,7 +111,7 @@ export async function writeBlocks(
   let chunk: NamedBlock[] = []
   let bytes = 0
   const send = async (): Promise<void> => {
-    const call = new Call().key(keys.expiring).arg(nowMs + UNCOMMITTED_BLOCK_MS, SERVER_TTL_MS, chunk.length)
+    const call = new ScriptCall().key(keys.expiring).arg(nowMs + UNCOMMITTED_BLOCK_MS, SERVER_TTL_MS, chunk.length)
     for (const block of chunk) addBlock(call, keys, block)
     chunk = []
     bytes = 0
@@ -129,30 +129,30 @@ export async function writeBlocks(
 export async function commitFold(redis: RedisAccess, fold: FoldCommit): Promise<boolean> {
   const keys = redis.keys(fold.partition)
   const blockKeys = (block: string): readonly [string, string] => [keys.scalars(block), keys.sketches(block)]
-  const windowOf = (timeline: TimelineKey, windowMs: number): string => dueMember({ ...timeline, windowMs })
-  const call = new Call()
+  const windowOf = (timeline: TimelineKey, windowMs: number): string => encodeWindow({ ...timeline, windowMs })
+  const call = new ScriptCall()
     .key(keys.inbox, keys.counters, keys.due, keys.expiring, keys.extra)
     .arg(fold.nowMs + UNLISTED_BLOCK_MS, SERVER_TTL_MS)
   call.arg(fold.inbox.length)
   for (const entry of fold.inbox) {
-    call.arg(entry.order, inboxMember(entry), entry.block, entry.scalarBytes + entry.sketchBytes)
+    call.arg(entry.order, encodeInboxEntry(entry), entry.block, entry.scalarBytes + entry.sketchBytes)
   }
   call.arg(fold.removed.length)
   for (const { timeline, entry } of fold.removed) {
     call
       .key(keys.timeline(timeline), ...blockKeys(entry.block))
-      .arg(windowOf(timeline, entry.windowMs), entry.windowMs, indexMember(entry), entry.block)
+      .arg(windowOf(timeline, entry.windowMs), entry.windowMs, encodeIndexEntry(entry), entry.block)
   }
   call.arg(fold.added.length)
   for (const { timeline, entry } of fold.added) {
     call
       .key(keys.timeline(timeline), keys.expired(timeline), ...blockKeys(entry.block))
       .arg(windowOf(timeline, entry.windowMs), entry.windowMs, windowWidthMs(timeline.resolutionMs))
-      .arg(indexMember(entry), entry.block)
+      .arg(encodeIndexEntry(entry), entry.block)
   }
   call.arg(fold.touched.length)
   for (const touch of fold.touched) {
-    call.key(keys.timeline(touch)).arg(dueMember(touch), touch.windowMs, touch.expiresMs)
+    call.key(keys.timeline(touch)).arg(encodeWindow(touch), touch.windowMs, touch.expiresMs)
   }
   const left = fold.left ?? []
   call.arg(left.length)
@@ -161,14 +161,19 @@ export async function commitFold(redis: RedisAccess, fold: FoldCommit): Promise<
     const sizes = { scalarBytes: scalars.length, sketchBytes: sketches?.length ?? 0 }
     call
       .key(...blockKeys(name))
-      .arg(entry.order, inboxMember({ ...entry, block: name, ...sizes }), name, sizes.scalarBytes + sizes.sketchBytes)
+      .arg(
+        entry.order,
+        encodeInboxEntry({ ...entry, block: name, ...sizes }),
+        name,
+        sizes.scalarBytes + sizes.sketchBytes,
+      )
   }
   return (await redis.run('commit-fold', call)) === 'folded'
 }
 
 /** Takes, extends or releases a lease. It ends by the server's clock, because the clocks of gateways differ. */
 export async function takeLease(redis: RedisAccess, { partition, holder, leaseMs }: LeaseRequest): Promise<boolean> {
-  const call = new Call().key(redis.keys(partition).lease).arg(holder, leaseMs)
+  const call = new ScriptCall().key(redis.keys(partition).lease).arg(holder, leaseMs)
   return Number(await redis.run('take-lease', call)) === 1
 }
 
@@ -179,7 +184,7 @@ export async function dueWindows(
   max: number,
 ): Promise<WindowKey[]> {
   const { due } = redis.keys(partition)
-  return texts(await redis.call('zrangebyscore', due, '-inf', nowMs, 'LIMIT', 0, max)).map(decodeDue)
+  return textList(await redis.call('zrangebyscore', due, '-inf', nowMs, 'LIMIT', 0, max)).map(decodeWindow)
 }
 
 /** Expires a window. Returns false and changes nothing if the window expires after `dueByMs`. */
@@ -203,15 +208,15 @@ async function expiryCall(
   redis: RedisAccess,
   { partition, window, dropExpired, nowMs }: WindowExpiry,
   dueByMs: number,
-): Promise<Call> {
+): Promise<ScriptCall> {
   const keys = redis.keys(partition)
   const { metricId, resolutionMs, windowMs } = window
   const listed = await redis.call('zrangebyscore', keys.timeline(window), windowMs, windowMs)
-  const members = texts(listed)
-  const call = new Call()
+  const members = textList(listed)
+  const call = new ScriptCall()
     .key(keys.due, keys.timeline(window), keys.expired(window), keys.expiring, keys.extra)
     .key(keys.setsOf(window), keys.condemnedSetsOf(window), keys.condemnedWindows)
-    .arg(dueMember(window), windowName(window), windowMs, windowWidthMs(resolutionMs), dueByMs)
+    .arg(encodeWindow(window), windowName(window), windowMs, windowWidthMs(resolutionMs), dueByMs)
     .arg(nowMs + UNLISTED_BLOCK_MS, SERVER_TTL_MS, dropExpired === undefined ? '1' : '0', members.length)
   for (const member of members) {
     const { block } = decodeIndexEntry(member)

@@ -33,7 +33,7 @@ describe('a connection to a server that loads its data', () => {
     const url = await startServer(
       () => `redis_version:7.0.15\r\nloading:${asked++ < 4 ? 1 : 0}\r\nloading_eta_seconds:60`,
     )
-    const connections = await connect({ url }, { startMsMax: 5_000 })
+    const connections = await connect({ url }, { startTimeoutMs: 5_000 })
     connections.close()
     expect(asked).toBeGreaterThan(4)
   })

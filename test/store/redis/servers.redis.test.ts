@@ -83,9 +83,9 @@ describe('opening', () => {
   })
 
   test('a server that is not there is named, without its password', async () => {
-    const opening = openRedisStore(optionsOf({ url: 'redis://me:secret@127.0.0.1:1/2', startMsMax: 300 }))
+    const opening = openRedisStore(optionsOf({ url: 'redis://me:secret@127.0.0.1:1/2', startTimeoutMs: 300 }))
     await expect(opening).rejects.toThrow(/cannot use Redis at redis:\/\/127\.0\.0\.1:1\/2: .*ECONNREFUSED/)
-    await expect(openRedisStore(optionsOf({ clusterNodes: ['127.0.0.1:1'], startMsMax: 300 }))).rejects.toThrow(
+    await expect(openRedisStore(optionsOf({ clusterNodes: ['127.0.0.1:1'], startTimeoutMs: 300 }))).rejects.toThrow(
       /cannot use Redis at the cluster of 127\.0\.0\.1:1/,
     )
   })
@@ -111,7 +111,7 @@ describe('opening', () => {
     await expect(openRedisStore(optionsOf({ url: `redis://${cluster.nodes[0]}` }))).rejects.toThrow(
       /is a node of a cluster; name its nodes in REDIS_CLUSTER_NODES/,
     )
-    const opening = openRedisStore(optionsOf({ clusterNodes: [`127.0.0.1:${server.port}`], startMsMax: 1_000 }))
+    const opening = openRedisStore(optionsOf({ clusterNodes: [`127.0.0.1:${server.port}`], startTimeoutMs: 1_000 }))
     await expect(opening).rejects.toThrow(/cluster support disabled/)
   })
 
@@ -165,7 +165,7 @@ describe('a server that fails', () => {
 
   test('a read from a paused server is unavailable after its timeout', async () => {
     const own = await ownServer()
-    const store = await openStore(optionsOf({ url: own.url, commandMsMax: 200 }))
+    const store = await openStore(optionsOf({ url: own.url, commandTimeoutMs: 200 }))
     own.signal('SIGSTOP')
     onTestFinished(() => own.signal('SIGCONT'))
     await expect(store.listMetrics('p', { namesMax: 1 })).rejects.toMatchObject(unavailable)

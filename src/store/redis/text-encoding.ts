@@ -11,11 +11,11 @@ import type { InboxEntry, IndexEntry, MetricDefinition, MetricRow, Stretch, Wind
 
 // Inbox entries. The score is the order.
 
-export function inboxMember({ block, scalarBytes, sketchBytes, arrivedMs }: Omit<InboxEntry, 'order'>): string {
+export function encodeInboxEntry({ block, scalarBytes, sketchBytes, arrivedMs }: Omit<InboxEntry, 'order'>): string {
   return `${block} ${scalarBytes} ${sketchBytes} ${arrivedMs}`
 }
 
-export function decodeInbox(member: string, score: string): InboxEntry {
+export function decodeInboxEntry(member: string, score: string): InboxEntry {
   const [block, scalarBytes, sketchBytes, arrivedMs] = member.split(' ')
   return {
     block: block!,
@@ -28,7 +28,7 @@ export function decodeInbox(member: string, score: string): InboxEntry {
 
 // Index entries. The score is the window. The member holds it too, because two windows may list the same block.
 
-export function indexMember(entry: IndexEntry): string {
+export function encodeIndexEntry(entry: IndexEntry): string {
   const { windowMs, order, tier, rollupCount, scalarBytes, sketchBytes, block } = entry
   const range = `${formatId(entry.seriesFrom)} ${formatId(entry.seriesTo)}`
   return `${windowMs} ${order} ${tier} ${range} ${rollupCount} ${scalarBytes} ${sketchBytes} ${block}`
@@ -54,11 +54,11 @@ export function decodeIndexEntry(member: string): IndexEntry {
 
 const RESOLUTION_DIGITS = 16
 
-export function dueMember({ metricId, resolutionMs, windowMs }: WindowKey): string {
+export function encodeWindow({ metricId, resolutionMs, windowMs }: WindowKey): string {
   return `${String(resolutionMs).padStart(RESOLUTION_DIGITS, '0')} ${formatId(metricId)} ${windowMs}`
 }
 
-export function decodeDue(member: string): WindowKey {
+export function decodeWindow(member: string): WindowKey {
   const [resolutionMs, metricId, windowMs] = member.split(' ')
   return { metricId: parseId(metricId!), resolutionMs: Number(resolutionMs), windowMs: Number(windowMs) }
 }
@@ -78,16 +78,16 @@ export function eventTime(timeMs: number): string {
   return (timeMs + TIME_BIAS).toString(16).padStart(TIME_DIGITS, '0')
 }
 
-export function eventMember({ timeMs, id, json }: StoredEvent): string {
+export function encodeEvent({ timeMs, id, json }: StoredEvent): string {
   return `${eventTime(timeMs)}${id}${EVENT_ID_END}${json}`
 }
 
 /** Identifies an event by project, time and id. A project name contains no space. */
-export function eventAge({ project, timeMs, id }: StoredEvent): string {
+export function encodeEventAge({ project, timeMs, id }: StoredEvent): string {
   return `${project} ${eventTime(timeMs)}${id}`
 }
 
-/** Decodes {@link eventAge}. The byte range [from, to) holds exactly this event among the events of the project. */
+/** Decodes {@link encodeEventAge}. The byte range [from, to) holds exactly this event among the events of the project. */
 export function decodeEventAge(age: string): { readonly project: string; readonly from: string; readonly to: string } {
   const end = age.lastIndexOf(' ')
   const place = age.slice(end + 1)
@@ -120,13 +120,13 @@ export function metricAbout({ unit, description }: MetricDefinition): string {
 
 const LAST_CHARACTER = '\u{10FFFF}'
 
-export function placeOfName(name: string): string {
+export function sortKeyOfName(name: string): string {
   return name.replaceAll(/[\uE000-\uFFFF]|\u{10FFFF}/gu, (character) =>
     character === LAST_CHARACTER ? `${LAST_CHARACTER}\0` : LAST_CHARACTER + character,
   )
 }
 
-export function nameOfPlace(place: string): string {
+export function nameOfSortKey(place: string): string {
   return place.replaceAll(/\u{10FFFF}([\0\uE000-\uFFFF])/gu, (_, next: string) =>
     next === '\0' ? LAST_CHARACTER : next,
   )
