@@ -22,15 +22,17 @@ import {
   sortKeyOfName,
 } from './text-encoding.ts'
 
-/** Appends the commits of a round: with one script call on a single server, with one call per commit on a cluster. */
+/**
+ * Appends the commits of a round: on a single server with one script call, on a cluster with a call for each commit.
+ */
 
 const BLOCK_NAME_CHARS_MAX = 64
 
 export interface AppendContext {
   readonly setResolutions: readonly number[]
-  /** The name under which this gateway publishes its notifications. */
+  /** The name of this gateway in its notifications. */
   readonly sender: string
-  /** Commit time of a fence. The other commits take the time of their parts. */
+  /** The time of commits without parts (fences). Other commits take the time of their parts. */
   readonly nowMs: number
 }
 
@@ -42,7 +44,7 @@ export async function append(
   if (commits.length === 0) return []
   const { isCluster, commits: connection } = redis.connections
   if (!isCluster) return decodeOutcomes(await run(connection, 'append', callOf(redis, commits, context)))
-  // Waits until every call has succeeded or failed: no call may be in flight when the writer retries the round.
+  // Waits for all calls, even if one fails: when the writer retries the round, no call may still be running.
   const calls = await Promise.allSettled(
     commits.map((commit) => run(connection, 'append', callOf(redis, [commit], context))),
   )
@@ -52,7 +54,7 @@ export async function append(
   })
 }
 
-/** Returns the metrics of the applied parts of a commit, without duplicates. */
+/** Returns the metrics that a commit has changed: those of its applied parts, without duplicates. */
 export function touchedMetrics({ parts }: Commit, outcome: AppendOutcome): Id64[] {
   if (outcome.status !== 'applied') return []
   const touched = new Map<string, Id64>()
@@ -107,7 +109,7 @@ function addPart(call: ScriptCall, keys: PartitionKeys, part: CommitPart, setRes
         metricIdentity(definition, generation),
         metricAbout(definition),
       )
-    // In a touch without points, `firstMs` and `lastMs` have no meaning.
+    // If there are no points, `firstMs` and `lastMs` have no meaning.
     call.arg(points, points > 0 ? firstMs : 0, points > 0 ? lastMs : 0, cumulative ? '1' : '0')
   }
   addSeries(call, keys, part)
@@ -115,7 +117,7 @@ function addPart(call: ScriptCall, keys: PartitionKeys, part: CommitPart, setRes
   addEvents(call, keys, part)
 }
 
-/** Adds a block to the call, in the form that `append.lua` and `write-blocks.lua` expect. */
+/** Adds the keys and arguments of a block to a call of `append.lua` or `write-blocks.lua`. */
 export function addBlock(call: ScriptCall, keys: PartitionKeys, { name, scalars, sketches }: NamedBlock): void {
   assert(
     name.length <= BLOCK_NAME_CHARS_MAX && /^[A-Za-z0-9._-]+$/.test(name),
@@ -146,7 +148,9 @@ function addSeries(call: ScriptCall, keys: PartitionKeys, { series }: CommitPart
   }
 }
 
-/** Adds the set members of a part: first each window once, then each set with its sketch at every resolution. */
+/**
+ * Adds the set members of a part to the call: first each window once, then each set with its sketch at each resolution.
+ */
 function addSets(
   call: ScriptCall,
   keys: PartitionKeys,
@@ -212,7 +216,7 @@ function decodeOutcomes(reply: unknown): AppendOutcome[] {
   })
 }
 
-/** Prefix of the id of a metric whose generation was deleted. */
+/** In a reply of `append.lua`, the prefix of a metric id whose generation was deleted. */
 const DELETED = '-'
 
 function uniqueIds(texts: readonly string[]): Id64[] {

@@ -8,13 +8,16 @@ import { chunksOf, groupsOf, type RedisAccess, textList, textLists } from './red
 import { ScriptCall } from './scripts.ts'
 import { decodeMetric, metricAbout, metricIdentity, nameOfSortKey, sortKeyOfName } from './text-encoding.ts'
 
-/** Metrics and their series. The name of a metric determines its partition, so each script call needs one partition. */
+/**
+ * Reads, creates and deletes the rows of metrics and series. The name of a metric decides its partition; names of
+ * several partitions take a call for each.
+ */
 
 const METRICS_PER_CALL = 100
 const SERIES_PER_CALL = 1_000
-/** A page asks each partition for its even share of the names, and for this many more. */
+/** To read a page of names, each partition is asked for an even share of the names, and for this many more. */
 const NAMES_SPARE = 16
-/** Attempts to define or delete a name. An attempt fails if another gateway changes the name, or if an id is taken. */
+/** Attempts to define or delete a name. One fails if another gateway changes the name, or the new id is in use. */
 const ATTEMPTS_MAX = 16
 
 interface Named {
@@ -53,7 +56,7 @@ async function defineChunk(
 ): Promise<MetricRow[]> {
   const rows = new Array<MetricRow | undefined>(definitions.length).fill(undefined)
   for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
-    // The first attempt defines all; later ones define metrics that were deleted between `defineIds` and `readRows`.
+    // A row is missing after the first attempt if the metric was deleted between `defineIds` and `readRows`.
     const missing = [...rows.keys()].filter((i) => rows[i] === undefined)
     if (missing.length === 0) break
     const ids = await defineIds(
@@ -135,7 +138,7 @@ export async function readMetric(redis: RedisAccess, project: string, name: stri
   return row
 }
 
-/** The calls of one partition run one after the other, so that a long list does not occupy a server. */
+/** Sends the next call to a partition only after the last reply, so that a long list does not block the server. */
 export async function readMetrics(
   redis: RedisAccess,
   project: string,
@@ -154,7 +157,10 @@ export async function readMetrics(
   return found
 }
 
-/** Reads rows by name. Each id is a guess, usually the id of generation 1; a wrong guess costs a second call. */
+/**
+ * Reads rows by name. A script needs the key of a row in advance, so each `metricId` is a guess: mostly the id of
+ * generation 1. After a wrong guess, the right id is read first, and the row with a second call.
+ */
 async function readRows(
   redis: RedisAccess,
   partition: number,
@@ -169,7 +175,7 @@ async function readRows(
   }
   const replies = textLists(await redis.run('read-metrics', call))
   const rows = replies.map((reply) => (reply.length > 1 ? decodeMetric(reply, partition) : undefined))
-  // A reply that is only an id: the guess was wrong, or the call reached its limit of tag keys.
+  // A reply has only an id if the guess was wrong, or if the call has reached its limit of tag keys.
   const again = [...replies.keys()].filter((i) => replies[i]!.length === 1)
   if (again.length > 0) {
     const named = again.map((i) => ({ ...metrics[i]!, metricId: parseId(replies[i]![0]!) }))
@@ -197,7 +203,7 @@ export async function listMetrics(
   return { metrics, next }
 }
 
-/** Returns the next names of all partitions, sorted. Asks each partition for its even share and some more. */
+/** Returns the next names of all partitions, sorted. Reads an even share and some more from each partition. */
 async function namesAfter(
   redis: RedisAccess,
   project: string,
@@ -213,7 +219,7 @@ async function namesAfter(
       return places.map(nameOfSortKey)
     }),
   )
-  // A partition that returned its full share may have more names. The page must end where its names end.
+  // A partition that returned as many names as it was asked for may have more. So the page ends at its last name.
   const ends = shares.flatMap((names) => (names.length === share ? [names.at(-1)!] : []))
   const end = ends.sort(byCodeUnits)[0]
   const found = shares.flat().filter((name) => end === undefined || name <= end)

@@ -3,8 +3,9 @@ import { GatewayError } from '../../model/errors.ts'
 import { withTimeout } from '../../model/with-timeout.ts'
 
 /**
- * Connections to the server or the cluster. Commits have a separate connection, which never sends a command twice:
- * after a lost reply, only the writer knows whether to retry. The client may retry all other commands.
+ * Connects to a Redis server or cluster. Commits have a connection of their own, on which the client never sends a
+ * command again after a lost reply: the writer retries the commit itself. On the common connection, the client may send
+ * a command again.
  */
 export interface Connection {
   call(command: string, args: CommandArgument[]): Promise<unknown>
@@ -25,11 +26,11 @@ export interface Address {
 
 export interface Connections {
   readonly isCluster: boolean
-  /** Address without password, for messages. */
+  /** The address without the password, for messages. */
   readonly name: string
-  /** For `append` only: the client never retries a command. */
+  /** Used by `append` only. The client never sends a command again. */
   readonly commits: Connection
-  /** For all other commands: the client may retry them. */
+  /** Used by all others. The client may send a command again after a lost reply. */
   readonly common: Connection
   /** Returns a connection to each master. */
   masters(): readonly Connection[]
@@ -38,22 +39,27 @@ export interface Connections {
   close(): void
 }
 
-/** Timeout of a commit. After it, the writer retries the commit under the same number. */
+/** Timeout of a commit. After it, the writer retries the commit with the same commit number. */
 const COMMIT_TIMEOUT_MS = 3_000
 /** Timeout of one command. A query sends several commands. */
 const COMMAND_TIMEOUT_MS = 10_000
-/** A connection with pending commands that receives nothing for this long is reopened. */
+/** A connection that waits for replies and receives nothing for this long is closed and opened again. */
 const SILENCE_TIMEOUT_MS = 15_000
 const CONNECT_TIMEOUT_MS = 5_000
 const RECONNECT_PAUSE_MS_MAX = 500
-/** Pause before a loading server is asked again. Its own estimate of the loading time is often far too long. */
+/**
+ * Pause before asking a server again that is loading its data. The time that the server estimates is often too long.
+ */
 const LOADING_PAUSE_MS_MAX = 250
-/** Interval of reading the slot table. A master that hangs sends no redirection, so errors alone would not do. */
+/**
+ * How often the client reads which node has which slots. Without this, it would read them only after an error, and a
+ * master that hangs returns none.
+ */
 const SLOTS_REFRESH_MS = 5_000
-/** How long a starting gateway waits for the server. */
+/** How long a starting gateway waits until the server is ready. */
 const START_TIMEOUT_MS = 10_000
 
-/** Timeouts that tests make shorter. */
+/** Timeouts that tests set to shorter values. */
 export interface Timeouts {
   /** How long to wait for the server at the start. */
   readonly startTimeoutMs?: number
@@ -61,7 +67,9 @@ export interface Timeouts {
   readonly commandTimeoutMs?: number
 }
 
-/** Connects to the server or the cluster. Rejects with an Error that names it and the reason if it cannot be used. */
+/**
+ * Connects to the server or cluster. If it cannot be used, rejects with an Error that has its address and the reason.
+ */
 export async function connect(
   { url, clusterNodes }: Address,
   { startTimeoutMs = START_TIMEOUT_MS, commandTimeoutMs = COMMAND_TIMEOUT_MS }: Timeouts = {},
@@ -78,7 +86,7 @@ const COMMON_OPTIONS = {
   socketTimeout: SILENCE_TIMEOUT_MS,
   maxLoadingRetryTime: LOADING_PAUSE_MS_MAX,
   protocol: 2,
-  // The master became a replica: its name may now resolve to the new master.
+  // The reply READONLY means that the master has become a replica. Its host name may now resolve to the new master.
   reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
 } satisfies RedisOptions
 
@@ -118,7 +126,7 @@ async function connectCluster(
   const nodeOptions = { ...COMMON_OPTIONS, ...(url === undefined ? {} : credentialsOf(url)) }
   const commits = new Cluster(nodes, {
     ...options,
-    // The client follows redirections but retries nothing: a node that redirects has not run the command.
+    // The client follows a redirection, because the redirecting node has not run the command. It retries nothing else.
     retryDelayOnFailover: 0,
     retryDelayOnClusterDown: 0,
     enableOfflineQueue: false,
@@ -150,7 +158,8 @@ async function open({ name, commits, common, newSubscriber }: Clients, startTime
   }
   try {
     await Promise.all(opened.map((client) => untilReady(client, name, startTimeoutMs)))
-    // A cluster client connects to a node at its first command, and without a queue it rejects commands until then.
+    // A cluster client connects to a node only for its first command. The commit client has no queue: without this
+    // ping, it would reject the first commit to each node.
     await Promise.all(opened.flatMap(mastersOf).map((node) => node.ping()))
   } catch (error) {
     close()
@@ -168,7 +177,7 @@ async function open({ name, commits, common, newSubscriber }: Clients, startTime
       subscriber.on('smessage', (_channel: string, message: string) => onMessage(message))
       try {
         await subscriber.connect()
-        // One by one: a command of the cluster must not name several slots.
+        // One command per channel: in a cluster, a command must not have channels of several slots.
         for (const channel of channels) await subscriber.ssubscribe(channel)
       } catch (error) {
         subscriber.disconnect()
@@ -185,12 +194,12 @@ function mastersOf(client: Redis | Cluster): Redis[] {
   return client instanceof Cluster ? client.nodes('master') : [client]
 }
 
-/** Waits for a server that is starting or loading. Wrong credentials and certificates fail at once. */
+/** Waits until a starting server is ready. Rejects at once if it refuses the credentials or has a wrong certificate. */
 async function untilReady(connection: Redis | Cluster, name: string, startTimeoutMs: number): Promise<void> {
   let cause: unknown
   const becomesReady = new Promise<void>((resolve, reject) => {
     connection.once('ready', resolve)
-    // Without an error listener, a lost connection would end the process. Commands reject with the reason anyway.
+    // Without a listener for `error`, a lost connection would end the process.
     connection.on('error', (error: Error) => {
       cause = lastNodeError(error)
       if (isRefusal(cause)) reject(cause)
@@ -213,7 +222,9 @@ async function untilReady(connection: Redis | Cluster, name: string, startTimeou
   }
 }
 
-/** Returns the error of the last node: the error of a cluster client itself only says that all nodes failed. */
+/**
+ * Returns the error of a node, if a cluster client has added it: its own error only says that all nodes have failed.
+ */
 function lastNodeError(error: unknown): unknown {
   if (error instanceof Error && 'lastNodeError' in error && error.lastNodeError instanceof Error)
     return error.lastNodeError
@@ -248,14 +259,16 @@ function credentialsOf(url: string): Pick<RedisOptions, 'username' | 'password' 
   }
 }
 
-/** Replies of an unavailable server, and below, messages of the client when it received no reply. */
+/** Error replies of a server that is unavailable. Below: errors of the client when it gets no reply. */
 const UNAVAILABLE_REPLIES =
   /^(OOM|READONLY|MISCONF|LOADING|CLUSTERDOWN|TRYAGAIN|MASTERDOWN|NOREPLICAS|BUSY|MOVED|ASK|NOAUTH|WRONGPASS|UNBLOCKED)\b/
 const UNAVAILABLE_CLIENT =
   /^(Command timed out|Connection is closed|Stream isn't writeable|Cluster isn't ready|Cluster is ended|Too many Cluster redirections|Failed to refresh slots cache|None of startup nodes|Reached the max retries per request|Socket timeout|Client network socket|write |read |connect )/
 const UNAVAILABLE_CODES = /^(ECONN|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN|ENETDOWN)/
 
-/** Converts an error of an unavailable server to a `GatewayError`. Returns other errors, which are bugs, unchanged. */
+/**
+ * Returns `store_unavailable` for an error of an unavailable server. Returns all other errors unchanged: they are bugs.
+ */
 export function asGatewayError(error: unknown): unknown {
   if (!(error instanceof Error) || error instanceof GatewayError) return error
   const code = 'code' in error && typeof error.code === 'string' ? error.code : ''

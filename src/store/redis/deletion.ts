@@ -4,14 +4,14 @@ import { decodeIndexEntry } from './text-encoding.ts'
 import { expireWindow, readInbox } from './timelines.ts'
 
 /**
- * Removes the data of a deleted metric once the inbox entries from before the deletion are folded. After that, no data
- * can be added again: new commits are refused, and an older fold or merge fails because its inbox entries or blocks no
- * longer exist.
+ * Removes the data of deleted metrics. The data of a metric is removed after all inbox entries from before its deletion
+ * are folded. Then no data can be added again: new commits are refused, and a fold or merge that began earlier fails,
+ * because its inbox entries or blocks no longer exist.
  */
 
-/** Index entries read at a time to find their windows. */
+/** Index entries per read, to find the windows of a metric. */
 const ENTRIES_PER_READ = 200
-/** Deleted metrics examined per call. A later call examines metrics again that still wait for a fold. */
+/** Deleted metrics per call. Those whose inbox entries are not folded yet are skipped until a later call. */
 const METRICS_PER_CALL = 100
 
 /** Removes about `max` windows of deleted metrics. Returns whether more can be removed now. */
@@ -37,13 +37,13 @@ export async function clearDeleted(
     // UNLINK frees memory in a background thread of the server, however large the keys are.
     const expired = resolutions.map((resolutionMs) => keys.expired({ metricId, resolutionMs }))
     await redis.call('unlink', keys.series(metricId), keys.seriesOrder(metricId), keys.tagKeys(metricId), ...expired)
-    // This is the last step: if the gateway stops before it, the next call removes the rest.
+    // The metric is removed from the list last: if the gateway stops before, the next call removes the rest.
     await redis.call('hdel', keys.dying, dying[i]!)
   }
   return false
 }
 
-/** Removes at most `max` windows of a metric. Returns their number; less than `max` means that none is left. */
+/** Removes at most `max` windows of a metric. Returns the number of removed windows: below `max` if none is left. */
 async function clearWindows(
   redis: RedisAccess,
   partition: number,
@@ -61,7 +61,7 @@ async function clearWindows(
       for (const windowMs of new Set(members.map((member) => decodeIndexEntry(member).windowMs))) {
         if (removed >= max) return removed
         const window = { metricId, resolutionMs, windowMs }
-        // An empty `dropExpired` records no expired stretch: no query needs it.
+        // With an empty `dropExpired`, the window is not recorded as expired: no query asks for the metric.
         await expireWindow(redis, { partition, window, dropExpired: [], nowMs }, Number.MAX_SAFE_INTEGER)
         removed++
       }

@@ -4,23 +4,27 @@ import { ScriptCall } from './scripts.ts'
 import { decodeEvent, decodeEventAge, eventTime } from './text-encoding.ts'
 
 /**
- * Events. The partition of its commit stores an event, sorted by time and id. Events expire in the order of commits.
+ * Reads and expires events. An event is stored in the partition of its commit, which need not be that of other events
+ * of its project. Events expire in the order of their commits.
  */
 
 /** Events per call of `expire-events.lua`. */
 const EXPIRED_PER_CALL = 200
 
 interface Page {
-  /** Whether the partition may have more events after this page. */
+  /** Whether the page was limited, so that the partition may have more events after it. */
   readonly isCut: boolean
   readonly events: readonly StoredEvent[]
 }
 
-/** Reads a page from every partition and merges the pages. The merged page ends where the first cut page ends. */
+/**
+ * Reads a page from each partition and merges the pages. If some pages were limited, the result ends at the first of
+ * their last events: after it, an event of that partition could be missing.
+ */
 export async function readEvents(redis: RedisAccess, request: EventRequest): Promise<StoredEvent[]> {
   const { project, fromMs, toMs, after, limit, bytesMax } = request
   const oldest = `[${eventTime(fromMs)}`
-  // An id never begins with NUL, so no event sorts between the cursor's time and id and the cursor's event.
+  // Time and id of the cursor, without the NUL and the JSON that follow them in a member, sort just before its event.
   const newest =
     after !== undefined && after.timeMs <= toMs ? `(${eventTime(after.timeMs)}${after.id}` : `(${eventTime(toMs + 1)}`
   const pages = await Promise.all(

@@ -2,9 +2,9 @@ import { type StoreShape, shapeDifference } from '../store-shape.ts'
 import type { Connections } from './connection.ts'
 import { metaKey } from './keys.ts'
 
-/** Format version and shape of a store. They are written once, and compared at every start of a gateway. */
+/** Writes format version and shape into a new store, and compares them with the expected ones when a gateway starts. */
 
-/** Version of the keys and their values. The gateway refuses a store of any other version. */
+/** Version of the keys and values in Redis. A gateway refuses a store of any other version. */
 export const STORE_FORMAT = 1
 
 /** Thrown if the stored format or shape differs from the expected one. */

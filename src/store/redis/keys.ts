@@ -4,8 +4,9 @@ import { partitionOf } from '../../model/metric.ts'
 import { type SetKey, type TimelineKey, type WindowKey, windowStart } from '../store.ts'
 
 /**
- * The keys of the Redis store: `<prefix>:{p<partition>}:<name>`. The braces are the hash tag of Redis Cluster, so all
- * keys of a partition are in one slot and each script runs on one node. "X by Y" below: member X with score Y.
+ * The names of all keys in Redis: `<prefix>:{p<partition>}:<name>`. Redis Cluster hashes only the text in braces, so
+ * all keys of a partition are in one slot, and a script with these keys runs on one node. "Sorted set: X by Y" means
+ * that X is the member and Y the score.
  */
 export interface PartitionKeys {
   /** Hash: writer → its watermark, the number of its last commit. */
@@ -20,25 +21,25 @@ export interface PartitionKeys {
   readonly counters: string
   /** Sorted set: window by its expiry. */
   readonly due: string
-  /** Sorted set: name of an unlisted block by its expiry. */
+  /** Sorted set: name of a block that no index or inbox entry lists, by the time at which the block is removed. */
   readonly expiring: string
-  /** Hash: block name → number of entries that list the block, minus 1. Only for blocks with several entries. */
+  /** Hash: block name → number of entries that list the block, minus 1. Only blocks with several entries are in it. */
   readonly extra: string
   /** String: holder of the lease for folding the partition. */
   readonly lease: string
-  /** Set: windows whose set sketches are being deleted. */
+  /** Set: names of expired windows whose set sketches are not all deleted yet. */
   readonly condemnedWindows: string
-  /** Shard channel: a message for each commit, with its sender and the metrics that it touched. */
+  /** Shard channel: a message for each commit, with the gateway that sends it and the metrics that have changed. */
   readonly channel: string
   /** Hash: metric name → metric id. */
   catalog(project: string): string
-  /** Sorted set: place (see `sortKeyOfName`) of the name of each metric that has points; all scores are 0. */
+  /** Sorted set: `sortKeyOfName` of each metric that has points. All scores are 0, so it is sorted by member. */
   names(project: string): string
   /** Hash: metric name → the last deleted generation of the name. */
   deleted(project: string): string
-  /** Hash: id of a deleted metric that still has data → order of the newest inbox entry at its deletion. */
+  /** Hash: id of a deleted metric whose data is not removed yet → order of the newest inbox entry at its deletion. */
   readonly dying: string
-  /** Hash: the fields of the row of a metric. */
+  /** Hash: the row of a metric. */
   metric(metricId: Id64): string
   /** Hash: series id → tags. */
   series(metricId: Id64): string
@@ -54,21 +55,25 @@ export interface PartitionKeys {
   timeline(timeline: TimelineKey): string
   /** Sorted set: expired stretch of a timeline by its start. */
   expired(timeline: TimelineKey): string
-  /** Prefix of a key; the series id follows. HyperLogLog: the members of a series in a bucket. */
+  /**
+   * Prefix of the keys of set sketches; the series id is appended. HyperLogLog: the members in a bucket of a series.
+   */
   setPrefix(bucket: Pick<SetKey, 'metricId' | 'resolutionMs' | 'bucketMs'>): string
-  /** Set: names of the set sketches of a window. */
+  /** Set: names (`setName`) of the set sketches of a window. */
   setsOf(window: WindowKey): string
-  /** Set: names of the set sketches of a window that are being deleted. */
+  /** Set: names of the set sketches of an expired window that are not deleted yet. */
   condemnedSetsOf(window: WindowKey): string
-  /** Sorted set: events, whose members sort by time and id; all scores are 0. */
+  /**
+   * Sorted set: events of a project. All scores are 0, and a member begins with time and id, so it is sorted by them.
+   */
   events(project: string): string
-  /** Sorted set: project, time and id of an event by the time of its commit. */
+  /** Sorted set: project, time and id of an event, by the time of its commit. */
   readonly eventAges: string
   /** Hash: digest of an idempotency key → receipt. */
   receipts(project: string): string
   /** Sorted set: digest of an idempotency key by the time of its receipt. */
   receiptAges(project: string): string
-  /** String: number of permits taken in a time window. */
+  /** String: number of permits of a rate limit that were taken in a time window. */
   permits(limitKey: string, windowMs: number, startMs: number): string
 }
 
@@ -125,7 +130,7 @@ export function isPrefix(text: string): boolean {
   return /^[A-Za-z0-9._:-]{1,64}$/.test(text)
 }
 
-/** Partition of the receipts of a project. They are in one partition, so that one script can enforce the bounds. */
+/** Returns the partition with all receipts of a project. It is one, so that one script can limit their number. */
 export function receiptPartition(project: string, partitions: number): number {
   return partitionOf('receipts', project, partitions)
 }
@@ -134,7 +139,7 @@ export function permitPartition(limitKey: string, partitions: number): number {
   return partitionOf('permits', limitKey, partitions)
 }
 
-/** The first 128 bits of SHA-256, in hexadecimal. It gives texts chosen by clients a fixed length. */
+/** Returns the first 128 bits of a SHA-256 in hexadecimal, to store texts of clients of any length in few bytes. */
 export function digestOf(...fields: readonly string[]): string {
   const hash = createHash('sha256')
   for (const field of fields) hash.update(`${field.length}:${field}`)
@@ -145,12 +150,12 @@ function timelineName({ metricId, resolutionMs }: TimelineKey): string {
   return `${formatId(metricId)}.${resolutionMs}`
 }
 
-/** Name of a window, in keys and in the set of condemned windows. */
+/** Returns the name of a window, as it is in the keys of its set sketches and in `condemnedWindows`. */
 export function windowName({ metricId, resolutionMs, windowMs }: WindowKey): string {
   return `${formatId(metricId)}.${resolutionMs}.${windowMs}`
 }
 
-/** Name of a set sketch within its window: index of the bucket in the window, and the series id. */
+/** Returns the name of a set sketch in its window: the index of the bucket in the window, and the series id. */
 export function setName(resolutionMs: number, bucketMs: number, series: string): string {
   return `${(bucketMs - windowStart(resolutionMs, bucketMs)) / resolutionMs}.${series}`
 }

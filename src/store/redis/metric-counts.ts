@@ -8,7 +8,7 @@ import type { RedisAccess } from './redis-access.ts'
 
 /** Maximum number of projects in the cache. */
 const PROJECTS_MAX = 10_000
-/** How long to wait for the slowest node of a cluster. */
+/** How long `count` waits for the slowest node of a cluster. */
 const COUNT_TIMEOUT_MS = 250
 
 interface PartitionCount {
@@ -16,7 +16,7 @@ interface PartitionCount {
   metrics: number
   /** Number of requests without a reply so far. */
   pending: number
-  /** The node has not responded in time: no further request is sent until it responds. */
+  /** Set when the node has not responded in time. No further request is sent until it responds. */
   isSilent: boolean
 }
 

@@ -3,9 +3,9 @@ import { type CommitListener, CommitListeners } from '../commit-listeners.ts'
 import type { RedisAccess } from './redis-access.ts'
 
 /**
- * Notifies listeners of the metrics that commits touched. Commits of this gateway are notified directly. Commits of
- * other gateways arrive on the shard channels of the partitions; the first listener starts the subscription. Delivery
- * is not guaranteed.
+ * Notifies listeners of the metrics that commits have changed. `notify` is called for commits of this gateway. Commits
+ * of other gateways are received through the shard channels of the partitions. The first listener starts the
+ * subscription to them. Delivery is not guaranteed.
  */
 
 const SUBSCRIBE_PAUSE_MS = 1_000
@@ -18,7 +18,7 @@ export class Notifications {
   #isSubscribing = false
   #isClosed = false
 
-  /** `sender`: the name of this gateway in its messages. Its own messages are ignored. */
+  /** `sender` is the name of this gateway in its messages. Received messages with this name are ignored. */
   constructor(redis: RedisAccess, sender: string) {
     this.#redis = redis
     this.#sender = sender

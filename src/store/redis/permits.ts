@@ -4,7 +4,7 @@ import { digestOf, permitPartition } from './keys.ts'
 import { type RedisAccess, textList } from './redis-access.ts'
 import { ScriptCall } from './scripts.ts'
 
-/** Takes permits of a rate limit. Each time window has a separate key, which the server expires. */
+/** Takes permits of a rate limit. The permits taken in each time window are counted under a key of its own. */
 export async function takePermits(
   redis: RedisAccess,
   request: PermitRequest,
@@ -13,7 +13,7 @@ export async function takePermits(
   const startMs = floorTo(nowMs, windowMs)
   const digest = digestOf(limitKey)
   const key = redis.keys(permitPartition(limitKey, redis.partitions)).permits(digest, windowMs, startMs)
-  // Time to live of two windows, because the clocks of gateways may differ by up to one window.
+  // The key lives for two windows, because the clocks of gateways may differ by up to one window.
   const call = new ScriptCall().key(key).arg(permits, limit, 2 * windowMs)
   const [granted, left] = textList(await redis.run('take-permits', call))
   return { granted: Number(granted), left: Number(left) }

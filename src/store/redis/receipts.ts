@@ -6,8 +6,8 @@ import { ScriptCall } from './scripts.ts'
 import { decodeReceipt, encodeReceipt } from './text-encoding.ts'
 
 /**
- * Receipts of idempotency keys. The first receipt of a key is never replaced. Each project has a bounded number of
- * receipts and of bytes.
+ * Reads and writes the receipts of idempotency keys. Until it expires, the receipt of a key is never replaced. The
+ * number and the bytes of a project's receipts are limited.
  */
 
 export async function readReceipt(

@@ -2,7 +2,7 @@ import type { CommandArgument, Connections } from './connection.ts'
 import { type PartitionKeys, partitionKeys } from './keys.ts'
 import { run, type ScriptCall, type ScriptName } from './scripts.ts'
 
-/** The connections to Redis and the keys of each partition: what every method of the store needs. */
+/** The connections to Redis and the key names of each partition. All functions of the Redis store get this object. */
 export class RedisAccess {
   readonly connections: Connections
   readonly prefix: string
@@ -27,24 +27,24 @@ export class RedisAccess {
     return Array.from({ length: this.partitions }, (_, partition) => partition)
   }
 
-  /** Runs a script on the common connection, whose client may retry it. */
+  /** Runs a script on the common connection. The client may run it again after a lost reply. */
   run(script: ScriptName, call: ScriptCall): Promise<unknown> {
     return run(this.connections.common, script, call)
   }
 
-  /** Sends a single command on the common connection. */
+  /** Sends a command on the common connection. The client may send it again after a lost reply. */
   call(command: string, ...args: CommandArgument[]): Promise<unknown> {
     return this.connections.common.call(command, args)
   }
 }
 
 /**
- * Time to live of keys that `sweep` should remove: the server expires them if no gateway sweeps. It is much longer than
- * the times in `lifetimes.ts`, because those are measured by the gateways' clocks.
+ * Time to live of keys that `sweep` removes: if no gateway runs, the server removes them. It is much longer than the
+ * times in `lifetimes.ts`, because the clocks of gateways and server may differ.
  */
 export const SERVER_TTL_MS = 3_600_000
 
-// The replies of our scripts and commands have a known shape. A reply of another shape is a bug, so these throw.
+// The type of a reply of Redis is known from the command or script. If a reply has another type, these functions throw.
 
 export function textList(reply: unknown): readonly string[] {
   if (!Array.isArray(reply)) throw new TypeError('a reply of Redis is not a list')

@@ -37,9 +37,9 @@ import {
 } from './timelines.ts'
 
 /**
- * The store that several gateways share: a Redis (or Valkey) server, or a Redis Cluster. Every atomic step is a Lua
- * script (`lua/`), which the server runs without interruption. All keys of a partition are in one slot, so a script
- * never needs two nodes.
+ * The store for several gateways, on a Redis (or Valkey) server or on a Redis Cluster. Each atomic step is a Lua script
+ * (`lua/`), which the server runs without interruption. All keys of a partition are in one slot of the cluster, so a
+ * script runs on one node.
  */
 
 export interface RedisStoreOptions extends StoreSettings, Address, Timeouts {
@@ -48,11 +48,11 @@ export interface RedisStoreOptions extends StoreSettings, Address, Timeouts {
   readonly receiptBounds?: ReceiptBounds
   /** Receives warnings about server settings that can lose data. */
   readonly log?: StoreLog
-  /** Clock for fences. A fence is a commit without parts, so it has no time of its own. */
+  /** The clock. It gives commits without parts (fences) their time; other commits take the time of their parts. */
   readonly now?: () => number
 }
 
-/** How long `close` waits for running verbs. */
+/** How long `close` waits for running calls. */
 const CLOSE_TIMEOUT_MS = 10_000
 
 /**
@@ -91,17 +91,19 @@ class RedisStore implements Store {
   readonly #notifications: Notifications
   readonly #unlistedListeners = new Listeners<IndexRemovals>()
   readonly #metricCounts = new MetricCounts()
-  /** Verbs that have not settled yet: `close` waits for them. */
+  /** Calls that have not returned yet. `close` waits for them. */
   readonly #running = new Set<Promise<unknown>>()
   readonly #options: RedisStoreOptions
   readonly #formatChecks: NodeJS.Timeout
-  /** Set while the store has another shape, because it was emptied and created again. Every verb then rejects. */
+  /**
+   * Set while the store has another shape, because it was emptied and created again. Then each call rejects with it.
+   */
   #refusal: GatewayError | undefined
   #closing: Promise<void> | undefined
 
   constructor(connections: Connections, options: RedisStoreOptions) {
     this.#options = options
-    // The error of a failed check is ignored: the next interval checks again.
+    // The error of a failed check is ignored, because the store is checked again a second later.
     this.#formatChecks = setInterval(() => void this.#checkFormat().catch(() => undefined), FORMAT_CHECK_MS).unref()
     this.partitions = options.partitions
     this.#connections = connections
@@ -231,8 +233,8 @@ class RedisStore implements Store {
   }
 
   /**
-   * Writes the shape of the store again if it is missing, so that no gateway with another shape can start on the same
-   * store. If another shape is already stored, every verb rejects until the shape is right again.
+   * Checks the shape in the store. If it is missing, the store was emptied: writes it again, so that no gateway with
+   * another shape can start on the store. If the store has another shape, each call rejects until it is right again.
    */
   async #checkFormat(): Promise<void> {
     const { prefix, log } = this.#options
@@ -264,15 +266,15 @@ class RedisStore implements Store {
     this.#connections.close()
   }
 
-  /** Makes a verb of the contract from a function that takes the access to Redis as its first argument. */
+  /** Makes a method of the store from a function whose first argument is the access to Redis. */
   #verb<A extends unknown[], T>(verb: (redis: RedisAccess, ...args: A) => Promise<T>): (...args: A) => Promise<T> {
     return (...args) => this.#run((redis) => verb(redis, ...args))
   }
 
-  /** Runs a verb, unless the store is closing. Errors of an unavailable server become `store_unavailable`. */
+  /** Runs a method, unless the store is closing. Errors of an unavailable server become `store_unavailable`. */
   async #run<T>(verb: (redis: RedisAccess) => Promise<T>, isPing = false): Promise<T> {
     if (this.#closing !== undefined) throw new GatewayError('store_unavailable', 'the store is closed')
-    // A ping checks whether the reason of the refusal still exists.
+    // A ping must run, because it checks whether the store has the right shape again.
     if (this.#refusal !== undefined && !isPing) throw this.#refusal
     const running = verb(this.#redis)
     this.#running.add(running)

@@ -3,9 +3,9 @@ import { readFileSync } from 'node:fs'
 import type { CommandArgument, Connection } from './connection.ts'
 
 /**
- * The Lua scripts: each is one atomic step. The header of a script lists its keys, its arguments and its reply;
- * `prelude.lua` is put before each script. Redis does not roll back a script that fails half-way, so a script checks
- * everything that can fail before its first write.
+ * Loads and runs the Lua scripts. The server runs a script without interruption, so each script is one atomic step. The
+ * header of a script lists its keys, its arguments and its reply. `prelude.lua` is inserted before each script. Redis
+ * does not roll back a script that fails, so a script checks everything that can fail before its first write.
  */
 export const SCRIPTS = [
   'append',
@@ -36,7 +36,7 @@ interface Script {
   readonly sha: string
 }
 
-/** The keys and arguments of a script call, in the order in which the script's header lists them. */
+/** The keys and arguments of one call of a script, in the order of the script's header. */
 export class ScriptCall {
   readonly keys: string[] = []
   readonly args: CommandArgument[] = []
@@ -71,7 +71,7 @@ function scriptOf(name: ScriptName): Script {
   return script
 }
 
-/** Runs a script by its hash. If the server does not have the script, nothing was run, and the source is sent. */
+/** Runs a script. Sends only its hash; if the server replies that it does not know the hash, sends the source. */
 export async function run(connection: Connection, name: ScriptName, { keys, args }: ScriptCall): Promise<unknown> {
   const { source, sha } = scriptOf(name)
   try {

@@ -1,7 +1,7 @@
 import type { StoreLog } from '../store-log.ts'
 import type { Connection, Connections } from './connection.ts'
 
-/** Checks version, role and settings of the servers. Runs once, when a gateway starts. */
+/** Checks version, role and settings of the Redis servers when a gateway starts. */
 
 const REDIS_MAJOR_MIN = 7
 
@@ -52,7 +52,7 @@ export async function explainMissingBlocks({ masters }: Connections): Promise<st
   return 'keys were deleted from Redis, or it lost them when it stopped; restore it from a backup'
 }
 
-/** Returns undefined if the setting is unknown or this user may not read it, as on a managed server. */
+/** Reads a setting of the server. Undefined if it is unknown, or if the user may not read it (managed servers). */
 async function readSetting(server: Connection, name: string): Promise<string | undefined> {
   try {
     const reply = await server.call('config', ['GET', name])

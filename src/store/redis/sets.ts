@@ -6,20 +6,22 @@ import { chunksOf, groupsOf, type RedisAccess, textList } from './redis-access.t
 import { ScriptCall } from './scripts.ts'
 
 /**
- * Set sketches: one HyperLogLog per series and bucket of a set metric, at each set resolution. The server counts small
- * unions. For larger unions, the gateway reads the register strings and merges them itself, so that no command blocks
- * the server for long.
+ * Counts and deletes set sketches. A set sketch is a HyperLogLog with the members of one series in one bucket, at each
+ * set resolution. The server counts unions of few sketches. For larger unions, the gateway reads the sketches and
+ * merges them itself, because one command for all would block the server for long.
  */
 
-/** Number of keys in the largest union that the server counts. */
+/** A union of more sketches is counted by the gateway. */
 const PFCOUNT_KEYS_MAX = 16
-/** Keys per call of `count-distinct.lua`: about 2 ms when every sketch is dense. */
+/** Sketches per call of `count-distinct.lua`. A call takes about 2 ms if all of them have their maximum size. */
 const COUNTED_PER_CALL = 64
-/** Register strings per read: at most 12 KiB each. */
+/** Sketches per read. A sketch has at most 12 KiB. */
 const REGISTERS_PER_READ = 64
-/** Concurrent reads. Together with the reads' size, this bounds the memory of register strings. */
+/**
+ * Maximum number of reads at the same time. This and the size of a read limit the memory of all sketches being read.
+ */
 const CONCURRENT_READS = 8
-/** Sketches per call of `clear-sets.lua`: about a millisecond. */
+/** Sketches per call of `clear-sets.lua`. A call takes about a millisecond. */
 const CLEARED_PER_CALL = 500
 
 export async function countDistinct(
@@ -44,8 +46,8 @@ export async function countDistinct(
 }
 
 /**
- * Returns a function that maps a set sketch to its Redis key. The function caches keys and texts of ids, because the
- * same sketches, series and buckets occur in many unions.
+ * Returns a function that returns the Redis key of a set sketch. The function caches keys and formatted ids, because
+ * the same sketches, series and buckets are in many unions.
  */
 function keyNamer(keys: PartitionKeys): (set: SetKey) => string {
   const named = new Map<SetKey, string>()
@@ -103,8 +105,8 @@ async function countSmall(redis: RedisAccess, unions: readonly CountedUnion[], c
 }
 
 /**
- * Counts unions in the gateway. A sketch is often in several unions, for example of its bucket and of the whole range.
- * Sketches that are in exactly the same unions are merged once, and the result is merged into each of these unions.
+ * Counts unions in the gateway. A sketch is often in several unions: in that of its bucket and in that of the whole
+ * range. Sketches that are in exactly the same unions are merged first, and the result is merged into each union.
  */
 async function countLarge(redis: RedisAccess, unions: readonly CountedUnion[], counts: number[]): Promise<void> {
   const unionsOf = new Map<string, number[]>()
@@ -145,7 +147,7 @@ async function unite(redis: RedisAccess, names: readonly string[]): Promise<Hype
   return united
 }
 
-/** Deletes the condemned set sketches of an expired window. */
+/** Deletes the set sketches of a window that `expire-window.lua` has expired. Their names are in `condemnedSetsOf`. */
 export async function clearSets(redis: RedisAccess, partition: number, window: WindowKey): Promise<void> {
   const keys = redis.keys(partition)
   const condemned = keys.condemnedSetsOf(window)
@@ -161,7 +163,7 @@ export async function clearSets(redis: RedisAccess, partition: number, window: W
   }
 }
 
-/** Finishes deletions of set sketches that a stopped gateway has left unfinished. */
+/** Deletes the set sketches of expired windows that a gateway has not deleted before it stopped. */
 export async function finishClearing(redis: RedisAccess, partition: number): Promise<void> {
   const { condemnedWindows } = redis.keys(partition)
   for (const name of textList(await redis.call('srandmember', condemnedWindows, CLEARED_PER_CALL))) {

@@ -3,13 +3,13 @@ import { type RedisAccess, textList } from './redis-access.ts'
 import { ScriptCall } from './scripts.ts'
 import { finishClearing } from './sets.ts'
 
-/** Maximum number of watermarks, markers and blocks each that one call of `sweep.lua` removes, in about 1 ms. */
+/** One call of `sweep.lua` removes at most this many watermarks, markers and blocks each, which takes about 1 ms. */
 const SWEPT_PER_CALL = 100
-/** Maximum number of calls per partition in one sweep. The next sweep continues. */
+/** Maximum number of calls per partition in one sweep. The next sweep removes the rest. */
 const CALLS_MAX = 100
 
 export async function sweep(redis: RedisAccess, nowMs: number): Promise<void> {
-  // A partition that is unavailable does not stop the sweep of the others.
+  // The other partitions are swept even if one is unavailable.
   const sweeps = await Promise.allSettled(
     redis.allPartitions().map((partition) => sweepPartition(redis, partition, nowMs)),
   )

@@ -5,11 +5,11 @@ import type { Receipt } from '../idempotency-keys.ts'
 import type { InboxEntry, IndexEntry, MetricDefinition, MetricRow, Stretch, WindowKey } from '../store.ts'
 
 /**
- * The text form of sorted-set members and hash fields. Spaces separate the fields of a member; no number, id or block
- * name contains a space. Numbers are decimal and exact up to 2^53.
+ * Encodes the members of sorted sets and the values of hashes as texts. The fields of a member are separated by spaces:
+ * no number, id or block name contains a space. Numbers are decimal and exact up to 2^53.
  */
 
-// Inbox entries. The score is the order.
+// Inbox entries: members of a sorted set, by order.
 
 export function encodeInboxEntry({ block, scalarBytes, sketchBytes, arrivedMs }: Omit<InboxEntry, 'order'>): string {
   return `${block} ${scalarBytes} ${sketchBytes} ${arrivedMs}`
@@ -26,7 +26,8 @@ export function decodeInboxEntry(member: string, score: string): InboxEntry {
   }
 }
 
-// Index entries. The score is the window. The member holds it too, because two windows may list the same block.
+// Index entries: members of a sorted set, by start of their window. The member has the window too: without it, two
+// entries of the same block in two windows would be the same member.
 
 export function encodeIndexEntry(entry: IndexEntry): string {
   const { windowMs, order, tier, rollupCount, scalarBytes, sketchBytes, block } = entry
@@ -49,8 +50,8 @@ export function decodeIndexEntry(member: string): IndexEntry {
   }
 }
 
-// Windows; the score is their expiry. Redis sorts equal scores by the bytes of the members, so the padded resolution
-// comes first: finer resolutions expire first.
+// Windows: members of a sorted set, by expiry. Redis sorts members with equal scores by their bytes. So a member begins
+// with the resolution, padded with zeros, and finer resolutions come first.
 
 const RESOLUTION_DIGITS = 16
 
@@ -68,7 +69,8 @@ export function decodeStretch(member: string): Stretch {
   return { fromMs: Number(fromMs), toMs: Number(toMs) }
 }
 
-// Events: time, id, NUL, JSON. The time is biased and padded, so that sorting by bytes sorts by time and id.
+// Events: members of a sorted set, all with score 0. A member is time, id, NUL, JSON. A constant makes the time
+// positive and it is padded with zeros, so that sorting by bytes sorts by time and id.
 
 const TIME_BIAS = 2 ** 52
 const TIME_DIGITS = 14
@@ -82,12 +84,12 @@ export function encodeEvent({ timeMs, id, json }: StoredEvent): string {
   return `${eventTime(timeMs)}${id}${EVENT_ID_END}${json}`
 }
 
-/** Identifies an event by project, time and id. A project name contains no space. */
+/** Encodes project, time and id of an event, which identify it. A project name contains no space. */
 export function encodeEventAge({ project, timeMs, id }: StoredEvent): string {
   return `${project} ${eventTime(timeMs)}${id}`
 }
 
-/** Decodes {@link encodeEventAge}. The byte range [from, to) holds exactly this event among the events of the project. */
+/** Inverse of {@link encodeEventAge}. Among the events of the project, only this event sorts into [from, to). */
 export function decodeEventAge(age: string): { readonly project: string; readonly from: string; readonly to: string } {
   const end = age.lastIndexOf(' ')
   const place = age.slice(end + 1)
@@ -104,7 +106,8 @@ export function decodeEvent(project: string, member: string): StoredEvent {
   }
 }
 
-// Rows of metrics. `is` (the identity) never changes and is compared byte by byte. `about` has unit and description.
+// Rows of metrics: hashes. The field `is` has what identifies a metric: it never changes and is compared as a whole.
+// The field `about` has unit and description.
 
 export function metricIdentity({ project, name, type }: MetricDefinition, generation: number): string {
   return JSON.stringify([project, name, type, generation])
@@ -114,9 +117,10 @@ export function metricAbout({ unit, description }: MetricDefinition): string {
   return JSON.stringify([unit ?? null, description ?? null])
 }
 
-// The place of a name is a text whose UTF-8 bytes sort like the UTF-16 code units of the name. The two orders differ
-// only between characters beyond U+FFFF and characters from U+E000 to U+FFFF: so the latter get the prefix U+10FFFF,
-// and U+10FFFF itself gets the suffix NUL.
+// Redis sorts members by their UTF-8 bytes, but metrics are listed by the UTF-16 code units of their names. The two
+// orders differ only for characters from U+E000 to U+FFFF: in UTF-8 they sort before characters beyond U+FFFF, in
+// UTF-16 after them. So the sort key of a name has the prefix U+10FFFF before each such character. U+10FFFF itself is
+// followed by NUL.
 
 const LAST_CHARACTER = '\u{10FFFF}'
 
@@ -132,7 +136,7 @@ export function nameOfSortKey(place: string): string {
   )
 }
 
-/** Decodes a reply of `read-metrics.lua`: id, is, about, points, first, last, cumulative, series, tag keys. */
+/** Decodes the reply of `read-metrics.lua` for one metric. The header of the script lists its fields. */
 export function decodeMetric(reply: readonly string[], partition: number): MetricRow {
   const [metricId, is, about, points, first, last, cumulative, series, ...tagKeys] = reply
   const [project, name, type, generation] = JSON.parse(is!) as [string, string, MetricType, number]

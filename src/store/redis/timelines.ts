@@ -31,13 +31,16 @@ import {
   encodeWindow,
 } from './text-encoding.ts'
 
-/** Inbox and timelines: list which blocks hold which data. Folds and expiries change them in atomic steps. */
+/**
+ * Reads and changes the inbox and the timelines, which list the blocks with the stored data. A fold or an expiry
+ * changes them in one atomic step.
+ */
 
-/** Blocks per read. A block has at most 1 MB, so a reply has at most 16 MB, and usually a few hundred kilobytes. */
+/** Blocks per read. A block has at most 1 MB, so a reply has at most 16 MB. Most have a few hundred kilobytes. */
 const BLOCKS_PER_READ = 16
-/** The server copies so many bytes in less than a millisecond. A larger block is sent in a call of its own. */
+/** The server copies this many bytes in less than a millisecond. A larger block is sent in a call of its own. */
 const WRITTEN_BYTES_PER_CALL = 1 << 18
-/** Attempts to expire a window. An attempt fails if a fold changes the window at the same time. */
+/** Attempts to expire a window. One fails if a fold changes the window at the same time. */
 const EXPIRY_ATTEMPTS_MAX = 10
 
 export async function readIndex(redis: RedisAccess, request: IndexRequest): Promise<IndexSnapshot> {
@@ -97,7 +100,7 @@ export async function readBlocks(
     chunksOf(names, BLOCKS_PER_READ).map((chunk) => redis.connections.common.callBuffer('mget', chunk.map(keys[part]))),
   )
   const strings = replies as (readonly (Buffer | null)[])[]
-  // The blocks are copied: a reply may be a slice of a large network buffer, which a cached block would keep in memory.
+  // A reply may be a view of a large network buffer. It is copied, so that a cached block does not keep that in memory.
   return strings.flat().map((bytes) => (bytes === null ? undefined : new Uint8Array(bytes)))
 }
 
@@ -171,7 +174,7 @@ export async function commitFold(redis: RedisAccess, fold: FoldCommit): Promise<
   return (await redis.run('commit-fold', call)) === 'folded'
 }
 
-/** Takes, extends or releases a lease. It ends by the server's clock, because the clocks of gateways differ. */
+/** Takes, extends or releases a lease. It ends by the clock of the server, because the clocks of gateways differ. */
 export async function takeLease(redis: RedisAccess, { partition, holder, leaseMs }: LeaseRequest): Promise<boolean> {
   const call = new ScriptCall().key(redis.keys(partition).lease).arg(holder, leaseMs)
   return Number(await redis.run('take-lease', call)) === 1
@@ -203,7 +206,10 @@ export async function expireWindow(
   throw new GatewayError('store_unavailable', 'a window changes faster than it can be expired; try again')
 }
 
-/** Builds the call. A script needs all keys in advance, so the window's blocks are read here; the script compares. */
+/**
+ * Returns the call of `expire-window.lua`. A script needs all its keys in advance, so the entries of the window are
+ * read here. The script refuses the call if they have changed.
+ */
 async function expiryCall(
   redis: RedisAccess,
   { partition, window, dropExpired, nowMs }: WindowExpiry,
