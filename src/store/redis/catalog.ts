@@ -159,7 +159,7 @@ export async function readMetrics(
 
 /**
  * Reads rows by name. A script needs the key of a row in advance, so each `metricId` is a guess: mostly the id of
- * generation 1. After a wrong guess, the right id is read first, and the row with a second call.
+ * generation 1. If it is wrong, the reply has the right id, and a second call reads the row.
  */
 async function readRows(
   redis: RedisAccess,

@@ -1,6 +1,6 @@
 #!lua
 -- Applies the commits of one round, at most one per partition. A commit changes nothing if its number is not the next
--- number of its writer, or if it conflicts with the catalog. The other commits of the round are applied regardless.
+-- number of its writer, or if it conflicts with the stored metrics. The other commits of the round are still applied.
 --
 -- KEYS   (watermarks writers markers inbox counters
 --          ((scalars sketches)? (metric catalog names deleted)* (seriesMetric series seriesOrder tagKeys)*
@@ -16,9 +16,8 @@
 -- NOTE   A commit has parts; a part has a block, metrics, series by metric, windows of sets, sets, events by project.
 --        An empty `marker` or `block` means none; `window` is a position among the windows of the part.
 --
--- Blocks the server in proportion to the round: about 0.1 ms per batch of 500 points, 0.2 µs per set member and
--- resolution, two lookups per new series. The gateway bounds the bytes that wait for a round and sends one round at a
--- time.
+-- Blocks the server for about 0.1 ms per batch of 500 points, 0.2 µs per set member and resolution, and two lookups per
+-- new series. The gateway limits the bytes of a round and sends one round at a time.
 
 local function takeBlock()
   local name = argument('block')
@@ -128,7 +127,8 @@ local function isDeleted(touch)
   return stored(redis.call('HGET', touch.deleted, touch.name)) >= touch.generation
 end
 
--- Adds a metric's changes to the catalog changes of the commit, without writing. Returns false on a conflict.
+-- Computes the new row of a metric and stores it in `commit.metrics`, without writing to Redis. Returns false on a
+-- conflict.
 local function touchMetric(commit, touch)
   local metric = commit.metrics[touch.key]
   if not metric then
@@ -164,6 +164,7 @@ local function touchMetric(commit, touch)
   return true
 end
 
+-- Collects the new series of a metric in `commit.series`, without writing to Redis. Returns false on a conflict.
 local function touchSeries(commit, group)
   if not commit.metrics[group.metric] then return false end
   redis.call('LLEN', group.order)
@@ -188,7 +189,8 @@ local function touchSeries(commit, group)
   return same
 end
 
--- Finds the expired windows of sets. They get no members, because a window of a coarser resolution holds them.
+-- Marks the windows that have expired. Members in such a window are not stored at its resolution, only at coarser ones.
+-- Also checks the types of all keys.
 local function checkSets(part)
   for _, window in ipairs(part.windows) do
     window.isExpired = #stretchesWithin(window.expired, window.startMs, window.startMs + 1) > 0
@@ -203,7 +205,8 @@ local function checkSets(part)
   end
 end
 
--- Decides the outcome of a commit. All errors are raised here, before the first write.
+-- Decides the outcome of a commit. All errors are thrown here, before the first write. Some replies below are not used:
+-- their commands throw if a key has the wrong type.
 local function check(commit)
   local watermark = stored(redis.call('HGET', commit.watermarks, commit.writer))
   redis.call('ZCARD', commit.writers)
@@ -292,7 +295,7 @@ local function writeSets(part)
     for _, target in ipairs(set.targets) do
       if not target.window.isExpired and set.to >= set.from then
         local isFirst = redis.call('SADD', target.window.registry, target.name) == 1
-        -- A condemned sketch may still be stored: the same window has expired before, and is not fully cleared yet.
+        -- If the window has expired before, its old sketch may not be deleted yet. It must not be added to.
         if isFirst and redis.call('SREM', target.window.condemned, target.name) == 1 then
           redis.call('DEL', target.sketch)
         end

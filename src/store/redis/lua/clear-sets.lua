@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Deletes some of the set sketches of an expired window.
+-- Deletes some of the set sketches of an expired window. `expire-window.lua` has moved their names to `condemned`.
 --
 -- KEYS   condemned condemnedWindows (sketch)*
 -- ARGV   windowName sketches (setName)*
@@ -15,7 +15,7 @@ complete()
 local remaining = redis.call('SCARD', condemned)
 redis.call('SCARD', condemnedWindows)
 for _, sketch in ipairs(sketches) do
-  -- A sketch that is no longer condemned belongs to a new window, and stays.
+  -- If the sketch is not in `condemned` any more, new members were added to it, so it is not deleted.
   if redis.call('SREM', condemned, sketch.name) == 1 then
     redis.call('UNLINK', sketch.key)
     remaining = remaining - 1

@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
 -- Replaces inbox and index entries by new ones in one step.
 --
--- Inbox and index entries list blocks. A block in `expiring` is unlisted; a block that is not there is listed at least
--- once, and `extra` counts its listings beyond the first. Removing the last listing adds the block to `expiring`: it
--- stays readable until `unlistedUntilMs`.
+-- Inbox and index entries list blocks. `expiring` has the blocks that no entry lists. All other blocks are listed by at
+-- least one entry; `extra` has the number of entries minus 1. When the last entry of a block is removed, the block is
+-- added to `expiring`, and can be read until `unlistedUntilMs`.
 --
 -- KEYS   inbox counters due expiring extra
 --        (removedTimeline removedScalars removedSketches)* (addedTimeline addedExpired addedScalars addedSketches)*
@@ -13,11 +13,11 @@
 --        added (addedWindow addedWindowMs widthMs addedMember addedBlock)*
 --        touched (touchedWindow touchedWindowMs expiresMs)* rests (restOrder restMember restBlock restBytes)*
 -- REPLY  'folded', or 'refused' with nothing changed
--- NOTE   A rest replaces an inbox entry that was folded in part.
+-- NOTE   A rest is a block with the data of an inbox entry that was not folded. It replaces the block of the entry.
 --
 -- Blocks the server for about 5 µs per inbox entry and 30 µs per index entry. A fold takes about a megabyte of inbox,
--- which may be thousands of small entries: they are processed in chunks of a thousand, and their blocks get no time to
--- live in the server. A merge takes one window.
+-- which may be thousands of small entries. To save time, they are processed in chunks of a thousand, and PEXPIRE is not
+-- called for their blocks. A merge takes one window.
 
 local inbox, counters, due = key('inbox'), key('counters'), key('due')
 local expiring, extra = key('expiring'), key('extra')
@@ -139,7 +139,7 @@ for _, entry in ipairs(removed) do
   redis.call('ZREM', entry.timeline, entry.member)
   if removeListing(extra, entry.block) then unlisted[entry.block] = entry end
 end
--- Entries are added after the removals, so that an entry that is both removed and added stays.
+-- Entries are added after others are removed, so that an entry that is both removed and added exists afterwards.
 for _, entry in ipairs(added) do
   redis.call('ZADD', entry.timeline, exact(entry.windowMs), entry.member)
 end
@@ -150,7 +150,7 @@ for _, entry in ipairs(rests) do
   bytes = bytes + entry.bytes
 end
 local unlistedBlocks = {}
--- Reads `extra` again, because a block may have got another listing above.
+-- Reads `extra` again, because an entry that was added above may list the same block.
 for i, more in ipairs(repliesFor('HMGET', extra, folded.blocks)) do
   if more then
     removeListing(extra, folded.blocks[i])

@@ -1,11 +1,12 @@
 #!lua flags=allow-oom
--- Counts the distinct members of small unions of set sketches.
+-- Counts the distinct members of unions of a few set sketches.
 --
 -- KEYS   ((sketch)*)*
 -- ARGV   unions (sketches)*
 -- REPLY  per union: the number of distinct members
 --
--- Blocks the server for about 30 µs per dense sketch; the caller names at most 64, and at most 16 per union.
+-- Blocks the server for about 30 µs per sketch of the maximum size. The caller sends at most 64,
+-- and at most 16 per union.
 
 local unions = {}
 for i = 1, count('unions') do

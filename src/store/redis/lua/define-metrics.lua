@@ -3,8 +3,8 @@
 --
 -- KEYS   (catalog deleted metric)*
 -- ARGV   metrics (name metricId generation identity about)*
--- REPLY  per metric: the id of the name. When the generation was deleted, or its id belongs to another metric: a plus
---        sign and the last generation that cannot be used
+-- REPLY  per metric: the id of the metric with this name. When `generation` was deleted, or when its id belongs to
+--        another metric: a plus sign and the last generation that cannot be used
 --
 -- Blocks the server for some microseconds per metric; the caller sends at most a hundred.
 

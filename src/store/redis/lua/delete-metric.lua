@@ -5,7 +5,7 @@
 -- ARGV   channel sender name place metricId generation
 -- REPLY  'deleted' when a metric was deleted, 'absent' when there was none, 'changed' with nothing done when the name
 --        has another id than `metricId`
--- NOTE   `metric` is the row of `metricId`, which is empty when the caller found no id for the name.
+-- NOTE   `metricId` is the id that the caller found for the name, empty when there was none. `metric` is its row.
 --
 -- Blocks the server for some microseconds.
 

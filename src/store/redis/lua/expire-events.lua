@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
--- Removes the named events that were committed at or before `committedByMs`.
+-- Removes those of the given events that were committed at or before `committedByMs`.
 --
 -- KEYS   eventAges (events)*
 -- ARGV   committedByMs expiring (age from to)*
 -- REPLY  number of removed events
 --
--- Blocks the server for some microseconds per event; the caller names at most 200.
+-- Blocks the server for some microseconds per event. The caller sends at most 200.
 
 local ages = key('eventAges')
 local committedByMs = integer('committedByMs')

@@ -1,14 +1,15 @@
 #!lua flags=allow-oom
--- Removes a window from the index, unless it now expires after `dueByMs`. Condemns its set sketches: `clear-sets.lua`
--- then deletes them, some hundred at a time.
+-- Removes a window from the index, unless it now expires after `dueByMs`. Moves the names of its set sketches to
+-- `condemned`: `clear-sets.lua` then deletes these sketches, some hundred per call.
 --
 -- KEYS   due timeline expired expiring extra registry condemned condemnedWindows (scalars sketches)* (dropped)*
 -- ARGV   window windowName windowMs widthMs dueByMs unlistedUntilMs ttlMs record entries (member block)* droppedCount
--- REPLY  'expired'; 'kept' when it expires after `dueByMs`; 'changed' when its entries are not those named;
---        'unfinished' when sketches condemned before still exist. All but the first change nothing.
--- NOTE   With `record` the window is added to `expired`; expired stretches within it are removed from each `dropped`.
+-- REPLY  'expired'; 'kept' when it expires after `dueByMs`; 'changed' when its entries are not the given ones;
+--        'unfinished' when `condemned` still has sketches from before. All but the first change nothing.
+-- NOTE   If `record` is '1', the window is added to `expired` (expired stretches of time). From each key in
+--        `dropped` (expired stretches of a finer resolution), the stretches in the window are removed.
 --
--- Blocks the server for some microseconds per entry: merging keeps the runs of a window few.
+-- Blocks the server for some microseconds per entry. A window has few entries, because its runs are merged.
 
 local due, timeline, expired, expiring, extra = key('due'), key('timeline'), key('expired'), key('expiring'), key('extra')
 local registry, condemned, condemnedWindows = key('registry'), key('condemned'), key('condemnedWindows')
@@ -42,7 +43,7 @@ if redis.call('SCARD', condemned) > 0 then return 'unfinished' end
 redis.call('ZCARD', expiring)
 local hasSets = redis.call('SCARD', registry) > 0
 redis.call('SCARD', condemnedWindows)
--- Expired stretches that touch each other are merged into one.
+-- Expired stretches that are next to each other are stored as one.
 local touching = stretchesWithin(expired, from - 1, to + 1)
 local cuts = {}
 for i, name in ipairs(dropped) do cuts[i] = stretchesWithin(name, from, to) end

@@ -5,7 +5,7 @@
 -- ARGV   wanted (seriesId)*
 -- REPLY  a string with a digit per series: 1 or 0
 --
--- Blocks the server for less than a millisecond: the caller asks for at most a thousand.
+-- Blocks the server for less than a millisecond. The caller sends at most a thousand ids.
 
 local series = key('series')
 local found = {}

@@ -1,5 +1,5 @@
 #!lua flags=no-writes
--- Returns the number of entries and of bytes of the inbox of a partition, read in one step.
+-- Returns the number of entries in the inbox of a partition, and the bytes of their blocks.
 --
 -- KEYS   inbox counters
 -- ARGV   -

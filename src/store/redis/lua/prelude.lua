@@ -1,5 +1,6 @@
--- Put before every script. A script takes its keys and arguments one after the other, by the names in its header. It
--- calls `complete` before its first write, so that a call with too few or too many keys or arguments changes nothing.
+-- Functions of all scripts, inserted before each of them. `key` and `argument` return the next key or argument. Before
+-- its first write, a script calls `complete`: it throws if keys or arguments are left over. So a call with too few or
+-- too many changes nothing.
 local keysTaken, argumentsTaken = 0, 0
 
 local function key(name)
@@ -12,7 +13,7 @@ local function argument(name)
   return ARGV[argumentsTaken] or error('argument missing: ' .. name)
 end
 
--- Takes `number` arguments without copying them: returns the positions of the first and the last one in ARGV.
+-- Skips `number` arguments. Returns the positions of the first and the last of them in ARGV, so that none is copied.
 local function arguments(name, number)
   local from = argumentsTaken + 1
   argumentsTaken = argumentsTaken + number
@@ -42,18 +43,19 @@ local function complete()
   if argumentsTaken ~= #ARGV then error('arguments left over: ' .. (#ARGV - argumentsTaken)) end
 end
 
--- Converts a stored number from text; returns 0 if there is none.
+-- Converts a number that was read from Redis, which is text. Returns 0 if there was none.
 local function stored(text)
   if not text then return 0 end
   return tonumber(text) or error('stored value not a number')
 end
 
--- Converts a number to text with all its digits. `tostring` would keep only fourteen.
+-- Converts a number to text with all its digits. `tostring` would round it to fourteen digits.
 local function exact(value)
   return string.format('%.17g', value)
 end
 
--- Maximum number of values in one command; Lua can unpack about 8,000. The number is even, so pairs stay together.
+-- Maximum number of values in one command: `unpack` fails for more than about 8,000. It is even, so that pairs of
+-- values are not separated.
 local UNPACKED_MAX = 1000
 
 local function inChunks(command, name, values)
@@ -62,7 +64,7 @@ local function inChunks(command, name, values)
   end
 end
 
--- Sends a command with these values, in chunks. Returns the reply for each value; false where there is none.
+-- Sends a command with these values, in several chunks. Returns the reply for each value; false where there is none.
 local function repliesFor(command, name, values)
   local replies = {}
   for from = 1, #values, UNPACKED_MAX do
@@ -72,13 +74,13 @@ local function repliesFor(command, name, values)
   return replies
 end
 
--- Returns start and end of a stored stretch of time.
+-- Returns start and end of a stretch of time that is stored as text.
 local function stretchOf(member)
   local from, to = string.match(member, '^(%S+) (%S+)$')
   return stored(from), stored(to)
 end
 
--- Returns the members of a sorted set of stretches that overlap [from, to), sorted by time.
+-- Returns the members of a sorted set of stretches of time that overlap [from, to), sorted by time.
 local function stretchesWithin(name, from, to)
   local found = redis.call('ZREVRANGEBYSCORE', name, exact(from), '-inf', 'LIMIT', 0, 1)
   if found[1] then
@@ -93,7 +95,8 @@ local function stretchesWithin(name, from, to)
   return found
 end
 
--- Removes one listing of a block. Returns whether it was the last one. `extra` counts the listings beyond the first.
+-- Counts that one entry less lists a block. Returns whether no entry lists it any more. `extra` has the number of
+-- entries that list the block, minus 1; it has no field for a block with one entry.
 local function removeListing(extra, block)
   local more = stored(redis.call('HGET', extra, block))
   if more > 1 then

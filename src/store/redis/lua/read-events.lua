@@ -5,7 +5,7 @@
 -- ARGV   newest oldest limit bytesMax
 -- REPLY  '1' when there may be more events, else '0'; then the events of the page
 --
--- Blocks the server in proportion to `bytesMax`: about a millisecond a megabyte.
+-- Blocks the server for about a millisecond per megabyte of `bytesMax`.
 
 local events = key('events')
 local newest, oldest = argument('newest'), argument('oldest')

@@ -7,8 +7,8 @@
 --        read 10,000 tag keys before; otherwise id, is, about, points, first, last, cumulative, number of series, tag
 --        keys
 --
--- Blocks the server for some microseconds per metric and about 0.2 µs per tag key; the caller sends at most a hundred
--- metrics and asks again for those of which it got only the id.
+-- Blocks the server for some microseconds per metric and about 0.2 µs per tag key. The caller sends at most a hundred
+-- metrics. Those for which the reply has only the id, it sends again.
 
 local TAG_KEYS_MAX = 10000
 local replies, tagKeysRead = {}, 0

@@ -5,7 +5,7 @@
 -- ARGV   cursor limit
 -- REPLY  'found', then per series: id, tags; or 'beyond' when the cursor lies beyond the end
 --
--- Blocks the server for less than a millisecond: a page has at most a thousand series.
+-- Blocks the server for less than a millisecond, because a page has at most a thousand series.
 
 local order, series = key('seriesOrder'), key('series')
 local cursor, limit = count('cursor'), count('limit')

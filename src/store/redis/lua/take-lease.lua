@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Takes or extends the lease for folding a partition; a `leaseMs` of 0 releases it.
+-- Takes or extends the lease for folding a partition. A `leaseMs` of 0 releases it.
 --
 -- KEYS   lease
 -- ARGV   holder leaseMs

@@ -1,12 +1,12 @@
 #!lua
--- Stores blocks that no entry lists yet. `sweep` removes them after `expiresMs`. If no gateway sweeps, the server
--- removes them after `ttlMs`.
+-- Stores blocks before a fold adds the index entries that list them. If that does not happen, `sweep` removes the
+-- blocks after `expiresMs`. If no gateway runs, the server removes them after `ttlMs`.
 --
 -- KEYS   expiring (scalars sketches)*
 -- ARGV   expiresMs ttlMs blocks (block scalarsValue hasSketches (sketchesValue)?)*
 -- REPLY  'OK'
 --
--- Blocks the server for copying the blocks: the caller sends at most 256 KB at a time, or one block.
+-- Blocks the server while it copies the blocks. The caller sends at most 256 KB at a time, or one larger block.
 
 local expiring = key('expiring')
 local expiresMs, ttlMs = integer('expiresMs'), count('ttlMs')

@@ -1,13 +1,13 @@
 #!lua
--- Stores the receipt of an idempotency key unless the key has one. Then removes the oldest receipts until the project
--- is within its bounds.
+-- Stores the receipt of an idempotency key, unless the key has one. Then removes the oldest receipts until the project
+-- is within its limits.
 --
 -- KEYS   receipts receiptAges
 -- ARGV   digest nowMs keptMs receiptsMax receiptsBytesMax ttlMs receipt
 -- REPLY  the stored receipt
 --
--- Blocks the server for some microseconds and about 2 µs per removed receipt, at most a thousand; the next calls remove
--- more.
+-- Blocks the server for some microseconds, and about 2 µs per removed receipt. A call removes at most a thousand; the
+-- next calls remove the others.
 
 local receipts, ages = key('receipts'), key('receiptAges')
 local digest, nowMs, keptMs = argument('digest'), integer('nowMs'), count('keptMs')
@@ -20,7 +20,7 @@ local writtenMs = redis.call('ZSCORE', ages, digest)
 if existing and writtenMs and stored(writtenMs) + keptMs > nowMs then return existing end
 
 local REMOVED_MAX = 1000
--- The field `bytes` holds the total bytes of all receipts. Its name cannot be a digest.
+-- The field `bytes` has the total bytes of all receipts. No digest has this name, so it cannot be that of a receipt.
 local bytes = stored(redis.call('HGET', receipts, 'bytes')) + #receipt - #(existing or '')
 redis.call('HSET', receipts, digest, receipt)
 redis.call('ZADD', ages, exact(nowMs), digest)
@@ -29,7 +29,7 @@ local oldest = redis.call('ZRANGE', ages, 0, REMOVED_MAX, 'WITHSCORES')
 for i = 1, #oldest, 2 do
   local isOutdated = stored(oldest[i + 1]) + keptMs <= nowMs
   if not isOutdated and number <= receiptsMax and bytes <= receiptsBytesMax then break end
-  -- The receipt that this call writes always stays.
+  -- The receipt that this call writes is never removed.
   if oldest[i] ~= digest then
     bytes = bytes - redis.call('HSTRLEN', receipts, oldest[i])
     redis.call('HDEL', receipts, oldest[i])
