@@ -1,5 +1,5 @@
 import { formatId } from '../model/id.ts'
-import type { Block } from '../rollup/block.ts'
+import type { Block } from '../rollup/block/block.ts'
 import type { MetricRow } from '../store/store.ts'
 import type { QueryResult } from './compute/result.ts'
 import type { Aggregation } from './plan/aggregation.ts'

@@ -1,7 +1,7 @@
 import type { Id64 } from '../model/id.ts'
 import type { RollupKind } from '../model/metric.ts'
 import { acquireMergedRows, type MergedRows } from './merged-rows.ts'
-import { orderByKey, orderOfIntegers } from './order.ts'
+import { orderByKey, orderOfIntegers } from './radix-sort.ts'
 import type { RollupRows } from './rollup-rows.ts'
 
 /**

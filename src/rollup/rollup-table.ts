@@ -1,7 +1,7 @@
 import { addCounts } from '../model/count.ts'
 import type { RollupKind } from '../model/metric.ts'
 import { Observations } from './observations.ts'
-import { orderByKey } from './order.ts'
+import { orderByKey } from './radix-sort.ts'
 import type { RollupRows } from './rollup-rows.ts'
 import { CAPACITY_MIN, grownIds, RowColumns } from './row-columns.ts'
 import { RunningTotals } from './running-totals.ts'

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { Arena } from '../../src/rollup/arena.ts'
-import { openBlock } from '../../src/rollup/block.ts'
-import { encodeBlock } from '../../src/rollup/encode-block.ts'
+import { openBlock } from '../../src/rollup/block/block.ts'
+import { encodeBlock } from '../../src/rollup/block/encode-block.ts'
 import { acquireMergedRows, releaseMergedRows } from '../../src/rollup/merged-rows.ts'
 import { KINDS, plainRollups, tableOf } from './plain-rollups.ts'
 

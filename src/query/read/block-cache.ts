@@ -1,4 +1,4 @@
-import type { Block } from '../../rollup/block.ts'
+import type { Block } from '../../rollup/block/block.ts'
 
 /** The place where the index lists a block. With it the cache finds blocks that the index no longer lists. */
 export interface IndexPlace {

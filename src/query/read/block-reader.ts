@@ -1,5 +1,5 @@
 import type { Id64 } from '../../model/id.ts'
-import { type Block, type MetricSection, openBlock } from '../../rollup/block.ts'
+import { type Block, type MetricSection, openBlock } from '../../rollup/block/block.ts'
 import type { Store } from '../../store/store.ts'
 import type { BlockCache, IndexPlace } from './block-cache.ts'
 

@@ -1,6 +1,6 @@
 import { formatId, type Id64 } from '../../model/id.ts'
 import type { RollupKind } from '../../model/metric.ts'
-import type { Block, MetricSection } from '../../rollup/block.ts'
+import type { Block, MetricSection } from '../../rollup/block/block.ts'
 import type { RollupRows } from '../../rollup/rollup-rows.ts'
 import {
   type IndexRemovals,

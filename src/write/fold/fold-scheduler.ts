@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { Pacer } from '../../model/pacer.ts'
 import { isRecent } from '../../model/time.ts'
-import { BlockError } from '../../rollup/block.ts'
+import { BlockError } from '../../rollup/block/block.ts'
 import type { Store } from '../../store/store.ts'
 import { type FoldSettings, foldInbox } from './fold.ts'
 import type { Omitted } from './fold-step.ts'

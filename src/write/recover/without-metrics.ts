@@ -1,6 +1,6 @@
 import { formatId, type Id64 } from '../../model/id.ts'
-import { openBlock } from '../../rollup/block.ts'
-import { encodeBlock } from '../../rollup/encode-block.ts'
+import { openBlock } from '../../rollup/block/block.ts'
+import { encodeBlock } from '../../rollup/block/encode-block.ts'
 import type { NamedBlock } from '../../store/store.ts'
 import { type EncodedPart, seriesTouches } from '../round/encode-round.ts'
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { BlockCache } from '../../../src/query/read/block-cache.ts'
-import type { Block } from '../../../src/rollup/block.ts'
-import { BlockMemory } from '../../../src/rollup/block-memory.ts'
+import type { Block } from '../../../src/rollup/block/block.ts'
+import { BlockMemory } from '../../../src/rollup/block/block-memory.ts'
 
 /** A block of which the cache sees its name and its memory, which grows as columns are decoded. */
 function block(name: string, bytes: number): Block & { readonly memory: BlockMemory } {

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { DAY_MS, HOUR_MS, MINUTE_MS } from '../../../src/model/time.ts'
-import { encodeBlock } from '../../../src/rollup/encode-block.ts'
+import { encodeBlock } from '../../../src/rollup/block/encode-block.ts'
 import { RollupTable } from '../../../src/rollup/rollup-table.ts'
 import type { NamedBlock, Store } from '../../../src/store/store.ts'
 import type { Writer } from '../../../src/write/commit/writer.ts'

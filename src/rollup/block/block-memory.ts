@@ -1,4 +1,4 @@
-import type { Arena } from './arena.ts'
+import type { Arena } from '../arena.ts'
 
 /**
  * Allocates the columns of a decoded block and counts the memory of the block. Small columns share a buffer (chunk),

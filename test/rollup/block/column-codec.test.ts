@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { CHUNK_VALUES, decodeColumn, encodeColumn } from '../../src/rollup/columns.ts'
-import { ByteReader, ByteWriter } from '../../src/sketch/varint.ts'
+import { CHUNK_VALUES, decodeColumn, encodeColumn } from '../../../src/rollup/block/column-codec.ts'
+import { ByteReader, ByteWriter } from '../../../src/sketch/varint.ts'
 
 function encode(values: readonly number[]): Uint8Array {
   const writer = new ByteWriter()

@@ -1,7 +1,7 @@
 import { crc32, inflateRawSync } from 'node:zlib'
-import { compareIds, type Id64 } from '../model/id.ts'
-import { ByteReader } from '../sketch/varint.ts'
-import type { Arena } from './arena.ts'
+import { compareIds, type Id64 } from '../../model/id.ts'
+import { ByteReader } from '../../sketch/varint.ts'
+import type { Arena } from '../arena.ts'
 import {
   BLOCK_ROWS_MAX,
   BLOCK_VERSION,

@@ -1,14 +1,14 @@
 import { crc32 } from 'node:zlib'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { RollupKind } from '../../src/model/metric.ts'
-import { type Block, BlockError, openBlock } from '../../src/rollup/block.ts'
-import { type EncodedBlock, encodeBlock, encodeBlocks } from '../../src/rollup/encode-block.ts'
-import { mergeRows } from '../../src/rollup/merge-rows.ts'
-import { RollupTable } from '../../src/rollup/rollup-table.ts'
-import { addBinsToSketch } from '../../src/rollup/row-bins.ts'
-import { QuantileSketch } from '../../src/sketch/quantile-sketch.ts'
-import { KINDS, type PlainPoint, plainRollups, pointsOf, tableOf } from './plain-rollups.ts'
+import type { RollupKind } from '../../../src/model/metric.ts'
+import { type Block, BlockError, openBlock } from '../../../src/rollup/block/block.ts'
+import { type EncodedBlock, encodeBlock, encodeBlocks } from '../../../src/rollup/block/encode-block.ts'
+import { mergeRows } from '../../../src/rollup/merge-rows.ts'
+import { RollupTable } from '../../../src/rollup/rollup-table.ts'
+import { addBinsToSketch } from '../../../src/rollup/row-bins.ts'
+import { QuantileSketch } from '../../../src/sketch/quantile-sketch.ts'
+import { KINDS, type PlainPoint, plainRollups, pointsOf, tableOf } from '../plain-rollups.ts'
 
 const metric = (lo: number) => ({ hi: 1, lo })
 

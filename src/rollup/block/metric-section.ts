@@ -1,8 +1,10 @@
-import { assert } from '../model/errors.ts'
-import { formatId, type Id64 } from '../model/id.ts'
-import type { RollupKind } from '../model/metric.ts'
-import { BinColumns, decodeBins } from '../sketch/bins.ts'
-import { ByteReader } from '../sketch/varint.ts'
+import { assert } from '../../model/errors.ts'
+import { formatId, type Id64 } from '../../model/id.ts'
+import type { RollupKind } from '../../model/metric.ts'
+import { BinColumns, decodeBins } from '../../sketch/bins.ts'
+import { ByteReader } from '../../sketch/varint.ts'
+import type { RollupRows } from '../rollup-rows.ts'
+import { RunningTotals, TOTALS_LENGTH_MAX } from '../running-totals.ts'
 import {
   BlockError,
   FLAG_HAS_BINS,
@@ -15,9 +17,7 @@ import {
   withBlockErrors,
 } from './block-format.ts'
 import type { BlockMemory } from './block-memory.ts'
-import { decodeColumn } from './columns.ts'
-import type { RollupRows } from './rollup-rows.ts'
-import { RunningTotals, TOTALS_LENGTH_MAX } from './running-totals.ts'
+import { decodeColumn } from './column-codec.ts'
 import {
   type ColumnName,
   hasShapes,

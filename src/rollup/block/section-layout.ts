@@ -1,5 +1,5 @@
-import type { RollupKind } from '../model/metric.ts'
-import { ByteReader } from '../sketch/varint.ts'
+import type { RollupKind } from '../../model/metric.ts'
+import { ByteReader } from '../../sketch/varint.ts'
 import { SHAPE_FLAT, SHAPE_FULL, SHAPE_MIXED } from './block-format.ts'
 import type { BlockMemory } from './block-memory.ts'
 

@@ -1,4 +1,4 @@
-import type { ByteWriter } from '../sketch/varint.ts'
+import type { ByteWriter } from '../../sketch/varint.ts'
 
 /**
  * Encodes columns of doubles without loss. A column is divided into chunks of 128 values. Each chunk has one of four

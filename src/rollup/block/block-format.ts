@@ -1,4 +1,4 @@
-import type { RollupKind } from '../model/metric.ts'
+import type { RollupKind } from '../../model/metric.ts'
 
 /** Constants and errors of the block format. `docs/storage-format.md` describes every byte of a block. */
 

@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest'
-import type { RollupKind } from '../../src/model/metric.ts'
-import { BlockCache } from '../../src/query/read/block-cache.ts'
-import { type MetricSection, openBlock } from '../../src/rollup/block.ts'
-import { encodeBlock } from '../../src/rollup/encode-block.ts'
-import { RollupTable } from '../../src/rollup/rollup-table.ts'
-import { measureHeld } from '../support/held-memory.ts'
+import type { RollupKind } from '../../../src/model/metric.ts'
+import { BlockCache } from '../../../src/query/read/block-cache.ts'
+import { type MetricSection, openBlock } from '../../../src/rollup/block/block.ts'
+import { encodeBlock } from '../../../src/rollup/block/encode-block.ts'
+import { RollupTable } from '../../../src/rollup/rollup-table.ts'
+import { measureHeld } from '../../support/held-memory.ts'
 
 /** Rows of as many series; every third one has several values. */
 function tableOf(kind: RollupKind, rows: number): RollupTable {

@@ -1,8 +1,10 @@
 import { crc32, deflateRawSync } from 'node:zlib'
-import { compareIds, formatId, type Id64 } from '../model/id.ts'
-import { encodeBin } from '../sketch/bins.ts'
-import { binOf } from '../sketch/quantile-precision.ts'
-import { ByteWriter } from '../sketch/varint.ts'
+import { compareIds, formatId, type Id64 } from '../../model/id.ts'
+import { encodeBin } from '../../sketch/bins.ts'
+import { binOf } from '../../sketch/quantile-precision.ts'
+import { ByteWriter } from '../../sketch/varint.ts'
+import type { RollupRows } from '../rollup-rows.ts'
+import { hasBins, isBroken } from '../row-bins.ts'
 import {
   BLOCK_BYTES_MAX,
   BLOCK_ROWS_MAX,
@@ -20,9 +22,7 @@ import {
   SHAPE_SINGLE,
   SKETCHES_MAGIC,
 } from './block-format.ts'
-import { encodeColumn } from './columns.ts'
-import type { RollupRows } from './rollup-rows.ts'
-import { hasBins, isBroken } from './row-bins.ts'
+import { encodeColumn } from './column-codec.ts'
 
 /**
  * Encodes rollups as blocks. `block.ts` explains what a block is and decodes it; `docs/storage-format.md` describes

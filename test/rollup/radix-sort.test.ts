@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { orderByKey, orderOfIntegers } from '../../src/rollup/order.ts'
+import { orderByKey, orderOfIntegers } from '../../src/rollup/radix-sort.ts'
 
 const key = fc.oneof(fc.integer({ min: 0, max: 0xffffffff }), fc.integer({ min: 0, max: 3 }))
 
