@@ -193,7 +193,7 @@ export interface Store {
    * Calls the listener after this process has removed index entries. The listener must not throw. Returns a function
    * that removes the listener.
    */
-  onIndexRemoval(listener: (unlisted: IndexRemovals) => void): () => void
+  onIndexRemoval(listener: (removals: IndexRemovals) => void): () => void
   /** Rejects with `store_unavailable` if the store is unavailable, or was created again with another shape. */
   ping(): Promise<void>
   close(): Promise<void>
@@ -428,7 +428,7 @@ export interface FoldCommit {
   readonly partition: number
   readonly inbox: readonly InboxEntry[]
   /** Inbox entries of which a part was folded. `block` has the rest. It replaces the entry, with the same order. */
-  readonly left?: readonly { readonly entry: InboxEntry; readonly block: NamedBlock }[]
+  readonly partlyFolded?: readonly { readonly entry: InboxEntry; readonly block: NamedBlock }[]
   readonly removed: readonly { readonly timeline: TimelineKey; readonly entry: IndexEntry }[]
   readonly added: readonly { readonly timeline: TimelineKey; readonly entry: IndexEntry }[]
   /**

@@ -117,15 +117,15 @@ export function commitFold(writes: WriteSet, held: HeldBlocks, fold: FoldCommit)
   windows.write()
 
   removeFromInbox(writes, partition, fold.inbox)
-  for (const { entry, block } of fold.left ?? []) putRestInInbox(writes, held, partition, entry, block)
+  for (const { entry, block } of fold.partlyFolded ?? []) putRestInInbox(writes, held, partition, entry, block)
   const names = new Set([...fold.inbox.map(({ block }) => block), ...fold.removed.map(({ entry }) => entry.block)])
   for (const name of names) unlistBlock(writes, held, partition, name, nowMs)
   return true
 }
 
 function canApply(writes: WriteSet, held: HeldBlocks, fold: FoldCommit): boolean {
-  const { partition, nowMs, left = [] } = fold
-  if (left.some(({ block }) => held.get(partition, block.name, nowMs) === undefined)) return false
+  const { partition, nowMs, partlyFolded = [] } = fold
+  if (partlyFolded.some(({ block }) => held.get(partition, block.name, nowMs) === undefined)) return false
   for (const entry of fold.inbox) {
     const key = inboxKey(partition, entry.order)
     const bytes = writes.get('inbox', key)

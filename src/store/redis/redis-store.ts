@@ -89,7 +89,7 @@ class RedisStore implements Store {
   readonly #now: () => number
   readonly #sender = randomBytes(8).toString('hex')
   readonly #notifications: Notifications
-  readonly #unlistedListeners = new Listeners<IndexRemovals>()
+  readonly #indexRemovalListeners = new Listeners<IndexRemovals>()
   readonly #metricCounts = new MetricCounts()
   /** Calls that have not returned yet. `close` waits for them. */
   readonly #running = new Set<Promise<unknown>>()
@@ -167,13 +167,13 @@ class RedisStore implements Store {
   readonly writeBlocks = this.#verb(writeBlocks)
   readonly commitFold = this.#verb(async (redis, fold: FoldCommit) => {
     const isDone = await commitFold(redis, fold)
-    if (isDone) this.#unlistedListeners.notify(removedByFold(fold))
+    if (isDone) this.#indexRemovalListeners.notify(removedByFold(fold))
     return isDone
   })
   readonly dueWindows = this.#verb(dueWindows)
   readonly expireWindow = this.#verb(async (redis, expiry: WindowExpiry) => {
     const isDone = await expireWindow(redis, expiry)
-    if (isDone) this.#unlistedListeners.notify(removedByExpiry(expiry))
+    if (isDone) this.#indexRemovalListeners.notify(removedByExpiry(expiry))
     return isDone
   })
   readonly clearDeleted = this.#verb((redis, partition: number, max: number, nowMs: number) =>
@@ -213,8 +213,8 @@ class RedisStore implements Store {
 
   readonly explainMissingBlocks = this.#verb(({ connections }) => explainMissingBlocks(connections))
 
-  onIndexRemoval(listener: (unlisted: IndexRemovals) => void): () => void {
-    return this.#unlistedListeners.add(listener)
+  onIndexRemoval(listener: (removals: IndexRemovals) => void): () => void {
+    return this.#indexRemovalListeners.add(listener)
   }
 
   ping(): Promise<void> {

@@ -36,7 +36,7 @@ import {
  * changes them in one atomic step.
  */
 
-/** Blocks per read. A block has at most 1 MB, so a reply has at most 16 MB. Most have a few hundred kilobytes. */
+/** Blocks per read. A block has at most 1 MB, so a reply has at most 16 MB. Most replies are far smaller. */
 const BLOCKS_PER_READ = 16
 /** The server copies this many bytes in less than a millisecond. A larger block is sent in a call of its own. */
 const WRITTEN_BYTES_PER_CALL = 1 << 18
@@ -157,9 +157,9 @@ export async function commitFold(redis: RedisAccess, fold: FoldCommit): Promise<
   for (const touch of fold.touched) {
     call.key(keys.timeline(touch)).arg(encodeWindow(touch), touch.windowMs, touch.expiresMs)
   }
-  const left = fold.left ?? []
-  call.arg(left.length)
-  for (const { entry, block } of left) {
+  const partlyFolded = fold.partlyFolded ?? []
+  call.arg(partlyFolded.length)
+  for (const { entry, block } of partlyFolded) {
     const { name, scalars, sketches } = block
     const sizes = { scalarBytes: scalars.length, sketchBytes: sketches?.length ?? 0 }
     call

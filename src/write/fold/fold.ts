@@ -99,16 +99,17 @@ async function foldStep(
       touched.push({ ...window, expiresMs: nowMs + keptMs })
     }
   }
-  const left = work.left.map(({ entry, resolutionMs, metrics }) => {
+  const partlyFolded = work.left.map(({ entry, resolutionMs, metrics }) => {
     return { entry, block: encodeInboxBlock(resolutionMs, metrics) }
   })
-  const blocks = [...written, ...left].map(({ block }) => block)
+  const blocks = [...written, ...partlyFolded].map(({ block }) => block)
   await store.writeBlocks(partition, blocks, nowMs)
   const added = written.map((block) => block.added)
-  if (!(await store.commitFold({ partition, inbox, left, removed: [], added, touched, nowMs }))) return undefined
+  if (!(await store.commitFold({ partition, inbox, partlyFolded, removed: [], added, touched, nowMs })))
+    return undefined
   const inboxBytes = inbox.reduce((sum, entry) => sum + entry.scalarBytes + entry.sketchBytes, 0)
-  const bytes = left.reduce((sum, { block }) => sum - blockBytes(block), inboxBytes)
-  const entries = inbox.length - left.length
+  const bytes = partlyFolded.reduce((sum, { block }) => sum - blockBytes(block), inboxBytes)
+  const entries = inbox.length - partlyFolded.length
   return { entries, bytes, bytesWritten: bytesOf(written), rows, windows, hasMore, touched, omitted }
 }
 

@@ -73,10 +73,10 @@ export function describeFold(name: string, { openedStore, openStore }: Openers):
       await store.append([commit(partition, 2, part({ block: block(5) }))])
       const [, later] = await store.readInbox(partition, 1e9)
       const restBlock = block(2, 1)
-      const left = [{ entry: inbox[0]!, block: restBlock }]
-      expect(await store.commitFold({ ...fold, left })).toBe(false)
+      const partlyFolded = [{ entry: inbox[0]!, block: restBlock }]
+      expect(await store.commitFold({ ...fold, partlyFolded })).toBe(false)
       await store.writeBlocks(partition, [restBlock], NOW)
-      expect(await store.commitFold({ ...fold, left })).toBe(true)
+      expect(await store.commitFold({ ...fold, partlyFolded })).toBe(true)
       const rest = { ...inbox[0]!, block: restBlock.name, scalarBytes: 2, sketchBytes: 1 }
       expect(await store.readInbox(partition, 1e9)).toEqual([rest, later])
       expect(await store.inboxSize(partition)).toEqual({ entries: 2, bytes: 8 })
