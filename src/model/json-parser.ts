@@ -32,60 +32,60 @@ export function* parseJsonInSteps(
   const openContainers: Container[] = []
   /** The key of the member being read, for each object in `openContainers`, outermost first. */
   const memberKeys: string[] = []
-  let at = skipSpace(text, 0)
+  let index = skipSpace(text, 0)
   const readKey = (): void => {
-    if (text.charCodeAt(at) !== QUOTE) throw unexpected(text, at)
-    const end = endOfString(text, at)
-    memberKeys.push(readString(text, at, end))
-    at = skipSpace(text, end)
-    if (text.charCodeAt(at) !== COLON) throw unexpected(text, at)
-    at = skipSpace(text, at + 1)
+    if (text.charCodeAt(index) !== QUOTE) throw unexpected(text, index)
+    const end = endOfString(text, index)
+    memberKeys.push(readString(text, index, end))
+    index = skipSpace(text, end)
+    if (text.charCodeAt(index) !== COLON) throw unexpected(text, index)
+    index = skipSpace(text, index + 1)
   }
   for (;;) {
-    const start = at
+    const start = index
     let value: unknown
-    const code = text.charCodeAt(at)
+    const code = text.charCodeAt(index)
     if (code === OPEN_BRACKET || code === OPEN_BRACE) {
       if (openContainers.length === depthMax)
-        throw new SyntaxError(`nested deeper than ${depthMax} levels at position ${at}`)
+        throw new SyntaxError(`nested deeper than ${depthMax} levels at position ${index}`)
       const container: Container = code === OPEN_BRACKET ? [] : {}
-      at = skipSpace(text, at + 1)
-      if (text.charCodeAt(at) !== (code === OPEN_BRACKET ? CLOSE_BRACKET : CLOSE_BRACE)) {
+      index = skipSpace(text, index + 1)
+      if (text.charCodeAt(index) !== (code === OPEN_BRACKET ? CLOSE_BRACKET : CLOSE_BRACE)) {
         openContainers.push(container)
         if (code === OPEN_BRACE) readKey()
-        if (budget.spend(VALUE_UNITS + at - start)) yield
+        if (budget.spend(VALUE_UNITS + index - start)) yield
         continue
       }
       value = container
-      at++
+      index++
     } else if (code === QUOTE) {
-      at = endOfString(text, at)
-      value = readString(text, start, at)
+      index = endOfString(text, index)
+      value = readString(text, start, index)
     } else {
-      at = endOfWord(text, at)
-      value = readWord(text, start, at)
+      index = endOfWord(text, index)
+      value = readWord(text, start, index)
     }
-    if (budget.spend(VALUE_UNITS + at - start)) yield
+    if (budget.spend(VALUE_UNITS + index - start)) yield
     // Adds the value to the innermost open array or object. If that ends here, it becomes the next value to be added.
     for (;;) {
-      at = skipSpace(text, at)
+      index = skipSpace(text, index)
       const container = openContainers.at(-1)
       if (container === undefined) {
-        if (at !== text.length) throw unexpected(text, at)
+        if (index !== text.length) throw unexpected(text, index)
         return value
       }
       const isArray = Array.isArray(container)
       if (isArray && visitElement !== undefined && openContainers.length === 1) yield* visitElement(value)
       else if (isArray) container.push(value)
       else defineMember(container, memberKeys.pop()!, value)
-      const next = text.charCodeAt(at)
+      const next = text.charCodeAt(index)
       if (next === COMMA) {
-        at = skipSpace(text, at + 1)
+        index = skipSpace(text, index + 1)
         if (!isArray) readKey()
         break
       }
-      if (next !== (isArray ? CLOSE_BRACKET : CLOSE_BRACE)) throw unexpected(text, at)
-      at++
+      if (next !== (isArray ? CLOSE_BRACKET : CLOSE_BRACE)) throw unexpected(text, index)
+      index++
       value = openContainers.pop()
     }
   }
@@ -96,9 +96,9 @@ export function isNestedTooDeeply(text: string): boolean {
   // Each level takes two brackets, so a shorter text cannot exceed the limit.
   if (text.length <= 2 * BODY_LEVELS_MAX) return false
   let levels = 0
-  for (let at = 0; at < text.length; at++) {
-    const code = text.charCodeAt(at)
-    if (code === QUOTE) at = endOfString(text, at) - 1
+  for (let index = 0; index < text.length; index++) {
+    const code = text.charCodeAt(index)
+    if (code === QUOTE) index = endOfString(text, index) - 1
     else if (code === CLOSE_BRACKET || code === CLOSE_BRACE) levels--
     else if ((code === OPEN_BRACKET || code === OPEN_BRACE) && ++levels > BODY_LEVELS_MAX) return true
   }
@@ -119,20 +119,20 @@ export function defineMember(object: Record<string, unknown>, key: string, value
 }
 
 function skipSpace(text: string, start: number): number {
-  let at = start
+  let index = start
   for (;;) {
-    const code = text.charCodeAt(at)
-    if (code !== 0x20 && code !== 0x0a && code !== 0x0d && code !== 0x09) return at
-    at++
+    const code = text.charCodeAt(index)
+    if (code !== 0x20 && code !== 0x0a && code !== 0x0d && code !== 0x09) return index
+    index++
   }
 }
 
 /** Returns the index after the closing quote of the string whose opening quote is at index `start`. */
 function endOfString(text: string, start: number): number {
-  for (let at = text.indexOf('"', start + 1); at >= 0; at = text.indexOf('"', at + 1)) {
+  for (let index = text.indexOf('"', start + 1); index >= 0; index = text.indexOf('"', index + 1)) {
     let slashes = 0
-    while (text.charCodeAt(at - 1 - slashes) === BACKSLASH) slashes++
-    if (slashes % 2 === 0) return at + 1
+    while (text.charCodeAt(index - 1 - slashes) === BACKSLASH) slashes++
+    if (slashes % 2 === 0) return index + 1
   }
   throw new SyntaxError(`the string at position ${start} does not end`)
 }
@@ -148,9 +148,9 @@ function readString(text: string, start: number, end: number): string {
 
 /** Returns the index after the number, `true`, `false` or `null` that begins at index `start`. */
 function endOfWord(text: string, start: number): number {
-  let at = start
+  let index = start
   for (;;) {
-    const code = text.charCodeAt(at)
+    const code = text.charCodeAt(index)
     const isPart =
       (code >= 0x30 && code <= 0x39) ||
       (code >= 0x61 && code <= 0x7a) ||
@@ -158,8 +158,8 @@ function endOfWord(text: string, start: number): number {
       code === 0x2b ||
       code === 0x2e ||
       code === 0x45
-    if (!isPart) return at
-    at++
+    if (!isPart) return index
+    index++
   }
 }
 
@@ -175,9 +175,11 @@ function readWord(text: string, start: number, end: number): unknown {
   return number[1] === undefined && number[2] === undefined ? integerOf(word) : Number(word)
 }
 
-function unexpected(text: string, at: number): SyntaxError {
-  if (at >= text.length) return new SyntaxError(`unexpected end at position ${text.length}`)
-  return new SyntaxError(`unexpected ${JSON.stringify(String.fromCodePoint(text.codePointAt(at)!))} at position ${at}`)
+function unexpected(text: string, index: number): SyntaxError {
+  if (index >= text.length) return new SyntaxError(`unexpected end at position ${text.length}`)
+  return new SyntaxError(
+    `unexpected ${JSON.stringify(String.fromCodePoint(text.codePointAt(index)!))} at position ${index}`,
+  )
 }
 
 const QUOTE = 0x22

@@ -123,20 +123,20 @@ function scanDateTime(text: string, plusMayBeSpace: boolean, localClock?: Readin
   const hour = twoDigits(text, 11)
   const minute = twoDigits(text, 14)
   if (hour < 0 || hour > 24 || text.charCodeAt(13) !== COLON || minute < 0 || minute > 59) return undefined
-  let at = 16
+  let index = 16
   let second = 0
   let millisecond = 0
   if (text.charCodeAt(16) === COLON) {
     second = twoDigits(text, 17)
     // A second of 60 is a leap second. It is read as the first second of the next minute.
     if (second < 0 || second > 60) return undefined
-    at = 19
+    index = 19
     const mark = text.charCodeAt(19)
     if (mark === DOT || mark === COMMA) {
       let scale = 100
       let digits = 0
-      for (at = 20; ; at++, digits++) {
-        const digit = text.charCodeAt(at) - 48
+      for (index = 20; ; index++, digits++) {
+        const digit = text.charCodeAt(index) - 48
         if (!(digit >= 0 && digit <= 9)) break
         if (digits < 3) millisecond += digit * scale
         else if (digit > 0 && hour === 24) return undefined
@@ -148,10 +148,10 @@ function scanDateTime(text: string, plusMayBeSpace: boolean, localClock?: Readin
   // ISO 8601 allows 24:00:00 as the end of a day.
   if (hour === 24 && (minute > 0 || second > 0 || millisecond > 0)) return undefined
   const readingMs = midnightMs + hour * HOUR_MS + minute * MINUTE_MS + second * SECOND_MS + millisecond
-  if (at === length) return instantOfLocal(readingMs, localClock)
-  const offsetMs = scanOffset(text, at, plusMayBeSpace)
+  if (index === length) return instantOfLocal(readingMs, localClock)
+  const offsetMs = scanOffset(text, index, plusMayBeSpace)
   if (offsetMs !== undefined) return validInstant(readingMs - offsetMs)
-  return instantBySuffix(readingMs, text.slice(at), plusMayBeSpace)
+  return instantBySuffix(readingMs, text.slice(index), plusMayBeSpace)
 }
 
 /**
@@ -169,14 +169,14 @@ function instantOfLocal(readingMs: number, localClock: ReadingToInstant | undefi
  * milliseconds; undefined for any other text.
  */
 function scanOffset(text: string, start: number, plusMayBeSpace: boolean): number | undefined {
-  let at = start
-  let code = text.charCodeAt(at)
+  let index = start
+  let code = text.charCodeAt(index)
   const isSpaced = code === SPACE
-  if (isSpaced) code = text.charCodeAt(++at)
-  if (code === UPPER_Z || code === LOWER_Z) return at + 1 === text.length ? 0 : undefined
-  if (code === PLUS || code === MINUS) return parseUtcOffset(text, at)
-  if (text.length === at + 3 && text.endsWith('UTC')) return 0
-  return isSpaced && plusMayBeSpace ? parseUnsignedOffset(text, at) : undefined
+  if (isSpaced) code = text.charCodeAt(++index)
+  if (code === UPPER_Z || code === LOWER_Z) return index + 1 === text.length ? 0 : undefined
+  if (code === PLUS || code === MINUS) return parseUtcOffset(text, index)
+  if (text.length === index + 3 && text.endsWith('UTC')) return 0
+  return isSpaced && plusMayBeSpace ? parseUnsignedOffset(text, index) : undefined
 }
 
 /**

@@ -12,10 +12,10 @@ export function isLongerThan(text: string, max: number): boolean {
 export function countChars(text: string): number {
   let count = text.length
   // A surrogate pair is two code units and one code point.
-  for (let at = 0; at < text.length; at++) {
-    if (text.codePointAt(at)! > 0xffff) {
+  for (let index = 0; index < text.length; index++) {
+    if (text.codePointAt(index)! > 0xffff) {
       count--
-      at++
+      index++
     }
   }
   return count
@@ -24,7 +24,7 @@ export function countChars(text: string): number {
 /** The first `max` code points of a text. */
 export function firstChars(text: string, max: number): string {
   if (!isLongerThan(text, max)) return text
-  let at = 0
-  for (let chars = 0; chars < max; chars++) at += text.codePointAt(at)! > 0xffff ? 2 : 1
-  return text.slice(0, at)
+  let index = 0
+  for (let chars = 0; chars < max; chars++) index += text.codePointAt(index)! > 0xffff ? 2 : 1
+  return text.slice(0, index)
 }

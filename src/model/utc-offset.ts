@@ -10,34 +10,34 @@ const MINUS = 0x2d
 const COLON = 0x3a
 
 /**
- * Returns the milliseconds of an offset such as `+02:00`, `-0330` or `+02` that begins at index `at`. Undefined if
+ * Returns the milliseconds of an offset such as `+02:00`, `-0330` or `+02` that begins at `index`. Undefined if
  * there is no offset, or if the text goes on after it.
  */
-export function parseUtcOffset(text: string, at = 0): number | undefined {
-  const sign = text.charCodeAt(at)
+export function parseUtcOffset(text: string, index = 0): number | undefined {
+  const sign = text.charCodeAt(index)
   if (sign !== PLUS && sign !== MINUS) return undefined
-  const ms = parseUnsignedOffset(text, at + 1)
+  const ms = parseUnsignedOffset(text, index + 1)
   // `0 - ms` instead of `-ms`: the result is never negative zero.
   return sign === MINUS && ms !== undefined ? 0 - ms : ms
 }
 
 /** Like {@link parseUtcOffset} for an offset without a sign: `02`, `0200` or `02:00`. */
-export function parseUnsignedOffset(text: string, at: number): number | undefined {
-  const hours = twoDigits(text, at)
+export function parseUnsignedOffset(text: string, index: number): number | undefined {
+  const hours = twoDigits(text, index)
   if (hours < 0 || hours > 23) return undefined
-  if (text.length === at + 2) return hours * HOUR_MS
-  const minutesAt = text.charCodeAt(at + 2) === COLON ? at + 3 : at + 2
+  if (text.length === index + 2) return hours * HOUR_MS
+  const minutesAt = text.charCodeAt(index + 2) === COLON ? index + 3 : index + 2
   const minutes = twoDigits(text, minutesAt)
   if (minutes < 0 || minutes > 59 || text.length !== minutesAt + 2) return undefined
   return hours * HOUR_MS + minutes * MINUTE_MS
 }
 
 /**
- * Returns the number in the two digits at index `at`; -1 if these characters are not digits or the text ends before.
+ * Returns the number in the two digits at `index`; -1 if these characters are not digits or the text ends before.
  * There `charCodeAt` returns NaN, and every comparison with NaN is false.
  */
-export function twoDigits(text: string, at: number): number {
-  const tens = text.charCodeAt(at) - 48
-  const ones = text.charCodeAt(at + 1) - 48
+export function twoDigits(text: string, index: number): number {
+  const tens = text.charCodeAt(index) - 48
+  const ones = text.charCodeAt(index + 1) - 48
   return tens >= 0 && tens <= 9 && ones >= 0 && ones <= 9 ? tens * 10 + ones : -1
 }
