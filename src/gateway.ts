@@ -7,13 +7,13 @@ import { METRIC_NAME_UNITS_MAX, type MetricType, partitionOf } from './model/met
 import { type Decode, describe } from './model/point.ts'
 import type { RateClass } from './model/rate.ts'
 import type { QueryResult } from './query/compute/result.ts'
-import type { EventInput, EventPage, EventReader } from './query/events.ts'
+import type { EventPage, EventQueryInput, EventReader } from './query/events.ts'
 import type { LiveUpdate } from './query/live/live-patch.ts'
 import type { LiveQueries } from './query/live/live-queries.ts'
 import type { QueryInput } from './query/plan/request.ts'
 import type { Querier } from './query/querier.ts'
 import type { QuerySession } from './query/session.ts'
-import type { TagValue } from './query/tag-values.ts'
+import type { TagValueCount } from './query/tag-values.ts'
 import type { MetricRow, Store } from './store/store.ts'
 import type { Telemetry } from './telemetry/telemetry-interface.ts'
 import type { Writer } from './write/commit/writer.ts'
@@ -61,10 +61,10 @@ export interface Gateway {
    * queries.
    */
   live(principal: Principal, input: QueryInput): AsyncIterableIterator<LiveUpdate>
-  events(project: string, input: EventInput): Promise<EventPage>
+  events(project: string, input: EventQueryInput): Promise<EventPage>
   metric(project: string, name: string): Promise<MetricRow | undefined>
   /** At most `max` values of a tag, sorted by the number of series that have them, greatest first. */
-  tagValues(metric: MetricRow, key: string, max: number): Promise<readonly TagValue[]>
+  tagValues(metric: MetricRow, key: string, max: number): Promise<readonly TagValueCount[]>
   /**
    * Deletes a metric and all of its data. The name can be defined again at once, with any type. Returns false if there
    * is no such metric. A query in progress may still return a result.
@@ -156,7 +156,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     live: (principal, input) => live.subscribe(principal, input),
     openSession: () => querier.openSession(),
     async query(project, input, session = querier.openSession()) {
-      const metric = await session.metric(input.metric, () => storedMetric(store, project, input.metric))
+      const metric = await session.findMetricOnce(input.metric, () => storedMetric(store, project, input.metric))
       if (metric === undefined) throw notFound(input.metric)
       try {
         const result = await querier.query(metric, input, session)
@@ -171,7 +171,7 @@ export function createGateway(options: GatewayOptions): Gateway {
         throw current?.generation === metric.generation ? error : notFound(input.metric)
       }
     },
-    events: (project, input) => events.find(project, input),
+    events: (project, input) => events.readPage(project, input),
     metric: (project, name) => storedMetric(store, project, name),
     async deleteMetric(project, name) {
       const row = await storedMetric(store, project, name)

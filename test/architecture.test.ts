@@ -159,7 +159,7 @@ const PARTS: readonly Part[] = [
     imports: ['model/', 'wire/', 'http/response/', 'http/access/', 'http/openapi/', 'http/pages/'],
     types: {
       'gateway.ts': [],
-      'query/': ['fillComparison', 'fillLine', ...AGGREGATIONS, 'FILLS', 'cursorOf', 'EVENTS_PAGE_DEFAULT'],
+      'query/': ['fillComparison', 'fillLine', ...AGGREGATIONS, 'FILLS', 'encodeCursor', 'EVENTS_PAGE_DEFAULT'],
       'store/store.ts': [],
       'store/api-keys.ts': ['SCOPES'],
     },

@@ -35,7 +35,7 @@ export function sessionOf({ session }: GraphQLContext, { operation, path }: Grap
   if (operation.operation !== OperationTypeNode.MUTATION) return session
   let root = path
   while (root.prev !== undefined) root = root.prev
-  session.enter(root.key)
+  session.beginStep(root.key)
   return session
 }
 

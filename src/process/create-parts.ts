@@ -6,7 +6,7 @@ import type { Config } from '../config/config.ts'
 import { createGateway, type Gateway, type GatewayOptions } from '../gateway.ts'
 import { EventIds } from '../model/event-id.ts'
 import { EventReader } from '../query/events.ts'
-import { LIVE_BOUNDS, LiveQueries, type LiveSource } from '../query/live/live-queries.ts'
+import { FIXED_LIVE_SETTINGS, LiveQueries, type LiveQueryBackend } from '../query/live/live-queries.ts'
 import { Querier } from '../query/querier.ts'
 import type { Store } from '../store/store.ts'
 import { GatewayMetrics } from '../telemetry/gateway-metrics.ts'
@@ -57,7 +57,7 @@ export function createParts(config: Config, { store, log, now, shareMetrics }: D
   const writerEvents: WriterEvents = {
     committed: (partition, bytes) => folds.noteCommit(partition, bytes),
     writesLost: () => {
-      querier.resetSeries()
+      querier.dropCachedSeries()
       idempotency.replayReceipts().catch((err: unknown) => log.warn({ err }, 'receipts could not be replayed'))
     },
     pointsLost: (points) => telemetry.lost(points),
@@ -67,18 +67,18 @@ export function createParts(config: Config, { store, log, now, shareMetrics }: D
   const steps = { baseMs: resolutions[0]!.stepMs, baseMsOfSets: setResolutions[0]!.stepMs }
   const writer = new Writer(store, { ...WRITER_BOUNDS, ...config.write, ...steps }, writerEvents, now)
 
-  const stepsMs = resolutions.map(({ stepMs }) => stepMs)
-  const stepsMsOfSets = setResolutions.map(({ stepMs }) => stepMs)
-  const querier = new Querier(store, { ...config.query, stepsMs, stepsMsOfSets }, now)
+  const resolutionsMs = resolutions.map(({ stepMs }) => stepMs)
+  const setResolutionsMs = setResolutions.map(({ stepMs }) => stepMs)
+  const querier = new Querier(store, { ...config.query, resolutionsMs, setResolutionsMs }, now)
   const events = new EventReader(store, now)
   const eventIds = new EventIds(now, randomBytes)
-  const liveSource: LiveSource = {
+  const liveSource: LiveQueryBackend = {
     query: (project, input) => gateway.query(project, input),
     onCommit: (listener) => store.onCommit(listener),
     now,
-    after: runAfter,
+    startTimer: runAfter,
   }
-  const live = new LiveQueries(liveSource, { ...LIVE_BOUNDS, ...config.live })
+  const live = new LiveQueries(liveSource, { ...FIXED_LIVE_SETTINGS, ...config.live })
 
   const keys = new Keys(store, config.access.apiKeys, now)
   const limiter = new RateLimiter(store, { limits: config.access.rateLimits, countersMax: RATE_COUNTERS_MAX }, now)

@@ -3,11 +3,11 @@ import { decodeEvent, type Event } from '../model/event.ts'
 import { isInstant } from '../model/time.ts'
 import type { EventPlace } from '../store/events.ts'
 import type { Store } from '../store/store.ts'
-import { readRange } from './plan/prepare.ts'
+import { parseRange } from './plan/prepare.ts'
 import { compileFilters, type TagFilters } from './plan/tag-filter.ts'
 
 /** A query of events from a client, before validation. REST and GraphQL use the same form. */
-export interface EventInput {
+export interface EventQueryInput {
   /** The name of the events, or a prefix followed by `*`. Undefined or empty: all names. */
   readonly name?: string | undefined
   /** The range, in the same forms as for a metric query; by default the last 24 h. */
@@ -23,7 +23,7 @@ export interface EventPage {
   /** Sorted by time, newest first. */
   readonly events: readonly Event[]
   /** The cursor of the next page; undefined on the last page. A page before the last may also be short or empty. */
-  readonly next: string | undefined
+  readonly nextCursor: string | undefined
 }
 
 /** Maximum number of events that one request reads. If few of them match, its page ends early with a cursor. */
@@ -33,8 +33,8 @@ export const EVENTS_PAGE_DEFAULT = 100
 const EVENTS_PAGE_MAX = 1_000
 
 /** Maximum number and bytes of events in one read from the store. */
-const READ_EVENTS = 500
-const READ_BYTES = 1 << 20
+const EVENTS_PER_READ = 500
+const BYTES_PER_READ = 1 << 20
 /** Maximum bytes of the events on one page, and of all events read for it. Single events may be large. */
 const PAGE_BYTES_MAX = 1 << 22
 const SCANNED_BYTES_MAX = 1 << 25
@@ -55,17 +55,17 @@ export class EventReader {
   }
 
   /** Returns one page of events. Throws `invalid_range` or `invalid_tags`. */
-  async find(project: string, input: EventInput): Promise<EventPage> {
-    const { fromMs, toMs } = readRange(input, this.#now())
+  async readPage(project: string, input: EventQueryInput): Promise<EventPage> {
+    const { fromMs, toMs } = parseRange(input, this.#now())
     const { limit = EVENTS_PAGE_DEFAULT } = input
     if (!(limit >= 0 && limit <= EVENTS_PAGE_MAX)) {
       throw new GatewayError('invalid_range', `a page has at most ${EVENTS_PAGE_MAX} events, not ${limit}`)
     }
-    const hasName = nameFilter(input.name)
-    const hasTags = compileFilters(input.tags ?? new Map(), [])
-    let after = input.after === undefined ? undefined : readCursor(input.after)
+    const matchesName = nameFilter(input.name)
+    const matchesTags = compileFilters(input.tags ?? new Map(), [])
+    let after = input.after === undefined ? undefined : decodeCursor(input.after)
     const events: Event[] = []
-    let scanned = 0
+    let scannedCount = 0
     let scannedBytes = 0
     let pageBytes = 0
     for (;;) {
@@ -73,25 +73,26 @@ export class EventReader {
         project,
         fromMs,
         toMs,
-        limit: Math.min(READ_EVENTS, this.#eventsReadMax - scanned),
-        bytesMax: READ_BYTES,
+        limit: Math.min(EVENTS_PER_READ, this.#eventsReadMax - scannedCount),
+        bytesMax: BYTES_PER_READ,
         ...(after === undefined ? {} : { after }),
       })
       for (const stored of batch) {
         const event = decodeEvent(stored)
         scannedBytes += stored.json.length
-        if (hasName(event.name) && hasTags?.(event.tags) !== false) {
+        if (matchesName(event.name) && matchesTags?.(event.tags) !== false) {
           if (events.length >= limit || pageBytes > PAGE_BYTES_MAX) {
-            return { events, next: cursorOf(after ?? { timeMs: toMs + 1, id: FIRST_ID }) }
+            return { events, nextCursor: encodeCursor(after ?? { timeMs: toMs + 1, id: FIRST_ID }) }
           }
           events.push(event)
           pageBytes += stored.json.length
         }
         after = stored
       }
-      if (batch.length === 0 || after === undefined) return { events, next: undefined }
-      scanned += batch.length
-      if (scanned >= this.#eventsReadMax || scannedBytes > SCANNED_BYTES_MAX) return { events, next: cursorOf(after) }
+      if (batch.length === 0 || after === undefined) return { events, nextCursor: undefined }
+      scannedCount += batch.length
+      if (scannedCount >= this.#eventsReadMax || scannedBytes > SCANNED_BYTES_MAX)
+        return { events, nextCursor: encodeCursor(after) }
     }
   }
 }
@@ -100,11 +101,11 @@ export class EventReader {
 const FIRST_ID = '0'
 
 /** The cursor that continues after an event. Opaque to clients; stays valid while events are added and expire. */
-export function cursorOf({ timeMs, id }: EventPlace): string {
+export function encodeCursor({ timeMs, id }: EventPlace): string {
   return Buffer.from(`${timeMs}:${id}`).toString('base64url')
 }
 
-function readCursor(cursor: string): EventPlace {
+function decodeCursor(cursor: string): EventPlace {
   const [, time, id] = /^(-?\d{1,16}):([0-9A-Z]{1,64})$/.exec(Buffer.from(cursor, 'base64url').toString()) ?? []
   const timeMs = Number(time)
   // A page that ends before its first event has a cursor one millisecond after the end of the range.

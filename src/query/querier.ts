@@ -5,29 +5,36 @@ import { SERIES_CACHED_MAX } from '../model/series.ts'
 import { nearestInstant } from '../model/time.ts'
 import { loadChanges } from '../model/zone-offsets.ts'
 import type { MetricRow, Store } from '../store/store.ts'
-import { accumulate, type Reading } from './compute/accumulate.ts'
+import { accumulate, type PeriodSources } from './compute/accumulate.ts'
 import { Cells } from './compute/cells.ts'
-import { type Comparison, compared, compareWith } from './compute/compare.ts'
+import { type Comparison, planComparison, withComparison } from './compute/compare.ts'
 import { compareTags, type Evaluation, emptyGroup, evaluate } from './compute/evaluate.ts'
-import { topGroups } from './compute/rank.ts'
+import { selectTopGroups } from './compute/rank.ts'
 import { groupKey, type QueryResult, type ResultGroup } from './compute/result.ts'
-import { valuesBefore } from './compute/value-before.ts'
-import { type Needs, needsOf } from './plan/aggregation.ts'
-import { fittingStep, gridOf, type Period, planPeriod, rollupsOf } from './plan/period.ts'
-import { finestKept, fittingInterval, type Plan, plan, planEdges, type RetentionSetting } from './plan/plan.ts'
+import { findValuesBefore } from './compute/value-before.ts'
+import { type RequiredAccumulators, requiredAccumulatorsOf } from './plan/aggregation.ts'
+import { countRollups, edgeDivisorOf, fittingResolution, type PlannedPeriod, planPeriod } from './plan/period.ts'
+import {
+  finestKeptResolutionMs,
+  fittingInterval,
+  type Plan,
+  planBuckets,
+  planRange,
+  type RetentionSetting,
+} from './plan/plan.ts'
 import { prepareQuery } from './plan/prepare.ts'
 import type { QueryInput, QueryRequest } from './plan/request.ts'
-import { type Grouping, type IdRange, SeriesIndex, type SeriesList } from './plan/series-index.ts'
+import { type Grouping, SeriesCache, type SeriesIdRange, type SeriesList } from './plan/series-cache.ts'
 import { hasLostBlocks } from './read/lost-blocks.ts'
-import { type Opened, type Source, SourceReader } from './read/source-reader.ts'
-import { QuerySession, Run, type RunOutputs } from './session.ts'
-import { type TagValue, tagValuesOf } from './tag-values.ts'
+import { type MergeSource, type OpenedBlocks, SourceReader } from './read/source-reader.ts'
+import { type QueryOutputs, QuerySession, SharedRun } from './session.ts'
+import { type TagValueCount, tagValuesOf } from './tag-values.ts'
 
 export interface QuerierSettings {
   /** Widths of the stored buckets of all types but sets, finest first. */
-  readonly stepsMs: readonly number[]
+  readonly resolutionsMs: readonly number[]
   /** Widths of the stored buckets of sets, finest first. */
-  readonly stepsMsOfSets: readonly number[]
+  readonly setResolutionsMs: readonly number[]
   /** Maximum number of values in the result of a query: groups × buckets × aggregations. */
   readonly valuesMax: number
   /** Maximum number of stored rollups that the queries of one request read together. */
@@ -44,14 +51,14 @@ export class Querier {
   readonly #settings: QuerierSettings
   readonly #now: () => number
   readonly #sources: SourceReader
-  readonly #series: SeriesIndex
+  readonly #series: SeriesCache
 
   constructor(store: Store, settings: QuerierSettings, now: () => number) {
     this.#store = store
     this.#settings = settings
     this.#now = now
     this.#sources = new SourceReader(store, settings.blockCacheBytesMax)
-    this.#series = new SeriesIndex(store, SERIES_CACHED_MAX)
+    this.#series = new SeriesCache(store, SERIES_CACHED_MAX)
   }
 
   /** Bytes of cached blocks. */
@@ -60,11 +67,11 @@ export class Querier {
   }
 
   /** Drops cached series. Call it after the store lost writes: it may then assign other ordinals to series. */
-  resetSeries(): void {
+  dropCachedSeries(): void {
     this.#series.clear()
   }
 
-  async tagValues(metric: MetricRow, key: string, max: number): Promise<readonly TagValue[]> {
+  async tagValues(metric: MetricRow, key: string, max: number): Promise<readonly TagValueCount[]> {
     return tagValuesOf(await this.#series.sync(metric), key, max)
   }
 
@@ -75,20 +82,31 @@ export class Querier {
 
   async query(metric: MetricRow, input: QueryInput, session = this.openSession()): Promise<QueryResult> {
     const request = prepareQuery(input, metric.type, session.nowMs)
-    const { aggregations, computed, fill } = request
-    const outputs = { computed, totals: input.totals ?? true, before: fill === 'previous' }
-    const result = await session.run(metric, request.runKey, outputs, (run) => this.#run(metric, request, session, run))
+    const { aggregations, computedAggregations, fill } = request
+    const outputs = {
+      aggregations: computedAggregations,
+      withTotals: input.totals ?? true,
+      withValuesBefore: fill === 'previous',
+    }
+    const result = await session.run(metric, request.runKey, outputs, (run) =>
+      this.#runWithRetry(metric, request, session, run),
+    )
     return { ...result, aggregations, fill }
   }
 
-  async #run(metric: MetricRow, request: QueryRequest, session: QuerySession, run: Run): Promise<QueryResult> {
+  async #runWithRetry(
+    metric: MetricRow,
+    request: QueryRequest,
+    session: QuerySession,
+    run: SharedRun,
+  ): Promise<QueryResult> {
     const result = await this.#runOnce(metric, request, session, run)
     if (result !== undefined) return result
     // A block of the snapshot was removed before it was read, because of a slow query or a fast fold.
     const retried = await this.#runOnce(metric, request, session, run)
     if (retried !== undefined) return retried
     const { fromMs, toMs } = request
-    if (await hasLostBlocks(this.#store, metric, this.#stepsOf(metric), { fromMs, toMs })) {
+    if (await hasLostBlocks(this.#store, metric, this.#resolutionsOf(metric), { fromMs, toMs })) {
       const reason = await this.#store.explainMissingBlocks()
       throw new GatewayError('store_unavailable', `stored data of this range is lost: ${reason}`, {
         details: { outcome: 'lost' },
@@ -102,31 +120,48 @@ export class Querier {
     metric: MetricRow,
     request: QueryRequest,
     session: QuerySession,
-    run: Run,
+    run: SharedRun,
   ): Promise<QueryResult | undefined> {
     const startedMs = performance.now()
-    const stepsMs = this.#stepsOf(metric)
-    const selected = await this.#select(metric, request)
-    const { current, comparison, earlier } = await this.#plan(metric, request, selected.grouping.ids, session, run)
+    const resolutionsMs = this.#resolutionsOf(metric)
+    const selected = await this.#selectSeries(metric, request)
+    const { current, comparison, earlier } = await this.#planPeriods(
+      metric,
+      request,
+      selected.grouping.idRange,
+      session,
+      run,
+    )
     const periods = earlier === undefined ? [current] : [current, earlier]
-    this.#charge(metric, periods, request, selected.grouping.ids, session, run)
-    const outputs = run.close()
-    const computed = request.top === undefined ? outputs.computed : [...outputs.computed, request.top.by]
-    const opened = await this.#open(metric, periods, needsOf(computed, metric.type).sketches, session)
+    this.#chargeRollups(metric, periods, request, selected.grouping.idRange, session, run)
+    const outputs = run.closeOutputs()
+    const computed = request.top === undefined ? outputs.aggregations : [...outputs.aggregations, request.top.by]
+    const opened = await this.#openBlocks(
+      metric,
+      periods,
+      requiredAccumulatorsOf(computed, metric.type).sketches,
+      session,
+    )
     if (opened === undefined) return undefined
-    const { list, grouping, sources } = await this.#withSources(metric, request, selected, opened)
-    const readings = periods.map(({ lookback }, i) => ({ metric, list, stepsMs, sources: sources[i]!, lookback }))
-    const clock = { baseMs: stepsMs[0]!, nowMs: request.nowMs }
+    const { list, grouping, sources } = await this.#addSources(metric, request, selected, opened)
+    const readings = periods.map(({ lookbackReads }, i) => ({
+      metric,
+      list,
+      resolutionsMs,
+      sources: sources[i]!,
+      lookbackReads,
+    }))
+    const clock = { baseMs: resolutionsMs[0]!, nowMs: request.nowMs }
     const shown =
       request.top === undefined
         ? grouping
-        : await topGroups(this.#store, readings[0]!, current.plan, clock, grouping, request.top)
-    const { evaluated, isExact } = await this.#evaluate(request, periods, readings, shown, clock, outputs)
-    let cost = run.rollups
-    if (outputs.before) {
+        : await selectTopGroups(this.#store, readings[0]!, current.plan, clock, grouping, request.top)
+    const { evaluated, isExact } = await this.#evaluatePeriods(request, periods, readings, shown, clock, outputs)
+    let cost = run.chargedRollups
+    if (outputs.withValuesBefore) {
       for (const [i, { evaluation, groups }] of evaluated.entries()) {
         const ranged = { ...request, ...evaluation.plan }
-        const extended = await this.#addBefore(metric, ranged, groups, grouping.groups.length, session)
+        const extended = await this.#addValuesBefore(metric, ranged, groups, grouping.groups.length, session)
         evaluated[i] = { evaluation, groups: extended.groups }
         cost += extended.cost
       }
@@ -147,12 +182,12 @@ export class Querier {
       meta: {
         resolutionsMs: [...new Set(periods.flatMap((period) => period.plan.reads.map(({ level }) => level)))]
           .sort((a, b) => a - b)
-          .map((level) => stepsMs[level]!),
+          .map((level) => resolutionsMs[level]!),
         rollupsRead: sum(sources.flat().map(({ section }) => section.length)),
-        blocksRead: sum(opened.map(({ blocks }) => blocks)),
-        cacheHits: sum(opened.map(({ hits }) => hits)),
+        blocksRead: sum(opened.map(({ blockCount }) => blockCount)),
+        cacheHits: sum(opened.map(({ cacheHitCount }) => cacheHitCount)),
         isExact,
-        bucketsUnavailable: unavailableIn(current.plan, earlier?.plan, comparison),
+        bucketsUnavailable: countUnavailable(current.plan, earlier?.plan, comparison),
         cost,
         durationMs: performance.now() - startedMs,
         nowMs: request.nowMs,
@@ -161,133 +196,150 @@ export class Querier {
   }
 
   /** Plans the range, and the earlier period if the query has a comparison. */
-  async #plan(
+  async #planPeriods(
     metric: MetricRow,
     request: QueryRequest,
-    idRange: IdRange | undefined,
+    idRange: SeriesIdRange | undefined,
     session: QuerySession,
-    run: Run,
-  ): Promise<PlannedPeriods> {
-    const stepsMs = this.#stepsOf(metric)
-    const setting = settingOf(metric)
+    run: SharedRun,
+  ): Promise<PlannedQuery> {
+    const resolutionsMs = this.#resolutionsOf(metric)
+    const retentionSetting = retentionSettingOf(metric)
     const { zone, fromMs, toMs } = request
     await loadChanges(zone, request.compare === undefined ? fromMs : fromMs - (toMs - fromMs), toMs)
     const pause = (): Promise<void> => session.pause()
     const current = await planPeriod(this.#sources, metric, {
       ...request,
-      stepsMs,
-      gridMs: gridOf(request.interval, zone, request, stepsMs),
+      resolutionsMs,
+      edgeDivisorMs: edgeDivisorOf(request.interval, zone, request, resolutionsMs),
       idRange,
       pause,
-      makePlan: (timelines) => plan({ ...request, timelines, setting, bucketsMax: this.#cellsMax(request, run) }),
+      makePlan: (timelines) =>
+        planRange({ ...request, timelines, retentionSetting, bucketsMax: this.#cellsMax(request, run) }),
     })
-    const comparison = request.compare && compareWith(request.compare, request, current.plan)
+    const comparison = request.compare && planComparison(request.compare, request, current.plan)
     if (comparison === undefined || comparison.edges.length === 0) return { current, comparison, earlier: undefined }
     const { interval } = current.plan
     const earlier = await planPeriod(this.#sources, metric, {
       ...comparison,
-      stepsMs,
-      gridMs: stepsMs.findLast((stepMs) => comparison.edges.every((edge) => edge % stepMs === 0)) ?? 1,
+      resolutionsMs,
+      edgeDivisorMs:
+        resolutionsMs.findLast((resolutionMs) => comparison.edges.every((edge) => edge % resolutionMs === 0)) ?? 1,
       idRange,
       pause,
-      makePlan: (timelines) => planEdges({ ...request, ...comparison, interval, timelines, setting }, comparison.edges),
+      makePlan: (timelines) =>
+        planBuckets({ ...request, ...comparison, interval, timelines, retentionSetting }, comparison.edges),
     })
     return { current, comparison, earlier }
   }
 
   /** Merges the opened blocks of each period and computes the aggregations. */
-  async #evaluate(
+  async #evaluatePeriods(
     request: QueryRequest,
-    periods: readonly Period[],
-    readings: readonly Reading[],
+    periods: readonly PlannedPeriod[],
+    readings: readonly PeriodSources[],
     grouping: Grouping,
     clock: Pick<Evaluation, 'baseMs' | 'nowMs'>,
-    { computed, totals, aggregationsMax }: ReturnType<Run['close']>,
-  ): Promise<{ readonly evaluated: Evaluated[]; readonly isExact: boolean }> {
-    const needs = needsOf(computed, readings[0]!.metric.type)
-    const evaluated: Evaluated[] = []
+    { aggregations, withTotals, aggregationsMax }: ReturnType<SharedRun['closeOutputs']>,
+  ): Promise<{ readonly evaluated: EvaluatedPeriod[]; readonly isExact: boolean }> {
+    const accumulators = requiredAccumulatorsOf(aggregations, readings[0]!.metric.type)
+    const evaluated: EvaluatedPeriod[] = []
     let isExact = true
     for (const [i, period] of periods.entries()) {
-      const cells = this.#createCells(request, period, grouping, needs, aggregationsMax)
-      const merge = { plan: period.plan, groupOf: grouping.groupOf, needs }
-      const distinct = await accumulate(this.#store, readings[i]!, merge, cells, totals)
-      if (cells.inexact) isExact = false
-      const evaluation = { plan: period.plan, ...clock, computed, groups: grouping.groups, distinct, totals }
+      const cells = this.#createCells(request, period, grouping, accumulators, aggregationsMax)
+      const merge = { plan: period.plan, groupOfSeries: grouping.groupOfSeries, accumulators }
+      const distinctCounts = await accumulate(this.#store, readings[i]!, merge, cells, withTotals)
+      if (cells.isInexact) isExact = false
+      const evaluation = {
+        plan: period.plan,
+        ...clock,
+        aggregations,
+        groups: grouping.groups,
+        distinctCounts,
+        withTotals,
+      }
       evaluated.push({ evaluation, groups: evaluate(evaluation, cells) })
     }
     return { evaluated, isExact }
   }
 
-  #stepsOf({ type }: MetricRow): readonly number[] {
-    return rollupKindOf(type) === 'set' ? this.#settings.stepsMsOfSets : this.#settings.stepsMs
+  #resolutionsOf({ type }: MetricRow): readonly number[] {
+    return rollupKindOf(type) === 'set' ? this.#settings.setResolutionsMs : this.#settings.resolutionsMs
   }
 
-  async #select(metric: MetricRow, request: QueryRequest): Promise<SeriesSelection> {
+  async #selectSeries(metric: MetricRow, request: QueryRequest): Promise<SeriesSelection> {
     const list = await this.#series.sync(metric)
-    return { list, grouping: list.group(request.selectionKey, request) }
+    return { list, grouping: list.groupingFor(request.selectionKey, request) }
   }
 
   /** Adds to each group its last value before the range. Also returns the cost of finding the values. */
-  async #addBefore(
+  async #addValuesBefore(
     metric: MetricRow,
     request: QueryRequest & Pick<Plan, 'interval'>,
     groups: ReadonlyMap<number, ResultGroup>,
     groupsMax: number,
     session: QuerySession,
   ): Promise<{ readonly groups: ReadonlyMap<number, ResultGroup>; readonly cost: number }> {
-    const { computed, fromMs, interval, zone } = request
-    const empty = [...groups.values()].filter(({ present, isRemainder }) => present[0] === 0 && isRemainder !== true)
-    const bucketsMax = Math.floor(this.#settings.valuesMax / Math.max(1, computed.length * groupsMax))
+    const { computedAggregations, fromMs, interval, zone } = request
+    const empty = [...groups.values()].filter(
+      ({ bucketStates, isRemainder }) => bucketStates[0] === 0 && isRemainder !== true,
+    )
+    const bucketsMax = Math.floor(this.#settings.valuesMax / Math.max(1, computedAggregations.length * groupsMax))
     let cost = 0
-    const found = await valuesBefore({
+    const found = await findValuesBefore({
       fromMs,
       interval,
       zone,
-      groups: empty.map(groupKey),
-      names: computed.map(({ name }) => name),
+      groupKeys: empty.map(groupKey),
+      aggregationNames: computedAggregations.map(({ name }) => name),
       bucketsMax,
       query: async (part) => {
         const partRequest = { ...request, ...part, compare: undefined, top: undefined, bucketsMax }
-        const outputs: RunOutputs = { computed, totals: false, before: false }
-        const run = new Run(outputs, (own) => this.#run(metric, partRequest, session, own))
+        const outputs: QueryOutputs = { aggregations: computedAggregations, withTotals: false, withValuesBefore: false }
+        const run = new SharedRun(outputs, (own) => this.#runWithRetry(metric, partRequest, session, own))
         const result = await run.result.catch(undefinedIfTooFine)
-        cost += run.rollups
+        cost += run.chargedRollups
         return result
       },
     })
     const entries = [...groups].map(([index, group]): [number, ResultGroup] => {
-      const before = found.get(groupKey(group))
-      return [index, before === undefined ? group : { ...group, before }]
+      const valuesBefore = found.get(groupKey(group))
+      return [index, valuesBefore === undefined ? group : { ...group, valuesBefore }]
     })
     return { groups: new Map(entries), cost }
   }
 
   /** Maximum number of cells (groups × buckets) in one period of the result. */
-  #cellsMax({ compare, bucketsMax = Number.POSITIVE_INFINITY }: QueryRequest, run: Run): number {
+  #cellsMax({ compare, bucketsMax = Number.POSITIVE_INFINITY }: QueryRequest, run: SharedRun): number {
     const periods = compare === undefined ? 1 : 2
-    return Math.min(bucketsMax, Math.floor(this.#settings.valuesMax / (periods * run.close().aggregationsMax)))
+    return Math.min(bucketsMax, Math.floor(this.#settings.valuesMax / (periods * run.closeOutputs().aggregationsMax)))
   }
 
   /**
    * Charges the rollups that the query reads to the budget of the request. Throws if the budget has fewer left; the
    * error names a coarser interval that fits.
    */
-  #charge(
+  #chargeRollups(
     metric: MetricRow,
-    periods: readonly Period[],
+    periods: readonly PlannedPeriod[],
     request: QueryRequest,
-    idRange: IdRange | undefined,
+    idRange: SeriesIdRange | undefined,
     session: QuerySession,
-    run: Run,
+    run: SharedRun,
   ): void {
-    const rollups = sum(periods.map(({ listed }) => rollupsOf(listed)))
-    const left = session.rollupsLeft + run.rollups
+    const rollups = sum(periods.map(({ blocksToRead }) => countRollups(blocksToRead)))
+    const left = session.rollupsLeft + run.chargedRollups
     if (rollups <= left) {
       run.charge(session, rollups)
       return
     }
     const bucketsMax = this.#cellsMax(request, run)
-    const fits = fittingStep(periods, { ...request, setting: settingOf(metric), bucketsMax }, idRange, left)
+    const fits = fittingResolution(
+      periods,
+      { ...request, retentionSetting: retentionSettingOf(metric), bucketsMax },
+      idRange,
+      left,
+    )
     const advice = fits === undefined ? 'a shorter range is needed' : `an interval of ${fits} would fit`
     const { rollupsMax } = session
     const room =
@@ -300,14 +352,14 @@ export class Querier {
   }
 
   /** Opens the blocks of each period. Returns undefined if the store no longer has one of them. */
-  async #open(
+  async #openBlocks(
     metric: MetricRow,
-    periods: readonly Period[],
+    periods: readonly PlannedPeriod[],
     withSketches: boolean,
     session: QuerySession,
-  ): Promise<readonly Opened[] | undefined> {
+  ): Promise<readonly OpenedBlocks[] | undefined> {
     const kind = rollupKindOf(metric.type)
-    const opened: Opened[] = []
+    const opened: OpenedBlocks[] = []
     for (const period of periods) {
       const blocks = await this.#sources.open(metric, kind, period, withSketches, session.blocks)
       if (blocks === undefined) return undefined
@@ -317,11 +369,11 @@ export class Querier {
   }
 
   /** Returns the opened blocks with the ordinals of their series. Fetches missing series. */
-  async #withSources(
+  async #addSources(
     metric: MetricRow,
     request: QueryRequest,
     selected: SeriesSelection,
-    opened: readonly Opened[],
+    opened: readonly OpenedBlocks[],
   ): Promise<SelectionWithSources> {
     let found = selected
     for (let attempts = 3; attempts >= 0; attempts--) {
@@ -330,7 +382,7 @@ export class Querier {
       // Either the series was registered after the selection, or the store lost writes and assigned other ordinals. In
       // the second case the list must be fetched anew.
       if (attempts === 1) this.#series.drop(metric)
-      if (attempts > 0) found = await this.#select(metric, request)
+      if (attempts > 0) found = await this.#selectSeries(metric, request)
     }
     throw new Error(`a block of metric ${metric.name} has a series that is missing in the catalog`)
   }
@@ -340,9 +392,9 @@ export class Querier {
    */
   #createCells(
     request: QueryRequest,
-    period: Period,
+    period: PlannedPeriod,
     { groups }: Grouping,
-    needs: Needs,
+    needs: RequiredAccumulators,
     aggregationsMax: number,
   ): Cells {
     const { valuesMax } = this.#settings
@@ -354,7 +406,8 @@ export class Querier {
       if (count <= cellsMax) return
       const bucketsMax = Math.floor(cellsMax / groups.length)
       // At any interval a range may overlap two buckets, so for fewer than two no interval is sure to fit.
-      const fits = bucketsMax < 2 ? undefined : fittingInterval(planned, bucketsMax, finestKept(planned, timelines))
+      const fits =
+        bucketsMax < 2 ? undefined : fittingInterval(planned, bucketsMax, finestKeptResolutionMs(planned, timelines))
       const advice = fits === undefined ? '' : `; an interval of ${fits} would fit`
       throw new GatewayError(
         'query_too_large',
@@ -363,7 +416,7 @@ export class Querier {
       )
     })
     // A query without grouping returns one group even if there is no data.
-    if (!isGrouped(request) && groups.length > 0) cells.cellOf(0)
+    if (!isGrouped(request) && groups.length > 0) cells.firstCellOf(0)
     return cells
   }
 }
@@ -378,15 +431,16 @@ function undefinedIfTooFine(error: unknown): undefined {
   if (!isTooFine) throw error
 }
 
-function settingOf({ type }: MetricRow): RetentionSetting {
+function retentionSettingOf({ type }: MetricRow): RetentionSetting {
   return rollupKindOf(type) === 'set' ? 'SET_RESOLUTIONS' : 'RESOLUTIONS'
 }
 
 /** The number of buckets that are unavailable, in the range or in the earlier period. */
-function unavailableIn(current: Plan, earlier: Plan | undefined, comparison: Comparison | undefined): number {
+function countUnavailable(current: Plan, earlier: Plan | undefined, comparison: Comparison | undefined): number {
   if (earlier === undefined || comparison === undefined) return current.unavailableCount
-  return comparison.bucketOf.reduce(
-    (count, bucket, i) => count + (current.unavailable[i] === 1 || earlier.unavailable[bucket] === 1 ? 1 : 0),
+  return comparison.counterpartOf.reduce(
+    (count, bucket, i) =>
+      count + (current.unavailableBuckets[i] === 1 || earlier.unavailableBuckets[bucket] === 1 ? 1 : 0),
     0,
   )
 }
@@ -399,17 +453,17 @@ interface SeriesSelection {
 
 interface SelectionWithSources extends SeriesSelection {
   /** The opened blocks of each period. */
-  readonly sources: readonly (readonly Source[])[]
+  readonly sources: readonly (readonly MergeSource[])[]
 }
 
-interface PlannedPeriods {
-  readonly current: Period
+interface PlannedQuery {
+  readonly current: PlannedPeriod
   readonly comparison: Comparison | undefined
   /** Undefined if the query has no comparison, or if no bucket has a counterpart. */
-  readonly earlier: Period | undefined
+  readonly earlier: PlannedPeriod | undefined
 }
 
-interface Evaluated {
+interface EvaluatedPeriod {
   readonly evaluation: Evaluation
   readonly groups: ReadonlyMap<number, ResultGroup>
 }
@@ -417,8 +471,8 @@ interface Evaluated {
 /** The groups of the result: those with data in either period, sorted by rank or by tags. */
 function resultGroups(
   request: QueryRequest,
-  { evaluation, groups }: Evaluated,
-  earlier: Evaluated | undefined,
+  { evaluation, groups }: EvaluatedPeriod,
+  earlier: EvaluatedPeriod | undefined,
   comparison: Comparison | undefined,
 ): readonly ResultGroup[] {
   const result: ResultGroup[] = []
@@ -427,7 +481,7 @@ function resultGroups(
     if (comparison === undefined) result.push(current)
     else {
       const before = earlier?.groups.get(index) ?? emptyGroup(earlier?.evaluation ?? evaluation, index)
-      result.push(compared(current, before, comparison))
+      result.push(withComparison(current, before, comparison))
     }
   }
   const shown = isGrouped(request) ? result.filter((group) => hasData(group) || hasData(group.comparison)) : result
@@ -439,7 +493,7 @@ function isGrouped({ groupBy, bySeries }: QueryRequest): boolean {
 }
 
 function hasData(group: ResultGroup | undefined): boolean {
-  return group?.present.includes(1) ?? false
+  return group?.bucketStates.includes(1) ?? false
 }
 
 function sum(numbers: readonly number[]): number {

@@ -5,13 +5,14 @@ import type { QueryResult } from './compute/result.ts'
 import type { Aggregation } from './plan/aggregation.ts'
 
 /**
- * What a query computes from the data of its run. Queries that read the same data share one run; each adds its outputs.
+ * What a query computes from the data that it reads. Queries that read the same data share one run, which computes the
+ * outputs of all of them.
  */
-export interface RunOutputs {
-  readonly computed: readonly Aggregation[]
-  readonly totals: boolean
+export interface QueryOutputs {
+  readonly aggregations: readonly Aggregation[]
+  readonly withTotals: boolean
   /** Whether the last value of each group before the range is needed. */
-  readonly before: boolean
+  readonly withValuesBefore: boolean
 }
 
 /**
@@ -24,10 +25,10 @@ export class QuerySession {
   readonly #now: () => number
   #nowMs: number | undefined
   #rollupsLeft: number
-  #step: string | number | undefined
+  #currentStep: string | number | undefined
   #lastPause = Promise.resolve()
   readonly #metrics = new Map<string, Promise<MetricRow | undefined>>()
-  readonly #runs = new Map<string, Run>()
+  readonly #runs = new Map<string, SharedRun>()
   /** The blocks read by the queries of the request, by name. */
   readonly blocks = new Map<string, Block>()
 
@@ -48,9 +49,9 @@ export class QuerySession {
   }
 
   /** Begins a step of a request that also writes. Drops earlier results, because the step must see earlier writes. */
-  enter(step: string | number): void {
-    if (step === this.#step) return
-    this.#step = step
+  beginStep(step: string | number): void {
+    if (step === this.#currentStep) return
+    this.#currentStep = step
     this.#nowMs = undefined
     this.#metrics.clear()
     this.#runs.clear()
@@ -66,11 +67,11 @@ export class QuerySession {
     return pause
   }
 
-  charge(rollups: number): void {
+  chargeRollups(rollups: number): void {
     this.#rollupsLeft -= rollups
   }
 
-  metric(name: string, read: () => Promise<MetricRow | undefined>): Promise<MetricRow | undefined> {
+  findMetricOnce(name: string, read: () => Promise<MetricRow | undefined>): Promise<MetricRow | undefined> {
     let row = this.#metrics.get(name)
     if (row === undefined) this.#metrics.set(name, (row = read()))
     return row
@@ -83,69 +84,69 @@ export class QuerySession {
   run(
     metric: MetricRow,
     runKey: string,
-    outputs: RunOutputs,
-    execute: (run: Run) => Promise<QueryResult>,
+    outputs: QueryOutputs,
+    execute: (run: SharedRun) => Promise<QueryResult>,
   ): Promise<QueryResult> {
     const key = `${formatId(metric.metricId)} ${runKey}`
     const earlier = this.#runs.get(key)
-    if (earlier?.join(outputs) === true) return earlier.result
-    const run = new Run(outputs, execute)
+    if (earlier?.addOutputs(outputs) === true) return earlier.result
+    const run = new SharedRun(outputs, execute)
     this.#runs.set(key, run)
     return run.result
   }
 }
 
-/** One execution of a query, shared by equal queries. Later queries may add outputs until the query is planned. */
-export class Run {
+/** One execution, shared by queries that read the same data. Queries may add outputs until the reads are planned. */
+export class SharedRun {
   readonly result: Promise<QueryResult>
-  readonly #computed = new Map<string, Aggregation>()
-  #totals = false
-  #before = false
+  readonly #aggregationsByName = new Map<string, Aggregation>()
+  #withTotals = false
+  #withValuesBefore = false
   #aggregationsMax = 0
-  #rollups = 0
+  #chargedRollups = 0
   #isClosed = false
 
-  constructor(outputs: RunOutputs, execute: (run: Run) => Promise<QueryResult>) {
+  constructor(outputs: QueryOutputs, execute: (run: SharedRun) => Promise<QueryResult>) {
     this.#add(outputs)
     this.result = execute(this)
   }
 
   /** Adds outputs. Returns false if the run is closed and lacks some of them. */
-  join(outputs: RunOutputs): boolean {
+  addOutputs(outputs: QueryOutputs): boolean {
     const isCovered =
-      outputs.computed.every(({ name }) => this.#computed.has(name)) &&
-      (this.#totals || !outputs.totals) &&
-      (this.#before || !outputs.before)
+      outputs.aggregations.every(({ name }) => this.#aggregationsByName.has(name)) &&
+      (this.#withTotals || !outputs.withTotals) &&
+      (this.#withValuesBefore || !outputs.withValuesBefore)
     if (this.#isClosed && !isCovered) return false
     this.#add(outputs)
     return true
   }
 
-  /** Closes the run to new outputs and returns all of them. `aggregationsMax` is the maximum of any single query. */
-  close(): RunOutputs & { readonly aggregationsMax: number } {
+  /** Refuses further outputs and returns all. `aggregationsMax`: the most aggregations that a single query has. */
+  closeOutputs(): QueryOutputs & { readonly aggregationsMax: number } {
     this.#isClosed = true
     return {
-      computed: [...this.#computed.values()],
-      totals: this.#totals,
-      before: this.#before,
+      aggregations: [...this.#aggregationsByName.values()],
+      withTotals: this.#withTotals,
+      withValuesBefore: this.#withValuesBefore,
       aggregationsMax: Math.max(1, this.#aggregationsMax),
     }
   }
 
   /** Rollups charged for this run. A second attempt replaces the charge of the first. */
-  get rollups(): number {
-    return this.#rollups
+  get chargedRollups(): number {
+    return this.#chargedRollups
   }
 
   charge(session: QuerySession, rollups: number): void {
-    session.charge(rollups - this.#rollups)
-    this.#rollups = rollups
+    session.chargeRollups(rollups - this.#chargedRollups)
+    this.#chargedRollups = rollups
   }
 
-  #add({ computed, totals, before }: RunOutputs): void {
-    for (const aggregation of computed) this.#computed.set(aggregation.name, aggregation)
-    this.#totals ||= totals
-    this.#before ||= before
-    if (!this.#isClosed) this.#aggregationsMax = Math.max(this.#aggregationsMax, computed.length)
+  #add({ aggregations, withTotals, withValuesBefore }: QueryOutputs): void {
+    for (const aggregation of aggregations) this.#aggregationsByName.set(aggregation.name, aggregation)
+    this.#withTotals ||= withTotals
+    this.#withValuesBefore ||= withValuesBefore
+    if (!this.#isClosed) this.#aggregationsMax = Math.max(this.#aggregationsMax, aggregations.length)
   }
 }

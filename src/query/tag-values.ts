@@ -1,24 +1,24 @@
-import type { SeriesList } from './plan/series-index.ts'
-import { tagValue } from './plan/tag-filter.ts'
+import type { SeriesList } from './plan/series-cache.ts'
+import { tagValueOrEmpty } from './plan/tag-filter.ts'
 
-export interface TagValue {
+export interface TagValueCount {
   readonly value: string
   /** Number of series that have the value. */
-  readonly series: number
+  readonly seriesCount: number
 }
 
 /**
  * The values of a tag: the most frequent first, equally frequent ones in order of code units. Series without the tag
  * are ignored.
  */
-export function tagValuesOf({ rows }: SeriesList, key: string, max: number): readonly TagValue[] {
+export function tagValuesOf({ rows }: SeriesList, key: string, max: number): readonly TagValueCount[] {
   const counts = new Map<string, number>()
   for (const { tags } of rows) {
-    const value = tagValue(tags, key)
+    const value = tagValueOrEmpty(tags, key)
     if (value !== '') counts.set(value, (counts.get(value) ?? 0) + 1)
   }
   return [...counts]
-    .map(([value, series]) => ({ value, series }))
-    .sort((a, b) => b.series - a.series || (a.value < b.value ? -1 : 1))
+    .map(([value, seriesCount]) => ({ value, seriesCount }))
+    .sort((a, b) => b.seriesCount - a.seriesCount || (a.value < b.value ? -1 : 1))
     .slice(0, max)
 }

@@ -264,7 +264,7 @@ function compare(metric: TrackedType, question: Question, points: readonly Point
     expect([...given.endMs]).toEqual(buckets.map(({ endMs }) => endMs))
     for (const { name } of given.aggregations) {
       const line = fillLine(group, name, question.fill)
-      const rows = line.bucket.map((bucket, i) => ({
+      const rows = line.bucketIndexes.map((bucket, i) => ({
         at: new Date(given.startMs[bucket]!),
         value: line.values[i] ?? null,
       }))
@@ -272,7 +272,7 @@ function compare(metric: TrackedType, question: Question, points: readonly Point
       let previous: number | null = null
       if (question.fill === 'previous' && buckets[0]!.values === undefined) {
         before ??= [...bucketsBefore(baseMs, question, points, given, key)]
-        for (const values of before) previous ??= expectedValue(metric, name, values, group.before?.get(name))
+        for (const values of before) previous ??= expectedValue(metric, name, values, group.valuesBefore?.get(name))
       }
       for (const { startMs, values } of buckets) {
         if (values === undefined && question.fill === 'none') continue

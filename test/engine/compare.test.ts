@@ -25,9 +25,9 @@ function rowsOf(result: QueryResult, name: string, ...tags: readonly string[]): 
   if (group === undefined) return []
   const line = fillLine(group, name, result.fill)
   const earlier = fillComparison(group, name, result.fill)
-  expect(earlier?.bucket).toEqual(line.bucket)
+  expect(earlier?.bucketIndexes).toEqual(line.bucketIndexes)
   const iso = (ms: number): string => new Date(ms).toISOString().slice(5, 16)
-  return line.bucket.map((bucket, row) =>
+  return line.bucketIndexes.map((bucket, row) =>
     [
       `${iso(result.startMs[bucket]!)} ${line.values[row]}`,
       `${iso(result.comparison!.startMs[bucket]!)} ${earlier!.values[row]}`,

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { BatchOutcome, TrackOptions } from '../../src/gateway.ts'
 import { DAY_MS, HOUR_MS } from '../../src/model/time.ts'
-import type { EventInput, EventPage } from '../../src/query/events.ts'
+import type { EventPage, EventQueryInput } from '../../src/query/events.ts'
 import { EventReader } from '../../src/query/events.ts'
 import { decodeFluxEvents } from '../../src/wire/flux-events.ts'
 import { DEFAULT_POINT_LIMITS } from '../support/defaults.ts'
@@ -24,18 +24,19 @@ function track(project: string, items: readonly object[], options?: TrackOptions
   return gateway.gateway.trackBatch(project, { events }, options)
 }
 
-const find = (project: string, input: EventInput = {}): Promise<EventPage> => gateway.gateway.events(project, input)
+const find = (project: string, input: EventQueryInput = {}): Promise<EventPage> =>
+  gateway.gateway.events(project, input)
 const names = ({ events }: EventPage) => events.map(({ name }) => name).join(' ')
 
 /** Every page until the last one. */
-async function pages(project: string, input: EventInput, read = find): Promise<EventPage[]> {
+async function pages(project: string, input: EventQueryInput, read = find): Promise<EventPage[]> {
   const found: EventPage[] = []
   for (let after: string | undefined; ; ) {
     const page = await read(project, { ...input, after })
     found.push(page)
-    if (page.next === undefined) return found
+    if (page.nextCursor === undefined) return found
     if (found.length > 100) throw new Error('there is no last page')
-    after = page.next
+    after = page.nextCursor
   }
 }
 
@@ -45,7 +46,7 @@ describe('events', () => {
     await track('b', [{ name: 'other' }])
     expect(names(await find('a'))).toBe('three two one')
     expect(names(await find('b'))).toBe('other')
-    expect(await find('c')).toEqual({ events: [], next: undefined })
+    expect(await find('c')).toEqual({ events: [], nextCursor: undefined })
   })
 
   it('that are equal are two', async () => {
@@ -98,7 +99,7 @@ describe('events', () => {
     // An event that comes meanwhile moves nothing.
     const first = await find('pages', { limit: 5 })
     await track('pages', [{ name: 'late' }])
-    const second = await find('pages', { limit: 20, after: first.next })
+    const second = await find('pages', { limit: 20, after: first.nextCursor })
     expect(second.events).toHaveLength(20)
     expect(names(second)).not.toContain('late')
   })
@@ -109,7 +110,7 @@ describe('events', () => {
       Array.from({ length: 210 }, (_, i) => ({ name: i === 0 || i === 120 ? 'rare' : 'usual' })),
     )
     const reader = new EventReader(gateway.store, () => nowMs, 50)
-    const read = (project: string, input: EventInput = {}) => reader.find(project, input)
+    const read = (project: string, input: EventQueryInput = {}) => reader.readPage(project, input)
     const found = await pages('bound', { name: 'rare' }, read)
     expect(found.map(({ events }) => events.length)).toEqual([0, 1, 0, 0, 1])
     expect((await pages('bound', { limit: 50 }, read)).map(({ events }) => events.length)).toEqual([50, 50, 50, 50, 10])

@@ -38,7 +38,7 @@ test('a line starts with the last value, however long the series was silent, wit
     front: ['2026-05-05T11:57:00Z 1', '2026-05-05T11:58:00Z 1', '2026-05-05T11:59:00Z 2'],
   })
   const bySeries = await ask(gateway, { metric: 'door', ...LAST_MINUTES, bySeries: true })
-  expect(bySeries.groups.map(({ before }) => before?.get('last')).sort()).toEqual([1, 6, undefined])
+  expect(bySeries.groups.map(({ valuesBefore }) => valuesBefore?.get('last')).sort()).toEqual([1, 6, undefined])
 })
 
 test('each aggregation has the value of the last bucket of the interval, not of a wider one', async () => {
@@ -64,14 +64,14 @@ test('a range without points has that value throughout', async () => {
 
 test('the compared period starts with its own last value', async () => {
   const result = await ask(gateway, { metric: 'door', ...LAST_MINUTES, compare: { offset: '1h' } })
-  expect(result.groups[0]?.before?.get('last')).toBe(1)
-  expect(result.groups[0]?.comparison?.before?.get('last')).toBe(6)
+  expect(result.groups[0]?.valuesBefore?.get('last')).toBe(1)
+  expect(result.groups[0]?.comparison?.valuesBefore?.get('last')).toBe(6)
 })
 
 test('other fills do not look back, and the cost of looking is counted and bounded', async () => {
   const none = await ask(gateway, { metric: 'door', ...LAST_MINUTES, fill: 'null' })
   expect(rowsOf(none)['']![0]).toBe('2026-05-05T11:57:00Z null')
-  expect(none.groups[0]?.before).toBeUndefined()
+  expect(none.groups[0]?.valuesBefore).toBeUndefined()
   await gateway.folds.drain()
   const asked = { metric: 'door', ...LAST_MINUTES }
   const cost = (await ask(gateway, asked)).meta.cost

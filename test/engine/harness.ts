@@ -47,7 +47,7 @@ export function rowsOf(result: QueryResult): Record<string, string[]> {
   return Object.fromEntries(
     result.groups.map((group) => {
       const lines = result.aggregations.map(({ name }) => fillLine(group, name, result.fill))
-      const rows = (lines[0]?.bucket ?? []).map((bucket, row) =>
+      const rows = (lines[0]?.bucketIndexes ?? []).map((bucket, row) =>
         [instant(result.startMs[bucket]!), ...lines.map(({ values }) => String(values[row]))].join(' '),
       )
       return [group.tags.map(([, value]) => value).join('|'), rows]

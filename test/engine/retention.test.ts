@@ -317,7 +317,7 @@ test('windows merged in tiers and sealed answer as their folds did', async () =>
     groupBy: ['host'],
   }
   const result = async (): Promise<unknown> =>
-    (await ask(gateway, input)).groups.map(({ tags, values, present }) => [tags, [...values], present])
+    (await ask(gateway, input)).groups.map(({ tags, values, bucketStates }) => [tags, [...values], bucketStates])
   for (let i = 0; i < folds; i++) {
     // Every fold writes the same two buckets, one of them at the same instant.
     await track(gateway, 'piled', 'gauge', [

@@ -251,9 +251,9 @@ const list = step('list', fc.constantFrom<TrackedType>(...TYPES), async (engine,
 const events = step('events', fc.constantFrom('deploy', 'a*', undefined), async (engine, name) => {
   const found: unknown[] = []
   for (let after: string | undefined; ; ) {
-    const page = await engine.events.find(PROJECT, { name, from: 0, to: nowMs, limit: 3, after })
+    const page = await engine.events.readPage(PROJECT, { name, from: 0, to: nowMs, limit: 3, after })
     found.push(...page.events)
-    after = page.next
+    after = page.nextCursor
     if (after === undefined) return found
   }
 })

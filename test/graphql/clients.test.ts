@@ -162,8 +162,8 @@ describe.each(Object.entries(CONSUMERS))('%s', (name, connect) => {
 })
 
 test('subscriptions end when their clients stop', async () => {
-  await until('subscriptions are held', () => gateway.live.held.subscriptions === 0)
-  expect(gateway.live.held).toEqual({ subscriptions: 0, liveQueries: 0, keys: 0 })
+  await until('subscriptions are held', () => gateway.live.objectCounts.subscriptions === 0)
+  expect(gateway.live.objectCounts).toEqual({ subscriptions: 0, liveQueries: 0, keys: 0 })
 })
 
 test('Apollo Client sends a hash once the gateway knows the document, by GET', async () => {

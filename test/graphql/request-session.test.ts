@@ -78,8 +78,13 @@ function open(settings: Partial<QuerierSettings> = {}): {
   const keys = new Keys(store, new Map([[hashKey('key'), { project: PROJECT, scopes: ['ingest', 'query'] }]]), now)
   const limiter = new RateLimiter(store, { limits: DEFAULT_RATE_LIMITS, countersMax: 10 }, now)
   const live = new LiveQueries(
-    { query: () => Promise.reject(new Error('nobody watches')), onCommit: () => () => {}, now, after: () => () => {} },
-    { everyMs: 1, pollMs: 1, subscriptionsMax: 1, subscriptionsPerKeyMax: 1, runsMax: 1 },
+    {
+      query: () => Promise.reject(new Error('nobody watches')),
+      onCommit: () => () => {},
+      now,
+      startTimer: () => () => {},
+    },
+    { runIntervalMsMin: 1, pollIntervalMs: 1, subscriptionsMax: 1, subscriptionsPerKeyMax: 1, concurrentRunsMax: 1 },
   )
   const rest = {
     live,

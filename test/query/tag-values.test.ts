@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { SeriesList } from '../../src/query/plan/series-index.ts'
+import { SeriesList } from '../../src/query/plan/series-cache.ts'
 import { tagValuesOf } from '../../src/query/tag-values.ts'
 
 const list = new SeriesList({ hi: 1, lo: 1 })
@@ -14,11 +14,11 @@ list.append(
 describe('tagValuesOf', () => {
   it('lists values of the most series first, equal ones by code units, series without the tag left out', () => {
     expect(tagValuesOf(list, 'host', 10)).toEqual([
-      { value: 'c', series: 2 },
-      { value: 'B', series: 1 },
-      { value: '__proto__', series: 1 },
-      { value: 'a', series: 1 },
-      { value: 'b', series: 1 },
+      { value: 'c', seriesCount: 2 },
+      { value: 'B', seriesCount: 1 },
+      { value: '__proto__', seriesCount: 1 },
+      { value: 'a', seriesCount: 1 },
+      { value: 'b', seriesCount: 1 },
     ])
   })
 

@@ -75,8 +75,8 @@ export function openQuerier(
   return new Querier(
     store,
     {
-      stepsMs: resolutions.map(({ stepMs }) => stepMs),
-      stepsMsOfSets: setResolutions.map(({ stepMs }) => stepMs),
+      resolutionsMs: resolutions.map(({ stepMs }) => stepMs),
+      setResolutionsMs: setResolutions.map(({ stepMs }) => stepMs),
       valuesMax: 1_000_000,
       rollupsMax: 10_000_000,
       blockCacheBytesMax: 1 << 24,

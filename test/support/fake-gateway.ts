@@ -105,7 +105,7 @@ export function createFakeGateway(options: FakeGatewayOptions = {}): FakeGateway
     },
     async events() {
       await before('events')
-      return { events: [], next: undefined }
+      return { events: [], nextCursor: undefined }
     },
     async metric(project, name) {
       await before('metric')
@@ -232,7 +232,7 @@ export function resultGroup(
   return {
     tags: [],
     series: undefined,
-    present: Uint8Array.from(first, (value) => (value === undefined ? 0 : 1)),
+    bucketStates: Uint8Array.from(first, (value) => (value === undefined ? 0 : 1)),
     values: new Map(
       Object.entries(columns).map(([name, values]) => [
         name,
@@ -248,7 +248,7 @@ export function resultGroup(
 export function queryResult(fields: Partial<QueryResult> & Pick<QueryResult, 'groups'>): QueryResult {
   const hourMs = 3_600_000
   const fromMs = Date.UTC(2024, 0, 15)
-  const buckets = fields.groups[0]?.present.length ?? 0
+  const buckets = fields.groups[0]?.bucketStates.length ?? 0
   const startMs = Float64Array.from({ length: buckets }, (_, index) => fromMs + index * hourMs)
   return {
     metric: metricRow(),

@@ -15,21 +15,21 @@ import type { MetricType } from '../../src/model/metric.ts'
 import type { PointSink, SeriesRef } from '../../src/model/point.ts'
 import { reject } from '../../src/model/point.ts'
 import type { QueryResult, ResultGroup } from '../../src/query/compute/result.ts'
-import type { EventInput, EventPage } from '../../src/query/events.ts'
+import type { EventPage, EventQueryInput } from '../../src/query/events.ts'
 import type { LiveUpdate } from '../../src/query/live/live-patch.ts'
 import { LiveQueries } from '../../src/query/live/live-queries.ts'
 import {
   type Aggregation,
+  appliesToType,
   defaultAggregation,
-  isAllowed,
+  invalidAggregationError,
   parseAggregation,
   quantileAggregation,
-  requireAllowed,
-  unknownAggregation,
+  requireAppliesToType,
 } from '../../src/query/plan/aggregation.ts'
 import { FILLS, type QueryInput } from '../../src/query/plan/request.ts'
 import { QuerySession } from '../../src/query/session.ts'
-import type { TagValue } from '../../src/query/tag-values.ts'
+import type { TagValueCount } from '../../src/query/tag-values.ts'
 import type { MetricRow } from '../../src/store/store.ts'
 
 export const NOW_MS = Date.parse('2024-01-15T12:30:00Z')
@@ -57,7 +57,7 @@ export class FakeGateway implements Gateway {
   readonly points: StoredPoint[] = []
   readonly queries: QueryInput[] = []
   readonly tracked: Event[] = []
-  readonly eventQueries: EventInput[] = []
+  readonly eventQueries: EventQueryInput[] = []
   readonly requests: IdempotentRequest[] = []
   readonly rows = new Map<string, MetricRow>()
   /** Of every look at a key. */
@@ -85,12 +85,18 @@ export class FakeGateway implements Gateway {
         return () => this.#listeners.delete(listener)
       },
       now: () => performance.now(),
-      after: (ms, run) => {
+      startTimer: (ms, run) => {
         const timer = setTimeout(run, ms)
         return () => clearTimeout(timer)
       },
     },
-    { everyMs: 0, pollMs: 60_000, subscriptionsMax: 4, subscriptionsPerKeyMax: 3, runsMax: 2 },
+    {
+      runIntervalMsMin: 0,
+      pollIntervalMs: 60_000,
+      subscriptionsMax: 4,
+      subscriptionsPerKeyMax: 3,
+      concurrentRunsMax: 2,
+    },
   )
   readonly #listeners = new Set<(metricIds: readonly Id64[]) => void>()
 
@@ -157,10 +163,10 @@ export class FakeGateway implements Gateway {
   }
 
   /** All that were tracked, newest first, whatever is asked. */
-  async events(_project: string, input: EventInput): Promise<EventPage> {
+  async events(_project: string, input: EventQueryInput): Promise<EventPage> {
     if (this.failure !== undefined) throw this.failure
     this.eventQueries.push(input)
-    return { events: this.tracked.toReversed().slice(0, input.limit), next: undefined }
+    return { events: this.tracked.toReversed().slice(0, input.limit), nextCursor: undefined }
   }
 
   /** Serves every time. */
@@ -182,13 +188,13 @@ export class FakeGateway implements Gateway {
     if (row === undefined) throw new GatewayError('metric_not_found', `there is no metric ${input.metric}`)
     const asked = (input.aggregations ?? []).map((name) => {
       const aggregation = parseAggregation(name)
-      if (aggregation === undefined) throw unknownAggregation(name, row.type)
-      requireAllowed(aggregation, row.type)
+      if (aggregation === undefined) throw invalidAggregationError(name, row.type)
+      requireAppliesToType(aggregation, row.type)
       return aggregation
     })
     const aggregations = [...asked, ...(input.quantiles ?? []).map(quantileAggregation)]
     if (aggregations.length === 0) aggregations.push(defaultAggregation(row.type))
-    const optional = (input.optionalAggregations ?? []).filter((aggregation) => isAllowed(aggregation, row.type))
+    const optional = (input.optionalAggregations ?? []).filter((aggregation) => appliesToType(aggregation, row.type))
     const startMs = Float64Array.from([0, 1, 2], (hour) => NOW_MS - 2.5 * HOUR_MS + hour * HOUR_MS)
     return {
       metric: row,
@@ -225,8 +231,8 @@ export class FakeGateway implements Gateway {
     return new QuerySession(1_000, () => NOW_MS)
   }
 
-  async tagValues(_metric: MetricRow, key: string, max: number): Promise<readonly TagValue[]> {
-    return ['/users', '/orders'].map((value, i) => ({ value: `${key}=${value}`, series: 2 - i })).slice(0, max)
+  async tagValues(_metric: MetricRow, key: string, max: number): Promise<readonly TagValueCount[]> {
+    return ['/users', '/orders'].map((value, i) => ({ value: `${key}=${value}`, seriesCount: 2 - i })).slice(0, max)
   }
 
   async deleteMetric(_project: string, name: string): Promise<boolean> {
@@ -269,9 +275,9 @@ function groupsOf(input: QueryInput, computed: readonly Aggregation[], offset: n
       return [name, Float64Array.of(value, Number.NaN, value + 1)]
     }),
   )
-  const present = Uint8Array.of(1, 0, 1)
+  const bucketStates = Uint8Array.of(1, 0, 1)
   const totals = new Map([...columns].map(([name, column]) => [name, column[0]! * 100]))
-  const group = { present, values: columns, totals, series: undefined, tags: [] }
+  const group = { bucketStates, values: columns, totals, series: undefined, tags: [] }
   if (input.bySeries === true) {
     const tags = [['endpoint', '/users']] as const
     return [{ ...group, tags, series: { seriesId: { hi: 1, lo: 2 }, tags } }]

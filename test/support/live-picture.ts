@@ -15,7 +15,7 @@ export function pictureOf(result: QueryResult): Picture {
       const buckets: Record<string, Record<string, unknown>> = {}
       for (const name of group.values.keys()) {
         const line = fillLine(group, name, result.fill)
-        line.bucket.forEach((bucket, row) => {
+        line.bucketIndexes.forEach((bucket, row) => {
           const at = (buckets[result.startMs[bucket]!] ??= { complete: result.endMs[bucket]! <= result.meta.nowMs })
           at[name] = line.values[row]
         })

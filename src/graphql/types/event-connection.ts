@@ -1,4 +1,4 @@
-import { cursorOf, EVENTS_PAGE_DEFAULT, type EventPage } from '../../query/events.ts'
+import { EVENTS_PAGE_DEFAULT, type EventPage, encodeCursor } from '../../query/events.ts'
 import { builder } from '../builder.ts'
 import { requireScope } from '../context.ts'
 import { EVENTS_COST, takeQuery } from '../operation-cost.ts'
@@ -51,15 +51,15 @@ builder.queryField('events', (t) =>
   }),
 )
 
-function connectionOf({ events, next }: EventPage, afterGiven: boolean) {
-  const edges = events.map((event) => ({ cursor: cursorOf(event), node: event }))
+function connectionOf({ events, nextCursor }: EventPage, afterGiven: boolean) {
+  const edges = events.map((event) => ({ cursor: encodeCursor(event), node: event }))
   return {
     edges,
     pageInfo: {
-      hasNextPage: next !== undefined,
+      hasNextPage: nextCursor !== undefined,
       hasPreviousPage: afterGiven,
       startCursor: edges[0]?.cursor ?? null,
-      endCursor: next ?? edges.at(-1)?.cursor ?? null,
+      endCursor: nextCursor ?? edges.at(-1)?.cursor ?? null,
     },
   }
 }

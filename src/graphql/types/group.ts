@@ -1,4 +1,10 @@
-import { fillComparison, fillLine, type Line, type QueryResult, type ResultGroup } from '../../query/compute/result.ts'
+import {
+  type FilledLine,
+  fillComparison,
+  fillLine,
+  type QueryResult,
+  type ResultGroup,
+} from '../../query/compute/result.ts'
 import { builder } from '../builder.ts'
 import { AggregatesRef } from './aggregates.ts'
 
@@ -7,9 +13,9 @@ export interface GroupSource {
   readonly result: QueryResult
   readonly group: ResultGroup
   /** Returns the values of an aggregation, by its name; undefined if the query did not compute it. */
-  readonly line: (name: string) => Line | undefined
+  readonly line: (name: string) => FilledLine | undefined
   /** Returns the values of an aggregation in the earlier range of `compare`. */
-  readonly comparison: (name: string) => Line | undefined
+  readonly comparison: (name: string) => FilledLine | undefined
 }
 
 interface BucketSource {
@@ -22,7 +28,7 @@ interface BucketSource {
 
 export function groupSource(result: QueryResult, group: ResultGroup): GroupSource {
   const linesOf = (fill: typeof fillComparison): GroupSource['line'] => {
-    const lines = new Map<string, Line | undefined>()
+    const lines = new Map<string, FilledLine | undefined>()
     return (name) => {
       if (!lines.has(name)) lines.set(name, group.values.has(name) ? fill(group, name, result.fill) : undefined)
       return lines.get(name)
@@ -113,7 +119,7 @@ export const GroupRef = builder.objectRef<GroupSource>('Group').implement({
       type: [BucketRef],
       description: 'Sorted by time; `fill` decides about empty buckets.',
       resolve: (parent) =>
-        fillLine(parent.group, '', parent.result.fill).bucket.map((bucket, row) => ({ parent, bucket, row })),
+        fillLine(parent.group, '', parent.result.fill).bucketIndexes.map((bucket, row) => ({ parent, bucket, row })),
     }),
   }),
 })

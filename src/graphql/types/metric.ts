@@ -1,5 +1,5 @@
 import { AGGREGATIONS } from '../../query/plan/aggregation.ts'
-import type { TagValue } from '../../query/tag-values.ts'
+import type { TagValueCount } from '../../query/tag-values.ts'
 import type { MetricRow } from '../../store/store.ts'
 import { builder } from '../builder.ts'
 import { type GraphQLContext, requireScope } from '../context.ts'
@@ -8,11 +8,11 @@ import { pageSize } from '../resolve/page-size.ts'
 import { AggregationEnum } from './aggregation.ts'
 import { MetricTypeEnum } from './metric-type.ts'
 
-const TagValueRef = builder.objectRef<TagValue>('TagValue').implement({
+const TagValueRef = builder.objectRef<TagValueCount>('TagValue').implement({
   description: 'One value of a tag.',
   fields: (t) => ({
     value: t.exposeString('value', { description: 'Never empty. Example: "/users".' }),
-    seriesCount: t.exposeInt('series', {
+    seriesCount: t.exposeInt('seriesCount', {
       description: 'How many series of the metric have this value.',
     }),
   }),

@@ -1,5 +1,5 @@
 import { formatId, hashToId } from '../../model/id.ts'
-import type { Line, QueryResult, ResultGroup } from '../../query/compute/result.ts'
+import type { FilledLine, QueryResult, ResultGroup } from '../../query/compute/result.ts'
 import { fillComparison, fillLine } from '../../query/compute/result.ts'
 import type { Aggregation } from '../../query/plan/aggregation.ts'
 import { builder } from '../builder.ts'
@@ -9,7 +9,7 @@ export interface SeriesSource {
   readonly result: QueryResult
   readonly group: ResultGroup
   readonly aggregation: Aggregation
-  readonly line: Line
+  readonly line: FilledLine
   /** Start and end of each bucket. */
   readonly times: Pick<QueryResult, 'startMs' | 'endMs'>
   /** Label of the earlier range, for a line of `comparison`. */
@@ -87,7 +87,7 @@ SeriesRef.implement({
       type: [SeriesPointRef],
       description: 'Sorted by time; `fill` decides about empty buckets.',
       resolve: ({ result, line, times }) =>
-        line.bucket.map((bucket, row) => ({
+        line.bucketIndexes.map((bucket, row) => ({
           timeMs: times.startMs[bucket]!,
           isComplete: times.endMs[bucket]! <= result.meta.nowMs,
           value: line.values[row]!,
@@ -95,7 +95,7 @@ SeriesRef.implement({
     }),
     timestamps: t.floatList({
       description: 'Start of each bucket as UNIX time in milliseconds.',
-      resolve: ({ line, times }) => line.bucket.map((bucket) => times.startMs[bucket]!),
+      resolve: ({ line, times }) => line.bucketIndexes.map((bucket) => times.startMs[bucket]!),
     }),
     values: t.field({
       type: ['Float'],

@@ -19,7 +19,7 @@ export function writeQueryCsv(result: QueryResult): string {
   )
   const shown = new Uint8Array(startMs.length)
   for (const { cells, line } of columns) {
-    for (const [row, bucket] of line.bucket.entries()) {
+    for (const [row, bucket] of line.bucketIndexes.entries()) {
       cells.set(bucket, line.values[row] ?? null)
       shown[bucket] = 1
     }

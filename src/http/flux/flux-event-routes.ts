@@ -90,7 +90,7 @@ export function registerFluxEventRoutes(app: FastifyInstance, { gateway, now, li
     const isCsv = wantsCsv(request, reply, parseFormat(request.url))
     const page = await gateway.events(projectOf(request), parseEventQuery(request.url))
     if (isCsv) {
-      if (page.next !== undefined) reply.header('x-next', page.next)
+      if (page.nextCursor !== undefined) reply.header('x-next', page.nextCursor)
       return sendCsv(reply, writeEventsCsv(page))
     }
     return sendJson(reply, 200, writeEvents(page))

@@ -2,7 +2,7 @@ import type { MetricFilter } from '../../gateway.ts'
 import { GatewayError } from '../../model/errors.ts'
 import { isMetricType, METRIC_TYPES, requireListCursor } from '../../model/metric.ts'
 import { describe } from '../../model/point.ts'
-import type { EventInput } from '../../query/events.ts'
+import type { EventQueryInput } from '../../query/events.ts'
 import type { QueryInput } from '../../query/plan/request.ts'
 
 /**
@@ -52,7 +52,7 @@ export function parseMetricFilter(url: string): MetricFilter {
   }
 }
 
-export function parseEventQuery(url: string): EventInput {
+export function parseEventQuery(url: string): EventQueryInput {
   const parameters = readParameters(url)
   return {
     from: lastParameter(parameters, 'from'),

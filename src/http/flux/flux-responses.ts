@@ -87,7 +87,7 @@ function writeRows(result: QueryResult, group: ResultGroup, rowStarts: readonly 
   const lines = aggregations.map(({ name }) => fillLine(group, name, fill))
   const fields = aggregations.length === 1 ? [',"value":'] : aggregations.map(({ name }) => `,${JSON.stringify(name)}:`)
   // The group alone decides which buckets are shown, so all of its lines show the same buckets.
-  const buckets = lines[0]?.bucket ?? []
+  const buckets = lines[0]?.bucketIndexes ?? []
   let rows = ''
   for (let row = 0; row < buckets.length; row++) {
     rows += (row === 0 ? '' : ',') + rowStarts[buckets[row]!]!
@@ -118,8 +118,8 @@ export function writeTrackedEvent({ id, name, timeMs, user_id, value }: Event): 
 }
 
 /** Writes a page of events. The field `next` is present if another page may follow. */
-export function writeEvents({ events, next }: EventPage): string {
-  const nextField = next === undefined ? '' : `,"next":${JSON.stringify(next)}`
+export function writeEvents({ events, nextCursor }: EventPage): string {
+  const nextField = nextCursor === undefined ? '' : `,"next":${JSON.stringify(nextCursor)}`
   return `{"data":[${events.map(writeEvent).join(',')}]${nextField}}`
 }
 

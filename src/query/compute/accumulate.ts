@@ -1,35 +1,37 @@
 import { rollupKindOf } from '../../model/metric.ts'
 import type { MetricRow, Store } from '../../store/store.ts'
-import type { Read } from '../plan/plan.ts'
-import type { SeriesList } from '../plan/series-index.ts'
+import type { PlannedRead } from '../plan/plan.ts'
+import type { SeriesList } from '../plan/series-cache.ts'
 import type { Cells } from './cells.ts'
 import { countDistinct, type DistinctCounts } from './distinct.ts'
-import { limitsOf, NO_LIMITS } from './limit-counts.ts'
-import { type Merge, mergeEnds, mergeSums, mergeTotals } from './merge.ts'
+import { NO_LIMITS, seriesLimitsOf } from './limit-counts.ts'
+import { type MergeInput, mergeFirstAndLast, mergeRunningTotals, mergeUnordered } from './merge.ts'
 
 /** The opened blocks of a period, with the ordinals of their series in `list`. */
-export interface Reading {
+export interface PeriodSources {
   readonly metric: MetricRow
   readonly list: SeriesList
-  readonly stepsMs: readonly number[]
-  readonly sources: Merge['sources']
-  readonly lookback: readonly Read[]
+  readonly resolutionsMs: readonly number[]
+  readonly sources: MergeInput['sources']
+  readonly lookbackReads: readonly PlannedRead[]
 }
 
 /** Merges opened blocks into cells. For a set, also returns the number of distinct members of each cell. */
 export async function accumulate(
   store: Store,
-  { metric, list, stepsMs, sources, lookback }: Reading,
-  { plan, groupOf, needs }: Pick<Merge, 'plan' | 'groupOf' | 'needs'>,
+  { metric, list, resolutionsMs, sources, lookbackReads }: PeriodSources,
+  { plan, groupOfSeries, accumulators }: Pick<MergeInput, 'plan' | 'groupOfSeries' | 'accumulators'>,
   cells: Cells,
   wantTotals: boolean,
 ): Promise<DistinctCounts | undefined> {
-  const limits = metric.type === 'histogram' ? limitsOf(list.rows, groupOf, needs.limits) : NO_LIMITS
-  const merge: Merge = { plan, stepsMs, sources, groupOf, limits, needs }
+  const seriesLimits =
+    metric.type === 'histogram' ? seriesLimitsOf(list.rows, groupOfSeries, accumulators.limitCounts) : NO_LIMITS
+  const merge: MergeInput = { plan, resolutionsMs, sources, groupOfSeries, seriesLimits, accumulators }
   const kind = rollupKindOf(metric.type)
   if (kind === 'set') return countDistinct(store, metric, list, merge, cells, wantTotals)
-  mergeSums(merge, cells)
-  if (kind === 'gauge' && needs.ends) mergeEnds(merge, cells)
-  if (kind === 'counter' && sources.some(({ section }) => section.hasTotals)) mergeTotals(merge, lookback, cells)
+  mergeUnordered(merge, cells)
+  if (kind === 'gauge' && accumulators.firstAndLast) mergeFirstAndLast(merge, cells)
+  if (kind === 'counter' && sources.some(({ section }) => section.hasTotals))
+    mergeRunningTotals(merge, lookbackReads, cells)
   return undefined
 }

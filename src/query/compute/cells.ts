@@ -1,18 +1,18 @@
 import { addCounts } from '../../model/count.ts'
 import { QuantileSketch } from '../../sketch/quantile-sketch.ts'
-import type { Needs, Summary } from '../plan/aggregation.ts'
-import { LimitCounts } from './limit-counts.ts'
+import type { RequiredAccumulators, Summary } from '../plan/aggregation.ts'
+import { HistogramCounts } from './limit-counts.ts'
 
 /**
  * The accumulators of a query, as columns: one cell for each group and result bucket. A group gets a row of cells (a
  * slot) at its first rollup, so groups without data take no memory.
  */
 export class Cells {
-  readonly buckets: number
-  readonly #needs: Needs
+  readonly bucketCount: number
+  readonly #needs: RequiredAccumulators
   readonly #checkSize: (cells: number) => void
-  readonly #slotOf: Int32Array
-  readonly #groups: number[] = []
+  readonly #slotOfGroup: Int32Array
+  readonly #groupsBySlot: number[] = []
   count = new Float64Array(0)
   sum = new Float64Array(0)
   min = new Float64Array(0)
@@ -22,35 +22,40 @@ export class Cells {
   lastMs = new Float64Array(0)
   last = new Float64Array(0)
   readonly sketches: (QuantileSketch | undefined)[] = []
-  readonly limitCounts: (LimitCounts | undefined)[] = []
+  readonly limitCounts: (HistogramCounts | undefined)[] = []
   /**
    * Whether results may be too small: a count reached `COUNT_MAX`, or a counter may have increased by more than its
    * stored running totals show.
    */
-  inexact = false
+  isInexact = false
 
-  /** `check` is called with the new number of cells before the columns grow. It throws if there are too many. */
-  constructor(groups: number, buckets: number, needs: Needs, check: (cells: number) => void = () => {}) {
-    this.buckets = buckets
+  /** `checkSize` is called with the new number of cells before the columns grow. It throws if there are too many. */
+  constructor(
+    groupCount: number,
+    bucketCount: number,
+    needs: RequiredAccumulators,
+    checkSize: (cells: number) => void = () => {},
+  ) {
+    this.bucketCount = bucketCount
     this.#needs = needs
-    this.#checkSize = check
-    this.#slotOf = new Int32Array(groups).fill(-1)
+    this.#checkSize = checkSize
+    this.#slotOfGroup = new Int32Array(groupCount).fill(-1)
   }
 
-  /** The groups that have cells, ordered by slot. */
-  get groups(): readonly number[] {
-    return this.#groups
+  /** The groups that have cells, in the order of their rows. */
+  get groupsWithCells(): readonly number[] {
+    return this.#groupsBySlot
   }
 
-  /** The index of the first cell of a group. Adds a slot for a new group. */
-  cellOf(group: number): number {
-    let slot = this.#slotOf[group]!
+  /** Returns the index of the group's first cell. Adds a row of cells if the group is new. */
+  firstCellOf(group: number): number {
+    let slot = this.#slotOfGroup[group]!
     if (slot < 0) {
-      slot = this.#groups.push(group) - 1
-      this.#slotOf[group] = slot
-      this.#reserve(this.#groups.length * this.buckets)
+      slot = this.#groupsBySlot.push(group) - 1
+      this.#slotOfGroup[group] = slot
+      this.#reserve(this.#groupsBySlot.length * this.bucketCount)
     }
-    return slot * this.buckets
+    return slot * this.bucketCount
   }
 
   sketchOf(cell: number): QuantileSketch {
@@ -59,9 +64,9 @@ export class Cells {
     return sketch
   }
 
-  limitCountsOf(cell: number): LimitCounts {
+  limitCountsOf(cell: number): HistogramCounts {
     let counts = this.limitCounts[cell]
-    if (counts === undefined) this.limitCounts[cell] = counts = new LimitCounts()
+    if (counts === undefined) this.limitCounts[cell] = counts = new HistogramCounts()
     return counts
   }
 
@@ -71,11 +76,11 @@ export class Cells {
     const capacity = Math.max(cells, this.count.length * 2)
     this.count = grown(this.count, capacity, 0)
     this.sum = grown(this.sum, capacity, 0)
-    if (this.#needs.extremes) {
+    if (this.#needs.minAndMax) {
       this.min = grown(this.min, capacity, Number.POSITIVE_INFINITY)
       this.max = grown(this.max, capacity, Number.NEGATIVE_INFINITY)
     }
-    if (this.#needs.ends) {
+    if (this.#needs.firstAndLast) {
       this.firstMs = grown(this.firstMs, capacity, Number.POSITIVE_INFINITY)
       this.first = grown(this.first, capacity, Number.NaN)
       this.lastMs = grown(this.lastMs, capacity, Number.NEGATIVE_INFINITY)
@@ -88,18 +93,18 @@ export class Cells {
 export class CellSummary implements Summary {
   readonly #cells: Cells
   readonly #cell: number
-  readonly #distinct: Float64Array | undefined
+  readonly #distinctCounts: Float64Array | undefined
   readonly seconds: number
 
   constructor(cells: Cells, cell: number, seconds: number, distinct: Float64Array | undefined) {
     this.#cells = cells
     this.#cell = cell
-    this.#distinct = distinct
+    this.#distinctCounts = distinct
     this.seconds = seconds
   }
 
   get count(): number {
-    return (this.#distinct ?? this.#cells.count)[this.#cell]!
+    return (this.#distinctCounts ?? this.#cells.count)[this.#cell]!
   }
 
   get sum(): number {
@@ -133,22 +138,22 @@ export class CellSummary implements Summary {
 /** The values of a group over the whole range, for aggregations. Each property merges the cells when it is read. */
 export class RangeSummary implements Summary {
   readonly #cells: Cells
-  readonly #from: number
-  readonly #to: number
+  readonly #firstCell: number
+  readonly #endCell: number
   /** Number of distinct members in the whole range; undefined unless the metric is a set. */
-  readonly #distinct: number | undefined
+  readonly #distinctCount: number | undefined
   readonly seconds: number
 
   constructor(cells: Cells, slot: number, seconds: number, distinct: number | undefined) {
     this.#cells = cells
-    this.#from = slot * cells.buckets
-    this.#to = this.#from + cells.buckets
-    this.#distinct = distinct
+    this.#firstCell = slot * cells.bucketCount
+    this.#endCell = this.#firstCell + cells.bucketCount
+    this.#distinctCount = distinct
     this.seconds = seconds
   }
 
   get count(): number {
-    return this.#distinct ?? this.#reduce(this.#cells.count, 0, addCounts)
+    return this.#distinctCount ?? this.#reduce(this.#cells.count, 0, addCounts)
   }
 
   get sum(): number {
@@ -173,26 +178,30 @@ export class RangeSummary implements Summary {
 
   quantile(q: number): number {
     const { limitCounts, sketches } = this.#cells
-    const limits = limitCounts.slice(this.#from, this.#to).filter((counts) => counts !== undefined)
+    const limits = limitCounts.slice(this.#firstCell, this.#endCell).filter((counts) => counts !== undefined)
     if (limits.length > 0) {
-      const merged = new LimitCounts()
+      const merged = new HistogramCounts()
       for (const counts of limits) merged.merge(counts)
       return merged.quantile(q)
     }
     const merged = new QuantileSketch()
-    for (const sketch of sketches.slice(this.#from, this.#to)) if (sketch !== undefined) merged.merge(sketch)
+    for (const sketch of sketches.slice(this.#firstCell, this.#endCell)) if (sketch !== undefined) merged.merge(sketch)
     return merged.quantile(q, this.min, this.max)
   }
 
   #reduce(column: Float64Array, start: number, add: (total: number, value: number) => number): number {
     let total = start
-    for (let cell = this.#from; cell < this.#to; cell++) total = add(total, column[cell]!)
+    for (let cell = this.#firstCell; cell < this.#endCell; cell++) total = add(total, column[cell]!)
     return total
   }
 
   /** The value of the first (step 1) or the last (step -1) cell that has one. */
   #valueFrom(column: Float64Array, step: 1 | -1): number {
-    for (let cell = step === 1 ? this.#from : this.#to - 1; cell >= this.#from && cell < this.#to; cell += step) {
+    for (
+      let cell = step === 1 ? this.#firstCell : this.#endCell - 1;
+      cell >= this.#firstCell && cell < this.#endCell;
+      cell += step
+    ) {
       if (!Number.isNaN(column[cell])) return column[cell]!
     }
     return Number.NaN

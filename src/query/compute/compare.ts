@@ -22,47 +22,48 @@ export interface Comparison {
    */
   readonly edges: Float64Array
   /** The index of the counterpart of each bucket of the query; -1 if it has none. */
-  readonly bucketOf: Int32Array
+  readonly counterpartOf: Int32Array
   readonly times: ComparisonTimes
 }
 
 /** Computes the earlier period and the counterparts of all buckets. Throws `invalid_range`. */
-export function compareWith(
+export function planComparison(
   compare: Compare,
   range: { readonly fromMs: number; readonly toMs: number; readonly zone: TimeZone },
   { interval, fromMs, toMs, edges }: Plan,
 ): Comparison {
   const { zone } = range
-  const distance = compare === 'previousPeriod' ? periodBefore(interval, zone, range.fromMs, range.toMs) : compare
-  if (distance === undefined) {
+  const offset = compare === 'previousPeriod' ? periodBefore(interval, zone, range.fromMs, range.toMs) : compare
+  if (offset === undefined) {
     throw new GatewayError('invalid_range', 'the range is too long to be compared with the one before it', {
       details: { argument: 'compare' },
     })
   }
-  const earlier = { fromMs: instantBefore(distance, zone, fromMs), toMs: instantBefore(distance, zone, toMs) }
+  const earlier = { fromMs: instantBefore(offset, zone, fromMs), toMs: instantBefore(offset, zone, toMs) }
   if (validInstant(earlier.fromMs) === undefined) {
     throw new GatewayError('invalid_range', 'the earlier range would begin before the year 1', {
       details: { argument: 'compare' },
     })
   }
-  const buckets = edges.length - 1
-  const startMs = new Float64Array(buckets)
-  const endMs = new Float64Array(buckets)
-  const starts = new Set<number>()
-  for (let i = 0; i < buckets; i++) {
-    const before = bucketBefore(interval, zone, distance, edges[i]!, edges[i + 1]!)
-    const isWithin = before !== undefined && before.fromMs < earlier.toMs && before.toMs > earlier.fromMs
-    startMs[i] = before?.fromMs ?? instantBefore(distance, zone, edges[i]!)
-    endMs[i] = isWithin ? before.toMs : startMs[i]!
-    if (isWithin) starts.add(startMs[i]!)
+  const bucketCount = edges.length - 1
+  const startMs = new Float64Array(bucketCount)
+  const endMs = new Float64Array(bucketCount)
+  const counterpartStarts = new Set<number>()
+  for (let i = 0; i < bucketCount; i++) {
+    const counterpart = bucketBefore(interval, zone, offset, edges[i]!, edges[i + 1]!)
+    const isInEarlierPeriod =
+      counterpart !== undefined && counterpart.fromMs < earlier.toMs && counterpart.toMs > earlier.fromMs
+    startMs[i] = counterpart?.fromMs ?? instantBefore(offset, zone, edges[i]!)
+    endMs[i] = isInEarlierPeriod ? counterpart.toMs : startMs[i]!
+    if (isInEarlierPeriod) counterpartStarts.add(startMs[i]!)
   }
-  const all = edgesOf(starts, startMs, endMs)
-  const position = new Map(Array.from(all, (edge, i) => [edge, i]))
-  const bucketOf = Int32Array.from(startMs, (start, i) => (endMs[i]! > start ? position.get(start)! : -1))
-  for (const [i, bucket] of bucketOf.entries()) if (bucket >= 0) endMs[i] = all[bucket + 1]!
-  const label = compare === 'previousPeriod' ? 'previous period' : `${formatInterval(distance)} before`
+  const earlierEdges = edgesOf(counterpartStarts, startMs, endMs)
+  const indexOfEdge = new Map(Array.from(earlierEdges, (edge, i) => [edge, i]))
+  const counterpartOf = Int32Array.from(startMs, (start, i) => (endMs[i]! > start ? indexOfEdge.get(start)! : -1))
+  for (const [i, bucket] of counterpartOf.entries()) if (bucket >= 0) endMs[i] = earlierEdges[bucket + 1]!
+  const label = compare === 'previousPeriod' ? 'previous period' : `${formatInterval(offset)} before`
   const times = { startMs: startMs.map(nearestInstant), endMs: endMs.map(nearestInstant), label }
-  return { ...earlier, edges: all, bucketOf, times }
+  return { ...earlier, edges: earlierEdges, counterpartOf, times }
 }
 
 /**
@@ -83,13 +84,13 @@ function edgesOf(starts: ReadonlySet<number>, startMs: Float64Array, endMs: Floa
 }
 
 /** Returns the group with its earlier values as `comparison`, aligned to the buckets of the query. */
-export function compared(group: ResultGroup, earlier: ResultGroup, { bucketOf }: Comparison): ResultGroup {
-  const buckets = bucketOf.length
+export function withComparison(group: ResultGroup, earlier: ResultGroup, { counterpartOf }: Comparison): ResultGroup {
+  const bucketCount = counterpartOf.length
   const aligned = (column: Float64Array): Float64Array =>
-    Float64Array.from({ length: buckets }, (_, i) => column[bucketOf[i]!] ?? Number.NaN)
+    Float64Array.from({ length: bucketCount }, (_, i) => column[counterpartOf[i]!] ?? Number.NaN)
   const comparison: ResultGroup = {
     ...earlier,
-    present: Uint8Array.from({ length: buckets }, (_, i) => earlier.present[bucketOf[i]!] ?? 0),
+    bucketStates: Uint8Array.from({ length: bucketCount }, (_, i) => earlier.bucketStates[counterpartOf[i]!] ?? 0),
     values: new Map([...earlier.values].map(([name, column]) => [name, aligned(column)])),
   }
   return { ...group, comparison }

@@ -1,17 +1,17 @@
 import { floorTo } from '../../model/time.ts'
 import type { MetricRow, SetKey, Store } from '../../store/store.ts'
-import { BucketFinder, ReadFinder } from '../plan/locate.ts'
-import type { SeriesList } from '../plan/series-index.ts'
+import { BucketFinder, PlannedReadFinder } from '../plan/find-by-time.ts'
+import type { SeriesList } from '../plan/series-cache.ts'
 import type { Cells } from './cells.ts'
-import type { Merge } from './merge.ts'
+import type { MergeInput } from './merge.ts'
 
 /**
  * Numbers of distinct members: of each cell, and of each group over the whole range. `totals` is empty unless
  * requested.
  */
 export interface DistinctCounts {
-  readonly cells: Float64Array
-  readonly totals: Float64Array
+  readonly countOfCell: Float64Array
+  readonly countOfRange: Float64Array
 }
 
 /**
@@ -22,30 +22,30 @@ export async function countDistinct(
   store: Store,
   metric: MetricRow,
   list: SeriesList,
-  { plan, stepsMs, sources, groupOf }: Merge,
+  { plan, resolutionsMs, sources, groupOfSeries }: MergeInput,
   cells: Cells,
   wantTotals: boolean,
 ): Promise<DistinctCounts> {
-  const reads = new ReadFinder(plan.reads)
+  const reads = new PlannedReadFinder(plan.reads)
   const buckets = new BucketFinder(plan.edges)
-  const seen = stepsMs.map(() => new Map<number, Set<number>>())
+  const seenByLevel = resolutionsMs.map(() => new Map<number, Set<number>>())
   const cellUnions: SetKey[][] = []
   const unionIndexOf = new Map<number, number>()
   for (const source of sources) {
     const { section, ordinals } = source
     for (let s = 0; s < section.seriesCount; s++) {
       const ordinal = ordinals[s]!
-      const group = groupOf[ordinal] ?? -1
+      const group = groupOfSeries[ordinal] ?? -1
       if (group < 0) continue
       for (let row = section.rowStart[s]!; row < section.rowStart[s + 1]!; row++) {
         const timeMs = section.bucketMs[row]!
-        const read = reads.findFor(source, timeMs)
+        const read = reads.findForRow(source, timeMs)
         if (read === undefined) continue
-        const cell = cells.cellOf(group) + buckets.find(timeMs)
+        const cell = cells.firstCellOf(group) + buckets.findAt(timeMs)
         cells.count[cell]! += section.count[row]!
-        const resolutionMs = stepsMs[read.level]!
+        const resolutionMs = resolutionsMs[read.level]!
         const bucketMs = floorTo(timeMs, resolutionMs)
-        if (!addOnce(seen[read.level]!, ordinal, bucketMs)) continue
+        if (!addIfNew(seenByLevel[read.level]!, ordinal, bucketMs)) continue
         let unionIndex = unionIndexOf.get(cell)
         if (unionIndex === undefined) unionIndexOf.set(cell, (unionIndex = cellUnions.push([]) - 1))
         cellUnions[unionIndex]!.push({
@@ -57,22 +57,22 @@ export async function countDistinct(
       }
     }
   }
-  const rangeUnions: SetKey[][] = wantTotals ? cells.groups.map(() => []) : []
+  const rangeUnions: SetKey[][] = wantTotals ? cells.groupsWithCells.map(() => []) : []
   for (const [cell, unionIndex] of unionIndexOf) {
-    const rangeUnion = rangeUnions[Math.floor(cell / cells.buckets)]
+    const rangeUnion = rangeUnions[Math.floor(cell / cells.bucketCount)]
     if (rangeUnion !== undefined) for (const key of cellUnions[unionIndex]!) rangeUnion.push(key)
   }
   const counts = await store.countDistinct(metric.partition, [...cellUnions, ...rangeUnions])
-  const byCell = new Float64Array(cells.groups.length * cells.buckets)
-  for (const [cell, unionIndex] of unionIndexOf) byCell[cell] = counts[unionIndex]!
-  return { cells: byCell, totals: Float64Array.from(counts.slice(cellUnions.length)) }
+  const countByCell = new Float64Array(cells.groupsWithCells.length * cells.bucketCount)
+  for (const [cell, unionIndex] of unionIndexOf) countByCell[cell] = counts[unionIndex]!
+  return { countOfCell: countByCell, countOfRange: Float64Array.from(counts.slice(cellUnions.length)) }
 }
 
 /**
  * Records a series and stored bucket. Returns false if they were recorded before: several runs and the inbox may hold
  * the same stored bucket.
  */
-function addOnce(seen: Map<number, Set<number>>, ordinal: number, bucketMs: number): boolean {
+function addIfNew(seen: Map<number, Set<number>>, ordinal: number, bucketMs: number): boolean {
   let buckets = seen.get(ordinal)
   if (buckets === undefined) seen.set(ordinal, (buckets = new Set()))
   if (buckets.has(bucketMs)) return false

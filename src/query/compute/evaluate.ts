@@ -1,6 +1,6 @@
 import type { Aggregation } from '../plan/aggregation.ts'
 import type { Plan } from '../plan/plan.ts'
-import type { GroupKey } from '../plan/series-index.ts'
+import type { GroupIdentity } from '../plan/series-cache.ts'
 import { CellSummary, type Cells, RangeSummary } from './cells.ts'
 import type { DistinctCounts } from './distinct.ts'
 import { type ResultGroup, UNAVAILABLE } from './result.ts'
@@ -10,56 +10,58 @@ export interface Evaluation {
   /** Width of the finest stored bucket. A rate is computed over at least this time. */
   readonly baseMs: number
   readonly nowMs: number
-  readonly computed: readonly Aggregation[]
-  readonly groups: readonly GroupKey[]
+  readonly aggregations: readonly Aggregation[]
+  readonly groups: readonly GroupIdentity[]
   /** Numbers of distinct members; undefined unless the metric is a set. */
-  readonly distinct: DistinctCounts | undefined
+  readonly distinctCounts: DistinctCounts | undefined
   /** Whether aggregations over the whole range (totals) are needed. */
-  readonly totals: boolean
+  readonly withTotals: boolean
 }
 
 /** Computes the aggregations of each group from its accumulators. */
 export function evaluate(evaluation: Evaluation, cells: Cells): ReadonlyMap<number, ResultGroup> {
-  return new Map(cells.groups.map((group, slot) => [group, evaluateGroup(evaluation, cells, group, slot)]))
+  return new Map(cells.groupsWithCells.map((group, slot) => [group, evaluateGroup(evaluation, cells, group, slot)]))
 }
 
 /** The result of a group without data. */
-export function emptyGroup({ groups, computed, plan }: Evaluation, group: number): ResultGroup {
-  const buckets = plan.edges.length - 1
-  const nothing = new Float64Array(buckets).fill(Number.NaN)
+export function emptyGroup({ groups, aggregations, plan }: Evaluation, group: number): ResultGroup {
+  const bucketCount = plan.edges.length - 1
+  const emptyColumn = new Float64Array(bucketCount).fill(Number.NaN)
   return {
     ...groups[group]!,
-    present: presenceOf(plan),
-    values: new Map(computed.map(({ name }) => [name, nothing])),
+    bucketStates: bucketStatesWithoutData(plan),
+    values: new Map(aggregations.map(({ name }) => [name, emptyColumn])),
     totals: new Map(),
   }
 }
 
 /** The column `present` of a group without data. */
-function presenceOf({ unavailable }: Plan): Uint8Array {
-  return unavailable.map((isUnavailable) => isUnavailable * UNAVAILABLE)
+function bucketStatesWithoutData({ unavailableBuckets }: Plan): Uint8Array {
+  return unavailableBuckets.map((isUnavailable) => isUnavailable * UNAVAILABLE)
 }
 
 function evaluateGroup(evaluation: Evaluation, cells: Cells, group: number, slot: number): ResultGroup {
-  const { computed } = evaluation
-  const at = slot * cells.buckets
-  const seconds = bucketSeconds(evaluation)
-  const present = presenceOf(evaluation.plan)
-  for (let i = 0; i < cells.buckets; i++) if (cells.count[at + i]! > 0) present[i] = 1
+  const { aggregations } = evaluation
+  const firstCell = slot * cells.bucketCount
+  const seconds = secondsOfBuckets(evaluation)
+  const bucketStates = bucketStatesWithoutData(evaluation.plan)
+  for (let i = 0; i < cells.bucketCount; i++) if (cells.count[firstCell + i]! > 0) bucketStates[i] = 1
   const values = new Map<string, Float64Array>()
-  for (const aggregation of computed) {
-    const column = new Float64Array(cells.buckets).fill(Number.NaN)
-    for (let i = 0; i < cells.buckets; i++) {
-      if (present[i] !== 1) continue
-      column[i] = aggregation.compute(new CellSummary(cells, at + i, seconds[i]!, evaluation.distinct?.cells))
+  for (const aggregation of aggregations) {
+    const column = new Float64Array(cells.bucketCount).fill(Number.NaN)
+    for (let i = 0; i < cells.bucketCount; i++) {
+      if (bucketStates[i] !== 1) continue
+      column[i] = aggregation.compute(
+        new CellSummary(cells, firstCell + i, seconds[i]!, evaluation.distinctCounts?.countOfCell),
+      )
     }
     values.set(aggregation.name, column)
   }
-  const totals = evaluation.totals ? totalsOf(evaluation, cells, slot) : new Map<string, number>()
-  return { ...evaluation.groups[group]!, present, values, totals }
+  const totals = evaluation.withTotals ? computeTotals(evaluation, cells, slot) : new Map<string, number>()
+  return { ...evaluation.groups[group]!, bucketStates, values, totals }
 }
 
-function bucketSeconds(evaluation: Evaluation): Float64Array {
+function secondsOfBuckets(evaluation: Evaluation): Float64Array {
   const { edges } = evaluation.plan
   return Float64Array.from({ length: edges.length - 1 }, (_, i) => secondsOf(evaluation, edges[i]!, edges[i + 1]!))
 }
@@ -79,15 +81,17 @@ export function secondsOf(
   return Math.max(untilMs - fromMs, baseMs) / 1_000
 }
 
-function totalsOf(evaluation: Evaluation, cells: Cells, slot: number): ReadonlyMap<string, number> {
-  const { computed, distinct, plan } = evaluation
+function computeTotals(evaluation: Evaluation, cells: Cells, slot: number): ReadonlyMap<string, number> {
+  const { aggregations, distinctCounts, plan } = evaluation
   // Totals without the unavailable buckets would be wrong, so they are NaN.
-  if (plan.unavailableCount > 0) return new Map(computed.map(({ name }) => [name, Number.NaN]))
+  if (plan.unavailableCount > 0) return new Map(aggregations.map(({ name }) => [name, Number.NaN]))
   const seconds = secondsOf(evaluation, plan.fromMs, plan.toMs)
-  const members = distinct?.totals[slot]
-  const range = new RangeSummary(cells, slot, seconds, members)
-  const hasPoints = range.count > 0 || members !== undefined
-  return new Map(computed.map((aggregation) => [aggregation.name, hasPoints ? aggregation.compute(range) : Number.NaN]))
+  const distinctCount = distinctCounts?.countOfRange[slot]
+  const range = new RangeSummary(cells, slot, seconds, distinctCount)
+  const hasPoints = range.count > 0 || distinctCount !== undefined
+  return new Map(
+    aggregations.map((aggregation) => [aggregation.name, hasPoints ? aggregation.compute(range) : Number.NaN]),
+  )
 }
 
 type Tags = readonly (readonly [string, string])[]

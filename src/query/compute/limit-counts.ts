@@ -1,18 +1,18 @@
 import type { SeriesRow } from '../../store/store.ts'
 
 /**
- * The counts of a histogram, by the upper limit of each of its buckets. Each count is of one bucket. Counts that are
- * stored as cumulative are added to their own limit and subtracted from the next one. A quantile is interpolated
- * linearly within the bucket that contains its rank.
+ * The count of each bucket of a histogram, by the upper limit of the bucket. Prometheus stores cumulative counts: the
+ * count of a limit includes all lower buckets. Such a count is added to its own bucket and subtracted from the next
+ * one. A quantile is interpolated linearly within the bucket that contains its rank.
  */
-export class LimitCounts {
+export class HistogramCounts {
   readonly #counts = new Map<number, number>()
 
   add(limit: number, count: number): void {
     this.#counts.set(limit, (this.#counts.get(limit) ?? 0) + count)
   }
 
-  merge(other: LimitCounts): void {
+  merge(other: HistogramCounts): void {
     for (const [limit, count] of other.#counts) this.add(limit, count)
   }
 
@@ -25,23 +25,23 @@ export class LimitCounts {
     let total = 0
     for (const [, count] of buckets) total += Math.max(0, count)
     const rank = q * total
-    let below = 0
+    let countBelow = 0
     let value = Number.NaN
     for (const [i, [limit, count]] of buckets.entries()) {
       if (!(count > 0)) continue
       const start = buckets[i - 1]?.[0] ?? Math.min(0, limit)
       value =
         limit === Number.POSITIVE_INFINITY
-          ? highestFinite(buckets[i - 1]?.[0])
-          : interpolate(start, limit, (rank - below) / count)
-      below += count
-      if (below >= rank) break
+          ? finiteOrNaN(buckets[i - 1]?.[0])
+          : interpolate(start, limit, (rank - countBelow) / count)
+      countBelow += count
+      if (countBelow >= rank) break
     }
     return value
   }
 }
 
-function highestFinite(limit: number | undefined): number {
+function finiteOrNaN(limit: number | undefined): number {
   return limit === undefined || !Number.isFinite(limit) ? Number.NaN : limit
 }
 
@@ -52,43 +52,47 @@ function interpolate(start: number, end: number, share: number): number {
 /** The bucket limits of a histogram, by the ordinals of its series. */
 export interface SeriesLimits {
   /** The upper limit of each series. Empty unless counts by limit are needed. */
-  readonly upper: Float64Array
+  readonly upperLimit: Float64Array
   /**
    * For series with cumulative counts: the next higher limit of the same histogram in the same group, whose count
    * includes the count of this series. NaN for other series; empty if there are no such series.
    */
-  readonly next: Float64Array
+  readonly nextLimit: Float64Array
 }
 
-export const NO_LIMITS: SeriesLimits = { upper: new Float64Array(0), next: new Float64Array(0) }
+export const NO_LIMITS: SeriesLimits = { upperLimit: new Float64Array(0), nextLimit: new Float64Array(0) }
 
 /** The limits of a histogram: `upper_limit` for counts that are not cumulative, `le` for those that are. */
-export function limitsOf(series: readonly SeriesRow[], groupOf: Int32Array, isUpperNeeded: boolean): SeriesLimits {
-  const next = nextLimitsOf(series, groupOf)
-  return { upper: isUpperNeeded ? upperLimitsOf(series) : NO_LIMITS.upper, next }
+export function seriesLimitsOf(
+  series: readonly SeriesRow[],
+  groupOfSeries: Int32Array,
+  isUpperNeeded: boolean,
+): SeriesLimits {
+  const nextLimit = nextLimitsOf(series, groupOfSeries)
+  return { upperLimit: isUpperNeeded ? upperLimitsOf(series) : NO_LIMITS.upperLimit, nextLimit }
 }
 
 /** The upper limit of each series of a histogram. */
 export function upperLimitsOf(series: readonly SeriesRow[]): Float64Array {
   return Float64Array.from(series, ({ tags }) => {
     const text = tags.find(([key]) => key === 'upper_limit' || key === 'le')?.[1] ?? '+Inf'
-    return Number(INFINITE.get(text) ?? text)
+    return Number(INFINITE_LIMITS.get(text) ?? text)
   })
 }
 
-function nextLimitsOf(series: readonly SeriesRow[], groupOf: Int32Array): Float64Array {
+function nextLimitsOf(series: readonly SeriesRow[], groupOfSeries: Int32Array): Float64Array {
   const histograms = new Map<string, { readonly ordinal: number; readonly limit: number }[]>()
   for (const [ordinal, { tags }] of series.entries()) {
     const text = tags.find(([key]) => key === 'le')?.[1]
-    const group = groupOf[ordinal] ?? -1
+    const group = groupOfSeries[ordinal] ?? -1
     if (text === undefined || group < 0 || tags.some(([key]) => key === 'upper_limit')) continue
     const key = JSON.stringify([group, tags.filter(([name]) => name !== 'le')])
-    const limit = { ordinal, limit: Number(INFINITE.get(text) ?? text) }
-    const known = histograms.get(key)
-    if (known === undefined) histograms.set(key, [limit])
-    else known.push(limit)
+    const limit = { ordinal, limit: Number(INFINITE_LIMITS.get(text) ?? text) }
+    const limits = histograms.get(key)
+    if (limits === undefined) histograms.set(key, [limit])
+    else limits.push(limit)
   }
-  if (histograms.size === 0) return NO_LIMITS.next
+  if (histograms.size === 0) return NO_LIMITS.nextLimit
   const next = new Float64Array(series.length).fill(Number.NaN)
   for (const limits of histograms.values()) {
     limits.sort((a, b) => a.limit - b.limit)
@@ -97,7 +101,7 @@ function nextLimitsOf(series: readonly SeriesRow[], groupOf: Int32Array): Float6
   return next
 }
 
-const INFINITE: ReadonlyMap<string, number> = new Map([
+const INFINITE_LIMITS: ReadonlyMap<string, number> = new Map([
   ['+Inf', Number.POSITIVE_INFINITY],
   ['-Inf', Number.NEGATIVE_INFINITY],
 ])

@@ -1,15 +1,15 @@
 import type { Store } from '../../store/store.ts'
-import { needsOf } from '../plan/aggregation.ts'
+import { requiredAccumulatorsOf } from '../plan/aggregation.ts'
 import type { Plan } from '../plan/plan.ts'
 import type { Top } from '../plan/request.ts'
-import { type Grouping, REMAINDER } from '../plan/series-index.ts'
-import { accumulate, type Reading } from './accumulate.ts'
+import { type Grouping, REMAINDER } from '../plan/series-cache.ts'
+import { accumulate, type PeriodSources } from './accumulate.ts'
 import { CellSummary, Cells } from './cells.ts'
 import { compareTags, secondsOf } from './evaluate.ts'
 
 /**
- * Groups ranked in one step if they need sketches or counts by limit, which take kilobytes each. There may be as many
- * groups as series.
+ * Maximum number of groups ranked in one step if the ranking needs sketches or histogram counts, which take kilobytes
+ * per group. There may be as many groups as series.
  */
 const SKETCHED_GROUPS_MAX = 4_096
 
@@ -18,15 +18,15 @@ const SKETCHED_GROUPS_MAX = 4_096
  * out, or merged into a remainder. Groups of equal value are ordered by tags, groups whose value is NaN come last, and
  * groups without data are left out. Each group takes one cell, because only values over the whole range are computed.
  */
-export async function topGroups(
+export async function selectTopGroups(
   store: Store,
-  reading: Reading,
+  reading: PeriodSources,
   plan: Plan,
   clock: { readonly baseMs: number; readonly nowMs: number },
   grouping: Grouping,
   top: Top,
 ): Promise<Grouping> {
-  const { groups, groupOf } = grouping
+  const { groups, groupOfSeries } = grouping
   // The rank is computed without the unavailable buckets.
   const oneBucket = {
     edges: Float64Array.of(plan.fromMs, plan.toMs),
@@ -34,19 +34,28 @@ export async function topGroups(
     unavailableCount: 0,
   }
   const wholeRange: Plan = { ...plan, ...oneBucket }
-  const needs = needsOf([top.by], reading.metric.type)
+  const accumulators = requiredAccumulatorsOf([top.by], reading.metric.type)
   const seconds = secondsOf({ plan: wholeRange, ...clock }, wholeRange.fromMs, wholeRange.toMs)
   const ranked: { readonly group: number; readonly value: number }[] = []
-  const groupsPerStep = needs.sketches || needs.limits ? SKETCHED_GROUPS_MAX : Math.max(1, groups.length)
+  const groupsPerStep =
+    accumulators.sketches || accumulators.limitCounts ? SKETCHED_GROUPS_MAX : Math.max(1, groups.length)
   for (let first = 0; first < groups.length; first += groupsPerStep) {
-    const groupOfStep = groupOf.map((group) => (group >= first && group < first + groupsPerStep ? group - first : -1))
-    const cells = new Cells(groupsPerStep, 1, needs)
-    const distinct = await accumulate(store, reading, { plan: wholeRange, groupOf: groupOfStep, needs }, cells, false)
-    for (const [slot, group] of cells.groups.entries()) {
+    const groupOfStep = groupOfSeries.map((group) =>
+      group >= first && group < first + groupsPerStep ? group - first : -1,
+    )
+    const cells = new Cells(groupsPerStep, 1, accumulators)
+    const distinct = await accumulate(
+      store,
+      reading,
+      { plan: wholeRange, groupOfSeries: groupOfStep, accumulators },
+      cells,
+      false,
+    )
+    for (const [slot, group] of cells.groupsWithCells.entries()) {
       if (cells.count[slot]! === 0) continue
       ranked.push({
         group: first + group,
-        value: top.by.compute(new CellSummary(cells, slot, seconds, distinct?.cells)),
+        value: top.by.compute(new CellSummary(cells, slot, seconds, distinct?.countOfCell)),
       })
     }
   }
@@ -59,12 +68,12 @@ export async function topGroups(
   )
   const chosen = ranked.slice(0, top.n)
   const hasRemainder = top.other && chosen.length < groups.length
-  const placeOf = new Int32Array(groups.length).fill(hasRemainder ? chosen.length : -1)
-  for (const [place, { group }] of chosen.entries()) placeOf[group] = place
+  const rankOfGroup = new Int32Array(groups.length).fill(hasRemainder ? chosen.length : -1)
+  for (const [place, { group }] of chosen.entries()) rankOfGroup[group] = place
   return {
-    groupOf: groupOf.map((group) => (group < 0 ? -1 : placeOf[group]!)),
+    groupOfSeries: groupOfSeries.map((group) => (group < 0 ? -1 : rankOfGroup[group]!)),
     groups: [...chosen.map(({ group }) => groups[group]!), ...(hasRemainder ? [REMAINDER] : [])],
-    matched: grouping.matched,
-    ids: grouping.ids,
+    matchedCount: grouping.matchedCount,
+    idRange: grouping.idRange,
   }
 }

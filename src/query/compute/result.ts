@@ -49,7 +49,7 @@ export interface ResultGroup {
    * One entry per bucket: 1 = has points, 0 = has none, {@link UNAVAILABLE} = the stored buckets still kept do not
    * cover it exactly.
    */
-  readonly present: Uint8Array
+  readonly bucketStates: Uint8Array
   /** One column of values for each computed aggregation, by its name. NaN where there is no value. */
   readonly values: ReadonlyMap<string, Float64Array>
   /**
@@ -58,7 +58,7 @@ export interface ResultGroup {
    */
   readonly totals: ReadonlyMap<string, number>
   /** The last value before the range for each aggregation, by its name. Set only for `fill: previous`. */
-  readonly before?: ReadonlyMap<string, number>
+  readonly valuesBefore?: ReadonlyMap<string, number>
   /** Set if this group is the remainder: all groups outside of the top n, merged. It has no tags. */
   readonly isRemainder?: true
   /**
@@ -98,8 +98,8 @@ export interface QueryMeta {
  * One line of a chart after filling: two arrays of equal length, in order of time. `values[i]` is `null` if bucket i has
  * no value.
  */
-export interface Line {
-  readonly bucket: readonly number[]
+export interface FilledLine {
+  readonly bucketIndexes: readonly number[]
   readonly values: readonly (number | null)[]
 }
 
@@ -109,38 +109,38 @@ export interface Line {
  * is always null. A bucket counts as empty only if it is empty in both periods, so a line and its comparison have the
  * same rows.
  */
-export function fillLine(group: ResultGroup, name: string, fill: Fill): Line {
+export function fillLine(group: ResultGroup, name: string, fill: Fill): FilledLine {
   return lineOf(group, group, name, fill)
 }
 
 /** The line of the earlier period, with the same rows as {@link fillLine}. Undefined if the query has no comparison. */
-export function fillComparison(group: ResultGroup, name: string, fill: Fill): Line | undefined {
+export function fillComparison(group: ResultGroup, name: string, fill: Fill): FilledLine | undefined {
   return group.comparison && lineOf(group, group.comparison, name, fill)
 }
 
 function lineOf(
   listed: ResultGroup,
-  { values: columns, present, before }: ResultGroup,
+  { values: columns, bucketStates, valuesBefore }: ResultGroup,
   name: string,
   fill: Fill,
-): Line {
+): FilledLine {
   const column = columns.get(name)
-  const bucket: number[] = []
+  const bucketIndexes: number[] = []
   const values: (number | null)[] = []
-  let previous: number | null = before?.get(name) ?? null
-  for (let i = 0; i < present.length; i++) {
-    const isEmpty = listed.present[i] === 0 && (listed.comparison?.present[i] ?? 0) === 0
+  let previous: number | null = valuesBefore?.get(name) ?? null
+  for (let i = 0; i < bucketStates.length; i++) {
+    const isEmpty = listed.bucketStates[i] === 0 && (listed.comparison?.bucketStates[i] ?? 0) === 0
     if (fill === 'none' && isEmpty) continue
-    bucket.push(i)
-    if (present[i] === 1) {
+    bucketIndexes.push(i)
+    if (bucketStates[i] === 1) {
       const value = column === undefined ? Number.NaN : column[i]!
-      const known = Number.isFinite(value)
-      values.push(known ? value : null)
-      if (known) previous = value
-    } else if (present[i] === UNAVAILABLE) {
+      const isNumber = Number.isFinite(value)
+      values.push(isNumber ? value : null)
+      if (isNumber) previous = value
+    } else if (bucketStates[i] === UNAVAILABLE) {
       values.push(null)
       previous = null
     } else values.push(fill === 'zero' ? 0 : fill === 'previous' ? previous : null)
   }
-  return { bucket, values }
+  return { bucketIndexes, values }
 }

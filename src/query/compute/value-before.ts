@@ -12,12 +12,12 @@ import { groupKey, type QueryResult } from './result.ts'
  */
 
 /** How far before the range a last value is searched. */
-export const LOOK_BACK_MS = 7 * DAY_MS
+export const VALUE_BEFORE_SEARCH_MS = 7 * DAY_MS
 /**
  * Maximum number of coarse buckets that are searched again with fine ones. In further ones, the value of the coarse
  * bucket is used.
  */
-const REFINED_MAX = 8
+const REFINED_BUCKETS_MAX = 8
 /**
  * Aggregations whose value grows with the bucket's width: the value of a coarse bucket never stands in for the value of
  * a fine one.
@@ -33,9 +33,9 @@ interface LastValueSearch {
   readonly interval: FixedOrCalendar
   readonly zone: TimeZone
   /** Keys of the groups that are empty in the first bucket of the range. */
-  readonly groups: readonly string[]
+  readonly groupKeys: readonly string[]
   /** Names of the aggregations whose last values are searched. */
-  readonly names: readonly string[]
+  readonly aggregationNames: readonly string[]
   /** Maximum number of result buckets of one query. */
   readonly bucketsMax: number
   /** Runs a query; `toMs` is inclusive. Resolves to undefined if the interval gives too many buckets or is not kept. */
@@ -43,47 +43,54 @@ interface LastValueSearch {
 }
 
 /** Returns the last values of each group, by group key. */
-export async function valuesBefore(search: LastValueSearch): Promise<ReadonlyMap<string, LastValues>> {
-  const { fromMs, interval, zone, groups, names, query } = search
-  const found = new Map(groups.map((key) => [key, new Map<string, number>()]))
-  const limitMs = nearestInstant(fromMs - LOOK_BACK_MS)
+export async function findValuesBefore(search: LastValueSearch): Promise<ReadonlyMap<string, LastValues>> {
+  const { fromMs, interval, zone, groupKeys, aggregationNames, query } = search
+  const lastValues = new Map(groupKeys.map((key) => [key, new Map<string, number>()]))
+  const searchFromMs = nearestInstant(fromMs - VALUE_BEFORE_SEARCH_MS)
   // Two fewer than allowed: the range cuts one bucket, and the start of the search may cut another.
   const nearBucketsMax = Math.min(AUTO_BUCKETS_MAX, search.bucketsMax - 2)
-  if (groups.length === 0 || nearBucketsMax < 1 || limitMs >= fromMs) return found
+  if (groupKeys.length === 0 || nearBucketsMax < 1 || searchFromMs >= fromMs) return lastValues
   const nearMs =
     interval.kind === 'fixed'
-      ? Math.max(limitMs, bucketStart(interval, zone, fromMs - (nearBucketsMax - 1) * interval.ms))
-      : limitMs
-  const near = await query({ fromMs: nearMs, toMs: fromMs - 1, interval })
-  for (const { key, name, value } of lastNumbers(near)) found.get(key)?.set(name, value)
-  const nearIsComplete = near !== undefined && near.meta.bucketsUnavailable === 0
-  if (nearIsComplete && (nearMs === limitMs || groups.every((key) => found.get(key)!.size === names.length)))
-    return found
+      ? Math.max(searchFromMs, bucketStart(interval, zone, fromMs - (nearBucketsMax - 1) * interval.ms))
+      : searchFromMs
+  const nearResult = await query({ fromMs: nearMs, toMs: fromMs - 1, interval })
+  for (const { key, name, value } of lastValuesIn(nearResult)) lastValues.get(key)?.set(name, value)
+  const nearIsComplete = nearResult !== undefined && nearResult.meta.bucketsUnavailable === 0
+  if (
+    nearIsComplete &&
+    (nearMs === searchFromMs || groupKeys.every((key) => lastValues.get(key)!.size === aggregationNames.length))
+  )
+    return lastValues
 
-  const far = await query({ fromMs: limitMs, toMs: (nearIsComplete ? nearMs : fromMs) - 1, interval: { kind: 'auto' } })
-  if (far === undefined) return found
-  const missing = lastNumbers(far).filter(({ key, name }) => found.get(key)?.has(name) === false)
-  const bucketOf = new Map(missing.map(({ key, name, bucket }) => [`${name} ${key}`, bucket]))
-  const coarseBuckets = [...new Set(missing.map(({ bucket }) => bucket))].sort((a, b) => b - a)
-  for (const bucket of coarseBuckets.slice(0, REFINED_MAX)) {
-    const fine = await query({
-      fromMs: Math.max(limitMs, bucketStart(interval, zone, far.startMs[bucket]!)),
-      toMs: Math.min(fromMs, nextBucketStart(interval, zone, far.endMs[bucket]! - 1)) - 1,
+  const farResult = await query({
+    fromMs: searchFromMs,
+    toMs: (nearIsComplete ? nearMs : fromMs) - 1,
+    interval: { kind: 'auto' },
+  })
+  if (farResult === undefined) return lastValues
+  const coarseNumbers = lastValuesIn(farResult).filter(({ key, name }) => lastValues.get(key)?.has(name) === false)
+  const bucketOf = new Map(coarseNumbers.map(({ key, name, bucket }) => [`${name} ${key}`, bucket]))
+  const coarseBuckets = [...new Set(coarseNumbers.map(({ bucket }) => bucket))].sort((a, b) => b - a)
+  for (const bucket of coarseBuckets.slice(0, REFINED_BUCKETS_MAX)) {
+    const fineResult = await query({
+      fromMs: Math.max(searchFromMs, bucketStart(interval, zone, farResult.startMs[bucket]!)),
+      toMs: Math.min(fromMs, nextBucketStart(interval, zone, farResult.endMs[bucket]! - 1)) - 1,
       interval,
     })
-    if (fine === undefined || fine.meta.bucketsUnavailable > 0) continue
-    for (const { key, name, value } of lastNumbers(fine)) {
-      if (bucketOf.get(`${name} ${key}`) === bucket) found.get(key)!.set(name, value)
+    if (fineResult === undefined || fineResult.meta.bucketsUnavailable > 0) continue
+    for (const { key, name, value } of lastValuesIn(fineResult)) {
+      if (bucketOf.get(`${name} ${key}`) === bucket) lastValues.get(key)!.set(name, value)
     }
   }
-  for (const { key, name, value } of missing) {
-    const values = found.get(key)!
+  for (const { key, name, value } of coarseNumbers) {
+    const values = lastValues.get(key)!
     if (!values.has(name) && !GROWS_WITH_BUCKET_WIDTH.has(name)) values.set(name, value)
   }
-  return found
+  return lastValues
 }
 
-interface LastNumber {
+interface LastValue {
   readonly key: string
   readonly name: string
   readonly value: number
@@ -92,8 +99,8 @@ interface LastNumber {
 }
 
 /** The last value of each group and aggregation in a result. Columns without a value are omitted. */
-function lastNumbers(result: QueryResult | undefined): readonly LastNumber[] {
-  const numbers: LastNumber[] = []
+function lastValuesIn(result: QueryResult | undefined): readonly LastValue[] {
+  const numbers: LastValue[] = []
   for (const group of result?.groups ?? []) {
     const key = groupKey(group)
     for (const [name, column] of group.values) {

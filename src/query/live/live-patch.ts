@@ -1,5 +1,12 @@
 import { compareIds } from '../../model/id.ts'
-import { fillComparison, fillLine, groupKey, type Line, type QueryResult, type ResultGroup } from '../compute/result.ts'
+import {
+  type FilledLine,
+  fillComparison,
+  fillLine,
+  groupKey,
+  type QueryResult,
+  type ResultGroup,
+} from '../compute/result.ts'
 
 /**
  * The next update of a live query. A snapshot replaces everything that the client has. A patch holds new and changed
@@ -18,9 +25,9 @@ export interface LiveUpdate {
 
 export interface PatchOptions {
   /** Whether the client selects totals. If so, a patch also holds groups of which only the totals changed. */
-  readonly totals: boolean
+  readonly withTotals: boolean
   /** Whether groups are sorted by rank. A patch cannot change the order of groups. */
-  readonly ranked: boolean
+  readonly isRanked: boolean
 }
 
 export function snapshotOf(result: QueryResult): LiveUpdate {
@@ -34,27 +41,28 @@ export function snapshotOf(result: QueryResult): LiveUpdate {
 export function updateBetween(before: QueryResult, after: QueryResult, options: PatchOptions): LiveUpdate | undefined {
   const shift = shiftOf(before, after)
   if (shift === undefined) return snapshotOf(after)
-  const known = new Map(before.groups.map((group) => [groupKey(group), group]))
+  const previousGroups = new Map(before.groups.map((group) => [groupKey(group), group]))
   const groups: ResultGroup[] = []
   let lastPosition = -1
-  const positions = new Map([...known.keys()].map((key, index) => [key, index]))
+  const positions = new Map([...previousGroups.keys()].map((key, index) => [key, index]))
   for (const group of after.groups) {
     const key = groupKey(group)
-    const earlier = known.get(key)
-    known.delete(key)
+    const earlier = previousGroups.get(key)
+    previousGroups.delete(key)
     const position = positions.get(key)
     // A patch can neither change the order of groups nor insert a group into a ranking.
-    if (position === undefined ? options.ranked : position < lastPosition) return snapshotOf(after)
+    if (position === undefined ? options.isRanked : position < lastPosition) return snapshotOf(after)
     if (position !== undefined) lastPosition = position
     const changed = changedBuckets(before, earlier, after, group, shift)
     if (changed === undefined) return snapshotOf(after)
     const isChanged =
-      changed.includes(1) || (options.totals && (earlier === undefined || !sameNumbers(earlier.totals, group.totals)))
+      changed.includes(1) ||
+      (options.withTotals && (earlier === undefined || !haveSameNumbers(earlier.totals, group.totals)))
     if (isChanged) groups.push(changedPart(after, group, changed))
   }
   // A group may disappear only if the client then has none of its buckets left, after it drops those before the range.
-  for (const group of known.values()) {
-    if (after.fill !== 'none' || options.ranked || bucketsInLine(group).some((bucket) => bucket >= shift))
+  for (const group of previousGroups.values()) {
+    if (after.fill !== 'none' || options.isRanked || bucketsInLine(group).some((bucket) => bucket >= shift))
       return snapshotOf(after)
   }
   if (groups.length === 0 && shift === 0) return undefined
@@ -94,18 +102,19 @@ function changedBuckets(
   const changed = new Uint8Array(after.startMs.length)
   for (const bucket of bucketsInLine(group, after.fill)) changed[bucket] = 1
   if (earlier === undefined) return changed
-  const shown = bucketsInLine(earlier, before.fill)
-  for (const bucket of shown) {
+  const previousBuckets = bucketsInLine(earlier, before.fill)
+  for (const bucket of previousBuckets) {
     if (bucket >= shift && changed[bucket - shift] === 0) return undefined
   }
   const differs = new Uint8Array(changed.length)
   for (const name of group.values.keys()) {
     markDifferences(fillLine(earlier, name, before.fill), fillLine(group, name, after.fill), shift, differs)
     const comparison = fillComparison(group, name, after.fill)
-    const compared = fillComparison(earlier, name, before.fill)
-    if (comparison !== undefined && compared !== undefined) markDifferences(compared, comparison, shift, differs)
+    const previousComparison = fillComparison(earlier, name, before.fill)
+    if (comparison !== undefined && previousComparison !== undefined)
+      markDifferences(previousComparison, comparison, shift, differs)
   }
-  for (const bucket of shown) {
+  for (const bucket of previousBuckets) {
     const i = bucket - shift
     if (i < 0) continue
     const wasComplete = before.endMs[bucket]! <= before.meta.nowMs
@@ -114,19 +123,19 @@ function changedBuckets(
   return changed
 }
 
-function markDifferences(before: Line, after: Line, shift: number, differs: Uint8Array): void {
+function markDifferences(before: FilledLine, after: FilledLine, shift: number, differs: Uint8Array): void {
   let row = 0
-  for (let i = 0; i < after.bucket.length; i++) {
-    const bucket = after.bucket[i]! + shift
-    while (row < before.bucket.length && before.bucket[row]! < bucket) row++
+  for (let i = 0; i < after.bucketIndexes.length; i++) {
+    const bucket = after.bucketIndexes[i]! + shift
+    while (row < before.bucketIndexes.length && before.bucketIndexes[row]! < bucket) row++
     // A bucket that the client does not have yet may be marked or not: it counts as changed anyway.
-    if (before.values[row] !== after.values[i]) differs[after.bucket[i]!] = 1
+    if (before.values[row] !== after.values[i]) differs[after.bucketIndexes[i]!] = 1
   }
 }
 
 /** The buckets that a line of the group has after filling. */
 function bucketsInLine(group: ResultGroup, fill: QueryResult['fill'] = 'none'): readonly number[] {
-  return fillLine(group, '', fill).bucket
+  return fillLine(group, '', fill).bucketIndexes
 }
 
 /** The group reduced to its changed buckets, with filled values. */
@@ -134,24 +143,24 @@ function changedPart(result: QueryResult, group: ResultGroup, changed: Uint8Arra
   const { comparison } = group
   const names = [...group.values.keys()]
   const columns = (fill: typeof fillComparison) =>
-    new Map(names.map((name) => [name, columnOf(fill(group, name, result.fill), changed.length)]))
+    new Map(names.map((name) => [name, columnOfLine(fill(group, name, result.fill), changed.length)]))
   return {
     ...group,
-    present: changed,
+    bucketStates: changed,
     values: columns(fillLine),
-    ...(comparison && { comparison: { ...comparison, present: changed, values: columns(fillComparison) } }),
+    ...(comparison && { comparison: { ...comparison, bucketStates: changed, values: columns(fillComparison) } }),
   }
 }
 
-function columnOf(line: Line | undefined, buckets: number): Float64Array {
+function columnOfLine(line: FilledLine | undefined, buckets: number): Float64Array {
   const column = new Float64Array(buckets).fill(Number.NaN)
-  line?.bucket.forEach((bucket, row) => {
+  line?.bucketIndexes.forEach((bucket, row) => {
     column[bucket] = line.values[row] ?? Number.NaN
   })
   return column
 }
 
-function sameNumbers(a: ReadonlyMap<string, number>, b: ReadonlyMap<string, number>): boolean {
+function haveSameNumbers(a: ReadonlyMap<string, number>, b: ReadonlyMap<string, number>): boolean {
   for (const [name, value] of b) if (!Object.is(a.get(name), value)) return false
   return true
 }

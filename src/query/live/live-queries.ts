@@ -6,35 +6,39 @@ import { type LiveUpdate, type PatchOptions, snapshotOf, updateBetween } from '.
 
 export interface LiveSettings {
   /** Minimum time between the starts of two runs of a query. */
-  readonly everyMs: number
+  readonly runIntervalMsMin: number
   /**
    * Time after which a query runs even without commits: its range moves on, and notifications of commits may be lost.
    */
-  readonly pollMs: number
+  readonly pollIntervalMs: number
   /** Maximum number of subscriptions in this process, and of one key. */
   readonly subscriptionsMax: number
   readonly subscriptionsPerKeyMax: number
   /** Maximum number of queries that run at the same time; others wait in a queue. */
-  readonly runsMax: number
+  readonly concurrentRunsMax: number
 }
 
 /** Minimum time between the starts of two runs of a live query: people do not read charts faster. */
-const LIVE_EVERY_MS = 1_000
+const LIVE_RUN_INTERVAL_MS_MIN = 1_000
 /** Time after which a live query runs even without commits, because notifications of commits may be lost. */
-const LIVE_POLL_MS = 10_000
+const LIVE_POLL_INTERVAL_MS = 10_000
 /** Maximum number of live queries that run at the same time: other queries need the CPU too. */
-const LIVE_RUNS_MAX = 4
+const LIVE_CONCURRENT_RUNS_MAX = 4
 
 /** The settings that are constants. */
-export const LIVE_BOUNDS = { everyMs: LIVE_EVERY_MS, pollMs: LIVE_POLL_MS, runsMax: LIVE_RUNS_MAX }
+export const FIXED_LIVE_SETTINGS = {
+  runIntervalMsMin: LIVE_RUN_INTERVAL_MS_MIN,
+  pollIntervalMs: LIVE_POLL_INTERVAL_MS,
+  concurrentRunsMax: LIVE_CONCURRENT_RUNS_MAX,
+}
 
 /** The operations of the gateway that live queries need. */
-export interface LiveSource {
+export interface LiveQueryBackend {
   query(project: string, input: QueryInput): Promise<QueryResult>
   onCommit(listener: (metricIds: readonly Id64[]) => void): () => void
   now(): number
   /** Starts a timer. The returned function cancels it. */
-  after(ms: number, run: () => void): () => void
+  startTimer(ms: number, run: () => void): () => void
 }
 
 interface Subscriber {
@@ -58,24 +62,24 @@ interface Subscriber {
  * A live query is dropped when its last subscription ends.
  */
 export class LiveQueries {
-  readonly #source: LiveSource
+  readonly #source: LiveQueryBackend
   readonly #settings: LiveSettings
   readonly #liveQueries = new Map<string, LiveQuery>()
   /** Number of subscriptions, by key. */
   readonly #subscriptionsByKey = new Map<string, number>()
   readonly #queue: LiveQuery[] = []
-  #runCount = 0
+  #activeRunCount = 0
   #subscriptionCount = 0
   #stopListening: (() => void) | undefined
   #isClosed = false
 
-  constructor(source: LiveSource, settings: LiveSettings) {
+  constructor(source: LiveQueryBackend, settings: LiveSettings) {
     this.#source = source
     this.#settings = settings
   }
 
   /** Numbers of the objects that are in memory for subscribers. */
-  get held(): { readonly subscriptions: number; readonly liveQueries: number; readonly keys: number } {
+  get objectCounts(): { readonly subscriptions: number; readonly liveQueries: number; readonly keys: number } {
     return {
       subscriptions: this.#subscriptionCount,
       liveQueries: this.#liveQueries.size,
@@ -90,7 +94,7 @@ export class LiveQueries {
    */
   subscribe({ project, keyId }: Subscriber, input: QueryInput): AsyncIterableIterator<LiveUpdate> {
     const { subscriptionsMax, subscriptionsPerKeyMax } = this.#settings
-    if (this.#isClosed) throw stopping()
+    if (this.#isClosed) throw stoppingError()
     const keyCount = this.#subscriptionsByKey.get(keyId) ?? 0
     if (keyCount >= subscriptionsPerKeyMax) {
       throw new GatewayError('rate_limited', `a key may have at most ${subscriptionsPerKeyMax} live queries`, {
@@ -105,11 +109,11 @@ export class LiveQueries {
     this.#subscriptionCount++
     this.#subscriptionsByKey.set(keyId, keyCount + 1)
     this.#stopListening ??= this.#source.onCommit((metricIds) => this.#refreshQueriesOf(metricIds))
-    const key = `${project}\n${JSON.stringify(input, mapsAsLists)}`
+    const key = `${project}\n${JSON.stringify(input, replaceMapsByLists)}`
     let liveQuery = this.#liveQueries.get(key)
     if (liveQuery === undefined) this.#liveQueries.set(key, (liveQuery = new LiveQuery(key, project, input)))
     const subscription = new Subscription(liveQuery, patchOptions(input), () =>
-      this.#leave(liveQuery, subscription, keyId),
+      this.#removeSubscription(liveQuery, subscription, keyId),
     )
     liveQuery.subscriptions.add(subscription)
     this.#refresh(liveQuery)
@@ -119,10 +123,10 @@ export class LiveQueries {
   /** Ends all subscriptions with an error that tells clients to reconnect. */
   close(): void {
     this.#isClosed = true
-    for (const liveQuery of [...this.#liveQueries.values()]) liveQuery.end(stopping())
+    for (const liveQuery of [...this.#liveQueries.values()]) liveQuery.end(stoppingError())
   }
 
-  #leave(liveQuery: LiveQuery, subscription: Subscription, keyId: string): void {
+  #removeSubscription(liveQuery: LiveQuery, subscription: Subscription, keyId: string): void {
     const keyCount = this.#subscriptionsByKey.get(keyId)! - 1
     if (keyCount === 0) this.#subscriptionsByKey.delete(keyId)
     else this.#subscriptionsByKey.set(keyId, keyCount)
@@ -167,14 +171,16 @@ export class LiveQueries {
 
   #schedule(liveQuery: LiveQuery): void {
     liveQuery.cancelTimer?.()
-    const waitMs = liveQuery.startedMs + this.#settings.everyMs - this.#source.now()
+    const waitMs = liveQuery.lastStartMs + this.#settings.runIntervalMsMin - this.#source.now()
     if (waitMs <= 0) {
       this.#enqueue(liveQuery)
       return
     }
     liveQuery.state = 'delayed'
     // The wait is at most `everyMs`, even if the clock was set back.
-    liveQuery.cancelTimer = this.#source.after(Math.min(waitMs, this.#settings.everyMs), () => this.#enqueue(liveQuery))
+    liveQuery.cancelTimer = this.#source.startTimer(Math.min(waitMs, this.#settings.runIntervalMsMin), () =>
+      this.#enqueue(liveQuery),
+    )
   }
 
   #enqueue(liveQuery: LiveQuery): void {
@@ -185,23 +191,23 @@ export class LiveQueries {
   }
 
   #startRuns(): void {
-    while (this.#runCount < this.#settings.runsMax) {
+    while (this.#activeRunCount < this.#settings.concurrentRunsMax) {
       const liveQuery = this.#queue.shift()
       if (liveQuery === undefined) return
       if (liveQuery.subscriptions.size === 0) continue
-      this.#runCount++
-      this.#run(liveQuery).finally(() => {
-        this.#runCount--
+      this.#activeRunCount++
+      this.#runQuery(liveQuery).finally(() => {
+        this.#activeRunCount--
         this.#startRuns()
       })
     }
   }
 
   /** Runs the query and publishes its result. Never rejects. */
-  async #run(liveQuery: LiveQuery): Promise<void> {
+  async #runQuery(liveQuery: LiveQuery): Promise<void> {
     liveQuery.state = 'running'
-    liveQuery.startedMs = this.#source.now()
-    const run = ++liveQuery.runs
+    liveQuery.lastStartMs = this.#source.now()
+    const run = ++liveQuery.lastRunNumber
     try {
       liveQuery.publish(await this.#source.query(liveQuery.project, liveQuery.input), run)
     } catch (error) {
@@ -214,28 +220,28 @@ export class LiveQueries {
     liveQuery.state = 'idle'
     if (liveQuery.subscriptions.size === 0) return
     if (isOutdated) this.#schedule(liveQuery)
-    else liveQuery.cancelTimer = this.#source.after(this.#pollMs(liveQuery), () => this.#schedule(liveQuery))
+    else liveQuery.cancelTimer = this.#source.startTimer(this.#nextPollMs(liveQuery), () => this.#schedule(liveQuery))
   }
 
   /**
    * The time until the next poll. It doubles with each equal result, but the poll comes no later than the end of the
    * current bucket.
    */
-  #pollMs({ equalResults, result }: LiveQuery): number {
-    const { pollMs } = this.#settings
-    const quietMs = pollMs * Math.min(QUIET_POLLS_MAX, 2 ** equalResults)
+  #nextPollMs({ equalResultCount, result }: LiveQuery): number {
+    const { pollIntervalMs } = this.#settings
+    const backoffMs = pollIntervalMs * Math.min(POLL_BACKOFF_FACTOR_MAX, 2 ** equalResultCount)
     const nowMs = this.#source.now()
     const endMs = result?.endMs.find((ms) => ms > nowMs) ?? Number.POSITIVE_INFINITY
-    return Math.max(pollMs, Math.min(quietMs, endMs - nowMs))
+    return Math.max(pollIntervalMs, Math.min(backoffMs, endMs - nowMs))
   }
 }
 
 /**
  * Maximum factor by which the poll interval of an unchanging query grows. A commit to its metric still runs it at once.
  */
-const QUIET_POLLS_MAX = 16
+const POLL_BACKOFF_FACTOR_MAX = 16
 /** For the check whether a result changed: if all buckets are equal, so are totals and ranks. */
-const BUCKETS_ONLY: PatchOptions = { totals: false, ranked: false }
+const COMPARE_BUCKETS_ONLY: PatchOptions = { withTotals: false, isRanked: false }
 
 type LiveQueryState = 'idle' | 'delayed' | 'queued' | 'running' | 'outdated'
 
@@ -250,11 +256,11 @@ class LiveQuery {
   metricId: string | undefined
   result: QueryResult | undefined
   /** The number of the run that returned `result`, from 1. */
-  resultRun = 0
-  runs = 0
-  startedMs = Number.NEGATIVE_INFINITY
+  resultRunNumber = 0
+  lastRunNumber = 0
+  lastStartMs = Number.NEGATIVE_INFINITY
   /** How many results in a row were equal to the result before. */
-  equalResults = 0
+  equalResultCount = 0
 
   constructor(key: string, project: string, input: QueryInput) {
     this.key = key
@@ -268,12 +274,12 @@ class LiveQuery {
   }
 
   publish(result: QueryResult, run: number): void {
-    const isEqual = this.result !== undefined && updateBetween(this.result, result, BUCKETS_ONLY) === undefined
-    this.equalResults = isEqual ? this.equalResults + 1 : 0
+    const isEqual = this.result !== undefined && updateBetween(this.result, result, COMPARE_BUCKETS_ONLY) === undefined
+    this.equalResultCount = isEqual ? this.equalResultCount + 1 : 0
     this.result = result
-    this.resultRun = run
+    this.resultRunNumber = run
     this.metricId = formatId(result.metric.metricId)
-    for (const subscription of this.subscriptions) subscription.wake()
+    for (const subscription of this.subscriptions) subscription.notify()
   }
 
   end(error: unknown): void {
@@ -288,19 +294,19 @@ class LiveQuery {
 class Subscription implements AsyncIterableIterator<LiveUpdate> {
   readonly #liveQuery: LiveQuery
   readonly #options: PatchOptions
-  readonly #leave: () => void
+  readonly #onEnd: () => void
   /** Results of this run and earlier ones are older than the subscription, which ignores them. */
-  readonly #joinedRun: number
+  readonly #lastIgnoredRunNumber: number
   #previous: QueryResult | undefined
   #error: { readonly reason: unknown } | undefined
-  #isOver = false
-  #resume: (() => void) | undefined
+  #isEnded = false
+  #wakeNext: (() => void) | undefined
 
   constructor(liveQuery: LiveQuery, options: PatchOptions, leave: () => void) {
     this.#liveQuery = liveQuery
     this.#options = options
-    this.#leave = leave
-    this.#joinedRun = liveQuery.runs
+    this.#onEnd = leave
+    this.#lastIgnoredRunNumber = liveQuery.lastRunNumber
   }
 
   [Symbol.asyncIterator](): this {
@@ -310,16 +316,16 @@ class Subscription implements AsyncIterableIterator<LiveUpdate> {
   /** Resolves with the next update. The caller must wait for it before the next call. */
   async next(): Promise<IteratorResult<LiveUpdate>> {
     for (;;) {
-      const update = this.#isOver ? undefined : this.#nextUpdate()
+      const update = this.#isEnded ? undefined : this.#nextUpdate()
       if (update !== undefined) return { value: update, done: false }
-      if (this.#isOver) {
+      if (this.#isEnded) {
         const error = this.#error
         this.#error = undefined
         if (error !== undefined) throw error.reason
         return { value: undefined, done: true }
       }
       await new Promise<void>((resolve) => {
-        this.#resume = resolve
+        this.#wakeNext = resolve
       })
     }
   }
@@ -329,35 +335,36 @@ class Subscription implements AsyncIterableIterator<LiveUpdate> {
     return { value: undefined, done: true }
   }
 
-  wake(): void {
-    const resume = this.#resume
-    this.#resume = undefined
+  notify(): void {
+    const resume = this.#wakeNext
+    this.#wakeNext = undefined
     resume?.()
   }
 
   end(reason: unknown): void {
-    if (this.#isOver) return
-    this.#isOver = true
+    if (this.#isEnded) return
+    this.#isEnded = true
     this.#previous = undefined
     if (reason !== undefined) this.#error = { reason }
-    this.#leave()
-    this.wake()
+    this.#onEnd()
+    this.notify()
   }
 
   #nextUpdate(): LiveUpdate | undefined {
-    const { result, resultRun } = this.#liveQuery
-    if (result === undefined || result === this.#previous || resultRun <= this.#joinedRun) return undefined
+    const { result, resultRunNumber } = this.#liveQuery
+    if (result === undefined || result === this.#previous || resultRunNumber <= this.#lastIgnoredRunNumber)
+      return undefined
     const previous = this.#previous
     this.#previous = result
     return previous === undefined ? snapshotOf(result) : updateBetween(previous, result, this.#options)
   }
 }
 
-function patchOptions({ totals = true, top }: QueryInput): PatchOptions {
-  return { totals, ranked: top !== undefined }
+function patchOptions({ totals: withTotals = true, top }: QueryInput): PatchOptions {
+  return { withTotals, isRanked: top !== undefined }
 }
 
-function stopping(): GatewayError {
+function stoppingError(): GatewayError {
   return new GatewayError('overloaded', 'the gateway is stopping; connect again', { details: { reconnect: true } })
 }
 
@@ -366,6 +373,6 @@ function isTransient(error: unknown): boolean {
   return error instanceof GatewayError && (error.code === 'store_unavailable' || error.code === 'overloaded')
 }
 
-function mapsAsLists(_key: string, value: unknown): unknown {
+function replaceMapsByLists(_key: string, value: unknown): unknown {
   return value instanceof Map ? [...value] : value
 }

@@ -13,22 +13,21 @@ export interface Aggregation {
   readonly description: string
   readonly types: readonly MetricType[]
   /** The accumulators that the aggregation needs besides count and sum. */
-  readonly needs: readonly Need[]
+  readonly needs: readonly Accumulator[]
   /** Computes the value of a bucket or of the whole range; NaN if there is none. */
   compute(summary: Summary): number
 }
 
 /** The accumulators that a query needs besides count and sum. */
-export interface Needs {
-  readonly extremes: boolean
-  /** First and last values. */
-  readonly ends: boolean
+export interface RequiredAccumulators {
+  readonly minAndMax: boolean
+  readonly firstAndLast: boolean
   readonly sketches: boolean
-  /** Counts by upper limit, for histograms. */
-  readonly limits: boolean
+  /** Counts by the upper limit of a histogram's buckets. */
+  readonly limitCounts: boolean
 }
 
-/** The accumulated values of a group in one bucket or in the whole range. */
+/** The accumulated values of one group, in one bucket or in the whole range. */
 export interface Summary {
   readonly count: number
   readonly sum: number
@@ -42,11 +41,11 @@ export interface Summary {
   quantile(q: number): number
 }
 
-type Need = 'extremes' | 'ends' | 'quantiles'
+type Accumulator = 'extremes' | 'ends' | 'quantiles'
 
 const QUANTILE_TYPES: readonly MetricType[] = ['distribution', 'histogram']
 
-/** A class, so that two aggregations of the same quantile compare as deeply equal. */
+/** A class and not a closure, so that two aggregations of the same quantile are deeply equal. */
 class Quantile implements Aggregation {
   readonly name: string
   readonly q: number
@@ -159,7 +158,7 @@ export function defaultAggregation(type: MetricType): Aggregation {
 }
 
 /** The names of the aggregations of a metric type, the default first. `pN` stands for any percentile. */
-export function aggregationsOf(type: MetricType): readonly string[] {
+export function aggregationNamesOf(type: MetricType): readonly string[] {
   const names = AGGREGATIONS.filter(({ types }) => types.includes(type)).map(({ name }) => name)
   const anyQuantile = QUANTILE_TYPES.includes(type) ? ['pN'] : []
   return [...new Set([DEFAULT_NAMES[type], ...names, ...anyQuantile])]
@@ -183,17 +182,17 @@ export function quantileAggregation(q: number): Aggregation {
   return quantile(`p${Number((q * 100).toFixed(6))}`, q)
 }
 
-export function isAllowed({ types }: Aggregation, type: MetricType): boolean {
+export function appliesToType({ types }: Aggregation, type: MetricType): boolean {
   return types.includes(type)
 }
 
 /** Throws `invalid_aggregation` if the metric type does not have the aggregation; the error lists those that it has. */
-export function requireAllowed(aggregation: Aggregation, type: MetricType): void {
-  if (!isAllowed(aggregation, type)) throw unknownAggregation(aggregation.name, type)
+export function requireAppliesToType(aggregation: Aggregation, type: MetricType): void {
+  if (!appliesToType(aggregation, type)) throw invalidAggregationError(aggregation.name, type)
 }
 
-export function unknownAggregation(name: string, type: MetricType): GatewayError {
-  const allowed = aggregationsOf(type)
+export function invalidAggregationError(name: string, type: MetricType): GatewayError {
+  const allowed = aggregationNamesOf(type)
   return new GatewayError(
     'invalid_aggregation',
     `a ${type} has no aggregation ${quote(name)}; it has ${allowed.join(', ')}`,
@@ -205,9 +204,9 @@ export function unknownAggregation(name: string, type: MetricType): GatewayError
  * The accumulators that these aggregations need. Quantiles of a histogram are computed from counts by upper limit,
  * quantiles of other types from sketches.
  */
-export function needsOf(computed: readonly Aggregation[], type: MetricType): Needs {
+export function requiredAccumulatorsOf(computed: readonly Aggregation[], type: MetricType): RequiredAccumulators {
   const needs = new Set(computed.flatMap((aggregation) => aggregation.needs))
-  const limits = type === 'histogram' && needs.has('quantiles')
+  const limitCounts = type === 'histogram' && needs.has('quantiles')
   const sketches = type !== 'histogram' && needs.has('quantiles')
-  return { extremes: sketches || needs.has('extremes'), ends: needs.has('ends'), sketches, limits }
+  return { minAndMax: sketches || needs.has('extremes'), firstAndLast: needs.has('ends'), sketches, limitCounts }
 }

@@ -12,29 +12,41 @@ import {
   type Stretch,
   windowWidthMs,
 } from '../../store/store.ts'
-import { AUTO_BUCKETS_MAX, type Plan, type PlanRequest, plan, planStretch, type Read, type Timeline } from './plan.ts'
-import type { IdRange } from './series-index.ts'
+import {
+  AUTO_BUCKETS_MAX,
+  type Plan,
+  type PlannedRead,
+  type PlanRequest,
+  planRange,
+  readsCovering,
+  type Timeline,
+} from './plan.ts'
+import type { SeriesIdRange } from './series-cache.ts'
 
-/** Maximum gap between two running totals of a series. After a longer gap, the first total adds no increase. */
-export const SILENCE_MS_MAX = 7 * DAY_MS
+/**
+ * Maximum time between two running totals of a counter series. A total after a longer gap adds no increase, like the
+ * first total of a series.
+ */
+export const TOTALS_GAP_MS_MAX = 7 * DAY_MS
 
-/** The plan of a range of time, and the blocks that the store lists for the range. */
-export interface Period {
+/** A time range with its query plan and the blocks that the store lists for it. */
+export interface PlannedPeriod {
   readonly plan: Plan
-  /** The timelines of the metric, by level: finest resolution first. */
+  /** The timelines of the metric, finest resolution first. A level is an index of this list. */
   readonly timelines: readonly Timeline[]
-  /** Number of levels, from the finest on, whose index was read only at the ends of the range. */
+  /**
+   * Number of fine resolutions whose index was read only at both ends of the range, because coarser ones cover the rest.
+   */
   readonly levelsReadAtEnds: number
   /**
-   * Reads for cumulative counters, outside of the plan: they may find the running total before the first one in the
-   * range.
+   * For cumulative counters: reads outside of the plan that search the running total before the first one of the range.
    */
-  readonly lookback: readonly Read[]
-  readonly inbox: readonly InboxEntry[]
-  /** All blocks in the index snapshot, by level. */
-  readonly entries: readonly (readonly IndexEntry[])[]
-  /** The blocks that the query reads. */
-  readonly listed: readonly ListedBlock[]
+  readonly lookbackReads: readonly PlannedRead[]
+  readonly inboxEntries: readonly InboxEntry[]
+  /** All timeline blocks in the index snapshot, by level. */
+  readonly indexEntries: readonly (readonly IndexEntry[])[]
+  /** The timeline blocks that the query reads. */
+  readonly blocksToRead: readonly ListedBlock[]
 }
 
 interface ListedBlock {
@@ -46,13 +58,13 @@ interface PeriodRequest {
   readonly fromMs: number
   readonly toMs: number
   /** Widths of the stored buckets, finest first. */
-  readonly stepsMs: readonly number[]
-  /** Every edge of a result bucket is a multiple of this. */
-  readonly gridMs: number
+  readonly resolutionsMs: readonly number[]
+  /** A duration of which every edge of a result bucket is a multiple. */
+  readonly edgeDivisorMs: number
   /** Range of the ids of matching series; undefined if no series match. */
-  readonly idRange: IdRange | undefined
+  readonly idRange: SeriesIdRange | undefined
   readonly makePlan: (timelines: readonly Timeline[]) => Plan
-  /** Awaited before planning, so that the event loop runs. */
+  /** Awaited before planning: other requests can run before this synchronous work. */
   readonly pause: () => Promise<void>
 }
 
@@ -61,112 +73,122 @@ export async function planPeriod(
   store: Pick<Store, 'readIndex'>,
   metric: MetricRow,
   request: PeriodRequest,
-): Promise<Period> {
-  const { stepsMs, idRange } = request
-  const stretches = stepsMs.map((_, level) => stretchesOf(request, level, metric.cumulative))
+): Promise<PlannedPeriod> {
+  const { resolutionsMs, idRange } = request
+  const stretches = resolutionsMs.map((_, level) => stretchesToList(request, level, metric.cumulative))
   const snapshot = await store.readIndex({
     partition: metric.partition,
     metricId: metric.metricId,
     timelines: stretches.flatMap((levelStretches, level) =>
-      levelStretches.map((stretch) => ({ resolutionMs: stepsMs[level]!, stretch })),
+      levelStretches.map((stretch) => ({ resolutionMs: resolutionsMs[level]!, stretch })),
     ),
     inbox: true,
   })
-  const entries: (readonly IndexEntry[])[] = []
+  const indexEntries: (readonly IndexEntry[])[] = []
   const timelines: Timeline[] = []
   let next = 0
   for (const [level, { length }] of stretches.entries()) {
     const parts = snapshot.timelines.slice(next, (next += length))
-    entries.push(parts.length === 1 ? parts[0]!.entries : uniqueEntries(parts.flatMap((part) => part.entries)))
-    timelines.push({ stepMs: stepsMs[level]!, expired: parts.flatMap(({ expired }) => expired) })
+    indexEntries.push(parts.length === 1 ? parts[0]!.entries : uniqueEntries(parts.flatMap((part) => part.entries)))
+    timelines.push({ resolutionMs: resolutionsMs[level]!, expired: parts.flatMap(({ expired }) => expired) })
   }
   await request.pause()
   const plan = request.makePlan(timelines)
-  const lookback = metric.cumulative ? lookbackReads(plan, timelines) : []
+  const lookbackReads = metric.cumulative ? planLookback(plan, timelines) : []
   const levelsReadAtEnds = stretches.findIndex(({ length }) => length === 1)
-  const listed = listedIn(entries, stepsMs, [...lookback, ...plan.reads], idRange)
-  return { plan, timelines, levelsReadAtEnds, lookback, inbox: snapshot.inbox, entries, listed }
+  const blocksToRead = blocksForReads(indexEntries, resolutionsMs, [...lookbackReads, ...plan.reads], idRange)
+  return { plan, timelines, levelsReadAtEnds, lookbackReads, inboxEntries: snapshot.inbox, indexEntries, blocksToRead }
 }
 
-/** Removes entries that are listed twice, because both ends of the range lie in their window. */
+/** Removes duplicates: a block is listed twice if both ends of the range lie in its window. */
 function uniqueEntries(entries: readonly IndexEntry[]): readonly IndexEntry[] {
   return [...new Map(entries.map((entry) => [entry.block, entry])).values()]
 }
 
 /**
- * The stretches in which a query may read buckets of a level. The range is widened to the finest buckets kept at its
- * ends. Data of a level expires up to an edge of the next coarser level, so reads go at most one bucket of the level
- * beyond the range. Before the range, the search for the last running total reads a level up to an edge of the next
- * level. If all result edges are also edges of the next level, a level is needed only at the ends of the range, and
- * only the ends are listed.
+ * Returns the stretches of time in which a query may read buckets of one resolution. `level` is its index, 0 for the
+ * finest. A stretch ends one bucket after the range, because the range is widened to whole buckets. It starts at an edge
+ * of the next coarser resolution: what lies before this edge is read from coarser buckets. If every result bucket
+ * consists of whole buckets of the next coarser resolution, this one is needed only at both ends of the range. The
+ * stretch of the coarsest resolution starts with the range, or earlier by the maximum gap of running totals.
  */
-function stretchesOf({ fromMs, toMs, stepsMs, gridMs }: PeriodRequest, level: number, looksBack: boolean): Stretch[] {
-  const stepMs = stepsMs[level]!
-  const nextMs = stepsMs[level + 1]
-  const endMs = floorTo(toMs, stepMs) + stepMs
+function stretchesToList(
+  { fromMs, toMs, resolutionsMs, edgeDivisorMs }: PeriodRequest,
+  level: number,
+  looksBack: boolean,
+): Stretch[] {
+  const resolutionMs = resolutionsMs[level]!
+  const nextMs = resolutionsMs[level + 1]
+  const endMs = floorTo(toMs, resolutionMs) + resolutionMs
   if (nextMs === undefined)
-    return [{ fromMs: floorTo(looksBack ? fromMs - SILENCE_MS_MAX : fromMs, stepMs), toMs: endMs }]
+    return [{ fromMs: floorTo(looksBack ? fromMs - TOTALS_GAP_MS_MAX : fromMs, resolutionMs), toMs: endMs }]
   const startMs = floorTo(fromMs, nextMs)
   const tailMs = floorTo(toMs, nextMs)
-  if (gridMs % nextMs !== 0) return [{ fromMs: startMs, toMs: endMs }]
+  if (edgeDivisorMs % nextMs !== 0) return [{ fromMs: startMs, toMs: endMs }]
   return [
     { fromMs: startMs, toMs: startMs + nextMs },
     { fromMs: Math.max(tailMs, startMs + nextMs), toMs: Math.max(endMs, startMs + nextMs) },
   ]
 }
 
-/** A divisor of all edges of result buckets, as large as is known before planning; 1 if none is known. */
-export function gridOf(
+/** The largest duration known before planning of which every edge of a result bucket is a multiple; 1 if unknown. */
+export function edgeDivisorOf(
   interval: Interval,
   zone: TimeZone,
   { fromMs, toMs }: { readonly fromMs: number; readonly toMs: number },
-  stepsMs: readonly number[],
+  resolutionsMs: readonly number[],
 ): number {
   if (interval.kind === 'fixed') return isOnUtcGrid(interval, zone) ? interval.ms : 1
   if (zone.name !== 'UTC') return 1
   if (interval.kind === 'calendar') return DAY_MS
-  // `auto` chooses no finer interval than this step. All coarser ones are multiples of it, or calendar units.
-  const leastMs = stepsMs.find((stepMs) => toMs - fromMs <= stepMs * AUTO_BUCKETS_MAX) ?? DAY_MS
-  return DAY_MS % leastMs === 0 ? leastMs : 1
+  // `auto` chooses this interval or a coarser one. Coarser ones are multiples of it, or calendar units.
+  const finestAutoMs = resolutionsMs.find((resolutionMs) => toMs - fromMs <= resolutionMs * AUTO_BUCKETS_MAX) ?? DAY_MS
+  return DAY_MS % finestAutoMs === 0 ? finestAutoMs : 1
 }
 
-export function rollupsOf(listed: readonly ListedBlock[]): number {
+export function countRollups(listed: readonly ListedBlock[]): number {
   return listed.reduce((sum, { entry }) => sum + entry.rollupCount, 0)
 }
 
-/** The finest stored step that, taken as interval, reads at most `rollupsMax` rollups. Undefined if there is none. */
-export function fittingStep(
-  periods: readonly Period[],
-  request: Pick<PlanRequest, 'zone' | 'bucketsMax' | 'setting'>,
-  idRange: IdRange | undefined,
+/**
+ * Returns the finest resolution, such as `15m`, that as interval of the query reads at most `rollupsMax` rollups.
+ * Returns undefined if there is none.
+ */
+export function fittingResolution(
+  periods: readonly PlannedPeriod[],
+  request: Pick<PlanRequest, 'zone' | 'bucketsMax' | 'retentionSetting'>,
+  idRange: SeriesIdRange | undefined,
   rollupsMax: number,
 ): string | undefined {
-  const rollupsAt = (stepMs: number): number => {
-    const interval = fixedInterval(stepMs)
-    let rollups = 0
+  const rollupCountAt = (resolutionMs: number): number => {
+    const interval = fixedInterval(resolutionMs)
+    let rollupCount = 0
     for (const {
       plan: { fromMs, toMs },
       timelines,
-      lookback,
-      entries,
+      lookbackReads,
+      indexEntries,
     } of periods) {
-      const coarser = interval && completePlan(() => plan({ ...request, fromMs, toMs: toMs - 1, interval, timelines }))
+      const coarser =
+        interval && planIfComplete(() => planRange({ ...request, fromMs, toMs: toMs - 1, interval, timelines }))
       if (coarser === undefined) return Number.POSITIVE_INFINITY
-      const stepsMs = timelines.map((timeline) => timeline.stepMs)
-      rollups += rollupsOf(listedIn(entries, stepsMs, [...lookback, ...coarser.reads], idRange))
+      const resolutionsMs = timelines.map((timeline) => timeline.resolutionMs)
+      rollupCount += countRollups(
+        blocksForReads(indexEntries, resolutionsMs, [...lookbackReads, ...coarser.reads], idRange),
+      )
     }
-    return rollups
+    return rollupCount
   }
-  // Levels that were read only at the ends are skipped: they are finer than the interval of the query.
+  // Resolutions whose index was read only at the ends are skipped: they are finer than the interval of the query.
   const levelsReadAtEnds = Math.max(...periods.map((period) => period.levelsReadAtEnds))
   const step = periods[0]?.timelines.find(
-    ({ stepMs }, level) => level >= levelsReadAtEnds && rollupsAt(stepMs) <= rollupsMax,
+    ({ resolutionMs }, level) => level >= levelsReadAtEnds && rollupCountAt(resolutionMs) <= rollupsMax,
   )
-  return step && formatDuration(step.stepMs)
+  return step && formatDuration(step.resolutionMs)
 }
 
-/** Returns a plan without unavailable buckets, or undefined. */
-function completePlan(makePlan: () => Plan): Plan | undefined {
+/** Returns the plan; undefined if it has unavailable buckets or planning throws a `GatewayError`. */
+function planIfComplete(makePlan: () => Plan): Plan | undefined {
   try {
     const made = makePlan()
     return made.unavailableCount === 0 ? made : undefined
@@ -177,18 +199,18 @@ function completePlan(makePlan: () => Plan): Plan | undefined {
 }
 
 /**
- * The blocks that contain data of these reads and of series within `idRange`. Sorted by level, then by order of
- * arrival.
+ * Returns the blocks that may contain data of these reads and of series within `idRange`, sorted by level, then by
+ * order of arrival.
  */
-function listedIn(
-  entries: Period['entries'],
-  stepsMs: readonly number[],
-  reads: readonly Read[],
-  idRange: IdRange | undefined,
+function blocksForReads(
+  entries: PlannedPeriod['indexEntries'],
+  resolutionsMs: readonly number[],
+  reads: readonly PlannedRead[],
+  idRange: SeriesIdRange | undefined,
 ): readonly ListedBlock[] {
   const listed: ListedBlock[] = []
   if (idRange === undefined) return listed
-  for (const [level, resolutionMs] of stepsMs.entries()) {
+  for (const [level, resolutionMs] of resolutionsMs.entries()) {
     const levelReads = reads.filter((read) => read.level === level)
     if (levelReads.length === 0) continue
     const widthMs = windowWidthMs(resolutionMs)
@@ -203,17 +225,23 @@ function listedIn(
   return listed
 }
 
-/** Reads before the range and in its unavailable buckets, as far as the stored buckets still kept cover them. */
-function lookbackReads({ fromMs, toMs, edges, unavailable }: Plan, timelines: readonly Timeline[]): readonly Read[] {
-  const coarsestMs = timelines[timelines.length - 1]!.stepMs
-  const backMs = floorTo(fromMs - SILENCE_MS_MAX, coarsestMs)
-  const reads = [...(planStretch({ fromMs: backMs, toMs: fromMs }, timelines) ?? [])]
-  for (let start = unavailable.indexOf(1); start >= 0; ) {
-    const next = unavailable.indexOf(0, start)
-    const end = next < 0 ? unavailable.length : next
+/**
+ * Plans the search for running totals before the first one of the range: up to seven days before the range, and in its
+ * unavailable buckets, where stored buckets are still kept.
+ */
+function planLookback(
+  { fromMs, toMs, edges, unavailableBuckets }: Plan,
+  timelines: readonly Timeline[],
+): readonly PlannedRead[] {
+  const coarsestMs = timelines[timelines.length - 1]!.resolutionMs
+  const backMs = floorTo(fromMs - TOTALS_GAP_MS_MAX, coarsestMs)
+  const reads = [...(readsCovering({ fromMs: backMs, toMs: fromMs }, timelines) ?? [])]
+  for (let start = unavailableBuckets.indexOf(1); start >= 0; ) {
+    const next = unavailableBuckets.indexOf(0, start)
+    const end = next < 0 ? unavailableBuckets.length : next
     const gap = { fromMs: Math.max(fromMs, edges[start]!), toMs: Math.min(toMs, edges[end]!) }
-    for (const read of planStretch(gap, timelines) ?? []) reads.push(read)
-    start = next < 0 ? -1 : unavailable.indexOf(1, next)
+    for (const read of readsCovering(gap, timelines) ?? []) reads.push(read)
+    start = next < 0 ? -1 : unavailableBuckets.indexOf(1, next)
   }
   return reads
 }

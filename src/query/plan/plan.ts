@@ -22,7 +22,7 @@ import type { Stretch } from '../../store/store.ts'
 export const AUTO_BUCKETS_MAX = 300
 
 export interface Timeline {
-  readonly stepMs: number
+  readonly resolutionMs: number
   /** Stretches whose data has expired in this resolution; sorted and disjoint. */
   readonly expired: readonly Stretch[]
 }
@@ -33,18 +33,18 @@ export interface PlanRequest {
   readonly toMs: number
   readonly interval: Interval
   readonly zone: TimeZone
-  /** Finest first; each step is a multiple of the one before. */
+  /** Finest first; each resolution is a multiple of the one before. */
   readonly timelines: readonly Timeline[]
   readonly bucketsMax: number
   /** The setting that says how long each resolution is kept. Error messages name it. */
-  readonly setting: RetentionSetting
+  readonly retentionSetting: RetentionSetting
 }
 
 export type RetentionSetting = 'RESOLUTIONS' | 'SET_RESOLUTIONS'
 
 /** A stretch of time to read from one resolution. */
-export interface Read extends Stretch {
-  /** Index of the resolution in the timelines of the request. */
+export interface PlannedRead extends Stretch {
+  /** Index of the resolution in `PlanRequest.timelines`; 0 is the finest. */
   readonly level: number
 }
 
@@ -53,29 +53,29 @@ export interface Plan {
   /** The range widened to stored buckets; `toMs` is exclusive. */
   readonly fromMs: number
   readonly toMs: number
-  /** The starts of all result buckets, and the end of the last one. They are not cut by the range. */
+  /** The starts of all result buckets, and the end of the last one. The outer buckets may extend beyond the range. */
   readonly edges: Float64Array
   /** Sorted and disjoint. Together they cover exactly [fromMs, toMs) without the unavailable buckets. */
-  readonly reads: readonly Read[]
+  readonly reads: readonly PlannedRead[]
   /** One entry per bucket: 1 = the stored buckets still kept do not cover it exactly, 0 = they do. */
-  readonly unavailable: Uint8Array
+  readonly unavailableBuckets: Uint8Array
   readonly unavailableCount: number
 }
 
 /**
  * Plans a range. `auto` chooses an interval without unavailable buckets. Throws `invalid_range`; `invalid_interval`,
- * with the finest kept step, if all buckets are unavailable; or `query_too_large`, with an interval that fits.
+ * with the finest kept resolution, if all buckets are unavailable; or `query_too_large`, with an interval that fits.
  */
-export function plan(given: PlanRequest): Plan {
+export function planRange(given: PlanRequest): Plan {
   if (given.fromMs > given.toMs) {
     throw new GatewayError(
       'invalid_range',
       `from (${formatInstant(given.fromMs)}) is after to (${formatInstant(given.toMs)})`,
     )
   }
-  const request = { ...given, timelines: withInheritedExpiry(given.timelines) }
+  const request = { ...given, timelines: withExpiryOfCoarser(given.timelines) }
   const { timelines, zone } = request
-  const range = widen(request.fromMs, request.toMs, timelines)
+  const range = widenToStoredBuckets(request.fromMs, request.toMs, timelines)
   if (request.interval.kind !== 'auto') return planInterval(request, range, request.interval)
   for (const interval of autoIntervals(timelines, range)) {
     const edges = bucketEdges(interval, zone, range.fromMs, range.toMs, Math.min(AUTO_BUCKETS_MAX, request.bucketsMax))
@@ -83,52 +83,54 @@ export function plan(given: PlanRequest): Plan {
     const covered = coverBuckets(edges, range, timelines)
     if (covered.unavailableCount === 0) return { interval, ...range, edges, ...covered }
   }
-  throw tooFine(request, range)
+  throw tooFineError(request, range)
 }
 
 /**
  * Plans a range whose bucket edges are given; `toMs` is exclusive. Throws `invalid_interval` if all buckets are
  * unavailable.
  */
-export function planEdges(
-  request: Pick<PlanRequest, 'zone' | 'timelines' | 'setting'> & Stretch & { readonly interval: FixedOrCalendar },
+export function planBuckets(
+  request: Pick<PlanRequest, 'zone' | 'timelines' | 'retentionSetting'> &
+    Stretch & { readonly interval: FixedOrCalendar },
   edges: Float64Array,
 ): Plan {
-  const timelines = withInheritedExpiry(request.timelines)
-  return fillEdges({ ...request, timelines }, widen(request.fromMs, request.toMs - 1, timelines), edges)
+  const timelines = withExpiryOfCoarser(request.timelines)
+  return planReads({ ...request, timelines }, widenToStoredBuckets(request.fromMs, request.toMs - 1, timelines), edges)
 }
 
 /** Plans the reads between the edges. Throws `invalid_interval` if all buckets are unavailable. */
-function fillEdges(
-  request: Pick<PlanRequest, 'timelines' | 'zone' | 'setting'> & { readonly interval: FixedOrCalendar },
+function planReads(
+  request: Pick<PlanRequest, 'timelines' | 'zone' | 'retentionSetting'> & { readonly interval: FixedOrCalendar },
   range: Stretch,
   edges: Float64Array,
 ): Plan {
   const covered = coverBuckets(edges, range, request.timelines)
-  if (covered.unavailableCount === edges.length - 1) throw tooFine(request, range, edges)
+  if (covered.unavailableCount === edges.length - 1) throw tooFineError(request, range, edges)
   return { interval: request.interval, ...range, edges, ...covered }
 }
 
 function planInterval(request: PlanRequest, range: Stretch, interval: FixedOrCalendar): Plan {
-  if (interval.kind === 'fixed' && interval.ms % request.timelines[0]!.stepMs !== 0) throw tooFine(request, range)
+  if (interval.kind === 'fixed' && interval.ms % request.timelines[0]!.resolutionMs !== 0)
+    throw tooFineError(request, range)
   const edges = bucketEdges(interval, request.zone, range.fromMs, range.toMs, request.bucketsMax)
   if (edges === undefined) {
-    const fits = fittingInterval(range, request.bucketsMax, finestKept(range, request.timelines))
+    const fits = fittingInterval(range, request.bucketsMax, finestKeptResolutionMs(range, request.timelines))
     throw new GatewayError(
       'query_too_large',
       `the range has more than ${request.bucketsMax} buckets of ${formatInterval(interval)}; an interval of ${fits} would fit`,
       { details: { bucketsMax: request.bucketsMax, fits } },
     )
   }
-  return fillEdges({ ...request, interval }, range, edges)
+  return planReads({ ...request, interval }, range, edges)
 }
 
 /**
  * The reads that cover the stretch exactly, as if it were one bucket. Undefined if the stored buckets still kept do not
  * cover it.
  */
-export function planStretch(stretch: Stretch, timelines: readonly Timeline[]): readonly Read[] | undefined {
-  const covered = coverBuckets(Float64Array.of(stretch.fromMs, stretch.toMs), stretch, withInheritedExpiry(timelines))
+export function readsCovering(stretch: Stretch, timelines: readonly Timeline[]): readonly PlannedRead[] | undefined {
+  const covered = coverBuckets(Float64Array.of(stretch.fromMs, stretch.toMs), stretch, withExpiryOfCoarser(timelines))
   return covered.unavailableCount === 0 ? covered.reads : undefined
 }
 
@@ -136,28 +138,28 @@ export function planStretch(stretch: Stretch, timelines: readonly Timeline[]): r
  * Adds the expired stretches of each resolution to all finer ones. Stores record only those expired windows that held
  * data, so an expired stretch may be recorded in a coarse resolution and not in a finer one.
  */
-function withInheritedExpiry(timelines: readonly Timeline[]): Timeline[] {
+function withExpiryOfCoarser(timelines: readonly Timeline[]): Timeline[] {
   const expired: Stretch[] = []
   return timelines
     .toReversed()
     .map((timeline) => {
       for (const stretch of timeline.expired) expired.push(stretch)
-      return { stepMs: timeline.stepMs, expired: [...expired] }
+      return { resolutionMs: timeline.resolutionMs, expired: [...expired] }
     })
     .reverse()
 }
 
 /** Widens the range to edges of stored buckets, in the finest resolution that is kept at each end. */
-function widen(fromMs: number, toMs: number, timelines: readonly Timeline[]): Stretch {
-  const fromStep = finestKept({ fromMs, toMs: fromMs + 1 }, timelines)
-  const toStep = finestKept({ fromMs: toMs, toMs: toMs + 1 }, timelines)
-  return { fromMs: floorTo(fromMs, fromStep), toMs: floorTo(toMs, toStep) + toStep }
+function widenToStoredBuckets(fromMs: number, toMs: number, timelines: readonly Timeline[]): Stretch {
+  const fromResolutionMs = finestKeptResolutionMs({ fromMs, toMs: fromMs + 1 }, timelines)
+  const toResolutionMs = finestKeptResolutionMs({ fromMs: toMs, toMs: toMs + 1 }, timelines)
+  return { fromMs: floorTo(fromMs, fromResolutionMs), toMs: floorTo(toMs, toResolutionMs) + toResolutionMs }
 }
 
-/** The finest step whose data is kept in the whole range; the coarsest step if there is none. */
-export function finestKept(range: Stretch, timelines: readonly Timeline[]): number {
+/** The finest resolution whose data is kept in the whole range; the coarsest resolution if there is none. */
+export function finestKeptResolutionMs(range: Stretch, timelines: readonly Timeline[]): number {
   const kept = timelines.find(({ expired }) => !overlaps(expired, range))
-  return (kept ?? timelines[timelines.length - 1]!).stepMs
+  return (kept ?? timelines[timelines.length - 1]!).resolutionMs
 }
 
 function overlaps(expired: readonly Stretch[], { fromMs, toMs }: Stretch): boolean {
@@ -165,12 +167,14 @@ function overlaps(expired: readonly Stretch[], { fromMs, toMs }: Stretch): boole
 }
 
 /**
- * The intervals that `auto` tries: the kept steps, then longer calendar units for ranges of years. Some are followed by
+ * The intervals that `auto` tries, finest first: the kept resolutions, then longer calendar units for ranges of years. Some are followed by
  * a fixed interval of about the same length, for zones whose midnight lies within a stored bucket.
  */
 function autoIntervals(timelines: readonly Timeline[], range: Stretch): FixedOrCalendar[] {
-  const finestMs = finestKept(range, timelines)
-  const steps = timelines.filter(({ stepMs }) => stepMs >= finestMs).flatMap(({ stepMs }) => stepIntervals(stepMs))
+  const finestResolutionMs = finestKeptResolutionMs(range, timelines)
+  const steps = timelines
+    .filter(({ resolutionMs }) => resolutionMs >= finestResolutionMs)
+    .flatMap(({ resolutionMs }) => intervalsOfWidth(resolutionMs))
   const longer = [
     calendarInterval('week', 1),
     fixedInterval(7 * DAY_MS),
@@ -186,12 +190,12 @@ function autoIntervals(timelines: readonly Timeline[], range: Stretch): FixedOrC
   return [...steps, ...longer].filter((interval) => interval !== undefined)
 }
 
-function stepIntervals(stepMs: number): (FixedOrCalendar | undefined)[] {
-  const fixed = fixedInterval(stepMs)
-  return stepMs % DAY_MS === 0 ? [calendarInterval('day', stepMs / DAY_MS), fixed] : [fixed]
+function intervalsOfWidth(resolutionMs: number): (FixedOrCalendar | undefined)[] {
+  const fixed = fixedInterval(resolutionMs)
+  return resolutionMs % DAY_MS === 0 ? [calendarInterval('day', resolutionMs / DAY_MS), fixed] : [fixed]
 }
 
-const FITTING_MS = [
+const ROUND_INTERVALS_MS = [
   10_000,
   60_000,
   300_000,
@@ -204,39 +208,49 @@ const FITTING_MS = [
   364 * DAY_MS,
 ]
 
-/** A round interval with which the range has at most `bucketsMax` buckets. It is a multiple of `stepMs`. */
-export function fittingInterval({ fromMs, toMs }: Stretch, bucketsMax: number, stepMs = 1): string {
+/** A round interval with which the range has at most `bucketsMax` buckets. It is a multiple of `resolutionMs`. */
+export function fittingInterval({ fromMs, toMs }: Stretch, bucketsMax: number, resolutionMs = 1): string {
   const spanMs = toMs - fromMs
-  const fits = FITTING_MS.find((ms) => ms % stepMs === 0 && spanMs / ms + 1 <= bucketsMax)
+  const fits = ROUND_INTERVALS_MS.find((ms) => ms % resolutionMs === 0 && spanMs / ms + 1 <= bucketsMax)
   return formatDuration(fits ?? Math.ceil(spanMs / Math.max(1, bucketsMax - 1) / DAY_MS) * DAY_MS)
 }
 
-function tooFine(
-  { timelines, interval, zone, setting }: Pick<PlanRequest, 'timelines' | 'interval' | 'zone' | 'setting'>,
+function tooFineError(
+  {
+    timelines,
+    interval,
+    zone,
+    retentionSetting,
+  }: Pick<PlanRequest, 'timelines' | 'interval' | 'zone' | 'retentionSetting'>,
   range: Stretch,
   edges?: Float64Array,
 ): GatewayError {
-  const finest = formatDuration(finestKept(range, timelines))
+  const finest = formatDuration(finestKeptResolutionMs(range, timelines))
   const subject = interval.kind === 'auto' ? `days in ${zone.name}` : `interval ${formatInterval(interval)}`
   const where = zone.offsetMs(range.fromMs) === 0 ? '' : ` in ${zone.name}`
   const message = `${subject}${where} does not consist of stored buckets; for this range the finest are ${finest} (UTC)`
-  const step = edges && servingStep(edges, timelines[0]!.stepMs)
+  const step = edges && exactResolution(edges, timelines[0]!.resolutionMs)
   if (step === undefined) return new GatewayError('invalid_interval', message, { details: { finest } })
-  return new GatewayError('invalid_interval', `${message}; buckets of ${step} kept that long in ${setting} would do`, {
-    details: { finest, setting, step },
-  })
+  return new GatewayError(
+    'invalid_interval',
+    `${message}; buckets of ${step} kept that long in ${retentionSetting} would do`,
+    {
+      details: { finest, setting: retentionSetting, step },
+    },
+  )
 }
 
 /**
- * The widest step, at most a day, that divides all edges: kept longer, it would serve the query. Undefined if it is not
- * a multiple of the base, because then no setting helps.
+ * Returns the coarsest resolution, at most one day, whose buckets start and end at all these edges: the query would
+ * succeed if this resolution were kept longer. Returns undefined if it is not a multiple of the finest resolution,
+ * because no setting allows it then.
  */
-function servingStep(edges: Float64Array, baseMs: number): string | undefined {
-  let stepMs = DAY_MS
+function exactResolution(edges: Float64Array, baseMs: number): string | undefined {
+  let resolutionMs = DAY_MS
   for (const edge of edges) {
-    for (let restMs = Math.abs(edge); restMs > 0; ) [stepMs, restMs] = [restMs, stepMs % restMs]
+    for (let restMs = Math.abs(edge); restMs > 0; ) [resolutionMs, restMs] = [restMs, resolutionMs % restMs]
   }
-  return stepMs % baseMs === 0 ? formatDuration(stepMs) : undefined
+  return resolutionMs % baseMs === 0 ? formatDuration(resolutionMs) : undefined
 }
 
 /**
@@ -247,11 +261,11 @@ function coverBuckets(
   edges: Float64Array,
   range: Stretch,
   timelines: readonly Timeline[],
-): Pick<Plan, 'reads' | 'unavailable' | 'unavailableCount'> {
-  const reads: GrowingRead[] = []
-  const unavailable = new Uint8Array(edges.length - 1)
+): Pick<Plan, 'reads' | 'unavailableBuckets' | 'unavailableCount'> {
+  const reads: MutablePlannedRead[] = []
+  const unavailableBuckets = new Uint8Array(edges.length - 1)
   let unavailableCount = 0
-  for (let i = 0; i < unavailable.length; i++) {
+  for (let i = 0; i < unavailableBuckets.length; i++) {
     const fromMs = Math.max(edges[i]!, range.fromMs)
     const toMs = Math.min(edges[i + 1]!, range.toMs)
     const count = reads.length
@@ -260,13 +274,13 @@ function coverBuckets(
     // The bucket is unavailable: the reads added for it are removed again.
     reads.length = count
     if (lastToMs !== undefined) reads[count - 1]!.toMs = lastToMs
-    unavailable[i] = 1
+    unavailableBuckets[i] = 1
     unavailableCount++
   }
-  return { reads, unavailable, unavailableCount }
+  return { reads, unavailableBuckets, unavailableCount }
 }
 
-interface GrowingRead extends Read {
+interface MutablePlannedRead extends PlannedRead {
   toMs: number
 }
 
@@ -279,14 +293,14 @@ function coverStretch(
   toMs: number,
   coarsest: number,
   timelines: readonly Timeline[],
-  reads: GrowingRead[],
+  reads: MutablePlannedRead[],
 ): boolean {
   if (fromMs >= toMs) return true
   for (let level = coarsest; level >= 0; level--) {
-    const { stepMs, expired } = timelines[level]!
-    if (stepMs > toMs - fromMs) continue
-    const innerFromMs = -floorTo(-fromMs, stepMs)
-    const innerToMs = floorTo(toMs, stepMs)
+    const { resolutionMs, expired } = timelines[level]!
+    if (resolutionMs > toMs - fromMs) continue
+    const innerFromMs = -floorTo(-fromMs, resolutionMs)
+    const innerToMs = floorTo(toMs, resolutionMs)
     if (innerFromMs >= innerToMs) continue
     // A stretch that is expired in this resolution is expired in every finer one too.
     if (overlaps(expired, { fromMs: innerFromMs, toMs: innerToMs })) return false

@@ -7,12 +7,12 @@ import { DAY_MS, nearestInstant, parseDuration, validInstant } from '../../model
 import { instantOfReading, type TimeZone, timeZone, UTC_ZONE } from '../../model/zone-offsets.ts'
 import {
   type Aggregation,
+  appliesToType,
   defaultAggregation,
-  isAllowed,
+  invalidAggregationError,
   parseAggregation,
   quantileAggregation,
-  requireAllowed,
-  unknownAggregation,
+  requireAppliesToType,
 } from './aggregation.ts'
 import {
   type Compare,
@@ -48,13 +48,17 @@ export function prepareQuery(input: QueryInput, type: MetricType, nowMs: number)
       details: { argument: 'timezone' },
     })
   }
-  const { fromMs, toMs } = readRange(input, nowMs, zone)
-  const aggregations = readAggregations(input, type)
-  const optional = (input.optionalAggregations ?? []).filter((aggregation) => isAllowed(aggregation, type))
-  const computed = [
-    ...new Map([...aggregations, ...optional].map((aggregation) => [aggregation.name, aggregation])).values(),
+  const { fromMs, toMs } = parseRange(input, nowMs, zone)
+  const aggregations = parseAggregations(input, type)
+  const optionalAggregations = (input.optionalAggregations ?? []).filter((aggregation) =>
+    appliesToType(aggregation, type),
+  )
+  const computedAggregations = [
+    ...new Map(
+      [...aggregations, ...optionalAggregations].map((aggregation) => [aggregation.name, aggregation]),
+    ).values(),
   ]
-  requireAggregationsAtMost(computed.length)
+  requireAggregationsAtMost(computedAggregations.length)
   const groupBy = [...new Set(input.groupBy ?? [])]
   if (groupBy.length > QUERY_GROUP_BY_MAX) {
     throw new GatewayError(
@@ -66,8 +70,8 @@ export function prepareQuery(input: QueryInput, type: MetricType, nowMs: number)
   const bySeries = input.bySeries ?? false
   if (bySeries && groupBy.length > 0)
     throw new GatewayError('invalid_group_by', 'a query cannot group by series and by tags')
-  const top = input.top && readTop(input.top, aggregations[0]!, type)
-  const compare = input.compare && readCompare(input.compare)
+  const top = input.top && parseTop(input.top, aggregations[0]!, type)
+  const compare = input.compare && parseCompare(input.compare)
   const selectionKey = JSON.stringify([[...(input.tags ?? [])], input.where ?? [], groupBy, bySeries])
   const runKey = JSON.stringify([fromMs, toMs, formatInterval(interval), zone.name, selectionKey, top, compare])
   return {
@@ -77,13 +81,13 @@ export function prepareQuery(input: QueryInput, type: MetricType, nowMs: number)
     interval,
     zone,
     aggregations,
-    computed,
+    computedAggregations,
     filter: compileFilters(input.tags ?? new Map(), input.where ?? []),
     groupBy,
     bySeries,
     top,
     compare,
-    fill: readFill(input.fill),
+    fill: parseFill(input.fill),
     selectionKey,
     runKey,
   }
@@ -93,12 +97,12 @@ export function prepareQuery(input: QueryInput, type: MetricType, nowMs: number)
  * Reads the range of a query; by default the last 24 h. Times without an offset are local times in `zone`. Throws
  * `invalid_range`.
  */
-export function readRange(
+export function parseRange(
   input: Pick<QueryInput, 'from' | 'to' | 'last'>,
   nowMs: number,
   zone: TimeZone = UTC_ZONE,
 ): { readonly fromMs: number; readonly toMs: number } {
-  const toMs = input.to === undefined || input.to === null ? nowMs : readInstant('to', input.to, nowMs, zone)
+  const toMs = input.to === undefined || input.to === null ? nowMs : parseRangeBound('to', input.to, nowMs, zone)
   if (input.last !== undefined && input.last !== null) {
     if (input.from !== undefined && input.from !== null)
       throw new GatewayError('invalid_range', 'from and last cannot be combined')
@@ -113,14 +117,14 @@ export function readRange(
   const fromMs =
     input.from === undefined || input.from === null
       ? nearestInstant(toMs - DEFAULT_RANGE_MS)
-      : readInstant('from', input.from, nowMs, zone)
+      : parseRangeBound('from', input.from, nowMs, zone)
   if (fromMs > toMs) throw new GatewayError('invalid_range', 'from is after to')
   return { fromMs, toMs }
 }
 
-function readInstant(argument: string, value: unknown, nowMs: number, zone: TimeZone): number {
-  const localClock = (readingMs: number): number => instantOfReading(zone, readingMs)
-  const timeMs = typeof value === 'string' ? parseTimeArgument(value, nowMs, localClock) : parseInstant(value)
+function parseRangeBound(argument: string, value: unknown, nowMs: number, zone: TimeZone): number {
+  const instantOfLocalTime = (readingMs: number): number => instantOfReading(zone, readingMs)
+  const timeMs = typeof value === 'string' ? parseTimeArgument(value, nowMs, instantOfLocalTime) : parseInstant(value)
   if (timeMs === undefined) {
     throw new GatewayError(
       'invalid_range',
@@ -131,13 +135,13 @@ function readInstant(argument: string, value: unknown, nowMs: number, zone: Time
   return timeMs
 }
 
-function readAggregations(input: QueryInput, type: MetricType): readonly Aggregation[] {
+function parseAggregations(input: QueryInput, type: MetricType): readonly Aggregation[] {
   const names = input.aggregations ?? []
   const quantiles = input.quantiles ?? []
   requireAggregationsAtMost(names.length + quantiles.length)
   const requested = names.map((name) => {
     const aggregation = parseAggregation(name)
-    if (aggregation === undefined) throw unknownAggregation(name, type)
+    if (aggregation === undefined) throw invalidAggregationError(name, type)
     return aggregation
   })
   for (const q of quantiles) {
@@ -145,7 +149,7 @@ function readAggregations(input: QueryInput, type: MetricType): readonly Aggrega
       throw new GatewayError('invalid_aggregation', `quantile ${describe(q)} is not between 0 and 1`)
     requested.push(quantileAggregation(q))
   }
-  for (const aggregation of requested) requireAllowed(aggregation, type)
+  for (const aggregation of requested) requireAppliesToType(aggregation, type)
   if (requested.length === 0) return [defaultAggregation(type)]
   return [...new Map(requested.map((aggregation) => [aggregation.name, aggregation])).values()]
 }
@@ -155,24 +159,24 @@ function requireAggregationsAtMost(count: number): void {
   throw new GatewayError('query_too_large', `${count} aggregations, at most ${QUERY_AGGREGATIONS_MAX} are allowed`)
 }
 
-function readTop({ n, by, direction, other }: TopInput, first: Aggregation, type: MetricType): Top {
+function parseTop({ n, by, direction, other }: TopInput, defaultRanking: Aggregation, type: MetricType): Top {
   if (!(Number.isInteger(n) && n >= 1)) {
     throw new GatewayError('invalid_group_by', `top.n must be a whole number from 1, not ${describe(n)}`, {
       details: { argument: 'top' },
     })
   }
-  const ranking = by === undefined ? first : parseAggregation(by)
-  if (ranking === undefined) throw unknownAggregation(by ?? '', type)
-  requireAllowed(ranking, type)
+  const ranking = by === undefined ? defaultRanking : parseAggregation(by)
+  if (ranking === undefined) throw invalidAggregationError(by ?? '', type)
+  requireAppliesToType(ranking, type)
   return { n, by: ranking, isAscending: direction === 'asc', other: other ?? false }
 }
 
 /** Reads the argument `compare`. Undefined if the query has no comparison. */
-function readCompare({ previousPeriod, offset }: CompareInput): Compare | undefined {
+function parseCompare({ previousPeriod, offset }: CompareInput): Compare | undefined {
   if (offset === undefined) return previousPeriod === true ? 'previousPeriod' : undefined
   // A text with mixed units such as 1d12h is a fixed length of time.
-  const units = parseInterval(offset) ?? fixedInterval(parseDuration(offset) ?? 0)
-  if (units !== undefined && units.kind !== 'auto') return units
+  const offsetInterval = parseInterval(offset) ?? fixedInterval(parseDuration(offset) ?? 0)
+  if (offsetInterval !== undefined && offsetInterval.kind !== 'auto') return offsetInterval
   throw new GatewayError(
     'invalid_range',
     `compare.offset ${describe(offset)} is neither a length of time such as 6h nor calendar units such as 1d, 1w or 1mo`,
@@ -180,12 +184,12 @@ function readCompare({ previousPeriod, offset }: CompareInput): Compare | undefi
   )
 }
 
-function readFill(fill: string | undefined): Fill {
-  const known = FILLS.find((name) => name === (fill ?? 'none'))
-  if (known === undefined) {
+function parseFill(fill: string | undefined): Fill {
+  const knownFill = FILLS.find((name) => name === (fill ?? 'none'))
+  if (knownFill === undefined) {
     throw new GatewayError('invalid_range', `fill ${describe(fill)} is not one of ${FILLS.join(', ')}`, {
       details: { argument: 'fill' },
     })
   }
-  return known
+  return knownFill
 }

@@ -78,7 +78,7 @@ export interface QueryRequest {
   /** The aggregations that the client asked for, in its order. */
   readonly aggregations: readonly Aggregation[]
   /** All aggregations to compute: `aggregations`, and the optional ones that the metric type has. Each name once. */
-  readonly computed: readonly Aggregation[]
+  readonly computedAggregations: readonly Aggregation[]
   /** Undefined if all series match. */
   readonly filter: SeriesFilter | undefined
   readonly groupBy: readonly string[]
@@ -88,8 +88,8 @@ export interface QueryRequest {
   readonly fill: Fill
   /** Maximum number of result buckets, if lower than what the settings allow. */
   readonly bucketsMax?: number
-  /** Cache key of the grouping: equal for queries that select the same series in the same groups. */
+  /** Queries with equal keys select the same series in the same groups, so they share a cached grouping. */
   readonly selectionKey: string
-  /** Key of the run: equal for queries that can share one, because they differ only in aggregations and `fill`. */
+  /** Queries with equal keys can share one run, because they differ only in aggregations and `fill`. */
   readonly runKey: string
 }

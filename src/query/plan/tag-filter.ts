@@ -43,16 +43,16 @@ interface Condition {
 export function compileFilters(tags: TagFilters, where: readonly TagFilter[]): SeriesFilter | undefined {
   requireAtMost(where.length, QUERY_WHERE_MAX, 'filters')
   const conditions: Condition[] = []
-  let values = 0
-  let globChars = 0
-  for (const [key, wanted] of tags) {
-    const set = new Set(wanted)
-    values += wanted.length
+  let valueCount = 0
+  let globCharCount = 0
+  for (const [key, acceptedValues] of tags) {
+    const set = new Set(acceptedValues)
+    valueCount += acceptedValues.length
     conditions.push({ key, holds: (value) => set.has(value) })
   }
   for (const filter of where) {
     const { key, eq, neq, startsWith, glob, exists } = filter
-    const before = conditions.length
+    const previousConditionCount = conditions.length
     const add = (holds: Condition['holds']): void => {
       conditions.push({ key, holds })
     }
@@ -62,38 +62,38 @@ export function compileFilters(tags: TagFilters, where: readonly TagFilter[]): S
     if (neq !== undefined) add((value) => value !== neq)
     if (filter.in !== undefined) {
       const set = new Set(filter.in)
-      values += filter.in.length
+      valueCount += filter.in.length
       add((value) => set.has(value))
     }
     if (filter.notIn !== undefined) {
       const set = new Set(filter.notIn)
-      values += filter.notIn.length
+      valueCount += filter.notIn.length
       add((value) => !set.has(value))
     }
     if (startsWith !== undefined) add((value) => value.startsWith(startsWith))
     if (glob !== undefined) {
-      globChars += countChars(glob)
-      requireAtMost(globChars, QUERY_GLOB_CHARS_MAX, 'characters of globs')
+      globCharCount += countChars(glob)
+      requireAtMost(globCharCount, QUERY_GLOB_CHARS_MAX, 'characters of globs')
       add(compileGlob(glob))
     }
-    if (conditions.length === before) {
+    if (conditions.length === previousConditionCount) {
       throw new GatewayError('invalid_tags', `the filter on ${quote(key)} has no condition; it takes ${OPERATORS}`)
     }
   }
-  requireAtMost(values, QUERY_TAG_VALUES_MAX, 'tag values to filter by')
+  requireAtMost(valueCount, QUERY_TAG_VALUES_MAX, 'tag values to filter by')
   if (conditions.length === 0) return undefined
-  return (seriesTags) => conditions.every(({ key, holds }) => holds(tagValue(seriesTags, key)))
+  return (seriesTags) => conditions.every(({ key, holds }) => holds(tagValueOrEmpty(seriesTags, key)))
 }
 
 const OPERATORS = 'eq, neq, in, notIn, startsWith, glob or exists'
 
 /** The value of a tag; the empty text if the tag is missing. */
-export function tagValue(tags: CanonicalTags, key: string): string {
+export function tagValueOrEmpty(tags: CanonicalTags, key: string): string {
   for (const [name, value] of tags) if (name === key) return value
   return ''
 }
 
-function requireAtMost(count: number, max: number, what: string): void {
+function requireAtMost(count: number, max: number, noun: string): void {
   if (count <= max) return
-  throw new GatewayError('invalid_tags', `${count} ${what}, at most ${max} are allowed`, { details: { max } })
+  throw new GatewayError('invalid_tags', `${count} ${noun}, at most ${max} are allowed`, { details: { max } })
 }

@@ -1,20 +1,20 @@
 import type { Block } from '../../rollup/block/block.ts'
 
-/** The place where the index lists a block. With it the cache finds blocks that the index no longer lists. */
-export interface IndexPlace {
+/** Where the index lists a block. Used to find cached blocks that a newer index snapshot no longer lists. */
+export interface IndexPosition {
   /** The part of the index: the inbox of a partition, or a timeline. */
-  readonly part: string
+  readonly indexPart: string
   /** The arrival number in an inbox, or the start of the window in a timeline. */
   readonly position: number
 }
 
 interface CachedBlock {
   readonly block: Block
-  readonly place: IndexPlace
+  readonly indexPosition: IndexPosition
 }
 
 /** Memory that a cached block takes in the two maps. */
-const ENTRY_BYTES = 300
+const MAP_ENTRY_BYTES = 300
 
 /**
  * A cache of decoded blocks by name, limited in bytes; the least recently used block is evicted first. Columns are
@@ -24,7 +24,7 @@ const ENTRY_BYTES = 300
 export class BlockCache {
   readonly #bytesMax: number
   readonly #blocks = new Map<string, CachedBlock>()
-  readonly #parts = new Map<string, Map<string, CachedBlock>>()
+  readonly #blocksByIndexPart = new Map<string, Map<string, CachedBlock>>()
   #bytes = 0
 
   constructor(bytesMax: number) {
@@ -35,7 +35,7 @@ export class BlockCache {
     return this.#bytes
   }
 
-  get size(): number {
+  get blockCount(): number {
     return this.#blocks.size
   }
 
@@ -47,39 +47,39 @@ export class BlockCache {
     return cached.block
   }
 
-  put(block: Block, place: IndexPlace): void {
+  put(block: Block, indexPosition: IndexPosition): void {
     const { name, memory } = block
     // Another query may have fetched and cached the same block meanwhile.
     this.remove(name)
-    const cached = { block, place }
+    const cached = { block, indexPosition }
     this.#blocks.set(name, cached)
-    let part = this.#parts.get(place.part)
-    if (part === undefined) this.#parts.set(place.part, (part = new Map()))
-    part.set(name, cached)
-    memory.onGrowth = (bytes) => this.#grow(bytes)
-    this.#grow(memory.bytes + ENTRY_BYTES)
+    let blocksOfPart = this.#blocksByIndexPart.get(indexPosition.indexPart)
+    if (blocksOfPart === undefined) this.#blocksByIndexPart.set(indexPosition.indexPart, (blocksOfPart = new Map()))
+    blocksOfPart.set(name, cached)
+    memory.onGrowth = (bytes) => this.#addBytes(bytes)
+    this.#addBytes(memory.bytes + MAP_ENTRY_BYTES)
   }
 
   remove(name: string): void {
     const cached = this.#blocks.get(name)
     if (cached === undefined) return
-    const { block, place } = cached
+    const { block, indexPosition } = cached
     this.#blocks.delete(name)
-    const part = this.#parts.get(place.part)!
-    part.delete(name)
-    if (part.size === 0) this.#parts.delete(place.part)
+    const blocksOfPart = this.#blocksByIndexPart.get(indexPosition.indexPart)!
+    blocksOfPart.delete(name)
+    if (blocksOfPart.size === 0) this.#blocksByIndexPart.delete(indexPosition.indexPart)
     block.memory.onGrowth = undefined
-    this.#bytes -= block.memory.bytes + ENTRY_BYTES
+    this.#bytes -= block.memory.bytes + MAP_ENTRY_BYTES
   }
 
   /** Evicts the blocks of one part of the index for which `isGone` returns true. */
-  evict(part: string, isGone: (position: number, name: string) => boolean): void {
-    const blocks = this.#parts.get(part)
+  removeWhere(indexPart: string, isGone: (position: number, name: string) => boolean): void {
+    const blocks = this.#blocksByIndexPart.get(indexPart)
     if (blocks === undefined) return
-    for (const [name, { place }] of blocks) if (isGone(place.position, name)) this.remove(name)
+    for (const [name, { indexPosition }] of blocks) if (isGone(indexPosition.position, name)) this.remove(name)
   }
 
-  #grow(bytes: number): void {
+  #addBytes(bytes: number): void {
     this.#bytes += bytes
     for (const name of this.#blocks.keys()) {
       if (this.#bytes <= this.#bytesMax) return

@@ -1,19 +1,19 @@
 import type { Id64 } from '../../model/id.ts'
 import { type Block, type MetricSection, openBlock } from '../../rollup/block/block.ts'
 import type { Store } from '../../store/store.ts'
-import type { BlockCache, IndexPlace } from './block-cache.ts'
+import type { BlockCache, IndexPosition } from './block-cache.ts'
 
-export interface WantedBlock extends IndexPlace {
+export interface BlockRequest extends IndexPosition {
   readonly name: string
   /** Size of the block's sketches in bytes; 0 if it has none. */
   readonly sketchBytes: number
 }
 
-export interface ReadBlocks {
+export interface BlockSections {
   /** One section for each requested block, in the same order; undefined if the block holds no data of the metric. */
   readonly sections: readonly (MetricSection | undefined)[]
   /** Number of cache hits. */
-  readonly hits: number
+  readonly cacheHitCount: number
 }
 
 /**
@@ -24,9 +24,9 @@ export class BlockReader {
   readonly #store: Store
   readonly #cache: BlockCache
   /** Reads of blocks in progress, by block name. */
-  readonly #opening = new Map<string, Promise<Block | undefined>>()
+  readonly #openingBlocks = new Map<string, Promise<Block | undefined>>()
   /** Reads of sketches in progress. They resolve to false if the store no longer has the sketches. */
-  readonly #attaching = new Map<Block, Promise<boolean>>()
+  readonly #attachingSketches = new Map<Block, Promise<boolean>>()
 
   constructor(store: Store, cache: BlockCache) {
     this.#store = store
@@ -41,16 +41,16 @@ export class BlockReader {
   async read(
     partition: number,
     metricId: Id64,
-    wanted: readonly WantedBlock[],
+    wanted: readonly BlockRequest[],
     withSketches: boolean,
     pins: Map<string, Block>,
-  ): Promise<ReadBlocks | undefined> {
-    const held = wanted.map(({ name }) => pins.get(name) ?? this.#cache.get(name))
-    const missing = wanted.filter((_, i) => held[i] === undefined)
-    const opened = missing.length === 0 ? [] : await this.#open(partition, missing, pins)
+  ): Promise<BlockSections | undefined> {
+    const inMemory = wanted.map(({ name }) => pins.get(name) ?? this.#cache.get(name))
+    const missing = wanted.filter((_, i) => inMemory[i] === undefined)
+    const opened = missing.length === 0 ? [] : await this.#openBlocks(partition, missing, pins)
     const blocks: Block[] = []
     let next = 0
-    for (const block of held) {
+    for (const block of inMemory) {
       const found = block ?? opened[next++]
       if (found === undefined) return undefined
       blocks.push(found)
@@ -58,59 +58,59 @@ export class BlockReader {
     }
     const sections = blocks.map((block) => block.section(metricId))
     if (withSketches) {
-      const without = blocks.filter(
+      const withoutSketches = blocks.filter(
         (block, i) => wanted[i]!.sketchBytes > 0 && sections[i] !== undefined && !block.hasSketches,
       )
-      if (without.length > 0 && !(await this.#attach(partition, without))) return undefined
+      if (withoutSketches.length > 0 && !(await this.#attachSketches(partition, withoutSketches))) return undefined
     }
-    return { sections, hits: wanted.length - missing.length }
+    return { sections, cacheHitCount: wanted.length - missing.length }
   }
 
-  async #open(
+  async #openBlocks(
     partition: number,
-    wanted: readonly WantedBlock[],
+    wanted: readonly BlockRequest[],
     pins: Map<string, Block>,
   ): Promise<readonly (Block | undefined)[]> {
-    const own = wanted.filter(({ name }) => !this.#opening.has(name))
-    if (own.length > 0) {
-      const names = own.map(({ name }) => name)
+    const notInProgress = wanted.filter(({ name }) => !this.#openingBlocks.has(name))
+    if (notInProgress.length > 0) {
+      const names = notInProgress.map(({ name }) => name)
       const fetched = this.#store.readBlocks(partition, names, 'scalars')
-      for (const [i, place] of own.entries()) {
-        const { name } = place
+      for (const [i, request] of notInProgress.entries()) {
+        const { name } = request
         const opening = fetched.then((parts) => {
           const bytes = parts[i]
           if (bytes === undefined) return undefined
           const block = openBlock(name, bytes)
-          this.#cache.put(block, place)
+          this.#cache.put(block, request)
           // The block is pinned immediately: the cache may be too small to keep it, and other queries of the request
           // need it too.
           pins.set(name, block)
           return block
         })
-        this.#keepUntilDone(this.#opening, name, opening)
+        this.#keepUntilDone(this.#openingBlocks, name, opening)
       }
     }
-    return Promise.all(wanted.map(({ name }) => this.#opening.get(name)))
+    return Promise.all(wanted.map(({ name }) => this.#openingBlocks.get(name)))
   }
 
-  async #attach(partition: number, blocks: readonly Block[]): Promise<boolean> {
-    const own = blocks.filter((block) => !this.#attaching.has(block))
-    if (own.length > 0) {
+  async #attachSketches(partition: number, blocks: readonly Block[]): Promise<boolean> {
+    const notInProgress = blocks.filter((block) => !this.#attachingSketches.has(block))
+    if (notInProgress.length > 0) {
       const fetched = this.#store.readBlocks(
         partition,
-        own.map(({ name }) => name),
+        notInProgress.map(({ name }) => name),
         'sketches',
       )
-      for (const [i, block] of own.entries()) {
+      for (const [i, block] of notInProgress.entries()) {
         const attaching = fetched.then((parts) => {
           const bytes = parts[i]
           if (bytes !== undefined) block.attachSketches(bytes)
           return bytes !== undefined
         })
-        this.#keepUntilDone(this.#attaching, block, attaching)
+        this.#keepUntilDone(this.#attachingSketches, block, attaching)
       }
     }
-    const attached = await Promise.all(blocks.map((block) => this.#attaching.get(block)))
+    const attached = await Promise.all(blocks.map((block) => this.#attachingSketches.get(block)))
     return !attached.includes(false)
   }
 

@@ -7,25 +7,25 @@ import { releaseMergedRows } from '../../rollup/merged-rows.ts'
 import type { RollupRows } from '../../rollup/rollup-rows.ts'
 import type { InboxEntry, Store } from '../../store/store.ts'
 import type { BlockCache } from './block-cache.ts'
-import type { BlockReader, WantedBlock } from './block-reader.ts'
+import type { BlockReader, BlockRequest } from './block-reader.ts'
 
-/** Number of consecutive inbox blocks that a digest merges. */
-const DIGEST_BLOCKS = 64
+/** Number of consecutive inbox blocks that are merged into one digest block. */
+const BLOCKS_PER_DIGEST = 64
 /**
- * Maximum number of rollups of a digest. A group with more rollups consists of large blocks, and a digest would save
- * little.
+ * Maximum number of rollups in a digest block. If 64 inbox blocks have more rollups, the blocks are large, and merging
+ * them in advance would save little.
  */
-const DIGEST_ROWS_MAX = 1 << 18
+const DIGEST_ROLLUPS_MAX = 1 << 18
 
 export interface InboxContents {
   /** The sections of the metric in the inbox, in arrival order. */
   readonly sections: readonly MetricSection[]
-  readonly blocks: number
-  readonly hits: number
+  readonly blockCount: number
+  readonly cacheHitCount: number
 }
 
 /** Returns the name of the index part that is the inbox of this partition. */
-export function inboxPart(partition: number): string {
+export function indexPartOfInbox(partition: number): string {
   return `inbox ${partition}`
 }
 
@@ -39,7 +39,7 @@ export class InboxReader {
   readonly #blocks: BlockReader
   readonly #cache: BlockCache
   /** Digests in progress, by cache key. They resolve to undefined if the store no longer has a block. */
-  readonly #digesting = new Map<string, Promise<readonly MetricSection[] | undefined>>()
+  readonly #digestsInProgress = new Map<string, Promise<readonly MetricSection[] | undefined>>()
 
   constructor(store: Pick<Store, 'readBlocks'>, blocks: BlockReader, cache: BlockCache) {
     this.#store = store
@@ -59,69 +59,71 @@ export class InboxReader {
     isSketched: boolean,
     pins: Map<string, Block>,
   ): Promise<InboxContents | undefined> {
-    const part = inboxPart(partition)
+    const part = indexPartOfInbox(partition)
     const groups = groupByArrival(inbox)
-    const open = groups.pop() ?? []
+    const incompleteGroup = groups.pop() ?? []
     const sections: MetricSection[] = []
-    let hits = 0
+    let cacheHitCount = 0
     for (const group of groups) {
       const key = `${formatId(metricId)} ${stepMs} ${group[0]!.block} ${group.length}`
       const digest = pins.get(key) ?? this.#cache.get(key)
       if (digest !== undefined) {
-        hits += group.length
+        cacheHitCount += group.length
         addSection(sections, digest.section(metricId))
         continue
       }
-      let digesting = this.#digesting.get(key)
+      let digesting = this.#digestsInProgress.get(key)
       if (digesting === undefined) {
-        const wanted = group.map((entry) => wantedOf(entry, part))
-        digesting = this.#digest(key, partition, metricId, wanted, stepMs, isSketched, pins)
-        this.#digesting.set(key, digesting)
+        const wanted = group.map((entry) => blockRequestOf(entry, part))
+        digesting = this.#createDigest(key, partition, metricId, wanted, stepMs, isSketched, pins)
+        this.#digestsInProgress.set(key, digesting)
       }
-      const digested = await digesting.finally(() => this.#digesting.delete(key))
+      const digested = await digesting.finally(() => this.#digestsInProgress.delete(key))
       if (digested === undefined) return undefined
       for (const section of digested) sections.push(section)
     }
-    const wanted = open.map((entry) => wantedOf(entry, part))
-    const tail = await this.#blocks.read(partition, metricId, wanted, isSketched, pins)
-    if (tail === undefined) return undefined
-    for (const section of tail.sections) addSection(sections, section)
-    return { sections, blocks: inbox.length, hits: hits + tail.hits }
+    const wanted = incompleteGroup.map((entry) => blockRequestOf(entry, part))
+    const incompleteRead = await this.#blocks.read(partition, metricId, wanted, isSketched, pins)
+    if (incompleteRead === undefined) return undefined
+    for (const section of incompleteRead.sections) addSection(sections, section)
+    return { sections, blockCount: inbox.length, cacheHitCount: cacheHitCount + incompleteRead.cacheHitCount }
   }
 
   /**
    * Returns the sections of a metric in a group of blocks: the section of a new digest, or unmerged sections if the
    * group is large. Returns undefined if the store no longer has a block.
    */
-  async #digest(
+  async #createDigest(
     key: string,
     partition: number,
     metricId: Id64,
-    group: readonly WantedBlock[],
+    group: readonly BlockRequest[],
     stepMs: number,
     isSketched: boolean,
     pins: Map<string, Block>,
   ): Promise<readonly MetricSection[] | undefined> {
     const names = group.map(({ name }) => name)
-    const sketched = isSketched ? group.filter(({ sketchBytes }) => sketchBytes > 0).map(({ name }) => name) : []
+    const namesWithSketches = isSketched
+      ? group.filter(({ sketchBytes }) => sketchBytes > 0).map(({ name }) => name)
+      : []
     const [scalars, sketches] = await Promise.all([
       this.#store.readBlocks(partition, names, 'scalars'),
-      this.#store.readBlocks(partition, sketched, 'sketches'),
+      this.#store.readBlocks(partition, namesWithSketches, 'sketches'),
     ])
-    const bins = new Map(sketched.map((name, i) => [name, sketches[i]]))
+    const sketchesByName = new Map(namesWithSketches.map((name, i) => [name, sketches[i]]))
     const bytes: BlockBytes[] = []
     for (const [i, name] of names.entries()) {
       const found = scalars[i]
-      if (found === undefined || (bins.has(name) && bins.get(name) === undefined)) return undefined
-      bytes.push({ name, scalars: found, sketches: bins.get(name) })
+      if (found === undefined || (sketchesByName.has(name) && sketchesByName.get(name) === undefined)) return undefined
+      bytes.push({ name, scalars: found, sketches: sketchesByName.get(name) })
     }
-    const digest = digestOf(key, metricId, bytes, stepMs)
+    const digest = encodeDigest(key, metricId, bytes, stepMs)
     if (digest === undefined) {
       const read = await this.#blocks.read(partition, metricId, group, isSketched, pins)
       return read?.sections.filter((section) => section !== undefined)
     }
-    const { part, position } = group[0]!
-    this.#cache.put(digest, { part, position })
+    const { indexPart, position } = group[0]!
+    this.#cache.put(digest, { indexPart, position })
     pins.set(key, digest)
     // These blocks were cached while the group was incomplete. Queries of other metrics make their own digests.
     for (const name of names) this.#cache.remove(name)
@@ -139,21 +141,21 @@ interface BlockBytes {
  * Merges the data of a metric in several blocks into one block. The source blocks are decoded into an arena and not
  * kept. Returns undefined if one block cannot hold the result: too many rollups or bytes, or invalid weights.
  */
-function digestOf(key: string, metricId: Id64, blocks: readonly BlockBytes[], stepMs: number): Block | undefined {
+function encodeDigest(key: string, metricId: Id64, blocks: readonly BlockBytes[], stepMs: number): Block | undefined {
   const arena = acquireArena()
   let merged: RollupRows | undefined
   try {
     const sections: MetricSection[] = []
-    let rollups = 0
+    let rollupCount = 0
     for (const { name, scalars, sketches } of blocks) {
       const block = openBlock(name, scalars, arena)
       if (sketches !== undefined) block.attachSketches(sketches)
       const section = block.section(metricId)
       if (section === undefined) continue
       sections.push(section)
-      rollups += section.length
+      rollupCount += section.length
     }
-    if (rollups > DIGEST_ROWS_MAX) return undefined
+    if (rollupCount > DIGEST_ROLLUPS_MAX) return undefined
     if (sections.length > 0) merged = mergeRows(sections, stepMs)
     const { scalars, sketches } = encodeBlock(stepMs, merged === undefined ? [] : [{ metricId, rows: merged }])
     const digest = openBlock(key, scalars)
@@ -168,8 +170,8 @@ function digestOf(key: string, metricId: Id64, blocks: readonly BlockBytes[], st
   }
 }
 
-function wantedOf({ block, sketchBytes, order }: InboxEntry, part: string): WantedBlock {
-  return { name: block, sketchBytes, part, position: order }
+function blockRequestOf({ block, sketchBytes, order }: InboxEntry, indexPart: string): BlockRequest {
+  return { name: block, sketchBytes, indexPart, position: order }
 }
 
 function addSection(sections: MetricSection[], section: MetricSection | undefined): void {
@@ -182,12 +184,12 @@ function addSection(sections: MetricSection[], section: MetricSection | undefine
  */
 function groupByArrival(inbox: readonly InboxEntry[]): InboxEntry[][] {
   const groups: InboxEntry[][] = []
-  let last = Number.NaN
+  let previousGroupNumber = Number.NaN
   for (const entry of inbox) {
-    const group = Math.floor(entry.order / DIGEST_BLOCKS)
-    if (group === last) groups[groups.length - 1]!.push(entry)
+    const groupNumber = Math.floor(entry.order / BLOCKS_PER_DIGEST)
+    if (groupNumber === previousGroupNumber) groups[groups.length - 1]!.push(entry)
     else groups.push([entry])
-    last = group
+    previousGroupNumber = groupNumber
   }
   return groups
 }

@@ -8,27 +8,30 @@ import type { MetricRow, Store, Stretch } from '../../store/store.ts'
 export async function hasLostBlocks(
   store: Pick<Store, 'readIndex' | 'readBlocks'>,
   { partition, metricId }: MetricRow,
-  stepsMs: readonly number[],
+  resolutionsMs: readonly number[],
   stretch: Stretch,
 ): Promise<boolean> {
-  const list = async (): Promise<ReadonlyMap<string, number>> => {
-    const timelines = stepsMs.map((resolutionMs) => ({ resolutionMs, stretch }))
+  const listBlocks = async (): Promise<ReadonlyMap<string, number>> => {
+    const timelines = resolutionsMs.map((resolutionMs) => ({ resolutionMs, stretch }))
     const snapshot = await store.readIndex({ partition, metricId, timelines, inbox: true })
     const entries = [...snapshot.inbox, ...snapshot.timelines.flatMap((timeline) => timeline.entries)]
     return new Map(entries.map(({ block, sketchBytes }) => [block, sketchBytes]))
   }
-  const isMissing = async (names: readonly string[], part: 'scalars' | 'sketches'): Promise<boolean[]> =>
+  const areMissing = async (names: readonly string[], part: 'scalars' | 'sketches'): Promise<boolean[]> =>
     (await store.readBlocks(partition, names, part)).map((bytes) => bytes === undefined)
-  const listed = await list()
-  const names = [...listed.keys()]
+  const sketchBytesByName = await listBlocks()
+  const names = [...sketchBytesByName.keys()]
   for (let from = 0; from < names.length; from += BLOCKS_PER_READ) {
     const batch = names.slice(from, from + BLOCKS_PER_READ)
-    const sketched = batch.filter((name) => listed.get(name)! > 0)
-    const [scalars, sketches] = await Promise.all([isMissing(batch, 'scalars'), isMissing(sketched, 'sketches')])
-    const missing = [...batch.filter((_, i) => scalars[i]), ...sketched.filter((_, i) => sketches[i])]
+    const namesWithSketches = batch.filter((name) => sketchBytesByName.get(name)! > 0)
+    const [scalars, sketches] = await Promise.all([
+      areMissing(batch, 'scalars'),
+      areMissing(namesWithSketches, 'sketches'),
+    ])
+    const missing = [...batch.filter((_, i) => scalars[i]), ...namesWithSketches.filter((_, i) => sketches[i])]
     if (missing.length === 0) continue
-    const again = await list()
-    if (missing.some((name) => again.has(name))) return true
+    const stillListed = await listBlocks()
+    if (missing.some((name) => stillListed.has(name))) return true
   }
   return false
 }

@@ -10,33 +10,33 @@ import {
   type Store,
   windowWidthMs,
 } from '../../store/store.ts'
-import type { Period } from '../plan/period.ts'
-import type { SeriesList } from '../plan/series-index.ts'
+import type { PlannedPeriod } from '../plan/period.ts'
+import type { SeriesList } from '../plan/series-cache.ts'
 import { BlockCache } from './block-cache.ts'
 import { BlockReader } from './block-reader.ts'
-import { InboxReader, inboxPart } from './inbox-reader.ts'
+import { InboxReader, indexPartOfInbox } from './inbox-reader.ts'
 
 /** The data of a metric in one block or digest. Sources with the same series and bucket come in arrival order. */
-export interface Source {
+export interface MergeSource {
   readonly section: RollupRows
   /**
    * Index of the source's resolution, finest first. An inbox block has the base resolution and is part of every read
    * whose time range contains its buckets.
    */
   readonly level: number
-  readonly inbox: boolean
+  readonly isInbox: boolean
   /** For each series of the section, its ordinal in the metric's series list. */
   readonly ordinals: Int32Array
 }
 
-export interface Opened {
-  readonly rows: readonly OpenedRows[]
-  readonly blocks: number
+export interface OpenedBlocks {
+  readonly sections: readonly OpenedSection[]
+  readonly blockCount: number
   /** Number of cache hits. */
-  readonly hits: number
+  readonly cacheHitCount: number
 }
 
-type OpenedRows = Omit<Source, 'ordinals' | 'section'> & { readonly section: MetricSection }
+type OpenedSection = Omit<MergeSource, 'ordinals' | 'section'> & { readonly section: MetricSection }
 
 /** Opens the blocks that the index lists in the timelines and the inbox, as sources to merge. */
 export class SourceReader {
@@ -65,13 +65,13 @@ export class SourceReader {
     if (request.inbox) {
       // Entries leave an inbox in arrival order.
       const oldest = snapshot.inbox[0]?.order ?? Number.POSITIVE_INFINITY
-      this.#cache.evict(inboxPart(partition), (order) => order < oldest)
+      this.#cache.removeWhere(indexPartOfInbox(partition), (order) => order < oldest)
     }
     for (const [i, { resolutionMs, stretch }] of timelines.entries()) {
       const widthMs = windowWidthMs(resolutionMs)
       const { entries } = snapshot.timelines[i]!
       let listed: Set<string> | undefined
-      this.#cache.evict(timelinePart(metricId, resolutionMs), (windowMs, name) => {
+      this.#cache.removeWhere(indexPartOfTimeline(metricId, resolutionMs), (windowMs, name) => {
         if (windowMs >= stretch.toMs || windowMs + widthMs <= stretch.fromMs) return false
         listed ??= new Set(entries.map(({ block }) => block))
         return !listed.has(name)
@@ -87,15 +87,15 @@ export class SourceReader {
   async open(
     { partition, metricId }: MetricRow,
     kind: RollupKind,
-    { timelines: levels, inbox: inboxEntries, listed }: Period,
+    { timelines: levels, inboxEntries, blocksToRead }: PlannedPeriod,
     withSketches: boolean,
     pins: Map<string, Block>,
-  ): Promise<Opened | undefined> {
-    const parts = levels.map(({ stepMs }) => timelinePart(metricId, stepMs))
-    const wanted = listed.map(({ level, entry: { block, sketchBytes, windowMs } }) => ({
+  ): Promise<OpenedBlocks | undefined> {
+    const indexParts = levels.map(({ resolutionMs }) => indexPartOfTimeline(metricId, resolutionMs))
+    const wanted = blocksToRead.map(({ level, entry: { block, sketchBytes, windowMs } }) => ({
       name: block,
       sketchBytes,
-      part: parts[level]!,
+      indexPart: indexParts[level]!,
       position: windowMs,
     }))
     const timelines = await this.#blocks.read(
@@ -105,27 +105,31 @@ export class SourceReader {
       withSketches && kind === 'distribution',
       pins,
     )
-    const stepMs = levels[0]!.stepMs
+    const stepMs = levels[0]!.resolutionMs
     const inbox = await this.#inbox.read(partition, metricId, inboxEntries, stepMs, kind === 'distribution', pins)
     if (timelines === undefined || inbox === undefined) return undefined
-    const rows: OpenedRows[] = []
-    for (const [i, { level }] of listed.entries()) {
+    const sections: OpenedSection[] = []
+    for (const [i, { level }] of blocksToRead.entries()) {
       const section = timelines.sections[i]
-      if (section !== undefined) rows.push({ section, level, inbox: false })
+      if (section !== undefined) sections.push({ section, level, isInbox: false })
     }
-    for (const section of inbox.sections) rows.push({ section, level: 0, inbox: true })
-    return { rows, blocks: listed.length + inbox.blocks, hits: timelines.hits + inbox.hits }
+    for (const section of inbox.sections) sections.push({ section, level: 0, isInbox: true })
+    return {
+      sections,
+      blockCount: blocksToRead.length + inbox.blockCount,
+      cacheHitCount: timelines.cacheHitCount + inbox.cacheHitCount,
+    }
   }
 
   /**
    * Returns the sources of each period. Returns undefined if a section has a series that is not in the list; the caller
    * then needs a newer list.
    */
-  sourcesOf(opened: readonly Opened[], list: SeriesList): Source[][] | undefined {
-    const sources: Source[][] = []
-    for (const { rows } of opened) {
-      const periodSources: Source[] = []
-      for (const row of rows) {
+  sourcesOf(opened: readonly OpenedBlocks[], list: SeriesList): MergeSource[][] | undefined {
+    const sources: MergeSource[][] = []
+    for (const { sections } of opened) {
+      const periodSources: MergeSource[] = []
+      for (const row of sections) {
         const ordinals = row.section.ordinalsIn(list)
         if (ordinals === undefined) return undefined
         periodSources.push({ ...row, ordinals })
@@ -137,14 +141,14 @@ export class SourceReader {
 
   #evictUnlisted({ partition, inbox, replaced, expired }: IndexRemovals): void {
     const newest = inbox.at(-1)?.order
-    if (newest !== undefined) this.#cache.evict(inboxPart(partition), (order) => order <= newest)
+    if (newest !== undefined) this.#cache.removeWhere(indexPartOfInbox(partition), (order) => order <= newest)
     for (const name of replaced) this.#cache.remove(name)
     for (const { metricId, resolutionMs, windowMs } of expired) {
-      this.#cache.evict(timelinePart(metricId, resolutionMs), (position) => position === windowMs)
+      this.#cache.removeWhere(indexPartOfTimeline(metricId, resolutionMs), (position) => position === windowMs)
     }
   }
 }
 
-function timelinePart(metricId: Id64, resolutionMs: number): string {
+function indexPartOfTimeline(metricId: Id64, resolutionMs: number): string {
   return `${formatId(metricId)} ${resolutionMs}`
 }

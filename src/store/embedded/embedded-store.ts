@@ -375,6 +375,6 @@ class EmbeddedStore implements Store {
 }
 
 /** Names of the blocks that a fold adds to the store. */
-function writtenBlocks({ added, left = [] }: FoldCommit): string[] {
-  return [...added.map(({ entry }) => entry.block), ...left.map(({ block }) => block.name)]
+function writtenBlocks({ added, partlyFolded = [] }: FoldCommit): string[] {
+  return [...added.map(({ entry }) => entry.block), ...partlyFolded.map(({ block }) => block.name)]
 }

@@ -70,7 +70,7 @@ async function watch(query: string, accept = SSE, key = 'both', method = 'POST')
   }
 }
 
-const opened = (): number => graphql.gateway.liveQueries.held.subscriptions
+const opened = (): number => graphql.gateway.liveQueries.objectCounts.subscriptions
 
 describe('server-sent events', () => {
   test.each(['POST', 'GET'])('by %s: a snapshot, then patches, until the client disconnects', async (method) => {

@@ -183,7 +183,7 @@ describe('bodies being received', () => {
       'content-type': 'application/json',
     })
     live.sent.end(JSON.stringify({ query: 'subscription { live(metric: "m") { kind } }' }).padEnd(9_000))
-    await expect.poll(() => gateway!.live.held.subscriptions).toBe(1)
+    await expect.poll(() => gateway!.live.objectCounts.subscriptions).toBe(1)
     expect(await post(url, key, BUDGET)).toBe(201)
   })
 })

@@ -355,8 +355,8 @@ describe('GET /api/v1/metrics/:name/query', () => {
   it('counts unavailable buckets in a header and returns them as null', async () => {
     const result = queryResult({ groups: [resultGroup({ p95: [1] })] })
     expect((await respondWith(result)).headers['x-buckets-unavailable']).toBe('0')
-    const present = Uint8Array.of(2)
-    const group = { ...resultGroup({ p95: [Number.NaN] }), present }
+    const bucketStates = Uint8Array.of(2)
+    const group = { ...resultGroup({ p95: [Number.NaN] }), bucketStates }
     const unavailable = { ...result, groups: [group], meta: { ...result.meta, bucketsUnavailable: 1 } }
     const { headers, body } = await respondWith(unavailable)
     expect(headers['x-buckets-unavailable']).toBe('1')

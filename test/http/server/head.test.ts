@@ -35,6 +35,6 @@ it.each([
 ])('HEAD of a subscription or a query as %s ends and leaves nothing running', async (accept, type) => {
   for (const query of ['subscription { live(metric: "m") { kind } }', '{ __typename }']) {
     expect(await head(`/graphql?query=${encodeURIComponent(query)}`, { accept })).toEqual({ status: 200, type })
-    expect(gateway.live.held.subscriptions).toBe(0)
+    expect(gateway.live.objectCounts.subscriptions).toBe(0)
   }
 })

@@ -6,7 +6,7 @@ function group(...values: readonly (number | undefined)[]): ResultGroup {
   return {
     tags: [],
     series: undefined,
-    present: Uint8Array.from(values, (value) => (value === undefined ? 0 : 1)),
+    bucketStates: Uint8Array.from(values, (value) => (value === undefined ? 0 : 1)),
     values: new Map([['last', Float64Array.from(values, (value) => value ?? Number.NaN)]]),
     totals: new Map(),
   }
@@ -21,7 +21,7 @@ describe('fillLine', () => {
     ['zero', [0, 1, 2, 3, 4, 5], [0, 1, 0, null, 0, 0]],
     ['previous', [0, 1, 2, 3, 4, 5], [null, 1, 1, null, 1, 0]],
   ] as const)('with %s', (fill, bucket, values) => {
-    expect(fillLine(GAPS, 'last', fill)).toEqual({ bucket, values })
+    expect(fillLine(GAPS, 'last', fill)).toEqual({ bucketIndexes: bucket, values })
   })
 
   it('shows a number that overflowed as one that does not exist', () => {
@@ -29,11 +29,11 @@ describe('fillLine', () => {
   })
 
   it('has a row for each bucket with points even of an aggregation that was not computed', () => {
-    expect(fillLine(GAPS, 'p95', 'none')).toEqual({ bucket: [1, 3, 5], values: [null, null, null] })
+    expect(fillLine(GAPS, 'p95', 'none')).toEqual({ bucketIndexes: [1, 3, 5], values: [null, null, null] })
   })
 
   it('is empty without points', () => {
-    expect(fillLine(group(undefined, undefined), 'last', 'none')).toEqual({ bucket: [], values: [] })
-    expect(fillLine(group(), 'last', 'zero')).toEqual({ bucket: [], values: [] })
+    expect(fillLine(group(undefined, undefined), 'last', 'none')).toEqual({ bucketIndexes: [], values: [] })
+    expect(fillLine(group(), 'last', 'zero')).toEqual({ bucketIndexes: [], values: [] })
   })
 })

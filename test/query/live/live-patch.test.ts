@@ -22,7 +22,7 @@ function resultOf(data: Data, from: number, fill: Fill = 'none', interval = '1m'
       ([name, values]): ResultGroup => ({
         tags: [['endpoint', name]],
         series: undefined,
-        present: Uint8Array.from(values, (value) => (value === undefined ? 0 : 1)),
+        bucketStates: Uint8Array.from(values, (value) => (value === undefined ? 0 : 1)),
         values: new Map([['sum', Float64Array.from(values, (value) => value ?? Number.NaN)]]),
         totals: new Map([['sum', values.reduce<number>((sum, value) => sum + (value ?? 0), 0)]]),
       }),
@@ -52,7 +52,7 @@ function resultOf(data: Data, from: number, fill: Fill = 'none', interval = '1m'
   }
 }
 
-const OPTIONS = { totals: true, ranked: false }
+const OPTIONS = { withTotals: true, isRanked: false }
 const between = (before: QueryResult, after: QueryResult, options = OPTIONS): LiveUpdate | undefined =>
   updateBetween(before, after, options)
 const U = undefined
@@ -67,7 +67,7 @@ describe('a patch holds', () => {
     // The bucket that was open has ended since.
     ['new buckets as the range moves on', [{ a: [1, 2] }, 0], [{ a: [2, 3] }, 1], { a: { 60000: 2, 120000: 3 } }],
   ])('%s', (_what, before, after, expected) => {
-    const update = between(resultOf(...before), resultOf(...after), { totals: false, ranked: false })
+    const update = between(resultOf(...before), resultOf(...after), { withTotals: false, isRanked: false })
     expect(update?.kind).toBe('patch')
     const received = Object.entries(pictureOf(update!.result)).map(([tags, { buckets }]) => [
       JSON.parse(tags)[0][1],
@@ -88,7 +88,7 @@ describe('a patch holds', () => {
       ...rest,
       groups: groups.map((group, i) => (i === 0 ? group : { ...group, totals: new Map([['sum', 99]]) })),
     }
-    expect(between(before, after, { totals: false, ranked: false })).toBeUndefined()
+    expect(between(before, after, { withTotals: false, isRanked: false })).toBeUndefined()
     expect(pictureOf(between(before, after)!.result)).toEqual({ '[["endpoint","b"]]': { total: 99, buckets: {} } })
   })
 })
@@ -106,7 +106,7 @@ describe('a snapshot is sent instead of a patch when', () => {
     ['a group enters the ranking', resultOf({ a: [1, 2], b: [3, 4], c: [5, 6] }, 0), true],
     ['a group leaves the ranking', resultOf({ a: [1, 2] }, 0), true],
   ])('%s', (_why, after, ranked = false) => {
-    expect(between(before, after, { totals: true, ranked })).toEqual(snapshotOf(after))
+    expect(between(before, after, { withTotals: true, isRanked: ranked })).toEqual(snapshotOf(after))
   })
 })
 

@@ -39,18 +39,18 @@ class World {
           return () => this.listeners.delete(listener)
         },
         now: () => this.nowMs,
-        after: (ms, run) => {
+        startTimer: (ms, run) => {
           const timer = { atMs: this.nowMs + ms, run }
           this.#timers.add(timer)
           return () => this.#timers.delete(timer)
         },
       },
       {
-        everyMs: 1_000,
-        pollMs: 10_000,
+        runIntervalMsMin: 1_000,
+        pollIntervalMs: 10_000,
         subscriptionsMax: 10,
         subscriptionsPerKeyMax: 10,
-        runsMax: 4,
+        concurrentRunsMax: 4,
         ...settings,
       },
     )
@@ -189,7 +189,7 @@ test('subscribers of equal queries share results, and each gets its own snapshot
   expect(lastOf(joined.value!)).toBe(2)
   expect(await first.next()).toMatchObject({ value: { kind: 'patch' } })
   expect(world.asked).toHaveLength(2)
-  expect(live.held).toEqual({ subscriptions: 2, liveQueries: 1, keys: 1 })
+  expect(live.objectCounts).toEqual({ subscriptions: 2, liveQueries: 1, keys: 1 })
 })
 
 test('different queries and projects have separate topics', async () => {
@@ -198,7 +198,7 @@ test('different queries and projects have separate topics', async () => {
   live.subscribe(READER, { ...INPUT, tags: new Map([['a', ['x']]]) })
   live.subscribe(READER, { ...INPUT, tags: new Map([['a', ['y']]]) })
   live.subscribe({ ...READER, project: 'bank' }, INPUT)
-  expect(live.held.liveQueries).toBe(4)
+  expect(live.objectCounts.liveQueries).toBe(4)
 })
 
 test('a slow subscriber gets one patch that covers all changes since its last update', async () => {
@@ -225,13 +225,13 @@ describe('everything is freed', () => {
     await world.pass(1_000)
     world.commit(2)
     await a.return?.()
-    expect(live.held).toEqual({ subscriptions: 1, liveQueries: 1, keys: 1 })
+    expect(live.objectCounts).toEqual({ subscriptions: 1, liveQueries: 1, keys: 1 })
     const pending = watch(b.next())
     await runPendingCallbacks()
     await b.return?.()
     await runPendingCallbacks()
     expect(pending.value).toMatchObject({ done: expect.any(Boolean) })
-    expect(live.held).toEqual({ subscriptions: 0, liveQueries: 0, keys: 0 })
+    expect(live.objectCounts).toEqual({ subscriptions: 0, liveQueries: 0, keys: 0 })
     expect(world.listeners.size).toBe(0)
     expect(world.timers).toBe(0)
   })
@@ -243,7 +243,7 @@ describe('everything is freed', () => {
     const next = updates.next()
     live.close()
     await expect(next).rejects.toMatchObject({ code: 'overloaded', details: { reconnect: true } })
-    expect(live.held.subscriptions).toBe(0)
+    expect(live.objectCounts.subscriptions).toBe(0)
     expect(world.timers).toBe(0)
     expect(() => live.subscribe(READER, INPUT)).toThrow(expect.objectContaining({ code: 'overloaded' }))
   })
@@ -255,7 +255,7 @@ describe('errors', () => {
     const updates = live.subscribe(READER, { metric: 'nothing' })
     await expect(updates.next()).rejects.toMatchObject({ code: 'metric_not_found' })
     expect(await updates.next()).toEqual({ value: undefined, done: true })
-    expect(live.held.subscriptions).toBe(0)
+    expect(live.objectCounts.subscriptions).toBe(0)
   })
 
   test('an unavailable store does not end a subscription', async () => {
@@ -282,11 +282,11 @@ describe('bounds', () => {
     expect(() => live.subscribe({ ...READER, keyId: 's' }, INPUT)).toThrow(
       expect.objectContaining({ code: 'overloaded' }),
     )
-    expect(live.held.subscriptions).toBe(3)
+    expect(live.objectCounts.subscriptions).toBe(3)
   })
 
   test('queries that run at the same time', async () => {
-    const live = world.open({ runsMax: 1 })
+    const live = world.open({ concurrentRunsMax: 1 })
     live.subscribe(READER, { metric: 'latency' })
     live.subscribe(READER, { metric: 'other' })
     expect(world.asked).toEqual(['latency'])

@@ -4,12 +4,12 @@ import { METRIC_TYPES, type MetricType } from '../../../src/model/metric.ts'
 import {
   AGGREGATIONS,
   type Aggregation,
-  aggregationsOf,
+  aggregationNamesOf,
+  appliesToType,
   defaultAggregation,
-  isAllowed,
   parseAggregation,
   quantileAggregation,
-  requireAllowed,
+  requireAppliesToType,
 } from '../../../src/query/plan/aggregation.ts'
 
 /** The quantile that an aggregation reads. */
@@ -75,14 +75,14 @@ describe('the aggregations of a type', () => {
   }
 
   it.each(METRIC_TYPES)('a %s', (type) => {
-    expect([...aggregationsOf(type)].sort().join(' ')).toBe(ANSWERS[type].all)
+    expect([...aggregationNamesOf(type)].sort().join(' ')).toBe(ANSWERS[type].all)
     expect(defaultAggregation(type).name).toBe(ANSWERS[type].default)
-    expect(isAllowed(defaultAggregation(type), type)).toBe(true)
-    expect(isAllowed(quantileAggregation(0.5), type)).toBe(type === 'distribution' || type === 'histogram')
+    expect(appliesToType(defaultAggregation(type), type)).toBe(true)
+    expect(appliesToType(quantileAggregation(0.5), type)).toBe(type === 'distribution' || type === 'histogram')
   })
 
   it('are listed in the error for an unknown one', () => {
-    const refuse = () => requireAllowed(quantileAggregation(0.95), 'counter')
+    const refuse = () => requireAppliesToType(quantileAggregation(0.95), 'counter')
     expect(refuse).toThrow(GatewayError)
     expect(refuse).toThrow('a counter has no aggregation "p95"; it has sum, count, last, rate')
   })

@@ -4,8 +4,8 @@ import { GatewayError } from '../../../src/model/errors.ts'
 import { type Interval, parseInterval } from '../../../src/model/interval.ts'
 import { DAY_MS, HOUR_MS, MINUTE_MS } from '../../../src/model/time.ts'
 import { type TimeZone, timeZone } from '../../../src/model/zone-offsets.ts'
-import { gridOf, planPeriod } from '../../../src/query/plan/period.ts'
-import { plan } from '../../../src/query/plan/plan.ts'
+import { edgeDivisorOf, planPeriod } from '../../../src/query/plan/period.ts'
+import { planRange } from '../../../src/query/plan/plan.ts'
 import type { IndexRequest, Store, Stretch } from '../../../src/store/store.ts'
 import { windowWidthMs } from '../../../src/store/store.ts'
 import { metricRow } from '../../support/fake-graphql-gateway.ts'
@@ -59,20 +59,23 @@ describe('planPeriod', () => {
               }
             },
           }
-          const gridMs = gridOf(interval, zone, range, STEPS_MS)
-          const everything = STEPS_MS.map((stepMs, level) => ({ stepMs, expired: expiredOf(windows, level) }))
-          const request = { ...range, interval, zone, bucketsMax: 100_000, setting: 'RESOLUTIONS' as const }
-          const wholly = attempt(() => plan({ ...request, timelines: everything }))
+          const edgeDivisorMs = edgeDivisorOf(interval, zone, range, STEPS_MS)
+          const everything = STEPS_MS.map((stepMs, level) => ({
+            resolutionMs: stepMs,
+            expired: expiredOf(windows, level),
+          }))
+          const request = { ...range, interval, zone, bucketsMax: 100_000, retentionSetting: 'RESOLUTIONS' as const }
+          const wholly = attempt(() => planRange({ ...request, timelines: everything }))
           const found = await planPeriod(
             index,
             { ...metric, cumulative },
             {
               ...range,
-              stepsMs: STEPS_MS,
-              gridMs,
+              resolutionsMs: STEPS_MS,
+              edgeDivisorMs,
               idRange: undefined,
               pause: async () => {},
-              makePlan: (timelines) => plan({ ...request, timelines }),
+              makePlan: (timelines) => planRange({ ...request, timelines }),
             },
           ).catch((error: unknown) => error)
           if (wholly instanceof GatewayError) {
@@ -80,11 +83,11 @@ describe('planPeriod', () => {
             expect(found).toMatchObject({ code: wholly.code, details: wholly.details })
             return
           }
-          if (found instanceof Error || typeof found !== 'object' || found === null || !('lookback' in found))
+          if (found instanceof Error || typeof found !== 'object' || found === null || !('lookbackReads' in found))
             throw found
-          const { plan: planned, lookback } = found as Awaited<ReturnType<typeof planPeriod>>
+          const { plan: planned, lookbackReads } = found as Awaited<ReturnType<typeof planPeriod>>
           expect(planned).toEqual(wholly)
-          for (const read of [...planned.reads, ...lookback]) {
+          for (const read of [...planned.reads, ...lookbackReads]) {
             const levelTimelines = asked!.timelines.filter(({ resolutionMs }) => resolutionMs === STEPS_MS[read.level])
             // Its stretches ascend and may touch.
             let coveredMs = read.fromMs

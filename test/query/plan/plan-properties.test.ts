@@ -2,7 +2,13 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { GatewayError } from '../../../src/model/errors.ts'
 import { DAY_MS, HOUR_MS } from '../../../src/model/time.ts'
-import { AUTO_BUCKETS_MAX, type Plan, type PlanRequest, plan, type Timeline } from '../../../src/query/plan/plan.ts'
+import {
+  AUTO_BUCKETS_MAX,
+  type Plan,
+  type PlanRequest,
+  planRange,
+  type Timeline,
+} from '../../../src/query/plan/plan.ts'
 import { type Stretch, windowStart, windowWidthMs } from '../../../src/store/store.ts'
 import { interval, SET_STEPS_MS, STEPS_MS, zone } from './plan-requests.ts'
 
@@ -41,7 +47,7 @@ function expiredTimelines(stepsMs: readonly number[], aroundMs: number): fc.Arbi
   )
   return fc
     .tuple(...cuts)
-    .map((own) => stepsMs.map((stepMs, level) => ({ stepMs, expired: union(own.slice(level).flat()) })))
+    .map((own) => stepsMs.map((stepMs, level) => ({ resolutionMs: stepMs, expired: union(own.slice(level).flat()) })))
 }
 
 function union(stretches: readonly Stretch[]): Stretch[] {
@@ -79,13 +85,13 @@ const anyRequest: fc.Arbitrary<PlanRequest> = fc
       zone: zone(zoneName),
       timelines: lines,
       bucketsMax,
-      setting: 'RESOLUTIONS' as const,
+      retentionSetting: 'RESOLUTIONS' as const,
     })),
   )
 
 function attempt(asked: PlanRequest): Plan | GatewayError {
   try {
-    return plan(asked)
+    return planRange(asked)
   } catch (error) {
     if (error instanceof GatewayError) return error
     throw error
@@ -113,11 +119,11 @@ function forPlans(check: (planned: Plan, asked: PlanRequest) => void): void {
 
 describe('any plan', () => {
   it('has sorted, disjoint reads that cover every available bucket of the widened range exactly once, and no other', () => {
-    forPlans(({ reads, edges, unavailable, unavailableCount, fromMs, toMs }) => {
-      expect(unavailable.filter((isUnavailable) => isUnavailable === 1)).toHaveLength(unavailableCount)
-      expect(unavailable).toHaveLength(edges.length - 1)
+    forPlans(({ reads, edges, unavailableBuckets, unavailableCount, fromMs, toMs }) => {
+      expect(unavailableBuckets.filter((isUnavailable) => isUnavailable === 1)).toHaveLength(unavailableCount)
+      expect(unavailableBuckets).toHaveLength(edges.length - 1)
       const available: Stretch[] = []
-      for (const [i, isUnavailable] of unavailable.entries()) {
+      for (const [i, isUnavailable] of unavailableBuckets.entries()) {
         if (isUnavailable === 1) continue
         available.push({ fromMs: Math.max(fromMs, edges[i]!), toMs: Math.min(toMs, edges[i + 1]!) })
       }
@@ -133,14 +139,14 @@ describe('any plan', () => {
     let unavailable = 0
     forPlans((planned, { timelines: lines, interval: asked }) => {
       if (asked.kind === 'auto') expect(planned.unavailableCount).toBe(0)
-      for (const [i, isUnavailable] of planned.unavailable.entries()) {
+      for (const [i, isUnavailable] of planned.unavailableBuckets.entries()) {
         if (isUnavailable === 0) continue
         unavailable++
         const fromMs = Math.max(planned.fromMs, planned.edges[i]!)
         const toMs = Math.min(planned.toMs, planned.edges[i + 1]!)
         // Of every resolution some bucket that the stretch needs has been let go, or reaches over its ends.
         for (const line of lines) {
-          const fits = Math.abs(fromMs % line.stepMs) === 0 && Math.abs(toMs % line.stepMs) === 0
+          const fits = Math.abs(fromMs % line.resolutionMs) === 0 && Math.abs(toMs % line.resolutionMs) === 0
           expect(fits && isKept(line, { fromMs, toMs })).toBe(false)
         }
       }
@@ -152,8 +158,8 @@ describe('any plan', () => {
     forPlans(({ reads }, { timelines: lines }) => {
       for (const read of reads) {
         const line = lines[read.level]!
-        expect(Math.abs(read.fromMs % line.stepMs)).toBe(0)
-        expect(Math.abs(read.toMs % line.stepMs)).toBe(0)
+        expect(Math.abs(read.fromMs % line.resolutionMs)).toBe(0)
+        expect(Math.abs(read.toMs % line.resolutionMs)).toBe(0)
         expect(isKept(line, read)).toBe(true)
       }
     })
@@ -165,7 +171,7 @@ describe('any plan', () => {
         if (edge <= fromMs || edge >= toMs) continue
         // The stored bucket that ends or begins there: a read may go on over the edge, its buckets may not.
         const read = reads.find((candidate) => candidate.fromMs <= edge && edge < candidate.toMs)
-        if (read !== undefined) expect(Math.abs(edge % lines[read.level]!.stepMs)).toBe(0)
+        if (read !== undefined) expect(Math.abs(edge % lines[read.level]!.resolutionMs)).toBe(0)
       }
     })
   })
@@ -183,7 +189,7 @@ describe('any plan', () => {
   it('widens outward, by less than a step of the finest resolution kept there', () => {
     forPlans(({ fromMs, toMs }, asked) => {
       const finest = (timeMs: number) =>
-        asked.timelines.find((line) => isKept(line, { fromMs: timeMs, toMs: timeMs + 1 }))!.stepMs
+        asked.timelines.find((line) => isKept(line, { fromMs: timeMs, toMs: timeMs + 1 }))!.resolutionMs
       expect(fromMs).toBeLessThanOrEqual(asked.fromMs)
       expect(asked.fromMs - fromMs).toBeLessThan(finest(asked.fromMs))
       expect(toMs).toBeGreaterThan(asked.toMs)
@@ -203,8 +209,8 @@ describe('any plan', () => {
         }
         autos++
         expect(planned.edges.length - 1).toBeLessThanOrEqual(AUTO_BUCKETS_MAX)
-        for (const { stepMs } of asked.timelines) {
-          const finer = interval(stepMs === DAY_MS ? '1d' : `${stepMs / 1_000}s`)
+        for (const { resolutionMs } of asked.timelines) {
+          const finer = interval(resolutionMs === DAY_MS ? '1d' : `${resolutionMs / 1_000}s`)
           if (JSON.stringify(finer) === JSON.stringify(planned.interval)) break
           const other = attempt({ ...asked, interval: finer })
           const isWorse =
@@ -223,9 +229,9 @@ describe('any plan', () => {
         const coarser = lines[level + 1]
         if (coarser === undefined) continue
         // No whole bucket of the next resolution lies within this read and one answered bucket.
-        const firstMs = Math.ceil(fromMs / coarser.stepMs) * coarser.stepMs
-        if (firstMs + coarser.stepMs > toMs) continue
-        const inside = edges.some((edge) => edge > firstMs && edge < firstMs + coarser.stepMs)
+        const firstMs = Math.ceil(fromMs / coarser.resolutionMs) * coarser.resolutionMs
+        if (firstMs + coarser.resolutionMs > toMs) continue
+        const inside = edges.some((edge) => edge > firstMs && edge < firstMs + coarser.resolutionMs)
         expect(inside).toBe(true)
       }
     })

@@ -25,7 +25,7 @@ export function zone(name: string) {
 
 /** Nothing has expired, but for the stretches named by step. */
 export function timelines(expired: Readonly<Record<number, readonly Stretch[]>> = {}, stepsMs = STEPS_MS): Timeline[] {
-  return stepsMs.map((stepMs) => ({ stepMs, expired: expired[stepMs] ?? [] }))
+  return stepsMs.map((stepMs) => ({ resolutionMs: stepMs, expired: expired[stepMs] ?? [] }))
 }
 
 export function request(fields: Partial<PlanRequest> = {}): PlanRequest {
@@ -36,7 +36,7 @@ export function request(fields: Partial<PlanRequest> = {}): PlanRequest {
     zone: zone('UTC'),
     timelines: timelines(),
     bucketsMax: 50_000,
-    setting: 'RESOLUTIONS',
+    retentionSetting: 'RESOLUTIONS',
     ...fields,
   }
 }

@@ -1,17 +1,17 @@
 import { describe, expect, it } from 'vitest'
 import { DAY_MS, HOUR_MS, MINUTE_MS, parseDuration } from '../../../src/model/time.ts'
-import { AUTO_BUCKETS_MAX, fittingInterval, plan, planStretch } from '../../../src/query/plan/plan.ts'
+import { AUTO_BUCKETS_MAX, fittingInterval, planRange, readsCovering } from '../../../src/query/plan/plan.ts'
 import { errorOf, interval, NOON_MS, readsOf, request, SET_STEPS_MS, timelines, zone } from './plan-requests.ts'
 
 describe('plan', () => {
   it('reads whole hours from hourly buckets', () => {
-    const planned = plan(request({ toMs: NOON_MS + 3 * HOUR_MS - 1, interval: interval('1h') }))
+    const planned = planRange(request({ toMs: NOON_MS + 3 * HOUR_MS - 1, interval: interval('1h') }))
     expect(readsOf(planned)).toEqual(['3600s×3'])
     expect([...planned.edges]).toEqual([0, 1, 2, 3].map((hours) => NOON_MS + hours * HOUR_MS))
   })
 
   it('widens the range to the finest buckets and fills cut edges with ever finer ones', () => {
-    const planned = plan(
+    const planned = planRange(
       request({ fromMs: NOON_MS + 44 * MINUTE_MS + 47_001, toMs: NOON_MS + 3 * HOUR_MS, interval: interval('1h') }),
     )
     expect(planned.fromMs).toBe(NOON_MS + 44 * MINUTE_MS + 40_000)
@@ -22,7 +22,7 @@ describe('plan', () => {
   })
 
   it('has one bucket, that of the instant, for an empty range', () => {
-    const planned = plan(request({ fromMs: NOON_MS + 5, toMs: NOON_MS + 5 }))
+    const planned = planRange(request({ fromMs: NOON_MS + 5, toMs: NOON_MS + 5 }))
     expect({ ...planned, edges: [...planned.edges] }).toMatchObject({
       fromMs: NOON_MS,
       toMs: NOON_MS + 10_000,
@@ -33,7 +33,7 @@ describe('plan', () => {
 
   it('never reads an expired stretch of a resolution', () => {
     const expired = [{ fromMs: NOON_MS, toMs: NOON_MS + HOUR_MS }]
-    const planned = plan(
+    const planned = planRange(
       request({
         fromMs: NOON_MS + 30_000,
         toMs: NOON_MS + 90 * MINUTE_MS,
@@ -52,14 +52,16 @@ describe('plan', () => {
       [MINUTE_MS]: [{ fromMs: NOON_MS, toMs: NOON_MS + 6 * HOUR_MS }],
     })
     const fromMs = NOON_MS + 80 * MINUTE_MS + 10_000
-    const planned = plan(request({ fromMs, toMs: fromMs + 7 * HOUR_MS, interval: interval('1h'), timelines: sparse }))
+    const planned = planRange(
+      request({ fromMs, toMs: fromMs + 7 * HOUR_MS, interval: interval('1h'), timelines: sparse }),
+    )
     expect(planned.fromMs).toBe(NOON_MS + 75 * MINUTE_MS)
     expect(readsOf(planned)).toEqual(['900s×3', '3600s×6', '900s×1', '60s×5', '10s×2'])
     const finest = errorOf(() =>
-      plan(request({ fromMs, toMs: fromMs + HOUR_MS, interval: interval('1m'), timelines: sparse })),
+      planRange(request({ fromMs, toMs: fromMs + HOUR_MS, interval: interval('1m'), timelines: sparse })),
     )
     expect(finest).toMatchObject({ code: 'invalid_interval', details: { finest: '15m' } })
-    expect(planStretch({ fromMs: NOON_MS, toMs: NOON_MS + 2 * HOUR_MS }, sparse)).toEqual([
+    expect(readsCovering({ fromMs: NOON_MS, toMs: NOON_MS + 2 * HOUR_MS }, sparse)).toEqual([
       { level: 3, fromMs: NOON_MS, toMs: NOON_MS + 2 * HOUR_MS },
     ])
   })
@@ -74,7 +76,7 @@ describe('plan', () => {
     ['four years', 1_461 * DAY_MS, '1w'],
     ['twenty years', 20 * 365 * DAY_MS, '1mo'],
   ])('takes for auto the finest step that gives at most 300 buckets: %s', (_, spanMs, expected) => {
-    const planned = plan(request({ toMs: NOON_MS + spanMs - 1 }))
+    const planned = planRange(request({ toMs: NOON_MS + spanMs - 1 }))
     expect(planned.interval).toMatchObject({ shortestText: expected })
     expect(planned.edges.length - 1).toBeLessThanOrEqual(AUTO_BUCKETS_MAX)
   })
@@ -83,15 +85,17 @@ describe('plan', () => {
     const gone = [{ fromMs: NOON_MS - DAY_MS, toMs: NOON_MS + 60 * DAY_MS }]
     const coarse = timelines({ 10000: gone, 60000: gone, 900000: gone })
     const kathmandu = { zone: zone('Asia/Kathmandu'), timelines: coarse }
-    expect(plan(request({ ...kathmandu, toMs: NOON_MS + 10 * DAY_MS })).interval).toMatchObject({ shortestText: '1h' })
-    const planned = plan(request({ ...kathmandu, toMs: NOON_MS + 30 * DAY_MS }))
+    expect(planRange(request({ ...kathmandu, toMs: NOON_MS + 10 * DAY_MS })).interval).toMatchObject({
+      shortestText: '1h',
+    })
+    const planned = planRange(request({ ...kathmandu, toMs: NOON_MS + 30 * DAY_MS }))
     expect(planned.interval).toMatchObject({ shortestText: '24h' })
     expect(planned.edges.every((edge) => edge % DAY_MS === 0)).toBe(true)
   })
 
   it('makes a day of 23 hours where the clock is set forward', () => {
     const berlin = zone('Europe/Berlin')
-    const planned = plan(
+    const planned = planRange(
       request({
         fromMs: Date.UTC(2024, 2, 30, 23),
         toMs: Date.UTC(2024, 2, 31, 22) - 1,
@@ -105,17 +109,17 @@ describe('plan', () => {
 
   it('fills the days of a zone with a quarter-hour offset from kept quarter hours', () => {
     const days = { interval: interval('1d'), zone: zone('Asia/Kathmandu'), toMs: NOON_MS + 3 * DAY_MS }
-    expect(readsOf(plan(request(days)))).toContain('3600s×23')
+    expect(readsOf(planRange(request(days)))).toContain('3600s×23')
     const expired = [{ fromMs: NOON_MS - 30 * DAY_MS, toMs: NOON_MS + 30 * DAY_MS }]
     const hourly = timelines({ 10000: expired, [MINUTE_MS]: expired, [15 * MINUTE_MS]: expired })
-    const error = errorOf(() => plan(request({ ...days, timelines: hourly })))
+    const error = errorOf(() => planRange(request({ ...days, timelines: hourly })))
     expect(error).toMatchObject({ code: 'invalid_interval', details: { finest: '1h' } })
     expect(error.message).toContain('Asia/Kathmandu')
   })
 
   it('marks the days without kept hours as unavailable, and fills the others', () => {
     const lostMs = Date.UTC(2024, 0, 5)
-    const planned = plan(
+    const planned = planRange(
       request({
         fromMs: Date.UTC(2024, 0, 2),
         toMs: Date.UTC(2024, 0, 8) - 1,
@@ -127,7 +131,7 @@ describe('plan', () => {
         ),
       }),
     )
-    expect([...planned.unavailable]).toEqual([1, 1, 1, 1, 0, 0, 0])
+    expect([...planned.unavailableBuckets]).toEqual([1, 1, 1, 1, 0, 0, 0])
     expect(planned.unavailableCount).toBe(4)
     expect(planned.reads).toEqual([{ level: 1, fromMs: Date.UTC(2024, 0, 5, 23), toMs: Date.UTC(2024, 0, 8) }])
   })
@@ -144,9 +148,9 @@ describe('plan', () => {
       interval: interval('1d'),
       zone: zone(where),
       timelines: timelines({ [MINUTE_MS]: lost, [HOUR_MS]: lost }, SET_STEPS_MS),
-      setting: 'SET_RESOLUTIONS',
+      retentionSetting: 'SET_RESOLUTIONS',
     })
-    const error = errorOf(() => plan(asked))
+    const error = errorOf(() => planRange(asked))
     expect(error).toMatchObject({
       code: 'invalid_interval',
       details: { finest: '1d', setting: 'SET_RESOLUTIONS', step },
@@ -156,19 +160,23 @@ describe('plan', () => {
 
   it('refuses an interval that is finer than the base or not a multiple of it', () => {
     for (const text of ['1s', '15s', '999ms']) {
-      const error = errorOf(() => plan(request({ interval: interval(text) })))
+      const error = errorOf(() => planRange(request({ interval: interval(text) })))
       expect(error).toMatchObject({ code: 'invalid_interval', details: { finest: '10s' } })
     }
-    expect(() => plan(request({ interval: interval('10s'), timelines: timelines({}, SET_STEPS_MS) }))).toThrow(/1m/)
+    expect(() => planRange(request({ interval: interval('10s'), timelines: timelines({}, SET_STEPS_MS) }))).toThrow(
+      /1m/,
+    )
   })
 
   it('refuses too many buckets and says what would fit', () => {
-    const error = errorOf(() => plan(request({ toMs: NOON_MS + DAY_MS, interval: interval('10s'), bucketsMax: 100 })))
+    const error = errorOf(() =>
+      planRange(request({ toMs: NOON_MS + DAY_MS, interval: interval('10s'), bucketsMax: 100 })),
+    )
     expect(error).toMatchObject({ code: 'query_too_large', details: { bucketsMax: 100, fits: '15m' } })
   })
 
   it('refuses a range that ends before it begins', () => {
-    expect(errorOf(() => plan(request({ toMs: NOON_MS - 1 })))).toMatchObject({ code: 'invalid_range' })
+    expect(errorOf(() => planRange(request({ toMs: NOON_MS - 1 })))).toMatchObject({ code: 'invalid_range' })
   })
 })
 

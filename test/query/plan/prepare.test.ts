@@ -70,8 +70,8 @@ describe('prepareQuery', () => {
 
   it('computes optional aggregations that the type has', () => {
     const optional = { optionalAggregations: [quantileAggregation(0.5), parseAggregation('max')!] }
-    expect(prepare({ ...optional }, 'gauge').computed.map(({ name }) => name)).toEqual(['last', 'max'])
-    expect(prepare({ ...optional }).computed.map(({ name }) => name)).toEqual(['avg', 'p50', 'max'])
+    expect(prepare({ ...optional }, 'gauge').computedAggregations.map(({ name }) => name)).toEqual(['last', 'max'])
+    expect(prepare({ ...optional }).computedAggregations.map(({ name }) => name)).toEqual(['avg', 'p50', 'max'])
   })
 
   it.each<[string, Partial<QueryInput>, string]>([

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { GatewayError } from '../../../src/model/errors.ts'
-import { compileFilters, type TagFilter, tagValue } from '../../../src/query/plan/tag-filter.ts'
+import { compileFilters, type TagFilter, tagValueOrEmpty } from '../../../src/query/plan/tag-filter.ts'
 
 const NONE = new Map<string, readonly string[]>()
 /** By their host: a, b, none. */
@@ -77,7 +77,7 @@ describe('compileFilters', () => {
 
 describe('tagValue', () => {
   it('is the empty text of a tag that is missing', () => {
-    expect(tagValue(SERIES[0], 'zone')).toBe('x')
-    expect(tagValue(SERIES[2], 'host')).toBe('')
+    expect(tagValueOrEmpty(SERIES[0], 'zone')).toBe('x')
+    expect(tagValueOrEmpty(SERIES[2], 'host')).toBe('')
   })
 })

@@ -21,7 +21,7 @@ function block(name: string, bytes: number): Block & { readonly memory: BlockMem
 
 /** What the cache counts for an entry beside the block. */
 const ENTRY_BYTES = 300
-const INBOX = { part: 'inbox 0', position: 7 }
+const INBOX = { indexPart: 'inbox 0', position: 7 }
 
 function fill(cache: BlockCache, ...blocks: readonly Block[]): void {
   for (const each of blocks) cache.put(each, INBOX)
@@ -44,7 +44,7 @@ describe('BlockCache', () => {
     fill(cache, block('c', 1_000))
     expect(['a', 'b', 'c'].map((name) => cache.get(name)?.name)).toEqual(['a', undefined, 'c'])
     expect(cache.bytes).toBe(2_000)
-    expect(cache.size).toBe(2)
+    expect(cache.blockCount).toBe(2)
   })
 
   it('counts a block when it is put, and what it grows by at once', () => {
@@ -62,7 +62,7 @@ describe('BlockCache', () => {
   it('does not keep a block larger than all of it', () => {
     const cache = new BlockCache(2_500)
     fill(cache, block('a', 1_000), block('huge', 2_501))
-    expect(cache.size).toBe(0)
+    expect(cache.blockCount).toBe(0)
     expect(cache.bytes).toBe(0)
   })
 
@@ -87,17 +87,17 @@ describe('BlockCache', () => {
   it('evicts the blocks that one part of the index no longer lists', () => {
     const cache = new BlockCache(10_000)
     for (const position of [1, 2, 3]) {
-      cache.put(block(`inbox${position}`, 1_000), { part: 'inbox 0', position })
-      cache.put(block(`other${position}`, 1_000), { part: 'inbox 1', position })
+      cache.put(block(`inbox${position}`, 1_000), { indexPart: 'inbox 0', position })
+      cache.put(block(`other${position}`, 1_000), { indexPart: 'inbox 1', position })
     }
-    cache.evict('inbox 0', (position) => position < 3)
-    cache.evict('no such part', () => true)
+    cache.removeWhere('inbox 0', (position) => position < 3)
+    cache.removeWhere('no such part', () => true)
     expect(cache.get('inbox2')).toBeUndefined()
     expect(cache.get('inbox3')?.name).toBe('inbox3')
     expect(cache.bytes).toBe(4_000)
-    cache.evict('inbox 1', (_, name) => name === 'other1')
+    cache.removeWhere('inbox 1', (_, name) => name === 'other1')
     cache.remove('other2')
     cache.remove('other2')
-    expect([cache.bytes, cache.size]).toEqual([2_000, 2])
+    expect([cache.bytes, cache.blockCount]).toEqual([2_000, 2])
   })
 })

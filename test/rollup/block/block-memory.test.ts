@@ -60,7 +60,7 @@ describe('a cache of decoded blocks takes no more than 1.3 times what it counts'
         // As the store returns them: a string and buffers of its own.
         const name = Buffer.from(`w0123456789abcdef0123456789abcdef.${names++}`).toString('latin1')
         const block = openBlock(name, scalars.slice())
-        cache.put(block, { part: `inbox ${names % 8}`, position: names })
+        cache.put(block, { indexPart: `inbox ${names % 8}`, position: names })
         if (sketches !== undefined) block.attachSketches(sketches.slice())
         for (const section of block.sections) readColumns(section, reading)
       }

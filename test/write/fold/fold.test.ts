@@ -61,9 +61,9 @@ async function everything(): Promise<unknown> {
           name,
           interval,
           [...startMs],
-          groups.map(({ tags, present, values, totals }) => [
+          groups.map(({ tags, bucketStates, values, totals }) => [
             tags,
-            [...present],
+            [...bucketStates],
             [...values].map(([aggregation, column]) => [aggregation, [...column].map(rounded)]),
             [...totals].map(([aggregation, value]) => [aggregation, rounded(value)]),
           ]),

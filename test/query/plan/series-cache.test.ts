@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { GatewayError } from '../../../src/model/errors.ts'
-import { groupSeries, SeriesIndex, SeriesList } from '../../../src/query/plan/series-index.ts'
-import { type SeriesFilter, tagValue } from '../../../src/query/plan/tag-filter.ts'
+import { groupSeries, SeriesCache, SeriesList } from '../../../src/query/plan/series-cache.ts'
+import { type SeriesFilter, tagValueOrEmpty } from '../../../src/query/plan/tag-filter.ts'
 import type { MetricRow, SeriesRow, Store } from '../../../src/store/store.ts'
 import { decoderOf, openStore, openWriter, PROJECT } from '../../support/engine.ts'
 import { FaultyStore, lostRequest, respondWith } from '../../support/faulty-store.ts'
@@ -22,12 +22,12 @@ async function addSeries(name: string, ...hosts: readonly string[]): Promise<Met
   return (await store.readMetric(PROJECT, name))!
 }
 
-const hostsOf = (list: SeriesList) => list.rows.map(({ tags }) => tagValue(tags, 'host'))
+const hostsOf = (list: SeriesList) => list.rows.map(({ tags }) => tagValueOrEmpty(tags, 'host'))
 
 describe('SeriesIndex', () => {
   it('fetches only new series and keeps ordinals', async () => {
     const metric = await addSeries('cpu', 'a', 'b')
-    const index = new SeriesIndex(faulty.store, 1_000)
+    const index = new SeriesCache(faulty.store, 1_000)
     const list = await index.sync(metric)
     expect(hostsOf(list)).toEqual(['a', 'b'])
     const ordinals = list.rows.map(({ seriesId: { hi, lo } }) => list.ordinal(hi, lo))
@@ -41,7 +41,7 @@ describe('SeriesIndex', () => {
 
   it('fetches the list again after the store lost writes', async () => {
     const metric = await addSeries('cpu', 'a', 'b')
-    const index = new SeriesIndex(faulty.store, 1_000)
+    const index = new SeriesCache(faulty.store, 1_000)
     const before = await index.sync(metric)
     faulty.next('readSeries', respondWith(undefined))
     const after = await index.sync(metric)
@@ -54,7 +54,7 @@ describe('SeriesIndex', () => {
     const cpu = await addSeries('cpu', 'a', 'b')
     const disk = await addSeries('disk', 'a', 'b')
     const net = await addSeries('net', 'a')
-    const index = new SeriesIndex(faulty.store, 4)
+    const index = new SeriesCache(faulty.store, 4)
     const first = await index.sync(cpu)
     const second = await index.sync(disk)
     expect(await index.sync(cpu)).toBe(first)
@@ -65,7 +65,7 @@ describe('SeriesIndex', () => {
 
   it('lists each series once if two queries fetch at the same time', async () => {
     const metric = await addSeries('cpu', 'a', 'b')
-    const index = new SeriesIndex(store, 1_000)
+    const index = new SeriesCache(store, 1_000)
     await index.sync(metric)
     await addSeries('cpu', 'c', 'd')
     const lists = await Promise.all([index.sync(metric), index.sync(metric), index.sync(metric)])
@@ -74,7 +74,7 @@ describe('SeriesIndex', () => {
 
   it('passes on an error of the store and recovers afterwards', async () => {
     const metric = await addSeries('cpu', 'a')
-    const index = new SeriesIndex(faulty.store, 1_000)
+    const index = new SeriesCache(faulty.store, 1_000)
     faulty.next('readSeries', lostRequest)
     await expect(index.sync(metric)).rejects.toBeInstanceOf(GatewayError)
     expect(hostsOf(await index.sync(metric))).toEqual(['a'])
@@ -118,18 +118,18 @@ describe('groupSeries', () => {
   const ALL = { filter: undefined, groupBy: [], bySeries: false }
 
   it('puts all series into one group by default', () => {
-    const { groupOf, groups, matched } = groupSeries(list, ALL)
-    expect([...groupOf]).toEqual([0, 0, 0, 0, 0])
+    const { groupOfSeries, groups, matchedCount } = groupSeries(list, ALL)
+    expect([...groupOfSeries]).toEqual([0, 0, 0, 0, 0])
     expect(groups).toEqual([{ tags: [], series: undefined }])
-    expect(matched).toBe(5)
+    expect(matchedCount).toBe(5)
   })
 
   it('groups by the values of tags, a missing one equal to an empty one', () => {
-    const { groupOf, groups } = groupSeries(list, { ...ALL, groupBy: ['host'] })
-    expect([...groupOf]).toEqual([0, 1, 2, 3, 4])
+    const { groupOfSeries, groups } = groupSeries(list, { ...ALL, groupBy: ['host'] })
+    expect([...groupOfSeries]).toEqual([0, 1, 2, 3, 4])
     expect(groups.map(({ tags }) => tags[0]![1])).toEqual(['a', 'b', 'a,b', '', '__proto__'])
     const byZone = groupSeries(list, { ...ALL, groupBy: ['zone'] })
-    expect([...byZone.groupOf]).toEqual([0, 0, 1, 0, 2])
+    expect([...byZone.groupOfSeries]).toEqual([0, 0, 1, 0, 2])
     const byBoth = groupSeries(list, { ...ALL, groupBy: ['zone', 'host'] })
     expect(byBoth.groups[0]!.tags).toEqual([
       ['zone', 'x'],
@@ -138,33 +138,36 @@ describe('groupSeries', () => {
   })
 
   it('leaves out series that do not match the filter', () => {
-    const filter: SeriesFilter = (tags) => tagValue(tags, 'zone') === 'x'
-    const { groupOf, groups, matched } = groupSeries(list, { ...ALL, filter, groupBy: ['host'] })
-    expect([...groupOf]).toEqual([0, 1, -1, 2, -1])
+    const filter: SeriesFilter = (tags) => tagValueOrEmpty(tags, 'zone') === 'x'
+    const { groupOfSeries, groups, matchedCount } = groupSeries(list, { ...ALL, filter, groupBy: ['host'] })
+    expect([...groupOfSeries]).toEqual([0, 1, -1, 2, -1])
     expect(groups).toHaveLength(3)
-    expect(matched).toBe(3)
+    expect(matchedCount).toBe(3)
   })
 
   it('caches groupings until a series is added', () => {
     const own = new SeriesList({ hi: 1, lo: 2 })
     own.append(rows.map((tags, i): SeriesRow => ({ seriesId: { hi: 0, lo: i }, tags })))
-    const first = own.group('all', ALL)
-    expect(own.group('all', ALL)).toBe(first)
-    expect(own.group('by host', { ...ALL, groupBy: ['host'] }).groups).toHaveLength(5)
+    const first = own.groupingFor('all', ALL)
+    expect(own.groupingFor('all', ALL)).toBe(first)
+    expect(own.groupingFor('by host', { ...ALL, groupBy: ['host'] }).groups).toHaveLength(5)
     own.append([])
-    expect(own.group('all', ALL)).toBe(first)
+    expect(own.groupingFor('all', ALL)).toBe(first)
     own.append([{ seriesId: { hi: 9, lo: 9 }, tags: [] }])
-    expect(own.group('all', ALL)).toMatchObject({ matched: 6, ids: { from: { hi: 0, lo: 0 }, to: { hi: 9, lo: 9 } } })
+    expect(own.groupingFor('all', ALL)).toMatchObject({
+      matchedCount: 6,
+      idRange: { from: { hi: 0, lo: 0 }, to: { hi: 9, lo: 9 } },
+    })
     // The most recently used.
-    for (let i = 0; i < 20; i++) own.group(`other ${i}`, ALL)
-    const last = own.group('other 19', ALL)
-    expect(own.group('other 19', ALL)).toBe(last)
+    for (let i = 0; i < 20; i++) own.groupingFor(`other ${i}`, ALL)
+    const last = own.groupingFor('other 19', ALL)
+    expect(own.groupingFor('other 19', ALL)).toBe(last)
   })
 
   it('makes a group of each series', () => {
-    const filter: SeriesFilter = (tags) => tagValue(tags, 'zone') === 'x'
-    const { groupOf, groups } = groupSeries(list, { ...ALL, filter, bySeries: true })
-    expect([...groupOf]).toEqual([0, 1, -1, 2, -1])
+    const filter: SeriesFilter = (tags) => tagValueOrEmpty(tags, 'zone') === 'x'
+    const { groupOfSeries, groups } = groupSeries(list, { ...ALL, filter, bySeries: true })
+    expect([...groupOfSeries]).toEqual([0, 1, -1, 2, -1])
     expect(groups[2]).toEqual({ tags: rows[3], series: { seriesId: { hi: 0, lo: 3 }, tags: rows[3] } })
   })
 })

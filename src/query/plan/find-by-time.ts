@@ -1,4 +1,4 @@
-import type { Plan, Read } from './plan.ts'
+import type { Plan, PlannedRead } from './plan.ts'
 
 /**
  * Finds the result bucket that contains an instant: by division if all buckets have the same width, else by binary
@@ -9,7 +9,8 @@ export class BucketFinder {
   readonly #originMs: number
   /** Width of all buckets; 0 if widths differ. */
   readonly #widthMs: number
-  #last = 0
+  /** The index that the last call returned. Rows are sorted by time, so it is often right again. */
+  #lastIndex = 0
 
   constructor(edges: Float64Array) {
     this.#edges = edges
@@ -19,10 +20,10 @@ export class BucketFinder {
   }
 
   /** Returns the index of the bucket. The instant must lie within the edges. */
-  find(timeMs: number): number {
+  findAt(timeMs: number): number {
     if (this.#widthMs > 0) return Math.floor((timeMs - this.#originMs) / this.#widthMs)
     const edges = this.#edges
-    if (timeMs >= edges[this.#last]! && timeMs < edges[this.#last + 1]!) return this.#last
+    if (timeMs >= edges[this.#lastIndex]! && timeMs < edges[this.#lastIndex + 1]!) return this.#lastIndex
     let low = 0
     let high = edges.length - 2
     while (low < high) {
@@ -30,32 +31,37 @@ export class BucketFinder {
       if (edges[middle]! <= timeMs) low = middle
       else high = middle - 1
     }
-    this.#last = low
+    this.#lastIndex = low
     return low
   }
 }
 
-/** Finds the read that contains an instant. The reads must be sorted and disjoint. */
-export class ReadFinder {
+/** Finds the planned read whose time range contains an instant. The reads must be sorted and disjoint. */
+export class PlannedReadFinder {
   readonly #reads: Plan['reads']
-  #last: Read | undefined
+  /** The read that the last call returned. */
+  #lastRead: PlannedRead | undefined
 
-  constructor(reads: readonly Read[]) {
+  constructor(reads: readonly PlannedRead[]) {
     this.#reads = reads
-    this.#last = reads[0]
+    this.#lastRead = reads[0]
   }
 
   /**
-   * The read that counts a stored row. A row of a timeline is counted by reads of its own resolution, an inbox row by
-   * any read. Undefined if the row lies outside of all reads, or another resolution counts it.
+   * Returns the planned read that a stored rollup belongs to. A rollup of a timeline belongs only to a read of its own
+   * resolution, a rollup of the inbox to any read. Returns undefined if no read contains the instant, or if this time is
+   * read from another resolution.
    */
-  findFor({ level, inbox }: { readonly level: number; readonly inbox: boolean }, timeMs: number): Read | undefined {
-    const read = this.find(timeMs)
-    return read !== undefined && (inbox || read.level === level) ? read : undefined
+  findForRow(
+    { level, isInbox }: { readonly level: number; readonly isInbox: boolean },
+    timeMs: number,
+  ): PlannedRead | undefined {
+    const read = this.findAt(timeMs)
+    return read !== undefined && (isInbox || read.level === level) ? read : undefined
   }
 
-  find(timeMs: number): Read | undefined {
-    const last = this.#last
+  findAt(timeMs: number): PlannedRead | undefined {
+    const last = this.#lastRead
     if (last !== undefined && timeMs >= last.fromMs && timeMs < last.toMs) return last
     let low = 0
     let high = this.#reads.length - 1
@@ -65,7 +71,7 @@ export class ReadFinder {
       if (timeMs < read.fromMs) high = middle - 1
       else if (timeMs >= read.toMs) low = middle + 1
       else {
-        this.#last = read
+        this.#lastRead = read
         return read
       }
     }

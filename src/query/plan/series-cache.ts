@@ -1,16 +1,16 @@
 import { compareIds, formatId, type Id64 } from '../../model/id.ts'
 import { type CanonicalTags, TagPairs } from '../../model/series.ts'
 import type { MetricRow, SeriesRow, Store } from '../../store/store.ts'
-import { type SeriesFilter, tagValue } from './tag-filter.ts'
+import { type SeriesFilter, tagValueOrEmpty } from './tag-filter.ts'
 
 /** Maximum number of series that one call of `readSeries` returns. */
 const SERIES_PER_READ = 10_000
-/** Maximum number of cached groupings of a list: enough for a dashboard. A grouping takes four bytes per series. */
+/** Maximum number of cached groupings of one metric: enough for a dashboard. A grouping takes four bytes per series. */
 const CACHED_GROUPINGS_MAX = 8
 /** A grouping with more groups is not cached, because each group is an object. */
 const CACHED_GROUPS_MAX = 1_000
 
-let listCount = 0
+let lastListId = 0
 
 /**
  * The cached series of one metric. The position of a series (its ordinal) follows the order of registration and never
@@ -18,8 +18,8 @@ let listCount = 0
  */
 export class SeriesList {
   readonly metricId: Id64
-  /** A number that no other list in this process has. */
-  readonly listId = ++listCount
+  /** Unique among all lists of this process. */
+  readonly listId = ++lastListId
   readonly rows: SeriesRow[] = []
   readonly #pairs = new TagPairs()
   /**
@@ -39,14 +39,14 @@ export class SeriesList {
 
   /** The ordinal of a series, or -1 if the list lacks it. */
   ordinal(hi: number, lo: number): number {
-    const found = this.#ordinalsByHi.get(hi)
-    if (found === undefined) return -1
-    if (typeof found === 'number') return this.rows[found]!.seriesId.lo === lo ? found : -1
-    return found.get(lo) ?? -1
+    const ordinals = this.#ordinalsByHi.get(hi)
+    if (ordinals === undefined) return -1
+    if (typeof ordinals === 'number') return this.rows[ordinals]!.seriesId.lo === lo ? ordinals : -1
+    return ordinals.get(lo) ?? -1
   }
 
   /** Groups the series, or returns the grouping cached by `selectionKey`. */
-  group(selectionKey: string, request: GroupRequest): Grouping {
+  groupingFor(selectionKey: string, request: GroupRequest): Grouping {
     let grouping = this.#groupings.get(selectionKey)
     if (grouping === undefined) grouping = groupSeries(this, request)
     else this.#groupings.delete(selectionKey)
@@ -63,17 +63,17 @@ export class SeriesList {
     for (const row of rows) {
       const ordinal = this.rows.push({ seriesId: row.seriesId, tags: this.#pairs.share(row.tags) }) - 1
       const { hi, lo } = row.seriesId
-      const held = this.#ordinalsByHi.get(hi)
-      if (held === undefined) this.#ordinalsByHi.set(hi, ordinal)
-      else if (typeof held === 'number') {
+      const ordinals = this.#ordinalsByHi.get(hi)
+      if (ordinals === undefined) this.#ordinalsByHi.set(hi, ordinal)
+      else if (typeof ordinals === 'number') {
         this.#ordinalsByHi.set(
           hi,
           new Map([
-            [this.rows[held]!.seriesId.lo, held],
+            [this.rows[ordinals]!.seriesId.lo, ordinals],
             [lo, ordinal],
           ]),
         )
-      } else held.set(lo, ordinal)
+      } else ordinals.set(lo, ordinal)
     }
   }
 }
@@ -82,11 +82,11 @@ export class SeriesList {
  * One list of series for each recently queried metric; together they hold at most `seriesMax` series. The list that was
  * just fetched is never evicted.
  */
-export class SeriesIndex {
+export class SeriesCache {
   readonly #store: Store
   readonly #seriesMax: number
   readonly #lists = new Map<string, SeriesList>()
-  #seriesHeld = 0
+  #cachedSeriesCount = 0
 
   constructor(store: Store, seriesMax: number) {
     this.#store = store
@@ -107,9 +107,9 @@ export class SeriesIndex {
         continue
       }
       // A concurrent query may have appended some of these series during the read.
-      const fresh = page.slice(list.rows.length - cursor)
-      list.append(fresh)
-      this.#keep(id, list, fresh.length)
+      const newSeries = page.slice(list.rows.length - cursor)
+      list.append(newSeries)
+      this.#cacheList(id, list, newSeries.length)
       if (page.length < SERIES_PER_READ) return list
     }
   }
@@ -121,19 +121,19 @@ export class SeriesIndex {
 
   clear(): void {
     this.#lists.clear()
-    this.#seriesHeld = 0
+    this.#cachedSeriesCount = 0
   }
 
-  #keep(id: string, list: SeriesList, added: number): void {
-    const before = this.#lists.get(id)
-    if (before === list) this.#seriesHeld += added
-    else this.#seriesHeld += list.rows.length - (before?.rows.length ?? 0)
+  #cacheList(id: string, list: SeriesList, addedCount: number): void {
+    const previousList = this.#lists.get(id)
+    if (previousList === list) this.#cachedSeriesCount += addedCount
+    else this.#cachedSeriesCount += list.rows.length - (previousList?.rows.length ?? 0)
     this.#lists.delete(id)
     this.#lists.set(id, list)
-    for (const [other, held] of this.#lists) {
-      if (this.#seriesHeld <= this.#seriesMax || held === list) return
-      this.#lists.delete(other)
-      this.#seriesHeld -= held.rows.length
+    for (const [oldestId, oldestList] of this.#lists) {
+      if (this.#cachedSeriesCount <= this.#seriesMax || oldestList === list) return
+      this.#lists.delete(oldestId)
+      this.#cachedSeriesCount -= oldestList.rows.length
     }
   }
 
@@ -141,11 +141,11 @@ export class SeriesIndex {
     const list = this.#lists.get(id)
     if (list === undefined) return
     this.#lists.delete(id)
-    this.#seriesHeld -= list.rows.length
+    this.#cachedSeriesCount -= list.rows.length
   }
 }
 
-export interface GroupKey {
+export interface GroupIdentity {
   readonly tags: readonly (readonly [key: string, value: string])[]
   readonly series: { readonly seriesId: Id64; readonly tags: CanonicalTags } | undefined
   /**
@@ -155,20 +155,20 @@ export interface GroupKey {
   readonly isRemainder?: true
 }
 
-export const REMAINDER: GroupKey = { tags: [], series: undefined, isRemainder: true }
+export const REMAINDER: GroupIdentity = { tags: [], series: undefined, isRemainder: true }
 
 /** How the series of a metric are divided into groups. */
 export interface Grouping {
   /** The group of each ordinal; -1 for series that do not match the filter. */
-  readonly groupOf: Int32Array
-  readonly groups: readonly GroupKey[]
+  readonly groupOfSeries: Int32Array
+  readonly groups: readonly GroupIdentity[]
   /** Number of series that match the filter. */
-  readonly matched: number
+  readonly matchedCount: number
   /** The least and the greatest id of all matching series; undefined if none match. */
-  readonly ids: IdRange | undefined
+  readonly idRange: SeriesIdRange | undefined
 }
 
-export interface IdRange {
+export interface SeriesIdRange {
   readonly from: Id64
   readonly to: Id64
 }
@@ -182,10 +182,10 @@ interface GroupRequest {
 
 export function groupSeries(list: SeriesList, request: GroupRequest): Grouping {
   const { filter } = request
-  const groupOf = new Int32Array(list.rows.length).fill(-1)
-  const groups: GroupKey[] = []
+  const groupOfSeries = new Int32Array(list.rows.length).fill(-1)
+  const groups: GroupIdentity[] = []
   const groupByKey = new Map<string, number>()
-  let matched = 0
+  let matchedCount = 0
   let from: Id64 | undefined
   let to: Id64 | undefined
   const isOneGroup = request.groupBy.length === 0 && !request.bySeries
@@ -193,13 +193,13 @@ export function groupSeries(list: SeriesList, request: GroupRequest): Grouping {
   for (let ordinal = 0; ordinal < list.rows.length; ordinal++) {
     const { seriesId, tags } = list.rows[ordinal]!
     if (filter !== undefined && !filter(tags)) continue
-    matched++
+    matchedCount++
     if (from === undefined || compareIds(seriesId, from) < 0) from = seriesId
     if (to === undefined || compareIds(seriesId, to) > 0) to = seriesId
-    if (isOneGroup) groupOf[ordinal] = 0
-    else if (request.bySeries) groupOf[ordinal] = groups.push({ tags, series: { seriesId, tags } }) - 1
+    if (isOneGroup) groupOfSeries[ordinal] = 0
+    else if (request.bySeries) groupOfSeries[ordinal] = groups.push({ tags, series: { seriesId, tags } }) - 1
     else {
-      const values = request.groupBy.map((key) => tagValue(tags, key))
+      const values = request.groupBy.map((key) => tagValueOrEmpty(tags, key))
       const key = values.length === 1 ? values[0]! : JSON.stringify(values)
       let group = groupByKey.get(key)
       if (group === undefined) {
@@ -207,8 +207,8 @@ export function groupSeries(list: SeriesList, request: GroupRequest): Grouping {
           groups.push({ tags: request.groupBy.map((name, i) => [name, values[i]!] as const), series: undefined }) - 1
         groupByKey.set(key, group)
       }
-      groupOf[ordinal] = group
+      groupOfSeries[ordinal] = group
     }
   }
-  return { groupOf, groups, matched, ids: from && to && { from, to } }
+  return { groupOfSeries, groups, matchedCount, idRange: from && to && { from, to } }
 }
