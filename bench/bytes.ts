@@ -5,7 +5,7 @@ import { pino } from 'pino'
 import { readConfig } from '../src/config/config.ts'
 import { hashToId } from '../src/model/id.ts'
 import type { RollupKind } from '../src/model/metric.ts'
-import { start } from '../src/process/start.ts'
+import { startInThisProcess } from '../src/process/start.ts'
 import { encodeBlocks } from '../src/rollup/block/encode-block.ts'
 import { mergeRows } from '../src/rollup/merge-rows.ts'
 import type { RollupRows } from '../src/rollup/rollup-rows.ts'
@@ -129,7 +129,7 @@ async function measureRewriting(report: Report, options: Options, storeKind: Sto
     let nowMs = START_MS
     const store = await openStore(storeKind, folder)
     const config = readConfig({ ...store.env, PORT: '0', API_KEYS: `${API_KEY}:bench:ingest`, LOG_LEVEL: 'warn' })
-    const running = await start(config, pino({ level: config.process.logLevel }), () => nowMs)
+    const running = await startInThisProcess(config, pino({ level: config.process.logLevel }), () => nowMs)
     const { gateway, folds } = running
     const random = randomNumbers(13)
     const writers = [process.pid, ...store.pids]

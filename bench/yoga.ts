@@ -5,8 +5,8 @@ import { pino } from 'pino'
 import { readConfig } from '../src/config/config.ts'
 import type { GraphQLContext } from '../src/graphql/context.ts'
 import { schema } from '../src/graphql/schema.ts'
-import { graphqlLimits } from '../src/process/limits.ts'
-import { start } from '../src/process/start.ts'
+import { graphqlLimitsOf } from '../src/process/limits.ts'
+import { startInThisProcess } from '../src/process/start.ts'
 
 /**
  * The comparison for the gateway's GraphQL: the same schema and resolvers on the same kind of gateway, served by
@@ -14,7 +14,7 @@ import { start } from '../src/process/start.ts'
  * graphql-js in production mode, which skips developer checks.
  */
 const config = readConfig(process.env)
-const { gateway, close } = await start(config, pino({ level: 'silent' }))
+const { gateway, close } = await startInThisProcess(config, pino({ level: 'silent' }))
 
 const yoga = createYoga<object, GraphQLContext>({
   schema,
@@ -24,7 +24,7 @@ const yoga = createYoga<object, GraphQLContext>({
     const key = /^Bearer (\S+)$/.exec(request.headers.get('authorization') ?? '')?.[1]
     const principal = key === undefined ? undefined : await gateway.authenticate(key)
     if (principal === undefined) throw new Error('no such key')
-    const limits = graphqlLimits(config)
+    const limits = graphqlLimitsOf(config)
     return {
       requestId: '',
       acceptsStreams: true,

@@ -1,4 +1,4 @@
-import type { Keys, Principal } from './access/api-keys.ts'
+import type { ApiKeyAuthenticator, Principal } from './access/api-keys.ts'
 import type { Permit, RateLimiter } from './access/rate-limiter.ts'
 import { GatewayError, type ItemError } from './model/errors.ts'
 import type { NewEvent } from './model/event.ts'
@@ -118,7 +118,7 @@ export interface GatewayOptions {
   readonly events: EventReader
   readonly eventIds: EventIds
   readonly store: Store
-  readonly keys: Keys
+  readonly keys: ApiKeyAuthenticator
   readonly limiter: RateLimiter
   readonly telemetry: Telemetry
 }
@@ -128,7 +128,7 @@ export function createGateway(options: GatewayOptions): Gateway {
   return {
     async track(project, decode, { idempotencyKey } = {}) {
       const rejected = await writer.track(project, decode, idempotencyKey)
-      if (rejected.length > 0) telemetry.rejected(rejected)
+      if (rejected.length > 0) telemetry.countRejectedItems(rejected)
       return rejected
     },
     async trackBatch(project, batch, { idempotencyKey } = {}) {
@@ -141,7 +141,7 @@ export function createGateway(options: GatewayOptions): Gateway {
         }),
       }))
       const rejected = await writer.track(project, batch.decode ?? noPoints, idempotencyKey, placed)
-      if (rejected.length > 0) telemetry.rejected(rejected)
+      if (rejected.length > 0) telemetry.countRejectedItems(rejected)
       if (idempotencyKey === undefined) return { rejected, eventIds: placed.map(({ event }) => event.id) }
       const partitions = [...new Set(placed.map(({ partition }) => partition))]
       const acceptedMs = new Map<number, number>()
@@ -156,25 +156,27 @@ export function createGateway(options: GatewayOptions): Gateway {
     live: (principal, input) => live.subscribe(principal, input),
     openSession: () => querier.openSession(),
     async query(project, input, session = querier.openSession()) {
-      const metric = await session.findMetricOnce(input.metric, () => storedMetric(store, project, input.metric))
-      if (metric === undefined) throw notFound(input.metric)
+      const metric = await session.findMetricOnce(input.metric, () =>
+        findMetricWithPoints(store, project, input.metric),
+      )
+      if (metric === undefined) throw metricNotFoundError(input.metric)
       try {
         const result = await querier.query(metric, input, session)
-        telemetry.queried(result.meta)
+        telemetry.observeQuery(result.meta)
         return result
       } catch (error) {
         if (error instanceof GatewayError && error.code !== 'internal' && error.code !== 'store_unavailable')
           throw error
         // If the metric was deleted while the query read its blocks, missing blocks are no fault: the metric is then
         // reported as not found.
-        const current = await storedMetric(store, project, input.metric).catch(() => metric)
-        throw current?.generation === metric.generation ? error : notFound(input.metric)
+        const current = await findMetricWithPoints(store, project, input.metric).catch(() => metric)
+        throw current?.generation === metric.generation ? error : metricNotFoundError(input.metric)
       }
     },
     events: (project, input) => events.readPage(project, input),
-    metric: (project, name) => storedMetric(store, project, name),
+    metric: (project, name) => findMetricWithPoints(store, project, name),
     async deleteMetric(project, name) {
-      const row = await storedMetric(store, project, name)
+      const row = await findMetricWithPoints(store, project, name)
       return row !== undefined && writer.deleteMetric({ project, name, generation: row.generation })
     },
     tagValues: (metric, key, max) => querier.tagValues(metric, key, max),
@@ -200,14 +202,14 @@ export function createGateway(options: GatewayOptions): Gateway {
   }
 }
 
-function notFound(name: string): GatewayError {
+function metricNotFoundError(name: string): GatewayError {
   return new GatewayError('metric_not_found', `there is no metric ${describe(name)}`)
 }
 
 function noPoints(): void {}
 
 /** Maximum number of names read in one step of a listing, which takes some milliseconds. */
-const LISTED_NAMES_MAX = 500
+const NAMES_PER_LISTING_STEP_MAX = 500
 
 /** Yields the matching metrics in pages. Lets the event loop run between two pages. */
 async function* listMetrics(
@@ -220,7 +222,7 @@ async function* listMetrics(
   let remaining = limit
   for (let lastName = after; remaining > 0; ) {
     const { metrics, next } = await store.listMetrics(project, {
-      namesMax: isFiltered ? LISTED_NAMES_MAX : Math.min(remaining, LISTED_NAMES_MAX),
+      namesMax: isFiltered ? NAMES_PER_LISTING_STEP_MAX : Math.min(remaining, NAMES_PER_LISTING_STEP_MAX),
       ...(lastName === undefined ? {} : { after: lastName }),
       ...(lowerCaseSearch === undefined
         ? {}
@@ -239,7 +241,7 @@ async function* listMetrics(
  * Reads a metric. Returns undefined also for a metric that was defined and never received a point: for clients it does
  * not exist.
  */
-async function storedMetric(store: Store, project: string, name: string): Promise<MetricRow | undefined> {
+async function findMetricWithPoints(store: Store, project: string, name: string): Promise<MetricRow | undefined> {
   if (name.length > METRIC_NAME_UNITS_MAX) return undefined
   const row = await store.readMetric(project, name)
   return row === undefined || row.points === 0 ? undefined : row

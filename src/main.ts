@@ -2,10 +2,10 @@ import './process/production.ts'
 import { pino } from 'pino'
 import { KEYS_USAGE, parseKeysCommand, UsageError } from './access/keys-command.ts'
 import { readConfig } from './config/config.ts'
-import { greeting } from './process/greeting.ts'
+import { startMessage } from './process/greeting.ts'
 import { openKeyStore } from './process/open-store.ts'
 import { isWorker, startProcesses } from './process/processes.ts'
-import { start } from './process/start.ts'
+import { startInThisProcess } from './process/start.ts'
 import { sendToPrimary } from './telemetry/worker-messages.ts'
 import { shareMetrics } from './telemetry/worker-metrics.ts'
 
@@ -20,7 +20,7 @@ async function serve(): Promise<void> {
   const running =
     processes > 1 && !isWorker()
       ? await startProcesses(config, log, fail)
-      : await start(config, log, Date.now, isWorker() ? shareMetrics : undefined)
+      : await startInThisProcess(config, log, Date.now, isWorker() ? shareMetrics : undefined)
   let isStopping = false
   const stop = (signal: NodeJS.Signals): void => {
     if (isStopping) return
@@ -37,7 +37,7 @@ async function serve(): Promise<void> {
   process.on('SIGTERM', stop)
   process.on('SIGINT', stop)
   if (isWorker()) await sendToPrimary({ kind: 'listens', url: running.url, firstKey: running.firstKey })
-  else process.stdout.write(greeting(config, running))
+  else process.stdout.write(startMessage(config, running))
 }
 
 /** Runs a command that creates, lists or revokes API keys in the store that the environment configures. */

@@ -27,7 +27,7 @@ const BOUNDED: Readonly<Record<string, readonly string[]>> = {
   // The two strings of a block.
   'store/redis/timelines.ts': ['blockKeys(entry.block)', 'blockKeys(entry.block)', 'blockKeys(name)'],
   // One tag.
-  'wire/better-stack.ts': ['own'],
+  'wire/better-stack.ts': ['namespaceTag'],
 }
 
 const SRC = fileURLToPath(new URL('../src', import.meta.url))

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { describe, expect, it, test } from 'vitest'
-import { SETTINGS } from '../src/config/settings.ts'
+import { ALL_SETTINGS } from '../src/config/settings.ts'
 import { ERROR_CODES } from '../src/http/response/error-status.ts'
 
 const ROOT = join(import.meta.dirname, '..')
@@ -68,7 +68,7 @@ describe('docs/limits.md', () => {
   it('names each setting with its default, or a constant with its value', () => {
     const source = sourceText()
     const wrong = rows.filter(({ name, value }) => {
-      const setting = SETTINGS.find((row) => row.name === name)
+      const setting = ALL_SETTINGS.find((row) => row.name === name)
       if (setting !== undefined) return setting.default !== value
       const declared = new RegExp(`const ${name}(?:: number)? = (.+)$`, 'm').exec(source)?.[1]
       return declared === undefined || !/^[\d_ *+()]+$/.test(declared) || evaluate(declared) !== Number(value)
@@ -84,7 +84,7 @@ describe('docs/limits.md', () => {
 
   it('has every setting that raises a code', () => {
     const names = new Set(rows.map(({ name }) => name))
-    const raising = SETTINGS.filter(({ meaning }) => /; [a-z]+_[a-z_]+|; overloaded/.test(meaning))
+    const raising = ALL_SETTINGS.filter(({ meaning }) => /; [a-z]+_[a-z_]+|; overloaded/.test(meaning))
     expect(raising.map(({ name }) => name).filter((name) => !names.has(name))).toEqual([])
   })
 

@@ -3,9 +3,9 @@ import { Bars } from './bars.tsx'
 import { CHART_LINES_MAX, type Chart } from './chart.ts'
 import { Legend } from './legend.tsx'
 import { LineChart } from './line-chart.tsx'
-import { coloursOf } from './palette.ts'
+import { lineColours } from './palette.ts'
 
-/** A chart with its legend, and the totals of its groups as bars. */
+/** Props of a view with a line chart, its legend, and the totals of groups as bars. */
 export interface ChartViewProps {
   readonly chart: Chart
   readonly timezone: string
@@ -18,7 +18,7 @@ export function ChartView({ chart, timezone, height, onRange }: ChartViewProps) 
   const [hidden, setHidden] = useState<ReadonlySet<string>>(new Set())
   const [focused, setFocused] = useState<string | undefined>(undefined)
   const lines = useMemo(() => chart.lines.slice(0, CHART_LINES_MAX), [chart])
-  const colours = useMemo(() => coloursOf(lines), [lines])
+  const colours = useMemo(() => lineColours(lines), [lines])
   const toggle = (id: string): void => {
     const next = new Set(hidden)
     if (!next.delete(id)) next.add(id)

@@ -1,24 +1,24 @@
-/** What can be drawn: lines over time, and bars for what covers a whole range. */
+/** The data of a chart: lines over time, and bars for totals over the whole range. */
 export interface Chart {
-  /** Where it stands in the answer, such as `requests`. */
+  /** The path of the chart's data in the GraphQL result, such as `requests`. */
   readonly title: string
   readonly unit: string | null
-  /** Of its buckets, if the answer tells it. */
+  /** Time zone of the buckets, if the query selects it. */
   readonly timezone: string | undefined
   readonly lines: readonly ChartLine[]
   readonly bars: readonly BarList[]
-  /** Lines that have values but no times, so that they cannot be drawn. */
-  readonly timelessLines: number
+  /** Number of lines that cannot be drawn because the query selects their values but no times. */
+  readonly lineCountWithoutTimes: number
 }
 
 export interface ChartLine {
   readonly id: string
   readonly label: string
-  /** UNIX milliseconds, ascending. */
+  /** Starts of the buckets in UNIX milliseconds, ascending. */
   readonly timestamps: readonly number[]
-  /** Null: a gap. */
+  /** One value per timestamp; null is a gap in the line. */
   readonly values: readonly (number | null)[]
-  /** Of the whole range; null when it is not known. */
+  /** The aggregation over the whole range; null when it is unknown. */
   readonly total: number | null
   /** The `id` of the line that this one is compared with. It is drawn dashed in that line's colour. */
   readonly comparedWith: string | undefined
@@ -35,7 +35,7 @@ export interface Bar {
   readonly value: number | null
 }
 
-/** A picture with more lines tells nothing and takes long to draw. */
+/** Maximum number of lines drawn: more are unreadable and slow to draw. */
 export const CHART_LINES_MAX = 60
 export const CHART_BARS_MAX = 100
 export const CHARTS_MAX = 20

@@ -4,8 +4,8 @@ import type { ChartLine } from './chart.ts'
 export type Columns = readonly [readonly number[], ...(readonly (number | null | undefined)[])[]]
 
 /**
- * Lines of one chart may have different times. Null is a gap. Undefined means that the line has no bucket at that time:
- * it is drawn through.
+ * Aligns lines with different times to one time column. Null is a gap in a line. Undefined: the line has no bucket at
+ * this time, so it is drawn straight to its next value.
  */
 export function columnsOf(lines: readonly ChartLine[]): Columns {
   const times = [...new Set(lines.flatMap(({ timestamps }) => timestamps))].sort((a, b) => a - b)
@@ -18,8 +18,8 @@ export function columnsOf(lines: readonly ChartLine[]): Columns {
   return [times, ...columns]
 }
 
-/** Values with gaps on both sides: no line leads to them, so each is drawn as a dot. */
-export function lonelyRows(column: readonly (number | null | undefined)[]): readonly number[] {
+/** Finds values with gaps on both sides. No line segment reaches them, so each is drawn as a dot. */
+export function isolatedRows(column: readonly (number | null | undefined)[]): readonly number[] {
   const rows: number[] = []
   let sinceGap = 0
   let last = -1

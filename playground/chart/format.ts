@@ -1,10 +1,13 @@
-/** Numbers and times as people read them. */
+/** Formats numbers and times for people. */
 
 const PLAIN = new Intl.NumberFormat('en', { maximumSignificantDigits: 4 })
 const GROUPED = new Intl.NumberFormat('en', { maximumFractionDigits: 0 })
 const COMPACT = new Intl.NumberFormat('en', { notation: 'compact', maximumSignificantDigits: 4 })
 
-/** Four significant digits, more for whole numbers below ten million. Null is a dash. */
+/**
+ * Formats a number with four significant digits, or with all digits of the integer part below ten million. Null: a
+ * dash.
+ */
 export function formatNumber(value: number | null | undefined): string {
   if (value === null || value === undefined) return '–'
   const size = Math.abs(value)
@@ -20,23 +23,26 @@ export function formatValue(value: number | null | undefined, unit: string | nul
 
 export type FormatTime = (timeMs: number) => string
 
-/** A full moment, for tooltips: `Sun 29 Nov 2026, 01:05:10`, without seconds that are always zero. */
-export function momentFormat(timezone: string, stepMs: number): FormatTime {
+/**
+ * Creates a formatter of dates and times for tooltips: `Sun 29 Nov 2026, 01:05:10`. Omits the time of day or the
+ * seconds if the distance `stepMs` between two values makes them always zero.
+ */
+export function createDateTimeFormat(timezone: string, stepMs: number): FormatTime {
   const day = { weekday: 'short', day: 'numeric', month: 'short', year: 'numeric' } as const
   const clock = stepMs >= 86_400_000 ? {} : ({ hour: '2-digit', minute: '2-digit' } as const)
   const seconds = stepMs >= 60_000 ? {} : ({ second: '2-digit' } as const)
   return formatIn(timezone, { ...day, ...clock, ...seconds })
 }
 
-/** The label of an axis with this distance between two labels. */
-export function tickFormat(timezone: string, distanceMs: number): FormatTime {
+/** Creates a formatter of axis labels. `distanceMs` is the time between two labels. */
+export function createTickFormat(timezone: string, distanceMs: number): FormatTime {
   if (distanceMs >= 28 * 86_400_000) return formatIn(timezone, { month: 'short', year: 'numeric' })
   if (distanceMs >= 86_400_000) return formatIn(timezone, { day: 'numeric', month: 'short' })
   if (distanceMs >= 60_000) return formatIn(timezone, { hour: '2-digit', minute: '2-digit' })
   return formatIn(timezone, { hour: '2-digit', minute: '2-digit', second: '2-digit' })
 }
 
-/** How long ago: `12 s ago`, `3 min ago`. */
+/** Formats the time since an instant: `12 s ago`, `3 min ago`. */
 export function formatAge(timeMs: number, nowMs: number): string {
   const seconds = Math.max(0, Math.round((nowMs - timeMs) / 1_000))
   if (seconds < 60) return `${seconds} s ago`
@@ -46,12 +52,12 @@ export function formatAge(timeMs: number, nowMs: number): string {
 }
 
 function formatIn(timezone: string, options: Intl.DateTimeFormatOptions): FormatTime {
-  const format = new Intl.DateTimeFormat('en-GB', { ...options, timeZone: knownZone(timezone), hourCycle: 'h23' })
+  const format = new Intl.DateTimeFormat('en-GB', { ...options, timeZone: supportedZone(timezone), hourCycle: 'h23' })
   return (timeMs) => format.format(timeMs)
 }
 
-/** The gateway may know zones that this browser does not. */
-export function knownZone(timezone: string): string {
+/** Returns the time zone, or UTC if this browser does not support it: the gateway may know more zones. */
+export function supportedZone(timezone: string): string {
   try {
     return new Intl.DateTimeFormat('en', { timeZone: timezone }).resolvedOptions().timeZone
   } catch {

@@ -1,4 +1,4 @@
-/** An object of an answer, whose fields are only known to the one who asked. */
+/** An object in a GraphQL result. The query decides which fields it has. */
 export type JsonObject = Readonly<Record<string, unknown>>
 
 export function isObject(value: unknown): value is JsonObject {

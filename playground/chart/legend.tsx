@@ -2,7 +2,7 @@ import type { ChartLine } from './chart.ts'
 import { formatValue } from './format.ts'
 import { Swatch } from './tooltip.tsx'
 
-/** The lines with their numbers. A click hides a line or shows it again. */
+/** Props of the legend: a table of all lines with their numbers. A click hides a line or shows it again. */
 export interface LegendProps {
   readonly lines: readonly ChartLine[]
   readonly colours: ReadonlyMap<string, string>
@@ -76,7 +76,7 @@ interface FigureProps {
   readonly isWide?: boolean
 }
 
-/** The exact number is in its title and data. */
+/** A table cell with a rounded number. The attributes `title` and `data-value` have the exact number. */
 function Figure({ value, unit, isWide = false }: FigureProps) {
   return (
     <td class={isWide ? 'number wide' : 'number'} data-value={value ?? ''} title={value === null ? '' : String(value)}>

@@ -7,8 +7,8 @@ import { useTheme } from './theme.ts'
 import { Tooltip } from './tooltip.tsx'
 
 /**
- * Lines over time, drawn by uPlot. A chart is built anew when its lines or the theme change; new values only replace its
- * data. The arrow keys move the cursor, as the mouse does.
+ * Props of a line chart, drawn by uPlot. The plot is created again when the lines, the time zone or the theme change;
+ * new values only replace its data. The arrow keys move the cursor, as the mouse does.
  */
 export interface LineChartProps {
   readonly lines: readonly ChartLine[]
@@ -17,9 +17,9 @@ export interface LineChartProps {
   readonly unit: string | null
   readonly timezone: string
   readonly height: number
-  /** For people who cannot see it. */
+  /** Text for screen readers. */
   readonly description: string
-  /** The line that the others fade behind. */
+  /** The `id` of the highlighted line; the other lines are faded. */
   readonly focused: string | undefined
   /** Called with a range that was selected by dragging. Without it, the chart zooms in. */
   readonly onRange?: ((fromMs: number, toMs: number) => void) | undefined
@@ -31,23 +31,27 @@ export interface CursorAt {
   readonly top: number
 }
 
-/** A shorter drag is a click. */
+/** Minimum width of a selection. A shorter drag counts as a click. */
 const DRAG_PX_MIN = 6
 
 export function LineChart(props: LineChartProps) {
   const { lines, colours, hidden, unit, timezone, height, description, focused, onRange } = props
-  const box = useRef<HTMLDivElement>(null)
+  const container = useRef<HTMLDivElement>(null)
   const plot = useRef<uPlot | undefined>(undefined)
   const [cursor, setCursor] = useState<CursorAt | undefined>(undefined)
   const theme = useTheme()
   const columns = useMemo(() => columnsOf(lines), [lines])
   const latest = useRef({ columns, onRange })
   latest.current = { columns, onRange }
-  // What the options depend on. Values are not part of it.
-  const shape = JSON.stringify([theme, timezone, lines.map(({ id, label, comparedWith }) => [id, label, comparedWith])])
+  // Everything that the plot options depend on. Values of the lines are not part of it.
+  const optionsKey = JSON.stringify([
+    theme,
+    timezone,
+    lines.map(({ id, label, comparedWith }) => [id, label, comparedWith]),
+  ])
 
   useLayoutEffect(() => {
-    const element = box.current
+    const element = container.current
     if (element === null) return
     const style = getComputedStyle(element)
     const options = plotOptions({
@@ -60,21 +64,21 @@ export function LineChart(props: LineChartProps) {
       styleOf: (name) => style.getPropertyValue(name).trim(),
       onCursor: ({ cursor: { idx, left = -1, top = -1 } }) =>
         setCursor(idx === null || idx === undefined || left < 0 ? undefined : { row: idx, left, top }),
-      onSelect: (made) => select(made, latest.current.onRange),
+      onSelect: (newPlot) => applySelection(newPlot, latest.current.onRange),
     })
-    const made = new uPlot(options, dataOf(latest.current.columns), element)
-    plot.current = made
+    const newPlot = new uPlot(options, dataOf(latest.current.columns), element)
+    plot.current = newPlot
     const observer = new ResizeObserver(() => {
-      made.setSize({ width: Math.max(element.clientWidth, 1), height: made.height })
+      newPlot.setSize({ width: Math.max(element.clientWidth, 1), height: newPlot.height })
     })
     observer.observe(element)
     return () => {
       observer.disconnect()
-      made.destroy()
+      newPlot.destroy()
       plot.current = undefined
       setCursor(undefined)
     }
-  }, [shape])
+  }, [optionsKey])
 
   useLayoutEffect(() => plot.current?.setData(dataOf(columns)), [columns])
   useLayoutEffect(() => plot.current?.setSize({ width: plot.current.width, height }), [height])
@@ -83,13 +87,13 @@ export function LineChart(props: LineChartProps) {
       const series = plot.current?.series[index + 1]
       if (series?.show === hidden.has(id)) plot.current?.setSeries(index + 1, { show: !hidden.has(id) })
     }
-  }, [hidden, shape])
+  }, [hidden, optionsKey])
   useLayoutEffect(() => {
     const index = lines.findIndex(({ id }) => id === focused)
     plot.current?.setSeries(index < 0 ? null : index + 1, { focus: true })
-  }, [focused, shape])
+  }, [focused, optionsKey])
 
-  const move = (event: KeyboardEvent): void => {
+  const moveCursor = (event: KeyboardEvent): void => {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key]
     const times = columns[0]
     if (step === undefined || plot.current === undefined || times.length === 0) return
@@ -99,12 +103,20 @@ export function LineChart(props: LineChartProps) {
     const { over } = plot.current
     plot.current.setCursor({ left: plot.current.valToPos(times[row]!, 'x'), top: over.clientHeight / 3 })
   }
-  const leave = (): void => plot.current?.setCursor({ left: -10, top: -10 })
+  const hideCursor = (): void => plot.current?.setCursor({ left: -10, top: -10 })
 
   return (
     <div class="line-chart">
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: the arrow keys move its cursor */}
-      <div class="plot" ref={box} role="img" aria-label={description} tabIndex={0} onKeyDown={move} onBlur={leave} />
+      <div
+        class="plot"
+        ref={container}
+        role="img"
+        aria-label={description}
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: the arrow keys move its cursor
+        tabIndex={0}
+        onKeyDown={moveCursor}
+        onBlur={hideCursor}
+      />
       {cursor !== undefined && plot.current !== undefined && (
         <Tooltip
           plot={plot.current}
@@ -124,7 +136,7 @@ function dataOf(columns: Columns): uPlot.AlignedData {
   return columns.map((column) => [...column]) as unknown as uPlot.AlignedData
 }
 
-function select(plot: uPlot, onRange: LineChartProps['onRange']): void {
+function applySelection(plot: uPlot, onRange: LineChartProps['onRange']): void {
   const { left, width } = plot.select
   if (width < DRAG_PX_MIN) return
   const [fromMs, toMs] = [plot.posToVal(left, 'x'), plot.posToVal(left + width, 'x')]

@@ -1,15 +1,17 @@
 import type { ChartLine } from './chart.ts'
 
-/** The colours of lines, from the style sheet, so that they follow the dark or light theme. */
-const COLOURS = 10
+/** Number of line colours. The style sheet defines them as `--line-0`, `--line-1` …, for each theme. */
+const COLOUR_COUNT = 10
 
-/** The name of a style variable for each line, by its `id`. Compared lines have the colour of their line. */
-export function coloursOf(lines: readonly ChartLine[]): ReadonlyMap<string, string> {
+/**
+ * Returns the CSS variable of each line's colour, by line id. A comparison has the colour of the line it belongs to.
+ */
+export function lineColours(lines: readonly ChartLine[]): ReadonlyMap<string, string> {
   const colours = new Map<string, string>()
   let next = 0
   for (const { id, label, comparedWith } of lines) {
     if (comparedWith !== undefined) continue
-    colours.set(id, isRemainder(label) ? '--line-other' : `--line-${next++ % COLOURS}`)
+    colours.set(id, isRemainder(label) ? '--line-other' : `--line-${next++ % COLOUR_COUNT}`)
   }
   for (const { id, comparedWith } of lines) {
     if (comparedWith !== undefined) colours.set(id, colours.get(comparedWith) ?? '--line-other')
@@ -17,7 +19,7 @@ export function coloursOf(lines: readonly ChartLine[]): ReadonlyMap<string, stri
   return colours
 }
 
-/** The merged groups of `top`, whose label ends with `other`. */
+/** Whether a line is the remainder of `top`: all other groups, merged. Its label ends with `other`. */
 function isRemainder(label: string): boolean {
   return /(?:^|· )other$/.test(label)
 }

@@ -1,33 +1,33 @@
 import uPlot from 'uplot'
 import type { ChartLine } from './chart.ts'
-import { lonelyRows } from './columns.ts'
-import { formatNumber, knownZone, tickFormat } from './format.ts'
+import { isolatedRows } from './columns.ts'
+import { createTickFormat, formatNumber, supportedZone } from './format.ts'
 
-/** How uPlot draws lines: its options, from lines and the style of the page. */
+/** The input from which {@link plotOptions} builds the options of uPlot. */
 export interface PlotOptions {
   readonly lines: readonly ChartLine[]
   readonly hidden: ReadonlySet<string>
-  /** By the `id` of a line, the name of a style variable. */
+  /** CSS variables of line colours, by line id. */
   readonly colours: ReadonlyMap<string, string>
   readonly timezone: string
   readonly width: number
   readonly height: number
-  /** Reads a style variable. */
+  /** Returns the value of a CSS variable. */
   styleOf(name: string): string
   onCursor(plot: uPlot): void
-  /** A range was selected by dragging. */
+  /** Called after a range was selected by dragging. */
   onSelect(plot: uPlot): void
 }
 
 const FONT = '12px system-ui, sans-serif'
 const TICK_WIDTH_MIN = 70
 const TICK_HEIGHT_MIN = 36
-/** More lines are thinner. */
+/** Maximum number of lines that are drawn with full width. */
 const WIDE_LINES_MAX = 8
 
 export function plotOptions(options: PlotOptions): uPlot.Options {
   const { lines, timezone, width, height, styleOf, onCursor, onSelect } = options
-  const zone = knownZone(timezone)
+  const zone = supportedZone(timezone)
   return {
     width,
     height,
@@ -56,7 +56,7 @@ function axesOf(zone: string, styleOf: (name: string) => string): uPlot.Axis[] {
     ticks: { show: false },
   }
   const times: uPlot.Axis.DynamicValues = (_plot, ticks, _axis, _space, distanceMs) => {
-    const format = tickFormat(zone, distanceMs)
+    const format = createTickFormat(zone, distanceMs)
     return ticks.map(format)
   }
   return [
@@ -71,7 +71,7 @@ function axesOf(zone: string, styleOf: (name: string) => string): uPlot.Axis[] {
   ]
 }
 
-/** Of the widest label, in CSS pixels. */
+/** Measures the widest label, in CSS pixels. */
 function widthOf({ ctx }: uPlot, labels: readonly string[] | null): number {
   const widest = (labels ?? []).reduce((a, b) => (b.length > a.length ? b : a), '')
   if (widest === '') return 24
@@ -99,12 +99,12 @@ function seriesOf(line: ChartLine, { lines, hidden, colours, styleOf }: PlotOpti
       size: 5,
       stroke: colour,
       fill: colour,
-      filter: (plot, index) => [...lonelyRows([...(plot.data[index] ?? [])])],
+      filter: (plot, index) => [...isolatedRows([...(plot.data[index] ?? [])])],
     },
   }
 }
 
-/** A light area below the line. */
+/** Returns a translucent colour for the area below a line. */
 function translucent(colour: string): string {
   return /^#[0-9a-f]{6}$/i.test(colour) ? `${colour}1f` : 'transparent'
 }

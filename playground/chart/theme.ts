@@ -2,7 +2,7 @@ import { useEffect, useState } from 'preact/hooks'
 
 const DARK = '(prefers-color-scheme: dark)'
 
-/** Changes when the page becomes dark or light: by the system, or by a class that GraphiQL sets on the body. */
+/** A hook whose value changes with the theme: the system setting, or a class that GraphiQL sets on the body. */
 export function useTheme(): string {
   const [theme, setTheme] = useState(currentTheme)
   useEffect(() => {

@@ -1,10 +1,10 @@
 import type uPlot from 'uplot'
 import type { ChartLine } from './chart.ts'
 import type { Columns } from './columns.ts'
-import { formatValue, momentFormat } from './format.ts'
+import { createDateTimeFormat, formatValue } from './format.ts'
 import type { CursorAt } from './line-chart.tsx'
 
-/** The values of all lines at the cursor, the greatest first. */
+/** Props of a tooltip that lists the values of all lines at the cursor, the greatest first. */
 export interface TooltipProps {
   readonly plot: uPlot
   readonly cursor: CursorAt
@@ -37,7 +37,7 @@ export function Tooltip({ plot, cursor, columns, lines, hidden, unit, timezone }
   }
   return (
     <div class="tooltip" style={style} role="status">
-      <div class="tooltip-time">{momentFormat(timezone, stepOf(times))(timeMs)}</div>
+      <div class="tooltip-time">{createDateTimeFormat(timezone, leastStepMs(times))(timeMs)}</div>
       <table>
         <tbody>
           {shown.map(({ id, label, colour, comparedWith, value }) => (
@@ -66,8 +66,8 @@ export function Swatch({ colour, isDashed }: { readonly colour: string; readonly
   )
 }
 
-/** The least distance of two times. */
-function stepOf(times: readonly number[]): number {
+/** Returns the least distance between two neighbouring times. */
+function leastStepMs(times: readonly number[]): number {
   let step = Number.POSITIVE_INFINITY
   for (let row = 1; row < times.length; row++) step = Math.min(step, times[row]! - times[row - 1]!)
   return Number.isFinite(step) ? step : 1_000

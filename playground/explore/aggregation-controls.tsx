@@ -1,15 +1,15 @@
 import { type MetricInfo, type Question, setTop, toggleAggregation } from '../question/question.ts'
-import type { Ask } from './use-question.ts'
+import type { SetQuestion } from './use-question.ts'
 
-/** Which numbers are shown, and of which groups. */
+/** Props of the controls that choose aggregations and rank groups. */
 export interface AggregationControlsProps {
-  /** With its aggregations. */
+  /** A resolved question: its aggregations are never empty. */
   readonly question: Question
   readonly info: MetricInfo
-  readonly ask: Ask
+  readonly setQuestion: SetQuestion
 }
 
-export function AggregationControls({ question, info, ask }: AggregationControlsProps) {
+export function AggregationControls({ question, info, setQuestion }: AggregationControlsProps) {
   const { aggregations, groupBy } = question
   return (
     <div class="aggregation-controls">
@@ -20,24 +20,24 @@ export function AggregationControls({ question, info, ask }: AggregationControls
             <input
               type="checkbox"
               checked={aggregations.includes(name)}
-              onChange={() => ask(toggleAggregation(question, name, info.aggregations))}
+              onChange={() => setQuestion(toggleAggregation(question, name, info.aggregations))}
             />
             <span>{name.toLowerCase()}</span>
           </label>
         ))}
       </fieldset>
-      {groupBy.length > 0 && <TopControls {...{ question, ask }} />}
+      {groupBy.length > 0 && <TopControls {...{ question, setQuestion }} />}
     </div>
   )
 }
 
 const GROUPS_MAX = 100
 
-function TopControls({ question, ask }: Pick<AggregationControlsProps, 'question' | 'ask'>) {
+function TopControls({ question, setQuestion }: Pick<AggregationControlsProps, 'question' | 'setQuestion'>) {
   const { top, aggregations } = question
   const setCount = (text: string): void => {
     const n = Math.round(Number(text))
-    if (n >= 1 && n <= GROUPS_MAX) ask(setTop(question, { n }), 'replace')
+    if (n >= 1 && n <= GROUPS_MAX) setQuestion(setTop(question, { n }), 'replace')
   }
   return (
     <fieldset class="top-controls">
@@ -46,7 +46,7 @@ function TopControls({ question, ask }: Pick<AggregationControlsProps, 'question
         <input
           type="checkbox"
           checked={top !== undefined}
-          onChange={() => ask(top === undefined ? setTop(question, {}) : { ...question, top: undefined })}
+          onChange={() => setQuestion(top === undefined ? setTop(question, {}) : { ...question, top: undefined })}
         />
         only the
       </label>
@@ -55,7 +55,7 @@ function TopControls({ question, ask }: Pick<AggregationControlsProps, 'question
         disabled={top === undefined}
         value={top?.direction ?? 'DESC'}
         onChange={({ currentTarget }) =>
-          ask(setTop(question, { direction: currentTarget.value === 'ASC' ? 'ASC' : 'DESC' }))
+          setQuestion(setTop(question, { direction: currentTarget.value === 'ASC' ? 'ASC' : 'DESC' }))
         }
       >
         <option value="DESC">highest</option>
@@ -76,7 +76,7 @@ function TopControls({ question, ask }: Pick<AggregationControlsProps, 'question
           disabled={top === undefined}
           value={top?.by === '' || top === undefined ? aggregations[0] : top.by}
           onChange={({ currentTarget }) =>
-            ask(setTop(question, { by: currentTarget.value === aggregations[0] ? '' : currentTarget.value }))
+            setQuestion(setTop(question, { by: currentTarget.value === aggregations[0] ? '' : currentTarget.value }))
           }
         >
           {aggregations.map((name) => (
@@ -91,7 +91,7 @@ function TopControls({ question, ask }: Pick<AggregationControlsProps, 'question
           type="checkbox"
           disabled={top === undefined}
           checked={top?.other === true}
-          onChange={() => ask(setTop(question, { other: top?.other !== true }))}
+          onChange={() => setQuestion(setTop(question, { other: top?.other !== true }))}
         />
         and the others as one
       </label>

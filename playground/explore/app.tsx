@@ -4,7 +4,7 @@ import { KeyForm, Logo, UNKNOWN_KEY } from '../session/key-form.tsx'
 import { Explorer } from './explorer.tsx'
 import { useViewer } from './use-viewer.ts'
 
-/** The page: its head, and the explorer once there is a key. */
+/** The page of the explorer: a header; then a form that asks for an API key, or the explorer if there is a key. */
 export function App() {
   const [key, setKey] = useState(storedKey)
   const [problem, setProblem] = useState('')

@@ -1,16 +1,16 @@
 import { useRef, useState } from 'preact/hooks'
-import { codeOf, LANGUAGES, type Language } from '../question/code.ts'
+import { LANGUAGES, type Language, sourceCodeOf } from '../question/code.ts'
 import { documentOf } from '../question/document.ts'
 import type { Question } from '../question/question.ts'
 import { graphiqlAddress } from '../session/fragment.ts'
 import { CopyButton } from './copy-button.tsx'
 
-/** The question of the page as code to copy. */
+/** A panel that shows the question as GraphQL, curl or JavaScript code to copy. */
 export function CodePanel({ question, apiKey }: { readonly question: Question; readonly apiKey: string }) {
   const [language, setLanguage] = useState<Language>('GraphQL')
   const [hasKey, setHasKey] = useState(false)
   const tabs = useRef<HTMLDivElement>(null)
-  const code = codeOf(language, question, { origin: location.origin, key: hasKey ? apiKey : undefined })
+  const code = sourceCodeOf(language, question, { origin: location.origin, key: hasKey ? apiKey : undefined })
   const move = ({ key }: KeyboardEvent): void => {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[key]
     if (step === undefined) return

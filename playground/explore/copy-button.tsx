@@ -1,18 +1,18 @@
 import { useEffect, useState } from 'preact/hooks'
 
-const SHOWN_MS = 1_500
+const OUTCOME_SHOWN_MS = 1_500
 
-/** Copies a text, and says so. */
+/** A button that copies a text and shows whether that succeeded. */
 export function CopyButton({ text }: { readonly text: string }) {
   const [outcome, setOutcome] = useState<'' | 'Copied' | 'Select and copy by hand'>('')
   useEffect(() => {
     if (outcome === '') return
-    const timer = setTimeout(() => setOutcome(''), SHOWN_MS)
+    const timer = setTimeout(() => setOutcome(''), OUTCOME_SHOWN_MS)
     return () => clearTimeout(timer)
   }, [outcome])
   const copy = async (): Promise<void> => {
     try {
-      // Browsers refuse it to pages that came over plain HTTP from another machine.
+      // Browsers refuse clipboard access to pages loaded over plain HTTP from another machine.
       await navigator.clipboard.writeText(text)
       setOutcome('Copied')
     } catch {

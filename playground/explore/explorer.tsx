@@ -11,19 +11,21 @@ import { ProblemView, ResultPanel } from './result-panel.tsx'
 import { TagControls } from './tag-controls.tsx'
 import { type Tag, useMetric } from './use-metric.ts'
 import { type ListedMetric, useMetrics } from './use-metrics.ts'
-import { type Ask, useQuestion } from './use-question.ts'
+import { type SetQuestion, useQuestion } from './use-question.ts'
 import { useResult } from './use-result.ts'
 import type { Viewer } from './use-viewer.ts'
 
-/** The explorer of one project: the list of metrics, the question about one of them, its chart and its code. */
+/**
+ * The explorer of one project: a list of metrics, and for the chosen metric the controls, the chart and code to copy.
+ */
 export function Explorer({ apiKey, viewer }: { readonly apiKey: string; readonly viewer: Viewer }) {
-  const [question, ask] = useQuestion()
+  const [question, setQuestion] = useQuestion()
   const [search, setSearch] = useState('')
   const [isListOpen, setListOpen] = useState(false)
   const [wasEmpty, setWasEmpty] = useState(false)
   const list = useMetrics(apiKey, search)
-  const chosen = useMetric(apiKey, question.metric)
-  const { info, tags } = chosen
+  const chosenMetric = useMetric(apiKey, question.metric)
+  const { info, tags } = chosenMetric
   const isEmpty = list.isLoaded && list.metrics.length === 0 && search === '' && list.problem === undefined
 
   useEffect(() => {
@@ -31,14 +33,14 @@ export function Explorer({ apiKey, viewer }: { readonly apiKey: string; readonly
   }, [question.metric])
   useEffect(() => {
     if (isEmpty) setWasEmpty(true)
-    const first = firstChoice(list.metrics)
+    const first = metricToOpenFirst(list.metrics)
     if (first === undefined || question.metric !== '') return
     const next = chooseMetric(question, first.name)
-    // Whoever has just sent the first point wants to see it.
-    ask(wasEmpty ? { ...next, range: { last: '15m' }, isLive: true } : next, 'replace')
+    // The first metric of this project has just appeared: the chart shows the last 15 minutes and updates live.
+    setQuestion(wasEmpty ? { ...next, range: { last: '15m' }, isLive: true } : next, 'replace')
   }, [list.metrics, isEmpty, question.metric])
 
-  const problem = list.problem ?? chosen.problem
+  const problem = list.problem ?? chosenMetric.problem
   return (
     <div class="explorer">
       <aside class={isListOpen ? 'sidebar is-open' : 'sidebar'}>
@@ -58,7 +60,7 @@ export function Explorer({ apiKey, viewer }: { readonly apiKey: string; readonly
             onSearch={setSearch}
             onChoose={(metric) => {
               setListOpen(false)
-              ask(chooseMetric(question, metric))
+              setQuestion(chooseMetric(question, metric))
             }}
           />
         </div>
@@ -68,14 +70,14 @@ export function Explorer({ apiKey, viewer }: { readonly apiKey: string; readonly
           <FirstPoint apiKey={apiKey} canIngest={viewer.scopes.includes('INGEST')} />
         ) : problem !== undefined && info === undefined ? (
           <section class="card">
-            <ProblemView {...{ problem, question, ask }} onRetry={() => location.reload()} />
+            <ProblemView {...{ problem, question, setQuestion }} onRetry={() => location.reload()} />
           </section>
         ) : info === undefined ? (
           <div class="chart-placeholder" role="status">
             Loading …
           </div>
         ) : (
-          <ChosenMetricView {...{ apiKey, question, info, tags, ask }} />
+          <ChosenMetricView {...{ apiKey, question, info, tags, setQuestion }} />
         )}
       </main>
     </div>
@@ -87,31 +89,31 @@ interface ChosenMetricProps {
   readonly question: Question
   readonly info: MetricInfo
   readonly tags: readonly Tag[]
-  readonly ask: Ask
+  readonly setQuestion: SetQuestion
 }
 
-/** The question about the chosen metric, with its chart and its code. */
-function ChosenMetricView({ apiKey, question: asked, info, tags, ask }: ChosenMetricProps) {
+/** The controls, chart and code of the chosen metric. */
+function ChosenMetricView({ apiKey, question: questionOfAddress, info, tags, setQuestion }: ChosenMetricProps) {
   const [attempt, setAttempt] = useState(0)
-  const question = resolveQuestion(asked, info)
+  const question = resolveQuestion(questionOfAddress, info)
   const result = useResult(apiKey, documentOf(question), question.isLive, attempt)
   return (
     <>
       <MetricHeader info={info} />
       <section class="card toolbar" aria-label="Time">
-        <RangeControls {...{ question, ask }} />
+        <RangeControls {...{ question, setQuestion }} />
       </section>
-      <ResultPanel {...{ question, info, result, ask }} onRetry={() => setAttempt(attempt + 1)} />
+      <ResultPanel {...{ question, info, result, setQuestion }} onRetry={() => setAttempt(attempt + 1)} />
       <section class="card controls" aria-label="Question">
-        <AggregationControls {...{ question, info, ask }} />
-        <TagControls {...{ question, tags, ask }} />
+        <AggregationControls {...{ question, info, setQuestion }} />
+        <TagControls {...{ question, tags, setQuestion }} />
       </section>
       <CodePanel {...{ question, apiKey }} />
     </>
   )
 }
 
-/** A distribution has the most to show. */
-function firstChoice(metrics: readonly ListedMetric[]): ListedMetric | undefined {
+/** Chooses the metric to open first: a distribution if there is one, because it has the most aggregations. */
+function metricToOpenFirst(metrics: readonly ListedMetric[]): ListedMetric | undefined {
   return metrics.find(({ type }) => type === 'DISTRIBUTION') ?? metrics[0]
 }

@@ -1,7 +1,7 @@
 import { shellQuote } from '../question/code.ts'
 import { CopyButton } from './copy-button.tsx'
 
-/** What an empty project shows: how to send the first point. The list of metrics is read meanwhile. */
+/** Shown for a project without metrics: how to send the first point. The explorer keeps reading the list of metrics. */
 export function FirstPoint({ apiKey, canIngest }: { readonly apiKey: string; readonly canIngest: boolean }) {
   const call = firstCall(location.origin, apiKey)
   return (

@@ -2,7 +2,7 @@ import { render } from 'preact'
 import { takeKeyFromAddress } from '../session/key.ts'
 import { App } from './app.tsx'
 
-/** Starts the explorer. The key leaves the address before anything else happens. */
+/** Starts the explorer. First moves a key from the address to the session storage, so that it does not stay visible. */
 takeKeyFromAddress()
 const root = document.getElementById('explorer')
 if (root !== null) render(<App />, root)

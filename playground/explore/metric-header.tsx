@@ -2,7 +2,7 @@ import { formatAge, formatNumber } from '../chart/format.ts'
 import type { MetricInfo } from '../question/question.ts'
 import { TypeBadge } from './metric-list.tsx'
 
-/** What the chosen metric is. */
+/** Name, type, unit and numbers of the chosen metric. */
 export function MetricHeader({ info }: { readonly info: MetricInfo }) {
   const { name, type, unit, description, seriesCount, dataPoints, lastSeen } = info
   const facts = [

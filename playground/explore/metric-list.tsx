@@ -2,7 +2,7 @@ import { formatAddress } from '../question/address.ts'
 import { chooseMetric, type Question } from '../question/question.ts'
 import type { MetricList as List } from './use-metrics.ts'
 
-/** The metrics of the project. Each is a link to its question. */
+/** Props of the list of metrics. Each metric is a link to its chart. */
 export interface MetricListProps {
   readonly list: List
   readonly question: Question
@@ -14,7 +14,7 @@ export interface MetricListProps {
 export function MetricList({ list, question, search, onSearch, onChoose }: MetricListProps) {
   const { metrics, hasMore, isLoaded, problem } = list
   const choose = (event: MouseEvent, name: string): void => {
-    // Other clicks open a new tab or window.
+    // With another button or a modifier key, the browser opens the link in a new tab or window.
     if (event.button !== 0 || event.ctrlKey || event.metaKey || event.shiftKey) return
     event.preventDefault()
     onChoose(name)

@@ -1,9 +1,9 @@
 import type { Question } from '../question/question.ts'
-import type { Answer } from '../session/gateway.ts'
+import type { GraphQLResult } from '../session/gateway.ts'
 
-/** Why the gateway did not answer, with what a person can do about it. */
+/** An error of a request, as it is shown to a person. */
 export interface Problem {
-  /** As in the documentation, such as `query_too_large`. */
+  /** The error code in lower case, such as `query_too_large`. */
   readonly code: string
   readonly message: string
   readonly details: Readonly<Record<string, unknown>>
@@ -11,13 +11,13 @@ export interface Problem {
 
 export interface Remedy {
   readonly hint: string
-  /** Changes of the question that help, by the text of their button. */
+  /** Changes of the question that may avoid the error, each with the text of its button. */
   readonly changes: readonly { readonly text: string; readonly change: (question: Question) => Question }[]
-  /** Whether the same question may work later. */
+  /** Whether the same request may succeed later. */
   readonly canRetry: boolean
 }
 
-export function problemOf({ errors }: Answer): Problem | undefined {
+export function problemOf({ errors }: GraphQLResult): Problem | undefined {
   const error = errors?.[0]
   if (error === undefined) return undefined
   const { code = 'INTERNAL', ...details } = error.extensions ?? {}

@@ -1,24 +1,27 @@
 import { useMemo, useState } from 'preact/hooks'
-import { formatInstant, toInstant, toLocal } from '../question/local-time.ts'
-import { DISTANCES, INTERVALS, type Question, RANGES, type Range } from '../question/question.ts'
-import type { Ask } from './use-question.ts'
+import { formatInstant, toInstant, toLocalInput } from '../question/local-time.ts'
+import { COMPARE_OFFSETS, INTERVALS, type Question, RANGES, type Range } from '../question/question.ts'
+import type { SetQuestion } from './use-question.ts'
 import { localZone } from './use-question.ts'
 
-/** Over which time the question asks, and in what steps. */
+/** Props of the controls of time: range, interval, comparison, time zone and live updates. */
 export interface RangeControlsProps {
   readonly question: Question
-  readonly ask: Ask
+  readonly setQuestion: SetQuestion
 }
 
-export function RangeControls({ question, ask }: RangeControlsProps) {
+export function RangeControls({ question, setQuestion }: RangeControlsProps) {
   const { range, interval, compare, isLive } = question
   return (
     <div class="range-controls">
-      <RangePicker {...{ question, ask }} />
+      <RangePicker {...{ question, setQuestion }} />
       <label class="field">
         <span>Interval</span>
-        <select value={interval} onChange={({ currentTarget }) => ask({ ...question, interval: currentTarget.value })}>
-          {withCurrent(INTERVALS, interval).map((width) => (
+        <select
+          value={interval}
+          onChange={({ currentTarget }) => setQuestion({ ...question, interval: currentTarget.value })}
+        >
+          {includingCurrent(INTERVALS, interval).map((width) => (
             <option key={width} value={width}>
               {width === 'auto' ? 'Auto' : width}
             </option>
@@ -27,22 +30,25 @@ export function RangeControls({ question, ask }: RangeControlsProps) {
       </label>
       <label class="field">
         <span>Compare with</span>
-        <select value={compare} onChange={({ currentTarget }) => ask({ ...question, compare: currentTarget.value })}>
-          {withCurrent(['', 'previous', ...DISTANCES], compare).map((distance) => (
+        <select
+          value={compare}
+          onChange={({ currentTarget }) => setQuestion({ ...question, compare: currentTarget.value })}
+        >
+          {includingCurrent(['', 'previous', ...COMPARE_OFFSETS], compare).map((distance) => (
             <option key={distance} value={distance}>
               {COMPARISONS[distance] ?? `${distance} before`}
             </option>
           ))}
         </select>
       </label>
-      <ZoneSelect {...{ question, ask }} />
+      <ZoneSelect {...{ question, setQuestion }} />
       <label class="switch">
         <input
           type="checkbox"
           role="switch"
           checked={isLive}
           aria-checked={isLive}
-          onChange={() => ask({ ...question, isLive: !isLive, range: isLive ? range : endlessRange(range) })}
+          onChange={() => setQuestion({ ...question, isLive: !isLive, range: isLive ? range : rangeUpToNow(range) })}
         />
         <span class="switch-track" aria-hidden="true" />
         <span>Live</span>
@@ -60,16 +66,16 @@ const COMPARISONS: Readonly<Record<string, string>> = {
   '1y': 'A year before',
 }
 
-/** A fixed range changes only by late points, so a live question shows the time up to now. */
-function endlessRange(range: Range): Range {
+/** Returns a range that ends now, for live updates: only late points could change a range with a fixed end. */
+function rangeUpToNow(range: Range): Range {
   return 'last' in range ? range : { last: '1h' }
 }
 
-function RangePicker({ question, ask }: RangeControlsProps) {
+function RangePicker({ question, setQuestion }: RangeControlsProps) {
   const { range } = question
   const isCustom = !('last' in range)
-  const choose = (last: string): void => ask({ ...question, range: { last } })
-  const presets = 'last' in range ? withCurrent(RANGES, range.last) : RANGES
+  const choose = (last: string): void => setQuestion({ ...question, range: { last } })
+  const presets = 'last' in range ? includingCurrent(RANGES, range.last) : RANGES
   return (
     <fieldset class="range-picker">
       <legend>Range</legend>
@@ -90,19 +96,19 @@ function RangePicker({ question, ask }: RangeControlsProps) {
             type="radio"
             name="range"
             checked={isCustom}
-            onChange={() => ask({ ...question, range: customRange(range), isLive: false })}
+            onChange={() => setQuestion({ ...question, range: customRange(range), isLive: false })}
           />
           <span>Custom</span>
         </label>
       </div>
-      {!('last' in range) && <CustomRange key={`${range.from} ${range.to}`} {...{ range, question, ask }} />}
+      {!('last' in range) && <CustomRange key={`${range.from} ${range.to}`} {...{ range, question, setQuestion }} />}
     </fieldset>
   )
 }
 
 const UNITS_MS: Readonly<Record<string, number>> = { m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 }
 
-/** The same time as instants, for a start. */
+/** Converts a range such as `6h` to its current start and end, as the initial values of a custom range. */
 function customRange(range: Range): Range {
   if (!('last' in range)) return range
   const [, count = '24', unit = 'h'] = /^(\d+)([mhdw])$/.exec(range.last) ?? []
@@ -115,13 +121,13 @@ interface CustomRangeProps extends RangeControlsProps {
   readonly range: { readonly from: string; readonly to: string }
 }
 
-function CustomRange({ range, question, ask }: CustomRangeProps) {
+function CustomRange({ range, question, setQuestion }: CustomRangeProps) {
   const { timezone } = question
-  const [from, setFrom] = useState(() => toLocal(Date.parse(range.from), timezone))
-  const [to, setTo] = useState(() => toLocal(Date.parse(range.to), timezone))
+  const [from, setFrom] = useState(() => toLocalInput(Date.parse(range.from), timezone))
+  const [to, setTo] = useState(() => toLocalInput(Date.parse(range.to), timezone))
   const submit = (event: SubmitEvent): void => {
     event.preventDefault()
-    ask({ ...question, range: { from: toInstant(from, timezone), to: toInstant(to, timezone) } })
+    setQuestion({ ...question, range: { from: toInstant(from, timezone), to: toInstant(to, timezone) } })
   }
   return (
     <form class="custom-range" onSubmit={submit}>
@@ -153,14 +159,17 @@ function CustomRange({ range, question, ask }: CustomRangeProps) {
   )
 }
 
-function ZoneSelect({ question, ask }: RangeControlsProps) {
+function ZoneSelect({ question, setQuestion }: RangeControlsProps) {
   const { timezone } = question
   const zones = useMemo(() => ['UTC', localZone(), ...Intl.supportedValuesOf('timeZone')], [])
   return (
     <label class="field">
       <span>Time zone</span>
-      <select value={timezone} onChange={({ currentTarget }) => ask({ ...question, timezone: currentTarget.value })}>
-        {withCurrent([...new Set(zones)], timezone).map((zone) => (
+      <select
+        value={timezone}
+        onChange={({ currentTarget }) => setQuestion({ ...question, timezone: currentTarget.value })}
+      >
+        {includingCurrent([...new Set(zones)], timezone).map((zone) => (
           <option key={zone} value={zone}>
             {zone.replaceAll('_', ' ')}
           </option>
@@ -170,7 +179,7 @@ function ZoneSelect({ question, ask }: RangeControlsProps) {
   )
 }
 
-/** An address may hold a value that is not in the list. */
-function withCurrent(list: readonly string[], current: string): readonly string[] {
+/** Adds the current value to a list of options: the address may hold a value that is no option. */
+function includingCurrent(list: readonly string[], current: string): readonly string[] {
   return list.includes(current) ? list : [...list, current]
 }

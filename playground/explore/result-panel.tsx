@@ -4,21 +4,21 @@ import { ChartView } from '../chart/chart-view.tsx'
 import { formatInstant } from '../question/local-time.ts'
 import type { MetricInfo, Question } from '../question/question.ts'
 import { type Problem, remedyOf } from './problem.ts'
-import type { Ask } from './use-question.ts'
-import type { Result } from './use-result.ts'
+import type { SetQuestion } from './use-question.ts'
+import type { ChartResult } from './use-result.ts'
 
-/** The chart of the question; or why there is none, and what to do. */
+/** Props of the panel with the chart, or with an error and ways to avoid it. */
 export interface ResultPanelProps {
   readonly question: Question
   readonly info: MetricInfo
-  readonly result: Result
-  readonly ask: Ask
+  readonly result: ChartResult
+  readonly setQuestion: SetQuestion
   readonly onRetry: () => void
 }
 
 const CHART_PX = 320
 
-export function ResultPanel({ question, info, result, ask, onRetry }: ResultPanelProps) {
+export function ResultPanel({ question, info, result, setQuestion, onRetry }: ResultPanelProps) {
   const { problem, isLoading, isReconnecting } = result
   const chart = useMemo(
     () => result.chart && withTotals({ ...result.chart, title: info.name, unit: unitOf(question, info) }, question),
@@ -26,7 +26,7 @@ export function ResultPanel({ question, info, result, ask, onRetry }: ResultPane
   )
   const isEmpty = chart?.lines.every(({ values }) => values.every((value) => value === null))
   const zoom = (fromMs: number, toMs: number): void => {
-    ask({
+    setQuestion({
       ...question,
       range: { from: formatInstant(fromMs), to: formatInstant(toMs) },
       interval: 'auto',
@@ -37,13 +37,13 @@ export function ResultPanel({ question, info, result, ask, onRetry }: ResultPane
     <section class="card result" aria-label="Chart" aria-busy={isLoading}>
       {isLoading && <div class="progress" aria-hidden="true" />}
       {problem !== undefined ? (
-        <ProblemView {...{ problem, question, ask, onRetry }} />
+        <ProblemView {...{ problem, question, setQuestion, onRetry }} />
       ) : chart === undefined ? (
         <div class="chart-placeholder" role="status">
           Loading …
         </div>
       ) : isEmpty === true ? (
-        <EmptyRange {...{ question, info, ask }} />
+        <EmptyRange {...{ question, info, setQuestion }} />
       ) : (
         <ChartView chart={chart} timezone={question.timezone} height={CHART_PX} onRange={zoom} />
       )}
@@ -58,30 +58,32 @@ export function ResultPanel({ question, info, result, ask, onRetry }: ResultPane
   )
 }
 
-/** The totals of the groups as bars, one list per aggregation. */
+/** Adds bars for the totals of the groups: one list per aggregation. */
 function withTotals(chart: Chart, { groupBy, aggregations }: Question): Chart {
   if (groupBy.length === 0) return chart
   const bars = aggregations.map((name): BarList => {
     const title = name.toLowerCase()
-    const lines = chart.lines.filter(({ label, comparedWith }) => comparedWith === undefined && isOf(label, title))
+    const lines = chart.lines.filter(
+      ({ label, comparedWith }) => comparedWith === undefined && labelHasAggregation(label, title),
+    )
     return { title, bars: lines.map(({ label, total }) => ({ label: label.slice(title.length + 3), value: total })) }
   })
   return { ...chart, bars: bars.filter((list) => list.bars.length > 1) }
 }
 
-/** A label begins with its aggregation: `p95 · /users`. */
-function isOf(label: string, aggregation: string): boolean {
+/** Whether the label of a line belongs to an aggregation. Labels have the form `p95 · /users`. */
+function labelHasAggregation(label: string, aggregation: string): boolean {
   return label === aggregation || label.startsWith(`${aggregation} · `)
 }
 
-/** Counts of points have no unit, and a rate has one per second. Lines of different units get none. */
+/** Returns the unit of the values: none for counts, `ms/s` for rates. Null if the lines have different units. */
 function unitOf({ aggregations }: Question, { type, unit }: MetricInfo): string | null {
   if (type === 'SET') return unit
   if (aggregations.every((name) => name === 'RATE')) return unit === null ? '/s' : `${unit}/s`
   return aggregations.some((name) => name === 'RATE' || name === 'COUNT') ? null : unit
 }
 
-function metaText({ meta, isLoading }: Result): string {
+function metaText({ meta, isLoading }: ChartResult): string {
   if (meta === undefined) return isLoading ? 'Asking …' : ''
   const parts = [`Buckets of ${meta.interval}`, `answered in ${meta.durationMs.toFixed(1)} ms`]
   if (meta.bucketsUnavailable > 0) parts.push(`${meta.bucketsUnavailable} buckets are kept too coarsely to fill`)
@@ -89,9 +91,9 @@ function metaText({ meta, isLoading }: Result): string {
   return parts.join(' · ')
 }
 
-type ProblemProps = Pick<ResultPanelProps, 'question' | 'ask' | 'onRetry'> & { readonly problem: Problem }
+type ProblemProps = Pick<ResultPanelProps, 'question' | 'setQuestion' | 'onRetry'> & { readonly problem: Problem }
 
-export function ProblemView({ problem, question, ask, onRetry }: ProblemProps) {
+export function ProblemView({ problem, question, setQuestion, onRetry }: ProblemProps) {
   const { hint, changes, canRetry } = remedyOf(problem)
   return (
     <div class="problem" role="alert">
@@ -106,7 +108,7 @@ export function ProblemView({ problem, question, ask, onRetry }: ProblemProps) {
             key={text}
             type="button"
             class={index === 0 ? 'primary' : 'button'}
-            onClick={() => ask(change(question))}
+            onClick={() => setQuestion(change(question))}
           >
             {text}
           </button>
@@ -121,8 +123,8 @@ export function ProblemView({ problem, question, ask, onRetry }: ProblemProps) {
   )
 }
 
-/** No line has a value: the range or the filters miss the data. */
-function EmptyRange({ question, info, ask }: Pick<ResultPanelProps, 'question' | 'info' | 'ask'>) {
+/** Shown when no line has a value, because the range or the filters exclude all data. */
+function EmptyRange({ question, info, setQuestion }: Pick<ResultPanelProps, 'question' | 'info' | 'setQuestion'>) {
   const { filters } = question
   const aroundLast = (lastSeen: string): Question => {
     const toMs = Date.parse(lastSeen) + 60_000
@@ -135,12 +137,12 @@ function EmptyRange({ question, info, ask }: Pick<ResultPanelProps, 'question' |
       <p>{filters.length > 0 ? 'Perhaps no series has the tags of the filters.' : 'Choose another range.'}</p>
       <div class="actions">
         {filters.length > 0 && (
-          <button type="button" class="primary" onClick={() => ask({ ...question, filters: [] })}>
+          <button type="button" class="primary" onClick={() => setQuestion({ ...question, filters: [] })}>
             Remove the filters
           </button>
         )}
         {info.lastSeen !== null && (
-          <button type="button" class="primary" onClick={() => ask(aroundLast(info.lastSeen!))}>
+          <button type="button" class="primary" onClick={() => setQuestion(aroundLast(info.lastSeen!))}>
             Show the last points
           </button>
         )}

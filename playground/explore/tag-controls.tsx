@@ -11,32 +11,40 @@ import {
   toggleGrouping,
 } from '../question/question.ts'
 import type { Tag } from './use-metric.ts'
-import type { Ask } from './use-question.ts'
+import type { SetQuestion } from './use-question.ts'
 
-/** The tags of the metric with their values: what can be grouped by, and filtered to. */
+/** Props of the controls that group and filter by tags. */
 export interface TagControlsProps {
   readonly question: Question
   readonly tags: readonly Tag[]
-  readonly ask: Ask
+  readonly setQuestion: SetQuestion
 }
 
-const VALUES_SHOWN = 8
+const VALUES_SHOWN_MAX = 8
 
-export function TagControls({ question, tags, ask }: TagControlsProps) {
+export function TagControls({ question, tags, setQuestion }: TagControlsProps) {
   return (
     <section class="tag-controls" aria-label="Tags">
       {tags.map((tag) => (
-        <TagRow key={tag.key} {...{ tag, question, ask }} />
+        <TagRow key={tag.key} {...{ tag, question, setQuestion }} />
       ))}
-      <Filters {...{ question, tags, ask }} />
+      <Filters {...{ question, tags, setQuestion }} />
     </section>
   )
 }
 
-function TagRow({ tag, question, ask }: { readonly tag: Tag; readonly question: Question; readonly ask: Ask }) {
+function TagRow({
+  tag,
+  question,
+  setQuestion,
+}: {
+  readonly tag: Tag
+  readonly question: Question
+  readonly setQuestion: SetQuestion
+}) {
   const { key, values } = tag
-  const [isWhole, setWhole] = useState(false)
-  const shown = isWhole ? values : values.slice(0, VALUES_SHOWN)
+  const [showsAllValues, setShowsAllValues] = useState(false)
+  const shown = showsAllValues ? values : values.slice(0, VALUES_SHOWN_MAX)
   return (
     <div class="tag-row">
       <span class="tag-key">{key}</span>
@@ -44,7 +52,7 @@ function TagRow({ tag, question, ask }: { readonly tag: Tag; readonly question: 
         <input
           type="checkbox"
           checked={question.groupBy.includes(key)}
-          onChange={() => ask(toggleGrouping(question, key))}
+          onChange={() => setQuestion(toggleGrouping(question, key))}
           aria-label={`Group by ${key}`}
         />
         <span>group by</span>
@@ -57,16 +65,16 @@ function TagRow({ tag, question, ask }: { readonly tag: Tag; readonly question: 
               class="value"
               aria-pressed={isFilteredTo(question, key, value)}
               title={`Only ${key} = ${value} (${seriesCount} series)`}
-              onClick={() => ask(toggleFilterValue(question, key, value))}
+              onClick={() => setQuestion(toggleFilterValue(question, key, value))}
             >
               {value}
             </button>
           </li>
         ))}
-        {values.length > VALUES_SHOWN && (
+        {values.length > VALUES_SHOWN_MAX && (
           <li>
-            <button type="button" class="link" onClick={() => setWhole(!isWhole)}>
-              {isWhole ? 'fewer' : `${values.length - VALUES_SHOWN} more`}
+            <button type="button" class="link" onClick={() => setShowsAllValues(!showsAllValues)}>
+              {showsAllValues ? 'fewer' : `${values.length - VALUES_SHOWN_MAX} more`}
             </button>
           </li>
         )}
@@ -85,10 +93,10 @@ const OPERATOR_TEXTS: Readonly<Record<Operator, string>> = {
   exists: 'exists',
 }
 
-/** Those that the form offers; `in` and `notIn` can do what `eq` and `neq` do. */
-const OFFERED = OPERATORS.filter((operator) => operator !== 'eq' && operator !== 'neq')
+/** The operators that the form offers. `in` and `notIn` replace `eq` and `neq`. */
+const OFFERED_OPERATORS = OPERATORS.filter((operator) => operator !== 'eq' && operator !== 'neq')
 
-function Filters({ question, tags, ask }: TagControlsProps) {
+function Filters({ question, tags, setQuestion }: TagControlsProps) {
   const [isOpen, setOpen] = useState(false)
   const { filters } = question
   return (
@@ -96,12 +104,12 @@ function Filters({ question, tags, ask }: TagControlsProps) {
       <span class="tag-key">Filters</span>
       <ul class="filter-list" aria-label="Filters">
         {filters.map((filter) => (
-          <li key={textOf(filter)} class="filter">
-            <span>{textOf(filter)}</span>
+          <li key={filterText(filter)} class="filter">
+            <span>{filterText(filter)}</span>
             <button
               type="button"
-              aria-label={`Remove the filter ${textOf(filter)}`}
-              onClick={() => ask(removeFilter(question, filter))}
+              aria-label={`Remove the filter ${filterText(filter)}`}
+              onClick={() => setQuestion(removeFilter(question, filter))}
             >
               ×
             </button>
@@ -118,7 +126,7 @@ function Filters({ question, tags, ask }: TagControlsProps) {
           tags={tags}
           onAdd={(filter) => {
             setOpen(false)
-            ask(addFilter(question, filter))
+            setQuestion(addFilter(question, filter))
           }}
         />
       )}
@@ -149,9 +157,11 @@ function FilterForm({ tags, onAdd }: { readonly tags: readonly Tag[]; readonly o
         <span>Condition</span>
         <select
           value={operator}
-          onChange={({ currentTarget }) => setOperator(OFFERED.find((known) => known === currentTarget.value) ?? 'in')}
+          onChange={({ currentTarget }) =>
+            setOperator(OFFERED_OPERATORS.find((known) => known === currentTarget.value) ?? 'in')
+          }
         >
-          {OFFERED.map((name) => (
+          {OFFERED_OPERATORS.map((name) => (
             <option key={name} value={name}>
               {OPERATOR_TEXTS[name]}
             </option>
@@ -178,7 +188,7 @@ function FilterForm({ tags, onAdd }: { readonly tags: readonly Tag[]; readonly o
   )
 }
 
-function textOf({ key, operator, values }: Filter): string {
+function filterText({ key, operator, values }: Filter): string {
   if (operator === 'exists') return values[0] === 'false' ? `${key} is missing` : `${key} exists`
   const texts = values.map((value) => (value === '' ? '(none)' : value))
   return `${key} ${OPERATOR_TEXTS[operator]} ${texts.join(' or ')}`

@@ -1,8 +1,8 @@
 import { useEffect, useState } from 'preact/hooks'
-import { ask } from '../session/gateway.ts'
+import { sendOnce } from '../session/gateway.ts'
 import { type Problem, problemOf } from './problem.ts'
 
-/** The list of metrics, which is read again from time to time, and often while it is empty. */
+/** The metrics of the project. The list is read every 20 s, and every 1.5 s while it is empty. */
 export interface MetricList {
   readonly metrics: readonly ListedMetric[]
   readonly hasMore: boolean
@@ -16,43 +16,43 @@ export interface ListedMetric {
   readonly unit: string | null
 }
 
-/** The most that the gateway lists at once. */
-const LISTED_MAX = 1_000
-const EMPTY_PAUSE_MS = 1_500
-const PAUSE_MS = 20_000
-/** While someone types. */
-const TYPING_MS = 150
+/** The maximum page size of the gateway. */
+const METRICS_LISTED_MAX = 1_000
+const EMPTY_REFRESH_INTERVAL_MS = 1_500
+const REFRESH_INTERVAL_MS = 20_000
+/** Delay after a keystroke before the search is sent. */
+const TYPING_DELAY_MS = 150
 
-const LIST = `query Metrics($search: String, $first: Int) {
+const METRICS_DOCUMENT = `query Metrics($search: String, $first: Int) {
   metrics(search: $search, first: $first) { nodes { name type unit } pageInfo { hasNextPage } }
 }`
 
-const NOTHING: MetricList = { metrics: [], hasMore: false, isLoaded: false, problem: undefined }
+const NOT_LOADED: MetricList = { metrics: [], hasMore: false, isLoaded: false, problem: undefined }
 
 export function useMetrics(key: string, search: string): MetricList {
-  const [list, setList] = useState(NOTHING)
+  const [list, setList] = useState(NOT_LOADED)
   useEffect(() => {
-    const ending = new AbortController()
+    const unmounted = new AbortController()
     let timer: ReturnType<typeof setTimeout>
     const read = async (): Promise<void> => {
-      const variables = { search: search === '' ? null : search, first: LISTED_MAX }
-      const answer = await ask({ query: LIST, variables }, { key, signal: ending.signal })
-      const problem = problemOf(answer)
-      const connection = (answer.data as ListData | undefined)?.metrics
+      const variables = { search: search === '' ? null : search, first: METRICS_LISTED_MAX }
+      const result = await sendOnce({ query: METRICS_DOCUMENT, variables }, { key, signal: unmounted.signal })
+      const problem = problemOf(result)
+      const connection = (result.data as ListData | undefined)?.metrics
       const metrics = connection?.nodes ?? []
-      // A list that is on the screen is better than none.
+      // After an error the list that is already shown is kept.
       setList((before) =>
         problem !== undefined && before.metrics.length > 0
           ? before
           : { metrics, hasMore: connection?.pageInfo.hasNextPage === true, isLoaded: true, problem },
       )
       const isWaiting = problem === undefined && metrics.length === 0 && search === ''
-      timer = setTimeout(start, isWaiting ? EMPTY_PAUSE_MS : PAUSE_MS)
+      timer = setTimeout(start, isWaiting ? EMPTY_REFRESH_INTERVAL_MS : REFRESH_INTERVAL_MS)
     }
     const start = (): void => void read().catch(() => {})
-    timer = setTimeout(start, search === '' ? 0 : TYPING_MS)
+    timer = setTimeout(start, search === '' ? 0 : TYPING_DELAY_MS)
     return () => {
-      ending.abort()
+      unmounted.abort()
       clearTimeout(timer)
     }
   }, [key, search])

@@ -2,25 +2,27 @@ import { useEffect, useState } from 'preact/hooks'
 import { formatAddress, parseAddress } from '../question/address.ts'
 import type { Question } from '../question/question.ts'
 
-/** `push`: the back button returns to the question before. */
-export type Ask = (question: Question, how?: 'push' | 'replace') => void
+/**
+ * Sets the question and the address. `push` adds a history entry, so that the back button restores the previous one.
+ */
+export type SetQuestion = (question: Question, how?: 'push' | 'replace') => void
 
-/** The question of the address. Asking another one changes the address, and the back button changes the question. */
-export function useQuestion(): readonly [Question, Ask] {
-  const [question, setQuestion] = useState(() => questionOfAddress())
+/** A hook that keeps the question in the address of the page. The back button restores the previous question. */
+export function useQuestion(): readonly [Question, SetQuestion] {
+  const [question, setCurrent] = useState(() => questionOfAddress())
   useEffect(() => {
-    const restore = (): void => setQuestion(questionOfAddress())
+    const restore = (): void => setCurrent(questionOfAddress())
     addEventListener('popstate', restore)
     return () => removeEventListener('popstate', restore)
   }, [])
-  const ask: Ask = (next, how = 'push') => {
-    setQuestion(next)
+  const setQuestion: SetQuestion = (next, how = 'push') => {
+    setCurrent(next)
     const address = `${location.pathname}${formatAddress(next)}`
     if (address === `${location.pathname}${location.search}`) return
     if (how === 'push') history.pushState(null, '', address)
     else history.replaceState(null, '', address)
   }
-  return [question, ask]
+  return [question, setQuestion]
 }
 
 function questionOfAddress(): Question {

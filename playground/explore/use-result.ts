@@ -1,16 +1,16 @@
 import { useEffect, useState } from 'preact/hooks'
 import type { Chart } from '../chart/chart.ts'
-import { chartsOf } from '../chart/charts-of.ts'
-import { applyAnswer } from '../chart/live-answer.ts'
-import { type Answer, ask, follow } from '../session/gateway.ts'
+import { findCharts } from '../chart/find-charts.ts'
+import { applyResultUpdate } from '../chart/live-result.ts'
+import { type GraphQLResult, sendOnce, subscribe } from '../session/gateway.ts'
 import { type Problem, problemOf } from './problem.ts'
 
-/** The answer to the question of the page. The answer before stays on the screen until the next one is there. */
-export interface Result {
+/** The chart of the current question. The previous chart stays on the screen until the next result has arrived. */
+export interface ChartResult {
   readonly chart: Chart | undefined
   readonly problem: Problem | undefined
   readonly isLoading: boolean
-  /** A live connection was lost and is opened again. */
+  /** Whether the live connection was lost and is being reopened. */
   readonly isReconnecting: boolean
   readonly meta: ResultMeta | undefined
 }
@@ -22,10 +22,10 @@ export interface ResultMeta {
   readonly durationMs: number
 }
 
-/** While someone types a number. */
-const TYPING_MS = 120
+/** Delay before a query is sent, so that typing a number sends one query. */
+const TYPING_DELAY_MS = 120
 
-const NOTHING: Result = {
+const NOT_LOADED: ChartResult = {
   chart: undefined,
   problem: undefined,
   isLoading: true,
@@ -33,42 +33,45 @@ const NOTHING: Result = {
   meta: undefined,
 }
 
-/** Runs a document whenever it changes, or `attempt` does. */
-export function useResult(key: string, document: string, isLive: boolean, attempt: number): Result {
-  const [result, setResult] = useState(NOTHING)
+/** A hook that runs a GraphQL document. Runs it again when the document or `attempt` changes. */
+export function useResult(key: string, document: string, isLive: boolean, attempt: number): ChartResult {
+  const [result, setResult] = useState(NOT_LOADED)
   useEffect(() => {
     setResult((before) => ({ ...before, isLoading: true, isReconnecting: false }))
-    const ending = new AbortController()
-    const { signal } = ending
+    const unmounted = new AbortController()
+    const { signal } = unmounted
     let data: unknown
-    const show = (answer: Answer): void => {
+    const show = (update: GraphQLResult): void => {
       if (signal.aborted) return
-      const problem = problemOf(answer)
-      if (problem === undefined) data = applyAnswer(data, answer.data)
+      const problem = problemOf(update)
+      if (problem === undefined) data = applyResultUpdate(data, update.data)
       const shown =
-        problem === undefined ? { chart: chartsOf(data)[0] ?? EMPTY_CHART, meta: metaOf(data) } : { problem }
-      setResult({ ...NOTHING, isLoading: false, ...shown })
+        problem === undefined ? { chart: findCharts(data)[0] ?? EMPTY_CHART, meta: metaOf(data) } : { problem }
+      setResult({ ...NOT_LOADED, isLoading: false, ...shown })
     }
     const run = async (): Promise<void> => {
-      if (!isLive) return show(await ask({ query: document }, { key, signal }))
+      if (!isLive) return show(await sendOnce({ query: document }, { key, signal }))
       const onReconnect = (): void => setResult((before) => ({ ...before, isReconnecting: true }))
-      for await (const answer of follow({ query: document }, { key, signal, onReconnect })) show(answer)
+      for await (const update of subscribe({ query: document }, { key, signal, onReconnect })) show(update)
     }
-    const timer = setTimeout(() => void run().catch((error) => failUnlessAborted(error, signal, setResult)), TYPING_MS)
+    const timer = setTimeout(
+      () => void run().catch((error) => failUnlessAborted(error, signal, setResult)),
+      TYPING_DELAY_MS,
+    )
     return () => {
       clearTimeout(timer)
-      ending.abort()
+      unmounted.abort()
     }
   }, [key, document, isLive, attempt])
   return result
 }
 
-const EMPTY_CHART: Chart = { title: '', unit: null, timezone: undefined, lines: [], bars: [], timelessLines: 0 }
+const EMPTY_CHART: Chart = { title: '', unit: null, timezone: undefined, lines: [], bars: [], lineCountWithoutTimes: 0 }
 
-function failUnlessAborted(error: unknown, { aborted }: AbortSignal, setResult: (result: Result) => void): void {
+function failUnlessAborted(error: unknown, { aborted }: AbortSignal, setResult: (result: ChartResult) => void): void {
   if (aborted) return
   const message = error instanceof Error ? error.message : String(error)
-  setResult({ ...NOTHING, isLoading: false, problem: { code: 'unreachable', message, details: {} } })
+  setResult({ ...NOT_LOADED, isLoading: false, problem: { code: 'unreachable', message, details: {} } })
 }
 
 function metaOf(data: unknown): ResultMeta | undefined {

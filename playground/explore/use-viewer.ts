@@ -1,26 +1,26 @@
 import { useEffect, useState } from 'preact/hooks'
-import { ask, codeOf } from '../session/gateway.ts'
+import { errorCodeOf, sendOnce } from '../session/gateway.ts'
 
-/** Whose key it is. */
+/** The project and the scopes of the API key. */
 export interface Viewer {
   readonly project: string
   readonly scopes: readonly string[]
 }
 
-/** Undefined until the gateway has answered. */
+/** A hook that loads the viewer. Undefined until the gateway has responded. */
 export function useViewer(key: string | undefined, onUnknownKey: () => void): Viewer | undefined {
   const [viewer, setViewer] = useState<Viewer | undefined>(undefined)
   useEffect(() => {
     setViewer(undefined)
     if (key === undefined) return
-    const ending = new AbortController()
-    ask({ query: '{ viewer { project scopes } }' }, { key, signal: ending.signal })
-      .then((answer) => {
-        if (codeOf(answer) === 'INVALID_API_KEY') return onUnknownKey()
-        setViewer((answer.data as { viewer: Viewer | null } | undefined)?.viewer ?? { project: '', scopes: [] })
+    const unmounted = new AbortController()
+    sendOnce({ query: '{ viewer { project scopes } }' }, { key, signal: unmounted.signal })
+      .then((result) => {
+        if (errorCodeOf(result) === 'INVALID_API_KEY') return onUnknownKey()
+        setViewer((result.data as { viewer: Viewer | null } | undefined)?.viewer ?? { project: '', scopes: [] })
       })
       .catch(() => {})
-    return () => ending.abort()
+    return () => unmounted.abort()
   }, [key])
   return viewer
 }

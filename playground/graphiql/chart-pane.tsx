@@ -2,8 +2,7 @@ import type { TargetedPointerEvent } from 'preact'
 import { useEffect, useMemo, useState } from 'preact/hooks'
 import type { Chart } from '../chart/chart.ts'
 import { ChartView } from '../chart/chart-view.tsx'
-import { chartsOf } from '../chart/charts-of.ts'
-import type { TabAnswers } from './answers.ts'
+import { findCharts } from '../chart/find-charts.ts'
 import {
   clampHeight,
   PANE_PX_MAX,
@@ -13,28 +12,29 @@ import {
   readPaneSize,
   storePaneSize,
 } from './pane-size.ts'
+import type { TabResults } from './tab-results.ts'
 
-/** The charts of the open tab's last answer, below the answer. */
-export function ChartPane({ answers }: { readonly answers: TabAnswers }) {
+/** A pane below GraphiQL's response, with the charts of the open tab's last result. */
+export function ChartPane({ results }: { readonly results: TabResults }) {
   const [size, setSize] = useState(() => readPaneSize(localStorage))
-  const [data, setData] = useState<unknown>(() => answers.current())
-  useEffect(() => answers.subscribe(() => setData(() => answers.current())), [answers])
-  const charts = useMemo(() => chartsOf(data), [data])
-  const change = (next: PaneSize): void => {
+  const [data, setData] = useState<unknown>(() => results.current())
+  useEffect(() => results.subscribe(() => setData(() => results.current())), [results])
+  const charts = useMemo(() => findCharts(data), [data])
+  const changeSize = (next: PaneSize): void => {
     setSize(next)
     storePaneSize(localStorage, next)
   }
   const { isOpen, heightPx } = size
   return (
     <section class="chart-pane" aria-label="Chart" style={isOpen ? { height: `${heightPx}px` } : {}}>
-      {isOpen && <Handle {...{ size, setSize, change }} />}
+      {isOpen && <ResizeHandle {...{ size, setSize, changeSize }} />}
       <header class="pane-head">
         <button
           type="button"
           class="pane-toggle"
           aria-expanded={isOpen}
           aria-controls="chart-pane-body"
-          onClick={() => change({ ...size, isOpen: !isOpen })}
+          onClick={() => changeSize({ ...size, isOpen: !isOpen })}
         >
           <span aria-hidden="true">{isOpen ? '▾' : '▸'}</span> {charts.length > 1 ? `${charts.length} charts` : 'Chart'}
         </button>
@@ -43,11 +43,11 @@ export function ChartPane({ answers }: { readonly answers: TabAnswers }) {
         // biome-ignore lint/a11y/noNoninteractiveTabindex: it may scroll
         <div class="pane-body" id="chart-pane-body" tabIndex={0}>
           {charts.length === 0 ? (
-            <NoChart hasAnswer={data !== undefined} />
+            <NoChart hasResult={data !== undefined} />
           ) : (
             charts.map((chart, index) => (
-              // Charts have no identity but their place in the answer.
-              <OneChart key={index} chart={chart} hasTitle={charts.length > 1} />
+              // A chart is identified only by its position in the result.
+              <PaneChart key={index} chart={chart} hasTitle={charts.length > 1} />
             ))
           )}
         </div>
@@ -58,14 +58,15 @@ export function ChartPane({ answers }: { readonly answers: TabAnswers }) {
 
 const CHART_PX = 210
 
-function OneChart({ chart, hasTitle }: { readonly chart: Chart; readonly hasTitle: boolean }) {
-  const { title, timezone = 'UTC', timelessLines } = chart
+function PaneChart({ chart, hasTitle }: { readonly chart: Chart; readonly hasTitle: boolean }) {
+  const { title, timezone = 'UTC', lineCountWithoutTimes } = chart
   return (
     <div class="pane-chart">
       {hasTitle && <h2>{title}</h2>}
-      {timelessLines > 0 && (
+      {lineCountWithoutTimes > 0 && (
         <p class="note">
-          Select <code>timestamps</code> beside <code>values</code> to see {timelessLines === 1 ? 'a line' : 'lines'}.
+          Select <code>timestamps</code> beside <code>values</code> to see{' '}
+          {lineCountWithoutTimes === 1 ? 'a line' : 'lines'}.
         </p>
       )}
       <ChartView chart={chart} timezone={timezone} height={CHART_PX} />
@@ -73,10 +74,10 @@ function OneChart({ chart, hasTitle }: { readonly chart: Chart; readonly hasTitl
   )
 }
 
-function NoChart({ hasAnswer }: { readonly hasAnswer: boolean }) {
+function NoChart({ hasResult }: { readonly hasResult: boolean }) {
   return (
     <div class="pane-hint">
-      <p>{hasAnswer ? 'This answer has nothing to draw.' : 'Run a query to see its chart.'}</p>
+      <p>{hasResult ? 'This answer has nothing to draw.' : 'Run a query to see its chart.'}</p>
       <p>A chart needs lines, or the totals of groups. Select one of these in a query or a live query:</p>
       <pre>
         <code>{'series { label timestamps values }\ngroups { tags total { p95 } }'}</code>
@@ -88,11 +89,11 @@ function NoChart({ hasAnswer }: { readonly hasAnswer: boolean }) {
 interface HandleProps {
   readonly size: PaneSize
   readonly setSize: (size: PaneSize) => void
-  readonly change: (size: PaneSize) => void
+  readonly changeSize: (size: PaneSize) => void
 }
 
-/** Resizes the pane, by the pointer or the arrow keys. */
-function Handle({ size, setSize, change }: HandleProps) {
+/** A handle that resizes the pane by dragging or by the arrow keys. */
+function ResizeHandle({ size, setSize, changeSize }: HandleProps) {
   const drag = (down: TargetedPointerEvent<HTMLElement>): void => {
     const handle: HTMLElement = down.currentTarget
     handle.setPointerCapture(down.pointerId)
@@ -102,7 +103,7 @@ function Handle({ size, setSize, change }: HandleProps) {
     const resize = (event: PointerEvent): void => setSize({ ...size, heightPx: heightAt(event) })
     const drop = (event: PointerEvent): void => {
       dragging.abort()
-      change({ ...size, heightPx: heightAt(event) })
+      changeSize({ ...size, heightPx: heightAt(event) })
     }
     handle.addEventListener('pointermove', resize, { signal })
     handle.addEventListener('pointerup', drop, { signal })
@@ -112,7 +113,7 @@ function Handle({ size, setSize, change }: HandleProps) {
     const stepPx = { ArrowUp: PANE_STEP_PX, ArrowDown: -PANE_STEP_PX }[event.key]
     if (stepPx === undefined) return
     event.preventDefault()
-    change({ ...size, heightPx: clampHeight(size.heightPx + stepPx) })
+    changeSize({ ...size, heightPx: clampHeight(size.heightPx + stepPx) })
   }
   return (
     // biome-ignore lint/a11y/useSemanticElements: an hr cannot be moved

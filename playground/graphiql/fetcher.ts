@@ -1,10 +1,10 @@
-import { type Answer, codeOf, follow, type GraphQLRequest, send } from '../session/gateway.ts'
-import { openTab, type TabAnswers } from './answers.ts'
+import { errorCodeOf, type GraphQLRequest, type GraphQLResult, send, subscribe } from '../session/gateway.ts'
+import { openTab, type TabResults } from './tab-results.ts'
 
-/** How GraphiQL sends its operations: as the explorer does, and with each answer told to the chart. */
+/** Options of the function by which GraphiQL sends operations. It also stores each result for the chart. */
 export interface FetcherOptions {
   readonly key: string
-  readonly answers: TabAnswers
+  readonly results: TabResults
   readonly onUnknownKey: () => void
 }
 
@@ -21,25 +21,25 @@ interface Definition {
 export type Fetcher = (
   request: GraphQLRequest,
   context?: FetcherContext,
-) => Promise<Answer | AsyncIterable<Answer>> | AsyncIterable<Answer>
+) => Promise<GraphQLResult | AsyncIterable<GraphQLResult>> | AsyncIterable<GraphQLResult>
 
-export function createFetcher({ key, answers, onUnknownKey }: FetcherOptions): Fetcher {
-  const take = (tab: Element | null, answer: Answer): void => {
-    if (codeOf(answer) === 'INVALID_API_KEY') onUnknownKey()
-    answers.add(tab, answer.data)
+export function createFetcher({ key, results, onUnknownKey }: FetcherOptions): Fetcher {
+  const recordResult = (tab: Element | null, result: GraphQLResult): void => {
+    if (errorCodeOf(result) === 'INVALID_API_KEY') onUnknownKey()
+    results.add(tab, result.data)
   }
   return (request, { headers = {}, documentAST } = {}) => {
-    // GraphiQL reads the schema with a document of its own, which has no tab.
+    // GraphiQL reads the schema with its own introspection query, which belongs to no tab.
     const tab = request.operationName === 'IntrospectionQuery' ? null : openTab()
     if (isSubscription(request, documentAST)) {
-      return abortable(
-        (signal) => follow(request, { key, headers, signal }),
-        (answer) => take(tab, answer),
+      return abortableIterable(
+        (signal) => subscribe(request, { key, headers, signal }),
+        (result) => recordResult(tab, result),
       )
     }
-    return send(request, { key, headers }).then((answer) => {
-      if (!(Symbol.asyncIterator in answer)) take(tab, answer)
-      return answer
+    return send(request, { key, headers }).then((result) => {
+      if (!(Symbol.asyncIterator in result)) recordResult(tab, result)
+      return result
     })
   }
 }
@@ -50,20 +50,20 @@ function isSubscription({ operationName }: GraphQLRequest, document: FetcherCont
   return chosen?.operation === 'subscription'
 }
 
-/** GraphiQL stops a subscription by `return`, which must not wait for the next answer. */
-function abortable(
-  open: (signal: AbortSignal) => AsyncGenerator<Answer>,
-  onAnswer: (answer: Answer) => void,
-): AsyncIterable<Answer> {
+/** GraphiQL stops a subscription by `return`, which must not wait for the next result. */
+function abortableIterable(
+  open: (signal: AbortSignal) => AsyncGenerator<GraphQLResult>,
+  onResult: (result: GraphQLResult) => void,
+): AsyncIterable<GraphQLResult> {
   const ending = new AbortController()
-  const answers = open(ending.signal)
+  const results = open(ending.signal)
   const end = { done: true, value: undefined } as const
-  const iterator: AsyncIterator<Answer> = {
+  const iterator: AsyncIterator<GraphQLResult> = {
     async next() {
       try {
-        const result = await answers.next()
-        if (result.done !== true) onAnswer(result.value)
-        return result
+        const step = await results.next()
+        if (step.done !== true) onResult(step.value)
+        return step
       } catch (error) {
         if (ending.signal.aborted) return end
         throw error

@@ -1,6 +1,7 @@
 /**
- * Whether an operation from the address may run without a click. Anybody can write a link, so an operation that changes
- * data must not. No mutation is written without this word; it may also stand in a comment, which then costs a click.
+ * Whether an operation from the address may run without a click. Anybody can send a link, so an operation that may
+ * change data must not run by itself. Every mutation contains the word `mutation`. A query with this word in a comment
+ * or a text also needs a click.
  */
 export function isReadOnly(operation: string): boolean {
   return !operation.includes('mutation')

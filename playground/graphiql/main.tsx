@@ -4,16 +4,16 @@ import { readFragment } from '../session/fragment.ts'
 import { storedKey, storeKey, takeKeyFromAddress, watchAddressForKey } from '../session/key.ts'
 import { KeyForm, UNKNOWN_KEY } from '../session/key-form.tsx'
 import { openGraphiQL } from './open-graphiql.tsx'
-import { element } from './page.ts'
+import { elementById } from './page.ts'
 
 /**
- * Asks for an API key, then opens GraphiQL. The key and edited tabs stay in the session storage of this browser tab. A
- * new browser tab starts with the examples, or with the operation of a link such as `/graphql#query=…`.
+ * Asks for an API key, then opens GraphiQL. The key and the edited GraphiQL tabs are kept in the session storage of the
+ * browser tab. A new browser tab starts with the examples, or with the operation of a link such as `/graphql#query=…`.
  */
 takeKeyFromAddress()
 const { query } = readFragment(location.hash)
 if (query !== undefined) history.replaceState(history.state, '', location.pathname)
-/** GraphiQL keeps the key that it was opened with. */
+/** The key that GraphiQL is opened with. A new key needs a reload of the page. */
 const usedKey = storedKey()
 
 function Page() {
@@ -44,8 +44,8 @@ function Page() {
       onCancel={usedKey !== undefined && problem === '' ? () => setAsking(false) : undefined}
       onKey={(key) => {
         storeKey(key)
-        // An open GraphiQL is loaded again with the new key; its tabs stay.
-        if (usedKey !== undefined || element('graphiql').childElementCount > 0) return location.reload()
+        // Reloads an open GraphiQL with the new key. Its tabs are in the session storage.
+        if (usedKey !== undefined || elementById('graphiql').childElementCount > 0) return location.reload()
         setAsking(false)
         open(key)
       }}
@@ -53,4 +53,4 @@ function Page() {
   )
 }
 
-render(<Page />, element('key-root'))
+render(<Page />, elementById('key-root'))

@@ -1,13 +1,13 @@
 import { render } from 'preact'
-import { TabAnswers } from './answers.ts'
 import { ChartPane } from './chart-pane.tsx'
 import { createFetcher } from './fetcher.ts'
 import { isReadOnly } from './is-read-only.ts'
-import { drawn, element, loadScript, readSettings } from './page.ts'
+import { elementById, loadScript, readSettings, waitForElement } from './page.ts'
+import { TabResults } from './tab-results.ts'
 
-export interface OpenOptions {
+export interface OpenGraphiQLOptions {
   readonly key: string
-  /** An operation for a tab of its own. */
+  /** An operation to open in an additional tab. */
   readonly query: string | undefined
   readonly onUnknownKey: () => void
 }
@@ -16,44 +16,44 @@ interface GraphiQLBundle {
   readonly YogaGraphiQL: { renderYogaGraphiQL(root: Element, options: object): void }
 }
 
-/** Where GraphiQL stores its tabs. */
-const TABS_STORED = 'graphiql:tabState'
+/** The key under which GraphiQL stores its tabs in the session storage. */
+const TABS_STORAGE_KEY = 'graphiql:tabState'
 
-/** Loads GraphiQL and draws it, with the chart below its answers. Runs the first operation of a new browser tab. */
-export async function openGraphiQL({ key, query, onUnknownKey }: OpenOptions): Promise<void> {
+/** Loads and renders GraphiQL with the chart pane. In a new browser tab or from a link, runs the open tab's operation. */
+export async function openGraphiQL({ key, query, onUnknownKey }: OpenGraphiQLOptions): Promise<void> {
   const { examples, script, workers } = readSettings()
-  const isNew = sessionStorage.getItem(TABS_STORED) === null
+  const isNewBrowserTab = sessionStorage.getItem(TABS_STORAGE_KEY) === null
   Object.assign(globalThis, {
     MonacoEnvironment: { getWorkerUrl: (_module: string, label: string) => workers[label] },
   })
   await Promise.all([loadScript(script), loadFonts()])
   const { YogaGraphiQL } = globalThis as unknown as GraphiQLBundle
-  const answers = new TabAnswers()
+  const results = new TabResults()
   const operations = query === undefined ? examples : [query, ...examples]
-  YogaGraphiQL.renderYogaGraphiQL(element('graphiql'), {
-    fetcher: createFetcher({ key, answers, onUnknownKey }),
+  YogaGraphiQL.renderYogaGraphiQL(elementById('graphiql'), {
+    fetcher: createFetcher({ key, results, onUnknownKey }),
     storage: sessionStorage,
     shouldPersistHeaders: false,
     showPersistHeadersSettings: false,
     defaultEditorToolsVisibility: false,
     defaultTabs: operations.map((operation) => ({ query: operation })),
-    ...(query !== undefined && !isNew && { query }),
+    ...(query !== undefined && !isNewBrowserTab && { query }),
     // The default writes each edit to the URL.
     onEditQuery: () => {},
     title: TITLE,
-    logo: element('logo').innerHTML,
+    logo: elementById('logo').innerHTML,
   })
   const host = document.createElement('div')
   host.className = 'chart-pane-host'
-  const response = await drawn('.graphiql-response')
+  const response = await waitForElement('.graphiql-response')
   response.append(host)
-  render(<ChartPane answers={answers} />, host)
-  if (query === undefined ? isNew : isReadOnly(query)) await runOpenTab()
+  render(<ChartPane results={results} />, host)
+  if (query === undefined ? isNewBrowserTab : isReadOnly(query)) await runOpenTab()
 }
 
 /**
- * GraphiQL measures its tabs once, when it draws them. A font that arrives later makes them wider, and a tab that was not
- * measured again jumps away under a pressed mouse button, so that the click misses it.
+ * Loads all fonts before GraphiQL renders, because it measures its tabs only then. A font that loads later would change
+ * their width, and a tab would move while it is clicked.
  */
 async function loadFonts(): Promise<void> {
   await Promise.allSettled([...document.fonts].map((font) => font.load()))
@@ -63,9 +63,9 @@ const TITLE = `GaugeQL
   <a class="title-link" href="/explore">Explore</a>
   <button id="change-key" class="title-link" type="button" title="Use another API key">Key</button>`
 
-/** A page that opens with an answer says more than one that opens with a text. */
+/** Clicks the run button of the open tab, so that the page opens with a result. */
 async function runOpenTab(): Promise<void> {
-  const button = await drawn('.graphiql-execute-button')
-  await drawn('.graphiql-query-editor .view-line')
+  const button = await waitForElement('.graphiql-execute-button')
+  await waitForElement('.graphiql-query-editor .view-line')
   button.click()
 }

@@ -1,36 +1,36 @@
-/** What the gateway writes into the page of GraphiQL. */
+/** The settings that the gateway writes into GraphiQL's page as JSON. */
 export interface PageSettings {
   readonly endpoint: string
-  /** One operation for each tab. */
+  /** The operations of the initial tabs. */
   readonly examples: readonly string[]
-  /** The script of GraphiQL, loaded once there is a key. */
+  /** Address of GraphiQL's script, which is loaded when there is a key. */
   readonly script: string
   /** URLs of the editor's workers, by their Monaco labels. */
   readonly workers: Readonly<Record<string, string>>
 }
 
 export function readSettings(): PageSettings {
-  return JSON.parse(element('settings').textContent ?? '')
+  return JSON.parse(elementById('settings').textContent ?? '')
 }
 
-export function element(id: string): HTMLElement {
+export function elementById(id: string): HTMLElement {
   const found = document.getElementById(id)
   if (found === null) throw new Error(`the page has no #${id}`)
   return found
 }
 
-/** Resolves when GraphiQL has drawn this. */
-export function drawn(selector: string): Promise<HTMLElement> {
+/** Resolves to the first element that matches, as soon as GraphiQL has rendered it. */
+export function waitForElement(selector: string): Promise<HTMLElement> {
   return new Promise((resolve) => {
-    const look = (): void => {
+    const resolveIfFound = (): void => {
       const found = document.querySelector<HTMLElement>(selector)
       if (found === null) return
       observer.disconnect()
       resolve(found)
     }
-    const observer = new MutationObserver(look)
+    const observer = new MutationObserver(resolveIfFound)
     observer.observe(document.body, { childList: true, subtree: true })
-    look()
+    resolveIfFound()
   })
 }
 

@@ -1,6 +1,6 @@
 import {
+  defaultQuestion,
   type Filter,
-  firstQuestion,
   OPERATORS,
   type Operator,
   type Question,
@@ -9,8 +9,9 @@ import {
 } from './question.ts'
 
 /**
- * A question as the query string of an address, readable and complete: `?metric=orders&show=SUM&by=payment&last=7d`. A
- * filter is `OPERATOR.KEY=VALUE`, repeated for several values. Reading what was written gives the same question.
+ * Converts a question to the query string of an address and back: `?metric=orders&show=SUM&by=payment&last=7d`. A
+ * filter is `OPERATOR.KEY=VALUE`, repeated for several values. Invariant: parsing a formatted address gives the same
+ * question.
  */
 
 const LIST_SEPARATOR = ','
@@ -39,7 +40,7 @@ export function formatAddress(question: Question): string {
   return `?${params.toString().replaceAll('%2F', '/').replaceAll('%2C', ',').replaceAll('%3A', ':')}`
 }
 
-/** What cannot be read is left out: the page then shows its default. `timezone` is used when the address has none. */
+/** Parses an address. Invalid parts are ignored and take their defaults; `timezone` is the default of the time zone. */
 export function parseAddress(search: string, timezone: string): Question {
   const params = new URLSearchParams(search)
   const text = (name: string): string => params.get(name) ?? ''
@@ -50,7 +51,7 @@ export function parseAddress(search: string, timezone: string): Question {
     filters: filtersOf(params),
     top: topOf(params),
     compare: text('compare'),
-    range: rangeOf(params) ?? firstQuestion(timezone).range,
+    range: rangeOf(params) ?? defaultQuestion(timezone).range,
     interval: text('interval') || 'auto',
     timezone: text('zone') || timezone,
     isLive: text('live') === '1',

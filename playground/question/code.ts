@@ -2,11 +2,11 @@ import { compactDocumentOf, documentOf } from './document.ts'
 import type { Question } from './question.ts'
 
 /**
- * A question as code to copy: the operation itself, a curl call, and JavaScript for Node or a browser. Texts of the
- * question are quoted for each language, so that none can end a string.
+ * Options of the code that asks a question: the GraphQL operation, a curl call, or JavaScript for Node and browsers.
+ * Texts of the question are quoted for each language, so that no text can end a string literal (code injection).
  */
 export interface CodeOptions {
-  /** Of the gateway, such as `http://127.0.0.1:4000`. */
+  /** The origin of the gateway, such as `http://127.0.0.1:4000`. */
   readonly origin: string
   /** Undefined: the code reads the key from a variable. */
   readonly key: string | undefined
@@ -15,7 +15,7 @@ export interface CodeOptions {
 export const LANGUAGES = ['GraphQL', 'curl', 'fetch'] as const
 export type Language = (typeof LANGUAGES)[number]
 
-export function codeOf(language: Language, question: Question, options: CodeOptions): string {
+export function sourceCodeOf(language: Language, question: Question, options: CodeOptions): string {
   switch (language) {
     case 'GraphQL':
       return documentOf(question)
@@ -70,7 +70,7 @@ for await (const chunk of response.body.pipeThrough(new TextDecoderStream())) {
 }
 `
 
-/** In single quotes a shell expands nothing. */
+/** Quotes a text for a shell. A shell expands nothing within single quotes. */
 export function shellQuote(text: string): string {
   return `'${text.replaceAll("'", `'\\''`)}'`
 }
@@ -79,7 +79,7 @@ function scriptQuote(text: string): string {
   return `'${JSON.stringify(text).slice(1, -1).replaceAll('\\"', '"').replaceAll("'", "\\'")}'`
 }
 
-/** For a template literal. */
+/** Escapes a text for the inside of a JavaScript template literal. */
 function templateQuote(text: string): string {
   return text.replaceAll('\\', '\\\\').replaceAll('`', '\\`').replaceAll('${', '\\${')
 }

@@ -1,8 +1,8 @@
 import type { Filter, Question, Top } from './question.ts'
 
 /**
- * The GraphQL operation of a question. The page runs exactly what it shows. A live question is a subscription, whose
- * first update has the whole result.
+ * Writes the GraphQL operation of a question: a query, or a subscription for a live question. The page shows this text
+ * and runs exactly this operation.
  */
 export function documentOf(question: Question): string {
   const field = question.isLive ? 'live' : 'query'
@@ -19,7 +19,7 @@ export function documentOf(question: Question): string {
   return `${lines.join('\n')}\n`
 }
 
-/** The same on one line. */
+/** Writes the same operation on one line. */
 export function compactDocumentOf(question: Question): string {
   // Line breaks in strings are escaped, so each line break is white space.
   return documentOf(question)
@@ -29,8 +29,8 @@ export function compactDocumentOf(question: Question): string {
     .join(' ')
 }
 
-/** A string literal of GraphQL. JSON strings are valid in GraphQL. */
-export const literal = (text: string): string => JSON.stringify(text)
+/** Writes a GraphQL string literal. Every JSON string is one. */
+export const graphqlString = (text: string): string => JSON.stringify(text)
 
 const QUERY_FIELDS = ['interval', 'metric { unit }', 'meta { exact bucketsUnavailable durationMs }']
 const LIVE_FIELDS = ['kind', 'dropBefore', 'at']
@@ -43,13 +43,13 @@ function seriesFields({ compare }: Question): readonly string[] {
 function argumentsOf(question: Question): readonly string[] {
   const { metric, aggregations, groupBy, filters, top, compare, range, interval, timezone } = question
   return [
-    `metric: ${literal(metric)}`,
-    ...Object.entries(range).map(([name, value]) => `${name}: ${literal(value)}`),
-    `interval: ${literal(interval)}`,
-    `timezone: ${literal(timezone)}`,
+    `metric: ${graphqlString(metric)}`,
+    ...Object.entries(range).map(([name, value]) => `${name}: ${graphqlString(value)}`),
+    `interval: ${graphqlString(interval)}`,
+    `timezone: ${graphqlString(timezone)}`,
     ...(aggregations.length === 0 ? [] : [`aggregations: [${aggregations.join(', ')}]`]),
     ...(filters.length === 0 ? [] : ['where: [', ...filters.map((filter) => `  ${filterLiteral(filter)}`), ']']),
-    ...(groupBy.length === 0 ? [] : [`groupBy: [${groupBy.map(literal).join(', ')}]`]),
+    ...(groupBy.length === 0 ? [] : [`groupBy: [${groupBy.map(graphqlString).join(', ')}]`]),
     ...(top === undefined || groupBy.length === 0 ? [] : [`top: ${topLiteral(top)}`]),
     ...(compare === '' ? [] : [`compare: ${compareLiteral(compare)}`]),
     'fill: NULL',
@@ -60,11 +60,11 @@ function filterLiteral({ key, operator, values }: Filter): string {
   const [first = ''] = values
   const value =
     operator === 'in' || operator === 'notIn'
-      ? `[${values.map(literal).join(', ')}]`
+      ? `[${values.map(graphqlString).join(', ')}]`
       : operator === 'exists'
         ? String(first !== 'false')
-        : literal(first)
-  return `{ key: ${literal(key)}, ${operator}: ${value} }`
+        : graphqlString(first)
+  return `{ key: ${graphqlString(key)}, ${operator}: ${value} }`
 }
 
 function topLiteral({ n, by, direction, other }: Top): string {
@@ -76,5 +76,5 @@ function topLiteral({ n, by, direction, other }: Top): string {
 }
 
 function compareLiteral(compare: string): string {
-  return compare === 'previous' ? '{ previousPeriod: true }' : `{ offset: ${literal(compare)} }`
+  return compare === 'previous' ? '{ previousPeriod: true }' : `{ offset: ${graphqlString(compare)} }`
 }

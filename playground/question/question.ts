@@ -1,11 +1,11 @@
 /**
- * What the explorer asks: one metric, how its points become numbers, over which range. The address of the page holds a
- * question, and the page runs the GraphQL operation that it shows for it.
+ * The state of the explorer: the chosen metric, aggregations, groups, filters and time range. It is stored in the
+ * address of the page (`address.ts`) and converted to the GraphQL operation that the page runs (`document.ts`).
  */
 export interface Question {
-  /** Empty: none is chosen yet. */
+  /** Name of the metric; empty if none is chosen. */
   readonly metric: string
-  /** As GraphQL names them, such as `P95`. Empty: those of {@link defaultAggregations}. */
+  /** GraphQL enum values such as `P95`. Empty: those of {@link defaultAggregations}. */
   readonly aggregations: readonly string[]
   readonly groupBy: readonly string[]
   readonly filters: readonly Filter[]
@@ -20,32 +20,34 @@ export interface Question {
 export interface Filter {
   readonly key: string
   readonly operator: Operator
-  /** Several for `in` and `notIn`, otherwise one. */
+  /** Several values for `in` and `notIn`, one value for other operators. */
   readonly values: readonly string[]
 }
 
-/** As GraphQL names them. */
+/** The operators of the GraphQL input `TagFilter`. */
 export const OPERATORS = ['in', 'notIn', 'eq', 'neq', 'startsWith', 'glob', 'exists'] as const
 export type Operator = (typeof OPERATORS)[number]
 
 export interface Top {
   readonly n: number
-  /** Empty: the first aggregation. */
+  /** The aggregation to rank by; empty for the first one of the question. */
   readonly by: string
   readonly direction: 'DESC' | 'ASC'
   readonly other: boolean
 }
 
-/** Nothing, the range right before, or a distance back such as `1w`. */
+/**
+ * The earlier range to compare with: none, the range right before, or one that lies back by a duration such as `1w`.
+ */
 export type Compare = '' | 'previous' | (string & {})
 
 export type Range = { readonly last: string } | { readonly from: string; readonly to: string }
 
 export const RANGES = ['15m', '1h', '6h', '24h', '7d', '30d', '90d'] as const
 export const INTERVALS = ['auto', '10s', '1m', '5m', '15m', '1h', '6h', '1d', '1w', '1mo'] as const
-export const DISTANCES = ['1d', '1w', '1mo', '1y'] as const
+export const COMPARE_OFFSETS = ['1d', '1w', '1mo', '1y'] as const
 
-/** Of a metric, as the gateway describes it. */
+/** A metric with the fields that the explorer selects. */
 export interface MetricInfo {
   readonly name: string
   readonly type: string
@@ -60,8 +62,8 @@ export interface MetricInfo {
 
 const TOP: Top = { n: 5, by: '', direction: 'DESC', other: true }
 
-/** The question of a page that is opened without one. */
-export function firstQuestion(timezone: string): Question {
+/** The question of an address without parameters. */
+export function defaultQuestion(timezone: string): Question {
   return {
     metric: '',
     aggregations: [],
@@ -76,7 +78,7 @@ export function firstQuestion(timezone: string): Question {
   }
 }
 
-/** What a metric of this type shows first. */
+/** The aggregations that a metric of this type shows by default. */
 export function defaultAggregations(type: string): readonly string[] {
   switch (type) {
     case 'DISTRIBUTION':
@@ -91,28 +93,30 @@ export function defaultAggregations(type: string): readonly string[] {
   }
 }
 
-/** With the aggregations that it means. */
+/** Replaces empty aggregations by the defaults of the metric's type. */
 export function resolveQuestion(question: Question, { type }: Pick<MetricInfo, 'type'>): Question {
   return question.aggregations.length > 0 ? question : { ...question, aggregations: defaultAggregations(type) }
 }
 
-/** Keeps the time range; everything else depends on the metric. */
+/**
+ * Changes the metric. Keeps the settings of time; resets groups, filters and aggregations, which depend on the metric.
+ */
 export function chooseMetric({ range, interval, timezone, compare, isLive }: Question, metric: string): Question {
-  return { ...firstQuestion(timezone), metric, range, interval, compare, isLive }
+  return { ...defaultQuestion(timezone), metric, range, interval, compare, isLive }
 }
 
-/** Adds or removes an aggregation. The last one stays. */
+/** Adds or removes an aggregation. The last aggregation cannot be removed. */
 export function toggleAggregation(question: Question, name: string, order: readonly string[]): Question {
   const chosen = toggle(question.aggregations, name)
   if (chosen.length === 0) return question
   const aggregations = order.filter((known) => chosen.includes(known))
   const { top } = question
-  // The ranking must be by something that exists.
+  // If the ranking aggregation was removed, groups are ranked by the first aggregation.
   const keepsRank = top === undefined || top.by === '' || aggregations.includes(top.by)
   return { ...question, aggregations, top: keepsRank ? top : { ...top, by: '' } }
 }
 
-/** Many groups are hard to read, so the first grouping shows the top five and the rest. */
+/** Adds or removes a tag key to group by. The first key limits the result to five groups and the remainder. */
 export function toggleGrouping(question: Question, key: string): Question {
   const groupBy = toggle(question.groupBy, key)
   if (groupBy.length === 0) return { ...question, groupBy, top: undefined }
@@ -123,7 +127,7 @@ export function setTop(question: Question, change: Partial<Top>): Question {
   return { ...question, top: { ...(question.top ?? TOP), ...change } }
 }
 
-/** Adds a value to the alternatives of a tag, or removes it. */
+/** Adds a value to the accepted values of a tag, or removes it. */
 export function toggleFilterValue(question: Question, key: string, value: string): Question {
   const before = question.filters.find((filter) => filter.key === key && filter.operator === 'in')
   const others = question.filters.filter((filter) => filter !== before)
@@ -135,7 +139,7 @@ export function isFilteredTo({ filters }: Question, key: string, value: string):
   return filters.some((filter) => filter.key === key && filter.operator === 'in' && filter.values.includes(value))
 }
 
-/** A condition that takes several values joins one of the same kind. */
+/** Adds a filter. Values of `in` and `notIn` are added to an existing filter with the same key and operator. */
 export function addFilter(question: Question, added: Filter): Question {
   const takesSeveral = added.operator === 'in' || added.operator === 'notIn'
   const same = question.filters.find(({ key, operator }) => key === added.key && operator === added.operator)

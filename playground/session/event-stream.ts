@@ -1,13 +1,16 @@
-/** The connection ended before the gateway said that the stream is complete. */
-export class StreamCut extends Error {}
+/** Thrown if the connection ends before the event `complete`. */
+export class StreamInterruptedError extends Error {}
 
-/** The gateway sends something every 15 seconds. A connection that is silent for longer than this is dead. */
+/** Maximum silence of a connection. The gateway sends at least a keep-alive every 15 s. */
 const SILENCE_MS_MAX = 45_000
 
-/** A live update has at most some megabytes. */
+/** Maximum length of one event. A live update has at most some megabytes. */
 const EVENT_CHARS_MAX = 32 * 1024 * 1024
 
-/** Values of server-sent events, in the distinct connections mode of GraphQL over SSE. Throws {@link StreamCut}. */
+/**
+ * Yields the parsed data of server-sent events, in the distinct connections mode of GraphQL over SSE. Throws
+ * {@link StreamInterruptedError}.
+ */
 export async function* readEvents<T>(body: ReadableStream<Uint8Array>): AsyncGenerator<T> {
   const reader = body.getReader()
   const decoder = new TextDecoder()
@@ -15,9 +18,9 @@ export async function* readEvents<T>(body: ReadableStream<Uint8Array>): AsyncGen
   try {
     for (;;) {
       const { done, value } = await readInTime(reader).catch((cause: unknown) => {
-        throw new StreamCut('the connection was lost', { cause })
+        throw new StreamInterruptedError('the connection was lost', { cause })
       })
-      if (done) throw new StreamCut('the stream ended before it was complete')
+      if (done) throw new StreamInterruptedError('the stream ended before it was complete')
       const events = (text + decoder.decode(value, { stream: true })).split('\n\n')
       text = events.pop() ?? ''
       if (text.length > EVENT_CHARS_MAX) throw new Error('an event of the stream is too long')
@@ -28,7 +31,7 @@ export async function* readEvents<T>(body: ReadableStream<Uint8Array>): AsyncGen
       }
     }
   } finally {
-    // A dead connection may never confirm this.
+    // Not awaited: on a lost connection this may never resolve.
     void reader.cancel().catch(() => {})
   }
 }

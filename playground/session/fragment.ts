@@ -1,8 +1,10 @@
-/** The part of an address that browsers never send: `#key=…` opens a page with a key, `#query=…` with an operation. */
+/**
+ * The URL fragment, which browsers never send to a server. `#key=…` has an API key, `#query=…` an operation to open.
+ */
 export interface Fragment {
   readonly key: string | undefined
   readonly query: string | undefined
-  /** The fragment without its key, with its `#`; empty when nothing is left. */
+  /** The fragment with `#` and without the key; empty if it had only the key. */
   readonly rest: string
 }
 
@@ -15,7 +17,7 @@ export function readFragment(hash: string): Fragment {
   return { key, query, rest: rest === '' ? '' : `#${rest}` }
 }
 
-/** The address of GraphiQL with this operation in a tab. */
+/** Returns a link that opens GraphiQL with this operation. */
 export function graphiqlAddress(document: string): string {
   return `/graphql#query=${encodeURIComponent(document)}`
 }

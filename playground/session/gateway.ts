@@ -1,37 +1,40 @@
 import { isObject } from '../chart/json.ts'
-import { readEvents, StreamCut } from './event-stream.ts'
+import { readEvents, StreamInterruptedError } from './event-stream.ts'
 
-/** GraphQL requests of the pages. Both a query and a subscription are one POST; the gateway decides what it sends. */
+/** A GraphQL request of a page. Queries and subscriptions are sent in the same way: one POST. */
 export interface GraphQLRequest {
   readonly query: string
   readonly variables?: unknown
   readonly operationName?: string | null | undefined
 }
 
-export interface Answer {
+export interface GraphQLResult {
   readonly data?: unknown
-  readonly errors?: readonly AnswerError[]
+  readonly errors?: readonly GraphQLResultError[]
 }
 
-export interface AnswerError {
+export interface GraphQLResultError {
   readonly message: string
-  /** The code, and beside it the details of the error. */
+  /** The error code, and the details of the error. */
   readonly extensions?: { readonly code?: string; readonly [detail: string]: unknown }
 }
 
 export interface RequestOptions {
   readonly key: string
   readonly signal?: AbortSignal
-  /** From the headers editor of GraphiQL. */
+  /** Additional headers, from GraphiQL's headers editor. */
   readonly headers?: Readonly<Record<string, string>>
 }
 
 const ENDPOINT = '/graphql'
-/** The code of an answer that is none: no gateway responded, or something between responded for it. */
+/** The error code if no gateway responded, or if the response is no GraphQL result, such as a proxy's error page. */
 export const UNREACHABLE = 'UNREACHABLE'
 
-/** Resolves to an answer, or to a stream of answers. Rejects only when `signal` aborts. */
-export async function send(request: GraphQLRequest, options: RequestOptions): Promise<Answer | AsyncIterable<Answer>> {
+/** Resolves to a result, or to a stream of results. Rejects only when `signal` aborts. */
+export async function send(
+  request: GraphQLRequest,
+  options: RequestOptions,
+): Promise<GraphQLResult | AsyncIterable<GraphQLResult>> {
   const { key, signal, headers } = options
   try {
     const response = await fetch(ENDPOINT, {
@@ -46,82 +49,82 @@ export async function send(request: GraphQLRequest, options: RequestOptions): Pr
       signal: signal ?? null,
     })
     if (response.headers.get('content-type')?.startsWith('text/event-stream') === true && response.body !== null) {
-      return readEvents<Answer>(response.body)
+      return readEvents<GraphQLResult>(response.body)
     }
-    return await answerOf(response)
+    return await parseResult(response)
   } catch (error) {
     if (signal?.aborted === true) throw error
-    return failed('the gateway does not respond')
+    return unreachableResult('the gateway does not respond')
   }
 }
 
-/** For operations that have one answer. */
-export async function ask(request: GraphQLRequest, options: RequestOptions): Promise<Answer> {
-  const answer = await send(request, options)
-  return isStream(answer) ? failed('the gateway responded with a stream') : answer
+/** Sends an operation that has one result. */
+export async function sendOnce(request: GraphQLRequest, options: RequestOptions): Promise<GraphQLResult> {
+  const result = await send(request, options)
+  return isStream(result) ? unreachableResult('the gateway responded with a stream') : result
 }
 
-export function isStream(answer: Answer | AsyncIterable<Answer>): answer is AsyncIterable<Answer> {
-  return Symbol.asyncIterator in answer
+export function isStream(result: GraphQLResult | AsyncIterable<GraphQLResult>): result is AsyncIterable<GraphQLResult> {
+  return Symbol.asyncIterator in result
 }
 
-/** The code of the first error; undefined for a success. */
-export function codeOf({ errors }: Answer): string | undefined {
+/** The code of the first error; undefined if there is none. */
+export function errorCodeOf({ errors }: GraphQLResult): string | undefined {
   return errors === undefined ? undefined : (errors[0]?.extensions?.code ?? 'INTERNAL')
 }
 
-export interface FollowOptions extends RequestOptions {
+export interface SubscribeOptions extends RequestOptions {
   readonly signal: AbortSignal
-  /** The connection was lost and is opened again. */
+  /** Called when the connection was lost, before it is reopened. */
   readonly onReconnect?: () => void
 }
 
 const RECONNECT_MS_MIN = 500
 const RECONNECT_MS_MAX = 15_000
-/** Answers after which another try may succeed. */
-const PASSING = new Set([UNREACHABLE, 'OVERLOADED', 'STORE_UNAVAILABLE', 'RATE_LIMITED'])
+/** Error codes after which a retry may succeed. */
+const TEMPORARY_CODES = new Set([UNREACHABLE, 'OVERLOADED', 'STORE_UNAVAILABLE', 'RATE_LIMITED'])
 
-/** Answers of a subscription, which begins again with a snapshot whenever its connection is lost. */
-export async function* follow(request: GraphQLRequest, options: FollowOptions): AsyncGenerator<Answer> {
+/** Yields the results of a subscription. Reconnects after a lost connection; the first result is then a snapshot. */
+export async function* subscribe(request: GraphQLRequest, options: SubscribeOptions): AsyncGenerator<GraphQLResult> {
   const { signal, onReconnect } = options
   for (let waitMs = RECONNECT_MS_MIN; !signal.aborted; waitMs = Math.min(2 * waitMs, RECONNECT_MS_MAX)) {
-    const answer = await send(request, options)
-    if (isStream(answer)) {
+    const result = await send(request, options)
+    if (isStream(result)) {
       try {
-        for await (const update of answer) {
+        for await (const update of result) {
           waitMs = RECONNECT_MS_MIN
           yield update
         }
         return
       } catch (error) {
-        if (signal.aborted || !(error instanceof StreamCut)) throw error
+        if (signal.aborted || !(error instanceof StreamInterruptedError)) throw error
       }
     } else {
-      if (!PASSING.has(codeOf(answer) ?? '')) {
-        yield answer
+      if (!TEMPORARY_CODES.has(errorCodeOf(result) ?? '')) {
+        yield result
         return
       }
     }
     onReconnect?.()
-    await pause(waitMs, signal)
+    await waitBeforeRetry(waitMs, signal)
   }
 }
 
-async function answerOf(response: Response): Promise<Answer> {
+async function parseResult(response: Response): Promise<GraphQLResult> {
   try {
-    const answer: unknown = await response.json()
-    if (isObject(answer) && ('data' in answer || Array.isArray(answer['errors']))) return answer as Answer
+    const result: unknown = await response.json()
+    if (isObject(result) && ('data' in result || Array.isArray(result['errors']))) return result as GraphQLResult
   } catch {
     // Not JSON.
   }
-  return failed(`the response has status ${response.status} and is no GraphQL result`)
+  return unreachableResult(`the response has status ${response.status} and is no GraphQL result`)
 }
 
-function failed(message: string): Answer {
+function unreachableResult(message: string): GraphQLResult {
   return { errors: [{ message, extensions: { code: UNREACHABLE } }] }
 }
 
-function pause(waitMs: number, signal: AbortSignal): Promise<void> {
+function waitBeforeRetry(waitMs: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const end = (): void => {
       clearTimeout(timer)

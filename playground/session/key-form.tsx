@@ -1,12 +1,12 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
-import { ask, codeOf } from './gateway.ts'
+import { errorCodeOf, sendOnce } from './gateway.ts'
 
-/** Asks for an API key until the gateway knows it. */
+/** Props of a form that asks for an API key until the gateway accepts one. */
 export interface KeyFormProps {
-  /** Why the last key failed; empty at first. */
+  /** Why the previous key was refused; empty at first. */
   readonly problem: string
   readonly onKey: (key: string) => void
-  /** Given when there is a key already, which stays in use. */
+  /** Set if there already is a key that can be kept. */
   readonly onCancel?: (() => void) | undefined
 }
 
@@ -81,13 +81,13 @@ export function Logo() {
   )
 }
 
-/** Undefined when the gateway accepts the key. */
+/** Returns why a key cannot be used; undefined if the gateway accepts it. */
 async function problemOf(key: string): Promise<string | undefined> {
   // A header can only carry visible ASCII.
   if (!/^[\x21-\x7e]+$/.test(key)) return 'A key has only letters, digits and punctuation.'
-  const answer = await ask({ query: '{ __typename }' }, { key })
-  const code = codeOf(answer)
+  const result = await sendOnce({ query: '{ __typename }' }, { key })
+  const code = errorCodeOf(result)
   if (code === undefined) return undefined
   if (code === 'INVALID_API_KEY') return UNKNOWN_KEY
-  return `The key could not be tried: ${answer.errors?.[0]?.message ?? code}.`
+  return `The key could not be tried: ${result.errors?.[0]?.message ?? code}.`
 }

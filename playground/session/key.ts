@@ -1,10 +1,10 @@
 import { readFragment } from './fragment.ts'
 
 /**
- * The API key of this browser tab, shared by the pages. It stays in the session storage and travels in a header only,
- * never in a URL that is sent.
+ * The API key of this browser tab, shared by both pages. It is kept in the session storage and sent only in a header,
+ * never in a URL.
  */
-const STORED = 'gaugeql:key'
+const STORAGE_KEY = 'gaugeql:key'
 
 /** Stores the key of an address such as `/explore#key=…`, and removes it from the address and the history. */
 export function takeKeyFromAddress(): void {
@@ -15,11 +15,11 @@ export function takeKeyFromAddress(): void {
 }
 
 export function storedKey(): string | undefined {
-  return sessionStorage.getItem(STORED) ?? undefined
+  return sessionStorage.getItem(STORAGE_KEY) ?? undefined
 }
 
 export function storeKey(key: string): void {
-  sessionStorage.setItem(STORED, key)
+  sessionStorage.setItem(STORAGE_KEY, key)
 }
 
 /** Runs `onKey` when a link with a key is opened in a tab that shows the page already. */

@@ -7,7 +7,7 @@ import { withTimeout } from '../model/with-timeout.ts'
 import { type ApiKeyRow, SCOPES, type Scope } from '../store/api-keys.ts'
 import type { ApiKeyStore, Store } from '../store/store.ts'
 
-/** What a key grants: access to one project, limited to some scopes. */
+/** The permissions of an API key: one project, some scopes, and rate limits. */
 export interface Grant {
   readonly project: string
   readonly scopes: readonly Scope[]
@@ -15,18 +15,18 @@ export interface Grant {
   readonly limits?: Partial<RateLimits>
 }
 
-/** The authenticated sender of a request. */
+/** The authenticated sender of a request: the grant of its key, and the id of the key. */
 export interface Principal extends Grant {
   /** The hash of the key. It identifies the key and grants no access. */
   readonly keyId: string
 }
 
 /** How long a looked-up key is cached. A revoked key is refused everywhere after this time. */
-const CACHED_MS = 5_000
+const KEY_CACHED_MS = 5_000
 /** How long a valid key stays cached while the store does not respond. */
-const CACHED_UNAVAILABLE_MS = 60_000
+const KEY_CACHED_UNAVAILABLE_MS = 60_000
 /** How long a request waits for the store if the cache has the key. */
-const READ_WAIT_MS = 500
+const KEY_READ_WAIT_MS = 500
 /** How long a cached key is used without asking the store again, after the store did not respond. */
 const UNAVAILABLE_PAUSE_MS = 1_000
 /** Maximum number of cached valid keys, and of cached unknown keys. */
@@ -39,28 +39,28 @@ interface CachedKey {
   readonly expiresMs: number
   readonly readMs: number
   /** The time at which the store last failed to respond to a lookup of this key. */
-  readonly unavailableMs?: number
+  readonly storeUnavailableMs?: number
 }
 
 /**
  * Authenticates API keys against the store or a fixed list, with a cache. Only hashes of keys are stored and compared.
  * Comparing SHA-256 hashes leaks nothing by its timing, because a sender cannot choose the prefix of a hash.
  */
-export class Keys {
+export class ApiKeyAuthenticator {
   readonly #store: Store
-  readonly #fixed: ReadonlyMap<string, Principal>
+  readonly #fixedPrincipals: ReadonlyMap<string, Principal>
   readonly #now: () => number
   /** Valid keys, by hash. */
-  readonly #valid = new LRUCache<string, CachedKey>({ max: CACHED_KEYS_MAX })
+  readonly #validKeys = new LRUCache<string, CachedKey>({ max: CACHED_KEYS_MAX })
   /** Unknown keys: hash to the time of the lookup. A separate cache, so that guesses evict no valid key. */
-  readonly #unknown = new LRUCache<string, number>({ max: CACHED_KEYS_MAX })
-  /** The time at which the store last listed at least one key. */
-  #listedMs = Number.NEGATIVE_INFINITY
+  readonly #unknownKeys = new LRUCache<string, number>({ max: CACHED_KEYS_MAX })
+  /** The time at which the store was last known to have at least one key. */
+  #keysFoundMs = Number.NEGATIVE_INFINITY
 
   /** `fixed` are grants by the hash of their key. If there are any, the keys in the store are ignored. */
   constructor(store: Store, fixed: ReadonlyMap<string, Grant>, now: () => number) {
     this.#store = store
-    this.#fixed = new Map([...fixed].map(([keyId, grant]) => [keyId, { ...grant, keyId }]))
+    this.#fixedPrincipals = new Map([...fixed].map(([keyId, grant]) => [keyId, { ...grant, keyId }]))
     this.#now = now
   }
 
@@ -68,71 +68,72 @@ export class Keys {
   authenticate(key: string): Principal | undefined | Promise<Principal | undefined> {
     if (key.length > KEY_CHARS_MAX) return undefined
     const keyId = hashKey(key)
-    if (this.#fixed.size > 0) {
-      return this.#fixed.get(keyId)
+    if (this.#fixedPrincipals.size > 0) {
+      return this.#fixedPrincipals.get(keyId)
     }
     const nowMs = this.#now()
-    const cached = this.#valid.get(keyId)
-    if (cached !== undefined && isFresh(cached, nowMs)) return unexpired(cached, nowMs)
-    const refusedMs = this.#unknown.get(keyId)
-    if (refusedMs !== undefined && isRecent(CACHED_MS, refusedMs, nowMs)) return undefined
-    return this.#read(keyId, cached)
+    const cached = this.#validKeys.get(keyId)
+    if (cached !== undefined && isFresh(cached, nowMs)) return principalUnlessExpired(cached, nowMs)
+    const refusedMs = this.#unknownKeys.get(keyId)
+    if (refusedMs !== undefined && isRecent(KEY_CACHED_MS, refusedMs, nowMs)) return undefined
+    return this.#readFromStore(keyId, cached)
   }
 
   /** Throws `store_unavailable` if the store has no keys: then it was emptied, and no request can be authenticated. */
   async requireKeys(): Promise<void> {
-    if (this.#fixed.size > 0) return
+    if (this.#fixedPrincipals.size > 0) return
     const nowMs = this.#now()
-    if (isRecent(CACHED_MS, this.#listedMs, nowMs)) return
+    if (isRecent(KEY_CACHED_MS, this.#keysFoundMs, nowMs)) return
     if ((await this.#store.listKeys()).length === 0) {
       throw new GatewayError(
         'store_unavailable',
         'the store has no API keys, it was emptied: restart the gateway, which creates a first key, or run its command keys',
       )
     }
-    this.#listedMs = nowMs
+    this.#keysFoundMs = nowMs
   }
 
-  async #read(keyId: string, cached: CachedKey | undefined): Promise<Principal | undefined> {
+  async #readFromStore(keyId: string, cached: CachedKey | undefined): Promise<Principal | undefined> {
     let row: ApiKeyRow | undefined
     try {
       const read = (): Promise<ApiKeyRow | undefined> => this.#store.readKey(keyId)
-      // The wait is short only if the cached key can be used instead: the partition of the keys may be down, while the
-      // request needs another one.
-      const isBounded = cached !== undefined && isRecent(CACHED_UNAVAILABLE_MS, cached.readMs, this.#now())
-      row = await (isBounded ? withTimeout(READ_WAIT_MS, read) : read())
+      // The wait is bounded only if the cached key can be used instead. The partition that holds the keys may be down
+      // while
+      // the partition that the request needs is available.
+      const mayUseCached = cached !== undefined && isRecent(KEY_CACHED_UNAVAILABLE_MS, cached.readMs, this.#now())
+      row = await (mayUseCached ? withTimeout(KEY_READ_WAIT_MS, read) : read())
     } catch (error) {
       const nowMs = this.#now()
-      if (cached !== undefined && isUnavailable(error) && isRecent(CACHED_UNAVAILABLE_MS, cached.readMs, nowMs)) {
-        this.#valid.set(keyId, { ...cached, unavailableMs: nowMs })
-        return unexpired(cached, nowMs)
+      if (cached !== undefined && isUnavailable(error) && isRecent(KEY_CACHED_UNAVAILABLE_MS, cached.readMs, nowMs)) {
+        this.#validKeys.set(keyId, { ...cached, storeUnavailableMs: nowMs })
+        return principalUnlessExpired(cached, nowMs)
       }
       throw error
     }
     const readMs = this.#now()
-    this.#valid.delete(keyId)
+    this.#validKeys.delete(keyId)
     if (row === undefined || row.revokedMs !== undefined) {
-      this.#unknown.set(keyId, readMs)
+      this.#unknownKeys.set(keyId, readMs)
       return undefined
     }
     const { project, scopes, limits, expiresMs = Number.POSITIVE_INFINITY } = row
     const fresh = { principal: { keyId, project, scopes, ...(limits && { limits }) }, expiresMs, readMs }
-    this.#valid.set(keyId, fresh)
-    return unexpired(fresh, readMs)
+    this.#validKeys.set(keyId, fresh)
+    return principalUnlessExpired(fresh, readMs)
   }
 }
 
 /** Whether the cached key may be used without reading the store. */
-function isFresh({ readMs, unavailableMs }: CachedKey, nowMs: number): boolean {
-  if (isRecent(CACHED_MS, readMs, nowMs)) return true
+function isFresh({ readMs, storeUnavailableMs }: CachedKey, nowMs: number): boolean {
+  if (isRecent(KEY_CACHED_MS, readMs, nowMs)) return true
   return (
-    unavailableMs !== undefined &&
-    isRecent(UNAVAILABLE_PAUSE_MS, unavailableMs, nowMs) &&
-    isRecent(CACHED_UNAVAILABLE_MS, readMs, nowMs)
+    storeUnavailableMs !== undefined &&
+    isRecent(UNAVAILABLE_PAUSE_MS, storeUnavailableMs, nowMs) &&
+    isRecent(KEY_CACHED_UNAVAILABLE_MS, readMs, nowMs)
   )
 }
 
-function unexpired({ principal, expiresMs }: CachedKey, nowMs: number): Principal | undefined {
+function principalUnlessExpired({ principal, expiresMs }: CachedKey, nowMs: number): Principal | undefined {
   return nowMs < expiresMs ? principal : undefined
 }
 

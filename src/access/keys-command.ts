@@ -49,7 +49,7 @@ const ALLOWED_OPTIONS = new Map<string, readonly (keyof typeof OPTIONS)[]>([
 
 /** Parses the arguments after `keys`. Throws `UsageError`. No message repeats an argument that may be a key. */
 export function parseKeysCommand(args: readonly string[], nowMs: number): KeysCommand {
-  const { values, positionals } = readArgs(args)
+  const { values, positionals } = parseArguments(args)
   const [name = '', ...operands] = positionals
   const allowed = ALLOWED_OPTIONS.get(name)
   if (allowed === undefined) throw new UsageError('the command must be create, list or revoke')
@@ -60,7 +60,7 @@ export function parseKeysCommand(args: readonly string[], nowMs: number): KeysCo
   return name === 'create' ? createCommand(values, nowMs) : listCommand(values)
 }
 
-function readArgs(args: readonly string[]) {
+function parseArguments(args: readonly string[]) {
   try {
     return parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true, strict: true })
   } catch {
@@ -76,9 +76,9 @@ function createCommand(options: Options, nowMs: number): KeysCommand {
   if (typeof label !== 'string' || !/^[^\p{Cc}]{0,200}$/u.test(label)) {
     throw new UsageError('--label must be one line of at most 200 characters')
   }
-  const scopes = readScopes(options.scopes)
-  const expiresMs = readExpiry(options.expires, nowMs)
-  const limits = readLimits(options.limits)
+  const scopes = parseScopes(options.scopes)
+  const expiresMs = parseExpiry(options.expires, nowMs)
+  const limits = parseLimits(options.limits)
   return {
     async run(store) {
       const key = newKey()
@@ -92,8 +92,8 @@ function createCommand(options: Options, nowMs: number): KeysCommand {
         ...(limits !== undefined && { limits }),
       }
       await store.saveKey(row)
-      if (json === true) return JSON.stringify({ key, ...shown(row, nowMs) })
-      return `${key}\n\nThis key is shown only once. ${sentence(row)}`
+      if (json === true) return JSON.stringify({ key, ...displayFieldsOf(row, nowMs) })
+      return `${key}\n\nThis key is shown only once. ${describeKey(row)}`
     },
   }
 }
@@ -104,7 +104,7 @@ function listCommand({ project, json }: Options): KeysCommand {
       const rows = (await store.listKeys())
         .filter((row) => project === undefined || row.project === project)
         .sort((a, b) => a.createdMs - b.createdMs || (a.hash < b.hash ? -1 : 1))
-        .map((row) => shown(row, nowMs))
+        .map((row) => displayFieldsOf(row, nowMs))
       if (json === true) return JSON.stringify(rows)
       if (rows.length === 0) return 'There are no keys.'
       const cells = rows.map((row) => [
@@ -117,7 +117,7 @@ function listCommand({ project, json }: Options): KeysCommand {
         row.expires ?? '-',
         row.label,
       ])
-      return tableOf(['ID', 'STATE', 'PROJECT', 'SCOPES', 'LIMITS', 'CREATED', 'EXPIRES', 'LABEL'], cells)
+      return formatTable(['ID', 'STATE', 'PROJECT', 'SCOPES', 'LIMITS', 'CREATED', 'EXPIRES', 'LABEL'], cells)
     },
   }
 }
@@ -137,13 +137,13 @@ function revokeCommand(ids: readonly string[], json: boolean): KeysCommand {
       })
       const revoked = found.map((row) => ({ ...row, revokedMs: row.revokedMs ?? nowMs }))
       for (const row of revoked) await store.saveKey(row)
-      if (json) return JSON.stringify(revoked.map((row) => shown(row, nowMs)))
-      return revoked.map((row) => `Revoked. ${sentence(row)}`).join('\n')
+      if (json) return JSON.stringify(revoked.map((row) => displayFieldsOf(row, nowMs)))
+      return revoked.map((row) => `Revoked. ${describeKey(row)}`).join('\n')
     },
   }
 }
 
-function readScopes(text: string | boolean | undefined): ApiKeyRow['scopes'] {
+function parseScopes(text: string | boolean | undefined): ApiKeyRow['scopes'] {
   if (typeof text !== 'string') return ['ingest', 'query']
   const names = text.split(/[,+]/).map((name) => name.trim())
   const scopes = SCOPES.filter((scope) => names.includes(scope))
@@ -151,7 +151,7 @@ function readScopes(text: string | boolean | undefined): ApiKeyRow['scopes'] {
   return scopes
 }
 
-function readExpiry(text: string | boolean | undefined, nowMs: number): number | undefined {
+function parseExpiry(text: string | boolean | undefined, nowMs: number): number | undefined {
   if (typeof text !== 'string') return undefined
   const durationMs = parseDuration(text)
   const expiresMs = durationMs === undefined ? parseInstantText(text) : nowMs + durationMs
@@ -160,7 +160,7 @@ function readExpiry(text: string | boolean | undefined, nowMs: number): number |
   return expiresMs
 }
 
-function readLimits(text: string | boolean | undefined): ApiKeyRow['limits'] {
+function parseLimits(text: string | boolean | undefined): ApiKeyRow['limits'] {
   if (typeof text !== 'string') return undefined
   try {
     return parseRateLimits(text)
@@ -170,17 +170,17 @@ function readLimits(text: string | boolean | undefined): ApiKeyRow['limits'] {
 }
 
 /**
- * Length of an id, the beginning of the hash of a key: long enough to identify the key, too short to test guesses of
- * it.
+ * Length of a key id, which is the beginning of the key's hash: long enough to be unique, too short to verify a guessed
+ * key.
  */
-const ID_CHARS = 12
+const KEY_ID_CHARS = 12
 
-function shown(row: ApiKeyRow, nowMs: number) {
+function displayFieldsOf(row: ApiKeyRow, nowMs: number) {
   const { hash, project, scopes, label, createdMs, expiresMs, revokedMs, limits = {} } = row
   const state =
     revokedMs !== undefined ? 'revoked' : expiresMs !== undefined && expiresMs <= nowMs ? 'expired' : 'active'
   return {
-    id: hash.slice(0, ID_CHARS),
+    id: hash.slice(0, KEY_ID_CHARS),
     state,
     project,
     scopes,
@@ -191,13 +191,13 @@ function shown(row: ApiKeyRow, nowMs: number) {
   }
 }
 
-function sentence({ hash, project, scopes, expiresMs, limits }: ApiKeyRow): string {
+function describeKey({ hash, project, scopes, expiresMs, limits }: ApiKeyRow): string {
   const end = expiresMs === undefined ? '' : `, until ${formatInstant(expiresMs)}`
   const own = limits === undefined ? '' : `, limits ${formatRateLimits(limits)}`
-  return `id ${hash.slice(0, ID_CHARS)}, project ${project}, scopes ${scopes.join('+')}${own}${end}`
+  return `id ${hash.slice(0, KEY_ID_CHARS)}, project ${project}, scopes ${scopes.join('+')}${own}${end}`
 }
 
-function tableOf(head: readonly string[], rows: readonly (readonly string[])[]): string {
+function formatTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = head.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i]!.length)))
   return [head, ...rows]
     .map((row) =>

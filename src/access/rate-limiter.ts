@@ -24,32 +24,32 @@ interface RateLimiterSettings {
 }
 
 /**
- * Maximum number of counters in a class. A further key or address evicts the oldest counter together with its leased
- * permits.
+ * Maximum number of counters per rate class. One more key or address evicts the oldest counter, whose leased permits
+ * are then lost.
  */
 export const RATE_COUNTERS_MAX = 100_000
 
-/** How long a request waits for a lease. Then it is counted locally. */
+/** How long a request waits for leased permits. After that it is counted in this process only. */
 const LEASE_WAIT_MS = 500
 /** Pause between two attempts to lease while the store does not respond. */
 const UNAVAILABLE_PAUSE_MS = 1_000
-/** A lease takes the limit divided by this number. */
-const LEASES_OF_LIMIT = 50
+/** A lease is the limit divided by this number: permits that the store grants to this gateway at once. */
+const LEASES_PER_LIMIT = 50
 
 type CounterState = 'leased' | 'exhausted' | 'unleased' | 'local'
 
 /** The permits of one key or address in one minute. */
-interface Counter {
+interface PermitCounter {
   readonly limitKey: string
   readonly limit: number
   readonly endMs: number
   /** Permits that were leased from the store and are not used yet. */
-  leased: number
+  leasedPermits: number
   /** Permits that no gateway had leased when the store last responded. */
-  available: number
+  availablePermits: number
   /** Number of requests that wait for the lease in progress. */
-  waiting: number
-  lease: Promise<void> | undefined
+  waitingRequests: number
+  leaseInProgress: Promise<void> | undefined
 }
 
 /**
@@ -72,7 +72,7 @@ export class RateLimiter {
   readonly #settings: RateLimiterSettings
   readonly #now: () => number
   /** Counters by class, then by key or address, the oldest first. */
-  readonly #counters = new Map<RateClass, Map<string, Counter>>()
+  readonly #counters = new Map<RateClass, Map<string, PermitCounter>>()
   /** Time at which the store last did not respond. */
   #unavailableMs = Number.NEGATIVE_INFINITY
 
@@ -83,7 +83,7 @@ export class RateLimiter {
   }
 
   /** Number of counters in memory, at most `countersMax` in each class. */
-  get counters(): number {
+  get counterCount(): number {
     let size = 0
     for (const counters of this.#counters.values()) size += counters.size
     return size
@@ -94,13 +94,17 @@ export class RateLimiter {
     const own = principal.limits?.[rateClass]
     const limit = own ?? this.#settings.limits[rateClass]
     if (limit === 'off') return undefined
-    const counter = this.#counter(rateClass, subjectOf(principal, rateClass, address, own !== undefined), limit)
+    const counter = this.#currentCounter(
+      rateClass,
+      counterSubjectOf(principal, rateClass, address, own !== undefined),
+      limit,
+    )
     return this.#takeNow(counter) ?? this.#takeAfterLease(counter)
   }
 
-  #counter(rateClass: RateClass, subject: string, limit: number): Counter {
+  #currentCounter(rateClass: RateClass, subject: string, limit: number): PermitCounter {
     const nowMs = this.#now()
-    const counters = this.#countersOf(rateClass)
+    const counters = this.#countersOfClass(rateClass)
     const known = counters.get(subject)
     const isCurrent = known !== undefined && nowMs < known.endMs && nowMs >= known.endMs - RATE_WINDOW_MS
     if (isCurrent && known.limit === limit) return known
@@ -114,29 +118,37 @@ export class RateLimiter {
     }
     const limitKey = `${rateClass} ${subject}`
     const endMs = (Math.floor(nowMs / RATE_WINDOW_MS) + 1) * RATE_WINDOW_MS
-    const counter = { limitKey, limit, endMs, leased: 0, available: limit, waiting: 0, lease: undefined }
+    const counter = {
+      limitKey,
+      limit,
+      endMs,
+      leasedPermits: 0,
+      availablePermits: limit,
+      waitingRequests: 0,
+      leaseInProgress: undefined,
+    }
     counters.set(subject, counter)
     return counter
   }
 
-  #countersOf(rateClass: RateClass): Map<string, Counter> {
-    const counters = this.#counters.get(rateClass) ?? new Map<string, Counter>()
+  #countersOfClass(rateClass: RateClass): Map<string, PermitCounter> {
+    const counters = this.#counters.get(rateClass) ?? new Map<string, PermitCounter>()
     if (counters.size === 0) this.#counters.set(rateClass, counters)
     return counters
   }
 
   /** Takes a permit without waiting. Returns undefined if the request has to wait for a lease. */
-  #takeNow(counter: Counter): Permit | undefined {
+  #takeNow(counter: PermitCounter): Permit | undefined {
     const state = this.#stateOf(counter)
     switch (state) {
       case 'leased':
-        counter.leased--
-        return this.#permit(counter, true)
+        counter.leasedPermits--
+        return this.#permitOf(counter, true)
       case 'exhausted':
-        return this.#permit(counter, false)
+        return this.#permitOf(counter, false)
       case 'local':
-        counter.available--
-        return this.#permit(counter, true)
+        counter.availablePermits--
+        return this.#permitOf(counter, true)
       case 'unleased':
         return undefined
       default:
@@ -144,22 +156,22 @@ export class RateLimiter {
     }
   }
 
-  #stateOf({ leased, available, lease }: Counter): CounterState {
-    if (leased > 0) return 'leased'
-    if (available === 0) return 'exhausted'
-    return lease === undefined && this.#isStoreUnavailable() ? 'local' : 'unleased'
+  #stateOf({ leasedPermits, availablePermits, leaseInProgress }: PermitCounter): CounterState {
+    if (leasedPermits > 0) return 'leased'
+    if (availablePermits === 0) return 'exhausted'
+    return leaseInProgress === undefined && this.#isStoreUnavailable() ? 'local' : 'unleased'
   }
 
-  async #takeAfterLease(counter: Counter): Promise<Permit> {
+  async #takeAfterLease(counter: PermitCounter): Promise<Permit> {
     for (;;) {
-      counter.waiting++
-      counter.lease ??= this.#lease(counter).finally(() => {
-        counter.lease = undefined
+      counter.waitingRequests++
+      counter.leaseInProgress ??= this.#lease(counter).finally(() => {
+        counter.leaseInProgress = undefined
       })
       try {
-        await counter.lease
+        await counter.leaseInProgress
       } finally {
-        counter.waiting--
+        counter.waitingRequests--
       }
       const permit = this.#takeNow(counter)
       if (permit !== undefined) return permit
@@ -167,17 +179,17 @@ export class RateLimiter {
   }
 
   /** Leases permits for all waiting requests. Also resolves if the store does not respond in time. */
-  async #lease(counter: Counter): Promise<void> {
+  async #lease(counter: PermitCounter): Promise<void> {
     const { limitKey, limit, endMs } = counter
-    // Lets the other requests of the same event-loop turn share the lease.
+    // Waits one microtask, so that other requests of the same event-loop turn share this lease.
     await undefined
-    const permits = Math.max(1, Math.floor(limit / LEASES_OF_LIMIT), counter.waiting)
+    const permits = Math.max(1, Math.floor(limit / LEASES_PER_LIMIT), counter.waitingRequests)
     const request = { limitKey, permits, limit, windowMs: RATE_WINDOW_MS, nowMs: endMs - RATE_WINDOW_MS }
     try {
       await withTimeout(LEASE_WAIT_MS, async () => {
         const { granted, left } = await this.#store.takePermits(request)
-        counter.leased += granted
-        counter.available = left
+        counter.leasedPermits += granted
+        counter.availablePermits = left
         this.#unavailableMs = Number.NEGATIVE_INFINITY
       })
     } catch (error) {
@@ -190,9 +202,9 @@ export class RateLimiter {
     return isRecent(UNAVAILABLE_PAUSE_MS, this.#unavailableMs, this.#now())
   }
 
-  #permit({ limit, leased, available, endMs }: Counter, isGranted: boolean): Permit {
+  #permitOf({ limit, leasedPermits, availablePermits, endMs }: PermitCounter, isGranted: boolean): Permit {
     const resetSeconds = Math.max(1, Math.ceil((endMs - this.#now()) / 1_000))
-    return { isGranted, limit, remaining: leased + available, resetSeconds }
+    return { isGranted, limit, remaining: leasedPermits + availablePermits, resetSeconds }
   }
 }
 
@@ -200,7 +212,7 @@ export class RateLimiter {
  * The text that identifies a counter: the key, or in `betterstack` the client address. There a key with its own limit
  * gets a counter for each address.
  */
-function subjectOf(principal: Principal, rateClass: RateClass, address: string, hasOwnLimit: boolean): string {
+function counterSubjectOf(principal: Principal, rateClass: RateClass, address: string, hasOwnLimit: boolean): string {
   if (rateClass !== 'betterstack') return principal.keyId
   return hasOwnLimit ? `${principal.keyId} ${networkOf(address)}` : networkOf(address)
 }

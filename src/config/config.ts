@@ -1,15 +1,15 @@
-import { type Setting, type Settings, TABLE, type ValuesOf } from './settings.ts'
+import { SETTINGS_TABLE, type Setting, type Settings, type ValuesOf } from './settings.ts'
 
 /**
- * The configuration of a gateway, read once from the environment. Its type is derived from the table of settings: one
- * section for each owner, which gets its section as a whole.
+ * The configuration of a gateway, read once from the environment. It has one section per part of the program, such as
+ * `fold`; each part receives its whole section. The type is derived from the table of settings.
  */
 export type Config = {
-  readonly [Owner in keyof typeof TABLE]: ValuesOf<(typeof TABLE)[Owner]>
+  readonly [Owner in keyof typeof SETTINGS_TABLE]: ValuesOf<(typeof SETTINGS_TABLE)[Owner]>
 } & {
   readonly http: {
     /** Whether PORT is set. If so, a port in use is an error. */
-    readonly portIsFixed: boolean
+    readonly isPortFixed: boolean
   }
 }
 
@@ -20,19 +20,19 @@ type Environment = Readonly<Record<string, string | undefined>>
  */
 export function readConfig(env: Environment): Config {
   const config = {
-    http: { ...readValues(TABLE.http, env), portIsFixed: Boolean(env['PORT']?.trim()) },
-    process: readValues(TABLE.process, env),
-    store: readValues(TABLE.store, env),
-    redis: readValues(TABLE.redis, env),
-    access: readValues(TABLE.access, env),
-    limits: readValues(TABLE.limits, env),
-    points: readValues(TABLE.points, env),
-    write: readValues(TABLE.write, env),
-    fold: readValues(TABLE.fold, env),
-    query: readValues(TABLE.query, env),
-    graphql: readValues(TABLE.graphql, env),
-    persisted: readValues(TABLE.persisted, env),
-    live: readValues(TABLE.live, env),
+    http: { ...readValues(SETTINGS_TABLE.http, env), isPortFixed: Boolean(env['PORT']?.trim()) },
+    process: readValues(SETTINGS_TABLE.process, env),
+    store: readValues(SETTINGS_TABLE.store, env),
+    redis: readValues(SETTINGS_TABLE.redis, env),
+    access: readValues(SETTINGS_TABLE.access, env),
+    limits: readValues(SETTINGS_TABLE.limits, env),
+    points: readValues(SETTINGS_TABLE.points, env),
+    write: readValues(SETTINGS_TABLE.write, env),
+    fold: readValues(SETTINGS_TABLE.fold, env),
+    query: readValues(SETTINGS_TABLE.query, env),
+    graphql: readValues(SETTINGS_TABLE.graphql, env),
+    persisted: readValues(SETTINGS_TABLE.persisted, env),
+    live: readValues(SETTINGS_TABLE.live, env),
   }
   requireConsistent(config)
   return config
@@ -43,7 +43,7 @@ export function usesRedis({ redis }: Config): boolean {
   return redis.url !== undefined || redis.clusterNodes.length > 0
 }
 
-/** Refuses values that are valid alone and do not work together. */
+/** Throws if two settings are valid individually but contradict each other. */
 function requireConsistent(config: Config): void {
   const { store, process, persisted } = config
   if (store.resolutions.at(-1)!.stepMs !== store.setResolutions.at(-1)!.stepMs)

@@ -13,7 +13,7 @@ import type { Resolution } from '../write/fold/fold.ts'
 /** The longest delay that a Node.js timer accepts. */
 export const TIMER_MS_MAX = 2_147_483_647
 
-export function wholeNumber(min: number, max: number): (text: string) => number {
+export function wholeNumberParser(min: number, max: number): (text: string) => number {
   return (text) => {
     const value = Number(text)
     if (/^\d+$/.test(text) && value >= min && value <= max) return value
@@ -22,11 +22,11 @@ export function wholeNumber(min: number, max: number): (text: string) => number 
 }
 
 /** Parses a whole number of at least 1. */
-export const parseCount = wholeNumber(1, Number.MAX_SAFE_INTEGER)
+export const parseCount = wholeNumberParser(1, Number.MAX_SAFE_INTEGER)
 /** Parses milliseconds of a timer, at least 1. */
-export const parseTimer = wholeNumber(1, TIMER_MS_MAX)
+export const parseTimer = wholeNumberParser(1, TIMER_MS_MAX)
 
-export function oneOf<const T extends string>(values: readonly T[]): (text: string) => T {
+export function oneOfParser<const T extends string>(values: readonly T[]): (text: string) => T {
   return (text) => {
     const value = values.find((allowed) => allowed === text)
     if (value === undefined) throw new Error(`must be one of ${values.join(', ')}`)
@@ -38,7 +38,7 @@ export function parseText(text: string): string {
   return text
 }
 
-/** Texts separated by commas. */
+/** Parses texts separated by commas. */
 export function parseList(text: string): readonly string[] {
   return text
     .split(',')
@@ -58,8 +58,9 @@ export function parseResolutions(text: string): readonly Resolution[] {
     const pair = `${formatDuration(stepMs)} follows ${formatDuration(finer.stepMs)}`
     if (stepMs <= finer.stepMs || stepMs % finer.stepMs !== 0)
       throw new Error(`needs ascending steps, each a multiple of the one before: ${pair}`)
-    // Otherwise a bucket of this step could lie in two windows of the finer step, and one of them could expire before
-    // the other.
+    // If the ratio did not divide it, a coarse bucket could overlap two windows of the finer resolution, and one of
+    // them
+    // could expire before the other.
     if (BUCKETS_PER_WINDOW % (stepMs / finer.stepMs) !== 0)
       throw new Error(`needs steps whose ratio divides ${BUCKETS_PER_WINDOW}: ${pair}`)
     if (keptMs < finer.keptMs)

@@ -1,7 +1,7 @@
 import { METRIC_NAME_UNITS_MAX } from '../model/metric.ts'
 import { formatRateLimits, parseRateLimits, type RateLimits } from '../model/rate.ts'
 import {
-  oneOf,
+  oneOfParser,
   parseApiKeys,
   parseClusterNodes,
   parseCount,
@@ -15,13 +15,13 @@ import {
   parseTimer,
   parseTrustProxy,
   TIMER_MS_MAX,
-  wholeNumber,
+  wholeNumberParser,
 } from './parsers.ts'
 
 /**
- * All settings of the environment in one table, grouped by the part that owns them. docs/configuration.md shows the
- * same rows in the same order. A bound that nobody needs to change is a constant beside the code that it bounds;
- * docs/limits.md lists both.
+ * All settings (environment variables) in one table, grouped by the part of the program that uses them.
+ * docs/configuration.md has the same rows in the same order. Limits that nobody needs to change are constants in the
+ * code that enforces them; docs/limits.md lists both kinds.
  */
 export interface Setting<T> {
   /** The name of the environment variable. */
@@ -31,18 +31,18 @@ export interface Setting<T> {
   readonly unit: string
   readonly meaning: string
   /**
-   * Gets the trimmed text, or the default if the text is empty. Throws an Error whose message completes the sentence
-   * "NAME …".
+   * Converts the trimmed text of the variable, or the default if it is empty, to a value. Throws an Error whose message
+   * continues a sentence that begins with the name of the variable.
    */
   readonly parse: (text: string) => T
 }
 
-/** The settings of one owner, by the names that its code uses. */
+/** The settings of one part of the program, by their property names. */
 export type Settings = Readonly<Record<string, Setting<unknown>>>
 
 export type ValuesOf<S extends Settings> = { readonly [Field in keyof S]: ReturnType<S[Field]['parse']> }
 
-const RATE_LIMITS: RateLimits = {
+const DEFAULT_RATE_LIMITS: RateLimits = {
   single: 1_000,
   batch: 10,
   query: 60,
@@ -52,7 +52,7 @@ const RATE_LIMITS: RateLimits = {
   write: 3_000,
 }
 
-export const TABLE = {
+export const SETTINGS_TABLE = {
   http: {
     port: {
       name: 'PORT',
@@ -60,7 +60,7 @@ export const TABLE = {
       unit: 'port',
       meaning:
         'The port to listen on; 0 takes any free port. If it is not set and 4000 is in use, the next free port up to 4010.',
-      parse: wholeNumber(0, 65_535),
+      parse: wholeNumberParser(0, 65_535),
     },
     host: {
       name: 'HOST',
@@ -113,14 +113,14 @@ export const TABLE = {
       unit: 'processes',
       meaning:
         'Gateway processes that share the port, each restarted when it dies. More than one needs Redis. Limits hold for each process.',
-      parse: wholeNumber(1, 256),
+      parse: wholeNumberParser(1, 256),
     },
     drainMs: {
       name: 'DRAIN_MS',
       default: '0',
       unit: 'ms',
       meaning: 'After SIGTERM, how long /ready fails before the port closes, so that a load balancer notices.',
-      parse: wholeNumber(0, TIMER_MS_MAX),
+      parse: wholeNumberParser(0, TIMER_MS_MAX),
     },
     closeMsMax: {
       name: 'CLOSE_MS_MAX',
@@ -134,7 +134,7 @@ export const TABLE = {
       default: 'info',
       unit: 'level',
       meaning: 'fatal, error, warn, info, debug, trace or silent.',
-      parse: oneOf(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
+      parse: oneOfParser(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
     },
   },
   store: {
@@ -150,7 +150,7 @@ export const TABLE = {
       default: '8',
       unit: 'partitions',
       meaning: 'Partitions that metrics are spread over; fixed when the store is created.',
-      parse: wholeNumber(1, 4_096),
+      parse: wholeNumberParser(1, 4_096),
     },
     resolutions: {
       name: 'RESOLUTIONS',
@@ -202,11 +202,11 @@ export const TABLE = {
     },
     rateLimits: {
       name: 'RATE_LIMITS',
-      default: formatRateLimits(RATE_LIMITS),
+      default: formatRateLimits(DEFAULT_RATE_LIMITS),
       unit: 'class=requests a minute',
       meaning:
         'Requests a minute of a key (betterstack: of a client address); rate_limited. Name the classes to change; class=off lifts one limit, off all of them.',
-      parse: (text: string): RateLimits => ({ ...RATE_LIMITS, ...parseRateLimits(text) }),
+      parse: (text: string): RateLimits => ({ ...DEFAULT_RATE_LIMITS, ...parseRateLimits(text) }),
     },
   },
   limits: {
@@ -247,7 +247,7 @@ export const TABLE = {
       unit: 'characters',
       meaning: 'Length of a metric name; missing_name.',
       // A character takes up to two code units.
-      parse: wholeNumber(1, METRIC_NAME_UNITS_MAX / 2),
+      parse: wholeNumberParser(1, METRIC_NAME_UNITS_MAX / 2),
     },
     tagsMax: {
       name: 'TAGS_MAX',
@@ -321,7 +321,7 @@ export const TABLE = {
       unit: 'bytes',
       meaning:
         'Acknowledged commits kept for up to 30 s, to replay them when Redis loses its last second; with 0 none are kept and such a loss is final. The embedded store needs none.',
-      parse: wholeNumber(0, Number.MAX_SAFE_INTEGER),
+      parse: wholeNumberParser(0, Number.MAX_SAFE_INTEGER),
     },
   },
   fold: {
@@ -399,12 +399,12 @@ export const TABLE = {
       meaning: 'How long a GraphQL operation may run; query_too_large, for a mutation store_unavailable.',
       parse: parseTimer,
     },
-    introspection: {
+    isIntrospectionAllowed: {
       name: 'GRAPHQL_INTROSPECTION',
       default: 'on',
       unit: 'on or off',
       meaning: 'Whether clients may read the schema; when off, GraphiQL has no completion.',
-      parse: (text: string): boolean => oneOf(['on', 'off'])(text) === 'on',
+      parse: (text: string): boolean => oneOfParser(['on', 'off'])(text) === 'on',
     },
   },
   persisted: {
@@ -414,7 +414,7 @@ export const TABLE = {
       unit: 'mode',
       meaning:
         'Persisted operations, which clients send by hash or id: off, optional (registered ones, and those sent with their SHA-256 before), or enforced (only registered ones; forbidden).',
-      parse: oneOf(['off', 'optional', 'enforced']),
+      parse: oneOfParser(['off', 'optional', 'enforced']),
     },
     operations: {
       name: 'GRAPHQL_OPERATIONS',
@@ -443,6 +443,6 @@ export const TABLE = {
 } as const satisfies Readonly<Record<string, Settings>>
 
 /** All rows of the table, in its order. */
-export const SETTINGS: readonly Setting<unknown>[] = Object.values(TABLE).flatMap((settings): Setting<unknown>[] =>
-  Object.values(settings),
+export const ALL_SETTINGS: readonly Setting<unknown>[] = Object.values(SETTINGS_TABLE).flatMap(
+  (settings): Setting<unknown>[] => Object.values(settings),
 )

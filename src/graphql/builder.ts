@@ -3,7 +3,7 @@ import RelayPlugin from '@pothos/plugin-relay'
 import type { CanonicalTags } from '../model/series.ts'
 import type { GraphQLContext } from './context.ts'
 
-/** The TypeScript types of the scalars. */
+/** TypeScript types that the schema builder uses: the context of resolvers, defaults, and the values of scalars. */
 interface SchemaTypes {
   Context: GraphQLContext
   DefaultFieldNullability: false
@@ -60,7 +60,7 @@ export const builder = new SchemaBuilder<SchemaTypes>({
   },
 })
 
-/** The only type with global ids. */
+/** The only type whose objects have global ids. */
 const NODE_TYPE = 'Metric'
 
 builder.queryType({ description: 'Read operations. Need a key with the scope `query`.' })

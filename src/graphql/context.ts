@@ -6,8 +6,8 @@ import type { Scope } from '../store/api-keys.ts'
 import type { GraphQLLimits, QueryBudget, ResponseBudget } from './operation-cost.ts'
 
 /**
- * The data of a request that its resolvers need, and the checks that resolvers start with. Each request has a separate
- * context.
+ * The context that GraphQL resolvers receive: the data of one request. Beside it, the checks that every resolver starts
+ * with.
  */
 export interface GraphQLContext {
   readonly requestId: string
@@ -19,19 +19,22 @@ export interface GraphQLContext {
   readonly now: () => number
   readonly queryBudget: QueryBudget
   readonly responseBudget: ResponseBudget
-  /** Shared by all queries of the request. Read it with {@link sessionOf}. */
+  /** Shared by all queries of the request. Read it with {@link querySessionOf}. */
   readonly session: QuerySession
-  /** After it has passed, no resolver starts any work. */
+  /** `hasPassed` becomes true when the operation has timed out. Then no resolver starts any work. */
   readonly deadline: { hasPassed: boolean }
 }
 
 /** The part of a pino logger that logs internal errors. */
-export interface ErrorLog {
+export interface InternalErrorLog {
   error(details: object, message: string): void
 }
 
-/** The root fields of a mutation run one after another, and each reads what the fields before it wrote. */
-export function sessionOf({ session }: GraphQLContext, { operation, path }: GraphQLResolveInfo): QuerySession {
+/**
+ * Returns the query session of the request. The root fields of a mutation run one after another, and each must see what
+ * earlier ones wrote, so each begins a new step of the session.
+ */
+export function querySessionOf({ session }: GraphQLContext, { operation, path }: GraphQLResolveInfo): QuerySession {
   if (operation.operation !== OperationTypeNode.MUTATION) return session
   let root = path
   while (root.prev !== undefined) root = root.prev
@@ -39,8 +42,10 @@ export function sessionOf({ session }: GraphQLContext, { operation, path }: Grap
   return session
 }
 
-/** The first call of every resolver that does work. Throws `forbidden`, or `query_too_large` after the deadline. */
-export function requireScope(context: GraphQLContext, scope: Scope): void {
+/**
+ * Must be the first call of every resolver that does work. Throws `forbidden`, or `query_too_large` after the deadline.
+ */
+export function requireScopeAndTime(context: GraphQLContext, scope: Scope): void {
   if (context.deadline.hasPassed) throw new GatewayError('query_too_large', 'the operation ran out of time')
   if (context.principal.scopes.includes(scope)) return
   throw new GatewayError('forbidden', `the API key lacks the scope ${scope}`, { details: { scope } })

@@ -2,8 +2,8 @@ import { GatewayError } from '../model/errors.ts'
 import type { PointLimits } from '../model/point.ts'
 
 /**
- * Limits of a GraphQL operation, and the budgets of a request. A budget only decreases. Limits that no setting changes
- * are constants here.
+ * Limits of GraphQL operations, and the budgets that count the queries and response fields of a request. Limits without
+ * a setting are constants here.
  */
 
 /** Fields of a document. Validation compares all pairs of fields of one name, so the limit bounds its time. */
@@ -17,8 +17,8 @@ export const GRAPHQL_QUERIES_MAX = 100
 /** Fields of one result; 128 characters of tags or properties count as one field. */
 const GRAPHQL_RESPONSE_FIELDS_MAX = 500_000
 
-/** Limits that no setting changes. */
-export const GRAPHQL_BOUNDS = {
+/** The limits without a setting. */
+export const FIXED_GRAPHQL_LIMITS = {
   documentFieldsMax: GRAPHQL_FIELDS_MAX,
   rootFieldsMax: GRAPHQL_ROOT_FIELDS_MAX,
   listItemsMax: GRAPHQL_LIST_ITEMS_MAX,
@@ -27,7 +27,7 @@ export const GRAPHQL_BOUNDS = {
 }
 
 /** A listing of events counts as this many queries, because it may scan some thousand events. */
-export const EVENTS_COST = 5
+export const EVENTS_LISTING_COST = 5
 /** A filtered listing of metrics counts as this many queries, because it compares every name of the project. */
 export const FILTERED_LISTING_COST = 5
 
@@ -51,33 +51,37 @@ export interface GraphQLLimits {
   /** How long one operation may run. */
   readonly timeoutMs: number
   /** Whether clients may query the schema. */
-  readonly introspection: boolean
+  readonly isIntrospectionAllowed: boolean
   /** Queries and listings per request. Resolvers count them, so aliases, fragments and lists all count. */
   readonly queriesMax: number
   /** Fields in one response; a field below a list counts once per item. */
   readonly responseFieldsMax: number
-  /** Shown to clients; the querier enforces both. */
-  readonly query: { readonly valuesMax: number; readonly rollupsMax: number }
+  /** Limits of metric queries. `viewer.limits` shows them to clients; the querier enforces them. */
+  readonly queryLimits: { readonly valuesMax: number; readonly rollupsMax: number }
 }
 
+/** Number of metric queries that a request may still run. */
 export interface QueryBudget {
   queriesLeft: number
 }
 
-/** Counted by `resolve/response-size.ts`. Each update of a live query has its own budget. */
+/**
+ * Number of fields that a response may still have; `resolve/response-size.ts` counts them. Each update of a live query
+ * has its own budget.
+ */
 export interface ResponseBudget {
   fieldsLeft: number
   isExceeded: boolean
 }
 
 /** Takes `cost` queries from the budget of the request. Throws `query_too_large` if too few are left. */
-export function takeQuery(
+export function chargeQueries(
   { limits, queryBudget }: { readonly limits: GraphQLLimits; readonly queryBudget: QueryBudget },
-  cost = 1,
+  queryCount = 1,
 ): void {
-  if (queryBudget.queriesLeft < cost) {
+  if (queryBudget.queriesLeft < queryCount) {
     const max = limits.queriesMax
     throw new GatewayError('query_too_large', `one request may run at most ${max} queries`, { details: { max } })
   }
-  queryBudget.queriesLeft -= cost
+  queryBudget.queriesLeft -= queryCount
 }

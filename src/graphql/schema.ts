@@ -9,7 +9,10 @@ import './types/live.ts'
 import './types/track-event.ts'
 import './types/delete-metric.ts'
 import { builder } from './builder.ts'
-import { limitResponses } from './resolve/response-size.ts'
+import { addResponseLimit } from './resolve/response-size.ts'
 
-/** Each imported file adds its types and fields to the builder. Their order is that of `schema/schema.graphql`. */
-export const schema: GraphQLSchema = limitResponses(builder.toSchema({ sortSchema: false }))
+/**
+ * The executable schema. Each imported file adds its types and fields to the builder; the order of the imports is the
+ * order in `schema/schema.graphql`.
+ */
+export const schema: GraphQLSchema = addResponseLimit(builder.toSchema({ sortSchema: false }))

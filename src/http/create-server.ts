@@ -5,11 +5,15 @@ import type { Logger } from 'pino'
 import type { Gateway } from '../gateway.ts'
 import { assert, GatewayError } from '../model/errors.ts'
 import type { Telemetry } from '../telemetry/telemetry-interface.ts'
-import { decoratePrincipal } from './access/auth.ts'
+import { declarePrincipal } from './access/authenticate.ts'
 import type { BetterStackLimits } from './better-stack/better-stack-routes.ts'
-import { REQUEST_POINTS_MAX, registerBetterStackRoutes, sendPlainError } from './better-stack/better-stack-routes.ts'
-import { BODY_STALL_MS, type BodyLimits, readBodies } from './body/request-body.ts'
-import { FAST_PATH_URL, fastPath, type RequestHandler, type ServedRequest } from './flux/fast-path.ts'
+import {
+  REQUEST_POINTS_MAX,
+  registerBetterStackRoutes,
+  sendBetterStackError,
+} from './better-stack/better-stack-routes.ts'
+import { BODY_STALL_MS, type BodyLimits, registerBodyParser } from './body/request-body.ts'
+import { createFastPath, FAST_PATH_URL, type RequestHandler, type ServedRequest } from './flux/fast-path.ts'
 import { registerFluxEventRoutes } from './flux/flux-event-routes.ts'
 import type { FluxLimits } from './flux/flux-routes.ts'
 import { registerFluxRoutes } from './flux/flux-routes.ts'
@@ -33,7 +37,7 @@ export interface ServerOptions {
   readonly now: () => number
   readonly telemetry: Telemetry
   readonly limits: ServerLimits
-  /** The files of the pages for browsers, when something else serves them too. */
+  /** Reads the files of the pages for browsers. Passed in if the GraphQL playground reads them too. */
   readonly readAssets?: (() => Promise<PageAssets>) | undefined
   /** Proxies whose `X-Forwarded-For` is trusted: a number of hops, or addresses and CIDRs. Undefined: none. */
   readonly trustProxy?: number | readonly string[] | undefined
@@ -53,13 +57,13 @@ export interface ServerLimits extends FluxLimits, BetterStackLimits, OtlpLimits,
 }
 
 /** Server limits that no setting changes. */
-export const SERVER_BOUNDS = {
+export const FIXED_SERVER_LIMITS = {
   bodyStallMs: BODY_STALL_MS,
   requestPointsMax: REQUEST_POINTS_MAX,
   readyWaitMs: READY_WAIT_MS,
 }
 
-/** Time for a whole request to arrive; 20 MiB then need 1.4 Mbit/s. */
+/** Time for a whole request to arrive. A body of 20 MiB then needs 1.4 Mbit/s. */
 const REQUEST_TIMEOUT_MS = 120_000
 
 /** Time for the headers to arrive. It is short, because the client is not authenticated yet. */
@@ -76,16 +80,16 @@ const PARAM_CHARS_MAX = 4_096
  */
 export function createServer(options: ServerOptions): FastifyInstance {
   const { gateway, log, now, telemetry, limits, trustProxy, corsOrigins } = options
-  const requestLog = withoutSecrets(log)
+  const requestLog = withRedactedKeys(log)
   const newRequestId = createRequestIds()
   let isClosing = false
-  // Fastify gets no logger: its per-request work would be wasted. What matters is logged below.
+  // Fastify gets no logger, because its logging costs time on each request. The hooks below log failures.
   const app = fastify({
     genReqId: newRequestId,
     requestTimeout: REQUEST_TIMEOUT_MS,
     http: { headersTimeout: HEADERS_TIMEOUT_MS, connectionsCheckingInterval: SLOW_REQUESTS_CHECK_MS },
     // Routes parse the query string themselves.
-    routerOptions: { maxParamLength: PARAM_CHARS_MAX, querystringParser: () => NO_PARAMETERS },
+    routerOptions: { maxParamLength: PARAM_CHARS_MAX, querystringParser: () => EMPTY_QUERY },
     return503OnClosing: false,
     trustProxy: fastifyTrustProxy(trustProxy),
     clientErrorHandler: respondToClientError,
@@ -98,8 +102,8 @@ export function createServer(options: ServerOptions): FastifyInstance {
   const countResponses = collectRoutes(app, telemetry)
   addCommonHeaders(app)
   if (corsOrigins !== undefined) allowOrigins(app, corsOrigins)
-  decoratePrincipal(app)
-  readBodies(app, limits)
+  declarePrincipal(app)
+  registerBodyParser(app, limits)
   const errorHandler =
     (send: (reply: FastifyReply, error: GatewayError) => FastifyReply) =>
     (error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply => {
@@ -127,8 +131,8 @@ export function createServer(options: ServerOptions): FastifyInstance {
   })
   // Requests at debug level are logged by a hook of the framework.
   if (!log.isLevelEnabled('debug')) {
-    replaceHandler(app, (framework) =>
-      fastPath(
+    wrapRequestHandler(app, (framework) =>
+      createFastPath(
         {
           gateway,
           now,
@@ -137,7 +141,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
           newRequestId,
           corsHeaders: headersWithoutOrigin(corsOrigins),
           isClosing: () => isClosing,
-          count: (method, status) => countResponses(FAST_PATH_URL, method, status),
+          countResponse: (method, status) => countResponses(FAST_PATH_URL, method, status),
           logFailure: (request, error) => logFailure(requestLog, request, error),
         },
         framework,
@@ -164,7 +168,7 @@ function registerRoutes(
   app.register(async (scope) => registerFluxRoutes(scope, { gateway, now, limits }), { prefix: '/api/v1' })
   app.register(async (scope) => registerFluxEventRoutes(scope, { gateway, now, limits }), { prefix: '/api/v1' })
   app.register(async (scope) => {
-    scope.setErrorHandler(errorHandler(sendPlainError))
+    scope.setErrorHandler(errorHandler(sendBetterStackError))
     registerBetterStackRoutes(scope, { gateway, log, now, limits })
   })
   app.register(async (scope) => {
@@ -180,8 +184,8 @@ function registerRoutes(
   )
 }
 
-/** Puts a handler in front of the framework's. */
-function replaceHandler(app: FastifyInstance, wrap: (framework: RequestHandler) => RequestHandler): void {
+/** Replaces Fastify's handler of HTTP requests by one that may pass a request on to it. */
+function wrapRequestHandler(app: FastifyInstance, wrap: (framework: RequestHandler) => RequestHandler): void {
   const [framework, ...others] = app.server.listeners('request') as RequestHandler[]
   assert(framework !== undefined && others.length === 0, 'the framework has one handler of requests')
   app.server.off('request', framework).on('request', wrap(framework))
@@ -220,22 +224,26 @@ function fastifyTrustProxy(
   return typeof trusted === 'number' ? (_address, hop) => hop < trusted : [...trusted]
 }
 
-const NO_PARAMETERS = Object.freeze({})
+const EMPTY_QUERY = Object.freeze({})
 
 /** Returns a logger that redacts API keys. Headers are not logged, but a logged error may contain them. */
-function withoutSecrets(log: Logger): Logger {
+function withRedactedKeys(log: Logger): Logger {
   const headers = ['headers', 'req.headers', 'err.headers', 'err.cause.headers']
   return log.child(
     {},
     {
       redact: headers.flatMap((path) => [`${path}.authorization`, `${path}["x-api-key"]`]),
-      serializers: { req: summarize },
+      serializers: { req: loggedFieldsOf },
     },
   )
 }
 
-/** What is logged of a request: no header, and the path without the query string. */
-function summarize(request: ServedRequest): { readonly id: string; readonly method: string; readonly path: string } {
+/** Returns the fields of a request that are logged: no headers, and the path without the query string. */
+function loggedFieldsOf(request: ServedRequest): {
+  readonly id: string
+  readonly method: string
+  readonly path: string
+} {
   const { id, method, url } = request
   const end = url.indexOf('?')
   return { id, method, path: end < 0 ? url : url.slice(0, end) }
@@ -255,7 +263,7 @@ function logFailure(log: Logger, request: ServedRequest, error: GatewayError): v
 function respondToClientError(error: Error & { readonly code?: string }, socket: Socket): void {
   if (error.code === 'ECONNRESET' || socket.destroyed) return
   if (socket.writable) {
-    const { status, body } = CLIENT_ERRORS.get(error.code) ?? MALFORMED
+    const { status, body } = CLIENT_ERROR_RESPONSES.get(error.code) ?? MALFORMED_REQUEST
     socket.write(
       `HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-type: application/json; charset=utf-8\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
     )
@@ -263,14 +271,14 @@ function respondToClientError(error: Error & { readonly code?: string }, socket:
   socket.destroySoon()
 }
 
-const MALFORMED = {
+const MALFORMED_REQUEST = {
   status: '400 Bad Request',
   body: '{"error":{"code":"invalid_body","message":"the request is not valid HTTP"}}',
 }
 
 /** Responses by the error codes of Node. */
-const CLIENT_ERRORS = new Map<string | undefined, typeof MALFORMED>([
-  ['HPE_HEADER_OVERFLOW', { ...MALFORMED, status: '431 Request Header Fields Too Large' }],
+const CLIENT_ERROR_RESPONSES = new Map<string | undefined, typeof MALFORMED_REQUEST>([
+  ['HPE_HEADER_OVERFLOW', { ...MALFORMED_REQUEST, status: '431 Request Header Fields Too Large' }],
   [
     'ERR_HTTP_REQUEST_TIMEOUT',
     {

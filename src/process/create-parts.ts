@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { Logger } from 'pino'
-import { Keys } from '../access/api-keys.ts'
+import { ApiKeyAuthenticator } from '../access/api-keys.ts'
 import { RATE_COUNTERS_MAX, RateLimiter } from '../access/rate-limiter.ts'
 import type { Config } from '../config/config.ts'
 import { createGateway, type Gateway, type GatewayOptions } from '../gateway.ts'
@@ -10,41 +10,41 @@ import { FIXED_LIVE_SETTINGS, LiveQueries, type LiveQueryBackend } from '../quer
 import { Querier } from '../query/querier.ts'
 import type { Store } from '../store/store.ts'
 import { GatewayMetrics } from '../telemetry/gateway-metrics.ts'
-import type { ShareMetrics, TelemetrySources } from '../telemetry/telemetry-interface.ts'
+import type { PolledFigures, ShareMetrics } from '../telemetry/telemetry-interface.ts'
 import { WRITER_BOUNDS, Writer, type WriterEvents } from '../write/commit/writer.ts'
 import { FOLD_STEP_BYTES_MAX } from '../write/fold/fold.ts'
 import { FoldLoop } from '../write/fold/fold-loop.ts'
 import { Idempotency } from '../write/idempotency.ts'
 
-interface Dependencies {
+interface PartsDependencies {
   readonly store: Store
   readonly log: Logger
   readonly now: () => number
-  /** Set if the gateway has several processes. */
+  /** Merges the metrics of all processes. Set if the gateway has several. */
   readonly shareMetrics: ShareMetrics | undefined
 }
 
-export interface Parts extends GatewayOptions {
+export interface GatewayParts extends GatewayOptions {
   readonly gateway: Gateway
 }
 
 /**
- * Creates the parts of a gateway on an open store and connects them. Each part gets its own section of the
- * configuration.
+ * Creates the parts of a gateway, such as the writer and the querier, on an open store and connects them. Each part
+ * receives its section of the configuration.
  */
-export function createParts(config: Config, { store, log, now, shareMetrics }: Dependencies): Parts {
+export function createParts(config: Config, { store, log, now, shareMetrics }: PartsDependencies): GatewayParts {
   const { resolutions, setResolutions } = config.store
   const keepsCommits = config.write.retainedBytesMax > 0
 
-  const sources: TelemetrySources = {
+  const sources: PolledFigures = {
     points: () => writer.totals.points,
     events: () => writer.totals.events,
     pendingBytes: () => writer.pendingBytes,
     retainedBytes: () => writer.retainedBytes,
     cacheBytes: () => querier.cacheBytes,
-    rateCounters: () => limiter.counters,
+    rateCounters: () => limiter.counterCount,
     folds: () => ({ ...folds.totals, waitedMs: folds.waitedMs }),
-    backlog: () => backlogOf(store),
+    backlog: () => inboxBacklogOf(store),
   }
   const telemetry = new GatewayMetrics(sources, shareMetrics)
 
@@ -60,12 +60,12 @@ export function createParts(config: Config, { store, log, now, shareMetrics }: D
       querier.dropCachedSeries()
       idempotency.replayReceipts().catch((err: unknown) => log.warn({ err }, 'receipts could not be replayed'))
     },
-    pointsLost: (points) => telemetry.lost(points),
-    roundEnded: (durationMs) => telemetry.roundEnded(durationMs),
+    pointsLost: (points) => telemetry.countLostPoints(points),
+    roundEnded: (durationMs) => telemetry.observeCommitRound(durationMs),
     warn: (message, details) => log.warn(details, message),
   }
-  const steps = { baseMs: resolutions[0]!.stepMs, baseMsOfSets: setResolutions[0]!.stepMs }
-  const writer = new Writer(store, { ...WRITER_BOUNDS, ...config.write, ...steps }, writerEvents, now)
+  const baseResolutions = { baseMs: resolutions[0]!.stepMs, baseMsOfSets: setResolutions[0]!.stepMs }
+  const writer = new Writer(store, { ...WRITER_BOUNDS, ...config.write, ...baseResolutions }, writerEvents, now)
 
   const resolutionsMs = resolutions.map(({ stepMs }) => stepMs)
   const setResolutionsMs = setResolutions.map(({ stepMs }) => stepMs)
@@ -76,11 +76,11 @@ export function createParts(config: Config, { store, log, now, shareMetrics }: D
     query: (project, input) => gateway.query(project, input),
     onCommit: (listener) => store.onCommit(listener),
     now,
-    startTimer: runAfter,
+    startTimer: startTimer,
   }
   const live = new LiveQueries(liveSource, { ...FIXED_LIVE_SETTINGS, ...config.live })
 
-  const keys = new Keys(store, config.access.apiKeys, now)
+  const keys = new ApiKeyAuthenticator(store, config.access.apiKeys, now)
   const limiter = new RateLimiter(store, { limits: config.access.rateLimits, countersMax: RATE_COUNTERS_MAX }, now)
 
   const parts = { writer, idempotency, folds, querier, live, events, eventIds, store, keys, limiter, telemetry }
@@ -89,12 +89,12 @@ export function createParts(config: Config, { store, log, now, shareMetrics }: D
 }
 
 /** Calls `run` after a time. Returns a function that cancels the call. */
-function runAfter(ms: number, run: () => void): () => void {
+function startTimer(ms: number, run: () => void): () => void {
   const timer = setTimeout(run, ms)
   return () => clearTimeout(timer)
 }
 
-async function backlogOf(store: Store): Promise<{ readonly entries: number; readonly bytes: number }> {
+async function inboxBacklogOf(store: Store): Promise<{ readonly entries: number; readonly bytes: number }> {
   const inboxes = await Promise.all(Array.from({ length: store.partitions }, (_, i) => store.inboxSize(i)))
   return {
     entries: inboxes.reduce((total, { entries }) => total + entries, 0),

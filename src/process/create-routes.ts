@@ -2,13 +2,13 @@ import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import type { Config } from '../config/config.ts'
 import type { Gateway } from '../gateway.ts'
-import { GRAPHQL_PERSISTED_CHARS_MAX } from '../graphql/documents/persisted-operations.ts'
+import { GRAPHQL_SENT_DOCUMENT_CHARS_MAX } from '../graphql/documents/persisted-operations.ts'
 import { registerGraphQL } from '../graphql/server/graphql-routes.ts'
 import { STREAM_SETTINGS } from '../graphql/server/streams.ts'
 import { createServer } from '../http/create-server.ts'
 import { createPageAssets } from '../http/pages/page-assets.ts'
 import type { Telemetry } from '../telemetry/telemetry-interface.ts'
-import { graphqlLimits, serverLimits } from './limits.ts'
+import { graphqlLimitsOf, serverLimitsOf } from './limits.ts'
 
 interface RouteOptions {
   readonly gateway: Gateway
@@ -21,18 +21,22 @@ interface RouteOptions {
 }
 
 /** Creates the HTTP server with all routes of a gateway. The server does not listen yet. */
-export function createRoutes(config: Config, options: RouteOptions): FastifyInstance {
-  const { gateway, log, now, registered } = options
+export function createServerWithRoutes(config: Config, options: RouteOptions): FastifyInstance {
+  const { gateway, log, now, registered: registeredDocuments } = options
   const readAssets = createPageAssets()
-  const server = createServer({ ...options, ...config.http, limits: serverLimits(config), readAssets })
+  const server = createServer({ ...options, ...config.http, limits: serverLimitsOf(config), readAssets })
   registerGraphQL(server, {
     gateway,
     log,
     now,
-    limits: graphqlLimits(config),
+    limits: graphqlLimitsOf(config),
     readAssets,
     streams: STREAM_SETTINGS,
-    persisted: { mode: config.persisted.mode, registered, charsMax: GRAPHQL_PERSISTED_CHARS_MAX },
+    persisted: {
+      mode: config.persisted.mode,
+      registeredDocuments,
+      sentDocumentCharsMax: GRAPHQL_SENT_DOCUMENT_CHARS_MAX,
+    },
   })
   return server
 }

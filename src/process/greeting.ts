@@ -1,11 +1,11 @@
 import { type Config, usesRedis } from '../config/config.ts'
-import type { Listening } from './processes.ts'
+import type { ListeningGateway } from './processes.ts'
 
 /**
  * The text that a gateway prints when it listens, with all that a new user needs. The first key is printed only at the
  * start that created it.
  */
-export function greeting(config: Config, { url, firstKey }: Listening): string {
+export function startMessage(config: Config, { url, firstKey }: ListeningGateway): string {
   const { apiKeys } = config.access
   // A browser does not send the part after `#`, and the page removes it from the address.
   const fragment = firstKey === undefined ? '' : `#key=${encodeURIComponent(firstKey)}`

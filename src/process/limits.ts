@@ -1,13 +1,13 @@
 import type { Config } from '../config/config.ts'
-import { GRAPHQL_BOUNDS, type GraphQLLimits } from '../graphql/operation-cost.ts'
-import { SERVER_BOUNDS, type ServerLimits } from '../http/create-server.ts'
+import { FIXED_GRAPHQL_LIMITS, type GraphQLLimits } from '../graphql/operation-cost.ts'
+import { FIXED_SERVER_LIMITS, type ServerLimits } from '../http/create-server.ts'
 
-/** The limits of HTTP and GraphQL: some are settings, the others are constants. */
+/** Combines the limits of HTTP and GraphQL: those from settings, and constants. */
 
-export function serverLimits({ http, limits, points }: Config): ServerLimits {
-  return { ...SERVER_BOUNDS, ...http, ...limits, points }
+export function serverLimitsOf({ http, limits, points }: Config): ServerLimits {
+  return { ...FIXED_SERVER_LIMITS, ...http, ...limits, points }
 }
 
-export function graphqlLimits({ graphql, limits, points, query }: Config): GraphQLLimits {
-  return { ...GRAPHQL_BOUNDS, ...graphql, ...limits, points, query }
+export function graphqlLimitsOf({ graphql, limits, points, query: queryLimits }: Config): GraphQLLimits {
+  return { ...FIXED_GRAPHQL_LIMITS, ...graphql, ...limits, points, queryLimits }
 }

@@ -8,17 +8,17 @@ import type { ApiKeyStore, Store } from '../store/store.ts'
 /** Opens the configured store: Redis, or the embedded store in a folder. */
 export function openStore(config: Config, log: Logger, now: () => number): Promise<Store> {
   const { store, redis, write } = config
-  if (!usesRedis(config)) return withFolderSetting(openEmbeddedStore({ ...store, log, now }))
+  if (!usesRedis(config)) return addSettingName(openEmbeddedStore({ ...store, now }))
   return openRedisStore({ ...store, ...redis, log, commandTimeoutMs: write.storeWaitMsMax, now })
 }
 
 /** Opens only the API keys of the configured store. This works while gateways run on the store. */
 export function openKeyStore(config: Config, log: Logger): Promise<ApiKeyStore> {
-  return usesRedis(config) ? openStore(config, log, Date.now) : withFolderSetting(openEmbeddedKeys(config.store.folder))
+  return usesRedis(config) ? openStore(config, log, Date.now) : addSettingName(openEmbeddedKeys(config.store.folder))
 }
 
-/** Adds the setting's name to errors of opening its folder. */
-function withFolderSetting<T>(opening: Promise<T>): Promise<T> {
+/** Adds the name of the setting `DATA_DIR` to an error of opening the folder. */
+function addSettingName<T>(opening: Promise<T>): Promise<T> {
   return opening.catch((cause: unknown) => {
     throw new Error(`DATA_DIR cannot be used: ${reasonOf(cause)}`, { cause })
   })

@@ -5,7 +5,7 @@ import type { Logger } from 'pino'
 import type { Config } from '../config/config.ts'
 import { onWorkerMessage, sendToWorker, type ToPrimary } from '../telemetry/worker-messages.ts'
 import { WorkerMetrics } from '../telemetry/worker-metrics.ts'
-import { listenOn } from './listen.ts'
+import { listenOnFreePort } from './listen.ts'
 
 /**
  * Runs several gateway processes on one machine behind one port. The primary process serves no requests: it starts the
@@ -14,20 +14,20 @@ import { listenOn } from './listen.ts'
  */
 
 /** A gateway that listens, in one or several processes. */
-export interface Listening {
+export interface ListeningGateway {
   readonly url: string
   readonly firstKey: string | undefined
   /** Stops accepting requests, and finishes the accepted ones. */
   close(): Promise<void>
 }
 
-type Listens = ToPrimary & { readonly kind: 'listens' }
+type ListensMessage = ToPrimary & { readonly kind: 'listens' }
 
-/** Pause before a worker is started again. It doubles with each failure in a row. */
-const PAUSE_MS_MIN = 100
-const PAUSE_MS_MAX = 10_000
-/** After a worker that ran for at least this time, its replacement gets the shortest pause. */
-const STEADY_MS = 60_000
+/** Pause before a dead worker is replaced. It doubles with each consecutive failure. */
+const RESTART_PAUSE_MS_MIN = 100
+const RESTART_PAUSE_MS_MAX = 10_000
+/** A worker that ran for at least this time does not count as a failure: it is replaced after the shortest pause. */
+const STEADY_RUN_MS = 60_000
 
 /** Whether this process is a worker that `startProcesses` of a primary process started. */
 export function isWorker(): boolean {
@@ -43,9 +43,9 @@ export async function startProcesses(
   log: Logger,
   ended: (error: Error) => void,
   now: () => number = Date.now,
-): Promise<Listening> {
+): Promise<ListeningGateway> {
   // The primary process chooses the port, because a replacement needs the same one.
-  const workers = new Workers(await choosePort(config.http), log, ended, now)
+  const workers = new WorkerPool(await choosePort(config.http), log, ended, now)
   try {
     // The first worker starts alone, because it creates the store and the first key.
     const { url, firstKey } = await workers.start()
@@ -59,7 +59,7 @@ export async function startProcesses(
 
 async function choosePort(http: Config['http']): Promise<number> {
   const server = createServer()
-  await listenOn(http, async (port) => {
+  await listenOnFreePort(http, async (port) => {
     server.listen({ host: http.host, port })
     await once(server, 'listening')
   })
@@ -69,113 +69,113 @@ async function choosePort(http: Config['http']): Promise<number> {
   return port
 }
 
-class Workers {
+class WorkerPool {
   readonly #port: number
   readonly #log: Logger
-  readonly #ended: (error: Error) => void
+  readonly #onAllEnded: (error: Error) => void
   readonly #now: () => number
   /** The running workers, each with a promise of its exit. */
-  readonly #exits = new Map<Worker, Promise<Exit>>()
+  readonly #exits = new Map<Worker, Promise<WorkerExit>>()
   readonly #metrics = new WorkerMetrics<Worker>((worker) => sendToWorker(worker, { kind: 'readOwn' }))
-  readonly #pauses = new Set<NodeJS.Timeout>()
+  readonly #restartTimers = new Set<NodeJS.Timeout>()
   #isClosing = false
 
   constructor(port: number, log: Logger, ended: (error: Error) => void, now: () => number) {
     this.#port = port
     this.#log = log
-    this.#ended = ended
+    this.#onAllEnded = ended
     this.#now = now
   }
 
   /** Starts a worker. Resolves when the worker listens; from then on it is replaced when it dies. */
-  async start(failures = 0): Promise<Listens> {
+  async start(failures = 0): Promise<ListensMessage> {
     const worker = cluster.fork({ PORT: String(this.#port) })
     const { pid } = worker.process
-    let outcome: Listens | { readonly kind: 'failed'; readonly reason: string } | undefined
+    let outcome: ListensMessage | { readonly kind: 'failed'; readonly reason: string } | undefined
     const started = new Promise<void>((resolve) => {
       onWorkerMessage(worker, (message) => {
         if (message.kind === 'readAll') this.#sendMetrics(worker)
-        else if (message.kind === 'own') this.#metrics.received(worker, message.families)
+        else if (message.kind === 'own') this.#metrics.receiveResponse(worker, message.families)
         else {
           outcome = message
-          if (message.kind === 'listens') this.#metrics.add(worker)
+          if (message.kind === 'listens') this.#metrics.addWorker(worker)
           resolve()
         }
       })
     })
-    const exit = this.#watch(worker)
+    const exit = this.#watchExit(worker)
     await Promise.race([started, exit])
     if (outcome?.kind !== 'listens') {
-      const { text } = await exit
-      throw new Error(outcome?.reason ?? `a process ${text} before it listened`)
+      const { description } = await exit
+      throw new Error(outcome?.reason ?? `a process ${description} before it listened`)
     }
     this.#log.info({ process: pid }, 'a process listens')
     const startedMs = this.#now()
-    void exit.then(({ text }) => {
+    void exit.then(({ description }) => {
       if (this.#isClosing) return
-      this.#log.warn({ process: pid }, `a process ${text}; starting another one`)
-      this.#startLater(this.#now() - startedMs >= STEADY_MS ? 0 : failures)
+      this.#log.warn({ process: pid }, `a process ${description}; starting another one`)
+      this.#restartLater(this.#now() - startedMs >= STEADY_RUN_MS ? 0 : failures)
     })
     return outcome
   }
 
   async close(): Promise<void> {
     this.#isClosing = true
-    for (const pause of this.#pauses) clearTimeout(pause)
+    for (const pause of this.#restartTimers) clearTimeout(pause)
     for (const worker of this.#exits.keys()) worker.process.kill('SIGTERM')
     const exits = await Promise.all(this.#exits.values())
     const unclean = exits.find(({ isClean }) => !isClean)
-    if (unclean !== undefined) throw new Error(`a process ${unclean.text} during shutdown`)
+    if (unclean !== undefined) throw new Error(`a process ${unclean.description} during shutdown`)
   }
 
-  #watch(worker: Worker): Promise<Exit> {
+  #watchExit(worker: Worker): Promise<WorkerExit> {
     const exit = exitOf(worker)
     this.#exits.set(worker, exit)
     return exit.then((ended) => {
       this.#exits.delete(worker)
-      this.#metrics.remove(worker)
+      this.#metrics.removeWorker(worker)
       return ended
     })
   }
 
   #sendMetrics(worker: Worker): void {
-    this.#metrics.read().then(
+    this.#metrics.readMetricsText().then(
       (text) => sendToWorker(worker, { kind: 'all', text }),
       (err: unknown) => this.#log.error({ err }, 'could not read the metrics of the processes'),
     )
   }
 
-  #startLater(failures: number): void {
+  #restartLater(failures: number): void {
     const pause = setTimeout(
       () => {
-        this.#pauses.delete(pause)
+        this.#restartTimers.delete(pause)
         this.start(failures + 1).catch((error: Error) => {
           if (this.#isClosing) return
-          if (this.#exits.size === 0) return this.#ended(error)
+          if (this.#exits.size === 0) return this.#onAllEnded(error)
           this.#log.warn({ reason: error.message }, 'a process could not start; trying again')
-          this.#startLater(failures + 1)
+          this.#restartLater(failures + 1)
         })
       },
-      Math.min(PAUSE_MS_MIN * 2 ** failures, PAUSE_MS_MAX),
+      Math.min(RESTART_PAUSE_MS_MIN * 2 ** failures, RESTART_PAUSE_MS_MAX),
     )
-    this.#pauses.add(pause)
+    this.#restartTimers.add(pause)
   }
 }
 
-interface Exit {
+interface WorkerExit {
   /** Whether the worker exited with code 0 or by SIGTERM. */
   readonly isClean: boolean
   /** Text for log lines and errors, such as `exited with 1`. */
-  readonly text: string
+  readonly description: string
 }
 
-async function exitOf(worker: Worker): Promise<Exit> {
-  const exit = await new Promise<Exit>((resolve) => {
+async function exitOf(worker: Worker): Promise<WorkerExit> {
+  const exit = await new Promise<WorkerExit>((resolve) => {
     worker.once('exit', (code: number | null, signal: NodeJS.Signals | null) => {
       const isClean = code === 0 || signal === 'SIGTERM'
-      resolve({ isClean, text: signal === null ? `exited with ${code}` : `was ended by ${signal}` })
+      resolve({ isClean, description: signal === null ? `exited with ${code}` : `was ended by ${signal}` })
     })
-    worker.once('error', (error) => resolve({ isClean: false, text: `failed (${error.message})` }))
+    worker.once('error', (error) => resolve({ isClean: false, description: `failed (${error.message})` }))
   })
   // The last messages of a worker may arrive after its exit.
   if (worker.isConnected()) await once(worker, 'disconnect')

@@ -11,12 +11,12 @@ import type { Store } from '../store/store.ts'
 import type { ShareMetrics } from '../telemetry/telemetry-interface.ts'
 import type { FoldLoop } from '../write/fold/fold-loop.ts'
 import { createParts } from './create-parts.ts'
-import { createRoutes } from './create-routes.ts'
-import { listenOn } from './listen.ts'
+import { createServerWithRoutes } from './create-routes.ts'
+import { listenOnFreePort } from './listen.ts'
 import { openStore } from './open-store.ts'
 
 /** A gateway that listens in this process. */
-export interface Running {
+export interface RunningGateway {
   readonly url: string
   /** The key that this start created, because the store had none. It is shown only once. */
   readonly firstKey: string | undefined
@@ -35,12 +35,12 @@ export interface Running {
  * Opens the store, creates the gateway and listens. `shareMetrics` is set if the gateway has several processes. Rejects
  * with an Error that names the setting if a setting cannot be used.
  */
-export async function start(
+export async function startInThisProcess(
   config: Config,
   log: Logger,
   now: () => number = Date.now,
   shareMetrics?: ShareMetrics,
-): Promise<Running> {
+): Promise<RunningGateway> {
   const { host } = config.http
   const registered = await registeredOperations(config)
   const store = await openStore(config, log, now)
@@ -48,16 +48,23 @@ export async function start(
   const firstKey = config.access.apiKeys.size > 0 ? undefined : await ensureFirstKey(store, now())
   await folds.start()
   let isDraining = false
-  const server = createRoutes(config, { gateway, log, now, telemetry, registered, isDraining: () => isDraining })
+  const server = createServerWithRoutes(config, {
+    gateway,
+    log,
+    now,
+    telemetry,
+    registered,
+    isDraining: () => isDraining,
+  })
   const closeServer = prepareClosing(server, config.process.closeMsMax)
   try {
-    await listenOn(config.http, (port) => server.listen({ host, port }))
+    await listenOnFreePort(config.http, (port) => server.listen({ host, port }))
   } catch (error) {
     await gateway.close()
     throw error
   }
   return {
-    url: urlOf(host, server.server.address() as AddressInfo),
+    url: browserUrlOf(host, server.server.address() as AddressInfo),
     firstKey,
     gateway,
     store,
@@ -82,7 +89,7 @@ function registeredOperations({ persisted }: Config): Promise<ReadonlyMap<string
 }
 
 /** A URL that a browser on this machine can open. */
-function urlOf(host: string, { port }: AddressInfo): string {
+function browserUrlOf(host: string, { port }: AddressInfo): string {
   if (host === '0.0.0.0') return `http://localhost:${port}`
   return host.includes(':') ? `http://[${host}]:${port}` : `http://${host}:${port}`
 }

@@ -2,8 +2,8 @@ import { type Aggregator, Counter, collectDefaultMetrics, Gauge, Histogram, Regi
 import type { ErrorCode, ItemError } from '../model/errors.ts'
 import { withTimeout } from '../model/with-timeout.ts'
 import type { QueryMeta } from '../query/compute/result.ts'
-import type { ShareMetrics, Telemetry, TelemetrySources } from './telemetry-interface.ts'
-import { familiesOf } from './worker-metrics.ts'
+import type { PolledFigures, ShareMetrics, Telemetry } from './telemetry-interface.ts'
+import { metricFamiliesOf } from './worker-metrics.ts'
 
 /**
  * How long a read of the metrics waits for figures from the store. If the store does not respond, these metrics are
@@ -11,49 +11,50 @@ import { familiesOf } from './worker-metrics.ts'
  */
 const STORE_WAIT_MS = 2_000
 /** How often the delay of the event loop is sampled. */
-const LOOP_SAMPLE_MS = 50
+const EVENT_LOOP_SAMPLE_MS = 50
 
-const COMMIT_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
-const QUERY_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
+const COMMIT_SECONDS_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
+const QUERY_SECONDS_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
 
 type Labels = Readonly<Record<string, string | number>>
-type Sample = readonly [labels: Labels, value: number]
+type LabelledValue = readonly [labels: Labels, value: number]
 
 /**
- * The gateway's own metrics for Prometheus. Frequent reports are added to plain numbers, which are copied to
- * prom-client only when the metrics are read: prom-client looks up labels by an object at each call, which would cost
- * more than the counted work.
+ * The gateway's own metrics for Prometheus. Frequent events are counted in plain numbers, which are copied to
+ * prom-client only when the metrics are read: at each call, prom-client finds the labels by an object, which would cost
+ * more time than the counted work.
  */
 export class GatewayMetrics implements Telemetry {
-  readonly #sources: TelemetrySources
+  readonly #sources: PolledFigures
   readonly #registry = new Registry()
-  readonly #routes: { readonly route: string; readonly counts: Map<string, Map<number, number>> }[] = []
-  readonly #rejected = new Map<ErrorCode, number>()
-  readonly #commits: Histogram
-  readonly #queries: Histogram
+  readonly #routeCounts: { readonly route: string; readonly counts: Map<string, Map<number, number>> }[] = []
+  readonly #rejectedItems = new Map<ErrorCode, number>()
+  readonly #commitSeconds: Histogram
+  readonly #querySeconds: Histogram
   #rollupsRead = 0
   #blocksRead = 0
   #cacheHits = 0
-  #lost = 0
+  #lostPoints = 0
   #backlog: { readonly entries: number; readonly bytes: number } | undefined
   #reading: Promise<string> | undefined
-  #readsProcess = false
-  readonly #readText: () => Promise<string>
+  #hasProcessMetrics = false
+  readonly #readMetrics: () => Promise<string>
 
   /** `share` is set if the gateway has several processes. */
-  constructor(sources: TelemetrySources, share?: ShareMetrics) {
+  constructor(sources: PolledFigures, share?: ShareMetrics) {
     this.#sources = sources
-    this.#readText =
-      share?.(async () => familiesOf(await this.#collected())) ?? (async () => (await this.#collected()).metrics())
-    this.#commits = this.#histogram(
+    this.#readMetrics =
+      share?.(async () => metricFamiliesOf(await this.#collectMetrics())) ??
+      (async () => (await this.#collectMetrics()).metrics())
+    this.#commitSeconds = this.#histogram(
       'gaugeql_commit_seconds',
       'Time from sending a round of commits to the store until its outcome was known.',
-      COMMIT_SECONDS,
+      COMMIT_SECONDS_BUCKETS,
     )
-    this.#queries = this.#histogram(
+    this.#querySeconds = this.#histogram(
       'gaugeql_query_seconds',
       'Time from reading the index to the result of a query.',
-      QUERY_SECONDS,
+      QUERY_SECONDS_BUCKETS,
     )
     this.#gauge('gaugeql_processes', 'Processes that responded to this reading.', () => 1)
     this.#defineIngest()
@@ -63,7 +64,7 @@ export class GatewayMetrics implements Telemetry {
 
   countRoute(route: string): (method: string, status: number) => void {
     const counts = new Map<string, Map<number, number>>()
-    this.#routes.push({ route, counts })
+    this.#routeCounts.push({ route, counts })
     return (method, status) => {
       let byStatus = counts.get(method)
       if (byStatus === undefined) {
@@ -74,39 +75,39 @@ export class GatewayMetrics implements Telemetry {
     }
   }
 
-  rejected(errors: readonly ItemError[]): void {
-    for (const { code } of errors) this.#rejected.set(code, (this.#rejected.get(code) ?? 0) + 1)
+  countRejectedItems(errors: readonly ItemError[]): void {
+    for (const { code } of errors) this.#rejectedItems.set(code, (this.#rejectedItems.get(code) ?? 0) + 1)
   }
 
-  roundEnded(durationMs: number): void {
-    this.#commits.observe(durationMs / 1_000)
+  observeCommitRound(durationMs: number): void {
+    this.#commitSeconds.observe(durationMs / 1_000)
   }
 
-  queried({ durationMs, rollupsRead, blocksRead, cacheHits }: QueryMeta): void {
-    this.#queries.observe(durationMs / 1_000)
+  observeQuery({ durationMs, rollupsRead, blocksRead, cacheHits }: QueryMeta): void {
+    this.#querySeconds.observe(durationMs / 1_000)
     this.#rollupsRead += rollupsRead
     this.#blocksRead += blocksRead
     this.#cacheHits += cacheHits
   }
 
-  lost(points: number): void {
-    this.#lost += points
+  countLostPoints(points: number): void {
+    this.#lostPoints += points
   }
 
   /** Returns the metrics as Prometheus text. Concurrent calls share one reading. */
-  read(): Promise<string> {
-    this.#reading ??= this.#readText().finally(() => {
+  readMetricsText(): Promise<string> {
+    this.#reading ??= this.#readMetrics().finally(() => {
       this.#reading = undefined
     })
     return this.#reading
   }
 
-  async #collected(): Promise<Registry> {
-    if (!this.#readsProcess) {
+  async #collectMetrics(): Promise<Registry> {
+    if (!this.#hasProcessMetrics) {
       // Process metrics watch the event loop and the garbage collector, which costs CPU, so they start with the first
       // reading.
-      this.#readsProcess = true
-      collectDefaultMetrics({ register: this.#registry, eventLoopMonitoringPrecision: LOOP_SAMPLE_MS })
+      this.#hasProcessMetrics = true
+      collectDefaultMetrics({ register: this.#registry, eventLoopMonitoringPrecision: EVENT_LOOP_SAMPLE_MS })
     }
     this.#backlog = await withTimeout(STORE_WAIT_MS, () => this.#sources.backlog()).catch(() => undefined)
     return this.#registry
@@ -118,9 +119,9 @@ export class GatewayMetrics implements Telemetry {
       'gaugeql_http_requests_total',
       'Responses by route, method and status.',
       () =>
-        this.#routes.flatMap(({ route, counts }) =>
+        this.#routeCounts.flatMap(({ route, counts }) =>
           [...counts].flatMap(([method, byStatus]) =>
-            [...byStatus].map(([status, count]): Sample => [{ route, method, status }, count]),
+            [...byStatus].map(([status, count]): LabelledValue => [{ route, method, status }, count]),
           ),
         ),
       'route',
@@ -132,10 +133,14 @@ export class GatewayMetrics implements Telemetry {
     this.#counter(
       'gaugeql_rejected_items_total',
       'Items that were not stored, by error code.',
-      () => [...this.#rejected].map(([code, count]): Sample => [{ code }, count]),
+      () => [...this.#rejectedItems].map(([code, count]): LabelledValue => [{ code }, count]),
       'code',
     )
-    this.#counter('gaugeql_lost_points_total', 'Acknowledged points that the store lost for good.', () => this.#lost)
+    this.#counter(
+      'gaugeql_lost_points_total',
+      'Acknowledged points that the store lost for good.',
+      () => this.#lostPoints,
+    )
     this.#gauge('gaugeql_pending_bytes', 'Rollups waiting for a commit.', () => sources.pendingBytes())
     this.#gauge('gaugeql_retained_bytes', 'Acknowledged commits kept for replay.', () => sources.retainedBytes())
     this.#gauge('gaugeql_rate_counters', 'Keys and addresses with a rate-limit counter.', () => sources.rateCounters())
@@ -204,7 +209,12 @@ export class GatewayMetrics implements Telemetry {
     return new Histogram({ name, help, buckets, registers: [this.#registry] })
   }
 
-  #counter(name: string, help: string, samples: () => number | readonly Sample[], ...labelNames: string[]): void {
+  #counter(
+    name: string,
+    help: string,
+    samples: () => number | readonly LabelledValue[],
+    ...labelNames: string[]
+  ): void {
     new Counter({
       name,
       help,

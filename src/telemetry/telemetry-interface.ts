@@ -12,14 +12,14 @@ export interface Telemetry {
    */
   countRoute(route: string): (method: string, status: number) => void
   /** Reports items that were not stored. */
-  rejected(errors: readonly ItemError[]): void
+  countRejectedItems(errors: readonly ItemError[]): void
   /** Reports that the outcome of a round of commits is known, whether it was stored or not. */
-  roundEnded(durationMs: number): void
-  queried(meta: QueryMeta): void
+  observeCommitRound(durationMs: number): void
+  observeQuery(meta: QueryMeta): void
   /** Reports acknowledged points that the store lost and that can no longer be replayed. */
-  lost(points: number): void
+  countLostPoints(points: number): void
   /** Returns all metrics as Prometheus text. */
-  read(): Promise<string>
+  readMetricsText(): Promise<string>
 }
 
 /** The samples of one metric, in a form that can be sent to another process. */
@@ -43,20 +43,20 @@ export interface MetricFamily {
  */
 export type ShareMetrics = (readOwn: () => Promise<readonly MetricFamily[]>) => () => Promise<string>
 
-/** Figures that are read when the metrics are read, instead of being reported. */
-export interface TelemetrySources {
+/** Functions that return current figures. They are called when the metrics are read; nothing reports these figures. */
+export interface PolledFigures {
   points(): number
   events(): number
   pendingBytes(): number
   retainedBytes(): number
   cacheBytes(): number
   rateCounters(): number
-  folds(): FoldFigures
+  folds(): FoldCounts
   /** Number and bytes of inbox entries that wait to be folded, of all gateways on the store. */
   backlog(): Promise<{ readonly entries: number; readonly bytes: number }>
 }
 
-interface FoldFigures {
+interface FoldCounts {
   readonly steps: number
   readonly failures: number
   readonly merges: number

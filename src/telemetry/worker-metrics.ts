@@ -19,10 +19,10 @@ interface WorkerState {
   /** The metrics that the worker sent last. */
   families: readonly MetricFamily[]
   /** The request in progress. A slow worker gets no second request. */
-  request: Request | undefined
+  request: PendingRequest | undefined
 }
 
-interface Request {
+interface PendingRequest {
   /** Resolves to whether the worker responded. */
   readonly response: Promise<boolean>
   finish(hasResponded: boolean): void
@@ -30,48 +30,49 @@ interface Request {
 
 /** Reads and merges the metrics of all workers. Runs in the primary process. */
 export class WorkerMetrics<W> {
-  readonly #ask: (worker: W) => void
-  readonly #running = new Map<W, WorkerState>()
+  readonly #requestMetrics: (worker: W) => void
+  readonly #runningWorkers = new Map<W, WorkerState>()
   /** Counters of workers that have exited. Each reading merges them into one list. */
   #exitedCounters: readonly (readonly MetricFamily[])[] = []
   #reading: Promise<string> | undefined
 
   /** `ask` requests the metrics of a worker. The response must be passed to `received`. */
   constructor(ask: (worker: W) => void) {
-    this.#ask = ask
+    this.#requestMetrics = ask
   }
 
-  add(worker: W): void {
-    this.#running.set(worker, { families: [], request: undefined })
+  addWorker(worker: W): void {
+    this.#runningWorkers.set(worker, { families: [], request: undefined })
   }
 
-  received(worker: W, families: readonly MetricFamily[] | undefined): void {
-    const state = this.#running.get(worker)
+  receiveResponse(worker: W, families: readonly MetricFamily[] | undefined): void {
+    const state = this.#runningWorkers.get(worker)
     if (state === undefined) return
     if (families !== undefined) state.families = families
     state.request?.finish(families !== undefined)
     state.request = undefined
   }
 
-  remove(worker: W): void {
-    const state = this.#running.get(worker)
+  removeWorker(worker: W): void {
+    const state = this.#runningWorkers.get(worker)
     if (state === undefined) return
-    this.#running.delete(worker)
-    if (state.families.length > 0) this.#exitedCounters = [...this.#exitedCounters, state.families.filter(isLasting)]
+    this.#runningWorkers.delete(worker)
+    if (state.families.length > 0)
+      this.#exitedCounters = [...this.#exitedCounters, state.families.filter(outlivesProcess)]
     state.request?.finish(false)
   }
 
   /** Returns the metrics of all workers as Prometheus text. Concurrent calls share one reading. */
-  read(): Promise<string> {
-    this.#reading ??= this.#read().finally(() => {
+  readMetricsText(): Promise<string> {
+    this.#reading ??= this.#readAndMerge().finally(() => {
       this.#reading = undefined
     })
     return this.#reading
   }
 
-  async #read(): Promise<string> {
+  async #readAndMerge(): Promise<string> {
     const responded = new Set<W>()
-    const requests = [...this.#running].map(async ([worker, state]) => {
+    const requests = [...this.#runningWorkers].map(async ([worker, state]) => {
       if (await this.#request(worker, state)) responded.add(worker)
     })
     await withTimeout(
@@ -79,13 +80,13 @@ export class WorkerMetrics<W> {
       () => Promise.all(requests),
       () => [],
     )
-    const running = [...this.#running].map(([worker, { families }]) =>
-      responded.has(worker) ? families : families.filter(isLasting),
+    const running = [...this.#runningWorkers].map(([worker, { families }]) =>
+      responded.has(worker) ? families : families.filter(outlivesProcess),
     )
     const exited = this.#exitedCounters
-    const all = merged([...running, ...exited])
+    const all = mergeFamilies([...running, ...exited])
     if (exited.length > 1) {
-      const families = await familiesOf(merged(exited))
+      const families = await metricFamiliesOf(mergeFamilies(exited))
       // Workers that exited during the merge are kept after the merged list.
       this.#exitedCounters = [families, ...this.#exitedCounters.slice(exited.length)]
     }
@@ -99,7 +100,7 @@ export class WorkerMetrics<W> {
       finish = resolve
     })
     state.request = { response, finish }
-    this.#ask(worker)
+    this.#requestMetrics(worker)
     return response
   }
 }
@@ -134,18 +135,20 @@ export const shareMetrics: ShareMetrics = (readOwn) => {
 }
 
 /** Whether a metric stays valid after its process has exited: true for counters and histograms, false for gauges. */
-function isLasting({ type }: MetricFamily): boolean {
+function outlivesProcess({ type }: MetricFamily): boolean {
   return type === 'counter' || type === 'histogram'
 }
 
-type Merged = ReturnType<typeof AggregatorRegistry.aggregate>
+type MergedRegistry = ReturnType<typeof AggregatorRegistry.aggregate>
 
-function merged(parts: readonly (readonly MetricFamily[])[]): Merged {
+function mergeFamilies(parts: readonly (readonly MetricFamily[])[]): MergedRegistry {
   return AggregatorRegistry.aggregate([...parts])
 }
 
 /** Returns the metrics of a registry in a form that can be sent and merged again. */
-export async function familiesOf(registry: Pick<Merged, 'getMetricsAsJSON'>): Promise<readonly MetricFamily[]> {
+export async function metricFamiliesOf(
+  registry: Pick<MergedRegistry, 'getMetricsAsJSON'>,
+): Promise<readonly MetricFamily[]> {
   const families = await registry.getMetricsAsJSON()
   return families.map(({ name, help, type, aggregator, values }) => ({
     name,

@@ -16,8 +16,8 @@ export interface BetterStackBodyOptions {
   readonly pointsMax: number
 }
 
-export interface BetterStackBody {
-  readonly items: number
+export interface DecodedBetterStackBody {
+  readonly itemCount: number
   /** Some of the times that could not be parsed. */
   readonly unreadableTimeSamples: readonly unknown[]
   /** Indexes of the items whose time could not be parsed. They get the time of reception instead. */
@@ -27,14 +27,15 @@ export interface BetterStackBody {
 const TIME_SAMPLES_MAX = 10
 
 /**
- * Delivers a whole body: one item or an array of items; in NDJSON, one of them on each line. Throws `invalid_body` if a
- * part of it cannot be decoded, or `payload_too_large`. Everything delivered so far is then void.
+ * Decodes a body and delivers its points: one item or an array of items; in NDJSON, one or the other on each line.
+ * Throws `invalid_body` if a part of it cannot be decoded, or `payload_too_large`. The caller then discards all points
+ * delivered so far.
  */
 export function* decodeBetterStackBody<S extends SeriesRef>(
   bytes: Uint8Array,
   sink: PointSink<S>,
   options: BetterStackBodyOptions,
-): Steps<BetterStackBody> {
+): Steps<DecodedBetterStackBody> {
   if (options.format !== 'message-pack' && bytes.length > 0) {
     const scanned = yield* scanBetterStackBody(bytes, sink, options)
     if (scanned !== undefined) return scanned
@@ -48,7 +49,7 @@ export function* decodeWithoutScanner<S extends SeriesRef>(
   bytes: Uint8Array,
   sink: PointSink<S>,
   options: BetterStackBodyOptions,
-): Steps<BetterStackBody> {
+): Steps<DecodedBetterStackBody> {
   const { format } = options
   if (format === 'message-pack') return yield* decodeItems(sink, options, (items) => eachMessagePackItem(bytes, items))
   if (format === 'json') {
@@ -56,11 +57,11 @@ export function* decodeWithoutScanner<S extends SeriesRef>(
       return yield* decodeItems(sink, options, ({ visit }) => eachJsonItem(bytes, visit))
     } catch (error) {
       // Some senders declare NDJSON as JSON, so a body with several lines that is not JSON is decoded as NDJSON.
-      const isTried = error instanceof GatewayError && error.code === 'invalid_body' && bytes.includes(NEWLINE)
-      if (!isTried) throw error
+      const mayBeNdjson = error instanceof GatewayError && error.code === 'invalid_body' && bytes.includes(NEWLINE)
+      if (!mayBeNdjson) throw error
       sink.restart()
       const body = yield* decodeItems(sink, options, ({ visit }) => eachJsonLineItem(bytes, visit))
-      if (body.items === 0) throw error
+      if (body.itemCount === 0) throw error
       return body
     }
   }
@@ -77,21 +78,21 @@ function* decodeItems<S extends SeriesRef>(
   sink: PointSink<S>,
   options: BetterStackBodyOptions,
   readItems: (visitor: ItemVisitor) => Steps<void>,
-): Steps<BetterStackBody> {
+): Steps<DecodedBetterStackBody> {
   const budget = new StepBudget()
-  const items = new Items(sink, options)
+  const items = new ItemDecoder(sink, options)
   yield* readItems({
     *visit(item) {
-      yield* items.decode(item, items.count)
-      if (budget.spend(ITEM_UNITS)) yield
+      yield* items.decode(item, items.itemCount)
+      if (budget.spend(PARSED_ITEM_STEP_UNITS)) yield
     },
     refuse: (reason) => items.refuse(reason),
   })
-  return items.body()
+  return items.outcome()
 }
 
-/** Step budget that a parsed item costs. */
-const ITEM_UNITS = 512
+/** Units of the step budget that a parsed item costs (see {@link StepBudget}). */
+const PARSED_ITEM_STEP_UNITS = 512
 
 const NEWLINE = 0x0a
 const OPEN_BRACE = 0x7b
@@ -109,10 +110,10 @@ function* scanBetterStackBody<S extends SeriesRef>(
   bytes: Uint8Array,
   sink: PointSink<S>,
   options: BetterStackBodyOptions,
-): Steps<BetterStackBody | undefined> {
+): Steps<DecodedBetterStackBody | undefined> {
   const { format, nowMs, limits, pointsMax } = options
-  const items = new Items(sink, options)
-  const count = yield* scanItems(bytes, sink, {
+  const items = new ItemDecoder(sink, options)
+  const itemCount = yield* scanItems(bytes, sink, {
     grammar: 'better-stack',
     framing: framingOf(bytes, format),
     nowMs,
@@ -120,55 +121,55 @@ function* scanBetterStackBody<S extends SeriesRef>(
     itemsMax: pointsMax,
     decode: (item, index) => items.decode(item, index),
   })
-  return count === undefined ? undefined : { ...items.body(), items: count }
+  return itemCount === undefined ? undefined : { ...items.outcome(), itemCount }
 }
 
 /** Decodes items one by one and checks the maximum number of items and points of a request. */
-class Items<S extends SeriesRef> {
-  count = 0
+class ItemDecoder<S extends SeriesRef> {
+  itemCount = 0
   readonly #unreadableTimeSamples: unknown[] = []
   readonly #unreadableTimeItems: number[] = []
-  #decoding = 0
-  #points = 0
+  #currentIndex = 0
+  #pointCount = 0
   readonly #sink: PointSink<S>
   readonly #pointsMax: number
-  readonly #item: Parameters<typeof decodeBetterStackItem>[3]
+  readonly #itemOptions: Parameters<typeof decodeBetterStackItem>[3]
 
   constructor(sink: PointSink<S>, { nowMs, limits, pointsMax }: BetterStackBodyOptions) {
     this.#sink = sink
     this.#pointsMax = pointsMax
     const onUnreadableTime = (value: unknown): void => {
-      this.#unreadableTimeItems.push(this.#decoding)
+      this.#unreadableTimeItems.push(this.#currentIndex)
       if (this.#unreadableTimeSamples.length < TIME_SAMPLES_MAX) this.#unreadableTimeSamples.push(value)
     }
-    this.#item = { nowMs, limits, onUnreadableTime }
+    this.#itemOptions = { nowMs, limits, onUnreadableTime }
   }
 
-  body(): BetterStackBody {
+  outcome(): DecodedBetterStackBody {
     return {
-      items: this.count,
+      itemCount: this.itemCount,
       unreadableTimeSamples: this.#unreadableTimeSamples,
       unreadableTimeItems: this.#unreadableTimeItems,
     }
   }
 
   *decode(item: unknown, index: number): Steps<S | undefined> {
-    this.#decoding = index
-    const delivered = yield* decodeBetterStackItem(item, index, this.#sink, this.#item)
-    this.#charge(index, typeof delivered === 'number' ? delivered : 1)
+    this.#currentIndex = index
+    const delivered = yield* decodeBetterStackItem(item, index, this.#sink, this.#itemOptions)
+    this.#countItem(index, typeof delivered === 'number' ? delivered : 1)
     return typeof delivered === 'number' ? undefined : delivered
   }
 
   /** Rejects the next item, because it could not be decoded. */
   refuse(reason: string): void {
-    this.#sink.reject(this.count, reject('invalid_body', reason))
-    this.#charge(this.count, 0)
+    this.#sink.reject(this.itemCount, reject('invalid_body', reason))
+    this.#countItem(this.itemCount, 0)
   }
 
-  #charge(index: number, points: number): void {
-    this.count = index + 1
-    this.#points += points
-    if (Math.max(this.#points, this.count) > this.#pointsMax) {
+  #countItem(index: number, points: number): void {
+    this.itemCount = index + 1
+    this.#pointCount += points
+    if (Math.max(this.#pointCount, this.itemCount) > this.#pointsMax) {
       throw new GatewayError('payload_too_large', `at most ${this.#pointsMax} points are allowed in a request`)
     }
   }

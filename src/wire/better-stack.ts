@@ -18,8 +18,9 @@ import { StepBudget, type Steps } from '../model/steps.ts'
 import { limitText } from './limit-text.ts'
 
 /**
- * Items of the Better Stack dialect, and items that the Vector agent sends to the same route: `{"name", TYPE: {…},
- * "dt"?, "tags"?}`. The key of the value is the type. A histogram or a summary is one item that becomes many points.
+ * An item of the Better Stack API, or of the Vector agent, which sends to the same route: `{"name", TYPE: {…}, "dt"?,
+ * "tags"?}`. TYPE is a key such as `gauge`, and its member holds the value. A histogram or a summary becomes many
+ * points.
  */
 interface BetterStackItem extends Partial<Readonly<Record<TypeKey, unknown>>> {
   readonly metric?: unknown
@@ -43,8 +44,8 @@ const TYPE_KEYS = [
 ] as const
 type TypeKey = (typeof TYPE_KEYS)[number]
 
-/** The fields that a value may have, for all types. */
-interface Value {
+/** The member of an item that holds its value, with the fields of all types. */
+interface TypedValue {
   readonly value?: unknown
   readonly values?: unknown
   readonly samples?: unknown
@@ -73,9 +74,9 @@ interface Sample {
  * Units of the step budget for reading a bucket, a quantile, a member or a sample; for finding a series; and for
  * delivering a point.
  */
-const PART_UNITS = 64
-const SERIES_UNITS = 512
-const POINT_UNITS = 32
+const PART_STEP_UNITS = 64
+const SERIES_STEP_UNITS = 512
+const POINT_STEP_UNITS = 32
 
 export interface BetterStackOptions {
   readonly nowMs: number
@@ -95,12 +96,12 @@ interface ItemHead {
 
 type TagPair = readonly [key: string, value: string]
 
-/** Points of one series. They are delivered after the whole item has been validated. */
-interface Measured {
+/** A decoded point. The points of an item are delivered after the whole item has been validated. */
+interface PendingPoint {
   readonly name: string
   readonly type: MetricType
   readonly tags: readonly TagPair[]
-  readonly how: 'add' | 'total'
+  readonly mode: 'add' | 'total'
   readonly value: number
 }
 
@@ -114,26 +115,27 @@ export function* decodeBetterStackItem<S extends SeriesRef>(
   sink: PointSink<S>,
   options: BetterStackOptions,
 ): Steps<S | number> {
-  const delivered = yield* deliver(given, index, sink, options)
+  const delivered = yield* validateAndDeliver(given, index, sink, options)
   if (typeof delivered === 'number' || !('code' in delivered)) return delivered
   sink.reject(index, delivered)
   return 0
 }
 
-function* deliver<S extends SeriesRef>(
+function* validateAndDeliver<S extends SeriesRef>(
   given: unknown,
   index: number,
   sink: PointSink<S>,
   options: BetterStackOptions,
 ): Steps<S | number | Rejection> {
-  const item = unwrapped(given)
+  const item = unwrapItem(given)
   if (item === undefined) return reject('invalid_body', `a metric must be an object, not ${describe(given)}`)
   const typeKey = typeKeyOf(item)
   if (typeof typeKey !== 'string') return typeKey
-  const head = readHead(item, options)
+  const head = parseItemHead(item, options)
   if ('code' in head) return head
   const value = item[typeKey]
-  if (!isObject<Value>(value)) return reject('invalid_value', `${typeKey} must be an object, not ${describe(value)}`)
+  if (!isObject<TypedValue>(value))
+    return reject('invalid_value', `${typeKey} must be an object, not ${describe(value)}`)
   switch (typeKey) {
     case 'gauge':
     case 'counter':
@@ -144,15 +146,15 @@ function* deliver<S extends SeriesRef>(
       return yield* deliverSamples(value, head, index, sink)
     case 'histogram':
     case 'aggregated_histogram':
-      return yield* deliverMeasured(yield* histogramValues(value, head), head, index, sink, options.limits)
+      return yield* deliverPoints(yield* pointsOfHistogram(value, head), head, index, sink, options.limits)
     case 'summary':
     case 'aggregated_summary':
-      return yield* deliverMeasured(yield* summaryValues(value, head), head, index, sink, options.limits)
+      return yield* deliverPoints(yield* pointsOfSummary(value, head), head, index, sink, options.limits)
   }
 }
 
 /** Returns the inner item of `{"metric": {…}}`, unless the outer object has a name of its own. */
-function unwrapped(given: unknown): BetterStackItem | undefined {
+function unwrapItem(given: unknown): BetterStackItem | undefined {
   if (!isObject<BetterStackItem>(given)) return undefined
   const { name, metric } = given
   return name === undefined && isObject<BetterStackItem>(metric) ? metric : given
@@ -168,7 +170,7 @@ function typeKeyOf(item: BetterStackItem): TypeKey | Rejection {
   return found ?? reject('invalid_type', `a metric must have one of ${TYPE_KEYS.join(', ')}`)
 }
 
-function readHead(
+function parseItemHead(
   item: BetterStackItem,
   { nowMs, limits, onUnreadableTime }: BetterStackOptions,
 ): ItemHead | Rejection {
@@ -190,10 +192,10 @@ function readHead(
   const tags = readTags(item.tags, limits, 'join')
   if (!Array.isArray(tags)) return tags
   if (typeof namespace === 'string' && namespace !== '') {
-    const own = readTags({ namespace }, limits)
-    if (!Array.isArray(own)) return own
+    const namespaceTag = readTags({ namespace }, limits)
+    if (!Array.isArray(namespaceTag)) return namespaceTag
     // Inserted at the front, so that a tag with the same name from the sender takes precedence.
-    tags.unshift(...own)
+    tags.unshift(...namespaceTag)
   }
   return {
     name,
@@ -206,7 +208,7 @@ function readHead(
 /** Delivers a gauge or a counter. Counters are running totals, unless the sender declares them as deltas. */
 function deliverNumber<S extends SeriesRef>(
   type: 'gauge' | 'counter',
-  { value }: Value,
+  { value }: TypedValue,
   { name, timeMs, tags, kind }: ItemHead,
   index: number,
   sink: PointSink<S>,
@@ -225,11 +227,11 @@ function deliverNumber<S extends SeriesRef>(
 }
 
 /**
- * Returns a number of a histogram, a summary or a distribution. JSON has null for numbers that are not finite, and an
- * idle source has no quantiles: such a number is `absent` and only it is skipped. Undefined: the value is not a number,
- * so the whole item is rejected.
+ * Parses a number of a histogram, a summary or a distribution. Null, undefined, NaN and infinities are `absent`:
+ * senders write null for numbers that are not finite, and an idle source has no quantiles. Only this number is then
+ * skipped. Returns undefined for a value that is no number: the whole item is then rejected.
  */
-function partOf(value: unknown): number | 'absent' | undefined {
+function parseOptionalNumber(value: unknown): number | 'absent' | undefined {
   if (value === undefined || value === null) return 'absent'
   return finiteNumber(value) ?? (typeof value === 'number' ? 'absent' : undefined)
 }
@@ -238,22 +240,22 @@ function partOf(value: unknown): number | 'absent' | undefined {
  * Returns a counter for each upper limit, and counters for the sum and the count. If the count exceeds the sum of the
  * buckets, the difference lies above the highest limit, unless it may belong to an absent bucket.
  */
-function* histogramValues(value: Value, head: ItemHead): Steps<readonly Measured[] | Rejection> {
+function* pointsOfHistogram(value: TypedValue, head: ItemHead): Steps<readonly PendingPoint[] | Rejection> {
   const budget = new StepBudget()
   const { name, tags, kind } = head
-  const how = kind === 'total' ? 'total' : 'add'
-  const totals = countAndSum('histogram', value, head, how)
+  const mode = kind === 'total' ? 'total' : 'add'
+  const totals = pointsOfCountAndSum('histogram', value, head, mode)
   if ('code' in totals) return totals
   const { buckets } = value
   if (!Array.isArray(buckets)) return reject('invalid_value', `buckets must be an array, not ${describe(buckets)}`)
-  const byLimit = new Map<string, number>()
-  let counted = 0
+  const countByLimit = new Map<string, number>()
+  let countInBuckets = 0
   let hasAllCounts = true
   for (const bucket of buckets) {
-    if (budget.spend(PART_UNITS)) yield
-    const { upper_limit, count: given } = isObject<Bucket>(bucket ?? EMPTY_PART) ? (bucket ?? EMPTY_PART) : INVALID
-    const limit = limitOf(upper_limit)
-    const count = partOf(given)
+    if (budget.spend(PART_STEP_UNITS)) yield
+    const { upper_limit, count: given } = isObject<Bucket>(bucket ?? EMPTY_PART) ? (bucket ?? EMPTY_PART) : INVALID_PART
+    const limit = parseUpperLimit(upper_limit)
+    const count = parseOptionalNumber(given)
     if (limit === undefined || count === undefined || (count !== 'absent' && count < 0))
       return reject('invalid_value', 'a bucket must have a number upper_limit and a count of 0 or more')
     if (count === 'absent' || Number.isNaN(limit)) {
@@ -261,84 +263,85 @@ function* histogramValues(value: Value, head: ItemHead): Steps<readonly Measured
       continue
     }
     const text = limitText(limit)
-    byLimit.set(text, (byLimit.get(text) ?? 0) + count)
-    counted += count
+    countByLimit.set(text, (countByLimit.get(text) ?? 0) + count)
+    countInBuckets += count
   }
   if (hasAllCounts && totals.count !== undefined) {
-    const above = Math.max(0, totals.count - counted)
+    const countAboveBuckets = Math.max(0, totals.count - countInBuckets)
     // A running total counts from its first point on. So the total of `+Inf` starts with the others, even at 0.
-    if (above > 0 || how === 'total') byLimit.set('+Inf', (byLimit.get('+Inf') ?? 0) + above)
+    if (countAboveBuckets > 0 || mode === 'total')
+      countByLimit.set('+Inf', (countByLimit.get('+Inf') ?? 0) + countAboveBuckets)
   }
-  const measured: Measured[] = []
-  for (const [limit, count] of byLimit) {
-    if (budget.spend(PART_UNITS)) yield
-    measured.push({ name, type: 'histogram', tags: [...tags, ['upper_limit', limit]], how, value: count })
+  const measured: PendingPoint[] = []
+  for (const [limit, count] of countByLimit) {
+    if (budget.spend(PART_STEP_UNITS)) yield
+    measured.push({ name, type: 'histogram', tags: [...tags, ['upper_limit', limit]], mode, value: count })
   }
-  for (const total of totals.measured) measured.push(total)
-  return requireParts('histogram', measured)
+  for (const total of totals.points) measured.push(total)
+  return requirePoints('histogram', measured)
 }
 
 /** Returns a gauge for each quantile, and counters for the sum and the count. */
-function* summaryValues(value: Value, head: ItemHead): Steps<readonly Measured[] | Rejection> {
+function* pointsOfSummary(value: TypedValue, head: ItemHead): Steps<readonly PendingPoint[] | Rejection> {
   const budget = new StepBudget()
   const { name, tags, kind } = head
-  const totals = countAndSum('summary', value, head, kind === 'total' ? 'total' : 'add')
+  const totals = pointsOfCountAndSum('summary', value, head, kind === 'total' ? 'total' : 'add')
   if ('code' in totals) return totals
   const { quantiles } = value
   if (!Array.isArray(quantiles))
     return reject('invalid_value', `quantiles must be an array, not ${describe(quantiles)}`)
-  const measured: Measured[] = []
+  const measured: PendingPoint[] = []
   for (const given of quantiles) {
-    if (budget.spend(PART_UNITS)) yield
+    if (budget.spend(PART_STEP_UNITS)) yield
     const { quantile: rank, value: observed } = isObject<Quantile>(given ?? EMPTY_PART)
       ? (given ?? EMPTY_PART)
-      : INVALID
-    const quantile = partOf(rank)
-    const number = partOf(observed)
+      : INVALID_PART
+    const quantile = parseOptionalNumber(rank)
+    const number = parseOptionalNumber(observed)
     if (quantile === undefined || number === undefined || (quantile !== 'absent' && !(quantile >= 0 && quantile <= 1)))
       return reject('invalid_value', 'a quantile must have a quantile of 0 to 1 and a number as its value')
     if (quantile === 'absent' || number === 'absent') continue
     const text = limitText(quantile)
-    measured.push({ name, type: 'summary', tags: [...tags, ['quantile', text]], how: 'add', value: number })
+    measured.push({ name, type: 'summary', tags: [...tags, ['quantile', text]], mode: 'add', value: number })
   }
-  for (const total of totals.measured) measured.push(total)
-  return requireParts('summary', measured)
+  for (const total of totals.points) measured.push(total)
+  return requirePoints('summary', measured)
 }
 
 /** Rejects a value that has no finite number. */
-function requireParts(type: string, measured: readonly Measured[]): readonly Measured[] | Rejection {
+function requirePoints(type: string, measured: readonly PendingPoint[]): readonly PendingPoint[] | Rejection {
   return measured.length > 0 ? measured : reject('invalid_value', `no part of the ${type} is a finite number`)
 }
 
 interface CountAndSum {
   readonly count: number | undefined
-  readonly measured: readonly Measured[]
+  readonly points: readonly PendingPoint[]
 }
 
 /** Returns `NAME_count` and `NAME_sum`, unless they are absent. */
-function countAndSum(
+function pointsOfCountAndSum(
   type: string,
-  { count: givenCount, sum: givenSum }: Value,
+  { count: givenCount, sum: givenSum }: TypedValue,
   { name, tags }: ItemHead,
-  how: Measured['how'],
+  mode: PendingPoint['mode'],
 ): CountAndSum | Rejection {
-  const count = partOf(givenCount)
+  const count = parseOptionalNumber(givenCount)
   if (count === undefined || (count !== 'absent' && count < 0))
     return reject('invalid_value', `a ${type} must have a count of 0 or more`)
-  const sum = partOf(givenSum)
+  const sum = parseOptionalNumber(givenSum)
   if (sum === undefined) return reject('invalid_value', `a ${type} must have a number as its sum`)
-  const counter = { type: 'counter', tags, how } as const
+  const counter = { type: 'counter', tags, mode } as const
   return {
     count: count === 'absent' ? undefined : count,
-    measured: [
+    points: [
       ...(count === 'absent' ? [] : [{ ...counter, name: `${name}_count`, value: count }]),
       ...(sum === 'absent' ? [] : [{ ...counter, name: `${name}_sum`, value: sum }]),
     ],
   }
 }
 
-function* deliverMeasured<S extends SeriesRef>(
-  measured: readonly Measured[] | Rejection,
+function* deliverPoints<S extends SeriesRef>(
+  measured: readonly PendingPoint[] | Rejection,
   { timeMs }: ItemHead,
   index: number,
   sink: PointSink<S>,
@@ -348,23 +351,23 @@ function* deliverMeasured<S extends SeriesRef>(
   const budget = new StepBudget()
   const series: S[] = []
   for (const { name, type, tags } of measured) {
-    if (budget.spend(SERIES_UNITS)) yield
+    if (budget.spend(SERIES_STEP_UNITS)) yield
     const badName = checkName(name, limits)
     if (badName !== undefined) return badName
     const resolved = sink.resolve(name, type, tags)
     if ('code' in resolved) return resolved
     series.push(resolved)
   }
-  for (const [i, { how, value }] of measured.entries()) {
-    if (budget.spend(POINT_UNITS)) yield
-    if (how === 'total') sink.addTotal(index, series[i]!, timeMs, value)
+  for (const [i, { mode, value }] of measured.entries()) {
+    if (budget.spend(POINT_STEP_UNITS)) yield
+    if (mode === 'total') sink.addTotal(index, series[i]!, timeMs, value)
     else sink.add(index, series[i]!, timeMs, value)
   }
   return measured.length
 }
 
 function* deliverMembers<S extends SeriesRef>(
-  { values }: Value,
+  { values }: TypedValue,
   { name, timeMs, tags }: ItemHead,
   index: number,
   sink: PointSink<S>,
@@ -373,7 +376,7 @@ function* deliverMembers<S extends SeriesRef>(
   const members: string[] = []
   const budget = new StepBudget()
   for (const given of values) {
-    if (budget.spend(PART_UNITS)) yield
+    if (budget.spend(PART_STEP_UNITS)) yield
     // Sets of Vector contain texts, but its sources also write numbers.
     const member = numberText(given) ?? given
     const bad = checkValue('set', member)
@@ -385,7 +388,7 @@ function* deliverMembers<S extends SeriesRef>(
   const series = sink.resolve(name, 'set', tags)
   if ('code' in series) return series
   for (const member of members) {
-    if (budget.spend(POINT_UNITS)) yield
+    if (budget.spend(POINT_STEP_UNITS)) yield
     sink.addMember(index, series, timeMs, member)
   }
   return members.length
@@ -393,7 +396,7 @@ function* deliverMembers<S extends SeriesRef>(
 
 /** Delivers the samples of a distribution. The rate of a sample is its weight. */
 function* deliverSamples<S extends SeriesRef>(
-  { samples }: Value,
+  { samples }: TypedValue,
   { name, timeMs, tags }: ItemHead,
   index: number,
   sink: PointSink<S>,
@@ -401,46 +404,48 @@ function* deliverSamples<S extends SeriesRef>(
   if (!Array.isArray(samples)) return reject('invalid_value', `samples must be an array, not ${describe(samples)}`)
   const values: number[] = []
   const weights: number[] = []
-  let absent = 0
+  let absentCount = 0
   const budget = new StepBudget()
   for (const sample of samples) {
-    if (budget.spend(PART_UNITS)) yield
+    if (budget.spend(PART_STEP_UNITS)) yield
     const { value: given, rate: givenRate = 1 } = isObject<Sample>(sample ?? EMPTY_PART)
       ? (sample ?? EMPTY_PART)
-      : INVALID
-    const observed = partOf(given)
+      : INVALID_PART
+    const observed = parseOptionalNumber(given)
     if (observed === undefined || !isWeight(givenRate))
       return reject('invalid_value', 'a sample must have a finite value and a whole rate from 0 to 2^53')
     const rate = Number(givenRate)
-    if (observed === 'absent') absent++
+    if (observed === 'absent') absentCount++
     if (observed === 'absent' || rate === 0) continue
     values.push(observed)
     weights.push(rate)
   }
   if (values.length === 0)
-    return absent === 0 ? 0 : reject('invalid_value', 'no value of the distribution is a finite number')
+    return absentCount === 0 ? 0 : reject('invalid_value', 'no value of the distribution is a finite number')
   const series = sink.resolve(name, 'distribution', tags)
   if ('code' in series) return series
   for (let i = 0; i < values.length; i++) {
-    if (budget.spend(POINT_UNITS)) yield
+    if (budget.spend(POINT_STEP_UNITS)) yield
     sink.addWeighted(index, series, timeMs, values[i]!, weights[i]!)
   }
   return values.length
 }
 
-/** Used for a part that is null or not an object. */
+/** Replaces a part that is null: all its numbers are absent. */
 const EMPTY_PART: Bucket & Quantile & Sample = Object.freeze({})
-const INVALID: Bucket & Quantile & Sample = Object.freeze({ upper_limit: '', quantile: '', value: '' })
+/** Replaces a part that is not an object: its fields are invalid, so the item is rejected. */
+const INVALID_PART: Bucket & Quantile & Sample = Object.freeze({ upper_limit: '', quantile: '', value: '' })
 
-const INFINITY = /^([+-]?)inf(?:inity)?$/i
+const INFINITY_TEXT = /^([+-]?)inf(?:inity)?$/i
 
 /**
- * Returns an upper limit. The highest limit is infinite; JSON has null or no member for it. NaN: the limit is unknown.
+ * Parses the upper limit of a bucket. Null or absent is the infinite limit, which JSON cannot represent. NaN: the
+ * limit is unknown. Undefined: the value is no number.
  */
-function limitOf(value: unknown): number | undefined {
+function parseUpperLimit(value: unknown): number | undefined {
   if (value === undefined || value === null) return Number.POSITIVE_INFINITY
   if (typeof value === 'number') return value
   if (typeof value === 'bigint') return Number(value)
-  const sign = typeof value === 'string' ? INFINITY.exec(value)?.[1] : undefined
+  const sign = typeof value === 'string' ? INFINITY_TEXT.exec(value)?.[1] : undefined
   return sign === undefined ? undefined : sign === '-' ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY
 }

@@ -6,7 +6,7 @@ import { scanItems } from './scan-items.ts'
 
 /**
  * Delivers the body of a batch, `{"metrics":[…]}` or a bare array, and returns the number of items. Throws
- * `invalid_body` or `batch_too_large`; everything delivered so far is then void.
+ * `invalid_body` or `batch_too_large`; the caller then discards all points delivered so far.
  */
 export function* decodeFluxBatch<S extends SeriesRef>(
   bytes: Uint8Array,

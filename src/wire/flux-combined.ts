@@ -5,7 +5,7 @@ import { decodeFluxItems } from './flux.ts'
 import { decodeFluxBatch } from './flux-batch.ts'
 import { type DecodedEvents, decodeFluxEvents, type EventLimits } from './flux-events.ts'
 import { parseJsonBodyInSteps } from './json-body.ts'
-import { findArrays } from './json-members.ts'
+import { findArrayMembers } from './json-members.ts'
 
 export interface CombinedBatch {
   readonly events: DecodedEvents
@@ -15,7 +15,7 @@ export interface CombinedBatch {
 
 /**
  * Decodes the body `{"events":[…],"metrics":[…]}`. Either part may be missing or null. Metrics use the fast path of
- * batches. Throws `invalid_body` or `batch_too_large`; everything delivered so far is then void.
+ * batches. Throws `invalid_body` or `batch_too_large`; the caller then discards all points delivered so far.
  */
 export function* decodeCombinedBatch(
   bytes: Uint8Array,
@@ -23,7 +23,7 @@ export function* decodeCombinedBatch(
   limits: EventLimits,
   itemsMax: number,
 ): Steps<CombinedBatch> {
-  const arrays = findArrays(bytes, ['events', 'metrics'])
+  const arrays = findArrayMembers(bytes, ['events', 'metrics'])
   if (arrays === undefined) return yield* decodeWhole(bytes, nowMs, limits, itemsMax)
   const events = arrays.get('events')
   const metrics = arrays.get('metrics')
@@ -34,7 +34,7 @@ export function* decodeCombinedBatch(
       try {
         return yield* decodeFluxBatch(metrics, sink, nowMs, limits.points, itemsMax)
       } catch (error) {
-        throw yield* parseWholeBody(error, bytes)
+        throw yield* errorOfWholeBody(error, bytes)
       }
     },
   }
@@ -61,12 +61,15 @@ function* parseArray(part: Uint8Array, bytes: Uint8Array): Steps<unknown> {
   try {
     return yield* parseJsonBodyInSteps(part)
   } catch (error) {
-    throw yield* parseWholeBody(error, bytes)
+    throw yield* errorOfWholeBody(error, bytes)
   }
 }
 
-/** Parses the whole body if a part is not JSON, so that the error has the position in the body. */
-function* parseWholeBody(error: unknown, bytes: Uint8Array): Steps<unknown> {
+/**
+ * Returns the error of a part that could not be parsed. If it is not JSON, parses the whole body to throw an error with
+ * the position in the body.
+ */
+function* errorOfWholeBody(error: unknown, bytes: Uint8Array): Steps<unknown> {
   if (error instanceof GatewayError && error.code === 'invalid_body') yield* parseJsonBodyInSteps(bytes)
   return error
 }

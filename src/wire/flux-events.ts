@@ -76,11 +76,11 @@ export function decodeFluxEvent(item: unknown, nowMs: number, limits: EventLimit
   if (properties !== null && !isObject<object>(properties)) {
     return reject('invalid_value', `properties must be an object, not ${describe(properties)}`)
   }
-  const badProperties = checkProperties(properties, PROPERTY_LEVELS_MAX)
+  const badProperties = checkProperties(properties, PROPERTY_DEPTH_MAX)
   if (badProperties !== undefined) return badProperties
   const texts: Record<EventTextField, string | null> = { ...NO_TEXTS }
   for (const field of EVENT_TEXT_FIELDS) {
-    const text = readText(field, item[field], limits.points.tagValueCharsMax)
+    const text = parseTextField(field, item[field], limits.points.tagValueCharsMax)
     if (typeof text === 'object' && text !== null) return text
     texts[field] = text
   }
@@ -93,12 +93,12 @@ export function decodeFluxEvent(item: unknown, nowMs: number, limits: EventLimit
 }
 
 const UTF8 = new TextEncoder()
-/** Maximum nesting depth of properties. It is enough for real properties, and low enough for a recursive function. */
-const PROPERTY_LEVELS_MAX = 64
+/** Maximum nesting depth of properties, low enough for the recursive check. */
+const PROPERTY_DEPTH_MAX = 64
 const NO_TEXTS = { user_id: null, session_id: null, environment: null, service: null, host: null, request_id: null }
 
 /** Reads a text field. Many programs use numbers as ids of users and requests, so a number is converted to text. */
-function readText(field: EventTextField, value: unknown, charsMax: number): string | null | Rejection {
+function parseTextField(field: EventTextField, value: unknown, charsMax: number): string | null | Rejection {
   if (isAbsent(value)) return null
   const text = typeof value === 'string' ? value : numberText(value)
   if (text === undefined) return reject('invalid_value', `${field} must be a string, not ${describe(value)}`)
@@ -114,13 +114,13 @@ function isAbsent(value: unknown): value is null | undefined {
 }
 
 /** Rejects numbers beyond the range of a double: JSON would return them as null. */
-function checkProperties(value: unknown, levels: number): Rejection | undefined {
+function checkProperties(value: unknown, levelsLeft: number): Rejection | undefined {
   if (typeof value === 'number' && !Number.isFinite(value))
     return reject('invalid_value', 'properties hold a number that is too large')
   if (typeof value !== 'object' || value === null) return undefined
-  if (levels === 0) return reject('invalid_value', `properties nest deeper than ${PROPERTY_LEVELS_MAX} levels`)
+  if (levelsLeft === 0) return reject('invalid_value', `properties nest deeper than ${PROPERTY_DEPTH_MAX} levels`)
   for (const member of Object.values(value)) {
-    const bad = checkProperties(member, levels - 1)
+    const bad = checkProperties(member, levelsLeft - 1)
     if (bad !== undefined) return bad
   }
   return undefined

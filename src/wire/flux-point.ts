@@ -4,7 +4,7 @@ import { ItemScanner } from './item-scanner.ts'
 import { parseJsonBody } from './json-body.ts'
 import { deliverScanned } from './scan-items.ts'
 
-/** The point that the response shows. Name and type are JSON texts. */
+/** The point in the response body. Name and type are JSON texts, copied from the request if possible. */
 export interface StoredPoint {
   readonly nameJson: string
   readonly typeJson: string
@@ -26,20 +26,20 @@ export function decodeFluxPoint<S extends SeriesRef>(
   const scanner = new ItemScanner(bytes, 'flux', 'lines')
   const { itemCache } = sink
   const isPlain = scanner.nextItem(true) && scanner.readItem(nowMs) && scanner.closeBody()
-  const known = isPlain ? itemCache.find(scanner.identity) : undefined
+  const cachedItem = isPlain ? itemCache.find(scanner.identity) : undefined
   const rules = { grammar: 'flux', nowMs } as const
-  if (known !== undefined && deliverScanned(scanner, known.series, sink, 0, rules)) {
+  if (cachedItem !== undefined && deliverScanned(scanner, cachedItem.series, sink, 0, rules)) {
     const { nameStart, nameEnd, typeStart, typeEnd } = scanner.identity
     return {
-      nameJson: textOf(bytes, nameStart, nameEnd),
-      typeJson: textOf(bytes, typeStart, typeEnd),
+      nameJson: decodeText(bytes, nameStart, nameEnd),
+      typeJson: decodeText(bytes, typeStart, typeEnd),
       value: scanner.member ?? scanner.value,
       timeMs: scanner.timeMs,
     }
   }
   const point = decodeFluxItem(parseJsonBody(bytes), 0, sink, nowMs, limits)
   if (point === undefined) return undefined
-  if (isPlain && known === undefined && sink.mayCache(point.series)) itemCache.add(scanner.identity, point.series)
+  if (isPlain && cachedItem === undefined && sink.mayCache(point.series)) itemCache.add(scanner.identity, point.series)
   return storedPointOf(point)
 }
 
@@ -58,7 +58,7 @@ function storedPointOf({ name, type, value, timeMs }: TrackedPoint): StoredPoint
   return { nameJson: JSON.stringify(name), typeJson: JSON.stringify(type), value, timeMs }
 }
 
-function textOf(bytes: Uint8Array, start: number, end: number): string {
+function decodeText(bytes: Uint8Array, start: number, end: number): string {
   return UTF8.decode(bytes.subarray(start, end))
 }
 

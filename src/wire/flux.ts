@@ -47,7 +47,7 @@ export function decodeFluxItem<S extends SeriesRef>(
   nowMs: number,
   limits: PointLimits,
 ): TrackedPoint<S> | undefined {
-  const outcome = deliver(item, index, sink, nowMs, limits)
+  const outcome = validateAndDeliver(item, index, sink, nowMs, limits)
   if (!('code' in outcome)) return outcome
   sink.reject(index, outcome)
   return undefined
@@ -77,7 +77,7 @@ export function decodeFluxItems(
   return items.length
 }
 
-function deliver<S extends SeriesRef>(
+function validateAndDeliver<S extends SeriesRef>(
   item: unknown,
   index: number,
   sink: PointSink<S>,

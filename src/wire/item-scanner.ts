@@ -8,8 +8,9 @@ import {
 import { JsonCursor } from './json-cursor.ts'
 
 /**
- * Reads the bytes of a batch item by item, if the items are plain: strings without escapes, numbers with few digits,
- * and the usual forms of a time. Every method returns false or undefined for anything else, and never guesses.
+ * Reads plain items of a batch directly from the bytes, without a JSON parser. An item is plain if its strings have no
+ * escapes, its numbers have few digits and its time has a usual form. For anything else the methods return false or
+ * undefined, and the caller must parse the item.
  */
 
 const NEWLINE = 0x0a
@@ -20,19 +21,19 @@ const CLOSE_BRACKET = 0x5d
 const OPEN_BRACE = 0x7b
 const CLOSE_BRACE = 0x7d
 
-const NAME = 1
-const TYPE = 2
-const VALUE = 4
-const TIMESTAMP = 8
-const TAGS = 16
+const NAME_FLAG = 1
+const TYPE_FLAG = 2
+const VALUE_FLAG = 4
+const TIMESTAMP_FLAG = 8
+const TAGS_FLAG = 16
 /** Type and value together: in `"gauge":{"value":1}` the key is the type. */
-const TYPED_VALUE = TYPE | VALUE
+const TYPED_VALUE_FLAGS = TYPE_FLAG | VALUE_FLAG
 
 /** How items are separated: as elements of an array, or one on each line. */
 export type ItemFraming = 'array' | 'lines'
 
 export class ItemScanner extends JsonCursor {
-  /** Identity of the item that was read last. It is complete only if `isPlain`. */
+  /** Positions of name, type and tags of the item that was read last. Valid only if `isPlain`. */
   readonly identity: ItemIdentity
   isPlain = false
   value = 0
@@ -41,7 +42,7 @@ export class ItemScanner extends JsonCursor {
   timeMs = 0
   readonly #grammar: ItemGrammar
   readonly #framing: ItemFraming
-  #wrapped = false
+  #isWrapped = false
   #lineEnd = 0
   /** Positions of the value and the time of the item that was read last. -1: the item has no time. */
   #valueStart = 0
@@ -59,30 +60,30 @@ export class ItemScanner extends JsonCursor {
   openItems(): boolean {
     if (this.#framing === 'lines') return true
     this.skipSpace()
-    if (this.take(OPEN_BRACKET)) return true
+    if (this.takeByte(OPEN_BRACKET)) return true
     if (this.#grammar !== 'flux') return false
-    this.#wrapped = this.take(OPEN_BRACE)
+    this.#isWrapped = this.takeByte(OPEN_BRACE)
     this.skipSpace()
-    if (!this.#wrapped || !this.takeKey(METRICS_KEY)) return false
+    if (!this.#isWrapped || !this.takeKey(METRICS_KEY)) return false
     this.skipSpace()
-    return this.take(OPEN_BRACKET)
+    return this.takeByte(OPEN_BRACKET)
   }
 
   /** Moves to the next item. Returns false if there is none. */
   nextItem(isFirst: boolean): boolean {
     this.skipSpace()
     if (this.#framing === 'lines') {
-      if (this.bytes[this.at] !== OPEN_BRACE) return false
-      const newline = this.bytes.indexOf(NEWLINE, this.at)
+      if (this.bytes[this.position] !== OPEN_BRACE) return false
+      const newline = this.bytes.indexOf(NEWLINE, this.position)
       this.#lineEnd = newline < 0 ? this.bytes.length : newline
       return true
     }
-    if (isFirst) return this.bytes[this.at] === OPEN_BRACE
-    if (!this.take(COMMA)) return false
+    if (isFirst) return this.bytes[this.position] === OPEN_BRACE
+    if (!this.takeByte(COMMA)) return false
     this.skipSpace()
-    if (this.bytes[this.at] === OPEN_BRACE) return true
+    if (this.bytes[this.position] === OPEN_BRACE) return true
     // An item must follow a comma. At the end of the bytes `closeItems` returns false, so the body counts as malformed.
-    this.at = this.bytes.length
+    this.position = this.bytes.length
     return false
   }
 
@@ -90,27 +91,30 @@ export class ItemScanner extends JsonCursor {
   closeItem(): boolean {
     if (this.#framing !== 'lines') return true
     const bytes = this.bytes
-    while (this.at < this.#lineEnd && (bytes[this.at] === 0x20 || bytes[this.at] === 0x09 || bytes[this.at] === 0x0d))
-      this.at++
-    return this.at === this.#lineEnd
+    while (
+      this.position < this.#lineEnd &&
+      (bytes[this.position] === 0x20 || bytes[this.position] === 0x09 || bytes[this.position] === 0x0d)
+    )
+      this.position++
+    return this.position === this.#lineEnd
   }
 
   /** Whether only white space follows. */
   closeBody(): boolean {
     this.skipSpace()
-    return this.at === this.bytes.length
+    return this.position === this.bytes.length
   }
 
   /** Whether the list of items and the body end here. */
   closeItems(): boolean {
-    if (this.#framing === 'lines') return this.at === this.bytes.length
-    if (!this.take(CLOSE_BRACKET)) return false
+    if (this.#framing === 'lines') return this.position === this.bytes.length
+    if (!this.takeByte(CLOSE_BRACKET)) return false
     this.skipSpace()
-    if (this.#wrapped) {
-      if (!this.take(CLOSE_BRACE)) return false
+    if (this.#isWrapped) {
+      if (!this.takeByte(CLOSE_BRACE)) return false
       this.skipSpace()
     }
-    return this.at === this.bytes.length
+    return this.position === this.bytes.length
   }
 
   /** Reads a plain item and moves past it. Returns false if the item is not plain; the position is then undefined. */
@@ -122,51 +126,51 @@ export class ItemScanner extends JsonCursor {
     identity.tagsStart = identity.tagsEnd = 0
     this.#timeStart = -1
     const bytes = this.bytes
-    let seen = 0
-    this.at++
+    let seenFlags = 0
+    this.position++
     this.skipSpace()
     for (;;) {
-      const keyStart = this.at
-      const key = this.#readKey()
-      if (key === 0 || (seen & key) !== 0) return false
-      seen |= key
-      const start = this.at
-      if (key === NAME) {
-        if (!this.spanString()) return false
+      const keyStart = this.position
+      const key = this.#readKeyFlags()
+      if (key === 0 || (seenFlags & key) !== 0) return false
+      seenFlags |= key
+      const start = this.position
+      if (key === NAME_FLAG) {
+        if (!this.skipPlainString()) return false
         identity.nameStart = start
-        identity.nameEnd = this.at
-      } else if (key === TYPE) {
-        if (!this.spanString()) return false
+        identity.nameEnd = this.position
+      } else if (key === TYPE_FLAG) {
+        if (!this.skipPlainString()) return false
         identity.typeStart = start
-        identity.typeEnd = this.at
-      } else if (key === TAGS) {
-        if (!this.spanTags()) return false
+        identity.typeEnd = this.position
+      } else if (key === TAGS_FLAG) {
+        if (!this.skipPlainTags()) return false
         identity.tagsStart = start
-        identity.tagsEnd = this.at
-      } else if (key === TYPED_VALUE) {
+        identity.tagsEnd = this.position
+      } else if (key === TYPED_VALUE_FLAGS) {
         identity.typeStart = keyStart
         identity.typeEnd = keyStart + (bytes[keyStart + 1] === GAUGE_KEY[1] ? GAUGE_KEY : COUNTER_KEY).length
         if (!this.#readNestedValue()) return false
-      } else if (key === VALUE) {
-        if (bytes[start] === QUOTE) this.member = this.readText()
+      } else if (key === VALUE_FLAG) {
+        if (bytes[start] === QUOTE) this.member = this.readAsciiString()
         else this.value = this.readNumber()
         if (bytes[start] === QUOTE ? this.member === undefined : Number.isNaN(this.value)) return false
         this.#valueStart = start
-        this.#valueEnd = this.at
+        this.#valueEnd = this.position
       } else {
-        const timeMs = this.readTime()
+        const timeMs = this.readTimeMs()
         if (timeMs === undefined) return false
         this.timeMs = timeMs
         this.#timeStart = start
-        this.#timeEnd = this.at
+        this.#timeEnd = this.position
       }
       this.skipSpace()
-      const separator = bytes[this.at++]
+      const separator = bytes[this.position++]
       if (separator === CLOSE_BRACE) break
       if (separator !== COMMA) return false
       this.skipSpace()
     }
-    this.isPlain = (seen & (NAME | TYPE | VALUE)) === (NAME | TYPE | VALUE)
+    this.isPlain = (seenFlags & (NAME_FLAG | TYPE_FLAG | VALUE_FLAG)) === (NAME_FLAG | TYPE_FLAG | VALUE_FLAG)
     return this.isPlain
   }
 
@@ -174,15 +178,15 @@ export class ItemScanner extends JsonCursor {
    * Returns the layout of the item that was read last, which began at `start`. Returns undefined if the item is too
    * long to cache. The bytes of the layout are valid until the next call.
    */
-  layout(start: number): ItemLayout | undefined {
-    if (this.at - start > LAYOUT_BYTES_MAX) return undefined
+  createLayout(start: number): ItemLayout | undefined {
+    if (this.position - start > LAYOUT_BYTES_MAX) return undefined
     const value = { start: this.#valueStart, end: this.#valueEnd }
     const time = { start: this.#timeStart, end: this.#timeEnd }
     const gaps = time.start < 0 ? [value] : value.start < time.start ? [value, time] : [time, value]
     const ends: number[] = []
     let from = start
     let length = 0
-    for (const end of [...gaps.map((gap) => gap.start), this.at]) {
+    for (const end of [...gaps.map((gap) => gap.start), this.position]) {
       for (let i = from; i < end; i++) LAYOUT_BYTES[length++] = this.bytes[i]!
       from = gaps[ends.length]?.end ?? end
       ends.push(length)
@@ -197,7 +201,7 @@ export class ItemScanner extends JsonCursor {
   }
 
   /** Whether the next item has this layout. If so, reads its value and time and moves past it. */
-  matches(layout: ItemLayout | undefined, nowMs: number): boolean {
+  readItemWithLayout(layout: ItemLayout | undefined, nowMs: number): boolean {
     if (layout === undefined || layout.grammar !== this.#grammar) return false
     const { view, start, ends, parts } = layout
     this.isPlain = false
@@ -206,17 +210,20 @@ export class ItemScanner extends JsonCursor {
     let from = 0
     for (let i = 0; i < ends.length; i++) {
       const length = ends[i]! - from
-      if (this.at + length > this.bytes.length || !sameBytes(view, start + from, this.view, this.at, length))
+      if (
+        this.position + length > this.bytes.length ||
+        !sameBytes(view, start + from, this.view, this.position, length)
+      )
         return false
       from += length
-      this.at += length
+      this.position += length
       if (i === parts.length) return true
       if (parts[i] === 'time') {
-        const timeMs = this.readTime()
+        const timeMs = this.readTimeMs()
         if (timeMs === undefined) return false
         this.timeMs = timeMs
-      } else if (this.bytes[this.at] === QUOTE) {
-        this.member = this.readText()
+      } else if (this.bytes[this.position] === QUOTE) {
+        this.member = this.readAsciiString()
         if (this.member === undefined) return false
       } else {
         this.value = this.readNumber()
@@ -230,13 +237,13 @@ export class ItemScanner extends JsonCursor {
   skipObject(): boolean {
     const bytes = this.bytes
     let depth = 0
-    for (; this.at < bytes.length; this.at++) {
-      const byte = bytes[this.at]!
+    for (; this.position < bytes.length; this.position++) {
+      const byte = bytes[this.position]!
       if (byte === QUOTE) {
-        if (!this.skipString()) return false
+        if (!this.skipToClosingQuote()) return false
       } else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) depth++
       else if ((byte === CLOSE_BRACE || byte === CLOSE_BRACKET) && --depth === 0) {
-        this.at++
+        this.position++
         return true
       }
     }
@@ -244,27 +251,27 @@ export class ItemScanner extends JsonCursor {
   }
 
   /** Reads a known key and its colon. Returns 0 for any other key. */
-  #readKey(): number {
+  #readKeyFlags(): number {
     const isFlux = this.#grammar === 'flux'
-    switch (this.bytes[this.at + 1]) {
+    switch (this.bytes[this.position + 1]) {
       case 0x6e:
-        return this.takeKey(NAME_KEY) ? NAME : 0
+        return this.takeKey(NAME_KEY) ? NAME_FLAG : 0
       case 0x76:
-        return isFlux && this.takeKey(VALUE_KEY) ? VALUE : 0
+        return isFlux && this.takeKey(VALUE_KEY) ? VALUE_FLAG : 0
       case 0x67:
-        return !isFlux && this.takeKey(GAUGE_KEY) ? TYPED_VALUE : 0
+        return !isFlux && this.takeKey(GAUGE_KEY) ? TYPED_VALUE_FLAGS : 0
       case 0x63:
-        return !isFlux && this.takeKey(COUNTER_KEY) ? TYPED_VALUE : 0
+        return !isFlux && this.takeKey(COUNTER_KEY) ? TYPED_VALUE_FLAGS : 0
       case 0x64:
-        return !isFlux && this.takeKey(DT_KEY) ? TIMESTAMP : 0
+        return !isFlux && this.takeKey(DT_KEY) ? TIMESTAMP_FLAG : 0
       case 0x74:
-        switch (this.bytes[this.at + 2]) {
+        switch (this.bytes[this.position + 2]) {
           case 0x61:
-            return this.takeKey(TAGS_KEY) ? TAGS : 0
+            return this.takeKey(TAGS_KEY) ? TAGS_FLAG : 0
           case 0x69:
-            return this.takeKey(TIMESTAMP_KEY) ? TIMESTAMP : 0
+            return this.takeKey(TIMESTAMP_KEY) ? TIMESTAMP_FLAG : 0
           default:
-            return isFlux && this.takeKey(TYPE_KEY) ? TYPE : 0
+            return isFlux && this.takeKey(TYPE_KEY) ? TYPE_FLAG : 0
         }
       default:
         return 0
@@ -273,15 +280,15 @@ export class ItemScanner extends JsonCursor {
 
   /** Reads `{"value":1}`. */
   #readNestedValue(): boolean {
-    if (!this.take(OPEN_BRACE)) return false
+    if (!this.takeByte(OPEN_BRACE)) return false
     this.skipSpace()
     if (!this.takeKey(VALUE_KEY)) return false
-    this.#valueStart = this.at
+    this.#valueStart = this.position
     this.value = this.readNumber()
     if (Number.isNaN(this.value)) return false
-    this.#valueEnd = this.at
+    this.#valueEnd = this.position
     this.skipSpace()
-    return this.take(CLOSE_BRACE)
+    return this.takeByte(CLOSE_BRACE)
   }
 }
 

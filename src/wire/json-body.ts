@@ -22,7 +22,7 @@ const LINE_PARSED_AT_ONCE_CHARS_MAX = 16 * 1024
 const BLANK = /^[ \t\r]*$/
 
 /** Step budget that a line costs in addition to its bytes. */
-const LINE_UNITS = 32
+const LINE_STEP_UNITS = 32
 
 /** Parses a small body at once. */
 export function parseJsonBody(bytes: Uint8Array): unknown {
@@ -52,7 +52,7 @@ export function* eachJsonLineItem(bytes: Uint8Array, visit: (item: unknown) => S
   for (let start = 0; start < text.length; ) {
     const newline = text.indexOf('\n', start)
     const end = newline < 0 ? text.length : newline
-    if (budget.spend(LINE_UNITS + end - start)) yield
+    if (budget.spend(LINE_STEP_UNITS + end - start)) yield
     const line = text.slice(start, end)
     if (!BLANK.test(line)) yield* eachItemOf(line, LINE_PARSED_AT_ONCE_CHARS_MAX, visit)
     start = end + 1
@@ -89,14 +89,18 @@ function* parseText(
     return yield* parseJsonInSteps(text, visitElement && { visitElement })
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error
-    throw new GatewayError('invalid_body', `the body is not valid JSON: ${faultOf(text, atOnceCharsMax, error)}`, {
-      cause: error,
-    })
+    throw new GatewayError(
+      'invalid_body',
+      `the body is not valid JSON: ${syntaxErrorMessage(text, atOnceCharsMax, error)}`,
+      {
+        cause: error,
+      },
+    )
   }
 }
 
 /** Returns the message of our own parser, which has the position in every version of Node. */
-function faultOf(text: string, atOnceCharsMax: number, error: unknown): string {
+function syntaxErrorMessage(text: string, atOnceCharsMax: number, error: unknown): string {
   try {
     if (text.length <= atOnceCharsMax) runAtOnce(parseJsonInSteps(text))
   } catch (fault) {

@@ -18,38 +18,38 @@ const OPEN_BRACE = 0x7b
 const CLOSE_BRACE = 0x7d
 
 export class JsonCursor {
-  at = 0
+  position = 0
   protected readonly bytes: Uint8Array
   protected readonly view: DataView
-  /** Position of the last date that was parsed. Dates repeat from item to item. */
-  #dateAt = -1
-  #dateMs = 0
+  /** Position of the last date that was parsed; -1 if none. An equal date is not parsed again. */
+  #lastDatePosition = -1
+  #lastDateMs = 0
 
   constructor(bytes: Uint8Array) {
     this.bytes = bytes
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   }
 
-  protected take(byte: number): boolean {
-    if (this.bytes[this.at] !== byte) return false
-    this.at++
+  protected takeByte(byte: number): boolean {
+    if (this.bytes[this.position] !== byte) return false
+    this.position++
     return true
   }
 
   protected skipSpace(): void {
     const bytes = this.bytes
-    let byte = bytes[this.at]
-    while (byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09) byte = bytes[++this.at]
+    let byte = bytes[this.position]
+    while (byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09) byte = bytes[++this.position]
   }
 
   /** Reads `"key":` and moves past it. Returns false if other bytes follow. */
   protected takeKey(key: Uint8Array): boolean {
     const bytes = this.bytes
-    const start = this.at
+    const start = this.position
     for (let i = 0; i < key.length; i++) if (bytes[start + i] !== key[i]) return false
-    this.at = start + key.length
+    this.position = start + key.length
     this.skipSpace()
-    if (!this.take(COLON)) return false
+    if (!this.takeByte(COLON)) return false
     this.skipSpace()
     return true
   }
@@ -58,13 +58,13 @@ export class JsonCursor {
    * Moves past a string without decoding it: an item is recognized by the raw bytes of its strings. Returns false if
    * the string contains an escape or has no end.
    */
-  protected spanString(): boolean {
+  protected skipPlainString(): boolean {
     const bytes = this.bytes
-    if (bytes[this.at] !== QUOTE) return false
-    for (let at = this.at + 1; at < bytes.length; at++) {
+    if (bytes[this.position] !== QUOTE) return false
+    for (let at = this.position + 1; at < bytes.length; at++) {
       const byte = bytes[at]!
       if (byte === QUOTE) {
-        this.at = at + 1
+        this.position = at + 1
         return true
       }
       if (byte === BACKSLASH) return false
@@ -73,17 +73,17 @@ export class JsonCursor {
   }
 
   /** Moves past a tags object without nested values. */
-  protected spanTags(): boolean {
+  protected skipPlainTags(): boolean {
     const bytes = this.bytes
-    if (bytes[this.at] !== OPEN_BRACE) return false
+    if (bytes[this.position] !== OPEN_BRACE) return false
     let inString = false
-    for (let at = this.at + 1; at < bytes.length; at++) {
+    for (let at = this.position + 1; at < bytes.length; at++) {
       const byte = bytes[at]!
       if (byte === QUOTE) inString = !inString
       else if (byte === BACKSLASH) return false
       else if (!inString) {
         if (byte === CLOSE_BRACE) {
-          this.at = at + 1
+          this.position = at + 1
           return true
         }
         if (byte === OPEN_BRACE || byte === OPEN_BRACKET) return false
@@ -93,13 +93,13 @@ export class JsonCursor {
   }
 
   /** Reads a string of printable ASCII without escapes. Returns undefined for any other string. */
-  protected readText(): string | undefined {
+  protected readAsciiString(): string | undefined {
     const bytes = this.bytes
-    const start = this.at + 1
+    const start = this.position + 1
     for (let at = start; at < bytes.length; at++) {
       const byte = bytes[at]!
       if (byte === QUOTE) {
-        this.at = at + 1
+        this.position = at + 1
         return asciiText(bytes, start, at)
       }
       if (byte < 0x20 || byte > 0x7e || byte === BACKSLASH) return undefined
@@ -108,12 +108,12 @@ export class JsonCursor {
   }
 
   /** Moves from the opening quote of a string to its closing quote. */
-  protected skipString(): boolean {
+  protected skipToClosingQuote(): boolean {
     const bytes = this.bytes
-    for (let at = this.at + 1; at < bytes.length; at++) {
+    for (let at = this.position + 1; at < bytes.length; at++) {
       const byte = bytes[at]
       if (byte === QUOTE) {
-        this.at = at
+        this.position = at
         return true
       }
       if (byte === BACKSLASH) at++
@@ -127,7 +127,7 @@ export class JsonCursor {
    */
   protected readNumber(): number {
     const bytes = this.bytes
-    let at = this.at
+    let at = this.position
     const negative = bytes[at] === MINUS
     if (negative) at++
     const start = at
@@ -152,52 +152,52 @@ export class JsonCursor {
       if (decimals === 0) return Number.NaN
     }
     if (digits > 15 || byte === 0x65 || byte === 0x45 || byte === PLUS) return Number.NaN
-    this.at = at
+    this.position = at
     const value = decimals === 0 ? mantissa : mantissa / POWERS_OF_TEN[decimals]!
     return negative ? -value : value
   }
 
   /** Reads a time in any accepted form without escapes. Returns undefined for any other value. */
-  protected readTime(): number | undefined {
+  protected readTimeMs(): number | undefined {
     const bytes = this.bytes
-    if (bytes[this.at] !== QUOTE) {
+    if (bytes[this.position] !== QUOTE) {
       const number = this.readNumber()
       return Number.isNaN(number) ? undefined : parsePointTime(number)
     }
-    const start = this.at + 1
+    const start = this.position + 1
     // 2024-01-15T10:30:00Z or 2024-01-15T10:30:00.000Z
     const length = bytes[start + 20] === QUOTE ? 20 : bytes[start + 24] === QUOTE ? 24 : 0
     if (length > 0 && this.#isDate(start)) {
-      const timeMs = timeOfDay(bytes, start + 10, length)
+      const timeMs = timeOfDayMs(bytes, start + 10, length)
       if (timeMs >= 0) {
-        this.at = start + length + 1
-        return this.#dateMs + timeMs
+        this.position = start + length + 1
+        return this.#lastDateMs + timeMs
       }
     }
-    const text = this.readText()
+    const text = this.readAsciiString()
     return text === undefined ? undefined : parsePointTime(text)
   }
 
-  /** Whether the next ten bytes are a date. Sets `#dateMs` to the start of that day. */
+  /** Whether the next ten bytes are a date. Sets `#lastDateMs` to the start of that day. */
   #isDate(start: number): boolean {
     const bytes = this.bytes
-    if (this.#dateAt >= 0) {
+    if (this.#lastDatePosition >= 0) {
       let i = 0
-      while (i < 10 && bytes[this.#dateAt + i] === bytes[start + i]) i++
+      while (i < 10 && bytes[this.#lastDatePosition + i] === bytes[start + i]) i++
       if (i === 10) return true
     }
     // Ten digits without a dash are UNIX seconds.
     if (bytes[start + 4] !== MINUS) return false
     const midnightMs = parsePointTime(asciiText(bytes, start, start + 10))
     if (midnightMs === undefined) return false
-    this.#dateAt = start
-    this.#dateMs = midnightMs
+    this.#lastDatePosition = start
+    this.#lastDateMs = midnightMs
     return true
   }
 }
 
 /** Returns the milliseconds since midnight of `T10:30:00Z` or `T10:30:00.000Z`, and -1 for any other form. */
-function timeOfDay(bytes: Uint8Array, start: number, length: number): number {
+function timeOfDayMs(bytes: Uint8Array, start: number, length: number): number {
   if (
     bytes[start] !== 0x54 ||
     bytes[start + 3] !== COLON ||

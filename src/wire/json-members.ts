@@ -14,7 +14,10 @@ const CLOSE_BRACE = 0x7d
  * undefined for any other value. The content of the arrays is not checked: the body is valid JSON if all of the arrays
  * are.
  */
-export function findArrays<N extends string>(bytes: Uint8Array, names: readonly N[]): Map<N, Uint8Array> | undefined {
+export function findArrayMembers<N extends string>(
+  bytes: Uint8Array,
+  names: readonly N[],
+): Map<N, Uint8Array> | undefined {
   const found = new Map<N, Uint8Array>()
   let at = skipSpace(bytes, 0)
   if (bytes[at] !== OPEN_BRACE) return undefined

@@ -5,13 +5,13 @@ import { StepBudget, type Steps } from '../model/steps.ts'
 /**
  * Decodes MessagePack bodies (https://github.com/msgpack/msgpack/blob/master/spec.md) item by item. A fault inside an
  * item (a text that is not UTF-8, a map key that is not text) rejects only that item, because the encoded lengths tell
- * where it ends. A broken structure rejects the whole body. Libraries replace invalid text, ignore trailing bytes, or
- * reject the whole body. Integers beyond 2^53 are bigints, the timestamp extension is a Date, and text packed as bytes
- * is text.
+ * where it ends. A broken structure rejects the whole body. No library does this: they replace invalid text, ignore
+ * trailing bytes, or reject the whole body. Integers beyond 2^53 are bigints, the timestamp extension is a Date, and
+ * text packed as bytes is text.
  */
 
 /** Step budget that an item costs in addition to its bytes. */
-const ITEM_UNITS = 256
+const ITEM_STEP_UNITS = 256
 
 /** Maximum number of values in an item. Each value takes memory, even if it is encoded in one byte. */
 const ITEM_VALUES_MAX = 4_000_000
@@ -27,48 +27,48 @@ export interface MessagePackVisitor {
  * MessagePack, and `payload_too_large` if an item has too many values.
  */
 export function* eachMessagePackItem(bytes: Uint8Array, { visit, refuse }: MessagePackVisitor): Steps<void> {
-  const reader = new Reader(bytes)
+  const reader = new MessagePackReader(bytes)
   const budget = new StepBudget()
-  const items = reader.openArray() ?? 1
-  for (let i = 0; i < items; i++) {
+  const itemCount = reader.openArray() ?? 1
+  for (let i = 0; i < itemCount; i++) {
     const start = reader.at
     const item = reader.readItem()
-    if (budget.spend(ITEM_UNITS + 4 * (reader.at - start))) yield
-    if (reader.fault === undefined) yield* visit(item)
-    else refuse(reader.fault)
+    if (budget.spend(ITEM_STEP_UNITS + 4 * (reader.at - start))) yield
+    if (reader.rejectionReason === undefined) yield* visit(item)
+    else refuse(reader.rejectionReason)
   }
-  if (reader.at !== bytes.length) throw undecodable('something follows its end')
+  if (reader.at !== bytes.length) throw undecodableError('something follows its end')
 }
 
-function undecodable(reason: string): GatewayError {
+function undecodableError(reason: string): GatewayError {
   return new GatewayError('invalid_body', `the body is not valid MessagePack: ${reason}`)
 }
 
-/** A byte order mark is kept as a character. Otherwise two different texts would become equal. */
+/** Keeps a byte order mark as a character. If it were removed, two different texts would become equal. */
 const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /**
- * A cached short text. Keys and tag values repeat from item to item. The cache finds texts by their bytes; each slot
- * has its latest text.
+ * A cached short text, because keys and tag values repeat in each item. The cache is a hash table by the bytes of the
+ * text; a new text replaces the previous one of its slot.
  */
-interface KnownText {
+interface CachedText {
   readonly bytes: Uint8Array
   readonly text: string
 }
-const KNOWN_TEXTS = 2_048
-const KNOWN_BYTES_MAX = 24
-const knownTexts = new Array<KnownText | undefined>(KNOWN_TEXTS).fill(undefined)
+const CACHED_TEXT_SLOTS = 2_048
+const CACHED_TEXT_BYTES_MAX = 24
+const cachedTexts = new Array<CachedText | undefined>(CACHED_TEXT_SLOTS).fill(undefined)
 
 const FIX_ARRAY = 0x90
 const ARRAY_16 = 0xdc
 
-class Reader {
+class MessagePackReader {
   at = 0
   /** Why the item that was read last is invalid. Undefined: it is valid. */
-  fault: string | undefined = undefined
+  rejectionReason: string | undefined = undefined
   readonly #bytes: Uint8Array
   readonly #view: DataView
-  #values = 0
+  #valueCount = 0
 
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes
@@ -77,25 +77,25 @@ class Reader {
 
   /** Enters an array and returns its length. Returns undefined if the next value is not an array. */
   openArray(): number | undefined {
-    this.#require(1)
+    this.#requireBytes(1)
     const byte = this.#bytes[this.at]!
     if ((byte & 0xf0) !== FIX_ARRAY && byte !== ARRAY_16 && byte !== ARRAY_16 + 1) return undefined
     this.at++
     const length = byte < ARRAY_16 ? byte & 0x0f : this.#readLength(byte === ARRAY_16 ? 2 : 4)
-    this.#require(length)
+    this.#requireBytes(length)
     return length
   }
 
   readItem(): unknown {
-    this.#values = 0
-    this.fault = undefined
-    return this.#read(0)
+    this.#valueCount = 0
+    this.rejectionReason = undefined
+    return this.#readValue(0)
   }
 
-  #read(depth: number): unknown {
-    if (++this.#values > ITEM_VALUES_MAX)
+  #readValue(depth: number): unknown {
+    if (++this.#valueCount > ITEM_VALUES_MAX)
       throw new GatewayError('payload_too_large', `at most ${ITEM_VALUES_MAX} values are allowed in an item`)
-    this.#require(1)
+    this.#requireBytes(1)
     const byte = this.#bytes[this.at++]!
     if (byte < 0x80) return byte
     if (byte < 0x90) return this.#readMap(byte & 0x0f, depth)
@@ -162,24 +162,24 @@ class Reader {
       case 0xdf:
         return this.#readMap(this.#readLength(4), depth)
       default:
-        throw undecodable('a byte begins no value')
+        throw undecodableError('a byte begins no value')
     }
   }
 
   #readArray(length: number, depth: number): unknown[] {
-    this.#requireInner(length, depth)
+    this.#requireValues(length, depth)
     const array: unknown[] = []
-    for (let i = 0; i < length; i++) array.push(this.#read(depth + 1))
+    for (let i = 0; i < length; i++) array.push(this.#readValue(depth + 1))
     return array
   }
 
   /** Reads a map. If a key is repeated, its last value is used, as in JSON. */
   #readMap(length: number, depth: number): Record<string, unknown> {
-    this.#requireInner(2 * length, depth)
+    this.#requireValues(2 * length, depth)
     const map: Record<string, unknown> = {}
     for (let i = 0; i < length; i++) {
-      const key = this.#read(depth + 1)
-      const value = this.#read(depth + 1)
+      const key = this.#readValue(depth + 1)
+      const value = this.#readValue(depth + 1)
       switch (typeof key) {
         case 'string':
           defineMember(map, key, value)
@@ -190,7 +190,7 @@ class Reader {
           map[String(key)] = value
           break
         default:
-          this.fault = 'a key of a map is no text'
+          this.rejectionReason = 'a key of a map is no text'
       }
     }
     return map
@@ -199,27 +199,27 @@ class Reader {
   #readText(length: number): string {
     const start = this.#skip(length)
     const bytes = this.#bytes
-    if (length > KNOWN_BYTES_MAX) return this.#decode(start)
+    if (length > CACHED_TEXT_BYTES_MAX) return this.#decodeText(start)
     let hash = length
     for (let at = start; at < this.at; at++) hash = Math.imul(hash ^ bytes[at]!, 0x01000193)
-    const slot = (hash ^ (hash >>> 15)) & (KNOWN_TEXTS - 1)
-    const known = knownTexts[slot]
+    const slot = (hash ^ (hash >>> 15)) & (CACHED_TEXT_SLOTS - 1)
+    const known = cachedTexts[slot]
     if (known !== undefined && known.bytes.length === length) {
       let i = 0
       while (i < length && known.bytes[i] === bytes[start + i]) i++
       if (i === length) return known.text
     }
-    const text = this.#decode(start)
+    const text = this.#decodeText(start)
     // A faulty text is not cached.
-    if (this.fault === undefined) knownTexts[slot] = { bytes: bytes.slice(start, this.at), text }
+    if (this.rejectionReason === undefined) cachedTexts[slot] = { bytes: bytes.slice(start, this.at), text }
     return text
   }
 
-  #decode(start: number): string {
+  #decodeText(start: number): string {
     try {
       return UTF8.decode(this.#bytes.subarray(start, this.at))
     } catch {
-      this.fault = 'a text is no valid UTF-8'
+      this.rejectionReason = 'a text is no valid UTF-8'
       return ''
     }
   }
@@ -252,7 +252,7 @@ class Reader {
       case 12:
         return new Date(Number(view.getBigInt64(start + 4)) * 1e3 + Math.floor(view.getUint32(start) / 1e6))
       default:
-        this.fault = 'a time has 4, 8 or 12 bytes'
+        this.rejectionReason = 'a time has 4, 8 or 12 bytes'
         return new Date(Number.NaN)
     }
   }
@@ -272,21 +272,22 @@ class Reader {
     return bytes === 2 ? this.#view.getUint16(start) : this.#view.getUint32(start)
   }
 
-  #requireInner(values: number, depth: number): void {
+  #requireValues(values: number, depth: number): void {
     // Each value takes at least one byte.
-    this.#require(values)
-    if (values > 0 && depth === BODY_LEVELS_MAX) throw undecodable(`it is nested deeper than ${BODY_LEVELS_MAX} levels`)
+    this.#requireBytes(values)
+    if (values > 0 && depth === BODY_LEVELS_MAX)
+      throw undecodableError(`it is nested deeper than ${BODY_LEVELS_MAX} levels`)
   }
 
   /** Skips bytes and returns their start. */
   #skip(bytes: number): number {
-    this.#require(bytes)
+    this.#requireBytes(bytes)
     const start = this.at
     this.at += bytes
     return start
   }
 
-  #require(bytes: number): void {
-    if (bytes > this.#bytes.length - this.at) throw undecodable('it ends too early')
+  #requireBytes(bytes: number): void {
+    if (bytes > this.#bytes.length - this.at) throw undecodableError('it ends too early')
   }
 }

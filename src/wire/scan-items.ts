@@ -17,10 +17,10 @@ import { parseJsonBodyInSteps } from './json-body.ts'
  */
 
 /** Step budget that an item costs in addition to its bytes, and the budget for an item that must be parsed. */
-const ITEM_UNITS = 64
-const UNKNOWN_ITEM_UNITS = 512
+const SCANNED_ITEM_STEP_UNITS = 64
+const PARSED_ITEM_STEP_UNITS = 512
 
-export interface ScanRules<S extends SeriesRef> {
+export interface ScanOptions<S extends SeriesRef> {
   readonly grammar: ItemGrammar
   readonly framing: ItemFraming
   readonly nowMs: number
@@ -32,12 +32,12 @@ export interface ScanRules<S extends SeriesRef> {
 
 /**
  * Delivers the items of a batch and returns the number of items. Returns undefined if the body must be decoded as a
- * whole; everything delivered so far is then void.
+ * whole; the caller then discards all points delivered so far.
  */
 export function* scanItems<S extends SeriesRef>(
   bytes: Uint8Array,
   sink: PointSink<S>,
-  rules: ScanRules<S>,
+  rules: ScanOptions<S>,
 ): Steps<number | undefined> {
   const { nowMs } = rules
   const budget = new StepBudget()
@@ -48,35 +48,35 @@ export function* scanItems<S extends SeriesRef>(
   let previous: CachedItem<S> | undefined
   for (; scanner.nextItem(index === 0); index++) {
     if (index >= rules.itemsMax) return undefined
-    const start = scanner.at
+    const start = scanner.position
     const expected = previous?.following
-    let entry = expected !== undefined && scanner.matches(expected.layout, nowMs) ? expected : undefined
+    let entry = expected !== undefined && scanner.readItemWithLayout(expected.layout, nowMs) ? expected : undefined
     if (entry === undefined) {
-      scanner.at = start
+      scanner.position = start
       if (scanner.readItem(nowMs)) {
         entry = itemCache.find(scanner.identity)
         if (entry !== undefined && (entry.layout === undefined || entry === expected)) {
-          const layout = scanner.layout(start)
+          const layout = scanner.createLayout(start)
           if (layout !== undefined) itemCache.keepLayout(entry, layout)
         }
       } else {
-        scanner.at = start
+        scanner.position = start
         if (!scanner.skipObject()) return undefined
       }
     }
-    const end = scanner.at
+    const end = scanner.position
     if (!scanner.closeItem()) return undefined
     if (entry === undefined || !deliverScanned(scanner, entry.series, sink, index, rules)) {
       const item = yield* parseItem(bytes.subarray(start, end))
       if (item === undefined) return undefined
       const series = yield* rules.decode(item, index)
-      if (budget.spend(UNKNOWN_ITEM_UNITS)) yield
+      if (budget.spend(PARSED_ITEM_STEP_UNITS)) yield
       if (entry === undefined && series !== undefined && scanner.isPlain && sink.mayCache(series))
         entry = itemCache.add(scanner.identity, series)
     }
     if (previous !== undefined) previous.following = entry
     previous = entry
-    if (budget.spend(ITEM_UNITS + end - start)) {
+    if (budget.spend(SCANNED_ITEM_STEP_UNITS + end - start)) {
       yield
       if (sink.itemCache !== itemCache) {
         itemCache = sink.itemCache
@@ -109,7 +109,7 @@ export function deliverScanned<S extends SeriesRef>(
   series: S,
   sink: PointSink<S>,
   index: number,
-  { grammar, nowMs }: Pick<ScanRules<S>, 'grammar' | 'nowMs'>,
+  { grammar, nowMs }: Pick<ScanOptions<S>, 'grammar' | 'nowMs'>,
 ): boolean {
   if (checkInstant(timeMs, nowMs) !== undefined) return false
   if (series.kind === 'set') {

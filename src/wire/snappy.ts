@@ -11,11 +11,11 @@ import { StepBudget, type Steps } from '../model/steps.ts'
 const EXPANSION_MAX = 64 / 3
 
 /** Returns the decompressed length. Throws `invalid_body`, or `payload_too_large` if it exceeds `bytesMax`. */
-export function snappyLength(bytes: Uint8Array, bytesMax: number): number {
+export function decompressedSnappyLength(bytes: Uint8Array, bytesMax: number): number {
   const { length } = readLength(bytes)
   if (length > bytesMax)
     throw new GatewayError('payload_too_large', `the body has ${length} bytes, at most ${bytesMax} are allowed`)
-  if (length > bytes.length * EXPANSION_MAX) throw fault(`it is too short for ${length} bytes`, 0)
+  if (length > bytes.length * EXPANSION_MAX) throw invalidSnappyError(`it is too short for ${length} bytes`, 0)
   return length
 }
 
@@ -40,7 +40,7 @@ export function* decompressSnappy(bytes: Uint8Array): Steps<Uint8Array> {
         at += extra
       }
       requireBytes(bytes, at, size)
-      if (size > length - written) throw fault('it is longer than it says', start)
+      if (size > length - written) throw invalidSnappyError('it is longer than it says', start)
       output.set(bytes.subarray(at, at + size), written)
       at += size
     } else {
@@ -50,8 +50,8 @@ export function* decompressSnappy(bytes: Uint8Array): Steps<Uint8Array> {
       const low = littleEndian(bytes, at, extra)
       const offset = kind === COPY_1 ? ((tag >> 5) << 8) | low : low
       at += extra
-      if (offset === 0 || offset > written) throw fault('a copy begins before the output', start)
-      if (size > length - written) throw fault('it is longer than it says', start)
+      if (offset === 0 || offset > written) throw invalidSnappyError('a copy begins before the output', start)
+      if (size > length - written) throw invalidSnappyError('it is longer than it says', start)
       // If the two ranges overlap, the copied bytes repeat.
       if (offset >= size) output.copyWithin(written, written - offset, written - offset + size)
       else for (let i = 0; i < size; i++) output[written + i] = output[written - offset + i]!
@@ -59,7 +59,7 @@ export function* decompressSnappy(bytes: Uint8Array): Steps<Uint8Array> {
     written += size
     if (budget.spend(4 + (size >> 2))) yield
   }
-  if (written !== length) throw fault('it is shorter than it says', at)
+  if (written !== length) throw invalidSnappyError('it is shorter than it says', at)
   return output
 }
 
@@ -71,14 +71,14 @@ function readLength(bytes: Uint8Array): { readonly length: number; readonly end:
   let length = 0
   for (let i = 0; i < 5; i++) {
     const byte = bytes[i]
-    if (byte === undefined) throw fault('it ends in its length', i)
+    if (byte === undefined) throw invalidSnappyError('it ends in its length', i)
     length += (byte & 0x7f) * 2 ** (7 * i)
     if (byte < 0x80) {
       if (length > 0xffff_ffff) break
       return { length, end: i + 1 }
     }
   }
-  throw fault('its length has more than 32 bits', 0)
+  throw invalidSnappyError('its length has more than 32 bits', 0)
 }
 
 function littleEndian(bytes: Uint8Array, at: number, size: number): number {
@@ -88,9 +88,9 @@ function littleEndian(bytes: Uint8Array, at: number, size: number): number {
 }
 
 function requireBytes(bytes: Uint8Array, at: number, size: number): void {
-  if (size > bytes.length - at) throw fault('it ends too early', at)
+  if (size > bytes.length - at) throw invalidSnappyError('it ends too early', at)
 }
 
-function fault(reason: string, at: number): GatewayError {
+function invalidSnappyError(reason: string, at: number): GatewayError {
   return new GatewayError('invalid_body', `the body is not valid Snappy: ${reason} (at byte ${at})`)
 }

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { hashKey, Keys, newKey } from '../../src/access/api-keys.ts'
+import { ApiKeyAuthenticator, hashKey, newKey } from '../../src/access/api-keys.ts'
 import { GatewayError } from '../../src/model/errors.ts'
 import type { ApiKeyRow } from '../../src/store/api-keys.ts'
 import type { Store } from '../../src/store/store.ts'
@@ -20,7 +20,7 @@ async function setUp(...rows: readonly ApiKeyRow[]) {
   for (const row of rows) await store.saveKey(row)
   const faulty = new FaultyStore(store)
   const clock = { nowMs: T0_MS }
-  const keys = new Keys(faulty.store, new Map(), () => clock.nowMs)
+  const keys = new ApiKeyAuthenticator(faulty.store, new Map(), () => clock.nowMs)
   const reads = () => faulty.calls('readKey').length
   return { store, faulty, clock, keys, reads }
 }
@@ -130,7 +130,11 @@ describe('a key', () => {
 describe('fixed keys', () => {
   it('replace the keys in the store', async () => {
     const { faulty } = await setUp(ROW)
-    const keys = new Keys(faulty.store, new Map([[hashKey('given'), { project: 'a', scopes: ['admin'] }]]), () => T0_MS)
+    const keys = new ApiKeyAuthenticator(
+      faulty.store,
+      new Map([[hashKey('given'), { project: 'a', scopes: ['admin'] }]]),
+      () => T0_MS,
+    )
     expect(await keys.authenticate('given')).toEqual({ keyId: hashKey('given'), project: 'a', scopes: ['admin'] })
     expect(await keys.authenticate(KEY)).toBeUndefined()
     expect(faulty.calls('readKey')).toEqual([])

@@ -141,7 +141,7 @@ describe('a rate limit', () => {
     for (let i = 0; i < 100; i++) {
       expect(await limiter.take({ ...ME, keyId: `k${i}` }, 'single', HERE)).toMatchObject({ isGranted: true })
     }
-    expect(limiter.counters).toBe(3)
+    expect(limiter.counterCount).toBe(3)
     // One that was pushed out loses its lease, and the store still knows what it took.
     expect(await limiter.take({ ...ME, keyId: 'k0' }, 'single', HERE)).toMatchObject({ remaining: 979 })
   })

@@ -2,13 +2,13 @@ import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { hashKey } from '../../src/access/api-keys.ts'
 import { readConfig, usesRedis } from '../../src/config/config.ts'
-import { SETTINGS } from '../../src/config/settings.ts'
+import { ALL_SETTINGS } from '../../src/config/settings.ts'
 import { HOUR_MS, MINUTE_MS } from '../../src/model/time.ts'
 
 describe('readConfig', () => {
   it('reads an empty environment as the defaults', () => {
     const config = readConfig({})
-    expect(config.http).toMatchObject({ port: 4_000, portIsFixed: false, host: '127.0.0.1' })
+    expect(config.http).toMatchObject({ port: 4_000, isPortFixed: false, host: '127.0.0.1' })
     expect(config.store.folder).toBe('./data')
     expect(config.store.resolutions[0]).toEqual({ stepMs: 10_000, keptMs: 6 * HOUR_MS })
     expect(config.store.resolutions).toHaveLength(5)
@@ -16,11 +16,11 @@ describe('readConfig', () => {
     expect(usesRedis(config)).toBe(false)
   })
 
-  it.each(SETTINGS.map((setting) => [setting.name, setting] as const))(
+  it.each(ALL_SETTINGS.map((setting) => [setting.name, setting] as const))(
     'reads the default of %s as if it had been set',
     (name, setting) => {
       const defaults = readConfig({})
-      const http = { ...defaults.http, portIsFixed: name === 'PORT' }
+      const http = { ...defaults.http, isPortFixed: name === 'PORT' }
       expect(readConfig({ [name]: setting.default })).toEqual({ ...defaults, http })
       expect(readConfig({ [name]: '  ' })).toEqual(defaults)
       expect(setting.unit).not.toBe('')
@@ -35,10 +35,10 @@ describe('readConfig', () => {
   })
 
   it('names each setting once', () => {
-    expect(new Set(SETTINGS.map(({ name }) => name)).size).toBe(SETTINGS.length)
+    expect(new Set(ALL_SETTINGS.map(({ name }) => name)).size).toBe(ALL_SETTINGS.length)
   })
 
-  it.each(SETTINGS.filter((setting) => /^\d+$/.test(setting.default)).map(({ name }) => name))(
+  it.each(ALL_SETTINGS.filter((setting) => /^\d+$/.test(setting.default)).map(({ name }) => name))(
     'refuses a %s that is no whole number, naming it',
     (name) => {
       for (const value of ['-1', '1.5', 'many', '1e3', '0x10', '10 MB', '99999999999999999999'])
@@ -50,7 +50,7 @@ describe('readConfig', () => {
 
   it('takes each number from the variable of its name', () => {
     const config = readConfig({ PORT: '0', BATCH_ITEMS_MAX: '7', TAGS_MAX: '3', FOLD_INBOX_AGE_MS: '250' })
-    expect(config.http).toMatchObject({ port: 0, portIsFixed: true })
+    expect(config.http).toMatchObject({ port: 0, isPortFixed: true })
     expect(config.limits.batchItemsMax).toBe(7)
     expect(config.points.tagsMax).toBe(3)
     expect(config.fold.inboxAgeMsMax).toBe(250)
@@ -170,7 +170,7 @@ describe('readConfig', () => {
 })
 
 describe('docs/configuration.md', () => {
-  const settings = SETTINGS.map((setting) => [setting.name, setting.default, setting.unit, setting.meaning])
+  const settings = ALL_SETTINGS.map((setting) => [setting.name, setting.default, setting.unit, setting.meaning])
 
   it('has every row of the table of settings, in the same order', () => {
     expect(tableOf('../../docs/configuration.md')).toEqual(settings)

@@ -8,7 +8,7 @@ import { Redis } from 'ioredis'
 import { expect, onTestFinished, test } from 'vitest'
 import { parse } from 'yaml'
 import { readConfig } from '../../src/config/config.ts'
-import { SETTINGS } from '../../src/config/settings.ts'
+import { ALL_SETTINGS } from '../../src/config/settings.ts'
 import { openRedisStore } from '../../src/store/redis/redis-store.ts'
 import { startRedis } from '../support/redis-server.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
@@ -118,7 +118,7 @@ function pairsOf(list: readonly string[]): (readonly [string, string])[] {
 test('its gateway waits for a healthy Redis, and its settings can be used', () => {
   const { environment, depends_on } = compose.services.gateway
   expect(depends_on).toEqual({ redis: { condition: 'service_healthy' } })
-  const names = new Set<string>(SETTINGS.map(({ name }) => name))
+  const names = new Set<string>(ALL_SETTINGS.map(({ name }) => name))
   expect(Object.keys(environment).filter((name) => !names.has(name))).toEqual([])
   const config = readConfig(
     Object.fromEntries(Object.entries(environment).map(([name, value]) => [name, String(value ?? '')])),

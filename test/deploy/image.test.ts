@@ -3,7 +3,7 @@ import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync } from 'node:f
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, onTestFinished, test } from 'vitest'
-import { SETTINGS } from '../../src/config/settings.ts'
+import { ALL_SETTINGS } from '../../src/config/settings.ts'
 import { built, startProgram } from '../support/child-gateway.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
@@ -60,7 +60,7 @@ test('the gateway of an image starts, serves all it has, and is healthy until it
   const folder = await temporaryFolder()
   await layOut(folder)
   expect(given('USER')).toEqual(['node'])
-  const names = new Set<string>(SETTINGS.map(({ name }) => name))
+  const names = new Set<string>(ALL_SETTINGS.map(({ name }) => name))
   expect(Object.keys(environment).filter((name) => !names.has(name))).toEqual(['NODE_ENV'])
   expect(environment['HOST']).toBe('0.0.0.0')
 

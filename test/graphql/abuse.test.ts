@@ -156,7 +156,7 @@ describe('every limit has an error code', () => {
   })
 
   test('introspection that is switched off', async () => {
-    const graphql = startGraphQL({ introspection: false })
+    const graphql = startGraphQL({ isIntrospectionAllowed: false })
     for (const query of [getIntrospectionQuery(), '{ __type(name: "Metric") { name } }']) {
       const { data, errors } = await graphql.run(query)
       expect(data).toBeUndefined()

@@ -1,10 +1,10 @@
 import { type FastifyInstance, fastify, type LightMyRequestResponse } from 'fastify'
-import type { PersistedSettings } from '../../src/graphql/documents/persisted-operations.ts'
+import type { PersistedOperationSettings } from '../../src/graphql/documents/persisted-operations.ts'
 import type { GraphQLLimits } from '../../src/graphql/operation-cost.ts'
 import { registerGraphQL } from '../../src/graphql/server/graphql-routes.ts'
 import type { StreamSettings } from '../../src/graphql/server/streams.ts'
-import { decoratePrincipal } from '../../src/http/access/auth.ts'
-import { type BodyLimits, readBodies } from '../../src/http/body/request-body.ts'
+import { declarePrincipal } from '../../src/http/access/authenticate.ts'
+import { type BodyLimits, registerBodyParser } from '../../src/http/body/request-body.ts'
 import { createPageAssets } from '../../src/http/pages/page-assets.ts'
 import { registerPages } from '../../src/http/pages/page-routes.ts'
 import { addCommonHeaders } from '../../src/http/response/common-headers.ts'
@@ -34,15 +34,15 @@ export interface Harness {
 export function createApp(limits: Partial<BodyLimits> = {}): FastifyInstance {
   const app = fastify()
   addCommonHeaders(app)
-  decoratePrincipal(app)
-  readBodies(app, { ...DEFAULT_SERVER_LIMITS, ...limits })
+  declarePrincipal(app)
+  registerBodyParser(app, { ...DEFAULT_SERVER_LIMITS, ...limits })
   return app
 }
 
 /** GraphQL behind Fastify over a fake gateway in which `latency` is a distribution and `requests` a counter. */
 export function startGraphQL(
   limits: Partial<GraphQLLimits & BodyLimits> = {},
-  persisted: Partial<PersistedSettings> = {},
+  persisted: Partial<PersistedOperationSettings> = {},
   streams: Partial<StreamSettings> = {},
 ): Harness {
   const gateway = new FakeGateway()
@@ -58,8 +58,8 @@ export function startGraphQL(
     now: () => NOW_MS,
     limits: { ...DEFAULT_GRAPHQL_LIMITS, ...limits },
     readAssets,
-    streams: { keepAliveMs: 60_000, stallMs: 60_000, bufferedBytesMax: 1 << 20, ...streams },
-    persisted: { mode: 'optional', registered: new Map(), charsMax: 100_000, ...persisted },
+    streams: { keepAliveIntervalMs: 60_000, stallTimeoutMs: 60_000, unreadBytesMax: 1 << 20, ...streams },
+    persisted: { mode: 'optional', registeredDocuments: new Map(), sentDocumentCharsMax: 100_000, ...persisted },
   })
   return {
     app,

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { beforeEach, expect, onTestFinished, test } from 'vitest'
-import { hashKey, Keys } from '../../src/access/api-keys.ts'
+import { ApiKeyAuthenticator, hashKey } from '../../src/access/api-keys.ts'
 import { RateLimiter } from '../../src/access/rate-limiter.ts'
 import { createGateway } from '../../src/gateway.ts'
 import { registerGraphQL } from '../../src/graphql/server/graphql-routes.ts'
@@ -75,7 +75,11 @@ function open(settings: Partial<QuerierSettings> = {}): {
   )
   const idempotency = new Idempotency(store, { storeWaitMsMax: 100, retainedMsMax: 30_000, retainedLookMs: 1_000 }, now)
   const writer = openWriter(faulty.store, {}, {}, now)
-  const keys = new Keys(store, new Map([[hashKey('key'), { project: PROJECT, scopes: ['ingest', 'query'] }]]), now)
+  const keys = new ApiKeyAuthenticator(
+    store,
+    new Map([[hashKey('key'), { project: PROJECT, scopes: ['ingest', 'query'] }]]),
+    now,
+  )
   const limiter = new RateLimiter(store, { limits: DEFAULT_RATE_LIMITS, countersMax: 10 }, now)
   const live = new LiveQueries(
     {
@@ -102,8 +106,8 @@ function open(settings: Partial<QuerierSettings> = {}): {
     log: { error: () => {} },
     now,
     limits: DEFAULT_GRAPHQL_LIMITS,
-    persisted: { mode: 'off', registered: new Map(), charsMax: 1 },
-    streams: { keepAliveMs: 60_000, stallMs: 60_000, bufferedBytesMax: 1 },
+    persisted: { mode: 'off', registeredDocuments: new Map(), sentDocumentCharsMax: 1 },
+    streams: { keepAliveIntervalMs: 60_000, stallTimeoutMs: 60_000, unreadBytesMax: 1 },
   })
   return {
     faulty,

@@ -11,7 +11,7 @@ import {
   validate,
 } from 'graphql'
 import { expect, test } from 'vitest'
-import { readTabs } from '../../src/graphql/playground/tabs.ts'
+import { readTabOperations } from '../../src/graphql/playground/tabs.ts'
 import { schema } from '../../src/graphql/schema.ts'
 
 test('schema/schema.graphql is the schema that is served', async () => {
@@ -57,7 +57,7 @@ test.each(readdirSync(EXAMPLES))('example %s is valid', (name) => {
 })
 
 test('the playground opens with every example, each in its own tab, a chart first', async () => {
-  const examples = await readTabs()
+  const examples = await readTabOperations()
   expect(examples).toHaveLength(readdirSync(EXAMPLES).length)
   const names = examples.map((text) => /^(?:mutation|query|subscription) (\w+)/m.exec(text)?.[1])
   expect(names.slice(0, 4)).toEqual(['Chart', 'Top', 'Live', 'Compare'])

@@ -137,12 +137,12 @@ it('each control changes the question; the address brings the same question back
   for (const [action, address, code] of steps) {
     await action()
     await expect.poll(() => decodeURIComponent(page.url()), { message: address }).toContain(address)
-    await expect.poll(() => codeOf(page), { message: code }).toContain(code)
+    await expect.poll(() => errorCodeOf(page), { message: code }).toContain(code)
     if (page.url() !== addresses.at(-1)) addresses.push(page.url())
   }
-  const code = await codeOf(page)
+  const code = await errorCodeOf(page)
   await page.reload()
-  await expect.poll(() => codeOf(page)).toBe(code)
+  await expect.poll(() => errorCodeOf(page)).toBe(code)
   expect(page.url()).toBe(addresses.at(-1))
 
   await page.goBack()
@@ -276,7 +276,7 @@ async function chartShown(page: Page): Promise<void> {
   await page.locator('.result[aria-busy="false"] .plot canvas').first().waitFor({ timeout: SHOWN_MS_MAX })
 }
 
-function codeOf(page: Page): Promise<string> {
+function errorCodeOf(page: Page): Promise<string> {
   return page.locator('.code-panel pre').innerText()
 }
 

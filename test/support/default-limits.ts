@@ -1,6 +1,6 @@
-import { graphqlLimits, serverLimits } from '../../src/process/limits.ts'
+import { graphqlLimitsOf, serverLimitsOf } from '../../src/process/limits.ts'
 import { DEFAULTS } from './defaults.ts'
 
 /** The limits of the interfaces when the environment sets nothing. */
-export const DEFAULT_SERVER_LIMITS = serverLimits(DEFAULTS)
-export const DEFAULT_GRAPHQL_LIMITS = graphqlLimits(DEFAULTS)
+export const DEFAULT_SERVER_LIMITS = serverLimitsOf(DEFAULTS)
+export const DEFAULT_GRAPHQL_LIMITS = graphqlLimitsOf(DEFAULTS)

@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
 import { readConfig } from '../../src/config/config.ts'
-import { type Running, start } from '../../src/process/start.ts'
+import { type RunningGateway, startInThisProcess } from '../../src/process/start.ts'
 
-export interface TestGateway extends Running {
+export interface TestGateway extends RunningGateway {
   readonly key: string
   readonly folder: string
 }
@@ -30,7 +30,7 @@ export async function startGateway({ env = {}, now, folder: given }: TestGateway
     RATE_LIMITS: 'off',
     ...env,
   })
-  const running = await start(config, pino({ level: config.process.logLevel }), now)
+  const running = await startInThisProcess(config, pino({ level: config.process.logLevel }), now)
   return {
     ...running,
     key,

@@ -3,9 +3,9 @@ import type { Telemetry } from '../../src/telemetry/telemetry-interface.ts'
 /** Ignores all reports. */
 export const NO_TELEMETRY: Telemetry = {
   countRoute: () => () => {},
-  rejected() {},
-  roundEnded() {},
-  queried() {},
-  lost() {},
-  read: async () => '',
+  countRejectedItems() {},
+  observeCommitRound() {},
+  observeQuery() {},
+  countLostPoints() {},
+  readMetricsText: async () => '',
 }

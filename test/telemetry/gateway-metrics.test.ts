@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { GatewayMetrics } from '../../src/telemetry/gateway-metrics.ts'
-import type { TelemetrySources } from '../../src/telemetry/telemetry-interface.ts'
+import type { PolledFigures } from '../../src/telemetry/telemetry-interface.ts'
 
-const SOURCES: TelemetrySources = {
+const SOURCES: PolledFigures = {
   points: () => 7,
   events: () => 9,
   pendingBytes: () => 100,
@@ -25,7 +25,7 @@ const SOURCES: TelemetrySources = {
 
 /** Samples by name and labels. */
 async function samplesOf(telemetry: GatewayMetrics): Promise<ReadonlyMap<string, number>> {
-  const lines = (await telemetry.read()).split('\n').filter((line) => line !== '' && !line.startsWith('#'))
+  const lines = (await telemetry.readMetricsText()).split('\n').filter((line) => line !== '' && !line.startsWith('#'))
   return new Map(lines.map((line) => [line.slice(0, line.lastIndexOf(' ')), Number(line.slice(line.lastIndexOf(' ')))]))
 }
 
@@ -47,17 +47,17 @@ describe('the metrics of the gateway', () => {
     const count = telemetry.countRoute('/a/:name')
     for (const status of [200, 200, 404]) count('GET', status)
     count('DELETE', 204)
-    telemetry.rejected([
+    telemetry.countRejectedItems([
       { index: 0, code: 'invalid_value', message: '' },
       { index: 4, code: 'invalid_value', message: '' },
       { index: 5, code: 'missing_name', message: '' },
     ])
-    telemetry.roundEnded(3)
-    telemetry.roundEnded(30)
-    telemetry.queried(META)
-    telemetry.queried({ ...META, durationMs: 60_000 })
-    telemetry.lost(11)
-    await telemetry.read()
+    telemetry.observeCommitRound(3)
+    telemetry.observeCommitRound(30)
+    telemetry.observeQuery(META)
+    telemetry.observeQuery({ ...META, durationMs: 60_000 })
+    telemetry.countLostPoints(11)
+    await telemetry.readMetricsText()
     const samples = await samplesOf(telemetry)
     const expected: Record<string, number> = {
       'gaugeql_http_requests_total{route="/a/:name",method="GET",status="200"}': 2,
@@ -116,7 +116,7 @@ describe('the metrics of the gateway', () => {
         return { entries: 0, bytes: 0 }
       },
     })
-    await Promise.all([telemetry.read(), telemetry.read(), telemetry.read()])
+    await Promise.all([telemetry.readMetricsText(), telemetry.readMetricsText(), telemetry.readMetricsText()])
     expect(asked).toBe(1)
   })
 })

@@ -42,11 +42,11 @@ function twoProcesses() {
   const metrics = new WorkerMetrics<string>((process) => {
     asked.push(process)
     const families = responses.get(process)
-    if (families !== undefined) metrics.received(process, families)
+    if (families !== undefined) metrics.receiveResponse(process, families)
   })
-  for (const process of ['a', 'b']) metrics.add(process)
+  for (const process of ['a', 'b']) metrics.addWorker(process)
   const read = async (): Promise<Record<string, number>> => {
-    const text = metrics.read()
+    const text = metrics.readMetricsText()
     await vi.runAllTimersAsync()
     return samplesOf(await text)
   }
@@ -76,7 +76,7 @@ describe('the metrics of several processes', () => {
     expect(await read()).toMatchObject(expected)
     expect(await read()).toMatchObject(expected)
     expect(asked.filter((process) => process === 'b')).toHaveLength(2)
-    metrics.received('b', familiesWith(6, 20))
+    metrics.receiveResponse('b', familiesWith(6, 20))
     responses.set('b', familiesWith(7, 20))
     expect(await read()).toMatchObject({ counted: 12, held: 30 })
   })
@@ -87,9 +87,9 @@ describe('the metrics of several processes', () => {
     for (let i = 0; i < 4; i++) {
       responses.set('b', familiesWith(1, 20))
       expect(await read()).toMatchObject({ counted: 4 + i, held: 30, 'seconds_bucket{le="+Inf"}': 6 + 2 * i })
-      metrics.remove('b')
+      metrics.removeWorker('b')
       expect(await read()).toMatchObject({ counted: 4 + i, held: 10 })
-      metrics.add('b')
+      metrics.addWorker('b')
     }
   })
 
@@ -98,8 +98,8 @@ describe('the metrics of several processes', () => {
     responses.set('a', familiesWith(3, 10)).set('b', familiesWith(4, 20))
     await read()
     responses.delete('b')
-    const reading = metrics.read()
-    metrics.remove('b')
+    const reading = metrics.readMetricsText()
+    metrics.removeWorker('b')
     expect(samplesOf(await reading)).toMatchObject({ counted: 7, held: 10 })
   })
 })

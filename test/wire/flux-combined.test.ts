@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { GatewayError } from '../../src/model/errors.ts'
 import { runAtOnce } from '../../src/model/steps.ts'
 import { decodeCombinedBatch } from '../../src/wire/flux-combined.ts'
-import { findArrays } from '../../src/wire/json-members.ts'
+import { findArrayMembers } from '../../src/wire/json-members.ts'
 import { DEFAULT_POINT_LIMITS } from '../support/defaults.ts'
 import { createRecordingSink } from '../support/fake-gateway.ts'
 
@@ -78,7 +78,7 @@ describe('a combined batch', () => {
     fc.assert(
       fc.property(fc.array(member, { maxLength: 3 }), (members) => {
         const text = `{${members.map(([a, name, b, json, c]) => `${a}"${name}"${b}:${json}${c}`).join(',')}}`
-        const arrays = findArrays(bytes(text), ['events', 'metrics'])
+        const arrays = findArrayMembers(bytes(text), ['events', 'metrics'])
         if (arrays === undefined) return
         const found = [...arrays].map(([name, part]) => [name, JSON.parse(new TextDecoder().decode(part))])
         expect(found).toEqual(Object.entries(JSON.parse(text)))

@@ -2,13 +2,13 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { GatewayError } from '../../src/model/errors.ts'
 import { runAtOnce } from '../../src/model/steps.ts'
-import { decompressSnappy, snappyLength } from '../../src/wire/snappy.ts'
+import { decompressedSnappyLength, decompressSnappy } from '../../src/wire/snappy.ts'
 import { snappyLiterals } from '../support/remote-write.ts'
 
 const MAX = 1 << 20
 
 function decompress(bytes: Uint8Array): Uint8Array {
-  snappyLength(bytes, MAX)
+  decompressedSnappyLength(bytes, MAX)
   return runAtOnce(decompressSnappy(bytes))
 }
 

@@ -32,7 +32,7 @@ export function registerPlayground(
 
   app.get<{ Params: { name: string } }>(
     `${folder}/:name`,
-    { config: { openapi: PLAYGROUND_PART } },
+    { config: { openapi: PLAYGROUND_FILE } },
     async (request, reply) => {
       const { files } = await readPlayground()
       const file = files.get(request.params.name)
@@ -44,13 +44,13 @@ export function registerPlayground(
   return async (reply) => {
     const { page } = await readPlayground()
     reply.header('content-security-policy', CONTENT_SECURITY_POLICY)
-    // GraphQL clients use the same address.
+    // The same address serves GraphQL clients, with another content type.
     addVary(reply, ['accept'])
     return sendStaticFile(reply, page, REVALIDATE)
   }
 }
 
-const PLAYGROUND_PART: Operation = {
+const PLAYGROUND_FILE: Operation = {
   id: 'playgroundPart',
   tag: 'GraphQL',
   summary: 'Returns a file of the playground',

@@ -1,11 +1,18 @@
 import type { PageAssets } from '../../http/pages/page-assets.ts'
-import { createStaticFile, lazy, PAGE, SCRIPT, STYLE, type StaticFile } from '../../http/pages/static-file.ts'
-import { readTabs } from './tabs.ts'
+import {
+  createStaticFile,
+  HTML_TYPE,
+  loadOnce,
+  SCRIPT_TYPE,
+  STYLE_TYPE,
+  type StaticFile,
+} from '../../http/pages/static-file.ts'
+import { readTabOperations } from './tabs.ts'
 
 /**
- * GraphiQL that works offline: a small page, the modules of `playground/graphiql` and the files of the package, some
- * 9 MB, loaded and compressed on first use. The name of a file has the hash of its content, so browsers cache files
- * without limit and revalidate only the page.
+ * GraphiQL, served without access to the internet: a small page, the modules of `playground/graphiql`, and the files of
+ * the GraphiQL package (9 MB), which are loaded and compressed on first use. File names contain a hash of the content,
+ * so browsers cache files without limit and revalidate only the page.
  */
 interface Playground {
   readonly page: StaticFile
@@ -13,46 +20,46 @@ interface Playground {
   readonly files: ReadonlyMap<string, StaticFile>
 }
 
-/** `folder` is the path below which the files are served. */
+/** Returns a function that loads the playground on first use. `folder` is the path below which its files are served. */
 export function createPlayground(
   endpoint: string,
   folder: string,
   readAssets: () => Promise<PageAssets>,
 ): () => Promise<Playground> {
-  return lazy(async () => {
+  return loadOnce(async () => {
     // Imported on first use: a gateway without browser visits does not need it in memory.
     const bundle = await import('@graphql-yoga/render-graphiql/graphiql')
     const assets = await readAssets()
     const files = new Map<string, StaticFile>()
-    const add = (name: string, type: string, content: string): string => {
+    const addFile = (name: string, type: string, content: string): string => {
       const file = createStaticFile(type, content)
       const dot = name.lastIndexOf('.')
       const hashedName = `${name.slice(0, dot)}.${file.hash}${name.slice(dot)}`
       files.set(hashedName, file)
       return `${folder}/${hashedName}`
     }
-    const script = add('graphiql.js', SCRIPT, bundle.js)
-    const html = pageOf({
+    const script = addFile('graphiql.js', SCRIPT_TYPE, bundle.js)
+    const html = playgroundHtml({
       settings: {
         endpoint,
-        examples: await readTabs(),
+        examples: await readTabOperations(),
         script,
         workers: {
-          editorWorkerService: add('editor-worker.js', SCRIPT, bundle.editorWorkerService),
-          json: add('json-worker.js', SCRIPT, bundle.jsonWorker),
-          graphql: add('graphql-worker.js', SCRIPT, bundle.graphqlWorker),
+          editorWorkerService: addFile('editor-worker.js', SCRIPT_TYPE, bundle.editorWorkerService),
+          json: addFile('json-worker.js', SCRIPT_TYPE, bundle.jsonWorker),
+          graphql: addFile('graphql-worker.js', SCRIPT_TYPE, bundle.graphqlWorker),
         },
       },
       script,
       logo: assets.textOf('styles/logo.svg'),
       icon: assets.addressOf('styles/logo.svg'),
       styles: [
-        add('graphiql.css', STYLE, bundle.css),
+        addFile('graphiql.css', STYLE_TYPE, bundle.css),
         ...['styles/page.css', 'vendor/uplot.css', 'styles/chart.css', 'styles/graphiql.css'].map(assets.addressOf),
       ],
-      modules: assets.modulesOf('graphiql/main.js'),
+      modules: assets.moduleAddressesOf('graphiql/main.js'),
     })
-    return { page: createStaticFile(PAGE, html), files }
+    return { page: createStaticFile(HTML_TYPE, html), files }
   })
 }
 
@@ -66,7 +73,7 @@ interface PageContent {
   readonly modules: readonly string[]
 }
 
-function pageOf({ settings, script, logo, icon, styles, modules: [main, ...imported] }: PageContent): string {
+function playgroundHtml({ settings, script, logo, icon, styles, modules: [main, ...imported] }: PageContent): string {
   return `<!doctype html>
 <html lang="en">
   <head>

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { TrackOptions } from '../../gateway.ts'
 import { parseJson, writeJson } from '../../model/json.ts'
-import { type GraphQLContext, requireScope } from '../context.ts'
+import { type GraphQLContext, requireScopeAndTime } from '../context.ts'
 
 export const IDEMPOTENCY_KEY_DESCRIPTION =
   'Makes retries safe: the same key within 24 h is stored once and returns the first result; with another input it is an IDEMPOTENCY_CONFLICT. 1 to 255 visible ASCII characters.'
@@ -10,14 +10,14 @@ export const IDEMPOTENCY_KEY_DESCRIPTION =
  * Runs a mutation field, with an idempotency key at most once. A retry is a request with the same key, field and input.
  * The value that the field resolves to is stored, so a retry may select other subfields of it.
  */
-export async function idempotent<T>(
+export async function runIdempotently<T>(
   field: string,
   input: unknown,
   idempotencyKey: string | null | undefined,
   context: GraphQLContext,
   run: (options: TrackOptions) => Promise<T>,
 ): Promise<T> {
-  requireScope(context, 'ingest')
+  requireScopeAndTime(context, 'ingest')
   if (idempotencyKey === undefined || idempotencyKey === null) return run({})
   const requestHash = createHash('sha256')
     .update(`${field}\n${writeJson(input)}`)
@@ -27,6 +27,6 @@ export async function idempotent<T>(
     { key: idempotencyKey, requestHash },
     async () => ({ status: 200, body: writeJson(await run({ idempotencyKey })) }),
   )
-  // The hash holds the name of the field, so the stored value is a T.
+  // The request hash contains the field's name, so the stored value was written by the same field and is a T.
   return parseJson(body) as T
 }

@@ -14,30 +14,30 @@ import { GatewayError } from '../../model/errors.ts'
 import { writeJson } from '../../model/json.ts'
 import type { GraphQLContext } from '../context.ts'
 import type { GraphQLLimits, ResponseBudget } from '../operation-cost.ts'
-import { subfields } from './selection.ts'
+import { selectedSubfields } from './selection.ts'
 
-/** A JSON-like value counts as one field for every so many characters. */
+/** A map of tags or properties counts as one field per this many characters of its JSON text. */
 const CHARS_PER_FIELD = 128
-/** Scalars whose size clients decide. */
-const MAP_SCALARS: ReadonlySet<string> = new Set(['Properties', 'Tags'])
+/** Scalars that return a map of any size, as clients sent it. */
+const MAP_SCALAR_NAMES: ReadonlySet<string> = new Set(['Properties', 'Tags'])
 
 /**
  * Limits the size of responses. A short document can produce a huge response, because a field below a list is repeated
  * for each item. So every list of the schema is charged, before its items are resolved, with its length times the
  * fields selected per item.
  */
-export function limitResponses(schema: GraphQLSchema): GraphQLSchema {
+export function addResponseLimit(schema: GraphQLSchema): GraphQLSchema {
   for (const type of Object.values(schema.getTypeMap())) {
     if (!isObjectType(type) || type.name.startsWith('__')) continue
     for (const field of Object.values(type.getFields())) {
-      const charge = chargeFor(field.type)
-      if (charge !== undefined) field.resolve = charged(field.resolve ?? defaultFieldResolver, charge)
+      const charge = chargeOfType(field.type)
+      if (charge !== undefined) field.resolve = resolveAndCharge(field.resolve ?? defaultFieldResolver, charge)
     }
   }
   return schema
 }
 
-export function responseTooLarge({ responseFieldsMax: max }: GraphQLLimits): GatewayError {
+export function responseTooLargeError({ responseFieldsMax: max }: GraphQLLimits): GatewayError {
   return new GatewayError(
     'query_too_large',
     `the response would have more than ${max} fields; select fewer at a time`,
@@ -50,12 +50,12 @@ export function responseTooLarge({ responseFieldsMax: max }: GraphQLLimits): Gat
 type Charge = (value: unknown, context: GraphQLContext, info: GraphQLResolveInfo) => unknown
 type Resolver = GraphQLFieldResolver<unknown, GraphQLContext>
 
-function chargeFor(type: GraphQLOutputType): Charge | undefined {
+function chargeOfType(type: GraphQLOutputType): Charge | undefined {
   if (isListType(getNullableType(type))) return chargeList
-  return MAP_SCALARS.has(getNamedType(type).name) ? chargeMap : undefined
+  return MAP_SCALAR_NAMES.has(getNamedType(type).name) ? chargeMap : undefined
 }
 
-function charged(resolve: Resolver, charge: Charge): Resolver {
+function resolveAndCharge(resolve: Resolver, charge: Charge): Resolver {
   return (source, args, context, info) => {
     const value: unknown = resolve(source, args, context, info)
     return value instanceof Promise
@@ -65,28 +65,28 @@ function charged(resolve: Resolver, charge: Charge): Resolver {
 }
 
 function chargeList(value: unknown, context: GraphQLContext, info: GraphQLResolveInfo): unknown {
-  if (Array.isArray(value) && !take(context.responseBudget, value.length * fieldsPerItem(info))) {
-    throw responseTooLarge(context.limits)
+  if (Array.isArray(value) && !takeFields(context.responseBudget, value.length * fieldsPerItem(info))) {
+    throw responseTooLargeError(context.limits)
   }
   return value
 }
 
-/** Only the first map that does not fit is an error: otherwise each item of a list could add one. */
+/** Throws only for the first map that exceeds the budget, so that a long list does not produce an error per item. */
 function chargeMap(value: unknown, context: GraphQLContext): unknown {
   if (value === null || value === undefined) return value
   const wasExceeded = context.responseBudget.isExceeded
-  if (take(context.responseBudget, Math.ceil(writeJson(value).length / CHARS_PER_FIELD))) return value
+  if (takeFields(context.responseBudget, Math.ceil(writeJson(value).length / CHARS_PER_FIELD))) return value
   if (wasExceeded) return null
-  throw responseTooLarge(context.limits)
+  throw responseTooLargeError(context.limits)
 }
 
-function take(budget: ResponseBudget, fields: number): boolean {
+function takeFields(budget: ResponseBudget, fields: number): boolean {
   if (fields > budget.fieldsLeft) budget.isExceeded = true
   else budget.fieldsLeft -= fields
   return !budget.isExceeded
 }
 
-/** Keyed by `fieldNodes`, which is the same array for every parent of a field. */
+/** A cache keyed by `info.fieldNodes`: graphql-js passes the same array for every parent object of a field. */
 const fieldsPerItemCache = new WeakMap<readonly FieldNode[], number>()
 
 /** Counts the fields of an item. A nested list counts as one field: its items are charged when it is resolved. */
@@ -100,6 +100,6 @@ function fieldsPerItem(info: GraphQLResolveInfo): number {
 }
 
 function countFields(parents: readonly FieldNode[], info: GraphQLResolveInfo): number {
-  const below = subfields(parents, info)
+  const below = selectedSubfields(parents, info)
   return below.length === 0 ? 0 : below.length + countFields(below, info)
 }

@@ -1,19 +1,19 @@
 import { type FieldNode, type GraphQLResolveInfo, getArgumentValues, isObjectType } from 'graphql'
 import { assert, GatewayError } from '../../model/errors.ts'
 import { type Aggregation, parseAggregation, quantileAggregation } from '../../query/plan/aggregation.ts'
-import { subfields } from './selection.ts'
+import { selectedSubfields } from './selection.ts'
 
 /**
- * Look-ahead: the aggregations in the selection set, as in `groups { total { p95 } buckets { values { avg } } }`. The
- * query must compute them before the resolvers of these fields run. Throws `invalid_aggregation`.
+ * Finds the aggregations that a client selects as fields, as in `groups { total { p95 } buckets { values { avg } } }`.
+ * The query must compute them before the resolvers of these fields run. Throws `invalid_aggregation`.
  */
 export function selectedAggregations(info: GraphQLResolveInfo): readonly Aggregation[] {
-  const groups = subfields(info.fieldNodes, info).filter(named('groups'))
-  const inGroups = subfields(groups, info)
-  const totals = inGroups.filter(named('total'))
-  const values = subfields(inGroups.filter(named('buckets')), info).filter(named('values', 'previous'))
+  const groups = selectedSubfields(info.fieldNodes, info).filter(hasName('groups'))
+  const groupFields = selectedSubfields(groups, info)
+  const totals = groupFields.filter(hasName('total'))
+  const values = selectedSubfields(groupFields.filter(hasName('buckets')), info).filter(hasName('values', 'previous'))
   const byName = new Map<string, Aggregation>()
-  for (const field of subfields([...totals, ...values], info)) {
+  for (const field of selectedSubfields([...totals, ...values], info)) {
     const aggregation = field.name.value === 'quantile' ? quantileOf(field, info) : parseAggregation(field.name.value)
     if (aggregation !== undefined) byName.set(aggregation.name, aggregation)
   }
@@ -22,11 +22,14 @@ export function selectedAggregations(info: GraphQLResolveInfo): readonly Aggrega
 
 /** Whether a total over the whole range is selected, in `series` or in `groups`. */
 export function selectsTotals(info: GraphQLResolveInfo): boolean {
-  const inLines = subfields(subfields(info.fieldNodes, info).filter(named('series', 'groups')), info)
-  return [...inLines, ...subfields(inLines.filter(named('comparison')), info)].some(named('total'))
+  const lineFields = selectedSubfields(
+    selectedSubfields(info.fieldNodes, info).filter(hasName('series', 'groups')),
+    info,
+  )
+  return [...lineFields, ...selectedSubfields(lineFields.filter(hasName('comparison')), info)].some(hasName('total'))
 }
 
-function named(...names: readonly string[]): (field: FieldNode) => boolean {
+function hasName(...names: readonly string[]): (field: FieldNode) => boolean {
   return (field) => names.includes(field.name.value)
 }
 

@@ -12,7 +12,7 @@ import {
  * Returns the fields selected directly below these fields. Fragments, `@skip` and `@include` apply as in execution.
  * Type conditions are not checked: validation refuses a fragment that cannot match.
  */
-export function subfields(parents: readonly FieldNode[], info: GraphQLResolveInfo): readonly FieldNode[] {
+export function selectedSubfields(parents: readonly FieldNode[], info: GraphQLResolveInfo): readonly FieldNode[] {
   const fields: FieldNode[] = []
   const visitedFragments = new Set<string>()
   const collect = (selections: readonly SelectionNode[]): void => {

@@ -1,20 +1,21 @@
 import { type ExecutionResult, GraphQLError } from 'graphql'
 import { asGatewayError, retryAfterSecondsOf, statusOf } from '../../http/response/error-status.ts'
 import type { GatewayError } from '../../model/errors.ts'
-import type { ErrorLog } from '../context.ts'
+import type { InternalErrorLog } from '../context.ts'
 
-/** Error codes of yoga, and their names in this gateway. */
-const YOGA_CODES: Readonly<Record<string, string>> = { BAD_REQUEST: 'INVALID_BODY' }
+/** The gateway's codes for errors that yoga creates. */
+const GATEWAY_CODE_OF_YOGA_CODE: Readonly<Record<string, string>> = { BAD_REQUEST: 'INVALID_BODY' }
 
 /**
- * Returns the errors of a result as clients see them. Errors of the gateway get their code in upper case and their
- * details in `extensions`; errors of GraphQL itself get a code; all others are logged and become INTERNAL with the
- * request id. When the result has no data, `extensions.http` has the status and headers of the response.
+ * Converts the errors of a result to errors for clients. Gateway errors get their code in upper case and their details
+ * in `extensions`. Errors of graphql-js, such as validation errors, get a code. All others are logged and become
+ * INTERNAL with the request id. If the result has no data, `extensions.http` has the status and headers of the
+ * response.
  */
-export function presentErrors(
+export function toClientErrors(
   { errors = [], data }: ExecutionResult,
   requestId: string,
-  log: ErrorLog,
+  log: InternalErrorLog,
 ): readonly GraphQLError[] {
   return errors.map((error) => {
     const cause = causeOf(error)
@@ -31,8 +32,8 @@ export function presentErrors(
   })
 }
 
-/** Makes an error that belongs to no field. */
-export function requestError(error: GatewayError, requestId: string): GraphQLError {
+/** Converts an error of the whole request, which belongs to no field. */
+export function toRequestError(error: GatewayError, requestId: string): GraphQLError {
   return new GraphQLError(error.message, { extensions: extensionsOf(error, requestId, true) })
 }
 
@@ -43,11 +44,11 @@ export function causeOf(error: GraphQLError): Error | undefined {
   return cause
 }
 
-/** Sets the status of a request that GraphQL itself refuses: 400, or 200 for clients that accept `application/json`. */
+/** Sets the status of a request that graphql-js refuses: 400, or 200 for clients that accept `application/json`. */
 function withStatus(error: GraphQLError): GraphQLError {
   const { extensions } = error
   const code = String(extensions['code'] ?? 'BAD_USER_INPUT')
-  extensions['code'] = YOGA_CODES[code] ?? code
+  extensions['code'] = GATEWAY_CODE_OF_YOGA_CODE[code] ?? code
   extensions.http ??= { spec: true, status: 400 }
   return error
 }

@@ -1,38 +1,44 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { ExecutionResult } from 'graphql'
 import type { Gateway, Principal } from '../../gateway.ts'
-import { authenticate } from '../../http/access/auth.ts'
+import { authenticate } from '../../http/access/authenticate.ts'
 import { takePermit } from '../../http/access/rate-limit.ts'
 import type { PageAssets } from '../../http/pages/page-assets.ts'
 import { asGatewayError } from '../../http/response/error-status.ts'
 import { assert, GatewayError } from '../../model/errors.ts'
-import type { ErrorLog, GraphQLContext } from '../context.ts'
-import type { PersistedSettings } from '../documents/persisted-operations.ts'
+import type { GraphQLContext, InternalErrorLog } from '../context.ts'
+import type { PersistedOperationSettings } from '../documents/persisted-operations.ts'
 import type { GraphQLLimits } from '../operation-cost.ts'
 import { registerPlayground } from '../playground/playground-routes.ts'
 import { schema } from '../schema.ts'
-import { requestError } from './errors.ts'
+import { toRequestError } from './errors.ts'
 import {
+  acceptsHtml,
+  GRAPHQL_RESPONSE_TYPE,
   isAcceptable,
   JSON_TYPE,
   mediaTypeFor,
-  RESPONSE_TYPE,
-  requireJson,
+  requireJsonContentType,
   streamFormatFor,
-  wantsPage,
 } from './negotiation.ts'
 import { GRAPHQL_GET, GRAPHQL_POST } from './openapi.ts'
 import { operationPlugins } from './plugins.ts'
 import { paramsOfBody, paramsOfUrl } from './request-params.ts'
-import { type StreamSettings, Streams } from './streams.ts'
-import { createEngine, type Engine, isAsyncIterable, type OperationResult, streamOfOne } from './yoga.ts'
+import { OpenStreams, type StreamSettings } from './streams.ts'
+import {
+  createOperationEngine,
+  isAsyncIterable,
+  type OperationEngine,
+  type OperationResult,
+  streamOfOne,
+} from './yoga.ts'
 
 interface GraphQLOptions {
   readonly gateway: Gateway
-  readonly log: ErrorLog
+  readonly log: InternalErrorLog
   readonly now: () => number
   readonly limits: GraphQLLimits
-  readonly persisted: PersistedSettings
+  readonly persisted: PersistedOperationSettings
   readonly streams: StreamSettings
   /** The files that GraphiQL's page shares with the explorer. */
   readonly readAssets: () => Promise<PageAssets>
@@ -47,33 +53,36 @@ const ENDPOINT = '/graphql'
  */
 export function registerGraphQL(app: FastifyInstance, options: GraphQLOptions): void {
   const { gateway, log } = options
-  const engine = createEngine(schema, operationPlugins(schema, options))
-  const streams = new Streams(options.streams)
+  const engine = createOperationEngine(schema, operationPlugins(schema, options))
+  const streams = new OpenStreams(options.streams)
   const sendPage = registerPlayground(app, ENDPOINT, options.readAssets)
 
   /** Authenticates and checks the headers before the body is read. */
-  const admit = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> => {
-    if (wantsPage(request)) return
+  const authenticateRequest = async (
+    request: FastifyRequest,
+    reply: FastifyReply,
+  ): Promise<FastifyReply | undefined> => {
+    if (acceptsHtml(request)) return
     if (!isAcceptable(request))
-      return reply.code(406).header('accept', `${JSON_TYPE}, ${RESPONSE_TYPE}, text/event-stream`).send()
-    if (request.method === 'POST') requireJson(request)
+      return reply.code(406).header('accept', `${JSON_TYPE}, ${GRAPHQL_RESPONSE_TYPE}, text/event-stream`).send()
+    if (request.method === 'POST') requireJsonContentType(request)
     const principal = await authenticate(gateway, request)
     await takePermit(gateway, principal, 'graphql', request, reply)
     request.principal = principal
   }
 
   const handle = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
-    if (wantsPage(request)) return sendPage(reply)
+    if (acceptsHtml(request)) return sendPage(reply)
     assert(request.principal !== undefined, 'the request was admitted')
     const method = request.method === 'POST' ? 'POST' : 'GET'
     const params = method === 'POST' ? await paramsOfBody(request.body) : paramsOfUrl(request.url)
     const running = engine.run(params, method, createContext(options, request, request.principal))
-    if (mediaTypeFor(request) === undefined && !isHttpError(running)) return stream(reply, running)
+    if (mediaTypeFor(request) === undefined && !isHttpError(running)) return sendStream(reply, running)
     const result = await running
-    return isAsyncIterable(result) ? stream(reply, result) : sendResult(engine, reply, result)
+    return isAsyncIterable(result) ? sendStream(reply, result) : sendResult(engine, reply, result)
   }
 
-  const stream = async (
+  const sendStream = async (
     reply: FastifyReply,
     running: OperationResult | Promise<OperationResult>,
   ): Promise<FastifyReply> => {
@@ -86,13 +95,13 @@ export function registerGraphQL(app: FastifyInstance, options: GraphQLOptions): 
       return reply.code(200).header('content-type', format.contentType).header('cache-control', 'no-store').send()
     }
     reply.hijack()
-    // The stream may stay open for hours.
+    // Releases the bytes of the body now, because the stream may stay open for hours.
     request.bodyCharge?.close()
     await streams.send(reply.raw, {
       results,
       format,
       headers: { ...reply.getHeaders(), 'cache-control': 'no-store, no-transform', 'x-accel-buffering': 'no' },
-      write: async (result) => (await engine.respond(result, JSON_TYPE)).body,
+      writeJson: async (result) => (await engine.respond(result, JSON_TYPE)).body,
       errorResult: (error) => errorResult(error, request, log, 'graphql stream failed'),
       requireAccess: async () => {
         const { scopes } = await authenticate(gateway, request)
@@ -106,7 +115,7 @@ export function registerGraphQL(app: FastifyInstance, options: GraphQLOptions): 
     scope.setErrorHandler((error, request, reply) =>
       sendResult(engine, reply, errorResult(error, request, log, 'graphql request failed')),
     )
-    const route = { url: ENDPOINT, onRequest: admit, handler: handle }
+    const route = { url: ENDPOINT, onRequest: authenticateRequest, handler: handle }
     scope.route({ ...route, method: 'POST', config: { openapi: GRAPHQL_POST } })
     scope.route({ ...route, method: 'GET', config: { openapi: GRAPHQL_GET } })
   })
@@ -131,7 +140,11 @@ function createContext(
   }
 }
 
-async function sendResult(engine: Engine, reply: FastifyReply, result: ExecutionResult): Promise<FastifyReply> {
+async function sendResult(
+  engine: OperationEngine,
+  reply: FastifyReply,
+  result: ExecutionResult,
+): Promise<FastifyReply> {
   const { status, headers, body } = await engine.respond(result, mediaTypeFor(reply.request) ?? JSON_TYPE)
   return reply
     .code(status)
@@ -139,14 +152,14 @@ async function sendResult(engine: Engine, reply: FastifyReply, result: Execution
     .send(body)
 }
 
-/** Makes the result of a request that failed outside of its operation. Logs internal errors. */
-function errorResult(error: unknown, request: FastifyRequest, log: ErrorLog, message: string): ExecutionResult {
+/** Returns a result with the error of a request that failed before or after its operation ran. Logs internal errors. */
+function errorResult(error: unknown, request: FastifyRequest, log: InternalErrorLog, message: string): ExecutionResult {
   const known = asGatewayError(error)
   if (known.code === 'internal') log.error({ err: error, requestId: request.id }, message)
-  return { errors: [requestError(known, request.id)] }
+  return { errors: [toRequestError(known, request.id)] }
 }
 
-/** Whether an operation was refused, before it ran, with an HTTP status: then no stream is opened. */
+/** Whether an operation was refused with an HTTP status before it ran. The response then is no stream. */
 function isHttpError(running: OperationResult | Promise<OperationResult>): boolean {
   if (running instanceof Promise || isAsyncIterable(running)) return false
   return running.errors?.some(({ extensions: { http } }) => http?.status !== undefined && http.spec !== true) === true

@@ -16,44 +16,47 @@ import { assert } from '../../model/errors.ts'
 import { isObject } from '../../model/is-object.ts'
 
 /** Returns undefined when a variable does not match its type. */
-export type CoerceVariables = (given: Readonly<Record<string, unknown>>) => Record<string, unknown> | undefined
+export type VariablesCoercer = (given: Readonly<Record<string, unknown>>) => Record<string, unknown> | undefined
 
 /** Throws when the value does not match the type. */
-type Coerce = (value: unknown) => unknown
+type Coercer = (value: unknown) => unknown
 
 /** A variable, or a field of an input object. */
 interface InputField {
   readonly name: string
-  readonly coerce: Coerce
+  readonly coerce: Coercer
   readonly isRequired: boolean
   readonly defaultValue: unknown
 }
 
-/** Thrown without details, because graphql-js writes the error message: see `plugins/compiled-variables.ts`. */
-const MISMATCH = new Error('the value does not match its type')
+/**
+ * Thrown if a value does not match its type. It has no details, because graphql-js then coerces the variables again and
+ * writes the error message: see `plugins/compiled-variables.ts`.
+ */
+const TYPE_MISMATCH = new Error('the value does not match its type')
 
 /**
- * Builds one closure per input type. The closures coerce values exactly as graphql-js does, without walking through the
- * type for each value. A test compares both on random types and values.
+ * Coerces variables by one function per input type, which is built once. graphql-js instead inspects the type again for
+ * each value. The results are equal; a test compares both on random types and values.
  */
 export class InputCoercion {
   readonly #schema: GraphQLSchema
-  /** By nullable type. A recursive input object finds its own closure here. */
-  readonly #closures = new Map<GraphQLInputType, Coerce>()
+  /** The functions by nullable type. A recursive input object finds its own function here. */
+  readonly #coercers = new Map<GraphQLInputType, Coercer>()
 
   constructor(schema: GraphQLSchema) {
     this.#schema = schema
   }
 
-  compile(definitions: readonly VariableDefinitionNode[]): CoerceVariables {
-    const variables = definitions.map((definition) => this.#variable(definition))
+  compile(definitions: readonly VariableDefinitionNode[]): VariablesCoercer {
+    const variables = definitions.map((definition) => this.#compileVariable(definition))
     return (given) => {
       const coerced: Record<string, unknown> = Object.create(null)
       try {
         for (const { name, coerce, isRequired, defaultValue } of variables) {
           if (Object.hasOwn(given, name)) coerced[name] = coerce(given[name])
           else if (defaultValue !== undefined) coerced[name] = defaultValue
-          else if (isRequired) throw MISMATCH
+          else if (isRequired) throw TYPE_MISMATCH
         }
       } catch {
         return undefined
@@ -62,82 +65,82 @@ export class InputCoercion {
     }
   }
 
-  #variable({ variable, type: typeNode, defaultValue }: VariableDefinitionNode): InputField {
+  #compileVariable({ variable, type: typeNode, defaultValue }: VariableDefinitionNode): InputField {
     const type = typeFromAST(this.#schema, typeNode)
     assert(isInputType(type), 'validation requires input types for variables')
     return {
       name: variable.name.value,
-      coerce: this.#closure(type),
+      coerce: this.#coercerOf(type),
       isRequired: isNonNullType(type),
       defaultValue: defaultValue === undefined ? undefined : valueFromAST(defaultValue, type),
     }
   }
 
-  #closure(type: GraphQLInputType): Coerce {
+  #coercerOf(type: GraphQLInputType): Coercer {
     if (isNonNullType(type)) {
-      const coerce = this.#closure(type.ofType)
+      const coerce = this.#coercerOf(type.ofType)
       return (value) => {
-        if (value === null || value === undefined) throw MISMATCH
+        if (value === null || value === undefined) throw TYPE_MISMATCH
         return coerce(value)
       }
     }
-    let closure = this.#closures.get(type)
+    let closure = this.#coercers.get(type)
     if (closure === undefined) {
-      if (isListType(type)) closure = this.#list(type)
-      else if (isInputObjectType(type)) closure = this.#inputObject(type)
-      else closure = coerceLeaf(type)
-      this.#closures.set(type, closure)
+      if (isListType(type)) closure = this.#listCoercer(type)
+      else if (isInputObjectType(type)) closure = this.#inputObjectCoercer(type)
+      else closure = leafCoercer(type)
+      this.#coercers.set(type, closure)
     }
     return closure
   }
 
-  #list(type: GraphQLList<GraphQLInputType>): Coerce {
-    const coerce = this.#closure(type.ofType)
+  #listCoercer(type: GraphQLList<GraphQLInputType>): Coercer {
+    const coerce = this.#coercerOf(type.ofType)
     return (value) => {
       if (value === null || value === undefined) return null
       if (Array.isArray(value)) return value.map(coerce)
       // graphql-js accepts any iterable as a list. JSON has only arrays.
-      if (typeof value === 'object' && Symbol.iterator in value) throw MISMATCH
+      if (typeof value === 'object' && Symbol.iterator in value) throw TYPE_MISMATCH
       return [coerce(value)]
     }
   }
 
-  #inputObject(type: GraphQLInputObjectType): Coerce {
+  #inputObjectCoercer(type: GraphQLInputObjectType): Coercer {
     const fields: InputField[] = []
     const names = new Set<string>()
-    const coerceObject: Coerce = (value) => {
+    const coerceObject: Coercer = (value) => {
       if (value === null || value === undefined) return null
-      if (!isObject(value)) throw MISMATCH
+      if (!isObject(value)) throw TYPE_MISMATCH
       const coerced: Record<string, unknown> = {}
       for (const { name, coerce, isRequired, defaultValue } of fields) {
         const fieldValue = value[name]
         if (fieldValue !== undefined) coerced[name] = coerce(fieldValue)
         else if (defaultValue !== undefined) coerced[name] = defaultValue
-        else if (isRequired) throw MISMATCH
+        else if (isRequired) throw TYPE_MISMATCH
       }
-      for (const name of Object.keys(value)) if (!names.has(name)) throw MISMATCH
+      for (const name of Object.keys(value)) if (!names.has(name)) throw TYPE_MISMATCH
       if (type.isOneOf) requireOneValue(coerced)
       return coerced
     }
-    this.#closures.set(type, coerceObject)
+    this.#coercers.set(type, coerceObject)
     for (const { name, type: fieldType, defaultValue } of Object.values(type.getFields())) {
       names.add(name)
-      fields.push({ name, coerce: this.#closure(fieldType), isRequired: isNonNullType(fieldType), defaultValue })
+      fields.push({ name, coerce: this.#coercerOf(fieldType), isRequired: isNonNullType(fieldType), defaultValue })
     }
     return coerceObject
   }
 }
 
-function coerceLeaf(type: GraphQLLeafType): Coerce {
+function leafCoercer(type: GraphQLLeafType): Coercer {
   return (value) => {
     if (value === null || value === undefined) return null
     const parsed: unknown = type.parseValue(value)
-    if (parsed === undefined) throw MISMATCH
+    if (parsed === undefined) throw TYPE_MISMATCH
     return parsed
   }
 }
 
 function requireOneValue(coerced: Record<string, unknown>): void {
   const values = Object.values(coerced)
-  if (values.length !== 1 || values[0] === null) throw MISMATCH
+  if (values.length !== 1 || values[0] === null) throw TYPE_MISMATCH
 }

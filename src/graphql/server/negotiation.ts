@@ -5,16 +5,16 @@ import { MULTIPART, SERVER_SENT_EVENTS, type StreamFormat } from './stream-forma
 /** Content negotiation: which of our media types a client accepts. */
 
 export const JSON_TYPE = 'application/json'
-export const RESPONSE_TYPE = 'application/graphql-response+json'
+export const GRAPHQL_RESPONSE_TYPE = 'application/graphql-response+json'
 
 /** The first media type of the `Accept` header that the gateway supports. Without the header: JSON. */
 export function mediaTypeFor({
   headers: { accept },
-}: FastifyRequest): typeof JSON_TYPE | typeof RESPONSE_TYPE | undefined {
+}: FastifyRequest): typeof JSON_TYPE | typeof GRAPHQL_RESPONSE_TYPE | undefined {
   if (accept === undefined || accept === '*/*' || accept === JSON_TYPE) return JSON_TYPE
   for (const { type, parameters } of acceptedTypes(accept)) {
     if (parameters.some((parameter) => /^q=0(?:\.0*)?$/.test(parameter))) continue
-    if (type === RESPONSE_TYPE) return RESPONSE_TYPE
+    if (type === GRAPHQL_RESPONSE_TYPE) return GRAPHQL_RESPONSE_TYPE
     if (type === JSON_TYPE || type === 'application/*' || type === '*/*') return JSON_TYPE
   }
   return undefined
@@ -35,13 +35,13 @@ export function isAcceptable(request: FastifyRequest): boolean {
   return mediaTypeFor(request) !== undefined || streamFormatFor(request) !== undefined
 }
 
-/** Browsers accept HTML when a person opens the address, but not for requests of scripts. */
-export function wantsPage({ method, headers: { accept } }: FastifyRequest): boolean {
+/** Whether a person has opened the address in a browser: only then browsers accept HTML. */
+export function acceptsHtml({ method, headers: { accept } }: FastifyRequest): boolean {
   return method !== 'POST' && accept !== undefined && accept.includes('text/html')
 }
 
 /** Throws `unsupported_media_type`. A cross-site form cannot send JSON (CSRF). */
-export function requireJson({ headers: { 'content-type': type } }: FastifyRequest): void {
+export function requireJsonContentType({ headers: { 'content-type': type } }: FastifyRequest): void {
   if (type !== JSON_TYPE && (type === undefined || !/^application\/json *(?:;|$)/i.test(type))) {
     throw new GatewayError('unsupported_media_type', 'the content type must be application/json')
   }

@@ -1,6 +1,6 @@
 import type { GraphQLSchema } from 'graphql'
-import type { ErrorLog } from '../context.ts'
-import type { PersistedSettings } from '../documents/persisted-operations.ts'
+import type { InternalErrorLog } from '../context.ts'
+import type { PersistedOperationSettings } from '../documents/persisted-operations.ts'
 import type { GraphQLLimits } from '../operation-cost.ts'
 import { useCompiledVariables } from './plugins/compiled-variables.ts'
 import { useDeadline } from './plugins/deadline.ts'
@@ -15,8 +15,8 @@ import type { OperationPlugin } from './yoga.ts'
 
 interface PluginSettings {
   readonly limits: GraphQLLimits
-  readonly persisted: PersistedSettings
-  readonly log: ErrorLog
+  readonly persisted: PersistedOperationSettings
+  readonly log: InternalErrorLog
 }
 
 /** The rules that apply to every operation, in the order in which they run. */

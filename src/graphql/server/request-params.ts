@@ -10,14 +10,14 @@ export async function paramsOfBody(body: unknown): Promise<OperationParams> {
   if (Array.isArray(value))
     throw new GatewayError('invalid_body', 'the body must be an object: batched operations are not supported')
   if (!isObject(value)) throw new GatewayError('invalid_body', 'the body must be a JSON object with "query"')
-  return readParams(value)
+  return parseParams(value)
 }
 
 /** The parameters of a GET. Throws `invalid_body`. */
 export function paramsOfUrl(url: string): OperationParams {
   const mark = url.indexOf('?')
   const search = new URLSearchParams(mark < 0 ? '' : url.slice(mark))
-  return readParams({
+  return parseParams({
     query: search.get('query') || null,
     documentId: search.get('documentId') || null,
     operationName: search.get('operationName'),
@@ -37,12 +37,12 @@ function jsonParameter(search: URLSearchParams, name: string): unknown {
 }
 
 /** Null and an empty operation name count as absent. Unknown parameters are ignored. */
-function readParams(given: Record<string, unknown>): OperationParams {
-  const query = readString(given, 'query')
-  const documentId = readString(given, 'documentId')
-  const operationName = readString(given, 'operationName')
-  const variables = readObject(given, 'variables')
-  const extensions = readObject(given, 'extensions')
+function parseParams(given: Record<string, unknown>): OperationParams {
+  const query = optionalString(given, 'query')
+  const documentId = optionalString(given, 'documentId')
+  const operationName = optionalString(given, 'operationName')
+  const variables = optionalObject(given, 'variables')
+  const extensions = optionalObject(given, 'extensions')
   return {
     ...(query !== undefined && { query }),
     ...(documentId !== undefined && { documentId }),
@@ -52,13 +52,13 @@ function readParams(given: Record<string, unknown>): OperationParams {
   }
 }
 
-function readString(given: Record<string, unknown>, name: string): string | undefined {
+function optionalString(given: Record<string, unknown>, name: string): string | undefined {
   const value = given[name] ?? undefined
   if (value === undefined || typeof value === 'string') return value
   throw new GatewayError('invalid_body', `"${name}" must be a string`)
 }
 
-function readObject(given: Record<string, unknown>, name: string): Record<string, unknown> | undefined {
+function optionalObject(given: Record<string, unknown>, name: string): Record<string, unknown> | undefined {
   const value = given[name] ?? undefined
   if (value === undefined || isObject(value)) return value
   throw new GatewayError('invalid_body', `"${name}" must be an object`)

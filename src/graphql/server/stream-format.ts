@@ -2,8 +2,8 @@
 export interface StreamFormat {
   readonly contentType: string
   readonly opening: string
-  /** `json`: one result. */
-  next(json: string): string
+  /** Returns the text of one result, given as JSON text. */
+  writeResult(json: string): string
   /** Sent regularly, so that the client and proxies see that the connection is alive. */
   readonly keepAlive: string
   readonly closing: string
@@ -16,7 +16,7 @@ export interface StreamFormat {
 export const SERVER_SENT_EVENTS: StreamFormat = {
   contentType: 'text/event-stream; charset=utf-8',
   opening: ':\n\n',
-  next: (json) => `event: next\ndata: ${json}\n\n`,
+  writeResult: (json) => `event: next\ndata: ${json}\n\n`,
   keepAlive: ':\n\n',
   closing: 'event: complete\ndata:\n\n',
 }
@@ -28,12 +28,12 @@ export const SERVER_SENT_EVENTS: StreamFormat = {
 export const MULTIPART: StreamFormat = {
   contentType: 'multipart/mixed;boundary="graphql";subscriptionSpec="1.0"',
   opening: '\r\n--graphql',
-  next: (json) => multipart(`{"payload":${json}}`),
-  keepAlive: multipart('{}'),
+  writeResult: (json) => multipartPart(`{"payload":${json}}`),
+  keepAlive: multipartPart('{}'),
   closing: '--\r\n',
 }
 
 /** Each part ends with the boundary, because clients parse a part only at its end. */
-function multipart(json: string): string {
+function multipartPart(json: string): string {
   return `\r\ncontent-type: application/json\r\n\r\n${json}\r\n--graphql`
 }

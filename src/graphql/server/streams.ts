@@ -5,38 +5,40 @@ import { GatewayError } from '../../model/errors.ts'
 import type { StreamFormat } from './stream-format.ts'
 
 export interface StreamSettings {
-  readonly keepAliveMs: number
-  /** A client that reads nothing for this long loses its stream. */
-  readonly stallMs: number
+  readonly keepAliveIntervalMs: number
+  /** A client that reads nothing for this long is disconnected. */
+  readonly stallTimeoutMs: number
   /** Maximum bytes that clients have not read yet, of all streams together. */
-  readonly bufferedBytesMax: number
+  readonly unreadBytesMax: number
 }
 
 /**
- * How often a stream shows that it is alive, and its key is checked again. Proxies close connections after 30 s to 60
- * s of silence.
+ * Time between two keep-alive messages of a stream; the API key is checked again each time. Proxies close connections
+ * after 30 s to 60 s of silence.
  */
-const LIVE_KEEP_ALIVE_MS = 15_000
-/** How long the client of a stream may read nothing: twice the keep-alive. */
-const LIVE_STALL_MS = 30_000
+const LIVE_KEEP_ALIVE_INTERVAL_MS = 15_000
+/** How long the client of a stream may read nothing: twice the keep-alive interval. */
+const LIVE_STALL_TIMEOUT_MS = 30_000
 /** Bytes that the clients of all streams have not read yet. */
-const LIVE_BUFFERED_BYTES_MAX = 64 * 1024 * 1024
+const LIVE_UNREAD_BYTES_MAX = 64 * 1024 * 1024
 
 export const STREAM_SETTINGS: StreamSettings = {
-  keepAliveMs: LIVE_KEEP_ALIVE_MS,
-  stallMs: LIVE_STALL_MS,
-  bufferedBytesMax: LIVE_BUFFERED_BYTES_MAX,
+  keepAliveIntervalMs: LIVE_KEEP_ALIVE_INTERVAL_MS,
+  stallTimeoutMs: LIVE_STALL_TIMEOUT_MS,
+  unreadBytesMax: LIVE_UNREAD_BYTES_MAX,
 }
 
-interface StreamSource {
+interface StreamContent {
   readonly results: AsyncIterator<ExecutionResult>
   readonly format: StreamFormat
   readonly headers: Readonly<Record<string, string | number | string[] | undefined>>
   /** Returns the result as JSON text. */
-  write(result: ExecutionResult): Promise<string>
+  writeJson(result: ExecutionResult): Promise<string>
   /** The last result of a stream that ends with this error. */
   errorResult(error: unknown): ExecutionResult
-  /** Called with each keep-alive. A rejection ends the stream, unless its error is temporary. */
+  /**
+   * Checks the API key again; called at each keep-alive. A rejection ends the stream, unless its error is temporary.
+   */
   requireAccess(): Promise<void>
 }
 
@@ -47,27 +49,27 @@ const CLOSE_TIMEOUT_MS = 5_000
  * Open response streams, with backpressure: the next result is pulled only after the client has read the previous one.
  * A closed connection frees everything.
  */
-export class Streams {
+export class OpenStreams {
   readonly #settings: StreamSettings
-  readonly #open = new Set<ServerResponse>()
-  #bufferedBytes = 0
+  readonly #openResponses = new Set<ServerResponse>()
+  #unreadBytes = 0
 
   constructor(settings: StreamSettings) {
     this.#settings = settings
   }
 
-  get open(): number {
-    return this.#open.size
+  get openCount(): number {
+    return this.#openResponses.size
   }
 
   /** Resolves when the stream has ended, for any reason. Never rejects. */
-  async send(raw: ServerResponse, source: StreamSource): Promise<void> {
+  async send(raw: ServerResponse, source: StreamContent): Promise<void> {
     const { results, format } = source
     let failure: { readonly error: unknown } | undefined
     const closeSource = (): void => {
       results.return?.().catch(() => {})
     }
-    this.#open.add(raw)
+    this.#openResponses.add(raw)
     raw.once('close', closeSource)
     raw.writeHead(200, { ...source.headers, 'content-type': format.contentType })
     raw.write(format.opening)
@@ -78,12 +80,12 @@ export class Streams {
         failure ??= { error }
         closeSource()
       })
-    }, this.#settings.keepAliveMs)
+    }, this.#settings.keepAliveIntervalMs)
     try {
       for (;;) {
         const { value, done } = await results.next()
         if (done === true || raw.destroyed) break
-        if (!raw.write(format.next(await source.write(value)))) await this.#drained(raw)
+        if (!raw.write(format.writeResult(await source.writeJson(value)))) await this.#waitUntilRead(raw)
         if (raw.destroyed) break
       }
     } catch (error) {
@@ -91,30 +93,30 @@ export class Streams {
     } finally {
       clearInterval(keepAlive)
       raw.off('close', closeSource)
-      this.#open.delete(raw)
+      this.#openResponses.delete(raw)
       closeSource()
     }
-    if (!raw.destroyed) await close(raw, source, failure)
+    if (!raw.destroyed) await endResponse(raw, source, failure)
   }
 
   /**
    * Resolves when the client has read what was written, or has closed the connection. Rejects with `overloaded` when it
    * reads nothing for too long, or when all clients together leave too much unread.
    */
-  async #drained(raw: ServerResponse): Promise<void> {
-    const { stallMs, bufferedBytesMax } = this.#settings
+  async #waitUntilRead(raw: ServerResponse): Promise<void> {
+    const { stallTimeoutMs, unreadBytesMax } = this.#settings
     const bytes = raw.writableLength
-    if (this.#bufferedBytes + bytes > bufferedBytesMax) {
+    if (this.#unreadBytes + bytes > unreadBytesMax) {
       throw new GatewayError('overloaded', 'the clients of live queries read too slowly')
     }
-    this.#bufferedBytes += bytes
+    this.#unreadBytes += bytes
     let cleanUp = (): void => {}
     try {
       await new Promise<void>((resolve, reject) => {
-        const stalled = new GatewayError('overloaded', `the client read nothing for ${stallMs} ms`, {
-          details: { stallMs },
+        const stalled = new GatewayError('overloaded', `the client read nothing for ${stallTimeoutMs} ms`, {
+          details: { stallMs: stallTimeoutMs },
         })
-        const timer = setTimeout(() => reject(stalled), stallMs)
+        const timer = setTimeout(() => reject(stalled), stallTimeoutMs)
         const proceed = (): void => resolve()
         raw.once('drain', proceed).once('close', proceed)
         cleanUp = () => {
@@ -124,22 +126,25 @@ export class Streams {
       })
     } finally {
       cleanUp()
-      this.#bufferedBytes -= bytes
+      this.#unreadBytes -= bytes
     }
   }
 }
 
-/** A client that reads `closing` does not reconnect, so it is sent only when reconnecting would not help. */
-async function close(
+/**
+ * Ends a response. `format.closing` tells clients not to reconnect, so it is sent only if the stream is complete or a
+ * new connection would fail too.
+ */
+async function endResponse(
   raw: ServerResponse,
-  source: StreamSource,
+  source: StreamContent,
   failure: { readonly error: unknown } | undefined,
 ): Promise<void> {
   const { format } = source
   if (failure === undefined) raw.end(format.closing)
   else if (asksToReconnect(failure.error)) raw.end()
   else {
-    const last = format.next(await source.write(source.errorResult(failure.error)))
+    const last = format.writeResult(await source.writeJson(source.errorResult(failure.error)))
     raw.end(isTemporary(failure.error) ? last : `${last}${format.closing}`)
   }
   const timer = setTimeout(() => raw.destroy(), CLOSE_TIMEOUT_MS)

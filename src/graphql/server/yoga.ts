@@ -15,10 +15,10 @@ import type { GraphQLContext } from '../context.ts'
  * The only file that knows graphql-yoga. Yoga parses, validates and executes every operation and calls the hooks of our
  * plugins. Fastify handles HTTP, so yoga's HTTP hooks never run; a plugin that has one is refused at start.
  */
-export interface Engine {
+export interface OperationEngine {
   /**
-   * Returns a promise only when a resolver waits. Errors of the operation are in the result; a rejection is a bug of a
-   * plugin.
+   * Runs an operation. Returns a promise only if a resolver is asynchronous. Errors of the operation are in the result;
+   * a rejection means that a plugin has a bug.
    */
   run(
     params: OperationParams,
@@ -54,14 +54,14 @@ export type OperationPlugin = Pick<
 /** Hooks of yoga's HTTP layer. A plugin with one of them would silently not work. */
 const HTTP_HOOKS = ['onRequest', 'onRequestParse', 'onResponse', 'onResultProcess'] as const
 
-/** Longer documents are not cached: they have data in literals and are rarely repeated. */
-const CACHED_CHARS_MAX = 16 * 1024
+/** Maximum length of a cached document. Longer ones contain data as literals and are rarely repeated. */
+const CACHED_DOCUMENT_CHARS_MAX = 16 * 1024
 /** Total characters of cached documents. A parsed document takes some hundred bytes per character of its text. */
 const DOCUMENT_CACHE_CHARS_MAX = 256 * 1024
 const ERROR_CACHE_CHARS_MAX = 64 * 1024
 
 /** Throws when a plugin has a hook that would never be called. */
-export function createEngine(schema: GraphQLSchema, plugins: readonly OperationPlugin[]): Engine {
+export function createOperationEngine(schema: GraphQLSchema, plugins: readonly OperationPlugin[]): OperationEngine {
   plugins.forEach(requireOperationHooks)
   const yoga = createYoga<GraphQLContext, GraphQLContext>({
     schema,
@@ -107,7 +107,7 @@ export async function* streamOfOne(result: ExecutionResult): AsyncGenerator<Exec
 function createDocumentCache<T extends object>(charsMax: number): LRUCache<string, T> {
   return new LRUCache({
     maxSize: charsMax,
-    maxEntrySize: CACHED_CHARS_MAX,
+    maxEntrySize: CACHED_DOCUMENT_CHARS_MAX,
     // lru-cache refuses a size of 0.
     sizeCalculation: (_parsed, text) => text.length || 1,
   })

@@ -1,7 +1,7 @@
 import { AGGREGATIONS } from '../../query/plan/aggregation.ts'
 import { builder } from '../builder.ts'
 
-/** The internal value of an enum value is the name that queries use. */
+/** The GraphQL enum of aggregations. The internal value of each is its name in `QueryInput`, such as `p95`. */
 export const AggregationEnum = builder.enumType('Aggregation', {
   description:
     'How the points of a bucket become one number. `Metric.aggregations` lists those that the type of a metric supports.',

@@ -1,8 +1,8 @@
 import type { ItemError } from '../../model/errors.ts'
 import { builder } from '../builder.ts'
 
-export interface Batch {
-  readonly items: number
+export interface BatchOutcome {
+  readonly itemCount: number
   readonly rejected: readonly ItemError[]
 }
 
@@ -20,12 +20,12 @@ const ItemErrorRef = builder.objectRef<ItemError>('ItemError').implement({
   }),
 })
 
-export const BatchResultRef = builder.objectRef<Batch>('BatchResult').implement({
+export const BatchResultRef = builder.objectRef<BatchOutcome>('BatchResult').implement({
   description: 'The outcome of a batch.',
   fields: (t) => ({
     accepted: t.int({
       description: 'Number of stored items.',
-      resolve: ({ items, rejected }) => items - rejected.length,
+      resolve: ({ itemCount, rejected }) => itemCount - rejected.length,
     }),
     rejected: t.int({ description: 'Number of rejected items.', resolve: ({ rejected }) => rejected.length }),
     errors: t.field({

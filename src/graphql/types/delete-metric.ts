@@ -1,5 +1,5 @@
 import { builder } from '../builder.ts'
-import { requireScope } from '../context.ts'
+import { requireScopeAndTime } from '../context.ts'
 
 builder.mutationField('deleteMetric', (t) =>
   t.boolean({
@@ -8,7 +8,7 @@ builder.mutationField('deleteMetric', (t) =>
       'Permanently deletes a metric with all its points; false when there is none. The name can be reused at once, with any type. Needs a key with the scope `admin`.',
     args: { name: t.arg.string({ required: true, description: 'Name of the metric. Example: "api.response_time".' }) },
     resolve: (_root, { name }, context) => {
-      requireScope(context, 'admin')
+      requireScopeAndTime(context, 'admin')
       return context.gateway.deleteMetric(context.principal.project, name)
     },
   }),

@@ -1,10 +1,10 @@
 import { EVENTS_PAGE_DEFAULT, type EventPage, encodeCursor } from '../../query/events.ts'
 import { builder } from '../builder.ts'
-import { requireScope } from '../context.ts'
-import { EVENTS_COST, takeQuery } from '../operation-cost.ts'
-import { withoutNulls } from '../resolve/without-nulls.ts'
+import { requireScopeAndTime } from '../context.ts'
+import { chargeQueries, EVENTS_LISTING_COST } from '../operation-cost.ts'
+import { withoutNullArguments } from '../resolve/without-nulls.ts'
 import { EventRef } from './event.ts'
-import { readTagSelector } from './tag-filter.ts'
+import { parseTagSelector } from './tag-filter.ts'
 
 const EventConnectionRef = builder.connectionObject(
   {
@@ -38,12 +38,12 @@ builder.queryField('events', (t) =>
       after: t.arg.string({ description: 'Cursor: `endCursor` of the previous page.' }),
     },
     resolve: async (_root, args, context) => {
-      requireScope(context, 'query')
-      takeQuery(context, EVENTS_COST)
-      const { tags, first = EVENTS_PAGE_DEFAULT, ...filter } = withoutNulls(args)
+      requireScopeAndTime(context, 'query')
+      chargeQueries(context, EVENTS_LISTING_COST)
+      const { tags, first = EVENTS_PAGE_DEFAULT, ...filter } = withoutNullArguments(args)
       const page = await context.gateway.events(context.principal.project, {
         ...filter,
-        ...(tags !== undefined && { tags: readTagSelector(tags) }),
+        ...(tags !== undefined && { tags: parseTagSelector(tags) }),
         limit: first,
       })
       return connectionOf(page, filter.after !== undefined)

@@ -13,28 +13,28 @@ export interface GroupSource {
   readonly result: QueryResult
   readonly group: ResultGroup
   /** Returns the values of an aggregation, by its name; undefined if the query did not compute it. */
-  readonly line: (name: string) => FilledLine | undefined
+  readonly lineOf: (name: string) => FilledLine | undefined
   /** Returns the values of an aggregation in the earlier range of `compare`. */
-  readonly comparison: (name: string) => FilledLine | undefined
+  readonly comparisonLineOf: (name: string) => FilledLine | undefined
 }
 
 interface BucketSource {
   readonly parent: GroupSource
   /** Index among the buckets of the result. */
-  readonly bucket: number
+  readonly bucketIndex: number
   /** Index in the columns of the group. */
-  readonly row: number
+  readonly rowIndex: number
 }
 
 export function groupSource(result: QueryResult, group: ResultGroup): GroupSource {
-  const linesOf = (fill: typeof fillComparison): GroupSource['line'] => {
+  const linesOf = (fill: typeof fillComparison): GroupSource['lineOf'] => {
     const lines = new Map<string, FilledLine | undefined>()
     return (name) => {
       if (!lines.has(name)) lines.set(name, group.values.has(name) ? fill(group, name, result.fill) : undefined)
       return lines.get(name)
     }
   }
-  return { result, group, line: linesOf(fillLine), comparison: linesOf(fillComparison) }
+  return { result, group, lineOf: linesOf(fillLine), comparisonLineOf: linesOf(fillComparison) }
 }
 
 /** Returns the tags of a group; null for the remainder, so that it differs from every other group. */
@@ -47,8 +47,8 @@ export function finiteOrNull(value: number | undefined): number | null {
   return value !== undefined && Number.isFinite(value) ? value : null
 }
 
-/** A bucket is complete when its end, which is exclusive, has passed. */
-export function isComplete(result: QueryResult, bucket: number): boolean {
+/** Whether a bucket has ended before the query ran. */
+export function isBucketComplete(result: QueryResult, bucket: number): boolean {
   return result.endMs[bucket]! <= result.meta.nowMs
 }
 
@@ -58,34 +58,34 @@ const BucketRef = builder.objectRef<BucketSource>('Bucket').implement({
     start: t.field({
       type: 'DateTime',
       description: 'Start of the bucket, inclusive.',
-      resolve: ({ parent, bucket }) => parent.result.startMs[bucket]!,
+      resolve: ({ parent, bucketIndex }) => parent.result.startMs[bucketIndex]!,
     }),
     end: t.field({
       type: 'DateTime',
       description: 'End of the bucket, exclusive.',
-      resolve: ({ parent, bucket }) => parent.result.endMs[bucket]!,
+      resolve: ({ parent, bucketIndex }) => parent.result.endMs[bucketIndex]!,
     }),
     complete: t.boolean({
       description: 'Whether the bucket has ended; values of an open bucket still change.',
-      resolve: ({ parent, bucket }) => isComplete(parent.result, bucket),
+      resolve: ({ parent, bucketIndex }) => isBucketComplete(parent.result, bucketIndex),
     }),
     values: t.field({
       type: AggregatesRef,
       description: 'Aggregations of this bucket.',
       resolve:
-        ({ parent, row }) =>
+        ({ parent, rowIndex }) =>
         (name) =>
-          parent.line(name)?.values[row] ?? null,
+          parent.lineOf(name)?.values[rowIndex] ?? null,
     }),
     previous: t.field({
       type: AggregatesRef,
       nullable: true,
       description:
         'Aggregations of the bucket it is compared with. Null without `compare`, and when that bucket does not exist, such as February 30.',
-      resolve: ({ parent, bucket, row }) => {
+      resolve: ({ parent, bucketIndex, rowIndex }) => {
         const times = parent.result.comparison
-        if (times === undefined || times.endMs[bucket]! <= times.startMs[bucket]!) return null
-        return (name: string) => parent.comparison(name)?.values[row] ?? null
+        if (times === undefined || times.endMs[bucketIndex]! <= times.startMs[bucketIndex]!) return null
+        return (name: string) => parent.comparisonLineOf(name)?.values[rowIndex] ?? null
       },
     }),
   }),
@@ -119,7 +119,11 @@ export const GroupRef = builder.objectRef<GroupSource>('Group').implement({
       type: [BucketRef],
       description: 'Sorted by time; `fill` decides about empty buckets.',
       resolve: (parent) =>
-        fillLine(parent.group, '', parent.result.fill).bucketIndexes.map((bucket, row) => ({ parent, bucket, row })),
+        fillLine(parent.group, '', parent.result.fill).bucketIndexes.map((bucketIndex, rowIndex) => ({
+          parent,
+          bucketIndex,
+          rowIndex,
+        })),
     }),
   }),
 })

@@ -1,7 +1,7 @@
 import type { LiveUpdate } from '../../query/live/live-patch.ts'
 import { builder } from '../builder.ts'
 import { GroupRef, groupSource } from './group.ts'
-import { SeriesRef, seriesSources } from './series.ts'
+import { SeriesRef, seriesSourcesOf } from './series.ts'
 
 const LiveUpdateKindEnum = builder.enumType('LiveUpdateKind', {
   description: 'How to apply an update of a live query.',
@@ -26,7 +26,7 @@ export const LiveUpdateRef = builder.objectRef<LiveUpdate>('LiveUpdate').impleme
       type: [SeriesRef],
       description:
         'Changed lines; match them by `id`. In a PATCH they have only new and changed buckets, while `total` covers the whole range.',
-      resolve: ({ result }) => seriesSources(result),
+      resolve: ({ result }) => seriesSourcesOf(result),
     }),
     groups: t.field({
       type: [GroupRef],

@@ -1,6 +1,6 @@
 import { builder } from '../builder.ts'
 import { LiveUpdateRef } from './live-update.ts'
-import { queryArguments, readQuery } from './query-arguments.ts'
+import { queryArguments, queryInputOf } from './query-arguments.ts'
 
 builder.subscriptionType({ description: 'Live updates. Needs a key with the scope `query`.' })
 
@@ -14,7 +14,7 @@ builder.subscriptionField('live', (t) =>
       ...queryArguments,
     },
     subscribe: (_root, args, context, info) =>
-      context.gateway.live(context.principal, readQuery(args.metric, args, context, info)),
+      context.gateway.live(context.principal, queryInputOf(args.metric, args, context, info)),
     resolve: (update, _args, { responseBudget, limits }) => {
       responseBudget.fieldsLeft = limits.responseFieldsMax
       responseBudget.isExceeded = false

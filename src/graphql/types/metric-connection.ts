@@ -2,11 +2,11 @@ import { GatewayError } from '../../model/errors.ts'
 import { requireListCursor } from '../../model/metric.ts'
 import type { MetricRow } from '../../store/store.ts'
 import { builder } from '../builder.ts'
-import { requireScope } from '../context.ts'
-import { FILTERED_LISTING_COST, takeQuery } from '../operation-cost.ts'
-import { pageSize } from '../resolve/page-size.ts'
-import { withoutNulls } from '../resolve/without-nulls.ts'
-import { MetricRef, readMetric } from './metric.ts'
+import { requireScopeAndTime } from '../context.ts'
+import { chargeQueries, FILTERED_LISTING_COST } from '../operation-cost.ts'
+import { pageSizeOf } from '../resolve/page-size.ts'
+import { withoutNullArguments } from '../resolve/without-nulls.ts'
+import { findMetric, MetricRef } from './metric.ts'
 import { MetricTypeEnum } from './metric-type.ts'
 
 const MetricConnectionRef = builder.connectionObject(
@@ -20,7 +20,7 @@ builder.queryFields((t) => ({
     nullable: true,
     description: 'The metric with this name; null when there is none.',
     args: { name: t.arg.string({ required: true, description: 'Example: "api.response_time".' }) },
-    resolve: (_root, { name }, context) => readMetric(name, context),
+    resolve: (_root, { name }, context) => findMetric(name, context),
   }),
   metrics: t.field({
     type: MetricConnectionRef,
@@ -33,10 +33,10 @@ builder.queryFields((t) => ({
       type: t.arg({ type: MetricTypeEnum, description: 'Only metrics of this type.' }),
     },
     resolve: async (_root, args, context) => {
-      requireScope(context, 'query')
-      const { first: requested, after, ...filter } = withoutNulls(args)
-      takeQuery(context, Object.keys(filter).length > 0 ? FILTERED_LISTING_COST : 1)
-      const first = pageSize(requested)
+      requireScopeAndTime(context, 'query')
+      const { first: requested, after, ...filter } = withoutNullArguments(args)
+      chargeQueries(context, Object.keys(filter).length > 0 ? FILTERED_LISTING_COST : 1)
+      const first = pageSizeOf(requested)
       const rows = await context.gateway.metrics(context.principal.project, {
         limit: first + 1,
         ...(after !== undefined && { after: decodeCursor(after) }),

@@ -2,9 +2,9 @@ import { AGGREGATIONS } from '../../query/plan/aggregation.ts'
 import type { TagValueCount } from '../../query/tag-values.ts'
 import type { MetricRow } from '../../store/store.ts'
 import { builder } from '../builder.ts'
-import { type GraphQLContext, requireScope } from '../context.ts'
-import { takeQuery } from '../operation-cost.ts'
-import { pageSize } from '../resolve/page-size.ts'
+import { type GraphQLContext, requireScopeAndTime } from '../context.ts'
+import { chargeQueries } from '../operation-cost.ts'
+import { pageSizeOf } from '../resolve/page-size.ts'
 import { AggregationEnum } from './aggregation.ts'
 import { MetricTypeEnum } from './metric-type.ts'
 
@@ -26,7 +26,7 @@ builder.node(MetricRef, {
   // A key belongs to one project, so the name identifies the metric.
   id: { resolve: (row) => row.name },
   brandLoadedObjects: true,
-  loadWithoutCache: readMetric,
+  loadWithoutCache: findMetric,
   fields: (t) => ({
     name: t.exposeString('name', { description: 'Unique within the project. Example: "api.response_time".' }),
     type: t.expose('type', { type: MetricTypeEnum, description: 'Type of its points.' }),
@@ -67,15 +67,15 @@ builder.node(MetricRef, {
         first: t.arg.int({ description: 'How many values, at most 1,000. Default: 100.' }),
       },
       resolve: (row, { key, first }, context) => {
-        requireScope(context, 'query')
-        takeQuery(context)
-        return context.gateway.tagValues(row, key, pageSize(first))
+        requireScopeAndTime(context, 'query')
+        chargeQueries(context)
+        return context.gateway.tagValues(row, key, pageSizeOf(first))
       },
     }),
   }),
 })
 
-export async function readMetric(name: string, context: GraphQLContext): Promise<MetricRow | null> {
-  requireScope(context, 'query')
+export async function findMetric(name: string, context: GraphQLContext): Promise<MetricRow | null> {
+  requireScopeAndTime(context, 'query')
   return (await context.gateway.metric(context.principal.project, name)) ?? null
 }

@@ -3,14 +3,14 @@ import type { GraphQLResolveInfo } from 'graphql'
 import { describe } from '../../model/point.ts'
 import type { QueryInput } from '../../query/plan/request.ts'
 import { builder } from '../builder.ts'
-import { type GraphQLContext, requireScope } from '../context.ts'
-import { takeQuery } from '../operation-cost.ts'
+import { type GraphQLContext, requireScopeAndTime } from '../context.ts'
+import { chargeQueries } from '../operation-cost.ts'
 import { selectedAggregations, selectsTotals } from '../resolve/selected-aggregations.ts'
-import { withoutNulls } from '../resolve/without-nulls.ts'
+import { withoutNullArguments } from '../resolve/without-nulls.ts'
 import { AggregationEnum } from './aggregation.ts'
 import { CompareInputRef } from './compare-input.ts'
 import { FillEnum } from './fill.ts'
-import { readTagSelector, TagFilterRef } from './tag-filter.ts'
+import { parseTagSelector, TagFilterRef } from './tag-filter.ts'
 import { TopInputRef } from './top-input.ts'
 
 /** The arguments of `query` and `live`, without the name of the metric. */
@@ -64,27 +64,27 @@ export const queryArguments = builder.args((t) => ({
 export type QueryArguments = InputShapeFromFields<typeof queryArguments>
 
 /** Builds the query of a field from its arguments, and counts it against the limit of the request. */
-export function readQuery(
+export function queryInputOf(
   metric: string,
   args: QueryArguments,
   context: GraphQLContext,
   info: GraphQLResolveInfo,
 ): QueryInput {
-  requireScope(context, 'query')
-  const { from, to, tags, where, top, compare, ...others } = withoutNulls(args)
+  requireScopeAndTime(context, 'query')
+  const { from, to, tags, where, top, compare, ...others } = withoutNullArguments(args)
   const input: QueryInput = {
     metric,
     ...others,
     ...(from !== undefined && { from: readInstant(from) }),
     ...(to !== undefined && { to: readInstant(to) }),
-    ...(tags !== undefined && { tags: readTagSelector(tags) }),
-    ...(where !== undefined && { where: where.map(withoutNulls) }),
-    ...(top !== undefined && { top: withoutNulls(top) }),
-    ...(compare !== undefined && { compare: withoutNulls(compare) }),
+    ...(tags !== undefined && { tags: parseTagSelector(tags) }),
+    ...(where !== undefined && { where: where.map(withoutNullArguments) }),
+    ...(top !== undefined && { top: withoutNullArguments(top) }),
+    ...(compare !== undefined && { compare: withoutNullArguments(compare) }),
     optionalAggregations: selectedAggregations(info),
     totals: selectsTotals(info),
   }
-  takeQuery(context)
+  chargeQueries(context)
   return input
 }
 

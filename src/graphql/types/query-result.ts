@@ -3,7 +3,7 @@ import { builder } from '../builder.ts'
 import { GroupRef, groupSource } from './group.ts'
 import { MetricRef } from './metric.ts'
 import { QueryMetaRef } from './query-meta.ts'
-import { SeriesRef, seriesSources } from './series.ts'
+import { SeriesRef, seriesSourcesOf } from './series.ts'
 
 export const QueryResultRef = builder.objectRef<QueryResult>('QueryResult').implement({
   description: 'The result of a query: as chart lines (`series`) and as objects (`groups`).',
@@ -31,7 +31,7 @@ export const QueryResultRef = builder.objectRef<QueryResult>('QueryResult').impl
     series: t.field({
       type: [SeriesRef],
       description: 'Chart lines: one per group and aggregation of `aggregations` and `quantiles`.',
-      resolve: seriesSources,
+      resolve: seriesSourcesOf,
     }),
     groups: t.field({
       type: [GroupRef],

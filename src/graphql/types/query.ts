@@ -1,9 +1,9 @@
 import type { GraphQLResolveInfo } from 'graphql'
 import type { QueryResult } from '../../query/compute/result.ts'
 import { builder } from '../builder.ts'
-import { type GraphQLContext, sessionOf } from '../context.ts'
+import { type GraphQLContext, querySessionOf } from '../context.ts'
 import { MetricRef } from './metric.ts'
-import { type QueryArguments, queryArguments, readQuery } from './query-arguments.ts'
+import { type QueryArguments, queryArguments, queryInputOf } from './query-arguments.ts'
 import { QueryResultRef } from './query-result.ts'
 
 builder.queryField('query', (t) =>
@@ -35,6 +35,6 @@ function runQuery(
   context: GraphQLContext,
   info: GraphQLResolveInfo,
 ): Promise<QueryResult> {
-  const input = readQuery(metric, args, context, info)
-  return context.gateway.query(context.principal.project, input, sessionOf(context, info))
+  const input = queryInputOf(metric, args, context, info)
+  return context.gateway.query(context.principal.project, input, querySessionOf(context, info))
 }

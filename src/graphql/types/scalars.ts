@@ -48,18 +48,18 @@ builder.scalarType('TagSelector', {
 })
 
 builder.scalarType('Duration', {
-  ...text('Duration'),
+  ...textScalar('Duration'),
   description: 'A duration: "90s", "15m", "1h30m", "7d", "2w", or ISO 8601 such as "PT6H".',
 })
 
 builder.scalarType('Interval', {
-  ...text('Interval'),
+  ...textScalar('Interval'),
   description:
     'The width of a bucket: "10s", "5m", "1h", "1d", "1w", "1mo", or any multiple of the base resolution; "auto" chooses the finest that gives at most 300 buckets.',
 })
 
 builder.scalarType('TimeZone', {
-  ...text('TimeZone'),
+  ...textScalar('TimeZone'),
   description: 'An IANA time zone such as "Europe/Berlin", an offset such as "+02:00", or "UTC".',
 })
 
@@ -70,7 +70,7 @@ function tagsObject(tags: CanonicalTags): Record<string, string> {
   return object
 }
 
-function text(name: string) {
+function textScalar(name: string) {
   const parseValue = (value: unknown): string => {
     if (typeof value === 'string') return value
     throw new GraphQLError(`${name} must be a string`)

@@ -16,14 +16,14 @@ export interface SeriesSource {
   readonly earlierLabel: string | undefined
 }
 
-interface PointSource {
+interface SeriesPointSource {
   readonly timeMs: number
   readonly isComplete: boolean
   readonly value: number | null
 }
 
 /** Returns a chart line for each group and aggregation: group by group, aggregations in the requested order. */
-export function seriesSources(result: QueryResult): readonly SeriesSource[] {
+export function seriesSourcesOf(result: QueryResult): readonly SeriesSource[] {
   return result.groups.flatMap((group) =>
     result.aggregations.map((aggregation) => ({
       result,
@@ -36,7 +36,7 @@ export function seriesSources(result: QueryResult): readonly SeriesSource[] {
   )
 }
 
-const SeriesPointRef = builder.objectRef<PointSource>('SeriesPoint').implement({
+const SeriesPointRef = builder.objectRef<SeriesPointSource>('SeriesPoint').implement({
   description: 'One point of a chart line: a bucket and its value.',
   fields: (t) => ({
     timestamp: t.expose('timeMs', {

@@ -26,7 +26,7 @@ export const TagFilterRef = builder.inputType('TagFilter', {
 })
 
 /** Reads a `TagSelector`. Throws `invalid_tags`, also for null, which could mean any value or no value. */
-export function readTagSelector(selector: unknown): TagFilters {
+export function parseTagSelector(selector: unknown): TagFilters {
   if (typeof selector !== 'object' || selector === null || Array.isArray(selector)) {
     throw new GatewayError('invalid_tags', `tags must be an object, not ${describe(selector)}`)
   }

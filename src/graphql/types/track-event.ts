@@ -3,15 +3,15 @@ import { decodeEvent } from '../../model/event.ts'
 import { decodeFluxEvent, decodeFluxEvents, type EventLimits } from '../../wire/flux-events.ts'
 import { builder } from '../builder.ts'
 import type { GraphQLContext } from '../context.ts'
-import { IDEMPOTENCY_KEY_DESCRIPTION, idempotent } from '../resolve/idempotent.ts'
-import { type Batch, BatchResultRef } from './batch-result.ts'
+import { IDEMPOTENCY_KEY_DESCRIPTION, runIdempotently } from '../resolve/idempotent.ts'
+import { type BatchOutcome, BatchResultRef } from './batch-result.ts'
 import { EventInputRef, EventRef } from './event.ts'
 import { MetricInputRef } from './metric-input.ts'
-import { decoderOf, requireBatch } from './track.ts'
+import { createPointDecoder, requireBatchSize } from './track.ts'
 
 interface CombinedBatch {
-  readonly metrics: Batch
-  readonly events: Batch
+  readonly metrics: BatchOutcome
+  readonly events: BatchOutcome
 }
 
 const CombinedBatchResultRef = builder.objectRef<CombinedBatch>('CombinedBatchResult').implement({
@@ -35,7 +35,7 @@ builder.mutationFields((t) => ({
       idempotencyKey: t.arg.id({ description: IDEMPOTENCY_KEY_DESCRIPTION }),
     },
     resolve: (_root, { input, idempotencyKey }, context) =>
-      idempotent('trackEvent', input, idempotencyKey, context, async (options) => {
+      runIdempotently('trackEvent', input, idempotencyKey, context, async (options) => {
         const event = decodeFluxEvent(input, context.now(), eventLimitsOf(context))
         if ('code' in event) throw new GatewayError(event.code, event.message)
         const { eventIds } = await context.gateway.trackBatch(context.principal.project, { events: [event] }, options)
@@ -55,16 +55,16 @@ builder.mutationFields((t) => ({
       idempotencyKey: t.arg.id({ description: IDEMPOTENCY_KEY_DESCRIPTION }),
     },
     resolve: (_root, { metrics, events, idempotencyKey }, context) =>
-      idempotent('trackBatch', [metrics, events], idempotencyKey, context, async (options) => {
+      runIdempotently('trackBatch', [metrics, events], idempotencyKey, context, async (options) => {
         const points = metrics ?? []
-        requireBatch(points, context)
+        requireBatchSize(points, context)
         const { batchItemsMax } = context.limits
         const decoded = decodeFluxEvents(events ?? [], context.now(), eventLimitsOf(context), batchItemsMax)
-        const batch = { decode: decoderOf(points, context), events: decoded.events }
+        const batch = { decode: createPointDecoder(points, context), events: decoded.events }
         const { rejected } = await context.gateway.trackBatch(context.principal.project, batch, options)
         return {
-          metrics: { items: points.length, rejected },
-          events: { items: decoded.events.length + decoded.rejected.length, rejected: decoded.rejected },
+          metrics: { itemCount: points.length, rejected },
+          events: { itemCount: decoded.events.length + decoded.rejected.length, rejected: decoded.rejected },
         }
       }),
   }),

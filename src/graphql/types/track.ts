@@ -6,10 +6,10 @@ import { canonicalTags } from '../../model/series.ts'
 import { decodeFluxItem } from '../../wire/flux.ts'
 import { builder } from '../builder.ts'
 import type { GraphQLContext } from '../context.ts'
-import { IDEMPOTENCY_KEY_DESCRIPTION, idempotent } from '../resolve/idempotent.ts'
+import { IDEMPOTENCY_KEY_DESCRIPTION, runIdempotently } from '../resolve/idempotent.ts'
 import { BatchResultRef } from './batch-result.ts'
 import { MetricInputRef } from './metric-input.ts'
-import { type Tracked, TrackedMetricRef } from './tracked-metric.ts'
+import { TrackedMetricRef, type TrackedPoint } from './tracked-metric.ts'
 
 builder.mutationFields((t) => ({
   trackMetric: t.field({
@@ -21,7 +21,7 @@ builder.mutationFields((t) => ({
       idempotencyKey: t.arg.id({ description: IDEMPOTENCY_KEY_DESCRIPTION }),
     },
     resolve: (_root, { input, idempotencyKey }, context) =>
-      idempotent('trackMetric', input, idempotencyKey, context, async (options) => {
+      runIdempotently('trackMetric', input, idempotencyKey, context, async (options) => {
         const { tracked, rejected } = await track([input], context, options)
         const [error] = rejected
         if (error !== undefined) throw new GatewayError(error.code, error.message)
@@ -37,20 +37,20 @@ builder.mutationFields((t) => ({
       idempotencyKey: t.arg.id({ description: IDEMPOTENCY_KEY_DESCRIPTION }),
     },
     resolve: (_root, { metrics, idempotencyKey }, context) =>
-      idempotent('trackMetrics', metrics, idempotencyKey, context, async (options) => {
-        requireBatch(metrics, context)
+      runIdempotently('trackMetrics', metrics, idempotencyKey, context, async (options) => {
+        requireBatchSize(metrics, context)
         const { rejected } = await track(metrics, context, options)
-        return { items: metrics.length, rejected }
+        return { itemCount: metrics.length, rejected }
       }),
   }),
 }))
 
-interface Item {
+interface PointItem {
   readonly tags?: unknown
 }
 
-/** Throws `batch_too_large`. */
-export function requireBatch(metrics: readonly Item[], { limits }: GraphQLContext): void {
+/** Throws `batch_too_large` if a batch has too many items. */
+export function requireBatchSize(metrics: readonly PointItem[], { limits }: GraphQLContext): void {
   const max = limits.batchItemsMax
   if (metrics.length <= max) return
   throw new GatewayError('batch_too_large', `a batch may have at most ${max} metrics, not ${metrics.length}`, {
@@ -58,11 +58,13 @@ export function requireBatch(metrics: readonly Item[], { limits }: GraphQLContex
   })
 }
 
-/** Decodes items with the code of REST, so both accept the same items. `onFirst` gets the first item if it is valid. */
-export function decoderOf(
-  items: readonly Item[],
+/**
+ * Decodes items with REST's decoder, so both APIs accept the same items. `onFirst` receives the first item if valid.
+ */
+export function createPointDecoder(
+  items: readonly PointItem[],
   context: GraphQLContext,
-  onFirst: (tracked: Tracked) => void = () => {},
+  onFirst: (tracked: TrackedPoint) => void = () => {},
 ): (sink: PointSink) => void {
   const limits = context.limits.points
   const nowMs = context.now()
@@ -78,12 +80,12 @@ export function decoderOf(
 }
 
 async function track(
-  items: readonly Item[],
+  items: readonly PointItem[],
   context: GraphQLContext,
   options: TrackOptions,
-): Promise<{ readonly tracked: Tracked | undefined; readonly rejected: readonly ItemError[] }> {
-  let tracked: Tracked | undefined
-  const decode = decoderOf(items, context, (first) => {
+): Promise<{ readonly tracked: TrackedPoint | undefined; readonly rejected: readonly ItemError[] }> {
+  let tracked: TrackedPoint | undefined
+  const decode = createPointDecoder(items, context, (first) => {
     tracked = first
   })
   const rejected = await context.gateway.track(context.principal.project, decode, options)

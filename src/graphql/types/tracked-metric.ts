@@ -1,11 +1,11 @@
 import type { MetricType } from '../../model/metric.ts'
 import type { CanonicalTags } from '../../model/series.ts'
 import { builder } from '../builder.ts'
-import { MetricRef, readMetric } from './metric.ts'
+import { findMetric, MetricRef } from './metric.ts'
 import { MetricTypeEnum } from './metric-type.ts'
 
 /** A point as it was stored. */
-export interface Tracked {
+export interface TrackedPoint {
   readonly name: string
   readonly type: MetricType
   readonly value: number | string
@@ -13,7 +13,7 @@ export interface Tracked {
   readonly tags: CanonicalTags
 }
 
-export const TrackedMetricRef = builder.objectRef<Tracked>('TrackedMetric').implement({
+export const TrackedMetricRef = builder.objectRef<TrackedPoint>('TrackedMetric').implement({
   description: 'A point as it was stored.',
   fields: (t) => ({
     name: t.exposeString('name', { description: 'Name of the metric.' }),
@@ -31,7 +31,7 @@ export const TrackedMetricRef = builder.objectRef<Tracked>('TrackedMetric').impl
       type: MetricRef,
       nullable: true,
       description: 'Its metric, this point included. Needs the scope `query`.',
-      resolve: (point, _args, context) => readMetric(point.name, context),
+      resolve: (point, _args, context) => findMetric(point.name, context),
     }),
   }),
 })

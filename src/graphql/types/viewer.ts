@@ -4,7 +4,7 @@ import { builder } from '../builder.ts'
 import type { GraphQLContext } from '../context.ts'
 import type { GraphQLLimits } from '../operation-cost.ts'
 
-/** The internal value of an enum value is the scope as it is stored with the key. */
+/** The GraphQL enum of scopes. The internal value of each is the scope as the store has it. */
 const ScopeEnum = builder.enumType('Scope', {
   description: 'A permission of an API key.',
   values: {
@@ -49,12 +49,12 @@ const ViewerLimitsRef = builder.objectRef<GraphQLLimits>('ViewerLimits').impleme
     queryValues: t.float({
       description:
         'Values in the result of a query (groups × buckets × aggregations), else QUERY_TOO_LARGE. Example: 50000.',
-      resolve: ({ query }) => query.valuesMax,
+      resolve: ({ queryLimits }) => queryLimits.valuesMax,
     }),
     requestRollups: t.float({
       description:
         'Stored rollups that the queries of a request may read (the sum of `meta.cost`), else QUERY_TOO_LARGE. Example: 20000000.',
-      resolve: ({ query }) => query.rollupsMax,
+      resolve: ({ queryLimits }) => queryLimits.rollupsMax,
     }),
   }),
 })

@@ -2,8 +2,10 @@ import { isIP } from 'node:net'
 import type { FastifyRequest } from 'fastify'
 import { networkOf } from '../../model/network.ts'
 
-/** Some proxies add the client's port: `[2001:db8::1]:443`, `192.0.2.1:443`. Brackets may also come without a port. */
-const WITH_PORT = /^(?:\[([^\]]+)\](?::\d+)?|([\d.]+):\d+)$/
+/**
+ * An address as some proxies report it, with the client's port: `[2001:db8::1]:443`, `192.0.2.1:443`; or in brackets.
+ */
+const ADDRESS_WITH_PORT = /^(?:\[([^\]]+)\](?::\d+)?|([\d.]+):\d+)$/
 
 /**
  * Returns the client address that trusted proxies report. A client may be able to choose this text, and it becomes part
@@ -11,12 +13,12 @@ const WITH_PORT = /^(?:\[([^\]]+)\](?::\d+)?|([\d.]+):\d+)$/
  */
 export function clientAddressOf({ ip, raw }: FastifyRequest): string {
   if (isIP(ip) !== 0) return ip
-  const [, bracketed, plain] = WITH_PORT.exec(ip) ?? []
+  const [, bracketed, plain] = ADDRESS_WITH_PORT.exec(ip) ?? []
   const address = bracketed ?? plain ?? ''
   return isIP(address) === 0 ? (raw.socket.remoteAddress ?? '') : address
 }
 
-/** Returns the network of the client address, which is the unit of budgets per client. */
+/** Returns the network of the client address. Limits per client count by it: one client may use a whole IPv6 /64. */
 export function clientNetworkOf(request: FastifyRequest): string {
   return networkOf(clientAddressOf(request))
 }

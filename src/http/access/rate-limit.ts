@@ -17,16 +17,21 @@ export async function takePermit(
 ): Promise<void> {
   const taken = gateway.takePermit(principal, rateClass, clientAddressOf(request))
   const permit = taken instanceof Promise ? await taken : taken
-  if (permit !== undefined) enforce(permit, reply)
+  if (permit !== undefined) requireGranted(permit, reply)
 }
 
-function enforce(permit: Permit, reply: FastifyReply): void {
-  for (const [name, value] of permitHeaders(permit)) reply.header(name, value)
-  if (!permit.isGranted) throw rateLimited(permit)
+function requireGranted(permit: Permit, reply: FastifyReply): void {
+  for (const [name, value] of rateLimitHeaders(permit)) reply.header(name, value)
+  if (!permit.isGranted) throw rateLimitedError(permit)
 }
 
-/** The headers that tell a client where it stands. */
-export function permitHeaders({ isGranted, limit, remaining, resetSeconds }: Permit): [name: string, value: number][] {
+/** Names and values of the headers: the limit, the remaining requests, and the seconds until the limit resets. */
+export function rateLimitHeaders({
+  isGranted,
+  limit,
+  remaining,
+  resetSeconds,
+}: Permit): [name: string, value: number][] {
   const headers: [string, number][] = [
     ['ratelimit-limit', limit],
     ['ratelimit-remaining', remaining],
@@ -36,7 +41,7 @@ export function permitHeaders({ isGranted, limit, remaining, resetSeconds }: Per
   return headers
 }
 
-export function rateLimited({ limit, resetSeconds }: Permit): GatewayError {
+export function rateLimitedError({ limit, resetSeconds }: Permit): GatewayError {
   return new GatewayError(
     'rate_limited',
     `the limit of ${limit} requests per minute is reached; retry in ${resetSeconds} s`,

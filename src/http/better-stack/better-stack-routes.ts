@@ -4,8 +4,12 @@ import type { Gateway, SavedResponse, TrackOptions } from '../../gateway.ts'
 import { type ErrorCode, GatewayError, type ItemError } from '../../model/errors.ts'
 import { describe, type PointLimits, type PointSink } from '../../model/point.ts'
 import type { Steps } from '../../model/steps.ts'
-import { type BetterStackBody, type BetterStackFormat, decodeBetterStackBody } from '../../wire/better-stack-body.ts'
-import { projectOf, requireScope } from '../access/auth.ts'
+import {
+  type BetterStackFormat,
+  type DecodedBetterStackBody,
+  decodeBetterStackBody,
+} from '../../wire/better-stack-body.ts'
+import { projectOf, requireScope } from '../access/authenticate.ts'
 import { bodyBytesOf } from '../body/request-body.ts'
 import { IDEMPOTENCY_KEY, KEY_ERRORS, type Operation } from '../openapi/operation.ts'
 import { retryAfterSecondsOf, statusOf } from '../response/error-status.ts'
@@ -28,11 +32,11 @@ export interface BetterStackLimits {
 export const REQUEST_POINTS_MAX = 1_000_000
 
 /** Error texts of the vendor's API. They must not change, because clients may compare them. */
-const UNDECODABLE = "Couldn't parse JSON content."
-const TOO_LARGE = 'payload reached size limit'
-const UNAUTHORIZED = 'Unauthorized'
+const UNDECODABLE_TEXT = "Couldn't parse JSON content."
+const TOO_LARGE_TEXT = 'payload reached size limit'
+const UNAUTHORIZED_TEXT = 'Unauthorized'
 
-/** Both paths are one route: they share idempotency keys. */
+/** A retry with the same idempotency key may use the other path, so idempotency treats both paths as one route. */
 const PATHS = ['/metrics', '/'] as const
 
 /**
@@ -48,7 +52,7 @@ export function registerBetterStackRoutes(app: FastifyInstance, options: BetterS
     const { status, body } = await serveIdempotently(
       gateway,
       request,
-      (trackOptions) => store(request, trackOptions, options),
+      (trackOptions) => storeItems(request, trackOptions, options),
       PATHS[0],
     )
     if (status !== 202) return sendText(reply, status, body)
@@ -74,13 +78,13 @@ export function registerBetterStackRoutes(app: FastifyInstance, options: BetterS
  * Stores the items of a request. The body of the result holds the three counts of the response headers, since only
  * status and body are recorded for a retry.
  */
-async function store(
+async function storeItems(
   request: FastifyRequest,
   trackOptions: TrackOptions,
   { gateway, log, now, limits }: BetterStackOptions,
 ): Promise<SavedResponse> {
   const body = bodyBytesOf(request)
-  let decoded: BetterStackBody = { items: 0, unreadableTimeSamples: [], unreadableTimeItems: [] }
+  let decoded: DecodedBetterStackBody = { itemCount: 0, unreadableTimeSamples: [], unreadableTimeItems: [] }
   function* decode(sink: PointSink): Steps<void> {
     decoded = yield* decodeBetterStackBody(body, sink, {
       format: formatOf(request),
@@ -93,51 +97,51 @@ async function store(
   try {
     rejected = await gateway.track(projectOf(request), decode, trackOptions)
   } catch (error) {
-    if (error instanceof GatewayError && error.code === 'invalid_body') return { status: 406, body: UNDECODABLE }
+    if (error instanceof GatewayError && error.code === 'invalid_body') return { status: 406, body: UNDECODABLE_TEXT }
     throw error
   }
-  const { items, unreadableTimeSamples, unreadableTimeItems } = decoded
+  const { itemCount, unreadableTimeSamples, unreadableTimeItems } = decoded
   if (unreadableTimeSamples.length > 0) {
     log.debug(
       { id: request.id, times: unreadableTimeSamples.map(describe) },
       'unreadable times replaced by the time of reception',
     )
   }
-  let next = 0
+  let rejectedIndex = 0
   const isStored = (index: number): boolean => {
     // Both lists are sorted by index.
-    while (next < rejected.length && rejected[next]!.index < index) next++
-    return rejected[next]?.index !== index
+    while (rejectedIndex < rejected.length && rejected[rejectedIndex]!.index < index) rejectedIndex++
+    return rejected[rejectedIndex]?.index !== index
   }
-  const unreadableTimes = unreadableTimeItems.filter(isStored).length
-  return { status: 202, body: `${items - rejected.length} ${rejected.length} ${unreadableTimes}` }
+  const unreadableTimeCount = unreadableTimeItems.filter(isStored).length
+  return { status: 202, body: `${itemCount - rejected.length} ${rejected.length} ${unreadableTimeCount}` }
 }
 
 /** Sends an error in the format of this API: a status and a line of text. */
-export function sendPlainError(reply: FastifyReply, { code, message }: GatewayError): FastifyReply {
+export function sendBetterStackError(reply: FastifyReply, { code, message }: GatewayError): FastifyReply {
   const retryAfterSeconds = retryAfterSecondsOf(code)
   if (retryAfterSeconds !== undefined) reply.header('retry-after', retryAfterSeconds)
   switch (code) {
     case 'missing_api_key':
     case 'invalid_api_key':
     case 'forbidden':
-      return sendText(reply, plainStatusOf(code), UNAUTHORIZED)
+      return sendText(reply, betterStackStatusOf(code), UNAUTHORIZED_TEXT)
     case 'payload_too_large':
-      return sendText(reply, plainStatusOf(code), TOO_LARGE)
+      return sendText(reply, betterStackStatusOf(code), TOO_LARGE_TEXT)
     case 'unsupported_media_type':
-      return sendText(reply, plainStatusOf(code), UNDECODABLE)
+      return sendText(reply, betterStackStatusOf(code), UNDECODABLE_TEXT)
     case 'invalid_body':
       // Without a body, decompression failed. With one, something else is invalid, such as the idempotency key.
       return reply.request.body === undefined
-        ? sendText(reply, 406, UNDECODABLE)
-        : sendText(reply, plainStatusOf(code), message)
+        ? sendText(reply, 406, UNDECODABLE_TEXT)
+        : sendText(reply, betterStackStatusOf(code), message)
     default:
-      return sendText(reply, plainStatusOf(code), message)
+      return sendText(reply, betterStackStatusOf(code), message)
   }
 }
 
-/** This API has one status for every problem with a key, and one for every body that cannot be decoded. */
-function plainStatusOf(code: ErrorCode): number {
+/** The status of an error in this API: 403 for a missing or invalid key, 406 for a content type that is not decoded. */
+function betterStackStatusOf(code: ErrorCode): number {
   if (code === 'missing_api_key' || code === 'invalid_api_key') return 403
   return code === 'unsupported_media_type' ? 406 : statusOf(code)
 }
@@ -149,7 +153,7 @@ function sendText(reply: FastifyReply, status: number, text: string): FastifyRep
     .send(text)
 }
 
-/** Content types by the names that clients use; the second element is the one we set. */
+/** Each format with the content type that {@link acceptAnyContentType} sets and the content types that clients send. */
 const FORMATS: readonly (readonly [BetterStackFormat, contentType: string, RegExp])[] = [
   ['ndjson', 'application/x-ndjson', /^ *(?:application|text)\/(?:x-)?(?:ndjson|jsonl|jsonlines)\b/i],
   ['message-pack', 'application/msgpack', /^ *application\/(?:x-|vnd\.)?(?:msgpack|messagepack)\b/i],
@@ -205,7 +209,7 @@ function sendMetricsAt(path: string): Operation {
     ],
     errorFormat: {
       content: { 'text/plain': { type: 'string' } },
-      statusOf: plainStatusOf,
+      statusOf: betterStackStatusOf,
       withoutCode: { 406: 'The body cannot be decoded; nothing is stored.' },
     },
   }

@@ -11,30 +11,30 @@ export class BodyBudget {
   readonly #addressBytesMax: number
   readonly #bytesByAddress = new Map<string, number>()
   readonly #chargesBySocket = new WeakMap<Socket, Set<BodyCharge>>()
-  #heldBytes = 0
+  #usedBytes = 0
 
   constructor(bytesMax: number, addressBytesMax: number) {
     this.#bytesMax = bytesMax
     this.#addressBytesMax = addressBytesMax
   }
 
-  get heldBytes(): number {
-    return this.#heldBytes
+  get usedBytes(): number {
+    return this.#usedBytes
   }
 
   /**
-   * Takes bytes, or gives them back when they are negative, without the share of an address. For small bodies whose
-   * release is certain. Throws `overloaded`.
+   * Adds bytes to the used ones; a negative number releases them. They do not count for a client address. For small
+   * bodies, whose caller always releases them. Throws `overloaded`.
    */
-  hold(bytes: number): void {
-    if (bytes > 0 && this.#heldBytes + bytes > this.#bytesMax) throw budgetUsedUp()
-    this.#heldBytes += bytes
+  changeUsedBytes(bytes: number): void {
+    if (bytes > 0 && this.#usedBytes + bytes > this.#bytesMax) throw budgetExceededError()
+    this.#usedBytes += bytes
   }
 
-  /** Opens the charge of one request. The end of the connection closes it at the latest. */
-  open(address: string, socket: Socket): BodyCharge {
+  /** Opens a charge for one request. The charge is closed by its owner, or when the connection closes. */
+  openCharge(address: string, socket: Socket): BodyCharge {
     const charge: BodyCharge = new BodyCharge(
-      (bytes) => this.#change(address, bytes),
+      (bytes) => this.#changeAddressBytes(address, bytes),
       () => charges.delete(charge),
     )
     const charges = this.#chargesOf(socket)
@@ -44,8 +44,8 @@ export class BodyBudget {
   }
 
   /**
-   * Returns the open charges of a socket. The end of the socket closes them, because a response that is queued on a
-   * lost connection emits no `close`.
+   * Returns the open charges of a socket. They are closed when the socket closes: a response that is queued on a lost
+   * connection emits no `close` event itself.
    */
   #chargesOf(socket: Socket): Set<BodyCharge> {
     const known = this.#chargesBySocket.get(socket)
@@ -59,44 +59,44 @@ export class BodyBudget {
   }
 
   /** Throws `overloaded` when an increase exceeds a bound. A decrease never throws. */
-  #change(address: string, bytes: number): void {
+  #changeAddressBytes(address: string, bytes: number): void {
     const addressBytes = (this.#bytesByAddress.get(address) ?? 0) + bytes
-    if (bytes > 0 && this.#heldBytes + bytes > this.#bytesMax) throw budgetUsedUp()
+    if (bytes > 0 && this.#usedBytes + bytes > this.#bytesMax) throw budgetExceededError()
     if (bytes > 0 && addressBytes > this.#addressBytesMax) {
       throw new GatewayError('overloaded', 'too many large requests from this client address are in progress')
     }
-    this.#heldBytes += bytes
+    this.#usedBytes += bytes
     if (addressBytes > 0) this.#bytesByAddress.set(address, addressBytes)
     else this.#bytesByAddress.delete(address)
   }
 }
 
-function budgetUsedUp(): GatewayError {
+function budgetExceededError(): GatewayError {
   return new GatewayError('overloaded', 'too many large requests are in progress; try again shortly')
 }
 
-/** The bytes that one request holds of the budget. */
+/** The bytes of the budget that one request uses. */
 export class BodyCharge {
-  readonly #change: (bytes: number) => void
+  readonly #onChange: (bytes: number) => void
   readonly #onClose: () => void
   #bytes = 0
   #isClosed = false
 
   constructor(change: (bytes: number) => void, onClose: () => void) {
-    this.#change = change
+    this.#onChange = change
     this.#onClose = onClose
   }
 
   /** Throws `overloaded` if the budget is exceeded, or after `close`: later bytes would never be released. */
   take(bytes: number): void {
     if (this.#isClosed) throw new GatewayError('overloaded', 'the request has ended')
-    this.#change(bytes)
+    this.#onChange(bytes)
     this.#bytes += bytes
   }
 
   release(bytes: number): void {
     if (this.#isClosed) return
-    this.#change(-bytes)
+    this.#onChange(-bytes)
     this.#bytes -= bytes
   }
 

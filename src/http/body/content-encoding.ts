@@ -9,7 +9,7 @@ type Decompressor = ReturnType<typeof createGunzip | typeof createBrotliDecompre
 export type Compression = 'gzip' | 'deflate' | 'br'
 
 /** Reads the header `Content-Encoding`. Throws `unsupported_media_type`. */
-export function readEncoding(header: string | undefined): Compression | 'identity' {
+export function parseContentEncoding(header: string | undefined): Compression | 'identity' {
   const encoding = header?.trim().toLowerCase() ?? ''
   switch (encoding) {
     case '':
@@ -37,14 +37,14 @@ export async function decompressBody(
   bytesMax: number,
   charge: (bytes: number) => void,
 ): Promise<Uint8Array> {
-  const decompressor = decompressorOf(compression, bytes)
+  const decompressor = createDecompressor(compression, bytes)
   const chunks: Buffer[] = []
   let length = 0
   await new Promise<void>((resolve, reject) => {
     decompressor.on('data', (chunk: Buffer) => {
       length += chunk.length
       try {
-        if (length > bytesMax) throw bodyTooLarge()
+        if (length > bytesMax) throw bodyTooLargeError()
         charge(chunk.length)
         chunks.push(chunk)
       } catch (error) {
@@ -61,11 +61,11 @@ export async function decompressBody(
   return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, length)
 }
 
-export function bodyTooLarge(): GatewayError {
+export function bodyTooLargeError(): GatewayError {
   return new GatewayError('payload_too_large', 'the body exceeds the size limit')
 }
 
-function decompressorOf(compression: Compression, bytes: Uint8Array): Decompressor {
+function createDecompressor(compression: Compression, bytes: Uint8Array): Decompressor {
   switch (compression) {
     case 'gzip':
       return createGunzip({ chunkSize: CHUNK_BYTES })

@@ -2,12 +2,13 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { GatewayError } from '../../model/errors.ts'
 
 /** Content types that are read as JSON: JSON types, and types that clients send by default, as `curl -d` does. */
-const READ_AS_JSON = /^ *(?:application\/(?:json|[\w.+-]+\+json|x-www-form-urlencoded)|text\/(?:json|plain)) *(?:;|$)/i
+const JSON_CONTENT_TYPE =
+  /^ *(?:application\/(?:json|[\w.+-]+\+json|x-www-form-urlencoded)|text\/(?:json|plain)) *(?:;|$)/i
 
 /** An `onRequest` hook: refuses a request of another content type before its body is read. */
 export function requireJsonBody(request: FastifyRequest, _reply: FastifyReply, done: (error?: Error) => void): void {
   const { 'content-type': type } = request.headers
-  if (type !== undefined && type !== 'application/json' && !READ_AS_JSON.test(type)) {
+  if (type !== undefined && type !== 'application/json' && !JSON_CONTENT_TYPE.test(type)) {
     done(new GatewayError('unsupported_media_type', 'the content type must be application/json'))
   } else {
     done()

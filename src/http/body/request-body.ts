@@ -3,13 +3,13 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { GatewayError } from '../../model/errors.ts'
 import { clientNetworkOf } from '../access/client-address.ts'
 import { BodyBudget, type BodyCharge } from './body-budget.ts'
-import { bodyTooLarge, decompressBody, readEncoding } from './content-encoding.ts'
+import { bodyTooLargeError, decompressBody, parseContentEncoding } from './content-encoding.ts'
 import { StallWatch } from './stall-watch.ts'
 import { discardUnreadBodies } from './unread-bodies.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** The bytes of the body budget that this request holds. Undefined: no body was read. */
+    /** The bytes of the body budget that this request uses. Undefined: no body was read. */
     bodyCharge: BodyCharge | undefined
   }
   interface FastifyInstance {
@@ -35,9 +35,9 @@ export const BODY_STALL_MS = 10_000
 
 /**
  * Makes an app read request bodies as bytes and decompress them. Only the bodies of authenticated requests are read, so
- * other requests, and requests without a route, hold no bytes of the budget.
+ * other requests, and requests without a route, use no bytes of the budget.
  */
-export function readBodies(app: FastifyInstance, limits: BodyLimits): void {
+export function registerBodyParser(app: FastifyInstance, limits: BodyLimits): void {
   const { bodyBytesMax } = limits
   const budget = new BodyBudget(limits.bodiesBytesMax, limits.bodiesBytesPerAddressMax)
   const stallWatch = new StallWatch(limits.bodyStallMs)
@@ -52,13 +52,13 @@ export function readBodies(app: FastifyInstance, limits: BodyLimits): void {
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', async (request: FastifyRequest, payload: IncomingMessage) => {
     if (request.principal === undefined) return undefined
-    const encoding = readEncoding(request.headers['content-encoding'])
-    const charge = budget.open(clientNetworkOf(request), request.raw.socket)
+    const encoding = parseContentEncoding(request.headers['content-encoding'])
+    const charge = budget.openCharge(clientNetworkOf(request), request.raw.socket)
     request.bodyCharge = charge
-    const received = await receive(payload, bodyBytesMax, charge, stallWatch)
-    if (encoding === 'identity') return received
-    const body = await decompressBody(received, encoding, bodyBytesMax, (bytes) => charge.take(bytes))
-    charge.release(received.length)
+    const receivedBytes = await receiveBody(payload, bodyBytesMax, charge, stallWatch)
+    if (encoding === 'identity') return receivedBytes
+    const body = await decompressBody(receivedBytes, encoding, bodyBytesMax, (bytes) => charge.take(bytes))
+    charge.release(receivedBytes.length)
     return body
   })
 }
@@ -69,52 +69,52 @@ export function bodyBytesOf({ body }: FastifyRequest): Uint8Array {
 }
 
 /** Chunks are joined in groups of this size, because even a chunk of one byte takes a hundred bytes of memory. */
-const CHUNKS_JOINED = 256
+const CHUNKS_PER_JOIN = 256
 
-function receive(
+function receiveBody(
   payload: IncomingMessage,
   bytesMax: number,
   charge: BodyCharge,
   stallWatch: StallWatch,
 ): Promise<Buffer> {
-  const announced = Number(payload.headers['content-length'])
-  if (announced > bytesMax) throw bodyTooLarge()
+  const contentLength = Number(payload.headers['content-length'])
+  if (contentLength > bytesMax) throw bodyTooLargeError()
   return new Promise((resolve, reject) => {
-    const joined: Buffer[] = []
+    const joinedChunks: Buffer[] = []
     let chunks: Buffer[] = []
     let length = 0
     const onData = (chunk: Buffer): void => {
       length += chunk.length
       try {
-        if (length > bytesMax) throw bodyTooLarge()
+        if (length > bytesMax) throw bodyTooLargeError()
         charge.take(chunk.length)
       } catch (error) {
-        refuse(error)
+        rejectBody(error)
         return
       }
-      if (chunks.push(chunk) === CHUNKS_JOINED) {
-        joined.push(Buffer.concat(chunks))
+      if (chunks.push(chunk) === CHUNKS_PER_JOIN) {
+        joinedChunks.push(Buffer.concat(chunks))
         chunks = []
       }
     }
     const onEnd = (): void => {
       removeListeners()
-      if (announced >= 0 && length !== announced)
+      if (contentLength >= 0 && length !== contentLength)
         reject(new GatewayError('invalid_body', 'the body does not have the length in Content-Length'))
       // Always a copy: Node may reuse the buffer behind a chunk.
-      else resolve(Buffer.concat([...joined, ...chunks], length))
+      else resolve(Buffer.concat([...joinedChunks, ...chunks], length))
     }
     const onError = (cause: Error): void =>
-      refuse(new GatewayError('invalid_body', 'the body could not be read', { cause }))
-    const onStalled = (): void => refuse(new GatewayError('request_timeout', 'the body arrived too slowly'))
-    // Most bodies arrive together with their headers.
+      rejectBody(new GatewayError('invalid_body', 'the body could not be read', { cause }))
+    const onStalled = (): void => rejectBody(new GatewayError('request_timeout', 'the body arrived too slowly'))
+    // `complete`: the whole body has arrived with the headers, as most bodies do.
     const unwatch = payload.complete ? undefined : stallWatch.watch(() => length, onStalled)
     const removeListeners = (): void => {
       unwatch?.()
       payload.off('data', onData).off('end', onEnd).off('error', onError)
     }
     /** Rejects, releases the bytes of the body and discards its rest. */
-    const refuse = (error: unknown): void => {
+    const rejectBody = (error: unknown): void => {
       removeListeners()
       payload.resume()
       charge.close()

@@ -1,12 +1,14 @@
 /**
- * Detects request bodies that stop arriving or arrive too slowly: they would hold bytes of the body budget without end.
+ * Detects request bodies that stop arriving or arrive too slowly: they would use bytes of the body budget without end.
  * A body stalls when it grows by less than `PERIOD_BYTES_MIN` in a whole period.
  */
 
 /** Minimum bytes per period. With the default period of 10 s this is a rate of 0.8 KiB/s. */
 const PERIOD_BYTES_MIN = 8 * 1024
 
-/** A period is measured in checks and not in time, so that no body is refused because this process was busy. */
+/**
+ * Checks of the timer per period. Counted instead of time, so that no body is refused because this process was busy.
+ */
 const CHECKS_PER_PERIOD = 4
 
 interface WatchedBody {

@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import type { StallWatch } from './stall-watch.ts'
 
 /** The discarded rest of a body may be at most this many times the size limit of a body. */
-const DISCARDED_TIMES_MAX = 2
+const DISCARDED_FACTOR_MAX = 2
 
 /**
  * Handles requests that are refused before their whole body has arrived. Closing the connection at once would reset it
@@ -11,7 +11,7 @@ const DISCARDED_TIMES_MAX = 2
  * discarded. The connection is closed only when the body is far too large or stalls.
  */
 export function discardUnreadBodies(app: FastifyInstance, stallWatch: StallWatch, bodyBytesMax: number): void {
-  const bytesMax = DISCARDED_TIMES_MAX * bodyBytesMax
+  const bytesMax = DISCARDED_FACTOR_MAX * bodyBytesMax
   app.addHook('onSend', (request, reply, _payload, done) => {
     // Fastify sets `connection: close` after every error of a body. The header is removed only if set: removing it
     // always would also suppress the one that Node adds.
@@ -22,7 +22,7 @@ export function discardUnreadBodies(app: FastifyInstance, stallWatch: StallWatch
     done()
   })
   app.addHook('onResponse', ({ raw }, _reply, done) => {
-    if (raw.complete === false && !raw.socket.destroyed) watchRest(raw, stallWatch, bytesMax)
+    if (raw.complete === false && !raw.socket.destroyed) closeIfRestStalls(raw, stallWatch, bytesMax)
     done()
   })
 }
@@ -30,12 +30,12 @@ export function discardUnreadBodies(app: FastifyInstance, stallWatch: StallWatch
 const REQUEST_TIMEOUT_STATUS = 408
 
 /** Closes the connection when the rest of the body stalls or exceeds `bytesMax`. */
-function watchRest(raw: IncomingMessage, stallWatch: StallWatch, bytesMax: number): void {
+function closeIfRestStalls(raw: IncomingMessage, stallWatch: StallWatch, bytesMax: number): void {
   const { socket } = raw
-  const readMax = socket.bytesRead + bytesMax
+  const socketBytesMax = socket.bytesRead + bytesMax
   // Bytes beyond `bytesMax` are not counted, so that a longer body counts as stalled.
   const unwatch = stallWatch.watch(
-    () => Math.min(socket.bytesRead, readMax),
+    () => Math.min(socket.bytesRead, socketBytesMax),
     () => socket.destroy(),
   )
   const end = (): void => {

@@ -1,8 +1,8 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
 import type { Permit, Principal } from '../../gateway.ts'
 import type { GatewayError } from '../../model/errors.ts'
-import { presentedKey } from '../access/auth.ts'
-import { permitHeaders, rateLimited } from '../access/rate-limit.ts'
+import { apiKeyInHeaders } from '../access/authenticate.ts'
+import { rateLimitedError, rateLimitHeaders } from '../access/rate-limit.ts'
 import type { BodyBudget } from '../body/body-budget.ts'
 import { COMMON_HEADERS } from '../response/common-headers.ts'
 import { asGatewayError, errorHeaders, errorJson, statusOf } from '../response/error-status.ts'
@@ -22,7 +22,7 @@ export interface FastPathOptions extends StorePointOptions {
   readonly corsHeaders: readonly string[]
   /** Whether the server is closing. The framework then serves every request, because it also closes the connections. */
   readonly isClosing: () => boolean
-  readonly count: (method: string, status: number) => void
+  readonly countResponse: (method: string, status: number) => void
   readonly logFailure: (request: ServedRequest, error: GatewayError) => void
 }
 
@@ -43,25 +43,25 @@ export const FAST_PATH_URL = '/api/v1/metrics'
  */
 export const FAST_PATH_BYTES_MAX = 4_096
 
-export function fastPath(options: FastPathOptions, framework: RequestHandler): RequestHandler {
+export function createFastPath(options: FastPathOptions, framework: RequestHandler): RequestHandler {
   const serve = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    // One microtask later, a body that arrived together with the headers can be read.
+    // A body that arrived together with the headers becomes readable one microtask after the headers.
     await undefined
-    const length = plainLengthOf(request.headers)
+    const length = fastPathBodyBytes(request.headers)
     const { gateway } = options
-    const key = presentedKey(request.headers.authorization, request.headers['x-api-key'])
+    const key = apiKeyInHeaders(request.headers.authorization, request.headers['x-api-key'])
     if (length === undefined || request.readableLength !== length || key === undefined) {
       framework(request, response)
       return
     }
-    const found = gateway.authenticate(key)
-    if (found === undefined || found instanceof Promise || !found.scopes.includes('ingest')) {
+    const principal = gateway.authenticate(key)
+    if (principal === undefined || principal instanceof Promise || !principal.scopes.includes('ingest')) {
       // The framework authenticates again, and responds if this lookup fails.
-      if (found instanceof Promise) found.catch(() => {})
+      if (principal instanceof Promise) principal.catch(() => {})
       framework(request, response)
       return
     }
-    await respond(options, found, request, response, length)
+    await storeAndRespond(options, principal, request, response, length)
   }
   return (request, response) => {
     if (request.url !== FAST_PATH_URL || request.method !== METHOD || options.isClosing()) framework(request, response)
@@ -74,8 +74,8 @@ export function fastPath(options: FastPathOptions, framework: RequestHandler): R
   }
 }
 
-/** Returns the body's length if no header asks for more than storing one point, otherwise undefined. */
-function plainLengthOf(headers: IncomingHttpHeaders): number | undefined {
+/** Returns the body's length if the fast path supports all headers of the request, otherwise undefined. */
+function fastPathBodyBytes(headers: IncomingHttpHeaders): number | undefined {
   const isPlain =
     headers['content-type'] === 'application/json' &&
     headers['content-encoding'] === undefined &&
@@ -88,7 +88,7 @@ function plainLengthOf(headers: IncomingHttpHeaders): number | undefined {
   return length > 0 && length <= FAST_PATH_BYTES_MAX ? length : undefined
 }
 
-async function respond(
+async function storeAndRespond(
   options: FastPathOptions,
   principal: Principal,
   request: IncomingMessage,
@@ -103,11 +103,11 @@ async function respond(
     const taken = options.gateway.takePermit(principal, 'single', request.socket.remoteAddress ?? '')
     const permit = taken instanceof Promise ? await taken : taken
     if (permit !== undefined) requireGranted(permit, headers)
-    options.bodyBudget.hold(length)
+    options.bodyBudget.changeUsedBytes(length)
     try {
       json = await storePoint(options, principal.project, request.read() as Buffer, NO_OPTIONS)
     } finally {
-      options.bodyBudget.hold(-length)
+      options.bodyBudget.changeUsedBytes(-length)
     }
   } catch (cause) {
     const error = asGatewayError(cause)
@@ -119,12 +119,12 @@ async function respond(
   headers.push(...JSON_HEADERS, 'content-length', String(Buffer.byteLength(json)))
   response.writeHead(status, headers)
   response.end(json)
-  options.count(METHOD, status)
+  options.countResponse(METHOD, status)
 }
 
 const NO_OPTIONS = {}
 
 function requireGranted(permit: Permit, headers: string[]): void {
-  for (const [name, value] of permitHeaders(permit)) headers.push(name, String(value))
-  if (!permit.isGranted) throw rateLimited(permit)
+  for (const [name, value] of rateLimitHeaders(permit)) headers.push(name, String(value))
+  if (!permit.isGranted) throw rateLimitedError(permit)
 }

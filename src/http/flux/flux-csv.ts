@@ -17,16 +17,16 @@ export function writeQueryCsv(result: QueryResult): string {
       line: fillLine(group, name, fill),
     })),
   )
-  const shown = new Uint8Array(startMs.length)
+  const isShown = new Uint8Array(startMs.length)
   for (const { cells, line } of columns) {
     for (const [row, bucket] of line.bucketIndexes.entries()) {
       cells.set(bucket, line.values[row] ?? null)
-      shown[bucket] = 1
+      isShown[bucket] = 1
     }
   }
   let csv = csvRow(['timestamp', ...columns.map(({ title }) => csvText(title))])
   for (const [bucket, ms] of startMs.entries()) {
-    if (shown[bucket] === 0) continue
+    if (isShown[bucket] === 0) continue
     csv += csvRow([formatInstant(ms), ...columns.map(({ cells }) => csvNumber(cells.get(bucket) ?? null))])
   }
   return csv

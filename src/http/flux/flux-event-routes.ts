@@ -8,7 +8,7 @@ import { runPaced, type Steps } from '../../model/steps.ts'
 import { decodeCombinedBatch } from '../../wire/flux-combined.ts'
 import { decodeFluxEvent, decodeFluxEvents, type EventLimits } from '../../wire/flux-events.ts'
 import { readJsonBody } from '../../wire/json-body.ts'
-import { projectOf, requireScope } from '../access/auth.ts'
+import { projectOf, requireScope } from '../access/authenticate.ts'
 import { requireJsonBody } from '../body/media-type.ts'
 import { bodyBytesOf } from '../body/request-body.ts'
 import {

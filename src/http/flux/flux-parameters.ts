@@ -22,12 +22,12 @@ export function parseMetricQuery(metric: string, url: string): QueryInput {
     metric,
     from: lastParameter(parameters, 'from'),
     to: lastParameter(parameters, 'to'),
-    ...present('interval', lastParameter(parameters, 'interval')),
-    ...present('fill', lastParameter(parameters, 'fill')),
+    ...fieldIfDefined('interval', lastParameter(parameters, 'interval')),
+    ...fieldIfDefined('fill', lastParameter(parameters, 'fill')),
     // No zone name has a space, but `Etc/GMT+5` has a plus sign.
-    ...present('timezone', lastParameter(parameters, 'timezone')?.replaceAll(' ', '+')),
-    ...present('aggregations', aggregations),
-    ...present('tags', parseTags(parameters)),
+    ...fieldIfDefined('timezone', lastParameter(parameters, 'timezone')?.replaceAll(' ', '+')),
+    ...fieldIfDefined('aggregations', aggregations),
+    ...fieldIfDefined('tags', parseTags(parameters)),
     ...groupBy,
   }
 }
@@ -45,10 +45,10 @@ export function parseMetricFilter(url: string): MetricFilter {
   }
   const after = lastParameter(parameters, 'after')
   return {
-    ...present('search', lastParameter(parameters, 'search')),
-    ...present('after', after === undefined ? undefined : requireListCursor(after)),
-    ...present('limit', parseLimit(lastParameter(parameters, 'limit'))),
-    ...present('type', type),
+    ...fieldIfDefined('search', lastParameter(parameters, 'search')),
+    ...fieldIfDefined('after', after === undefined ? undefined : requireListCursor(after)),
+    ...fieldIfDefined('limit', parseLimit(lastParameter(parameters, 'limit'))),
+    ...fieldIfDefined('type', type),
   }
 }
 
@@ -57,10 +57,10 @@ export function parseEventQuery(url: string): EventQueryInput {
   return {
     from: lastParameter(parameters, 'from'),
     to: lastParameter(parameters, 'to'),
-    ...present('name', lastParameter(parameters, 'name')),
-    ...present('tags', parseTags(parameters)),
-    ...present('limit', parseLimit(lastParameter(parameters, 'limit'))),
-    ...present('after', lastParameter(parameters, 'after')),
+    ...fieldIfDefined('name', lastParameter(parameters, 'name')),
+    ...fieldIfDefined('tags', parseTags(parameters)),
+    ...fieldIfDefined('limit', parseLimit(lastParameter(parameters, 'limit'))),
+    ...fieldIfDefined('after', lastParameter(parameters, 'after')),
   }
 }
 
@@ -135,7 +135,7 @@ function listParameter(parameters: Parameters, name: string): readonly string[] 
   return [...new Set(texts.flatMap(([, text]) => text.split(',').map((term) => term.trim())))]
 }
 
-function present<K extends string, V>(key: K, value: V | undefined): { readonly [P in K]?: V } {
+function fieldIfDefined<K extends string, V>(key: K, value: V | undefined): { readonly [P in K]?: V } {
   if (value === undefined) return {}
   const fields: { [P in K]?: V } = {}
   fields[key] = value

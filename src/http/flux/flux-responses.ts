@@ -25,15 +25,15 @@ export function writeBatchResult(data: object, errors: readonly object[]): strin
   return JSON.stringify(errors.length === 0 ? { data } : { data, errors })
 }
 
-/** Writes a list of metrics, in parts of about `PART_CHARS` characters. */
+/** Writes a list of metrics, in parts of about `PART_CHARS_MIN` characters. */
 export async function* writeMetrics(pages: AsyncIterable<readonly MetricRow[]>): AsyncGenerator<string> {
   let text = '{"data":['
   let separator = ''
   for await (const page of pages) {
     for (const metric of page) {
-      text += separator + JSON.stringify(definitionOf(metric))
+      text += separator + JSON.stringify(metricFields(metric))
       separator = ','
-      if (text.length < PART_CHARS) continue
+      if (text.length < PART_CHARS_MIN) continue
       yield text
       text = ''
     }
@@ -41,13 +41,13 @@ export async function* writeMetrics(pages: AsyncIterable<readonly MetricRow[]>):
   yield `${text}]}`
 }
 
-const PART_CHARS = 65_536
+const PART_CHARS_MIN = 65_536
 
 export function writeMetric(metric: MetricRow): string {
-  return JSON.stringify({ data: { ...definitionOf(metric), data_points: metric.points } })
+  return JSON.stringify({ data: { ...metricFields(metric), data_points: metric.points } })
 }
 
-function definitionOf({ name, type, tagKeys, firstSeenMs, lastSeenMs }: MetricRow) {
+function metricFields({ name, type, tagKeys, firstSeenMs, lastSeenMs }: MetricRow) {
   return { name, type, tags: tagKeys, first_seen: instantOrNull(firstSeenMs), last_seen: instantOrNull(lastSeenMs) }
 }
 
@@ -56,12 +56,12 @@ function instantOrNull(ms: number | undefined): string | null {
 }
 
 /** Writes the widths of the stored buckets that were read, finest first: `10s,1m`. Empty if none was read. */
-export function resolutionsOf(result: QueryResult): string {
+export function formatResolutions(result: QueryResult): string {
   return result.meta.resolutionsMs.map(formatDuration).join(',')
 }
 
 export function writeQueryResult(result: QueryResult, grouping: 'none' | 'tags' | 'series'): string {
-  // All groups share these texts, because formatting instants is most of the work.
+  // The beginning of each bucket's object, written once for all groups: formatting instants is most of the work.
   const rowStarts = Array.from(result.startMs, (ms) => `{"timestamp":"${formatInstant(ms)}"`)
   if (grouping === 'none') {
     const [group] = result.groups

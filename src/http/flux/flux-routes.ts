@@ -7,7 +7,7 @@ import { describe } from '../../model/point.ts'
 import type { Steps } from '../../model/steps.ts'
 import type { QueryInput } from '../../query/plan/request.ts'
 import { decodeFluxBatch } from '../../wire/flux-batch.ts'
-import { projectOf, requireScope } from '../access/auth.ts'
+import { projectOf, requireScope } from '../access/authenticate.ts'
 import { requireJsonBody } from '../body/media-type.ts'
 import { bodyBytesOf } from '../body/request-body.ts'
 import {
@@ -29,7 +29,7 @@ import { sendJson, sendJsonStream, sendNoContent } from '../response/json-respon
 import { sendIdempotently } from '../server/idempotency.ts'
 import { writeQueryCsv } from './flux-csv.ts'
 import { parseFormat, parseMetricFilter, parseMetricQuery } from './flux-parameters.ts'
-import { resolutionsOf, writeBatchResult, writeMetric, writeMetrics, writeQueryResult } from './flux-responses.ts'
+import { formatResolutions, writeBatchResult, writeMetric, writeMetrics, writeQueryResult } from './flux-responses.ts'
 import { batchOperation, singleOperation } from './ingest-operation.ts'
 import { storePoint } from './store-point.ts'
 
@@ -84,13 +84,13 @@ export function registerFluxRoutes(app: FastifyInstance, { gateway, now, limits 
   app.get<NameRoute>('/metrics/:name', { ...read, config: { openapi: GET_METRIC } }, async (request, reply) => {
     const { name } = request.params
     const metric = await gateway.metric(projectOf(request), name)
-    if (metric === undefined) throw unknownMetric(name)
+    if (metric === undefined) throw metricNotFoundError(name)
     return sendJson(reply, 200, writeMetric(metric))
   })
 
   app.delete<NameRoute>('/metrics/:name', { ...manage, config: { openapi: DELETE_METRIC } }, async (request, reply) => {
     const { name } = request.params
-    if (!(await gateway.deleteMetric(projectOf(request), name))) throw unknownMetric(name)
+    if (!(await gateway.deleteMetric(projectOf(request), name))) throw metricNotFoundError(name)
     return sendNoContent(reply)
   })
 
@@ -101,7 +101,7 @@ export function registerFluxRoutes(app: FastifyInstance, { gateway, now, limits 
       const input = parseMetricQuery(request.params.name, request.url)
       const isCsv = wantsCsv(request, reply, parseFormat(request.url))
       const result = await gateway.query(projectOf(request), { ...input, totals: false })
-      const resolutions = resolutionsOf(result)
+      const resolutions = formatResolutions(result)
       if (resolutions !== '') reply.header('x-resolution', resolutions)
       reply.header('x-buckets-unavailable', result.meta.bucketsUnavailable)
       if (isCsv) return sendCsv(reply, writeQueryCsv(result))
@@ -110,7 +110,7 @@ export function registerFluxRoutes(app: FastifyInstance, { gateway, now, limits 
   )
 }
 
-function unknownMetric(name: string): GatewayError {
+function metricNotFoundError(name: string): GatewayError {
   return new GatewayError('metric_not_found', `there is no metric ${describe(name)}`)
 }
 

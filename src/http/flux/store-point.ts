@@ -12,8 +12,8 @@ export interface StorePointOptions {
   readonly limits: { readonly points: PointLimits }
 }
 
-/** Bodies longer than this are parsed in steps, so that they do not block the event loop. */
-const SHORT_BODY_BYTES = 16_384
+/** Longer bodies are parsed in steps, so that parsing does not block the event loop. */
+const SHORT_BODY_BYTES_MAX = 16_384
 
 /**
  * Stores the point in the body of a request and returns the response body. Throws the rejection if the point is
@@ -25,11 +25,11 @@ export async function storePoint(
   body: Uint8Array,
   options: TrackOptions,
 ): Promise<string> {
-  const item = body.length > SHORT_BODY_BYTES ? await readJsonBody(body) : undefined
+  const item = body.length > SHORT_BODY_BYTES_MAX ? await readJsonBody(body) : undefined
   let point: StoredPoint | undefined
   const decode = (sink: PointSink): void => {
     point =
-      body.length > SHORT_BODY_BYTES
+      body.length > SHORT_BODY_BYTES_MAX
         ? decodeParsedPoint(item, sink, now(), limits.points)
         : decodeFluxPoint(body, sink, now(), limits.points)
   }

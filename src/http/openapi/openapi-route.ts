@@ -6,7 +6,7 @@ import { jsonContent, type Operation } from './operation.ts'
 import type { SchemaLimits } from './schemas.ts'
 
 /** The relative path is the same from `src` and from `dist`. */
-const PACKAGE = new URL('../../../package.json', import.meta.url)
+const PACKAGE_JSON = new URL('../../../package.json', import.meta.url)
 
 const OPENAPI: Operation = {
   id: 'openapi',
@@ -29,6 +29,6 @@ export function registerOpenApi(app: FastifyInstance, limits: SchemaLimits): voi
 }
 
 async function readVersion(): Promise<string> {
-  const { version }: { version: string } = JSON.parse(await readFile(PACKAGE, 'utf8'))
+  const { version }: { version: string } = JSON.parse(await readFile(PACKAGE_JSON, 'utf8'))
   return version
 }

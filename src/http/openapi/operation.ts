@@ -67,7 +67,7 @@ declare module 'fastify' {
   }
 }
 
-/** In the order in which readers see them. */
+/** Sections of the document, in the order in which it lists them. */
 export const OPERATION_TAGS = [
   'Metrics',
   'Events',

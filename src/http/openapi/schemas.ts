@@ -23,11 +23,15 @@ export function objectOf(
   }
 }
 
-const text = (description: string, more: JsonSchema = {}): JsonSchema => ({ type: 'string', description, ...more })
-const count = (description: string): JsonSchema => ({ type: 'integer', minimum: 0, description })
-const nullable = (type: string, description: string): JsonSchema => ({ type: [type, 'null'], description })
+const textSchema = (description: string, more: JsonSchema = {}): JsonSchema => ({
+  type: 'string',
+  description,
+  ...more,
+})
+const countSchema = (description: string): JsonSchema => ({ type: 'integer', minimum: 0, description })
+const nullableSchema = (type: string, description: string): JsonSchema => ({ type: [type, 'null'], description })
 
-const INSTANT = text('RFC 3339, in UTC.', { format: 'date-time', examples: ['2024-01-15T10:30:00Z'] })
+const INSTANT = textSchema('RFC 3339, in UTC.', { format: 'date-time', examples: ['2024-01-15T10:30:00Z'] })
 const TAGS = { type: 'object', additionalProperties: { type: 'string' } }
 
 /** Limits that the schemas state. */
@@ -43,20 +47,23 @@ export function componentSchemas({
   batchItemsMax,
   eventBytesMax,
 }: SchemaLimits): Readonly<Record<string, JsonSchema>> {
-  const name = text('Name of a metric or an event.', { minLength: 1, maxLength: points.nameCharsMax })
+  const name = textSchema('Name of a metric or an event.', { minLength: 1, maxLength: points.nameCharsMax })
   const itemError = {
-    index: count('Position of the item in the request.'),
+    index: countSchema('Position of the item in the request.'),
     code: refTo('ErrorCode'),
-    message: text('An explanation, for people.'),
+    message: textSchema('An explanation, for people.'),
   }
-  const batch = objectOf({ accepted: count('Items that were stored.'), rejected: count('Items that were not stored.') })
+  const batch = objectOf({
+    accepted: countSchema('Items that were stored.'),
+    rejected: countSchema('Items that were not stored.'),
+  })
   return {
     ErrorCode: { type: 'string', enum: ERROR_CODES, description: 'The kind of error, for programs.' },
     Error: objectOf({
       error: objectOf(
         {
           code: refTo('ErrorCode'),
-          message: text('An explanation, for people.'),
+          message: textSchema('An explanation, for people.'),
           details: { type: 'object', description: 'More about the error, such as the limit that was exceeded.' },
         },
         ['details'],
@@ -82,8 +89,8 @@ export function componentSchemas({
         value: { type: ['number', 'string'], description: 'A finite number; for a set, a string.' },
         timestamp: refTo('Instant'),
         tags: refTo('TagsInput'),
-        unit: nullable('string', 'The first one sent is kept.'),
-        description: nullable('string', 'The first one sent is kept.'),
+        unit: nullableSchema('string', 'The first one sent is kept.'),
+        description: nullableSchema('string', 'The first one sent is kept.'),
       },
       ['timestamp', 'tags', 'unit', 'description'],
     ),
@@ -97,11 +104,11 @@ export function componentSchemas({
       ...objectOf(
         {
           name,
-          value: nullable('number', 'Any number.'),
+          value: nullableSchema('number', 'Any number.'),
           timestamp: refTo('Instant'),
           tags: refTo('TagsInput'),
-          properties: nullable('object', 'Any JSON.'),
-          ...Object.fromEntries(EVENT_TEXT_FIELDS.map((field) => [field, nullable('string', 'As sent.')])),
+          properties: nullableSchema('object', 'Any JSON.'),
+          ...Object.fromEntries(EVENT_TEXT_FIELDS.map((field) => [field, nullableSchema('string', 'As sent.')])),
         },
         ['value', 'timestamp', 'tags', 'properties', ...EVENT_TEXT_FIELDS],
       ),
@@ -139,11 +146,11 @@ export function componentSchemas({
     ),
     TrackedEvent: objectOf({
       data: objectOf({
-        id: text('Id of the event.'),
+        id: textSchema('Id of the event.'),
         name,
         timestamp: INSTANT,
-        user_id: nullable('string', 'As sent.'),
-        value: nullable('number', 'As sent.'),
+        user_id: nullableSchema('string', 'As sent.'),
+        value: nullableSchema('number', 'As sent.'),
       }),
     }),
     Metric: objectOf(
@@ -153,18 +160,18 @@ export function componentSchemas({
         tags: listOf({ type: 'string' }, { description: 'Every tag key of its points, sorted.' }),
         first_seen: { type: ['string', 'null'], format: 'date-time', description: 'Time of the earliest point.' },
         last_seen: { type: ['string', 'null'], format: 'date-time', description: 'Time of the latest point.' },
-        data_points: count('Points accepted so far; only in the response for a single metric.'),
+        data_points: countSchema('Points accepted so far; only in the response for a single metric.'),
       },
       ['data_points'],
     ),
     Event: objectOf({
-      id: text('Id of the event.'),
+      id: textSchema('Id of the event.'),
       name,
       timestamp: INSTANT,
-      value: nullable('number', 'As sent.'),
+      value: nullableSchema('number', 'As sent.'),
       tags: TAGS,
-      properties: nullable('object', 'As sent.'),
-      ...Object.fromEntries(EVENT_TEXT_FIELDS.map((field) => [field, nullable('string', 'As sent.')])),
+      properties: nullableSchema('object', 'As sent.'),
+      ...Object.fromEntries(EVENT_TEXT_FIELDS.map((field) => [field, nullableSchema('string', 'As sent.')])),
     }),
     Bucket: {
       type: 'object',
@@ -180,8 +187,8 @@ export function componentSchemas({
           data: objectOf(
             {
               name,
-              aggregation: text('Present when a single aggregation was requested.'),
-              interval: text('Width of a bucket.', { examples: ['1h'] }),
+              aggregation: textSchema('Present when a single aggregation was requested.'),
+              interval: textSchema('Width of a bucket.', { examples: ['1h'] }),
               series: listOf(refTo('Bucket')),
             },
             ['aggregation'],
@@ -208,10 +215,10 @@ export function componentSchemas({
     },
     GraphQLRequest: objectOf(
       {
-        query: text('The document.'),
-        operationName: nullable('string', 'The operation of the document to run.'),
-        variables: nullable('object', 'Values by name.'),
-        extensions: nullable('object', 'Protocol extensions, such as the hash of a persisted document.'),
+        query: textSchema('The document.'),
+        operationName: nullableSchema('string', 'The operation of the document to run.'),
+        variables: nullableSchema('object', 'Values by name.'),
+        extensions: nullableSchema('object', 'Protocol extensions, such as the hash of a persisted document.'),
       },
       ['query', 'operationName', 'variables', 'extensions'],
     ),
@@ -220,7 +227,9 @@ export function componentSchemas({
       properties: {
         data: { type: ['object', 'null'] },
         errors: listOf(
-          objectOf({ message: text('An explanation, for people.'), extensions: { type: 'object' } }, ['extensions']),
+          objectOf({ message: textSchema('An explanation, for people.'), extensions: { type: 'object' } }, [
+            'extensions',
+          ]),
         ),
       },
     },

@@ -2,11 +2,11 @@ import { readFile } from 'node:fs/promises'
 import type { FastifyInstance } from 'fastify'
 import { GatewayError } from '../../model/errors.ts'
 import { type Operation, STRING } from '../openapi/operation.ts'
-import { createStaticFile, SCRIPT, type StaticFile, sendStaticFile } from './static-file.ts'
+import { createStaticFile, SCRIPT_TYPE, type StaticFile, sendStaticFile } from './static-file.ts'
 
 /** The folder into which the build writes the modules, relative to `dist/http/pages`. It does not exist in `src`. */
-const FOLDER = new URL('../../client/', import.meta.url)
-const NAMES = ['tracker', 'live']
+const BUILT_MODULES_FOLDER = new URL('../../client/', import.meta.url)
+const MODULE_NAMES = ['tracker', 'live']
 /** How long browsers cache a module. Gateways of any version accept the requests of an older module. */
 const MAX_AGE_SECONDS = 3_600
 
@@ -14,11 +14,11 @@ const MAX_AGE_SECONDS = 3_600
  * Serves the modules of `client/`, so that a page can import them without npm. The modules contain no data, so pages of
  * every origin may import them without a key. Each file is read at its first request.
  */
-export function registerClientModules(app: FastifyInstance, folder: URL = FOLDER): void {
-  for (const name of NAMES) {
+export function registerClientModules(app: FastifyInstance, folder: URL = BUILT_MODULES_FOLDER): void {
+  for (const name of MODULE_NAMES) {
     let loading: Promise<StaticFile> | undefined
-    app.get(`/client/${name}.js`, { config: { openapi: describe(name) } }, async (_request, reply) => {
-      loading ??= readFile(new URL(`${name}.js`, folder)).then((content) => createStaticFile(SCRIPT, content))
+    app.get(`/client/${name}.js`, { config: { openapi: moduleOperation(name) } }, async (_request, reply) => {
+      loading ??= readFile(new URL(`${name}.js`, folder)).then((content) => createStaticFile(SCRIPT_TYPE, content))
       const file = await loading.catch((cause: unknown) => {
         loading = undefined
         throw new GatewayError('not_found', 'the module was not built; run npm run build', { cause })
@@ -29,7 +29,7 @@ export function registerClientModules(app: FastifyInstance, folder: URL = FOLDER
   }
 }
 
-function describe(name: string): Operation {
+function moduleOperation(name: string): Operation {
   return {
     id: `${name}Module`,
     tag: 'Operations',

@@ -1,6 +1,6 @@
 import type { PageAssets } from './page-assets.ts'
 
-/** Everything comes from this gateway, and nothing is inline. */
+/** Allows scripts, styles and requests of this gateway's origin only, and none inline. */
 export const CONTENT_SECURITY_POLICY = [
   "default-src 'none'",
   "script-src 'self'",
@@ -12,9 +12,9 @@ export const CONTENT_SECURITY_POLICY = [
   "frame-ancestors 'none'",
 ].join('; ')
 
-/** The page of the explorer. Its modules are named at the top, so that browsers fetch them all at once. */
+/** Writes the explorer's page. `modulepreload` links list all modules, so that browsers fetch them at the same time. */
 export function explorerPage(assets: PageAssets): string {
-  const [main, ...imported] = assets.modulesOf('explore/main.js')
+  const [main, ...imported] = assets.moduleAddressesOf('explore/main.js')
   const styles = ['styles/page.css', 'vendor/uplot.css', 'styles/chart.css', 'styles/explore.css']
   return `<!doctype html>
 <html lang="en">

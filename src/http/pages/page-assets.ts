@@ -2,7 +2,15 @@ import { readdir, readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { extname } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { createStaticFile, hashOf, IMAGE, lazy, SCRIPT, STYLE, type StaticFile } from './static-file.ts'
+import {
+  createStaticFile,
+  hashOf,
+  loadOnce,
+  SCRIPT_TYPE,
+  STYLE_TYPE,
+  type StaticFile,
+  SVG_TYPE,
+} from './static-file.ts'
 
 /**
  * The modules, styles and pictures of the pages, as `npm run build` has compiled them from `playground/`, and the
@@ -10,51 +18,51 @@ import { createStaticFile, hashOf, IMAGE, lazy, SCRIPT, STYLE, type StaticFile }
  * modules import each other by relative paths and browsers cache them without limit.
  */
 export interface PageAssets {
-  /** Of all contents; the third part of every address. */
-  readonly version: string
-  /** By folder and name, such as `explore/main.js`. */
+  /** The hash of all files. Addresses have the form `/pages/HASH/FOLDER/NAME`. */
+  readonly contentHash: string
+  /** The files by folder and name, such as `explore/main.js`. */
   readonly files: ReadonlyMap<string, StaticFile>
-  /** The text of a file, for files that a page holds inline. */
+  /** Returns the text of a file, for a page that contains the file inline. */
   textOf(path: string): string
   addressOf(path: string): string
   /** The addresses of a module and of all modules that it imports. */
-  modulesOf(path: string): readonly string[]
+  moduleAddressesOf(path: string): readonly string[]
 }
 
-export const ASSETS_FOLDER = '/pages'
+export const ASSETS_PATH = '/pages'
 
 /** Resolves to the same folder from `src` and from `dist`. */
-const COMPILED = new URL('../../../dist/playground/', import.meta.url)
+const COMPILED_FOLDER = new URL('../../../dist/playground/', import.meta.url)
 
 /** Packages that run in the browser, by the names under which modules import them. */
-const PACKAGES: Readonly<Record<string, string>> = {
+const PACKAGE_PATHS: Readonly<Record<string, string>> = {
   preact: 'vendor/preact.js',
   'preact/hooks': 'vendor/preact-hooks.js',
   'preact/jsx-runtime': 'vendor/preact-jsx-runtime.js',
   uplot: 'vendor/uplot.js',
 }
 
-/** Files of packages that the package's main entry does not lead to. */
+/** Files that are not the main entry of their package, by the name in `PACKAGE_PATHS` or by the path served. */
 const PACKAGE_FILES: Readonly<Record<string, string>> = {
   uplot: 'uplot/dist/uPlot.esm.js',
   'vendor/uplot.css': 'uplot/dist/uPlot.min.css',
 }
 
-const TYPES: Readonly<Record<string, string>> = { '.js': SCRIPT, '.css': STYLE, '.svg': IMAGE }
+const CONTENT_TYPES: Readonly<Record<string, string>> = { '.js': SCRIPT_TYPE, '.css': STYLE_TYPE, '.svg': SVG_TYPE }
 
 /** The specifier of a static import or of an export from another module. */
 const IMPORT = /(\bfrom ?|\bimport ?)(["'])([^"'\s]+)\2/g
 
 export function createPageAssets(): () => Promise<PageAssets> {
-  return lazy(async () => {
+  return loadOnce(async () => {
     const contents = new Map([...(await readCompiled()), ...(await readPackages())])
-    const version = hashOf([...contents].flat())
-    const addressOf = (path: string): string => `${ASSETS_FOLDER}/${version}/${path}`
+    const contentHash = hashOf([...contents].flat())
+    const addressOf = (path: string): string => `${ASSETS_PATH}/${contentHash}/${path}`
     for (const [path, content] of contents) {
-      if (path.endsWith('.js')) contents.set(path, resolvePackages(content, addressOf))
+      if (path.endsWith('.js')) contents.set(path, replacePackageImports(content, addressOf))
     }
     const files = new Map(
-      [...contents].map(([path, content]) => [path, createStaticFile(TYPES[extname(path)]!, content)]),
+      [...contents].map(([path, content]) => [path, createStaticFile(CONTENT_TYPES[extname(path)]!, content)]),
     )
     const textOf = (path: string): string => {
       const text = contents.get(path)
@@ -62,31 +70,31 @@ export function createPageAssets(): () => Promise<PageAssets> {
       return text
     }
     return {
-      version,
+      contentHash,
       files,
       textOf,
       addressOf,
-      modulesOf: (path) => [...modulesBehind(addressOf(path), (address) => textOf(pathOf(address)))],
+      moduleAddressesOf: (path) => [...withImportedModules(addressOf(path), (address) => textOf(pathOf(address)))],
     }
   })
 }
 
 async function readCompiled(): Promise<[string, string][]> {
-  const names = await readdir(COMPILED, { recursive: true }).catch((cause: unknown) => {
+  const names = await readdir(COMPILED_FOLDER, { recursive: true }).catch((cause: unknown) => {
     throw new Error('the pages are not compiled; run npm run build', { cause })
   })
-  const paths = names.map((name) => name.replaceAll('\\', '/')).filter((name) => extname(name) in TYPES)
+  const paths = names.map((name) => name.replaceAll('\\', '/')).filter((name) => extname(name) in CONTENT_TYPES)
   return Promise.all(
     paths
       .sort()
-      .map(async (path): Promise<[string, string]> => [path, await readFile(new URL(path, COMPILED), 'utf8')]),
+      .map(async (path): Promise<[string, string]> => [path, await readFile(new URL(path, COMPILED_FOLDER), 'utf8')]),
   )
 }
 
 async function readPackages(): Promise<[string, string][]> {
   const { resolve } = createRequire(import.meta.url)
   const sources = [
-    ...Object.entries(PACKAGES).map(([name, path]) => [path, PACKAGE_FILES[name] ?? name] as const),
+    ...Object.entries(PACKAGE_PATHS).map(([name, path]) => [path, PACKAGE_FILES[name] ?? name] as const),
     ...Object.entries(PACKAGE_FILES).filter(([path]) => path.startsWith('vendor/')),
   ]
   return Promise.all(
@@ -97,15 +105,15 @@ async function readPackages(): Promise<[string, string][]> {
   )
 }
 
-/** Browsers do not know packages by name, so imports of packages become imports of our addresses. */
-function resolvePackages(module: string, addressOf: (path: string) => string): string {
+/** Replaces package names in imports by addresses of this gateway, because browsers cannot resolve package names. */
+function replacePackageImports(module: string, addressOf: (path: string) => string): string {
   return module.replace(IMPORT, (found, keyword: string, quote: string, name: string) => {
-    const path = PACKAGES[name]
+    const path = PACKAGE_PATHS[name]
     return path === undefined ? found : `${keyword}${quote}${addressOf(path)}${quote}`
   })
 }
 
-function modulesBehind(entry: string, textOf: (address: string) => string): ReadonlySet<string> {
+function withImportedModules(entry: string, textOf: (address: string) => string): ReadonlySet<string> {
   const found = new Set([entry])
   for (const address of found) {
     for (const [, , , specifier] of textOf(address).matchAll(IMPORT)) {
@@ -117,7 +125,7 @@ function modulesBehind(entry: string, textOf: (address: string) => string): Read
   return found
 }
 
-/** The path below the version. */
+/** Returns the part of an address below the hash: folder and name. */
 function pathOf(address: string): string {
   return address.split('/').slice(3).join('/')
 }

@@ -7,42 +7,43 @@ import { sendError } from '../response/error-status.ts'
 import { sendJson } from '../response/json-response.ts'
 import { addVary } from '../response/vary.ts'
 import { CONTENT_SECURITY_POLICY, explorerPage } from './explorer-page.ts'
-import { ASSETS_FOLDER, type PageAssets } from './page-assets.ts'
-import { CACHE_FOREVER, createStaticFile, lazy, PAGE, REVALIDATE, sendStaticFile } from './static-file.ts'
+import { ASSETS_PATH, type PageAssets } from './page-assets.ts'
+import { CACHE_FOREVER, createStaticFile, HTML_TYPE, loadOnce, REVALIDATE, sendStaticFile } from './static-file.ts'
 
-const EXPLORER = '/explore'
+const EXPLORER_PATH = '/explore'
 /** The relative path is the same from `src` and from `dist`. */
-const PACKAGE = new URL('../../../package.json', import.meta.url)
+const PACKAGE_JSON = new URL('../../../package.json', import.meta.url)
 
 /**
- * What a person sees who opens the address of the gateway: `/` sends browsers to the explorer, and tells other clients
- * where everything is. The pages need no key; they ask for one and send it in a header.
+ * Registers the pages for browsers. `/` redirects browsers to the explorer and returns a list of paths to other
+ * clients. The pages are served without a key; they ask the person for a key and send it in a header of each API
+ * request.
  */
 export function registerPages(app: FastifyInstance, readAssets: () => Promise<PageAssets>): void {
-  const readPage = lazy(async () => createStaticFile(PAGE, explorerPage(await readAssets())))
-  const readIndex = lazy(async () => {
-    const { name, version }: { name: string; version: string } = JSON.parse(await readFile(PACKAGE, 'utf8'))
+  const readPage = loadOnce(async () => createStaticFile(HTML_TYPE, explorerPage(await readAssets())))
+  const readIndex = loadOnce(async () => {
+    const { name, version }: { name: string; version: string } = JSON.parse(await readFile(PACKAGE_JSON, 'utf8'))
     return JSON.stringify({ name, version, links: LINKS })
   })
 
   // HEAD of this path is a route of the Better Stack API.
   app.get('/', { exposeHeadRoute: false, config: { openapi: INDEX } }, async (request, reply) => {
     addVary(reply, ['accept'])
-    if (request.headers.accept?.includes('text/html') === true) return reply.redirect(EXPLORER)
+    if (request.headers.accept?.includes('text/html') === true) return reply.redirect(EXPLORER_PATH)
     return sendJson(reply, 200, await readIndex())
   })
 
-  app.get(EXPLORER, { config: { openapi: EXPLORER_PAGE } }, async (_request, reply) => {
+  app.get(EXPLORER_PATH, { config: { openapi: EXPLORER_PAGE } }, async (_request, reply) => {
     reply.header('content-security-policy', CONTENT_SECURITY_POLICY)
     return sendStaticFile(reply, await readPage(), REVALIDATE)
   })
 
   app.get<{ Params: { version: string; folder: string; name: string } }>(
-    `${ASSETS_FOLDER}/:version/:folder/:name`,
-    { config: { openapi: PAGE_PART } },
+    `${ASSETS_PATH}/:version/:folder/:name`,
+    { config: { openapi: PAGE_FILE } },
     async ({ params: { version, folder, name } }, reply) => {
       const assets = await readAssets()
-      const file = version === assets.version ? assets.files.get(`${folder}/${name}`) : undefined
+      const file = version === assets.contentHash ? assets.files.get(`${folder}/${name}`) : undefined
       if (file === undefined) return sendError(reply, new GatewayError('not_found', 'the pages have no such file'))
       return sendStaticFile(reply, file, CACHE_FOREVER)
     },
@@ -50,7 +51,7 @@ export function registerPages(app: FastifyInstance, readAssets: () => Promise<Pa
 }
 
 const LINKS = {
-  explorer: EXPLORER,
+  explorer: EXPLORER_PATH,
   graphql: '/graphql',
   rest: '/api/v1/metrics',
   openapi: '/openapi.json',
@@ -83,7 +84,7 @@ const EXPLORER_PAGE: Operation = {
   errors: ['internal'],
 }
 
-const PAGE_PART: Operation = {
+const PAGE_FILE: Operation = {
   id: 'pagePart',
   tag: 'Operations',
   summary: 'Returns a file of the pages',

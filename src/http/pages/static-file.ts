@@ -9,38 +9,38 @@ import { addVary } from '../response/vary.ts'
  * cached copy with the same hash is always valid.
  */
 export interface StaticFile {
-  readonly type: string
+  readonly contentType: string
   readonly hash: string
   /** Returns the content in the best encoding that the client accepts. */
-  read(acceptEncoding: string | undefined): Promise<Encoded>
+  encodedFor(acceptEncoding: string | undefined): Promise<EncodedContent>
 }
 
-export interface Encoded {
+export interface EncodedContent {
   readonly encoding: 'br' | 'gzip' | undefined
   readonly body: Buffer
 }
 
-export const SCRIPT = 'text/javascript; charset=utf-8'
-export const STYLE = 'text/css; charset=utf-8'
-export const IMAGE = 'image/svg+xml'
-export const PAGE = 'text/html; charset=utf-8'
+export const SCRIPT_TYPE = 'text/javascript; charset=utf-8'
+export const STYLE_TYPE = 'text/css; charset=utf-8'
+export const SVG_TYPE = 'image/svg+xml'
+export const HTML_TYPE = 'text/html; charset=utf-8'
 
 const YEAR_SECONDS = 31_536_000
 
-/** For files whose address has a hash of the content: browsers never ask again. */
+/** `Cache-Control` for files whose address contains a hash of the content: browsers never request them again. */
 export const CACHE_FOREVER = `public, max-age=${YEAR_SECONDS}, immutable`
-/** Browsers cache the file, and revalidate it each time. */
+/** `Cache-Control` for files that browsers cache but revalidate on each use. */
 export const REVALIDATE = 'no-cache'
 
-export function createStaticFile(type: string, content: string | Buffer): StaticFile {
+export function createStaticFile(contentType: string, content: string | Buffer): StaticFile {
   const bytes = Buffer.from(content)
-  const gzipped = lazy(() => promisify(gzip)(bytes, { level: 6 }))
+  const gzipped = loadOnce(() => promisify(gzip)(bytes, { level: 6 }))
   const params = { [constants.BROTLI_PARAM_QUALITY]: 5, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length }
-  const brotli = lazy(() => promisify(brotliCompress)(bytes, { params }))
+  const brotli = loadOnce(() => promisify(brotliCompress)(bytes, { params }))
   return {
-    type,
+    contentType,
     hash: hashOf([bytes]),
-    async read(acceptEncoding) {
+    async encodedFor(acceptEncoding) {
       if (accepts(acceptEncoding, 'br')) return { encoding: 'br', body: await brotli() }
       if (accepts(acceptEncoding, 'gzip')) return { encoding: 'gzip', body: await gzipped() }
       return { encoding: undefined, body: bytes }
@@ -54,12 +54,12 @@ export async function sendStaticFile(reply: FastifyReply, file: StaticFile, cach
   const etag = `W/"${file.hash}"`
   addVary(reply, ['accept-encoding']).header('etag', etag).header('cache-control', caching)
   if (headers['if-none-match']?.includes(etag) === true) return reply.code(304).send()
-  const { encoding, body } = await file.read(headers['accept-encoding'])
+  const { encoding, body } = await file.encodedFor(headers['accept-encoding'])
   if (encoding !== undefined) reply.header('content-encoding', encoding)
-  return reply.header('content-type', file.type).send(body)
+  return reply.header('content-type', file.contentType).send(body)
 }
 
-/** Letters, digits, `-` and `_`. */
+/** Returns a hash of 22 characters that are safe in URLs. */
 export function hashOf(contents: Iterable<string | Buffer>): string {
   const hash = createHash('sha256')
   for (const content of contents) hash.update(content)
@@ -67,7 +67,7 @@ export function hashOf(contents: Iterable<string | Buffer>): string {
 }
 
 /** Calls `load` on first use. After a failure the next use retries. */
-export function lazy<T>(load: () => Promise<T>): () => Promise<T> {
+export function loadOnce<T>(load: () => Promise<T>): () => Promise<T> {
   let loaded: Promise<T> | undefined
   return () => {
     loaded ??= load().catch((error: unknown) => {

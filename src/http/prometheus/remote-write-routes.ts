@@ -11,8 +11,8 @@ import { type FamilyMetadata, MetadataMemory } from '../../wire/prometheus/metad
 import { placeOf } from '../../wire/prometheus/series-place.ts'
 import { decodeWriteRequestV1, readMetadataV1, type Written } from '../../wire/prometheus/write-request-v1.ts'
 import { decodeWriteRequestV2, hasHistogramsV2 } from '../../wire/prometheus/write-request-v2.ts'
-import { decompressSnappy, snappyLength } from '../../wire/snappy.ts'
-import { projectOf, requireScope } from '../access/auth.ts'
+import { decompressedSnappyLength, decompressSnappy } from '../../wire/snappy.ts'
+import { projectOf, requireScope } from '../access/authenticate.ts'
 import { bodyBytesOf } from '../body/request-body.ts'
 import { IDEMPOTENCY_KEY, INGEST_ERRORS, type Operation } from '../openapi/operation.ts'
 import { retryAfterSecondsOf, statusOf } from '../response/error-status.ts'
@@ -106,7 +106,7 @@ async function store(
   const project = projectOf(request)
   const compressed = bodyBytesOf(request)
   // The body budget counts the decompressed size before memory is allocated for it.
-  request.bodyCharge?.take(snappyLength(compressed, limits.bodyBytesMax))
+  request.bodyCharge?.take(decompressedSnappyLength(compressed, limits.bodyBytesMax))
   const body = await runPaced(decompressSnappy(compressed), new Pacer())
   const isV1 = protocolOf(request) === V1
   const { families, hasHistograms } = isV1

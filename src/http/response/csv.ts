@@ -4,20 +4,20 @@ import { describe } from '../../model/point.ts'
 import { addVary } from './vary.ts'
 
 /**
- * Comma-separated values (RFC 4180) for spreadsheets. Texts of clients cannot become formulas: one that begins like a
- * formula gets an apostrophe in front, which a spreadsheet hides.
+ * Comma-separated values (RFC 4180) for spreadsheets. A spreadsheet would run a text such as `=1+1` as a formula (CSV
+ * injection), so a text that begins like a formula gets an apostrophe in front, which spreadsheets hide.
  */
 
-const FORMULA = /^[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/
-const QUOTED = /[",\r\n]|^\s|\s$/
+const FORMULA_START = /^[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/
+const NEEDS_QUOTES = /[",\r\n]|^\s|\s$/
 
-/** A cell with a text that somebody else chose. */
+/** Writes a cell with text from a client. */
 export function csvText(text: string): string {
-  const safe = FORMULA.test(text) ? `'${text}` : text
-  return QUOTED.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe
+  const safe = FORMULA_START.test(text) ? `'${text}` : text
+  return NEEDS_QUOTES.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe
 }
 
-/** A cell with a number; empty when there is none. */
+/** Writes a cell with a number; an empty cell for null and NaN. */
 export function csvNumber(value: number | null): string {
   return value === null || Number.isNaN(value) ? '' : String(value)
 }
@@ -36,12 +36,12 @@ export function wantsCsv({ headers }: FastifyRequest, reply: FastifyReply, forma
   if (format !== undefined)
     throw new GatewayError('invalid_value', `format must be json or csv, not ${describe(format)}`)
   const { accept = '' } = headers
-  const csv = qualityOf(accept, 'text/csv')
-  return csv > 0 && csv >= qualityOf(accept, 'application/json')
+  const csv = acceptQualityOf(accept, 'text/csv')
+  return csv > 0 && csv >= acceptQualityOf(accept, 'application/json')
 }
 
 /** The weight of a media type that `Accept` lists by its name; 0 when it does not. */
-function qualityOf(accept: string, type: string): number {
+function acceptQualityOf(accept: string, type: string): number {
   for (const range of accept.split(',')) {
     const [name = '', ...parameters] = range.split(';').map((part) => part.trim().toLowerCase())
     if (name !== type) continue

@@ -4,7 +4,7 @@ import { GatewayError } from '../../model/errors.ts'
 import { sendJson } from './json-response.ts'
 
 /** The HTTP status of each error code. Every API takes statuses and waiting times from this table. */
-const STATUS: Readonly<Record<ErrorCode, number>> = {
+const STATUS_BY_CODE: Readonly<Record<ErrorCode, number>> = {
   missing_name: 400,
   invalid_type: 400,
   invalid_value: 400,
@@ -36,13 +36,13 @@ const STATUS: Readonly<Record<ErrorCode, number>> = {
 }
 
 /** Every code, ordered by status. */
-export const ERROR_CODES: readonly string[] = Object.keys(STATUS)
+export const ERROR_CODES: readonly string[] = Object.keys(STATUS_BY_CODE)
 
-/** The value of `Retry-After`. Overload usually ends with the next commit; a store needs longer to recover. */
+/** Values of `Retry-After`. Overload usually ends within a second; an unavailable store needs longer to recover. */
 const RETRY_AFTER_SECONDS: Readonly<Partial<Record<ErrorCode, number>>> = { overloaded: 1, store_unavailable: 5 }
 
 export function statusOf(code: ErrorCode): number {
-  return STATUS[code]
+  return STATUS_BY_CODE[code]
 }
 
 export function retryAfterSecondsOf(code: ErrorCode): number | undefined {
@@ -52,14 +52,14 @@ export function retryAfterSecondsOf(code: ErrorCode): number | undefined {
 export function sendError(reply: FastifyReply, error: GatewayError): FastifyReply {
   const headers = errorHeaders(error.code)
   for (let i = 0; i < headers.length; i += 2) reply.header(headers[i]!, headers[i + 1])
-  return sendJson(reply, STATUS[error.code], errorJson(error))
+  return sendJson(reply, STATUS_BY_CODE[error.code], errorJson(error))
 }
 
 /** Names and values of the headers of an error. */
 export function errorHeaders(code: ErrorCode): readonly string[] {
   const retryAfterSeconds = RETRY_AFTER_SECONDS[code]
   if (retryAfterSeconds !== undefined) return ['retry-after', String(retryAfterSeconds)]
-  return STATUS[code] === 401 ? ['www-authenticate', 'Bearer'] : []
+  return STATUS_BY_CODE[code] === 401 ? ['www-authenticate', 'Bearer'] : []
 }
 
 export function errorJson({ code, message, details }: GatewayError): string {

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 
 /** How often idle connections are closed during shutdown. */
-const SWEEP_MS = 50
+const IDLE_CLOSE_INTERVAL_MS = 50
 
 /**
  * Prepares the graceful shutdown of a server and returns the function that runs it: new connections are refused,
@@ -11,13 +11,13 @@ const SWEEP_MS = 50
  * cut off.
  */
 export function prepareClosing(app: FastifyInstance, waitMsMax: number): () => Promise<void> {
-  const unused = watchUnusedConnections(app.server)
+  const unusedConnections = watchUnusedConnections(app.server)
   return async () => {
     // A keep-alive connection whose request ends during shutdown would delay the shutdown by a minute.
     const sweep = setInterval(() => {
       app.server.closeIdleConnections()
-      for (const socket of unused) socket.destroy()
-    }, SWEEP_MS)
+      for (const socket of unusedConnections) socket.destroy()
+    }, IDLE_CLOSE_INTERVAL_MS)
     const cutOff = setTimeout(() => app.server.closeAllConnections(), waitMsMax)
     try {
       await app.close()

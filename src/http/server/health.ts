@@ -42,7 +42,7 @@ export function registerHealthRoutes(app: FastifyInstance, options: HealthOption
 
   // HEAD of this path is a route of the Better Stack API.
   app.get('/metrics', { exposeHeadRoute: false, config: { openapi: OWN_METRICS } }, async (_request, reply) =>
-    reply.headers(METRICS_HEADERS).send(await telemetry.read()),
+    reply.headers(METRICS_HEADERS).send(await telemetry.readMetricsText()),
   )
 }
 

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Gateway, IdempotentRequest, SavedResponse, TrackOptions } from '../../gateway.ts'
-import { projectOf } from '../access/auth.ts'
+import { projectOf } from '../access/authenticate.ts'
 import { bodyBytesOf } from '../body/request-body.ts'
 import { sendJson } from '../response/json-response.ts'
 
@@ -11,8 +11,8 @@ import { sendJson } from '../response/json-response.ts'
  */
 
 /**
- * Serves a request; with an idempotency key, at most once. `serve` must pass its options on to what it tracks. `route`
- * replaces the path of the route, for a route that has several paths.
+ * Serves a request; with an idempotency key, at most once. `serve` must pass its options to `gateway.track` or
+ * `gateway.trackBatch`. `route` identifies the route in the hash of the request; routes with equal `route` share keys.
  */
 export function serveIdempotently(
   gateway: Gateway,

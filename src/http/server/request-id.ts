@@ -2,12 +2,15 @@ import { randomBytes } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 
 /** Ids that a client or proxy may set. They are copied to logs and to the response. */
-const ALLOWED = /^[A-Za-z0-9._:/+=-]{1,128}$/
+const ALLOWED_ID = /^[A-Za-z0-9._:/+=-]{1,128}$/
 
-/** The id in `X-Request-Id`, or a new one that is unique across gateways and restarts. */
+/**
+ * Returns a function that gives each request its id: the one in `X-Request-Id`, or a new one that is unique across
+ * gateways and restarts.
+ */
 export function createRequestIds(): (request: Pick<IncomingMessage, 'headers'>) => string {
   const prefix = randomBytes(6).toString('base64url')
   let count = 0
   return ({ headers: { 'x-request-id': given } }) =>
-    typeof given === 'string' && ALLOWED.test(given) ? given : `${prefix}-${(++count).toString(36)}`
+    typeof given === 'string' && ALLOWED_ID.test(given) ? given : `${prefix}-${(++count).toString(36)}`
 }

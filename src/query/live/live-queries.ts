@@ -53,9 +53,9 @@ interface Subscriber {
  *
  * | state of a live query | meaning | on a commit or a new subscriber |
  * | --- | --- | --- |
- * | `idle` | the poll timer is set | `delayed`, or `queued` if `everyMs` have passed since the last run |
- * | `delayed` | waits until `everyMs` have passed, then `queued` | – |
- * | `queued` | waits until fewer than `runsMax` queries run, then `running` | – |
+ * | `idle` | the poll timer is set | `delayed`, or `queued` if `runIntervalMsMin` have passed since the last run |
+ * | `delayed` | waits until `runIntervalMsMin` have passed, then `queued` | – |
+ * | `queued` | waits until fewer than `concurrentRunsMax` queries run, then `running` | – |
  * | `running` | the query runs, then `idle` | `outdated` |
  * | `outdated` | the query runs, then `delayed` or `queued` | – |
  *
@@ -177,7 +177,7 @@ export class LiveQueries {
       return
     }
     liveQuery.state = 'delayed'
-    // The wait is at most `everyMs`, even if the clock was set back.
+    // The wait is at most `runIntervalMsMin`, even if the clock was set back.
     liveQuery.cancelTimer = this.#source.startTimer(Math.min(waitMs, this.#settings.runIntervalMsMin), () =>
       this.#enqueue(liveQuery),
     )

@@ -1,4 +1,4 @@
-import { type Bins, type ExponentialHistogram, rescaled } from './exponential-histogram.ts'
+import { type Bins, type ExponentialHistogram, rescaleBins } from './exponential-histogram.ts'
 
 /**
  * The latest state of each cumulative exponential histogram. A distribution stores observations, so the difference
@@ -125,8 +125,8 @@ function differenceOf(now: CumulativeHistogram, before: CumulativeHistogram): Ex
 }
 
 function differenceOfBins(now: Bins, nowSteps: number, before: Bins, beforeSteps: number): Bins | undefined {
-  const after = rescaled(now, nowSteps)
-  const earlier = rescaled(before, beforeSteps)
+  const after = rescaleBins(now, nowSteps)
+  const earlier = rescaleBins(before, beforeSteps)
   for (const [i, count] of earlier.counts.entries()) {
     if (count === 0) continue
     const at = earlier.offset + i - after.offset

@@ -57,12 +57,12 @@ export function checkHistogram({ scale, zeroCount, positive, negative }: Exponen
   for (const { counts } of [positive, negative]) {
     if (counts.length > EXPONENTIAL_BINS_MAX)
       return reject('invalid_value', `a histogram may have ${EXPONENTIAL_BINS_MAX} bins at most`)
-    if (!counts.every(isCount)) return reject('invalid_value', COUNTS)
+    if (!counts.every(isCount)) return reject('invalid_value', INVALID_COUNTS_MESSAGE)
   }
-  return isCount(zeroCount) ? undefined : reject('invalid_value', COUNTS)
+  return isCount(zeroCount) ? undefined : reject('invalid_value', INVALID_COUNTS_MESSAGE)
 }
 
-const COUNTS = 'counts of a histogram must be whole numbers from 0 to 2^53'
+const INVALID_COUNTS_MESSAGE = 'counts of a histogram must be whole numbers from 0 to 2^53'
 
 function isCount(count: number): boolean {
   return Number.isInteger(count) && count >= 0 && count <= COUNT_MAX
@@ -77,15 +77,15 @@ export function observationsOf(histogram: ExponentialHistogram): Observations {
   const { scale, zeroCount, positive, negative, sum, min, max } = histogram
   const bins: Bin[] = []
   for (let i = negative.counts.length - 1; i >= 0; i--) {
-    if (negative.counts[i]! > 0) bins.push(mirrored(binAt(scale, negative.offset + i, negative.counts[i]!)))
+    if (negative.counts[i]! > 0) bins.push(mirroredBin(binAt(scale, negative.offset + i, negative.counts[i]!)))
   }
   if (zeroCount > 0) bins.push({ low: 0, high: 0, value: 0, weight: zeroCount })
   for (const [i, count] of positive.counts.entries()) {
     if (count > 0) bins.push(binAt(scale, positive.offset + i, count))
   }
-  keepExtremes(bins, min, max)
+  insertExtremes(bins, min, max)
   const isOneSided = bins.length > 0 && (bins[0]!.low >= 0 || bins.at(-1)!.high <= 0)
-  if (sum !== undefined && isOneSided) approachSum(bins, sum)
+  if (sum !== undefined && isOneSided) adjustToSum(bins, sum)
   return { values: bins.map(({ value }) => value), weights: bins.map(({ weight }) => weight) }
 }
 
@@ -104,12 +104,12 @@ function binAt(scale: number, index: number, weight: number): Bin {
   return { low: clamp(index * width), high: clamp((index + 1) * width), value: clamp((index + 0.5) * width), weight }
 }
 
-function mirrored({ low, high, value, weight }: Bin): Bin {
+function mirroredBin({ low, high, value, weight }: Bin): Bin {
   return { low: -high, high: -low, value: -value, weight }
 }
 
 /** Replaces one observation of the first bin by the minimum, and one of the last bin by the maximum. */
-function keepExtremes(bins: Bin[], min: number | undefined, max: number | undefined): void {
+function insertExtremes(bins: Bin[], min: number | undefined, max: number | undefined): void {
   const first = bins[0]
   const last = bins.at(-1)
   if (first === undefined || last === undefined) return
@@ -139,10 +139,10 @@ function keepExtremes(bins: Bin[], min: number | undefined, max: number | undefi
  * Maximum number of passes that move observations towards the sum. An observation at the edge of its bin no longer
  * moves.
  */
-const ROUNDS_MAX = 8
+const ADJUSTMENT_PASSES_MAX = 8
 
-function approachSum(bins: readonly Bin[], sum: number): void {
-  for (let round = 0; round < ROUNDS_MAX; round++) {
+function adjustToSum(bins: readonly Bin[], sum: number): void {
+  for (let round = 0; round < ADJUSTMENT_PASSES_MAX; round++) {
     let fixed = 0
     let movable = 0
     for (const { low, high, value, weight } of bins) {
@@ -159,7 +159,7 @@ function approachSum(bins: readonly Bin[], sum: number): void {
 }
 
 /** Returns the counts at a coarser scale. Each step joins the neighbouring bins 2i and 2i + 1. */
-export function rescaled({ offset, counts }: Bins, steps: number): Bins {
+export function rescaleBins({ offset, counts }: Bins, steps: number): Bins {
   if (steps <= 0 || counts.length === 0) return { offset, counts: [...counts] }
   const factor = 2 ** steps
   const first = Math.floor(offset / factor)

@@ -10,7 +10,7 @@ const QUERY = '{ __typename }'
 const RESULT = { data: { __typename: 'Query' } }
 const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')
 const persisted = (text: string) => ({ persistedQuery: { version: 1, sha256Hash: sha256(text) } })
-const registered = new Map([
+const registeredDocuments = new Map([
   ['chart', '{ metric(name: "latency") { name } }'],
   [sha256(QUERY), QUERY],
 ])
@@ -38,7 +38,7 @@ describe('optional', () => {
   })
 
   test('stored documents are limited in total length', async () => {
-    const graphql = startGraphQL({}, { charsMax: 100 })
+    const graphql = startGraphQL({}, { sentDocumentCharsMax: 100 })
     const texts = Array.from({ length: 10 }, (_, i) => `{ a${i}: __typename }`)
     for (const query of texts) await graphql.post({ query, extensions: persisted(query) })
     const known = await Promise.all(texts.map((query) => graphql.post({ extensions: persisted(query) })))
@@ -49,7 +49,7 @@ describe('optional', () => {
   })
 
   test('registered documents need not be sent, by hash or by id', async () => {
-    const graphql = startGraphQL({}, { registered })
+    const graphql = startGraphQL({}, { registeredDocuments })
     expect((await graphql.post({ extensions: persisted(QUERY) })).json()).toEqual(RESULT)
     expect((await graphql.post({ documentId: 'chart' })).json()).toEqual({ data: { metric: { name: 'latency' } } })
     expect((await graphql.get({ documentId: 'chart' })).statusCode).toBe(200)
@@ -67,7 +67,7 @@ describe('optional', () => {
 })
 
 describe('enforced', () => {
-  const graphql = startGraphQL({}, { mode: 'enforced', registered })
+  const graphql = startGraphQL({}, { mode: 'enforced', registeredDocuments })
 
   test.each([
     ['by id', { documentId: 'chart' }],

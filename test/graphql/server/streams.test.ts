@@ -203,7 +203,7 @@ describe('streams end', () => {
   })
 
   test('when their key is revoked, with an error', async () => {
-    await restart({ keepAliveMs: 20 })
+    await restart({ keepAliveIntervalMs: 20 })
     const watched = await watch(LIVE)
     await until('no snapshot', () => watched.results().length === 1)
     graphql.gateway.keys.delete('both')
@@ -215,7 +215,7 @@ describe('streams end', () => {
   test.each(['store_unavailable', 'overloaded', 'internal'] as const)(
     'not while their key cannot be looked at (%s): they go on afterwards',
     async (code) => {
-      await restart({ keepAliveMs: 5 })
+      await restart({ keepAliveIntervalMs: 5 })
       const watched = await watch(LIVE)
       await until('no snapshot', () => watched.results().length === 1)
       graphql.gateway.keyFailure = new GatewayError(code, 'the store is away')
@@ -249,7 +249,7 @@ describe('streams end', () => {
   })
 
   test('not while nothing changes: they send keep-alives', async () => {
-    await restart({ keepAliveMs: 20 })
+    await restart({ keepAliveIntervalMs: 20 })
     const watched = await watch(LIVE)
     await until(
       'no signs of life',
@@ -298,7 +298,7 @@ describe('a client that does not read', () => {
   }
 
   test('is disconnected with an error after it read nothing for too long; others continue', async () => {
-    await restart({ stallMs: 50, bufferedBytesMax: 1 << 30 })
+    await restart({ stallTimeoutMs: 50, unreadBytesMax: 1 << 30 })
     const other = await watch(LIVE)
     const socket = await subscribeDeaf()
     await until('not subscribed', () => opened() === 2)
@@ -313,7 +313,7 @@ describe('a client that does not read', () => {
   })
 
   test('is disconnected when too much is unread', async () => {
-    await restart({ stallMs: 60_000, bufferedBytesMax: 1_000 })
+    await restart({ stallTimeoutMs: 60_000, unreadBytesMax: 1_000 })
     const socket = await subscribeDeaf()
     await until('not subscribed', () => graphql.gateway.queries.length === 1)
     await updateUntil(() => opened() === 0)
@@ -321,7 +321,7 @@ describe('a client that does not read', () => {
   })
 
   test('gets the accumulated difference when it reads again', async () => {
-    await restart({ stallMs: 60_000, bufferedBytesMax: 1 << 30 })
+    await restart({ stallTimeoutMs: 60_000, unreadBytesMax: 1 << 30 })
     const asked = () => graphql.gateway.queries.length
     const socket = await subscribeDeaf()
     await until('not subscribed', () => opened() === 1)

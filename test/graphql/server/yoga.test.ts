@@ -3,10 +3,10 @@ import { createSchema } from 'graphql-yoga'
 import { describe, expect, test } from 'vitest'
 import type { GraphQLContext } from '../../../src/graphql/context.ts'
 import {
-  createEngine,
-  type Engine,
+  createOperationEngine,
   isAsyncIterable,
   mapResults,
+  type OperationEngine,
   type OperationParams,
   type OperationPlugin,
   type OperationResult,
@@ -36,9 +36,9 @@ const schema = createSchema({
 })
 
 const context = (): GraphQLContext => Object.create(null)
-const run = (engine: Engine, params: OperationParams, method: 'GET' | 'POST' = 'POST') =>
+const run = (engine: OperationEngine, params: OperationParams, method: 'GET' | 'POST' = 'POST') =>
   engine.run(params, method, context())
-const engineOf = (...plugins: readonly OperationPlugin[]): Engine => createEngine(schema, plugins)
+const engineOf = (...plugins: readonly OperationPlugin[]): OperationEngine => createOperationEngine(schema, plugins)
 
 const readAll = async (result: OperationResult): Promise<unknown[]> => {
   if (!isAsyncIterable(result)) throw new Error('no stream')

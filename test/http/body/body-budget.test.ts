@@ -49,7 +49,7 @@ async function listen(
   const fake = createFakeServer(options, { bodyBytesMax: BUDGET, bodiesBytesMax: BUDGET, ...limits }, server)
   const url = await fake.app.listen({ port: 0, host: '127.0.0.1' })
   onTestFinished(() => fake.app.close())
-  return { ...fake, url, held: () => fake.app.bodyBudget.heldBytes }
+  return { ...fake, url, held: () => fake.app.bodyBudget.usedBytes }
 }
 
 const keyed = (headers: Record<string, string | number> = {}) => ({ authorization: `Bearer ${KEY}`, ...headers })
@@ -278,9 +278,9 @@ describe('the budget', () => {
   it('is empty again when all charges are closed, in any order', () => {
     const budget = new BodyBudget(100, 60)
     const socket = new Socket()
-    const a = budget.open('a', socket)
-    const b = budget.open('a', socket)
-    const c = budget.open('c', socket)
+    const a = budget.openCharge('a', socket)
+    const b = budget.openCharge('a', socket)
+    const c = budget.openCharge('c', socket)
     a.take(40)
     b.take(20)
     expect(() => a.take(1)).toThrow(/client address/)
@@ -291,9 +291,9 @@ describe('the budget', () => {
     a.close()
     a.release(40)
     expect(() => a.take(1)).toThrow()
-    expect(budget.heldBytes).toBe(50)
+    expect(budget.usedBytes).toBe(50)
     b.close()
     c.close()
-    expect(budget.heldBytes).toBe(0)
+    expect(budget.usedBytes).toBe(0)
   })
 })

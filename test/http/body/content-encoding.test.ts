@@ -1,6 +1,6 @@
 import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
-import { type Compression, decompressBody, readEncoding } from '../../../src/http/body/content-encoding.ts'
+import { type Compression, decompressBody, parseContentEncoding } from '../../../src/http/body/content-encoding.ts'
 import { GatewayError } from '../../../src/model/errors.ts'
 
 const MIB = 1 << 20
@@ -15,7 +15,7 @@ const ENCODERS = [
 ] as const
 
 function compressionOf(header: string): Compression {
-  const encoding = readEncoding(header)
+  const encoding = parseContentEncoding(header)
   if (encoding === 'identity') throw new Error('a compressed body was expected')
   return encoding
 }
@@ -66,10 +66,10 @@ describe('a compressed body', () => {
   })
 
   it.each(['zstd', 'gzip, br', 'compress', 'base64', '__proto__'])('is refused when the encoding is %s', (encoding) => {
-    expect(() => readEncoding(encoding)).toThrow(expect.objectContaining({ code: 'unsupported_media_type' }))
+    expect(() => parseContentEncoding(encoding)).toThrow(expect.objectContaining({ code: 'unsupported_media_type' }))
   })
 
   it.each([undefined, '', 'identity', ' Identity '])('is not encoded when the header is %s', (header) => {
-    expect(readEncoding(header)).toBe('identity')
+    expect(parseContentEncoding(header)).toBe('identity')
   })
 })

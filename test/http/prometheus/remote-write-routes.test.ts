@@ -150,7 +150,7 @@ describe('POST /api/v1/write', () => {
     const zeros = Buffer.from([0x80, 0x7d, 0x00, 0, ...Array.from({ length: 250 }, () => [0xfe, 1, 0]).flat()])
     const response = await post('/api/v1/write', zeros, V1)
     expect([response.statusCode, response.body]).toEqual([503, expect.stringContaining('overloaded: ')])
-    expect(app.bodyBudget.heldBytes).toBe(0)
+    expect(app.bodyBudget.usedBytes).toBe(0)
   })
 
   it('takes permits of its own class', async () => {

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { columnsOf, lonelyRows } from '../../../playground/chart/columns.ts'
+import { columnsOf, isolatedRows } from '../../../playground/chart/columns.ts'
 
 const line = (timestamps: readonly number[], values: readonly (number | null)[]) => ({
   ...{ id: 'a', label: 'a', total: null, comparedWith: undefined, timestamps, values },
@@ -25,5 +25,5 @@ it.each([
   [[null, undefined, 1, undefined, null], [2]],
   [[], []],
 ])('of %j the rows %j stand alone', (column, rows) => {
-  expect(lonelyRows(column)).toEqual(rows)
+  expect(isolatedRows(column)).toEqual(rows)
 })

@@ -1,5 +1,11 @@
 import { describe, expect, it } from 'vitest'
-import { formatAge, formatNumber, formatValue, momentFormat, tickFormat } from '../../../playground/chart/format.ts'
+import {
+  createDateTimeFormat,
+  createTickFormat,
+  formatAge,
+  formatNumber,
+  formatValue,
+} from '../../../playground/chart/format.ts'
 
 const AT = Date.parse('2026-11-29T00:05:10Z')
 
@@ -26,14 +32,14 @@ describe('numbers', () => {
 
 describe('times', () => {
   it('are shown in the time zone of the question, as exactly as the buckets are', () => {
-    expect(momentFormat('Europe/Berlin', 10_000)(AT)).toBe('Sun, 29 Nov 2026, 01:05:10')
-    expect(momentFormat('UTC', 60_000)(AT)).toBe('Sun, 29 Nov 2026, 00:05')
-    expect(momentFormat('America/New_York', 86_400_000)(AT)).toBe('Sat, 28 Nov 2026')
-    expect(momentFormat('No/Where', 86_400_000)(AT)).toBe('Sun, 29 Nov 2026')
+    expect(createDateTimeFormat('Europe/Berlin', 10_000)(AT)).toBe('Sun, 29 Nov 2026, 01:05:10')
+    expect(createDateTimeFormat('UTC', 60_000)(AT)).toBe('Sun, 29 Nov 2026, 00:05')
+    expect(createDateTimeFormat('America/New_York', 86_400_000)(AT)).toBe('Sat, 28 Nov 2026')
+    expect(createDateTimeFormat('No/Where', 86_400_000)(AT)).toBe('Sun, 29 Nov 2026')
   })
 
   it('of an axis are as short as its distances allow', () => {
-    const label = (distanceMs: number): string => tickFormat('UTC', distanceMs)(AT)
+    const label = (distanceMs: number): string => createTickFormat('UTC', distanceMs)(AT)
     expect([10_000, 60_000, 86_400_000, 30 * 86_400_000].map(label)).toEqual([
       '00:05:10',
       '00:05',

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { problemOf, remedyOf } from '../../../playground/explore/problem.ts'
 import { documentOf } from '../../../playground/question/document.ts'
-import { firstQuestion, type Question } from '../../../playground/question/question.ts'
-import type { Answer } from '../../../playground/session/gateway.ts'
+import { defaultQuestion, type Question } from '../../../playground/question/question.ts'
+import type { GraphQLResult } from '../../../playground/session/gateway.ts'
 import { ERROR_CODES } from '../../../src/http/response/error-status.ts'
 import { startGateway } from '../../support/gateway.ts'
 
@@ -28,9 +28,9 @@ it('every change that is offered for a query that is too large makes it fit', as
       body: JSON.stringify(body),
     })
   await post('/api/v1/metrics', { name: 'm', type: 'counter', value: 1 })
-  const ask = async (question: Question): Promise<Answer> =>
-    (await (await post('/graphql', { query: documentOf(question) })).json()) as Answer
-  const question: Question = { ...firstQuestion('UTC'), metric: 'm', range: { last: '6h' }, interval: '1m' }
+  const ask = async (question: Question): Promise<GraphQLResult> =>
+    (await (await post('/graphql', { query: documentOf(question) })).json()) as GraphQLResult
+  const question: Question = { ...defaultQuestion('UTC'), metric: 'm', range: { last: '6h' }, interval: '1m' }
   const problem = problemOf(await ask(question))
   expect(problem?.code).toBe('query_too_large')
   const [first] = remedyOf(problem!).changes

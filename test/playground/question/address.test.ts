@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { formatAddress, parseAddress } from '../../../playground/question/address.ts'
-import { firstQuestion } from '../../../playground/question/question.ts'
+import { defaultQuestion } from '../../../playground/question/question.ts'
 import { anyQuestion, QUESTION } from './questions.ts'
 
 describe('the address of a question', () => {
@@ -21,7 +21,7 @@ describe('the address of a question', () => {
   })
 
   it('without parameters is the first question, in the time zone of the browser', () => {
-    expect(parseAddress('', 'Asia/Tokyo')).toEqual(firstQuestion('Asia/Tokyo'))
+    expect(parseAddress('', 'Asia/Tokyo')).toEqual(defaultQuestion('Asia/Tokyo'))
   })
 
   it.each([

@@ -2,9 +2,9 @@ import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { codeOf, shellQuote } from '../../../playground/question/code.ts'
+import { shellQuote, sourceCodeOf } from '../../../playground/question/code.ts'
 import { documentOf } from '../../../playground/question/document.ts'
-import { firstQuestion, type Question } from '../../../playground/question/question.ts'
+import { defaultQuestion, type Question } from '../../../playground/question/question.ts'
 import { startGateway, type TestGateway } from '../../support/gateway.ts'
 import { anyQuestion } from './questions.ts'
 
@@ -20,7 +20,7 @@ const METRIC = `it's "odd" \`\${1}\` $(date) \\n`
 const TAG = "k'"
 const VALUE = '`$HOME`'
 const question: Question = {
-  ...firstQuestion('Europe/Berlin'),
+  ...defaultQuestion('Europe/Berlin'),
   metric: METRIC,
   aggregations: ['SUM'],
   filters: [{ key: TAG, operator: 'in', values: [VALUE] }],
@@ -30,7 +30,7 @@ const RESULT = { series: [{ label: 'sum', total: 7 }] }
 describe('the code of a question', () => {
   it('runs in a shell, with the key in a variable or in the code', async () => {
     for (const key of [undefined, gateway.key]) {
-      const code = codeOf('curl', question, { origin: gateway.url, key })
+      const code = sourceCodeOf('curl', question, { origin: gateway.url, key })
       const env = { PATH: process.env['PATH'], ...(key === undefined && { KEY: gateway.key }) }
       const { stdout } = await promisify(execFile)('bash', ['-c', code], { env })
       expect(JSON.parse(stdout)).toMatchObject({ data: { query: RESULT } })
@@ -39,16 +39,16 @@ describe('the code of a question', () => {
 
   it('runs in JavaScript, with each line logged', async () => {
     const logged: unknown[] = []
-    await run(codeOf('fetch', question, { origin: gateway.url, key: gateway.key }), logged)
+    await run(sourceCodeOf('fetch', question, { origin: gateway.url, key: gateway.key }), logged)
     expect(logged).toEqual([['sum', expect.any(Array), expect.arrayContaining([7])]])
   })
 
   it('of a live question reads the stream until it is stopped', async () => {
     const live = { ...question, isLive: true }
     const logged: unknown[] = []
-    const running = run(codeOf('fetch', live, { origin: gateway.url, key: gateway.key }), logged)
+    const running = run(sourceCodeOf('fetch', live, { origin: gateway.url, key: gateway.key }), logged)
     await expect.poll(() => logged).toMatchObject([[{ kind: 'SNAPSHOT', ...RESULT }]])
-    const code = codeOf('curl', live, { origin: gateway.url, key: gateway.key })
+    const code = sourceCodeOf('curl', live, { origin: gateway.url, key: gateway.key })
     const curl = await promisify(execFile)('bash', ['-c', `timeout 5 ${code.trim()} || true`])
     expect(curl.stdout).toContain('"SNAPSHOT"')
     await gateway.close()
@@ -57,15 +57,15 @@ describe('the code of a question', () => {
 
   it('shows the key only when it is asked to', () => {
     for (const language of ['GraphQL', 'curl', 'fetch'] as const) {
-      expect(codeOf(language, question, { origin: 'http://g', key: undefined })).not.toContain('secret-key')
+      expect(sourceCodeOf(language, question, { origin: 'http://g', key: undefined })).not.toContain('secret-key')
     }
-    expect(codeOf('curl', question, { origin: 'http://g', key: 'secret-key' })).toContain('Bearer secret-key')
+    expect(sourceCodeOf('curl', question, { origin: 'http://g', key: 'secret-key' })).toContain('Bearer secret-key')
   })
 
   it('keeps the document whole in a template literal, whatever it holds', () => {
     fc.assert(
       fc.property(anyQuestion, (any) => {
-        const code = codeOf('fetch', any, { origin: 'http://g', key: `k'"\\` })
+        const code = sourceCodeOf('fetch', any, { origin: 'http://g', key: `k'"\\` })
         const [declarations] = code.split('\nconst response')
         const evaluate = new Function(`${declarations}\nreturn { key, query }`)
         expect(evaluate()).toEqual({ key: `k'"\\`, query: `\n${documentOf(any)}` })

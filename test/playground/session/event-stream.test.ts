@@ -1,5 +1,5 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
-import { readEvents, StreamCut } from '../../../playground/session/event-stream.ts'
+import { readEvents, StreamInterruptedError } from '../../../playground/session/event-stream.ts'
 
 function bodyOf(chunks: readonly Uint8Array[]): ReadableStream<Uint8Array> {
   return new ReadableStream({
@@ -28,7 +28,7 @@ describe('an event stream', () => {
 
   it('that ends before it is complete was cut', async () => {
     const bytes = new TextEncoder().encode(STREAM.slice(0, STREAM.indexOf('event: complete')))
-    await expect(collect(bodyOf([bytes]))).rejects.toThrow(StreamCut)
+    await expect(collect(bodyOf([bytes]))).rejects.toThrow(StreamInterruptedError)
   })
 
   it('that has been silent for longer than three keep-alives was cut', async () => {
@@ -48,11 +48,11 @@ describe('an event stream', () => {
     expect(end).not.toHaveBeenCalled()
     await vi.advanceTimersByTimeAsync(6_000)
     await ended
-    expect(end).toHaveBeenCalledWith(expect.any(StreamCut))
+    expect(end).toHaveBeenCalledWith(expect.any(StreamInterruptedError))
   })
 
   it('that fails was cut', async () => {
     const failing = new ReadableStream<Uint8Array>({ pull: (controller) => controller.error(new TypeError('gone')) })
-    await expect(collect(failing)).rejects.toThrow(StreamCut)
+    await expect(collect(failing)).rejects.toThrow(StreamInterruptedError)
   })
 })

@@ -9,13 +9,13 @@ import {
   type OperationDefinitionNode,
   subscribe,
 } from 'graphql'
-import { type CoerceVariables, InputCoercion } from '../input-coercion.ts'
+import { InputCoercion, type VariablesCoercer } from '../input-coercion.ts'
 import type { OperationPlugin } from '../yoga.ts'
 
 /**
- * Executes with graphql-js, but coerces variables with closures that are built once per operation: the type walk of
- * graphql-js is a third of the cost of a large batch. Invalid variables go to graphql-js unchanged, so that error
- * messages stay the same.
+ * Executes with graphql-js, but coerces variables with functions that are built once per operation: the coercion of
+ * graphql-js takes a third of the time of a large batch. Invalid variables are passed to graphql-js unchanged, so that
+ * it writes the error messages.
  */
 export function useCompiledVariables(schema: GraphQLSchema): OperationPlugin {
   const compile = compileVariables(schema)
@@ -27,12 +27,12 @@ export function useCompiledVariables(schema: GraphQLSchema): OperationPlugin {
   }
 }
 
-/** The declared type of coerced variables. Its `parseValue` returns the value unchanged. */
-const COERCED = new GraphQLScalarType({ name: 'Coerced', parseValue: (value) => value })
+/** A scalar type that accepts any value unchanged. With it, graphql-js does not coerce a variable a second time. */
+const COERCED_TYPE = new GraphQLScalarType({ name: 'Coerced', parseValue: (value) => value })
 
 interface CompiledOperation {
-  readonly coerce: CoerceVariables
-  /** The same document with the variables of the operation declared as {@link COERCED}. */
+  readonly coerce: VariablesCoercer
+  /** The same document, but its operation declares its variables as {@link COERCED_TYPE}. */
   readonly document: DocumentNode
 }
 
@@ -58,16 +58,22 @@ export function compileVariables(schema: GraphQLSchema): (args: ExecutionArgs) =
   }
 }
 
-/** graphql-js finds {@link COERCED} by name. Clients cannot see it, because it is not in the type map. */
+/**
+ * Returns a schema whose `getType` also finds {@link COERCED_TYPE}. Clients cannot see the type, because introspection
+ * reads the type map.
+ */
 function withCoercedType(schema: GraphQLSchema): GraphQLSchema {
-  const getType: GraphQLSchema['getType'] = (name) => (name === COERCED.name ? COERCED : schema.getType(name))
+  const getType: GraphQLSchema['getType'] = (name) => (name === COERCED_TYPE.name ? COERCED_TYPE : schema.getType(name))
   const extended: GraphQLSchema = Object.create(schema, { getType: { value: getType } })
   return extended
 }
 
-/** Selection sets stay the same nodes, because they are keys of caches. */
+/**
+ * Returns a copy with other variable types. The nodes of selection sets are not copied, because caches use them as
+ * keys.
+ */
 function withCoercedVariables(document: DocumentNode, operation: OperationDefinitionNode): DocumentNode {
-  const type = { kind: Kind.NAMED_TYPE, name: { kind: Kind.NAME, value: COERCED.name } } as const
+  const type = { kind: Kind.NAMED_TYPE, name: { kind: Kind.NAME, value: COERCED_TYPE.name } } as const
   const variableDefinitions = operation.variableDefinitions?.map(({ kind, variable }) => ({ kind, variable, type }))
   const withCoerced: OperationDefinitionNode = { ...operation, ...(variableDefinitions && { variableDefinitions }) }
   return { ...document, definitions: document.definitions.map((node) => (node === operation ? withCoerced : node)) }

@@ -19,7 +19,7 @@ export function useDeadline({ timeoutMs }: GraphQLLimits): OperationPlugin {
           () => running,
           () => {
             context.deadline.hasPassed = true
-            throw isMutation(args) ? mutationTimedOut(timeoutMs) : queryTimedOut(timeoutMs)
+            throw isMutation(args) ? mutationTimeoutError(timeoutMs) : queryTimeoutError(timeoutMs)
           },
         )
       })
@@ -27,11 +27,11 @@ export function useDeadline({ timeoutMs }: GraphQLLimits): OperationPlugin {
   }
 }
 
-function queryTimedOut(timeoutMs: number): GatewayError {
+function queryTimeoutError(timeoutMs: number): GatewayError {
   return new GatewayError('query_too_large', `the query took longer than ${timeoutMs} ms`, { details: { timeoutMs } })
 }
 
-function mutationTimedOut(timeoutMs: number): GatewayError {
+function mutationTimeoutError(timeoutMs: number): GatewayError {
   return new GatewayError(
     'store_unavailable',
     `the mutation took longer than ${timeoutMs} ms; its points may have been stored`,

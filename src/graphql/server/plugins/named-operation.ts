@@ -1,7 +1,10 @@
 import { type DocumentNode, GraphQLError, getOperationAST } from 'graphql'
 import type { OperationPlugin } from '../yoga.ts'
 
-/** Refuses a request that does not identify one operation, with the messages of graphql-js. Yoga gives no reason. */
+/**
+ * Refuses a request that does not identify one operation of its document. Uses the messages of graphql-js, because yoga
+ * responds without a reason.
+ */
 export function useNamedOperation(): OperationPlugin {
   return {
     onParse() {
@@ -9,13 +12,13 @@ export function useNamedOperation(): OperationPlugin {
         if (result === null || result instanceof Error) return
         const document: DocumentNode = result
         const { operationName } = context.params
-        if (!getOperationAST(document, operationName)) throw unknownOperation(operationName)
+        if (!getOperationAST(document, operationName)) throw unknownOperationError(operationName)
       }
     },
   }
 }
 
-function unknownOperation(name: string | undefined): GraphQLError {
+function unknownOperationError(name: string | undefined): GraphQLError {
   const message =
     name === undefined
       ? 'Must provide operation name if query contains multiple operations.'

@@ -1,20 +1,20 @@
 import { GraphQLError } from 'graphql'
 import { GatewayError } from '../../../model/errors.ts'
 import { isObject } from '../../../model/is-object.ts'
-import { PersistedOperations, type PersistedSettings } from '../../documents/persisted-operations.ts'
+import { type PersistedOperationSettings, PersistedOperations } from '../../documents/persisted-operations.ts'
 import type { OperationParams, OperationPlugin } from '../yoga.ts'
 
 /** Replaces the id of a persisted operation by the text of its document. */
-export function useOperationIds(settings: PersistedSettings): OperationPlugin {
+export function useOperationIds(settings: PersistedOperationSettings): OperationPlugin {
   const operations = new PersistedOperations(settings)
   return {
     onParams({ params, setParams, setResult }) {
       const { documentId, ...standard }: OperationParams = params
       try {
         const id = documentId ?? persistedQueryHash(standard.extensions ?? {})
-        setParams({ ...standard, query: operations.documentOf(standard.query, id) })
+        setParams({ ...standard, query: operations.findDocument(standard.query, id) })
       } catch (error) {
-        // With a result, yoga skips parsing. A thrown error would skip the other plugins too.
+        // Setting a result makes yoga skip parsing. A thrown error would skip the other plugins too.
         setParams({ ...standard, query: '' })
         setResult({ errors: [asGraphQLError(error)] })
       }
@@ -22,7 +22,7 @@ export function useOperationIds(settings: PersistedSettings): OperationPlugin {
   }
 }
 
-/** The hash that Apollo clients send as the id. Throws `invalid_body`. */
+/** Returns the document hash that Apollo clients send in `extensions`. Throws `invalid_body`. */
 function persistedQueryHash({ persistedQuery }: Record<string, unknown>): string | undefined {
   if (persistedQuery === undefined || persistedQuery === null) return undefined
   const hash = isObject(persistedQuery) ? persistedQuery['sha256Hash'] : undefined

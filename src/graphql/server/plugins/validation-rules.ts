@@ -14,11 +14,11 @@ import type { GraphQLLimits } from '../../operation-cost.ts'
 import type { OperationPlugin } from '../yoga.ts'
 
 /** Adds the gateway's own validation rules to those of the specification. */
-export function useValidationRules({ introspection }: GraphQLLimits): OperationPlugin {
+export function useValidationRules({ isIntrospectionAllowed }: GraphQLLimits): OperationPlugin {
   return {
     onValidate({ addValidationRule }) {
       addValidationRule(UnconditionalSubscriptionRule)
-      if (!introspection) addValidationRule(NoIntrospectionRule)
+      if (!isIntrospectionAllowed) addValidationRule(NoIntrospectionRule)
     },
   }
 }

@@ -2,56 +2,56 @@ import { type Bar, type BarList, CHARTS_MAX, type Chart, type ChartLine } from '
 import { isObject, type JsonObject } from './json.ts'
 
 /**
- * Finds the charts in any GraphQL answer, by the shape of its parts and not by their names, since aliases may change
- * those. A list of objects with `timestamps` and `values`, or with `points`, is lines; a list of objects with `total` or
- * `buckets` is groups. What lies in one object is one chart.
+ * Finds the charts in the data of any GraphQL result. Parts are recognised by their shape and not by field names,
+ * because aliases may rename fields. Objects with `timestamps` and `values`, or with `points`, are lines; objects with
+ * `total` or `buckets` are groups. All lists of lines and groups in one object become one chart.
  */
-export function chartsOf(data: unknown): readonly Chart[] {
+export function findCharts(data: unknown): readonly Chart[] {
   const charts: Chart[] = []
-  collect(data, [], charts)
+  collectCharts(data, [], charts)
   return charts
 }
 
-/** The gateway limits the depth of a document to less. */
+/** Maximum depth of the search. The gateway refuses documents that are nested as deeply. */
 const DEPTH_MAX = 30
 
-function collect(value: unknown, path: readonly string[], charts: Chart[]): void {
+function collectCharts(value: unknown, path: readonly string[], charts: Chart[]): void {
   if (path.length > DEPTH_MAX || charts.length >= CHARTS_MAX) return
   if (Array.isArray(value)) {
-    for (const [index, item] of value.entries()) collect(item, [...path, nameOf(item) ?? String(index)], charts)
+    for (const [index, item] of value.entries()) collectCharts(item, [...path, nameOf(item) ?? String(index)], charts)
   } else if (isObject(value)) {
     const chart = chartOf(value, path)
     if (chart !== undefined) charts.push(chart)
     for (const [key, inner] of Object.entries(value)) {
-      if (chart === undefined || !isDrawn(inner)) collect(inner, [...path, key], charts)
+      if (chart === undefined || !isDrawableList(inner)) collectCharts(inner, [...path, key], charts)
     }
   }
 }
 
-/** The chart of the lists that an object holds; undefined when it holds none. */
-function chartOf(holder: JsonObject, path: readonly string[]): Chart | undefined {
-  const lists = Object.values(holder).filter(isDrawn)
+/** Builds one chart from the lists of lines and groups in an object. Undefined: the object has no such list. */
+function chartOf(parent: JsonObject, path: readonly string[]): Chart | undefined {
+  const lists = Object.values(parent).filter(isDrawableList)
   if (lists.length === 0) return undefined
   const series = lists.flat().filter(isLine)
   const groups = lists.flat().filter(isGroup)
   const lines = series.flatMap((line, index) => linesOf(line, index))
-  const metric = Object.values(holder).find((inner) => isObject(inner) && typeof inner['unit'] === 'string')
+  const metric = Object.values(parent).find((inner) => isObject(inner) && typeof inner['unit'] === 'string')
   return {
     title: path.join(' › '),
     unit: isObject(metric) ? String(metric['unit']) : null,
-    timezone: typeof holder['timezone'] === 'string' ? holder['timezone'] : undefined,
-    // Buckets of groups repeat the lines of `series`.
+    timezone: typeof parent['timezone'] === 'string' ? parent['timezone'] : undefined,
+    // If both are selected, the buckets of `groups` have the same values as the lines of `series`.
     lines: lines.length > 0 ? lines : groups.flatMap(linesOfBuckets),
     bars: barsOf(groups),
-    timelessLines: series.filter(isTimeless).length,
+    lineCountWithoutTimes: series.filter(hasNoTimes).length,
   }
 }
 
-function isDrawn(value: unknown): value is readonly JsonObject[] {
+function isDrawableList(value: unknown): value is readonly JsonObject[] {
   return Array.isArray(value) && value.some((item) => isLine(item) || isGroup(item))
 }
 
-/** A line of `Series`, or what an answer has selected of it. */
+/** Whether a value is a GraphQL `Series` object, or the selected fields of one. */
 export function isLine(value: unknown): value is JsonObject {
   return isObject(value) && (Array.isArray(value['values']) || hasPoints(value))
 }
@@ -66,12 +66,12 @@ function hasPoints({ points }: JsonObject): boolean {
   return Array.isArray(points) && points.every((point) => isObject(point) && 'timestamp' in point && 'value' in point)
 }
 
-function isTimeless(line: JsonObject): boolean {
+function hasNoTimes(line: JsonObject): boolean {
   return !Array.isArray(line['timestamps']) && !hasPoints(line)
 }
 
 function linesOf(line: JsonObject, index: number): readonly ChartLine[] {
-  if (isTimeless(line)) return []
+  if (hasNoTimes(line)) return []
   const id = typeof line['id'] === 'string' ? line['id'] : `${index}`
   const label = labelOf(line) ?? `line ${index + 1}`
   const { timestamps, values } = columnsOf(line)
@@ -84,7 +84,7 @@ function linesOf(line: JsonObject, index: number): readonly ChartLine[] {
     {
       id: `${id} compared`,
       label: labelOf(comparison) ?? `${label} before`,
-      // Aligned bucket by bucket: drawn at the times of the line that it is compared with.
+      // Values of both lines correspond by index, so the earlier line is drawn at the times of the later one.
       timestamps,
       values: timestamps.map((_, row) => earlier[row] ?? null),
       total: numberOf(comparison['total']),
@@ -149,7 +149,7 @@ function namesOfNumbers(object: JsonObject): readonly string[] {
   return Object.keys(object).filter((name) => typeof object[name] === 'number' || object[name] === null)
 }
 
-/** `label`, or the tags, or whatever texts the answer has selected beside the numbers. */
+/** The text of `label`; else the tag values; else all text fields that the query selects. */
 function labelOf(item: JsonObject): string | undefined {
   if (typeof item['label'] === 'string') return item['label']
   if (item['tags'] === null) return 'other'
@@ -167,7 +167,7 @@ function nameOf(item: unknown): string | undefined {
   return isObject(item) && typeof item['name'] === 'string' ? item['name'] : undefined
 }
 
-/** UNIX milliseconds of a `DateTime`. */
+/** Converts a GraphQL `DateTime` to UNIX milliseconds. */
 export function timeOf(value: unknown): number {
   return typeof value === 'number' ? value : Date.parse(String(value))
 }

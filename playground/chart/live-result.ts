@@ -1,10 +1,10 @@
-import { isGroup, isLine, timeOf } from './charts-of.ts'
+import { isGroup, isLine, timeOf } from './find-charts.ts'
 import { isObject, type JsonObject } from './json.ts'
 
 /**
- * Keeps a live query up to date. A SNAPSHOT replaces everything. A PATCH replaces the buckets with the same start;
- * buckets before `dropBefore` go, then lines and groups without buckets. The result has the shape of a snapshot, with
- * whatever fields were selected.
+ * Applies an update to the result of a live query. A SNAPSHOT replaces everything. A PATCH replaces the buckets with
+ * the same start; buckets before `dropBefore` are removed, then lines and groups without buckets. The returned value
+ * has the shape of a snapshot, with the fields that the query selects.
  */
 export function applyUpdate(before: unknown, update: unknown): unknown {
   if (!isObject(update) || !isObject(before) || update['kind'] !== 'PATCH') return update
@@ -12,35 +12,35 @@ export function applyUpdate(before: unknown, update: unknown): unknown {
     typeof update['dropBefore'] === 'string' ? timeOf(update['dropBefore']) : Number.NEGATIVE_INFINITY
   return Object.fromEntries(
     Object.entries(update).map(([field, value]) => {
-      const old = before[field]
-      if (!Array.isArray(value) || !Array.isArray(old)) return [field, value]
-      // An empty list is one of the two kinds, whose buckets may have to go.
-      return [field, mergeList(old.filter(isObject), value.filter(isObject), dropBeforeMs)]
+      const previous = before[field]
+      if (!Array.isArray(value) || !Array.isArray(previous)) return [field, value]
+      // An empty list may be lines or groups without changes. Early buckets are removed in both cases.
+      return [field, mergeList(previous.filter(isObject), value.filter(isObject), dropBeforeMs)]
     }),
   )
 }
 
-/** Applies an answer to the answer before: each root field that is a live update is merged. */
-export function applyAnswer(before: unknown, data: unknown): unknown {
+/** Applies a GraphQL result to the previous one: merges each root field that is a live update, replaces the others. */
+export function applyResultUpdate(before: unknown, data: unknown): unknown {
   if (!isObject(data)) return data
-  const old = isObject(before) ? before : {}
-  return Object.fromEntries(Object.entries(data).map(([field, value]) => [field, applyUpdate(old[field], value)]))
+  const previous = isObject(before) ? before : {}
+  return Object.fromEntries(Object.entries(data).map(([field, value]) => [field, applyUpdate(previous[field], value)]))
 }
 
 function mergeList(
-  old: readonly JsonObject[],
-  news: readonly JsonObject[],
+  previous: readonly JsonObject[],
+  changed: readonly JsonObject[],
   dropBeforeMs: number,
 ): readonly JsonObject[] {
-  const merged = new Map(old.map((item) => [identityOf(item), item]))
-  for (const item of news) {
+  const merged = new Map(previous.map((item) => [identityOf(item), item]))
+  for (const item of changed) {
     const before = merged.get(identityOf(item))
     merged.set(identityOf(item), before === undefined ? item : mergeItem(before, item))
   }
-  return [...merged.values()].flatMap((item) => dropEarly(item, dropBeforeMs))
+  return [...merged.values()].flatMap((item) => dropRowsBefore(item, dropBeforeMs))
 }
 
-/** Lines have an id. Groups are found by their tags, or by the texts that were selected instead. */
+/** Returns a key that finds the same item in the next update: the id of a line; else all fields that hold no values. */
 function identityOf(item: JsonObject): string {
   if (typeof item['id'] === 'string') return item['id']
   const { total: _total, points: _points, timestamps: _times, values: _values, buckets: _buckets, ...rest } = item
@@ -54,9 +54,9 @@ function mergeItem(before: JsonObject, item: JsonObject): JsonObject {
   return item
 }
 
-/** One bucket, with its cell of each column. */
+/** One bucket: its start and its cell in each column. */
 interface Row {
-  readonly atMs: number
+  readonly startMs: number
   readonly cells: readonly unknown[]
 }
 
@@ -64,21 +64,21 @@ type RowsOf = (item: JsonObject) => readonly Row[]
 type WithRows = (item: JsonObject, rows: readonly Row[]) => JsonObject
 
 function mergeRows(before: JsonObject, item: JsonObject, rowsOf: RowsOf, withRows: WithRows): JsonObject {
-  const rows = new Map([...rowsOf(before), ...rowsOf(item)].map((row) => [row.atMs, row]))
+  const rows = new Map([...rowsOf(before), ...rowsOf(item)].map((row) => [row.startMs, row]))
   return withRows(
     item,
-    [...rows.values()].sort((a, b) => a.atMs - b.atMs),
+    [...rows.values()].sort((a, b) => a.startMs - b.startMs),
   )
 }
 
-/** Without the early buckets; nothing when there are no others. */
-function dropEarly(item: JsonObject, dropBeforeMs: number): readonly JsonObject[] {
+/** Returns the item without buckets before `dropBeforeMs`; an empty list if no bucket remains. */
+function dropRowsBefore(item: JsonObject, dropBeforeMs: number): readonly JsonObject[] {
   const [rowsOf, withRows]: [RowsOf, WithRows] = isLine(item)
     ? [rowsOfLine, withRowsOfLine]
     : [rowsOfGroup, withRowsOfGroup]
   const rows = rowsOf(item)
   if (rows.length === 0) return [item]
-  const kept = rows.filter(({ atMs }) => atMs >= dropBeforeMs)
+  const kept = rows.filter(({ startMs }) => startMs >= dropBeforeMs)
   if (kept.length === rows.length) return [item]
   return kept.length === 0 ? [] : [withRows(item, kept)]
 }
@@ -89,7 +89,7 @@ function rowsOfLine(line: JsonObject): readonly Row[] {
   const columns = columnsOfLine(line)
   const times =
     listOf(line['timestamps']) ?? listOf(line['points'])?.map((point) => isObject(point) && point['timestamp'])
-  return (times ?? []).map((time, row) => ({ atMs: timeOf(time), cells: columns.map((column) => column?.[row]) }))
+  return (times ?? []).map((time, row) => ({ startMs: timeOf(time), cells: columns.map((column) => column?.[row]) }))
 }
 
 function withRowsOfLine(line: JsonObject, rows: readonly Row[]): JsonObject {
@@ -102,7 +102,7 @@ function withRowsOfLine(line: JsonObject, rows: readonly Row[]): JsonObject {
   return { ...line, ...columnFields([timestamps, values, points]), ...comparison }
 }
 
-/** The columns of the line, then those of its comparison; undefined where one was not selected. */
+/** The columns of the line, then those of its comparison. Undefined: the query does not select this column. */
 function columnsOfLine({ comparison, ...line }: JsonObject): readonly (readonly unknown[] | undefined)[] {
   const compared = isObject(comparison) ? comparison : {}
   return [...LINE_COLUMNS.map((name) => listOf(line[name])), ...LINE_COLUMNS.map((name) => listOf(compared[name]))]
@@ -115,7 +115,9 @@ function columnFields(columns: readonly (readonly unknown[] | undefined)[]): Jso
 }
 
 function rowsOfGroup({ buckets }: JsonObject): readonly Row[] {
-  return (listOf(buckets) ?? []).filter(isObject).map((bucket) => ({ atMs: timeOf(bucket['start']), cells: [bucket] }))
+  return (listOf(buckets) ?? [])
+    .filter(isObject)
+    .map((bucket) => ({ startMs: timeOf(bucket['start']), cells: [bucket] }))
 }
 
 function withRowsOfGroup(group: JsonObject, rows: readonly Row[]): JsonObject {

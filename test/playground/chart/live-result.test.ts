@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { applyAnswer, applyUpdate } from '../../../playground/chart/live-answer.ts'
+import { applyResultUpdate, applyUpdate } from '../../../playground/chart/live-result.ts'
 import { readEvents } from '../../../playground/session/event-stream.ts'
 import { startGateway } from '../../support/gateway.ts'
 
@@ -65,9 +65,9 @@ describe('a live answer', () => {
 
   it('stands at a field of any name; other answers replace the one before', () => {
     const patch = { kind: 'PATCH', dropBefore: null, series: [] }
-    expect(applyAnswer({ now: snapshot }, { now: patch })).toMatchObject({ now: { series: snapshot.series } })
-    expect(applyAnswer({ now: snapshot }, { query: { series: [] } })).toEqual({ query: { series: [] } })
-    expect(applyAnswer(undefined, undefined)).toBeUndefined()
+    expect(applyResultUpdate({ now: snapshot }, { now: patch })).toMatchObject({ now: { series: snapshot.series } })
+    expect(applyResultUpdate({ now: snapshot }, { query: { series: [] } })).toEqual({ query: { series: [] } })
+    expect(applyResultUpdate(undefined, undefined)).toBeUndefined()
   })
 })
 
@@ -94,7 +94,7 @@ it('a picture kept by patches equals the answer of a query', async () => {
   const stream = await ask(`subscription { live${args} { kind dropBefore ${fields} } }`, 'text/event-stream')
   let picture: unknown
   const reading = (async () => {
-    for await (const { data } of readEvents<{ data: unknown }>(stream.body!)) picture = applyAnswer(picture, data)
+    for await (const { data } of readEvents<{ data: unknown }>(stream.body!)) picture = applyResultUpdate(picture, data)
   })()
   const ended = expect(reading).rejects.toThrow('the stream ended')
   for (const [value, who, agoMs] of [

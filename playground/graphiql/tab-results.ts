@@ -1,27 +1,27 @@
-import { applyAnswer } from '../chart/live-answer.ts'
+import { applyResultUpdate } from '../chart/live-result.ts'
 
 /**
- * The last answer of each tab of GraphiQL, for the chart beside it. A tab is known by its element, which exists as long
- * as the tab does.
+ * The last result of each GraphiQL tab, for the chart below it. The key of a tab is its DOM element, which exists as
+ * long as the tab does.
  */
-export class TabAnswers {
+export class TabResults {
   readonly #byTab = new WeakMap<Element, unknown>()
   readonly #listeners = new Set<() => void>()
 
-  /** Of the open tab; undefined before its first answer. */
+  /** Returns the data of the open tab's last result; undefined before the first one. */
   current(): unknown {
     const tab = openTab()
     return tab === null ? undefined : this.#byTab.get(tab)
   }
 
-  /** Takes an answer of this tab. Updates of a live query are applied to the one before. */
+  /** Stores the data of a result. Updates of a live query are applied to the previous data. */
   add(tab: Element | null, data: unknown): void {
     if (tab === null) return
-    this.#byTab.set(tab, applyAnswer(this.#byTab.get(tab), data))
+    this.#byTab.set(tab, applyResultUpdate(this.#byTab.get(tab), data))
     this.#notify()
   }
 
-  /** `listener` runs after each answer, and when another tab is opened. */
+  /** Calls `listener` after each result, and when another tab is opened. Returns a function that unsubscribes. */
   subscribe(listener: () => void): () => void {
     const observer = new MutationObserver(() => this.#notify())
     const tabs = document.querySelector('.graphiql-tabs')

@@ -12,7 +12,7 @@ declare module 'fastify' {
   }
 }
 
-export function decoratePrincipal(app: FastifyInstance): void {
+export function declarePrincipal(app: FastifyInstance): void {
   app.decorateRequest('principal', undefined)
 }
 
@@ -22,7 +22,7 @@ export function decoratePrincipal(app: FastifyInstance): void {
  */
 export async function authenticate(gateway: Gateway, request: FastifyRequest): Promise<Principal> {
   const { authorization, 'x-api-key': apiKey } = request.headers
-  const key = presentedKey(authorization, apiKey)
+  const key = apiKeyInHeaders(authorization, apiKey)
   if (key === undefined) {
     throw new GatewayError('missing_api_key', 'send the API key as "Authorization: Bearer KEY" or "X-API-Key: KEY"')
   }
@@ -56,14 +56,14 @@ export function projectOf(request: FastifyRequest): string {
   return request.principal.project
 }
 
-const BEARER = /^bearer +(\S+)$/i
+const BEARER_TOKEN = /^bearer +(\S+)$/i
 
 /** The key in `Authorization`, or else in `X-API-Key`. */
-export function presentedKey(
+export function apiKeyInHeaders(
   authorization: string | undefined,
   apiKey: string | readonly string[] | undefined,
 ): string | undefined {
-  const bearer = authorization === undefined ? undefined : BEARER.exec(authorization)?.[1]
+  const bearer = authorization === undefined ? undefined : BEARER_TOKEN.exec(authorization)?.[1]
   if (bearer !== undefined) return bearer
   return typeof apiKey === 'string' && apiKey !== '' ? apiKey : undefined
 }
