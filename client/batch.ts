@@ -1,17 +1,19 @@
 /**
- * Items that are sent together, as one mutation with one idempotency key. Once sent, a batch does not change: a retry
- * must equal the first attempt, so that the gateway counts it once.
+ * Points and events that are sent in one mutation with one idempotency key. A batch does not change after the first
+ * attempt to send it: the gateway counts a retry only once if it equals the first attempt.
  */
-export interface Batch extends Readonly<Record<List, string[]>> {
+export interface Batch extends Readonly<Record<ListName, string[]>> {
   readonly key: string
+  /** Number of items. */
   count: number
+  /** Size of the request body. */
   bytes: number
   /** Time of the first attempt to send. Undefined: the batch still accepts items. */
   sentMs?: number
   isSending?: boolean
 }
 
-export type List = 'metrics' | 'events'
+export type ListName = 'metrics' | 'events'
 
 export interface Rejection {
   readonly code: string
@@ -21,7 +23,8 @@ export interface Rejection {
 }
 
 /**
- * What became of a batch: it was stored but for some items, or refused with a code, or may be sent again after a while.
+ * The outcome of sending a batch. With `rejections`, all other items were stored. With `code`, the whole batch was
+ * refused. With neither, the batch may be sent again after `retryAfterMs`.
  */
 export type Outcome = readonly [
   retryAfterMs: number,
@@ -30,8 +33,8 @@ export type Outcome = readonly [
   message?: string | undefined,
 ]
 
-interface Result {
-  readonly data?: { readonly trackBatch?: Readonly<Record<List, { readonly errors: readonly ItemError[] }>> }
+interface MutationResult {
+  readonly data?: { readonly trackBatch?: Readonly<Record<ListName, { readonly errors: readonly ItemError[] }>> }
   readonly errors?: readonly { readonly message: string; readonly extensions?: { readonly code?: string } }[]
 }
 
@@ -41,21 +44,24 @@ interface ItemError {
   readonly message: string
 }
 
-const LISTS = ['metrics', 'events'] as const
+const LIST_NAMES = ['metrics', 'events'] as const
 const MUTATION =
   'mutation($key:ID$metrics:[MetricInput!]$events:[EventInput!]){trackBatch(idempotencyKey:$key metrics:$metrics events:$events){metrics{errors{index code message}}events{errors{index code message}}}}'
 
-/** Bytes of a request body without its items. */
-export const FRAME_BYTES = 400
+/** Maximum size of a request body without items. */
+export const EMPTY_BODY_BYTES = 400
 const REQUEST_MS_MAX = 30_000
 const RETRY_AFTER_MS_MAX = 3_600_000
 
-/** Status and code of a temporary failure. A success without a result is one: it may be the login page of a network. */
+/**
+ * Matches `STATUS CODE` of a temporary failure. A success that is no GraphQL result (`200 undefined`) is one too: it
+ * may be the login page of a network.
+ */
 const TEMPORARY = /^(408|429|5|2.. undefined)|UNAVAILABLE|OVERLOADED|INTERNAL/
 
 export function newBatch(): Batch {
   const key = crypto.getRandomValues(new Uint32Array(4)).join('-')
-  return { key, metrics: [], events: [], count: 0, bytes: FRAME_BYTES }
+  return { key, metrics: [], events: [], count: 0, bytes: EMPTY_BODY_BYTES }
 }
 
 /** Sends a batch and returns its outcome. Never rejects. */
@@ -65,14 +71,14 @@ export async function post(url: string, init: RequestInit, batch: Batch): Promis
     const body = `{"query":"${MUTATION}","variables":{"key":"${key}","metrics":[${metrics}],"events":[${events}]}}`
     const response = await fetch(url, { ...init, body, signal: AbortSignal.timeout(REQUEST_MS_MAX) })
     const { status, headers } = response
-    const result: Result | undefined = await response.json().catch(() => {})
+    const result: MutationResult | undefined = await response.json().catch(() => {})
     const stored = result?.data?.trackBatch
     const error = result?.errors?.[0]
     const code = error?.extensions?.code
     return [
       Math.min(RETRY_AFTER_MS_MAX, +headers.get('retry-after')! * 1_000 || 0),
       stored &&
-        LISTS.flatMap((list) =>
+        LIST_NAMES.flatMap((list) =>
           stored[list].errors.map(({ index, ...reason }) => ({ ...reason, item: JSON.parse(batch[list][index]!) })),
         ),
       TEMPORARY.test(`${status} ${code}`) ? undefined : (code ?? `HTTP_${status}`),

@@ -6,7 +6,7 @@ export interface Chart {
   readonly at?: string | undefined
 }
 
-/** The selected fields. Columns and points are sorted by time and cover the whole range. */
+/** A line with the fields that the query selects. Columns and points are sorted by time and cover the whole range. */
 export interface ChartLine {
   readonly id: string
   readonly label?: string
@@ -46,25 +46,25 @@ export interface LiveUpdate {
 
 export const EMPTY_CHART: Chart = { series: [], groups: [] }
 
-/** Throws when the update lacks a field that patches need. */
+/** Applies an update to a chart. Throws if the query does not select a field that patches need. */
 export function applyUpdate(chart: Chart, update: LiveUpdate): Chart {
   const { kind, dropBefore, series = [], groups = [], at } = update
   if (kind === undefined || dropBefore === undefined) throw new TypeError('select kind and dropBefore of live')
   if (series.some(({ id }) => id === undefined)) throw new TypeError('select id of series')
   if (groups.some(({ tags }) => tags === undefined)) throw new TypeError('select tags of groups')
-  const shown = kind === 'SNAPSHOT' ? EMPTY_CHART : chart
+  const current = kind === 'SNAPSHOT' ? EMPTY_CHART : chart
   const fromMs = dropBefore === null ? Number.NEGATIVE_INFINITY : Date.parse(dropBefore)
   return {
-    series: merge(
-      shown.series,
+    series: mergeItems(
+      current.series,
       series,
       ({ id }) => id,
       (before, after) => mergeLine(before, after, fromMs),
     ),
-    groups: merge(
-      shown.groups,
+    groups: mergeItems(
+      current.groups,
       groups,
-      ({ tags }) => keyOf(tags),
+      ({ tags }) => tagsKeyOf(tags),
       (before, after) => mergeGroup(before, after, fromMs),
     ),
     at,
@@ -72,27 +72,27 @@ export function applyUpdate(chart: Chart, update: LiveUpdate): Chart {
 }
 
 /** Merges each item with its change. Items for which `mergeTwo` returns undefined are removed. */
-function merge<T>(
-  shown: readonly T[],
+function mergeItems<T>(
+  current: readonly T[],
   changed: readonly T[],
   key: (item: T) => string,
   mergeTwo: (before: T | undefined, after: T | undefined) => T | undefined,
 ): T[] {
-  const news = new Map(changed.map((item) => [key(item), item]))
-  const merged = shown.map((item) => {
-    const after = news.get(key(item))
-    news.delete(key(item))
+  const changedByKey = new Map(changed.map((item) => [key(item), item]))
+  const merged = current.map((item) => {
+    const after = changedByKey.get(key(item))
+    changedByKey.delete(key(item))
     return mergeTwo(item, after)
   })
-  for (const item of news.values()) merged.push(mergeTwo(undefined, item))
+  for (const item of changedByKey.values()) merged.push(mergeTwo(undefined, item))
   return merged.filter((item) => item !== undefined)
 }
 
-function keyOf(tags: ChartGroup['tags']): string {
+function tagsKeyOf(tags: ChartGroup['tags']): string {
   return JSON.stringify(tags && Object.entries(tags).sort(([a], [b]) => (a < b ? -1 : 1)))
 }
 
-/** A bucket of the merged result: item `index` of every column of `source`. */
+/** The position of a bucket: index `index` in every column of the line or group `source`. */
 interface Row<T> {
   readonly source: T
   readonly index: number
@@ -130,11 +130,11 @@ function mergeLine(before: ChartLine | undefined, after: ChartLine | undefined, 
   if (newest.timestamps === undefined && newest.points === undefined) return newest
   const rows = mergeRows(sources, startsOf, fromMs)
   if (rows.length === 0 && Number.isFinite(fromMs)) return undefined
-  const merged = { ...newest, ...columns(newest, rows) }
+  const merged = { ...newest, ...columnsOfRows(newest, rows) }
   if (newest.comparison == null) return merged
-  // Aligned with the columns of the line, item by item.
+  // The values of a comparison correspond to those of its line by index, so the same rows are merged.
   const compared = rows.map(({ source, index }) => ({ source: source.comparison ?? {}, index }))
-  return { ...merged, comparison: { ...newest.comparison, ...columns(newest.comparison, compared) } }
+  return { ...merged, comparison: { ...newest.comparison, ...columnsOfRows(newest.comparison, compared) } }
 }
 
 type Columns = Pick<ChartLine, 'timestamps' | 'values' | 'points'>
@@ -143,9 +143,9 @@ function startsOf({ timestamps, points = [] }: ChartLine): readonly number[] {
   return timestamps ?? points.map(({ timestamp }) => Date.parse(timestamp))
 }
 
-/** Builds from the rows the same columns that `like` has. */
-function columns(like: Columns, rows: readonly Row<Columns>[]): Columns {
-  const { timestamps, values, points } = like
+/** Builds the columns that `template` has, from these rows. */
+function columnsOfRows(template: Columns, rows: readonly Row<Columns>[]): Columns {
+  const { timestamps, values, points } = template
   return {
     ...(timestamps && { timestamps: rows.map(({ source, index }) => source.timestamps?.[index] ?? Number.NaN) }),
     ...(values && { values: rows.map(({ source, index }) => source.values?.[index] ?? null) }),

@@ -1,4 +1,4 @@
-import { type Batch, FRAME_BYTES, type List, newBatch, post, type Rejection } from './batch.ts'
+import { type Batch, EMPTY_BODY_BYTES, type ListName, newBatch, post, type Rejection } from './batch.ts'
 import type { Item, Tags } from './items.ts'
 
 export interface TrackerOptions {
@@ -25,15 +25,18 @@ export interface TrackerOptions {
   readonly onReject?: (rejections: readonly Rejection[]) => void
 }
 
-/** Browsers allow 64 KiB for the bodies of all unfinished keepalive requests of a page; some is left to others. */
+/** Maximum bytes in flight. Browsers allow 64 KiB for all keepalive requests of a page; other scripts may need some. */
 const KEEPALIVE_BYTES_MAX = 62_000
 /** Two batches fit into the keepalive limit: one in flight when the page closes, and one more. */
 const BATCH_BYTES_MAX = 31_000
-const ITEM_BYTES_MAX = BATCH_BYTES_MAX - FRAME_BYTES
-/** An item with fewer commas has no list that is too long for the gateway, which would refuse the whole batch. */
-const ITEM_PARTS_MAX = 1_000
+const ITEM_BYTES_MAX = BATCH_BYTES_MAX - EMPTY_BODY_BYTES
+/**
+ * Maximum number of commas in the JSON text of an item. The gateway refuses a whole batch if a list in it is too long;
+ * a list in an item with fewer commas is short enough.
+ */
+const ITEM_COMMAS_MAX = 1_000
 const FLUSH_CHECK_MS = 20
-const BACKOFF_MS = 1_000
+const BACKOFF_MS_MIN = 1_000
 const BACKOFF_MS_MAX = 60_000
 /** 23 hours. The gateway remembers an idempotency key for 24 hours, so a later retry could count twice. */
 const RETRY_MS_MAX = 82_800_000
@@ -58,9 +61,10 @@ interface Timer {
 }
 
 /**
- * Batches and their way to the gateway: one request at a time, until the page is hidden. Requests use `keepalive`, so
- * they go on when the page is closed. Invariant: an item is in one batch, and a batch is removed when the gateway has
- * stored it or when it was reported as dropped. A closure and not a class, because a minifier shortens variables.
+ * Creates the queue that sends batches to the gateway: one request at a time, until the page is hidden. Requests use
+ * `keepalive`, so they continue after the page is closed. Invariant: an item is in exactly one batch, and a batch is
+ * removed when the gateway has stored it or when it was reported as dropped. A closure and not a class, because
+ * minifiers shorten the names of variables but not of properties.
  */
 export function createDelivery({
   url,
@@ -77,20 +81,20 @@ export function createDelivery({
   /** Oldest first. */
   let batches: Batch[] = []
   /** Number of consecutive failed requests. */
-  let failures = 0
+  let failureCount = 0
   let timer: Timer | undefined
-  /** After a failure: the time before which the gateway asked for no request. */
+  /** After a failure: no request is sent before this time, which the gateway chose. 0: no pause. */
   let pausedUntilMs = 0
   let isClosed: boolean | undefined
-  let isPageGone: boolean | undefined
+  let isPageClosed: boolean | undefined
 
-  const add = (list: List, build: () => Item): void => {
+  const add = (list: ListName, build: () => Item): void => {
     try {
       const json = JSON.stringify(build())
       const bytes = encoder.encode(json).length + 1
-      if (bytes > ITEM_BYTES_MAX || json.split(',').length > ITEM_PARTS_MAX) throw `too large: ${bytes}`
-      if (isClosed) call(onDrop, 1, 'closed')
-      else if (bytesOf(batches) + bytes > queueBytesMax) call(onDrop, 1, 'queue_full')
+      if (bytes > ITEM_BYTES_MAX || json.split(',').length > ITEM_COMMAS_MAX) throw `too large: ${bytes}`
+      if (isClosed) callSafely(onDrop, 1, 'closed')
+      else if (bytesOf(batches) + bytes > queueBytesMax) callSafely(onDrop, 1, 'queue_full')
       else {
         let last = batches.at(-1)
         if (!last || last.sentMs || last.bytes + bytes > BATCH_BYTES_MAX || last.count >= batchMax)
@@ -98,24 +102,24 @@ export function createDelivery({
         last[list].push(json)
         last.count++
         last.bytes += bytes
-        if (isPageGone) leave()
-        else proceed()
+        if (isPageClosed) sendAndDropRest()
+        else sendFullOrSchedule()
       }
     } catch (error) {
-      call(onError, error)
+      callSafely(onError, error)
     }
   }
 
-  /** Sends a full batch at once, and another one after a while. */
-  const proceed = (): void => {
+  /** Sends a full batch immediately, and any other batch after `flushMs`. */
+  const sendFullOrSchedule = (): void => {
     const [oldest] = batches
     if (!oldest) return
-    if (batches[1] || oldest.count >= batchMax) pump()
+    if (batches[1] || oldest.count >= batchMax) sendBatches()
     else if (!timer) setTimer(flushMs)
   }
 
   /** Sends the oldest batch unless one is in flight, or all that fit into the keepalive limit when `isLeaving`. */
-  const pump = (isLeaving?: boolean): void => {
+  const sendBatches = (isLeaving?: boolean): void => {
     for (const batch of batches) {
       const sendingBytes = bytesOf(batches.filter(({ isSending }) => isSending))
       if (!isLeaving && (pausedUntilMs || sendingBytes > 0)) return
@@ -132,13 +136,13 @@ export function createDelivery({
     batch.isSending = false
     if (!batches.includes(batch)) return
     if (rejections || code) {
-      failures = pausedUntilMs = 0
+      failureCount = pausedUntilMs = 0
       remove([batch], code, message)
-      if (rejections?.[0]) call(onReject, rejections)
-      proceed()
+      if (rejections?.[0]) callSafely(onReject, rejections)
+      sendFullOrSchedule()
     } else {
       pausedUntilMs = Date.now() + retryAfterMs
-      setTimer(retryAfterMs + Math.random() * Math.min(BACKOFF_MS_MAX, BACKOFF_MS * 2 ** failures++))
+      setTimer(retryAfterMs + Math.random() * Math.min(BACKOFF_MS_MAX, BACKOFF_MS_MIN * 2 ** failureCount++))
     }
   }
 
@@ -146,7 +150,7 @@ export function createDelivery({
   const remove = (removed: readonly Batch[], code?: string, message?: string): void => {
     const count = removed.reduce((sum, batch) => sum + batch.count, 0)
     batches = batches.filter((batch) => !removed.includes(batch))
-    if (code && count > 0) call(onDrop, count, code, message)
+    if (code && count > 0) callSafely(onDrop, count, code, message)
   }
 
   const setTimer = (ms: number): void => {
@@ -154,7 +158,7 @@ export function createDelivery({
     timer = setTimeout(() => {
       timer = undefined
       pausedUntilMs = 0
-      pump()
+      sendBatches()
     }, ms) as unknown as Timer
     timer.unref?.()
   }
@@ -163,15 +167,15 @@ export function createDelivery({
   const flush = async (waitMs = Infinity): Promise<void> => {
     const endMs = Date.now() + waitMs
     while (batches[0] && Date.now() < endMs) {
-      pump()
+      sendBatches()
       await new Promise((resolve) => setTimeout(resolve, FLUSH_CHECK_MS))
     }
   }
 
-  /** Called when the page is closed, which will receive no more responses: sends what fits and drops the rest. */
-  const leave = (): void => {
-    isPageGone = true
-    pump(true)
+  /** Called when the page is closed and can no longer receive responses: sends what fits and drops the rest. */
+  const sendAndDropRest = (): void => {
+    isPageClosed = true
+    sendBatches(true)
     remove(
       batches.filter(({ isSending }) => !isSending),
       'page_closed',
@@ -179,9 +183,9 @@ export function createDelivery({
   }
 
   const onPageEvent = ({ type, persisted }: PageEvent): void => {
-    // A persisted page may come back.
-    if (type === 'pagehide' && !persisted) leave()
-    else if (Date.now() >= pausedUntilMs) pump(true)
+    // A persisted page is kept in the back/forward cache and may be shown again.
+    if (type === 'pagehide' && !persisted) sendAndDropRest()
+    else if (Date.now() >= pausedUntilMs) sendBatches(true)
   }
 
   const listen = (method: 'addEventListener' | 'removeEventListener'): void => {
@@ -190,7 +194,7 @@ export function createDelivery({
 
   const close = async (waitMs = 5_000): Promise<void> => {
     isClosed = true
-    pump(true)
+    sendBatches(true)
     await flush(waitMs)
     remove(batches, 'closed')
     clearTimeout(timer as unknown as number)
@@ -201,7 +205,7 @@ export function createDelivery({
     new Request(url!, init)
   } catch (error) {
     isClosed = true
-    call(onError, error)
+    callSafely(onError, error)
   }
   listen('addEventListener')
   return { add, flush, close }
@@ -211,7 +215,7 @@ function bytesOf(batches: readonly Batch[]): number {
   return batches.reduce((sum, batch) => sum + batch.bytes, 0)
 }
 
-function call<T extends readonly unknown[]>(callback: ((...args: T) => void) | undefined, ...args: T): void {
+function callSafely<T extends readonly unknown[]>(callback: ((...args: T) => void) | undefined, ...args: T): void {
   try {
     ;(callback ?? console.warn)(...args)
   } catch {}

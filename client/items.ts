@@ -1,6 +1,6 @@
 /**
- * Points and events as JSON text. Whatever the gateway would refuse together with the rest of a batch is refused here:
- * names and values of a wrong type, unknown fields, long lists.
+ * Builds points and events for a GraphQL mutation. The gateway refuses a whole batch if one item has a name or a value
+ * of the wrong type, or an unknown field. So such items are refused here.
  */
 export type Item = Readonly<Record<string, unknown>>
 

@@ -14,7 +14,7 @@ export interface LiveOptions {
   /** A subscription. `live` must select `kind`, `dropBefore`, and `id` of `series` or `tags` of `groups`. */
   readonly query: string
   readonly variables?: Readonly<Record<string, unknown>>
-  /** Receives errors. After those with `isFinal` nothing follows. Default: a warning on the console. */
+  /** Receives errors. An error with `isFinal` ends the subscription. Default: a warning on the console. */
   readonly onError?: (error: LiveError) => void
 }
 
@@ -32,7 +32,7 @@ interface Result {
 
 /** A connection that is silent for this long is reopened. The gateway sends at least a keep-alive every 15 s. */
 const SILENCE_MS_MAX = 45_000
-const BACKOFF_MS = 1_000
+const BACKOFF_MS_MIN = 1_000
 const BACKOFF_MS_MAX = 30_000
 const RETRY_AFTER_MS_MAX = 3_600_000
 /** Maximum characters of one update. A gateway returns at most 50,000 values by default. */
@@ -43,33 +43,33 @@ export function subscribeLive(options: LiveOptions, onChart: (chart: Chart) => v
   const { url, key, query, variables, onError = console.warn } = options
   const stopped = new AbortController()
   let chart = EMPTY_CHART
-  let failures = 0
+  let failureCount = 0
   let retryAfterMs = 0
 
-  const fail = (code: string, message: string, isFinal: boolean): void => {
+  const reportError = (code: string, message: string, isFinal: boolean): void => {
     if (isFinal) stopped.abort()
-    call(onError, { code, message, isFinal })
+    callSafely(onError, { code, message, isFinal })
   }
 
-  const take = ({ data, errors }: Result): void => {
+  const applyResult = ({ data, errors }: Result): void => {
     const [error] = errors ?? []
-    if (error !== undefined) fail(error.extensions?.code ?? 'UNKNOWN', error.message, false)
+    if (error !== undefined) reportError(error.extensions?.code ?? 'UNKNOWN', error.message, false)
     const update = Object.values(data ?? {})[0]
     if (update == null) return
     try {
       chart = applyUpdate(chart, update)
     } catch (reason) {
-      fail('INVALID_SELECTION', String(reason), true)
+      reportError('INVALID_SELECTION', String(reason), true)
       return
     }
-    failures = 0
-    call(onChart, chart)
+    failureCount = 0
+    callSafely(onChart, chart)
   }
 
   /** Resolves when the stream has ended. */
   const connect = async (): Promise<void> => {
-    const silent = new AbortController()
-    const abort = (): void => silent.abort()
+    const connectionAbort = new AbortController()
+    const abort = (): void => connectionAbort.abort()
     let watchdog = setTimeout(abort, SILENCE_MS_MAX)
     stopped.signal.addEventListener('abort', abort)
     try {
@@ -77,15 +77,15 @@ export function subscribeLive(options: LiveOptions, onChart: (chart: Chart) => v
         method: 'POST',
         headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json', accept: 'text/event-stream' },
         body: JSON.stringify({ query, variables }),
-        signal: silent.signal,
+        signal: connectionAbort.signal,
       })
-      if (!response.headers.get('content-type')?.startsWith('text/event-stream')) return await refused(response)
+      if (!response.headers.get('content-type')?.startsWith('text/event-stream')) return await reportRefusal(response)
       for await (const { event, data } of eventsOf(response)) {
         clearTimeout(watchdog)
         watchdog = setTimeout(abort, SILENCE_MS_MAX)
         if (stopped.signal.aborted) return
-        if (event === 'complete') return fail('COMPLETE', 'the gateway ended the subscription', true)
-        if (event === 'next') take(JSON.parse(data))
+        if (event === 'complete') return reportError('COMPLETE', 'the gateway ended the subscription', true)
+        if (event === 'next') applyResult(JSON.parse(data))
       }
     } finally {
       clearTimeout(watchdog)
@@ -94,28 +94,31 @@ export function subscribeLive(options: LiveOptions, onChart: (chart: Chart) => v
     }
   }
 
-  const refused = async (response: Response): Promise<void> => {
+  const reportRefusal = async (response: Response): Promise<void> => {
     const { status, headers } = response
     const result: Result | undefined = await response.json().catch(() => undefined)
     const { message = '', extensions } = result?.errors?.[0] ?? {}
     retryAfterMs = Math.min(RETRY_AFTER_MS_MAX, Number(headers.get('retry-after')) * 1_000 || 0)
     const isFinal = status >= 400 && status < 500 && status !== 408 && status !== 429
-    fail(extensions?.code ?? `HTTP_${status}`, message, isFinal)
+    reportError(extensions?.code ?? `HTTP_${status}`, message, isFinal)
   }
 
   const run = async (): Promise<void> => {
     while (!stopped.signal.aborted) {
       retryAfterMs = 0
       await connect().catch(() => {})
-      const backoffMs = Math.min(BACKOFF_MS_MAX, BACKOFF_MS * 2 ** failures++)
-      await pause(retryAfterMs + backoffMs * Math.random(), stopped.signal)
+      const backoffMs = Math.min(BACKOFF_MS_MAX, BACKOFF_MS_MIN * 2 ** failureCount++)
+      await waitBeforeReconnect(retryAfterMs + backoffMs * Math.random(), stopped.signal)
     }
   }
   run()
   return () => stopped.abort()
 }
 
-/** Server-sent events, an empty one for each comment: https://html.spec.whatwg.org/multipage/server-sent-events.html */
+/**
+ * Yields server-sent events; an empty event for a comment, which is a keep-alive
+ * (https://html.spec.whatwg.org/multipage/server-sent-events.html).
+ */
 async function* eventsOf({ body }: Response): AsyncGenerator<{ readonly event: string; readonly data: string }> {
   const reader = body!.getReader()
   const decoder = new TextDecoder()
@@ -145,8 +148,8 @@ async function* eventsOf({ body }: Response): AsyncGenerator<{ readonly event: s
 /** The window of a page; in Node it has no events. */
 const page = globalThis as unknown as Partial<EventTarget>
 
-/** Resolves early when the signal aborts, and when the browser is online again. */
-function pause(ms: number, signal: AbortSignal): Promise<void> {
+/** Resolves after `ms`, or earlier when the signal aborts or the browser is online again. */
+function waitBeforeReconnect(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const timer = setTimeout(end, signal.aborted ? 0 : ms)
     signal.addEventListener('abort', end)
@@ -160,7 +163,7 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
   })
 }
 
-function call<T>(callback: (value: T) => void, value: T): void {
+function callSafely<T>(callback: (value: T) => void, value: T): void {
   try {
     callback(value)
   } catch (error) {
