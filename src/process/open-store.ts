@@ -8,7 +8,7 @@ import type { ApiKeyStore, Store } from '../store/store.ts'
 /** Opens the configured store: Redis, or the embedded store in a folder. */
 export function openStore(config: Config, log: Logger, now: () => number): Promise<Store> {
   const { store, redis, write } = config
-  if (!usesRedis(config)) return addSettingName(openEmbeddedStore({ ...store, now }))
+  if (!usesRedis(config)) return addSettingName(openEmbeddedStore({ ...store, log, now }))
   return openRedisStore({ ...store, ...redis, log, commandTimeoutMs: write.storeWaitMsMax, now })
 }
 
