@@ -5,7 +5,7 @@ import { attributes, encodeOtlp, type OtlpMetricJson, requestOf } from './otlp-r
 import { Message } from './protobuf.ts'
 import { type Series, snappyLiterals, writeRequestV1, writeRequestV2 } from './remote-write.ts'
 
-/** Requests of OTLP and remote write that are nearly right: valid messages, of which some bytes are changed. */
+/** Requests of OTLP, in both encodings, and remote write that are nearly right: valid ones, of which some bytes are changed. */
 
 const name = fc.constantFrom('fuzz.a', 'fuzz.b', 'fuzz_total', 'fuzz_bucket')
 const number = fc.oneof(fc.constantFrom(0, 1, -1, 2 ** 53, Number.NaN, 1e308), fc.double())
@@ -39,7 +39,7 @@ const data = fc.record({
 const metric: fc.Arbitrary<OtlpMetricJson> = fc
   .tuple(name, fc.constantFrom('gauge', 'sum', 'histogram', 'exponentialHistogram', 'summary'), data)
   .map(([metricName, kind, given]) => ({ name: metricName, [kind]: given }))
-const otlp = fc.array(metric, { maxLength: 4 }).map((metrics) => encodeOtlp(requestOf(...metrics)))
+const otlp = fc.array(metric, { maxLength: 4 }).map((metrics) => requestOf(...metrics))
 
 const histogram = fc
   .tuple(fc.constantFrom(-53, 0, 8, 99), fc.array(fc.constantFrom(-1, 0, 5), { maxLength: 4 }), fc.nat(5_000))
@@ -74,11 +74,19 @@ const SNAPPY_BOMB = Buffer.concat([
 ])
 
 const PROTOBUF = { 'content-type': 'application/x-protobuf' }
-const otlpRequest: fc.Arbitrary<OddRequest> = fc.tuple(changed(otlp), fc.boolean()).map(([body, isGzip]) => ({
-  path: '/v1/metrics',
-  headers: { ...PROTOBUF, ...(isGzip && { 'content-encoding': 'gzip' }) },
-  body: isGzip ? gzipSync(body, { level: 1 }) : body,
-}))
+const JSON_TYPE = { 'content-type': 'application/json' }
+const inProtobuf = fc.record({ type: fc.constant(PROTOBUF), body: changed(otlp.map(encodeOtlp)) })
+const inJson = fc.record({
+  type: fc.constant(JSON_TYPE),
+  body: changed(otlp.map((request) => Buffer.from(JSON.stringify(request)))),
+})
+const otlpRequest: fc.Arbitrary<OddRequest> = fc
+  .tuple(fc.oneof({ weight: 2, arbitrary: inProtobuf }, { weight: 1, arbitrary: inJson }), fc.boolean())
+  .map(([{ type, body }, isGzip]) => ({
+    path: '/v1/metrics',
+    headers: { ...type, ...(isGzip && { 'content-encoding': 'gzip' }) },
+    body: isGzip ? gzipSync(body, { level: 1 }) : body,
+  }))
 const writeTypes = ['', ';proto=io.prometheus.write.v2.Request', ';proto=prometheus.WriteRequest', ';proto=x']
 /** Fast-check draws small numbers more often than others: weights say how often. */
 const compressed = fc.oneof(

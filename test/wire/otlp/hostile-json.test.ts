@@ -1,0 +1,130 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { GatewayError } from '../../../src/model/errors.ts'
+import { runAtOnce } from '../../../src/model/steps.ts'
+import { CumulativeHistograms } from '../../../src/wire/histogram/cumulative-histograms.ts'
+import { decodeOtlpJson, jsonNeedsIdempotencyKey } from '../../../src/wire/otlp/otlp-json.ts'
+import { DEFAULT_POINT_LIMITS } from '../../support/defaults.ts'
+import { createRecordingSink } from '../../support/fake-gateway.ts'
+import { attributes, requestOf } from '../../support/otlp-request.ts'
+
+/** JSON bodies that nobody should send: each is decoded or refused by name, in short steps. */
+
+const decode = (body: unknown) =>
+  decodeOtlpJson(body, createRecordingSink('shop').sink, {
+    nowMs: Date.UTC(2024, 0, 15, 12),
+    limits: DEFAULT_POINT_LIMITS,
+    pointsMax: 10_000,
+    resourceTags: new Set<string>(),
+    histograms: new CumulativeHistograms(0).begin('shop'),
+  })
+
+function outcomeOf(body: unknown): string {
+  try {
+    runAtOnce(jsonNeedsIdempotencyKey(body))
+    runAtOnce(decode(body))
+    return 'decoded'
+  } catch (error) {
+    if (!(error instanceof GatewayError)) throw error
+    return error.code
+  }
+}
+
+const times = { startTimeUnixNano: '1700000000000000000', timeUnixNano: '1700000001000000000' }
+const point = { ...times, attributes: attributes({ k: 'v' }) }
+const { resourceMetrics } = requestOf(
+  { name: 'g', unit: 's', gauge: { dataPoints: [{ ...point, asDouble: 1 }] } },
+  { name: 's', sum: { aggregationTemporality: 2, isMonotonic: true, dataPoints: [{ ...point, asInt: '3' }] } },
+  {
+    name: 'h',
+    histogram: {
+      aggregationTemporality: 1,
+      dataPoints: [{ ...point, count: '1', sum: 2, bucketCounts: ['1', '0'], explicitBounds: [2] }],
+    },
+  },
+  {
+    name: 'e',
+    exponentialHistogram: {
+      aggregationTemporality: 2,
+      dataPoints: [{ ...point, scale: 3, zeroCount: '1', positive: { offset: 4, bucketCounts: ['1', '2'] } }],
+    },
+  },
+  { name: 'q', summary: { dataPoints: [{ ...point, count: '1', quantileValues: [{ quantile: 0.5, value: 1 }] }] } },
+)
+const valid = { resourceMetrics: [{ ...resourceMetrics[0], resource: { attributes: attributes({ a: 'b' }) } }] }
+
+type Path = readonly (string | number)[]
+
+/** The path of every value within a value. */
+function pathsIn(value: unknown, path: Path = []): Path[] {
+  if (typeof value !== 'object' || value === null) return [path]
+  const keys = Array.isArray(value) ? [...value.keys()] : Object.keys(value)
+  return [path, ...keys.flatMap((key) => pathsIn((value as Record<string, unknown>)[key], [...path, key]))]
+}
+
+function hasOwn(value: unknown, key: string | number): boolean {
+  return typeof value === 'object' && value !== null && Object.hasOwn(value, key)
+}
+
+function replaced(value: unknown, [key, ...rest]: Path, by: unknown): unknown {
+  if (key === undefined) return by
+  const inner = replaced((value as Record<string, unknown>)[key], rest, by)
+  return Array.isArray(value) ? value.with(Number(key), inner) : { ...(value as object), [key]: inner }
+}
+
+const paths = pathsIn(valid)
+const odd = fc.oneof(
+  fc.constantFrom<unknown>(null, true, '', '-1', '1e400', 'NaN', '99999999999999999999', -1, 1.5, 2 ** 70, {}, []),
+  fc.constantFrom<unknown>({ length: 3 }, [null], { key: 'k' }, { stringValue: 5 }, { arrayValue: { values: 3 } }),
+  fc.bigInt({ min: -(2n ** 70n), max: 2n ** 70n }),
+  fc.jsonValue({ maxDepth: 3 }),
+)
+
+describe('OTLP in JSON', () => {
+  it('is decoded when it is whole', () => {
+    expect(outcomeOf(valid)).toBe('decoded')
+    expect(paths.length).toBeGreaterThan(90)
+  })
+
+  it('survives any value in the place of any other', () => {
+    const changes = fc.array(fc.tuple(fc.constantFrom(...paths), odd), { minLength: 1, maxLength: 3 })
+    const seen = new Set<string>()
+    fc.assert(
+      fc.property(changes, (given) => {
+        let body: unknown = valid
+        for (const [path, by] of given) {
+          const parent = path
+            .slice(0, -1)
+            .reduce<unknown>((found, key) => (found as Record<string, unknown>)?.[key], body)
+          if (path.length === 0 || hasOwn(parent, path.at(-1)!)) body = replaced(body, path, by)
+        }
+        const outcome = outcomeOf(body)
+        seen.add(outcome)
+        expect(['decoded', 'invalid_body']).toContain(outcome)
+      }),
+      { numRuns: 2_000 },
+    )
+    expect(seen.size).toBe(2)
+  })
+
+  it('survives any JSON', () => {
+    fc.assert(
+      fc.property(fc.jsonValue(), (body) => {
+        expect(['decoded', 'invalid_body']).toContain(outcomeOf(body))
+      }),
+    )
+  })
+
+  it.each<[string, unknown]>([
+    ['resources', { resourceMetrics: Array(20_000).fill({}) }],
+    ['scopes', { resourceMetrics: [{ scopeMetrics: Array(20_000).fill({}) }] }],
+    ['metrics', requestOf(...Array(20_000).fill({ name: 'm' }))],
+    ['empty gauges', requestOf(...Array(20_000).fill({ name: 'm', gauge: { dataPoints: [] } }))],
+  ])('takes many steps for many %s', (_, body) => {
+    for (const running of [jsonNeedsIdempotencyKey(body), decode(body)]) {
+      let steps = 0
+      while (running.next().done !== true) steps++
+      expect(steps).toBeGreaterThan(50)
+    }
+  })
+})
