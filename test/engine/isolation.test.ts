@@ -1,13 +1,16 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { schema } from '../../src/graphql/schema.ts'
 import {
+  cumulativeHistogram,
   type ExampleRequest,
   exampleRequests,
   NOTHING_SEEN,
   type Seen,
   sendExample,
+  writeWithMetadata,
 } from '../support/example-requests.ts'
 import { startGateway, type TestGateway } from '../support/gateway.ts'
+import { COUNTER } from '../support/remote-write.ts'
 
 /**
  * One project must not be able to tell whether another exists: through every route it gets the same answers, byte for byte, from a
@@ -101,6 +104,9 @@ beforeAll(async () => {
   const headers = { 'content-type': 'application/json' }
   const item = { name: 'shared.typed', type: 'gauge', value: 77, tags: { [SECRET]: SECRET } }
   await send(crowded, KEYS.alpha, { route: 'POST ', url: '/api/v1/metrics', headers, body: JSON.stringify(item) })
+  // What a gateway remembers of senders: the types of metric families, the state of histograms.
+  await send(crowded, KEYS.alpha, writeWithMetadata('shared_meta', COUNTER))
+  await send(crowded, KEYS.alpha, cumulativeHistogram(2))
   for (let i = 0; i < 3; i++) await sendAll(crowded, KEYS.alpha, ofAlpha)
   const reads = ofAlpha.filter(
     ({ route, body = '' }) => !/^POST \/(api|metrics|$)/.test(route) && !/mutation/.test(body),

@@ -1,5 +1,6 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { startGateway, type TestGateway } from '../support/gateway.ts'
+import { snappyLiterals, writeRequestV1 } from '../support/remote-write.ts'
 
 const T0_MS = Date.UTC(2024, 0, 15, 12)
 const KEY = 'test-key-0123456789'
@@ -19,6 +20,18 @@ export function describeRateLimits(name: string, storeOf: () => Readonly<Record<
     const response = await fetch(url + path, body === undefined ? { headers } : { method: 'POST', headers, body })
     await response.clone().arrayBuffer()
     return response
+  }
+
+  async function sendSamples({ url }: TestGateway, key: string): Promise<Response> {
+    return fetch(`${url}/api/v1/write`, {
+      method: 'POST',
+      headers: {
+        authorization: `Bearer ${key}`,
+        'content-type': 'application/x-protobuf',
+        'content-encoding': 'snappy',
+      },
+      body: Uint8Array.from(snappyLiterals(writeRequestV1([{ labels: { __name__: 'n' }, samples: [[1, T0_MS]] }]))),
+    })
   }
 
   const POINT = '{"name":"n","type":"gauge","value":1}'
@@ -53,7 +66,7 @@ export function describeRateLimits(name: string, storeOf: () => Readonly<Record<
       const gateway = await started({
         ...storeOf(),
         API_KEYS: keys.map((key) => `${key}:shop:ingest+query`).join(','),
-        RATE_LIMITS: 'single=1,graphql=1,betterstack=2',
+        RATE_LIMITS: 'single=1,graphql=1,betterstack=2,otlp=1,write=1',
       })
       const stack = '{"name":"s","gauge":{"value":1}}'
       const graphql = '{"query":"{ __typename }"}'
@@ -61,6 +74,8 @@ export function describeRateLimits(name: string, storeOf: () => Readonly<Record<
         expect((await send(gateway, '/api/v1/metrics', POINT, key)).status).toBe(201)
         expect((await send(gateway, '/graphql', graphql, key)).status).toBe(200)
         expect((await send(gateway, '/', stack, key)).status).toBe(202)
+        expect((await send(gateway, '/v1/metrics', '{}', key)).status).toBe(200)
+        expect((await sendSamples(gateway, key)).status).toBe(204)
       }
       const flux = await send(gateway, '/api/v1/metrics', POINT, keys[0])
       expect([flux.status, await flux.json()]).toMatchObject([429, { error: { code: 'rate_limited' } }])
@@ -68,6 +83,18 @@ export function describeRateLimits(name: string, storeOf: () => Readonly<Record<
       expect([field.status, await field.json()]).toMatchObject([
         429,
         { errors: [{ extensions: { code: 'RATE_LIMITED' } }] },
+      ])
+      const otlp = await send(gateway, '/v1/metrics', '{}', keys[0])
+      expect([otlp.status, otlp.headers.get('retry-after'), await otlp.json()]).toEqual([
+        429,
+        '60',
+        { code: 8, message: expect.stringContaining('rate_limited: ') },
+      ])
+      const write = await sendSamples(gateway, keys[0])
+      expect([write.status, write.headers.get('retry-after'), await write.text()]).toEqual([
+        429,
+        '60',
+        expect.stringContaining('rate_limited: '),
       ])
       const text = await send(gateway, '/metrics', stack, keys[1])
       expect([text.status, text.headers.get('content-type'), text.headers.get('retry-after')]).toEqual([

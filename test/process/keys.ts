@@ -1,5 +1,6 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { type ChildGateway, runChild, startChild } from '../support/child-gateway.ts'
+import { snappyLiterals, writeRequestV1 } from '../support/remote-write.ts'
 
 /** Keys made and revoked by the command while a gateway runs on the store. */
 export function describeKeys(name: string, storeOf: () => Promise<Readonly<Record<string, string>>>): void {
@@ -30,6 +31,20 @@ export function describeKeys(name: string, storeOf: () => Promise<Readonly<Recor
     return response.status
   }
 
+  /** The statuses of the doors of other systems: OTLP, remote write. */
+  const statusesOfDoors = ({ url }: ChildGateway, key: string): Promise<number[]> =>
+    Promise.all(
+      [
+        ['/v1/metrics', 'application/json', '{}'],
+        ['/api/v1/write', 'application/x-protobuf', Uint8Array.from(snappyLiterals(writeRequestV1([])))],
+      ].map(async ([path, type, body]) => {
+        const headers = { authorization: `Bearer ${key}`, 'content-type': String(type) }
+        const response = await fetch(`${url}${path}`, { method: 'POST', headers, body: body! })
+        await response.arrayBuffer()
+        return response.status
+      }),
+    )
+
   describe(`${name}: keys`, () => {
     it('created before the first start work, and no first key is created', async () => {
       const { start, create } = await setUp()
@@ -49,6 +64,7 @@ export function describeKeys(name: string, storeOf: () => Promise<Readonly<Recor
       await keys(`revoke ${reader.id}`)
       await expect.poll(() => statusOf(gateway, reader.key), { timeout: 10_000, interval: 250 }).toBe(401)
       expect(await statusOf(gateway, writer.key)).toBe(403)
+      expect(await statusesOfDoors(gateway, writer.key)).toEqual([200, 204])
       // Whatever goes wrong with a key in it.
       for (const { key } of [reader, writer]) {
         await statusOf(gateway, key, `/api/v1/metrics/n/query?key=${key}&from=${key}`)
@@ -56,6 +72,10 @@ export function describeKeys(name: string, storeOf: () => Promise<Readonly<Recor
         await fetch(`${gateway.url}/graphql`, { method: 'POST', headers: { 'x-api-key': key }, body: key })
         await fetch(`${gateway.url}/api/v1/metrics`, { method: 'POST', headers: { 'x-api-key': key }, body: key })
       }
+      await keys(`revoke ${writer.id}`)
+      await expect
+        .poll(() => statusesOfDoors(gateway, writer.key), { timeout: 10_000, interval: 250 })
+        .toEqual([401, 401])
       const { code, output, errors } = await gateway.kill('SIGTERM')
       expect(code).toBe(0)
       expect(output).toContain('"path":"/nothing"')

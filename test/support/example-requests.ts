@@ -1,4 +1,4 @@
-import { attributes, type OtlpRequest } from './otlp-request.ts'
+import { attributes, type OtlpRequest, requestOf } from './otlp-request.ts'
 import { snappyLiterals, writeRequestV1 } from './remote-write.ts'
 
 /** A request for tests that go through every route. Its route is `METHOD path`, as the router has it. */
@@ -77,6 +77,43 @@ const write = (host: string): ExampleRequest => ({
         { labels: { __name__: `${host}_bucket`, le: 'x' }, samples: [[1, Date.UTC(2024, 0, 15, 11, 59)]] },
       ]),
     ),
+  ),
+})
+
+/** A sample of a name whose type only metadata can tell, and its metadata if a type is given. */
+export const writeWithMetadata = (name: string, type?: number): ExampleRequest => ({
+  route: `POST ${V1}/write`,
+  url: `${V1}/write`,
+  headers: { 'content-type': 'application/x-protobuf', 'content-encoding': 'snappy' },
+  bytes: Uint8Array.from(
+    snappyLiterals(
+      writeRequestV1(
+        [{ labels: { __name__: name }, samples: [[1, Date.UTC(2024, 0, 15, 11, 59)]] }],
+        type === undefined ? [] : [{ name, type }],
+      ),
+    ),
+  ),
+})
+
+/** A cumulative exponential histogram, of which the gateway keeps the state. It started after the gateway did. */
+export const cumulativeHistogram = (count: number): ExampleRequest => ({
+  route: 'POST /v1/metrics',
+  url: '/v1/metrics',
+  headers: { 'content-type': 'application/json' },
+  body: JSON.stringify(
+    requestOf({
+      name: 'shared.exponential',
+      exponentialHistogram: {
+        aggregationTemporality: 2,
+        dataPoints: [
+          {
+            startTimeUnixNano: `${Date.UTC(2024, 0, 15, 12, 0, 1)}000000`,
+            timeUnixNano: `${Date.UTC(2024, 0, 15, 12, 0, count)}000000`,
+            positive: { bucketCounts: [count] },
+          },
+        ],
+      },
+    }),
   ),
 })
 
@@ -159,8 +196,10 @@ export function exampleRequests(mark: string, seen: Seen): readonly ExampleReque
     { ...post('/metrics', ''), body: JSON.stringify(stack[0]), headers: { 'content-type': 'application/x-ndjson' } },
     post('/v1/metrics', otlp(mark)),
     post('/v1/metrics', otlp('shared')),
+    cumulativeHistogram(3),
     write(mark),
     write('shared'),
+    writeWithMetadata('shared_meta'),
     graphql('mutation ($input: MetricInput!) { trackMetric(input: $input) { name value metric { dataPoints } } }', {
       input: { ...item('shared.graphql', 'gauge', 3), ...upper('gauge') },
     }),
@@ -178,7 +217,7 @@ export function exampleRequests(mark: string, seen: Seen): readonly ExampleReque
     ),
     ...names.map((name) => get(`${V1}/metrics/:name`, `${V1}/metrics/${encodeURIComponent(name)}`)),
     ...['', '&group_by=tags.who', '&group_by=series', `&tags[who]=${mark}`, '&interval=1m&fill=zero'].flatMap((query) =>
-      [...names, 'shared.set', 'shared.typed', 'shared.stack'].map((name) =>
+      [...names, 'shared.set', 'shared.typed', 'shared.stack', 'shared.exponential'].map((name) =>
         get(`${V1}/metrics/:name/query`, `${V1}/metrics/${encodeURIComponent(name)}/query?from=-1h${query}`),
       ),
     ),
