@@ -1,10 +1,15 @@
 import { partitionOf } from '../../src/model/metric.ts'
+import { encodeOtlp, requestOf } from './otlp-request.ts'
+import { COUNTER, snappyLiterals, writeRequestV2 } from './remote-write.ts'
 
 /**
  * Load of which is known afterwards what became of every request. Each request is a batch under a tag of its own and says the same
  * of several metrics of every kind and has events; what was answered is written down, and what the gateway counts is held against it: an
  * acknowledged batch is there once and whole, one that was refused is not, and of one whose outcome nobody knows each metric is there
  * once or not at all. With an idempotency key a batch is sent until it is acknowledged, and then there once.
+ *
+ * Counters can also be sent as deltas by OTLP and as running totals by remote write. Such a batch needs no key: it is sent again as it
+ * is, and is there once.
  */
 
 export const LEDGER_KEY = 'ledger-key-0123456789'
@@ -23,9 +28,13 @@ const REQUEST_MS_MAX = 20_000
 
 export type Outcome = 'acknowledged' | 'refused' | 'unknown'
 
+/** How a batch is sent. The last two send the counters alone. */
+export type Door = 'flux' | 'otlp' | 'write'
+
 export interface SendOptions {
   /** Which of the metrics; all by default. */
   readonly names?: readonly string[]
+  readonly door?: Door
   readonly key?: string
   /** The batch, when it is sent once more. */
   readonly batch?: string
@@ -33,6 +42,7 @@ export interface SendOptions {
 
 interface Batch {
   readonly names: readonly string[]
+  readonly door: Door
   outcome: Outcome
 }
 
@@ -77,22 +87,27 @@ export class Ledger {
     return this.#last
   }
 
-  async send(url: string, { names = this.#names, key, batch = this.newBatch() }: SendOptions = {}) {
+  async send(url: string, options: SendOptions = {}) {
+    const { names = this.#names, door = 'flux', key, batch = this.newBatch() } = options
     const earlier = this.#batches.get(batch)
     // Until it is answered nobody knows.
-    this.#batches.set(batch, { names, outcome: 'unknown' })
-    const outcome = await this.#request(url, names, batch, key)
+    this.#batches.set(batch, { names, door, outcome: 'unknown' })
+    const outcome = await this.#request(url, names, door, batch, key)
     // What is refused now may be there from the time before.
-    if (earlier === undefined || outcome === 'acknowledged') this.#batches.set(batch, { names, outcome })
+    if (earlier === undefined || outcome === 'acknowledged') this.#batches.set(batch, { names, door, outcome })
     return outcome
   }
 
-  /** Sends a batch under an idempotency key until it is acknowledged, to any of the gateways in turn. */
-  async insist(urls: () => readonly string[], key: string, options: SendOptions = {}): Promise<void> {
+  /**
+   * Sends a batch until it is acknowledged, to any of the gateways in turn. Through the door of Flux it needs an idempotency key.
+   */
+  async insist(urls: () => readonly string[], key: string | undefined, options: SendOptions = {}): Promise<void> {
     const batch = options.batch ?? this.newBatch()
     for (let attempt = 0; ; attempt++) {
       const all = urls()
-      if ((await this.send(all[attempt % all.length]!, { ...options, key, batch })) === 'acknowledged') return
+      const url = all[attempt % all.length]!
+      const outcome = await this.send(url, { ...options, ...(key !== undefined && { key }), batch })
+      if (outcome === 'acknowledged') return
       if (attempt > 600) throw new Error(`${batch} is not acknowledged: ${this.#last?.status} ${this.#last?.body}`)
       await new Promise((resolve) => setTimeout(resolve, 50))
     }
@@ -107,11 +122,11 @@ export class Ledger {
           counted.map(async ([aggregation, expected]) => {
             const metric = `${name}.${suffix}`
             const found = await countsOf(url, metric, aggregation, only)
-            faults.push(...this.#compare(name, `${metric} ${aggregation}`, found, expected, only))
+            faults.push(...this.#compare(name, suffix, `${metric} ${aggregation}`, found, expected, only))
           }),
         ),
         eventsOf(url, `${name}.done`, this.#timestamp, only).then((found) => {
-          faults.push(...this.#compare(name, `${name}.done`, found, POINTS, only))
+          faults.push(...this.#compare(name, 'done', `${name}.done`, found, POINTS, only))
         }),
       ]),
     )
@@ -120,17 +135,18 @@ export class Ledger {
 
   #compare(
     name: string,
+    suffix: string,
     what: string,
     found: ReadonlyMap<string, number>,
     expected: number,
     only: string | undefined,
   ): Fault[] {
     const faults: Fault[] = []
-    for (const [batch, { names, outcome }] of this.#batches) {
+    for (const [batch, { names, door, outcome }] of this.#batches) {
       if (only !== undefined && batch !== only) continue
       const count = found.get(batch)
       const is = `${what} of ${batch}, ${outcome}, is ${count}` as const
-      const isExpected = names.includes(name)
+      const isExpected = names.includes(name) && (door === 'flux' || suffix === 'hits')
       if (count === undefined && outcome === 'acknowledged' && isExpected) faults.push(`lost: ${is}`)
       else if (count !== undefined && (outcome === 'refused' || !isExpected)) faults.push(`invented: ${is}`)
       else if (count !== undefined && count !== expected) faults.push(`doubled or cut: ${is}`)
@@ -139,36 +155,34 @@ export class Ledger {
     return faults
   }
 
-  async #request(url: string, names: readonly string[], batch: string, key: string | undefined): Promise<Outcome> {
+  async #request(
+    url: string,
+    names: readonly string[],
+    door: Door,
+    batch: string,
+    key: string | undefined,
+  ): Promise<Outcome> {
+    const { path, headers, body, status } = requestThrough(door, names, batch, this.#timestamp)
     try {
-      const response = await fetch(`${url}/api/v1/flux/batch`, {
+      const response = await fetch(`${url}${path}`, {
         method: 'POST',
         headers: {
           authorization: `Bearer ${LEDGER_KEY}`,
-          'content-type': 'application/json',
+          ...headers,
           ...(key === undefined ? {} : { 'idempotency-key': key }),
         },
-        body: JSON.stringify({
-          metrics: names.flatMap((name) => itemsOf(name, batch)),
-          events: names.flatMap((name) =>
-            Array.from({ length: POINTS }, (_, value) => ({
-              name: `${name}.done`,
-              value,
-              timestamp: this.#timestamp,
-              tags: { batch },
-            })),
-          ),
-        }),
+        body,
         signal: AbortSignal.timeout(REQUEST_MS_MAX),
       })
-      const body = await response.text()
-      this.#last = { status: response.status, body }
-      if (response.status !== 201) return body.includes('"unknown"') ? 'unknown' : 'refused'
-      const { data } = JSON.parse(body) as { data: Record<'events' | 'metrics', { accepted: number }> }
-      const { events, metrics } = data
-      if (metrics.accepted !== names.length * KINDS.length * POINTS || events.accepted !== names.length * POINTS)
-        throw new Error(`accepted otherwise: ${body}`)
-      return 'acknowledged'
+      const text = await response.text()
+      this.#last = { status: response.status, body: text }
+      if (response.status === status) {
+        if (!isWhole(door, names, text)) throw new Error(`accepted otherwise: ${text}`)
+        return 'acknowledged'
+      }
+      // OTLP and remote write have no word for an outcome that nobody knows: their clients send again.
+      if (door !== 'flux' && response.status < 500) throw new Error(`refused for good: ${response.status} ${text}`)
+      return door !== 'flux' || text.includes('"unknown"') ? 'unknown' : 'refused'
     } catch (error) {
       // The connection was cut: `fetch failed` or a body that ends early.
       if (error instanceof TypeError || (error instanceof DOMException && error.name === 'TimeoutError'))
@@ -176,6 +190,69 @@ export class Ledger {
       throw error
     }
   }
+}
+
+interface DoorRequest {
+  readonly path: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string | Uint8Array<ArrayBuffer>
+  /** Of a request that is stored. */
+  readonly status: number
+}
+
+function requestThrough(door: Door, names: readonly string[], batch: string, timestamp: string): DoorRequest {
+  if (door === 'otlp') {
+    const headers = { 'content-type': 'application/x-protobuf' }
+    return { path: '/v1/metrics', headers, body: deltasOf(names, batch), status: 200 }
+  }
+  if (door === 'write') {
+    const type = 'application/x-protobuf;proto=io.prometheus.write.v2.Request'
+    const headers = { 'content-type': type, 'content-encoding': 'snappy' }
+    return { path: '/api/v1/write', headers, body: totalsOf(names, batch), status: 204 }
+  }
+  const body = JSON.stringify({
+    metrics: names.flatMap((name) => itemsOf(name, batch)),
+    events: names.flatMap((name) =>
+      Array.from({ length: POINTS }, (_, value) => ({ name: `${name}.done`, value, timestamp, tags: { batch } })),
+    ),
+  })
+  return { path: '/api/v1/flux/batch', headers: { 'content-type': 'application/json' }, body, status: 201 }
+}
+
+function isWhole(door: Door, names: readonly string[], response: string): boolean {
+  if (door !== 'flux') return response === ''
+  const { data } = JSON.parse(response) as { data: Record<'events' | 'metrics', { accepted: number }> }
+  const { events, metrics } = data
+  return metrics.accepted === names.length * KINDS.length * POINTS && events.accepted === names.length * POINTS
+}
+
+const timeOfPoint = (i: number): number => Date.parse(`${DAY}T10:${String(i * 7).padStart(2, '0')}:00Z`)
+
+/** The counters of a batch, as deltas of 1. */
+function deltasOf(names: readonly string[], batch: string): Uint8Array<ArrayBuffer> {
+  const metrics = names.map((name) => ({
+    name: `${name}.hits`,
+    sum: {
+      aggregationTemporality: 1,
+      isMonotonic: true,
+      dataPoints: Array.from({ length: POINTS }, (_, i) => ({
+        ...{ startTimeUnixNano: `${timeOfPoint(i) - 60_000}000000`, timeUnixNano: `${timeOfPoint(i)}000000`, asInt: 1 },
+        attributes: [{ key: 'batch', value: { stringValue: batch } }],
+      })),
+    },
+  }))
+  return Uint8Array.from(encodeOtlp(requestOf(...metrics)))
+}
+
+/** The counters of a batch, as running totals of a series that was created a minute before. */
+function totalsOf(names: readonly string[], batch: string): Uint8Array<ArrayBuffer> {
+  const series = names.map((name) => ({
+    labels: { __name__: `${name}.hits`, batch },
+    samples: Array.from({ length: POINTS }, (_, i) => [i + 1, timeOfPoint(i)] as const),
+    type: COUNTER,
+    createdMs: timeOfPoint(0) - 60_000,
+  }))
+  return Uint8Array.from(snappyLiterals(writeRequestV2(series)))
 }
 
 interface Kind {

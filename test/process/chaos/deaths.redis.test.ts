@@ -3,13 +3,14 @@ import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { scriptSource } from '../../../src/store/redis/scripts.ts'
 import { type ChildGateway, startChild } from '../../support/child-gateway.ts'
-import { LEDGER_ENV, Ledger } from '../../support/ledger.ts'
+import { type Door, LEDGER_ENV, Ledger } from '../../support/ledger.ts'
 import { type RedisServer, startRedis, until } from '../../support/redis-server.ts'
 import { TcpProxy } from '../../support/tcp-proxy.ts'
 
 /**
  * Two gateways under load on one Redis while one of the three dies, or the line between them. What was acknowledged is counted once, what
- * was refused is not, what nobody knows of at most once, and what was sent with an idempotency key until it was acknowledged once.
+ * was refused is not, what nobody knows of at most once, and what was sent until it was acknowledged, with an idempotency key or by OTLP
+ * or remote write, once.
  */
 
 /** Longer than a gateway waits for the reply to a command. */
@@ -61,7 +62,17 @@ async function underLoad(happens: (ledger: Ledger, more: (number: number) => Pro
   const insisting = async (): Promise<void> => {
     while (!isOver) await ledger.insist(() => [gatewayA.url, gatewayB.url], `key-${++keys}`)
   }
-  const senders = [sender(() => gatewayA.url), sender(() => gatewayB.url), insisting(), insisting()]
+  const repeating = async (door: Door): Promise<void> => {
+    while (!isOver) await ledger.insist(() => [gatewayA.url, gatewayB.url], undefined, { door })
+  }
+  const senders = [
+    sender(() => gatewayA.url),
+    sender(() => gatewayB.url),
+    insisting(),
+    insisting(),
+    repeating('otlp'),
+    repeating('write'),
+  ]
   /** Until so many more are acknowledged. */
   const more = async (number: number): Promise<void> => {
     const goal = ledger.count('acknowledged') + number
@@ -136,26 +147,31 @@ describe('two gateways on one Redis', () => {
     ['dies', () => gatewayA.kill('SIGKILL')],
     ['gives up', async () => {}],
   ])(
-    'count a request with a key once when its gateway %s between commit and response',
+    'count a request with a key, deltas and totals once when their gateway %s between commit and response',
     async (_, happens) => {
       const ledger = new Ledger(['a', 'b'].map((name) => `${name}${++ledgers}`))
       expect(await ledger.send(gatewayA.url)).toBe('acknowledged')
-      const batches = Array.from({ length: 5 }, () => ({ batch: ledger.newBatch(), key: `key-${++keys}` }))
+      const batches = [
+        ...Array.from({ length: 5 }, () => ({ batch: ledger.newBatch(), key: `key-${++keys}` })),
+        ...(['otlp', 'write'] as const).map((door) => ({ batch: ledger.newBatch(), door, key: undefined })),
+      ]
       const appended = await server.appended()
       proxy.loseRepliesTo(COMMIT)
       try {
-        const sent = Promise.all(batches.map((batch) => ledger.send(gatewayA.url, batch)))
+        const sent = Promise.all(
+          batches.map(({ key, ...batch }) => ledger.send(gatewayA.url, key === undefined ? batch : { ...batch, key })),
+        )
         await until('nothing arrives', async () => (await server.appended()) > appended)
         await happens()
         expect(await sent).toContain('unknown')
       } finally {
         proxy.cut()
       }
-      await Promise.all(batches.map((batch) => ledger.insist(() => [gatewayB.url], batch.key, batch)))
+      await Promise.all(batches.map(({ key, ...batch }) => ledger.insist(() => [gatewayB.url], key, batch)))
       if (gatewayA.process.signalCode !== null) gatewayA = await startGateway()
       await expect.poll(() => ledger.faults(gatewayA.url)).toEqual([])
       await expectRight(ledger)
-      expect(ledger.count('acknowledged')).toBe(6)
+      expect(ledger.count('acknowledged')).toBe(8)
     },
     60_000,
   )
