@@ -1,5 +1,6 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { type ChildGateway, startChild } from '../support/child-gateway.ts'
+import { type Door, LEDGER_ENV, Ledger } from '../support/ledger.ts'
 import { temporaryFolder } from '../support/temporary-folder.ts'
 
 /**
@@ -134,6 +135,39 @@ describe('a gateway that is killed under load', () => {
     await verify(child.url, sent)
     expect((await child.kill('SIGTERM')).code).toBe(0)
   }, 120_000)
+})
+
+describe('deltas by OTLP and running totals by remote write', () => {
+  it('count once when their gateway is killed and they are sent again as they are', async () => {
+    const folder = await temporaryFolder()
+    const ledger = new Ledger(['kill'])
+    const start = async (): Promise<ChildGateway> => {
+      const child = await startChild({ ...LEDGER_ENV, DATA_DIR: folder, FOLD_INBOX_AGE_MS: '50' })
+      onTestFinished(() => {
+        child.process.kill('SIGKILL')
+      })
+      return child
+    }
+    let child = await start()
+    for (const killAfter of [5, 60, 20]) {
+      const goal = ledger.count('acknowledged') + killAfter
+      const sender = async (door: Door): Promise<{ readonly batch: string; readonly door: Door }> => {
+        for (;;) {
+          const batch = ledger.newBatch()
+          if ((await ledger.send(child.url, { batch, door })) !== 'acknowledged') return { batch, door }
+          if (ledger.count('acknowledged') >= goal) child.process.kill('SIGKILL')
+        }
+      }
+      const doors: readonly Door[] = ['otlp', 'otlp', 'write', 'write']
+      const unknown = await Promise.all(doors.map(sender))
+      expect((await child.exited).signal).toBe('SIGKILL')
+      child = await start()
+      for (const options of unknown) await ledger.insist(() => [child.url], undefined, options)
+    }
+    expect(ledger.count('unknown')).toBe(0)
+    expect(await ledger.faults(child.url)).toEqual([])
+    expect((await child.kill('SIGTERM')).code).toBe(0)
+  }, 60_000)
 })
 
 describe('a gateway that receives a signal under load', () => {
