@@ -115,6 +115,25 @@ test('cumulative exponential histograms never count twice, and a restart of the 
   expect(await total('exponential', 'count')).toBe(8 + 6)
 })
 
+test('a total in the millisecond of its start counts whole, and what is added later is added', async () => {
+  const startMs = NOW_MS - 30_000
+  const running = (value: number, timeUnixNano: string): OtlpMetricJson => ({
+    name: 'quick',
+    sum: {
+      aggregationTemporality: 2,
+      isMonotonic: true,
+      dataPoints: [{ startTimeUnixNano: `${startMs}000100`, timeUnixNano, asInt: value }],
+    },
+  })
+  await sendOtlp(running(5, `${startMs}000900`))
+  expect(await total('quick', 'sum')).toBe(5)
+  await sendOtlp(running(6, `${startMs + 10_000}000000`))
+  expect(await total('quick', 'sum')).toBe(6)
+  await restart()
+  await sendOtlp(running(8, `${startMs + 20_000}000000`))
+  expect(await total('quick', 'sum')).toBe(8)
+})
+
 test('native histograms count what was added since the one before', async () => {
   await sendNative(10, NOW_MS)
   for (const [count, seconds] of [

@@ -93,7 +93,7 @@ export class PointDelivery<S extends SeriesRef> {
     const timeMs = this.#timeOf(times)
     const bad = checkInstant(timeMs, this.options.nowMs) ?? checkFinite(value)
     if (bad !== undefined) this.reject(index, bad)
-    else this.#deliver(series, mode, times.startMs, timeMs, value, index)
+    else this.#deliver(series, mode, times, value, index)
   }
 
   /**
@@ -214,12 +214,20 @@ export class PointDelivery<S extends SeriesRef> {
       return
     }
     this.#charge(parts.length)
-    for (const { series, mode, value } of parts) this.#deliver(series, mode, times.startMs, timeMs, value, index)
+    for (const { series, mode, value } of parts) this.#deliver(series, mode, times, value, index)
   }
 
-  #deliver(series: S, mode: NumberMode, startMs: number, timeMs: number, value: number, index: number): void {
+  /**
+   * A total whose start and time are equal has an unknown start. If only their milliseconds are equal, the total is
+   * stored a millisecond later, where the stored start of a later total replaces it and the later total counts whole.
+   */
+  #deliver(series: S, mode: NumberMode, times: PointTimes, value: number, index: number): void {
+    const { startMs, startRestNs, timeRestNs } = times
+    const timeMs = this.#timeOf(times)
+    const isAfterStart = startMs < timeMs || (startMs === timeMs && startRestNs < timeRestNs)
     if (mode !== 'total') this.sink.add(index, series, timeMs, value)
-    else if (startMs > 0 && startMs < timeMs) this.sink.addTotalSince(index, series, timeMs, value, startMs)
+    else if (startMs > 0 && isAfterStart)
+      this.sink.addTotalSince(index, series, Math.max(timeMs, startMs + 1), value, startMs)
     else this.sink.addTotal(index, series, timeMs, value)
   }
 

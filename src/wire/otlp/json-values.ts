@@ -35,11 +35,14 @@ export function doubleOf(given: unknown): number {
   throw new GatewayError('invalid_body', `a number must be a number, not ${describe(given)}`)
 }
 
-/** Converts UNIX nanoseconds to milliseconds, rounded down. Returns 0 if the time is absent. */
-export function millisecondsOf(given: unknown): number {
-  if (given === undefined || given === null || given === 0) return 0
+/**
+ * Converts UNIX nanoseconds to milliseconds, rounded down, and the nanoseconds beyond them. Returns 0 for an absent time.
+ */
+export function millisecondsOf(given: unknown): readonly [ms: number, restNs: number] {
+  if (given === undefined || given === null || given === 0) return [0, 0]
   const isExact = typeof given === 'bigint' || (typeof given === 'string' && INTEGER.test(given))
-  return isExact ? Number(BigInt(given) / 1_000_000n) : Math.floor(integerOf(given) / 1e6)
+  const nanos = isExact ? BigInt(given) : BigInt(integerOf(given))
+  return [Number(nanos / 1_000_000n), Number(nanos % 1_000_000n)]
 }
 
 export function flagsOf(given: unknown): number {

@@ -137,10 +137,9 @@ function deliverPoint<S extends SeriesRef>(
   path: string,
 ): void {
   if ((flagsOf(point['flags']) & NO_RECORDED_VALUE) !== 0) return
-  const times: PointTimes = {
-    startMs: millisecondsOf(point['startTimeUnixNano']),
-    timeMs: millisecondsOf(point['timeUnixNano']),
-  }
+  const [startMs, startRestNs] = millisecondsOf(point['startTimeUnixNano'])
+  const [timeMs, timeRestNs] = millisecondsOf(point['timeUnixNano'])
+  const times: PointTimes = { startMs, timeMs, startRestNs, timeRestNs }
   const value = metric.kind === 'gauge' || metric.kind === 'sum' ? numberOf(point) : 0
   if (Number.isNaN(value)) return
   const index = delivery.nextItem()

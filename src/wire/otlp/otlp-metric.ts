@@ -27,6 +27,13 @@ export interface PointTimes {
   startMs: number
   /** Time of the point in UNIX milliseconds. 0: unknown. */
   timeMs: number
+  /** Nanoseconds of the start and of the time beyond their milliseconds. */
+  startRestNs: number
+  timeRestNs: number
+}
+
+export function unknownTimes(): PointTimes {
+  return { startMs: 0, timeMs: 0, startRestNs: 0, timeRestNs: 0 }
 }
 
 export interface HistogramPoint {

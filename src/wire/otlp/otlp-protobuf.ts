@@ -14,8 +14,17 @@ import {
   SCOPE_NAME,
   SCOPE_VERSION,
   type TagPair,
+  unknownTimes,
 } from './otlp-metric.ts'
-import { type ReadPoint, readExponentialHistogram, readHistogram, readSummary } from './protobuf-points.ts'
+import {
+  clearTimes,
+  type ReadPoint,
+  readExponentialHistogram,
+  readHistogram,
+  readStart,
+  readSummary,
+  readTime,
+} from './protobuf-points.ts'
 import { readKeyValue } from './protobuf-values.ts'
 
 /**
@@ -126,7 +135,7 @@ class OtlpDecoder<S extends SeriesRef> {
   /** Whether the item cache can be used. False if the scope has tags, because the identity does not include them. */
   #isCached = true
   readonly #identity: ItemIdentity
-  readonly #times: PointTimes = { startMs: 0, timeMs: 0 }
+  readonly #times = unknownTimes()
   /** Number of points of this step whose series was not in the item cache. */
   #resolved = 0
 
@@ -283,8 +292,7 @@ class OtlpDecoder<S extends SeriesRef> {
     const identity = this.#identity
     const start = reader.at
     const times = this.#times
-    times.startMs = 0
-    times.timeMs = 0
+    clearTimes(times)
     let value = Number.NaN
     let flags = 0
     let isContiguous = true
@@ -293,12 +301,10 @@ class OtlpDecoder<S extends SeriesRef> {
     while (reader.next(end)) {
       switch (reader.field) {
         case 2:
-          reader.require(FIXED64)
-          times.startMs = reader.nanosAsMs()
+          readStart(reader, times)
           break
         case 3:
-          reader.require(FIXED64)
-          times.timeMs = reader.nanosAsMs()
+          readTime(reader, times)
           break
         case 4:
           reader.require(FIXED64)

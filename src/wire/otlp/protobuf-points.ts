@@ -39,9 +39,20 @@ function double(reader: ProtobufReader): number {
   return reader.double()
 }
 
-function nanosAsMs(reader: ProtobufReader): number {
+export function readStart(reader: ProtobufReader, times: PointTimes): void {
   reader.require(FIXED64)
-  return reader.nanosAsMs()
+  times.startMs = reader.nanosAsMs()
+  times.startRestNs = reader.restNs
+}
+
+export function readTime(reader: ProtobufReader, times: PointTimes): void {
+  reader.require(FIXED64)
+  times.timeMs = reader.nanosAsMs()
+  times.timeRestNs = reader.restNs
+}
+
+export function clearTimes(times: PointTimes): void {
+  times.startMs = times.timeMs = times.startRestNs = times.timeRestNs = 0
 }
 
 function flagsOf(reader: ProtobufReader): number {
@@ -53,14 +64,14 @@ export function readHistogram(reader: ProtobufReader, end: number, times: PointT
   const point: HistogramPoint = { count: 0, sum: undefined, min: undefined, max: undefined, bounds: [], counts: [] }
   let flags = 0
   let isBounded = true
-  times.startMs = times.timeMs = 0
+  clearTimes(times)
   while (reader.next(end)) {
     switch (reader.field) {
       case 2:
-        times.startMs = nanosAsMs(reader)
+        readStart(reader, times)
         break
       case 3:
-        times.timeMs = nanosAsMs(reader)
+        readTime(reader, times)
         break
       case 4:
         point.count = fixed64(reader)
@@ -99,14 +110,14 @@ export function readExponentialHistogram(
   const point = emptyHistogram()
   let flags = 0
   let isBounded = true
-  times.startMs = times.timeMs = 0
+  clearTimes(times)
   while (reader.next(end)) {
     switch (reader.field) {
       case 2:
-        times.startMs = nanosAsMs(reader)
+        readStart(reader, times)
         break
       case 3:
-        times.timeMs = nanosAsMs(reader)
+        readTime(reader, times)
         break
       case 5:
         point.sum = double(reader)
@@ -157,14 +168,14 @@ export function readSummary(reader: ProtobufReader, end: number, times: PointTim
   const point: SummaryPoint = { count: 0, sum: 0, quantiles: [] }
   let flags = 0
   let isBounded = true
-  times.startMs = times.timeMs = 0
+  clearTimes(times)
   while (reader.next(end)) {
     switch (reader.field) {
       case 2:
-        times.startMs = nanosAsMs(reader)
+        readStart(reader, times)
         break
       case 3:
-        times.timeMs = nanosAsMs(reader)
+        readTime(reader, times)
         break
       case 4:
         point.count = fixed64(reader)

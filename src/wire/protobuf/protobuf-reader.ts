@@ -34,6 +34,8 @@ export class ProtobufReader {
   /** Number of the field that `next` found. */
   field = 0
   wireType = 0
+  /** Nanoseconds beyond the milliseconds that `nanosAsMs` returned last. */
+  restNs = 0
   /** Low and high half of the 64-bit varint that was read last. */
   #low = 0
   #high = 0
@@ -154,14 +156,17 @@ export class ProtobufReader {
   }
 
   /**
-   * Reads UNIX nanoseconds and returns milliseconds, rounded down. The result is exact, although a double cannot
-   * represent the nanoseconds.
+   * Reads UNIX nanoseconds and returns milliseconds, rounded down. `restNs` has the rest. The result is exact, although
+   * a double cannot represent the nanoseconds.
    */
   nanosAsMs(): number {
     const at = this.#advance(8)
     const high = this.view.getUint32(at + 4, true)
     // 2^32 ns are 4,294 ms and 967,296 ns.
-    return high * 4_294 + Math.floor((high * 967_296 + this.view.getUint32(at, true)) / 1e6)
+    const nanos = high * 967_296 + this.view.getUint32(at, true)
+    const ms = Math.floor(nanos / 1e6)
+    this.restNs = nanos - ms * 1e6
+    return high * 4_294 + ms
   }
 
   /** Reads the text from the current position to `end`. */

@@ -100,6 +100,11 @@ describe.each(['protobuf', 'json'] as const)('in %s,', (encoding) => {
       sum(CUMULATIVE, true, { asInt: 5, startTimeUnixNano: TIME }),
       ['counter m{} addTotal 5 @1s'],
     ],
+    [
+      'a running total that starts in its own millisecond',
+      sum(CUMULATIVE, true, { asInt: 5, startTimeUnixNano: TIME, timeUnixNano: `${NOW_MS - 1_000}000001` }),
+      ['counter m{} addTotalSince 5 since 1s @0.999s'],
+    ],
     ['a total that may go down', sum(CUMULATIVE, false, { asInt: 5 }), ['gauge m{} add 5 @1s']],
     ['a sum without temporality', sum(0, true, { asInt: 5 }), ['0 invalid_value']],
     [
