@@ -9,6 +9,9 @@ import type { RunningTotals } from './running-totals.ts'
  * deltas) and totals; a distribution has count (the total weight), sum, min, max and bins; a set has only the count of
  * points. A column that a kind does not have is an empty array. Arrays may be longer than `length` (`seriesCount`,
  * `seriesCount + 1`); the elements beyond are unused.
+ *
+ * A gauge may have an end marker: its series ended at `lastMs`. `last` is then NaN. A row with a marker and no value has
+ * NaN in all columns of values and a count of 1, as if the marker were a value; `isEndOnly` finds such rows.
  */
 export interface RollupRows {
   readonly kind: RollupKind
@@ -37,4 +40,9 @@ export interface RollupRows {
   readonly binStart: Uint32Array
   /** Returns the running totals of a row of a counter; undefined if it has none. The caller must not change them. */
   totalsAt(row: number): RunningTotals | undefined
+}
+
+/** Whether a row of a gauge has an end marker and no value. The values of points are never NaN, but a sum may be. */
+export function isEndOnly({ min }: Pick<RollupRows, 'min'>, row: number): boolean {
+  return Number.isNaN(min[row])
 }

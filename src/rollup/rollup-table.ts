@@ -2,7 +2,7 @@ import { addCounts } from '../model/count.ts'
 import type { RollupKind } from '../model/metric.ts'
 import { Observations } from './observations.ts'
 import { orderByKey } from './radix-sort.ts'
-import type { RollupRows } from './rollup-rows.ts'
+import { isEndOnly, type RollupRows } from './rollup-rows.ts'
 import { CAPACITY_MIN, grownIds, RowColumns } from './row-columns.ts'
 import { RunningTotals } from './running-totals.ts'
 
@@ -123,7 +123,12 @@ export class RollupTable extends RowColumns implements RollupRows {
       this.last[row] = value
       return
     }
-    this.sum[row]! += value * weight
+    const sum = this.sum[row]! + value * weight
+    if (Number.isNaN(sum) && this.hasFirstLast && isEndOnly(this, row)) {
+      this.#addToEnd(row, timeMs, value, weight)
+      return
+    }
+    this.sum[row] = sum
     if (!this.hasMinMax) return
     if (!this.hasFirstLast) this.#observe(row, value, weight, before)
     if (value < this.min[row]!) this.min[row] = value
@@ -137,6 +142,23 @@ export class RollupTable extends RowColumns implements RollupRows {
       this.lastMs[row] = timeMs
       this.last[row] = value
     }
+  }
+
+  /** Adds an end marker of a gauge: its series has no last value from this time on, until the next value. */
+  addEnd(row: number, timeMs: number): void {
+    if (this.count[row] === 0) {
+      this.addWeighted(row, timeMs, Number.NaN, 1)
+    } else if (timeMs >= this.lastMs[row]!) {
+      this.endAt(row, timeMs)
+    }
+  }
+
+  /** Adds the first value to a row that has an end marker. */
+  #addToEnd(row: number, timeMs: number, value: number, weight: number): void {
+    const endMs = this.lastMs[row]!
+    this.count[row] = 0
+    this.addWeighted(row, timeMs, value, weight)
+    if (endMs > timeMs) this.endAt(row, endMs)
   }
 
   /** Adds a running total of a counter. */

@@ -1,6 +1,6 @@
 import { addCounts } from '../model/count.ts'
 import type { RollupKind } from '../model/metric.ts'
-import type { RollupRows } from './rollup-rows.ts'
+import { isEndOnly, type RollupRows } from './rollup-rows.ts'
 
 const NO_NUMBERS = new Float64Array(0)
 /**
@@ -55,13 +55,20 @@ export class RowColumns {
    */
   protected mergeScalars(row: number, source: RowSource, from: number): void {
     const before = this.count[row]!
-    this.count[row] = addCounts(before, source.count[from]!)
-    if (this.kind === 'set') return
-    if (before === 0) {
-      this.#copyScalars(row, source, from)
+    const count = addCounts(before, source.count[from]!)
+    if (before === 0 || this.kind === 'set') {
+      this.count[row] = count
+      if (this.kind !== 'set') this.#copyScalars(row, source, from)
       return
     }
-    this.sum[row]! += source.sum[from]!
+    const sum = this.sum[row]! + source.sum[from]!
+    // The sum of infinite sums may be NaN too.
+    if (Number.isNaN(sum) && this.hasFirstLast && (isEndOnly(this, row) || isEndOnly(source, from))) {
+      this.#mergeEnd(row, source, from)
+      return
+    }
+    this.count[row] = count
+    this.sum[row] = sum
     if (!this.hasMinMax) return
     const min = source.min[from]!
     const max = source.max[from]!
@@ -76,6 +83,27 @@ export class RowColumns {
       this.lastMs[row] = source.lastMs[from]!
       this.last[row] = source.last[from]!
     }
+  }
+
+  /** Merges two rows of which at least one has an end marker and no value. At equal times, the later arrival counts. */
+  #mergeEnd(row: number, source: RowSource, from: number): void {
+    const sourceMs = source.lastMs[from]!
+    if (!isEndOnly(source, from)) {
+      const endMs = this.lastMs[row]!
+      this.count[row] = source.count[from]!
+      this.#copyScalars(row, source, from)
+      if (endMs > sourceMs) this.endAt(row, endMs)
+    } else if (sourceMs >= this.lastMs[row]!) {
+      this.endAt(row, sourceMs)
+    }
+  }
+
+  /** Sets the end marker of a row that has none, or an earlier one. */
+  protected endAt(row: number, timeMs: number): void {
+    this.lastMs[row] = timeMs
+    this.last[row] = Number.NaN
+    // A single time, so that the row is encoded like a row with one value.
+    if (isEndOnly(this, row)) this.firstMs[row] = timeMs
   }
 
   #copyScalars(row: number, source: RowSource, from: number): void {

@@ -21,7 +21,7 @@ export interface DeliveredPoint {
   readonly type: MetricType
   readonly tags: readonly (readonly [string, string])[]
   readonly timeMs: number
-  readonly how: 'add' | 'addWeighted' | 'addTotal' | 'addTotalSince' | 'addMember'
+  readonly how: 'add' | 'addWeighted' | 'addTotal' | 'addTotalSince' | 'addMember' | 'addEnd'
   readonly value: number | string
   readonly weight?: number
   /** Of a running total. */
@@ -188,6 +188,7 @@ export function createRecordingSink(
     addTotalSince: (index, series, timeMs, total, startMs) =>
       record('addTotalSince', index, series, timeMs, total, { startMs }),
     addMember: (index, series, timeMs, member) => record('addMember', index, series, timeMs, member),
+    addEnd: (index, series, timeMs) => record('addEnd', index, series, timeMs, Number.NaN),
     reject: (index, { code, message }) => void errors.push({ index, code, message }),
     itemCache: new ItemCache(1 << 20),
     isUsable: () => true,

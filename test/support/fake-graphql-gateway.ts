@@ -146,6 +146,7 @@ export class FakeGateway implements Gateway {
       addTotal: (_index, ref, timeMs, total) => push(ref, timeMs, total),
       addTotalSince: (_index, ref, timeMs, total) => push(ref, timeMs, total),
       addMember: (_index, ref, timeMs, member) => push(ref, timeMs, member),
+      addEnd() {},
       reject: (index, { code, message }) => errors.push({ index, code, message }),
       itemCache: new ItemCache(0),
       isUsable: () => false,

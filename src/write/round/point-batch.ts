@@ -6,13 +6,15 @@ import { DAY_MS } from '../../model/time.ts'
 import type { Metric, Series } from './cached-metric.ts'
 import type { Registry } from './registry.ts'
 
-export type PointMode = 0 | 1 | 2 | 3 | 4
+export type PointMode = 0 | 1 | 2 | 3 | 4 | 5
 export const VALUE: PointMode = 0
 export const WEIGHTED: PointMode = 1
 export const TOTAL: PointMode = 2
 export const MEMBER: PointMode = 3
 /** A running total of 0, stored right after a start. The value of the point is the start. */
 export const START: PointMode = 4
+/** An end marker, which is not a point. */
+export const END: PointMode = 5
 
 const NONE_REJECTED: readonly ItemError[] = []
 const NO_STARTS: ReadonlyMap<Series, number> = new Map()
@@ -193,6 +195,10 @@ export class PointBatch implements PointSink<Series> {
     const i = this.#next(item, series, timeMs, MEMBER)
     this.value[i] = this.members.length
     this.members.push(member)
+  }
+
+  addEnd(item: number, series: Series, timeMs: number): void {
+    this.#next(item, series, timeMs, END)
   }
 
   reject(index: number, { code, message }: Rejection): void {

@@ -15,7 +15,7 @@ import {
   seriesTouches,
   setMembers,
 } from './encode-round.ts'
-import { MEMBER, type PointBatch, START, TOTAL, VALUE, WEIGHTED } from './point-batch.ts'
+import { END, MEMBER, type PointBatch, START, TOTAL, VALUE, WEIGHTED } from './point-batch.ts'
 import type { Registry } from './registry.ts'
 import type { TablePool } from './table-pool.ts'
 
@@ -144,6 +144,10 @@ export class Round {
         }
         series.bucketMs = bucketMs
         series.row = row
+      }
+      if (mode === END) {
+        slot.table.addEnd(row, timeMs)
+        continue
       }
       if (mode === VALUE) slot.table.addValue(row, timeMs, values[i]!)
       else if (mode === WEIGHTED) slot.table.addWeighted(row, timeMs, values[i]!, weights[i]!)
