@@ -146,6 +146,7 @@ const track = step('track', batch, async (engine, { points, events, key }, run) 
       if ('code' in series) sink.reject(i, series)
       else if (type === 'set') sink.addMember(i, series, timeMs, `member-${member}`)
       else if (type === 'counter' && isTotal) sink.addTotal(i, series, timeMs, Math.abs(value))
+      else if (type === 'gauge' && isTotal && weight > 0) sink.addEnd(i, series, timeMs)
       else if (type === 'distribution' && weight > 0) sink.addWeighted(i, series, timeMs, value, weight)
       else sink.add(i, series, timeMs, value)
     }

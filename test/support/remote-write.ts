@@ -5,7 +5,7 @@ import { Message } from './protobuf.ts'
 export interface Series {
   readonly labels: Readonly<Record<string, string>>
   /** Value, time and, in 2.0, start. */
-  readonly samples?: readonly (readonly [value: number, timeMs: number, startMs?: number])[]
+  readonly samples?: readonly (readonly [value: number | typeof STALE, timeMs: number, startMs?: number])[]
   readonly histograms?: readonly Message[]
   /** In 2.0 alone. */
   readonly type?: number
@@ -21,6 +21,14 @@ export interface Family {
   readonly unit?: string
 }
 
+/** The value of a stale marker. JavaScript does not keep the bits of a NaN. */
+export const STALE = 'stale'
+
+function sampleOf(value: number | typeof STALE, timeMs: number): Message {
+  const sample = new Message()
+  return (value === STALE ? sample.fixed64(1, 0x7ff0000000000002n) : sample.double(1, value)).varint(2, timeMs)
+}
+
 export const COUNTER = 1
 export const GAUGE = 2
 export const HISTOGRAM = 3
@@ -31,7 +39,7 @@ export function writeRequestV1(series: readonly Series[], families: readonly Fam
   for (const { labels, samples = [], histograms = [] } of series) {
     const message = new Message()
     for (const [name, value] of Object.entries(labels)) message.bytes(1, new Message().bytes(1, name).bytes(2, value))
-    for (const [value, timeMs] of samples) message.bytes(2, new Message().double(1, value).varint(2, timeMs))
+    for (const [value, timeMs] of samples) message.bytes(2, sampleOf(value, timeMs))
     message.bytes(3, new Message().double(2, 1))
     for (const histogram of histograms) message.bytes(4, histogram)
     body.bytes(1, message)
@@ -53,7 +61,7 @@ export function writeRequestV2(series: readonly Series[]): Uint8Array {
       Object.entries(labels).flatMap(([name, value]) => [symbol(name), symbol(value)]),
     )
     for (const [value, timeMs, startMs] of samples) {
-      const sample = new Message().double(1, value).varint(2, timeMs)
+      const sample = sampleOf(value, timeMs)
       message.bytes(2, startMs === undefined ? sample : sample.varint(3, startMs))
     }
     for (const histogram of histograms) message.bytes(3, histogram)

@@ -21,6 +21,11 @@ export class Cells {
   first = new Float64Array(0)
   lastMs = new Float64Array(0)
   last = new Float64Array(0)
+  /** Cells in which a series of a gauge ended. */
+  readonly ends = new Set<number>()
+  /** By slot: the last value in the whole range among the series that had not ended by then, and its time. */
+  readonly #rangeLastMs: number[] = []
+  readonly #rangeLast: number[] = []
   readonly sketches: (QuantileSketch | undefined)[] = []
   readonly limitCounts: (HistogramCounts | undefined)[] = []
   /**
@@ -56,6 +61,24 @@ export class Cells {
       this.#reserve(this.#groupsBySlot.length * this.bucketCount)
     }
     return slot * this.bucketCount
+  }
+
+  /** Whether the group of the cell ended in it: a series ended, and no series has a last value. */
+  isEnd(cell: number): boolean {
+    return this.ends.has(cell) && Number.isNaN(this.last[cell])
+  }
+
+  /** Merges the last value of a series in the whole range. */
+  mergeRangeLast(group: number, timeMs: number, value: number): void {
+    const slot = this.#slotOfGroup[group]!
+    const beforeMs = this.#rangeLastMs[slot] ?? Number.NEGATIVE_INFINITY
+    if (timeMs < beforeMs || (timeMs === beforeMs && value <= this.#rangeLast[slot]!)) return
+    this.#rangeLastMs[slot] = timeMs
+    this.#rangeLast[slot] = value
+  }
+
+  rangeLast(slot: number): number {
+    return this.#rangeLast[slot] ?? Number.NaN
   }
 
   sketchOf(cell: number): QuantileSketch {
@@ -138,6 +161,7 @@ export class CellSummary implements Summary {
 /** The values of a group over the whole range, for aggregations. Each property merges the cells when it is read. */
 export class RangeSummary implements Summary {
   readonly #cells: Cells
+  readonly #slot: number
   readonly #firstCell: number
   readonly #endCell: number
   /** Number of distinct members in the whole range; undefined unless the metric is a set. */
@@ -146,6 +170,7 @@ export class RangeSummary implements Summary {
 
   constructor(cells: Cells, slot: number, seconds: number, distinct: number | undefined) {
     this.#cells = cells
+    this.#slot = slot
     this.#firstCell = slot * cells.bucketCount
     this.#endCell = this.#firstCell + cells.bucketCount
     this.#distinctCount = distinct
@@ -173,6 +198,7 @@ export class RangeSummary implements Summary {
   }
 
   get last(): number {
+    if (this.#cells.ends.size > 0) return this.#cells.rangeLast(this.#slot)
     return this.#valueFrom(this.#cells.last, -1)
   }
 

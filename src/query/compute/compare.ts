@@ -91,6 +91,7 @@ export function withComparison(group: ResultGroup, earlier: ResultGroup, { count
   const comparison: ResultGroup = {
     ...earlier,
     bucketStates: Uint8Array.from({ length: bucketCount }, (_, i) => earlier.bucketStates[counterpartOf[i]!] ?? 0),
+    ...(earlier.ends && { ends: Uint8Array.from(counterpartOf, (bucket) => earlier.ends?.[bucket] ?? 0) }),
     values: new Map([...earlier.values].map(([name, column]) => [name, aligned(column)])),
   }
   return { ...group, comparison }

@@ -35,7 +35,7 @@ export function emptyGroup({ groups, aggregations, plan }: Evaluation, group: nu
   }
 }
 
-/** The column `present` of a group without data. */
+/** The column `bucketStates` of a group without data. */
 function bucketStatesWithoutData({ unavailableBuckets }: Plan): Uint8Array {
   return unavailableBuckets.map((isUnavailable) => isUnavailable * UNAVAILABLE)
 }
@@ -58,7 +58,12 @@ function evaluateGroup(evaluation: Evaluation, cells: Cells, group: number, slot
     values.set(aggregation.name, column)
   }
   const totals = evaluation.withTotals ? computeTotals(evaluation, cells, slot) : new Map<string, number>()
-  return { ...evaluation.groups[group]!, bucketStates, values, totals }
+  return { ...evaluation.groups[group]!, bucketStates, values, totals, ...endsOf(cells, firstCell) }
+}
+
+function endsOf(cells: Cells, firstCell: number): Pick<ResultGroup, 'ends'> {
+  if (cells.ends.size === 0) return {}
+  return { ends: Uint8Array.from({ length: cells.bucketCount }, (_, i) => (cells.isEnd(firstCell + i) ? 1 : 0)) }
 }
 
 function secondsOfBuckets(evaluation: Evaluation): Float64Array {

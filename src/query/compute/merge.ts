@@ -1,5 +1,6 @@
 import { addCounts, COUNT_MAX } from '../../model/count.ts'
 import { floorTo } from '../../model/time.ts'
+import { isEndOnly } from '../../rollup/rollup-rows.ts'
 import { addBinsToSketch } from '../../rollup/row-bins.ts'
 import { increaseBetween, RunningTotals } from '../../rollup/running-totals.ts'
 import type { RequiredAccumulators } from '../plan/aggregation.ts'
@@ -62,6 +63,7 @@ export function mergeUnordered(
     const { section, ordinals } = source
     const { rowStart, bucketMs, count } = section
     const sum = section.kind === 'set' ? count : section.sum
+    const isGauge = section.kind === 'gauge'
     const extremes = accumulators.minAndMax
     const min = extremes ? section.min : sum
     const max = extremes ? section.max : sum
@@ -71,6 +73,8 @@ export function mergeUnordered(
       for (let row = rowStart[seriesIndex]!; row < rowStart[seriesIndex + 1]!; row++) {
         const timeMs = bucketMs[row]!
         if (reads.findForRow(source, timeMs) === undefined) continue
+        // The sum of infinite sums may be NaN too.
+        if (isGauge && Number.isNaN(sum[row]) && isEndOnly(section, row)) continue
         const cell = cells.firstCellOf(group) + buckets.findAt(timeMs)
         cells.count[cell] = addCounts(cells.count[cell]!, count[row]!)
         totalCount = addCounts(totalCount, count[row]!)
@@ -96,6 +100,9 @@ export function mergeUnordered(
  * Merges first and last values of gauges. At equal times within a series, `last` is the value that arrived last and
  * `first` the one that arrived first. At equal times in different series of a group, `last` is the greater value and
  * `first` the smaller one.
+ *
+ * A series that ended in a bucket has no last value there. A bucket in which a series ended, and none has a last value,
+ * is an end of the group.
  */
 export function mergeFirstAndLast(merge: MergeInput, cells: Cells): void {
   const { plan, groupOfSeries } = merge
@@ -120,15 +127,22 @@ export function mergeFirstAndLast(merge: MergeInput, cells: Cells): void {
           lastMs[bucket] = section.lastMs[row]!
           last[bucket] = section.last[row]!
         }
-        if (section.firstMs[row]! < firstMs[bucket]!) {
+        if (section.firstMs[row]! < firstMs[bucket]! && !Number.isNaN(section.first[row])) {
           firstMs[bucket] = section.firstMs[row]!
           first[bucket] = section.first[row]!
         }
       }
     }
+    let rangeLastMs = Number.NEGATIVE_INFINITY
+    let rangeLast = Number.NaN
     for (const bucket of touchedBuckets) {
       const cell = cells.firstCellOf(group) + bucket
-      mergeLast(cells, cell, lastMs[bucket]!, last[bucket]!)
+      if (lastMs[bucket]! > rangeLastMs) {
+        rangeLastMs = lastMs[bucket]!
+        rangeLast = last[bucket]!
+      }
+      if (Number.isNaN(last[bucket])) cells.ends.add(cell)
+      else mergeLast(cells, cell, lastMs[bucket]!, last[bucket]!)
       if (
         firstMs[bucket]! < cells.firstMs[cell]! ||
         (firstMs[bucket] === cells.firstMs[cell] && first[bucket]! < cells.first[cell]!)
@@ -140,6 +154,7 @@ export function mergeFirstAndLast(merge: MergeInput, cells: Cells): void {
       lastMs[bucket] = Number.NEGATIVE_INFINITY
     }
     touchedBuckets.length = 0
+    if (!Number.isNaN(rangeLast)) cells.mergeRangeLast(group, rangeLastMs, rangeLast)
   })
 }
 

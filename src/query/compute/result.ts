@@ -50,6 +50,11 @@ export interface ResultGroup {
    * cover it exactly.
    */
   readonly bucketStates: Uint8Array
+  /**
+   * One entry per bucket of a gauge: 1 = a series of the group ended in it, and no series has a last value there. Absent
+   * if no series of the result ended.
+   */
+  readonly ends?: Uint8Array
   /** One column of values for each computed aggregation, by its name. NaN where there is no value. */
   readonly values: ReadonlyMap<string, Float64Array>
   /**
@@ -57,7 +62,10 @@ export interface ResultGroup {
    * or totals were not requested.
    */
   readonly totals: ReadonlyMap<string, number>
-  /** The last value before the range for each aggregation, by its name. Set only for `fill: previous`. */
+  /**
+   * The last value before the range for each aggregation, by its name; NaN if the group has ended. Set only for
+   * `fill: previous`.
+   */
   readonly valuesBefore?: ReadonlyMap<string, number>
   /** Set if this group is the remainder: all groups outside of the top n, merged. It has no tags. */
   readonly isRemainder?: true
@@ -105,8 +113,8 @@ export interface FilledLine {
 
 /**
  * Returns a column of a group with its empty buckets filled. `none` omits empty buckets, `null` and `zero` set this
- * value, `previous` repeats the last value, also from before the range (`null` if there is none). An unavailable bucket
- * is always null. A bucket counts as empty only if it is empty in both periods, so a line and its comparison have the
+ * value, `previous` repeats the last value, also from before the range (`null` if there is none). It does not repeat
+ * `last` after the group ended. An unavailable bucket is always null. A bucket counts as empty only if it is empty in both periods, so a line and its comparison have the
  * same rows.
  */
 export function fillLine(group: ResultGroup, name: string, fill: Fill): FilledLine {
@@ -120,18 +128,21 @@ export function fillComparison(group: ResultGroup, name: string, fill: Fill): Fi
 
 function lineOf(
   listed: ResultGroup,
-  { values: columns, bucketStates, valuesBefore }: ResultGroup,
+  { values: columns, bucketStates, valuesBefore, ends }: ResultGroup,
   name: string,
   fill: Fill,
 ): FilledLine {
   const column = columns.get(name)
   const bucketIndexes: number[] = []
   const values: (number | null)[] = []
-  let previous: number | null = valuesBefore?.get(name) ?? null
+  const isEnd = (i: number): boolean => name === 'last' && ends?.[i] === 1
+  const valueBefore = valuesBefore?.get(name) ?? Number.NaN
+  let previous = Number.isFinite(valueBefore) ? valueBefore : null
   for (let i = 0; i < bucketStates.length; i++) {
     const isEmpty = listed.bucketStates[i] === 0 && (listed.comparison?.bucketStates[i] ?? 0) === 0
     if (fill === 'none' && isEmpty) continue
     bucketIndexes.push(i)
+    if (isEnd(i)) previous = null
     if (bucketStates[i] === 1) {
       const value = column === undefined ? Number.NaN : column[i]!
       const isNumber = Number.isFinite(value)

@@ -24,7 +24,7 @@ const REFINED_BUCKETS_MAX = 8
  */
 const GROWS_WITH_BUCKET_WIDTH: ReadonlySet<string> = new Set(['sum', 'count'])
 
-/** The last values of a group, by aggregation name. */
+/** The last values of a group, by aggregation name. NaN: the group ended after its last value. */
 type LastValues = ReadonlyMap<string, number>
 
 interface LastValueSearch {
@@ -98,13 +98,14 @@ interface LastValue {
   readonly bucket: number
 }
 
-/** The last value of each group and aggregation in a result. Columns without a value are omitted. */
+/** The last value of each group and aggregation in a result, NaN after an end. Columns without either are omitted. */
 function lastValuesIn(result: QueryResult | undefined): readonly LastValue[] {
   const numbers: LastValue[] = []
   for (const group of result?.groups ?? []) {
     const key = groupKey(group)
     for (const [name, column] of group.values) {
-      const bucket = column.findLastIndex((value) => Number.isFinite(value))
+      const isEnd = (bucket: number): boolean => name === 'last' && group.ends?.[bucket] === 1
+      const bucket = column.findLastIndex((value, i) => Number.isFinite(value) || isEnd(i))
       if (bucket >= 0) numbers.push({ key, name, value: column[bucket]!, bucket })
     }
   }

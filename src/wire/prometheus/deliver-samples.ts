@@ -21,7 +21,7 @@ import { type PrometheusType, placeOf } from './series-place.ts'
 /**
  * Delivers samples and native histograms of Prometheus to the sink, for both protocol versions. Each of them is one
  * item. Counters are running totals; the first total of a counter without a start counts nothing. A sample that is not
- * a number is skipped, and so is the stale marker at the end of a series.
+ * a number is skipped, but a stale marker ends the series of a gauge.
  */
 export interface WriteOptions {
   readonly nowMs: number
@@ -88,6 +88,13 @@ export class SampleDelivery<S extends SeriesRef> {
           (Number.isFinite(value) ? undefined : reject('invalid_value', `a sample must be finite, not ${value}`)))
     if (bad !== undefined) this.sink.reject(index, bad)
     else this.#add(series as S, index, timeMs, value, startMs)
+  }
+
+  /** Delivers a stale marker. One that cannot be stored is skipped: the values of its series were not stored either. */
+  end(series: S | Rejection, timeMs: number): void {
+    const index = this.#nextItem()
+    if ('code' in series || series.kind !== 'gauge') return
+    if (checkInstant(timeMs, this.options.nowMs) === undefined) this.sink.addEnd(index, series, timeMs)
   }
 
   /**

@@ -5,7 +5,7 @@ import { StepBudget, type Steps } from '../../model/steps.ts'
 import { FIXED64, ProtobufReader, VARINT } from '../protobuf/protobuf-reader.ts'
 import { type Labels, SampleDelivery, type WriteOptions } from './deliver-samples.ts'
 import { aboutOf, type FamilyMetadata } from './metadata.ts'
-import { readNativeHistogram } from './native-histogram.ts'
+import { isStaleMarker, readNativeHistogram } from './native-histogram.ts'
 import { PROMETHEUS_TYPES } from './series-place.ts'
 
 /**
@@ -186,10 +186,12 @@ export function readSample<S extends SeriesRef>(
   let value = 0
   let timeMs = 0
   let ownStartMs = 0
+  let isStale = false
   for (const end = reader.enter(); reader.next(end); ) {
     if (reader.field === 1) {
       reader.require(FIXED64)
       value = reader.double()
+      isStale = Number.isNaN(value) && isStaleMarker(reader.view, reader.at - 8)
     } else if (reader.field === 2) {
       reader.require(VARINT)
       timeMs = reader.int64()
@@ -198,7 +200,8 @@ export function readSample<S extends SeriesRef>(
       ownStartMs = reader.int64()
     } else reader.skip()
   }
-  delivery.sample(resolve(), timeMs, value, ownStartMs || startMs)
+  if (isStale) delivery.end(resolve(), timeMs)
+  else delivery.sample(resolve(), timeMs, value, ownStartMs || startMs)
 }
 
 function readLabels(reader: ProtobufReader, start: number, end: number): Labels | Rejection {

@@ -15,6 +15,7 @@ import {
   GAUGE,
   HISTOGRAM,
   type Series,
+  STALE,
   SUMMARY,
   writeRequestV1,
   writeRequestV2,
@@ -55,7 +56,7 @@ function spelt({ points, errors }: RecordingSink): string[] {
 
 const body = (version: 1 | 2, series: readonly Series[]) =>
   version === 1 ? writeRequestV1(series) : writeRequestV2(series)
-const sample = (name: string, labels: Record<string, string> = {}, value = 5): Series => ({
+const sample = (name: string, labels: Record<string, string> = {}, value: number | typeof STALE = 5): Series => ({
   labels: { __name__: name, ...labels },
   samples: [[value, AT_MS]],
 })
@@ -87,7 +88,20 @@ describe.each([1, 2] as const)('in protocol %i,', (version) => {
     ['a bucket with an odd limit', sample('rt_bucket', { le: 'x' }), ['0 invalid_tags']],
     ['a quantile', sample('rt', { quantile: '0.50' }), ['summary rt{quantile=0.5} add 5 @1s']],
     ['a series without a name', { labels: { a: 'b' }, samples: [[1, AT_MS]] }, ['0 missing_name']],
-    ['a value that is not a number, such as a marker of an end', sample('temp', {}, Number.NaN), []],
+    ['a value that is not a number', sample('temp', {}, Number.NaN), []],
+    ['a stale marker of a gauge', sample('temp', {}, STALE), ['gauge temp{} addEnd NaN @1s']],
+    [
+      'a stale marker of a quantile',
+      sample('rt', { quantile: '0.5' }, STALE),
+      ['summary rt{quantile=0.5} addEnd NaN @1s'],
+    ],
+    ['a stale marker of a counter', sample('hits_total', {}, STALE), []],
+    [
+      'a stale marker two days ahead',
+      { labels: { __name__: 'temp' }, samples: [[STALE, NOW_MS + 2 * 86_400_000]] },
+      [],
+    ],
+    ['a stale marker of a series without a name', { labels: { a: 'b' }, samples: [[STALE, AT_MS]] }, []],
     ['an infinite value', sample('temp', {}, Number.POSITIVE_INFINITY), ['0 invalid_value']],
     [
       'several samples',
