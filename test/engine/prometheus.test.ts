@@ -26,12 +26,14 @@ const size = new Summary({ name: 'shop_size', help: 'Sizes.', percentiles: [0.5,
 
 let gateway: TestGateway
 let page: Server
+let isPageDown = false
 let prometheus: ChildProcess
 let folder: string
 
 beforeAll(async () => {
   gateway = await startGateway()
   page = createServer(async (_request, response) => {
+    if (isPageDown) response.statusCode = 503
     response.setHeader('content-type', register.contentType)
     response.end(await register.metrics())
   })
@@ -124,4 +126,11 @@ test('what a page counts is what the gateway answers', async () => {
     shop_size_count: 'counter',
     shop_size_sum: 'counter',
   })
+
+  // A failed scrape ends all series of the page.
+  isPageDown = true
+  await vi.waitFor(async () => expect(await number('shop_queue', 'last')).toBeNaN(), WAIT)
+  expect(await number('shop_queue', 'max')).toBe(42)
+  await vi.waitFor(async () => expect(await number('shop_size', 'last', { quantile: '0.9' })).toBeNaN(), WAIT)
+  expect(await number('shop_orders_total', 'sum')).toBe(12)
 }, 180_000)
