@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import type { OddRequest } from './odd-requests.ts'
 import { attributes, encodeOtlp, type OtlpMetricJson, requestOf } from './otlp-request.ts'
 import { Message } from './protobuf.ts'
-import { type Series, snappyLiterals, writeRequestV1, writeRequestV2 } from './remote-write.ts'
+import { type Series, STALE, snappyLiterals, writeRequestV1, writeRequestV2 } from './remote-write.ts'
 
 /** Requests of OTLP, in both encodings, and remote write that are nearly right: valid ones, of which some bytes are changed. */
 
@@ -52,7 +52,9 @@ const histogram = fc
   )
 const series: fc.Arbitrary<Series> = fc.record({
   labels: fc.tuple(name, fc.constantFrom('1', '+Inf', 'x')).map(([__name__, le]) => ({ __name__, le })),
-  samples: fc.array(fc.tuple(number, fc.constantFrom(0, 1_700_000_000_000, 2 ** 52)), { maxLength: 3 }),
+  samples: fc.array(fc.tuple(fc.oneof(number, fc.constant(STALE)), fc.constantFrom(0, 1_700_000_000_000, 2 ** 52)), {
+    maxLength: 3,
+  }),
   histograms: fc.array(histogram, { maxLength: 1 }),
   type: fc.nat(9),
 })

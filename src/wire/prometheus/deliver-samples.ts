@@ -90,7 +90,7 @@ export class SampleDelivery<S extends SeriesRef> {
     else this.#add(series as S, index, timeMs, value, startMs)
   }
 
-  /** Delivers a stale marker. One that cannot be stored is skipped: the values of its series were not stored either. */
+  /** Delivers a stale marker. A bad one is skipped without an error: the samples of its series had the same fault. */
   end(series: S | Rejection, timeMs: number): void {
     const index = this.#nextItem()
     if ('code' in series || series.kind !== 'gauge') return
