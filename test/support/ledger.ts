@@ -29,7 +29,8 @@ const REQUEST_MS_MAX = 20_000
 export type Outcome = 'acknowledged' | 'refused' | 'unknown'
 
 /** How a batch is sent. The last two send the counters alone. */
-export type Door = 'flux' | 'otlp' | 'write'
+export const DOORS = ['flux', 'otlp', 'write'] as const
+export type Door = (typeof DOORS)[number]
 
 export interface SendOptions {
   /** Which of the metrics; all by default. */

@@ -1,7 +1,7 @@
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type ChildGateway, startChild } from '../../support/child-gateway.ts'
-import { LEDGER_ENV, LEDGER_KEY, Ledger } from '../../support/ledger.ts'
+import { DOORS, LEDGER_ENV, LEDGER_KEY, Ledger } from '../../support/ledger.ts'
 import { randomOf } from '../../support/random.ts'
 import { type RedisServer, startRedis, until } from '../../support/redis-server.ts'
 import { TcpProxy } from '../../support/tcp-proxy.ts'
@@ -90,13 +90,14 @@ async function forgotten(act: () => Promise<void>): Promise<void> {
 
 async function sendSome({ gatewayA, gatewayB }: Pair, ledger: Ledger, number = 4): Promise<void> {
   const urls = Array.from({ length: number }, (_, i) => (i % 2 === 0 ? gatewayA.url : gatewayB.url))
-  for (const outcome of await Promise.all(urls.map((url) => ledger.send(url)))) expect(outcome).toBe('acknowledged')
+  const sent = urls.map((url, i) => ledger.send(url, { door: DOORS[i % DOORS.length]! }))
+  for (const outcome of await Promise.all(sent)) expect(outcome).toBe('acknowledged')
 }
 
 /** Over all gateways until it is told to stop. */
 async function load({ gatewayA, gatewayB }: Pair, ledger: Ledger, isOver: () => boolean): Promise<void> {
   const sender = async (url: string): Promise<void> => {
-    while (!isOver()) await ledger.send(url)
+    for (let i = 0; !isOver(); i++) await ledger.send(url, { door: DOORS[i % DOORS.length]! })
   }
   await Promise.all([gatewayA.url, gatewayA.url, gatewayB.url, gatewayB.url].map(sender))
 }
