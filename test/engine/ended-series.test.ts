@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { DAY_MS, HOUR_MS } from '../../src/model/time.ts'
+import { updateBetween } from '../../src/query/live/live-patch.ts'
 import { startGateway, type TestGateway } from '../support/gateway.ts'
 import { type Series, STALE, snappyLiterals, writeRequestV1, writeRequestV2 } from '../support/remote-write.ts'
 import { ask, PROJECT, rows, rowsOf } from './harness.ts'
@@ -151,6 +152,21 @@ describe.each(['in the inbox', 'folded'])('%s', (where) => {
     const filled = await rows(gateway, { metric, ...FIRST_MINUTE, fill: 'previous' })
     expect(filled.map((row) => row.slice(21))).toEqual(['5', 'null', 'null', 'null', '7', '7'])
   })
+})
+
+it('a live query gets a patch of what is no longer carried', async () => {
+  const metric = await sent([[2, 5]])
+  const input = { metric, ...FIRST_MINUTE, fill: 'previous' } as const
+  const before = await ask(gateway, input)
+  await send([{ labels: { __name__: metric, pod: 'a' }, samples: [[STALE, at(27)]] }])
+  const update = updateBetween(before, await ask(gateway, input), { totals: true, ranked: false })
+  expect(update?.kind).toBe('patch')
+  expect(rowsOf(update!.result)['']).toEqual([
+    '2026-05-05T12:00:20Z null',
+    '2026-05-05T12:00:30Z null',
+    '2026-05-05T12:00:40Z null',
+    '2026-05-05T12:00:50Z null',
+  ])
 })
 
 it('markers are not points', async () => {

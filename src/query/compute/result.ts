@@ -114,8 +114,8 @@ export interface FilledLine {
 /**
  * Returns a column of a group with its empty buckets filled. `none` omits empty buckets, `null` and `zero` set this
  * value, `previous` repeats the last value, also from before the range (`null` if there is none). It does not repeat
- * `last` after the group ended. An unavailable bucket is always null. A bucket counts as empty only if it is empty in both periods, so a line and its comparison have the
- * same rows.
+ * `last` after the group ended. An unavailable bucket is always null. A bucket counts as empty only if it is empty in
+ * both periods, so a line and its comparison have the same rows.
  */
 export function fillLine(group: ResultGroup, name: string, fill: Fill): FilledLine {
   return lineOf(group, group, name, fill)
