@@ -159,7 +159,7 @@ it('a live query gets a patch of what is no longer carried', async () => {
   const input = { metric, ...FIRST_MINUTE, fill: 'previous' } as const
   const before = await ask(gateway, input)
   await send([{ labels: { __name__: metric, pod: 'a' }, samples: [[STALE, at(27)]] }])
-  const update = updateBetween(before, await ask(gateway, input), { totals: true, ranked: false })
+  const update = updateBetween(before, await ask(gateway, input), { withTotals: true, isRanked: false })
   expect(update?.kind).toBe('patch')
   expect(rowsOf(update!.result)['']).toEqual([
     '2026-05-05T12:00:20Z null',
