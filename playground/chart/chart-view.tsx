@@ -3,7 +3,7 @@ import { Bars } from './bars.tsx'
 import { CHART_LINES_MAX, type Chart } from './chart.ts'
 import { Legend } from './legend.tsx'
 import { LineChart } from './line-chart.tsx'
-import { lineColours } from './palette.ts'
+import { lineColours } from './line-colours.ts'
 
 /** Props of a view with a line chart, its legend, and the totals of groups as bars. */
 export interface ChartViewProps {

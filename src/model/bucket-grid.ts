@@ -20,10 +20,10 @@ export function bucketStart(interval: FixedOrCalendar, zone: TimeZone, utcMs: nu
   return firstInstantShowing(zone, gridReadingAt(interval, zone, utcMs))
 }
 
-/** Returns the start of the next bucket after the bucket that contains `startMs`. It is greater than `startMs`. */
-export function nextBucketStart(interval: FixedOrCalendar, zone: TimeZone, startMs: number): number {
-  if (isOnUtcGrid(interval, zone)) return floorTo(startMs, interval.ms) + interval.ms
-  return firstInstantShowing(zone, nextGridReading(interval, gridReadingAt(interval, zone, startMs)))
+/** Returns the start of the next bucket after the bucket that contains `utcMs`. It is greater than `utcMs`. */
+export function nextBucketStart(interval: FixedOrCalendar, zone: TimeZone, utcMs: number): number {
+  if (isOnUtcGrid(interval, zone)) return floorTo(utcMs, interval.ms) + interval.ms
+  return firstInstantShowing(zone, nextGridReading(interval, gridReadingAt(interval, zone, utcMs)))
 }
 
 /**

@@ -4,7 +4,7 @@ import { isInstant } from '../model/time.ts'
 import type { EventPlace } from '../store/events.ts'
 import type { Store } from '../store/store.ts'
 import { parseRange } from './plan/prepare.ts'
-import { compileFilters, type TagFilters } from './plan/tag-filter.ts'
+import { type AcceptedTagValues, compileFilters } from './plan/tag-filter.ts'
 
 /** A query of events from a client, before validation. REST and GraphQL use the same form. */
 export interface EventQueryInput {
@@ -13,7 +13,7 @@ export interface EventQueryInput {
   /** The range, in the same forms as for a metric query; by default the last 24 h. */
   readonly from?: unknown
   readonly to?: unknown
-  readonly tags?: TagFilters | undefined
+  readonly tags?: AcceptedTagValues | undefined
   readonly limit?: number | undefined
   /** The cursor `next` of the previous page. */
   readonly after?: string | undefined

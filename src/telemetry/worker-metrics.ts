@@ -36,9 +36,9 @@ export class WorkerMetrics<W> {
   #exitedCounters: readonly (readonly MetricFamily[])[] = []
   #reading: Promise<string> | undefined
 
-  /** `ask` requests the metrics of a worker. The response must be passed to `received`. */
-  constructor(ask: (worker: W) => void) {
-    this.#requestMetrics = ask
+  /** `requestMetrics` requests the metrics of a worker. Its response must be passed to `receiveResponse`. */
+  constructor(requestMetrics: (worker: W) => void) {
+    this.#requestMetrics = requestMetrics
   }
 
   addWorker(worker: W): void {

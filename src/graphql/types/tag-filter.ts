@@ -1,6 +1,6 @@
 import { GatewayError, shorten } from '../../model/errors.ts'
 import { describe, scalarText } from '../../model/point.ts'
-import type { TagFilters } from '../../query/plan/tag-filter.ts'
+import type { AcceptedTagValues } from '../../query/plan/tag-filter.ts'
 import { builder } from '../builder.ts'
 
 export const TagFilterRef = builder.inputType('TagFilter', {
@@ -26,7 +26,7 @@ export const TagFilterRef = builder.inputType('TagFilter', {
 })
 
 /** Reads a `TagSelector`. Throws `invalid_tags`, also for null, which could mean any value or no value. */
-export function parseTagSelector(selector: unknown): TagFilters {
+export function parseTagSelector(selector: unknown): AcceptedTagValues {
   if (typeof selector !== 'object' || selector === null || Array.isArray(selector)) {
     throw new GatewayError('invalid_tags', `tags must be an object, not ${describe(selector)}`)
   }

@@ -1,5 +1,6 @@
 import { createBrotliDecompress, createGunzip, createInflate, createInflateRaw } from 'node:zlib'
 import { GatewayError } from '../../model/errors.ts'
+import { bodyTooLargeError } from './body-errors.ts'
 
 /** Bytes per decompression step. A body of 20 MiB takes a few hundred steps on Node's thread pool. */
 const CHUNK_BYTES = 1 << 16
@@ -59,10 +60,6 @@ export async function decompressBody(
     decompressor.end(bytes)
   })
   return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, length)
-}
-
-export function bodyTooLargeError(): GatewayError {
-  return new GatewayError('payload_too_large', 'the body exceeds the size limit')
 }
 
 function createDecompressor(compression: Compression, bytes: Uint8Array): Decompressor {

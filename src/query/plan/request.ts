@@ -1,7 +1,7 @@
 import type { FixedOrCalendar, Interval } from '../../model/interval.ts'
 import type { TimeZone } from '../../model/zone-offsets.ts'
 import type { Aggregation } from './aggregation.ts'
-import type { SeriesFilter, TagFilter, TagFilters } from './tag-filter.ts'
+import type { AcceptedTagValues, SeriesFilter, TagFilter } from './tag-filter.ts'
 
 export const FILLS = ['none', 'null', 'zero', 'previous'] as const
 export type Fill = (typeof FILLS)[number]
@@ -54,7 +54,7 @@ export interface QueryInput {
    * Aggregations that are computed only if the metric's type has them: a GraphQL selection may name those of any type.
    */
   readonly optionalAggregations?: readonly Aggregation[]
-  readonly tags?: TagFilters
+  readonly tags?: AcceptedTagValues
   /** Conditions on tags. A series must match all of these and `tags`. */
   readonly where?: readonly TagFilter[]
   /** Keys of the tags to group by. */

@@ -4,7 +4,7 @@ import { countChars } from '../../model/text.ts'
 import { compileGlob } from './glob.ts'
 
 /** The accepted values of each tag. An empty value also accepts a missing tag. A series must match all tags. */
-export type TagFilters = ReadonlyMap<string, readonly string[]>
+export type AcceptedTagValues = ReadonlyMap<string, readonly string[]>
 
 /**
  * Conditions on one tag, as clients state them. All must hold. A missing tag has the empty text as its value; `exists`
@@ -40,7 +40,7 @@ interface Condition {
 }
 
 /** Compiles all filters of a query to one function. Returns undefined if there are none. Throws `invalid_tags`. */
-export function compileFilters(tags: TagFilters, where: readonly TagFilter[]): SeriesFilter | undefined {
+export function compileFilters(tags: AcceptedTagValues, where: readonly TagFilter[]): SeriesFilter | undefined {
   requireAtMost(where.length, QUERY_WHERE_MAX, 'filters')
   const conditions: Condition[] = []
   let valueCount = 0

@@ -130,8 +130,8 @@ export function sortKeyOfName(name: string): string {
   )
 }
 
-export function nameOfSortKey(place: string): string {
-  return place.replaceAll(/\u{10FFFF}([\0\uE000-\uFFFF])/gu, (_, next: string) =>
+export function nameOfSortKey(sortKey: string): string {
+  return sortKey.replaceAll(/\u{10FFFF}([\0\uE000-\uFFFF])/gu, (_, next: string) =>
     next === '\0' ? LAST_CHARACTER : next,
   )
 }

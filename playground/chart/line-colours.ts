@@ -1,6 +1,6 @@
 import type { ChartLine } from './chart.ts'
 
-/** Number of line colours. The style sheet defines them as `--line-0`, `--line-1` …, for each theme. */
+/** Number of line colours. `styles/chart.css` and `styles/graphiql.css` define them as `--line-0` …, for each theme. */
 const COLOUR_COUNT = 10
 
 /**
