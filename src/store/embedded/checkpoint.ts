@@ -1,5 +1,5 @@
 import { HyperLogLog, unionEncoded } from '../../sketch/hyperloglog.ts'
-import { type JournalRow, journalNumbers, readJournal } from './journal.ts'
+import { type JournalRow, journalFileNumbers, readJournal } from './journal.ts'
 import { JOURNAL_KEY } from './keys.ts'
 import { Layer } from './layer.ts'
 import type { Lmdb } from './lmdb.ts'
@@ -64,27 +64,32 @@ function nextTurn(): Promise<void> {
  * Reads the journal files that are not completely in LMDB. Returns their writes, and the number for the next file.
  * Throws an Error that names the folder or file if a file is missing, damaged, or from another store.
  */
-export function replayJournal(folder: string, tables: Tables): { readonly layer: Layer; readonly next: number } {
+export function replayJournal(
+  folder: string,
+  tables: Tables,
+): { readonly layer: Layer; readonly nextFileNumber: number } {
   const stored = tables.meta.get(JOURNAL_KEY)
   const { first, isClosed } = stored === undefined ? NO_JOURNAL : (decodeJson(stored) as JournalState)
-  const numbers = journalNumbers(folder).filter((number) => number >= first)
-  if (!isClosed && numbers[0] !== first) {
+  const fileNumbers = journalFileNumbers(folder).filter((fileNumber) => fileNumber >= first)
+  if (!isClosed && fileNumbers[0] !== first) {
     throw new Error(`the store in ${folder} lacks its file journal-${first}; restore the folder from a backup`)
   }
   const layer = new Layer()
-  let cut: number | undefined
-  let next = first
-  for (const number of numbers) {
-    const { frames, isCut } = readJournal(folder, number, (row) => replay(layer, tables, row))
-    if (frames > 0 && (isClosed || number !== next || cut !== undefined)) {
+  let cutFileNumber: number | undefined
+  let nextFileNumber = first
+  for (const fileNumber of fileNumbers) {
+    const { frames, isCut } = readJournal(folder, fileNumber, (row) => replay(layer, tables, row))
+    if (frames > 0 && (isClosed || fileNumber !== nextFileNumber || cutFileNumber !== undefined)) {
       const reason =
-        cut === undefined ? 'is not of the same time as data.mdb' : `follows journal-${cut}, which is damaged`
-      throw new Error(`the file journal-${number} in ${folder} ${reason}; restore the folder from a backup`)
+        cutFileNumber === undefined
+          ? 'is not of the same time as data.mdb'
+          : `follows journal-${cutFileNumber}, which is damaged`
+      throw new Error(`the file journal-${fileNumber} in ${folder} ${reason}; restore the folder from a backup`)
     }
-    if (isCut) cut ??= number
-    next = number + 1
+    if (isCut) cutFileNumber ??= fileNumber
+    nextFileNumber = fileNumber + 1
   }
-  return { layer, next }
+  return { layer, nextFileNumber }
 }
 
 function replay(layer: Layer, tables: Tables, { table, kind, key, value }: JournalRow): void {

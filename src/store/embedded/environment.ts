@@ -1,7 +1,7 @@
 import { FailureLog } from '../../model/failure-log.ts'
 import type { StoreLog } from '../store-log.ts'
 import { type JournalState, replayJournal, writeCheckpoint } from './checkpoint.ts'
-import { Journal, type OpenJournalFile, openJournalFile, removeJournalsBefore } from './journal.ts'
+import { Journal, type OpenJournalFile, openJournalFile, removeJournalFilesBefore } from './journal.ts'
 import type { TableName } from './keys.ts'
 import { Layer } from './layer.ts'
 import { asUnavailable, attempt, type Lmdb, unavailable } from './lmdb.ts'
@@ -93,18 +93,18 @@ export class Environment {
    */
   static async open(folder: string, lmdb: Lmdb, options: EnvironmentOptions = {}): Promise<Environment> {
     const { openFile = openJournalFile } = options
-    const { layer, next } = replayJournal(
+    const { layer, nextFileNumber } = replayJournal(
       folder,
       tablesOver(lmdb.tables, () => []),
     )
-    const journal = await Journal.create(folder, next, openFile)
+    const journal = await Journal.create(folder, nextFileNumber, openFile)
     try {
-      await writeCheckpoint(lmdb, layer, { first: next, isClosed: false })
+      await writeCheckpoint(lmdb, layer, { first: nextFileNumber, isClosed: false })
     } catch (error) {
       await journal.close()
       throw error
     }
-    removeJournalsBefore(folder, next)
+    removeJournalFilesBefore(folder, nextFileNumber)
     return new Environment(folder, lmdb, journal, {
       checkpointMs: options.checkpointMs ?? CHECKPOINT_MS,
       layerBytesMax: options.layerBytesMax ?? LAYER_BYTES_MAX,
@@ -148,9 +148,9 @@ export class Environment {
     clearTimeout(this.#timer)
     try {
       await this.#finishCheckpoint()
-      const first = this.#journal.number + 1
+      const first = this.#journal.fileNumber + 1
       await writeCheckpoint(this.#lmdb, this.#active, { first, isClosed: true })
-      removeJournalsBefore(this.#folder, first)
+      removeJournalFilesBefore(this.#folder, first)
     } catch (err) {
       this.#options.log?.warn({ err }, 'the last checkpoint failed; the next start replays the journal')
     }
@@ -255,8 +255,8 @@ export class Environment {
 
   /** Begins a new journal file and an empty layer. The previous layer is frozen; the next checkpoint writes it. */
   async #freeze(): Promise<void> {
-    const { number } = this.#journal
-    const next = await Journal.create(this.#folder, number + 1, this.#options.openFile)
+    const { fileNumber } = this.#journal
+    const next = await Journal.create(this.#folder, fileNumber + 1, this.#options.openFile)
     const previous = this.#journal
     this.#journal = next
     this.#frozen = this.#active
@@ -273,7 +273,7 @@ export class Environment {
   }
 
   #startCheckpoint(): void {
-    const first = this.#journal.number
+    const first = this.#journal.fileNumber
     this.#checkpoint = this.#writeFrozen({ first, isClosed: false })
       .catch((error: unknown) => {
         this.#checkpointError = error
@@ -288,7 +288,7 @@ export class Environment {
   async #writeFrozen(state: JournalState): Promise<void> {
     await writeCheckpoint(this.#lmdb, this.#frozen!, state)
     this.#frozen = undefined
-    removeJournalsBefore(this.#folder, state.first)
+    removeJournalFilesBefore(this.#folder, state.first)
     this.#checkpointFailures.succeeded()
   }
 

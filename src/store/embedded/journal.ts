@@ -57,22 +57,26 @@ export interface JournalFile {
 export type OpenJournalFile = (path: string) => Promise<JournalFile>
 
 export class Journal {
-  readonly number: number
+  readonly fileNumber: number
   readonly #file: JournalFile
   readonly #salt: Buffer
   #frames = 0
   #bytes = HEADER_BYTES
   #buffer = Buffer.alloc(BUFFER_BYTES)
 
-  private constructor(number: number, file: JournalFile, salt: Buffer) {
-    this.number = number
+  private constructor(fileNumber: number, file: JournalFile, salt: Buffer) {
+    this.fileNumber = fileNumber
     this.#file = file
     this.#salt = salt
   }
 
   /** Creates an empty journal file and syncs it to disk. An existing file with this number is overwritten. */
-  static async create(folder: string, number: number, openFile: OpenJournalFile = openJournalFile): Promise<Journal> {
-    const file = await openFile(pathOf(folder, number))
+  static async create(
+    folder: string,
+    fileNumber: number,
+    openFile: OpenJournalFile = openJournalFile,
+  ): Promise<Journal> {
+    const file = await openFile(pathOf(folder, fileNumber))
     const salt = randomBytes(SALT_BYTES)
     try {
       await file.write(headerOf(salt), 0)
@@ -81,7 +85,7 @@ export class Journal {
       await file.close()
       throw error
     }
-    return new Journal(number, file, salt)
+    return new Journal(fileNumber, file, salt)
   }
 
   get bytes(): number {
@@ -149,21 +153,21 @@ function checksumOf(salt: Buffer, frame: Buffer): number {
 }
 
 /** Returns the numbers of the journal files in a folder, in ascending order. */
-export function journalNumbers(folder: string): number[] {
-  const numbers: number[] = []
+export function journalFileNumbers(folder: string): number[] {
+  const fileNumbers: number[] = []
   for (const name of readdirSync(folder)) {
     const digits = /^journal-(\d+)$/.exec(name)?.[1]
-    if (digits !== undefined) numbers.push(Number(digits))
+    if (digits !== undefined) fileNumbers.push(Number(digits))
   }
-  return numbers.sort((a, b) => a - b)
+  return fileNumbers.sort((a, b) => a - b)
 }
 
 /** Removes the journal files with a number below `first`. A file that cannot be removed stays until the next start. */
-export function removeJournalsBefore(folder: string, first: number): void {
-  for (const number of journalNumbers(folder)) {
-    if (number >= first) return
+export function removeJournalFilesBefore(folder: string, firstFileNumber: number): void {
+  for (const fileNumber of journalFileNumbers(folder)) {
+    if (fileNumber >= firstFileNumber) return
     try {
-      unlinkSync(pathOf(folder, number))
+      unlinkSync(pathOf(folder, fileNumber))
     } catch {
       // A file that is left over is never replayed.
     }
@@ -179,8 +183,8 @@ export interface JournalContents {
 /**
  * Calls `onRow` for every row of the complete frames, in order. Throws an Error that names the file if it is damaged.
  */
-export function readJournal(folder: string, number: number, onRow: (row: JournalRow) => void): JournalContents {
-  const path = pathOf(folder, number)
+export function readJournal(folder: string, fileNumber: number, onRow: (row: JournalRow) => void): JournalContents {
+  const path = pathOf(folder, fileNumber)
   const damaged = (offset: number): Error =>
     new Error(
       `the file ${path} is damaged at byte ${offset}; restore the folder from a backup, or move it away to begin with an empty store`,
@@ -196,7 +200,7 @@ export function readJournal(folder: string, number: number, onRow: (row: Journal
   let frames = 0
   for (;;) {
     const frame = frameAt(bytes, offset, salt)
-    if (frame?.number !== frames) break
+    if (frame?.frameNumber !== frames) break
     for (const row of rowsOf(frame.rows)) onRow(row)
     offset = frame.end
     frames++
@@ -210,7 +214,7 @@ export function readJournal(folder: string, number: number, onRow: (row: Journal
 }
 
 interface Frame {
-  readonly number: number
+  readonly frameNumber: number
   readonly rows: Buffer
   readonly end: number
 }
@@ -222,7 +226,7 @@ function frameAt(bytes: Buffer, offset: number, salt: Buffer): Frame | undefined
   if (end > bytes.length) return undefined
   const frame = bytes.subarray(offset, end)
   if (checksumOf(salt, frame) !== frame.readUInt32LE(12)) return undefined
-  return { number: frame.readUInt32LE(8), rows: frame.subarray(FRAME_HEADER_BYTES), end }
+  return { frameNumber: frame.readUInt32LE(8), rows: frame.subarray(FRAME_HEADER_BYTES), end }
 }
 
 function* rowsOf(rows: Buffer): Generator<JournalRow> {
@@ -237,8 +241,8 @@ function* rowsOf(rows: Buffer): Generator<JournalRow> {
   }
 }
 
-function pathOf(folder: string, number: number): string {
-  return join(folder, `journal-${number}`)
+function pathOf(folder: string, fileNumber: number): string {
+  return join(folder, `journal-${fileNumber}`)
 }
 
 /**

@@ -1,7 +1,7 @@
 import { readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { Journal, type JournalRow, journalNumbers, readJournal } from '../../../src/store/embedded/journal.ts'
+import { Journal, type JournalRow, journalFileNumbers, readJournal } from '../../../src/store/embedded/journal.ts'
 import { Layer } from '../../../src/store/embedded/layer.ts'
 import { temporaryFolder } from '../../support/temporary-folder.ts'
 
@@ -48,7 +48,7 @@ describe('a journal file', () => {
   test('is read as it was written', async () => {
     const folder = await temporaryFolder()
     await journalOf(folder, 3)
-    expect(journalNumbers(folder)).toEqual([7])
+    expect(journalFileNumbers(folder)).toEqual([7])
     expect(read(folder)).toEqual({ frames: 3, isCut: false, rows: rowsOfFirst(3) })
   })
 
