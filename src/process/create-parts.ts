@@ -11,7 +11,7 @@ import { Querier } from '../query/querier.ts'
 import type { Store } from '../store/store.ts'
 import { GatewayMetrics } from '../telemetry/gateway-metrics.ts'
 import type { PolledFigures, ShareMetrics } from '../telemetry/telemetry-interface.ts'
-import { WRITER_BOUNDS, Writer, type WriterEvents } from '../write/commit/writer.ts'
+import { FIXED_WRITER_SETTINGS, Writer, type WriterEvents } from '../write/commit/writer.ts'
 import { FOLD_STEP_BYTES_MAX } from '../write/fold/fold.ts'
 import { FoldLoop } from '../write/fold/fold-loop.ts'
 import { Idempotency } from '../write/idempotency.ts'
@@ -51,7 +51,7 @@ export function createParts(config: Config, { store, log, now, shareMetrics }: P
   const folds = new FoldLoop(store, { ...config.store, ...config.fold, stepBytesMax: FOLD_STEP_BYTES_MAX }, log, now)
   const idempotency = new Idempotency(
     store,
-    { ...WRITER_BOUNDS, ...config.write, ...(keepsCommits ? {} : { retainedMsMax: 0 }) },
+    { ...FIXED_WRITER_SETTINGS, ...config.write, ...(keepsCommits ? {} : { retainedMsMax: 0 }) },
     now,
   )
   const writerEvents: WriterEvents = {
@@ -65,7 +65,7 @@ export function createParts(config: Config, { store, log, now, shareMetrics }: P
     warn: (message, details) => log.warn(details, message),
   }
   const baseResolutions = { baseMs: resolutions[0]!.stepMs, baseMsOfSets: setResolutions[0]!.stepMs }
-  const writer = new Writer(store, { ...WRITER_BOUNDS, ...config.write, ...baseResolutions }, writerEvents, now)
+  const writer = new Writer(store, { ...FIXED_WRITER_SETTINGS, ...config.write, ...baseResolutions }, writerEvents, now)
 
   const resolutionsMs = resolutions.map(({ stepMs }) => stepMs)
   const setResolutionsMs = setResolutions.map(({ stepMs }) => stepMs)

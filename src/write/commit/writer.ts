@@ -27,7 +27,7 @@ export interface WriterSettings extends CommitSettings, RoundSettings, RegistryL
 }
 
 /** Limits of the writer that are not configurable. */
-export const WRITER_BOUNDS = {
+export const FIXED_WRITER_SETTINGS = {
   entriesMax: SERIES_CACHED_MAX,
   itemMemoryBytesMax: ITEM_CACHE_BYTES_MAX,
   retainedMsMax: RETAINED_MS_MAX,
