@@ -269,7 +269,7 @@ export interface Commit {
   /** Random name of the writing process: 32 hexadecimal digits. */
   readonly writer: string
   /** Number of the commit: each writer counts from 1 in each partition. */
-  readonly number: number
+  readonly commitNumber: number
   /** Empty in a fence: such a commit only uses its number, so that no delayed commit with this number is applied. */
   readonly parts: readonly CommitPart[]
 }

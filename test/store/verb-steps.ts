@@ -187,7 +187,7 @@ const append = step('append', commit, async (world, drawn) => {
   const last = world.numbers.get(numbered) ?? 0
   const number = Math.max(1, last + 1 + drawn.ahead)
   const parts = drawn.parts.flatMap((each) => partOf(world, drawn.partition, each) ?? [])
-  const [outcome] = await world.store.append([{ partition: drawn.partition, writer, number, parts }])
+  const [outcome] = await world.store.append([{ partition: drawn.partition, writer, commitNumber: number, parts }])
   if (outcome!.status === 'applied') world.numbers.set(numbered, number)
   if (outcome!.status !== 'conflict') return outcome
   const { metricIds, deleted } = outcome!

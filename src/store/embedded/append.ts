@@ -40,9 +40,9 @@ export function appendCommit(writes: WriteSet, commit: Commit, context: AppendCo
   const { partition } = commit
   const watermark = watermarkKey(partition, commit.writer)
   const found = writes.get('watermarks', watermark)
-  const last = found === undefined ? 0 : decodeWatermark(found).number
-  if (commit.number <= last) return { outcome: { status: 'known' }, metricIds: [] }
-  if (commit.number > last + 1) return { outcome: { status: 'gap', watermark: last }, metricIds: [] }
+  const last = found === undefined ? 0 : decodeWatermark(found).commitNumber
+  if (commit.commitNumber <= last) return { outcome: { status: 'known' }, metricIds: [] }
+  if (commit.commitNumber > last + 1) return { outcome: { status: 'gap', watermark: last }, metricIds: [] }
 
   const markers = new Map<string, { readonly key: Buffer; readonly nowMs: number }>()
   const skipped: number[] = []
@@ -80,7 +80,7 @@ export function appendCommit(writes: WriteSet, commit: Commit, context: AppendCo
   addToInbox(writes, partition, parts)
 
   const writtenMs = commit.parts.reduce((latest, { nowMs }) => Math.max(latest, nowMs), Number.NEGATIVE_INFINITY)
-  const row = { number: commit.number, writtenMs: commit.parts.length === 0 ? context.nowMs : writtenMs }
+  const row = { commitNumber: commit.commitNumber, writtenMs: commit.parts.length === 0 ? context.nowMs : writtenMs }
   writes.put('watermarks', watermark, encodeWatermark(row))
   if (found === undefined) {
     writes.put('expiry', expiryKey(row.writtenMs + WATERMARK_MS, 'watermark', watermark), NO_VALUE)

@@ -114,7 +114,7 @@ class EmbeddedStore implements Store {
   readonly #permits = new Permits()
   readonly #leases = new Leases()
   readonly #commitListeners = new CommitListeners()
-  readonly #unlistedListeners = new Listeners<IndexRemovals>()
+  readonly #indexRemovalListeners = new Listeners<IndexRemovals>()
   #closing: Promise<void> | undefined
 
   constructor(environment: Environment, lock: FolderLock, options: EmbeddedStoreOptions) {
@@ -202,7 +202,7 @@ class EmbeddedStore implements Store {
     return this.#environment.read((tables) =>
       partitions.map((partition) => {
         const bytes = tables.watermarks.get(watermarkKey(partition, writer))
-        return bytes === undefined ? 0 : decodeWatermark(bytes).number
+        return bytes === undefined ? 0 : decodeWatermark(bytes).commitNumber
       }),
     )
   }
@@ -254,7 +254,7 @@ class EmbeddedStore implements Store {
         for (const block of writtenBlocks(fold)) this.#held.remove(fold.partition, block)
         throw error
       })
-    if (isDone) this.#unlistedListeners.notify(removedByFold(fold))
+    if (isDone) this.#indexRemovalListeners.notify(removedByFold(fold))
     return isDone
   }
 
@@ -264,7 +264,7 @@ class EmbeddedStore implements Store {
 
   async expireWindow(expiry: WindowExpiry): Promise<boolean> {
     const { isDone, hasMore } = await this.#environment.write((writes) => expireWindow(writes, this.#held, expiry))
-    if (isDone) this.#unlistedListeners.notify(removedByExpiry(expiry))
+    if (isDone) this.#indexRemovalListeners.notify(removedByExpiry(expiry))
     if (hasMore) await this.#clearCondemned()
     return isDone
   }
@@ -358,8 +358,8 @@ class EmbeddedStore implements Store {
     return 'the files of the store are damaged; restore them from a backup'
   }
 
-  onIndexRemoval(listener: (unlisted: IndexRemovals) => void): () => void {
-    return this.#unlistedListeners.add(listener)
+  onIndexRemoval(listener: (removals: IndexRemovals) => void): () => void {
+    return this.#indexRemovalListeners.add(listener)
   }
 
   ping(): Promise<void> {

@@ -101,18 +101,18 @@ export function decodeReceiptTotals(row: Uint8Array | undefined): Readonly<Recei
 // Watermarks
 
 export interface WatermarkRow {
-  readonly number: number
+  readonly commitNumber: number
   /** Time of the writer's last commit. */
   readonly writtenMs: number
 }
 
 export function encodeWatermark(row: WatermarkRow): Uint8Array {
-  return doubles([row.number, row.writtenMs])
+  return doubles([row.commitNumber, row.writtenMs])
 }
 
 export function decodeWatermark(bytes: Uint8Array): WatermarkRow {
   const fields = view(bytes)
-  return { number: fields.getFloat64(0, true), writtenMs: fields.getFloat64(8, true) }
+  return { commitNumber: fields.getFloat64(0, true), writtenMs: fields.getFloat64(8, true) }
 }
 
 // Values that are one number: the arrival number of an inbox entry, the time of a marker, the end of a stretch

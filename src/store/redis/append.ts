@@ -77,12 +77,12 @@ function addCommit(
   commit: Commit,
   { setResolutions, sender, nowMs }: AppendContext,
 ): void {
-  const { writer, number, parts } = commit
+  const { writer, commitNumber, parts } = commit
   const writtenMs =
     parts.length === 0 ? nowMs : parts.reduce((latest, part) => Math.max(latest, part.nowMs), Number.NEGATIVE_INFINITY)
   call
     .key(keys.watermarks, keys.writers, keys.markers, keys.inbox, keys.counters)
-    .arg(keys.channel, sender, writer, number, writtenMs, parts.length)
+    .arg(keys.channel, sender, writer, commitNumber, writtenMs, parts.length)
   for (const part of parts) addPart(call, keys, part, setResolutions)
 }
 

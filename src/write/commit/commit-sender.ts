@@ -36,7 +36,7 @@ export type StepOutcome = ReadonlyMap<number, 'stored' | Refusal>
 interface CommitAttempt {
   readonly partition: number
   writer: string
-  number: number
+  commitNumber: number
   readonly parts: readonly EncodedPart[]
   /** The parts that are sent to the store, with the series that they announce. */
   sent: readonly CommitPart[]
@@ -164,7 +164,7 @@ export class CommitSender {
     })
   }
 
-  #takeNumber(partition: number, nowMs: number): { readonly writer: string; readonly number: number } {
+  #takeNumber(partition: number, nowMs: number): { readonly writer: string; readonly commitNumber: number } {
     const { numbers, retained } = this.#context
     if (numbers.needsNewName(partition, nowMs)) {
       numbers.rename(partition)
@@ -223,16 +223,16 @@ export class CommitSender {
 
   /** Moves an attempt to its final state after the store has taken its number. */
   #finish(attempt: CommitAttempt, outcome: Stored): undefined {
-    const { partition, number, parts, state } = attempt
+    const { partition, commitNumber, parts, state } = attempt
     switch (state) {
       case 'sending':
         attempt.state = 'stored'
         this.#registerSeries(attempt, outcome)
-        this.#replay.retain(partition, number, parts)
+        this.#replay.retain(partition, commitNumber, parts)
         return
       case 'fencing':
         attempt.state = 'fenced'
-        this.#replay.retain(partition, number, [])
+        this.#replay.retain(partition, commitNumber, [])
         return
       case 'stored':
       case 'fenced':
@@ -292,9 +292,9 @@ export class CommitSender {
     const { partition } = attempt
     attempt.gaps++
     if (attempt.writer !== numbers.name(partition)) {
-      const { writer, number } = numbers.take(partition, now())
+      const { writer, commitNumber: number } = numbers.take(partition, now())
       attempt.writer = writer
-      attempt.number = number
+      attempt.commitNumber = number
     }
     this.#announceAll(attempt)
   }
@@ -326,6 +326,6 @@ function fence(attempt: CommitAttempt): void {
   attempt.state = 'fencing'
 }
 
-function commitOf({ partition, writer, number, sent, state }: CommitAttempt): Commit {
-  return { partition, writer, number, parts: state === 'sending' ? sent : [] }
+function commitOf({ partition, writer, commitNumber, sent, state }: CommitAttempt): Commit {
+  return { partition, writer, commitNumber, parts: state === 'sending' ? sent : [] }
 }

@@ -32,9 +32,9 @@ export class CommitNumbers {
     return nowMs - this.#takenMs[partition]! > WATERMARK_MS_MAX
   }
 
-  take(partition: number, nowMs: number): { readonly writer: string; readonly number: number } {
+  take(partition: number, nowMs: number): { readonly writer: string; readonly commitNumber: number } {
     this.#takenMs[partition] = nowMs
-    return { writer: this.#names[partition]!, number: ++this.#numbers[partition]! }
+    return { writer: this.#names[partition]!, commitNumber: ++this.#numbers[partition]! }
   }
 
   /** Chooses a new name for a partition. Numbers up to `taken` are already in use under it. */

@@ -99,12 +99,12 @@ export class Replay {
   }
 
   /** Keeps an acknowledged commit for a replay. */
-  retain(partition: number, number: number, parts: readonly EncodedPart[]): void {
+  retain(partition: number, commitNumber: number, parts: readonly EncodedPart[]): void {
     const { store, settings, events, retained, now } = this.#context
     const { retainedBytesMax, retainedMsMax } = settings
     if (!store.mayLoseWrites) return
     const nowMs = now()
-    const keptMs = retained.keep(partition, number, parts, nowMs)
+    const keptMs = retained.keep(partition, commitNumber, parts, nowMs)
     const isShortened = keptMs !== undefined && keptMs < retainedMsMax && retainedBytesMax > 0
     if (isShortened && nowMs - this.#warnedMs > WARN_PAUSE_MS) {
       this.#warnedMs = nowMs
@@ -147,10 +147,11 @@ export class Replay {
     let replayed = 0
     for (;;) {
       const commits: Commit[] = []
-      for (const [partition, number] of nextNumbers) {
-        const commit = retained.find(partition, number)
+      for (const [partition, commitNumber] of nextNumbers) {
+        const commit = retained.find(partition, commitNumber)
         if (commit === undefined) nextNumbers.delete(partition)
-        else commits.push({ partition, writer: numbers.name(partition), number, parts: announcingAll(commit.parts) })
+        else
+          commits.push({ partition, writer: numbers.name(partition), commitNumber, parts: announcingAll(commit.parts) })
       }
       if (commits.length === 0) break
       const outcomes = await this.#availability.append(commits, separately, wait)
@@ -197,9 +198,9 @@ export class Replay {
     const replayable = new Set(this.#newestByPartition().map(([partition]) => partition))
     for (const [partition, watermark] of behind) {
       if (watermark === undefined && !replayable.has(partition)) continue
-      const number =
+      const commitNumber =
         watermark === undefined ? retained.newest(partition) : this.#firstAfter(partition, watermark, losses)
-      if (number !== undefined) firstNumbers.set(partition, number)
+      if (commitNumber !== undefined) firstNumbers.set(partition, commitNumber)
     }
     return firstNumbers
   }
@@ -209,7 +210,7 @@ export class Replay {
    * it.
    */
   #handle(
-    { partition, number, parts }: Commit,
+    { partition, commitNumber, parts }: Commit,
     outcome: AppendOutcome | undefined,
     nextNumbers: Map<number, number>,
     losses: Set<number>,
@@ -224,12 +225,12 @@ export class Replay {
         return false
       case 'conflict':
         // The rest of the commit, without the refused metrics, is sent again.
-        this.#dropConflicting(partition, number, outcome)
+        this.#dropConflicting(partition, commitNumber, outcome)
         return false
       case 'known':
       case 'applied':
-        retained.markStored(partition, number, now())
-        nextNumbers.set(partition, number + 1)
+        retained.markStored(partition, commitNumber, now())
+        nextNumbers.set(partition, commitNumber + 1)
         if (status === 'known') return false
         // Without a gap: the store lost only its newest commit.
         this.#noteLoss(partition, losses)
@@ -282,9 +283,9 @@ export class Replay {
    * Removes from a commit the metrics that the store refuses. The points of deleted metrics do not count as lost. The
    * points of a metric that another gateway has since defined with another type are lost.
    */
-  #dropConflicting(partition: number, number: number, { metricIds, deleted }: Conflict): void {
+  #dropConflicting(partition: number, commitNumber: number, { metricIds, deleted }: Conflict): void {
     const { retained, events } = this.#context
-    const commit = retained.find(partition, number)
+    const commit = retained.find(partition, commitNumber)
     // Commits of other partitions have evicted it meanwhile.
     if (commit === undefined) return
     const refusedIds = new Set(metricIds.map(formatId))
@@ -309,8 +310,8 @@ export class Replay {
     return this.#partitions.flatMap((partition) => {
       // An expired watermark, for example after the machine was suspended for a week, would look like lost writes.
       if (numbers.mayHaveExpired(partition, nowMs)) retained.clear(partition)
-      const number = retained.newest(partition)
-      return number === undefined ? [] : [[partition, number] as const]
+      const newest = retained.newest(partition)
+      return newest === undefined ? [] : [[partition, newest] as const]
     })
   }
 

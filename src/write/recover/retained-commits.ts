@@ -14,7 +14,7 @@ import { type EncodedPart, seriesTouches } from '../round/encode-round.ts'
  * how many points were lost.
  */
 interface RetainedCommit {
-  number: number
+  commitNumber: number
   /** Empty: a fence, or a commit that cannot be replayed. */
   parts: readonly EncodedPart[]
   points: number
@@ -29,7 +29,7 @@ interface Chain {
   commits: RetainedCommit[]
   first: number
   /** Evicted commits, latest last. */
-  evicted: { readonly number: number; readonly points: number }[]
+  evicted: { readonly commitNumber: number; readonly points: number }[]
 }
 
 /** Number of evicted commits per partition whose number of points is kept. */
@@ -57,10 +57,10 @@ export class RetainedCommits {
    * Keeps a commit; evicts the oldest commits of all partitions while the bytes exceed the bound. The numbers of a
    * partition must be consecutive. Returns the shortest time that an evicted commit was kept; undefined: none evicted.
    */
-  keep(partition: number, number: number, parts: readonly EncodedPart[], nowMs: number): number | undefined {
+  keep(partition: number, commitNumber: number, parts: readonly EncodedPart[], nowMs: number): number | undefined {
     const chain = this.#chains[partition]!
     const bytes = COMMIT_BYTES + parts.reduce((sum, part) => sum + bytesOf(part), 0)
-    chain.commits.push({ number, parts, points: pointsOf(parts), bytes, storedMs: nowMs })
+    chain.commits.push({ commitNumber, parts, points: pointsOf(parts), bytes, storedMs: nowMs })
     this.#bytes += bytes
     let shortestMs: number | undefined
     while (this.#bytes > this.#bytesMax) {
@@ -75,19 +75,19 @@ export class RetainedCommits {
   /** Returns the number of the newest retained commit; undefined if there is none. */
   newest(partition: number): number | undefined {
     const { commits, first } = this.#chains[partition]!
-    return first < commits.length ? commits[commits.length - 1]!.number : undefined
+    return first < commits.length ? commits[commits.length - 1]!.commitNumber : undefined
   }
 
-  find(partition: number, number: number): RetainedCommit | undefined {
+  find(partition: number, commitNumber: number): RetainedCommit | undefined {
     const { commits, first } = this.#chains[partition]!
     if (first === commits.length) return undefined
-    const index = first + number - commits[first]!.number
+    const index = first + commitNumber - commits[first]!.commitNumber
     return index < first ? undefined : commits[index]
   }
 
   /** Records that the store has the commit, unless it was evicted meanwhile. */
-  markStored(partition: number, number: number, nowMs: number): void {
-    const commit = this.find(partition, number)
+  markStored(partition: number, commitNumber: number, nowMs: number): void {
+    const commit = this.find(partition, commitNumber)
     if (commit !== undefined) commit.storedMs = nowMs
   }
 
@@ -109,16 +109,16 @@ export class RetainedCommits {
    */
   renumber(partition: number, watermark: number): { readonly points: number; readonly isAll: boolean } {
     const chain = this.#chains[partition]!
-    const lost = chain.evicted.filter(({ number }) => number > watermark)
+    const lost = chain.evicted.filter(({ commitNumber }) => commitNumber > watermark)
     chain.commits = chain.commits.slice(chain.first)
     chain.first = 0
     chain.evicted = []
     chain.commits.forEach((commit, i) => {
-      commit.number = i + 1
+      commit.commitNumber = i + 1
     })
     return {
       points: lost.reduce((sum, { points }) => sum + points, 0),
-      isAll: lost.length === 0 || lost[0]!.number === watermark + 1,
+      isAll: lost.length === 0 || lost[0]!.commitNumber === watermark + 1,
     }
   }
 
@@ -143,7 +143,7 @@ export class RetainedCommits {
     const commit = chain.commits[chain.first]!
     chain.first++
     this.#bytes -= commit.bytes
-    chain.evicted.push({ number: commit.number, points: commit.points })
+    chain.evicted.push({ commitNumber: commit.commitNumber, points: commit.points })
     if (chain.evicted.length > 2 * EVICTED_MAX) chain.evicted = chain.evicted.slice(-EVICTED_MAX)
     // Entries before `first` must not keep evicted commits in memory.
     if (chain.first > 64 && chain.first * 2 > chain.commits.length) {
@@ -154,7 +154,7 @@ export class RetainedCommits {
   }
 }
 
-const EVICTED: RetainedCommit = { number: 0, parts: [], points: 0, bytes: 0, storedMs: 0 }
+const EVICTED: RetainedCommit = { commitNumber: 0, parts: [], points: 0, bytes: 0, storedMs: 0 }
 
 /** Makes the parts for a store that may know none of their series: each part announces all of its series. */
 export function announcingAll(parts: readonly EncodedPart[]): readonly CommitPart[] {

@@ -84,7 +84,7 @@ export function block(bytes = 10, sketchBytes?: number): NamedBlock {
 }
 
 export function commit(partition: number, number: number, ...parts: readonly CommitPart[]): Commit {
-  return { partition, writer: WRITER, number, parts }
+  return { partition, writer: WRITER, commitNumber: number, parts }
 }
 
 export function entryOf(name: string, windowMs: number, options: Partial<IndexEntry> = {}): IndexEntry {

@@ -99,7 +99,7 @@ export class Model {
       nowMs: this.#nowMs,
     })
     const outcome = await only(
-      store.append([{ partition: this.#partition, writer: step.writer, number, parts: [only1] }]),
+      store.append([{ partition: this.#partition, writer: step.writer, commitNumber: number, parts: [only1] }]),
     )
     if (number <= last) return expect(outcome).toEqual({ status: 'known' })
     if (number > last + 1) return expect(outcome).toEqual({ status: 'gap', watermark: last })

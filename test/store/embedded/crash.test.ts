@@ -40,7 +40,7 @@ for (let number = last + 1; ; ) {
   const metrics = [{ metricId, generation: 1, definition, points: 1, firstMs: number, lastMs: number, cumulative: false }]
   const parts = [{ block, metrics, series: [], members: [], events: [], nowMs: number }]
   try {
-    await store.append([{ partition: 0, writer: '${WRITER}', number, parts }])
+    await store.append([{ partition: 0, writer: '${WRITER}', commitNumber: number, parts }])
     console.log(number++)
   } catch (error) {
     const row = await store.readMetric('shop', 'm')

@@ -153,7 +153,7 @@ describe('an embedded store', () => {
     const parts = markers.map(
       (marker): CommitPart => ({ marker, metrics: [], series: [], members: [], events: [], nowMs: 0 }),
     )
-    await store.append([{ partition: 0, writer: '00'.repeat(16), number: 1, parts }])
+    await store.append([{ partition: 0, writer: '00'.repeat(16), commitNumber: 1, parts }])
     if (isReopened) {
       await store.close()
       store = await openFor(optionsOf(folder))
@@ -168,7 +168,7 @@ describe('an embedded store', () => {
       isSwept = true
     })
     for (let number = 2; !isSwept; number++) {
-      await store.append([{ partition: 0, writer: '00'.repeat(16), number, parts: [] }])
+      await store.append([{ partition: 0, writer: '00'.repeat(16), commitNumber: number, parts: [] }])
       removed.push(markers.length - (await left()))
     }
     await swept
@@ -193,7 +193,7 @@ describe('an embedded store', () => {
   test('a fence takes its time from the clock', async () => {
     const store = await openFor(optionsOf(await temporaryFolder(), { now: () => 5 * DAY }))
     const writer = '00'.repeat(16)
-    await store.append([{ partition: 0, writer, number: 1, parts: [] }])
+    await store.append([{ partition: 0, writer, commitNumber: 1, parts: [] }])
     await store.sweep(12 * DAY - 1)
     expect(await store.readWatermarks(writer, [0])).toEqual([1])
     await store.sweep(12 * DAY)
@@ -202,7 +202,7 @@ describe('an embedded store', () => {
 
   test('two commits of one partition in a round are a fault of the caller, not of the store', async () => {
     const store = await openFor(optionsOf(await temporaryFolder()))
-    const commit = { partition: 0, writer: '00'.repeat(16), number: 1, parts: [] }
+    const commit = { partition: 0, writer: '00'.repeat(16), commitNumber: 1, parts: [] }
     await expect(store.append([commit, commit])).rejects.toThrow('assertion failed')
     await expect(store.append([{ ...commit, partition: PARTITIONS }])).rejects.toThrow('assertion failed')
   })

@@ -204,7 +204,9 @@ test('a script that fails has written nothing', { timeout: 120_000 }, async () =
   }
   const access = new RedisAccess(failing, 'gq', PARTITIONS)
   const context = { setResolutions: [MINUTE, 60 * MINUTE], sender: 'me', nowMs: NOW }
-  const commit = (number: number, ...parts: CommitPart[]) => [{ partition, writer: WRITER, number, parts }]
+  const commit = (number: number, ...parts: CommitPart[]) => [
+    { partition, writer: WRITER, commitNumber: number, parts },
+  ]
 
   await defineMetrics(access, [{ ...definition, name: 'other' }])
   expect(await append(access, commit(1, part('a')), context)).toEqual([{ status: 'applied', skipped: [] }])

@@ -56,7 +56,7 @@ const WRITER = 'ab'.repeat(16)
 function commitOf(number: number, partition = 0): Commit {
   const block = { name: `b${partition}.${number}`, scalars: new Uint8Array(100), sketches: undefined }
   const part = { block, metrics: [], series: [], members: [], events: [], nowMs: NOW }
-  return { partition, writer: WRITER, number, parts: [part] }
+  return { partition, writer: WRITER, commitNumber: number, parts: [part] }
 }
 
 describe('opening', () => {
@@ -287,7 +287,9 @@ describe.each(['one Redis', 'Redis Cluster'])('several gateways on %s', (kind) =
     let number = 0
     await until('no notification came', async () => {
       const [part] = commitOf(++number).parts
-      await storeB.append([{ partition, writer: WRITER, number, parts: [{ ...part!, metrics: [touch] }] }])
+      await storeB.append([
+        { partition, writer: WRITER, commitNumber: number, parts: [{ ...part!, metrics: [touch] }] },
+      ])
       return received.length > 0
     })
     expect(received[0]).toEqual([metricId])
@@ -379,7 +381,7 @@ describe('sets', () => {
     }))
     const touch = { metricId, generation: 1, definition, points: 1, firstMs: NOW, lastMs: NOW, cumulative: false }
     const part = { metrics: [touch], series: [], members: sets, events: [], nowMs: NOW }
-    return { partition, writer: WRITER, number, parts: [part] }
+    return { partition, writer: WRITER, commitNumber: number, parts: [part] }
   }
 
   const keyOf = (i: number): SetKey => ({

@@ -145,7 +145,7 @@ describe('a group of partitions that lost writes', () => {
     await store.forget()
     const slow = gate()
     store.faulty.alwaysOf('append', (proceed, [[commit]]) =>
-      commit!.partition === 1 && commit!.number === 2 ? slow.fault(proceed) : proceed(),
+      commit!.partition === 1 && commit!.commitNumber === 2 ? slow.fault(proceed) : proceed(),
     )
     const next = track(RIGHT)
     await slow.reached

@@ -53,7 +53,7 @@ describe('group commit', () => {
       await track(writer, ...names.map((name): TestPoint => ({ name, type: 'gauge', value: round })))
     const numbers = faulty
       .calls('append')
-      .map(([commits]) => commits.map(({ partition, number }) => [partition, number]))
+      .map(([commits]) => commits.map(({ partition, commitNumber }) => [partition, commitNumber]))
     expect(numbers.map((round) => round.sort())).toEqual(
       [1, 2, 3].map((n) => [
         [0, n],

@@ -57,7 +57,7 @@ async function put(block: NamedBlock, points: number, times = 1): Promise<void> 
     return { block: named, metrics, series: [], members: [], events: [], nowMs: T0_MS }
   })
   const [number] = await store.readWatermarks(writerName, [0])
-  await store.append([{ partition: 0, writer: writerName, number: number! + 1, parts }])
+  await store.append([{ partition: 0, writer: writerName, commitNumber: number! + 1, parts }])
 }
 
 async function blockOf(fill: (table: RollupTable, id: { hi: number; lo: number }) => void): Promise<NamedBlock> {

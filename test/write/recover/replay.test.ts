@@ -77,7 +77,7 @@ describe('a store that lost commits', () => {
     expect(await totalOf(store.current, 'hits', 'sum')).toBe(111_111)
     expect((await store.current.readMetric(PROJECT, 'hits'))?.points).toBe(6)
     // Refused for the gap, then what was missing, then itself.
-    expect(offered(calls).map(({ number }) => number)).toEqual([6, 2, 3, 4, 5, 6])
+    expect(offered(calls).map(({ commitNumber }) => commitNumber)).toEqual([6, 2, 3, 4, 5, 6])
     expect(new Set(offered(0).map(({ writer: name }) => name)).size).toBe(1)
     expect(seen).toMatchObject({ lost: 0, losses: 1 })
   })
