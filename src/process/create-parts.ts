@@ -61,7 +61,7 @@ export function createParts(config: Config, { store, log, now, shareMetrics }: P
       idempotency.replayReceipts().catch((err: unknown) => log.warn({ err }, 'receipts could not be replayed'))
     },
     pointsLost: (points) => telemetry.countLostPoints(points),
-    roundEnded: (durationMs) => telemetry.observeCommitRound(durationMs),
+    stepEnded: (durationMs) => telemetry.observeCommitRound(durationMs),
     warn: (message, details) => log.warn(details, message),
   }
   const baseResolutions = { baseMs: resolutions[0]!.stepMs, baseMsOfSets: setResolutions[0]!.stepMs }

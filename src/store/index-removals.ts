@@ -1,6 +1,8 @@
 import type { FoldCommit, IndexRemovals, WindowExpiry } from './store.ts'
 
-/** Both stores call these functions after a fold or an expiry, to tell `onIndexRemoval` listeners what it has removed. */
+/**
+ * Both stores call these functions after a fold or an expiry, to tell `onIndexRemoval` listeners what it has removed.
+ */
 
 export function removedByFold({ partition, inbox, removed }: FoldCommit): IndexRemovals {
   return { partition, inbox, replaced: removed.map(({ entry }) => entry.block), expired: [] }

@@ -6,10 +6,10 @@ import { type RetainedReceiptSettings, RetainedReceipts } from './recover/retain
 import { eventsMarker } from './round/encode-round.ts'
 
 /**
- * Requests with an idempotency key: each is served once in 24 h, and a retry gets the first response. The store keeps
- * markers and a receipt for a key. A marker is written with the points of each partition, so a retry adds only missing
- * points. The receipt holds the response; it is written after all points are stored. After a crash in between, a retry
- * repeats the work but counts nothing twice.
+ * Requests with an idempotency key: each is served once in 24 h, and a retry gets the first response. For each key, the
+ * store keeps markers and a receipt. A marker is written together with the points of a partition, so a retry adds only
+ * the points that are missing. The receipt has the response. It is written after all points are stored: if the gateway
+ * crashes before, a retry repeats the work but counts nothing twice.
  *
  * Only successful responses are kept: a refused request may be sent again with the same key, corrected or not.
  */
@@ -26,11 +26,11 @@ export interface SavedResponse {
 }
 
 interface IdempotencySettings extends RetainedReceiptSettings {
-  /** How long a request waits for a store that does not respond. */
+  /** Maximum time that a request waits for a store that does not respond. */
   readonly storeWaitMsMax: number
 }
 
-const KEY = /^[\x21-\x7e]{1,255}$/
+const VALID_KEY = /^[\x21-\x7e]{1,255}$/
 const RETRY_PAUSE_MS = 100
 
 export class Idempotency {
@@ -54,9 +54,9 @@ export class Idempotency {
   }
 
   /**
-   * Returns the saved response of the key. If there is none, runs `serve` and saves its response. `serve` must be safe
-   * to repeat: it must store points and events under the key. Throws `idempotency_conflict` if the key was used for
-   * another request, and the errors of `serve`.
+   * Returns the saved response of the key. If there is none, runs `serve` and saves its response. `serve` must pass the
+   * key to the writer together with its points and events, so that it is safe to repeat. Throws `idempotency_conflict`
+   * if the key was used for another request, and rethrows the errors of `serve`.
    */
   async serveOnce(
     project: string,
@@ -64,7 +64,7 @@ export class Idempotency {
     serve: () => Promise<SavedResponse>,
   ): Promise<SavedResponse> {
     const { key } = request
-    if (!KEY.test(key)) {
+    if (!VALID_KEY.test(key)) {
       throw new GatewayError('invalid_body', 'an idempotency key must have 1 to 255 visible ASCII characters')
     }
     const id = JSON.stringify([project, key])
@@ -83,8 +83,8 @@ export class Idempotency {
   }
 
   /**
-   * Returns the time at which the store accepted the events of a request, in its first attempt. Retries for as long as
-   * a request may wait, also while the marker is missing: the store may have lost it, and a replay may restore it.
+   * Returns the time in UNIX milliseconds at which the store first accepted the events of the request with this key.
+   * Retries for `storeWaitMsMax`, also if the marker is missing: the store may have lost it, and a replay restores it.
    */
   acceptedMs(project: string, key: string, partition: number): Promise<number> {
     return this.#retry(async () => {
@@ -96,7 +96,7 @@ export class Idempotency {
     })
   }
 
-  /** Writes the latest receipts again, after the store lost writes. */
+  /** Writes the retained receipts again, after the store lost writes. */
   replayReceipts(): Promise<void> {
     return this.#retained.replay()
   }
@@ -113,7 +113,7 @@ export class Idempotency {
     const { storeWaitMsMax } = this.#settings
     const stored = await withTimeout(storeWaitMsMax, () => this.#store.readReceipt(project, key, this.#now()))
     if (stored !== undefined) return responseOf(stored, requestHash)
-    // The store may have lost the receipt, and no check has detected that yet.
+    // The store may have lost the receipt since the last check for lost receipts.
     const retained = this.#retained.find(project, key)
     if (retained !== undefined) return responseOf(await this.#write(project, key, retained), requestHash)
     const response = await serve()
@@ -124,12 +124,13 @@ export class Idempotency {
   /** Stores the receipt unless the key has one. Returns the stored receipt. */
   async #write(project: string, key: string, receipt: Receipt): Promise<Receipt> {
     const first = await this.#retry(() => this.#store.writeReceipt(project, key, receipt, this.#now()))
-    this.#retained.keep(project, key, first)
+    this.#retained.add(project, key, first)
     return first
   }
 
   /**
-   * Retries a call while the store is unavailable, for as long as a request may wait: the points are already stored.
+   * Retries a call for `storeWaitMsMax` while the store is unavailable, because the points of the request are stored
+   * already.
    */
   async #retry<T>(call: () => Promise<T>): Promise<T> {
     let isOver = false

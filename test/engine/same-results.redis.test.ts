@@ -57,7 +57,11 @@ function openEngine(store: Store): Engine {
   return {
     store,
     writer: openWriter(store, {}, {}, now),
-    idempotency: new Idempotency(store, { storeWaitMsMax: 5_000, retainedMsMax: 30_000, retainedLookMs: 1_000 }, now),
+    idempotency: new Idempotency(
+      store,
+      { storeWaitMsMax: 5_000, retainedMsMax: 30_000, lossCheckIntervalMs: 1_000 },
+      now,
+    ),
     querier: openQuerier(store, {}, now),
     events: new EventReader(store, now),
     eventsTracked: 0,

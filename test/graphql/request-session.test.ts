@@ -73,7 +73,11 @@ function open(settings: Partial<QuerierSettings> = {}): {
     { error: () => {} },
     now,
   )
-  const idempotency = new Idempotency(store, { storeWaitMsMax: 100, retainedMsMax: 30_000, retainedLookMs: 1_000 }, now)
+  const idempotency = new Idempotency(
+    store,
+    { storeWaitMsMax: 100, retainedMsMax: 30_000, lossCheckIntervalMs: 1_000 },
+    now,
+  )
   const writer = openWriter(faulty.store, {}, {}, now)
   const keys = new ApiKeyAuthenticator(
     store,

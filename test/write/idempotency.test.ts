@@ -26,7 +26,7 @@ interface TestGateway {
 let servings = 0
 
 /** Looks by itself only when a test says how often. */
-const SETTINGS = { storeWaitMsMax: 1_000, retainedMsMax: 30_000, retainedLookMs: 3_600_000 }
+const SETTINGS = { storeWaitMsMax: 1_000, retainedMsMax: 30_000, lossCheckIntervalMs: 3_600_000 }
 
 function newGateway(faulty = new FaultyStore(real)): TestGateway {
   const writer = openTestWriter(faulty, { storeWaitMsMax: 1_000 }, {}, () => nowMs)
@@ -260,7 +260,7 @@ describe('a store that lost receipts', () => {
   })
   it('is found by a check, even if it holds nothing else of the gateway, and gets them again', async () => {
     const store = await ForgetfulStore.open()
-    const idempotency = new Idempotency(store.faulty.store, { ...SETTINGS, retainedLookMs: 5 }, () => nowMs)
+    const idempotency = new Idempotency(store.faulty.store, { ...SETTINGS, lossCheckIntervalMs: 5 }, () => nowMs)
     onTestFinished(() => idempotency.close())
     const serve = (key: string) =>
       idempotency.serveOnce(PROJECT, { key, requestHash: 'h' }, async () => ({ status: 201, body: key }))

@@ -98,7 +98,9 @@ export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<
 
 /** Maximum number of steps of one `#clearCondemned`: together a million set sketches. */
 const CLEAR_STEPS_MAX = 1_000
-/** Maximum number of steps of one sweep: together 250,000 entries. It is bounded because `FoldLoop.stop` waits for it. */
+/**
+ * Maximum number of steps of one sweep: together 250,000 entries. It is bounded because `FoldLoop.stop` waits for it.
+ */
 const SWEEP_STEPS_MAX = 250
 
 class EmbeddedStore implements Store {

@@ -1,7 +1,9 @@
 import type { NamedBlock } from '../store.ts'
 import type { WriteSet } from './write-set.ts'
 
-/** Maximum bytes of unlisted blocks. The blocks of folds in progress are not bounded, but there is one fold at a time. */
+/**
+ * Maximum bytes of unlisted blocks. The blocks of folds in progress are not bounded, but there is one fold at a time.
+ */
 export const HELD_BYTES_MAX = 33_554_432
 
 /**

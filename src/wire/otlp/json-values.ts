@@ -36,7 +36,8 @@ export function doubleOf(given: unknown): number {
 }
 
 /**
- * Converts UNIX nanoseconds to milliseconds, rounded down, and the nanoseconds beyond them. Returns 0 for an absent time.
+ * Converts UNIX nanoseconds to milliseconds, rounded down, and the nanoseconds beyond them. Returns 0 for an absent
+ * time.
  */
 export function millisecondsOf(given: unknown): readonly [ms: number, restNs: number] {
   if (given === undefined || given === null || given === 0) return [0, 0]

@@ -1,7 +1,7 @@
 import { formatId } from '../../model/id.ts'
 import type { AppendOutcome, Commit, CommitPart, MetricDeletion } from '../../store/store.ts'
 import { Replay, type ReplayContext, type ReplayHooks, type ReplaySettings } from '../recover/replay.ts'
-import { announcingAll, blockBytes } from '../recover/retained-commits.ts'
+import { blockBytes, registeringAllSeries } from '../recover/retained-commits.ts'
 import { pauseBeforeRetry, StoreAvailability, type StoreWait } from '../recover/store-availability.ts'
 import type { Series } from '../round/cached-metric.ts'
 import type { EncodedPart } from '../round/encode-round.ts'
@@ -19,14 +19,15 @@ import type { Step } from './commit-steps.ts'
  * | `stored`  | nothing                        | final: the points count                                      |
  * | `fenced`  | nothing                        | final: after a refusal nothing counts, after a wait unknown  |
  *
- * The fence makes the outcome final: an earlier attempt that arrives late finds its number taken. After a gap in the
- * numbers the lost commits are replayed first (`recover/replay.ts`), and the attempt keeps its state.
+ * A fence is a commit without parts that only takes the number. It makes the outcome final: if the store receives an
+ * earlier try of the same commit late, the number is taken and the store ignores it. If the store reports a gap in the
+ * numbers, it has lost commits. They are replayed first (`recover/replay.ts`), and the attempt keeps its state.
  */
 type AttemptState = 'sending' | 'fencing' | 'stored' | 'fenced'
 
 /**
- * Why the store refused a commit: a metric was deleted in the meantime, or the store no longer matches what was read
- * from it.
+ * Why the store refused a commit: a metric was deleted after the points were accepted, or the metrics in the store are
+ * not those that the registry has read from it.
  */
 export type Refusal = 'metric_deleted' | 'store_changed'
 
@@ -38,18 +39,22 @@ interface CommitAttempt {
   writer: string
   commitNumber: number
   readonly parts: readonly EncodedPart[]
-  /** The parts that are sent to the store, with the series that they announce. */
-  sent: readonly CommitPart[]
-  /** The series that each part announces, and the registry version under which all other series are registered. */
-  announced: readonly (readonly Series[])[]
-  version: number
+  /**
+   * The parts as they are sent to the store. Each of them registers the series that `seriesToRegister` lists for it.
+   */
+  partsToSend: readonly CommitPart[]
+  /** By index of the part: the series that the part registers in the store. */
+  seriesToRegister: readonly (readonly Series[])[]
+  /** The registry version in which all other series of the parts count as registered. */
+  registryVersion: number
   state: AttemptState
   refusal: Refusal | undefined
-  gaps: number
+  /** How often lost commits had to be replayed before this attempt. */
+  replays: number
 }
 
 export interface CommitSettings extends ReplaySettings {
-  /** How long a request waits for a store that does not respond. */
+  /** Maximum time that a request waits for a store that does not respond. */
   readonly storeWaitMsMax: number
 }
 
@@ -69,10 +74,10 @@ export interface StepHooks {
   onDefect(cause: unknown): void
 }
 
-type Conflict = Extract<AppendOutcome, { readonly status: 'conflict' }>
-type Stored = Extract<AppendOutcome, { readonly status: 'applied' | 'known' }>
+type ConflictOutcome = Extract<AppendOutcome, { readonly status: 'conflict' }>
+type StoredOutcome = Extract<AppendOutcome, { readonly status: 'applied' | 'known' }>
 
-/** Sends the steps of one group of partitions, one at a time. */
+/** Sends the commits of one group of partitions to the store, one step (at most one commit per partition) at a time. */
 export class CommitSender {
   readonly #context: CommitContext
   readonly #availability: StoreAvailability
@@ -102,7 +107,7 @@ export class CommitSender {
     this.#replay.suspectLostWrites()
   }
 
-  /** Replays lost commits. */
+  /** Checks whether the store has lost commits, and replays the lost ones. */
   verify(): Promise<void> {
     return this.#replay.verify()
   }
@@ -113,8 +118,8 @@ export class CommitSender {
   }
 
   /**
-   * From now on, a store that does not respond is retried only as long as requests wait. Must be called again after the
-   * last commit.
+   * After this call, commits are no longer retried once their requests have waited for `storeWaitMsMax`. Must be called
+   * again after the last commit, to stop the checks for lost writes that this commit has started.
    */
   close(): void {
     this.#isClosing = true
@@ -122,8 +127,9 @@ export class CommitSender {
   }
 
   /**
-   * Commits a step and resolves when every outcome is final. `registryVersion`: the version when it was encoded.
-   * A defect is reported to `onDefect` instead of being thrown; the numbers are then fenced too.
+   * Commits a step and resolves when every outcome is final. `registryVersion`: the version of the registry when the
+   * step was encoded. An unexpected error is passed to `onDefect` instead of being thrown; the commit numbers are then
+   * fenced too.
    */
   async commit(step: Step, registryVersion: number, { onWaitOver, onDefect }: StepHooks): Promise<StepOutcome> {
     const attempts = this.#startAttempts(step, registryVersion)
@@ -152,58 +158,61 @@ export class CommitSender {
         partition,
         ...this.#takeNumber(partition, nowMs),
         parts,
-        sent: parts.map(({ part }) => part),
-        announced: parts.map(({ announced }) => announced),
-        version: registryVersion,
+        partsToSend: parts.map(({ part }) => part),
+        seriesToRegister: parts.map(({ seriesToRegister }) => seriesToRegister),
+        registryVersion,
         state: 'sending',
         refusal: undefined,
-        gaps: 0,
+        replays: 0,
       }
-      if (registryVersion !== registry.version) this.#announceAll(attempt)
+      if (registryVersion !== registry.version) this.#registerAllSeries(attempt)
       return attempt
     })
   }
 
   #takeNumber(partition: number, nowMs: number): { readonly writer: string; readonly commitNumber: number } {
     const { numbers, retained } = this.#context
-    if (numbers.needsNewName(partition, nowMs)) {
-      numbers.rename(partition)
+    if (numbers.needsNewWriterName(partition, nowMs)) {
+      numbers.changeWriterName(partition)
       retained.clear(partition)
     }
     return numbers.take(partition, nowMs)
   }
 
   /**
-   * Sends attempts until all are in a final state. Some are left only if the gateway closes while the store does not
-   * respond.
+   * Sends attempts until all are in a final state. Returns with unfinished attempts only if the gateway closes while
+   * the store does not respond.
    */
   async #finishAll(attempts: readonly CommitAttempt[], wait: StoreWait): Promise<void> {
-    let separately = false
+    let isOneCallPerCommit = false
     for (;;) {
       const open = attempts.filter(isOpen)
       if (open.length === 0) return
       if (wait.isOver) for (const attempt of open) fence(attempt)
-      const outcomes = await this.#availability.append(open.map(commitOf), separately, wait)
-      const behind = new Map<number, number>()
+      const outcomes = await this.#availability.append(open.map(commitOf), isOneCallPerCommit, wait)
+      const watermarks = new Map<number, number>()
       for (const [i, outcome] of outcomes.entries()) {
-        const watermark = this.#handle(open[i]!, outcome)
-        if (watermark !== undefined) behind.set(open[i]!.partition, watermark)
+        const watermark = this.#handleOutcome(open[i]!, outcome)
+        if (watermark !== undefined) watermarks.set(open[i]!.partition, watermark)
       }
       const hasNoResponse = outcomes.includes(undefined)
-      // From now on, one call per commit: a partition that does not respond must not delay the outcomes of the others.
-      if (hasNoResponse) separately = true
+      // One call per commit: if the commits share a call, one partition that does not respond hides all outcomes.
+      if (hasNoResponse) isOneCallPerCommit = true
       if (hasNoResponse && this.#isClosing && wait.isOver) return
-      if (behind.size > 0) {
-        const isReplayed = await this.#replay.replay(behind, wait, () => this.#isClosing && wait.isOver)
+      if (watermarks.size > 0) {
+        const isReplayed = await this.#replay.replay(watermarks, wait, () => this.#isClosing && wait.isOver)
         if (!isReplayed) return
-        for (const attempt of open) if (behind.has(attempt.partition)) this.#renumber(attempt)
+        for (const attempt of open) if (watermarks.has(attempt.partition)) this.#renumber(attempt)
       }
-      if (hasNoResponse || open.some((attempt) => isOpen(attempt) && attempt.gaps > 1)) await pauseBeforeRetry()
+      if (hasNoResponse || open.some((attempt) => isOpen(attempt) && attempt.replays > 1)) await pauseBeforeRetry()
     }
   }
 
-  /** Moves an attempt to its next state. Returns the store's watermark if the partition needs a replay first. */
-  #handle(attempt: CommitAttempt, outcome: AppendOutcome | undefined): number | undefined {
+  /**
+   * Moves an attempt to its next state. If the store has lost commits of the partition, leaves the state unchanged and
+   * returns the store's watermark, from which the replay begins.
+   */
+  #handleOutcome(attempt: CommitAttempt, outcome: AppendOutcome | undefined): number | undefined {
     // The store did not respond, so the attempt is repeated.
     if (outcome === undefined) return undefined
     const { status } = outcome
@@ -215,19 +224,19 @@ export class CommitSender {
         return this.#refuse(attempt, outcome)
       case 'gap':
         if (this.#context.store.mayLoseWrites) return outcome.watermark
-        return this.#restart(attempt, `unexpected gap after commit ${outcome.watermark}`)
+        return this.#takeNewWriterName(attempt, `unexpected gap after commit ${outcome.watermark}`)
       default:
         return status satisfies never
     }
   }
 
   /** Moves an attempt to its final state after the store has taken its number. */
-  #finish(attempt: CommitAttempt, outcome: Stored): undefined {
+  #finish(attempt: CommitAttempt, outcome: StoredOutcome): undefined {
     const { partition, commitNumber, parts, state } = attempt
     switch (state) {
       case 'sending':
         attempt.state = 'stored'
-        this.#registerSeries(attempt, outcome)
+        this.#recordRegisteredSeries(attempt, outcome)
         this.#replay.retain(partition, commitNumber, parts)
         return
       case 'fencing':
@@ -242,25 +251,30 @@ export class CommitSender {
     }
   }
 
-  #registerSeries({ partition, parts, announced, version }: CommitAttempt, outcome: Stored): void {
+  /** Records in the registry the series that the commit has registered in the store. */
+  #recordRegisteredSeries(
+    { partition, parts, seriesToRegister, registryVersion }: CommitAttempt,
+    outcome: StoredOutcome,
+  ): void {
     const { registry, events } = this.#context
     const skipped = outcome.status === 'applied' ? outcome.skipped : undefined
     let bytes = 0
     for (const [i, { part }] of parts.entries()) {
       if (skipped?.includes(i) !== true) bytes += blockBytes(part)
-      // A skipped part announced nothing. After a lost response it is unknown which parts were skipped.
-      const hasAnnounced = part.marker === undefined || skipped?.includes(i) === false
-      if (!hasAnnounced || version !== registry.version) continue
-      for (const series of announced[i]!) registry.register(series)
+      // A skipped part registered nothing. After a lost response it is unknown which parts were skipped.
+      const isApplied = part.marker === undefined || skipped?.includes(i) === false
+      if (!isApplied || registryVersion !== registry.version) continue
+      for (const series of seriesToRegister[i]!) registry.recordRegistered(series)
     }
     events.committed(partition, bytes)
   }
 
   /**
-   * Handles a commit that the store refused: none of its points count. The number is fenced nevertheless, because an
-   * earlier attempt may still arrive. When a request is retried, it reads the refused metrics again.
+   * Handles a commit that the store refused: none of its points count. The number is fenced nevertheless, because the
+   * store may still receive an earlier try of this commit. The refused metrics are evicted from the registry, so that a
+   * retried request reads them again.
    */
-  #refuse(attempt: CommitAttempt, { metricIds, deleted }: Conflict): undefined {
+  #refuse(attempt: CommitAttempt, { metricIds, deleted }: ConflictOutcome): undefined {
     const { registry, events } = this.#context
     if (deleted.length > 0 && deleted.length === metricIds.length) {
       attempt.refusal = 'metric_deleted'
@@ -276,42 +290,50 @@ export class CommitSender {
     fence(attempt)
   }
 
-  /** Fences all open attempts after a defect. If fencing fails too, their partitions get new writer names. */
+  /**
+   * Fences all unfinished attempts after an unexpected error. If that fails too, their partitions get new writer names.
+   */
   async #fenceAll(attempts: readonly CommitAttempt[], wait: StoreWait): Promise<void> {
     for (const attempt of attempts) if (isOpen(attempt)) fence(attempt)
     try {
       await this.#finishAll(attempts, wait)
     } catch (cause) {
-      for (const attempt of attempts) if (isOpen(attempt)) this.#restart(attempt, 'a commit failed', cause)
+      for (const attempt of attempts) if (isOpen(attempt)) this.#takeNewWriterName(attempt, 'a commit failed', cause)
     }
   }
 
-  /** Renumbers an attempt after a replay: it follows the replayed commits and announces all of its series. */
+  /**
+   * Prepares an attempt after a replay: takes a new number if the replay changed the writer's name, and registers all
+   * series.
+   */
   #renumber(attempt: CommitAttempt): void {
     const { numbers, now } = this.#context
     const { partition } = attempt
-    attempt.gaps++
-    if (attempt.writer !== numbers.name(partition)) {
+    attempt.replays++
+    if (attempt.writer !== numbers.writerName(partition)) {
       const { writer, commitNumber: number } = numbers.take(partition, now())
       attempt.writer = writer
       attempt.commitNumber = number
     }
-    this.#announceAll(attempt)
+    this.#registerAllSeries(attempt)
   }
 
-  /** Prepares an attempt for a store that may not know any of its series. */
-  #announceAll(attempt: CommitAttempt): void {
-    attempt.sent = announcingAll(attempt.parts)
-    attempt.announced = attempt.parts.map(({ series }) => series)
-    attempt.version = this.#context.registry.version
+  /** Makes each part register all of its series, because the store may have lost the earlier registrations. */
+  #registerAllSeries(attempt: CommitAttempt): void {
+    attempt.partsToSend = registeringAllSeries(attempt.parts)
+    attempt.seriesToRegister = attempt.parts.map(({ series }) => series)
+    attempt.registryVersion = this.#context.registry.version
   }
 
-  /** Gives the partition a new writer name, with numbers from 1, because the old numbers cannot be trusted. */
-  #restart(attempt: CommitAttempt, reason: string, cause?: unknown): undefined {
+  /**
+   * Gives up an attempt, and gives its partition a new writer name with numbers from 1, because it is unknown which
+   * numbers of the old name the store has applied.
+   */
+  #takeNewWriterName(attempt: CommitAttempt, reason: string, cause?: unknown): undefined {
     const { numbers, retained, events } = this.#context
     const { partition } = attempt
     events.warn('the partition gets a new writer name', { partition, reason, err: cause })
-    numbers.rename(partition)
+    numbers.changeWriterName(partition)
     retained.clear(partition)
     this.#replay.dropCaches()
     attempt.state = 'fenced'
@@ -326,6 +348,6 @@ function fence(attempt: CommitAttempt): void {
   attempt.state = 'fencing'
 }
 
-function commitOf({ partition, writer, commitNumber, sent, state }: CommitAttempt): Commit {
-  return { partition, writer, commitNumber, parts: state === 'sending' ? sent : [] }
+function commitOf({ partition, writer, commitNumber, partsToSend, state }: CommitAttempt): Commit {
+  return { partition, writer, commitNumber, parts: state === 'sending' ? partsToSend : [] }
 }

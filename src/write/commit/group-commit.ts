@@ -13,10 +13,10 @@ import { commitSteps, type Step } from './commit-steps.ts'
 
 export interface GroupEvents extends ReplayEvents {
   /**
-   * Called when the outcome of all commits of a step is final, whether stored or not. `durationMs` is the time they
-   * took.
+   * Called when the outcome of all commits of a step is final, whether they were stored or not. `durationMs` is the
+   * time that the commits took.
    */
-  roundEnded(durationMs: number): void
+  stepEnded(durationMs: number): void
 }
 
 export interface GroupContext extends CommitContext {
@@ -29,7 +29,7 @@ export interface GroupContext extends CommitContext {
 }
 
 /** The points and events of a request that belong to the partitions of one group. */
-export interface Share {
+export interface RequestShare {
   readonly batch: PointBatch
   /** Positions of the batch's points that belong to the group. Undefined: all points. */
   readonly positions: readonly number[] | undefined
@@ -42,7 +42,7 @@ export interface LargeRound {
   readonly points: number
 }
 
-interface Waiting {
+interface WaitingRequest {
   /** The round with the request's points. A deletion has none. */
   readonly round?: Round
   readonly request?: number
@@ -50,59 +50,62 @@ interface Waiting {
   reject(error: GatewayError): void
 }
 
-/** Rounds that accept no more points and are being committed together. */
+/** Rounds that accept no more points. They are encoded, and are committed together, step by step. */
 interface ClosedRounds {
-  /** The epoch of the oldest of them. */
-  readonly epoch: number
-  readonly waiting: readonly Waiting[]
+  readonly oldestRoundNumber: number
+  readonly waiting: readonly WaitingRequest[]
   /** The steps that are not committed yet. */
   readonly steps: Step[]
-  /** Version of the registry when the steps were encoded. */
+  /** The version of the registry when encoding began. */
   readonly registryVersion: number
   readonly bytes: number
-  /** Partitions in which a commit of the rounds was stored, and partitions in which a commit was refused. */
-  readonly storedIn: Set<number>
-  readonly refusedIn: Map<number, Refusal>
-  /** Whether the requests have been rejected. The remaining steps are then dropped. */
+  /** Partitions in which a commit of the rounds was stored. */
+  readonly storedPartitions: Set<number>
+  /** Partitions in which the store refused a commit of the rounds, with the reason. */
+  readonly refusedPartitions: Map<number, Refusal>
+  /** Whether the requests have been rejected. If so, the remaining steps are dropped. */
   isRejected: boolean
 }
 
-/** Maximum number of large rounds that are encoded or committed at the same time. The others wait. */
+/** Maximum number of large rounds that are encoded or committed at the same time. Further ones wait. */
 const LARGE_ROUNDS_MAX = 3
 
-/** Pause while large rounds are encoded, or the store has no room for their steps, and there is nothing else to do. */
-const IDLE_MS = 5
+/**
+ * Pause if nothing can be committed now: large rounds are still being encoded, or the store has no room for their
+ * steps.
+ */
+const IDLE_PAUSE_MS = 5
 
-/** Number of the latest round. Round numbers are unique in this process. */
-let epoch = 0
+/** Number of the newest round. Round numbers are unique in this process. */
+let lastRoundNumber = 0
 
 /**
- * Group commit for partitions that are served together. All requests that arrive during a commit are folded into one
- * round and share the next commit; each request is acknowledged when its points are committed. There is no timer: an
- * idle gateway commits at once, and a busy one commits as fast as the store responds. The higher the load, the more
+ * Group commit for one group of partitions (`Store.groups`). All requests that arrive during a commit are folded into
+ * one round and share the next commit; each request is acknowledged when its points are committed. There is no timer:
+ * an idle gateway commits at once, and a busy one commits as fast as the store responds. The higher the load, the more
  * requests share a commit.
  *
- * A large request has a round of its own, which is encoded beside the others and needs many commits
- * (`commit-steps.ts`). Rounds take turns, commit by commit, so a small round waits for at most one commit of each large
- * one. While the store is behind with writing, only small rounds are committed.
+ * A large request has a round of its own. It is encoded while other rounds are committed, and needs many steps
+ * (`commit-steps.ts`). Rounds take turns, step by step, so a small round waits for at most one step of each large
+ * round. While the store has no room for large writes (`Store.hasRoom`), only small rounds are committed.
  *
  * `commit-sender.ts` makes each commit count exactly once.
  */
 export class GroupCommit {
   readonly #context: GroupContext
   readonly #sender: CommitSender
-  #open: Round
-  /** Rounds of one small request with an idempotency key each. They are closed together with the open round. */
+  #openRound: Round
+  /** Small rounds that have one request each, with an idempotency key. They are closed together with the open round. */
   #markedRounds: Round[] = []
-  #waiting: Waiting[] = []
-  /** Rounds of one large request each that are not being encoded yet. */
-  #largeRounds: { readonly round: Round; readonly waiting: Waiting }[] = []
-  /** Size of these rounds: the open one, those with an idempotency key, and the large ones. */
-  #openBytes = 0
+  #waiting: WaitingRequest[] = []
+  /** Large rounds that are not being encoded yet. */
+  #largeRounds: { readonly round: Round; readonly waiting: WaitingRequest }[] = []
+  /** Estimated memory of the open round, of the rounds with an idempotency key and of the large rounds. */
+  #unencodedBytes = 0
   /** Rounds that are being encoded. */
   readonly #encoding = new Set<Round>()
-  #rounds: ClosedRounds[] = []
-  /** The rounds of which a step is being committed. They are not in `#rounds`. */
+  #closedRounds: ClosedRounds[] = []
+  /** The closed rounds whose step is being committed. They are not in `#closedRounds` meanwhile. */
   #committing: ClosedRounds | undefined
   #running: Promise<void> | undefined
 
@@ -113,7 +116,7 @@ export class GroupCommit {
       onVerifyNeeded: () => this.#start(),
       onWritesLost: () => context.onWritesLost(),
     })
-    this.#open = new Round(++epoch, context.rounds)
+    this.#openRound = new Round(++lastRoundNumber, context.rounds)
   }
 
   /** Whether the store has taken no commits for longer than a request may wait. */
@@ -121,64 +124,69 @@ export class GroupCommit {
     return this.#sender.isUnavailable
   }
 
-  /** Size of the data that waits for a commit. */
-  get openBytes(): number {
-    let openBytes = this.#openBytes
-    for (const { bytes } of this.#encoding) openBytes += bytes
-    for (const { bytes } of this.#rounds) openBytes += bytes
-    return openBytes
+  /** Estimated memory of all rounds that wait for a commit. */
+  get pendingBytes(): number {
+    let pendingBytes = this.#unencodedBytes
+    for (const { bytes } of this.#encoding) pendingBytes += bytes
+    for (const { bytes } of this.#closedRounds) pendingBytes += bytes
+    return pendingBytes
   }
 
-  /** Resolves when the group is idle. Undefined if it is idle already. */
+  /** A promise that resolves when no round is left to commit. Undefined if none is left now. */
   get running(): Promise<void> | undefined {
     return this.#running
   }
 
   /**
-   * Folds a request into the open round, or into a separate round if it has a marker. Resolves, with the number of
-   * points, when all of it is stored. Returns undefined if the request has no points or events.
+   * Adds a request to the open round, or to a separate round if it has a marker. `large`: the round that already has
+   * the points of the request. Resolves, with the number of points, when the points and events are stored. Returns
+   * undefined if the request has no points and no events.
    */
   add(
-    { batch, positions, events }: Share,
+    { batch, positions, events }: RequestShare,
     marker: Marker | undefined,
     large?: LargeRound,
   ): Promise<number> | undefined {
-    const round = large?.round ?? (marker === undefined ? this.#open : new Round(++epoch, this.#context.rounds, marker))
+    const round =
+      large?.round ??
+      (marker === undefined ? this.#openRound : new Round(++lastRoundNumber, this.#context.rounds, marker))
     const before = large === undefined ? round.bytes : 0
     const request = large === undefined ? round.requests : 0
     const points = large?.points ?? round.fold(batch, positions)
     round.addEvents(events)
-    this.#openBytes += round.bytes - before
+    this.#unencodedBytes += round.bytes - before
     if (points + events.length === 0) return undefined
     const stored = new Promise<number>((resolve, reject) => {
       const waiting = { round, request, resolve: () => resolve(points), reject }
       if (large !== undefined) this.#largeRounds.push({ round, waiting })
       else this.#waiting.push(waiting)
     })
-    if (large === undefined && round !== this.#open) this.#markedRounds.push(round)
+    if (large === undefined && round !== this.#openRound) this.#markedRounds.push(round)
     this.#start()
     return stored
   }
 
-  /** Folds a large request in steps into a separate round, which is then passed to `add`. */
-  async foldInSteps({ batch, positions }: Share, marker: Marker | undefined, pace: Pace): Promise<LargeRound> {
-    const round = new Round(++epoch, this.#context.rounds, marker)
+  /**
+   * Folds the points of a large request, in steps, into a separate round. The caller then passes the round to `add`.
+   */
+  async foldInSteps({ batch, positions }: RequestShare, marker: Marker | undefined, pace: Pace): Promise<LargeRound> {
+    const round = new Round(++lastRoundNumber, this.#context.rounds, marker)
     return { round, points: await runPaced(round.foldInSteps(batch, positions), pace) }
   }
 
   /**
-   * Deletes a metric of the group after all points folded so far are stored. Points accepted before are deleted with
-   * the metric.
+   * Deletes a metric after all rounds that exist now are stored, so that their points are deleted with the metric.
+   * Returns whether the metric existed.
    */
   async deleteMetric(deletion: MetricDeletion): Promise<boolean> {
     const { store, settings } = this.#context
     if (this.isUnavailable) throw new GatewayError('store_unavailable', 'the store does not respond')
-    const last = epoch
+    const lastRoundBefore = lastRoundNumber
     await new Promise<void>((resolve, reject) => {
       this.#waiting.push({ resolve, reject })
       this.#start()
     })
-    while (this.#oldestEpoch() <= last) await pause(IDLE_MS)
+    while (this.#oldestRoundNumber() <= lastRoundBefore) await pause(IDLE_PAUSE_MS)
     const existed = await withTimeout(settings.storeWaitMsMax, () => store.deleteMetric(deletion))
     this.#sender.retainDeletion(deletion)
     return existed
@@ -189,10 +197,7 @@ export class GroupCommit {
     this.#sender.suspectLostWrites()
   }
 
-  /**
-   * From now on, a store that does not respond is retried only as long as requests wait. Must be called again after the
-   * last commit.
-   */
+  /** See `CommitSender.close`. Must be called again after the last commit. */
   close(): void {
     this.#sender.close()
   }
@@ -201,43 +206,43 @@ export class GroupCommit {
     this.#running ??= this.#run()
   }
 
-  /** Commits until no round is left. Lost writes are replayed first. */
+  /** Commits until no round is left. Lost commits are replayed before the next step. */
   async #run(): Promise<void> {
     // Requests that arrive in the same turn of the event loop share the first round.
     await new Promise(setImmediate)
     while (this.#hasRounds || this.#sender.mayHaveLostWrites) {
       if (this.#sender.mayHaveLostWrites) await this.#sender.verify()
-      else if (!(await this.#commitNext())) await pause(IDLE_MS)
+      else if (!(await this.#commitNext())) await pause(IDLE_PAUSE_MS)
     }
     this.#running = undefined
   }
 
   get #hasRounds(): boolean {
-    return this.#waiting.length + this.#largeRounds.length + this.#encoding.size + this.#rounds.length > 0
+    return this.#waiting.length + this.#largeRounds.length + this.#encoding.size + this.#closedRounds.length > 0
   }
 
-  /** The epoch of the oldest round with points that are not stored yet. */
-  #oldestEpoch(): number {
+  /** Returns the number of the oldest round that is large, being encoded or closed; Infinity if there is none. */
+  #oldestRoundNumber(): number {
     let oldest = Number.POSITIVE_INFINITY
-    for (const { round } of this.#largeRounds) oldest = Math.min(oldest, round.epoch)
-    for (const round of this.#encoding) oldest = Math.min(oldest, round.epoch)
-    for (const closed of this.#rounds) oldest = Math.min(oldest, closed.epoch)
-    return Math.min(oldest, this.#committing?.epoch ?? oldest)
+    for (const { round } of this.#largeRounds) oldest = Math.min(oldest, round.roundNumber)
+    for (const round of this.#encoding) oldest = Math.min(oldest, round.roundNumber)
+    for (const closed of this.#closedRounds) oldest = Math.min(oldest, closed.oldestRoundNumber)
+    return Math.min(oldest, this.#committing?.oldestRoundNumber ?? oldest)
   }
 
-  /** Commits one step of the next closed rounds. Returns whether there was one that the store has room for. */
+  /** Commits one step of the next closed rounds. Returns false if there is no step that the store has room for. */
   async #commitNext(): Promise<boolean> {
-    if (this.#waiting.length > 0) await this.#closeOpen()
-    this.#closeLarge()
-    const next = this.#context.store.hasRoom ? 0 : this.#rounds.findIndex(({ steps }) => steps.length <= 1)
-    const [closed] = next === -1 ? [] : this.#rounds.splice(next, 1)
+    if (this.#waiting.length > 0) await this.#closeOpenRound()
+    this.#closeLargeRounds()
+    const next = this.#context.store.hasRoom ? 0 : this.#closedRounds.findIndex(({ steps }) => steps.length <= 1)
+    const [closed] = next === -1 ? [] : this.#closedRounds.splice(next, 1)
     if (closed === undefined) return false
     const step = closed.steps.shift()
     this.#committing = closed
     if (step !== undefined) await this.#commitStep(closed, step)
     this.#committing = undefined
     if (closed.isRejected) return true
-    if (closed.steps.length > 0) this.#rounds.push(closed)
+    if (closed.steps.length > 0) this.#closedRounds.push(closed)
     else respond(closed)
     return true
   }
@@ -256,10 +261,10 @@ export class GroupCommit {
       },
       onDefect: (cause) => reject(new GatewayError('internal', 'the points could not be stored', { cause })),
     })
-    events.roundEnded(performance.now() - startedMs)
+    events.stepEnded(performance.now() - startedMs)
     for (const [partition, result] of outcome) {
-      if (result === 'stored') closed.storedIn.add(partition)
-      else closed.refusedIn.set(partition, result)
+      if (result === 'stored') closed.storedPartitions.add(partition)
+      else closed.refusedPartitions.set(partition, result)
     }
   }
 
@@ -267,44 +272,46 @@ export class GroupCommit {
    * Closes the open round and the small rounds with an idempotency key. Requests that arrive while they are encoded are
    * folded into the next round.
    */
-  async #closeOpen(): Promise<void> {
-    const rounds = [this.#open, ...this.#markedRounds]
+  async #closeOpenRound(): Promise<void> {
+    const rounds = [this.#openRound, ...this.#markedRounds]
     const waiting = this.#waiting
-    this.#openRound()
-    await this.#close(rounds, waiting)
+    this.#startRound()
+    await this.#encodeAndEnqueue(rounds, waiting)
   }
 
-  /** Begins to encode the large rounds that may be in progress at the same time. */
-  #closeLarge(): void {
+  /** Begins to encode large rounds, as long as at most `LARGE_ROUNDS_MAX` are in progress. */
+  #closeLargeRounds(): void {
     let inProgress = this.#encoding.size
-    for (const { steps } of this.#rounds) if (steps.length > 1) inProgress++
+    for (const { steps } of this.#closedRounds) if (steps.length > 1) inProgress++
     for (const { round, waiting } of this.#largeRounds.splice(0, Math.max(0, LARGE_ROUNDS_MAX - inProgress)))
-      void this.#close([round], [waiting])
+      void this.#encodeAndEnqueue([round], [waiting])
   }
 
-  /** Encodes rounds and adds them to those that are committed. Never rejects: if it fails, the requests do. */
-  async #close(rounds: readonly Round[], waiting: readonly Waiting[]): Promise<void> {
+  /**
+   * Encodes rounds and queues them for commits. Never rejects: if encoding fails, the requests are rejected instead.
+   */
+  async #encodeAndEnqueue(rounds: readonly Round[], waiting: readonly WaitingRequest[]): Promise<void> {
     const { version } = this.#context.registry
     let bytes = 0
     for (const round of rounds) {
       bytes += round.bytes
       this.#encoding.add(round)
     }
-    this.#openBytes -= bytes
+    this.#unencodedBytes -= bytes
     try {
-      const { parts, faults } = await this.#encode(rounds)
+      const { parts, faults } = await this.#encodeRounds(rounds)
       const steps = await runPaced(commitSteps(parts), new Pacer())
       const encoded = waiting.filter((request) => !rejectFaulty(request, faults))
       if (this.isUnavailable) rejectAll(encoded, nothingStored())
       else {
-        this.#rounds.push({
-          epoch: rounds[0]!.epoch,
+        this.#closedRounds.push({
+          oldestRoundNumber: rounds[0]!.roundNumber,
           waiting: encoded,
           steps,
           registryVersion: version,
           bytes,
-          storedIn: new Set(),
-          refusedIn: new Map(),
+          storedPartitions: new Set(),
+          refusedPartitions: new Map(),
           isRejected: false,
         })
       }
@@ -319,7 +326,7 @@ export class GroupCommit {
    * Returns the encoded parts of all rounds by partition, and the encoding faults of each round. Points of requests
    * without an idempotency key come first.
    */
-  async #encode(rounds: readonly Round[]) {
+  async #encodeRounds(rounds: readonly Round[]) {
     const { now, blockName } = this.#context
     const nowMs = now()
     const parts = new Map<number, EncodedPart[]>()
@@ -328,7 +335,7 @@ export class GroupCommit {
       const encoded = await round.encode(nowMs, blockName)
       if (encoded.faults.length > 0) {
         faults.set(round, encoded.faults)
-        // A request with a round of its own is stored completely or not at all.
+        // A request that has its own round is stored completely or not at all.
         if (round.requests === 1) continue
       }
       for (const [partition, added] of encoded.parts) {
@@ -340,22 +347,22 @@ export class GroupCommit {
     return { parts, faults }
   }
 
-  /** Rejects the requests that wait, but not those of the step in progress. */
+  /** Rejects all requests that wait, except those whose step is being committed. */
   #rejectWaiting(): void {
-    for (const { waiting, storedIn, refusedIn } of this.#rounds) {
-      const hasBegun = storedIn.size + refusedIn.size > 0
-      rejectAll(waiting, hasBegun ? outcomeUnknown('the store took part of the points') : nothingStored())
+    for (const { waiting, storedPartitions, refusedPartitions } of this.#closedRounds) {
+      const isPartlyCommitted = storedPartitions.size + refusedPartitions.size > 0
+      rejectAll(waiting, isPartlyCommitted ? outcomeUnknown('the store took part of the points') : nothingStored())
     }
-    this.#rounds = []
+    this.#closedRounds = []
     rejectAll(this.#waiting, nothingStored())
     for (const { waiting } of this.#largeRounds) waiting.reject(nothingStored())
     this.#largeRounds = []
-    this.#openBytes = 0
-    this.#openRound()
+    this.#unencodedBytes = 0
+    this.#startRound()
   }
 
-  #openRound(): void {
-    this.#open = new Round(++epoch, this.#context.rounds)
+  #startRound(): void {
+    this.#openRound = new Round(++lastRoundNumber, this.#context.rounds)
     this.#markedRounds = []
     this.#waiting = []
   }
@@ -366,8 +373,8 @@ function nothingStored(): GatewayError {
 }
 
 /** Resolves the requests of rounds whose commits are all final, and rejects those with points in a refused commit. */
-function respond({ waiting, storedIn, refusedIn }: ClosedRounds): void {
-  if (refusedIn.size === 0) {
+function respond({ waiting, storedPartitions, refusedPartitions }: ClosedRounds): void {
+  if (refusedPartitions.size === 0) {
     for (const { resolve } of waiting) resolve()
     return
   }
@@ -377,15 +384,15 @@ function respond({ waiting, storedIn, refusedIn }: ClosedRounds): void {
     if (round !== undefined && byPartition === undefined)
       requests.set(round, (byPartition = round.requestsByPartition()))
     const hasPointsIn = (partition: number): boolean => byPartition?.get(partition)?.has(request!) === true
-    const refusal = [...refusedIn].find(([partition]) => hasPointsIn(partition))?.[1]
+    const refusal = [...refusedPartitions].find(([partition]) => hasPointsIn(partition))?.[1]
     if (refusal === undefined) resolve()
-    else reject(refusedError(refusal, [...storedIn].some(hasPointsIn)))
+    else reject(refusedError(refusal, [...storedPartitions].some(hasPointsIn)))
   }
 }
 
-/** Rejects a request if some of its points could not be encoded. Returns whether that is the case. */
+/** Rejects a request if some of its points could not be encoded. Returns whether the request was rejected. */
 function rejectFaulty(
-  { round, request, reject }: Waiting,
+  { round, request, reject }: WaitingRequest,
   faults: ReadonlyMap<Round, readonly EncodingFault[]>,
 ): boolean {
   const fault = round && faults.get(round)?.find(({ requests }) => requests.includes(request!))
@@ -395,7 +402,7 @@ function rejectFaulty(
   return true
 }
 
-/** Returns an error for a request whose outcome is unknown: its points may or may not be stored. */
+/** Returns the error for a request of which it is unknown whether its points were stored. */
 export function outcomeUnknown(message: string, cause?: unknown): GatewayError {
   return new GatewayError('store_unavailable', message, { details: { outcome: 'unknown' }, cause })
 }
@@ -411,6 +418,6 @@ function refusedError(refusal: Refusal, isPartlyStored: boolean): GatewayError {
     : new GatewayError('store_unavailable', `${REFUSED[refusal]}; nothing was stored, send the request again`)
 }
 
-function rejectAll(waiting: readonly Waiting[], error: GatewayError): void {
+function rejectAll(waiting: readonly WaitingRequest[], error: GatewayError): void {
   for (const { reject } of waiting) reject(error)
 }

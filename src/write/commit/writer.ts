@@ -8,7 +8,7 @@ import { SERIES_CACHED_MAX } from '../../model/series.ts'
 import { type Pace, runAtOnce, runPaced } from '../../model/steps.ts'
 import type { Marker, MetricDeletion, Store } from '../../store/store.ts'
 import { CommitNumbers } from '../recover/commit-numbers.ts'
-import { RETAINED_LOOK_MS, RETAINED_MS_MAX } from '../recover/replay.ts'
+import { LOSS_CHECK_INTERVAL_MS, RETAINED_MS_MAX } from '../recover/replay.ts'
 import { RetainedCommits } from '../recover/retained-commits.ts'
 import { Admission } from '../round/admission.ts'
 import { DecodeQueue } from '../round/decode-queue.ts'
@@ -18,20 +18,20 @@ import type { PlacedEvent, RoundSettings } from '../round/round.ts'
 import { sortByIndex } from '../round/sort-rejections.ts'
 import { TablePool } from '../round/table-pool.ts'
 import type { CommitSettings } from './commit-sender.ts'
-import { GroupCommit, type GroupEvents, type LargeRound, outcomeUnknown, type Share } from './group-commit.ts'
-import { ProjectShares } from './project-shares.ts'
+import { GroupCommit, type GroupEvents, type LargeRound, outcomeUnknown, type RequestShare } from './group-commit.ts'
+import { ProjectPendingBytes } from './project-pending-bytes.ts'
 
 export interface WriterSettings extends CommitSettings, RoundSettings, RegistryLimits {
-  /** Maximum size of rollups that wait for a commit. Beyond it, requests are refused. */
+  /** Maximum estimated memory of the data that waits for a commit. Beyond it, requests are refused. */
   readonly pendingBytesMax: number
 }
 
-/** Limits of the writer that are not configurable. */
+/** Settings of the writer that users cannot configure. */
 export const FIXED_WRITER_SETTINGS = {
   entriesMax: SERIES_CACHED_MAX,
   itemMemoryBytesMax: ITEM_CACHE_BYTES_MAX,
   retainedMsMax: RETAINED_MS_MAX,
-  retainedLookMs: RETAINED_LOOK_MS,
+  lossCheckIntervalMs: LOSS_CHECK_INTERVAL_MS,
 }
 
 export type WriterEvents = GroupEvents
@@ -41,33 +41,35 @@ export interface WriterTotals {
   events: number
 }
 
+/** Maximum number of point batches that are kept for reuse. */
 const BATCH_POOL_MAX = 16
+/** Maximum number of rejected items that are sorted without a pause. */
 const SORTED_AT_ONCE_MAX = 10_000
 
 /**
- * Stores the points of requests, and resolves when they are durable. Partitions that are served together share a commit
- * (`group-commit.ts`). A request with points for several groups waits for all of them. A group whose server does not
- * respond delays only the requests that need it.
+ * Stores the points of requests, and resolves when they are durable. Each group of partitions (`Store.groups`) has its
+ * own `GroupCommit`. A request with points for several groups waits for all of them. If the server of a group does not
+ * respond, only requests with points for this group are delayed.
  */
 export class Writer {
   /** Number of points and events that were acknowledged since the start. */
   readonly totals: WriterTotals = { points: 0, events: 0 }
   readonly #settings: WriterSettings
   readonly #registry: Registry
-  readonly #pool: PointBatch[] = []
-  readonly #shares = new ProjectShares()
-  readonly #decodes: DecodeQueue
+  readonly #batchPool: PointBatch[] = []
+  readonly #pendingBytesByProject = new ProjectPendingBytes()
+  readonly #decodeQueue: DecodeQueue
   readonly #newPace: () => Pace
   readonly #retained: RetainedCommits
   readonly #groups: readonly GroupCommit[]
-  /** The group of each partition. */
-  readonly #groupOf: readonly GroupCommit[]
-  /** Random name of this writer: the prefix of its block names. */
+  /** The group of each partition. The index is the partition. */
+  readonly #groupByPartition: readonly GroupCommit[]
+  /** Random prefix of the block names of this process. */
   readonly #name = randomBytes(16).toString('hex')
-  #blocks = 0
+  #blocksNamed = 0
   #pendingDecodes = 0
   #admissionBytes = 0
-  #closing = false
+  #isClosing = false
 
   constructor(
     store: Store,
@@ -77,7 +79,7 @@ export class Writer {
     newPace: () => Pace = () => new Pacer(),
   ) {
     this.#newPace = newPace
-    this.#decodes = new DecodeQueue(newPace)
+    this.#decodeQueue = new DecodeQueue(newPace)
     const registry = new Registry(store, settings, now)
     this.#settings = settings
     this.#registry = registry
@@ -91,30 +93,30 @@ export class Writer {
       numbers: new CommitNumbers(store.partitions),
       retained: this.#retained,
       rounds: { settings, registry, tables: new TablePool(), keepsSeries: store.mayLoseWrites },
-      blockName: (partition: number) => `${this.#name}.${partition}.${(this.#blocks++).toString(36)}`,
+      blockName: (partition: number) => `${this.#name}.${partition}.${(this.#blocksNamed++).toString(36)}`,
     }
-    const groupOf: GroupCommit[] = []
+    const groupByPartition: GroupCommit[] = []
     this.#groups = store.groups.map((partitions) => {
       const onWritesLost = (): void => {
         for (const other of this.#groups) if (other !== group) other.suspectLostWrites()
       }
       const group: GroupCommit = new GroupCommit({ ...shared, onWritesLost }, partitions)
-      for (const partition of partitions) groupOf[partition] = group
+      for (const partition of partitions) groupByPartition[partition] = group
       return group
     })
-    this.#groupOf = groupOf
+    this.#groupByPartition = groupByPartition
   }
 
   /**
-   * Size of all data that waits: rollups for a commit, and requests whose metrics and series are read from the store.
+   * Estimated memory of the points that wait for a commit, and of the new metrics and series that wait for the store.
    */
   get pendingBytes(): number {
     let bytes = this.#admissionBytes
-    for (const group of this.#groups) bytes += group.openBytes
+    for (const group of this.#groups) bytes += group.pendingBytes
     return bytes
   }
 
-  /** Size of the acknowledged commits that are kept for a replay. */
+  /** Estimated memory of the acknowledged commits that are kept for a replay. */
   get retainedBytes(): number {
     return this.#retained.bytes
   }
@@ -131,12 +133,12 @@ export class Writer {
   ): Promise<readonly ItemError[]> {
     this.#refuseWhenFull(project)
     if (this.#registry.full) this.#registry.clear()
-    const batch = this.#pool.pop() ?? new PointBatch(this.#registry)
+    const batch = this.#batchPool.pop() ?? new PointBatch(this.#registry)
     let admission: Admission | undefined
     const admit = (): Admission => {
       admission ??= new Admission(this.#registry, batch, (change) => {
         this.#admissionBytes += change
-        this.#shares.add(project, change)
+        this.#pendingBytesByProject.add(project, change)
       })
       return admission
     }
@@ -145,13 +147,13 @@ export class Writer {
     this.#pendingDecodes++
     try {
       const steps = decode(batch)
-      const decoding = steps && this.#decodes.run(steps, () => reviewOf(batch, admit))
+      const decoding = steps && this.#decodeQueue.run(steps, () => reviewOf(batch, admit))
       if (decoding !== undefined) await decoding
       if (admission !== undefined || batch.newSeries.length > 0) await admit().finish()
       isAdmitted = true
       let rejected = batch.takeRejected()
       const starts = batch.takeStarts()
-      if (rejected.length > 1) rejected = await this.#sorted(rejected)
+      if (rejected.length > 1) rejected = await this.#sortByIndex(rejected)
       const marker = idempotencyKey === undefined ? undefined : { project, key: idempotencyKey }
       const commit =
         this.#groups.length === 1 && !batch.isLarge
@@ -166,26 +168,31 @@ export class Writer {
     } finally {
       const ended = admission?.end()
       if (ended !== undefined) await ended
-      // If the batch was admitted, another request may already use it.
+      // An admitted batch may already be in the pool, and then another request uses it.
       if (!isAdmitted) this.#registry.discardUndefined(batch.takeNew().metrics)
       this.#pendingDecodes--
     }
   }
 
-  /** Adds a request to the open round of its only group. Resolves, with the number of points, when they are stored. */
-  #commit(project: string, group: GroupCommit, share: Share, marker: Marker | undefined): Promise<number> | undefined {
-    const before = group.openBytes
+  /** Adds a small request to its only group. Resolves, with the number of points, when the request is stored. */
+  #commit(
+    project: string,
+    group: GroupCommit,
+    share: RequestShare,
+    marker: Marker | undefined,
+  ): Promise<number> | undefined {
+    const before = group.pendingBytes
     const commit = group.add(share, marker)
-    const bytes = group.openBytes - before
-    if (this.#pool.length < BATCH_POOL_MAX) this.#pool.push(share.batch)
+    const bytes = group.pendingBytes - before
+    if (this.#batchPool.length < BATCH_POOL_MAX) this.#batchPool.push(share.batch)
     if (commit === undefined) return undefined
-    this.#shares.add(project, bytes)
-    const release = (): void => this.#shares.add(project, -bytes)
+    this.#pendingBytesByProject.add(project, bytes)
+    const release = (): void => this.#pendingBytesByProject.add(project, -bytes)
     commit.then(release, release)
     return commit
   }
 
-  /** Same as `#commit`, for a request that is large or has points for several groups. */
+  /** Same as `#commit`, for a large request, and for a request with points for several groups. */
   async #commitShares(
     project: string,
     batch: PointBatch,
@@ -195,36 +202,37 @@ export class Writer {
     const { isLarge } = batch
     const commits: Promise<number>[] = []
     const shares = [...this.#sharesOf(project, batch, events)]
-    const large = new Map<GroupCommit, LargeRound>()
-    let sharedBytes = 0
+    const largeRounds = new Map<GroupCommit, LargeRound>()
+    let addedBytes = 0
     try {
       if (isLarge) {
-        for (const [group, share] of shares) large.set(group, await group.foldInSteps(share, marker, this.#newPace()))
+        for (const [group, share] of shares)
+          largeRounds.set(group, await group.foldInSteps(share, marker, this.#newPace()))
       }
       for (const [group, share] of shares) {
-        const before = group.openBytes
-        const commit = group.add(share, marker, large.get(group))
-        this.#shares.add(project, group.openBytes - before)
-        sharedBytes += group.openBytes - before
+        const before = group.pendingBytes
+        const commit = group.add(share, marker, largeRounds.get(group))
+        this.#pendingBytesByProject.add(project, group.pendingBytes - before)
+        addedBytes += group.pendingBytes - before
         if (commit !== undefined) commits.push(commit)
       }
       // A pooled batch keeps its memory, so large batches are not pooled.
-      if (!isLarge && this.#pool.length < BATCH_POOL_MAX) this.#pool.push(batch)
+      if (!isLarge && this.#batchPool.length < BATCH_POOL_MAX) this.#batchPool.push(batch)
       return commits.length === 1 ? await commits[0]! : await allStored(commits)
     } finally {
-      this.#shares.add(project, -sharedBytes)
+      this.#pendingBytesByProject.add(project, -addedBytes)
     }
   }
 
   /**
    * Deletes this generation of a metric and all earlier ones. Returns whether the metric existed. Points of requests
-   * accepted before are deleted too; points of later requests belong to the next generation. Other gateways notice when
-   * their next commit is refused.
+   * that were accepted earlier are deleted too; points of later requests belong to the next generation. Another gateway
+   * notices the deletion when the store refuses its next commit to the metric.
    */
   async deleteMetric(deletion: MetricDeletion): Promise<boolean> {
     const { project, name } = deletion
     this.#refuseWhenFull(project)
-    const group = this.#groupOf[partitionOf(project, name, this.#groupOf.length)]!
+    const group = this.#groupByPartition[partitionOf(project, name, this.#groupByPartition.length)]!
     this.#pendingDecodes++
     try {
       return await this.#registry.delete(project, name, () => group.deleteMetric(deletion))
@@ -233,14 +241,14 @@ export class Writer {
     }
   }
 
-  /** Throws `store_unavailable` while the store takes no commits in some partition. It may still serve reads. */
+  /** Throws `store_unavailable` while the store accepts no commits in some partition, even if it still serves reads. */
   requireStore(): void {
     if (this.#groups.some(({ isUnavailable }) => isUnavailable)) throw unavailable()
   }
 
   /** Refuses new requests, and resolves when all accepted requests are finished. */
   async close(): Promise<void> {
-    this.#closing = true
+    this.#isClosing = true
     for (const group of this.#groups) group.close()
     for (;;) {
       const running = this.#groups.flatMap((group) => group.running ?? [])
@@ -248,39 +256,39 @@ export class Writer {
       else if (this.#pendingDecodes > 0) await new Promise(setImmediate)
       else break
     }
-    // The last commits may have started checks for lost writes.
+    // Stops the checks for lost writes that the last commits have started.
     for (const group of this.#groups) group.close()
   }
 
-  async #sorted(rejected: readonly ItemError[]): Promise<readonly ItemError[]> {
+  async #sortByIndex(rejected: readonly ItemError[]): Promise<readonly ItemError[]> {
     const steps = sortByIndex(rejected)
     return rejected.length <= SORTED_AT_ONCE_MAX ? runAtOnce(steps) : runPaced(steps, this.#newPace())
   }
 
   #refuseWhenFull(project: string): void {
-    if (this.#closing) throw new GatewayError('overloaded', 'the gateway is shutting down')
+    if (this.#isClosing) throw new GatewayError('overloaded', 'the gateway is shutting down')
     if (this.#groups.every(({ isUnavailable }) => isUnavailable)) throw unavailable()
     if (this.#isFull(project, this.pendingBytes, this.#settings.pendingBytesMax)) throw full()
   }
 
   #isFull(project: string, bytes: number, bytesMax: number): boolean {
-    return bytes > bytesMax && this.#shares.isUsedUp(project, bytesMax)
+    return bytes > bytesMax && this.#pendingBytesByProject.hasEqualShare(project, bytesMax)
   }
 
   /**
-   * Returns the share of each group in a request. Throws before anything is folded if one of these groups cannot accept
-   * data.
+   * Divides a request by group. Throws before any point is folded if one of its groups has no room, or if the server of
+   * a group does not respond.
    */
   #sharesOf(
     project: string,
     batch: PointBatch,
     events: readonly PlacedEvent[],
-  ): Iterable<readonly [GroupCommit, Share]> {
+  ): Iterable<readonly [GroupCommit, RequestShare]> {
     const [first] = this.#groups
     if (this.#groups.length === 1) return [[first!, { batch, positions: undefined, events }]]
     const shares = new Map<GroupCommit, { positions: number[]; events: PlacedEvent[] }>()
     const shareOf = (partition: number) => {
-      const group = this.#groupOf[partition]!
+      const group = this.#groupByPartition[partition]!
       let share = shares.get(group)
       if (share === undefined) shares.set(group, (share = { positions: [], events: [] }))
       return share
@@ -290,8 +298,8 @@ export class Writer {
     }
     for (const placed of events) shareOf(placed.partition).events.push(placed)
     for (const group of shares.keys()) {
-      // A group that waits for its server must leave room for the other groups.
-      const isFull = this.#isFull(project, group.openBytes, this.#settings.pendingBytesMax / 2)
+      // Half of the limit: a group whose server is slow must leave room for the other groups.
+      const isFull = this.#isFull(project, group.pendingBytes, this.#settings.pendingBytesMax / 2)
       if (!group.isUnavailable && !isFull) continue
       throw group.isUnavailable ? unavailable() : full()
     }
@@ -299,7 +307,7 @@ export class Writer {
   }
 }
 
-/** Starts a review of the unknown names decoded so far, if there are many. */
+/** Starts a review (`Admission.review`) if the points decoded so far have many unknown metric names. */
 function reviewOf(batch: PointBatch, admit: () => Admission): Promise<void> | undefined {
   return Admission.isReviewDue(batch) ? admit().review() : undefined
 }

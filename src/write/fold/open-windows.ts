@@ -10,7 +10,9 @@ import { RUNS_PER_TIER } from './merge-window.ts'
  */
 
 const WINDOWS_MAX = 100_000
-/** Number of windows evicted at once. To find the oldest key of a Map takes longer the more keys were deleted before it. */
+/**
+ * Number of windows evicted at once. To find the oldest key of a Map takes longer the more keys were deleted before it.
+ */
 const EVICTED = 10_000
 /** A window is sealed when it has ended and then received no write for this share of its width. */
 const SEAL_AFTER_SHARE = 1 / 12

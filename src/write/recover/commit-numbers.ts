@@ -3,51 +3,62 @@ import { DAY_MS } from '../../model/time.ts'
 import { WATERMARK_MS } from '../../store/lifetimes.ts'
 
 /**
- * Gives each commit its writer name and number, for each partition. Names are random, and the numbers under a name
- * count from 1. They are not taken from a counter in the store: after lost writes it could return a number twice.
+ * Gives each commit a writer name and a number, for each partition. Names are random, and the commits under a name are
+ * numbered from 1. The numbers are not taken from a counter in the store, because a store that lost writes could return
+ * a number twice.
  */
 export class CommitNumbers {
-  readonly #names: string[]
-  readonly #numbers: number[]
-  /** Time at which the latest number of each partition was taken. */
-  readonly #takenMs: number[]
+  readonly #writerNames: string[]
+  readonly #lastNumbers: number[]
+  /** Time at which the last number of each partition was taken. Infinity: none was taken. */
+  readonly #lastTakenMs: number[]
 
   constructor(partitions: number) {
-    this.#names = new Array<string>(partitions).fill(newName())
-    this.#numbers = new Array<number>(partitions).fill(0)
-    this.#takenMs = new Array<number>(partitions).fill(Number.POSITIVE_INFINITY)
+    this.#writerNames = new Array<string>(partitions).fill(randomWriterName())
+    this.#lastNumbers = new Array<number>(partitions).fill(0)
+    this.#lastTakenMs = new Array<number>(partitions).fill(Number.POSITIVE_INFINITY)
   }
 
-  name(partition: number): string {
-    return this.#names[partition]!
+  writerName(partition: number): string {
+    return this.#writerNames[partition]!
   }
 
-  /** Whether the writer was idle for a day and should take a new name: stores delete watermarks after 7 days. */
-  needsNewName(partition: number, nowMs: number): boolean {
-    return nowMs - this.#takenMs[partition]! > NAME_MS_MAX
+  /**
+   * Whether the partition had no commit for a day. It then needs a new name, because stores delete watermarks after 7
+   * days.
+   */
+  needsNewWriterName(partition: number, nowMs: number): boolean {
+    return nowMs - this.#lastTakenMs[partition]! > NAME_IDLE_MS_MAX
   }
 
-  /** Whether the watermark may have expired. If so, a missing watermark does not prove lost writes. */
-  mayHaveExpired(partition: number, nowMs: number): boolean {
-    return nowMs - this.#takenMs[partition]! > WATERMARK_MS_MAX
+  /**
+   * Whether the store may have deleted the watermark because of its age. If so, a missing watermark does not prove lost
+   * writes.
+   */
+  mayWatermarkBeExpired(partition: number, nowMs: number): boolean {
+    return nowMs - this.#lastTakenMs[partition]! > WATERMARK_AGE_MS_MAX
   }
 
+  /** Takes the next number of a partition. */
   take(partition: number, nowMs: number): { readonly writer: string; readonly commitNumber: number } {
-    this.#takenMs[partition] = nowMs
-    return { writer: this.#names[partition]!, commitNumber: ++this.#numbers[partition]! }
+    this.#lastTakenMs[partition] = nowMs
+    return { writer: this.#writerNames[partition]!, commitNumber: ++this.#lastNumbers[partition]! }
   }
 
-  /** Chooses a new name for a partition. Numbers up to `taken` are already in use under it. */
-  rename(partition: number, taken = 0): void {
-    this.#names[partition] = newName()
-    this.#numbers[partition] = taken
+  /** Chooses a new writer name for a partition. The next number under it is `lastNumber` + 1. */
+  changeWriterName(partition: number, lastNumber = 0): void {
+    this.#writerNames[partition] = randomWriterName()
+    this.#lastNumbers[partition] = lastNumber
   }
 }
 
-const NAME_MS_MAX = DAY_MS
-/** One day less than stores keep watermarks: the clock of the gateway that deletes them may be ahead of ours. */
-const WATERMARK_MS_MAX = WATERMARK_MS - DAY_MS
+/** Maximum time without a commit for which a writer name is kept. */
+const NAME_IDLE_MS_MAX = DAY_MS
+/**
+ * One day less than stores keep watermarks, because the clock of the gateway that deletes them may be ahead of ours.
+ */
+const WATERMARK_AGE_MS_MAX = WATERMARK_MS - DAY_MS
 
-function newName(): string {
+function randomWriterName(): string {
   return randomBytes(16).toString('hex')
 }

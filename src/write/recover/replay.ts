@@ -4,32 +4,34 @@ import type { AppendOutcome, Commit, MetricDeletion, Store } from '../../store/s
 import type { EncodedPart } from '../round/encode-round.ts'
 import type { Registry } from '../round/registry.ts'
 import type { CommitNumbers } from './commit-numbers.ts'
-import { announcingAll, blockBytes, type RetainedCommits } from './retained-commits.ts'
+import { blockBytes, type RetainedCommits, registeringAllSeries } from './retained-commits.ts'
 import { RetainedDeletions } from './retained-deletions.ts'
 import { pauseBeforeRetry, type StoreAvailability, type StoreWait } from './store-availability.ts'
 import { withoutMetrics } from './without-metrics.ts'
 
 export interface ReplaySettings {
-  /** Maximum bytes of the acknowledged commits that are kept for a replay. 0: none is kept, and nothing is replayed. */
+  /**
+   * Maximum estimated memory of the acknowledged commits that are kept for a replay. 0: nothing is kept or replayed.
+   */
   readonly retainedBytesMax: number
-  /** How long acknowledged commits are kept for a replay. */
+  /** How long acknowledged commits and deletions are kept for a replay. */
   readonly retainedMsMax: number
-  /** Pause between two checks for lost writes. */
-  readonly retainedLookMs: number
+  /** Interval between two checks for lost writes. */
+  readonly lossCheckIntervalMs: number
 }
 
-/** Long enough for Redis, which syncs its disk once a second; a failover takes some seconds more. */
+/** Long enough for Redis: it syncs its disk once a second, and a failover takes some seconds. */
 export const RETAINED_MS_MAX = 30_000
-export const RETAINED_LOOK_MS = 1_000
+export const LOSS_CHECK_INTERVAL_MS = 1_000
 
 export interface ReplayEvents {
   /** Called after each applied commit, with the bytes that it added to the inbox of the partition. */
   committed(partition: number, bytes: number): void
-  /** Called when the store has lost writes: caches of its content may be wrong. */
+  /** Called when the store has lost writes, so that caches of its content are cleared. */
   writesLost(): void
   /** Called with the number of acknowledged points that the store lost and that cannot be replayed. */
   pointsLost(points: number): void
-  /** Called with a warning for the operator. */
+  /** Called with a warning for the log. */
   warn(message: string, details: object): void
 }
 
@@ -44,19 +46,19 @@ export interface ReplayContext {
 }
 
 export interface ReplayHooks {
-  /** Called when the store may have lost writes. The owner then calls `verify`. */
+  /** Called when the store may have lost writes. The owner of this object then calls `verify`. */
   onVerifyNeeded(): void
-  /** Called when the store lost writes in one of the partitions of this replay. It may have lost some in the others. */
+  /** Called when the store has lost writes in a partition of this group, so that other groups are checked too. */
   onWritesLost(): void
 }
 
-type Conflict = Extract<AppendOutcome, { readonly status: 'conflict' }>
+type ConflictOutcome = Extract<AppendOutcome, { readonly status: 'conflict' }>
 
-const WARN_PAUSE_MS = 60_000
+const WARNING_INTERVAL_MS = 60_000
 
 /**
- * Detects that the store lost writes, by a gap in the commit numbers or by reading its watermarks. Replays the lost
- * commits in order, under their old numbers, before any new commit.
+ * Detects that the store lost writes, by a gap in the commit numbers or by reading its watermarks (the number of a
+ * writer's last applied commit). Replays the lost commits in order, under their old numbers, before any new commit.
  */
 export class Replay {
   readonly #context: ReplayContext
@@ -66,9 +68,9 @@ export class Replay {
   /** Partitions in which the store may have lost writes. */
   readonly #suspected = new Set<number>()
   readonly #deletions: RetainedDeletions
-  #checks: NodeJS.Timeout | undefined
+  #checkTimer: NodeJS.Timeout | undefined
   #isChecking = false
-  #warnedMs = Number.NEGATIVE_INFINITY
+  #lastWarningMs = Number.NEGATIVE_INFINITY
   #isClosing = false
 
   constructor(
@@ -104,64 +106,69 @@ export class Replay {
     const { retainedBytesMax, retainedMsMax } = settings
     if (!store.mayLoseWrites) return
     const nowMs = now()
-    const keptMs = retained.keep(partition, commitNumber, parts, nowMs)
-    const isShortened = keptMs !== undefined && keptMs < retainedMsMax && retainedBytesMax > 0
-    if (isShortened && nowMs - this.#warnedMs > WARN_PAUSE_MS) {
-      this.#warnedMs = nowMs
+    const keptMs = retained.add(partition, commitNumber, parts, nowMs)
+    const isKeptTooShort = keptMs !== undefined && keptMs < retainedMsMax && retainedBytesMax > 0
+    if (isKeptTooShort && nowMs - this.#lastWarningMs > WARNING_INTERVAL_MS) {
+      this.#lastWarningMs = nowMs
       const message = 'acknowledged commits are kept for a shorter time: they take more bytes than allowed'
       events.warn(message, { keptMs, retainedBytesMax })
     }
-    if (retained.newest(partition) !== undefined) this.#startChecks()
+    if (retained.newestCommitNumber(partition) !== undefined) this.#startChecks()
   }
 
   /** Keeps an acknowledged deletion for a replay. */
   retainDeletion(deletion: MetricDeletion): void {
     if (!this.#context.store.mayLoseWrites) return
-    this.#deletions.keep(deletion)
+    this.#deletions.add(deletion)
     this.#startChecks()
   }
 
   /** Stops the checks. Call it again after the last commit, which may start them once more. */
   close(): void {
     this.#isClosing = true
-    clearInterval(this.#checks)
+    clearInterval(this.#checkTimer)
   }
 
   /**
-   * Replays the commits that the store lost. `behind` gives the store's watermark for each partition. If it is unknown,
-   * the newest retained commit is sent first; a `gap` outcome returns the watermark. Returns false if the store does
-   * not respond, or keeps losing writes, and `mayStop()` is true.
+   * Replays the commits that the store lost. `watermarks` has the store's watermark for each partition to check. If a
+   * watermark is undefined, the newest retained commit is sent first; if its outcome is `gap`, this outcome has the
+   * watermark. Returns false if `mayStop()` is true and the store does not respond or keeps losing writes.
    */
   async replay(
-    behind: ReadonlyMap<number, number | undefined>,
+    watermarks: ReadonlyMap<number, number | undefined>,
     wait: StoreWait,
     mayStop: () => boolean,
   ): Promise<boolean> {
     const { numbers, retained, events } = this.#context
-    const losses = new Set<number>()
-    const nextNumbers = this.#firstNumbers(behind, losses)
-    // Deletions come first: a replayed commit must not bring a deleted metric back.
+    const lossyPartitions = new Set<number>()
+    const nextCommitNumbers = this.#firstCommitNumbers(watermarks, lossyPartitions)
+    // Deletions are replayed first, so that a replayed commit cannot bring a deleted metric back.
     await this.#deletions.replay()
-    let separately = false
-    let gaps = 0
+    let isOneCallPerCommit = false
+    let gapRounds = 0
     let replayed = 0
     for (;;) {
       const commits: Commit[] = []
-      for (const [partition, commitNumber] of nextNumbers) {
+      for (const [partition, commitNumber] of nextCommitNumbers) {
         const commit = retained.find(partition, commitNumber)
-        if (commit === undefined) nextNumbers.delete(partition)
+        if (commit === undefined) nextCommitNumbers.delete(partition)
         else
-          commits.push({ partition, writer: numbers.name(partition), commitNumber, parts: announcingAll(commit.parts) })
+          commits.push({
+            partition,
+            writer: numbers.writerName(partition),
+            commitNumber,
+            parts: registeringAllSeries(commit.parts),
+          })
       }
       if (commits.length === 0) break
-      const outcomes = await this.#availability.append(commits, separately, wait)
+      const outcomes = await this.#availability.append(commits, isOneCallPerCommit, wait)
       for (const [i, outcome] of outcomes.entries())
-        if (this.#handle(commits[i]!, outcome, nextNumbers, losses)) replayed++
+        if (this.#handleOutcome(commits[i]!, outcome, nextCommitNumbers, lossyPartitions)) replayed++
       if (outcomes.includes(undefined)) {
         if (mayStop()) return false
-        separately = true
+        isOneCallPerCommit = true
         await pauseBeforeRetry()
-      } else if (outcomes.some((outcome) => outcome?.status === 'gap') && ++gaps > 1) {
+      } else if (outcomes.some((outcome) => outcome?.status === 'gap') && ++gapRounds > 1) {
         // A second gap: the store lost writes again during the replay.
         if (mayStop()) return false
         await pauseBeforeRetry()
@@ -171,13 +178,15 @@ export class Replay {
     return true
   }
 
-  /** Replays lost commits of the suspected partitions. If the store does not respond, the next check tries again. */
+  /**
+   * Replays the lost commits of all suspected partitions. If the store does not respond, the next check tries again.
+   */
   async verify(): Promise<void> {
-    const behind = new Map([...this.#suspected].map((partition) => [partition, undefined]))
+    const watermarks = new Map([...this.#suspected].map((partition) => [partition, undefined]))
     this.#suspected.clear()
     const wait = this.#availability.startWait()
     try {
-      await this.replay(behind, wait, () => true)
+      await this.replay(watermarks, wait, () => true)
     } catch (cause) {
       this.#context.events.warn('lost commits could not be replayed', { err: cause })
     } finally {
@@ -191,29 +200,34 @@ export class Replay {
     this.#context.events.writesLost()
   }
 
-  /** Returns the number of the first commit to send, for each partition that has commits to replay. */
-  #firstNumbers(behind: ReadonlyMap<number, number | undefined>, losses: Set<number>): Map<number, number> {
+  /** Returns, for each partition that has commits to replay, the number of the first commit to send. */
+  #firstCommitNumbers(
+    watermarks: ReadonlyMap<number, number | undefined>,
+    lossyPartitions: Set<number>,
+  ): Map<number, number> {
     const { retained } = this.#context
-    const firstNumbers = new Map<number, number>()
+    const firstCommitNumbers = new Map<number, number>()
     const replayable = new Set(this.#newestByPartition().map(([partition]) => partition))
-    for (const [partition, watermark] of behind) {
+    for (const [partition, watermark] of watermarks) {
       if (watermark === undefined && !replayable.has(partition)) continue
       const commitNumber =
-        watermark === undefined ? retained.newest(partition) : this.#firstAfter(partition, watermark, losses)
-      if (commitNumber !== undefined) firstNumbers.set(partition, commitNumber)
+        watermark === undefined
+          ? retained.newestCommitNumber(partition)
+          : this.#firstToReplay(partition, watermark, lossyPartitions)
+      if (commitNumber !== undefined) firstCommitNumbers.set(partition, commitNumber)
     }
-    return firstNumbers
+    return firstCommitNumbers
   }
 
   /**
-   * Handles the outcome of a replayed commit: sets the next number of its partition. Returns whether the store applied
-   * it.
+   * Handles the outcome of a replayed commit: sets the number that is sent next for the partition. Returns whether the
+   * store applied the commit.
    */
-  #handle(
+  #handleOutcome(
     { partition, commitNumber, parts }: Commit,
     outcome: AppendOutcome | undefined,
-    nextNumbers: Map<number, number>,
-    losses: Set<number>,
+    nextCommitNumbers: Map<number, number>,
+    lossyPartitions: Set<number>,
   ): boolean {
     const { retained, events, now } = this.#context
     // No response: the commit is sent again.
@@ -221,19 +235,19 @@ export class Replay {
     const { status } = outcome
     switch (status) {
       case 'gap':
-        nextNumbers.set(partition, this.#firstAfter(partition, outcome.watermark, losses))
+        nextCommitNumbers.set(partition, this.#firstToReplay(partition, outcome.watermark, lossyPartitions))
         return false
       case 'conflict':
-        // The rest of the commit, without the refused metrics, is sent again.
+        // The commit is sent again under the same number, without the refused metrics.
         this.#dropConflicting(partition, commitNumber, outcome)
         return false
       case 'known':
       case 'applied':
         retained.markStored(partition, commitNumber, now())
-        nextNumbers.set(partition, commitNumber + 1)
+        nextCommitNumbers.set(partition, commitNumber + 1)
         if (status === 'known') return false
-        // Without a gap: the store lost only its newest commit.
-        this.#noteLoss(partition, losses)
+        // If the store lost only its newest commit, no outcome was a gap. So the loss may not be known yet.
+        this.#handleLoss(partition, lossyPartitions)
         events.committed(
           partition,
           parts.reduce((sum, part) => sum + blockBytes(part), 0),
@@ -245,18 +259,19 @@ export class Replay {
   }
 
   /**
-   * Called when the store's watermark shows lost writes. Returns the number of the first commit to replay. If that
-   * commit is no longer retained, reports the lost points and renumbers the retained commits from 1.
+   * Called when the store's watermark shows that writes were lost. Returns the number of the first commit to replay. If
+   * the commit after the watermark is no longer retained, its points are lost: reports them, and renumbers the retained
+   * commits from 1 under a new writer name.
    */
-  #firstAfter(partition: number, watermark: number, losses: Set<number>): number {
+  #firstToReplay(partition: number, watermark: number, lossyPartitions: Set<number>): number {
     const { numbers, retained, events } = this.#context
-    losses.delete(partition)
-    this.#noteLoss(partition, losses)
-    const newest = retained.newest(partition)
+    lossyPartitions.delete(partition)
+    this.#handleLoss(partition, lossyPartitions)
+    const newest = retained.newestCommitNumber(partition)
     if (newest !== undefined && (watermark >= newest || retained.find(partition, watermark + 1) !== undefined))
       return watermark + 1
     const { points, isAll } = retained.renumber(partition, watermark)
-    numbers.rename(partition, retained.newest(partition) ?? 0)
+    numbers.changeWriterName(partition, retained.newestCommitNumber(partition) ?? 0)
     events.pointsLost(points)
     events.warn('the store lost commits that are not kept any more: acknowledged points are lost', {
       partition,
@@ -267,12 +282,12 @@ export class Replay {
   }
 
   /**
-   * Called when the store has lost writes in a partition. `losses` are the partitions for which it was called during
-   * this replay.
+   * Called when the store has lost writes in a partition. Has an effect only once per partition and replay:
+   * `lossyPartitions` has the partitions that were handled already.
    */
-  #noteLoss(partition: number, losses: Set<number>): void {
-    if (losses.has(partition)) return
-    losses.add(partition)
+  #handleLoss(partition: number, lossyPartitions: Set<number>): void {
+    if (lossyPartitions.has(partition)) return
+    lossyPartitions.add(partition)
     this.dropCaches()
     // One server serves all partitions of this replay, so it may have lost writes in each of them.
     for (const [other] of this.#newestByPartition()) if (other !== partition) this.#suspected.add(other)
@@ -281,12 +296,12 @@ export class Replay {
 
   /**
    * Removes from a commit the metrics that the store refuses. The points of deleted metrics do not count as lost. The
-   * points of a metric that another gateway has since defined with another type are lost.
+   * points of a metric that another gateway has meanwhile defined with another type are lost.
    */
-  #dropConflicting(partition: number, commitNumber: number, { metricIds, deleted }: Conflict): void {
+  #dropConflicting(partition: number, commitNumber: number, { metricIds, deleted }: ConflictOutcome): void {
     const { retained, events } = this.#context
     const commit = retained.find(partition, commitNumber)
-    // Commits of other partitions have evicted it meanwhile.
+    // New commits of other partitions may have evicted this commit.
     if (commit === undefined) return
     const refusedIds = new Set(metricIds.map(formatId))
     const deletedIds = new Set(deleted.map(formatId))
@@ -308,21 +323,23 @@ export class Replay {
     const { retained, numbers, now } = this.#context
     const nowMs = now()
     return this.#partitions.flatMap((partition) => {
-      // An expired watermark, for example after the machine was suspended for a week, would look like lost writes.
-      if (numbers.mayHaveExpired(partition, nowMs)) retained.clear(partition)
-      const newest = retained.newest(partition)
+      // An expired watermark would look like lost writes, for example after the machine was suspended for a week.
+      if (numbers.mayWatermarkBeExpired(partition, nowMs)) retained.clear(partition)
+      const newest = retained.newestCommitNumber(partition)
       return newest === undefined ? [] : [[partition, newest] as const]
     })
   }
 
   #startChecks(): void {
     if (this.#isClosing) return
-    const { retainedLookMs } = this.#context.settings
-    this.#checks ??= setInterval(() => void this.#check(), retainedLookMs).unref()
+    const { lossCheckIntervalMs } = this.#context.settings
+    this.#checkTimer ??= setInterval(() => void this.#checkForLosses(), lossCheckIntervalMs).unref()
   }
 
-  /** Checks that the store still has the retained commits. Evicts commits that it has had for `retainedMsMax`. */
-  async #check(): Promise<void> {
+  /**
+   * Checks that the store still has the retained commits. Evicts commits that the store has had for `retainedMsMax`.
+   */
+  async #checkForLosses(): Promise<void> {
     if (this.#isChecking) return
     this.#isChecking = true
     try {
@@ -336,8 +353,8 @@ export class Replay {
     }
     if (this.#suspected.size > 0 && !this.#isClosing) this.#hooks.onVerifyNeeded()
     if (this.#newestByPartition().length === 0 && this.#deletions.isEmpty) {
-      clearInterval(this.#checks)
-      this.#checks = undefined
+      clearInterval(this.#checkTimer)
+      this.#checkTimer = undefined
     }
   }
 
@@ -346,7 +363,7 @@ export class Replay {
     const readMs = now()
     const byName = new Map<string, (readonly [partition: number, newest: number])[]>()
     for (const newest of this.#newestByPartition()) {
-      const name = numbers.name(newest[0])
+      const name = numbers.writerName(newest[0])
       const sameName = byName.get(name)
       if (sameName === undefined) byName.set(name, [newest])
       else sameName.push(newest)
@@ -357,7 +374,7 @@ export class Replay {
         partitions.map(([partition]) => partition),
       )
       for (const [i, [partition, newest]] of partitions.entries()) {
-        if (numbers.name(partition) !== name) continue
+        if (numbers.writerName(partition) !== name) continue
         if (watermarks[i]! < newest) this.#suspected.add(partition)
         else retained.evictUntil(partition, readMs - settings.retainedMsMax)
       }

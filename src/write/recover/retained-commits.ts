@@ -1,5 +1,5 @@
 import type { CommitPart } from '../../store/store.ts'
-import { type EncodedPart, seriesTouches } from '../round/encode-round.ts'
+import { type EncodedPart, seriesRegistrations } from '../round/encode-round.ts'
 
 /**
  * Acknowledged commits that the store may still lose: a server that syncs once a second loses its last second when it
@@ -7,45 +7,45 @@ import { type EncodedPart, seriesTouches } from '../round/encode-round.ts'
  * store has held it for a while, and replays lost commits in order under their old numbers. The store ignores numbers
  * that it has applied, so replaying too many commits is harmless.
  *
- * A commit announces (sends the tags of) only its new series. Its replay announces all of its series, because the
- * commits that announced them may be lost too. So a retained commit keeps a reference to each of its series.
+ * A commit registers (sends the tags of) only its new series. Its replay registers all of its series, because the
+ * commits that first registered them may be lost too. So a retained commit has a reference to each of its series.
  *
- * Bounded in bytes: the oldest commits are evicted first. The numbers of points of evicted commits are kept, to report
- * how many points were lost.
+ * The memory of all retained commits is bounded: the oldest are evicted first. The number of points of an evicted
+ * commit is kept, to report how many points were lost.
  */
 interface RetainedCommit {
   commitNumber: number
-  /** Empty: a fence, or a commit that cannot be replayed. */
+  /** Empty for a fence, and for a commit whose metrics the store refuses. */
   parts: readonly EncodedPart[]
   points: number
   readonly bytes: number
-  /** Last time at which the store was known to have the commit. */
+  /** The time at which the store last confirmed that it has the commit. */
   storedMs: number
 }
 
 /** The retained commits of a partition. */
-interface Chain {
-  /** Sorted by number, without gaps. The commits before index `first` are evicted. */
+interface RetainedChain {
+  /** Sorted by number, without gaps. The commits before the index `firstRetained` are evicted. */
   commits: RetainedCommit[]
-  first: number
-  /** Evicted commits, latest last. */
+  firstRetained: number
+  /** The points of evicted commits, sorted by number. */
   evicted: { readonly commitNumber: number; readonly points: number }[]
 }
 
-/** Number of evicted commits per partition whose number of points is kept. */
-const EVICTED_MAX = 10_000
-/** Estimated memory of a commit, of each metric in it, and of each reference to a series. */
+/** Number of evicted commits, for each partition, whose number of points is kept. */
+const EVICTED_COUNTS_MAX = 10_000
+/** Estimated memory of a commit without its contents, of each metric in it, and of each reference to a series. */
 const COMMIT_BYTES = 512
 const METRIC_BYTES = 128
 const SERIES_BYTES = 8
 
 export class RetainedCommits {
-  readonly #chains: readonly Chain[]
+  readonly #chains: readonly RetainedChain[]
   readonly #bytesMax: number
   #bytes = 0
 
   constructor(partitions: number, bytesMax: number) {
-    this.#chains = Array.from({ length: partitions }, () => ({ commits: [], first: 0, evicted: [] }))
+    this.#chains = Array.from({ length: partitions }, () => ({ commits: [], firstRetained: 0, evicted: [] }))
     this.#bytesMax = bytesMax
   }
 
@@ -54,10 +54,11 @@ export class RetainedCommits {
   }
 
   /**
-   * Keeps a commit; evicts the oldest commits of all partitions while the bytes exceed the bound. The numbers of a
-   * partition must be consecutive. Returns the shortest time that an evicted commit was kept; undefined: none evicted.
+   * Keeps a commit. Evicts the oldest commits of all partitions while their memory exceeds the bound. The numbers of a
+   * partition must be consecutive. Returns the shortest time in milliseconds for which an evicted commit was kept;
+   * undefined if none was evicted.
    */
-  keep(partition: number, commitNumber: number, parts: readonly EncodedPart[], nowMs: number): number | undefined {
+  add(partition: number, commitNumber: number, parts: readonly EncodedPart[], nowMs: number): number | undefined {
     const chain = this.#chains[partition]!
     const bytes = COMMIT_BYTES + parts.reduce((sum, part) => sum + bytesOf(part), 0)
     chain.commits.push({ commitNumber, parts, points: pointsOf(parts), bytes, storedMs: nowMs })
@@ -73,31 +74,32 @@ export class RetainedCommits {
   }
 
   /** Returns the number of the newest retained commit; undefined if there is none. */
-  newest(partition: number): number | undefined {
-    const { commits, first } = this.#chains[partition]!
-    return first < commits.length ? commits[commits.length - 1]!.commitNumber : undefined
+  newestCommitNumber(partition: number): number | undefined {
+    const { commits, firstRetained } = this.#chains[partition]!
+    return firstRetained < commits.length ? commits[commits.length - 1]!.commitNumber : undefined
   }
 
   find(partition: number, commitNumber: number): RetainedCommit | undefined {
-    const { commits, first } = this.#chains[partition]!
-    if (first === commits.length) return undefined
-    const index = first + commitNumber - commits[first]!.commitNumber
-    return index < first ? undefined : commits[index]
+    const { commits, firstRetained } = this.#chains[partition]!
+    if (firstRetained === commits.length) return undefined
+    const index = firstRetained + commitNumber - commits[firstRetained]!.commitNumber
+    return index < firstRetained ? undefined : commits[index]
   }
 
-  /** Records that the store has the commit, unless it was evicted meanwhile. */
+  /** Records that the store has the commit. Does nothing if the commit was evicted meanwhile. */
   markStored(partition: number, commitNumber: number, nowMs: number): void {
     const commit = this.find(partition, commitNumber)
     if (commit !== undefined) commit.storedMs = nowMs
   }
 
-  /** Evicts the oldest commits, as far as their `storedMs` is at or before `timeMs`. */
+  /** Evicts the oldest commits of a partition, up to the first one with a `storedMs` after `timeMs`. */
   evictUntil(partition: number, timeMs: number): void {
     const chain = this.#chains[partition]!
-    while (chain.first < chain.commits.length && chain.commits[chain.first]!.storedMs <= timeMs) this.#evict(chain)
+    while (chain.firstRetained < chain.commits.length && chain.commits[chain.firstRetained]!.storedMs <= timeMs)
+      this.#evict(chain)
   }
 
-  /** Replaces the parts of a commit by the parts that the store will accept. */
+  /** Replaces the parts of a commit by parts without the metrics that the store refuses. */
   reduce(commit: RetainedCommit, parts: readonly EncodedPart[]): void {
     commit.parts = parts
     commit.points = pointsOf(parts)
@@ -105,13 +107,14 @@ export class RetainedCommits {
 
   /**
    * Renumbers the retained commits of a partition from 1, after the store lost commits that are no longer retained.
-   * Returns the points of these lost commits. `isAll` is false if the points of even older lost commits are unknown.
+   * Returns the number of points in the lost commits. `isAll` is false if more points may be lost, in commits whose
+   * number of points is no longer kept.
    */
   renumber(partition: number, watermark: number): { readonly points: number; readonly isAll: boolean } {
     const chain = this.#chains[partition]!
     const lost = chain.evicted.filter(({ commitNumber }) => commitNumber > watermark)
-    chain.commits = chain.commits.slice(chain.first)
-    chain.first = 0
+    chain.commits = chain.commits.slice(chain.firstRetained)
+    chain.firstRetained = 0
     chain.evicted = []
     chain.commits.forEach((commit, i) => {
       commit.commitNumber = i + 1
@@ -122,43 +125,43 @@ export class RetainedCommits {
     }
   }
 
-  /** Drops the commits of a partition, because their numbers have no meaning any more. */
+  /** Drops all commits of a partition, when its writer name changes or its watermark may have expired. */
   clear(partition: number): void {
     const chain = this.#chains[partition]!
-    while (chain.first < chain.commits.length) this.#evict(chain)
+    while (chain.firstRetained < chain.commits.length) this.#evict(chain)
     chain.evicted = []
   }
 
-  #oldestChain(): Chain | undefined {
-    let oldest: Chain | undefined
+  #oldestChain(): RetainedChain | undefined {
+    let oldest: RetainedChain | undefined
     for (const chain of this.#chains) {
-      const head = chain.commits[chain.first]
+      const head = chain.commits[chain.firstRetained]
       if (head === undefined) continue
-      if (oldest === undefined || head.storedMs < oldest.commits[oldest.first]!.storedMs) oldest = chain
+      if (oldest === undefined || head.storedMs < oldest.commits[oldest.firstRetained]!.storedMs) oldest = chain
     }
     return oldest
   }
 
-  #evict(chain: Chain): RetainedCommit {
-    const commit = chain.commits[chain.first]!
-    chain.first++
+  #evict(chain: RetainedChain): RetainedCommit {
+    const commit = chain.commits[chain.firstRetained]!
+    chain.firstRetained++
     this.#bytes -= commit.bytes
     chain.evicted.push({ commitNumber: commit.commitNumber, points: commit.points })
-    if (chain.evicted.length > 2 * EVICTED_MAX) chain.evicted = chain.evicted.slice(-EVICTED_MAX)
-    // Entries before `first` must not keep evicted commits in memory.
-    if (chain.first > 64 && chain.first * 2 > chain.commits.length) {
-      chain.commits = chain.commits.slice(chain.first)
-      chain.first = 0
-    } else chain.commits[chain.first - 1] = EVICTED
+    if (chain.evicted.length > 2 * EVICTED_COUNTS_MAX) chain.evicted = chain.evicted.slice(-EVICTED_COUNTS_MAX)
+    // The array must not keep evicted commits in memory.
+    if (chain.firstRetained > 64 && chain.firstRetained * 2 > chain.commits.length) {
+      chain.commits = chain.commits.slice(chain.firstRetained)
+      chain.firstRetained = 0
+    } else chain.commits[chain.firstRetained - 1] = EVICTED_COMMIT
     return commit
   }
 }
 
-const EVICTED: RetainedCommit = { commitNumber: 0, parts: [], points: 0, bytes: 0, storedMs: 0 }
+const EVICTED_COMMIT: RetainedCommit = { commitNumber: 0, parts: [], points: 0, bytes: 0, storedMs: 0 }
 
-/** Makes the parts for a store that may know none of their series: each part announces all of its series. */
-export function announcingAll(parts: readonly EncodedPart[]): readonly CommitPart[] {
-  return parts.map(({ part, series }) => ({ ...part, series: seriesTouches(series) }))
+/** Returns the parts for a store that may have lost their series: each part registers all of its series. */
+export function registeringAllSeries(parts: readonly EncodedPart[]): readonly CommitPart[] {
+  return parts.map(({ part, series }) => ({ ...part, series: seriesRegistrations(series) }))
 }
 
 function pointsOf(parts: readonly EncodedPart[]): number {

@@ -3,18 +3,18 @@ import { withTimeout } from '../../model/with-timeout.ts'
 import type { MetricDeletion, Store } from '../../store/store.ts'
 
 /**
- * Acknowledged deletions that the store may still lose. A deletion has no number that would reveal its loss, so every
- * check replays all deletions of the last `keptMs`. Deletions are idempotent, so this is safe.
+ * Acknowledged deletions of metrics that the store may still lose. A deletion has no number by which its loss could be
+ * detected, so every check for lost writes replays all deletions of the last `retainedMsMax`. Deletions are idempotent.
  */
 export class RetainedDeletions {
   readonly #store: Store
-  readonly #keptMs: number
+  readonly #retainedMsMax: number
   readonly #now: () => number
   #deletions: { readonly deletion: MetricDeletion; readonly acknowledgedMs: number }[] = []
 
-  constructor(store: Store, keptMs: number, now: () => number) {
+  constructor(store: Store, retainedMsMax: number, now: () => number) {
     this.#store = store
-    this.#keptMs = keptMs
+    this.#retainedMsMax = retainedMsMax
     this.#now = now
   }
 
@@ -23,18 +23,20 @@ export class RetainedDeletions {
   }
 
   /** Keeps a deletion. If there are too many, evicts the oldest one, which was replayed most often. */
-  keep(deletion: MetricDeletion): void {
+  add(deletion: MetricDeletion): void {
     if (this.#deletions.length >= DELETIONS_MAX) this.#deletions.shift()
     this.#deletions.push({ deletion, acknowledgedMs: this.#now() })
   }
 
-  /** Replays the deletions. Stops at the first one that the store does not confirm; the next check starts again. */
+  /**
+   * Replays all deletions. Stops at the first one that the store does not confirm; the next check replays all again.
+   */
   async replay(): Promise<void> {
-    const fromMs = this.#now() - this.#keptMs
+    const fromMs = this.#now() - this.#retainedMsMax
     this.#deletions = this.#deletions.filter(({ acknowledgedMs }) => acknowledgedMs >= fromMs)
     for (const { deletion } of [...this.#deletions]) {
       try {
-        await withTimeout(DELETE_MS_MAX, () => this.#store.deleteMetric(deletion))
+        await withTimeout(DELETE_TIMEOUT_MS, () => this.#store.deleteMetric(deletion))
       } catch (error) {
         if (!(error instanceof GatewayError && error.code === 'store_unavailable')) throw error
         return
@@ -44,5 +46,5 @@ export class RetainedDeletions {
 }
 
 const DELETIONS_MAX = 1_000
-/** How long to wait for the store. It is short, because the replay of commits waits for each deletion. */
-const DELETE_MS_MAX = 2_000
+/** Maximum time to wait for one deletion. It is short, because the replay of commits waits for all deletions. */
+const DELETE_TIMEOUT_MS = 2_000

@@ -2,20 +2,20 @@ import type { Receipt } from '../../store/idempotency-keys.ts'
 import type { Store } from '../../store/store.ts'
 
 /**
- * Acknowledged receipts that the store may still lose. A receipt may be on another server than its points, so commit
- * numbers do not reveal its loss. Instead, every check reads the newest receipt of each project. If it is missing, all
- * receipts of the project are written again.
+ * Acknowledged receipts (the responses of requests with an idempotency key) that the store may still lose. A receipt
+ * may be on another server than its points, so commit numbers do not reveal its loss. Instead, every check reads the
+ * newest receipt of each project. If that receipt is missing, all receipts of the project are written again.
  *
- * Bounded in time and in characters: the oldest receipts are evicted first.
+ * Age and total length of the receipts are bounded: the oldest receipts are evicted first.
  */
 export class RetainedReceipts {
   readonly #store: Store
   readonly #settings: RetainedReceiptSettings
   readonly #now: () => number
-  /** By project and key, oldest first. */
+  /** Receipts by project and idempotency key, oldest first. */
   readonly #receipts = new Map<string, RetainedReceipt>()
   #chars = 0
-  #checks: NodeJS.Timeout | undefined
+  #checkTimer: NodeJS.Timeout | undefined
   #isChecking = false
 
   constructor(store: Store, settings: RetainedReceiptSettings, now: () => number) {
@@ -28,15 +28,16 @@ export class RetainedReceipts {
     return this.#receipts.size
   }
 
-  keep(project: string, key: string, receipt: Receipt): void {
-    const { retainedMsMax, retainedLookMs } = this.#settings
+  add(project: string, key: string, receipt: Receipt): void {
+    const { retainedMsMax, lossCheckIntervalMs } = this.#settings
     if (!this.#store.mayLoseWrites || retainedMsMax === 0) return
     const id = idOf(project, key)
     this.#drop(id)
     this.#receipts.set(id, { project, key, receipt, writtenMs: this.#now() })
     this.#chars += charsOf(receipt)
     this.#evict()
-    if (this.#receipts.size > 0) this.#checks ??= setInterval(() => void this.#check(), retainedLookMs).unref()
+    if (this.#receipts.size > 0)
+      this.#checkTimer ??= setInterval(() => void this.#checkForLosses(), lossCheckIntervalMs).unref()
   }
 
   find(project: string, key: string): Receipt | undefined {
@@ -54,12 +55,12 @@ export class RetainedReceipts {
   }
 
   close(): void {
-    clearInterval(this.#checks)
-    this.#checks = undefined
+    clearInterval(this.#checkTimer)
+    this.#checkTimer = undefined
   }
 
-  /** Looks for lost receipts. A failed read is repeated on the next check. */
-  async #check(): Promise<void> {
+  /** Checks whether the store has lost receipts. If a read fails, the next check reads again. */
+  async #checkForLosses(): Promise<void> {
     if (this.#isChecking) return
     this.#isChecking = true
     this.#evict()
@@ -74,7 +75,9 @@ export class RetainedReceipts {
     if (this.#receipts.size === 0) this.close()
   }
 
-  /** Removes receipts that are too old, then the oldest ones while the characters exceed the bound. */
+  /**
+   * Removes receipts that are too old, then the oldest receipts until the others have at most `CHARS_MAX` characters.
+   */
   #evict(): void {
     const fromMs = this.#now() - this.#settings.retainedMsMax
     for (const [id, { writtenMs }] of this.#receipts) {
@@ -94,8 +97,8 @@ export class RetainedReceipts {
 export interface RetainedReceiptSettings {
   /** How long receipts are kept for a replay. 0: none is kept. */
   readonly retainedMsMax: number
-  /** Pause between two checks for lost receipts. */
-  readonly retainedLookMs: number
+  /** Interval between two checks for lost receipts. */
+  readonly lossCheckIntervalMs: number
 }
 
 interface RetainedReceipt {
@@ -105,8 +108,9 @@ interface RetainedReceipt {
   readonly writtenMs: number
 }
 
-/** Maximum characters of all retained receipts. `RECEIPT_CHARS`: counted per receipt, in addition to its body. */
+/** Maximum number of characters of all retained receipts. */
 const CHARS_MAX = 1 << 23
+/** Characters that a receipt counts in addition to its body. */
 const RECEIPT_CHARS = 512
 
 function charsOf({ body }: Receipt): number {

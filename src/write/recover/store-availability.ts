@@ -3,25 +3,27 @@ import { FailureLog } from '../../model/failure-log.ts'
 import type { AppendOutcome, Commit, Store } from '../../store/store.ts'
 
 /**
- * Tracks whether the store accepts commits, and since when it has not. Measures time and does not count failed
+ * Tracks whether the store accepts commits, and for how long it has not. Measures time instead of counting failed
  * attempts, because a call to the store may also stay pending.
  */
 
-/** A wait of requests for the store to accept their commits. */
+/** The time in which requests wait until the store accepts their commits. */
 export interface StoreWait {
   readonly startedMs: number
   /** Whether the wait has lasted for `waitMsMax`, the longest time that a request may wait. */
   isOver: boolean
+  /** Ends the wait. The store then no longer counts as unavailable. */
   end(): void
 }
 
 export interface AvailabilityHooks {
   /** Called once per `waitMsMax` for as long as a wait lasts. */
   onUnavailable(): void
-  /** Called with the reason why commits fail: once for each reason until the store accepts commits again. */
+  /** Called with the reason why commits fail. Called once for each reason, until the store accepts commits again. */
   onFailure(cause: unknown): void
 }
 
+/** Pause between two attempts to call the store. */
 const RETRY_PAUSE_MS = 100
 
 export class StoreAvailability {
@@ -45,11 +47,14 @@ export class StoreAvailability {
     return this.#unavailableSinceMs !== undefined && this.#now() - this.#unavailableSinceMs > this.#waitMsMax
   }
 
-  /** Starts a wait, which the caller must end before it starts another one. `onOver` is called once, when the wait has lasted for `waitMsMax`. */
+  /**
+   * Starts a wait, which the caller must end before it starts another one. `onOver` is called once, when the wait has
+   * lasted for `waitMsMax`.
+   */
   startWait(onOver: () => void = () => {}): StoreWait {
     const end = (): void => {
       clearInterval(timer)
-      // Nothing is sent any more that could show that the store responds again. The next request finds out.
+      // After a wait, no call shows whether the store responds again. So the next request is accepted, and tries it.
       this.#unavailableSinceMs = undefined
     }
     const wait = { startedMs: this.#now(), isOver: false, end }
@@ -62,13 +67,16 @@ export class StoreAvailability {
     return wait
   }
 
-  /** Returns the outcome of each commit; undefined: the store did not respond. `separately`: one call per commit. */
+  /**
+   * Sends commits to the store, in one call or in one call per commit. Returns the outcome of each commit; undefined if
+   * the store did not respond.
+   */
   async append(
     commits: readonly Commit[],
-    separately: boolean,
+    isOneCallPerCommit: boolean,
     wait: StoreWait,
   ): Promise<readonly (AppendOutcome | undefined)[]> {
-    const calls = separately ? commits.map((commit) => [commit]) : [commits]
+    const calls = isOneCallPerCommit ? commits.map((commit) => [commit]) : [commits]
     const results = await Promise.all(
       calls.map((call) =>
         this.#store.append(call).catch((cause: unknown) => {
@@ -88,7 +96,6 @@ export class StoreAvailability {
   }
 }
 
-/** Resolves after the pause between two attempts. */
 export function pauseBeforeRetry(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, RETRY_PAUSE_MS))
 }

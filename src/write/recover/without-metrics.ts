@@ -2,15 +2,15 @@ import { formatId, type Id64 } from '../../model/id.ts'
 import { openBlock } from '../../rollup/block/block.ts'
 import { encodeBlock } from '../../rollup/block/encode-block.ts'
 import type { NamedBlock } from '../../store/store.ts'
-import { type EncodedPart, seriesTouches } from '../round/encode-round.ts'
+import { type EncodedPart, seriesRegistrations } from '../round/encode-round.ts'
 
 interface HasMetricId {
   readonly metricId: Id64
 }
 
 /**
- * Returns the parts of a commit without the `dropped` metrics (ids as text), which the store refuses. A block holds
- * many metrics, so it is decoded and encoded again without the dropped ones.
+ * Returns the parts of a commit without the metrics that the store refuses (`dropped`: their ids as text). A block
+ * holds many metrics, so it is decoded, and encoded again without the dropped ones.
  */
 export function withoutMetrics(parts: readonly EncodedPart[], dropped: ReadonlySet<string>): EncodedPart[] {
   const isKept = ({ metricId }: HasMetricId): boolean => !dropped.has(formatId(metricId))
@@ -23,17 +23,17 @@ export function withoutMetrics(parts: readonly EncodedPart[], dropped: ReadonlyS
         ...rest,
         ...(keptBlock !== undefined && { block: keptBlock }),
         metrics: rest.metrics.filter(isKept),
-        series: seriesTouches(series),
+        series: seriesRegistrations(series),
         members: rest.members.filter(isKept),
       },
-      announced: series,
+      seriesToRegister: series,
       series,
       points: rest.metrics.reduce((points, touch) => points - (isKept(touch) ? 0 : touch.points), whole.points),
     }
   })
 }
 
-/** Returns the block without the dropped metrics; undefined if nothing is left. */
+/** Returns the block without the dropped metrics; undefined if no metric is left. */
 function blockWithout(block: NamedBlock, isKept: (section: HasMetricId) => boolean): NamedBlock | undefined {
   const opened = openBlock(block.name, block.scalars)
   const sections = opened.sections.filter(isKept)

@@ -166,8 +166,8 @@ export class Metric {
 }
 
 /**
- * Returns a key that is unique for each set of tags: every text is preceded by its length. It is joined at once, because
- * V8 keeps a text that is made by many additions as a tree, which takes five times the memory.
+ * Returns a key that is unique for each set of tags: every text is preceded by its length. It is joined at once,
+ * because V8 keeps a text that is made by many additions as a tree, which takes five times the memory.
  */
 function keyOf(tags: CanonicalTags): string {
   const parts: (string | number)[] = []

@@ -45,7 +45,7 @@ export interface MetricRound {
 export interface EncodedPart {
   /** The part. It announces the series that no applied commit of this process has announced. */
   readonly part: CommitPart
-  readonly announced: readonly Series[]
+  readonly seriesToRegister: readonly Series[]
   /** All series with points in this part if the round keeps series, otherwise the same as `announced`. */
   readonly series: readonly Series[]
   /** Number of points. Each event counts as one point. */
@@ -62,7 +62,7 @@ export interface EncodingFault {
 export interface EncodedMetrics {
   readonly block: EncodedBlock
   /** The metrics of the block. A metric with several blocks is listed only with the first of them. */
-  readonly touched: readonly MetricRound[]
+  readonly rounds: readonly MetricRound[]
 }
 
 interface MetricRows {
@@ -72,13 +72,13 @@ interface MetricRows {
 }
 
 /** Called with the rounds of metrics that could not be encoded. */
-export type OnFault = (rounds: readonly MetricRound[], cause: unknown) => void
+export type OnEncodingFault = (rounds: readonly MetricRound[], cause: unknown) => void
 
 /** Packs metrics into blocks. */
 export async function encodeMetrics(
   stepMs: number,
   rounds: readonly MetricRound[],
-  onFault: OnFault,
+  onFault: OnEncodingFault,
   pacer: Pace,
 ): Promise<EncodedMetrics[]> {
   const encoded: EncodedMetrics[] = []
@@ -87,12 +87,12 @@ export async function encodeMetrics(
   const flush = async (): Promise<void> => {
     if (packed.length === 0) return
     const block = encodePacked(stepMs, packed)
-    if (block !== undefined) encoded.push({ block, touched: packed.flatMap((metric) => metric.rounds) })
+    if (block !== undefined) encoded.push({ block, rounds: packed.flatMap((metric) => metric.rounds) })
     else for (const metric of packed) await encodeAlone(metric)
     packed = []
     packedRows = 0
   }
-  const encodeAlone = async ({ metricId, rows, rounds: touched }: MetricRows): Promise<void> => {
+  const encodeAlone = async ({ metricId, rows, rounds }: MetricRows): Promise<void> => {
     const blocks: EncodedBlock[] = []
     try {
       for (let from = 0; from < rows.length; from += BLOCK_ROWS_MAX) {
@@ -102,10 +102,10 @@ export async function encodeMetrics(
         await pacer.pause()
       }
     } catch (cause) {
-      onFault(touched, cause)
+      onFault(rounds, cause)
       return
     }
-    for (const [i, block] of blocks.entries()) encoded.push({ block, touched: i === 0 ? touched : [] })
+    for (const [i, block] of blocks.entries()) encoded.push({ block, rounds: i === 0 ? rounds : [] })
   }
   for (const metric of rowsByMetric(stepMs, rounds, onFault)) {
     await pacer.pause()
@@ -136,7 +136,11 @@ function encodePacked(stepMs: number, packed: readonly MetricRows[]): EncodedBlo
 /**
  * Yields one entry for each metric. After the registry was cleared, two `Metric` objects may stand for the same metric.
  */
-function* rowsByMetric(stepMs: number, rounds: readonly MetricRound[], onFault: OnFault): Generator<MetricRows> {
+function* rowsByMetric(
+  stepMs: number,
+  rounds: readonly MetricRound[],
+  onFault: OnEncodingFault,
+): Generator<MetricRows> {
   const byId = new Map<string, MetricRound[]>()
   for (const round of rounds) {
     const id = formatId(round.metric.row!.metricId)
@@ -155,14 +159,14 @@ function* rowsByMetric(stepMs: number, rounds: readonly MetricRound[], onFault: 
   }
 }
 
-export function metricTouches(rounds: readonly MetricRound[]): MetricUpdate[] {
+export function metricUpdates(rounds: readonly MetricRound[]): MetricUpdate[] {
   return rounds.map(({ metric, points, firstMs, lastMs, cumulative }) => {
     const { metricId, generation } = metric.row!
     return { metricId, generation, definition: metric.definition, points, firstMs, lastMs, cumulative }
   })
 }
 
-export function seriesTouches(series: readonly Series[]): SeriesRegistration[] {
+export function seriesRegistrations(series: readonly Series[]): SeriesRegistration[] {
   return series.map(({ metric, id, tags }) => ({ metricId: metric.row!.metricId, seriesId: id!, tags }))
 }
 

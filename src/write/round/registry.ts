@@ -138,7 +138,7 @@ export class Registry {
   }
 
   /** Records that a commit has announced the series under the current version. */
-  register(series: Series): void {
+  recordRegistered(series: Series): void {
     if (this.isRegistered(series)) return
     series.registeredIn = this.#version
     series.metric.registerSeries(series)

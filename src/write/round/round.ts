@@ -9,10 +9,10 @@ import {
   encodeMetrics,
   eventsMarker,
   type MetricRound,
-  metricTouches,
-  type OnFault,
+  metricUpdates,
+  type OnEncodingFault,
   partMarker,
-  seriesTouches,
+  seriesRegistrations,
   setMembers,
 } from './encode-round.ts'
 import { END, MEMBER, type PointBatch, START, TOTAL, VALUE, WEIGHTED } from './point-batch.ts'
@@ -73,7 +73,7 @@ interface RequestEvent extends PlacedEvent {
  */
 export class Round {
   /** Unique in this process. */
-  readonly epoch: number
+  readonly roundNumber: number
   readonly #context: RoundContext
   readonly #marker: Marker | undefined
   readonly #metrics: MetricRound[] = []
@@ -88,7 +88,7 @@ export class Round {
 
   /** A round with a marker contains only one request. */
   constructor(epoch: number, context: RoundContext, marker?: Marker) {
-    this.epoch = epoch
+    this.roundNumber = epoch
     this.#context = context
     this.#marker = marker
   }
@@ -126,20 +126,20 @@ export class Round {
       const i = positions === undefined ? k : positions[k]!
       const series = all[i]!
       const { metric } = series
-      const slot = metric.epoch === this.epoch ? this.#metrics[metric.slot]! : this.#begin(metric)
+      const slot = metric.epoch === this.roundNumber ? this.#metrics[metric.slot]! : this.#begin(metric)
       if (slot.requests[slot.requests.length - 1] !== request) slot.requests.push(request)
       const timeMs = times[i]!
       const mode = modes[i]!
       const stepMs = mode === MEMBER ? baseMsOfSets : baseMs
       const bucketMs = timeMs - mod(timeMs, stepMs)
       let row: number
-      if (series.epoch === this.epoch && series.bucketMs === bucketMs) row = series.row
+      if (series.epoch === this.roundNumber && series.bucketMs === bucketMs) row = series.row
       else {
         const id = series.id!
         row = slot.table.addRow(id.hi, id.lo, bucketMs)
         bytes += ROW_BYTES
-        if (series.epoch !== this.epoch) {
-          series.epoch = this.epoch
+        if (series.epoch !== this.roundNumber) {
+          series.epoch = this.roundNumber
           if (keepsSeries || series.registeredIn !== version) slot.series.push(series)
         }
         series.bucketMs = bucketMs
@@ -214,7 +214,7 @@ export class Round {
     const parts = new Map<number, EncodedPart[]>()
     const faults: EncodingFault[] = []
     const pacer = new Pacer()
-    const onFault: OnFault = (failed, cause) => {
+    const onFault: OnEncodingFault = (failed, cause) => {
       for (const { requests } of failed) faults.push({ requests, cause })
     }
     for (const [partition, rounds] of byPartition) {
@@ -235,7 +235,7 @@ export class Round {
     rounds: readonly MetricRound[],
     nowMs: number,
     blockName: () => string,
-    onFault: OnFault,
+    onFault: OnEncodingFault,
     pacer: Pacer,
   ): Promise<EncodedPart[]> {
     const { baseMs, baseMsOfSets } = this.#context.settings
@@ -244,20 +244,20 @@ export class Round {
       const stepMs = kind === 'sets' ? baseMsOfSets : baseMs
       let position = 0
       const sameKind = rounds.filter(({ metric }) => (metric.kind === 'set') === (kind === 'sets'))
-      for (const { block, touched } of await encodeMetrics(stepMs, sameKind, onFault, pacer)) {
+      for (const { block, rounds } of await encodeMetrics(stepMs, sameKind, onFault, pacer)) {
         const { scalars, sketches } = block
-        const series = touched.length === 1 ? touched[0]!.series : touched.flatMap((round) => round.series)
-        const announced = this.#unregistered(series)
+        const series = rounds.length === 1 ? rounds[0]!.series : rounds.flatMap((round) => round.series)
+        const seriesToRegister = this.#unregistered(series)
         const part: CommitPart = {
           ...(this.#marker === undefined ? {} : { marker: partMarker(this.#marker, kind, position++) }),
           block: { name: blockName(), scalars, sketches },
-          metrics: metricTouches(touched),
-          series: seriesTouches(announced),
-          members: setMembers(touched),
+          metrics: metricUpdates(rounds),
+          series: seriesRegistrations(seriesToRegister),
+          members: setMembers(rounds),
           events: [],
           nowMs,
         }
-        parts.push({ part, announced, series, points: touched.reduce((sum, { points }) => sum + points, 0) })
+        parts.push({ part, seriesToRegister, series, points: rounds.reduce((sum, { points }) => sum + points, 0) })
       }
     }
     return parts
@@ -272,7 +272,7 @@ export class Round {
       events: events.map(({ event, idAt }) => (idAt === undefined ? event : { ...event, id: idAt(nowMs) })),
       nowMs,
     }
-    return { part, announced: [], series: [], points: events.length }
+    return { part, seriesToRegister: [], series: [], points: events.length }
   }
 
   #unregistered(series: readonly Series[]): readonly Series[] {
@@ -281,7 +281,7 @@ export class Round {
   }
 
   #begin(metric: Metric): MetricRound {
-    metric.epoch = this.epoch
+    metric.epoch = this.roundNumber
     const slot = this.#slots.get(metric)
     if (slot !== undefined) {
       metric.slot = slot

@@ -43,7 +43,7 @@ function newGateway(
   const seen = { lost: 0, warnings: [] as string[] }
   const writer = openTestWriter(
     faulty,
-    { retainedLookMs: 3_600_000, storeWaitMsMax: 1_000, ...settings },
+    { lossCheckIntervalMs: 3_600_000, storeWaitMsMax: 1_000, ...settings },
     { pointsLost: (points) => (seen.lost += points), warn: (message) => seen.warnings.push(message) },
     () => nowMs,
   )
@@ -312,7 +312,7 @@ describe('a store that lost writes', () => {
 
   it('gets a lost deletion again though it lost nothing else', async () => {
     const store = await ForgetfulStore.open()
-    const gateway = newGateway(store.faulty, { retainedLookMs: 5 })
+    const gateway = newGateway(store.faulty, { lossCheckIntervalMs: 5 })
     await track(gateway, hit(1))
     await store.remember()
     await remove(gateway)

@@ -97,7 +97,7 @@ describe('a group of partitions that does not respond', () => {
 describe('a group of partitions that lost writes', () => {
   it('makes the others check', async () => {
     const store = await ForgetfulStore.open({ groups: GROUPS })
-    const writer = openTestWriter(store.faulty, { retainedLookMs: 3_600_000 })
+    const writer = openTestWriter(store.faulty, { lossCheckIntervalMs: 3_600_000 })
     const track = (...points: readonly TestPoint[]) => writer.track(PROJECT, decoderOf(points))
     await track(LEFT, RIGHT)
     await store.remember()
@@ -111,7 +111,7 @@ describe('a group of partitions that lost writes', () => {
   it('accepts requests again after a check that got no response', async () => {
     const store = await ForgetfulStore.open({ groups: GROUPS })
     let nowMs = T0_MS
-    const writer = openTestWriter(store.faulty, { retainedLookMs: 20, storeWaitMsMax: 5_000 }, {}, () => nowMs)
+    const writer = openTestWriter(store.faulty, { lossCheckIntervalMs: 20, storeWaitMsMax: 5_000 }, {}, () => nowMs)
     const track = (...points: readonly TestPoint[]) => writer.track(PROJECT, decoderOf(points))
     await track(RIGHT)
     await store.remember()
@@ -135,7 +135,7 @@ describe('a group of partitions that lost writes', () => {
     const lost: number[] = []
     const writer = openTestWriter(
       store.faulty,
-      { retainedLookMs: 3_600_000, retainedBytesMax: 4_000 },
+      { lossCheckIntervalMs: 3_600_000, retainedBytesMax: 4_000 },
       { pointsLost: (points) => lost.push(points) },
     )
     const track = (...points: readonly TestPoint[]) => writer.track(PROJECT, decoderOf(points))

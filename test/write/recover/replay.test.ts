@@ -26,7 +26,7 @@ beforeEach(async () => {
 function newWriter(settings: Partial<WriterSettings> = {}, events: Partial<WriterEvents> = {}): Writer {
   return openTestWriter(
     faulty,
-    { retainedLookMs: 3_600_000, ...settings },
+    { lossCheckIntervalMs: 3_600_000, ...settings },
     {
       pointsLost: (points) => (seen.lost += points),
       writesLost: () => seen.losses++,
@@ -107,7 +107,7 @@ describe('a store that lost commits', () => {
     let nowMs = T0_MS
     const writer = openWriter(
       faulty.store,
-      { retainedLookMs: 500 },
+      { lossCheckIntervalMs: 500 },
       { warn: (message) => seen.warnings.push(message) },
       () => nowMs,
     )
@@ -184,7 +184,7 @@ describe('a store that lost commits', () => {
   })
 
   it('gets them by a check, without a new request', async () => {
-    const writer = newWriter({ retainedLookMs: 10 })
+    const writer = newWriter({ lossCheckIntervalMs: 10 })
     await store.remember()
     await track(writer, hit(1, 'a'))
     await track(writer, hit(10, 'b'))
@@ -195,7 +195,7 @@ describe('a store that lost commits', () => {
   })
 
   it('makes the gateway drop its caches also when it lost only the newest commit', async () => {
-    const writer = newWriter({ retainedLookMs: 10 })
+    const writer = newWriter({ lossCheckIntervalMs: 10 })
     await track(writer, hit(1, 'a'))
     await store.remember()
     await track(writer, hit(10, 'b'))
@@ -353,7 +353,7 @@ describe('a store that lost more than is retained', () => {
 describe('what is retained', () => {
   it('is evicted when the store has had it for long enough, and not before', async () => {
     let nowMs = T0_MS
-    const writer = openWriter(faulty.store, { retainedLookMs: 5 }, {}, () => nowMs)
+    const writer = openWriter(faulty.store, { lossCheckIntervalMs: 5 }, {}, () => nowMs)
     onTestFinished(() => writer.close())
     await track(writer, hit())
     expect(writer.retainedBytes).toBeGreaterThan(0)
@@ -380,7 +380,7 @@ describe('what is retained', () => {
 describe('over many lost responses, lost requests and lost writes', () => {
   it.each([1, 2, 3, 4, 5, 6])('acknowledged points count once (seed %i)', async (seed) => {
     const random = randomOf(seed)
-    const writer = newWriter({ retainedLookMs: random() < 0.5 ? 5 : 3_600_000 })
+    const writer = newWriter({ lossCheckIntervalMs: random() < 0.5 ? 5 : 3_600_000 })
     let expected = 0
     await store.remember()
     for (let step = 0; step < 60; step++) {

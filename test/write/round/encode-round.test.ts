@@ -3,7 +3,7 @@ import type { Pace } from '../../../src/model/steps.ts'
 import { RollupTable } from '../../../src/rollup/rollup-table.ts'
 import { commitSteps } from '../../../src/write/commit/commit-steps.ts'
 import { Metric, Series } from '../../../src/write/round/cached-metric.ts'
-import { encodeMetrics, type MetricRound, seriesTouches } from '../../../src/write/round/encode-round.ts'
+import { encodeMetrics, type MetricRound, seriesRegistrations } from '../../../src/write/round/encode-round.ts'
 import { metricRow } from '../../support/fake-gateway.ts'
 
 class CountingPace implements Pace {
@@ -43,7 +43,7 @@ it('pauses between the blocks of a large metric', async () => {
   const pace = new CountingPace()
   const encoded = await encodeMetrics(STEP_MS, [metricRound(30_000)], noFault, pace)
   expect(encoded.map(({ block }) => block.rollupCount)).toEqual([8_192, 8_192, 8_192, 5_424])
-  expect(encoded.map(({ touched }) => touched.length)).toEqual([1, 0, 0, 0])
+  expect(encoded.map(({ rounds }) => rounds.length)).toEqual([1, 0, 0, 0])
   expect(pace.pauses).toBeGreaterThanOrEqual(4)
 })
 
@@ -61,7 +61,7 @@ it('stores no block of a large metric when a later row cannot be encoded', async
 it('yields between the commits of a large round', () => {
   const { metric } = metricRound(0)
   const { metricId, generation } = metric.row!
-  const announced = Array.from({ length: 10_000 }, (_, i) => {
+  const newSeries = Array.from({ length: 10_000 }, (_, i) => {
     const series = new Series(metric, [['of', String(i)]])
     series.id = { hi: i, lo: i }
     return series
@@ -75,8 +75,8 @@ it('yields between the commits of a large round', () => {
     lastMs: 0,
     cumulative: false,
   }
-  const part = { metrics: [touch], series: seriesTouches(announced), members: [], events: [], nowMs: 0 }
-  const steps = commitSteps(new Map([[0, [{ part, announced, series: announced, points: 1 }]]]))
+  const part = { metrics: [touch], series: seriesRegistrations(newSeries), members: [], events: [], nowMs: 0 }
+  const steps = commitSteps(new Map([[0, [{ part, seriesToRegister: newSeries, series: newSeries, points: 1 }]]]))
   let yields = 0
   let next = steps.next()
   for (; next.done !== true; next = steps.next()) yields++
