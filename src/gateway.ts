@@ -19,7 +19,7 @@ import type { Telemetry } from './telemetry/telemetry-interface.ts'
 import type { Writer } from './write/commit/writer.ts'
 import type { FoldLoop } from './write/fold/fold-loop.ts'
 import type { Idempotency, IdempotentRequest, SavedResponse } from './write/idempotency.ts'
-import type { PlacedEvent } from './write/round/round.ts'
+import type { PartitionEvent } from './write/round/round.ts'
 
 export type { Grant, Principal } from './access/api-keys.ts'
 export type { Permit } from './access/rate-limiter.ts'
@@ -132,12 +132,12 @@ export function createGateway(options: GatewayOptions): Gateway {
       return rejected
     },
     async trackBatch(project, batch, { idempotencyKey } = {}) {
-      const placed: readonly PlacedEvent[] = batch.events.map(({ name, timeMs, json }, index) => ({
+      const placed: readonly PartitionEvent[] = batch.events.map(({ name, timeMs, json }, index) => ({
         // All events of a name are in one partition, so a retry finds the markers of the first attempt.
         partition: partitionOf(project, name, store.partitions),
         event: { project, id: idempotencyKey === undefined ? eventIds.next() : '', timeMs, json },
         ...(idempotencyKey !== undefined && {
-          idAt: (acceptedMs: number) => keyedEventId(project, idempotencyKey, acceptedMs, index),
+          idAcceptedAt: (acceptedMs: number) => keyedEventId(project, idempotencyKey, acceptedMs, index),
         }),
       }))
       const rejected = await writer.track(project, batch.decode ?? noPoints, idempotencyKey, placed)
@@ -150,7 +150,10 @@ export function createGateway(options: GatewayOptions): Gateway {
           acceptedMs.set(partition, await idempotency.acceptedMs(project, idempotencyKey, partition))
         }),
       )
-      return { rejected, eventIds: placed.map(({ partition, idAt }) => idAt!(acceptedMs.get(partition)!)) }
+      return {
+        rejected,
+        eventIds: placed.map(({ partition, idAcceptedAt }) => idAcceptedAt!(acceptedMs.get(partition)!)),
+      }
     },
     serveOnce: (project, request, serve) => idempotency.serveOnce(project, request, serve),
     live: (principal, input) => live.subscribe(principal, input),

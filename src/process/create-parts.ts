@@ -64,7 +64,7 @@ export function createParts(config: Config, { store, log, now, shareMetrics }: P
     stepEnded: (durationMs) => telemetry.observeCommitRound(durationMs),
     warn: (message, details) => log.warn(details, message),
   }
-  const baseResolutions = { baseMs: resolutions[0]!.stepMs, baseMsOfSets: setResolutions[0]!.stepMs }
+  const baseResolutions = { baseResolutionMs: resolutions[0]!.stepMs, baseSetResolutionMs: setResolutions[0]!.stepMs }
   const writer = new Writer(store, { ...FIXED_WRITER_SETTINGS, ...config.write, ...baseResolutions }, writerEvents, now)
 
   const resolutionsMs = resolutions.map(({ stepMs }) => stepMs)

@@ -39,8 +39,8 @@ export function openWriter(
   return new Writer(
     store,
     {
-      baseMs: 10_000,
-      baseMsOfSets: MINUTE_MS,
+      baseResolutionMs: 10_000,
+      baseSetResolutionMs: MINUTE_MS,
       pendingBytesMax: 1 << 26,
       storeWaitMsMax: 5_000,
       entriesMax: 100_000,

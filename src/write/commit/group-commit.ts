@@ -7,7 +7,7 @@ import type { Marker, MetricDeletion } from '../../store/store.ts'
 import type { ReplayEvents } from '../recover/replay.ts'
 import type { EncodedPart, EncodingFault } from '../round/encode-round.ts'
 import type { PointBatch } from '../round/point-batch.ts'
-import { type PlacedEvent, Round, type RoundContext } from '../round/round.ts'
+import { type PartitionEvent, Round, type RoundContext } from '../round/round.ts'
 import { type CommitContext, CommitSender, type Refusal, type StepOutcome } from './commit-sender.ts'
 import { commitSteps, type Step } from './commit-steps.ts'
 
@@ -33,7 +33,7 @@ export interface RequestShare {
   readonly batch: PointBatch
   /** Positions of the batch's points that belong to the group. Undefined: all points. */
   readonly positions: readonly number[] | undefined
-  readonly events: readonly PlacedEvent[]
+  readonly events: readonly PartitionEvent[]
 }
 
 /** A round that contains the points of one large request. */

@@ -14,7 +14,7 @@ import { Admission } from '../round/admission.ts'
 import { DecodeQueue } from '../round/decode-queue.ts'
 import { PointBatch } from '../round/point-batch.ts'
 import { Registry, type RegistryLimits } from '../round/registry.ts'
-import type { PlacedEvent, RoundSettings } from '../round/round.ts'
+import type { PartitionEvent, RoundSettings } from '../round/round.ts'
 import { sortByIndex } from '../round/sort-rejections.ts'
 import { TablePool } from '../round/table-pool.ts'
 import type { CommitSettings } from './commit-sender.ts'
@@ -92,7 +92,7 @@ export class Writer {
       now,
       numbers: new CommitNumbers(store.partitions),
       retained: this.#retained,
-      rounds: { settings, registry, tables: new TablePool(), keepsSeries: store.mayLoseWrites },
+      rounds: { settings, registry, tablePool: new TablePool(), keepsSeries: store.mayLoseWrites },
       blockName: (partition: number) => `${this.#name}.${partition}.${(this.#blocksNamed++).toString(36)}`,
     }
     const groupByPartition: GroupCommit[] = []
@@ -129,10 +129,10 @@ export class Writer {
     project: string,
     decode: Decode,
     idempotencyKey?: string,
-    events: readonly PlacedEvent[] = NO_EVENTS,
+    events: readonly PartitionEvent[] = NO_EVENTS,
   ): Promise<readonly ItemError[]> {
     this.#refuseWhenFull(project)
-    if (this.#registry.full) this.#registry.clear()
+    if (this.#registry.isFull) this.#registry.clear()
     const batch = this.#batchPool.pop() ?? new PointBatch(this.#registry)
     let admission: Admission | undefined
     const admit = (): Admission => {
@@ -163,7 +163,7 @@ export class Writer {
         this.totals.points += await commit
         this.totals.events += events.length
       }
-      for (const [series, startMs] of starts) series.startMs = startMs
+      for (const [series, startMs] of starts) series.storedStartMs = startMs
       return rejected
     } finally {
       const ended = admission?.end()
@@ -197,7 +197,7 @@ export class Writer {
     project: string,
     batch: PointBatch,
     marker: Marker | undefined,
-    events: readonly PlacedEvent[],
+    events: readonly PartitionEvent[],
   ): Promise<number> {
     const { isLarge } = batch
     const commits: Promise<number>[] = []
@@ -282,11 +282,11 @@ export class Writer {
   #sharesOf(
     project: string,
     batch: PointBatch,
-    events: readonly PlacedEvent[],
+    events: readonly PartitionEvent[],
   ): Iterable<readonly [GroupCommit, RequestShare]> {
     const [first] = this.#groups
     if (this.#groups.length === 1) return [[first!, { batch, positions: undefined, events }]]
-    const shares = new Map<GroupCommit, { positions: number[]; events: PlacedEvent[] }>()
+    const shares = new Map<GroupCommit, { positions: number[]; events: PartitionEvent[] }>()
     const shareOf = (partition: number) => {
       const group = this.#groupByPartition[partition]!
       let share = shares.get(group)
@@ -312,7 +312,7 @@ function reviewOf(batch: PointBatch, admit: () => Admission): Promise<void> | un
   return Admission.isReviewDue(batch) ? admit().review() : undefined
 }
 
-const NO_EVENTS: readonly PlacedEvent[] = []
+const NO_EVENTS: readonly PartitionEvent[] = []
 
 /**
  * Resolves with the number of points when all commits are stored. Waits for all commits even if one fails, because the

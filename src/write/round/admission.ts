@@ -5,88 +5,89 @@ import { withTimeout } from '../../model/with-timeout.ts'
 import type { MetricDefinition, MetricRow, Store } from '../../store/store.ts'
 import type { Metric, Series } from './cached-metric.ts'
 import type { PointBatch } from './point-batch.ts'
-import { type Registry, typeConflict } from './registry.ts'
+import { type Registry, rejectTypeConflict } from './registry.ts'
 
-/**
- * Maximum number of metrics and series in one call to the store, and number of points validated before the event loop
- * runs other work.
- */
+/** Maximum number of metrics, and of series, in one call to the store. */
 const METRICS_PER_CALL = 500
 const SERIES_PER_CALL = 1_000
+/** Number of points, and of series, that are handled before the event loop runs other work. */
 const POINTS_PER_YIELD = 1_000
 const SERIES_PER_YIELD = 5_000
 
-/** Number of unknown names after which a request is reviewed while it is still being decoded. */
-const NAMES_REVIEWED = 1_000
+/** Number of unknown metric names at which the points decoded so far are reviewed (`review`). */
+const REVIEW_NAMES_MIN = 1_000
 
 /** Estimated memory of a new metric or series. */
-const NEW_BYTES = 1_024
+const NEW_ENTRY_BYTES = 1_024
 
-/** Number of admissions that this process has created. Each admission has a unique number. */
-let admissions = 0
+/** Id of the newest admission. Ids are unique in this process. */
+let lastAdmissionId = 0
 
 /**
- * Decides which items of a request may be stored. Until the request ends, it reserves places for new series, new tag
- * keys and the names of new metrics. An item is validated completely before any of its metrics is defined, so a
- * rejected item leaves nothing behind. The points of rejected items are removed from the batch.
+ * Decides which items of a request may be stored. A new series, tag key or metric counts towards its limit before it is
+ * stored: the admission reserves a place for it until the request ends. An item is validated completely before any of
+ * its metrics is defined, so a rejected item leaves nothing behind. The points of rejected items are removed from the
+ * batch.
  *
- * A body with many unknown names is reviewed while it is decoded: names that must not be defined are freed before more
- * names are decoded. Metrics are defined only after the whole body has been validated.
+ * A body with many unknown metric names is reviewed while it is decoded: names that may not be defined are freed before
+ * more names are decoded. Metrics are defined only after the whole body has been validated.
  *
- * `end` releases all reservations that no commit has registered. The creator of an admission must call it.
+ * The creator of an admission must call `end`, which releases its reservations. Series that a commit has registered
+ * stay counted.
  */
 export class Admission {
   readonly #registry: Registry
   readonly #batch: PointBatch
-  /** Called when the estimated memory of metrics and series that wait for the store changes. */
-  readonly #onBytes: (change: number) => void
+  /** Called with each change, in bytes, of the estimated memory of the new metrics and series. */
+  readonly #onBytesChange: (change: number) => void
   #bytes = 0
-  readonly #id = ++admissions
-  /** The decoding attempt that the fields below belong to, and the number of its points that are admitted. */
-  #restarts: number
-  #admitted = 0
-  /** Series with a reserved place. A series occurs once for each of its reservations. */
-  #reserved: Series[] = []
-  /** Metrics to define, as a set and in the order of their claims. */
-  readonly #claimed = new Set<Metric>()
-  readonly #claims: Metric[] = []
-  /** Metrics whose rows were read from the store. */
-  readonly #read = new Set<Metric>()
-  /** Metrics that the store did not have at the previous review, and at the latest review. */
-  #missingBefore: readonly Metric[] = []
-  #missing: readonly Metric[] = []
+  readonly #id = ++lastAdmissionId
+  /** The decoding attempt (`PointBatch.restarts`) that the fields below belong to. */
+  #decodingAttempt: number
+  /** Number of points at the beginning of the batch that are admitted. */
+  #admittedPoints = 0
+  /** Series for which this admission has reserved a place, in the order of the reservations. */
+  #reservedSeries: Series[] = []
+  /** Metrics that this request will define: as a set, and in the order in which they were claimed. */
+  readonly #claimedMetrics = new Set<Metric>()
+  readonly #claimOrder: Metric[] = []
+  /** Metrics that were looked up in the store, whether it has them or not. */
+  readonly #readMetrics = new Set<Metric>()
+  /** Metrics that the review before the latest, and the latest review, have looked up in the store. */
+  #previousLookups: readonly Metric[] = []
+  #latestLookups: readonly Metric[] = []
   /**
-   * By project: the number of metrics in the store, and the number of definitions that were finished before it was
-   * read.
+   * By project: the number of metrics in the store (`metrics`), and how many definitions this process had finished
+   * before it read that number (`finished`).
    */
-  readonly #counts = new Map<string, { readonly metrics: number; readonly finished: number }>()
+  readonly #metricCounts = new Map<string, { readonly metrics: number; readonly finished: number }>()
   #isDefining = false
   #hasEnded = false
 
-  constructor(registry: Registry, batch: PointBatch, onBytes: (change: number) => void = () => {}) {
+  constructor(registry: Registry, batch: PointBatch, onBytesChange: (change: number) => void = () => {}) {
     this.#registry = registry
     this.#batch = batch
-    this.#onBytes = onBytes
-    this.#restarts = batch.restarts
+    this.#onBytesChange = onBytesChange
+    this.#decodingAttempt = batch.restarts
   }
 
-  /** Whether the batch has so many unknown names that they must be reviewed before more names are decoded. */
+  /** Whether the batch has so many unknown metric names that they must be reviewed before more points are decoded. */
   static isReviewDue({ newMetrics }: PointBatch): boolean {
-    return newMetrics.length >= NAMES_REVIEWED
+    return newMetrics.length >= REVIEW_NAMES_MIN
   }
 
   /** Admits the items decoded so far except the last one, which may be incomplete. */
   async review(): Promise<void> {
-    const { item, length } = this.#batch
+    const { itemIndex, length } = this.#batch
     let to = length
-    while (to > 0 && item[to - 1] === item[length - 1]) to--
+    while (to > 0 && itemIndex[to - 1] === itemIndex[length - 1]) to--
     await this.#admit(to)
   }
 
   /** Admits the items of the whole body and defines their metrics. Throws `store_unavailable`. */
   async finish(): Promise<void> {
     await this.#admit(this.#batch.length)
-    this.#discardMissing()
+    this.#discardUndefined()
     const defined = await this.#define()
     // Another gateway may have defined the same name with another type in the meantime.
     if (defined.some(hasOtherType)) await this.#keepPoints(0, this.#batch.length, (series) => conflictOf(series.metric))
@@ -94,7 +95,7 @@ export class Admission {
     this.#setBytes(0)
   }
 
-  /** Releases all reservations. Resolves when they are released. */
+  /** Ends the admission. Resolves when all of its reservations are released. */
   async end(): Promise<void> {
     if (this.#hasEnded) return
     this.#hasEnded = true
@@ -105,42 +106,45 @@ export class Admission {
   /** Admits the points before the position `to`, and removes the points of rejected items. */
   async #admit(to: number): Promise<void> {
     const batch = this.#batch
-    if (batch.restarts !== this.#restarts) {
-      this.#restarts = batch.restarts
-      this.#admitted = 0
+    if (batch.restarts !== this.#decodingAttempt) {
+      this.#decodingAttempt = batch.restarts
+      this.#admittedPoints = 0
       await this.#release()
     }
     const { metrics, series } = batch.takeNew()
-    this.#setBytes((this.#claims.length + this.#reserved.length + metrics.length + series.length) * NEW_BYTES)
-    await this.#readStore(metrics, series)
-    this.#admitted = await this.#keepPoints(this.#admitted, to, (candidate) => this.#reserve(candidate))
-    this.#setBytes((this.#claims.length + this.#reserved.length) * NEW_BYTES)
+    this.#setBytes(
+      (this.#claimOrder.length + this.#reservedSeries.length + metrics.length + series.length) * NEW_ENTRY_BYTES,
+    )
+    await this.#readRowsAndCounts(metrics, series)
+    this.#admittedPoints = await this.#keepPoints(this.#admittedPoints, to, (candidate) => this.#reserve(candidate))
+    this.#setBytes((this.#claimOrder.length + this.#reservedSeries.length) * NEW_ENTRY_BYTES)
   }
 
   /**
-   * Validates the points of a range with `judge`. If one point of an item is rejected, removes all points of the item
-   * and releases its reservations. Returns the number of points left up to the end of the range.
+   * Validates the series of the points from position `from` up to `to`. If one point of an item is rejected, removes
+   * all points of the item and releases its reservations. Returns the position at which the range ends after the
+   * removals.
    */
-  async #keepPoints(from: number, to: number, judge: (series: Series) => Rejection | undefined): Promise<number> {
+  async #keepPoints(from: number, to: number, validate: (series: Series) => Rejection | undefined): Promise<number> {
     const batch = this.#batch
     const { version } = this.#registry
     let kept = from
     let item = -1
     let isRejected = false
     let keptBefore = kept
-    let reservedBefore = this.#reserved.length
-    let claimedBefore = this.#claims.length
+    let reservedBefore = this.#reservedSeries.length
+    let claimedBefore = this.#claimOrder.length
     for (let i = from; i < to; i++) {
       const series = batch.series[i]!
-      if (batch.item[i] !== item) {
-        item = batch.item[i]!
+      if (batch.itemIndex[i] !== item) {
+        item = batch.itemIndex[i]!
         isRejected = false
         keptBefore = kept
-        reservedBefore = this.#reserved.length
-        claimedBefore = this.#claims.length
+        reservedBefore = this.#reservedSeries.length
+        claimedBefore = this.#claimOrder.length
       }
       if (!isRejected) {
-        const rejection = series.registeredIn === version ? undefined : judge(series)
+        const rejection = series.registeredIn === version ? undefined : validate(series)
         if (rejection === undefined) {
           if (kept < i) batch.move(i, kept)
           kept++
@@ -160,101 +164,103 @@ export class Admission {
     return kept
   }
 
-  /** Releases the latest reservations and claims until only `reserved` series and `claimed` claims are left. */
+  /** Releases the latest reservations and claims, except the first `reserved` reservations and `claimed` claims. */
   #rollBack(reserved: number, claimed: number): void {
-    while (this.#reserved.length > reserved) this.#releaseLast()
-    while (this.#claims.length > claimed) this.#endLastClaim()
+    while (this.#reservedSeries.length > reserved) this.#releaseLast()
+    while (this.#claimOrder.length > claimed) this.#endLastClaim()
   }
 
   #releaseLast(): void {
-    const series = this.#reserved.pop()!
-    series.reservedBy = 0
+    const series = this.#reservedSeries.pop()!
+    series.reservedByAdmission = 0
     series.metric.release(series)
   }
 
   /** Releases all reservations and claims. */
   async #release(): Promise<void> {
-    while (this.#reserved.length > 0) {
+    while (this.#reservedSeries.length > 0) {
       this.#releaseLast()
-      if (this.#reserved.length % SERIES_PER_YIELD === 0) await new Promise(setImmediate)
+      if (this.#reservedSeries.length % SERIES_PER_YIELD === 0) await new Promise(setImmediate)
     }
-    const claimed = [...this.#claims]
+    const claimed = [...this.#claimOrder]
     if (!this.#isDefining) this.#endClaims()
-    this.#discardMissing()
+    this.#discardUndefined()
     this.#discard(claimed)
   }
 
-  /** Reads from the store all rows and counts that validation needs. */
-  async #readStore(metrics: readonly Metric[], series: readonly Series[]): Promise<void> {
+  /** Reads from the store the metric rows, stored series and numbers of metrics that validation needs. */
+  async #readRowsAndCounts(metrics: readonly Metric[], series: readonly Series[]): Promise<void> {
     const unknown: Metric[] = []
     for (const metric of metrics) {
-      if (metric.row !== undefined || this.#read.has(metric)) continue
-      this.#read.add(metric)
+      if (metric.row !== undefined || this.#readMetrics.has(metric)) continue
+      this.#readMetrics.add(metric)
       unknown.push(metric)
     }
-    this.#discardMissing(unknown)
+    this.#discardUndefined(unknown)
     await this.#call(() => this.#registry.waitForDeletions(unknown))
     await this.#readRows(unknown, (metric, row) => {
       if (metric.row === undefined) metric.setRow(row, this.#registry.nowMs)
     })
-    await this.#refresh(series)
+    await this.#refreshRows(series)
     for (const { project, row } of unknown) {
-      if (row !== undefined || this.#counts.has(project)) continue
-      const { finished } = this.#registry.definitionsOf(project)
-      this.#counts.set(project, { metrics: await this.#call((store) => store.countMetrics(project)), finished })
+      if (row !== undefined || this.#metricCounts.has(project)) continue
+      const { finished } = this.#registry.definitionCountsOf(project)
+      this.#metricCounts.set(project, { metrics: await this.#call((store) => store.countMetrics(project)), finished })
     }
     this.#requireOpen()
   }
 
   /**
-   * Evicts from the registry names that are still undefined, because a client may send many of them. `unknown` are the
-   * undefined names of the latest review: one of them may belong to an incomplete item, so they are kept until the next
-   * call. Without `unknown`, all undefined names are evicted.
+   * Evicts metrics that are still undefined from the registry, because a client may send many wrong names. `unknown`
+   * are the metrics that the current review looks up. They stay until the next review, because one of them may belong
+   * to an item that is not completely decoded. Without `unknown`, all undefined metrics are evicted.
    */
-  #discardMissing(unknown?: readonly Metric[]): void {
-    this.#discard(this.#missingBefore)
-    if (unknown === undefined) this.#discard(this.#missing)
-    this.#missingBefore = unknown === undefined ? [] : this.#missing
-    this.#missing = unknown ?? []
+  #discardUndefined(unknown?: readonly Metric[]): void {
+    this.#discard(this.#previousLookups)
+    if (unknown === undefined) this.#discard(this.#latestLookups)
+    this.#previousLookups = unknown === undefined ? [] : this.#latestLookups
+    this.#latestLookups = unknown ?? []
   }
 
   #discard(metrics: readonly Metric[]): void {
     for (const metric of metrics) {
-      if (metric.row !== undefined || metric.claims > 0) continue
+      if (metric.row !== undefined || metric.definingRequests > 0) continue
       this.#registry.discard(metric)
-      this.#read.delete(metric)
+      this.#readMetrics.delete(metric)
     }
   }
 
   /**
-   * Reads rows again if the cached rows may be too old: for metrics that get a new tag key, which another gateway may
-   * have added, and for metrics without room for all new series, some of which the store may already have.
+   * Reads the rows of some metrics again, because another gateway may have changed them: of metrics that get a new tag
+   * key, which may be stored already, and of metrics without room for all new series, some of which may be stored
+   * already.
    */
-  async #refresh(candidates: readonly Series[]): Promise<void> {
-    const fresh = new Map<Metric, { readonly series: Series[]; hasNewTagKey: boolean }>()
+  async #refreshRows(candidates: readonly Series[]): Promise<void> {
+    const newSeriesByMetric = new Map<Metric, { readonly series: Series[]; hasNewTagKey: boolean }>()
     for (const [i, series] of candidates.entries()) {
       if (i % SERIES_PER_YIELD === SERIES_PER_YIELD - 1) await this.#yield()
       const { metric } = series
-      if (series.counted || series.reservations > 0 || metric.row?.type !== metric.type) continue
-      let known = fresh.get(metric)
-      if (known === undefined) fresh.set(metric, (known = { series: [], hasNewTagKey: false }))
+      if (series.isCounted || series.reservations > 0 || metric.row?.type !== metric.type) continue
+      let known = newSeriesByMetric.get(metric)
+      if (known === undefined) newSeriesByMetric.set(metric, (known = { series: [], hasNewTagKey: false }))
       known.series.push(series)
       known.hasNewTagKey ||= metric.hasNewTagKey(series)
     }
     const { seriesPerMetricMax } = this.#registry.limits
     const registrations = new Map<Metric, number>()
-    for (const [metric, { series }] of fresh) {
+    for (const [metric, { series }] of newSeriesByMetric) {
       if (metric.seriesTotal + series.length <= seriesPerMetricMax) continue
-      registrations.set(metric, metric.registrations)
-      await this.#findStored(metric, series)
+      registrations.set(metric, metric.seriesRegistered)
+      await this.#markStoredSeries(metric, series)
     }
-    for (const [metric, { hasNewTagKey }] of fresh)
-      if (hasNewTagKey && !this.#read.has(metric) && !registrations.has(metric))
-        registrations.set(metric, metric.registrations)
+    for (const [metric, { hasNewTagKey }] of newSeriesByMetric)
+      if (hasNewTagKey && !this.#readMetrics.has(metric) && !registrations.has(metric))
+        registrations.set(metric, metric.seriesRegistered)
     await this.#readRows([...registrations.keys()], (metric, row) => metric.refresh(row, registrations.get(metric)!))
   }
 
-  async #findStored(metric: Metric, series: readonly Series[]): Promise<void> {
+  /** Asks the store which of these series it has, and marks them as stored. */
+  async #markStoredSeries(metric: Metric, series: readonly Series[]): Promise<void> {
     const { partition, metricId } = metric.row!
     for (let from = 0; from < series.length; from += SERIES_PER_CALL) {
       const chunk = series.slice(from, from + SERIES_PER_CALL)
@@ -277,42 +283,44 @@ export class Admission {
     }
   }
 
-  /** Reserves a place for a series that no commit has registered, unless this request has already reserved one. */
+  /**
+   * Validates a series that no commit has registered, and reserves a place for it, unless this request has one already.
+   */
   #reserve(series: Series): Rejection | undefined {
-    if (series.reservedBy === this.#id) return undefined
+    if (series.reservedByAdmission === this.#id) return undefined
     const { metric } = series
     const rejection = this.#claim(metric) ?? this.#validate(series)
     if (rejection !== undefined) return rejection
     metric.reserve(series)
-    series.reservedBy = this.#id
-    this.#reserved.push(series)
+    series.reservedByAdmission = this.#id
+    this.#reservedSeries.push(series)
     return undefined
   }
 
-  /** Claims a metric that does not exist, so that this request defines it. */
+  /** Checks the type of a metric. Claims a metric that does not exist, so that this request will define it. */
   #claim(metric: Metric): Rejection | undefined {
-    if (metric.row !== undefined) return metric.row.type === metric.type ? undefined : typeConflict(metric)
-    if (this.#claimed.has(metric)) return undefined
+    if (metric.row !== undefined) return metric.row.type === metric.type ? undefined : rejectTypeConflict(metric)
+    if (this.#claimedMetrics.has(metric)) return undefined
     const { newMetricsPerRequestMax, metricsPerProjectMax } = this.#registry.limits
     const competing = this.#registry.competingClaim(metric)
-    if (competing !== undefined) return typeConflict(metric, competing.type)
-    if (this.#claimed.size >= newMetricsPerRequestMax)
+    if (competing !== undefined) return rejectTypeConflict(metric, competing.type)
+    if (this.#claimedMetrics.size >= newMetricsPerRequestMax)
       return tooMany(metric, `a request may bring ${newMetricsPerRequestMax} new metrics at most`)
-    const counted = this.#counts.get(metric.project)
-    const definitions = this.#registry.definitionsOf(metric.project)
+    const counted = this.#metricCounts.get(metric.project)
+    const definitions = this.#registry.definitionCountsOf(metric.project)
     const metrics = (counted?.metrics ?? 0) + definitions.started - (counted?.finished ?? definitions.finished)
-    if (metric.claims === 0 && metrics >= metricsPerProjectMax)
+    if (metric.definingRequests === 0 && metrics >= metricsPerProjectMax)
       return tooMany(metric, `the project has ${metricsPerProjectMax} metrics, the most allowed`)
-    if (metric.claims++ === 0) definitions.started++
-    this.#claimed.add(metric)
-    this.#claims.push(metric)
+    if (metric.definingRequests++ === 0) definitions.started++
+    this.#claimedMetrics.add(metric)
+    this.#claimOrder.push(metric)
     return undefined
   }
 
   /** Checks a new series against the limits of its metric. */
   #validate(series: Series): Rejection | undefined {
     const { metric } = series
-    if (series.counted || series.reservations > 0) return undefined
+    if (series.isCounted || series.reservations > 0) return undefined
     const { seriesPerMetricMax, tagKeysPerMetricMax } = this.#registry.limits
     if (metric.seriesTotal >= seriesPerMetricMax)
       return reject(
@@ -330,7 +338,7 @@ export class Admission {
   /** Defines the claimed metrics in the store and returns them. */
   async #define(): Promise<readonly Metric[]> {
     const { nowMs } = this.#registry
-    const defined = [...this.#claims]
+    const defined = [...this.#claimOrder]
     this.#isDefining = true
     try {
       for (const chunk of chunksByProject(defined)) {
@@ -353,33 +361,34 @@ export class Admission {
 
   async #setSeriesIds(): Promise<void> {
     let done = 0
-    for (const series of this.#reserved) {
+    for (const series of this.#reservedSeries) {
       series.id ??= seriesIdOf(series.metric.row!.metricId, series.tags)
       if (++done % POINTS_PER_YIELD === 0) await this.#yield()
     }
   }
 
   #endClaims(): void {
-    while (this.#claims.length > 0) this.#endLastClaim()
+    while (this.#claimOrder.length > 0) this.#endLastClaim()
   }
 
   #endLastClaim(): void {
-    const metric = this.#claims.pop()!
-    this.#claimed.delete(metric)
-    if (--metric.claims > 0) return
-    const definitions = this.#registry.definitionsOf(metric.project)
+    const metric = this.#claimOrder.pop()!
+    this.#claimedMetrics.delete(metric)
+    if (--metric.definingRequests > 0) return
+    const definitions = this.#registry.definitionCountsOf(metric.project)
     if (metric.isDefinitionSent) definitions.finished++
     else definitions.started--
     metric.isDefinitionSent = false
   }
 
   #setBytes(bytes: number): void {
-    this.#onBytes(bytes - this.#bytes)
+    this.#onBytesChange(bytes - this.#bytes)
     this.#bytes = bytes
   }
 
   /**
-   * Calls the store. The time limit applies to each call and not to the request, because a request may need many calls.
+   * Calls the store, for at most `storeWaitMsMax`. The limit applies to each call and not to the whole request, because
+   * a request may need many calls.
    */
   #call<T>(run: (store: Store) => Promise<T>): Promise<T> {
     return withTimeout(this.#registry.limits.storeWaitMsMax, () => run(this.#registry.store))
@@ -391,7 +400,7 @@ export class Admission {
     this.#requireOpen()
   }
 
-  /** Throws if the request ended while it waited for the store, because its reservations are already released. */
+  /** Throws if the request ended while it waited for the store: its reservations are released already. */
   #requireOpen(): void {
     if (this.#hasEnded) throw new GatewayError('store_unavailable', 'the store does not respond')
   }
@@ -402,7 +411,7 @@ function hasOtherType({ row, type }: Metric): boolean {
 }
 
 function conflictOf(metric: Metric): Rejection | undefined {
-  return hasOtherType(metric) ? typeConflict(metric) : undefined
+  return hasOtherType(metric) ? rejectTypeConflict(metric) : undefined
 }
 
 function definitionOf({ project, name, type, about }: Metric): MetricDefinition {
@@ -414,7 +423,8 @@ function tooMany({ name }: Metric, reason: string): Rejection {
 }
 
 /**
- * Yields chunks of metrics. All metrics of a chunk belong to one project, and one call to the store can take the chunk.
+ * Yields the metrics in chunks. All metrics of a chunk belong to one project, and a chunk fits into one call to the
+ * store.
  */
 function* chunksByProject(metrics: readonly Metric[]): Iterable<readonly Metric[]> {
   const byProject = new Map<string, Metric[]>()

@@ -10,50 +10,52 @@ import type { MetricDefinition, MetricRow } from '../../store/store.ts'
  */
 
 /**
- * A metric name with the type that points claim for it. The claim is valid if the row in the store has the same type.
+ * A metric name together with the type that the points of a request have. If the stored metric has another type, these
+ * points are rejected.
  */
 export class Metric {
   readonly project: string
   readonly name: string
   readonly type: MetricType
   readonly kind: RollupKind
-  /** Unit and description, from the first item that has any. Used if a request of this process defines the metric. */
+  /** Unit and description from the first item that has any. They are stored if this process defines the metric. */
   about: MetricMetadata | undefined = undefined
   /**
-   * The row in the store, without its tag keys. Undefined: not read yet. If its type differs, all points of this claim
-   * are rejected.
+   * The row in the store, without its tag keys. Undefined: not read yet, or the metric is not defined. Its type may
+   * differ from `type`.
    */
   row: MetricRow | undefined = undefined
+  /** The time at which `row` was read. */
   rowReadMs = 0
   /** The definition, which every commit repeats so that the store can define the metric again after lost writes. */
   #definition: MetricDefinition | undefined = undefined
   /**
-   * Number of requests that are about to define the metric, and whether one of them has sent the definition to the
-   * store.
+   * Number of requests that have claimed the metric: each of them will define it, if no other request does so first.
    */
-  claims = 0
+  definingRequests = 0
+  /** Whether one of these requests has sent the definition to the store. */
   isDefinitionSent = false
-  /**
-   * Three counts: known series in the store, reserved places for series, and series that commits of this process
-   * registered.
-   */
+  /** Number of series that are known to be in the store. */
   #seriesStored = 0
+  /** Number of other series for which requests have reserved a place. */
   #seriesReserved = 0
-  registrations = 0
-  /** Known tag keys in the store, and reserved tag keys with the number of series that reserved each. */
+  /** Number of series that commits of this process have registered. It only grows. */
+  seriesRegistered = 0
+  /** Tag keys that are known to be in the store. */
   #tagKeys: Set<string> | undefined = undefined
+  /** Other tag keys, with the number of series that reserve each of them. */
   #tagKeysReserved: Map<string, number> | undefined = undefined
-  readonly tags = new TagNode()
-  /** Created with the first series, because a body may contain 100,000 names and most of them are rejected. */
+  readonly tagTree = new TagNode()
+  /** Undefined until the first series, to save memory: a body may have 100,000 names, most of which are rejected. */
   #seriesByTags: Map<string, Series> | undefined = undefined
-  #pairs: TagPairs | undefined = undefined
-  /** Number of registry entries of this metric: the metric itself and its tag paths. */
-  entries = 1
-  /** The mark of the `PointBatch` that used the metric last. Written by `PointBatch`. */
-  metIn = 0
-  /** The epoch of the `Round` in which `slot` is valid. Written by `Round`. */
-  epoch = 0
-  slot = 0
+  #sharedTagPairs: TagPairs | undefined = undefined
+  /** Number of entries of this metric towards `RegistryLimits.entriesMax`: the metric itself and its tag paths. */
+  registryEntries = 1
+  /** The last decoding attempt (`PointBatch`) in which the metric was new. */
+  usedInAttempt = 0
+  /** The number of the last `Round` with points of this metric, and the metric's index in that round. */
+  roundNumber = 0
+  indexInRound = 0
 
   constructor(project: string, name: string, type: MetricType) {
     this.project = project
@@ -73,8 +75,8 @@ export class Metric {
     const key = keyOf(tags)
     let series = this.#seriesByTags.get(key)
     if (series === undefined) {
-      this.#pairs ??= new TagPairs()
-      this.#seriesByTags.set(key, (series = new Series(this, this.#pairs.share(tags))))
+      this.#sharedTagPairs ??= new TagPairs()
+      this.#seriesByTags.set(key, (series = new Series(this, this.#sharedTagPairs.share(tags))))
     }
     return series
   }
@@ -97,17 +99,17 @@ export class Metric {
   }
 
   /**
-   * Updates the counts from a row. `registrations` is the count when the row was requested: the row may lack later
-   * ones.
+   * Updates the number of series and the tag keys from a row. `registeredBefore` is the value of `seriesRegistered`
+   * when the row was requested: the row may lack series that were registered later.
    */
-  refresh(row: MetricRow, registrations: number): void {
-    this.#seriesStored = row.seriesCount + this.registrations - registrations
+  refresh(row: MetricRow, registeredBefore: number): void {
+    this.#seriesStored = row.seriesCount + this.seriesRegistered - registeredBefore
     for (const key of row.tagKeys) this.#storeTagKey(key)
   }
 
-  /** Reserves a place for the series. The place stays reserved until `release`. */
+  /** Reserves a place for the series and its tag keys, until `release` is called. */
   reserve(series: Series): void {
-    if (series.reservations++ > 0 || series.counted) return
+    if (series.reservations++ > 0 || series.isCounted) return
     this.#seriesReserved++
     for (const [key] of series.tags) {
       if (this.#tagKeys?.has(key) === true) continue
@@ -117,7 +119,7 @@ export class Metric {
   }
 
   release(series: Series): void {
-    if (--series.reservations > 0 || series.counted) return
+    if (--series.reservations > 0 || series.isCounted) return
     this.#seriesReserved--
     for (const [key] of series.tags) {
       const reservations = this.#tagKeysReserved?.get(key)
@@ -129,16 +131,16 @@ export class Metric {
 
   /** Records that a commit of this process has registered the series. */
   registerSeries(series: Series): void {
-    if (series.counted) return
+    if (series.isCounted) return
     this.#seriesStored++
-    this.registrations++
+    this.seriesRegistered++
     this.markStored(series)
   }
 
-  /** Records that the store has the series and already counts it. */
+  /** Records that the store has the series, and that its row of the metric counts the series. */
   markStored(series: Series): void {
-    if (series.counted) return
-    series.counted = true
+    if (series.isCounted) return
+    series.isCounted = true
     if (series.reservations > 0) this.#seriesReserved--
     for (const [key] of series.tags) this.#storeTagKey(key)
   }
@@ -147,7 +149,7 @@ export class Metric {
     return tags.some(([key]) => this.#isNewTagKey(key))
   }
 
-  /** Returns the number of tag keys that the metric has after the tags of the series are added. */
+  /** Returns the number of tag keys that the metric would have with the tags of the series, including reserved ones. */
   tagKeysWith({ tags }: Series): number {
     let count = (this.#tagKeys?.size ?? 0) + (this.#tagKeysReserved?.size ?? 0)
     for (const [key] of tags) if (this.#isNewTagKey(key)) count++
@@ -183,19 +185,20 @@ export class Series implements SeriesRef {
   id: Id64 | undefined = undefined
   /** The registry version in which a commit of this process registered the series. 0: not registered. */
   registeredIn = 0
-  /** Whether the metric counts this series as one that the store has. */
-  counted = false
-  /** Number of requests in progress that reserve a place for this series, and the last admission that did so. */
+  /** Whether `Metric` counts this series as one that is in the store. */
+  isCounted = false
+  /** Number of requests in progress that have reserved a place for this series. */
   reservations = 0
-  reservedBy = 0
-  /** The mark of the `PointBatch` that used the series last. Written by `PointBatch`. */
-  metIn = 0
-  /** The start of a running total that the store has for this series. NaN: none is known to be stored. */
-  startMs = Number.NaN
-  /** The epoch of the last `Round` with points of this series, and the series' latest row in it. Written by `Round`. */
-  epoch = 0
-  bucketMs = 0
-  row = 0
+  /** Id of the last admission that reserved a place. 0: none, or the admission has released it. */
+  reservedByAdmission = 0
+  /** The last decoding attempt (`PointBatch`) in which the series was new. */
+  usedInAttempt = 0
+  /** Time of the last start of a running total that is known to be stored for this series. NaN: none. */
+  storedStartMs = Number.NaN
+  /** The number of the last `Round` with points of this series, and the bucket and index of its latest row there. */
+  roundNumber = 0
+  rowBucketMs = 0
+  rowInRound = 0
 
   constructor(metric: Metric, tags: CanonicalTags) {
     this.metric = metric
@@ -205,8 +208,8 @@ export class Series implements SeriesRef {
 }
 
 /**
- * A node in a tree of tags, in the order in which clients send them. A client repeats its order, so the tree finds the
- * series without sorting the tags.
+ * A node in the tree of the tags of a metric, in the order in which clients send them. A client sends tags in the same
+ * order each time, so the tree finds a series without sorting its tags.
  */
 class TagNode {
   series: Series | undefined = undefined

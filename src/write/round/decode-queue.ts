@@ -1,52 +1,52 @@
 import type { Pace, Steps } from '../../model/steps.ts'
 
-/** Number of steps that a request runs without a pause. Decoding an ordinary batch takes no more. */
-const STEPS_UNPACED = 8
+/** Maximum number of decoding steps without a pause. An ordinary body needs fewer. */
+const UNPACED_STEPS_MAX = 8
 
-/** Number of steps after which a request waits until the other large requests are decoded. */
-const STEPS_UNQUEUED = 128
+/** Number of decoding steps after which a body waits in the queue of large bodies. */
+const UNQUEUED_STEPS_MAX = 128
 
 /**
- * Runs decoders in steps, so that none blocks the event loop. Large bodies are decoded one after another: each holds
- * all of its points in memory until it is decoded.
+ * Runs decoders in steps, so that none blocks the event loop. Large bodies are decoded one after another, because each
+ * of them keeps all of its points in memory until it is completely decoded.
  */
 export class DecodeQueue {
   readonly #newPace: () => Pace
-  #last: Promise<void> = Promise.resolve()
+  #lastInQueue: Promise<void> = Promise.resolve()
 
   constructor(newPace: () => Pace) {
     this.#newPace = newPace
   }
 
   /**
-   * Runs all steps. Calls `between` after each step except the last; if `between` returns a promise, the next step
-   * waits for it. Returns undefined if the body was decoded without a pause.
+   * Runs all steps of a decoder. Calls `betweenSteps` after each step except the last; if that returns a promise, the
+   * next step waits for it. Returns undefined if the body was decoded without a pause.
    */
-  run(steps: Steps<void>, between: () => Promise<void> | undefined = nothing): Promise<void> | undefined {
-    for (let i = 1; i <= STEPS_UNPACED; i++) {
+  run(steps: Steps<void>, betweenSteps: () => Promise<void> | undefined = nothing): Promise<void> | undefined {
+    for (let i = 1; i <= UNPACED_STEPS_MAX; i++) {
       if (steps.next().done === true) return undefined
-      const wait = between()
-      if (wait !== undefined) return this.#runPaced(steps, between, i, wait)
+      const wait = betweenSteps()
+      if (wait !== undefined) return this.#runPaced(steps, betweenSteps, i, wait)
     }
-    return this.#runPaced(steps, between, STEPS_UNPACED)
+    return this.#runPaced(steps, betweenSteps, UNPACED_STEPS_MAX)
   }
 
   async #runPaced(
     steps: Steps<void>,
-    between: () => Promise<void> | undefined,
-    done: number,
+    betweenSteps: () => Promise<void> | undefined,
+    stepsDone: number,
     wait?: Promise<void>,
   ): Promise<void> {
     await wait
     const pace = this.#newPace()
-    for (let i = done; i < STEPS_UNQUEUED; i++) {
+    for (let i = stepsDone; i < UNQUEUED_STEPS_MAX; i++) {
       await pace.pause()
       if (steps.next().done === true) return
-      await between()
+      await betweenSteps()
     }
-    const earlier = this.#last
+    const earlier = this.#lastInQueue
     let release = (): void => {}
-    this.#last = new Promise((resolve) => {
+    this.#lastInQueue = new Promise((resolve) => {
       release = resolve
     })
     await earlier
@@ -54,7 +54,7 @@ export class DecodeQueue {
       for (;;) {
         await pace.pause()
         if (steps.next().done === true) return
-        await between()
+        await betweenSteps()
       }
     } finally {
       release()

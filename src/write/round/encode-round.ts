@@ -14,13 +14,14 @@ import type { Metric, Series } from './cached-metric.ts'
  */
 
 /**
- * Maximum number of rows in a block. Such a block is nearly always smaller than `BLOCK_BYTES_MAX`, and a fold does not
- * need to divide it because of its rows.
+ * Maximum number of rows in a block. Such a block is nearly always smaller than `BLOCK_BYTES_MAX`, and one fold step
+ * can read it as a whole.
  */
 const BLOCK_ROWS_MAX = 8_192
 
 /**
- * Maximum number of metrics in a block. A fold takes whole blocks and writes each of their metrics at every resolution.
+ * Maximum number of metrics in a block. A fold reads whole blocks, and writes each of their metrics at every
+ * resolution.
  */
 const BLOCK_METRICS_MAX = 512
 
@@ -29,24 +30,27 @@ export interface MetricRound {
   readonly metric: Metric
   readonly table: RollupTable
   points: number
+  /** Earliest and latest time of the points. */
   firstMs: number
   lastMs: number
+  /** Whether any of the points was a running total. */
   cumulative: boolean
   /**
-   * All series of the metric if the round keeps series, otherwise only unregistered series. A series may occur twice.
+   * All series with points if `RoundContext.keepsSeries`, otherwise only unregistered series. A series may occur twice.
    */
   readonly series: Series[]
+  /** For a set: the distinct members of each series, by start of the bucket. */
   readonly members: Map<Series, Map<number, Set<string>>>
-  /** The requests of the round with points of this metric, in order of arrival. */
+  /** Indexes of the requests of the round that have points of this metric, in order of arrival. */
   readonly requests: number[]
 }
 
 /** An encoded part of a commit, with the data that the writer needs about it. */
 export interface EncodedPart {
-  /** The part. It announces the series that no applied commit of this process has announced. */
   readonly part: CommitPart
+  /** The series that the part registers: those that no applied commit of this process has registered. */
   readonly seriesToRegister: readonly Series[]
-  /** All series with points in this part if the round keeps series, otherwise the same as `announced`. */
+  /** All series with points in this part if `RoundContext.keepsSeries`, otherwise the same as `seriesToRegister`. */
   readonly series: readonly Series[]
   /** Number of points. Each event counts as one point. */
   readonly points: number
@@ -54,7 +58,7 @@ export interface EncodedPart {
 
 /** A metric that could not be encoded, because of a defect of the gateway. */
 export interface EncodingFault {
-  /** The requests with points of this metric. */
+  /** Indexes of the requests of the round that have points of this metric. */
   readonly requests: readonly number[]
   readonly cause: unknown
 }
@@ -71,35 +75,35 @@ interface MetricRows {
   readonly rounds: readonly MetricRound[]
 }
 
-/** Called with the rounds of metrics that could not be encoded. */
+/** Called with the points of a metric that could not be encoded. */
 export type OnEncodingFault = (rounds: readonly MetricRound[], cause: unknown) => void
 
-/** Packs metrics into blocks. */
+/** Encodes the metrics as blocks of one resolution. Small metrics share a block. */
 export async function encodeMetrics(
-  stepMs: number,
+  resolutionMs: number,
   rounds: readonly MetricRound[],
   onFault: OnEncodingFault,
-  pacer: Pace,
+  pace: Pace,
 ): Promise<EncodedMetrics[]> {
   const encoded: EncodedMetrics[] = []
   let packed: MetricRows[] = []
   let packedRows = 0
   const flush = async (): Promise<void> => {
     if (packed.length === 0) return
-    const block = encodePacked(stepMs, packed)
+    const block = encodeTogether(resolutionMs, packed)
     if (block !== undefined) encoded.push({ block, rounds: packed.flatMap((metric) => metric.rounds) })
-    else for (const metric of packed) await encodeAlone(metric)
+    else for (const metric of packed) await encodeInOwnBlocks(metric)
     packed = []
     packedRows = 0
   }
-  const encodeAlone = async ({ metricId, rows, rounds }: MetricRows): Promise<void> => {
+  const encodeInOwnBlocks = async ({ metricId, rows, rounds }: MetricRows): Promise<void> => {
     const blocks: EncodedBlock[] = []
     try {
       for (let from = 0; from < rows.length; from += BLOCK_ROWS_MAX) {
         const to = Math.min(rows.length, from + BLOCK_ROWS_MAX)
-        for (const block of encodeBlocks(stepMs, metricId, rows, { rowsMax: BLOCK_ROWS_MAX, from, to }))
+        for (const block of encodeBlocks(resolutionMs, metricId, rows, { rowsMax: BLOCK_ROWS_MAX, from, to }))
           blocks.push(block)
-        await pacer.pause()
+        await pace.pause()
       }
     } catch (cause) {
       onFault(rounds, cause)
@@ -107,10 +111,10 @@ export async function encodeMetrics(
     }
     for (const [i, block] of blocks.entries()) encoded.push({ block, rounds: i === 0 ? rounds : [] })
   }
-  for (const metric of rowsByMetric(stepMs, rounds, onFault)) {
-    await pacer.pause()
+  for (const metric of rowsByMetric(resolutionMs, rounds, onFault)) {
+    await pace.pause()
     if (metric.rows.length > BLOCK_ROWS_MAX) {
-      await encodeAlone(metric)
+      await encodeInOwnBlocks(metric)
       continue
     }
     if (packed.length >= BLOCK_METRICS_MAX || packedRows + metric.rows.length > BLOCK_ROWS_MAX) await flush()
@@ -122,9 +126,9 @@ export async function encodeMetrics(
 }
 
 /** Encodes several metrics into one block. Returns undefined if they do not fit or if a metric cannot be encoded. */
-function encodePacked(stepMs: number, packed: readonly MetricRows[]): EncodedBlock | undefined {
+function encodeTogether(resolutionMs: number, packed: readonly MetricRows[]): EncodedBlock | undefined {
   try {
-    const block = encodeBlock(stepMs, packed)
+    const block = encodeBlock(resolutionMs, packed)
     const fits = block.scalars.length <= BLOCK_BYTES_MAX && (block.sketches?.length ?? 0) <= BLOCK_BYTES_MAX
     return fits ? block : undefined
   } catch {
@@ -134,10 +138,11 @@ function encodePacked(stepMs: number, packed: readonly MetricRows[]): EncodedBlo
 }
 
 /**
- * Yields one entry for each metric. After the registry was cleared, two `Metric` objects may stand for the same metric.
+ * Yields the merged rows of each metric. There may be two `Metric` objects for one metric, if the registry was cleared
+ * while the round was open.
  */
 function* rowsByMetric(
-  stepMs: number,
+  resolutionMs: number,
   rounds: readonly MetricRound[],
   onFault: OnEncodingFault,
 ): Generator<MetricRows> {
@@ -151,7 +156,7 @@ function* rowsByMetric(
   for (const same of byId.values()) {
     try {
       const tables = same.map(({ table }) => table.sort())
-      const rows = tables.length === 1 ? tables[0]! : mergeRows(tables, stepMs)
+      const rows = tables.length === 1 ? tables[0]! : mergeRows(tables, resolutionMs)
       yield { metricId: same[0]!.metric.row!.metricId, rows, rounds: same }
     } catch (cause) {
       onFault(same, cause)
@@ -182,16 +187,16 @@ export function setMembers(rounds: readonly MetricRound[]): SetMembers[] {
 }
 
 /**
- * Returns the marker of one part of a request. A request may have several parts in a partition. Their markers depend on
- * the kind of content and not on the order of the parts, so a retry gets the same markers even if more or fewer of its
- * items are rejected. An idempotency key never contains a line feed.
+ * Returns the idempotency marker of one part of a request. A request may have several parts in a partition. A marker
+ * depends on the kind of content and on the position among the parts of this kind. So a retry gets the same markers,
+ * even if it has other rejected items than the first attempt. The line feed cannot occur in an idempotency key.
  */
 export function partMarker({ project, key }: Marker, kind: 'values' | 'sets' | 'events', position: number): Marker {
   const suffix = kind === 'values' && position === 0 ? '' : `\n${kind}${position === 0 ? '' : position}`
   return { project, key: key + suffix }
 }
 
-/** Returns the marker for the events of a request in a partition. */
+/** Returns the idempotency marker of the part with the events of a request. */
 export function eventsMarker(marker: Marker): Marker {
   return partMarker(marker, 'events', 0)
 }

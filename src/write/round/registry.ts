@@ -12,8 +12,8 @@ import { Metric, type Series } from './cached-metric.ts'
  * cleared at any time and is filled from the store again. It is cleared when it is full and when the store lost writes.
  */
 
-/** Number of metric definitions that requests of this process have started and finished, in one project. */
-export interface Definitions {
+/** How many metrics of a project requests of this process have begun to define, and how many of these are finished. */
+export interface DefinitionCounts {
   started: number
   finished: number
 }
@@ -28,7 +28,9 @@ export interface AdmissionLimits {
 export interface RegistryLimits extends AdmissionLimits {
   /** Maximum duration of one call to the store. */
   readonly storeWaitMsMax: number
-  /** Maximum number of metrics, series and tag paths in memory. The registry is cleared when it is reached. */
+  /**
+   * Maximum number of metrics and tag paths, with each of their tags, in memory. Beyond it, the registry is cleared.
+   */
   readonly entriesMax: number
   /** Maximum size of the item cache of each project. */
   readonly itemMemoryBytesMax: number
@@ -41,8 +43,8 @@ export class Registry {
   #itemCaches = new Map<string, ItemCache<Series>>()
   /** Deletions in progress, by project and name. */
   readonly #deletions = new Map<string, Promise<unknown>>()
-  /** Metric definitions by project. `clear` keeps them, because they count requests in progress. */
-  readonly #definitions = new Map<string, Definitions>()
+  /** By project. `clear` does not reset these counts, because they are about requests in progress. */
+  readonly #definitionCounts = new Map<string, DefinitionCounts>()
   readonly #now: () => number
   #entries = 0
   #version = 1
@@ -53,14 +55,14 @@ export class Registry {
     this.#now = now
   }
 
-  /** Clears the cache. Objects that were returned before stay valid until their commit. */
+  /** Clears the cache. Requests in progress can still use the metrics and series that they have. */
   clear(): void {
     this.#projects = new Map()
     this.#itemCaches = new Map()
     this.#entries = 0
   }
 
-  /** Incremented by `invalidate`. Series that were registered under an earlier version are announced again. */
+  /** Incremented by `invalidate`. Series that were registered under an earlier version are registered again. */
   get version(): number {
     return this.#version
   }
@@ -71,7 +73,7 @@ export class Registry {
     this.clear()
   }
 
-  /** Evicts all metrics of a name. Objects that were returned before do not change. */
+  /** Evicts all metrics of a name. Requests in progress can still use the metrics that they have. */
   evict(project: string, name: string): void {
     for (const names of this.#projects.get(project)?.values() ?? []) {
       const metric = names.get(name)
@@ -105,9 +107,9 @@ export class Registry {
     await Promise.all(metrics.map(({ project, name }) => this.#deletions.get(JSON.stringify([project, name]))))
   }
 
-  definitionsOf(project: string): Definitions {
-    let definitions = this.#definitions.get(project)
-    if (definitions === undefined) this.#definitions.set(project, (definitions = { started: 0, finished: 0 }))
+  definitionCountsOf(project: string): DefinitionCounts {
+    let definitions = this.#definitionCounts.get(project)
+    if (definitions === undefined) this.#definitionCounts.set(project, (definitions = { started: 0, finished: 0 }))
     return definitions
   }
 
@@ -115,37 +117,37 @@ export class Registry {
   competingClaim({ project, name, type }: Metric): Metric | undefined {
     for (const [other, names] of this.#projects.get(project) ?? []) {
       const claim = other === type ? undefined : names.get(name)
-      if (claim !== undefined && claim.claims > 0) return claim
+      if (claim !== undefined && claim.definingRequests > 0) return claim
     }
     return undefined
   }
 
-  /** Evicts a metric that does not exist in the store. Objects that were returned before do not change. */
+  /** Evicts a metric. Requests in progress can still use it. */
   discard(metric: Metric): void {
     const names = this.#projects.get(metric.project)?.get(metric.type)
     if (names?.get(metric.name) !== metric) return
     names.delete(metric.name)
-    this.#entries -= metric.entries
+    this.#entries -= metric.registryEntries
   }
 
   /** Evicts the metrics that are not defined in the store and that no request is about to define. */
   discardUndefined(metrics: readonly Metric[]): void {
-    for (const metric of metrics) if (metric.row === undefined && metric.claims === 0) this.discard(metric)
+    for (const metric of metrics) if (metric.row === undefined && metric.definingRequests === 0) this.discard(metric)
   }
 
   isRegistered(series: Series): boolean {
     return series.registeredIn === this.#version
   }
 
-  /** Records that a commit has announced the series under the current version. */
+  /** Records that a commit has registered the series in the store. */
   recordRegistered(series: Series): void {
     if (this.isRegistered(series)) return
     series.registeredIn = this.#version
     series.metric.registerSeries(series)
   }
 
-  /** Whether the registry has reached its maximum. The caller clears it between requests. */
-  get full(): boolean {
+  /** Whether the registry has more entries than allowed. The caller then clears it before the next request. */
+  get isFull(): boolean {
     return this.#entries > this.limits.entriesMax
   }
 
@@ -162,6 +164,7 @@ export class Registry {
     return itemCache
   }
 
+  /** Returns the series of a point; creates it if the registry does not have it. Rejects a metric of another type. */
   resolve(
     project: string,
     name: string,
@@ -174,12 +177,12 @@ export class Registry {
     if ('code' in metric) return metric
     if (metric.row === undefined) metric.about ??= about
     else if (metric.row.type !== type) {
-      // Another gateway may have deleted the metric since. No commit would show it, because rejected points are never
-      // committed.
-      if (isRecent(CONFLICT_CACHED_MS, metric.rowReadMs, this.#now())) return typeConflict(metric)
+      // Another gateway may have deleted the metric since its row was read. No refused commit would show that, because
+      // rejected points are never committed.
+      if (isRecent(TYPE_CONFLICT_CACHED_MS, metric.rowReadMs, this.#now())) return rejectTypeConflict(metric)
       metric.row = undefined
     }
-    let node = metric.tags
+    let node = metric.tagTree
     for (const [key, value] of pairs) {
       const next = node.child(key, value)
       if (next === undefined) return this.#addPath(metric, pairs)
@@ -189,8 +192,8 @@ export class Registry {
   }
 
   /**
-   * Returns the metric of this name and type. Rejects an unknown metric if the request already has more unknown metrics
-   * than could ever be defined, because each of them takes memory.
+   * Returns the metric of this name and type. Creates it if the registry does not have it, unless the request already
+   * has more unknown metrics than a project can have: each of them takes memory.
    */
   #metric(project: string, name: string, type: MetricType, unknownMetrics: number): Metric | Rejection {
     let types = this.#projects.get(project)
@@ -211,11 +214,11 @@ export class Registry {
   /** Sorts the tags, finds or creates the series, and adds the tag path for the next look-up. */
   #addPath(metric: Metric, pairs: readonly (readonly [string, string])[]): Series {
     const series = metric.seriesOf(pairs.length === 0 ? NO_TAGS : canonicalTags(pairs))
-    let node = metric.tags
+    let node = metric.tagTree
     for (const [name, value] of pairs) node = node.childOrNew(name, value)
     node.series = series
     this.#entries += 1 + pairs.length
-    metric.entries += 1 + pairs.length
+    metric.registryEntries += 1 + pairs.length
     return series
   }
 }
@@ -223,9 +226,9 @@ export class Registry {
 const NO_TAGS: CanonicalTags = []
 
 /** How long a type conflict is cached. After this time the row is read again. */
-const CONFLICT_CACHED_MS = 1_000
+const TYPE_CONFLICT_CACHED_MS = 1_000
 
-export function typeConflict(metric: Metric, stored: MetricType | undefined = metric.row?.type): Rejection {
+export function rejectTypeConflict(metric: Metric, stored: MetricType | undefined = metric.row?.type): Rejection {
   const found = stored ?? 'of another type'
   return reject('type_conflict', `metric ${quote(metric.name)} is a ${found}, not a ${metric.type}`)
 }

@@ -19,10 +19,7 @@ import { END, MEMBER, type PointBatch, START, TOTAL, VALUE, WEIGHTED } from './p
 import type { Registry } from './registry.ts'
 import type { TablePool } from './table-pool.ts'
 
-/**
- * Estimated memory of a metric (it has a table), a point (it may add a bin to a sketch), a row, a set member and an
- * event.
- */
+/** Estimated memory of a metric (its table), a point (a bin of a sketch), a row, a set member and an event. */
 const METRIC_BYTES = 4_096
 const POINT_BYTES = 64
 const ROW_BYTES = 128
@@ -33,15 +30,15 @@ const EVENT_BYTES = 256
 const POINTS_PER_STEP = 10_000
 
 export interface RoundSettings {
-  readonly baseMs: number
-  readonly baseMsOfSets: number
+  readonly baseResolutionMs: number
+  readonly baseSetResolutionMs: number
 }
 
 export interface RoundContext {
   readonly settings: RoundSettings
   readonly registry: Registry
-  readonly tables: TablePool
-  /** Whether each part lists all of its series, so that a replay after lost writes can announce them again. */
+  readonly tablePool: TablePool
+  /** Whether each part has a list of all of its series, so that a replay after lost writes can register them again. */
   readonly keepsSeries: boolean
 }
 
@@ -52,24 +49,23 @@ export interface EncodedRound {
 }
 
 /** An event, and the partition that stores it. */
-export interface PlacedEvent {
+export interface PartitionEvent {
   readonly partition: number
   readonly event: StoredEvent
   /**
-   * Returns the event's id, for a request with an idempotency key: the id depends on the marker's time, which is known
-   * only at the commit.
+   * Returns the id of the event, if its request has an idempotency key. `acceptedMs` is the time of the commit, which
+   * is also the time of the request's marker. So a retry can compute the same id.
    */
-  readonly idAt?: (acceptedMs: number) => string
+  readonly idAcceptedAt?: (acceptedMs: number) => string
 }
 
-interface RequestEvent extends PlacedEvent {
+interface RequestEvent extends PartitionEvent {
   readonly request: number
 }
 
 /**
- * The points of all requests that share one commit, aggregated into rollups as they arrive. This is the hot path: each
- * series caches its latest row, so adding a point of a known series to a known bucket costs one comparison and one
- * addition.
+ * The points of all requests that share one commit. They are aggregated into rollups as they arrive. Performance
+ * matters here: each series remembers its latest row, so that a point for this row needs no look-up.
  */
 export class Round {
   /** Unique in this process. */
@@ -77,11 +73,11 @@ export class Round {
   readonly #context: RoundContext
   readonly #marker: Marker | undefined
   readonly #metrics: MetricRound[] = []
-  /** The index of each metric in `#metrics`. Needed when the metric was used by another round in the meantime. */
-  readonly #slots = new Map<Metric, number>()
+  /** The index of each metric in `#metrics`. Needed if another round has overwritten `Metric.indexInRound`. */
+  readonly #indexByMetric = new Map<Metric, number>()
   /** Events by partition. */
   readonly #events = new Map<number, RequestEvent[]>()
-  /** Estimated memory of the round, which counts towards backpressure. */
+  /** Estimated memory of the round. New requests are refused if all rounds together need too much (`pendingBytes`). */
   bytes = 0
   /** Number of requests that were folded into this round. */
   requests = 0
@@ -93,12 +89,12 @@ export class Round {
     this.#marker = marker
   }
 
-  /** Adds the points of a batch, or only the points at `positions`. Returns the number of points added. */
+  /** Adds the points of a batch, or only the points at `positions`, as one request. Returns the number of points. */
   fold(batch: PointBatch, positions?: readonly number[]): number {
     return this.#fold(batch, positions, this.requests++, 0, positions?.length ?? batch.length)
   }
 
-  /** Same as `fold`, but in steps, for a batch of many points. The round must not accept any other request. */
+  /** Same as `fold`, but in steps, for a batch of many points. No other request may be added to the round. */
   *foldInSteps(batch: PointBatch, positions?: readonly number[]): Steps<number> {
     const request = this.requests++
     const length = positions?.length ?? batch.length
@@ -118,7 +114,7 @@ export class Round {
     to: number,
   ): number {
     const { keepsSeries, registry, settings } = this.#context
-    const { baseMs, baseMsOfSets } = settings
+    const { baseResolutionMs, baseSetResolutionMs } = settings
     const { version } = registry
     const { series: all, timeMs: times, value: values, mode: modes, weight: weights } = batch
     let bytes = (to - from) * POINT_BYTES
@@ -126,50 +122,51 @@ export class Round {
       const i = positions === undefined ? k : positions[k]!
       const series = all[i]!
       const { metric } = series
-      const slot = metric.epoch === this.roundNumber ? this.#metrics[metric.slot]! : this.#begin(metric)
-      if (slot.requests[slot.requests.length - 1] !== request) slot.requests.push(request)
+      const metricRound =
+        metric.roundNumber === this.roundNumber ? this.#metrics[metric.indexInRound]! : this.#metricRoundOf(metric)
+      if (metricRound.requests[metricRound.requests.length - 1] !== request) metricRound.requests.push(request)
       const timeMs = times[i]!
       const mode = modes[i]!
-      const stepMs = mode === MEMBER ? baseMsOfSets : baseMs
-      const bucketMs = timeMs - mod(timeMs, stepMs)
+      const resolutionMs = mode === MEMBER ? baseSetResolutionMs : baseResolutionMs
+      const bucketMs = timeMs - mod(timeMs, resolutionMs)
       let row: number
-      if (series.epoch === this.roundNumber && series.bucketMs === bucketMs) row = series.row
+      if (series.roundNumber === this.roundNumber && series.rowBucketMs === bucketMs) row = series.rowInRound
       else {
         const id = series.id!
-        row = slot.table.addRow(id.hi, id.lo, bucketMs)
+        row = metricRound.table.addRow(id.hi, id.lo, bucketMs)
         bytes += ROW_BYTES
-        if (series.epoch !== this.roundNumber) {
-          series.epoch = this.roundNumber
-          if (keepsSeries || series.registeredIn !== version) slot.series.push(series)
+        if (series.roundNumber !== this.roundNumber) {
+          series.roundNumber = this.roundNumber
+          if (keepsSeries || series.registeredIn !== version) metricRound.series.push(series)
         }
-        series.bucketMs = bucketMs
-        series.row = row
+        series.rowBucketMs = bucketMs
+        series.rowInRound = row
       }
       if (mode === END) {
-        slot.table.addEnd(row, timeMs)
+        metricRound.table.addEnd(row, timeMs)
         continue
       }
-      if (mode === VALUE) slot.table.addValue(row, timeMs, values[i]!)
-      else if (mode === WEIGHTED) slot.table.addWeighted(row, timeMs, values[i]!, weights[i]!)
+      if (mode === VALUE) metricRound.table.addValue(row, timeMs, values[i]!)
+      else if (mode === WEIGHTED) metricRound.table.addWeighted(row, timeMs, values[i]!, weights[i]!)
       else if (mode === TOTAL || mode === START) {
-        slot.table.addTotal(row, timeMs, mode === TOTAL ? values[i]! : 0)
-        slot.cumulative = true
+        metricRound.table.addTotal(row, timeMs, mode === TOTAL ? values[i]! : 0)
+        metricRound.cumulative = true
       } else if (mode === MEMBER) {
-        slot.table.addMember(row)
+        metricRound.table.addMember(row)
         const member = batch.members[values[i]!]!
-        addMember(slot.members, series, bucketMs, member)
+        addMember(metricRound.members, series, bucketMs, member)
         bytes += MEMBER_BYTES + 2 * member.length
       }
-      slot.points++
-      if (timeMs < slot.firstMs) slot.firstMs = timeMs
-      if (timeMs > slot.lastMs) slot.lastMs = timeMs
+      metricRound.points++
+      if (timeMs < metricRound.firstMs) metricRound.firstMs = timeMs
+      if (timeMs > metricRound.lastMs) metricRound.lastMs = timeMs
     }
     this.bytes += bytes
     return to - from
   }
 
   /** Adds events of the request that was folded last. */
-  addEvents(placed: readonly PlacedEvent[]): void {
+  addEvents(placed: readonly PartitionEvent[]): void {
     const request = this.requests - 1
     for (const event of placed) {
       const { partition } = event
@@ -180,7 +177,7 @@ export class Round {
     }
   }
 
-  /** Returns, for each partition, the requests with points or events in it. */
+  /** Returns, for each partition, the indexes of the requests that have points or events in it. */
   requestsByPartition(): ReadonlyMap<number, ReadonlySet<number>> {
     const found = new Map<number, Set<number>>()
     const requestsOf = (partition: number): Set<number> => {
@@ -200,8 +197,8 @@ export class Round {
   }
 
   /**
-   * Returns the parts to commit. No point may be added afterwards. `blockName` returns a name that was never used
-   * before. Encoding yields to the event loop.
+   * Encodes the round as parts of commits. No point may be added afterwards. `blockName` returns a name that was never
+   * used before. Encoding yields to the event loop.
    */
   async encode(nowMs: number, blockName: (partition: number) => string): Promise<EncodedRound> {
     const byPartition = new Map<number, MetricRound[]>()
@@ -221,7 +218,7 @@ export class Round {
       const name = (): string => blockName(partition)
       parts.set(partition, await this.#encodePartition(rounds, nowMs, name, onFault, pacer))
     }
-    for (const { table } of this.#metrics) this.#context.tables.give(table)
+    for (const { table } of this.#metrics) this.#context.tablePool.giveBack(table)
     for (const [partition, events] of this.#events) {
       const part = this.#encodeEvents(events, nowMs)
       const partsOfPartition = parts.get(partition)
@@ -238,13 +235,13 @@ export class Round {
     onFault: OnEncodingFault,
     pacer: Pacer,
   ): Promise<EncodedPart[]> {
-    const { baseMs, baseMsOfSets } = this.#context.settings
+    const { baseResolutionMs, baseSetResolutionMs } = this.#context.settings
     const parts: EncodedPart[] = []
     for (const kind of ['values', 'sets'] as const) {
-      const stepMs = kind === 'sets' ? baseMsOfSets : baseMs
+      const resolutionMs = kind === 'sets' ? baseSetResolutionMs : baseResolutionMs
       let position = 0
       const sameKind = rounds.filter(({ metric }) => (metric.kind === 'set') === (kind === 'sets'))
-      for (const { block, rounds } of await encodeMetrics(stepMs, sameKind, onFault, pacer)) {
+      for (const { block, rounds } of await encodeMetrics(resolutionMs, sameKind, onFault, pacer)) {
         const { scalars, sketches } = block
         const series = rounds.length === 1 ? rounds[0]!.series : rounds.flatMap((round) => round.series)
         const seriesToRegister = this.#unregistered(series)
@@ -263,13 +260,15 @@ export class Round {
     return parts
   }
 
-  #encodeEvents(events: readonly PlacedEvent[], nowMs: number): EncodedPart {
+  #encodeEvents(events: readonly PartitionEvent[], nowMs: number): EncodedPart {
     const part: CommitPart = {
       ...(this.#marker === undefined ? {} : { marker: eventsMarker(this.#marker) }),
       metrics: [],
       series: [],
       members: [],
-      events: events.map(({ event, idAt }) => (idAt === undefined ? event : { ...event, id: idAt(nowMs) })),
+      events: events.map(({ event, idAcceptedAt }) =>
+        idAcceptedAt === undefined ? event : { ...event, id: idAcceptedAt(nowMs) },
+      ),
       nowMs,
     }
     return { part, seriesToRegister: [], series: [], points: events.length }
@@ -280,15 +279,15 @@ export class Round {
     return keepsSeries ? series.filter((candidate) => !registry.isRegistered(candidate)) : series
   }
 
-  #begin(metric: Metric): MetricRound {
-    metric.epoch = this.roundNumber
-    const slot = this.#slots.get(metric)
-    if (slot !== undefined) {
-      metric.slot = slot
-      return this.#metrics[slot]!
+  #metricRoundOf(metric: Metric): MetricRound {
+    metric.roundNumber = this.roundNumber
+    const known = this.#indexByMetric.get(metric)
+    if (known !== undefined) {
+      metric.indexInRound = known
+      return this.#metrics[known]!
     }
     this.bytes += METRIC_BYTES
-    const table = this.#context.tables.take(metric.kind)
+    const table = this.#context.tablePool.take(metric.kind)
     const round: MetricRound = {
       metric,
       table,
@@ -300,13 +299,13 @@ export class Round {
       members: new Map(),
       requests: [],
     }
-    metric.slot = this.#metrics.push(round) - 1
-    this.#slots.set(metric, metric.slot)
+    metric.indexInRound = this.#metrics.push(round) - 1
+    this.#indexByMetric.set(metric, metric.indexInRound)
     return round
   }
 }
 
-/** Returns the remainder rounded towards minus infinity, so that times before 1970 fall into buckets too. */
+/** Returns the remainder, which is never negative, so that times before 1970 get the right bucket too. */
 function mod(value: number, step: number): number {
   const rest = value % step
   return rest < 0 ? rest + step : rest

@@ -2,8 +2,8 @@ import type { ItemError } from '../../model/errors.ts'
 import type { Steps } from '../../model/steps.ts'
 
 /**
- * Sorts the rejected items of a request by their index. Sorting runs in steps, because a request may have a million
- * rejected items. Decoder and admission reject in different orders. Invariant: the work is linear, and items with the
+ * Sorts the rejected items of a request by their index: the decoder rejects some, and the admission rejects others
+ * later. Sorting runs in steps, because a request may have a million rejected items. Its time is linear. Items with the
  * same index keep their order.
  */
 const ITEMS_PER_STEP = 20_000

@@ -2,8 +2,8 @@ import type { RollupKind } from '../../model/metric.ts'
 import { RollupTable } from '../../rollup/rollup-table.ts'
 
 /**
- * Rollup tables for reuse. A round lasts milliseconds, and allocating the columns and sketches of a table costs more
- * than filling them. The pool is bounded, and a table that grew unusually large is not kept.
+ * A pool of rollup tables for reuse. A round lasts milliseconds, and allocating the columns and sketches of a table
+ * takes longer than filling them. The number of tables is bounded, and tables with many rows are not kept.
  */
 export class TablePool {
   readonly #free = new Map<RollupKind, RollupTable[]>()
@@ -13,14 +13,15 @@ export class TablePool {
   }
 
   /** Returns a table to the pool. The caller must not use the table afterwards. */
-  give(table: RollupTable): void {
-    if (table.length > ROWS_KEPT_MAX) return
+  giveBack(table: RollupTable): void {
+    if (table.length > POOLED_TABLE_ROWS_MAX) return
     table.clear()
     const free = this.#free.get(table.kind)
     if (free === undefined) this.#free.set(table.kind, [table])
-    else if (free.length < TABLES_MAX) free.push(table)
+    else if (free.length < TABLES_PER_KIND_MAX) free.push(table)
   }
 }
 
-const TABLES_MAX = 64
-const ROWS_KEPT_MAX = 16_384
+/** Maximum number of tables in the pool for each kind of rollup, and maximum number of rows of such a table. */
+const TABLES_PER_KIND_MAX = 64
+const POOLED_TABLE_ROWS_MAX = 16_384

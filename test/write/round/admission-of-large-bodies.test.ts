@@ -105,7 +105,7 @@ describe('a body of very many names or series', () => {
     const body = bodyOf(30_000, (i) => ({ name: `m${i}`, gauge: { value: i } }))
     let reviews = 0
     for (const steps = decode(body)(batch); steps.next().done !== true; ) {
-      expect(registry.full).toBe(false)
+      expect(registry.isFull).toBe(false)
       if (!Admission.isReviewDue(batch)) continue
       reviews++
       await admission.review()
