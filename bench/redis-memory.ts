@@ -3,7 +3,7 @@ import { readConfig } from '../src/config/config.ts'
 import { Arena } from '../src/rollup/arena.ts'
 import { partitionKeys } from '../src/store/redis/keys.ts'
 import { openRedisStore } from '../src/store/redis/redis-store.ts'
-import { openBlocks } from '../src/write/fold/timeline-blocks.ts'
+import { openAllBlocks } from '../src/write/fold/timeline-blocks.ts'
 import { BIN_BUDGET, binsOf } from './bytes.ts'
 import { COUNTER, DISTRIBUTION } from './day.ts'
 import { median, type Report } from './report.ts'
@@ -50,7 +50,7 @@ export async function measureRedisMemory(report: Report, { env }: BenchStore): P
         })
         const sketches = await memoryOf(client, blocks.map(keys.sketches))
         if (sketches === 0) continue
-        const opened = (await openBlocks(store, partition, blocks, new Arena()))!
+        const opened = (await openAllBlocks(store, partition, blocks, new Arena()))!
         const bins = opened.flatMap((block) => block.sections).reduce((sum, rows) => sum + binsOf(rows), 0)
         const note = `${(bins / rollups).toFixed(1)} bins a rollup`
         report.add({ section, name: `${title}, a bin`, measured: sketches / bins, unit: 'B', budget: BIN_BUDGET, note })

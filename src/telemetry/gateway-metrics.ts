@@ -193,8 +193,8 @@ export class GatewayMetrics implements Telemetry {
       'gaugeql_fold_set_aside_total',
       'Rollups and unreadable blocks that a fold dropped because they cannot be read or written.',
       () => [
-        [{ kind: 'rollups' }, folds().rowsSetAside],
-        [{ kind: 'blocks' }, folds().blocksSetAside],
+        [{ kind: 'rollups' }, folds().rowsOmitted],
+        [{ kind: 'blocks' }, folds().blocksOmitted],
       ],
       'kind',
     )

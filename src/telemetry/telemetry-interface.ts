@@ -63,8 +63,8 @@ interface FoldCounts {
   readonly seals: number
   readonly expired: number
   readonly bytesWritten: number
-  readonly rowsSetAside: number
-  readonly blocksSetAside: number
+  readonly rowsOmitted: number
+  readonly blocksOmitted: number
   /** The time that the oldest inbox entry has waited, as far as this gateway knows. */
   readonly waitedMs: number
 }

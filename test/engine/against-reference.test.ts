@@ -352,7 +352,7 @@ function simple(name: string, values: ReferenceValues): number {
 async function sealAll(): Promise<void> {
   for (let partition = 0; partition < PARTITIONS; partition++) {
     const windows = await gateway.store.dueWindows(partition, Number.MAX_SAFE_INTEGER, 100_000)
-    for (const window of windows) await mergeWindow(gateway.store, partition, window, { whole: true, nowMs })
+    for (const window of windows) await mergeWindow(gateway.store, partition, window, { isSealing: true, nowMs })
   }
 }
 
@@ -374,7 +374,7 @@ test('results equal the reference before, during and after folding, sealed, and 
             }
           }
         }
-        gateway.folds.hold(Number.POSITIVE_INFINITY)
+        gateway.folds.pauseUntil(Number.POSITIVE_INFINITY)
         for (const batch of batches) {
           await track(batch, nameOf)
           for (const item of batch) points.set(item.metric, [...(points.get(item.metric) ?? []), pointOf(item)])
@@ -387,7 +387,7 @@ test('results equal the reference before, during and after folding, sealed, and 
           }
         }
         await compareAll()
-        gateway.folds.hold(0)
+        gateway.folds.pauseUntil(0)
         await gateway.folds.drain()
         if (ending === 'seal') await sealAll()
         if (ending === 'reopen') {

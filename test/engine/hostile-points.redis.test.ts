@@ -147,7 +147,7 @@ describe.each(STORES)('on %s', (_, settings) => {
       await gateway.folds.drain()
       expect(await gateway.store.inboxSize(0)).toEqual({ entries: 0, bytes: 0 })
       const { totals } = gateway.folds
-      expect(totals).toMatchObject({ failures: 0, rowsSetAside: 0, blocksSetAside: 0 })
+      expect(totals).toMatchObject({ failures: 0, rowsOmitted: 0, blocksOmitted: 0 })
       expect(totals.stepRowsMax).toBeLessThanOrEqual(STEP_ROWS_MAX)
       expect(totals.stepWindowsMax).toBeLessThanOrEqual(STEP_WINDOWS_MAX)
       expect(totals.steps).toBeGreaterThan(4)

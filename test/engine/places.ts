@@ -34,15 +34,15 @@ export function describePlaces(defineTests: (place: Place) => void): void {
 
     beforeAll(async () => {
       gateway = await startGateway({ now: () => Date.parse(NOW) })
-      gateway.folds.hold(Number.POSITIVE_INFINITY)
+      gateway.folds.pauseUntil(Number.POSITIVE_INFINITY)
     })
     afterAll(() => gateway.close())
 
     const foldAll = async (): Promise<void> => {
       if (place === 'in the inbox') return
-      gateway.folds.hold(0)
+      gateway.folds.pauseUntil(0)
       await gateway.folds.drain()
-      gateway.folds.hold(Number.POSITIVE_INFINITY)
+      gateway.folds.pauseUntil(Number.POSITIVE_INFINITY)
     }
     const ask = (input: QueryInput): Promise<QueryResult> => askGateway(gateway, input)
     const send = (path: string, init: RequestInit = {}): Promise<Response> =>

@@ -16,7 +16,7 @@ import type { MetricRow, Store } from '../../src/store/store.ts'
 import type { Writer } from '../../src/write/commit/writer.ts'
 import { foldInbox } from '../../src/write/fold/fold.ts'
 import { mergeWindow } from '../../src/write/fold/merge-window.ts'
-import { clearDeleted, expireDue, expireEvents } from '../../src/write/fold/retention.ts'
+import { clearDeletedMetrics, expireDueWindows, expireEvents } from '../../src/write/fold/retention.ts'
 import { Idempotency } from '../../src/write/idempotency.ts'
 import { FOLD_SETTINGS, openQuerier, openWriter, PROJECT } from '../support/engine.ts'
 import { listAll } from '../support/list-metrics.ts'
@@ -210,12 +210,12 @@ const fold = step(
   },
 )
 
-const merge = step('merge', fc.boolean(), async ({ store }, whole) => {
+const merge = step('merge', fc.boolean(), async ({ store }, isSealing) => {
   const merged: unknown[] = []
   for (let partition = 0; partition < PARTITIONS; partition++) {
     for (const window of await store.dueWindows(partition, Number.MAX_SAFE_INTEGER, 50)) {
       const isCoarse = window.resolutionMs > MINUTE_MS
-      merged.push(await mergeWindow(store, partition, window, { whole, isCoarse, nowMs }))
+      merged.push(await mergeWindow(store, partition, window, { isSealing, isCoarse, nowMs }))
     }
   }
   return merged
@@ -225,9 +225,9 @@ const merge = step('merge', fc.boolean(), async ({ store }, whole) => {
 const retain = step('retain', fc.constant(undefined), async ({ store }) => {
   const gone: unknown[] = []
   for (let partition = 0; partition < PARTITIONS; partition++) {
-    gone.push(await expireDue(store, partition, FOLD_SETTINGS, nowMs))
+    gone.push(await expireDueWindows(store, partition, FOLD_SETTINGS, nowMs))
     gone.push(await expireEvents(store, partition, nowMs - 2 * DAY_MS, () => false))
-    await clearDeleted(store, partition, nowMs, () => false)
+    await clearDeletedMetrics(store, partition, nowMs, () => false)
   }
   await store.sweep(nowMs)
   return gone

@@ -9,13 +9,15 @@ export interface FoldLoopLog {
   error(details: object, message: string): void
 }
 
-const TICK_MS = 1_000
-const SWEEP_PAUSE_MS = 15_000
+/** Interval at which the schedulers look for work. */
+const TICK_INTERVAL_MS = 1_000
+/** Interval between two calls of `Store.sweep`. */
+const SWEEP_INTERVAL_MS = 15_000
 
 /**
- * Folds inboxes, merges runs, seals and expires windows in the background, in bounded steps between requests. A failure
- * does not stop ingest: it is logged and counted. Each group of partitions has its own `FoldScheduler`; the schedulers
- * run concurrently.
+ * The background work on stored data, in bounded steps between requests: folds inboxes, merges the runs of windows,
+ * seals windows that have ended, and expires old ones. A failure does not stop ingest: it is logged and counted. Each
+ * group of partitions has its own `FoldScheduler`; the schedulers run concurrently.
  */
 export class FoldLoop {
   readonly totals: FoldTotals = {
@@ -29,15 +31,15 @@ export class FoldLoop {
     seals: 0,
     expired: 0,
     failures: 0,
-    rowsSetAside: 0,
-    blocksSetAside: 0,
+    rowsOmitted: 0,
+    blocksOmitted: 0,
   }
   readonly #store: Store
   readonly #log: FoldLoopLog
   readonly #now: () => number
   readonly #schedulers: readonly FoldScheduler[]
-  /** The scheduler of each partition; the index is the partition. */
-  readonly #schedulerOf: readonly FoldScheduler[]
+  /** The scheduler of each partition. The index is the partition. */
+  readonly #schedulerByPartition: readonly FoldScheduler[]
   #timer: NodeJS.Timeout | undefined
   #sweeping: Promise<void> | undefined
   #sweptMs = 0
@@ -56,40 +58,40 @@ export class FoldLoop {
       this.#log.error({ err: causes[0], partition, rows, blocks }, message)
     }
     const context = { store, settings, totals: this.totals, now, onFailure, onOmitted }
-    const schedulerOf: FoldScheduler[] = []
+    const schedulerByPartition: FoldScheduler[] = []
     this.#schedulers = store.groups.map((partitions) => {
       const scheduler = new FoldScheduler(context, partitions)
-      for (const partition of partitions) schedulerOf[partition] = scheduler
+      for (const partition of partitions) schedulerByPartition[partition] = scheduler
       return scheduler
     })
-    this.#schedulerOf = schedulerOf
+    this.#schedulerByPartition = schedulerByPartition
   }
 
   /** Loads the inbox sizes and open windows that an earlier process left, then starts the background work. */
   async start(): Promise<void> {
     await Promise.all(this.#schedulers.map((scheduler) => scheduler.load()))
-    this.#timer = setInterval(() => this.#tick(), TICK_MS)
+    this.#timer = setInterval(() => this.#tick(), TICK_INTERVAL_MS)
     this.#timer.unref()
   }
 
-  /** Age of the oldest unfolded inbox entry that this gateway knows of; 0 if it knows of none. */
+  /** Age in milliseconds of the oldest unfolded inbox entry that this gateway knows of; 0 if it knows of none. */
   get waitedMs(): number {
     return Math.max(0, ...this.#schedulers.map((scheduler) => scheduler.waitedMs))
   }
 
-  /** The write path calls this after each commit. `bytes`: size of the inbox entry that the commit added. */
+  /** The write path calls this after each commit. `bytes`: size of the blocks that the commit added to the inbox. */
   noteCommit(partition: number, bytes: number): void {
-    this.#schedulerOf[partition]!.noteCommit(partition, bytes)
+    this.#schedulerByPartition[partition]!.noteCommit(partition, bytes)
   }
 
   /** Pauses folding until `untilMs`, so that tests and benchmarks can fill an inbox. */
-  hold(untilMs: number): void {
-    for (const scheduler of this.#schedulers) scheduler.hold(untilMs)
+  pauseUntil(untilMs: number): void {
+    for (const scheduler of this.#schedulers) scheduler.pauseUntil(untilMs)
   }
 
   /**
-   * Folds until every inbox is empty and every pile of runs is merged. Skips partitions that another gateway is
-   * folding.
+   * Folds until every inbox is empty and no window has runs that must be merged. Skips partitions that another gateway
+   * is folding.
    */
   async drain(): Promise<void> {
     await Promise.all(this.#schedulers.map((scheduler) => scheduler.drain()))
@@ -104,7 +106,7 @@ export class FoldLoop {
   #tick(): void {
     for (const scheduler of this.#schedulers) scheduler.wake()
     const nowMs = this.#now()
-    if (this.#sweeping !== undefined || isRecent(SWEEP_PAUSE_MS, this.#sweptMs, nowMs)) return
+    if (this.#sweeping !== undefined || isRecent(SWEEP_INTERVAL_MS, this.#sweptMs, nowMs)) return
     this.#sweptMs = nowMs
     this.#sweeping = this.#store
       .sweep(nowMs)

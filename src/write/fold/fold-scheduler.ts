@@ -6,14 +6,14 @@ import type { Store } from '../../store/store.ts'
 import { type FoldSettings, foldInbox } from './fold.ts'
 import type { Omitted } from './fold-step.ts'
 import { FoldLeases } from './leases.ts'
-import { mergeWindow, RUNS_PER_TIER } from './merge-window.ts'
+import { mergeWindow, RUNS_PER_MERGE } from './merge-window.ts'
 import { type OpenWindow, OpenWindows } from './open-windows.ts'
-import { clearDeleted, expireDue, expireEvents } from './retention.ts'
+import { clearDeletedMetrics, expireDueWindows, expireEvents } from './retention.ts'
 
 export interface FoldLoopSettings extends FoldSettings {
-  /** A partition is folded when its inbox holds this many bytes, */
+  /** A partition is folded when its inbox holds this many bytes. */
   readonly inboxBytesMax: number
-  /** or when the oldest entry of its inbox is this old. */
+  /** A partition is also folded when the oldest entry of its inbox has this age. */
   readonly inboxAgeMsMax: number
   /** How long events are kept after their commit. */
   readonly eventsKeptMs: number
@@ -21,23 +21,28 @@ export interface FoldLoopSettings extends FoldSettings {
 
 /** Totals since the start of the gateway, for its own metrics and for benchmarks. */
 export interface FoldTotals {
+  /** Number of fold steps that removed inbox entries. */
   steps: number
-  /** Maximum of one step: rollups read, and windows of all resolutions written. */
+  /** The largest number of rollups that one step folded, and of windows (of all resolutions) that one step wrote. */
   stepRowsMax: number
   stepWindowsMax: number
+  /** Number and bytes of the inbox entries that were folded. */
   entries: number
   inboxBytes: number
+  /** Bytes of the blocks that folds and merges wrote. */
   bytesWritten: number
+  /** Number of merges of runs, and of sealed windows. */
   merges: number
   seals: number
+  /** Number of expired windows. */
   expired: number
   failures: number
   /**
-   * Data that folds omitted because it cannot be read or written: the number of rollups, and the number of blocks whose
-   * rollups could not be counted.
+   * Data that folds omitted because it cannot be read or written: the number of rollups, and the number of blocks with
+   * an unknown number of rollups.
    */
-  rowsSetAside: number
-  blocksSetAside: number
+  rowsOmitted: number
+  blocksOmitted: number
 }
 
 export interface FoldContext {
@@ -51,32 +56,39 @@ export interface FoldContext {
   onOmitted(partition: number, omitted: Omitted): void
 }
 
-/** How long a partition is skipped when another gateway folds it, and after a failure. */
-const LEASED_PAUSE_MS = 1_000
+/** How long a partition is skipped because another gateway has its lease. */
+const LEASE_REFUSED_PAUSE_MS = 1_000
+/** How long a partition is skipped after a failure. */
 const FAILURE_PAUSE_MS = 5_000
-const ROOM_PAUSE_MS = 10
-const RETENTION_PAUSE_MS = 10_000
+/** Pause while `Store.hasRoom` is false. */
+const NO_ROOM_PAUSE_MS = 10
+/** Interval at which the expired data of a partition is removed. */
+const RETENTION_INTERVAL_MS = 10_000
 /**
  * Interval between two reads of an inbox's size from the store. Another gateway may append to the inbox and crash
  * before it folds it.
  */
-const SIZE_PAUSE_MS = 10_000
-/** Minimum number of merges in each run. After that, an inbox that is due interrupts merging. */
-const MERGES_MIN = 16
+const SIZE_READ_INTERVAL_MS = 10_000
+/** Number of merges that are done even if an inbox must be folded. After them, such an inbox interrupts merging. */
+const UNINTERRUPTED_MERGES = 16
 /**
  * Maximum number of windows of each partition that are loaded at the start, in one call to the store. The windows that
  * expire first are loaded.
  */
 const LOADED_WINDOWS_MAX = 10_000
 
-interface Inbox {
+interface InboxState {
   bytes: number
-  /** When the oldest entry not yet folded arrived; undefined: the inbox is empty. */
-  sinceMs: number | undefined
+  /**
+   * Time from which the age of the inbox is counted: the arrival of its oldest entry, as far as known. Undefined: the
+   * inbox is empty. -Infinity: the inbox must be folded now.
+   */
+  oldestArrivalMs: number | undefined
   /** The partition is skipped until this pause is over. */
   pause: Pause | undefined
+  /** Times at which the size was last read, and at which expired data was last removed. */
   sizeReadMs: number
-  retentionMs: number
+  retentionRunMs: number
 }
 
 interface Pause {
@@ -85,19 +97,19 @@ interface Pause {
 }
 
 /**
- * Decides when the inboxes of one group of partitions (`Store.groups`) are folded, and does the background work on
- * these partitions in bounded steps: folds inboxes that are full or old, merges runs that have piled up, seals windows
- * that have ended, and expires old windows. A partition whose work failed is skipped for a while; the other partitions
- * continue.
+ * Does the background work on one group of partitions (`Store.groups`), in bounded steps: folds inboxes that are full
+ * or old, merges the runs of windows that have many, seals windows that have ended, and expires old windows. To seal a
+ * window is to merge all of its runs into one and to compress it. A partition whose work failed is skipped for a while;
+ * the work on the other partitions continues.
  */
 export class FoldScheduler {
   readonly #context: FoldContext
-  readonly #inboxes: ReadonlyMap<number, Inbox>
-  readonly #windows = new OpenWindows()
+  readonly #inboxes: ReadonlyMap<number, InboxState>
+  readonly #openWindows = new OpenWindows()
   readonly #leases: FoldLeases
   #working: Promise<void> | undefined
   #isStopped = false
-  #heldUntilMs = 0
+  #pausedUntilMs = 0
 
   constructor(context: FoldContext, partitions: readonly number[]) {
     const { store, now } = context
@@ -106,7 +118,7 @@ export class FoldScheduler {
     this.#inboxes = new Map(
       partitions.map((partition) => [
         partition,
-        { bytes: 0, sinceMs: undefined, pause: undefined, sizeReadMs: 0, retentionMs: 0 },
+        { bytes: 0, oldestArrivalMs: undefined, pause: undefined, sizeReadMs: 0, retentionRunMs: 0 },
       ]),
     )
   }
@@ -118,48 +130,53 @@ export class FoldScheduler {
     for (const [partition, inbox] of this.#inboxes) {
       const { bytes, entries } = await store.inboxSize(partition)
       inbox.bytes = bytes
-      if (entries > 0) inbox.sinceMs = nowMs - settings.inboxAgeMsMax
+      if (entries > 0) inbox.oldestArrivalMs = nowMs - settings.inboxAgeMsMax
       const listed = await store.dueWindows(partition, Number.MAX_SAFE_INTEGER, LOADED_WINDOWS_MAX)
-      for (const window of listed) this.#windows.touch(partition, window, RUNS_PER_TIER - 1, now())
+      for (const window of listed) this.#openWindows.touch(partition, window, RUNS_PER_MERGE - 1, now())
       await new Promise(setImmediate)
     }
   }
 
-  /** Age of the oldest unfolded inbox entry that this gateway knows of; 0 if it knows of none. */
+  /** Age in milliseconds of the oldest unfolded inbox entry that this gateway knows of; 0 if it knows of none. */
   get waitedMs(): number {
     const nowMs = this.#context.now()
     let waitedMs = 0
-    // `drain` sets `sinceMs` to -Infinity, which is not an age.
-    for (const { sinceMs = nowMs } of this.#inboxes.values())
-      if (Number.isFinite(sinceMs)) waitedMs = Math.max(waitedMs, nowMs - sinceMs)
+    // `drain` sets `oldestArrivalMs` to -Infinity, which is not a time.
+    for (const { oldestArrivalMs = nowMs } of this.#inboxes.values())
+      if (Number.isFinite(oldestArrivalMs)) waitedMs = Math.max(waitedMs, nowMs - oldestArrivalMs)
     return waitedMs
   }
 
+  /** Records that a commit added blocks of this size to the inbox. Starts the work if the inbox is full. */
   noteCommit(partition: number, bytes: number): void {
     const inbox = this.#inboxes.get(partition)!
     inbox.bytes += bytes
-    inbox.sinceMs ??= this.#context.now()
+    inbox.oldestArrivalMs ??= this.#context.now()
     if (inbox.bytes >= this.#context.settings.inboxBytesMax) this.wake()
   }
 
-  hold(untilMs: number): void {
-    this.#heldUntilMs = untilMs
+  /** Pauses folding, but not merging and expiry, until `untilMs`. */
+  pauseUntil(untilMs: number): void {
+    this.#pausedUntilMs = untilMs
   }
 
+  /** Folds all inboxes now, whatever their size and age. */
   async drain(): Promise<void> {
     while (this.#working !== undefined) await this.#working
     for (const inbox of this.#inboxes.values()) {
-      if (inbox.sinceMs !== undefined) inbox.sinceMs = Number.NEGATIVE_INFINITY
+      if (inbox.oldestArrivalMs !== undefined) inbox.oldestArrivalMs = Number.NEGATIVE_INFINITY
     }
     this.wake()
     while (this.#working !== undefined) await this.#working
   }
 
+  /** Stops the work. Resolves when the current step is finished. */
   async stop(): Promise<void> {
     this.#isStopped = true
     await this.#working
   }
 
+  /** Starts the work, unless it is running already. */
   wake(): void {
     if (this.#working !== undefined || this.#isStopped) return
     this.#working = this.#work().finally(() => {
@@ -168,18 +185,21 @@ export class FoldScheduler {
   }
 
   async #work(): Promise<void> {
-    for (const partition of this.#inboxes.keys()) await this.#attempt(partition, () => this.#readSize(partition))
-    for (const partition of this.#inboxes.keys()) await this.#attempt(partition, () => this.#foldDue(partition))
+    for (const partition of this.#inboxes.keys())
+      await this.#runUnlessPaused(partition, () => this.#readSize(partition))
+    for (const partition of this.#inboxes.keys()) await this.#runUnlessPaused(partition, () => this.#foldDue(partition))
     await this.#mergeWindows()
-    for (const partition of this.#inboxes.keys()) await this.#attempt(partition, () => this.#expire(partition))
-    await this.#leases.release()
+    for (const partition of this.#inboxes.keys()) await this.#runUnlessPaused(partition, () => this.#expire(partition))
+    await this.#leases.releaseAll()
   }
 
-  /** Runs some work on a partition. Returns undefined when the partition is paused, or when the work failed. */
-  async #attempt<T>(partition: number, work: () => Promise<T>): Promise<T | undefined> {
+  /**
+   * Runs `work` on a partition. Returns undefined, without an error, if the partition is paused or if the work fails.
+   */
+  async #runUnlessPaused<T>(partition: number, work: () => Promise<T>): Promise<T | undefined> {
     const { now, onFailure } = this.#context
     const inbox = this.#inboxes.get(partition)!
-    await this.#untilRoom()
+    await this.#waitForRoom()
     if (this.#isStopped || this.#isPaused(inbox)) return undefined
     try {
       return await work()
@@ -190,12 +210,12 @@ export class FoldScheduler {
     }
   }
 
-  /** Waits while the store is behind with writing: requests come first. */
-  async #untilRoom(): Promise<void> {
-    while (!this.#context.store.hasRoom && !this.#isStopped) await pause(ROOM_PAUSE_MS)
+  /** Waits while the store has no room, because the writes of requests have priority. */
+  async #waitForRoom(): Promise<void> {
+    while (!this.#context.store.hasRoom && !this.#isStopped) await pause(NO_ROOM_PAUSE_MS)
   }
 
-  #isPaused({ pause }: Inbox): boolean {
+  #isPaused({ pause }: InboxState): boolean {
     return pause !== undefined && isRecent(pause.lengthMs, pause.startedMs, this.#context.now())
   }
 
@@ -203,42 +223,42 @@ export class FoldScheduler {
     const { store, now } = this.#context
     const inbox = this.#inboxes.get(partition)!
     const nowMs = now()
-    if (isRecent(SIZE_PAUSE_MS, inbox.sizeReadMs, nowMs)) return
+    if (isRecent(SIZE_READ_INTERVAL_MS, inbox.sizeReadMs, nowMs)) return
     inbox.sizeReadMs = nowMs
     const { bytes, entries } = await store.inboxSize(partition)
     inbox.bytes = bytes
-    if (entries > 0) inbox.sinceMs ??= nowMs
+    if (entries > 0) inbox.oldestArrivalMs ??= nowMs
   }
 
   async #foldDue(partition: number): Promise<void> {
     while (this.#isDue(partition) && !this.#isStopped) {
-      if (!(await this.#takeLease(partition))) return
-      // Nothing was folded: another fold was faster, or a window expired meanwhile. The next run continues.
-      if (!(await this.#fold(partition))) return
+      if (!(await this.#holdLease(partition))) return
+      // The store refused the fold, because another fold was faster or a window expired. A later run tries again.
+      if (!(await this.#foldOneStep(partition))) return
       await new Promise(setImmediate)
-      await this.#untilRoom()
+      await this.#waitForRoom()
     }
   }
 
-  async #takeLease(partition: number): Promise<boolean> {
-    if (await this.#leases.hold(partition)) return true
-    this.#inboxes.get(partition)!.pause = { startedMs: this.#context.now(), lengthMs: LEASED_PAUSE_MS }
+  async #holdLease(partition: number): Promise<boolean> {
+    if (await this.#leases.takeOrKeep(partition)) return true
+    this.#inboxes.get(partition)!.pause = { startedMs: this.#context.now(), lengthMs: LEASE_REFUSED_PAUSE_MS }
     return false
   }
 
   #isDue(partition: number): boolean {
     const { inboxBytesMax, inboxAgeMsMax } = this.#context.settings
     const inbox = this.#inboxes.get(partition)!
-    const { bytes, sinceMs } = inbox
+    const { bytes, oldestArrivalMs } = inbox
     const nowMs = this.#context.now()
-    if (sinceMs === undefined || nowMs < this.#heldUntilMs || this.#isPaused(inbox)) return false
-    // The clock was set back: the age starts again, else the inbox would wait too long.
-    if (nowMs < sinceMs) inbox.sinceMs = nowMs
-    return bytes >= inboxBytesMax || nowMs - sinceMs >= inboxAgeMsMax
+    if (oldestArrivalMs === undefined || nowMs < this.#pausedUntilMs || this.#isPaused(inbox)) return false
+    // The clock was set back. The age starts again, because otherwise the inbox would wait too long.
+    if (nowMs < oldestArrivalMs) inbox.oldestArrivalMs = nowMs
+    return bytes >= inboxBytesMax || nowMs - oldestArrivalMs >= inboxAgeMsMax
   }
 
   /** Runs one fold step. Returns whether it folded anything. */
-  async #fold(partition: number): Promise<boolean> {
+  async #foldOneStep(partition: number): Promise<boolean> {
     const { store, settings, totals, now, onOmitted } = this.#context
     const inbox = this.#inboxes.get(partition)!
     const step = await foldInbox(store, partition, settings, now())
@@ -249,66 +269,66 @@ export class FoldScheduler {
       totals.entries += step.entries
       totals.inboxBytes += step.bytes
       totals.bytesWritten += step.bytesWritten
-      for (const window of step.touched) this.#windows.touch(partition, window, 1, now())
+      for (const window of step.touched) this.#openWindows.touch(partition, window, 1, now())
       const { rows, blocks } = step.omitted
-      totals.rowsSetAside += rows
-      totals.blocksSetAside += blocks
+      totals.rowsOmitted += rows
+      totals.blocksOmitted += blocks
       if (rows + blocks > 0) onOmitted(partition, step.omitted)
     }
     const left = await store.inboxSize(partition)
     inbox.bytes = left.bytes
-    if (left.entries === 0) inbox.sinceMs = undefined
-    // Entries that arrived during the step are folded at `inboxAgeMsMax`, or earlier at `inboxBytesMax`.
+    if (left.entries === 0) inbox.oldestArrivalMs = undefined
+    // Only entries that arrived during the step are left. Their age is counted from now.
     else if (
       step?.hasMore === false &&
-      inbox.sinceMs !== Number.NEGATIVE_INFINITY &&
+      inbox.oldestArrivalMs !== Number.NEGATIVE_INFINITY &&
       left.bytes < settings.inboxBytesMax
     ) {
-      inbox.sinceMs = now()
+      inbox.oldestArrivalMs = now()
     }
     return step !== undefined
   }
 
-  /** Merges piles of runs, then seals windows that have ended, until an inbox is due. */
+  /** Merges runs of windows that have many, then seals windows that have ended. Stops when `#mustFold` returns true. */
   async #mergeWindows(): Promise<void> {
     let steps = 0
     const pacer = new Pacer()
-    for (const open of this.#windows.withPiles()) {
+    for (const open of this.#openWindows.withRunsToMerge()) {
       await pacer.pause()
-      // A merge adds a run to the next tier, which may then have enough runs to be merged too.
+      // A merge adds a run to the next tier, which may then have enough runs for another merge.
       let isMerged: boolean | undefined
-      while ((isMerged = await this.#merge(open, false))) if (this.#mustFold(++steps)) return
-      if (isMerged === false) open.folds = 0
+      while ((isMerged = await this.#mergeOneWindow(open, false))) if (this.#mustFold(++steps)) return
+      if (isMerged === false) open.foldsSinceMerge = 0
       if (this.#mustFold(steps)) return
     }
-    for (const open of this.#windows.ended(this.#context.now)) {
+    for (const open of this.#openWindows.sealable(this.#context.now)) {
       await pacer.pause()
-      if ((await this.#merge(open, true)) === undefined) continue
-      this.#windows.delete(open)
+      if ((await this.#mergeOneWindow(open, true)) === undefined) continue
+      this.#openWindows.delete(open)
       if (this.#mustFold(++steps)) return
     }
   }
 
   /**
-   * Merges one window. Returns whether there was anything to merge; undefined if the partition is paused, leased to
-   * another gateway, or failed.
+   * Merges runs of one window, or seals the window. Returns whether there was anything to merge; undefined if the
+   * partition is paused, if another gateway has its lease, or if the merge failed.
    */
-  #merge({ partition, window }: OpenWindow, whole: boolean): Promise<boolean | undefined> {
+  #mergeOneWindow({ partition, window }: OpenWindow, isSealing: boolean): Promise<boolean | undefined> {
     const { store, settings, totals, now, onFailure } = this.#context
-    return this.#attempt(partition, async () => {
-      if (!(await this.#takeLease(partition))) return undefined
+    return this.#runUnlessPaused(partition, async () => {
+      if (!(await this.#holdLease(partition))) return undefined
       const isCoarse = window.resolutionMs > settings.resolutions[0]!.stepMs
-      const step = await mergeWindow(store, partition, window, { whole, isCoarse, nowMs: now() }).catch(
+      const step = await mergeWindow(store, partition, window, { isSealing, isCoarse, nowMs: now() }).catch(
         (cause: unknown) => {
           if (!(cause instanceof BlockError || cause instanceof RangeError)) throw cause
-          // The window stays as it is until more folds add to it; the other windows are merged.
+          // This window cannot be merged. Other windows are merged, and this one is tried again after further folds.
           onFailure(partition, cause)
           return undefined
         },
       )
       if (step === undefined) return false
       totals.bytesWritten += step.bytesWritten
-      if (whole) totals.seals++
+      if (isSealing) totals.seals++
       else totals.merges++
       await new Promise(setImmediate)
       return true
@@ -316,23 +336,25 @@ export class FoldScheduler {
   }
 
   /**
-   * Returns whether merging must stop, because an inbox is due or the scheduler stops. An inbox does not interrupt the
-   * first `MERGES_MIN` merges of a run; otherwise runs would pile up under constant load.
+   * Returns whether merging must stop after this number of steps, because the scheduler stops or an inbox must be
+   * folded. An inbox does not interrupt the first `UNINTERRUPTED_MERGES` steps: otherwise, under constant load, merges
+   * would never keep up with folds.
    */
   #mustFold(steps: number): boolean {
     if (this.#isStopped) return true
-    return steps >= MERGES_MIN && [...this.#inboxes.keys()].some((partition) => this.#isDue(partition))
+    return steps >= UNINTERRUPTED_MERGES && [...this.#inboxes.keys()].some((partition) => this.#isDue(partition))
   }
 
+  /** Removes expired windows and events, and the data of deleted metrics. */
   async #expire(partition: number): Promise<void> {
     const { store, settings, totals, now } = this.#context
     const inbox = this.#inboxes.get(partition)!
     const nowMs = now()
-    if (isRecent(RETENTION_PAUSE_MS, inbox.retentionMs, nowMs)) return
-    inbox.retentionMs = nowMs
-    totals.expired += await expireDue(store, partition, settings, nowMs)
-    const mustStop = (): boolean => this.#mustFold(MERGES_MIN)
-    await clearDeleted(store, partition, nowMs, mustStop)
+    if (isRecent(RETENTION_INTERVAL_MS, inbox.retentionRunMs, nowMs)) return
+    inbox.retentionRunMs = nowMs
+    totals.expired += await expireDueWindows(store, partition, settings, nowMs)
+    const mustStop = (): boolean => this.#mustFold(UNINTERRUPTED_MERGES)
+    await clearDeletedMetrics(store, partition, nowMs, mustStop)
     await expireEvents(store, partition, nowMs - settings.eventsKeptMs, mustStop)
   }
 }

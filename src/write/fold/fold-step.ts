@@ -7,11 +7,11 @@ import { type Block, BlockError, type MetricSection } from '../../rollup/block/b
 import { divideRows, mergeRows } from '../../rollup/merge-rows.ts'
 import type { RollupRows } from '../../rollup/rollup-rows.ts'
 import { type InboxEntry, type Store, windowStart, windowWidthMs } from '../../store/store.ts'
-import { openEach } from './timeline-blocks.ts'
+import { openReadableBlocks } from './timeline-blocks.ts'
 
-/** Chooses the work of one step of a fold: the part of the inbox that can be folded in bounded time and memory. */
+/** Chooses what one fold step folds: a part of the inbox that can be folded in bounded time and memory. */
 
-/** Maximum number of inbox entries in one step. Each entry costs opening a block and a few look-ups at the commit. */
+/** Maximum number of inbox entries in one step. For each entry, the step opens a block and does a few look-ups. */
 export const STEP_ENTRIES_MAX = 4_096
 /** Maximum number of rollups that one step reads. They take a few megabytes of memory at each resolution. */
 export const STEP_ROWS_MAX = 32_768
@@ -23,9 +23,9 @@ export const STEP_WINDOWS_MAX = 512
 
 /** Data that a fold omits from the timelines permanently, because it cannot be read or written. */
 export class Omitted {
-  /** Rollups, counted at each resolution. */
+  /** Number of omitted rollups. A rollup that is omitted at several resolutions counts several times. */
   rows = 0
-  /** Blocks that cannot be opened: the number of their rollups is unknown. */
+  /** Number of blocks that cannot be opened. How many rollups they have is unknown. */
   blocks = 0
   readonly causes: unknown[] = []
 
@@ -40,11 +40,11 @@ export interface StepWork {
   /** The inbox entries that the step removes. */
   readonly inbox: readonly InboxEntry[]
   readonly metrics: readonly StepMetric[]
-  /** The rows of these entries that the step does not fold. They are put back into the inbox. */
-  readonly left: readonly LeftRows[]
-  /** Whether the inbox has more entries. */
+  /** The rows of the removed entries that the step does not fold. The fold puts them back into the inbox. */
+  readonly unfolded: readonly UnfoldedRows[]
+  /** Whether the inbox still has entries, or rows that were put back, after the step. */
   readonly hasMore: boolean
-  /** Rollups read, and windows of all resolutions written. */
+  /** Number of rollups that the step folds, and of windows (of all resolutions) that it writes. */
   readonly rows: number
   readonly windows: number
   readonly omitted: Omitted
@@ -53,23 +53,24 @@ export interface StepWork {
 export interface StepMetric {
   readonly metricId: Id64
   readonly kind: RollupKind
-  /** Sections of the metric, in arrival order. */
+  /** The rows of the metric from each block, in the order of arrival. */
   readonly sections: readonly RollupRows[]
-  /** Arrival order of the runs that the metric gets. */
+  /** `IndexEntry.order` of the runs that the step writes for the metric. */
   readonly order: number
 }
 
-/** The unfolded rows of one bucket width. In the inbox they replace `entry`, the first entry of that width. */
-export interface LeftRows {
+/** The unfolded rows of one bucket width. In the inbox, they replace `entry`, the first removed entry of this width. */
+export interface UnfoldedRows {
   readonly entry: InboxEntry
   readonly resolutionMs: number
   readonly metrics: readonly { readonly metricId: Id64; readonly rows: RollupRows }[]
 }
 
-export interface StepBounds {
+export interface StepOptions {
+  /** Maximum number of inbox bytes that the step reads. */
   readonly bytesMax: number
-  /** Bucket widths of the resolutions of a kind, finest first. */
-  stepsOf(kind: RollupKind): readonly number[]
+  /** Returns the resolutions of a kind of rollups (their bucket widths), finest first. */
+  resolutionsMsOf(kind: RollupKind): readonly number[]
 }
 
 interface OpenEntry {
@@ -81,21 +82,21 @@ interface OpenEntry {
 }
 
 /**
- * Takes the oldest inbox entries, up to `STEP_ROWS_MAX` rollups, and from them as many metrics as fit into
- * `STEP_WINDOWS_MAX` windows. The rows of the other metrics are merged and put back in place of the first entry. If a
- * single metric needs too many windows, the step takes its first windows. Rows are allocated in `arena`. Returns
- * undefined if the inbox is empty.
+ * Takes the oldest inbox entries, with at most `STEP_ROWS_MAX` rollups, and chooses as many of their metrics as fit
+ * into `STEP_WINDOWS_MAX` windows. The rows of the other metrics are merged, and replace the first entry. If even one
+ * metric needs too many windows, the step chooses its first windows. Rows are allocated in `arena`. Returns undefined
+ * if the inbox is empty.
  */
 export async function chooseWork(
   store: Store,
   partition: number,
-  bounds: StepBounds,
+  options: StepOptions,
   arena: Arena,
   pacer: Pacer,
 ): Promise<StepWork | undefined> {
-  const entries = await store.readInbox(partition, bounds.bytesMax, STEP_ENTRIES_MAX)
+  const entries = await store.readInbox(partition, options.bytesMax, STEP_ENTRIES_MAX)
   if (entries.length === 0) return undefined
-  const blocks = await openEach(
+  const blocks = await openReadableBlocks(
     store,
     partition,
     entries.map(({ block }) => block),
@@ -112,16 +113,16 @@ export async function chooseWork(
     await pacer.pause()
   }
   let taken = opened
-  let chosen = await chooseMetrics(taken, bounds, pacer)
+  let chosen = await chooseMetrics(taken, options, pacer)
   if (chosen === undefined) {
-    // A divided metric must come from one entry, because its parts share the arrival order of that entry.
+    // A metric is divided only within one entry, because both parts get the arrival order of this entry.
     taken = opened.slice(0, 1)
-    chosen = await chooseMetrics(taken, bounds, pacer)
+    chosen = await chooseMetrics(taken, options, pacer)
   }
   assert(chosen !== undefined, 'a step takes at least a part of one entry')
   const omitted = new Omitted()
   for (const entry of taken) omitted.add(entry.omitted)
-  const hasMore = taken.length < entries.length || chosen.left.length > 0
+  const hasMore = taken.length < entries.length || chosen.unfolded.length > 0
   return { ...chosen, inbox: taken.map(({ entry }) => entry), hasMore, omitted }
 }
 
@@ -144,49 +145,54 @@ interface MetricSections {
 }
 
 /**
- * Divides the metrics of the entries into those that the step folds and those that are left. Returns undefined if the
- * first metric would have to be divided and there are several entries.
+ * Divides the metrics of the entries into those that the step folds and those that stay unfolded. Returns undefined if
+ * not even the first metric fits and there are several entries: a metric is divided only within one entry.
  */
 async function chooseMetrics(
   taken: readonly OpenEntry[],
-  bounds: StepBounds,
+  options: StepOptions,
   pacer: Pacer,
-): Promise<Pick<StepWork, 'metrics' | 'left' | 'rows' | 'windows'> | undefined> {
+): Promise<Pick<StepWork, 'metrics' | 'unfolded' | 'rows' | 'windows'> | undefined> {
   const isLarge = taken.reduce((sum, { rows }) => sum + rows, 0) > STEP_ROWS_MAX
   const chosen: MetricSections[] = []
-  const left: MetricSections[] = []
+  const unfolded: MetricSections[] = []
   let windows = 0
   let isFull = false
   for (const metric of metricsOf(taken)) {
     await pacer.pause()
-    const stepsMs = bounds.stepsOf(metric.kind)
-    const more: number | undefined = isFull ? 0 : countWindows(metric.sections, stepsMs, STEP_WINDOWS_MAX - windows)
-    isFull ||= more === undefined || isLarge
+    const resolutionsMs = options.resolutionsMsOf(metric.kind)
+    const windowsAdded: number | undefined = isFull
+      ? 0
+      : countWindows(metric.sections, resolutionsMs, STEP_WINDOWS_MAX - windows)
+    isFull ||= windowsAdded === undefined || isLarge
     if (!isFull) {
       chosen.push(metric)
-      windows += more!
-    } else if (chosen.length > 0) left.push(metric)
+      windows += windowsAdded!
+    } else if (chosen.length > 0) unfolded.push(metric)
     else if (taken.length > 1) return undefined
     else {
-      const [first, others] = divide(metric, stepsMs)
+      const [first, others] = divideMetric(metric, resolutionsMs)
       chosen.push(first)
-      windows += windowsOf(rowsByWindow(first.sections, stepsMs[0]!).keys(), stepsMs).length
-      if (others.sections.length > 0) left.push(others)
+      windows += windowsOfAllResolutions(
+        countRowsByWindow(first.sections, resolutionsMs[0]!).keys(),
+        resolutionsMs,
+      ).length
+      if (others.sections.length > 0) unfolded.push(others)
     }
   }
   const { order } = taken[taken.length - 1]!.entry
   return {
     metrics: chosen.map(({ metricId, kind, sections }) => ({ metricId, kind, sections, order })),
-    left: leftRows(taken, left),
+    unfolded: unfoldedRowsOf(taken, unfolded),
     rows: chosen.reduce((sum, { sections }) => sum + rowsOf(sections), 0),
     windows,
   }
 }
 
-/** Merges the sections of each metric that is left, and groups the metrics by bucket width. */
-function leftRows(taken: readonly OpenEntry[], left: readonly MetricSections[]): LeftRows[] {
+/** Merges the sections of each unfolded metric, and groups the metrics by bucket width. */
+function unfoldedRowsOf(taken: readonly OpenEntry[], unfolded: readonly MetricSections[]): UnfoldedRows[] {
   const byWidth = new Map<number, { metricId: Id64; rows: RollupRows }[]>()
-  for (const { metricId, resolutionMs, sections } of left) {
+  for (const { metricId, resolutionMs, sections } of unfolded) {
     const rows = sections.length === 1 ? sections[0]! : mergeRows(sections, resolutionMs)
     const sameWidth = byWidth.get(resolutionMs)
     if (sameWidth === undefined) byWidth.set(resolutionMs, [{ metricId, rows }])
@@ -215,27 +221,31 @@ function metricsOf(taken: readonly OpenEntry[]): Iterable<MetricSections> {
 }
 
 /**
- * Counts the windows of all resolutions that hold rollups. Returns undefined if there are more than `max`; the work is
- * then in proportion to `max`, not to the number of rollups.
+ * Counts the windows of all resolutions that would have rollups of these sections. Returns undefined if there are more
+ * than `max`. Counting stops early in this case, so that its time depends on `max` and not on the number of rollups.
  */
-function countWindows(sections: readonly RollupRows[], stepsMs: readonly number[], max: number): number | undefined {
-  const finest = rowsByWindow(sections, stepsMs[0]!, max)
+function countWindows(
+  sections: readonly RollupRows[],
+  resolutionsMs: readonly number[],
+  max: number,
+): number | undefined {
+  const finest = countRowsByWindow(sections, resolutionsMs[0]!, max)
   if (finest.size > max) return undefined
-  const count = windowsOf(finest.keys(), stepsMs).length
+  const count = windowsOfAllResolutions(finest.keys(), resolutionsMs).length
   return count > max ? undefined : count
 }
 
 /**
- * Lists the windows of all resolutions that contain windows of the finest one, given by their starts. Each window is
- * listed as the start of the first of these that it contains.
+ * Returns one time for each window, of any resolution, that contains a window of the finest resolution. `finestStarts`
+ * are the starts of the windows of the finest resolution; the time is the first of these starts within the window.
  */
-function windowsOf(finestStarts: Iterable<number>, stepsMs: readonly number[]): number[] {
+function windowsOfAllResolutions(finestStarts: Iterable<number>, resolutionsMs: readonly number[]): number[] {
   const found: number[] = []
   const finest = [...finestStarts].sort((a, b) => a - b)
-  for (const stepMs of stepsMs) {
+  for (const resolutionMs of resolutionsMs) {
     let last = Number.NaN
     for (const timeMs of finest) {
-      const startMs = windowStart(stepMs, timeMs)
+      const startMs = windowStart(resolutionMs, timeMs)
       if (startMs !== last) found.push(timeMs)
       last = startMs
     }
@@ -244,17 +254,17 @@ function windowsOf(finestStarts: Iterable<number>, stepsMs: readonly number[]): 
 }
 
 /**
- * Number of rollups in each window of a resolution, by the start of the window. Stops when there are more than `max`
- * windows.
+ * Returns the number of rollups in each window of a resolution, by the start of the window. Stops counting when there
+ * are more than `max` windows.
  */
-function rowsByWindow(
+function countRowsByWindow(
   sections: readonly RollupRows[],
-  stepMs: number,
+  resolutionMs: number,
   max = Number.POSITIVE_INFINITY,
 ): Map<number, number> {
   const counts = new Map<number, number>()
   for (const { bucketMs, length } of sections) {
-    // Consecutive rows are mostly in the same window: they are counted before the map is updated.
+    // Consecutive rows are mostly in the same window. They are counted together, so that the map is updated once.
     let fromMs = Number.POSITIVE_INFINITY
     let toMs = Number.NEGATIVE_INFINITY
     let rows = 0
@@ -263,8 +273,8 @@ function rowsByWindow(
       if (timeMs < fromMs || timeMs >= toMs) {
         if (rows > 0) counts.set(fromMs, (counts.get(fromMs) ?? 0) + rows)
         if (counts.size > max) return counts
-        fromMs = windowStart(stepMs, timeMs)
-        toMs = fromMs + windowWidthMs(stepMs)
+        fromMs = windowStart(resolutionMs, timeMs)
+        toMs = fromMs + windowWidthMs(resolutionMs)
         rows = 0
       }
       rows++
@@ -274,10 +284,13 @@ function rowsByWindow(
   return counts
 }
 
-/** Divides a metric into two parts: its first windows, as many as one step may write, and the rest. */
-function divide(metric: MetricSections, stepsMs: readonly number[]): readonly [MetricSections, MetricSections] {
-  const finest = rowsByWindow(metric.sections, stepsMs[0]!)
-  const starts = windowsOf(finest.keys(), stepsMs).sort((a, b) => a - b)
+/** Divides a metric into two parts: its first windows, as many as one step may write, and the other windows. */
+function divideMetric(
+  metric: MetricSections,
+  resolutionsMs: readonly number[],
+): readonly [MetricSections, MetricSections] {
+  const finest = countRowsByWindow(metric.sections, resolutionsMs[0]!)
+  const starts = windowsOfAllResolutions(finest.keys(), resolutionsMs).sort((a, b) => a - b)
   let endMs = starts[STEP_WINDOWS_MAX] ?? Number.POSITIVE_INFINITY
   let rows = 0
   let share = 1
@@ -287,7 +300,7 @@ function divide(metric: MetricSections, stepsMs: readonly number[]): readonly [M
       // Blocks written before `STEP_ROWS_MAX` existed may hold more rows in one window. Such a window is divided by
       // series.
       if (rows === 0) share = STEP_ROWS_MAX / windowRows
-      endMs = rows === 0 ? startMs + windowWidthMs(stepsMs[0]!) : startMs
+      endMs = rows === 0 ? startMs + windowWidthMs(resolutionsMs[0]!) : startMs
       break
     }
     rows += windowRows
@@ -308,8 +321,8 @@ function divide(metric: MetricSections, stepsMs: readonly number[]): readonly [M
 }
 
 /**
- * Returns the sections of a block that can be decoded, and adds the others to `omitted`. If they stayed in the inbox,
- * they would block all later entries.
+ * Returns the sections of a block that can be decoded, and adds the others to `omitted`. Faulty sections are not kept
+ * in the inbox, because they would block all later entries.
  */
 function decodableSections(block: Block | BlockError, omitted: Omitted): readonly MetricSection[] {
   if (block instanceof BlockError) {
@@ -319,7 +332,7 @@ function decodableSections(block: Block | BlockError, omitted: Omitted): readonl
   }
   return block.sections.filter((section) => {
     try {
-      decodeWhole(section)
+      decodeAllColumns(section)
       return true
     } catch (cause) {
       if (!(cause instanceof BlockError)) throw cause
@@ -331,7 +344,7 @@ function decodableSections(block: Block | BlockError, omitted: Omitted): readonl
 }
 
 /** Decodes all columns, because a section otherwise decodes a column, and finds errors in it, only on first access. */
-function decodeWhole(section: MetricSection): void {
+function decodeAllColumns(section: MetricSection): void {
   const { seriesHi, bucketMs, count, sum, min, max, first, last, firstMs, lastMs } = section
   for (const column of [seriesHi, bucketMs, count, sum, min, max, first, last, firstMs, lastMs]) void column.length
   section.totalsAt(0)

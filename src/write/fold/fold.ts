@@ -16,7 +16,7 @@ import {
 import { chooseWork, type Omitted, type StepMetric } from './fold-step.ts'
 import { blockBytes, bytesOf, encodeInboxBlock, encodeRun, type TimelineBlock } from './timeline-blocks.ts'
 
-/** A stored bucket width and how long a window of it is kept after its last write. */
+/** A stored bucket width (`stepMs`), and how long a window of this width is kept after its last write. */
 export interface Resolution {
   readonly stepMs: number
   readonly keptMs: number
@@ -25,24 +25,27 @@ export interface Resolution {
 export interface FoldSettings {
   /** Finest first. Each `stepMs` is a multiple of the previous one, and each `keptMs` is at least the previous one. */
   readonly resolutions: readonly Resolution[]
-  /** Resolutions of set metrics, under the same rules. */
+  /** Resolutions of set metrics, in the same order. */
   readonly setResolutions: readonly Resolution[]
   /** Maximum number of inbox bytes that one step reads. */
   readonly stepBytesMax: number
 }
 
-/** Default of `stepBytesMax`. A step yields to requests while it runs. */
+/** Default of `stepBytesMax`. */
 export const FOLD_STEP_BYTES_MAX = 1_048_576
 
 export interface FoldStep {
+  /** By how much the step made the inbox smaller: number and bytes of entries. */
   readonly entries: number
   readonly bytes: number
+  /** Bytes of the blocks that the step added to timelines. */
   readonly bytesWritten: number
-  /** Number of rollups read, and of windows of all resolutions written. Both are bounded. */
+  /** Number of rollups that were folded, and of windows (of all resolutions) that were written. Both are bounded. */
   readonly rows: number
   readonly windows: number
   /** Whether entries that were in the inbox before the step are still there. */
   readonly hasMore: boolean
+  /** The windows to which the step has written. */
   readonly touched: readonly WindowRetention[]
   readonly omitted: Omitted
 }
@@ -51,10 +54,10 @@ export interface FoldStep {
  * Moves the oldest entries of a partition's inbox into the timelines of every resolution, in one atomic commit. A query
  * sees each rollup exactly once: in the inbox or in the timelines.
  *
- * A rollup is not written to a window that has expired, because the window would look complete while it holds only the
- * late point. The rollup is still written to coarser resolutions, whose windows hold the other data of that time.
+ * A rollup of late points is not written to a window that has expired: the window would then look complete, although
+ * its other data was removed. The rollup is still written to coarser resolutions, whose windows have the other data.
  *
- * Data that cannot be read or written is omitted and reported, so that one metric cannot block the others.
+ * Data that cannot be read or written is omitted and reported, so that it does not block the data of other metrics.
  *
  * Returns undefined if there was nothing to fold, or if another fold was faster.
  */
@@ -84,7 +87,7 @@ async function foldStep(
   const work = await chooseWork(
     store,
     partition,
-    { bytesMax: settings.stepBytesMax, stepsOf: (kind) => resolutionsOf(kind).map(({ stepMs }) => stepMs) },
+    { bytesMax: settings.stepBytesMax, resolutionsMsOf: (kind) => resolutionsOf(kind).map(({ stepMs }) => stepMs) },
     arena,
     pacer,
   )
@@ -99,7 +102,7 @@ async function foldStep(
       touched.push({ ...window, expiresMs: nowMs + keptMs })
     }
   }
-  const partlyFolded = work.left.map(({ entry, resolutionMs, metrics }) => {
+  const partlyFolded = work.unfolded.map(({ entry, resolutionMs, metrics }) => {
     return { entry, block: encodeInboxBlock(resolutionMs, metrics) }
   })
   const blocks = [...written, ...partlyFolded].map(({ block }) => block)
@@ -136,7 +139,7 @@ async function foldMetric(
     omitted.rows += rows
     omitted.causes.push(cause)
   }
-  const base = merged(sections, resolutions[0]!.stepMs, false, omit)
+  const base = mergeOrOmit(sections, resolutions[0]!.stepMs, false, omit)
   if (base === undefined) return []
   const stretch = bucketRange(base)
   const { timelines } = await store.readIndex({
@@ -144,13 +147,13 @@ async function foldMetric(
     metricId,
     inbox: false,
     expiredOnly: true,
-    timelines: resolutions.map(({ stepMs }) => ({ resolutionMs: stepMs, stretch: windowsOf(stepMs, stretch) })),
+    timelines: resolutions.map(({ stepMs }) => ({ resolutionMs: stepMs, stretch: coveringWindows(stepMs, stretch) })),
   })
   const folded: FoldedWindow[] = []
   let rows: RollupRows = base
   for (const [i, { stepMs, keptMs }] of resolutions.entries()) {
     if (i > 0) {
-      const coarser = merged([rows], stepMs, true, omit)
+      const coarser = mergeOrOmit([rows], stepMs, true, omit)
       if (coarser === undefined) break
       releaseMergedRows(rows)
       rows = coarser
@@ -168,7 +171,8 @@ async function foldMetric(
   return folded
 }
 
-function merged(
+/** Merges rollups to a resolution. If that fails, omits all of them and returns undefined. */
+function mergeOrOmit(
   sources: readonly RollupRows[],
   stepMs: number,
   isCoarse: boolean,
@@ -183,6 +187,7 @@ function merged(
   }
 }
 
+/** Returns the range of time from the first to the last bucket of the rows. */
 function bucketRange(rows: RollupRows): Stretch {
   let fromMs = Number.POSITIVE_INFINITY
   let toMs = Number.NEGATIVE_INFINITY
@@ -194,7 +199,8 @@ function bucketRange(rows: RollupRows): Stretch {
   return { fromMs, toMs: toMs + 1 }
 }
 
-function windowsOf(resolutionMs: number, { fromMs, toMs }: Stretch): Stretch {
+/** Returns the range of time of all windows that overlap a stretch. */
+function coveringWindows(resolutionMs: number, { fromMs, toMs }: Stretch): Stretch {
   return {
     fromMs: windowStart(resolutionMs, fromMs),
     toMs: windowStart(resolutionMs, toMs - 1) + windowWidthMs(resolutionMs),

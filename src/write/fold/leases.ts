@@ -3,13 +3,13 @@ import type { Store } from '../../store/store.ts'
 
 /**
  * Leases of the partitions that this gateway folds, so that several gateways do not do the same work. Correctness does
- * not depend on leases: a fold commits only if all of its inputs are still listed.
+ * not depend on leases: the store refuses a fold if another fold has replaced one of its input blocks.
  */
 export class FoldLeases {
   readonly #store: Store
   readonly #now: () => number
   readonly #holder = randomBytes(8).toString('hex')
-  /** Time until which the lease of each partition is certainly held. */
+  /** For each partition, the time until which this gateway uses its lease without renewing it. */
   readonly #heldUntilMs = new Map<number, number>()
   /** Partitions whose lease another gateway held at the last attempt. */
   readonly #refused = new Set<number>()
@@ -20,10 +20,10 @@ export class FoldLeases {
   }
 
   /**
-   * Takes the lease of a partition for a few steps, or uses the one it holds. Returns whether the lease is held. A
-   * lease that was refused is not requested again before `release`.
+   * Makes sure that this gateway has the lease of a partition: takes it, or renews it after half of its time. Returns
+   * whether it has the lease. A lease that was refused is not requested again before `releaseAll`.
    */
-  async hold(partition: number): Promise<boolean> {
+  async takeOrKeep(partition: number): Promise<boolean> {
     if (this.#refused.has(partition)) return false
     const nowMs = this.#now()
     if (nowMs < (this.#heldUntilMs.get(partition) ?? Number.NEGATIVE_INFINITY)) return true
@@ -37,7 +37,7 @@ export class FoldLeases {
   }
 
   /** Releases all leases. A lease that cannot be released expires after `LEASE_MS`. */
-  async release(): Promise<void> {
+  async releaseAll(): Promise<void> {
     const held = [...this.#heldUntilMs.keys()]
     this.#heldUntilMs.clear()
     this.#refused.clear()
@@ -49,7 +49,5 @@ export class FoldLeases {
   }
 }
 
-/**
- * Length of a lease. A step normally takes less than a second. After a crash, nobody folds the partition for this long.
- */
+/** Length of a lease. A step takes less than a second. After a crash, no gateway folds the partition for this long. */
 const LEASE_MS = 20_000

@@ -5,10 +5,10 @@ import { mergeRows } from '../../rollup/merge-rows.ts'
 import { releaseMergedRows } from '../../rollup/merged-rows.ts'
 import type { RollupRows } from '../../rollup/rollup-rows.ts'
 import { type IndexEntry, type Store, type WindowKey, windowWidthMs } from '../../store/store.ts'
-import { bytesOf, encodeRun, openBlocks, type RunHead, type TimelineBlock } from './timeline-blocks.ts'
+import { bytesOf, encodeRun, openAllBlocks, type RunProperties, type TimelineBlock } from './timeline-blocks.ts'
 
-/** Eight neighbouring runs of one tier become one run of the next. */
-export const RUNS_PER_TIER = 8
+/** Number of neighbouring runs of one tier that a merge replaces by one run of the next tier. */
+export const RUNS_PER_MERGE = 8
 
 /** The tier of a sealed window's only run. It is merged again only when the window is sealed again. */
 export const SEALED_TIER = 255
@@ -19,7 +19,8 @@ export interface MergeStep {
 }
 
 export interface MergeWindowOptions {
-  readonly whole: boolean
+  /** True: all runs become one, which is deflated. False: eight neighbouring runs of one tier become one. */
+  readonly isSealing: boolean
   /** Whether the window's resolution is coarser than the base resolution. */
   readonly isCoarse?: boolean
   readonly nowMs: number
@@ -27,8 +28,8 @@ export interface MergeWindowOptions {
 
 /**
  * Merges runs of a window: eight neighbouring runs of one tier become one run of the next tier, so a rollup is
- * rewritten about log8(folds) times. With `whole`, for a window that has ended, it merges all runs and deflates the
- * result. Returns undefined if there was nothing to merge, or if the window changed meanwhile.
+ * rewritten about log8(folds) times. With `isSealing`, for a window that has ended, all runs become one. Returns
+ * undefined if there was nothing to merge, or if the window changed meanwhile.
  */
 export async function mergeWindow(
   store: Store,
@@ -44,12 +45,12 @@ export async function mergeWindow(
     timelines: [{ resolutionMs, stretch: { fromMs: windowMs, toMs: windowMs + windowWidthMs(resolutionMs) } }],
   })
   const runs = runsOf(timelines[0]!.entries.filter((entry) => entry.windowMs === windowMs))
-  const chosen = options.whole ? wholeWindow(runs) : pileOf(runs)
+  const chosen = options.isSealing ? chooseAllRuns(runs) : chooseTierMerge(runs)
   if (chosen === undefined) return undefined
   const entries = chosen.runs.flatMap((run) => run.entries)
   const order = chosen.runs[chosen.runs.length - 1]!.order
   const timeline = { metricId, resolutionMs }
-  const run = { tier: chosen.tier, order, deflate: options.whole }
+  const run = { tier: chosen.tier, order, deflate: options.isSealing }
   const written: TimelineBlock[] = []
   const pacer = new Pacer()
   for (const range of seriesRanges(chosen.runs)) {
@@ -84,7 +85,7 @@ async function mergeRange(
   window: WindowKey,
   runs: readonly Run[],
   merge: SeriesRange & { readonly isCoarse: boolean },
-  run: RunHead,
+  run: RunProperties,
 ): Promise<TimelineBlock[] | undefined> {
   const arena = acquireArena()
   try {
@@ -106,8 +107,8 @@ interface Run {
 }
 
 /**
- * Groups index entries, sorted by `compareIndexEntries`, into runs in arrival order. The entries of a run ascend by
- * series.
+ * Groups index entries, which are sorted by `compareIndexEntries`, into runs in the order of arrival. The entries of a
+ * run are sorted by series.
  */
 function runsOf(entries: readonly IndexEntry[]): Run[] {
   const runs: { order: number; tier: number; entries: IndexEntry[] }[] = []
@@ -120,17 +121,21 @@ function runsOf(entries: readonly IndexEntry[]): Run[] {
   return runs
 }
 
-/** Returns the first eight neighbouring runs of one tier, and the tier of the run that they become. */
-function pileOf(runs: readonly Run[]): { runs: readonly Run[]; tier: number } | undefined {
-  for (let end = RUNS_PER_TIER; end <= runs.length; end++) {
-    const pile = runs.slice(end - RUNS_PER_TIER, end)
-    const { tier } = pile[0]!
-    if (tier !== SEALED_TIER && pile.every((run) => run.tier === tier)) return { runs: pile, tier: tier + 1 }
+/**
+ * Returns the first eight neighbouring runs of one tier and the tier of the run that they become; undefined if none.
+ */
+function chooseTierMerge(runs: readonly Run[]): { runs: readonly Run[]; tier: number } | undefined {
+  for (let end = RUNS_PER_MERGE; end <= runs.length; end++) {
+    const neighbours = runs.slice(end - RUNS_PER_MERGE, end)
+    const { tier } = neighbours[0]!
+    if (tier !== SEALED_TIER && neighbours.every((run) => run.tier === tier))
+      return { runs: neighbours, tier: tier + 1 }
   }
   return undefined
 }
 
-function wholeWindow(runs: readonly Run[]): { runs: readonly Run[]; tier: number } | undefined {
+/** Returns all runs and the tier of the run that they become; undefined if the window is sealed already. */
+function chooseAllRuns(runs: readonly Run[]): { runs: readonly Run[]; tier: number } | undefined {
   if (runs.length === 0 || (runs.length === 1 && runs[0]!.tier === SEALED_TIER)) return undefined
   return { runs, tier: SEALED_TIER }
 }
@@ -179,6 +184,6 @@ async function readRange(
     .flatMap((run) => run.entries)
     .filter((entry) => formatId(entry.seriesTo) >= from && formatId(entry.seriesFrom) <= to)
     .map(({ block }) => block)
-  const blocks = await openBlocks(store, partition, names, arena)
+  const blocks = await openAllBlocks(store, partition, names, arena)
   return blocks?.map((block) => block.section(metricId)).filter((section) => section !== undefined)
 }

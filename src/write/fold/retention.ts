@@ -3,18 +3,19 @@ import type { Store } from '../../store/store.ts'
 import type { FoldSettings } from './fold.ts'
 
 /** Maximum number of windows that one step removes. */
-const EXPIRE_STEP_MAX = 200
-/** Maximum number of events that one step removes, and of steps in one run. */
-const EVENTS_STEP_MAX = 1_000
+const WINDOWS_PER_STEP_MAX = 200
+/** Maximum number of events that one step removes, and of steps in one call. */
+const EVENTS_PER_STEP_MAX = 1_000
 const EVENT_STEPS_MAX = 200
-const CLEAR_STEPS_MAX = 50
+/** Maximum number of steps that remove the data of deleted metrics in one call. */
+const DELETION_STEPS_MAX = 50
 
 /**
- * Expires old windows, finer resolutions first. The time range of an expired window is recorded as an expired stretch,
- * so that a late point cannot make the window look complete again. When the coarsest window expires too, no data of
- * that time is left, and the records are removed as well. Returns the number of windows that expired.
+ * Expires windows whose time is over. The time range of an expired window is recorded as an expired stretch, so that a
+ * late point cannot make the window look complete again. When a window of the coarsest resolution expires, no data of
+ * its time range is left, and these records are removed too. Returns the number of windows that expired.
  */
-export async function expireDue(
+export async function expireDueWindows(
   store: Store,
   partition: number,
   settings: FoldSettings,
@@ -24,10 +25,10 @@ export async function expireDue(
     (a, b) => a - b,
   )
   const coarsestMs = steps[steps.length - 1]!
-  const due = await store.dueWindows(partition, nowMs, EXPIRE_STEP_MAX)
+  const dueWindows = await store.dueWindows(partition, nowMs, WINDOWS_PER_STEP_MAX)
   let expired = 0
   const pacer = new Pacer()
-  for (const window of due) {
+  for (const window of dueWindows) {
     await pacer.pause()
     const dropped = window.resolutionMs === coarsestMs ? { dropExpired: steps.slice(0, -1) } : {}
     if (await store.expireWindow({ partition, window, ...dropped, nowMs })) expired++
@@ -43,20 +44,20 @@ export async function expireEvents(
   mustStop: () => boolean,
 ): Promise<void> {
   for (let steps = 0; steps < EVENT_STEPS_MAX && !mustStop(); steps++) {
-    if ((await store.expireEvents(partition, committedByMs, EVENTS_STEP_MAX)) < EVENTS_STEP_MAX) return
+    if ((await store.expireEvents(partition, committedByMs, EVENTS_PER_STEP_MAX)) < EVENTS_PER_STEP_MAX) return
   }
 }
 
 /** Removes the data of deleted metrics, in steps. Stops early when `mustStop()` returns true. */
-export async function clearDeleted(
+export async function clearDeletedMetrics(
   store: Store,
   partition: number,
   nowMs: number,
   mustStop: () => boolean,
 ): Promise<void> {
   const pacer = new Pacer()
-  for (let steps = 0; steps < CLEAR_STEPS_MAX && !mustStop(); steps++) {
+  for (let steps = 0; steps < DELETION_STEPS_MAX && !mustStop(); steps++) {
     await pacer.pause()
-    if (!(await store.clearDeleted(partition, EXPIRE_STEP_MAX, nowMs))) return
+    if (!(await store.clearDeleted(partition, WINDOWS_PER_STEP_MAX, nowMs))) return
   }
 }

@@ -22,8 +22,8 @@ export interface TimelineBlock {
   readonly added: FoldCommit['added'][number]
 }
 
-/** Properties that all blocks of a run have in common. */
-export interface RunHead {
+/** What all blocks of a run have in common: see `IndexEntry`. `deflate`: whether the blocks are compressed. */
+export interface RunProperties {
   readonly tier: number
   readonly order: number
   readonly deflate: boolean
@@ -33,7 +33,7 @@ export interface RunHead {
 export function encodeRun(
   window: WindowKey,
   rows: RollupRows,
-  run: RunHead,
+  run: RunProperties,
   onOmitted?: (row: number, cause: unknown) => void,
 ): TimelineBlock[] {
   const { metricId, resolutionMs, windowMs } = window
@@ -61,7 +61,7 @@ export function encodeRun(
  * Reads and opens the named blocks with their sketches. Returns undefined if a block no longer exists, because another
  * fold replaced it.
  */
-export async function openBlocks(
+export async function openAllBlocks(
   store: Store,
   partition: number,
   names: readonly string[],
@@ -95,7 +95,7 @@ export function encodeInboxBlock(
  * Reads and opens the named blocks with their sketches. Returns a BlockError in place of each block that can never be
  * read.
  */
-export async function openEach(
+export async function openReadableBlocks(
   store: Store,
   partition: number,
   names: readonly string[],
@@ -135,15 +135,17 @@ function openOrError(
   }
 }
 
+/** Returns the size of a block. */
 export function blockBytes({ scalars, sketches }: NamedBlock): number {
   return scalars.length + (sketches?.length ?? 0)
 }
 
+/** Returns the size of several blocks together. */
 export function bytesOf(blocks: readonly TimelineBlock[]): number {
   return blocks.reduce((sum, { added: { entry } }) => sum + entry.scalarBytes + entry.sketchBytes, 0)
 }
 
-/** A random prefix makes the names of this process's blocks unique. */
+/** Prefix of the block names of this process. It is random, so that names are unique among all processes. */
 const namePrefix = `f${randomBytes(12).toString('hex')}`
 let namesUsed = 0
 

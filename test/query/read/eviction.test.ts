@@ -102,7 +102,7 @@ test('blocks that a merge of this process replaces are evicted', async () => {
   const { metricId } = (await store.readMetric(PROJECT, 'load'))!
   for (const { stepMs } of FOLD_SETTINGS.resolutions) {
     const windowMs = Math.floor(T0_MS / (stepMs * 360)) * stepMs * 360
-    const merge = { whole: true, nowMs: T0_MS }
+    const merge = { isSealing: true, nowMs: T0_MS }
     expect(await mergeWindow(store, 0, { metricId, resolutionMs: stepMs, windowMs }, merge)).toBeDefined()
   }
   expect(querier.cacheBytes).toBe(0)

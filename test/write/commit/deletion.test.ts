@@ -5,7 +5,7 @@ import type { Store } from '../../../src/store/store.ts'
 import type { Writer, WriterSettings } from '../../../src/write/commit/writer.ts'
 import { foldInbox } from '../../../src/write/fold/fold.ts'
 import { mergeWindow } from '../../../src/write/fold/merge-window.ts'
-import { clearDeleted } from '../../../src/write/fold/retention.ts'
+import { clearDeletedMetrics } from '../../../src/write/fold/retention.ts'
 import {
   ask,
   decoderOf,
@@ -255,10 +255,10 @@ describe('a fold', () => {
     await remove(gateway)
     await remove(gateway, 'users')
     await track(gateway, hit(10), user('bob'))
-    await clearDeleted(real, 0, nowMs, () => false)
+    await clearDeletedMetrics(real, 0, nowMs, () => false)
     await fold()
     await track(gateway, hit(100), user('bill'))
-    await clearDeleted(real, 0, nowMs, () => false)
+    await clearDeletedMetrics(real, 0, nowMs, () => false)
     expect(await totalOf(real, 'hits', 'sum')).toBe(110)
     expect(await totalOf(real, 'users', 'count')).toBe(2)
     expect(await totalOf(real, 'load', 'sum')).toBe(1)
@@ -280,9 +280,9 @@ describe('a fold', () => {
     const slow = new FaultyStore(real)
     const held = gate()
     slow.next('commitFold', held.fault)
-    const merging = mergeWindow(slow.store, 0, window!, { whole: true, nowMs })
+    const merging = mergeWindow(slow.store, 0, window!, { isSealing: true, nowMs })
     await held.reached
-    await clearDeleted(real, 0, nowMs, () => false)
+    await clearDeletedMetrics(real, 0, nowMs, () => false)
     held.open()
     expect(await merging).toBeUndefined()
     const timelines = [{ resolutionMs: window!.resolutionMs, stretch: { fromMs: 0, toMs: 2 * T0_MS } }]

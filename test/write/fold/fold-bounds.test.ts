@@ -143,14 +143,14 @@ describe('a step', () => {
     expect(await foldInbox(store, 0, FOLD_SETTINGS, T0_MS)).toMatchObject({ hasMore: true, entries: 0 })
     const { metricId } = (await store.readMetric(PROJECT, 'level'))!
     const window = { metricId, resolutionMs: DAY_MS, windowMs: Math.floor(T0_MS / (360 * DAY_MS)) * 360 * DAY_MS }
-    await mergeWindow(store, 0, window, { whole: true, isCoarse: true, nowMs: T0_MS })
+    await mergeWindow(store, 0, window, { isSealing: true, isCoarse: true, nowMs: T0_MS })
     await steps()
     const last = async () => {
       const { groups } = await ask(store, 'level', { from: T0_MS - DAY_MS / 2, aggregations: ['last'], interval: '1d' })
       return groups[0]!.totals.get('last')
     }
     expect(await last()).toBe(2)
-    await mergeWindow(store, 0, window, { whole: true, isCoarse: true, nowMs: T0_MS })
+    await mergeWindow(store, 0, window, { isSealing: true, isCoarse: true, nowMs: T0_MS })
     expect(await last()).toBe(2)
   })
 })
@@ -196,7 +196,7 @@ describe('what cannot be read or written', () => {
     await loop.start()
     await loop.drain()
     expect(await store.inboxSize(0)).toEqual({ entries: 0, bytes: 0 })
-    expect(loop.totals).toMatchObject({ rowsSetAside: RESOLUTIONS, blocksSetAside: 0, failures: 0 })
+    expect(loop.totals).toMatchObject({ rowsOmitted: RESOLUTIONS, blocksOmitted: 0, failures: 0 })
     expect(logged).toMatchObject([{ partition: 0, rows: RESOLUTIONS, blocks: 0 }])
     expect(await totalOf(store, 'ms', 'count')).toBe(80)
     expect(await totalOf(store, 'level', 'last')).toBe(7)

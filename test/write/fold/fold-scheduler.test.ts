@@ -68,7 +68,7 @@ describe('the scheduler of folds', () => {
 
   it('does not fold while it is held', async () => {
     const { loop, advance } = newLoop(store)
-    loop.hold(NOW_MS + 5_000)
+    loop.pauseUntil(NOW_MS + 5_000)
     await track(gauge(1))
     await noteInbox(loop)
     await loop.drain()

@@ -4,7 +4,7 @@ import type { Store } from '../../../src/store/store.ts'
 import type { Writer } from '../../../src/write/commit/writer.ts'
 import { foldInbox } from '../../../src/write/fold/fold.ts'
 import { mergeWindow } from '../../../src/write/fold/merge-window.ts'
-import { expireDue } from '../../../src/write/fold/retention.ts'
+import { expireDueWindows } from '../../../src/write/fold/retention.ts'
 import { ask, decoderOf, FOLD_SETTINGS, PROJECT, T0_MS, type TestPoint, totalOf } from '../../support/engine.ts'
 import { FaultyStore, respondWith } from '../../support/faulty-store.ts'
 import { openTestStore, openTestWriter } from '../../support/test-writer.ts'
@@ -95,12 +95,12 @@ describe('foldInbox', () => {
     }
     const later = await everything()
     for (const { stepMs } of FOLD_SETTINGS.resolutions)
-      await mergeWindow(store, 0, await windowOf(store, 'level', stepMs), { whole: false, nowMs: NOW_MS })
+      await mergeWindow(store, 0, await windowOf(store, 'level', stepMs), { isSealing: false, nowMs: NOW_MS })
     expect(await everything()).toEqual(later)
     for (const name of ['level', 'hits', 'total', 'ms', 'users']) {
       const resolutions = name === 'users' ? FOLD_SETTINGS.setResolutions : FOLD_SETTINGS.resolutions
       for (const { stepMs } of resolutions)
-        await mergeWindow(store, 0, await windowOf(store, name, stepMs), { whole: true, nowMs: NOW_MS })
+        await mergeWindow(store, 0, await windowOf(store, name, stepMs), { isSealing: true, nowMs: NOW_MS })
     }
     await fold()
     expect(await everything()).toEqual(later)
@@ -136,7 +136,9 @@ describe('foldInbox', () => {
     await tracked[0]
     const folds = Array.from({ length: 15 }, () => fold(FOLD_SETTINGS, faulty.store))
     const window = await windowOf(store, 'hits', 10_000)
-    const merges = [true, false, true].map((whole) => mergeWindow(faulty.store, 0, window, { whole, nowMs: NOW_MS }))
+    const merges = [true, false, true].map((isSealing) =>
+      mergeWindow(faulty.store, 0, window, { isSealing, nowMs: NOW_MS }),
+    )
     await Promise.all([...tracked, ...folds, ...merges])
     expect(await totalOf(store, 'hits', 'sum')).toBe(60)
     while ((await fold()) !== undefined);
@@ -157,7 +159,7 @@ describe('foldInbox', () => {
   it('adds a late point only to resolutions that have not expired its window', async () => {
     await track({ name: 'hits', type: 'counter', value: 1 })
     await fold()
-    await expireDue(store, 0, FOLD_SETTINGS, NOW_MS + 6 * HOUR_MS)
+    await expireDueWindows(store, 0, FOLD_SETTINGS, NOW_MS + 6 * HOUR_MS)
     expect(await entriesOf(store, 'hits', 10_000)).toHaveLength(0)
     await track({ name: 'hits', type: 'counter', value: 10 })
     await track({ name: 'hits', type: 'counter', value: 100, timeMs: T0_MS + 2 * HOUR_MS })
@@ -174,7 +176,7 @@ describe('foldInbox', () => {
   it('takes points of a stretch that has expired everywhere as new ones', async () => {
     await track({ name: 'hits', type: 'counter', value: 1 })
     await fold()
-    for (let round = 0; round < 5; round++) await expireDue(store, 0, FOLD_SETTINGS, NOW_MS + 3_000 * DAY_MS)
+    for (let round = 0; round < 5; round++) await expireDueWindows(store, 0, FOLD_SETTINGS, NOW_MS + 3_000 * DAY_MS)
     expect(await totalOf(store, 'hits', 'count')).toBe(0)
     await track({ name: 'hits', type: 'counter', value: 5 })
     await fold()
@@ -188,8 +190,8 @@ describe('foldInbox', () => {
     await fold()
     await track({ name: 'hits', type: 'counter', value: 2 })
     await fold(FOLD_SETTINGS, store, NOW_MS + 3 * HOUR_MS)
-    expect(await expireDue(store, 0, FOLD_SETTINGS, NOW_MS + 7 * HOUR_MS)).toBe(0)
+    expect(await expireDueWindows(store, 0, FOLD_SETTINGS, NOW_MS + 7 * HOUR_MS)).toBe(0)
     expect(await entriesOf(store, 'hits', 10_000)).toHaveLength(2)
-    expect(await expireDue(store, 0, FOLD_SETTINGS, NOW_MS + 9 * HOUR_MS)).toBe(1)
+    expect(await expireDueWindows(store, 0, FOLD_SETTINGS, NOW_MS + 9 * HOUR_MS)).toBe(1)
   })
 })

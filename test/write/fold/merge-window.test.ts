@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from 'vitest'
 import type { IndexEntry, Store } from '../../../src/store/store.ts'
 import type { Writer } from '../../../src/write/commit/writer.ts'
 import { foldInbox } from '../../../src/write/fold/fold.ts'
-import { mergeWindow, RUNS_PER_TIER, SEALED_TIER } from '../../../src/write/fold/merge-window.ts'
+import { mergeWindow, RUNS_PER_MERGE, SEALED_TIER } from '../../../src/write/fold/merge-window.ts'
 import { ask, decoderOf, FOLD_SETTINGS, PROJECT, T0_MS, type TestPoint, totalOf } from '../../support/engine.ts'
 import { FaultyStore, gate } from '../../support/faulty-store.ts'
 import { openTestStore, openTestWriter } from '../../support/test-writer.ts'
@@ -25,7 +25,7 @@ describe('mergeWindow', () => {
       // All in one moment: the later arrival is the last value.
       await track(gauge(i), { name: 'hits', type: 'counter', value: 1 })
       await fold()
-      await mergeWindow(store, 0, await windowOf(store, 'level', 10_000), { whole: false, nowMs: NOW_MS })
+      await mergeWindow(store, 0, await windowOf(store, 'level', 10_000), { isSealing: false, nowMs: NOW_MS })
     }
   }
 
@@ -34,7 +34,7 @@ describe('mergeWindow', () => {
     expect((await entriesOf(store, 'level', 10_000)).map(({ tier }) => tier)).toEqual([1, 0])
     expect(await totalOf(store, 'level', 'last')).toBe(8)
     await foldOften(56, 9)
-    await mergeWindow(store, 0, await windowOf(store, 'level', 10_000), { whole: false, nowMs: NOW_MS })
+    await mergeWindow(store, 0, await windowOf(store, 'level', 10_000), { isSealing: false, nowMs: NOW_MS })
     expect((await entriesOf(store, 'level', 10_000)).map(({ tier }) => tier)).toEqual([2, 0])
     expect(await totalOf(store, 'level', 'last')).toBe(64)
     expect(await totalOf(store, 'level', 'first')).toBe(0)
@@ -42,13 +42,13 @@ describe('mergeWindow', () => {
   })
 
   it('waits until a pile is complete', async () => {
-    for (let i = 0; i < RUNS_PER_TIER - 1; i++) {
+    for (let i = 0; i < RUNS_PER_MERGE - 1; i++) {
       await track(gauge(i))
       await fold()
     }
     const window = await windowOf(store, 'level', 10_000)
-    expect(await mergeWindow(store, 0, window, { whole: false, nowMs: NOW_MS })).toBeUndefined()
-    expect(await entriesOf(store, 'level', 10_000)).toHaveLength(RUNS_PER_TIER - 1)
+    expect(await mergeWindow(store, 0, window, { isSealing: false, nowMs: NOW_MS })).toBeUndefined()
+    expect(await entriesOf(store, 'level', 10_000)).toHaveLength(RUNS_PER_MERGE - 1)
   })
 
   it('seals a window into one deflated run and does so again only after more points', async () => {
@@ -61,15 +61,15 @@ describe('mergeWindow', () => {
     const window = await windowOf(store, 'level', 10_000)
     const bytes = (entries: readonly IndexEntry[]) => entries.reduce((sum, { scalarBytes }) => sum + scalarBytes, 0)
     const open = bytes(await entriesOf(store, 'level', 10_000))
-    expect(await mergeWindow(store, 0, window, { whole: true, nowMs: NOW_MS })).toMatchObject({ bytesRead: open })
+    expect(await mergeWindow(store, 0, window, { isSealing: true, nowMs: NOW_MS })).toMatchObject({ bytesRead: open })
     const sealed = await entriesOf(store, 'level', 10_000)
     expect(sealed.map(({ tier }) => tier)).toEqual([SEALED_TIER])
     expect(bytes(sealed)).toBeLessThan(open / 2)
-    expect(await mergeWindow(store, 0, window, { whole: true, nowMs: NOW_MS })).toBeUndefined()
+    expect(await mergeWindow(store, 0, window, { isSealing: true, nowMs: NOW_MS })).toBeUndefined()
 
     await track(gauge(7, T0_MS, { host: 'late' }))
     await fold()
-    expect(await mergeWindow(store, 0, window, { whole: true, nowMs: NOW_MS })).toBeDefined()
+    expect(await mergeWindow(store, 0, window, { isSealing: true, nowMs: NOW_MS })).toBeDefined()
     expect((await entriesOf(store, 'level', 10_000)).map(({ tier }) => tier)).toEqual([SEALED_TIER])
     expect(await totalOf(store, 'level', 'count')).toBe(901)
   })
@@ -83,9 +83,9 @@ describe('mergeWindow', () => {
     const slow = gate()
     faulty.next('commitFold', slow.fault)
     const window = await windowOf(store, 'level', 10_000)
-    const late = mergeWindow(faulty.store, 0, window, { whole: true, nowMs: NOW_MS })
+    const late = mergeWindow(faulty.store, 0, window, { isSealing: true, nowMs: NOW_MS })
     await slow.reached
-    expect(await mergeWindow(store, 0, window, { whole: true, nowMs: NOW_MS })).toBeDefined()
+    expect(await mergeWindow(store, 0, window, { isSealing: true, nowMs: NOW_MS })).toBeDefined()
     const entries = await entriesOf(store, 'level', 10_000)
     slow.open()
     expect(await late).toBeUndefined()
@@ -107,13 +107,13 @@ describe('mergeWindow', () => {
     while ((await fold()) !== undefined);
     const before = await totals()
     const window = await windowOf(store, 'level', 10_000)
-    expect(await mergeWindow(store, 0, window, { whole: true, nowMs: NOW_MS })).toBeDefined()
+    expect(await mergeWindow(store, 0, window, { isSealing: true, nowMs: NOW_MS })).toBeDefined()
     const blocks = await entriesOf(store, 'level', 10_000)
     expect(await totals()).toEqual(before)
     for (let n = 3; n < 5; n++) await track(...wide(n))
     while ((await fold()) !== undefined);
     const after = await totals()
-    expect(await mergeWindow(store, 0, window, { whole: true, nowMs: NOW_MS })).toBeDefined()
+    expect(await mergeWindow(store, 0, window, { isSealing: true, nowMs: NOW_MS })).toBeDefined()
     expect(await totals()).toEqual(after)
     expect(after).toMatchObject({ count: series * buckets * 5 })
     expect(blocks.length).toBeGreaterThan(1)
