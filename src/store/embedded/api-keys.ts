@@ -2,7 +2,7 @@ import type { ApiKeyRow } from '../api-keys.ts'
 import type { ApiKeyStore } from '../store.ts'
 import { readFormat } from './format.ts'
 import { apiKeyKey } from './keys.ts'
-import { attempt, Lmdb, unavailable } from './lmdb.ts'
+import { convertLmdbErrors, Lmdb, unavailable } from './lmdb.ts'
 import { decodeJson, encodeJson } from './rows.ts'
 import { type Tables, tablesOver } from './table.ts'
 
@@ -15,7 +15,7 @@ export async function openEmbeddedKeys(folder: string): Promise<ApiKeyStore> {
   const lmdb = new Lmdb(folder)
   const tables = tablesOver(lmdb.tables, () => [])
   try {
-    attempt(() => readFormat(lmdb, folder))
+    convertLmdbErrors(() => readFormat(lmdb, folder))
   } catch (error) {
     await lmdb.close()
     throw error
@@ -23,7 +23,7 @@ export async function openEmbeddedKeys(folder: string): Promise<ApiKeyStore> {
   let isClosed = false
   async function read<T>(verb: () => T): Promise<T> {
     if (isClosed) throw unavailable()
-    return attempt(verb)
+    return convertLmdbErrors(verb)
   }
   return {
     saveKey: (key) => lmdb.write(() => saveKey(lmdb, key)),

@@ -26,23 +26,23 @@ import type { WriteSet } from './write-set.ts'
 
 export interface AppendContext {
   readonly setResolutions: readonly number[]
-  /** The time that is used for a fence: a commit without parts, which has no time of its own. */
+  /** The time for a fence, which is a commit without parts and therefore without a time. */
   readonly nowMs: number
 }
 
-export interface Appended {
+export interface AppendResult {
   readonly outcome: AppendOutcome
-  /** Ids of the metrics that the commit touched. */
+  /** Ids of the metrics that the commit changed. */
   readonly metricIds: readonly Id64[]
 }
 
-export function appendCommit(writes: WriteSet, commit: Commit, context: AppendContext): Appended {
+export function appendCommit(writes: WriteSet, commit: Commit, context: AppendContext): AppendResult {
   const { partition } = commit
-  const watermark = watermarkKey(partition, commit.writer)
-  const found = writes.get('watermarks', watermark)
-  const last = found === undefined ? 0 : decodeWatermark(found).commitNumber
-  if (commit.commitNumber <= last) return { outcome: { status: 'known' }, metricIds: [] }
-  if (commit.commitNumber > last + 1) return { outcome: { status: 'gap', watermark: last }, metricIds: [] }
+  const watermarkRowKey = watermarkKey(partition, commit.writer)
+  const watermarkBytes = writes.get('watermarks', watermarkRowKey)
+  const lastNumber = watermarkBytes === undefined ? 0 : decodeWatermark(watermarkBytes).commitNumber
+  if (commit.commitNumber <= lastNumber) return { outcome: { status: 'known' }, metricIds: [] }
+  if (commit.commitNumber > lastNumber + 1) return { outcome: { status: 'gap', watermark: lastNumber }, metricIds: [] }
 
   const markers = new Map<string, { readonly key: Buffer; readonly nowMs: number }>()
   const skipped: number[] = []
@@ -62,11 +62,15 @@ export function appendCommit(writes: WriteSet, commit: Commit, context: AppendCo
 
   const catalog = new CatalogChange(writes, partition)
   for (const part of parts) {
-    for (const touch of part.metrics) catalog.touchMetric(touch)
-    for (const touch of part.series) catalog.touchSeries(touch)
+    for (const update of part.metrics) catalog.updateMetric(update)
+    for (const registration of part.series) catalog.registerSeries(registration)
   }
-  const { conflicts, deleted } = catalog
-  if (conflicts.length > 0) return { outcome: { status: 'conflict', metricIds: conflicts, deleted }, metricIds: [] }
+  const { conflictingMetricIds, deletedMetricIds } = catalog
+  if (conflictingMetricIds.length > 0)
+    return {
+      outcome: { status: 'conflict', metricIds: conflictingMetricIds, deleted: deletedMetricIds },
+      metricIds: [],
+    }
 
   catalog.write()
   const sets = new SetChange(writes, partition, context.setResolutions)
@@ -81,16 +85,16 @@ export function appendCommit(writes: WriteSet, commit: Commit, context: AppendCo
 
   const writtenMs = commit.parts.reduce((latest, { nowMs }) => Math.max(latest, nowMs), Number.NEGATIVE_INFINITY)
   const row = { commitNumber: commit.commitNumber, writtenMs: commit.parts.length === 0 ? context.nowMs : writtenMs }
-  writes.put('watermarks', watermark, encodeWatermark(row))
-  if (found === undefined) {
-    writes.put('expiry', expiryKey(row.writtenMs + WATERMARK_MS, 'watermark', watermark), NO_VALUE)
+  writes.put('watermarks', watermarkRowKey, encodeWatermark(row))
+  if (watermarkBytes === undefined) {
+    writes.put('expiry', expiryKey(row.writtenMs + WATERMARK_MS, 'watermark', watermarkRowKey), NO_VALUE)
   }
   return { outcome: { status: 'applied', skipped }, metricIds: catalog.metricIds }
 }
 
 function hasMarker(writes: WriteSet, key: Buffer, nowMs: number): boolean {
-  const madeMs = writes.get('markers', key)
-  return madeMs !== undefined && decodeTime(madeMs) + IDEMPOTENCY_MARKER_MS > nowMs
+  const markerBytes = writes.get('markers', key)
+  return markerBytes !== undefined && decodeTime(markerBytes) + IDEMPOTENCY_MARKER_MS > nowMs
 }
 
 function addToInbox(writes: WriteSet, partition: number, parts: readonly CommitPart[]): void {

@@ -7,10 +7,10 @@ import { NO_VALUE, type Tables } from './table.ts'
 import type { WriteSet } from './write-set.ts'
 
 /**
- * Stores blocks and counts the entries that list them. A block is listed by one inbox entry or by index entries; the
- * number of index entries is stored. A block that is no longer listed stays readable for `UNLISTED_BLOCK_MS`: in LMDB
- * until `sweep` removes it, or, if it is not in LMDB yet, in memory. So an inbox block that is folded soon is never
- * written to LMDB, unless memory is full.
+ * Stores blocks, and counts the index entries that list (refer to) each block. A block is listed by one inbox entry or
+ * by index entries. When no entry lists a block any more, it stays readable for `UNLISTED_BLOCK_MS`. A block in LMDB
+ * stays there until `sweep` removes it. A block that is not in LMDB yet is moved to `HeldBlocks`, unless memory is
+ * full; so an inbox block that is folded soon is never written to LMDB.
  */
 
 export function readBlock(
@@ -37,35 +37,42 @@ export function blockExists(writes: WriteSet, partition: number, name: string): 
 }
 
 /** Increases the number of index entries that list the block. */
-export function addListing(writes: WriteSet, partition: number, name: string): void {
+export function addIndexListing(writes: WriteSet, partition: number, name: string): void {
   const key = blockKey(partition, name)
   writes.put('listed', key, encodeU32(decodeU32(writes.get('listed', key)) + 1))
 }
 
-export function removeListing(writes: WriteSet, partition: number, name: string): void {
+/** Decreases the number of index entries that list the block. */
+export function removeIndexListing(writes: WriteSet, partition: number, name: string): void {
   const key = blockKey(partition, name)
   const entries = decodeU32(writes.get('listed', key)) - 1
   if (entries > 0) writes.put('listed', key, encodeU32(entries))
   else writes.remove('listed', key)
 }
 
-/** Removes a block after `UNLISTED_BLOCK_MS`, unless an index entry still lists it. */
-export function unlistBlock(writes: WriteSet, held: HeldBlocks, partition: number, name: string, nowMs: number): void {
+/** Makes a block expire after `UNLISTED_BLOCK_MS`, unless an index entry lists it. */
+export function expireIfUnlisted(
+  writes: WriteSet,
+  held: HeldBlocks,
+  partition: number,
+  name: string,
+  nowMs: number,
+): void {
   const key = blockKey(partition, name)
   if (writes.has('listed', key) || !writes.has('scalars', key)) return
   const expiresMs = nowMs + UNLISTED_BLOCK_MS
   if (!writes.tables.scalars.isInLmdb(key)) {
     const block = { name, scalars: writes.get('scalars', key)!, sketches: writes.get('sketches', key) }
-    if (held.addAfter(writes, partition, block, expiresMs)) {
-      sweepBlock(writes, key)
+    if (held.addOnceDurable(writes, partition, block, expiresMs)) {
+      removeIfUnlisted(writes, key)
       return
     }
   }
   writes.put('expiry', expiryKey(expiresMs, 'block', key), NO_VALUE)
 }
 
-/** Removes a block that has expired, unless it was listed again meanwhile. */
-export function sweepBlock(writes: WriteSet, key: Uint8Array): void {
+/** Removes a block, unless an index entry lists it. */
+export function removeIfUnlisted(writes: WriteSet, key: Uint8Array): void {
   if (writes.has('listed', key)) return
   writes.remove('scalars', key)
   if (writes.has('sketches', key)) writes.remove('sketches', key)

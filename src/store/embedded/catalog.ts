@@ -16,9 +16,9 @@ import {
   metricIdKey,
   metricKey,
   metricPrefix,
-  nameOfMetricKey,
   partitionKey,
   projectKey,
+  readMetricName,
   seriesIdKey,
   seriesKey,
   tagKeyKey,
@@ -39,7 +39,7 @@ import {
 import type { Tables } from './table.ts'
 import type { WriteSet } from './write-set.ts'
 
-/** Stores metrics and their series, which definitions and commits create. Every row is read and written as a whole. */
+/** Stores metrics and their series, which are created by definitions and by commits. */
 
 export function readMetric(tables: Tables, project: string, name: string): MetricRow | undefined {
   const bytes = tables.metrics.get(metricKey(project, name))
@@ -56,10 +56,9 @@ export function countMetrics(tables: Tables, project: string): number {
 }
 
 /**
- * Changes the number of defined metrics of a project. Must be called in the write set that creates or deletes the
- * metric.
+ * Adds to the number of defined metrics of a project. Must be called in the write that creates or deletes the metric.
  */
-function addToCount(writes: WriteSet, project: string, change: 1 | -1): void {
+function addToMetricCount(writes: WriteSet, project: string, change: 1 | -1): void {
   const counted = writes.get('metric-counts', projectKey(project))
   const before = counted === undefined ? countMetrics(writes.tables, project) : decodeU32(counted)
   writes.put('metric-counts', projectKey(project), encodeU32(before + change))
@@ -83,7 +82,7 @@ export function listMetrics(tables: Tables, project: string, { after, namesMax, 
   let chars = 0
   let last: string | undefined
   for (const key of tables.metrics.keys({ start, end: afterPrefix(projectKey(project)) })) {
-    const name = nameOfMetricKey(key)
+    const name = readMetricName(key)
     if (name === after) continue
     if (names === namesMax || chars > LISTED_CHARS_MAX) return { metrics, next: last }
     names++
@@ -98,7 +97,7 @@ export function listMetrics(tables: Tables, project: string, { after, namesMax, 
 }
 
 /** Returns the last deleted generation of a metric name; 0 if none was deleted. */
-function lastDeleted(writes: WriteSet, key: Uint8Array): number {
+function lastDeletedGeneration(writes: WriteSet, key: Uint8Array): number {
   return decodeU32(writes.get('deleted', key))
 }
 
@@ -108,13 +107,13 @@ export function deleteMetric(
   { project, name, generation }: MetricDeletion,
 ): StoredMetric | undefined {
   const key = metricKey(project, name)
-  if (generation > lastDeleted(writes, key)) writes.put('deleted', key, encodeU32(generation))
+  if (generation > lastDeletedGeneration(writes, key)) writes.put('deleted', key, encodeU32(generation))
   const bytes = writes.get('metrics', key)
   const row = bytes && decodeMetric(bytes)
   if (row === undefined || row.generation > generation) return undefined
   writes.remove('metrics', key)
   writes.remove('metric-ids', metricIdKey(row.metricId))
-  addToCount(writes, project, -1)
+  addToMetricCount(writes, project, -1)
   const { order } = decodePartition(writes.get('partitions', partitionKey(row.partition)))
   writes.put('dying', metricPrefix(row.partition, row.metricId), encodeOrder(order))
   return row
@@ -124,7 +123,7 @@ export function defineMetric(writes: WriteSet, definition: MetricDefinition, par
   const key = metricKey(definition.project, definition.name)
   const bytes = writes.get('metrics', key)
   if (bytes !== undefined) return withTagKeys(writes.tables, decodeMetric(bytes))
-  let generation = lastDeleted(writes, key) + 1
+  let generation = lastDeletedGeneration(writes, key) + 1
   // Skips generations whose id already belongs to another metric.
   while (writes.has('metric-ids', metricIdKey(metricIdOf(definition.project, definition.name, generation))))
     generation++
@@ -136,7 +135,7 @@ export function defineMetric(writes: WriteSet, definition: MetricDefinition, par
   )
   writes.put('metrics', key, encodeMetric(metric))
   writes.put('metric-ids', metricIdKey(metric.metricId), key)
-  addToCount(writes, definition.project, 1)
+  addToMetricCount(writes, definition.project, 1)
   return metric
 }
 
@@ -166,7 +165,7 @@ export function readSeries(
   cursor: number,
   limit: number,
 ): SeriesRow[] | undefined {
-  // The cursor is valid if the row before it exists: it is then in the list or at its end.
+  // If the row before the cursor exists, the cursor is not greater than the number of series.
   if (cursor > 0 && !tables.series.has(seriesKey(partition, metricId, cursor - 1))) return undefined
   const found: SeriesRow[] = []
   const start = seriesKey(partition, metricId, cursor)
@@ -181,19 +180,19 @@ export function hasSeries(tables: Tables, partition: number, metricId: Id64, ser
 }
 
 /**
- * Collects the changes of one commit to the catalog before any is written. Each row is read once and written once,
- * however many parts of the commit touch it, and a conflict leaves the catalog unchanged.
+ * Collects the changes of one commit to the catalog, before any is written. So each row is read once and written once,
+ * even if several parts of the commit change it, and a conflict leaves the catalog unchanged.
  */
 export class CatalogChange {
   readonly #writes: WriteSet
   readonly #partition: number
-  readonly #metrics = new Map<string, Changed>()
+  readonly #metrics = new Map<string, ChangedMetric>()
   /** Keys of the metric rows that this commit creates. */
-  readonly #madeKeys = new Set<string>()
-  readonly #series: { readonly touch: SeriesRegistration; readonly position: number }[] = []
-  readonly #seriesIds = new Map<string, SeriesRegistration>()
-  readonly #conflicts = new Map<string, Id64>()
-  readonly #deleted = new Map<string, Id64>()
+  readonly #createdKeys = new Set<string>()
+  readonly #newSeries: { readonly registration: SeriesRegistration; readonly position: number }[] = []
+  readonly #newSeriesByKey = new Map<string, SeriesRegistration>()
+  readonly #conflictingIds = new Map<string, Id64>()
+  readonly #deletedIds = new Map<string, Id64>()
 
   constructor(writes: WriteSet, partition: number) {
     this.#writes = writes
@@ -201,61 +200,62 @@ export class CatalogChange {
   }
 
   /**
-   * Ids of metrics in conflict: the metric exists with another type or id, or its id or a series id belongs to
-   * something else.
+   * Ids of the metrics for which the commit contradicts the catalog: the metric has another type or generation, or an
+   * id belongs to another metric or series.
    */
-  get conflicts(): readonly Id64[] {
-    return [...this.#conflicts.values()].sort(compareIds)
+  get conflictingMetricIds(): readonly Id64[] {
+    return [...this.#conflictingIds.values()].sort(compareIds)
   }
 
-  /** Ids of metrics in conflict because their generation was deleted. */
-  get deleted(): readonly Id64[] {
-    return [...this.#deleted.values()].sort(compareIds)
+  /** Those of `conflictingMetricIds` whose generation was deleted. */
+  get deletedMetricIds(): readonly Id64[] {
+    return [...this.#deletedIds.values()].sort(compareIds)
   }
 
   get metricIds(): Id64[] {
     return [...this.#metrics.values()].map(({ row }) => row.metricId)
   }
 
-  touchMetric(touch: MetricUpdate): void {
-    const changed = this.#metric(touch)
+  updateMetric(update: MetricUpdate): void {
+    const changed = this.#changedMetric(update)
     if (changed === undefined) {
-      this.#conflicts.set(formatId(touch.metricId), touch.metricId)
-      if (this.#isDeleted(touch)) this.#deleted.set(formatId(touch.metricId), touch.metricId)
+      this.#conflictingIds.set(formatId(update.metricId), update.metricId)
+      if (this.#isDeleted(update)) this.#deletedIds.set(formatId(update.metricId), update.metricId)
       return
     }
     const { row } = changed
-    const seen = touch.points > 0
+    const seen = update.points > 0
     changed.row = {
       ...row,
-      points: row.points + touch.points,
-      firstSeenMs: seen ? Math.min(row.firstSeenMs ?? touch.firstMs, touch.firstMs) : row.firstSeenMs,
-      lastSeenMs: seen ? Math.max(row.lastSeenMs ?? touch.lastMs, touch.lastMs) : row.lastSeenMs,
-      cumulative: row.cumulative || touch.cumulative,
+      points: row.points + update.points,
+      firstSeenMs: seen ? Math.min(row.firstSeenMs ?? update.firstMs, update.firstMs) : row.firstSeenMs,
+      lastSeenMs: seen ? Math.max(row.lastSeenMs ?? update.lastMs, update.lastMs) : row.lastSeenMs,
+      cumulative: row.cumulative || update.cumulative,
     }
   }
 
-  touchSeries(touch: SeriesRegistration): void {
-    const changed = this.#metrics.get(formatId(touch.metricId))
+  registerSeries(registration: SeriesRegistration): void {
+    const changed = this.#metrics.get(formatId(registration.metricId))
     if (changed === undefined) {
-      // The commit does not touch the series' metric, or the metric is in conflict.
-      this.#conflicts.set(formatId(touch.metricId), touch.metricId)
+      // The commit has no update of this metric, or the update is in conflict.
+      this.#conflictingIds.set(formatId(registration.metricId), registration.metricId)
       return
     }
-    const key = seriesIdKey(this.#partition, touch.metricId, touch.seriesId)
-    const known = this.#knownTags(touch, key)
+    const key = seriesIdKey(this.#partition, registration.metricId, registration.seriesId)
+    const known = this.#knownTags(registration, key)
     if (known !== undefined) {
-      if (!sameTags(known.tags, touch.tags)) this.#conflicts.set(formatId(touch.metricId), touch.metricId)
+      if (!sameTags(known.tags, registration.tags))
+        this.#conflictingIds.set(formatId(registration.metricId), registration.metricId)
       return
     }
     const { row } = changed
-    this.#series.push({ touch, position: row.seriesCount })
-    this.#seriesIds.set(key.toString('latin1'), touch)
+    this.#newSeries.push({ registration, position: row.seriesCount })
+    this.#newSeriesByKey.set(key.toString('latin1'), registration)
     changed.row = { ...row, seriesCount: row.seriesCount + 1 }
-    for (const [tagKey] of touch.tags) this.#touchTagKey(changed, tagKey)
+    for (const [tagKey] of registration.tags) this.#addTagKey(changed, tagKey)
   }
 
-  #touchTagKey({ row, tagKeys, newTagKeys }: Changed, tagKey: string): void {
+  #addTagKey({ row, tagKeys, newTagKeys }: ChangedMetric, tagKey: string): void {
     if (tagKeys.has(tagKey)) return
     tagKeys.add(tagKey)
     const isKnown =
@@ -263,23 +263,24 @@ export class CatalogChange {
     if (!isKnown) newTagKeys.push(tagKey)
   }
 
+  /** Adds all changes to the write set. */
   write(): void {
     for (const changed of this.#metrics.values()) {
-      const { key, row, before } = changed
-      this.#writes.put('metrics', key, encodeMetric({ ...row, tagKeys: this.#writeTagKeys(changed) }, before))
-      if (before !== undefined) continue
+      const { key, row, storedBytes } = changed
+      this.#writes.put('metrics', key, encodeMetric({ ...row, tagKeys: this.#writeTagKeys(changed) }, storedBytes))
+      if (storedBytes !== undefined) continue
       this.#writes.put('metric-ids', metricIdKey(row.metricId), key)
-      addToCount(this.#writes, row.project, 1)
+      addToMetricCount(this.#writes, row.project, 1)
     }
-    for (const { touch, position } of this.#series) {
-      const { metricId, seriesId } = touch
-      this.#writes.put('series', seriesKey(this.#partition, metricId, position), encodeSeries(touch))
+    for (const { registration, position } of this.#newSeries) {
+      const { metricId, seriesId } = registration
+      this.#writes.put('series', seriesKey(this.#partition, metricId, position), encodeSeries(registration))
       this.#writes.put('series-ids', seriesIdKey(this.#partition, metricId, seriesId), encodeU32(position))
     }
   }
 
-  /** Writes new tag keys. Returns those to be stored in the metric's row; undefined if each tag key has its own row. */
-  #writeTagKeys({ row, newTagKeys }: Changed): readonly string[] | undefined {
+  /** Writes new tag keys. Returns the tag keys for the metric's row; undefined if each tag key has a row of its own. */
+  #writeTagKeys({ row, newTagKeys }: ChangedMetric): readonly string[] | undefined {
     const all = row.tagKeys === undefined || newTagKeys.length === 0 ? row.tagKeys : [...row.tagKeys, ...newTagKeys]
     if (all !== undefined && all.length <= TAG_KEYS_IN_ROW_MAX) return newTagKeys.length === 0 ? all : [...all].sort()
     for (const tagKey of all ?? newTagKeys)
@@ -287,39 +288,41 @@ export class CatalogChange {
     return undefined
   }
 
-  /** Returns the metric's row with the touches of this commit so far; undefined if the touch contradicts the row. */
-  #metric(touch: MetricUpdate): Changed | undefined {
-    const id = formatId(touch.metricId)
+  /**
+   * Returns the row of a metric with the changes of this commit so far; undefined if the update contradicts the row.
+   */
+  #changedMetric(update: MetricUpdate): ChangedMetric | undefined {
+    const id = formatId(update.metricId)
     let changed = this.#metrics.get(id)
     if (changed === undefined) {
-      changed = this.#readMetric(touch)
-      if (changed !== undefined && matchesTouch(changed.row, touch)) this.#metrics.set(id, changed)
+      changed = this.#readMetric(update)
+      if (changed !== undefined && matchesUpdate(changed.row, update)) this.#metrics.set(id, changed)
     }
-    return changed !== undefined && matchesTouch(changed.row, touch) ? changed : undefined
+    return changed !== undefined && matchesUpdate(changed.row, update) ? changed : undefined
   }
 
-  #readMetric(touch: MetricUpdate): Changed | undefined {
-    const { definition } = touch
-    const knownKey = this.#writes.get('metric-ids', metricIdKey(touch.metricId))
+  #readMetric(update: MetricUpdate): ChangedMetric | undefined {
+    const { definition } = update
+    const knownKey = this.#writes.get('metric-ids', metricIdKey(update.metricId))
     const key = knownKey ?? metricKey(definition.project, definition.name)
     const bytes = this.#writes.get('metrics', key)
-    if (bytes !== undefined) return changedOf(key, decodeMetric(bytes), bytes)
+    if (bytes !== undefined) return changedMetricOf(key, decodeMetric(bytes), bytes)
     const text = Buffer.from(key).toString('latin1')
-    if (this.#madeKeys.has(text) || this.#isDeleted(touch)) return undefined
-    this.#madeKeys.add(text)
-    return changedOf(key, newMetric(definition, touch.metricId, touch.generation, this.#partition), undefined)
+    if (this.#createdKeys.has(text) || this.#isDeleted(update)) return undefined
+    this.#createdKeys.add(text)
+    return changedMetricOf(key, newMetric(definition, update.metricId, update.generation, this.#partition), undefined)
   }
 
   #isDeleted({ definition: { project, name }, generation }: MetricUpdate): boolean {
-    return lastDeleted(this.#writes, metricKey(project, name)) >= generation
+    return lastDeletedGeneration(this.#writes, metricKey(project, name)) >= generation
   }
 
-  #knownTags(touch: SeriesRegistration, key: Buffer): Pick<SeriesRow, 'tags'> | undefined {
-    const staged = this.#seriesIds.get(key.toString('latin1'))
+  #knownTags(registration: SeriesRegistration, key: Buffer): Pick<SeriesRow, 'tags'> | undefined {
+    const staged = this.#newSeriesByKey.get(key.toString('latin1'))
     if (staged !== undefined) return staged
     const position = this.#writes.get('series-ids', key)
     if (position === undefined) return undefined
-    const bytes = this.#writes.get('series', seriesKey(this.#partition, touch.metricId, decodeU32(position)))
+    const bytes = this.#writes.get('series', seriesKey(this.#partition, registration.metricId, decodeU32(position)))
     return bytes && decodeSeries(bytes)
   }
 }
@@ -330,28 +333,29 @@ export class CatalogChange {
  */
 const TAG_KEYS_IN_ROW_MAX = 16
 
-interface Changed {
+interface ChangedMetric {
   readonly key: Uint8Array
   row: StoredMetric
   /** The stored bytes of the row; undefined if the commit creates the metric. */
-  readonly before: Uint8Array | undefined
-  /** `tagKeys` has the stored tag keys and those of this commit; `newTagKeys` those that are not stored yet. */
+  readonly storedBytes: Uint8Array | undefined
+  /** The tag keys in the stored row, and those of this commit. */
   readonly tagKeys: Set<string>
+  /** The tag keys of this commit that are not stored yet. */
   readonly newTagKeys: string[]
 }
 
-function changedOf(key: Uint8Array, row: StoredMetric, before: Uint8Array | undefined): Changed {
-  return { key, row, before, tagKeys: new Set(row.tagKeys), newTagKeys: [] }
+function changedMetricOf(key: Uint8Array, row: StoredMetric, storedBytes: Uint8Array | undefined): ChangedMetric {
+  return { key, row, storedBytes, tagKeys: new Set(row.tagKeys), newTagKeys: [] }
 }
 
-function matchesTouch(row: StoredMetric, touch: MetricUpdate): boolean {
-  const { definition } = touch
+function matchesUpdate(row: StoredMetric, update: MetricUpdate): boolean {
+  const { definition } = update
   return (
     row.name === definition.name &&
     row.project === definition.project &&
     row.type === definition.type &&
-    row.generation === touch.generation &&
-    compareIds(row.metricId, touch.metricId) === 0
+    row.generation === update.generation &&
+    compareIds(row.metricId, update.metricId) === 0
   )
 }
 

@@ -3,18 +3,19 @@ import { endianness } from 'node:os'
 import { join } from 'node:path'
 
 /**
- * Checks the files of a folder before LMDB maps them into memory. If a page is missing from the file, or the disk has
- * no space for it, accessing it would end the process by a signal (SIGBUS) instead of an error.
+ * Checks the files of a folder before LMDB maps them into memory. If the data file lacks a page, or the disk has no
+ * space for it, accessing the page would end the process by a signal (SIGBUS) instead of an error.
  *
- * A data file begins with two meta pages (struct MDB_meta of liblmdb). The one with the later transaction is valid.
+ * A data file begins with two meta pages (struct MDB_meta of liblmdb). The meta page with the later transaction is
+ * valid.
  */
 
 /** Byte offsets of the fields of a meta page, which begins with a header of 24 bytes. */
-const MAGIC_AT = 24
-const VERSION_AT = 28
-const PAGE_BYTES_AT = 48
-const LAST_PAGE_AT = 144
-const TRANSACTION_AT = 152
+const MAGIC_OFFSET = 24
+const VERSION_OFFSET = 28
+const PAGE_BYTES_OFFSET = 48
+const LAST_PAGE_OFFSET = 144
+const TRANSACTION_OFFSET = 152
 const META_BYTES = 160
 
 const MAGIC = 0xbeefc0de
@@ -27,10 +28,10 @@ const PAGE_BYTES_MAX = 65_536
  */
 const UNWRITTEN_PAGES_MAX = 16
 
-/** Bytes that opening an environment writes immediately: LMDB's lock file and the first pages. */
-const ROOM_BYTES = 262_144
+/** Minimum free space of the disk: LMDB writes its lock file and the first pages when it is opened. */
+const FREE_BYTES_MIN = 262_144
 
-interface Meta {
+interface MetaPage {
   readonly pageBytes: number
   readonly lastPage: number
   readonly transaction: number
@@ -49,10 +50,10 @@ export function checkDataFile(folder: string): number {
       `the file ${path} ${what}; restore the folder from a backup, or move the file away to begin with an empty store`,
     )
   if (size === 0) throw damaged('is empty: it was cut off, or the disk was full when it was made')
-  const first = readMeta(path, 0)
+  const first = readMetaPage(path, 0)
   if (first === 'foreign') throw damaged('was not written by this gateway, or is damaged at its beginning')
   if (first === 'version') throw damaged('was written by another version of LMDB')
-  const second = readMeta(path, first.pageBytes)
+  const second = readMetaPage(path, first.pageBytes)
   if (typeof second === 'string' || second.pageBytes !== first.pageBytes) {
     throw damaged('is damaged at its beginning, or was cut off there')
   }
@@ -65,22 +66,22 @@ export function checkDataFile(folder: string): number {
 }
 
 /**
- * Appends the missing bytes, so that reading such a page is an LMDB error and does not end the process. The caller must
- * hold the folder's lock.
+ * Appends the missing bytes to the data file. Reading a page in them is then an LMDB error and does not end the
+ * process. The caller must hold the folder's lock.
  */
-export function fillDataFile(folder: string, missingBytes: number): void {
+export function padDataFile(folder: string, missingBytes: number): void {
   if (missingBytes > 0) appendFileSync(join(folder, 'data.mdb'), Buffer.alloc(missingBytes))
 }
 
 /** Throws an Error if the disk is full or the folder is not writable. */
-export function checkRoom(folder: string): void {
+export function checkFreeSpace(folder: string): void {
   const path = join(folder, `.room-${process.pid}`)
   try {
-    writeFileSync(path, Buffer.alloc(ROOM_BYTES, 1))
+    writeFileSync(path, Buffer.alloc(FREE_BYTES_MIN, 1))
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause)
     throw new Error(
-      `the folder ${folder} has no room for ${ROOM_BYTES} bytes (${reason}); free some space or choose another folder`,
+      `the folder ${folder} has no room for ${FREE_BYTES_MIN} bytes (${reason}); free some space or choose another folder`,
       { cause },
     )
   } finally {
@@ -88,7 +89,8 @@ export function checkRoom(folder: string): void {
   }
 }
 
-function readMeta(path: string, at: number): Meta | 'foreign' | 'version' {
+/** Reads the meta page at a position. Returns why it is not usable: not of LMDB, or of another version. */
+function readMetaPage(path: string, at: number): MetaPage | 'foreign' | 'version' {
   const bytes = Buffer.alloc(META_BYTES)
   const file = openSync(path, 'r')
   try {
@@ -100,9 +102,9 @@ function readMeta(path: string, at: number): Meta | 'foreign' | 'version' {
   const u32 = (offset: number): number => (isLittle ? bytes.readUInt32LE(offset) : bytes.readUInt32BE(offset))
   const u64 = (offset: number): number =>
     Number(isLittle ? bytes.readBigUInt64LE(offset) : bytes.readBigUInt64BE(offset))
-  const pageBytes = u32(PAGE_BYTES_AT)
-  if (u32(MAGIC_AT) !== MAGIC) return 'foreign'
-  if ((u32(VERSION_AT) & 0xffff) !== VERSION) return 'version'
+  const pageBytes = u32(PAGE_BYTES_OFFSET)
+  if (u32(MAGIC_OFFSET) !== MAGIC) return 'foreign'
+  if ((u32(VERSION_OFFSET) & 0xffff) !== VERSION) return 'version'
   if (pageBytes < 512 || pageBytes > PAGE_BYTES_MAX || (pageBytes & (pageBytes - 1)) !== 0) return 'foreign'
-  return { pageBytes, lastPage: u64(LAST_PAGE_AT), transaction: u64(TRANSACTION_AT) }
+  return { pageBytes, lastPage: u64(LAST_PAGE_OFFSET), transaction: u64(TRANSACTION_OFFSET) }
 }

@@ -5,25 +5,29 @@ import { Layer } from './layer.ts'
 import type { Lmdb } from './lmdb.ts'
 import type { MemoryTable } from './memory-table.ts'
 import { decodeJson, encodeJson } from './rows.ts'
-import { type Tables, textOf } from './table.ts'
+import { keyTextOf, type Tables } from './table.ts'
 
 /**
- * Writes checkpoints to LMDB and replays the journal. A checkpoint writes a layer in bounded transactions; the last one
- * records that the layer's journal file is no longer needed. An interrupted checkpoint is repaired by replaying that
- * file. Invariant: `first` is the oldest journal file that is not completely in LMDB, and it must exist.
+ * Writes checkpoints to LMDB and replays the journal. A checkpoint writes a layer in bounded transactions. The last
+ * transaction records that the journal file of this layer is no longer needed. If a checkpoint is interrupted, the next
+ * start replays that file.
  */
 export interface JournalState {
+  /** Number of the oldest journal file that is not completely in LMDB. The file must exist, unless `isClosed`. */
   readonly first: number
-  /** Whether the store was closed: every write in a journal file is also in LMDB. */
+  /** Whether the store was closed properly. If so, every change in a journal file is also in LMDB. */
   readonly isClosed: boolean
 }
 
 const NO_JOURNAL: JournalState = { first: 1, isClosed: true }
 
-/** Maximum size of one transaction, which blocks this thread for a few milliseconds. */
+/**
+ * Maximum number of rows and bytes in one transaction. Such a transaction blocks this thread for a few milliseconds.
+ */
 const TRANSACTION_ROWS_MAX = 1_000
 const TRANSACTION_BYTES_MAX = 1_048_576
 
+/** Writes a layer to LMDB, and then `state`, in several transactions. */
 export async function writeCheckpoint(lmdb: Lmdb, layer: Layer, state: JournalState): Promise<void> {
   for (const [name, table] of layer.tables()) {
     while (table.sort(TRANSACTION_ROWS_MAX)) await nextTurn()
@@ -61,7 +65,7 @@ function nextTurn(): Promise<void> {
 }
 
 /**
- * Reads the journal files that are not completely in LMDB. Returns their writes, and the number for the next file.
+ * Reads the journal files that are not completely in LMDB. Returns their changes, and the number for the next file.
  * Throws an Error that names the folder or file if a file is missing, damaged, or from another store.
  */
 export function replayJournal(
@@ -93,7 +97,7 @@ export function replayJournal(
 }
 
 function replay(layer: Layer, tables: Tables, { table, kind, key, value }: JournalRow): void {
-  const text = textOf(key)
+  const text = keyTextOf(key)
   if (kind !== 'add') {
     layer.set(table, text, { value: kind === 'put' ? value : undefined })
     return

@@ -1,20 +1,19 @@
 import type { Id64 } from '../../model/id.ts'
 import type { WindowKey } from '../store.ts'
 import type { HeldBlocks } from './held-blocks.ts'
-import { afterPrefix, inboxKey, METRIC_ID_AT, metricPrefix, partitionKey, readId, readWindowKey } from './keys.ts'
+import { afterPrefix, inboxKey, METRIC_ID_OFFSET, metricPrefix, partitionKey, readId, readWindowKey } from './keys.ts'
 import { decodeOrder } from './rows.ts'
 import { removeWindow } from './timelines.ts'
 import type { WriteSet } from './write-set.ts'
 
 /**
- * Removes the data of deleted metrics, after the inbox entries that existed at the deletion are folded. No data can
- * then be added again: later commits are refused, and a fold or merge that began earlier finds its inbox entries or
- * blocks missing.
+ * Removes the data of deleted metrics, after the inbox entries that existed at the deletion are folded. From then on,
+ * no data of the metric can be added: commits are refused, and a fold or merge that began earlier is refused too,
+ * because its inbox entries or blocks no longer exist.
  */
 
 /**
- * Tables whose keys begin with partition and metric, in the order in which they are cleared. The windows are cleared
- * first.
+ * Tables whose keys begin with partition and metric, in the order in which their rows are removed, after the windows.
  */
 const CLEARED_TABLES = ['sets', 'expired', 'series-ids', 'series', 'tag-keys'] as const
 
@@ -29,8 +28,8 @@ export function clearDeleted(
   let left = max
   const all = { start: partitionKey(partition), end: afterPrefix(partitionKey(partition)) }
   for (const { key, value } of writes.tables.dying.rows(all)) {
-    if (hasInboxUntil(writes, partition, decodeOrder(value))) continue
-    left -= clearMetric(writes, held, partition, readId(key, METRIC_ID_AT), left, nowMs)
+    if (hasInboxEntriesUntil(writes, partition, decodeOrder(value))) continue
+    left -= clearMetric(writes, held, partition, readId(key, METRIC_ID_OFFSET), left, nowMs)
     if (left <= 0) return true
     writes.remove('dying', key)
   }
@@ -38,7 +37,7 @@ export function clearDeleted(
 }
 
 /** Returns whether the inbox still has an entry with this arrival number or an earlier one. */
-function hasInboxUntil(writes: WriteSet, partition: number, order: number): boolean {
+function hasInboxEntriesUntil(writes: WriteSet, partition: number, order: number): boolean {
   const range = { start: inboxKey(partition, 0), end: inboxKey(partition, order + 1), limit: 1 }
   for (const _ of writes.tables.inbox.keys(range)) return true
   return false

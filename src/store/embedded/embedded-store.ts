@@ -37,7 +37,7 @@ import { listKeys, readKey, saveKey } from './api-keys.ts'
 import { appendCommit } from './append.ts'
 import { readBlock } from './blocks.ts'
 import { countMetrics, defineMetric, deleteMetric, hasSeries, listMetrics, readMetric, readSeries } from './catalog.ts'
-import { checkDataFile, fillDataFile } from './check-files.ts'
+import { checkDataFile, padDataFile } from './check-files.ts'
 import { clearDeleted } from './deletion.ts'
 import { Environment, type EnvironmentOptions } from './environment.ts'
 import { expireEvents, readEvents } from './events.ts'
@@ -51,12 +51,12 @@ import { Permits } from './permits.ts'
 import { readReceipt, writeReceipt } from './receipts.ts'
 import { decodePartition, decodeTime, decodeWatermark } from './rows.ts'
 import { countDistinct } from './sets.ts'
-import { sweepExpired } from './sweep.ts'
-import { clearCondemned, commitFold, dueWindows, expireWindow, readInbox, readTimeline } from './timelines.ts'
+import { sweepOneStep } from './sweep.ts'
+import { commitFold, dueWindows, expireWindow, readInbox, readTimeline, removeCondemnedSets } from './timelines.ts'
 
 /**
- * The store of a single gateway: an LMDB environment and a journal in one folder, opened by one process. Reads return
- * from one snapshot without waiting; writes run one after the other (`environment.ts`).
+ * The store of a single gateway: an LMDB environment and a journal in one folder, opened by one process. Each read sees
+ * one snapshot and does not wait for writes. Writes run one after another (`environment.ts`).
  */
 
 export interface EmbeddedStoreOptions extends StoreSettings {
@@ -78,7 +78,7 @@ export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<
   const lock = await lockFolder(options.folder)
   let lmdb: Lmdb | undefined
   try {
-    fillDataFile(options.folder, checkDataFile(options.folder))
+    padDataFile(options.folder, checkDataFile(options.folder))
     lmdb = new Lmdb(options.folder)
     await ensureFormat(lmdb, options.folder, storeShapeOf(options))
     const environment = await Environment.open(options.folder, lmdb, {
@@ -96,8 +96,8 @@ export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<
   }
 }
 
-/** Maximum number of steps of one `#clearCondemned`: together a million set sketches. */
-const CLEAR_STEPS_MAX = 1_000
+/** Maximum number of steps of one `#removeCondemnedSets`: together a million set sketches. */
+const CONDEMNED_STEPS_MAX = 1_000
 /**
  * Maximum number of steps of one sweep: together 250,000 entries. It is bounded because `FoldLoop.stop` waits for it.
  */
@@ -112,7 +112,7 @@ class EmbeddedStore implements Store {
   readonly #setResolutions: readonly number[]
   readonly #receiptBounds: ReceiptBounds
   readonly #now: () => number
-  readonly #held = new HeldBlocks()
+  readonly #heldBlocks = new HeldBlocks()
   readonly #permits = new Permits()
   readonly #leases = new Leases()
   readonly #commitListeners = new CommitListeners()
@@ -237,23 +237,26 @@ class EmbeddedStore implements Store {
     names: readonly string[],
     part: BlockPart,
   ): Promise<readonly (Uint8Array | undefined)[]> {
-    return this.#environment.read((tables) => names.map((name) => readBlock(tables, this.#held, partition, name, part)))
+    return this.#environment.read((tables) =>
+      names.map((name) => readBlock(tables, this.#heldBlocks, partition, name, part)),
+    )
   }
 
   // Fold and retention
 
   writeBlocks(partition: number, blocks: readonly NamedBlock[], nowMs: number): Promise<void> {
     return this.#environment.read(() => {
-      for (const block of blocks) this.#held.add(partition, block, nowMs + UNCOMMITTED_BLOCK_MS)
+      for (const block of blocks) this.#heldBlocks.add(partition, block, nowMs + UNCOMMITTED_BLOCK_MS)
     })
   }
 
   async commitFold(fold: FoldCommit): Promise<boolean> {
     const isDone = await this.#environment
-      .write((writes) => commitFold(writes, this.#held, fold))
+      .write((writes) => commitFold(writes, this.#heldBlocks, fold))
       .catch((error: unknown) => {
-        // The next attempt to fold writes other blocks. While the journal fails, unused blocks would fill the memory.
-        for (const block of writtenBlocks(fold)) this.#held.remove(fold.partition, block)
+        // The next attempt to fold writes new blocks. Without the removal, blocks of failed attempts would fill the
+        // memory.
+        for (const block of writtenBlocks(fold)) this.#heldBlocks.remove(fold.partition, block)
         throw error
       })
     if (isDone) this.#indexRemovalListeners.notify(removedByFold(fold))
@@ -265,9 +268,11 @@ class EmbeddedStore implements Store {
   }
 
   async expireWindow(expiry: WindowExpiry): Promise<boolean> {
-    const { isDone, hasMore } = await this.#environment.write((writes) => expireWindow(writes, this.#held, expiry))
+    const { isDone, hasMore } = await this.#environment.write((writes) =>
+      expireWindow(writes, this.#heldBlocks, expiry),
+    )
     if (isDone) this.#indexRemovalListeners.notify(removedByExpiry(expiry))
-    if (hasMore) await this.#clearCondemned()
+    if (hasMore) await this.#removeCondemnedSets()
     return isDone
   }
 
@@ -276,33 +281,35 @@ class EmbeddedStore implements Store {
   }
 
   clearDeleted(partition: number, max: number, nowMs: number): Promise<boolean> {
-    return this.#environment.write((writes) => clearDeleted(writes, this.#held, partition, max, nowMs))
+    return this.#environment.write((writes) => clearDeleted(writes, this.#heldBlocks, partition, max, nowMs))
   }
 
   async sweep(nowMs: number): Promise<void> {
-    // Memory is freed first, because it is needed most while the journal cannot be written.
-    this.#held.sweep(nowMs)
+    // Memory is freed first: this works even while the journal cannot be written.
+    this.#heldBlocks.sweep(nowMs)
     this.#permits.sweep(nowMs)
     await this.#sweepTables(nowMs)
-    await this.#clearCondemned()
+    await this.#removeCondemnedSets()
   }
 
-  /** Removes expired rows in steps; other reads and writes run between them. The next sweep removes what is left. */
+  /**
+   * Removes expired rows in steps; other reads and writes run between the steps. The next sweep removes what is left.
+   */
   async #sweepTables(nowMs: number): Promise<void> {
     let last: Uint8Array | undefined
     for (let steps = 0; steps < SWEEP_STEPS_MAX; steps++) {
-      last = await this.#environment.write((writes) => sweepExpired(writes, nowMs, last))
+      last = await this.#environment.write((writes) => sweepOneStep(writes, nowMs, last))
       if (last === undefined) return
     }
   }
 
   /**
-   * Removes the sketches of expired windows in steps; other reads and writes run between them. The next expiry or sweep
-   * removes what is left after `CLEAR_STEPS_MAX` steps.
+   * Removes the set sketches of expired windows in steps; other reads and writes run between the steps. The next expiry
+   * or sweep removes what is left after `CONDEMNED_STEPS_MAX` steps.
    */
-  async #clearCondemned(): Promise<void> {
-    for (let steps = 0; steps < CLEAR_STEPS_MAX; steps++) {
-      if (!(await this.#environment.write(clearCondemned))) return
+  async #removeCondemnedSets(): Promise<void> {
+    for (let steps = 0; steps < CONDEMNED_STEPS_MAX; steps++) {
+      if (!(await this.#environment.write(removeCondemnedSets))) return
     }
   }
 

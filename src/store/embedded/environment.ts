@@ -4,23 +4,23 @@ import { type JournalState, replayJournal, writeCheckpoint } from './checkpoint.
 import { Journal, type OpenJournalFile, openJournalFile, removeJournalFilesBefore } from './journal.ts'
 import type { TableName } from './keys.ts'
 import { Layer } from './layer.ts'
-import { asUnavailable, attempt, type Lmdb, unavailable } from './lmdb.ts'
+import { asUnavailable, convertLmdbErrors, type Lmdb, unavailable } from './lmdb.ts'
 import { type Tables, tablesOver } from './table.ts'
 import { WriteSet } from './write-set.ts'
 
 /**
- * Runs all reads and writes of a store folder. A write runs alone: it reads the results of earlier writes and records
- * its own in a `WriteSet`, which is dropped if the write throws. Writes that are waiting at the same time share one
- * frame of the journal. When the frame is synced to disk, its writes enter a layer in memory, become visible to
- * readers, and resolve. A checkpoint writes the layer to LMDB a few times a minute; rows that are added and removed
- * between two checkpoints are never written to LMDB.
+ * Runs all reads and writes of a store folder. Writes run one after another: each reads the results of earlier writes
+ * and records its own changes in a `WriteSet`, which is dropped if the write throws. Writes that wait at the same time
+ * share one frame of the journal. When the frame is synced to disk, its changes are added to a layer in memory and
+ * become visible to readers, and the writes resolve. A checkpoint writes the layer to LMDB twice a minute; rows that
+ * are added and removed between two checkpoints are never written to LMDB.
  *
  * Invariant: everything that readers see is in LMDB, or in both the journal and a layer. If writing or syncing the
- * journal fails, the state of the file is unknown. The store then refuses writes until all layers are in LMDB and a new
- * file exists.
+ * journal fails, the state of its file is unknown. The store then refuses writes until all layers are in LMDB and there
+ * is a new journal file.
  */
 export interface EnvironmentOptions {
-  readonly checkpointMs?: number
+  readonly checkpointIntervalMs?: number
   /**
    * Size of the layer in memory, and of the journal file, at which a checkpoint begins. During a checkpoint a second
    * layer and file are filled. When they are full too, writes wait for the checkpoint, or are refused if it fails.
@@ -35,47 +35,50 @@ export interface EnvironmentOptions {
  * Interval between checkpoints. It is long enough that most inbox blocks are folded before they would be written to
  * LMDB.
  */
-const CHECKPOINT_MS = 30_000
-const CHECKPOINT_RETRY_MS = 1_000
+const CHECKPOINT_INTERVAL_MS = 30_000
+const CHECKPOINT_RETRY_PAUSE_MS = 1_000
 const LAYER_BYTES_MAX = 16_777_216
 const JOURNAL_BYTES_MAX = 33_554_432
-/** Maximum size of one frame, and time to fill it. Waiting writes beyond it go into the next frame. */
+/** Maximum size of one frame, and maximum time to run its writes. Further writes go into the next frame. */
 const FRAME_BYTES_MAX = 1_048_576
 const FRAME_MS_MAX = 5
 
-type Options = Required<Omit<EnvironmentOptions, 'log'>> & { readonly log: StoreLog | undefined }
+type FilledOptions = Required<Omit<EnvironmentOptions, 'log'>> & { readonly log: StoreLog | undefined }
 
-interface Waiting {
+interface WaitingWrite {
   readonly verb: (writes: WriteSet) => unknown
   readonly resolve: (result: never) => void
   readonly reject: (error: unknown) => void
 }
 
 export class Environment {
+  /** The tables as readers see them: with all durable changes. */
   readonly tables: Tables
   readonly #folder: string
   readonly #lmdb: Lmdb
-  readonly #options: Options
+  readonly #options: FilledOptions
   readonly #checkpointFailures: FailureLog
-  /** The tables that a write reads: `tables` and the earlier writes of its frame. */
-  readonly #verbTables: Tables
-  readonly #queue: Waiting[] = []
+  /** The tables as a write reads them: with the changes of earlier writes of the same frame. */
+  readonly #writeTables: Tables
+  readonly #queue: WaitingWrite[] = []
   #running: Promise<void> | undefined
   #isClosed = false
 
   #journal: Journal
-  /** The journal file whose last write failed. */
-  #failed: Journal | undefined
-  #staged = new Layer()
-  #active = new Layer()
+  /** The journal whose last write failed. Its file may not be used any more. */
+  #failedJournal: Journal | undefined
+  /** The changes of the frame whose writes are running. */
+  #frameLayer = new Layer()
+  /** The durable changes since the last checkpoint began. */
+  #activeLayer = new Layer()
   /** The layer that a checkpoint is writing to LMDB. */
-  #frozen: Layer | undefined
+  #frozenLayer: Layer | undefined
   #checkpoint: Promise<void> | undefined
   #checkpointError: unknown
-  #isDue = false
-  #timer: NodeJS.Timeout | undefined
+  #isCheckpointDue = false
+  #checkpointTimer: NodeJS.Timeout | undefined
 
-  private constructor(folder: string, lmdb: Lmdb, journal: Journal, options: Options) {
+  private constructor(folder: string, lmdb: Lmdb, journal: Journal, options: FilledOptions) {
     this.#folder = folder
     this.#lmdb = lmdb
     this.#journal = journal
@@ -84,7 +87,7 @@ export class Environment {
       options.log?.warn({ err }, 'a checkpoint failed; it is retried, and writes are refused when the journal is full'),
     )
     this.tables = tablesOver(lmdb.tables, () => this.#layers())
-    this.#verbTables = tablesOver(lmdb.tables, () => [this.#staged, ...this.#layers()])
+    this.#writeTables = tablesOver(lmdb.tables, () => [this.#frameLayer, ...this.#layers()])
   }
 
   /**
@@ -106,7 +109,7 @@ export class Environment {
     }
     removeJournalFilesBefore(folder, nextFileNumber)
     return new Environment(folder, lmdb, journal, {
-      checkpointMs: options.checkpointMs ?? CHECKPOINT_MS,
+      checkpointIntervalMs: options.checkpointIntervalMs ?? CHECKPOINT_INTERVAL_MS,
       layerBytesMax: options.layerBytesMax ?? LAYER_BYTES_MAX,
       journalBytesMax: options.journalBytesMax ?? JOURNAL_BYTES_MAX,
       openFile,
@@ -114,15 +117,15 @@ export class Environment {
     })
   }
 
-  /** False when a checkpoint is running and the second layer is half full already. */
+  /** See `Store.hasRoom`. False if a checkpoint is running and the layer for later changes is half full already. */
   get hasRoom(): boolean {
-    return this.#frozen === undefined || this.#active.bytes < this.#options.layerBytesMax / 2
+    return this.#frozenLayer === undefined || this.#activeLayer.bytes < this.#options.layerBytesMax / 2
   }
 
   /** Runs a read on one snapshot of the durable data. `verb` is synchronous, so no write can run meanwhile. */
   async read<T>(verb: (tables: Tables) => T): Promise<T> {
     if (this.#isClosed) throw unavailable()
-    return attempt(() => verb(this.tables))
+    return convertLmdbErrors(() => verb(this.tables))
   }
 
   /** Runs a write after all earlier ones. Resolves when its changes are durable. */
@@ -140,16 +143,16 @@ export class Environment {
     return this.#lmdb.write(() => puts(this.#lmdb))
   }
 
-  /** Completes the waiting writes and moves all data to LMDB. Data that cannot be moved stays in the journal. */
+  /** Completes all waiting writes and writes all layers to LMDB. If that fails, the next start replays the journal. */
   async close(): Promise<void> {
     if (this.#isClosed) return
     this.#isClosed = true
     await this.#running
-    clearTimeout(this.#timer)
+    clearTimeout(this.#checkpointTimer)
     try {
       await this.#finishCheckpoint()
       const first = this.#journal.fileNumber + 1
-      await writeCheckpoint(this.#lmdb, this.#active, { first, isClosed: true })
+      await writeCheckpoint(this.#lmdb, this.#activeLayer, { first, isClosed: true })
       removeJournalFilesBefore(this.#folder, first)
     } catch (err) {
       this.#options.log?.warn({ err }, 'the last checkpoint failed; the next start replays the journal')
@@ -159,7 +162,7 @@ export class Environment {
   }
 
   #layers(): readonly Layer[] {
-    return this.#frozen === undefined ? [this.#active] : [this.#active, this.#frozen]
+    return this.#frozenLayer === undefined ? [this.#activeLayer] : [this.#activeLayer, this.#frozenLayer]
   }
 
   async #run(): Promise<void> {
@@ -178,42 +181,42 @@ export class Environment {
   }
 
   async #commitFrame(): Promise<void> {
-    const done: { readonly waiting: Waiting; readonly writes: WriteSet; readonly result: unknown }[] = []
+    const done: { readonly waiting: WaitingWrite; readonly writes: WriteSet; readonly result: unknown }[] = []
     const untilMs = performance.now() + FRAME_MS_MAX
     do {
       const waiting = this.#queue.shift()!
-      const writes = new WriteSet(this.#verbTables)
+      const writes = new WriteSet(this.#writeTables)
       try {
-        const result = attempt(() => waiting.verb(writes))
-        if (this.#staged.isEmpty) this.#staged = writes.layer
-        else this.#staged.stage(writes.layer)
+        const result = convertLmdbErrors(() => waiting.verb(writes))
+        if (this.#frameLayer.isEmpty) this.#frameLayer = writes.layer
+        else this.#frameLayer.addWriteSet(writes.layer)
         done.push({ waiting, writes, result })
       } catch (error) {
         waiting.reject(error)
       }
-    } while (this.#queue.length > 0 && this.#staged.bytes < FRAME_BYTES_MAX && performance.now() < untilMs)
-    const staged = this.#staged
-    this.#staged = new Layer()
-    if (!staged.isEmpty) {
+    } while (this.#queue.length > 0 && this.#frameLayer.bytes < FRAME_BYTES_MAX && performance.now() < untilMs)
+    const frame = this.#frameLayer
+    this.#frameLayer = new Layer()
+    if (!frame.isEmpty) {
       try {
-        await this.#journal.append(staged)
+        await this.#journal.append(frame)
       } catch (cause) {
-        this.#failed = this.#journal
+        this.#failedJournal = this.#journal
         for (const { waiting } of done) waiting.reject(asUnavailable(cause))
         return
       }
-      this.#timer ??= this.#schedule(this.#options.checkpointMs)
-      this.#active.absorb(staged, (name, key) => this.#isStored(name, key))
+      this.#checkpointTimer ??= this.#scheduleCheckpoint(this.#options.checkpointIntervalMs)
+      this.#activeLayer.addFrame(frame, (name, key) => this.#isStored(name, key))
     }
     for (const { waiting, writes, result } of done) {
-      writes.finish()
+      writes.runActions()
       waiting.resolve(result as never)
     }
   }
 
   /** Returns whether the row is in LMDB, or will be after the running checkpoint. */
   #isStored(name: TableName, key: string): boolean {
-    if (this.#frozen?.get(name, key) !== undefined) return true
+    if (this.#frozenLayer?.get(name, key) !== undefined) return true
     try {
       return this.#lmdb.tables[name].doesExist(Buffer.from(key, 'latin1'))
     } catch {
@@ -223,53 +226,54 @@ export class Environment {
   }
 
   /**
-   * Begins a checkpoint if one is due. Rejects if the journal cannot be written, or if layer or journal are full and
-   * the checkpoint fails.
+   * Prepares the journal for the next frame: begins a checkpoint if one is due, and replaces a journal file whose last
+   * write failed. Rejects if no journal file can be written, or if the layer or the journal is full and a checkpoint
+   * fails.
    */
   async #prepareJournal(): Promise<void> {
-    if (this.#failed === this.#journal) {
+    if (this.#failedJournal === this.#journal) {
       await this.#finishCheckpoint()
-      await this.#freeze()
+      await this.#freezeLayer()
     }
-    if (this.#failed !== undefined) {
+    if (this.#failedJournal !== undefined) {
       await this.#finishCheckpoint()
-      this.#failed = undefined
+      this.#failedJournal = undefined
     }
     const { layerBytesMax, journalBytesMax } = this.#options
-    const isFull = this.#active.bytes >= layerBytesMax || this.#journal.bytes >= journalBytesMax
-    if (!isFull && !this.#isDue) return
+    const isFull = this.#activeLayer.bytes >= layerBytesMax || this.#journal.bytes >= journalBytesMax
+    if (!isFull && !this.#isCheckpointDue) return
     if (isFull) await this.#finishCheckpoint()
-    if (this.#frozen !== undefined) return
-    this.#isDue = false
+    if (this.#frozenLayer !== undefined) return
+    this.#isCheckpointDue = false
     try {
-      await this.#freeze()
+      await this.#freezeLayer()
     } catch (error) {
-      // The current file is used until it is full.
+      // The checkpoint is tried again later. Until the current file is full, writes can go on.
       if (isFull) throw error
       this.#checkpointFailures.failed(error)
-      this.#timer ??= this.#schedule(CHECKPOINT_RETRY_MS)
+      this.#checkpointTimer ??= this.#scheduleCheckpoint(CHECKPOINT_RETRY_PAUSE_MS)
       return
     }
     this.#startCheckpoint()
   }
 
   /** Begins a new journal file and an empty layer. The previous layer is frozen; the next checkpoint writes it. */
-  async #freeze(): Promise<void> {
+  async #freezeLayer(): Promise<void> {
     const { fileNumber } = this.#journal
     const next = await Journal.create(this.#folder, fileNumber + 1, this.#options.openFile)
     const previous = this.#journal
     this.#journal = next
-    this.#frozen = this.#active
-    this.#active = new Layer()
+    this.#frozenLayer = this.#activeLayer
+    this.#activeLayer = new Layer()
     await previous.close()
   }
 
   /** Waits until the frozen layer is in LMDB. Rejects if the checkpoint fails. */
   async #finishCheckpoint(): Promise<void> {
-    if (this.#frozen === undefined) return
+    if (this.#frozenLayer === undefined) return
     if (this.#checkpoint === undefined) this.#startCheckpoint()
     await this.#checkpoint
-    if (this.#frozen !== undefined) throw this.#checkpointError
+    if (this.#frozenLayer !== undefined) throw this.#checkpointError
   }
 
   #startCheckpoint(): void {
@@ -278,7 +282,7 @@ export class Environment {
       .catch((error: unknown) => {
         this.#checkpointError = error
         this.#checkpointFailures.failed(error)
-        if (!this.#isClosed) this.#timer ??= this.#schedule(CHECKPOINT_RETRY_MS)
+        if (!this.#isClosed) this.#checkpointTimer ??= this.#scheduleCheckpoint(CHECKPOINT_RETRY_PAUSE_MS)
       })
       .finally(() => {
         this.#checkpoint = undefined
@@ -286,18 +290,18 @@ export class Environment {
   }
 
   async #writeFrozen(state: JournalState): Promise<void> {
-    await writeCheckpoint(this.#lmdb, this.#frozen!, state)
-    this.#frozen = undefined
+    await writeCheckpoint(this.#lmdb, this.#frozenLayer!, state)
+    this.#frozenLayer = undefined
     removeJournalFilesBefore(this.#folder, state.first)
     this.#checkpointFailures.succeeded()
   }
 
-  /** Makes a checkpoint due after `ms`, and starts the queue to begin it. */
-  #schedule(ms: number): NodeJS.Timeout {
+  /** Makes a checkpoint due after `ms`. An empty write then starts the queue, which begins the checkpoint. */
+  #scheduleCheckpoint(ms: number): NodeJS.Timeout {
     return setTimeout(() => {
-      this.#timer = undefined
-      this.#isDue = true
-      if (this.#frozen !== undefined && this.#checkpoint === undefined) this.#startCheckpoint()
+      this.#checkpointTimer = undefined
+      this.#isCheckpointDue = true
+      if (this.#frozenLayer !== undefined && this.#checkpoint === undefined) this.#startCheckpoint()
       this.write(() => undefined).catch(() => undefined)
     }, ms).unref()
   }

@@ -1,11 +1,11 @@
 import type { EventRequest, StoredEvent } from '../events.ts'
 import {
-  EVENT_ID_AT,
-  EVENT_TIME_AT,
-  eventAgeEnd,
+  EVENT_ID_OFFSET,
+  EVENT_TIME_OFFSET,
   eventAgeKey,
+  eventAgeKeysEnd,
   eventKey,
-  eventOfAge,
+  eventKeyOfAge,
   eventPrefix,
   partitionKey,
   readTime,
@@ -39,8 +39,8 @@ export function readEvents(tables: Tables, request: EventRequest): StoredEvent[]
     const bytes = Buffer.from(value.buffer, value.byteOffset, value.length)
     found.push({
       project,
-      id: Buffer.from(key.buffer, key.byteOffset, key.length).toString('utf8', EVENT_ID_AT),
-      timeMs: readTime(key, EVENT_TIME_AT),
+      id: Buffer.from(key.buffer, key.byteOffset, key.length).toString('utf8', EVENT_ID_OFFSET),
+      timeMs: readTime(key, EVENT_TIME_OFFSET),
       json: bytes.toString(),
     })
   }
@@ -48,11 +48,11 @@ export function readEvents(tables: Tables, request: EventRequest): StoredEvent[]
 }
 
 export function expireEvents(writes: WriteSet, partition: number, committedByMs: number, max: number): number {
-  const range = { start: partitionKey(partition), end: eventAgeEnd(partition, committedByMs), limit: max }
+  const range = { start: partitionKey(partition), end: eventAgeKeysEnd(partition, committedByMs), limit: max }
   let removed = 0
   for (const age of writes.tables['event-ages'].keys(range)) {
     writes.remove('event-ages', age)
-    writes.remove('events', eventOfAge(age))
+    writes.remove('events', eventKeyOfAge(age))
     removed++
   }
   return removed

@@ -15,7 +15,7 @@ export const STORE_FORMAT = 2
  * Format 1 has the same tables but no journal. A new version was necessary, because a gateway that knows only format 1
  * would ignore the writes in the journal.
  */
-const WITHOUT_JOURNAL = 1
+const FORMAT_WITHOUT_JOURNAL = 1
 
 /** Writes the shape into a new store. Throws an Error if the folder holds a store with another shape or format. */
 export async function ensureFormat(lmdb: Lmdb, folder: string, wanted: StoreShape): Promise<void> {
@@ -37,7 +37,7 @@ export function readFormat(
   const bytes = lmdb.tables.meta.getBinary(FORMAT_KEY)
   if (bytes === undefined) return undefined
   const { version, ...shape } = decodeJson(bytes) as StoreShape & { readonly version: number }
-  if (version !== STORE_FORMAT && version !== WITHOUT_JOURNAL) {
+  if (version !== STORE_FORMAT && version !== FORMAT_WITHOUT_JOURNAL) {
     throw new Error(
       `the store in ${folder} has format ${version}, this version of the gateway reads format ${STORE_FORMAT}`,
     )

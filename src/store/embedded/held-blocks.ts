@@ -2,19 +2,20 @@ import type { NamedBlock } from '../store.ts'
 import type { WriteSet } from './write-set.ts'
 
 /**
- * Maximum bytes of unlisted blocks. The blocks of folds in progress are not bounded, but there is one fold at a time.
+ * Maximum memory of all held blocks at which a block that is no longer listed may still be added. Blocks that a fold
+ * writes are always added: there is only one fold at a time.
  */
 export const HELD_BYTES_MAX = 33_554_432
 
 /**
- * Blocks that no index or inbox entry lists: a fold has written them but not committed yet, or they were listed until
- * recently, and a query with an older snapshot may still read them. They are only in memory, because they are not
- * needed after a restart.
+ * Holds in memory the blocks that no index or inbox entry lists. Either a fold has written the block but has not
+ * committed yet, or the block was listed until recently and a query with an older snapshot may still read it. Both are
+ * not needed after a restart.
  */
 export class HeldBlocks {
   readonly #blocks = new Map<string, { readonly block: NamedBlock; readonly expiresMs: number }>()
   #bytes = 0
-  /** Bytes of the blocks that each unfinished write will add. */
+  /** For each write that is not durable yet: memory of the blocks that it will add. */
   readonly #addedBytes = new WeakMap<WriteSet, number>()
 
   get bytes(): number {
@@ -27,12 +28,12 @@ export class HeldBlocks {
     this.#bytes += heldBytes(block)
   }
 
-  /** Adds an unlisted block once the write is durable. Returns false, and adds nothing, if memory is full. */
-  addAfter(writes: WriteSet, partition: number, block: NamedBlock, expiresMs: number): boolean {
+  /** Adds a block when the write is durable. Returns false, and does not add it, if memory is full. */
+  addOnceDurable(writes: WriteSet, partition: number, block: NamedBlock, expiresMs: number): boolean {
     const addedBytes = (this.#addedBytes.get(writes) ?? 0) + heldBytes(block)
     if (this.#bytes + addedBytes > HELD_BYTES_MAX) return false
     this.#addedBytes.set(writes, addedBytes)
-    writes.afterwards(() => this.add(partition, block, expiresMs))
+    writes.onceDurable(() => this.add(partition, block, expiresMs))
     return true
   }
 
@@ -57,7 +58,7 @@ export class HeldBlocks {
   }
 }
 
-/** Memory of a block in addition to its strings: objects, buffers and a map entry. */
+/** Estimated memory of a held block in addition to its bytes: objects, buffers and a map entry. */
 const BLOCK_BYTES = 400
 
 function heldBytes({ scalars, sketches }: NamedBlock): number {

@@ -7,14 +7,14 @@ import { TABLES, type TableName } from './keys.ts'
 import type { Layer } from './layer.ts'
 
 /**
- * A journal file: the write-ahead log of the store. It has the writes of all atomic steps in order, so that a commit
- * costs one write and one sync at the end of a file. A frame has the writes that are acknowledged together; an
- * incomplete frame is ignored as a whole.
+ * The journal: the write-ahead log of the store. A journal file has the changes of all writes in order, so that a
+ * commit costs one write and one sync at the end of a file. A frame has the changes of the writes that are acknowledged
+ * together. An incomplete frame is ignored as a whole.
  *
- * A frame lists the rows that are put and removed, not the requests that caused it. Replaying is therefore idempotent,
- * also over a checkpoint that already has some of the rows. Set sketches are an exception: their rows have the members
- * to add, and adding members again changes nothing. A frame is written only after the previous one is synced. So only
- * the last frame can be cut off, and it was not acknowledged. A damaged frame that is followed by another is an error.
+ * A frame has the rows that are put and removed, not the requests that caused the changes. So replaying is idempotent,
+ * even if LMDB already has some of the rows. For a set sketch, a row may have only the members to add; adding members
+ * again changes nothing. A frame is written only after the previous one is synced. So only the last frame of a file can
+ * be incomplete, and it was not acknowledged. A damaged frame that is followed by another one is an error.
  *
  *   file   magic `GQJ` · version u8 · salt (16 bytes) · checksum u32 (CRC-32 of both), then the frames
  *   frame  magic (4 bytes) · bytes of the rows u32 · number in the file u32 · checksum u32, then the rows. The
@@ -29,7 +29,7 @@ const FILE_MAGIC = Buffer.from('GQJ\x01', 'latin1')
 const SALT_BYTES = 16
 const SALT_END = FILE_MAGIC.length + SALT_BYTES
 const HEADER_BYTES = SALT_END + 4
-/** Begins each frame. These bytes do not occur in UTF-8 text. */
+/** The first bytes of each frame. They do not occur in UTF-8 text. */
 const FRAME_MAGIC = 0xfdf7fbfe
 const FRAME_HEADER_BYTES = 16
 const ROW_HEADER_BYTES = 8
@@ -56,6 +56,7 @@ export interface JournalFile {
 
 export type OpenJournalFile = (path: string) => Promise<JournalFile>
 
+/** The journal file to which frames are appended. */
 export class Journal {
   readonly fileNumber: number
   readonly #file: JournalFile
@@ -93,7 +94,7 @@ export class Journal {
   }
 
   /**
-   * Appends the writes of a layer as one frame. If it rejects, the state of the file is unknown, and nothing may be
+   * Appends the changes of a layer as one frame. If this rejects, the state of the file is unknown, and nothing may be
    * appended to the file any more.
    */
   async append(layer: Layer): Promise<void> {
@@ -111,8 +112,8 @@ export class Journal {
   #encode(layer: Layer): number {
     let length = FRAME_HEADER_BYTES
     for (const [, table] of layer.tables()) {
-      for (const [key, { value, added }] of table.entries()) {
-        length += ROW_HEADER_BYTES + key.length + ((added ?? value)?.length ?? 0)
+      for (const [key, { value, addedMembers }] of table.entries()) {
+        length += ROW_HEADER_BYTES + key.length + ((addedMembers ?? value)?.length ?? 0)
       }
     }
     if (length > this.#buffer.length) this.#buffer = Buffer.alloc(2 ** Math.ceil(Math.log2(length)))
@@ -120,9 +121,9 @@ export class Journal {
     let offset = FRAME_HEADER_BYTES
     for (const [name, table] of layer.tables()) {
       const tableNumber = TABLES.indexOf(name)
-      for (const [key, { value, added }] of table.entries()) {
-        const bytes = added ?? value
-        const kind: RowKind = bytes === undefined ? 'remove' : added === undefined ? 'put' : 'add'
+      for (const [key, { value, addedMembers }] of table.entries()) {
+        const bytes = addedMembers ?? value
+        const kind: RowKind = bytes === undefined ? 'remove' : addedMembers === undefined ? 'put' : 'add'
         buffer.writeUInt8(tableNumber, offset)
         buffer.writeUInt8(KINDS.indexOf(kind), offset + 1)
         buffer.writeUInt16LE(key.length, offset + 2)
@@ -162,19 +163,23 @@ export function journalFileNumbers(folder: string): number[] {
   return fileNumbers.sort((a, b) => a - b)
 }
 
-/** Removes the journal files with a number below `first`. A file that cannot be removed stays until the next start. */
+/**
+ * Removes the journal files with a number below `firstFileNumber`. A file that cannot be removed stays until the next
+ * start.
+ */
 export function removeJournalFilesBefore(folder: string, firstFileNumber: number): void {
   for (const fileNumber of journalFileNumbers(folder)) {
     if (fileNumber >= firstFileNumber) return
     try {
       unlinkSync(pathOf(folder, fileNumber))
     } catch {
-      // A file that is left over is never replayed.
+      // A file below `firstFileNumber` is never replayed, so it may stay.
     }
   }
 }
 
 export interface JournalContents {
+  /** Number of complete frames. */
   readonly frames: number
   /** Whether there are bytes after the last complete frame. They were not acknowledged. */
   readonly isCut: boolean
@@ -216,6 +221,7 @@ export function readJournal(folder: string, fileNumber: number, onRow: (row: Jou
 interface Frame {
   readonly frameNumber: number
   readonly rows: Buffer
+  /** Position in the file after the frame. */
   readonly end: number
 }
 
@@ -246,8 +252,8 @@ function pathOf(folder: string, fileNumber: number): string {
 }
 
 /**
- * Opens a file for synced writes. On Linux each write syncs by itself (O_DSYNC), which saves a third of a commit's
- * time; on other systems fdatasync follows.
+ * Opens a file whose writes are synced to disk before they resolve. On Linux, the system syncs each write by itself
+ * (O_DSYNC), which makes a commit a third faster. On other systems, each write is followed by fdatasync.
  */
 export async function openJournalFile(path: string): Promise<JournalFile> {
   const syncs = process.platform === 'linux'

@@ -27,8 +27,8 @@ export const TABLES = [
   /** project, metric name as text → u32: the last deleted generation. */
   'deleted',
   /**
-   * partition, metric id → arrival number of the newest inbox entry at the deletion. These are deleted metrics, some of
-   * whose data is not removed yet.
+   * Deleted metrics whose data is not completely removed yet: partition, metric id → `order` of the newest inbox entry
+   * at the time of the deletion.
    */
   'dying',
   /** partition, metric id, position u32 → series id and tags. */
@@ -39,7 +39,7 @@ export const TABLES = [
   'watermarks',
   /** partition, SHA-256 of project and idempotency key (16 bytes) → time of the commit. */
   'markers',
-  /** partition, order u64 → inbox entry. */
+  /** partition, `order` (arrival number) u64 → inbox entry. */
   'inbox',
   /** partition, metric id, resolution, window start, order u64, series from, block name → rest of the index entry. */
   'index',
@@ -69,18 +69,22 @@ export const TABLES = [
   'receipt-totals',
   /** SHA-256 of an API key (32 bytes) → key row as JSON. */
   'keys',
-  /** time, kind u8, key in the kind's table → nothing: what `sweep` checks from that time on. */
+  /** time, kind u8, key in the kind's table → nothing: the rows that `sweep` checks from that time on. */
   'expiry',
-  /** key in `windows` → JSON of `dropExpired`, or null: expired windows whose sketches are not removed yet. */
+  /**
+   * Expired windows whose set sketches are not removed yet: key in `windows` → `WindowExpiry.dropExpired` as JSON, or
+   * null.
+   */
   'condemned',
 ] as const
 export type TableName = (typeof TABLES)[number]
 
-const TIME_BIAS = 2 ** 52
-const U32 = 2 ** 32
+/** Added to times, so that years before 1970 are not negative and sort right. */
+const TIME_BIAS_MS = 2 ** 52
+const TWO_POW_32 = 2 ** 32
 
-/** Builds a key field by field. */
-class Key {
+/** Builds a key field by field. `length`: number of bytes of the whole key. */
+class KeyBuilder {
   readonly bytes: Buffer
   #at = 0
 
@@ -109,7 +113,7 @@ class Key {
   }
 
   u64(value: number): this {
-    return this.u32(Math.floor(value / U32)).u32(value % U32)
+    return this.u32(Math.floor(value / TWO_POW_32)).u32(value % TWO_POW_32)
   }
 
   id(id: Id64): this {
@@ -117,7 +121,7 @@ class Key {
   }
 
   time(ms: number): this {
-    return this.u64(ms + TIME_BIAS)
+    return this.u64(ms + TIME_BIAS_MS)
   }
 
   raw(bytes: Uint8Array): this {
@@ -133,7 +137,7 @@ class Key {
 }
 
 export function readU64(bytes: Uint8Array, offset: number): number {
-  return readU32(bytes, offset) * U32 + readU32(bytes, offset + 4)
+  return readU32(bytes, offset) * TWO_POW_32 + readU32(bytes, offset + 4)
 }
 
 export function readU32(bytes: Uint8Array, offset: number): number {
@@ -141,7 +145,7 @@ export function readU32(bytes: Uint8Array, offset: number): number {
 }
 
 export function readTime(bytes: Uint8Array, offset: number): number {
-  return readU64(bytes, offset) - TIME_BIAS
+  return readU64(bytes, offset) - TIME_BIAS_MS
 }
 
 export function readId(bytes: Uint8Array, offset: number): Id64 {
@@ -164,29 +168,30 @@ export function afterPrefix(prefix: Uint8Array): Buffer {
   throw new RangeError('no key follows a prefix of 0xff bytes only')
 }
 
-function digest16(text: string): Buffer {
+/** Returns the first 16 bytes of the SHA-256 of a text. */
+function sha256Prefix(text: string): Buffer {
   return createHash('sha256').update(text).digest().subarray(0, 16)
 }
 
-const PROJECTS_MAX = 1_000
-const projects = new Map<string, Buffer>()
+const CACHED_PROJECTS_MAX = 1_000
+const projectKeys = new Map<string, Buffer>()
 
 export const FORMAT_KEY: Uint8Array = Buffer.from('format')
 export const JOURNAL_KEY: Uint8Array = Buffer.from('journal')
 
 export function partitionKey(partition: number): Buffer {
-  return new Key(2).u16(partition).bytes
+  return new KeyBuilder(2).u16(partition).bytes
 }
 
 // Catalog
 
 /** Returns the key of a project. It is cached, because few projects occur in many keys. */
 export function projectKey(project: string): Buffer {
-  const cached = projects.get(project)
+  const cached = projectKeys.get(project)
   if (cached !== undefined) return cached
-  if (projects.size === PROJECTS_MAX) projects.clear()
-  const key = digest16(project)
-  projects.set(project, key)
+  if (projectKeys.size === CACHED_PROJECTS_MAX) projectKeys.clear()
+  const key = sha256Prefix(project)
+  projectKeys.set(project, key)
   return key
 }
 
@@ -196,12 +201,12 @@ export function metricKey(project: string, name: string): Buffer {
   return Buffer.concat([projectKey(project), text.swap16()])
 }
 
-export function nameOfMetricKey(key: Uint8Array): string {
+export function readMetricName(key: Uint8Array): string {
   return Buffer.from(key.subarray(16)).swap16().toString('utf16le')
 }
 
 export function metricIdKey(metricId: Id64): Buffer {
-  return new Key(8).id(metricId).bytes
+  return new KeyBuilder(8).id(metricId).bytes
 }
 
 /**
@@ -209,43 +214,43 @@ export function metricIdKey(metricId: Id64): Buffer {
  * metric.
  */
 export function metricPrefix(partition: number, metricId: Id64): Buffer {
-  return new Key(10).u16(partition).id(metricId).bytes
+  return new KeyBuilder(10).u16(partition).id(metricId).bytes
 }
 
 export function seriesKey(partition: number, metricId: Id64, position: number): Buffer {
-  return new Key(14).u16(partition).id(metricId).u32(position).bytes
+  return new KeyBuilder(14).u16(partition).id(metricId).u32(position).bytes
 }
 
 export function tagKeyKey(partition: number, metricId: Id64, tagKey: string): Buffer {
-  return new Key(26).u16(partition).id(metricId).raw(digest16(tagKey)).bytes
+  return new KeyBuilder(26).u16(partition).id(metricId).raw(sha256Prefix(tagKey)).bytes
 }
 
 export function seriesIdKey(partition: number, metricId: Id64, seriesId: Id64): Buffer {
-  return new Key(18).u16(partition).id(metricId).id(seriesId).bytes
+  return new KeyBuilder(18).u16(partition).id(metricId).id(seriesId).bytes
 }
 
 // Write path
 
 export function watermarkKey(partition: number, writer: string): Buffer {
-  return new Key(18).u16(partition).raw(Buffer.from(writer, 'hex')).bytes
+  return new KeyBuilder(18).u16(partition).raw(Buffer.from(writer, 'hex')).bytes
 }
 
 export function markerKey(partition: number, project: string, key: string): Buffer {
-  return new Key(18).u16(partition).raw(digest16(`${project.length}:${project}${key}`)).bytes
+  return new KeyBuilder(18).u16(partition).raw(sha256Prefix(`${project.length}:${project}${key}`)).bytes
 }
 
 // Index and blocks
 
 export function inboxKey(partition: number, order: number): Buffer {
-  return new Key(10).u16(partition).u64(order).bytes
+  return new KeyBuilder(10).u16(partition).u64(order).bytes
 }
 
 export function blockKey(partition: number, name: string): Buffer {
-  return new Key(2 + name.length).u16(partition).latin(name).bytes
+  return new KeyBuilder(2 + name.length).u16(partition).latin(name).bytes
 }
 
 export function timelineKey(partition: number, metricId: Id64, resolutionMs: number): Buffer {
-  return new Key(16).u16(partition).id(metricId).u48(resolutionMs).bytes
+  return new KeyBuilder(16).u16(partition).id(metricId).u48(resolutionMs).bytes
 }
 
 /**
@@ -253,10 +258,11 @@ export function timelineKey(partition: number, metricId: Id64, resolutionMs: num
  * `index` and `sets`.
  */
 export function windowKey(partition: number, metricId: Id64, resolutionMs: number, timeMs: number): Buffer {
-  return new Key(24).u16(partition).id(metricId).u48(resolutionMs).time(timeMs).bytes
+  return new KeyBuilder(24).u16(partition).id(metricId).u48(resolutionMs).time(timeMs).bytes
 }
-export const METRIC_ID_AT = 2
-export const WINDOW_TIME_AT = 16
+/** Byte positions of the metric id and of the time in a key that `windowKey` returns. */
+export const METRIC_ID_OFFSET = 2
+export const WINDOW_TIME_OFFSET = 16
 
 export function readPartition(bytes: Uint8Array): number {
   return bytes[0]! * 256 + bytes[1]!
@@ -264,9 +270,9 @@ export function readPartition(bytes: Uint8Array): number {
 
 export function readWindowKey(bytes: Uint8Array): WindowKey {
   return {
-    metricId: readId(bytes, METRIC_ID_AT),
+    metricId: readId(bytes, METRIC_ID_OFFSET),
     resolutionMs: readU32(bytes, 10) * 0x10000 + bytes[14]! * 0x100 + bytes[15]!,
-    windowMs: readTime(bytes, WINDOW_TIME_AT),
+    windowMs: readTime(bytes, WINDOW_TIME_OFFSET),
   }
 }
 
@@ -276,7 +282,7 @@ export function indexKey(
   resolutionMs: number,
   entry: { readonly windowMs: number; readonly order: number; readonly seriesFrom: Id64; readonly block: string },
 ): Buffer {
-  return new Key(40 + entry.block.length)
+  return new KeyBuilder(40 + entry.block.length)
     .u16(partition)
     .id(metricId)
     .u48(resolutionMs)
@@ -285,14 +291,15 @@ export function indexKey(
     .id(entry.seriesFrom)
     .latin(entry.block).bytes
 }
-export const INDEX_WINDOW_AT = 16
-export const INDEX_ORDER_AT = 24
-export const INDEX_SERIES_AT = 32
-export const INDEX_BLOCK_AT = 40
+/** Byte positions of the fields of an index key. */
+export const INDEX_WINDOW_OFFSET = 16
+export const INDEX_ORDER_OFFSET = 24
+export const INDEX_SERIES_OFFSET = 32
+export const INDEX_BLOCK_OFFSET = 40
 
 export function dueKey(partition: number, expiresMs: number, window: WindowKey): Buffer {
   const { resolutionMs, metricId, windowMs } = window
-  return new Key(32).u16(partition).time(expiresMs).u48(resolutionMs).id(metricId).time(windowMs).bytes
+  return new KeyBuilder(32).u16(partition).time(expiresMs).u48(resolutionMs).id(metricId).time(windowMs).bytes
 }
 
 export function readDueKey(bytes: Uint8Array): WindowKey {
@@ -300,9 +307,9 @@ export function readDueKey(bytes: Uint8Array): WindowKey {
   return { resolutionMs, metricId: readId(bytes, 16), windowMs: readTime(bytes, 24) }
 }
 
-/** Returns the exclusive end of the windows that expire at or before `nowMs`. */
-export function dueEnd(partition: number, nowMs: number): Buffer {
-  return new Key(10).u16(partition).time(nowMs + 1).bytes
+/** Returns the exclusive end of the keys in `due` of windows that expire at or before `nowMs`. */
+export function dueKeysEnd(partition: number, nowMs: number): Buffer {
+  return new KeyBuilder(10).u16(partition).time(nowMs + 1).bytes
 }
 
 // Sets and events
@@ -314,49 +321,49 @@ export function setKey(
   bucketMs: number,
   seriesId: Id64,
 ): Buffer {
-  return new Key(32).u16(partition).id(metricId).u48(resolutionMs).time(bucketMs).id(seriesId).bytes
+  return new KeyBuilder(32).u16(partition).id(metricId).u48(resolutionMs).time(bucketMs).id(seriesId).bytes
 }
 
 export function eventKey(project: string, timeMs: number, id: string): Buffer {
   return Buffer.concat([eventPrefix(project, timeMs), Buffer.from(id)])
 }
 
-/** Returns a prefix that sorts before every event of this time. */
+/** Returns the prefix of the keys of all events of a project with this time. */
 export function eventPrefix(project: string, timeMs: number): Buffer {
-  return new Key(24).raw(projectKey(project)).time(timeMs).bytes
+  return new KeyBuilder(24).raw(projectKey(project)).time(timeMs).bytes
 }
-export const EVENT_TIME_AT = 16
-export const EVENT_ID_AT = 24
+export const EVENT_TIME_OFFSET = 16
+export const EVENT_ID_OFFSET = 24
 
 /** Returns the key of an event in `event-ages`. `event` is its key in `events`. */
 export function eventAgeKey(partition: number, committedMs: number, event: Uint8Array): Buffer {
-  return new Key(10 + event.length).u16(partition).time(committedMs).raw(event).bytes
+  return new KeyBuilder(10 + event.length).u16(partition).time(committedMs).raw(event).bytes
 }
 
-/** Returns the exclusive end of the events that were committed at or before `committedByMs`. */
-export function eventAgeEnd(partition: number, committedByMs: number): Buffer {
-  return new Key(10).u16(partition).time(committedByMs + 1).bytes
+/** Returns the exclusive end of the keys in `event-ages` of events that were committed at or before `committedByMs`. */
+export function eventAgeKeysEnd(partition: number, committedByMs: number): Buffer {
+  return new KeyBuilder(10).u16(partition).time(committedByMs + 1).bytes
 }
 
 /** Returns the key in `events` of the event that has this key in `event-ages`. */
-export function eventOfAge(age: Uint8Array): Uint8Array {
+export function eventKeyOfAge(age: Uint8Array): Uint8Array {
   return age.subarray(10)
 }
 
 // Requests and API keys
 
 export function receiptKey(project: string, key: string): Buffer {
-  return new Key(32).raw(projectKey(project)).raw(digest16(key)).bytes
+  return new KeyBuilder(32).raw(projectKey(project)).raw(sha256Prefix(key)).bytes
 }
 
 /** Returns the key of a receipt in `receipt-ages`. `receipt` is its key in `receipts`. */
 export function receiptAgeKey(receipt: Uint8Array, writtenMs: number): Buffer {
-  return new Key(40).raw(receipt.subarray(0, 16)).time(writtenMs).raw(receipt.subarray(16)).bytes
+  return new KeyBuilder(40).raw(receipt.subarray(0, 16)).time(writtenMs).raw(receipt.subarray(16)).bytes
 }
 
 /** Returns the key in `receipts` of the receipt that has this key in `receipt-ages`. */
-export function receiptOfAge(age: Uint8Array): Buffer {
-  return new Key(32).raw(age.subarray(0, 16)).raw(age.subarray(24)).bytes
+export function receiptKeyOfAge(age: Uint8Array): Buffer {
+  return new KeyBuilder(32).raw(age.subarray(0, 16)).raw(age.subarray(24)).bytes
 }
 
 export function apiKeyKey(hash: string): Buffer {
@@ -366,18 +373,18 @@ export function apiKeyKey(hash: string): Buffer {
 // Expiry
 
 /** Kinds of rows that expire. A kind's index is its kind byte in keys, so new kinds are appended. */
-export const EXPIRING = ['watermark', 'marker', 'receipt', 'block'] as const
-export type Expiring = (typeof EXPIRING)[number]
+export const EXPIRING_KINDS = ['watermark', 'marker', 'receipt', 'block'] as const
+export type ExpiringKind = (typeof EXPIRING_KINDS)[number]
 
-export function expiryKey(timeMs: number, kind: Expiring, key: Uint8Array): Buffer {
-  return new Key(9 + key.length).time(timeMs).u8(EXPIRING.indexOf(kind)).raw(key).bytes
+export function expiryKey(timeMs: number, kind: ExpiringKind, key: Uint8Array): Buffer {
+  return new KeyBuilder(9 + key.length).time(timeMs).u8(EXPIRING_KINDS.indexOf(kind)).raw(key).bytes
 }
 
-export function readExpiryKey(bytes: Uint8Array): { readonly kind: Expiring; readonly key: Uint8Array } {
-  return { kind: EXPIRING[bytes[8]!]!, key: bytes.subarray(9) }
+export function readExpiryKey(bytes: Uint8Array): { readonly kind: ExpiringKind; readonly key: Uint8Array } {
+  return { kind: EXPIRING_KINDS[bytes[8]!]!, key: bytes.subarray(9) }
 }
 
-/** Returns the exclusive end of the entries that expire at or before `timeMs`. */
-export function expiryEnd(timeMs: number): Buffer {
-  return new Key(8).time(timeMs + 1).bytes
+/** Returns the exclusive end of the keys in `expiry` of rows that expire at or before `timeMs`. */
+export function expiryKeysEnd(timeMs: number): Buffer {
+  return new KeyBuilder(8).time(timeMs + 1).bytes
 }

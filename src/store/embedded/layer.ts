@@ -1,10 +1,10 @@
 import { HyperLogLog, unionEncoded } from '../../sketch/hyperloglog.ts'
 import type { TableName } from './keys.ts'
-import { MemoryTable, type Write } from './memory-table.ts'
+import { MemoryTable, type RowWrite } from './memory-table.ts'
 
 /**
- * Writes to any tables that are not in LMDB yet: of one write set, of one frame of the journal, or since the last
- * checkpoint.
+ * Changed rows of all tables that are not in LMDB yet. There are layers for one write, for one frame of the journal,
+ * and for all changes since a checkpoint began.
  */
 export class Layer {
   readonly #tables = new Map<TableName, MemoryTable>()
@@ -29,35 +29,36 @@ export class Layer {
     return this.#tables.get(name)
   }
 
-  get(name: TableName, key: string): Write | undefined {
+  get(name: TableName, key: string): RowWrite | undefined {
     return this.#tables.get(name)?.get(key)
   }
 
-  set(name: TableName, key: string, write: Write): void {
-    const table = this.#made(name)
-    if (write.added === undefined) {
+  set(name: TableName, key: string, write: RowWrite): void {
+    const table = this.#tableOrNew(name)
+    if (write.addedMembers === undefined) {
       table.set(key, write)
       return
     }
-    // If the earlier write is journaled with its whole value, the combined write must be as well.
+    // The journal has either the whole value or only the added members. It needs the whole value if the earlier change
+    // of this row needs it.
     const before = table.get(key)
-    table.set(key, before === undefined ? write : { value: write.value, ...addedTogether(before, write.added) })
+    table.set(key, before === undefined ? write : { value: write.value, ...unionOfAdded(before, write.addedMembers) })
   }
 
-  /** Adds the later writes of a write set, for the journal. */
-  stage(later: Layer): void {
+  /** Adds the changes of a later write to this layer, which becomes a frame of the journal. */
+  addWriteSet(later: Layer): void {
     for (const [name, table] of later.tables()) {
       for (const [key, write] of table.entries()) this.set(name, key, write)
     }
   }
 
   /**
-   * Adds the later writes of a journal frame. A removal is kept only if `isStored` returns true: it then hides a row in
-   * LMDB.
+   * Adds the changes of a later frame. A removal is kept only if `isStored` returns true, because only then it hides a
+   * row of LMDB.
    */
-  absorb(later: Layer, isStored: (name: TableName, key: string) => boolean): void {
+  addFrame(later: Layer, isStored: (name: TableName, key: string) => boolean): void {
     for (const [name, table] of later.tables()) {
-      const target = this.#made(name)
+      const target = this.#tableOrNew(name)
       for (const [key, { value }] of table.entries()) {
         if (value === undefined && !isStored(name, key)) target.delete(key)
         else target.set(key, { value })
@@ -65,7 +66,7 @@ export class Layer {
     }
   }
 
-  #made(name: TableName): MemoryTable {
+  #tableOrNew(name: TableName): MemoryTable {
     let table = this.#tables.get(name)
     if (table === undefined) {
       table = new MemoryTable()
@@ -75,9 +76,9 @@ export class Layer {
   }
 }
 
-function addedTogether(before: Write, added: Uint8Array): { readonly added?: Uint8Array } {
-  if (before.added === undefined) return {}
-  const sketch = HyperLogLog.decode(before.added)
-  unionEncoded(sketch, added)
-  return { added: sketch.encode() }
+function unionOfAdded(before: RowWrite, addedMembers: Uint8Array): Pick<RowWrite, 'addedMembers'> {
+  if (before.addedMembers === undefined) return {}
+  const sketch = HyperLogLog.decode(before.addedMembers)
+  unionEncoded(sketch, addedMembers)
+  return { addedMembers: sketch.encode() }
 }

@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import { open } from 'lmdb'
 import { GatewayError } from '../../model/errors.ts'
-import { checkDataFile, checkRoom } from './check-files.ts'
+import { checkDataFile, checkFreeSpace } from './check-files.ts'
 import { TABLES, type TableName } from './keys.ts'
 import type { LmdbTable } from './table.ts'
 
@@ -13,9 +13,9 @@ import type { LmdbTable } from './table.ts'
 export type LmdbTables = Readonly<Record<TableName, LmdbTable>>
 
 /**
- * Address space reserved for the file; it takes no memory. If the file grows beyond it, LMDB maps the file again at
- * twice the size and keeps the earlier mappings, so that pages read through several mappings count several times in the
- * memory of the process.
+ * Address space that is reserved for the data file. It takes no memory. If the file grows beyond it, LMDB maps the file
+ * again at twice the size and keeps the earlier mapping. A page that is read through several mappings then counts
+ * several times in the memory of the process.
  */
 const MAP_BYTES = 2 ** 36
 
@@ -42,7 +42,7 @@ export class Lmdb {
   constructor(folder: string) {
     mkdirSync(folder, { recursive: true })
     checkDataFile(folder)
-    checkRoom(folder)
+    checkFreeSpace(folder)
     try {
       this.#root = openRoot(folder)
       this.tables = this.#openTables()
@@ -81,12 +81,12 @@ export class Lmdb {
   }
 }
 
-/** Runs a read or write of the store. Replaces an LMDB error by `store_unavailable`. */
-export function attempt<T>(verb: () => T): T {
+/** Runs a read or write of the store. If it throws an LMDB error, throws `store_unavailable` instead. */
+export function convertLmdbErrors<T>(verb: () => T): T {
   try {
     return verb()
   } catch (error) {
-    throw isEngineFailure(error) ? unavailable(error) : error
+    throw isLmdbError(error) ? unavailable(error) : error
   }
 }
 
@@ -99,10 +99,10 @@ export function asUnavailable(error: unknown): GatewayError {
 }
 
 /**
- * Returns whether the error is from LMDB: these have a numeric code, LMDB's own (negative) or the system's. Any other
- * error is a bug of the gateway.
+ * Returns whether the error is from LMDB. Errors of LMDB have a numeric code: LMDB's own (negative) or the system's.
+ * Any other error is a bug of the gateway.
  */
-function isEngineFailure(error: unknown): boolean {
+function isLmdbError(error: unknown): boolean {
   if (!(error instanceof Error)) return false
   return ('code' in error && typeof error.code === 'number') || /\bclosed\b/.test(error.message)
 }

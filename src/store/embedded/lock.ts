@@ -3,9 +3,9 @@ import { connect, createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 
 /**
- * Lets one gateway process at a time use a folder. LMDB itself would admit a second one, and the two would overwrite
- * each other's writes. The lock is a listening socket: the system closes it when the process ends in any way, so a lock
- * never outlives its process.
+ * Lets only one gateway process at a time use a folder. LMDB itself would admit a second process, and both would
+ * overwrite each other's changes. The lock is a listening socket: the system closes it when the process ends in any
+ * way, so the lock never outlives its process.
  *
  * On Linux the socket has an abstract name with the folder's device and inode, so that another path or link to the
  * folder leads to the same lock, within one network namespace. On other systems the socket is a file in the folder,
@@ -16,18 +16,19 @@ export interface FolderLock {
 }
 
 export interface LockOptions {
-  readonly abstract?: boolean
+  /** Whether to use an abstract socket. Default: on Linux only. */
+  readonly isAbstractSocket?: boolean
 }
 
 export async function lockFolder(folder: string, options: LockOptions = {}): Promise<FolderLock> {
   mkdirSync(folder, { recursive: true })
-  if (options.abstract ?? process.platform === 'linux') {
+  if (options.isAbstractSocket ?? process.platform === 'linux') {
     const { dev, ino } = statSync(folder, { bigint: true })
     return lockOf(folder, await listen(`\0gaugeql-${dev}-${ino}`))
   }
   const path = join(folder, 'lock.sock')
   const server = await listen(path)
-  if (server !== undefined || (await accepts(path))) return lockOf(folder, server)
+  if (server !== undefined || (await acceptsConnections(path))) return lockOf(folder, server)
   unlinkSync(path)
   return lockOf(folder, await listen(path))
 }
@@ -52,7 +53,7 @@ function lockOf(folder: string, server: Server | undefined): FolderLock {
   return { release: () => new Promise((resolve) => server.close(() => resolve())) }
 }
 
-function accepts(path: string): Promise<boolean> {
+function acceptsConnections(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(path, () => {
       socket.destroy()

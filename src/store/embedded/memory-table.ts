@@ -1,26 +1,26 @@
 /**
- * Rows of a table that are in the journal but not in LMDB yet. They hide the rows of LMDB with the same key; a row
- * without a value hides a row that was removed.
+ * The changed rows of one table that are not in LMDB yet. A removed row is kept without a value, so that it hides the
+ * row of LMDB with the same key.
  *
- * Keys are strings with one character per byte, which sort like the bytes. Most tables are never read in key order, so
- * keys are sorted only when a range is read.
+ * Keys are strings with one character per byte, which sort like the bytes. Most tables are never read in the order of
+ * their keys, so keys are sorted only when a range is read.
  */
 
-export interface Write {
+export interface RowWrite {
   /** The whole value; undefined if the row is removed. */
   readonly value: Uint8Array | undefined
   /**
-   * The members that the write added to a stored set sketch, as an encoded sketch. The journal stores it instead of
-   * `value`.
+   * For a set sketch that was changed: an encoded sketch of the added members. The journal stores this sketch instead
+   * of `value`.
    */
-  readonly added?: Uint8Array
+  readonly addedMembers?: Uint8Array
 }
 
 /** Memory of an entry in addition to its key and value: a string, an object, a buffer and a map entry. */
 const ENTRY_BYTES = 200
 
 export class MemoryTable {
-  readonly #writes = new Map<string, Write>()
+  readonly #writes = new Map<string, RowWrite>()
   readonly #sorted = new SortedKeys()
   #unsorted: string[] = []
   #bytes = 0
@@ -34,11 +34,11 @@ export class MemoryTable {
     return this.#bytes
   }
 
-  get(key: string): Write | undefined {
+  get(key: string): RowWrite | undefined {
     return this.#writes.get(key)
   }
 
-  set(key: string, write: Write): void {
+  set(key: string, write: RowWrite): void {
     const before = this.#writes.get(key)
     if (before === undefined) this.#unsorted.push(key)
     else this.#bytes -= bytesOf(key, before)
@@ -53,11 +53,11 @@ export class MemoryTable {
     this.#writes.delete(key)
   }
 
-  entries(): Iterable<[string, Write]> {
+  entries(): Iterable<[string, RowWrite]> {
     return this.#writes
   }
 
-  /** Sorts at most `max` keys in advance. Returns whether unsorted keys are left. */
+  /** Sorts at most `max` keys, before a range is read. Returns whether unsorted keys are left. */
   sort(max: number): boolean {
     for (const key of this.#unsorted.splice(-max)) this.#sorted.add(key)
     return this.#unsorted.length > 0
@@ -70,11 +70,11 @@ export class MemoryTable {
   }
 }
 
-function bytesOf(key: string, { value }: Write): number {
+function bytesOf(key: string, { value }: RowWrite): number {
   return ENTRY_BYTES + key.length + (value?.length ?? 0)
 }
 
-/** Maximum length of a chunk. A longer chunk is split in half. */
+/** Maximum number of keys in a chunk. A longer chunk is split in half. */
 const KEYS_PER_CHUNK_MAX = 512
 
 /** Keys in ascending order, in chunks that are short enough for fast insertion. */

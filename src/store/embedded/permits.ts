@@ -7,11 +7,11 @@ import type { PermitRequest } from '../store.ts'
 const WINDOWS_MAX = 500_000
 
 /**
- * Permits taken in the current time windows. They are only in memory: only this process grants permits, and restarting
- * the limits with the gateway grants few extra permits.
+ * Permits that were taken in the current time windows of rate limits. They are only in memory: no other process grants
+ * permits, and a restart of the gateway grants only a few extra ones.
  */
 export class Permits {
-  /** Permits by window width and limit key, oldest window first. */
+  /** Permits taken, by width of the window and key of the rate limit, oldest window first. */
   readonly #taken = new Map<string, { endMs: number; taken: number }>()
   readonly #windowsMax: number
 

@@ -1,12 +1,12 @@
 import type { Receipt, ReceiptBounds } from '../idempotency-keys.ts'
 import { RECEIPT_MS } from '../lifetimes.ts'
-import { afterPrefix, expiryKey, projectKey, receiptAgeKey, receiptKey, receiptOfAge } from './keys.ts'
+import { afterPrefix, expiryKey, projectKey, receiptAgeKey, receiptKey, receiptKeyOfAge } from './keys.ts'
 import { decodeReceipt, decodeReceiptTotals, encodeReceipt, encodeReceiptTotals, type ReceiptTotals } from './rows.ts'
 import { NO_VALUE, type Tables } from './table.ts'
 import type { WriteSet } from './write-set.ts'
 
 /**
- * Stores the receipts of idempotency keys. The first receipt of a key wins, and the number and bytes of receipts are
+ * Stores the receipts of idempotency keys. A key keeps its first receipt. The number and the bytes of receipts are
  * limited for each project.
  */
 
@@ -47,8 +47,8 @@ export function writeReceipt(
 }
 
 /**
- * Removes the oldest receipts of a project until the limits hold, but never the receipt that is being written, whatever
- * its time is.
+ * Removes the oldest receipts of a project until `tooMany` returns false, but never the receipt that is being written
+ * (`newest`), even if it has the earliest time.
  */
 function removeOldest(
   writes: WriteSet,
@@ -60,7 +60,7 @@ function removeOldest(
   const start = projectKey(project)
   for (const age of writes.tables['receipt-ages'].keys({ start, end: afterPrefix(start) })) {
     if (!tooMany()) break
-    const key = receiptOfAge(age)
+    const key = receiptKeyOfAge(age)
     if (key.equals(newest)) continue
     const row = writes.get('receipts', key)
     writes.remove('receipt-ages', age)
@@ -75,7 +75,7 @@ function subtract(totals: ReceiptTotals, row: Uint8Array): void {
   totals.bytes -= row.length
 }
 
-export function sweepReceipt(writes: WriteSet, key: Uint8Array, nowMs: number): void {
+export function removeIfExpired(writes: WriteSet, key: Uint8Array, nowMs: number): void {
   const bytes = writes.get('receipts', key)
   if (bytes === undefined) return
   const { writtenMs } = decodeReceipt(bytes)

@@ -3,10 +3,10 @@ import type { CanonicalTags } from '../../model/series.ts'
 import type { Receipt } from '../idempotency-keys.ts'
 import type { InboxEntry, IndexEntry, MetricRow, SeriesRow } from '../store.ts'
 import {
-  INDEX_BLOCK_AT,
-  INDEX_ORDER_AT,
-  INDEX_SERIES_AT,
-  INDEX_WINDOW_AT,
+  INDEX_BLOCK_OFFSET,
+  INDEX_ORDER_OFFSET,
+  INDEX_SERIES_OFFSET,
+  INDEX_WINDOW_OFFSET,
   readId,
   readLatin,
   readTime,
@@ -20,15 +20,15 @@ import {
  * little-endian doubles unless a comment gives another type.
  */
 
-function doubles(values: readonly number[]): Uint8Array {
+function encodeDoubles(values: readonly number[]): Uint8Array {
   return new Uint8Array(Float64Array.from(values).buffer)
 }
 
-function view(bytes: Uint8Array): DataView {
+function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
 }
 
-function json(bytes: Uint8Array, offset: number): unknown {
+function parseJson(bytes: Uint8Array, offset: number): unknown {
   return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8', offset))
 }
 
@@ -55,25 +55,25 @@ export function encodeJson(value: unknown): Uint8Array {
 }
 
 export function decodeJson(bytes: Uint8Array): unknown {
-  return json(bytes, 0)
+  return parseJson(bytes, 0)
 }
 
 // Counters of a partition
 
 export interface PartitionRow {
-  /** Arrival number of the newest inbox entry so far, even if it is already folded. */
+  /** `InboxEntry.order` of the newest inbox entry so far, even if this entry is already folded. */
   readonly order: number
   readonly inboxEntries: number
   readonly inboxBytes: number
 }
 
 export function encodePartition(row: PartitionRow): Uint8Array {
-  return doubles([row.order, row.inboxEntries, row.inboxBytes])
+  return encodeDoubles([row.order, row.inboxEntries, row.inboxBytes])
 }
 
 export function decodePartition(bytes: Uint8Array | undefined): PartitionRow {
   if (bytes === undefined) return { order: 0, inboxEntries: 0, inboxBytes: 0 }
-  const fields = view(bytes)
+  const fields = viewOf(bytes)
   return {
     order: fields.getFloat64(0, true),
     inboxEntries: fields.getFloat64(8, true),
@@ -89,12 +89,12 @@ export interface ReceiptTotals {
 }
 
 export function encodeReceiptTotals({ receipts, bytes }: ReceiptTotals): Uint8Array {
-  return doubles([receipts, bytes])
+  return encodeDoubles([receipts, bytes])
 }
 
 export function decodeReceiptTotals(row: Uint8Array | undefined): Readonly<ReceiptTotals> {
   if (row === undefined) return { receipts: 0, bytes: 0 }
-  const fields = view(row)
+  const fields = viewOf(row)
   return { receipts: fields.getFloat64(0, true), bytes: fields.getFloat64(8, true) }
 }
 
@@ -107,30 +107,30 @@ export interface WatermarkRow {
 }
 
 export function encodeWatermark(row: WatermarkRow): Uint8Array {
-  return doubles([row.commitNumber, row.writtenMs])
+  return encodeDoubles([row.commitNumber, row.writtenMs])
 }
 
 export function decodeWatermark(bytes: Uint8Array): WatermarkRow {
-  const fields = view(bytes)
+  const fields = viewOf(bytes)
   return { commitNumber: fields.getFloat64(0, true), writtenMs: fields.getFloat64(8, true) }
 }
 
-// Values that are one number: the arrival number of an inbox entry, the time of a marker, the end of a stretch
+// Values that are one number: the order of an inbox entry, the time of a marker, the end of a stretch
 
 export function encodeOrder(order: number): Uint8Array {
-  return doubles([order])
+  return encodeDoubles([order])
 }
 
 export function decodeOrder(bytes: Uint8Array): number {
-  return view(bytes).getFloat64(0, true)
+  return viewOf(bytes).getFloat64(0, true)
 }
 
 export function encodeTime(ms: number): Uint8Array {
-  return doubles([ms])
+  return encodeDoubles([ms])
 }
 
 export function decodeTime(bytes: Uint8Array): number {
-  return view(bytes).getFloat64(0, true)
+  return viewOf(bytes).getFloat64(0, true)
 }
 
 // Layout of a metric row: points, first seen, last seen (NaN: none), then u32 series, u32 generation, u16 partition, u8
@@ -143,16 +143,21 @@ export interface StoredMetric extends Omit<MetricRow, 'tagKeys'> {
   readonly tagKeys: readonly string[] | undefined
 }
 
-/** Cache of metric rows by their encoded bytes: a commit usually reads the bytes that the previous commit wrote. */
+/**
+ * Decoded metric rows by their encoded bytes. A commit often reads the same bytes object that the previous commit
+ * wrote.
+ */
 const metricsByBytes = new WeakMap<Uint8Array, StoredMetric>()
 
 /**
- * Encodes a metric row. `before`: the bytes that the row replaces. Most commits change only numbers, so the text is
- * copied from `before`.
+ * Encodes a metric row. `replacedBytes`: the bytes of the row that is replaced. Most commits change only numbers, and
+ * the text is then copied from these bytes.
  */
-export function encodeMetric(row: StoredMetric, before?: Uint8Array): Uint8Array {
+export function encodeMetric(row: StoredMetric, replacedBytes?: Uint8Array): Uint8Array {
   const tail =
-    before !== undefined && hasSameText(row, decodeMetric(before)) ? before.subarray(METRIC_HEAD_BYTES) : textOf(row)
+    replacedBytes !== undefined && hasSameText(row, decodeMetric(replacedBytes))
+      ? replacedBytes.subarray(METRIC_HEAD_BYTES)
+      : encodeMetricText(row)
   const bytes = Buffer.allocUnsafe(METRIC_HEAD_BYTES + tail.length)
   bytes.writeDoubleLE(row.points, 0)
   bytes.writeDoubleLE(row.firstSeenMs ?? Number.NaN, 8)
@@ -169,7 +174,7 @@ export function encodeMetric(row: StoredMetric, before?: Uint8Array): Uint8Array
   return bytes
 }
 
-function textOf(row: StoredMetric): Uint8Array {
+function encodeMetricText(row: StoredMetric): Uint8Array {
   return encodeJson([row.project, row.name, row.unit ?? null, row.description ?? null, row.tagKeys ?? null])
 }
 
@@ -193,8 +198,8 @@ export function decodeMetric(bytes: Uint8Array): StoredMetric {
 }
 
 function parseMetric(bytes: Uint8Array): StoredMetric {
-  const fields = view(bytes)
-  const tail = json(bytes, METRIC_HEAD_BYTES) as [string, string, string | null, string | null, string[] | null]
+  const fields = viewOf(bytes)
+  const tail = parseJson(bytes, METRIC_HEAD_BYTES) as [string, string, string | null, string | null, string[] | null]
   const firstSeenMs = fields.getFloat64(8, true)
   const lastSeenMs = fields.getFloat64(16, true)
   return {
@@ -227,7 +232,7 @@ export function encodeSeries(series: SeriesRow): Uint8Array {
 }
 
 export function decodeSeries(bytes: Uint8Array): SeriesRow {
-  return { seriesId: readId(bytes, 0), tags: json(bytes, 8) as CanonicalTags }
+  return { seriesId: readId(bytes, 0), tags: parseJson(bytes, 8) as CanonicalTags }
 }
 
 // Layout of an inbox row: scalar bytes, sketch bytes, arrival time, then the block's name. The order is in the key.
@@ -242,7 +247,7 @@ export function encodeInbox(entry: InboxEntry): Uint8Array {
 }
 
 export function decodeInbox(key: Uint8Array, bytes: Uint8Array): InboxEntry {
-  const fields = view(bytes)
+  const fields = viewOf(bytes)
   return {
     block: readLatin(bytes, 24),
     scalarBytes: fields.getFloat64(0, true),
@@ -267,13 +272,13 @@ export function encodeIndexEntry(entry: IndexEntry): Uint8Array {
 }
 
 export function decodeIndexEntry(key: Uint8Array, bytes: Uint8Array): IndexEntry {
-  const fields = view(bytes)
+  const fields = viewOf(bytes)
   return {
-    block: readLatin(key, INDEX_BLOCK_AT),
-    windowMs: readTime(key, INDEX_WINDOW_AT),
+    block: readLatin(key, INDEX_BLOCK_OFFSET),
+    windowMs: readTime(key, INDEX_WINDOW_OFFSET),
     tier: fields.getUint32(8, true),
-    order: readU64(key, INDEX_ORDER_AT),
-    seriesFrom: readId(key, INDEX_SERIES_AT),
+    order: readU64(key, INDEX_ORDER_OFFSET),
+    seriesFrom: readId(key, INDEX_SERIES_OFFSET),
     seriesTo: { hi: fields.getUint32(0, true), lo: fields.getUint32(4, true) },
     rollupCount: fields.getUint32(12, true),
     scalarBytes: fields.getFloat64(16, true),
@@ -290,11 +295,11 @@ export interface WindowRow {
 }
 
 export function encodeWindow(row: WindowRow): Uint8Array {
-  return doubles([row.expiresMs, row.entries])
+  return encodeDoubles([row.expiresMs, row.entries])
 }
 
 export function decodeWindow(bytes: Uint8Array): WindowRow {
-  const fields = view(bytes)
+  const fields = viewOf(bytes)
   return { expiresMs: fields.getFloat64(0, true), entries: fields.getFloat64(8, true) }
 }
 
@@ -310,6 +315,6 @@ export function encodeReceipt(row: ReceiptRow): Uint8Array {
 }
 
 export function decodeReceipt(bytes: Uint8Array): ReceiptRow {
-  const [writtenMs, requestHash, status, body] = json(bytes, 0) as [number, string, number, string]
+  const [writtenMs, requestHash, status, body] = parseJson(bytes, 0) as [number, string, number, string]
   return { writtenMs, receipt: { requestHash, status, body } }
 }

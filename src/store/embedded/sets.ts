@@ -8,17 +8,17 @@ import type { WriteSet } from './write-set.ts'
 
 /**
  * Stores set sketches: one HyperLogLog for each series and bucket of a set metric, at each set resolution. A
- * `SetChange` collects the members of a commit, so that each sketch is decoded and encoded only once. Members in an
- * expired stretch of a resolution are not added there; a coarser resolution still has them.
+ * `SetChange` collects the members of a commit, so that each sketch is decoded and encoded only once. If a resolution
+ * has expired the time of a member, the member is added only at coarser resolutions.
  */
 export class SetChange {
   readonly #writes: WriteSet
   readonly #partition: number
   readonly #resolutions: readonly number[]
-  readonly #sketches = new Map<string, Sketch>()
+  readonly #sketches = new Map<string, ChangedSketch>()
   /**
-   * Whether a timeline has expired stretches, by the timeline's key. Most have none, which saves a look-up for each
-   * bucket.
+   * Whether a timeline has expired stretches, by metric id and resolution. Most timelines have none, and then no
+   * look-up is needed for each bucket.
    */
   readonly #hasExpired = new Map<string, boolean>()
 
@@ -58,7 +58,7 @@ export class SetChange {
     return hasExpired && isExpired(this.#writes.tables, this.#partition, metricId, resolutionMs, bucketMs)
   }
 
-  #sketch(key: Buffer): Sketch {
+  #sketch(key: Buffer): ChangedSketch {
     const text = key.toString('latin1')
     let target = this.#sketches.get(text)
     if (target === undefined) {
@@ -71,11 +71,11 @@ export class SetChange {
   }
 }
 
-interface Sketch {
+interface ChangedSketch {
   readonly key: Buffer
   readonly sketch: HyperLogLog
   readonly isNew: boolean
-  /** The members of this commit that changed the sketch; undefined if none did. */
+  /** The members of this commit that the stored sketch lacks; undefined if there are none. */
   added: HyperLogLog | undefined
 }
 
@@ -89,10 +89,10 @@ export function countDistinct(tables: Tables, partition: number, union: readonly
 }
 
 /** Maximum number of sketches that one write removes, which takes a few milliseconds. */
-export const REMOVED_SETS_MAX = 1_000
+export const SKETCHES_PER_REMOVAL_MAX = 1_000
 
 /** Removes at most `REMOVED_SETS_MAX` sketches of a window. Returns whether more are left. */
-export function removeSets(
+export function removeSketches(
   writes: WriteSet,
   partition: number,
   { metricId, resolutionMs, windowMs }: WindowKey,
@@ -100,8 +100,8 @@ export function removeSets(
   const start = windowKey(partition, metricId, resolutionMs, windowMs)
   const end = windowKey(partition, metricId, resolutionMs, windowMs + windowWidthMs(resolutionMs))
   let removed = 0
-  for (const key of writes.tables.sets.keys({ start, end, limit: REMOVED_SETS_MAX + 1 })) {
-    if (removed === REMOVED_SETS_MAX) return true
+  for (const key of writes.tables.sets.keys({ start, end, limit: SKETCHES_PER_REMOVAL_MAX + 1 })) {
+    if (removed === SKETCHES_PER_REMOVAL_MAX) return true
     writes.remove('sets', key)
     removed++
   }

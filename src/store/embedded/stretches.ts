@@ -1,13 +1,13 @@
 import type { Id64 } from '../../model/id.ts'
 import type { Stretch } from '../store.ts'
-import { afterPrefix, readTime, timelineKey, WINDOW_TIME_AT, windowKey } from './keys.ts'
+import { afterPrefix, readTime, timelineKey, WINDOW_TIME_OFFSET, windowKey } from './keys.ts'
 import { decodeTime, encodeTime } from './rows.ts'
 import type { Tables } from './table.ts'
 import type { WriteSet } from './write-set.ts'
 
 /**
- * Stores the expired stretches of timelines. They neither overlap nor touch: neighbours are merged, so that a timeline
- * has one long stretch instead of one for each expired window.
+ * Stores the expired stretches (ranges of time) of timelines. Stretches that overlap or touch are merged, so that a
+ * timeline has one long stretch instead of one for each expired window.
  */
 
 /** Returns the expired stretches that overlap `within`, in order of time. They are not cut to `within`. */
@@ -19,13 +19,13 @@ export function readExpired(
   within: Stretch,
 ): Stretch[] {
   const found: Stretch[] = []
-  const before = stretchAt(tables, partition, metricId, resolutionMs, within.fromMs)
+  const before = lastStretchFrom(tables, partition, metricId, resolutionMs, within.fromMs)
   if (before !== undefined && before.toMs > within.fromMs && before.fromMs < within.toMs) found.push(before)
   if (within.toMs <= within.fromMs) return found
   const start = windowKey(partition, metricId, resolutionMs, within.fromMs)
   const end = windowKey(partition, metricId, resolutionMs, within.toMs)
   for (const { key, value } of tables.expired.rows({ start, end })) {
-    const fromMs = readTime(key, WINDOW_TIME_AT)
+    const fromMs = readTime(key, WINDOW_TIME_OFFSET)
     if (fromMs !== before?.fromMs) found.push({ fromMs, toMs: decodeTime(value) })
   }
   return found
@@ -44,7 +44,7 @@ export function isExpired(
   resolutionMs: number,
   timeMs: number,
 ): boolean {
-  const stretch = stretchAt(tables, partition, metricId, resolutionMs, timeMs)
+  const stretch = lastStretchFrom(tables, partition, metricId, resolutionMs, timeMs)
   return stretch !== undefined && stretch.toMs > timeMs
 }
 
@@ -85,7 +85,7 @@ export function removeExpired(
 }
 
 /** Returns the last stretch that begins at or before `timeMs`. */
-function stretchAt(
+function lastStretchFrom(
   tables: Tables,
   partition: number,
   metricId: Id64,
@@ -96,5 +96,5 @@ function stretchAt(
     windowKey(partition, metricId, resolutionMs, timeMs),
     timelineKey(partition, metricId, resolutionMs),
   )
-  return row && { fromMs: readTime(row.key, WINDOW_TIME_AT), toMs: decodeTime(row.value) }
+  return row && { fromMs: readTime(row.key, WINDOW_TIME_OFFSET), toMs: decodeTime(row.value) }
 }

@@ -4,13 +4,13 @@ import type { Layer } from './layer.ts'
 import type { MemoryTable } from './memory-table.ts'
 
 /**
- * A table as readers see it: the rows in LMDB, hidden by the rows of the layers that are not in LMDB yet. A newer layer
- * hides older ones.
+ * A table as readers see it: the rows in LMDB, and in front of them the rows of layers (changes that are not in LMDB
+ * yet). A row of a layer hides rows with the same key in older layers and in LMDB.
  */
 
 export type LmdbTable = Database<Uint8Array, Uint8Array>
 
-export interface Range {
+export interface KeyRange {
   readonly start: Uint8Array
   /** The exclusive end of the range. */
   readonly end: Uint8Array
@@ -49,7 +49,8 @@ export class Table {
     this.#layers = layers
   }
 
-  get(key: Uint8Array, text: string = textOf(key)): Uint8Array | undefined {
+  /** Returns the value of a row. `text`: the key as text, if the caller has it already. */
+  get(key: Uint8Array, text: string = keyTextOf(key)): Uint8Array | undefined {
     for (const layer of this.#layers()) {
       const write = layer.get(this.name, text)
       if (write !== undefined) return write.value
@@ -57,7 +58,7 @@ export class Table {
     return this.#lmdb.getBinary(key)
   }
 
-  has(key: Uint8Array, text: string = textOf(key)): boolean {
+  has(key: Uint8Array, text: string = keyTextOf(key)): boolean {
     for (const layer of this.#layers()) {
       const write = layer.get(this.name, text)
       if (write !== undefined) return write.value !== undefined
@@ -71,7 +72,7 @@ export class Table {
   }
 
   /** Returns the rows of a range in the order of their keys. */
-  rows(range: Range): Iterable<Row> {
+  rows(range: KeyRange): Iterable<Row> {
     const layered = this.#layered(range)
     if (layered.length === 0) return this.#lmdb.getRange(range) as Iterable<Row>
     const stored = this.#lmdb.getRange(unlimited(range)) as Iterable<Row>
@@ -79,22 +80,22 @@ export class Table {
   }
 
   /** Returns the keys of a range in ascending order, or descending with `reverse`. */
-  keys(range: Range): Iterable<Uint8Array> {
+  keys(range: KeyRange): Iterable<Uint8Array> {
     const layered = this.#layered(range)
     if (layered.length === 0) return this.#lmdb.getKeys(range) as Iterable<Uint8Array>
     const stored = this.#lmdb.getKeys(unlimited(range)) as Iterable<Uint8Array>
     return keysOf(merged(layered, withoutValues(stored), range))
   }
 
-  /** Returns the last row at or before `start` and after `end`. */
+  /** Returns the row with the greatest key that is at most `start` and greater than `end`. */
   rowBefore(start: Uint8Array, end: Uint8Array): Row | undefined {
     for (const row of this.rows({ start, end, reverse: true, limit: 1 })) return row
     return undefined
   }
 
-  /** Returns an iterator for each layer that has rows in the range. */
-  #layered(range: Range): Iterator<Found>[] {
-    const found: Iterator<Found>[] = []
+  /** Returns an iterator over the rows of each layer that has any in the range. */
+  #layered(range: KeyRange): Iterator<LayeredRow>[] {
+    const found: Iterator<LayeredRow>[] = []
     for (const layer of this.#layers()) {
       const table = layer.table(this.name)
       if (table === undefined || table.size === 0) continue
@@ -104,24 +105,29 @@ export class Table {
   }
 }
 
-function unlimited({ limit: _, ...range }: Range): Range {
+function unlimited({ limit: _, ...range }: KeyRange): KeyRange {
   return range
 }
 
-/** Returns a key as a string with one character per byte, the form of keys in a memory table. */
-export function textOf(key: Uint8Array): string {
+/** Returns a key as a string with one character per byte, as `MemoryTable` needs it. */
+export function keyTextOf(key: Uint8Array): string {
   return Buffer.from(key.buffer, key.byteOffset, key.length).toString('latin1')
 }
 
-interface Found {
+/** A row as a layer has it, or a row of LMDB in the same form. */
+interface LayeredRow {
+  /** The key as text. */
   readonly text: string
   /** The row; undefined if it was removed. */
   readonly row: Row | undefined
 }
 
-function* writesOf(table: MemoryTable, { start, end, reverse = false, exclusiveStart }: Range): Generator<Found> {
-  const first = textOf(start)
-  const last = textOf(end)
+function* writesOf(
+  table: MemoryTable,
+  { start, end, reverse = false, exclusiveStart }: KeyRange,
+): Generator<LayeredRow> {
+  const first = keyTextOf(start)
+  const last = keyTextOf(end)
   for (const text of table.keysFrom(first, reverse)) {
     if (reverse ? text <= last : text >= last) return
     if (exclusiveStart === true && text === first) continue
@@ -134,14 +140,14 @@ function* writesOf(table: MemoryTable, { start, end, reverse = false, exclusiveS
  * Merges the rows of the layers and of LMDB in key order. Of several rows with the same key, the one of the newest
  * layer is used.
  */
-function* merged(layered: Iterator<Found>[], stored: Iterable<Row>, range: Range): Generator<Row> {
+function* merged(layered: Iterator<LayeredRow>[], stored: Iterable<Row>, range: KeyRange): Generator<Row> {
   const { limit = Number.POSITIVE_INFINITY, reverse = false } = range
   const lowest = stored[Symbol.iterator]()
-  const sources = [...layered, asFound(lowest)]
+  const sources = [...layered, asLayeredRows(lowest)]
   const heads = sources.map((source) => source.next())
   try {
     for (let rows = 0; rows < limit; ) {
-      let best: Found | undefined
+      let best: LayeredRow | undefined
       for (const { done, value } of heads) {
         if (done !== true && (best === undefined || (reverse ? value.text > best.text : value.text < best.text))) {
           best = value
@@ -160,13 +166,13 @@ function* merged(layered: Iterator<Found>[], stored: Iterable<Row>, range: Range
   }
 }
 
-function asFound(rows: Iterator<Row>): Iterator<Found> {
+function asLayeredRows(rows: Iterator<Row>): Iterator<LayeredRow> {
   return {
     next() {
       const { done, value } = rows.next()
       return done === true
         ? { done, value: undefined }
-        : { done: false, value: { text: textOf(value.key), row: value } }
+        : { done: false, value: { text: keyTextOf(value.key), row: value } }
     },
   }
 }

@@ -15,12 +15,12 @@ import {
   windowStart,
   windowWidthMs,
 } from '../store.ts'
-import { addListing, blockExists, putBlock, removeListing, unlistBlock } from './blocks.ts'
+import { addIndexListing, blockExists, expireIfUnlisted, putBlock, removeIndexListing } from './blocks.ts'
 import type { HeldBlocks } from './held-blocks.ts'
 import {
   afterPrefix,
-  dueEnd,
   dueKey,
+  dueKeysEnd,
   inboxKey,
   indexKey,
   partitionKey,
@@ -42,14 +42,14 @@ import {
   encodeWindow,
   type WindowRow,
 } from './rows.ts'
-import { removeSets } from './sets.ts'
+import { removeSketches } from './sets.ts'
 import { addExpired, readExpired, removeExpired } from './stretches.ts'
 import { NO_VALUE, type Tables } from './table.ts'
 import type { WriteSet } from './write-set.ts'
 
 /**
- * Stores the index of inboxes and timelines, that is, which blocks hold which data, and runs the atomic steps of
- * folding and expiring.
+ * Stores the index of inboxes and timelines (which blocks have which data), and runs the atomic steps of folding and
+ * expiring.
  */
 
 export function readTimeline(
@@ -98,15 +98,15 @@ export function commitFold(writes: WriteSet, held: HeldBlocks, fold: FoldCommit)
     const block = held.get(partition, entry.block, nowMs)
     if (block !== undefined) {
       putBlock(writes, partition, block)
-      writes.afterwards(() => held.remove(partition, entry.block))
+      writes.onceDurable(() => held.remove(partition, entry.block))
     }
-    addListing(writes, partition, entry.block)
-    windows.count(timeline, entry.windowMs, 1)
+    addIndexListing(writes, partition, entry.block)
+    windows.countEntries(timeline, entry.windowMs, 1)
   }
   for (const { timeline, entry } of fold.removed) {
     writes.remove('index', indexKey(partition, timeline.metricId, timeline.resolutionMs, entry))
-    removeListing(writes, partition, entry.block)
-    windows.count(timeline, entry.windowMs, -1)
+    removeIndexListing(writes, partition, entry.block)
+    windows.countEntries(timeline, entry.windowMs, -1)
   }
   // Entries are added after the removals, so that an entry that is both removed and added stays.
   for (const { timeline, entry } of fold.added) {
@@ -117,9 +117,9 @@ export function commitFold(writes: WriteSet, held: HeldBlocks, fold: FoldCommit)
   windows.write()
 
   removeFromInbox(writes, partition, fold.inbox)
-  for (const { entry, block } of fold.partlyFolded ?? []) putRestInInbox(writes, held, partition, entry, block)
+  for (const { entry, block } of fold.partlyFolded ?? []) putBackInInbox(writes, held, partition, entry, block)
   const names = new Set([...fold.inbox.map(({ block }) => block), ...fold.removed.map(({ entry }) => entry.block)])
-  for (const name of names) unlistBlock(writes, held, partition, name, nowMs)
+  for (const name of names) expireIfUnlisted(writes, held, partition, name, nowMs)
   return true
 }
 
@@ -158,8 +158,8 @@ function removeFromInbox(writes: WriteSet, partition: number, entries: readonly 
   writes.put('partitions', partitionKey(partition), encodePartition(row))
 }
 
-/** Adds the unfolded rest of an inbox entry that was removed. */
-function putRestInInbox(
+/** Puts a block with the unfolded rows back into the inbox, in place of the removed entry. */
+function putBackInInbox(
   writes: WriteSet,
   held: HeldBlocks,
   partition: number,
@@ -169,7 +169,7 @@ function putRestInInbox(
   const scalarBytes = block.scalars.length
   const sketchBytes = block.sketches?.length ?? 0
   putBlock(writes, partition, block)
-  writes.afterwards(() => held.remove(partition, block.name))
+  writes.onceDurable(() => held.remove(partition, block.name))
   writes.put(
     'inbox',
     inboxKey(partition, entry.order),
@@ -184,7 +184,7 @@ function putRestInInbox(
   )
 }
 
-/** Changes the rows of the windows that a fold writes to, and their entries in `due`. */
+/** Collects the changes of a fold to the rows of windows, and writes them together with the keys in `due`. */
 class WindowChanges {
   readonly #writes: WriteSet
   readonly #partition: number
@@ -195,7 +195,7 @@ class WindowChanges {
     this.#partition = partition
   }
 
-  count(timeline: TimelineKey, windowMs: number, entries: number): void {
+  countEntries(timeline: TimelineKey, windowMs: number, entries: number): void {
     this.#change({ ...timeline, windowMs }).entries += entries
   }
 
@@ -248,29 +248,34 @@ interface WindowChange {
 
 export function dueWindows(tables: Tables, partition: number, nowMs: number, max: number): WindowKey[] {
   const found: WindowKey[] = []
-  for (const key of tables.due.keys({ start: partitionKey(partition), end: dueEnd(partition, nowMs), limit: max })) {
+  for (const key of tables.due.keys({
+    start: partitionKey(partition),
+    end: dueKeysEnd(partition, nowMs),
+    limit: max,
+  })) {
     found.push(readDueKey(key))
   }
   return found
 }
 
-/** Sorts after every key of any partition. */
+/** A key after every key in `condemned`. */
 const CONDEMNED_END = Buffer.alloc(3, 0xff)
 
-/** Result of expiring a window. `hasMore`: `clearCondemned` must complete the expiry. */
-export interface Expired {
+export interface ExpiryResult {
+  /** Whether the window is expired now. */
   readonly isDone: boolean
+  /** Whether it still has set sketches, which `removeCondemnedSets` removes. */
   readonly hasMore: boolean
 }
 
-export function expireWindow(writes: WriteSet, held: HeldBlocks, expiry: WindowExpiry): Expired {
+export function expireWindow(writes: WriteSet, held: HeldBlocks, expiry: WindowExpiry): ExpiryResult {
   const { partition, window, nowMs } = expiry
   const { metricId, resolutionMs, windowMs } = window
   const key = windowKey(partition, metricId, resolutionMs, windowMs)
   const bytes = writes.get('windows', key)
   if (bytes !== undefined && decodeWindow(bytes).expiresMs > nowMs) return { isDone: false, hasMore: false }
   removeWindow(writes, held, partition, window, nowMs)
-  const hasMore = removeSets(writes, partition, window)
+  const hasMore = removeSketches(writes, partition, window)
   if (hasMore) writes.put('condemned', key, encodeJson(expiry.dropExpired ?? null))
   // The window is recorded as expired until its sketches are removed, so that nothing can be added to them.
   if (hasMore || expiry.dropExpired === undefined) {
@@ -280,14 +285,14 @@ export function expireWindow(writes: WriteSet, held: HeldBlocks, expiry: WindowE
 }
 
 /**
- * Removes some set sketches of expired windows, and completes the expiry of a window after its last sketch. Returns
- * whether any are left in the store.
+ * Removes some set sketches of one expired window, and completes the expiry of the window with its last sketch. Returns
+ * false if there was no such window.
  */
-export function clearCondemned(writes: WriteSet): boolean {
+export function removeCondemnedSets(writes: WriteSet): boolean {
   for (const { key, value } of writes.tables.condemned.rows({ start: partitionKey(0), end: CONDEMNED_END, limit: 1 })) {
     const partition = readPartition(key)
     const window = readWindowKey(key)
-    if (removeSets(writes, partition, window)) return true
+    if (removeSketches(writes, partition, window)) return true
     writes.remove('condemned', key)
     const resolutions = decodeJson(value) as readonly number[] | null
     if (resolutions !== null) dropExpired(writes, partition, window, [...resolutions, window.resolutionMs])
@@ -302,7 +307,7 @@ function dropExpired(writes: WriteSet, partition: number, window: WindowKey, res
   }
 }
 
-/** Removes a window, but not its set sketches, even if it has not expired according to `expiresMs`. */
+/** Removes a window and its index entries, but not its set sketches. Does not check whether the window has expired. */
 export function removeWindow(
   writes: WriteSet,
   held: HeldBlocks,
@@ -317,10 +322,10 @@ export function removeWindow(
   for (const { key: entryKey, value } of writes.tables.index.rows({ start: key, end: afterPrefix(key) })) {
     const { block } = decodeIndexEntry(entryKey, value)
     writes.remove('index', entryKey)
-    removeListing(writes, partition, block)
+    removeIndexListing(writes, partition, block)
     names.add(block)
   }
-  for (const name of names) unlistBlock(writes, held, partition, name, nowMs)
+  for (const name of names) expireIfUnlisted(writes, held, partition, name, nowMs)
   if (bytes !== undefined) {
     writes.remove('windows', key)
     writes.remove('due', dueKey(partition, decodeWindow(bytes).expiresMs, window))

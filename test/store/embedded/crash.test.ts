@@ -202,7 +202,7 @@ describe('a process that holds a folder', () => {
 })
 
 describe('the lock of a folder, where sockets have files', () => {
-  const asFile = { abstract: false }
+  const asFile = { isAbstractSocket: false }
 
   test('is held by one at a time', async () => {
     const folder = await temporaryFolder()

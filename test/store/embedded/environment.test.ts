@@ -60,11 +60,11 @@ describe('a writing verb', () => {
     const acted: string[] = []
     await environment.write((writes) => {
       writes.put('keys', key('a'), key('1'))
-      writes.afterwards(() => acted.push('after'))
+      writes.onceDurable(() => acted.push('after'))
       acted.push('verb')
     })
     const failing = environment.write((writes) => {
-      writes.afterwards(() => acted.push('never'))
+      writes.onceDurable(() => acted.push('never'))
       throw new Error('of the verb')
     })
     await expect(failing).rejects.toThrow('of the verb')

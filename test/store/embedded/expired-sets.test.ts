@@ -3,9 +3,9 @@ import { Environment } from '../../../src/store/embedded/environment.ts'
 import { HeldBlocks } from '../../../src/store/embedded/held-blocks.ts'
 import { setKey } from '../../../src/store/embedded/keys.ts'
 import { Lmdb } from '../../../src/store/embedded/lmdb.ts'
-import { countDistinct, REMOVED_SETS_MAX, SetChange } from '../../../src/store/embedded/sets.ts'
+import { countDistinct, SetChange, SKETCHES_PER_REMOVAL_MAX } from '../../../src/store/embedded/sets.ts'
 import { readExpired } from '../../../src/store/embedded/stretches.ts'
-import { clearCondemned, expireWindow } from '../../../src/store/embedded/timelines.ts'
+import { expireWindow, removeCondemnedSets } from '../../../src/store/embedded/timelines.ts'
 import { windowWidthMs } from '../../../src/store/store.ts'
 import { temporaryFolder } from '../../support/temporary-folder.ts'
 
@@ -15,7 +15,7 @@ const PARTITION = 3
 const metricId = { hi: 1, lo: 2 }
 const window = { metricId, resolutionMs: HOUR, windowMs: 0 }
 const seriesOf = (lo: number) => ({ hi: 0, lo })
-const SERIES = 2 * REMOVED_SETS_MAX + 100
+const SERIES = 2 * SKETCHES_PER_REMOVAL_MAX + 100
 
 async function open(): Promise<Environment> {
   const folder = await temporaryFolder()
@@ -51,12 +51,12 @@ describe('a window with more set sketches than one verb removes', () => {
     const outcome = await environment.write((writes) => expireWindow(writes, new HeldBlocks(), expiry))
     expect(outcome).toEqual({ isDone: true, hasMore: true })
     expect(await expired(environment, HOUR)).toHaveLength(1)
-    for (let sketches = SERIES - REMOVED_SETS_MAX; sketches > 0; sketches -= REMOVED_SETS_MAX) {
+    for (let sketches = SERIES - SKETCHES_PER_REMOVAL_MAX; sketches > 0; sketches -= SKETCHES_PER_REMOVAL_MAX) {
       expect(await left(environment)).toBe(sketches)
       await add(environment, 10)
-      expect(await environment.write(clearCondemned)).toBe(true)
+      expect(await environment.write(removeCondemnedSets)).toBe(true)
     }
-    expect(await environment.write(clearCondemned)).toBe(false)
+    expect(await environment.write(removeCondemnedSets)).toBe(false)
     expect(await left(environment)).toBe(0)
     expect(await expired(environment, HOUR)).toHaveLength(1)
   })
@@ -70,7 +70,7 @@ describe('a window with more set sketches than one verb removes', () => {
     const expiry = { partition: PARTITION, window, dropExpired: [MINUTE], nowMs: 1 }
     await environment.write((writes) => expireWindow(writes, new HeldBlocks(), expiry))
     expect(await expired(environment, MINUTE)).toHaveLength(1)
-    while (await environment.write(clearCondemned)) {}
+    while (await environment.write(removeCondemnedSets)) {}
     expect(await expired(environment, MINUTE)).toEqual([])
     expect(await expired(environment, HOUR)).toEqual([])
     await add(environment, 10)

@@ -1,11 +1,11 @@
 import { expect, onTestFinished, test } from 'vitest'
-import { putBlock, readBlock, sweepBlock, unlistBlock } from '../../../src/store/embedded/blocks.ts'
+import { expireIfUnlisted, putBlock, readBlock, removeIfUnlisted } from '../../../src/store/embedded/blocks.ts'
 import { openEmbeddedStore } from '../../../src/store/embedded/embedded-store.ts'
 import { Environment } from '../../../src/store/embedded/environment.ts'
 import { HELD_BYTES_MAX, HeldBlocks } from '../../../src/store/embedded/held-blocks.ts'
 import { blockKey } from '../../../src/store/embedded/keys.ts'
 import { Lmdb } from '../../../src/store/embedded/lmdb.ts'
-import { sweepExpired } from '../../../src/store/embedded/sweep.ts'
+import { sweepOneStep } from '../../../src/store/embedded/sweep.ts'
 import { UNCOMMITTED_BLOCK_MS, UNLISTED_BLOCK_MS } from '../../../src/store/lifetimes.ts'
 import type { Store } from '../../../src/store/store.ts'
 import { failingJournal } from '../../support/failing-journal.ts'
@@ -16,7 +16,7 @@ const UNAVAILABLE = { code: 'store_unavailable' }
 
 async function openStore(journal = failingJournal()): Promise<Store> {
   const resolutions = [{ stepMs: SECONDS_10, keptMs: DAY }]
-  const environment = { checkpointMs: 1e9, openFile: journal.openFile }
+  const environment = { checkpointIntervalMs: 1e9, openFile: journal.openFile }
   const folder = await temporaryFolder()
   const store = await openEmbeddedStore({
     folder,
@@ -87,7 +87,7 @@ test('the blocks that one write unlists fill memory up to its bound; the others 
   const read = () =>
     environment.read((tables) => names.filter((name) => readBlock(tables, held, 0, name, 'scalars') !== undefined))
   await environment.write((writes) => {
-    for (const name of names) unlistBlock(writes, held, 0, name, NOW)
+    for (const name of names) expireIfUnlisted(writes, held, 0, name, NOW)
   })
   expect(held.bytes).toBeGreaterThan(HELD_BYTES_MAX / 2)
   expect(held.bytes).toBeLessThanOrEqual(HELD_BYTES_MAX)
@@ -95,7 +95,7 @@ test('the blocks that one write unlists fill memory up to its bound; the others 
   held.sweep(NOW + DAY)
   expect(await read()).toEqual(names.slice(3))
   await environment.write((writes) => {
-    for (const name of names) sweepBlock(writes, blockKey(0, name))
+    for (const name of names) removeIfUnlisted(writes, blockKey(0, name))
   })
   expect(await read()).toEqual([])
 })
@@ -109,11 +109,11 @@ test('an unlisted block that is in LMDB stays there until it expires, and takes 
   const reopened = await Environment.open(folder, new Lmdb(folder))
   onTestFinished(() => reopened.close())
   const held = new HeldBlocks()
-  await reopened.write((writes) => unlistBlock(writes, held, 0, 'stored', NOW))
+  await reopened.write((writes) => expireIfUnlisted(writes, held, 0, 'stored', NOW))
   const isReadable = () => reopened.read((tables) => readBlock(tables, held, 0, 'stored', 'sketches') !== undefined)
   expect([held.bytes, await isReadable()]).toEqual([0, true])
-  await reopened.write((writes) => sweepExpired(writes, NOW + UNLISTED_BLOCK_MS - 1))
+  await reopened.write((writes) => sweepOneStep(writes, NOW + UNLISTED_BLOCK_MS - 1))
   expect(await isReadable()).toBe(true)
-  await reopened.write((writes) => sweepExpired(writes, NOW + UNLISTED_BLOCK_MS))
+  await reopened.write((writes) => sweepOneStep(writes, NOW + UNLISTED_BLOCK_MS))
   expect(await isReadable()).toBe(false)
 })

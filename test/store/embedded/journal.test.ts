@@ -9,7 +9,7 @@ function frame(number: number): Layer {
   const layer = new Layer()
   layer.set('events', `k${number}`, { value: Buffer.from(`value ${number}`) })
   layer.set('keys', `\xff${number}`, { value: undefined })
-  layer.set('sets', `s${number}`, { value: Buffer.alloc(50), added: Buffer.from([number, 0xff]) })
+  layer.set('sets', `s${number}`, { value: Buffer.alloc(50), addedMembers: Buffer.from([number, 0xff]) })
   return layer
 }
 

@@ -2,13 +2,13 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {
   afterPrefix,
-  dueEnd,
   dueKey,
+  dueKeysEnd,
   indexKey,
   metricKey,
   readDueKey,
   readTime,
-  WINDOW_TIME_AT,
+  WINDOW_TIME_OFFSET,
   windowKey,
 } from '../../../src/store/embedded/keys.ts'
 import { decodeIndexEntry, encodeIndexEntry } from '../../../src/store/embedded/rows.ts'
@@ -24,7 +24,7 @@ describe('keys', () => {
       fc.property(time, time, id, (a, b, metricId) => {
         const keys = [a, b].map((ms) => windowKey(3, metricId, 10_000, ms))
         expect(Math.sign(Buffer.compare(keys[0]!, keys[1]!))).toBe(Math.sign(a - b))
-        expect(readTime(keys[0]!, WINDOW_TIME_AT)).toBe(a)
+        expect(readTime(keys[0]!, WINDOW_TIME_OFFSET)).toBe(a)
       }),
     )
   })
@@ -45,8 +45,8 @@ describe('keys', () => {
         const window = { metricId, resolutionMs, windowMs }
         const key = dueKey(7, expiresMs, window)
         expect(readDueKey(key)).toEqual(window)
-        expect(Buffer.compare(key, dueEnd(7, expiresMs))).toBe(-1)
-        expect(Buffer.compare(key, dueEnd(7, expiresMs - 1))).toBe(1)
+        expect(Buffer.compare(key, dueKeysEnd(7, expiresMs))).toBe(-1)
+        expect(Buffer.compare(key, dueKeysEnd(7, expiresMs - 1))).toBe(1)
       }),
     )
   })

@@ -19,7 +19,7 @@ import { temporaryFolder } from '../../support/temporary-folder.ts'
 const TABLES = ['series', 'sets'] as const satisfies readonly TableName[]
 const START = Buffer.alloc(0)
 const END = Buffer.alloc(4, 0xff)
-const WITHOUT_CHECKPOINTS = { checkpointMs: 1e9 }
+const WITHOUT_CHECKPOINTS = { checkpointIntervalMs: 1e9 }
 
 async function open(folder: string, options: EnvironmentOptions = WITHOUT_CHECKPOINTS): Promise<Environment> {
   const environment = await Environment.open(folder, new Lmdb(folder), options)
@@ -308,7 +308,7 @@ describe('a checkpoint', () => {
 
   test('happens by itself a while after a write, and when the store closes', async () => {
     const folder = await temporaryFolder()
-    const environment = await open(folder, { checkpointMs: 20 })
+    const environment = await open(folder, { checkpointIntervalMs: 20 })
     await put(environment, 'a', '1')
     await vi.waitFor(() => expect(journalsIn(folder)).toEqual(['journal-2']))
     await put(environment, 'a', '2')
@@ -374,7 +374,7 @@ describe('a checkpoint', () => {
       if (isFull) throw Object.assign(new Error('no space left'), { code: 'ENOSPC' })
       return openJournalFile(path)
     }
-    const environment = await open(folder, { checkpointMs: 20, openFile, log })
+    const environment = await open(folder, { checkpointIntervalMs: 20, openFile, log })
     isFull = true
     await put(environment, 'a', '1')
     await vi.waitFor(() => expect(logged).toMatchObject([{ code: 'ENOSPC' }]))
