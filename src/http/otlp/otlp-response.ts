@@ -3,28 +3,29 @@ import type { ErrorCode, GatewayError } from '../../model/errors.ts'
 import { ProtobufWriter } from '../../wire/protobuf/protobuf-writer.ts'
 import { retryAfterSecondsOf, statusOf } from '../response/error-status.ts'
 
-/** Responses of OTLP/HTTP. Errors are protobuf messages too; each response has the encoding of its request. */
+/** Responses of OTLP/HTTP. A response, also one with an error, is a message in the encoding of its request. */
 
 export type OtlpEncoding = 'protobuf' | 'json'
 
-const PROTOBUF = /^ *application\/(?:x-protobuf|protobuf) *(?:;|$)/i
+const PROTOBUF_TYPE = /^ *application\/(?:x-protobuf|protobuf) *(?:;|$)/i
 const JSON_TYPE = /^ *application\/json *(?:;|$)/i
 
-/** Returns the encoding of the request's body. Undefined: OTLP does not have this content type. */
-export function encodingOf({ headers }: FastifyRequest): OtlpEncoding | undefined {
+/** Returns the encoding of a request's body. Undefined: the content type is not one of OTLP. */
+export function otlpEncodingOf({ headers }: FastifyRequest): OtlpEncoding | undefined {
   const type = headers['content-type'] ?? ''
-  if (PROTOBUF.test(type)) return 'protobuf'
+  if (PROTOBUF_TYPE.test(type)) return 'protobuf'
   return JSON_TYPE.test(type) ? 'json' : undefined
 }
 
 export interface PartialSuccess {
+  /** Number of rejected data points. */
   readonly rejected: number
   readonly message: string
 }
 
 /** Sends an `ExportMetricsServiceResponse`. It is empty if no point was rejected. */
 export function sendOtlpResponse(reply: FastifyReply, { rejected, message }: PartialSuccess): FastifyReply {
-  if (encodingOf(reply.request) === 'protobuf') {
+  if (otlpEncodingOf(reply.request) === 'protobuf') {
     const response = new ProtobufWriter()
     if (rejected > 0) response.bytes(1, new ProtobufWriter().uint(1, rejected).text(2, message).finish())
     return send(reply, 200, 'application/x-protobuf', response.finish())
@@ -41,20 +42,23 @@ export function sendOtlpError(reply: FastifyReply, { code, message }: GatewayErr
   if (retryAfterSeconds !== undefined) reply.header('retry-after', retryAfterSeconds)
   if (status === 401) reply.header('www-authenticate', 'Bearer')
   const text = `${code}: ${message}`
-  const rpcCode = RPC_CODES[status] ?? 13
-  if (encodingOf(reply.request) === 'protobuf') {
+  const rpcCode = RPC_CODE_BY_STATUS[status] ?? 13
+  if (otlpEncodingOf(reply.request) === 'protobuf') {
     return send(reply, status, 'application/x-protobuf', new ProtobufWriter().uint(1, rpcCode).text(2, text).finish())
   }
   return send(reply, status, 'application/json', JSON.stringify({ code: rpcCode, message: text }))
 }
 
-/** Returns 503 for a request that arrived too slowly: OTLP clients do not retry 408. */
+/**
+ * Returns the HTTP status of an error. A request that arrived too slowly gets 503, because OTLP clients do not retry
+ * 408.
+ */
 export function otlpStatusOf(code: ErrorCode): number {
   return code === 'request_timeout' ? 503 : statusOf(code)
 }
 
-/** `google.rpc.Code` by HTTP status. All other statuses are INTERNAL. */
-const RPC_CODES: Readonly<Record<number, number>> = {
+/** `google.rpc.Code` by HTTP status. Any other status is 13 (INTERNAL). */
+const RPC_CODE_BY_STATUS: Readonly<Record<number, number>> = {
   400: 3,
   401: 16,
   403: 7,

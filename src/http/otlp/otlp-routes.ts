@@ -14,15 +14,15 @@ import { projectOf, requireScope } from '../access/authenticate.ts'
 import { bodyBytesOf } from '../body/request-body.ts'
 import { IDEMPOTENCY_KEY, INGEST_ERRORS, type Operation } from '../openapi/operation.ts'
 import { serveIdempotently } from '../server/idempotency.ts'
-import { encodingOf, otlpStatusOf, type PartialSuccess, sendOtlpResponse } from './otlp-response.ts'
+import { otlpEncodingOf, otlpStatusOf, type PartialSuccess, sendOtlpResponse } from './otlp-response.ts'
 
 /**
  * OTLP/HTTP for metrics (https://opentelemetry.io/docs/specs/otlp/#otlphttp): `POST /v1/metrics`, in protobuf or JSON.
  * Valid points are stored; rejected points are reported as a partial success.
  *
- * A client that receives no response sends the same bytes again. Gauges and running totals may be stored twice. Deltas
- * may not, so a request with deltas gets an idempotency key: the hash of its body, which contains the series, the start
- * and the end of each delta.
+ * A client that receives no response sends the same bytes again. Gauges and running totals may then be stored twice,
+ * which changes neither last values nor increases. Deltas must not be stored twice, so a request with deltas gets an
+ * idempotency key: the hash of its body, which contains the series, the start and the end of each delta.
  */
 export interface OtlpRoutesOptions {
   readonly gateway: Gateway
@@ -34,7 +34,7 @@ export interface OtlpLimits {
   readonly points: PointLimits
   /** Maximum number of points in a request. */
   readonly requestPointsMax: number
-  /** Resource and scope attributes that become tags, in addition to the service's name and instance. */
+  /** Keys of the resource and scope attributes that become tags, besides `service.name` and `service.instance.id`. */
   readonly otlpTags: readonly string[]
 }
 
@@ -42,26 +42,26 @@ export function registerOtlpRoutes(app: FastifyInstance, options: OtlpRoutesOpti
   const { gateway, now } = options
   const histograms = new CumulativeHistograms(now())
   const onRequest = [requireScope(gateway, 'ingest', 'otlp'), requireOtlpBody]
-  app.post('/v1/metrics', { onRequest, config: { openapi: EXPORT_METRICS } }, async (request, reply) => {
+  app.post('/v1/metrics', { onRequest, config: { openapi: EXPORT_METRICS_OPERATION } }, async (request, reply) => {
     const { body } = await serveIdempotently(gateway, request, (trackOptions) =>
-      store(request, trackOptions, histograms, options),
+      storePoints(request, trackOptions, histograms, options),
     )
     const success: PartialSuccess = JSON.parse(body)
     return sendOtlpResponse(reply, success)
   })
 }
 
-/** Refuses other content types before the body is read. */
+/** Rejects a content type that is not one of OTLP, before the body is read. */
 function requireOtlpBody(request: FastifyRequest, _reply: FastifyReply, done: (error?: Error) => void): void {
-  if (encodingOf(request) !== undefined) done()
+  if (otlpEncodingOf(request) !== undefined) done()
   else {
     const message = 'the content type must be application/x-protobuf or application/json'
     done(new GatewayError('unsupported_media_type', message))
   }
 }
 
-/** Stores the points of a request. The body of the result is the partial success as JSON, for both encodings. */
-async function store(
+/** Stores the points of a request. Returns a response whose body is a `PartialSuccess` as JSON, for both encodings. */
+async function storePoints(
   request: FastifyRequest,
   trackOptions: TrackOptions,
   histograms: CumulativeHistograms,
@@ -73,7 +73,7 @@ async function store(
   const changes = histograms.begin(project)
   const nowMs = options.now()
   try {
-    const { decode, needsKey } = await read(request, body, otlpOptions(options, nowMs, changes))
+    const { decode, needsKey } = await readBody(request, body, otlpOptions(options, nowMs, changes))
     const { idempotencyKey = needsKey ? idempotencyKeyOf(body) : undefined } = trackOptions
     const rejected = await gateway.track(project, decode, idempotencyKey === undefined ? {} : { idempotencyKey })
     return { status: 200, body: JSON.stringify(partialSuccessOf(rejected)) }
@@ -88,14 +88,14 @@ function otlpOptions({ limits }: OtlpRoutesOptions, nowMs: number, histograms: H
   return { nowMs, limits: points, pointsMax: requestPointsMax, resourceTags: new Set(otlpTags), histograms }
 }
 
-interface ReadBody {
+interface DecodableBody {
   readonly decode: (sink: PointSink) => Steps<void>
   /** Whether the request has points that must not be stored twice. */
   readonly needsKey: boolean
 }
 
-async function read(request: FastifyRequest, body: Uint8Array, options: OtlpOptions): Promise<ReadBody> {
-  if (encodingOf(request) === 'protobuf') {
+async function readBody(request: FastifyRequest, body: Uint8Array, options: OtlpOptions): Promise<DecodableBody> {
+  if (otlpEncodingOf(request) === 'protobuf') {
     const needsKey = await runPaced(needsIdempotencyKey(body), new Pacer())
     return { decode: (sink) => decodeOtlpProtobuf(body, sink, options), needsKey }
   }
@@ -120,7 +120,7 @@ function partialSuccessOf(rejected: readonly ItemError[]): PartialSuccess {
   return { rejected: rejected.length, message: [...reasons].join('; ') }
 }
 
-const EXPORT_METRICS: Operation = {
+const EXPORT_METRICS_OPERATION: Operation = {
   id: 'exportMetrics',
   tag: 'OpenTelemetry',
   summary: 'Stores metrics sent by OTLP/HTTP',

@@ -7,9 +7,9 @@ import type { PointLimits, PointSink } from '../../model/point.ts'
 import { runPaced, type Steps } from '../../model/steps.ts'
 import { CumulativeHistograms, type HistogramChanges } from '../../wire/histogram/cumulative-histograms.ts'
 import type { WriteOptions } from '../../wire/prometheus/deliver-samples.ts'
-import { type FamilyMetadata, MetadataMemory } from '../../wire/prometheus/metadata.ts'
-import { placeOf } from '../../wire/prometheus/series-place.ts'
-import { decodeWriteRequestV1, readMetadataV1, type Written } from '../../wire/prometheus/write-request-v1.ts'
+import { type FamilyMetadata, MetadataCache } from '../../wire/prometheus/metadata-cache.ts'
+import { metricOfSeries } from '../../wire/prometheus/series-metric.ts'
+import { type DeliveredItems, decodeWriteRequestV1, readMetadataV1 } from '../../wire/prometheus/write-request-v1.ts'
 import { decodeWriteRequestV2, hasHistogramsV2 } from '../../wire/prometheus/write-request-v2.ts'
 import { decompressedSnappyLength, decompressSnappy } from '../../wire/snappy.ts'
 import { projectOf, requireScope } from '../access/authenticate.ts'
@@ -21,8 +21,9 @@ import { serveIdempotently } from '../server/idempotency.ts'
 /**
  * Prometheus remote write 1.0 and 2.0 (https://prometheus.io/docs/specs/prw/): `POST /api/v1/write`. Valid samples are
  * stored. If some are invalid, the status is 400, and the sender must not retry. A sender retries 5xx, and 429 if it is
- * configured to do so. Samples may be stored twice. Native histograms may not, so a request with them gets an
- * idempotency key.
+ * configured to do so. After a retry, samples may be stored twice, which changes neither last values nor increases.
+ * Native histograms must not be stored twice, so a request with native histograms gets an idempotency key: the hash of
+ * its body.
  */
 export interface RemoteWriteOptions {
   readonly gateway: Gateway
@@ -36,18 +37,19 @@ export interface RemoteWriteLimits {
   readonly bodyBytesMax: number
 }
 
-interface SenderState {
+/** What is kept in memory between the requests of senders. */
+interface DecodingState {
   readonly histograms: CumulativeHistograms
-  readonly metadata: MetadataMemory
+  readonly metadata: MetadataCache
 }
 
 export function registerRemoteWriteRoute(app: FastifyInstance, options: RemoteWriteOptions): void {
   const { gateway, now } = options
-  const senderState: SenderState = { histograms: new CumulativeHistograms(now()), metadata: new MetadataMemory() }
+  const decodingState: DecodingState = { histograms: new CumulativeHistograms(now()), metadata: new MetadataCache() }
   const onRequest = [requireScope(gateway, 'ingest', 'write'), requireWriteBody]
-  app.post('/write', { onRequest, config: { openapi: WRITE } }, async (request, reply) => {
+  app.post('/write', { onRequest, config: { openapi: REMOTE_WRITE_OPERATION } }, async (request, reply) => {
     const saved = await serveIdempotently(gateway, request, (trackOptions) =>
-      store(request, trackOptions, senderState, options),
+      storeSamples(request, trackOptions, decodingState, options),
     )
     const { samples, histograms, message }: WriteOutcome = JSON.parse(saved.body)
     reply.headers({
@@ -65,22 +67,22 @@ export function registerRemoteWriteRoute(app: FastifyInstance, options: RemoteWr
 interface WriteOutcome {
   readonly samples: number
   readonly histograms: number
-  /** Why some samples were not stored. Empty if all were stored. */
+  /** Why some samples were not stored. Empty if all samples were stored. */
   readonly message: string
 }
 
 const CONTENT_TYPE = /^ *application\/x-protobuf *(?:; *proto="?([\w.]+)"? *)?$/i
-const V1 = 'prometheus.WriteRequest'
-const V2 = 'io.prometheus.write.v2.Request'
+const PROTO_V1 = 'prometheus.WriteRequest'
+const PROTO_V2 = 'io.prometheus.write.v2.Request'
 
 /**
- * Rejects other content types and encodings before the body is read. Removes the header `content-encoding`, because
- * this route decompresses Snappy itself and the general body reader does not know it.
+ * Rejects any other content type or encoding before the body is read. Removes the header `content-encoding`, because
+ * this route decompresses Snappy itself and the general body reader does not support Snappy.
  */
 function requireWriteBody(request: FastifyRequest, _reply: FastifyReply, done: (error?: Error) => void): void {
   const { 'content-encoding': encoding = 'snappy' } = request.headers
   if (protocolOf(request) === undefined) {
-    const message = `the content type must be application/x-protobuf, with proto=${V1} or proto=${V2}`
+    const message = `the content type must be application/x-protobuf, with proto=${PROTO_V1} or proto=${PROTO_V2}`
     done(new GatewayError('unsupported_media_type', message))
   } else if (encoding.trim().toLowerCase() !== 'snappy') {
     done(new GatewayError('unsupported_media_type', 'the content encoding must be snappy'))
@@ -90,17 +92,17 @@ function requireWriteBody(request: FastifyRequest, _reply: FastifyReply, done: (
   }
 }
 
-/** Returns the protocol version that the content type names. Without the parameter `proto` it is 1.0. */
-function protocolOf({ headers }: FastifyRequest): typeof V1 | typeof V2 | undefined {
+/** Returns the protocol version that the content type names: 1.0 without the parameter `proto`. */
+function protocolOf({ headers }: FastifyRequest): typeof PROTO_V1 | typeof PROTO_V2 | undefined {
   const match = CONTENT_TYPE.exec(headers['content-type'] ?? '')
-  const proto = match === null ? undefined : (match[1] ?? V1)
-  return proto === V1 || proto === V2 ? proto : undefined
+  const proto = match === null ? undefined : (match[1] ?? PROTO_V1)
+  return proto === PROTO_V1 || proto === PROTO_V2 ? proto : undefined
 }
 
-async function store(
+async function storeSamples(
   request: FastifyRequest,
   trackOptions: TrackOptions,
-  { histograms, metadata }: SenderState,
+  { histograms, metadata }: DecodingState,
   { gateway, now, limits }: RemoteWriteOptions,
 ): Promise<SavedResponse> {
   const project = projectOf(request)
@@ -108,11 +110,11 @@ async function store(
   // The body budget counts the decompressed size before memory is allocated for it.
   request.bodyCharge?.take(decompressedSnappyLength(compressed, limits.bodyBytesMax))
   const body = await runPaced(decompressSnappy(compressed), new Pacer())
-  const isV1 = protocolOf(request) === V1
+  const isV1 = protocolOf(request) === PROTO_V1
   const { families, hasHistograms } = isV1
     ? await runPaced(readMetadataV1(body), new Pacer())
     : { families: [], hasHistograms: await runPaced(hasHistogramsV2(body), new Pacer()) }
-  await remember(gateway, project, metadata, families)
+  await cacheMetadata(gateway, project, metadata, families)
   const nowMs = now()
   const changes: HistogramChanges = histograms.begin(project)
   const options: WriteOptions = {
@@ -122,7 +124,7 @@ async function store(
     histograms: changes,
     metadataOf: (family) => metadata.get(project, family),
   }
-  let written: Written = { items: 0, histogramItems: new Set() }
+  let written: DeliveredItems = { items: 0, histogramItems: new Set() }
   function* decode(sink: PointSink): Steps<void> {
     written = yield* isV1 ? decodeWriteRequestV1(body, sink, options) : decodeWriteRequestV2(body, sink, options)
   }
@@ -138,21 +140,21 @@ async function store(
 }
 
 /**
- * Keeps metadata of metric families. A metric that already has samples keeps the type from its first sample: the store
- * knows this type even if this process does not.
+ * Adds the metadata of metric families to the cache. A family whose metric already has samples keeps the type of its
+ * first sample, which the store knows even if this process does not.
  */
-async function remember(
+async function cacheMetadata(
   gateway: Gateway,
   project: string,
-  metadata: MetadataMemory,
+  metadata: MetadataCache,
   families: readonly (readonly [string, FamilyMetadata])[],
 ): Promise<void> {
   for (const [family, given] of families) {
     const known = metadata.get(project, family)
     let { type } = given
-    const place = placeOf(family, [], () => undefined)
+    const seriesMetric = metricOfSeries(family, [], () => undefined)
     if (known !== undefined) type = known.type
-    else if (!('code' in place) && (type === 'counter' || type === 'gauge') && place.type !== type) {
+    else if (!('code' in seriesMetric) && (type === 'counter' || type === 'gauge') && seriesMetric.type !== type) {
       const row = await gateway.metric(project, family)
       if (row?.type === 'counter' || row?.type === 'gauge') type = row.type
     }
@@ -167,7 +169,7 @@ function idempotencyKeyOf(body: Uint8Array): string {
 /** Maximum number of reasons in the text of a response. */
 const REASONS_MAX = 3
 
-function outcomeOf({ items, histogramItems }: Written, rejected: readonly ItemError[]): WriteOutcome {
+function outcomeOf({ items, histogramItems }: DeliveredItems, rejected: readonly ItemError[]): WriteOutcome {
   const histograms = rejected.filter(({ index }) => histogramItems.has(index)).length
   const reasons = [...new Set(rejected.slice(0, 100).map(({ code, message }) => `${code}: ${message}`))]
   return {
@@ -189,7 +191,9 @@ export function sendWriteError(reply: FastifyReply, { code, message }: GatewayEr
   return sendText(reply, status, `${code}: ${message}`)
 }
 
-/** Returns 503 for a request that arrived too slowly: senders do not retry 408. */
+/**
+ * Returns the HTTP status of an error. A request that arrived too slowly gets 503, because senders do not retry 408.
+ */
 export function writeStatusOf(code: ErrorCode): number {
   return code === 'request_timeout' ? 503 : statusOf(code)
 }
@@ -201,7 +205,7 @@ function sendText(reply: FastifyReply, status: number, text: string): FastifyRep
     .send(text)
 }
 
-const WRITE: Operation = {
+const REMOTE_WRITE_OPERATION: Operation = {
   id: 'remoteWrite',
   tag: 'Prometheus',
   summary: 'Stores samples sent by Prometheus remote write 1.0 or 2.0',
@@ -212,7 +216,7 @@ const WRITE: Operation = {
     'application/x-protobuf': {
       type: 'string',
       format: 'binary',
-      description: `A ${V1}, or with the parameter proto=${V2} a message of 2.0.`,
+      description: `A ${PROTO_V1}, or with the parameter proto=${PROTO_V2} a message of 2.0.`,
     },
   },
   response: {

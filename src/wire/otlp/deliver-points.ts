@@ -15,34 +15,36 @@ import type { HistogramChanges } from '../histogram/cumulative-histograms.ts'
 import { checkHistogram, type ExponentialHistogram, observationsOf } from '../histogram/exponential-histogram.ts'
 import { limitText } from '../limit-text.ts'
 import {
-  CUMULATIVE,
-  DELTA,
   type HistogramPoint,
   type OtlpMetric,
   type PointTimes,
   type SummaryPoint,
   type TagPair,
+  TEMPORALITY_CUMULATIVE,
+  TEMPORALITY_DELTA,
 } from './otlp-metric.ts'
 
 /**
- * Delivers the points of OTLP metrics to the sink, for both encodings. Each data point is one item, and is stored or
- * rejected as a whole. A point without a value (NaN, or flagged "no recorded value") is neither stored nor rejected.
+ * Delivers the data points of OTLP metrics to a `PointSink`, for both encodings (protobuf and JSON). Each data point is
+ * one item: it is stored or rejected as a whole. A data point without a value (NaN, or with the flag "no recorded
+ * value") is skipped.
  */
 export interface OtlpOptions {
   readonly nowMs: number
   readonly limits: PointLimits
-  /** Maximum number of data points in a request, and maximum number of points that they become. */
+  /** Maximum number of data points in a request, plus the points into which histograms and summaries are divided. */
   readonly pointsMax: number
   /** Keys of the resource and scope attributes that become tags. */
   readonly resourceTags: ReadonlySet<string>
+  /** Computes the increase of cumulative exponential histograms. */
   readonly histograms: HistogramChanges
 }
 
 /** How a number is stored: as a value of a gauge, as an increase, or as a running total. */
 export type NumberMode = 'value' | 'delta' | 'total'
 
-/** Points of one series. They are delivered after the whole item has been validated. */
-interface Part<S> {
+/** One number of a histogram or summary, with its series. It is delivered after the whole item has been validated. */
+interface SeriesNumber<S> {
   readonly series: S
   readonly mode: NumberMode
   readonly value: number
@@ -62,7 +64,7 @@ export class PointDelivery<S extends SeriesRef> {
 
   /** Returns the index of the next data point. Throws `payload_too_large` if there are too many. */
   nextItem(): number {
-    this.#charge(1)
+    this.#countPoints(1)
     return this.items++
   }
 
@@ -70,13 +72,15 @@ export class PointDelivery<S extends SeriesRef> {
     this.sink.reject(index, rejection)
   }
 
-  /** Returns the series of a metric that is stored under its own name. Checks the name and the tags. */
+  /** Returns the series of a metric with these tags. Checks the name of the metric and the tags. */
   resolve({ name, about }: OtlpMetric, type: MetricType, tags: readonly TagPair[]): S | Rejection {
     const { limits } = this.options
     return checkName(name, limits) ?? checkTags(tags, limits) ?? this.sink.resolve(name, type, tags, about)
   }
 
-  /** Resolves the series of a number and delivers the number. Returns the series, or undefined if it was rejected. */
+  /**
+   * Finds the series of a number point and delivers the point. Returns the series; undefined if there is no valid one.
+   */
   number(metric: OtlpMetric, tags: readonly TagPair[], times: PointTimes, value: number, index: number): S | undefined {
     const mode = numberModeOf(metric)
     const series = typeof mode === 'string' ? this.resolve(metric, numberTypeOf(mode), tags) : mode
@@ -88,16 +92,17 @@ export class PointDelivery<S extends SeriesRef> {
     return series
   }
 
-  /** Delivers a number to a series that is already resolved. */
+  /** Delivers a number point to a series that is known already. */
   add(series: S, mode: NumberMode, times: PointTimes, value: number, index: number): void {
     const timeMs = this.#timeOf(times)
     const bad = checkInstant(timeMs, this.options.nowMs) ?? checkFinite(value)
     if (bad !== undefined) this.reject(index, bad)
-    else this.#deliver(series, mode, times, value, index)
+    else this.#deliverNumber(series, mode, times, value, index)
   }
 
   /**
-   * Delivers a histogram: a counter for each upper limit, and separate metrics for the count, the sum and the extremes.
+   * Delivers a histogram with explicit bounds: a counter for each upper limit of a bucket, counters for the count and
+   * the sum, and gauges for the minimum and the maximum.
    */
   histogram(
     metric: OtlpMetric,
@@ -114,22 +119,22 @@ export class PointDelivery<S extends SeriesRef> {
     }
     const { name } = metric
     const { count, sum, min, max, bounds, counts } = point
-    const parts: Part<S>[] = []
-    const whole = counts.length > 0 ? counts : [count]
+    const numbers: SeriesNumber<S>[] = []
+    const bucketCounts = counts.length > 0 ? counts : [count]
     const rejection =
-      whole.reduce<Rejection | undefined>((found, value, i) => {
+      bucketCounts.reduce<Rejection | undefined>((found, value, i) => {
         const limit = ['upper_limit', limitText(bounds[i] ?? Number.POSITIVE_INFINITY)] as const
-        return found ?? this.#part(parts, name, 'histogram', [...tags, limit], mode as NumberMode, value)
+        return found ?? this.#addNumber(numbers, name, 'histogram', [...tags, limit], mode as NumberMode, value)
       }, undefined) ??
-      this.#part(parts, `${name}_count`, 'counter', tags, mode as NumberMode, count) ??
-      this.#part(parts, `${name}_sum`, 'counter', tags, mode as NumberMode, sum) ??
-      this.#part(parts, `${name}_min`, 'gauge', tags, 'value', min) ??
-      this.#part(parts, `${name}_max`, 'gauge', tags, 'value', max)
-    this.#deliverParts(parts, rejection, times, index)
+      this.#addNumber(numbers, `${name}_count`, 'counter', tags, mode as NumberMode, count) ??
+      this.#addNumber(numbers, `${name}_sum`, 'counter', tags, mode as NumberMode, sum) ??
+      this.#addNumber(numbers, `${name}_min`, 'gauge', tags, 'value', min) ??
+      this.#addNumber(numbers, `${name}_max`, 'gauge', tags, 'value', max)
+    this.#deliverNumbers(numbers, rejection, times, index)
   }
 
   /**
-   * Delivers a summary: a gauge for each quantile, and counters for the count and the sum. Summaries are cumulative.
+   * Delivers a summary: a gauge for each quantile, and counters for the count and the sum, which are running totals.
    */
   summary(
     { name }: OtlpMetric,
@@ -138,15 +143,15 @@ export class PointDelivery<S extends SeriesRef> {
     { count, sum, quantiles }: SummaryPoint,
     index: number,
   ): void {
-    const parts: Part<S>[] = []
+    const numbers: SeriesNumber<S>[] = []
     let rejection: Rejection | undefined
     for (let i = 0; i < quantiles.length && rejection === undefined; i += 2) {
       const rank = quantiles[i]!
       if (!(rank >= 0 && rank <= 1)) rejection = reject('invalid_value', 'a quantile must be 0 to 1')
-      // A source without observations sends NaN as its quantiles.
+      // A client sends NaN as the value of a quantile if there were no observations.
       else if (!Number.isNaN(quantiles[i + 1]))
-        rejection = this.#part(
-          parts,
+        rejection = this.#addNumber(
+          numbers,
           name,
           'summary',
           [...tags, ['quantile', limitText(rank)]],
@@ -155,12 +160,12 @@ export class PointDelivery<S extends SeriesRef> {
         )
     }
     rejection ??=
-      this.#part(parts, `${name}_count`, 'counter', tags, 'total', count) ??
-      this.#part(parts, `${name}_sum`, 'counter', tags, 'total', sum)
-    this.#deliverParts(parts, rejection, times, index)
+      this.#addNumber(numbers, `${name}_count`, 'counter', tags, 'total', count) ??
+      this.#addNumber(numbers, `${name}_sum`, 'counter', tags, 'total', sum)
+    this.#deliverNumbers(numbers, rejection, times, index)
   }
 
-  /** Delivers an exponential histogram as observations of a distribution. */
+  /** Delivers an exponential histogram as weighted values of a distribution. */
   exponentialHistogram(
     metric: OtlpMetric,
     tags: readonly TagPair[],
@@ -177,18 +182,19 @@ export class PointDelivery<S extends SeriesRef> {
       this.reject(index, series)
       return
     }
-    const counted =
+    const increase =
       mode === 'delta'
         ? histogram
         : histograms.advance(seriesKey(metric.name, tags), { ...histogram, startMs: times.startMs, timeMs }, nowMs)
-    if (counted === undefined) return
-    const { values, weights } = observationsOf(counted)
-    this.#charge(values.length)
+    if (increase === undefined) return
+    const { values, weights } = observationsOf(increase)
+    this.#countPoints(values.length)
     for (const [i, value] of values.entries()) this.sink.addWeighted(index, series, timeMs, value, weights[i]!)
   }
 
-  #part(
-    parts: Part<S>[],
+  /** Adds a number to `numbers`, unless it is absent. Returns why the item must be rejected, if so. */
+  #addNumber(
+    numbers: SeriesNumber<S>[],
     name: string,
     type: MetricType,
     tags: readonly TagPair[],
@@ -202,26 +208,33 @@ export class PointDelivery<S extends SeriesRef> {
     if (bad !== undefined) return bad
     const series = this.sink.resolve(name, type, tags)
     if ('code' in series) return series
-    parts.push({ series, mode, value })
+    numbers.push({ series, mode, value })
     return undefined
   }
 
-  #deliverParts(parts: readonly Part<S>[], rejection: Rejection | undefined, times: PointTimes, index: number): void {
+  #deliverNumbers(
+    numbers: readonly SeriesNumber<S>[],
+    rejection: Rejection | undefined,
+    times: PointTimes,
+    index: number,
+  ): void {
     const timeMs = this.#timeOf(times)
     const bad = rejection ?? checkInstant(timeMs, this.options.nowMs)
     if (bad !== undefined) {
       this.reject(index, bad)
       return
     }
-    this.#charge(parts.length)
-    for (const { series, mode, value } of parts) this.#deliver(series, mode, times, value, index)
+    this.#countPoints(numbers.length)
+    for (const { series, mode, value } of numbers) this.#deliverNumber(series, mode, times, value, index)
   }
 
   /**
-   * A total whose start and time are equal has an unknown start. If only their milliseconds are equal, the total is
-   * stored a millisecond later, where the stored start of a later total replaces it and the later total counts whole.
+   * Delivers one number. The start of a running total is unknown if it equals the time of the point. If only their
+   * milliseconds are equal, the total is stored a millisecond later. A later total of the series may bring the total of
+   * 0 for the same start (`addTotalSince`). It has the same time and replaces this total, so the later total counts
+   * completely.
    */
-  #deliver(series: S, mode: NumberMode, times: PointTimes, value: number, index: number): void {
+  #deliverNumber(series: S, mode: NumberMode, times: PointTimes, value: number, index: number): void {
     const { startMs, startRestNs, timeRestNs } = times
     const timeMs = this.#timeOf(times)
     const isAfterStart = startMs < timeMs || (startMs === timeMs && startRestNs < timeRestNs)
@@ -231,12 +244,13 @@ export class PointDelivery<S extends SeriesRef> {
     else this.sink.addTotal(index, series, timeMs, value)
   }
 
-  /** Returns the time of a point, or the time of reception if the point has none. */
+  /** Returns the time of a data point; if it has none, the time at which the request was received. */
   #timeOf({ timeMs }: PointTimes): number {
     return timeMs === 0 ? this.options.nowMs : timeMs
   }
 
-  #charge(points: number): void {
+  /** Adds to the number of points of the request. Throws `payload_too_large` if there are too many. */
+  #countPoints(points: number): void {
     this.#points += points
     const { pointsMax } = this.options
     if (this.#points > pointsMax)
@@ -246,7 +260,7 @@ export class PointDelivery<S extends SeriesRef> {
 
 /** Returns how the numbers of a metric are stored. A cumulative sum that may decrease is stored as a gauge. */
 export function numberModeOf({ kind, temporality, isMonotonic }: OtlpMetric): NumberMode | Rejection {
-  if (kind === 'gauge' || (temporality === CUMULATIVE && !isMonotonic)) return 'value'
+  if (kind === 'gauge' || (temporality === TEMPORALITY_CUMULATIVE && !isMonotonic)) return 'value'
   return sumModeOf({ temporality })
 }
 
@@ -255,8 +269,8 @@ export function numberTypeOf(mode: NumberMode): 'gauge' | 'counter' {
 }
 
 function sumModeOf({ temporality }: Pick<OtlpMetric, 'temporality'>): 'delta' | 'total' | Rejection {
-  if (temporality === DELTA) return 'delta'
-  if (temporality === CUMULATIVE) return 'total'
+  if (temporality === TEMPORALITY_DELTA) return 'delta'
+  if (temporality === TEMPORALITY_CUMULATIVE) return 'total'
   return reject('invalid_value', 'the aggregation temporality must be delta (1) or cumulative (2)')
 }
 

@@ -2,11 +2,11 @@ import { GatewayError } from '../../model/errors.ts'
 import { isObject } from '../../model/is-object.ts'
 import { describe } from '../../model/point.ts'
 import type { TagPair } from './otlp-metric.ts'
-import { ATTRIBUTE_DEPTH_MAX, textOf, type Value } from './protobuf-values.ts'
+import { ATTRIBUTE_DEPTH_MAX, type AttributeValue, textOfValue } from './protobuf-values.ts'
 
 /**
- * Reads scalars and attributes in the JSON encoding of OTLP. A value of the wrong type throws `invalid_body`, as in
- * protobuf.
+ * Reads numbers, times and attributes in the JSON encoding of OTLP. A number or time of the wrong type throws
+ * `invalid_body`. An attribute of an unknown type counts as one without a value.
  */
 
 const INTEGER = /^-?\d{1,20}$/
@@ -52,11 +52,11 @@ export function flagsOf(given: unknown): number {
 
 /** Returns an attribute as a tag. Undefined: the attribute has no value. */
 export function attributeOf({ key, value }: Readonly<Record<string, unknown>>): TagPair | undefined {
-  const text = textOf(anyValueOf(value, 0))
+  const text = textOfValue(anyValueOf(value, 0))
   return text === undefined ? undefined : [typeof key === 'string' ? key : '', text]
 }
 
-function anyValueOf(given: unknown, depth: number): Value {
+function anyValueOf(given: unknown, depth: number): AttributeValue {
   if (!isObject(given)) return undefined
   if (depth > ATTRIBUTE_DEPTH_MAX)
     throw new GatewayError('invalid_body', `an attribute is nested deeper than ${ATTRIBUTE_DEPTH_MAX} levels`)

@@ -8,18 +8,18 @@ import { type OtlpOptions, PointDelivery } from './deliver-points.ts'
 import { attributeOf, doubleOf, flagsOf, integerOf, millisecondsOf } from './json-values.ts'
 import {
   ATTRIBUTES_MAX,
-  CUMULATIVE,
-  DELTA,
+  DEFAULT_RESOURCE_TAGS,
+  FLAG_NO_RECORDED_VALUE,
   HISTOGRAM_BUCKETS_MAX,
-  NO_RECORDED_VALUE,
   type OtlpKind,
   type OtlpMetric,
   type PointTimes,
-  RESOURCE_TAGS,
   SCOPE_NAME,
   SCOPE_VERSION,
   SUMMARY_QUANTILES_MAX,
   type TagPair,
+  TEMPORALITY_CUMULATIVE,
+  TEMPORALITY_DELTA,
 } from './otlp-metric.ts'
 
 /**
@@ -28,39 +28,40 @@ import {
  * throws `invalid_body` with the path of the faulty member.
  */
 
-/** Step budget that one point costs. */
-const POINT_UNITS = 512
+/** Budget units (`StepBudget`) of one data point. */
+const POINT_BUDGET_UNITS = 512
 
 const KINDS: readonly OtlpKind[] = ['gauge', 'sum', 'histogram', 'exponentialHistogram', 'summary']
 
-type Json = Readonly<Record<string, unknown>>
+type JsonObject = Readonly<Record<string, unknown>>
 
+/** Delivers all points of a body. Throws `invalid_body`, and `payload_too_large` for too many points. */
 export function* decodeOtlpJson<S extends SeriesRef>(
   body: unknown,
   sink: PointSink<S>,
   options: OtlpOptions,
 ): Steps<void> {
   const delivery = new PointDelivery(sink, options)
-  const wanted = new Set([...RESOURCE_TAGS, ...options.resourceTags])
+  const tagKeysWanted = new Set([...DEFAULT_RESOURCE_TAGS, ...options.resourceTags])
   const budget = new StepBudget()
-  for (const found of eachMetric(body, wanted)) {
-    if (budget.spend(POINT_UNITS)) yield
+  for (const found of eachMetric(body, tagKeysWanted)) {
+    if (budget.spend(POINT_BUDGET_UNITS)) yield
     if (found === undefined) continue
     const { metric, tags, dataPoints, path } = found
     for (const [i, given] of dataPoints.entries()) {
       const at = `${path}.dataPoints[${i}]`
       deliverPoint(delivery, metric, tags, objectAt(given, at), at)
-      if (budget.spend(POINT_UNITS)) yield
+      if (budget.spend(POINT_BUDGET_UNITS)) yield
     }
   }
 }
 
-/** Same as `needsIdempotencyKey` of `otlp-protobuf.ts`, for a JSON body. */
+/** Returns the same as `needsIdempotencyKey` of `otlp-protobuf.ts`, for a JSON body. */
 export function* jsonNeedsIdempotencyKey(body: unknown): Steps<boolean> {
   const budget = new StepBudget()
   for (const found of eachMetric(body, new Set())) {
-    if (budget.spend(POINT_UNITS)) yield
-    if (found?.metric.temporality === DELTA || found?.metric.kind === 'exponentialHistogram') return true
+    if (budget.spend(POINT_BUDGET_UNITS)) yield
+    if (found?.metric.temporality === TEMPORALITY_DELTA || found?.metric.kind === 'exponentialHistogram') return true
   }
   return false
 }
@@ -70,11 +71,12 @@ interface FoundMetric {
   /** Tags from the attributes of the resource and the scope. */
   readonly tags: readonly TagPair[]
   readonly dataPoints: readonly unknown[]
+  /** Path of the metric's data in the body, for error messages. */
   readonly path: string
 }
 
 /** Yields the metrics of a body. Yields undefined for other elements, so that the caller can pause. */
-function* eachMetric(body: unknown, wanted: ReadonlySet<string>): Generator<FoundMetric | undefined> {
+function* eachMetric(body: unknown, tagKeysWanted: ReadonlySet<string>): Generator<FoundMetric | undefined> {
   for (const [resourceMetrics, resourcePath] of objectsIn(objectAt(body, 'the body'), 'resourceMetrics', '')) {
     yield undefined
     const resource = resourceMetrics['resource'] ?? {}
@@ -82,12 +84,16 @@ function* eachMetric(body: unknown, wanted: ReadonlySet<string>): Generator<Foun
     for (const [scopeMetrics, scopePath] of objectsIn(resourceMetrics, 'scopeMetrics', resourcePath)) {
       yield undefined
       const scope = objectAt(scopeMetrics['scope'] ?? {}, `${scopePath}.scope`)
-      const named = [SCOPE_NAME, SCOPE_VERSION].map((key) => [key, scope[key.slice(key.lastIndexOf('.') + 1)]] as const)
+      const scopeNameAndVersion = [SCOPE_NAME, SCOPE_VERSION].map(
+        (key) => [key, scope[key.slice(key.lastIndexOf('.') + 1)]] as const,
+      )
       const scopeTags = [
-        ...named.flatMap(([key, text]): TagPair[] => (typeof text === 'string' && text !== '' ? [[key, text]] : [])),
+        ...scopeNameAndVersion.flatMap(([key, text]): TagPair[] =>
+          typeof text === 'string' && text !== '' ? [[key, text]] : [],
+        ),
         ...attributesOf(scope, `${scopePath}.scope`),
       ]
-      const tags = [...resourceTags, ...scopeTags].filter(([key]) => wanted.has(key))
+      const tags = [...resourceTags, ...scopeTags].filter(([key]) => tagKeysWanted.has(key))
       for (const [given, path] of objectsIn(scopeMetrics, 'metrics', scopePath)) {
         const kind = KINDS.find((candidate) => isObject(given[candidate]))
         if (kind === undefined) {
@@ -107,10 +113,10 @@ function* eachMetric(body: unknown, wanted: ReadonlySet<string>): Generator<Foun
   }
 }
 
-function metricOf(given: Json, data: Json, kind: OtlpKind): OtlpMetric {
+function metricOf(given: JsonObject, data: JsonObject, kind: OtlpKind): OtlpMetric {
   const { name = '', unit, description } = given
   return {
-    // A name that is not text becomes an empty name, so the points of the metric are rejected.
+    // A name that is not text becomes an empty name. An empty name is invalid, so the points are rejected.
     name: typeof name === 'string' ? name : '',
     about: {
       ...(typeof unit === 'string' && unit !== '' && { unit }),
@@ -124,26 +130,26 @@ function metricOf(given: Json, data: Json, kind: OtlpKind): OtlpMetric {
 
 /** Returns the number of an aggregation temporality. Some senders write the name of the enum value instead. */
 function temporalityOf(given: unknown): number {
-  if (given === 'AGGREGATION_TEMPORALITY_DELTA') return DELTA
-  if (given === 'AGGREGATION_TEMPORALITY_CUMULATIVE') return CUMULATIVE
+  if (given === 'AGGREGATION_TEMPORALITY_DELTA') return TEMPORALITY_DELTA
+  if (given === 'AGGREGATION_TEMPORALITY_CUMULATIVE') return TEMPORALITY_CUMULATIVE
   return typeof given === 'number' ? given : 0
 }
 
 function deliverPoint<S extends SeriesRef>(
   delivery: PointDelivery<S>,
   metric: OtlpMetric,
-  shared: readonly TagPair[],
-  point: Json,
+  sharedTags: readonly TagPair[],
+  point: JsonObject,
   path: string,
 ): void {
-  if ((flagsOf(point['flags']) & NO_RECORDED_VALUE) !== 0) return
+  if ((flagsOf(point['flags']) & FLAG_NO_RECORDED_VALUE) !== 0) return
   const [startMs, startRestNs] = millisecondsOf(point['startTimeUnixNano'])
   const [timeMs, timeRestNs] = millisecondsOf(point['timeUnixNano'])
   const times: PointTimes = { startMs, timeMs, startRestNs, timeRestNs }
   const value = metric.kind === 'gauge' || metric.kind === 'sum' ? numberOf(point) : 0
   if (Number.isNaN(value)) return
   const index = delivery.nextItem()
-  const tags = [...shared, ...attributesOf(point, path)]
+  const tags = [...sharedTags, ...attributesOf(point, path)]
   switch (metric.kind) {
     case 'gauge':
     case 'sum':
@@ -156,7 +162,7 @@ function deliverPoint<S extends SeriesRef>(
         times,
         {
           count: integerOf(point['count']),
-          ...extremesOf(point),
+          ...sumAndExtremesOf(point),
           bounds: numbersAt(point, 'explicitBounds', HISTOGRAM_BUCKETS_MAX, doubleOf),
           counts: numbersAt(point, 'bucketCounts', HISTOGRAM_BUCKETS_MAX, integerOf),
         },
@@ -164,7 +170,7 @@ function deliverPoint<S extends SeriesRef>(
       )
       break
     case 'exponentialHistogram':
-      delivery.exponentialHistogram(metric, tags, times, exponentialOf(point), index)
+      delivery.exponentialHistogram(metric, tags, times, exponentialHistogramOf(point), index)
       break
     case 'summary':
       delivery.summary(
@@ -178,23 +184,23 @@ function deliverPoint<S extends SeriesRef>(
 }
 
 /** Returns the value of a number point. NaN: the point has no value. */
-function numberOf({ asInt, asDouble }: Json): number {
+function numberOf({ asInt, asDouble }: JsonObject): number {
   if (asInt !== undefined && asInt !== null) return integerOf(asInt)
   return asDouble === undefined || asDouble === null ? Number.NaN : doubleOf(asDouble)
 }
 
-function extremesOf({ sum, min, max }: Json): Pick<ExponentialHistogram, 'sum' | 'min' | 'max'> {
+function sumAndExtremesOf({ sum, min, max }: JsonObject): Pick<ExponentialHistogram, 'sum' | 'min' | 'max'> {
   const optional = (given: unknown) => (given === undefined || given === null ? undefined : doubleOf(given))
   return { sum: optional(sum), min: optional(min), max: optional(max) }
 }
 
-function exponentialOf(point: Json): ExponentialHistogram {
+function exponentialHistogramOf(point: JsonObject): ExponentialHistogram {
   return {
     scale: integerOf(point['scale']),
     zeroCount: integerOf(point['zeroCount']),
     positive: binsOf(point['positive'] ?? {}),
     negative: binsOf(point['negative'] ?? {}),
-    ...extremesOf(point),
+    ...sumAndExtremesOf(point),
   }
 }
 
@@ -206,7 +212,8 @@ function binsOf(given: unknown): Bins {
   }
 }
 
-function quantilesOf(point: Json): number[] {
+/** Returns rank and value of each quantile, in turn. */
+function quantilesOf(point: JsonObject): number[] {
   const quantiles = arrayAt(point['quantileValues'], 'quantileValues')
   if (quantiles.length > SUMMARY_QUANTILES_MAX) throw tooMany('quantileValues', SUMMARY_QUANTILES_MAX)
   return quantiles.flatMap((given) => {
@@ -215,7 +222,7 @@ function quantilesOf(point: Json): number[] {
   })
 }
 
-function numbersAt(point: Json, name: string, max: number, read: (given: unknown) => number): number[] {
+function numbersAt(point: JsonObject, name: string, max: number, read: (given: unknown) => number): number[] {
   const values = arrayAt(point[name], name)
   if (values.length > max) throw tooMany(name, max)
   return values.map(read)
@@ -226,7 +233,7 @@ function tooMany(name: string, max: number): GatewayError {
 }
 
 /** Returns the attributes of a resource, a scope or a point as tags. */
-function attributesOf(owner: Json, path: string): TagPair[] {
+function attributesOf(owner: JsonObject, path: string): TagPair[] {
   const attributes = arrayAt(owner['attributes'], `${path}.attributes`)
   if (attributes.length > ATTRIBUTES_MAX) throw tooMany(`${path}.attributes`, ATTRIBUTES_MAX)
   return attributes.flatMap((given, i) => {
@@ -235,13 +242,14 @@ function attributesOf(owner: Json, path: string): TagPair[] {
   })
 }
 
-function* objectsIn(owner: Json, name: string, path: string): Generator<readonly [Json, string]> {
+/** Yields the objects in the array `name` of `owner`, each with its path. An absent array is empty. */
+function* objectsIn(owner: JsonObject, name: string, path: string): Generator<readonly [JsonObject, string]> {
   const at = path === '' ? name : `${path}.${name}`
   for (const [i, element] of arrayAt(owner[name], at).entries()) yield [objectAt(element, `${at}[${i}]`), `${at}[${i}]`]
 }
 
-function objectAt(given: unknown, path: string): Json {
-  if (isObject<Json>(given)) return given
+function objectAt(given: unknown, path: string): JsonObject {
+  if (isObject<JsonObject>(given)) return given
   throw new GatewayError('invalid_body', `${path} must be an object, not ${describe(given)}`)
 }
 

@@ -6,17 +6,20 @@ import type { MetricMetadata } from '../../model/point.ts'
  */
 export type OtlpKind = 'gauge' | 'sum' | 'histogram' | 'exponentialHistogram' | 'summary'
 
-export const DELTA = 1
-export const CUMULATIVE = 2
+/** Values of `AggregationTemporality`: a point is an increase, or a running total. */
+export const TEMPORALITY_DELTA = 1
+export const TEMPORALITY_CUMULATIVE = 2
 
-/** Flag of a point that only reports that its series currently has no value. */
-export const NO_RECORDED_VALUE = 1
+/** Bit in the flags of a data point: the series has no value at this time. */
+export const FLAG_NO_RECORDED_VALUE = 1
 
 export interface OtlpMetric {
   readonly name: string
   readonly about: MetricMetadata
   readonly kind: OtlpKind
+  /** `AggregationTemporality`; 0 if the metric has none. */
   readonly temporality: number
+  /** Whether the sum never decreases. */
   readonly isMonotonic: boolean
 }
 
@@ -27,7 +30,7 @@ export interface PointTimes {
   startMs: number
   /** Time of the point in UNIX milliseconds. 0: unknown. */
   timeMs: number
-  /** Nanoseconds of the start and of the time beyond their milliseconds. */
+  /** The nanoseconds (0 to 999,999) that `startMs` and `timeMs` leave out. */
   startRestNs: number
   timeRestNs: number
 }
@@ -59,12 +62,13 @@ export const HISTOGRAM_BUCKETS_MAX = 1_024
 export const SUMMARY_QUANTILES_MAX = 1_024
 
 /**
- * Maximum number of attributes of a point, and of resource attributes that become tags. A point may have far fewer
- * tags.
+ * Maximum number of attributes of a data point, and of resource attributes that become tags. The limit for tags of a
+ * point is far lower.
  */
 export const ATTRIBUTES_MAX = 1_024
 
 /** Resource attributes that always become tags. Operators can configure more. */
-export const RESOURCE_TAGS = ['service.name', 'service.instance.id'] as const
+export const DEFAULT_RESOURCE_TAGS = ['service.name', 'service.instance.id'] as const
+/** Tag keys for the name and version of the instrumentation scope, if they are configured. */
 export const SCOPE_NAME = 'otel.scope.name'
 export const SCOPE_VERSION = 'otel.scope.version'

@@ -5,20 +5,20 @@ import { FIXED64, ProtobufReader, VARINT } from '../protobuf/protobuf-reader.ts'
 import { type NumberMode, numberModeOf, numberTypeOf, type OtlpOptions, PointDelivery } from './deliver-points.ts'
 import {
   ATTRIBUTES_MAX,
-  DELTA,
-  NO_RECORDED_VALUE,
+  DEFAULT_RESOURCE_TAGS,
+  FLAG_NO_RECORDED_VALUE,
   type OtlpKind,
   type OtlpMetric,
   type PointTimes,
-  RESOURCE_TAGS,
   SCOPE_NAME,
   SCOPE_VERSION,
   type TagPair,
+  TEMPORALITY_DELTA,
   unknownTimes,
 } from './otlp-metric.ts'
 import {
   clearTimes,
-  type ReadPoint,
+  type PointResult,
   readExponentialHistogram,
   readHistogram,
   readStart,
@@ -35,11 +35,11 @@ import { readKeyValue } from './protobuf-values.ts'
  * its metric name and its attributes.
  */
 
-/** Step budget that entering a message or resolving a series costs. */
-const MESSAGE_UNITS = 64
-const SERIES_UNITS = 512
+/** Budget units (`StepBudget`) of entering a message, and of finding a series that is not in the item cache. */
+const MESSAGE_BUDGET_UNITS = 64
+const SERIES_BUDGET_UNITS = 512
 
-/** Maximum size of a point, which bounds the work on it. Most of a large point are exemplars, which are skipped. */
+/** Maximum size of a data point, to bound the work on it. Large ones consist mostly of exemplars, which are skipped. */
 const POINT_BYTES_MAX = 1_048_576
 
 const KINDS: Readonly<Record<number, OtlpKind>> = {
@@ -61,19 +61,19 @@ export function* decodeOtlpProtobuf<S extends SeriesRef>(
 }
 
 /**
- * Whether a body has points that must not be stored twice: deltas, and exponential histograms, whose previous state is
- * only in memory. Throws `invalid_body` like the decoder, for the parts of the body that it reads.
+ * Returns whether a body has points that must not be stored twice: deltas, and exponential histograms, whose previous
+ * state is only in memory. Throws `invalid_body` for faults in the parts of the body that it reads.
  */
 export function* needsIdempotencyKey(bytes: Uint8Array): Steps<boolean> {
-  return yield* hasUnrepeatablePoints(new ProtobufReader(bytes), bytes.length, RESOURCE_METRICS, new StepBudget())
+  return yield* hasUnrepeatablePoints(new ProtobufReader(bytes), bytes.length, REQUEST_LEVEL, new StepBudget())
 }
 
 /**
- * Levels of a request: resource metrics, scope metrics, metric. `CHILD_FIELDS` has, for each level, the field number of
- * the next.
+ * Levels of a request: 0 for the request itself, 1 for resource metrics, 2 for scope metrics, 3 for a metric.
+ * `CHILD_FIELDS` has, for each level above the metric, the field number of the next level.
  */
-const RESOURCE_METRICS = 0
-const METRIC = 3
+const REQUEST_LEVEL = 0
+const METRIC_LEVEL = 3
 const CHILD_FIELDS = [1, 2, 2] as const
 
 function* hasUnrepeatablePoints(
@@ -83,21 +83,21 @@ function* hasUnrepeatablePoints(
   budget: StepBudget,
 ): Steps<boolean> {
   while (reader.next(end)) {
-    if (budget.spend(MESSAGE_UNITS)) yield
-    const isChild = level < METRIC ? reader.field === CHILD_FIELDS[level] : KINDS[reader.field] !== undefined
+    if (budget.spend(MESSAGE_BUDGET_UNITS)) yield
+    const isChild = level < METRIC_LEVEL ? reader.field === CHILD_FIELDS[level] : KINDS[reader.field] !== undefined
     if (!isChild) reader.skip()
-    else if (level < METRIC) {
+    else if (level < METRIC_LEVEL) {
       if (yield* hasUnrepeatablePoints(reader, reader.enter(), level + 1, budget)) return true
     } else if (KINDS[reader.field] === 'exponentialHistogram') return true
     else {
       const { temporality } = yield* readSum(reader, reader.enter(), budget)
-      if (temporality === DELTA) return true
+      if (temporality === TEMPORALITY_DELTA) return true
     }
   }
   return false
 }
 
-/** Reads how the points of a sum are aggregated. These fields come after the points. */
+/** Reads how the data points of a metric are aggregated. These fields may come after the data points. */
 function* readSum(
   reader: ProtobufReader,
   end: number,
@@ -107,10 +107,10 @@ function* readSum(
   let isMonotonic = false
   while (reader.next(end)) {
     if (reader.field === 2) {
-      reader.require(VARINT)
+      reader.requireWireType(VARINT)
       temporality = reader.uint32()
     } else if (reader.field === 3) {
-      reader.require(VARINT)
+      reader.requireWireType(VARINT)
       isMonotonic = reader.uint64() !== 0
     } else reader.skip()
     if (budget.spend(1)) yield
@@ -119,7 +119,7 @@ function* readSum(
 }
 
 /** A byte range of the body. */
-interface Range {
+interface ByteRange {
   start: number
   end: number
 }
@@ -128,21 +128,24 @@ class OtlpDecoder<S extends SeriesRef> {
   readonly #reader: ProtobufReader
   readonly #delivery: PointDelivery<S>
   readonly #budget = new StepBudget()
-  readonly #wanted: ReadonlySet<string>
+  readonly #tagKeysWanted: ReadonlySet<string>
   /** Tags of the resource and the scope that are being read. */
-  #tags: readonly TagPair[] = []
-  #resource: Range = { start: 0, end: 0 }
-  /** Whether the item cache can be used. False if the scope has tags, because the identity does not include them. */
-  #isCached = true
+  #sharedTags: readonly TagPair[] = []
+  #resourceRange: ByteRange = { start: 0, end: 0 }
+  /**
+   * Whether the item cache can be used. False if the scope has tags, because an `ItemIdentity` does not include them.
+   */
+  #isItemCacheUsable = true
+  /** Where the bytes are that identify the series of the current number point. */
   readonly #identity: ItemIdentity
   readonly #times = unknownTimes()
   /** Number of points of this step whose series was not in the item cache. */
-  #resolved = 0
+  #seriesResolved = 0
 
   constructor(bytes: Uint8Array, sink: PointSink<S>, options: OtlpOptions) {
     this.#reader = new ProtobufReader(bytes)
     this.#delivery = new PointDelivery(sink, options)
-    this.#wanted = new Set([...RESOURCE_TAGS, ...options.resourceTags])
+    this.#tagKeysWanted = new Set([...DEFAULT_RESOURCE_TAGS, ...options.resourceTags])
     const { view } = this.#reader
     this.#identity = { view, nameStart: 0, nameEnd: 0, typeStart: 0, typeEnd: 0, tagsStart: 0, tagsEnd: 0 }
   }
@@ -150,7 +153,7 @@ class OtlpDecoder<S extends SeriesRef> {
   *run(): Steps<void> {
     const reader = this.#reader
     for (const end = reader.bytes.length; reader.next(end); ) {
-      if (this.#budget.spend(MESSAGE_UNITS)) yield
+      if (this.#budget.spend(MESSAGE_BUDGET_UNITS)) yield
       if (reader.field === 1) yield* this.#readResourceMetrics(reader.enter())
       else reader.skip()
     }
@@ -159,11 +162,11 @@ class OtlpDecoder<S extends SeriesRef> {
   *#readResourceMetrics(end: number): Steps<void> {
     const reader = this.#reader
     const start = reader.at
-    this.#resource = yield* this.#rangeOf(1, end)
-    const tags = yield* this.#readAttributes(this.#resource, 1)
+    this.#resourceRange = yield* this.#rangeOf(1, end)
+    const tags = yield* this.#readAttributes(this.#resourceRange, 1)
     reader.at = start
     while (reader.next(end)) {
-      if (this.#budget.spend(MESSAGE_UNITS)) yield
+      if (this.#budget.spend(MESSAGE_BUDGET_UNITS)) yield
       if (reader.field === 2) yield* this.#readScopeMetrics(reader.enter(), tags)
       else reader.skip()
     }
@@ -173,18 +176,18 @@ class OtlpDecoder<S extends SeriesRef> {
     const reader = this.#reader
     const start = reader.at
     const scopeTags = yield* this.#readScope(yield* this.#rangeOf(1, end))
-    this.#tags = [...resourceTags, ...scopeTags]
-    this.#isCached = scopeTags.length === 0
+    this.#sharedTags = [...resourceTags, ...scopeTags]
+    this.#isItemCacheUsable = scopeTags.length === 0
     reader.at = start
     while (reader.next(end)) {
-      if (this.#budget.spend(MESSAGE_UNITS)) yield
+      if (this.#budget.spend(MESSAGE_BUDGET_UNITS)) yield
       if (reader.field === 2) yield* this.#readMetric(reader.enter())
       else reader.skip()
     }
   }
 
-  /** Returns the range of the last occurrence of a field. The message begins at the current position. */
-  *#rangeOf(field: number, end: number): Steps<Range> {
+  /** Returns the range of the last occurrence of a field in the message from the current position to `end`. */
+  *#rangeOf(field: number, end: number): Steps<ByteRange> {
     const reader = this.#reader
     const range = { start: reader.at, end: reader.at }
     while (reader.next(end)) {
@@ -199,7 +202,7 @@ class OtlpDecoder<S extends SeriesRef> {
   }
 
   /** Reads the attributes in `field` of a message, and returns those that become tags. */
-  *#readAttributes({ start, end }: Range, field: number): Steps<TagPair[]> {
+  *#readAttributes({ start, end }: ByteRange, field: number): Steps<TagPair[]> {
     const reader = this.#reader
     const tags: TagPair[] = []
     reader.at = start
@@ -210,13 +213,13 @@ class OtlpDecoder<S extends SeriesRef> {
       }
       const attributeStart = reader.at
       const tag = readKeyValue(reader)
-      if (tag !== undefined && this.#wanted.has(tag[0]) && tags.length < ATTRIBUTES_MAX) tags.push(tag)
-      if (this.#budget.spend(MESSAGE_UNITS + reader.at - attributeStart)) yield
+      if (tag !== undefined && this.#tagKeysWanted.has(tag[0]) && tags.length < ATTRIBUTES_MAX) tags.push(tag)
+      if (this.#budget.spend(MESSAGE_BUDGET_UNITS + reader.at - attributeStart)) yield
     }
     return tags
   }
 
-  *#readScope(range: Range): Steps<TagPair[]> {
+  *#readScope(range: ByteRange): Steps<TagPair[]> {
     const reader = this.#reader
     const tags: TagPair[] = []
     reader.at = range.start
@@ -225,7 +228,7 @@ class OtlpDecoder<S extends SeriesRef> {
       if (key === undefined) reader.skip()
       else {
         const text = reader.text(reader.enter())
-        if (this.#wanted.has(key)) tags.push([key, text])
+        if (this.#tagKeysWanted.has(key)) tags.push([key, text])
       }
     }
     return [...tags, ...(yield* this.#readAttributes(range, 3))]
@@ -264,7 +267,7 @@ class OtlpDecoder<S extends SeriesRef> {
     reader.at = end
   }
 
-  *#readPoints({ start, end }: Range, metric: OtlpMetric): Steps<void> {
+  *#readPoints({ start, end }: ByteRange, metric: OtlpMetric): Steps<void> {
     const reader = this.#reader
     const mode = metric.kind === 'gauge' || metric.kind === 'sum' ? numberModeOf(metric) : undefined
     reader.at = start
@@ -279,10 +282,10 @@ class OtlpDecoder<S extends SeriesRef> {
         const reason = `a point may have ${POINT_BYTES_MAX} bytes at most`
         this.#delivery.reject(this.#delivery.nextItem(), reject('invalid_value', reason))
         reader.at = pointEnd
-      } else if (mode === undefined) this.#readOther(pointEnd, metric)
+      } else if (mode === undefined) this.#readHistogramOrSummary(pointEnd, metric)
       else this.#readNumber(pointEnd, metric, typeof mode === 'string' ? mode : undefined)
-      const units = MESSAGE_UNITS + pointEnd - pointStart + this.#resolved * SERIES_UNITS
-      this.#resolved = 0
+      const units = MESSAGE_BUDGET_UNITS + pointEnd - pointStart + this.#seriesResolved * SERIES_BUDGET_UNITS
+      this.#seriesResolved = 0
       if (this.#budget.spend(units)) yield
     }
   }
@@ -307,15 +310,15 @@ class OtlpDecoder<S extends SeriesRef> {
           readTime(reader, times)
           break
         case 4:
-          reader.require(FIXED64)
+          reader.requireWireType(FIXED64)
           value = reader.double()
           break
         case 6:
-          reader.require(FIXED64)
+          reader.requireWireType(FIXED64)
           value = reader.sfixed64()
           break
         case 7: {
-          // The tag of a field below 16 takes one byte.
+          // The number and wire type of a field below 16 take one byte.
           const fieldStart = reader.at - 1
           if (tagsEnd === start) tagsStart = fieldStart
           else if (fieldStart !== tagsEnd) isContiguous = false
@@ -323,18 +326,18 @@ class OtlpDecoder<S extends SeriesRef> {
           break
         }
         case 8:
-          reader.require(VARINT)
+          reader.requireWireType(VARINT)
           flags = reader.uint32()
           break
         default:
           reader.skip()
       }
     }
-    if (Number.isNaN(value) || (flags & NO_RECORDED_VALUE) !== 0) return
+    if (Number.isNaN(value) || (flags & FLAG_NO_RECORDED_VALUE) !== 0) return
     const index = this.#delivery.nextItem()
-    if (mode !== undefined && isContiguous && this.#isCached) {
-      identity.nameStart = this.#resource.start
-      identity.nameEnd = this.#resource.end
+    if (mode !== undefined && isContiguous && this.#isItemCacheUsable) {
+      identity.nameStart = this.#resourceRange.start
+      identity.nameEnd = this.#resourceRange.end
       identity.tagsStart = tagsStart
       identity.tagsEnd = tagsEnd
       const { sink } = this.#delivery
@@ -352,7 +355,7 @@ class OtlpDecoder<S extends SeriesRef> {
 
   #resolveNumber(start: number, end: number, metric: OtlpMetric, value: number, index: number): S | undefined {
     const tags = this.#pointTags(start, end, 7)
-    this.#resolved++
+    this.#seriesResolved++
     if ('code' in tags) {
       this.#delivery.reject(index, tags)
       return undefined
@@ -363,7 +366,7 @@ class OtlpDecoder<S extends SeriesRef> {
   /** Returns the tags of a point: those of its resource and scope, followed by its own. */
   #pointTags(start: number, end: number, field: number): readonly TagPair[] | Rejection {
     const reader = this.#reader
-    const tags = [...this.#tags]
+    const tags = [...this.#sharedTags]
     let attributes = 0
     reader.at = start
     while (reader.next(end)) {
@@ -381,13 +384,17 @@ class OtlpDecoder<S extends SeriesRef> {
     return tags
   }
 
-  #readOther(end: number, metric: OtlpMetric): void {
+  #readHistogramOrSummary(end: number, metric: OtlpMetric): void {
     const reader = this.#reader
     const delivery = this.#delivery
     const start = reader.at
     const times = this.#times
-    const deliver = <P>({ point, flags, rejection }: ReadPoint<P>, attributes: number, accept: Accept<P>): void => {
-      if ((flags & NO_RECORDED_VALUE) !== 0) return
+    const deliver = <P>(
+      { point, flags, rejection }: PointResult<P>,
+      attributes: number,
+      accept: DeliverPoint<P>,
+    ): void => {
+      if ((flags & FLAG_NO_RECORDED_VALUE) !== 0) return
       const index = delivery.nextItem()
       const tags = rejection ?? this.#pointTags(start, end, attributes)
       if ('code' in tags) delivery.reject(index, tags)
@@ -397,8 +404,14 @@ class OtlpDecoder<S extends SeriesRef> {
     else if (metric.kind === 'summary') deliver(readSummary(reader, end, times), 7, delivery.summary)
     else deliver(readExponentialHistogram(reader, end, times), 1, delivery.exponentialHistogram)
     reader.at = end
-    this.#resolved++
+    this.#seriesResolved++
   }
 }
 
-type Accept<P> = (metric: OtlpMetric, tags: readonly TagPair[], times: PointTimes, point: P, index: number) => void
+type DeliverPoint<P> = (
+  metric: OtlpMetric,
+  tags: readonly TagPair[],
+  times: PointTimes,
+  point: P,
+  index: number,
+) => void

@@ -15,12 +15,13 @@ import {
 } from './otlp-metric.ts'
 
 /**
- * Reads data points of histograms and summaries in protobuf, without their attributes. The caller has entered the
- * message of the point, which ends at `end`. A point with more parts than a series may have is read to its end and
- * rejected.
+ * Reads data points of histograms and summaries in protobuf, without their attributes. The reader is at the beginning
+ * of the point's message, which ends at `end`. A point with too many buckets, bins or quantiles is skipped to its end
+ * and rejected.
  */
-export interface ReadPoint<P> {
+export interface PointResult<P> {
   readonly point: P
+  /** Flags of the data point: see `FLAG_NO_RECORDED_VALUE`. */
   readonly flags: number
   readonly rejection: Rejection | undefined
 }
@@ -29,24 +30,24 @@ const asFixed64 = (reader: ProtobufReader): number => reader.fixed64()
 const asDouble = (reader: ProtobufReader): number => reader.double()
 const asUint64 = (reader: ProtobufReader): number => reader.uint64()
 
-function fixed64(reader: ProtobufReader): number {
-  reader.require(FIXED64)
+function readFixed64(reader: ProtobufReader): number {
+  reader.requireWireType(FIXED64)
   return reader.fixed64()
 }
 
-function double(reader: ProtobufReader): number {
-  reader.require(FIXED64)
+function readDouble(reader: ProtobufReader): number {
+  reader.requireWireType(FIXED64)
   return reader.double()
 }
 
 export function readStart(reader: ProtobufReader, times: PointTimes): void {
-  reader.require(FIXED64)
+  reader.requireWireType(FIXED64)
   times.startMs = reader.nanosAsMs()
   times.startRestNs = reader.restNs
 }
 
 export function readTime(reader: ProtobufReader, times: PointTimes): void {
-  reader.require(FIXED64)
+  reader.requireWireType(FIXED64)
   times.timeMs = reader.nanosAsMs()
   times.timeRestNs = reader.restNs
 }
@@ -55,15 +56,15 @@ export function clearTimes(times: PointTimes): void {
   times.startMs = times.timeMs = times.startRestNs = times.timeRestNs = 0
 }
 
-function flagsOf(reader: ProtobufReader): number {
-  reader.require(VARINT)
+function readFlags(reader: ProtobufReader): number {
+  reader.requireWireType(VARINT)
   return reader.uint32()
 }
 
-export function readHistogram(reader: ProtobufReader, end: number, times: PointTimes): ReadPoint<HistogramPoint> {
+export function readHistogram(reader: ProtobufReader, end: number, times: PointTimes): PointResult<HistogramPoint> {
   const point: HistogramPoint = { count: 0, sum: undefined, min: undefined, max: undefined, bounds: [], counts: [] }
   let flags = 0
-  let isBounded = true
+  let isWithinLimits = true
   clearTimes(times)
   while (reader.next(end)) {
     switch (reader.field) {
@@ -74,42 +75,42 @@ export function readHistogram(reader: ProtobufReader, end: number, times: PointT
         readTime(reader, times)
         break
       case 4:
-        point.count = fixed64(reader)
+        point.count = readFixed64(reader)
         break
       case 5:
-        point.sum = double(reader)
+        point.sum = readDouble(reader)
         break
       case 6:
-        isBounded &&= reader.repeated64(point.counts, HISTOGRAM_BUCKETS_MAX, asFixed64)
+        isWithinLimits &&= reader.repeated64(point.counts, HISTOGRAM_BUCKETS_MAX, asFixed64)
         break
       case 7:
-        isBounded &&= reader.repeated64(point.bounds, HISTOGRAM_BUCKETS_MAX, asDouble)
+        isWithinLimits &&= reader.repeated64(point.bounds, HISTOGRAM_BUCKETS_MAX, asDouble)
         break
       case 10:
-        flags = flagsOf(reader)
+        flags = readFlags(reader)
         break
       case 11:
-        point.min = double(reader)
+        point.min = readDouble(reader)
         break
       case 12:
-        point.max = double(reader)
+        point.max = readDouble(reader)
         break
       default:
         reader.skip()
     }
-    if (!isBounded) reader.at = end
+    if (!isWithinLimits) reader.at = end
   }
-  return { point, flags, rejection: isBounded ? undefined : tooMany(HISTOGRAM_BUCKETS_MAX, 'buckets') }
+  return { point, flags, rejection: isWithinLimits ? undefined : tooMany(HISTOGRAM_BUCKETS_MAX, 'buckets') }
 }
 
 export function readExponentialHistogram(
   reader: ProtobufReader,
   end: number,
   times: PointTimes,
-): ReadPoint<ExponentialHistogram> {
+): PointResult<ExponentialHistogram> {
   const point = emptyHistogram()
   let flags = 0
-  let isBounded = true
+  let isWithinLimits = true
   clearTimes(times)
   while (reader.next(end)) {
     switch (reader.field) {
@@ -120,42 +121,43 @@ export function readExponentialHistogram(
         readTime(reader, times)
         break
       case 5:
-        point.sum = double(reader)
+        point.sum = readDouble(reader)
         break
       case 6:
-        reader.require(VARINT)
+        reader.requireWireType(VARINT)
         point.scale = reader.sint32()
         break
       case 7:
-        point.zeroCount = fixed64(reader)
+        point.zeroCount = readFixed64(reader)
         break
       case 8:
-        isBounded &&= readBins(reader, point.positive)
+        isWithinLimits &&= readBins(reader, point.positive)
         break
       case 9:
-        isBounded &&= readBins(reader, point.negative)
+        isWithinLimits &&= readBins(reader, point.negative)
         break
       case 10:
-        flags = flagsOf(reader)
+        flags = readFlags(reader)
         break
       case 12:
-        point.min = double(reader)
+        point.min = readDouble(reader)
         break
       case 13:
-        point.max = double(reader)
+        point.max = readDouble(reader)
         break
       default:
         reader.skip()
     }
-    if (!isBounded) reader.at = end
+    if (!isWithinLimits) reader.at = end
   }
-  return { point, flags, rejection: isBounded ? undefined : tooMany(EXPONENTIAL_BINS_MAX, 'bins') }
+  return { point, flags, rejection: isWithinLimits ? undefined : tooMany(EXPONENTIAL_BINS_MAX, 'bins') }
 }
 
+/** Reads the bins of one side of an exponential histogram. Returns false if there are too many. */
 function readBins(reader: ProtobufReader, bins: Bins): boolean {
   for (const end = reader.enter(); reader.next(end); ) {
     if (reader.field === 1) {
-      reader.require(VARINT)
+      reader.requireWireType(VARINT)
       bins.offset = reader.sint32()
     } else if (reader.field === 2) {
       if (!reader.repeatedVarints(bins.counts, EXPONENTIAL_BINS_MAX, asUint64)) return false
@@ -164,10 +166,10 @@ function readBins(reader: ProtobufReader, bins: Bins): boolean {
   return true
 }
 
-export function readSummary(reader: ProtobufReader, end: number, times: PointTimes): ReadPoint<SummaryPoint> {
+export function readSummary(reader: ProtobufReader, end: number, times: PointTimes): PointResult<SummaryPoint> {
   const point: SummaryPoint = { count: 0, sum: 0, quantiles: [] }
   let flags = 0
-  let isBounded = true
+  let isWithinLimits = true
   clearTimes(times)
   while (reader.next(end)) {
     switch (reader.field) {
@@ -178,32 +180,32 @@ export function readSummary(reader: ProtobufReader, end: number, times: PointTim
         readTime(reader, times)
         break
       case 4:
-        point.count = fixed64(reader)
+        point.count = readFixed64(reader)
         break
       case 5:
-        point.sum = double(reader)
+        point.sum = readDouble(reader)
         break
       case 6:
-        if (point.quantiles.length >= 2 * SUMMARY_QUANTILES_MAX) isBounded = false
+        if (point.quantiles.length >= 2 * SUMMARY_QUANTILES_MAX) isWithinLimits = false
         else readQuantile(reader, point.quantiles)
         break
       case 8:
-        flags = flagsOf(reader)
+        flags = readFlags(reader)
         break
       default:
         reader.skip()
     }
-    if (!isBounded) reader.at = end
+    if (!isWithinLimits) reader.at = end
   }
-  return { point, flags, rejection: isBounded ? undefined : tooMany(SUMMARY_QUANTILES_MAX, 'quantiles') }
+  return { point, flags, rejection: isWithinLimits ? undefined : tooMany(SUMMARY_QUANTILES_MAX, 'quantiles') }
 }
 
 function readQuantile(reader: ProtobufReader, quantiles: number[]): void {
   let rank = 0
   let value = 0
   for (const end = reader.enter(); reader.next(end); ) {
-    if (reader.field === 1) rank = double(reader)
-    else if (reader.field === 2) value = double(reader)
+    if (reader.field === 1) rank = readDouble(reader)
+    else if (reader.field === 2) value = readDouble(reader)
     else reader.skip()
   }
   quantiles.push(rank, value)

@@ -1,30 +1,31 @@
-import { BYTES, FIXED64, type ProtobufReader, VARINT } from '../protobuf/protobuf-reader.ts'
+import { FIXED64, LENGTH_DELIMITED, type ProtobufReader, VARINT } from '../protobuf/protobuf-reader.ts'
 import { base64 } from './base64.ts'
 import type { TagPair } from './otlp-metric.ts'
 
 /**
- * Converts attributes of OTLP (`common/v1/common.proto`) to tags. Every kind of value becomes text: a list is joined by
- * commas, a map becomes JSON, and bytes become base64. An attribute without a value is not a tag.
+ * Converts attributes of OTLP (`common/v1/common.proto`) to tags. Every kind of value becomes text: the elements of a
+ * list are joined by commas, a map becomes JSON, and bytes become base64. An attribute without a value does not become
+ * a tag.
  */
 
 /** Maximum nesting depth of an attribute's value. */
 export const ATTRIBUTE_DEPTH_MAX = 16
 /**
- * Maximum number of values in the lists and maps of an attribute. Further values are dropped: at this point, the text
- * is already longer than a tag may be.
+ * Maximum number of values in the lists and maps of an attribute. Further values are dropped: with so many values, the
+ * text is longer than a tag may be anyway.
  */
 const ATTRIBUTE_VALUES_MAX = 4_096
 
 /**
- * Maximum size of an attribute. It bounds the work on one attribute, and is far larger than the text of a tag may be.
+ * Maximum size of an attribute, to bound the work on one attribute. It is far larger than the text of a tag may be.
  */
 const ATTRIBUTE_BYTES_MAX = 1_048_576
 
 /** Reads a `KeyValue` as a tag. Returns undefined if the attribute has no value. */
 export function readKeyValue(reader: ProtobufReader): TagPair | undefined {
   let key = ''
-  let value: Value
-  const budget: ValueBudget = { values: ATTRIBUTE_VALUES_MAX }
+  let value: AttributeValue
+  const budget: ValuesLeft = { values: ATTRIBUTE_VALUES_MAX }
   const end = reader.enter()
   if (end - reader.at > ATTRIBUTE_BYTES_MAX)
     throw reader.fault(`an attribute has more than ${ATTRIBUTE_BYTES_MAX} bytes`)
@@ -33,39 +34,47 @@ export function readKeyValue(reader: ProtobufReader): TagPair | undefined {
     else if (reader.field === 2) value = readAnyValue(reader, 0, budget)
     else reader.skip()
   }
-  const text = textOf(value)
+  const text = textOfValue(value)
   return text === undefined ? undefined : [key, text]
 }
 
-export type Value = string | number | bigint | boolean | Uint8Array | undefined | readonly Value[] | ValueMap
-interface ValueMap {
-  readonly [key: string]: Value
+export type AttributeValue =
+  | string
+  | number
+  | bigint
+  | boolean
+  | Uint8Array
+  | undefined
+  | readonly AttributeValue[]
+  | AttributeMap
+interface AttributeMap {
+  readonly [key: string]: AttributeValue
 }
 
 /** The number of values that the lists and maps of an attribute may still add. */
-interface ValueBudget {
+interface ValuesLeft {
   values: number
 }
 
-function readAnyValue(reader: ProtobufReader, depth: number, budget: ValueBudget): Value {
+function readAnyValue(reader: ProtobufReader, depth: number, budget: ValuesLeft): AttributeValue {
   if (depth > ATTRIBUTE_DEPTH_MAX)
     throw reader.fault(`an attribute is nested deeper than ${ATTRIBUTE_DEPTH_MAX} levels`)
-  let value: Value
+  let value: AttributeValue
   for (const end = reader.enter(); reader.next(end); ) {
     switch (reader.field) {
       case 1:
         value = reader.text(reader.enter())
         break
       case 2:
-        reader.require(VARINT)
+        reader.requireWireType(VARINT)
         value = reader.uint64() !== 0
         break
       case 3:
-        reader.require(VARINT)
+        reader.requireWireType(VARINT)
         value = reader.bigint64()
         break
       case 4:
-        reader.require(FIXED64)
+        reader.requireWireType(FIXED64)
         value = reader.double()
         break
       case 5:
@@ -75,7 +84,7 @@ function readAnyValue(reader: ProtobufReader, depth: number, budget: ValueBudget
         value = readMap(reader, depth, budget)
         break
       case 7: {
-        reader.require(BYTES)
+        reader.requireWireType(LENGTH_DELIMITED)
         const bytesEnd = reader.enter()
         value = reader.bytes.subarray(reader.at, bytesEnd)
         reader.at = bytesEnd
@@ -88,8 +97,8 @@ function readAnyValue(reader: ProtobufReader, depth: number, budget: ValueBudget
   return value
 }
 
-function readList(reader: ProtobufReader, depth: number, budget: ValueBudget): Value[] {
-  const list: Value[] = []
+function readList(reader: ProtobufReader, depth: number, budget: ValuesLeft): AttributeValue[] {
+  const list: AttributeValue[] = []
   for (const end = reader.enter(); reader.next(end); ) {
     if (--budget.values < 0) reader.at = end
     else if (reader.field === 1) list.push(readAnyValue(reader, depth + 1, budget))
@@ -98,8 +107,8 @@ function readList(reader: ProtobufReader, depth: number, budget: ValueBudget): V
   return list
 }
 
-function readMap(reader: ProtobufReader, depth: number, budget: ValueBudget): ValueMap {
-  const entries: [string, Value][] = []
+function readMap(reader: ProtobufReader, depth: number, budget: ValuesLeft): AttributeMap {
+  const entries: [string, AttributeValue][] = []
   for (const end = reader.enter(); reader.next(end); ) {
     if (--budget.values < 0) {
       reader.at = end
@@ -110,7 +119,7 @@ function readMap(reader: ProtobufReader, depth: number, budget: ValueBudget): Va
       continue
     }
     let key = ''
-    let value: Value
+    let value: AttributeValue
     for (const entryEnd = reader.enter(); reader.next(entryEnd); ) {
       if (reader.field === 1) key = reader.text(reader.enter())
       else if (reader.field === 2) value = readAnyValue(reader, depth + 1, budget)
@@ -121,8 +130,8 @@ function readMap(reader: ProtobufReader, depth: number, budget: ValueBudget): Va
   return Object.fromEntries(entries)
 }
 
-/** Returns the text of a value. Undefined: there is no value. */
-export function textOf(value: Value): string | undefined {
+/** Returns the text of an attribute's value. Undefined: the attribute has no value. */
+export function textOfValue(value: AttributeValue): string | undefined {
   switch (typeof value) {
     case 'undefined':
       return undefined
@@ -135,17 +144,17 @@ export function textOf(value: Value): string | undefined {
       return String(value === 0 ? 0 : value)
     case 'object':
       if (value instanceof Uint8Array) return base64(value)
-      if (isList(value)) return value.flatMap((element) => textOf(element) ?? []).join(',')
-      return JSON.stringify(value, (_key, inner: unknown) => writable(inner))
+      if (isList(value)) return value.flatMap((element) => textOfValue(element) ?? []).join(',')
+      return JSON.stringify(value, (_key, inner: unknown) => asJsonValue(inner))
   }
 }
 
-function isList(value: readonly Value[] | ValueMap): value is readonly Value[] {
+function isList(value: readonly AttributeValue[] | AttributeMap): value is readonly AttributeValue[] {
   return Array.isArray(value)
 }
 
 /** Converts values that JSON cannot represent to text. */
-function writable(value: unknown): unknown {
+function asJsonValue(value: unknown): unknown {
   if (typeof value === 'bigint') return Number.isSafeInteger(Number(value)) ? Number(value) : String(value)
   return value instanceof Uint8Array ? base64(value) : value
 }

@@ -15,19 +15,20 @@ import {
 import type { HistogramChanges } from '../histogram/cumulative-histograms.ts'
 import { checkHistogram, observationsOf } from '../histogram/exponential-histogram.ts'
 import { limitText } from '../limit-text.ts'
-import { GAUGE_HISTOGRAM, type NativeHistogram, RESET } from './native-histogram.ts'
-import { type PrometheusType, placeOf } from './series-place.ts'
+import { type NativeHistogram, RESET_HINT_GAUGE, RESET_HINT_RESET } from './native-histogram.ts'
+import { metricOfSeries, type PrometheusType } from './series-metric.ts'
 
 /**
- * Delivers samples and native histograms of Prometheus to the sink, for both protocol versions. Each of them is one
- * item. Counters are running totals; the first total of a counter without a start counts nothing. A sample that is not
- * a number is skipped, but a stale marker ends the series of a gauge.
+ * Delivers samples and native histograms of Prometheus to a `PointSink`, for both protocol versions. Each sample and
+ * each native histogram is one item. Counters are running totals; the first total of a counter without a start counts
+ * nothing. A NaN sample is skipped, but a stale marker (a special NaN) ends the series of a gauge.
  */
 export interface WriteOptions {
   readonly nowMs: number
   readonly limits: PointLimits
-  /** Maximum number of samples and histograms in a request, and maximum number of points that they become. */
+  /** Maximum number of samples and histograms in a request, plus the points into which histograms are divided. */
   readonly pointsMax: number
+  /** Computes the increase of cumulative native histograms. */
   readonly histograms: HistogramChanges
   /** Returns the metadata of a metric family from earlier requests. */
   readonly metadataOf: (
@@ -57,23 +58,27 @@ export class SampleDelivery<S extends SeriesRef> {
     this.options = options
   }
 
-  /** Returns the series of samples. If the request has no metadata of the series, earlier metadata decides its type. */
+  /** Returns the series of samples. Without `requestMetadata`, the metadata of earlier requests decides its type. */
   resolve(
     labels: Labels,
-    own?: { readonly type: PrometheusType | undefined; readonly about: MetricMetadata },
+    requestMetadata?: { readonly type: PrometheusType | undefined; readonly about: MetricMetadata },
   ): S | Rejection {
-    const named = nameOf(labels)
+    const named = splitLabels(labels)
     if ('code' in named) return named
     const { name, tags } = named
     const { metadataOf } = this.options
-    const place = placeOf(name, tags, own === undefined ? (family) => metadataOf(family)?.type : () => own.type)
-    if ('code' in place) return place
-    const about = own?.about ?? metadataOf(place.name)?.about
-    const series = this.#resolve(place.name, place.type, tags, about)
+    const seriesMetric = metricOfSeries(
+      name,
+      tags,
+      requestMetadata === undefined ? (family) => metadataOf(family)?.type : () => requestMetadata.type,
+    )
+    if ('code' in seriesMetric) return seriesMetric
+    const about = requestMetadata?.about ?? metadataOf(seriesMetric.name)?.about
+    const series = this.#resolve(seriesMetric.name, seriesMetric.type, tags, about)
     if (!('code' in series) || series.code !== 'type_conflict') return series
     // A metric keeps the type of its first sample, which may have arrived before the metadata.
-    const other = place.type === 'counter' ? 'gauge' : place.type === 'gauge' ? 'counter' : undefined
-    const kept = other && this.#resolve(place.name, other, tags, about)
+    const other = seriesMetric.type === 'counter' ? 'gauge' : seriesMetric.type === 'gauge' ? 'counter' : undefined
+    const kept = other && this.#resolve(seriesMetric.name, other, tags, about)
     return kept === undefined || 'code' in kept ? series : kept
   }
 
@@ -90,16 +95,18 @@ export class SampleDelivery<S extends SeriesRef> {
     else this.#add(series as S, index, timeMs, value, startMs)
   }
 
-  /** Delivers a stale marker. A bad one is skipped without an error: the samples of its series had the same fault. */
-  end(series: S | Rejection, timeMs: number): void {
+  /**
+   * Delivers a stale marker. A faulty one is skipped without an error: the samples of its series had the same fault.
+   */
+  staleMarker(series: S | Rejection, timeMs: number): void {
     const index = this.#nextItem()
     if ('code' in series || series.kind !== 'gauge') return
     if (checkInstant(timeMs, this.options.nowMs) === undefined) this.sink.addEnd(index, series, timeMs)
   }
 
   /**
-   * Delivers a native histogram. `labels` are those of its series. `startMs` is used if the histogram has no start of
-   * its own.
+   * Delivers a native histogram. `labels` are the labels of its series. `startMs` is used if the histogram itself has
+   * no start.
    */
   histogram(
     labels: Labels,
@@ -109,7 +116,7 @@ export class SampleDelivery<S extends SeriesRef> {
   ): void {
     const index = this.#nextItem()
     this.histogramItems.add(index)
-    const named = 'code' in histogram ? histogram : nameOf(labels)
+    const named = 'code' in histogram ? histogram : splitLabels(labels)
     if ('code' in named || 'code' in histogram) {
       this.sink.reject(index, named as Rejection)
       return
@@ -118,37 +125,39 @@ export class SampleDelivery<S extends SeriesRef> {
     histogram.startMs ||= startMs
     const bad =
       checkInstant(histogram.timeMs, this.options.nowMs) ??
-      (histogram.resetHint === GAUGE_HISTOGRAM
+      (histogram.resetHint === RESET_HINT_GAUGE
         ? reject('invalid_type', 'a histogram that is a gauge cannot be added up')
-        : histogram.limits === undefined
-          ? this.#exponential(named, histogram, about, index)
-          : this.#customBuckets(named, histogram, histogram.limits, index))
+        : histogram.bucketLimits === undefined
+          ? this.#deliverExponential(named, histogram, about, index)
+          : this.#deliverCustomBuckets(named, histogram, histogram.bucketLimits, index))
     if (bad !== undefined) this.sink.reject(index, bad)
   }
 
-  #exponential(
+  /** Delivers a histogram with exponential bins as weighted values of a distribution. */
+  #deliverExponential(
     { name, tags }: NamedSeries,
     { bins, timeMs, startMs, resetHint }: NativeHistogram,
     about: MetricMetadata | undefined,
     index: number,
   ): Rejection | undefined {
     const { nowMs, histograms } = this.options
-    const bad = checkHistogram(bins)
-    const series = bad ?? this.#resolve(name, 'distribution', tags, about)
+    const rejection = checkHistogram(bins)
+    const series = rejection ?? this.#resolve(name, 'distribution', tags, about)
     if ('code' in series) return series
     const key = JSON.stringify([name, ...tags])
-    const counted = histograms.advance(key, { ...bins, startMs, timeMs }, nowMs, resetHint === RESET)
-    if (counted === undefined) return undefined
-    const { values, weights } = observationsOf(counted)
-    this.#charge(values.length)
+    const increase = histograms.advance(key, { ...bins, startMs, timeMs }, nowMs, resetHint === RESET_HINT_RESET)
+    if (increase === undefined) return undefined
+    const { values, weights } = observationsOf(increase)
+    this.#countPoints(values.length)
     for (const [i, value] of values.entries()) this.sink.addWeighted(index, series, timeMs, value, weights[i]!)
     return undefined
   }
 
   /**
-   * Delivers a counter for each upper limit, and the count and the sum. The counters are not cumulative over limits.
+   * Delivers a histogram with custom buckets: a counter for each upper limit, and counters for the count and the sum.
+   * The counter of a limit does not include the counts of smaller limits.
    */
-  #customBuckets(
+  #deliverCustomBuckets(
     { name, tags }: NamedSeries,
     { bins, count, timeMs, startMs }: NativeHistogram,
     limits: readonly number[],
@@ -177,7 +186,7 @@ export class SampleDelivery<S extends SeriesRef> {
     }
     const bad = add(`${name}_count`, 'counter', tags, count) ?? add(`${name}_sum`, 'counter', tags, bins.sum)
     if (bad !== undefined) return bad
-    this.#charge(parts.length)
+    this.#countPoints(parts.length)
     for (const { series, value } of parts) this.#add(series, index, timeMs, value, startMs)
     return undefined
   }
@@ -194,11 +203,12 @@ export class SampleDelivery<S extends SeriesRef> {
   }
 
   #nextItem(): number {
-    this.#charge(1)
+    this.#countPoints(1)
     return this.items++
   }
 
-  #charge(points: number): void {
+  /** Adds to the number of points of the request. Throws `payload_too_large` if there are too many. */
+  #countPoints(points: number): void {
     this.#points += points
     const { pointsMax } = this.options
     if (this.#points > pointsMax)
@@ -206,7 +216,8 @@ export class SampleDelivery<S extends SeriesRef> {
   }
 }
 
-function nameOf(labels: Labels): NamedSeries | Rejection {
+/** Separates the name of the metric from the other labels. */
+function splitLabels(labels: Labels): NamedSeries | Rejection {
   const name = labels.find(([label]) => label === '__name__')?.[1]
   if (name === undefined) return reject('missing_name', 'a series must have the label __name__')
   return { name, tags: labels.filter(([label]) => label !== '__name__') }

@@ -8,35 +8,46 @@ import {
 import { FIXED64, type ProtobufReader, VARINT } from '../protobuf/protobuf-reader.ts'
 
 /**
- * Reads native histograms of Prometheus (`Histogram` of both protocol versions). Their bins lie in spans. Integer
- * counts are encoded as differences, float counts as they are. Bin i of Prometheus ends where bin i of OTLP begins.
+ * Reads native histograms of Prometheus (`Histogram` of both protocol versions). A span is a range of neighbouring
+ * bins. Integer counts are encoded as differences to the previous bin, float counts as they are. Bin i of Prometheus is
+ * bin i - 1 of OTLP.
  */
 export interface NativeHistogram {
   /** Exponential bins. Custom buckets are in `positive`, numbered from 0. */
   readonly bins: ExponentialHistogram
   count: number
   /** Upper limits of custom buckets. Undefined: the bins are exponential. */
-  limits: number[] | undefined
+  bucketLimits: number[] | undefined
+  /** `ResetHint`: see the constants below. */
   resetHint: number
   timeMs: number
   startMs: number
-  /** Whether the histogram is the stale marker, which marks the end of its series. */
+  /** Whether the histogram is a stale marker, which marks the end of its series. */
   isStale: boolean
 }
 
-export const RESET = 1
-export const GAUGE_HISTOGRAM = 3
+/** Values of `ResetHint`: the histogram counts from 0 again, and the histogram is a gauge. */
+export const RESET_HINT_RESET = 1
+export const RESET_HINT_GAUGE = 3
 
-const CUSTOM_BUCKETS = -53
+/** The value of the field `schema` that says that the histogram has custom buckets. */
+const CUSTOM_BUCKETS_SCALE = -53
 
+/** Returns whether the double at this position is the stale marker of Prometheus, a NaN with special bits. */
 export function isStaleMarker(view: DataView, at: number): boolean {
   return view.getUint32(at, true) === 2 && view.getUint32(at + 4, true) === 0x7ff00000
 }
 
-/** The bins of the positive or of the negative side: offset and length of each span in turn, and the counts. */
+/** The bins of the positive or of the negative side, as they are encoded. */
 interface SpannedCounts {
+  /**
+   * Offset and length of each span, in turn. The first offset is the index of the first bin; each later offset is the
+   * number of empty bins after the previous span.
+   */
   readonly spans: number[]
+  /** Integer counts, each as the difference to the previous bin. Empty if the counts are floats. */
   readonly deltas: number[]
+  /** Float counts. */
   readonly counts: number[]
 }
 
@@ -45,7 +56,7 @@ export function readNativeHistogram(reader: ProtobufReader, end: number): Native
   const histogram: NativeHistogram = {
     bins: emptyHistogram(),
     count: 0,
-    limits: undefined,
+    bucketLimits: undefined,
     resetHint: 0,
     timeMs: 0,
     startMs: 0,
@@ -54,19 +65,20 @@ export function readNativeHistogram(reader: ProtobufReader, end: number): Native
   const positive: SpannedCounts = { spans: [], deltas: [], counts: [] }
   const negative: SpannedCounts = { spans: [], deltas: [], counts: [] }
   const limits: number[] = []
-  const isBounded = readFields(reader, end, histogram, { positive, negative, limits })
+  const isWithinLimits = readFields(reader, end, histogram, { positive, negative, limits })
   const { bins } = histogram
   if (histogram.isStale) return histogram
-  const isCustom = bins.scale === CUSTOM_BUCKETS
-  if (isCustom) histogram.limits = limits
+  const isCustom = bins.scale === CUSTOM_BUCKETS_SCALE
+  if (isCustom) histogram.bucketLimits = limits
   const shift = isCustom ? 0 : -1
-  const arePlaced =
-    isBounded && placeCounts(bins.positive, positive, shift) && placeCounts(bins.negative, negative, shift)
-  return arePlaced
+  const isValid =
+    isWithinLimits && addCountsToBins(bins.positive, positive, shift) && addCountsToBins(bins.negative, negative, shift)
+  return isValid
     ? histogram
     : reject('invalid_value', `a histogram may have ${EXPONENTIAL_BINS_MAX} bins on each side at most, each in a span`)
 }
 
+/** Reads the fields of a histogram. Returns false if there are too many spans, counts or limits. */
 function readFields(
   reader: ProtobufReader,
   end: number,
@@ -74,7 +86,7 @@ function readFields(
   { positive, negative, limits }: { positive: SpannedCounts; negative: SpannedCounts; limits: number[] },
 ): boolean {
   const { bins } = histogram
-  let isBounded = true
+  let isWithinLimits = true
   while (reader.next(end)) {
     switch (reader.field) {
       case 1:
@@ -84,7 +96,7 @@ function readFields(
         histogram.count = double(reader)
         break
       case 3:
-        reader.require(FIXED64)
+        reader.requireWireType(FIXED64)
         histogram.isStale = reader.at + 8 <= reader.bytes.length && isStaleMarker(reader.view, reader.at)
         bins.sum = reader.double()
         break
@@ -99,18 +111,18 @@ function readFields(
         break
       case 8:
       case 11:
-        isBounded = readSpan(reader, (reader.field === 8 ? negative : positive).spans) && isBounded
+        isWithinLimits = readSpan(reader, (reader.field === 8 ? negative : positive).spans) && isWithinLimits
         break
       case 9:
       case 12: {
         const { deltas } = reader.field === 9 ? negative : positive
-        isBounded = reader.repeatedVarints(deltas, EXPONENTIAL_BINS_MAX, asSint64) && isBounded
+        isWithinLimits = reader.repeatedVarints(deltas, EXPONENTIAL_BINS_MAX, asSint64) && isWithinLimits
         break
       }
       case 10:
       case 13: {
         const { counts } = reader.field === 10 ? negative : positive
-        isBounded = reader.repeated64(counts, EXPONENTIAL_BINS_MAX, asDouble) && isBounded
+        isWithinLimits = reader.repeated64(counts, EXPONENTIAL_BINS_MAX, asDouble) && isWithinLimits
         break
       }
       case 14:
@@ -120,7 +132,7 @@ function readFields(
         histogram.timeMs = varint(reader, 'int64')
         break
       case 16:
-        isBounded = reader.repeated64(limits, EXPONENTIAL_BINS_MAX, asDouble) && isBounded
+        isWithinLimits = reader.repeated64(limits, EXPONENTIAL_BINS_MAX, asDouble) && isWithinLimits
         break
       case 17:
         histogram.startMs = varint(reader, 'int64')
@@ -130,19 +142,19 @@ function readFields(
     }
   }
   if (Number.isNaN(bins.sum)) bins.sum = undefined
-  return isBounded
+  return isWithinLimits
 }
 
 const asSint64 = (reader: ProtobufReader): number => reader.sint64()
 const asDouble = (reader: ProtobufReader): number => reader.double()
 
 function varint(reader: ProtobufReader, kind: 'uint64' | 'int64' | 'sint32'): number {
-  reader.require(VARINT)
+  reader.requireWireType(VARINT)
   return reader[kind]()
 }
 
 function double(reader: ProtobufReader): number {
-  reader.require(FIXED64)
+  reader.requireWireType(FIXED64)
   return reader.double()
 }
 
@@ -160,14 +172,17 @@ function readSpan(reader: ProtobufReader, spans: number[]): boolean {
   return true
 }
 
-/** Assigns the counts to the bins of their spans. Returns false if there are too many bins, or too few counts. */
-function placeCounts(bins: Bins, { spans, deltas, counts }: SpannedCounts, shift: number): boolean {
+/**
+ * Adds the counts of all spans to `bins`. `offsetShift` is added to the index of the first bin. Returns false if there
+ * are too many bins, or too few counts.
+ */
+function addCountsToBins(bins: Bins, { spans, deltas, counts }: SpannedCounts, offsetShift: number): boolean {
   let next = 0
   let value = 0
   for (let i = 0; i < spans.length; i += 2) {
     const offset = spans[i]!
     const length = spans[i + 1]!
-    if (i === 0) bins.offset = offset + shift
+    if (i === 0) bins.offset = offset + offsetShift
     const gap = i === 0 ? 0 : offset
     if (gap < 0 || bins.counts.length + gap + length > EXPONENTIAL_BINS_MAX) return false
     for (let skipped = 0; skipped < gap; skipped++) bins.counts.push(0)

@@ -4,31 +4,32 @@ import { reject } from '../../model/point.ts'
 import { StepBudget, type Steps } from '../../model/steps.ts'
 import { FIXED64, ProtobufReader, VARINT } from '../protobuf/protobuf-reader.ts'
 import { type Labels, SampleDelivery, type WriteOptions } from './deliver-samples.ts'
-import { aboutOf, type FamilyMetadata } from './metadata.ts'
+import { aboutOf, type FamilyMetadata } from './metadata-cache.ts'
 import { isStaleMarker, readNativeHistogram } from './native-histogram.ts'
-import { PROMETHEUS_TYPES } from './series-place.ts'
+import { PROMETHEUS_TYPES } from './series-metric.ts'
 
 /**
  * Decodes `prometheus.WriteRequest` of remote write 1.0. Labels repeat from request to request, so a series is found by
  * the bytes of its labels.
  */
 
-/** Step budget that entering a message or resolving a series costs. */
-export const MESSAGE_UNITS = 64
-export const SERIES_UNITS = 512
+/** Budget units (`StepBudget`) of entering a message, and of finding a series that is not in the item cache. */
+export const MESSAGE_BUDGET_UNITS = 64
+export const SERIES_BUDGET_UNITS = 512
 
-/** Maximum number of labels of a series. A point may have far fewer tags. */
+/** Maximum number of labels of a series that are read. The limit for tags of a point is far lower. */
 export const LABELS_MAX = 1_024
-/** Maximum size of a series, which bounds the work on it. A sender puts fewer samples in one request. */
+/** Maximum size of a series with its samples, to bound the work on it. Series of real senders are far smaller. */
 export const SERIES_BYTES_MAX = 4_194_304
 
 /**
- * Maximum number of metric families whose metadata is read from a request. A sender sends 500 at a time. Further
- * families are ignored.
+ * Maximum number of metric families whose metadata is read from a request. Further families are ignored. Prometheus
+ * sends 500 at a time.
  */
 const FAMILIES_MAX = 10_000
 
-export interface Written {
+/** What a decoder has delivered: the number of items, and the indexes of those that are native histograms. */
+export interface DeliveredItems {
   readonly items: number
   readonly histogramItems: ReadonlySet<number>
 }
@@ -38,10 +39,10 @@ export function* decodeWriteRequestV1<S extends SeriesRef>(
   bytes: Uint8Array,
   sink: PointSink<S>,
   options: WriteOptions,
-): Steps<Written> {
+): Steps<DeliveredItems> {
   const reader = new ProtobufReader(bytes)
   const delivery = new SampleDelivery(sink, options)
-  const series = new SeriesReader(reader, delivery)
+  const series = new SeriesDecoder(reader, delivery)
   const budget = new StepBudget()
   for (const end = bytes.length; reader.next(end); ) {
     if (reader.field !== 1) reader.skip()
@@ -49,9 +50,9 @@ export function* decodeWriteRequestV1<S extends SeriesRef>(
       const start = reader.at
       const seriesEnd = enterSeries(reader)
       const isKnown = series.read(seriesEnd)
-      if (budget.spend(reader.at - start + (isKnown ? 0 : SERIES_UNITS))) yield
+      if (budget.spend(reader.at - start + (isKnown ? 0 : SERIES_BUDGET_UNITS))) yield
     }
-    if (budget.spend(MESSAGE_UNITS)) yield
+    if (budget.spend(MESSAGE_BUDGET_UNITS)) yield
   }
   return delivery
 }
@@ -67,11 +68,11 @@ export function* readMetadataV1(
   const families: [string, FamilyMetadata][] = []
   let hasHistograms = false
   for (const end = bytes.length; reader.next(end); ) {
-    if (budget.spend(MESSAGE_UNITS)) yield
+    if (budget.spend(MESSAGE_BUDGET_UNITS)) yield
     if (reader.field === 3 && families.length < FAMILIES_MAX) families.push(readFamily(reader))
     else if (reader.field === 1 && !hasHistograms) {
       for (const seriesEnd = reader.enter(); reader.next(seriesEnd); ) {
-        if (reader.is(4)) hasHistograms = true
+        if (reader.isField(4)) hasHistograms = true
         reader.skip()
         if (budget.spend(4)) yield
       }
@@ -87,7 +88,7 @@ function readFamily(reader: ProtobufReader): [string, FamilyMetadata] {
   let unit = ''
   for (const end = reader.enter(); reader.next(end); ) {
     if (reader.field === 1) {
-      reader.require(VARINT)
+      reader.requireWireType(VARINT)
       type = reader.uint32()
     } else if (reader.field === 2) name = reader.text(reader.enter())
     else if (reader.field === 4) help = reader.text(reader.enter())
@@ -104,7 +105,7 @@ export function enterSeries(reader: ProtobufReader): number {
   return end
 }
 
-class SeriesReader<S extends SeriesRef> {
+class SeriesDecoder<S extends SeriesRef> {
   readonly #reader: ProtobufReader
   readonly #delivery: SampleDelivery<S>
   readonly #identity: ItemIdentity
@@ -124,7 +125,7 @@ class SeriesReader<S extends SeriesRef> {
     const { sink } = this.#delivery
     let series: S | Rejection | undefined
     let isKnown = false
-    // Called for the first sample: a series with only native histograms has no series of samples.
+    // Called only if there is a sample: native histograms are stored as another type of metric.
     const resolve = (): S | Rejection => {
       if (series !== undefined) return series
       const entry = isContiguous ? sink.itemCache.find(this.#identity) : undefined
@@ -155,7 +156,7 @@ class SeriesReader<S extends SeriesRef> {
     return isKnown
   }
 
-  /** Finds the bytes of the labels. Returns false if other fields lie between the labels. */
+  /** Finds the bytes of the labels for the item cache. Returns false if other fields lie between the labels. */
   #findLabels(end: number): boolean {
     const reader = this.#reader
     const identity = this.#identity
@@ -176,7 +177,7 @@ class SeriesReader<S extends SeriesRef> {
   }
 }
 
-/** Reads and delivers a sample of either protocol version. `startMs` is used if the sample has no start of its own. */
+/** Reads and delivers a sample of either protocol version. `startMs` is used if the sample itself has no start. */
 export function readSample<S extends SeriesRef>(
   reader: ProtobufReader,
   delivery: SampleDelivery<S>,
@@ -189,18 +190,18 @@ export function readSample<S extends SeriesRef>(
   let isStale = false
   for (const end = reader.enter(); reader.next(end); ) {
     if (reader.field === 1) {
-      reader.require(FIXED64)
+      reader.requireWireType(FIXED64)
       value = reader.double()
       isStale = Number.isNaN(value) && isStaleMarker(reader.view, reader.at - 8)
     } else if (reader.field === 2) {
-      reader.require(VARINT)
+      reader.requireWireType(VARINT)
       timeMs = reader.int64()
     } else if (reader.field === 3) {
-      reader.require(VARINT)
+      reader.requireWireType(VARINT)
       ownStartMs = reader.int64()
     } else reader.skip()
   }
-  if (isStale) delivery.end(resolve(), timeMs)
+  if (isStale) delivery.staleMarker(resolve(), timeMs)
   else delivery.sample(resolve(), timeMs, value, ownStartMs || startMs)
 }
 

@@ -4,36 +4,45 @@ import { reject } from '../../model/point.ts'
 import { StepBudget, type Steps } from '../../model/steps.ts'
 import { ProtobufReader, VARINT } from '../protobuf/protobuf-reader.ts'
 import { type Labels, SampleDelivery, type WriteOptions } from './deliver-samples.ts'
-import { aboutOf } from './metadata.ts'
+import { aboutOf } from './metadata-cache.ts'
 import { readNativeHistogram } from './native-histogram.ts'
-import { PROMETHEUS_TYPES, type PrometheusType } from './series-place.ts'
-import { enterSeries, LABELS_MAX, MESSAGE_UNITS, readSample, SERIES_UNITS, type Written } from './write-request-v1.ts'
+import { PROMETHEUS_TYPES, type PrometheusType } from './series-metric.ts'
+import {
+  type DeliveredItems,
+  enterSeries,
+  LABELS_MAX,
+  MESSAGE_BUDGET_UNITS,
+  readSample,
+  SERIES_BUDGET_UNITS,
+} from './write-request-v1.ts'
 
 /**
- * Decodes `io.prometheus.write.v2.Request` of remote write 2.0. All texts are in a table of symbols, and series refer
- * to them by index. A series has its own metadata and may have its creation time.
+ * Decodes `io.prometheus.write.v2.Request` of remote write 2.0. All texts are in a table of symbols, and a series
+ * refers to its texts by their index in the table. A series has its own metadata, and may have the time of its
+ * creation.
  */
 
 /** Maximum number of symbols in a request. */
 export const SYMBOLS_MAX = 1_000_000
 
+/** Delivers all samples of a body. Throws `invalid_body`, or `payload_too_large` if there are too many samples. */
 export function* decodeWriteRequestV2<S extends SeriesRef>(
   bytes: Uint8Array,
   sink: PointSink<S>,
   options: WriteOptions,
-): Steps<Written> {
+): Steps<DeliveredItems> {
   const symbols = yield* readSymbols(bytes)
   const reader = new ProtobufReader(bytes)
   const delivery = new SampleDelivery(sink, options)
   const budget = new StepBudget()
   for (const end = bytes.length; reader.next(end); ) {
-    if (reader.field !== SERIES) reader.skip()
+    if (reader.field !== SERIES_FIELD) reader.skip()
     else {
       const start = reader.at
       readSeries(reader, enterSeries(reader), symbols, delivery)
-      if (budget.spend(SERIES_UNITS + reader.at - start)) yield
+      if (budget.spend(SERIES_BUDGET_UNITS + reader.at - start)) yield
     }
-    if (budget.spend(MESSAGE_UNITS)) yield
+    if (budget.spend(MESSAGE_BUDGET_UNITS)) yield
   }
   return delivery
 }
@@ -43,11 +52,11 @@ export function* hasHistogramsV2(bytes: Uint8Array): Steps<boolean> {
   const reader = new ProtobufReader(bytes)
   const budget = new StepBudget()
   for (const end = bytes.length; reader.next(end); ) {
-    if (budget.spend(MESSAGE_UNITS)) yield
-    if (reader.field !== SERIES) reader.skip()
+    if (budget.spend(MESSAGE_BUDGET_UNITS)) yield
+    if (reader.field !== SERIES_FIELD) reader.skip()
     else
       for (const seriesEnd = reader.enter(); reader.next(seriesEnd); ) {
-        if (reader.is(3)) return true
+        if (reader.isField(3)) return true
         reader.skip()
         if (budget.spend(4)) yield
       }
@@ -55,8 +64,9 @@ export function* hasHistogramsV2(bytes: Uint8Array): Steps<boolean> {
   return false
 }
 
-const SYMBOL = 4
-const SERIES = 5
+/** Field numbers of a request. */
+const SYMBOL_FIELD = 4
+const SERIES_FIELD = 5
 
 function* readSymbols(bytes: Uint8Array): Steps<readonly string[]> {
   const reader = new ProtobufReader(bytes)
@@ -64,14 +74,14 @@ function* readSymbols(bytes: Uint8Array): Steps<readonly string[]> {
   const symbols: string[] = []
   for (const end = bytes.length; reader.next(end); ) {
     const start = reader.at
-    if (reader.field !== SYMBOL) reader.skip()
+    if (reader.field !== SYMBOL_FIELD) reader.skip()
     else if (symbols.length === SYMBOLS_MAX)
       throw new GatewayError('payload_too_large', `at most ${SYMBOLS_MAX} symbols are allowed in a request`)
     else {
       symbols.push(reader.text(reader.enter()))
       if (budget.spend(reader.at - start)) yield
     }
-    if (budget.spend(MESSAGE_UNITS)) yield
+    if (budget.spend(MESSAGE_BUDGET_UNITS)) yield
   }
   return symbols
 }
@@ -95,7 +105,7 @@ function readSeries<S extends SeriesRef>(
   const { labels, createdMs } = head
   let series: S | Rejection | undefined
   const resolve = (): S | Rejection =>
-    // Called only for samples: it normalizes the labels in place, and histograms need the labels unchanged.
+    // Called only if there is a sample: `resolve` normalizes the labels in place, but histograms need unchanged labels.
     (series ??= 'code' in labels ? labels : delivery.resolve(labels, head))
   reader.at = start
   while (reader.next(end)) {
@@ -110,14 +120,14 @@ function readSeries<S extends SeriesRef>(
 
 const asUint32 = (reader: ProtobufReader): number => reader.uint32()
 
-function varint(reader: ProtobufReader): number {
-  reader.require(VARINT)
+function readUint32(reader: ProtobufReader): number {
+  reader.requireWireType(VARINT)
   return reader.uint32()
 }
 
 function readHead(reader: ProtobufReader, end: number, symbols: readonly string[]): SeriesHead {
   const references: number[] = []
-  let isBounded = true
+  let isWithinLimits = true
   let type: PrometheusType | undefined
   let about: MetricMetadata = {}
   let createdMs = 0
@@ -129,29 +139,29 @@ function readHead(reader: ProtobufReader, end: number, symbols: readonly string[
   while (reader.next(end)) {
     switch (reader.field) {
       case 1:
-        isBounded = reader.repeatedVarints(references, 2 * LABELS_MAX, asUint32) && isBounded
+        isWithinLimits = reader.repeatedVarints(references, 2 * LABELS_MAX, asUint32) && isWithinLimits
         break
       case 5: {
         let help = 0
         let unit = 0
         for (const metadataEnd = reader.enter(); reader.next(metadataEnd); ) {
-          if (reader.is(1)) type = PROMETHEUS_TYPES[varint(reader)]
-          else if (reader.is(3)) help = varint(reader)
-          else if (reader.is(4)) unit = varint(reader)
+          if (reader.isField(1)) type = PROMETHEUS_TYPES[readUint32(reader)]
+          else if (reader.isField(3)) help = readUint32(reader)
+          else if (reader.isField(4)) unit = readUint32(reader)
           else reader.skip()
         }
         about = aboutOf(help === 0 ? '' : symbol(help), unit === 0 ? '' : symbol(unit))
         break
       }
       case 6:
-        reader.require(VARINT)
+        reader.requireWireType(VARINT)
         createdMs = reader.int64()
         break
       default:
         reader.skip()
     }
   }
-  if (!isBounded)
+  if (!isWithinLimits)
     return { labels: reject('invalid_tags', `a series may have ${LABELS_MAX} labels at most`), type, about, createdMs }
   if (references.length % 2 !== 0) throw reader.fault('a label has no value')
   const labels: Labels = []

@@ -3,26 +3,28 @@ import { GatewayError } from '../../model/errors.ts'
 /**
  * Reads protobuf messages (https://protobuf.dev/programming-guides/encoding/) in place, without an object per message.
  * A caller loops over the fields of a message: `for (const end = reader.enter(); reader.next(end); )`, and reads or
- * skips each field. A known field with an unexpected wire type is an error; it is not treated as an unknown field.
+ * skips each field. A known field with an unexpected wire type is an error; it is not skipped like an unknown field.
  *
  * Invariant: no read goes beyond the end of the body, and a loop over the fields of a message never continues beyond
- * the end of the message. Every fault throws `invalid_body` with its position.
+ * the end of the message. Every fault in the body throws `invalid_body` with the position of the fault.
  */
+
+/** Wire types: how the value of a field is encoded. */
 
 export const VARINT = 0
 export const FIXED64 = 1
-export const BYTES = 2
+export const LENGTH_DELIMITED = 2
 export const FIXED32 = 5
-export type WireType = typeof VARINT | typeof FIXED64 | typeof BYTES | typeof FIXED32
+export type WireType = typeof VARINT | typeof FIXED64 | typeof LENGTH_DELIMITED | typeof FIXED32
 
 const WIRE_TYPE_NAMES: Readonly<Record<number, string>> = {
   [VARINT]: 'a varint',
   [FIXED64]: 'a 64-bit value',
-  [BYTES]: 'a length-delimited value',
+  [LENGTH_DELIMITED]: 'a length-delimited value',
   [FIXED32]: 'a 32-bit value',
 }
 
-/** A byte order mark is kept as a character. Otherwise two different texts would become equal. */
+/** A byte order mark is kept as a character. If it was removed, two different texts would become equal. */
 const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 const TWO_POW_32 = 2 ** 32
@@ -30,13 +32,14 @@ const TWO_POW_32 = 2 ** 32
 export class ProtobufReader {
   readonly bytes: Uint8Array
   readonly view: DataView
+  /** Position of the next byte to read. */
   at = 0
   /** Number of the field that `next` found. */
   field = 0
   wireType = 0
   /** Nanoseconds beyond the milliseconds that `nanosAsMs` returned last. */
   restNs = 0
-  /** Low and high half of the 64-bit varint that was read last. */
+  /** Lower and upper 32 bits of the last varint. */
   #low = 0
   #high = 0
 
@@ -59,20 +62,22 @@ export class ProtobufReader {
   }
 
   /**
-   * Whether `next` found this field. Needed in nested loops, where the compiler assumes that `field` has not changed.
+   * Returns whether `next` found this field. Needed in nested loops, where TypeScript assumes that `field` has not
+   * changed.
    */
-  is(field: number): boolean {
+  isField(field: number): boolean {
     return this.field === field
   }
 
-  /** Enters a message, a text or packed values, and returns the end. */
+  /** Reads the length of a message, a text or packed values. Returns the position at which it ends. */
   enter(): number {
-    this.require(BYTES)
+    this.requireWireType(LENGTH_DELIMITED)
     const length = this.uint32()
     if (length > this.bytes.length - this.at) throw this.fault('a length reaches beyond the end')
     return this.at + length
   }
 
+  /** Skips the value of the field. */
   skip(): void {
     switch (this.wireType) {
       case VARINT:
@@ -81,7 +86,7 @@ export class ProtobufReader {
       case FIXED64:
         this.#advance(8)
         return
-      case BYTES:
+      case LENGTH_DELIMITED:
         this.at = this.enter()
         return
       case FIXED32:
@@ -92,8 +97,8 @@ export class ProtobufReader {
     }
   }
 
-  /** Throws if the field has another wire type. */
-  require(wireType: WireType): void {
+  /** Throws `invalid_body` if the field has another wire type. */
+  requireWireType(wireType: WireType): void {
     if (this.wireType === wireType) return
     const found = WIRE_TYPE_NAMES[this.wireType] ?? `of wire type ${this.wireType}`
     throw this.fault(`field ${this.field} is ${found}, not ${WIRE_TYPE_NAMES[wireType]}`)
@@ -156,8 +161,8 @@ export class ProtobufReader {
   }
 
   /**
-   * Reads UNIX nanoseconds and returns milliseconds, rounded down. `restNs` has the rest. The result is exact, although
-   * a double cannot represent the nanoseconds.
+   * Reads UNIX nanoseconds and returns milliseconds, rounded down. `restNs` then has the remaining nanoseconds. Both
+   * are exact, although a double cannot represent all nanoseconds.
    */
   nanosAsMs(): number {
     const at = this.#advance(8)
@@ -185,23 +190,23 @@ export class ProtobufReader {
    * skips them and returns false.
    */
   repeated64(values: number[], max: number, read: (reader: ProtobufReader) => number): boolean {
-    if (this.wireType !== BYTES) {
-      this.require(FIXED64)
-      if (values.length >= max) return this.#skipAll(this.at + 8)
+    if (this.wireType !== LENGTH_DELIMITED) {
+      this.requireWireType(FIXED64)
+      if (values.length >= max) return this.#skipTo(this.at + 8)
       values.push(read(this))
       return true
     }
     const end = this.enter()
     if ((end - this.at) % 8 !== 0) throw this.fault(`field ${this.field} does not hold whole 64-bit values`)
-    if ((end - this.at) / 8 > max - values.length) return this.#skipAll(end)
+    if ((end - this.at) / 8 > max - values.length) return this.#skipTo(end)
     while (this.at < end) values.push(read(this))
     return true
   }
 
   /** Same as `repeated64`, for a repeated field of varints. */
   repeatedVarints(values: number[], max: number, read: (reader: ProtobufReader) => number): boolean {
-    if (this.wireType !== BYTES) {
-      this.require(VARINT)
+    if (this.wireType !== LENGTH_DELIMITED) {
+      this.requireWireType(VARINT)
       const value = read(this)
       if (values.length >= max) return false
       values.push(value)
@@ -209,18 +214,19 @@ export class ProtobufReader {
     }
     const end = this.enter()
     while (this.at < end) {
-      if (values.length >= max) return this.#skipAll(end)
+      if (values.length >= max) return this.#skipTo(end)
       values.push(read(this))
     }
     if (this.at > end) throw this.fault('a field reaches beyond its message')
     return true
   }
 
+  /** Returns the error for a fault in the body. */
   fault(reason: string, at = this.at): GatewayError {
     return new GatewayError('invalid_body', `the body is not valid protobuf: ${reason} (at byte ${at})`)
   }
 
-  #skipAll(end: number): false {
+  #skipTo(end: number): false {
     this.#advance(end - this.at)
     return false
   }

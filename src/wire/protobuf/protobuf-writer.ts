@@ -1,4 +1,4 @@
-/** Writes the small protobuf messages of responses: varints and texts. A nested message is written as bytes. */
+/** Writes small protobuf messages, for responses. A nested message is written first, and then added by `bytes`. */
 export class ProtobufWriter {
   readonly #bytes: number[] = []
 

@@ -1,27 +1,27 @@
 import type { MetricMetadata } from '../../model/point.ts'
 import { firstChars } from '../../model/text.ts'
-import type { PrometheusType } from './series-place.ts'
+import type { PrometheusType } from './series-metric.ts'
 
 /**
- * Caches the metadata of metric families. Remote write 1.0 sends metadata in separate requests, about once a minute.
- * Invariant: there are at most `METADATA_FAMILIES_MAX` families. The oldest families are evicted; the suffix of the
- * name then decides their type.
+ * Caches the metadata of metric families, because remote write 1.0 sends metadata in separate requests, about once a
+ * minute. The cache has at most `CACHED_FAMILIES_MAX` families; the oldest are evicted. Without metadata, the suffix of
+ * the name decides the type of a family.
  */
 export interface FamilyMetadata {
   readonly type: PrometheusType | undefined
   readonly about: MetricMetadata
 }
 
-export const METADATA_FAMILIES_MAX = 50_000
-/** Maximum length of a help text. The help text becomes the description of a metric. */
-const HELP_CHARS_MAX = 256
+export const CACHED_FAMILIES_MAX = 50_000
+/** Maximum length of a unit and of a help text, which becomes the description of a metric. Longer texts are cut. */
+const TEXT_CHARS_MAX = 256
 
-export class MetadataMemory {
+export class MetadataCache {
   readonly #familiesMax: number
   /** Families by project and name, the oldest first. */
   readonly #families = new Map<string, FamilyMetadata>()
 
-  constructor(familiesMax = METADATA_FAMILIES_MAX) {
+  constructor(familiesMax = CACHED_FAMILIES_MAX) {
     this.#familiesMax = familiesMax
   }
 
@@ -51,7 +51,7 @@ function keyOf(project: string, family: string): string {
 
 export function aboutOf(help: string, unit: string): MetricMetadata {
   return {
-    ...(unit !== '' && { unit: firstChars(unit, HELP_CHARS_MAX) }),
-    ...(help !== '' && { description: firstChars(help, HELP_CHARS_MAX) }),
+    ...(unit !== '' && { unit: firstChars(unit, TEXT_CHARS_MAX) }),
+    ...(help !== '' && { description: firstChars(help, TEXT_CHARS_MAX) }),
   }
 }

@@ -10,7 +10,8 @@ import { limitText } from '../limit-text.ts'
  * - a label `quantile`: summary `X`, tag `quantile`
  * - anything else: gauge
  *
- * Limits in `le` are inclusive and its counts are cumulative over limits; those in `upper_limit` are not.
+ * Limits in `le` are inclusive. The count of an `le` series includes the counts of all smaller limits; the count of a
+ * series with the tag `upper_limit` (from OTLP or native histograms) does not.
  */
 export type PrometheusType = 'counter' | 'gauge' | 'histogram' | 'gaugehistogram' | 'summary'
 
@@ -29,7 +30,8 @@ export const PROMETHEUS_TYPES: readonly (PrometheusType | undefined)[] = [
   'gauge',
 ]
 
-export interface SeriesPlace {
+/** The metric to which a series belongs. */
+export interface SeriesMetric {
   readonly name: string
   readonly type: 'counter' | 'gauge' | 'histogram' | 'summary'
 }
@@ -38,19 +40,19 @@ export interface SeriesPlace {
  * Returns the metric and type of a series. `typeOf` returns the type of a metric family from metadata. The labels `le`
  * and `quantile` are normalized in place.
  */
-export function placeOf(
+export function metricOfSeries(
   name: string,
   labels: [name: string, value: string][],
   typeOf: (family: string) => PrometheusType | undefined,
-): SeriesPlace | Rejection {
+): SeriesMetric | Rejection {
   const limit = labels.find(([label]) => label === 'le')
   const rank = labels.find(([label]) => label === 'quantile')
-  const own = typeOf(name)
-  if (own === 'counter' || own === 'gauge') return { name, type: own }
+  const ownType = typeOf(name)
+  if (ownType === 'counter' || ownType === 'gauge') return { name, type: ownType }
   const family = /^(.+)_(bucket|sum|count|gsum|gcount)$/.exec(name)
   const base = family?.[1] ?? name
-  const isGauges = own === 'gaugehistogram' || (family !== null && typeOf(base) === 'gaugehistogram')
-  if (isGauges) return { name, type: 'gauge' }
+  const isGaugeHistogram = ownType === 'gaugehistogram' || (family !== null && typeOf(base) === 'gaugehistogram')
+  if (isGaugeHistogram) return { name, type: 'gauge' }
   switch (family?.[2]) {
     case 'bucket':
       if (limit === undefined) break
@@ -64,7 +66,7 @@ export function placeOf(
   return { name, type: 'gauge' }
 }
 
-/** Normalizes the number in a label: `1`, `1.0` and `1e0` are the same limit. */
+/** Replaces the number in a label by its normal form: `1`, `1.0` and `1e0` become the same text. */
 function normalizeNumber(label: [name: string, value: string]): Rejection | undefined {
   const [name, value] = label
   const number =
