@@ -192,7 +192,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     authenticate: (key) => keys.authenticate(key),
     takePermit: (principal, rateClass, address) => limiter.take(principal, rateClass, address),
     async ping() {
-      writer.requireStore()
+      writer.requireAvailableStore()
       await store.ping()
       await keys.requireKeys()
     },

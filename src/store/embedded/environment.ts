@@ -133,7 +133,7 @@ export class Environment {
     if (this.#isClosed) return Promise.reject(unavailable())
     return new Promise<T>((resolve, reject) => {
       this.#queue.push({ verb, resolve, reject })
-      this.#running ??= this.#run()
+      this.#running ??= this.#runQueue()
     })
   }
 
@@ -165,22 +165,22 @@ export class Environment {
     return this.#frozenLayer === undefined ? [this.#activeLayer] : [this.#activeLayer, this.#frozenLayer]
   }
 
-  async #run(): Promise<void> {
+  async #runQueue(): Promise<void> {
     // Waits until the end of this event turn, so that all writes of the turn share a frame.
     await undefined
     while (this.#queue.length > 0) {
       try {
-        await this.#prepareJournal()
+        await this.#prepareForFrame()
       } catch (error) {
         for (const { reject } of this.#queue.splice(0)) reject(asUnavailable(error))
         continue
       }
-      await this.#commitFrame()
+      await this.#commitNextFrame()
     }
     this.#running = undefined
   }
 
-  async #commitFrame(): Promise<void> {
+  async #commitNextFrame(): Promise<void> {
     const done: { readonly waiting: WaitingWrite; readonly writes: WriteSet; readonly result: unknown }[] = []
     const untilMs = performance.now() + FRAME_MS_MAX
     do {
@@ -230,7 +230,7 @@ export class Environment {
    * write failed. Rejects if no journal file can be written, or if the layer or the journal is full and a checkpoint
    * fails.
    */
-  async #prepareJournal(): Promise<void> {
+  async #prepareForFrame(): Promise<void> {
     if (this.#failedJournal === this.#journal) {
       await this.#finishCheckpoint()
       await this.#freezeLayer()

@@ -90,7 +90,7 @@ export function readInbox(
 }
 
 export function commitFold(writes: WriteSet, held: HeldBlocks, fold: FoldCommit): boolean {
-  if (!canApply(writes, held, fold)) return false
+  if (!isApplicable(writes, held, fold)) return false
   const { partition, nowMs } = fold
   const windows = new WindowChanges(writes, partition)
 
@@ -123,7 +123,7 @@ export function commitFold(writes: WriteSet, held: HeldBlocks, fold: FoldCommit)
   return true
 }
 
-function canApply(writes: WriteSet, held: HeldBlocks, fold: FoldCommit): boolean {
+function isApplicable(writes: WriteSet, held: HeldBlocks, fold: FoldCommit): boolean {
   const { partition, nowMs, partlyFolded = [] } = fold
   if (partlyFolded.some(({ block }) => held.get(partition, block.name, nowMs) === undefined)) return false
   for (const entry of fold.inbox) {

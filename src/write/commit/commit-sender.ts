@@ -271,8 +271,8 @@ export class CommitSender {
 
   /**
    * Handles a commit that the store refused: none of its points count. The number is fenced nevertheless, because the
-   * store may still receive an earlier try of this commit. The refused metrics are evicted from the registry, so that a
-   * retried request reads them again.
+   * store may still receive an earlier try of this commit. The cached rows of the refused metrics are evicted, so that
+   * a retried request reads them again.
    */
   #refuse(attempt: CommitAttempt, { metricIds, deleted }: ConflictOutcome): undefined {
     const { registry, events } = this.#context
@@ -280,7 +280,7 @@ export class CommitSender {
       attempt.refusal = 'metric_deleted'
       const deletedIds = new Set(deleted.map(formatId))
       for (const { metricId, definition } of attempt.parts.flatMap(({ part }) => part.metrics))
-        if (deletedIds.has(formatId(metricId))) registry.evict(definition.project, definition.name)
+        if (deletedIds.has(formatId(metricId))) registry.evictName(definition.project, definition.name)
     } else {
       attempt.refusal = 'store_changed'
       const { partition } = attempt
@@ -311,9 +311,9 @@ export class CommitSender {
     const { partition } = attempt
     attempt.replays++
     if (attempt.writer !== numbers.writerName(partition)) {
-      const { writer, commitNumber: number } = numbers.take(partition, now())
+      const { writer, commitNumber } = numbers.take(partition, now())
       attempt.writer = writer
-      attempt.commitNumber = number
+      attempt.commitNumber = commitNumber
     }
     this.#registerAllSeries(attempt)
   }

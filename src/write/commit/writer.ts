@@ -169,7 +169,7 @@ export class Writer {
       const ended = admission?.end()
       if (ended !== undefined) await ended
       // An admitted batch may already be in the pool, and then another request uses it.
-      if (!isAdmitted) this.#registry.discardUndefined(batch.takeNew().metrics)
+      if (!isAdmitted) this.#registry.evictUndefined(batch.takeNew().metrics)
       this.#pendingDecodes--
     }
   }
@@ -242,7 +242,7 @@ export class Writer {
   }
 
   /** Throws `store_unavailable` while the store accepts no commits in some partition, even if it still serves reads. */
-  requireStore(): void {
+  requireAvailableStore(): void {
     if (this.#groups.some(({ isUnavailable }) => isUnavailable)) throw unavailable()
   }
 

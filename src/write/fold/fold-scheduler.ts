@@ -289,7 +289,10 @@ export class FoldScheduler {
     return step !== undefined
   }
 
-  /** Merges runs of windows that have many, then seals windows that have ended. Stops when `#mustFold` returns true. */
+  /**
+   * Merges runs of windows that have many, then seals windows that have ended. Stops when `#mustStopMerging` returns
+   * true.
+   */
   async #mergeWindows(): Promise<void> {
     let steps = 0
     const pacer = new Pacer()
@@ -297,15 +300,15 @@ export class FoldScheduler {
       await pacer.pause()
       // A merge adds a run to the next tier, which may then have enough runs for another merge.
       let isMerged: boolean | undefined
-      while ((isMerged = await this.#mergeOneWindow(open, false))) if (this.#mustFold(++steps)) return
+      while ((isMerged = await this.#mergeOneWindow(open, false))) if (this.#mustStopMerging(++steps)) return
       if (isMerged === false) open.foldsSinceMerge = 0
-      if (this.#mustFold(steps)) return
+      if (this.#mustStopMerging(steps)) return
     }
     for (const open of this.#openWindows.sealable(this.#context.now)) {
       await pacer.pause()
       if ((await this.#mergeOneWindow(open, true)) === undefined) continue
       this.#openWindows.delete(open)
-      if (this.#mustFold(++steps)) return
+      if (this.#mustStopMerging(++steps)) return
     }
   }
 
@@ -340,7 +343,7 @@ export class FoldScheduler {
    * folded. An inbox does not interrupt the first `UNINTERRUPTED_MERGES` steps: otherwise, under constant load, merges
    * would never keep up with folds.
    */
-  #mustFold(steps: number): boolean {
+  #mustStopMerging(steps: number): boolean {
     if (this.#isStopped) return true
     return steps >= UNINTERRUPTED_MERGES && [...this.#inboxes.keys()].some((partition) => this.#isDue(partition))
   }
@@ -353,7 +356,7 @@ export class FoldScheduler {
     if (isRecent(RETENTION_INTERVAL_MS, inbox.retentionRunMs, nowMs)) return
     inbox.retentionRunMs = nowMs
     totals.expired += await expireDueWindows(store, partition, settings, nowMs)
-    const mustStop = (): boolean => this.#mustFold(UNINTERRUPTED_MERGES)
+    const mustStop = (): boolean => this.#mustStopMerging(UNINTERRUPTED_MERGES)
     await clearDeletedMetrics(store, partition, nowMs, mustStop)
     await expireEvents(store, partition, nowMs - settings.eventsKeptMs, mustStop)
   }

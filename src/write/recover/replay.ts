@@ -270,13 +270,13 @@ export class Replay {
     const newest = retained.newestCommitNumber(partition)
     if (newest !== undefined && (watermark >= newest || retained.find(partition, watermark + 1) !== undefined))
       return watermark + 1
-    const { points, isAll } = retained.renumber(partition, watermark)
+    const { points, isComplete } = retained.renumber(partition, watermark)
     numbers.changeWriterName(partition, retained.newestCommitNumber(partition) ?? 0)
     events.pointsLost(points)
     events.warn('the store lost commits that are not kept any more: acknowledged points are lost', {
       partition,
       points,
-      atLeast: !isAll,
+      atLeast: !isComplete,
     })
     return 1
   }

@@ -107,10 +107,10 @@ export class RetainedCommits {
 
   /**
    * Renumbers the retained commits of a partition from 1, after the store lost commits that are no longer retained.
-   * Returns the number of points in the lost commits. `isAll` is false if more points may be lost, in commits whose
-   * number of points is no longer kept.
+   * Returns the number of points in the lost commits. `isComplete` is false if more points may be lost, in commits
+   * whose number of points is no longer kept.
    */
-  renumber(partition: number, watermark: number): { readonly points: number; readonly isAll: boolean } {
+  renumber(partition: number, watermark: number): { readonly points: number; readonly isComplete: boolean } {
     const chain = this.#chains[partition]!
     const lost = chain.evicted.filter(({ commitNumber }) => commitNumber > watermark)
     chain.commits = chain.commits.slice(chain.firstRetained)
@@ -121,7 +121,7 @@ export class RetainedCommits {
     })
     return {
       points: lost.reduce((sum, { points }) => sum + points, 0),
-      isAll: lost.length === 0 || lost[0]!.commitNumber === watermark + 1,
+      isComplete: lost.length === 0 || lost[0]!.commitNumber === watermark + 1,
     }
   }
 

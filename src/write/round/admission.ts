@@ -87,12 +87,12 @@ export class Admission {
   /** Admits the items of the whole body and defines their metrics. Throws `store_unavailable`. */
   async finish(): Promise<void> {
     await this.#admit(this.#batch.length)
-    this.#discardUndefined()
+    this.#evictUndefined()
     const defined = await this.#define()
     // Another gateway may have defined the same name with another type in the meantime.
     if (defined.some(hasOtherType)) await this.#keepPoints(0, this.#batch.length, (series) => conflictOf(series.metric))
     await this.#setSeriesIds()
-    this.#setBytes(0)
+    this.#setEstimatedBytes(0)
   }
 
   /** Ends the admission. Resolves when all of its reservations are released. */
@@ -100,7 +100,7 @@ export class Admission {
     if (this.#hasEnded) return
     this.#hasEnded = true
     await this.#release()
-    this.#setBytes(0)
+    this.#setEstimatedBytes(0)
   }
 
   /** Admits the points before the position `to`, and removes the points of rejected items. */
@@ -112,12 +112,12 @@ export class Admission {
       await this.#release()
     }
     const { metrics, series } = batch.takeNew()
-    this.#setBytes(
+    this.#setEstimatedBytes(
       (this.#claimOrder.length + this.#reservedSeries.length + metrics.length + series.length) * NEW_ENTRY_BYTES,
     )
     await this.#readRowsAndCounts(metrics, series)
     this.#admittedPoints = await this.#keepPoints(this.#admittedPoints, to, (candidate) => this.#reserve(candidate))
-    this.#setBytes((this.#claimOrder.length + this.#reservedSeries.length) * NEW_ENTRY_BYTES)
+    this.#setEstimatedBytes((this.#claimOrder.length + this.#reservedSeries.length) * NEW_ENTRY_BYTES)
   }
 
   /**
@@ -184,8 +184,8 @@ export class Admission {
     }
     const claimed = [...this.#claimOrder]
     if (!this.#isDefining) this.#endClaims()
-    this.#discardUndefined()
-    this.#discard(claimed)
+    this.#evictUndefined()
+    this.#evict(claimed)
   }
 
   /** Reads from the store the metric rows, stored series and numbers of metrics that validation needs. */
@@ -196,8 +196,8 @@ export class Admission {
       this.#readMetrics.add(metric)
       unknown.push(metric)
     }
-    this.#discardUndefined(unknown)
-    await this.#call(() => this.#registry.waitForDeletions(unknown))
+    this.#evictUndefined(unknown)
+    await this.#callStore(() => this.#registry.waitForDeletions(unknown))
     await this.#readRows(unknown, (metric, row) => {
       if (metric.row === undefined) metric.setRow(row, this.#registry.nowMs)
     })
@@ -205,9 +205,12 @@ export class Admission {
     for (const { project, row } of unknown) {
       if (row !== undefined || this.#metricCounts.has(project)) continue
       const { finished } = this.#registry.definitionCountsOf(project)
-      this.#metricCounts.set(project, { metrics: await this.#call((store) => store.countMetrics(project)), finished })
+      this.#metricCounts.set(project, {
+        metrics: await this.#callStore((store) => store.countMetrics(project)),
+        finished,
+      })
     }
-    this.#requireOpen()
+    this.#requireNotEnded()
   }
 
   /**
@@ -215,17 +218,17 @@ export class Admission {
    * are the metrics that the current review looks up. They stay until the next review, because one of them may belong
    * to an item that is not completely decoded. Without `unknown`, all undefined metrics are evicted.
    */
-  #discardUndefined(unknown?: readonly Metric[]): void {
-    this.#discard(this.#previousLookups)
-    if (unknown === undefined) this.#discard(this.#latestLookups)
+  #evictUndefined(unknown?: readonly Metric[]): void {
+    this.#evict(this.#previousLookups)
+    if (unknown === undefined) this.#evict(this.#latestLookups)
     this.#previousLookups = unknown === undefined ? [] : this.#latestLookups
     this.#latestLookups = unknown ?? []
   }
 
-  #discard(metrics: readonly Metric[]): void {
+  #evict(metrics: readonly Metric[]): void {
     for (const metric of metrics) {
       if (metric.row !== undefined || metric.definingRequests > 0) continue
-      this.#registry.discard(metric)
+      this.#registry.evictMetric(metric)
       this.#readMetrics.delete(metric)
     }
   }
@@ -265,7 +268,7 @@ export class Admission {
     for (let from = 0; from < series.length; from += SERIES_PER_CALL) {
       const chunk = series.slice(from, from + SERIES_PER_CALL)
       const ids = chunk.map((candidate) => (candidate.id ??= seriesIdOf(metricId, candidate.tags)))
-      const stored = await this.#call((store) => store.hasSeries(partition, metricId, ids))
+      const stored = await this.#callStore((store) => store.hasSeries(partition, metricId, ids))
       for (const [i, candidate] of chunk.entries()) if (stored[i] === true) metric.markStored(candidate)
       await this.#yield()
     }
@@ -274,7 +277,7 @@ export class Admission {
   async #readRows(metrics: readonly Metric[], onRow: (metric: Metric, row: MetricRow) => void): Promise<void> {
     for (const chunk of chunksByProject(metrics)) {
       const names = chunk.map(({ name }) => name)
-      const rows = await this.#call((store) => store.readMetrics(chunk[0]!.project, names))
+      const rows = await this.#callStore((store) => store.readMetrics(chunk[0]!.project, names))
       for (const [i, metric] of chunk.entries()) {
         const row = rows[i]
         if (row !== undefined) onRow(metric, row)
@@ -289,7 +292,7 @@ export class Admission {
   #reserve(series: Series): Rejection | undefined {
     if (series.reservedByAdmission === this.#id) return undefined
     const { metric } = series
-    const rejection = this.#claim(metric) ?? this.#validate(series)
+    const rejection = this.#claim(metric) ?? this.#checkLimits(series)
     if (rejection !== undefined) return rejection
     metric.reserve(series)
     series.reservedByAdmission = this.#id
@@ -318,7 +321,7 @@ export class Admission {
   }
 
   /** Checks a new series against the limits of its metric. */
-  #validate(series: Series): Rejection | undefined {
+  #checkLimits(series: Series): Rejection | undefined {
     const { metric } = series
     if (series.isCounted || series.reservations > 0) return undefined
     const { seriesPerMetricMax, tagKeysPerMetricMax } = this.#registry.limits
@@ -343,7 +346,7 @@ export class Admission {
     try {
       for (const chunk of chunksByProject(defined)) {
         for (const metric of chunk) metric.isDefinitionSent = true
-        const rows = await this.#call((store) => store.defineMetrics(chunk.map(definitionOf)))
+        const rows = await this.#callStore((store) => store.defineMetrics(chunk.map(definitionOf)))
         for (const [i, metric] of chunk.entries()) {
           const row = rows[i]
           if (row === undefined) throw new GatewayError('internal', 'the store left a metric undefined')
@@ -355,7 +358,7 @@ export class Admission {
       this.#isDefining = false
       this.#endClaims()
     }
-    this.#requireOpen()
+    this.#requireNotEnded()
     return defined
   }
 
@@ -381,7 +384,7 @@ export class Admission {
     metric.isDefinitionSent = false
   }
 
-  #setBytes(bytes: number): void {
+  #setEstimatedBytes(bytes: number): void {
     this.#onBytesChange(bytes - this.#bytes)
     this.#bytes = bytes
   }
@@ -390,18 +393,18 @@ export class Admission {
    * Calls the store, for at most `storeWaitMsMax`. The limit applies to each call and not to the whole request, because
    * a request may need many calls.
    */
-  #call<T>(run: (store: Store) => Promise<T>): Promise<T> {
+  #callStore<T>(run: (store: Store) => Promise<T>): Promise<T> {
     return withTimeout(this.#registry.limits.storeWaitMsMax, () => run(this.#registry.store))
   }
 
   /** Yields to the event loop, so that other requests run. */
   async #yield(): Promise<void> {
     await new Promise(setImmediate)
-    this.#requireOpen()
+    this.#requireNotEnded()
   }
 
   /** Throws if the request ended while it waited for the store: its reservations are released already. */
-  #requireOpen(): void {
+  #requireNotEnded(): void {
     if (this.#hasEnded) throw new GatewayError('store_unavailable', 'the store does not respond')
   }
 }

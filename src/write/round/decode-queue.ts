@@ -22,7 +22,7 @@ export class DecodeQueue {
    * Runs all steps of a decoder. Calls `betweenSteps` after each step except the last; if that returns a promise, the
    * next step waits for it. Returns undefined if the body was decoded without a pause.
    */
-  run(steps: Steps<void>, betweenSteps: () => Promise<void> | undefined = nothing): Promise<void> | undefined {
+  run(steps: Steps<void>, betweenSteps: () => Promise<void> | undefined = doNothing): Promise<void> | undefined {
     for (let i = 1; i <= UNPACED_STEPS_MAX; i++) {
       if (steps.next().done === true) return undefined
       const wait = betweenSteps()
@@ -62,4 +62,4 @@ export class DecodeQueue {
   }
 }
 
-function nothing(): undefined {}
+function doNothing(): undefined {}

@@ -86,15 +86,15 @@ export async function encodeMetrics(
   pace: Pace,
 ): Promise<EncodedMetrics[]> {
   const encoded: EncodedMetrics[] = []
-  let packed: MetricRows[] = []
-  let packedRows = 0
+  let smallMetrics: MetricRows[] = []
+  let smallMetricRows = 0
   const flush = async (): Promise<void> => {
-    if (packed.length === 0) return
-    const block = encodeTogether(resolutionMs, packed)
-    if (block !== undefined) encoded.push({ block, rounds: packed.flatMap((metric) => metric.rounds) })
-    else for (const metric of packed) await encodeInOwnBlocks(metric)
-    packed = []
-    packedRows = 0
+    if (smallMetrics.length === 0) return
+    const block = encodeTogether(resolutionMs, smallMetrics)
+    if (block !== undefined) encoded.push({ block, rounds: smallMetrics.flatMap((metric) => metric.rounds) })
+    else for (const metric of smallMetrics) await encodeInOwnBlocks(metric)
+    smallMetrics = []
+    smallMetricRows = 0
   }
   const encodeInOwnBlocks = async ({ metricId, rows, rounds }: MetricRows): Promise<void> => {
     const blocks: EncodedBlock[] = []
@@ -117,9 +117,9 @@ export async function encodeMetrics(
       await encodeInOwnBlocks(metric)
       continue
     }
-    if (packed.length >= BLOCK_METRICS_MAX || packedRows + metric.rows.length > BLOCK_ROWS_MAX) await flush()
-    packed.push(metric)
-    packedRows += metric.rows.length
+    if (smallMetrics.length >= BLOCK_METRICS_MAX || smallMetricRows + metric.rows.length > BLOCK_ROWS_MAX) await flush()
+    smallMetrics.push(metric)
+    smallMetricRows += metric.rows.length
   }
   await flush()
   return encoded

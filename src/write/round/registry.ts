@@ -74,10 +74,10 @@ export class Registry {
   }
 
   /** Evicts all metrics of a name. Requests in progress can still use the metrics that they have. */
-  evict(project: string, name: string): void {
+  evictName(project: string, name: string): void {
     for (const names of this.#projects.get(project)?.values() ?? []) {
       const metric = names.get(name)
-      if (metric !== undefined) this.discard(metric)
+      if (metric !== undefined) this.evictMetric(metric)
     }
     // The item cache of the project returns series, so it may hold series of the evicted metrics.
     this.#itemCaches.delete(project)
@@ -89,7 +89,7 @@ export class Registry {
     const earlier = this.#deletions.get(key)
     const deleted = (earlier ?? Promise.resolve()).catch(() => {}).then(deletion)
     this.#deletions.set(key, deleted)
-    this.evict(project, name)
+    this.evictName(project, name)
     try {
       return await deleted
     } finally {
@@ -123,7 +123,7 @@ export class Registry {
   }
 
   /** Evicts a metric. Requests in progress can still use it. */
-  discard(metric: Metric): void {
+  evictMetric(metric: Metric): void {
     const names = this.#projects.get(metric.project)?.get(metric.type)
     if (names?.get(metric.name) !== metric) return
     names.delete(metric.name)
@@ -131,8 +131,9 @@ export class Registry {
   }
 
   /** Evicts the metrics that are not defined in the store and that no request is about to define. */
-  discardUndefined(metrics: readonly Metric[]): void {
-    for (const metric of metrics) if (metric.row === undefined && metric.definingRequests === 0) this.discard(metric)
+  evictUndefined(metrics: readonly Metric[]): void {
+    for (const metric of metrics)
+      if (metric.row === undefined && metric.definingRequests === 0) this.evictMetric(metric)
   }
 
   isRegistered(series: Series): boolean {

@@ -108,7 +108,7 @@ export function describeFold(name: string, { openedStore, openStore }: Openers):
     test('listeners are notified of what a fold or an expiry removes from the index', async () => {
       const { store, inbox, listed, fold } = await foldable()
       const received: IndexRemovals[] = []
-      const stop = store.onIndexRemoval((unlisted) => received.push(unlisted))
+      const stop = store.onIndexRemoval((removals) => received.push(removals))
       expect(
         await store.commitFold({
           ...fold,

@@ -175,7 +175,7 @@ describe('a store with unexpected contents', () => {
     expect(await totalOf(real, 'hits', 'sum')).toBe(101)
   })
 
-  it('refuses a round in conflict, fences its number and announces its series again', async () => {
+  it('refuses a round in conflict, fences its number and registers its series again', async () => {
     let losses = 0
     const writer = newWriter({}, { writesLost: () => losses++ })
     await track(writer, hit(1))

@@ -150,7 +150,7 @@ describe('a large round', () => {
     expect(stored.length).toBeLessThan(1_300)
   }, 30_000)
 
-  it('announces all series again when the store loses writes between two of its commits', async () => {
+  it('registers all series again when the store loses writes between two of its commits', async () => {
     const store = await ForgetfulStore.open()
     faulty = store.faulty
     const writer = newWriter({}, store.faulty)

@@ -73,7 +73,7 @@ describe('a group of partitions that does not respond', () => {
     await expect.poll(() => detailsOf(track([RIGHT])), { timeout: 10_000 }).toEqual(refused)
     expect(await detailsOf(track([LEFT, RIGHT]))).toEqual(refused)
     expect(await detailsOf(track([LEFT]))).toBe('stored')
-    expect(() => writer.requireStore()).toThrow(GatewayError)
+    expect(() => writer.requireAvailableStore()).toThrow(GatewayError)
     expect(await totalOf(real, LEFT.name, 'sum')).toBe(2)
     faulty.heal()
     await expect.poll(() => detailsOf(track([LEFT, RIGHT])), { timeout: 10_000 }).toBe('stored')

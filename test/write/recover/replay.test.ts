@@ -133,7 +133,7 @@ describe('a store that lost commits', () => {
     expect(await totalOf(store.current, 'hits', 'sum')).toBe(100_001)
     expect(seen.lost).toBe(4)
     expect(seen.warnings.filter((text) => text.includes('lost'))).toHaveLength(1)
-    // Under another name, and everything is announced that the store may not know.
+    // Under another name, and every series is registered that the store may not know.
     await track(writer, hit(1_000_000, 'b'))
     const { groups } = await ask(store.current, 'hits', { aggregations: ['sum'], groupBy: ['host'] })
     expect(groups.map(({ tags, totals }) => [tags[0]![1], totals.get('sum')])).toEqual([
@@ -159,7 +159,7 @@ describe('a store that lost commits', () => {
       sink.resolve('ms', 'distribution', [], { unit: 'ms', description: 'time to answer' })
       decoderOf(points)(sink)
     })
-    // Of series that were announced before, in a commit of their own.
+    // Of series that were registered before, in a commit of their own.
     await track(writer, ...points)
     await track(writer, { name: 'total', type: 'counter', value: 130, total: true, timeMs: T0_MS + 1_000 })
     await store.forget()
@@ -283,7 +283,7 @@ describe('a store that lost more than is retained', () => {
     expect(await totalOf(store.current, 'hits', 'sum')).toBe(total + 2)
   })
 
-  it('gets the series of replayed commits, whatever commit announced them first', async () => {
+  it('gets the series of replayed commits, whatever commit registered them first', async () => {
     // Room for the newest commit.
     const writer = newWriter({ retainedBytesMax: 900 })
     await store.remember()
