@@ -76,7 +76,10 @@ export class Admission {
     return newMetrics.length >= REVIEW_NAMES_MIN
   }
 
-  /** Admits the items decoded so far except the last one, which may be incomplete. */
+  /**
+   * Decides which of the items decoded so far may be stored, and removes the points of the others. Leaves out the last
+   * item, which may be incomplete.
+   */
   async review(): Promise<void> {
     const { itemIndex, length } = this.#batch
     let to = length

@@ -52,7 +52,7 @@ export class Metric {
   /** Number of entries of this metric towards `RegistryLimits.entriesMax`: the metric itself and its tag paths. */
   registryEntries = 1
   /** The last decoding attempt (`PointBatch`) in which the metric was new. */
-  usedInAttempt = 0
+  newInAttempt = 0
   /** The number of the last `Round` with points of this metric, and the metric's index in that round. */
   roundNumber = 0
   indexInRound = 0
@@ -192,7 +192,7 @@ export class Series implements SeriesRef {
   /** Id of the last admission that reserved a place. 0: none, or the admission has released it. */
   reservedByAdmission = 0
   /** The last decoding attempt (`PointBatch`) in which the series was new. */
-  usedInAttempt = 0
+  newInAttempt = 0
   /** Time of the last start of a running total that is known to be stored for this series. NaN: none. */
   storedStartMs = Number.NaN
   /** The number of the last `Round` with points of this series, and the bucket and index of its latest row there. */

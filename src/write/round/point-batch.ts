@@ -49,7 +49,7 @@ export class PointBatch implements PointSink<Series> {
   #registryVersion = 0
   /**
    * Number of the current attempt to decode the body. Metrics and series that are new in this attempt have this number
-   * in `usedInAttempt`.
+   * in `newInAttempt`.
    */
   #attemptNumber = 0
   /** Number of points. The columns below have one value per point. */
@@ -145,21 +145,21 @@ export class PointBatch implements PointSink<Series> {
   ): Series | Rejection {
     const series = this.#registry.resolve(this.#project, name, type, pairs, about, this.newMetrics.length)
     if ('code' in series) return series
-    if (series.registeredIn !== this.#registryVersion && series.usedInAttempt !== this.#attemptNumber)
+    if (series.registeredIn !== this.#registryVersion && series.newInAttempt !== this.#attemptNumber)
       this.#addNewSeries(series)
     return series
   }
 
   /**
-   * Adds a series to `newSeries`. A concurrent request may overwrite `usedInAttempt`, so a series may be added twice.
+   * Adds a series to `newSeries`. A concurrent request may overwrite `newInAttempt`, so a series may be added twice.
    */
   #addNewSeries(series: Series): void {
-    series.usedInAttempt = this.#attemptNumber
+    series.newInAttempt = this.#attemptNumber
     this.newSeries.push(series)
     this.#newSeriesCount++
     const { metric } = series
-    if (metric.row !== undefined || metric.usedInAttempt === this.#attemptNumber) return
-    metric.usedInAttempt = this.#attemptNumber
+    if (metric.row !== undefined || metric.newInAttempt === this.#attemptNumber) return
+    metric.newInAttempt = this.#attemptNumber
     this.newMetrics.push(metric)
   }
 
