@@ -85,7 +85,7 @@ function rowsOf(kind: RollupKind, stepMs: number, hours: number): RollupRows {
       table.addValue(row, timeMs, drawValue(kind, random))
     }
   }
-  table.sort()
+  table.toSortedRows()
   return mergeRows([table], stepMs)
 }
 

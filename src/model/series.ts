@@ -22,7 +22,10 @@ export function seriesIdOf(metricId: Id64, tags: CanonicalTags): Id64 {
   return hashToId(['series', String(metricId.hi), String(metricId.lo), ...tags.flat()])
 }
 
-/** Maximum number of shared pairs. A metric with more has mostly unique values, and sharing them would save nothing. */
+/**
+ * Maximum number of tag pairs (key and value) that a `TagPairs` shares among series. A metric with more pairs has mostly
+ * unique values, and sharing them would save nothing.
+ */
 const PAIRS_MAX = 4_096
 
 /** Keeps one object for each distinct pair of tag key and value. Series with equal pairs share it, to save memory. */

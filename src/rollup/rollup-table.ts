@@ -179,8 +179,11 @@ export class RollupTable extends RowColumns implements RollupRows {
     return totalsIndex === 0 ? undefined : this.#totals[totalsIndex - 1]
   }
 
-  /** Sorts the table and returns it as `RollupRows`. Indexes returned by `addRow` are invalid afterwards. */
-  sort(): RollupRows {
+  /**
+   * Sorts the rows, merges those with the same series and bucket, and removes those without points. Returns the table
+   * itself as `RollupRows`. Indexes returned by `addRow` are invalid afterwards.
+   */
+  toSortedRows(): RollupRows {
     const movesBins = this.kind === 'distribution' && (this.#observations.length > 0 || !this.#isSorted)
     if (movesBins) this.#rememberRowNumbers()
     if (!this.#isSorted) this.#permute(this.#sortedOrder())

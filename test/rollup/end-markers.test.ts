@@ -34,7 +34,7 @@ function tableOf(arrivals: readonly Arrival[]): RollupTable {
     if (value === undefined) table.addEnd(row, timeMs)
     else table.addValue(row, timeMs, value)
   }
-  table.sort()
+  table.toSortedRows()
   return table
 }
 

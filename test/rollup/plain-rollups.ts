@@ -66,7 +66,7 @@ export function addPoints(table: RollupTable, points: readonly PlainPoint[], res
 export function tableOf(kind: RollupKind, points: readonly PlainPoint[], resolutionMs = 10_000): RollupTable {
   const table = new RollupTable(kind)
   addPoints(table, points, resolutionMs)
-  table.sort()
+  table.toSortedRows()
   return table
 }
 

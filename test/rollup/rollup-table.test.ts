@@ -61,7 +61,7 @@ describe('a row of a table', () => {
     table.addWeighted(row, 1, 10, 3)
     table.addWeighted(row, 1, 10, 1)
     table.addWeighted(row, 2, 20, 2 ** 40)
-    table.sort()
+    table.toSortedRows()
     const [rollup] = plainRollups(table)
     expect(rollup).toMatchObject({ count: 4 + 2 ** 40, sum: 40 + 20 * 2 ** 40, min: 10, max: 20 })
     expect((rollup!['bins'] as [number, number][]).map(([, weight]) => weight)).toEqual([4, 2 ** 40])
@@ -73,7 +73,7 @@ describe('a row of a table', () => {
       table.addRow(1, 1, 0)
       addPoints(table, [point(10_000, 1)], 10_000)
       table.addRow(1, 1, 10_000)
-      expect(plainRollups(table.sort())).toHaveLength(1)
+      expect(plainRollups(table.toSortedRows())).toHaveLength(1)
     }
   })
 
@@ -81,13 +81,13 @@ describe('a row of a table', () => {
     for (const kind of KINDS) {
       const table = new RollupTable(kind)
       addPoints(table, [point(1, 1), total(2, 5), point(3, 9)], 10_000)
-      table.sort()
+      table.toSortedRows()
       table.clear()
       expect(table.estimatedBytes).toBe(0)
-      expect(plainRollups(table.sort())).toEqual([])
+      expect(plainRollups(table.toSortedRows())).toEqual([])
       const next = [point(4, 2, 7), point(5, 3, 7)]
       addPoints(table, next, 10_000)
-      expect(plainRollups(table.sort())).toEqual(plainRollups(tableOf(kind, next)))
+      expect(plainRollups(table.toSortedRows())).toEqual(plainRollups(tableOf(kind, next)))
     }
   })
 })
@@ -147,7 +147,7 @@ describe('mergeRows', () => {
     fc.assert(
       fc.property(fc.constantFrom(...KINDS), pointsOf(smallIntegers), (kind, points) => {
         const table = tableOf(kind, points)
-        const empty = new RollupTable(kind).sort()
+        const empty = new RollupTable(kind).toSortedRows()
         expect(plainRollups(mergeRows([empty, table, empty], 10_000))).toEqual(plainRollups(table))
       }),
     )

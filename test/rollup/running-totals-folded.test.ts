@@ -28,7 +28,7 @@ function commit(points: readonly Point[]): RollupRows {
   const table = new RollupTable('counter')
   for (const [timeMs, value] of points)
     table.addTotal(table.addRow(1, 1, Math.floor(timeMs / STEPS_MS[0]!) * STEPS_MS[0]!), timeMs, value)
-  return stored(table.sort(), STEPS_MS[0]!)
+  return stored(table.toSortedRows(), STEPS_MS[0]!)
 }
 
 /** The runs that folding after some of the commits leaves at each step, and the inbox. */

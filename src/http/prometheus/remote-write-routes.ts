@@ -124,7 +124,7 @@ async function storeSamples(
     histograms: changes,
     metadataOf: (family) => metadata.get(project, family),
   }
-  let written: DeliveredItems = { items: 0, histogramItems: new Set() }
+  let written: DeliveredItems = { itemCount: 0, histogramIndexes: new Set() }
   function* decode(sink: PointSink): Steps<void> {
     written = yield* isV1 ? decodeWriteRequestV1(body, sink, options) : decodeWriteRequestV2(body, sink, options)
   }
@@ -169,16 +169,16 @@ function idempotencyKeyOf(body: Uint8Array): string {
 /** Maximum number of reasons in the text of a response. */
 const REASONS_MAX = 3
 
-function outcomeOf({ items, histogramItems }: DeliveredItems, rejected: readonly ItemError[]): WriteOutcome {
-  const histograms = rejected.filter(({ index }) => histogramItems.has(index)).length
+function outcomeOf({ itemCount, histogramIndexes }: DeliveredItems, rejected: readonly ItemError[]): WriteOutcome {
+  const histograms = rejected.filter(({ index }) => histogramIndexes.has(index)).length
   const reasons = [...new Set(rejected.slice(0, 100).map(({ code, message }) => `${code}: ${message}`))]
   return {
-    samples: items - histogramItems.size - (rejected.length - histograms),
-    histograms: histogramItems.size - histograms,
+    samples: itemCount - histogramIndexes.size - (rejected.length - histograms),
+    histograms: histogramIndexes.size - histograms,
     message:
       rejected.length === 0
         ? ''
-        : `${rejected.length} of ${items} samples were not stored: ${reasons.slice(0, REASONS_MAX).join('; ')}`,
+        : `${rejected.length} of ${itemCount} samples were not stored: ${reasons.slice(0, REASONS_MAX).join('; ')}`,
   }
 }
 

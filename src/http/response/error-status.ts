@@ -3,7 +3,10 @@ import type { ErrorCode } from '../../model/errors.ts'
 import { GatewayError } from '../../model/errors.ts'
 import { sendJson } from './json-response.ts'
 
-/** The HTTP status of each error code. Every API takes statuses and waiting times from this table. */
+/**
+ * The HTTP status of each error code. Every API takes statuses and waiting times from
+ * this table; OTLP differs for `request_timeout`.
+ */
 const STATUS_BY_CODE: Readonly<Record<ErrorCode, number>> = {
   missing_name: 400,
   invalid_type: 400,

@@ -37,13 +37,13 @@ export function blockExists(writes: WriteSet, partition: number, name: string): 
 }
 
 /** Increases the number of index entries that list the block. */
-export function addIndexListing(writes: WriteSet, partition: number, name: string): void {
+export function incrementListings(writes: WriteSet, partition: number, name: string): void {
   const key = blockKey(partition, name)
   writes.put('listed', key, encodeU32(decodeU32(writes.get('listed', key)) + 1))
 }
 
 /** Decreases the number of index entries that list the block. */
-export function removeIndexListing(writes: WriteSet, partition: number, name: string): void {
+export function decrementListings(writes: WriteSet, partition: number, name: string): void {
   const key = blockKey(partition, name)
   const entries = decodeU32(writes.get('listed', key)) - 1
   if (entries > 0) writes.put('listed', key, encodeU32(entries))

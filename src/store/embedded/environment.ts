@@ -62,7 +62,7 @@ export class Environment {
   readonly #writeTables: Tables
   readonly #queue: WaitingWrite[] = []
   #running: Promise<void> | undefined
-  #isClosed = false
+  #isClosing = false
 
   #journal: Journal
   /** The journal whose last write failed. Its file may not be used any more. */
@@ -124,13 +124,13 @@ export class Environment {
 
   /** Runs a read on one snapshot of the durable data. `verb` is synchronous, so no write can run meanwhile. */
   async read<T>(verb: (tables: Tables) => T): Promise<T> {
-    if (this.#isClosed) throw unavailable()
+    if (this.#isClosing) throw unavailable()
     return convertLmdbErrors(() => verb(this.tables))
   }
 
   /** Runs a write after all earlier ones. Resolves when its changes are durable. */
   write<T>(verb: (writes: WriteSet) => T): Promise<T> {
-    if (this.#isClosed) return Promise.reject(unavailable())
+    if (this.#isClosing) return Promise.reject(unavailable())
     return new Promise<T>((resolve, reject) => {
       this.#queue.push({ verb, resolve, reject })
       this.#running ??= this.#runQueue()
@@ -139,14 +139,14 @@ export class Environment {
 
   /** Writes rows that other processes also read and write directly to LMDB, not to the journal. */
   writeShared(puts: (lmdb: Lmdb) => void): Promise<void> {
-    if (this.#isClosed) return Promise.reject(unavailable())
+    if (this.#isClosing) return Promise.reject(unavailable())
     return this.#lmdb.write(() => puts(this.#lmdb))
   }
 
   /** Completes all waiting writes and writes all layers to LMDB. If that fails, the next start replays the journal. */
   async close(): Promise<void> {
-    if (this.#isClosed) return
-    this.#isClosed = true
+    if (this.#isClosing) return
+    this.#isClosing = true
     await this.#running
     clearTimeout(this.#checkpointTimer)
     try {
@@ -282,7 +282,7 @@ export class Environment {
       .catch((error: unknown) => {
         this.#checkpointError = error
         this.#checkpointFailures.failed(error)
-        if (!this.#isClosed) this.#checkpointTimer ??= this.#scheduleCheckpoint(CHECKPOINT_RETRY_PAUSE_MS)
+        if (!this.#isClosing) this.#checkpointTimer ??= this.#scheduleCheckpoint(CHECKPOINT_RETRY_PAUSE_MS)
       })
       .finally(() => {
         this.#checkpoint = undefined

@@ -15,7 +15,7 @@ import {
   windowStart,
   windowWidthMs,
 } from '../store.ts'
-import { addIndexListing, blockExists, expireIfUnlisted, putBlock, removeIndexListing } from './blocks.ts'
+import { blockExists, decrementListings, expireIfUnlisted, incrementListings, putBlock } from './blocks.ts'
 import type { HeldBlocks } from './held-blocks.ts'
 import {
   afterPrefix,
@@ -100,12 +100,12 @@ export function commitFold(writes: WriteSet, held: HeldBlocks, fold: FoldCommit)
       putBlock(writes, partition, block)
       writes.onceDurable(() => held.remove(partition, entry.block))
     }
-    addIndexListing(writes, partition, entry.block)
+    incrementListings(writes, partition, entry.block)
     windows.countEntries(timeline, entry.windowMs, 1)
   }
   for (const { timeline, entry } of fold.removed) {
     writes.remove('index', indexKey(partition, timeline.metricId, timeline.resolutionMs, entry))
-    removeIndexListing(writes, partition, entry.block)
+    decrementListings(writes, partition, entry.block)
     windows.countEntries(timeline, entry.windowMs, -1)
   }
   // Entries are added after the removals, so that an entry that is both removed and added stays.
@@ -322,7 +322,7 @@ export function removeWindow(
   for (const { key: entryKey, value } of writes.tables.index.rows({ start: key, end: afterPrefix(key) })) {
     const { block } = decodeIndexEntry(entryKey, value)
     writes.remove('index', entryKey)
-    removeIndexListing(writes, partition, block)
+    decrementListings(writes, partition, block)
     names.add(block)
   }
   for (const name of names) expireIfUnlisted(writes, held, partition, name, nowMs)

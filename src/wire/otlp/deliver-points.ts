@@ -54,7 +54,7 @@ export class PointDelivery<S extends SeriesRef> {
   readonly sink: PointSink<S>
   readonly options: OtlpOptions
   /** Number of data points so far, which is the index of the next one. */
-  items = 0
+  itemCount = 0
   #points = 0
 
   constructor(sink: PointSink<S>, options: OtlpOptions) {
@@ -65,7 +65,7 @@ export class PointDelivery<S extends SeriesRef> {
   /** Returns the index of the next data point. Throws `payload_too_large` if there are too many. */
   nextItem(): number {
     this.#countPoints(1)
-    return this.items++
+    return this.itemCount++
   }
 
   reject(index: number, rejection: Rejection): void {

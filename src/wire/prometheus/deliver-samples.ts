@@ -48,9 +48,9 @@ export class SampleDelivery<S extends SeriesRef> {
   readonly sink: PointSink<S>
   readonly options: WriteOptions
   /** Number of samples and histograms so far, which is the index of the next one. */
-  items = 0
+  itemCount = 0
   /** Indexes of the items that are histograms. */
-  readonly histogramItems = new Set<number>()
+  readonly histogramIndexes = new Set<number>()
   #points = 0
 
   constructor(sink: PointSink<S>, options: WriteOptions) {
@@ -115,7 +115,7 @@ export class SampleDelivery<S extends SeriesRef> {
     about: MetricMetadata | undefined,
   ): void {
     const index = this.#nextItem()
-    this.histogramItems.add(index)
+    this.histogramIndexes.add(index)
     const named = 'code' in histogram ? histogram : splitLabels(labels)
     if ('code' in named || 'code' in histogram) {
       this.sink.reject(index, named as Rejection)
@@ -204,7 +204,7 @@ export class SampleDelivery<S extends SeriesRef> {
 
   #nextItem(): number {
     this.#countPoints(1)
-    return this.items++
+    return this.itemCount++
   }
 
   /** Adds to the number of points of the request. Throws `payload_too_large` if there are too many. */

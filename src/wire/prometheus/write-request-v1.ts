@@ -30,8 +30,8 @@ const FAMILIES_MAX = 10_000
 
 /** What a decoder has delivered: the number of items, and the indexes of those that are native histograms. */
 export interface DeliveredItems {
-  readonly items: number
-  readonly histogramItems: ReadonlySet<number>
+  readonly itemCount: number
+  readonly histogramIndexes: ReadonlySet<number>
 }
 
 /** Delivers all samples of a body. Throws `invalid_body`, or `payload_too_large` if there are too many samples. */

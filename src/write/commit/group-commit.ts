@@ -80,7 +80,7 @@ const IDLE_PAUSE_MS = 5
 let lastRoundNumber = 0
 
 /**
- * Group commit for one group of partitions (`Store.groups`). All requests that arrive during a commit are folded into
+ * Group commit for one group of partitions (`Store.groups`). All requests that arrive during a commit are added to
  * one round and share the next commit; each request is acknowledged when its points are committed. There is no timer:
  * an idle gateway commits at once, and a busy one commits as fast as the store responds. The higher the load, the more
  * requests share a commit.
@@ -152,7 +152,7 @@ export class GroupCommit {
       (marker === undefined ? this.#openRound : new Round(++lastRoundNumber, this.#context.rounds, marker))
     const before = large === undefined ? round.bytes : 0
     const request = large === undefined ? round.requests : 0
-    const points = large?.points ?? round.fold(batch, positions)
+    const points = large?.points ?? round.addRequest(batch, positions)
     round.addEvents(events)
     this.#unencodedBytes += round.bytes - before
     if (points + events.length === 0) return undefined
@@ -169,9 +169,9 @@ export class GroupCommit {
   /**
    * Folds the points of a large request, in steps, into a separate round. The caller then passes the round to `add`.
    */
-  async foldInSteps({ batch, positions }: RequestShare, marker: Marker | undefined, pace: Pace): Promise<LargeRound> {
+  async addInSteps({ batch, positions }: RequestShare, marker: Marker | undefined, pace: Pace): Promise<LargeRound> {
     const round = new Round(++lastRoundNumber, this.#context.rounds, marker)
-    return { round, points: await runPaced(round.foldInSteps(batch, positions), pace) }
+    return { round, points: await runPaced(round.addRequestInSteps(batch, positions), pace) }
   }
 
   /**
@@ -230,7 +230,8 @@ export class GroupCommit {
     return Math.min(oldest, this.#committing?.oldestRoundNumber ?? oldest)
   }
 
-  /** Commits one step of the next closed rounds. Returns false if there is no step that the store has room for. */
+  /** Closes the rounds that are due, and then commits one step of one set of closed rounds. Returns false if the store has
+   * no room for any step. */
   async #commitNext(): Promise<boolean> {
     if (this.#waiting.length > 0) await this.#closeOpenRound()
     this.#closeLargeRounds()
@@ -270,7 +271,7 @@ export class GroupCommit {
 
   /**
    * Closes the open round and the small rounds with an idempotency key. Requests that arrive while they are encoded are
-   * folded into the next round.
+   * added to the next round.
    */
   async #closeOpenRound(): Promise<void> {
     const rounds = [this.#openRound, ...this.#markedRounds]

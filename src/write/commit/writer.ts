@@ -207,7 +207,7 @@ export class Writer {
     try {
       if (isLarge) {
         for (const [group, share] of shares)
-          largeRounds.set(group, await group.foldInSteps(share, marker, this.#newPace()))
+          largeRounds.set(group, await group.addInSteps(share, marker, this.#newPace()))
       }
       for (const [group, share] of shares) {
         const before = group.pendingBytes
@@ -276,7 +276,7 @@ export class Writer {
   }
 
   /**
-   * Divides a request by group. Throws before any point is folded if one of its groups has no room, or if the server of
+   * Divides a request by group. Throws before any point is added to a round if one of its groups has no room, or if the server of
    * a group does not respond.
    */
   #sharesOf(

@@ -14,7 +14,7 @@ import {
   windowWidthMs,
 } from '../../store/store.ts'
 import { chooseWork, type Omitted, type StepMetric } from './fold-step.ts'
-import { blockBytes, bytesOf, encodeInboxBlock, encodeRun, type TimelineBlock } from './timeline-blocks.ts'
+import { blockBytes, bytesOf, encodeRun, encodeUnfoldedRest, type TimelineBlock } from './timeline-blocks.ts'
 
 /** A stored bucket width (`stepMs`), and how long a window of this width is kept after its last write. */
 export interface Resolution {
@@ -103,7 +103,7 @@ async function foldStep(
     }
   }
   const partlyFolded = work.unfolded.map(({ entry, resolutionMs, metrics }) => {
-    return { entry, block: encodeInboxBlock(resolutionMs, metrics) }
+    return { entry, block: encodeUnfoldedRest(resolutionMs, metrics) }
   })
   const blocks = [...written, ...partlyFolded].map(({ block }) => block)
   await store.writeBlocks(partition, blocks, nowMs)

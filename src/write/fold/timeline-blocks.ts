@@ -83,8 +83,8 @@ export async function openAllBlocks(
   return blocks
 }
 
-/** Encodes a block of the inbox, which holds rollups of several metrics. */
-export function encodeInboxBlock(
+/** Encodes the rows that a fold leaves in the inbox, as one block of several metrics. */
+export function encodeUnfoldedRest(
   resolutionMs: number,
   sections: readonly { readonly metricId: Id64; readonly rows: RollupRows }[],
 ): NamedBlock {

@@ -155,7 +155,7 @@ function* rowsByMetric(
   }
   for (const same of byId.values()) {
     try {
-      const tables = same.map(({ table }) => table.sort())
+      const tables = same.map(({ table }) => table.toSortedRows())
       const rows = tables.length === 1 ? tables[0]! : mergeRows(tables, resolutionMs)
       yield { metricId: same[0]!.metric.row!.metricId, rows, rounds: same }
     } catch (cause) {

@@ -23,7 +23,7 @@ const NO_STARTS: ReadonlyMap<Series, number> = new Map()
 /** Number of the newest attempt to decode a body. Attempt numbers are unique in this process. */
 let lastAttemptNumber = 0
 
-/** A request with more points, set members or new series is large: it is folded and committed in steps. */
+/** A request with more points, set members or new series is large: it is added to a round and committed in steps. */
 export const ORDINARY_POINTS_MAX = 10_000
 export const ORDINARY_MEMBERS_MAX = 1_000
 export const ORDINARY_NEW_SERIES_MAX = 1_000
@@ -35,7 +35,7 @@ export const ORDINARY_NEW_SERIES_MAX = 1_000
 const STORED_START_AGE_MS_MAX = 7 * DAY_MS
 
 /**
- * The points of one request, from its decoder until they are folded into a round. They are stored in columns, without
+ * The points of one request, from its decoder until they are added to a round. They are stored in columns, without
  * an object per point. The points wait here until the whole request is admitted: `Admission` first has to read unknown
  * metrics and series from the store.
  */
@@ -151,7 +151,7 @@ export class PointBatch implements PointSink<Series> {
   }
 
   /**
-   * Adds a series to `newSeries`. A concurrent request may overwrite `newInAttempt`, so a series may be added twice.
+   * Adds a series to `newSeries`, and its metric to `newMetrics` if that is unknown. A concurrent request may overwrite `newInAttempt`, so a series may be added twice.
    */
   #addNewSeries(series: Series): void {
     series.newInAttempt = this.#attemptNumber

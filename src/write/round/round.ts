@@ -26,7 +26,7 @@ const ROW_BYTES = 128
 const MEMBER_BYTES = 64
 const EVENT_BYTES = 256
 
-/** Number of points that are folded before the event loop runs other work. */
+/** Number of points that are added before the event loop runs other work. */
 const POINTS_PER_STEP = 10_000
 
 export interface RoundSettings {
@@ -79,34 +79,34 @@ export class Round {
   readonly #events = new Map<number, RequestEvent[]>()
   /** Estimated memory of the round. New requests are refused if all rounds together need too much (`pendingBytes`). */
   bytes = 0
-  /** Number of requests that were folded into this round. */
+  /** Number of requests whose points were added to this round. */
   requests = 0
 
   /** A round with a marker contains only one request. */
-  constructor(epoch: number, context: RoundContext, marker?: Marker) {
-    this.roundNumber = epoch
+  constructor(roundNumber: number, context: RoundContext, marker?: Marker) {
+    this.roundNumber = roundNumber
     this.#context = context
     this.#marker = marker
   }
 
   /** Adds the points of a batch, or only the points at `positions`, as one request. Returns the number of points. */
-  fold(batch: PointBatch, positions?: readonly number[]): number {
-    return this.#fold(batch, positions, this.requests++, 0, positions?.length ?? batch.length)
+  addRequest(batch: PointBatch, positions?: readonly number[]): number {
+    return this.#addPoints(batch, positions, this.requests++, 0, positions?.length ?? batch.length)
   }
 
-  /** Same as `fold`, but in steps, for a batch of many points. No other request may be added to the round. */
-  *foldInSteps(batch: PointBatch, positions?: readonly number[]): Steps<number> {
+  /** Same as `addRequest`, but in steps, for a batch of many points. No other request may be added to the round. */
+  *addRequestInSteps(batch: PointBatch, positions?: readonly number[]): Steps<number> {
     const request = this.requests++
     const length = positions?.length ?? batch.length
     let points = 0
     for (let from = 0; from < length; from += POINTS_PER_STEP) {
-      points += this.#fold(batch, positions, request, from, Math.min(length, from + POINTS_PER_STEP))
+      points += this.#addPoints(batch, positions, request, from, Math.min(length, from + POINTS_PER_STEP))
       yield
     }
     return points
   }
 
-  #fold(
+  #addPoints(
     batch: PointBatch,
     positions: readonly number[] | undefined,
     request: number,
@@ -165,7 +165,7 @@ export class Round {
     return to - from
   }
 
-  /** Adds events of the request that was folded last. */
+  /** Adds events of the request whose points were added last. */
   addEvents(placed: readonly PartitionEvent[]): void {
     const request = this.requests - 1
     for (const event of placed) {

@@ -15,7 +15,7 @@ function tableOf(kind: RollupKind, rows: number): RollupTable {
     else
       for (let n = 0; n <= i % 3; n++) table.addValue(row, 1_700_000_000_000 + n, 10 + ((i * 31 + n * 17) % 997) / 10)
   }
-  table.sort()
+  table.toSortedRows()
   return table
 }
 

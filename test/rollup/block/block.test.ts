@@ -71,7 +71,7 @@ describe('a block gives back what went in', () => {
     counts.forEach((count, i) => {
       table.addWeighted(table.addRow(1, i, 0), 0, 3, count)
     })
-    const section = open(encodeBlock(10_000, [{ metricId: metric(1), rows: table.sort() }])).sections[0]!
+    const section = open(encodeBlock(10_000, [{ metricId: metric(1), rows: table.toSortedRows() }])).sections[0]!
     expect([...section.count]).toEqual(counts)
     const sketch = new QuantileSketch()
     addBinsToSketch(section, 4, sketch)
@@ -83,14 +83,14 @@ describe('a block gives back what went in', () => {
     const row = table.addRow(1, 1, 0)
     for (let i = 0; i < 60; i++) table.addTotal(row, i, (i * 37) % 17)
     table.addTotal(table.addRow(1, 2, 0), 5, 100)
-    const section = open(encodeBlock(10_000, [{ metricId: metric(1), rows: table.sort() }])).sections[0]!
+    const section = open(encodeBlock(10_000, [{ metricId: metric(1), rows: table.toSortedRows() }])).sections[0]!
     expect(section.totalsAt(0)!.isInexact).toBe(true)
     expect(plainRollups(section)).toEqual(plainRollups(table))
     expect(section.totalsAt(0)!.increase()).toBe(table.totalsAt(0)!.increase())
   })
 
   test('no rollups at all', () => {
-    const empty = { metricId: metric(1), rows: new RollupTable('gauge').sort() }
+    const empty = { metricId: metric(1), rows: new RollupTable('gauge').toSortedRows() }
     for (const sections of [[], [empty]]) {
       const encoded = encodeBlock(10_000, sections)
       expect(encoded).toMatchObject({
@@ -249,7 +249,7 @@ describe('what cannot be stored is refused', () => {
         const table = new RollupTable('distribution')
         table.addWeighted(table.addRow(1, 1, 0), 0, 1, 0.5)
         table.addWeighted(0, 0, 2, 0.5)
-        return encodeBlock(10_000, [{ metricId: metric(1), rows: table.sort() }])
+        return encodeBlock(10_000, [{ metricId: metric(1), rows: table.toSortedRows() }])
       },
     ],
   ])('%s', (_, encode) => {

@@ -66,7 +66,7 @@ async function blockOf(fill: (table: RollupTable, id: { hi: number; lo: number }
   const [series] = (await store.readSeries(partition, metricId, 0, 1))!
   const table = new RollupTable('counter')
   fill(table, series!.seriesId)
-  const { scalars, sketches } = encodeBlock(10_000, [{ metricId, rows: table.sort() }])
+  const { scalars, sketches } = encodeBlock(10_000, [{ metricId, rows: table.toSortedRows() }])
   return { name: `early-${Math.random()}`, scalars, sketches }
 }
 
