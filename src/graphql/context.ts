@@ -6,8 +6,8 @@ import type { Scope } from '../store/api-keys.ts'
 import type { GraphQLLimits, QueryBudget, ResponseBudget } from './operation-cost.ts'
 
 /**
- * The context that GraphQL resolvers receive: the data of one request. Beside it, the checks that every resolver starts
- * with.
+ * The context that GraphQL resolvers receive: the data of one request. This file also has the checks with which every
+ * resolver starts.
  */
 export interface GraphQLContext {
   readonly requestId: string
@@ -43,7 +43,8 @@ export function querySessionOf({ session }: GraphQLContext, { operation, path }:
 }
 
 /**
- * Must be the first call of every resolver that does work. Throws `forbidden`, or `query_too_large` after the deadline.
+ * Must be the first call of every resolver that does work. Throws `forbidden` if the API key lacks the scope, and
+ * `query_too_large` if the operation has timed out.
  */
 export function requireScopeAndTime(context: GraphQLContext, scope: Scope): void {
   if (context.deadline.hasPassed) throw new GatewayError('query_too_large', 'the operation ran out of time')

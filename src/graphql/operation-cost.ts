@@ -6,18 +6,21 @@ import type { PointLimits } from '../model/point.ts'
  * a setting are constants here.
  */
 
-/** Fields of a document. Validation compares all pairs of fields of one name, so the limit bounds its time. */
+/**
+ * Maximum number of fields in a document. Validation compares all pairs of fields with the same name, so the limit
+ * bounds its time.
+ */
 const GRAPHQL_FIELDS_MAX = 2_000
-/** Root fields of an operation. The root fields of a query run at the same time. */
+/** Maximum number of root fields in an operation. The root fields of a query are resolved concurrently. */
 const GRAPHQL_ROOT_FIELDS_MAX = 100
-/** Items of a list whose field has no lower limit of its own. */
+/** Maximum number of items in a list whose field has no lower limit of its own. */
 const GRAPHQL_LIST_ITEMS_MAX = 1_000
-/** Metric queries of one request: a dashboard has fewer. */
+/** Maximum number of metric queries in one request. A dashboard has fewer. */
 export const GRAPHQL_QUERIES_MAX = 100
-/** Fields of one result; 128 characters of tags or properties count as one field. */
+/** Maximum number of fields in one response. 128 characters of tags or properties count as one field. */
 const GRAPHQL_RESPONSE_FIELDS_MAX = 500_000
 
-/** The limits without a setting. */
+/** The limits that are constants, because no setting changes them. */
 export const FIXED_GRAPHQL_LIMITS = {
   documentFieldsMax: GRAPHQL_FIELDS_MAX,
   rootFieldsMax: GRAPHQL_ROOT_FIELDS_MAX,
@@ -33,28 +36,33 @@ export const FILTERED_LISTING_COST = 5
 
 export interface GraphQLLimits {
   readonly points: PointLimits
-  /** Points, or events, in one batch. */
+  /** Maximum number of points, or of events, in one batch. */
   readonly batchItemsMax: number
   readonly eventBytesMax: number
   /** Maximum bytes of the body of a POST, after decompression. */
   readonly bodyBytesMax: number
-  /** Lexical tokens of one document. A batch of 500 points written as literals has some 20,000. */
+  /** Maximum number of lexical tokens in one document. A batch of 500 points written as literals has some 20,000. */
   readonly documentTokensMax: number
-  /** Fields and fragments in one document. */
+  /** Maximum number of fields and fragments in one document. */
   readonly documentFieldsMax: number
   readonly documentDepthMax: number
   readonly documentAliasesMax: number
-  /** Root fields of one operation, fragments included. */
+  /** Maximum number of root fields in one operation. Root fields in fragments count too. */
   readonly rootFieldsMax: number
-  /** Items of any list in a document or its variables. Most fields have a lower limit of their own. */
+  /**
+   * Maximum number of items in any list of a document or its variables. Most fields have a lower limit of their own.
+   */
   readonly listItemsMax: number
-  /** How long one operation may run. */
+  /** Maximum time that one operation may run. */
   readonly timeoutMs: number
   /** Whether clients may query the schema. */
   readonly isIntrospectionAllowed: boolean
-  /** Queries and listings per request. Resolvers count them, so aliases, fragments and lists all count. */
+  /**
+   * Maximum number of metric queries in one request; a listing counts as one or several. Each call of a resolver is
+   * counted, so aliases, fragments and lists all count.
+   */
   readonly queriesMax: number
-  /** Fields in one response; a field below a list counts once per item. */
+  /** Maximum number of fields in one response. A field below a list counts once per item. */
   readonly responseFieldsMax: number
   /** Limits of metric queries. `viewer.limits` shows them to clients; the querier enforces them. */
   readonly queryLimits: { readonly valuesMax: number; readonly rollupsMax: number }

@@ -108,7 +108,8 @@ export function encodeCursor({ timeMs, id }: EventPlace): string {
 function decodeCursor(cursor: string): EventPlace {
   const [, time, id] = /^(-?\d{1,16}):([0-9A-Z]{1,64})$/.exec(Buffer.from(cursor, 'base64url').toString()) ?? []
   const timeMs = Number(time)
-  // A page that ends before its first event has a cursor one millisecond after the end of the range.
+  // A first page with `limit` 0 ends before the first event of the list. Its cursor is one millisecond after the end of
+  // the range, which may be after the last valid time.
   if (id === undefined || !(isInstant(timeMs) || isInstant(timeMs - 1))) {
     throw new GatewayError('invalid_range', 'after is not a cursor of this list', { details: { argument: 'after' } })
   }

@@ -102,7 +102,8 @@ export class Querier {
   ): Promise<QueryResult> {
     const result = await this.#runOnce(metric, request, session, run)
     if (result !== undefined) return result
-    // A block of the snapshot was removed before it was read, because of a slow query or a fast fold.
+    // The index snapshot lists a block that was removed before it was read, because the query was slow or a fold was
+    // fast. The query runs again with a new snapshot.
     const retried = await this.#runOnce(metric, request, session, run)
     if (retried !== undefined) return retried
     const { fromMs, toMs } = request
@@ -387,9 +388,7 @@ export class Querier {
     throw new Error(`a block of metric ${metric.name} has a series that is missing in the catalog`)
   }
 
-  /**
-   * Creates the cells of a period. They throw `query_too_large` when they grow beyond the values allowed in a result.
-   */
+  /** Creates the cells of a period. They throw `query_too_large` when there are more cells than `valuesMax` allows. */
   #createCells(
     request: QueryRequest,
     period: PlannedPeriod,
@@ -405,7 +404,8 @@ export class Querier {
     const cells = new Cells(groups.length, buckets, needs, (count) => {
       if (count <= cellsMax) return
       const bucketsMax = Math.floor(cellsMax / groups.length)
-      // At any interval a range may overlap two buckets, so for fewer than two no interval is sure to fit.
+      // However long the interval, the range may overlap two buckets. So if fewer than two buckets are allowed, no
+      // interval is sure to fit.
       const fits =
         bucketsMax < 2 ? undefined : fittingInterval(planned, bucketsMax, finestKeptResolutionMs(planned, timelines))
       const advice = fits === undefined ? '' : `; an interval of ${fits} would fit`

@@ -78,8 +78,8 @@ export class QuerySession {
   }
 
   /**
-   * Returns the result of an earlier run with the same key, if this run has the outputs or can still add them.
-   * Otherwise starts a run.
+   * Returns the result of an earlier run with the same key, if that run computes these outputs or can still add them.
+   * Otherwise starts a new run.
    */
   run(
     metric: MetricRow,

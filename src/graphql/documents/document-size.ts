@@ -7,7 +7,7 @@ interface SelectionSize {
   readonly depth: number
   readonly fieldCount: number
   readonly aliasCount: number
-  /** Fields of the set itself, without nested ones. */
+  /** Number of fields of the selection set itself, without the fields nested below them. */
   readonly ownFieldCount: number
 }
 
@@ -79,7 +79,7 @@ export function requireSmallDocument(document: DocumentNode, limits: GraphQLLimi
   }
 }
 
-/** Refuses long lists in variables, as {@link requireSmallDocument} does in literals. */
+/** Throws if a list in the variables is too long, as {@link requireSmallDocument} does for lists in the document. */
 export function requireShortVariables(
   variables: Readonly<Record<string, unknown>> | undefined,
   document: DocumentNode,

@@ -11,11 +11,14 @@ export interface PersistedOperationSettings {
   readonly mode: 'off' | 'optional' | 'enforced'
   /** Registered documents by their id. */
   readonly registeredDocuments: ReadonlyMap<string, string>
-  /** Total characters of cached documents that clients sent. */
+  /** Maximum total number of characters of the cached documents that clients sent. */
   readonly sentDocumentCharsMax: number
 }
 
-/** Total characters of cached documents. A client sends its document again after it was evicted. */
+/**
+ * Maximum total number of characters of the cached documents that clients sent. After a document is evicted, its client
+ * sends it again.
+ */
 export const GRAPHQL_SENT_DOCUMENT_CHARS_MAX = 4_194_304
 
 /**

@@ -16,7 +16,7 @@ import { readTabOperations } from './tabs.ts'
  */
 interface Playground {
   readonly page: StaticFile
-  /** By name, such as `graphiql.4f2a….js`. */
+  /** The files by their names, such as `graphiql.4f2a….js`. */
   readonly files: ReadonlyMap<string, StaticFile>
 }
 
@@ -69,7 +69,7 @@ interface PageContent {
   readonly logo: string
   readonly icon: string
   readonly styles: readonly string[]
-  /** The first one starts the page. */
+  /** Addresses of the JavaScript modules. The page runs the first module, which imports the others. */
   readonly modules: readonly string[]
 }
 

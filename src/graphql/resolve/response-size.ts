@@ -18,7 +18,7 @@ import { selectedSubfields } from './selection.ts'
 
 /** A map of tags or properties counts as one field per this many characters of its JSON text. */
 const CHARS_PER_FIELD = 128
-/** Scalars that return a map of any size, as clients sent it. */
+/** Names of the scalars whose value is a map as a client sent it, of any size. */
 const MAP_SCALAR_NAMES: ReadonlySet<string> = new Set(['Properties', 'Tags'])
 
 /**

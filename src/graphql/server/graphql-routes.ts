@@ -40,7 +40,7 @@ interface GraphQLOptions {
   readonly limits: GraphQLLimits
   readonly persisted: PersistedOperationSettings
   readonly streams: StreamSettings
-  /** The files that GraphiQL's page shares with the explorer. */
+  /** Reads the files that the GraphiQL page shares with the page of the metrics explorer. */
   readonly readAssets: () => Promise<PageAssets>
 }
 
@@ -48,8 +48,8 @@ const ENDPOINT = '/graphql'
 
 /**
  * GraphQL over HTTP: POST with a JSON body, GET for queries, and the playground for browsers. Requests that a
- * cross-site form could send are refused (CSRF): a POST must be `application/json`, and every operation needs a key in
- * a header.
+ * cross-site form could send are refused (CSRF): a POST must be `application/json`, and every operation needs an API
+ * key in a header.
  */
 export function registerGraphQL(app: FastifyInstance, options: GraphQLOptions): void {
   const { gateway, log } = options
@@ -95,7 +95,8 @@ export function registerGraphQL(app: FastifyInstance, options: GraphQLOptions): 
       return reply.code(200).header('content-type', format.contentType).header('cache-control', 'no-store').send()
     }
     reply.hijack()
-    // Releases the bytes of the body now, because the stream may stay open for hours.
+    // The body no longer counts towards the limit of bytes that all request bodies take, because the stream may stay
+    // open for hours.
     request.bodyCharge?.close()
     await streams.send(reply.raw, {
       results,

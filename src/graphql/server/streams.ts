@@ -8,7 +8,7 @@ export interface StreamSettings {
   readonly keepAliveIntervalMs: number
   /** A client that reads nothing for this long is disconnected. */
   readonly stallTimeoutMs: number
-  /** Maximum bytes that clients have not read yet, of all streams together. */
+  /** Maximum number of bytes that clients have not read yet, summed over all streams. */
   readonly unreadBytesMax: number
 }
 
@@ -17,9 +17,9 @@ export interface StreamSettings {
  * after 30 s to 60 s of silence.
  */
 const LIVE_KEEP_ALIVE_INTERVAL_MS = 15_000
-/** How long the client of a stream may read nothing: twice the keep-alive interval. */
+/** A client that reads nothing from its stream for this long is disconnected. Twice the keep-alive interval. */
 const LIVE_STALL_TIMEOUT_MS = 30_000
-/** Bytes that the clients of all streams have not read yet. */
+/** Maximum number of bytes that clients have not read yet, summed over all streams. */
 const LIVE_UNREAD_BYTES_MAX = 64 * 1024 * 1024
 
 export const STREAM_SETTINGS: StreamSettings = {
@@ -34,7 +34,7 @@ interface StreamContent {
   readonly headers: Readonly<Record<string, string | number | string[] | undefined>>
   /** Returns the result as JSON text. */
   writeJson(result: ExecutionResult): Promise<string>
-  /** The last result of a stream that ends with this error. */
+  /** Returns the result that reports this error. It is the last one of the stream. */
   errorResult(error: unknown): ExecutionResult
   /**
    * Checks the API key again; called at each keep-alive. A rejection ends the stream, unless its error is temporary.

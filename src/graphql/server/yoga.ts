@@ -89,7 +89,7 @@ export function createOperationEngine(schema: GraphQLSchema, plugins: readonly O
       const response = processRegularResult({ ...result, stringify }, fetchAPI, mediaType)
       const headers: Record<string, string> = {}
       for (const [name, value] of response.headers) headers[name.toLowerCase()] = value
-      // Fastify sets it: a response to HEAD has no body.
+      // Fastify sets this header itself, also for a response to HEAD, which has no body.
       delete headers['content-length']
       return { status: response.status, headers, body: await response.text() }
     },
@@ -113,7 +113,10 @@ function createDocumentCache<T extends object>(charsMax: number): LRUCache<strin
   })
 }
 
-/** Yoga calls the `stringify` of a result. Integers beyond 2^53 are bigints, which `JSON.stringify` refuses. */
+/**
+ * Writes a result as JSON text; yoga calls it as the `stringify` of the result. `JSON.stringify` would refuse bigints,
+ * which hold integers beyond 2^53.
+ */
 function stringify(result: ExecutionResult & { readonly stringify?: unknown }): string {
   const { stringify: _, ...rest } = result
   return writeJson(rest)

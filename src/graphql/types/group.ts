@@ -37,7 +37,10 @@ export function groupSource(result: QueryResult, group: ResultGroup): GroupSourc
   return { result, group, lineOf: linesOf(fillLine), comparisonLineOf: linesOf(fillComparison) }
 }
 
-/** Returns the tags of a group; null for the remainder, so that it differs from every other group. */
+/**
+ * Returns the tags of a group. Returns null for the remainder (all groups outside of the top n, merged), because an
+ * empty list could be the tags of an ordinary group.
+ */
 export function tagsOf(group: ResultGroup): ResultGroup['tags'] | null {
   return group.isRemainder === true ? null : group.tags
 }

@@ -20,10 +20,10 @@ const TagValueRef = builder.objectRef<TagValueCount>('TagValue').implement({
 
 export const MetricRef = builder.objectRef<MetricRow>('Metric')
 
-/** `query.ts` adds the field `query`. */
+/** The GraphQL type `Metric`. `query.ts` adds its field `query`. */
 builder.node(MetricRef, {
   description: 'A metric: a name whose points all have the same type.',
-  // A key belongs to one project, so the name identifies the metric.
+  // An API key belongs to one project, so the name alone identifies the metric.
   id: { resolve: (row) => row.name },
   brandLoadedObjects: true,
   loadWithoutCache: findMetric,

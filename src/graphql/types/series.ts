@@ -119,7 +119,8 @@ SeriesRef.implement({
 })
 
 /**
- * Returns the line of the earlier range; null without `compare`. A group without data there has a line without values.
+ * Returns the line of the same group and aggregation in the earlier range; null if the query has no `compare`. If the
+ * group has no data in the earlier range, the line has no values.
  */
 function comparisonOf({ result, group, aggregation, earlierLabel }: SeriesSource): SeriesSource | null {
   const times = result.comparison

@@ -59,7 +59,8 @@ export function requireBatchSize(metrics: readonly PointItem[], { limits }: Grap
 }
 
 /**
- * Decodes items with REST's decoder, so both APIs accept the same items. `onFirst` receives the first item if valid.
+ * Returns a function that decodes items with the decoder of REST, so that both APIs accept the same items. `onFirst` is
+ * called with the point of the first item, unless this item is invalid.
  */
 export function createPointDecoder(
   items: readonly PointItem[],

@@ -7,7 +7,10 @@ import { countDistinct, type DistinctCounts } from './distinct.ts'
 import { NO_LIMITS, seriesLimitsOf } from './limit-counts.ts'
 import { type MergeInput, mergeFirstAndLast, mergeRunningTotals, mergeUnordered } from './merge.ts'
 
-/** The opened blocks of a period, with the ordinals of their series in `list`. */
+/**
+ * The opened blocks of a period (`sources`). Each source has, for every series in it, the position of the series in
+ * `list` (its ordinal).
+ */
 export interface PeriodSources {
   readonly metric: MetricRow
   readonly list: SeriesList
@@ -16,7 +19,7 @@ export interface PeriodSources {
   readonly lookbackReads: readonly PlannedRead[]
 }
 
-/** Merges opened blocks into cells. For a set, also returns the number of distinct members of each cell. */
+/** Merges opened blocks into cells. For a set metric, also returns the number of distinct members of each cell. */
 export async function accumulate(
   store: Store,
   { metric, list, resolutionsMs, sources, lookbackReads }: PeriodSources,

@@ -23,7 +23,10 @@ export class Cells {
   last = new Float64Array(0)
   /** Cells in which a series of a gauge ended. */
   readonly ends = new Set<number>()
-  /** By slot: the last value in the whole range among the series that had not ended by then, and its time. */
+  /**
+   * By slot: the last value of the group in the whole range, and its time. Series that had ended by the end of the
+   * range are left out.
+   */
   readonly #rangeLastMs: number[] = []
   readonly #rangeLast: number[] = []
   readonly sketches: (QuantileSketch | undefined)[] = []
@@ -63,12 +66,15 @@ export class Cells {
     return slot * this.bucketCount
   }
 
-  /** Whether the group of the cell ended in it: a series ended, and no series has a last value. */
+  /**
+   * Whether the group of this cell ended in the bucket of this cell: one of its series ended there, and none has a last
+   * value there.
+   */
   isEnd(cell: number): boolean {
     return this.ends.has(cell) && Number.isNaN(this.last[cell])
   }
 
-  /** Merges the last value of a series in the whole range. */
+  /** Merges the last value that a series has in the whole range into the last value of its group. */
   mergeRangeLast(group: number, timeMs: number, value: number): void {
     const slot = this.#slotOfGroup[group]!
     const beforeMs = this.#rangeLastMs[slot] ?? Number.NEGATIVE_INFINITY

@@ -8,10 +8,10 @@ import type { Compare } from '../plan/request.ts'
 import type { ComparisonTimes, ResultGroup } from './result.ts'
 
 /**
- * The earlier period that a query is compared with. The counterpart of each bucket is computed by the local clock, so
- * the buckets of the earlier period differ from the buckets of a query over this period. Some buckets have no
- * counterpart, because the clock or the calendar skipped it. Some earlier buckets are the counterpart of none (January
- * 29 to 31, when a February is compared with January).
+ * The earlier period that a query is compared with. Each bucket of the query has a counterpart in it, which is computed
+ * by local time. So the counterparts may differ from the buckets of an ordinary query over the earlier period. A bucket
+ * has no counterpart if the clock or the calendar skipped that time. Some buckets of the earlier period are not the
+ * counterpart of any bucket (January 29 to 31, when a February is compared with January).
  */
 export interface Comparison {
   /** Start and end of the earlier period; the end is exclusive. */
@@ -67,8 +67,8 @@ export function planComparison(
 }
 
 /**
- * All starts and ends, ascending. A bucket that overlaps the next one ends where the next begins; half-hour clock
- * changes cause such overlaps.
+ * Returns the starts and ends of all counterparts in ascending order. A counterpart that overlaps the next one ends
+ * where the next one begins; half-hour clock changes cause such overlaps.
  */
 function edgesOf(starts: ReadonlySet<number>, startMs: Float64Array, endMs: Float64Array): Float64Array {
   const sorted = Float64Array.from(starts).sort()

@@ -17,8 +17,8 @@ export class HistogramCounts {
   }
 
   /**
-   * The quantile for `q` in [0, 1]. The first bucket starts at 0 if its limit is positive. A quantile in the infinite
-   * bucket is the highest finite limit.
+   * Returns the quantile for `q` in [0, 1]. The first bucket starts at 0 if its limit is positive. If the quantile lies
+   * in the bucket without a finite limit, the highest finite limit is returned.
    */
   quantile(q: number): number {
     const buckets = [...this.#counts].sort(([a], [b]) => a - b)

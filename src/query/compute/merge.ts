@@ -32,7 +32,7 @@ export interface MergeInput {
   readonly accumulators: RequiredAccumulators
 }
 
-/** Whether a series has a cumulative histogram count, which the count of the next higher limit includes. */
+/** Whether the series has a cumulative histogram count that is included in the count of the next higher limit. */
 function hasNextLimit({ nextLimit }: SeriesLimits, ordinal: number): boolean {
   return nextLimit.length > 0 && !Number.isNaN(nextLimit[ordinal]!)
 }
@@ -73,7 +73,8 @@ export function mergeUnordered(
       for (let row = rowStart[seriesIndex]!; row < rowStart[seriesIndex + 1]!; row++) {
         const timeMs = bucketMs[row]!
         if (reads.findForRow(source, timeMs) === undefined) continue
-        // The sum of infinite sums may be NaN too.
+        // Skips rows that hold only an end marker. A sum of NaN alone does not identify them: it may also come from
+        // infinite values.
         if (isGauge && Number.isNaN(sum[row]) && isEndOnly(section, row)) continue
         const cell = cells.firstCellOf(group) + buckets.findAt(timeMs)
         cells.count[cell] = addCounts(cells.count[cell]!, count[row]!)
@@ -167,8 +168,9 @@ function mergeLast(cells: Cells, cell: number, timeMs: number, value: number): v
 
 /**
  * Merges running totals of counters. The increase between two totals of a series is added to the result bucket of the
- * later total. `lookback` are additional reads, before the range and in its unavailable buckets, that may find the
- * total before the first one. An increase across a stretch that was not read is unknown.
+ * later total. `lookback` are additional reads, before the range and in its unavailable buckets, that search the total
+ * before the first total of the range. If data between two totals was not read, their increase is not added, and the
+ * result is marked as inexact.
  */
 export function mergeRunningTotals(merge: MergeInput, lookback: readonly PlannedRead[], cells: Cells): void {
   const { plan, resolutionsMs, groupOfSeries, seriesLimits, accumulators } = merge
@@ -221,8 +223,8 @@ export function mergeRunningTotals(merge: MergeInput, lookback: readonly Planned
 }
 
 /**
- * For each bucket, the end of the last unavailable bucket up to it that `lookback` did not read; -Infinity if there is
- * none.
+ * Returns, for each bucket, a time up to which not everything was read: the end of the last bucket, among this one and
+ * the earlier ones, that is unavailable and that `lookback` does not cover. -Infinity if there is no such bucket.
  */
 function unreadUntilMsByBucket(
   { edges, unavailableBuckets, fromMs }: Plan,
@@ -244,7 +246,10 @@ interface SeriesPart {
   readonly seriesIndex: number
 }
 
-/** Calls `visit` for each series in a group, with its parts in the order of the sources. */
+/**
+ * Calls `visit` once for each series that is in a group. `parts` are the places where the sources have data of the
+ * series, in the order of the sources.
+ */
 function eachSeries(
   { sources, groupOfSeries }: MergeInput,
   visit: (ordinal: number, parts: readonly SeriesPart[]) => void,

@@ -8,15 +8,16 @@ import { CellSummary, Cells } from './cells.ts'
 import { compareTags, secondsOf } from './evaluate.ts'
 
 /**
- * Maximum number of groups ranked in one step if the ranking needs sketches or histogram counts, which take kilobytes
- * per group. There may be as many groups as series.
+ * Maximum number of groups that are ranked together if the ranking needs sketches or histogram counts, which take
+ * kilobytes per group. More groups are ranked in several passes, because a query may have as many groups as series.
  */
 const SKETCHED_GROUPS_MAX = 4_096
 
 /**
  * Ranks the groups by one value over the whole range and returns the first n in this order. The other groups are left
- * out, or merged into a remainder. Groups of equal value are ordered by tags, groups whose value is NaN come last, and
- * groups without data are left out. Each group takes one cell, because only values over the whole range are computed.
+ * out, or merged into one more group, the remainder. Groups of equal value are ordered by tags, groups whose value is
+ * NaN come last, and groups without data are left out. Each group takes one cell, because only values over the whole
+ * range are computed.
  */
 export async function selectTopGroups(
   store: Store,

@@ -4,7 +4,7 @@ import type { MetricRow } from '../../store/store.ts'
 import type { Aggregation } from '../plan/aggregation.ts'
 import type { Fill } from '../plan/request.ts'
 
-/** Marks a bucket in `present` as unavailable: the stored buckets still kept do not cover it exactly. */
+/** The state in `bucketStates` of an unavailable bucket: the stored buckets still kept do not cover it exactly. */
 export const UNAVAILABLE = 2
 
 /** The result of a query: the buckets, and for each group one column of values per aggregation. */
@@ -23,15 +23,18 @@ export interface QueryResult {
   readonly endMs: Float64Array
   /** The buckets of the earlier period; undefined if the query has no comparison. */
   readonly comparison?: ComparisonTimes | undefined
-  /** Sorted by tags or by rank; the remainder is last. A query without grouping has exactly one group. */
+  /**
+   * The groups, sorted by tags or by rank; the remainder (see `isRemainder`) is last. A query without grouping has
+   * exactly one group.
+   */
   readonly groups: readonly ResultGroup[]
   readonly meta: QueryMeta
 }
 
-/** The counterpart of each bucket: the bucket of the earlier period that it is compared with. */
+/** The times of the counterpart of each bucket: the bucket of the earlier period that it is compared with. */
 export interface ComparisonTimes {
   readonly startMs: Float64Array
-  /** Equal to the start if the bucket has no counterpart. */
+  /** End of each counterpart, exclusive. Equal to `startMs` if the bucket has no counterpart. */
   readonly endMs: Float64Array
   /** For display: `previous period`, `1w before`. */
   readonly label: string
@@ -51,8 +54,8 @@ export interface ResultGroup {
    */
   readonly bucketStates: Uint8Array
   /**
-   * One entry per bucket of a gauge: 1 = a series of the group ended in it, and no series has a last value there. Absent
-   * if no series of the result ended.
+   * One entry per bucket of a gauge: 1 = a series of the group ended in it, and no series has a last value there.
+   * Absent if no series of the result ended.
    */
   readonly ends?: Uint8Array
   /** One column of values for each computed aggregation, by its name. NaN where there is no value. */
@@ -103,8 +106,8 @@ export interface QueryMeta {
 }
 
 /**
- * One line of a chart after filling: two arrays of equal length, in order of time. `values[i]` is `null` if bucket i has
- * no value.
+ * One line of a chart after filling: two arrays of equal length, in order of time. `values[i]` is `null` if bucket i
+ * has no value.
  */
 export interface FilledLine {
   readonly bucketIndexes: readonly number[]

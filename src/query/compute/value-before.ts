@@ -11,11 +11,11 @@ import { groupKey, type QueryResult } from './result.ts'
  * a last value. So it takes a handful of small queries at any interval.
  */
 
-/** How far before the range a last value is searched. */
+/** Maximum time before the range in which a last value is searched. */
 export const VALUE_BEFORE_SEARCH_MS = 7 * DAY_MS
 /**
- * Maximum number of coarse buckets that are searched again with fine ones. In further ones, the value of the coarse
- * bucket is used.
+ * Maximum number of coarse buckets that are searched again with fine buckets. If there are more, the values of the
+ * other coarse buckets are used as they are.
  */
 const REFINED_BUCKETS_MAX = 8
 /**
@@ -47,7 +47,8 @@ export async function findValuesBefore(search: LastValueSearch): Promise<Readonl
   const { fromMs, interval, zone, groupKeys, aggregationNames, query } = search
   const lastValues = new Map(groupKeys.map((key) => [key, new Map<string, number>()]))
   const searchFromMs = nearestInstant(fromMs - VALUE_BEFORE_SEARCH_MS)
-  // Two fewer than allowed: the range cuts one bucket, and the start of the search may cut another.
+  // Leaves room for two buckets that are searched only in part: the start of the range cuts one, and the start of the
+  // search may cut another.
   const nearBucketsMax = Math.min(AUTO_BUCKETS_MAX, search.bucketsMax - 2)
   if (groupKeys.length === 0 || nearBucketsMax < 1 || searchFromMs >= fromMs) return lastValues
   const nearMs =
@@ -98,7 +99,10 @@ interface LastValue {
   readonly bucket: number
 }
 
-/** The last value of each group and aggregation in a result, NaN after an end. Columns without either are omitted. */
+/**
+ * Returns the last value of each group and aggregation in a result; NaN if the group ended after it. A group and
+ * aggregation without a value and without an end is omitted.
+ */
 function lastValuesIn(result: QueryResult | undefined): readonly LastValue[] {
   const numbers: LastValue[] = []
   for (const group of result?.groups ?? []) {

@@ -74,8 +74,8 @@ export function updateBetween(before: QueryResult, after: QueryResult, options: 
 }
 
 /**
- * The number of buckets by which the range moved: bucket i was bucket i + shift before. Undefined if other buckets
- * differ.
+ * Returns by how many buckets the range moved: bucket i of `after` is bucket i + shift of `before`. Returns undefined
+ * if the results differ in anything else than this shift of their buckets, such as the interval or the metric.
  */
 function shiftOf(before: QueryResult, after: QueryResult): number | undefined {
   const isSame =
@@ -91,7 +91,10 @@ function shiftOf(before: QueryResult, after: QueryResult): number | undefined {
   return shift
 }
 
-/** One entry per bucket of the group: 1 = new or changed. Undefined if a bucket was removed. */
+/**
+ * Returns one entry per bucket of `after`: 1 = the group has this bucket, and it is new or changed. Undefined if the
+ * group lost a bucket.
+ */
 function changedBuckets(
   before: QueryResult,
   earlier: ResultGroup | undefined,
@@ -128,7 +131,7 @@ function markDifferences(before: FilledLine, after: FilledLine, shift: number, d
   for (let i = 0; i < after.bucketIndexes.length; i++) {
     const bucket = after.bucketIndexes[i]! + shift
     while (row < before.bucketIndexes.length && before.bucketIndexes[row]! < bucket) row++
-    // A bucket that the client does not have yet may be marked or not: it counts as changed anyway.
+    // If `before` lacks this bucket, the comparison is meaningless but harmless: a new bucket counts as changed anyway.
     if (before.values[row] !== after.values[i]) differs[after.bucketIndexes[i]!] = 1
   }
 }

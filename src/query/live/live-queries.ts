@@ -11,7 +11,7 @@ export interface LiveSettings {
    * Time after which a query runs even without commits: its range moves on, and notifications of commits may be lost.
    */
   readonly pollIntervalMs: number
-  /** Maximum number of subscriptions in this process, and of one key. */
+  /** Maximum number of subscriptions in this process, and for each API key. */
   readonly subscriptionsMax: number
   readonly subscriptionsPerKeyMax: number
   /** Maximum number of queries that run at the same time; others wait in a queue. */
@@ -65,7 +65,7 @@ export class LiveQueries {
   readonly #source: LiveQueryBackend
   readonly #settings: LiveSettings
   readonly #liveQueries = new Map<string, LiveQuery>()
-  /** Number of subscriptions, by key. */
+  /** Number of subscriptions, by the id of the API key. */
   readonly #subscriptionsByKey = new Map<string, number>()
   readonly #queue: LiveQuery[] = []
   #activeRunCount = 0
@@ -224,8 +224,8 @@ export class LiveQueries {
   }
 
   /**
-   * The time until the next poll. It doubles with each equal result, but the poll comes no later than the end of the
-   * current bucket.
+   * Returns the time until the next poll. It doubles with each equal result, up to `POLL_BACKOFF_FACTOR_MAX` times
+   * `pollIntervalMs`. If the current bucket ends earlier, the poll is at this end, but not before `pollIntervalMs`.
    */
   #nextPollMs({ equalResultCount, result }: LiveQuery): number {
     const { pollIntervalMs } = this.#settings
@@ -295,7 +295,10 @@ class Subscription implements AsyncIterableIterator<LiveUpdate> {
   readonly #liveQuery: LiveQuery
   readonly #options: PatchOptions
   readonly #onEnd: () => void
-  /** Results of this run and earlier ones are older than the subscription, which ignores them. */
+  /**
+   * Number of the last run that had started before the subscription. The results of this run and of earlier runs are
+   * too old for the subscription.
+   */
   readonly #lastIgnoredRunNumber: number
   #previous: QueryResult | undefined
   #error: { readonly reason: unknown } | undefined

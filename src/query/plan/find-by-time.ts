@@ -49,8 +49,8 @@ export class PlannedReadFinder {
 
   /**
    * Returns the planned read that a stored rollup belongs to. A rollup of a timeline belongs only to a read of its own
-   * resolution, a rollup of the inbox to any read. Returns undefined if no read contains the instant, or if this time is
-   * read from another resolution.
+   * resolution, a rollup of the inbox to any read. Returns undefined if no read contains the instant, or if the read
+   * that contains it is of another resolution.
    */
   findForRow(
     { level, isInbox }: { readonly level: number; readonly isInbox: boolean },

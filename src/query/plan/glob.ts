@@ -1,8 +1,8 @@
 /**
  * Globs with `*` (any text), `?` (one character) and a backslash that escapes the next character. A pattern is compiled
  * to a nondeterministic automaton with one bit per state (the bitap algorithm; Baeza-Yates, Gonnet: "A new approach to
- * text searching", 1992). There is no backtracking, so no pattern is slow: the time is proportional to the length of the
- * text times the length of the pattern, divided by 32.
+ * text searching", 1992). There is no backtracking, so no pattern is slow: the time is proportional to the length of
+ * the text times the length of the pattern, divided by 32.
  */
 type Glob = (text: string) => boolean
 

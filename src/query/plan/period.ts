@@ -35,7 +35,8 @@ export interface PlannedPeriod {
   /** The timelines of the metric, finest resolution first. A level is an index of this list. */
   readonly timelines: readonly Timeline[]
   /**
-   * Number of fine resolutions whose index was read only at both ends of the range, because coarser ones cover the rest.
+   * Number of fine resolutions whose index was read only at both ends of the range, because coarser resolutions cover
+   * the time between.
    */
   readonly levelsReadAtEnds: number
   /**
@@ -59,12 +60,12 @@ interface PeriodRequest {
   readonly toMs: number
   /** Widths of the stored buckets, finest first. */
   readonly resolutionsMs: readonly number[]
-  /** A duration of which every edge of a result bucket is a multiple. */
+  /** Duration in milliseconds of which every edge of a result bucket is a multiple. */
   readonly edgeDivisorMs: number
   /** Range of the ids of matching series; undefined if no series match. */
   readonly idRange: SeriesIdRange | undefined
   readonly makePlan: (timelines: readonly Timeline[]) => Plan
-  /** Awaited before planning: other requests can run before this synchronous work. */
+  /** Yields to the event loop. Awaited before planning, because planning is synchronous and may take long. */
   readonly pause: () => Promise<void>
 }
 
@@ -106,11 +107,12 @@ function uniqueEntries(entries: readonly IndexEntry[]): readonly IndexEntry[] {
 }
 
 /**
- * Returns the stretches of time in which a query may read buckets of one resolution. `level` is its index, 0 for the
- * finest. A stretch ends one bucket after the range, because the range is widened to whole buckets. It starts at an edge
- * of the next coarser resolution: what lies before this edge is read from coarser buckets. If every result bucket
- * consists of whole buckets of the next coarser resolution, this one is needed only at both ends of the range. The
- * stretch of the coarsest resolution starts with the range, or earlier by the maximum gap of running totals.
+ * Returns the stretches of time in which a query may read buckets of one resolution. `level` is the index of this
+ * resolution, 0 for the finest. A stretch ends one bucket after the range, because the range is widened to whole
+ * buckets. It starts at an edge of the next coarser resolution: what lies before this edge is read from coarser
+ * buckets. If every result bucket consists of whole buckets of the next coarser resolution, the resolution of `level`
+ * is needed only at both ends of the range. The stretch of the coarsest resolution starts with the range, or earlier by
+ * the maximum gap of running totals.
  */
 function stretchesToList(
   { fromMs, toMs, resolutionsMs, edgeDivisorMs }: PeriodRequest,
@@ -151,8 +153,8 @@ export function countRollups(listed: readonly ListedBlock[]): number {
 }
 
 /**
- * Returns the finest resolution, such as `15m`, that as interval of the query reads at most `rollupsMax` rollups.
- * Returns undefined if there is none.
+ * Returns the finest resolution that can be the interval of the query without reading more than `rollupsMax` rollups,
+ * as a text such as `15m`. Returns undefined if there is none.
  */
 export function fittingResolution(
   periods: readonly PlannedPeriod[],

@@ -18,7 +18,10 @@ import type { Stretch } from '../../store/store.ts'
  * would need a part of one is unavailable.
  */
 
-/** Maximum number of buckets with `interval: auto`, which chooses the finest interval within it. */
+/**
+ * Maximum number of buckets of a query with `interval: auto`, which chooses the finest interval that does not exceed
+ * it.
+ */
 export const AUTO_BUCKETS_MAX = 300
 
 export interface Timeline {
@@ -167,8 +170,8 @@ function overlaps(expired: readonly Stretch[], { fromMs, toMs }: Stretch): boole
 }
 
 /**
- * The intervals that `auto` tries, finest first: the kept resolutions, then longer calendar units for ranges of years. Some are followed by
- * a fixed interval of about the same length, for zones whose midnight lies within a stored bucket.
+ * The intervals that `auto` tries, finest first: the kept resolutions, then longer calendar units for ranges of years.
+ * Some are followed by a fixed interval of about the same length, for zones whose midnight lies within a stored bucket.
  */
 function autoIntervals(timelines: readonly Timeline[], range: Stretch): FixedOrCalendar[] {
   const finestResolutionMs = finestKeptResolutionMs(range, timelines)
@@ -208,7 +211,10 @@ const ROUND_INTERVALS_MS = [
   364 * DAY_MS,
 ]
 
-/** A round interval with which the range has at most `bucketsMax` buckets. It is a multiple of `resolutionMs`. */
+/**
+ * Returns a round interval with which the range has at most `bucketsMax` buckets. The interval is a multiple of
+ * `resolutionMs`.
+ */
 export function fittingInterval({ fromMs, toMs }: Stretch, bucketsMax: number, resolutionMs = 1): string {
   const spanMs = toMs - fromMs
   const fits = ROUND_INTERVALS_MS.find((ms) => ms % resolutionMs === 0 && spanMs / ms + 1 <= bucketsMax)

@@ -8,7 +8,7 @@ export type Fill = (typeof FILLS)[number]
 
 export interface TopInput {
   readonly n: number
-  /** Name of an aggregation; by default the first one of the query. */
+  /** Name of the aggregation by which the groups are ranked; by default the first aggregation of the query. */
   readonly by?: string
   readonly direction?: 'asc' | 'desc'
   /** Whether the groups outside of the top n are merged into one. */
@@ -30,7 +30,7 @@ export interface Top {
   readonly other: boolean
 }
 
-/** The earlier period of a comparison: the period right before the range, or one that lies this far back. */
+/** The earlier period of a comparison: the period right before the range, or the range moved back by this interval. */
 export type Compare = 'previousPeriod' | FixedOrCalendar
 
 /**

@@ -28,8 +28,8 @@ export class SeriesList {
    */
   readonly #groupings = new Map<string, Grouping>()
   /**
-   * Ordinals by the upper and, if needed, the lower half of the series id. Number keys take half the memory of text
-   * keys.
+   * The ordinal of each series, by the upper half of its id. If several ids have the same upper half, the value is a
+   * map from the lower half to the ordinal. Number keys take half the memory of text keys.
    */
   readonly #ordinalsByHi = new Map<number, number | Map<number, number>>()
 

@@ -13,7 +13,7 @@ interface CachedBlock {
   readonly indexPosition: IndexPosition
 }
 
-/** Memory that a cached block takes in the two maps. */
+/** Estimated memory that one block takes in `#blocks` and `#blocksByIndexPart` together, without the block itself. */
 const MAP_ENTRY_BYTES = 300
 
 /**

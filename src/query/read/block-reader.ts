@@ -35,8 +35,8 @@ export class BlockReader {
 
   /**
    * Reads the section of a metric from each wanted block. Returns undefined if the store no longer has a block; the
-   * caller then needs a new index snapshot. `pins`: blocks that the caller keeps in memory; blocks that are read are
-   * added.
+   * caller then needs a new index snapshot. `pins` are the blocks that the caller keeps in memory; the blocks that this
+   * call reads are added to them.
    */
   async read(
     partition: number,

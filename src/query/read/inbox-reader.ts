@@ -125,7 +125,8 @@ export class InboxReader {
     const { indexPart, position } = group[0]!
     this.#cache.put(digest, { indexPart, position })
     pins.set(key, digest)
-    // These blocks were cached while the group was incomplete. Queries of other metrics make their own digests.
+    // The digest replaces these blocks, which were cached while the group was incomplete. For other metrics, queries
+    // make other digests and read the blocks again.
     for (const name of names) this.#cache.remove(name)
     return digest.sections
   }
@@ -138,8 +139,8 @@ interface BlockBytes {
 }
 
 /**
- * Merges the data of a metric in several blocks into one block. The source blocks are decoded into an arena and not
- * kept. Returns undefined if one block cannot hold the result: too many rollups or bytes, or invalid weights.
+ * Merges the data of a metric in several blocks into one block. The source blocks are decoded into reusable buffers and
+ * not kept. Returns undefined if there are too many rollups, or if the result cannot be encoded as one block.
  */
 function encodeDigest(key: string, metricId: Id64, blocks: readonly BlockBytes[], stepMs: number): Block | undefined {
   const arena = acquireArena()

@@ -63,7 +63,8 @@ export class SourceReader {
     const snapshot = await this.#store.readIndex(request)
     const { partition, metricId, timelines } = request
     if (request.inbox) {
-      // Entries leave an inbox in arrival order.
+      // Folds remove inbox entries in order of arrival, so a block that arrived before the oldest listed entry is no
+      // longer in the inbox.
       const oldest = snapshot.inbox[0]?.order ?? Number.POSITIVE_INFINITY
       this.#cache.removeWhere(indexPartOfInbox(partition), (order) => order < oldest)
     }
@@ -81,8 +82,9 @@ export class SourceReader {
   }
 
   /**
-   * Opens the blocks of a period. The result has the timelines in arrival order within each level, then the inbox.
-   * Returns undefined if the store no longer has a block. `pins`: blocks that the caller keeps in memory.
+   * Opens the blocks of a period. The result has the blocks of the timelines in arrival order within each level, then
+   * those of the inbox. Returns undefined if the store no longer has a block. `pins`: blocks that the caller keeps in
+   * memory.
    */
   async open(
     { partition, metricId }: MetricRow,

@@ -9,19 +9,19 @@ import type { Step } from './commit-steps.ts'
 
 /**
  * Sends the commits of a round to the store. A commit is retried under its number until its outcome is known, so a lost
- * response neither loses the points nor counts them twice. Each commit is a `CommitAttempt`:
+ * response neither loses the points nor counts them twice. The state of each commit is in a `CommitAttempt`:
  *
  * | state     | sent to the store              | next state                                                   |
  * | --------- | ------------------------------ | ------------------------------------------------------------ |
- * | `sending` | the parts                      | `stored`: applied, now or by an earlier attempt              |
+ * | `sending` | the parts                      | `stored`: applied, by this call or by an earlier one         |
  * |           |                                | `fencing`: refused, or the requests waited too long          |
  * | `fencing` | no parts, with the same number | `fenced`: the number is taken                                |
  * | `stored`  | nothing                        | final: the points count                                      |
  * | `fenced`  | nothing                        | final: after a refusal nothing counts, after a wait unknown  |
  *
- * A fence is a commit without parts that only takes the number. It makes the outcome final: if the store receives an
- * earlier try of the same commit late, the number is taken and the store ignores it. If the store reports a gap in the
- * numbers, it has lost commits. They are replayed first (`recover/replay.ts`), and the attempt keeps its state.
+ * A fence is a commit without parts that only takes the number. It makes the outcome final: if an earlier call with the
+ * same commit reaches the store late, the number is taken and the store ignores the call. If the store reports a gap in
+ * the numbers, it has lost commits. They are replayed first (`recover/replay.ts`), and the attempt keeps its state.
  */
 type AttemptState = 'sending' | 'fencing' | 'stored' | 'fenced'
 
@@ -43,13 +43,16 @@ interface CommitAttempt {
    * The parts as they are sent to the store. Each of them registers the series that `seriesToRegister` lists for it.
    */
   partsToSend: readonly CommitPart[]
-  /** By index of the part: the series that the part registers in the store. */
+  /** By index of the part in `partsToSend`: the series that the part registers in the store. */
   seriesToRegister: readonly (readonly Series[])[]
-  /** The registry version in which all other series of the parts count as registered. */
+  /**
+   * The version of the registry for which `seriesToRegister` was chosen: at this version, all other series of the parts
+   * were registered.
+   */
   registryVersion: number
   state: AttemptState
   refusal: Refusal | undefined
-  /** How often lost commits had to be replayed before this attempt. */
+  /** How often lost commits were replayed since this commit was first sent. */
   replays: number
 }
 
@@ -68,9 +71,12 @@ export interface CommitHooks extends ReplayHooks {
 }
 
 export interface StepHooks {
-  /** Called when the requests of the step have waited for the maximum time. The outcome of its commits is unknown. */
+  /**
+   * Called when the requests of the step have waited for the maximum time. It is unknown whether the commits of the
+   * step were stored. `commits` is their number.
+   */
   onWaitOver(commits: number): void
-  /** Called for a defect of the gateway. */
+  /** Called with an unexpected error, which is a defect of the gateway. */
   onDefect(cause: unknown): void
 }
 
@@ -210,7 +216,8 @@ export class CommitSender {
 
   /**
    * Moves an attempt to its next state. If the store has lost commits of the partition, leaves the state unchanged and
-   * returns the store's watermark, from which the replay begins.
+   * returns the number of the last commit that the store still has (its watermark). The replay begins after this
+   * number.
    */
   #handleOutcome(attempt: CommitAttempt, outcome: AppendOutcome | undefined): number | undefined {
     // The store did not respond, so the attempt is repeated.
@@ -261,7 +268,8 @@ export class CommitSender {
     let bytes = 0
     for (const [i, { part }] of parts.entries()) {
       if (skipped?.includes(i) !== true) bytes += blockBytes(part)
-      // A skipped part registered nothing. After a lost response it is unknown which parts were skipped.
+      // A skipped part registered nothing. If an earlier call stored the commit and its response was lost, it is
+      // unknown which parts were skipped.
       const isApplied = part.marker === undefined || skipped?.includes(i) === false
       if (!isApplied || registryVersion !== registry.version) continue
       for (const series of seriesToRegister[i]!) registry.recordRegistered(series)
@@ -271,8 +279,8 @@ export class CommitSender {
 
   /**
    * Handles a commit that the store refused: none of its points count. The number is fenced nevertheless, because the
-   * store may still receive an earlier try of this commit. The cached rows of the refused metrics are evicted, so that
-   * a retried request reads them again.
+   * store may still receive an earlier call with this commit. The refused metrics are evicted from the registry, so
+   * that a retried request reads their rows again.
    */
   #refuse(attempt: CommitAttempt, { metricIds, deleted }: ConflictOutcome): undefined {
     const { registry, events } = this.#context

@@ -26,7 +26,7 @@ const EVENT_US = 3
 /** Bytes of a block that the server stores in one microsecond. */
 const BLOCK_BYTES_PER_US = 2_048
 
-/** Maximum number of new series, and of set members, in a commit that was moved out of a part. */
+/** Maximum number of new series, and of set members, in one of the parts that `splitPart` splits off. */
 const SERIES_PER_COMMIT_MAX = Math.floor(STEP_COST_US_MAX / (SERIES_US + METRIC_US))
 const MEMBERS_PER_COMMIT_MAX = Math.floor(STEP_COST_US_MAX / 2 / SET_MEMBER_US)
 
@@ -61,8 +61,8 @@ export function* commitSteps(parts: Step): Steps<Step[]> {
 }
 
 /**
- * Yields groups of parts that must be in the same commit. A part with a block but without metrics belongs to the part
- * before it: its block has further rollups of the same metric.
+ * Yields lists of parts. The parts of a list must be in the same commit. A part with a block but without metrics
+ * belongs to the part before it: its block has further rollups of the same metric.
  */
 function* inseparableParts(parts: readonly EncodedPart[]): Iterable<readonly EncodedPart[]> {
   let unit: EncodedPart[] = []
@@ -84,7 +84,10 @@ function* inseparableParts(parts: readonly EncodedPart[]): Iterable<readonly Enc
   if (unit.length > 0) yield unit
 }
 
-/** Yields parts that have only the new series or the set members of a part. Returns the part without them. */
+/**
+ * If a part has too many new series or set members for one commit, yields separate parts with only these series or
+ * members. Returns the part without them.
+ */
 function* splitPart(whole: EncodedPart): Generator<EncodedPart, EncodedPart, undefined> {
   const { part, seriesToRegister, series } = whole
   const updatesById = new Map(part.metrics.map((touch) => [formatId(touch.metricId), withoutPoints(touch)]))

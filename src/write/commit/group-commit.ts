@@ -43,7 +43,7 @@ export interface LargeRound {
 }
 
 interface WaitingRequest {
-  /** The round with the request's points. A deletion has none. */
+  /** The round that contains the points of the request. Undefined for a deletion, which has no points. */
   readonly round?: Round
   readonly request?: number
   resolve(): void
@@ -166,17 +166,15 @@ export class GroupCommit {
     return stored
   }
 
-  /**
-   * Folds the points of a large request, in steps, into a separate round. The caller then passes the round to `add`.
-   */
+  /** Adds the points of a large request, in steps, to a separate round. The caller then passes the round to `add`. */
   async addInSteps({ batch, positions }: RequestShare, marker: Marker | undefined, pace: Pace): Promise<LargeRound> {
     const round = new Round(++lastRoundNumber, this.#context.rounds, marker)
     return { round, points: await runPaced(round.addRequestInSteps(batch, positions), pace) }
   }
 
   /**
-   * Deletes a metric after all rounds that exist now are stored, so that their points are deleted with the metric.
-   * Returns whether the metric existed.
+   * Deletes a metric after all rounds that exist now are stored or rejected, so that their points are deleted with the
+   * metric. Returns whether the metric existed.
    */
   async deleteMetric(deletion: MetricDeletion): Promise<boolean> {
     const { store, settings } = this.#context
@@ -197,7 +195,10 @@ export class GroupCommit {
     this.#sender.suspectLostWrites()
   }
 
-  /** See `CommitSender.close`. Must be called again after the last commit. */
+  /**
+   * After this call, commits are no longer retried once their requests have waited for the maximum time. Must be called
+   * again after the last commit, to stop the checks for lost writes that this commit has started.
+   */
   close(): void {
     this.#sender.close()
   }
@@ -221,7 +222,10 @@ export class GroupCommit {
     return this.#waiting.length + this.#largeRounds.length + this.#encoding.size + this.#closedRounds.length > 0
   }
 
-  /** Returns the number of the oldest round that is large, being encoded or closed; Infinity if there is none. */
+  /**
+   * Returns the smallest number of all rounds that are waiting to be encoded as large rounds, being encoded, or closed
+   * but not completely committed. Infinity if there is none.
+   */
   #oldestRoundNumber(): number {
     let oldest = Number.POSITIVE_INFINITY
     for (const { round } of this.#largeRounds) oldest = Math.min(oldest, round.roundNumber)
@@ -230,8 +234,10 @@ export class GroupCommit {
     return Math.min(oldest, this.#committing?.oldestRoundNumber ?? oldest)
   }
 
-  /** Closes the rounds that are due, and then commits one step of one set of closed rounds. Returns false if the store has
-   * no room for any step. */
+  /**
+   * Closes the rounds that are due, and then commits one step of one set of closed rounds. Returns false if there are
+   * no closed rounds, or if the store has no room for any of their steps.
+   */
   async #commitNext(): Promise<boolean> {
     if (this.#waiting.length > 0) await this.#closeOpenRound()
     this.#closeLargeRounds()
@@ -336,7 +342,8 @@ export class GroupCommit {
       const encoded = await round.encode(nowMs, blockName)
       if (encoded.faults.length > 0) {
         faults.set(round, encoded.faults)
-        // A request that has its own round is stored completely or not at all.
+        // A request that has a round of its own is stored completely or not at all. So if its round has faults, none of
+        // the round's parts is committed.
         if (round.requests === 1) continue
       }
       for (const [partition, added] of encoded.parts) {
@@ -348,7 +355,7 @@ export class GroupCommit {
     return { parts, faults }
   }
 
-  /** Rejects all requests that wait, except those whose step is being committed. */
+  /** Rejects all requests that wait, except those whose rounds are being encoded or whose step is being committed. */
   #rejectWaiting(): void {
     for (const { waiting, storedPartitions, refusedPartitions } of this.#closedRounds) {
       const isPartlyCommitted = storedPartitions.size + refusedPartitions.size > 0

@@ -168,7 +168,8 @@ export class Writer {
     } finally {
       const ended = admission?.end()
       if (ended !== undefined) await ended
-      // An admitted batch may already be in the pool, and then another request uses it.
+      // The batch of an admitted request may already be back in the pool and in use by another request, so it is not
+      // touched.
       if (!isAdmitted) this.#registry.evictUndefined(batch.takeNew().metrics)
       this.#pendingDecodes--
     }
@@ -276,8 +277,8 @@ export class Writer {
   }
 
   /**
-   * Divides a request by group. Throws before any point is added to a round if one of its groups has no room, or if the server of
-   * a group does not respond.
+   * Divides a request by group. Throws before any point is added to a round if one of its groups has no room, or if the
+   * server of a group does not respond.
    */
   #sharesOf(
     project: string,

@@ -233,7 +233,8 @@ export class FoldScheduler {
   async #foldDue(partition: number): Promise<void> {
     while (this.#isDue(partition) && !this.#isStopped) {
       if (!(await this.#holdLease(partition))) return
-      // The store refused the fold, because another fold was faster or a window expired. A later run tries again.
+      // Nothing was folded: the inbox was empty, or the store refused the fold, because another fold was faster or a
+      // window expired. A later run tries again.
       if (!(await this.#foldOneStep(partition))) return
       await new Promise(setImmediate)
       await this.#waitForRoom()
@@ -278,7 +279,8 @@ export class FoldScheduler {
     const left = await store.inboxSize(partition)
     inbox.bytes = left.bytes
     if (left.entries === 0) inbox.oldestArrivalMs = undefined
-    // Only entries that arrived during the step are left. Their age is counted from now.
+    // The step has emptied the inbox as it was before, so only entries that arrived during the step are left. Their age
+    // is counted from now.
     else if (
       step?.hasMore === false &&
       inbox.oldestArrivalMs !== Number.NEGATIVE_INFINITY &&
@@ -313,8 +315,9 @@ export class FoldScheduler {
   }
 
   /**
-   * Merges runs of one window, or seals the window. Returns whether there was anything to merge; undefined if the
-   * partition is paused, if another gateway has its lease, or if the merge failed.
+   * Merges runs of one window, or seals the window. Returns false if there was nothing to merge, if the window changed
+   * meanwhile, or if its data cannot be merged. Returns undefined if the partition is paused, if another gateway has
+   * its lease, or if the work failed for another reason.
    */
   #mergeOneWindow({ partition, window }: OpenWindow, isSealing: boolean): Promise<boolean | undefined> {
     const { store, settings, totals, now, onFailure } = this.#context

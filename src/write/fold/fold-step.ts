@@ -59,7 +59,10 @@ export interface StepMetric {
   readonly order: number
 }
 
-/** The unfolded rows of one bucket width. In the inbox, they replace `entry`, the first removed entry of this width. */
+/**
+ * The unfolded rows of all entries with one bucket width. In the inbox, they replace `entry`, the first removed entry
+ * of this width.
+ */
 export interface UnfoldedRows {
   readonly entry: InboxEntry
   readonly resolutionMs: number
@@ -83,9 +86,9 @@ interface OpenEntry {
 
 /**
  * Takes the oldest inbox entries, with at most `STEP_ROWS_MAX` rollups, and chooses as many of their metrics as fit
- * into `STEP_WINDOWS_MAX` windows. The rows of the other metrics are merged, and replace the first entry. If even one
- * metric needs too many windows, the step chooses its first windows. Rows are allocated in `arena`. Returns undefined
- * if the inbox is empty.
+ * into `STEP_WINDOWS_MAX` windows. The rows of the other metrics are merged and stay in the inbox: they replace the
+ * first removed entry with the same bucket width. If even one metric needs too many windows, the step chooses its first
+ * windows. Memory for rows is allocated in `arena`. Returns undefined if the inbox is empty.
  */
 export async function chooseWork(
   store: Store,
@@ -115,7 +118,8 @@ export async function chooseWork(
   let taken = opened
   let chosen = await chooseMetrics(taken, options, pacer)
   if (chosen === undefined) {
-    // A metric is divided only within one entry, because both parts get the arrival order of this entry.
+    // Not even one metric fits, so it must be divided. This is possible only within one entry, because the folded rows
+    // and those that stay in the inbox keep the arrival order of this entry.
     taken = opened.slice(0, 1)
     chosen = await chooseMetrics(taken, options, pacer)
   }
@@ -236,8 +240,8 @@ function countWindows(
 }
 
 /**
- * Returns one time for each window, of any resolution, that contains a window of the finest resolution. `finestStarts`
- * are the starts of the windows of the finest resolution; the time is the first of these starts within the window.
+ * Finds all windows, of every resolution, that contain a window of the finest resolution. `finestStarts` are the starts
+ * of the windows of the finest resolution. Returns one time for each found window: the first of `finestStarts` in it.
  */
 function windowsOfAllResolutions(finestStarts: Iterable<number>, resolutionsMs: readonly number[]): number[] {
   const found: number[] = []
@@ -284,7 +288,10 @@ function countRowsByWindow(
   return counts
 }
 
-/** Divides a metric into two parts: its first windows, as many as one step may write, and the other windows. */
+/**
+ * Divides the rows of a metric in two: those that this step folds (its first windows, within the limits of one step),
+ * and the rest.
+ */
 function divideMetric(
   metric: MetricSections,
   resolutionsMs: readonly number[],

@@ -35,12 +35,15 @@ export interface FoldSettings {
 export const FOLD_STEP_BYTES_MAX = 1_048_576
 
 export interface FoldStep {
-  /** By how much the step made the inbox smaller: number and bytes of entries. */
+  /** Number and bytes of the entries by which the step made the inbox smaller. */
   readonly entries: number
   readonly bytes: number
   /** Bytes of the blocks that the step added to timelines. */
   readonly bytesWritten: number
-  /** Number of rollups that were folded, and of windows (of all resolutions) that were written. Both are bounded. */
+  /**
+   * Number of rollups that were folded, and of windows (of all resolutions) that were written. `STEP_ROWS_MAX` and
+   * `STEP_WINDOWS_MAX` bound them.
+   */
   readonly rows: number
   readonly windows: number
   /** Whether entries that were in the inbox before the step are still there. */

@@ -7,10 +7,13 @@ import type { RollupRows } from '../../rollup/rollup-rows.ts'
 import { type IndexEntry, type Store, type WindowKey, windowWidthMs } from '../../store/store.ts'
 import { bytesOf, encodeRun, openAllBlocks, type RunProperties, type TimelineBlock } from './timeline-blocks.ts'
 
-/** Number of neighbouring runs of one tier that a merge replaces by one run of the next tier. */
+/**
+ * Number of neighbouring runs of one tier that a merge replaces by one run of the next tier. The tier of a run is how
+ * often its rollups were merged: 0 for a run that a fold wrote.
+ */
 export const RUNS_PER_MERGE = 8
 
-/** The tier of a sealed window's only run. It is merged again only when the window is sealed again. */
+/** The tier of the only run of a sealed window. Only another sealing merges this run again. */
 export const SEALED_TIER = 255
 
 export interface MergeStep {

@@ -14,14 +14,17 @@ const WINDOWS_MAX = 100_000
  * Number of windows evicted at once. To find the oldest key of a Map takes longer the more keys were deleted before it.
  */
 const WINDOWS_PER_EVICTION = 10_000
-/** A window is sealed when it has ended and then received no write for this share of its width. */
+/**
+ * A window is sealed when its end and its last write are both longer ago than this share of its width, at most
+ * `SEAL_AFTER_MS_MAX`.
+ */
 const SEAL_AFTER_SHARE = 1 / 12
 const SEAL_AFTER_MS_MAX = 3_600_000
 
 export interface OpenWindow {
   readonly partition: number
   readonly window: WindowKey
-  /** Number of folds that wrote to the window since no runs were left to merge. */
+  /** Number of folds that have written to the window since a merge last found no runs to merge in it. */
   foldsSinceMerge: number
   touchedMs: number
 }

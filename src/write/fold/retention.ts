@@ -11,9 +11,10 @@ const EVENT_STEPS_MAX = 200
 const DELETION_STEPS_MAX = 50
 
 /**
- * Expires windows whose time is over. The time range of an expired window is recorded as an expired stretch, so that a
- * late point cannot make the window look complete again. When a window of the coarsest resolution expires, no data of
- * its time range is left, and these records are removed too. Returns the number of windows that expired.
+ * Expires windows that are due, at most `WINDOWS_PER_STEP_MAX`. The time range of an expired window is recorded as an
+ * expired stretch, so that a late point cannot make the window look complete again. When a window of the coarsest
+ * resolution expires, no resolution has data of its time range any more, and the records for this range are removed
+ * too. Returns the number of windows that expired.
  */
 export async function expireDueWindows(
   store: Store,

@@ -55,7 +55,8 @@ export class CommitNumbers {
 /** Maximum time without a commit for which a writer name is kept. */
 const NAME_IDLE_MS_MAX = DAY_MS
 /**
- * One day less than stores keep watermarks, because the clock of the gateway that deletes them may be ahead of ours.
+ * Time after the last commit during which a watermark certainly still exists. It is one day less than stores keep
+ * watermarks, because the clock of the gateway that deletes them may be ahead of ours.
  */
 const WATERMARK_AGE_MS_MAX = WATERMARK_MS - DAY_MS
 

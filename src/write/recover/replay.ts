@@ -20,7 +20,10 @@ export interface ReplaySettings {
   readonly lossCheckIntervalMs: number
 }
 
-/** Long enough for Redis: it syncs its disk once a second, and a failover takes some seconds. */
+/**
+ * How long acknowledged commits and deletions are kept for a replay. Long enough for Redis: it syncs its disk once a
+ * second, and a failover takes some seconds.
+ */
 export const RETAINED_MS_MAX = 30_000
 export const LOSS_CHECK_INTERVAL_MS = 1_000
 
@@ -169,7 +172,7 @@ export class Replay {
         isOneCallPerCommit = true
         await pauseBeforeRetry()
       } else if (outcomes.some((outcome) => outcome?.status === 'gap') && ++gapRounds > 1) {
-        // A second gap: the store lost writes again during the replay.
+        // A gap after the first one means that the store lost writes again during the replay.
         if (mayStop()) return false
         await pauseBeforeRetry()
       }
@@ -246,7 +249,8 @@ export class Replay {
         retained.markStored(partition, commitNumber, now())
         nextCommitNumbers.set(partition, commitNumber + 1)
         if (status === 'known') return false
-        // If the store lost only its newest commit, no outcome was a gap. So the loss may not be known yet.
+        // If the store lost only its newest commit, no commit had the outcome `gap`. The loss shows only now: the store
+        // has applied the commit again.
         this.#handleLoss(partition, lossyPartitions)
         events.committed(
           partition,

@@ -32,7 +32,7 @@ interface RetainedChain {
   evicted: { readonly commitNumber: number; readonly points: number }[]
 }
 
-/** Number of evicted commits, for each partition, whose number of points is kept. */
+/** For each partition, at least this many evicted commits (at most twice as many) have their number of points kept. */
 const EVICTED_COUNTS_MAX = 10_000
 /** Estimated memory of a commit without its contents, of each metric in it, and of each reference to a series. */
 const COMMIT_BYTES = 512
@@ -92,7 +92,7 @@ export class RetainedCommits {
     if (commit !== undefined) commit.storedMs = nowMs
   }
 
-  /** Evicts the oldest commits of a partition, up to the first one with a `storedMs` after `timeMs`. */
+  /** Evicts the oldest commits of a partition. Stops before the first one whose `storedMs` is after `timeMs`. */
   evictUntil(partition: number, timeMs: number): void {
     const chain = this.#chains[partition]!
     while (chain.firstRetained < chain.commits.length && chain.commits[chain.firstRetained]!.storedMs <= timeMs)

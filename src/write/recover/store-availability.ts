@@ -7,7 +7,7 @@ import type { AppendOutcome, Commit, Store } from '../../store/store.ts'
  * attempts, because a call to the store may also stay pending.
  */
 
-/** The time in which requests wait until the store accepts their commits. */
+/** A stretch of time in which requests wait until the store accepts their commits. */
 export interface StoreWait {
   readonly startedMs: number
   /** Whether the wait has lasted for `waitMsMax`, the longest time that a request may wait. */
@@ -54,7 +54,8 @@ export class StoreAvailability {
   startWait(onOver: () => void = () => {}): StoreWait {
     const end = (): void => {
       clearInterval(timer)
-      // After a wait, no call shows whether the store responds again. So the next request is accepted, and tries it.
+      // After a wait, no commits are sent that could show whether the store responds again. So the store counts as
+      // available, and the next request is accepted and tries it.
       this.#unavailableSinceMs = undefined
     }
     const wait = { startedMs: this.#now(), isOver: false, end }

@@ -51,9 +51,11 @@ export class Admission {
   /** Metrics that this request will define: as a set, and in the order in which they were claimed. */
   readonly #claimedMetrics = new Set<Metric>()
   readonly #claimOrder: Metric[] = []
-  /** Metrics that were looked up in the store, whether it has them or not. */
+  /** Metrics that this admission has looked up in the store, whether the store has them or not. */
   readonly #readMetrics = new Set<Metric>()
-  /** Metrics that the review before the latest, and the latest review, have looked up in the store. */
+  /**
+   * Metrics that were looked up in the store by the last review but one (`#previousLookups`) and by the last review.
+   */
   #previousLookups: readonly Metric[] = []
   #latestLookups: readonly Metric[] = []
   /**
@@ -167,7 +169,9 @@ export class Admission {
     return kept
   }
 
-  /** Releases the latest reservations and claims, except the first `reserved` reservations and `claimed` claims. */
+  /**
+   * Releases reservations and claims, the latest first, until `reserved` reservations and `claimed` claims are left.
+   */
   #rollBack(reserved: number, claimed: number): void {
     while (this.#reservedSeries.length > reserved) this.#releaseLast()
     while (this.#claimOrder.length > claimed) this.#endLastClaim()
@@ -218,8 +222,8 @@ export class Admission {
 
   /**
    * Evicts metrics that are still undefined from the registry, because a client may send many wrong names. `unknown`
-   * are the metrics that the current review looks up. They stay until the next review, because one of them may belong
-   * to an item that is not completely decoded. Without `unknown`, all undefined metrics are evicted.
+   * are the metrics that the current review looks up. They stay until the review after the next, because an item that
+   * is not completely decoded yet may use them. Without `unknown`, all undefined metrics are evicted.
    */
   #evictUndefined(unknown?: readonly Metric[]): void {
     this.#evict(this.#previousLookups)
@@ -237,9 +241,9 @@ export class Admission {
   }
 
   /**
-   * Reads the rows of some metrics again, because another gateway may have changed them: of metrics that get a new tag
-   * key, which may be stored already, and of metrics without room for all new series, some of which may be stored
-   * already.
+   * Reads the rows of some metrics again, because another gateway may have stored tag keys or series since they were
+   * read. These are metrics that would get a new tag key, and metrics without room for all new series. For the latter,
+   * first asks the store which of the new series it has.
    */
   async #refreshRows(candidates: readonly Series[]): Promise<void> {
     const newSeriesByMetric = new Map<Metric, { readonly series: Series[]; hasNewTagKey: boolean }>()

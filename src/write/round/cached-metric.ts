@@ -33,25 +33,28 @@ export class Metric {
    * Number of requests that have claimed the metric: each of them will define it, if no other request does so first.
    */
   definingRequests = 0
-  /** Whether one of these requests has sent the definition to the store. */
+  /** Whether a request that has claimed the metric has sent the definition to the store. */
   isDefinitionSent = false
   /** Number of series that are known to be in the store. */
   #seriesStored = 0
-  /** Number of other series for which requests have reserved a place. */
+  /** Number of series that are not counted in `#seriesStored` and for which requests have reserved a place. */
   #seriesReserved = 0
   /** Number of series that commits of this process have registered. It only grows. */
   seriesRegistered = 0
   /** Tag keys that are known to be in the store. */
   #tagKeys: Set<string> | undefined = undefined
-  /** Other tag keys, with the number of series that reserve each of them. */
+  /** Tag keys that are not known to be in the store, each with the number of series that reserve it. */
   #tagKeysReserved: Map<string, number> | undefined = undefined
   readonly tagTree = new TagNode()
   /** Undefined until the first series, to save memory: a body may have 100,000 names, most of which are rejected. */
   #seriesByTags: Map<string, Series> | undefined = undefined
   #sharedTagPairs: TagPairs | undefined = undefined
-  /** Number of entries of this metric towards `RegistryLimits.entriesMax`: the metric itself and its tag paths. */
+  /**
+   * How much this metric counts towards `RegistryLimits.entriesMax`: 1 for the metric itself, and for each sequence of
+   * tags in `tagTree` 1 plus the number of its tags.
+   */
   registryEntries = 1
-  /** The last decoding attempt (`PointBatch`) in which the metric was new. */
+  /** Number of the last attempt to decode a body (see `PointBatch`) in which the metric was new. */
   newInAttempt = 0
   /** The number of the last `Round` with points of this metric, and the metric's index in that round. */
   roundNumber = 0
@@ -137,7 +140,10 @@ export class Metric {
     this.markStored(series)
   }
 
-  /** Records that the store has the series, and that its row of the metric counts the series. */
+  /**
+   * Records that the store has the series. The caller must see to it that `#seriesStored` counts the series: its
+   * reservation no longer does.
+   */
   markStored(series: Series): void {
     if (series.isCounted) return
     series.isCounted = true
@@ -191,7 +197,7 @@ export class Series implements SeriesRef {
   reservations = 0
   /** Id of the last admission that reserved a place. 0: none, or the admission has released it. */
   reservedByAdmission = 0
-  /** The last decoding attempt (`PointBatch`) in which the series was new. */
+  /** Number of the last attempt to decode a body (see `PointBatch`) in which the series was new. */
   newInAttempt = 0
   /** Time of the last start of a running total that is known to be stored for this series. NaN: none. */
   storedStartMs = Number.NaN

@@ -3,7 +3,7 @@ import type { Pace, Steps } from '../../model/steps.ts'
 /** Maximum number of decoding steps without a pause. An ordinary body needs fewer. */
 const UNPACED_STEPS_MAX = 8
 
-/** Number of decoding steps after which a body waits in the queue of large bodies. */
+/** After this many decoding steps, a body counts as large and waits in the queue of large bodies. */
 const UNQUEUED_STEPS_MAX = 128
 
 /**

@@ -65,11 +65,11 @@ export class PointBatch implements PointSink<Series> {
   weight = new Float64Array(512)
   #rejected: ItemError[] = []
   readonly #messageBudget = new MessageBudget()
-  /** Number of attempts to decode a body with this batch. */
+  /** Number of attempts to decode a body into this batch, over all requests that have used it. */
   restarts = 0
   /** Number of series that were added to `newSeries` in this attempt. */
   #newSeriesCount = 0
-  /** Metrics without a row that points have used since the last `takeNew`. */
+  /** Metrics that points have used since the last `takeNew` and whose row in the store is not known. */
   newMetrics: Metric[] = []
   /** Series used since the last `takeNew` that no commit has registered under the current registry version. */
   newSeries: Series[] = []
@@ -109,7 +109,10 @@ export class PointBatch implements PointSink<Series> {
     )
   }
 
-  /** Returns the new metrics and series since the last call, and forgets them. A metric or series may occur twice. */
+  /**
+   * Returns the metrics and series that are new since the last call, and removes them from the batch. A metric or
+   * series may occur twice.
+   */
   takeNew(): { readonly metrics: readonly Metric[]; readonly series: readonly Series[] } {
     const { newMetrics: metrics, newSeries: series } = this
     if (metrics.length > 0) this.newMetrics = []
@@ -151,7 +154,8 @@ export class PointBatch implements PointSink<Series> {
   }
 
   /**
-   * Adds a series to `newSeries`, and its metric to `newMetrics` if that is unknown. A concurrent request may overwrite `newInAttempt`, so a series may be added twice.
+   * Adds a series to `newSeries`, and its metric to `newMetrics` if the row of the metric is unknown. A concurrent
+   * request may overwrite `newInAttempt`, so a series may be added twice.
    */
   #addNewSeries(series: Series): void {
     series.newInAttempt = this.#attemptNumber
@@ -180,9 +184,10 @@ export class PointBatch implements PointSink<Series> {
   }
 
   /**
-   * Adds a running total, and before it a total of 0 just after the start, unless the start is known to be stored. The
-   * total of 0 is not at the start itself, because the last total before a restart may have the same time. It may be
-   * stored several times, by concurrent requests and by other gateways, and counts once.
+   * Adds a running total, and before it a total of 0 just after the start of the counter, unless the start is known to
+   * be stored. The total of 0 is not at the start itself, because the last total before the counter restarted may have
+   * the same time. The total of 0 may be stored several times, by concurrent requests and by other gateways, and counts
+   * once.
    */
   addTotalSince(item: number, series: Series, timeMs: number, total: number, startMs: number): void {
     const isAdded = series.storedStartMs === startMs || this.#addedStarts.get(series) === startMs

@@ -29,7 +29,8 @@ export interface RegistryLimits extends AdmissionLimits {
   /** Maximum duration of one call to the store. */
   readonly storeWaitMsMax: number
   /**
-   * Maximum number of metrics and tag paths, with each of their tags, in memory. Beyond it, the registry is cleared.
+   * Maximum number of entries in memory. Beyond it, the registry is cleared. A metric counts 1, and each distinct
+   * sequence in which clients send tags of the metric counts 1 plus the number of its tags.
    */
   readonly entriesMax: number
   /** Maximum size of the item cache of each project. */
@@ -212,7 +213,10 @@ export class Registry {
     return metric
   }
 
-  /** Sorts the tags, finds or creates the series, and adds the tag path for the next look-up. */
+  /**
+   * Finds or creates the series of the sorted tags, and adds the tags in the client's order to the tag tree, so that
+   * the next look-up finds the series without sorting.
+   */
   #addPath(metric: Metric, pairs: readonly (readonly [string, string])[]): Series {
     const series = metric.seriesOf(pairs.length === 0 ? NO_TAGS : canonicalTags(pairs))
     let node = metric.tagTree

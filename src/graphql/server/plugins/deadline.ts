@@ -5,8 +5,8 @@ import { isMutation } from '../operation-type.ts'
 import type { OperationPlugin } from '../yoga.ts'
 
 /**
- * Responds with an error when an operation runs longer than `timeoutMs`; no further resolver of it starts. The outcome
- * of a mutation is then unknown.
+ * If an operation runs longer than `timeoutMs`, responds with an error and starts no further resolver of the operation.
+ * It is then unknown whether a mutation was executed.
  */
 export function useDeadline({ timeoutMs }: GraphQLLimits): OperationPlugin {
   return {
