@@ -41,8 +41,8 @@ export interface MetricFilter {
 export interface Gateway {
   /**
    * Stores the points that `decode` delivers; `decode` is called once. Resolves when the points are durable, with the
-   * rejected items by index. Throws `overloaded` or `store_unavailable` if nothing was stored, or if the details say
-   * that the outcome is unknown.
+   * rejected items by index. Throws `overloaded` or `store_unavailable`: nothing was stored, unless the details of the
+   * error say that the outcome is unknown.
    */
   track(project: string, decode: Decode, options?: TrackOptions): Promise<readonly ItemError[]>
   /** Stores points and events together, like `track`. Returns the ids of the events in their order. */
@@ -63,7 +63,7 @@ export interface Gateway {
   live(principal: Principal, input: QueryInput): AsyncIterableIterator<LiveUpdate>
   events(project: string, input: EventQueryInput): Promise<EventPage>
   metric(project: string, name: string): Promise<MetricRow | undefined>
-  /** At most `max` values of a tag, sorted by the number of series that have them, greatest first. */
+  /** Returns at most `max` values of a tag, sorted by the number of series that have the value, greatest first. */
   tagValues(metric: MetricRow, key: string, max: number): Promise<readonly TagValueCount[]>
   /**
    * Deletes a metric and all of its data. The name can be defined again at once, with any type. Returns false if there
@@ -103,8 +103,8 @@ export interface BatchOutcome {
 
 export interface TrackOptions {
   /**
-   * Points tracked again with the same key within 24 h are not counted again, in each partition separately. Use it
-   * within `serveOnce`.
+   * A retry with the same key within 24 h stores nothing again in a partition that has already stored the points of an
+   * earlier attempt. Use the key within `serveOnce`.
    */
   readonly idempotencyKey?: string
 }

@@ -11,7 +11,7 @@ import type { ApiKeyStore, Store } from '../store/store.ts'
 export interface Grant {
   readonly project: string
   readonly scopes: readonly Scope[]
-  /** Rate limits of this key. For classes without one, the limits of the gateway apply. */
+  /** Rate limits of this key by rate class. In a class without one, the limit of the gateway applies. */
   readonly limits?: Partial<RateLimits>
 }
 
@@ -52,7 +52,10 @@ export class ApiKeyAuthenticator {
   readonly #now: () => number
   /** Valid keys, by hash. */
   readonly #validKeys = new LRUCache<string, CachedKey>({ max: CACHED_KEYS_MAX })
-  /** Unknown keys: hash to the time of the lookup. A separate cache, so that guesses evict no valid key. */
+  /**
+   * The time at which each unknown key was looked up, by hash. A separate cache, so that guessed keys evict no valid
+   * key.
+   */
   readonly #unknownKeys = new LRUCache<string, number>({ max: CACHED_KEYS_MAX })
   /** The time at which the store was last known to have at least one key. */
   #keysFoundMs = Number.NEGATIVE_INFINITY
@@ -97,9 +100,8 @@ export class ApiKeyAuthenticator {
     let row: ApiKeyRow | undefined
     try {
       const read = (): Promise<ApiKeyRow | undefined> => this.#store.readKey(keyId)
-      // The wait is bounded only if the cached key can be used instead. The partition that holds the keys may be down
-      // while
-      // the partition that the request needs is available.
+      // If a cached key can be used instead, the read has a time limit: the partition that holds the keys may be down
+      // while the partition that the request needs is available.
       const mayUseCached = cached !== undefined && isRecent(KEY_CACHED_UNAVAILABLE_MS, cached.readMs, this.#now())
       row = await (mayUseCached ? withTimeout(KEY_READ_WAIT_MS, read) : read())
     } catch (error) {

@@ -29,11 +29,17 @@ interface RateLimiterSettings {
  */
 export const RATE_COUNTERS_MAX = 100_000
 
-/** How long a request waits for leased permits. After that it is counted in this process only. */
+/**
+ * How long a request waits for leased permits. After that, the store counts as not responding, and the request is
+ * counted in this process only.
+ */
 const LEASE_WAIT_MS = 500
 /** Pause between two attempts to lease while the store does not respond. */
 const UNAVAILABLE_PAUSE_MS = 1_000
-/** A lease is the limit divided by this number: permits that the store grants to this gateway at once. */
+/**
+ * A lease is a number of permits that this gateway requests from the store at once: the limit divided by this number,
+ * or more if more requests are waiting.
+ */
 const LEASES_PER_LIMIT = 50
 
 type CounterState = 'leased' | 'exhausted' | 'unleased' | 'local'
@@ -45,7 +51,10 @@ interface PermitCounter {
   readonly endMs: number
   /** Permits that were leased from the store and are not used yet. */
   leasedPermits: number
-  /** Permits that no gateway had leased when the store last responded. */
+  /**
+   * Permits that no gateway had leased when the store last responded, less those that this gateway has used without a
+   * lease since then.
+   */
   availablePermits: number
   /** Number of requests that wait for the lease in progress. */
   waitingRequests: number
@@ -54,8 +63,8 @@ interface PermitCounter {
 
 /**
  * Limits requests per clock minute (fixed windows). Each gateway leases permits from the store, a fiftieth of the limit
- * at a time. So the limit is never exceeded, a request is refused too early by at most one lease per gateway, and most
- * requests need no round trip to the store.
+ * at a time. So most requests need no round trip to the store, and the limit is not exceeded while the store responds.
+ * A request may be refused although other gateways have unused permits, at most one lease each.
  *
  * | state of a counter | leased | available | a request |
  * | --- | --- | --- | --- |
@@ -64,8 +73,9 @@ interface PermitCounter {
  * | `unleased` | none | some | waits for a lease |
  * | `local` | none | some | takes an available permit, because the store does not respond |
  *
- * In the state `local` each gateway counts by itself, up to the permits that it last knew to be available. The limit
- * then applies to each gateway separately: no request is refused only because the store does not respond.
+ * In the state `local` each gateway counts by itself, up to the permits that were available when the store last
+ * responded to it. The limit then applies to each gateway separately, so no request is refused only because the store
+ * does not respond.
  */
 export class RateLimiter {
   readonly #store: Store
@@ -209,8 +219,8 @@ export class RateLimiter {
 }
 
 /**
- * The text that identifies a counter: the key, or in `betterstack` the client address. There a key with its own limit
- * gets a counter for each address.
+ * Returns the text that identifies a counter: the key, or in the class `betterstack` the client network. In that class,
+ * a key with its own limit has one counter for each client network.
  */
 function counterSubjectOf(principal: Principal, rateClass: RateClass, address: string, hasOwnLimit: boolean): string {
   if (rateClass !== 'betterstack') return principal.keyId

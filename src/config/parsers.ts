@@ -47,8 +47,8 @@ export function parseList(text: string): readonly string[] {
 }
 
 /**
- * Parses resolutions such as `10s:6h,1m:7d`. Steps ascend, each is a multiple of the one before, and none is kept for a
- * shorter time than a finer one.
+ * Parses resolutions such as `10s:6h,1m:7d`: the width of stored buckets, and how long they are kept. The widths
+ * ascend, and each is a multiple of the one before. No resolution is kept for a shorter time than a finer one.
  */
 export function parseResolutions(text: string): readonly Resolution[] {
   const resolutions = text.split(',').map(parseResolution)
@@ -58,9 +58,8 @@ export function parseResolutions(text: string): readonly Resolution[] {
     const pair = `${formatDuration(stepMs)} follows ${formatDuration(finer.stepMs)}`
     if (stepMs <= finer.stepMs || stepMs % finer.stepMs !== 0)
       throw new Error(`needs ascending steps, each a multiple of the one before: ${pair}`)
-    // If the ratio did not divide it, a coarse bucket could overlap two windows of the finer resolution, and one of
-    // them
-    // could expire before the other.
+    // The ratio of the two widths must divide the number of buckets in a window. Otherwise a coarse bucket could
+    // overlap two windows of the finer resolution, and one of these windows could expire before the other.
     if (BUCKETS_PER_WINDOW % (stepMs / finer.stepMs) !== 0)
       throw new Error(`needs steps whose ratio divides ${BUCKETS_PER_WINDOW}: ${pair}`)
     if (keptMs < finer.keptMs)

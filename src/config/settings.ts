@@ -246,7 +246,7 @@ export const SETTINGS_TABLE = {
       default: '255',
       unit: 'characters',
       meaning: 'Length of a metric name; missing_name.',
-      // A character takes up to two code units.
+      // A character of a name takes up to two of the UTF-16 code units that `METRIC_NAME_UNITS_MAX` counts.
       parse: wholeNumberParser(1, METRIC_NAME_UNITS_MAX / 2),
     },
     tagsMax: {

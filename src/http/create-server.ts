@@ -37,7 +37,10 @@ export interface ServerOptions {
   readonly now: () => number
   readonly telemetry: Telemetry
   readonly limits: ServerLimits
-  /** Reads the files of the pages for browsers. Passed in if the GraphQL playground reads them too. */
+  /**
+   * Reads the files of the pages for browsers. Passed in if the GraphQL playground uses the same files. Undefined: the
+   * server creates its own reader.
+   */
   readonly readAssets?: (() => Promise<PageAssets>) | undefined
   /** Proxies whose `X-Forwarded-For` is trusted: a number of hops, or addresses and CIDRs. Undefined: none. */
   readonly trustProxy?: number | readonly string[] | undefined
@@ -50,7 +53,7 @@ export interface ServerOptions {
 }
 
 export interface ServerLimits extends FluxLimits, BetterStackLimits, OtlpLimits, BodyLimits {
-  /** Open connections; more are closed at once. */
+  /** Maximum number of open connections. Further connections are closed at once. */
   readonly connectionsMax: number
   /** How long `/ready` waits for the store. */
   readonly readyWaitMs: number
@@ -71,7 +74,7 @@ const HEADERS_TIMEOUT_MS = 20_000
 /** How often Node checks both timeouts. */
 const SLOW_REQUESTS_CHECK_MS = 5_000
 
-/** A percent-encoded name of 255 characters takes up to 3,060. */
+/** Maximum length of a path parameter. Percent-encoded, a name of 255 characters takes up to 3,060 characters. */
 const PARAM_CHARS_MAX = 4_096
 
 /**
@@ -129,7 +132,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
     isClosing = true
     done()
   })
-  // Requests at debug level are logged by a hook of the framework.
+  // At debug level, a hook of the framework logs each request. The fast path runs no hooks, so it is not used then.
   if (!log.isLevelEnabled('debug')) {
     wrapRequestHandler(app, (framework) =>
       createFastPath(
@@ -184,7 +187,10 @@ function registerRoutes(
   )
 }
 
-/** Replaces Fastify's handler of HTTP requests by one that may pass a request on to it. */
+/**
+ * Replaces Fastify's request handler. `wrap` receives Fastify's handler, so that the new handler can pass requests to
+ * it.
+ */
 function wrapRequestHandler(app: FastifyInstance, wrap: (framework: RequestHandler) => RequestHandler): void {
   const [framework, ...others] = app.server.listeners('request') as RequestHandler[]
   assert(framework !== undefined && others.length === 0, 'the framework has one handler of requests')
@@ -214,8 +220,9 @@ function collectRoutes(app: FastifyInstance, telemetry: Telemetry): CountRespons
 }
 
 /**
- * Converts the setting for Fastify. Fastify itself ignores a number of hops, because a client that connects directly
- * could forge them. An operator who sets a number of hops must rule out direct connections.
+ * Converts `trustProxy` to an option of Fastify. A number of hops becomes a function: Fastify ignores a number, because
+ * a client that connects directly could forge `X-Forwarded-For`. So an operator who sets a number of hops must make
+ * sure that no client connects directly.
  */
 function fastifyTrustProxy(
   trusted: ServerOptions['trustProxy'],
@@ -276,7 +283,7 @@ const MALFORMED_REQUEST = {
   body: '{"error":{"code":"invalid_body","message":"the request is not valid HTTP"}}',
 }
 
-/** Responses by the error codes of Node. */
+/** Responses to requests that Node could not read, by Node's error code. For any other code: `MALFORMED_REQUEST`. */
 const CLIENT_ERROR_RESPONSES = new Map<string | undefined, typeof MALFORMED_REQUEST>([
   ['HPE_HEADER_OVERFLOW', { ...MALFORMED_REQUEST, status: '431 Request Header Fields Too Large' }],
   [

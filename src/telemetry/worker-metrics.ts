@@ -32,11 +32,13 @@ interface PendingRequest {
 export class WorkerMetrics<W> {
   readonly #requestMetrics: (worker: W) => void
   readonly #runningWorkers = new Map<W, WorkerState>()
-  /** Counters of workers that have exited. Each reading merges them into one list. */
+  /**
+   * Counters of the workers that have exited, in one list for each worker. Each reading merges these lists into one.
+   */
   #exitedCounters: readonly (readonly MetricFamily[])[] = []
   #reading: Promise<string> | undefined
 
-  /** `requestMetrics` requests the metrics of a worker. Its response must be passed to `receiveResponse`. */
+  /** `requestMetrics` requests the metrics of a worker. The worker's response must be passed to `receiveResponse`. */
   constructor(requestMetrics: (worker: W) => void) {
     this.#requestMetrics = requestMetrics
   }
@@ -87,7 +89,8 @@ export class WorkerMetrics<W> {
     const all = mergeFamilies([...running, ...exited])
     if (exited.length > 1) {
       const families = await metricFamiliesOf(mergeFamilies(exited))
-      // Workers that exited during the merge are kept after the merged list.
+      // A worker may have exited during the merge. Its counters are not in the merged list, so their list is kept as
+      // well.
       this.#exitedCounters = [families, ...this.#exitedCounters.slice(exited.length)]
     }
     return all.metrics()
@@ -155,7 +158,7 @@ export async function metricFamiliesOf(
     help,
     // prom-client declares this field as a number; its value is a text.
     type: String(type),
-    // For several processes the greatest delay says more than the mean.
+    // Of several delays of event loops, the greatest says more than the mean.
     aggregator: aggregator === 'average' ? 'max' : aggregator,
     values: values.filter(({ value }) => Number.isFinite(value)),
   }))

@@ -71,8 +71,8 @@ interface Sample {
 }
 
 /**
- * Units of the step budget for reading a bucket, a quantile, a member or a sample; for finding a series; and for
- * delivering a point.
+ * Units of the step budget. One part is a bucket, a quantile, a member or a sample that is read. One series is a series
+ * that is found. One point is a point that is delivered.
  */
 const PART_STEP_UNITS = 64
 const SERIES_STEP_UNITS = 512
@@ -107,7 +107,7 @@ interface PendingPoint {
 
 /**
  * Validates an item and delivers all of its points to the sink. If one of its points is invalid, rejects the whole item
- * with the first reason. Returns the series of a gauge or a counter, otherwise the number of points delivered.
+ * with the first reason. Returns the series of a delivered gauge or counter, otherwise the number of points delivered.
  */
 export function* decodeBetterStackItem<S extends SeriesRef>(
   given: unknown,
@@ -237,8 +237,10 @@ function parseOptionalNumber(value: unknown): number | 'absent' | undefined {
 }
 
 /**
- * Returns a counter for each upper limit, and counters for the sum and the count. If the count exceeds the sum of the
- * buckets, the difference lies above the highest limit, unless it may belong to an absent bucket.
+ * Returns a point with the count of each bucket, which has the upper limit as a tag, and counters for the sum and the
+ * count. If the count of the histogram exceeds the sum of the bucket counts, the difference is added to the bucket
+ * `+Inf`. This is not done if the count or the limit of a bucket is absent, because the difference may belong to that
+ * bucket.
  */
 function* pointsOfHistogram(value: TypedValue, head: ItemHead): Steps<readonly PendingPoint[] | Rejection> {
   const budget = new StepBudget()
@@ -268,7 +270,8 @@ function* pointsOfHistogram(value: TypedValue, head: ItemHead): Steps<readonly P
   }
   if (hasAllCounts && totals.count !== undefined) {
     const countAboveBuckets = Math.max(0, totals.count - countInBuckets)
-    // A running total counts from its first point on. So the total of `+Inf` starts with the others, even at 0.
+    // The first value of a running total only sets the start from which later values are counted. So the total of
+    // `+Inf` is delivered from the beginning, even if it is 0.
     if (countAboveBuckets > 0 || mode === 'total')
       countByLimit.set('+Inf', (countByLimit.get('+Inf') ?? 0) + countAboveBuckets)
   }
@@ -281,7 +284,7 @@ function* pointsOfHistogram(value: TypedValue, head: ItemHead): Steps<readonly P
   return requirePoints('histogram', measured)
 }
 
-/** Returns a gauge for each quantile, and counters for the sum and the count. */
+/** Returns a point with the value of each quantile, and counters for the sum and the count. */
 function* pointsOfSummary(value: TypedValue, head: ItemHead): Steps<readonly PendingPoint[] | Rejection> {
   const budget = new StepBudget()
   const { name, tags, kind } = head
@@ -308,7 +311,7 @@ function* pointsOfSummary(value: TypedValue, head: ItemHead): Steps<readonly Pen
   return requirePoints('summary', measured)
 }
 
-/** Rejects a value that has no finite number. */
+/** Rejects a histogram or a summary in which no number is finite. */
 function requirePoints(type: string, measured: readonly PendingPoint[]): readonly PendingPoint[] | Rejection {
   return measured.length > 0 ? measured : reject('invalid_value', `no part of the ${type} is a finite number`)
 }
@@ -377,7 +380,7 @@ function* deliverMembers<S extends SeriesRef>(
   const budget = new StepBudget()
   for (const given of values) {
     if (budget.spend(PART_STEP_UNITS)) yield
-    // Sets of Vector contain texts, but its sources also write numbers.
+    // The members of Vector's sets are texts, but some sources of Vector write numbers.
     const member = numberText(given) ?? given
     const bad = checkValue('set', member)
     if (bad !== undefined) return bad
@@ -431,9 +434,9 @@ function* deliverSamples<S extends SeriesRef>(
   return values.length
 }
 
-/** Replaces a part that is null: all its numbers are absent. */
+/** Replaces a bucket, a quantile or a sample that is null: its numbers are absent. */
 const EMPTY_PART: Bucket & Quantile & Sample = Object.freeze({})
-/** Replaces a part that is not an object: its fields are invalid, so the item is rejected. */
+/** Replaces a bucket, a quantile or a sample that is not an object: its fields are invalid, so the item is rejected. */
 const INVALID_PART: Bucket & Quantile & Sample = Object.freeze({ upper_limit: '', quantile: '', value: '' })
 
 const INFINITY_TEXT = /^([+-]?)inf(?:inity)?$/i

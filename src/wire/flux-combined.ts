@@ -14,8 +14,8 @@ export interface CombinedBatch {
 }
 
 /**
- * Decodes the body `{"events":[…],"metrics":[…]}`. Either part may be missing or null. Metrics use the fast path of
- * batches. Throws `invalid_body` or `batch_too_large`; the caller then discards all points delivered so far.
+ * Decodes the body `{"events":[…],"metrics":[…]}`. Each of the two members may be missing or null. Metrics use the fast
+ * path of batches. Throws `invalid_body` or `batch_too_large`; the caller then discards all points delivered so far.
  */
 export function* decodeCombinedBatch(
   bytes: Uint8Array,
@@ -66,8 +66,8 @@ function* parseArray(part: Uint8Array, bytes: Uint8Array): Steps<unknown> {
 }
 
 /**
- * Returns the error of a part that could not be parsed. If it is not JSON, parses the whole body to throw an error with
- * the position in the body.
+ * Returns the error of an array that could not be decoded. If the array is not JSON, instead throws the error of the
+ * whole body, which has the position in the body.
  */
 function* errorOfWholeBody(error: unknown, bytes: Uint8Array): Steps<unknown> {
   if (error instanceof GatewayError && error.code === 'invalid_body') yield* parseJsonBodyInSteps(bytes)

@@ -113,7 +113,10 @@ function isAbsent(value: unknown): value is null | undefined {
   return value === undefined || value === null
 }
 
-/** Rejects numbers beyond the range of a double: JSON would return them as null. */
+/**
+ * Rejects properties that are nested too deeply. Rejects numbers beyond the range of a double: JSON would return them
+ * as null.
+ */
 function checkProperties(value: unknown, levelsLeft: number): Rejection | undefined {
   if (typeof value === 'number' && !Number.isFinite(value))
     return reject('invalid_value', 'properties hold a number that is too large')

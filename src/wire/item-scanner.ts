@@ -26,7 +26,7 @@ const TYPE_FLAG = 2
 const VALUE_FLAG = 4
 const TIMESTAMP_FLAG = 8
 const TAGS_FLAG = 16
-/** Type and value together: in `"gauge":{"value":1}` the key is the type. */
+/** Flags of a key that gives both the type and the value: in `"gauge":{"value":1}` the key is the type. */
 const TYPED_VALUE_FLAGS = TYPE_FLAG | VALUE_FLAG
 
 /** How items are separated: as elements of an array, or one on each line. */
@@ -87,7 +87,7 @@ export class ItemScanner extends JsonCursor {
     return false
   }
 
-  /** Whether the item ends correctly. On a line, nothing may follow it. */
+  /** Whether only white space follows the item on its line. Always true if the items are elements of an array. */
   closeItem(): boolean {
     if (this.#framing !== 'lines') return true
     const bytes = this.bytes
@@ -117,7 +117,10 @@ export class ItemScanner extends JsonCursor {
     return this.position === this.bytes.length
   }
 
-  /** Reads a plain item and moves past it. Returns false if the item is not plain; the position is then undefined. */
+  /**
+   * Reads a plain item and moves past it. Returns false if the item is not plain; the caller must then set the position
+   * again.
+   */
   readItem(nowMs: number): boolean {
     this.isPlain = false
     this.member = undefined
@@ -175,8 +178,8 @@ export class ItemScanner extends JsonCursor {
   }
 
   /**
-   * Returns the layout of the item that was read last, which began at `start`. Returns undefined if the item is too
-   * long to cache. The bytes of the layout are valid until the next call.
+   * Returns the layout of the item that was read last: its bytes without the value and the time. The item began at
+   * `start`. Returns undefined if the item is too long to cache. The bytes of the layout are valid until the next call.
    */
   createLayout(start: number): ItemLayout | undefined {
     if (this.position - start > LAYOUT_BYTES_MAX) return undefined
@@ -250,7 +253,7 @@ export class ItemScanner extends JsonCursor {
     return false
   }
 
-  /** Reads a known key and its colon. Returns 0 for any other key. */
+  /** Reads a key and its colon. Returns the flags of the key, or 0 if the key is unknown. */
   #readKeyFlags(): number {
     const isFlux = this.#grammar === 'flux'
     switch (this.bytes[this.position + 1]) {
@@ -292,7 +295,7 @@ export class ItemScanner extends JsonCursor {
   }
 }
 
-/** Shared by all calls of `layout`, because the cache copies a layout. */
+/** Shared by all calls of `createLayout`. The item cache copies the bytes that it keeps. */
 const LAYOUT_BYTES = new Uint8Array(LAYOUT_BYTES_MAX)
 const LAYOUT_VIEW = new DataView(LAYOUT_BYTES.buffer)
 

@@ -16,12 +16,12 @@ const UTF8 = new TextDecoder('utf-8', { fatal: true })
  * steps, by a parser that also limits its nesting.
  */
 const PARSED_AT_ONCE_CHARS_MAX = 512 * 1024
-/** Same as `PARSED_AT_ONCE_CHARS_MAX`, for one of many lines. */
+/** Same as `PARSED_AT_ONCE_CHARS_MAX`, for one line of NDJSON. Smaller, because a body has many lines. */
 const LINE_PARSED_AT_ONCE_CHARS_MAX = 16 * 1024
 
 const BLANK = /^[ \t\r]*$/
 
-/** Step budget that a line costs in addition to its bytes. */
+/** Units of the step budget that a line costs in addition to its bytes. */
 const LINE_STEP_UNITS = 32
 
 /** Parses a small body at once. */
@@ -62,7 +62,7 @@ export function* eachJsonLineItem(bytes: Uint8Array, visit: (item: unknown) => S
 function* eachItemOf(text: string, atOnceCharsMax: number, visit: (item: unknown) => Steps<void>): Steps<void> {
   const value = yield* parseText(text, atOnceCharsMax, visit)
   if (!Array.isArray(value)) yield* visit(value)
-  // The elements of a long text have already been visited.
+  // If the array was parsed in steps, its elements have been visited already and `value` is empty.
   else for (const item of value) yield* visit(item)
 }
 
@@ -75,7 +75,10 @@ function readBodyText(bytes: Uint8Array): string {
   }
 }
 
-/** Parses a text. If `visitElement` receives the elements of a long array, the returned array is empty. */
+/**
+ * Parses a text. If the text is an array and is parsed in steps, passes each element to `visitElement`, if given, and
+ * then returns an empty array.
+ */
 function* parseText(
   text: string,
   atOnceCharsMax: number,

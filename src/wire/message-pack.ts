@@ -5,12 +5,12 @@ import { StepBudget, type Steps } from '../model/steps.ts'
 /**
  * Decodes MessagePack bodies (https://github.com/msgpack/msgpack/blob/master/spec.md) item by item. A fault inside an
  * item (a text that is not UTF-8, a map key that is not text) rejects only that item, because the encoded lengths tell
- * where it ends. A broken structure rejects the whole body. No library does this: they replace invalid text, ignore
- * trailing bytes, or reject the whole body. Integers beyond 2^53 are bigints, the timestamp extension is a Date, and
- * text packed as bytes is text.
+ * where it ends. A broken structure rejects the whole body. No library decodes in this way: libraries replace invalid
+ * text, ignore trailing bytes, or reject the whole body. Integers beyond 2^53 are bigints, the timestamp extension is a
+ * Date, and text packed as bytes is text.
  */
 
-/** Step budget that an item costs in addition to its bytes. */
+/** Units of the step budget that an item costs in addition to its bytes. */
 const ITEM_STEP_UNITS = 256
 
 /** Maximum number of values in an item. Each value takes memory, even if it is encoded in one byte. */

@@ -16,7 +16,9 @@ import { parseJsonBodyInSteps } from './json-body.ts'
  * without the fast path.
  */
 
-/** Step budget that an item costs in addition to its bytes, and the budget for an item that must be parsed. */
+/**
+ * Units of the step budget that an item costs in addition to its bytes, and further units if the item must be parsed.
+ */
 const SCANNED_ITEM_STEP_UNITS = 64
 const PARSED_ITEM_STEP_UNITS = 512
 

@@ -7,7 +7,10 @@ import { takePermit } from './rate-limit.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Set by the hook of {@link requireScope}. */
+    /**
+     * The authenticated sender of the request. Undefined unless the hook of {@link requireScope} has accepted the
+     * request.
+     */
     principal: Principal | undefined
   }
 }
@@ -58,7 +61,7 @@ export function projectOf(request: FastifyRequest): string {
 
 const BEARER_TOKEN = /^bearer +(\S+)$/i
 
-/** The key in `Authorization`, or else in `X-API-Key`. */
+/** Returns the API key in the header `Authorization`, or else the one in `X-API-Key`. */
 export function apiKeyInHeaders(
   authorization: string | undefined,
   apiKey: string | readonly string[] | undefined,

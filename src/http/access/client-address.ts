@@ -3,7 +3,8 @@ import type { FastifyRequest } from 'fastify'
 import { networkOf } from '../../model/network.ts'
 
 /**
- * An address as some proxies report it, with the client's port: `[2001:db8::1]:443`, `192.0.2.1:443`; or in brackets.
+ * Matches an IP address in brackets or with a port, as some proxies report it: `[2001:db8::1]`, `[2001:db8::1]:443`,
+ * `192.0.2.1:443`.
  */
 const ADDRESS_WITH_PORT = /^(?:\[([^\]]+)\](?::\d+)?|([\d.]+):\d+)$/
 
@@ -18,7 +19,10 @@ export function clientAddressOf({ ip, raw }: FastifyRequest): string {
   return isIP(address) === 0 ? (raw.socket.remoteAddress ?? '') : address
 }
 
-/** Returns the network of the client address. Limits per client count by it: one client may use a whole IPv6 /64. */
+/**
+ * Returns the network of the client address. Limits per client are counted by network, because one client may use all
+ * addresses of an IPv6 /64 network.
+ */
 export function clientNetworkOf(request: FastifyRequest): string {
   return networkOf(clientAddressOf(request))
 }

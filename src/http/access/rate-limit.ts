@@ -25,7 +25,10 @@ function requireGranted(permit: Permit, reply: FastifyReply): void {
   if (!permit.isGranted) throw rateLimitedError(permit)
 }
 
-/** Names and values of the headers: the limit, the remaining requests, and the seconds until the limit resets. */
+/**
+ * Returns the rate-limit headers: the limit, the remaining requests, and the seconds until the minute of the limit
+ * ends. A refused request also gets `Retry-After`.
+ */
 export function rateLimitHeaders({
   isGranted,
   limit,

@@ -28,7 +28,10 @@ export interface BetterStackLimits {
   readonly requestPointsMax: number
 }
 
-/** Maximum number of points, and of items, in one request. Only bodies of tiny items reach it before the body limit. */
+/**
+ * Maximum number of points in one request, and maximum number of items. Only a body of tiny items reaches this number
+ * before it reaches the maximum body size.
+ */
 export const REQUEST_POINTS_MAX = 1_000_000
 
 /** Error texts of the vendor's API. They must not change, because clients may compare them. */
@@ -40,9 +43,9 @@ const UNAUTHORIZED_TEXT = 'Unauthorized'
 const PATHS = ['/metrics', '/'] as const
 
 /**
- * The Better Stack API: `POST /metrics`, and the same at `POST /`. Responses are text. Headers count the items that
- * were stored, the items that were rejected, and those stored at the time of reception because their own time is
- * unreadable.
+ * The Better Stack API: `POST /metrics`, and the same at `POST /`. Responses are text. Three response headers count
+ * items: those that were stored, those that were rejected, and those that were stored with the time of reception
+ * because their own time is unreadable.
  */
 export function registerBetterStackRoutes(app: FastifyInstance, options: BetterStackOptions): void {
   const { gateway } = options
@@ -109,7 +112,7 @@ async function storeItems(
   }
   let rejectedIndex = 0
   const isStored = (index: number): boolean => {
-    // Both lists are sorted by index.
+    // `rejected` and `unreadableTimeItems` are both sorted by index.
     while (rejectedIndex < rejected.length && rejected[rejectedIndex]!.index < index) rejectedIndex++
     return rejected[rejectedIndex]?.index !== index
   }
@@ -131,7 +134,8 @@ export function sendBetterStackError(reply: FastifyReply, { code, message }: Gat
     case 'unsupported_media_type':
       return sendText(reply, betterStackStatusOf(code), UNDECODABLE_TEXT)
     case 'invalid_body':
-      // Without a body, decompression failed. With one, something else is invalid, such as the idempotency key.
+      // If the body is undefined, its decompression failed. Otherwise something else is invalid, such as the
+      // idempotency key.
       return reply.request.body === undefined
         ? sendText(reply, 406, UNDECODABLE_TEXT)
         : sendText(reply, betterStackStatusOf(code), message)
@@ -140,7 +144,7 @@ export function sendBetterStackError(reply: FastifyReply, { code, message }: Gat
   }
 }
 
-/** The status of an error in this API: 403 for a missing or invalid key, 406 for a content type that is not decoded. */
+/** The status of an error in this API: 403 for a missing or invalid key, 406 for an unsupported content encoding. */
 function betterStackStatusOf(code: ErrorCode): number {
   if (code === 'missing_api_key' || code === 'invalid_api_key') return 403
   return code === 'unsupported_media_type' ? 406 : statusOf(code)
@@ -153,13 +157,16 @@ function sendText(reply: FastifyReply, status: number, text: string): FastifyRep
     .send(text)
 }
 
-/** Each format with the content type that {@link acceptAnyContentType} sets and the content types that clients send. */
+/**
+ * Each format, the content type that {@link acceptAnyContentType} sets for it, and a pattern of the content types that
+ * clients send for it.
+ */
 const FORMATS: readonly (readonly [BetterStackFormat, contentType: string, RegExp])[] = [
   ['ndjson', 'application/x-ndjson', /^ *(?:application|text)\/(?:x-)?(?:ndjson|jsonl|jsonlines)\b/i],
   ['message-pack', 'application/msgpack', /^ *application\/(?:x-|vnd\.)?(?:msgpack|messagepack)\b/i],
 ]
 
-/** Any other content type is decoded as JSON. */
+/** Returns the format in which a request's body is decoded: JSON, unless the content type is in `FORMATS`. */
 function formatOf({ headers }: FastifyRequest): BetterStackFormat {
   const type = headers['content-type'] ?? ''
   return FORMATS.find(([, , names]) => names.test(type))?.[0] ?? 'json'

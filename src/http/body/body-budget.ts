@@ -2,9 +2,9 @@ import type { Socket } from 'node:net'
 import { GatewayError } from '../../model/errors.ts'
 
 /**
- * Bounds the total bytes of all request bodies that are being received or processed. Without it, many bodies could
- * exceed the memory of the process although each is within the limit of one body. Bytes count when they arrive. The
- * bytes of each client address are bounded too, so that one client cannot use the whole budget.
+ * Limits the total bytes of all request bodies that are being received or processed. Without this limit, many bodies
+ * together could exceed the memory of the process, although each body is within the limit of one body. A byte counts
+ * from its arrival. The bytes of each client network are limited too, so that one client cannot use the whole budget.
  */
 export class BodyBudget {
   readonly #bytesMax: number
@@ -23,15 +23,15 @@ export class BodyBudget {
   }
 
   /**
-   * Adds bytes to the used ones; a negative number releases them. They do not count for a client address. For small
-   * bodies, whose caller always releases them. Throws `overloaded`.
+   * Adds to the used bytes of the budget; a negative number releases bytes. For small bodies: their bytes do not count
+   * for a client network, and the caller must always release them. Throws `overloaded`.
    */
   changeUsedBytes(bytes: number): void {
     if (bytes > 0 && this.#usedBytes + bytes > this.#bytesMax) throw budgetExceededError()
     this.#usedBytes += bytes
   }
 
-  /** Opens a charge for one request. The charge is closed by its owner, or when the connection closes. */
+  /** Opens a `BodyCharge` for one request. It is closed by its owner, or when the connection closes. */
   openCharge(address: string, socket: Socket): BodyCharge {
     const charge: BodyCharge = new BodyCharge(
       (bytes) => this.#changeAddressBytes(address, bytes),
@@ -44,8 +44,8 @@ export class BodyBudget {
   }
 
   /**
-   * Returns the open charges of a socket. They are closed when the socket closes: a response that is queued on a lost
-   * connection emits no `close` event itself.
+   * Returns the open charges of a socket. All of them are closed when the socket closes, because a response that is
+   * queued on a lost connection emits no `close` event.
    */
   #chargesOf(socket: Socket): Set<BodyCharge> {
     const known = this.#chargesBySocket.get(socket)
@@ -58,7 +58,10 @@ export class BodyBudget {
     return charges
   }
 
-  /** Throws `overloaded` when an increase exceeds a bound. A decrease never throws. */
+  /**
+   * Adds to the used bytes of the budget and of a client network. Throws `overloaded` if a sum exceeds its limit; a
+   * decrease never throws.
+   */
   #changeAddressBytes(address: string, bytes: number): void {
     const addressBytes = (this.#bytesByAddress.get(address) ?? 0) + bytes
     if (bytes > 0 && this.#usedBytes + bytes > this.#bytesMax) throw budgetExceededError()
@@ -75,7 +78,7 @@ function budgetExceededError(): GatewayError {
   return new GatewayError('overloaded', 'too many large requests are in progress; try again shortly')
 }
 
-/** The bytes of the budget that one request uses. */
+/** The bytes of the budget that one request uses. `close` releases all of them. */
 export class BodyCharge {
   readonly #onChange: (bytes: number) => void
   readonly #onClose: () => void
@@ -87,7 +90,10 @@ export class BodyCharge {
     this.#onClose = onClose
   }
 
-  /** Throws `overloaded` if the budget is exceeded, or after `close`: later bytes would never be released. */
+  /**
+   * Adds to the bytes that the request uses. Throws `overloaded` if the budget is exceeded. Also throws it after
+   * `close`, because bytes taken after that would never be released.
+   */
   take(bytes: number): void {
     if (this.#isClosed) throw new GatewayError('overloaded', 'the request has ended')
     this.#onChange(bytes)

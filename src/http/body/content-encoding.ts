@@ -2,7 +2,10 @@ import { createBrotliDecompress, createGunzip, createInflate, createInflateRaw }
 import { GatewayError } from '../../model/errors.ts'
 import { bodyTooLargeError } from './body-errors.ts'
 
-/** Bytes per decompression step. A body of 20 MiB takes a few hundred steps on Node's thread pool. */
+/**
+ * Maximum number of bytes that one decompression step outputs. A body of 20 MiB takes a few hundred steps, which run on
+ * Node's thread pool.
+ */
 const CHUNK_BYTES = 1 << 16
 
 type Decompressor = ReturnType<typeof createGunzip | typeof createBrotliDecompress>

@@ -23,9 +23,9 @@ export interface BodyLimits {
   readonly bodyBytesMax: number
   /** Maximum bytes of all bodies that are being received or processed. */
   readonly bodiesBytesMax: number
-  /** Maximum bytes of the bodies of one client address, as part of `bodiesBytesMax`. */
+  /** Maximum bytes of the bodies of one client network. They count for `bodiesBytesMax` too. */
   readonly bodiesBytesPerAddressMax: number
-  /** A body that receives no bytes for this long is refused. */
+  /** A body is refused if it grows by less than 8 KiB in this time and does not end. */
   readonly bodyStallMs: number
 }
 
@@ -108,7 +108,7 @@ function receiveBody(
     const onError = (cause: Error): void =>
       rejectBody(new GatewayError('invalid_body', 'the body could not be read', { cause }))
     const onStalled = (): void => rejectBody(new GatewayError('request_timeout', 'the body arrived too slowly'))
-    // `complete`: the whole body has arrived with the headers, as most bodies do.
+    // `complete`: the whole body has arrived with the headers, as most bodies do. Such a body cannot stall.
     const unwatch = payload.complete ? undefined : stallWatch.watch(() => length, onStalled)
     const removeListeners = (): void => {
       unwatch?.()

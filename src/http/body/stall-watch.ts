@@ -7,14 +7,18 @@
 const PERIOD_BYTES_MIN = 8 * 1024
 
 /**
- * Checks of the timer per period. Counted instead of time, so that no body is refused because this process was busy.
+ * Number of checks per period. A period is counted in checks and not in time: when this process is busy, its checks are
+ * late too, so no body is refused for that.
  */
 const CHECKS_PER_PERIOD = 4
 
 interface WatchedBody {
   readonly receivedBytes: () => number
   readonly onStalled: () => void
-  /** Received bytes at the start of the current period: the last check that found enough new bytes. */
+  /**
+   * Number of bytes that had been received at the start of the current period. A period starts when the watch starts,
+   * and again at each check that finds `PERIOD_BYTES_MIN` new bytes.
+   */
   periodStartBytes: number
   /** Checks since the start of the current period. */
   periodChecks: number

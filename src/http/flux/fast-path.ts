@@ -38,8 +38,8 @@ const METHOD = 'POST'
 export const FAST_PATH_URL = '/api/v1/metrics'
 
 /**
- * Maximum length of a body on the fast path. Such bodies take so little memory, even on all connections together, that
- * the share of each client address need not be checked.
+ * Maximum body size on the fast path. Bodies of this size take so little memory, even on all connections together, that
+ * the bytes of each client network need not be limited.
  */
 export const FAST_PATH_BYTES_MAX = 4_096
 

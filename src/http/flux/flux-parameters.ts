@@ -24,7 +24,8 @@ export function parseMetricQuery(metric: string, url: string): QueryInput {
     to: lastParameter(parameters, 'to'),
     ...fieldIfDefined('interval', lastParameter(parameters, 'interval')),
     ...fieldIfDefined('fill', lastParameter(parameters, 'fill')),
-    // No zone name has a space, but `Etc/GMT+5` has a plus sign.
+    // Form decoding has turned the plus sign of `Etc/GMT+5` into a space. No zone name has a space, so each space was a
+    // plus sign.
     ...fieldIfDefined('timezone', lastParameter(parameters, 'timezone')?.replaceAll(' ', '+')),
     ...fieldIfDefined('aggregations', aggregations),
     ...fieldIfDefined('tags', parseTags(parameters)),
@@ -32,7 +33,7 @@ export function parseMetricQuery(metric: string, url: string): QueryInput {
   }
 }
 
-/** Returns `json` or `csv`, or another text unchanged. Undefined: no such parameter, so the header `Accept` decides. */
+/** Returns the parameter `format`; the caller validates it. Undefined: it is absent, so the header `Accept` decides. */
 export function parseFormat(url: string): string | undefined {
   return lastParameter(readParameters(url), 'format')
 }

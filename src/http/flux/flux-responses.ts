@@ -79,8 +79,8 @@ export function writeQueryResult(result: QueryResult, grouping: 'none' | 'tags' 
 }
 
 /**
- * Writes `[{"timestamp","value"}]`. With several aggregations, each aggregation has a field of its name instead of
- * `value`.
+ * Writes the buckets of a group: `[{"timestamp","value"}]`. With several aggregations, each object has a field with the
+ * name of each aggregation instead of `value`.
  */
 function writeRows(result: QueryResult, group: ResultGroup, rowStarts: readonly string[]): string {
   const { aggregations, fill } = result

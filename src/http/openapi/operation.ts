@@ -49,7 +49,7 @@ export interface Parameter {
   readonly style?: 'deepObject'
 }
 
-/** A registered route. Routes that Fastify adds for HEAD have the operation of their GET. */
+/** A registered route. A HEAD route that Fastify adds has the operation of its GET route. */
 export interface Route {
   readonly method: string
   /** A path, with `:name` for a variable part. */

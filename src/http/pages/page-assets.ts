@@ -42,7 +42,10 @@ const PACKAGE_PATHS: Readonly<Record<string, string>> = {
   uplot: 'vendor/uplot.js',
 }
 
-/** Files that are not the main entry of their package, by the name in `PACKAGE_PATHS` or by the path served. */
+/**
+ * Files that are not the main entry of their package. A key is a name in `PACKAGE_PATHS`, or the path at which the file
+ * is served.
+ */
 const PACKAGE_FILES: Readonly<Record<string, string>> = {
   uplot: 'uplot/dist/uPlot.esm.js',
   'vendor/uplot.css': 'uplot/dist/uPlot.min.css',
@@ -50,7 +53,7 @@ const PACKAGE_FILES: Readonly<Record<string, string>> = {
 
 const CONTENT_TYPES: Readonly<Record<string, string>> = { '.js': SCRIPT_TYPE, '.css': STYLE_TYPE, '.svg': SVG_TYPE }
 
-/** The specifier of a static import or of an export from another module. */
+/** Matches a static import, or an export from another module. The third group is the specifier of that module. */
 const IMPORT = /(\bfrom ?|\bimport ?)(["'])([^"'\s]+)\2/g
 
 export function createPageAssets(): () => Promise<PageAssets> {

@@ -37,7 +37,7 @@ export interface RemoteWriteLimits {
   readonly bodyBytesMax: number
 }
 
-/** What is kept in memory between the requests of senders. */
+/** The state that stays in memory from one request to the next. */
 interface DecodingState {
   readonly histograms: CumulativeHistograms
   readonly metadata: MetadataCache
@@ -76,8 +76,9 @@ const PROTO_V1 = 'prometheus.WriteRequest'
 const PROTO_V2 = 'io.prometheus.write.v2.Request'
 
 /**
- * Rejects any other content type or encoding before the body is read. Removes the header `content-encoding`, because
- * this route decompresses Snappy itself and the general body reader does not support Snappy.
+ * Rejects a request before its body is read, unless the content is protobuf and its encoding is Snappy. Removes the
+ * header `content-encoding`, because this route decompresses Snappy itself and the general body reader does not support
+ * it.
  */
 function requireWriteBody(request: FastifyRequest, _reply: FastifyReply, done: (error?: Error) => void): void {
   const { 'content-encoding': encoding = 'snappy' } = request.headers
@@ -140,8 +141,9 @@ async function storeSamples(
 }
 
 /**
- * Adds the metadata of metric families to the cache. A family whose metric already has samples keeps the type of its
- * first sample, which the store knows even if this process does not.
+ * Adds the metadata of metric families to the cache. A family keeps its cached type. A new family whose metric is
+ * already stored as a counter or gauge keeps that type, which is read from the store, because another process may have
+ * stored it.
  */
 async function cacheMetadata(
   gateway: Gateway,

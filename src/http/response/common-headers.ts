@@ -8,14 +8,16 @@ export function addCommonHeaders(app: FastifyInstance): void {
   })
 }
 
-/** Names and values of the security headers. */
+/** Names and values, in turn, of the security headers. */
 export const COMMON_HEADERS: readonly string[] = [
   ...['x-content-type-options', 'nosniff'],
   ...['x-frame-options', 'DENY'],
   ...['referrer-policy', 'no-referrer'],
 ]
 
-/** For responses that Fastify sends before any hook has run. */
+/**
+ * Sets the request id and the security headers. Called directly if Fastify sends a response before any hook has run.
+ */
 export function setCommonHeaders(reply: FastifyReply): void {
   reply.header('x-request-id', reply.request.id)
   for (let i = 0; i < COMMON_HEADERS.length; i += 2) reply.header(COMMON_HEADERS[i]!, COMMON_HEADERS[i + 1])

@@ -54,14 +54,17 @@ export function allowOrigins(app: FastifyInstance, origins: CorsOrigins): void {
   })
 }
 
-/** Names and values of the headers of responses to requests without `Origin`. */
+/** Returns names and values, in turn, of the CORS headers of responses to requests without `Origin`. */
 export function headersWithoutOrigin(origins: CorsOrigins | undefined): readonly string[] {
   if (origins === undefined) return []
   if (origins !== '*') return ['vary', 'Origin']
   return ['access-control-allow-origin', '*', 'access-control-expose-headers', RESPONSE_HEADERS]
 }
 
-/** The headers that the gateway reads, and the requested ones. */
+/**
+ * Returns the header names that a preflight allows: those that the gateway reads, and the requested ones if they are
+ * valid.
+ */
 function allowedHeaders(requested: string | undefined): string {
   if (requested === undefined || requested.length > HEADER_NAMES_CHARS_MAX || !HEADER_NAMES.test(requested))
     return REQUEST_HEADERS

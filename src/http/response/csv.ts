@@ -27,8 +27,8 @@ export function csvRow(cells: readonly string[]): string {
 }
 
 /**
- * Whether a request wants CSV instead of JSON: `format` decides, or else the header `Accept`. Sets `Vary`. Throws
- * `invalid_value` for another format.
+ * Whether a request wants CSV instead of JSON. The parameter `format` decides, or else the header `Accept`. Adds
+ * `Accept` to `Vary`. Throws `invalid_value` if `format` is neither `csv` nor `json`.
  */
 export function wantsCsv({ headers }: FastifyRequest, reply: FastifyReply, format: string | undefined): boolean {
   addVary(reply, ['Accept'])
@@ -40,7 +40,10 @@ export function wantsCsv({ headers }: FastifyRequest, reply: FastifyReply, forma
   return csv > 0 && csv >= acceptQualityOf(accept, 'application/json')
 }
 
-/** The weight of a media type that `Accept` lists by its name; 0 when it does not. */
+/**
+ * Returns the quality (`q`) of a media type in the header `Accept`. Returns 0 if the header does not list the exact
+ * type.
+ */
 function acceptQualityOf(accept: string, type: string): number {
   for (const range of accept.split(',')) {
     const [name = '', ...parameters] = range.split(';').map((part) => part.trim().toLowerCase())

@@ -4,8 +4,8 @@ import { GatewayError } from '../../model/errors.ts'
 import { sendJson } from './json-response.ts'
 
 /**
- * The HTTP status of each error code. Every API takes statuses and waiting times from
- * this table; OTLP differs for `request_timeout`.
+ * The HTTP status of each error code. Three APIs have exceptions: see `otlpStatusOf`, `writeStatusOf` and
+ * `betterStackStatusOf`.
  */
 const STATUS_BY_CODE: Readonly<Record<ErrorCode, number>> = {
   missing_name: 400,
@@ -58,7 +58,7 @@ export function sendError(reply: FastifyReply, error: GatewayError): FastifyRepl
   return sendJson(reply, STATUS_BY_CODE[error.code], errorJson(error))
 }
 
-/** Names and values of the headers of an error. */
+/** Returns names and values, in turn, of the additional headers of an error response. */
 export function errorHeaders(code: ErrorCode): readonly string[] {
   const retryAfterSeconds = RETRY_AFTER_SECONDS[code]
   if (retryAfterSeconds !== undefined) return ['retry-after', String(retryAfterSeconds)]
@@ -70,8 +70,8 @@ export function errorJson({ code, message, details }: GatewayError): string {
 }
 
 /**
- * Converts any error to one that a client may see: errors of the web framework get a code of ours, unexpected ones
- * become `internal` without details.
+ * Converts any error to one that a client may see. Errors of the web framework for malformed requests get an error code
+ * of the gateway. Any other error becomes `internal`, whose message has no details.
  */
 export function asGatewayError(error: unknown): GatewayError {
   if (error instanceof GatewayError) return error

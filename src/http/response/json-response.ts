@@ -39,7 +39,7 @@ export function sendNoContent(reply: FastifyReply): FastifyReply {
 const CONTENT_TYPE = 'application/json; charset=utf-8'
 const CACHE_CONTROL = 'no-store'
 
-/** Names and values of the headers of every JSON response. */
+/** Names and values, in turn, of the headers of every JSON response. */
 export const JSON_HEADERS: readonly string[] = ['content-type', CONTENT_TYPE, 'cache-control', CACHE_CONTROL]
 
 function setJsonHeaders(reply: FastifyReply, status: number): FastifyReply {

@@ -4,9 +4,9 @@ import { type Bins, type ExponentialHistogram, rescaleBins } from './exponential
  * The latest state of each cumulative exponential histogram. A distribution stores observations, so the difference
  * between a cumulative histogram and the previous state of its series is stored.
  *
- * The states are in the memory of one process and bounded: the oldest are evicted. A histogram without a previous state
- * counts completely if it started after `#completeSinceMs`. Otherwise its observations may have been stored before, so
- * it counts nothing. Invariant: one gateway never stores an observation twice.
+ * The states are in the memory of one process and bounded: the oldest are evicted. If a histogram has no previous state
+ * and started after `#completeSinceMs`, all of its observations are stored. If it started earlier, they may have been
+ * stored before, so none is stored. Invariant: one gateway never stores an observation twice.
  */
 export interface CumulativeHistogram extends ExponentialHistogram {
   /** Start of the running totals in UNIX milliseconds. 0: unknown. */
@@ -14,14 +14,17 @@ export interface CumulativeHistogram extends ExponentialHistogram {
   readonly timeMs: number
 }
 
-/** Maximum number of states. With 160 bins each, they take at most 150 MB. */
+/** Maximum number of histogram states in memory. With 160 bins each, they take at most 150 MB. */
 export const CUMULATIVE_HISTOGRAMS_MAX = 100_000
 
 export class CumulativeHistograms {
   readonly #statesMax: number
   /** States by series, the oldest first. */
   readonly #states = new Map<string, CumulativeHistogram>()
-  /** No state of a histogram that started after this time has been evicted. */
+  /**
+   * Time of the last eviction, or of the creation of this object. No state of a histogram that started later was
+   * evicted.
+   */
   #completeSinceMs: number
 
   constructor(nowMs: number, statesMax = CUMULATIVE_HISTOGRAMS_MAX) {
@@ -54,15 +57,15 @@ export class CumulativeHistograms {
     this.#completeSinceMs = nowMs
   }
 
-  /** Whether the first histogram of a series counts completely. */
+  /** Whether all observations of a histogram are stored if its series has no previous state. */
   countsCompletely({ startMs }: CumulativeHistogram): boolean {
     return startMs > this.#completeSinceMs
   }
 }
 
 /**
- * The changes of one request. They are undone if the request is not stored, so that a retry counts the same
- * observations.
+ * The states that one request has changed. The changes are undone if the request is not stored, so that a retry stores
+ * the same observations.
  */
 export class HistogramChanges {
   readonly #histograms: CumulativeHistograms
@@ -77,13 +80,13 @@ export class HistogramChanges {
 
   /**
    * Sets the new state of a series and returns the observations since the previous state. Returns undefined if none of
-   * them count. `name` identifies the series within the project. `isReset`: the sender marked the histogram as the
-   * first since a reset.
+   * them must be stored. `name` identifies the series within the project. `isReset`: the sender marked the histogram as
+   * the first since a reset.
    */
   advance(name: string, now: CumulativeHistogram, nowMs: number, isReset = false): ExponentialHistogram | undefined {
     const series = JSON.stringify([this.#project, name])
     const before = this.#histograms.get(series)
-    // A histogram that is older than the state, or repeated: its observations are already included in the state.
+    // The histogram is a repetition or is older than the state. Its observations are already included in the state.
     if (before !== undefined && now.timeMs <= before.timeMs) return undefined
     if (!this.#before.has(series)) this.#before.set(series, before)
     this.#after.set(series, now)
@@ -118,7 +121,7 @@ function differenceOf(now: CumulativeHistogram, before: CumulativeHistogram): Ex
     positive,
     negative,
     sum: now.sum === undefined || before.sum === undefined ? undefined : now.sum - before.sum,
-    // If an extreme has changed, it was observed since `before`.
+    // A changed extreme was observed since `before`. An unchanged extreme may be older, so it is unknown.
     min: now.min === before.min ? undefined : now.min,
     max: now.max === before.max ? undefined : now.max,
   }

@@ -6,8 +6,9 @@ import { type Rejection, reject } from '../../model/point.ts'
  * values in (b^i, b^(i+1)]; bins of negative values are mirrored. A histogram is converted to weighted observations for
  * the sketch of a distribution.
  *
- * Each bin becomes one observation. Its relative error is at most b - 1. If it lies near the geometric middle of its
- * bin, where it stays unless the sum of the histogram requires another value, the error is at most sqrt(b) - 1.
+ * Each bin becomes one observation, whose value is the geometric middle of the bin unless the minimum, the maximum or
+ * the sum of the histogram requires another value. The relative error of the observation is at most sqrt(b) - 1 in the
+ * middle of the bin, and at most b - 1 elsewhere.
  */
 export interface ExponentialHistogram {
   scale: number
@@ -136,8 +137,8 @@ function insertExtremes(bins: Bin[], min: number | undefined, max: number | unde
 }
 
 /**
- * Maximum number of passes that move observations towards the sum. An observation at the edge of its bin no longer
- * moves.
+ * Maximum number of passes that move observations until their total equals the sum. One pass may not be enough, because
+ * an observation at the edge of its bin no longer moves.
  */
 const ADJUSTMENT_PASSES_MAX = 8
 

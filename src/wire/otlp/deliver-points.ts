@@ -101,8 +101,8 @@ export class PointDelivery<S extends SeriesRef> {
   }
 
   /**
-   * Delivers a histogram with explicit bounds: a counter for each upper limit of a bucket, counters for the count and
-   * the sum, and gauges for the minimum and the maximum.
+   * Delivers a histogram with explicit bounds: the count of each bucket, which has the upper limit as a tag, counters
+   * for the count and the sum, and gauges for the minimum and the maximum.
    */
   histogram(
     metric: OtlpMetric,
@@ -134,7 +134,8 @@ export class PointDelivery<S extends SeriesRef> {
   }
 
   /**
-   * Delivers a summary: a gauge for each quantile, and counters for the count and the sum, which are running totals.
+   * Delivers a summary: the value of each quantile, which has the rank as a tag, and counters for the count and the
+   * sum, which are running totals.
    */
   summary(
     { name }: OtlpMetric,
@@ -192,7 +193,10 @@ export class PointDelivery<S extends SeriesRef> {
     for (const [i, value] of values.entries()) this.sink.addWeighted(index, series, timeMs, value, weights[i]!)
   }
 
-  /** Adds a number to `numbers`, unless it is absent. Returns why the item must be rejected, if so. */
+  /**
+   * Adds a number to `numbers`, unless it is absent. Returns the reason if the item must be rejected, otherwise
+   * undefined.
+   */
   #addNumber(
     numbers: SeriesNumber<S>[],
     name: string,
@@ -229,10 +233,10 @@ export class PointDelivery<S extends SeriesRef> {
   }
 
   /**
-   * Delivers one number. The start of a running total is unknown if it equals the time of the point. If only their
-   * milliseconds are equal, the total is stored a millisecond later. A later total of the series may bring the total of
-   * 0 for the same start (`addTotalSince`). It has the same time and replaces this total, so the later total counts
-   * completely.
+   * Delivers one number. For a running total, a start that is not before the time of the point counts as unknown. If
+   * the start is before the time, but in the same millisecond, the total is stored one millisecond later. The reason is
+   * that a later total with this start may add a total of 0 one millisecond after the start (`addTotalSince`). The
+   * added total then replaces this one, so the later total counts in full.
    */
   #deliverNumber(series: S, mode: NumberMode, times: PointTimes, value: number, index: number): void {
     const { startMs, startRestNs, timeRestNs } = times

@@ -75,7 +75,10 @@ interface FoundMetric {
   readonly path: string
 }
 
-/** Yields the metrics of a body. Yields undefined for other elements, so that the caller can pause. */
+/**
+ * Yields the metrics of a body. Yields undefined for each resource, scope and metric of an unknown type, so that the
+ * caller can pause there.
+ */
 function* eachMetric(body: unknown, tagKeysWanted: ReadonlySet<string>): Generator<FoundMetric | undefined> {
   for (const [resourceMetrics, resourcePath] of objectsIn(objectAt(body, 'the body'), 'resourceMetrics', '')) {
     yield undefined

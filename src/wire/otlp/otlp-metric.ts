@@ -30,7 +30,7 @@ export interface PointTimes {
   startMs: number
   /** Time of the point in UNIX milliseconds. 0: unknown. */
   timeMs: number
-  /** The nanoseconds (0 to 999,999) that `startMs` and `timeMs` leave out. */
+  /** The nanoseconds (0 to 999,999) by which the exact times are later than `startMs` and `timeMs`. */
   startRestNs: number
   timeRestNs: number
 }

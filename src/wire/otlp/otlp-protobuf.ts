@@ -136,10 +136,10 @@ class OtlpDecoder<S extends SeriesRef> {
    * Whether the item cache can be used. False if the scope has tags, because an `ItemIdentity` does not include them.
    */
   #isItemCacheUsable = true
-  /** Where the bytes are that identify the series of the current number point. */
+  /** Positions of the bytes that identify the series of the current number point. */
   readonly #identity: ItemIdentity
   readonly #times = unknownTimes()
-  /** Number of points of this step whose series was not in the item cache. */
+  /** Number of series lookups without the item cache that the current data point counts in the step budget. */
   #seriesResolved = 0
 
   constructor(bytes: Uint8Array, sink: PointSink<S>, options: OtlpOptions) {

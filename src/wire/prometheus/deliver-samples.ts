@@ -58,7 +58,10 @@ export class SampleDelivery<S extends SeriesRef> {
     this.options = options
   }
 
-  /** Returns the series of samples. Without `requestMetadata`, the metadata of earlier requests decides its type. */
+  /**
+   * Returns the series to which samples with these labels belong. Without `requestMetadata`, the metadata of earlier
+   * requests decides the type of the metric.
+   */
   resolve(
     labels: Labels,
     requestMetadata?: { readonly type: PrometheusType | undefined; readonly about: MetricMetadata },
@@ -96,7 +99,8 @@ export class SampleDelivery<S extends SeriesRef> {
   }
 
   /**
-   * Delivers a stale marker. A faulty one is skipped without an error: the samples of its series had the same fault.
+   * Delivers a stale marker if its series is a gauge. If its labels or its time are invalid, it is skipped without an
+   * error, because the samples of the series had the same fault.
    */
   staleMarker(series: S | Rejection, timeMs: number): void {
     const index = this.#nextItem()
@@ -154,8 +158,9 @@ export class SampleDelivery<S extends SeriesRef> {
   }
 
   /**
-   * Delivers a histogram with custom buckets: a counter for each upper limit, and counters for the count and the sum.
-   * The counter of a limit does not include the counts of smaller limits.
+   * Delivers a histogram with custom buckets: the count of each bucket, which has the upper limit as a tag, and
+   * counters for the count and the sum of the histogram. The count of a bucket does not include the counts of smaller
+   * limits.
    */
   #deliverCustomBuckets(
     { name, tags }: NamedSeries,

@@ -9,8 +9,8 @@ import { FIXED64, type ProtobufReader, VARINT } from '../protobuf/protobuf-reade
 
 /**
  * Reads native histograms of Prometheus (`Histogram` of both protocol versions). A span is a range of neighbouring
- * bins. Integer counts are encoded as differences to the previous bin, float counts as they are. Bin i of Prometheus is
- * bin i - 1 of OTLP.
+ * bins. An integer count is encoded as the difference to the count of the previous bin, a float count as the count
+ * itself. Bin i of Prometheus is bin i - 1 of OTLP.
  */
 export interface NativeHistogram {
   /** Exponential bins. Custom buckets are in `positive`, numbered from 0. */
@@ -26,7 +26,7 @@ export interface NativeHistogram {
   isStale: boolean
 }
 
-/** Values of `ResetHint`: the histogram counts from 0 again, and the histogram is a gauge. */
+/** Values of `ResetHint`. 1: the histogram counts from 0 again. 3: the histogram is a gauge. */
 export const RESET_HINT_RESET = 1
 export const RESET_HINT_GAUGE = 3
 

@@ -125,7 +125,7 @@ class SeriesDecoder<S extends SeriesRef> {
     const { sink } = this.#delivery
     let series: S | Rejection | undefined
     let isKnown = false
-    // Called only if there is a sample: native histograms are stored as another type of metric.
+    // Called only if there is a sample. If the series has only native histograms, its metric has another type.
     const resolve = (): S | Rejection => {
       if (series !== undefined) return series
       const entry = isContiguous ? sink.itemCache.find(this.#identity) : undefined
