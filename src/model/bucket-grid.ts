@@ -27,8 +27,8 @@ export function nextBucketStart(interval: FixedOrCalendar, zone: TimeZone, utcMs
 }
 
 /**
- * Upper bound of the grid readings that all clock changes of a zone together skip. Two zones skipped a whole day, which
- * has 16 readings at an interval of 90m. No zone skipped more.
+ * Upper bound of the number of grid readings that all clock changes of one zone have skipped. Two zones skipped a whole
+ * day, which has 16 grid readings at an interval of 90m. No zone skipped more.
  */
 const SKIPPED_READINGS_MAX = 64
 
@@ -53,7 +53,7 @@ export function bucketEdges(
     for (let i = 0; i <= count; i++) edgesMs[i] = (first + i) * interval.ms
     return edgesMs
   }
-  // The number of buckets is estimated first: a range with too many is refused without computing its edges.
+  // The number of buckets is estimated first, so that no edges are computed for a range with too many buckets.
   if (gridReadingsBetween(interval, zone, fromMs, toMs) - SKIPPED_READINGS_MAX > bucketsMax) return undefined
   let reading = gridReadingAt(interval, zone, fromMs)
   let lastMs = firstInstantShowing(zone, reading)
@@ -124,7 +124,7 @@ function nextGridReading(interval: FixedOrCalendar, readingMs: number): number {
   }
 }
 
-/** Returns the number of grid readings in a range. It may be wrong by one at either end. */
+/** Estimates the number of grid readings in a range. At each end of the range, the estimate may be wrong by one. */
 function gridReadingsBetween(interval: FixedOrCalendar, zone: TimeZone, fromMs: number, toMs: number): number {
   const localFromMs = fromMs + zone.offsetMs(fromMs)
   const localToMs = toMs + zone.offsetMs(toMs)

@@ -1,8 +1,8 @@
 /**
- * Finds the earlier time that a bucket or a range is compared with. The distance is a fixed number of milliseconds, or
- * calendar units of the local clock. With calendar units, an hour is compared with the hour that has the same local
- * time, and a day with a whole day, even if one of the two has 23 h. Some buckets have no earlier bucket: the clock
- * skipped it (an hour in spring) or the calendar does not have it (February 30).
+ * Finds the earlier time that a bucket or a range is compared with. The distance between the two times is a fixed
+ * number of milliseconds, or a number of calendar units of the local clock. With calendar units, an hour is compared
+ * with the hour that has the same local time, and a day with a whole day, even if one of the two has 23 h. Some buckets
+ * have no earlier bucket: the clock skipped it (an hour in spring) or the calendar does not have it (February 30).
  */
 import { gridReadingAt, isOnUtcGrid, monthOf, monthStart, UNIT_MONTHS } from './bucket-grid.ts'
 import { calendarInterval, type FixedOrCalendar, fixedInterval } from './interval.ts'
@@ -26,15 +26,16 @@ export function bucketBefore(
 ): { readonly fromMs: number; readonly toMs: number } | undefined {
   if (distance.kind === 'fixed') return { fromMs: startMs - distance.ms, toMs: endMs - distance.ms }
   const onUtcGrid = isOnUtcGrid(interval, zone)
-  // The grid reading of the bucket is used: at a clock change, the local clock may never have shown it.
+  // If a clock change skipped the grid reading at which the bucket begins, the local time at `startMs` is a later one.
+  // So the grid reading is looked up.
   const reading = onUtcGrid ? startMs + zone.offsetMs(startMs) : gridReadingAt(interval, zone, startMs)
   const before = addUnits(distance, reading, -1)
   if (!before.exists) return undefined
   const fromMs = firstInstantShowing(zone, before.ms)
   const toMs = firstInstantShowing(zone, addUnits(interval, before.ms, 1).ms)
   if (toMs <= fromMs) return undefined
-  // The clock skipped the reading at which the earlier bucket would start. A zone with a half-hour change is an
-  // example.
+  // The clock skipped the reading at which the earlier bucket would start. For example, a zone changed its clock by
+  // half an hour.
   if (onUtcGrid && fromMs + zone.offsetMs(fromMs) !== before.ms) return undefined
   return { fromMs, toMs: onUtcGrid ? fromMs + interval.ms : toMs }
 }

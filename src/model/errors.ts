@@ -90,7 +90,7 @@ export class MessageBudget {
     this.#bytesLeft = MESSAGES_BYTES_MAX
   }
 
-  /** Subtracts the bytes of the message from the budget and returns the message; once it is used up, a replacement. */
+  /** Subtracts the bytes of the message from the budget. Returns the message, or a short text if no budget is left. */
   take(message: string): string {
     if (this.#bytesLeft > 0) this.#bytesLeft -= Buffer.byteLength(JSON.stringify(message))
     return this.#bytesLeft > 0 ? message : 'see the code; the response has no room for more messages'

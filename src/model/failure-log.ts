@@ -22,7 +22,10 @@ export class FailureLog {
   }
 }
 
-/** Returns the code of the first cause. Without a code, returns its name: messages may differ from one retry to the next. */
+/**
+ * Returns the code of the innermost cause of an error, or its name if it has no code. The message of the cause is not
+ * used, because it may differ from one retry to the next.
+ */
 function reasonOf(error: unknown): string {
   let first = error
   while (first instanceof Error && first.cause !== undefined) first = first.cause

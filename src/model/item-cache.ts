@@ -27,12 +27,15 @@ export interface ItemIdentity {
  */
 export type ItemGrammar = 'flux' | 'better-stack'
 
-/** The bytes of an item without its value and its time. These two parts divide the other bytes into segments. */
+/**
+ * The bytes of an item without the bytes of its value and its time. At the place of each of these two parts, a segment
+ * of the bytes ends and the next one begins.
+ */
 export interface ItemLayout {
   readonly grammar: ItemGrammar
   readonly view: DataView
   readonly start: number
-  /** Segment i lies from ends[i - 1] (or 0) to ends[i], relative to `start`. parts[i] follows segment i. */
+  /** Segment i is from ends[i - 1] (or 0) to ends[i], relative to `start`. In the item, parts[i] follows segment i. */
   readonly ends: readonly number[]
   readonly parts: readonly ('value' | 'time')[]
 }
@@ -153,7 +156,7 @@ export class ItemCache<S> {
     return offset
   }
 
-  /** Empties the cache if the bytes would exceed `bytesMax`, then counts them. */
+  /** Empties the cache if `bytes` more would exceed `bytesMax`. Then adds `bytes` to the counted bytes. */
   #makeRoom(bytes: number): void {
     if (this.#bytes + bytes > this.#bytesMax) this.#clear()
     this.#bytes += bytes
@@ -238,7 +241,8 @@ function hashOf({ view, nameStart, nameEnd, typeStart, typeEnd, tagsStart, tagsE
 function hashRange(view: DataView, start: number, end: number, seed: number): number {
   let hash = seed
   let i = start
-  // A product's low bits do not depend on the factor's high bits, so the rotation moves high bits to the low end.
+  // The low bits of a product do not depend on the high bits of its factors. So each product is rotated: its high bits
+  // become low bits and affect all bits of the next product.
   for (; i + 4 <= end; i += 4) {
     hash = Math.imul(hash ^ view.getInt32(i, true), 0x9e3779b1)
     hash = (hash << 13) | (hash >>> 19)

@@ -12,7 +12,7 @@ export const BODY_LEVELS_MAX = 256
 /** Integers with more digits become doubles, because the time to parse a bigint grows with the square of its length. */
 const INTEGER_DIGITS_MAX = 308
 
-/** The work of parsing a value, in units of `StepBudget`. Each character of the value is one more unit. */
+/** Units of work (`StepBudget`) for parsing a value, in addition to one unit for each of its characters. */
 const VALUE_UNITS = 32
 
 type Container = unknown[] | Record<string, unknown>
@@ -66,7 +66,8 @@ export function* parseJsonInSteps(
       value = readWord(text, start, index)
     }
     if (budget.spend(VALUE_UNITS + index - start)) yield
-    // Adds the value to the innermost open array or object. If that ends here, it becomes the next value to be added.
+    // Adds the value to the innermost open array or object. If the array or object ends after it, the array or object
+    // is the next value to be added.
     for (;;) {
       index = skipSpace(text, index)
       const container = openContainers.at(-1)

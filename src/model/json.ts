@@ -34,7 +34,7 @@ export function writeJson(value: unknown): string {
   }
 }
 
-/** An array or object of which some members are written: `next` is the index of the next one. `keys`: of an object. */
+/** An array or object that is being written. `next`: index of the next member. `keys`: undefined for an array. */
 interface OpenContainer {
   readonly keys: readonly string[] | undefined
   readonly values: readonly unknown[]

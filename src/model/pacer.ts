@@ -11,7 +11,7 @@ let lastYield: Promise<void> = Promise.resolve()
 export class Pacer {
   #sliceStartMs = performance.now()
 
-  /** Returns at once while the current slice lasts. After it, lets the event loop run and begins a new slice. */
+  /** Returns at once if the current slice has not ended. Otherwise lets the event loop run and begins a new slice. */
   async pause(): Promise<void> {
     if (performance.now() - this.#sliceStartMs < SLICE_MS) return
     lastYield = lastYield.then(() => new Promise((resolve) => setImmediate(resolve)))

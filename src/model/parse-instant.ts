@@ -180,7 +180,8 @@ function scanOffset(text: string, start: number, plusMayBeSpace: boolean): numbe
 }
 
 /**
- * Valid suffixes are shorter. A longer one is refused at once, because matching it to an expression would take long.
+ * Maximum length of the suffix of a timestamp: the offset or zone after date and time. A longer suffix is never valid.
+ * It is refused before it is matched against the regular expressions below, which would take long.
  */
 const SUFFIX_CHARS_MAX = 256
 
@@ -193,8 +194,8 @@ const ZONE_ALONE = /^ ?\[!?([\w+\-/:]+)\](?:\[!?[\w-]+=[\w-]+\])*$/
 const LOST_PLUS = /^( ?) (?=\d)/
 
 /**
- * Returns the instant of a local clock reading, by the offset or the zone in the suffix of the text. Undefined if the
- * suffix is unreadable.
+ * Returns the instant at which a clock shows a reading. `given`, the suffix of the timestamp, has the offset or the
+ * time zone of this clock. Undefined if the suffix is unreadable.
  */
 function instantBySuffix(readingMs: number, given: string, plusMayBeSpace: boolean): number | undefined {
   if (given.length > SUFFIX_CHARS_MAX) return undefined
@@ -216,8 +217,8 @@ function instantFromNumber(value: number): number | undefined {
   else if (magnitude < UNIX_MILLISECONDS_END) ms = value
   else if (magnitude < UNIX_MICROSECONDS_END) ms = value / 1e3
   else ms = value / 1e6
-  // The double of 1672490759.123 s is slightly smaller, and rounding down would give .122. The relative error of the
-  // product is at most 2^-52, so this much is added before rounding down.
+  // The double nearest to 1672490759.123 is slightly smaller than this number, so rounding down would give .122. The
+  // relative error of the product is at most 2^-52, so this much is added before rounding down.
   return validInstant(Math.floor(ms + Math.abs(ms) * Number.EPSILON) + 0)
 }
 

@@ -205,7 +205,10 @@ export interface PointSink<S extends SeriesRef = SeriesRef> {
    */
   addTotalSince(index: number, series: S, timeMs: number, total: number, startMs: number): void
   addMember(index: number, series: S, timeMs: number, member: string): void
-  /** The series of a gauge ended: it has no last value from this time on, until its next value. Not a point. */
+  /**
+   * Adds an end marker: from this time on, the series of a gauge has no last value, until its next value. An end marker
+   * does not count as a point.
+   */
   addEnd(index: number, series: S, timeMs: number): void
   reject(index: number, rejection: Rejection): void
   /** Finds the series of an item by the item's bytes. All decoders of a project share this cache. */

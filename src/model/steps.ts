@@ -35,7 +35,9 @@ const STEP_UNITS = 32_768
 export class StepBudget {
   #unitsLeft = STEP_UNITS
 
-  /** Adds units of work to the current step. Returns true if that ends the step; the count of the next starts at 0. */
+  /**
+   * Adds units of work to the current step. Returns true if the step is now complete; later units count for the next.
+   */
   spend(units: number): boolean {
     this.#unitsLeft -= units
     if (this.#unitsLeft > 0) return false

@@ -1,8 +1,8 @@
 /** Measures texts in Unicode code points, as JSON Schema does. JavaScript's `length` counts UTF-16 code units. */
 
 /**
- * Whether a text has more than `max` code points. Code points are counted only if `length` leaves both possible: a code
- * point has one or two code units.
+ * Whether a text has more than `max` code points. A code point has one or two code units. So code points are counted
+ * only if the number of code units is greater than `max` and at most twice `max`.
  */
 export function isLongerThan(text: string, max: number): boolean {
   if (text.length <= max) return false

@@ -100,8 +100,8 @@ export function parseDuration(text: string): number | undefined {
 }
 
 /**
- * Formats a duration in the largest unit that needs no fraction: `90m`, not `1h30m`. `ms` must be a whole number from
- * 0.
+ * Formats a duration in the largest unit that needs no fraction: `90m`, not `1h30m`. `ms` must be an integer of
+ * 0 or more.
  */
 export function formatDuration(ms: number): string {
   if (ms === 0) return '0s'

@@ -34,7 +34,7 @@ export function parseUnsignedOffset(text: string, index: number): number | undef
 
 /**
  * Returns the number in the two digits at `index`; -1 if these characters are not digits or the text ends before.
- * There `charCodeAt` returns NaN, and every comparison with NaN is false.
+ * Beyond the end of the text, `charCodeAt` returns NaN, and every comparison with NaN is false.
  */
 export function twoDigits(text: string, index: number): number {
   const tens = text.charCodeAt(index) - 48

@@ -18,7 +18,7 @@ export interface TimeZone {
    * instant and caches them. Use it if more instants of these years follow.
    */
   offsetMs(utcMs: number): number
-  /** Returns an instant after `utcMs`. Before it the offset is constant; at the instant it may change, or not. */
+  /** Returns an instant after `utcMs`. From `utcMs` until this instant, the offset does not change. */
   constantUntilMs(utcMs: number): number
   /** Returns the same as `offsetMs`, but calls Intl once and caches nothing. Use it for single instants. */
   lookUpOffsetMs(utcMs: number): number
@@ -173,7 +173,8 @@ export class ChangingZone implements TimeZone {
   readonly #source: OffsetSource
   readonly #offsetsByPeriod = new Map<number, PeriodOffsets>()
   /**
-   * The last returned offset is valid from `#cachedFromMs` to `#cachedUntilMs`. Mostly the next instant is there too.
+   * The offset that was looked up last, `#cachedOffsetMs`, is valid from `#cachedFromMs` to `#cachedUntilMs`. The
+   * instant of the next call is mostly in this range too.
    */
   #cachedFromMs = 0
   #cachedUntilMs = 0
@@ -208,7 +209,7 @@ export class ChangingZone implements TimeZone {
     }
   }
 
-  /** Uses the offset at the same time of an earlier year with the same length and first weekday. */
+  /** Caches the offset at the same time of an earlier year that has the same length and first weekday. */
   #cacheOffsetOfRepeatingYear(utcMs: number): void {
     const year = new Date(utcMs).getUTCFullYear()
     const startMs = yearStart(year)
@@ -284,7 +285,7 @@ function yearStart(year: number): number {
   return dayNumber(year, 1, 1) * DAY_MS
 }
 
-/** For each kind of year, as `yearKind` numbers them: the start of the first such year from `REPEATING_YEAR` on. */
+/** At index `yearKind(year)`: the start of the first year of this kind from `REPEATING_YEAR` on. */
 const REPEATING_YEAR_START_MS = new Float64Array(14)
 for (let year = REPEATING_YEAR; year < REPEATING_YEAR + CALENDAR_CYCLE_YEARS; year++)
   REPEATING_YEAR_START_MS[yearKind(year)] = yearStart(year)

@@ -1,11 +1,11 @@
 /**
  * Memory for the columns of blocks that are decoded only to be merged. An arena has a few large buffers (slabs) that
  * are used again and again, so that the garbage collector does not have to free many small buffers. After
- * `releaseArena`, no column in the arena may be read: the next user overwrites it.
+ * `releaseArena`, no column in the arena may be read: its memory is used again for other columns.
  */
 
 const SLAB_BYTES = 1 << 20
-/** A released arena keeps at most this many slabs, and at most this many released arenas are kept for reuse. */
+/** Maximum number of slabs that a released arena keeps, and of released arenas that are kept for reuse. */
 const SLABS_KEPT_MAX = 4
 const ARENAS_KEPT_MAX = 2
 

@@ -10,7 +10,8 @@ import type { RollupRows } from './rollup-rows.ts'
 const MERGE_CAPACITY_MAX = 1 << 16
 
 /**
- * Copies the references of all columns. A section has getters for them, which would otherwise be called for each row.
+ * Returns an object with references to all columns. The columns of a section are getters, which a merge would otherwise
+ * call for each row.
  */
 function materialize(rows: RollupRows): RollupRows {
   return {

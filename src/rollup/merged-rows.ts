@@ -25,8 +25,9 @@ export class MergedRows extends RowColumns implements RollupRows {
   #length = 0
   readonly #bins = new ByteWriter(0)
   /**
-   * The first source row that was merged into the last row. Its bins are not read until other bins are added to them:
-   * then all bins are in `binAccumulator`, and `#isInAccumulator` is true.
+   * The first source row that was merged into the last row is row `#binRow` of `#binSource`. Its bins are decoded only
+   * when another row is merged, and not if all values of both rows are equal. From then on, all bins of the last row
+   * are in `binAccumulator`, and `#isInAccumulator` is true.
    */
   #binSource: RollupRows | undefined
   #binRow = 0
@@ -117,7 +118,7 @@ export class MergedRows extends RowColumns implements RollupRows {
 
   /**
    * Merges the bins of a source row into the last row. Must be called before the other columns are merged, because it
-   * reads `min`, `max` and `count` as they were.
+   * needs `min`, `max` and `count` of the last row without the source row.
    */
   #mergeBins(row: number, source: RollupRows, from: number): void {
     const before = this.count[row]!

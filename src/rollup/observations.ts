@@ -5,7 +5,7 @@ import { grownIds, grownNumbers } from './row-columns.ts'
 
 const NO_IDS = new Uint32Array(0)
 const CAPACITY_MIN = 64
-/** Longer arrays are not kept for the next use. */
+/** `clear` does not keep arrays that are longer than this. */
 const KEPT_LENGTH_MAX = 1 << 16
 
 /**
@@ -55,7 +55,8 @@ export class Observations {
     this.#bins.reset()
     if (this.binStart.length < rowCount + 1) this.binStart = new Uint32Array(Math.max(CAPACITY_MIN, rowCount * 2))
     const binStart = this.binStart
-    // Counting sort by row. `binStart` first has the number of observations of each row, then the index of the first.
+    // Counting sort by row. `binStart` first has the number of observations of each row (at index row + 1), then the
+    // index in `order` of the first observation of each row.
     binStart.fill(0, 0, rowCount + 1)
     const row = this.#row
     if (newRow !== undefined) for (let i = 0; i < length; i++) row[i] = newRow[row[i]!]!
@@ -64,7 +65,7 @@ export class Observations {
     if (observationOrder.length < length) observationOrder = new Uint32Array(length * 2)
     const order = observationOrder
     for (let i = 0; i < length; i++) order[binStart[row[i]!]!++] = i
-    // Now binStart has, for each row, the end of its observations.
+    // Now `binStart` has for each row the end of its observations in `order`.
     let from = 0
     for (let i = 0; i < rowCount; i++) {
       const to = binStart[i]!

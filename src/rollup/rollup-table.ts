@@ -16,7 +16,7 @@ const TOTALS_BYTES = 400
 
 let scratchNumbers = new Float64Array(1024)
 let scratchIds = new Uint32Array(1024)
-/** Scratch array of `sort`: for the index of a row before sorting, its index afterwards. */
+/** Scratch array of `toSortedRows`: for the index of a row before sorting, its index afterwards. */
 let rowAfterSort = new Uint32Array(1024)
 
 function permuteNumbers(column: Float64Array, order: Uint32Array): void {
@@ -36,9 +36,9 @@ function permuteIds(column: Uint32Array, order: Uint32Array): void {
 }
 
 /**
- * Makes rollups from points. Rows are added in any order, and several rows may have the same series and bucket. `sort`
- * sorts the rows by series and bucket, merges rows of the same series and bucket in the order they were added, and
- * removes rows without points.
+ * Makes rollups from points. Rows are added in any order, and several rows may have the same series and bucket.
+ * `toSortedRows` sorts the rows by series and bucket, merges rows of the same series and bucket in the order they were
+ * added, and removes rows without points.
  */
 export class RollupTable extends RowColumns implements RollupRows {
   seriesCount = 0
@@ -85,7 +85,7 @@ export class RollupTable extends RowColumns implements RollupRows {
     return this.#observations.length === 0 ? NO_IDS : this.#observations.binStart
   }
 
-  /** Adds a row without points and returns its index, which is valid until `sort`. */
+  /** Adds a row without points and returns its index, which is valid until `toSortedRows`. */
   addRow(seriesHi: number, seriesLo: number, bucketMs: number): number {
     const row = this.#length
     if (row === this.bucketMs.length) {
@@ -153,7 +153,7 @@ export class RollupTable extends RowColumns implements RollupRows {
     }
   }
 
-  /** Adds the first value to a row that has an end marker. */
+  /** Adds the first value to a row that has an end marker and no value. */
   #addToEnd(row: number, timeMs: number, value: number, weight: number): void {
     const endMs = this.lastMs[row]!
     this.count[row] = 0
@@ -211,8 +211,9 @@ export class RollupTable extends RowColumns implements RollupRows {
   }
 
   /**
-   * Stores a value of a distribution row for its bins. While all values of the row are equal, nothing is stored: its
-   * only bin can be computed from value and count. Must be called before `min` and `max` include the value.
+   * Stores a value of a distribution row, so that the bins of the row can be computed later. While all values of the
+   * row are equal, nothing is stored: the only bin can be computed from `min` and `count`. Must be called before `min`
+   * and `max` include the value. `before` is the count of the row without the value.
    */
   #observe(row: number, value: number, weight: number, before: number): void {
     const min = this.min[row]!
@@ -298,8 +299,8 @@ export class RollupTable extends RowColumns implements RollupRows {
   }
 
   /**
-   * Stores the values of rows whose values are all equal, before they are merged with a row of other values: until now
-   * nothing was stored for them, see `#observe`.
+   * Must be called before two rows are merged. If the merged row has different values, stores the value of each of the
+   * two rows whose own values are all equal: `#observe` has stored nothing for such a row.
    */
   #observeBoth(row: number, from: number): void {
     const { min, max, count } = this

@@ -18,8 +18,8 @@ export function hasBins({ binStart }: RollupRows, row: number): boolean {
 }
 
 /**
- * Writes the bins of a row whose bins have an invalid weight. Their encoding is a sketch without bins. The block
- * encoder refuses such a row, and each row that it is merged into.
+ * Marks a row whose bins have an invalid weight: writes a sketch without bins instead of the bins. The block encoder
+ * refuses such a row, and each row that it is merged into.
  */
 export function encodeBroken(writer: ByteWriter): void {
   writer.varint(0)

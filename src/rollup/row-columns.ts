@@ -51,7 +51,7 @@ export class RowColumns {
 
   /**
    * Merges all columns but bins and totals from row `from` of `source` into `row`. The points of the source row must
-   * have arrived later than those of `row`, and there must be at least one.
+   * have arrived later than those of `row`, and the source row must have at least one point.
    */
   protected mergeScalars(row: number, source: RowSource, from: number): void {
     const before = this.count[row]!
@@ -62,7 +62,7 @@ export class RowColumns {
       return
     }
     const sum = this.sum[row]! + source.sum[from]!
-    // The sum of infinite sums may be NaN too.
+    // Without an end marker, `sum` may also be NaN, if it adds infinity and minus infinity.
     if (Number.isNaN(sum) && this.hasFirstLast && (isEndOnly(this, row) || isEndOnly(source, from))) {
       this.#mergeEnd(row, source, from)
       return
@@ -85,7 +85,10 @@ export class RowColumns {
     }
   }
 
-  /** Merges two rows of which at least one has an end marker and no value. At equal times, the later arrival counts. */
+  /**
+   * Merges two rows of which at least one has an end marker and no value. If the marker and the last value have the
+   * same time, the one that arrived later counts.
+   */
   #mergeEnd(row: number, source: RowSource, from: number): void {
     const sourceMs = source.lastMs[from]!
     if (!isEndOnly(source, from)) {
@@ -98,11 +101,11 @@ export class RowColumns {
     }
   }
 
-  /** Sets the end marker of a row that has none, or an earlier one. */
+  /** Adds an end marker at `timeMs` to a row. The row must have no value and no end marker after this time. */
   protected endAt(row: number, timeMs: number): void {
     this.lastMs[row] = timeMs
     this.last[row] = Number.NaN
-    // A single time, so that the row is encoded like a row with one value.
+    // In a row without a value, the first time is equal to the last, so that it is encoded like a row with one value.
     if (isEndOnly(this, row)) this.firstMs[row] = timeMs
   }
 

@@ -8,10 +8,10 @@
  * do not change the increase.
  *
  * After thinning, a late point is no problem if its value lies between those of its neighbours. Otherwise the counter
- * was reset between the neighbours. The increase around this reset depended on points that are dropped, so the list is
- * marked inexact. If a list is still too long after thinning, which takes more than 8 resets, the increases of the
- * smallest peaks are added to a sum (`collapsedIncrease`), and their points are dropped. The computed increase is never
- * greater than the increase of all points.
+ * was reset between the neighbours. The increase around this reset depends on points that thinning has dropped, so the
+ * list is marked inexact. If a list is still too long after thinning, which takes more than 8 resets, the increases of
+ * the smallest peaks are added to a sum (`collapsedIncrease`), and their points are dropped. The computed increase is
+ * never greater than the increase of all points.
  */
 
 export const TOTALS_LENGTH_MAX = 16
@@ -24,7 +24,10 @@ export function increaseBetween(previousValue: number, value: number): number {
 export class RunningTotals {
   timeMs: number[] = []
   value: number[] = []
-  /** The increase that was lost by dropping points to limit the length of the list. It is part of the result. */
+  /**
+   * The increase that was lost by dropping points to limit the length of the list. `increase` adds it to the increase
+   * between the remaining points.
+   */
   collapsedIncrease = 0
   /** Whether the computed increase may be less than that of all points, or is partly in `collapsedIncrease`. */
   isInexact = false

@@ -26,12 +26,12 @@ const PAGE_NUMBER_INDEX = PAGE_KEYS
 /** The page number of `EMPTY_PAGE`. No page of bins has this number. */
 const NO_PAGE = 2 ** 29
 /**
- * Marks an empty slot of the hash table; copied to create a page. It is first filled with a fraction, so that V8 stores
- * its elements as doubles from the start and never converts the array.
+ * Every empty slot of a hash table has this page. A new page is a copy of it. The array is first filled with a
+ * fraction, so that V8 stores the elements as doubles from the start and never converts the array.
  */
 const EMPTY_PAGE: number[] = Array.from({ length: PAGE_KEYS + 1 }, () => 0.5).fill(0)
 EMPTY_PAGE[PAGE_NUMBER_INDEX] = NO_PAGE
-/** The hash table of all sketches without a dense page. Read-only. */
+/** The hash table that all sketches without a dense page share. Read-only. */
 const NO_SLOTS: number[][] = [EMPTY_PAGE]
 
 type NumberArray = number[] | Float64Array
@@ -74,7 +74,10 @@ export class BinPages {
     return this.#denseCount + this.loneCount
   }
 
-  /** Whether even a page with one bin may become dense: the average number of bins stays at least `PAGE_BINS_MIN`. */
+  /**
+   * Whether a page with a single bin may become dense. It may if the dense pages, including this page, then have at
+   * least `PAGE_BINS_MIN` bins on average.
+   */
   get canAddDensePage(): boolean {
     return this.#isWorthPage(1)
   }

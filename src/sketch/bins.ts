@@ -19,7 +19,7 @@ export class BinColumns {
     this.weights = new Float64Array(capacity)
   }
 
-  /** Ensures capacity for this many bins. The bins in the columns may be lost. */
+  /** Ensures capacity for this many bins. Bins that are already in the columns may be lost. */
   reserve(capacity: number): void {
     if (capacity <= this.keys.length) return
     this.keys = new Int32Array(capacity * 2)
@@ -57,7 +57,10 @@ export function decodeBins(bytes: Uint8Array, start: number, into: BinColumns): 
   keys[0] = key
   weights[0] = weight
   let isValid = weight > 0
-  /** Becomes negative if the short form below has a difference or a weight of 0. Cheaper than a branch per bin. */
+  /**
+   * Becomes negative if a bin of two bytes, which the loop handles first, has a difference or a weight of 0. It is
+   * tested once after the loop, because a test for each bin would take longer.
+   */
   let sign = 0
   let offset = position
   const shortEnd = bytes.length - 1
@@ -107,7 +110,9 @@ export function beginBins(bytes: Uint8Array, start: number): number {
   return count
 }
 
-/** Reads the bin at `offset` into `binCursor`. Its `key` is then the difference from the previous key, not a key. */
+/**
+ * Reads the bin at `offset` into `binCursor`. `binCursor.key` is then the difference from the previous key, not a key.
+ */
 export function nextBin(bytes: Uint8Array, offset: number): void {
   position = offset
   binCursor.key = nextVarint(bytes)

@@ -59,7 +59,7 @@ function trailingZeros(word: number): number {
   return 31 - Math.clz32(word & -word)
 }
 
-/** Returns the register of a member and the rank that it gives it, as `index << 6 | rank`. */
+/** Returns the index of the register to which a member belongs, and the rank of the member: `index << 6 | rank`. */
 export function entryOf(member: string): number {
   murmurHash64(memberBytes, encodeMember(member), hash)
   const low = hash[0]!
@@ -143,7 +143,7 @@ export class HyperLogLog {
     return decoded
   }
 
-  /** Adds the members of an encoded set. The function `unionEncoded` below explains it. */
+  /** Adds the members of a set that `encode` or Redis has encoded. Throws a RangeError for invalid bytes. */
   unionEncoded(bytes: Uint8Array): void {
     if (bytes[0] === (REDIS_MAGIC & 0xff)) this.#unionRedis(bytes)
     else this.#unionOwnEncoding(bytes)
@@ -243,7 +243,7 @@ export class HyperLogLog {
     }
   }
 
-  /** Sets a register to `rank` if it is smaller. Returns whether it was. */
+  /** Sets a register to `rank` if the register has a smaller rank. Returns whether the register was changed. */
   #raiseRegister(index: number, rank: number): boolean {
     const words = this.#words
     if (words === undefined) return this.#raiseEntry(index, rank)

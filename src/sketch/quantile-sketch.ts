@@ -9,12 +9,12 @@ import { binOf, valueOfBin } from './quantile-precision.ts'
  * increase the error, because bins are never combined into larger ones.
  *
  * Up to 32 bins are one sorted list of (key, weight) pairs. If there are more, `bin-pages.ts` stores them, and the list
- * has only the latest. Memory is proportional to the number of bins, whatever the values are.
+ * has only the bins that were added last. Memory is proportional to the number of bins, whatever the values are.
  */
 
 /** Up to this many bins, a sorted list takes less memory than `BinPages` and is not slower. */
 const PAIRS_MAX = 32
-/** Memory in V8: of a `QuantileSketch` object with a reference to it, and of an empty array. */
+/** Memory in V8 of a `QuantileSketch` object and a reference to it. `ARRAY_BYTES`: of an empty array. */
 const SKETCH_BYTES = 96
 const ARRAY_BYTES = 48
 
@@ -183,7 +183,7 @@ export class QuantileSketch {
 
   /**
    * The number of pairs in `#pairs` at which all of them are added to the pages. Adding them takes time in proportion
-   * to the number of lone bins (`bin-pages.ts`), so this number grows with it.
+   * to the number of lone bins (`bin-pages.ts`), so this number grows with the number of lone bins.
    */
   get #pairsMax(): number {
     return this.#pages === undefined ? PAIRS_MAX : Math.max(PAIRS_MAX, this.#pages.loneCount >> 4)
@@ -232,12 +232,12 @@ export class QuantileSketch {
   }
 }
 
-/** The pairs of all sketches that have none. Read-only. */
+/** The array that all sketches without pairs share. Read-only. */
 const NO_PAIRS: number[] = []
 
 /**
- * Copies the pairs into an array of exactly twice the length; `push` would reserve more. The array is initialized with
- * fractions, so that V8 stores doubles from the start.
+ * Returns an array that begins with the pairs and has exactly twice their length (4 if there are no pairs); `push`
+ * would reserve more memory. The first arrays are filled up with fractions, so that V8 stores doubles from the start.
  */
 function grown(pairs: readonly number[]): number[] {
   if (pairs.length === 0) return [0.5, 0.5, 0.5, 0.5]

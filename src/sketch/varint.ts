@@ -130,7 +130,7 @@ export class ByteWriter {
 /** Reads bytes from `offset` on. Throws a RangeError with the offset if the bytes end or an integer is too large. */
 export class ByteReader {
   readonly bytes: Uint8Array
-  /** Offset of the next read. A decoder that reads `bytes` in its own loop sets it afterwards. */
+  /** Offset of the next read. A decoder that reads `bytes` in its own loop sets `offset` after the loop. */
   offset: number
   #view: DataView | undefined
   #low = 0
@@ -187,7 +187,7 @@ export class ByteReader {
     }
     const high = this.#readParts()
     const value = high * LOW_PART + this.#low
-    // The sum of 2^53 + 1 is rounded to 2^53. Only the low bits distinguish the two.
+    // If the integer is 2^53 + 1, `value` is rounded to 2^53. Then only `#low` shows that it is not 2^53.
     if (value >= VARINT_MAX && (value > VARINT_MAX || this.#low !== 0)) this.#tooLarge(start)
     return value
   }

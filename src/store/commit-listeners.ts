@@ -4,8 +4,8 @@ import type { Id64 } from '../model/id.ts'
 export type CommitListener = (metricIds: readonly Id64[]) => void
 
 /**
- * Calls listeners after a commit. They run in a microtask, so the writer does not wait for them. An error that a
- * listener throws is ignored.
+ * Calls listeners after a commit or after the deletion of a metric. They run in a microtask, so the writer does not
+ * wait for them. An error that a listener throws is ignored.
  */
 export class CommitListeners {
   readonly #listeners = new Set<CommitListener>()
@@ -32,7 +32,7 @@ export class CommitListeners {
         try {
           listener(metricIds)
         } catch {
-          // The commit is already durable and acknowledged, so an error of a listener must not fail it.
+          // The commit or deletion is already durable, so an error of a listener must not make it fail.
         }
       })
     }

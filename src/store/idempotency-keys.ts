@@ -1,6 +1,6 @@
 /**
  * The receipt that a store keeps for an idempotency key, and how many receipts it keeps. `lifetimes.ts` says for how
- * long. `src/write/idempotency.ts` explains how receipts and markers make retries safe.
+ * long a receipt is kept. `src/write/idempotency.ts` explains how receipts and markers make retries safe.
  */
 
 /** The stored response to a request with an idempotency key. A retry of the request gets the same response. */

@@ -1,7 +1,8 @@
 import type { FoldCommit, IndexRemovals, WindowExpiry } from './store.ts'
 
 /**
- * Both stores call these functions after a fold or an expiry, to tell `onIndexRemoval` listeners what it has removed.
+ * Both stores call these functions after a fold or an expiry. They return what it has removed from the index; the store
+ * passes this to its `onIndexRemoval` listeners.
  */
 
 export function removedByFold({ partition, inbox, removed }: FoldCommit): IndexRemovals {

@@ -24,13 +24,14 @@ export interface Store {
    */
   readonly mayLoseWrites: boolean
   /**
-   * False while the store is behind with writing, so that large writes should wait. Small ones still get through; if
-   * large ones did not wait, the small ones would have to.
+   * False while the embedded store has many changes that no checkpoint has written yet. Then large writes should wait
+   * until it is true, so that small writes need not wait.
    */
   readonly hasRoom: boolean
   /**
    * The partitions, in groups. All partitions of a group are on one server, so the writer sends their commits together,
-   * which costs little more than one commit. Groups may be on different servers: none waits for another.
+   * which costs little more than one commit. Groups may be on different servers, so a commit of one group does not wait
+   * for the commits of other groups.
    */
   readonly groups: readonly (readonly number[])[]
 
@@ -86,7 +87,10 @@ export interface Store {
    *   writer can use the number again.
    */
   append(commits: readonly Commit[]): Promise<readonly AppendOutcome[]>
-  /** Returns when a marker was created: `nowMs` of its commit part. Undefined if this partition does not have it. */
+  /**
+   * Returns the time at which a marker was stored: `nowMs` of the commit part that has the marker. Undefined if this
+   * partition does not have the marker.
+   */
   readMarker(partition: number, marker: Marker): Promise<number | undefined>
   /**
    * Returns the number of the writer's last applied commit in each of the partitions; 0 if there is none, or if it is
@@ -270,7 +274,7 @@ export interface Commit {
   readonly writer: string
   /** Number of the commit: each writer counts from 1 in each partition. */
   readonly commitNumber: number
-  /** Empty in a fence: such a commit only uses its number, so that no delayed commit with this number is applied. */
+  /** Empty in a fence: such a commit only uses up its number, so that no delayed commit with this number is applied. */
   readonly parts: readonly CommitPart[]
 }
 
@@ -296,7 +300,9 @@ export interface Marker {
   readonly key: string
 }
 
-/** What a commit adds to the row of a metric. If the store has lost the row, it is created from `definition`. */
+/**
+ * What a commit adds to the row of a metric. If the store has lost the row, the row is created again from `definition`.
+ */
 export interface MetricUpdate {
   readonly metricId: Id64
   readonly generation: number
@@ -313,7 +319,10 @@ export interface SeriesRegistration {
   readonly tags: CanonicalTags
 }
 
-/** Members of a set, for one series and bucket. The bucket has the finest set resolution; the store adds all others. */
+/**
+ * Members of a set, for one series and bucket. The bucket has the finest set resolution; the store adds the members at
+ * all other set resolutions too.
+ */
 export interface SetMembers {
   readonly metricId: Id64
   readonly seriesId: Id64
@@ -390,8 +399,8 @@ export interface InboxEntry {
   readonly sketchBytes: number
   readonly arrivedMs: number
   /**
-   * Unique in the partition, and greater than that of all earlier entries. A fold's run gets the order of its newest
-   * entry.
+   * Unique in the partition, and greater than that of all earlier entries. The run that a fold writes gets the order of
+   * the newest inbox entry in it.
    */
   readonly order: number
 }
@@ -427,7 +436,7 @@ export interface TimelineIndex {
 export interface FoldCommit {
   readonly partition: number
   readonly inbox: readonly InboxEntry[]
-  /** Inbox entries of which a part was folded. `block` has the rest. It replaces the entry, with the same order. */
+  /** Inbox entries of which a part was folded. `block` has the rest and replaces the entry's block; the order stays. */
   readonly partlyFolded?: readonly { readonly entry: InboxEntry; readonly block: NamedBlock }[]
   readonly removed: readonly { readonly timeline: TimelineKey; readonly entry: IndexEntry }[]
   readonly added: readonly { readonly timeline: TimelineKey; readonly entry: IndexEntry }[]
@@ -475,7 +484,7 @@ export interface SetKey {
   readonly bucketMs: number
 }
 
-/** A request for permits of a rate limit. Each `limitKey` has `limit` permits in each `windowMs` of time. */
+/** A request for permits of a rate limit. Each `limitKey` has `limit` permits in each time window of `windowMs`. */
 export interface PermitRequest {
   readonly limitKey: string
   readonly permits: number

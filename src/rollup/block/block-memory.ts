@@ -41,7 +41,10 @@ export class BlockMemory {
     this.onGrowth?.(bytes)
   }
 
-  /** Counts the sketch string of the block. Each of the `sections` sections that have bins has a view of it. */
+  /**
+   * Counts the memory of the sketch string and of its views: one of the whole string, and one for each of the
+   * `sections` sections with bins.
+   */
   countSketches(bytes: number, sections: number): void {
     this.countBytes(bytes + BUFFER_BYTES + (sections + 1) * VIEW_BYTES)
   }

@@ -120,7 +120,8 @@ function sumExponentOf(values: Float64Array, from: number, to: number): number {
 }
 
 /**
- * Whether value differs from integer / power by at most `ULPS_MAX`. Writes both to `integers` and `ulps` at `index`.
+ * Whether `value` differs by at most `ULPS_MAX` from an integer divided by `power`. Writes the integer to `integers`
+ * and the difference to `ulps`, both at `index`.
  */
 function isNearDecimal(value: number, power: number, index: number): boolean {
   // `+ 0` makes 0 from -0. So a value of -0 is compared with 0, from which its bits differ by far, and is refused.
@@ -128,7 +129,8 @@ function isNearDecimal(value: number, power: number, index: number): boolean {
   if (!(Math.abs(integer) <= SUM_INTEGER_MAX)) return false
   oneDouble[0] = value
   oneDouble[1] = integer / power
-  // Read as integers, the bits of two neighbouring doubles differ by 1. So this is their distance in ulps.
+  // Read as integers, the bits of two neighbouring doubles differ by 1. So this difference is the distance of the two
+  // doubles in ulps.
   const distance = (oneDoubleWords[1]! - oneDoubleWords[3]!) * TWO_32 + (oneDoubleWords[0]! - oneDoubleWords[2]!)
   integers[index] = integer
   ulps[index] = distance

@@ -126,7 +126,8 @@ export function encodeBlocks(
         return
       }
       if (to - from === 1) return
-      // A tenth more parts than the average size requires, because some parts are larger than the average.
+      // `bytes / bytesMax` parts would be enough if all had the same size. Some are larger, so there are a tenth more
+      // parts.
       parts = bytes === undefined ? 2 : Math.min(to - from, Math.max(2, Math.ceil((bytes / bytesMax) * 1.1)))
     }
     let start = from
@@ -142,8 +143,9 @@ export function encodeBlocks(
 }
 
 /**
- * Returns the row at which the next block should begin. It is the first row of the series of `row`, so that the series
- * is in one block. If that is too far from `row`, it is `row` itself, and the series is divided between two blocks.
+ * Returns the row at which the next block should begin: the first row of the series to which `row` belongs, so that the
+ * whole series is in one block. If this first row is too far before `row`, returns `row`, and the series is divided
+ * between two blocks.
  */
 function boundaryNear(rows: RollupRows, start: number, row: number): number {
   const begin = rows.rowStart[seriesOfRow(rows, row)]!

@@ -44,7 +44,7 @@ interface TotalsColumns {
   readonly pointStart: Uint32Array
   /** For each row: 1 + its index in `collapsed` if its totals are inexact, otherwise 0. */
   readonly collapsedAt: Uint32Array
-  /** For each row: 1 if its totals are thinned, defaults 0. */
+  /** For each row: 1 if its totals are thinned, otherwise 0. */
   readonly thinned: Uint8Array
   readonly timeMs: Float64Array
   readonly value: Float64Array
@@ -306,14 +306,14 @@ export class MetricSection implements RollupRows {
 
   /**
    * Decodes a column in which only rows with the shape `shapeMin` or a greater one have a stored value. The other rows
-   * get their value from `defaults`, or 1 if that is undefined.
+   * get their value from `defaults`, or the value 1 if `defaults` is undefined.
    */
   #expandColumn(name: ColumnName, shapeMin: number, defaults: Float64Array | undefined): Float64Array {
     const { shape, shapeOfRow, flatOrFullCount, fullCount } = this.#rowShapes()
     const storedCount = shapeMin === SHAPE_FLAT ? flatOrFullCount : fullCount
     if (storedCount === this.length) return this.#column(name, storedCount)
     const stored = this.#scratch(name, storedCount, 0)
-    // No row has a stored value.
+    // No row has a stored value, so the column is equal to `defaults`.
     if (storedCount === 0 && defaults !== undefined) return defaults
     const values = this.#memory.numbers(this.length)
     if (shape !== SHAPE_MIXED) return values.fill(1)

@@ -56,7 +56,8 @@ export function countMetrics(tables: Tables, project: string): number {
 }
 
 /**
- * Adds to the number of defined metrics of a project. Must be called in the write that creates or deletes the metric.
+ * Adds 1 or -1 to the number of defined metrics of a project. Must be called in the write that creates or deletes the
+ * metric.
  */
 function addToMetricCount(writes: WriteSet, project: string, change: 1 | -1): void {
   const counted = writes.get('metric-counts', projectKey(project))

@@ -27,7 +27,7 @@ const NO_JOURNAL: JournalState = { first: 1, isClosed: true }
 const TRANSACTION_ROWS_MAX = 1_000
 const TRANSACTION_BYTES_MAX = 1_048_576
 
-/** Writes a layer to LMDB, and then `state`, in several transactions. */
+/** Writes a layer to LMDB in several transactions, and then `state` in the last transaction. */
 export async function writeCheckpoint(lmdb: Lmdb, layer: Layer, state: JournalState): Promise<void> {
   for (const [name, table] of layer.tables()) {
     while (table.sort(TRANSACTION_ROWS_MAX)) await nextTurn()

@@ -96,10 +96,14 @@ export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<
   }
 }
 
-/** Maximum number of steps of one `#removeCondemnedSets`: together a million set sketches. */
+/**
+ * Maximum number of steps of one call of `#removeCondemnedSets`. All steps together remove at most a million set
+ * sketches.
+ */
 const CONDEMNED_STEPS_MAX = 1_000
 /**
- * Maximum number of steps of one sweep: together 250,000 entries. It is bounded because `FoldLoop.stop` waits for it.
+ * Maximum number of steps of one sweep. All steps together process at most 250,000 entries. There is a maximum because
+ * `FoldLoop.stop` waits for the sweep.
  */
 const SWEEP_STEPS_MAX = 250
 

@@ -248,7 +248,7 @@ export class Environment {
     try {
       await this.#freezeLayer()
     } catch (error) {
-      // The checkpoint is tried again later. Until the current file is full, writes can go on.
+      // The checkpoint is tried again later. Until the current journal file or layer is full, writes can go on.
       if (isFull) throw error
       this.#checkpointFailures.failed(error)
       this.#checkpointTimer ??= this.#scheduleCheckpoint(CHECKPOINT_RETRY_PAUSE_MS)
@@ -257,7 +257,10 @@ export class Environment {
     this.#startCheckpoint()
   }
 
-  /** Begins a new journal file and an empty layer. The previous layer is frozen; the next checkpoint writes it. */
+  /**
+   * Begins a new journal file and an empty layer. The previous layer becomes `#frozenLayer`, which is not changed any
+   * more; the next checkpoint writes it to LMDB.
+   */
   async #freezeLayer(): Promise<void> {
     const { fileNumber } = this.#journal
     const next = await Journal.create(this.#folder, fileNumber + 1, this.#options.openFile)

@@ -2,15 +2,15 @@ import type { NamedBlock } from '../store.ts'
 import type { WriteSet } from './write-set.ts'
 
 /**
- * Maximum memory of all held blocks at which a block that is no longer listed may still be added. Blocks that a fold
- * writes are always added: there is only one fold at a time.
+ * A block that is no longer listed is held only if all held blocks, including this block, then take at most this much
+ * memory. Blocks that a fold writes are always held: there is only one fold at a time.
  */
 export const HELD_BYTES_MAX = 33_554_432
 
 /**
  * Holds in memory the blocks that no index or inbox entry lists. Either a fold has written the block but has not
- * committed yet, or the block was listed until recently and a query with an older snapshot may still read it. Both are
- * not needed after a restart.
+ * committed yet, or the block was listed until recently and a query with an older snapshot may still read it. Neither
+ * kind of block is needed after a restart.
  */
 export class HeldBlocks {
   readonly #blocks = new Map<string, { readonly block: NamedBlock; readonly expiresMs: number }>()

@@ -39,8 +39,8 @@ export class Layer {
       table.set(key, write)
       return
     }
-    // The journal has either the whole value or only the added members. It needs the whole value if the earlier change
-    // of this row needs it.
+    // This layer may have an earlier change of the row. The journal gets one entry for both changes: the added members
+    // if both changes only add members, otherwise the whole value.
     const before = table.get(key)
     table.set(key, before === undefined ? write : { value: write.value, ...unionOfAdded(before, write.addedMembers) })
   }

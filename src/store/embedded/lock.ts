@@ -8,8 +8,9 @@ import { join } from 'node:path'
  * way, so the lock never outlives its process.
  *
  * On Linux the socket has an abstract name with the folder's device and inode, so that another path or link to the
- * folder leads to the same lock, within one network namespace. On other systems the socket is a file in the folder,
- * which may outlive its process; the lock counts as held only if the socket accepts a connection.
+ * folder leads to the same lock. Processes in different network namespaces do not see the locks of each other. On other
+ * systems the socket is a file in the folder, which may outlive its process; the lock counts as held only if the socket
+ * accepts a connection.
  */
 export interface FolderLock {
   release(): Promise<void>

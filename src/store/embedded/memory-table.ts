@@ -57,7 +57,10 @@ export class MemoryTable {
     return this.#writes
   }
 
-  /** Sorts at most `max` keys, before a range is read. Returns whether unsorted keys are left. */
+  /**
+   * Sorts at most `max` of the keys that are not sorted yet. Reading a range sorts all of them. Returns whether
+   * unsorted keys are left.
+   */
   sort(max: number): boolean {
     for (const key of this.#unsorted.splice(-max)) this.#sorted.add(key)
     return this.#unsorted.length > 0

@@ -1,8 +1,8 @@
 import type { PermitRequest } from '../store.ts'
 
 /**
- * Maximum number of time windows: at most 100 MB, however many addresses send requests within a minute. Beyond it the
- * oldest windows are dropped.
+ * Maximum number of time windows in memory. They take at most 100 MB, however many addresses send requests within a
+ * minute. If there would be more, the oldest is dropped.
  */
 const WINDOWS_MAX = 500_000
 
@@ -11,7 +11,7 @@ const WINDOWS_MAX = 500_000
  * permits, and a restart of the gateway grants only a few extra ones.
  */
 export class Permits {
-  /** Permits taken, by width of the window and key of the rate limit, oldest window first. */
+  /** The latest time window for each window width and key of a rate limit, in the order in which they were added. */
   readonly #taken = new Map<string, { endMs: number; taken: number }>()
   readonly #windowsMax: number
 

@@ -6,8 +6,8 @@ import { NO_VALUE, type Tables } from './table.ts'
 import type { WriteSet } from './write-set.ts'
 
 /**
- * Stores the receipts of idempotency keys. A key keeps its first receipt. The number and the bytes of receipts are
- * limited for each project.
+ * Stores the receipts of idempotency keys. Until it expires, the receipt of a key is never replaced. The number and the
+ * bytes of receipts are limited for each project.
  */
 
 export function readReceipt(tables: Tables, project: string, key: string, nowMs: number): Receipt | undefined {

@@ -8,8 +8,8 @@ import type { WriteSet } from './write-set.ts'
 
 /**
  * Stores set sketches: one HyperLogLog for each series and bucket of a set metric, at each set resolution. A
- * `SetChange` collects the members of a commit, so that each sketch is decoded and encoded only once. If a resolution
- * has expired the time of a member, the member is added only at coarser resolutions.
+ * `SetChange` collects the members of a commit, so that each sketch is decoded and encoded only once. If the window of
+ * a member has expired at one resolution, the member is added only at coarser resolutions.
  */
 export class SetChange {
   readonly #writes: WriteSet
@@ -91,7 +91,7 @@ export function countDistinct(tables: Tables, partition: number, union: readonly
 /** Maximum number of sketches that one write removes, which takes a few milliseconds. */
 export const SKETCHES_PER_REMOVAL_MAX = 1_000
 
-/** Removes at most `REMOVED_SETS_MAX` sketches of a window. Returns whether more are left. */
+/** Removes at most `SKETCHES_PER_REMOVAL_MAX` sketches of a window. Returns whether more are left. */
 export function removeSketches(
   writes: WriteSet,
   partition: number,

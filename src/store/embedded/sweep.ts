@@ -7,9 +7,9 @@ import { NO_VALUE } from './table.ts'
 import type { WriteSet } from './write-set.ts'
 
 /**
- * Removes expired rows. The table `expiry` is a queue of the rows that expire, ordered by time. At its time, the row of
- * an entry is checked: a watermark that was updated meanwhile gets a new entry. So a commit that updates a watermark
- * need not change the queue.
+ * Removes expired rows. The table `expiry` is a queue, ordered by time: each entry names a row and the time at which
+ * the row may expire. At this time the row is checked: a watermark that was updated meanwhile gets a new entry. So a
+ * commit that updates a watermark need not change the queue.
  */
 
 /** Maximum number of entries in one step. Such a step takes a few milliseconds. */

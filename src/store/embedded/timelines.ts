@@ -264,7 +264,7 @@ const CONDEMNED_END = Buffer.alloc(3, 0xff)
 export interface ExpiryResult {
   /** Whether the window is expired now. */
   readonly isDone: boolean
-  /** Whether it still has set sketches, which `removeCondemnedSets` removes. */
+  /** Whether the expired window still has set sketches, which `removeCondemnedSets` removes. */
   readonly hasMore: boolean
 }
 
@@ -277,7 +277,7 @@ export function expireWindow(writes: WriteSet, held: HeldBlocks, expiry: WindowE
   removeWindow(writes, held, partition, window, nowMs)
   const hasMore = removeSketches(writes, partition, window)
   if (hasMore) writes.put('condemned', key, encodeJson(expiry.dropExpired ?? null))
-  // The window is recorded as expired until its sketches are removed, so that nothing can be added to them.
+  // The window is recorded as expired until its sketches are removed, so that no members can be added to the sketches.
   if (hasMore || expiry.dropExpired === undefined) {
     addExpired(writes, partition, metricId, resolutionMs, stretchOf(window))
   } else dropExpired(writes, partition, window, expiry.dropExpired)
@@ -285,8 +285,8 @@ export function expireWindow(writes: WriteSet, held: HeldBlocks, expiry: WindowE
 }
 
 /**
- * Removes some set sketches of one expired window, and completes the expiry of the window with its last sketch. Returns
- * false if there was no such window.
+ * Removes some set sketches of one expired window. Once no sketch is left, completes the expiry of the window. Returns
+ * false if no expired window was waiting for the removal of its sketches.
  */
 export function removeCondemnedSets(writes: WriteSet): boolean {
   for (const { key, value } of writes.tables.condemned.rows({ start: partitionKey(0), end: CONDEMNED_END, limit: 1 })) {

@@ -138,7 +138,10 @@ export async function readMetric(redis: RedisAccess, project: string, name: stri
   return row
 }
 
-/** Sends the next call to a partition only after the last reply, so that a long list does not block the server. */
+/**
+ * Returns the rows in the order of `names`; undefined where no metric has the name. Sends the next call to a partition
+ * only after the reply to the previous call, so that a long list does not block the server.
+ */
 export async function readMetrics(
   redis: RedisAccess,
   project: string,
@@ -219,7 +222,8 @@ async function namesAfter(
       return places.map(nameOfSortKey)
     }),
   )
-  // A partition that returned as many names as it was asked for may have more. So the page ends at its last name.
+  // A partition that returned as many names as it was asked for may have more. So the page ends at the last name of
+  // this partition, or at the smallest such name if there are several such partitions.
   const ends = shares.flatMap((names) => (names.length === share ? [names.at(-1)!] : []))
   const end = ends.sort(byCodeUnits)[0]
   const found = shares.flat().filter((name) => end === undefined || name <= end)

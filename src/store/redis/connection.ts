@@ -30,7 +30,7 @@ export interface Connections {
   readonly name: string
   /** Used by `append` only. The client never sends a command again. */
   readonly commits: Connection
-  /** Used by all others. The client may send a command again after a lost reply. */
+  /** Used for everything but `append`. The client may send a command again after a lost reply. */
   readonly common: Connection
   /** Returns a connection to each master. */
   masters(): readonly Connection[]
@@ -48,12 +48,13 @@ const SILENCE_TIMEOUT_MS = 15_000
 const CONNECT_TIMEOUT_MS = 5_000
 const RECONNECT_PAUSE_MS_MAX = 500
 /**
- * Pause before asking a server again that is loading its data. The time that the server estimates is often too long.
+ * Maximum pause before a server that is loading its data is asked again. The time that the server estimates is often
+ * too long.
  */
 const LOADING_PAUSE_MS_MAX = 250
 /**
  * How often the client reads which node has which slots. Without this, it would read them only after an error, and a
- * master that hangs returns none.
+ * master that does not respond returns no error.
  */
 const SLOTS_REFRESH_MS = 5_000
 /** How long a starting gateway waits until the server is ready. */
@@ -223,7 +224,8 @@ async function untilReady(connection: Redis | Cluster, name: string, startTimeou
 }
 
 /**
- * Returns the error of a node, if a cluster client has added it: its own error only says that all nodes have failed.
+ * An error of a cluster client only says that all nodes have failed. If the client has attached the error of a node,
+ * returns that error; otherwise returns `error`.
  */
 function lastNodeError(error: unknown): unknown {
   if (error instanceof Error && 'lastNodeError' in error && error.lastNodeError instanceof Error)

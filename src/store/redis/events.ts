@@ -18,13 +18,14 @@ interface Page {
 }
 
 /**
- * Reads a page from each partition and merges the pages. If some pages were limited, the result ends at the first of
- * their last events: after it, an event of that partition could be missing.
+ * Reads a page from each partition and merges the pages. If some pages were limited, the result ends at the newest of
+ * the last events of these pages: the partition of this event may have more events that are older.
  */
 export async function readEvents(redis: RedisAccess, request: EventRequest): Promise<StoredEvent[]> {
   const { project, fromMs, toMs, after, limit, bytesMax } = request
   const oldest = `[${eventTime(fromMs)}`
-  // Time and id of the cursor, without the NUL and the JSON that follow them in a member, sort just before its event.
+  // A member is time, id, NUL and JSON. A text of only time and id sorts just before the member of the same event, so
+  // the page begins after the event of the cursor.
   const newest =
     after !== undefined && after.timeMs <= toMs ? `(${eventTime(after.timeMs)}${after.id}` : `(${eventTime(toMs + 1)}`
   const pages = await Promise.all(

@@ -29,7 +29,10 @@ export interface PartitionKeys {
   readonly lease: string
   /** Set: names of expired windows whose set sketches are not all deleted yet. */
   readonly condemnedWindows: string
-  /** Shard channel: a message for each commit, with the gateway that sends it and the metrics that have changed. */
+  /**
+   * Shard channel: a message for each commit and each deletion of a metric, with the name of the gateway that sends it
+   * and the ids of the changed metrics.
+   */
   readonly channel: string
   /** Hash: metric name → metric id. */
   catalog(project: string): string
@@ -55,9 +58,7 @@ export interface PartitionKeys {
   timeline(timeline: TimelineKey): string
   /** Sorted set: expired stretch of a timeline by its start. */
   expired(timeline: TimelineKey): string
-  /**
-   * Prefix of the keys of set sketches; the series id is appended. HyperLogLog: the members in a bucket of a series.
-   */
+  /** HyperLogLog: the members of a series in a bucket. The key is this prefix and the series id. */
   setPrefix(bucket: Pick<SetKey, 'metricId' | 'resolutionMs' | 'bucketMs'>): string
   /** Set: names (`setName`) of the set sketches of a window. */
   setsOf(window: WindowKey): string
@@ -130,7 +131,10 @@ export function isPrefix(text: string): boolean {
   return /^[A-Za-z0-9._:-]{1,64}$/.test(text)
 }
 
-/** Returns the partition with all receipts of a project. It is one, so that one script can limit their number. */
+/**
+ * Returns the partition with all receipts of a project. They are in one partition, so that one script can limit their
+ * number.
+ */
 export function receiptPartition(project: string, partitions: number): number {
   return partitionOf('receipts', project, partitions)
 }

@@ -14,7 +14,7 @@ const COUNT_TIMEOUT_MS = 250
 interface PartitionCount {
   /** Last known number of metrics in the partition. */
   metrics: number
-  /** Number of requests without a reply so far. */
+  /** Number of requests for the count of this partition that have no reply yet. */
   pending: number
   /** Set when the node has not responded in time. No further request is sent until it responds. */
   isSilent: boolean

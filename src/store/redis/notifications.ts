@@ -3,9 +3,9 @@ import { type CommitListener, CommitListeners } from '../commit-listeners.ts'
 import type { RedisAccess } from './redis-access.ts'
 
 /**
- * Notifies listeners of the metrics that commits have changed. `notify` is called for commits of this gateway. Commits
- * of other gateways are received through the shard channels of the partitions. The first listener starts the
- * subscription to them. Delivery is not guaranteed.
+ * Notifies listeners of the metrics that commits and deletions have changed. `notify` is called for those of this
+ * gateway. Those of other gateways are received through the shard channels of the partitions. The first listener starts
+ * the subscription to them. Delivery is not guaranteed.
  */
 
 const SUBSCRIBE_PAUSE_MS = 1_000

@@ -4,7 +4,7 @@ import { digestOf, permitPartition } from './keys.ts'
 import { type RedisAccess, textList } from './redis-access.ts'
 import { ScriptCall } from './scripts.ts'
 
-/** Takes permits of a rate limit. The permits taken in each time window are counted under a key of its own. */
+/** Takes permits of a rate limit. Each time window has a key in Redis, which counts the permits taken in the window. */
 export async function takePermits(
   redis: RedisAccess,
   request: PermitRequest,

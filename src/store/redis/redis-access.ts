@@ -39,8 +39,8 @@ export class RedisAccess {
 }
 
 /**
- * Time to live of keys that `sweep` removes: if no gateway runs, the server removes them. It is much longer than the
- * times in `lifetimes.ts`, because the clocks of gateways and server may differ.
+ * Time to live of keys that `sweep` removes. If no gateway runs to call `sweep`, the server removes the keys after this
+ * time. It is much longer than the times in `lifetimes.ts`, because the clocks of gateways and server may differ.
  */
 export const SERVER_TTL_MS = 3_600_000
 

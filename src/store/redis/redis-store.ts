@@ -96,7 +96,8 @@ class RedisStore implements Store {
   readonly #options: RedisStoreOptions
   readonly #formatChecks: NodeJS.Timeout
   /**
-   * Set while the store has another shape, because it was emptied and created again. Then each call rejects with it.
+   * Set while the store has another shape, because it was emptied and created again. Then each call but `ping` rejects
+   * with this error.
    */
   #refusal: GatewayError | undefined
   #closing: Promise<void> | undefined
@@ -233,8 +234,9 @@ class RedisStore implements Store {
   }
 
   /**
-   * Checks the shape in the store. If it is missing, the store was emptied: writes it again, so that no gateway with
-   * another shape can start on the store. If the store has another shape, each call rejects until it is right again.
+   * Checks the shape in the store. If no shape is stored, the store was emptied. Then writes the shape again, so that
+   * no gateway with another shape can start on the store. If the store has another shape, each call rejects until the
+   * store has the right shape again.
    */
   async #checkFormat(): Promise<void> {
     const { prefix, log } = this.#options

@@ -163,7 +163,7 @@ export async function clearSets(redis: RedisAccess, partition: number, window: W
   }
 }
 
-/** Deletes the set sketches of expired windows that a gateway has not deleted before it stopped. */
+/** Deletes set sketches of expired windows that are left because a gateway stopped before it had deleted them. */
 export async function finishClearing(redis: RedisAccess, partition: number): Promise<void> {
   const { condemnedWindows } = redis.keys(partition)
   for (const name of textList(await redis.call('srandmember', condemnedWindows, CLEARED_PER_CALL))) {

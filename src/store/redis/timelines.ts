@@ -174,7 +174,10 @@ export async function commitFold(redis: RedisAccess, fold: FoldCommit): Promise<
   return (await redis.run('commit-fold', call)) === 'folded'
 }
 
-/** Takes, extends or releases a lease. It ends by the clock of the server, because the clocks of gateways differ. */
+/**
+ * Takes, extends or releases a lease. The clock of the server decides when a lease ends, because the clocks of gateways
+ * differ.
+ */
 export async function takeLease(redis: RedisAccess, { partition, holder, leaseMs }: LeaseRequest): Promise<boolean> {
   const call = new ScriptCall().key(redis.keys(partition).lease).arg(holder, leaseMs)
   return Number(await redis.run('take-lease', call)) === 1
@@ -208,7 +211,7 @@ export async function expireWindow(
 
 /**
  * Returns the call of `expire-window.lua`. A script needs all its keys in advance, so the entries of the window are
- * read here. The script refuses the call if they have changed.
+ * read here. The script refuses the call if the entries have changed meanwhile.
  */
 async function expiryCall(
   redis: RedisAccess,

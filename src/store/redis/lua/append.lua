@@ -189,8 +189,8 @@ local function touchSeries(commit, group)
   return same
 end
 
--- Marks the windows that have expired. Members in such a window are not stored at its resolution, only at coarser ones.
--- Also checks the types of all keys.
+-- Marks the windows that have expired. A member in such a window is not stored at the resolution of the window, only at
+-- coarser resolutions. Also checks the types of all keys.
 local function checkSets(part)
   for _, window in ipairs(part.windows) do
     window.isExpired = #stretchesWithin(window.expired, window.startMs, window.startMs + 1) > 0
@@ -295,7 +295,8 @@ local function writeSets(part)
     for _, target in ipairs(set.targets) do
       if not target.window.isExpired and set.to >= set.from then
         local isFirst = redis.call('SADD', target.window.registry, target.name) == 1
-        -- If the window has expired before, its old sketch may not be deleted yet. It must not be added to.
+        -- If the window has expired before, a sketch of this name from that time may still exist. It is deleted first,
+        -- so that the new members are not added to it.
         if isFirst and redis.call('SREM', target.window.condemned, target.name) == 1 then
           redis.call('DEL', target.sketch)
         end

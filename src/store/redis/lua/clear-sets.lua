@@ -15,7 +15,8 @@ complete()
 local remaining = redis.call('SCARD', condemned)
 redis.call('SCARD', condemnedWindows)
 for _, sketch in ipairs(sketches) do
-  -- If the sketch is not in `condemned` any more, new members were added to it, so it is not deleted.
+  -- If the name of a sketch is not in `condemned` any more, the sketch is a new one with new members, so it is not
+  -- deleted.
   if redis.call('SREM', condemned, sketch.name) == 1 then
     redis.call('UNLINK', sketch.key)
     remaining = remaining - 1

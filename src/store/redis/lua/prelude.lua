@@ -95,7 +95,7 @@ local function stretchesWithin(name, from, to)
   return found
 end
 
--- Counts that one entry less lists a block. Returns whether no entry lists it any more. `extra` has the number of
+-- Records that one entry fewer lists a block. Returns whether no entry lists it any more. `extra` has the number of
 -- entries that list the block, minus 1; it has no field for a block with one entry.
 local function removeListing(extra, block)
   local more = stored(redis.call('HGET', extra, block))

@@ -4,7 +4,7 @@
 -- KEYS   (catalog metric seriesOrder tagKeys)*
 -- ARGV   metrics (name metricId)*
 -- REPLY  per metric: nothing when the name is unknown; only its id when that is not `metricId`, or when the call has
---        read 10,000 tag keys before; otherwise id, is, about, points, first, last, cumulative, number of series, tag
+--        already read 10,000 tag keys; otherwise id, is, about, points, first, last, cumulative, number of series, tag
 --        keys
 --
 -- Blocks the server for some microseconds per metric and about 0.2 µs per tag key. The caller sends at most a hundred

@@ -20,7 +20,8 @@ local writtenMs = redis.call('ZSCORE', ages, digest)
 if existing and writtenMs and stored(writtenMs) + keptMs > nowMs then return existing end
 
 local REMOVED_MAX = 1000
--- The field `bytes` has the total bytes of all receipts. No digest has this name, so it cannot be that of a receipt.
+-- The field `bytes` of the hash `receipts` has the total bytes of all receipts. No digest is equal to this name, so no
+-- receipt has this field.
 local bytes = stored(redis.call('HGET', receipts, 'bytes')) + #receipt - #(existing or '')
 redis.call('HSET', receipts, digest, receipt)
 redis.call('ZADD', ages, exact(nowMs), digest)
