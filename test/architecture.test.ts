@@ -22,7 +22,7 @@ interface Part {
 const AGGREGATIONS = ['AGGREGATIONS', 'aggregationsOf', 'parseAggregation', 'quantileAggregation']
 
 /** The contract of a store: the page of its verbs, and the files of data types and times beside it. */
-const CONTRACT = ['store.ts', 'lifetimes.ts', 'events.ts', 'idempotency-keys.ts', 'api-keys.ts'].map(
+const CONTRACT = ['store.ts', 'catalog.ts', 'lifetimes.ts', 'events.ts', 'idempotency-keys.ts', 'api-keys.ts'].map(
   (file) => `store/${file}`,
 )
 /** What both stores are built with and nobody else imports. */
@@ -48,17 +48,28 @@ const PARTS: readonly Part[] = [
   { path: 'wire/', imports: ['model/'], node: false },
   { path: 'write/round/', imports: ['model/', 'rollup/', ...CONTRACT] },
   { path: 'write/recover/', imports: ['model/', 'rollup/', ...CONTRACT, 'write/round/'] },
-  { path: 'write/commit/', imports: ['model/', 'store/store.ts', 'write/round/', 'write/recover/'] },
-  { path: 'write/fold/', imports: ['model/', 'sketch/', 'rollup/', 'store/store.ts'] },
-  { path: 'write/', imports: ['model/', ...CONTRACT, 'write/recover/'] },
-  { path: 'query/plan/', imports: ['model/', 'store/store.ts'], node: false },
-  { path: 'query/read/', imports: ['model/', 'rollup/', 'store/store.ts', 'query/plan/'], node: false },
   {
-    path: 'query/compute/',
-    imports: ['model/', 'sketch/', 'rollup/', 'store/store.ts', 'query/plan/', 'query/read/'],
+    path: 'write/commit/',
+    imports: ['model/', 'store/store.ts', 'store/catalog.ts', 'write/round/', 'write/recover/'],
+  },
+  { path: 'write/fold/', imports: ['model/', 'sketch/', 'rollup/', 'store/store.ts', 'store/catalog.ts'] },
+  { path: 'write/', imports: ['model/', ...CONTRACT, 'write/recover/'] },
+  { path: 'query/plan/', imports: ['model/', 'store/store.ts', 'store/catalog.ts'], node: false },
+  {
+    path: 'query/read/',
+    imports: ['model/', 'rollup/', 'store/store.ts', 'store/catalog.ts', 'query/plan/'],
     node: false,
   },
-  { path: 'query/live/', imports: ['model/', 'store/store.ts', 'query/plan/', 'query/compute/'], node: false },
+  {
+    path: 'query/compute/',
+    imports: ['model/', 'sketch/', 'rollup/', 'store/store.ts', 'store/catalog.ts', 'query/plan/', 'query/read/'],
+    node: false,
+  },
+  {
+    path: 'query/live/',
+    imports: ['model/', 'store/store.ts', 'store/catalog.ts', 'query/plan/', 'query/compute/'],
+    node: false,
+  },
   {
     path: 'query/',
     imports: ['model/', 'rollup/', ...CONTRACT, 'query/plan/', 'query/read/', 'query/compute/', 'query/live/'],
@@ -68,7 +79,7 @@ const PARTS: readonly Part[] = [
   { path: 'telemetry/', imports: ['model/'], types: { 'query/': [] }, packages: ['prom-client'] },
   {
     path: 'gateway.ts',
-    imports: ['model/', 'store/store.ts', 'access/api-keys.ts'],
+    imports: ['model/', 'store/store.ts', 'store/catalog.ts', 'access/api-keys.ts'],
     types: { 'write/': [], 'query/': [], 'access/': [], 'telemetry/': [] },
     node: false,
   },
@@ -98,7 +109,7 @@ const PARTS: readonly Part[] = [
       'http/openapi/',
       'http/server/idempotency.ts',
     ],
-    types: { 'gateway.ts': [], 'query/': ['fillLine'], 'store/store.ts': [] },
+    types: { 'gateway.ts': [], 'query/': ['fillLine'], 'store/store.ts': [], 'store/catalog.ts': [] },
     packages: ['fastify'],
   },
   {
@@ -161,6 +172,7 @@ const PARTS: readonly Part[] = [
       'gateway.ts': [],
       'query/': ['fillComparison', 'fillLine', ...AGGREGATIONS, 'FILLS', 'encodeCursor', 'EVENTS_PAGE_DEFAULT'],
       'store/store.ts': [],
+      'store/catalog.ts': [],
       'store/api-keys.ts': ['SCOPES'],
     },
     packages: ['@graphql-yoga/render-graphiql', '@pothos/core', '@pothos/plugin-relay', 'fastify', 'graphql', 'pino'],

@@ -82,7 +82,7 @@ export interface ResponseBudget {
   isExceeded: boolean
 }
 
-/** Takes `cost` queries from the budget of the request. Throws `query_too_large` if too few are left. */
+/** Takes `queryCount` queries from the budget of the request. Throws `query_too_large` if too few are left. */
 export function chargeQueries(
   { limits, queryBudget }: { readonly limits: GraphQLLimits; readonly queryBudget: QueryBudget },
   queryCount = 1,

@@ -4,13 +4,15 @@ import { rollupKindOf } from '../model/metric.ts'
 import { SERIES_CACHED_MAX } from '../model/series.ts'
 import { nearestInstant } from '../model/time.ts'
 import { loadChanges } from '../model/zone-offsets.ts'
-import type { MetricRow, Store } from '../store/store.ts'
+import type { MetricRow } from '../store/catalog.ts'
+import type { Store } from '../store/store.ts'
 import { accumulate, type PeriodSources } from './compute/accumulate.ts'
 import { Cells } from './compute/cells.ts'
-import { type Comparison, planComparison, withComparison } from './compute/compare.ts'
-import { compareTags, type Evaluation, emptyGroup, evaluate } from './compute/evaluate.ts'
+import { type Comparison, planComparison } from './compute/compare.ts'
+import { type Evaluation, evaluate } from './compute/evaluate.ts'
 import { selectTopGroups } from './compute/rank.ts'
 import { groupKey, type QueryResult, type ResultGroup } from './compute/result.ts'
+import { countUnavailable, type EvaluatedPeriod, isGrouped, resultGroups } from './compute/result-groups.ts'
 import { findValuesBefore } from './compute/value-before.ts'
 import { type RequiredAccumulators, requiredAccumulatorsOf } from './plan/aggregation.ts'
 import { countRollups, edgeDivisorOf, fittingResolution, type PlannedPeriod, planPeriod } from './plan/period.ts'
@@ -20,7 +22,8 @@ import {
   type Plan,
   planBuckets,
   planRange,
-  type RetentionSetting,
+  retentionSettingOf,
+  undefinedIfTooFine,
 } from './plan/plan.ts'
 import { prepareQuery } from './plan/prepare.ts'
 import type { QueryInput, QueryRequest } from './plan/request.ts'
@@ -421,30 +424,6 @@ export class Querier {
   }
 }
 
-/**
- * Returns undefined for an error that says that the interval is not kept or gives too many buckets. Rethrows other
- * errors.
- */
-function undefinedIfTooFine(error: unknown): undefined {
-  const isTooFine =
-    error instanceof GatewayError && (error.code === 'invalid_interval' || error.details?.['bucketsMax'] !== undefined)
-  if (!isTooFine) throw error
-}
-
-function retentionSettingOf({ type }: MetricRow): RetentionSetting {
-  return rollupKindOf(type) === 'set' ? 'SET_RESOLUTIONS' : 'RESOLUTIONS'
-}
-
-/** The number of buckets that are unavailable, in the range or in the earlier period. */
-function countUnavailable(current: Plan, earlier: Plan | undefined, comparison: Comparison | undefined): number {
-  if (earlier === undefined || comparison === undefined) return current.unavailableCount
-  return comparison.counterpartOf.reduce(
-    (count, bucket, i) =>
-      count + (current.unavailableBuckets[i] === 1 || earlier.unavailableBuckets[bucket] === 1 ? 1 : 0),
-    0,
-  )
-}
-
 /** The series of the metric, and the groups of the series that match the filter. */
 interface SeriesSelection {
   readonly list: SeriesList
@@ -461,39 +440,6 @@ interface PlannedQuery {
   readonly comparison: Comparison | undefined
   /** Undefined if the query has no comparison, or if no bucket has a counterpart. */
   readonly earlier: PlannedPeriod | undefined
-}
-
-interface EvaluatedPeriod {
-  readonly evaluation: Evaluation
-  readonly groups: ReadonlyMap<number, ResultGroup>
-}
-
-/** The groups of the result: those with data in either period, sorted by rank or by tags. */
-function resultGroups(
-  request: QueryRequest,
-  { evaluation, groups }: EvaluatedPeriod,
-  earlier: EvaluatedPeriod | undefined,
-  comparison: Comparison | undefined,
-): readonly ResultGroup[] {
-  const result: ResultGroup[] = []
-  for (const index of [...new Set([...groups.keys(), ...(earlier?.groups.keys() ?? [])])].sort((a, b) => a - b)) {
-    const current = groups.get(index) ?? emptyGroup(evaluation, index)
-    if (comparison === undefined) result.push(current)
-    else {
-      const before = earlier?.groups.get(index) ?? emptyGroup(earlier?.evaluation ?? evaluation, index)
-      result.push(withComparison(current, before, comparison))
-    }
-  }
-  const shown = isGrouped(request) ? result.filter((group) => hasData(group) || hasData(group.comparison)) : result
-  return request.top === undefined ? shown.sort((a, b) => compareTags(a.tags, b.tags)) : shown
-}
-
-function isGrouped({ groupBy, bySeries }: QueryRequest): boolean {
-  return groupBy.length > 0 || bySeries
-}
-
-function hasData(group: ResultGroup | undefined): boolean {
-  return group?.bucketStates.includes(1) ?? false
 }
 
 function sum(numbers: readonly number[]): number {

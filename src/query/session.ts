@@ -1,6 +1,6 @@
 import { formatId } from '../model/id.ts'
 import type { Block } from '../rollup/block/block.ts'
-import type { MetricRow } from '../store/store.ts'
+import type { MetricRow } from '../store/catalog.ts'
 import type { QueryResult } from './compute/result.ts'
 import type { Aggregation } from './plan/aggregation.ts'
 

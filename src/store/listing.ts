@@ -1,4 +1,4 @@
-import type { MetricRow } from './store.ts'
+import type { MetricRow } from './catalog.ts'
 
 /** A page of `listMetrics` ends when its tag keys have more characters than this. It limits the memory of a page. */
 export const LISTED_CHARS_MAX = 1 << 20

@@ -16,6 +16,7 @@ import {
 } from '../model/point.ts'
 import { StepBudget, type Steps } from '../model/steps.ts'
 import { limitText } from './limit-text.ts'
+import { parseUpperLimit } from './upper-limit.ts'
 
 /**
  * An item of the Better Stack API, or of the Vector agent, which sends to the same route: `{"name", TYPE: {…}, "dt"?,
@@ -438,17 +439,3 @@ function* deliverSamples<S extends SeriesRef>(
 const EMPTY_PART: Bucket & Quantile & Sample = Object.freeze({})
 /** Replaces a bucket, a quantile or a sample that is not an object: its fields are invalid, so the item is rejected. */
 const INVALID_PART: Bucket & Quantile & Sample = Object.freeze({ upper_limit: '', quantile: '', value: '' })
-
-const INFINITY_TEXT = /^([+-]?)inf(?:inity)?$/i
-
-/**
- * Parses the upper limit of a bucket. Null or absent is the infinite limit, which JSON cannot represent. NaN: the
- * limit is unknown. Undefined: the value is no number.
- */
-function parseUpperLimit(value: unknown): number | undefined {
-  if (value === undefined || value === null) return Number.POSITIVE_INFINITY
-  if (typeof value === 'number') return value
-  if (typeof value === 'bigint') return Number(value)
-  const sign = typeof value === 'string' ? INFINITY_TEXT.exec(value)?.[1] : undefined
-  return sign === undefined ? undefined : sign === '-' ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY
-}

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import { writeMetrics } from '../../src/http/flux/flux-responses.ts'
 import { sendJsonStream } from '../../src/http/response/json-response.ts'
 import { GatewayError } from '../../src/model/errors.ts'
-import type { MetricRow } from '../../src/store/store.ts'
+import type { MetricRow } from '../../src/store/catalog.ts'
 import { startGateway, type TestGateway } from '../support/gateway.ts'
 import { PROJECT } from './harness.ts'
 

@@ -11,7 +11,7 @@ import { quantileAggregation } from '../../src/query/plan/aggregation.ts'
 import type { QueryInput } from '../../src/query/plan/request.ts'
 import { QuerySession } from '../../src/query/session.ts'
 import type { Scope } from '../../src/store/api-keys.ts'
-import type { MetricRow } from '../../src/store/store.ts'
+import type { MetricRow } from '../../src/store/catalog.ts'
 
 /** What a decoder delivered, one object a call, so that tests can compare it. */
 export interface DeliveredPoint {

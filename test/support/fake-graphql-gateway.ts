@@ -30,7 +30,7 @@ import {
 import { FILLS, type QueryInput } from '../../src/query/plan/request.ts'
 import { QuerySession } from '../../src/query/session.ts'
 import type { TagValueCount } from '../../src/query/tag-values.ts'
-import type { MetricRow } from '../../src/store/store.ts'
+import type { MetricRow } from '../../src/store/catalog.ts'
 
 export const NOW_MS = Date.parse('2024-01-15T12:30:00Z')
 const HOUR_MS = 3_600_000

@@ -1,4 +1,5 @@
-import type { MetricListing, MetricRow, Store } from '../../src/store/store.ts'
+import type { MetricListing, MetricRow } from '../../src/store/catalog.ts'
+import type { Store } from '../../src/store/store.ts'
 
 /** All pages of a listing together. */
 export async function listAll(

@@ -1,6 +1,6 @@
 import { GatewayError } from '../../model/errors.ts'
 import { requireListCursor } from '../../model/metric.ts'
-import type { MetricRow } from '../../store/store.ts'
+import type { MetricRow } from '../../store/catalog.ts'
 import { builder } from '../builder.ts'
 import { requireScopeAndTime } from '../context.ts'
 import { chargeQueries, FILTERED_LISTING_COST } from '../operation-cost.ts'

@@ -1,6 +1,6 @@
 import { AGGREGATIONS } from '../../query/plan/aggregation.ts'
 import type { TagValueCount } from '../../query/tag-values.ts'
-import type { MetricRow } from '../../store/store.ts'
+import type { MetricRow } from '../../store/catalog.ts'
 import { builder } from '../builder.ts'
 import { type GraphQLContext, requireScopeAndTime } from '../context.ts'
 import { chargeQueries } from '../operation-cost.ts'

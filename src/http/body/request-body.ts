@@ -23,7 +23,7 @@ export interface BodyLimits {
   readonly bodyBytesMax: number
   /** Maximum bytes of all bodies that are being received or processed. */
   readonly bodiesBytesMax: number
-  /** Maximum bytes of the bodies of one client network. They count for `bodiesBytesMax` too. */
+  /** Maximum bytes of the bodies of one client: an IPv4 address or an IPv6 /64. They count for `bodiesBytesMax` too. */
   readonly bodiesBytesPerAddressMax: number
   /** A body is refused if it grows by less than 8 KiB in this time and does not end. */
   readonly bodyStallMs: number

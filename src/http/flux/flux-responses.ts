@@ -7,7 +7,7 @@ import { formatDuration, formatInstant } from '../../model/time.ts'
 import type { QueryResult, ResultGroup } from '../../query/compute/result.ts'
 import { fillLine } from '../../query/compute/result.ts'
 import type { EventPage } from '../../query/events.ts'
-import type { MetricRow } from '../../store/store.ts'
+import type { MetricRow } from '../../store/catalog.ts'
 import type { StoredPoint } from '../../wire/flux-point.ts'
 
 /**

@@ -1,5 +1,6 @@
 import { rollupKindOf } from '../../model/metric.ts'
-import type { MetricRow, Store } from '../../store/store.ts'
+import type { MetricRow } from '../../store/catalog.ts'
+import type { Store } from '../../store/store.ts'
 import type { PlannedRead } from '../plan/plan.ts'
 import type { SeriesList } from '../plan/series-cache.ts'
 import type { Cells } from './cells.ts'

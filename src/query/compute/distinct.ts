@@ -1,5 +1,6 @@
 import { floorTo } from '../../model/time.ts'
-import type { MetricRow, SetKey, Store } from '../../store/store.ts'
+import type { MetricRow } from '../../store/catalog.ts'
+import type { SetKey, Store } from '../../store/store.ts'
 import { BucketFinder, PlannedReadFinder } from '../plan/find-by-time.ts'
 import type { SeriesList } from '../plan/series-cache.ts'
 import type { Cells } from './cells.ts'

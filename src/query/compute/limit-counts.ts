@@ -1,4 +1,4 @@
-import type { SeriesRow } from '../../store/store.ts'
+import type { SeriesRow } from '../../store/catalog.ts'
 
 /**
  * The count of each bucket of a histogram, by the upper limit of the bucket. Prometheus stores cumulative counts: the

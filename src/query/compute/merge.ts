@@ -242,7 +242,7 @@ function unreadUntilMsByBucket(
 
 interface SeriesPart {
   readonly source: MergeSource
-  /** Index of the series within the section. */
+  /** Index of the series in the section of the source's block. */
   readonly seriesIndex: number
 }
 

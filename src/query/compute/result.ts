@@ -1,6 +1,6 @@
 import { formatId, type Id64 } from '../../model/id.ts'
 import type { CanonicalTags } from '../../model/series.ts'
-import type { MetricRow } from '../../store/store.ts'
+import type { MetricRow } from '../../store/catalog.ts'
 import type { Aggregation } from '../plan/aggregation.ts'
 import type { Fill } from '../plan/request.ts'
 

@@ -7,6 +7,7 @@ import {
   formatInterval,
   type Interval,
 } from '../../model/interval.ts'
+import { type MetricType, rollupKindOf } from '../../model/metric.ts'
 import { DAY_MS, floorTo, formatDuration, formatInstant } from '../../model/time.ts'
 import type { TimeZone } from '../../model/zone-offsets.ts'
 import type { Stretch } from '../../store/store.ts'
@@ -317,4 +318,18 @@ function coverStretch(
     return coverStretch(innerToMs, toMs, level - 1, timelines, reads)
   }
   return false
+}
+
+export function retentionSettingOf({ type }: { readonly type: MetricType }): RetentionSetting {
+  return rollupKindOf(type) === 'set' ? 'SET_RESOLUTIONS' : 'RESOLUTIONS'
+}
+
+/**
+ * Returns undefined for an error that says that the interval is not kept or gives too many buckets. Rethrows other
+ * errors.
+ */
+export function undefinedIfTooFine(error: unknown): undefined {
+  const isTooFine =
+    error instanceof GatewayError && (error.code === 'invalid_interval' || error.details?.['bucketsMax'] !== undefined)
+  if (!isTooFine) throw error
 }

@@ -1,6 +1,7 @@
 import { compareIds, formatId, type Id64 } from '../../model/id.ts'
 import { type CanonicalTags, TagPairs } from '../../model/series.ts'
-import type { MetricRow, SeriesRow, Store } from '../../store/store.ts'
+import type { MetricRow, SeriesRow } from '../../store/catalog.ts'
+import type { Store } from '../../store/store.ts'
 import { type SeriesFilter, tagValueOrEmpty } from './tag-filter.ts'
 
 /** Maximum number of series that one call of `readSeries` returns. */

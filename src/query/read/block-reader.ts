@@ -59,7 +59,7 @@ export class BlockReader {
     const sections = blocks.map((block) => block.section(metricId))
     if (withSketches) {
       const withoutSketches = blocks.filter(
-        (block, i) => wanted[i]!.sketchBytes > 0 && sections[i] !== undefined && !block.hasSketches,
+        (block, i) => wanted[i]!.sketchBytes > 0 && sections[i] !== undefined && !block.areSketchesAttached,
       )
       if (withoutSketches.length > 0 && !(await this.#attachSketches(partition, withoutSketches))) return undefined
     }

@@ -1,4 +1,5 @@
-import type { MetricRow, Store, Stretch } from '../../store/store.ts'
+import type { MetricRow } from '../../store/catalog.ts'
+import type { Store, Stretch } from '../../store/store.ts'
 
 /**
  * Returns whether the store lost a block of the metric (evicted, deleted by hand or damaged). A block that was only

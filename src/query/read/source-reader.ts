@@ -2,11 +2,11 @@ import { formatId, type Id64 } from '../../model/id.ts'
 import type { RollupKind } from '../../model/metric.ts'
 import type { Block, MetricSection } from '../../rollup/block/block.ts'
 import type { RollupRows } from '../../rollup/rollup-rows.ts'
+import type { MetricRow } from '../../store/catalog.ts'
 import {
   type IndexRemovals,
   type IndexRequest,
   type IndexSnapshot,
-  type MetricRow,
   type Store,
   windowWidthMs,
 } from '../../store/store.ts'

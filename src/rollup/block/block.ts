@@ -38,7 +38,7 @@ export interface Block {
   /** Whether some rows have bins, which are in the sketch string. */
   readonly needsSketches: boolean
   /** Whether the block needs its sketch string and `attachSketches` has decoded it. */
-  readonly hasSketches: boolean
+  readonly areSketchesAttached: boolean
   attachSketches(bytes: Uint8Array): void
 }
 
@@ -100,7 +100,7 @@ class DecodedBlock implements Block {
   readonly needsSketches: boolean
   readonly memory: BlockMemory
   readonly #checksum: number
-  #hasSketches = false
+  #areSketchesAttached = false
 
   constructor(name: string, scalars: Uint8Array, arena: Arena | undefined) {
     this.name = name
@@ -115,8 +115,8 @@ class DecodedBlock implements Block {
     this.needsSketches = sections.some((section) => section.needsSketches)
   }
 
-  get hasSketches(): boolean {
-    return this.#hasSketches
+  get areSketchesAttached(): boolean {
+    return this.#areSketchesAttached
   }
 
   section(metricId: Id64): MetricSection | undefined {
@@ -134,7 +134,7 @@ class DecodedBlock implements Block {
   }
 
   attachSketches(bytes: Uint8Array): void {
-    if (this.#hasSketches) return
+    if (this.#areSketchesAttached) return
     const { body, scalarsChecksum } = verifyAndInflate(this.name, SKETCHES_MAGIC, true, bytes)
     if (scalarsChecksum !== this.#checksum) throw new BlockError(this.name, 'sketches of another block')
     withBlockErrors(this.name, 'sketch directory', () => {
@@ -152,7 +152,7 @@ class DecodedBlock implements Block {
       for (const [section, bins] of found) section.attachBins(bins)
       if (found.size > 0) this.memory.countSketches(Math.max(body.length, bytes.length), found.size)
     })
-    this.#hasSketches = this.needsSketches
+    this.#areSketchesAttached = this.needsSketches
   }
 
   #readDirectory(reader: ByteReader): [number, MetricSection[]] {

@@ -19,10 +19,10 @@ import {
   SHAPE_FLAT,
   SHAPE_FULL,
   SHAPE_MIXED,
-  SHAPE_SINGLE,
   SKETCHES_MAGIC,
 } from './block-format.ts'
 import { encodeColumn } from './column-codec.ts'
+import { distributionShape, gaugeShape } from './row-shapes.ts'
 
 /**
  * Encodes rollups as blocks. `block.ts` explains what a block is and decodes it; `docs/storage-format.md` describes
@@ -382,20 +382,6 @@ function encodeRowBins(rows: RollupRows, from: number, length: number): void {
     copied = start
   }
   sectionBins.bytes(binBytes.subarray(copied, binStart[from + length] ?? 0))
-}
-
-function distributionShape(rows: RollupRows, row: number): number {
-  const min = rows.min[row]!
-  if (!Object.is(min, rows.max[row])) return SHAPE_FULL
-  return rows.count[row] === 1 && Object.is(rows.sum[row], min) ? SHAPE_SINGLE : SHAPE_FLAT
-}
-
-function gaugeShape(rows: RollupRows, row: number): number {
-  const min = rows.min[row]!
-  if (!Object.is(min, rows.max[row]) || !Object.is(min, rows.first[row]) || !Object.is(min, rows.last[row]))
-    return SHAPE_FULL
-  const isSingle = rows.count[row] === 1 && Object.is(rows.sum[row], min) && rows.firstMs[row] === rows.lastMs[row]
-  return isSingle ? SHAPE_SINGLE : SHAPE_FLAT
 }
 
 /** Encodes a column that has values only for rows with the shape `shapeMin` or a greater one. */

@@ -1,16 +1,8 @@
 import { compareIds, formatId, type Id64 } from '../../model/id.ts'
 import { metricIdOf, partitionOf } from '../../model/metric.ts'
+import type { MetricDefinition, MetricDeletion, MetricListing, MetricPage, MetricRow, SeriesRow } from '../catalog.ts'
 import { LISTED_CHARS_MAX, tagKeyChars } from '../listing.ts'
-import type {
-  MetricDefinition,
-  MetricDeletion,
-  MetricListing,
-  MetricPage,
-  MetricRow,
-  MetricUpdate,
-  SeriesRegistration,
-  SeriesRow,
-} from '../store.ts'
+import type { MetricUpdate, SeriesRegistration } from '../store.ts'
 import {
   afterPrefix,
   metricIdKey,

@@ -2,6 +2,7 @@ import { assert, GatewayError } from '../../model/errors.ts'
 import type { Id64 } from '../../model/id.ts'
 import { Listeners } from '../../model/listeners.ts'
 import type { ApiKeyRow } from '../api-keys.ts'
+import type { MetricDefinition, MetricDeletion, MetricListing, MetricPage, MetricRow, SeriesRow } from '../catalog.ts'
 import { type CommitListener, CommitListeners } from '../commit-listeners.ts'
 import type { EventRequest, StoredEvent } from '../events.ts'
 import { RECEIPT_BOUNDS, type Receipt, type ReceiptBounds } from '../idempotency-keys.ts'
@@ -18,14 +19,8 @@ import type {
   IndexSnapshot,
   LeaseRequest,
   Marker,
-  MetricDefinition,
-  MetricDeletion,
-  MetricListing,
-  MetricPage,
-  MetricRow,
   NamedBlock,
   PermitRequest,
-  SeriesRow,
   SetKey,
   Store,
   WindowExpiry,

@@ -51,7 +51,7 @@ export const TABLES = [
   'expired',
   /** partition, block name → the scalars string. */
   'scalars',
-  /** partition, block name → the sketches string; absent when the block has none. */
+  /** partition, block name → the sketch string; absent when the block has none. */
   'sketches',
   /** partition, block name → u32: number of index entries that list the block, without the inbox. */
   'listed',

@@ -1,7 +1,8 @@
 import { METRIC_TYPES } from '../../model/metric.ts'
 import type { CanonicalTags } from '../../model/series.ts'
+import type { MetricRow, SeriesRow } from '../catalog.ts'
 import type { Receipt } from '../idempotency-keys.ts'
-import type { InboxEntry, IndexEntry, MetricRow, SeriesRow } from '../store.ts'
+import type { InboxEntry, IndexEntry } from '../store.ts'
 import {
   INDEX_BLOCK_OFFSET,
   INDEX_ORDER_OFFSET,

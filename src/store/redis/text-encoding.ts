@@ -1,8 +1,9 @@
 import { formatId, parseId } from '../../model/id.ts'
 import { METRIC_TYPES, type MetricType } from '../../model/metric.ts'
+import type { MetricDefinition, MetricRow } from '../catalog.ts'
 import type { StoredEvent } from '../events.ts'
 import type { Receipt } from '../idempotency-keys.ts'
-import type { InboxEntry, IndexEntry, MetricDefinition, MetricRow, Stretch, WindowKey } from '../store.ts'
+import type { InboxEntry, IndexEntry, Stretch, WindowKey } from '../store.ts'
 
 /**
  * Encodes the members of sorted sets and the values of hashes as texts. The fields of a member are separated by spaces:

@@ -1,5 +1,6 @@
 import { formatId } from '../../model/id.ts'
-import type { AppendOutcome, Commit, CommitPart, MetricDeletion } from '../../store/store.ts'
+import type { MetricDeletion } from '../../store/catalog.ts'
+import type { AppendOutcome, Commit, CommitPart } from '../../store/store.ts'
 import { Replay, type ReplayContext, type ReplayHooks, type ReplaySettings } from '../recover/replay.ts'
 import { blockBytes, registeringAllSeries } from '../recover/retained-commits.ts'
 import { pauseBeforeRetry, StoreAvailability, type StoreWait } from '../recover/store-availability.ts'

@@ -128,7 +128,7 @@ function openOrError(
   try {
     const block = openBlock(name, scalars, arena)
     if (sketches !== undefined) block.attachSketches(sketches)
-    return block.needsSketches && !block.hasSketches ? new BlockError(name, 'its sketches are missing') : block
+    return block.needsSketches && !block.areSketchesAttached ? new BlockError(name, 'its sketches are missing') : block
   } catch (cause) {
     if (cause instanceof BlockError && !(cause instanceof BlockVersionError)) return cause
     throw cause

@@ -1,6 +1,7 @@
 import { GatewayError } from '../../model/errors.ts'
 import { formatId } from '../../model/id.ts'
-import type { AppendOutcome, Commit, MetricDeletion, Store } from '../../store/store.ts'
+import type { MetricDeletion } from '../../store/catalog.ts'
+import type { AppendOutcome, Commit, Store } from '../../store/store.ts'
 import type { EncodedPart } from '../round/encode-round.ts'
 import type { Registry } from '../round/registry.ts'
 import type { CommitNumbers } from './commit-numbers.ts'

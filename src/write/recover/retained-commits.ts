@@ -106,9 +106,9 @@ export class RetainedCommits {
   }
 
   /**
-   * Renumbers the retained commits of a partition from 1, after the store lost commits that are no longer retained.
-   * Returns the number of points in the lost commits. `isComplete` is false if more points may be lost, in commits
-   * whose number of points is no longer kept.
+   * Numbers the retained commits of a partition from 1, for a new writer name. Called when the store lost commits that
+   * are no longer retained, those after `watermark`: they cannot be replayed. Returns the number of points in them.
+   * `isComplete` is false if some left so long ago that their number of points is no longer kept.
    */
   renumber(partition: number, watermark: number): { readonly points: number; readonly isComplete: boolean } {
     const chain = this.#chains[partition]!

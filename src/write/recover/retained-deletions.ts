@@ -1,6 +1,7 @@
 import { GatewayError } from '../../model/errors.ts'
 import { withTimeout } from '../../model/with-timeout.ts'
-import type { MetricDeletion, Store } from '../../store/store.ts'
+import type { MetricDeletion } from '../../store/catalog.ts'
+import type { Store } from '../../store/store.ts'
 
 /**
  * Acknowledged deletions of metrics that the store may still lose. A deletion has no number by which its loss could be

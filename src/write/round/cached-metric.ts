@@ -2,7 +2,7 @@ import type { Id64 } from '../../model/id.ts'
 import { type MetricType, type RollupKind, rollupKindOf } from '../../model/metric.ts'
 import type { MetricMetadata, SeriesRef } from '../../model/point.ts'
 import { type CanonicalTags, TagPairs } from '../../model/series.ts'
-import type { MetricDefinition, MetricRow } from '../../store/store.ts'
+import type { MetricDefinition, MetricRow } from '../../store/catalog.ts'
 
 /**
  * Metrics and series as the registry caches them. A metric also counts the places for new series and tag keys that

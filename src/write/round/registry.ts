@@ -12,7 +12,7 @@ import { Metric, type Series } from './cached-metric.ts'
  * cleared at any time and is filled from the store again. It is cleared when it is full and when the store lost writes.
  */
 
-/** How many metrics of a project requests of this process have begun to define, and how many of these are finished. */
+/** Counts for one project: the definitions of metrics that this process has started, and those that have finished. */
 export interface DefinitionCounts {
   started: number
   finished: number

@@ -14,7 +14,7 @@ function block(name: string, bytes: number): Block & { readonly memory: BlockMem
     section: () => undefined,
     memory,
     needsSketches: false,
-    hasSketches: false,
+    areSketchesAttached: false,
     attachSketches: () => {},
   }
 }

@@ -156,12 +156,12 @@ describe('columns are decoded when asked for', () => {
     const { scalars, sketches } = encodeBlock(10_000, [{ metricId: metric(1), rows }])
     const block = openBlock('b7', scalars)
     expect(block.needsSketches).toBe(true)
-    expect(block.hasSketches).toBe(false)
+    expect(block.areSketchesAttached).toBe(false)
     const section = block.sections[0]!
     expect([...section.sum]).toEqual([5, 7, 9])
     expect(() => section.binStart).toThrow(/block b7: the sketches were not attached/)
     block.attachSketches(sketches!)
-    expect(block.hasSketches).toBe(true)
+    expect(block.areSketchesAttached).toBe(true)
     expect(plainRollups(section)).toEqual(plainRollups(rows))
   })
 

@@ -2,12 +2,12 @@ import { expect, onTestFinished } from 'vitest'
 import type { Id64 } from '../../../src/model/id.ts'
 import { metricIdOf, partitionOf } from '../../../src/model/metric.ts'
 import { type CanonicalTags, seriesIdOf } from '../../../src/model/series.ts'
+import type { MetricDefinition } from '../../../src/store/catalog.ts'
 import type {
   AppendOutcome,
   Commit,
   CommitPart,
   IndexEntry,
-  MetricDefinition,
   MetricUpdate,
   NamedBlock,
   Store,

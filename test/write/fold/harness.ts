@@ -1,5 +1,6 @@
 import { HOUR_MS } from '../../../src/model/time.ts'
-import { type IndexEntry, type MetricRow, type Store, windowStart, windowWidthMs } from '../../../src/store/store.ts'
+import type { MetricRow } from '../../../src/store/catalog.ts'
+import { type IndexEntry, type Store, windowStart, windowWidthMs } from '../../../src/store/store.ts'
 import { PROJECT, T0_MS, type TestPoint } from '../../support/engine.ts'
 
 /** The time of folds. Points lie an hour before it. */

@@ -1,0 +1,50 @@
+import type { Plan } from '../plan/plan.ts'
+import type { QueryRequest } from '../plan/request.ts'
+import { type Comparison, withComparison } from './compare.ts'
+import { compareTags, type Evaluation, emptyGroup } from './evaluate.ts'
+import type { ResultGroup } from './result.ts'
+
+/** Joins the groups of a range and of the earlier period that it is compared with. */
+
+export interface EvaluatedPeriod {
+  readonly evaluation: Evaluation
+  readonly groups: ReadonlyMap<number, ResultGroup>
+}
+
+/** The groups of the result: those with data in either period, sorted by rank or by tags. */
+export function resultGroups(
+  request: QueryRequest,
+  { evaluation, groups }: EvaluatedPeriod,
+  earlier: EvaluatedPeriod | undefined,
+  comparison: Comparison | undefined,
+): readonly ResultGroup[] {
+  const result: ResultGroup[] = []
+  for (const index of [...new Set([...groups.keys(), ...(earlier?.groups.keys() ?? [])])].sort((a, b) => a - b)) {
+    const current = groups.get(index) ?? emptyGroup(evaluation, index)
+    if (comparison === undefined) result.push(current)
+    else {
+      const before = earlier?.groups.get(index) ?? emptyGroup(earlier?.evaluation ?? evaluation, index)
+      result.push(withComparison(current, before, comparison))
+    }
+  }
+  const shown = isGrouped(request) ? result.filter((group) => hasData(group) || hasData(group.comparison)) : result
+  return request.top === undefined ? shown.sort((a, b) => compareTags(a.tags, b.tags)) : shown
+}
+
+export function isGrouped({ groupBy, bySeries }: QueryRequest): boolean {
+  return groupBy.length > 0 || bySeries
+}
+
+function hasData(group: ResultGroup | undefined): boolean {
+  return group?.bucketStates.includes(1) ?? false
+}
+
+/** The number of buckets that are unavailable, in the range or in the earlier period. */
+export function countUnavailable(current: Plan, earlier: Plan | undefined, comparison: Comparison | undefined): number {
+  if (earlier === undefined || comparison === undefined) return current.unavailableCount
+  return comparison.counterpartOf.reduce(
+    (count, bucket, i) =>
+      count + (current.unavailableBuckets[i] === 1 || earlier.unavailableBuckets[bucket] === 1 ? 1 : 0),
+    0,
+  )
+}

@@ -1,0 +1,61 @@
+import type { Id64 } from '../model/id.ts'
+import type { MetricType } from '../model/metric.ts'
+import type { CanonicalTags } from '../model/series.ts'
+
+/** The metrics and series of a store, and pages of metrics. */
+
+export interface MetricDefinition {
+  readonly project: string
+  readonly name: string
+  readonly type: MetricType
+  readonly unit?: string
+  readonly description?: string
+}
+
+export interface MetricDeletion {
+  readonly project: string
+  readonly name: string
+  readonly generation: number
+}
+
+export interface MetricRow {
+  readonly project: string
+  readonly name: string
+  readonly type: MetricType
+  readonly unit: string | undefined
+  readonly description: string | undefined
+  readonly generation: number
+  readonly metricId: Id64
+  readonly partition: number
+  /** Number of points accepted since the metric was defined. */
+  readonly points: number
+  /** Earliest time of all points; undefined if the metric has no points. `lastSeenMs`: the latest time. */
+  readonly firstSeenMs: number | undefined
+  readonly lastSeenMs: number | undefined
+  /** Tag keys of all its series, sorted. */
+  readonly tagKeys: readonly string[]
+  readonly seriesCount: number
+  /** Whether any point of this counter was a running total. */
+  readonly cumulative: boolean
+}
+
+export interface MetricListing {
+  /** Cursor: the page starts after this name. Undefined: the first page. */
+  readonly after?: string
+  /** Maximum number of names that are passed to `matches`. */
+  readonly namesMax: number
+  /** Selects names. The rows of other names are not read. Undefined: all names match. */
+  readonly matches?: (name: string) => boolean
+}
+
+export interface MetricPage {
+  /** May be empty although more pages follow: `matches` may have refused all names. */
+  readonly metrics: readonly MetricRow[]
+  /** The last name that was passed to `matches`: `after` for the next page. Undefined on the last page. */
+  readonly next: string | undefined
+}
+
+export interface SeriesRow {
+  readonly seriesId: Id64
+  readonly tags: CanonicalTags
+}
