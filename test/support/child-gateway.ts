@@ -27,7 +27,7 @@ export interface Exit {
 }
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
-const START_MS_MAX = 20_000
+const START_MS_MAX = 45_000
 
 /** Starts a gateway and waits until it listens. Rejects when it exits before, saying what it printed. */
 export function startChild(env: Readonly<Record<string, string>>): Promise<ChildGateway> {
