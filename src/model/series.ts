@@ -23,8 +23,8 @@ export function seriesIdOf(metricId: Id64, tags: CanonicalTags): Id64 {
 }
 
 /**
- * Maximum number of tag pairs (key and value) that a `TagPairs` shares among series. A metric with more pairs has mostly
- * unique values, and sharing them would save nothing.
+ * Maximum number of tag pairs (key and value) that a `TagPairs` shares among series. Beyond it most values are
+ * unique, and sharing them would save nothing.
  */
 const PAIRS_MAX = 4_096
 

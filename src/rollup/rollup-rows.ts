@@ -10,8 +10,8 @@ import type { RunningTotals } from './running-totals.ts'
  * points. A column that a kind does not have is an empty array. Arrays may be longer than `length` (`seriesCount`,
  * `seriesCount + 1`); the elements beyond are unused.
  *
- * A gauge may have an end marker: its series ended at `lastMs`. `last` is then NaN. A row with a marker and no value has
- * NaN in all columns of values and a count of 1, as if the marker were a value; `isEndOnly` finds such rows.
+ * A gauge may have an end marker: its series ended at `lastMs`, and `last` is NaN. A row with a marker and no value
+ * has a count of 1, and NaN in all columns of values. `isEndOnly` finds such rows.
  */
 export interface RollupRows {
   readonly kind: RollupKind

@@ -14,8 +14,8 @@ export interface CombinedBatch {
 }
 
 /**
- * Decodes the body `{"events":[…],"metrics":[…]}`. Each of the two members may be missing or null. Metrics use the fast
- * path of batches. Throws `invalid_body` or `batch_too_large`; the caller then discards all points delivered so far.
+ * Decodes the body `{"events":[…],"metrics":[…]}`. Each member may be missing or null. Metrics use the fast path
+ * of batches. Throws `invalid_body` or `batch_too_large`; the caller then discards all points delivered so far.
  */
 export function* decodeCombinedBatch(
   bytes: Uint8Array,

@@ -54,8 +54,8 @@ export function decodeFluxItem<S extends SeriesRef>(
 }
 
 /**
- * Delivers the items of `{"metrics":[…]}` or of a bare array, and returns the number of items. Throws `invalid_body` or
- * `batch_too_large` before delivering anything.
+ * Delivers the items of `{"metrics":[…]}` or of a bare array, and returns their number. Throws `invalid_body` or
+ * `batch_too_large` before it delivers anything.
  */
 export function decodeFluxItems(
   body: unknown,

@@ -86,7 +86,7 @@ function writeRows(result: QueryResult, group: ResultGroup, rowStarts: readonly 
   const { aggregations, fill } = result
   const lines = aggregations.map(({ name }) => fillLine(group, name, fill))
   const fields = aggregations.length === 1 ? [',"value":'] : aggregations.map(({ name }) => `,${JSON.stringify(name)}:`)
-  // Which buckets are shown depends on the group and not on the aggregation, so all lines of a group show the same ones.
+  // The group decides which buckets are shown, not the aggregation. All lines of a group show the same ones.
   const buckets = lines[0]?.bucketIndexes ?? []
   let rows = ''
   for (let row = 0; row < buckets.length; row++) {

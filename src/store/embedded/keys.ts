@@ -27,8 +27,8 @@ export const TABLES = [
   /** project, metric name as text → u32: the last deleted generation. */
   'deleted',
   /**
-   * Deleted metrics whose data is not completely removed yet: partition, metric id → `order` of the newest inbox entry
-   * at the time of the deletion.
+   * Deleted metrics with data that is not removed yet: partition, metric id → `order` of the newest inbox entry
+   * at the deletion.
    */
   'dying',
   /** partition, metric id, position u32 → series id and tags. */

@@ -23,7 +23,7 @@ export interface PartitionKeys {
   readonly due: string
   /** Sorted set: name of a block that no index or inbox entry lists, by the time at which the block is removed. */
   readonly expiring: string
-  /** Hash: block name → number of entries that list the block, minus 1. Only blocks with several entries are in it. */
+  /** Hash: block name → number of entries that list the block, minus 1. Blocks with one entry are not in it. */
   readonly extra: string
   /** String: holder of the lease for folding the partition. */
   readonly lease: string
