@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { HOUR_MS } from '../../../src/model/time.ts'
 import type { Store } from '../../../src/store/store.ts'
@@ -20,7 +21,7 @@ let writer: Writer
 
 beforeEach(async () => {
   real = await openTestStore()
-  faulty = new FaultyStore(real)
+  faulty = new FaultyStore(real, { groups: [real.groups.flat()] })
   writer = openTestWriter(faulty)
 })
 
@@ -37,38 +38,43 @@ const visitors = points(ORDINARY_MEMBERS_MAX + 1, (i) => ({
 
 const small: TestPoint = { ...hit(7), name: 'small' }
 
-/** The points that each call of `append` carries, and whether one of them is of metric `small`. */
-const appends = () =>
-  faulty.calls('append').map(([commits]) => {
-    const metrics = commits.flatMap(({ parts }) => parts.flatMap((part) => part.metrics))
-    const points = metrics.reduce((sum, metric) => sum + metric.points, 0)
-    return { points, hasSmall: metrics.some(({ definition }) => definition.name === 'small') }
-  })
+/** How many points each call of `append` carries that carries a point of metric `small`. */
+const pointsBesideSmall = (): readonly number[] =>
+  faulty
+    .calls('append')
+    .map(([commits]) => commits.flatMap(({ parts }) => parts.flatMap(({ metrics }) => metrics)))
+    .filter((metrics) => metrics.some(({ definition }) => definition.name === 'small'))
+    .map((metrics) => metrics.reduce((sum, { points }) => sum + points, 0))
 
 const LARGE: readonly [string, readonly TestPoint[]][] = [
-  ['many points', points(ORDINARY_POINTS_MAX + 1, (i) => hit(1, { host: String(i % 1_000) }))],
+  ['many points', points(ORDINARY_POINTS_MAX + 1, (i) => hit(1, { host: String(i % 100) }))],
   ['many set members', visitors],
-  ['many new series', points(ORDINARY_NEW_SERIES_MAX + 1, (i) => hit(1, { host: String(i) }))],
+  [
+    'many new series',
+    points(ORDINARY_NEW_SERIES_MAX + 1, (i) => ({ ...hit(1, { host: String(i) }), name: `hits${i % 2}` })),
+  ],
 ]
 
 describe('a small request', () => {
   it.each(LARGE)('is not in the round of a request with %s that arrives with it', async (_, large) => {
-    await track(writer, hit(0), small)
-    const before = appends().length
+    // Metrics that are new would take longer to be admitted.
+    await track(writer, small, { ...hit(0), name: 'hits0' }, { ...hit(0), name: 'hits1' }, visitors[0]!)
     const slow = gate()
     faulty.next('append', slow.fault)
-    const first = track(writer, hit(0))
+    const first = track(writer, small)
     await slow.reached
-    const both = [track(writer, ...large), track(writer, small)]
-    // The large one is decoded, admitted and folded before the round is closed.
+    const order: string[] = []
+    const both = [
+      track(writer, ...large).then(() => order.push('large')),
+      track(writer, small).then(() => order.push('small')),
+    ]
+    // The large one is decoded, admitted and added to a round before the round is closed.
     await until(() => writer.pendingBytes > 10_000)
+    await pause(20)
     slow.open()
-    await first
-    await Promise.all(both)
-    const calls = appends().slice(before)
-    const indexOfSmall = calls.findIndex(({ hasSmall }) => hasSmall)
-    expect(calls[indexOfSmall]!.points).toBe(1)
-    expect(indexOfSmall).toBeLessThan(calls.length - 1)
+    await Promise.all([first, ...both])
+    expect(order).toEqual(['small', 'large'])
+    expect(pointsBesideSmall().slice(1)).toEqual([1, 1])
   })
 
   it('is committed while large ones wait because the store is behind with writing', async () => {
