@@ -31,7 +31,8 @@ export function parseContentEncoding(header: string | undefined): Compression | 
 }
 
 /**
- * Decompresses a gzip, deflate (with or without zlib header) or br body, in steps off the main thread. Calls `charge`
+ * Decompresses a gzip, deflate (with or without zlib header) or br body, in steps off the main thread, and returns the
+ * chunks of the result. Calls `charge`
  * with the bytes of each step; if `charge` throws, decompression stops. Throws `invalid_body` for a damaged body and
  * `payload_too_large` if the result exceeds `bytesMax`.
  */
@@ -40,7 +41,7 @@ export async function decompressBody(
   compression: Compression,
   bytesMax: number,
   charge: (bytes: number) => void,
-): Promise<Uint8Array> {
+): Promise<readonly Uint8Array[]> {
   const decompressor = createDecompressor(compression, bytes)
   const chunks: Buffer[] = []
   let length = 0
@@ -62,7 +63,7 @@ export async function decompressBody(
     )
     decompressor.end(bytes)
   })
-  return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, length)
+  return chunks
 }
 
 function createDecompressor(compression: Compression, bytes: Uint8Array): Decompressor {

@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { GatewayError } from '../../model/errors.ts'
 import { clientNetworkOf } from '../access/client-address.ts'
 import { BodyBudget, type BodyCharge } from './body-budget.ts'
+import { BodyBuffers } from './body-buffers.ts'
 import { bodyTooLargeError } from './body-errors.ts'
 import { decompressBody, parseContentEncoding } from './content-encoding.ts'
 import { StallWatch } from './stall-watch.ts'
@@ -42,10 +43,19 @@ export function registerBodyParser(app: FastifyInstance, limits: BodyLimits): vo
   const { bodyBytesMax } = limits
   const budget = new BodyBudget(limits.bodiesBytesMax, limits.bodiesBytesPerAddressMax)
   const stallWatch = new StallWatch(limits.bodyStallMs)
+  const buffers = new BodyBuffers()
   app.decorate('bodyBudget', budget)
   app.decorateRequest('bodyCharge', undefined)
   app.addHook('onResponse', (request, _reply, done) => {
     request.bodyCharge?.close()
+    done()
+  })
+  app.addHook('onSend', (request, _reply, _payload, done) => {
+    const { body } = request
+    if (body instanceof Uint8Array) {
+      request.body = undefined
+      buffers.release(body)
+    }
     done()
   })
   discardUnreadBodies(app, stallWatch, bodyBytesMax)
@@ -56,15 +66,19 @@ export function registerBodyParser(app: FastifyInstance, limits: BodyLimits): vo
     const encoding = parseContentEncoding(request.headers['content-encoding'])
     const charge = budget.openCharge(clientNetworkOf(request), request.raw.socket)
     request.bodyCharge = charge
-    const receivedBytes = await receiveBody(payload, bodyBytesMax, charge, stallWatch)
+    const receivedBytes = await receiveBody(payload, buffers, bodyBytesMax, charge, stallWatch)
     if (encoding === 'identity') return receivedBytes
-    const body = await decompressBody(receivedBytes, encoding, bodyBytesMax, (bytes) => charge.take(bytes))
+    const chunks = await decompressBody(receivedBytes, encoding, bodyBytesMax, (bytes) => charge.take(bytes))
     charge.release(receivedBytes.length)
-    return body
+    buffers.release(receivedBytes)
+    return buffers.join(chunks)
   })
 }
 
-/** Returns the bytes of a request's body: empty if there is no body. */
+/**
+ * Returns the bytes of a request's body: empty if there is no body. They must not be read after the response was sent,
+ * because their memory is then used for another body.
+ */
 export function bodyBytesOf({ body }: FastifyRequest): Uint8Array {
   return body instanceof Uint8Array ? body : new Uint8Array()
 }
@@ -74,6 +88,7 @@ const CHUNKS_PER_JOIN = 256
 
 function receiveBody(
   payload: IncomingMessage,
+  buffers: BodyBuffers,
   bytesMax: number,
   charge: BodyCharge,
   stallWatch: StallWatch,
@@ -103,7 +118,7 @@ function receiveBody(
       if (contentLength >= 0 && length !== contentLength)
         reject(new GatewayError('invalid_body', 'the body does not have the length in Content-Length'))
       // Always a copy: Node may reuse the buffer behind a chunk.
-      else resolve(Buffer.concat([...joinedChunks, ...chunks], length))
+      else resolve(buffers.join([...joinedChunks, ...chunks]))
     }
     const onError = (cause: Error): void =>
       rejectBody(new GatewayError('invalid_body', 'the body could not be read', { cause }))

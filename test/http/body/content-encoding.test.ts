@@ -27,9 +27,9 @@ async function refusalOf(body: Uint8Array, header: string, bytesMax = MIB, hold 
 
 describe('a compressed body', () => {
   it.each(ENCODERS)('with %s is decompressed', async (encoding, compress) => {
-    expect(Buffer.from(await decompressBody(compress(TEXT), compressionOf(encoding), MIB, () => {}))).toEqual(TEXT)
+    expect(Buffer.concat(await decompressBody(compress(TEXT), compressionOf(encoding), MIB, () => {}))).toEqual(TEXT)
     expect(
-      Buffer.from(await decompressBody(compress(Buffer.alloc(0)), compressionOf(encoding), MIB, () => {})),
+      Buffer.concat(await decompressBody(compress(Buffer.alloc(0)), compressionOf(encoding), MIB, () => {})),
     ).toHaveLength(0)
   })
 
@@ -37,9 +37,9 @@ describe('a compressed body', () => {
     const limit = 20 * MIB
     let held = 0
     const hold = (bytes: number): void => void (held += bytes)
-    expect(await decompressBody(compress(Buffer.alloc(limit)), compressionOf(encoding), limit, hold)).toHaveLength(
-      limit,
-    )
+    expect(
+      Buffer.concat(await decompressBody(compress(Buffer.alloc(limit)), compressionOf(encoding), limit, hold)),
+    ).toHaveLength(limit)
     expect(held).toBe(limit)
     expect(await refusalOf(compress(Buffer.alloc(limit + 1)), encoding, limit)).toBe('payload_too_large')
   })

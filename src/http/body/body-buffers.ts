@@ -1,0 +1,52 @@
+/**
+ * Buffers for request bodies that are reused. A new buffer for each body would be garbage outside the JavaScript heap,
+ * and V8 runs a full garbage collection of the whole heap after about 30 MB of it: several per second under load.
+ */
+
+/** Smaller bodies are not worth it, and larger ones are rare. */
+const BYTES_MIN = 8_192
+const BYTES_MAX = 1_048_576
+
+/** Maximum bytes of the buffers that are not in use. Further ones are left to the garbage collection. */
+const UNUSED_BYTES_MAX = 4_194_304
+
+export class BodyBuffers {
+  /** Buffers that are not in use, by size. All sizes are powers of two. */
+  readonly #unused = new Map<number, Buffer[]>()
+  readonly #inUse = new WeakMap<ArrayBufferLike, Buffer>()
+  #unusedBytes = 0
+
+  /** Returns a body that consists of all chunks. */
+  join(chunks: readonly Uint8Array[]): Buffer {
+    const length = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
+    if (length < BYTES_MIN || length > BYTES_MAX) return Buffer.concat(chunks, length)
+    const buffer = this.#take(length)
+    let at = 0
+    for (const chunk of chunks) {
+      buffer.set(chunk, at)
+      at += chunk.length
+    }
+    return buffer.subarray(0, length)
+  }
+
+  /** Ends the use of a body returned by `join`: its bytes must not be read any more. Ignores any other body. */
+  release({ buffer: memory }: Uint8Array): void {
+    const buffer = this.#inUse.get(memory)
+    if (buffer === undefined) return
+    this.#inUse.delete(memory)
+    if (this.#unusedBytes + buffer.length > UNUSED_BYTES_MAX) return
+    this.#unusedBytes += buffer.length
+    const unused = this.#unused.get(buffer.length)
+    if (unused === undefined) this.#unused.set(buffer.length, [buffer])
+    else unused.push(buffer)
+  }
+
+  #take(length: number): Buffer {
+    const size = 2 ** Math.ceil(Math.log2(length))
+    let buffer = this.#unused.get(size)?.pop()
+    if (buffer === undefined) buffer = Buffer.allocUnsafeSlow(size)
+    else this.#unusedBytes -= size
+    this.#inUse.set(buffer.buffer, buffer)
+    return buffer
+  }
+}
