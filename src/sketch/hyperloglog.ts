@@ -20,6 +20,8 @@ const REGISTERS = 1 << INDEX_BITS
 const RANK_BITS = 64 - INDEX_BITS
 const RANK_MAX = RANK_BITS + 1
 const PACKED_BYTES = (REGISTERS * 6) / 8
+/** Maximum length of our encoding. */
+export const ENCODED_BYTES_MAX = 1 + PACKED_BYTES
 /**
  * Maximum length of the list of entries of a small set: 8 KiB in memory and about 4 KiB encoded. The words of a large
  * set take 16 KiB in memory and 12 KiB encoded.
@@ -84,6 +86,20 @@ export class HyperLogLog {
   /** Adds a member that is given as the result of `entryOf`. Returns whether a register changed. */
   addEntry(entry: number): boolean {
     return this.#raiseRegister(entry >>> 6, entry & 63)
+  }
+
+  /** Whether adding this member, given as the result of `entryOf`, would change nothing. */
+  has(entry: number): boolean {
+    const index = entry >>> 6
+    const words = this.#words
+    if (words !== undefined) return ((words[index >>> 2]! >>> ((index & 3) << 3)) & 63) >= (entry & 63)
+    const at = this.#positionOf(index)
+    return at < this.#entryCount && this.#entries[at]! >>> 6 === index && this.#entries[at]! >= entry
+  }
+
+  /** Memory of the registers in bytes. */
+  get bytes(): number {
+    return (this.#words ?? this.#entries).byteLength
   }
 
   union(other: HyperLogLog): void {
@@ -257,17 +273,7 @@ export class HyperLogLog {
 
   #raiseEntry(index: number, rank: number): boolean {
     const count = this.#entryCount
-    let at = 0
-    if (count > 0 && this.#entries[count - 1]! >>> 6 < index) {
-      at = count
-    } else {
-      let high = count
-      while (at < high) {
-        const middle = (at + high) >>> 1
-        if (this.#entries[middle]! >>> 6 < index) at = middle + 1
-        else high = middle
-      }
-    }
+    const at = this.#positionOf(index)
     const entry = (index << 6) | rank
     if (at < count && this.#entries[at]! >>> 6 === index) {
       if (this.#entries[at]! >= entry) return false
@@ -287,6 +293,20 @@ export class HyperLogLog {
     this.#entries[at] = entry
     this.#entryCount = count + 1
     return true
+  }
+
+  /** Returns the position of the first entry whose index is at least `index`. */
+  #positionOf(index: number): number {
+    const count = this.#entryCount
+    if (count > 0 && this.#entries[count - 1]! >>> 6 < index) return count
+    let low = 0
+    let high = count
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (this.#entries[middle]! >>> 6 < index) low = middle + 1
+      else high = middle
+    }
+    return low
   }
 
   #toWords(): Int32Array {

@@ -1,11 +1,11 @@
-import { HyperLogLog, unionEncoded } from '../../sketch/hyperloglog.ts'
+import { ENCODED_BYTES_MAX, HyperLogLog } from '../../sketch/hyperloglog.ts'
 import { type JournalRow, journalFileNumbers, readJournal } from './journal.ts'
 import { JOURNAL_KEY } from './keys.ts'
 import { Layer } from './layer.ts'
 import type { Lmdb } from './lmdb.ts'
-import type { MemoryTable } from './memory-table.ts'
+import { type MemoryTable, valueWithAdded } from './memory-table.ts'
 import { decodeJson, encodeJson } from './rows.ts'
-import { keyTextOf, type Tables } from './table.ts'
+import { keyTextOf, type LmdbTable, type Tables } from './table.ts'
 
 /**
  * Writes checkpoints to LMDB and replays the journal. A checkpoint writes a layer in bounded transactions. The last
@@ -36,8 +36,9 @@ export async function writeCheckpoint(lmdb: Lmdb, layer: Layer, state: JournalSt
       await lmdb.write(() => {
         for (const text of batch) {
           const key = Buffer.from(text, 'latin1')
-          const { value } = table.get(text)!
-          if (value === undefined) stored.remove(key)
+          const { value, addedMembers } = table.get(text)!
+          if (addedMembers !== undefined) putSketch(stored, key, addedMembers)
+          else if (value === undefined) stored.remove(key)
           else stored.put(key, value)
         }
       })
@@ -46,12 +47,20 @@ export async function writeCheckpoint(lmdb: Lmdb, layer: Layer, state: JournalSt
   await lmdb.write(() => lmdb.tables.meta.put(JOURNAL_KEY, encodeJson(state)))
 }
 
+/** Writes a set sketch with added members, unless the stored one has all of them already. */
+function putSketch(stored: LmdbTable, key: Buffer, addedMembers: HyperLogLog): void {
+  const before = stored.getBinary(key)
+  const value = valueWithAdded(before, addedMembers)
+  if (before === undefined || Buffer.compare(before, value) !== 0) stored.put(key, value)
+}
+
 function* batchesOf(table: MemoryTable): Generator<readonly string[]> {
   let batch: string[] = []
   let bytes = 0
   for (const text of table.keysFrom('', false)) {
     batch.push(text)
-    bytes += text.length + (table.get(text)!.value?.length ?? 0)
+    const { value, addedMembers } = table.get(text)!
+    bytes += text.length + (addedMembers === undefined ? (value?.length ?? 0) : ENCODED_BYTES_MAX)
     if (batch.length < TRANSACTION_ROWS_MAX && bytes < TRANSACTION_BYTES_MAX) continue
     yield batch
     batch = []
@@ -82,7 +91,7 @@ export function replayJournal(
   let cutFileNumber: number | undefined
   let nextFileNumber = first
   for (const fileNumber of fileNumbers) {
-    const { frames, isCut } = readJournal(folder, fileNumber, (row) => replay(layer, tables, row))
+    const { frames, isCut } = readJournal(folder, fileNumber, (row) => replay(layer, row))
     if (frames > 0 && (isClosed || fileNumber !== nextFileNumber || cutFileNumber !== undefined)) {
       const reason =
         cutFileNumber === undefined
@@ -96,15 +105,10 @@ export function replayJournal(
   return { layer, nextFileNumber }
 }
 
-function replay(layer: Layer, tables: Tables, { table, kind, key, value }: JournalRow): void {
-  const text = keyTextOf(key)
-  if (kind !== 'add') {
-    layer.set(table, text, { value: kind === 'put' ? value : undefined })
-    return
-  }
-  const write = layer.get(table, text)
-  const before = write === undefined ? tables[table].get(key) : write.value
-  const sketch = before === undefined ? new HyperLogLog() : HyperLogLog.decode(before)
-  unionEncoded(sketch, value)
-  layer.set(table, text, { value: sketch.encode() })
+function replay(layer: Layer, { table, kind, key, value }: JournalRow): void {
+  const write =
+    kind === 'add'
+      ? { value: undefined, addedMembers: HyperLogLog.decode(value) }
+      : { value: kind === 'put' ? value : undefined }
+  layer.set(table, keyTextOf(key), write)
 }

@@ -12,8 +12,8 @@ import type { Layer } from './layer.ts'
  * together. An incomplete frame is ignored as a whole.
  *
  * A frame has the rows that are put and removed, not the requests that caused the changes. So replaying is idempotent,
- * even if LMDB already has some of the rows. For a set sketch, a row may have only the members to add; adding members
- * again changes nothing. A frame is written only after the previous one is synced. So only the last frame of a file can
+ * even if LMDB already has some of the rows. For a set sketch, a row has the members to add; adding members again changes
+ * nothing. A frame is written only after the previous one is synced. So only the last frame of a file can
  * be incomplete, and it was not acknowledged. A damaged frame that is followed by another one is an error.
  *
  *   file   magic `GQJ` · version u8 · salt (16 bytes) · checksum u32 (CRC-32 of both), then the frames
@@ -111,18 +111,22 @@ export class Journal {
 
   #encode(layer: Layer): number {
     let length = FRAME_HEADER_BYTES
+    const encodedMembers: Uint8Array[] = []
     for (const [, table] of layer.tables()) {
       for (const [key, { value, addedMembers }] of table.entries()) {
-        length += ROW_HEADER_BYTES + key.length + ((addedMembers ?? value)?.length ?? 0)
+        const bytes = addedMembers?.encode() ?? value
+        if (addedMembers !== undefined) encodedMembers.push(bytes!)
+        length += ROW_HEADER_BYTES + key.length + (bytes?.length ?? 0)
       }
     }
     if (length > this.#buffer.length) this.#buffer = Buffer.alloc(2 ** Math.ceil(Math.log2(length)))
     const buffer = this.#buffer
     let offset = FRAME_HEADER_BYTES
+    let nextMembers = 0
     for (const [name, table] of layer.tables()) {
       const tableNumber = TABLES.indexOf(name)
       for (const [key, { value, addedMembers }] of table.entries()) {
-        const bytes = addedMembers ?? value
+        const bytes = addedMembers === undefined ? value : encodedMembers[nextMembers++]
         const kind: RowKind = bytes === undefined ? 'remove' : addedMembers === undefined ? 'put' : 'add'
         buffer.writeUInt8(tableNumber, offset)
         buffer.writeUInt8(KINDS.indexOf(kind), offset + 1)

@@ -1,4 +1,3 @@
-import { HyperLogLog, unionEncoded } from '../../sketch/hyperloglog.ts'
 import type { TableName } from './keys.ts'
 import { MemoryTable, type RowWrite } from './memory-table.ts'
 
@@ -34,15 +33,7 @@ export class Layer {
   }
 
   set(name: TableName, key: string, write: RowWrite): void {
-    const table = this.#tableOrNew(name)
-    if (write.addedMembers === undefined) {
-      table.set(key, write)
-      return
-    }
-    // This layer may have an earlier change of the row. The journal gets one entry for both changes: the added members
-    // if both changes only add members, otherwise the whole value.
-    const before = table.get(key)
-    table.set(key, before === undefined ? write : { value: write.value, ...unionOfAdded(before, write.addedMembers) })
+    this.#tableOrNew(name).set(key, write)
   }
 
   /** Adds the changes of a later write to this layer, which becomes a frame of the journal. */
@@ -59,9 +50,10 @@ export class Layer {
   addFrame(later: Layer, isStored: (name: TableName, key: string) => boolean): void {
     for (const [name, table] of later.tables()) {
       const target = this.#tableOrNew(name)
-      for (const [key, { value }] of table.entries()) {
-        if (value === undefined && !isStored(name, key)) target.delete(key)
-        else target.set(key, { value })
+      for (const [key, write] of table.entries()) {
+        const isRemoval = write.value === undefined && write.addedMembers === undefined
+        if (isRemoval && !isStored(name, key)) target.delete(key)
+        else target.set(key, write)
       }
     }
   }
@@ -74,11 +66,4 @@ export class Layer {
     }
     return table
   }
-}
-
-function unionOfAdded(before: RowWrite, addedMembers: Uint8Array): Pick<RowWrite, 'addedMembers'> {
-  if (before.addedMembers === undefined) return {}
-  const sketch = HyperLogLog.decode(before.addedMembers)
-  unionEncoded(sketch, addedMembers)
-  return { addedMembers: sketch.encode() }
 }

@@ -1,3 +1,5 @@
+import { HyperLogLog } from '../../sketch/hyperloglog.ts'
+
 /**
  * The changed rows of one table that are not in LMDB yet. A removed row is kept without a value, so that it hides the
  * row of LMDB with the same key.
@@ -6,14 +8,19 @@
  * their keys, so keys are sorted only when a range is read.
  */
 
+/** A change of a row. Only a row with a set sketch can have added members. */
 export interface RowWrite {
-  /** The whole value; undefined if the row is removed. */
+  /** The whole value. Undefined: the row is removed, or if there are added members, its older value is still valid. */
   readonly value: Uint8Array | undefined
-  /**
-   * For a set sketch that was changed: an encoded sketch of the added members. The journal stores this sketch instead
-   * of `value`.
-   */
-  readonly addedMembers?: Uint8Array
+  /** Members that are added to the older value. */
+  readonly addedMembers?: HyperLogLog
+}
+
+/** Returns the value of a row with an addition: `older` is the value before. */
+export function valueWithAdded(older: Uint8Array | undefined, addedMembers: HyperLogLog): Uint8Array {
+  const sketch = older === undefined ? new HyperLogLog() : HyperLogLog.decode(older)
+  sketch.union(addedMembers)
+  return sketch.encode()
 }
 
 /** Memory of an entry in addition to its key and value: a string, an object, a buffer and a map entry. */
@@ -38,12 +45,18 @@ export class MemoryTable {
     return this.#writes.get(key)
   }
 
+  /**
+   * Adds a change. Added members are combined with an earlier change of the row; any other change replaces it. The
+   * table becomes the owner of the added members.
+   */
   set(key: string, write: RowWrite): void {
     const before = this.#writes.get(key)
     if (before === undefined) this.#unsorted.push(key)
     else this.#bytes -= bytesOf(key, before)
-    this.#bytes += bytesOf(key, write)
-    this.#writes.set(key, write)
+    const combined =
+      before === undefined || write.addedMembers === undefined ? write : withAdded(before, write.addedMembers)
+    this.#bytes += bytesOf(key, combined)
+    this.#writes.set(key, combined)
   }
 
   delete(key: string): void {
@@ -73,8 +86,14 @@ export class MemoryTable {
   }
 }
 
-function bytesOf(key: string, { value }: RowWrite): number {
-  return ENTRY_BYTES + key.length + (value?.length ?? 0)
+function withAdded(before: RowWrite, addedMembers: HyperLogLog): RowWrite {
+  if (before.addedMembers === undefined) return { value: valueWithAdded(before.value, addedMembers) }
+  before.addedMembers.union(addedMembers)
+  return before
+}
+
+function bytesOf(key: string, { value, addedMembers }: RowWrite): number {
+  return ENTRY_BYTES + key.length + (value?.length ?? 0) + (addedMembers?.bytes ?? 0)
 }
 
 /** Maximum number of keys in a chunk. A longer chunk is split in half. */

@@ -1,21 +1,22 @@
 import { formatId, type Id64 } from '../../model/id.ts'
-import { entryOf, HyperLogLog, unionEncoded } from '../../sketch/hyperloglog.ts'
+import { entryOf, HyperLogLog } from '../../sketch/hyperloglog.ts'
 import { type SetKey, type SetMembers, type WindowKey, windowWidthMs } from '../store.ts'
 import { setKey, windowKey } from './keys.ts'
 import { hasExpiredStretch, isExpired } from './stretches.ts'
-import type { Tables } from './table.ts'
+import { keyTextOf, type Tables } from './table.ts'
 import type { WriteSet } from './write-set.ts'
 
 /**
  * Stores set sketches: one HyperLogLog for each series and bucket of a set metric, at each set resolution. A
- * `SetChange` collects the members of a commit, so that each sketch is decoded and encoded only once. If the window of
- * a member has expired at one resolution, the member is added only at coarser resolutions.
+ * `SetChange` collects the members of a commit. It reads and writes no stored sketch: layers collect the members that are
+ * added to each sketch (`RowWrite`), and the next checkpoint adds them to the sketch in LMDB. If the window of a member
+ * has expired at one resolution, the member is added only at coarser resolutions.
  */
 export class SetChange {
   readonly #writes: WriteSet
   readonly #partition: number
   readonly #resolutions: readonly number[]
-  readonly #sketches = new Map<string, ChangedSketch>()
+  readonly #changes = new Map<string, SketchChange>()
   /**
    * Whether a timeline has expired stretches, by metric id and resolution. Most timelines have none, and then no
    * look-up is needed for each bucket.
@@ -33,19 +34,21 @@ export class SetChange {
     for (const resolutionMs of this.#resolutions) {
       const bucketMs = Math.floor(set.bucketMs / resolutionMs) * resolutionMs
       if (this.#isExpired(set.metricId, resolutionMs, bucketMs)) continue
-      const target = this.#sketch(setKey(this.#partition, set.metricId, resolutionMs, bucketMs, set.seriesId))
+      const key = setKey(this.#partition, set.metricId, resolutionMs, bucketMs, set.seriesId)
+      const text = keyTextOf(key)
+      let change = this.#changes.get(text)
+      if (change === undefined) {
+        change = { key, known: this.#writes.tables.sets.addedMembers(text), added: undefined }
+        this.#changes.set(text, change)
+      }
       for (const entry of entries) {
-        if (target.sketch.addEntry(entry)) (target.added ??= new HyperLogLog()).addEntry(entry)
+        if (!change.known.some((members) => members.has(entry))) (change.added ??= new HyperLogLog()).addEntry(entry)
       }
     }
   }
 
   write(): void {
-    for (const { key, sketch, isNew, added } of this.#sketches.values()) {
-      if (added === undefined) continue
-      if (isNew) this.#writes.put('sets', key, sketch.encode())
-      else this.#writes.putSketch('sets', key, sketch.encode(), added.encode())
-    }
+    for (const { key, added } of this.#changes.values()) if (added !== undefined) this.#writes.addMembers(key, added)
   }
 
   #isExpired(metricId: Id64, resolutionMs: number, bucketMs: number): boolean {
@@ -57,33 +60,20 @@ export class SetChange {
     }
     return hasExpired && isExpired(this.#writes.tables, this.#partition, metricId, resolutionMs, bucketMs)
   }
-
-  #sketch(key: Buffer): ChangedSketch {
-    const text = key.toString('latin1')
-    let target = this.#sketches.get(text)
-    if (target === undefined) {
-      const bytes = this.#writes.tables.sets.get(key)
-      const sketch = bytes === undefined ? new HyperLogLog() : HyperLogLog.decode(bytes)
-      target = { key, sketch, isNew: bytes === undefined, added: undefined }
-      this.#sketches.set(text, target)
-    }
-    return target
-  }
 }
 
-interface ChangedSketch {
+interface SketchChange {
   readonly key: Buffer
-  readonly sketch: HyperLogLog
-  readonly isNew: boolean
-  /** The members of this commit that the stored sketch lacks; undefined if there are none. */
+  /** The members that were added since the last checkpoint: they are in the journal already. */
+  readonly known: readonly HyperLogLog[]
+  /** The other members of this commit; undefined if there are none. */
   added: HyperLogLog | undefined
 }
 
 export function countDistinct(tables: Tables, partition: number, union: readonly SetKey[]): number {
   const united = new HyperLogLog()
   for (const { metricId, resolutionMs, bucketMs, seriesId } of union) {
-    const bytes = tables.sets.get(setKey(partition, metricId, resolutionMs, bucketMs, seriesId))
-    if (bytes !== undefined) unionEncoded(united, bytes)
+    tables.sets.addMembersTo(united, setKey(partition, metricId, resolutionMs, bucketMs, seriesId))
   }
   return united.estimate()
 }

@@ -1,11 +1,13 @@
 import type { Database } from 'lmdb'
+import { HyperLogLog } from '../../sketch/hyperloglog.ts'
 import { TABLES, type TableName } from './keys.ts'
 import type { Layer } from './layer.ts'
-import type { MemoryTable } from './memory-table.ts'
+import { type MemoryTable, type RowWrite, valueWithAdded } from './memory-table.ts'
 
 /**
  * A table as readers see it: the rows in LMDB, and in front of them the rows of layers (changes that are not in LMDB
- * yet). A row of a layer hides rows with the same key in older layers and in LMDB.
+ * yet). A row of a layer hides rows with the same key in older layers and in LMDB. Only members that are added to a set
+ * sketch do not: its value is the union of the additions in all layers and of the value before.
  */
 
 export type LmdbTable = Database<Uint8Array, Uint8Array>
@@ -51,17 +53,51 @@ export class Table {
 
   /** Returns the value of a row. `text`: the key as text, if the caller has it already. */
   get(key: Uint8Array, text: string = keyTextOf(key)): Uint8Array | undefined {
+    let added: HyperLogLog | undefined
     for (const layer of this.#layers()) {
       const write = layer.get(this.name, text)
-      if (write !== undefined) return write.value
+      if (write === undefined) continue
+      if (write.addedMembers === undefined)
+        return added === undefined ? write.value : valueWithAdded(write.value, added)
+      added ??= new HyperLogLog()
+      added.union(write.addedMembers)
     }
-    return this.#lmdb.getBinary(key)
+    const stored = this.#lmdb.getBinary(key)
+    return added === undefined ? stored : valueWithAdded(stored, added)
+  }
+
+  /** Adds the members of a set sketch to `united`. */
+  addMembersTo(united: HyperLogLog, key: Uint8Array): void {
+    const text = keyTextOf(key)
+    for (const layer of this.#layers()) {
+      const write = layer.get(this.name, text)
+      if (write === undefined) continue
+      if (write.addedMembers === undefined) {
+        if (write.value !== undefined) united.unionEncoded(write.value)
+        return
+      }
+      united.union(write.addedMembers)
+    }
+    const stored = this.#lmdb.getBinary(key)
+    if (stored !== undefined) united.unionEncoded(stored)
+  }
+
+  /** Returns the members that the layers have added to a set sketch, by layer. */
+  addedMembers(text: string): readonly HyperLogLog[] {
+    const added: HyperLogLog[] = []
+    for (const layer of this.#layers()) {
+      const write = layer.get(this.name, text)
+      if (write === undefined) continue
+      if (write.addedMembers === undefined) break
+      added.push(write.addedMembers)
+    }
+    return added
   }
 
   has(key: Uint8Array, text: string = keyTextOf(key)): boolean {
     for (const layer of this.#layers()) {
       const write = layer.get(this.name, text)
-      if (write !== undefined) return write.value !== undefined
+      if (write !== undefined) return write.value !== undefined || write.addedMembers !== undefined
     }
     return this.#lmdb.doesExist(key)
   }
@@ -82,7 +118,8 @@ export class Table {
   /** Returns the keys of a range in ascending order, or descending with `reverse`. */
   keys(range: KeyRange): Iterable<Uint8Array> {
     const layered = this.#layered(range)
-    if (layered.length === 0) return this.#lmdb.getKeys(range) as Iterable<Uint8Array>
+    // A copy, because LMDB changes the object.
+    if (layered.length === 0) return this.#lmdb.getKeys({ ...range }) as Iterable<Uint8Array>
     const stored = this.#lmdb.getKeys(unlimited(range)) as Iterable<Uint8Array>
     return keysOf(merged(layered, withoutValues(stored), range))
   }
@@ -99,9 +136,33 @@ export class Table {
     for (const layer of this.#layers()) {
       const table = layer.table(this.name)
       if (table === undefined || table.size === 0) continue
-      if (!writesOf(table, range).next().done) found.push(writesOf(table, range))
+      if (!this.#writesOf(table, range).next().done) found.push(this.#writesOf(table, range))
     }
     return found
+  }
+
+  *#writesOf(table: MemoryTable, { start, end, reverse = false, exclusiveStart }: KeyRange): Generator<LayeredRow> {
+    const first = keyTextOf(start)
+    const last = keyTextOf(end)
+    for (const text of table.keysFrom(first, reverse)) {
+      if (reverse ? text <= last : text >= last) return
+      if (exclusiveStart === true && text === first) continue
+      const write = table.get(text)!
+      yield { text, row: this.#rowOf(text, write) }
+    }
+  }
+
+  #rowOf(text: string, { value, addedMembers }: RowWrite): Row | undefined {
+    const key = Buffer.from(text, 'latin1')
+    if (value !== undefined) return { key, value }
+    if (addedMembers === undefined) return undefined
+    const wholeValue = () => this.get(key, text)!
+    return {
+      key,
+      get value() {
+        return wholeValue()
+      },
+    }
   }
 }
 
@@ -120,20 +181,6 @@ interface LayeredRow {
   readonly text: string
   /** The row; undefined if it was removed. */
   readonly row: Row | undefined
-}
-
-function* writesOf(
-  table: MemoryTable,
-  { start, end, reverse = false, exclusiveStart }: KeyRange,
-): Generator<LayeredRow> {
-  const first = keyTextOf(start)
-  const last = keyTextOf(end)
-  for (const text of table.keysFrom(first, reverse)) {
-    if (reverse ? text <= last : text >= last) return
-    if (exclusiveStart === true && text === first) continue
-    const { value } = table.get(text)!
-    yield { text, row: value === undefined ? undefined : { key: Buffer.from(text, 'latin1'), value } }
-  }
 }
 
 /**

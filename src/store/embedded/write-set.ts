@@ -1,3 +1,4 @@
+import type { HyperLogLog } from '../../sketch/hyperloglog.ts'
 import type { TableName } from './keys.ts'
 import { Layer } from './layer.ts'
 import { keyTextOf, type Tables } from './table.ts'
@@ -34,12 +35,9 @@ export class WriteSet {
     this.#layer.set(table, keyTextOf(key), { value })
   }
 
-  /**
-   * Puts a set sketch (`value`). `addedMembers` is an encoded sketch of the members that the stored sketch lacks. The
-   * journal stores the shorter of the two.
-   */
-  putSketch(table: TableName, key: Uint8Array, value: Uint8Array, addedMembers: Uint8Array): void {
-    this.#layer.set(table, keyTextOf(key), addedMembers.length < value.length ? { value, addedMembers } : { value })
+  /** Adds members to a set sketch. The write set becomes the owner of `members`. */
+  addMembers(key: Uint8Array, members: HyperLogLog): void {
+    this.#layer.set('sets', keyTextOf(key), { value: undefined, addedMembers: members })
   }
 
   remove(table: TableName, key: Uint8Array): void {

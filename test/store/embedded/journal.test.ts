@@ -1,15 +1,22 @@
 import { readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { HyperLogLog } from '../../../src/sketch/hyperloglog.ts'
 import { Journal, type JournalRow, journalFileNumbers, readJournal } from '../../../src/store/embedded/journal.ts'
 import { Layer } from '../../../src/store/embedded/layer.ts'
 import { temporaryFolder } from '../../support/temporary-folder.ts'
+
+function membersOf(number: number): HyperLogLog {
+  const members = new HyperLogLog()
+  members.add(`member ${number}`)
+  return members
+}
 
 function frame(number: number): Layer {
   const layer = new Layer()
   layer.set('events', `k${number}`, { value: Buffer.from(`value ${number}`) })
   layer.set('keys', `\xff${number}`, { value: undefined })
-  layer.set('sets', `s${number}`, { value: Buffer.alloc(50), addedMembers: Buffer.from([number, 0xff]) })
+  layer.set('sets', `s${number}`, { value: undefined, addedMembers: membersOf(number) })
   return layer
 }
 
@@ -40,7 +47,7 @@ function read(folder: string) {
 const rowsOf = (number: number) => [
   `put events k${number} value ${number}`,
   `remove keys \xff${number} `,
-  `add sets s${number} ${String.fromCharCode(number)}\xff`,
+  `add sets s${number} ${Buffer.from(membersOf(number).encode()).toString('latin1')}`,
 ]
 const rowsOfFirst = (frames: number) => Array.from({ length: frames }, (_, number) => rowsOf(number)).flat()
 
