@@ -42,7 +42,7 @@ export class SetChange {
         this.#changes.set(text, change)
       }
       for (const entry of entries) {
-        if (!change.known.some((members) => members.has(entry))) (change.added ??= new HyperLogLog()).addEntry(entry)
+        if (!isKnown(change.known, entry)) (change.added ??= new HyperLogLog()).addEntry(entry)
       }
     }
   }
@@ -68,6 +68,11 @@ interface SketchChange {
   readonly known: readonly HyperLogLog[]
   /** The other members of this commit; undefined if there are none. */
   added: HyperLogLog | undefined
+}
+
+function isKnown(known: readonly HyperLogLog[], entry: number): boolean {
+  for (const members of known) if (members.has(entry)) return true
+  return false
 }
 
 export function countDistinct(tables: Tables, partition: number, union: readonly SetKey[]): number {
