@@ -34,7 +34,7 @@ export async function measureBytes(report: Report, options: Options, store: Stor
 }
 
 interface Window {
-  readonly stepMs: number
+  readonly resolutionMs: number
   readonly hours: number
   readonly budget: number
   readonly name: string
@@ -42,9 +42,9 @@ interface Window {
 
 /** A window of three resolutions, as a fold writes it. */
 const WINDOWS: readonly Window[] = [
-  { stepMs: 10_000, hours: 1, budget: 10, name: '1 h at 10 s, one value a bucket' },
-  { stepMs: 60_000, hours: 6, budget: 36, name: '6 h at 1 m, 4 values a bucket' },
-  { stepMs: HOUR_MS, hours: 24, budget: 36, name: '24 h at 1 h, 240 values a bucket' },
+  { resolutionMs: 10_000, hours: 1, budget: 10, name: '1 h at 10 s, one value a bucket' },
+  { resolutionMs: 60_000, hours: 6, budget: 36, name: '6 h at 1 m, 4 values a bucket' },
+  { resolutionMs: HOUR_MS, hours: 24, budget: 36, name: '24 h at 1 h, 240 values a bucket' },
 ]
 export const BIN_BUDGET = 2.5
 
@@ -52,10 +52,10 @@ function measureEncoding(report: Report): void {
   const section = 'bytes of a stored rollup: scalars, 1,000 series'
   const binSection = 'bytes of a bin of a sketch'
   for (const kind of ['gauge', 'counter', 'distribution'] as const) {
-    for (const { stepMs, hours, budget, name } of WINDOWS) {
-      const rows = rowsOf(kind, stepMs, hours)
-      const open = sizeOf(stepMs, rows, false)
-      const sealed = sizeOf(stepMs, rows, true)
+    for (const { resolutionMs, hours, budget, name } of WINDOWS) {
+      const rows = rowsOf(kind, resolutionMs, hours)
+      const open = sizeOf(resolutionMs, rows, false)
+      const sealed = sizeOf(resolutionMs, rows, true)
       const note = `${(sealed.scalars / rows.length).toFixed(1)} once the window is closed`
       report.add({ section, name: `${kind}, ${name}`, measured: open.scalars / rows.length, unit: 'B', budget, note })
       if (kind !== 'distribution' || open.sketches === 0) continue
@@ -73,20 +73,20 @@ function measureEncoding(report: Report): void {
   }
 }
 
-function rowsOf(kind: RollupKind, stepMs: number, hours: number): RollupRows {
+function rowsOf(kind: RollupKind, resolutionMs: number, hours: number): RollupRows {
   const random = randomNumbers(11)
   const table = new RollupTable(kind)
   for (const { hi, lo } of SERIES_IDS) {
     let bucketMs = -1
     let row = 0
     for (let timeMs = START_MS; timeMs < START_MS + hours * HOUR_MS; timeMs += EVERY_MS) {
-      const bucket = timeMs - (timeMs % stepMs)
+      const bucket = timeMs - (timeMs % resolutionMs)
       if (bucket !== bucketMs) row = table.addRow(hi, lo, (bucketMs = bucket))
       table.addValue(row, timeMs, drawValue(kind, random))
     }
   }
   table.toSortedRows()
-  return mergeRows([table], stepMs)
+  return mergeRows([table], resolutionMs)
 }
 
 function drawValue(kind: RollupKind, random: () => number): number {
@@ -94,10 +94,10 @@ function drawValue(kind: RollupKind, random: () => number): number {
   return kind === 'gauge' ? Math.round(random() * 10_000) / 100 : Math.floor(random() * 100)
 }
 
-function sizeOf(stepMs: number, rows: RollupRows, deflate: boolean): { scalars: number; sketches: number } {
+function sizeOf(resolutionMs: number, rows: RollupRows, deflate: boolean): { scalars: number; sketches: number } {
   let scalars = 0
   let sketches = 0
-  for (const block of encodeBlocks(stepMs, METRIC, rows, { deflate })) {
+  for (const block of encodeBlocks(resolutionMs, METRIC, rows, { deflate })) {
     scalars += block.scalars.length
     sketches += block.sketches?.length ?? 0
   }

@@ -30,22 +30,22 @@ export async function measureRedisMemory(report: Report, { env }: BenchStore): P
     for (const name of [COUNTER, DISTRIBUTION]) {
       const { metricId, partition, type } = (await store.readMetric(PROJECT, name))!
       const keys = partitionKeys(prefix, partition)
-      for (const { stepMs } of resolutions) {
-        const timelines = [{ resolutionMs: stepMs, stretch: ALWAYS }]
+      for (const { bucketWidthMs } of resolutions) {
+        const timelines = [{ resolutionMs: bucketWidthMs, stretch: ALWAYS }]
         const index = await store.readIndex({ partition, metricId, inbox: false, timelines })
         const { entries } = index.timelines[0]!
         const blocks = entries.map(({ block }) => block)
         const rollups = entries.reduce((sum, entry) => sum + entry.rollupCount, 0)
         if (rollups === 0) continue
-        const timeline = await memoryOf(client, [keys.timeline({ metricId, resolutionMs: stepMs })])
+        const timeline = await memoryOf(client, [keys.timeline({ metricId, resolutionMs: bucketWidthMs })])
         const scalars = await memoryOf(client, blocks.map(keys.scalars))
-        const title = `${type} at ${stepMs / 1_000} s`
+        const title = `${type} at ${bucketWidthMs / 1_000} s`
         report.add({
           section,
           name: title,
           measured: (timeline + scalars) / rollups,
           unit: 'B',
-          budget: stepMs === ONE_VALUE_STEP_MS ? ONE_VALUE_BUDGET : SEVERAL_BUDGET,
+          budget: bucketWidthMs === ONE_VALUE_STEP_MS ? ONE_VALUE_BUDGET : SEVERAL_BUDGET,
           note: `${rollups.toLocaleString('en-US')} rollups in ${entries.length} blocks, median ${median(entries.map((entry) => entry.rollupCount))}`,
         })
         const sketches = await memoryOf(client, blocks.map(keys.sketches))

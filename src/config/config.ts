@@ -46,7 +46,7 @@ export function usesRedis({ redis }: Config): boolean {
 /** Throws if two settings are valid individually but contradict each other. */
 function requireConsistent(config: Config): void {
   const { store, process, persisted } = config
-  if (store.resolutions.at(-1)!.stepMs !== store.setResolutions.at(-1)!.stepMs)
+  if (store.resolutions.at(-1)!.bucketWidthMs !== store.setResolutions.at(-1)!.bucketWidthMs)
     throw new Error('SET_RESOLUTIONS must end with the same step as RESOLUTIONS')
   if (process.processes > 1 && !usesRedis(config))
     throw new Error('GATEWAY_PROCESSES above 1 needs Redis (REDIS_URL): the embedded store serves one process')

@@ -52,31 +52,33 @@ export function parseList(text: string): readonly string[] {
  */
 export function parseResolutions(text: string): readonly Resolution[] {
   const resolutions = text.split(',').map(parseResolution)
-  for (const [i, { stepMs, keptMs }] of resolutions.entries()) {
+  for (const [i, { bucketWidthMs, keptMs }] of resolutions.entries()) {
     const finer = resolutions[i - 1]
     if (finer === undefined) continue
-    const pair = `${formatDuration(stepMs)} follows ${formatDuration(finer.stepMs)}`
-    if (stepMs <= finer.stepMs || stepMs % finer.stepMs !== 0)
+    const pair = `${formatDuration(bucketWidthMs)} follows ${formatDuration(finer.bucketWidthMs)}`
+    if (bucketWidthMs <= finer.bucketWidthMs || bucketWidthMs % finer.bucketWidthMs !== 0)
       throw new Error(`needs ascending steps, each a multiple of the one before: ${pair}`)
     // The ratio of the two widths must divide the number of buckets in a window. Otherwise a coarse bucket could
     // overlap two windows of the finer resolution, and one of these windows could expire before the other.
-    if (BUCKETS_PER_WINDOW % (stepMs / finer.stepMs) !== 0)
+    if (BUCKETS_PER_WINDOW % (bucketWidthMs / finer.bucketWidthMs) !== 0)
       throw new Error(`needs steps whose ratio divides ${BUCKETS_PER_WINDOW}: ${pair}`)
     if (keptMs < finer.keptMs)
-      throw new Error(`keeps ${formatDuration(stepMs)} shorter than the finer ${formatDuration(finer.stepMs)}`)
+      throw new Error(
+        `keeps ${formatDuration(bucketWidthMs)} shorter than the finer ${formatDuration(finer.bucketWidthMs)}`,
+      )
   }
   return resolutions
 }
 
 function parseResolution(row: string): Resolution {
   const [step = '', kept = ''] = row.trim().split(':')
-  const stepMs = parseDuration(step)
+  const bucketWidthMs = parseDuration(step)
   const keptMs = parseLongDuration(kept)
-  if (stepMs === undefined || stepMs < 1_000 || stepMs % 1_000 !== 0)
+  if (bucketWidthMs === undefined || bucketWidthMs < 1_000 || bucketWidthMs % 1_000 !== 0)
     throw new Error(`has a step that is not a whole number of seconds: ${JSON.stringify(row)}`)
   if (keptMs === undefined || keptMs <= 0)
     throw new Error(`does not say how long a step is kept: ${JSON.stringify(row)}`)
-  return { stepMs, keptMs }
+  return { bucketWidthMs, keptMs }
 }
 
 export function parseRetention(text: string): number {

@@ -64,11 +64,14 @@ export function createParts(config: Config, { store, log, now, shareMetrics }: P
     stepEnded: (durationMs) => telemetry.observeCommitRound(durationMs),
     warn: (message, details) => log.warn(details, message),
   }
-  const baseResolutions = { baseResolutionMs: resolutions[0]!.stepMs, baseSetResolutionMs: setResolutions[0]!.stepMs }
+  const baseResolutions = {
+    baseResolutionMs: resolutions[0]!.bucketWidthMs,
+    baseSetResolutionMs: setResolutions[0]!.bucketWidthMs,
+  }
   const writer = new Writer(store, { ...FIXED_WRITER_SETTINGS, ...config.write, ...baseResolutions }, writerEvents, now)
 
-  const resolutionsMs = resolutions.map(({ stepMs }) => stepMs)
-  const setResolutionsMs = setResolutions.map(({ stepMs }) => stepMs)
+  const resolutionsMs = resolutions.map(({ bucketWidthMs }) => bucketWidthMs)
+  const setResolutionsMs = setResolutions.map(({ bucketWidthMs }) => bucketWidthMs)
   const querier = new Querier(store, { ...config.query, resolutionsMs, setResolutionsMs }, now)
   const events = new EventReader(store, now)
   const eventIds = new EventIds(now, randomBytes)

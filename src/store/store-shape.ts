@@ -17,15 +17,15 @@ export interface StoreSettings {
 }
 
 export interface Resolution {
-  readonly stepMs: number
+  readonly bucketWidthMs: number
   readonly keptMs: number
 }
 
 export function storeShapeOf({ partitions, resolutions, setResolutions }: StoreSettings): StoreShape {
   return {
     partitions,
-    resolutions: resolutions.map(({ stepMs }) => stepMs),
-    setResolutions: setResolutions.map(({ stepMs }) => stepMs),
+    resolutions: resolutions.map(({ bucketWidthMs }) => bucketWidthMs),
+    setResolutions: setResolutions.map(({ bucketWidthMs }) => bucketWidthMs),
   }
 }
 

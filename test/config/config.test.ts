@@ -10,7 +10,7 @@ describe('readConfig', () => {
     const config = readConfig({})
     expect(config.http).toMatchObject({ port: 4_000, isPortFixed: false, host: '127.0.0.1' })
     expect(config.store.folder).toBe('./data')
-    expect(config.store.resolutions[0]).toEqual({ stepMs: 10_000, keptMs: 6 * HOUR_MS })
+    expect(config.store.resolutions[0]).toEqual({ bucketWidthMs: 10_000, keptMs: 6 * HOUR_MS })
     expect(config.store.resolutions).toHaveLength(5)
     expect(config.access.apiKeys.size).toBe(0)
     expect(usesRedis(config)).toBe(false)
@@ -131,10 +131,10 @@ describe('readConfig', () => {
   it('reads steps with what they are kept for', () => {
     const { resolutions } = readConfig({ RESOLUTIONS: '30s:1h, 5m:90m, 1h:30d ,1d:2y' }).store
     expect(resolutions).toEqual([
-      { stepMs: 30_000, keptMs: HOUR_MS },
-      { stepMs: 5 * MINUTE_MS, keptMs: 90 * MINUTE_MS },
-      { stepMs: HOUR_MS, keptMs: 30 * 24 * HOUR_MS },
-      { stepMs: 24 * HOUR_MS, keptMs: 730 * 24 * HOUR_MS },
+      { bucketWidthMs: 30_000, keptMs: HOUR_MS },
+      { bucketWidthMs: 5 * MINUTE_MS, keptMs: 90 * MINUTE_MS },
+      { bucketWidthMs: HOUR_MS, keptMs: 30 * 24 * HOUR_MS },
+      { bucketWidthMs: 24 * HOUR_MS, keptMs: 730 * 24 * HOUR_MS },
     ])
   })
 

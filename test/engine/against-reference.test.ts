@@ -15,16 +15,16 @@ const PROJECT = 'test'
 const HOUR_MS = 3_600_000
 const DAY_MS = 24 * HOUR_MS
 const RESOLUTIONS = [
-  { stepMs: 10_000, keptMs: 6 * HOUR_MS },
-  { stepMs: 60_000, keptMs: 7 * DAY_MS },
-  { stepMs: 900_000, keptMs: 35 * DAY_MS },
-  { stepMs: HOUR_MS, keptMs: 400 * DAY_MS },
-  { stepMs: DAY_MS, keptMs: 1_825 * DAY_MS },
+  { bucketWidthMs: 10_000, keptMs: 6 * HOUR_MS },
+  { bucketWidthMs: 60_000, keptMs: 7 * DAY_MS },
+  { bucketWidthMs: 900_000, keptMs: 35 * DAY_MS },
+  { bucketWidthMs: HOUR_MS, keptMs: 400 * DAY_MS },
+  { bucketWidthMs: DAY_MS, keptMs: 1_825 * DAY_MS },
 ]
 const SET_RESOLUTIONS = [
-  { stepMs: 60_000, keptMs: 6 * HOUR_MS },
-  { stepMs: HOUR_MS, keptMs: 90 * DAY_MS },
-  { stepMs: DAY_MS, keptMs: 400 * DAY_MS },
+  { bucketWidthMs: 60_000, keptMs: 6 * HOUR_MS },
+  { bucketWidthMs: HOUR_MS, keptMs: 90 * DAY_MS },
+  { bucketWidthMs: DAY_MS, keptMs: 400 * DAY_MS },
 ]
 const PARTITIONS = 2
 const ROWS_MAX = 400
@@ -243,7 +243,7 @@ function inputOf(name: string, metric: TrackedType, question: Question): QueryIn
 /** The answer as plain rows, beside those that the reference expects. */
 function compare(metric: TrackedType, question: Question, points: readonly Point[], given: QueryResult): void {
   const fromMs = fromOf(question)
-  const baseMs = (metric === 'set' ? SET_RESOLUTIONS : RESOLUTIONS)[0]!.stepMs
+  const baseMs = (metric === 'set' ? SET_RESOLUTIONS : RESOLUTIONS)[0]!.bucketWidthMs
   const expected = referenceResult(points, {
     fromMs,
     toMs: fromMs + question.length,

@@ -107,7 +107,7 @@ describe('a data file', () => {
   })
 })
 
-const steps = (...ms: number[]) => ms.map((stepMs) => ({ stepMs, keptMs: 1 }))
+const steps = (...ms: number[]) => ms.map((bucketWidthMs) => ({ bucketWidthMs, keptMs: 1 }))
 const SHAPE = {
   partitions: 8,
   resolutions: steps(10_000, 60_000, 900_000, 3_600_000, 86_400_000),

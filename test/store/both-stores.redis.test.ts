@@ -117,8 +117,8 @@ let runs = 0
 async function openBoth(): Promise<readonly [World, World]> {
   const shape = {
     partitions: PARTITIONS,
-    resolutions: STEPS_MS.map((stepMs) => ({ stepMs, keptMs: DAY })),
-    setResolutions: SET_STEPS_MS.map((stepMs) => ({ stepMs, keptMs: DAY })),
+    resolutions: STEPS_MS.map((bucketWidthMs) => ({ bucketWidthMs, keptMs: DAY })),
+    setResolutions: SET_STEPS_MS.map((bucketWidthMs) => ({ bucketWidthMs, keptMs: DAY })),
     receiptBounds: { receiptsMax: RECEIPTS_MAX, receiptsBytesMax: RECEIPTS_BYTES_MAX },
   }
   const run = `run-${runs++}`

@@ -13,14 +13,14 @@ import type { FoldSettings } from '../../src/write/fold/fold.ts'
 
 export const FOLD_SETTINGS: FoldSettings = {
   resolutions: [
-    { stepMs: 10_000, keptMs: 6 * HOUR_MS },
-    { stepMs: MINUTE_MS, keptMs: 7 * DAY_MS },
-    { stepMs: HOUR_MS, keptMs: 400 * DAY_MS },
-    { stepMs: DAY_MS, keptMs: 1_825 * DAY_MS },
+    { bucketWidthMs: 10_000, keptMs: 6 * HOUR_MS },
+    { bucketWidthMs: MINUTE_MS, keptMs: 7 * DAY_MS },
+    { bucketWidthMs: HOUR_MS, keptMs: 400 * DAY_MS },
+    { bucketWidthMs: DAY_MS, keptMs: 1_825 * DAY_MS },
   ],
   setResolutions: [
-    { stepMs: MINUTE_MS, keptMs: 6 * HOUR_MS },
-    { stepMs: DAY_MS, keptMs: 400 * DAY_MS },
+    { bucketWidthMs: MINUTE_MS, keptMs: 6 * HOUR_MS },
+    { bucketWidthMs: DAY_MS, keptMs: 400 * DAY_MS },
   ],
   stepBytesMax: 1 << 20,
 }
@@ -75,8 +75,8 @@ export function openQuerier(
   return new Querier(
     store,
     {
-      resolutionsMs: resolutions.map(({ stepMs }) => stepMs),
-      setResolutionsMs: setResolutions.map(({ stepMs }) => stepMs),
+      resolutionsMs: resolutions.map(({ bucketWidthMs }) => bucketWidthMs),
+      setResolutionsMs: setResolutions.map(({ bucketWidthMs }) => bucketWidthMs),
       valuesMax: 1_000_000,
       rollupsMax: 10_000_000,
       blockCacheBytesMax: 1 << 24,

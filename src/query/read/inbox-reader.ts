@@ -55,7 +55,7 @@ export class InboxReader {
     partition: number,
     metricId: Id64,
     inbox: readonly InboxEntry[],
-    stepMs: number,
+    resolutionMs: number,
     isSketched: boolean,
     pins: Map<string, Block>,
   ): Promise<InboxContents | undefined> {
@@ -65,7 +65,7 @@ export class InboxReader {
     const sections: MetricSection[] = []
     let cacheHitCount = 0
     for (const group of groups) {
-      const key = `${formatId(metricId)} ${stepMs} ${group[0]!.block} ${group.length}`
+      const key = `${formatId(metricId)} ${resolutionMs} ${group[0]!.block} ${group.length}`
       const digest = pins.get(key) ?? this.#cache.get(key)
       if (digest !== undefined) {
         cacheHitCount += group.length
@@ -75,7 +75,7 @@ export class InboxReader {
       let digesting = this.#digestsInProgress.get(key)
       if (digesting === undefined) {
         const wanted = group.map((entry) => blockRequestOf(entry, part))
-        digesting = this.#createDigest(key, partition, metricId, wanted, stepMs, isSketched, pins)
+        digesting = this.#createDigest(key, partition, metricId, wanted, resolutionMs, isSketched, pins)
         this.#digestsInProgress.set(key, digesting)
       }
       const digested = await digesting.finally(() => this.#digestsInProgress.delete(key))
@@ -98,7 +98,7 @@ export class InboxReader {
     partition: number,
     metricId: Id64,
     group: readonly BlockRequest[],
-    stepMs: number,
+    resolutionMs: number,
     isSketched: boolean,
     pins: Map<string, Block>,
   ): Promise<readonly MetricSection[] | undefined> {
@@ -117,7 +117,7 @@ export class InboxReader {
       if (found === undefined || (sketchesByName.has(name) && sketchesByName.get(name) === undefined)) return undefined
       bytes.push({ name, scalars: found, sketches: sketchesByName.get(name) })
     }
-    const digest = encodeDigest(key, metricId, bytes, stepMs)
+    const digest = encodeDigest(key, metricId, bytes, resolutionMs)
     if (digest === undefined) {
       const read = await this.#blocks.read(partition, metricId, group, isSketched, pins)
       return read?.sections.filter((section) => section !== undefined)
@@ -142,7 +142,12 @@ interface BlockBytes {
  * Merges the data of a metric in several blocks into one block. The source blocks are decoded into reusable buffers and
  * not kept. Returns undefined if there are too many rollups, or if the result cannot be encoded as one block.
  */
-function encodeDigest(key: string, metricId: Id64, blocks: readonly BlockBytes[], stepMs: number): Block | undefined {
+function encodeDigest(
+  key: string,
+  metricId: Id64,
+  blocks: readonly BlockBytes[],
+  resolutionMs: number,
+): Block | undefined {
   const arena = acquireArena()
   let merged: RollupRows | undefined
   try {
@@ -157,8 +162,8 @@ function encodeDigest(key: string, metricId: Id64, blocks: readonly BlockBytes[]
       rollupCount += section.length
     }
     if (rollupCount > DIGEST_ROLLUPS_MAX) return undefined
-    if (sections.length > 0) merged = mergeRows(sections, stepMs)
-    const { scalars, sketches } = encodeBlock(stepMs, merged === undefined ? [] : [{ metricId, rows: merged }])
+    if (sections.length > 0) merged = mergeRows(sections, resolutionMs)
+    const { scalars, sketches } = encodeBlock(resolutionMs, merged === undefined ? [] : [{ metricId, rows: merged }])
     const digest = openBlock(key, scalars)
     if (sketches !== undefined) digest.attachSketches(sketches)
     return digest

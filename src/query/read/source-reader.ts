@@ -107,8 +107,8 @@ export class SourceReader {
       withSketches && kind === 'distribution',
       pins,
     )
-    const stepMs = levels[0]!.resolutionMs
-    const inbox = await this.#inbox.read(partition, metricId, inboxEntries, stepMs, kind === 'distribution', pins)
+    const resolutionMs = levels[0]!.resolutionMs
+    const inbox = await this.#inbox.read(partition, metricId, inboxEntries, resolutionMs, kind === 'distribution', pins)
     if (timelines === undefined || inbox === undefined) return undefined
     const sections: OpenedSection[] = []
     for (const [i, { level }] of blocksToRead.entries()) {

@@ -123,7 +123,7 @@ class EmbeddedStore implements Store {
     this.groups = [Array.from({ length: options.partitions }, (_, partition) => partition)]
     this.#environment = environment
     this.#lock = lock
-    this.#setResolutions = options.setResolutions.map(({ stepMs }) => stepMs)
+    this.#setResolutions = options.setResolutions.map(({ bucketWidthMs }) => bucketWidthMs)
     this.#receiptBounds = options.receiptBounds ?? RECEIPT_BOUNDS
     this.#now = options.now ?? Date.now
   }

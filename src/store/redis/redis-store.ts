@@ -113,8 +113,10 @@ class RedisStore implements Store {
     // On a cluster, each partition is a separate group, because a slot may move to another node at any time.
     const all = this.#redis.allPartitions()
     this.groups = connections.isCluster ? all.map((partition) => [partition]) : [all]
-    this.#setResolutions = options.setResolutions.map(({ stepMs }) => stepMs)
-    this.#allResolutions = [...new Set([...options.resolutions.map(({ stepMs }) => stepMs), ...this.#setResolutions])]
+    this.#setResolutions = options.setResolutions.map(({ bucketWidthMs }) => bucketWidthMs)
+    this.#allResolutions = [
+      ...new Set([...options.resolutions.map(({ bucketWidthMs }) => bucketWidthMs), ...this.#setResolutions]),
+    ]
     this.#receiptBounds = options.receiptBounds ?? RECEIPT_BOUNDS
     this.#now = options.now ?? Date.now
     this.#notifications = new Notifications(this.#redis, this.#sender)

@@ -323,7 +323,7 @@ export class FoldScheduler {
     const { store, settings, totals, now, onFailure } = this.#context
     return this.#runUnlessPaused(partition, async () => {
       if (!(await this.#holdLease(partition))) return undefined
-      const isCoarse = window.resolutionMs > settings.resolutions[0]!.stepMs
+      const isCoarse = window.resolutionMs > settings.resolutions[0]!.bucketWidthMs
       const step = await mergeWindow(store, partition, window, { isSealing, isCoarse, nowMs: now() }).catch(
         (cause: unknown) => {
           if (!(cause instanceof BlockError || cause instanceof RangeError)) throw cause

@@ -16,14 +16,14 @@ import {
 import { chooseWork, type Omitted, type StepMetric } from './fold-step.ts'
 import { blockBytes, bytesOf, encodeRun, encodeUnfoldedRest, type TimelineBlock } from './timeline-blocks.ts'
 
-/** A stored bucket width (`stepMs`), and how long a window of this width is kept after its last write. */
+/** A stored bucket width (`bucketWidthMs`), and how long a window of this width is kept after its last write. */
 export interface Resolution {
-  readonly stepMs: number
+  readonly bucketWidthMs: number
   readonly keptMs: number
 }
 
 export interface FoldSettings {
-  /** Finest first. Each `stepMs` is a multiple of the previous one, and each `keptMs` is at least the previous one. */
+  /** Finest first. Each width is a multiple of the previous one, and no `keptMs` is less than the previous one. */
   readonly resolutions: readonly Resolution[]
   /** Resolutions of set metrics, in the same order. */
   readonly setResolutions: readonly Resolution[]
@@ -90,7 +90,10 @@ async function foldStep(
   const work = await chooseWork(
     store,
     partition,
-    { bytesMax: settings.stepBytesMax, resolutionsMsOf: (kind) => resolutionsOf(kind).map(({ stepMs }) => stepMs) },
+    {
+      bytesMax: settings.stepBytesMax,
+      resolutionsMsOf: (kind) => resolutionsOf(kind).map(({ bucketWidthMs }) => bucketWidthMs),
+    },
     arena,
     pacer,
   )
@@ -142,7 +145,7 @@ async function foldMetric(
     omitted.rows += rows
     omitted.causes.push(cause)
   }
-  const base = mergeOrOmit(sections, resolutions[0]!.stepMs, false, omit)
+  const base = mergeOrOmit(sections, resolutions[0]!.bucketWidthMs, false, omit)
   if (base === undefined) return []
   const stretch = bucketRange(base)
   const { timelines } = await store.readIndex({
@@ -150,20 +153,23 @@ async function foldMetric(
     metricId,
     inbox: false,
     expiredOnly: true,
-    timelines: resolutions.map(({ stepMs }) => ({ resolutionMs: stepMs, stretch: coveringWindows(stepMs, stretch) })),
+    timelines: resolutions.map(({ bucketWidthMs }) => ({
+      resolutionMs: bucketWidthMs,
+      stretch: coveringWindows(bucketWidthMs, stretch),
+    })),
   })
   const folded: FoldedWindow[] = []
   let rows: RollupRows = base
-  for (const [i, { stepMs, keptMs }] of resolutions.entries()) {
+  for (const [i, { bucketWidthMs, keptMs }] of resolutions.entries()) {
     if (i > 0) {
-      const coarser = mergeOrOmit([rows], stepMs, true, omit)
+      const coarser = mergeOrOmit([rows], bucketWidthMs, true, omit)
       if (coarser === undefined) break
       releaseMergedRows(rows)
       rows = coarser
     }
-    for (const [windowMs, windowRows] of splitByWindow(rows, windowWidthMs(stepMs))) {
+    for (const [windowMs, windowRows] of splitByWindow(rows, windowWidthMs(bucketWidthMs))) {
       if (isExpired(timelines[i]!, windowMs)) continue
-      const window = { metricId, resolutionMs: stepMs, windowMs }
+      const window = { metricId, resolutionMs: bucketWidthMs, windowMs }
       const blocks = encodeRun(window, windowRows, run, (_, cause) => omit(1, cause))
       if (blocks.length > 0) folded.push({ window, keptMs, blocks })
       if (windowRows !== rows) releaseMergedRows(windowRows)
@@ -177,12 +183,12 @@ async function foldMetric(
 /** Merges rollups to a resolution. If that fails, omits all of them and returns undefined. */
 function mergeOrOmit(
   sources: readonly RollupRows[],
-  stepMs: number,
+  resolutionMs: number,
   isCoarse: boolean,
   omit: (rows: number, cause: unknown) => void,
 ): RollupRows | undefined {
   try {
-    return mergeRows(sources, stepMs, { isCoarse })
+    return mergeRows(sources, resolutionMs, { isCoarse })
   } catch (cause) {
     const rows = sources.reduce((sum, { length }) => sum + length, 0)
     omit(rows, cause)

@@ -22,9 +22,9 @@ export async function expireDueWindows(
   settings: FoldSettings,
   nowMs: number,
 ): Promise<number> {
-  const steps = [...new Set([...settings.resolutions, ...settings.setResolutions].map(({ stepMs }) => stepMs))].sort(
-    (a, b) => a - b,
-  )
+  const steps = [
+    ...new Set([...settings.resolutions, ...settings.setResolutions].map(({ bucketWidthMs }) => bucketWidthMs)),
+  ].sort((a, b) => a - b)
   const coarsestMs = steps[steps.length - 1]!
   const dueWindows = await store.dueWindows(partition, nowMs, WINDOWS_PER_STEP_MAX)
   let expired = 0

@@ -100,10 +100,10 @@ test('blocks that a merge of this process replaces are evicted', async () => {
   }
   await ask(querier)
   const { metricId } = (await store.readMetric(PROJECT, 'load'))!
-  for (const { stepMs } of FOLD_SETTINGS.resolutions) {
-    const windowMs = Math.floor(T0_MS / (stepMs * 360)) * stepMs * 360
+  for (const { bucketWidthMs } of FOLD_SETTINGS.resolutions) {
+    const windowMs = Math.floor(T0_MS / (bucketWidthMs * 360)) * bucketWidthMs * 360
     const merge = { isSealing: true, nowMs: T0_MS }
-    expect(await mergeWindow(store, 0, { metricId, resolutionMs: stepMs, windowMs }, merge)).toBeDefined()
+    expect(await mergeWindow(store, 0, { metricId, resolutionMs: bucketWidthMs, windowMs }, merge)).toBeDefined()
   }
   expect(querier.cacheBytes).toBe(0)
 })

@@ -20,8 +20,8 @@ const WRITER = '00112233445566778899aabbccddeeff'
 const METRIC = { project: 'shop', name: 'm', type: 'gauge' }
 const SHAPE = {
   partitions: 1,
-  resolutions: [{ stepMs: 10_000, keptMs: 1 }],
-  setResolutions: [{ stepMs: 60_000, keptMs: 1 }],
+  resolutions: [{ bucketWidthMs: 10_000, keptMs: 1 }],
+  setResolutions: [{ bucketWidthMs: 60_000, keptMs: 1 }],
 }
 
 /** Appends one block after the other and prints each number once it is acknowledged; a refused one again and again. */

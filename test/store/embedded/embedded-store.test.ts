@@ -24,8 +24,8 @@ function optionsOf(folder: string, options: Partial<EmbeddedStoreOptions> = {}):
   return {
     folder,
     partitions: PARTITIONS,
-    resolutions: RESOLUTION_STEPS.map((stepMs) => ({ stepMs, keptMs: DAY })),
-    setResolutions: SET_RESOLUTION_STEPS.map((stepMs) => ({ stepMs, keptMs: DAY })),
+    resolutions: RESOLUTION_STEPS.map((bucketWidthMs) => ({ bucketWidthMs, keptMs: DAY })),
+    setResolutions: SET_RESOLUTION_STEPS.map((bucketWidthMs) => ({ bucketWidthMs, keptMs: DAY })),
     receiptBounds: { receiptsMax: RECEIPTS_MAX, receiptsBytesMax: RECEIPTS_BYTES_MAX },
     ...options,
   }
@@ -87,7 +87,7 @@ describe('opening an embedded store', () => {
     await expect(openEmbeddedStore(optionsOf(join(folder, '..', folder.split('/').at(-1)!)))).rejects.toThrow('in use')
   })
 
-  const minute = { stepMs: 60_000, keptMs: DAY }
+  const minute = { bucketWidthMs: 60_000, keptMs: DAY }
   test.each([
     ['partitions', { partitions: 5 }, 'partitions 4, not 5'],
     ['resolutions', { resolutions: [minute] }, 'resolutions 10s,60s,3600s, not 60s'],
@@ -103,7 +103,7 @@ describe('opening an embedded store', () => {
   test('the retention of data may be changed', async () => {
     const folder = await temporaryFolder()
     await (await openEmbeddedStore(optionsOf(folder))).close()
-    const resolutions = RESOLUTION_STEPS.map((stepMs) => ({ stepMs, keptMs: 2 * DAY }))
+    const resolutions = RESOLUTION_STEPS.map((bucketWidthMs) => ({ bucketWidthMs, keptMs: 2 * DAY }))
     await (await openFor(optionsOf(folder, { resolutions }))).ping()
   })
 

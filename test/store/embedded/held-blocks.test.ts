@@ -15,7 +15,7 @@ import { block, commit, DAY, entryOf, exists, metricOf, NOW, part, SECONDS_10 } 
 const UNAVAILABLE = { code: 'store_unavailable' }
 
 async function openStore(journal = failingJournal()): Promise<Store> {
-  const resolutions = [{ stepMs: SECONDS_10, keptMs: DAY }]
+  const resolutions = [{ bucketWidthMs: SECONDS_10, keptMs: DAY }]
   const environment = { checkpointIntervalMs: 1e9, openFile: journal.openFile }
   const folder = await temporaryFolder()
   const store = await openEmbeddedStore({

@@ -32,8 +32,8 @@ async function openEmpty(address: Pick<RedisStoreOptions, 'url' | 'clusterNodes'
     ...address,
     prefix: `t${++stores}`,
     partitions: PARTITIONS,
-    resolutions: RESOLUTION_STEPS.map((stepMs) => ({ stepMs, keptMs: DAY })),
-    setResolutions: SET_RESOLUTION_STEPS.map((stepMs) => ({ stepMs, keptMs: DAY })),
+    resolutions: RESOLUTION_STEPS.map((bucketWidthMs) => ({ bucketWidthMs, keptMs: DAY })),
+    setResolutions: SET_RESOLUTION_STEPS.map((bucketWidthMs) => ({ bucketWidthMs, keptMs: DAY })),
     receiptBounds: { receiptsMax: RECEIPTS_MAX, receiptsBytesMax: RECEIPTS_BYTES_MAX },
   }
   let store = await openRedisStore(options)

@@ -94,13 +94,13 @@ describe('foldInbox', () => {
       if (seed % 4 !== 0) await fold()
     }
     const later = await everything()
-    for (const { stepMs } of FOLD_SETTINGS.resolutions)
-      await mergeWindow(store, 0, await windowOf(store, 'level', stepMs), { isSealing: false, nowMs: NOW_MS })
+    for (const { bucketWidthMs } of FOLD_SETTINGS.resolutions)
+      await mergeWindow(store, 0, await windowOf(store, 'level', bucketWidthMs), { isSealing: false, nowMs: NOW_MS })
     expect(await everything()).toEqual(later)
     for (const name of ['level', 'hits', 'total', 'ms', 'users']) {
       const resolutions = name === 'users' ? FOLD_SETTINGS.setResolutions : FOLD_SETTINGS.resolutions
-      for (const { stepMs } of resolutions)
-        await mergeWindow(store, 0, await windowOf(store, name, stepMs), { isSealing: true, nowMs: NOW_MS })
+      for (const { bucketWidthMs } of resolutions)
+        await mergeWindow(store, 0, await windowOf(store, name, bucketWidthMs), { isSealing: true, nowMs: NOW_MS })
     }
     await fold()
     expect(await everything()).toEqual(later)
