@@ -98,7 +98,7 @@ export const SETTINGS_TABLE = {
       meaning: 'All request bodies that are being received or processed, together; overloaded.',
       parse: parseCount,
     },
-    bodiesBytesPerAddressMax: {
+    bodiesBytesPerNetworkMax: {
       name: 'BODIES_BYTES_PER_ADDRESS_MAX',
       default: '67108864',
       unit: 'bytes',

@@ -8,14 +8,14 @@ import { GatewayError } from '../../model/errors.ts'
  */
 export class BodyBudget {
   readonly #bytesMax: number
-  readonly #addressBytesMax: number
-  readonly #bytesByAddress = new Map<string, number>()
+  readonly #bytesPerNetworkMax: number
+  readonly #bytesByNetwork = new Map<string, number>()
   readonly #chargesBySocket = new WeakMap<Socket, Set<BodyCharge>>()
   #usedBytes = 0
 
-  constructor(bytesMax: number, addressBytesMax: number) {
+  constructor(bytesMax: number, bytesPerNetworkMax: number) {
     this.#bytesMax = bytesMax
-    this.#addressBytesMax = addressBytesMax
+    this.#bytesPerNetworkMax = bytesPerNetworkMax
   }
 
   get usedBytes(): number {
@@ -32,9 +32,9 @@ export class BodyBudget {
   }
 
   /** Opens a `BodyCharge` for one request. It is closed by its owner, or when the connection closes. */
-  openCharge(address: string, socket: Socket): BodyCharge {
+  openCharge(clientNetwork: string, socket: Socket): BodyCharge {
     const charge: BodyCharge = new BodyCharge(
-      (bytes) => this.#changeAddressBytes(address, bytes),
+      (bytes) => this.#changeBytesOfNetwork(clientNetwork, bytes),
       () => charges.delete(charge),
     )
     const charges = this.#chargesOf(socket)
@@ -62,15 +62,15 @@ export class BodyBudget {
    * Adds to the used bytes of the budget and of a client network. Throws `overloaded` if a sum exceeds its limit; a
    * decrease never throws.
    */
-  #changeAddressBytes(address: string, bytes: number): void {
-    const addressBytes = (this.#bytesByAddress.get(address) ?? 0) + bytes
+  #changeBytesOfNetwork(clientNetwork: string, bytes: number): void {
+    const bytesOfNetwork = (this.#bytesByNetwork.get(clientNetwork) ?? 0) + bytes
     if (bytes > 0 && this.#usedBytes + bytes > this.#bytesMax) throw budgetExceededError()
-    if (bytes > 0 && addressBytes > this.#addressBytesMax) {
+    if (bytes > 0 && bytesOfNetwork > this.#bytesPerNetworkMax) {
       throw new GatewayError('overloaded', 'too many large requests from this client address are in progress')
     }
     this.#usedBytes += bytes
-    if (addressBytes > 0) this.#bytesByAddress.set(address, addressBytes)
-    else this.#bytesByAddress.delete(address)
+    if (bytesOfNetwork > 0) this.#bytesByNetwork.set(clientNetwork, bytesOfNetwork)
+    else this.#bytesByNetwork.delete(clientNetwork)
   }
 }
 

@@ -25,7 +25,7 @@ export interface BodyLimits {
   /** Maximum bytes of all bodies that are being received or processed. */
   readonly bodiesBytesMax: number
   /** Maximum bytes of the bodies of one client: an IPv4 address or an IPv6 /64. They count for `bodiesBytesMax` too. */
-  readonly bodiesBytesPerAddressMax: number
+  readonly bodiesBytesPerNetworkMax: number
   /** A body is refused if it grows by less than 8 KiB in this time and does not end. */
   readonly bodyStallMs: number
 }
@@ -41,7 +41,7 @@ export const BODY_STALL_MS = 10_000
  */
 export function registerBodyParser(app: FastifyInstance, limits: BodyLimits): void {
   const { bodyBytesMax } = limits
-  const budget = new BodyBudget(limits.bodiesBytesMax, limits.bodiesBytesPerAddressMax)
+  const budget = new BodyBudget(limits.bodiesBytesMax, limits.bodiesBytesPerNetworkMax)
   const stallWatch = new StallWatch(limits.bodyStallMs)
   const buffers = new BodyBuffers()
   app.decorate('bodyBudget', budget)

@@ -107,7 +107,7 @@ describe('bodies being received', () => {
   })
 
   it('of one client address are limited to a share of the budget', async () => {
-    const { url, held } = await listen({ bodiesBytesPerAddressMax: 4_000 }, {}, { trustProxy: 1 })
+    const { url, held } = await listen({ bodiesBytesPerNetworkMax: 4_000 }, {}, { trustProxy: 1 })
     const from = (address: string) => ({ 'x-forwarded-for': address })
     begin(url + BATCH, keyed(from('2001:db8::1')), 'x'.repeat(4_000))
     await expect.poll(held).toBe(4_000)

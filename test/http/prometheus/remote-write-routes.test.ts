@@ -146,7 +146,7 @@ describe('POST /api/v1/write', () => {
   })
 
   it('counts what a body becomes against the budget of bodies', async () => {
-    const { post, app } = createFakeServer({}, { bodiesBytesMax: 5_000, bodiesBytesPerAddressMax: 5_000 })
+    const { post, app } = createFakeServer({}, { bodiesBytesMax: 5_000, bodiesBytesPerNetworkMax: 5_000 })
     const zeros = Buffer.from([0x80, 0x7d, 0x00, 0, ...Array.from({ length: 250 }, () => [0xfe, 1, 0]).flat()])
     const response = await post('/api/v1/write', zeros, V1)
     expect([response.statusCode, response.body]).toEqual([503, expect.stringContaining('overloaded: ')])
