@@ -24,53 +24,53 @@ interface RateLimiterSettings {
 }
 
 /**
- * Maximum number of counters per rate class. One more key or address evicts the oldest counter, whose leased permits
+ * Maximum number of counters per rate class. One more key or address evicts the oldest counter, whose reserved permits
  * are then lost.
  */
 export const RATE_COUNTERS_MAX = 100_000
 
 /**
- * How long a request waits for leased permits. After that, the store counts as not responding, and the request is
+ * How long a request waits for reserved permits. After that, the store counts as not responding, and the request is
  * counted in this process only.
  */
-const LEASE_WAIT_MS = 500
-/** Pause between two attempts to lease while the store does not respond. */
+const RESERVATION_WAIT_MS = 500
+/** Pause between two attempts to reserve permits while the store does not respond. */
 const UNAVAILABLE_PAUSE_MS = 1_000
 /**
- * A lease is a number of permits that this gateway requests from the store at once: the limit divided by this number,
- * or more if more requests are waiting.
+ * A reservation is a number of permits that this gateway takes from the store at once: the limit divided by this
+ * number, or more if more requests are waiting.
  */
-const LEASES_PER_LIMIT = 50
+const RESERVATIONS_PER_LIMIT = 50
 
-type CounterState = 'leased' | 'exhausted' | 'unleased' | 'local'
+type CounterState = 'reserved' | 'exhausted' | 'unreserved' | 'local'
 
 /** The permits of one key or address in one minute. */
 interface PermitCounter {
   readonly limitKey: string
   readonly limit: number
   readonly endMs: number
-  /** Permits that were leased from the store and are not used yet. */
-  leasedPermits: number
+  /** Permits that were reserved in the store and are not used yet. */
+  reservedPermits: number
   /**
-   * Permits that no gateway had leased when the store last responded, less those that this gateway has used without a
-   * lease since then.
+   * Permits that no gateway had reserved when the store last responded, less those that this gateway has used without a
+   * reservation since then.
    */
   availablePermits: number
-  /** Number of requests that wait for the lease in progress. */
+  /** Number of requests that wait for the reservation in progress. */
   waitingRequests: number
-  leaseInProgress: Promise<void> | undefined
+  reservationInProgress: Promise<void> | undefined
 }
 
 /**
- * Limits requests per clock minute (fixed windows). Each gateway leases permits from the store, a fiftieth of the limit
+ * Limits requests per clock minute (fixed windows). Each gateway reserves permits in the store, a fiftieth of the limit
  * at a time. So most requests need no round trip to the store, and the limit is not exceeded while the store responds.
- * A request may be refused although other gateways have unused permits, at most one lease each.
+ * A request may be refused although other gateways have unused permits, at most one reservation each.
  *
- * | state of a counter | leased | available | a request |
+ * | state of a counter | reserved | available | a request |
  * | --- | --- | --- | --- |
- * | `leased` | some | | takes a leased permit |
+ * | `reserved` | some | | takes a reserved permit |
  * | `exhausted` | none | none | is refused |
- * | `unleased` | none | some | waits for a lease |
+ * | `unreserved` | none | some | waits for a reservation |
  * | `local` | none | some | takes an available permit, because the store does not respond |
  *
  * In the state `local` each gateway counts by itself, up to the permits that were available when the store last
@@ -99,7 +99,7 @@ export class RateLimiter {
     return size
   }
 
-  /** Takes a permit, synchronously if one is leased already. Returns undefined if such requests are not limited. */
+  /** Takes a permit, synchronously if one is reserved already. Returns undefined if such requests are not limited. */
   take(principal: Principal, rateClass: RateClass, address: string): Permit | undefined | Promise<Permit> {
     const own = principal.limits?.[rateClass]
     const limit = own ?? this.#settings.limits[rateClass]
@@ -109,7 +109,7 @@ export class RateLimiter {
       counterSubjectOf(principal, rateClass, address, own !== undefined),
       limit,
     )
-    return this.#takeNow(counter) ?? this.#takeAfterLease(counter)
+    return this.#takeNow(counter) ?? this.#takeAfterReservation(counter)
   }
 
   #currentCounter(rateClass: RateClass, subject: string, limit: number): PermitCounter {
@@ -132,10 +132,10 @@ export class RateLimiter {
       limitKey,
       limit,
       endMs,
-      leasedPermits: 0,
+      reservedPermits: 0,
       availablePermits: limit,
       waitingRequests: 0,
-      leaseInProgress: undefined,
+      reservationInProgress: undefined,
     }
     counters.set(subject, counter)
     return counter
@@ -147,39 +147,39 @@ export class RateLimiter {
     return counters
   }
 
-  /** Takes a permit without waiting. Returns undefined if the request has to wait for a lease. */
+  /** Takes a permit without waiting. Returns undefined if the request has to wait for a reservation. */
   #takeNow(counter: PermitCounter): Permit | undefined {
     const state = this.#stateOf(counter)
     switch (state) {
-      case 'leased':
-        counter.leasedPermits--
+      case 'reserved':
+        counter.reservedPermits--
         return this.#permitOf(counter, true)
       case 'exhausted':
         return this.#permitOf(counter, false)
       case 'local':
         counter.availablePermits--
         return this.#permitOf(counter, true)
-      case 'unleased':
+      case 'unreserved':
         return undefined
       default:
         return state satisfies never
     }
   }
 
-  #stateOf({ leasedPermits, availablePermits, leaseInProgress }: PermitCounter): CounterState {
-    if (leasedPermits > 0) return 'leased'
+  #stateOf({ reservedPermits, availablePermits, reservationInProgress }: PermitCounter): CounterState {
+    if (reservedPermits > 0) return 'reserved'
     if (availablePermits === 0) return 'exhausted'
-    return leaseInProgress === undefined && this.#isStoreUnavailable() ? 'local' : 'unleased'
+    return reservationInProgress === undefined && this.#isStoreUnavailable() ? 'local' : 'unreserved'
   }
 
-  async #takeAfterLease(counter: PermitCounter): Promise<Permit> {
+  async #takeAfterReservation(counter: PermitCounter): Promise<Permit> {
     for (;;) {
       counter.waitingRequests++
-      counter.leaseInProgress ??= this.#lease(counter).finally(() => {
-        counter.leaseInProgress = undefined
+      counter.reservationInProgress ??= this.#reserve(counter).finally(() => {
+        counter.reservationInProgress = undefined
       })
       try {
-        await counter.leaseInProgress
+        await counter.reservationInProgress
       } finally {
         counter.waitingRequests--
       }
@@ -188,17 +188,17 @@ export class RateLimiter {
     }
   }
 
-  /** Leases permits for all waiting requests. Also resolves if the store does not respond in time. */
-  async #lease(counter: PermitCounter): Promise<void> {
+  /** Reserves permits for all waiting requests. Also resolves if the store does not respond in time. */
+  async #reserve(counter: PermitCounter): Promise<void> {
     const { limitKey, limit, endMs } = counter
-    // Waits one microtask, so that other requests of the same event-loop turn share this lease.
+    // Waits one microtask, so that other requests of the same event-loop turn share this reservation.
     await undefined
-    const permits = Math.max(1, Math.floor(limit / LEASES_PER_LIMIT), counter.waitingRequests)
+    const permits = Math.max(1, Math.floor(limit / RESERVATIONS_PER_LIMIT), counter.waitingRequests)
     const request = { limitKey, permits, limit, windowMs: RATE_WINDOW_MS, nowMs: endMs - RATE_WINDOW_MS }
     try {
-      await withTimeout(LEASE_WAIT_MS, async () => {
+      await withTimeout(RESERVATION_WAIT_MS, async () => {
         const { granted, left } = await this.#store.takePermits(request)
-        counter.leasedPermits += granted
+        counter.reservedPermits += granted
         counter.availablePermits = left
         this.#unavailableMs = Number.NEGATIVE_INFINITY
       })
@@ -212,9 +212,9 @@ export class RateLimiter {
     return isRecent(UNAVAILABLE_PAUSE_MS, this.#unavailableMs, this.#now())
   }
 
-  #permitOf({ limit, leasedPermits, availablePermits, endMs }: PermitCounter, isGranted: boolean): Permit {
+  #permitOf({ limit, reservedPermits, availablePermits, endMs }: PermitCounter, isGranted: boolean): Permit {
     const resetSeconds = Math.max(1, Math.ceil((endMs - this.#now()) / 1_000))
-    return { isGranted, limit, remaining: leasedPermits + availablePermits, resetSeconds }
+    return { isGranted, limit, remaining: reservedPermits + availablePermits, resetSeconds }
   }
 }
 

@@ -98,7 +98,7 @@ describe('a rate limit', () => {
     expect(await granted(9, () => limiter.take(own, 'betterstack', HERE))).toBe(4)
   })
 
-  it('leases a fiftieth of the limit at a time, and nothing when it is used up', async () => {
+  it('reserves a fiftieth of the limit at a time, and nothing when it is used up', async () => {
     const faulty = await faultyStore()
     const limiter = limiterOf(faulty)
     expect(await granted(1_000, () => limiter.take(ME, 'single', HERE))).toBe(1_000)
@@ -110,7 +110,7 @@ describe('a rate limit', () => {
     expect(limiter.take(ME, 'graphql', HERE)).not.toBeInstanceOf(Promise)
   })
 
-  it('holds for concurrent requests, which share their leases', async () => {
+  it('holds for concurrent requests, which share their reservations', async () => {
     const faulty = await faultyStore()
     const limiter = limiterOf(faulty)
     const permits = await Promise.all(Array.from({ length: 300 }, () => limiter.take(ME, 'query', HERE)))
@@ -118,7 +118,7 @@ describe('a rate limit', () => {
     expect(faulty.calls('takePermits')).toHaveLength(1)
   })
 
-  it('is never exceeded by gateways that share a store, and refused at most one lease early', async () => {
+  it('is never exceeded by gateways that share a store, and refused at most one reservation early', async () => {
     const faulty = await faultyStore()
     const clock = { nowMs: T0_MS }
     const limiters = [limiterOf(faulty, {}, clock), limiterOf(faulty, {}, clock), limiterOf(faulty, {}, clock)]
@@ -142,7 +142,7 @@ describe('a rate limit', () => {
       expect(await limiter.take({ ...ME, keyId: `k${i}` }, 'single', HERE)).toMatchObject({ isGranted: true })
     }
     expect(limiter.counterCount).toBe(3)
-    // One that was pushed out loses its lease, and the store still knows what it took.
+    // One that was pushed out loses its reservation, and the store still knows what it took.
     expect(await limiter.take({ ...ME, keyId: 'k0' }, 'single', HERE)).toMatchObject({ remaining: 979 })
   })
 })

@@ -32,7 +32,7 @@ it('gateways that share a Redis never let more through than the limit, each aski
     if ((await limiters[i % 3 === 0 ? 0 : 1]!.take(me, 'single', ''))?.isGranted === true) granted++
   }
   expect(granted).toBe(1_000)
-  // Each lease is 20 permits, and one more question may find none left.
+  // Each reservation is 20 permits, and one more question may find none left.
   const asked = faulty.map((store) => store.calls('takePermits').length)
   expect(asked[0]! + asked[1]!).toBeLessThanOrEqual(52)
   await Promise.all(faulty.map(({ store }) => store.close()))

@@ -112,7 +112,7 @@ const CASES: readonly Case[] = [
   ['a bad time', '{"name":"z","type":"gauge","value":1,"timestamp":"soon"}'],
   ['a name of another type', PLAIN, { resolve: () => ({ code: 'type_conflict', message: 'load is a counter' }) }],
   ['a limit with room', PLAIN, { takePermit: () => LEFT }],
-  ['a limit that is leased', PLAIN, { takePermit: async () => LEFT }],
+  ['a limit with reserved permits', PLAIN, { takePermit: async () => LEFT }],
   ['a limit that is reached', PLAIN, { takePermit: () => SPENT }],
   ['too much that waits', PLAIN, failing(new GatewayError('overloaded', 'too many points wait'))],
   ['a store that is away', PLAIN, failing(new GatewayError('store_unavailable', 'the store does not respond'))],
