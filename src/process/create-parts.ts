@@ -16,7 +16,7 @@ import { FOLD_STEP_BYTES_MAX } from '../write/fold/fold.ts'
 import { FoldLoop } from '../write/fold/fold-loop.ts'
 import { Idempotency } from '../write/idempotency.ts'
 
-interface PartsDependencies {
+interface ComponentDependencies {
   readonly store: Store
   readonly log: Logger
   readonly now: () => number
@@ -24,15 +24,18 @@ interface PartsDependencies {
   readonly shareMetrics: ShareMetrics | undefined
 }
 
-export interface GatewayParts extends GatewayOptions {
+export interface GatewayComponents extends GatewayOptions {
   readonly gateway: Gateway
 }
 
 /**
- * Creates the parts of a gateway, such as the writer and the querier, on an open store and connects them. Each part
- * receives its section of the configuration.
+ * Creates the components of a gateway, such as the writer and the querier, on an open store and connects them. Each of
+ * them receives its section of the configuration.
  */
-export function createParts(config: Config, { store, log, now, shareMetrics }: PartsDependencies): GatewayParts {
+export function createComponents(
+  config: Config,
+  { store, log, now, shareMetrics }: ComponentDependencies,
+): GatewayComponents {
   const { resolutions, setResolutions } = config.store
   const keepsCommits = config.write.retainedBytesMax > 0
 
@@ -86,9 +89,9 @@ export function createParts(config: Config, { store, log, now, shareMetrics }: P
   const keys = new ApiKeyAuthenticator(store, config.access.apiKeys, now)
   const limiter = new RateLimiter(store, { limits: config.access.rateLimits, countersMax: RATE_COUNTERS_MAX }, now)
 
-  const parts = { writer, idempotency, folds, querier, live, events, eventIds, store, keys, limiter, telemetry }
-  const gateway = createGateway(parts)
-  return { ...parts, gateway }
+  const components = { writer, idempotency, folds, querier, live, events, eventIds, store, keys, limiter, telemetry }
+  const gateway = createGateway(components)
+  return { ...components, gateway }
 }
 
 /** Calls `run` after a time. Returns a function that cancels the call. */

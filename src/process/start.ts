@@ -10,7 +10,7 @@ import type { LiveQueries } from '../query/live/live-queries.ts'
 import type { Store } from '../store/store.ts'
 import type { ShareMetrics } from '../telemetry/telemetry-interface.ts'
 import type { FoldLoop } from '../write/fold/fold-loop.ts'
-import { createParts } from './create-parts.ts'
+import { createComponents } from './create-parts.ts'
 import { createServerWithRoutes } from './create-routes.ts'
 import { listenOnFreePort } from './listen.ts'
 import { openStore } from './open-store.ts'
@@ -44,7 +44,7 @@ export async function startInThisProcess(
   const { host } = config.http
   const registered = await registeredOperations(config)
   const store = await openStore(config, log, now)
-  const { gateway, folds, live, telemetry } = createParts(config, { store, log, now, shareMetrics })
+  const { gateway, folds, live, telemetry } = createComponents(config, { store, log, now, shareMetrics })
   const firstKey = config.access.apiKeys.size > 0 ? undefined : await ensureFirstKey(store, now())
   await folds.start()
   let isDraining = false

@@ -30,7 +30,7 @@ import type { QueryInput, QueryRequest } from './plan/request.ts'
 import { type Grouping, SeriesCache, type SeriesIdRange, type SeriesList } from './plan/series-cache.ts'
 import { hasLostBlocks } from './read/lost-blocks.ts'
 import { type MergeSource, type OpenedBlocks, SourceReader } from './read/source-reader.ts'
-import { type QueryOutputs, QuerySession, SharedRun } from './session.ts'
+import { type QueryOutputs, QuerySession, SharedExecution } from './session.ts'
 import { type TagValueCount, tagValuesOf } from './tag-values.ts'
 
 export interface QuerierSettings {
@@ -91,23 +91,23 @@ export class Querier {
       withTotals: input.totals ?? true,
       withValuesBefore: fill === 'previous',
     }
-    const result = await session.run(metric, request.runKey, outputs, (run) =>
-      this.#runWithRetry(metric, request, session, run),
+    const result = await session.executeShared(metric, request.executionKey, outputs, (execution) =>
+      this.#executeWithRetry(metric, request, session, execution),
     )
     return { ...result, aggregations, fill }
   }
 
-  async #runWithRetry(
+  async #executeWithRetry(
     metric: MetricRow,
     request: QueryRequest,
     session: QuerySession,
-    run: SharedRun,
+    execution: SharedExecution,
   ): Promise<QueryResult> {
-    const result = await this.#runOnce(metric, request, session, run)
+    const result = await this.#executeOnce(metric, request, session, execution)
     if (result !== undefined) return result
     // The index snapshot lists a block that was removed before it was read, because the query was slow or a fold was
     // fast. The query runs again with a new snapshot.
-    const retried = await this.#runOnce(metric, request, session, run)
+    const retried = await this.#executeOnce(metric, request, session, execution)
     if (retried !== undefined) return retried
     const { fromMs, toMs } = request
     if (await hasLostBlocks(this.#store, metric, this.#resolutionsOf(metric), { fromMs, toMs })) {
@@ -120,11 +120,11 @@ export class Querier {
   }
 
   /** Runs the query once. Returns undefined if the store no longer has a block of the index snapshot. */
-  async #runOnce(
+  async #executeOnce(
     metric: MetricRow,
     request: QueryRequest,
     session: QuerySession,
-    run: SharedRun,
+    execution: SharedExecution,
   ): Promise<QueryResult | undefined> {
     const startedMs = performance.now()
     const resolutionsMs = this.#resolutionsOf(metric)
@@ -134,11 +134,11 @@ export class Querier {
       request,
       selected.grouping.idRange,
       session,
-      run,
+      execution,
     )
     const periods = earlier === undefined ? [current] : [current, earlier]
-    this.#chargeRollups(metric, periods, request, selected.grouping.idRange, session, run)
-    const outputs = run.closeOutputs()
+    this.#chargeRollups(metric, periods, request, selected.grouping.idRange, session, execution)
+    const outputs = execution.closeOutputs()
     const computed = request.top === undefined ? outputs.aggregations : [...outputs.aggregations, request.top.by]
     const opened = await this.#openBlocks(
       metric,
@@ -161,7 +161,7 @@ export class Querier {
         ? grouping
         : await selectTopGroups(this.#store, readings[0]!, current.plan, clock, grouping, request.top)
     const { evaluated, isExact } = await this.#evaluatePeriods(request, periods, readings, shown, clock, outputs)
-    let cost = run.chargedRollups
+    let cost = execution.chargedRollups
     if (outputs.withValuesBefore) {
       for (const [i, { evaluation, groups }] of evaluated.entries()) {
         const ranged = { ...request, ...evaluation.plan }
@@ -205,7 +205,7 @@ export class Querier {
     request: QueryRequest,
     idRange: SeriesIdRange | undefined,
     session: QuerySession,
-    run: SharedRun,
+    execution: SharedExecution,
   ): Promise<PlannedQuery> {
     const resolutionsMs = this.#resolutionsOf(metric)
     const retentionSetting = retentionSettingOf(metric)
@@ -219,7 +219,7 @@ export class Querier {
       idRange,
       pause,
       makePlan: (timelines) =>
-        planRange({ ...request, timelines, retentionSetting, bucketsMax: this.#cellsMax(request, run) }),
+        planRange({ ...request, timelines, retentionSetting, bucketsMax: this.#cellsMax(request, execution) }),
     })
     const comparison = request.compare && planComparison(request.compare, request, current.plan)
     if (comparison === undefined || comparison.edges.length === 0) return { current, comparison, earlier: undefined }
@@ -244,7 +244,7 @@ export class Querier {
     readings: readonly PeriodSources[],
     grouping: Grouping,
     clock: Pick<Evaluation, 'baseMs' | 'nowMs'>,
-    { aggregations, withTotals, aggregationsMax }: ReturnType<SharedRun['closeOutputs']>,
+    { aggregations, withTotals, aggregationsMax }: ReturnType<SharedExecution['closeOutputs']>,
   ): Promise<{ readonly evaluated: EvaluatedPeriod[]; readonly isExact: boolean }> {
     const accumulators = requiredAccumulatorsOf(aggregations, readings[0]!.metric.type)
     const evaluated: EvaluatedPeriod[] = []
@@ -300,9 +300,11 @@ export class Querier {
       query: async (part) => {
         const partRequest = { ...request, ...part, compare: undefined, top: undefined, bucketsMax }
         const outputs: QueryOutputs = { aggregations: computedAggregations, withTotals: false, withValuesBefore: false }
-        const run = new SharedRun(outputs, (own) => this.#runWithRetry(metric, partRequest, session, own))
-        const result = await run.result.catch(undefinedIfTooFine)
-        cost += run.chargedRollups
+        const execution = new SharedExecution(outputs, (own) =>
+          this.#executeWithRetry(metric, partRequest, session, own),
+        )
+        const result = await execution.result.catch(undefinedIfTooFine)
+        cost += execution.chargedRollups
         return result
       },
     })
@@ -314,9 +316,12 @@ export class Querier {
   }
 
   /** Maximum number of cells (groups × buckets) in one period of the result. */
-  #cellsMax({ compare, bucketsMax = Number.POSITIVE_INFINITY }: QueryRequest, run: SharedRun): number {
+  #cellsMax({ compare, bucketsMax = Number.POSITIVE_INFINITY }: QueryRequest, execution: SharedExecution): number {
     const periods = compare === undefined ? 1 : 2
-    return Math.min(bucketsMax, Math.floor(this.#settings.valuesMax / (periods * run.closeOutputs().aggregationsMax)))
+    return Math.min(
+      bucketsMax,
+      Math.floor(this.#settings.valuesMax / (periods * execution.closeOutputs().aggregationsMax)),
+    )
   }
 
   /**
@@ -329,15 +334,15 @@ export class Querier {
     request: QueryRequest,
     idRange: SeriesIdRange | undefined,
     session: QuerySession,
-    run: SharedRun,
+    execution: SharedExecution,
   ): void {
     const rollups = sum(periods.map(({ blocksToRead }) => countRollups(blocksToRead)))
-    const left = session.rollupsLeft + run.chargedRollups
+    const left = session.rollupsLeft + execution.chargedRollups
     if (rollups <= left) {
-      run.charge(session, rollups)
+      execution.charge(session, rollups)
       return
     }
-    const bucketsMax = this.#cellsMax(request, run)
+    const bucketsMax = this.#cellsMax(request, execution)
     const fits = fittingResolution(
       periods,
       { ...request, retentionSetting: retentionSettingOf(metric), bucketsMax },

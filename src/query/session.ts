@@ -5,8 +5,8 @@ import type { QueryResult } from './compute/result.ts'
 import type { Aggregation } from './plan/aggregation.ts'
 
 /**
- * What a query computes from the data that it reads. Queries that read the same data share one run, which computes the
- * outputs of all of them.
+ * What a query computes from the data that it reads. Queries that read the same data share one execution, which
+ * computes the outputs of all of them.
  */
 export interface QueryOutputs {
   readonly aggregations: readonly Aggregation[]
@@ -28,7 +28,7 @@ export class QuerySession {
   #currentStep: string | number | undefined
   #lastPause = Promise.resolve()
   readonly #metrics = new Map<string, Promise<MetricRow | undefined>>()
-  readonly #runs = new Map<string, SharedRun>()
+  readonly #executions = new Map<string, SharedExecution>()
   /** The blocks read by the queries of the request, by name. */
   readonly blocks = new Map<string, Block>()
 
@@ -54,7 +54,7 @@ export class QuerySession {
     this.#currentStep = step
     this.#nowMs = undefined
     this.#metrics.clear()
-    this.#runs.clear()
+    this.#executions.clear()
   }
 
   /**
@@ -78,26 +78,26 @@ export class QuerySession {
   }
 
   /**
-   * Returns the result of an earlier run with the same key, if that run computes these outputs or can still add them.
-   * Otherwise starts a new run.
+   * Returns the result of an earlier execution with the same key, if that one computes these outputs or can still add
+   * them. Otherwise starts a new execution.
    */
-  run(
+  executeShared(
     metric: MetricRow,
-    runKey: string,
+    executionKey: string,
     outputs: QueryOutputs,
-    execute: (run: SharedRun) => Promise<QueryResult>,
+    execute: (execution: SharedExecution) => Promise<QueryResult>,
   ): Promise<QueryResult> {
-    const key = `${formatId(metric.metricId)} ${runKey}`
-    const earlier = this.#runs.get(key)
+    const key = `${formatId(metric.metricId)} ${executionKey}`
+    const earlier = this.#executions.get(key)
     if (earlier?.addOutputs(outputs) === true) return earlier.result
-    const run = new SharedRun(outputs, execute)
-    this.#runs.set(key, run)
-    return run.result
+    const execution = new SharedExecution(outputs, execute)
+    this.#executions.set(key, execution)
+    return execution.result
   }
 }
 
 /** One execution, shared by queries that read the same data. Queries may add outputs until the reads are planned. */
-export class SharedRun {
+export class SharedExecution {
   readonly result: Promise<QueryResult>
   readonly #aggregationsByName = new Map<string, Aggregation>()
   #withTotals = false
@@ -106,12 +106,12 @@ export class SharedRun {
   #chargedRollups = 0
   #isClosed = false
 
-  constructor(outputs: QueryOutputs, execute: (run: SharedRun) => Promise<QueryResult>) {
+  constructor(outputs: QueryOutputs, execute: (execution: SharedExecution) => Promise<QueryResult>) {
     this.#add(outputs)
     this.result = execute(this)
   }
 
-  /** Adds outputs. Returns false if the run is closed and lacks some of them. */
+  /** Adds outputs. Returns false if the execution is closed and lacks some of them. */
   addOutputs(outputs: QueryOutputs): boolean {
     const isCovered =
       outputs.aggregations.every(({ name }) => this.#aggregationsByName.has(name)) &&
@@ -133,7 +133,7 @@ export class SharedRun {
     }
   }
 
-  /** Rollups charged for this run. A second attempt replaces the charge of the first. */
+  /** Rollups charged for this execution. A second attempt replaces the charge of the first. */
   get chargedRollups(): number {
     return this.#chargedRollups
   }

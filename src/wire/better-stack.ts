@@ -72,10 +72,10 @@ interface Sample {
 }
 
 /**
- * Units of the step budget. One part is a bucket, a quantile, a member or a sample that is read. One series is a series
- * that is found. One point is a point that is delivered.
+ * Units of the step budget. One element is a bucket, a quantile, a member or a sample that is read. One series is a
+ * series that is found. One point is a point that is delivered.
  */
-const PART_STEP_UNITS = 64
+const ELEMENT_STEP_UNITS = 64
 const SERIES_STEP_UNITS = 512
 const POINT_STEP_UNITS = 32
 
@@ -255,8 +255,10 @@ function* pointsOfHistogram(value: TypedValue, head: ItemHead): Steps<readonly P
   let countInBuckets = 0
   let hasAllCounts = true
   for (const bucket of buckets) {
-    if (budget.spend(PART_STEP_UNITS)) yield
-    const { upper_limit, count: given } = isObject<Bucket>(bucket ?? EMPTY_PART) ? (bucket ?? EMPTY_PART) : INVALID_PART
+    if (budget.spend(ELEMENT_STEP_UNITS)) yield
+    const { upper_limit, count: given } = isObject<Bucket>(bucket ?? EMPTY_ELEMENT)
+      ? (bucket ?? EMPTY_ELEMENT)
+      : INVALID_ELEMENT
     const limit = parseUpperLimit(upper_limit)
     const count = parseOptionalNumber(given)
     if (limit === undefined || count === undefined || (count !== 'absent' && count < 0))
@@ -278,7 +280,7 @@ function* pointsOfHistogram(value: TypedValue, head: ItemHead): Steps<readonly P
   }
   const measured: PendingPoint[] = []
   for (const [limit, count] of countByLimit) {
-    if (budget.spend(PART_STEP_UNITS)) yield
+    if (budget.spend(ELEMENT_STEP_UNITS)) yield
     measured.push({ name, type: 'histogram', tags: [...tags, ['upper_limit', limit]], mode, value: count })
   }
   for (const total of totals.points) measured.push(total)
@@ -296,10 +298,10 @@ function* pointsOfSummary(value: TypedValue, head: ItemHead): Steps<readonly Pen
     return reject('invalid_value', `quantiles must be an array, not ${describe(quantiles)}`)
   const measured: PendingPoint[] = []
   for (const given of quantiles) {
-    if (budget.spend(PART_STEP_UNITS)) yield
-    const { quantile: rank, value: observed } = isObject<Quantile>(given ?? EMPTY_PART)
-      ? (given ?? EMPTY_PART)
-      : INVALID_PART
+    if (budget.spend(ELEMENT_STEP_UNITS)) yield
+    const { quantile: rank, value: observed } = isObject<Quantile>(given ?? EMPTY_ELEMENT)
+      ? (given ?? EMPTY_ELEMENT)
+      : INVALID_ELEMENT
     const quantile = parseOptionalNumber(rank)
     const number = parseOptionalNumber(observed)
     if (quantile === undefined || number === undefined || (quantile !== 'absent' && !(quantile >= 0 && quantile <= 1)))
@@ -380,7 +382,7 @@ function* deliverMembers<S extends SeriesRef>(
   const members: string[] = []
   const budget = new StepBudget()
   for (const given of values) {
-    if (budget.spend(PART_STEP_UNITS)) yield
+    if (budget.spend(ELEMENT_STEP_UNITS)) yield
     // The members of Vector's sets are texts, but some sources of Vector write numbers.
     const member = numberText(given) ?? given
     const bad = checkValue('set', member)
@@ -411,10 +413,10 @@ function* deliverSamples<S extends SeriesRef>(
   let absentCount = 0
   const budget = new StepBudget()
   for (const sample of samples) {
-    if (budget.spend(PART_STEP_UNITS)) yield
-    const { value: given, rate: givenRate = 1 } = isObject<Sample>(sample ?? EMPTY_PART)
-      ? (sample ?? EMPTY_PART)
-      : INVALID_PART
+    if (budget.spend(ELEMENT_STEP_UNITS)) yield
+    const { value: given, rate: givenRate = 1 } = isObject<Sample>(sample ?? EMPTY_ELEMENT)
+      ? (sample ?? EMPTY_ELEMENT)
+      : INVALID_ELEMENT
     const observed = parseOptionalNumber(given)
     if (observed === undefined || !isWeight(givenRate))
       return reject('invalid_value', 'a sample must have a finite value and a whole rate from 0 to 2^53')
@@ -436,6 +438,6 @@ function* deliverSamples<S extends SeriesRef>(
 }
 
 /** Replaces a bucket, a quantile or a sample that is null: its numbers are absent. */
-const EMPTY_PART: Bucket & Quantile & Sample = Object.freeze({})
+const EMPTY_ELEMENT: Bucket & Quantile & Sample = Object.freeze({})
 /** Replaces a bucket, a quantile or a sample that is not an object: its fields are invalid, so the item is rejected. */
-const INVALID_PART: Bucket & Quantile & Sample = Object.freeze({ upper_limit: '', quantile: '', value: '' })
+const INVALID_ELEMENT: Bucket & Quantile & Sample = Object.freeze({ upper_limit: '', quantile: '', value: '' })

@@ -6,7 +6,7 @@ import type { SeriesList } from '../plan/series-cache.ts'
 import type { Cells } from './cells.ts'
 import { countDistinct, type DistinctCounts } from './distinct.ts'
 import { NO_LIMITS, seriesLimitsOf } from './limit-counts.ts'
-import { type MergeInput, mergeFirstAndLast, mergeRunningTotals, mergeUnordered } from './merge.ts'
+import { type CellMergeInput, mergeFirstAndLast, mergeRunningTotals, mergeUnordered } from './merge.ts'
 
 /**
  * The opened blocks of a period (`sources`). Each source has, for every series in it, the position of the series in
@@ -16,7 +16,7 @@ export interface PeriodSources {
   readonly metric: MetricRow
   readonly list: SeriesList
   readonly resolutionsMs: readonly number[]
-  readonly sources: MergeInput['sources']
+  readonly sources: CellMergeInput['sources']
   readonly lookbackReads: readonly PlannedRead[]
 }
 
@@ -24,18 +24,18 @@ export interface PeriodSources {
 export async function accumulate(
   store: Store,
   { metric, list, resolutionsMs, sources, lookbackReads }: PeriodSources,
-  { plan, groupOfSeries, accumulators }: Pick<MergeInput, 'plan' | 'groupOfSeries' | 'accumulators'>,
+  { plan, groupOfSeries, accumulators }: Pick<CellMergeInput, 'plan' | 'groupOfSeries' | 'accumulators'>,
   cells: Cells,
   wantTotals: boolean,
 ): Promise<DistinctCounts | undefined> {
   const seriesLimits =
     metric.type === 'histogram' ? seriesLimitsOf(list.rows, groupOfSeries, accumulators.limitCounts) : NO_LIMITS
-  const merge: MergeInput = { plan, resolutionsMs, sources, groupOfSeries, seriesLimits, accumulators }
+  const input: CellMergeInput = { plan, resolutionsMs, sources, groupOfSeries, seriesLimits, accumulators }
   const kind = rollupKindOf(metric.type)
-  if (kind === 'set') return countDistinct(store, metric, list, merge, cells, wantTotals)
-  mergeUnordered(merge, cells)
-  if (kind === 'gauge' && accumulators.firstAndLast) mergeFirstAndLast(merge, cells)
+  if (kind === 'set') return countDistinct(store, metric, list, input, cells, wantTotals)
+  mergeUnordered(input, cells)
+  if (kind === 'gauge' && accumulators.firstAndLast) mergeFirstAndLast(input, cells)
   if (kind === 'counter' && sources.some(({ section }) => section.hasTotals))
-    mergeRunningTotals(merge, lookbackReads, cells)
+    mergeRunningTotals(input, lookbackReads, cells)
   return undefined
 }

@@ -4,7 +4,7 @@ import type { SetKey, Store } from '../../store/store.ts'
 import { BucketFinder, PlannedReadFinder } from '../plan/find-by-time.ts'
 import type { SeriesList } from '../plan/series-cache.ts'
 import type { Cells } from './cells.ts'
-import type { MergeInput } from './merge.ts'
+import type { CellMergeInput } from './merge.ts'
 
 /**
  * Numbers of distinct members: of each cell, and of each group over the whole range. `totals` is empty unless
@@ -23,7 +23,7 @@ export async function countDistinct(
   store: Store,
   metric: MetricRow,
   list: SeriesList,
-  { plan, resolutionsMs, sources, groupOfSeries }: MergeInput,
+  { plan, resolutionsMs, sources, groupOfSeries }: CellMergeInput,
   cells: Cells,
   wantTotals: boolean,
 ): Promise<DistinctCounts> {

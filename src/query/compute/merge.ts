@@ -17,7 +17,7 @@ import type { SeriesLimits } from './limit-counts.ts'
  * they are merged series by series, with the blocks of a series in order of arrival.
  */
 
-export interface MergeInput {
+export interface CellMergeInput {
   readonly plan: Plan
   /** Width of the stored buckets, by level. */
   readonly resolutionsMs: readonly number[]
@@ -53,7 +53,7 @@ function addCumulativeCount(
 
 /** Merges count, sum, min, max, sketch bins and counts by limit. */
 export function mergeUnordered(
-  { plan, sources, groupOfSeries, seriesLimits, accumulators }: MergeInput,
+  { plan, sources, groupOfSeries, seriesLimits, accumulators }: CellMergeInput,
   cells: Cells,
 ): void {
   const reads = new PlannedReadFinder(plan.reads)
@@ -105,8 +105,8 @@ export function mergeUnordered(
  * A series that ended in a bucket has no last value there. A bucket in which a series ended, and none has a last value,
  * is an end of the group.
  */
-export function mergeFirstAndLast(merge: MergeInput, cells: Cells): void {
-  const { plan, groupOfSeries } = merge
+export function mergeFirstAndLast(input: CellMergeInput, cells: Cells): void {
+  const { plan, groupOfSeries } = input
   const reads = new PlannedReadFinder(plan.reads)
   const buckets = new BucketFinder(plan.edges)
   const bucketCount = cells.bucketCount
@@ -115,9 +115,9 @@ export function mergeFirstAndLast(merge: MergeInput, cells: Cells): void {
   const first = new Float64Array(bucketCount)
   const last = new Float64Array(bucketCount)
   const touchedBuckets: number[] = []
-  eachSeries(merge, (ordinal, parts) => {
+  eachSeries(input, (ordinal, occurrences) => {
     const group = groupOfSeries[ordinal]!
-    for (const { source, seriesIndex } of parts) {
+    for (const { source, seriesIndex } of occurrences) {
       const { section } = source
       for (let row = section.rowStart[seriesIndex]!; row < section.rowStart[seriesIndex + 1]!; row++) {
         const timeMs = section.bucketMs[row]!
@@ -172,16 +172,16 @@ function mergeLast(cells: Cells, cell: number, timeMs: number, value: number): v
  * before the first total of the range. If data between two totals was not read, their increase is not added, and the
  * result is marked as inexact.
  */
-export function mergeRunningTotals(merge: MergeInput, lookback: readonly PlannedRead[], cells: Cells): void {
-  const { plan, resolutionsMs, groupOfSeries, seriesLimits, accumulators } = merge
+export function mergeRunningTotals(input: CellMergeInput, lookback: readonly PlannedRead[], cells: Cells): void {
+  const { plan, resolutionsMs, groupOfSeries, seriesLimits, accumulators } = input
   const allReads = new PlannedReadFinder([...lookback, ...plan.reads].sort((a, b) => a.fromMs - b.fromMs))
   const readsInRange = new PlannedReadFinder(plan.reads)
   const unreadUntilMs = unreadUntilMsByBucket(plan, lookback)
   const buckets = new BucketFinder(plan.edges)
-  eachSeries(merge, (ordinal, parts) => {
+  eachSeries(input, (ordinal, occurrences) => {
     // Several runs and the inbox may hold totals of the same stored bucket.
     const totalsByBucketMs = new Map<number, RunningTotals>()
-    for (const { source, seriesIndex } of parts) {
+    for (const { source, seriesIndex } of occurrences) {
       const { section } = source
       if (!section.hasTotals) continue
       for (let row = section.rowStart[seriesIndex]!; row < section.rowStart[seriesIndex + 1]!; row++) {
@@ -240,19 +240,19 @@ function unreadUntilMsByBucket(
   return unreadUntilMs
 }
 
-interface SeriesPart {
+interface SeriesOccurrence {
   readonly source: MergeSource
   /** Index of the series in the section of the source's block. */
   readonly seriesIndex: number
 }
 
 /**
- * Calls `visit` once for each series that is in a group. `parts` are the places where the sources have data of the
- * series, in the order of the sources.
+ * Calls `visit` once for each series that is in a group. `occurrences` are the places where the sources have data of
+ * the series, in the order of the sources.
  */
 function eachSeries(
-  { sources, groupOfSeries }: MergeInput,
-  visit: (ordinal: number, parts: readonly SeriesPart[]) => void,
+  { sources, groupOfSeries }: CellMergeInput,
+  visit: (ordinal: number, occurrences: readonly SeriesOccurrence[]) => void,
 ): void {
   const starts = new Uint32Array(groupOfSeries.length + 1)
   for (const { ordinals, section } of sources) {
@@ -262,15 +262,16 @@ function eachSeries(
     }
   }
   for (let i = 0; i < groupOfSeries.length; i++) starts[i + 1]! += starts[i]!
-  const parts = new Array<SeriesPart>(starts[groupOfSeries.length]!)
+  const occurrences = new Array<SeriesOccurrence>(starts[groupOfSeries.length]!)
   const next = starts.slice()
   for (const source of sources) {
     for (let seriesIndex = 0; seriesIndex < source.section.seriesCount; seriesIndex++) {
       const ordinal = source.ordinals[seriesIndex]!
-      if ((groupOfSeries[ordinal] ?? -1) >= 0) parts[next[ordinal]!++] = { source, seriesIndex }
+      if ((groupOfSeries[ordinal] ?? -1) >= 0) occurrences[next[ordinal]!++] = { source, seriesIndex }
     }
   }
   for (let ordinal = 0; ordinal < groupOfSeries.length; ordinal++) {
-    if (starts[ordinal]! < starts[ordinal + 1]!) visit(ordinal, parts.slice(starts[ordinal]!, starts[ordinal + 1]!))
+    if (starts[ordinal]! < starts[ordinal + 1]!)
+      visit(ordinal, occurrences.slice(starts[ordinal]!, starts[ordinal + 1]!))
   }
 }

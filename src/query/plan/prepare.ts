@@ -73,7 +73,7 @@ export function prepareQuery(input: QueryInput, type: MetricType, nowMs: number)
   const top = input.top && parseTop(input.top, aggregations[0]!, type)
   const compare = input.compare && parseCompare(input.compare)
   const selectionKey = JSON.stringify([[...(input.tags ?? [])], input.where ?? [], groupBy, bySeries])
-  const runKey = JSON.stringify([fromMs, toMs, formatInterval(interval), zone.name, selectionKey, top, compare])
+  const executionKey = JSON.stringify([fromMs, toMs, formatInterval(interval), zone.name, selectionKey, top, compare])
   return {
     fromMs,
     toMs,
@@ -89,7 +89,7 @@ export function prepareQuery(input: QueryInput, type: MetricType, nowMs: number)
     compare,
     fill: parseFill(input.fill),
     selectionKey,
-    runKey,
+    executionKey,
   }
 }
 

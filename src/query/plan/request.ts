@@ -90,6 +90,6 @@ export interface QueryRequest {
   readonly bucketsMax?: number
   /** Queries with equal keys select the same series in the same groups, so they share a cached grouping. */
   readonly selectionKey: string
-  /** Queries with equal keys can share one run, because they differ only in aggregations and `fill`. */
-  readonly runKey: string
+  /** Queries with equal keys can share one execution, because they differ only in aggregations and `fill`. */
+  readonly executionKey: string
 }
