@@ -33,7 +33,7 @@ const yoga = createYoga<object, GraphQLContext>({
       limits,
       now: Date.now,
       queryBudget: { queriesLeft: limits.queriesMax },
-      responseBudget: { fieldsLeft: limits.responseFieldsMax, isExceeded: false },
+      responseFieldBudget: { fieldsLeft: limits.responseFieldsMax, isExceeded: false },
       session: gateway.openSession(),
       deadline: { hasPassed: false },
     }

@@ -3,7 +3,7 @@ import type { Gateway, Principal } from '../gateway.ts'
 import { GatewayError } from '../model/errors.ts'
 import type { QuerySession } from '../query/session.ts'
 import type { Scope } from '../store/api-keys.ts'
-import type { GraphQLLimits, QueryBudget, ResponseBudget } from './operation-cost.ts'
+import type { GraphQLLimits, QueryBudget, ResponseFieldBudget } from './operation-cost.ts'
 
 /**
  * The context that GraphQL resolvers receive: the data of one request. This file also has the checks with which every
@@ -18,7 +18,7 @@ export interface GraphQLContext {
   readonly limits: GraphQLLimits
   readonly now: () => number
   readonly queryBudget: QueryBudget
-  readonly responseBudget: ResponseBudget
+  readonly responseFieldBudget: ResponseFieldBudget
   /** Shared by all queries of the request. Read it with {@link querySessionOf}. */
   readonly session: QuerySession
   /** `hasPassed` becomes true when the operation has timed out. Then no resolver starts any work. */

@@ -77,7 +77,7 @@ export interface QueryBudget {
  * Number of fields that a response may still have; `resolve/response-size.ts` counts them. Each update of a live query
  * has its own budget.
  */
-export interface ResponseBudget {
+export interface ResponseFieldBudget {
   fieldsLeft: number
   isExceeded: boolean
 }

@@ -36,7 +36,7 @@ export function isTrackedType(value: unknown): value is TrackedType {
 export const METRIC_NAME_UNITS_MAX = 900
 
 /** Returns `after`, the last name of the previous page of a metric list. Throws if it is too long to be a name. */
-export function requireListCursor(after: string): string {
+export function validateListCursor(after: string): string {
   if (after.length <= METRIC_NAME_UNITS_MAX) return after
   throw new GatewayError('invalid_range', `after has ${after.length} characters, more than any name`, {
     details: { argument: 'after' },

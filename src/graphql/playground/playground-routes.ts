@@ -8,7 +8,7 @@ import { GatewayError } from '../../model/errors.ts'
 import { createPlayground } from './playground.ts'
 
 /** Allows files of this gateway only. Inline styles are allowed because the editor of GraphiQL creates them. */
-const CONTENT_SECURITY_POLICY = [
+const GRAPHIQL_CONTENT_SECURITY_POLICY = [
   "default-src 'none'",
   "script-src 'self'",
   "worker-src 'self'",
@@ -43,7 +43,7 @@ export function registerPlayground(
 
   return async (reply) => {
     const { page } = await readPlayground()
-    reply.header('content-security-policy', CONTENT_SECURITY_POLICY)
+    reply.header('content-security-policy', GRAPHIQL_CONTENT_SECURITY_POLICY)
     // The same address serves GraphQL clients, with another content type.
     addVary(reply, ['accept'])
     return sendStaticFile(reply, page, REVALIDATE)

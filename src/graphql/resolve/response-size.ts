@@ -13,7 +13,7 @@ import {
 import { GatewayError } from '../../model/errors.ts'
 import { writeJson } from '../../model/json.ts'
 import type { GraphQLContext } from '../context.ts'
-import type { GraphQLLimits, ResponseBudget } from '../operation-cost.ts'
+import type { GraphQLLimits, ResponseFieldBudget } from '../operation-cost.ts'
 import { selectedSubfields } from './selection.ts'
 
 /** A map of tags or properties counts as one field per this many characters of its JSON text. */
@@ -65,7 +65,7 @@ function resolveAndCharge(resolve: Resolver, charge: Charge): Resolver {
 }
 
 function chargeList(value: unknown, context: GraphQLContext, info: GraphQLResolveInfo): unknown {
-  if (Array.isArray(value) && !takeFields(context.responseBudget, value.length * fieldsPerItem(info))) {
+  if (Array.isArray(value) && !takeFields(context.responseFieldBudget, value.length * fieldsPerItem(info))) {
     throw responseTooLargeError(context.limits)
   }
   return value
@@ -74,13 +74,13 @@ function chargeList(value: unknown, context: GraphQLContext, info: GraphQLResolv
 /** Throws only for the first map that exceeds the budget, so that a long list does not produce an error per item. */
 function chargeMap(value: unknown, context: GraphQLContext): unknown {
   if (value === null || value === undefined) return value
-  const wasExceeded = context.responseBudget.isExceeded
-  if (takeFields(context.responseBudget, Math.ceil(writeJson(value).length / CHARS_PER_FIELD))) return value
+  const wasExceeded = context.responseFieldBudget.isExceeded
+  if (takeFields(context.responseFieldBudget, Math.ceil(writeJson(value).length / CHARS_PER_FIELD))) return value
   if (wasExceeded) return null
   throw responseTooLargeError(context.limits)
 }
 
-function takeFields(budget: ResponseBudget, fields: number): boolean {
+function takeFields(budget: ResponseFieldBudget, fields: number): boolean {
   if (fields > budget.fieldsLeft) budget.isExceeded = true
   else budget.fieldsLeft -= fields
   return !budget.isExceeded

@@ -135,7 +135,7 @@ function createContext(
     limits,
     now,
     queryBudget: { queriesLeft: limits.queriesMax },
-    responseBudget: { fieldsLeft: limits.responseFieldsMax, isExceeded: false },
+    responseFieldBudget: { fieldsLeft: limits.responseFieldsMax, isExceeded: false },
     session: gateway.openSession(),
     deadline: { hasPassed: false },
   }

@@ -15,9 +15,9 @@ builder.subscriptionField('live', (t) =>
     },
     subscribe: (_root, args, context, info) =>
       context.gateway.live(context.principal, queryInputOf(args.metric, args, context, info)),
-    resolve: (update, _args, { responseBudget, limits }) => {
-      responseBudget.fieldsLeft = limits.responseFieldsMax
-      responseBudget.isExceeded = false
+    resolve: (update, _args, { responseFieldBudget, limits }) => {
+      responseFieldBudget.fieldsLeft = limits.responseFieldsMax
+      responseFieldBudget.isExceeded = false
       return update
     },
   }),

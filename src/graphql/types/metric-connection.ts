@@ -1,5 +1,5 @@
 import { GatewayError } from '../../model/errors.ts'
-import { requireListCursor } from '../../model/metric.ts'
+import { validateListCursor } from '../../model/metric.ts'
 import type { MetricRow } from '../../store/catalog.ts'
 import { builder } from '../builder.ts'
 import { requireScopeAndTime } from '../context.ts'
@@ -55,7 +55,7 @@ function encodeCursor(name: string): string {
 /** Throws `invalid_range`. */
 function decodeCursor(cursor: string): string {
   const text = Buffer.from(cursor, 'base64url').toString()
-  if (text.startsWith('name:')) return requireListCursor(text.slice('name:'.length))
+  if (text.startsWith('name:')) return validateListCursor(text.slice('name:'.length))
   throw new GatewayError('invalid_range', 'after is not a cursor of this list')
 }
 

@@ -1,6 +1,6 @@
 import type { MetricFilter } from '../../gateway.ts'
 import { GatewayError } from '../../model/errors.ts'
-import { isMetricType, METRIC_TYPES, requireListCursor } from '../../model/metric.ts'
+import { isMetricType, METRIC_TYPES, validateListCursor } from '../../model/metric.ts'
 import { describe } from '../../model/point.ts'
 import type { EventQueryInput } from '../../query/events.ts'
 import type { QueryInput } from '../../query/plan/request.ts'
@@ -47,7 +47,7 @@ export function parseMetricFilter(url: string): MetricFilter {
   const after = lastParameter(parameters, 'after')
   return {
     ...fieldIfDefined('search', lastParameter(parameters, 'search')),
-    ...fieldIfDefined('after', after === undefined ? undefined : requireListCursor(after)),
+    ...fieldIfDefined('after', after === undefined ? undefined : validateListCursor(after)),
     ...fieldIfDefined('limit', parseLimit(lastParameter(parameters, 'limit'))),
     ...fieldIfDefined('type', type),
   }

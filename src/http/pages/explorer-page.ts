@@ -1,7 +1,7 @@
 import type { PageAssets } from './page-assets.ts'
 
 /** Allows scripts, styles and requests of this gateway's origin only, and none inline. */
-export const CONTENT_SECURITY_POLICY = [
+export const EXPLORER_CONTENT_SECURITY_POLICY = [
   "default-src 'none'",
   "script-src 'self'",
   "connect-src 'self'",

@@ -6,7 +6,7 @@ import { objectOf } from '../openapi/schemas.ts'
 import { sendError } from '../response/error-status.ts'
 import { sendJson } from '../response/json-response.ts'
 import { addVary } from '../response/vary.ts'
-import { CONTENT_SECURITY_POLICY, explorerPage } from './explorer-page.ts'
+import { EXPLORER_CONTENT_SECURITY_POLICY, explorerPage } from './explorer-page.ts'
 import { ASSETS_PATH, type PageAssets } from './page-assets.ts'
 import { CACHE_FOREVER, createStaticFile, HTML_TYPE, loadOnce, REVALIDATE, sendStaticFile } from './static-file.ts'
 
@@ -34,7 +34,7 @@ export function registerPages(app: FastifyInstance, readAssets: () => Promise<Pa
   })
 
   app.get(EXPLORER_PATH, { config: { openapi: EXPLORER_PAGE } }, async (_request, reply) => {
-    reply.header('content-security-policy', CONTENT_SECURITY_POLICY)
+    reply.header('content-security-policy', EXPLORER_CONTENT_SECURITY_POLICY)
     return sendStaticFile(reply, await readPage(), REVALIDATE)
   })
 

@@ -12,7 +12,7 @@ export function useResponseLimit(limits: GraphQLLimits): OperationPlugin {
     onExecute({ args, context }) {
       return {
         onExecuteDone() {
-          if (context.responseBudget.isExceeded && !isMutation(args)) throw responseTooLargeError(limits)
+          if (context.responseFieldBudget.isExceeded && !isMutation(args)) throw responseTooLargeError(limits)
         },
       }
     },
