@@ -401,7 +401,7 @@ export class Querier {
     request: QueryRequest,
     period: PlannedPeriod,
     { groups }: Grouping,
-    needs: RequiredAccumulators,
+    accumulators: RequiredAccumulators,
     aggregationsMax: number,
   ): Cells {
     const { valuesMax } = this.#settings
@@ -409,7 +409,7 @@ export class Querier {
     const buckets = planned.edges.length - 1
     const aggregations = aggregationsMax * (request.compare === undefined ? 1 : 2)
     const cellsMax = Math.floor(valuesMax / aggregations)
-    const cells = new Cells(groups.length, buckets, needs, (count) => {
+    const cells = new Cells(groups.length, buckets, accumulators, (count) => {
       if (count <= cellsMax) return
       const bucketsMax = Math.floor(cellsMax / groups.length)
       // However long the interval, the range may overlap two buckets. So if fewer than two buckets are allowed, no

@@ -9,7 +9,7 @@ import { HistogramCounts } from './limit-counts.ts'
  */
 export class Cells {
   readonly bucketCount: number
-  readonly #needs: RequiredAccumulators
+  readonly #accumulators: RequiredAccumulators
   readonly #checkSize: (cells: number) => void
   readonly #slotOfGroup: Int32Array
   readonly #groupsBySlot: number[] = []
@@ -41,11 +41,11 @@ export class Cells {
   constructor(
     groupCount: number,
     bucketCount: number,
-    needs: RequiredAccumulators,
+    accumulators: RequiredAccumulators,
     checkSize: (cells: number) => void = () => {},
   ) {
     this.bucketCount = bucketCount
-    this.#needs = needs
+    this.#accumulators = accumulators
     this.#checkSize = checkSize
     this.#slotOfGroup = new Int32Array(groupCount).fill(-1)
   }
@@ -105,11 +105,11 @@ export class Cells {
     const capacity = Math.max(cells, this.count.length * 2)
     this.count = grown(this.count, capacity, 0)
     this.sum = grown(this.sum, capacity, 0)
-    if (this.#needs.minAndMax) {
+    if (this.#accumulators.minAndMax) {
       this.min = grown(this.min, capacity, Number.POSITIVE_INFINITY)
       this.max = grown(this.max, capacity, Number.NEGATIVE_INFINITY)
     }
-    if (this.#needs.firstAndLast) {
+    if (this.#accumulators.firstAndLast) {
       this.firstMs = grown(this.firstMs, capacity, Number.POSITIVE_INFINITY)
       this.first = grown(this.first, capacity, Number.NaN)
       this.lastMs = grown(this.lastMs, capacity, Number.NEGATIVE_INFINITY)

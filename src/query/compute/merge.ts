@@ -41,11 +41,11 @@ function addCumulativeCount(
   cells: Cells,
   cell: number,
   { upperLimit, nextLimit }: SeriesLimits,
-  needs: RequiredAccumulators,
+  accumulators: RequiredAccumulators,
   ordinal: number,
   count: number,
 ): void {
-  if (!needs.limitCounts) return
+  if (!accumulators.limitCounts) return
   const counts = cells.limitCountsOf(cell)
   counts.add(upperLimit[ordinal]!, count)
   counts.add(nextLimit[ordinal]!, -count)
@@ -64,9 +64,9 @@ export function mergeUnordered(
     const { rowStart, bucketMs, count } = section
     const sum = section.kind === 'set' ? count : section.sum
     const isGauge = section.kind === 'gauge'
-    const extremes = accumulators.minAndMax
-    const min = extremes ? section.min : sum
-    const max = extremes ? section.max : sum
+    const needsMinAndMax = accumulators.minAndMax
+    const min = needsMinAndMax ? section.min : sum
+    const max = needsMinAndMax ? section.max : sum
     for (let seriesIndex = 0; seriesIndex < section.seriesCount; seriesIndex++) {
       const group = groupOfSeries[ordinals[seriesIndex]!] ?? -1
       if (group < 0) continue
@@ -86,7 +86,7 @@ export function mergeUnordered(
           if (accumulators.limitCounts)
             cells.limitCountsOf(cell).add(seriesLimits.upperLimit[ordinals[seriesIndex]!]!, sum[row]!)
         }
-        if (extremes) {
+        if (needsMinAndMax) {
           if (min[row]! < cells.min[cell]!) cells.min[cell] = min[row]!
           if (max[row]! > cells.max[cell]!) cells.max[cell] = max[row]!
         }

@@ -2,8 +2,8 @@ import { GatewayError, quote } from '../../model/errors.ts'
 import type { MetricType } from '../../model/metric.ts'
 
 /**
- * The registry of aggregations. Each entry has a name, a description, the metric types that it applies to, the
- * accumulators that it needs, and the function that computes its value from a summary. REST, GraphQL and the merge are
+ * The registry of aggregations. Each entry has a name, a description, the metric types that it applies to, the values
+ * of a summary that it needs, and the function that computes its value from a summary. REST, GraphQL and the merge are
  * derived from this list: an aggregation that needs no new accumulator is one entry here.
  */
 export interface Aggregation {
@@ -12,13 +12,13 @@ export interface Aggregation {
   /** The description in the GraphQL schema. */
   readonly description: string
   readonly types: readonly MetricType[]
-  /** The accumulators that the aggregation needs besides count and sum. */
-  readonly needs: readonly Accumulator[]
+  /** The values of a summary that the aggregation needs besides count and sum. */
+  readonly needs: readonly SummaryValues[]
   /** Computes the value of a bucket or of the whole range; NaN if there is none. */
   compute(summary: Summary): number
 }
 
-/** The accumulators that a query needs besides count and sum. */
+/** What a query accumulates besides count and sum, to compute the summary values that its aggregations need. */
 export interface RequiredAccumulators {
   readonly minAndMax: boolean
   readonly firstAndLast: boolean
@@ -41,7 +41,8 @@ export interface Summary {
   quantile(q: number): number
 }
 
-type Accumulator = 'extremes' | 'ends' | 'quantiles'
+/** Values of a `Summary` that are accumulated only if an aggregation needs them. */
+type SummaryValues = 'minAndMax' | 'firstAndLast' | 'quantiles'
 
 const QUANTILE_TYPES: readonly MetricType[] = ['distribution', 'histogram']
 
@@ -90,35 +91,35 @@ export const AGGREGATIONS: readonly Aggregation[] = [
     name: 'min',
     description: 'Least value.',
     types: ['gauge', 'distribution', 'summary'],
-    needs: ['extremes'],
+    needs: ['minAndMax'],
     compute: ({ min }) => min,
   },
   {
     name: 'max',
     description: 'Greatest value.',
     types: ['gauge', 'distribution', 'summary'],
-    needs: ['extremes'],
+    needs: ['minAndMax'],
     compute: ({ max }) => max,
   },
   {
     name: 'range',
     description: 'Greatest value minus least value.',
     types: ['gauge', 'distribution'],
-    needs: ['extremes'],
+    needs: ['minAndMax'],
     compute: ({ min, max }) => max - min,
   },
   {
     name: 'first',
     description: 'Value of the earliest point.',
     types: ['gauge'],
-    needs: ['ends'],
+    needs: ['firstAndLast'],
     compute: ({ first }) => first,
   },
   {
     name: 'last',
     description: 'Value of the latest point; of a COUNTER the latest running total.',
     types: ['gauge', 'counter', 'summary'],
-    needs: ['ends'],
+    needs: ['firstAndLast'],
     compute: ({ last }) => last,
   },
   {
@@ -208,5 +209,10 @@ export function requiredAccumulatorsOf(computed: readonly Aggregation[], type: M
   const needs = new Set(computed.flatMap((aggregation) => aggregation.needs))
   const limitCounts = type === 'histogram' && needs.has('quantiles')
   const sketches = type !== 'histogram' && needs.has('quantiles')
-  return { minAndMax: sketches || needs.has('extremes'), firstAndLast: needs.has('ends'), sketches, limitCounts }
+  return {
+    minAndMax: sketches || needs.has('minAndMax'),
+    firstAndLast: needs.has('firstAndLast'),
+    sketches,
+    limitCounts,
+  }
 }
