@@ -26,7 +26,7 @@ export function seriesIdOf(metricId: Id64, tags: CanonicalTags): Id64 {
  * Maximum number of tag pairs (key and value) that a `TagPairs` shares among series. Beyond it most values are
  * unique, and sharing them would save nothing.
  */
-const PAIRS_MAX = 4_096
+const SHARED_TAG_PAIRS_MAX = 4_096
 
 /** Keeps one object for each distinct pair of tag key and value. Series with equal pairs share it, to save memory. */
 export class TagPairs {
@@ -42,7 +42,7 @@ export class TagPairs {
     const [key, value] = pair
     let values = this.#byKey.get(key)
     const knownPair = values?.get(value)
-    if (knownPair !== undefined || this.#size >= PAIRS_MAX) return knownPair ?? pair
+    if (knownPair !== undefined || this.#size >= SHARED_TAG_PAIRS_MAX) return knownPair ?? pair
     if (values === undefined) this.#byKey.set(key, (values = new Map()))
     values.set(value, pair)
     this.#size++

@@ -13,7 +13,7 @@ import { binOf, valueOfBin } from './quantile-precision.ts'
  */
 
 /** Up to this many bins, a sorted list takes less memory than `BinPages` and is not slower. */
-const PAIRS_MAX = 32
+const SMALL_SKETCH_BINS_MAX = 32
 /** Memory in V8 of a `QuantileSketch` object and a reference to it. `ARRAY_BYTES`: of an empty array. */
 const SKETCH_BYTES = 96
 const ARRAY_BYTES = 48
@@ -96,7 +96,7 @@ export class QuantileSketch {
       }
     }
     this.#totalWeight = total
-    if (n > this.#pairsMax * 2) this.#toPages().addPairs(unpagedPairs, n)
+    if (n > this.#pairsFlushThreshold * 2) this.#toPages().addPairs(unpagedPairs, n)
     else for (let i = 0; i < n; i += 2) this.#addToBins(unpagedPairs[i]!, unpagedPairs[i + 1]!)
   }
 
@@ -147,7 +147,7 @@ export class QuantileSketch {
   clear(): void {
     this.#totalWeight = 0
     this.#pairCount = 0
-    if (this.#pairs.length > PAIRS_MAX * 2) this.#pairs = NO_PAIRS
+    if (this.#pairs.length > SMALL_SKETCH_BINS_MAX * 2) this.#pairs = NO_PAIRS
     this.#pages = undefined
   }
 
@@ -175,18 +175,20 @@ export class QuantileSketch {
    * Whether a new bin is added to the pages instead of `#pairs`. Adding a bin to the pages takes time in proportion to
    * the number of lone bins. So if there are many lone bins, new bins are collected in `#pairs` first.
    */
-  get #isFull(): boolean {
+  get #addsNewBinsToPages(): boolean {
     const pages = this.#pages
-    if (pages?.canAddDensePage === true && pages.loneCount <= PAIRS_MAX) return true
-    return this.#pairCount >= PAIRS_MAX && this.#pairCount >= this.#pairsMax
+    if (pages?.canAddDensePage === true && pages.loneCount <= SMALL_SKETCH_BINS_MAX) return true
+    return this.#pairCount >= SMALL_SKETCH_BINS_MAX && this.#pairCount >= this.#pairsFlushThreshold
   }
 
   /**
    * The number of pairs in `#pairs` at which all of them are added to the pages. Adding them takes time in proportion
    * to the number of lone bins (`bin-pages.ts`), so this number grows with the number of lone bins.
    */
-  get #pairsMax(): number {
-    return this.#pages === undefined ? PAIRS_MAX : Math.max(PAIRS_MAX, this.#pages.loneCount >> 4)
+  get #pairsFlushThreshold(): number {
+    return this.#pages === undefined
+      ? SMALL_SKETCH_BINS_MAX
+      : Math.max(SMALL_SKETCH_BINS_MAX, this.#pages.loneCount >> 4)
   }
 
   /** Adds a bin without counting its weight in `#totalWeight`. */
@@ -208,7 +210,7 @@ export class QuantileSketch {
       this.#pairs[pairIndex + 1] = addCounts(this.#pairs[pairIndex + 1]!, weight)
       return
     }
-    if (this.#isFull) {
+    if (this.#addsNewBinsToPages) {
       const pages = this.#toPages()
       if (pages.canAddDensePage) pages.addPairs([key, weight], 2)
       else this.#addToBins(key, weight)
