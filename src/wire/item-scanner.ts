@@ -57,7 +57,7 @@ export class ItemScanner extends JsonCursor {
     this.identity = { view: this.view, nameStart: 0, nameEnd: 0, typeStart: 0, typeEnd: 0, tagsStart: 0, tagsEnd: 0 }
   }
 
-  openItems(): boolean {
+  readItemsStart(): boolean {
     if (this.#framing === 'lines') return true
     this.skipSpace()
     if (this.takeByte(OPEN_BRACKET)) return true
@@ -82,13 +82,14 @@ export class ItemScanner extends JsonCursor {
     if (!this.takeByte(COMMA)) return false
     this.skipSpace()
     if (this.bytes[this.position] === OPEN_BRACE) return true
-    // An item must follow a comma. At the end of the bytes `closeItems` returns false, so the body counts as malformed.
+    // An item must follow a comma. At the end of the bytes `readItemsEnd` returns false, so the body counts as
+    // malformed.
     this.position = this.bytes.length
     return false
   }
 
   /** Whether only white space follows the item on its line. Always true if the items are elements of an array. */
-  closeItem(): boolean {
+  readItemEnd(): boolean {
     if (this.#framing !== 'lines') return true
     const bytes = this.bytes
     while (
@@ -100,13 +101,13 @@ export class ItemScanner extends JsonCursor {
   }
 
   /** Whether only white space follows. */
-  closeBody(): boolean {
+  readBodyEnd(): boolean {
     this.skipSpace()
     return this.position === this.bytes.length
   }
 
   /** Whether the list of items and the body end here. */
-  closeItems(): boolean {
+  readItemsEnd(): boolean {
     if (this.#framing === 'lines') return this.position === this.bytes.length
     if (!this.takeByte(CLOSE_BRACKET)) return false
     this.skipSpace()

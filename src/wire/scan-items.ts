@@ -45,7 +45,7 @@ export function* scanItems<S extends SeriesRef>(
   const budget = new StepBudget()
   let { itemCache } = sink
   const scanner = new ItemScanner(bytes, rules.grammar, rules.framing)
-  if (!scanner.openItems()) return undefined
+  if (!scanner.readItemsStart()) return undefined
   let index = 0
   let previous: CachedItem<S> | undefined
   for (; scanner.nextItem(index === 0); index++) {
@@ -67,7 +67,7 @@ export function* scanItems<S extends SeriesRef>(
       }
     }
     const end = scanner.position
-    if (!scanner.closeItem()) return undefined
+    if (!scanner.readItemEnd()) return undefined
     if (entry === undefined || !deliverScanned(scanner, entry.series, sink, index, rules)) {
       const item = yield* parseItem(bytes.subarray(start, end))
       if (item === undefined) return undefined
@@ -86,7 +86,7 @@ export function* scanItems<S extends SeriesRef>(
       }
     }
   }
-  return scanner.closeItems() ? index : undefined
+  return scanner.readItemsEnd() ? index : undefined
 }
 
 /**

@@ -140,7 +140,7 @@ class OtlpDecoder<S extends SeriesRef> {
   readonly #identity: ItemIdentity
   readonly #times = unknownTimes()
   /** Number of series lookups without the item cache that the current data point counts in the step budget. */
-  #seriesResolved = 0
+  #resolvedSeriesCount = 0
 
   constructor(bytes: Uint8Array, sink: PointSink<S>, options: OtlpOptions) {
     this.#reader = new ProtobufReader(bytes)
@@ -284,8 +284,8 @@ class OtlpDecoder<S extends SeriesRef> {
         reader.at = pointEnd
       } else if (mode === undefined) this.#readHistogramOrSummary(pointEnd, metric)
       else this.#readNumber(pointEnd, metric, typeof mode === 'string' ? mode : undefined)
-      const units = MESSAGE_BUDGET_UNITS + pointEnd - pointStart + this.#seriesResolved * SERIES_BUDGET_UNITS
-      this.#seriesResolved = 0
+      const units = MESSAGE_BUDGET_UNITS + pointEnd - pointStart + this.#resolvedSeriesCount * SERIES_BUDGET_UNITS
+      this.#resolvedSeriesCount = 0
       if (this.#budget.spend(units)) yield
     }
   }
@@ -355,7 +355,7 @@ class OtlpDecoder<S extends SeriesRef> {
 
   #resolveNumber(start: number, end: number, metric: OtlpMetric, value: number, index: number): S | undefined {
     const tags = this.#pointTags(start, end, 7)
-    this.#seriesResolved++
+    this.#resolvedSeriesCount++
     if ('code' in tags) {
       this.#delivery.reject(index, tags)
       return undefined
@@ -404,7 +404,7 @@ class OtlpDecoder<S extends SeriesRef> {
     else if (metric.kind === 'summary') deliver(readSummary(reader, end, times), 7, delivery.summary)
     else deliver(readExponentialHistogram(reader, end, times), 1, delivery.exponentialHistogram)
     reader.at = end
-    this.#seriesResolved++
+    this.#resolvedSeriesCount++
   }
 }
 
