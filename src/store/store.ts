@@ -27,7 +27,7 @@ export interface Store {
    * False while the embedded store has many changes that no checkpoint has written yet. Then large writes should wait
    * until it is true, so that small writes need not wait.
    */
-  readonly hasRoom: boolean
+  readonly hasRoomForLargeWrites: boolean
   /**
    * The partitions, in groups. All partitions of a group are on one server, so the writer sends their commits together,
    * which costs little more than one commit. Groups may be on different servers, so a commit of one group does not wait

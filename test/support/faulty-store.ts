@@ -2,8 +2,8 @@ import { GatewayError } from '../../src/model/errors.ts'
 import type { Store } from '../../src/store/store.ts'
 
 /**
- * A real store behind a line that can be cut: each verb can be made to fail before or after it is applied, to take as long as a
- * test likes, or to answer something else.
+ * A real store behind a line that can be cut: each verb can be made to fail before or after it is applied, to take as
+ * long as a test likes, or to answer something else.
  */
 export type Verb = {
   [K in keyof Store]: Store[K] extends (...args: never[]) => Promise<unknown> ? K : never
@@ -26,7 +26,7 @@ export class FaultyStore {
   /** The store to hand to what is tested. */
   readonly store: Store
   /** Replaces what the store says, unless undefined. */
-  hasRoom: boolean | undefined
+  hasRoomForLargeWrites: boolean | undefined
   readonly #calls = new Map<Verb, unknown[][]>()
   readonly #next = new Map<Verb, Fault[]>()
   readonly #standing = new Map<Verb, (proceed: () => Promise<unknown>, args: never) => Promise<unknown>>()
@@ -40,7 +40,7 @@ export class FaultyStore {
       get: (_, property) => {
         if (property === 'mayLoseWrites') return mayLoseWrites
         if (property === 'groups') return groups
-        if (property === 'hasRoom') return this.hasRoom ?? this.#inner.hasRoom
+        if (property === 'hasRoomForLargeWrites') return this.hasRoomForLargeWrites ?? this.#inner.hasRoomForLargeWrites
         const member: unknown = Reflect.get(this.#inner, property, this.#inner)
         if (typeof member !== 'function') return member
         return (...args: unknown[]) => this.#call(property as Verb, args)

@@ -21,12 +21,12 @@ import {
   decodeSeries,
   decodeText,
   decodeU32,
+  type EmbeddedMetricRow,
   encodeMetric,
   encodeOrder,
   encodeSeries,
   encodeText,
   encodeU32,
-  type StoredMetric,
 } from './rows.ts'
 import type { Tables } from './table.ts'
 import type { WriteSet } from './write-set.ts'
@@ -57,11 +57,11 @@ function addToMetricCount(writes: WriteSet, project: string, change: 1 | -1): vo
   writes.put('metric-counts', projectKey(project), encodeU32(before + change))
 }
 
-function withTagKeys(tables: Tables, metric: StoredMetric): MetricRow {
+function withTagKeys(tables: Tables, metric: EmbeddedMetricRow): MetricRow {
   return { ...metric, tagKeys: metric.tagKeys ?? tagKeysOf(tables, metric).sort() }
 }
 
-function tagKeysOf(tables: Tables, { partition, metricId }: StoredMetric): string[] {
+function tagKeysOf(tables: Tables, { partition, metricId }: EmbeddedMetricRow): string[] {
   const start = metricPrefix(partition, metricId)
   const found: string[] = []
   for (const { value } of tables['tag-keys'].rows({ start, end: afterPrefix(start) })) found.push(decodeText(value))
@@ -98,7 +98,7 @@ function lastDeletedGeneration(writes: WriteSet, key: Uint8Array): number {
 export function deleteMetric(
   writes: WriteSet,
   { project, name, generation }: MetricDeletion,
-): StoredMetric | undefined {
+): EmbeddedMetricRow | undefined {
   const key = metricKey(project, name)
   if (generation > lastDeletedGeneration(writes, key)) writes.put('deleted', key, encodeU32(generation))
   const bytes = writes.get('metrics', key)
@@ -328,7 +328,7 @@ const TAG_KEYS_IN_ROW_MAX = 16
 
 interface ChangedMetric {
   readonly key: Uint8Array
-  row: StoredMetric
+  row: EmbeddedMetricRow
   /** The stored bytes of the row; undefined if the commit creates the metric. */
   readonly storedBytes: Uint8Array | undefined
   /** The tag keys in the stored row, and those of this commit. */
@@ -337,11 +337,11 @@ interface ChangedMetric {
   readonly newTagKeys: string[]
 }
 
-function changedMetricOf(key: Uint8Array, row: StoredMetric, storedBytes: Uint8Array | undefined): ChangedMetric {
+function changedMetricOf(key: Uint8Array, row: EmbeddedMetricRow, storedBytes: Uint8Array | undefined): ChangedMetric {
   return { key, row, storedBytes, tagKeys: new Set(row.tagKeys), newTagKeys: [] }
 }
 
-function matchesUpdate(row: StoredMetric, update: MetricUpdate): boolean {
+function matchesUpdate(row: EmbeddedMetricRow, update: MetricUpdate): boolean {
   const { definition } = update
   return (
     row.name === definition.name &&

@@ -128,8 +128,8 @@ class EmbeddedStore implements Store {
     this.#now = options.now ?? Date.now
   }
 
-  get hasRoom(): boolean {
-    return this.#environment.hasRoom
+  get hasRoomForLargeWrites(): boolean {
+    return this.#environment.hasRoomForLargeWrites
   }
 
   // Catalog

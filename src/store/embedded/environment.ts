@@ -117,8 +117,11 @@ export class Environment {
     })
   }
 
-  /** See `Store.hasRoom`. False if a checkpoint is running and the layer for later changes is half full already. */
-  get hasRoom(): boolean {
+  /**
+   * See `Store.hasRoomForLargeWrites`. False if a checkpoint is running and the layer for later changes is half full
+   * already.
+   */
+  get hasRoomForLargeWrites(): boolean {
     return this.#frozenLayer === undefined || this.#activeLayer.bytes < this.#options.layerBytesMax / 2
   }
 

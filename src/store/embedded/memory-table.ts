@@ -52,17 +52,17 @@ export class MemoryTable {
   set(key: string, write: RowWrite): void {
     const before = this.#writes.get(key)
     if (before === undefined) this.#unsorted.push(key)
-    else this.#bytes -= bytesOf(key, before)
+    else this.#bytes -= entryBytesOf(key, before)
     const combined =
       before === undefined || write.addedMembers === undefined ? write : withAdded(before, write.addedMembers)
-    this.#bytes += bytesOf(key, combined)
+    this.#bytes += entryBytesOf(key, combined)
     this.#writes.set(key, combined)
   }
 
   delete(key: string): void {
     const before = this.#writes.get(key)
     if (before === undefined) return
-    this.#bytes -= bytesOf(key, before)
+    this.#bytes -= entryBytesOf(key, before)
     this.#writes.delete(key)
   }
 
@@ -92,7 +92,7 @@ function withAdded(before: RowWrite, addedMembers: HyperLogLog): RowWrite {
   return before
 }
 
-function bytesOf(key: string, { value, addedMembers }: RowWrite): number {
+function entryBytesOf(key: string, { value, addedMembers }: RowWrite): number {
   return ENTRY_BYTES + key.length + (value?.length ?? 0) + (addedMembers?.bytes ?? 0)
 }
 

@@ -140,7 +140,7 @@ export function decodeTime(bytes: Uint8Array): number {
 const METRIC_HEAD_BYTES = 44
 
 /** A stored metric row. `tagKeys` is undefined if each tag key has its own row. */
-export interface StoredMetric extends Omit<MetricRow, 'tagKeys'> {
+export interface EmbeddedMetricRow extends Omit<MetricRow, 'tagKeys'> {
   readonly tagKeys: readonly string[] | undefined
 }
 
@@ -148,13 +148,13 @@ export interface StoredMetric extends Omit<MetricRow, 'tagKeys'> {
  * Decoded metric rows by their encoded bytes. A commit often reads the same bytes object that the previous commit
  * wrote.
  */
-const metricsByBytes = new WeakMap<Uint8Array, StoredMetric>()
+const metricsByBytes = new WeakMap<Uint8Array, EmbeddedMetricRow>()
 
 /**
  * Encodes a metric row. `replacedBytes`: the bytes of the row that is replaced. Most commits change only numbers, and
  * the text is then copied from these bytes.
  */
-export function encodeMetric(row: StoredMetric, replacedBytes?: Uint8Array): Uint8Array {
+export function encodeMetric(row: EmbeddedMetricRow, replacedBytes?: Uint8Array): Uint8Array {
   const tail =
     replacedBytes !== undefined && hasSameText(row, decodeMetric(replacedBytes))
       ? replacedBytes.subarray(METRIC_HEAD_BYTES)
@@ -175,11 +175,11 @@ export function encodeMetric(row: StoredMetric, replacedBytes?: Uint8Array): Uin
   return bytes
 }
 
-function encodeMetricText(row: StoredMetric): Uint8Array {
+function encodeMetricText(row: EmbeddedMetricRow): Uint8Array {
   return encodeJson([row.project, row.name, row.unit ?? null, row.description ?? null, row.tagKeys ?? null])
 }
 
-function hasSameText(a: StoredMetric, b: StoredMetric): boolean {
+function hasSameText(a: EmbeddedMetricRow, b: EmbeddedMetricRow): boolean {
   return (
     a.tagKeys === b.tagKeys &&
     a.name === b.name &&
@@ -189,7 +189,7 @@ function hasSameText(a: StoredMetric, b: StoredMetric): boolean {
   )
 }
 
-export function decodeMetric(bytes: Uint8Array): StoredMetric {
+export function decodeMetric(bytes: Uint8Array): EmbeddedMetricRow {
   let row = metricsByBytes.get(bytes)
   if (row === undefined) {
     row = parseMetric(bytes)
@@ -198,7 +198,7 @@ export function decodeMetric(bytes: Uint8Array): StoredMetric {
   return row
 }
 
-function parseMetric(bytes: Uint8Array): StoredMetric {
+function parseMetric(bytes: Uint8Array): EmbeddedMetricRow {
   const fields = viewOf(bytes)
   const tail = parseJson(bytes, METRIC_HEAD_BYTES) as [string, string, string | null, string | null, string[] | null]
   const firstSeenMs = fields.getFloat64(8, true)

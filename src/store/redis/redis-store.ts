@@ -79,7 +79,7 @@ const FORMAT_CHECK_MS = 1_000
 class RedisStore implements Store {
   readonly partitions: number
   readonly mayLoseWrites = true
-  readonly hasRoom = true
+  readonly hasRoomForLargeWrites = true
   readonly groups: Store['groups']
   readonly #connections: Connections
   readonly #redis: RedisAccess

@@ -16,7 +16,7 @@ const PFCOUNT_KEYS_MAX = 16
 /** Sketches per call of `count-distinct.lua`. A call takes about 2 ms if all of them have their maximum size. */
 const COUNTED_PER_CALL = 64
 /** Sketches per read. A sketch has at most 12 KiB. */
-const REGISTERS_PER_READ = 64
+const SKETCHES_PER_READ = 64
 /**
  * Maximum number of reads at the same time. This and the size of a read limit the memory of all sketches being read.
  */
@@ -136,7 +136,7 @@ async function countLarge(redis: RedisAccess, unions: readonly CountedUnion[], c
 
 async function unite(redis: RedisAccess, names: readonly string[]): Promise<HyperLogLog> {
   const united = new HyperLogLog()
-  for (const reads of chunksOf(chunksOf(names, REGISTERS_PER_READ), CONCURRENT_READS)) {
+  for (const reads of chunksOf(chunksOf(names, SKETCHES_PER_READ), CONCURRENT_READS)) {
     await Promise.all(
       reads.map(async (read) => {
         const reply = await redis.connections.common.callBuffer('mget', [...read])

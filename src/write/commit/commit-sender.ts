@@ -2,7 +2,7 @@ import { formatId } from '../../model/id.ts'
 import type { MetricDeletion } from '../../store/catalog.ts'
 import type { AppendOutcome, Commit, CommitPart } from '../../store/store.ts'
 import { Replay, type ReplayContext, type ReplayHooks, type ReplaySettings } from '../recover/replay.ts'
-import { blockBytes, registeringAllSeries } from '../recover/retained-commits.ts'
+import { inboxBytesOf, registeringAllSeries } from '../recover/retained-commits.ts'
 import { pauseBeforeRetry, StoreAvailability, type StoreWait } from '../recover/store-availability.ts'
 import type { Series } from '../round/cached-metric.ts'
 import type { EncodedPart } from '../round/encode-round.ts'
@@ -268,7 +268,7 @@ export class CommitSender {
     const skipped = outcome.status === 'applied' ? outcome.skipped : undefined
     let bytes = 0
     for (const [i, { part }] of parts.entries()) {
-      if (skipped?.includes(i) !== true) bytes += blockBytes(part)
+      if (skipped?.includes(i) !== true) bytes += inboxBytesOf(part)
       // A skipped part registered nothing. If an earlier call stored the commit and its response was lost, it is
       // unknown which parts were skipped.
       const isApplied = part.marker === undefined || skipped?.includes(i) === false

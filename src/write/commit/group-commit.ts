@@ -88,7 +88,7 @@ let lastRoundNumber = 0
  *
  * A large request has a round of its own. It is encoded while other rounds are committed, and needs many steps
  * (`commit-steps.ts`). Rounds take turns, step by step, so a small round waits for at most one step of each large
- * round. While the store has no room for large writes (`Store.hasRoom`), only small rounds are committed.
+ * round. While the store has no room for large writes (`Store.hasRoomForLargeWrites`), only small rounds are committed.
  *
  * `commit-sender.ts` makes each commit count exactly once.
  */
@@ -242,7 +242,9 @@ export class GroupCommit {
   async #commitNext(): Promise<boolean> {
     if (this.#waiting.length > 0) await this.#closeOpenRound()
     this.#closeLargeRounds()
-    const next = this.#context.store.hasRoom ? 0 : this.#closedRounds.findIndex(({ steps }) => steps.length <= 1)
+    const next = this.#context.store.hasRoomForLargeWrites
+      ? 0
+      : this.#closedRounds.findIndex(({ steps }) => steps.length <= 1)
     const [closed] = next === -1 ? [] : this.#closedRounds.splice(next, 1)
     if (closed === undefined) return false
     const step = closed.steps.shift()

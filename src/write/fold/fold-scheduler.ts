@@ -60,7 +60,7 @@ export interface FoldContext {
 const LEASE_REFUSED_PAUSE_MS = 1_000
 /** How long a partition is skipped after a failure. */
 const FAILURE_PAUSE_MS = 5_000
-/** Pause while `Store.hasRoom` is false. */
+/** Pause while `Store.hasRoomForLargeWrites` is false. */
 const NO_ROOM_PAUSE_MS = 10
 /** Interval at which the expired data of a partition is removed. */
 const RETENTION_INTERVAL_MS = 10_000
@@ -212,7 +212,7 @@ export class FoldScheduler {
 
   /** Waits while the store has no room, because the writes of requests have priority. */
   async #waitForRoom(): Promise<void> {
-    while (!this.#context.store.hasRoom && !this.#isStopped) await pause(NO_ROOM_PAUSE_MS)
+    while (!this.#context.store.hasRoomForLargeWrites && !this.#isStopped) await pause(NO_ROOM_PAUSE_MS)
   }
 
   #isPaused({ pause }: InboxState): boolean {

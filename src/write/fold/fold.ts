@@ -14,7 +14,7 @@ import {
   windowWidthMs,
 } from '../../store/store.ts'
 import { chooseWork, type Omitted, type StepMetric } from './fold-step.ts'
-import { blockBytes, bytesOf, encodeRun, encodeUnfoldedRest, type TimelineBlock } from './timeline-blocks.ts'
+import { bytesOfBlock, bytesOfBlocks, encodeRun, encodeUnfoldedRest, type TimelineBlock } from './timeline-blocks.ts'
 
 /** A stored bucket width (`bucketWidthMs`), and how long a window of this width is kept after its last write. */
 export interface Resolution {
@@ -117,9 +117,9 @@ async function foldStep(
   if (!(await store.commitFold({ partition, inbox, partlyFolded, removed: [], added, touched, nowMs })))
     return undefined
   const inboxBytes = inbox.reduce((sum, entry) => sum + entry.scalarBytes + entry.sketchBytes, 0)
-  const bytes = partlyFolded.reduce((sum, { block }) => sum - blockBytes(block), inboxBytes)
+  const bytes = partlyFolded.reduce((sum, { block }) => sum - bytesOfBlock(block), inboxBytes)
   const entries = inbox.length - partlyFolded.length
-  return { entries, bytes, bytesWritten: bytesOf(written), rows, windows, hasMore, touched, omitted }
+  return { entries, bytes, bytesWritten: bytesOfBlocks(written), rows, windows, hasMore, touched, omitted }
 }
 
 interface FoldedWindow {

@@ -5,7 +5,7 @@ import { mergeRows } from '../../rollup/merge-rows.ts'
 import { releaseMergedRows } from '../../rollup/merged-rows.ts'
 import type { RollupRows } from '../../rollup/rollup-rows.ts'
 import { type IndexEntry, type Store, type WindowKey, windowWidthMs } from '../../store/store.ts'
-import { bytesOf, encodeRun, openAllBlocks, type RunProperties, type TimelineBlock } from './timeline-blocks.ts'
+import { bytesOfBlocks, encodeRun, openAllBlocks, type RunProperties, type TimelineBlock } from './timeline-blocks.ts'
 
 /**
  * Number of neighbouring runs of one tier that a merge replaces by one run of the next tier. The tier of a run is how
@@ -78,7 +78,7 @@ export async function mergeWindow(
     nowMs: options.nowMs,
   })
   const bytesRead = entries.reduce((sum, entry) => sum + entry.scalarBytes + entry.sketchBytes, 0)
-  return merged ? { bytesRead, bytesWritten: bytesOf(written) } : undefined
+  return merged ? { bytesRead, bytesWritten: bytesOfBlocks(written) } : undefined
 }
 
 /** Merges and encodes the rows in a range of series. Returns undefined if a block to be merged no longer exists. */

@@ -136,12 +136,12 @@ function openOrError(
 }
 
 /** Returns the size of a block. */
-export function blockBytes({ scalars, sketches }: NamedBlock): number {
+export function bytesOfBlock({ scalars, sketches }: NamedBlock): number {
   return scalars.length + (sketches?.length ?? 0)
 }
 
 /** Returns the size of several blocks together. */
-export function bytesOf(blocks: readonly TimelineBlock[]): number {
+export function bytesOfBlocks(blocks: readonly TimelineBlock[]): number {
   return blocks.reduce((sum, { added: { entry } }) => sum + entry.scalarBytes + entry.sketchBytes, 0)
 }
 

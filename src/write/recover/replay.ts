@@ -5,7 +5,7 @@ import type { AppendOutcome, Commit, Store } from '../../store/store.ts'
 import type { EncodedPart } from '../round/encode-round.ts'
 import type { Registry } from '../round/registry.ts'
 import type { CommitNumbers } from './commit-numbers.ts'
-import { blockBytes, type RetainedCommits, registeringAllSeries } from './retained-commits.ts'
+import { inboxBytesOf, type RetainedCommits, registeringAllSeries } from './retained-commits.ts'
 import { RetainedDeletions } from './retained-deletions.ts'
 import { pauseBeforeRetry, type StoreAvailability, type StoreWait } from './store-availability.ts'
 import { withoutMetrics } from './without-metrics.ts'
@@ -149,7 +149,7 @@ export class Replay {
     // Deletions are replayed first, so that a replayed commit cannot bring a deleted metric back.
     await this.#deletions.replay()
     let isOneCallPerCommit = false
-    let gapRounds = 0
+    let gapReports = 0
     let replayed = 0
     for (;;) {
       const commits: Commit[] = []
@@ -172,7 +172,7 @@ export class Replay {
         if (mayStop()) return false
         isOneCallPerCommit = true
         await pauseBeforeRetry()
-      } else if (outcomes.some((outcome) => outcome?.status === 'gap') && ++gapRounds > 1) {
+      } else if (outcomes.some((outcome) => outcome?.status === 'gap') && ++gapReports > 1) {
         // A gap after the first one means that the store lost writes again during the replay.
         if (mayStop()) return false
         await pauseBeforeRetry()
@@ -255,7 +255,7 @@ export class Replay {
         this.#handleLoss(partition, lossyPartitions)
         events.committed(
           partition,
-          parts.reduce((sum, part) => sum + blockBytes(part), 0),
+          parts.reduce((sum, part) => sum + inboxBytesOf(part), 0),
         )
         return true
       default:

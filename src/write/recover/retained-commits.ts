@@ -33,7 +33,7 @@ interface RetainedChain {
 }
 
 /** For each partition, at least this many evicted commits (at most twice as many) have their number of points kept. */
-const EVICTED_COUNTS_MAX = 10_000
+const EVICTED_POINT_COUNTS_KEPT = 10_000
 /** Estimated memory of a commit without its contents, of each metric in it, and of each reference to a series. */
 const COMMIT_BYTES = 512
 const METRIC_BYTES = 128
@@ -60,7 +60,7 @@ export class RetainedCommits {
    */
   add(partition: number, commitNumber: number, parts: readonly EncodedPart[], nowMs: number): number | undefined {
     const chain = this.#chains[partition]!
-    const bytes = COMMIT_BYTES + parts.reduce((sum, part) => sum + bytesOf(part), 0)
+    const bytes = COMMIT_BYTES + parts.reduce((sum, part) => sum + estimatedMemoryBytesOf(part), 0)
     chain.commits.push({ commitNumber, parts, points: pointsOf(parts), bytes, storedMs: nowMs })
     this.#bytes += bytes
     let shortestMs: number | undefined
@@ -147,7 +147,8 @@ export class RetainedCommits {
     chain.firstRetained++
     this.#bytes -= commit.bytes
     chain.evicted.push({ commitNumber: commit.commitNumber, points: commit.points })
-    if (chain.evicted.length > 2 * EVICTED_COUNTS_MAX) chain.evicted = chain.evicted.slice(-EVICTED_COUNTS_MAX)
+    if (chain.evicted.length > 2 * EVICTED_POINT_COUNTS_KEPT)
+      chain.evicted = chain.evicted.slice(-EVICTED_POINT_COUNTS_KEPT)
     // The array must not keep evicted commits in memory.
     if (chain.firstRetained > 64 && chain.firstRetained * 2 > chain.commits.length) {
       chain.commits = chain.commits.slice(chain.firstRetained)
@@ -168,14 +169,14 @@ function pointsOf(parts: readonly EncodedPart[]): number {
   return parts.reduce((sum, { points }) => sum + points, 0)
 }
 
-function bytesOf({ part, series }: EncodedPart): number {
-  let bytes = blockBytes(part) + part.metrics.length * METRIC_BYTES + series.length * SERIES_BYTES
+function estimatedMemoryBytesOf({ part, series }: EncodedPart): number {
+  let bytes = inboxBytesOf(part) + part.metrics.length * METRIC_BYTES + series.length * SERIES_BYTES
   for (const { members } of part.members) for (const member of members) bytes += member.length
   for (const { json } of part.events) bytes += json.length
   return bytes
 }
 
 /** Number of bytes that a part adds to the inbox. */
-export function blockBytes({ block }: CommitPart): number {
+export function inboxBytesOf({ block }: CommitPart): number {
   return (block?.scalars.length ?? 0) + (block?.sketches?.length ?? 0)
 }

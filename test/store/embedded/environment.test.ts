@@ -127,11 +127,11 @@ describe('room for large writes', () => {
     const room: boolean[] = []
     for (const name of ['a', 'b', 'c', 'd', 'e']) {
       await put(name)
-      room.push(environment.hasRoom)
+      room.push(environment.hasRoomForLargeWrites)
     }
     // The third write fills the first layer, the fourth begins its checkpoint, the fifth half fills the second one.
     expect(room).toEqual([true, true, true, true, false])
     release()
-    await expect.poll(() => environment.hasRoom).toBe(true)
+    await expect.poll(() => environment.hasRoomForLargeWrites).toBe(true)
   })
 })

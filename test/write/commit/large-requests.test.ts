@@ -79,14 +79,14 @@ describe('a small request', () => {
 
   it('is committed while large ones wait because the store is behind with writing', async () => {
     await track(writer, hit(0))
-    faulty.hasRoom = false
+    faulty.hasRoomForLargeWrites = false
     let isStored = false
     const large = track(writer, ...visitors).then(() => (isStored = true))
     for (let i = 0; i < 5; i++) await track(writer, hit(1))
     const sent = faulty.calls('append').flatMap(([commits]) => commits.flatMap(({ parts }) => parts))
     expect(sent.filter(({ members }) => members.length > 0)).toEqual([])
     expect(isStored).toBe(false)
-    faulty.hasRoom = true
+    faulty.hasRoomForLargeWrites = true
     await large
     expect(await totalOf(real, 'hits', 'sum')).toBe(5)
     expect(await totalOf(real, 'visitors', 'count')).toBeGreaterThan(0)

@@ -54,14 +54,14 @@ describe('the scheduler of folds', () => {
 
   it('does not fold while the store is behind with writing', async () => {
     const faulty = new FaultyStore(store)
-    faulty.hasRoom = false
+    faulty.hasRoomForLargeWrites = false
     const { loop } = newLoop(faulty.store, { inboxBytesMax: 10 })
     await track(gauge(1))
     await noteInbox(loop)
     const folded = loop.drain()
     await new Promise((resolve) => setTimeout(resolve, 50))
     expect((await store.inboxSize(0)).entries).toBe(1)
-    faulty.hasRoom = true
+    faulty.hasRoomForLargeWrites = true
     await folded
     expect((await store.inboxSize(0)).entries).toBe(0)
   })
