@@ -77,8 +77,8 @@ export class ApiKeyAuthenticator {
     const nowMs = this.#now()
     const cached = this.#validKeys.get(keyId)
     if (cached !== undefined && isFresh(cached, nowMs)) return principalUnlessExpired(cached, nowMs)
-    const refusedMs = this.#unknownKeys.get(keyId)
-    if (refusedMs !== undefined && isRecent(KEY_CACHED_MS, refusedMs, nowMs)) return undefined
+    const notFoundMs = this.#unknownKeys.get(keyId)
+    if (notFoundMs !== undefined && isRecent(KEY_CACHED_MS, notFoundMs, nowMs)) return undefined
     return this.#readFromStore(keyId, cached)
   }
 

@@ -203,7 +203,7 @@ async function untilReady(connection: Redis | Cluster, name: string, startTimeou
     // Without a listener for `error`, a lost connection would end the process.
     connection.on('error', (error: Error) => {
       cause = lastNodeError(error)
-      if (isRefusal(cause)) reject(cause)
+      if (isPermanentError(cause)) reject(cause)
     })
   })
   connection.connect().catch((error: unknown) => {
@@ -233,13 +233,13 @@ function lastNodeError(error: unknown): unknown {
   return error
 }
 
-const REFUSALS = /^(WRONGPASS|NOAUTH|NOPERM|ERR (AUTH|invalid password|DB index|This instance))/
-const REFUSED_CERTIFICATES = /CERT|UNABLE_TO_VERIFY|UNABLE_TO_GET_ISSUER/
+const PERMANENT_ERRORS = /^(WRONGPASS|NOAUTH|NOPERM|ERR (AUTH|invalid password|DB index|This instance))/
+const CERTIFICATE_ERRORS = /CERT|UNABLE_TO_VERIFY|UNABLE_TO_GET_ISSUER/
 
-function isRefusal(error: unknown): boolean {
+function isPermanentError(error: unknown): boolean {
   if (!(error instanceof Error)) return false
-  const isCertificateError = 'code' in error && REFUSED_CERTIFICATES.test(String(error.code))
-  return isCertificateError || REFUSALS.test(error.message)
+  const isCertificateError = 'code' in error && CERTIFICATE_ERRORS.test(String(error.code))
+  return isCertificateError || PERMANENT_ERRORS.test(error.message)
 }
 
 function nameOf(url: string): string {

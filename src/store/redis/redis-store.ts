@@ -100,7 +100,7 @@ class RedisStore implements Store {
    * Set while the store has another shape, because it was emptied and created again. Then each call but `ping` rejects
    * with this error.
    */
-  #refusal: GatewayError | undefined
+  #shapeError: GatewayError | undefined
   #closing: Promise<void> | undefined
 
   constructor(connections: Connections, options: RedisStoreOptions) {
@@ -246,17 +246,17 @@ class RedisStore implements Store {
     try {
       const isNew = await ensureFormat(this.#connections, prefix, storeShapeOf(this.#options))
       if (isNew) log?.warn({ store: this.#connections.name }, 'the store was emptied; its description is written again')
-      this.#refusal = undefined
+      this.#shapeError = undefined
     } catch (cause) {
       if (!(cause instanceof FormatError)) throw cause
-      if (this.#refusal === undefined)
+      if (this.#shapeError === undefined)
         log?.warn({ err: cause }, 'the store was emptied and created again with another shape')
-      this.#refusal = new GatewayError(
+      this.#shapeError = new GatewayError(
         'store_unavailable',
         'the store was emptied and created again with other partitions or resolutions; start the gateway with the same settings',
         { cause },
       )
-      throw this.#refusal
+      throw this.#shapeError
     }
   }
 
@@ -280,7 +280,7 @@ class RedisStore implements Store {
   async #run<T>(verb: (redis: RedisAccess) => Promise<T>, isPing = false): Promise<T> {
     if (this.#closing !== undefined) throw new GatewayError('store_unavailable', 'the store is closed')
     // A ping must run, because it checks whether the store has the right shape again.
-    if (this.#refusal !== undefined && !isPing) throw this.#refusal
+    if (this.#shapeError !== undefined && !isPing) throw this.#shapeError
     const running = verb(this.#redis)
     this.#running.add(running)
     try {
