@@ -90,7 +90,7 @@ export interface BlocksOptions {
    * Called for each row that cannot be encoded; the row is then omitted. Without this callback, such a row throws a
    * RangeError.
    */
-  readonly onRefusedRow?: (row: number, cause: unknown) => void
+  readonly onOmittedRow?: (row: number, cause: unknown) => void
 }
 
 /**
@@ -111,8 +111,8 @@ export function encodeBlocks(
     try {
       return encodeBodies(resolutionMs, [{ metricId, rows, from, to }])
     } catch (cause) {
-      if (options.onRefusedRow === undefined) throw cause
-      if (to - from === 1) options.onRefusedRow(from, cause)
+      if (options.onOmittedRow === undefined) throw cause
+      if (to - from === 1) options.onOmittedRow(from, cause)
       return undefined
     }
   }

@@ -38,7 +38,7 @@ export function encodeRun(
 ): TimelineBlock[] {
   const { metricId, resolutionMs, windowMs } = window
   const { tier, order, deflate } = run
-  const options = { ...TIMELINE_BLOCK, deflate, ...(onOmitted && { onRefusedRow: onOmitted }) }
+  const options = { ...TIMELINE_BLOCK, deflate, ...(onOmitted && { onOmittedRow: onOmitted }) }
   return encodeBlocks(resolutionMs, metricId, rows, options).map((encoded) => {
     const block = nameBlock(encoded)
     const { rollupCount, seriesFrom, seriesTo, scalars, sketches } = encoded
