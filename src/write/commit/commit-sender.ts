@@ -10,32 +10,32 @@ import type { Step } from './commit-steps.ts'
 
 /**
  * Sends the commits of a round to the store. A commit is retried under its number until its outcome is known, so a lost
- * response neither loses the points nor counts them twice. The state of each commit is in a `CommitAttempt`:
+ * response neither loses the points nor counts them twice. The state of each commit is in a `PendingCommit`:
  *
  * | state     | sent to the store              | next state                                                   |
  * | --------- | ------------------------------ | ------------------------------------------------------------ |
  * | `sending` | the parts                      | `stored`: applied, by this call or by an earlier one         |
- * |           |                                | `fencing`: refused, or the requests waited too long          |
+ * |           |                                | `fencing`: conflict, or the requests waited too long          |
  * | `fencing` | no parts, with the same number | `fenced`: the number is taken                                |
  * | `stored`  | nothing                        | final: the points count                                      |
- * | `fenced`  | nothing                        | final: after a refusal nothing counts, after a wait unknown  |
+ * | `fenced`  | nothing                        | final: after a conflict nothing counts, after a wait unknown  |
  *
  * A fence is a commit without parts that only takes the number. It makes the outcome final: if an earlier call with the
  * same commit reaches the store late, the number is taken and the store ignores the call. If the store reports a gap in
- * the numbers, it has lost commits. They are replayed first (`recover/replay.ts`), and the attempt keeps its state.
+ * the numbers, it has lost commits. They are replayed first (`recover/replay.ts`), and the commit keeps its state.
  */
-type AttemptState = 'sending' | 'fencing' | 'stored' | 'fenced'
+type PendingCommitState = 'sending' | 'fencing' | 'stored' | 'fenced'
 
 /**
- * Why the store refused a commit: a metric was deleted after the points were accepted, or the metrics in the store are
- * not those that the registry has read from it.
+ * Why a commit conflicts with the store: a metric was deleted after the points were accepted, or the metrics in the
+ * store are not those that the registry has read from it.
  */
-export type Refusal = 'metric_deleted' | 'store_changed'
+export type ConflictReason = 'metric_deleted' | 'store_changed'
 
 /** The outcome of each partition's commit in a step. */
-export type StepOutcome = ReadonlyMap<number, 'stored' | Refusal>
+export type StepOutcome = ReadonlyMap<number, 'stored' | ConflictReason>
 
-interface CommitAttempt {
+interface PendingCommit {
   readonly partition: number
   writer: string
   commitNumber: number
@@ -51,8 +51,8 @@ interface CommitAttempt {
    * were registered.
    */
   registryVersion: number
-  state: AttemptState
-  refusal: Refusal | undefined
+  state: PendingCommitState
+  conflictReason: ConflictReason | undefined
   /** How often lost commits were replayed since this commit was first sent. */
   replays: number
 }
@@ -139,29 +139,29 @@ export class CommitSender {
    * fenced too.
    */
   async commit(step: Step, registryVersion: number, { onWaitOver, onDefect }: StepHooks): Promise<StepOutcome> {
-    const attempts = this.#startAttempts(step, registryVersion)
-    const wait = this.#availability.startWait(() => onWaitOver(attempts.length))
+    const pendingCommits = this.#startCommits(step, registryVersion)
+    const wait = this.#availability.startWait(() => onWaitOver(pendingCommits.length))
     try {
-      await this.#finishAll(attempts, wait)
+      await this.#finishAll(pendingCommits, wait)
     } catch (cause) {
       onDefect(cause)
-      await this.#fenceAll(attempts, wait)
+      await this.#fenceAll(pendingCommits, wait)
     } finally {
       wait.end()
     }
     return new Map(
-      attempts.map(({ partition, state, refusal = 'store_changed' }) => [
+      pendingCommits.map(({ partition, state, conflictReason = 'store_changed' }) => [
         partition,
-        state === 'stored' ? 'stored' : refusal,
+        state === 'stored' ? 'stored' : conflictReason,
       ]),
     )
   }
 
-  #startAttempts(step: Step, registryVersion: number): CommitAttempt[] {
+  #startCommits(step: Step, registryVersion: number): PendingCommit[] {
     const { registry, now } = this.#context
     const nowMs = now()
     return [...step].map(([partition, parts]) => {
-      const attempt: CommitAttempt = {
+      const pending: PendingCommit = {
         partition,
         ...this.#takeNumber(partition, nowMs),
         parts,
@@ -169,11 +169,11 @@ export class CommitSender {
         seriesToRegister: parts.map(({ seriesToRegister }) => seriesToRegister),
         registryVersion,
         state: 'sending',
-        refusal: undefined,
+        conflictReason: undefined,
         replays: 0,
       }
-      if (registryVersion !== registry.version) this.#registerAllSeries(attempt)
-      return attempt
+      if (registryVersion !== registry.version) this.#registerAllSeries(pending)
+      return pending
     })
   }
 
@@ -187,15 +187,15 @@ export class CommitSender {
   }
 
   /**
-   * Sends attempts until all are in a final state. Returns with unfinished attempts only if the gateway closes while
+   * Sends the commits until all are in a final state. Returns with unfinished commits only if the gateway closes while
    * the store does not respond.
    */
-  async #finishAll(attempts: readonly CommitAttempt[], wait: StoreWait): Promise<void> {
+  async #finishAll(pendingCommits: readonly PendingCommit[], wait: StoreWait): Promise<void> {
     let isOneCallPerCommit = false
     for (;;) {
-      const open = attempts.filter(isOpen)
+      const open = pendingCommits.filter(isOpen)
       if (open.length === 0) return
-      if (wait.isOver) for (const attempt of open) fence(attempt)
+      if (wait.isOver) for (const pending of open) fence(pending)
       const outcomes = await this.#availability.append(open.map(commitOf), isOneCallPerCommit, wait)
       const watermarks = new Map<number, number>()
       for (const [i, outcome] of outcomes.entries()) {
@@ -209,46 +209,46 @@ export class CommitSender {
       if (watermarks.size > 0) {
         const isReplayed = await this.#replay.replay(watermarks, wait, () => this.#isClosing && wait.isOver)
         if (!isReplayed) return
-        for (const attempt of open) if (watermarks.has(attempt.partition)) this.#renumber(attempt)
+        for (const pending of open) if (watermarks.has(pending.partition)) this.#renumber(pending)
       }
-      if (hasNoResponse || open.some((attempt) => isOpen(attempt) && attempt.replays > 1)) await pauseBeforeRetry()
+      if (hasNoResponse || open.some((pending) => isOpen(pending) && pending.replays > 1)) await pauseBeforeRetry()
     }
   }
 
   /**
-   * Moves an attempt to its next state. If the store has lost commits of the partition, leaves the state unchanged and
+   * Moves a commit to its next state. If the store has lost commits of the partition, leaves the state unchanged and
    * returns the number of the last commit that the store still has (its watermark). The replay begins after this
    * number.
    */
-  #handleOutcome(attempt: CommitAttempt, outcome: AppendOutcome | undefined): number | undefined {
-    // The store did not respond, so the attempt is repeated.
+  #handleOutcome(pending: PendingCommit, outcome: AppendOutcome | undefined): number | undefined {
+    // The store did not respond, so the commit is sent again.
     if (outcome === undefined) return undefined
     const { status } = outcome
     switch (status) {
       case 'applied':
       case 'known':
-        return this.#finish(attempt, outcome)
+        return this.#finish(pending, outcome)
       case 'conflict':
-        return this.#refuse(attempt, outcome)
+        return this.#handleConflict(pending, outcome)
       case 'gap':
         if (this.#context.store.mayLoseWrites) return outcome.watermark
-        return this.#takeNewWriterName(attempt, `unexpected gap after commit ${outcome.watermark}`)
+        return this.#takeNewWriterName(pending, `unexpected gap after commit ${outcome.watermark}`)
       default:
         return status satisfies never
     }
   }
 
-  /** Moves an attempt to its final state after the store has taken its number. */
-  #finish(attempt: CommitAttempt, outcome: StoredOutcome): undefined {
-    const { partition, commitNumber, parts, state } = attempt
+  /** Moves a commit to its final state after the store has taken its number. */
+  #finish(pending: PendingCommit, outcome: StoredOutcome): undefined {
+    const { partition, commitNumber, parts, state } = pending
     switch (state) {
       case 'sending':
-        attempt.state = 'stored'
-        this.#recordRegisteredSeries(attempt, outcome)
+        pending.state = 'stored'
+        this.#recordRegisteredSeries(pending, outcome)
         this.#replay.retain(partition, commitNumber, parts)
         return
       case 'fencing':
-        attempt.state = 'fenced'
+        pending.state = 'fenced'
         this.#replay.retain(partition, commitNumber, [])
         return
       case 'stored':
@@ -261,7 +261,7 @@ export class CommitSender {
 
   /** Records in the registry the series that the commit has registered in the store. */
   #recordRegisteredSeries(
-    { partition, parts, seriesToRegister, registryVersion }: CommitAttempt,
+    { partition, parts, seriesToRegister, registryVersion }: PendingCommit,
     outcome: StoredOutcome,
   ): void {
     const { registry, events } = this.#context
@@ -279,84 +279,85 @@ export class CommitSender {
   }
 
   /**
-   * Handles a commit that the store refused: none of its points count. The number is fenced nevertheless, because the
-   * store may still receive an earlier call with this commit. The refused metrics are evicted from the registry, so
-   * that a retried request reads their rows again.
+   * Handles a commit that conflicts with the store: none of its points count. The number is fenced nevertheless,
+   * because the store may still receive an earlier call with this commit. The conflicting metrics are evicted from the
+   * registry, so that a retried request reads their rows again.
    */
-  #refuse(attempt: CommitAttempt, { metricIds, deleted }: ConflictOutcome): undefined {
+  #handleConflict(pending: PendingCommit, { metricIds, deleted }: ConflictOutcome): undefined {
     const { registry, events } = this.#context
     if (deleted.length > 0 && deleted.length === metricIds.length) {
-      attempt.refusal = 'metric_deleted'
+      pending.conflictReason = 'metric_deleted'
       const deletedIds = new Set(deleted.map(formatId))
-      for (const { metricId, definition } of attempt.parts.flatMap(({ part }) => part.metrics))
+      for (const { metricId, definition } of pending.parts.flatMap(({ part }) => part.metrics))
         if (deletedIds.has(formatId(metricId))) registry.evictName(definition.project, definition.name)
     } else {
-      attempt.refusal = 'store_changed'
-      const { partition } = attempt
+      pending.conflictReason = 'store_changed'
+      const { partition } = pending
       events.warn('the store refused a commit: it holds other metrics than were read from it', { partition })
       this.#replay.dropCaches()
     }
-    fence(attempt)
+    fence(pending)
   }
 
   /**
-   * Fences all unfinished attempts after an unexpected error. If that fails too, their partitions get new writer names.
+   * Fences all unfinished commits after an unexpected error. If that fails too, their partitions get new writer names.
    */
-  async #fenceAll(attempts: readonly CommitAttempt[], wait: StoreWait): Promise<void> {
-    for (const attempt of attempts) if (isOpen(attempt)) fence(attempt)
+  async #fenceAll(pendingCommits: readonly PendingCommit[], wait: StoreWait): Promise<void> {
+    for (const pending of pendingCommits) if (isOpen(pending)) fence(pending)
     try {
-      await this.#finishAll(attempts, wait)
+      await this.#finishAll(pendingCommits, wait)
     } catch (cause) {
-      for (const attempt of attempts) if (isOpen(attempt)) this.#takeNewWriterName(attempt, 'a commit failed', cause)
+      for (const pending of pendingCommits)
+        if (isOpen(pending)) this.#takeNewWriterName(pending, 'a commit failed', cause)
     }
   }
 
   /**
-   * Prepares an attempt after a replay: takes a new number if the replay changed the writer's name, and registers all
+   * Prepares a commit after a replay: takes a new number if the replay changed the writer's name, and registers all
    * series.
    */
-  #renumber(attempt: CommitAttempt): void {
+  #renumber(pending: PendingCommit): void {
     const { numbers, now } = this.#context
-    const { partition } = attempt
-    attempt.replays++
-    if (attempt.writer !== numbers.writerName(partition)) {
+    const { partition } = pending
+    pending.replays++
+    if (pending.writer !== numbers.writerName(partition)) {
       const { writer, commitNumber } = numbers.take(partition, now())
-      attempt.writer = writer
-      attempt.commitNumber = commitNumber
+      pending.writer = writer
+      pending.commitNumber = commitNumber
     }
-    this.#registerAllSeries(attempt)
+    this.#registerAllSeries(pending)
   }
 
   /** Makes each part register all of its series, because the store may have lost the earlier registrations. */
-  #registerAllSeries(attempt: CommitAttempt): void {
-    attempt.partsToSend = registeringAllSeries(attempt.parts)
-    attempt.seriesToRegister = attempt.parts.map(({ series }) => series)
-    attempt.registryVersion = this.#context.registry.version
+  #registerAllSeries(pending: PendingCommit): void {
+    pending.partsToSend = registeringAllSeries(pending.parts)
+    pending.seriesToRegister = pending.parts.map(({ series }) => series)
+    pending.registryVersion = this.#context.registry.version
   }
 
   /**
-   * Gives up an attempt, and gives its partition a new writer name with numbers from 1, because it is unknown which
+   * Gives up a commit, and gives its partition a new writer name with numbers from 1, because it is unknown which
    * numbers of the old name the store has applied.
    */
-  #takeNewWriterName(attempt: CommitAttempt, reason: string, cause?: unknown): undefined {
+  #takeNewWriterName(pending: PendingCommit, reason: string, cause?: unknown): undefined {
     const { numbers, retained, events } = this.#context
-    const { partition } = attempt
+    const { partition } = pending
     events.warn('the partition gets a new writer name', { partition, reason, err: cause })
     numbers.changeWriterName(partition)
     retained.clear(partition)
     this.#replay.dropCaches()
-    attempt.state = 'fenced'
+    pending.state = 'fenced'
   }
 }
 
-function isOpen({ state }: CommitAttempt): boolean {
+function isOpen({ state }: PendingCommit): boolean {
   return state === 'sending' || state === 'fencing'
 }
 
-function fence(attempt: CommitAttempt): void {
-  attempt.state = 'fencing'
+function fence(pending: PendingCommit): void {
+  pending.state = 'fencing'
 }
 
-function commitOf({ partition, writer, commitNumber, partsToSend, state }: CommitAttempt): Commit {
+function commitOf({ partition, writer, commitNumber, partsToSend, state }: PendingCommit): Commit {
   return { partition, writer, commitNumber, parts: state === 'sending' ? partsToSend : [] }
 }

@@ -49,9 +49,9 @@ export function* commitSteps(parts: Step): Steps<Step[]> {
         step = new Map()
         costUs = 0
       }
-      const placed = step.get(partition)
-      if (placed === undefined) step.set(partition, [...unit])
-      else for (const part of unit) placed.push(part)
+      const stepParts = step.get(partition)
+      if (stepParts === undefined) step.set(partition, [...unit])
+      else for (const part of unit) stepParts.push(part)
       costUs += unitCostUs
       yield
     }

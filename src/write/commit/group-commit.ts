@@ -9,7 +9,7 @@ import type { ReplayEvents } from '../recover/replay.ts'
 import type { EncodedPart, EncodingFault } from '../round/encode-round.ts'
 import type { PointBatch } from '../round/point-batch.ts'
 import { type PartitionEvent, Round, type RoundContext } from '../round/round.ts'
-import { type CommitContext, CommitSender, type Refusal, type StepOutcome } from './commit-sender.ts'
+import { type CommitContext, CommitSender, type ConflictReason, type StepOutcome } from './commit-sender.ts'
 import { commitSteps, type Step } from './commit-steps.ts'
 
 export interface GroupEvents extends ReplayEvents {
@@ -62,8 +62,8 @@ interface ClosedRounds {
   readonly bytes: number
   /** Partitions in which a commit of the rounds was stored. */
   readonly storedPartitions: Set<number>
-  /** Partitions in which the store refused a commit of the rounds, with the reason. */
-  readonly refusedPartitions: Map<number, Refusal>
+  /** Partitions in which a commit of the rounds conflicts with the store, with the reason. */
+  readonly conflictsByPartition: Map<number, ConflictReason>
   /** Whether the requests have been rejected. If so, the remaining steps are dropped. */
   isRejected: boolean
 }
@@ -274,7 +274,7 @@ export class GroupCommit {
     events.stepEnded(performance.now() - startedMs)
     for (const [partition, result] of outcome) {
       if (result === 'stored') closed.storedPartitions.add(partition)
-      else closed.refusedPartitions.set(partition, result)
+      else closed.conflictsByPartition.set(partition, result)
     }
   }
 
@@ -321,7 +321,7 @@ export class GroupCommit {
           registryVersion: version,
           bytes,
           storedPartitions: new Set(),
-          refusedPartitions: new Map(),
+          conflictsByPartition: new Map(),
           isRejected: false,
         })
       }
@@ -360,8 +360,8 @@ export class GroupCommit {
 
   /** Rejects all requests that wait, except those whose rounds are being encoded or whose step is being committed. */
   #rejectWaiting(): void {
-    for (const { waiting, storedPartitions, refusedPartitions } of this.#closedRounds) {
-      const isPartlyCommitted = storedPartitions.size + refusedPartitions.size > 0
+    for (const { waiting, storedPartitions, conflictsByPartition } of this.#closedRounds) {
+      const isPartlyCommitted = storedPartitions.size + conflictsByPartition.size > 0
       rejectAll(waiting, isPartlyCommitted ? outcomeUnknown('the store took part of the points') : nothingStored())
     }
     this.#closedRounds = []
@@ -383,9 +383,11 @@ function nothingStored(): GatewayError {
   return new GatewayError('store_unavailable', 'the store does not respond; nothing was stored')
 }
 
-/** Resolves the requests of rounds whose commits are all final, and rejects those with points in a refused commit. */
-function respond({ waiting, storedPartitions, refusedPartitions }: ClosedRounds): void {
-  if (refusedPartitions.size === 0) {
+/**
+ * Resolves the requests of rounds whose commits are all final, and rejects those with points in a conflicting commit.
+ */
+function respond({ waiting, storedPartitions, conflictsByPartition }: ClosedRounds): void {
+  if (conflictsByPartition.size === 0) {
     for (const { resolve } of waiting) resolve()
     return
   }
@@ -395,9 +397,9 @@ function respond({ waiting, storedPartitions, refusedPartitions }: ClosedRounds)
     if (round !== undefined && byPartition === undefined)
       requests.set(round, (byPartition = round.requestsByPartition()))
     const hasPointsIn = (partition: number): boolean => byPartition?.get(partition)?.has(request!) === true
-    const refusal = [...refusedPartitions].find(([partition]) => hasPointsIn(partition))?.[1]
-    if (refusal === undefined) resolve()
-    else reject(refusedError(refusal, [...storedPartitions].some(hasPointsIn)))
+    const conflictReason = [...conflictsByPartition].find(([partition]) => hasPointsIn(partition))?.[1]
+    if (conflictReason === undefined) resolve()
+    else reject(conflictError(conflictReason, [...storedPartitions].some(hasPointsIn)))
   }
 }
 
@@ -418,15 +420,18 @@ export function outcomeUnknown(message: string, cause?: unknown): GatewayError {
   return new GatewayError('store_unavailable', message, { details: { outcome: 'unknown' }, cause })
 }
 
-const REFUSED: Readonly<Record<Refusal, string>> = {
+const CONFLICT_MESSAGES: Readonly<Record<ConflictReason, string>> = {
   metric_deleted: 'a metric in the same commit was deleted meanwhile',
   store_changed: 'the store has changed under the gateway',
 }
 
-function refusedError(refusal: Refusal, isPartlyStored: boolean): GatewayError {
+function conflictError(conflictReason: ConflictReason, isPartlyStored: boolean): GatewayError {
   return isPartlyStored
-    ? outcomeUnknown(`${REFUSED[refusal]}; part of the points was stored`)
-    : new GatewayError('store_unavailable', `${REFUSED[refusal]}; nothing was stored, send the request again`)
+    ? outcomeUnknown(`${CONFLICT_MESSAGES[conflictReason]}; part of the points was stored`)
+    : new GatewayError(
+        'store_unavailable',
+        `${CONFLICT_MESSAGES[conflictReason]}; nothing was stored, send the request again`,
+      )
 }
 
 function rejectAll(waiting: readonly WaitingRequest[], error: GatewayError): void {

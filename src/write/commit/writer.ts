@@ -132,7 +132,7 @@ export class Writer {
     idempotencyKey?: string,
     events: readonly PartitionEvent[] = NO_EVENTS,
   ): Promise<readonly ItemError[]> {
-    this.#refuseWhenFull(project)
+    this.#throwIfNotAccepting(project)
     if (this.#registry.isFull) this.#registry.clear()
     const batch = this.#batchPool.pop() ?? new PointBatch(this.#registry)
     let admission: Admission | undefined
@@ -233,7 +233,7 @@ export class Writer {
    */
   async deleteMetric(deletion: MetricDeletion): Promise<boolean> {
     const { project, name } = deletion
-    this.#refuseWhenFull(project)
+    this.#throwIfNotAccepting(project)
     const group = this.#groupByPartition[partitionOf(project, name, this.#groupByPartition.length)]!
     this.#pendingDecodes++
     try {
@@ -267,7 +267,7 @@ export class Writer {
     return rejected.length <= SORTED_AT_ONCE_MAX ? runAtOnce(steps) : runPaced(steps, this.#newPace())
   }
 
-  #refuseWhenFull(project: string): void {
+  #throwIfNotAccepting(project: string): void {
     if (this.#isClosing) throw new GatewayError('overloaded', 'the gateway is shutting down')
     if (this.#groups.every(({ isUnavailable }) => isUnavailable)) throw unavailable()
     if (this.#isFull(project, this.pendingBytes, this.#settings.pendingBytesMax)) throw full()
@@ -298,7 +298,7 @@ export class Writer {
     for (let i = 0; i < batch.length; i++) {
       shareOf(batch.series[i]!.metric.row!.partition).positions.push(i)
     }
-    for (const placed of events) shareOf(placed.partition).events.push(placed)
+    for (const partitionEvent of events) shareOf(partitionEvent.partition).events.push(partitionEvent)
     for (const group of shares.keys()) {
       // Half of the limit: a group whose server is slow must leave room for the other groups.
       const isFull = this.#isFull(project, group.pendingBytes, this.#settings.pendingBytesMax / 2)

@@ -12,7 +12,7 @@ export class FoldLeases {
   /** For each partition, the time until which this gateway uses its lease without renewing it. */
   readonly #heldUntilMs = new Map<number, number>()
   /** Partitions whose lease another gateway held at the last attempt. */
-  readonly #refused = new Set<number>()
+  readonly #heldByOthers = new Set<number>()
 
   constructor(store: Store, now: () => number) {
     this.#store = store
@@ -24,14 +24,14 @@ export class FoldLeases {
    * whether it has the lease. A lease that was refused is not requested again before `releaseAll`.
    */
   async takeOrKeep(partition: number): Promise<boolean> {
-    if (this.#refused.has(partition)) return false
+    if (this.#heldByOthers.has(partition)) return false
     const nowMs = this.#now()
     if (nowMs < (this.#heldUntilMs.get(partition) ?? Number.NEGATIVE_INFINITY)) return true
     const isTaken = await this.#take(partition, LEASE_MS)
     if (isTaken) this.#heldUntilMs.set(partition, nowMs + LEASE_MS / 2)
     else {
       this.#heldUntilMs.delete(partition)
-      this.#refused.add(partition)
+      this.#heldByOthers.add(partition)
     }
     return isTaken
   }
@@ -40,7 +40,7 @@ export class FoldLeases {
   async releaseAll(): Promise<void> {
     const held = [...this.#heldUntilMs.keys()]
     this.#heldUntilMs.clear()
-    this.#refused.clear()
+    this.#heldByOthers.clear()
     await Promise.allSettled(held.map((partition) => this.#take(partition, 0)))
   }
 

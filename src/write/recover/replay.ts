@@ -308,15 +308,18 @@ export class Replay {
     const commit = retained.find(partition, commitNumber)
     // New commits of other partitions may have evicted this commit.
     if (commit === undefined) return
-    const refusedIds = new Set(metricIds.map(formatId))
+    const conflictingIds = new Set(metricIds.map(formatId))
     const deletedIds = new Set(deleted.map(formatId))
-    const refused = commit.parts
+    const conflictingUpdates = commit.parts
       .flatMap(({ part }) => part.metrics)
-      .filter(({ metricId }) => refusedIds.has(formatId(metricId)))
+      .filter(({ metricId }) => conflictingIds.has(formatId(metricId)))
     let { points } = commit
-    if (refused.length > 0) {
-      retained.reduce(commit, withoutMetrics(commit.parts, refusedIds))
-      points = refused.reduce((sum, touch) => sum + (deletedIds.has(formatId(touch.metricId)) ? 0 : touch.points), 0)
+    if (conflictingUpdates.length > 0) {
+      retained.reduce(commit, withoutMetrics(commit.parts, conflictingIds))
+      points = conflictingUpdates.reduce(
+        (sum, touch) => sum + (deletedIds.has(formatId(touch.metricId)) ? 0 : touch.points),
+        0,
+      )
     } else retained.reduce(commit, [])
     if (points === 0) return
     events.pointsLost(points)
