@@ -133,7 +133,7 @@ export function createGateway(options: GatewayOptions): Gateway {
       return rejected
     },
     async trackBatch(project, batch, { idempotencyKey } = {}) {
-      const placed: readonly PartitionEvent[] = batch.events.map(({ name, timeMs, json }, index) => ({
+      const partitionEvents: readonly PartitionEvent[] = batch.events.map(({ name, timeMs, json }, index) => ({
         // All events of a name are in one partition, so a retry finds the markers of the first attempt.
         partition: partitionOf(project, name, store.partitions),
         event: { project, id: idempotencyKey === undefined ? eventIds.next() : '', timeMs, json },
@@ -141,10 +141,10 @@ export function createGateway(options: GatewayOptions): Gateway {
           idAcceptedAt: (acceptedMs: number) => keyedEventId(project, idempotencyKey, acceptedMs, index),
         }),
       }))
-      const rejected = await writer.track(project, batch.decode ?? noPoints, idempotencyKey, placed)
+      const rejected = await writer.track(project, batch.decode ?? noPoints, idempotencyKey, partitionEvents)
       if (rejected.length > 0) telemetry.countRejectedItems(rejected)
-      if (idempotencyKey === undefined) return { rejected, eventIds: placed.map(({ event }) => event.id) }
-      const partitions = [...new Set(placed.map(({ partition }) => partition))]
+      if (idempotencyKey === undefined) return { rejected, eventIds: partitionEvents.map(({ event }) => event.id) }
+      const partitions = [...new Set(partitionEvents.map(({ partition }) => partition))]
       const acceptedMs = new Map<number, number>()
       await Promise.all(
         partitions.map(async (partition) => {
@@ -153,7 +153,7 @@ export function createGateway(options: GatewayOptions): Gateway {
       )
       return {
         rejected,
-        eventIds: placed.map(({ partition, idAcceptedAt }) => idAcceptedAt!(acceptedMs.get(partition)!)),
+        eventIds: partitionEvents.map(({ partition, idAcceptedAt }) => idAcceptedAt!(acceptedMs.get(partition)!)),
       }
     },
     serveOnce: (project, request, serve) => idempotency.serveOnce(project, request, serve),

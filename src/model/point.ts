@@ -79,12 +79,12 @@ export function checkInstant(timeMs: number | undefined, nowMs: number): Rejecti
 
 /**
  * Returns the tags of an item as pairs of key and value, in the given order. If they are invalid, returns the reason.
- * `lists` decides whether a tag value that is an array is refused, or joined with commas.
+ * `lists` decides whether a tag value that is an array is rejected, or joined with commas.
  */
 export function readTags(
   tags: unknown,
   limits: PointLimits,
-  lists: 'refuse' | 'join' = 'refuse',
+  lists: 'reject' | 'join' = 'reject',
 ): [string, string][] | Rejection {
   if (tags === undefined || tags === null) return []
   if (typeof tags !== 'object' || Array.isArray(tags)) {
@@ -214,7 +214,7 @@ export interface PointSink<S extends SeriesRef = SeriesRef> {
   /** Finds the series of an item by the item's bytes. All decoders of a project share this cache. */
   readonly itemCache: ItemCache<S>
   /** Whether points can still be added to a series of `itemCache`. If not, the decoder must call `resolve` again. */
-  isUsable(series: S): boolean
+  canAddTo(series: S): boolean
   /** Whether `itemCache` may cache the series. False until its metric exists, so that rejected names take no memory. */
   mayCache(series: S): boolean
   /** Drops all points and rejections so far. The decoder then begins again with the first item. */

@@ -71,7 +71,7 @@ export function* decodeWithoutScanner<S extends SeriesRef>(
 /** Receives the items of a body from its parser. */
 interface ItemVisitor {
   visit(item: unknown): Steps<void>
-  refuse(reason: string): void
+  reject(reason: string): void
 }
 
 function* decodeItems<S extends SeriesRef>(
@@ -86,7 +86,7 @@ function* decodeItems<S extends SeriesRef>(
       yield* items.decode(item, items.itemCount)
       if (budget.spend(PARSED_ITEM_STEP_UNITS)) yield
     },
-    refuse: (reason) => items.refuse(reason),
+    reject: (reason) => items.reject(reason),
   })
   return items.outcome()
 }
@@ -161,7 +161,7 @@ class ItemDecoder<S extends SeriesRef> {
   }
 
   /** Rejects the next item, because it could not be decoded. */
-  refuse(reason: string): void {
+  reject(reason: string): void {
     this.#sink.reject(this.itemCount, reject('invalid_body', reason))
     this.#countItem(this.itemCount, 0)
   }

@@ -19,14 +19,14 @@ const ITEM_VALUES_MAX = 4_000_000
 export interface MessagePackVisitor {
   visit(item: unknown): Steps<void>
   /** Called with the reason why an item cannot be decoded. */
-  refuse(reason: string): void
+  reject(reason: string): void
 }
 
 /**
  * Passes the body to `visit`. If it is an array, passes each element instead. Throws `invalid_body` if the body is not
  * MessagePack, and `payload_too_large` if an item has too many values.
  */
-export function* eachMessagePackItem(bytes: Uint8Array, { visit, refuse }: MessagePackVisitor): Steps<void> {
+export function* eachMessagePackItem(bytes: Uint8Array, { visit, reject }: MessagePackVisitor): Steps<void> {
   const reader = new MessagePackReader(bytes)
   const budget = new StepBudget()
   const itemCount = reader.openArray() ?? 1
@@ -35,7 +35,7 @@ export function* eachMessagePackItem(bytes: Uint8Array, { visit, refuse }: Messa
     const item = reader.readItem()
     if (budget.spend(ITEM_STEP_UNITS + 4 * (reader.at - start))) yield
     if (reader.rejectionReason === undefined) yield* visit(item)
-    else refuse(reader.rejectionReason)
+    else reject(reader.rejectionReason)
   }
   if (reader.at !== bytes.length) throw undecodableError('something follows its end')
 }

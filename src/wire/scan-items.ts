@@ -115,10 +115,10 @@ export function deliverScanned<S extends SeriesRef>(
 ): boolean {
   if (checkInstant(timeMs, nowMs) !== undefined) return false
   if (series.kind === 'set') {
-    if (member === undefined || member.length > SET_MEMBER_CHARS_MAX || !sink.isUsable(series)) return false
+    if (member === undefined || member.length > SET_MEMBER_CHARS_MAX || !sink.canAddTo(series)) return false
     sink.addMember(index, series, timeMs, member)
   } else {
-    if (member !== undefined || !Number.isFinite(value) || !sink.isUsable(series)) return false
+    if (member !== undefined || !Number.isFinite(value) || !sink.canAddTo(series)) return false
     if (grammar === 'better-stack' && series.kind === 'counter') sink.addTotal(index, series, timeMs, value)
     else sink.add(index, series, timeMs, value)
   }

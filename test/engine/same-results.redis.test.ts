@@ -24,8 +24,8 @@ import { listAll } from '../support/list-metrics.ts'
 import { type RedisServer, startRedis } from '../support/redis-server.ts'
 
 /**
- * Two engines, one on the embedded store and one on Redis, are told and asked the same under one clock: whatever is folded, merged
- * or let go in between, and in what order, they answer alike, to the last bit of every number.
+ * Two engines, one on the embedded store and one on Redis, are told and asked the same under one clock: whatever is
+ * folded, merged or let go in between, and in what order, they answer alike, to the last bit of every number.
  */
 
 const RUNS = 4
@@ -135,7 +135,7 @@ const batch = fc.record({
 })
 
 const track = step('track', batch, async (engine, { points, events, key }, run) => {
-  const placed = events.map(({ name, ago: ms }) => ({
+  const partitionEvents = events.map(({ name, ago: ms }) => ({
     partition: partitionOf(PROJECT, name, PARTITIONS),
     event: {
       project: PROJECT,
@@ -156,10 +156,10 @@ const track = step('track', batch, async (engine, { points, events, key }, run) 
       else sink.add(i, series, timeMs, value)
     }
   }
-  if (key === undefined) return engine.writer.track(PROJECT, decode, undefined, placed)
+  if (key === undefined) return engine.writer.track(PROJECT, decode, undefined, partitionEvents)
   const request = { key: `${run}-${key}`, requestHash: JSON.stringify({ points, events }) }
   return engine.idempotency.serveOnce(PROJECT, request, async () => {
-    const rejected = await engine.writer.track(PROJECT, decode, request.key, placed)
+    const rejected = await engine.writer.track(PROJECT, decode, request.key, partitionEvents)
     return { status: 201, body: JSON.stringify([rejected, nowMs]) }
   })
 })

@@ -191,7 +191,7 @@ export function createRecordingSink(
     addEnd: (index, series, timeMs) => record('addEnd', index, series, timeMs, Number.NaN),
     reject: (index, { code, message }) => void errors.push({ index, code, message }),
     itemCache: new ItemCache(1 << 20),
-    isUsable: () => true,
+    canAddTo: () => true,
     mayCache: () => true,
     restart() {
       points.length = 0

@@ -50,8 +50,8 @@ interface FakeSeries extends SeriesRef {
 }
 
 /**
- * Keeps points in a list and answers every query with three hourly buckets, of which the second is empty and the third still
- * open. An aggregation's values there are its rank among those computed, times ten.
+ * Keeps points in a list and answers every query with three hourly buckets, of which the second is empty and the third
+ * still open. An aggregation's values there are its rank among those computed, times ten.
  */
 export class FakeGateway implements Gateway {
   readonly points: StoredPoint[] = []
@@ -149,7 +149,7 @@ export class FakeGateway implements Gateway {
       addEnd() {},
       reject: (index, { code, message }) => errors.push({ index, code, message }),
       itemCache: new ItemCache(0),
-      isUsable: () => false,
+      canAddTo: () => false,
       mayCache: () => false,
       restart() {},
     })

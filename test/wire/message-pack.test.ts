@@ -21,7 +21,7 @@ function itemsOf(bytes: Uint8Array): unknown[] {
       *visit(item) {
         items.push(item)
       },
-      refuse: (reason) => void items.push(new Refused(reason)),
+      reject: (reason) => void items.push(new Refused(reason)),
     }),
   )
   return items

@@ -342,7 +342,7 @@ class OtlpDecoder<S extends SeriesRef> {
       identity.tagsEnd = tagsEnd
       const { sink } = this.#delivery
       const entry = sink.itemCache.find(identity)
-      if (entry !== undefined && entry.series.kind === numberTypeOf(mode) && sink.isUsable(entry.series)) {
+      if (entry !== undefined && entry.series.kind === numberTypeOf(mode) && sink.canAddTo(entry.series)) {
         this.#delivery.add(entry.series, mode, times, value, index)
         return
       }

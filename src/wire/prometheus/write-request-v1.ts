@@ -129,7 +129,7 @@ class SeriesDecoder<S extends SeriesRef> {
     const resolve = (): S | Rejection => {
       if (series !== undefined) return series
       const entry = isContiguous ? sink.itemCache.find(this.#identity) : undefined
-      if (entry !== undefined && sink.isUsable(entry.series)) {
+      if (entry !== undefined && sink.canAddTo(entry.series)) {
         isKnown = true
         return (series = entry.series)
       }

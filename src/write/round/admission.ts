@@ -43,7 +43,7 @@ export class Admission {
   readonly #onBytesChange: (change: number) => void
   #bytes = 0
   readonly #id = ++lastAdmissionId
-  /** The decoding attempt (`PointBatch.restarts`) that the fields below belong to. */
+  /** The decoding attempt (`PointBatch.decodingAttempts`) that the fields below belong to. */
   #decodingAttempt: number
   /** Number of points at the beginning of the batch that are admitted. */
   #admittedPoints = 0
@@ -71,7 +71,7 @@ export class Admission {
     this.#registry = registry
     this.#batch = batch
     this.#onBytesChange = onBytesChange
-    this.#decodingAttempt = batch.restarts
+    this.#decodingAttempt = batch.decodingAttempts
   }
 
   /** Whether the batch has so many unknown metric names that they must be reviewed before more points are decoded. */
@@ -112,8 +112,8 @@ export class Admission {
   /** Admits the points before the position `to`, and removes the points of rejected items. */
   async #admit(to: number): Promise<void> {
     const batch = this.#batch
-    if (batch.restarts !== this.#decodingAttempt) {
-      this.#decodingAttempt = batch.restarts
+    if (batch.decodingAttempts !== this.#decodingAttempt) {
+      this.#decodingAttempt = batch.decodingAttempts
       this.#admittedPoints = 0
       await this.#release()
     }

@@ -25,8 +25,8 @@ const BLOCK_ROWS_MAX = 8_192
  */
 const BLOCK_METRICS_MAX = 512
 
-/** The points of one metric in a round. */
-export interface MetricRound {
+/** One metric of a round, with its points in the round. */
+export interface RoundMetric {
   readonly metric: Metric
   readonly table: RollupTable
   points: number
@@ -66,22 +66,22 @@ export interface EncodingFault {
 export interface EncodedMetrics {
   readonly block: EncodedBlock
   /** The metrics of the block. A metric with several blocks is listed only with the first of them. */
-  readonly rounds: readonly MetricRound[]
+  readonly roundMetrics: readonly RoundMetric[]
 }
 
 interface MetricRows {
   readonly metricId: Id64
   readonly rows: RollupRows
-  readonly rounds: readonly MetricRound[]
+  readonly roundMetrics: readonly RoundMetric[]
 }
 
 /** Called with the points of a metric that could not be encoded. */
-export type OnEncodingFault = (rounds: readonly MetricRound[], cause: unknown) => void
+export type OnEncodingFault = (roundMetrics: readonly RoundMetric[], cause: unknown) => void
 
 /** Encodes the metrics as blocks of one resolution. Small metrics share a block. */
 export async function encodeMetrics(
   resolutionMs: number,
-  rounds: readonly MetricRound[],
+  roundMetrics: readonly RoundMetric[],
   onFault: OnEncodingFault,
   pace: Pace,
 ): Promise<EncodedMetrics[]> {
@@ -91,12 +91,13 @@ export async function encodeMetrics(
   const flush = async (): Promise<void> => {
     if (smallMetrics.length === 0) return
     const block = encodeTogether(resolutionMs, smallMetrics)
-    if (block !== undefined) encoded.push({ block, rounds: smallMetrics.flatMap((metric) => metric.rounds) })
+    if (block !== undefined)
+      encoded.push({ block, roundMetrics: smallMetrics.flatMap((metric) => metric.roundMetrics) })
     else for (const metric of smallMetrics) await encodeInOwnBlocks(metric)
     smallMetrics = []
     smallMetricRows = 0
   }
-  const encodeInOwnBlocks = async ({ metricId, rows, rounds }: MetricRows): Promise<void> => {
+  const encodeInOwnBlocks = async ({ metricId, rows, roundMetrics }: MetricRows): Promise<void> => {
     const blocks: EncodedBlock[] = []
     try {
       for (let from = 0; from < rows.length; from += BLOCK_ROWS_MAX) {
@@ -106,12 +107,12 @@ export async function encodeMetrics(
         await pace.pause()
       }
     } catch (cause) {
-      onFault(rounds, cause)
+      onFault(roundMetrics, cause)
       return
     }
-    for (const [i, block] of blocks.entries()) encoded.push({ block, rounds: i === 0 ? rounds : [] })
+    for (const [i, block] of blocks.entries()) encoded.push({ block, roundMetrics: i === 0 ? roundMetrics : [] })
   }
-  for (const metric of rowsByMetric(resolutionMs, rounds, onFault)) {
+  for (const metric of rowsByMetric(resolutionMs, roundMetrics, onFault)) {
     await pace.pause()
     if (metric.rows.length > BLOCK_ROWS_MAX) {
       await encodeInOwnBlocks(metric)
@@ -143,29 +144,29 @@ function encodeTogether(resolutionMs: number, packed: readonly MetricRows[]): En
  */
 function* rowsByMetric(
   resolutionMs: number,
-  rounds: readonly MetricRound[],
+  roundMetrics: readonly RoundMetric[],
   onFault: OnEncodingFault,
 ): Generator<MetricRows> {
-  const byId = new Map<string, MetricRound[]>()
-  for (const round of rounds) {
-    const id = formatId(round.metric.row!.metricId)
+  const byId = new Map<string, RoundMetric[]>()
+  for (const roundMetric of roundMetrics) {
+    const id = formatId(roundMetric.metric.row!.metricId)
     const same = byId.get(id)
-    if (same === undefined) byId.set(id, [round])
-    else same.push(round)
+    if (same === undefined) byId.set(id, [roundMetric])
+    else same.push(roundMetric)
   }
   for (const same of byId.values()) {
     try {
       const tables = same.map(({ table }) => table.toSortedRows())
       const rows = tables.length === 1 ? tables[0]! : mergeRows(tables, resolutionMs)
-      yield { metricId: same[0]!.metric.row!.metricId, rows, rounds: same }
+      yield { metricId: same[0]!.metric.row!.metricId, rows, roundMetrics: same }
     } catch (cause) {
       onFault(same, cause)
     }
   }
 }
 
-export function metricUpdates(rounds: readonly MetricRound[]): MetricUpdate[] {
-  return rounds.map(({ metric, points, firstMs, lastMs, cumulative }) => {
+export function metricUpdates(roundMetrics: readonly RoundMetric[]): MetricUpdate[] {
+  return roundMetrics.map(({ metric, points, firstMs, lastMs, cumulative }) => {
     const { metricId, generation } = metric.row!
     return { metricId, generation, definition: metric.definition, points, firstMs, lastMs, cumulative }
   })
@@ -175,9 +176,9 @@ export function seriesRegistrations(series: readonly Series[]): SeriesRegistrati
   return series.map(({ metric, id, tags }) => ({ metricId: metric.row!.metricId, seriesId: id!, tags }))
 }
 
-export function setMembers(rounds: readonly MetricRound[]): SetMembers[] {
+export function setMembers(roundMetrics: readonly RoundMetric[]): SetMembers[] {
   const members: SetMembers[] = []
-  for (const { metric, members: sets } of rounds) {
+  for (const { metric, members: sets } of roundMetrics) {
     const { metricId } = metric.row!
     for (const [{ id }, buckets] of sets) {
       for (const [bucketMs, set] of buckets) members.push({ metricId, seriesId: id!, bucketMs, members: [...set] })

@@ -7,15 +7,15 @@ import type { Metric, Series } from './cached-metric.ts'
 import type { Registry } from './registry.ts'
 
 /** The kind of a point. It decides which columns of `PointBatch` the point uses, and how a round adds the point. */
-export type PointMode = 0 | 1 | 2 | 3 | 4 | 5
-export const VALUE: PointMode = 0
-export const WEIGHTED: PointMode = 1
-export const TOTAL: PointMode = 2
-export const MEMBER: PointMode = 3
+export type PointKind = 0 | 1 | 2 | 3 | 4 | 5
+export const VALUE: PointKind = 0
+export const WEIGHTED_VALUE: PointKind = 1
+export const RUNNING_TOTAL: PointKind = 2
+export const SET_MEMBER: PointKind = 3
 /** A running total of 0 just after the start of a series. The column `value` has the time of the start. */
-export const START: PointMode = 4
+export const COUNTER_START: PointKind = 4
 /** An end marker, which is not a point. */
-export const END: PointMode = 5
+export const END_MARKER: PointKind = 5
 
 const NO_REJECTED_ITEMS: readonly ItemError[] = []
 const NO_STARTS: ReadonlyMap<Series, number> = new Map()
@@ -59,14 +59,14 @@ export class PointBatch implements PointSink<Series> {
   members: string[] = []
   /** Index of the item of the request to which the point belongs. */
   itemIndex = new Int32Array(512)
-  mode = new Uint8Array(512)
+  pointKind = new Uint8Array(512)
   timeMs = new Float64Array(512)
   value = new Float64Array(512)
   weight = new Float64Array(512)
   #rejected: ItemError[] = []
   readonly #messageBudget = new MessageBudget()
   /** Number of attempts to decode a body into this batch, over all requests that have used it. */
-  restarts = 0
+  decodingAttempts = 0
   /** Number of series that were added to `newSeries` in this attempt. */
   #newSeriesCount = 0
   /** Metrics that points have used since the last `takeNew` and whose row in the store is not known. */
@@ -97,7 +97,7 @@ export class PointBatch implements PointSink<Series> {
     this.#addedStarts.clear()
     this.takeNew()
     this.#newSeriesCount = 0
-    this.restarts++
+    this.decodingAttempts++
     this.#attemptNumber = ++lastAttemptNumber
   }
 
@@ -132,7 +132,7 @@ export class PointBatch implements PointSink<Series> {
     return this.#registry.itemCache(this.#project)
   }
 
-  isUsable(series: Series): boolean {
+  canAddTo(series: Series): boolean {
     return series.registeredIn === this.#registryVersion
   }
 
@@ -173,13 +173,13 @@ export class PointBatch implements PointSink<Series> {
   }
 
   addWeighted(item: number, series: Series, timeMs: number, value: number, weight: number): void {
-    const i = this.#append(item, series, timeMs, WEIGHTED)
+    const i = this.#append(item, series, timeMs, WEIGHTED_VALUE)
     this.value[i] = value
     this.weight[i] = weight
   }
 
   addTotal(item: number, series: Series, timeMs: number, total: number): void {
-    const i = this.#append(item, series, timeMs, TOTAL)
+    const i = this.#append(item, series, timeMs, RUNNING_TOTAL)
     this.value[i] = total
   }
 
@@ -192,7 +192,7 @@ export class PointBatch implements PointSink<Series> {
   addTotalSince(item: number, series: Series, timeMs: number, total: number, startMs: number): void {
     const isAdded = series.storedStartMs === startMs || this.#addedStarts.get(series) === startMs
     if (!isAdded && timeMs - startMs <= STORED_START_AGE_MS_MAX) {
-      const i = this.#append(item, series, Math.min(startMs + 1, timeMs - 1), START)
+      const i = this.#append(item, series, Math.min(startMs + 1, timeMs - 1), COUNTER_START)
       this.value[i] = startMs
       this.#addedStarts.set(series, startMs)
     }
@@ -204,18 +204,19 @@ export class PointBatch implements PointSink<Series> {
     if (this.#addedStarts.size === 0) return NO_STARTS
     this.#addedStarts.clear()
     const starts = new Map<Series, number>()
-    for (let i = 0; i < this.length; i++) if (this.mode[i] === START) starts.set(this.series[i]!, this.value[i]!)
+    for (let i = 0; i < this.length; i++)
+      if (this.pointKind[i] === COUNTER_START) starts.set(this.series[i]!, this.value[i]!)
     return starts
   }
 
   addMember(item: number, series: Series, timeMs: number, member: string): void {
-    const i = this.#append(item, series, timeMs, MEMBER)
+    const i = this.#append(item, series, timeMs, SET_MEMBER)
     this.value[i] = this.members.length
     this.members.push(member)
   }
 
   addEnd(item: number, series: Series, timeMs: number): void {
-    this.#append(item, series, timeMs, END)
+    this.#append(item, series, timeMs, END_MARKER)
   }
 
   reject(index: number, { code, message }: Rejection): void {
@@ -226,7 +227,7 @@ export class PointBatch implements PointSink<Series> {
   move(from: number, to: number): void {
     this.series[to] = this.series[from]!
     this.itemIndex[to] = this.itemIndex[from]!
-    this.mode[to] = this.mode[from]!
+    this.pointKind[to] = this.pointKind[from]!
     this.timeMs[to] = this.timeMs[from]!
     this.value[to] = this.value[from]!
     this.weight[to] = this.weight[from]!
@@ -238,12 +239,12 @@ export class PointBatch implements PointSink<Series> {
     this.series.length = length
   }
 
-  #append(item: number, series: Series, timeMs: number, mode: PointMode): number {
+  #append(item: number, series: Series, timeMs: number, pointKind: PointKind): number {
     const i = this.length++
     if (i === this.itemIndex.length) this.#grow()
     this.series.push(series)
     this.itemIndex[i] = item
-    this.mode[i] = mode
+    this.pointKind[i] = pointKind
     this.timeMs[i] = timeMs
     return i
   }
@@ -255,7 +256,7 @@ export class PointBatch implements PointSink<Series> {
       return empty
     }
     this.itemIndex = wider(this.itemIndex, new Int32Array(capacity))
-    this.mode = wider(this.mode, new Uint8Array(capacity))
+    this.pointKind = wider(this.pointKind, new Uint8Array(capacity))
     this.timeMs = wider(this.timeMs, new Float64Array(capacity))
     this.value = wider(this.value, new Float64Array(capacity))
     this.weight = wider(this.weight, new Float64Array(capacity))

@@ -8,14 +8,22 @@ import {
   type EncodingFault,
   encodeMetrics,
   eventsMarker,
-  type MetricRound,
   metricUpdates,
   type OnEncodingFault,
   partMarker,
+  type RoundMetric,
   seriesRegistrations,
   setMembers,
 } from './encode-round.ts'
-import { END, MEMBER, type PointBatch, START, TOTAL, VALUE, WEIGHTED } from './point-batch.ts'
+import {
+  COUNTER_START,
+  END_MARKER,
+  type PointBatch,
+  RUNNING_TOTAL,
+  SET_MEMBER,
+  VALUE,
+  WEIGHTED_VALUE,
+} from './point-batch.ts'
 import type { Registry } from './registry.ts'
 import type { TablePool } from './table-pool.ts'
 
@@ -72,7 +80,7 @@ export class Round {
   readonly roundNumber: number
   readonly #context: RoundContext
   readonly #marker: Marker | undefined
-  readonly #metrics: MetricRound[] = []
+  readonly #metrics: RoundMetric[] = []
   /** The index of each metric in `#metrics`. Needed if another round has overwritten `Metric.indexInRound`. */
   readonly #indexByMetric = new Map<Metric, number>()
   /** Events by partition. */
@@ -116,59 +124,59 @@ export class Round {
     const { keepsSeries, registry, settings } = this.#context
     const { baseResolutionMs, baseSetResolutionMs } = settings
     const { version } = registry
-    const { series: all, timeMs: times, value: values, mode: modes, weight: weights } = batch
+    const { series: all, timeMs: times, value: values, pointKind: pointKinds, weight: weights } = batch
     let bytes = (to - from) * POINT_BYTES
     for (let k = from; k < to; k++) {
       const i = positions === undefined ? k : positions[k]!
       const series = all[i]!
       const { metric } = series
-      const metricRound =
-        metric.roundNumber === this.roundNumber ? this.#metrics[metric.indexInRound]! : this.#metricRoundOf(metric)
-      if (metricRound.requests[metricRound.requests.length - 1] !== request) metricRound.requests.push(request)
+      const roundMetric =
+        metric.roundNumber === this.roundNumber ? this.#metrics[metric.indexInRound]! : this.#roundMetricOf(metric)
+      if (roundMetric.requests[roundMetric.requests.length - 1] !== request) roundMetric.requests.push(request)
       const timeMs = times[i]!
-      const mode = modes[i]!
-      const resolutionMs = mode === MEMBER ? baseSetResolutionMs : baseResolutionMs
+      const pointKind = pointKinds[i]!
+      const resolutionMs = pointKind === SET_MEMBER ? baseSetResolutionMs : baseResolutionMs
       const bucketMs = timeMs - mod(timeMs, resolutionMs)
       let row: number
       if (series.roundNumber === this.roundNumber && series.rowBucketMs === bucketMs) row = series.rowInRound
       else {
         const id = series.id!
-        row = metricRound.table.addRow(id.hi, id.lo, bucketMs)
+        row = roundMetric.table.addRow(id.hi, id.lo, bucketMs)
         bytes += ROW_BYTES
         if (series.roundNumber !== this.roundNumber) {
           series.roundNumber = this.roundNumber
-          if (keepsSeries || series.registeredIn !== version) metricRound.series.push(series)
+          if (keepsSeries || series.registeredIn !== version) roundMetric.series.push(series)
         }
         series.rowBucketMs = bucketMs
         series.rowInRound = row
       }
-      if (mode === END) {
-        metricRound.table.addEnd(row, timeMs)
+      if (pointKind === END_MARKER) {
+        roundMetric.table.addEnd(row, timeMs)
         continue
       }
-      if (mode === VALUE) metricRound.table.addValue(row, timeMs, values[i]!)
-      else if (mode === WEIGHTED) metricRound.table.addWeighted(row, timeMs, values[i]!, weights[i]!)
-      else if (mode === TOTAL || mode === START) {
-        metricRound.table.addTotal(row, timeMs, mode === TOTAL ? values[i]! : 0)
-        metricRound.cumulative = true
-      } else if (mode === MEMBER) {
-        metricRound.table.addMember(row)
+      if (pointKind === VALUE) roundMetric.table.addValue(row, timeMs, values[i]!)
+      else if (pointKind === WEIGHTED_VALUE) roundMetric.table.addWeighted(row, timeMs, values[i]!, weights[i]!)
+      else if (pointKind === RUNNING_TOTAL || pointKind === COUNTER_START) {
+        roundMetric.table.addTotal(row, timeMs, pointKind === RUNNING_TOTAL ? values[i]! : 0)
+        roundMetric.cumulative = true
+      } else if (pointKind === SET_MEMBER) {
+        roundMetric.table.addMember(row)
         const member = batch.members[values[i]!]!
-        addMember(metricRound.members, series, bucketMs, member)
+        addMember(roundMetric.members, series, bucketMs, member)
         bytes += MEMBER_BYTES + 2 * member.length
       }
-      metricRound.points++
-      if (timeMs < metricRound.firstMs) metricRound.firstMs = timeMs
-      if (timeMs > metricRound.lastMs) metricRound.lastMs = timeMs
+      roundMetric.points++
+      if (timeMs < roundMetric.firstMs) roundMetric.firstMs = timeMs
+      if (timeMs > roundMetric.lastMs) roundMetric.lastMs = timeMs
     }
     this.bytes += bytes
     return to - from
   }
 
   /** Adds events of the request whose points were added last. */
-  addEvents(placed: readonly PartitionEvent[]): void {
+  addEvents(partitionEvents: readonly PartitionEvent[]): void {
     const request = this.requests - 1
-    for (const event of placed) {
+    for (const event of partitionEvents) {
       const { partition } = event
       const events = this.#events.get(partition)
       if (events === undefined) this.#events.set(partition, [{ ...event, request }])
@@ -201,12 +209,12 @@ export class Round {
    * used before. Encoding yields to the event loop.
    */
   async encode(nowMs: number, blockName: (partition: number) => string): Promise<EncodedRound> {
-    const byPartition = new Map<number, MetricRound[]>()
-    for (const round of this.#metrics) {
-      const { partition } = round.metric.row!
-      const rounds = byPartition.get(partition)
-      if (rounds === undefined) byPartition.set(partition, [round])
-      else rounds.push(round)
+    const byPartition = new Map<number, RoundMetric[]>()
+    for (const roundMetric of this.#metrics) {
+      const { partition } = roundMetric.metric.row!
+      const roundMetrics = byPartition.get(partition)
+      if (roundMetrics === undefined) byPartition.set(partition, [roundMetric])
+      else roundMetrics.push(roundMetric)
     }
     const parts = new Map<number, EncodedPart[]>()
     const faults: EncodingFault[] = []
@@ -214,9 +222,9 @@ export class Round {
     const onFault: OnEncodingFault = (failed, cause) => {
       for (const { requests } of failed) faults.push({ requests, cause })
     }
-    for (const [partition, rounds] of byPartition) {
+    for (const [partition, roundMetrics] of byPartition) {
       const name = (): string => blockName(partition)
-      parts.set(partition, await this.#encodePartition(rounds, nowMs, name, onFault, pacer))
+      parts.set(partition, await this.#encodePartition(roundMetrics, nowMs, name, onFault, pacer))
     }
     for (const { table } of this.#metrics) this.#context.tablePool.giveBack(table)
     for (const [partition, events] of this.#events) {
@@ -229,7 +237,7 @@ export class Round {
   }
 
   async #encodePartition(
-    rounds: readonly MetricRound[],
+    roundMetrics: readonly RoundMetric[],
     nowMs: number,
     blockName: () => string,
     onFault: OnEncodingFault,
@@ -240,21 +248,29 @@ export class Round {
     for (const kind of ['values', 'sets'] as const) {
       const resolutionMs = kind === 'sets' ? baseSetResolutionMs : baseResolutionMs
       let position = 0
-      const sameKind = rounds.filter(({ metric }) => (metric.kind === 'set') === (kind === 'sets'))
-      for (const { block, rounds } of await encodeMetrics(resolutionMs, sameKind, onFault, pacer)) {
+      const sameKind = roundMetrics.filter(({ metric }) => (metric.kind === 'set') === (kind === 'sets'))
+      for (const { block, roundMetrics } of await encodeMetrics(resolutionMs, sameKind, onFault, pacer)) {
         const { scalars, sketches } = block
-        const series = rounds.length === 1 ? rounds[0]!.series : rounds.flatMap((round) => round.series)
+        const series =
+          roundMetrics.length === 1
+            ? roundMetrics[0]!.series
+            : roundMetrics.flatMap((roundMetric) => roundMetric.series)
         const seriesToRegister = this.#unregistered(series)
         const part: CommitPart = {
           ...(this.#marker === undefined ? {} : { marker: partMarker(this.#marker, kind, position++) }),
           block: { name: blockName(), scalars, sketches },
-          metrics: metricUpdates(rounds),
+          metrics: metricUpdates(roundMetrics),
           series: seriesRegistrations(seriesToRegister),
-          members: setMembers(rounds),
+          members: setMembers(roundMetrics),
           events: [],
           nowMs,
         }
-        parts.push({ part, seriesToRegister, series, points: rounds.reduce((sum, { points }) => sum + points, 0) })
+        parts.push({
+          part,
+          seriesToRegister,
+          series,
+          points: roundMetrics.reduce((sum, { points }) => sum + points, 0),
+        })
       }
     }
     return parts
@@ -279,7 +295,7 @@ export class Round {
     return keepsSeries ? series.filter((candidate) => !registry.isRegistered(candidate)) : series
   }
 
-  #metricRoundOf(metric: Metric): MetricRound {
+  #roundMetricOf(metric: Metric): RoundMetric {
     metric.roundNumber = this.roundNumber
     const known = this.#indexByMetric.get(metric)
     if (known !== undefined) {
@@ -288,7 +304,7 @@ export class Round {
     }
     this.bytes += METRIC_BYTES
     const table = this.#context.tablePool.take(metric.kind)
-    const round: MetricRound = {
+    const roundMetric: RoundMetric = {
       metric,
       table,
       points: 0,
@@ -299,9 +315,9 @@ export class Round {
       members: new Map(),
       requests: [],
     }
-    metric.indexInRound = this.#metrics.push(round) - 1
+    metric.indexInRound = this.#metrics.push(roundMetric) - 1
     this.#indexByMetric.set(metric, metric.indexInRound)
-    return round
+    return roundMetric
   }
 }
 
@@ -311,7 +327,7 @@ function mod(value: number, step: number): number {
   return rest < 0 ? rest + step : rest
 }
 
-function addMember(members: MetricRound['members'], series: Series, bucketMs: number, member: string): void {
+function addMember(members: RoundMetric['members'], series: Series, bucketMs: number, member: string): void {
   let buckets = members.get(series)
   if (buckets === undefined) members.set(series, (buckets = new Map()))
   let set = buckets.get(bucketMs)

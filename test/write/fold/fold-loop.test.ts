@@ -10,7 +10,10 @@ afterEach(async () => {
   for (const close of closing.splice(0).reverse()) await close()
 })
 
-/** A loop with a clock of its own over a store that a writer fills; `onFold` runs before each commit of a fold or a merge. */
+/**
+ * A loop with a clock of its own over a store that a writer fills; `onFold` runs before each commit of a fold or a
+ * merge.
+ */
 async function openLoop(ageMsMax = 60_000, onFold: (fold: FoldCommit) => Promise<void> = async () => {}) {
   const opened: Store = await openStore(await temporaryFolder(), 1)
   const store = new Proxy(opened, {
@@ -122,8 +125,8 @@ describe('events', () => {
     const { store, loop, writer, clock } = await openLoop()
     // The writer of these tests has the true time, at which their commits are made.
     const event = (id: string) => ({ project: PROJECT, id, timeMs: T0_MS, json: '{"name":"e"}' })
-    const placed = Array.from({ length: 2_500 }, (_, i) => ({ partition: 0, event: event(`E${i}`) }))
-    await writer.track(PROJECT, () => {}, undefined, placed)
+    const partitionEvents = Array.from({ length: 2_500 }, (_, i) => ({ partition: 0, event: event(`E${i}`) }))
+    await writer.track(PROJECT, () => {}, undefined, partitionEvents)
     const count = async () =>
       (await store.readEvents({ project: PROJECT, fromMs: 0, toMs: T0_MS, limit: 9_999, bytesMax: 1e9 })).length
     clock.set(Date.now() + 89 * DAY_MS)

@@ -3,7 +3,7 @@ import type { Pace } from '../../../src/model/steps.ts'
 import { RollupTable } from '../../../src/rollup/rollup-table.ts'
 import { commitSteps } from '../../../src/write/commit/commit-steps.ts'
 import { Metric, Series } from '../../../src/write/round/cached-metric.ts'
-import { encodeMetrics, type MetricRound, seriesRegistrations } from '../../../src/write/round/encode-round.ts'
+import { encodeMetrics, type RoundMetric, seriesRegistrations } from '../../../src/write/round/encode-round.ts'
 import { metricRow } from '../../support/fake-gateway.ts'
 
 class CountingPace implements Pace {
@@ -17,7 +17,7 @@ class CountingPace implements Pace {
 const STEP_MS = 10_000
 
 /** A metric with so many series, each with one row. */
-function metricRound(series: number, name = 'm'): MetricRound {
+function roundMetric(series: number, name = 'm'): RoundMetric {
   const metric = new Metric('shop', name, 'distribution')
   metric.setRow(metricRow({ name, type: 'distribution' }), 0)
   const table = new RollupTable('distribution')
@@ -41,25 +41,25 @@ const noFault = (): never => {
 
 it('pauses between the blocks of a large metric', async () => {
   const pace = new CountingPace()
-  const encoded = await encodeMetrics(STEP_MS, [metricRound(30_000)], noFault, pace)
+  const encoded = await encodeMetrics(STEP_MS, [roundMetric(30_000)], noFault, pace)
   expect(encoded.map(({ block }) => block.rollupCount)).toEqual([8_192, 8_192, 8_192, 5_424])
-  expect(encoded.map(({ rounds }) => rounds.length)).toEqual([1, 0, 0, 0])
+  expect(encoded.map(({ roundMetrics }) => roundMetrics.length)).toEqual([1, 0, 0, 0])
   expect(pace.pauses).toBeGreaterThanOrEqual(4)
 })
 
 it('stores no block of a large metric when a later row cannot be encoded', async () => {
-  const broken = metricRound(20_000)
+  const broken = roundMetric(20_000)
   broken.table.addWeighted(broken.table.addRow(30_000, 0, 0), 0, 1, 0.5)
   broken.table.addWeighted(broken.table.addRow(30_000, 0, 0), 0, 2, 0.5)
   const failed: unknown[] = []
-  const rounds = [broken, metricRound(10, 'other')]
-  const encoded = await encodeMetrics(STEP_MS, rounds, (faulty) => failed.push(...faulty), new CountingPace())
+  const roundMetrics = [broken, roundMetric(10, 'other')]
+  const encoded = await encodeMetrics(STEP_MS, roundMetrics, (faulty) => failed.push(...faulty), new CountingPace())
   expect(failed).toEqual([broken])
   expect(encoded.map(({ block }) => block.rollupCount)).toEqual([10])
 })
 
 it('yields between the commits of a large round', () => {
-  const { metric } = metricRound(0)
+  const { metric } = roundMetric(0)
   const { metricId, generation } = metric.row!
   const newSeries = Array.from({ length: 10_000 }, (_, i) => {
     const series = new Series(metric, [['of', String(i)]])
