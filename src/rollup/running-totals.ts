@@ -10,7 +10,7 @@
  * After thinning, a late point is no problem if its value lies between those of its neighbours. Otherwise the counter
  * was reset between the neighbours. The increase around this reset depends on points that thinning has dropped, so the
  * list is marked inexact. If a list is still too long after thinning, which takes more than 8 resets, the increases of
- * the smallest peaks are added to a sum (`collapsedIncrease`), and their points are dropped. The computed increase is
+ * the smallest peaks are added to a sum (`droppedIncrease`), and their points are dropped. The computed increase is
  * never greater than the increase of all points.
  */
 
@@ -28,8 +28,8 @@ export class RunningTotals {
    * The increase that was lost by dropping points to limit the length of the list. `increase` adds it to the increase
    * between the remaining points.
    */
-  collapsedIncrease = 0
-  /** Whether the computed increase may be less than that of all points, or is partly in `collapsedIncrease`. */
+  droppedIncrease = 0
+  /** Whether the computed increase may be less than that of all points, or is partly in `droppedIncrease`. */
   isInexact = false
   /** Whether points were dropped by `thin`. A late point may then make the increase inexact. */
   isThinned = false
@@ -40,7 +40,7 @@ export class RunningTotals {
     value: Float64Array,
     start: number,
     end: number,
-    collapsed: number,
+    droppedIncrease: number,
     inexact: boolean,
     thinned: boolean,
   ): RunningTotals {
@@ -56,7 +56,7 @@ export class RunningTotals {
         totals.value.push(value[i]!)
       }
     }
-    totals.collapsedIncrease = collapsed
+    totals.droppedIncrease = droppedIncrease
     totals.isInexact = inexact
     totals.isThinned = thinned
     return totals
@@ -104,7 +104,7 @@ export class RunningTotals {
     const length = this.timeMs.length
     if (later.timeMs.length === 1 || length === 0 || this.timeMs[length - 1]! < later.timeMs[0]!) {
       for (let i = 0; i < later.timeMs.length; i++) this.add(later.timeMs[i]!, later.value[i]!)
-      this.#mergeCollapsedAndFlags(later)
+      this.#mergeDroppedIncreaseAndFlags(later)
       return
     }
     const times = this.timeMs.splice(0)
@@ -126,7 +126,7 @@ export class RunningTotals {
         this.value.push(later.value[j++]!)
       }
     }
-    this.#mergeCollapsedAndFlags(later)
+    this.#mergeDroppedIncreaseAndFlags(later)
     if (this.timeMs.length > TOTALS_LENGTH_MAX) this.#limitLength()
   }
 
@@ -135,7 +135,7 @@ export class RunningTotals {
    * point of the previous bucket to the first point of this list.
    */
   increase(): number {
-    let increase = this.collapsedIncrease
+    let increase = this.droppedIncrease
     for (let i = 1; i < this.value.length; i++) increase += increaseBetween(this.value[i - 1]!, this.value[i]!)
     return increase
   }
@@ -157,15 +157,15 @@ export class RunningTotals {
     this.isThinned = true
   }
 
-  #mergeCollapsedAndFlags({ collapsedIncrease, isInexact, isThinned }: RunningTotals): void {
-    this.collapsedIncrease += collapsedIncrease
+  #mergeDroppedIncreaseAndFlags({ droppedIncrease, isInexact, isThinned }: RunningTotals): void {
+    this.droppedIncrease += droppedIncrease
     this.isInexact ||= isInexact
     this.isThinned ||= isThinned
   }
 
   /**
    * Thins the list. If it is still too long, removes pairs of a peak and the trough after it: those first whose removal
-   * changes the increase least. Adds the change to `collapsedIncrease`. The first and the last point always stay.
+   * changes the increase least. Adds the change to `droppedIncrease`. The first and the last point always stay.
    */
   #limitLength(): void {
     this.thin()
@@ -187,7 +187,7 @@ export class RunningTotals {
       }
       timeMs.splice(peakIndex, 2)
       value.splice(peakIndex, 2)
-      this.collapsedIncrease += lossMin
+      this.droppedIncrease += lossMin
       this.isInexact = true
       this.thin()
     }

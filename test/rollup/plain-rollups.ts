@@ -35,7 +35,7 @@ export function plainRollups(rows: RollupRows): Record<string, unknown>[] {
         const totals = rows.totalsAt(row)
         rollup['totals'] = totals?.timeMs.map((timeMs, i) => [timeMs, totals.value[i]])
         rollup['thinned'] = totals?.isThinned
-        rollup['collapsed'] = totals?.isInexact ? totals.collapsedIncrease : undefined
+        rollup['droppedIncrease'] = totals?.isInexact ? totals.droppedIncrease : undefined
       }
       plain.push(rollup)
     }

@@ -345,7 +345,7 @@ describe('properties of totals', () => {
         expect(totals.increase()).toBe(trueIncrease(truth))
         expect(pointsOf(totals)[0]).toEqual(truth[0])
         expect(pointsOf(totals).at(-1)).toEqual(truth.at(-1))
-        if (totals.collapsedIncrease > 0) expect(totals.isInexact).toBe(true)
+        if (totals.droppedIncrease > 0) expect(totals.isInexact).toBe(true)
       }),
     )
   })

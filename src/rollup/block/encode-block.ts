@@ -422,7 +422,7 @@ function encodeTotals(rows: RollupRows, from: number, to: number, writer: ByteWr
   }
   const times = new Float64Array(points)
   const values = new Float64Array(points)
-  const collapsed = new Float64Array(inexact)
+  const droppedIncreases = new Float64Array(inexact)
   points = 0
   inexact = 0
   for (let row = from; row < to; row++) {
@@ -432,10 +432,10 @@ function encodeTotals(rows: RollupRows, from: number, to: number, writer: ByteWr
       times[points] = offsetOf(totals.timeMs[i]!, rows.bucketMs[row]!)
       values[points++] = totals.value[i]!
     }
-    if (totals.isInexact) collapsed[inexact++] = totals.collapsedIncrease
+    if (totals.isInexact) droppedIncreases[inexact++] = totals.droppedIncrease
   }
   encodeColumn(lengths, 0, to - from, writer)
   encodeColumn(times, 0, times.length, writer)
   encodeColumn(values, 0, values.length, writer)
-  encodeColumn(collapsed, 0, collapsed.length, writer)
+  encodeColumn(droppedIncreases, 0, droppedIncreases.length, writer)
 }

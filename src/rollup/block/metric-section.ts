@@ -42,13 +42,13 @@ export interface SectionHead {
 interface TotalsColumns {
   /** The points of row i have the indexes pointStart[i] to pointStart[i + 1] - 1. */
   readonly pointStart: Uint32Array
-  /** For each row: 1 + its index in `collapsed` if its totals are inexact, otherwise 0. */
-  readonly collapsedAt: Uint32Array
+  /** For each row: 1 + its index in `droppedIncreases` if its totals are inexact, otherwise 0. */
+  readonly droppedIncreaseAt: Uint32Array
   /** For each row: 1 if its totals are thinned, otherwise 0. */
   readonly thinned: Uint8Array
   readonly timeMs: Float64Array
   readonly value: Float64Array
-  readonly collapsed: Float64Array
+  readonly droppedIncreases: Float64Array
 }
 
 /** Approximate memory of a `MetricSection` object without decoded columns. */
@@ -251,18 +251,18 @@ export class MetricSection implements RollupRows {
   totalsAt(row: number): RunningTotals | undefined {
     if (!this.hasTotals) return undefined
     this.#totals ??= this.#decode('totals', () => this.#decodeTotals())
-    const { pointStart, collapsedAt, thinned, timeMs, value, collapsed } = this.#totals
+    const { pointStart, droppedIncreaseAt, thinned, timeMs, value, droppedIncreases } = this.#totals
     const start = pointStart[row]!
     const end = pointStart[row + 1]!
     if (start === end) return undefined
-    const collapsedIndex = collapsedAt[row]!
+    const droppedIncreaseIndex = droppedIncreaseAt[row]!
     return RunningTotals.fromColumns(
       timeMs,
       value,
       start,
       end,
-      collapsedIndex === 0 ? 0 : collapsed[collapsedIndex - 1]!,
-      collapsedIndex !== 0,
+      droppedIncreaseIndex === 0 ? 0 : droppedIncreases[droppedIncreaseIndex - 1]!,
+      droppedIncreaseIndex !== 0,
       thinned[row] === 1,
     )
   }
@@ -380,7 +380,7 @@ export class MetricSection implements RollupRows {
     const memory = this.#memory
     const lengths = this.#scratch('totalsLengths', this.length, 0)
     const pointStart = memory.ids(this.length + 1)
-    const collapsedAt = memory.ids(this.length)
+    const droppedIncreaseAt = memory.ids(this.length)
     const thinned = memory.octets(this.length)
     let points = 0
     let inexact = 0
@@ -392,16 +392,16 @@ export class MetricSection implements RollupRows {
       points += length >>> 2
       thinned[row] = (length >>> 1) & 1
       pointStart[row + 1] = points
-      if ((length & 1) === 1) collapsedAt[row] = ++inexact
+      if ((length & 1) === 1) droppedIncreaseAt[row] = ++inexact
     }
     const timeMs = this.#column('totalsTimes', points)
     const value = this.#column('totalsValues', points)
-    const collapsed = this.#column('totalsCollapsed', inexact)
+    const droppedIncreases = this.#column('totalsDroppedIncreases', inexact)
     const bucketMs = this.bucketMs
     for (let row = 0; row < this.length; row++) {
       for (let i = pointStart[row]!; i < pointStart[row + 1]!; i++) timeMs[i] = timeMs[i]! + bucketMs[row]!
     }
-    return { pointStart, collapsedAt, thinned, timeMs, value, collapsed }
+    return { pointStart, droppedIncreaseAt, thinned, timeMs, value, droppedIncreases }
   }
 
   /** Returns for each row where its bins begin. Decodes all bins once, so that later readers need not check them. */

@@ -23,7 +23,7 @@ export type ColumnName =
   | 'totalsLengths'
   | 'totalsTimes'
   | 'totalsValues'
-  | 'totalsCollapsed'
+  | 'totalsDroppedIncreases'
 
 const SERIES_AND_BUCKET_COLUMNS: readonly ColumnName[] = ['rowCounts', 'firstBuckets', 'bucketSteps']
 const COLUMNS: Readonly<Record<RollupKind, readonly ColumnName[]>> = {
@@ -32,7 +32,7 @@ const COLUMNS: Readonly<Record<RollupKind, readonly ColumnName[]>> = {
   distribution: ['count', 'sum', 'min', 'max'],
   set: ['count'],
 }
-const TOTALS_COLUMNS: readonly ColumnName[] = ['totalsLengths', 'totalsTimes', 'totalsValues', 'totalsCollapsed']
+const TOTALS_COLUMNS: readonly ColumnName[] = ['totalsLengths', 'totalsTimes', 'totalsValues', 'totalsDroppedIncreases']
 
 const NO_SHAPES = new Uint8Array(0)
 
