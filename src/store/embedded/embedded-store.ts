@@ -47,7 +47,7 @@ import { readReceipt, writeReceipt } from './receipts.ts'
 import { decodePartition, decodeTime, decodeWatermark } from './rows.ts'
 import { countDistinct } from './sets.ts'
 import { sweepOneStep } from './sweep.ts'
-import { commitFold, dueWindows, expireWindow, readInbox, readTimeline, removeCondemnedSets } from './timelines.ts'
+import { commitFold, dueWindows, expireWindow, readInbox, readTimeline, removeExpiredSets } from './timelines.ts'
 
 /**
  * The store of a single gateway: an LMDB environment and a journal in one folder, opened by one process. Each read sees
@@ -92,7 +92,7 @@ export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<
 }
 
 /**
- * Maximum number of steps of one call of `#removeCondemnedSets`. All steps together remove at most a million set
+ * Maximum number of steps of one call of `#removeExpiredSets`. All steps together remove at most a million set
  * sketches.
  */
 const CONDEMNED_STEPS_MAX = 1_000
@@ -271,7 +271,7 @@ class EmbeddedStore implements Store {
       expireWindow(writes, this.#heldBlocks, expiry),
     )
     if (isDone) this.#indexRemovalListeners.notify(removedByExpiry(expiry))
-    if (hasMore) await this.#removeCondemnedSets()
+    if (hasMore) await this.#removeExpiredSets()
     return isDone
   }
 
@@ -288,7 +288,7 @@ class EmbeddedStore implements Store {
     this.#heldBlocks.sweep(nowMs)
     this.#permits.sweep(nowMs)
     await this.#sweepTables(nowMs)
-    await this.#removeCondemnedSets()
+    await this.#removeExpiredSets()
   }
 
   /**
@@ -306,9 +306,9 @@ class EmbeddedStore implements Store {
    * Removes the set sketches of expired windows in steps; other reads and writes run between the steps. The next expiry
    * or sweep removes what is left after `CONDEMNED_STEPS_MAX` steps.
    */
-  async #removeCondemnedSets(): Promise<void> {
+  async #removeExpiredSets(): Promise<void> {
     for (let steps = 0; steps < CONDEMNED_STEPS_MAX; steps++) {
-      if (!(await this.#environment.write(removeCondemnedSets))) return
+      if (!(await this.#environment.write(removeExpiredSets))) return
     }
   }
 

@@ -264,7 +264,7 @@ const CONDEMNED_END = Buffer.alloc(3, 0xff)
 export interface ExpiryResult {
   /** Whether the window is expired now. */
   readonly isDone: boolean
-  /** Whether the expired window still has set sketches, which `removeCondemnedSets` removes. */
+  /** Whether the expired window still has set sketches, which `removeExpiredSets` removes. */
   readonly hasMore: boolean
 }
 
@@ -288,7 +288,7 @@ export function expireWindow(writes: WriteSet, held: HeldBlocks, expiry: WindowE
  * Removes some set sketches of one expired window. Once no sketch is left, completes the expiry of the window. Returns
  * false if no expired window was waiting for the removal of its sketches.
  */
-export function removeCondemnedSets(writes: WriteSet): boolean {
+export function removeExpiredSets(writes: WriteSet): boolean {
   for (const { key, value } of writes.tables.condemned.rows({ start: partitionKey(0), end: CONDEMNED_END, limit: 1 })) {
     const partition = readPartition(key)
     const window = readWindowKey(key)

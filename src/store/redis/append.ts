@@ -169,7 +169,7 @@ function addSets(
     if (position === undefined) {
       position = windows.push(window) - 1
       positions.set(name, position)
-      call.key(keys.expired(window), keys.setsOf(window), keys.condemnedSetsOf(window))
+      call.key(keys.expired(window), keys.setsOf(window), keys.setsToDeleteOf(window))
     }
     return position
   }

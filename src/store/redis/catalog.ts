@@ -123,7 +123,7 @@ export async function deleteMetric(
     const id = found === null ? undefined : parseId(String(found))
     const call = new ScriptCall()
       .key(keys.catalog(project), keys.names(project), keys.deleted(project))
-      .key(keys.metric(id ?? metricIdOf(project, name, generation)), keys.counters, keys.dying)
+      .key(keys.metric(id ?? metricIdOf(project, name, generation)), keys.counters, keys.metricsToRemove)
       .arg(keys.channel, sender, name, sortKeyOfName(name), id === undefined ? '' : formatId(id), generation)
     const status = await redis.run('delete-metric', call)
     if (status !== 'changed') return status === 'deleted' ? id : undefined
@@ -218,8 +218,8 @@ async function namesAfter(
   const shares = await Promise.all(
     redis.allPartitions().map(async (partition) => {
       const key = redis.keys(partition).names(project)
-      const places = textList(await redis.call('zrangebylex', key, from, '+', 'LIMIT', 0, share))
-      return places.map(nameOfSortKey)
+      const sortKeys = textList(await redis.call('zrangebylex', key, from, '+', 'LIMIT', 0, share))
+      return sortKeys.map(nameOfSortKey)
     }),
   )
   // A partition that returned as many names as it was asked for may have more. So the page ends at the last name of

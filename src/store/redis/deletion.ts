@@ -23,22 +23,22 @@ export async function clearDeleted(
   nowMs: number,
 ): Promise<boolean> {
   const keys = redis.keys(partition)
-  const reply = await redis.call('hscan', keys.dying, 0, 'COUNT', METRICS_PER_CALL)
-  const [, dying] = reply as [string, string[]]
-  if (dying.length === 0) return false
+  const reply = await redis.call('hscan', keys.metricsToRemove, 0, 'COUNT', METRICS_PER_CALL)
+  const [, idsAndOrders] = reply as [string, string[]]
+  if (idsAndOrders.length === 0) return false
   const [oldest] = await readInbox(redis, partition, 0)
   const oldestOrder = oldest?.order ?? Number.POSITIVE_INFINITY
   let left = max
-  for (let i = 0; i < dying.length; i += 2) {
-    if (Number(dying[i + 1]) >= oldestOrder) continue
-    const metricId = parseId(dying[i]!)
+  for (let i = 0; i < idsAndOrders.length; i += 2) {
+    if (Number(idsAndOrders[i + 1]) >= oldestOrder) continue
+    const metricId = parseId(idsAndOrders[i]!)
     left -= await clearWindows(redis, partition, metricId, resolutions, left, nowMs)
     if (left <= 0) return true
     // UNLINK frees memory in a background thread of the server, however large the keys are.
     const expired = resolutions.map((resolutionMs) => keys.expired({ metricId, resolutionMs }))
     await redis.call('unlink', keys.series(metricId), keys.seriesOrder(metricId), keys.tagKeys(metricId), ...expired)
     // The metric is removed from the list last: if the gateway stops before, the next call removes the rest.
-    await redis.call('hdel', keys.dying, dying[i]!)
+    await redis.call('hdel', keys.metricsToRemove, idsAndOrders[i]!)
   }
   return false
 }

@@ -28,7 +28,7 @@ export interface PartitionKeys {
   /** String: holder of the lease for folding the partition. */
   readonly lease: string
   /** Set: names of expired windows whose set sketches are not all deleted yet. */
-  readonly condemnedWindows: string
+  readonly windowsWithSetsToDelete: string
   /**
    * Shard channel: a message for each commit and each deletion of a metric, with the name of the gateway that sends it
    * and the ids of the changed metrics.
@@ -41,7 +41,7 @@ export interface PartitionKeys {
   /** Hash: metric name → the last deleted generation of the name. */
   deleted(project: string): string
   /** Hash: id of a deleted metric whose data is not removed yet → order of the newest inbox entry at its deletion. */
-  readonly dying: string
+  readonly metricsToRemove: string
   /** Hash: the row of a metric. */
   metric(metricId: Id64): string
   /** Hash: series id → tags. */
@@ -63,7 +63,7 @@ export interface PartitionKeys {
   /** Set: names (`setName`) of the set sketches of a window. */
   setsOf(window: WindowKey): string
   /** Set: names of the set sketches of an expired window that are not deleted yet. */
-  condemnedSetsOf(window: WindowKey): string
+  setsToDeleteOf(window: WindowKey): string
   /**
    * Sorted set: events of a project. All scores are 0, and a member begins with time and id, so it is sorted by them.
    */
@@ -90,12 +90,12 @@ export function partitionKeys(prefix: string, partition: number): PartitionKeys 
     expiring: `${base}expiring`,
     extra: `${base}extra`,
     lease: `${base}lease`,
-    condemnedWindows: `${base}condemned`,
+    windowsWithSetsToDelete: `${base}condemned`,
     channel: `${base}commits`,
     catalog: (project) => `${base}catalog:${project}`,
     names: (project) => `${base}names:${project}`,
     deleted: (project) => `${base}deleted:${project}`,
-    dying: `${base}dying`,
+    metricsToRemove: `${base}dying`,
     metric: (metricId) => `${base}metric:${formatId(metricId)}`,
     series: (metricId) => `${base}series:${formatId(metricId)}`,
     seriesOrder: (metricId) => `${base}series-order:${formatId(metricId)}`,
@@ -107,7 +107,7 @@ export function partitionKeys(prefix: string, partition: number): PartitionKeys 
     setPrefix: ({ metricId, resolutionMs, bucketMs }) =>
       `${base}set:${formatId(metricId)}.${resolutionMs}.${bucketMs}.`,
     setsOf: (window) => `${base}sets:${windowName(window)}`,
-    condemnedSetsOf: (window) => `${base}condemned:${windowName(window)}`,
+    setsToDeleteOf: (window) => `${base}condemned:${windowName(window)}`,
     events: (project) => `${base}events:${project}`,
     eventAges: `${base}event-ages`,
     receipts: (project) => `${base}receipts:${project}`,
@@ -154,7 +154,7 @@ function timelineName({ metricId, resolutionMs }: TimelineKey): string {
   return `${formatId(metricId)}.${resolutionMs}`
 }
 
-/** Returns the name of a window, as it is in the keys of its set sketches and in `condemnedWindows`. */
+/** Returns the name of a window, as it is in the keys of its set sketches and in `windowsWithSetsToDelete`. */
 export function windowName({ metricId, resolutionMs, windowMs }: WindowKey): string {
   return `${formatId(metricId)}.${resolutionMs}.${windowMs}`
 }

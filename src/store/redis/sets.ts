@@ -147,13 +147,13 @@ async function unite(redis: RedisAccess, names: readonly string[]): Promise<Hype
   return united
 }
 
-/** Deletes the set sketches of a window that `expire-window.lua` has expired. Their names are in `condemnedSetsOf`. */
+/** Deletes the set sketches of a window that `expire-window.lua` has expired. Their names are in `setsToDeleteOf`. */
 export async function clearSets(redis: RedisAccess, partition: number, window: WindowKey): Promise<void> {
   const keys = redis.keys(partition)
-  const condemned = keys.condemnedSetsOf(window)
+  const setsToDelete = keys.setsToDeleteOf(window)
   for (;;) {
-    const names = textList(await redis.call('srandmember', condemned, CLEARED_PER_CALL))
-    const call = new ScriptCall().key(condemned, keys.condemnedWindows).arg(windowName(window), names.length)
+    const names = textList(await redis.call('srandmember', setsToDelete, CLEARED_PER_CALL))
+    const call = new ScriptCall().key(setsToDelete, keys.windowsWithSetsToDelete).arg(windowName(window), names.length)
     if (names.length === 0) {
       await redis.run('clear-sets', call)
       return
@@ -165,8 +165,8 @@ export async function clearSets(redis: RedisAccess, partition: number, window: W
 
 /** Deletes set sketches of expired windows that are left because a gateway stopped before it had deleted them. */
 export async function finishClearing(redis: RedisAccess, partition: number): Promise<void> {
-  const { condemnedWindows } = redis.keys(partition)
-  for (const name of textList(await redis.call('srandmember', condemnedWindows, CLEARED_PER_CALL))) {
+  const { windowsWithSetsToDelete } = redis.keys(partition)
+  for (const name of textList(await redis.call('srandmember', windowsWithSetsToDelete, CLEARED_PER_CALL))) {
     const [metricId, resolutionMs, windowMs] = name.split('.')
     const window = {
       metricId: parseId(metricId!),

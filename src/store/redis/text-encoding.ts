@@ -93,8 +93,8 @@ export function encodeEventAge({ project, timeMs, id }: StoredEvent): string {
 /** Inverse of {@link encodeEventAge}. Among the events of the project, only this event sorts into [from, to). */
 export function decodeEventAge(age: string): { readonly project: string; readonly from: string; readonly to: string } {
   const end = age.lastIndexOf(' ')
-  const place = age.slice(end + 1)
-  return { project: age.slice(0, end), from: place + EVENT_ID_END, to: `${place}\x01` }
+  const timeAndId = age.slice(end + 1)
+  return { project: age.slice(0, end), from: timeAndId + EVENT_ID_END, to: `${timeAndId}\x01` }
 }
 
 export function decodeEvent(project: string, member: string): StoredEvent {

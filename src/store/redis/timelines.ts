@@ -224,7 +224,7 @@ async function expiryCall(
   const members = textList(listed)
   const call = new ScriptCall()
     .key(keys.due, keys.timeline(window), keys.expired(window), keys.expiring, keys.extra)
-    .key(keys.setsOf(window), keys.condemnedSetsOf(window), keys.condemnedWindows)
+    .key(keys.setsOf(window), keys.setsToDeleteOf(window), keys.windowsWithSetsToDelete)
     .arg(encodeWindow(window), windowName(window), windowMs, windowWidthMs(resolutionMs), dueByMs)
     .arg(nowMs + UNLISTED_BLOCK_MS, SERVER_TTL_MS, dropExpired === undefined ? '1' : '0', members.length)
   for (const member of members) {

@@ -5,7 +5,7 @@ import { setKey } from '../../../src/store/embedded/keys.ts'
 import { Lmdb } from '../../../src/store/embedded/lmdb.ts'
 import { countDistinct, SetChange, SKETCHES_PER_REMOVAL_MAX } from '../../../src/store/embedded/sets.ts'
 import { readExpired } from '../../../src/store/embedded/stretches.ts'
-import { expireWindow, removeCondemnedSets } from '../../../src/store/embedded/timelines.ts'
+import { expireWindow, removeExpiredSets } from '../../../src/store/embedded/timelines.ts'
 import { windowWidthMs } from '../../../src/store/store.ts'
 import { temporaryFolder } from '../../support/temporary-folder.ts'
 
@@ -54,9 +54,9 @@ describe('a window with more set sketches than one verb removes', () => {
     for (let sketches = SERIES - SKETCHES_PER_REMOVAL_MAX; sketches > 0; sketches -= SKETCHES_PER_REMOVAL_MAX) {
       expect(await left(environment)).toBe(sketches)
       await add(environment, 10)
-      expect(await environment.write(removeCondemnedSets)).toBe(true)
+      expect(await environment.write(removeExpiredSets)).toBe(true)
     }
-    expect(await environment.write(removeCondemnedSets)).toBe(false)
+    expect(await environment.write(removeExpiredSets)).toBe(false)
     expect(await left(environment)).toBe(0)
     expect(await expired(environment, HOUR)).toHaveLength(1)
   })
@@ -70,7 +70,7 @@ describe('a window with more set sketches than one verb removes', () => {
     const expiry = { partition: PARTITION, window, dropExpired: [MINUTE], nowMs: 1 }
     await environment.write((writes) => expireWindow(writes, new HeldBlocks(), expiry))
     expect(await expired(environment, MINUTE)).toHaveLength(1)
-    while (await environment.write(removeCondemnedSets)) {}
+    while (await environment.write(removeExpiredSets)) {}
     expect(await expired(environment, MINUTE)).toEqual([])
     expect(await expired(environment, HOUR)).toEqual([])
     await add(environment, 10)

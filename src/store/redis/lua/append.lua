@@ -4,10 +4,10 @@
 --
 -- KEYS   (watermarks writers markers inbox counters
 --          ((scalars sketches)? (metric catalog names deleted)* (seriesMetric series seriesOrder tagKeys)*
---           (expired registry condemned)* (sketch*)* (events eventAges)*)*)*
+--           (expired sketchNames setsToDelete)* (sketch*)* (events eventAges)*)*)*
 -- ARGV   commits (channel sender writer number writtenMs parts
 --          (marker markedMs markerMs block (scalarsValue hasSketches (sketchesValue)? entry)?
---           metrics (metricId name place generation identity about points firstMs lastMs cumulative)*
+--           metrics (metricId name sortKey generation identity about points firstMs lastMs cumulative)*
 --           seriesMetrics (seriesMetricId newTagKeys (tagKey)* newSeries (seriesId tags)*)*
 --           windows (windowMs)* sets (members (member)* targets (window setName)*)*
 --           eventProjects (newEvents (event age)*)*)*)*
@@ -37,7 +37,7 @@ local function takeMetric()
     deleted = key('deleted'),
     id = argument('metricId'),
     name = argument('name'),
-    place = argument('place'),
+    sortKey = argument('sortKey'),
     generation = count('generation'),
     identity = argument('identity'),
     about = argument('about'),
@@ -86,8 +86,8 @@ local function takePart()
   for i = 1, count('windows') do
     part.windows[i] = {
       expired = key('expired'),
-      registry = key('registry'),
-      condemned = key('condemned'),
+      sketchNames = key('sketchNames'),
+      setsToDelete = key('setsToDelete'),
       startMs = integer('windowMs'),
     }
   end
@@ -137,7 +137,7 @@ local function touchMetric(commit, touch)
     metric.identity = row[1] or touch.identity
     metric.isNew = not row[1]
     metric.points = stored(row[2])
-    metric.names, metric.place, metric.isListed = touch.names, touch.place, metric.points > 0
+    metric.names, metric.sortKey, metric.isListed = touch.names, touch.sortKey, metric.points > 0
     if not metric.isListed then redis.call('ZCARD', touch.names) end
     metric.first, metric.last = row[3] and stored(row[3]) or nil, row[4] and stored(row[4]) or nil
     metric.cumulative = row[5] == '1'
@@ -194,8 +194,8 @@ end
 local function checkSets(part)
   for _, window in ipairs(part.windows) do
     window.isExpired = #stretchesWithin(window.expired, window.startMs, window.startMs + 1) > 0
-    redis.call('SCARD', window.registry)
-    redis.call('SCARD', window.condemned)
+    redis.call('SCARD', window.sketchNames)
+    redis.call('SCARD', window.setsToDelete)
   end
   for _, set in ipairs(part.sets) do
     for _, target in ipairs(set.targets) do
@@ -278,7 +278,7 @@ local function writeCatalog(commit)
     if metric.last ~= metric.stored.last then change('last', exact(metric.last)) end
     if metric.cumulative ~= metric.stored.cumulative then change('cumulative', '1') end
     redis.call('HSET', name, unpack(fields))
-    if metric.points > 0 and not metric.isListed then redis.call('ZADD', metric.names, '0', metric.place) end
+    if metric.points > 0 and not metric.isListed then redis.call('ZADD', metric.names, '0', metric.sortKey) end
     if metric.isNew then
       redis.call('HSET', name, 'is', metric.identity, 'about', metric.about)
       redis.call('HSET', metric.catalog, metric.name, metric.id)
@@ -294,10 +294,10 @@ local function writeSets(part)
   for _, set in ipairs(part.sets) do
     for _, target in ipairs(set.targets) do
       if not target.window.isExpired and set.to >= set.from then
-        local isFirst = redis.call('SADD', target.window.registry, target.name) == 1
+        local isFirst = redis.call('SADD', target.window.sketchNames, target.name) == 1
         -- If the window has expired before, a sketch of this name from that time may still exist. It is deleted first,
         -- so that the new members are not added to it.
-        if isFirst and redis.call('SREM', target.window.condemned, target.name) == 1 then
+        if isFirst and redis.call('SREM', target.window.setsToDelete, target.name) == 1 then
           redis.call('DEL', target.sketch)
         end
         for from = set.from, set.to, UNPACKED_MAX do

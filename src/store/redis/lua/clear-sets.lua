@@ -1,26 +1,26 @@
 #!lua flags=allow-oom
--- Deletes some of the set sketches of an expired window. `expire-window.lua` has moved their names to `condemned`.
+-- Deletes some of the set sketches of an expired window. `expire-window.lua` has moved their names to `setsToDelete`.
 --
--- KEYS   condemned condemnedWindows (sketch)*
+-- KEYS   setsToDelete windowsWithSetsToDelete (sketch)*
 -- ARGV   windowName sketches (setName)*
 -- REPLY  number of sketches that remain
 --
 -- Blocks the server for about 2 µs per sketch; the caller names at most 500.
 
-local condemned, condemnedWindows = key('condemned'), key('condemnedWindows')
+local setsToDelete, windowsWithSetsToDelete = key('setsToDelete'), key('windowsWithSetsToDelete')
 local windowName = argument('windowName')
 local sketches = {}
 for i = 1, count('sketches') do sketches[i] = { key = key('sketch'), name = argument('setName') } end
 complete()
-local remaining = redis.call('SCARD', condemned)
-redis.call('SCARD', condemnedWindows)
+local remaining = redis.call('SCARD', setsToDelete)
+redis.call('SCARD', windowsWithSetsToDelete)
 for _, sketch in ipairs(sketches) do
-  -- If the name of a sketch is not in `condemned` any more, the sketch is a new one with new members, so it is not
+  -- If the name of a sketch is not in `setsToDelete` any more, the sketch is a new one with new members, so it is not
   -- deleted.
-  if redis.call('SREM', condemned, sketch.name) == 1 then
+  if redis.call('SREM', setsToDelete, sketch.name) == 1 then
     redis.call('UNLINK', sketch.key)
     remaining = remaining - 1
   end
 end
-if remaining == 0 then redis.call('SREM', condemnedWindows, windowName) end
+if remaining == 0 then redis.call('SREM', windowsWithSetsToDelete, windowName) end
 return exact(remaining)

@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
 -- Deletes the generations of a name up to `generation`.
 --
--- KEYS   catalog names deleted metric counters dying
--- ARGV   channel sender name place metricId generation
+-- KEYS   catalog names deleted metric counters metricsToRemove
+-- ARGV   channel sender name sortKey metricId generation
 -- REPLY  'deleted' when a metric was deleted, 'absent' when there was none, 'changed' with nothing done when the name
 --        has another id than `metricId`
 -- NOTE   `metricId` is the id that the caller found for the name, empty when there was none. `metric` is its row.
@@ -10,8 +10,8 @@
 -- Blocks the server for some microseconds.
 
 local catalog, names, deleted, metric = key('catalog'), key('names'), key('deleted'), key('metric')
-local counters, dying = key('counters'), key('dying')
-local channel, sender, name, place = argument('channel'), argument('sender'), argument('name'), argument('place')
+local counters, metricsToRemove = key('counters'), key('metricsToRemove')
+local channel, sender, name, sortKey = argument('channel'), argument('sender'), argument('name'), argument('sortKey')
 local metricId = argument('metricId')
 local generation = count('generation')
 complete()
@@ -19,7 +19,7 @@ if (redis.call('HGET', catalog, name) or '') ~= metricId then return 'changed' e
 local last = stored(redis.call('HGET', deleted, name))
 local identity = redis.call('HGET', metric, 'is')
 local order = stored(redis.call('HGET', counters, 'order'))
-redis.call('HLEN', dying)
+redis.call('HLEN', metricsToRemove)
 redis.call('ZCARD', names)
 local isDeleted = false
 if metricId ~= '' then
@@ -29,9 +29,9 @@ end
 if generation > last then redis.call('HSET', deleted, name, exact(generation)) end
 if not isDeleted then return 'absent' end
 redis.call('HDEL', catalog, name)
-redis.call('ZREM', names, place)
+redis.call('ZREM', names, sortKey)
 redis.call('DEL', metric)
-redis.call('HSET', dying, metricId, exact(order))
+redis.call('HSET', metricsToRemove, metricId, exact(order))
 -- `pcall`: a failed notification must not fail the deletion. Delivery is not guaranteed.
 redis.pcall('SPUBLISH', channel, sender .. ' ' .. metricId)
 return 'deleted'

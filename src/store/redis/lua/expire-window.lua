@@ -1,18 +1,20 @@
 #!lua flags=allow-oom
 -- Removes a window from the index, unless it now expires after `dueByMs`. Moves the names of its set sketches to
--- `condemned`: `clear-sets.lua` then deletes these sketches, some hundred per call.
+-- `setsToDelete`: `clear-sets.lua` then deletes these sketches, some hundred per call.
 --
--- KEYS   due timeline expired expiring extra registry condemned condemnedWindows (scalars sketches)* (dropped)*
+-- KEYS   due timeline expired expiring extra sketchNames setsToDelete windowsWithSetsToDelete
+--        (scalars sketches)* (dropped)*
 -- ARGV   window windowName windowMs widthMs dueByMs unlistedUntilMs ttlMs record entries (member block)* droppedCount
 -- REPLY  'expired'; 'kept' when it expires after `dueByMs`; 'changed' when its entries are not the given ones;
---        'unfinished' when `condemned` still has sketches from before. All but the first change nothing.
+--        'unfinished' when `setsToDelete` still has sketches from before. All but the first change nothing.
 -- NOTE   If `record` is '1', the window is added to `expired` (expired stretches of time). From each key in
 --        `dropped` (expired stretches of a finer resolution), the stretches in the window are removed.
 --
 -- Blocks the server for some microseconds per entry. A window has few entries, because its runs are merged.
 
 local due, timeline, expired, expiring, extra = key('due'), key('timeline'), key('expired'), key('expiring'), key('extra')
-local registry, condemned, condemnedWindows = key('registry'), key('condemned'), key('condemnedWindows')
+local sketchNames, setsToDelete = key('sketchNames'), key('setsToDelete')
+local windowsWithSetsToDelete = key('windowsWithSetsToDelete')
 local window, windowName = argument('window'), argument('windowName')
 local windowMs, widthMs, dueByMs = integer('windowMs'), count('widthMs'), integer('dueByMs')
 local unlistedUntilMs, ttlMs = integer('unlistedUntilMs'), count('ttlMs')
@@ -39,10 +41,10 @@ for _, entry in ipairs(entries) do
   if not listedMs or stored(listedMs) ~= windowMs then return 'changed' end
   stored(redis.call('HGET', extra, entry.block))
 end
-if redis.call('SCARD', condemned) > 0 then return 'unfinished' end
+if redis.call('SCARD', setsToDelete) > 0 then return 'unfinished' end
 redis.call('ZCARD', expiring)
-local hasSets = redis.call('SCARD', registry) > 0
-redis.call('SCARD', condemnedWindows)
+local hasSets = redis.call('SCARD', sketchNames) > 0
+redis.call('SCARD', windowsWithSetsToDelete)
 -- Expired stretches that are next to each other are stored as one.
 local touching = stretchesWithin(expired, from - 1, to + 1)
 local cuts = {}
@@ -58,8 +60,8 @@ for _, entry in ipairs(entries) do
 end
 redis.call('ZREM', due, window)
 if hasSets then
-  redis.call('RENAME', registry, condemned)
-  redis.call('SADD', condemnedWindows, windowName)
+  redis.call('RENAME', sketchNames, setsToDelete)
+  redis.call('SADD', windowsWithSetsToDelete, windowName)
 end
 if record then
   for _, member in ipairs(touching) do
