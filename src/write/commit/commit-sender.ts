@@ -15,10 +15,10 @@ import type { Step } from './commit-steps.ts'
  * | state     | sent to the store              | next state                                                   |
  * | --------- | ------------------------------ | ------------------------------------------------------------ |
  * | `sending` | the parts                      | `stored`: applied, by this call or by an earlier one         |
- * |           |                                | `fencing`: conflict, or the requests waited too long          |
+ * |           |                                | `fencing`: conflict, or the requests waited too long         |
  * | `fencing` | no parts, with the same number | `fenced`: the number is taken                                |
  * | `stored`  | nothing                        | final: the points count                                      |
- * | `fenced`  | nothing                        | final: after a conflict nothing counts, after a wait unknown  |
+ * | `fenced`  | nothing                        | final: after a conflict nothing counts, after a wait unknown |
  *
  * A fence is a commit without parts that only takes the number. It makes the outcome final: if an earlier call with the
  * same commit reaches the store late, the number is taken and the store ignores the call. If the store reports a gap in
